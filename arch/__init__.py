@@ -1,0 +1,1 @@
+"""What it runs on: chips as YAML, their schema and loader, component tables."""

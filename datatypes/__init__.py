@@ -1,0 +1,1 @@
+"""Numbers: formats, rounding, scales, quantised tensors, mixtures, bit-serial terms."""

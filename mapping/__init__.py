@@ -1,0 +1,1 @@
+"""How a layer is laid on a chip: tilings, reuse, traffic."""

@@ -1,0 +1,1 @@
+"""What happens: processing elements, arrays, memory, the engine that runs a mapped layer."""

@@ -1,0 +1,1 @@
+"""Arrays of PEs: clock-by-clock simulators and their closed forms."""

@@ -1,0 +1,1 @@
+"""CUDA twins of the numba kernels, for checking results."""

@@ -1,0 +1,1 @@
+"""Processing elements: bit-exact arithmetic of one PE."""

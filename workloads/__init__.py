@@ -1,0 +1,1 @@
+"""What runs: layers as matrix products, transformer and convolution models."""
