@@ -1,0 +1,194 @@
+"""Load a chip from a shipped name or a YAML file, with overrides by dotted key."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..datatypes.errors import BitlatheError, nearest, unknown_name
+from ..datatypes.yamlfile import Document, Location, parse_yaml, read_yaml, validate
+from .schema import Arch
+
+CHIPS = Path(__file__).parent / "chips"
+
+
+def arch_names() -> list[str]:
+    """Return the names of the shipped chips."""
+    return sorted(p.relative_to(CHIPS).with_suffix("").as_posix() for p in CHIPS.rglob("*.yaml"))
+
+
+def _slug(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def _find(name_or_path: str | Path) -> tuple[Path, str]:
+    """Return the file of a chip and the name it goes by."""
+    text = str(name_or_path)
+    slug = _slug(text)
+    if slug in arch_names():
+        return CHIPS / f"{slug}.yaml", slug
+    path = Path(text)
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        if path.is_dir():
+            raise BitlatheError(f"{path} is a folder; give the YAML file of a chip.")
+        return path, path.stem
+    raise BitlatheError(
+        unknown_name("chip", text, arch_names()) + "; or give the path of a YAML file."
+    )
+
+
+@cache
+def _document(path: Path) -> Document:
+    document = read_yaml(path, "architecture file")
+    if not isinstance(document.data, dict):
+        raise BitlatheError(f"{path}:1:1: an architecture file is a mapping of keys to values.")
+    return document
+
+
+def set_key(data: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
+    """Return ``data`` with the value of one dotted key replaced; other branches are shared.
+
+    Examples
+    --------
+    >>> set_key({"array": {"rows": 32, "columns": 8}}, "array.rows", 64)
+    {'array': {'rows': 64, 'columns': 8}}
+    """
+    head, _, rest = dotted.partition(".")
+    if not rest:
+        return {**data, head: value}
+    child = data.get(head)
+    if isinstance(child, str) and rest in {"bits", "scheme"}:
+        child = {"scheme": child}  # a scheme written as a plain string
+    return {**data, head: set_key(child if isinstance(child, dict) else {}, rest, value)}
+
+
+def _settable(value: Any, prefix: str = "") -> list[str]:
+    """Return the dotted keys of a chip's record, leaves only."""
+    if isinstance(value, dict):
+        return [k for name, v in value.items() for k in _settable(v, f"{prefix}{name}.")]
+    return [prefix[:-1]]
+
+
+def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
+    known = _settable(arch.model_dump(exclude={"overrides", "name"}))
+    branches = {k.rsplit(".", n)[0] for k in known for n in range(4)}
+    operands = {f"{k.rsplit('.', 1)[0]}.{p}" for k in known for p in ("bits", "scheme")}
+    optional = {f"formats.{kind}.{op}" for kind in ("lm_head", "conv") for op in
+                ("weight", "input", "output")}
+    for key in keys:
+        if key not in branches | set(known) | operands | optional:
+            near = nearest(key, known, limit=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise BitlatheError(
+                f"{say} {key!r}: no such key in a chip; {hint}Keys: {', '.join(sorted(known))}."
+            )
+
+
+def _covers(key: str, other: str) -> bool:
+    """Whether setting ``key`` also settles ``other`` (equal, above or below it)."""
+    return key == other or key.startswith(other + ".") or other.startswith(key + ".")
+
+
+def load_arch(
+    name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | None = None
+) -> Arch:
+    """Load a chip.
+
+    Parameters
+    ----------
+    name_or_path : str, Path or Arch
+        A shipped name (`arch_names`; case, ``_`` and blanks do not matter), or the path of a
+        YAML file. An Arch is taken as it is.
+    overrides : mapping, optional
+        Values by dotted key, e.g. ``{"array.rows": 64}``. A key set here holds in every phase and
+        for every model: the file's own conditional overrides of that key fall away.
+
+    Raises
+    ------
+    BitlatheError
+        Unknown name, unreadable file, bad YAML, unknown keys, impossible values: one line per
+        problem with file, line, column, key and remedy.
+
+    Examples
+    --------
+    >>> load_arch("bitmod", {"array.rows": 64}).array.rows
+    64
+    """
+    if isinstance(name_or_path, Arch):
+        arch = name_or_path
+        document = Document(source="--set", data=arch.model_dump(exclude_none=True), marks={})
+    else:
+        path, name = _find(name_or_path)
+        document = _document(path)
+        arch = validate(Arch, document)
+        arch = arch.model_copy(update={"name": name})
+        _check_overrides(arch, document)
+    if not overrides:
+        return arch
+    _check_keys(arch, overrides, "--set")
+    data: dict[str, Any] = {**document.data, "name": arch.name}
+    for key, value in overrides.items():
+        data = set_key(data, key, value)
+    kept = []
+    for rule in data.get("overrides", []):
+        left = {k: v for k, v in rule["set"].items() if not any(_covers(k, o) for o in overrides)}
+        if left:
+            kept.append({**rule, "set": left})
+    data["overrides"] = kept
+    marks: dict[Location, tuple[int, int]] = dict(document.marks)
+    try:
+        return validate(Arch, Document(source=document.source, data=data, marks=marks))
+    except BitlatheError as err:
+        given = ", ".join(f"{k}={v}" for k, v in overrides.items())
+        raise BitlatheError(f"with --set {given}: {err}") from None
+
+
+def _check_overrides(arch: Arch, document: Document) -> None:
+    """Apply each conditional override once, so that its errors show at load with their line."""
+    for i, rule in enumerate(arch.overrides):
+        loc = ("overrides", i, "set")
+        try:
+            _check_keys(arch, rule.set, "override of")
+            _apply(arch, rule.set)
+        except BitlatheError as err:
+            message = str(err).removeprefix("<override>: ")
+            raise BitlatheError(f"{document.where(loc)}: overrides[{i}]: {message}") from None
+
+
+def _apply(arch: Arch, changes: Mapping[str, Any]) -> Arch:
+    data = arch.model_dump(exclude_none=True)
+    for key, value in changes.items():
+        data = set_key(data, key, value)
+    return validate(Arch, Document(source="<override>", data=data, marks={}))
+
+
+def resolve(arch: Arch, *, phase: str, model: str) -> Arch:
+    """Return the chip as it is for one phase and model: matching overrides applied, in order.
+
+    Examples
+    --------
+    >>> resolve(load_arch("hpca25/fp16"), phase="decode", model="phi-2").array.rows
+    64
+    """
+    changes: dict[str, Any] = {}
+    for rule in arch.overrides:
+        models = [rule.when.model] if isinstance(rule.when.model, str) else rule.when.model
+        if rule.when.phase in (None, phase) and (models is None or model in models):
+            changes |= rule.set
+    if not changes:
+        return arch
+    return _apply(arch, changes)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split ``key=value`` of the command line; the value is read as YAML.
+
+    Examples
+    --------
+    >>> parse_setting("array.rows=64")
+    ('array.rows', 64)
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise BitlatheError(f"--set {text!r}: write KEY=VALUE, for example array.rows=64.")
+    return key.strip(), parse_yaml(value, f"--set {key.strip()}").data

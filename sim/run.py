@@ -1,0 +1,152 @@
+"""Results: what a layer and a model cost on a chip."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+ENERGY_COMPONENTS = ("pe", "sram_read", "sram_write", "dram", "leakage")
+
+
+def with_total(parts: Mapping[str, float]) -> dict[str, float]:
+    """Return a breakdown with its sum under ``total``."""
+    return {**parts, "total": sum(parts.values())}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRun:
+    """Cost of one instance of a layer; ``count`` identical instances run.
+
+    ``cycles`` is the layer's time, ``stall_cycles`` the part in which the array waits;
+    ``utilization`` is multiply-accumulates done over those the array could do in ``cycles``.
+    ``dram_bits`` by operand; ``sram_accesses`` in full-port accesses; ``energy_pj`` by component
+    with its total.
+    """
+
+    name: str
+    count: int
+    m: int
+    n: int
+    k: int
+    batch: int
+    compute_cycles: int
+    dram_cycles: int
+    stall_cycles: int
+    cycles: int
+    utilization: float
+    dram_bits: dict[str, int]
+    sram_accesses: dict[str, int]
+    energy_pj: dict[str, float]
+    stalls: dict[str, int] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        data = {name: getattr(self, name) for name in self.__slots__}
+        return {k: v for k, v in data.items() if v is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Cost of a model on a chip: totals over all layers and the layers themselves."""
+
+    arch: str
+    model: str
+    phase: str
+    context: int
+    batch: int
+    fidelity: str
+    mapper: str
+    clock_ghz: float
+    area_um2: dict[str, float]
+    layers: tuple[LayerRun, ...]
+
+    @cached_property
+    def cycles(self) -> int:
+        """Clocks of the whole model."""
+        return sum(layer.cycles * layer.count for layer in self.layers)
+
+    @property
+    def seconds(self) -> float:
+        """Time of the whole model."""
+        return self.cycles / (self.clock_ghz * 1e9)
+
+    @cached_property
+    def energy_pj(self) -> dict[str, float]:
+        """Energy of the whole model by component, with its total."""
+        return with_total(
+            {
+                part: sum(layer.energy_pj[part] * layer.count for layer in self.layers)
+                for part in ENERGY_COMPONENTS
+            }
+        )
+
+    @property
+    def onchip_pj(self) -> float:
+        """Energy spent on the chip: all but DRAM."""
+        return self.energy_pj["total"] - self.energy_pj["dram"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; layer figures are per instance, times ``count``."""
+        return {
+            "arch": self.arch,
+            "model": self.model,
+            "phase": self.phase,
+            "context": self.context,
+            "batch": self.batch,
+            "fidelity": self.fidelity,
+            "mapper": self.mapper,
+            "cycles": self.cycles,
+            "seconds": self.seconds,
+            "energy_pj": self.energy_pj,
+            "area_um2": self.area_um2,
+            "layers": [layer.to_dict() for layer in self.layers],
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the run as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat record a layer, times its count, for tables and data frames."""
+        return [
+            {
+                "layer": layer.name,
+                "count": layer.count,
+                "shape": f"{layer.m} x {layer.n} x {layer.k}"
+                + (f" x {layer.batch}" if layer.batch > 1 else ""),
+                "cycles": layer.cycles * layer.count,
+                "stall_cycles": layer.stall_cycles * layer.count,
+                "utilization": layer.utilization,
+                "dram_mib": sum(layer.dram_bits.values()) * layer.count / 8 / 2**20,
+                "energy_uj": layer.energy_pj["total"] * layer.count / 1e6,
+            }
+            for layer in self.layers
+        ]
+
+    def table(self) -> str:
+        """Return the layers as a plain-text table."""
+        header = list(self.rows()[0]) if self.layers else []
+        lines = [[_cell(row[key]) for key in header] for row in self.rows()]
+        widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
+        return "\n".join(
+            "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True))
+            for line in [header, *lines]
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        header = list(self.rows()[0]) if self.layers else []
+        head = "".join(f"<th>{escape(key)}</th>" for key in header)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(_cell(row[key]))}</td>" for key in header) + "</tr>"
+            for row in self.rows()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}" if value < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
