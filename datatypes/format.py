@@ -1,0 +1,546 @@
+"""A number format is a table: the values its codes stand for. Everything else is derived.
+
+``encode`` is the nearest value under a named rule; floating-point tricks elsewhere are only a
+faster way to the same table.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import rounding as rd
+from .errors import BitlatheError, unknown_name
+
+if TYPE_CHECKING:
+    from .terms import Term
+
+MAX_BITS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridTable:
+    """The finite values of a format, ascending and distinct, as the rounding code wants them.
+
+    Attributes
+    ----------
+    values : (n,) float64
+    codes : (n,) int64
+        Code of each value (that of +0 for zero).
+    midpoints : (n - 1,) float64
+        Exact for every grid whose neighbours lie within 2**28 of each other.
+    """
+
+    values: NDArray[np.float64]
+    codes: NDArray[np.int64]
+    midpoints: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Format:
+    """A finite set of values, by code.
+
+    Attributes
+    ----------
+    name : str
+    bits : int
+        Width of a code; the table has ``2**bits`` entries.
+    values : (2**bits,) float64
+        Value of each code, in code order. NaN marks a NaN code or an unused one.
+    unused : tuple of int
+        The codes that stand for nothing (NaN in `values`, but not a NaN).
+    overflow_value : float or None
+        Magnitude at which the next value above `max` would lie if the format went on; the
+        threshold of overflow is half-way to it. None: one more step like the last.
+    source : str
+        Where the grid comes from.
+    """
+
+    name: str
+    bits: int
+    values: NDArray[np.float64]
+    unused: tuple[int, ...] = ()
+    overflow_value: float | None = None
+    source: str = ""
+    table: GridTable = field(init=False, repr=False)
+    negative_zero: int | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, np.float64)
+        if not 1 <= self.bits <= MAX_BITS:
+            raise BitlatheError(f"format {self.name!r}: bits is {self.bits}, must be 1..{MAX_BITS}")
+        if values.shape != (1 << self.bits,):
+            raise BitlatheError(
+                f"format {self.name!r}: {values.size} values given, {self.bits} bits have "
+                f"{1 << self.bits} codes; mark spare codes with NaN"
+            )
+        values.flags.writeable = False
+        codes = np.flatnonzero(np.isfinite(values))
+        if codes.size == 0:
+            raise BitlatheError(f"format {self.name!r}: no finite value")
+        minus_zero = [int(c) for c in codes if values[c] == 0 and np.signbit(values[c])]
+        plus_zero = any(values[c] == 0 and not np.signbit(values[c]) for c in codes)
+        if plus_zero:
+            codes = codes[~((values[codes] == 0) & np.signbit(values[codes]))]
+        order = np.argsort(values[codes], kind="stable")
+        distinct, first = np.unique(values[codes[order]], return_index=True)
+        kept = codes[order][first].astype(np.int64)
+        table = GridTable(values=distinct, codes=kept, midpoints=(distinct[:-1] + distinct[1:]) / 2)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "table", table)
+        object.__setattr__(self, "negative_zero", minus_zero[0] if minus_zero and plus_zero else None)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Format):
+            return NotImplemented
+        return (self.name, self.bits) == (other.name, other.bits) and (
+            self.values.tobytes() == other.values.tobytes()
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.bits, self.values.tobytes()))
+
+    @property
+    def signed(self) -> bool:
+        """Whether any value is negative."""
+        return bool(self.table.values[0] < 0)
+
+    @property
+    def max(self) -> float:
+        """Largest finite value."""
+        return float(self.table.values[-1])
+
+    @property
+    def min(self) -> float:
+        """Smallest (most negative) finite value."""
+        return float(self.table.values[0])
+
+    @property
+    def max_abs(self) -> float:
+        """Largest finite magnitude: what an absmax scale maps the group's maximum to."""
+        return max(abs(self.max), abs(self.min))
+
+    @property
+    def smallest_subnormal(self) -> float:
+        """Smallest positive value."""
+        positive = self.table.values[self.table.values > 0]
+        return float(positive[0]) if positive.size else float("nan")
+
+    @property
+    def nan_codes(self) -> tuple[int, ...]:
+        """Codes that stand for NaN."""
+        missing = np.flatnonzero(np.isnan(self.values))
+        return tuple(int(c) for c in missing if int(c) not in self.unused)
+
+    @property
+    def inf_codes(self) -> tuple[int, ...]:
+        """Codes that stand for an infinity, plus before minus."""
+        return tuple(int(c) for c in np.flatnonzero(np.isinf(self.values)))
+
+    @property
+    def has_zero(self) -> bool:
+        """Whether zero is a value."""
+        return bool((self.table.values == 0).any())
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """Smallest unsigned dtype that holds a code."""
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+
+    def encode(
+        self,
+        x: ArrayLike,
+        rounding: str = "even",
+        overflow: str = "saturate",
+        nan: str = "raise",
+        seed: int | None = None,
+    ) -> NDArray[Any]:
+        """Return the code of the value nearest each element, under a named rule.
+
+        Parameters
+        ----------
+        x : array_like, any shape, real
+        rounding : str
+            Nearest with ties to the ``even`` code, ``away`` from zero, toward ``zero``,
+            ``down`` or ``up``; or ``truncate`` (toward zero), ``odd``, ``stochastic``.
+        overflow : str
+            What a value that rounds beyond the grid becomes: ``saturate``, ``inf``, ``nan`` or
+            ``raise``.
+        nan : str
+            ``raise`` refuses NaN and infinity, naming the first index. ``propagate`` gives NaN
+            the NaN code and hands infinities to `overflow`.
+        seed : int, optional
+            For ``stochastic``.
+
+        Returns
+        -------
+        unsigned integers of the shape of x
+
+        Raises
+        ------
+        BitlatheError
+            Unknown rule; NaN where there is no NaN code; an overflow the format cannot express.
+
+        Examples
+        --------
+        >>> from bitlathe.datatypes.catalogue import format
+        >>> format("fp4_e2m1").encode([0.3, -2.4, 100.0]).tolist()
+        [1, 12, 7]
+        """
+        rd.check_rounding(rounding)
+        _check("overflow rule", overflow, rd.OVERFLOWS)
+        _check("nan rule", nan, rd.NANS)
+        y = _as_float64(x, self.name)
+        finite = np.isfinite(y)
+        if nan == "raise":
+            rd.refuse_nonfinite(y, self.name)
+        safe = np.where(np.isnan(y), self.table.values[0], y)
+        codes = self.table.codes[self._index(safe, rounding, seed)]
+        if self.negative_zero is not None:
+            codes = np.where(np.signbit(y) & (self.values[codes] == 0), self.negative_zero, codes)
+        if overflow != "saturate":
+            codes = self._overflowed(safe, codes, rounding, overflow)
+        if not finite.all():
+            codes = self._with_nan(y, codes)
+        return np.asarray(codes.astype(self.code_dtype))[()]
+
+    def decode(self, codes: ArrayLike) -> NDArray[np.float64]:
+        """Return the value of each code.
+
+        Raises
+        ------
+        BitlatheError
+            If a code is outside the table.
+        """
+        c = np.asarray(codes)
+        if c.size and (c.dtype.kind not in "iu" or c.min() < 0 or c.max() >= self.values.size):
+            raise BitlatheError(
+                f"format {self.name!r}: codes must be integers 0..{self.values.size - 1}, "
+                f"got {c.dtype} from {c.min()} to {c.max()}"
+            )
+        return np.asarray(self.values[c.astype(np.intp)])[()]
+
+    def round(
+        self,
+        x: ArrayLike,
+        rounding: str = "even",
+        overflow: str = "saturate",
+        nan: str = "raise",
+        seed: int | None = None,
+    ) -> NDArray[np.float64]:
+        """Return the value nearest each element: ``decode(encode(x, ...))``."""
+        return self.decode(self.encode(x, rounding, overflow, nan, seed))
+
+    def terms(self, code: int) -> "list[Term]":
+        """Return the bit-serial terms (sign, exp, bsig) of one code, zero terms left out."""
+        from .terms import terms_of_format
+
+        return list(terms_of_format(self)[code])
+
+    @property
+    def integer_grid(self) -> bool:
+        """Whether every value is an integer code as it stands (INT and UINT formats)."""
+        v = self.table.values
+        return bool(v.size > 1 and (np.diff(v) == 1).all() and (v == np.rint(v)).all())
+
+    def tie_up(self, rounding: str) -> NDArray[np.bool_]:
+        """Return, for each midpoint of `table`, whether a tie goes to the upper value."""
+        return rd.tie_goes_up(self.table.values, self.table.codes, rounding)
+
+    def _index(
+        self, y: NDArray[np.float64], rounding: str, seed: int | None
+    ) -> NDArray[np.int64]:
+        t = self.table
+        if rounding == "stochastic":
+            return rd.stochastic_index(y, t.values, seed)
+        if rounding in rd.DIRECTED:
+            return rd.directed_index(y, t.values, t.codes, rounding)
+        return rd.nearest_index(y, t.midpoints, self.tie_up(rounding))
+
+    def _beyond(self, y: NDArray[np.float64], rounding: str, end: int) -> NDArray[np.bool_]:
+        """Say which y round past the grid's upper (end = -1) or lower (end = 0) end."""
+        values = self.table.values
+        sign = 1.0 if end == -1 else -1.0
+        edge = sign * values[end]
+        step = abs(values[-1] - values[-2]) if values.size > 1 else 1.0
+        following = edge + step if self.overflow_value is None else self.overflow_value
+        magnitude = sign * y
+        if rounding in ("truncate", "odd"):
+            return np.isinf(magnitude) & (magnitude > 0)
+        half = (edge + following) / 2
+        tie_leaves = {
+            "even": bool(self.table.codes[end] % 2),
+            "away": True,
+            "zero": False,
+            "down": end == 0,
+            "up": end == -1,
+        }.get(rounding, False)
+        return np.asarray((magnitude > half) | ((magnitude == half) & tie_leaves))
+
+    def _overflowed(
+        self, y: NDArray[np.float64], codes: NDArray[np.int64], rounding: str, overflow: str
+    ) -> NDArray[np.int64]:
+        above = self._beyond(y, rounding, -1)
+        below = self._beyond(y, rounding, 0)
+        if not (above.any() or below.any()):
+            return codes
+        if overflow == "raise":
+            where = np.unravel_index(int(np.argmax(above | below)), y.shape)
+            raise BitlatheError(
+                f"format {self.name!r}: {y[where]} at index {tuple(int(i) for i in where)} is "
+                f'beyond {self.min:g}..{self.max:g}; scale it, or pass overflow="saturate"'
+            )
+        if overflow == "nan":
+            return np.where(above | below, self._nan_codes_for(y), codes)
+        plus = [c for c in self.inf_codes if self.values[c] > 0]
+        minus = [c for c in self.inf_codes if self.values[c] < 0]
+        if (above.any() and not plus) or (below.any() and not minus):
+            raise BitlatheError(
+                f'format {self.name!r} has no infinity for overflow="inf"; use "saturate"'
+                + (', or "nan"' if self.nan_codes else "")
+            )
+        codes = np.where(above, plus[0] if plus else 0, codes)
+        return np.where(below, minus[0] if minus else 0, codes)
+
+    def _nan_codes_for(self, y: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the NaN code with the sign of each y (the quiet one of all ones if any)."""
+        nans = self.nan_codes
+        if not nans:
+            raise BitlatheError(
+                f"format {self.name!r} has no NaN: clean the input, or choose overflow=\"saturate\""
+            )
+        sign_bit = 1 << (self.bits - 1)
+        plus = [c for c in nans if not c & sign_bit] or list(nans)
+        minus = [c for c in nans if c & sign_bit] or list(nans)
+        return np.where(np.signbit(y), quiet(minus), quiet(plus)).astype(np.int64)
+
+    def _with_nan(
+        self, y: NDArray[np.float64], codes: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        bad = np.isnan(y)
+        return np.where(bad, self._nan_codes_for(y), codes) if bad.any() else codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """Several formats of one width; each group takes the one with the least error.
+
+    Attributes
+    ----------
+    name : str
+    formats : tuple of Format
+        In the order of the search: the first wins among equals, another must be strictly better.
+    source : str
+    """
+
+    name: str
+    formats: tuple[Format, ...]
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        widths = sorted({f.bits for f in self.formats})
+        if len(widths) != 1:
+            raise BitlatheError(
+                f"mixture {self.name!r}: members must share one width, got {widths or 'no members'}"
+            )
+
+    @property
+    def bits(self) -> int:
+        """Width of a code."""
+        return self.formats[0].bits
+
+    @property
+    def selector_bits(self) -> int:
+        """Bits a group spends on saying which member it took."""
+        return (len(self.formats) - 1).bit_length()
+
+
+def quiet(codes: Sequence[int]) -> int:
+    """Return the quiet NaN among NaN codes: the smallest whose top mantissa bit is set."""
+    if len(codes) == 1:
+        return codes[0]
+    span = max(codes) ^ min(codes)
+    top = 1 << (span.bit_length() - 1) if span else 0
+    return min((c for c in codes if c & top), default=codes[0])
+
+
+def int_format(bits: int, signed: bool = True, full: bool = False, name: str = "") -> Format:
+    """Make an integer format in two's complement (or unsigned).
+
+    Parameters
+    ----------
+    bits : int
+        2..16 signed, 1..16 unsigned.
+    signed : bool
+    full : bool
+        Keep -2**(bits-1). By default the range is symmetric, +-(2**(bits-1) - 1), and that code
+        is unused.
+    name : str, optional
+
+    Examples
+    --------
+    >>> int_format(3).values.tolist()
+    [0.0, 1.0, 2.0, 3.0, nan, -3.0, -2.0, -1.0]
+    """
+    low = 2 if signed else 1
+    if not low <= bits <= MAX_BITS:
+        raise BitlatheError(f"int_format: bits is {bits}, must be {low}..{MAX_BITS}")
+    codes = np.arange(1 << bits, dtype=np.float64)
+    unused: tuple[int, ...] = ()
+    if signed:
+        codes[codes >= 1 << (bits - 1)] -= 1 << bits
+        if not full:
+            codes[1 << (bits - 1)] = np.nan
+            unused = (1 << (bits - 1),)
+    return Format(
+        name=name or f"{'int' if signed else 'uint'}{bits}", bits=bits, values=codes, unused=unused
+    )
+
+
+def float_format(
+    e: int,
+    m: int,
+    bias: int | None = None,
+    specials: str = "none",
+    signed: bool = True,
+    name: str = "",
+    source: str = "",
+) -> Format:
+    """Make a binary floating-point format with subnormals.
+
+    Value of code (s, E, M): ``(-1)**s * 2**(1 - bias) * M / 2**m`` for E = 0, else
+    ``(-1)**s * 2**(E - bias) * (1 + M / 2**m)``.
+
+    Parameters
+    ----------
+    e, m : int
+        Exponent bits (>= 1) and mantissa bits (>= 0).
+    bias : int, optional
+        ``2**(e-1) - 1``; one more for ``fnuz``.
+    specials : str
+        ``none``: every code is finite. ``ieee``: the top exponent holds infinities and NaN.
+        ``fn``: only the code of all ones is NaN, no infinity. ``fnuz``: the code of -0 is NaN.
+    signed : bool
+    name, source : str
+
+    Examples
+    --------
+    >>> float_format(2, 1).values[:8].tolist()
+    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+    """
+    _check("specials", specials, ("none", "ieee", "fn", "fnuz"))
+    bits = e + m + signed
+    if e < 1 or m < 0 or bits > MAX_BITS:
+        raise BitlatheError(
+            f"float_format: e={e}, m={m} must satisfy e >= 1, m >= 0 and at most {MAX_BITS} bits"
+        )
+    shift = (1 << (e - 1)) - 1 + (specials == "fnuz") if bias is None else bias
+    codes = np.arange(1 << (e + m), dtype=np.int64)
+    exponent, mantissa = codes >> m, codes & ((1 << m) - 1)
+    significand = np.where(exponent == 0, mantissa, mantissa + (1 << m)).astype(np.float64)
+    magnitude = np.ldexp(significand, (np.maximum(exponent, 1) - shift - m).astype(np.int32))
+    overflow_value = float(np.ldexp(1.0, (1 << e) - shift))
+    if specials == "ieee":
+        top = exponent == (1 << e) - 1
+        overflow_value = float(np.ldexp(1.0, (1 << e) - 1 - shift))
+        magnitude = np.where(top, np.where(mantissa == 0, np.inf, np.nan), magnitude)
+    elif specials == "fn":
+        overflow_value = float(magnitude[-1])
+        magnitude[-1] = np.nan
+    values = np.concatenate([magnitude, -magnitude]) if signed else magnitude
+    if specials == "fnuz":
+        values[1 << (e + m)] = np.nan
+    suffix = {"none": "", "ieee": "_ieee", "fn": "fn", "fnuz": "fnuz"}[specials]
+    return Format(
+        name=name or f"fp{bits}_e{e}m{m}{suffix}",
+        bits=bits,
+        values=values,
+        overflow_value=overflow_value,
+        source=source,
+    )
+
+
+def codebook(
+    name: str, values: Iterable[float], bits: int | None = None, source: str = ""
+) -> Format:
+    """Make a format from a list of values in code order; spare codes are left unused.
+
+    Examples
+    --------
+    >>> codebook("ternary", [0, 1, -1]).bits
+    2
+    """
+    given = np.array(list(values), np.float64)
+    if given.ndim != 1 or given.size < 1:
+        raise BitlatheError(f"codebook {name!r}: give a flat list of at least one value")
+    if np.isnan(given).any():
+        raise BitlatheError(f"codebook {name!r}: value {int(np.argmax(np.isnan(given)))} is NaN")
+    width = max(1, (given.size - 1).bit_length()) if bits is None else bits
+    if given.size > 1 << width:
+        raise BitlatheError(f"codebook {name!r}: {given.size} values do not fit {width} bits")
+    table = np.full(1 << width, np.nan)
+    table[: given.size] = given
+    return Format(
+        name=name,
+        bits=width,
+        values=table,
+        unused=tuple(range(given.size, 1 << width)),
+        source=source,
+    )
+
+
+def sign_magnitude(name: str, magnitudes: Sequence[float], source: str = "") -> Format:
+    """Make a signed format from magnitudes by code; the sign is the top bit, -0 stays -0."""
+    values = np.array(magnitudes, np.float64)
+    bits = (values.size - 1).bit_length() + 1
+    if values.size != 1 << (bits - 1):
+        raise BitlatheError(f"format {name!r}: {values.size} magnitudes are not a power of two")
+    return Format(name=name, bits=bits, values=np.concatenate([values, -values]), source=source)
+
+
+def with_special(fmt: Format, value: float, name: str = "") -> Format:
+    """Add a value to a format in the code of -0, or else in its first unused code.
+
+    Examples
+    --------
+    >>> with_special(float_format(2, 0), 6.0).values.tolist()
+    [0.0, 1.0, 2.0, 4.0, 6.0, -1.0, -2.0, -4.0]
+    """
+    if not np.isfinite(value):
+        raise BitlatheError(f"with_special: {value} is not a finite value")
+    code = fmt.negative_zero
+    if code is None:
+        if not fmt.unused:
+            raise BitlatheError(
+                f"with_special: format {fmt.name!r} has neither a -0 nor an unused code to spare"
+            )
+        code = fmt.unused[0]
+    values = fmt.values.copy()
+    values[code] = value
+    return Format(
+        name=name or f"{fmt.name}{value:+g}",
+        bits=fmt.bits,
+        values=values,
+        unused=tuple(c for c in fmt.unused if c != code),
+        source=fmt.source,
+    )
+
+
+def _check(kind: str, name: str, known: Iterable[str]) -> None:
+    known = tuple(known)
+    if name not in known:
+        raise BitlatheError(unknown_name(kind, name, known))
+
+
+def _as_float64(x: ArrayLike, name: str) -> NDArray[np.float64]:
+    a = np.asarray(x)
+    if a.dtype.kind not in "fiub" and a.dtype.name != "bfloat16":
+        try:
+            return a.astype(np.float64)
+        except (TypeError, ValueError):
+            raise BitlatheError(
+                f"format {name!r}: numbers expected, got an array of {a.dtype}"
+            ) from None
+    return a.astype(np.float64)

@@ -1,0 +1,144 @@
+"""Rounding onto a finite sorted grid: the one place where ties are broken.
+
+Every nearest mode is "count the midpoints below y", and the modes differ only in what a y that
+*equals* a midpoint does. So a mode is a vector of booleans, one per midpoint (`tie_up`), and the
+same vector drives the numpy path, the compiled kernels and the tests.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BitlatheError, unknown_name
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+NEAREST: Final = ("even", "away", "zero", "down", "up")
+DIRECTED: Final = ("truncate", "odd")
+ROUNDINGS: Final = (*NEAREST, *DIRECTED, "stochastic")
+OVERFLOWS: Final = ("saturate", "inf", "nan", "raise")
+NANS: Final = ("raise", "propagate")
+
+
+def check_rounding(rounding: str) -> None:
+    """Refuse a rounding mode that does not exist.
+
+    Raises
+    ------
+    BitlatheError
+        If `rounding` is not one of `ROUNDINGS`.
+    """
+    if rounding not in ROUNDINGS:
+        raise BitlatheError(unknown_name("rounding mode", rounding, ROUNDINGS))
+
+
+def tie_goes_up(values: Floats, codes: Ints, rounding: str) -> Bools:
+    """Say for each midpoint of neighbouring values whether a tie goes to the upper one.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Distinct finite values, ascending.
+    codes : (n,) int64
+        Code of each value; ``even`` looks at its lowest bit. Where both neighbours are even or
+        both odd (a special value put into a spare code) the tie goes toward zero.
+    rounding : str
+        One of ``even``, ``away``, ``zero``, ``down``, ``up``.
+
+    Returns
+    -------
+    (n - 1,) bool
+    """
+    low, high = values[:-1], values[1:]
+    smaller_is_high = np.abs(high) < np.abs(low)
+    if rounding == "down":
+        return np.zeros(low.shape, np.bool_)
+    if rounding == "up":
+        return np.ones(low.shape, np.bool_)
+    if rounding == "zero":
+        return smaller_is_high
+    if rounding == "away":
+        return np.asarray(~smaller_is_high)
+    low_even, high_even = codes[:-1] % 2 == 0, codes[1:] % 2 == 0
+    return np.asarray(np.where(low_even == high_even, smaller_is_high, high_even))
+
+
+def nearest_index(y: Floats, midpoints: Floats, tie_up: Bools) -> Ints:
+    """Return the index of the nearest value for each y, ties as `tie_up` says.
+
+    Parameters
+    ----------
+    y : float64, any shape
+    midpoints : (n - 1,) float64
+    tie_up : (n - 1,) bool
+
+    Returns
+    -------
+    int64 of the shape of y, in 0 .. n - 1
+    """
+    index = np.searchsorted(midpoints, y, side="left").astype(np.int64)
+    if midpoints.size and bool(tie_up.any()):
+        inside = np.minimum(index, midpoints.size - 1)
+        index += (midpoints[inside] == y) & tie_up[inside]
+    return index
+
+
+def bracket(y: Floats, values: Floats) -> tuple[Ints, Ints]:
+    """Return the indices of the largest value <= y and of the smallest value >= y.
+
+    Outside the grid both are the end of the grid.
+    """
+    last = values.size - 1
+    low = np.clip(np.searchsorted(values, y, side="right") - 1, 0, last).astype(np.int64)
+    high = np.clip(np.searchsorted(values, y, side="left"), 0, last).astype(np.int64)
+    return low, high
+
+
+def directed_index(y: Floats, values: Floats, codes: Ints, rounding: str) -> Ints:
+    """Return the index after rounding toward zero (``truncate``) or to odd (``odd``)."""
+    low, high = bracket(y, values)
+    toward_zero = np.where(y < 0, high, low)
+    if rounding == "truncate":
+        return np.asarray(toward_zero, np.int64)
+    low_odd, high_odd = codes[low] % 2 == 1, codes[high] % 2 == 1
+    index = np.where(low_odd == high_odd, toward_zero, np.where(low_odd, low, high))
+    return np.asarray(index, np.int64)
+
+
+def stochastic_index(y: Floats, values: Floats, seed: int | None) -> Ints:
+    """Return the index after rounding up with probability (y - low) / (high - low).
+
+    The same seed gives the same draw; `seed` must be given so that a run can be repeated.
+    """
+    if seed is None:
+        raise BitlatheError(
+            "rounding='stochastic' needs a seed, so that the result can be made again: pass seed=0"
+        )
+    low, high = bracket(y, values)
+    width = values[high] - values[low]
+    share = np.where(width > 0, (y - values[low]) / np.where(width > 0, width, 1.0), 0.0)
+    draw = np.random.default_rng(seed).random(y.shape)
+    return np.asarray(np.where(draw < share, high, low), np.int64)
+
+
+def refuse_nonfinite(x: Floats, name: str) -> None:
+    """Raise an error that names the first NaN or infinity of `x`.
+
+    Raises
+    ------
+    BitlatheError
+        If there is one.
+    """
+    finite = np.isfinite(x)
+    if finite.all():
+        return
+    where = np.unravel_index(int(np.argmin(finite)), x.shape)
+    bad = x[where]
+    place = f" at index {tuple(int(i) for i in where)}" if x.ndim else ""
+    raise BitlatheError(
+        f"{name}: {int((~finite).sum())} value(s) are not finite, the first is {bad}{place}; "
+        'clean the tensor, or pass nan="propagate" to carry them through'
+    )
