@@ -1,1 +1,69 @@
 """Numbers: formats, rounding, scales, quantised tensors, mixtures, bit-serial terms."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .catalogue import format, names
+    from .compare import compare
+    from .errors import BitlatheError
+    from .format import (
+        Format,
+        Mixture,
+        codebook,
+        float_format,
+        int_format,
+        sign_magnitude,
+        with_special,
+    )
+    from .io import read_tensors
+    from .quantize import quantize
+    from .scheme import Scheme
+    from .tensor import QuantizedTensor
+    from .userformat import load_format
+
+# public name -> the module that holds it; loaded on first use
+_HOME = {
+    "BitlatheError": "errors",
+    "Format": "format",
+    "Mixture": "format",
+    "QuantizedTensor": "tensor",
+    "Scheme": "scheme",
+    "codebook": "format",
+    "compare": "compare",
+    "float_format": "format",
+    "format": "catalogue",
+    "int_format": "format",
+    "load_format": "userformat",
+    "names": "catalogue",
+    "quantize": "quantize",
+    "read_tensors": "io",
+    "sign_magnitude": "format",
+    "with_special": "format",
+}
+
+__all__ = [
+    "BitlatheError",
+    "Format",
+    "Mixture",
+    "QuantizedTensor",
+    "Scheme",
+    "codebook",
+    "compare",
+    "float_format",
+    "format",
+    "int_format",
+    "load_format",
+    "names",
+    "quantize",
+    "read_tensors",
+    "sign_magnitude",
+    "with_special",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use."""
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
