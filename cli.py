@@ -1,8 +1,274 @@
 """The command line: ``bitlathe COMMAND``. Every command has ``--json`` for machines."""
 
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
+from . import __version__
+from .datatypes.errors import BitlatheError, nearest
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+class Commands(click.Group):
+    """A group that answers a misspelt command with the near ones, and bad input without traceback."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or say which one was likely meant."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = nearest(args[0], self.commands, limit=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(
+                f"no command {args[0]!r}.{hint} Commands: {', '.join(sorted(self.commands))}.", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; errors of the user's input end with status 2."""
+        try:
+            return super().invoke(ctx)
+        except BitlatheError as err:
+            click.echo(f"Error: {err}", err=True)
+            ctx.exit(2)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(1)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bitlathe")
 def main() -> None:
-    """Co-design toolkit for low-bit inference hardware."""
+    """Co-design toolkit for low-bit inference hardware.
+
+    Pick a number format and a chip: see what the format does to accuracy, and what the chip costs
+    in time, energy and area.
+    """
+
+
+def _print_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=1))
+
+
+def _print_table(
+    rows: Sequence[Mapping[str, Any]], title: str = "", columns: Iterable[str] | None = None
+) -> None:
+    """Print records as a table; numbers to the right."""
+    from .reports.tables import print_table
+
+    print_table(rows, title=title, columns=columns)
+
+
+@contextmanager
+def _progress() -> "Iterator[Any]":
+    """Give a ``progress(items, label)`` that shows a bar on a terminal and nothing elsewhere."""
+    from .reports.tables import progress_bar
+
+    with progress_bar() as show:
+        yield show
+
+
+@main.command()
+@json_option
+def archs(*, as_json: bool) -> None:
+    """List the shipped chips."""
+    from .arch import arch_names, load_arch
+
+    rows = []
+    for name in arch_names():
+        arch = load_arch(name)
+        rows.append(
+            {
+                "name": name,
+                "title": arch.title,
+                "pe": arch.pe.kind,
+                "lanes": arch.pe.lanes,
+                "rows": arch.array.rows,
+                "columns": arch.array.columns,
+                "weights": arch.formats.linear.weight.label,
+                "kv_cache": arch.formats.attention.weight.label,
+            }
+        )
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_table(rows)
+
+
+@main.command()
+@json_option
+def models(*, as_json: bool) -> None:
+    """List the shipped models."""
+    from .workloads import load_model, model_names
+
+    rows = []
+    for name in model_names():
+        model = load_model(name)
+        rows.append(
+            {
+                "name": name,
+                "family": model.family,
+                "parameters": model.parameter_count,
+                "decode": model.has_decode,
+            }
+        )
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_table(rows)
+
+
+@main.command()
+@click.argument("name", required=False)
+@json_option
+def formats(name: str | None, *, as_json: bool) -> None:
+    """List the number formats, or show one: its values, codes and bit-serial terms."""
+    from .datatypes.listing import describe_format, list_formats
+
+    if name is None:
+        rows = list_formats()
+        if as_json:
+            _print_json(rows)
+        else:
+            _print_table(rows)
+        return
+    description = describe_format(name)
+    if as_json:
+        _print_json(description)
+        return
+    for member in description["formats"]:
+        _print_table(member["codes"], title=f"{member['name']}, {member['bits']} bits")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--scheme", "schemes", multiple=True, required=True, help="A scheme, e.g. bitmod_fp4@g128/int8."
+)
+@json_option
+def quantize(file: Path, schemes: tuple[str, ...], *, as_json: bool) -> None:
+    """Quantise the tensors of FILE (.npy, .npz, .safetensors, .gguf): error and bits per scheme."""
+    from .datatypes.compare import compare
+    from .datatypes.io import read_tensors
+
+    tensors = read_tensors(file)
+    with _progress() as show:
+        rows = [
+            row
+            for name in show(list(tensors), "tensors")
+            for row in compare({name: tensors[name]}, schemes)
+        ]
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_table(rows)
+
+
+def _settings(pairs: Iterable[str]) -> dict[str, Any]:
+    from .arch.loader import parse_setting
+
+    return dict(parse_setting(pair) for pair in pairs)
+
+
+@main.command()
+@click.option("--arch", required=True, help="A shipped chip or the path of a YAML file.")
+@click.option("--model", required=True, help="A shipped model or the path of a config.json.")
+@click.option("--phase", default="prefill", show_default=True, help="prefill or decode.")
+@click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
+@click.option("--batch", type=int, default=1, show_default=True, help="Sequences or images.")
+@click.option("--fidelity", default="analytic", show_default=True, help="Rung: analytic.")
+@click.option("--mapper", default="whole-buffer", show_default=True, help="whole-buffer.")
+@click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
+@click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
+@json_option
+def simulate(
+    arch: str,
+    model: str,
+    phase: str,
+    context: int | None,
+    batch: int,
+    fidelity: str,
+    mapper: str,
+    settings: tuple[str, ...],
+    *,
+    causal: bool,
+    as_json: bool,
+) -> None:
+    """Simulate a model on a chip: clocks, energy and area, by component and by layer."""
+    from .arch import load_arch
+    from .sim import simulate as run_model
+
+    chip = load_arch(arch, _settings(settings))
+    run = run_model(chip, model, phase, context, batch, fidelity, mapper, causal=causal)
+    if as_json:
+        click.echo(run.to_json())
+        return
+    _print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}, context {run.context}")
+    click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
+    for label, parts, scale, unit in (
+        ("energy", run.energy_pj, 1e6, "uJ"),
+        ("area", run.area_um2, 1e6, "mm2"),
+    ):
+        shown = ", ".join(f"{name} {value / scale:,.3f}" for name, value in parts.items())
+        click.echo(f"{label} ({unit}): {shown}")
+
+
+@main.command()
+@click.argument("study")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the page and charts.")
+@json_option
+def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
+    """Rebuild a published study: published beside reproduced beside corrected values."""
+    from .datatypes.errors import unknown_name
+
+    known = ("bitmod-hpca25",)
+    if study not in known:
+        raise BitlatheError(unknown_name("study", study, known))
+    from .reports.bitmod_hpca25 import page
+    from .reports.bitmod_hpca25.study import reproduce as rebuild
+
+    with _progress() as show:
+        result = rebuild(show)
+    paths = page.write(result, out) if out else []
+    if as_json:
+        _print_json(result.rows)
+        return
+    _print_table(
+        result.rows,
+        title="published | reproduced | corrected (our chips, correct attention)",
+        columns=[
+            *("accelerator", "model", "phase", "published_cycles", "cycles", "corrected_cycles"),
+            *("published_total_uj", "total_uj", "corrected_total_uj", "agrees"),
+        ],
+    )
+    _print_table(
+        result.headlines,
+        title="Headline averages",
+        columns=[
+            *("what", "design", "baseline", "workload", "published"),
+            *("from_published_figures", "reproduced", "corrected"),
+        ],
+    )
+    effects = [
+        {"objection": o["title"], **e, "speedup_over_ant": o["speedup_over_ant"]}
+        for o in result.objections
+        for e in o["effects"]
+    ]
+    _print_table(effects, title="Objections, each switched off alone: changed / published form")
+    agree = sum(row["agrees"] for row in result.rows)
+    click.echo(f"{agree} of {len(result.rows)} rows agree with the published figures.")
+    for path in paths:
+        click.echo(str(path))
+
+
+if __name__ == "__main__":
+    main()

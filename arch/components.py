@@ -155,6 +155,11 @@ def sram_cost(
     """
     sizes, buses = _axes(table, node_nm)
     bank_bytes, bus_bits = size_bytes / banks, port_bits / banks
+    if size_bytes < sizes[0]:
+        raise BitlatheError(
+            f"{size_bytes} bytes are less than the smallest bank of SRAM table {table!r}, "
+            f"{sizes[0]} bytes; use at least that, or another table."
+        )
     if not sizes[0] <= bank_bytes <= sizes[-1]:
         raise BitlatheError(
             f"{size_bytes} bytes in {banks} banks make banks of {bank_bytes:g} bytes, outside SRAM "

@@ -37,8 +37,16 @@ def _find(name_or_path: str | Path) -> tuple[Path, str]:
     )
 
 
-@cache
 def _document(path: Path) -> Document:
+    return _shipped(path) if path.is_relative_to(CHIPS) else _read(path)
+
+
+@cache
+def _shipped(path: Path) -> Document:
+    return _read(path)
+
+
+def _read(path: Path) -> Document:
     document = read_yaml(path, "architecture file")
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{path}:1:1: an architecture file is a mapping of keys to values.")
@@ -78,10 +86,8 @@ def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
     for key in keys:
         if key not in branches | set(known) | operands | optional:
             near = nearest(key, known, limit=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise BitlatheError(
-                f"{say} {key!r}: no such key in a chip; {hint}Keys: {', '.join(sorted(known))}."
-            )
+            hint = f"did you mean {near[0]!r}?" if near else f"keys: {', '.join(sorted(known))}."
+            raise BitlatheError(f"{say} {key!r}: no such key in a chip; {hint}")
 
 
 def _covers(key: str, other: str) -> bool:

@@ -169,6 +169,12 @@ class Operand(Record):
             raise ValueError("give 'scheme' or 'bits'")
         return self
 
+    @property
+    def label(self) -> str:
+        """The scheme, and the stated bits if there are any."""
+        stated = None if self.bits is None else f"{self.bits:g} bits"
+        return ", ".join(part for part in (self.scheme, stated) if part)
+
     def bits_per_element(self, axis_length: int) -> Fraction:
         """Return the stored bits per element, scales and selectors counted."""
         if self.bits is not None:

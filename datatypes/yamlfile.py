@@ -196,6 +196,8 @@ def _explain(model: type[BaseModel], error: Any) -> str:
         return f"key {key!r} is missing."
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     message = message[0].lower() + message[1:]
+    if "\n" in message:  # a scheme string with a caret under its fault
+        return f"{key}: {message}"
     if isinstance(error["input"], dict | list) or kind == "value_error":
         return f"{key}: {message}." if key else f"{message}."
     return f"{key}: {message} (got {error['input']!r})."
@@ -216,7 +218,9 @@ def validate(model: type[ModelT], document: Document) -> ModelT:
         for error in err.errors(include_url=False):
             # a union reports under the name of each member tried: keep keys that are in the file
             loc = tuple(p for p in error["loc"] if not (isinstance(p, str) and p[:1].isupper()))
-            # a misspelt key stands in the file, a missing one does not
-            text = _explain(model, {**error, "loc": loc}).replace("..", ".")
+            text = _explain(model, {**error, "loc": loc})
+            named = re.match(r"([a-z_]+(?:\.[a-z_]+)+): ", text)
+            if not loc and named:  # a check across keys names the key it is about
+                loc = tuple(named[1].split("."))
             seen[f"{document.where(loc)}: {text}"] = None
         raise BitlatheError("\n".join(seen)) from None

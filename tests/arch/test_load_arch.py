@@ -1,0 +1,149 @@
+"""Chips from YAML: what loads, what errors say."""
+
+from pathlib import Path
+
+import pytest
+
+from bitlathe.arch import Arch, arch_names, load_arch, resolve
+from bitlathe.arch.loader import CHIPS, parse_setting
+from bitlathe.datatypes.errors import BitlatheError
+
+BITMOD = (CHIPS / "bitmod.yaml").read_text()
+
+
+def test_shipped_chips() -> None:
+    expected = {"fp16", "ant", "olive", "bitmod", "hpca25/fp16", "hpca25/ant", "hpca25/olive"}
+    assert expected | {"hpca25/bitmod-lossless", "hpca25/bitmod-lossy"} <= set(arch_names())
+
+
+@pytest.mark.parametrize("name", arch_names())
+def test_every_shipped_chip_loads_and_resolves(name: str) -> None:
+    arch = load_arch(name)
+    assert arch.name == name
+    for phase in ("prefill", "decode"):
+        chip = resolve(arch, phase=phase, model="llama-2-7b")
+        assert chip.sram_cost("weight").area_um2 > 0
+
+
+def test_names_forgive_case_and_underscores() -> None:
+    assert load_arch("HPCA25/BitMoD_Lossy") == load_arch("hpca25/bitmod-lossy")
+
+
+def test_corrected_arrays_have_equal_area() -> None:
+    areas = []
+    for name in ("fp16", "ant", "olive", "bitmod"):
+        for phase in ("prefill", "decode"):
+            chip = resolve(load_arch(name), phase=phase, model="phi-2")
+            areas.append(chip.array.rows * chip.array.columns * chip.pe.cell_area_um2)
+    assert max(areas) / min(areas) < 1.02
+
+
+def test_published_ports() -> None:
+    """The per-bank buses of the study's eight banks (its CACTI runs)."""
+    ports = {
+        name: [
+            resolve(load_arch(f"hpca25/{name}"), phase=phase, model="phi-2").port_bits(buffer) / 8
+            for phase in ("prefill", "decode")
+            for buffer in ("weight", "io")
+        ]
+        for name in ("fp16", "ant", "olive", "bitmod-lossless", "bitmod-lossy")
+    }
+    assert ports == {
+        "fp16": [64, 48, 128, 24],
+        "ant": [32, 64, 64, 32],
+        "olive": [18, 64, 36, 32],
+        "bitmod-lossless": [64, 128, 128, 64],
+        "bitmod-lossy": [64, 128, 64, 64],
+    }
+
+
+def test_a_set_key_holds_in_every_phase() -> None:
+    arch = load_arch("bitmod", {"array.rows": 128})
+    assert resolve(arch, phase="prefill", model="phi-2").array.rows == 128
+    assert resolve(arch, phase="decode", model="phi-2").array.rows == 128
+    assert resolve(arch, phase="decode", model="phi-2").array.columns == 16
+
+
+def test_set_takes_a_scheme_as_text() -> None:
+    arch = load_arch("bitmod", {"formats.linear.weight": "int8@channel"})
+    assert arch.formats.linear.weight.terms == 4
+
+
+def test_sizes_take_units() -> None:
+    assert load_arch("bitmod", {"buffers.io.size_kib": "1 MiB"}).buffers.io.size_bytes == 2**20
+
+
+def test_arch_is_frozen() -> None:
+    with pytest.raises(Exception, match="frozen"):
+        load_arch("bitmod").array.rows = 3  # type: ignore[misc]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "chip.yaml"
+    path.write_text(text)
+    return path
+
+
+def change(old: str, new: str) -> str:
+    assert old in BITMOD
+    return BITMOD.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        (change("rows: 32", "row: 32"), "8:21", "unknown key 'array.row'; did you mean 'rows'"),
+        (change("rows: 32", "rows: -1"), "8:21", "array.rows: input should be greater than 0"),
+        (change("rows: 32", "rows: '32'"), "8:21", "array.rows: input should be a valid integer"),
+        (change("rows: 32", "rows: on"), "8:21", "got 'on'"),
+        (change("rows: 32,", ""), "8:1", "key 'array.rows' is missing"),
+        (change("kind: tile", "kind: ring"), "8:9", "'tile' or 'systolic'"),
+        (change("size_kib: 512", "size_kib: 512 KB"), "10:12", "'512 KB' is no size"),
+        (change("size_kib: 512", "size_kib: 1"), "", "less than the smallest bank"),
+        (change("bitmod_ddr4", "bitmod_dr4"), "", "did you mean 'bitmod_ddr4'"),
+        (change("bitmod_fp4@g128", "bitmod_pf4@g128"), "", "bitmod_fp4"),
+        (change("bitmod_fp4@g128", "bitmod_fp4@q128"), "", r"\^"),
+        (change("array.rows: 64", "array.rwos: 64"), "18:", "did you mean 'array.rows'"),
+        (change("array.rows: 64", "array.rows: 0"), "18:", "greater than 0"),
+        (change("phase: decode", "phase: decoding"), "", "'prefill' or 'decode'"),
+        (BITMOD + "title: again\n", "", "given twice"),
+        (BITMOD + "buffer: 3\n", "19:1", "did you mean 'buffers'"),
+        ("", "", "empty"),
+        ("- 1\n", "1:1", "a mapping"),
+        ("a: [1, 2\n", "", "not valid YAML"),
+        ("a: !!python/object:os.system x\n", "1:4", "tag"),
+        ("a: &x 1\nb: *x\n", "2:4", "aliases"),
+    ],
+)
+def test_errors_name_place_and_remedy(tmp_path: Path, text: str, place: str, says: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(BitlatheError) as caught:
+        load_arch(path)
+    assert f"{path}:{place}" in str(caught.value) if place else str(path) in str(caught.value)
+    with pytest.raises(BitlatheError, match=says):
+        load_arch(path)
+
+
+def test_a_chip_that_is_not_there() -> None:
+    with pytest.raises(BitlatheError, match="did you mean 'bitmod'"):
+        load_arch("bitmood")
+    with pytest.raises(BitlatheError, match="No such file"):
+        load_arch("nowhere/chip.yaml")
+
+
+@pytest.mark.parametrize("text", ["array.rows", "=3", "array.rows="])
+def test_settings_need_key_and_value(text: str) -> None:
+    with pytest.raises(BitlatheError, match="KEY=VALUE"):
+        parse_setting(text)
+
+
+def test_a_wrong_setting_names_its_key() -> None:
+    with pytest.raises(BitlatheError, match=r"did you mean 'array.rows'"):
+        load_arch("bitmod", {"array.rwos": 3})
+    with pytest.raises(BitlatheError, match=r"array\.rows=-3"):
+        load_arch("bitmod", {"array.rows": -3})
+
+
+def test_round_trip_through_plain_data() -> None:
+    arch = load_arch("hpca25/bitmod-lossy")
+    assert Arch.model_validate(arch.model_dump()) == arch

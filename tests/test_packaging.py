@@ -1,0 +1,68 @@
+"""The wheel holds what the tree holds: no package or data file is forgotten."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import bitlathe
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+ROOMS = ("arch", "datatypes", "mapping", "reports", "sim", "workloads")
+DATA = {".yaml", ".csv", ".json", ".html", ".js", ".css"}
+
+
+def test_every_package_is_listed() -> None:
+    found = {"bitlathe"} | {
+        ".".join(["bitlathe", *p.parent.relative_to(ROOT).parts])
+        for room in ROOMS
+        for p in (ROOT / room).rglob("__init__.py")
+    }
+    assert found == set(CONFIG["packages"])
+
+
+def test_every_data_file_is_covered() -> None:
+    data = {p for room in ROOMS for p in (ROOT / room).rglob("*") if p.suffix in DATA}
+    covered = {
+        p
+        for package, globs in CONFIG["package-data"].items()
+        for glob in globs
+        for p in ROOT.joinpath(*package.split(".")[1:]).glob(glob)
+    }
+    assert data <= covered, data - covered
+
+
+def test_root_holds_only_the_face() -> None:
+    assert {p.name for p in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "cli.py"}
+
+
+def test_one_copy_of_the_package() -> None:
+    where = Path(bitlathe.__file__).resolve().parent
+    alias = {
+        name
+        for name, module in sys.modules.items()
+        if (file := getattr(module, "__file__", None))
+        and where in Path(file).resolve().parents
+        and Path(file).resolve().parent.name in ROOMS
+        and not name.startswith("bitlathe.")
+    }
+    assert not alias, alias
+
+
+def _modules_after(statement: str) -> set[str]:
+    code = f"{statement}; import sys; print(*{{m.partition('.')[0] for m in sys.modules}})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(out.stdout.split())
+
+
+HEAVY = {"torch", "matplotlib", "numba", "networkx", "pandas", "plotly", "optuna", "rich"}
+
+
+def test_import_is_light() -> None:
+    assert not (HEAVY | {"numpy", "pydantic"}) & _modules_after("import bitlathe")
+
+
+def test_the_analytic_rung_needs_no_heavy_package() -> None:
+    run = "import bitlathe as bl; bl.simulate('bitmod', 'llama-2-7b', fidelity='analytic')"
+    assert not HEAVY & _modules_after(run)
