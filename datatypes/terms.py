@@ -36,7 +36,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement
-from typing import Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +147,7 @@ class TermTable:
     @cached_property
     def nonzero(self) -> Int64Array:
         """(codes,) number of non-zero terms of each code."""
-        return self.man.sum(axis=1, dtype=np.int64)
+        return np.asarray(self.man.sum(axis=1), dtype=np.int64)
 
     def terms(self, code: int) -> tuple[Term, ...]:
         """Return the non-zero terms of a code, lowest clock first.
@@ -542,7 +542,7 @@ def term_count(values: "npt.ArrayLike | FormatLike", bits: int | None = None) ->
     """
     if isinstance(values, FormatLike):
         return term_table(values.values, values.bits).count
-    return term_table(cast(npt.ArrayLike, values), bits).count
+    return term_table(values, bits).count
 
 
 def terms_of_format(fmt: FormatLike) -> tuple[tuple[Term, ...], ...]:

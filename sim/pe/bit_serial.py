@@ -1,0 +1,308 @@
+"""The bit-serial PE: terms of the weight times floating-point activations, bit for bit.
+
+One chunk of ``lanes`` weights takes one clock per term of the weight format. Each clock matches the
+exponents of its lanes, aligns and adds their significands, shifts the sum by the clock's
+significance and adds it to an accumulator that normalises to 15 bits. What is rounded, wrapped or
+lost on the way is said by a `PENumerics`. Source: BitMoD (arXiv 2411.11745), section IV, and the
+widths of its authors' register-transfer code; choices where they leave room are in docs/pe.md.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...datatypes.errors import BitlatheError, unknown_name
+from ...datatypes.terms import MAX_EXP, TermTable
+from .numerics import PENumerics, numerics_of
+from .operands import ActivationKind, activation_kind, split_activations
+from .weights import WeightDecoder, weight_decoder
+
+if TYPE_CHECKING:
+    from ...datatypes.format import Format, Mixture
+
+MAX_LANES = 16
+DEVICES = ("cpu", "cuda")
+
+
+class BitSerialResult(NamedTuple):
+    """Accumulator after a dot product, its value, and the clocks it took.
+
+    Each is an array of the leading shape, or a scalar for one dot product.
+    ``value = mantissa * 2**(exponent - 25 - guard_bits)`` for FP16 activations, in units of the
+    weight's grid.
+    """
+
+    mantissa: Any
+    exponent: Any
+    value: Any
+    cycles: Any
+
+
+class Operands(NamedTuple):
+    """Operands of many dot products, flattened to rows, ready for a kernel."""
+
+    lead: tuple[int, ...]
+    exponent: npt.NDArray[np.int32]
+    significand: npt.NDArray[np.int32]
+    weight: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int64]
+    column: npt.NDArray[np.int64]
+
+
+def kernel_parameters(
+    numerics: PENumerics, kind: ActivationKind, lanes: int, max_bsig: int
+) -> tuple[int, ...]:
+    """Return the numerics as the integers that `bit_serial_kernels.accumulate` takes.
+
+    Raises
+    ------
+    BitlatheError
+        If the widths together exceed the 62 bits of the simulator's own arithmetic.
+    """
+    guard = numerics.guard_bits
+    incoming = kind.significand_bits + guard + (lanes - 1).bit_length() + max_bsig
+    reach = incoming + 2
+    if numerics.accumulator_bits + reach + 2 > 62:
+        raise BitlatheError(
+            f"an accumulator of {numerics.accumulator_bits} bits beside lane sums of {incoming} "
+            "bits needs more than the simulator's 62; lower accumulator_bits or guard_bits"
+        )
+    exponent_bits = numerics.exponent_bits or max(6, kind.exponent_bits + 1)
+    if kind.largest_exponent + MAX_EXP >= 1 << exponent_bits:
+        raise BitlatheError(
+            f"exponent_bits={exponent_bits} cannot hold the exponents of {kind.name}; "
+            f"{(kind.largest_exponent + MAX_EXP).bit_length()} bits can"
+        )
+    return (
+        guard,
+        int(numerics.reference == "lanes_and_accumulator"),
+        int(numerics.alignment == "sticky"),
+        int(numerics.rounding == "nearest_even"),
+        int(numerics.overflow == "saturate"),
+        numerics.accumulator_bits,
+        numerics.sum_bits or 0,
+        exponent_bits,
+        reach,
+    )
+
+
+def prepare(
+    activations: npt.ArrayLike, weights: npt.ArrayLike, kind: ActivationKind, decoder: WeightDecoder
+) -> Operands:
+    """Check, split and flatten the operands; leading axes broadcast without copies.
+
+    Raises
+    ------
+    BitlatheError
+        If shapes do not match, or a value is not one of its format.
+    """
+    acts, wts = np.asarray(activations), np.asarray(weights)
+    if acts.ndim == 0 or wts.ndim == 0:
+        raise BitlatheError(
+            "activations and weights need at least one axis, the group; got shapes "
+            f"{acts.shape} and {wts.shape}"
+        )
+    if acts.shape[-1] != wts.shape[-1]:
+        raise BitlatheError(
+            f"activations of shape {acts.shape} and weights of shape {wts.shape}: the last axes, "
+            "the group, must be equally long"
+        )
+    if wts.size == 0 and wts.dtype.kind == "f":
+        wts = wts.astype(np.int64)
+    try:
+        lead = np.broadcast_shapes(acts.shape[:-1], wts.shape[:-1])
+    except ValueError:
+        raise BitlatheError(
+            f"activations of shape {acts.shape} and weights of shape {wts.shape}: the leading "
+            "axes do not broadcast"
+        ) from None
+    exponent, significand = split_activations(acts, kind)
+    length = acts.shape[-1]
+
+    def rows_of(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        count = int(np.prod(shape, dtype=np.int64))
+        index = np.broadcast_to(np.arange(count, dtype=np.int64).reshape(shape), lead)
+        return np.ascontiguousarray(index.reshape(-1))
+
+    def matrix(array: npt.NDArray[np.int32], shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
+        count = int(np.prod(shape, dtype=np.int64))
+        return np.ascontiguousarray(array.reshape(count, length))
+
+    return Operands(
+        lead=lead,
+        exponent=matrix(exponent, acts.shape[:-1]),
+        significand=matrix(significand, acts.shape[:-1]),
+        weight=matrix(decoder.rows(wts), wts.shape[:-1]),
+        row=rows_of(acts.shape[:-1]),
+        column=rows_of(wts.shape[:-1]),
+    )
+
+
+def bitserial_dot(
+    activations: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    format: "str | Format | Mixture | TermTable" = "int8",
+    numerics: str | PENumerics = "aligned",
+    *,
+    lanes: int = 4,
+    activation: str | ActivationKind = "fp16",
+    skip_zero_terms: bool = False,
+    max_bsig: int = 6,
+    device: str = "cpu",
+) -> BitSerialResult:
+    """Dot products as a bit-serial PE computes them: ``sum(activations * weights, axis=-1)``.
+
+    Parameters
+    ----------
+    activations : (..., K) array_like
+        Values of the activation format (FP16 by default), finite.
+    weights : (..., K) array_like of int
+        Integers on the PE's grid: the integers themselves for INT formats, the values times two
+        for FP4 and its extensions, the values for FP3, and ``TermTable.grid`` in general. Leading
+        axes broadcast against those of `activations`.
+    format : str, Format, Mixture or TermTable
+        Weight format; it sets the terms and so the clocks.
+    numerics : str or PENumerics
+        ``"aligned"``, ``"hpca25"``, ``"exact"``, or fields set one by one.
+    lanes : int
+        Weights per chunk, 1..16. A last chunk that is not full is padded with zeros.
+    activation : str
+        ``fp16``, ``bf16``, ``fp8_e4m3``, ``fp8_e5m2`` or ``int8``.
+    skip_zero_terms : bool
+        Leave out a clock whose terms are zero in all lanes; a chunk takes at least one clock.
+    max_bsig : int
+        Largest significance that the PE shifts by.
+    device : {'cpu', 'cuda'}
+        Where to compute; both give the same bits.
+
+    Returns
+    -------
+    BitSerialResult
+        ``(mantissa, exponent, value, cycles)``: int64 arrays and a float64 array of the leading
+        shape. K = 0 gives zeros. ``exact`` mantissas beyond 64 bits come as Python integers.
+
+    Raises
+    ------
+    BitlatheError
+        For shapes that do not match, NaN or infinite activations, weights off the grid, formats
+        that the PE cannot hold.
+
+    References
+    ----------
+    .. [1] Y. Chen et al., "BitMoD: Bit-serial Mixture-of-Datatype LLM Acceleration", HPCA 2025,
+       arXiv:2411.11745, section IV.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dot = bitserial_dot(np.ones(128, np.float16), np.full(128, 3), "int4")
+    >>> float(dot.value), int(dot.cycles)
+    (384.0, 64)
+    """
+    if isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= MAX_LANES:
+        raise BitlatheError(f"lanes: an integer in 1..{MAX_LANES}, got {lanes!r}")
+    if device not in DEVICES:
+        raise BitlatheError(unknown_name("device", str(device), DEVICES))
+    rules, kind = numerics_of(numerics), activation_kind(activation)
+    decoder = weight_decoder(format, max_bsig)
+    operands = prepare(activations, weights, kind, decoder)
+    if rules.exact:
+        if device == "cuda":
+            raise BitlatheError(
+                "numerics 'exact' is integer arithmetic on the cpu; use device='cpu'"
+            )
+        return _exact(operands, decoder, kind, rules, lanes, skip_zero_terms)
+    parameters = kernel_parameters(rules, kind, lanes, max_bsig)
+    count = operands.row.size
+    man, exp, clocks = (np.zeros(count, dtype=np.int64) for _ in range(3))
+    run = _runner(device)
+    run(
+        operands.exponent,
+        operands.significand,
+        operands.weight,
+        operands.row,
+        operands.column,
+        decoder.exp,
+        decoder.man,
+        np.array(decoder.schedule.bsig, dtype=np.int64),
+        lanes,
+        skip_zero_terms,
+        parameters,
+        man,
+        exp,
+        clocks,
+    )
+    value = np.ldexp(man.astype(np.float64), exp - kind.offset - rules.guard_bits)
+    return _shaped(operands.lead, man, exp, value, clocks)
+
+
+def _runner(device: str) -> Any:
+    if device == "cuda":
+        from ..cuda.bit_serial import dots as cuda_dots
+
+        return cuda_dots
+    from .bit_serial_kernels import dots
+
+    return dots
+
+
+def _shaped(lead: tuple[int, ...], *parts: npt.NDArray[Any]) -> BitSerialResult:
+    return BitSerialResult(*(part.reshape(lead)[()] for part in parts))
+
+
+def _exact(
+    operands: Operands,
+    decoder: WeightDecoder,
+    kind: ActivationKind,
+    rules: PENumerics,
+    lanes: int,
+    skip: bool,
+) -> BitSerialResult:
+    from .bit_serial_kernels import exact_dots
+
+    lowest = 1 if kind.exponent_bits else 0
+    count, length = operands.row.size, operands.exponent.shape[1]
+    total, clocks = (np.zeros(count, dtype=np.int64) for _ in range(2))
+    largest = int(np.abs(decoder.grid).max()) * length << (kind.significand_bits)
+    span = int(operands.exponent.max(initial=lowest)) - lowest
+    safe = largest << span < 1 << 62
+    exact_dots(
+        operands.exponent if safe else np.full_like(operands.exponent, lowest),
+        operands.significand,
+        operands.weight,
+        operands.row,
+        operands.column,
+        decoder.grid,
+        decoder.man,
+        lanes,
+        skip,
+        lowest,
+        total,
+        clocks,
+    )
+    exponent = np.full(count, lowest + rules.guard_bits, dtype=np.int64)
+    if not safe:
+        return _exact_wide(operands, decoder, kind, exponent, clocks)
+    value = np.ldexp(total.astype(np.float64), lowest - kind.offset)
+    return _shaped(operands.lead, total, exponent, value, clocks)
+
+
+def _exact_wide(
+    operands: Operands,
+    decoder: WeightDecoder,
+    kind: ActivationKind,
+    exponent: npt.NDArray[np.int64],
+    clocks: npt.NDArray[np.int64],
+) -> BitSerialResult:
+    """Compute sums beyond 64 bits in Python integers."""
+    lowest = 1 if kind.exponent_bits else 0
+    scale = 1 << (kind.offset - lowest)
+    scaled = operands.significand.astype(object) << (operands.exponent - lowest).astype(object)
+    integers = decoder.grid.astype(object)[operands.weight]
+    total = np.array(
+        [sum(scaled[r] * integers[c]) for r, c in zip(operands.row, operands.column, strict=True)],
+        dtype=object,
+    )
+    value = np.array([t / scale for t in total], dtype=np.float64)
+    return _shaped(operands.lead, total, exponent, value, clocks)

@@ -1,0 +1,180 @@
+"""Kernels of the bit-serial PE: one clock, and whole groups.
+
+`accumulate` is the arithmetic of one clock after the adder tree. Array simulators call it from
+their own kernels; its parameters travel as one tuple made by `bit_serial.kernel_parameters`:
+
+``(guard, reference, sticky, nearest, saturate, accumulator_bits, sum_bits, exponent_bits, reach)``
+
+with ``sum_bits`` 0 for an adder of any width, and ``reach`` a shift beyond which an aligned operand
+is only a sticky bit.
+"""
+
+# ruff: noqa: PLR0912 - kernels take arrays and scalars, one argument each
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
+import numba as nb
+import numpy as np
+
+
+@nb.njit(cache=True)
+def wrap(value, bits):
+    """Two's complement wrap to a width."""
+    half = np.int64(1) << (bits - 1)
+    return ((value + half) & ((half << 1) - 1)) - half
+
+
+@nb.njit(cache=True)
+def bit_length(value):
+    """Bits of the magnitude of an integer."""
+    rest = abs(value)
+    length = np.int64(0)
+    for step in (32, 16, 8, 4, 2, 1):
+        if rest >> step:
+            rest >>= step
+            length += step
+    return length + rest
+
+
+@nb.njit(cache=True)
+def round_shift(value, shift, nearest):
+    """``value / 2**shift`` as an integer, by floor or to the nearest even."""
+    quotient = value >> shift
+    if nearest and shift > 0:
+        rest = value - (quotient << shift)
+        half = np.int64(1) << (shift - 1)
+        if rest > half or (rest == half and quotient & 1):
+            quotient += 1
+    return quotient
+
+
+@nb.njit(cache=True)
+def accumulate(man, exp, incoming, reference, parameters):
+    """Add the shifted lane sum of one clock to the accumulator.
+
+    ``incoming`` is relative to the exponent ``reference`` (M of the clock); returns the new
+    (man, exp).
+    """
+    _, _, sticky, nearest, saturate, width, sum_bits, exp_bits, reach = parameters
+    limit = width - 1
+    down = (
+        reference - exp
+    )  # the accumulator moves right by this, or the incoming sum by its opposite
+    below = np.int64(0)  # fraction bits carried below the reference
+    if not sticky:
+        # S = (man >> (M - exp)) + (incoming >> (exp - M)), each shift only if positive
+        if down >= limit:
+            total = incoming
+        elif down >= 0:
+            total = (man >> down) + incoming
+        else:
+            total = man + (incoming >> min(-down, 62))
+    elif down >= 0:
+        below = min(down, limit + 2)
+        total = (incoming << below) + (man if down == below else np.sign(man))
+    else:
+        below = min(-down, reach)
+        total = (man << below) + (incoming if -down == below else np.sign(incoming))
+    if sum_bits and not sticky:
+        if saturate:
+            bound = np.int64(1) << (sum_bits - 1)
+            total = min(max(total, -bound), bound - 1)
+        else:
+            total = wrap(total, sum_bits)
+    # e = max(0, bitlen(abs(S)) - (width - 1)); exp' = M + e
+    e = max(np.int64(0), bit_length(total) - below - limit)
+    man = round_shift(total, below + e, nearest)
+    if man == np.int64(1) << limit:
+        man >>= 1
+        e += 1
+    exp = max(reference, exp) + e
+    top = (np.int64(1) << exp_bits) - 1
+    if exp > top:
+        if saturate:
+            exp = top
+            bound = (np.int64(1) << limit) - 1
+            man = bound if man > 0 else (-bound if man < 0 else np.int64(0))
+        else:
+            exp &= top
+    return man, exp
+
+
+@nb.njit(cache=True)
+def lane_sum(
+    exponents, significands, first, weights, term, term_exp, term_man, lanes, guard, floor
+):  # fmt: skip
+    """Return the reference exponent M and the signed sum of the aligned lanes of one clock.
+
+    ``floor`` is the accumulator's exponent where M covers it, else 0.
+    """
+    reference = np.int64(floor)
+    for i in range(lanes):
+        v = np.int64(exponents[first + i]) + np.int64(term_exp[weights[first + i], term])
+        reference = max(reference, v)
+    total = np.int64(0)
+    for i in range(lanes):
+        w = weights[first + i]
+        man = np.int64(term_man[w, term])
+        p = np.int64(significands[first + i]) * man  # man is -1, 0 or 1: the product's sign
+        shift = reference - np.int64(exponents[first + i]) - np.int64(term_exp[w, term])
+        q = (abs(p) << guard) >> min(shift, np.int64(62))
+        total += q if p >= 0 else -q
+    return reference, total
+
+
+@nb.njit(cache=True)
+def dots(
+    exponents, significands, weights, rows, columns, term_exp, term_man, bsig, lanes, skip,
+    parameters, man_out, exp_out, clocks_out,
+):  # fmt: skip
+    """Bit-serial dot products of row ``rows[i]`` of activations and ``columns[i]`` of weights.
+
+    ``term_man`` holds -1, 0 or 1. A clock whose terms are all zero is left out when ``skip``.
+    """
+    length = exponents.shape[1]
+    terms = bsig.size
+    guard, with_accumulator = parameters[0], parameters[1]
+    for i in range(rows.size):
+        e, s, w = exponents[rows[i]], significands[rows[i]], weights[columns[i]]
+        man, exp, clocks = np.int64(0), np.int64(0), np.int64(0)
+        for first in range(0, length, lanes):
+            used = min(lanes, length - first)
+            before = clocks
+            for t in range(terms):
+                if skip:
+                    busy = False
+                    for lane in range(used):
+                        busy |= term_man[w[first + lane], t] != 0
+                    if not busy:
+                        continue
+                floor = exp if with_accumulator else np.int64(0)
+                m, total = lane_sum(e, s, first, w, t, term_exp, term_man, used, guard, floor)
+                man, exp = accumulate(man, exp, total << np.int64(bsig[t]), m, parameters)
+                clocks += 1
+            if clocks == before:
+                clocks += 1  # a chunk of zeros still takes a clock to pass
+        man_out[i], exp_out[i], clocks_out[i] = man, exp, clocks
+
+
+@nb.njit(cache=True)
+def exact_dots(
+    exponents, significands, weights, rows, columns, grid, term_man, lanes, skip, lowest,
+    sum_out, clocks_out,
+):  # fmt: skip
+    """Exact integer dot products, in units of ``2**lowest`` of the exponent field."""
+    length = exponents.shape[1]
+    terms = term_man.shape[1]
+    for i in range(rows.size):
+        e, s, w = exponents[rows[i]], significands[rows[i]], weights[columns[i]]
+        total, clocks = np.int64(0), np.int64(0)
+        for k in range(length):
+            product = np.int64(s[k]) * np.int64(grid[w[k]])
+            total += product << (np.int64(e[k]) - lowest)
+        for first in range(0, length, lanes):
+            busy = np.int64(0)
+            for t in range(terms):
+                for lane in range(min(lanes, length - first)):
+                    if not skip or term_man[w[first + lane], t] != 0:
+                        busy += 1
+                        break
+            clocks += max(busy, np.int64(1))
+        sum_out[i], clocks_out[i] = total, clocks

@@ -1,0 +1,165 @@
+"""Activations as a bit-serial PE sees them: signed significand and exponent field.
+
+``value = significand * 2**(exponent - offset)``, where the exponent of zero and of subnormals is 1
+and their hidden bit is 0, as the exponent-match stage takes them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...datatypes.errors import BitlatheError, unknown_name
+
+Int32Array = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActivationKind:
+    """A kind of activation: widths of its fields.
+
+    Parameters
+    ----------
+    name : str
+        Name.
+    exponent_bits : int
+        Width of the exponent field; 0 for integers.
+    significand_bits : int
+        Width of the magnitude that enters the multiplier, the hidden bit included.
+    bias : int
+        Exponent bias.
+    maximum : float
+        Largest finite magnitude.
+    """
+
+    name: str
+    exponent_bits: int
+    significand_bits: int
+    bias: int
+    maximum: float
+
+    @property
+    def offset(self) -> int:
+        """``value = significand * 2**(exponent - offset)``."""
+        return self.bias + self.significand_bits - 1 if self.exponent_bits else 0
+
+    @property
+    def largest_exponent(self) -> int:
+        """Largest exponent field of a finite value."""
+        return _field(self.maximum, self) if self.exponent_bits else 0
+
+
+def _field(magnitude: float, kind: ActivationKind) -> int:
+    return int(np.frexp(magnitude)[1]) - 1 + kind.bias
+
+
+# IEEE 754-2019 (FP16); Google's bfloat16; OCP 8-bit floating point 1.0 (2023), tables 1 and 2.
+ACTIVATIONS: dict[str, ActivationKind] = {
+    kind.name: kind
+    for kind in (
+        ActivationKind(name="fp16", exponent_bits=5, significand_bits=11, bias=15, maximum=65504.0),
+        ActivationKind(
+            name="bf16",
+            exponent_bits=8,
+            significand_bits=8,
+            bias=127,
+            maximum=float(255 * 2.0**120),
+        ),
+        ActivationKind(name="fp8_e4m3", exponent_bits=4, significand_bits=4, bias=7, maximum=448.0),
+        ActivationKind(
+            name="fp8_e5m2", exponent_bits=5, significand_bits=3, bias=15, maximum=57344.0
+        ),
+        ActivationKind(name="int8", exponent_bits=0, significand_bits=8, bias=0, maximum=128.0),
+    )
+}
+
+
+def activation_kind(name: str | ActivationKind) -> ActivationKind:
+    """Return a kind of activation by name.
+
+    Raises
+    ------
+    BitlatheError
+        If no such kind exists.
+    """
+    if isinstance(name, ActivationKind):
+        return name
+    if name not in ACTIVATIONS:
+        raise BitlatheError(unknown_name("activation format", str(name), ACTIVATIONS))
+    return ACTIVATIONS[name]
+
+
+def first_index(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    """Return the first index, in C order, at which a mask is true."""
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
+
+
+def refuse_nonfinite(array: npt.NDArray[Any], argument: str) -> None:
+    """Raise a BitlatheError that names the first NaN or infinity."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        index = first_index(bad)
+        raise BitlatheError(
+            f"{argument}: {array[index]} at index {index}; hardware would treat it as an ordinary "
+            "number, so only finite values are taken"
+        )
+
+
+def split_activations(
+    activations: npt.ArrayLike, kind: ActivationKind, argument: str = "activations"
+) -> tuple[Int32Array, Int32Array]:
+    """Split activations into exponent field and signed significand.
+
+    Parameters
+    ----------
+    activations : array_like, any shape
+        Values that the kind represents exactly (round them first).
+    kind : ActivationKind
+        Kind of activation.
+    argument : str
+        Name used in errors.
+
+    Returns
+    -------
+    exponent, significand : ndarray of int32
+        Exponent field (at least 1 for floats, 0 for integers) and significand with its sign.
+
+    Raises
+    ------
+    BitlatheError
+        If a value is NaN, infinite or not one of the kind; the first index is named.
+    """
+    array = np.asarray(activations)
+    if array.dtype == np.float16 and kind.name == "fp16":
+        return _split_fp16(np.ascontiguousarray(array), argument)
+    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+        raise BitlatheError(f"{argument}: real numbers are needed, got dtype {array.dtype}")
+    values = array.astype(np.float64)
+    refuse_nonfinite(values, argument)
+    if not kind.exponent_bits:
+        significand = values
+        exponent = np.zeros(values.shape, dtype=np.int32)
+        bad = (values != np.rint(values)) | (values < -kind.maximum) | (values >= kind.maximum)
+    else:
+        field = np.maximum(np.frexp(values)[1] - 1 + kind.bias, 1)
+        exponent = np.where(values == 0, 1, field).astype(np.int32)
+        significand = np.ldexp(values, kind.offset - exponent)
+        bad = (significand != np.rint(significand)) | (np.abs(values) > kind.maximum)
+    if bad.any():
+        index = first_index(bad)
+        raise BitlatheError(
+            f"{argument}: {values[index]} at index {index} is not a value of {kind.name}; round "
+            f"the activations to {kind.name} first"
+        )
+    return exponent, significand.astype(np.int32)
+
+
+def _split_fp16(array: npt.NDArray[np.float16], argument: str) -> tuple[Int32Array, Int32Array]:
+    bits = array.view(np.uint16).astype(np.int32)
+    field = (bits >> 10) & 31
+    if (field == 31).any():
+        refuse_nonfinite(array, argument)
+    significand = (bits & 1023) | ((field > 0).astype(np.int32) << 10)
+    significand = np.where(bits >> 15, -significand, significand).astype(np.int32)
+    return np.maximum(field, 1).astype(np.int32), significand

@@ -1,0 +1,200 @@
+"""Weights as a bit-serial PE sees them: integers on its grid, and the terms of each.
+
+The decoder of a PE takes more than one format's values where the hardware does: integers come in
+two's complement of their full width, and BitMoD's basic, extra-resolution and extra-asymmetry types
+share one decoder per width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...datatypes.errors import BitlatheError
+from ...datatypes.format import Format, Mixture
+from ...datatypes.terms import (
+    MAX_BITS,
+    MAX_BSIG,
+    TWO_BIT_FAMILIES,
+    TermSchedule,
+    TermTable,
+    schedule_of_grid,
+    term_rows,
+    term_table,
+)
+from .operands import first_index
+
+# Short names of the two BitMoD decoders, on top of the catalogue's.
+ALIASES = {"fp3": "fp3_e2m0", "fp4": "fp4_e2m1"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class WeightDecoder:
+    """Terms of every integer that a format may feed to a bit-serial PE.
+
+    Parameters
+    ----------
+    name : str
+        Format, for errors.
+    schedule : TermSchedule
+        Rule and significances.
+    low : int
+        Integer of the first row.
+    grid : (n,) ndarray of int64
+        The integers ``low, low + 1, ...``.
+    valid : (n,) ndarray of bool
+        Which of them the decoder knows.
+    exp, man : (n, terms) ndarray of int8
+        Exponent of each term, and its sign with its bit: -1, 0 or 1.
+    """
+
+    name: str
+    schedule: TermSchedule
+    low: int
+    grid: npt.NDArray[np.int64]
+    valid: npt.NDArray[np.bool_]
+    exp: npt.NDArray[np.int8]
+    man: npt.NDArray[np.int8]
+
+    @property
+    def terms(self) -> int:
+        """Clocks per chunk."""
+        return self.schedule.count
+
+    def rows(self, weights: npt.ArrayLike, argument: str = "weights") -> npt.NDArray[np.int32]:
+        """Return the decoder's row of each weight.
+
+        Raises
+        ------
+        BitlatheError
+            If a weight is not an integer on the grid; the first index is named.
+        """
+        array = np.asarray(weights)
+        if array.dtype.kind == "f":
+            bad = ~np.isfinite(array) | (array != np.rint(np.where(np.isfinite(array), array, 0)))
+            if bad.any():
+                self._refuse(array, bad, argument)
+        elif array.dtype.kind not in "iu":
+            raise BitlatheError(
+                f"{argument}: integers on the PE's grid are needed, got {array.dtype}"
+            )
+        whole = array.astype(np.int64)
+        inside = (whole >= self.low) & (whole < self.low + len(self.grid))
+        row = np.where(inside, whole - self.low, 0)
+        bad = ~(inside & self.valid[row])
+        if bad.any():
+            self._refuse(array, bad, argument)
+        return row.astype(np.int32)
+
+    def _refuse(self, array: npt.NDArray[Any], bad: npt.NDArray[np.bool_], argument: str) -> None:
+        index = first_index(bad)
+        known = self.grid[self.valid]
+        if len(known) == known[-1] - known[0] + 1:
+            right = f"{known[0]}..{known[-1]}"
+        else:
+            right = ", ".join(str(int(v)) for v in known)
+        raise BitlatheError(
+            f"{argument}: {array[index]} at index {index} is not on the PE's grid of {self.name}; "
+            f"its integers are {right}"
+        )
+
+
+def _decoder_integers(table_grid: Sequence[int], schedule: TermSchedule) -> set[int]:
+    """Integers the hardware decodes for a grid: at least the grid itself."""
+    integers = set(table_grid)
+    low, high = min(integers), max(integers)
+    if schedule.rule == "booth":
+        width = max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
+        integers |= set(range(-(1 << (width - 1)), 1 << (width - 1)))
+    for family in TWO_BIT_FAMILIES:
+        if schedule.rule == "two_bit" and {abs(i) for i in integers} <= family:
+            return {s * m for m in family for s in (-1, 1)}
+    return integers
+
+
+@lru_cache(maxsize=256)
+def _decoder(name: str, grid: frozenset[int], max_bsig: int) -> WeightDecoder:
+    schedule = schedule_of_grid(grid, max_bsig)
+    integers = _decoder_integers(sorted(grid), schedule)
+    low, high = min(integers), max(integers)
+    dense = np.arange(low, high + 1, dtype=np.int64)
+    valid = np.isin(dense, list(integers))
+    sign, exp, man = term_rows(np.where(valid, dense, 0).tolist(), schedule)
+    return WeightDecoder(
+        name=name,
+        schedule=schedule,
+        low=low,
+        grid=dense,
+        valid=valid,
+        exp=exp,
+        man=np.where(sign == 1, -man, man).astype(np.int8),
+    )
+
+
+def _members(format: "str | Format | Mixture | TermTable") -> tuple[str, Sequence[Format]]:
+    from ...datatypes import catalogue
+
+    if isinstance(format, str):
+        name = ALIASES.get(format, format)
+        if name not in catalogue.names():
+            raise BitlatheError(
+                f"format {format!r} is not known to the bit-serial PE, which holds: "
+                f"{', '.join(held_formats())}"
+            )
+        found = catalogue.element(name)
+        return format, found.formats if isinstance(found, Mixture) else (found,)
+    if isinstance(format, Mixture):
+        return format.name, format.formats
+    if isinstance(format, Format):
+        return format.name, (format,)
+    raise BitlatheError(
+        f"format: a name, a Format, a Mixture or a TermTable is needed, got {type(format).__name__}"
+    )
+
+
+def weight_decoder(
+    format: "str | Format | Mixture | TermTable", max_bsig: int = MAX_BSIG
+) -> WeightDecoder:
+    """Return the decoder of a format: the integers on the PE's grid and their terms.
+
+    Parameters
+    ----------
+    format : str, Format, Mixture or TermTable
+        A name of the catalogue (or ``fp3``, ``fp4`` for BitMoD's decoders), or the thing itself.
+        A mixture gets one decoder for all its members.
+    max_bsig : int
+        Largest significance of the PE.
+
+    Returns
+    -------
+    WeightDecoder
+
+    Raises
+    ------
+    BitlatheError
+        If the name is unknown or the format is wider than 8 bits; the error lists those that fit.
+    """
+    if isinstance(format, TermTable):
+        return _decoder("table", frozenset(format.grid[format.valid].tolist()), max_bsig)
+    name, members = _members(format)
+    if any(f.bits > MAX_BITS for f in members):
+        raise BitlatheError(
+            f"the bit-serial PE cannot hold {name!r}: {members[0].bits} bits, at most {MAX_BITS} "
+            f"do. It holds: {', '.join(held_formats())}"
+        )
+    tables = [term_table(f.values, f.bits, max_bsig=max_bsig) for f in members]
+    unit = min(t.unit for t in tables)
+    grid = frozenset(int(g * (t.unit / unit)) for t in tables for g in t.grid[t.valid].tolist())
+    return _decoder(name, grid, max_bsig)
+
+
+@lru_cache(maxsize=1)
+def held_formats() -> tuple[str, ...]:
+    """Names of the catalogue's formats that a bit-serial PE can hold."""
+    from ...datatypes import catalogue
+
+    held = [n for n in catalogue.names() if catalogue.element(n).bits <= MAX_BITS]
+    return (*ALIASES, *held)
