@@ -1,1 +1,16 @@
 """What runs: layers as matrix products, transformer and convolution models."""
+
+from .conv import ConvNet, ConvShape
+from .gemm import Gemm
+from .model import Model, load_model, model_names
+from .transformer import Transformer
+
+__all__ = [
+    "ConvNet",
+    "ConvShape",
+    "Gemm",
+    "Model",
+    "Transformer",
+    "load_model",
+    "model_names",
+]

@@ -1,0 +1,179 @@
+"""Read a model's configuration file, and say where in it a value is wrong."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..datatypes.errors import BitlatheError, nearest
+
+_MISSING = object()
+_LARGEST = 2**40  # no dimension of a real model comes near it
+
+
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BitlatheError(f"key {twice!r} stands twice in one object; keep one of them")
+    return table
+
+
+def _reject_constant(name: str) -> Any:
+    raise BitlatheError(f"{name} is no JSON number; write a finite number")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BitlatheError(
+            f"{path}: not a text file in UTF-8 (byte {error.start}); a model is described by a "
+            "config.json or a YAML list of convolution layers."
+        ) from None
+    except OSError as error:
+        raise BitlatheError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
+def _parse_json(text: str, source: str) -> Any:
+    try:
+        return json.loads(
+            text, object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant
+        )
+    except json.JSONDecodeError as error:
+        raise BitlatheError(
+            f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}. "
+            "Mend it there, or just before."
+        ) from None
+    except BitlatheError as error:
+        raise BitlatheError(f"{source}: {error}.") from None
+    except (ValueError, RecursionError) as error:
+        raise BitlatheError(f"{source}: not a usable JSON file: {error}.") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """An object of a configuration file, with the place it was read from.
+
+    Attributes
+    ----------
+    data : mapping
+        The object's keys and values.
+    source : str
+        The file, as errors name it.
+    text : str
+        The whole text of the file, searched for a key's line when an error needs it.
+    loc : tuple
+        Keys and positions that lead from the file's top to this object.
+    defaults : mapping
+        Values of keys the object may leave out.
+    """
+
+    data: Mapping[str, Any]
+    source: str
+    text: str = field(repr=False)
+    loc: tuple[str | int, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def where(self, key: str | None = None) -> str:
+        """Return ``file:line:column`` of a key, or of the deepest part that exists."""
+        from ..datatypes.yamlfile import parse_yaml  # slow to import: only when there is an error
+
+        loc = self.loc if key is None else (*self.loc, key)
+        try:
+            return parse_yaml(self.text, self.source).where(loc)
+        except BitlatheError:
+            return self.source
+
+    def error(self, message: str, key: str | None = None) -> BitlatheError:
+        """Return an error that starts with the place of ``key``."""
+        return BitlatheError(f"{self.where(key)}: {message}")
+
+    def get(self, key: str) -> Any:
+        """Return a value, the default of a key left out, or None."""
+        value = self.data.get(key, _MISSING)
+        return self.defaults.get(key) if value is _MISSING else value
+
+    def integer(self, key: str, *, default: int | None = None, least: int = 1) -> int:
+        """Return an integer of at least ``least``; without a default the key is required."""
+        value = self.get(key)
+        if value is None:
+            if default is not None:
+                return default
+            if key in self.data:
+                raise self.error(f"{key!r} is null; it must be an integer.", key)
+            raise self.missing(key)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(f"{key!r} is {value!r}; it must be an integer, such as 32.", key)
+        if not least <= value <= _LARGEST:
+            raise self.error(f"{key!r} is {value}; it must be from {least} to {_LARGEST}.", key)
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Return true or false."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.error(f"{key!r} is {value!r}; it must be true or false.", key)
+        return value
+
+    def string(self, key: str) -> str:
+        """Return a required string."""
+        value = self.get(key)
+        if value is None:
+            raise self.missing(key)
+        if not isinstance(value, str):
+            raise self.error(f"{key!r} is {value!r}; it must be a string.", key)
+        return value
+
+    def items(self, key: str) -> Sequence[Any]:
+        """Return a list; one left out is empty."""
+        value = self.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self.error(f"{key!r} is {value!r}; it must be a list.", key)
+        return value
+
+    def child(self, key: str, index: int | None = None) -> "Config":
+        """Return the object under a key, or at a position of the list under it."""
+        value = self.data[key] if index is None else self.data[key][index]
+        loc = (*self.loc, key) if index is None else (*self.loc, key, index)
+        if not isinstance(value, dict):
+            raise BitlatheError(
+                f"{Config(data={}, source=self.source, text=self.text, loc=loc).where()}: "
+                f"{value!r} stands where an object of keys and values belongs."
+            )
+        return Config(data=value, source=self.source, text=self.text, loc=loc)
+
+    def missing(self, key: str) -> BitlatheError:
+        """Return the error for a required key that is not there."""
+        near = nearest(key, (k for k in self.data if isinstance(k, str)), limit=1)
+        hint = f" Is {near[0]!r} meant to be it?" if near else ""
+        return self.error(f"required key {key!r} is missing.{hint}", near[0] if near else None)
+
+
+def read_config(path: Path) -> Config:
+    """Read a JSON or YAML file whose top is an object.
+
+    Raises
+    ------
+    BitlatheError
+        If the file cannot be read or parsed; syntax errors name line and column.
+    """
+    text = _read_text(path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        from ..datatypes.yamlfile import parse_yaml
+
+        data = parse_yaml(text, str(path)).data
+    else:
+        data = _parse_json(text, str(path))
+    if not isinstance(data, dict):
+        raise BitlatheError(
+            f"{path}:1: the file holds {type(data).__name__!r} at its top; a model's file holds an "
+            "object with 'model_type' (transformers) or 'input' and 'layers' (convolutions)."
+        )
+    return Config(data=data, source=str(path), text=text)

@@ -1,0 +1,244 @@
+"""A model: its matrix products for a phase, and how it is read from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..datatypes.errors import BitlatheError, unknown_name
+from .config import Config, read_config
+from .conv import ConvNet, read_convnet
+from .families import FAMILIES
+from .gemm import COUNTER_LIMIT, Gemm, check_size
+from .transformer import Phase, Transformer, edges, read_transformer, staged_gemms
+
+if TYPE_CHECKING:
+    import networkx
+
+_SHIPPED = Path(__file__).parent / "models"
+_NESTED = ("text_config", "language_config", "llm_config")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A network, as sizes: what its layers are, not what its weights hold.
+
+    Attributes
+    ----------
+    name : str
+        The shipped name, or the stem of the user's file (its folder's name for config.json).
+    family : str
+        The ``model_type`` of its configuration, e.g. ``"llama"``, or ``"convnet"``.
+    shape : Transformer or ConvNet
+        The sizes.
+
+    Examples
+    --------
+    >>> from bitlathe.workloads import load_model
+    >>> model = load_model("llama-2-7b")
+    >>> model.parameter_count
+    6738415616
+    >>> [g.name for g in model.gemms(phase="decode")][-1]
+    'lm_head'
+    """
+
+    name: str
+    family: str
+    shape: Transformer | ConvNet
+
+    @property
+    def kind(self) -> str:
+        """What the model is: decoder, encoder, vision or conv."""
+        return "conv" if isinstance(self.shape, ConvNet) else self.shape.family.kind
+
+    @property
+    def weight_count(self) -> int:
+        """Elements of all weight matrices, the output head included, embeddings not."""
+        return self.shape.weight_count()
+
+    @property
+    def parameter_count(self) -> int:
+        """All parameters: embeddings, norms and biases included, a tied head counted once."""
+        return self.shape.parameter_count()
+
+    def gemms(
+        self,
+        phase: Phase = "prefill",
+        context: int | None = None,
+        batch: int = 1,
+        causal: bool = False,
+    ) -> tuple[Gemm, ...]:
+        """Return the matrix products of one pass, identical layers once with a count.
+
+        Parameters
+        ----------
+        phase : {"prefill", "decode"}
+            All tokens at once, or one token behind ``context - 1`` cached ones.
+        context : int, optional
+            Tokens in view: 256 by default for text; fixed for images.
+        batch : int
+            Sequences or images.
+        causal : bool
+            Whether prefill attention skips what the causal mask hides.
+
+        Returns
+        -------
+        tuple of Gemm
+            In the order of execution within a layer.
+
+        Raises
+        ------
+        BitlatheError
+            If the phase is unknown or not one the model has, a size is not a positive integer,
+            the context is longer than the model allows, or counters would pass 2^63.
+
+        Notes
+        -----
+        Attention is counted per key/value head as two products, following the corrected
+        ("v2") model of the BitMoD study (HPCA 2025): scores with N = context, K = head
+        dimension; mix with the two exchanged; M = query heads per key/value head * tokens.
+        A sliding window shortens decode; prefill computes the whole square (or triangle).
+        """
+        found = tuple(gemm for _, gemm in self._staged(phase, context, batch, causal))
+        if isinstance(self.shape, ConvNet):
+            found = _merge(found)
+        total = sum(gemm.macs * gemm.count for gemm in found)
+        if total >= COUNTER_LIMIT:
+            raise BitlatheError(
+                f"{self.name}: {total} multiply-accumulates do not fit the 64-bit counters; "
+                "use a smaller context or batch."
+            )
+        return found
+
+    def graph(
+        self, phase: Phase = "prefill", context: int | None = None, batch: int = 1
+    ) -> networkx.DiGraph:
+        """Return the data flow: nodes are Gemms, edges go from a product to what reads it.
+
+        A transformer shows one of its repeated layers (each node carries its count); a
+        convolution network shows every layer.
+        """
+        import networkx as nx
+
+        staged = self._staged(phase, context, batch, False)
+        flow = nx.DiGraph(name=self.name)
+        flow.add_nodes_from(gemm for _, gemm in staged)
+        if isinstance(self.shape, ConvNet):
+            by_name = {gemm.name: gemm for _, gemm in staged}
+            flow.add_edges_from((by_name[a], by_name[b]) for a, b in self.shape.edges())
+        else:
+            flow.add_edges_from(edges(self.shape, staged))
+        return flow
+
+    def _staged(
+        self, phase: Phase, context: int | None, batch: int, causal: bool
+    ) -> tuple[tuple[str, Gemm], ...]:
+        if phase not in ("prefill", "decode"):
+            raise BitlatheError(unknown_name("phase", str(phase), ("prefill", "decode")))
+        images = check_size("batch", batch)
+        try:
+            if isinstance(self.shape, ConvNet):
+                _check_conv_run(phase, context, causal)
+                return tuple(("conv", gemm) for gemm in self.shape.gemms(images))
+            return staged_gemms(self.shape, phase, context, images, causal)
+        except BitlatheError as error:
+            raise BitlatheError(f"{self.name}: {error}") from None
+
+
+def _check_conv_run(phase: str, context: int | None, causal: bool) -> None:
+    if phase == "decode":
+        raise BitlatheError(
+            "phase 'decode' needs a model that generates tokens; a convolution network reads "
+            "its whole input at once: use phase 'prefill'."
+        )
+    if context is not None:
+        raise BitlatheError(
+            f"context is {context}, but a convolution network has no tokens. Leave context out."
+        )
+    if causal:
+        raise BitlatheError("causal=True needs a decoder; a convolution network has no mask.")
+
+
+def _merge(gemms: tuple[Gemm, ...]) -> tuple[Gemm, ...]:
+    """Merge layers that differ in nothing but their name; the first one's name stays."""
+    from dataclasses import replace
+
+    first: dict[Gemm, str] = {}
+    count: dict[Gemm, int] = {}
+    for gemm in gemms:
+        shape = replace(gemm, name="", count=1)
+        first.setdefault(shape, gemm.name)
+        count[shape] = count.get(shape, 0) + gemm.count
+    return tuple(replace(s, name=first[s], count=count[s]) for s in first)
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of the shipped models, sorted."""
+    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.json")))
+
+
+def load_model(name_or_path: str | Path) -> Model:
+    """Return a shipped model by name, or read one from a file or folder.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A shipped name (`model_names`; case does not matter, ``_`` and space stand for ``-``), a
+        Hugging Face config.json, a folder that holds one, or a JSON or YAML file that lists the
+        layers of a convolution network.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    BitlatheError
+        If there is no such name or file, or the file is wrong: file, line and key are named.
+    """
+    text = str(name_or_path)
+    wanted = text.strip().lower().replace("_", "-").replace(" ", "-")
+    shipped = _SHIPPED / f"{wanted}.json"
+    if wanted and "/" not in wanted and "\\" not in wanted and shipped.is_file():
+        return _load(shipped, wanted)
+    path = Path(text)
+    if not text or not path.exists():
+        raise BitlatheError(
+            f"{unknown_name('model', text, model_names())}; or give the path of a config.json."
+        )
+    if path.is_dir():
+        inside = path / "config.json"
+        if not inside.is_file():
+            raise BitlatheError(f"{path}: the folder holds no config.json.")
+        path = inside
+    return _build(read_config(path), path.parent.name if path.stem == "config" else path.stem)
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path, name: str) -> Model:
+    return _build(read_config(path), name)
+
+
+def _build(config: Config, name: str) -> Model:
+    """Turn a configuration into a model, by the family that its model_type names."""
+    if "layers" in config.data and config.data.get("model_type", "convnet") == "convnet":
+        return Model(name=name, family="convnet", shape=read_convnet(config))
+    if config.data.get("model_type") not in FAMILIES:
+        for key in _NESTED:
+            if isinstance(config.data.get(key), dict):
+                config = config.child(key)
+                break
+    family = config.string("model_type")
+    if family not in FAMILIES:
+        raise config.error(unknown_name("model_type", family, [*FAMILIES, "convnet"]), "model_type")
+    rules = FAMILIES[family]
+    config = Config(
+        data=config.data,
+        source=config.source,
+        text=config.text,
+        loc=config.loc,
+        defaults=rules.defaults,
+    )
+    return Model(name=name, family=family, shape=read_transformer(config, rules))
