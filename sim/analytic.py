@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..arch.components import SramCost
-from ..arch.schema import Arch, Operand
+from ..arch.schema import Arch, LayerFormats
 from ..mapping.whole_buffer import Traffic, operand_bytes, output_tiled, whole_buffer
 from ..workloads.gemm import Gemm
 from .run import LayerRun, with_total
@@ -20,7 +20,7 @@ WORD_BITS = 64  # SRAM is filled word by word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerBits:
-    """Stored bits per element of a layer's operands, and the weight's bit-serial terms."""
+    """Stored bits per element of a layer's operands; clocks a chunk takes (bit-serial terms)."""
 
     weight: Fraction
     input: Fraction
@@ -29,14 +29,14 @@ class LayerBits:
     buffered_weight: Fraction
 
     @classmethod
-    def of(cls, weight: Operand, inputs: Operand, output: Operand, gemm: Gemm) -> "LayerBits":
-        """Count the bits of three operands for the layer's shape."""
-        bits = weight.bits_per_element(gemm.k)
+    def of(cls, arch: Arch, formats: LayerFormats, gemm: Gemm) -> "LayerBits":
+        """Count the bits of a layer's operands; a bit-parallel array takes one clock a chunk."""
+        bits = formats.weight.bits_per_element(gemm.k)
         return cls(
             weight=bits,
-            input=inputs.bits_per_element(gemm.k),
-            output=output.bits_per_element(gemm.n),
-            terms=weight.terms,
+            input=formats.input.bits_per_element(gemm.k),
+            output=formats.output.bits_per_element(gemm.n),
+            terms=formats.weight.terms if arch.serial else 1,
             buffered_weight=bits,
         )
 
@@ -164,8 +164,7 @@ def run_layer(
     """
     work = layer_work(arch, gemm)
     traffic = traffic_of(arch, gemm, bits, mapper)
-    terms = bits.terms if arch.serial else 1
-    compute_cycles = work.steps * terms
+    compute_cycles = work.steps * bits.terms
     dram_cycles = math.floor(traffic.total_bits / Fraction(arch.dram.bits_per_clock))
     cycles = max(compute_cycles, dram_cycles)
 
@@ -186,7 +185,7 @@ def run_layer(
     leakage_mw = costs.weight.leakage_mw + costs.io.leakage_mw
     time_ns = cycles / arch.technology.clock_ghz
     energy_pj = {
-        "pe": arch.accounting.layout_factor * arch.pe.clock_energy_pj * busy * terms,
+        "pe": arch.accounting.layout_factor * arch.pe.clock_energy_pj * busy * bits.terms,
         "sram_read": work.steps * (costs.weight.read_pj + costs.io.read_pj),
         "sram_write": weight_words * weight_word_pj + (input_words + output_words) * io_word_pj,
         "dram": traffic.total_bits * arch.dram.bit_energy_pj,
@@ -204,7 +203,7 @@ def run_layer(
         dram_cycles=dram_cycles,
         stall_cycles=cycles - compute_cycles,
         cycles=cycles,
-        utilization=gemm.macs * terms / (peak * cycles) if cycles else 0.0,
+        utilization=gemm.macs * bits.terms / (peak * cycles) if cycles else 0.0,
         dram_bits={
             "weight": traffic.weight_bits,
             "input": traffic.input_bits,

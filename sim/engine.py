@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, cast
 
 from ..arch import Arch, load_arch, resolve
 from ..arch.schema import LayerFormats
@@ -10,6 +11,7 @@ from ..workloads import Gemm, Model, load_model
 from .analytic import ChipCosts, LayerBits, area_um2, run_layer
 from .run import Run
 
+Phase = Literal["prefill", "decode"]
 FIDELITIES = ("analytic",)
 MAPPERS = ("whole-buffer",)
 COUNTER_LIMIT = 2**53  # beyond it a count is no longer exact in JSON readers and in floats
@@ -29,13 +31,12 @@ def formats_for(arch: Arch, gemm: Gemm) -> LayerFormats:
 
 def layer_bits(arch: Arch, gemm: Gemm) -> LayerBits:
     """Return the stored bits of a layer's operands on a chip."""
-    formats = formats_for(arch, gemm)
-    return LayerBits.of(formats.weight, formats.input, formats.output, gemm)
+    return LayerBits.of(arch, formats_for(arch, gemm), gemm)
 
 
 def _choice(argument: str, value: str, known: Iterable[str]) -> None:
     if value not in known:
-        raise BitlatheError(f"{argument}: {unknown_name(argument, value, known)}")
+        raise BitlatheError(unknown_name(argument, value, known))
 
 
 def simulate(
@@ -87,8 +88,9 @@ def simulate(
     """
     _choice("fidelity", fidelity, FIDELITIES)
     _choice("mapper", mapper, MAPPERS)
+    _choice("phase", phase, ("prefill", "decode"))
     network = model if isinstance(model, Model) else load_model(model)
-    gemms = network.gemms(phase=phase, context=context, batch=batch, causal=causal)
+    gemms = network.gemms(phase=cast(Phase, phase), context=context, batch=batch, causal=causal)
     chip = resolve(load_arch(arch), phase=phase, model=network.name)
     costs = ChipCosts.of(chip)
     layers = tuple(run_layer(chip, gemm, layer_bits(chip, gemm), costs, mapper) for gemm in gemms)

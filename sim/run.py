@@ -53,7 +53,7 @@ class Run:
     arch: str
     model: str
     phase: str
-    context: int
+    context: int | None
     batch: int
     fidelity: str
     mapper: str

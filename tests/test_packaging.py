@@ -45,7 +45,7 @@ def test_one_copy_of_the_package() -> None:
         if (file := getattr(module, "__file__", None))
         and where in Path(file).resolve().parents
         and Path(file).resolve().parent.name in ROOMS
-        and not name.startswith("bitlathe.")
+        and not name.startswith(("bitlathe.", "tests."))
     }
     assert not alias, alias
 

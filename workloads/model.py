@@ -12,7 +12,7 @@ from .config import Config, read_config
 from .conv import ConvNet, read_convnet
 from .families import FAMILIES
 from .gemm import COUNTER_LIMIT, Gemm, check_size
-from .transformer import Phase, Transformer, edges, read_transformer, staged_gemms
+from .transformer import DEFAULT_CONTEXT, Phase, Transformer, edges, read_transformer, staged_gemms
 
 if TYPE_CHECKING:
     import networkx
@@ -52,6 +52,17 @@ class Model:
     def kind(self) -> str:
         """What the model is: decoder, encoder, vision or conv."""
         return "conv" if isinstance(self.shape, ConvNet) else self.shape.family.kind
+
+    @property
+    def has_decode(self) -> bool:
+        """Whether the model generates tokens one by one."""
+        return self.kind == "decoder"
+
+    def context_of(self, context: int | None) -> int | None:
+        """Return the tokens a pass has in view when ``context`` is asked for; None without tokens."""
+        if isinstance(self.shape, ConvNet):
+            return None
+        return self.shape.fixed_tokens or (DEFAULT_CONTEXT if context is None else context)
 
     @property
     def weight_count(self) -> int:

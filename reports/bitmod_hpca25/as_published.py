@@ -8,12 +8,13 @@ analytic rung on the chips ``hpca25/*``. Needed only to rebuild the published fi
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from ...arch import Arch, load_arch, resolve
 from ...sim.analytic import ChipCosts, area_um2, run_layer
 from ...sim.engine import layer_bits
 from ...sim.run import LayerRun, Run
-from ...workloads import Gemm, Model
+from ...workloads import Gemm, Model, Transformer
 
 KV_BITS = Fraction(16)
 
@@ -24,24 +25,16 @@ def attention_as_published(model: Model, phase: str, context: int) -> tuple[Gemm
     With D hidden, H heads, q = context or 1 and kd = D * KV heads / H:
     QK has N = q, K = D, M = H q; AV has N = H q, K = context, M = q; an input row is kd wide.
     """
-    D, H = model.hidden_size, model.heads
+    sizes = model.shape
+    assert isinstance(sizes, Transformer)
+    D, H = sizes.hidden, sizes.heads
     q = context if phase == "prefill" else 1
-    kd = D * model.kv_heads // H
-    shapes = {"attention_qk": (H * q, q, D), "attention_av": (q, H * q, context)}
-    qk, av = (
-        Gemm(
-            name=kind,
-            kind=kind,
-            m=m,
-            n=n,
-            k=k,
-            count=model.layers,
-            stationary="kv_cache",
-            input_elements=kd * m,
-        )
-        for kind, (m, n, k) in shapes.items()
+    kd = D * sizes.kv_heads // H
+    rest: Any = {"count": sizes.depth, "stationary": "kv_cache"}
+    return (
+        Gemm(name="qk", kind="attention_qk", m=H * q, n=q, k=D, input_elements=kd * H * q, **rest),
+        Gemm(name="av", kind="attention_av", m=q, n=H * q, k=context, input_elements=kd * q, **rest),
     )
-    return qk, av
 
 
 def published_chip(accelerator: str, bits: float, phase: str, model: Model) -> Arch:
