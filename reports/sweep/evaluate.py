@@ -1,0 +1,379 @@
+"""Evaluate a point of a sweep with the simulator, and name what its result depends on."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ...arch import Arch, load_arch, resolve
+from ...arch.components import FOLDER
+from ...datatypes.errors import BitlatheError
+from ...datatypes.yamlfile import read_yaml
+from ...sim import Run, simulate
+from ...workloads import Model, load_model
+from .spec import Iso, Point, canonical
+
+ROOT = Path(__file__).parents[2]
+# rooms whose code decides results
+MODEL_ROOMS = ("datatypes", "workloads", "arch", "mapping", "sim")
+KEPT = 512  # resolved chips and layer lists kept per process
+
+# result columns in the order of the tables; energies in pJ, areas in um2, DRAM traffic in bits
+_ENERGY = ("total", "pe", "sram_read", "sram_write", "dram", "leakage")
+_AREA = ("total", "pe_array", "weight_buffer", "io_buffer")
+RESULT_COLUMNS = (
+    "cycles",
+    "seconds",
+    "compute_cycles",
+    "dram_cycles",
+    "stall_cycles",
+    "utilization",
+    "peak_macs_per_cycle",
+    *(f"energy_pj.{part}" for part in _ENERGY),
+    "power_w",
+    "edp_pj_s",
+    *(f"area_um2.{part}" for part in _AREA),
+    "dram_bits.total",
+    "dram_bits.weight",
+    "dram_bits.input",
+    "dram_bits.output",
+    "dram_gb_per_s",
+    "weight_bits",
+)
+
+
+def result_row(run: Run, chip: Arch) -> dict[str, Any]:
+    """Return a run as flat columns (`RESULT_COLUMNS` and the run's context).
+
+    ``dram_gb_per_s`` is the peak bandwidth of the chip's DRAM, ``weight_bits`` the stored bits of
+    one weight of a linear layer of 4,096 inputs, ``edp_pj_s`` energy times time.
+    """
+    layers = run.layers
+    seconds, energy = run.seconds, run.energy_pj
+    dram = {
+        part: sum(layer.dram_bits[part] * layer.count for layer in layers)
+        for part in ("weight", "input", "output")
+    }
+    peak = chip.array.rows * chip.array.columns * chip.pe.lanes
+    busy = sum(layer.utilization * layer.cycles * layer.count for layer in layers)
+    return {
+        "context": run.context,
+        "cycles": run.cycles,
+        "seconds": seconds,
+        "compute_cycles": sum(layer.compute_cycles * layer.count for layer in layers),
+        "dram_cycles": sum(layer.dram_cycles * layer.count for layer in layers),
+        "stall_cycles": sum(layer.stall_cycles * layer.count for layer in layers),
+        "utilization": busy / run.cycles if run.cycles else 0.0,
+        "peak_macs_per_cycle": peak,
+        **{f"energy_pj.{part}": value for part, value in energy.items()},
+        "power_w": energy["total"] * 1e-12 / seconds if run.cycles else 0.0,
+        "edp_pj_s": energy["total"] * seconds,
+        **{f"area_um2.{part}": value for part, value in run.area_um2.items()},
+        "dram_bits.total": sum(dram.values()),
+        **{f"dram_bits.{part}": value for part, value in dram.items()},
+        "dram_gb_per_s": chip.dram.bits_per_clock * chip.technology.clock_ghz / 8,
+        "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096)),
+    }
+
+
+# -- what a result depends on ------------------------------------------------------------------
+
+
+def _sha(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+@cache
+def models_version() -> str:
+    """Return the digest of all code and format files that decide results.
+
+    Component tables and model files are left out: a point's key holds those it uses.
+    """
+    parts: list[str | bytes] = []
+    for room in MODEL_ROOMS:
+        for path in sorted((ROOT / room).rglob("*")):
+            code = path.suffix == ".py" and "cuda" not in path.parts
+            if code or (room == "datatypes" and path.suffix == ".yaml"):
+                parts += [path.relative_to(ROOT).as_posix(), path.read_bytes()]
+    return _sha(*parts)
+
+
+@cache
+def component_digests() -> dict[str, str]:
+    """Return the digest of every entry of the component tables, by its name."""
+    digests: dict[str, str] = {}
+    for kind in ("pe", "dram", "sram"):
+        for name, entry in read_yaml(FOLDER / f"{kind}.yaml").data.items():
+            values = {k: v for k, v in entry.items() if k != "source"}
+            extra = ""
+            if kind == "sram":
+                with (FOLDER / entry["file"]).open(encoding="utf-8", newline="") as file:
+                    extra = canonical(list(csv.reader(file)))
+            digests[name] = _sha(digests.get(name, ""), kind, canonical(values), extra)
+    return digests
+
+
+def _texts(value: Any) -> set[str]:
+    """Return every string in nested plain data."""
+    if isinstance(value, str):
+        return {value}
+    if isinstance(value, Mapping):
+        return set().union(*(_texts(v) for v in value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*(_texts(v) for v in value))
+    return set()
+
+
+def arch_content(arch: Arch) -> dict[str, Any]:
+    """Return what of a chip decides results: all but its names and descriptions."""
+    return arch.model_dump(mode="json", exclude={"name", "title", "description"})
+
+
+# -- the evaluator -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorEvaluator:
+    """Runs points through `simulate`; carries its chips and models, so workers need no files."""
+
+    archs: Mapping[str, Arch]
+    models: Mapping[str, Model]
+
+    @property
+    def version(self) -> str:
+        """Digest of the code that decides results and of all component tables."""
+        return _sha(models_version(), canonical(component_digests()))
+
+    @property
+    def content(self) -> str:
+        """Digest of the chips and models carried."""
+        archs = {name: arch_content(arch) for name, arch in self.archs.items()}
+        return _sha(canonical(archs), repr(sorted(self.models.items())))
+
+    def key(self, point: Point) -> str:
+        """Return the SHA-256 of the resolved configuration and of everything it uses."""
+        base, components = _arch_identity(self.archs[point.arch])
+        used = components | (_texts([v for _, v in point.settings]) & component_digests().keys())
+        return _sha(
+            base,
+            canonical({name: component_digests()[name] for name in used}),
+            canonical(sorted(point.settings, key=lambda pair: pair[0])),
+            _workload_identity(self.models[point.model], point.phase, point.context, point.batch),
+            canonical([self.models[point.model].name, point.phase, point.context, point.batch]),
+            canonical([point.fidelity, point.mapper]),
+            canonical(None if point.iso is None else point.iso.model_dump()),
+            models_version(),
+        )
+
+    def __call__(self, point: Point) -> dict[str, Any]:
+        """Return the point's results, one flat row."""
+        base, model = self.archs[point.arch], self.models[point.model]
+        settings = dict(point.settings)
+        solved: dict[str, Any] = {}
+        if point.iso is not None:
+            solved = {point.iso.solve: _solved(base, model, point)}
+        arch = _chip(base, canonical(settings | solved))
+        return {**solved, **result_row(*_simulated(arch, model, point))}
+
+
+def _simulated(arch: Arch, model: Model, point: Point) -> tuple[Run, Arch]:
+    run = simulate(
+        arch,
+        model,
+        point.phase,
+        point.context,
+        point.batch,
+        fidelity=point.fidelity,
+        mapper=point.mapper,
+    )
+    return run, resolve(arch, phase=point.phase, model=model.name)
+
+
+class _Kept:
+    """A small cache by the identity of large values, which are slow to hash."""
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+        self._kept: dict[Any, tuple[Any, Any]] = {}
+
+    def __call__(self, anchor: Any, *rest: Any) -> Any:
+        """Return ``make(anchor, *rest)``, made once while it stays among the last ones."""
+        slot = (id(anchor), *rest)
+        found = self._kept.get(slot)
+        if found is not None and found[0] is anchor:
+            return found[1]
+        made = self._make(anchor, *rest)
+        if len(self._kept) >= KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[slot] = (anchor, made)
+        return made
+
+
+def _load_chip(base: Arch, settings_text: str) -> Arch:
+    settings = json.loads(settings_text)
+    return load_arch(base, settings) if settings else base
+
+
+def _identify_arch(arch: Arch) -> tuple[str, frozenset[str]]:
+    content = arch_content(arch)
+    return _sha(canonical(content)), frozenset(_texts(content) & component_digests().keys())
+
+
+def _identify_workload(model: Model, phase: Any, context: int | None, batch: int) -> str:
+    try:
+        return _sha(repr(model.gemms(phase=phase, context=context, batch=batch)))
+    except BitlatheError as err:  # the point will fail with the same words
+        return _sha(str(err))
+
+
+_chip = _Kept(_load_chip)
+_arch_identity = _Kept(_identify_arch)
+_workload_identity = _Kept(_identify_workload)
+
+
+# -- iso: a resource held, a key solved for ----------------------------------------------------
+
+
+def _solved(base: Arch, model: Model, point: Point) -> int | float:
+    """Return the value of the solved key that keeps the resource at its target."""
+    iso = point.iso
+    assert iso is not None
+    settings = dict(point.settings)
+    whole = _is_whole(base, iso.solve)
+
+    def resource(value: float) -> float:
+        trial = load_arch(base, settings | {iso.solve: int(value) if whole else value})
+        row = result_row(*_simulated(trial, model, point))
+        return float(row[iso.resource] if iso.resource in row else row[f"{iso.resource}.total"])
+
+    value = solve(resource, iso, whole=whole)
+    return int(value) if whole else value
+
+
+def _is_whole(arch: Arch, key: str) -> bool:
+    """Whether a key of a chip takes whole numbers, by what it holds."""
+    value: Any = arch.model_dump()
+    for part in key.split("."):
+        value = value[part]
+    return isinstance(value, int)
+
+
+def solve(resource: Callable[[float], float], iso: Iso, *, whole: bool) -> float:
+    """Return the value at which a resource comes closest to its target from below.
+
+    The range is walked by factors of two; values that the chip refuses are skipped; between two
+    neighbours that have the target between them, bisection. A resource that is not monotone has
+    several such places: the first one is taken.
+
+    Parameters
+    ----------
+    resource : callable
+        The resource at a value; raises BitlatheError where the chip is impossible.
+    iso : Iso
+        Target and range.
+    whole : bool
+        Whether the value is a whole number; else it is found to one part in 10^6.
+
+    Raises
+    ------
+    BitlatheError
+        The target is not reached anywhere in the range.
+    """
+
+    def attempt(value: float) -> float | None:
+        try:
+            return resource(value)
+        except BitlatheError:
+            return None
+
+    grid = _walk(iso, whole=whole)
+    seen = _extended([(v, r) for v in grid if (r := attempt(v)) is not None], grid, attempt, whole)
+    for value, found in seen:
+        if found == iso.target:
+            return value
+    for (low, at_low), (high, at_high) in pairwise(seen):
+        if (at_low < iso.target) != (at_high < iso.target):
+            rising = at_low < iso.target
+
+            def keeps_side(value: float, rising: bool = rising) -> bool:
+                found = attempt(value)
+                return found is not None and (found <= iso.target) == rising
+
+            below, above = _bisect(low, high, keeps_side, whole=whole)
+            return below if rising else above
+    if not seen:
+        resource(iso.low)  # raises with the chip's own reason
+    reached = [r for _, r in seen]
+    raise BitlatheError(
+        f"iso: {iso.resource} cannot be {iso.target:g}: it runs from {min(reached):g} to "
+        f"{max(reached):g} while {iso.solve} goes from {seen[0][0]:g} to {seen[-1][0]:g}; choose a "
+        "target between or a wider from..to."
+    )
+
+
+def _walk(iso: Iso, *, whole: bool) -> list[float]:
+    values, value = [], iso.low
+    while value < iso.high:
+        values.append(value)
+        value *= 2
+    values.append(iso.high)
+    return sorted({float(int(v)) for v in values}) if whole else values
+
+
+def _extended(
+    seen: list[tuple[float, float]],
+    grid: list[float],
+    attempt: Callable[[float], float | None],
+    whole: bool,
+) -> list[tuple[float, float]]:
+    """Add the last possible values before the range of impossible ones on both sides."""
+    if not seen:
+        return seen
+    out = list(seen)
+    before = [v for v in grid if v < seen[0][0]]
+    after = [v for v in grid if v > seen[-1][0]]
+    if before:
+        edge = _bisect(before[-1], seen[0][0], lambda v: attempt(v) is None, whole=whole)[1]
+        out.insert(0, (edge, attempt(edge) or 0.0))
+    if after:
+        edge = _bisect(seen[-1][0], after[0], lambda v: attempt(v) is not None, whole=whole)[0]
+        out.append((edge, attempt(edge) or 0.0))
+    return out
+
+
+def _bisect(
+    low: float, high: float, holds: Callable[[float], bool], *, whole: bool
+) -> tuple[float, float]:
+    """Narrow ``[low, high]`` where ``holds`` turns from true to false; return both sides."""
+    while (high - low > 1) if whole else (high - low > 1e-6 * high):
+        middle = (low + high) / 2
+        if whole:
+            middle = float(int(middle))
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low, high
+
+
+def load_evaluator(archs: list[str], models: list[str], folder: Path) -> SimulatorEvaluator:
+    """Load the chips and models of a sweep; a relative path is tried from the sweep's folder."""
+
+    def place(text: str) -> str:
+        beside = folder / text
+        is_path = Path(text).suffix in {".yaml", ".yml", ".json"} or "/" in text
+        return str(beside) if is_path and beside.exists() else text
+
+    return SimulatorEvaluator(
+        archs={name: load_arch(place(name)) for name in archs},
+        models={name: load_model(place(name)) for name in models},
+    )

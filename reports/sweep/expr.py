@@ -1,0 +1,229 @@
+"""Expressions of a sweep file: arithmetic and comparisons over a point, evaluated without eval.
+
+The text is parsed with Python's own grammar and turned into nested functions; only the node types
+in this file exist, so nothing can be imported, called or reached that is not listed here.
+"""
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...datatypes.errors import BitlatheError, unknown_name
+
+MAX_LENGTH = 1000
+MAX_POWER = 64
+
+Values = Mapping[str, Any]
+Step = Callable[[Values], Any]
+
+
+class _RefusedError(Exception):
+    """What is wrong with an expression; becomes a BitlatheError with the text around it."""
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _RefusedError(f"{value!r} is no number")
+    return value
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if abs(exponent) > MAX_POWER:
+        raise _RefusedError(f"exponent {exponent} is beyond {MAX_POWER}")
+    return float(base) ** exponent
+
+
+_ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: _power,
+}
+_COMPARE: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "log2": math.log2,
+    "max": max,
+    "min": min,
+    "sqrt": math.sqrt,
+}
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return ``a.b.c`` for a name or a chain of attributes."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    raise _RefusedError("a dot may stand only inside a key such as array.rows")
+
+
+def lookup(values: Values, name: str) -> Any:
+    """Return the value of a key; ``energy_pj`` alone stands for ``energy_pj.total``."""
+    if name in values:
+        return values[name]
+    return values[f"{name}.total"]
+
+
+def _binary(node: ast.BinOp, names: set[str]) -> Step:
+    if type(node.op) not in _ARITHMETIC:
+        raise _RefusedError(f"operator {type(node.op).__name__} is not available")
+    do, left, right = _ARITHMETIC[type(node.op)], _step(node.left, names), _step(node.right, names)
+    return lambda v: do(_number(left(v)), _number(right(v)))
+
+
+def _compare(node: ast.Compare, names: set[str]) -> Step:
+    sides = [_step(side, names) for side in (node.left, *node.comparators)]
+    for op in node.ops:
+        if type(op) not in _COMPARE:
+            raise _RefusedError("compare with < <= > >= == != in, not 'is'")
+    tests = [_COMPARE[type(op)] for op in node.ops]
+
+    def run(values: Values) -> bool:
+        left = sides[0](values)
+        for test, side in zip(tests, sides[1:], strict=True):
+            right = side(values)
+            if not test(left, right):
+                return False
+            left = right
+        return True
+
+    return run
+
+
+def _call(node: ast.Call, names: set[str]) -> Step:
+    if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
+        raise _RefusedError(f"only these functions exist: {', '.join(sorted(FUNCTIONS))}")
+    if node.keywords or not node.args:
+        raise _RefusedError(f"{node.func.id} takes plain arguments")
+    function, arguments = FUNCTIONS[node.func.id], [_step(a, names) for a in node.args]
+    return lambda v: function(*[_number(a(v)) for a in arguments])
+
+
+def _bool(node: ast.BoolOp, names: set[str]) -> Step:
+    parts = [_step(part, names) for part in node.values]
+    if isinstance(node.op, ast.And):
+        return lambda v: all(part(v) for part in parts)
+    return lambda v: any(part(v) for part in parts)
+
+
+def _unary(node: ast.UnaryOp, names: set[str]) -> Step:
+    inner = _step(node.operand, names)
+    if isinstance(node.op, ast.Not):
+        return lambda v: not inner(v)
+    if isinstance(node.op, ast.USub):
+        return lambda v: -_number(inner(v))
+    if isinstance(node.op, ast.UAdd):
+        return lambda v: +_number(inner(v))
+    raise _RefusedError("operator ~ is not available")
+
+
+def _step(node: ast.expr, names: set[str]) -> Step:
+    """Turn one node into a function of the values; collect the keys it reads."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
+        constant = node.value
+        return lambda v: constant
+    if isinstance(node, ast.Name | ast.Attribute):
+        name = _dotted(node)
+        names.add(name)
+        return lambda v: lookup(v, name)
+    if isinstance(node, ast.List | ast.Tuple):
+        items = [_step(item, names) for item in node.elts]
+        return lambda v: [item(v) for item in items]
+    builders: dict[type, Callable[[Any, set[str]], Step]] = {
+        ast.BinOp: _binary,
+        ast.BoolOp: _bool,
+        ast.Call: _call,
+        ast.Compare: _compare,
+        ast.UnaryOp: _unary,
+    }
+    if type(node) not in builders:
+        raise _RefusedError(f"{type(node).__name__} is not available in an expression")
+    return builders[type(node)](node, names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """A parsed expression: its text, the keys it reads, and the function that computes it."""
+
+    text: str
+    names: frozenset[str]
+    step: Step
+
+    def __call__(self, values: Values) -> Any:
+        """Return the expression's value for one point.
+
+        Raises
+        ------
+        BitlatheError
+            A key without a value, a division by zero, text where a number is due.
+        """
+        try:
+            return self.step(values)
+        except KeyError as err:
+            missing = str(err.args[0]).removesuffix(".total")
+            raise BitlatheError(f"{self.text!r}: {missing!r} has no value here.") from None
+        except (_RefusedError, TypeError, ValueError, ArithmeticError) as err:
+            raise BitlatheError(f"{self.text!r}: {err}.") from None
+
+
+def parse_expression(text: str, known: Iterable[str] | None = None) -> Expression:
+    """Parse an expression over the keys of a point and its results.
+
+    Parameters
+    ----------
+    text : str
+        For example ``array.rows * array.columns <= 2048 and area_um2 < 2e6``. Numbers, strings,
+        lists, ``+ - * / // % **``, comparisons, ``in``, ``and or not``, and the functions abs,
+        ceil, floor, log2, max, min, sqrt.
+    known : iterable of str, optional
+        The keys that exist; others are refused with the nearest.
+
+    Raises
+    ------
+    BitlatheError
+        Bad syntax, anything else that Python could do, an unknown key.
+
+    Examples
+    --------
+    >>> parse_expression("array.rows * 2 > batch")({"array.rows": 8, "batch": 15})
+    True
+    """
+    if len(text) > MAX_LENGTH:
+        raise BitlatheError(f"an expression of {len(text)} characters; write at most {MAX_LENGTH}.")
+    names: set[str] = set()
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        step = _step(tree.body, names)
+    except SyntaxError as err:
+        raise BitlatheError(
+            f"{text!r} is no expression (column {err.offset}): {err.msg}; write for example "
+            "'array.rows * array.columns <= 2048'."
+        ) from None
+    except _RefusedError as err:
+        raise BitlatheError(f"{text!r}: {err}.") from None
+    except (RecursionError, MemoryError, ValueError):
+        raise BitlatheError(f"{text[:60]!r}...: nested too deeply or not text.") from None
+    if known is not None:
+        keys = set(known)
+        for name in sorted(names):
+            if name not in keys and f"{name}.total" not in keys:
+                raise BitlatheError(f"{text!r}: {unknown_name('key', name, keys)}")
+    return Expression(text=text, names=frozenset(names), step=step)

@@ -1,0 +1,263 @@
+"""Run points through any executor: in chunks, a few in flight, whatever dies.
+
+The executor is one of `concurrent.futures`: processes here, a Dask cluster's, or the caller's.
+Chunks are sized by time, so that handing them out costs little and a kill loses little.
+"""
+
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+from ...datatypes.errors import BitlatheError
+from .spec import Point
+from .store import CRASHED, DONE, REFUSED, Entry, Outcome
+
+CHUNK_SECONDS = 0.4
+MAX_CHUNK = 2000
+
+
+class Evaluator(Protocol):
+    """What a sweep runs: picklable, the same result for the same key on any machine."""
+
+    @property
+    def version(self) -> str:
+        """Digest of what results depend on beside the point."""
+
+    def key(self, point: Point) -> str:
+        """Digest of everything the point's result depends on."""
+
+    def __call__(self, point: Point) -> dict[str, Any]:
+        """Return the results of a point as a flat mapping of numbers and strings."""
+
+
+Job = tuple[Entry, Point]
+Deliver = Callable[[list[Entry], list[Outcome]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkResult:
+    """Outcomes of a chunk's points, in order, and the seconds they took."""
+
+    outcomes: list[Outcome]
+    seconds: float
+
+
+def _checked(result: dict[str, Any]) -> dict[str, Any]:
+    for name, value in result.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ArithmeticError(f"{name} is {value}")
+    return result
+
+
+def run_point(evaluator: Evaluator, point: Point) -> Outcome:
+    """Evaluate one point; a failure becomes its outcome."""
+    try:
+        return Outcome(status=DONE, result=_checked(evaluator(point)))
+    except BitlatheError as err:
+        return Outcome(status=REFUSED, error=str(err))
+    except Exception as err:  # one point's failure must not stop the rest
+        return Outcome(status=CRASHED, error=f"{type(err).__name__}: {err}")
+
+
+def run_chunk(evaluator: Evaluator, version: str, points: list[Point]) -> ChunkResult:
+    """Evaluate a chunk in the process at hand; the unit of work of every executor."""
+    if evaluator.version != version:
+        raise BitlatheError(
+            f"worker {os.uname().nodename} runs another version of bitlathe or of its component "
+            "tables than this program; install the same on all workers."
+        )
+    start = time.perf_counter()
+    outcomes = [run_point(evaluator, point) for point in points]
+    return ChunkResult(outcomes=outcomes, seconds=time.perf_counter() - start)
+
+
+class InlineExecutor(Executor):
+    """Run each task at once in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run ``fn`` and return its finished future."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as err:
+            future.set_exception(err)
+        return future
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that started it is gone, even by kill -9."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch(sentinel: int) -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
+
+
+def process_pool(jobs: int) -> Executor:
+    """Return an executor of ``jobs`` fresh processes; this process itself for one."""
+    if jobs == 1:
+        return InlineExecutor()
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+
+
+class Runner:
+    """Hands chunks to an executor and delivers what comes back.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+        What to run on each point.
+    open_pool : callable
+        Makes the executor; called again when a worker's death has broken it.
+    workers : int
+        How many chunks can run at once.
+    lent : bool
+        The executor is the caller's: it is neither shut down nor made anew.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        open_pool: Callable[[], Executor],
+        workers: int,
+        *,
+        lent: bool = False,
+    ) -> None:
+        self._lent = lent
+        self._evaluator = evaluator
+        self._version = evaluator.version
+        self._open_pool = open_pool
+        self._pool = open_pool()
+        self._in_flight = 1 if isinstance(self._pool, InlineExecutor) else 2 * workers
+        self._chunk = 4
+
+    def close(self) -> None:
+        """Give the executor up without waiting for what it still runs."""
+        if self._lent:
+            return
+        with suppress(Exception):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def run(self, jobs: Iterable[Job], deliver: Deliver) -> None:
+        """Evaluate all jobs; ``deliver`` gets each finished chunk, in no fixed order."""
+        source = iter(jobs)
+        running: dict[Future[ChunkResult], list[Job]] = {}
+        suspects: deque[list[Job]] = deque()
+        exhausted = False
+        while True:
+            while not exhausted and len(running) < self._in_flight:
+                chunk = _take(source, self._chunk)
+                exhausted = not chunk
+                if chunk:
+                    self._submit(chunk, running, suspects)
+            if not running and not suspects:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                chunk = running.pop(future, [])
+                if not self._collect(future, chunk, deliver):
+                    suspects.append(chunk)
+            if suspects:  # the pool broke: everything in flight is lost with it
+                self._settle(running, suspects, deliver)
+
+    def _submit(
+        self,
+        chunk: list[Job],
+        running: dict[Future[ChunkResult], list[Job]],
+        suspects: deque[list[Job]],
+    ) -> None:
+        try:
+            running[self._start(chunk)] = chunk
+        except BrokenExecutor:
+            suspects.append(chunk)
+
+    def _start(self, chunk: list[Job]) -> Future[ChunkResult]:
+        points = [point for _, point in chunk]
+        return self._pool.submit(run_chunk, self._evaluator, self._version, points)
+
+    def _collect(self, future: Future[ChunkResult], chunk: list[Job], deliver: Deliver) -> bool:
+        """Deliver a finished chunk; return whether there was one."""
+        try:
+            done = future.result()
+        except Exception as err:
+            if _worker_died(err):
+                return False
+            if isinstance(err, BitlatheError):
+                raise
+            raise BitlatheError(
+                f"the runner failed ({type(err).__name__}: {err}). Finished points are safe; run "
+                "the sweep again to continue."
+            ) from err
+        each = max(done.seconds, 1e-6) / len(chunk)
+        self._chunk = max(1, min(MAX_CHUNK, 4 * self._chunk, round(CHUNK_SECONDS / each)))
+        deliver([entry for entry, _ in chunk], done.outcomes)
+        return True
+
+    def _settle(
+        self,
+        running: dict[Future[ChunkResult], list[Job]],
+        suspects: deque[list[Job]],
+        deliver: Deliver,
+    ) -> None:
+        """Run the chunks that were in flight one at a time, halving one that kills its worker.
+
+        Innocent chunks come through; a point that kills its worker on its own is recorded.
+        """
+        for future, chunk in running.items():
+            finished = future.done() and not future.cancelled() and future.exception() is None
+            if not (finished and self._collect(future, chunk, deliver)):
+                suspects.append(chunk)
+        running.clear()
+        self._reopen()
+        while suspects:
+            chunk = suspects.popleft()
+            if self._collect(self._start(chunk), chunk, deliver):
+                continue
+            self._reopen()
+            if len(chunk) == 1:
+                died = Outcome(
+                    status=CRASHED, error="the worker process died (killed, or out of memory)"
+                )
+                deliver([chunk[0][0]], [died])
+            else:
+                middle = len(chunk) // 2
+                suspects.extendleft([chunk[middle:], chunk[:middle]])
+
+    def _reopen(self) -> None:
+        if self._lent:
+            raise BitlatheError(
+                "the executor lost a worker process and cannot go on. Finished points are safe; "
+                "run the sweep again with a new executor."
+            )
+        self.close()
+        self._pool = self._open_pool()
+
+
+def _worker_died(err: Exception) -> bool:
+    """Whether an error says that a worker was lost (Dask's own is known by its name)."""
+    return isinstance(err, BrokenExecutor) or type(err).__name__ == "KilledWorker"
+
+
+def _take(source: Iterator[Job], count: int) -> list[Job]:
+    return list(islice(source, count))
