@@ -84,7 +84,8 @@ class Gemm:
     def __post_init__(self) -> None:
         where = f"layer {self.name!r}: "
         for field in ("m", "n", "k", "batch", "count", "rows_per_token"):
-            check_size(where + field, getattr(self, field))
+            # stored as a Python integer: products of numpy integers would wrap around
+            object.__setattr__(self, field, check_size(where + field, getattr(self, field)))
         check_size(where + "visible_before", self.visible_before, least=0)
         if self.input_elements is not None:
             check_size(where + "input_elements", self.input_elements)

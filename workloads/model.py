@@ -12,7 +12,7 @@ from .config import Config, read_config
 from .conv import ConvNet, read_convnet
 from .families import FAMILIES
 from .gemm import COUNTER_LIMIT, Gemm, check_size
-from .transformer import DEFAULT_CONTEXT, Phase, Transformer, edges, read_transformer, staged_gemms
+from .transformer import DEFAULT_CONTEXT, Transformer, edges, read_transformer, staged_gemms
 
 if TYPE_CHECKING:
     import networkx
@@ -58,8 +58,8 @@ class Model:
         """Whether the model generates tokens one by one."""
         return self.kind == "decoder"
 
-    def context_of(self, context: int | None) -> int | None:
-        """Return the tokens a pass has in view when ``context`` is asked for; None without tokens."""
+    def context_of(self, context: int | None = None) -> int | None:
+        """Return the tokens in view when ``context`` is asked for; None for convolutions."""
         if isinstance(self.shape, ConvNet):
             return None
         return self.shape.fixed_tokens or (DEFAULT_CONTEXT if context is None else context)
@@ -76,7 +76,7 @@ class Model:
 
     def gemms(
         self,
-        phase: Phase = "prefill",
+        phase: str = "prefill",
         context: int | None = None,
         batch: int = 1,
         causal: bool = False,
@@ -124,7 +124,7 @@ class Model:
         return found
 
     def graph(
-        self, phase: Phase = "prefill", context: int | None = None, batch: int = 1
+        self, phase: str = "prefill", context: int | None = None, batch: int = 1
     ) -> networkx.DiGraph:
         """Return the data flow: nodes are Gemms, edges go from a product to what reads it.
 
@@ -144,7 +144,7 @@ class Model:
         return flow
 
     def _staged(
-        self, phase: Phase, context: int | None, batch: int, causal: bool
+        self, phase: str, context: int | None, batch: int, causal: bool
     ) -> tuple[tuple[str, Gemm], ...]:
         if phase not in ("prefill", "decode"):
             raise BitlatheError(unknown_name("phase", str(phase), ("prefill", "decode")))

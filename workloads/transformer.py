@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
 from ..datatypes.errors import BitlatheError
 from .config import Config
 from .families import Experts, Family
 from .gemm import Gemm, check_size
 
-Phase = Literal["prefill", "decode"]
 DEFAULT_CONTEXT = 256
 
 # Which stages of a layer feed which; "scores:x" and "mix:x" exist once per attention window.
@@ -197,7 +196,7 @@ def _run_shape(shape: Transformer, phase: str, context: int | None) -> int:
 
 
 def _attention(
-    shape: Transformer, phase: Phase, tokens: int, batch: int, causal: bool
+    shape: Transformer, phase: str, tokens: int, batch: int, causal: bool
 ) -> Iterator[tuple[str, Gemm]]:
     """Yield scores and mix of every kind of attention window (HPCA 2025 model, form "v2")."""
     group = shape.heads // shape.kv_heads
@@ -237,7 +236,7 @@ def _attention(
 
 
 def staged_gemms(
-    shape: Transformer, phase: Phase, context: int | None, batch: int, causal: bool
+    shape: Transformer, phase: str, context: int | None, batch: int, causal: bool
 ) -> tuple[tuple[str, Gemm], ...]:
     """Return the matrix products of a run, each with the stage of the layer it belongs to.
 
@@ -353,7 +352,7 @@ def _bias(config: Config, rule: bool | tuple[str, bool]) -> bool:
     return rule if isinstance(rule, bool) else config.flag(rule[0], default=rule[1])
 
 
-def _embeddings(config: Config, family: Family, hidden: int) -> dict[str, int | tuple[int, ...]]:
+def _embeddings(config: Config, family: Family, hidden: int) -> dict[str, Any]:
     if family.kind == "vision":
         channels = config.integer("num_channels")
         side, patch = config.integer("image_size"), config.integer("patch_size")
@@ -382,7 +381,7 @@ def _embeddings(config: Config, family: Family, hidden: int) -> dict[str, int | 
     }
 
 
-def _expert_sizes(config: Config, keys: Experts | None, routed: bool) -> dict[str, int]:
+def _expert_sizes(config: Config, keys: Experts | None, routed: bool) -> dict[str, Any]:
     if keys is None or not routed:
         return {}
     total, active = config.integer(keys.total), config.integer(keys.active)

@@ -1,0 +1,115 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.workloads import ConvShape, load_model
+from naive import workloads_naive
+
+few = st.integers(1, 4)
+pair = st.tuples(few, few)
+
+
+@given(few, few, few, st.tuples(st.integers(1, 12), st.integers(1, 12)), pair, pair, pair, pair)
+def test_convolutions_match_a_loop(groups, inputs, outputs, size, kernel, stride, pad, dilation):
+    sizes = {"size": size, "kernel": kernel, "stride": stride, "dilation": dilation}
+    channels = {"in_channels": groups * inputs, "out_channels": groups * outputs, "groups": groups}
+    high, wide = (
+        workloads_naive.output_length(size[i], kernel[i], stride[i], pad[i], dilation[i])
+        for i in (0, 1)
+    )
+    if high < 1 or wide < 1:
+        with pytest.raises(BitlatheError, match="larger than the padded input"):
+            ConvShape(padding=pad, **sizes, **channels)
+        return
+    shape = ConvShape(padding=pad, **sizes, **channels)
+    gemm = shape.gemm("conv", images=2)
+    assert shape.output_size == (high, wide)
+    assert gemm.macs == 2 * workloads_naive.convolution_macs(
+        groups * inputs, groups * outputs, high, wide, *kernel, groups
+    )
+    assert gemm.output_elements == 2 * groups * outputs * high * wide
+    assert gemm.distinct_input_elements == 2 * groups * inputs * size[0] * size[1]
+
+
+def test_depthwise_convolution_is_one_product_per_channel():
+    shape = ConvShape(
+        in_channels=32, out_channels=32, size=(112, 112), kernel=(3, 3), padding=(1, 1), groups=32
+    )
+    gemm = shape.gemm("depthwise")
+    assert (gemm.m, gemm.n, gemm.k, gemm.batch) == (112 * 112, 1, 9, 32)
+
+
+NETWORK = """\
+input: [3, 32, 32]
+layers:
+- {name: stem, out_channels: 8, kernel: [3, 5], stride: 2, padding: [1, 2], bias: true}
+- {type: pool, kernel: 2}
+- {name: left, out_channels: 8, kernel: 3, padding: 1, norm: true}
+- {name: right, from: layer1, out_channels: 8, kernel: 1}
+- {name: sum, type: add, from: [left, right]}
+- {type: global_pool}
+- {name: top, type: linear, out_channels: 10, bias: true}
+"""
+
+
+def test_own_network_as_yaml(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(NETWORK)
+    model = load_model(path)
+    assert (model.name, model.family, model.kind) == ("tiny", "convnet", "conv")
+    sizes = {g.name: (g.m, g.n, g.k, g.batch, g.kind) for g in model.gemms(batch=2)}
+    assert sizes == {
+        "stem": (256, 8, 45, 2, "conv"),
+        "left": (64, 8, 72, 2, "conv"),
+        "right": (64, 8, 8, 2, "conv"),
+        "top": (1, 10, 8, 2, "linear"),
+    }
+    assert model.parameter_count == (8 * 45 + 8) + (8 * 72 + 16) + 64 + 90
+    edges = {(a.name, b.name) for a, b in model.graph().edges}
+    assert edges == {("stem", "left"), ("stem", "right"), ("left", "top"), ("right", "top")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[3, 32, 32]", "[3, 32]", ("yaml:1:", "[channels, height, width]")),
+        ("[3, 32, 32]", "[0, 32, 32]", ("yaml:1:", "'input' is 0")),
+        ("kernel: [3, 5]", "kernal: 3", ("yaml:3:", "'kernal'", "Did you mean 'kernel'?")),
+        ("kernel: [3, 5], ", "", ("yaml:3:", "required key 'kernel'")),
+        ("kernel: [3, 5]", "kernel: [3, 5, 1]", ("yaml:3:", "two [height, width]")),
+        ("kernel: [3, 5]", "kernel: 99", ("yaml:3:", "larger than the padded input")),
+        ("stride: 2", "stride: 0", ("yaml:3:", "'stride' is 0")),
+        ("padding: [1, 2]", "padding: -1", ("yaml:3:", "'padding' is -1")),
+        ("bias: true}\n- {type: pool", "bias: 1}\n- {type: pool", ("yaml:3:", "true or false")),
+        ("type: pool", "type: pol", ("yaml:4:", "one of conv, pool")),
+        ("from: layer1", "from: lyer1", ("yaml:6:", "Did you mean 'layer1'?")),
+        ("name: right", "name: left", ("yaml:6:", "two layers are called 'left'")),
+        ("right, from: layer1, out_channels: 8", "right, out_channels: 4", ("yaml:7:", "unequal")),
+        ("norm: true", "groups: 3", ("yaml:5:", "3 groups do not divide")),
+        ("type: global_pool", "type: global_pool, from: [left, right]", ("exactly one",)),
+        ("layers:", "layers: [", ("yaml:", "not valid YAML")),
+    ],
+)
+def test_errors_name_the_line(tmp_path, old, new, words):
+    assert NETWORK.count(old) == 1
+    path = tmp_path / "net.yaml"
+    path.write_text(NETWORK.replace(old, new))
+    with pytest.raises(BitlatheError) as caught:
+        load_model(path)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("layers", ["[]", "[{type: global_pool}]"])
+def test_a_network_without_weights_is_an_error(tmp_path, layers):
+    path = tmp_path / "net.yaml"
+    path.write_text(f"input: [3, 8, 8]\nlayers: {layers}\n")
+    with pytest.raises(BitlatheError, match="no conv or linear layer"):
+        load_model(path)
+
+
+def test_a_layer_that_is_no_object(tmp_path):
+    path = tmp_path / "net.json"
+    path.write_text('{"input": [3, 8, 8],\n "layers": [\n 3]}')
+    with pytest.raises(BitlatheError, match=r"net.json:3:2: 3 stands where an object"):
+        load_model(path)

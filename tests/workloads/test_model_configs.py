@@ -1,0 +1,185 @@
+"""A user's own config.json: what is read from it, and what errors say."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.workloads import load_model
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "vocab_size": 100,
+}
+MOE = {**LLAMA, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2,
+       "moe_intermediate_size": 16, "num_hidden_layers": 5}  # fmt: skip
+
+
+def write(folder, config):
+    path = folder / "mine.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config, indent=1))
+    return path
+
+
+def counts(model, **run):
+    return {g.name: g.count for g in model.gemms(**run)}
+
+
+def test_a_folder_and_its_file_give_the_same_model(tmp_path):
+    folder = tmp_path / "My-Model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    model = load_model(folder)
+    assert model == load_model(folder / "config.json") == load_model(str(folder))
+    assert model.name == "My-Model"
+    layer = 64 * (64 + 32 + 32 + 64 + 3 * 96) + 2 * 64
+    assert model.parameter_count == 2 * layer + 2 * 6400 + 64
+
+
+def test_explicit_head_dim_biases_and_tied_head(tmp_path):
+    plain = load_model(write(tmp_path, {**LLAMA, "head_dim": 8}))
+    assert [(g.n, g.k) for g in plain.gemms()][:3] == [(32, 64), (16, 64), (16, 64)]
+    assert [(g.n, g.k) for g in plain.gemms() if g.name == "o_proj"] == [(64, 32)]
+    biased = load_model(
+        write(tmp_path, {**LLAMA, "head_dim": 8, "attention_bias": True, "mlp_bias": True})
+    )
+    extra = 2 * (32 + 16 + 16 + 64 + 96 + 96 + 64)
+    assert biased.parameter_count == plain.parameter_count + extra
+    tied = load_model(write(tmp_path, {**LLAMA, "head_dim": 8, "tie_word_embeddings": True}))
+    assert tied.parameter_count == plain.parameter_count - 6400
+    assert tied.weight_count == plain.weight_count
+
+
+def test_dense_layers_among_experts(tmp_path):
+    model = load_model(write(tmp_path, {**MOE, "mlp_only_layers": [0], "decoder_sparse_step": 2}))
+    assert counts(model)["gate_proj"] == 3  # layers 0, 2 and 4; 1 and 3 are routed
+    assert counts(model)["expert_gate_proj"] == 2 * 4
+    assert counts(model)["q_proj"] == 5
+
+
+def test_shared_expert(tmp_path):
+    config = {**MOE, "model_type": "qwen2_moe", "shared_expert_intermediate_size": 40}
+    sizes = {g.name: (g.n, g.k, g.count) for g in load_model(write(tmp_path, config)).gemms()}
+    assert sizes["shared_expert_down_proj"] == (64, 40, 5)
+    assert sizes["shared_expert_gate"] == (1, 64, 5)
+    assert "gate_proj" not in sizes
+
+
+def test_text_config_of_an_unknown_multimodal_model(tmp_path):
+    nested = write(tmp_path, {"model_type": "llava", "text_config": LLAMA})
+    assert load_model(nested).gemms() == load_model(write(tmp_path, LLAMA)).gemms()
+
+
+def test_layer_types_decide_over_the_pattern(tmp_path):
+    types = ["sliding_attention", "full_attention"]
+    config = {**LLAMA, "model_type": "gemma2", "sliding_window": 8, "layer_types": types}
+    found = counts(load_model(write(tmp_path, config)), phase="decode", context=64)
+    assert (found["attention_qk_local"], found["attention_qk"]) == (1, 1)
+
+
+def test_window_of_every_layer(tmp_path):
+    config = {**LLAMA, "model_type": "mistral", "sliding_window": 8}
+    sizes = {g.name: g.n for g in load_model(write(tmp_path, config)).gemms("decode", context=64)}
+    assert sizes["attention_qk"] == 8
+
+
+def changed(**change):
+    return {key: value for key, value in {**LLAMA, **change}.items() if value != "GONE"}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (changed(hidden_size="GONE"), ("required key 'hidden_size' is missing",)),
+        (
+            changed(hidden_size="GONE", hiden_size=64),
+            (":8:", "required key 'hidden_size'", "Is 'hiden_size' meant"),
+        ),
+        (changed(num_hidden_layers=2.5), (":4:2", "'num_hidden_layers' is 2.5", "an integer")),
+        (changed(num_hidden_layers="2"), (":4:2", "'2'", "an integer")),
+        (changed(num_hidden_layers=True), (":4:2", "True", "an integer")),
+        (changed(num_hidden_layers=None), (":4:2", "is null")),
+        (changed(vocab_size=-5), (":8:2", "'vocab_size' is -5", "from 1")),
+        (changed(vocab_size=0), (":8:2", "'vocab_size' is 0")),
+        (changed(vocab_size=10**15), (":8:2", "from 1 to")),
+        (changed(num_hidden_layers=200_000), (":4:2", "at most 100000")),
+        (changed(num_key_value_heads=3), (":6:2", "does not divide the 4 heads")),
+        (changed(hidden_size=66), (":3:2", "the 4 heads", "'head_dim'")),
+        (changed(head_dim=0), (":9:2", "'head_dim' is 0")),
+        (changed(attention_bias="yes"), (":9:2", "true or false")),
+        (changed(model_type="lama"), (":2:2", "did you mean 'llama'?", "mixtral")),
+        (changed(model_type="GONE"), ("required key 'model_type'",)),
+        (changed(model_type=7), (":2:2", "must be a string")),
+        ({**MOE, "num_experts_per_tok": 5}, ("more than the 4 experts",)),
+        ({**MOE, "mlp_only_layers": 3}, ("'mlp_only_layers' is 3", "a list")),
+        ({**MOE, "num_experts": "GONE"}, ("'num_experts' is 'GONE'",)),
+        (changed(model_type="gemma2", sliding_window=8, layer_types=["x"]), ("names 1",)),
+        ({"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+          "intermediate_size": 8, "patch_size": 15}, (":7:2", "does not divide")),
+        ('{"model_type": "llama",\n "hidden_size" 64}', (":2:16", "not valid JSON")),
+        ('{"hidden_size": 1, "hidden_size": 2}', ("'hidden_size' stands twice",)),
+        ('{"model_type": "llama", "hidden_size": NaN}', ("NaN is no JSON number",)),
+        ("[]", ("holds 'list' at its top",)),
+        ("", ("not valid JSON",)),
+        ("[" * 200_000, ("not a usable JSON file",)),
+        ('{"model_type": "llama", "hidden_size": ' + "9" * 5000 + "}", ("usable JSON",)),
+    ],
+)  # fmt: skip
+def test_errors_name_file_line_and_key(tmp_path, config, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model(write(tmp_path, config))
+    message = str(caught.value)
+    assert "mine.json" in message
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_missing_places(tmp_path):
+    with pytest.raises(BitlatheError, match="did you mean 'llama-2-7b'"):
+        load_model("llama-2-7")
+    with pytest.raises(BitlatheError, match="unknown model ''"):
+        load_model("")
+    with pytest.raises(BitlatheError, match=r"holds no config\.json"):
+        load_model(tmp_path)
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BitlatheError, match="not a text file"):
+        load_model(tmp_path / "binary.json")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(-9, 9) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+NET = {"input": [3, 8, 8], "layers": [{"name": "a", "out_channels": 4, "kernel": 3}]}
+LAYER_KEYS = ("name", "type", "from", "out_channels", "kernel", "stride", "padding", "dilation",
+              "groups", "norm", "bias")  # fmt: skip
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), value=ANYTHING)
+def test_any_value_gives_a_model_or_an_explained_error(tmp_path, data, value):
+    base = data.draw(st.sampled_from([LLAMA, MOE, NET, {**LLAMA, "model_type": "vit"}]))
+    extra = ("mlp_only_layers", "layer_types", "sliding_window", "text_config", "image_size")
+    if base is NET and data.draw(st.booleans()):
+        key = data.draw(st.sampled_from(LAYER_KEYS))
+        config = {**NET, "layers": [{**NET["layers"][0], key: value}]}
+    else:
+        config = {**base, data.draw(st.sampled_from([*base, *extra])): value}
+    try:
+        load_model(write(tmp_path, config)).gemms()
+    except BitlatheError as error:
+        assert "\n" not in str(error)
+
+
+def test_paths_the_system_refuses():
+    for text in ("a\0b", "x" * 5000):
+        with pytest.raises(BitlatheError, match="unknown model"):
+            load_model(text)
