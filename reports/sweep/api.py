@@ -25,7 +25,7 @@ from .expr import parse_expression
 from .progress import Progress, Report
 from .runner import Evaluator, Job, Runner, process_pool
 from .search import guided
-from .spec import Space, axis_keys, canonical, column_of, parse_sweep
+from .spec import Space, axis_keys, canonical, parse_sweep
 from .store import DONE, Entry, Outcome, Store
 
 BLOCK = 500  # points planned at once
@@ -387,12 +387,12 @@ def _check_settings(space: Space, arch: Arch) -> None:
             try:
                 load_arch(arch, {key: value})
             except BitlatheError as err:
-                text = str(err)
-                own = f": {key}:" in text or f": {key}." in text
-                if "no such key" in text or own:
-                    text = re.sub(r"^with --set .*?: (?=--set)|--set:? ", "", text)
+                text = re.sub(r"^with --set .*?: (?=--set)|--set:? ", "", str(err))
+                if "no such key" in text:
+                    raise BitlatheError(f"{space.document.where(loc)}: {text}") from None
+                if f" {key}:" in f" {text}" or f" {key}." in f" {text}":
                     where = space.document.where((*loc, i))
-                    raise BitlatheError(f"{where}: {column_of(key)}: {text}") from None
+                    raise BitlatheError(f"{where}: {text}") from None
 
 
 def _check_solvable(space: Space, arch: Arch, key: str) -> None:

@@ -1,0 +1,90 @@
+"""Stand-ins for the simulator in sweep tests: importable by worker processes, cheap, exact."""
+
+import hashlib
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PlainEvaluator:
+    """cost, time and area of a point by plain formulae; optional delay, failures, log of calls."""
+
+    delay: float = 0.0
+    log: str = ""
+    fail_rows: int = -1
+    crash_rows: int = -1
+    kill_flag: str = ""
+    kill_rows: int = -1
+    version: str = "plain-1"
+
+    @property
+    def columns(self):
+        return ["cost", "area_um2.total", "area_um2.cells"]
+
+    def key(self, point):
+        text = json.dumps([point.columns(), self.version], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __call__(self, point):
+        from bitlathe.datatypes.errors import BitlatheError
+
+        row = point.columns()
+        rows, columns = row["array.rows"], row["array.columns"]
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write(f"{rows} {columns} {row['batch']}\n")
+        if self.delay:
+            time.sleep(self.delay)
+        if rows == self.fail_rows:
+            raise BitlatheError(f"array.rows: {rows} is impossible")
+        if rows == self.crash_rows:
+            raise ZeroDivisionError("broken simulator")
+        if rows == self.kill_rows and columns == 1:
+            self._die()
+        return {
+            "cost": row["batch"] * 1000 / (rows * columns) + 0.1 * rows,
+            "area_um2.total": float(rows * columns),
+            "area_um2.cells": rows * columns,
+        }
+
+    def _die(self):
+        """Kill this process; with a flag file, only the first time."""
+        if self.kill_flag:
+            try:
+                Path(self.kill_flag).touch(exist_ok=False)
+            except FileExistsError:
+                return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class FrontEvaluator:
+    """Two objectives over five axes of a 5,000-point space, with a curved, uneven front."""
+
+    version: str = "front-1"
+
+    @property
+    def columns(self):
+        return ["energy", "seconds"]
+
+    def key(self, point):
+        return hashlib.sha256(json.dumps(point.columns(), sort_keys=True).encode()).hexdigest()
+
+    def __call__(self, point):
+        row = point.columns()
+        work = 2.0**24
+        pes = row["array.rows"] * row["array.columns"]
+        bits = row["dram.bits_per_clock"]
+        size = row["buffers.weight.size_kib"]
+        clock = row["technology.clock_ghz"]
+        refetch = 1 + 512 / size
+        compute = -(-4096 // row["array.rows"]) * -(-256 // row["array.columns"]) * 64
+        memory = 2.0**20 * refetch / bits * 8
+        seconds = max(compute, memory) / clock
+        energy = work * (0.4 + 0.25 * clock**2) + 2.0**21 * 15 * refetch
+        energy += seconds * (0.3 * size + 0.05 * pes + 2.0 * bits)
+        return {"energy": energy, "seconds": seconds}

@@ -1,0 +1,161 @@
+"""Sweep files: ranges, order, sampling, and errors that name the place and the remedy."""
+
+import json
+
+import pytest
+
+from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.reports.sweep import run_sweep
+from bitlathe.reports.sweep.api import _draw, preview
+from bitlathe.reports.sweep.spec import parse_sweep
+
+RESULTS = ["cost", "energy_pj.total", "area_um2.total"]
+BASE = "arch: bitmod\nmodels: [opt-1.3b]\n"
+
+
+def space_of(text, source="s.yaml"):
+    return parse_sweep(text, source, RESULTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("[16, 32]", (16, 32)),
+        ("7", (7,)),
+        ("{from: 64, to: 1024, factor: 2}", (64, 128, 256, 512, 1024)),
+        ("{from: 64, to: 1000, factor: 2}", (64, 128, 256, 512)),
+        ("{from: 1, to: 10, step: 4}", (1, 5, 9)),
+        ("{from: 0.1, to: 0.3, step: 0.1}", (0.1, 0.2, 0.1 + 2 * 0.1)),
+        ("{from: 3, to: 3, step: 1}", (3,)),
+        ("{from: 1, to: 2, factor: 1.5}", (1, 1.5)),
+    ],
+)
+def test_axis_values(text, values):
+    space = space_of(BASE + f"axes: {{array.rows: {text}}}\n")
+    assert dict(space.dimensions)["array.rows"] == values
+
+
+def test_space_is_the_product_in_order():
+    space = space_of(
+        "arch: [bitmod, ant]\nmodels: [a, b]\nphases: [prefill]\nbatches: [1, 2, 4]\n"
+        "axes: {array.rows: [1, 2], 'pe.lanes, array.columns': [[1, 8], [2, 4]]}\n"
+        "schemes: {linear: [int8, int4], attention: int8}\n"
+    )
+    assert space.size == 2 * 2 * 2 * 2 * 1 * 2 * 1 * 3
+    points = [point for _, point in space]
+    assert len({json.dumps(p.columns()) for p in points}) == space.size
+    assert [space.index(space.coordinates(i)) for i in range(space.size)] == list(range(space.size))
+    assert points[0].settings == (
+        ("array.rows", 1), ("pe.lanes", 1), ("array.columns", 8),
+        ("formats.linear.weight", "int8"), ("formats.attention.weight", "int8"),
+    )  # fmt: skip
+    assert [p.batch for p in points[:4]] == [1, 2, 4, 1]  # batches innermost
+    assert [p.arch for p in points] == ["bitmod"] * 48 + ["ant"] * 48  # chips outermost
+
+
+def test_early_constraints_remove_points_and_late_ones_stay():
+    space = space_of(
+        BASE + "axes: {array.rows: [1, 2, 4], array.columns: [1, 2, 4]}\nphases: [decode]\n"
+        "constraints: [array.rows * array.columns == 4, cost < 3]\n"
+    )
+    shapes = [dict(p.settings) for _, p in space]
+    assert shapes == [{"array.rows": r, "array.columns": 4 // r} for r in (1, 2, 4)]
+    assert [c.text for c in space.late] == ["cost < 3"]
+    assert preview(space).points == 3
+    assert preview(space).size == 9
+
+
+def test_random_draws_are_distinct_seeded_and_within_constraints():
+    space = space_of(
+        BASE + "axes: {array.rows: {from: 1, to: 1000, step: 1}}\nphases: [decode]\n"
+        "constraints: array.rows % 2 == 0\nsampling: {random: {samples: 100, seed: 3}}\n"
+    )
+    drawn = list(_draw(space, 100, 3))
+    assert len(set(drawn)) == 100
+    assert all((i + 1) % 2 == 0 for i in drawn)
+    assert drawn == list(_draw(space, 100, 3)) != list(_draw(space, 100, 4))
+    assert sorted(_draw(space, 10_000, 5)) == list(range(1, 1000, 2))  # never more than there are
+
+
+def test_random_draws_from_a_huge_space_need_no_memory():
+    axes = ", ".join(f"k{i}: {{from: 1, to: 1000, step: 1}}" for i in range(6))
+    space = space_of(BASE + f"axes: {{{axes}}}\nphases: [decode]\n")
+    assert space.size == 10**18
+    assert len(set(_draw(space, 50, 1))) == 50
+    assert preview(space).points == 10**18
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("models: [a]\n", "'arch' is missing"),
+        (BASE + "axis: {}\n", "s.yaml:3:1: unknown key 'axis'; did you mean 'axes'?"),
+        (BASE + "phases: [prefil]\n", "s.yaml:3:10: phases.0: input should be 'prefill' or"),
+        (BASE + "batches: [0]\n", "s.yaml:3:11: batches.0: input should be greater than 0"),
+        (BASE + "batches: [1, 1]\n", "stands twice"),
+        (BASE + "batches: []\n", "empty list"),
+        (BASE + "models: [b]\n", "given twice"),
+        (BASE + "axes: {array.rows: {from: 1, to: 4}}\n", "either 'step' or 'factor'"),
+        (BASE + "axes: {array.rows: {from: 4, to: 1, step: 1}}\n", "goes upwards"),
+        (BASE + "axes: {array.rows: {from: 0, to: 4, factor: 2}}\n", "above 0"),
+        (BASE + "axes: {array.rows: {from: 1, to: 4, factor: 1}}\n", "above 1"),
+        (BASE + "axes: {array.rows: {from: 1, to: 4, step: 0}}\n", "above 0"),
+        (BASE + "axes: {array.rows: {from: a, to: 4, step: 1}}\n", "must be a number"),
+        (BASE + "axes: {array.rows: {from: 1, to: 1e9, step: 1}}\n", "at most"),
+        (BASE + "axes: {array.rows: [[1, 2]]}\n", "s.yaml:3:8: axes.array.rows: [1, 2] is no"),
+        (BASE + "axes: {'a, b': [[1]]}\n", "list of 2"),
+        (BASE + "axes: {array.rows: [1], 'array.rows, b': [[1, 2]]}\n", "also set by"),
+        (BASE + "schemes: {linear: [int8]}\naxes: {formats.linear.weight: [int8]}\n", "also set"),
+        (BASE + "schemes: {lineal: [int8]}\n", "schemes.lineal"),
+        (BASE + "constraints: [cots < 3]\n", "s.yaml:3:15: 'cots < 3': unknown key 'cots'; did you"),
+        (BASE + "sampling: rnd\n", "write grid"),
+        (BASE + "sampling: {random: {samples: 3}}\n", "'sampling.random.seed' is missing"),
+        (BASE + "sampling: {nsga2: {budget: 9, seed: 1, objectives: []}}\n", "at least one"),
+        (BASE + "sampling: {nsga2: {budget: 9, seed: 1, objectives: [csot]}}\n", "did you mean 'cost'"),
+        (BASE + "iso: {resource: are, target: 1, solve: array.rows}\n", "unknown key 'are'"),
+        (BASE + "iso: {resource: cost, target: 1, solve: a, from: 9, to: 3}\n", "must be below"),
+        ("- 1\n", "a mapping"),
+        ("", "empty"),
+    ],
+)  # fmt: skip
+def test_errors_name_place_and_remedy(text, words):
+    with pytest.raises(BitlatheError) as caught:
+        space_of(text)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BASE + "axes: {array.row: [1]}\n", ":3:8: 'array.row': no such key in a chip"),
+        (BASE + "axes: {array.rows: [8, 0]}\n", ":3:24: array.rows:"),
+        (BASE + "axes: {array.rows: [many]}\n", ":3:21: array.rows:"),
+        (BASE + "schemes: {linear: [int8, bitmud_fp4]}\n", ":3:26: formats.linear.weight"),
+        ("arch: bitmud\nmodels: [opt-1.3b]\n", ":1:1: unknown chip 'bitmud'; did you mean"),
+        ("arch: bitmod\nmodels: [opt-1.3]\n", ":2:10: "),
+        (BASE + "fidelity: exact\n", "unknown fidelity 'exact'"),
+        (BASE + "mapper: best\n", "unknown mapper 'best'"),
+        (BASE + "iso: {resource: area_um2, target: 1, solve: array.kind}\n", "is no number"),
+    ],
+)
+def test_errors_about_chips_and_models_name_the_sweep_file(tmp_path, text, words):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(BitlatheError) as caught:
+        run_sweep(path, tmp_path / "out")
+    expected = f"{path}{words}" if words.startswith(":") else words
+    assert expected in str(caught.value)
+    assert str(caught.value).startswith(f"{path}:")
+    assert "--set" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_writes_nothing(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(BASE + "axes: {array.rows: [16, 32]}\n")
+    shown = run_sweep(path, tmp_path / "out", dry_run=True)
+    assert shown.size == shown.points == 4
+    assert len(shown.first) == 4
+    assert "2 array.rows" in shown.text()
+    assert not (tmp_path / "out").exists()
