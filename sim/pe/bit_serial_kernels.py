@@ -122,36 +122,89 @@ def lane_sum(
 
 
 @nb.njit(cache=True)
+def aligned_product(significand, man, distance, guard):
+    """``(abs(significand * man) << guard) >> distance`` with the product's sign."""
+    p = significand * man  # man is -1, 0 or 1
+    q = (abs(p) << guard) >> min(distance, np.int64(62))
+    return q if p >= 0 else -q
+
+
+@nb.njit(cache=True)
+def dot_of_four(e, s, w, term_exp, term_man, bsig, parameters):
+    """Dot product of whole chunks of four lanes: `lane_sum` with its operands in registers."""
+    guard, with_accumulator = parameters[0], parameters[1]
+    man, exp = np.int64(0), np.int64(0)
+    for k in range(e.size // 4):
+        i0, i1, i2, i3 = (
+            nb.uint64(4 * k),
+            nb.uint64(4 * k + 1),
+            nb.uint64(4 * k + 2),
+            nb.uint64(4 * k + 3),
+        )
+        e0, e1, e2, e3 = np.int64(e[i0]), np.int64(e[i1]), np.int64(e[i2]), np.int64(e[i3])
+        s0, s1, s2, s3 = np.int64(s[i0]), np.int64(s[i1]), np.int64(s[i2]), np.int64(s[i3])
+        w0, w1, w2, w3 = nb.uint64(w[i0]), nb.uint64(w[i1]), nb.uint64(w[i2]), nb.uint64(w[i3])
+        for t in range(bsig.size):
+            u = nb.uint64(t)
+            # v_i = E_i + exp_i; M = max(v_0..v_3 [, acc.exp])
+            v0, v1 = e0 + term_exp[w0, u], e1 + term_exp[w1, u]
+            v2, v3 = e2 + term_exp[w2, u], e3 + term_exp[w3, u]
+            m = max(v0, v1, v2, v3)
+            if with_accumulator:
+                m = max(m, exp)
+            total = (
+                aligned_product(s0, np.int64(term_man[w0, u]), m - v0, guard)
+                + aligned_product(s1, np.int64(term_man[w1, u]), m - v1, guard)
+                + aligned_product(s2, np.int64(term_man[w2, u]), m - v2, guard)
+                + aligned_product(s3, np.int64(term_man[w3, u]), m - v3, guard)
+            )
+            man, exp = accumulate(man, exp, total << np.int64(bsig[u]), m, parameters)
+    return man, exp
+
+
+@nb.njit(cache=True)
+def dot_of_any(e, s, w, term_exp, term_man, bsig, lanes, skip, parameters):
+    """Dot product with any number of lanes; a clock of zero terms is left out when ``skip``."""
+    guard, with_accumulator = parameters[0], parameters[1]
+    man, exp, clocks = np.int64(0), np.int64(0), np.int64(0)
+    for first in range(0, e.size, lanes):
+        used = min(lanes, e.size - first)
+        before = clocks
+        for t in range(bsig.size):
+            if skip:
+                busy = False
+                for lane in range(used):
+                    busy |= term_man[w[first + lane], t] != 0
+                if not busy:
+                    continue
+            floor = exp if with_accumulator else np.int64(0)
+            m, total = lane_sum(e, s, first, w, t, term_exp, term_man, used, guard, floor)
+            man, exp = accumulate(man, exp, total << np.int64(bsig[t]), m, parameters)
+            clocks += 1
+        if clocks == before:
+            clocks += 1  # a chunk of zeros still takes a clock to pass
+    return man, exp, clocks
+
+
+@nb.njit(cache=True)
 def dots(
     exponents, significands, weights, rows, columns, term_exp, term_man, bsig, lanes, skip,
     parameters, man_out, exp_out, clocks_out,
 ):  # fmt: skip
     """Bit-serial dot products of row ``rows[i]`` of activations and ``columns[i]`` of weights.
 
-    ``term_man`` holds -1, 0 or 1. A clock whose terms are all zero is left out when ``skip``.
+    ``term_man`` holds -1, 0 or 1.
     """
     length = exponents.shape[1]
-    terms = bsig.size
-    guard, with_accumulator = parameters[0], parameters[1]
     for i in range(rows.size):
         e, s, w = exponents[rows[i]], significands[rows[i]], weights[columns[i]]
-        man, exp, clocks = np.int64(0), np.int64(0), np.int64(0)
-        for first in range(0, length, lanes):
-            used = min(lanes, length - first)
-            before = clocks
-            for t in range(terms):
-                if skip:
-                    busy = False
-                    for lane in range(used):
-                        busy |= term_man[w[first + lane], t] != 0
-                    if not busy:
-                        continue
-                floor = exp if with_accumulator else np.int64(0)
-                m, total = lane_sum(e, s, first, w, t, term_exp, term_man, used, guard, floor)
-                man, exp = accumulate(man, exp, total << np.int64(bsig[t]), m, parameters)
-                clocks += 1
-            if clocks == before:
-                clocks += 1  # a chunk of zeros still takes a clock to pass
+        if lanes == 4 and length % 4 == 0 and not skip:
+            man, exp = dot_of_four(e, s, w, term_exp, term_man, bsig, parameters)
+            clocks = length // 4 * bsig.size
+        else:
+            man, exp, clocks = dot_of_any(
+                e, s, w, term_exp, term_man, bsig, lanes, skip, parameters
+            )
         man_out[i], exp_out[i], clocks_out[i] = man, exp, clocks
 
 
@@ -178,3 +231,28 @@ def exact_dots(
                         break
             clocks += max(busy, np.int64(1))
         sum_out[i], clocks_out[i] = total, clocks
+
+
+@nb.njit(cache=True)
+def split_fp16(bits, exponent_out, significand_out):
+    """Split FP16 bit patterns; returns the first index of a NaN or infinity, or -1."""
+    for i in range(bits.size):
+        pattern = np.int32(bits[i])
+        field = (pattern >> 10) & 31
+        if field == 31:
+            return i
+        significand = (pattern & 1023) | (np.int32(field > 0) << 10)
+        exponent_out[i] = max(field, 1)
+        significand_out[i] = -significand if pattern >> 15 else significand
+    return -1
+
+
+@nb.njit(cache=True)
+def decoder_rows(weights, low, valid, out):
+    """Row of each weight in a decoder; returns the first index of one off the grid, or -1."""
+    for i in range(weights.size):
+        row = np.int64(weights[i]) - low
+        if row < 0 or row >= valid.size or not valid[row]:
+            return i
+        out[i] = row
+    return -1

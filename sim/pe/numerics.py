@@ -35,7 +35,8 @@ class PENumerics:
     accumulator_bits : int
         Signed width of the accumulator's mantissa, 4..32.
     sum_bits : int or None
-        Signed width of the adder in front of the normaliser; None is wide enough for any sum.
+        Signed width of the adder in front of the normaliser; None is wide enough for any sum, and
+        the only choice with sticky alignment.
     exponent_bits : int or None
         Width of the accumulator's exponent; None gives the activation's exponent one bit more, and
         never fewer than 6.
@@ -57,6 +58,10 @@ class PENumerics:
         _in_range("accumulator_bits", self.accumulator_bits, 4, 32)
         if self.sum_bits is not None:
             _in_range("sum_bits", self.sum_bits, self.accumulator_bits, 62)
+            if self.alignment == "sticky":
+                raise BitlatheError(
+                    "PENumerics.sum_bits: only with alignment='floor'; a sticky adder has no width"
+                )
         if self.exponent_bits is not None:
             _in_range("exponent_bits", self.exponent_bits, 4, 16)
         _one_of("reference", self.reference, ("lanes", "lanes_and_accumulator"))

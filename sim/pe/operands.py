@@ -156,10 +156,11 @@ def split_activations(
 
 
 def _split_fp16(array: npt.NDArray[np.float16], argument: str) -> tuple[Int32Array, Int32Array]:
-    bits = array.view(np.uint16).astype(np.int32)
-    field = (bits >> 10) & 31
-    if (field == 31).any():
+    from .bit_serial_kernels import split_fp16
+
+    exponent = np.empty(array.shape, dtype=np.int32)
+    significand = np.empty(array.shape, dtype=np.int32)
+    bits = array.view(np.uint16).reshape(-1)
+    if split_fp16(bits, exponent.reshape(-1), significand.reshape(-1)) >= 0:
         refuse_nonfinite(array, argument)
-    significand = (bits & 1023) | ((field > 0).astype(np.int32) << 10)
-    significand = np.where(bits >> 15, -significand, significand).astype(np.int32)
-    return np.maximum(field, 1).astype(np.int32), significand
+    return exponent, significand

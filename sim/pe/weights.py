@@ -81,13 +81,16 @@ class WeightDecoder:
             raise BitlatheError(
                 f"{argument}: integers on the PE's grid are needed, got {array.dtype}"
             )
-        whole = array.astype(np.int64)
-        inside = (whole >= self.low) & (whole < self.low + len(self.grid))
-        row = np.where(inside, whole - self.low, 0)
-        bad = ~(inside & self.valid[row])
-        if bad.any():
-            self._refuse(array, bad, argument)
-        return row.astype(np.int32)
+        from .bit_serial_kernels import decoder_rows
+
+        whole = np.ascontiguousarray(array if array.dtype.kind == "i" else array.astype(np.int64))
+        rows = np.empty(whole.shape, dtype=np.int32)
+        wrong = decoder_rows(whole.reshape(-1), self.low, self.valid, rows.reshape(-1))
+        if wrong >= 0:
+            bad = np.zeros(whole.size, dtype=np.bool_)
+            bad[wrong] = True
+            self._refuse(array, bad.reshape(whole.shape), argument)
+        return rows
 
     def _refuse(self, array: npt.NDArray[Any], bad: npt.NDArray[np.bool_], argument: str) -> None:
         index = first_index(bad)

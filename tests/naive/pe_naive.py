@@ -1,0 +1,190 @@
+"""Processing elements in plain Python integers and fractions, one operand at a time.
+
+Nothing here comes from the package: formats are spelled out, every step is the sentence of the
+specification it implements.
+"""
+
+import math
+import struct
+from fractions import Fraction
+
+# --- weight terms: (sign, exp, man), one per clock, with the clock's bsig -------------------------
+
+
+def booth_terms(value: int, count: int) -> list[tuple[int, int, int, int]]:
+    """Radix-4 Booth by the classic triplet table."""
+    triplets = {0: 0, 1: 1, 2: 1, 3: 2, 4: -2, 5: -1, 6: -1, 7: 0}
+    bits = [(value >> i) & 1 for i in range(2 * count)]
+    terms = []
+    for i in range(count):
+        below = bits[2 * i - 1] if i else 0
+        digit = triplets[4 * bits[2 * i + 1] + 2 * bits[2 * i] + below]
+        terms.append((int(digit < 0), int(abs(digit) == 2), int(digit != 0), 2 * i))
+    return terms
+
+
+TWO_BIT = {
+    0: ((0, 0), (0, 0)),
+    1: ((0, 1), (0, 0)),
+    2: ((1, 1), (0, 0)),
+    3: ((0, 1), (0, 1)),
+    4: ((2, 1), (0, 0)),
+    6: ((1, 1), (1, 1)),
+    8: ((3, 1), (0, 0)),
+    10: ((1, 1), (2, 1)),
+    12: ((2, 1), (2, 1)),
+    16: ((0, 0), (3, 1)),
+}
+
+
+def two_bit_terms(value: int) -> list[tuple[int, int, int, int]]:
+    """FP3 and FP4 family, from a table: magnitude -> (exp, man) of bsig 0 and of bsig 1."""
+    sign = int(value < 0)
+    return [
+        (sign if man else 0, exp, man, bsig) for bsig, (exp, man) in enumerate(TWO_BIT[abs(value)])
+    ]
+
+
+def terms_of(value: int, format: str) -> list[tuple[int, int, int, int]]:
+    if format.startswith("int"):
+        return booth_terms(value, (int(format[3:]) + 1) // 2)
+    return two_bit_terms(value)
+
+
+# --- activations: (sign, E, significand), value = significand * 2**(E - offset) -----------------
+
+
+def split_fp16(x: float) -> tuple[int, int, int]:
+    (bits,) = struct.unpack("<H", struct.pack("<e", x))
+    field, fraction = (bits >> 10) & 31, bits & 1023
+    return bits >> 15, max(field, 1), fraction + (1024 if field else 0)
+
+
+def split_float(x: float, mantissa_bits: int, bias: int) -> tuple[int, int, int]:
+    """Any small float, by repeated doubling: significand * 2**(E - bias - mantissa_bits)."""
+    magnitude = abs(Fraction(x))
+    field = 1
+    while magnitude >= Fraction(2) ** (field + 1 - bias):
+        field += 1
+    significand = magnitude / Fraction(2) ** (field - bias - mantissa_bits)
+    assert significand.denominator == 1
+    return int(math.copysign(1, x) < 0), field, int(significand)
+
+
+def split_int8(x: int) -> tuple[int, int, int]:
+    return int(x < 0), 0, abs(int(x))
+
+
+SPLIT = {
+    "fp16": split_fp16,
+    "bf16": lambda x: split_float(x, 7, 127),
+    "fp8_e4m3": lambda x: split_float(x, 3, 7),
+    "fp8_e5m2": lambda x: split_float(x, 2, 15),
+    "int8": split_int8,
+}
+OFFSET = {"fp16": 25, "bf16": 134, "fp8_e4m3": 10, "fp8_e5m2": 17, "int8": 0}
+
+
+def half_even(x: Fraction) -> int:
+    return round(x)  # Python rounds fractions half to even
+
+
+# --- the accumulator ----------------------------------------------------------------------------
+
+
+def hpca25_clock(acc: tuple[int, int], lanes: list, bsig: int, exp_bits: int = 6):
+    """One clock of the published numerics; lanes = [(a_sign, E, significand, w_sign, exp, man)]."""
+    man, exp = acc
+    reference = max([E + e for _, E, _, _, e, _ in lanes] + [exp])
+    total = 0
+    for a_sign, E, significand, w_sign, e, one in lanes:
+        p = significand if one else 0
+        q = (p << 3) >> (reference - (E + e))
+        total += -q if a_sign ^ w_sign else q
+    shift = reference - exp
+    aligned = 0 if shift >= 14 else math.floor(Fraction(man, 2**shift))
+    s = aligned + total * 2**bsig
+    s = (s + 2**22) % 2**23 - 2**22
+    e = max(0, abs(s).bit_length() - 14)
+    return math.floor(Fraction(s, 2**e)), (reference + e) % 2**exp_bits
+
+
+def aligned_clock(acc: tuple[int, int], lanes: list, bsig: int, options: dict):
+    """One clock of the `aligned` family, with exact fractions."""
+    man, exp = acc
+    width, guard = options["accumulator_bits"], options["guard_bits"]
+    m = max(E + e for _, E, _, _, e, _ in lanes)
+    if options["reference"] == "lanes_and_accumulator":
+        m = max(m, exp)
+    total = 0
+    for a_sign, E, significand, w_sign, e, one in lanes:
+        q = math.floor(Fraction(significand * one * 2**guard, 2 ** (m - E - e)))
+        total += -q if a_sign ^ w_sign else q
+    top = max(m, exp)
+    mine = Fraction(man, 2 ** (top - exp))
+    theirs = Fraction(total * 2**bsig, 2 ** (top - m))
+    if options["alignment"] == "floor":
+        mine = Fraction(0 if top - exp >= width - 1 else math.floor(mine))
+        theirs = Fraction(math.floor(theirs))
+    s = mine + theirs
+    if options["sum_bits"]:
+        half = 2 ** (options["sum_bits"] - 1)
+        if options["overflow"] == "wrap":
+            s = Fraction((int(s) + half) % (2 * half) - half)
+        else:
+            s = min(max(s, Fraction(-half)), Fraction(half - 1))
+    e = 0
+    while abs(s) >= 2 ** (width - 1 + e):
+        e += 1
+    scaled = s / 2**e
+    man = half_even(scaled) if options["rounding"] == "nearest_even" else math.floor(scaled)
+    if man == 2 ** (width - 1):
+        man, e = man // 2, e + 1
+    exp = top + e
+    limit = 2 ** options["exponent_bits"] - 1
+    if exp > limit:
+        if options["overflow"] == "wrap":
+            exp %= limit + 1
+        else:
+            bound = 2 ** (width - 1) - 1
+            man, exp = (bound if man > 0 else -bound if man < 0 else 0), limit
+    return man, exp
+
+
+def bitserial_dot(
+    activations, weights, format, numerics, lanes=4, activation="fp16", skip=False, options=None
+):
+    """(mantissa, exponent, value, cycles) of one dot product."""
+    acc, clocks = (0, 0), 0
+    split = SPLIT[activation]
+    zero = (0, 0 if activation == "int8" else 1, 0)
+    acts = [split(a) for a in activations]
+    wts = [terms_of(int(w), format) for w in weights]
+    exact = sum(
+        (Fraction(a) * int(w) for a, w in zip(map(float, activations), weights, strict=True)),
+        Fraction(0),
+    )
+    for first in range(0, len(acts), lanes):
+        chunk_a = acts[first : first + lanes]
+        chunk_w = wts[first : first + lanes]
+        while len(chunk_a) < lanes:
+            chunk_a.append(zero)
+            chunk_w.append(terms_of(0, format))
+        busy = 0
+        for t in range(len(chunk_w[0])):
+            if skip and not any(w[t][2] for w in chunk_w):
+                continue
+            busy += 1
+            inputs = [(*a, *w[t][:3]) for a, w in zip(chunk_a, chunk_w, strict=True)]
+            bsig = chunk_w[0][t][3]
+            if numerics == "hpca25":
+                acc = hpca25_clock(acc, inputs, bsig, 9 if activation == "bf16" else 6)
+            elif numerics != "exact":
+                acc = aligned_clock(acc, inputs, bsig, options)
+        clocks += max(busy, 1)
+    if numerics == "exact":
+        return None, None, float(exact), clocks
+    man, exp = acc
+    guard = options["guard_bits"] if options else 3
+    value = man * Fraction(2) ** (exp - OFFSET[activation] - guard)
+    return man, exp, float(value), clocks
