@@ -167,7 +167,7 @@ def _sources(layer: Config, known: Mapping[str, _Value], last: str) -> list[_Val
     given = layer.get("from")
     names = [last] if given is None else given if isinstance(given, list) else [given]
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             near = nearest(str(name), known, limit=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise layer.error(f"'from' names {name!r}, no earlier layer.{hint}", "from")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -211,11 +212,10 @@ def load_model(name_or_path: str | Path) -> Model:
     """
     text = str(name_or_path)
     wanted = text.strip().lower().replace("_", "-").replace(" ", "-")
-    shipped = _SHIPPED / f"{wanted}.json"
-    if wanted and "/" not in wanted and "\\" not in wanted and shipped.is_file():
-        return _load(shipped, wanted)
+    if wanted in model_names():
+        return _load(_SHIPPED / f"{wanted}.json", wanted)
     path = Path(text)
-    if not text or not path.exists():
+    if not text or not os.path.exists(text):  # unlike Path.exists, never raises
         raise BitlatheError(
             f"{unknown_name('model', text, model_names())}; or give the path of a config.json."
         )
@@ -236,7 +236,7 @@ def _build(config: Config, name: str) -> Model:
     """Turn a configuration into a model, by the family that its model_type names."""
     if "layers" in config.data and config.data.get("model_type", "convnet") == "convnet":
         return Model(name=name, family="convnet", shape=read_convnet(config))
-    if config.data.get("model_type") not in FAMILIES:
+    if config.data.get("model_type") not in list(FAMILIES):
         for key in _NESTED:
             if isinstance(config.data.get(key), dict):
                 config = config.child(key)

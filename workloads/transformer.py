@@ -412,7 +412,7 @@ def _read_layers(config: Config, family: Family) -> tuple[Layers, ...]:
         routed = [False] * depth
     else:
         step = config.integer("decoder_sparse_step", default=1)
-        dense = set(config.items("mlp_only_layers"))
+        dense = config.items("mlp_only_layers")
         routed = [i not in dense and (i + 1) % step == 0 for i in range(depth)]
     alike = Counter(zip(windows, routed, strict=True))
     return tuple(Layers(count=c, window=w, routed=r) for (w, r), c in alike.items())
