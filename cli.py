@@ -19,7 +19,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 class Commands(click.Group):
-    """A group that answers a misspelt command with the near ones, and bad input without traceback."""
+    """A group that names the near commands for a misspelt one; bad input ends without traceback."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -54,9 +54,13 @@ class SramCost:
 
 @cache
 def _catalogue(kind: str) -> dict[str, Record]:
-    record = {"pe": PEComponent, "dram": DramComponent, "sram": SramTable}[kind]
+    records: dict[str, type[Record]] = {
+        "pe": PEComponent,
+        "dram": DramComponent,
+        "sram": SramTable,
+    }
     document = read_yaml(FOLDER / f"{kind}.yaml")
-    return {name: record.model_validate(data) for name, data in document.data.items()}
+    return {name: records[kind].model_validate(data) for name, data in document.data.items()}
 
 
 def component_names(kind: str) -> list[str]:

@@ -81,8 +81,11 @@ def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
     known = _settable(arch.model_dump(exclude={"overrides", "name"}))
     branches = {k.rsplit(".", n)[0] for k in known for n in range(4)}
     operands = {f"{k.rsplit('.', 1)[0]}.{p}" for k in known for p in ("bits", "scheme")}
-    optional = {f"formats.{kind}.{op}" for kind in ("lm_head", "conv") for op in
-                ("weight", "input", "output")}
+    optional = {
+        f"formats.{kind}.{op}"
+        for kind in ("lm_head", "conv")
+        for op in ("weight", "input", "output")
+    }
     for key in keys:
         if key not in branches | set(known) | operands | optional:
             near = nearest(key, known, limit=1)
@@ -95,9 +98,7 @@ def _covers(key: str, other: str) -> bool:
     return key == other or key.startswith(other + ".") or other.startswith(key + ".")
 
 
-def load_arch(
-    name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | None = None
-) -> Arch:
+def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | None = None) -> Arch:
     """Load a chip.
 
     Parameters

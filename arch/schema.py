@@ -257,7 +257,7 @@ class Arch(Record):
     dram: Dram
     formats: Formats
     accounting: Accounting = Accounting()
-    overrides: list[Override] = []
+    overrides: list[Override] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _memories_keep_up(self) -> Arch:
@@ -290,9 +290,13 @@ class Arch(Record):
         if buffer == "weight":
             bits = self.formats.linear.weight.bits_per_element(4096)
             # whole nibbles of the payload: scales and selectors travel beside it
-            return lanes * 4 * math.ceil(_payload(self.formats.linear.weight, bits) / 4) * (
-                array.rows
-            ) * fraction
+            return (
+                lanes
+                * 4
+                * math.ceil(_payload(self.formats.linear.weight, bits) / 4)
+                * (array.rows)
+                * fraction
+            )
         bits = self.formats.linear.input.bits_per_element(4096)
         return lanes * math.ceil(bits) * array.columns * fraction
 

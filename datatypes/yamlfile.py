@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -46,7 +46,7 @@ class Document:
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the scalar rules of the YAML 1.2 core schema."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
 
 _Loader.add_implicit_resolver(
@@ -110,7 +110,7 @@ def _build(node: yaml.Node, loc: Location, source: str, marks: dict[Location, An
 
 
 def parse_yaml(text: str, source: str) -> Document:
-    """Parse YAML text into plain data with a line and column for every key.
+    r"""Parse YAML text into plain data with a line and column for every key.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def parse_yaml(text: str, source: str) -> Document:
 
     Examples
     --------
-    >>> parse_yaml("a: 5e-3\\nb: on", "x.yaml").data
+    >>> parse_yaml("a: 5e-3\nb: on", "x.yaml").data
     {'a': 0.005, 'b': 'on'}
     """
     try:

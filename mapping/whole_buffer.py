@@ -68,7 +68,7 @@ def whole_buffer(once: Traffic, *, weight_buffer_bytes: int, io_buffer_bytes: in
     p times if p W + I < q I + W, else the inputs q times; otherwise both once.
     """
     W, I = once.weight_bytes, once.input_bytes  # noqa: E741
-    if W <= weight_buffer_bytes or I <= io_buffer_bytes:
+    if weight_buffer_bytes >= W or io_buffer_bytes >= I:
         return once
     p, q = -(-I // io_buffer_bytes), -(-W // weight_buffer_bytes)
     weight_reads, input_reads = (p, 1) if p * W + I < q * I + W else (1, q)

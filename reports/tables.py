@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-SIGNIFICANT = 1000.0
+SIGNIFICANT = 1000.0  # from here on, floats are shown as whole numbers
+LARGE = 1e15  # from here on, with an exponent
 
 
 def cell(value: Any) -> str:
@@ -22,6 +23,8 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
+        if abs(value) >= LARGE:
+            return f"{value:.4g}"
         return f"{value:,.0f}" if abs(value) >= SIGNIFICANT else f"{value:.4g}"
     return str(value)
 

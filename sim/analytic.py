@@ -78,21 +78,21 @@ def _ceil(a: int, b: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Steps of a layer on the array: chunk steps in all, and PEs that hold work summed over them."""
+    """Chunk steps of a layer on the array, and the PEs that hold work summed over the steps."""
 
     steps: int
     busy_pe_steps: int
 
 
 def _tile_work(arch: Arch, m: int, n: int, k: int) -> Work:
-    """Steps of one product on a tile array: ceil(K/d) ceil(N/R) ceil(M/C)."""
+    """Return the steps of one product on a tile array: ceil(K/d) ceil(N/R) ceil(M/C)."""
     R, C, d = arch.array.rows, arch.array.columns, arch.pe.lanes
     chunks = _ceil(k, d)
     return Work(steps=chunks * _ceil(n, R) * _ceil(m, C), busy_pe_steps=chunks * n * m)
 
 
 def _systolic_work(arch: Arch, m: int, n: int, k: int) -> Work:
-    """Steps of one product on a systolic array: folds times the streamed dimension.
+    """Return the steps of one product on a systolic array: folds x streamed dimension.
 
     Fill and drain are left out: this is the bound that the clock-by-clock array approaches.
     """
@@ -168,8 +168,11 @@ def run_layer(
     dram_cycles = math.floor(traffic.total_bits / Fraction(arch.dram.bits_per_clock))
     cycles = max(compute_cycles, dram_cycles)
 
-    weight_words = traffic.weight_reads * gemm.n * gemm.batch * math.ceil(
-        gemm.k * bits.buffered_weight / WORD_BITS
+    weight_words = (
+        traffic.weight_reads
+        * gemm.n
+        * gemm.batch
+        * math.ceil(gemm.k * bits.buffered_weight / WORD_BITS)
     )
     if gemm.input_elements is None:
         input_words = gemm.m * math.ceil(gemm.k * bits.input / WORD_BITS)

@@ -33,7 +33,9 @@ def attention_as_published(model: Model, phase: str, context: int) -> tuple[Gemm
     rest: Any = {"count": sizes.depth, "stationary": "kv_cache"}
     return (
         Gemm(name="qk", kind="attention_qk", m=H * q, n=q, k=D, input_elements=kd * H * q, **rest),
-        Gemm(name="av", kind="attention_av", m=q, n=H * q, k=context, input_elements=kd * q, **rest),
+        Gemm(
+            name="av", kind="attention_av", m=q, n=H * q, k=context, input_elements=kd * q, **rest
+        ),
     )
 
 
@@ -82,5 +84,3 @@ def run_as_published(
         area_um2=area_um2(arch, costs),
         layers=tuple(layers),
     )
-
-

@@ -282,7 +282,9 @@ class Reproduction:
         return {(r["accelerator"], r["model"], r["phase"]): r for r in self.rows}
 
 
-def reproduce(progress: Callable[[Iterable[Any], str], Iterable[Any]] | None = None) -> Reproduction:
+def reproduce(
+    progress: Callable[[Iterable[Any], str], Iterable[Any]] | None = None,
+) -> Reproduction:
     """Rebuild the study.
 
     Parameters
@@ -302,6 +304,4 @@ def reproduce(progress: Callable[[Iterable[Any], str], Iterable[Any]] | None = N
         base[key] = run_published(key)
         rows[key] = _row(key, base[key], run_corrected(key))
     objections = [_effect(o, base) for o in show(OBJECTIONS, "objections")]
-    return Reproduction(
-        rows=list(rows.values()), headlines=_headlines(rows), objections=objections
-    )
+    return Reproduction(rows=list(rows.values()), headlines=_headlines(rows), objections=objections)
