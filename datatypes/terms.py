@@ -32,6 +32,7 @@ Sources: BitMoD (arXiv 2411.11745) for the term and for the FP3 and FP4 rule; Bo
 MacSorley (1961) for the radix-4 recoding.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -529,7 +530,9 @@ def term_table(
         raise BitlatheError(f"fixed_bits must be 2..10, got {fixed_bits}")
     if not 0 <= max_bsig <= 24:
         raise BitlatheError(f"max_bsig must be 0..24, got {max_bsig}")
-    return _term_table(tuple(array.tolist()), fixed_bits, max_bsig)
+    # one NaN object, since the cache tells NaNs apart by identity
+    values_key = tuple(math.nan if math.isnan(v) else v for v in array.tolist())
+    return _term_table(values_key, fixed_bits, max_bsig)
 
 
 def term_count(values: "npt.ArrayLike | FormatLike", bits: int | None = None) -> int:
