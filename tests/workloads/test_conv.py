@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +115,12 @@ def test_a_layer_that_is_no_object(tmp_path):
     path.write_text('{"input": [3, 8, 8],\n "layers": [\n 3]}')
     with pytest.raises(BitlatheError, match=r"net.json:3:2: 3 stands where an object"):
         load_model(path)
+
+
+def test_the_network_in_the_guide(tmp_path):
+    guide = Path(__file__).parents[2] / "docs" / "workloads.md"
+    path = tmp_path / "guide.yaml"
+    path.write_text(guide.read_text().split("```yaml\n")[1].split("```")[0])
+    gemms = load_model(path).gemms()
+    assert [g.batch for g in gemms] == [1, 32, 1, 1]
+    assert gemms[-1].k == 32

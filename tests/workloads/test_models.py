@@ -117,6 +117,8 @@ def test_the_six_models_of_the_bitmod_study(name):
         assert (qk.m, qk.n, qk.k, qk.batch, qk.count) == (rows, 512, dim, 3 * kv, layers)
         assert (av.m, av.n, av.k, av.batch, av.count) == (rows, dim, 512, 3 * kv, layers)
         assert (qk.kind, av.kind) == ("attention_qk", "attention_av")
+        assert qk.rows_per_token == av.rows_per_token == heads // kv
+        assert qk.visible_before == av.visible_before == (0 if phase == "prefill" else 511)
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
