@@ -1,8 +1,8 @@
 """Catalogue of the transformer families: what a ``model_type`` stands for.
 
-Facts are those of the model classes of the same names in Hugging Face transformers 4.57 (key
-names, defaults, biases, normalisations); `defaults` are its values for keys that published
-config.json files of the family leave out.
+Facts follow the model classes of the same names in Hugging Face transformers (key names,
+defaults, biases, normalisations); `defaults` are its values for keys that published config.json
+files of the family leave out. Every family is held to the parameter total of a published model.
 """
 
 from collections.abc import Mapping

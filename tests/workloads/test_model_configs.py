@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.workloads import load_model
+from bitlathe.workloads import load_model, model_names
+from bitlathe.workloads.families import FAMILIES
 
 LLAMA = {
     "model_type": "llama",
@@ -71,6 +72,44 @@ def test_shared_expert(tmp_path):
     assert sizes["shared_expert_down_proj"] == (64, 40, 5)
     assert sizes["shared_expert_gate"] == (1, 64, 5)
     assert "gate_proj" not in sizes
+
+
+def sizes_of(hidden, layers, heads, kv_heads, inner, vocabulary, **more):
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": inner,
+        "vocab_size": vocabulary,
+        **more,
+    }
+
+
+# Families without a shipped model, held to the safetensors totals of gemma-2b, gemma-2-2b and
+# Qwen1.5-MoE-A2.7B on their Hugging Face pages.
+OTHERS = {
+    "gemma": (2_506_172_416, sizes_of(2048, 18, 8, 1, 16384, 256000)),
+    "gemma2": (2_614_341_888, sizes_of(2304, 26, 8, 4, 9216, 256000, sliding_window=4096)),
+    "qwen2_moe": (
+        14_315_784_192,
+        sizes_of(
+            2048, 24, 16, 16, 5632, 151936, num_experts=60, num_experts_per_tok=4,
+            moe_intermediate_size=1408, shared_expert_intermediate_size=5632,
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_families_without_a_shipped_model(tmp_path, family):
+    total, sizes = OTHERS[family]
+    model = load_model(write(tmp_path, {"model_type": family, **sizes}))
+    assert model.parameter_count == total
+
+
+def test_every_family_is_held_to_a_published_total():
+    assert set(FAMILIES) == {*OTHERS, *(load_model(n).family for n in model_names())} - {"convnet"}
 
 
 def test_text_config_of_an_unknown_multimodal_model(tmp_path):

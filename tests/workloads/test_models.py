@@ -9,9 +9,10 @@ from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.workloads import load_model, model_names
 
 # Parameter totals as other programs count them. The text models: the total of the safetensors
-# files (Hugging Face model pages, "Model size") or general.parameter_count of the models' GGUF
-# files. BERT: the encoder with its pooler, as transformers' BertModel counts it. ViT and the
-# convolution networks: "num_params" in torchvision's catalogue of weights.
+# files (Hugging Face model pages, "Model size"), general.parameter_count of the models' GGUF
+# files, or num_parameters() of transformers (OPT). BERT: the encoder with its pooler, as
+# transformers' BertModel counts it. ViT and the convolution networks: "num_params" in
+# torchvision's catalogue of weights.
 PARAMETERS = {
     "opt-125m": 125_239_296,
     "opt-1.3b": 1_315_758_080,
