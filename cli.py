@@ -223,6 +223,40 @@ def simulate(
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Results folder.")
+@click.option("--jobs", type=int, help="Processes.  [default: all cores]")
+@click.option("--dask", help="Address of a Dask scheduler to run on instead.")
+@click.option("--dry-run", is_flag=True, help="Print the size of the space and its first points.")
+@json_option
+def sweep(
+    file: Path, out: Path, jobs: int | None, dask: str | None, *, dry_run: bool, as_json: bool
+) -> None:
+    """Walk the design space of a sweep FILE; what OUT already holds is not run again."""
+    from .reports.sweep import run_sweep
+
+    done = run_sweep(file, out, jobs=jobs, dask=dask, dry_run=dry_run)
+    if as_json:
+        _print_json(done.to_dict())
+    else:
+        click.echo(done.text())
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+def report(folder: Path, *, as_json: bool) -> None:
+    """Write a sweep FOLDER's page, charts and tables."""
+    from .reports.report import report as write_report
+
+    paths = [str(path) for path in write_report(folder)]
+    if as_json:
+        _print_json(paths)
+    else:
+        click.echo("\n".join(paths))
+
+
+@main.command()
 @click.argument("study")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page and charts.")
 @json_option
