@@ -1,11 +1,14 @@
-"""Numbers: formats, rounding, scales, quantised tensors, mixtures, bit-serial terms."""
+"""Numbers: formats, rounding, scales, quantised tensors, mixtures, bit-serial terms.
+
+The functions ``format``, ``quantize`` and ``compare`` are taken from the modules
+``catalogue``, ``quantize`` and ``compare`` (the package exports the first two at its root).
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .catalogue import format, names
-    from .compare import compare
+    from .catalogue import names
     from .errors import BitlatheError
     from .format import (
         Format,
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
         with_special,
     )
     from .io import read_tensors
-    from .quantize import quantize
     from .scheme import Scheme
     from .tensor import QuantizedTensor
     from .userformat import load_format
@@ -30,13 +32,10 @@ _HOME = {
     "QuantizedTensor": "tensor",
     "Scheme": "scheme",
     "codebook": "format",
-    "compare": "compare",
     "float_format": "format",
-    "format": "catalogue",
     "int_format": "format",
     "load_format": "userformat",
     "names": "catalogue",
-    "quantize": "quantize",
     "read_tensors": "io",
     "sign_magnitude": "format",
     "with_special": "format",
@@ -49,13 +48,10 @@ __all__ = [
     "QuantizedTensor",
     "Scheme",
     "codebook",
-    "compare",
     "float_format",
-    "format",
     "int_format",
     "load_format",
     "names",
-    "quantize",
     "read_tensors",
     "sign_magnitude",
     "with_special",

@@ -142,3 +142,34 @@ def refuse_nonfinite(x: Floats, name: str) -> None:
         f"{name}: {int((~finite).sum())} value(s) are not finite, the first is {bad}{place}; "
         'clean the tensor, or pass nan="propagate" to carry them through'
     )
+
+
+def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:
+    """Round to an unbounded grid of integers, whose even codes are the even integers.
+
+    Parameters
+    ----------
+    y : float64, any shape
+    rounding : str
+        One of `ROUNDINGS`.
+    seed : int, optional
+        For ``stochastic``.
+    """
+    low = np.floor(y)
+    rest = y - low
+    if rounding == "truncate":
+        return np.trunc(y)
+    if rounding == "odd":
+        return np.where(rest == 0, low, low + (low % 2 == 0))
+    if rounding == "stochastic":
+        if seed is None:
+            raise BitlatheError("rounding='stochastic' needs a seed: pass seed=0")
+        return np.asarray(low + (np.random.default_rng(seed).random(y.shape) < rest))
+    tie = {
+        "even": low % 2 != 0,
+        "down": np.zeros(y.shape, np.bool_),
+        "up": np.ones(y.shape, np.bool_),
+        "zero": y < 0,
+        "away": y > 0,
+    }[rounding]
+    return np.asarray(low + ((rest > 0.5) | ((rest == 0.5) & tie)))

@@ -1,0 +1,163 @@
+"""What the coders share: the job they are given, what they hand back, errors and ranges."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .format import Format
+from .layout import Layout
+from .scheme import Scheme
+
+Floats = NDArray[np.floating[Any]]
+Codes = NDArray[np.unsignedinteger[Any]]
+
+# elements worked on at once: the temporaries of a slice stay in the cache
+SLICE = 1 << 18
+# clipping search: range over absmax, widest first, so that equals keep the wider one
+RATIOS = tuple(round(1.25 - 0.0125 * i, 4) for i in range(81))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The groups of a tensor, ready to be coded.
+
+    Attributes
+    ----------
+    groups : (groups, size) float32 or float64
+        Finite; short groups filled with 0.
+    weights : (groups, size) float or None
+        Weight of each element's error: 0 where a short group was filled, importance elsewhere.
+    layout : Layout
+    scheme : Scheme
+    rounding : str
+    seed : int or None
+    """
+
+    groups: Floats
+    weights: Floats | None
+    layout: Layout
+    scheme: Scheme
+    rounding: str
+    seed: int | None
+
+    def slices(self) -> Iterator[slice]:
+        """Cut the groups into pieces that fit the cache.
+
+        One piece only where a random draw must not be repeated from piece to piece.
+        """
+        count, size = self.groups.shape
+        if self.rounding == "stochastic":
+            yield slice(0, count)
+            return
+        step = max(1, SLICE // max(size, 1))
+        for start in range(0, count, step):
+            yield slice(start, start + step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coded:
+    """What a coder makes of a job.
+
+    Attributes
+    ----------
+    codes : (groups, size) unsigned
+    raw : (groups, scales per group) uint32
+        Bit patterns of the scales.
+    outer : (0,), (1,) or (down,) uint32
+        Bit patterns of the second-level scales.
+    zeros, choices : (groups,) uint8 or None
+    """
+
+    codes: Codes
+    raw: NDArray[np.uint32]
+    outer: NDArray[np.uint32]
+    zeros: NDArray[np.uint8] | None = None
+    choices: NDArray[np.uint8] | None = None
+
+
+def divide(x: Floats, scale: Floats) -> Floats:
+    """Return x / scale by group; 0 where the scale is 0."""
+    column = scale.astype(x.dtype)[:, None]
+    with np.errstate(over="ignore", under="ignore"):
+        return np.divide(x, column, out=np.zeros_like(x), where=column > 0)
+
+
+def group_error(
+    x: Floats, approximation: Floats, weights: Floats | None, clip: str
+) -> NDArray[np.float64]:
+    """Return the sum over each group of the squared (absolute for ``mae``) errors, in float64.
+
+    The differences are taken in the precision of `x`.
+    """
+    difference = (x - approximation).astype(np.float64)
+    cost = np.abs(difference) if clip == "mae" else difference * difference
+    if weights is not None:
+        cost = cost * weights
+    return np.asarray(cost.sum(axis=1))
+
+
+def least_error(
+    candidates: Iterator[tuple[Any, NDArray[np.float64]]],
+    take: Callable[[Any, NDArray[np.bool_]], None],
+) -> None:
+    """Walk through candidates and hand each the groups in which it is strictly better."""
+    best: NDArray[np.float64] | None = None
+    for candidate, error in candidates:
+        better = np.ones(error.shape, np.bool_) if best is None else error < best
+        best = error if best is None else np.where(better, error, best)
+        take(candidate, better)
+
+
+def magnitude_range(job: Job) -> Floats:
+    """Return the range of each group's magnitudes that the grid should cover.
+
+    ``absmax``; the N-th percentile for ``pN``; the larger end of mean +- N sigma, at most absmax,
+    for ``sigmaN``. For the searched clips this is the absmax they start from.
+    """
+    x, clip = job.groups, job.scheme.clip
+    amax = np.abs(x).max(axis=1, initial=0.0)
+    if clip.startswith("sigma"):
+        mean, sigma = moments(job)
+        reach = np.maximum(
+            np.abs(mean + float(clip[5:]) * sigma), np.abs(mean - float(clip[5:]) * sigma)
+        )
+        return np.asarray(np.minimum(amax, reach.astype(x.dtype)))
+    if clip.startswith("p"):
+        found = percentile(job, np.abs(x), float(clip[1:]))
+        return np.asarray(np.where(found > 0, found, amax))
+    return np.asarray(amax)
+
+
+def moments(job: Job) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each group, fill left out."""
+    x = job.groups.astype(np.float64)
+    mask = job.layout.mask()
+    count = np.full(x.shape[0], x.shape[1]) if mask is None else mask.sum(axis=1)
+    mean = x.sum(axis=1) / count
+    centred = x - mean[:, None]
+    if mask is not None:
+        centred = np.where(mask, centred, 0.0)
+    return mean, np.sqrt((centred * centred).sum(axis=1) / count)
+
+
+def percentile(job: Job, x: Floats, share: float) -> Floats:
+    """Return a percentile of each group (linear between order statistics), fill left out."""
+    mask = job.layout.mask()
+    if mask is None:
+        return np.asarray(np.percentile(x, share, axis=1).astype(x.dtype))
+    return np.asarray(np.nanpercentile(np.where(mask, x, np.nan), share, axis=1).astype(x.dtype))
+
+
+def grid_encode(job: Job, part: slice, fmt: Format, scale: Floats) -> Codes:
+    """Return the codes of some groups on a grid under given scales."""
+    y = divide(job.groups[part], scale)
+    codes: Codes = fmt.encode(y, rounding=job.rounding, nan="propagate", seed=job.seed)
+    return codes
+
+
+def grid_values(fmt: Format, codes: Codes, scale: Floats, dtype: Any) -> Floats:
+    """Return value x scale, one rounding to the precision asked for."""
+    return np.asarray(fmt.values.astype(dtype)[codes] * scale.astype(dtype)[:, None])

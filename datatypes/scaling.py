@@ -1,0 +1,237 @@
+"""From the range of a group to the scale that is stored, and from that to the one that is used.
+
+`store` makes bit patterns, `effective` reads them. Quantisation always encodes with what
+`effective` returns, so a tensor read back from a file gives the very same numbers.
+Exponents come from ``frexp``, never from a floating-point logarithm, which is wrong just below
+powers of two.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .catalogue import element
+from .errors import BitlatheError
+from .format import Format
+from .layout import Layout
+from .scales import ScaleFormat
+
+Floats = NDArray[np.floating[Any]]
+Raw = NDArray[np.uint32]
+
+BIAS = 127
+NAN_EXPONENT = 255
+STEP_MAX = 15
+E4M3_MAX = 448.0
+
+
+def exponent_of(x: Floats) -> NDArray[np.int64]:
+    """Return floor(log2(x)) for x > 0, exactly; 0 gives -1."""
+    return np.asarray(np.frexp(x)[1], np.int64) - 1
+
+
+def top_mantissa_bits(fmt: Format) -> int:
+    """Return the mantissa bits of a grid in its top binade: E2M1 has 1, E4M3 has 3."""
+    values = fmt.table.values
+    floor = 2.0 ** float(exponent_of(np.float64(fmt.max))[()])  # type: ignore[arg-type]
+    return (int((values >= floor).sum()) - 1).bit_length()
+
+
+def ocp_exponent(amax: Floats, fmt: Format, rule: str) -> NDArray[np.int64]:
+    """Return the shared exponent of a block under a named E8M0 rule.
+
+    Parameters
+    ----------
+    amax : (groups,) float
+        Largest magnitude of each block.
+    fmt : Format
+    rule : str
+        ``floor``: that of amax less the format's own (OCP MX v1.0, 6.3). ``ceil``: rounded up to
+        a power of two. ``even``: amax rounded half up to the format's mantissa first. ``rceil``:
+        the least exponent at which nothing clips.
+
+    Returns
+    -------
+    (groups,) int64
+    """
+    mantissa, exponent = np.frexp(amax)
+    own_mantissa, own_exponent = np.frexp(fmt.max_abs)
+    if rule == "rceil":
+        found = exponent.astype(np.int64) - int(own_exponent) + (mantissa > own_mantissa)
+        return np.asarray(found)
+    found = exponent.astype(np.int64) - int(own_exponent)
+    if rule == "ceil":
+        return np.asarray(found + (mantissa > 0.5))
+    if rule == "even":
+        return np.asarray(found + (2 * mantissa >= 2 - 2.0 ** -(top_mantissa_bits(fmt) + 1)))
+    return np.asarray(found)
+
+
+def power_of_two(real: Floats, rule: str) -> NDArray[np.int64]:
+    """Return the exponent of a real scale rounded in the log domain; nearest splits at sqrt(2)."""
+    mantissa, exponent = np.frexp(real)
+    lower = exponent.astype(np.int64) - 1
+    up = {
+        "floor": np.zeros(real.shape, np.bool_),
+        "ceil": mantissa > 0.5,
+        "nearest": mantissa >= np.sqrt(0.5),
+    }[rule]
+    return np.asarray(lower + up)
+
+
+def store(
+    real: Floats, amax: Floats, fmt: Format, scale: ScaleFormat, layout: Layout
+) -> tuple[Raw, Raw]:
+    """Return the bit patterns of the scales and of the second-level scales.
+
+    Parameters
+    ----------
+    real : (groups,) float
+        Scale wanted: range of the group over that of the grid.
+    amax : (groups,) float
+        Range of the group itself, from which OCP rules take their exponent.
+    fmt : Format
+    scale : ScaleFormat
+    layout : Layout
+
+    Returns
+    -------
+    raw : (groups,) uint32
+    outer : (0,), (1,) or (down,) uint32
+
+    Raises
+    ------
+    BitlatheError
+        If a scale is too large for its format.
+    """
+    none = np.zeros(0, np.uint32)
+    if scale.kind == "none":
+        return np.zeros(real.shape, np.uint32), none
+    if scale.kind == "float":
+        return float_bits(real, scale.name), none
+    if scale.kind in ("ocp", "pot", "bitmod_mx"):
+        if scale.kind == "ocp":
+            exponent = ocp_exponent(amax, fmt, scale.rule)
+        elif scale.kind == "pot":
+            exponent = power_of_two(real, scale.rule)
+        else:
+            exponent = exponent_of(amax)
+        exponent = np.where(amax > 0, exponent, -BIAS)
+        return (np.clip(exponent, -BIAS, BIAS) + BIAS).astype(np.uint32), none
+    if scale.kind == "e4m3":
+        return store_e4m3(real, tensor_scale(real))
+    tops = real.reshape(layout.down, layout.across).max(axis=1)
+    outer = float_bits(tops, "fp16")
+    top = np.repeat(bits_to_float(outer, "fp16"), layout.across)
+    if scale.kind == "step":
+        ratio = np.divide(top, real, out=np.full(real.shape, 2.0**20), where=real > 0)
+        steps = power_of_two(np.maximum(ratio, 1.0), scale.rule)
+        return np.clip(steps, 0, STEP_MAX).astype(np.uint32), outer
+    levels = (1 << scale.bits) - 1
+    unit = top / levels
+    count = np.rint(np.divide(real, unit, out=np.zeros(real.shape), where=unit > 0))
+    return np.clip(count, real > 0, levels).astype(np.uint32), outer
+
+
+def tensor_scale(real: Floats) -> np.float32:
+    """Return NVFP4's scale of the tensor: it maps the largest block scale to 448."""
+    return np.float32(real.max(initial=0.0) / E4M3_MAX)
+
+
+def store_e4m3(real: Floats, whole: np.float32) -> tuple[Raw, Raw]:
+    """Return E4M3 codes of the block scales under the scale of the tensor, and that one's bits."""
+    if not np.isfinite(whole):
+        raise BitlatheError("the scale of the tensor overflows float32; divide the tensor first")
+    positive = np.maximum(whole, np.float32(np.finfo(np.float32).smallest_subnormal))
+    grid = element("fp8_e4m3")
+    assert isinstance(grid, Format)
+    codes = grid.encode(np.asarray(real, np.float64) / np.float64(positive))
+    raw = np.where((codes == 0) & (real > 0), 1, codes)
+    return raw.astype(np.uint32), np.array([positive]).view(np.uint32)
+
+
+def float_bits(real: Floats, name: str) -> Raw:
+    """Return the bit patterns of scales rounded to nearest even; nothing positive becomes 0.
+
+    Raises
+    ------
+    BitlatheError
+        If a scale overflows, naming the group.
+    """
+    wide = np.asarray(real)
+    with np.errstate(over="ignore", under="ignore"):
+        if name == "fp32":
+            bits = wide.astype(np.float32).view(np.uint32)
+            over = np.isinf(wide.astype(np.float32))
+        elif name == "fp16":
+            half = wide.astype(np.float16)
+            bits, over = half.view(np.uint16).astype(np.uint32), np.isinf(half)
+        else:
+            grid = element("bf16")
+            assert isinstance(grid, Format)
+            bits = np.asarray(grid.encode(wide, overflow="inf")).astype(np.uint32)
+            over = bits == 0x7F80
+    if over.any():
+        at = int(np.argmax(over))
+        raise BitlatheError(
+            f"the scale of group {at}, {float(wide[at]):g}, does not fit {name}; store scales as "
+            "/bf16 or /fp32, or divide the tensor by a constant first"
+        )
+    return np.asarray(np.where((bits == 0) & (wide > 0), 1, bits), np.uint32)
+
+
+def bits_to_float(raw: Raw, name: str) -> NDArray[np.float32]:
+    """Return the float32 value of fp32, fp16 or bf16 bit patterns."""
+    if name == "fp32":
+        return raw.view(np.float32)
+    if name == "fp16":
+        return raw.astype(np.uint16).view(np.float16).astype(np.float32)
+    return (raw << np.uint32(16)).view(np.float32)
+
+
+def effective(
+    raw: Raw, outer: Raw, fmt: Format, scale: ScaleFormat, layout: Layout
+) -> NDArray[np.float32]:
+    """Return the scales that stored patterns stand for.
+
+    Returns
+    -------
+    (groups,) float32
+        NaN where a group was given up to NaN.
+    """
+    if scale.kind == "none":
+        return np.ones(raw.shape, np.float32)
+    if scale.kind == "float":
+        return bits_to_float(raw, scale.name)
+    if scale.kind in ("ocp", "pot", "bitmod_mx"):
+        exponent = raw.astype(np.int32) - BIAS
+        unit = np.float32(2 / fmt.max_abs if scale.kind == "bitmod_mx" else 1.0)
+        return np.where(raw == NAN_EXPONENT, np.float32(np.nan), np.ldexp(unit, exponent))
+    if scale.kind == "e4m3":
+        grid = element("fp8_e4m3")
+        assert isinstance(grid, Format)
+        return grid.values.astype(np.float32)[raw] * outer.view(np.float32)[0]
+    top = np.repeat(bits_to_float(outer, "fp16"), layout.across)
+    if scale.kind == "step":
+        return np.ldexp(top, -raw.astype(np.int32))
+    return raw.astype(np.float32) * (top / np.float32((1 << scale.bits) - 1))
+
+
+def nan_pattern(scale: ScaleFormat) -> int:
+    """Return the bit pattern by which a stored scale says NaN.
+
+    Raises
+    ------
+    BitlatheError
+        If the scale format has none.
+    """
+    patterns = {"fp32": 0x7FC00000, "fp16": 0x7E00, "bf16": 0x7FC0, "e4m3": 0x7F}
+    if scale.kind in ("ocp", "pot", "bitmod_mx"):
+        return NAN_EXPONENT
+    if scale.name not in patterns:
+        raise BitlatheError(
+            f'nan="propagate": a scale stored as {scale.name} cannot be NaN; clean the tensor, or '
+            "store scales as /fp16, /bf16, /fp32 or /e8m0"
+        )
+    return patterns[scale.name]

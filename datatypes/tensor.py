@@ -1,0 +1,271 @@
+"""Quantised tensors: codes, scales, zero points and choices, and what can be asked of them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .asym import integer_values
+from .bcq import plane_values, planes_effective
+from .errors import BitlatheError
+from .layout import Layout
+from .olive import pair_values
+from .packing import pack
+from .scaling import bits_to_float, effective
+from .scheme import Scheme
+
+if TYPE_CHECKING:
+    from .terms import TermStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QuantizedTensor:
+    """A tensor in a scheme. Made by `quantize`; read back from a file by `load`.
+
+    Attributes
+    ----------
+    scheme : Scheme
+    layout : Layout
+        How the tensor is cut into groups.
+    matrix : (rows, columns) unsigned
+        The codes, the quantised axis last.
+    raw : (groups, n) uint32
+        Bit patterns of the stored scales; n is 1 except for sums of signed scales.
+    outer : (k,) uint32
+        Bit patterns of the second-level scales.
+    zero_points, selectors : (groups,) uint8 or None
+    dtype : str
+        Of the tensor that was quantised.
+    device : str or None
+        Torch device it came from; None for numpy.
+    """
+
+    scheme: Scheme
+    layout: Layout
+    matrix: NDArray[Any]
+    raw: NDArray[np.uint32]
+    outer: NDArray[np.uint32]
+    zero_points: NDArray[np.uint8] | None = None
+    selectors: NDArray[np.uint8] | None = None
+    dtype: str = "float32"
+    device: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.layout.shape
+
+    @property
+    def axis(self) -> int:
+        """The quantised axis."""
+        return self.layout.axis
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.layout.rows * self.layout.columns
+
+    @property
+    def codes(self) -> NDArray[Any]:
+        """Codes in the shape of the tensor."""
+        return self.layout.tensor(self.matrix)
+
+    @property
+    def scales(self) -> NDArray[np.floating[Any]]:
+        """Scales as used, one per group, all levels multiplied.
+
+        Shape: the other axes of the tensor, then the groups of a row; (blocks down, blocks
+        across) where blocks span rows. Sums of signed scales have one more axis, the bit plane.
+        """
+        return self._by_group(self._group_scales())
+
+    @property
+    def zeros(self) -> NDArray[np.uint8] | None:
+        """Zero points, shaped as `scales`; None if the scheme has none."""
+        return None if self.zero_points is None else self._by_group(self.zero_points)
+
+    @property
+    def choices(self) -> NDArray[np.uint8] | None:
+        """Member of the mixture each group took, shaped as `scales`; None without a mixture."""
+        return None if self.selectors is None else self._by_group(self.selectors)
+
+    @property
+    def outer_scales(self) -> NDArray[np.float32]:
+        """Second-level scales: of each row, or of the tensor; empty if there are none.
+
+        For integer group scales this is the largest scale of the row, which the integer
+        ``2**bits - 1`` stands for (for dual grain, the step of one).
+        """
+        if self.scheme.scale_format.outer == "tensor":
+            return self.outer.view(np.float32)
+        return bits_to_float(self.outer, "fp16")
+
+    @property
+    def total_bits(self) -> int:
+        """Stored bits, everything counted."""
+        return self.scheme.total_bits(self.layout.columns, self.layout.rows)
+
+    @property
+    def bits_per_element(self) -> float:
+        """Stored bits per element, everything counted."""
+        return float(self.scheme.bits_per_element(self.layout.columns, self.layout.rows))
+
+    @property
+    def packed(self) -> dict[str, NDArray[np.uint8]]:
+        """The streams that would be stored, each packed to the last bit.
+
+        Keys among ``codes``, ``scales``, ``outer``, ``zeros``, ``choices``.
+        """
+        scheme = self.scheme
+        streams = {"codes": pack(self.matrix, scheme.element_bits)}
+        if scheme.scale_format.bits:
+            streams["scales"] = pack(self.raw, scheme.scale_format.bits)
+        if self.outer.size:
+            streams["outer"] = pack(self.outer, scheme.scale_format.outer_bits)
+        if self.zero_points is not None:
+            streams["zeros"] = pack(self.zero_points, scheme.zero_bits)
+        if self.selectors is not None:
+            streams["choices"] = pack(self.selectors, scheme.selector_bits)
+        return streams
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed streams; each stream ends on a whole byte."""
+        return sum(stream.size for stream in self.packed.values())
+
+    def dequantize(self, dtype: DTypeLike | None = None) -> Any:
+        """Return the values the codes stand for.
+
+        Parameters
+        ----------
+        dtype : numpy dtype, optional
+            float32 by default, float64 for a float64 tensor; a torch tensor comes back as
+            torch, in its own dtype and on its own device.
+
+        Returns
+        -------
+        array (or torch tensor) of the tensor's shape
+        """
+        work = np.dtype(dtype or ("float64" if self.dtype == "float64" else "float32"))
+        groups = self.group_values(np.float64 if work == np.float64 else np.float32)
+        found = self.layout.tensor(self.layout.join(groups)).astype(work, copy=False)
+        if self.device is None:
+            return found
+        from .torch_bridge import to_torch
+
+        return to_torch(found, self.dtype if dtype is None else str(work), self.device)
+
+    def group_values(self, dtype: Any) -> NDArray[np.floating[Any]]:
+        """Return the (groups, block size) values, one rounding to `dtype` each."""
+        codes = self.layout.split(self.matrix)
+        kind = np.dtype(dtype)
+        scheme, scale = self.scheme, self._group_scales()
+        if scheme.coder == "bcq":
+            return np.asarray(plane_values(codes, scale).astype(kind))
+        if self.zero_points is not None:
+            values = integer_values(codes, self.zero_points, scale, kind)
+        elif scheme.coder == "olive":
+            values = pair_values(codes).astype(kind) * scale.astype(kind)[:, None]
+        elif self.selectors is None:
+            values = self._grid(0, kind)[codes] * scale.astype(kind)[:, None]
+        else:
+            values = np.zeros(codes.shape, kind)
+            for member in range(len(scheme.formats)):
+                mine = self.selectors == member
+                values[mine] = self._grid(member, kind)[codes[mine]]
+            values = values * scale.astype(kind)[:, None]
+        if scheme.paper:
+            with np.errstate(over="ignore"):
+                values = values.astype(np.float16).astype(kind)
+        return np.asarray(values)
+
+    def terms(self) -> "TermStatistics":
+        """Return statistics of the bit-serial terms of the tensor's codes.
+
+        Raises
+        ------
+        BitlatheError
+            For sums of signed scales, whose products are shifts by design.
+        """
+        from .tensor_terms import statistics
+
+        return statistics(self)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> "QuantizedTensor":
+        """Return a run of rows of the first axis, sharing memory.
+
+        Raises
+        ------
+        BitlatheError
+            If the first axis is the quantised one, or a block would be cut.
+        """
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            raise BitlatheError("slice a quantised tensor by rows: q[10:20]")
+        if self.axis == 0:
+            raise BitlatheError("the first axis is the quantised one: its groups cannot be sliced")
+        start, stop, _ = rows.indices(self.shape[0])
+        stop = max(stop, start)
+        each = self.layout.rows // self.shape[0] if self.shape[0] else 0
+        first, last = start * each, stop * each
+        blocks = self.scheme.granularity.rows
+        if blocks > 1 and (first % blocks or (last % blocks and last != self.layout.rows)):
+            raise BitlatheError(
+                f"rows {start}:{stop} cut a block of {blocks} rows; slice at multiples of it"
+            )
+        shape = (stop - start, *self.shape[1:])
+        layout = Layout.of(shape, self.axis, self.scheme.granularity)
+        top = first // blocks if blocks else 0
+        groups = slice(top * self.layout.across, top * self.layout.across + layout.groups)
+        per_row = self.scheme.scale_format.outer == "row"
+        return replace(
+            self,
+            layout=layout,
+            matrix=self.matrix[first:last],
+            raw=self.raw[groups],
+            outer=self.outer[top : top + layout.down] if per_row else self.outer,
+            zero_points=None if self.zero_points is None else self.zero_points[groups],
+            selectors=None if self.selectors is None else self.selectors[groups],
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the packed streams to a safetensors file; nothing is pickled."""
+        from .store import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "QuantizedTensor":
+        """Read a tensor that `save` wrote."""
+        from .store import load
+
+        return load(path)
+
+    def __repr__(self) -> str:
+        return (
+            f"QuantizedTensor('{self.scheme}', shape={self.shape}, axis={self.axis}, "
+            f"{self.bits_per_element:.4g} bits per element)"
+        )
+
+    def _grid(self, member: int, kind: Any) -> NDArray[Any]:
+        return self.scheme.formats[member].values.astype(kind)
+
+    def _group_scales(self) -> NDArray[np.floating[Any]]:
+        if self.scheme.coder == "bcq":
+            return planes_effective(self.raw, self.scheme)
+        raw, fmt = self.raw[:, 0], self.scheme.formats[0]
+        if self.scheme.coder == "dgq":
+            channel = np.repeat(bits_to_float(self.outer, "fp16"), self.layout.across)
+            return raw.astype(np.float32) * channel
+        return effective(raw, self.outer, fmt, self.scheme.scale_format, self.layout)
+
+    def _by_group(self, x: NDArray[Any]) -> NDArray[Any]:
+        layout = self.layout
+        if self.scheme.granularity.rows == 1:
+            others = tuple(n for i, n in enumerate(layout.shape) if i != layout.axis)
+            return x.reshape(*others, layout.across, *x.shape[1:])
+        return x.reshape(layout.down, layout.across, *x.shape[1:])
