@@ -47,7 +47,7 @@ def encode_asym(job: Job) -> Coded:
     low, high = group_range(job)
     scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     top = job.groups.dtype.type((1 << job.scheme.element_bits) - 1)
-    wanted = (high - low) / top
+    wanted: Floats = (high - low) / top
     start = low
     if job.scheme.clip in ("mse", "mae"):
         wanted, start = _search(job, wanted, low)
@@ -75,9 +75,7 @@ def _search(job: Job, wanted: Floats, low: Floats) -> tuple[Floats, Floats]:
     return scale, start
 
 
-def _error(
-    job: Job, part: slice, codes: Codes, zero: Floats, scale: Floats
-) -> NDArray[np.float64]:
+def _error(job: Job, part: slice, codes: Codes, zero: Floats, scale: Floats) -> NDArray[np.float64]:
     x = job.groups[part]
     weights = None if job.weights is None else job.weights[part]
     return group_error(x, integer_values(codes, zero, scale, x.dtype), weights, job.scheme.clip)

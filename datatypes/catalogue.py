@@ -134,18 +134,17 @@ def _e8m0() -> Format:
 
 def _mxint8() -> Format:
     base = int_format(8)
-    return Format(
-        name="mxint8", bits=8, values=base.values / 64, unused=base.unused, source=OCP_MX
-    )
+    return Format(name="mxint8", bits=8, values=base.values / 64, unused=base.unused, source=OCP_MX)
 
 
 def _bitmod_one(width: str, kind: str) -> Format:
     name = f"bitmod_{width}_{kind}"
-    made = with_special(_element(BITMOD_BASE[width]), SPECIALS[width][kind], name)
+    made = with_special(single(BITMOD_BASE[width]), SPECIALS[width][kind], name)
     return Format(name=name, bits=made.bits, values=made.values, source=BITMOD)
 
 
-def _element(name: str) -> Format:
+def single(name: str) -> Format:
+    """Return the format of a name; a mixture is refused."""
     made = element(name)
     if not isinstance(made, Format):
         raise BitlatheError(f"{name!r} is a mixture, a single format is needed")
@@ -153,7 +152,7 @@ def _element(name: str) -> Format:
 
 
 def _mixture(name: str, members: tuple[str, ...], source: str) -> Mixture:
-    return Mixture(name=name, formats=tuple(_element(m) for m in members), source=source)
+    return Mixture(name=name, formats=tuple(single(m) for m in members), source=source)
 
 
 def _as(name: str, base: str) -> Callable[[], Format | Mixture]:
@@ -205,10 +204,10 @@ def _bitmod_entries() -> dict[str, Entry]:
                 scale="fp32",
                 source=BITMOD,
             )
-        for suffix, members in (("_er", single[:2]), ("_ea", single[2:]), ("", single)):
+        for suffix, kept in (("_er", single[:2]), ("_ea", single[2:]), ("", single)):
             name = f"bitmod_{width}{suffix}"
             known[name] = Entry(
-                build=lambda n=name, m=tuple(members): _mixture(n, m, BITMOD),  # type: ignore[misc]
+                build=lambda n=name, m=tuple(kept): _mixture(n, m, BITMOD),  # type: ignore[misc]
                 granularity="g128",
                 scale="fp32",
                 source=BITMOD,
@@ -308,7 +307,7 @@ def element(name: str) -> Format | Mixture:
     return entry(name).build()
 
 
-def format(name: str) -> "Format | Mixture | Scheme":  # noqa: A001
+def format(name: str) -> "Format | Mixture | Scheme":
     """Return what a name stands for: a `Format`, a `Mixture` or, for whole schemes, a `Scheme`.
 
     Examples

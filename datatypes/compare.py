@@ -90,9 +90,7 @@ def compare(
     return list(_rows(chosen, [Scheme.parse(s) for s in schemes], axis))
 
 
-def _rows(
-    arrays: Mapping[str, NDArray[Any]], schemes: list[Scheme], axis: int
-) -> Iterator[Row]:
+def _rows(arrays: Mapping[str, NDArray[Any]], schemes: list[Scheme], axis: int) -> Iterator[Row]:
     for scheme in schemes:
         rows: list[Row] = []
         noise = signal = 0.0

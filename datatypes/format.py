@@ -90,7 +90,9 @@ class Format:
         table = GridTable(values=distinct, codes=kept, midpoints=(distinct[:-1] + distinct[1:]) / 2)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "table", table)
-        object.__setattr__(self, "negative_zero", minus_zero[0] if minus_zero and plus_zero else None)
+        object.__setattr__(
+            self, "negative_zero", minus_zero[0] if minus_zero and plus_zero else None
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Format):
@@ -249,9 +251,7 @@ class Format:
         """Return, for each midpoint of `table`, whether a tie goes to the upper value."""
         return rd.tie_goes_up(self.table.values, self.table.codes, rounding)
 
-    def _index(
-        self, y: NDArray[np.float64], rounding: str, seed: int | None
-    ) -> NDArray[np.int64]:
+    def _index(self, y: NDArray[np.float64], rounding: str, seed: int | None) -> NDArray[np.int64]:
         t = self.table
         if rounding == "stochastic":
             return rd.stochastic_index(y, t.values, seed)
@@ -309,16 +309,14 @@ class Format:
         nans = self.nan_codes
         if not nans:
             raise BitlatheError(
-                f"format {self.name!r} has no NaN: clean the input, or choose overflow=\"saturate\""
+                f'format {self.name!r} has no NaN: clean the input, or choose overflow="saturate"'
             )
         sign_bit = 1 << (self.bits - 1)
         plus = [c for c in nans if not c & sign_bit] or list(nans)
         minus = [c for c in nans if c & sign_bit] or list(nans)
         return np.where(np.signbit(y), quiet(minus), quiet(plus)).astype(np.int64)
 
-    def _with_nan(
-        self, y: NDArray[np.float64], codes: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _with_nan(self, y: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.int64]:
         bad = np.isnan(y)
         return np.where(bad, self._nan_codes_for(y), codes) if bad.any() else codes
 

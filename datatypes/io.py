@@ -1,4 +1,4 @@
-"""Readers of weight files: .npy, .npz, .safetensors, .gguf. Files are data: nothing is unpickled."""
+"""Readers of weight files: .npy, .npz, .safetensors, .gguf; nothing is ever unpickled."""
 
 import json
 import math
@@ -125,11 +125,9 @@ def _tensor(file: Path, name: str, facts: Any, data: Any, base: int) -> NDArray[
     if kind == "BF16":
         return (flat.astype(np.uint32) << np.uint32(16)).view(np.float32)
     if kind in _FLOAT8:
-        from .catalogue import element
-        from .format import Format
+        from .catalogue import single
 
-        grid = element(_FLOAT8[kind])
-        assert isinstance(grid, Format)
+        grid = single(_FLOAT8[kind])
         return grid.values.astype(np.float32)[flat]
     return flat
 

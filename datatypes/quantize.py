@@ -101,7 +101,7 @@ def quantize(
     if not finite.all():
         if nan == "raise":
             refuse_nonfinite(array, "quantize")
-        bad = layout.split(layout.matrix(~finite)).any(axis=1)
+        bad = np.asarray(layout.split(layout.matrix(~finite)).any(axis=1), np.bool_)
         array = np.where(finite, array, 0)
     job = Job(
         groups=layout.split(layout.matrix(array)),

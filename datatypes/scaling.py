@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .catalogue import element
+from .catalogue import single
 from .errors import BitlatheError
 from .format import Format
 from .layout import Layout
@@ -144,8 +144,7 @@ def store_e4m3(real: Floats, whole: np.float32) -> tuple[Raw, Raw]:
     if not np.isfinite(whole):
         raise BitlatheError("the scale of the tensor overflows float32; divide the tensor first")
     positive = np.maximum(whole, np.float32(np.finfo(np.float32).smallest_subnormal))
-    grid = element("fp8_e4m3")
-    assert isinstance(grid, Format)
+    grid = single("fp8_e4m3")
     codes = grid.encode(np.asarray(real, np.float64) / np.float64(positive))
     raw = np.where((codes == 0) & (real > 0), 1, codes)
     return raw.astype(np.uint32), np.array([positive]).view(np.uint32)
@@ -168,8 +167,7 @@ def float_bits(real: Floats, name: str) -> Raw:
             half = wide.astype(np.float16)
             bits, over = half.view(np.uint16).astype(np.uint32), np.isinf(half)
         else:
-            grid = element("bf16")
-            assert isinstance(grid, Format)
+            grid = single("bf16")
             bits = np.asarray(grid.encode(wide, overflow="inf")).astype(np.uint32)
             over = bits == 0x7F80
     if over.any():
@@ -209,9 +207,8 @@ def effective(
         unit = np.float32(2 / fmt.max_abs if scale.kind == "bitmod_mx" else 1.0)
         return np.where(raw == NAN_EXPONENT, np.float32(np.nan), np.ldexp(unit, exponent))
     if scale.kind == "e4m3":
-        grid = element("fp8_e4m3")
-        assert isinstance(grid, Format)
-        return grid.values.astype(np.float32)[raw] * outer.view(np.float32)[0]
+        grid = single("fp8_e4m3")
+        return np.asarray(grid.values.astype(np.float32)[raw] * outer.view(np.float32)[0])
     top = np.repeat(bits_to_float(outer, "fp16"), layout.across)
     if scale.kind == "step":
         return np.ldexp(top, -raw.astype(np.int32))

@@ -209,28 +209,61 @@ class Scheme:
 
 def _conflict(s: Any) -> tuple[str, str]:
     """Return what makes a scheme impossible, and the sign before the part at fault."""
-    kind = SCALES[s.scale].kind
-    if s.granularity.rows < 0 or s.granularity.columns < 0:
-        return "@", "group sizes must be positive"
-    if s.coder == "bcq" and kind not in ("planes", "float"):
-        return "/", "a sum of signed scales stores them as pot1, pot2, pot3, fp16, bf16 or fp32"
-    if s.coder != "bcq" and kind == "planes":
-        return "/", f"scale {s.scale!r} is for bcq formats only"
-    if s.coder == "dgq" and kind != "int":
-        return "/", "dual grain keeps its group scales as integers: int2 to int8"
-    if s.coder in ("bcq", "dgq") and s.clip != "absmax":
-        return "+", f"{s.name} searches its own range; leave +{s.clip} out"
-    if s.coder in ("olive", "bcq", "dgq") and s.granularity.rows != 1:
-        return "@", f"{s.name} works along a row: use @channel or @gN"
-    if s.coder == "asym" and kind in ("none", "ocp", "bitmod_mx", "e4m3"):
-        return "/", f"a zero point needs a real, power-of-two or integer scale, not {s.scale!r}"
-    if s.paper and (s.coder not in ("table", "asym") or kind not in ("float", "int")):
-        return "+", "+paper is the BitMoD authors' quantiser: grids and asymmetric integers"
-    if s.paper and s.clip != "absmax":
-        return "+", "+paper does not clip"
-    if kind == "none" and s.clip != "absmax":
-        return "+", "without a scale there is no range to search"
-    return "", ""
+    kind, coder, clipped = SCALES[s.scale].kind, s.coder, s.clip != "absmax"
+    shape = s.granularity
+    no_zero_point = kind in ("none", "ocp", "bitmod_mx", "e4m3")
+    paper_fits = coder in ("table", "asym") and s.scale == "fp16"
+    rules = (
+        (min(shape.rows, shape.columns) < 0, "@", "group sizes must be positive"),
+        (
+            coder == "bcq" and kind not in ("planes", "float"),
+            "/",
+            "a sum of signed scales stores them as pot1, pot2, pot3, fp16, bf16 or fp32",
+        ),
+        (
+            coder != "bcq" and kind == "planes",
+            "/",
+            f"scale {s.scale!r} is for bcq formats only",
+        ),
+        (
+            coder == "dgq" and kind != "int",
+            "/",
+            "dual grain keeps its group scales as integers: int2 to int8",
+        ),
+        (
+            coder == "olive" and kind == "none",
+            "/",
+            "outlier-victim pairs need a scale",
+        ),
+        (
+            coder == "asym" and no_zero_point,
+            "/",
+            f"a zero point needs a real, power-of-two or integer scale, not {s.scale!r}",
+        ),
+        (
+            isinstance(s.element, Mixture) and kind == "bitmod_mx",
+            "/",
+            "mxbm scales are for single formats",
+        ),
+        (
+            coder in ("olive", "bcq", "dgq") and shape.rows != 1,
+            "@",
+            f"{s.name} works along a row: use @channel or @gN",
+        ),
+        (
+            coder in ("olive", "bcq", "dgq") and clipped,
+            "+",
+            f"{s.name} searches its own range; leave +{s.clip} out",
+        ),
+        (
+            s.paper and not paper_fits,
+            "+",
+            "+paper is the BitMoD authors' quantiser: grids and asymmetric integers, fp16 scales",
+        ),
+        (s.paper and clipped, "+", "+paper does not clip"),
+        (kind == "none" and clipped, "+", "without a scale there is no range to search"),
+    )
+    return next(((part, problem) for wrong, part, problem in rules if wrong), ("", ""))
 
 
 def _default_scale(base: Entry, paper: bool) -> str:

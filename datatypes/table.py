@@ -67,9 +67,7 @@ def _trial(job: Job, fmt: Format, wanted: Floats, wide: Floats) -> Floats:
     return effective(raw, outer, fmt, scale, job.layout)
 
 
-def _finish(
-    job: Job, codes: Codes, choice: NDArray[np.uint8], real: Floats, span: Floats
-) -> Coded:
+def _finish(job: Job, codes: Codes, choice: NDArray[np.uint8], real: Floats, span: Floats) -> Coded:
     formats, scale = job.scheme.formats, job.scheme.scale_format
     raw, outer = store(real, span, formats[0], scale, job.layout)
     if len(formats) > 1 and scale.kind == "ocp":

@@ -35,7 +35,9 @@ def fake_quantize(x: torch.Tensor, scheme: str | Scheme, axis: int = -1) -> torc
     axis : int
         Along which groups run.
     """
-    made: torch.Tensor = _StraightThrough.apply(x, Scheme.parse(scheme), axis)
+    made: torch.Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
+        x, Scheme.parse(scheme), axis
+    )
     return made
 
 
