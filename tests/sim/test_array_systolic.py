@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.sim.array.systolic_clock import simulate_systolic
 from bitlathe.sim.array.systolic_model import scalesim_report, systolic
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from naive import array_naive as naive
 
 FLOWS = ("os", "ws", "is")
