@@ -247,7 +247,7 @@ def sweep(
 @json_option
 def report(folder: Path, *, as_json: bool) -> None:
     """Write a sweep FOLDER's page, charts and tables."""
-    from .reports.report import report as write_report
+    from .reports.report.report import report as write_report
 
     paths = [str(path) for path in write_report(folder)]
     if as_json:

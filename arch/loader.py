@@ -12,9 +12,11 @@ from .schema import Arch
 CHIPS = Path(__file__).parent / "chips"
 
 
-def arch_names() -> list[str]:
+@cache
+def arch_names() -> tuple[str, ...]:
     """Return the names of the shipped chips."""
-    return sorted(p.relative_to(CHIPS).with_suffix("").as_posix() for p in CHIPS.rglob("*.yaml"))
+    found = (p.relative_to(CHIPS).with_suffix("").as_posix() for p in CHIPS.rglob("*.yaml"))
+    return tuple(sorted(found))
 
 
 def _slug(name: str) -> str:

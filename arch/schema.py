@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -148,6 +149,11 @@ class Dram(Record):
         return dram_component(self.component or "").energy_pj_per_bit
 
 
+@cache
+def _scheme_terms(scheme: str) -> int:
+    return Scheme.parse(scheme).terms_per_weight
+
+
 class Operand(Record):
     """How one operand is stored: a scheme, or a stated number of bits, or both.
 
@@ -190,7 +196,7 @@ class Operand(Record):
         bits, ceil(floor(b) / 2).
         """
         if self.scheme is not None:
-            return Scheme.parse(self.scheme).terms_per_weight
+            return _scheme_terms(self.scheme)
         return math.ceil(math.floor(self.bits or 0) / 2)
 
 

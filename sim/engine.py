@@ -59,7 +59,8 @@ def simulate(
     model : Model, str or Path
         A model, or what `load_model` takes.
     phase : {"prefill", "decode"}
-        All tokens of the context at once, or one new token after ``context`` cached ones.
+        All tokens of the context at once, or one new token that sees ``context`` tokens, itself
+        among them.
     context : int, optional
         Tokens; 256 for text models, fixed by vision models.
     batch : int
