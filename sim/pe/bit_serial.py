@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ...datatypes.errors import BitlatheError, unknown_name
 from ...datatypes.terms import MAX_EXP, TermTable
 from .numerics import PENumerics, numerics_of
-from .operands import ActivationKind, activation_kind, split_activations
+from .operands import ActivationKind, activation_kind, matrix, pair_rows, split_activations
 from .weights import WeightDecoder, weight_decoder
 
 if TYPE_CHECKING:
@@ -98,44 +98,15 @@ def prepare(
         If shapes do not match, or a value is not one of its format.
     """
     acts, wts = np.asarray(activations), np.asarray(weights)
-    if acts.ndim == 0 or wts.ndim == 0:
-        raise BitlatheError(
-            "activations and weights need at least one axis, the group; got shapes "
-            f"{acts.shape} and {wts.shape}"
-        )
-    if acts.shape[-1] != wts.shape[-1]:
-        raise BitlatheError(
-            f"activations of shape {acts.shape} and weights of shape {wts.shape}: the last axes, "
-            "the group, must be equally long"
-        )
-    if wts.size == 0 and wts.dtype.kind == "f":
-        wts = wts.astype(np.int64)
-    try:
-        lead = np.broadcast_shapes(acts.shape[:-1], wts.shape[:-1])
-    except ValueError:
-        raise BitlatheError(
-            f"activations of shape {acts.shape} and weights of shape {wts.shape}: the leading "
-            "axes do not broadcast"
-        ) from None
+    lead, rows, columns = pair_rows(acts.shape, wts.shape)
     exponent, significand = split_activations(acts, kind)
-    length = acts.shape[-1]
-
-    def rows_of(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-        count = int(np.prod(shape, dtype=np.int64))
-        index = np.broadcast_to(np.arange(count, dtype=np.int64).reshape(shape), lead)
-        return np.ascontiguousarray(index.reshape(-1))
-
-    def matrix(array: npt.NDArray[np.int32], shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
-        count = int(np.prod(shape, dtype=np.int64))
-        return np.ascontiguousarray(array.reshape(count, length))
-
     return Operands(
         lead=lead,
-        exponent=matrix(exponent, acts.shape[:-1]),
-        significand=matrix(significand, acts.shape[:-1]),
-        weight=matrix(decoder.rows(wts), wts.shape[:-1]),
-        row=rows_of(acts.shape[:-1]),
-        column=rows_of(wts.shape[:-1]),
+        exponent=matrix(exponent),
+        significand=matrix(significand),
+        weight=matrix(decoder.rows(wts)),
+        row=rows,
+        column=columns,
     )
 
 

@@ -106,6 +106,58 @@ def refuse_nonfinite(array: npt.NDArray[Any], argument: str) -> None:
         )
 
 
+def pair_rows(
+    activations: tuple[int, ...], weights: tuple[int, ...]
+) -> tuple[tuple[int, ...], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pair the rows of two operands whose leading axes broadcast, without copying either.
+
+    Parameters
+    ----------
+    activations, weights : tuple of int
+        Shapes; the last axis is the one summed over.
+
+    Returns
+    -------
+    lead, rows, columns
+        Leading shape of the result; for each of its elements, in C order, the flat row of the
+        activations and that of the weights.
+
+    Raises
+    ------
+    BitlatheError
+        If the last axes differ or the leading axes do not broadcast.
+    """
+    if not activations or not weights:
+        raise BitlatheError(
+            "activations and weights need at least one axis, the group; got shapes "
+            f"{activations} and {weights}"
+        )
+    if activations[-1] != weights[-1]:
+        raise BitlatheError(
+            f"activations of shape {activations} and weights of shape {weights}: the last axes, "
+            "the group, must be equally long"
+        )
+    try:
+        lead = np.broadcast_shapes(activations[:-1], weights[:-1])
+    except ValueError:
+        raise BitlatheError(
+            f"activations of shape {activations} and weights of shape {weights}: the leading "
+            "axes do not broadcast"
+        ) from None
+
+    def rows_of(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        index = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)
+        return np.ascontiguousarray(np.broadcast_to(index, lead).reshape(-1))
+
+    return lead, rows_of(activations[:-1]), rows_of(weights[:-1])
+
+
+def matrix(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Flatten the leading axes, also when the last one is empty."""
+    rows = int(np.prod(array.shape[:-1], dtype=np.int64))
+    return np.ascontiguousarray(array.reshape(rows, array.shape[-1]))
+
+
 def split_activations(
     activations: npt.ArrayLike, kind: ActivationKind, argument: str = "activations"
 ) -> tuple[Int32Array, Int32Array]:

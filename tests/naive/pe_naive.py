@@ -188,3 +188,105 @@ def bitserial_dot(
     guard = options["guard_bits"] if options else 3
     value = man * Fraction(2) ** (exp - OFFSET[activation] - guard)
     return man, exp, float(value), clocks
+
+
+# --- bit-parallel PEs -----------------------------------------------------------------------------
+
+# name -> (significand bits, exponent of a subnormal's last place, largest)
+FLOATS = {
+    "fp32": (24, -149, Fraction((2**24 - 1) * 2**104)),
+    "fp16": (11, -24, Fraction(65504)),
+    "bf16": (8, -133, Fraction(255 * 2**120)),
+    "fp8_e4m3": (4, -9, Fraction(448)),
+    "fp8_e5m2": (3, -16, Fraction(57344)),
+    "fp4_e2m1": (2, -1, Fraction(6)),
+}
+
+
+def round_float(x, name: str, saturate: bool = False):
+    """Round a fraction (or pass an infinity on) to nearest even by walking up the exponents."""
+    if isinstance(x, float):
+        return x
+    bits, exponent, largest = FLOATS[name]
+    while abs(x) >= Fraction(2) ** (exponent + bits):
+        exponent += 1
+    rounded = half_even(x / Fraction(2) ** exponent) * Fraction(2) ** exponent
+    if abs(rounded) > largest:
+        bound = largest if saturate else math.inf
+        return bound if x > 0 else -bound
+    return rounded
+
+
+def add(a, b):
+    """Exact sum; an infinity stays, opposite ones make a NaN."""
+    if isinstance(a, float) and isinstance(b, float):
+        return a + b
+    return a if isinstance(a, float) else b if isinstance(b, float) else a + b
+
+
+def fp_mac(activations, weights, product, accumulator, saturate=False) -> float:
+    total = Fraction(0)
+    for a, w in zip(activations, weights, strict=True):
+        p = Fraction(a) * Fraction(w)
+        if product is not None:
+            p = round_float(p, product, saturate)
+        total = round_float(add(total, p), accumulator, saturate)
+    return float(total)
+
+
+def int_mac(activations, weights, bits: int, overflow: str) -> int:
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    total = 0
+    for a, w in zip(activations, weights, strict=True):
+        total += int(a) * int(w)
+        if overflow == "saturate":
+            total = max(low, min(high, total))
+        else:
+            while total > high:
+                total -= 2**bits
+            while total < low:
+                total += 2**bits
+    return total
+
+
+def lut_sum(activations, entry: int, table: str):
+    """One table entry, its sums rounded at every node of the tree."""
+    parts = [Fraction(a) if entry >> i & 1 else -Fraction(a) for i, a in enumerate(activations)]
+    while len(parts) > 1:
+        pairs = [
+            round_float(add(parts[i], parts[i + 1]), table) for i in range(0, len(parts) - 1, 2)
+        ]
+        parts = pairs + parts[len(parts) - len(parts) % 2 :]
+    return parts[0]
+
+
+def lut_output(activations, planes, scales, inputs: int, table: str, accumulator: str) -> float:
+    padded = [*activations, *[0.0] * (-len(activations) % inputs)]
+    total = Fraction(0)
+    for codes, scale in zip(planes, scales, strict=True):
+        partial = Fraction(0)
+        for c, code in enumerate(codes):
+            entry = lut_sum(padded[c * inputs : (c + 1) * inputs], int(code), table)
+            partial = round_float(add(partial, entry), accumulator)
+        shifted = partial if isinstance(partial, float) else partial * Fraction(2) ** int(scale)
+        total = round_float(add(total, shifted), accumulator)
+    return float(total)
+
+
+# Flint magnitudes by the low three bits of a code: (mantissa, shift).
+FLINT4 = [(0, 0), (1, 0), (1, 1), (3, 0), (1, 2), (3, 1), (1, 3), (1, 4)]
+# Outlier magnitudes of OliVe by the low three bits of a code.
+OLIVE = {1: 12, 2: 16, 3: 24, 4: 32, 5: 48, 6: 64, 7: 96}
+
+
+def olive_values(codes) -> list[int]:
+    values = []
+    for i, code in enumerate(codes):
+        other = codes[i ^ 1] if i ^ 1 < len(codes) else 0
+        if code == 8:
+            values.append(0)
+        elif other == 8:
+            values.append(OLIVE[code % 8] * (-1 if code > 8 else 1))
+        else:
+            values.append(code - 16 if code > 8 else code)
+    return values

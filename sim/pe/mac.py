@@ -1,0 +1,384 @@
+"""Bit-parallel PEs: integer and floating-point MACs, look-up tables, ANT and OliVe decoders.
+
+Each function takes activations ``(..., K)`` and weights ``(..., K)`` whose leading axes broadcast,
+and returns what the accumulator of the PE holds after K products, in the order of the last axis.
+
+Sources: ANT (MICRO 2022) for flint as mantissa and shift; OliVe (ISCA 2023, arXiv 2304.07493) for
+the pair decoder; ShiftAddLLM (arXiv 2406.05981) for tables of activation sums.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...datatypes.errors import BitlatheError, unknown_name
+from ...datatypes.terms import term_table
+from .kinds import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
+from .operands import first_index, matrix, pair_rows, refuse_nonfinite
+
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+
+class FloatFormat(NamedTuple):
+    """A floating-point format as the MAC kernels take it."""
+
+    significand_bits: int
+    lowest_exponent: int
+    largest: float
+
+
+# IEEE 754-2019; Google's bfloat16; OCP FP8 1.0 and MX 1.0. The exponent is that of the last place
+# of a subnormal.
+FLOAT_FORMATS: dict[str, FloatFormat] = {
+    "fp32": FloatFormat(24, -149, float(np.finfo(np.float32).max)),
+    "fp16": FloatFormat(11, -24, 65504.0),
+    "bf16": FloatFormat(8, -133, float(255 * 2.0**120)),
+    "fp8_e4m3": FloatFormat(4, -9, 448.0),
+    "fp8_e5m2": FloatFormat(3, -16, 57344.0),
+    "fp6_e2m3": FloatFormat(4, -3, 7.5),
+    "fp6_e3m2": FloatFormat(3, -4, 28.0),
+    "fp4_e2m1": FloatFormat(2, -1, 6.0),
+}
+
+
+def float_format(name: str) -> FloatFormat:
+    """Return a format that a floating-point MAC can take, by name.
+
+    Raises
+    ------
+    BitlatheError
+        If it cannot; the error lists those it can.
+    """
+    if name not in FLOAT_FORMATS:
+        raise BitlatheError(
+            unknown_name("format of a floating-point MAC", str(name), FLOAT_FORMATS)
+        )
+    return FLOAT_FORMATS[name]
+
+
+def _floats(values: npt.ArrayLike, name: str, argument: str) -> Float64Array:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+        raise BitlatheError(f"{argument}: real numbers are needed, got {array.dtype}")
+    array = array.astype(np.float64)
+    refuse_nonfinite(array, argument)
+    bits, lowest, largest = float_format(name)
+    exponent = np.maximum(np.frexp(array)[1] - bits, lowest)
+    scaled = np.ldexp(array, -exponent)
+    bad = (scaled != np.rint(scaled)) | (np.abs(array) > largest)
+    if bad.any():
+        index = first_index(bad)
+        raise BitlatheError(
+            f"{argument}: {array[index]} at index {index} is not a value of {name}; round to it "
+            "first"
+        )
+    return array
+
+
+def _integers(
+    values: npt.ArrayLike, bits: int, argument: str, unsigned: bool = False
+) -> Int64Array:
+    array = np.asarray(values)
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise BitlatheError(f"{argument}: integers are needed, got {array.dtype}")
+    low, high = (0, (1 << bits) - 1) if unsigned else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    bad = (array < low) | (array > high)
+    if bad.any():
+        index = first_index(bad)
+        raise BitlatheError(
+            f"{argument}: {array[index]} at index {index} does not fit {bits} bits; {low}..{high} "
+            "is right"
+        )
+    return array.astype(np.int64)
+
+
+def _integer_dots(activations: Int64Array, weights: Int64Array, mac: IntMacPE) -> Any:
+    from .mac_kernels import int_dots
+
+    lead, rows, columns = pair_rows(activations.shape, weights.shape)
+    out = np.zeros(rows.size, dtype=np.int64)
+    saturate = mac.overflow == "saturate"
+    int_dots(
+        matrix(activations), matrix(weights), rows, columns, mac.accumulator_bits, saturate, out
+    )
+    return out.reshape(lead)[()]
+
+
+def int_mac_dot(
+    activations: npt.ArrayLike, weights: npt.ArrayLike, pe: IntMacPE | None = None
+) -> Any:
+    """Sum integer products in an accumulator of fixed width.
+
+    Parameters
+    ----------
+    activations, weights : (..., K) array_like of int
+        Signed integers of the PE's widths.
+    pe : IntMacPE, optional
+        INT8 x INT8 into 32 bits, saturating, by default.
+
+    Returns
+    -------
+    ndarray of int64, or a scalar
+
+    Raises
+    ------
+    BitlatheError
+        If a value does not fit its width or the shapes do not match.
+
+    Examples
+    --------
+    >>> int(int_mac_dot([100, 100], [100, 100], IntMacPE(accumulator_bits=14)))
+    8191
+    """
+    mac = pe or IntMacPE()
+    return _integer_dots(
+        _integers(activations, mac.activation_bits, "activations"),
+        _integers(weights, mac.weight_bits, "weights"),
+        mac,
+    )
+
+
+def fp_mac_dot(
+    activations: npt.ArrayLike, weights: npt.ArrayLike, pe: FpMacPE | None = None
+) -> Any:
+    """Sum floating-point products, each addition rounded to nearest even in the accumulator.
+
+    Parameters
+    ----------
+    activations, weights : (..., K) array_like of float
+        Values of the PE's formats.
+    pe : FpMacPE, optional
+        FP16 x FP16, fused, into FP32 by default.
+
+    Returns
+    -------
+    ndarray of float64, or a scalar
+        Values of the accumulator's format; infinite after an overflow unless the PE saturates,
+        and NaN where infinities of both signs meet, as IEEE 754 has it.
+
+    Raises
+    ------
+    BitlatheError
+        If a value is NaN, infinite or not of its format, or the shapes do not match.
+    """
+    from .mac_kernels import fp_dots
+
+    mac = pe or FpMacPE()
+    if mac.overflow not in ("inf", "saturate"):
+        raise BitlatheError(f"FpMacPE.overflow: 'inf' or 'saturate' is right, got {mac.overflow!r}")
+    acts = _floats(activations, mac.activation, "activations")
+    wts = _floats(weights, mac.weight, "weights")
+    lead, rows, columns = pair_rows(acts.shape, wts.shape)
+    out = np.zeros(rows.size, dtype=np.float64)
+    accumulator = float_format(mac.accumulator)
+    product = float_format(mac.product) if mac.product else accumulator
+    fp_dots(
+        matrix(acts), matrix(wts), rows, columns, mac.product is not None, tuple(product),
+        tuple(accumulator), mac.overflow == "saturate", out,
+    )  # fmt: skip
+    return out.reshape(lead)[()]
+
+
+def lut_tables(activations: npt.ArrayLike, pe: LutPE | None = None) -> Float64Array:
+    """Fill the tables of all signed sums of each run of activations.
+
+    Parameters
+    ----------
+    activations : (M, K) array_like of float
+        FP16 values.
+    pe : LutPE, optional
+        Eight inputs, FP16 entries by default.
+
+    Returns
+    -------
+    (M, ceil(K / inputs), 2**inputs) ndarray of float64
+        Entry e adds activation i with a plus where bit i of e is 1, else with a minus; sums are
+        rounded to the table's format at every node of a balanced tree.
+    """
+    from .mac_kernels import build_tables
+
+    lut = pe or LutPE()
+    acts = _floats(activations, "fp16", "activations")
+    if acts.ndim != 2:
+        raise BitlatheError(f"activations: shape (M, K) is needed, got {acts.shape}")
+    chunks = -(-acts.shape[1] // lut.inputs)
+    tables = np.zeros((acts.shape[0], chunks, 1 << lut.inputs), dtype=np.float64)
+    build_tables(acts, lut.inputs, tuple(float_format(lut.table)), tables)
+    return tables
+
+
+def lut_matmul(
+    activations: npt.ArrayLike,
+    planes: npt.ArrayLike,
+    scale_exponents: npt.ArrayLike,
+    pe: LutPE | None = None,
+) -> Float64Array:
+    """Multiply by sums of signed powers of two with look-ups and additions only.
+
+    ``output[m, n] = sum over q of 2**scale[n, q] * sum over k of +-activation[m, k]``; the power
+    of two is an addition to the exponent.
+
+    Parameters
+    ----------
+    activations : (M, K) array_like of float
+        FP16 values.
+    planes : (N, Q, ceil(K / inputs)) array_like of int
+        Table index of each run of weights: bit i is 1 where weight i of the plane is +1.
+    scale_exponents : (N, Q) array_like of int
+        Power of two of each plane, -64..64.
+    pe : LutPE, optional
+        Eight inputs, FP16 tables, FP32 accumulators by default.
+
+    Returns
+    -------
+    (M, N) ndarray of float64
+        Values of the accumulator's format.
+    """
+    from .mac_kernels import lut_dots
+
+    lut = pe or LutPE()
+    tables = lut_tables(activations, lut)
+    codes = _integers(planes, lut.inputs, "planes", unsigned=True)
+    scales = _integers(scale_exponents, 8, "scale_exponents")
+    if codes.ndim != 3 or codes.shape[2] != tables.shape[1] or scales.shape != codes.shape[:2]:
+        raise BitlatheError(
+            f"planes (N, Q, {tables.shape[1]}) and scale_exponents (N, Q) are needed for "
+            f"{tables.shape[1]} tables of {lut.inputs} inputs, got {codes.shape} and {scales.shape}"
+        )
+    if scales.size and int(np.abs(scales).max()) > 64:
+        raise BitlatheError("scale_exponents: -64..64 is right")
+    lead = (tables.shape[0], codes.shape[0])
+    rows, columns = (np.ascontiguousarray(i.reshape(-1)) for i in np.indices(lead))
+    out = np.zeros(rows.size, dtype=np.float64)
+    lut_dots(tables, codes, scales, rows, columns, tuple(float_format(lut.accumulator)), out)
+    return out.reshape(lead)
+
+
+class Flint(NamedTuple):
+    """A decoded flint: ``value = mantissa << shift``, the mantissa signed and odd or zero."""
+
+    mantissa: Int64Array
+    shift: Int64Array
+
+
+def flint_decode(codes: npt.ArrayLike, format: str = "flint4") -> Flint:
+    """Decode flint (or any grid of integers) into a mantissa and a shift, as ANT's decoder does.
+
+    Parameters
+    ----------
+    codes : array_like of int
+        Codes of the format.
+    format : str
+        A format of the catalogue whose values are integers.
+
+    Returns
+    -------
+    Flint
+    """
+    from ...datatypes import catalogue
+    from ...datatypes.format import Format
+
+    fmt = catalogue.element(format)
+    if not isinstance(fmt, Format) or fmt.bits > 8:
+        raise BitlatheError(f"format {format!r}: the decoder takes single formats up to 8 bits")
+    table = term_table(fmt.values, fmt.bits)
+    if not table.exact or table.unit < 1:
+        raise BitlatheError(f"format {format!r}: the decoder takes formats of integers")
+    array = _integers(codes, fmt.bits, "codes", unsigned=True)
+    value = (table.grid * int(table.unit))[array]
+    lowest = value & -value
+    shift = np.where(value == 0, 0, np.bitwise_count(np.maximum(lowest - 1, 0))).astype(np.int64)
+    return Flint(value >> shift, shift)
+
+
+def ant_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: AntPE | None = None) -> Any:
+    """Sum products of integer activations and flint codes: multiply by the mantissa, then shift.
+
+    Parameters
+    ----------
+    activations : (..., K) array_like of int
+        Integers of the MAC's activation width.
+    codes : (..., K) array_like of int
+        Codes of the PE's format.
+    pe : AntPE, optional
+        FLINT4 weights, INT8 activations, 32 bits saturating by default.
+
+    Returns
+    -------
+    ndarray of int64, or a scalar
+    """
+    ant = pe or AntPE()
+    flint = flint_decode(codes, ant.format)
+    acts = _integers(activations, ant.mac.activation_bits, "activations")
+    return _integer_dots(acts, flint.mantissa << flint.shift, ant.mac)
+
+
+def olive_decode(codes: npt.ArrayLike) -> Int64Array:
+    """Decode outlier-victim pairs of 4-bit codes into integers, with shifts and a multiplexer.
+
+    A code 1000 marks a victim, which is 0, and makes its neighbour an outlier: sign, two exponent
+    bits e, one mantissa bit m, value ``(2 + m) << (e + 2)``. Other pairs are two's complement.
+
+    Parameters
+    ----------
+    codes : (..., K) array_like of int
+        Codes; pairs are taken from the left, a last one without a partner is a plain integer.
+
+    Returns
+    -------
+    ndarray of int64
+
+    Raises
+    ------
+    BitlatheError
+        For two victims in a pair, and for an outlier code 0, which stands for nothing.
+
+    Examples
+    --------
+    >>> olive_decode([8, 1, 15, 7]).tolist()
+    [0, 12, -1, 7]
+    """
+    array = _integers(codes, 4, "codes", unsigned=True)
+    if array.ndim == 0:
+        raise BitlatheError("codes: at least one axis is needed, the pairs run along the last")
+    length = array.shape[-1]
+    wide = np.zeros((*array.shape[:-1], length + length % 2), dtype=np.int64)
+    wide[..., :length] = array
+    pairs = wide.reshape(*array.shape[:-1], -1, 2)
+    victim = pairs == 8
+    outlier = victim[..., ::-1]
+    magnitude = (2 + (pairs & 1)) << (((pairs >> 1) & 3) + 2)
+    bad = outlier & (pairs & 7 == 0)
+    if bad.any():
+        raise BitlatheError(
+            f"codes: the pair at index {first_index(bad)[:-1]} is {pairs[first_index(bad)[:-1]]}; "
+            "beside a victim (8) an outlier code 1..7 or 9..15 is right"
+        )
+    normal = pairs - 16 * (pairs >> 3)
+    value = np.where(outlier, np.where(pairs >> 3, -magnitude, magnitude), normal)
+    return np.where(victim, 0, value).reshape(wide.shape)[..., :length]
+
+
+def olive_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: OlivePE | None = None) -> Any:
+    """Sum products of integer activations and outlier-victim pairs.
+
+    Parameters
+    ----------
+    activations : (..., K) array_like of int
+        Integers of the MAC's activation width.
+    codes : (..., K) array_like of int
+        4-bit codes of the weights.
+    pe : OlivePE, optional
+        INT8 activations, 32 bits saturating by default.
+
+    Returns
+    -------
+    ndarray of int64, or a scalar
+    """
+    olive = pe or OlivePE()
+    acts = _integers(activations, olive.mac.activation_bits, "activations")
+    return _integer_dots(acts, olive_decode(codes), olive.mac)
