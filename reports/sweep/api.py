@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import random
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,7 @@ from .export import export, results
 from .expr import parse_expression
 from .progress import Progress, Report
 from .runner import Evaluator, Job, Runner, process_pool
-from .search import guided
+from .search import draw, guided
 from .spec import Space, axis_keys, canonical, parse_sweep
 from .store import DONE, Entry, Outcome, Store
 
@@ -188,7 +187,7 @@ class _Sweep:
         if sampling.nsga2 is not None:
             guided(self._space, sampling.nsga2, self._batch)
         elif sampling.random is not None:
-            picked = _draw(self._space, sampling.random.samples, sampling.random.seed)
+            picked = draw(self._space, sampling.random.samples, sampling.random.seed)
             self._runner.run(self._jobs(picked), self._deliver)
         else:
             self._runner.run(self._jobs(range(self._space.size)), self._deliver)
@@ -256,24 +255,6 @@ def _open_runner(
     return runner
 
 
-def _draw(space: Space, samples: int, seed: int) -> Iterator[int]:
-    """Yield indices of distinct allowed points in a seeded random order.
-
-    A Fisher-Yates shuffle that keeps only the places it has moved: memory grows with the draws.
-    """
-    rng = random.Random(seed)
-    moved: dict[int, int] = {}
-    drawn = 0
-    for i in range(space.size):
-        if drawn == samples:
-            return
-        j = rng.randrange(i, space.size)
-        index, moved[j] = moved.get(j, j), moved.pop(i, i)
-        if space.allowed(space.point(index)):
-            drawn += 1
-            yield index
-
-
 WALKED = 200_000
 
 
@@ -290,7 +271,7 @@ def preview(space: Space) -> Preview:
     points: int | None = _planned(space)
     sampling = space.file.sampling
     if sampling.random is not None:
-        indices: Iterable[int] = _draw(space, FIRST, sampling.random.seed)
+        indices: Iterable[int] = draw(space, FIRST, sampling.random.seed)
         first = [space.point(i).columns() for i in islice(indices, sampling.random.samples)]
     else:
         walk = islice(iter(space), FIRST) if space.size <= WALKED or not space.early else iter(())

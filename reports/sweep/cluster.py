@@ -13,21 +13,23 @@ class Cluster:
     ----------
     address : str
         For example ``tcp://head:8786``.
+    timeout : str
+        How long to wait for an answer.
 
     Raises
     ------
     BitlatheError
-        Dask is not installed, or no scheduler answers within ten seconds.
+        Dask is not installed, or no scheduler answers in that time.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, timeout: str = "10s") -> None:
         try:
             import distributed
         except ImportError:
             raise BitlatheError("--dask needs Dask: pip install 'bitlathe[cluster]'.") from None
         connect: Any = distributed.Client
         try:
-            self._client: Any = connect(address, timeout="10s", set_as_default=False)
+            self._client: Any = connect(address, timeout=timeout, set_as_default=False)
         except (OSError, ValueError, TypeError) as err:
             raise BitlatheError(
                 f"--dask {address}: no scheduler answers there ({err}); give an address such as "

@@ -4,8 +4,10 @@ Each generation is asked for at once, evaluated in parallel and told in order, s
 the same path with any number of workers, and takes it again from the store after a kill.
 """
 
+import random
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from ...datatypes.errors import BitlatheError
@@ -15,7 +17,7 @@ from .spec import GuidedSampling, Space
 # results of the points with these indices, None for a point without a usable result
 Batch = Callable[[list[int]], list[dict[str, Any] | None]]
 
-MAX_IDLE = 200  # generations without a new point before the space counts as exhausted
+MAX_IDLE = 8  # generations without a new point, after which the rest is drawn at random
 
 
 def guided(space: Space, sampling: GuidedSampling, evaluate: Batch) -> list[int]:
@@ -33,7 +35,8 @@ def guided(space: Space, sampling: GuidedSampling, evaluate: Batch) -> list[int]
     Returns
     -------
     list of int
-        The indices evaluated, in order.
+        The indices evaluated, in order: never more than the budget, fewer only when the
+        constraints leave fewer points.
     """
     optuna = _optuna()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -59,7 +62,30 @@ def guided(space: Space, sampling: GuidedSampling, evaluate: Batch) -> list[int]
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             else:
                 study.tell(trial, score)
+    rest = (i for i in draw(space, space.size, sampling.seed) if i not in scores)
+    while len(order) < budget and (new := list(islice(rest, sampling.population))):
+        new = new[: budget - len(order)]
+        evaluate(new)
+        order += new
     return order
+
+
+def draw(space: Space, samples: int, seed: int) -> Iterator[int]:
+    """Yield indices of distinct allowed points in a seeded random order.
+
+    A Fisher-Yates shuffle that keeps only the places it has moved: memory grows with the draws.
+    """
+    rng = random.Random(seed)
+    moved: dict[int, int] = {}
+    drawn = 0
+    for i in range(space.size):
+        if drawn == samples:
+            return
+        j = rng.randrange(i, space.size)
+        index, moved[j] = moved.get(j, j), moved.pop(i, i)
+        if space.allowed(space.point(index)):
+            drawn += 1
+            yield index
 
 
 def _optuna() -> Any:
@@ -103,8 +129,3 @@ def _unseen(space: Space, picked: list[int], seen: dict[int, Any], limit: int) -
 
 def _score(sampling: GuidedSampling, row: dict[str, Any]) -> tuple[float, ...]:
     return tuple(float(lookup(row, name)) for name in sampling.objectives)
-
-
-def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether ``a`` is no worse than ``b`` in all objectives (minimised) and better in one."""
-    return all(x <= y for x, y in zip(a, b, strict=True)) and tuple(a) != tuple(b)

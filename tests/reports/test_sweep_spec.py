@@ -6,7 +6,8 @@ import pytest
 
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.reports.sweep import run_sweep
-from bitlathe.reports.sweep.api import _draw, preview
+from bitlathe.reports.sweep.api import preview
+from bitlathe.reports.sweep.search import draw
 from bitlathe.reports.sweep.spec import parse_sweep
 
 RESULTS = ["cost", "energy_pj.total", "area_um2.total"]
@@ -70,18 +71,18 @@ def test_random_draws_are_distinct_seeded_and_within_constraints():
         BASE + "axes: {array.rows: {from: 1, to: 1000, step: 1}}\nphases: [decode]\n"
         "constraints: array.rows % 2 == 0\nsampling: {random: {samples: 100, seed: 3}}\n"
     )
-    drawn = list(_draw(space, 100, 3))
+    drawn = list(draw(space, 100, 3))
     assert len(set(drawn)) == 100
     assert all((i + 1) % 2 == 0 for i in drawn)
-    assert drawn == list(_draw(space, 100, 3)) != list(_draw(space, 100, 4))
-    assert sorted(_draw(space, 10_000, 5)) == list(range(1, 1000, 2))  # never more than there are
+    assert drawn == list(draw(space, 100, 3)) != list(draw(space, 100, 4))
+    assert sorted(draw(space, 10_000, 5)) == list(range(1, 1000, 2))  # never more than there are
 
 
 def test_random_draws_from_a_huge_space_need_no_memory():
     axes = ", ".join(f"k{i}: {{from: 1, to: 1000, step: 1}}" for i in range(6))
     space = space_of(BASE + f"axes: {{{axes}}}\nphases: [decode]\n")
     assert space.size == 10**18
-    assert len(set(_draw(space, 50, 1))) == 50
+    assert len(set(draw(space, 50, 1))) == 50
     assert preview(space).points == 10**18
 
 

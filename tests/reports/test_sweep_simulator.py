@@ -1,0 +1,189 @@
+"""Sweeps through the simulator: the same numbers as single runs, keys that change when they must."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+
+from bitlathe.arch import load_arch
+from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.reports.sweep import evaluate as sweep_evaluate
+from bitlathe.reports.sweep import run_sweep
+from bitlathe.reports.sweep.evaluate import load_evaluator, models_version, solve
+from bitlathe.reports.sweep.spec import Iso, Point
+from bitlathe.sim import simulate
+
+POINT = Point(
+    arch="bitmod", model="opt-1.3b", phase="decode", context=256, batch=1,
+    fidelity="analytic", mapper="whole-buffer", settings=(("array.rows", 32),),
+)  # fmt: skip
+
+
+def table(out):
+    with (out / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def evaluator(tmp_path):
+    return load_evaluator(["bitmod", "ant"], ["opt-1.3b", "llama-2-7b"], tmp_path)
+
+
+def test_rows_equal_single_simulations(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: [bitmod, ant]\nmodels: [opt-1.3b, llama-2-7b]\nphases: [prefill, decode]\n"
+        "contexts: [256]\nbatches: [1, 4]\naxes: {array.rows: [16, 64]}\n"
+        "schemes: {linear: [int8@channel, int4_asym@g128]}\n"
+    )
+    run_sweep(path, tmp_path / "out", jobs=1)
+    rows = table(tmp_path / "out")
+    assert len(rows) == 64
+    for row in rows[::3]:
+        settings = {
+            "array.rows": int(row["array.rows"]),
+            "formats.linear.weight": row["scheme.linear"],
+        }
+        run = simulate(
+            load_arch(row["arch"], settings), row["model"], row["phase"], 256, int(row["batch"])
+        )
+        assert int(row["cycles"]) == run.cycles
+        assert int(row["context"]) == 256
+        assert float(row["seconds"]) == run.seconds
+        assert {k: float(row[f"energy_pj.{k}"]) for k in run.energy_pj} == run.energy_pj
+        assert {k: float(row[f"area_um2.{k}"]) for k in run.area_um2} == run.area_um2
+        traffic = sum(sum(layer.dram_bits.values()) * layer.count for layer in run.layers)
+        assert int(row["dram_bits.total"]) == traffic
+
+
+def test_impossible_points_are_recorded_with_the_chips_own_words(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: opt-1.3b\nphases: decode\naxes: {technology.clock_ghz: [1, 50]}\n"
+    )
+    done = run_sweep(path, tmp_path / "out", jobs=1)
+    assert (done.rows, done.failures) == (1, 1)
+    assert "use more banks" in (tmp_path / "out" / "failures.csv").read_text()
+
+
+def test_every_part_of_a_configuration_is_in_its_key(evaluator):
+    others = [
+        replace(POINT, arch="ant"),
+        replace(POINT, model="llama-2-7b"),
+        replace(POINT, phase="prefill"),
+        replace(POINT, context=512),
+        replace(POINT, batch=2),
+        replace(POINT, settings=(("array.rows", 33),)),
+        replace(POINT, settings=(("array.columns", 32),)),
+        replace(POINT, settings=()),
+        replace(POINT, mapper="other"),
+        replace(POINT, fidelity="cycle"),
+        replace(POINT, iso=Iso.model_validate({"resource": "x", "target": 1, "solve": "y"})),
+    ]
+    keys = [evaluator.key(point) for point in [POINT, *others]]
+    assert len(set(keys)) == len(keys)
+    assert evaluator.key(replace(POINT)) == keys[0]
+
+
+def test_key_ignores_the_order_of_settings_and_the_words_of_a_chip(evaluator):
+    two = (("array.rows", 32), ("array.columns", 8))
+    assert evaluator.key(replace(POINT, settings=two)) == evaluator.key(
+        replace(POINT, settings=two[::-1])
+    )
+    chip = evaluator.archs["bitmod"]
+    renamed = chip.model_copy(update={"title": "x", "description": "y", "name": "z"})
+    other = replace(evaluator, archs={"bitmod": renamed})
+    assert other.key(POINT) == evaluator.key(POINT)
+    wider = load_arch("bitmod", {"array.columns": 48})
+    assert replace(evaluator, archs={"bitmod": wider}).key(POINT) != evaluator.key(POINT)
+
+
+def test_a_changed_component_invalidates_the_points_that_use_it(evaluator, monkeypatch):
+    digests = sweep_evaluate.component_digests()
+    keys = {name: evaluator.key(replace(POINT, arch=name)) for name in ("bitmod", "ant")}
+    other_pe = replace(POINT, settings=(("pe.component", load_arch("ant").pe.component),))
+    key_other_pe = evaluator.key(other_pe)
+    changed = digests | {load_arch("ant").pe.component: "changed"}
+    monkeypatch.setattr(sweep_evaluate, "component_digests", lambda: changed)
+    assert evaluator.key(replace(POINT, arch="bitmod")) == keys["bitmod"]
+    assert evaluator.key(replace(POINT, arch="ant")) != keys["ant"]
+    assert evaluator.key(other_pe) != key_other_pe
+
+
+def test_changed_code_or_tables_change_the_version(tmp_path, monkeypatch):
+    room = tmp_path / "sim"
+    room.mkdir()
+    (room / "model.py").write_text("A = 1\n")
+    monkeypatch.setattr(sweep_evaluate, "ROOT", tmp_path)
+    monkeypatch.setattr(sweep_evaluate, "MODEL_ROOMS", ("sim",))
+    before = models_version.__wrapped__()
+    assert before == models_version.__wrapped__()
+    (room / "model.py").write_text("A = 2\n")
+    assert models_version.__wrapped__() != before
+
+
+def iso(target, **more):
+    fields = {"resource": "area_um2", "target": target, "solve": "array.rows", **more}
+    return Iso.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("function", "target", "whole", "expected"),
+    [
+        (lambda v: v * v, 50, True, 7),
+        (lambda v: v * v, 49, True, 7),
+        (lambda v: v, 4096, True, 4096),
+        (lambda v: 100 / v, 30, True, 4),  # falling: the smallest value at or under the target
+        (lambda v: v * v, 2, False, 2**0.5),
+    ],
+)
+def test_solve_comes_closest_from_below(function, target, whole, expected):
+    assert solve(function, iso(target), whole=whole) == pytest.approx(expected, rel=2e-6)
+
+
+def test_solve_skips_impossible_values_and_reaches_their_edge():
+    def resource(value):
+        if not 5 <= value <= 700:
+            raise BitlatheError("impossible")
+        return value
+
+    assert solve(resource, iso(5.5), whole=True) == 5
+    assert solve(resource, iso(699.5), whole=True) == 699
+    with pytest.raises(BitlatheError, match="runs from 5 to 700 while array.rows goes from 5 to"):
+        solve(resource, iso(701), whole=True)
+
+
+def test_iso_area_holds_the_area(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: opt-1.3b\nphases: prefill\n"
+        "axes: {array.columns: [8, 16, 32]}\nschemes: {linear: [int8@channel, int4_asym@g128]}\n"
+        "iso: {resource: area_um2, target: 4.0e6, solve: array.rows}\n"
+    )
+    done = run_sweep(path, tmp_path / "out", jobs=1)
+    assert (done.rows, done.failures) == (6, 0)
+    for row in table(tmp_path / "out"):
+        rows = int(row["array.rows"])
+        assert float(row["area_um2.total"]) <= 4.0e6
+        wider = load_arch(
+            "bitmod",
+            {
+                "array.rows": rows + 1,
+                "array.columns": int(row["array.columns"]),
+                "formats.linear.weight": row["scheme.linear"],
+            },
+        )
+        assert simulate(wider, "opt-1.3b", "prefill", 256).area_um2["total"] > 4.0e6
+
+
+def test_paths_are_found_beside_the_sweep_file(tmp_path, monkeypatch):
+    source = load_arch("bitmod").model_dump_json(exclude={"name"}, exclude_none=True)
+    (tmp_path / "mine.yaml").write_text(source)
+    (tmp_path / "sweep.yaml").write_text(
+        "arch: mine.yaml\nmodels: opt-1.3b\nphases: decode\ncontexts: 256\n"
+    )
+    monkeypatch.chdir("/")
+    run_sweep(tmp_path / "sweep.yaml", tmp_path / "out", jobs=1)
+    (row,) = table(tmp_path / "out")
+    assert row["arch"] == "mine.yaml"
+    assert int(row["cycles"]) == simulate("bitmod", "opt-1.3b", "decode", 256).cycles
