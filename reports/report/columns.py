@@ -1,0 +1,112 @@
+"""What the columns of a sweep's rows mean to a reader: label, unit, scale. Data only."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """How a column is shown: its words, its unit, and the factor from the stored unit to it."""
+
+    text: str
+    unit: str = ""
+    scale: float = 1.0
+
+    @property
+    def full(self) -> str:
+        """The words with the unit in brackets."""
+        return f"{self.text} ({self.unit})" if self.unit else self.text
+
+
+_MJ, _MM2, _MIB = 1e-9, 1e-6, 1 / 8 / 2**20
+
+_ENERGY = {
+    "total": "energy",
+    "pe": "energy, PEs",
+    "sram_read": "energy, SRAM reads",
+    "sram_write": "energy, SRAM writes",
+    "dram": "energy, DRAM",
+    "leakage": "energy, leakage",
+}
+_AREA = {
+    "total": "area",
+    "pe_array": "area, PE array",
+    "weight_buffer": "area, weight buffer",
+    "io_buffer": "area, input and output buffer",
+}
+_DRAM = {
+    "total": "DRAM traffic",
+    "weight": "DRAM traffic, weights",
+    "input": "DRAM traffic, inputs",
+    "output": "DRAM traffic, outputs",
+}
+
+# columns that are results; all others say what was run
+RESULTS: dict[str, Label] = {
+    "cycles": Label(text="clocks"),
+    "seconds": Label(text="latency", unit="ms", scale=1e3),
+    "compute_cycles": Label(text="clocks, computing"),
+    "dram_cycles": Label(text="clocks, DRAM busy"),
+    "stall_cycles": Label(text="clocks, stalled"),
+    "macs": Label(text="multiply-accumulates"),
+    "peak_macs_per_cycle": Label(text="lanes of the array"),
+    "utilization": Label(text="utilisation"),
+    **{f"energy_pj.{k}": Label(text=v, unit="mJ", scale=_MJ) for k, v in _ENERGY.items()},
+    "power_w": Label(text="power", unit="W"),
+    "edp_pj_s": Label(text="energy x delay", unit="uJ s", scale=1e-6),
+    **{f"area_um2.{k}": Label(text=v, unit="mm2", scale=_MM2) for k, v in _AREA.items()},
+    **{f"dram_bits.{k}": Label(text=v, unit="MiB", scale=_MIB) for k, v in _DRAM.items()},
+    "dram_gb_per_s": Label(text="DRAM bandwidth", unit="GB/s"),
+    "weight_bits": Label(text="stored bits per weight"),
+}
+
+# measures of accuracy that a row may carry; less is better in each. Last resort first to last:
+# the report shows the first one present. `weight_error` and `output_error` are proxies.
+ACCURACY: dict[str, Label] = {
+    "perplexity": Label(text="perplexity"),
+    "kl_nats": Label(text="KL divergence from the unquantised model", unit="nats"),
+    "output_error": Label(text="relative output error, a proxy"),
+    "weight_error": Label(text="relative weight error, a proxy"),
+}
+
+# columns that say what was run, in the order of tables and filters
+RUN: dict[str, Label] = {
+    "format": Label(text="format"),
+    "arch": Label(text="chip"),
+    "model": Label(text="model"),
+    "phase": Label(text="phase"),
+    "context": Label(text="context", unit="tokens"),
+    "batch": Label(text="batch"),
+    "fidelity": Label(text="fidelity"),
+    "mapper": Label(text="mapper"),
+    "array.rows": Label(text="array rows"),
+    "array.columns": Label(text="array columns"),
+    "buffers.weight.size_kib": Label(text="weight buffer", unit="KiB"),
+    "buffers.io.size_kib": Label(text="input and output buffer", unit="KiB"),
+    "dram.bits_per_clock": Label(text="DRAM width", unit="bits per clock"),
+    "scheme.linear": Label(text="format of linear layers"),
+    "scheme.attention": Label(text="format of the K/V cache"),
+    "scheme.lm_head": Label(text="format of the output head"),
+    "scheme.conv": Label(text="format of convolutions"),
+}
+
+# what makes two points answer the same question: fronts are drawn within it
+WORKLOAD = ("model", "phase", "context", "batch")
+
+
+def label_of(name: str) -> Label:
+    """Return how a column is shown; keys without an entry show as they are.
+
+    Examples
+    --------
+    >>> label_of("seconds").full, label_of("pe.lanes").full
+    ('latency (ms)', 'pe.lanes')
+    """
+    for table in (RESULTS, ACCURACY, RUN):
+        if name in table:
+            return table[name]
+    return Label(text=name)
+
+
+def is_result(name: str) -> bool:
+    """Whether a column is a result rather than something that was chosen."""
+    return name in RESULTS or name in ACCURACY

@@ -1,0 +1,209 @@
+"""Charts of a sweep for papers: one panel a workload, points by format, Pareto fronts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..style import PALETTE, figure_style, save
+from .columns import WORKLOAD, label_of
+from .frame import Frame
+from .fronts import Tradeoff, on_front
+
+MAX_PANELS = 12
+MAX_SERIES = 14
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
+# the first of the palette is grey: kept for what is left over
+COLOURS = PALETTE[1:]
+OTHER = PALETTE[0]
+
+Rows = NDArray[np.intp]
+
+
+def series_column(frame: Frame) -> str:
+    """Return the column whose values get a colour and marker each."""
+    for name in ("format", "arch"):
+        if name in frame.texts and frame.varies(name):
+            return name
+    settings = [n for n in frame.names if n not in WORKLOAD and label_of(n).text == n]
+    return next((n for n in settings if frame.varies(n)), "format")
+
+
+def _levels(frame: Frame, column: str) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return the values of a column and their rows; the rarest ones together as "other"."""
+    if column in frame.texts:
+        texts = frame.texts[column]
+        named = [(name, texts.codes == i) for i, name in enumerate(texts.levels)]
+    elif column in frame.numbers:
+        values = frame.numbers[column]
+        named = [(f"{v:g}", values == v) for v in np.unique(values[np.isfinite(values)])]
+    else:
+        named = [("all points", np.ones(frame.count, dtype=bool))]
+    if len(named) <= MAX_SERIES:
+        return named
+    by_size = sorted(range(len(named)), key=lambda i: (-int(named[i][1].sum()), i))
+    kept = sorted(by_size[: MAX_SERIES - 1])
+    rest = np.ones(frame.count, dtype=bool)
+    for i in kept:
+        rest &= ~named[i][1]
+    return [*(named[i] for i in kept), (f"{len(named) - len(kept)} others", rest)]
+
+
+def _panels(frame: Frame, tradeoff: Tradeoff) -> list[tuple[str, Rows]]:
+    """Return a title and the rows of each panel; one panel where all would be equal."""
+    pairs = np.column_stack([frame.numbers[tradeoff.x], frame.numbers[tradeoff.y]])
+    complete = np.isfinite(pairs).all(axis=1)
+    groups = [rows[complete[rows]] for rows in frame.groups()]
+    groups = [rows for rows in groups if len(rows)]
+    if not groups:
+        return []
+    clouds = [np.unique(pairs[rows], axis=0) for rows in groups]
+    if len(groups) > 1 and all(np.array_equal(cloud, clouds[0]) for cloud in clouds[1:]):
+        return [(f"the same for all {len(groups)} workloads", groups[0])]
+    shown = [n for n in WORKLOAD if n in frame.names and frame.varies(n)]
+    return [(_title(frame, rows[0], shown), rows) for rows in groups]
+
+
+def _title(frame: Frame, row: Any, shown: list[str]) -> str:
+    values = frame.row(int(row))
+    parts = []
+    for name in shown or [n for n in WORKLOAD if n in values]:
+        value = values.get(name, "-")
+        parts.append(str(value) if name in frame.texts else f"{label_of(name).text} {value}")
+    return ", ".join(parts)
+
+
+def _plain(text: str, limit: int = 48) -> str:
+    """Return a name as matplotlib shall show it: no mathematics, no control characters, short."""
+    clean = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+    return clean if len(clean) <= limit else clean[: limit - 3] + "..."
+
+
+def _spread(values: Any) -> bool:
+    """Whether values cover enough of a scale to deserve a logarithmic axis."""
+    return bool(len(values) and values.min() > 0 and values.max() / values.min() > 8)
+
+
+def draw(frame: Frame, tradeoff: Tradeoff, paths: list[Path]) -> None:
+    """Draw a trade-off and write it to every path, in the path's own format.
+
+    Parameters
+    ----------
+    frame : Frame
+        The rows, with a column ``format``.
+    tradeoff : Tradeoff
+        What is set against what.
+    paths : list of Path
+        Files ending in .png or .svg.
+    """
+    plt = figure_style()
+    panels = _panels(frame, tradeoff)
+    total, panels = len(panels), panels[:MAX_PANELS]
+    columns = min(3, max(1, len(panels)))
+    lines = max(1, -(-len(panels) // columns))
+    size = (7.2, 4.6) if len(panels) <= 1 else (3.6 * columns + 0.4, 2.9 * lines + 1.1)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=size, squeeze=False, constrained_layout=True
+    )
+    flat = list(axes.flat)
+    for spare in flat[len(panels) :]:
+        spare.set_axis_off()
+    front = on_front(frame, tradeoff)
+    column = series_column(frame)
+    series = _levels(frame, column)
+    shown = np.concatenate([rows for _, rows in panels]) if panels else np.zeros(0, dtype=np.intp)
+    logs = (
+        _spread(frame.numbers[tradeoff.x][shown]),
+        _spread(frame.numbers[tradeoff.y][shown]),
+    )
+    handles: dict[str, Any] = {}
+    for axis, (title, rows) in zip(flat, panels, strict=False):
+        handles |= _panel(axis, frame, tradeoff, rows, series, front)
+        axis.set_title(_plain(title), loc="left", fontsize=9)
+        _scales(axis, logs)
+    _finish(figure, frame, tradeoff, handles, column, total)
+    for path in paths[1:]:
+        _save_copy(figure, path)
+    save(figure, paths[0])
+
+
+def _panel(
+    axis: Any,
+    frame: Frame,
+    tradeoff: Tradeoff,
+    rows: Rows,
+    series: list[tuple[str, NDArray[np.bool_]]],
+    front: NDArray[np.bool_],
+) -> dict[str, Any]:
+    x = frame.numbers[tradeoff.x] * label_of(tradeoff.x).scale
+    y = frame.numbers[tradeoff.y] * label_of(tradeoff.y).scale
+    best = rows[front[rows]]
+    best = best[np.lexsort((y[best], x[best]))]
+    handles = {"Pareto front": axis.plot(x[best], y[best], "-", color="black", lw=0.9, zorder=2)[0]}
+    size = 5.0 if len(rows) <= 200 else 3.0
+    for i, (name, mask) in enumerate(series):
+        of = rows[mask[rows]]
+        if not len(of):
+            continue
+        colour = OTHER if name.endswith(" others") else COLOURS[i % len(COLOURS)]
+        marker = MARKERS[i % len(MARKERS)]
+        style = {"marker": marker, "ls": "", "color": colour, "mew": 0.0}
+        dim = of[~front[of]]
+        axis.plot(x[dim], y[dim], ms=size - 1, alpha=0.45, zorder=1, **style)
+        style |= {"mew": 0.6, "mec": "black"}
+        axis.plot(x[of[front[of]]], y[of[front[of]]], ms=size, zorder=3, **style)
+        handles[name] = axis.plot([], [], ms=5, **style)[0]
+    axis.grid(alpha=0.25, lw=0.5)
+    axis.set_axisbelow(True)
+    return handles
+
+
+def _scales(axis: Any, logs: tuple[bool, bool]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    for which, line, log in (
+        (axis.set_xscale, axis.xaxis, logs[0]),
+        (axis.set_yscale, axis.yaxis, logs[1]),
+    ):
+        if not log:
+            line.set_major_locator(MaxNLocator(5))
+            continue
+        which("log")
+        low, high = sorted(line.get_view_interval())
+        decades = np.log10(high / low)
+        steps = (1.0, 2.0, 5.0) if decades < 1.8 else (1.0, 3.0) if decades < 3 else (1.0,)
+        line.set_major_locator(LogLocator(subs=steps, numticks=12))
+        line.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        line.set_minor_formatter(NullFormatter())
+
+
+def _finish(
+    figure: Any,
+    frame: Frame,
+    tradeoff: Tradeoff,
+    handles: dict[str, Any],
+    column: str,
+    total: int,
+) -> None:
+    note = f", {MAX_PANELS} of {total} workloads" if total > MAX_PANELS else ""
+    figure.suptitle(tradeoff.title + note, x=0.01, ha="left", fontsize=11)
+    figure.supxlabel(label_of(tradeoff.x).full, fontsize=9)
+    figure.supylabel(label_of(tradeoff.y).full, fontsize=9)
+    if handles:
+        names = [name for name, _ in _levels(frame, column) if name in handles]
+        labels = ["Pareto front", *names]
+        figure.legend(
+            [handles[name] for name in labels],
+            [_plain(name, 36) for name in labels],
+            loc="outside lower center",
+            ncols=min(4, len(labels)),
+            frameon=False,
+            fontsize=8,
+        )
+
+
+def _save_copy(figure: Any, path: Path) -> None:
+    """Write a figure as `reports.style.save` does, but keep it open for another file."""
+    metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
+    figure.savefig(path, metadata=metadata)

@@ -1,0 +1,132 @@
+"""What rows leave out, asked of the simulator again: layers for rooflines, names of formats."""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from ...arch import load_arch, resolve
+from ...datatypes.errors import BitlatheError
+from ...sim import Run, simulate
+from ...workloads import load_model
+from .columns import WORKLOAD, is_result
+from .frame import Frame
+
+_FORMAT_PREFIX = "scheme."
+_NOT_SETTINGS = {*WORKLOAD, "arch", "fidelity", "mapper", "format", "status", "title"}
+
+
+def settings_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the chip's keys that a row sets, as `load_arch` takes them.
+
+    Examples
+    --------
+    >>> settings_of({"arch": "bitmod", "array.rows": 8, "scheme.linear": "int8", "cycles": 9})
+    {'array.rows': 8, 'formats.linear.weight': 'int8'}
+    """
+    settings: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in _NOT_SETTINGS or is_result(name):
+            continue
+        if name.startswith(_FORMAT_PREFIX):
+            settings[f"formats.{name.removeprefix(_FORMAT_PREFIX)}.weight"] = value
+        elif isinstance(value, str) and value[:1] in {"{", "["}:
+            settings[name] = json.loads(value)
+        else:
+            settings[name] = {"true": True, "false": False}.get(str(value), value)
+    return settings
+
+
+def simulate_row(row: dict[str, Any]) -> Run | None:
+    """Run a row again, or return None where its chip or model is not at hand any more."""
+    try:
+        model = _model(str(row["model"]))
+        arch = _arch(str(row["arch"]), json.dumps(settings_of(row), sort_keys=True))
+        context = row.get("context") if model.kind in {"decoder", "encoder"} else None
+        return simulate(
+            arch,
+            model,
+            row["phase"],
+            context,
+            row.get("batch", 1),
+            fidelity=row.get("fidelity", "analytic"),
+            mapper=row.get("mapper", "whole-buffer"),
+        )
+    except (BitlatheError, KeyError, ValueError):
+        return None
+
+
+@cache
+def _model(name: str) -> Any:
+    return load_model(name)
+
+
+@cache
+def _arch(name: str, settings: str) -> Any:
+    return load_arch(name, json.loads(settings))
+
+
+def layer_rows(run: Run) -> list[list[Any]]:
+    """Return a run's layers for a roofline.
+
+    Returns
+    -------
+    list of [name, count, MACs, DRAM bytes, clocks, stalled clocks, utilisation, energy in pJ]
+        Figures of one instance.
+    """
+    return [
+        [
+            layer.name,
+            layer.count,
+            layer.m * layer.n * layer.k * layer.batch,
+            sum(layer.dram_bits.values()) / 8,
+            layer.cycles,
+            layer.stall_cycles,
+            float(f"{layer.utilization:.5g}"),
+            float(f"{layer.energy_pj['total']:.6g}"),
+        ]
+        for layer in run.layers
+    ]
+
+
+def layers_of(frame: Frame, rows: Iterable[int]) -> dict[int, list[list[Any]]]:
+    """Return the layers of some rows.
+
+    A row is left out where the simulator no longer gives the clocks that the row holds (another
+    version, an edited chip): a roofline of another chip than the row's would mislead.
+    """
+    found = {}
+    for i in rows:
+        row = frame.row(i)
+        run = simulate_row(row)
+        if run is not None and run.cycles == row.get("cycles"):
+            found[i] = layer_rows(run)
+    return found
+
+
+def with_formats(frame: Frame) -> Frame:
+    """Add the column ``format``: the weight format of linear layers, from the row or its chip."""
+    if "format" in frame.texts or "arch" not in frame.texts:
+        return frame
+    if "scheme.linear" in frame.texts:
+        given = frame.texts["scheme.linear"]
+        names = [given.levels[code] for code in given.codes]
+    else:
+        names = [""] * frame.count
+    if not all(names):
+        columns = [frame.texts.get(name) for name in ("arch", "phase", "model")]
+        for i, name in enumerate(names):
+            if not name:
+                keys = [c.levels[c.codes[i]] if c is not None else "" for c in columns]
+                names[i] = default_format(*keys)
+    return frame.with_texts("format", names)
+
+
+@cache
+def default_format(arch: str, phase: str, model: str) -> str:
+    """Return a chip's own weight format of linear layers, or words that say it is the chip's."""
+    try:
+        chip = resolve(load_arch(arch), phase=phase, model=model)
+    except (BitlatheError, ValueError):
+        return "the chip's own"
+    return str(chip.formats.linear.weight.label)

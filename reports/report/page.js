@@ -1,0 +1,100 @@
+// Filters, selection, and what follows from them.
+
+const MAX_FILTER = 60;
+const LEADING = ["format", "arch", "model", "phase"];
+
+class Page {
+  constructor() {
+    this.visible = Int32Array.from({ length: N }, (_, i) => i);
+    this.selected = -1;
+    this.filters = CHOICES.filter((c) => c.varies && c.name !== "scheme.linear" && c.distinct().length <= MAX_FILTER);
+    const rank = (c) => (LEADING.indexOf(c.name) + LEADING.length + 1) % (LEADING.length + 1);
+    this.filters.sort((a, b) => rank(a) - rank(b));
+    this.hidden = new Map(this.filters.map((c) => [c.name, new Set()]));
+    this.buildFilters();
+    this.buildColour();
+    const place = document.getElementById("charts");
+    this.charts = DATA.charts.map((preset) => new Scatter(place, preset, this));
+    this.table = new Table(this);
+    this.fixed();
+    this.refresh();
+    const front = this.charts.flatMap((chart) => chart.best ?? []).find((line) => line.length);
+    if (N) this.select(front ? front[Math.floor(front.length / 2)] : 0);
+  }
+
+  buildFilters() {
+    const place = document.getElementById("filters");
+    for (const column of this.filters) {
+      const list = make("div", { class: "levels" });
+      const boxes = column.distinct().map((value) => {
+        const box = make("input", { type: "checkbox", checked: true });
+        box.addEventListener("change", () => {
+          if (box.checked) this.hidden.get(column.name).delete(value);
+          else this.hidden.get(column.name).add(value);
+          this.refresh();
+        });
+        list.append(make("label", {}, box, make("span", {}, column.numeric ? number(value === null ? null : value * column.scale) || "(none)" : value || "(none)")));
+        return [box, value];
+      });
+      const set = (on) => {
+        this.hidden.set(column.name, new Set(on ? [] : column.distinct()));
+        for (const [box] of boxes) box.checked = on;
+        this.refresh();
+      };
+      const all = make("button", { type: "button", "aria-label": `all of ${column.label}` }, "all");
+      const none = make("button", { type: "button", "aria-label": `none of ${column.label}` }, "none");
+      all.addEventListener("click", () => set(true));
+      none.addEventListener("click", () => set(false));
+      place.append(make("fieldset", { "data-filter": column.name }, make("legend", {}, column.full), make("div", { class: "both" }, all, none), list));
+    }
+    if (!this.filters.length) place.append(make("p", { class: "note" }, "All points were run with the same choices."));
+  }
+
+  buildColour() {
+    const list = document.getElementById("colour");
+    const columns = CHOICES.filter((c) => c.varies && c.name !== "scheme.linear");
+    for (const c of columns) list.append(make("option", { value: c.name }, c.label));
+    this.series = seriesOf(columns[0]);
+    list.addEventListener("change", () => {
+      this.series = seriesOf(BY_NAME.get(list.value));
+      this.legend();
+      for (const chart of this.charts) chart.refresh();
+    });
+    this.legend();
+  }
+
+  legend() {
+    document.getElementById("legend").replaceChildren(...this.series.series.map((s) =>
+      make("li", {}, draw("svg", { width: 14, height: 14, "aria-hidden": "true" }, draw("path", { d: s.shape(7, 7, 5), fill: s.colour, class: "fore" })), s.name)));
+  }
+
+  fixed() {
+    const same = CHOICES.filter((c) => !c.varies && c.raw(0) !== null && c.raw(0) !== "" && c.name !== "scheme.linear");
+    document.getElementById("fixed").textContent = same.length && N > 1 ? `The same for all points: ${same.map((c) => `${c.label} ${c.show(0)}`).join(", ")}.` : "";
+  }
+
+  refresh() {
+    const active = this.filters.map((c) => [c, this.hidden.get(c.name)]).filter(([, set]) => set.size);
+    const kept = [];
+    for (let i = 0; i < N; i++) if (active.every(([c, set]) => !set.has(c.raw(i)))) kept.push(i);
+    this.visible = Int32Array.from(kept);
+    const words = `${kept.length.toLocaleString("en")} of ${N.toLocaleString("en")} points`;
+    document.getElementById("count").textContent = words;
+    for (const chart of this.charts) chart.refresh(this.visible);
+    this.table.first = 0;
+    this.table.refresh();
+    announce(words);
+  }
+
+  select(i) {
+    this.selected = i;
+    document.getElementById("chosen").textContent = nameOf(i);
+    details(i);
+    for (const chart of this.charts) chart.mark();
+    this.table.paint();
+    announce(`Chosen: ${nameOf(i)}`);
+  }
+}
+
+new Page();
+document.documentElement.setAttribute("data-ready", "true");

@@ -1,0 +1,226 @@
+"""Write the report of a sweep: page, charts, tables."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datatypes.errors import BitlatheError
+from ...datatypes.yamlfile import parse_yaml
+from ..sweep.api import read_results
+from ..sweep.export import columns_of, write_csv
+from ..sweep.store import DONE, Store
+from . import figures
+from .accuracy import measure
+from .frame import Frame
+from .fronts import accuracy_column, on_front, tradeoffs
+from .layers import layers_of, with_formats
+from .page import render, sample
+
+PAGE_POINTS = 20_000
+LAYER_POINTS = {"analytic": 2000}
+FEW_LAYER_POINTS = 200  # for rungs that take milliseconds a layer
+
+
+def report(folder: str | Path) -> list[Path]:
+    """Write the report of a sweep's folder into it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What ``bitlathe sweep --out`` wrote.
+
+    Returns
+    -------
+    list of Path
+        ``report.html``, a ``.png`` and ``.svg`` per trade-off, ``results.csv``, ``pareto.csv``.
+
+    Raises
+    ------
+    BitlatheError
+        The folder holds no sweep or no finished point, cannot be written, or a package of the
+        [report] extra is missing.
+    """
+    folder = Path(folder)
+    with Store(folder, readonly=True) as store:
+        text = store.meta("file") or ""
+        failed = store.count() - store.count(DONE)
+    title, description = _words(text)
+    notes = []
+    if failed:
+        notes.append(
+            f"{failed:,} points have no result; failures.csv says why for each."
+            if failed > 1
+            else "One point has no result; failures.csv says why."
+        )
+    words = Words(title=title or folder.resolve().name, description=description, notes=tuple(notes))
+    return _write(lambda: read_results(folder), folder, words)
+
+
+def _words(text: str) -> tuple[str, str]:
+    """Return title and description of a sweep file's text."""
+    try:
+        data = parse_yaml(text, "sweep file").data
+    except BitlatheError:
+        return "", ""
+    if not isinstance(data, dict):
+        return "", ""
+    return str(data.get("title") or ""), str(data.get("description") or "")
+
+
+def write(
+    rows: Sequence[Mapping[str, Any]],
+    folder: Path,
+    *,
+    title: str,
+    description: str = "",
+    notes: Sequence[str] = (),
+) -> list[Path]:
+    """Write page, charts and tables for any rows.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        One record a point: ``arch, model, phase, context, batch``, what was chosen, and results
+        named as in a sweep's table (``seconds``, ``energy_pj.total``, ``area_um2.total`` ...;
+        nested mappings become dotted columns). A measure of accuracy may be among them
+        (``perplexity``, ``kl_nats``, ``output_error``, ``weight_error``); without one, the error
+        of each format on reference weights is measured and labelled as a proxy. Rows whose
+        ``status`` is not ``done`` are left out.
+    folder : Path
+        Where to write; made if missing.
+    title, description : str
+        Shown on top of the page.
+    notes : sequence of str
+        What a reader must know beside what this function finds.
+
+    Returns
+    -------
+    list of Path
+        The files written, ``report.html`` first.
+
+    Raises
+    ------
+    BitlatheError
+        No row, a folder that cannot be written, a missing package of the [report] extra.
+    """
+    words = Words(title=title, description=description, notes=tuple(notes))
+    return _write(lambda: rows, folder, words, results=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What the page says beside its data."""
+
+    title: str
+    description: str = ""
+    notes: tuple[str, ...] = ()
+
+
+Source = Callable[[], Iterable[Mapping[str, Any]]]
+
+
+def _write(source: Source, folder: Path, words: Words, *, results: bool = False) -> list[Path]:
+    """Write all files; ``results``: results.csv too, even where there is one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _write_files(source, folder, words, results=results)
+    except OSError as err:
+        raise BitlatheError(
+            f"cannot write the report to {folder}: {err.strerror or err}; choose a folder you may "
+            "write to, with free space."
+        ) from None
+
+
+def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -> list[Path]:
+    frame, remarks = _prepare(source(), folder)
+    chosen = tradeoffs(frame)
+    masks = {t.name: on_front(frame, t) for t in chosen}
+    on_any = np.zeros(frame.count, dtype=bool)
+    for mask in masks.values():
+        on_any |= mask
+    index = sample(frame, on_any, PAGE_POINTS)
+    if len(index) < frame.count:
+        remarks.append(
+            f"The page shows {len(index):,} of {frame.count:,} points: those on a Pareto front "
+            "and an even sample of the rest. results.csv holds all."
+        )
+    paths = [folder / "report.html"]
+    for tradeoff in chosen:
+        pair = [folder / f"{tradeoff.name}.{kind}" for kind in ("png", "svg")]
+        figures.draw(frame, tradeoff, pair)
+        paths += pair
+    table = folder / "results.csv"
+    if results or not table.exists():
+        rows = [dict(row) for row in source()]
+        write_csv(table, iter(rows), list(columns_of(iter(rows), [])))
+    _write_pareto(folder / "pareto.csv", frame, masks, on_any)
+    shown = frame.take(index)
+    page = render(
+        shown,
+        title=words.title,
+        description=words.description,
+        notes=[*words.notes, *remarks],
+        tradeoffs=chosen,
+        layers=_layers(shown, on_any[index]),
+    )
+    paths[0].write_text(page, encoding="utf-8")
+    return [*paths, table, folder / "pareto.csv"]
+
+
+def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path) -> tuple[Frame, list[str]]:
+    """Return the finished rows as columns, with formats and an accuracy axis, and remarks."""
+    frame = Frame.of(row for row in rows if row.get("status", DONE) == DONE)
+    if not frame.count:
+        raise BitlatheError(
+            f"{folder} holds no finished point to report; failures.csv there says what failed, "
+            "or run the sweep first."
+        )
+    frame = with_formats(frame)
+    column = accuracy_column(frame)
+    remarks = []
+    if column is None and "format" in frame.texts:
+        formats = frame.texts["format"]
+        errors, reference = measure(formats.levels, folder)
+        if errors:
+            by_level = np.array([errors.get(name, np.nan) for name in formats.levels])
+            frame = frame.with_numbers("weight_error", by_level[formats.codes])
+            remarks.append(
+                "Accuracy is a proxy: the relative error of each weight format on "
+                f"{reference}. It is no perplexity and no score of the models shown."
+            )
+            missing = [name for name in formats.levels if name not in errors]
+            if missing:
+                remarks.append(f"No accuracy proxy for: {', '.join(missing)}.")
+    elif column in {"weight_error", "output_error"}:
+        remarks.append(
+            "Accuracy is a proxy, a relative error; it is no perplexity and no score of the models."
+        )
+    return frame, remarks
+
+
+def _layers(frame: Frame, preferred: NDArray[np.bool_]) -> dict[int, list[list[Any]]]:
+    """Simulate points again for their layers: those on a front first, up to a budget."""
+    fidelities = frame.texts.get("fidelity")
+    rungs = set(fidelities.levels) if fidelities is not None else {"analytic"}
+    most = min(LAYER_POINTS.get(rung, FEW_LAYER_POINTS) for rung in rungs)
+    return layers_of(frame, sample(frame, preferred, most).tolist())
+
+
+def _write_pareto(
+    path: Path,
+    frame: Frame,
+    masks: dict[str, NDArray[np.bool_]],
+    chosen: NDArray[np.bool_],
+) -> None:
+    """Write the rows on a front, and which fronts they are on."""
+
+    def lines() -> Iterator[dict[str, Any]]:
+        for i in np.flatnonzero(chosen).tolist():
+            fronts = " ".join(name for name, mask in masks.items() if mask[i])
+            yield {"front": fronts, **frame.row(i)}
+
+    write_csv(path, lines(), ["front", *frame.names])
