@@ -103,8 +103,6 @@ def _as_input_stationary(sink: EventSink) -> EventSink:
         renamed = rows[:, [0, 1, 2, 3, 5, 4]]
         reads = renamed[:, 1] < 2
         renamed[reads, 1] = 1 - renamed[reads, 1]
-        loads = renamed[:, 1] == 2
-        renamed[loads, 4:] = rows[loads, 4:]
         sink(renamed)
 
     return rename

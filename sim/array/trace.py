@@ -329,7 +329,7 @@ def trace(
         0,1 .l.###.
         1,0 ll.###.
         1,1 ll..###
-      reads 22121..
+      reads 221221.
      writes ...1221
     """
     kinds = (".csv", ".png", ".svg", ".pdf")
