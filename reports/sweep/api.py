@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
@@ -18,7 +17,7 @@ from ...datatypes.errors import BitlatheError, unknown_name
 from ...datatypes.yamlfile import read_text
 from ...sim.engine import FIDELITIES, MAPPERS
 from ...workloads import Model
-from .evaluate import RESULT_COLUMNS, SimulatorEvaluator, load_evaluator
+from .evaluate import RESULT_COLUMNS, SimulatorEvaluator, load_evaluator, plain_words
 from .export import export, results
 from .expr import parse_expression
 from .progress import Progress, Report
@@ -368,7 +367,7 @@ def _check_settings(space: Space, arch: Arch) -> None:
             try:
                 load_arch(arch, {key: value})
             except BitlatheError as err:
-                text = re.sub(r"^with --set .*?: (?=--set)|--set:? ", "", str(err))
+                text = plain_words(err)
                 if "no such key" in text:
                     raise BitlatheError(f"{space.document.where(loc)}: {text}") from None
                 if f" {key}:" in f" {text}" or f" {key}." in f" {text}":

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -220,7 +221,17 @@ class _Kept:
 
 def _load_chip(base: Arch, settings_text: str) -> Arch:
     settings = json.loads(settings_text)
-    return load_arch(base, settings) if settings else base
+    if not settings:
+        return base
+    try:
+        return load_arch(base, settings)
+    except BitlatheError as err:
+        raise BitlatheError(plain_words(err)) from None
+
+
+def plain_words(err: BitlatheError) -> str:
+    """Return a chip's error without the command line's ``--set``: a sweep has columns for it."""
+    return re.sub(r"^with --set .*?: (?=--set: )|(?:^|(?<=\n))--set:? ", "", str(err))
 
 
 def _identify_arch(arch: Arch) -> tuple[str, frozenset[str]]:
