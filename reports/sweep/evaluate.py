@@ -231,7 +231,8 @@ def _load_chip(base: Arch, settings_text: str) -> Arch:
 
 def plain_words(err: BitlatheError) -> str:
     """Return a chip's error without the command line's ``--set``: a sweep has columns for it."""
-    return re.sub(r"^with --set .*?: (?=--set: )|(?:^|(?<=\n))--set:? ", "", str(err))
+    text = re.sub(r"^with --set .*?: (?=--set: )", "", str(err))
+    return re.sub(r"^--set:? ", "", text, flags=re.MULTILINE)
 
 
 def _identify_arch(arch: Arch) -> tuple[str, frozenset[str]]:
