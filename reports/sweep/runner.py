@@ -8,6 +8,8 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import platform
+import signal
 import threading
 import time
 from collections import deque
@@ -80,7 +82,7 @@ def run_chunk(evaluator: Evaluator, version: str, points: list[Point]) -> ChunkR
     """Evaluate a chunk in the process at hand; the unit of work of every executor."""
     if evaluator.version != version:
         raise BitlatheError(
-            f"worker {os.uname().nodename} runs another version of bitlathe or of its component "
+            f"worker {platform.node()} runs another version of bitlathe or of its component "
             "tables than this program; install the same on all workers."
         )
     start = time.perf_counter()
@@ -102,7 +104,8 @@ class InlineExecutor(Executor):
 
 
 def _end_with_parent() -> None:
-    """End this worker when the process that started it is gone, even by kill -9."""
+    """Leave Ctrl-C to the parent, and end this worker when the parent is gone, even by kill -9."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -5,6 +5,7 @@ them the folder's sweep consists of, in its order. One transaction holds a chunk
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +88,11 @@ class Store:
                     raise BitlatheError(
                         f"{folder} holds no sweep ({FILE_NAME}); make one with bitlathe sweep."
                     )
-                self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+                # SQLite makes a side file even to read, unless told that nobody writes
+                wal = self.path.with_name(f"{FILE_NAME}-wal")
+                still = not os.access(self.path.parent, os.W_OK) and not wal.exists()
+                mode = "immutable=1" if still else "mode=ro"
+                self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
             else:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._db = sqlite3.connect(self.path, timeout=30)
