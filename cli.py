@@ -222,6 +222,29 @@ def simulate(
         click.echo(f"{label} ({unit}): {shown}")
 
 
+def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:
+    """Read ``3x4x5`` as sizes."""
+    parts = text.lower().split("x")
+    names = str(param.metavar).split("x")
+    if len(parts) != len(names) or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise click.BadParameter(f"{text!r}: write {param.metavar}, each a whole number above 0.")
+    return tuple(int(p) for p in parts)
+
+
+@main.command()
+@click.option("--gemm", metavar="MxNxK", callback=_sizes, required=True, help="Product to run.")
+@click.option("--array", metavar="RxC", callback=_sizes, default="4x4", help="Rows x columns.")
+@click.option("--dataflow", default="ws", show_default=True, help="os, ws or is.")
+@click.option("--out", type=click.Path(path_type=Path), help="A .png, .svg or .csv file to write.")
+def trace(
+    gemm: tuple[int, int, int], array: tuple[int, int], dataflow: str, out: Path | None
+) -> None:
+    """Show what a systolic array does clock by clock: fill, stream and drain."""
+    from .sim.array.trace import trace as run_trace
+
+    click.echo(run_trace(*gemm, *array, dataflow, out))
+
+
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Results folder.")
