@@ -8,9 +8,11 @@ is an option of the chip.
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from ..arch.components import SramCost
 from ..arch.schema import Arch, LayerFormats
+from ..datatypes.scheme import Scheme
 from ..mapping.whole_buffer import Traffic, operand_bytes, output_tiled, whole_buffer
 from ..workloads.gemm import Gemm
 from .run import LayerRun, with_total
@@ -18,26 +20,46 @@ from .run import LayerRun, with_total
 WORD_BITS = 64  # SRAM is filled word by word
 
 
+@cache
+def group_scale(scheme: str | None) -> tuple[int, int]:
+    """Return (weights that share an integer scale along K, bits of that scale), or zeros."""
+    if scheme is None:
+        return 0, 0
+    parsed = Scheme.parse(scheme)
+    if not parsed.granularity.columns or parsed.scale_format.kind != "int":
+        return 0, 0
+    return parsed.granularity.columns, parsed.scale_bits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerBits:
-    """Stored bits per element of a layer's operands; clocks a chunk takes (bit-serial terms)."""
+    """Stored bits per element of a layer's operands; clocks a chunk takes (bit-serial terms).
+
+    ``group`` weights along K share a scale of ``rescale_bits`` bits that a bit-serial array
+    applies one bit a clock; 0 where no integer group scale is applied on the array.
+    """
 
     weight: Fraction
     input: Fraction
     output: Fraction
     terms: int
     buffered_weight: Fraction
+    group: int = 0
+    rescale_bits: int = 0
 
     @classmethod
     def of(cls, arch: Arch, formats: LayerFormats, gemm: Gemm) -> "LayerBits":
         """Count the bits of a layer's operands; a bit-parallel array takes one clock a chunk."""
         bits = formats.weight.bits_per_element(gemm.k)
+        group, rescale_bits = group_scale(formats.weight.scheme) if arch.serial else (0, 0)
         return cls(
             weight=bits,
             input=formats.input.bits_per_element(gemm.k),
             output=formats.output.bits_per_element(gemm.n),
             terms=formats.weight.terms if arch.serial else 1,
             buffered_weight=bits,
+            group=group,
+            rescale_bits=rescale_bits,
         )
 
 

@@ -1,0 +1,76 @@
+"""The cycle rung: one layer on one chip, tile by tile and transfer by transfer.
+
+Traffic, accesses and energy per access are those of the analytic rung; what the two differ in is
+time. A tile starts when its operands have arrived and the tile before has freed the array.
+"""
+
+from dataclasses import replace
+
+from ..arch.schema import Arch
+from ..workloads.gemm import Gemm
+from .analytic import ChipCosts, LayerBits, run_layer, traffic_of
+from .cycle_machine import CAUSES, RESIDENT, STREAM, Machine
+from .cycle_schedule import Scheduler, program_of
+from .memory import CycleOptions
+from .run import LayerRun, with_total
+
+DEFAULT_OPTIONS = CycleOptions()
+
+
+def run_layer_cycle(
+    arch: Arch,
+    gemm: Gemm,
+    bits: LayerBits,
+    costs: ChipCosts,
+    mapper: str = "whole-buffer",
+    *,
+    options: CycleOptions = DEFAULT_OPTIONS,
+) -> LayerRun:
+    """Return the cost of one layer at clock resolution, with its stalls by cause.
+
+    ``cycles`` runs from the first transfer of an empty chip to the last result in DRAM, and is
+    ``compute_cycles`` plus the sum of ``stalls``:
+
+    * weights, inputs: the array waits and DRAM brings that operand of the next tile;
+    * bandwidth: the array waits and DRAM moves something else, or an SRAM port is too narrow;
+    * outputs: no room for results, or the last results are on their way to DRAM;
+    * rescale: the group rescale unit is busy;
+    * pipeline: fill, drain, operand loads into the PEs.
+
+    Parameters
+    ----------
+    arch, gemm, bits, costs, mapper
+        As in `analytic.run_layer`.
+    options : CycleOptions
+        What is counted.
+
+    Examples
+    --------
+    >>> from bitlathe.arch import load_arch
+    >>> from bitlathe.sim.engine import layer_bits
+    >>> chip, layer = load_arch("bitmod"), Gemm(name="x", m=256, n=4096, k=4096)
+    >>> run = run_layer_cycle(chip, layer, layer_bits(chip, layer), ChipCosts.of(chip))
+    >>> run.cycles == run.compute_cycles + sum(run.stalls.values())
+    True
+    """
+    base = run_layer(arch, gemm, bits, costs, mapper)
+    scheduler = Scheduler(arch, bits, options)
+    program = program_of(scheduler, gemm, traffic_of(arch, gemm, bits, mapper))
+    latency = arch.dram.latency_cycles if options.memory else 0
+    places = scheduler.places[STREAM], scheduler.places[RESIDENT]
+    machine = Machine(latency, places, options)
+    machine.run(program)
+    cycles = machine.finish()
+    assert machine.busy == base.compute_cycles, (machine.busy, base.compute_cycles)
+    energy_pj = {part: value for part, value in base.energy_pj.items() if part != "total"}
+    if arch.accounting.leakage:
+        leakage_mw = costs.weight.leakage_mw + costs.io.leakage_mw
+        energy_pj["leakage"] = leakage_mw * cycles / arch.technology.clock_ghz
+    return replace(
+        base,
+        cycles=cycles,
+        stall_cycles=cycles - base.compute_cycles,
+        utilization=base.utilization * base.cycles / cycles if cycles else 0.0,
+        energy_pj=with_total(energy_pj),
+        stalls=dict(zip(CAUSES, machine.stalls, strict=True)),
+    )
