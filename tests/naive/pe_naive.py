@@ -290,3 +290,26 @@ def olive_values(codes) -> list[int]:
         else:
             values.append(code - 16 if code > 8 else code)
     return values
+
+
+def table_product(activations, codes, grids, choices, scales, group: int) -> list[list[float]]:
+    """Grid-table product; every float32 addition takes an exact product, as fractions."""
+
+    def through_double(x: Fraction) -> Fraction:
+        as_double = Fraction(float(x))  # Python divides to the nearest double, ties to even
+        return round_float(as_double, "fp32")
+
+    out = []
+    for a in activations:
+        row = []
+        for n, c in enumerate(codes):
+            total = Fraction(0)
+            for g in range(len(scales[n])):
+                partial = Fraction(0)
+                for k in range(g * group, min((g + 1) * group, len(c))):
+                    value = Fraction(float(grids[choices[n][g]][c[k]]))
+                    partial = through_double(partial + Fraction(float(a[k])) * value)
+                total = through_double(total + partial * Fraction(float(scales[n][g])))
+            row.append(float(total))
+        out.append(row)
+    return out

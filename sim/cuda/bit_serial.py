@@ -1,0 +1,170 @@
+"""The bit-serial PE on a GPU, one thread per dot product, bit for bit the numba kernel.
+
+Nothing is compiled until it runs: the module imports without a driver, and under
+``NUMBA_ENABLE_CUDASIM=1`` the kernel runs in numba's simulator.
+"""
+
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, attr-defined"
+
+import numpy as np
+from numba import cuda
+
+from .launch import blocks_for, require_device
+
+THREADS = 128
+
+
+# Own comparisons: builtin min and max of mixed integer types do not compile for CUDA everywhere.
+@cuda.jit(device=True)
+def smaller(a, b):
+    """Return the smaller of two integers."""
+    return a if a < b else b
+
+
+@cuda.jit(device=True)
+def larger(a, b):
+    """Return the larger of two integers."""
+    return a if a > b else b
+
+
+@cuda.jit(device=True)
+def align(significand, man, distance, guard):
+    """Shift one lane's product right by its distance to the reference, magnitude first."""
+    if man == 0 or distance > 62:
+        return 0
+    q = (abs(significand) << guard) >> distance
+    return q if (significand >= 0) == (man > 0) else -q
+
+
+@cuda.jit(device=True)
+def shift_even(value, shift, nearest):
+    """``value / 2**shift`` by floor, or to nearest even by adding just under half."""
+    if nearest and shift > 0:
+        value += (1 << (shift - 1)) - 1 + ((value >> shift) & 1)
+    return value >> shift
+
+
+@cuda.jit(device=True)
+def sign_of(value):
+    """Return -1, 0 or 1."""
+    return 1 if value > 0 else (-1 if value < 0 else 0)
+
+
+@cuda.jit(device=True)
+def combine(man, exp, incoming, reference, parameters):
+    """Align accumulator and incoming sum: (sum, bits below the reference)."""
+    limit = parameters[5] - 1
+    down = reference - exp
+    if parameters[2]:  # sticky: what leaves on the right becomes fraction bits and a sign
+        if down >= 0:
+            below = smaller(down, limit + 2)
+            kept = man if down == below else sign_of(man)
+            return (incoming << below) + kept, below
+        below = smaller(-down, parameters[8])
+        kept = incoming if -down == below else sign_of(incoming)
+        return (man << below) + kept, below
+    if down >= limit:
+        total = incoming
+    elif down >= 0:
+        total = (man >> down) + incoming
+    else:
+        total = man + (incoming >> smaller(-down, 62))
+    if parameters[6]:
+        half = 1 << (parameters[6] - 1)
+        if parameters[4]:
+            total = smaller(larger(total, -half), half - 1)
+        else:
+            total = ((total + half) & (2 * half - 1)) - half
+    return total, 0
+
+
+@cuda.jit(device=True)
+def normalise(total, below, exp, parameters):
+    """Shift a sum right until it fits the accumulator: (man, exp)."""
+    limit = parameters[5] - 1
+    magnitude = abs(total) >> below
+    e = 0
+    while magnitude >> limit:
+        magnitude >>= 1
+        e += 1
+    man = shift_even(total, below + e, parameters[3])
+    if man == 1 << limit:
+        man >>= 1
+        e += 1
+    exp += e
+    top = (1 << parameters[7]) - 1
+    if exp > top:
+        if parameters[4]:
+            man = sign_of(man) * ((1 << limit) - 1)
+            exp = top
+        else:
+            exp &= top
+    return man, exp
+
+
+@cuda.jit
+def dots_kernel(
+    exponents, significands, weights, rows, columns, term_exp, term_man, bsig, lanes, skip,
+    parameters, man_out, exp_out, clocks_out,
+):  # fmt: skip
+    """Thread i: dot product of row ``rows[i]`` of activations and ``columns[i]`` of weights."""
+    i = cuda.grid(1)
+    if i >= rows.size:
+        return
+    row, column = rows[i], columns[i]
+    length = exponents.shape[1]
+    man, exp, clocks = 0, 0, 0
+    for first in range(0, length, lanes):
+        last = smaller(first + lanes, length)
+        before = clocks
+        for t in range(bsig.size):
+            busy = not skip
+            reference = exp if parameters[1] else 0
+            for k in range(first, last):
+                w = weights[column, k]
+                reference = larger(reference, exponents[row, k] + term_exp[w, t])
+                busy = busy or term_man[w, t] != 0
+            if not busy:
+                continue
+            total = 0
+            for k in range(first, last):
+                w = weights[column, k]
+                distance = reference - exponents[row, k] - term_exp[w, t]
+                total += align(
+                    np.int64(significands[row, k]), term_man[w, t], distance, parameters[0]
+                )
+            total, below = combine(man, exp, total << bsig[t], reference, parameters)
+            man, exp = normalise(total, below, larger(reference, exp), parameters)
+            clocks += 1
+        if clocks == before:
+            clocks += 1
+    man_out[i] = man
+    exp_out[i] = exp
+    clocks_out[i] = clocks
+
+
+def dots(
+    exponents, significands, weights, rows, columns, term_exp, term_man, bsig, lanes, skip,
+    parameters, man_out, exp_out, clocks_out, threads=THREADS,
+):  # fmt: skip
+    """Run `dots_kernel` on host arrays; the arguments are those of the numba kernel.
+
+    Raises
+    ------
+    BitlatheError
+        If there is no CUDA device.
+    """
+    require_device()
+    if rows.size == 0 or exponents.shape[1] == 0:
+        for out in (man_out, exp_out, clocks_out):
+            out[:] = 0
+        return
+    inputs = [
+        cuda.to_device(np.ascontiguousarray(a))
+        for a in (exponents, significands, weights, rows, columns, term_exp, term_man, bsig)
+    ]
+    outputs = [cuda.to_device(np.zeros(rows.size, dtype=np.int64)) for _ in range(3)]
+    dots_kernel[blocks_for(rows.size, threads), threads](*inputs, lanes, skip, parameters, *outputs)
+    for host, device in zip((man_out, exp_out, clocks_out), outputs, strict=True):
+        device.copy_to_host(host)

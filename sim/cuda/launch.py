@@ -1,0 +1,24 @@
+"""Finding a CUDA device, and launch sizes."""
+
+from ...datatypes.errors import BitlatheError
+
+
+def device_available() -> bool:
+    """Whether kernels can run: a CUDA device, or numba's simulator in its place."""
+    from numba import cuda
+
+    return bool(cuda.is_available())  # type: ignore[no-untyped-call]
+
+
+def require_device() -> None:
+    """Raise a BitlatheError where there is no CUDA device."""
+    if not device_available():
+        raise BitlatheError(
+            "device 'cuda': numba finds no CUDA device; use device='cpu', which gives the same "
+            "bits, or set NUMBA_ENABLE_CUDASIM=1 to run the kernels in the simulator"
+        )
+
+
+def blocks_for(items: int, threads: int) -> int:
+    """Return how many blocks of ``threads`` cover ``items``."""
+    return -(-items // threads)

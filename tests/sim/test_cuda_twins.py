@@ -1,0 +1,178 @@
+"""CUDA kernels against their numba twins, bit for bit.
+
+Without a device this file runs itself once more in numba's CUDA simulator, in a process of its own
+because numba reads the switch when it is imported. With a device the tests run on it.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.sim.cuda.launch import device_available
+from bitlathe.sim.pe.bit_serial import bitserial_dot
+from bitlathe.sim.pe.dequantise import table_matmul
+from bitlathe.sim.pe.numerics import PENumerics
+from naive import pe_naive
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+ROOT = Path(__file__).resolve().parents[2]
+on_device = pytest.mark.skipif(
+    not device_available(), reason="no CUDA device: covered by the run in the simulator"
+)
+
+
+@pytest.mark.skipif(SIMULATED, reason="this is the run in the simulator")
+def test_twins_agree_in_the_simulator():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    assert " passed" in run.stdout
+
+
+@pytest.mark.skipif(device_available(), reason="there is a device")
+def test_a_missing_device_is_explained():
+    with pytest.raises(BitlatheError, match="use device='cpu'"):
+        bitserial_dot([1.0], [1], device="cuda")
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks so small that tiny inputs span several."""
+    from bitlathe.sim.cuda import bit_serial, dequantise
+
+    run, multiply = bit_serial.dots, dequantise.products
+    monkeypatch.setattr(bit_serial, "dots", lambda *a: run(*a, threads=4))
+    monkeypatch.setattr(dequantise, "products", lambda *a: multiply(*a, threads=(2, 2)))
+
+
+def operands(rng, rows, length, low, high):
+    activations = rng.standard_normal((rows, length)) * 2.0 ** rng.integers(-14, 12, (rows, length))
+    activations[rng.random(activations.shape) < 0.1] = 0.0
+    return activations.astype(np.float16), rng.integers(low, high, (rows, length))
+
+
+def assert_twins(activations, weights, *arguments, **keywords):
+    host = bitserial_dot(activations, weights, *arguments, **keywords)
+    device = bitserial_dot(activations, weights, *arguments, device="cuda", **keywords)
+    for one, other in zip(host, device, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@on_device
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("numerics", ["hpca25", "aligned"])
+@pytest.mark.parametrize("format", ["int8", "int6", "int3", "bitmod_fp4"])
+def test_bit_serial_twins(format, numerics):
+    rng = np.random.default_rng(1)
+    if format == "bitmod_fp4":
+        activations, picks = operands(rng, 6, 11, 0, 10)
+        grid = np.array([0, 1, -2, 3, 4, -6, 8, 10, -12, 16])
+        assert_twins(activations, grid[picks], format, numerics)
+        return
+    half = 1 << (int(format[3:]) - 1)
+    activations, weights = operands(rng, 6, 11, -half, half)
+    assert_twins(activations, weights, format, numerics)
+    assert_twins(activations, weights, format, numerics, lanes=8, skip_zero_terms=True)
+    assert_twins(activations[:, None], weights[None, :2], format, numerics)
+
+
+@on_device
+@pytest.mark.usefixtures("small_blocks")
+def test_bit_serial_twins_with_any_numerics():
+    rng = np.random.default_rng(2)
+    for i in range(12):
+        floor = bool(i & 1)
+        numerics = PENumerics(
+            guard_bits=int(rng.integers(0, 9)),
+            reference=str(rng.choice(["lanes", "lanes_and_accumulator"])),
+            alignment="floor" if floor else "sticky",
+            rounding=str(rng.choice(["floor", "nearest_even"])),
+            overflow=str(rng.choice(["wrap", "saturate"])),
+            accumulator_bits=int(rng.integers(4, 23)),
+            sum_bits=int(rng.integers(22, 30)) if floor and i & 2 else None,
+            exponent_bits=int(rng.integers(6, 9)),
+        )
+        activations, weights = operands(rng, 5, 8, -128, 128)
+        assert_twins(activations, weights, "int8", numerics)
+
+
+@on_device
+def test_bit_serial_equals_the_naive_twin():
+    rng = np.random.default_rng(3)
+    activations, weights = operands(rng, 6, 8, -8, 8)
+    dot = bitserial_dot(activations, weights, "int4", "hpca25", device="cuda")
+    for i in range(6):
+        expected = pe_naive.bitserial_dot(
+            activations[i].tolist(), weights[i].tolist(), "int4", "hpca25"
+        )
+        assert (dot.mantissa[i], dot.exponent[i], dot.value[i], dot.cycles[i]) == expected
+
+
+@on_device
+def test_empty_shapes():
+    empty = bitserial_dot(np.zeros((2, 0)), np.zeros((2, 0)), device="cuda")
+    assert empty.cycles.tolist() == [0, 0]
+    assert bitserial_dot(np.zeros((0, 4)), np.zeros((0, 4)), device="cuda").value.shape == (0,)
+    out = table_matmul(np.zeros((2, 0)), np.zeros((3, 0), int), [0.0], np.zeros((3, 0)),
+                       device="cuda")  # fmt: skip
+    assert out.tolist() == [[0.0] * 3] * 2
+
+
+def product_case(seed, length=21):
+    rng = np.random.default_rng(seed)
+    activations = rng.standard_normal((3, length)).astype(np.float16)
+    codes = rng.integers(0, 16, (5, length))
+    grids = rng.standard_normal((4, 16)).astype(np.float32)
+    shape = (5, -(-length // 8))
+    scales = rng.random(shape).astype(np.float32)
+    return activations, codes, grids, scales, rng.integers(0, 4, shape)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_table_product_equals_fractions(seed):
+    activations, codes, grids, scales, choices = product_case(seed)
+    got = table_matmul(activations, codes, grids, scales, choices=choices, group=8)
+    expected = pe_naive.table_product(activations, codes, grids, choices, scales, 8)
+    np.testing.assert_array_equal(got, expected)
+    wide = np.repeat(scales, 8, axis=1)[:, :21] * grids[np.repeat(choices, 8, 1)[:, :21], codes]
+    np.testing.assert_allclose(got, activations.astype(np.float64) @ wide.T, atol=1e-5)
+
+
+@on_device
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("seed", range(5))
+def test_table_product_twins(seed):
+    activations, codes, grids, scales, choices = product_case(seed)
+    host = table_matmul(activations, codes, grids, scales, choices=choices, group=8)
+    device = table_matmul(
+        activations, codes, grids, scales, choices=choices, group=8, device="cuda"
+    )
+    np.testing.assert_array_equal(host, device)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"activations": [[np.nan, 1.0]]}, "activations: nan at index"),
+        ({"scales": [[np.inf]]}, "scales: inf"),
+        ({"scales": [[1.0, 1.0]]}, r"shape \(1, 1\) is needed"),
+        ({"codes": [[0, 2]]}, r"0\.\.1 is right"),
+        ({"choices": [[1]]}, "choices: 1 at index"),
+        ({"codes": [0, 1]}, "codes .N, K."),
+        ({"codes": [[0.5, 1.0]]}, "integers"),
+        ({"group": 0}, "at least 1"),
+        ({"device": "gpu"}, "device 'gpu'"),
+    ],
+)
+def test_bad_tables_are_explained(change, words):
+    good = {"activations": [[1.0, 2.0]], "codes": [[0, 1]], "grids": [0.0, 1.0], "scales": [[1.0]]}
+    with pytest.raises(BitlatheError, match=words):
+        table_matmul(**(good | change))
