@@ -1,0 +1,170 @@
+"""Times of the datatypes kernels on one matrix, as multiples of a memory copy of it.
+
+    .venv/bin/python tests/benchmarks/bench_datatypes.py [--size 4096] [--repeat 7] [--peers]
+
+Everything is timed in this one run, interleaved, on float32 of shape (size, size); the time of a
+job is the median over the repeats, and so is that of the copy (into memory already touched). With
+--peers the same jobs are timed in torch and ml_dtypes, one thread.
+"""
+
+import argparse
+import time
+from statistics import median
+
+import numpy as np
+
+from bitlathe.datatypes import kernels
+from bitlathe.datatypes.catalogue import element
+
+FP3 = (0.0, 1.0, 2.0, 4.0)
+FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+
+
+def books(name):
+    made = element(name)
+    formats = getattr(made, "formats", (made,))
+    return tuple(
+        kernels.make_book(f.table.values, f.table.codes, f.tie_up("even"), f.negative_zero)
+        for f in formats
+    )
+
+
+def jobs(x, threads):
+    """(name, goal in copies, call)."""
+    t = {"threads": threads}
+    four, nf4 = books("bitmod_fp4"), books("nf4")
+    e4m3 = kernels.encode_float(x, 4, 3, 7, 448.0)
+    e2m1 = kernels.pack_e2m1(x)
+    codes = e4m3 & 7
+    packed = kernels.pack(codes, 3)
+    return [
+        ("bitmod_fp4 g128", 6, lambda: kernels.bitmod(x, FP4, (5.0, 8.0), 128, **t)),
+        ("bitmod_fp3 g128", 6, lambda: kernels.bitmod(x, FP3, (3.0, 6.0), 128, **t)),
+        ("four codebooks g128", 15, lambda: kernels.codebooks(x, four, 128, **t)),
+        ("int4 asym g128", 2, lambda: kernels.asymmetric(x, 4, 128, **t)),
+        ("int4 sym g128", 2, lambda: kernels.symmetric(x, 4, 128, **t)),
+        ("mxfp4 g32", 3, lambda: kernels.mx(x, 2, 1, 1, 6.0, **t)),
+        ("mxfp8_e4m3 g32", None, lambda: kernels.mx(x, 4, 3, 7, 448.0, **t)),
+        ("mxint8 g32", None, lambda: kernels.mx_integer(x, **t)),
+        ("nf4 g64", 4, lambda: kernels.codebooks(x, nf4, 64, **t)),
+        ("float32 -> e4m3", 2, lambda: kernels.encode_float(x, 4, 3, 7, 448.0, **t)),
+        ("e4m3 -> float32", 2, lambda: kernels.decode_float(e4m3, 4, 3, 7, 127, **t)),
+        ("float32 -> packed e2m1", 3.5, lambda: kernels.pack_e2m1(x, **t)),
+        ("packed e2m1 -> float32", 1.5, lambda: kernels.unpack_e2m1(e2m1, x.size, **t)),
+        ("pack 3 bits", None, lambda: kernels.pack(codes, 3, **t)),
+        ("unpack 3 bits", None, lambda: kernels.unpack(packed, 3, x.size, **t)),
+    ]
+
+
+def torch_bitmod(torch, x, candidates, mid):
+    """One BitMoD search in torch float16, written in the plain way: a compare per midpoint."""
+    best, result = None, None
+    groups = x.view(-1, 128)
+    for grid, cuts in zip(candidates, mid, strict=True):
+        scale = groups.abs().amax(1, keepdim=True) / max(abs(v) for v in grid)
+        y = groups / scale
+        q = torch.zeros_like(y)
+        for i, v in enumerate(grid):
+            low = cuts[i - 1] if i else -float("inf")
+            high = cuts[i] if i < len(cuts) else float("inf")
+            q += torch.where((y > low) & (y <= high), v, 0)
+        q = q * scale
+        error = (q - groups).pow(2).mean(1)
+        if best is None:
+            best, result = error, q
+        else:
+            better = error < best
+            best = torch.where(better, error, best)
+            result = torch.where(better[:, None], q, result)
+    return result
+
+
+def peers(x):
+    import ml_dtypes
+    import torch
+
+    torch.set_num_threads(1)
+    t = torch.from_numpy(x)
+    half = t.half()
+    grids = [[float(v) for v in f.table.values] for f in element("bitmod_fp4").formats]
+    mids = [[float(v) for v in f.table.midpoints] for f in element("bitmod_fp4").formats]
+    e4m3 = x.astype(ml_dtypes.float8_e4m3fn)
+    torch_e4m3 = t.to(torch.float8_e4m3fn)
+
+    def asym():
+        g = t.view(-1, 128)
+        low, high = g.amin(1, keepdim=True).clamp(max=0), g.amax(1, keepdim=True).clamp(min=0)
+        s = (high - low) / 15
+        z = (-low / s).round()
+        q = ((g / s).round() + z).clamp(0, 15)
+        return q.to(torch.uint8), (q - z) * s
+
+    def mxfp4():
+        g = x.reshape(-1, 32)
+        e = np.frexp(np.abs(g).max(1, keepdims=True))[1] - 3
+        q = np.clip(np.ldexp(g, -e), -6, 6).astype(ml_dtypes.float4_e2m1fn)
+        return q, np.ldexp(q.astype(np.float32), e)
+
+    return [
+        ("bitmod_fp4 g128", "torch, float16", lambda: torch_bitmod(torch, half, grids, mids)),
+        ("int4 asym g128", "torch", asym),
+        ("mxfp4 g32", "numpy + ml_dtypes", mxfp4),
+        ("float32 -> e4m3", "ml_dtypes", lambda: x.astype(ml_dtypes.float8_e4m3fn)),
+        ("float32 -> e4m3", "torch", lambda: t.to(torch.float8_e4m3fn)),
+        ("e4m3 -> float32", "ml_dtypes", lambda: e4m3.astype(np.float32)),
+        ("e4m3 -> float32", "torch", lambda: torch_e4m3.float()),
+        (
+            "float32 -> packed e2m1",
+            "ml_dtypes, unpacked",
+            lambda: x.astype(ml_dtypes.float4_e2m1fn),
+        ),
+    ]
+
+
+def clock(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--peers", action="store_true")
+    args = parser.parse_args()
+    x = np.random.default_rng(0).standard_normal((args.size, args.size)).astype(np.float32)
+    target = np.empty_like(x)
+    np.copyto(target, x)
+    one, two = jobs(x, 1), jobs(x, 2)
+    for (_, _, a), (_, _, b) in zip(one, two, strict=True):
+        a(), b()
+    times = {name: ([], []) for name, _, _ in one}
+    copies = []
+    for _ in range(args.repeat):
+        for (name, _, a), (_, _, b) in zip(one, two, strict=True):
+            copies.append(clock(lambda: np.copyto(target, x)))
+            times[name][0].append(clock(a))
+            times[name][1].append(clock(b))
+    copy = median(copies)
+    print(f"memory copy of {x.nbytes / 2**20:.0f} MiB: {copy * 1e3:.2f} ms")
+    print("| job | goal, copies | ms | copies | million/s | two threads: times faster |")
+    print("|---|---|---|---|---|---|")
+    for name, goal, _ in one:
+        a, b = median(times[name][0]), median(times[name][1])
+        aim = f"{goal}" if goal else "-"
+        print(
+            f"| {name} | {aim} | {a * 1e3:.1f} | {a / copy:.1f} | {x.size / a / 1e6:.0f} "
+            f"| {a / b:.2f} |"
+        )
+    if args.peers:
+        print("\n| job | peer | ms | copies | ours is faster by |")
+        print("|---|---|---|---|---|")
+        for name, peer, call in peers(x):
+            took = min(clock(call) for _ in range(2))
+            ours = median(times[name][0])
+            print(f"| {name} | {peer} | {took * 1e3:.0f} | {took / copy:.0f} | {took / ours:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
