@@ -125,7 +125,9 @@ def store(
     outer = float_bits(tops, "fp16")
     top = np.repeat(bits_to_float(outer, "fp16"), layout.across)
     if scale.kind == "step":
-        ratio = np.divide(top, real, out=np.full(real.shape, 2.0**20), where=real > 0)
+        # against the row's maximum before rounding: its own group must come out at 2**0
+        own = np.repeat(tops, layout.across).astype(np.float64)
+        ratio = np.divide(own, real, out=np.full(real.shape, 2.0**20), where=real > 0)
         steps = power_of_two(np.maximum(ratio, 1.0), scale.rule)
         return np.clip(steps, 0, STEP_MAX).astype(np.uint32), outer
     levels = (1 << scale.bits) - 1

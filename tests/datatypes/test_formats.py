@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bitlathe as bl
@@ -92,16 +92,14 @@ def test_every_code_decodes_and_encodes_back(name):
 
 
 @pytest.mark.parametrize("rounding", ["even", "away", "zero", "down", "up", "truncate", "odd"])
-@pytest.mark.parametrize(
-    "name", ["fp4_e2m1", "bitmod_fp3_er_pos", "int4", "nf4", "fp8_e5m2", "flint4"]
-)
-@given(numbers=st.lists(st.fractions(min_value=-70, max_value=70), min_size=1, max_size=20))
-def test_rounding_is_that_of_exact_rationals(name, rounding, numbers):
+@pytest.mark.parametrize("name", ["fp4_e2m1", "bitmod_fp3_er_pos", "int4", "nf4", "flint4"])
+def test_rounding_is_that_of_exact_rationals(name, rounding):
     fmt = single(name)
-    x = np.array([float(n) for n in numbers])
-    ours = fmt.encode(x, rounding=rounding)
-    for value, code in zip(x, ours, strict=True):
-        assert int(code) in exact_codes(fmt, Fraction(float(value)), rounding)
+    v = fmt.table.values
+    rng = np.random.default_rng(1)
+    x = np.concatenate([v, (v[:-1] + v[1:]) / 2, rng.uniform(1.3 * v[0], 1.3 * v[-1], 40), [-0.0]])
+    for value, code in zip(x, fmt.encode(x, rounding=rounding), strict=True):
+        assert int(code) in exact_codes(fmt, Fraction(float(value)), rounding), value
 
 
 def exact_codes(fmt, x, rounding):
@@ -177,7 +175,8 @@ def test_overflow_rules():
 
 
 @pytest.mark.parametrize("name", ["int4", "fp4_e2m1", "bitmod_fp4_er_pos", "nf4", "fp8_e4m3"])
-@given(x=st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
+@settings(max_examples=40)
+@given(x=st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))
 def test_rounding_is_monotone_idempotent_and_nearest(name, x):
     fmt = single(name)
     x = np.sort(np.array(x))
