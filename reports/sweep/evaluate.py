@@ -16,6 +16,7 @@ from ...arch.components import FOLDER
 from ...datatypes.errors import BitlatheError
 from ...datatypes.yamlfile import read_yaml
 from ...sim import Run, simulate
+from ...sim.analytic import ChipCosts, area_um2
 from ...workloads import Model, load_model
 from .spec import Iso, Point, canonical
 
@@ -60,7 +61,6 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
         part: sum(layer.dram_bits[part] * layer.count for layer in layers)
         for part in ("weight", "input", "output")
     }
-    peak = chip.array.rows * chip.array.columns * chip.pe.lanes
     busy = sum(layer.utilization * layer.cycles * layer.count for layer in layers)
     return {
         "context": run.context,
@@ -70,13 +70,21 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
         "dram_cycles": sum(layer.dram_cycles * layer.count for layer in layers),
         "stall_cycles": sum(layer.stall_cycles * layer.count for layer in layers),
         "utilization": busy / run.cycles if run.cycles else 0.0,
-        "peak_macs_per_cycle": peak,
         **{f"energy_pj.{part}": value for part, value in energy.items()},
         "power_w": energy["total"] * 1e-12 / seconds if run.cycles else 0.0,
         "edp_pj_s": energy["total"] * seconds,
-        **{f"area_um2.{part}": value for part, value in run.area_um2.items()},
         "dram_bits.total": sum(dram.values()),
         **{f"dram_bits.{part}": value for part, value in dram.items()},
+        **chip_row(chip),
+    }
+
+
+def chip_row(chip: Arch) -> dict[str, Any]:
+    """Return the columns that the chip alone decides, whatever runs on it."""
+    area = area_um2(chip, ChipCosts.of(chip))
+    return {
+        "peak_macs_per_cycle": chip.array.rows * chip.array.columns * chip.pe.lanes,
+        **{f"area_um2.{part}": value for part, value in area.items()},
         "dram_gb_per_s": chip.dram.bits_per_clock * chip.technology.clock_ghz / 8,
         "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096)),
     }
@@ -264,7 +272,9 @@ def _solved(base: Arch, model: Model, point: Point) -> int | float:
 
     def resource(value: float) -> float:
         trial = load_arch(base, settings | {iso.solve: int(value) if whole else value})
-        row = result_row(*_simulated(trial, model, point))
+        row = chip_row(resolve(trial, phase=point.phase, model=model.name))
+        if iso.resource not in row and f"{iso.resource}.total" not in row:
+            row = result_row(*_simulated(trial, model, point))
         return float(row[iso.resource] if iso.resource in row else row[f"{iso.resource}.total"])
 
     value = solve(resource, iso, whole=whole)

@@ -92,6 +92,17 @@ def test_a_lost_worker_costs_nothing_and_tables_are_byte_identical(cluster, tmp_
     assert (done.rows, done.failures) == (60 * 3 * 4, 0)
     run_sweep(path, tmp_path / "one", jobs=1, evaluator=PlainEvaluator())
     assert exports(tmp_path / "dask") == exports(tmp_path / "one")
+    simulated = tmp_path / "simulated.yaml"
+    simulated.write_text(
+        "arch: [bitmod, ant]\nmodels: opt-1.3b\naxes: {array.rows: [16, 32, 64, 128]}\n"
+        "schemes: {linear: [int8@channel, int4_asym@g128]}\n"
+    )
+    run_sweep(simulated, tmp_path / "sim-dask", dask=address)
+    run_sweep(simulated, tmp_path / "sim-one", jobs=1)
+    run_sweep(simulated, tmp_path / "sim-two", jobs=2)
+    tables = exports(tmp_path / "sim-one")
+    assert tables["results.csv"].count(b"\n") > 20
+    assert tables == exports(tmp_path / "sim-two") == exports(tmp_path / "sim-dask")
 
 
 def test_no_scheduler_is_a_user_error():

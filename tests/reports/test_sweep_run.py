@@ -216,6 +216,11 @@ def children(pid):
     return [int(line) for line in found.stdout.split()]
 
 
+def stored(out):
+    with Store(out, readonly=True) as store:
+        return store.count()
+
+
 def alive(pid):
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
@@ -224,8 +229,8 @@ def alive(pid):
     return state != "Z"
 
 
-def test_workers_end_with_a_killed_parent(sweep, tmp_path):
-    path = sweep(rows="{from: 1, to: 1000, step: 1}")
+def test_workers_end_with_a_killed_parent_and_its_sweep_goes_on(sweep, tmp_path):
+    path = sweep(rows="{from: 1, to: 300, step: 1}")
     code = (
         "import sys\n"
         "from bitlathe.reports.sweep import run_sweep\n"
@@ -243,7 +248,8 @@ def test_workers_end_with_a_killed_parent(sweep, tmp_path):
             if (tmp_path / "out" / "sweep.sqlite").exists() and len(workers) >= 3:
                 break
             time.sleep(0.1)
-        time.sleep(1.0)  # let the workers start
+        while time.monotonic() < deadline and not stored(tmp_path / "out"):
+            time.sleep(0.1)
     finally:
         program.send_signal(signal.SIGKILL)
         program.wait()
@@ -251,6 +257,10 @@ def test_workers_end_with_a_killed_parent(sweep, tmp_path):
     while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [pid for pid in workers if alive(pid)]
+    saved = stored(tmp_path / "out")
+    done = run_sweep(path, tmp_path / "out", jobs=1, evaluator=PLAIN)
+    assert 0 < saved <= done.reused < 3600
+    assert done.points == done.rows == 3600
 
 
 def test_bad_arguments_are_user_errors(sweep, tmp_path):

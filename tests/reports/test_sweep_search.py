@@ -64,7 +64,7 @@ def test_hypervolume_of_plain_cases():
     assert hypervolume([(0, 1), (1, 0), (1, 1), (3, -1)], (2, 2)) == 3
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_95_percent_of_the_hypervolume_in_a_tenth_of_the_evaluations(tmp_path, grid, seed):
     assert len(grid) == 5000
     reference = (max(e for e, _ in grid), max(s for _, s in grid))
