@@ -5,6 +5,7 @@ are those of `bitserial_dot` on the same operands, bit for bit.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,12 @@ class TileRun:
     sram_writes: OperandCounts
 
 
+@lru_cache(maxsize=64)
+def _decoder(format: str) -> WeightDecoder:
+    """Return the decoder of a named format; making one takes longer than a small tile."""
+    return weight_decoder(format)
+
+
 def nonzero_terms(weights: ArrayLike, format: str) -> NDArray[np.bool_]:
     """Return which terms of each weight are not zero, for `tile_model.group_clocks`.
 
@@ -62,7 +69,7 @@ def nonzero_terms(weights: ArrayLike, format: str) -> NDArray[np.bool_]:
     -------
     (N, K, terms) ndarray of bool
     """
-    decoder = weight_decoder(format)
+    decoder = _decoder(format)
     return np.asarray(decoder.man[decoder.rows(weights)] != 0)
 
 
@@ -163,11 +170,8 @@ def simulate_tile_array(
     from . import tile_kernels as kernels
 
     acts, wts = _matrices(activations, weights)
-    rules, kind, decoder = (
-        numerics_of(numerics),
-        activation_kind(activation),
-        weight_decoder(format),
-    )
+    rules, kind = numerics_of(numerics), activation_kind(activation)
+    decoder = _decoder(format)
     if array.skip_zero_terms and array.scope == "lane" and not rules.exact:
         raise BitlatheError(
             "lanes that run alone (scope='lane') do not share a significance, which the PE's "

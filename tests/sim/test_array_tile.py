@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.quantize import quantize
+from bitlathe.sim.array.skipping import pe_integers, skipping_gain
 from bitlathe.sim.array.tile_clock import nonzero_terms, simulate_tile_array
 from bitlathe.sim.array.tile_model import (
     SCOPES,
@@ -199,3 +201,35 @@ def test_bad_operands_are_told():
         simulate_tile_array(good, weights, alone)
     with pytest.raises(BitlatheError, match="depend on the weights"):
         tile_count(2, 2, 4, alone, 4)
+
+
+@pytest.mark.parametrize("scheme", ["int6@g16", "int4_asym@g16", "bitmod_fp4@g16", "fp3_e2m0@g16"])
+def test_integers_of_a_quantised_tensor_are_its_values_over_the_scale(scheme):
+    weights = np.random.default_rng(4).standard_normal((6, 40)).astype(np.float32)
+    q = quantize(weights, scheme)
+    integers, decoder = pe_integers(q)
+    assert decoder.rows(integers).shape == (6, 40)
+    values = q.dequantize().astype(np.float64)
+    for row in range(6):
+        for g in range(3):
+            part = slice(16 * g, min(16 * g + 16, 40))
+            whole = integers[row, part]
+            ratio = values[row, part][whole != 0] / whole[whole != 0]
+            np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+            assert (values[row, part][whole == 0] == 0).all()
+
+
+def test_gains_are_ordered_by_how_much_waits():
+    q = quantize(np.random.default_rng(4).standard_normal((40, 96)).astype(np.float32), "int6@g32")
+    gain = skipping_gain(q, TileArray(rows=8, cols=8, lanes=1, group_size=32))
+    assert gain.terms == 3
+    assert gain.ideal >= gain.lane >= gain.row > gain.array >= 1
+    assert gain.ideal == pytest.approx(1 / (1 - gain.zero_terms))
+    assert (
+        skipping_gain(
+            quantize(np.zeros((4, 8), np.float32), "int8@channel"), TileArray(rows=4, cols=4)
+        ).array
+        == 4.0
+    )
+    with pytest.raises(BitlatheError, match="no bit-serial terms"):
+        pe_integers(quantize(np.ones((4, 8), np.float32), "bcq2@channel"))

@@ -129,7 +129,7 @@ def test_trace_writes_a_picture_or_a_table(tmp_path):
 
 
 def test_bad_requests_are_told(tmp_path):
-    with pytest.raises(BitlatheError, match="must end in one of .csv, .png"):
+    with pytest.raises(BitlatheError, match=r"must end in one of \.csv, \.png"):
         trace(2, 2, 2, 2, 2, "ws", tmp_path / "a.txt")
     with pytest.raises(BitlatheError, match="at most 256 PEs and 400 clocks"):
         trace(2000, 2, 2, 2, 2)
