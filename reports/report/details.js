@@ -30,7 +30,7 @@ function details(i) {
   const place = document.getElementById("details");
   const values = CHOICES.filter((c) => c.raw(i) !== null && c.raw(i) !== "" && c.name !== "scheme.linear");
   const main = ["seconds", "utilization", "power_w", "edp_pj_s", "dram_gb_per_s", "weight_bits"].map((n) => BY_NAME.get(n)).filter(Boolean);
-  const item = (c) => [make("dt", {}, c.label), make("dd", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : c.show(i))];
+  const item = (c) => make("div", {}, make("dt", {}, c.label), make("dd", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : c.show(i)));
   place.replaceChildren(
     make("dl", {}, values.map(item), main.filter((c) => c.at(i) !== null).map(item), ACCURACY ? item(ACCURACY) : []),
     make("div", { class: "row" }, PARTS.map((spec) => breakdown(i, spec)).filter(Boolean)));
@@ -83,34 +83,64 @@ function rooflineChart(rows, bandwidth) {
   const slope = (Math.atan2(sy.map(knee * bandwidth) - sy.map(start * bandwidth), sx.map(knee) - sx.map(start)) * 180) / Math.PI;
   svg.append(text(sx.map(mid), sy.map(mid * bandwidth) - 6, `DRAM ${number(bandwidth)} GB/s`, {
     "text-anchor": "middle", transform: `rotate(${slope} ${sx.map(mid)} ${sy.map(mid * bandwidth) - 6})` }));
-  let last = -Infinity;
-  for (const roof of roofs) {
-    const y = sy.map(roof);
-    svg.append(draw("path", { class: "roof", d: `M${sx.map(inside(roof / bandwidth))} ${y}H${box.right}` }));
-    if (y - last > 13) {
-      svg.append(text(box.right - 4, y - 4, `array ${number(roof)}`, { "text-anchor": "end" }));
-      last = y;
-    }
-  }
-  const labels = [];
-  rows.slice().sort((a, b) => b.share - a.share).forEach((r) => {
+  for (const roof of roofs) svg.append(draw("path", { class: "roof", d: `M${sx.map(inside(roof / bandwidth))} ${sy.map(roof)}H${box.right}` }));
+  const groups = [];
+  for (const r of rows.slice().sort((a, b) => b.share - a.share)) {
     const x = sx.map(r.x), y = sy.map(r.y), radius = 4 + 14 * Math.sqrt(r.share);
     svg.append(draw("circle", { cx: x, cy: y, r: radius, class: "layer" }, draw("title", {}, `${r.name}: ${(r.share * 100).toFixed(1)} % of the clocks`)));
-    const near = labels.find((l) => Math.hypot(l.x - x, l.y - y) < 12);
+    const near = groups.find((g) => Math.hypot(g.x - x, g.y - y) < 10);
     if (near) near.names.push(r.name);
-    else labels.push({ x, y, radius, names: [r.name] });
-  });
-  for (const label of labels) {
-    const more = label.names.length > 2 ? ` and ${label.names.length - 2} more` : "";
-    const words = label.names.slice(0, 2).join(", ") + more;
-    const left = label.x > width * 0.6;
-    svg.append(text(label.x + (left ? -1 : 1) * (label.radius + 4), label.y + label.radius + 6, words, { "text-anchor": left ? "end" : "start", class: "layername" }));
+    else groups.push({ x, y, radius, names: [r.name] });
   }
+  const taken = groups.map((g) => ({ left: g.x - g.radius, right: g.x + g.radius, top: g.y - g.radius, bottom: g.y + g.radius }));
+  for (let k = 0; k <= 60; k++) {
+    const v = start * (inside(knee) / start) ** (k / 60), [x, y] = [sx.map(v), sy.map(v * bandwidth)];
+    taken.push({ left: x - 2, right: x + 2, top: y - 2, bottom: y + 2 });
+  }
+  for (const roof of roofs) {
+    const y = sy.map(roof);
+    taken.push({ left: sx.map(inside(roof / bandwidth)), right: box.right, top: y - 1, bottom: y + 1 });
+  }
+  roofs.forEach((roof) => {
+    const words = `array ${number(roof)}`, half = words.length * 3.3;
+    const places = [];
+    for (const dy of [-5, 15, -18, 28]) for (let x = box.right - half; x > sx.map(inside(roof / bandwidth)) + half; x -= 12) places.push({ x, y: sy.map(roof) + dy });
+    const place = places.find((p) => free(around(p, half), taken, box));
+    if (!place) return;
+    taken.push(around(place, half));
+    svg.append(text(place.x, place.y, words, { "text-anchor": "middle" }));
+  });
+  nameLayers(svg, groups, box, taken);
   return make("figure", {}, svg, make("figcaption", {}, "A circle is a layer, its area the layer's share of all clocks. Ceilings: the array at the layers' formats, and DRAM."));
 }
 
+const around = (p, half) => ({ left: p.x - half, right: p.x + half, top: p.y - 10, bottom: p.y + 3 });
+const free = (r, taken, box) => r.left >= box.left && r.right <= box.right && r.top >= box.top && r.bottom <= box.bottom &&
+  taken.every((t) => r.right < t.left || r.left > t.right || r.bottom < t.top || r.top > t.bottom);
+
+// Names beside the circles: each at the first place that is free, with a line to its circle.
+function nameLayers(svg, groups, box, taken) {
+  for (const g of groups) {
+    const words = g.names.slice(0, 3).map(short).join(", ") + (g.names.length > 3 ? ` and ${g.names.length - 3} more` : "");
+    const half = words.length * 3.1 + 2;
+    const places = [];
+    for (const step of [14, 30, 46, 62, 78, 94, 110]) {
+      for (const shift of [0, -1, 1]) places.push({ x: g.x + shift * half, y: g.y + g.radius + step });
+      places.push({ x: g.x, y: g.y - g.radius - step + 8 });
+    }
+    const place = places.find((p) => free(around(p, half), taken, box));
+    if (!place) continue;
+    taken.push(around(place, half));
+    const end = place.y > g.y ? place.y - 10 : place.y + 4;
+    svg.append(draw("line", { x1: g.x, y1: g.y, x2: place.x, y2: end, class: "leader" }));
+    svg.append(text(place.x, place.y, words, { "text-anchor": "middle", class: "layername" }));
+  }
+}
+
+const short = (name) => (name.length > 24 ? `${name.slice(0, 22)}\u2026` : name);
+
 function layerTable(rows) {
-  const heads = ["layer", "count", "MACs", "DRAM bytes", "clocks", "stalled", "share of clocks", "utilisation", "energy (uJ)", "bound by"];
+  const heads = ["layer", "count", "MACs", "DRAM bytes", "clocks", "stalled", "share of clocks", "utilisation", "energy (µJ)", "bound by"];
   return make("div", { class: "wide" }, make("table", { class: "layers" },
     make("thead", {}, make("tr", {}, heads.map((h) => make("th", { scope: "col" }, h)))),
     make("tbody", {}, rows.map((r) => make("tr", {}, make("th", { scope: "row" }, r.name),

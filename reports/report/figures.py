@@ -100,7 +100,7 @@ def draw(frame: Frame, tradeoff: Tradeoff, paths: list[Path]) -> None:
     plt = figure_style()
     panels = _panels(frame, tradeoff)
     total, panels = len(panels), panels[:MAX_PANELS]
-    columns = min(3, max(1, len(panels)))
+    columns = 2 if len(panels) in {2, 4} else min(3, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     size = (7.2, 4.6) if len(panels) <= 1 else (3.6 * columns + 0.4, 2.9 * lines + 1.1)
     figure, axes = plt.subplots(
@@ -122,7 +122,12 @@ def draw(frame: Frame, tradeoff: Tradeoff, paths: list[Path]) -> None:
         handles |= _panel(axis, frame, tradeoff, rows, series, front)
         axis.set_title(_plain(title), loc="left", fontsize=9)
         _scales(axis, logs)
+        axis.set_xlabel(label_of(tradeoff.x).full)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(label_of(tradeoff.y).full)
     _finish(figure, frame, tradeoff, handles, column, total)
+    figure.draw_without_rendering()  # places all parts once, for every file
+    figure.set_layout_engine("none")
     for path in paths[1:]:
         _save_copy(figure, path)
     save(figure, paths[0])
@@ -160,22 +165,42 @@ def _panel(
 
 
 def _scales(axis: Any, logs: tuple[bool, bool]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
     for which, line, log in (
         (axis.set_xscale, axis.xaxis, logs[0]),
         (axis.set_yscale, axis.yaxis, logs[1]),
     ):
-        if not log:
-            line.set_major_locator(MaxNLocator(5))
-            continue
-        which("log")
+        if log:
+            which("log")
+            line.set_minor_locator(NullLocator())
         low, high = sorted(line.get_view_interval())
-        decades = np.log10(high / low)
-        steps = (1.0, 2.0, 5.0) if decades < 1.8 else (1.0, 3.0) if decades < 3 else (1.0,)
-        line.set_major_locator(LogLocator(subs=steps, numticks=12))
-        line.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        line.set_minor_formatter(NullFormatter())
+        line.set_major_locator(FixedLocator(log_ticks(low, high)) if log else MaxNLocator(4))
+        line.set_major_formatter(
+            FuncFormatter(lambda v, _: f"{v:,.0f}" if abs(v) >= 1000 else f"{v:g}")
+        )
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Return at most ``most`` round numbers of a logarithmic scale, evenly chosen.
+
+    Examples
+    --------
+    >>> log_ticks(90, 1100), log_ticks(24, 90)
+    ([100.0, 200.0, 500.0, 1000.0], [25.0, 40.0, 60.0])
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    best: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), tuple(range(10, 100, 2))):
+        scale = 10.0 if steps[0] == 10 else 1.0
+        found = [s / scale * 10.0**e for e in decades for s in steps]
+        found = [float(f"{v:.6g}") for v in found if low <= v <= high]
+        if len(found) > most and len(best) >= 2:
+            break
+        best = found
+        if len(best) >= most - 1:
+            break
+    return best if len(best) <= most else best[:: -(-len(best) // most)]
 
 
 def _finish(
@@ -188,8 +213,6 @@ def _finish(
 ) -> None:
     note = f", {MAX_PANELS} of {total} workloads" if total > MAX_PANELS else ""
     figure.suptitle(tradeoff.title + note, x=0.01, ha="left", fontsize=11)
-    figure.supxlabel(label_of(tradeoff.x).full, fontsize=9)
-    figure.supylabel(label_of(tradeoff.y).full, fontsize=9)
     if handles:
         names = [name for name, _ in _levels(frame, column) if name in handles]
         labels = ["Pareto front", *names]

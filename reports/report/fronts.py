@@ -42,7 +42,7 @@ def tradeoffs(frame: Frame) -> tuple[Tradeoff, ...]:
             y="energy_pj.total",
         ),
         Tradeoff(
-            name="accuracy_edp", title="Accuracy against energy x delay", x="edp_pj_s", y=accuracy
+            name="accuracy_edp", title="Accuracy against energy × delay", x="edp_pj_s", y=accuracy
         ),
     )
     return tuple(t for t in known if t.x in frame.numbers and t.y in frame.numbers)

@@ -159,4 +159,4 @@ def sample(frame: Frame, keep: np.ndarray[Any, np.dtype[np.bool_]], most: int) -
 def _even(count: int, most: int) -> Any:
     if count <= most:
         return np.arange(count)
-    return np.floor(np.arange(most) * (count / most)).astype(np.intp)
+    return np.arange(most) * count // max(most, 1)
