@@ -8,6 +8,7 @@ times has its counterpart cut into p groups, and is fetched anew for each.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from ..arch.schema import Arch
@@ -167,7 +168,7 @@ class Timing:
         if not self.options.memory:
             return rows
         name = "weight" if self.flow == "ws" else "io"
-        port = getattr(self.arch.buffers, name).port_bits
+        port: int | str = getattr(self.arch.buffers, name).port_bits
         if isinstance(port, str):
             return rows
         bits = self.bits.buffered_weight if name == "weight" else self.bits.input
@@ -261,7 +262,7 @@ class Scheduler:
             return array.columns, whole
         return (array.columns, array.rows) if flow == "tile" else (array.rows, array.columns)
 
-    def _half(self, k: int, bits: float, extent: int) -> int:
+    def _half(self, k: int, bits: Fraction, extent: int) -> int:
         operand = "input" if self.timing.flow == "ws" else "weight"
         row = max(1, math.ceil(k * bits / 8))
         return max(1, min(extent, self._buffer_bytes(operand) // 2 // row))
@@ -302,14 +303,15 @@ class Scheduler:
         program: list[Node] = [Take(RESIDENT)]
         for index, (count, extent) in enumerate(runs):
             last = index == len(runs) - 1
+            left = count
             if index == 0:  # the first block brings in what stays
                 program += self._block(part, blocks, extent, True, last and count == 1)
-                count -= 1
-            if last and count:  # the last block takes what rounding left over
-                program += loop(count - 1, self._block(part, blocks, extent, False, False))
+                left -= 1
+            if last and left:  # the last block takes what rounding left over
+                program += loop(left - 1, self._block(part, blocks, extent, False, False))
                 program += self._block(part, blocks, extent, False, True)
             else:
-                program += loop(count, self._block(part, blocks, extent, False, False))
+                program += loop(left, self._block(part, blocks, extent, False, False))
         return [*program, Give(RESIDENT)]
 
     def _block(
