@@ -2,9 +2,11 @@
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from .expr import Expression
 from .spec import POINT_COLUMNS
 from .store import DONE, Store
 
-ROW_GROUP = 20_000
+ROW_GROUP = 5_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -76,11 +78,12 @@ def _cell(value: Any) -> str:
     return repr(value)
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place and move it there: readers see the old or the new one."""
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a file beside ``path`` to write, moved there at the end: readers see old or new."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        write(part)
+        yield part
         os.replace(part, path)
     except OSError as err:
         raise BitlatheError(
@@ -92,62 +95,86 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
             part.unlink(missing_ok=True)
 
 
-def write_csv(path: Path, rows: Iterator[dict[str, Any]], columns: Sequence[str]) -> int:
-    """Write rows as CSV (UTF-8, LF); return their number."""
-    count = 0
+class _CsvTable:
+    """A CSV file in the making (UTF-8, LF)."""
 
-    def write(part: Path) -> None:
-        nonlocal count
-        with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_cell(name) for name in columns)
-            for row in rows:
-                writer.writerow(_cell(row.get(name)) for name in columns)
-                count += 1
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow([_cell(name) for name in columns])
 
-    _replace(path, write)
-    return count
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Append rows."""
+        columns = self._columns
+        self._writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
 
 
-def write_parquet(path: Path, rows: Iterator[dict[str, Any]], columns: dict[str, type]) -> bool:
-    """Write rows as Parquet; return False when pyarrow is not installed."""
-    try:
+class _ParquetTable:
+    """A Parquet file in the making, one row group for each call of `add`."""
+
+    def __init__(self, path: Path, columns: dict[str, type]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        return False
-    kinds = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    schema = pa.schema([(name, kinds.get(kind, pa.string())) for name, kind in columns.items()])
 
-    def cell(value: Any, kind: type) -> Any:
-        if value is None:
-            return None
-        if kind is str and not isinstance(value, str):
-            return _cell(value)
-        return float(value) if kind is float else value
+        kinds = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+        fields = [(name, kinds.get(kind, pa.string())) for name, kind in columns.items()]
+        self._arrow: Any = pa
+        self._schema: Any = pa.schema(fields)
+        self._columns = columns
+        self._writer: Any = pq.ParquetWriter(path, self._schema, compression="zstd")
 
-    def write(part: Path) -> None:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            for group in _groups(rows, ROW_GROUP):
-                data = [
-                    pa.array([cell(row.get(n), kind) for row in group], schema.field(n).type)
-                    for n, kind in columns.items()
-                ]
-                writer.write_table(pa.Table.from_arrays(data, schema=schema))
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Append rows."""
+        data = [
+            self._arrow.array(
+                [_typed(row.get(name), kind) for row in rows], self._schema.field(name).type
+            )
+            for name, kind in self._columns.items()
+        ]
+        self._writer.write_table(self._arrow.Table.from_arrays(data, schema=self._schema))
 
-    _replace(path, write)
-    return True
+    def close(self) -> None:
+        """End the file."""
+        self._writer.close()
 
 
-def _groups(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _typed(value: Any, kind: type) -> Any:
+    if value is None:
+        return None
+    if kind is str and not isinstance(value, str):
+        return _cell(value)
+    return float(value) if kind is float else value
+
+
+def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> int:
+    """Write rows as CSV (UTF-8, LF); return their number."""
+    return _write([(path, lambda part: _CsvTable(part, columns))], rows)
+
+
+def _write(
+    tables: Sequence[tuple[Path, Callable[[Path], _CsvTable | _ParquetTable]]],
+    rows: Iterable[dict[str, Any]],
+) -> int:
+    """Write rows into all tables in one walk; return their number."""
+    count = 0
+    source = iter(rows)
+    with ExitStack() as stack:
+        parts = [stack.enter_context(_replacing(path)) for path, _ in tables]
+        with ExitStack() as files:
+            opened = []
+            for (_, make), part in zip(tables, parts, strict=True):
+                opened.append(make(part))
+                files.callback(opened[-1].close)
+            while group := list(islice(source, ROW_GROUP)):
+                for table in opened:
+                    table.add(group)
+                count += len(group)
+    return count
 
 
 def export(
@@ -170,10 +197,11 @@ def export(
     if not columns:
         columns = dict.fromkeys(POINT_COLUMNS, str)
     files = [folder / "results.csv"]
-    rows = write_csv(files[0], results(store, constraints), list(columns))
-    parquet = folder / "results.parquet"
-    if write_parquet(parquet, results(store, constraints), columns):
-        files.append(parquet)
+    tables: list[Any] = [(files[0], lambda part: _CsvTable(part, list(columns)))]
+    if find_spec("pyarrow") is not None:
+        files.append(folder / "results.parquet")
+        tables.append((files[1], lambda part: _ParquetTable(part, columns)))
+    rows = _write(tables, results(store, constraints))
     failed = store.count() - store.count(DONE)
     bad = folder / "failures.csv"
     if failed:

@@ -283,3 +283,26 @@ def test_progress_is_reported(sweep, tmp_path):
     )
     assert seen[-1] == (48, 48)
     assert seen == sorted(seen)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_points(sweep, tmp_path):
+    code = (
+        "import resource, sys\n"
+        "from bitlathe.reports.sweep import run_sweep\n"
+        "from naive.sweep_model import PlainEvaluator\n"
+        "run_sweep(sys.argv[1], sys.argv[2], jobs=1, evaluator=PlainEvaluator())\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    peaks = []
+    for rows in (600, 6000):
+        path = sweep(rows=f"{{from: 1, to: {rows}, step: 1}}")
+        run = subprocess.run(
+            [sys.executable, "-c", code, path, tmp_path / str(rows)],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append(int(run.stdout))
+    assert peaks[1] < 1.1 * peaks[0]  # 7,200 and 72,000 points
