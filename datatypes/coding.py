@@ -34,6 +34,8 @@ class Job:
     scheme : Scheme
     rounding : str
     seed : int or None
+    masked_only : bool
+        Whether `weights` only mark fill, all elements counting the same.
     """
 
     groups: Floats
@@ -42,6 +44,7 @@ class Job:
     scheme: Scheme
     rounding: str
     seed: int | None
+    masked_only: bool = True
 
     def slices(self) -> Iterator[slice]:
         """Cut the groups into pieces that fit the cache.

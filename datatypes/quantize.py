@@ -1,6 +1,7 @@
 """One call for every scheme: `quantize` checks, cuts into groups, hands to a coder, packs.
 
-This is the plain numpy path, the reference for the compiled kernels. What it computes, in the
+Large float32 tensors go through compiled kernels where one fits (`fast`); everything else, and
+everything the kernels are tested against, is plain numpy. What both compute, in the
 precision of the input (float32 for anything narrower, float64 for float64):
 
 * the scale of a group: range / largest magnitude of the grid, one division, then rounded to the
@@ -20,6 +21,7 @@ from .asym import encode_asym, encode_dgq
 from .bcq import encode_bcq
 from .coding import Coded, Job
 from .errors import BitlatheError, unknown_name
+from .fast import encode_fast
 from .format import Format, Mixture
 from .layout import Layout
 from .olive import encode_olive
@@ -96,9 +98,10 @@ def quantize(
         raise BitlatheError(unknown_name("nan rule", nan, NANS))
     array, dtype, device = as_float(x)
     layout = Layout.of(array.shape, axis, parsed.granularity)
-    finite = np.isfinite(array)
     bad = np.zeros(layout.groups, np.bool_)
-    if not finite.all():
+    # NaN and infinity reach the ends; two passes without a temporary
+    if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        finite = np.isfinite(array)
         if nan == "raise":
             refuse_nonfinite(array, "quantize")
         bad = np.asarray(layout.split(layout.matrix(~finite)).any(axis=1), np.bool_)
@@ -110,6 +113,7 @@ def quantize(
         scheme=parsed,
         rounding=rounding,
         seed=seed,
+        masked_only=importance is None,
     )
     coded = _encode(job)
     if bad.any():
@@ -131,6 +135,9 @@ def _encode(job: Job) -> Coded:
     scheme = job.scheme
     if job.layout.groups == 0:
         return _nothing(job)
+    compiled = encode_fast(job)
+    if compiled is not None:
+        return compiled
     coders = PAPER_CODERS if scheme.paper else CODERS
     return coders[scheme.coder](job)
 

@@ -171,11 +171,9 @@ class QuantizedTensor:
         elif self.selectors is None:
             values = self._grid(0, kind)[codes] * scale.astype(kind)[:, None]
         else:
-            values = np.zeros(codes.shape, kind)
-            for member in range(len(scheme.formats)):
-                mine = self.selectors == member
-                values[mine] = self._grid(member, kind)[codes[mine]]
-            values = values * scale.astype(kind)[:, None]
+            grids = np.stack([self._grid(m, kind) for m in range(len(scheme.formats))])
+            index = self.selectors.astype(np.uint32) << np.uint32(scheme.element_bits)
+            values = grids.reshape(-1)[codes | index[:, None]] * scale.astype(kind)[:, None]
         if scheme.paper:
             with np.errstate(over="ignore"):
                 values = values.astype(np.float16).astype(kind)

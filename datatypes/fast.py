@@ -1,0 +1,226 @@
+"""Dispatch to the compiled kernels: the same numbers as the numpy path, at memory speed.
+
+`encode_fast` returns None wherever no kernel fits; then the numpy path does the work. What fits is
+decided by the shape of a grid, never by its name.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coding import Coded, Job
+from .format import Format, float_format, int_format
+from .rounding import NEAREST
+from .scaling import effective, store, top_mantissa_bits
+
+if TYPE_CHECKING:
+    from .kernels import Book, Groups
+
+# smaller tensors are done before a kernel would be compiled
+MIN_SIZE = 1 << 18
+# look-up kernels compare with every threshold; wider grids are left to numpy
+MAX_BOOK = 32
+
+
+@cache
+def have_numba() -> bool:
+    """Say whether the compiled kernels can be used."""
+    return find_spec("numba") is not None
+
+
+def encode_fast(job: Job, min_size: int = MIN_SIZE) -> Coded | None:
+    """Code a job with a compiled kernel, or return None where none fits."""
+    scheme = job.scheme
+    plain = (
+        job.groups.dtype == np.float32
+        and job.layout.block_rows == 1
+        and not scheme.paper
+        and scheme.clip == "absmax"
+        and job.rounding in NEAREST
+        and scheme.element_bits <= 8
+        and job.groups.size >= max(min_size, 1)
+        and have_numba()
+    )
+    # a mask alone marks the fill of short groups; the kernels know short groups themselves
+    if not plain or (job.weights is not None and not job.masked_only):
+        return None
+    if scheme.coder == "asym":
+        return _asymmetric(job)
+    if scheme.coder == "table" and all(f.signed for f in scheme.formats):
+        return _table(job)
+    return None
+
+
+def _matrix(job: Job) -> NDArray[np.float32]:
+    return np.ascontiguousarray(job.layout.join(job.groups), np.float32)
+
+
+def _asymmetric(job: Job) -> Coded | None:
+    from . import kernels
+
+    if job.rounding != "even" or job.scheme.scale not in ("fp16", "fp32"):
+        return None
+    found = kernels.asymmetric(
+        _matrix(job), job.scheme.element_bits, job.layout.block_columns, job.scheme.scale
+    )
+    return _coded(job, found, found.zeros)
+
+
+def _table(job: Job) -> Coded | None:
+    from . import kernels
+
+    scheme, group = job.scheme, job.layout.block_columns
+    fmt, scale = scheme.formats[0], scheme.scale_format
+    single = len(scheme.formats) == 1
+    if scale.name in ("fp16", "fp32"):
+        if single and job.rounding == "even" and fmt.bits <= 8 and _is_symmetric(fmt):
+            return _coded(job, kernels.symmetric(_matrix(job), fmt.bits, group, scale.name))
+        return _searched(job, scale.name)
+    if single and scale.kind == "ocp" and job.rounding == "even":
+        found = _mx(job, fmt, group, scale.rule)
+        if found is not None:
+            return found
+    if scale.kind in ("int", "e4m3", "step", "ocp", "pot", "bitmod_mx"):
+        return _given(job)
+    return None
+
+
+def _searched(job: Job, scale: str) -> Coded | None:
+    from . import kernels
+
+    formats, group = job.scheme.formats, job.layout.block_columns
+    special = _special_values(formats)
+    if special is not None and job.rounding == "even":
+        base, pair = special
+        return _coded(job, kernels.bitmod(_matrix(job), base, pair, group, scale))
+    books = _books(formats, job.rounding)
+    return (
+        None if books is None else _coded(job, kernels.codebooks(_matrix(job), books, group, scale))
+    )
+
+
+def _given(job: Job) -> Coded | None:
+    """Choose members under the real scale, store the scales, then code under what was stored."""
+    from . import kernels
+
+    formats, scale, layout = job.scheme.formats, job.scheme.scale_format, job.layout
+    books = _books(formats, job.rounding)
+    if books is None or (len(formats) > 1 and scale.outer == "none"):
+        return None
+    amax = np.abs(job.groups).max(axis=1, initial=0.0)
+    choice = np.zeros(amax.shape, np.uint8)
+    if len(formats) > 1:
+        trial = _searched(job, "fp32")
+        if trial is None or trial.choices is None:
+            return None
+        choice = trial.choices
+    tops = np.array([f.max_abs for f in formats], np.float32)
+    real = amax / tops[choice]
+    if (real[amax > 0] == 0).any():
+        return None
+    raw, outer = store(real, amax, formats[0], scale, layout)
+    used = effective(raw, outer, formats[0], scale, layout)
+    shape = (layout.down, layout.across)
+    found = kernels.codebooks_given(
+        _matrix(job), books, layout.block_columns, used.reshape(shape), choice.reshape(shape)
+    )
+    return Coded(
+        codes=layout.split(found.codes),
+        raw=raw[:, None],
+        outer=outer,
+        choices=choice if len(formats) > 1 else None,
+    )
+
+
+def _mx(job: Job, fmt: Format, group: int, rule: str) -> Coded | None:
+    from . import kernels
+
+    if fmt.bits == 8 and np.array_equal(fmt.values, int_format(8).values / 64, equal_nan=True):
+        found = kernels.mx_integer(_matrix(job), group, rule)
+    else:
+        parameters = float_parameters(fmt)
+        if parameters is None:
+            return None
+        found = kernels.mx(_matrix(job), *parameters, fmt.max, group, rule)
+    return Coded(
+        codes=job.layout.split(found.codes),
+        raw=found.scales.reshape(-1, 1).astype(np.uint32),
+        outer=np.zeros(0, np.uint32),
+    )
+
+
+def _coded(job: Job, found: "Groups", zeros: NDArray[np.uint8] | None = None) -> Coded:
+    raw, _ = store(
+        found.scales.reshape(-1),
+        found.scales.reshape(-1),
+        job.scheme.formats[0],
+        job.scheme.scale_format,
+        job.layout,
+    )
+    return Coded(
+        codes=job.layout.split(found.codes),
+        raw=raw[:, None],
+        outer=np.zeros(0, np.uint32),
+        zeros=None if zeros is None else zeros.reshape(-1),
+        choices=None if found.choices is None else found.choices.reshape(-1),
+    )
+
+
+@cache
+def _books(formats: tuple[Format, ...], rounding: str) -> "tuple[Book, ...] | None":
+    from .kernels import make_book
+
+    if any(f.table.values.size > MAX_BOOK for f in formats):
+        return None
+    return tuple(
+        make_book(f.table.values, f.table.codes, f.tie_up(rounding), f.negative_zero)
+        for f in formats
+    )
+
+
+@cache
+def _is_symmetric(fmt: Format) -> bool:
+    return bool(np.array_equal(fmt.values, int_format(fmt.bits).values, equal_nan=True))
+
+
+@cache
+def _special_values(formats: tuple[Format, ...]) -> tuple[Any, tuple[float, float]] | None:
+    """Return base magnitudes and (inner, outer) if the four formats are one grid plus +-inner,
+    +-outer in the code of -0, in this order; else None.
+    """
+    if len(formats) != 4:
+        return None
+    bits = formats[0].bits
+    code = 1 << (bits - 1)
+    rest = np.arange(1 << bits) != code
+    first = formats[0].values
+    inner, outer = float(first[code]), float(formats[2].values[code])
+    wanted = (inner, -inner, outer, -outer)
+    if not np.isfinite(first).all() or any(
+        f.values[code] != w or not np.array_equal(f.values[rest], first[rest])
+        for f, w in zip(formats, wanted, strict=True)
+    ):
+        return None
+    base = first[:code]
+    mirrored = np.array_equal(first[code + 1 :], -base[1:])
+    rising = base[0] == 0 and bool((np.diff(base) > 0).all())
+    if not (mirrored and rising and 0 < inner < base[-1] < outer) or inner in base:
+        return None
+    return base, (inner, outer)
+
+
+@cache
+def float_parameters(fmt: Format) -> tuple[int, int, int] | None:
+    """Return (exponent bits, mantissa bits, bias) of a signed binary float grid, else None."""
+    mantissa = top_mantissa_bits(fmt)
+    exponent = fmt.bits - 1 - mantissa
+    fraction, power = np.frexp(fmt.smallest_subnormal)
+    if exponent < 1 or float(fraction) != 0.5 or fmt.negative_zero is None:
+        return None
+    bias = 2 - mantissa - int(power)
+    whole = float_format(exponent, mantissa, bias).values
+    finite = np.isfinite(fmt.values)
+    return (exponent, mantissa, bias) if np.array_equal(whole[finite], fmt.values[finite]) else None

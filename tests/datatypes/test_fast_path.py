@@ -1,0 +1,66 @@
+"""quantize gives the same bits through the compiled kernels and through numpy."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bitlathe.datatypes import fast
+from bitlathe.datatypes import quantize as module
+from bitlathe.datatypes.fast import encode_fast, float_parameters
+from bitlathe.datatypes.catalogue import single
+from bitlathe.datatypes.quantize import quantize
+
+COMPILED = [
+    "int4@g128", "int3@channel/fp32", "int4_asym@g32", "bitmod_fp4@g128", "bitmod_fp3@g128/fp16",
+    "bitmod_fp3@g100/int8", "bitmod_fp4_er@g128", "fp4_e2m1@g64", "nf4@g64", "ant4@g128",
+    "mxfp4", "mxfp4/e8m0_even", "mxfp8_e4m3", "mxint8", "nvfp4", "mx_bitmod_fp3",
+    "fp4_e2m1@g128/m2", "fp4_e2m1@g128/pot_ceil",
+]  # fmt: skip
+
+
+def tricky(rows, columns):
+    """Normal weights with zero groups, denormals, exact ties, constants and an outlier."""
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((rows, columns)) * 0.02).astype(np.float32)
+    x[0] = 0
+    x[1] = 1e-42 * rng.integers(-8, 9, columns)
+    x[2] = rng.integers(-24, 25, columns) / 4
+    x[3] = 0.125
+    x[4, 7] = 30000
+    x[5] = -0.0
+    x[6] = -np.abs(x[6])
+    return x
+
+
+@pytest.mark.parametrize("text", COMPILED)
+def test_compiled_and_numpy_paths_agree_to_the_bit(text, monkeypatch):
+    x = tricky(12, 300)
+    monkeypatch.setattr(fast, "have_numba", lambda: False)
+    plain = quantize(x, text)
+    monkeypatch.undo()
+    used = []
+
+    def always(job):
+        used.append(encode_fast(job, min_size=1))
+        return used[-1]
+
+    monkeypatch.setattr(module, "encode_fast", always)
+    quick = quantize(x, text)
+    assert used[0] is not None, "no kernel was used"
+    for field in dataclasses.fields(plain):
+        ours, theirs = getattr(plain, field.name), getattr(quick, field.name)
+        if isinstance(ours, np.ndarray):
+            np.testing.assert_array_equal(ours, theirs, err_msg=field.name)
+        else:
+            assert (ours is None) == (theirs is None), field.name
+    assert plain.dequantize().tobytes() == quick.dequantize().tobytes()
+
+
+def test_float_parameters_are_read_off_the_grid():
+    assert float_parameters(single("fp8_e4m3")) == (4, 3, 7)
+    assert float_parameters(single("fp8_e5m2")) == (5, 2, 15)
+    assert float_parameters(single("fp4_e2m1")) == (2, 1, 1)
+    assert float_parameters(single("fp6_e3m2")) == (3, 2, 3)
+    assert float_parameters(single("nf4")) is None
+    assert float_parameters(single("int4")) is None
