@@ -143,6 +143,46 @@ def test_other_activations_equal_the_twin(activation, numerics):
         assert_same(activations, weights, format, numerics, activation=activation)
 
 
+@pytest.mark.parametrize("numerics", ["hpca25", "aligned"])
+@pytest.mark.parametrize("format", ["int8", "int4", "fp4_e2m1"])
+def test_every_alignment_distance_equals_the_twin(format, numerics):
+    """A sum, then a cancelling pair further and further up: only the accumulator's shift shows."""
+    rng = np.random.default_rng(12)
+    weights = rng.choice(GRIDS[format], (120, 8))
+    weights[:, 5] = weights[:, 4]
+    activations = rng.uniform(-2, 2, (120, 8))
+    activations[:, 4] = 2.0 ** (np.arange(120) % 20 - 4) * 1.5
+    activations[:, 5] = -activations[:, 4]
+    activations[:, 6:] = 0.0
+    assert_same(activations.astype(np.float16), weights, format, numerics)
+
+
+@pytest.mark.parametrize("numerics", ["hpca25", "aligned"])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_sums_at_the_adders_limit_equal_the_twin(lanes, numerics):
+    """Full significands of one sign in all lanes: here the 23-bit adder of `hpca25` wraps."""
+    rng = np.random.default_rng(13)
+    weights = rng.choice([64, -64, 127, -127, -128, 96], (60, 32))
+    weights[:30] = weights[:30, :1]
+    weights[20:30, :lanes] = np.arange(lanes) == 0
+    activations = rng.choice([2047.0, 2046.0, 1999.0], (60, 32)) * rng.choice([1, -1], (60, 1))
+    assert_same(activations.astype(np.float16), weights, "int8", numerics, lanes=lanes)
+
+
+def test_the_published_adder_wraps_and_the_aligned_one_does_not():
+    """A mantissa of 14 bits, then 64 in all four lanes at the same exponent: 23 bits overflow."""
+    activations, weights = np.full(8, 2047.0), np.array([1, 0, 0, 0, 64, 64, 64, 64])
+    total = 2047 * 8 + 4 * 2047 * 8 * 64  # in units of the guard bits
+    wrapped = total - 2**23
+    assert wrapped < -(2**21)
+    published = bitserial_dot(activations, weights, "int8", "hpca25")
+    assert (published.mantissa, published.exponent) == (wrapped >> 8, 25 + 8)
+    assert_same(activations[None].astype(np.float16), weights[None], "int8", "hpca25")
+    exact = bitserial_dot(activations, weights, "int8", "exact").value
+    aligned = bitserial_dot(activations, weights, "int8", "aligned").value
+    assert abs(aligned - exact) <= 1e-4 * exact
+
+
 def test_bfloat16_arrays_are_taken():
     ml_dtypes = pytest.importorskip("ml_dtypes")
     activations = np.array([1.5, -2.0, 3.0e38, 1e-40], dtype=ml_dtypes.bfloat16)
