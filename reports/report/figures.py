@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..style import PALETTE, figure_style, save
-from .columns import WORKLOAD, label_of
+from .columns import WORKLOAD, is_result, label_of
 from .frame import Frame
 from .fronts import Tradeoff, on_front
 
@@ -22,12 +22,13 @@ Rows = NDArray[np.intp]
 
 
 def series_column(frame: Frame) -> str:
-    """Return the column whose values get a colour and marker each."""
-    for name in ("format", "arch"):
-        if name in frame.texts and frame.varies(name):
-            return name
-    settings = [n for n in frame.names if n not in WORKLOAD and label_of(n).text == n]
-    return next((n for n in settings if frame.varies(n)), "format")
+    """Return the column whose values get a colour and marker each: format, chip, or a setting."""
+    settings = [n for n in frame.names if not is_result(n) and n not in WORKLOAD]
+    return next((n for n in ("format", "arch", *settings) if _varies(frame, n)), "format")
+
+
+def _varies(frame: Frame, name: str) -> bool:
+    return name in frame.names and frame.varies(name)
 
 
 def _levels(frame: Frame, column: str) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -191,7 +192,13 @@ def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
     """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     best: list[float] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), tuple(range(10, 100, 2))):
+    for steps in (
+        (1,),
+        (1, 3),
+        (1, 2, 5),
+        (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+        tuple(range(10, 100, 2)),
+    ):
         scale = 10.0 if steps[0] == 10 else 1.0
         found = [s / scale * 10.0**e for e in decades for s in steps]
         found = [float(f"{v:.6g}") for v in found if low <= v <= high]
@@ -216,6 +223,7 @@ def _finish(
     if handles:
         names = [name for name, _ in _levels(frame, column) if name in handles]
         labels = ["Pareto front", *names]
+        words = label_of(column).full
         figure.legend(
             [handles[name] for name in labels],
             [_plain(name, 36) for name in labels],
@@ -223,6 +231,8 @@ def _finish(
             ncols=min(4, len(labels)),
             frameon=False,
             fontsize=8,
+            title=_plain(words) if column in frame.numbers else None,
+            title_fontsize=8,
         )
 
 

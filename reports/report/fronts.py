@@ -29,22 +29,40 @@ def accuracy_column(frame: Frame) -> str | None:
 
 
 def tradeoffs(frame: Frame) -> tuple[Tradeoff, ...]:
-    """Return the trade-offs whose columns the rows carry."""
-    accuracy = accuracy_column(frame) or ""
-    known = (
-        Tradeoff(
-            name="accuracy_area", title="Accuracy against area", x="area_um2.total", y=accuracy
-        ),
-        Tradeoff(
-            name="energy_latency",
-            title="Energy against latency",
-            x="seconds",
-            y="energy_pj.total",
-        ),
-        Tradeoff(
-            name="accuracy_edp", title="Accuracy against energy × delay", x="edp_pj_s", y=accuracy
-        ),
+    """Return the trade-offs to show: against accuracy where it varies, else against area."""
+    accuracy = accuracy_column(frame)
+    energy = Tradeoff(
+        name="energy_latency", title="Energy against latency", x="seconds", y="energy_pj.total"
     )
+    if accuracy is not None and frame.varies(accuracy):
+        known = (
+            Tradeoff(
+                name="accuracy_area",
+                title="Accuracy against area",
+                x="area_um2.total",
+                y=accuracy,
+            ),
+            energy,
+            Tradeoff(
+                name="accuracy_edp",
+                title="Accuracy against energy × delay",
+                x="edp_pj_s",
+                y=accuracy,
+            ),
+        )
+    else:
+        known = (
+            Tradeoff(
+                name="latency_area", title="Latency against area", x="area_um2.total", y="seconds"
+            ),
+            energy,
+            Tradeoff(
+                name="energy_area",
+                title="Energy against area",
+                x="area_um2.total",
+                y="energy_pj.total",
+            ),
+        )
     return tuple(t for t in known if t.x in frame.numbers and t.y in frame.numbers)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from ...arch import load_arch, resolve
@@ -37,11 +38,14 @@ def settings_of(row: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def simulate_row(row: dict[str, Any]) -> Run | None:
-    """Run a row again, or return None where its chip or model is not at hand any more."""
+def simulate_row(row: dict[str, Any], home: Path | None = None) -> Run | None:
+    """Run a row again, or return None where its chip or model is not at hand any more.
+
+    ``home``: the folder that relative paths of chips and models start from.
+    """
     try:
-        model = _model(str(row["model"]))
-        arch = _arch(str(row["arch"]), json.dumps(settings_of(row), sort_keys=True))
+        model = _model(_place(str(row["model"]), home))
+        arch = _arch(_place(str(row["arch"]), home), json.dumps(settings_of(row), sort_keys=True))
         context = row.get("context") if model.kind in {"decoder", "encoder"} else None
         return simulate(
             arch,
@@ -54,6 +58,11 @@ def simulate_row(row: dict[str, Any]) -> Run | None:
         )
     except (BitlatheError, KeyError, ValueError):
         return None
+
+
+def _place(name: str, home: Path | None) -> str:
+    is_path = "/" in name or Path(name).suffix in {".yaml", ".yml", ".json"}
+    return str(home / name) if home is not None and is_path else name
 
 
 @cache
@@ -89,7 +98,9 @@ def layer_rows(run: Run) -> list[list[Any]]:
     ]
 
 
-def layers_of(frame: Frame, rows: Iterable[int]) -> dict[int, list[list[Any]]]:
+def layers_of(
+    frame: Frame, rows: Iterable[int], home: Path | None = None
+) -> dict[int, list[list[Any]]]:
     """Return the layers of some rows.
 
     A row is left out where the simulator no longer gives the clocks that the row holds (another
@@ -98,13 +109,13 @@ def layers_of(frame: Frame, rows: Iterable[int]) -> dict[int, list[list[Any]]]:
     found = {}
     for i in rows:
         row = frame.row(i)
-        run = simulate_row(row)
+        run = simulate_row(row, home)
         if run is not None and run.cycles == row.get("cycles"):
             found[i] = layer_rows(run)
     return found
 
 
-def with_formats(frame: Frame) -> Frame:
+def with_formats(frame: Frame, home: Path | None = None) -> Frame:
     """Add the column ``format``: the weight format of linear layers, from the row or its chip."""
     if "format" in frame.texts or "arch" not in frame.texts:
         return frame
@@ -118,7 +129,7 @@ def with_formats(frame: Frame) -> Frame:
         for i, name in enumerate(names):
             if not name:
                 keys = [c.levels[c.codes[i]] if c is not None else "" for c in columns]
-                names[i] = default_format(*keys)
+                names[i] = default_format(_place(keys[0], home), *keys[1:])
     return frame.with_texts("format", names)
 
 

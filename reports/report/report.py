@@ -46,7 +46,7 @@ def report(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     with Store(folder, readonly=True) as store:
-        text = store.meta("file") or ""
+        text, home = store.meta("file") or "", store.meta("folder")
         failed = store.count() - store.count(DONE)
     title, description = _words(text)
     notes = []
@@ -56,7 +56,12 @@ def report(folder: str | Path) -> list[Path]:
             if failed > 1
             else "One point has no result; failures.csv says why."
         )
-    words = Words(title=title or folder.resolve().name, description=description, notes=tuple(notes))
+    words = Words(
+        title=title or folder.resolve().name,
+        description=description,
+        notes=tuple(notes),
+        home=None if home is None else Path(home),
+    )
     return _write(lambda: read_results(folder), folder, words)
 
 
@@ -113,11 +118,12 @@ def write(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What the page says beside its data."""
+    """What the page says beside its data, and where relative paths of its chips start."""
 
     title: str
     description: str = ""
     notes: tuple[str, ...] = ()
+    home: Path | None = None
 
 
 Source = Callable[[], Iterable[Mapping[str, Any]]]
@@ -136,7 +142,7 @@ def _write(source: Source, folder: Path, words: Words, *, results: bool = False)
 
 
 def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -> list[Path]:
-    frame, remarks = _prepare(source(), folder)
+    frame, remarks = _prepare(source(), folder, words.home)
     chosen = tradeoffs(frame)
     masks = {t.name: on_front(frame, t) for t in chosen}
     on_any = np.zeros(frame.count, dtype=bool)
@@ -165,13 +171,15 @@ def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -
         description=words.description,
         notes=[*words.notes, *remarks],
         tradeoffs=chosen,
-        layers=_layers(shown, on_any[index]),
+        layers=_layers(shown, on_any[index], words.home),
     )
     paths[0].write_text(page, encoding="utf-8")
     return [*paths, table, folder / "pareto.csv"]
 
 
-def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path) -> tuple[Frame, list[str]]:
+def _prepare(
+    rows: Iterable[Mapping[str, Any]], folder: Path, home: Path | None
+) -> tuple[Frame, list[str]]:
     """Return the finished rows as columns, with formats and an accuracy axis, and remarks."""
     frame = Frame.of(row for row in rows if row.get("status", DONE) == DONE)
     if not frame.count:
@@ -179,7 +187,7 @@ def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path) -> tuple[Frame, li
             f"{folder} holds no finished point to report; failures.csv there says what failed, "
             "or run the sweep first."
         )
-    frame = with_formats(frame)
+    frame = with_formats(frame, home)
     column = accuracy_column(frame)
     remarks = []
     if column is None and "format" in frame.texts:
@@ -202,12 +210,14 @@ def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path) -> tuple[Frame, li
     return frame, remarks
 
 
-def _layers(frame: Frame, preferred: NDArray[np.bool_]) -> dict[int, list[list[Any]]]:
+def _layers(
+    frame: Frame, preferred: NDArray[np.bool_], home: Path | None
+) -> dict[int, list[list[Any]]]:
     """Simulate points again for their layers: those on a front first, up to a budget."""
     fidelities = frame.texts.get("fidelity")
     rungs = set(fidelities.levels) if fidelities is not None else {"analytic"}
     most = min(LAYER_POINTS.get(rung, FEW_LAYER_POINTS) for rung in rungs)
-    return layers_of(frame, sample(frame, preferred, most).tolist())
+    return layers_of(frame, sample(frame, preferred, most).tolist(), home)
 
 
 def _write_pareto(

@@ -141,7 +141,7 @@ def run_sweep(
     start = time.perf_counter()
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
-        store.begin(_sweep_digest(space, evaluator), _facts(space, text))
+        store.begin(_sweep_digest(space, evaluator), _facts(space, text, path.parent))
         runner = _open_runner(evaluator, jobs, dask, executor, stack)
         total = _planned(space)
         bar = stack.enter_context(Progress(progress, total))
@@ -285,10 +285,11 @@ def preview(space: Space) -> Preview:
     )
 
 
-def _facts(space: Space, text: str) -> dict[str, str]:
+def _facts(space: Space, text: str, folder: Path) -> dict[str, str]:
     """Return what the store keeps about the sweep."""
     return {
         "file": text,
+        "folder": str(folder.resolve()),
         "title": space.file.title,
         "constraints": canonical([c.text for c in space.late]),
     }
