@@ -135,6 +135,43 @@ def test_scalesim_timing_equals_a_walk_over_its_folds(flow):
         assert count.mapping_efficiency == pytest.approx(efficiency, rel=1e-12)
 
 
+# What SCALE-Sim 3.0.0 (PyPI, with numpy 2.2) printed for GEMM layers on 8 rows x 6 columns,
+# InterfaceBandwidth CALC: total cycles, mapping efficiency %, compute util %, IFMAP reads,
+# filter reads, OFMAP writes
+SCALESIM_LAYERS = ((20, 13, 11), (8, 8, 8), (5, 30, 17), (33, 9, 24))
+SCALESIM_PRINTED = {
+    "os": (
+        (206, 60.18518518518518, 28.7842190016103, 660, 429, 386),
+        (39, 66.66666666666666, 26.666666666666668, 128, 64, 92),
+        (144, 62.5, 36.637931034482754, 425, 510, 220),
+        (359, 61.875, 41.25000000000001, 1584, 1080, 437),
+    ),
+    "ws": (
+        (239, 49.65277777777777, 22.0679012345679, 660, 143, 520),
+        (55, 66.66666666666666, 16.161616161616163, 128, 64, 64),
+        (374, 70.83333333333334, 11.805555555555555, 425, 510, 450),
+        (317, 75.0, 42.672413793103445, 1584, 216, 891),
+    ),
+    "is": (
+        (263, 57.291666666666664, 19.599780701754387, 220, 572, 520),
+        (55, 66.66666666666666, 16.161616161616163, 64, 128, 64),
+        (149, 59.02777777777778, 32.196969696969695, 85, 510, 450),
+        (521, 91.66666666666666, 24.264705882352942, 792, 1296, 891),
+    ),
+}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_the_report_equals_what_scalesim_printed(flow):
+    for (m, n, k), printed in zip(SCALESIM_LAYERS, SCALESIM_PRINTED[flow], strict=True):
+        report = scalesim_report(m, n, k, 8, 6, flow)
+        counts = report.input_reads, report.weight_reads, report.output_writes
+        assert (report.total_cycles, *counts) == (printed[0], *printed[3:])
+        assert 100 * report.mapping_efficiency == pytest.approx(printed[1], rel=1e-12)
+        assert 100 * report.compute_utilization == pytest.approx(printed[2], rel=1e-12)
+        assert systolic(m, n, k, 8, 6, flow).cycles == printed[0] + 1
+
+
 def test_scalesim_report_keeps_its_quirks_out_of_the_count():
     report = scalesim_report(70, 50, 30, 32, 16, "os")
     count = systolic(70, 50, 30, 32, 16, "os")
