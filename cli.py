@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ def _print_json(data: Any) -> None:
 
 
 def _print_table(
-    rows: Sequence[Mapping[str, Any]], title: str = "", columns: Iterable[str] | None = None
+    rows: Sequence[Any], title: str = "", columns: Iterable[str] | None = None
 ) -> None:
     """Print records as a table; numbers to the right."""
     from .reports.tables import print_table
