@@ -6,6 +6,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from . import compiled
 from .coding import RATIOS, Coded, Codes, Floats, Job, divide, group_error, moments, percentile
 from .rounding import round_integer
 from .scaling import bits_to_float, effective, float_bits, store
@@ -44,6 +45,9 @@ def integer_codes(job: Job, part: slice, scale: Floats, low: Floats) -> tuple[Co
 
 def encode_asym(job: Job) -> Coded:
     """Code a job in unsigned integers with an integer zero point per group."""
+    done = compiled.encode_asym(job)
+    if done is not None:
+        return done
     low, high = group_range(job)
     scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     top = job.groups.dtype.type((1 << job.scheme.element_bits) - 1)
@@ -51,7 +55,7 @@ def encode_asym(job: Job) -> Coded:
     start = low
     if job.scheme.clip in ("mse", "mae"):
         wanted, start = _search(job, wanted, low)
-    raw, outer = store(wanted, wanted * top, fmt, scale_format, job.layout)
+    raw, outer = store(wanted, high - low, fmt, scale_format, job.layout)
     used = effective(raw, outer, fmt, scale_format, job.layout)
     codes = np.zeros(job.groups.shape, np.uint8)
     zeros = np.zeros(job.groups.shape[0], np.uint8)

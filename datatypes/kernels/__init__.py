@@ -5,7 +5,8 @@ rows over threads. They know nothing of names: grids come as arrays. numba is im
 
 Every matrix is float32 of shape (rows, k), cut along its rows into groups of ``group`` values, the
 last of a row being short where ``group`` does not divide k. Values must be finite (the casts take
-NaN and infinity). A group of zeros has the scale 0; no other scale becomes 0.
+NaN and infinity). A scale of 0 (of a group of zeros, or where the
+division underflows) stands for a group of zeros; rounding makes no other scale 0.
 """
 
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def codebooks(
     group: int,
     scale: str = "fp32",
     threads: int | None = None,
+    out: Groups | None = None,
 ) -> Groups:
     """Code each group with the book of least squared error; scale = absmax / top of the book.
 
@@ -84,12 +86,15 @@ def codebooks(
         What scales are rounded to before use: ``fp32`` or ``fp16``.
     threads : int, optional
         All available cores by default. The result does not depend on it.
+    out : Groups, optional
+        A result of the same call on a matrix of this shape, whose memory is written anew: fresh
+        memory costs about as much as the work.
     """
     from .codebook import search_kernel, single_kernel
     from .intrinsics import padded
 
     mode = _mode(scale)
-    x, group, out = _prepare(x, group, np.float32)
+    x, group, out = _prepare(x, group, np.float32, out)
     if len(books) == 1:
         kernel = single_kernel(books[0])
         _run(
@@ -117,11 +122,12 @@ def codebooks_given(
     scales: Matrix,
     choices: Bytes,
     threads: int | None = None,
+    out: Groups | None = None,
 ) -> Groups:
     """Code each group with a given book under a given scale (both (rows, groups))."""
     from .codebook import given_kernel
 
-    x, group, out = _prepare(x, group, np.float32)
+    x, group, out = _prepare(x, group, np.float32, out)
     s = np.ascontiguousarray(scales, np.float32)
     c = np.ascontiguousarray(choices, np.uint8)
     if s.shape != out.scales.shape or c.shape != s.shape:
@@ -143,6 +149,7 @@ def bitmod(
     group: int,
     scale: str = "fp32",
     threads: int | None = None,
+    out: Groups | None = None,
 ) -> Groups:
     """Code each group with the best of a base grid plus one of +-inner, +-outer.
 
@@ -162,7 +169,7 @@ def bitmod(
     from .intrinsics import padded
 
     mode = _mode(scale)
-    x, group, out = _prepare(x, group, np.float32)
+    x, group, out = _prepare(x, group, np.float32, out)
     cuts, values, intervals = _bitmod_tables(np.asarray(magnitudes, np.float64), specials)
     kernel, width = bitmod_kernel(cuts, values, *intervals), padded(group)
     choices = np.zeros(out.scales.shape, np.uint8)
@@ -177,14 +184,19 @@ def bitmod(
 
 
 def symmetric(
-    x: Matrix, bits: int, group: int, scale: str = "fp32", threads: int | None = None
+    x: Matrix,
+    bits: int,
+    group: int,
+    scale: str = "fp32",
+    threads: int | None = None,
+    out: Groups | None = None,
 ) -> Groups:
     """Code groups in symmetric two's complement, +-(2**(bits-1) - 1), 2..8 bits."""
     from .integer import symmetric as kernel
 
     _check_bits("symmetric", bits, 2, 8)
     mode = _mode(scale)
-    x, group, out = _prepare(x, group, np.float32)
+    x, group, out = _prepare(x, group, np.float32, out)
     _run(
         x,
         threads,
@@ -194,14 +206,19 @@ def symmetric(
 
 
 def asymmetric(
-    x: Matrix, bits: int, group: int, scale: str = "fp32", threads: int | None = None
+    x: Matrix,
+    bits: int,
+    group: int,
+    scale: str = "fp32",
+    threads: int | None = None,
+    out: Groups | None = None,
 ) -> Groups:
     """Code groups in unsigned integers with a zero point, range stretched to contain 0."""
     from .integer import asymmetric as kernel
 
     _check_bits("asymmetric", bits, 1, 8)
     mode = _mode(scale)
-    x, group, out = _prepare(x, group, np.float32)
+    x, group, out = _prepare(x, group, np.float32, out)
     zeros = np.zeros(out.scales.shape, np.uint8)
     _run(
         x,
@@ -222,6 +239,7 @@ def mx(
     group: int = 32,
     rule: str = "floor",
     threads: int | None = None,
+    out: Groups | None = None,
 ) -> Groups:
     """Code blocks of small floats under a shared E8M0 scale (OCP MX v1.0).
 
@@ -244,7 +262,7 @@ def mx(
     from .floats import RULES, mx_float
 
     _check_rule(rule, RULES)
-    x, group, out = _prepare(x, group, np.uint8)
+    x, group, out = _prepare(x, group, np.uint8, out)
     least, top, unit, sign = _float_constants(exponent_bits, mantissa_bits, bias, largest)
     number = RULES[rule]
     _run(
@@ -259,14 +277,18 @@ def mx(
 
 
 def mx_integer(
-    x: Matrix, group: int = 32, rule: str = "floor", threads: int | None = None
+    x: Matrix,
+    group: int = 32,
+    rule: str = "floor",
+    threads: int | None = None,
+    out: Groups | None = None,
 ) -> Groups:
     """Code blocks of MXINT8, 1.6 fixed point in -127/64..127/64 (OCP MX v1.0)."""
     from .floats import RULES
     from .floats import mx_integer as kernel
 
     _check_rule(rule, RULES)
-    x, group, out = _prepare(x, group, np.uint8)
+    x, group, out = _prepare(x, group, np.uint8, out)
     number = RULES[rule]
     _run(
         x,
@@ -285,6 +307,7 @@ def encode_float(
     over: int | None = None,
     nan: int = 0,
     threads: int | None = None,
+    out: Bytes | None = None,
 ) -> Bytes:
     """Cast float32 of any shape to codes of a small float, ties to even.
 
@@ -307,7 +330,7 @@ def encode_float(
     from .floats import encode
 
     flat = np.ascontiguousarray(x, np.float32).reshape(-1)
-    out = np.empty(flat.shape, np.uint8)
+    target = _target(out, flat.size, np.uint8)
     least, top, unit, sign = _float_constants(exponent_bits, mantissa_bits, bias, largest)
     last = int(float(largest) / 2.0 ** (_exponent(largest) - mantissa_bits))
     full = ((_exponent(largest) + 127 - least) << mantissa_bits) + last
@@ -319,9 +342,9 @@ def encode_float(
     _flat(
         flat.size,
         threads,
-        lambda r: encode(flat[r], least, mantissa_bits, top, limit, beyond, nan, sign, out[r]),
+        lambda r: encode(flat[r], least, mantissa_bits, top, limit, beyond, nan, sign, target[r]),
     )
-    return out.reshape(np.shape(x))
+    return target.reshape(np.shape(x))
 
 
 def decode_float(
@@ -332,6 +355,7 @@ def decode_float(
     special: int | None = None,
     inf: int | None = None,
     threads: int | None = None,
+    out: Matrix | None = None,
 ) -> Matrix:
     """Cast codes of a small float to float32.
 
@@ -347,7 +371,7 @@ def decode_float(
     from .floats import decode
 
     flat = np.ascontiguousarray(codes, np.uint8).reshape(-1)
-    out = np.empty(flat.shape, np.float32)
+    target = _target(out, flat.size, np.float32)
     unit = np.float32(2.0 ** (127 - bias))
     sign = 1 << (exponent_bits + mantissa_bits)
     first = sign if special is None else special
@@ -355,12 +379,12 @@ def decode_float(
     _flat(
         flat.size,
         threads,
-        lambda r: decode(flat[r], mantissa_bits, unit, first, infinity, sign, out[r]),
+        lambda r: decode(flat[r], mantissa_bits, unit, first, infinity, sign, target[r]),
     )
-    return out.reshape(np.shape(codes))
+    return target.reshape(np.shape(codes))
 
 
-def pack_e2m1(x: Matrix, threads: int | None = None) -> Bytes:
+def pack_e2m1(x: Matrix, threads: int | None = None, out: Bytes | None = None) -> Bytes:
     """Cast float32 to FP4 E2M1, saturating, ties to even, two codes a byte, first one low.
 
     The elements are taken in C order; an odd count leaves the last half byte 0.
@@ -368,12 +392,14 @@ def pack_e2m1(x: Matrix, threads: int | None = None) -> Bytes:
     from .floats import pack_e2m1 as kernel
 
     flat = np.ascontiguousarray(x, np.float32).reshape(-1)
-    out = np.empty((flat.size + 1) // 2, np.uint8)
-    _pairs(flat.size, threads, lambda r, h: kernel(flat[r], out[h]))
-    return out
+    target = _target(out, (flat.size + 1) // 2, np.uint8)
+    _pairs(flat.size, threads, lambda r, h: kernel(flat[r], target[h]))
+    return target
 
 
-def unpack_e2m1(packed: Bytes, count: int, threads: int | None = None) -> Matrix:
+def unpack_e2m1(
+    packed: Bytes, count: int, threads: int | None = None, out: Matrix | None = None
+) -> Matrix:
     """Return ``count`` float32 values from packed FP4 E2M1."""
     from .floats import unpack_e2m1 as kernel
 
@@ -382,9 +408,9 @@ def unpack_e2m1(packed: Bytes, count: int, threads: int | None = None) -> Matrix
         raise BitlatheError(
             f"unpack_e2m1: {count} values need {(count + 1) // 2} bytes, got {raw.size}"
         )
-    out = np.empty(count, np.float32)
-    _pairs(count, threads, lambda r, h: kernel(raw[h], out[r]))
-    return out
+    target = _target(out, count, np.float32)
+    _pairs(count, threads, lambda r, h: kernel(raw[h], target[r]))
+    return target
 
 
 def pack(codes: NDArray[Any], bits: int, threads: int | None = None) -> Bytes:
@@ -422,19 +448,39 @@ def unpack(packed: Bytes, bits: int, count: int, threads: int | None = None) -> 
     return out
 
 
-def _prepare(x: Matrix, group: int, scale_dtype: Any) -> tuple[Matrix, int, Groups]:
+def _prepare(
+    x: Matrix, group: int, scale_dtype: Any, out: Groups | None
+) -> tuple[Matrix, int, Groups]:
     if x.ndim != 2:
         raise BitlatheError(f"kernels: a (rows, k) matrix expected, got shape {x.shape}")
     if group < 1:
         raise BitlatheError(f"kernels: group is {group}, must be at least 1")
     x = np.ascontiguousarray(x, np.float32)
     rows, k = x.shape
-    out = Groups(
-        codes=np.empty(x.shape, np.uint8),
-        scales=np.empty((rows, groups_of(k, group)), scale_dtype),
-        values=np.empty(x.shape, np.float32),
-    )
+    shape = (rows, groups_of(k, group))
+    if out is None:
+        out = Groups(
+            codes=np.empty(x.shape, np.uint8),
+            scales=np.empty(shape, scale_dtype),
+            values=np.empty(x.shape, np.float32),
+        )
+    elif out.codes.shape != x.shape or out.scales.shape != shape:
+        raise BitlatheError(
+            f"kernels: out holds codes {out.codes.shape} and scales {out.scales.shape}, but "
+            f"{x.shape} and {shape} are needed"
+        )
     return x, min(group, max(k, 1)), out
+
+
+def _target(out: NDArray[Any] | None, size: int, dtype: Any) -> NDArray[Any]:
+    if out is None:
+        return np.empty(size, dtype)
+    if out.size != size or out.dtype != dtype or not out.flags.c_contiguous:
+        raise BitlatheError(
+            f"kernels: out must be {size} contiguous values of {np.dtype(dtype)}, got "
+            f"{out.size} of {out.dtype}"
+        )
+    return out.reshape(-1)
 
 
 def _run(x: Matrix, threads: int | None, work: Any) -> None:

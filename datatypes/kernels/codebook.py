@@ -67,7 +67,7 @@ def _errors_overload(
             x: Any, m: Any, mode: Any, books: Any, e: Any, errors: Any, scales: Any, at: Any
         ) -> None:
             cuts, values, _labels, top, _zero, _negative_zero = books[0]
-            scales[at] = stored_scale(m / top, m, mode)
+            scales[at] = stored_scale(m / top, mode)
             errors[at] = book_error(x, scales[at], cuts, values, e)
 
         return last
@@ -76,7 +76,7 @@ def _errors_overload(
         x: Any, m: Any, mode: Any, books: Any, e: Any, errors: Any, scales: Any, at: Any
     ) -> None:
         cuts, values, _labels, top, _zero, _negative_zero = books[0]
-        scales[at] = stored_scale(m / top, m, mode)
+        scales[at] = stored_scale(m / top, mode)
         errors[at] = book_error(x, scales[at], cuts, values, e)
         _errors(x, m, mode, books[1:], e, errors, scales, at + 1)
 
@@ -165,7 +165,7 @@ def single_kernel(book: Book) -> Callable[..., None]:
                 a = g * group
                 b = min(k, a + group)
                 m = absmax(x[r, a:b])
-                s = stored_scale(m / top, m, mode)
+                s = stored_scale(m / top, mode)
                 book_write(x[r, a:b], s, table, codes[r, a:b], deq[r, a:b])
                 scales[r, g] = s
 

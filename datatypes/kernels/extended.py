@@ -103,7 +103,7 @@ def bitmod_kernel(
                 b = min(k, a + group)
                 xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
                 m = absmax(xs)
-                s0, s1 = stored_scale(m / top, m, mode), stored_scale(m / far, m, mode)
+                s0, s1 = stored_scale(m / top, mode), stored_scale(m / far, mode)
                 errors[0], errors[1] = pair_errors(xs, s0, inner, base, plus, minus)
                 errors[2], errors[3] = pair_errors(xs, s1, outer, base, plus, minus)
                 choice = clear_winner(errors)

@@ -21,7 +21,7 @@ def symmetric(x: Any, group: int, bits: int, mode: int, codes: Any, scales: Any,
             b = min(k, a + group)
             xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
             m = absmax(xs)
-            s = stored_scale(m / top, m, mode)
+            s = stored_scale(m / top, mode)
             d = divisor(s)
             for i in range(xs.size):
                 q = np.int32(min(max(np.rint(xs[i] / d), -top), top))
@@ -56,7 +56,7 @@ def asymmetric(
             xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
             low, high = extent(xs)
             width = high - low
-            s = stored_scale(width / top, width, mode)
+            s = stored_scale(width / top, mode)
             d = divisor(s)
             zero = min(max(np.rint(-low / d), np.float32(0)), top)
             for i in range(xs.size):

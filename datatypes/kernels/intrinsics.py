@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 HALVING_MIN = 16
 PAIRWISE_BLOCK = 128
+COMMON_GROUP = 128
 
 
 @intrinsic
@@ -77,11 +78,20 @@ def halving_sum(e: Any, n: int) -> Any:
     The order is part of the definition: any twin that halves gives the same float32.
     Overwrites ``e``.
     """
-    m = n
-    while m > HALVING_MIN:
-        m //= 2
-        for i in range(m):
-            e[i] += e[m + i]
+    if n == COMMON_GROUP:
+        # the same three steps with lengths the compiler knows
+        for i in range(64):
+            e[i] += e[64 + i]
+        for i in range(32):
+            e[i] += e[32 + i]
+        for i in range(16):
+            e[i] += e[16 + i]
+    else:
+        m = n
+        while m > HALVING_MIN:
+            m //= 2
+            for i in range(m):
+                e[i] += e[m + i]
     a0, a1, a2, a3 = e[0] + e[8], e[1] + e[9], e[2] + e[10], e[3] + e[11]
     a4, a5, a6, a7 = e[4] + e[12], e[5] + e[13], e[6] + e[14], e[7] + e[15]
     b0, b1, b2, b3 = a0 + a4, a1 + a5, a2 + a6, a3 + a7

@@ -9,7 +9,6 @@ from .intrinsics import bits_float, float_bits, round_half
 
 SCALE_MODES: Final = {"fp32": 0, "fp16": 1}
 HALF_TINY: Final = np.float32(2.0**-24)
-FLOAT_TINY: Final = np.float32(2.0**-149)
 MAGNITUDE: Final = np.uint32(0x7FFFFFFF)
 # float32 error sums are right to better than 2e-6 of their value above NORMAL
 MARGIN: Final = np.float32(1 + 4e-6)
@@ -27,12 +26,10 @@ def absmax(x: Any) -> Any:
 
 
 @njit(nogil=True)  # type: ignore[untyped-decorator]
-def stored_scale(s: Any, m: Any, mode: Any) -> Any:
+def stored_scale(s: Any, mode: Any) -> Any:
     """Round a scale as it is stored: mode 0 float32, 1 float16; nothing positive becomes 0."""
-    if m == 0:
-        return np.float32(0)
-    if mode == 0:
-        return max(s, FLOAT_TINY)
+    if mode == 0 or s == 0:
+        return s
     return max(round_half(s), HALF_TINY)
 
 

@@ -31,12 +31,10 @@ def half(v):
 
 
 def scale_for(amax, top, scale):
-    if amax == 0:
-        return f32(0)
     s = f32(amax) / f32(top)
-    if scale == "fp16":
+    if scale == "fp16" and s > 0:
         return max(half(s), f32(2.0**-24))
-    return max(s, f32(2.0**-149))
+    return s
 
 
 def split(row, group):
