@@ -102,6 +102,8 @@ class Layout:
 
     def split(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """Return the (groups, block_size) elements of a matrix, short blocks filled with 0."""
+        if self.groups == 0:
+            return np.zeros((0, self.block_size), matrix.dtype)
         if self.block_rows == 1:
             wide = self.across * self.block_columns
             if wide != self.columns:
@@ -114,6 +116,8 @@ class Layout:
 
     def join(self, groups: NDArray[Any]) -> NDArray[Any]:
         """Return the (rows, columns) matrix of (groups, block_size) elements."""
+        if self.groups == 0:
+            return np.zeros((self.rows, self.columns), groups.dtype)
         if self.block_rows == 1:
             return groups.reshape(self.rows, -1)[:, : self.columns]
         cut = groups.reshape(self.down, self.across, self.block_rows, self.block_columns)

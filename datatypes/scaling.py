@@ -109,7 +109,7 @@ def store(
     if scale.kind == "none":
         return np.zeros(real.shape, np.uint32), none
     if scale.kind == "float":
-        return float_bits(real, scale.name), none
+        return float_bits(real, scale.name, amax > 0), none
     if scale.kind in ("ocp", "pot", "bitmod_mx"):
         if scale.kind == "ocp":
             exponent = ocp_exponent(amax, fmt, scale.rule)
@@ -120,7 +120,7 @@ def store(
         exponent = np.where(amax > 0, exponent, -BIAS)
         return (np.clip(exponent, -BIAS, BIAS) + BIAS).astype(np.uint32), none
     if scale.kind == "e4m3":
-        return store_e4m3(real, tensor_scale(real))
+        return store_e4m3(real, tensor_scale(real), amax > 0)
     tops = real.reshape(layout.down, layout.across).max(axis=1)
     outer = float_bits(tops, "fp16")
     top = np.repeat(bits_to_float(outer, "fp16"), layout.across)
@@ -133,7 +133,7 @@ def store(
     levels = (1 << scale.bits) - 1
     unit = top / levels
     count = np.rint(np.divide(real, unit, out=np.zeros(real.shape), where=unit > 0))
-    return np.clip(count, real > 0, levels).astype(np.uint32), outer
+    return np.clip(count, amax > 0, levels).astype(np.uint32), outer
 
 
 def tensor_scale(real: Floats) -> np.float32:
@@ -141,19 +141,24 @@ def tensor_scale(real: Floats) -> np.float32:
     return np.float32(real.max(initial=0.0) / E4M3_MAX)
 
 
-def store_e4m3(real: Floats, whole: np.float32) -> tuple[Raw, Raw]:
+def store_e4m3(
+    real: Floats, whole: np.float32, wanted: NDArray[np.bool_]
+) -> tuple[Raw, Raw]:
     """Return E4M3 codes of the block scales under the scale of the tensor, and that one's bits."""
     if not np.isfinite(whole):
         raise BitlatheError("the scale of the tensor overflows float32; divide the tensor first")
     positive = np.maximum(whole, np.float32(np.finfo(np.float32).smallest_subnormal))
     grid = single("fp8_e4m3")
     codes = grid.encode(np.asarray(real, np.float64) / np.float64(positive))
-    raw = np.where((codes == 0) & (real > 0), 1, codes)
+    raw = np.where((codes == 0) & wanted, 1, codes)
     return raw.astype(np.uint32), np.array([positive]).view(np.uint32)
 
 
-def float_bits(real: Floats, name: str) -> Raw:
-    """Return the bit patterns of scales rounded to nearest even; nothing positive becomes 0.
+def float_bits(real: Floats, name: str, wanted: NDArray[np.bool_] | None = None) -> Raw:
+    """Return the bit patterns of scales rounded to nearest even.
+
+    Where `wanted` (by default: where the scale is positive) none becomes 0, but the smallest
+    positive number.
 
     Raises
     ------
@@ -178,7 +183,8 @@ def float_bits(real: Floats, name: str) -> Raw:
             f"the scale of group {at}, {float(wide[at]):g}, does not fit {name}; store scales as "
             "/bf16 or /fp32, or divide the tensor by a constant first"
         )
-    return np.asarray(np.where((bits == 0) & (wide > 0), 1, bits), np.uint32)
+    lost = (bits == 0) & (wide > 0 if wanted is None else wanted)
+    return np.asarray(np.where(lost, 1, bits), np.uint32)
 
 
 def bits_to_float(raw: Raw, name: str) -> NDArray[np.float32]:
@@ -205,7 +211,7 @@ def effective(
     if scale.kind == "float":
         return bits_to_float(raw, scale.name)
     if scale.kind in ("ocp", "pot", "bitmod_mx"):
-        exponent = raw.astype(np.int32) - BIAS
+        exponent = np.minimum(raw, NAN_EXPONENT - 1).astype(np.int32) - BIAS
         unit = np.float32(2 / fmt.max_abs if scale.kind == "bitmod_mx" else 1.0)
         return np.where(raw == NAN_EXPONENT, np.float32(np.nan), np.ldexp(unit, exponent))
     if scale.kind == "e4m3":

@@ -161,6 +161,8 @@ class QuantizedTensor:
         """Return the (groups, block size) values, one rounding to `dtype` each."""
         codes = self.layout.split(self.matrix)
         kind = np.dtype(dtype)
+        if self.layout.groups == 0:
+            return np.zeros(codes.shape, kind)
         scheme, scale = self.scheme, self._group_scales()
         if scheme.coder == "bcq":
             return np.asarray(plane_values(codes, scale).astype(kind))
@@ -256,6 +258,8 @@ class QuantizedTensor:
         if self.scheme.coder == "bcq":
             return planes_effective(self.raw, self.scheme)
         raw, fmt = self.raw[:, 0], self.scheme.formats[0]
+        if self.layout.groups == 0:
+            return np.zeros(0, np.float32)
         if self.scheme.coder == "dgq":
             channel = np.repeat(bits_to_float(self.outer, "fp16"), self.layout.across)
             return raw.astype(np.float32) * channel

@@ -1,0 +1,50 @@
+"""The rules of BitMoD's released quantiser in torch float16, from their description.
+
+Per group: scale = absmax / largest grid magnitude, clamped to [1e-5, 1e4]; the nearest grid value
+by midpoints, ties down; mean squared error; a candidate must be strictly better than the best so
+far, which starts at 1000. Every operation on float16 tensors, FP4 grids times two.
+"""
+
+import torch
+
+FP3 = [0.0, 1.0, 2.0, 4.0]
+FP4 = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0]
+SPECIALS = {3: (FP3, (3.0, -3.0, 6.0, -6.0)), 4: (FP4, (10.0, -10.0, 16.0, -16.0))}
+
+
+def grid_of(base: list[float], special: float) -> list[float]:
+    return sorted({v * s for v in base for s in (1, -1)} | {special})
+
+
+def on_grid(w: torch.Tensor, grid: list[float]) -> torch.Tensor:
+    scale = w.abs().amax(dim=-1, keepdim=True) / max(abs(v) for v in grid)
+    scale = scale.clamp(min=1e-5, max=1e4)
+    y = w / scale
+    out = torch.full_like(w, grid[0])
+    for low, high in zip(grid[:-1], grid[1:], strict=True):
+        out = torch.where(y > (low + high) / 2, high, out)
+    return (out.to(torch.float16) * scale).to(torch.float16)
+
+
+def bitmod(w: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return dequantised float16 groups and the member each took (-1: none)."""
+    base, specials = SPECIALS[bits]
+    best = torch.full(w.shape[:-1], 1e3, dtype=torch.float16)
+    out = torch.zeros_like(w)
+    choice = torch.full(w.shape[:-1], -1)
+    for member, special in enumerate(specials):
+        trial = on_grid(w, grid_of(base, special))
+        error = (trial - w).pow(2).mean(-1)
+        better = error < best
+        best = torch.where(better, error, best)
+        out = torch.where(better[..., None], trial, out)
+        choice = torch.where(better, member, choice)
+    return out, choice
+
+
+def asymmetric(w: torch.Tensor, bits: int) -> torch.Tensor:
+    low, high = w.amin(dim=-1, keepdim=True), w.amax(dim=-1, keepdim=True)
+    top = 2**bits - 1
+    scale = ((high - low) / top).clamp(min=1e-5, max=1e4)
+    zero = torch.round(-low / scale).clamp(0, top)
+    return (torch.clamp(torch.round(w / scale) + zero, 0, top) - zero) * scale
