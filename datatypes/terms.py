@@ -185,17 +185,7 @@ class TermStatistics:
 def booth_digits(value: int, count: int) -> tuple[int, ...]:
     """Radix-4 Booth digits of an integer, lowest first: ``value = sum(d[i] * 4**i)``.
 
-    Parameters
-    ----------
-    value : int
-        Integer that fits two's complement of ``2 * count`` bits.
-    count : int
-        Number of digits.
-
-    Returns
-    -------
-    tuple of int
-        Digits in -2..2.
+    The value must fit two's complement of ``2 * count`` bits; digits are -2..2.
 
     Examples
     --------
@@ -302,10 +292,6 @@ def schedule_of_grid(integers: Iterable[int], max_bsig: int = MAX_BSIG) -> TermS
     max_bsig : int
         Largest significance the PE can shift by.
 
-    Returns
-    -------
-    TermSchedule
-
     Raises
     ------
     BitlatheError
@@ -376,10 +362,6 @@ def terms_of_integer(value: int, rule: Rule, count: int | None = None) -> tuple[
         Rule, or a schedule of significances for the minimal decomposition.
     count : int, optional
         Number of Booth digits; by default as many as the value needs.
-
-    Returns
-    -------
-    tuple of Term
 
     Examples
     --------
@@ -498,10 +480,6 @@ def term_table(
         largest magnitude lies in (2**(fixed_bits-2), 2**(fixed_bits-1)].
     max_bsig : int
         Largest significance; 6 in the published PE. FP8 E4M3 is exact from 16 on.
-
-    Returns
-    -------
-    TermTable
 
     Raises
     ------
