@@ -141,9 +141,7 @@ def tensor_scale(real: Floats) -> np.float32:
     return np.float32(real.max(initial=0.0) / E4M3_MAX)
 
 
-def store_e4m3(
-    real: Floats, whole: np.float32, wanted: NDArray[np.bool_]
-) -> tuple[Raw, Raw]:
+def store_e4m3(real: Floats, whole: np.float32, wanted: NDArray[np.bool_]) -> tuple[Raw, Raw]:
     """Return E4M3 codes of the block scales under the scale of the tensor, and that one's bits."""
     if not np.isfinite(whole):
         raise BitlatheError("the scale of the tensor overflows float32; divide the tensor first")

@@ -31,6 +31,7 @@ def save(q: QuantizedTensor, path: str | Path) -> None:
         If safetensors is not installed, or the file cannot be written.
     """
     try:
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
     except ImportError:
         raise BitlatheError(
@@ -46,7 +47,7 @@ def save(q: QuantizedTensor, path: str | Path) -> None:
     }
     try:
         save_file(q.packed, str(path), metadata=facts)
-    except OSError as problem:
+    except (OSError, SafetensorError) as problem:
         raise BitlatheError(f"{path}: cannot be written: {problem}") from None
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from bitlathe.datatypes import fast
 from bitlathe.datatypes import quantize as module
-from bitlathe.datatypes.fast import encode_fast, float_parameters
 from bitlathe.datatypes.catalogue import single
+from bitlathe.datatypes.fast import encode_fast, float_parameters
 from bitlathe.datatypes.quantize import quantize
 
 COMPILED = [

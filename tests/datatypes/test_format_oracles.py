@@ -3,9 +3,9 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from oracles import casts
 
 from bitlathe.datatypes.catalogue import single
+from oracles import casts
 
 
 def inputs(name):

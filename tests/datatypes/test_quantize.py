@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import released_bitmod
 
 import bitlathe as bl
 from bitlathe.datatypes import catalogue
@@ -16,6 +15,7 @@ from bitlathe.datatypes.catalogue import single
 from bitlathe.datatypes.format import codebook
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.scheme import Scheme
+from oracles import released_bitmod
 
 SCHEMES = [
     "int4@g128", "int3@tensor", "int8@channel", "int4@input", "int4@b4x16/bf16", "int4_asym@g32",
