@@ -5,7 +5,7 @@ the work, comes back as None and stays in numpy.
 """
 
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,13 @@ from .kernels.tables import Book
 from .rounding import NEAREST
 from .scaling import effective, float_bits, store
 
+if TYPE_CHECKING:
+    from . import kernels
+
 MIN_VALUES = 1 << 20
+# longer tables take long to compile: their chains of comparisons are unrolled
+MAX_VALUES = 32
+SPECIAL_PAIR = 4
 FUSED: Final = ("fp32", "fp16")
 # beyond these the float32 sums and scales of a kernel might differ from numpy's float64 ones
 SCALE_LOW: Final = 1e-30
@@ -28,6 +34,8 @@ def encode_table(job: Job) -> Coded | None:
     formats = job.scheme.formats
     if not _suits(job) or job.rounding not in NEAREST or any(f.bits > 8 for f in formats):
         return None
+    if max(f.table.values.size for f in formats) > MAX_VALUES:
+        return None
     if any(f.min >= 0 for f in formats) or not _evenly_filled(job, len(formats) > 1):
         return None
     from . import kernels
@@ -38,7 +46,7 @@ def encode_table(job: Job) -> Coded | None:
         return None
     books = tuple(_book(f, job.rounding) for f in formats)
     size = job.groups.shape[1]
-    found = kernels.codebooks(job.groups, books, size, fused)
+    found = _search(job, books, size, fused)
     if _extreme(found.scales):
         return None
     real, choice = found.scales[:, 0], found.choices
@@ -74,6 +82,35 @@ def encode_asym(job: Job) -> Coded | None:
         outer=np.zeros(0, np.uint32),
         zeros=made.zeros[:, 0],
     )
+
+
+def _search(job: Job, books: tuple[Book, ...], size: int, scale: str) -> "kernels.Groups":
+    from . import kernels
+
+    pair = _special_pairs(job.scheme.formats) if job.rounding == "even" else None
+    if pair is None:
+        return kernels.codebooks(job.groups, books, size, scale)
+    return kernels.bitmod(job.groups, *pair, size, scale)
+
+
+def _special_pairs(
+    formats: tuple[Format, ...],
+) -> tuple[NDArray[np.float64], tuple[float, float]] | None:
+    """Return base magnitudes and specials if these are a base grid plus +a, -a, +b, -b."""
+    if len(formats) != SPECIAL_PAIR:
+        return None
+    half = formats[0].values.size // 2
+    base = formats[0].values[:half]
+    special = [float(f.values[half]) for f in formats]
+    alike = all(
+        np.array_equal(f.values[:half], base) and np.array_equal(f.values[half + 1 :], -base[1:])
+        for f in formats
+    )
+    a, b = special[0], special[2]
+    rising = alike and base[0] == 0 and bool((np.diff(base) > 0).all())
+    if not rising or special != [a, -a, b, -b] or not 0 < a < base[-1] < b or a in base:
+        return None
+    return base, (a, b)
 
 
 def _suits(job: Job) -> bool:

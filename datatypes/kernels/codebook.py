@@ -18,7 +18,7 @@ from .scaling import absmax, clear_winner, divisor, stored_scale
 from .tables import Book
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def book_error(x: Any, s: Any, cuts: Any, values: Any, e: Any) -> Any:
     """Return the sum of squared errors, in float32, of one group coded with one book."""
     d = divisor(s)
@@ -31,7 +31,7 @@ def book_error(x: Any, s: Any, cuts: Any, values: Any, e: Any) -> Any:
     return halving_sum(e, n)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def book_write(x: Any, s: Any, book: Any, codes: Any, deq: Any) -> None:
     """Write codes and values of one group; a negative value that rounds to 0 gets the -0 code."""
     cuts, values, labels, _top, zero, negative_zero = book
@@ -57,7 +57,7 @@ def _write(x: Any, s: Any, choice: Any, books: Any, codes: Any, deq: Any) -> Non
 
 # Loops over the tuple of books are written as recursion over its tail, so that each step sees
 # the tables of its book as constants.
-@overload(_errors)  # type: ignore[untyped-decorator]
+@overload(_errors)
 def _errors_overload(
     x: Any, m: Any, mode: Any, books: Any, e: Any, errors: Any, scales: Any, at: Any
 ) -> Callable[..., None]:
@@ -83,7 +83,7 @@ def _errors_overload(
     return more
 
 
-@overload(_write)  # type: ignore[untyped-decorator]
+@overload(_write)
 def _write_overload(
     x: Any, s: Any, choice: Any, books: Any, codes: Any, deq: Any
 ) -> Callable[..., None]:
@@ -118,7 +118,7 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
     tables = _constants(books)
     count = len(books)
 
-    @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    @njit(nogil=True, cache=True)
     def kernel(
         x: Any, group: int, width: int, mode: int, codes: Any, scales: Any, choices: Any, deq: Any
     ) -> None:
@@ -148,7 +148,7 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
                 scales[r, g] = trial[choice]
                 choices[r, g] = choice
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 @cache
@@ -157,7 +157,7 @@ def single_kernel(book: Book) -> Callable[..., None]:
     table = _constants((book,))[0]
     top = book.top
 
-    @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    @njit(nogil=True, cache=True)
     def kernel(x: Any, group: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
         rows, k = x.shape
         for r in range(rows):
@@ -169,15 +169,15 @@ def single_kernel(book: Book) -> Callable[..., None]:
                 book_write(x[r, a:b], s, table, codes[r, a:b], deq[r, a:b])
                 scales[r, g] = s
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 @cache
 def given_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
-    """Compile coding under given scales and choices: ``(x, group, scales, choices, codes, deq)``."""
+    """Compile coding under given scales: ``(x, group, scales, choices, codes, deq)``."""
     tables = _constants(books)
 
-    @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    @njit(nogil=True, cache=True)
     def kernel(x: Any, group: int, scales: Any, choices: Any, codes: Any, deq: Any) -> None:
         rows, k = x.shape
         for r in range(rows):
@@ -186,4 +186,4 @@ def given_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
                 b = min(k, a + group)
                 _write(x[r, a:b], scales[r, g], choices[r, g], tables, codes[r, a:b], deq[r, a:b])
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel

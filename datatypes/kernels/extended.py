@@ -17,7 +17,7 @@ from .intrinsics import exact_error, halving_sum, lookup
 from .scaling import absmax, clear_winner, divisor, stored_scale
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def pair_errors(x: Any, s: Any, special: Any, base: Any, plus: Any, minus: Any) -> Any:
     """Return the float32 error sums with +special and with -special added to the base grid."""
     cuts, magnitudes, _labels, _sign = base
@@ -42,7 +42,7 @@ def pair_errors(x: Any, s: Any, special: Any, base: Any, plus: Any, minus: Any) 
     return halving_sum(plus, n), halving_sum(minus, n)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def write_one(x: Any, s: Any, special: Any, negative: Any, base: Any, codes: Any, deq: Any) -> None:
     """Write codes and values of one group; the special value has the code of -0."""
     cuts, magnitudes, labels, sign = base
@@ -88,7 +88,7 @@ def bitmod_kernel(
     base = (cuts, magnitudes, labels, np.uint8(len(magnitudes)))
     top, far = magnitudes[-1], outer[0]
 
-    @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    @njit(nogil=True, cache=True)
     def kernel(
         x: Any, group: int, width: int, mode: int, codes: Any, scales: Any, choices: Any, deq: Any
     ) -> None:
@@ -122,4 +122,4 @@ def bitmod_kernel(
                 scales[r, g] = s
                 choices[r, g] = choice
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel

@@ -22,7 +22,7 @@ MANTISSA: Final = np.uint32(0x007FFFFF)
 RULES: Final = {"floor": 0, "ceil": 1, "even": 2, "rceil": 3}
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def code_of(a: Any, least: Any, m: Any) -> Any:
     """Return the code of the bits ``a`` of a magnitude within the grid, ties to even."""
     e = max(a >> np.uint32(23), least)
@@ -31,13 +31,13 @@ def code_of(a: Any, least: Any, m: Any) -> Any:
     return ((e - least) << m) + n
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def value_bits(code: Any, m: Any, unit: Any) -> Any:
     """Return the float32 bits of a magnitude code; ``unit`` is 2**(127 - bias)."""
     return float_bits(bits_float(code << (np.uint32(23) - m)) * unit)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def encode(
     x: Any, least: int, m: int, top: int, limit: int, over: int, nan: int, sign: int, out: Any
 ) -> None:
@@ -58,7 +58,7 @@ def encode(
         out[i] = np.uint8(code | (sign_ if bits >= SIGN else np.uint32(0)))
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def decode(
     codes: Any, m: int, unit: np.float32, special: int, inf: int, sign: int, out: Any
 ) -> None:
@@ -73,7 +73,7 @@ def decode(
         out[i] = bits_float(bits | (SIGN if c & sign_ else np.uint32(0)))
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def shared_exponent(amax: Any, top: Any, m: Any, rule: Any) -> Any:
     """Return the block exponent, -127..127, under a named E8M0 rule; all by bit extraction."""
     if amax == 0:
@@ -90,10 +90,11 @@ def shared_exponent(amax: Any, top: Any, m: Any, rule: Any) -> Any:
         e += np.int32(mantissa >= np.uint32(0x00800000) - (np.uint32(1) << (np.uint32(22) - m)))
     elif rule == 3:
         e += np.int32(mantissa > (top & MANTISSA))
-    return np.int32(min(max(e, -127), 127))
+    low: Any = max(e, np.int32(-127))
+    return min(low, np.int32(127))
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def power(e: Any) -> Any:
     """Return 2**e as float32 for -149 <= e <= 127."""
     if e >= -126:
@@ -101,7 +102,7 @@ def power(e: Any) -> Any:
     return bits_float(np.uint32(1) << np.uint32(e + 149))
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def mx_float(
     x: Any, group: int, least: int, m: int, top: int, unit: np.float32, sign: int, rule: int,
     codes: Any, exponents: Any, deq: Any,
@@ -125,7 +126,7 @@ def mx_float(
             exponents[r, g] = np.uint8(e + 127)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def mx_integer(x: Any, group: int, rule: int, codes: Any, exponents: Any, deq: Any) -> None:
     """Code blocks of 1.6 fixed point (-127/64 .. 127/64) under a shared power of two."""
     rows, k = x.shape
@@ -145,7 +146,7 @@ def mx_integer(x: Any, group: int, rule: int, codes: Any, exponents: Any, deq: A
             exponents[r, g] = np.uint8(e + 127)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def pack_e2m1(x: Any, out: Any) -> None:
     """Cast float32 to FP4 E2M1 (saturating), two codes a byte, the first in the low half."""
     least, m, top = np.uint32(127), np.uint32(1), np.uint32(0x40C00000)
@@ -165,7 +166,7 @@ def pack_e2m1(x: Any, out: Any) -> None:
             target[i] = scratch[2 * i] | (scratch[2 * i + 1] << np.uint8(4))
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def unpack_e2m1(packed: Any, out: Any) -> None:
     """Cast packed FP4 E2M1 to float32."""
     unit = np.float32(2.0**126)

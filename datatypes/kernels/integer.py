@@ -9,7 +9,7 @@ from .intrinsics import bits_float, float_bits
 from .scaling import absmax, divisor, stored_scale
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def symmetric(x: Any, group: int, bits: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
     """Code groups in two's complement of the restricted range: scale = absmax / (2**(b-1) - 1)."""
     rows, k = x.shape
@@ -30,7 +30,7 @@ def symmetric(x: Any, group: int, bits: int, mode: int, codes: Any, scales: Any,
             scales[r, g] = s
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def extent(x: Any) -> Any:
     """Return the least and the largest value of a group, stretched to contain 0."""
     lowest, highest = np.uint32(0), np.uint32(0)
@@ -42,7 +42,7 @@ def extent(x: Any) -> Any:
     return -bits_float(lowest), bits_float(highest)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def asymmetric(
     x: Any, group: int, bits: int, mode: int, codes: Any, scales: Any, zeros: Any, deq: Any
 ) -> None:

@@ -8,7 +8,7 @@ would stay a loop with a branch in it.
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -17,8 +17,7 @@ PAIRWISE_BLOCK = 128
 COMMON_GROUP = 128
 
 
-@intrinsic
-def lookup(_typing: Any, y: Any, cuts: Any, values: Any) -> Any:
+def _lookup(_typing: Any, y: Any, cuts: Any, values: Any) -> Any:
     """Return ``values[number of cuts below y]`` as a chain of selects.
 
     ``cuts`` ascends and has one entry less than ``values``; a value equal to a cut counts as not
@@ -38,8 +37,10 @@ def lookup(_typing: Any, y: Any, cuts: Any, values: Any) -> Any:
     return signature, codegen
 
 
-@intrinsic
-def round_half(_typing: Any, x: Any) -> Any:
+lookup: Any = intrinsic(_lookup)
+
+
+def _round_half(_typing: Any, x: Any) -> Any:
     """Round a float32 to the nearest float16 (ties to even) and widen it back."""
     signature = types.float32(x)
 
@@ -49,8 +50,10 @@ def round_half(_typing: Any, x: Any) -> Any:
     return signature, codegen
 
 
-@intrinsic
-def float_bits(_typing: Any, x: Any) -> Any:
+round_half: Any = intrinsic(_round_half)
+
+
+def _float_bits(_typing: Any, x: Any) -> Any:
     """Return the bit pattern of a float32 as a uint32."""
     signature = types.uint32(types.float32)
 
@@ -60,8 +63,10 @@ def float_bits(_typing: Any, x: Any) -> Any:
     return signature, codegen
 
 
-@intrinsic
-def bits_float(_typing: Any, bits: Any) -> Any:
+float_bits: Any = intrinsic(_float_bits)
+
+
+def _bits_float(_typing: Any, bits: Any) -> Any:
     """Return the float32 that has the given uint32 bit pattern."""
     signature = types.float32(types.uint32)
 
@@ -71,7 +76,10 @@ def bits_float(_typing: Any, bits: Any) -> Any:
     return signature, codegen
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+bits_float: Any = intrinsic(_bits_float)
+
+
+@njit(nogil=True)
 def halving_sum(e: Any, n: int) -> Any:
     """Sum ``e[:n]`` (n a power of two, at least 16) by adding the upper half to the lower.
 
@@ -98,7 +106,7 @@ def halving_sum(e: Any, n: int) -> Any:
     return (b0 + b2) + (b1 + b3)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _block_sum(c: Any, a: int, n: int) -> Any:
     """Sum at most 128 float64 values with eight running sums, as numpy does."""
     if n < 8:
@@ -118,7 +126,7 @@ def _block_sum(c: Any, a: int, n: int) -> Any:
     return total
 
 
-@njit("float64(float64[::1], int64, int64)", nogil=True)  # type: ignore[untyped-decorator]
+@njit("float64(float64[::1], int64, int64)", nogil=True)
 def pairwise_sum(c: Any, a: int, n: int) -> Any:
     """Sum ``c[a : a + n]`` in the order of numpy's pairwise summation.
 
@@ -132,7 +140,7 @@ def pairwise_sum(c: Any, a: int, n: int) -> Any:
     return pairwise_sum(c, a, half) + pairwise_sum(c, a + half, n - half)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def exact_error(x: Any, deq: Any, work: Any) -> Any:
     """Return the float64 sum of squared float32 differences; ``work`` is float64 scratch.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def pack(codes: Any, bits: int, out: Any) -> None:
     """Write code i to bits ``i * bits`` and up of the byte string ``out`` (zeroed by the caller).
 
@@ -35,7 +35,7 @@ def pack(codes: Any, bits: int, out: Any) -> None:
             byte += 1
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True)
 def unpack(packed: Any, bits: int, out: Any) -> None:
     """Read ``out.size`` codes from a byte string."""
     n = out.size

@@ -16,7 +16,7 @@ NORMAL: Final = np.float32(1e-30)
 HUGE: Final = np.float32(1e38)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def absmax(x: Any) -> Any:
     """Return the largest magnitude of a float32 vector, 0 if it is empty."""
     m = np.uint32(0)
@@ -25,7 +25,7 @@ def absmax(x: Any) -> Any:
     return bits_float(m)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def stored_scale(s: Any, mode: Any) -> Any:
     """Round a scale as it is stored: mode 0 float32, 1 float16; nothing positive becomes 0."""
     if mode == 0 or s == 0:
@@ -33,13 +33,13 @@ def stored_scale(s: Any, mode: Any) -> Any:
     return max(round_half(s), HALF_TINY)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def divisor(s: Any) -> Any:
     """Return what to divide by: a scale of zero stands for a group of zeros."""
     return s if s > 0 else np.float32(1)
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def clear_winner(errors: Any) -> Any:
     """Return the index of the least float32 error, or -1 where rounding might decide."""
     best = 0

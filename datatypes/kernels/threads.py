@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 
 MIN_VALUES_PER_THREAD = 1 << 15
 
@@ -42,7 +43,7 @@ def over_rows(
         return
     edges = [rows * i // count for i in range(count + 1)]
     pool = _pool(count - 1, os.getpid())
-    waiting = [pool.submit(work, a, b) for a, b in zip(edges[1:-1], edges[2:], strict=True)]
+    waiting = [pool.submit(work, a, b) for a, b in pairwise(edges[1:])]
     work(edges[0], edges[1])
     for one in waiting:
         one.result()

@@ -121,7 +121,7 @@ def peers(x):
         ("float32 -> e4m3", "ml_dtypes", lambda: x.astype(ml_dtypes.float8_e4m3fn)),
         ("float32 -> e4m3", "torch", lambda: t.to(torch.float8_e4m3fn)),
         ("e4m3 -> float32", "ml_dtypes", lambda: e4m3.astype(np.float32)),
-        ("e4m3 -> float32", "torch", lambda: torch_e4m3.float()),
+        ("e4m3 -> float32", "torch", torch_e4m3.float),
         (
             "float32 -> packed e2m1",
             "ml_dtypes, unpacked",

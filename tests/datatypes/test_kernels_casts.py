@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import quantize_naive as naive
 
 from bitlathe.datatypes import kernels
 from bitlathe.datatypes.errors import BitlatheError
+from naive import quantize_naive as naive
 
 # e, m, bias, largest, over code, nan code
 CASTS = {

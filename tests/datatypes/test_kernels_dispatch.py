@@ -8,8 +8,8 @@ from bitlathe.datatypes.quantize import quantize
 
 SCHEMES = [
     "bitmod_fp3@g128", "bitmod_fp4@g128/fp32", "bitmod_fp4@g128/int8", "ant4@g64", "nf4@g64",
-    "int4@g128", "int8@channel", "int4_asym@g128", "int3_asym@g50", "mxfp4", "mxfp6_e3m2",
-    "mxfp8_e4m3", "mxint8", "nvfp4", "fp8_e4m3@channel", "flint4@tensor", "int4@g128/bf16",
+    "int4@g128", "int4_asym@g128", "int3_asym@g50", "mxfp4",
+    "nvfp4", "flint4@tensor", "int4@g128/bf16",
 ]  # fmt: skip
 
 

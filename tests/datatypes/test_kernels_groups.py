@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from naive import quantize_naive as naive
 
 from bitlathe.datatypes import kernels
 from bitlathe.datatypes.catalogue import element
 from bitlathe.datatypes.format import Mixture
+from naive import quantize_naive as naive
 
 FP3 = (0.0, 1.0, 2.0, 4.0)
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -53,7 +53,7 @@ SAMPLES = samples()
 
 
 def joined(rows, part):
-    return [sum((list(group[part]) for group in row), []) for row in rows]
+    return [[v for group in row for v in group[part]] for row in rows]
 
 
 def agree(found, rows, has_choice):
