@@ -83,7 +83,7 @@ def _plain(text: str, limit: int = 48) -> str:
 
 def _spread(values: Any) -> bool:
     """Whether values cover enough of a scale to deserve a logarithmic axis."""
-    return bool(len(values) and values.min() > 0 and values.max() / values.min() > 8)
+    return bool(len(values) and values.min() > 0 and values.max() / values.min() > 5)
 
 
 def draw(frame: Frame, tradeoff: Tradeoff, paths: list[Path]) -> None:
@@ -113,15 +113,11 @@ def draw(frame: Frame, tradeoff: Tradeoff, paths: list[Path]) -> None:
     front = on_front(frame, tradeoff)
     column = series_column(frame)
     series = _levels(frame, column)
-    shown = np.concatenate([rows for _, rows in panels]) if panels else np.zeros(0, dtype=np.intp)
-    logs = (
-        _spread(frame.numbers[tradeoff.x][shown]),
-        _spread(frame.numbers[tradeoff.y][shown]),
-    )
     handles: dict[str, Any] = {}
     for axis, (title, rows) in zip(flat, panels, strict=False):
         handles |= _panel(axis, frame, tradeoff, rows, series, front)
         axis.set_title(_plain(title), loc="left", fontsize=9)
+        logs = _spread(frame.numbers[tradeoff.x][rows]), _spread(frame.numbers[tradeoff.y][rows])
         _scales(axis, logs)
         axis.set_xlabel(label_of(tradeoff.x).full)
     for axis in axes[:, 0]:

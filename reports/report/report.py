@@ -190,7 +190,7 @@ def _prepare(
     frame = with_formats(frame, home)
     column = accuracy_column(frame)
     remarks = []
-    if column is None and "format" in frame.texts:
+    if column is None and "format" in frame.texts and frame.varies("format"):
         formats = frame.texts["format"]
         errors, reference = measure(formats.levels, folder)
         if errors:

@@ -18,8 +18,10 @@ from bitlathe.reports.report.fronts import on_front, tradeoffs
 from bitlathe.reports.report.layers import layer_rows, settings_of, simulate_row
 from bitlathe.reports.report.page import sample, script_json
 from bitlathe.reports.sweep import run_sweep
+from bitlathe.reports.sweep.api import Preview
 
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)>"\'&'
+STUDIES = Path(__file__).resolve().parents[2] / "reports" / "studies"
 SWEEP = """
 title: A <b>trial</b>
 description: Two chips' worth of points.
@@ -46,7 +48,6 @@ def rows(count: int = 24, models: int = 1, **extra: Any) -> list[dict[str, Any]]
             "cycles": int(rng.integers(1e6, 1e8)),
             "seconds": float(rng.uniform(0.001, 1)),
             "energy_pj": {"pe": 1e9, "dram": 2e9, "total": float(rng.uniform(1e9, 1e12))},
-            "edp_pj_s": float(rng.uniform(1e9, 1e11)),
             "area_um2": {"pe_array": 1e6, "total": float(rng.uniform(1e6, 5e6))},
             "weight_error": (0.01, 0.1, 0.09)[i % 3],
             **extra,
@@ -197,8 +198,18 @@ def test_names_that_mathematics_would_break_are_drawn(tmp_path: Path) -> None:
     assert all(p.exists() for p in write(given, tmp_path, title="\\$"))
 
 
-def test_formulae_are_disarmed_in_tables(tmp_path: Path) -> None:
-    write([r | {"model": "=HYPERLINK(1)"} for r in rows()], tmp_path, title="t")
+def test_odd_rows_formulae_holes_and_failures(tmp_path: Path) -> None:
+    given = [r | {"model": "=HYPERLINK(1)", "status": "done"} for r in rows()]
+    given[0]["seconds"] = None
+    del given[1]["area_um2"]
+    frame = Frame.of(given)
+    for tradeoff in tradeoffs(frame):
+        mask = on_front(frame, tradeoff)
+        assert not mask[0] or tradeoff.x != "seconds"
+        assert not mask[1] or not tradeoff.x.startswith("area")
+    refused = {"arch": "x", "model": "=HYPERLINK(1)", "status": "refused", "error": "no"}
+    write([*given, refused], tmp_path, title="t")
+    assert page_data(tmp_path)["count"] == 24
     for name in ("results.csv", "pareto.csv"):
         assert {r["model"] for r in table(tmp_path / name)} == {"'=HYPERLINK(1)"}
 
@@ -221,23 +232,31 @@ def test_pictures_are_not_blank(sweep: Path) -> None:
         assert len(colours) > 20, path
 
 
-def test_points_without_a_value_are_left_out_of_fronts(tmp_path: Path) -> None:
-    given = rows()
-    given[0]["seconds"] = None
-    del given[1]["area_um2"]
-    frame = Frame.of(given)
-    for tradeoff in tradeoffs(frame):
-        mask = on_front(frame, tradeoff)
-        assert not mask[0] or tradeoff.x != "seconds"
-        assert not mask[1] or not tradeoff.x.startswith("area")
-    assert write(given, tmp_path, title="t")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(p.stem for p in STUDIES.glob("*.yaml")))
+def test_a_shipped_study_runs_without_a_failure(name: str, tmp_path: Path) -> None:
+    summary = run_sweep(STUDIES / f"{name}.yaml", tmp_path, jobs=2)
+    assert not isinstance(summary, Preview)
+    assert summary.failures == 0
+    assert summary.rows == summary.points > 50
+    report(tmp_path)
+    assert len(page_data(tmp_path)["layers"]) == min(summary.points, 2000)
 
 
-def test_rows_that_failed_are_not_points(tmp_path: Path) -> None:
-    given = [r | {"status": "done"} for r in rows()]
-    given += [{"arch": "x", "model": "y", "status": "refused", "error": "no"}]
-    write(given, tmp_path, title="t")
-    assert page_data(tmp_path)["count"] == 24
+def test_without_an_accuracy_that_varies_area_takes_its_place() -> None:
+    assert [t.name for t in tradeoffs(Frame.of(rows()))] == ["accuracy_area", "energy_latency"]
+    same = Frame.of(r | {"weight_error": 0.1} for r in rows())
+    assert [t.name for t in tradeoffs(same)] == ["latency_area", "energy_latency", "energy_area"]
+
+
+def test_shipped_studies_are_sweeps_and_their_chips_load() -> None:
+    studies = sorted(STUDIES.glob("*.yaml"))
+    assert len(studies) >= 3
+    for path in studies:
+        plan = run_sweep(path, "unused", dry_run=True)
+        assert isinstance(plan, Preview)
+        assert plan.points
+        assert plan.points > 50, path.name
 
 
 def test_no_point_and_no_folder_are_explained(tmp_path: Path) -> None:
