@@ -27,6 +27,8 @@ from ...datatypes.terms import (
 )
 from .operands import first_index
 
+# Codings that are no integers on a grid: sums of signed scales (the `lut` PE), pairs (`olive`).
+UNHELD_CODERS = frozenset({"bcq", "olive"})
 # Short names of the two BitMoD decoders, on top of the catalogue's.
 ALIASES = {"fp3": "fp3_e2m0", "fp4": "fp4_e2m1"}
 
@@ -119,8 +121,10 @@ def _decoder_integers(table_grid: Sequence[int], schedule: TermSchedule) -> set[
 
 
 @lru_cache(maxsize=256)
-def _decoder(name: str, grid: frozenset[int], max_bsig: int) -> WeightDecoder:
-    schedule = schedule_of_grid(grid, max_bsig)
+def _decoder(
+    name: str, grid: frozenset[int], max_bsig: int, schedule: TermSchedule | None = None
+) -> WeightDecoder:
+    schedule = schedule or schedule_of_grid(grid, max_bsig)
     integers = _decoder_integers(sorted(grid), schedule)
     low, high = min(integers), max(integers)
     dense = np.arange(low, high + 1, dtype=np.int64)
@@ -142,9 +146,9 @@ def _members(format: "str | Format | Mixture | TermTable") -> tuple[str, Sequenc
 
     if isinstance(format, str):
         name = ALIASES.get(format, format)
-        if name not in catalogue.names():
+        if name not in catalogue.names() or catalogue.entry(name).coder in UNHELD_CODERS:
             raise BitlatheError(
-                f"format {format!r} is not known to the bit-serial PE, which holds: "
+                f"format {format!r} is not one the bit-serial PE can hold. It holds: "
                 f"{', '.join(held_formats())}"
             )
         found = catalogue.element(name)
@@ -191,7 +195,9 @@ def weight_decoder(
     tables = [term_table(f.values, f.bits, max_bsig=max_bsig) for f in members]
     unit = min(t.unit for t in tables)
     grid = frozenset(int(g * (t.unit / unit)) for t in tables for g in t.grid[t.valid].tolist())
-    return _decoder(name, grid, max_bsig)
+    # members that agree on their schedule keep it: -3 and 3 beside FP3 make no INT4 of it
+    agreed = {(t.schedule, t.unit) for t in tables}
+    return _decoder(name, grid, max_bsig, agreed.pop()[0] if len(agreed) == 1 else None)
 
 
 @lru_cache(maxsize=1)
@@ -199,5 +205,9 @@ def held_formats() -> tuple[str, ...]:
     """Names of the catalogue's formats that a bit-serial PE can hold."""
     from ...datatypes import catalogue
 
-    held = [n for n in catalogue.names() if catalogue.element(n).bits <= MAX_BITS]
+    held = [
+        n
+        for n in catalogue.names()
+        if catalogue.element(n).bits <= MAX_BITS and catalogue.entry(n).coder not in UNHELD_CODERS
+    ]
     return (*ALIASES, *held)

@@ -274,6 +274,23 @@ def test_cycles_are_terms_times_chunks():
     assert bitserial_dot(ones, ones, "int8", lanes=16).cycles == 32
 
 
+@pytest.mark.parametrize("numerics", ["hpca25", "aligned"])
+@pytest.mark.parametrize("width", ["fp3", "fp4"])
+def test_all_of_bitmods_types_share_a_decoder(width, numerics):
+    """Extra resolution adds +-3 to FP3, which makes its integers contiguous: still no INT4."""
+    basic = f"{width}_e2m{int(width[2]) - 3}"
+    rng = np.random.default_rng(14)
+    activations = rng.standard_normal((40, 32)).astype(np.float16)
+    for kind in ("er", "ea", "er_pos", "ea_neg"):
+        name = f"bitmod_{width}_{kind}"
+        weights = rng.choice(GRIDS[basic], (40, 32))
+        ours = bitserial_dot(activations, weights, name, numerics)
+        for one, other in zip(
+            ours, bitserial_dot(activations, weights, basic, numerics), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_term_skipping_counts_busy_clocks():
     weights = np.array([[0, 0, 0, 0, 1, 0, 0, 0], [1, 4, 16, 64, 1, 1, 1, 1]])
     dot = bitserial_dot(np.ones(8), weights, "int8", "exact", skip_zero_terms=True)
@@ -345,8 +362,10 @@ def test_nf4_and_fp6_run_through_their_fixed_point():
         ([1.0], [5], {"format": "fp4"}, "its integers are -16, -12"),
         ([1.0], [0.5], {"format": "fp4"}, "0.5 at index"),
         ([1.0], [1j], {}, "complex"),
-        ([1.0], [1], {"format": "int9"}, "which holds: fp3, fp4, int2"),
+        ([1.0], [1], {"format": "int9"}, "It holds: fp3, fp4, int2"),
         ([1.0], [1], {"format": "fp16"}, "cannot hold 'fp16'"),
+        ([1.0], [1], {"format": "olive4"}, "not one the bit-serial PE can hold"),
+        ([1.0], [1], {"format": "bcq3"}, "not one the bit-serial PE can hold"),
         ([1.0], [1], {"format": 4}, "got int"),
         ([1.0], [1], {"numerics": "exactly"}, "did you mean 'exact'"),
         ([1.0], [1], {"lanes": 17}, r"1\.\.16"),
