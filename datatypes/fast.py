@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # smaller tensors are done before a kernel would be compiled
 MIN_SIZE = 1 << 18
+# beyond these magnitudes float32 error sums may under- or overflow where numpy's float64 does not
+LEAST, LARGEST = 1e-15, 1e15
 # look-up kernels compare with every threshold; wider grids are left to numpy
 MAX_BOOK = 32
 
@@ -52,6 +54,11 @@ def encode_fast(job: Job, min_size: int = MIN_SIZE) -> Coded | None:
     if scheme.coder == "table" and all(f.signed for f in scheme.formats):
         return _table(job)
     return None
+
+
+def _moderate(scales: NDArray[np.float32]) -> bool:
+    """Say whether all scales but those of groups of zeros have moderate exponents."""
+    return bool(((scales == 0) | ((scales > LEAST) & (scales < LARGEST))).all())
 
 
 def _matrix(job: Job) -> NDArray[np.float32]:
@@ -95,11 +102,15 @@ def _searched(job: Job, scale: str) -> Coded | None:
     special = _special_values(formats)
     if special is not None and job.rounding == "even":
         base, pair = special
-        return _coded(job, kernels.bitmod(_matrix(job), base, pair, group, scale))
-    books = _books(formats, job.rounding)
-    return (
-        None if books is None else _coded(job, kernels.codebooks(_matrix(job), books, group, scale))
-    )
+        found = kernels.bitmod(_matrix(job), base, pair, group, scale)
+    else:
+        books = _books(formats, job.rounding)
+        if books is None:
+            return None
+        found = kernels.codebooks(_matrix(job), books, group, scale)
+    if len(formats) > 1 and not _moderate(found.scales):
+        return None
+    return _coded(job, found)
 
 
 def _given(job: Job) -> Coded | None:
@@ -188,8 +199,9 @@ def _is_symmetric(fmt: Format) -> bool:
 
 @cache
 def _special_values(formats: tuple[Format, ...]) -> tuple[Any, tuple[float, float]] | None:
-    """Return base magnitudes and (inner, outer) if the four formats are one grid plus +-inner,
-    +-outer in the code of -0, in this order; else None.
+    """Return base magnitudes and (inner, outer) special values of a BitMoD-like mixture, or None.
+
+    Its four formats are one grid plus +inner, -inner, +outer, -outer in the code of -0.
     """
     if len(formats) != 4:
         return None

@@ -10,6 +10,7 @@ from bitlathe.datatypes import quantize as module
 from bitlathe.datatypes.catalogue import single
 from bitlathe.datatypes.fast import encode_fast, float_parameters
 from bitlathe.datatypes.quantize import quantize
+from bitlathe.datatypes.scheme import Scheme
 
 COMPILED = [
     "int4@g128", "int3@channel/fp32", "int4_asym@g32", "bitmod_fp4@g128", "bitmod_fp3@g128/fp16",
@@ -19,12 +20,14 @@ COMPILED = [
 ]  # fmt: skip
 
 
-def tricky(rows, columns):
+def tricky(rows, columns, mixture, fp16):
     """Normal weights with zero groups, denormals, exact ties, constants and an outlier."""
     rng = np.random.default_rng(3)
     x = (rng.standard_normal((rows, columns)) * 0.02).astype(np.float32)
     x[0] = 0
-    x[1] = 1e-42 * rng.integers(-8, 9, columns)
+    if not mixture:
+        x[1] = 1e-42 * rng.integers(-8, 9, columns)
+        x[7] = 1e4 if fp16 else 1e38
     x[2] = rng.integers(-24, 25, columns) / 4
     x[3] = 0.125
     x[4, 7] = 30000
@@ -35,7 +38,13 @@ def tricky(rows, columns):
 
 @pytest.mark.parametrize("text", COMPILED)
 def test_compiled_and_numpy_paths_agree_to_the_bit(text, monkeypatch):
-    x = tricky(12, 300)
+    scheme = Scheme.parse(text)
+    x = tricky(
+        12,
+        300,
+        len(scheme.formats) > 1,
+        scheme.scale_format.outer == "row" or scheme.scale == "fp16",
+    )
     monkeypatch.setattr(fast, "have_numba", lambda: False)
     plain = quantize(x, text)
     monkeypatch.undo()
@@ -55,6 +64,14 @@ def test_compiled_and_numpy_paths_agree_to_the_bit(text, monkeypatch):
         else:
             assert (ours is None) == (theirs is None), field.name
     assert plain.dequantize().tobytes() == quick.dequantize().tobytes()
+
+
+def test_extreme_mixtures_are_left_to_numpy(monkeypatch):
+    x = np.full((2, 64), 1e-20, np.float32)
+    monkeypatch.setattr(module, "encode_fast", lambda job: encode_fast(job, min_size=1))
+    quick = quantize(x, "bitmod_fp4@g32")
+    monkeypatch.setattr(module, "encode_fast", lambda _: None)
+    np.testing.assert_array_equal(quick.choices, quantize(x, "bitmod_fp4@g32").choices)
 
 
 def test_float_parameters_are_read_off_the_grid():

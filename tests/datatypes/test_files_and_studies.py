@@ -42,7 +42,22 @@ def test_packing_is_a_little_endian_bit_stream(bits):
         unpack(stream[:-1], bits, 37)
 
 
-@pytest.mark.parametrize("text", ["bitmod_fp3@g20/int8", "int4_asym@g9", "mxfp4", "nvfp4", "bcq3@g16", "int4@b3x7/int6", "fp16", "dgq4@g16", "olive4@g11", "bitmod_fp4@g16+paper", "ant3@g8/m2"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bitmod_fp3@g20/int8",
+        "int4_asym@g9",
+        "mxfp4",
+        "nvfp4",
+        "bcq3@g16",
+        "int4@b3x7/int6",
+        "fp16",
+        "dgq4@g16",
+        "olive4@g11",
+        "bitmod_fp4@g16+paper",
+        "ant3@g8/m2",
+    ],
+)
 @pytest.mark.parametrize("shape", [(5, 33), (0, 4)])
 def test_a_saved_tensor_loads_as_the_same_numbers(text, shape, tmp_path):
     q = quantize(weights(shape).astype(np.float64), text)
@@ -306,5 +321,5 @@ def test_linear_layers_of_a_module_are_replaced():
     assert torch.equal(model[0].weight.detach(), expected)
     assert torch.equal(model[2].weight.detach(), before[2])
     assert torch.equal(model[0].bias.detach(), before[1])
-    with pytest.raises(bl.BitlatheError, match="no torch.nn.Linear"):
+    with pytest.raises(bl.BitlatheError, match=r"no torch\.nn\.Linear"):
         quantize_module(torch.nn.ReLU(), "int4")

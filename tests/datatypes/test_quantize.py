@@ -372,7 +372,7 @@ def test_tiny_and_huge_values_are_defined():
     assert quantize(tiny, "int4@g4").scales[0, 0] == 2.0**-24
     huge = np.full((1, 4), 3e38, np.float32)
     np.testing.assert_allclose(quantize(huge, "int4@g4/fp32").dequantize(), huge, rtol=1e-6)
-    with pytest.raises(ValueError, match="group 0.*does not fit fp16.*/bf16"):
+    with pytest.raises(ValueError, match=r"group 0.*does not fit fp16.*/bf16"):
         quantize(huge, "int4@g4")
 
 

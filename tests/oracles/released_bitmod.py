@@ -5,6 +5,8 @@ by midpoints, ties down; mean squared error; a candidate must be strictly better
 far, which starts at 1000. Every operation on float16 tensors, FP4 grids times two.
 """
 
+from itertools import pairwise
+
 import torch
 
 FP3 = [0.0, 1.0, 2.0, 4.0]
@@ -21,7 +23,7 @@ def on_grid(w: torch.Tensor, grid: list[float]) -> torch.Tensor:
     scale = scale.clamp(min=1e-5, max=1e4)
     y = w / scale
     out = torch.full_like(w, grid[0])
-    for low, high in zip(grid[:-1], grid[1:], strict=True):
+    for low, high in pairwise(grid):
         out = torch.where(y > (low + high) / 2, high, out)
     return (out.to(torch.float16) * scale).to(torch.float16)
 
