@@ -185,7 +185,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 @click.option("--phase", default="prefill", show_default=True, help="prefill or decode.")
 @click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
 @click.option("--batch", type=int, default=1, show_default=True, help="Sequences or images.")
-@click.option("--fidelity", default="analytic", show_default=True, help="Rung: analytic.")
+@click.option("--fidelity", default="cycle", show_default=True, help="Rung: cycle or analytic.")
 @click.option("--mapper", default="whole-buffer", show_default=True, help="whole-buffer.")
 @click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
@@ -214,6 +214,9 @@ def simulate(
         return
     _print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}, context {run.context}")
     click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
+    if run.stalls:
+        shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())
+        click.echo(f"stalls (clocks): {shown}")
     for label, parts, scale, unit in (
         ("energy", run.energy_pj, 1e6, "uJ"),
         ("area", run.area_um2, 1e6, "mm2"),

@@ -1,6 +1,7 @@
 """Run a model on a chip: formats by policy, layers one by one, totals."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Literal, cast
 
@@ -8,11 +9,12 @@ from ..arch import Arch, load_arch, resolve
 from ..arch.schema import LayerFormats
 from ..datatypes.errors import BitlatheError, unknown_name
 from ..workloads import Gemm, Model, load_model
-from .analytic import ChipCosts, LayerBits, area_um2, run_layer
-from .run import Run
+from .analytic import ChipCosts, LayerBits, area_um2
+from .run import LayerRun, Run
 
 Phase = Literal["prefill", "decode"]
-FIDELITIES = ("analytic",)
+RUNGS = {"analytic": (".analytic", "run_layer"), "cycle": (".cycle", "run_layer_cycle")}
+FIDELITIES = tuple(RUNGS)
 MAPPERS = ("whole-buffer",)
 COUNTER_LIMIT = 2**53  # beyond it a count is no longer exact in JSON readers and in floats
 
@@ -39,13 +41,21 @@ def _choice(argument: str, value: str, known: Iterable[str]) -> None:
         raise BitlatheError(unknown_name(argument, value, known))
 
 
+def _rung(fidelity: str) -> Callable[[Arch, Gemm, LayerBits, ChipCosts, str], LayerRun]:
+    """Return the function of a rung; its module is loaded on use."""
+    module, function = RUNGS[fidelity]
+    rung: Callable[[Arch, Gemm, LayerBits, ChipCosts, str], LayerRun]
+    rung = getattr(import_module(module, __package__), function)
+    return rung
+
+
 def simulate(
     arch: Arch | str | Path,
     model: Model | str | Path,
     phase: str = "prefill",
     context: int | None = None,
     batch: int = 1,
-    fidelity: str = "analytic",
+    fidelity: str = "cycle",
     mapper: str = "whole-buffer",
     *,
     causal: bool = False,
@@ -65,8 +75,9 @@ def simulate(
         Tokens; 256 for text models, fixed by vision models.
     batch : int
         Sequences (images) at once.
-    fidelity : {"analytic"}
-        Rung of the ladder of fidelity.
+    fidelity : {"cycle", "analytic"}
+        Rung of the ladder of fidelity: events at clock resolution with stalls by cause, or
+        closed forms.
     mapper : {"whole-buffer"}
         How layers are laid on the chip.
     causal : bool
@@ -94,6 +105,7 @@ def simulate(
     gemms = network.gemms(phase=cast(Phase, phase), context=context, batch=batch, causal=causal)
     chip = resolve(load_arch(arch), phase=phase, model=network.name)
     costs = ChipCosts.of(chip)
+    run_layer = _rung(fidelity)
     layers = tuple(run_layer(chip, gemm, layer_bits(chip, gemm), costs, mapper) for gemm in gemms)
     run = Run(
         arch=chip.name,

@@ -21,7 +21,7 @@ class LayerRun:
     ``cycles`` is the layer's time, ``stall_cycles`` the part in which the array waits;
     ``utilization`` is multiply-accumulates done over those the array could do in ``cycles``.
     ``dram_bits`` by operand; ``sram_accesses`` in full-port accesses; ``energy_pj`` by component
-    with its total.
+    with its total; ``stalls`` the stall clocks by cause, where the rung tells them.
     """
 
     name: str
@@ -80,6 +80,15 @@ class Run:
                 for part in ENERGY_COMPONENTS
             }
         )
+
+    @property
+    def stalls(self) -> dict[str, int]:
+        """Stall clocks of the whole model by cause; empty on rungs that do not tell causes."""
+        total: dict[str, int] = {}
+        for layer in self.layers:
+            for cause, clocks in (layer.stalls or {}).items():
+                total[cause] = total.get(cause, 0) + clocks * layer.count
+        return total
 
     @property
     def onchip_pj(self) -> float:
