@@ -76,15 +76,14 @@ class FrontEvaluator:
 
     def __call__(self, point):
         row = point.columns()
-        work = 2.0**24
-        pes = row["array.rows"] * row["array.columns"]
+        rows, columns = row["array.rows"], row["array.columns"]
         bits = row["dram.bits_per_clock"]
         size = row["buffers.weight.size_kib"]
         clock = row["technology.clock_ghz"]
-        refetch = 1 + 512 / size
-        compute = -(-4096 // row["array.rows"]) * -(-256 // row["array.columns"]) * 64
-        memory = 2.0**20 * refetch / bits * 8
-        seconds = max(compute, memory) / clock
-        energy = work * (0.4 + 0.25 * clock**2) + 2.0**21 * 15 * refetch
-        energy += seconds * (0.3 * size + 0.05 * pes + 2.0 * bits)
+        refetch = 1 + (512 / size if size < 512 else 0)
+        compute = -(-4096 // rows) * -(-300 // columns) * 64
+        memory = 2.0**22 * refetch / bits
+        seconds = max(compute, memory) / clock + 0.1 * min(compute, memory)
+        energy = 1e4 * (1 + clock**2) * (1 + rows * columns / 1500)  # wires, voltage
+        energy += 2e4 * refetch * (1 + bits / 256) + 0.02 * size * seconds / 100
         return {"energy": energy, "seconds": seconds}
