@@ -6,7 +6,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled
 from .coding import RATIOS, Coded, Codes, Floats, Job, divide, group_error, moments, percentile
 from .rounding import round_integer
 from .scaling import bits_to_float, effective, float_bits, store
@@ -45,9 +44,6 @@ def integer_codes(job: Job, part: slice, scale: Floats, low: Floats) -> tuple[Co
 
 def encode_asym(job: Job) -> Coded:
     """Code a job in unsigned integers with an integer zero point per group."""
-    done = compiled.encode_asym(job)
-    if done is not None:
-        return done
     low, high = group_range(job)
     scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     top = job.groups.dtype.type((1 << job.scheme.element_bits) - 1)

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiled
 from .coding import (
     RATIOS,
     Coded,
@@ -30,9 +29,6 @@ def encode_table(job: Job) -> Coded:
     formats = job.scheme.formats
     for fmt in formats:
         _refuse_negative(job, fmt)
-    done = compiled.encode_table(job)
-    if done is not None:
-        return done
     reach = magnitude_range(job)
     count = job.groups.shape[0]
     best = np.full(count, np.inf)
