@@ -217,7 +217,7 @@ class _Sweep:
 
     def _batch(self, indices: list[int]) -> list[dict[str, Any] | None]:
         """Evaluate the points with these indices; a guided search's view of the sweep."""
-        self._runner.run(self._jobs(indices), self._deliver)
+        self._runner.run(self._jobs(indices), self._deliver, total=len(indices))
         points = [self._space.point(index) for index in indices]
         keys = [self._evaluator.key(point) for point in points]
         found = self._store.find(keys)

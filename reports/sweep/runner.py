@@ -154,6 +154,7 @@ class Runner:
         self._open_pool = open_pool
         self._pool = open_pool()
         self._in_flight = 1 if isinstance(self._pool, InlineExecutor) else 2 * workers
+        self._workers = workers
         self._chunk = 4
 
     def close(self) -> None:
@@ -163,15 +164,19 @@ class Runner:
         with suppress(Exception):
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def run(self, jobs: Iterable[Job], deliver: Deliver) -> None:
-        """Evaluate all jobs; ``deliver`` gets each finished chunk, in no fixed order."""
+    def run(self, jobs: Iterable[Job], deliver: Deliver, total: int | None = None) -> None:
+        """Evaluate all jobs; ``deliver`` gets each finished chunk, in no fixed order.
+
+        With a small ``total``, chunks are kept small enough to occupy every worker.
+        """
+        most = MAX_CHUNK if total is None else max(1, -(-total // self._workers))
         source = iter(jobs)
         running: dict[Future[ChunkResult], list[Job]] = {}
         suspects: deque[list[Job]] = deque()
         exhausted = False
         while True:
             while not exhausted and len(running) < self._in_flight:
-                chunk = _take(source, self._chunk)
+                chunk = _take(source, min(self._chunk, most))
                 exhausted = not chunk
                 if chunk:
                     self._submit(chunk, running, suspects)
