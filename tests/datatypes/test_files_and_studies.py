@@ -271,16 +271,35 @@ def test_gaussian_errors_are_the_measured_ones(text):
 
 # papers.md 1(d): the linear matrices of MiniLM-L6
 MINILM = {
-    "bitmod_fp3@g128": 0.0405, "bitmod_fp3_ea@g128": 0.0410, "nf3@g128": 0.0476,
-    "int3_asym@g128": 0.0526, "bitmod_fp3_er@g128": 0.0541, "fp3_e2m0@g32/e8m0": 0.0606,
-    "ant3@g128": 0.0627, "fp3_e2m0@g128": 0.0629, "mx_bitmod_fp3": 0.0808, "int3@g128": 0.0880,
-    "nf4@g128": 0.00982, "bitmod_fp4@g128": 0.00991, "bitmod_fp4_er@g128": 0.01050,
-    "int4_asym@g128": 0.01146, "bitmod_fp4_ea@g128": 0.01162, "fp4_e2m1@g128": 0.01227,
-    "olive4": 0.01246, "mxfp4": 0.01375, "ant4@g128": 0.01431, "int4@g128": 0.01628,
-    "fp4_e2m1@g128/pot_ceil": 0.01725, "fp4_e2m1@g128/pot": 0.01464,
-    "fp4_e2m1@g128/m2": 0.01375, "fp4_e2m1@g128/m2_floor": 0.01394, "fp4_e2m1@g128/m2_ceil": 0.0284,
-    "bcq2": 0.1232, "bcq3": 0.0393, "bcq4": 0.0125,
-}  # fmt: skip
+    "bitmod_fp3@g128": 0.0405,
+    "bitmod_fp3_ea@g128": 0.0410,
+    "nf3@g128": 0.0476,
+    "int3_asym@g128": 0.0526,
+    "bitmod_fp3_er@g128": 0.0541,
+    "fp3_e2m0@g32/e8m0": 0.0606,
+    "ant3@g128": 0.0627,
+    "fp3_e2m0@g128": 0.0629,
+    "mx_bitmod_fp3": 0.0808,
+    "int3@g128": 0.0880,
+    "nf4@g128": 0.00982,
+    "bitmod_fp4@g128": 0.00991,
+    "bitmod_fp4_er@g128": 0.01050,
+    "int4_asym@g128": 0.01146,
+    "bitmod_fp4_ea@g128": 0.01162,
+    "fp4_e2m1@g128": 0.01227,
+    "olive4": 0.01246,
+    "mxfp4": 0.01375,
+    "ant4@g128": 0.01431,
+    "int4@g128": 0.01628,
+    "fp4_e2m1@g128/pot_ceil": 0.01725,
+    "fp4_e2m1@g128/pot": 0.01464,
+    "fp4_e2m1@g128/m2": 0.01375,
+    "fp4_e2m1@g128/m2_floor": 0.01394,
+    "fp4_e2m1@g128/m2_ceil": 0.0284,
+    "bcq2": 0.1232,
+    "bcq3": 0.0393,
+    "bcq4": 0.0125,
+}
 
 
 @pytest.mark.slow

@@ -29,13 +29,50 @@ SMALL = [
 REQUIRED = (
     [f"int{b}" for b in range(2, 9)]
     + [f"int{b}_asym" for b in range(2, 9)]
-    + [f"bitmod_fp{b}_{k}" for b in (3, 4) for k in ["er_pos", "er_neg", "ea_pos", "ea_neg", "er", "ea"]]
+    + [
+        f"bitmod_fp{b}_{k}"
+        for b in (3, 4)
+        for k in ["er_pos", "er_neg", "ea_pos", "ea_neg", "er", "ea"]
+    ]
     + [f"mx_bitmod_{k}" for k in ("fp3", "fp4", "int3", "int4")]
-    + ["fp3_e2m0", "fp4_e2m1", "fp4_e1m2", "fp4_e3m0", "fp5_e2m2", "fp5_e3m1", "fp6_e2m3", "fp6_e3m2", "fp8_e4m3"]
-    + ["fp8_e5m2", "fp16", "bf16", "e8m0", "nf3", "nf4", "flint3", "flint4", "pot4", "apot4", "bitmod_fp3", "bitmod_fp4"]
-    + ["ant3", "ant4", "mxfp4", "mxfp6_e2m3", "mxfp6_e3m2", "mxfp8_e4m3", "mxfp8_e5m2", "mxint8", "nvfp4"]
+    + [
+        "fp3_e2m0",
+        "fp4_e2m1",
+        "fp4_e1m2",
+        "fp4_e3m0",
+        "fp5_e2m2",
+        "fp5_e3m1",
+        "fp6_e2m3",
+        "fp6_e3m2",
+        "fp8_e4m3",
+    ]
+    + [
+        "fp8_e5m2",
+        "fp16",
+        "bf16",
+        "e8m0",
+        "nf3",
+        "nf4",
+        "flint3",
+        "flint4",
+        "pot4",
+        "apot4",
+        "bitmod_fp3",
+        "bitmod_fp4",
+    ]
+    + [
+        "ant3",
+        "ant4",
+        "mxfp4",
+        "mxfp6_e2m3",
+        "mxfp6_e3m2",
+        "mxfp8_e4m3",
+        "mxfp8_e5m2",
+        "mxint8",
+        "nvfp4",
+    ]
     + ["olive4", "bcq2", "bcq3", "bcq4", "dgq4"]
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
