@@ -187,7 +187,7 @@ class Scheme:
         BitMoD at 3 bits, int8 scales (8 bits), selector (2 bits), a channel scale (16 bits):
 
         >>> Scheme.parse("bitmod_fp3@g128/int8").bits_per_element(4096)
-        Fraction(1577, 512)
+        Fraction(789, 256)
         """
         count = rows * axis_length
         total = self.total_bits(axis_length, rows)
