@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,7 @@ def _read_cache(path: Path, identity: str) -> dict[str, float]:
     return {str(k): float(v) for k, v in errors.items() if isinstance(v, int | float)}
 
 
+@cache
 def _code_digest() -> str:
     """Return a digest of the formats' code and tables."""
     digest = hashlib.sha256()

@@ -68,7 +68,7 @@ const ACCURACY = COLUMNS.find((column) => column.accuracy);
 function number(value) {
   if (value === null || value === undefined) return "";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e13)) return value.toExponential(3);
+  if (size !== 0 && (size < 1e-3 || size >= 1e13)) return Number(value.toPrecision(4)).toExponential();
   if (size >= 1000) return Math.round(value).toLocaleString("en");
   return String(Number(value.toPrecision(4)));
 }

@@ -13,6 +13,7 @@ function breakdown(i, spec) {
   const parts = spec.parts
     ? spec.parts.map((name) => BY_NAME.get(name)).filter(Boolean)
     : COLUMNS.filter((c) => c.name.startsWith(spec.prefix) && c !== total);
+  if (!parts.length) return null;
   const rows = parts.filter((c) => c.at(i) !== null).map((c, k) => {
     const share = total.at(i) ? c.at(i) / total.at(i) : 0;
     const width = Math.max(0, Math.min(1, share)) * 120;

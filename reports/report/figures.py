@@ -52,18 +52,28 @@ def _levels(frame: Frame, column: str) -> list[tuple[str, NDArray[np.bool_]]]:
 
 
 def _panels(frame: Frame, tradeoff: Tradeoff) -> list[tuple[str, Rows]]:
-    """Return a title and the rows of each panel; one panel where all would be equal."""
+    """Return a title and the rows of each panel; workloads with equal points share one."""
     pairs = np.column_stack([frame.numbers[tradeoff.x], frame.numbers[tradeoff.y]])
     complete = np.isfinite(pairs).all(axis=1)
     groups = [rows[complete[rows]] for rows in frame.groups()]
     groups = [rows for rows in groups if len(rows)]
     if not groups:
         return []
-    clouds = [np.unique(pairs[rows], axis=0) for rows in groups]
-    if len(groups) > 1 and all(np.array_equal(cloud, clouds[0]) for cloud in clouds[1:]):
-        return [(f"the same for all {len(groups)} workloads", groups[0])]
-    shown = [n for n in WORKLOAD if n in frame.names and frame.varies(n)]
-    return [(_title(frame, rows[0], shown), rows) for rows in groups]
+    varying = [n for n in WORKLOAD if _varies(frame, n)]
+    merged: dict[bytes, list[Rows]] = {}
+    for rows in groups:
+        merged.setdefault(np.unique(pairs[rows], axis=0).tobytes(), []).append(rows)
+    return [(_joint_title(frame, equal, varying), equal[0]) for equal in merged.values()]
+
+
+def _joint_title(frame: Frame, equal: list[Rows], varying: list[str]) -> str:
+    """Return what workloads with equal points have in common, and how many they are."""
+    if len(equal) == 1:
+        return _title(frame, equal[0][0], varying)
+    rows = np.concatenate(equal)
+    common = [n for n in varying if len(np.unique(frame.codes(n)[rows])) == 1]
+    alike = f"the same for {len(equal)} workloads"
+    return f"{_title(frame, rows[0], common)}, {alike}" if common else alike
 
 
 def _title(frame: Frame, row: Any, shown: list[str]) -> str:

@@ -53,8 +53,9 @@ class Page {
   buildColour() {
     const list = document.getElementById("colour");
     const columns = CHOICES.filter((c) => c.varies && c.name !== "scheme.linear");
-    for (const c of columns) list.append(make("option", { value: c.name }, c.label));
-    this.series = seriesOf(columns[0]);
+    const lead = columns.find((c) => ["format", "arch"].includes(c.name)) ?? columns.find((c) => !DATA.workload.includes(c.name)) ?? columns[0];
+    for (const c of columns) list.append(make("option", { value: c.name, selected: c === lead }, c.label));
+    this.series = seriesOf(lead);
     list.addEventListener("change", () => {
       this.series = seriesOf(BY_NAME.get(list.value));
       this.legend();

@@ -167,7 +167,7 @@ class Scatter {
     if (i < 0) return;
     const [X, Y] = [this.column("x"), this.column("y")];
     const rows = [...new Set([...NAMING, X, Y, ...(ACCURACY ? [ACCURACY] : [])])];
-    this.tip.replaceChildren(make("table", {}, rows.map((c) => make("tr", {}, make("th", {}, c.label), make("td", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : c.show(i))))));
+    this.tip.replaceChildren(make("table", {}, rows.map((c) => make("tr", {}, make("th", {}, c.label), make("td", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : String(c.show(i)).slice(0, 100))))));
     const left = this.px[i] > this.width / 2;
     this.tip.style.left = left ? "" : `${this.px[i] + 14}px`;
     this.tip.style.right = left ? `${this.width - this.px[i] + 14}px` : "";

@@ -250,7 +250,7 @@ def test_roofline_has_the_models_layers(chromium: Browser, tmp_path: Path) -> No
     from bitlathe.sim import simulate
 
     for row in rows:
-        run = simulate("bitmod", "opt-125m", row["phase"], 64)
+        run = simulate("bitmod", "opt-125m", row["phase"], 64, fidelity="analytic")
         row |= {"cycles": run.cycles, "seconds": run.seconds}
     layers = layers_of(Frame.of(rows), range(2))
     chromium.open(page(tmp_path / "p.html", rows, layers))
