@@ -45,7 +45,12 @@ def test_rows_equal_single_simulations(tmp_path):
             "formats.linear.weight": row["scheme.linear"],
         }
         run = simulate(
-            load_arch(row["arch"], settings), row["model"], row["phase"], 256, int(row["batch"])
+            load_arch(row["arch"], settings),
+            row["model"],
+            row["phase"],
+            256,
+            int(row["batch"]),
+            fidelity="analytic",
         )
         assert int(row["cycles"]) == run.cycles
         assert int(row["context"]) == 256
@@ -175,7 +180,10 @@ def test_iso_area_holds_the_area(tmp_path):
                 "formats.linear.weight": row["scheme.linear"],
             },
         )
-        assert simulate(wider, "opt-1.3b", "prefill", 256).area_um2["total"] > 4.0e6
+        assert (
+            simulate(wider, "opt-1.3b", "prefill", 256, fidelity="analytic").area_um2["total"]
+            > 4.0e6
+        )
 
 
 def test_paths_are_found_beside_the_sweep_file(tmp_path, monkeypatch):
@@ -188,4 +196,20 @@ def test_paths_are_found_beside_the_sweep_file(tmp_path, monkeypatch):
     run_sweep(tmp_path / "sweep.yaml", tmp_path / "out", jobs=1)
     (row,) = table(tmp_path / "out")
     assert row["arch"] == "mine.yaml"
-    assert int(row["cycles"]) == simulate("bitmod", "opt-1.3b", "decode", 256).cycles
+    run = simulate("bitmod", "opt-1.3b", "decode", 256, fidelity="analytic")
+    assert int(row["cycles"]) == run.cycles
+
+
+def test_the_cycle_rung_sweeps_too(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: opt-1.3b\nphases: [prefill, decode]\ncontexts: 256\n"
+        "axes: {array.rows: [16, 32]}\nfidelity: cycle\n"
+    )
+    done = run_sweep(path, tmp_path / "out", jobs=1)
+    assert (done.rows, done.failures) == (4, 0)
+    for row in table(tmp_path / "out"):
+        chip = load_arch("bitmod", {"array.rows": int(row["array.rows"])})
+        run = simulate(chip, "opt-1.3b", row["phase"], 256, fidelity="cycle")
+        assert int(row["cycles"]) == run.cycles
+        assert float(row["energy_pj.total"]) == run.energy_pj["total"]
