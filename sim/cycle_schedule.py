@@ -463,32 +463,40 @@ def dense_program(scheduler: Scheduler, gemm: Gemm, traffic: Traffic) -> list[No
 def causal_program(scheduler: Scheduler, gemm: Gemm, traffic: Traffic) -> list[Node]:
     """Return the program of a layer under a causal mask: blocks of M, each over what it sees.
 
-    The blocks and what they see are those of `analytic.layer_work`; what the mapper moves is
-    spread evenly over the blocks, since its rule does not know the mask.
+    The blocks and what they see are those of `analytic.layer_work`. The mapper's rule does not
+    know the mask: its weight traffic is spread over the blocks in proportion to what they see.
     """
     array = scheduler.arch.array
     rows = array.columns if array.kind == "tile" else array.rows
-    blocks = _ceil(gemm.m, rows)
     weight_bytes = traffic.weight_bytes // gemm.batch * traffic.weight_reads
     input_bytes = traffic.input_bytes // gemm.batch * traffic.input_reads
     output_row = traffic.output_bytes // gemm.batch // gemm.m
+    cut_extent = gemm.n if gemm.causal == "n" else gemm.k
+    lengths = [min(rows, gemm.m - first) for first in range(0, gemm.m, rows)]
+    seen = [
+        min(
+            cut_extent,
+            gemm.visible_before + (i * rows + length - 1) // gemm.rows_per_token + 1,
+        )
+        for i, length in enumerate(lengths)
+    ]
+    before, whole = 0, sum(seen)
     program: list[Node] = []
-    for i in range(blocks):
-        first = i * rows
-        m = min(rows, gemm.m - first)
-        seen = gemm.visible_before + (first + m - 1) // gemm.rows_per_token + 1
-        n, k = (min(seen, gemm.n), gemm.k) if gemm.causal == "n" else (gemm.n, min(seen, gemm.k))
+    for i, (m, visible) in enumerate(zip(lengths, seen, strict=True)):
+        n, k = (visible, gemm.k) if gemm.causal == "n" else (gemm.n, visible)
+        after = before + visible
         program += scheduler.part(
             Part(
                 m=m,
                 n=n,
                 k=k,
-                weight_bytes=weight_bytes * (i + 1) // blocks - weight_bytes * i // blocks,
-                input_bytes=portion(input_bytes, gemm.m, rows, m, i == blocks - 1),
+                weight_bytes=weight_bytes * after // whole - weight_bytes * before // whole,
+                input_bytes=portion(input_bytes, gemm.m, rows, m, i == len(lengths) - 1),
                 output_bytes=output_row * m,
                 stream="weight",
             )
         )
+        before = after
     return loop(gemm.batch, program)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..arch.schema import Arch
+from ..datatypes.errors import BitlatheError
 
 PREFETCH_TRANSFERS = 8
 """Reads that may be under way or waiting in a buffer ahead of the tile that runs."""
@@ -44,6 +45,14 @@ class CycleOptions:
     prefetch_transfers: int = PREFETCH_TRANSFERS
     output_tiles: int = OUTPUT_TILES
     fold: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("prefetch_transfers", "output_tiles"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+                raise BitlatheError(
+                    f"{name} must be a whole number of at least 2 (double buffering), not {value!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

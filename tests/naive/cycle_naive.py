@@ -163,13 +163,15 @@ def layer_events(chip, layer, traffic):
         block = chip["cols"] if chip["flow"] == "tile" else chip["rows"]
         blocks = pieces(m, block)
         shares = spread(i * q, m, block)
+        extent = n if layer["causal"] == "n" else k
+        sees = [min(extent, layer["before"] + (b - 1) // layer["per_token"] + 1) for _, b in blocks]
         for j, (a, b) in enumerate(blocks):
-            seen = layer["before"] + (b - 1) // layer["per_token"] + 1
+            seen, done, of = sees[j], sum(sees[:j]), sum(sees)
             parts.append({
                 "m": b - a,
                 "n": min(n, seen) if layer["causal"] == "n" else n,
                 "k": min(k, seen) if layer["causal"] == "k" else k,
-                "w": w * p * (j + 1) // len(blocks) - w * p * j // len(blocks),
+                "w": w * p * (done + seen) // of - w * p * done // of,
                 "i": shares[j], "o": o // m * (b - a), "wf": 1, "if": 1, "stream": "weight",
             })  # fmt: skip
     else:
