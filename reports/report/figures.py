@@ -13,6 +13,7 @@ from .fronts import Tradeoff, on_front
 
 MAX_PANELS = 12
 MAX_SERIES = 14
+RASTER_POINTS = 2000  # more points of a panel than this become pixels in an SVG; fronts never do
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
 # the first of the palette is grey: kept for what is left over
 COLOURS = PALETTE[1:]
@@ -54,7 +55,7 @@ def _levels(frame: Frame, column: str) -> list[tuple[str, NDArray[np.bool_]]]:
 def _panels(frame: Frame, tradeoff: Tradeoff) -> list[tuple[str, Rows]]:
     """Return a title and the rows of each panel; workloads with equal points share one."""
     pairs = np.column_stack([frame.numbers[tradeoff.x], frame.numbers[tradeoff.y]])
-    complete = np.isfinite(pairs).all(axis=1)
+    complete = np.asarray(np.isfinite(pairs).all(axis=1))
     groups = [rows[complete[rows]] for rows in frame.groups()]
     groups = [rows for rows in groups if len(rows)]
     if not groups:
@@ -154,6 +155,7 @@ def _panel(
     best = best[np.lexsort((y[best], x[best]))]
     handles = {"Pareto front": axis.plot(x[best], y[best], "-", color="black", lw=0.9, zorder=2)[0]}
     size = 5.0 if len(rows) <= 200 else 3.0
+    many = len(rows) > RASTER_POINTS
     for i, (name, mask) in enumerate(series):
         of = rows[mask[rows]]
         if not len(of):
@@ -162,7 +164,7 @@ def _panel(
         marker = MARKERS[i % len(MARKERS)]
         style = {"marker": marker, "ls": "", "color": colour, "mew": 0.0}
         dim = of[~front[of]]
-        axis.plot(x[dim], y[dim], ms=size - 1, alpha=0.45, zorder=1, **style)
+        axis.plot(x[dim], y[dim], ms=size - 1, alpha=0.45, zorder=1, rasterized=many, **style)
         style |= {"mew": 0.6, "mec": "black"}
         axis.plot(x[of[front[of]]], y[of[front[of]]], ms=size, zorder=3, **style)
         handles[name] = axis.plot([], [], ms=5, **style)[0]

@@ -72,7 +72,7 @@ def on_front(frame: Frame, tradeoff: Tradeoff) -> NDArray[np.bool_]:
     Rows that lack one of the two values are on no front.
     """
     points = np.column_stack([frame.numbers[tradeoff.x], frame.numbers[tradeoff.y]])
-    complete = np.isfinite(points).all(axis=1)
+    complete = np.asarray(np.isfinite(points).all(axis=1))
     mask = np.zeros(frame.count, dtype=bool)
     for group in frame.groups():
         rows = group[complete[group]]

@@ -1,6 +1,7 @@
 """What a report writes: files, fronts, tables; hostile names; empty and odd inputs."""
 
 import csv
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bitlathe as bl
 from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.reports.report import report, write
+from bitlathe.reports.report import accuracy, report, write
 from bitlathe.reports.report.accuracy import measure
 from bitlathe.reports.report.frame import Frame
 from bitlathe.reports.report.fronts import on_front, tradeoffs
@@ -127,6 +129,38 @@ def test_a_cached_measure_is_taken_and_a_stale_one_not(tmp_path: Path) -> None:
     assert measure(["int4@g128"], tmp_path)[0] == first
     path.write_text("{")
     assert measure(["int4@g128", "16 bits"], tmp_path)[0] == first
+
+
+def test_real_weights_are_taken_if_they_are_what_they_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    path = tmp_path / "model.safetensors"
+    matrix = np.random.default_rng(0).standard_normal((8, 128), dtype=np.float32)
+    tensors = {
+        "encoder.layer.0.output.dense.weight": matrix,
+        "encoder.layer.0.output.LayerNorm.weight": matrix[0].copy(),
+        "embeddings.word_embeddings.weight": matrix.copy(),
+    }
+    save_file(tensors, path)
+    monkeypatch.setattr(accuracy, "_installed_weights", lambda: path)
+    assert "Gaussian" in accuracy.reference_weights().title, "another file than the published one"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(accuracy, "WEIGHTS_SHA256", digest)
+    found = accuracy.reference_weights()
+    assert "MiniLM" in found.title
+    assert len(found.matrices) == 1
+    np.testing.assert_array_equal(found.matrices[0], matrix)
+    relative = accuracy.relative_error("int4@g128", found)
+    decoded = bl.quantize(matrix, "int4@g128").dequantize()
+    assert relative == pytest.approx(np.linalg.norm(decoded - matrix) / np.linalg.norm(matrix))
+
+
+def test_a_chart_of_many_points_stays_small(tmp_path: Path) -> None:
+    given = rows(9000, phase="decode", arch="one")
+    write(given, tmp_path, title="t")
+    assert (tmp_path / "energy_latency.svg").stat().st_size < 1_000_000
+    assert page_data(tmp_path)["count"] == 9000
 
 
 def test_the_same_sweep_gives_the_same_report(sweep: Path) -> None:
