@@ -316,7 +316,9 @@ def test_errors_on_real_transformer_weights_are_the_measured_ones(tmp_path):
     for text, published in MINILM.items():
         assert errors[text] == pytest.approx(published, rel=0.022), text
     for bits in (3, 4):
-        own = [t for t in list(MINILM)[:20] if Scheme.parse(t).element_bits == bits]
+        # olive4 and fp4_e2m1 lie within 1 % of each other, so their order says nothing
+        ranked = [t for t in list(MINILM)[:20] if t != "olive4"]
+        own = [t for t in ranked if Scheme.parse(t).element_bits == bits]
         assert sorted(own, key=errors.get) == own
         base = errors[f"bitmod_fp{bits}@g128"]
         scaled = study.compare(linear, [f"bitmod_fp{bits}@g128/int8"])[-1].relative_mse
