@@ -24,7 +24,7 @@ demo: $(VENV)/.demo
 	$(BIN)/bitlathe reproduce bitmod-hpca25 --out $(OUT)
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
