@@ -123,8 +123,8 @@ class Machine:
         self.bus = 0  # DRAM is free
         self.asked = 0  # the last read was asked for
         self.window = deque([0] * options.prefetch_transfers, options.prefetch_transfers)
-        self.stored = deque([0] * options.output_tiles, options.output_tiles)
         self.stores: deque[tuple[int, int]] = deque()  # (asked for at, clocks), not yet begun
+        self.output_tiles = options.output_tiles
         self.rings = tuple(deque([0] * n) for n in places)
         self.busy = 0
         self.stalls = [0] * len(CAUSES)
@@ -154,14 +154,17 @@ class Machine:
     def _store(self) -> None:
         asked, clocks = self.stores.popleft()
         self.bus = max(self.bus, asked) + clocks
-        self.stored.append(self.bus)
 
     def _space(self) -> int:
-        """Return when a place for the next results is free."""
-        places = len(self.stored)
-        if len(self.stores) >= places:
-            self._store()
-        return self.stored[len(self.stores)]
+        """Return when a place for the next results is free.
+
+        Stores that went before a read are done before that read's tile starts: only one that
+        has not begun can be waited for.
+        """
+        if len(self.stores) < self.output_tiles:
+            return 0
+        self._store()
+        return self.bus
 
     def _tile(self, tile: Tile) -> None:
         end, latency, stalls = self.end, self.latency, self.stalls
@@ -241,8 +244,6 @@ class Machine:
             key.append(len(self.stores))
             for asked, clocks in self.stores:
                 key += (asked - now, clocks)
-        if touches & WRITES:
-            key += [max(t - now, 0) for t in self.stored]
         if touches & READS:
             last = self.asked
             key.append(last - now)
@@ -264,8 +265,6 @@ class Machine:
             self.bus += shift
         if touches & WRITES:
             self.stores = deque((asked + shift, clocks) for asked, clocks in self.stores)
-            for i in range(len(self.stored)):
-                self.stored[i] += shift
         if touches & READS:
             self.asked += shift
             for i in range(len(self.window)):
