@@ -129,11 +129,18 @@ def models(*, as_json: bool) -> None:
 
 @main.command()
 @click.argument("name", required=False)
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw its values on number lines.")
 @json_option
-def formats(name: str | None, *, as_json: bool) -> None:
+def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
     """List the number formats, or show one: its values, codes and bit-serial terms."""
     from .datatypes.listing import describe_format, list_formats
 
+    if plot:
+        from .reports.formats import draw_number_lines
+
+        if name is None:
+            raise BitlatheError("--plot: name a format to draw, e.g. formats bitmod_fp4.")
+        draw_number_lines([name], plot)
     if name is None:
         rows = list_formats()
         if as_json:
@@ -154,23 +161,31 @@ def formats(name: str | None, *, as_json: bool) -> None:
 @click.option(
     "--scheme", "schemes", multiple=True, required=True, help="A scheme, e.g. bitmod_fp4@g128/int8."
 )
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw error against bits (.png).")
 @json_option
-def quantize(file: Path, schemes: tuple[str, ...], *, as_json: bool) -> None:
+def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json: bool) -> None:
     """Quantise the tensors of FILE (.npy, .npz, .safetensors, .gguf): error and bits per scheme."""
+    from dataclasses import asdict
+
     from .datatypes.compare import compare
     from .datatypes.io import read_tensors
+    from .datatypes.scheme import Scheme
 
+    parsed = [Scheme.parse(scheme) for scheme in schemes]
     tensors = read_tensors(file)
     with _progress() as show:
-        rows = [
-            row
-            for name in show(list(tensors), "tensors")
-            for row in compare({name: tensors[name]}, schemes)
-        ]
+        results = [compare(tensors, [scheme]) for scheme in show(parsed, "schemes")]
+    if plot:
+        from .reports.formats import draw_error_against_bits
+
+        draw_error_against_bits([asdict(rows[-1]) for rows in results], plot)
+    flat = [asdict(row) for rows in results for row in rows]
     if as_json:
-        _print_json(rows)
+        _print_json(flat)
     else:
-        _print_table(rows)
+        _print_table(flat)
+    if plot and not as_json:
+        click.echo(str(plot))
 
 
 def _settings(pairs: Iterable[str]) -> dict[str, Any]:

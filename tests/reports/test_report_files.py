@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bitlathe.reports.report.layers import layer_rows, settings_of, simulate_row
 from bitlathe.reports.report.page import sample, script_json
 from bitlathe.reports.sweep import run_sweep
 from bitlathe.reports.sweep.api import Preview
+from bitlathe.workloads import minilm
 
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)>"\'&'
 STUDIES = Path(__file__).resolve().parents[2] / "reports" / "studies"
@@ -134,19 +136,20 @@ def test_a_cached_measure_is_taken_and_a_stale_one_not(tmp_path: Path) -> None:
 def test_real_weights_are_taken_if_they_are_what_they_should_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_file = pytest.importorskip("safetensors.numpy").save_file
-    path = tmp_path / "model.safetensors"
+    save = pytest.importorskip("safetensors.numpy").save
+    path = tmp_path / "model.zip"
     matrix = np.random.default_rng(0).standard_normal((8, 128), dtype=np.float32)
     tensors = {
         "encoder.layer.0.output.dense.weight": matrix,
         "encoder.layer.0.output.LayerNorm.weight": matrix[0].copy(),
         "embeddings.word_embeddings.weight": matrix.copy(),
     }
-    save_file(tensors, path)
-    monkeypatch.setattr(accuracy, "_installed_weights", lambda: path)
+    data = save(tensors)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.safetensors", data)
+    monkeypatch.setattr(minilm, "_archive", lambda: path)
     assert "Gaussian" in accuracy.reference_weights().title, "another file than the published one"
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(accuracy, "WEIGHTS_SHA256", digest)
+    monkeypatch.setattr(minilm, "WEIGHTS_SHA256", hashlib.sha256(data).hexdigest())
     found = accuracy.reference_weights()
     assert "MiniLM" in found.title
     assert len(found.matrices) == 1

@@ -1,0 +1,1 @@
+"""Shipped studies: sweep files, and a ranking of schemes on real weights."""
