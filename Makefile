@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
+STUDIES := formats-iso-area buffer-bandwidth array-shape
 ROOMS := arch datatypes mapping reports sim workloads
 
 .PHONY: demo test lint studies bench clean
@@ -35,6 +36,10 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 studies: $(VENV)/.dev
+	for study in $(STUDIES); do \
+	  $(BIN)/bitlathe sweep reports/studies/$$study.yaml --out runs/$$study && $(BIN)/bitlathe report runs/$$study || exit 1; done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[studies]'
+	$(BIN)/python -m bitlathe.reports.studies.forty_schemes runs/forty-schemes.png
 	$(BIN)/python -m pytest -q -m slow
 
 bench: $(VENV)/.dev
