@@ -30,7 +30,7 @@ def _find(name_or_path: str | Path) -> tuple[Path, str]:
     if slug in arch_names():
         return CHIPS / f"{slug}.yaml", slug
     path = Path(text)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
+    if text and (path.suffix in {".yaml", ".yml"} or path.exists()):
         if path.is_dir():
             raise BitlatheError(f"{path} is a folder; give the YAML file of a chip.")
         return path, path.stem
