@@ -12,6 +12,8 @@ from ..datatypes.scheme import Scheme
 from .pareto import pareto_front
 from .style import PALETTE, figure_style, save
 
+FEW = 12  # points up to which each is named, not only those on the front
+NEAR_BITS, NEAR_ERROR = 0.25, 1.2  # labels closer than this are written as one
 LINES = 40  # number lines that still read well in one picture
 
 
@@ -31,6 +33,23 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _neighbours(points: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the points in groups whose labels would cover each other, by bits."""
+    groups: list[list[dict[str, Any]]] = []
+    for point in sorted(points, key=lambda p: (p["bits_per_element"], -p["relative_mse"])):
+        last = groups[-1][-1] if groups else None
+        near = (
+            last is not None
+            and point["bits_per_element"] - last["bits_per_element"] < NEAR_BITS
+            and NEAR_ERROR * point["relative_mse"] > last["relative_mse"]
+        )
+        if near:
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    return groups
 
 
 def _write(figure: Any, path: Path) -> None:
@@ -62,22 +81,24 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     points = totals(rows)
     values = np.array([(p["bits_per_element"], p["relative_mse"]) for p in points])
     front = np.asarray(pareto_front(values, [True, True]))
-    figure, axes = plt.subplots(figsize=(9, 6), constrained_layout=True)
+    figure, axes = plt.subplots(figsize=(11, 7), constrained_layout=True)
     best = values[front][np.argsort(values[front][:, 0])]
     axes.step(best[:, 0], best[:, 1], where="post", color=PALETTE[5], lw=1, label="Pareto front")
     axes.scatter(*values[~front].T, s=18, color=PALETTE[0], label="others")
     axes.scatter(*values[front].T, s=28, color=PALETTE[4], zorder=3, label="on the front")
-    for point, on_front in zip(points, front, strict=True):
+    named = [p for p, on_front in zip(points, front, strict=True) if on_front or len(points) <= FEW]
+    for group in _neighbours(named):
         axes.annotate(
-            point["scheme"].replace("$", r"\$"),
-            (point["bits_per_element"], point["relative_mse"]),
-            xytext=(4, 3),
+            "\n".join(p["scheme"].replace("$", r"\$") for p in group),
+            (group[0]["bits_per_element"], group[-1]["relative_mse"]),
+            xytext=(-6, -4),  # below and left of a front nothing lies
+            ha="right",
+            va="top",
             textcoords="offset points",
             fontsize=7,
-            color="black" if on_front else "#777777",
         )
     axes.set_yscale("log")
-    axes.margins(x=0.12)
+    axes.margins(x=0.2, y=0.1)
     axes.set_xlabel("bits per element, everything counted")
     axes.set_ylabel("relative squared error")
     axes.grid(alpha=0.3)
