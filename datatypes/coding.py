@@ -1,6 +1,6 @@
 """What the coders share: the job they are given, what they hand back, errors and ranges."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,18 +100,6 @@ def group_error(
     if weights is not None:
         cost = cost * weights
     return np.asarray(cost.sum(axis=1))
-
-
-def least_error(
-    candidates: Iterator[tuple[Any, NDArray[np.float64]]],
-    take: Callable[[Any, NDArray[np.bool_]], None],
-) -> None:
-    """Walk through candidates and hand each the groups in which it is strictly better."""
-    best: NDArray[np.float64] | None = None
-    for candidate, error in candidates:
-        better = np.ones(error.shape, np.bool_) if best is None else error < best
-        best = error if best is None else np.where(better, error, best)
-        take(candidate, better)
 
 
 def magnitude_range(job: Job) -> Floats:

@@ -142,11 +142,6 @@ class Format:
         return tuple(int(c) for c in np.flatnonzero(np.isinf(self.values)))
 
     @property
-    def has_zero(self) -> bool:
-        """Whether zero is a value."""
-        return bool((self.table.values == 0).any())
-
-    @property
     def code_dtype(self) -> np.dtype[Any]:
         """Smallest unsigned dtype that holds a code."""
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)

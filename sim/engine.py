@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, cast
 
 from ..arch import Arch, load_arch, resolve
 from ..arch.schema import LayerFormats
@@ -12,7 +11,6 @@ from ..workloads import Gemm, Model, load_model
 from .analytic import ChipCosts, LayerBits, area_um2
 from .run import LayerRun, Run
 
-Phase = Literal["prefill", "decode"]
 RUNGS = {"analytic": (".analytic", "run_layer"), "cycle": (".cycle", "run_layer_cycle")}
 FIDELITIES = tuple(RUNGS)
 MAPPERS = ("whole-buffer",)
@@ -100,9 +98,8 @@ def simulate(
     """
     _choice("fidelity", fidelity, FIDELITIES)
     _choice("mapper", mapper, MAPPERS)
-    _choice("phase", phase, ("prefill", "decode"))
     network = model if isinstance(model, Model) else load_model(model)
-    gemms = network.gemms(phase=cast(Phase, phase), context=context, batch=batch, causal=causal)
+    gemms = network.gemms(phase=phase, context=context, batch=batch, causal=causal)
     chip = resolve(load_arch(arch), phase=phase, model=network.name)
     costs = ChipCosts.of(chip)
     run_layer = _rung(fidelity)

@@ -5,13 +5,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...datatypes.errors import BitlatheError
-from ...datatypes.yamlfile import Document, Record, parse_yaml, read_text, validate
+from ...datatypes.yamlfile import Document, Record, parse_yaml, validate
 from .expr import Expression, parse_expression
 
 MAX_AXIS = 1_000_000
@@ -323,13 +322,15 @@ def axis_keys(name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in name.split(","))
 
 
-def load_sweep(path: str | Path, results: list[str]) -> Space:
-    """Read a sweep file.
+def parse_sweep(text: str, source: str, results: list[str]) -> Space:
+    """Parse the text of a sweep file.
 
     Parameters
     ----------
-    path : str or Path
-        The YAML file.
+    text : str
+        The YAML text.
+    source : str
+        The file's name, as errors shall show it.
     results : list of str
         The result columns that constraints, objectives and ``iso`` may name.
 
@@ -338,11 +339,6 @@ def load_sweep(path: str | Path, results: list[str]) -> Space:
     BitlatheError
         With file, line, column and remedy for each problem.
     """
-    return parse_sweep(read_text(Path(path), "sweep file"), str(path), results)
-
-
-def parse_sweep(text: str, source: str, results: list[str]) -> Space:
-    """Parse the text of a sweep file; see `load_sweep`."""
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{source}:1:1: a sweep file is a mapping of keys to values.")
