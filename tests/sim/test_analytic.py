@@ -195,3 +195,11 @@ def test_bad_arguments(changes: dict[str, object], says: str) -> None:
     good = {"arch": "bitmod", "model": "llama-2-7b", "phase": "prefill", "fidelity": "analytic"}
     with pytest.raises(BitlatheError, match=says):
         bl.simulate(**(good | changes))  # type: ignore[arg-type]
+
+
+def test_utilization_of_full_tiles_is_one_and_falls_with_empty_columns() -> None:
+    full = cost(chip(), Gemm(name="x", m=256, n=4096, k=4096))
+    assert full.stall_cycles == 0
+    assert full.utilization == 1
+    one_token = cost(chip(dram__bits_per_clock=2**20), Gemm(name="x", m=1, n=4096, k=4096))
+    assert one_token.utilization == 1 / 32
