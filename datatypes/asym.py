@@ -1,4 +1,4 @@
-"""Unsigned integers with a zero point, and their dual-grain form.
+"""Unsigned integers with a zero point.
 
 ``w = (code - zero) * scale``, the range of a group stretched to contain 0 so that 0 is exact.
 """
@@ -6,14 +6,20 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .coding import RATIOS, Coded, Codes, Floats, Job, divide, group_error, moments, percentile
+from .coding import (
+    RATIOS,
+    Coded,
+    Codes,
+    Floats,
+    Job,
+    divide,
+    group_error,
+    moments,
+    percentile,
+    worth_compiling,
+)
 from .rounding import round_integer
-from .scaling import bits_to_float, effective, float_bits, store
-
-# DGQ, arXiv 2310.04836: shares of the group's range, and of the channel's, that are tried
-PHASE_1 = tuple(1.02 - 0.011 * (i + 1) for i in range(20))
-PHASE_2 = tuple(1.02 - 0.01025 * (i + 1) for i in range(80))
-INT8_MAX = 127
+from .scaling import effective, store
 
 
 def group_range(job: Job) -> tuple[Floats, Floats]:
@@ -61,6 +67,8 @@ def encode_asym(job: Job) -> Coded:
 
 
 def _search(job: Job, wanted: Floats, low: Floats) -> tuple[Floats, Floats]:
+    if job.scheme.clip == "mse" and job.rounding == "even" and worth_compiling(job):
+        return _search_compiled(job, wanted, low)
     best = np.full(wanted.shape, np.inf)
     scale, start = wanted.copy(), low.copy()
     for ratio in RATIOS:
@@ -68,17 +76,49 @@ def _search(job: Job, wanted: Floats, low: Floats) -> tuple[Floats, Floats]:
         edge = (low * low.dtype.type(ratio)).astype(low.dtype)
         for part in job.slices():
             codes, zero = integer_codes(job, part, trial[part], edge)
-            error = _error(job, part, codes, zero, trial[part])
+            error = group_error(job, part, integer_values(codes, zero, trial[part], trial.dtype))
             better = error < best[part]
             best[part] = np.where(better, error, best[part])
             scale[part][better], start[part][better] = trial[part][better], edge[part][better]
     return scale, start
 
 
-def _error(job: Job, part: slice, codes: Codes, zero: Floats, scale: Floats) -> NDArray[np.float64]:
-    x = job.groups[part]
-    weights = None if job.weights is None else job.weights[part]
-    return group_error(x, integer_values(codes, zero, scale, x.dtype), weights, job.scheme.clip)
+def _search_compiled(job: Job, wanted: Floats, low: Floats) -> tuple[Floats, Floats]:
+    ratios = np.array(RATIOS, np.float32)
+    scales, edges = wanted[:, None] * ratios, low[:, None] * ratios
+    best = np.maximum(best_grid(job, scales, edges), 0)[:, None]
+    return (
+        np.take_along_axis(scales, best, axis=1)[:, 0],
+        np.take_along_axis(edges, best, axis=1)[:, 0],
+    )
+
+
+def zeros_of(scales: Floats, edges: Floats, top: int) -> Floats:
+    """Return the zero points of (groups, candidates) scales and lower ends."""
+    ratio = np.divide(-edges, scales, out=np.zeros_like(scales), where=scales > 0)
+    return np.asarray(np.clip(np.rint(ratio), 0, top))
+
+
+def best_grid(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Return by a compiled search which candidate has the least squared error, -1 for none.
+
+    Parameters
+    ----------
+    scales, edges : (groups, candidates) float32
+        The first of equals wins; ties of codes go to the even one.
+    """
+    from .kernels.dual_grain import search_groups as kernel
+    from .kernels.threads import over_rows
+
+    x, weights = job.groups, job.kernel_weights()
+    top = (1 << job.scheme.element_bits) - 1
+    zeros, best = zeros_of(scales, edges, top), np.zeros(len(x), np.int64)
+
+    def work(a: int, b: int) -> None:
+        kernel(x[a:b], weights[a:b], scales[a:b], zeros[a:b], np.float32(top), best[a:b])
+
+    over_rows(work, len(x), x.shape[1] * scales.shape[1])
+    return best
 
 
 def integer_values(
@@ -87,71 +127,3 @@ def integer_values(
     """Return (code - zero) x scale."""
     whole = codes.astype(dtype) - zero.astype(dtype)[:, None]
     return np.asarray(whole * scale.astype(dtype)[:, None])
-
-
-def encode_dgq(job: Job) -> Coded:
-    """Code a job in dual grain: INT4 groups inside INT8 channels.
-
-    ``w = (code - zero) * s2 * s1``: s2 an integer per group, s1 one scale per channel, and
-    ``(code - zero) * s2`` always within -127..127, so that a matrix product runs in INT8.
-
-    Phase 1 finds each group's range on its own, phase 2 the channel's scale with the group
-    scales rounded to multiples of it; both by the (importance-weighted) squared error of the
-    weights. Source: DGQ, arXiv 2310.04836; the authors' code measures layer outputs instead.
-    """
-    low, high = group_range(job)
-    limit = min((1 << job.scheme.scale_format.bits) - 1, INT8_MAX)
-    top = (1 << job.scheme.element_bits) - 1
-    fine, zero = _phase_1(job, low, high, top)
-    rows = (job.layout.down, job.layout.across)
-    amax = np.abs(job.groups).max(axis=1, initial=0.0).reshape(rows).max(axis=1)
-    best = np.full(job.layout.down, np.inf)
-    outer = np.zeros(job.layout.down, np.uint32)
-    raw = np.zeros(job.groups.shape[0], np.uint32)
-    codes = np.zeros(job.groups.shape, np.uint8)
-    for ratio in PHASE_2:
-        bits = float_bits((ratio * amax / INT8_MAX).astype(job.groups.dtype), "fp16")
-        channel = np.repeat(bits_to_float(bits, "fp16"), job.layout.across)
-        s2 = np.rint(np.divide(fine, channel, out=np.ones_like(fine), where=channel > 0))
-        s2 = np.clip(s2, 1, limit)
-        found, error = _phase_2(job, s2, channel, zero)
-        better = error.reshape(rows).sum(axis=1) < best
-        best = np.where(better, error.reshape(rows).sum(axis=1), best)
-        mine = np.repeat(better, job.layout.across)
-        outer[better] = bits[better]
-        raw[mine] = s2[mine].astype(np.uint32)
-        codes[mine] = found[mine]
-    return Coded(codes=codes, raw=raw[:, None], outer=outer, zeros=zero.astype(np.uint8))
-
-
-def _phase_1(job: Job, low: Floats, high: Floats, top: int) -> tuple[Floats, Floats]:
-    best = np.full(low.shape, np.inf)
-    scale, start = np.zeros_like(low), low.copy()
-    for ratio in PHASE_1:
-        trial = (ratio * (high - low) / top).astype(low.dtype)
-        edge = (ratio * low).astype(low.dtype)
-        for part in job.slices():
-            codes, zero = integer_codes(job, part, trial[part], edge)
-            error = _error(job, part, codes, zero, trial[part])
-            better = error < best[part]
-            best[part] = np.where(better, error, best[part])
-            scale[part][better], start[part][better] = trial[part][better], edge[part][better]
-    ratio_low = np.divide(-start, scale, out=np.zeros_like(scale), where=scale > 0)
-    return scale, np.clip(np.rint(ratio_low), 0, top)
-
-
-def _phase_2(
-    job: Job, s2: Floats, channel: Floats, zero: Floats
-) -> tuple[Codes, NDArray[np.float64]]:
-    top = (1 << job.scheme.element_bits) - 1
-    room = np.floor(INT8_MAX / s2)
-    low, high = np.maximum(0, zero - room), np.minimum(top, zero + room)
-    codes = np.zeros(job.groups.shape, np.uint8)
-    error = np.zeros(job.groups.shape[0])
-    scale = s2 * channel
-    for part in job.slices():
-        y = divide(job.groups[part], scale[part]).astype(np.float64)
-        q = round_integer(y, job.rounding, job.seed) + zero[part][:, None]
-        codes[part] = np.clip(q, low[part][:, None], high[part][:, None]).astype(np.uint8)
-        error[part] = _error(job, part, codes[part], zero[part], scale[part])
-    return codes, error

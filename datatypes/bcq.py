@@ -7,7 +7,7 @@ a sum of K signed powers of two, eight bits each, so that a product is K shifts 
 import numpy as np
 from numpy.typing import NDArray
 
-from .coding import Coded, Codes, Floats, Job
+from .coding import Coded, Codes, Floats, Job, worth_compiling
 from .scaling import bits_to_float, float_bits
 from .scheme import Scheme
 
@@ -17,75 +17,179 @@ EXPONENT_BIAS = 96
 
 
 def encode_bcq(job: Job) -> Coded:
-    """Code a job: greedy start, then scales by least squares and bits by nearest sum in turn.
+    """Code a job: greedy start, then signs by nearest sum and scales by least squares in turn.
 
-    The best of all rounds is kept, so the error is never above that of the greedy start.
+    Of the scales of all rounds those are kept that, rounded as they are stored, have the least
+    error. The rounds themselves go on from unrounded scales: with few powers of two the signs
+    of rounded scales lead the search astray.
     """
-    planes = job.scheme.element_bits
-    x = job.groups.astype(np.float64)
-    weights = np.ones_like(x) if job.weights is None else job.weights.astype(np.float64)
-    alpha, codes = _greedy(x, weights, planes)
-    best = np.full(x.shape[0], np.inf)
-    raw_best = np.zeros((x.shape[0], planes), np.uint32)
-    codes_best = np.zeros(x.shape, np.uint8)
-    for turn in range(ROUNDS + 1):
-        if turn:
-            alpha = _least_squares(x, weights, codes, planes)
-        raw = store_planes(alpha, job.scheme)
-        stored = planes_effective(raw, job.scheme)
-        codes = _nearest_sum(x, stored)
-        difference = x - plane_values(codes, stored)
-        error = (weights * difference * difference).sum(axis=1)
-        better = error < best
-        best = np.where(better, error, best)
-        raw_best[better], codes_best[better] = raw[better], codes[better]
-    return Coded(codes=codes_best, raw=raw_best, outer=np.zeros(0, np.uint32))
+    x, weights = job.groups.astype(np.float64), job.kernel_weights().astype(np.float64)
+    compiled = worth_compiling(job)
+    search, measure = (alternate_compiled, errors_compiled) if compiled else (alternate, errors)
+    alphas, used = search(x, weights, job.scheme.element_bits)
+    least = np.full(x.shape[0], np.inf)
+    raw = np.zeros((x.shape[0], job.scheme.element_bits), np.uint32)
+    for r in range(alphas.shape[1]):
+        index = np.flatnonzero(used > r)
+        trial = store_planes(alphas[index, r], job.scheme)
+        error = measure(x, weights, index, planes_effective(trial, job.scheme))
+        better = error < least[index]
+        least[index[better]], raw[index[better]] = error[better], trial[better]
+    final = nearest_codes_compiled if compiled else nearest_codes
+    codes = final(x, planes_effective(raw, job.scheme))
+    return Coded(codes=codes, raw=raw, outer=np.zeros(0, np.uint32))
 
 
-def _greedy(x: Floats, weights: Floats, planes: int) -> tuple[Floats, Codes]:
+def alternate(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the scales of every round of finding signs and scales in turn.
+
+    Parameters
+    ----------
+    x : (groups, size) float64
+    weights : (groups, size) float64, or (groups, 0) where all elements count the same
+    planes : int
+
+    Returns
+    -------
+    alphas : (groups, rounds, planes) float64
+    used : (groups,) int64
+        Rounds worth a look: once the signs stay, so do the scales.
+    """
+    alphas = np.zeros((len(x), ROUNDS + 1, planes))
+    alphas[:, 0] = _greedy(x, weights, planes)
+    for r in range(1, ROUNDS + 1):
+        codes = nearest_codes(x, alphas[:, r - 1])
+        alphas[:, r] = _solve(*_equations(x, weights, codes, planes))
+    return alphas, np.full(len(x), ROUNDS + 1)
+
+
+def alternate_compiled(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Do what `alternate` does, compiled."""
+    from .kernels.planes import alternate as kernel
+    from .kernels.threads import over_rows
+
+    alphas, used = np.zeros((len(x), ROUNDS + 1, planes)), np.zeros(len(x), np.int64)
+
+    def work(a: int, b: int) -> None:
+        kernel(x[a:b], weights[a:b], alphas[a:b], used[a:b])
+
+    over_rows(work, len(x), x.shape[1] * ROUNDS)
+    return alphas, used
+
+
+def errors(x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats) -> Floats:
+    """Return the squared error of the groups `index` under scales (n, planes)."""
+    values = plane_values(nearest_codes(x[index], alphas), alphas)
+    cost = np.square(x[index] - values)
+    return np.asarray((weights[index] * cost if weights.shape[1] else cost).sum(axis=1))
+
+
+def errors_compiled(x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats) -> Floats:
+    """Do what `errors` does, compiled."""
+    from .kernels.planes import errors as kernel
+    from .kernels.threads import over_rows
+
+    found = np.zeros(len(index))
+
+    def work(a: int, b: int) -> None:
+        kernel(x, weights, index[a:b], alphas[a:b], found[a:b])
+
+    over_rows(work, len(index), x.shape[1] << alphas.shape[1])
+    return found
+
+
+def _greedy(x: Floats, weights: Floats, planes: int) -> Floats:
+    """Return the (groups, planes) scales: each the mean magnitude of what those before leave."""
     rest = x.copy()
-    total = np.maximum(weights.sum(axis=1), np.finfo(np.float64).tiny)
+    w = weights if weights.shape[1] else np.ones_like(x)
+    total = np.maximum(w.sum(axis=1), np.finfo(np.float64).tiny)
     alpha = np.zeros((x.shape[0], planes))
-    codes = np.zeros(x.shape, np.uint8)
     for i in range(planes):
-        alpha[:, i] = (weights * np.abs(rest)).sum(axis=1) / total
-        bit = rest >= 0
-        codes |= (bit << i).astype(np.uint8)
-        rest -= np.where(bit, 1.0, -1.0) * alpha[:, i : i + 1]
-    return alpha, codes
+        alpha[:, i] = (w * np.abs(rest)).sum(axis=1) / total
+        rest -= np.where(rest >= 0, 1.0, -1.0) * alpha[:, i : i + 1]
+    return alpha
 
 
-def _least_squares(x: Floats, weights: Floats, codes: Codes, planes: int) -> Floats:
-    signs = np.stack([np.where(codes >> i & 1, 1.0, -1.0) for i in range(planes)], axis=1)
-    weighted = signs * weights[:, None, :]
-    normal = weighted @ signs.transpose(0, 2, 1)
-    size = np.maximum(weights.sum(axis=1), np.finfo(np.float64).tiny)
-    ridge = 1e-9 * size[:, None, None] * np.eye(planes)
-    right = (weighted @ x[:, :, None])[..., 0]
-    return np.asarray(np.linalg.solve(normal + ridge, right[..., None])[..., 0])
+def _equations(x: Floats, weights: Floats, codes: Codes, planes: int) -> tuple[Floats, Floats]:
+    """Return matrix (planes, planes, groups) and right side (planes, groups) of least squares.
+
+    Sums of products of signs, and of signs times elements; the upper half stays 0.
+    """
+    signs = [np.where(codes >> i & 1, 1.0, -1.0) for i in range(planes)]
+    matrix, right = np.zeros((planes, planes, len(x))), np.zeros((planes, len(x)))
+    for p, sign in enumerate(signs):
+        right[p] = (sign * (weights * x if weights.shape[1] else x)).sum(axis=1)
+        for q in range(p + 1):
+            same = sign * signs[q]
+            matrix[p, q] = (same * weights if weights.shape[1] else same).sum(axis=1)
+    return matrix, right
 
 
-def _nearest_sum(x: Floats, alpha: Floats) -> Codes:
+def _solve(matrix: Floats, right: Floats) -> Floats:
+    """Return the (groups, planes) solutions, by elimination without pivots.
+
+    The matrix is a Gram matrix; a little of its own size on the diagonal keeps it regular where
+    two planes are the same.
+    """
+    planes = len(right)
+    lower, rest = matrix.copy(), right.copy()
+    tiny = np.finfo(np.float64).tiny
+    for p in range(planes):
+        lower[p, p] += 1e-9 * np.maximum(matrix[p, p], tiny)
+    for p in range(planes):
+        for q in range(p + 1, planes):
+            factor = lower[q, p] / lower[p, p]
+            rest[q] -= factor * rest[p]
+            for k in range(p + 1, q + 1):
+                lower[q, k] -= factor * lower[k, p]
+    alpha = np.zeros_like(right)
+    for p in reversed(range(planes)):
+        value = rest[p]
+        for q in range(p + 1, planes):
+            value = value - lower[q, p] * alpha[q]
+        alpha[p] = value / lower[p, p]
+    return np.ascontiguousarray(alpha.T)
+
+
+def sums_of(alpha: Floats) -> Floats:
+    """Return the (groups, 2**planes) sums of signed scales, added in the order of the planes."""
     planes = alpha.shape[1]
     patterns = np.arange(1 << planes)
-    signs = np.where(patterns[:, None] >> np.arange(planes) & 1, 1.0, -1.0)
-    sums = alpha @ signs.T
-    best = np.full(x.shape, np.inf)
+    sums = np.zeros((len(alpha), 1 << planes))
+    for i in range(planes):
+        sums += np.where(patterns >> i & 1, 1.0, -1.0) * alpha[:, i : i + 1]
+    return sums
+
+
+def nearest_codes(x: Floats, alpha: Floats) -> Codes:
+    """Return the code of the nearest sum of each element, that of the lower of two as near."""
+    sums = sums_of(alpha)
+    order = np.argsort(sums, axis=1, kind="stable")
+    ranked = np.take_along_axis(sums, order, axis=1)
+    middles = (ranked[:, :-1] + ranked[:, 1:]) / 2
+    place = np.zeros(x.shape, np.int64)
+    for p in range(middles.shape[1]):
+        place += x > middles[:, p : p + 1]
+    return np.take_along_axis(order, place, axis=1).astype(np.uint8)
+
+
+def nearest_codes_compiled(x: Floats, alpha: Floats) -> Codes:
+    """Do what `nearest_codes` does, compiled."""
+    from .kernels.planes import nearest_codes as kernel
+    from .kernels.threads import over_rows
+
     codes = np.zeros(x.shape, np.uint8)
-    for pattern in patterns:
-        distance = np.abs(x - sums[:, pattern : pattern + 1])
-        better = distance < best
-        best = np.where(better, distance, best)
-        codes[better] = pattern
+
+    def work(a: int, b: int) -> None:
+        kernel(x[a:b], alpha[a:b], codes[a:b])
+
+    over_rows(work, len(x), x.shape[1] << alpha.shape[1])
     return codes
 
 
 def plane_values(codes: Codes, alpha: Floats) -> Floats:
     """Return the sum of signed scales that each code stands for."""
-    planes = alpha.shape[1]
-    patterns = np.arange(1 << planes)
-    signs = np.where(patterns[:, None] >> np.arange(planes) & 1, 1.0, -1.0)
-    return np.asarray(np.take_along_axis(alpha @ signs.T, codes.astype(np.intp), axis=1))
+    return np.asarray(np.take_along_axis(sums_of(alpha), codes.astype(np.intp), axis=1))
 
 
 def store_planes(alpha: Floats, scheme: Scheme) -> NDArray[np.uint32]:

@@ -253,13 +253,14 @@ def _preset_entries() -> dict[str, Entry]:
         preset=True,
         source="NVIDIA, Pretraining LLMs with NVFP4, arXiv 2509.25149",
     )
-    known["olive4"] = Entry(
-        build=_as("olive4", "int4"),
-        granularity="g128",
-        coder="olive",
-        preset=True,
-        source="OliVe, ISCA 2023, arXiv 2304.07493",
-    )
+    for bits in (3, 4):
+        known[f"olive{bits}"] = Entry(
+            build=_as(f"olive{bits}", f"int{bits}"),
+            granularity="g128",
+            coder="olive",
+            preset=True,
+            source="OliVe, ISCA 2023, arXiv 2304.07493; levels of the authors' quantiser",
+        )
     for bits in (2, 3, 4):
         known[f"bcq{bits}"] = Entry(
             build=lambda b=bits: int_format(b, signed=False),  # type: ignore[misc]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .format import Format
+from .inputs import Inputs
 from .layout import Layout
 from .scheme import Scheme
 
@@ -16,6 +17,8 @@ Codes = NDArray[np.unsignedinteger[Any]]
 
 # elements worked on at once: the temporaries of a slice stay in the cache
 SLICE = 1 << 18
+# searches below this many elements are done before a kernel would be compiled
+SEARCH_MIN = 1 << 13
 # clipping search: range over absmax, widest first, so that equals keep the wider one
 RATIOS = tuple(round(1.25 - 0.0125 * i, 4) for i in range(81))
 
@@ -36,6 +39,8 @@ class Job:
     seed : int or None
     masked_only : bool
         Whether `weights` only mark fill, all elements counting the same.
+    inputs : Inputs or None
+        Inputs of the layer whose outputs the errors are measured on.
     """
 
     groups: Floats
@@ -45,6 +50,18 @@ class Job:
     rounding: str
     seed: int | None
     masked_only: bool = True
+    inputs: Inputs | None = None
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return how many elements of each group are real."""
+        mask = self.layout.mask()
+        count, size = self.groups.shape
+        return np.asarray(np.full(count, size) if mask is None else mask.sum(axis=1), np.int64)
+
+    def kernel_weights(self) -> Floats:
+        """Return the weights as compiled kernels take them: (groups, 0) stands for none."""
+        none = np.zeros((len(self.groups), 0), self.groups.dtype)
+        return none if self.weights is None else self.weights
 
     def slices(self) -> Iterator[slice]:
         """Cut the groups into pieces that fit the cache.
@@ -88,17 +105,28 @@ def divide(x: Floats, scale: Floats) -> Floats:
         return np.divide(x, column, out=np.zeros_like(x), where=column > 0)
 
 
-def group_error(
-    x: Floats, approximation: Floats, weights: Floats | None, clip: str
-) -> NDArray[np.float64]:
-    """Return the sum over each group of the squared (absolute for ``mae``) errors, in float64.
+def worth_compiling(job: Job) -> bool:
+    """Say whether a search goes through a compiled kernel: float32, large, not led by inputs."""
+    plain = job.groups.dtype == np.float32 and job.inputs is None
+    return plain and job.groups.size >= SEARCH_MIN
 
-    The differences are taken in the precision of `x`.
+
+def group_error(job: Job, part: slice, approximation: Floats) -> NDArray[np.float64]:
+    """Return the error of some groups, in float64: what a search makes small.
+
+    The sum of the squared (absolute for ``mae``) differences, weighted by importance; of the
+    squared differences they make in the layer's outputs where its inputs are known. The
+    differences are taken in the precision of the groups.
     """
+    x = job.groups[part]
     difference = (x - approximation).astype(np.float64)
-    cost = np.abs(difference) if clip == "mae" else difference * difference
-    if weights is not None:
-        cost = cost * weights
+    if job.inputs is not None:
+        if job.weights is not None:
+            difference *= job.weights[part]
+        return job.inputs.block_errors(difference, part.start, job.layout)
+    cost = np.abs(difference) if job.scheme.clip == "mae" else difference * difference
+    if job.weights is not None:
+        cost = cost * job.weights[part]
     return np.asarray(cost.sum(axis=1))
 
 

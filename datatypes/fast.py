@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .coding import Coded, Job
 from .format import Format, float_format, int_format
+from .paper import integer_unit, warn_of_zeros
 from .rounding import NEAREST
 from .scaling import effective, store, top_mantissa_bits
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 MIN_SIZE = 1 << 18
 # beyond these magnitudes float32 error sums may under- or overflow where numpy's float64 does not
 LEAST, LARGEST = 1e-15, 1e15
-# look-up kernels compare with every threshold; wider grids are left to numpy
+# the search among books compares with every threshold; mixtures of longer ones are left to numpy
 MAX_BOOK = 32
 
 
@@ -39,9 +40,8 @@ def encode_fast(job: Job, min_size: int = MIN_SIZE) -> Coded | None:
     plain = (
         job.groups.dtype == np.float32
         and job.layout.block_rows == 1
-        and not scheme.paper
         and scheme.clip == "absmax"
-        and job.rounding in NEAREST
+        and (scheme.paper or job.rounding in NEAREST)
         and scheme.element_bits <= 8
         and job.groups.size >= max(min_size, 1)
         and have_numba()
@@ -49,6 +49,8 @@ def encode_fast(job: Job, min_size: int = MIN_SIZE) -> Coded | None:
     # a mask alone marks the fill of short groups; the kernels know short groups themselves
     if not plain or (job.weights is not None and not job.masked_only):
         return None
+    if scheme.paper:
+        return _paper(job)
     if scheme.coder == "asym":
         return _asymmetric(job)
     if scheme.coder == "table" and all(f.signed for f in scheme.formats):
@@ -113,6 +115,22 @@ def _searched(job: Job, scale: str) -> Coded | None:
     return _coded(job, found)
 
 
+def _paper(job: Job) -> Coded | None:
+    from . import kernels
+
+    special = _special_values(job.scheme.formats)
+    if special is None or job.layout.block_columns > kernels.MAX_PAPER_GROUP:
+        return None
+    unit = integer_unit(job.scheme.formats[0])
+    base, pair = special
+    found = kernels.bitmod_paper(_matrix(job), base, pair, job.layout.block_columns, unit)
+    # a magnitude beyond float16: the numpy path says so
+    if np.isinf(found.scales).any():
+        return None
+    warn_of_zeros(int((found.scales == 0).sum()))
+    return _coded(job, found)
+
+
 def _given(job: Job) -> Coded | None:
     """Choose members under the real scale, store the scales, then code under what was stored."""
     from . import kernels
@@ -163,7 +181,11 @@ def _mx(job: Job, fmt: Format, group: int, rule: str) -> Coded | None:
     )
 
 
-def _coded(job: Job, found: "Groups", zeros: NDArray[np.uint8] | None = None) -> Coded:
+def _coded(job: Job, found: "Groups", zeros: NDArray[np.uint8] | None = None) -> Coded | None:
+    none = found.scales.reshape(-1) == 0
+    if none.any() and job.groups[none].any():
+        # a scale underflowed; the numpy path stores the smallest there is
+        return None
     raw, _ = store(
         found.scales.reshape(-1),
         found.scales.reshape(-1),
@@ -184,7 +206,7 @@ def _coded(job: Job, found: "Groups", zeros: NDArray[np.uint8] | None = None) ->
 def _books(formats: tuple[Format, ...], rounding: str) -> "tuple[Book, ...] | None":
     from .kernels import make_book
 
-    if any(f.table.values.size > MAX_BOOK for f in formats):
+    if len(formats) > 1 and any(f.table.values.size > MAX_BOOK for f in formats):
         return None
     return tuple(
         make_book(f.table.values, f.table.codes, f.tie_up(rounding), f.negative_zero)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import BitlatheError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorMetrics:
@@ -61,3 +63,32 @@ def error_metrics(x: NDArray[Any], y: NDArray[Any]) -> ErrorMetrics:
         mean=float(difference.mean()),
         cosine=float(a @ b / both) if both else float(signal == other),
     )
+
+
+def output_error(x: NDArray[Any], y: NDArray[Any], activations: NDArray[Any]) -> float:
+    """Return the relative squared error that weights y make in the outputs of a layer.
+
+    ``sum ((x - y) @ a)^2 / sum (x @ a)^2`` over all tokens a, in float64.
+
+    Parameters
+    ----------
+    x, y : (rows, columns) float
+        Weights of the layer and their approximation.
+    activations : (..., columns) float
+        Inputs of the layer.
+
+    Raises
+    ------
+    BitlatheError
+        If the last axis of the activations is not that of the weights.
+    """
+    tokens, weights = np.asarray(activations, np.float64), np.asarray(x, np.float64)
+    if tokens.ndim < 1 or weights.ndim != 2 or tokens.shape[-1] != weights.shape[1]:
+        raise BitlatheError(
+            "activations: the last axis must be as long as a row of the weights, "
+            f"{weights.shape[-1]}; got {tokens.shape}"
+        )
+    a = tokens.reshape(-1, weights.shape[1]).T
+    noise = float(np.square((weights - np.asarray(y, np.float64)) @ a).sum())
+    signal = float(np.square(weights @ a).sum())
+    return noise / signal if signal else (0.0 if noise == 0 else float("inf"))

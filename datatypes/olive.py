@@ -1,104 +1,197 @@
 """OliVe: outlier-victim pairs (ISCA 2023, arXiv 2304.07493).
 
-Elements are coded in pairs along a row. A normal pair is two 4-bit integers -7..7. Where one is
-an outlier, its neighbour (the victim) is given up to 0: its place takes the code 1000, which no
-normal integer uses, and the outlier takes a float code E2M1 with bias 2 of its own, magnitudes
-12, 16, 24, 32, 48, 64, 96 in units of the integers. So every element takes 4 bits.
+Elements are coded in pairs along a row. A normal pair is two integers. Where one is an outlier,
+its neighbour (the victim) is given up to 0: its place takes the code 10..0, which no normal
+integer uses, and the outlier takes the code of a small float of its own. So every element takes
+the bits of a normal integer.
+
+Levels, base and ends of the search follow the authors' quantiser; of two outliers in a pair the
+larger is kept, as the paper says (the quantiser keeps the left one).
 """
+
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .coding import Coded, Codes, Floats, Job, divide, group_error, moments
+from .coding import Coded, Codes, Floats, Job, divide, group_error, moments, worth_compiling
 from .rounding import nearest_index
 from .scaling import effective, store
 
-FLAG = 8
-NORMAL_MAX = 7
-# magnitude by code 0..7; 0 is not used, so that no outlier looks like the flag or a zero
-OUTLIERS = np.array([np.nan, 12, 16, 24, 32, 48, 64, 96])
-# halfway between the largest normal magnitude and the smallest outlier
-THRESHOLD = (NORMAL_MAX + OUTLIERS[1]) / 2
-# range over max |mean +- 3 sigma|: 75 % to 250 % in steps of 2 %, as the authors search it
-SHARES = tuple(0.75 + 0.02 * i for i in range(88))
+# range over max |mean +- 3 sigma|: from 75 % to 250 %, as the authors search it, in steps of
+# 10 %; in their steps of 2 % under +mse
+SHARES = tuple(0.75 + 0.1 * i for i in range(18))
+ALL_SHARES = tuple(0.75 + 0.02 * i for i in range(88))
 
-_NORMAL = np.array([*range(8), np.nan, *range(-7, 0)])
-_MIDPOINTS = (OUTLIERS[1:-1] + OUTLIERS[2:]) / 2
-_EVEN = np.arange(1, 7) % 2 == 1
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pairs:
+    """What pair codes of one width stand for, in units of the normal integers.
+
+    Attributes
+    ----------
+    bits : int
+    top : int
+        Largest normal magnitude, ``2**(bits-1) - 1``.
+    flag : int
+        Code of a victim, ``2**(bits-1)``; also the sign bit of every other code.
+    levels : (top,) float64
+        Magnitudes of outliers, by code from 1 up: no outlier looks like the flag or a zero.
+    threshold : float
+        Outliers lie above: half-way between the largest normal magnitude and the first level.
+    """
+
+    bits: int
+    top: int
+    flag: int
+    levels: NDArray[np.float64]
+    threshold: float
+
+    @classmethod
+    def of(cls, bits: int) -> "Pairs":
+        """Return the pairs of a width from 3 bits.
+
+        An outlier of code c is a float of 2 exponent bits, ``bits - 3`` mantissa bits and the
+        least exponent 5, on a scale where the normal integers have the step ``2**(6 - bits)``:
+        8, 16, 32 at 3 bits; 12, 16, 24, 32, 48, 64, 96 at 4 bits.
+        """
+        return _pairs(bits)
+
+
+@cache
+def _pairs(bits: int) -> Pairs:
+    flag, mantissa = 1 << (bits - 1), bits - 3
+    codes = np.arange(1, flag)
+    share = 1 + (codes % (1 << mantissa)) / (1 << mantissa)
+    levels = np.ldexp(share, 5 + (codes >> mantissa) - (6 - bits))
+    top = flag - 1
+    return Pairs(
+        bits=bits, top=top, flag=flag, levels=levels, threshold=(top + float(levels[0])) / 2
+    )
 
 
 def encode_olive(job: Job) -> Coded:
-    """Code a job in outlier-victim pairs, the range of each group searched by squared error."""
-    mean, sigma = moments(job)
-    base = np.maximum(np.abs(mean + 3 * sigma), np.abs(mean - 3 * sigma))
+    """Code a job in outlier-victim pairs, the range of each group searched by its error."""
+    pairs, dtype = Pairs.of(job.scheme.element_bits), job.groups.dtype
+    shares = np.array(ALL_SHARES if job.scheme.clip == "mse" else SHARES)
+    trials = (base_range(job)[:, None] * shares / pairs.top).astype(dtype)
+    find = search_compiled if worth_compiling(job) else search
+    best = find(job, pairs, trials)
+    wanted = np.take_along_axis(trials, np.maximum(best, 0)[:, None], axis=1)[:, 0]
+    wanted = np.where(best < 0, dtype.type(0), wanted)
     scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
-    best = np.full(base.shape, np.inf)
-    wanted = np.zeros(base.shape, job.groups.dtype)
-    for share in SHARES:
-        trial = (share * base / NORMAL_MAX).astype(job.groups.dtype)
-        for part in job.slices():
-            x = job.groups[part]
-            codes = pair_codes(divide(x, trial[part]), _last(job))
-            weights = None if job.weights is None else job.weights[part]
-            values = pair_values(codes).astype(x.dtype) * trial[part][:, None]
-            error = group_error(x, values, weights, "mse")
-            better = error < best[part]
-            best[part] = np.where(better, error, best[part])
-            wanted[part][better] = trial[part][better]
-    raw, outer = store(wanted, wanted * NORMAL_MAX, fmt, scale_format, job.layout)
+    raw, outer = store(wanted, wanted * pairs.top, fmt, scale_format, job.layout)
     used = effective(raw, outer, fmt, scale_format, job.layout)
-    codes = np.zeros(job.groups.shape, np.uint8)
+    codes, lengths = np.zeros(job.groups.shape, np.uint8), job.lengths()
     for part in job.slices():
-        codes[part] = pair_codes(divide(job.groups[part], used[part]), _last(job))
+        codes[part] = pair_codes(divide(job.groups[part], used[part]), lengths[part], pairs.bits)
     return Coded(codes=codes, raw=raw[:, None], outer=outer)
 
 
-def _last(job: Job) -> int:
-    """Return how many elements of a short group at the end of a row are real."""
-    return job.layout.columns % job.layout.block_columns or job.layout.block_columns
+def base_range(job: Job) -> NDArray[np.float64]:
+    """Return max |mean +- 3 sigma| of each group, sigma with one degree of freedom less."""
+    mean, sigma = moments(job)
+    count = job.lengths()
+    sigma = sigma * np.sqrt(count / np.maximum(count - 1, 1))
+    return np.asarray(np.maximum(np.abs(mean + 3 * sigma), np.abs(mean - 3 * sigma)))
 
 
-def pair_codes(y: Floats, last: int) -> Codes:
+def search(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
+    """Return which of the (groups, n) scales has the least error, the first among equals.
+
+    -1 where none has an error below infinity.
+    """
+    best = np.full(job.groups.shape[0], -1)
+    least = np.full(job.groups.shape[0], np.inf)
+    lengths = job.lengths()
+    for t in range(trials.shape[1]):
+        for part in job.slices():
+            scale = trials[part, t]
+            codes = pair_codes(divide(job.groups[part], scale), lengths[part], pairs.bits)
+            values = pair_values(codes, pairs.bits).astype(scale.dtype) * scale[:, None]
+            error = group_error(job, part, values)
+            better = error < least[part]
+            least[part] = np.where(better, error, least[part])
+            best[part] = np.where(better, t, best[part])
+    return best
+
+
+def search_compiled(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
+    """Do what `search` does, compiled; float32, no layer inputs."""
+    from .kernels.olive import search as kernel
+    from .kernels.tables import cuts_of
+    from .kernels.threads import over_rows
+
+    x, across = job.groups, job.layout.across
+    weights, last = job.kernel_weights(), int(job.lengths()[-1])
+    best = np.zeros(x.shape[0], np.int64)
+    cuts = cuts_of(pairs.levels, _tie_up(pairs))
+    top, threshold = np.float32(pairs.top), np.float32(pairs.threshold)
+    levels = pairs.levels.astype(np.float32)
+
+    def work(first: int, end: int) -> None:
+        rows = slice(first * across, end * across)
+        kernel(
+            x[rows], weights[rows], trials[rows], across, last, top, threshold, levels, cuts,
+            best[rows],
+        )  # fmt: skip
+
+    over_rows(work, job.layout.down, job.layout.columns * trials.shape[1])
+    return best
+
+
+def _tie_up(pairs: Pairs) -> NDArray[np.bool_]:
+    """Say which ties between levels go up: to the even code, counted from 1."""
+    return np.asarray(np.arange(1, pairs.top) % 2 == 1)
+
+
+def pair_codes(y: Floats, lengths: NDArray[np.int64], bits: int) -> Codes:
     """Return the codes of scaled elements, pairs taken from the left of each group.
 
     Parameters
     ----------
     y : (groups, size) float
-    last : int
-        Elements of a short group; an element without a partner is never an outlier, since its
-        flag would have no place.
+    lengths : (groups,) int
+        Elements of each group that are real. One without a partner is never an outlier, since
+        its flag would have no place.
+    bits : int
 
     Returns
     -------
     (groups, size) uint8
     """
+    kind = Pairs.of(bits)
     count, size = y.shape
     wide = np.zeros((count, size + size % 2))
     wide[:, :size] = y
     pairs = wide.reshape(count, -1, 2)
     magnitude = np.abs(pairs)
-    out = magnitude > THRESHOLD
-    for lonely in {size, last}:
-        if lonely % 2:
-            out[:, lonely // 2, :] = False
+    out = magnitude > kind.threshold
+    odd = np.flatnonzero(lengths % 2)
+    out[odd, lengths[odd] // 2] = False
     left = out[..., 0] & (magnitude[..., 0] >= magnitude[..., 1])
     left |= out[..., 0] & ~out[..., 1]
     right = out[..., 1] & ~left
-    codes = np.clip(np.rint(pairs), -NORMAL_MAX, NORMAL_MAX).astype(np.int64) & 15
-    outlier = 1 + nearest_index(magnitude, _MIDPOINTS, _EVEN) + FLAG * (pairs < 0)
-    codes[..., 0] = np.where(left, outlier[..., 0], np.where(right, FLAG, codes[..., 0]))
-    codes[..., 1] = np.where(right, outlier[..., 1], np.where(left, FLAG, codes[..., 1]))
+    codes = np.clip(np.rint(pairs), -kind.top, kind.top).astype(np.int64) & (2 * kind.flag - 1)
+    midpoints = (kind.levels[:-1] + kind.levels[1:]) / 2
+    outlier = 1 + nearest_index(magnitude, midpoints, _tie_up(kind)) + kind.flag * (pairs < 0)
+    codes[..., 0] = np.where(left, outlier[..., 0], np.where(right, kind.flag, codes[..., 0]))
+    codes[..., 1] = np.where(right, outlier[..., 1], np.where(left, kind.flag, codes[..., 1]))
     return codes.reshape(count, -1)[:, :size].astype(np.uint8)
 
 
-def pair_values(codes: Codes) -> NDArray[np.float64]:
+def pair_values(codes: Codes, bits: int) -> NDArray[np.float64]:
     """Return the value of each code of (groups, size) pairs, in units of the integers."""
+    kind = Pairs.of(bits)
     count, size = codes.shape
     wide = np.zeros((count, size + size % 2), np.int64)
     wide[:, :size] = codes
     pairs = wide.reshape(count, -1, 2)
-    flagged = pairs == FLAG
+    flagged = pairs == kind.flag
     beside = flagged[..., ::-1]
-    outlier = OUTLIERS[pairs & 7] * np.where(pairs >= FLAG, -1.0, 1.0)
-    values = np.where(flagged, 0.0, np.where(beside, outlier, _NORMAL[pairs]))
+    levels = np.concatenate([[np.nan], kind.levels])
+    outlier = levels[pairs & kind.top] * np.where(pairs >= kind.flag, -1.0, 1.0)
+    normal = np.where(pairs < kind.flag, pairs, pairs - 2 * kind.flag)
+    values = np.where(flagged, 0.0, np.where(beside, outlier, normal))
     return np.asarray(values.reshape(count, -1)[:, :size])

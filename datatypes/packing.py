@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BitlatheError
+from .fast import MIN_SIZE, have_numba
 
 Bytes = NDArray[np.uint8]
 
@@ -13,6 +14,11 @@ Bytes = NDArray[np.uint8]
 def packed_size(count: int, bits: int) -> int:
     """Return the bytes that `count` codes of `bits` bits take."""
     return -(-count * bits // 8)
+
+
+def _compiled(count: int, bits: int) -> bool:
+    """Say whether the compiled kernel is worth it: whole bytes need little work."""
+    return bits < 16 and bits != 8 and count >= MIN_SIZE and have_numba()
 
 
 def pack(codes: NDArray[Any], bits: int) -> Bytes:
@@ -34,6 +40,10 @@ def pack(codes: NDArray[Any], bits: int) -> Bytes:
         raise BitlatheError(f"pack: code {int(flat.max())} does not fit {bits} bits")
     if bits == 8:
         return flat.astype(np.uint8)
+    if _compiled(flat.size, bits):
+        from . import kernels
+
+        return kernels.pack(flat, bits)
     if bits < 8:
         return _pack_narrow(flat, bits)
     wide = flat.astype("<u4").view(np.uint8).reshape(-1, 4)
@@ -68,6 +78,10 @@ def unpack(stream: Bytes, bits: int, count: int) -> NDArray[np.uint32]:
             f"unpack: {count} codes of {bits} bits take {packed_size(count, bits)} bytes, "
             f"the stream has {stream.size}"
         )
+    if _compiled(count, bits):
+        from . import kernels
+
+        return np.asarray(kernels.unpack(stream, bits, count), np.uint32)
     if bits > 8 and bits % 8:
         each = np.unpackbits(stream, count=count * bits, bitorder="little").reshape(count, bits)
         weights = np.uint32(1) << np.arange(bits, dtype=np.uint32)

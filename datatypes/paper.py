@@ -54,18 +54,23 @@ def encode_paper(job: Job) -> Coded:
         choice[better], raw[better] = member, stored[better]
         codes[better] = found[better]
         taken |= better
-    if not taken.all():
-        warnings.warn(
-            f"{int((~taken).sum())} group(s) came out as zeros: their error overflows float16, as "
-            "in the released quantiser; leave +paper out to keep them",
-            stacklevel=4,
-        )
+    warn_of_zeros(int((~taken).sum()))
     return Coded(
         codes=codes,
         raw=raw[:, None],
         outer=np.zeros(0, np.uint32),
         choices=choice if len(formats) > 1 else None,
     )
+
+
+def warn_of_zeros(groups: int) -> None:
+    """Warn of groups that no candidate took."""
+    if groups:
+        warnings.warn(
+            f"{groups} group(s) came out as zeros: their error overflows float16, as in the "
+            "released quantiser; leave +paper out to keep them",
+            stacklevel=5,
+        )
 
 
 def _plain_integer(job: Job) -> bool:

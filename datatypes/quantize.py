@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .asym import encode_asym, encode_dgq
+from .asym import encode_asym
 from .bcq import encode_bcq
 from .coding import Coded, Job
+from .dgq import encode_dgq
 from .errors import BitlatheError, unknown_name
 from .fast import encode_fast
 from .format import Format, Mixture
+from .inputs import Inputs
 from .layout import Layout
 from .olive import encode_olive
 from .paper import encode_paper, encode_paper_asym
@@ -53,6 +55,7 @@ def quantize(
     nan: str = "raise",
     seed: int | None = None,
     importance: ArrayLike | None = None,
+    activations: Any = None,
 ) -> QuantizedTensor:
     """Quantise a tensor.
 
@@ -75,6 +78,9 @@ def quantize(
     importance : (length of axis,) array_like, optional
         Weight of each position's squared error in searches, such as the mean square of the
         activations that meet it.
+    activations : (..., length of axis) array_like or torch tensor, optional
+        Inputs of the layer whose weights `x` are. Searches and the choice among members then
+        make the error of the layer's outputs small instead of that of its weights.
 
     Returns
     -------
@@ -114,6 +120,7 @@ def quantize(
         rounding=rounding,
         seed=seed,
         masked_only=importance is None,
+        inputs=_inputs(parsed, layout, importance, activations),
     )
     coded = _encode(job)
     if bad.any():
@@ -135,7 +142,7 @@ def _encode(job: Job) -> Coded:
     scheme = job.scheme
     if job.layout.groups == 0:
         return _nothing(job)
-    compiled = encode_fast(job)
+    compiled = encode_fast(job) if job.inputs is None else None
     if compiled is not None:
         return compiled
     coders = PAPER_CODERS if scheme.paper else CODERS
@@ -193,3 +200,19 @@ def _weights(
             f"the axis, got an array of shape {given.shape}"
         )
     return layout.split(np.broadcast_to(given, (layout.rows, layout.columns)))
+
+
+def _inputs(
+    scheme: Scheme, layout: Layout, importance: ArrayLike | None, activations: Any
+) -> Inputs | None:
+    if activations is None:
+        return None
+    other = "importance" if importance is not None else ""
+    unfit = {"paper": scheme.paper, "mae": scheme.clip == "mae", scheme.name: scheme.coder == "bcq"}
+    other = next((name for name, bad in unfit.items() if bad), other)
+    if other:
+        raise BitlatheError(
+            f"activations: {scheme} with {other} does not measure outputs; leave one of the two "
+            "out, or pass the mean squares of the activations as importance"
+        )
+    return Inputs.of(as_float(activations)[0], layout)

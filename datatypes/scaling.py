@@ -209,9 +209,9 @@ def effective(
     if scale.kind == "float":
         return bits_to_float(raw, scale.name)
     if scale.kind in ("ocp", "pot", "bitmod_mx"):
-        exponent = np.minimum(raw, NAN_EXPONENT - 1).astype(np.int32) - BIAS
         unit = np.float32(2 / fmt.max_abs if scale.kind == "bitmod_mx" else 1.0)
-        return np.where(raw == NAN_EXPONENT, np.float32(np.nan), np.ldexp(unit, exponent))
+        powers = np.ldexp(unit, np.arange(NAN_EXPONENT, dtype=np.int32) - BIAS)
+        return np.asarray(np.append(powers, np.float32(np.nan))[raw])
     if scale.kind == "e4m3":
         grid = single("fp8_e4m3")
         return np.asarray(grid.values.astype(np.float32)[raw] * outer.view(np.float32)[0])

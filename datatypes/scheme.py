@@ -17,6 +17,8 @@ from .format import Format, Mixture
 from .scales import SCALES, ScaleFormat
 
 GRANULARITIES = ("tensor", "channel", "input", "gN (groups of N)", "bRxC (blocks)")
+# outlier-victim pairs search their range anyway; mse in finer steps
+CLIPS_OF_PAIRS = ("absmax", "mse")
 OPTIONS = ("mse", "mae", "paper", "pN (percentile)", "sigmaN (mean +- N sigma)")
 
 
@@ -251,7 +253,8 @@ def _conflict(s: Any) -> tuple[str, str]:
             f"{s.name} works along a row: use @channel or @gN",
         ),
         (
-            coder in ("olive", "bcq", "dgq") and clipped,
+            (coder in ("bcq", "dgq") and clipped)
+            or (coder == "olive" and s.clip not in CLIPS_OF_PAIRS),
             "+",
             f"{s.name} searches its own range; leave +{s.clip} out",
         ),

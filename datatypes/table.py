@@ -13,9 +13,11 @@ from .coding import (
     grid_values,
     group_error,
     magnitude_range,
+    worth_compiling,
 )
 from .errors import BitlatheError
 from .format import Format
+from .rounding import NEAREST
 from .scaling import effective, store
 
 
@@ -30,6 +32,8 @@ def encode_table(job: Job) -> Coded:
     for fmt in formats:
         _refuse_negative(job, fmt)
     reach = magnitude_range(job)
+    if job.scheme.clip == "mse" and worth_compiling(job) and job.rounding in NEAREST:
+        return _search_compiled(job, reach)
     count = job.groups.shape[0]
     best = np.full(count, np.inf)
     choice = np.zeros(count, np.uint8)
@@ -57,6 +61,45 @@ def encode_table(job: Job) -> Coded:
             if single:
                 real, span = wanted, wide
     return _finish(job, codes, choice, real, span)
+
+
+def _search_compiled(job: Job, reach: Floats) -> Coded:
+    """Do what the search in `encode_table` does, compiled; float32, squared errors."""
+    x, formats = job.groups, job.scheme.formats
+    least, choice = np.full(len(x), np.inf), np.zeros(len(x), np.uint8)
+    real, span = np.zeros_like(reach), np.zeros_like(reach)
+    codes = np.zeros(x.shape, formats[0].code_dtype)
+    for member, fmt in enumerate(formats):
+        wide = reach[:, None] * np.array(RATIOS, np.float32)
+        wanted = wide / np.float32(fmt.max_abs)
+        columns = [_trial(job, fmt, wanted[:, t], wide[:, t]) for t in range(len(RATIOS))]
+        scales = np.stack(columns, axis=1)
+        best = _lower(job, fmt, scales, least)
+        mine = np.flatnonzero(best >= 0)
+        choice[mine], real[mine] = member, wanted[mine, best[mine]]
+        span[mine] = wide[mine, best[mine]]
+        used = scales[np.arange(len(x)), np.maximum(best, 0)]
+        for part in job.slices():
+            better = best[part] >= 0
+            codes[part][better] = grid_encode(job, part, fmt, used[part])[better]
+    return _finish(job, codes, choice, real, span)
+
+
+def _lower(job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Lower the least errors; return by which of the (groups, n) scales, -1 where by none."""
+    from .kernels.ranges import search as kernel
+    from .kernels.tables import make_book
+    from .kernels.threads import over_rows
+
+    x, weights, best = job.groups, job.kernel_weights(), np.full(len(job.groups), -1)
+    book = make_book(fmt.table.values, fmt.table.codes, fmt.tie_up(job.rounding))
+    cuts, values = np.array(book.cuts, np.float32), np.array(book.values, np.float32)
+
+    def work(a: int, b: int) -> None:
+        kernel(x[a:b], weights[a:b], scales[a:b], cuts, values, least[a:b], best[a:b])
+
+    over_rows(work, len(x), x.shape[1] * scales.shape[1])
+    return best
 
 
 def _trial(job: Job, fmt: Format, wanted: Floats, wide: Floats) -> Floats:
@@ -91,8 +134,7 @@ def _finish(job: Job, codes: Codes, choice: NDArray[np.uint8], real: Floats, spa
 
 def _error(job: Job, part: slice, fmt: Format, codes: Codes, scale: Floats) -> NDArray[np.float64]:
     x = job.groups[part]
-    weights = None if job.weights is None else job.weights[part]
-    return group_error(x, grid_values(fmt, codes, scale, x.dtype), weights, job.scheme.clip)
+    return group_error(job, part, grid_values(fmt, codes, scale, x.dtype))
 
 
 def _refuse_negative(job: Job, fmt: Format) -> None:

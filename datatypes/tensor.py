@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .asym import integer_values
-from .bcq import plane_values, planes_effective
+from .dequantize import group_scales, values_of
 from .errors import BitlatheError
 from .layout import Layout
-from .olive import pair_values
 from .packing import pack
-from .scaling import bits_to_float, effective
+from .scaling import bits_to_float
 from .scheme import Scheme
 
 if TYPE_CHECKING:
@@ -79,7 +77,7 @@ class QuantizedTensor:
         Shape: the other axes of the tensor, then the groups of a row; (blocks down, blocks
         across) where blocks span rows. Sums of signed scales have one more axis, the bit plane.
         """
-        return self._by_group(self._group_scales())
+        return self._by_group(group_scales(self))
 
     @property
     def zeros(self) -> NDArray[np.uint8] | None:
@@ -142,44 +140,20 @@ class QuantizedTensor:
         ----------
         dtype : numpy dtype, optional
             float32 by default, float64 for a float64 tensor; a torch tensor comes back as
-            torch, in its own dtype and on its own device.
+            torch, in its own dtype and on its own device. What lies beyond its largest number
+            becomes infinity.
 
         Returns
         -------
         array (or torch tensor) of the tensor's shape
         """
         work = np.dtype(dtype or ("float64" if self.dtype == "float64" else "float32"))
-        groups = self.group_values(np.float64 if work == np.float64 else np.float32)
-        found = self.layout.tensor(self.layout.join(groups)).astype(work, copy=False)
+        found = values_of(self, work)
         if self.device is None:
             return found
         from .torch_bridge import to_torch
 
         return to_torch(found, self.dtype if dtype is None else str(work), self.device)
-
-    def group_values(self, dtype: Any) -> NDArray[np.floating[Any]]:
-        """Return the (groups, block size) values, one rounding to `dtype` each."""
-        codes = self.layout.split(self.matrix)
-        kind = np.dtype(dtype)
-        if self.layout.groups == 0:
-            return np.zeros(codes.shape, kind)
-        scheme, scale = self.scheme, self._group_scales()
-        if scheme.coder == "bcq":
-            return np.asarray(plane_values(codes, scale).astype(kind))
-        if self.zero_points is not None:
-            values = integer_values(codes, self.zero_points, scale, kind)
-        elif scheme.coder == "olive":
-            values = pair_values(codes).astype(kind) * scale.astype(kind)[:, None]
-        elif self.selectors is None:
-            values = self._grid(0, kind)[codes] * scale.astype(kind)[:, None]
-        else:
-            grids = np.stack([self._grid(m, kind) for m in range(len(scheme.formats))])
-            index = self.selectors.astype(np.uint32) << np.uint32(scheme.element_bits)
-            values = grids.reshape(-1)[codes | index[:, None]] * scale.astype(kind)[:, None]
-        if scheme.paper:
-            with np.errstate(over="ignore"):
-                values = values.astype(np.float16).astype(kind)
-        return np.asarray(values)
 
     def terms(self) -> "TermStatistics":
         """Return statistics of the bit-serial terms of the tensor's codes.
@@ -250,20 +224,6 @@ class QuantizedTensor:
             f"QuantizedTensor('{self.scheme}', shape={self.shape}, axis={self.axis}, "
             f"{self.bits_per_element:.4g} bits per element)"
         )
-
-    def _grid(self, member: int, kind: Any) -> NDArray[Any]:
-        return self.scheme.formats[member].values.astype(kind)
-
-    def _group_scales(self) -> NDArray[np.floating[Any]]:
-        if self.scheme.coder == "bcq":
-            return planes_effective(self.raw, self.scheme)
-        raw, fmt = self.raw[:, 0], self.scheme.formats[0]
-        if self.layout.groups == 0:
-            return np.zeros(0, np.float32)
-        if self.scheme.coder == "dgq":
-            channel = np.repeat(bits_to_float(self.outer, "fp16"), self.layout.across)
-            return raw.astype(np.float32) * channel
-        return effective(raw, self.outer, fmt, self.scheme.scale_format, self.layout)
 
     def _by_group(self, x: NDArray[Any]) -> NDArray[Any]:
         layout = self.layout

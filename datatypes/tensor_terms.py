@@ -24,7 +24,7 @@ def statistics(q: QuantizedTensor) -> TermStatistics:
         kept = whole if mask is None else whole[mask]
         return term_statistics(term_table(np.arange(-top, top + 1)), kept + top)
     if q.scheme.coder == "olive":
-        values = pair_values(groups)
+        values = pair_values(groups, q.scheme.element_bits)
         kept_values = values if mask is None else values[mask]
         grid = np.unique(np.concatenate([kept_values.reshape(-1), [0.0, 1.0]]))
         return term_statistics(term_table(grid), np.searchsorted(grid, kept_values))

@@ -1,66 +1,80 @@
-"""BitMoD groups: four candidates from two passes.
+"""BitMoD groups: four candidates from one pass, codes and values from a second.
 
 A BitMoD type is a base grid with one special value more. The two special values of a kind (+v and
--v) share the scale and the base rounding, so a pass over the group gives both errors: they differ
-only where |x| / scale lies in the special value's interval, on its own side of zero.
+-v) share the scale and the base rounding, and an element's error with the special value is the
+lesser of its errors at that value and at the base grid's. So one loop gives all four errors.
+
+They are only good enough to tell clear winners: elements are multiplied by 1 / scale, not divided,
+and summed in any order. Where two sums are closer than the bound of `error_margin`, the group is
+compared again as it will be written, in float64 and in numpy's order.
 Source of the types and of the order of the search: BitMoD, HPCA 2025, arXiv 2411.11745.
 """
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
 
-from .intrinsics import exact_error, halving_sum, lookup
+from .intrinsics import LOOSE_RUN, add_loosely, exact_error, float_bits, nearest
 from .scaling import absmax, clear_winner, divisor, stored_scale
+from .tables import error_margin, grid_table
+
+SIGN: Final = np.uint32(0x80000000)
+ONE: Final = np.float32(1)
 
 
 @njit(nogil=True)
-def pair_errors(x: Any, s: Any, special: Any, base: Any, plus: Any, minus: Any) -> Any:
-    """Return the float32 error sums with +special and with -special added to the base grid."""
-    cuts, magnitudes, _labels, _sign = base
-    v, low, high = special
-    d = divisor(s)
-    vs = v * s
+def run_errors(x: Any, s0: Any, s1: Any, inner: Any, outer: Any, base: Any) -> Any:
+    """Return float32 error sums with +inner and -inner under s0, +outer and -outer under s1."""
+    r0, r1 = ONE / divisor(s0), ONE / divisor(s1)
+    v0, v1 = inner * s0, outer * s1
+    e0, e1, e2, e3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
     for i in range(x.size):
-        xi = x[i]
-        size = abs(xi)
-        a = size / d
-        t = lookup(a, cuts, magnitudes) * s - size
-        t = t * t
-        u = vs - size
-        u = u * u
-        inside = (a > low) & (a <= high)
-        plus[i] = u if inside & (xi > 0) else t
-        minus[i] = u if inside & (xi < 0) else t
-    n = plus.size
-    for i in range(x.size, n):
-        plus[i] = np.float32(0)
-        minus[i] = np.float32(0)
-    return halving_sum(plus, n), halving_sum(minus, n)
+        size, positive = abs(x[i]), x[i] > 0
+        t = nearest(size * r0, base)[1] * s0 - size
+        u = v0 - size
+        t, u = t * t, u * u
+        low = min(t, u)
+        e0 = add_loosely(e0, low if positive else t)
+        e1 = add_loosely(e1, t if positive else low)
+        t = nearest(size * r1, base)[1] * s1 - size
+        u = v1 - size
+        t, u = t * t, u * u
+        low = min(t, u)
+        e2 = add_loosely(e2, low if positive else t)
+        e3 = add_loosely(e3, t if positive else low)
+    return e0, e1, e2, e3
+
+
+@njit(nogil=True)
+def errors_of(x: Any, s0: Any, s1: Any, inner: Any, outer: Any, base: Any, errors: Any) -> None:
+    """Write the four error sums of a group, in float64."""
+    e0, e1, e2, e3 = 0.0, 0.0, 0.0, 0.0
+    for start in range(0, x.size, LOOSE_RUN):
+        d0, d1, d2, d3 = run_errors(x[start : start + LOOSE_RUN], s0, s1, inner, outer, base)
+        e0, e1, e2, e3 = e0 + d0, e1 + d1, e2 + d2, e3 + d3
+    errors[0], errors[1], errors[2], errors[3] = e0, e1, e2, e3
 
 
 @njit(nogil=True)
 def write_one(x: Any, s: Any, special: Any, negative: Any, base: Any, codes: Any, deq: Any) -> None:
     """Write codes and values of one group; the special value has the code of -0."""
-    cuts, magnitudes, labels, sign = base
     v, low, high = special
-    d = divisor(s)
-    side = np.float32(-1) if negative else np.float32(1)
-    vs = side * v * s
+    d, vs = divisor(s), v * s
+    sign = np.uint32(len(base[1]))
+    side = SIGN if negative else np.uint32(0)
     for i in range(x.size):
-        y = x[i] / d
-        a = abs(y)
-        towards = y * side
-        q = lookup(a, cuts, magnitudes) * s
-        label = lookup(a, cuts, labels)
-        below = (y < 0) & (label > 0)
-        label = label | (sign if below else np.uint8(0))
-        inside = (towards > low) & (towards <= high)
-        codes[i] = sign if inside else label
-        deq[i] = vs if inside else (-q if below else q)
+        a = abs(x[i]) / d
+        minus = float_bits(x[i]) & SIGN
+        label, value = nearest(a, base)
+        q = value * s
+        inside = (a > low) & (a <= high) & (minus == side)
+        below = (minus != 0) & (label > 0)
+        codes[i] = np.uint8(sign if inside else label | (sign if below else np.uint32(0)))
+        q = vs if inside else q
+        deq[i] = -q if below | (inside & (minus != 0)) else q
 
 
 @cache
@@ -82,31 +96,30 @@ def bitmod_kernel(
 
     Returns
     -------
-    kernel ``(x, group, width, mode, codes, scales, choices, deq)``, see `codebook.search_kernel`
+    kernel ``(x, group, mode, codes, scales, choices, deq)``
+        x float32 (rows, k), codes uint8 and deq float32 like x, scales float32 and choices uint8
+        (rows, groups).
     """
-    labels = tuple(np.uint8(i) for i in range(len(magnitudes)))
-    base = (cuts, magnitudes, labels, np.uint8(len(magnitudes)))
-    top, far = magnitudes[-1], outer[0]
+    base = grid_table(cuts, magnitudes)
+    margin = max(error_margin(np.union1d(magnitudes, v[0]), LOOSE_RUN) for v in (inner, outer))
+    top, near, far = magnitudes[-1], inner[0], outer[0]
 
     @njit(nogil=True, cache=True)
     def kernel(
-        x: Any, group: int, width: int, mode: int, codes: Any, scales: Any, choices: Any, deq: Any
+        x: Any, group: int, mode: int, codes: Any, scales: Any, choices: Any, deq: Any
     ) -> None:
         rows, k = x.shape
-        plus = np.zeros(width, np.float32)
-        minus = np.zeros(width, np.float32)
         wide = np.zeros(group, np.float64)
-        errors = np.zeros(4, np.float32)
+        errors = np.zeros(4, np.float64)
         for r in range(rows):
             for g in range(scales.shape[1]):
                 a = g * group
                 b = min(k, a + group)
                 xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
-                m = absmax(xs)
-                s0, s1 = stored_scale(m / top, mode), stored_scale(m / far, mode)
-                errors[0], errors[1] = pair_errors(xs, s0, inner, base, plus, minus)
-                errors[2], errors[3] = pair_errors(xs, s1, outer, base, plus, minus)
-                choice = clear_winner(errors)
+                amax = absmax(xs)
+                s0, s1 = stored_scale(amax / top, mode), stored_scale(amax / far, mode)
+                errors_of(xs, s0, s1, near, far, base, errors)
+                choice = clear_winner(errors, margin)
                 if choice < 0:
                     least = np.inf
                     choice = 0

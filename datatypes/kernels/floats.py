@@ -1,9 +1,13 @@
 """Small binary floats by arithmetic on bit patterns: casts, microscaled blocks, packed pairs.
 
 For a float format of m mantissa bits whose least normal has the biased float32 exponent f, a
-magnitude a with exponent field E lies on a grid of step 2**(max(E, f) - 127 - m). With
-n = rint(a / step), its code is ((max(E, f) - f) << m) + n: subnormals, normals and the carry into
-the next binade alike.
+magnitude a with exponent field E lies on a grid of step 2**(max(E, f) - 127 - m). Adding
+1.5 * 2**23 steps to a rounds it to that grid, ties to even, and leaves n = a / step in the low bits
+of the sum. The code of a is ((max(E, f) - f) << m) + n: subnormals, normals and the carry into the
+next binade alike.
+
+numba widens sums of uint32 to 64 bits. Where each operation is narrowed again at once, by ``u32``,
+the compiler sees 32-bit lanes; otherwise half of every vector is idle.
 """
 
 from typing import Any, Final
@@ -12,29 +16,33 @@ import numpy as np
 from numba import njit
 
 from .intrinsics import bits_float, float_bits
-from .scaling import absmax
+from .scaling import LANES, absmax
 
 CHUNK: Final = 2048
 MAGNITUDE: Final = np.uint32(0x7FFFFFFF)
 SIGN: Final = np.uint32(0x80000000)
 INFINITY: Final = np.uint32(0x7F800000)
 MANTISSA: Final = np.uint32(0x007FFFFF)
+HALF: Final = np.uint32(0x00400000)
 RULES: Final = {"floor": 0, "ceil": 1, "even": 2, "rceil": 3}
+u32 = np.uint32
 
 
 @njit(nogil=True)
-def code_of(a: Any, least: Any, m: Any) -> Any:
-    """Return the code of the bits ``a`` of a magnitude within the grid, ties to even."""
-    e = max(a >> np.uint32(23), least)
-    inverse = bits_float((np.uint32(254) - e + m) << np.uint32(23))
-    n = np.uint32(np.int32(np.rint(bits_float(a) * inverse)))
-    return ((e - least) << m) + n
+def grid_round(a: Any, least: Any, m: Any) -> Any:
+    """Return value and code of the bits ``a`` of a magnitude within the grid, below 2**100."""
+    shift = u32(23) - m
+    e = max(u32(a & INFINITY), u32(least << u32(23)))
+    magic = u32(e + u32((shift << u32(23)) + HALF))
+    total = bits_float(a) + bits_float(magic)
+    steps = u32(float_bits(total) - u32(magic + u32(least << m)))
+    return total - bits_float(magic), u32(steps + u32(e >> u32(shift & u32(31))))
 
 
 @njit(nogil=True)
 def value_bits(code: Any, m: Any, unit: Any) -> Any:
     """Return the float32 bits of a magnitude code; ``unit`` is 2**(127 - bias)."""
-    return float_bits(bits_float(code << (np.uint32(23) - m)) * unit)
+    return float_bits(bits_float(u32(code << (u32(23) - m))) * unit)
 
 
 @njit(nogil=True, cache=True)
@@ -46,16 +54,16 @@ def encode(
     ``top`` holds the float32 bits of the largest finite value, ``limit`` those of the largest
     magnitude that still rounds to it; what lies beyond gets the code ``over``, NaN gets ``nan``.
     """
-    least_, m_, top_ = np.uint32(least), np.uint32(m), np.uint32(top)
-    limit_, over_, nan_ = np.uint32(limit), np.uint32(over), np.uint32(nan)
-    sign_ = np.uint32(sign)
+    least_, m_, top_ = u32(least), u32(m), u32(top)
+    limit_, over_, nan_ = u32(limit), u32(over), u32(nan)
+    sign_ = u32(sign)
     for i in range(x.size):
         bits = float_bits(x[i])
-        a = bits & MAGNITUDE
-        code = code_of(min(a, top_), least_, m_)
+        a = u32(bits & MAGNITUDE)
+        _, code = grid_round(min(a, top_), least_, m_)
         code = over_ if a > limit_ else code
         code = nan_ if a > INFINITY else code
-        out[i] = np.uint8(code | (sign_ if bits >= SIGN else np.uint32(0)))
+        out[i] = np.uint8(u32(code | (sign_ if bits >= SIGN else u32(0))))
 
 
 @njit(nogil=True, cache=True)
@@ -63,14 +71,14 @@ def decode(
     codes: Any, m: int, unit: np.float32, special: int, inf: int, sign: int, out: Any
 ) -> None:
     """Cast codes to float32; magnitudes from ``special`` on are NaN, except ``inf``."""
-    m_, special_, inf_, sign_ = np.uint32(m), np.uint32(special), np.uint32(inf), np.uint32(sign)
+    m_, special_, inf_, sign_ = u32(m), u32(special), u32(inf), u32(sign)
     for i in range(codes.size):
-        c = np.uint32(codes[i])
-        magnitude = c & (sign_ - np.uint32(1))
+        c = u32(codes[i])
+        magnitude = u32(c & u32(sign_ - u32(1)))
         bits = value_bits(magnitude, m_, unit)
-        odd = INFINITY if magnitude == inf_ else np.uint32(0x7FC00000)
+        odd = INFINITY if magnitude == inf_ else u32(0x7FC00000)
         bits = odd if magnitude >= special_ else bits
-        out[i] = bits_float(bits | (SIGN if c & sign_ else np.uint32(0)))
+        out[i] = bits_float(u32(bits | (SIGN if u32(c & sign_) else u32(0))))
 
 
 @njit(nogil=True)
@@ -102,27 +110,48 @@ def power(e: Any) -> Any:
     return bits_float(np.uint32(1) << np.uint32(e + 149))
 
 
+@njit(nogil=True)
+def scaled_floats(
+    x: Any, n: int, down: Any, up: Any, least: Any, m: Any, top: Any, sign: Any,
+    codes: Any, deq: Any,
+) -> None:  # fmt: skip
+    """Code n values x * down, and write what the codes stand for times ``up``.
+
+    ``sign`` is the shift from the sign of a float32 to that of a code.
+    """
+    for i in range(n):
+        y = float_bits(x[i] * down)
+        value, code = grid_round(min(u32(y & MAGNITUDE), top), least, m)
+        minus = u32(y & SIGN)
+        codes[i] = np.uint8(u32(code | u32(minus >> u32(sign & u32(31)))))
+        deq[i] = bits_float(u32(float_bits(value) | minus)) * up
+
+
 @njit(nogil=True, cache=True)
 def mx_float(
-    x: Any, group: int, least: int, m: int, top: int, unit: np.float32, sign: int, rule: int,
+    x: Any, group: int, least: int, m: int, top: int, sign: int, rule: int,
     codes: Any, exponents: Any, deq: Any,
 ) -> None:  # fmt: skip
     """Code blocks of small floats under a shared power of two (OCP MX v1.0)."""
     rows, k = x.shape
-    least_, m_, top_, sign_ = np.uint32(least), np.uint32(m), np.uint32(top), np.uint32(sign)
+    least_, m_, top_, sign_ = u32(least), u32(m), u32(top), u32(sign)
     for r in range(rows):
         for g in range(exponents.shape[1]):
             a = g * group
             b = min(k, a + group)
-            xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
-            e = shared_exponent(absmax(xs), top_, m_, rule)
+            e = shared_exponent(absmax(x[r, a:b]), top_, m_, rule)
             up, down = power(e), power(-e)
-            for i in range(xs.size):
-                y = float_bits(xs[i] * down)
-                code = code_of(min(y & MAGNITUDE, top_), least_, m_)
-                value = value_bits(code, m_, unit) | (y & SIGN)
-                cs[i] = np.uint8(code | (sign_ if y >= SIGN else np.uint32(0)))
-                ds[i] = bits_float(value) * up
+            # lengths the compiler knows spare the loop its preparations
+            while a + LANES <= b:
+                c = a + LANES
+                scaled_floats(
+                    x[r, a:c], LANES, down, up, least_, m_, top_, sign_, codes[r, a:c], deq[r, a:c]
+                )
+                a = c
+            if a < b:
+                scaled_floats(
+                    x[r, a:b], b - a, down, up, least_, m_, top_, sign_, codes[r, a:b], deq[r, a:b]
+                )
             exponents[r, g] = np.uint8(e + 127)
 
 
@@ -141,7 +170,7 @@ def mx_integer(x: Any, group: int, rule: int, codes: Any, exponents: Any, deq: A
             for i in range(xs.size):
                 y = np.rint(xs[i] * down * np.float32(64))
                 q = np.int32(min(max(y, np.float32(-127)), np.float32(127)))
-                cs[i] = np.uint8(q & np.int32(255))
+                cs[i] = np.uint8(q)
                 ds[i] = np.float32(q) * np.float32(1 / 64) * up
             exponents[r, g] = np.uint8(e + 127)
 
@@ -149,15 +178,15 @@ def mx_integer(x: Any, group: int, rule: int, codes: Any, exponents: Any, deq: A
 @njit(nogil=True, cache=True)
 def pack_e2m1(x: Any, out: Any) -> None:
     """Cast float32 to FP4 E2M1 (saturating), two codes a byte, the first in the low half."""
-    least, m, top = np.uint32(127), np.uint32(1), np.uint32(0x40C00000)
+    least, m, top = u32(127), u32(1), u32(0x40C00000)
     scratch = np.zeros(CHUNK, np.uint8)
     for a in range(0, x.size, CHUNK):
         n = min(CHUNK, x.size - a)
         xs = x[a : a + n]
         for i in range(n):
             bits = float_bits(xs[i])
-            code = code_of(min(bits & MAGNITUDE, top), least, m)
-            scratch[i] = np.uint8(code | (bits >> np.uint32(31) << np.uint32(3)))
+            _, code = grid_round(min(u32(bits & MAGNITUDE), top), least, m)
+            scratch[i] = np.uint8(u32(code | u32(u32(bits >> u32(28)) & u32(8))))
         if n % 2:
             scratch[n] = 0
         half = (n + 1) // 2
@@ -179,6 +208,6 @@ def unpack_e2m1(packed: Any, out: Any) -> None:
             scratch[2 * i] = source[i] & np.uint8(15)
             scratch[2 * i + 1] = source[i] >> np.uint8(4)
         for i in range(n):
-            c = np.uint32(scratch[i])
-            magnitude = value_bits(c & np.uint32(7), np.uint32(1), unit)
-            target[i] = bits_float(magnitude | (c >> np.uint32(3) << np.uint32(31)))
+            c = u32(scratch[i])
+            magnitude = value_bits(u32(c & u32(7)), u32(1), unit)
+            target[i] = bits_float(u32(magnitude | u32(u32(c & u32(8)) << u32(28))))

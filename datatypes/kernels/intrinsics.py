@@ -12,9 +12,10 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 
-HALVING_MIN = 16
+EXPONENT = np.uint32(0x7F800000)
 PAIRWISE_BLOCK = 128
-COMMON_GROUP = 128
+# the most terms added loosely in float32; their sums are added in float64
+LOOSE_RUN = 128
 
 
 def _lookup(_typing: Any, y: Any, cuts: Any, values: Any) -> Any:
@@ -79,31 +80,72 @@ def _bits_float(_typing: Any, bits: Any) -> Any:
 bits_float: Any = intrinsic(_bits_float)
 
 
-@njit(nogil=True)
-def halving_sum(e: Any, n: int) -> Any:
-    """Sum ``e[:n]`` (n a power of two, at least 16) by adding the upper half to the lower.
+@njit(nogil=True, forceinline=True)
+def nearest(a: Any, table: Any) -> Any:
+    """Return the place and the value nearest ``a`` in a `grid_table`.
 
-    The order is part of the definition: any twin that halves gives the same float32.
-    Overwrites ``e``.
+    On a grid of floats with m >= 1 mantissa bits, adding and subtracting 2**23 steps rounds to
+    the step of a's binade, ties to even, and leaves the multiple of the step in the low bits.
     """
-    if n == COMMON_GROUP:
-        # the same three steps with lengths the compiler knows
-        for i in range(64):
-            e[i] += e[64 + i]
-        for i in range(32):
-            e[i] += e[32 + i]
-        for i in range(16):
-            e[i] += e[16 + i]
-    else:
-        m = n
-        while m > HALVING_MIN:
-            m //= 2
-            for i in range(m):
-                e[i] += e[m + i]
-    a0, a1, a2, a3 = e[0] + e[8], e[1] + e[9], e[2] + e[10], e[3] + e[11]
-    a4, a5, a6, a7 = e[4] + e[12], e[5] + e[13], e[6] + e[14], e[7] + e[15]
-    b0, b1, b2, b3 = a0 + a4, a1 + a5, a2 + a6, a3 + a7
-    return (b0 + b2) + (b1 + b3)
+    cuts, magnitudes, labels, m, least = table
+    if m == 0:
+        return lookup(a, cuts, labels), lookup(a, cuts, magnitudes)
+    a = min(a, magnitudes[-1])
+    power = np.uint32(max(float_bits(a), least) & EXPONENT)
+    big = np.uint32(power + ((np.uint32(23) - m) << np.uint32(23)))
+    total = a + bits_float(big)
+    binade = np.uint32(power - least) >> (np.uint32(23) - m)
+    return np.uint32(binade + np.uint32(float_bits(total) - big)), total - bits_float(big)
+
+
+def _add_loosely(_typing: Any, total: Any, term: Any) -> Any:
+    """Add where the order of a sum is free: the compiler may keep one sum for each lane."""
+    signature = total(total, total)
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.fadd(args[0], args[1], flags=("reassoc",))
+
+    return signature, codegen
+
+
+add_loosely: Any = intrinsic(_add_loosely)
+
+
+def _nearer_square(_typing: Any, square: Any, x: Any, s: Any, values: Any) -> Any:
+    """Return the least of a squared distance and those of x from each of ``values`` times s."""
+    signature = types.float32(types.float32, types.float32, types.float32, values)
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        out, x_value, s_value, value_tuple = args
+        for i in range(values.count):
+            at = builder.fmul(builder.extract_value(value_tuple, i), s_value)
+            distance = builder.fsub(at, x_value)
+            other = builder.fmul(distance, distance)
+            out = builder.select(builder.fcmp_ordered("<", other, out), other, out)
+        return out
+
+    return signature, codegen
+
+
+nearer_square: Any = intrinsic(_nearer_square)
+
+
+def _half_multiples(_typing: Any, values: Any, factor: Any) -> Any:
+    """Return a tuple of float32 times a float32, each product rounded to float16."""
+    signature = values(values, types.float32)
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        out = args[0]
+        for i in range(values.count):
+            product = builder.fmul(builder.extract_value(args[0], i), args[1])
+            half = builder.fptrunc(product, ir.HalfType())
+            out = builder.insert_value(out, builder.fpext(half, ir.FloatType()), i)
+        return out
+
+    return signature, codegen
+
+
+half_multiples: Any = intrinsic(_half_multiples)
 
 
 @njit(nogil=True)
@@ -153,8 +195,3 @@ def exact_error(x: Any, deq: Any, work: Any) -> Any:
     for i in range(x.size, n):
         work[i] = 0.0
     return pairwise_sum(work, 0, n)
-
-
-def padded(n: int) -> int:
-    """Return the power of two, at least 16, that ``halving_sum`` needs for ``n`` values."""
-    return max(HALVING_MIN, 1 << max(n - 1, 0).bit_length())

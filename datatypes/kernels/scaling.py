@@ -1,4 +1,4 @@
-"""Pieces shared by the group kernels: absolute maximum, scale rounding, choice of a candidate."""
+"""Pieces shared by the group kernels: maxima, scales, choice of a candidate."""
 
 from typing import Any, Final
 
@@ -8,12 +8,16 @@ from numba import njit
 from .intrinsics import bits_float, float_bits, round_half
 
 SCALE_MODES: Final = {"fp32": 0, "fp16": 1}
+GIVEN: Final = -1
+# elements worked through at once: their scratch stays in the first-level cache
+RUN: Final = 2048
+# float32 values in the widest vector register
+LANES: Final = 16
 HALF_TINY: Final = np.float32(2.0**-24)
 MAGNITUDE: Final = np.uint32(0x7FFFFFFF)
-# float32 error sums are right to better than 2e-6 of their value above NORMAL
-MARGIN: Final = np.float32(1 + 4e-6)
-NORMAL: Final = np.float32(1e-30)
-HUGE: Final = np.float32(1e38)
+# between these, sums of squares lose nothing to the range of float32
+NORMAL: Final = 1e-30
+HUGE: Final = 1e38
 
 
 @njit(nogil=True)
@@ -40,16 +44,49 @@ def divisor(s: Any) -> Any:
 
 
 @njit(nogil=True)
-def clear_winner(errors: Any) -> Any:
-    """Return the index of the least float32 error, or -1 where rounding might decide."""
-    best = 0
-    for c in range(1, errors.size):
-        if errors[c] < errors[best]:
-            best = c
-    low = errors[best]
-    if not NORMAL < low < HUGE:
-        return -1
+def clear_winner(errors: Any, margin: float) -> Any:
+    """Return the index of the least error sum, or -1 where rounding might decide.
+
+    That is where another is not above `margin` times the least, and where float32 might have lost
+    digits to its range. Which candidate wins is a matter of chance, so no branch depends on it.
+    """
+    least, total = errors[0], 0.0
     for c in range(errors.size):
-        if c != best and not errors[c] > low * MARGIN:
-            return -1
-    return best
+        least = min(least, errors[c])
+        total += errors[c]
+    near, winner = 0, 0
+    for c in range(errors.size):
+        close = int(errors[c] <= least * margin)
+        near += close
+        winner += c * close
+    # NaN is close to nothing, but no comparison of the total with it holds
+    return winner if (near == 1) & (least > NORMAL) & (total < HUGE) else -1
+
+
+@njit(nogil=True)
+def divide_groups(x: Any, group: int, top: Any, mode: int, scales: Any, y: Any) -> None:
+    """Divide a run of groups by their scales; a group whose scale is 0 becomes zeros.
+
+    ``scales`` are written, absmax / top rounded as ``mode`` says, unless they are `GIVEN`.
+    """
+    for a in range(0, x.size, group):
+        b = min(x.size, a + group)
+        if mode != GIVEN:
+            scales[a // group] = stored_scale(absmax(x[a:b]) / top, mode)
+        s = scales[a // group]
+        ys, xs = y[a:b], x[a:b]
+        if s > 0:
+            for i in range(xs.size):
+                ys[i] = xs[i] / s
+        else:
+            for i in range(xs.size):
+                ys[i] = np.float32(0)
+
+
+@njit(nogil=True)
+def multiply_groups(values: Any, group: int, scales: Any) -> None:
+    """Multiply a run of groups by their scales, in place."""
+    for a in range(0, values.size, group):
+        vs, s = values[a : min(values.size, a + group)], scales[a // group]
+        for i in range(vs.size):
+            vs[i] *= s

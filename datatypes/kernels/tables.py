@@ -1,9 +1,12 @@
 """Tables as the compiled kernels want them: float32 thresholds that already hold the tie rule."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ..errors import BitlatheError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,119 @@ def make_book(
     )
 
 
+def error_margin(values: ArrayLike, run: int) -> float:
+    """Return how much larger a loose float32 error sum must be to be larger for certain.
+
+    With u = 2**-24: an element is misjudged, for not being divided, only within 3u of a threshold
+    c between values a gap g apart, where its squared error differs by less than (40 c/g + 16) u
+    of itself, all roundings of products, differences and squares counted. A sum of `run` terms
+    in any order adds (run - 1) u. The bound counts twice: either of two sums may be off.
+
+    Parameters
+    ----------
+    values : (n,) float
+        Of the grid, ascending; the thresholds are the midpoints.
+    run : int
+        Terms added in float32.
+    """
+    m = np.asarray(values, np.float64)
+    steepest = float((np.abs(m[1:] + m[:-1]) / 2 / (m[1:] - m[:-1])).max())
+    return 1 + (40 * steepest + 16 + run) * 2.0**-23
+
+
+def float_grid(magnitudes: ArrayLike) -> tuple[int, int]:
+    """Return mantissa bits and the float32 bits of the least normal value of a grid of floats.
+
+    (0, 0) for a grid that is none, or has no mantissa bits: ties of those do not alternate.
+
+    Examples
+    --------
+    >>> float_grid((0, 0.5, 1, 1.5, 2, 3, 4, 6)), float_grid((0, 1, 2, 4))
+    ((1, 1065353216), (0, 0))
+    """
+    m = np.asarray(magnitudes, np.float64)
+    if m.size < 2 or m[0] != 0 or np.frexp(m[1])[0] != 0.5 or not 2.0**-60 < m[1] < 2.0**60:
+        return 0, 0
+    code = np.arange(m.size)
+    for bits in range(1, 8):
+        binade, rest = code >> bits, code % (1 << bits)
+        value = np.where(binade > 0, ((1 << bits) + rest) * 2.0 ** (binade - 1), rest)
+        if np.array_equal(value * m[1], m):
+            return bits, int(np.float32(m[1] * (1 << bits)).view(np.uint32))
+    return 0, 0
+
+
+def grid_table(
+    cuts: tuple[np.float32, ...], values: tuple[np.float32, ...], signed: bool = False
+) -> tuple[Any, ...]:
+    """Return what `intrinsics.nearest` wants to know of ascending values and the cuts between.
+
+    Where it may be asked for negative numbers (`signed`), it must not round them as floats.
+    """
+    places = tuple(np.uint32(i) for i in range(len(values)))
+    mantissa_bits, least_normal = (0, 0) if signed else float_grid(values)
+    return cuts, values, places, np.uint32(mantissa_bits), np.uint32(least_normal)
+
+
 def groups_of(k: int, group: int) -> int:
     """Return how many groups a row of ``k`` values has; the last may be short."""
     return -(-k // group) if k else 0
+
+
+def check_bits(name: str, bits: int, low: int, high: int) -> None:
+    """Refuse a width outside ``low..high``, naming the caller."""
+    if not low <= bits <= high:
+        raise BitlatheError(f"{name}: bits is {bits}, must be {low}..{high}")
+
+
+def power_of(value: float) -> int:
+    """Return the exponent of the binade of a positive number."""
+    return int(np.frexp(value)[1]) - 1
+
+
+def float_constants(
+    exponent_bits: int, mantissa_bits: int, bias: int, largest: float
+) -> tuple[int, int, int]:
+    """Return what the kernels of small floats want to know of one.
+
+    That is the biased float32 exponent of its least normal value, the float32 bits of its largest
+    value and the bit of its sign.
+    """
+    if not largest < 2.0**100:
+        raise BitlatheError(f"kernels: largest is {largest:g}, must be below 2**100")
+    sign = 1 << (exponent_bits + mantissa_bits)
+    top = int(np.float32(largest).view(np.uint32))
+    return 128 - bias, top, sign
+
+
+def extended_tables(
+    magnitudes: NDArray[np.float64], specials: tuple[float, float], ties: str = "even"
+) -> Any:
+    """Return cuts and magnitudes of a base grid, and (value, low, high) of two special values.
+
+    A special value is taken where ``low < |y| <= high``, on its side of zero.
+    The magnitudes rise from 0 and stand in the order of their codes; `specials` lie one within
+    and one beyond them. Ties go ``even``, to the even code, or toward ``zero``; a tie between two
+    even codes (the special value's code is even) goes toward zero.
+    """
+    inner, outer = float(specials[0]), float(specials[1])
+    count = magnitudes.size
+    rising = count > 1 and magnitudes[0] == 0 and bool((np.diff(magnitudes) > 0).all())
+    if not rising or not 0 < inner < magnitudes[-1] < outer:
+        raise BitlatheError(
+            f"bitmod: magnitudes {magnitudes.tolist()} must rise from 0, and the specials "
+            f"{specials} lie one within and one beyond them"
+        )
+    odd = (np.arange(count) % 2 == 1) & (ties == "even")
+    cuts = cuts_of(magnitudes, odd[:-1])
+    intervals = []
+    for v in (inner, outer):
+        at = int(np.searchsorted(magnitudes, v))
+        # the special value is taken on a tie with an odd neighbour
+        low = cuts_of(np.array([magnitudes[at - 1], v]), odd[at - 1 : at])[0]
+        high = np.float32(np.inf)
+        if at < count:
+            high = cuts_of(np.array([v, magnitudes[at]]), np.array([False]))[0]
+        intervals.append((np.float32(v), low, high))
+    near, far = intervals
+    return tuple(cuts), tuple(magnitudes.astype(np.float32)), near, far

@@ -8,6 +8,7 @@ import pytest
 from bitlathe.datatypes import fast
 from bitlathe.datatypes import quantize as module
 from bitlathe.datatypes.catalogue import single
+from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.datatypes.fast import encode_fast, float_parameters
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.scheme import Scheme
@@ -16,7 +17,7 @@ COMPILED = [
     "int4@g128", "int3@channel/fp32", "int4_asym@g32", "bitmod_fp4@g128", "bitmod_fp3@g128/fp16",
     "bitmod_fp3@g100/int8", "bitmod_fp4_er@g128", "fp4_e2m1@g64", "nf4@g64", "ant4@g128",
     "mxfp4", "mxfp4/e8m0_even", "mxfp8_e4m3", "mxint8", "nvfp4", "mx_bitmod_fp3",
-    "fp4_e2m1@g128/m2", "fp4_e2m1@g128/pot_ceil",
+    "fp4_e2m1@g128/m2", "fp4_e2m1@g128/pot_ceil", "bitmod_fp4@g128+paper", "bitmod_fp3@g7+paper",
 ]  # fmt: skip
 
 
@@ -72,6 +73,26 @@ def test_extreme_mixtures_are_left_to_numpy(monkeypatch):
     quick = quantize(x, "bitmod_fp4@g32")
     monkeypatch.setattr(module, "encode_fast", lambda _: None)
     np.testing.assert_array_equal(quick.choices, quantize(x, "bitmod_fp4@g32").choices)
+
+
+@pytest.mark.filterwarnings("ignore:.*came out as zeros")
+@pytest.mark.parametrize("std", [1e-7, 1e-4, 400.0, 4000.0])
+def test_released_arithmetic_where_float16_ends(std, monkeypatch):
+    rng = np.random.default_rng(9)
+    x = (rng.standard_t(5, (16, 300)) * std).clip(-65000, 65000).astype(np.float32)
+    found = []
+    for way in (lambda _: None, lambda job: encode_fast(job, min_size=1)):
+        monkeypatch.setattr(module, "encode_fast", way)
+        q = quantize(x, "bitmod_fp4@g100+paper")
+        found.append((q.matrix, q.raw, q.choices, q.dequantize()))
+    for plain, quick in zip(*found, strict=True):
+        np.testing.assert_array_equal(quick, plain)
+
+
+def test_magnitudes_beyond_float16_are_refused_by_both(monkeypatch):
+    monkeypatch.setattr(module, "encode_fast", lambda job: encode_fast(job, min_size=1))
+    with pytest.raises(BitlatheError, match="65504"):
+        quantize(np.full((2, 64), 7e4, np.float32), "bitmod_fp4@g32+paper")
 
 
 def test_float_parameters_are_read_off_the_grid():

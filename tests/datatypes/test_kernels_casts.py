@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitlathe.datatypes import kernels
+from bitlathe.datatypes import kernels, packing
 from bitlathe.datatypes.errors import BitlatheError
 from naive import quantize_naive as naive
 
@@ -112,3 +112,16 @@ def test_bad_arguments_are_named():
             np.ones((2, 1), np.float32),
             np.ones((2, 1), np.uint8),
         )
+
+
+@pytest.mark.parametrize("bits", [1, 3, 4, 5, 7, 11, 15])
+def test_large_streams_take_the_compiled_path_with_the_same_bytes(bits, monkeypatch):
+    rng = np.random.default_rng(bits)
+    codes = rng.integers(0, 2**bits, packing.MIN_SIZE + 5).astype(np.uint16)
+    stream = packing.pack(codes, bits)
+    back = packing.unpack(stream, bits, codes.size)
+    np.testing.assert_array_equal(back, codes)
+    assert back.dtype == np.uint32
+    monkeypatch.setattr(packing, "have_numba", lambda: False)
+    np.testing.assert_array_equal(packing.pack(codes, bits), stream)
+    np.testing.assert_array_equal(packing.unpack(stream, bits, codes.size), codes)

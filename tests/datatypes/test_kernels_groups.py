@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from bitlathe.datatypes import kernels
 from bitlathe.datatypes.catalogue import element
 from bitlathe.datatypes.format import Mixture
+from bitlathe.datatypes.kernels import intrinsics, tables
 from naive import quantize_naive as naive
+from oracles import released_bitmod
 
 FP3 = (0.0, 1.0, 2.0, 4.0)
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -134,6 +138,97 @@ def test_two_passes_equal_four_books(name):
         np.testing.assert_array_equal(again.values, a.values)
 
 
+BOOKS = (
+    [0.0, 1.0, 2.0, 3.0, 4.0],
+    [-7.0, -2.5, -1.0, 0.25, 4.0],
+    [-3.0, -1.0, 1.0, 3.0],
+    [-6.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0],
+)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_books_of_all_shapes_equal_loops(sample):
+    x = SAMPLES[sample]
+    coded = [list(range(len(values))) for values in BOOKS]
+    books = tuple(
+        kernels.make_book(v, c, np.arange(1, len(v)) % 2 == 0)
+        for v, c in zip(BOOKS, coded, strict=True)
+    )
+    rows = naive.search(x, list(zip(BOOKS, coded, strict=True)), 24)
+    agree(kernels.codebooks(x, books, 24), rows, has_choice=True)
+
+
+def test_ties_that_float32_sums_would_break_are_decided_exactly():
+    rng = np.random.default_rng(6)
+    half = rng.integers(-6 << 16, 6 << 16, (20, 64)) / 2.0**16
+    half[:, 0] = 6
+    # the errors with +v and -v are equal, their float32 sums are not
+    x = rng.permuted(np.concatenate([half, -half], axis=1), axis=1).astype(np.float32)
+    rows = naive.search(x, [grid(f) for f in members("bitmod_fp4")], 128)
+    agree(kernels.bitmod(x, FP4, (5.0, 8.0), 128), rows, has_choice=True)
+    books = tuple(book(f) for f in members("bitmod_fp4"))
+    agree(kernels.codebooks(x, books, 128), rows, has_choice=True)
+
+
+def test_long_groups_are_summed_in_runs():
+    x = np.random.default_rng(2).standard_normal((3, 700)).astype(np.float32)
+    rows = naive.search(x, [grid(f) for f in members("bitmod_fp4")], 700)
+    agree(kernels.bitmod(x, FP4, (5.0, 8.0), 700), rows, has_choice=True)
+
+
+@pytest.mark.parametrize("values", [FP4, tuple(range(8)), (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)])
+def test_floats_are_known_and_rounded_as_by_thresholds(values):
+    grid_values = tuple(np.float32(v) for v in values)
+    odd = np.arange(len(values) - 1) % 2 == 1
+    cuts = tuple(tables.cuts_of(np.array(values), odd))
+    arithmetic = tables.grid_table(cuts, grid_values)
+    chain = tables.grid_table(cuts, grid_values, signed=True)
+    assert arithmetic[3]
+    assert not chain[3]
+    near = np.array([*cuts, *values, 1e-40, values[-1] * 2], np.float32)
+    inf = np.float32(np.inf)
+    near = np.unique([near, np.nextafter(near, inf), np.nextafter(near, np.float32(0))])
+    assert [nearest(a, arithmetic) for a in near] == [nearest(a, chain) for a in near]
+
+
+@njit
+def nearest(a, table):
+    return intrinsics.nearest(a, table)
+
+
+def same_as_released(x, bits, group):
+    """Compare with the released rules in torch float16; x is (groups, group) float16."""
+    magnitudes, specials = BASES[f"bitmod_fp{bits}"]
+    unit = 0.5 if bits == 4 else 1.0
+    found = kernels.bitmod_paper(x.astype(np.float32), magnitudes, specials, group, unit)
+    values, choice = released_bitmod.bitmod(torch.from_numpy(x), bits)
+    np.testing.assert_array_equal(found.values, values.float().numpy())
+    np.testing.assert_array_equal(found.choices[:, 0], choice.clamp(min=0).numpy())
+    np.testing.assert_array_equal(found.scales[:, 0] == 0, choice.numpy() < 0)
+    # codes and scales stand for the values
+    grids = np.stack([f.values for f in members(f"bitmod_fp{bits}")])
+    exact = grids[found.choices, found.codes] * found.scales
+    np.testing.assert_array_equal(exact.astype(np.float16), found.values.astype(np.float16))
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+@pytest.mark.parametrize("std", [1e-6, 0.001, 0.02, 1.0, 400.0])
+def test_released_arithmetic_equals_torch(bits, std):
+    rng = np.random.default_rng(bits)
+    x = (rng.standard_t(5, (400, 128)) * std).astype(np.float16)
+    x[0] = 0
+    x[1] = np.float16(1e-6)
+    x[2:9] = rng.integers(-24, 25, (7, 128)) / 4
+    same_as_released(x, bits, 128)
+
+
+@given(
+    st.lists(st.floats(width=16, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
+)
+def test_released_arithmetic_equals_torch_anywhere(values):
+    same_as_released(np.array([values], np.float16), 4, len(values))
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_integers_equal_loops(sample, bits):
@@ -194,6 +289,7 @@ def everything(x, threads):
     four = tuple(book(f) for f in members("bitmod_fp3"))
     for made in (
         kernels.bitmod(x, FP3, (3.0, 6.0), 100, threads=threads),
+        kernels.bitmod_paper(x, FP3, (3.0, 6.0), 100, threads=threads),
         kernels.codebooks(x, four, 100, threads=threads),
         kernels.symmetric(x, 4, 100, threads=threads),
         kernels.asymmetric(x, 3, 100, threads=threads),

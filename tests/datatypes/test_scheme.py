@@ -13,7 +13,8 @@ from bitlathe.datatypes.scheme import Scheme
 AS_WRITTEN = [
     "int4_asym@g128", "bitmod_fp3@g128/int8", "mxfp4", "nvfp4", "fp8_e4m3@channel", "fp16",
     "int4@g128+mse", "bitmod_fp4@g128+paper", "int4@b16x128/bf16+p99.9", "olive4", "dgq4",
-    "bcq3", "bcq3/pot1", "mxfp4@g16", "mxfp4/e8m0_even", "int8@tensor/fp32", "int4@input",
+    "olive3+mse", "bcq3", "bcq3/pot1",
+    "mxfp4@g16", "mxfp4/e8m0_even", "int8@tensor/fp32", "int4@input",
 ]  # fmt: skip
 
 
@@ -67,6 +68,7 @@ def test_spaces_around_and_capitals_do_not_matter():
         ("dgq4/fp16", 5, "int2 to int8"),
         ("olive4@tensor", 7, "along a row"),
         ("bcq3+mse", 5, "searches its own range"),
+        ("olive3+p99", 7, "searches its own range"),
         ("mxfp4+paper", 6, "authors' quantiser"),
         ("int4@g128+paper+mse", 10, "does not clip"),
         ("fp16+mse", 5, "no range to search"),
