@@ -7,7 +7,7 @@ from typing import Any
 
 from ..datatypes.errors import BitlatheError, nearest, unknown_name
 from ..datatypes.yamlfile import Document, Location, parse_yaml, read_yaml, validate
-from .schema import Arch
+from .schema import Arch, Numerics
 
 CHIPS = Path(__file__).parent / "chips"
 
@@ -69,6 +69,8 @@ def set_key(data: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
     child = data.get(head)
     if isinstance(child, str) and rest in {"bits", "scheme"}:
         child = {"scheme": child}  # a scheme written as a plain string
+    if isinstance(child, str) and head == "numerics":
+        child = {"preset": child}
     return {**data, head: set_key(child if isinstance(child, dict) else {}, rest, value)}
 
 
@@ -79,8 +81,20 @@ def _settable(value: Any, prefix: str = "") -> list[str]:
     return [prefix[:-1]]
 
 
+def _reaches(data: Any, key: str) -> bool:
+    """Whether a dotted key leads to something in nested data."""
+    for part in key.split("."):
+        if not isinstance(data, dict) or part not in data:
+            return False
+        data = data[part]
+    return True
+
+
 def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
-    known = _settable(arch.model_dump(exclude={"overrides", "name"}))
+    data = arch.model_dump(exclude={"overrides", "name"})
+    if all(_reaches(data, key) for key in keys):
+        return
+    known = _settable(data)
     branches = {k.rsplit(".", n)[0] for k in known for n in range(4)}
     operands = {f"{k.rsplit('.', 1)[0]}.{p}" for k in known for p in ("bits", "scheme")}
     optional = {
@@ -88,6 +102,7 @@ def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
         for kind in ("lm_head", "conv")
         for op in ("weight", "input", "output")
     }
+    optional |= {f"pe.numerics.{field}" for field in Numerics.model_fields}
     for key in keys:
         if key not in branches | set(known) | operands | optional:
             near = nearest(key, known, limit=1)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -19,6 +20,9 @@ from ..datatypes.errors import BitlatheError
 from ..datatypes.scheme import Scheme
 from ..datatypes.yamlfile import Record
 from .components import SramCost, dram_component, pe_component, sram_cost
+from .holds import refusal
+from .numerics import PENumerics, numerics_of
+from .pe import PE_KINDS, AntPE, IntMacPE, OlivePE, PEKind
 
 _SIZE_UNITS_KIB = {"B": 1 / 1024, "KiB": 1, "MiB": 1024, "GiB": 1024 * 1024}
 
@@ -54,15 +58,95 @@ class Technology(Record):
     clock_ghz: Positive
 
 
-class PE(Record):
-    """The processing element: its kind, and its cost from a component table or given here."""
+class Numerics(Record):
+    """Arithmetic of a bit-serial PE: a preset, and the fields of `PENumerics` that differ."""
 
-    kind: Literal["bit_serial", "int_mac", "fp_mac", "lut"]
+    preset: Literal["hpca25", "aligned", "exact"] = "aligned"
+    guard_bits: int | None = None
+    reference: Literal["lanes", "lanes_and_accumulator"] | None = None
+    alignment: Literal["floor", "sticky"] | None = None
+    rounding: Literal["floor", "nearest_even"] | None = None
+    overflow: Literal["wrap", "saturate"] | None = None
+    accumulator_bits: int | None = None
+    sum_bits: int | None = None
+    exponent_bits: int | None = None
+
+    @property
+    def record(self) -> PENumerics:
+        """The numerics as `sim.pe` takes them."""
+        given = self.model_dump(exclude={"preset"}, exclude_none=True)
+        base = numerics_of(self.preset)
+        return replace(base, name="custom", **given) if given else base
+
+
+def _numerics(value: Any) -> Any:
+    return {"preset": value} if isinstance(value, str) else value
+
+
+# keys of the `pe` section that describe its arithmetic, by kind: key -> field of the kind's record
+_MAC_KEYS = ("activation_bits", "weight_bits", "accumulator_bits", "overflow")
+PE_KEYS: dict[str, tuple[str, ...]] = {
+    "bit_serial": (
+        *("activation", "numerics", "scale_bits", "group_gap"),
+        *("skip_zero_terms", "skip_sync", "skip_weights"),
+    ),
+    "int_mac": _MAC_KEYS,
+    "fp_mac": ("activation", "weight", "product", "accumulator", "overflow"),
+    "lut": ("table", "accumulator"),
+    "ant": _MAC_KEYS,
+    "olive": _MAC_KEYS,
+}
+
+
+class PE(Record):
+    """The processing element: kind, arithmetic, registers; its cost from a table or given here.
+
+    Keys that are left out take the value of the kind's record (`arch.pe`); keys of other kinds
+    are refused. ``lanes`` are the inputs of a table for kind ``lut``.
+    """
+
+    kind: Literal["bit_serial", "int_mac", "fp_mac", "lut", "ant", "olive"]
     lanes: PositiveInt = 1
-    numerics: Literal["hpca25", "aligned", "exact"] = "aligned"
+    activation: str | None = None
+    numerics: Annotated[Numerics | None, BeforeValidator(_numerics)] = None
+    scale_bits: int | None = None
+    group_gap: int | None = None
+    skip_zero_terms: bool | None = None
+    skip_sync: Literal["lane", "row", "column", "array"] | None = None
+    skip_weights: Literal["gaussian", "student_t"] | None = None
+    activation_bits: int | None = None
+    weight_bits: int | None = None
+    accumulator_bits: int | None = None
+    overflow: Literal["wrap", "saturate", "inf"] | None = None
+    weight: str | None = None
+    product: str | None = None
+    accumulator: str | None = None
+    table: str | None = None
+    double_buffered_operand: bool = True
+    drain_register: bool = True
     component: str | None = None
     energy_pj: NonNegative | None = None
     area_um2: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> PE:
+        mine = PE_KEYS[self.kind]
+        others = {key for keys in PE_KEYS.values() for key in keys} - set(mine)
+        for key in sorted(others):
+            if getattr(self, key) is not None:
+                raise ValueError(
+                    f"{key} is no key of kind {self.kind!r}, whose keys are {', '.join(mine)}"
+                )
+        try:
+            pe_record(self)
+        except BitlatheError as err:  # it names the record's field: the key is the same
+            raise ValueError(str(err).partition(".")[2]) from None
+        return self
+
+    @property
+    def skips(self) -> bool:
+        """Whether clocks of zero terms are left out."""
+        return bool(self.skip_zero_terms)
 
     @model_validator(mode="after")
     def _has_costs(self) -> PE:
@@ -87,29 +171,63 @@ class PE(Record):
         return pe_component(self.component or "").area_um2
 
 
+@cache
+def pe_record(pe: PE) -> PEKind:
+    """Return the record of a chip's PE, as the functions of `sim.pe` take it.
+
+    Raises
+    ------
+    BitlatheError
+        A width out of range, an unknown format.
+    """
+    given = {key: getattr(pe, key) for key in PE_KEYS[pe.kind] if getattr(pe, key) is not None}
+    given.pop("skip_weights", None)
+    if pe.numerics is not None:
+        given["numerics"] = pe.numerics.record
+    if pe.kind in ("ant", "olive"):
+        mac = IntMacPE(**{"weight_bits": 4, **given, "lanes": pe.lanes})
+        return AntPE(mac=mac) if pe.kind == "ant" else OlivePE(mac=mac)
+    lanes = "inputs" if pe.kind == "lut" else "lanes"
+    return PE_KINDS[pe.kind](**{**given, lanes: pe.lanes})
+
+
 class Array(Record):
-    """The array of PEs."""
+    """The array of PEs.
+
+    ``accumulator_buffer``: partial sums of a systolic array stay at its edge instead of going to
+    the input/output buffer and back.
+    """
 
     kind: Literal["tile", "systolic"] = "tile"
     rows: PositiveInt
     columns: PositiveInt
     dataflow: Literal["os", "ws", "is"] = "os"
     timing: Literal["physical", "scalesim"] = "physical"
+    accumulator_buffer: bool = False
 
     @model_validator(mode="after")
     def _possible(self) -> Array:
         if self.kind == "tile" and self.dataflow != "os":
             raise ValueError("an array of kind 'tile' has dataflow 'os'; use kind: systolic")
+        if self.kind == "tile" and self.accumulator_buffer:
+            raise ValueError("accumulator_buffer is of systolic arrays; use kind: systolic")
         return self
 
 
 class Buffer(Record):
-    """An on-chip buffer of equal SRAM banks that are accessed together."""
+    """An on-chip buffer of equal SRAM banks that are accessed together.
+
+    ``double_buffered``: the next piece comes in beside the one in use; without it a piece has the
+    whole buffer, and the next waits until the array is done with it. ``ports``: 2 reads and writes
+    at once; 1 does one of them a clock.
+    """
 
     size_kib: SizeKiB
     banks: PositiveInt = 8
     component: str = "cacti7_hp"
     port_bits: PositiveInt | Literal["auto"] = "auto"
+    double_buffered: bool = True
+    ports: Literal[1, 2] = 2
 
     @property
     def size_bytes(self) -> int:
@@ -117,21 +235,78 @@ class Buffer(Record):
         return int(self.size_kib * 1024)
 
 
-class Buffers(Record):
-    """One buffer for weights, one shared by inputs and outputs."""
+BufferName = Literal["weight", "io", "input", "output", "shared"]
+OperandName = Literal["weight", "input", "output"]
+_LAYOUTS: tuple[dict[OperandName, BufferName], ...] = (
+    {"weight": "weight", "input": "io", "output": "io"},
+    {"weight": "weight", "input": "input", "output": "output"},
+    {"weight": "shared", "input": "shared", "output": "shared"},
+)
+SHARES = (4, 2, 6, 1, 7)
+"""Eighths of a shared buffer that weights may have, in the order in which they are tried."""
 
-    weight: Buffer
-    io: Buffer
+
+class Buffers(Record):
+    """One buffer for weights and one for inputs and outputs; or one an operand; or one for all."""
+
+    weight: Buffer | None = None
+    io: Buffer | None = None
+    input: Buffer | None = None
+    output: Buffer | None = None
+    shared: Buffer | None = None
+
+    @model_validator(mode="after")
+    def _one_layout(self) -> Buffers:
+        given = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        if not any(given == set(layout.values()) for layout in _LAYOUTS):
+            known = ", or ".join(", ".join(dict.fromkeys(each.values())) for each in _LAYOUTS)
+            raise ValueError(f"buffers are {', '.join(sorted(given)) or 'none'}; give {known}")
+        return self
+
+    @property
+    def layout(self) -> dict[OperandName, BufferName]:
+        """The buffer that holds each operand."""
+        return next(
+            each
+            for each in _LAYOUTS
+            if getattr(self, each["weight"]) and getattr(self, each["input"])
+        )
+
+    @property
+    def names(self) -> tuple[BufferName, ...]:
+        """The buffers of the chip."""
+        return tuple(dict.fromkeys(self.layout.values()))
+
+    def named(self, name: BufferName) -> Buffer:
+        """Return one of the chip's buffers."""
+        found: Buffer = getattr(self, name)
+        return found
+
+    def of(self, operand: OperandName) -> Buffer:
+        """Return the buffer that holds an operand."""
+        return self.named(self.layout[operand])
+
+    @property
+    def rooms_bytes(self) -> tuple[tuple[int, int], ...]:
+        """Bytes that weights and inputs may have: one choice, or the shares of a shared buffer."""
+        if self.shared is None:
+            return ((self.of("weight").size_bytes, self.of("input").size_bytes),)
+        size = self.shared.size_bytes
+        return tuple((size * part // 8, size - size * part // 8) for part in SHARES)
 
 
 class Dram(Record):
-    """The DRAM: bits moved per clock, and energy per bit from a table or given here."""
+    """The DRAM: bits moved per clock, and energy per bit from a table or given here.
+
+    ``background_mw`` is drawn whether bits move or not (refresh, idle interface).
+    """
 
     bits_per_clock: Positive
     component: str | None = None
     energy_pj_per_bit: NonNegative | None = None
     latency_cycles: Annotated[int, Field(ge=0)] = 0
     burst_bits: PositiveInt = 512
+    background_mw: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _has_energy(self) -> Dram:
@@ -152,6 +327,11 @@ class Dram(Record):
 @cache
 def _scheme_terms(scheme: str) -> int:
     return Scheme.parse(scheme).terms_per_weight
+
+
+@lru_cache(maxsize=4096)
+def _stored_bits(scheme: str, axis_length: int) -> Fraction:
+    return Scheme.parse(scheme).bits_per_element(axis_length)
 
 
 class Operand(Record):
@@ -186,7 +366,7 @@ class Operand(Record):
         if self.bits is not None:
             return Fraction(self.bits)
         assert self.scheme is not None
-        return Scheme.parse(self.scheme).bits_per_element(axis_length)
+        return _stored_bits(self.scheme, axis_length)
 
     @property
     def terms(self) -> int:
@@ -236,6 +416,17 @@ class Accounting(Record):
     )
 
 
+class Execution(Record):
+    """How one layer follows another."""
+
+    overlap_layers: bool = Field(
+        default=False, description="fetch a layer's first operands beside the layer before"
+    )
+    keep_outputs: bool = Field(
+        default=False, description="results that fit the io buffer stay there until last read"
+    )
+
+
 class Condition(Record):
     """When an override holds."""
 
@@ -263,11 +454,12 @@ class Arch(Record):
     dram: Dram
     formats: Formats
     accounting: Accounting = Accounting()
+    execution: Execution = Execution()
     overrides: list[Override] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _memories_keep_up(self) -> Arch:
-        for name in ("weight", "io"):
+        for name in self.buffers.names:
             cost = self.sram_cost(name)
             if cost.cycle_ns > 1 / self.technology.clock_ghz:
                 raise ValueError(
@@ -276,39 +468,58 @@ class Arch(Record):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _results_can_stay(self) -> Arch:
+        if self.execution.keep_outputs and self.buffers.io is None:
+            raise ValueError("execution.keep_outputs needs the buffers weight and io")
+        return self
+
+    @model_validator(mode="after")
+    def _pe_fits(self) -> Arch:
+        _check_pe_in_array(self)
+        check_held(self)
+        return self
+
     @property
     def serial(self) -> bool:
         """Whether a chunk of weights takes one clock per bit-serial term."""
         return self.pe.kind == "bit_serial"
 
-    def port_bits(self, buffer: str) -> float:
-        """Return the bits of one access of ``weight`` or ``io``.
+    def port_bits(self, buffer: BufferName) -> float:
+        """Return the bits of one access of a buffer.
 
         Automatic ports follow the array: ``lanes * rows`` weights at whole nibbles, and
         ``lanes * columns`` inputs (BitMoD study, HPCA 2025), times
-        ``accounting.serial_port_fraction`` for a bit-serial array.
+        ``accounting.serial_port_fraction`` for a bit-serial array. A shared buffer gives both in
+        one access; a buffer of outputs alone takes ``columns`` of them.
         """
-        given: int | str = getattr(self.buffers, buffer).port_bits
+        given = self.buffers.named(buffer).port_bits
         if not isinstance(given, str):
             return given
-        array, lanes = self.array, self.pe.lanes
-        fraction = self.accounting.serial_port_fraction if self.serial else 1.0
-        if buffer == "weight":
-            bits = self.formats.linear.weight.bits_per_element(4096)
-            # whole nibbles of the payload: scales and selectors travel beside it
-            return (
-                lanes
-                * 4
-                * math.ceil(_payload(self.formats.linear.weight, bits) / 4)
-                * (array.rows)
-                * fraction
-            )
-        bits = self.formats.linear.input.bits_per_element(4096)
-        return lanes * math.ceil(bits) * array.columns * fraction
+        if buffer == "output":
+            bits = self.formats.linear.output.bits_per_element(4096)
+            return math.ceil(bits) * self.array.columns
+        if buffer == "shared":
+            return self._weight_port_bits() + self._input_port_bits()
+        return self._weight_port_bits() if buffer == "weight" else self._input_port_bits()
 
-    def sram_cost(self, buffer: str) -> SramCost:
-        """Return the cost of the ``weight`` or the ``io`` buffer."""
-        part: Buffer = getattr(self.buffers, buffer)
+    @property
+    def _port_fraction(self) -> float:
+        return self.accounting.serial_port_fraction if self.serial else 1.0
+
+    def _weight_port_bits(self) -> float:
+        # whole nibbles of the payload: scales and selectors travel beside it
+        weight = self.formats.linear.weight
+        payload = _payload(weight, weight.bits_per_element(4096))
+        return self.pe.lanes * 4 * math.ceil(payload / 4) * self.array.rows * self._port_fraction
+
+    def _input_port_bits(self) -> float:
+        bits = self.formats.linear.input.bits_per_element(4096)
+        return self.pe.lanes * math.ceil(bits) * self.array.columns * self._port_fraction
+
+    def sram_cost(self, buffer: BufferName) -> SramCost:
+        """Return the cost of one of the chip's buffers."""
+        part = self.buffers.named(buffer)
         try:
             return sram_cost(
                 part.component,
@@ -319,6 +530,39 @@ class Arch(Record):
             )
         except BitlatheError as err:
             raise BitlatheError(f"buffers.{buffer}: {err}") from None
+
+
+def _check_pe_in_array(arch: Arch) -> None:
+    tile, pe = arch.array.kind == "tile", arch.pe
+    if pe.skips and not tile:
+        raise ValueError("pe.skip_zero_terms: on arrays of kind 'tile' only; leave it out")
+    for key in ("double_buffered_operand", "drain_register"):
+        if tile and not getattr(pe, key):
+            raise ValueError(f"pe.{key}: of systolic arrays; use array.kind: systolic")
+
+
+def check_held(arch: Arch) -> None:
+    """Check that the PE can take the weights and inputs of every kind of layer.
+
+    Raises
+    ------
+    BitlatheError
+        It names the key, and lists the formats that the PE can take.
+    """
+    record = pe_record(arch.pe)
+    for kind in ("linear", "attention", "lm_head", "conv"):
+        formats: LayerFormats | None = getattr(arch.formats, kind)
+        for name in ("weight", "input") if formats is not None else ():
+            operand: Operand = getattr(formats, name)
+            if operand.scheme is None:
+                if name == "weight" and arch.pe.skips:
+                    raise BitlatheError(
+                        f"formats.{kind}.weight: skip_zero_terms needs a scheme, not bits alone"
+                    )
+                continue
+            problem = refusal(record, arch.pe.kind, name, operand.scheme)
+            if problem:
+                raise BitlatheError(f"formats.{kind}.{name}: {problem}")
 
 
 def _payload(operand: Operand, bits: Fraction) -> Fraction:

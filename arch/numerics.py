@@ -1,0 +1,109 @@
+"""How a bit-serial PE aligns, adds and rounds: a frozen record, and the presets.
+
+The presets `hpca25` and `aligned` follow BitMoD (arXiv 2411.11745) and the widths of its authors'
+register-transfer code; `exact` is plain integer arithmetic, the reference for their errors.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..datatypes.errors import BitlatheError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PENumerics:
+    """Arithmetic of the accumulator of a bit-serial PE.
+
+    Parameters
+    ----------
+    name : str
+        Label for reports.
+    exact : bool
+        Integer accumulation without alignment, truncation or rounding; the other fields are idle.
+    guard_bits : int
+        Bits kept below the significand when lanes are aligned, 0..8.
+    reference : {'lanes', 'lanes_and_accumulator'}
+        What the reference exponent of a clock is the maximum of.
+    alignment : {'floor', 'sticky'}
+        What happens to bits that leave on the right when accumulator and incoming sum are aligned:
+        lost (arithmetic shift), or kept for the one rounding at the end of the clock (guard, round
+        and sticky bits).
+    rounding : {'floor', 'nearest_even'}
+        How the sum becomes the accumulator's mantissa.
+    overflow : {'wrap', 'saturate'}
+        What happens beyond ``exponent_bits``, and beyond ``sum_bits`` where that is given.
+    accumulator_bits : int
+        Signed width of the accumulator's mantissa, 4..32.
+    sum_bits : int or None
+        Signed width of the adder in front of the normaliser; None is wide enough for any sum, and
+        the only choice with sticky alignment.
+    exponent_bits : int or None
+        Width of the accumulator's exponent; None gives the activation's exponent one bit more, and
+        never fewer than 6.
+    """
+
+    name: str = "custom"
+    exact: bool = False
+    guard_bits: int = 3
+    reference: Literal["lanes", "lanes_and_accumulator"] = "lanes"
+    alignment: Literal["floor", "sticky"] = "sticky"
+    rounding: Literal["floor", "nearest_even"] = "nearest_even"
+    overflow: Literal["wrap", "saturate"] = "saturate"
+    accumulator_bits: int = 15
+    sum_bits: int | None = None
+    exponent_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        _in_range("guard_bits", self.guard_bits, 0, 8)
+        _in_range("accumulator_bits", self.accumulator_bits, 4, 32)
+        if self.sum_bits is not None:
+            _in_range("sum_bits", self.sum_bits, self.accumulator_bits, 62)
+            if self.alignment == "sticky":
+                raise BitlatheError(
+                    "PENumerics.sum_bits: only with alignment='floor'; a sticky adder has no width"
+                )
+        if self.exponent_bits is not None:
+            _in_range("exponent_bits", self.exponent_bits, 4, 16)
+        _one_of("reference", self.reference, ("lanes", "lanes_and_accumulator"))
+        _one_of("alignment", self.alignment, ("floor", "sticky"))
+        _one_of("rounding", self.rounding, ("floor", "nearest_even"))
+        _one_of("overflow", self.overflow, ("wrap", "saturate"))
+
+
+def _in_range(field: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BitlatheError(f"PENumerics.{field}: an integer in {low}..{high}, got {value!r}")
+
+
+def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise BitlatheError(f"PENumerics.{field}: {unknown_name('value', str(value), known)}")
+
+
+HPCA25 = PENumerics(
+    name="hpca25",
+    reference="lanes_and_accumulator",
+    alignment="floor",
+    rounding="floor",
+    overflow="wrap",
+    sum_bits=23,
+)
+ALIGNED = PENumerics(name="aligned")
+EXACT = PENumerics(name="exact", exact=True)
+
+PRESETS: dict[str, PENumerics] = {p.name: p for p in (HPCA25, ALIGNED, EXACT)}
+
+
+def numerics_of(numerics: str | PENumerics) -> PENumerics:
+    """Return a preset by name, or the value itself.
+
+    Raises
+    ------
+    BitlatheError
+        If no preset has that name.
+    """
+    if isinstance(numerics, PENumerics):
+        return numerics
+    if not isinstance(numerics, str) or numerics not in PRESETS:
+        raise BitlatheError(unknown_name("PE numerics", str(numerics), PRESETS))
+    return PRESETS[numerics]
