@@ -13,13 +13,21 @@ from ..workloads.gemm import Gemm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Bytes of a layer's operands and how often each is read from DRAM."""
+    """Bytes of a layer's operands and how often each is read from DRAM.
+
+    ``input_kept``, ``output_kept``: inputs are on the chip already, results stay there.
+    ``weight_room_bytes``, ``input_room_bytes``: what buffers give the operands; 0 where not set.
+    """
 
     weight_bytes: int
     input_bytes: int
     output_bytes: int
     weight_reads: int = 1
     input_reads: int = 1
+    input_kept: bool = False
+    output_kept: bool = False
+    weight_room_bytes: int = 0
+    input_room_bytes: int = 0
 
     @property
     def weight_bits(self) -> int:
@@ -29,12 +37,12 @@ class Traffic:
     @property
     def input_bits(self) -> int:
         """Input bits moved from DRAM, refetches counted."""
-        return 8 * self.input_bytes * self.input_reads
+        return 0 if self.input_kept else 8 * self.input_bytes * self.input_reads
 
     @property
     def output_bits(self) -> int:
         """Output bits moved to DRAM."""
-        return 8 * self.output_bytes
+        return 0 if self.output_kept else 8 * self.output_bytes
 
     @property
     def total_bits(self) -> int:

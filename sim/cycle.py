@@ -4,12 +4,14 @@ Traffic, accesses and energy per access are those of the analytic rung; what the
 time. A tile starts when its operands have arrived and the tile before has freed the array.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..arch.schema import Arch
+from ..mapping.keep import NOTHING, Kept
 from ..workloads.gemm import Gemm
-from .analytic import ChipCosts, LayerBits, run_layer, traffic_of
-from .cycle_machine import CAUSES, RESIDENT, STREAM, Machine
+from .analytic import ChipCosts, LayerBits, run_layer, timed_energy_pj, traffic_of
+from .cycle_machine import Machine, Program, total_stalls
 from .cycle_schedule import Scheduler, program_of
 from .memory import CycleOptions
 from .run import LayerRun, with_total
@@ -25,6 +27,7 @@ def run_layer_cycle(
     mapper: str = "whole-buffer",
     *,
     options: CycleOptions = DEFAULT_OPTIONS,
+    kept: Kept = NOTHING,
 ) -> LayerRun:
     """Return the cost of one layer at clock resolution, with its stalls by cause.
 
@@ -43,6 +46,8 @@ def run_layer_cycle(
         As in `analytic.run_layer`.
     options : CycleOptions
         What is counted.
+    kept : Kept
+        As in `analytic.run_layer`.
 
     Examples
     --------
@@ -53,24 +58,40 @@ def run_layer_cycle(
     >>> run.cycles == run.compute_cycles + sum(run.stalls.values())
     True
     """
-    base = run_layer(arch, gemm, bits, costs, mapper)
-    scheduler = Scheduler(arch, bits, options)
-    program = program_of(scheduler, gemm, traffic_of(arch, gemm, bits, mapper))
-    latency = arch.dram.latency_cycles if options.memory else 0
-    places = scheduler.places[STREAM], scheduler.places[RESIDENT]
-    machine = Machine(latency, places, options)
-    machine.run(program)
+    base = run_layer(arch, gemm, bits, costs, mapper, kept=kept)
+    machine = new_machine(arch, options)
+    machine.begin(layer_program(arch, gemm, bits, mapper, options, kept))
+    assert machine.layer is not None
+    machine.run(machine.layer.nodes)
     cycles = machine.finish()
     assert machine.busy == base.compute_cycles, (machine.busy, base.compute_cycles)
+    return timed(arch, costs, base, cycles, machine.stalls)
+
+
+def new_machine(arch: Arch, options: CycleOptions) -> Machine:
+    """Return the machine of a chip, empty."""
+    return Machine(arch.dram.latency_cycles if options.memory else 0, options)
+
+
+def layer_program(
+    arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, options: CycleOptions, kept: Kept
+) -> Program:
+    """Return the program of a layer."""
+    traffic = traffic_of(arch, gemm, bits, mapper, kept)
+    return program_of(Scheduler(arch, bits, options, traffic, kept), gemm)
+
+
+def timed(
+    arch: Arch, costs: ChipCosts, base: LayerRun, cycles: int, stalls: Sequence[int]
+) -> LayerRun:
+    """Return a layer of the analytic rung with the time of this one."""
     energy_pj = {part: value for part, value in base.energy_pj.items() if part != "total"}
-    if arch.accounting.leakage:
-        leakage_mw = costs.weight.leakage_mw + costs.io.leakage_mw
-        energy_pj["leakage"] = leakage_mw * cycles / arch.technology.clock_ghz
+    energy_pj |= timed_energy_pj(arch, costs, cycles)
     return replace(
         base,
         cycles=cycles,
         stall_cycles=cycles - base.compute_cycles,
         utilization=base.utilization * base.cycles / cycles if cycles else 0.0,
         energy_pj=with_total(energy_pj),
-        stalls=dict(zip(CAUSES, machine.stalls, strict=True)),
+        stalls=total_stalls(stalls),
     )

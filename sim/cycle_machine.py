@@ -7,13 +7,19 @@ to the present) therefore repeats exactly, and its remaining iterations are adde
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from .memory import CycleOptions
 
 CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline")
 WEIGHTS, INPUTS, OUTPUTS, BANDWIDTH, RESCALE, PIPELINE = range(6)
+EXPOSED = len(CAUSES)  # a figure beside the causes: see `Machine.exposed`
 STREAM, RESIDENT = 0, 1
+
+Streamed = Literal["weight", "input"]
+OPERANDS: tuple[Streamed, Streamed] = ("weight", "input")
 
 READS, WRITES = 1, 2
 RING = (4, 8)
@@ -27,8 +33,8 @@ class Tile:
     ----------
     reads : tuple of (cause, clocks)
         Transfers it waits for, in the order in which they are asked for.
-    load : int
-        Clocks to bring a stationary operand into the PEs, beside the tile before.
+    load, loads : int
+        Clocks to bring a stationary operand into the PEs, beside the tile before; which one.
     body : int
         Clocks on the array: ``busy + rescale + port`` and the rest fill and drain.
     busy, rescale, port : int
@@ -51,6 +57,7 @@ class Tile:
     drain: int
     store: int
     moved: tuple[int, int, int] = (0, 0, 0)
+    loads: int = WEIGHTS
 
     @property
     def touches(self) -> int:
@@ -94,6 +101,28 @@ class Loop:
 Node = Tile | Take | Give | Loop
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """Equal places of a buffer for pieces of an operand."""
+
+    operand: Streamed
+    places: int
+    piece_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A layer: its nodes, the rings for what streams and what stays, the rooms of the operands."""
+
+    nodes: tuple[Node, ...]
+    rings: tuple[Ring, Ring]
+    rooms_bytes: tuple[int, int]
+
+
+class Late(Exception):  # noqa: N818
+    """A wait for DRAM that more bandwidth would spare, where none is allowed."""
+
+
 def loop(count: int, body: list[Node]) -> list[Node]:
     """Return the nodes that run ``body`` ``count`` times."""
     if count < 1 or not body:
@@ -107,16 +136,19 @@ def loop(count: int, body: list[Node]) -> list[Node]:
 
 
 class Machine:
-    """State of the array, the DRAM port and the buffers; times are clocks from the layer's start.
+    """State of the array, the DRAM port and the buffers; times are clocks from the start.
 
     Reads go out in program order. Read j is asked for when read j - ``prefetch_transfers`` is
     first used, and not before its place in the ring is free. A store waits behind the reads that
-    were asked for no later, unless a tile needs its place.
+    were asked for no later, unless a tile needs its place, or a read brings what it stores.
+
+    A layer takes its places from the buffers as the layers before give theirs back, byte by byte.
     """
 
-    def __init__(self, latency_cycles: int, places: tuple[int, int], options: CycleOptions) -> None:
+    def __init__(self, latency_cycles: int, options: CycleOptions) -> None:
         self.latency = latency_cycles
         self.fold = options.fold
+        self.allowed = options.exposed_waits
         self.end = 0  # the array is free
         self.started = 0  # the tile before started
         self.drained = 0  # the results of the tile before have left the array
@@ -124,10 +156,58 @@ class Machine:
         self.asked = 0  # the last read was asked for
         self.window = deque([0] * options.prefetch_transfers, options.prefetch_transfers)
         self.stores: deque[tuple[int, int]] = deque()  # (asked for at, clocks), not yet begun
+        self.pushed = 0  # stores asked for so far
+        self.needs = [0, 0]  # stores that must be done before weights, inputs are read
+        self.kept_from = 0  # kept inputs are there
         self.output_tiles = options.output_tiles
-        self.rings = tuple(deque([0] * n) for n in places)
+        self.layer: Program | None = None
+        self.rings: tuple[deque[int], deque[int]] = (deque(), deque())
+        self.free: tuple[deque[tuple[int, int]], ...] = (deque(), deque())  # (from when, bytes)
+        self.rooms = [0, 0]
         self.busy = 0
-        self.stalls = [0] * len(CAUSES)
+        self.stalls = [0] * (len(CAUSES) + 1)
+
+    def begin(self, layer: Program, needs: tuple[int, int] = (0, 0), kept_from: int = 0) -> None:
+        """Lay a layer's rings into the buffers.
+
+        Parameters
+        ----------
+        layer : Program
+            What runs next.
+        needs : tuple of int
+            How many of all stores must be done before its weights and its inputs are read.
+        kept_from : int
+            When inputs that stayed on the chip are there.
+        """
+        self.layer = layer
+        for index, room in enumerate(layer.rooms_bytes):
+            grown = room - self.rooms[index]
+            if grown > 0:
+                self.free[index].append((self.end, grown))
+            elif grown:
+                _freed(self.free[index], -grown)
+            self.rooms[index] = room
+        for ring, places in zip(layer.rings, self.rings, strict=True):
+            free = self.free[OPERANDS.index(ring.operand)]
+            places.clear()
+            places.extend(_freed(free, ring.piece_bytes) for _ in range(ring.places))
+        self.needs = list(needs)
+        self.kept_from = kept_from
+
+    def leave(self) -> None:
+        """Give the places of the layer's rings back to the buffers."""
+        assert self.layer is not None
+        for ring, places in zip(self.layer.rings, self.rings, strict=True):
+            free = self.free[OPERANDS.index(ring.operand)]
+            given = sorted([*free, *((when, ring.piece_bytes) for when in places)])
+            free.clear()
+            free.extend((when, size) for when, size in given if size)
+            places.clear()
+
+    @property
+    def exposed(self) -> int:
+        """Clocks in which the array waited for a transfer asked for while it still worked."""
+        return self.stalls[EXPOSED]
 
     def run(self, program: list[Node] | tuple[Node, ...]) -> None:
         """Run a program."""
@@ -155,6 +235,19 @@ class Machine:
         asked, clocks = self.stores.popleft()
         self.bus = max(self.bus, asked) + clocks
 
+    def _stored(self, count: int) -> int:
+        """Store until ``count`` stores are done; return when they were, 0 if they were before."""
+        if count <= self.pushed - len(self.stores):
+            return 0
+        while count > self.pushed - len(self.stores):
+            self._store()
+        return self.bus
+
+    def _expose(self, clocks: int) -> None:
+        self.stalls[EXPOSED] += clocks
+        if not self.allowed:
+            raise Late
+
     def _space(self) -> int:
         """Return when a place for the next results is free.
 
@@ -166,33 +259,52 @@ class Machine:
         self._store()
         return self.bus
 
+    def _read(self, i: int, cause: int, clocks: int, cursor: int) -> tuple[int, int]:
+        """Do a tile's read i; return when its data are here and until when the array waits.
+
+        ``cursor``: until when it waits anyway.
+        """
+        stalls = self.stalls
+        asked = self.asked = max(self.asked, self.window[i])
+        while self.stores and self.stores[0][0] < asked:
+            self._store()
+        stored = self._stored(self.needs[cause])
+        begin = max(self.bus, asked)
+        self.bus = begin + clocks
+        here = self.bus + self.latency
+        if here <= cursor:
+            return here, cursor
+        if asked < self.end and not stored:
+            self._expose(here - cursor)
+        # the array waits: for results to be read back, for DRAM to begin, for this transfer
+        if stored > cursor:
+            stalls[OUTPUTS] += stored - cursor
+            cursor = stored
+        if begin > cursor:
+            stalls[BANDWIDTH] += begin - cursor
+            cursor = begin
+        stalls[cause] += here - cursor
+        return here, here
+
     def _tile(self, tile: Tile) -> None:
-        end, latency, stalls = self.end, self.latency, self.stalls
-        ready = cursor = end
-        weights_here = 0
+        stalls, cursor = self.stalls, self.end
+        loaded = self.kept_from if tile.loads == INPUTS else 0
+        if self.kept_from > cursor:
+            stalls[PIPELINE] += self.kept_from - cursor
+            cursor = self.kept_from
         for i, (cause, clocks) in enumerate(tile.reads):
-            asked = max(self.asked, self.window[i])
-            self.asked = asked
-            while self.stores and self.stores[0][0] < asked:
-                self._store()
-            begin = max(self.bus, asked)
-            self.bus = begin + clocks
-            here = self.bus + latency
-            if cause == WEIGHTS:
-                weights_here = here
-            if here > cursor:  # the array waits: for this transfer, or for DRAM to begin it
-                if begin > cursor:
-                    stalls[BANDWIDTH] += begin - cursor
-                    cursor = begin
-                stalls[cause] += here - cursor
-                ready = cursor = here
+            here, cursor = self._read(i, cause, clocks, cursor)
+            if cause == tile.loads:
+                loaded = here
         if tile.store:
             space = self._space()
             if space > cursor:
+                self._expose(space - cursor)
                 stalls[OUTPUTS] += space - cursor
-                ready = cursor = space
+                cursor = space
+        ready = cursor
         if tile.load:
-            ready = max(ready, max(self.started, weights_here) + tile.load)
+            ready = max(ready, max(self.started, loaded) + tile.load)
             stalls[PIPELINE] += ready - cursor
         for _ in tile.reads:
             self.window.append(ready)
@@ -205,6 +317,7 @@ class Machine:
             self.drained = stop + tile.latency
         if tile.store:
             self.stores.append((stop + tile.latency + tile.drain, tile.store))
+            self.pushed += 1
         self.busy += tile.busy
         stalls[RESCALE] += tile.rescale
         stalls[BANDWIDTH] += tile.port
@@ -216,29 +329,36 @@ class Machine:
             for _ in range(node.count):
                 self.run(node.body)
             return
-        seen: dict[tuple[int, ...], tuple[int, int, int, list[int]]] = {}
+        seen: dict[tuple[int, ...], Mark] = {}
         done = 0
         while done < node.count:
-            key = self._key(node.touches)
+            key = self.key(node.touches)
             before = seen.get(key)
             if before is not None:
-                then, end, busy, stalls = before
-                turns = (node.count - done) // (done - then)
-                self._skip(node.touches, turns, end, busy, stalls)
-                for _ in range((node.count - done) % (done - then)):
+                turns = (node.count - done) // (done - before.done)
+                self.skip(node.touches, turns, before)
+                for _ in range((node.count - done) % (done - before.done)):
                     self.run(node.body)
                 return
-            seen[key] = (done, self.end, self.busy, self.stalls.copy())
+            seen[key] = self.mark(done)
             self.run(node.body)
             done += 1
 
-    def _key(self, touches: int) -> tuple[int, ...]:
+    def mark(self, done: int) -> "Mark":
+        """Return the totals so far, after ``done`` turns of a loop."""
+        return Mark(done, self.end, self.busy, self.pushed, tuple(self.stalls))
+
+    def key(self, touches: int) -> tuple[int, ...]:
         """Return what of the state matters to a loop, relative to the present.
 
         A time that can only lose a maximum against another is taken as that other.
         """
         now = self.end
-        key = [self.started - now, max(self.drained - now, 0)]
+        key = [
+            self.started - now,
+            max(self.drained - now, 0),
+            max(self.kept_from, self.started) - now,
+        ]
         if touches & (READS | WRITES):
             key.append(self.bus - now)
             key.append(len(self.stores))
@@ -248,16 +368,31 @@ class Machine:
             last = self.asked
             key.append(last - now)
             key += [max(t, last) - now for t in self.window]
+            stored = self.pushed - len(self.stores)
+            key += [max(need - stored, 0) for need in self.needs]
         for ring in (STREAM, RESIDENT):
             if touches & RING[ring]:
                 key += [max(t, self.asked) - now for t in self.rings[ring]]
         return tuple(key)
 
-    def _skip(self, touches: int, turns: int, end: int, busy: int, stalls: list[int]) -> None:
-        """Repeat what was done since a state ``turns`` times, and move the state on."""
-        shift = (self.end - end) * turns
-        self.busy += (self.busy - busy) * turns
-        self.stalls = [s + (s - t) * turns for s, t in zip(self.stalls, stalls, strict=True)]
+    def key_between_layers(self) -> tuple[int, ...]:
+        """Return all of the state between two layers, relative to the present."""
+        key = [*self.key(READS | WRITES), *self.rooms]
+        for free in self.free:
+            sizes: dict[int, int] = {}
+            for when, size in free:
+                since = max(when, self.asked) - self.end
+                sizes[since] = sizes.get(since, 0) + size
+            key += [len(sizes), *(figure for item in sizes.items() for figure in item)]
+        return tuple(key)
+
+    def skip(self, touches: int, turns: int, before: "Mark") -> int:
+        """Repeat what was done since a mark ``turns`` times; return the clocks moved on."""
+        shift = (self.end - before.end) * turns
+        self.busy += (self.busy - before.busy) * turns
+        self.pushed += (self.pushed - before.pushed) * turns
+        for i, clocks in enumerate(before.stalls):
+            self.stalls[i] += (self.stalls[i] - clocks) * turns
         self.end += shift
         self.started += shift
         self.drained += shift
@@ -274,3 +409,41 @@ class Machine:
                 places = self.rings[ring]
                 for i in range(len(places)):
                     places[i] += shift
+        return shift
+
+    def skip_between_layers(self, turns: int, before: "Mark") -> int:
+        """Repeat whole layers as `skip` does."""
+        shift = self.skip(READS | WRITES, turns, before)
+        for free in self.free:
+            moved = [(when + shift, size) for when, size in free]
+            free.clear()
+            free.extend(moved)
+        return shift
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Totals of a machine after ``done`` turns of a loop."""
+
+    done: int
+    end: int
+    busy: int
+    pushed: int
+    stalls: tuple[int, ...]
+
+
+def _freed(free: deque[tuple[int, int]], size: int) -> int:
+    """Take ``size`` bytes from those that are free first; return when they all are."""
+    when = 0
+    while size:
+        when, found = free.popleft()
+        used = min(size, found)
+        size -= used
+        if found > used:
+            free.appendleft((when, found - used))
+    return when
+
+
+def total_stalls(stalls: Iterable[int]) -> dict[str, int]:
+    """Return stall clocks by cause."""
+    return dict(zip(CAUSES, stalls, strict=False))

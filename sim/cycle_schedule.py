@@ -7,22 +7,26 @@ times has its counterpart cut into p groups, and is fetched anew for each.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
 
-from ..arch.schema import Arch
+from ..arch.schema import Arch, BufferName, OperandName
+from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import Traffic
 from ..workloads.gemm import Gemm
 from .analytic import LayerBits
 from .cycle_machine import (
     INPUTS,
+    OPERANDS,
     RESIDENT,
     STREAM,
     WEIGHTS,
     Give,
     Loop,
     Node,
+    Program,
+    Ring,
+    Streamed,
     Take,
     Tile,
     loop,
@@ -34,6 +38,9 @@ PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
 
 Cut = list[tuple[int, int]]
 """Blocks of a dimension in order: (how many, extent of each)."""
+
+Run = tuple[int, int, bool, int]
+"""Equal blocks: how many, extent of each, whether the dimension's last, first element."""
 
 
 def _ceil(a: int, b: int) -> int:
@@ -99,6 +106,21 @@ class Timing:
     bits: LayerBits
     options: CycleOptions
     dram: DramPort
+    port_bits: dict[BufferName, float]
+    ports_bind: bool
+
+    @classmethod
+    def of(cls, arch: Arch, bits: LayerBits, options: CycleOptions) -> "Timing":
+        """Return the clocks of a chip's tiles for a layer."""
+        buffers = [arch.buffers.named(name) for name in arch.buffers.names]
+        return cls(
+            arch=arch,
+            bits=bits,
+            options=options,
+            dram=DramPort.of(arch, options),
+            port_bits={name: arch.port_bits(name) for name in arch.buffers.names},
+            ports_bind=any(b.ports == 1 or not isinstance(b.port_bits, str) for b in buffers),
+        )
 
     @property
     def flow(self) -> str:
@@ -112,11 +134,13 @@ class Timing:
         width: int,
         last: bool,
         moved: tuple[int, int, int] = (0, 0, 0),
+        clocks: tuple[int, int] | None = None,
     ) -> Tile:
         """Return the tile of an m x n block of outputs over ``width`` elements of K.
 
         ``last``: its results leave. ``moved``: bytes of weights and inputs read for it, and of
-        outputs stored after it.
+        outputs stored after it. ``clocks``: of its terms and of waiting for the rescale unit,
+        where zero terms are skipped.
         """
         array, terms = self.arch.array, self.bits.terms
         chunks = _ceil(width, self.arch.pe.lanes)
@@ -124,15 +148,19 @@ class Timing:
         steps = {"tile": chunks, "os": chunks, "ws": m, "is": n}[self.flow]
         if array.kind == "systolic" and array.timing == "scalesim":
             used = (array.rows, array.columns)
-        busy = steps * terms
-        rescale = self._rescale(width) if self.options.rescale else 0
-        port = steps * self._port_wait(*used) if self.options.memory else 0
+        busy, wait = clocks or (steps * terms, self._rescale(width))
+        rescale = wait if self.options.rescale else 0
+        port = 0
+        if self.options.memory and self.ports_bind:
+            results = m * n if last else 0
+            port = max(0, self._port_clocks(used, steps, results, moved) - busy)
         fill, load, latency, drain = self._edges(used, last)
         timed = moved if self.options.memory else (0, 0, 0)
-        clocks = [self.dram.transfer_cycles(size) if size else 0 for size in timed]
+        dram = [self.dram.transfer_cycles(size) if size else 0 for size in timed]
         return Tile(
             moved=moved,
-            reads=tuple((c, t) for c, t in ((WEIGHTS, clocks[0]), (INPUTS, clocks[1])) if t),
+            loads=INPUTS if self.flow == "is" else WEIGHTS,
+            reads=tuple((c, t) for c, t in ((WEIGHTS, dram[0]), (INPUTS, dram[1])) if t),
             load=load,
             body=busy + rescale + port + fill,
             busy=busy,
@@ -140,15 +168,15 @@ class Timing:
             port=port,
             latency=latency,
             drain=drain,
-            store=clocks[2],
+            store=dram[2],
         )
 
     def _edges(self, used: tuple[int, int], last: bool) -> tuple[int, int, int, int]:
         """Return (fill, load, latency, drain) of a tile that uses ``used`` rows and columns.
 
-        Systolic arrays: the forms of `array.systolic_model`, with a second operand register and a
-        drain register. Tile arrays: the pipeline, the rescale of the last group, then a row of
-        results a clock, all beside the next tile.
+        Systolic arrays: the forms of `array.systolic_model`; what no register hides holds the
+        array up as fill does. Tile arrays: the pipeline, the rescale of the last group, then a row
+        of results a clock, all beside the next tile.
         """
         if not self.options.pipeline:
             return 0, 0, 0, 0
@@ -160,49 +188,84 @@ class Timing:
         if array.timing == "scalesim":
             return fill + (array.rows if self.flow != "os" else 0), 0, 0, 0
         if self.flow == "os":
-            return fill, 0, 0, used[0] if last else 0
-        return fill, self._load(*used), 0, 0
+            drain = used[0] if last else 0
+            return (fill, 0, 0, drain) if self.arch.pe.drain_register else (fill + drain, 0, 0, 0)
+        load = self._load(*used)
+        return (
+            (fill, load, 0, 0) if self.arch.pe.double_buffered_operand else (fill + load, 0, 0, 0)
+        )
 
     def _load(self, rows: int, columns: int) -> int:
         """Return the clocks to load stationary operands: a row a clock, or what the port gives."""
         if not self.options.memory:
             return rows
-        name = "weight" if self.flow == "ws" else "io"
-        port: int | str = getattr(self.arch.buffers, name).port_bits
+        operand: Streamed = "weight" if self.flow == "ws" else "input"
+        port = self.arch.buffers.of(operand).port_bits
         if isinstance(port, str):
             return rows
-        bits = self.bits.buffered_weight if name == "weight" else self.bits.input
+        bits = self._bits(operand)
         return max(rows, math.ceil(rows * columns * self.arch.pe.lanes * bits / port))
 
-    def _port_wait(self, rows: int, columns: int) -> int:
-        """Return the clocks a step waits for SRAM ports; automatic ports are wide enough."""
-        lanes, waits = self.arch.pe.lanes, [0]
-        streamed = {
-            "tile": {"weight": rows, "io": columns},
-            "os": {"weight": columns, "io": rows},
-            "ws": {"io": rows},
+    def _port_clocks(
+        self, used: tuple[int, int], steps: int, results: int, moved: tuple[int, int, int]
+    ) -> int:
+        """Return the clocks the busiest SRAM port takes for a tile.
+
+        The array's accesses, one a step through an automatic port, which is wide enough. A buffer
+        with one port also takes in what is fetched for the tile, and its ``results``, and gives
+        them to DRAM.
+        """
+        rows, columns = used
+        widths: dict[str, dict[OperandName, int]] = {
+            "tile": {"weight": rows, "input": columns},
+            "os": {"weight": columns, "input": rows},
+            "ws": {"input": rows},
             "is": {"weight": rows},
-        }[self.flow]
-        for name, width in streamed.items():
-            port = getattr(self.arch.buffers, name).port_bits
-            if isinstance(port, str):
-                continue
-            bits = self.bits.buffered_weight if name == "weight" else self.bits.input
-            waits.append(math.ceil(width * lanes * bits / port) - self.bits.terms)
-        return max(waits)
+        }
+        streamed = widths[self.flow]
+        buffers, layout, clocks = self.arch.buffers, self.arch.buffers.layout, [0]
+        for name in buffers.names:
+            buffer = buffers.named(name)
+            asked = {o: width for o, width in streamed.items() if layout[o] == name}
+            total = 0
+            if not isinstance(buffer.port_bits, str):
+                bits = sum(self._bits(o) * width * self.arch.pe.lanes for o, width in asked.items())
+                total = steps * math.ceil(bits / buffer.port_bits)
+            elif buffer.ports == 1 and asked:
+                total = steps
+            if buffer.ports == 1:
+                port = Fraction(self.port_bits[name])
+                total += sum(
+                    math.ceil(8 * size / port)
+                    for o, size in zip(layout, moved, strict=True)
+                    if layout[o] == name
+                )
+                if layout["output"] == name:
+                    total += math.ceil(results * self.bits.output / port)
+            clocks.append(total)
+        return max(clocks)
+
+    def _bits(self, operand: OperandName) -> Fraction:
+        return self.bits.buffered_weight if operand == "weight" else self.bits.input
 
     def _rescale(self, width: int) -> int:
-        """Return the clocks a PE waits for its rescale unit: k a group, less the group's own."""
+        """Return the clocks a PE waits for its rescale unit, or between groups.
+
+        The unit takes a clock a scale bit, less the group's own clocks.
+        """
         group, lanes, terms = self.bits.group, self.arch.pe.lanes, self.bits.terms
-        if not self.arch.serial or self.flow != "tile" or not group:
+        if not self.arch.serial or self.flow != "tile":
             return 0
-        wait = max(0, self.bits.rescale_bits - terms * _ceil(group, lanes))
+        gap = self.arch.pe.group_gap or 0
+        if not group:
+            return gap
+        wait = max(gap, self.bits.rescale_bits - terms * _ceil(group, lanes))
         return _ceil(width, group) * wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A product with the bytes it moves, fetches counted once.
+    """A product with the bytes it moves, fetches counted once; ``first_n`` is its first output.
 
     ``stream`` says which operand passes by in blocks while the other stays.
     """
@@ -215,7 +278,8 @@ class Part:
     output_bytes: int
     weight_fetches: int = 1
     input_fetches: int = 1
-    stream: Literal["weight", "input"]
+    stream: Streamed
+    first_n: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,21 +295,50 @@ class Blocks:
 class Scheduler:
     """Builds the program of one layer on one chip."""
 
-    def __init__(self, arch: Arch, bits: LayerBits, options: CycleOptions) -> None:
+    def __init__(
+        self,
+        arch: Arch,
+        bits: LayerBits,
+        options: CycleOptions,
+        traffic: Traffic,
+        kept: Kept = NOTHING,
+    ) -> None:
         self.arch = arch
         self.bits = bits
         self.options = options
-        self.timing = Timing(arch=arch, bits=bits, options=options, dram=DramPort.of(arch))
-        self.places = {STREAM: options.prefetch_transfers, RESIDENT: options.prefetch_transfers}
+        self.traffic = traffic
+        self.kept = kept
+        self.positional = bits.skipping is not None and bits.skipping.positional
+        self.timing = Timing.of(arch, bits, options)
+        self.rings = [
+            Ring(operand=operand, places=options.prefetch_transfers, piece_bytes=0)
+            for operand in OPERANDS
+        ]
 
-    def _buffer_bytes(self, operand: str) -> int:
-        buffers = self.arch.buffers
-        return (buffers.weight if operand == "weight" else buffers.io).size_bytes
+    @property
+    def free_input_bytes(self) -> int:
+        """Bytes of the input buffer that no kept results take."""
+        return max(1, self.traffic.input_room_bytes - self.kept.held_bytes)
 
-    def _places(self, ring: int, operand: str, piece_bytes: int) -> None:
+    def room_bytes(self, operand: Streamed) -> int:
+        """Return the bytes of buffer that pieces of an operand have; all of it for kept inputs."""
+        if operand == "weight":
+            return self.traffic.weight_room_bytes
+        return self.traffic.input_room_bytes if self.kept.input else self.free_input_bytes
+
+    def _half_bytes(self, operand: Streamed) -> int:
+        """Return the most that one of an operand's pieces may take: room for a second stays."""
+        halves = 2 if self.arch.buffers.of(operand).double_buffered else 1
+        return max(1, self.room_bytes(operand) // halves)
+
+    def _ring(self, ring: int, operand: Streamed, piece_bytes: int) -> None:
         """Keep a ring's places down to what fits of its largest piece."""
-        fit = ring_places(self._buffer_bytes(operand), piece_bytes, self.places[ring])
-        self.places[ring] = fit
+        room, before = self.room_bytes(operand), self.rings[ring]
+        piece_bytes = max(piece_bytes, before.piece_bytes)
+        places = ring_places(room, piece_bytes, before.places)
+        if not self.arch.buffers.of(operand).double_buffered:
+            places, piece_bytes = 1, room
+        self.rings[ring] = Ring(operand=operand, places=places, piece_bytes=min(piece_bytes, room))
 
     def block_extents(self, m: int, n: int, k: int, stream: str) -> tuple[int, int]:
         """Return (m, n) of a block before it is cut into groups.
@@ -263,9 +356,9 @@ class Scheduler:
         return (array.columns, array.rows) if flow == "tile" else (array.rows, array.columns)
 
     def _half(self, k: int, bits: Fraction, extent: int) -> int:
-        operand = "input" if self.timing.flow == "ws" else "weight"
+        operand: Streamed = "input" if self.timing.flow == "ws" else "weight"
         row = max(1, math.ceil(k * bits / 8))
-        return max(1, min(extent, self._buffer_bytes(operand) // 2 // row))
+        return max(1, min(extent, self._half_bytes(operand) // row))
 
     def _blocks(self, part: Part) -> Blocks:
         """Return the extents of a part's blocks.
@@ -275,13 +368,14 @@ class Scheduler:
         """
         m, n = self.block_extents(part.m, part.n, part.k, part.stream)
         lanes = self.arch.pe.lanes
-        operand, total, size, whole = (
-            ("weight", part.weight_bytes, min(n, part.n), part.n)
+        operand: Streamed = part.stream
+        total, size, whole = (
+            (part.weight_bytes, min(n, part.n), part.n)
             if part.stream == "weight"
-            else ("input", part.input_bytes, min(m, part.m), part.m)
+            else (part.input_bytes, min(m, part.m), part.m)
         )
         block_bytes = share(total, size, whole)
-        half = max(1, self._buffer_bytes(operand) // 2)
+        half = self._half_bytes(operand)
         fits = block_bytes <= half
         if self.timing.flow in ("ws", "is"):
             k = self.arch.array.rows * lanes
@@ -289,7 +383,7 @@ class Scheduler:
             slices = min(_ceil(block_bytes, half), _ceil(part.k, lanes)) or 1
             k = _ceil(_ceil(part.k, lanes), slices) * lanes
         k = min(k, part.k)
-        self._places(STREAM, operand, block_bytes if fits else share(block_bytes, k, part.k))
+        self._ring(STREAM, operand, block_bytes if fits else share(block_bytes, k, part.k))
         return Blocks(m=m, n=n, k=k, whole_k=fits)
 
     def part(self, part: Part) -> list[Node]:
@@ -297,42 +391,70 @@ class Scheduler:
         blocks = self._blocks(part)
         weights = part.stream == "weight"
         stay_bytes = part.input_bytes if weights else part.weight_bytes
-        self._places(RESIDENT, "input" if weights else "weight", stay_bytes)
+        self._ring(RESIDENT, "input" if weights else "weight", stay_bytes)
         size, whole = (blocks.n, part.n) if weights else (blocks.m, part.m)
-        runs = cut(whole, size)
+        runs = self._cut(whole, size, weights)
         program: list[Node] = [Take(RESIDENT)]
+        start = part.first_n
         for index, (count, extent) in enumerate(runs):
             last = index == len(runs) - 1
             left = count
             if index == 0:  # the first block brings in what stays
-                program += self._block(part, blocks, extent, True, last and count == 1)
+                program += self._block(part, blocks, extent, True, last and count == 1, start)
                 left -= 1
             if last and left:  # the last block takes what rounding left over
-                program += loop(left - 1, self._block(part, blocks, extent, False, False))
-                program += self._block(part, blocks, extent, False, True)
+                program += loop(left - 1, self._block(part, blocks, extent, False, False, start))
+                program += self._block(part, blocks, extent, False, True, start)
             else:
-                program += loop(left, self._block(part, blocks, extent, False, False))
+                program += loop(left, self._block(part, blocks, extent, False, False, start))
+            start += count * extent
         return [*program, Give(RESIDENT)]
 
+    def _cut(self, extent: int, block: int, outputs: bool) -> Cut:
+        """Return a dimension in blocks, one by one where each output fold has its own clocks."""
+        runs = cut(extent, block)
+        if outputs and self.positional:
+            return [(1, size) for count, size in runs for _ in range(count)]
+        return runs
+
+    def _clocks(
+        self, part: Part, blocks: Blocks, start: int, n: int, k: Run
+    ) -> tuple[int, int] | None:
+        """Return the clocks of a tile's terms and rescale waits, where zero terms are skipped.
+
+        A row fold's clocks are spread over the slices of K in proportion.
+        """
+        if self.bits.skipping is None:
+            return None
+        fold = self.bits.skipping.fold(start, n, part.k)
+        return (
+            portion(fold.issue, part.k, blocks.k, k[1], k[2]),
+            portion(fold.rescale, part.k, blocks.k, k[1], k[2]),
+        )
+
     def _block(
-        self, part: Part, blocks: Blocks, extent: int, first: bool, last: bool
+        self, part: Part, blocks: Blocks, extent: int, first: bool, last: bool, start: int
     ) -> list[Node]:
-        """Return the program of one streamed block: all that stays passes by it."""
+        """Return the program of one streamed block: all that stays passes by it.
+
+        ``start``: the block's first output, where outputs are what streams.
+        """
         weights = part.stream == "weight"
         stay_size, stay_whole = (blocks.m, part.m) if weights else (blocks.n, part.n)
-        stay = [
-            (count - (i == len(runs) - 1), size, False)
-            for runs in [cut(stay_whole, stay_size)]
-            for i, (count, size) in enumerate(runs)
-        ]
-        stay += [(1, stay[-1][1], True)]
+        stay: list[Run] = []
+        at = part.first_n
+        runs = self._cut(stay_whole, stay_size, not weights)
+        for i, (count, size) in enumerate(runs):
+            stay.append((count - (i == len(runs) - 1), size, False, at))
+            at += count * size
+        stay += [(1, stay[-1][1], True, at - stay[-1][1])]
         stay = [run for run in stay if run[0]]
-        slices = [(count, width, False) for count, width in cut(part.k, blocks.k)]
-        count, width, _ = slices.pop()
-        slices += [(count - 1, width, False), (1, width, True)]
+        slices: list[Run] = [(count, width, False, 0) for count, width in cut(part.k, blocks.k)]
+        count, width, _, _ = slices.pop()
+        slices += [(count - 1, width, False, 0), (1, width, True, 0)]
         slices = [run for run in slices if run[0]]
 
-        def one(r: tuple[int, int, bool], k: tuple[int, int, bool], fetch: bool) -> list[Node]:
+        def one(r: Run, k: Run, fetch: bool) -> list[Node]:
             """Return one tile; ``fetch``: it is the first to use its slice of the block."""
             m, n = (r[1], extent) if weights else (extent, r[1])
             last_m, last_n = (r[2], last) if weights else (last, r[2])
@@ -342,7 +464,8 @@ class Scheduler:
                 self._fetched(part, blocks, "input", m, last_m, k) if reads_i else 0,
                 self._stored(part, blocks, m, n, last_m, last_n) if k[2] else 0,
             )
-            return [self.timing.tile(m, n, k[1], k[2], moved)]
+            clocks = self._clocks(part, blocks, start if weights else r[3], n, k)
+            return [self.timing.tile(m, n, k[1], k[2], moved, clocks)]
 
         return _nest(stay, slices, one, blocks.whole_k)
 
@@ -353,7 +476,7 @@ class Scheduler:
         operand: str,
         extent: int,
         last: bool,
-        k: tuple[int, int, bool],
+        k: Run,
     ) -> int:
         """Return the bytes read for one slice of a block of an operand."""
         total, whole, block, fetches = (
@@ -362,12 +485,16 @@ class Scheduler:
             else (part.input_bytes, part.m, blocks.m, part.input_fetches)
         )
         rows = portion(total, whole, block, extent, last)
+        if operand == "input" and self.kept.input:
+            return 0
         return portion(rows, part.k, blocks.k, k[1], k[2]) * fetches
 
     def _stored(
         self, part: Part, blocks: Blocks, m: int, n: int, last_m: bool, last_n: bool
     ) -> int:
-        """Return the bytes of an m x n block of outputs."""
+        """Return the bytes of an m x n block of outputs, if they are stored."""
+        if self.kept.output:
+            return 0
         rows = portion(part.output_bytes, part.m, blocks.m, m, last_m)
         return portion(rows, part.n, blocks.n, n, last_n)
 
@@ -381,9 +508,9 @@ def portion(total: int, whole: int, block: int, extent: int, last: bool) -> int:
 
 
 def _nest(
-    stay: list[tuple[int, int, bool]],
-    slices: list[tuple[int, int, bool]],
-    one: Callable[[tuple[int, int, bool], tuple[int, int, bool], bool], list[Node]],
+    stay: list[Run],
+    slices: list[Run],
+    one: Callable[[Run, Run, bool], list[Node]],
     whole_k: bool,
 ) -> list[Node]:
     """Return a block's loops: over what stays and inside over K, or the other way round.
@@ -393,7 +520,7 @@ def _nest(
     nodes: list[Node] = []
     if whole_k:
 
-        def all_k(r: tuple[int, int, bool], fetch: bool) -> list[Node]:
+        def all_k(r: Run, fetch: bool) -> list[Node]:
             return [node for k in slices for node in loop(k[0], one(r, k, fetch))]
 
         for i, r in enumerate(stay):
@@ -411,16 +538,16 @@ def _nest(
     return nodes
 
 
-def dense_program(scheduler: Scheduler, gemm: Gemm, traffic: Traffic) -> list[Node]:
+def dense_program(scheduler: Scheduler, gemm: Gemm) -> list[Node]:
     """Return the program of a layer without a causal mask."""
-    arch = scheduler.arch
+    traffic = scheduler.traffic
     weight_bytes = traffic.weight_bytes // gemm.batch
     input_bytes = traffic.input_bytes // gemm.batch
     output_bytes = traffic.output_bytes // gemm.batch
-    stream: Literal["weight", "input"] = "weight"
+    stream: Streamed = "weight"
     if traffic.weight_reads == 1:
-        weights_fit = traffic.weight_bytes <= arch.buffers.weight.size_bytes
-        inputs_fit = traffic.input_bytes <= arch.buffers.io.size_bytes
+        weights_fit = traffic.weight_bytes <= traffic.weight_room_bytes
+        inputs_fit = traffic.input_bytes <= traffic.input_room_bytes
         if traffic.input_reads > 1 or (
             weights_fit and (not inputs_fit or scheduler.timing.flow == "is")
         ):
@@ -434,12 +561,15 @@ def dense_program(scheduler: Scheduler, gemm: Gemm, traffic: Traffic) -> list[No
     done_m = 0
     m_groups = groups_of(gemm.m, m, traffic.weight_reads)
     n_groups = groups_of(gemm.n, n, traffic.input_reads)
+    if scheduler.positional:
+        n_groups = [replace(g, count=1) for g in n_groups for _ in range(g.count)]
     for i, gm in enumerate(m_groups):
         row: list[Node] = []
         last_m = i == len(m_groups) - 1
         in_bytes = input_bytes - done_m if last_m else share(input_bytes, gm.extent, gemm.m)
         done_m += gm.count * in_bytes
         row_bytes = left = output_bytes // gemm.m * gm.extent
+        first_n = 0
         for j, gn in enumerate(n_groups):
             last_n = j == len(n_groups) - 1
             out_bytes = left if last_n else share(row_bytes, gn.extent, gemm.n)
@@ -454,19 +584,21 @@ def dense_program(scheduler: Scheduler, gemm: Gemm, traffic: Traffic) -> list[No
                 weight_fetches=gm.fetches,
                 input_fetches=gn.fetches,
                 stream=stream,
+                first_n=first_n,
             )
+            first_n += gn.count * gn.extent
             row += loop(gn.count, scheduler.part(part))
         program += loop(gm.count, row)
     return loop(gemm.batch, program)
 
 
-def causal_program(scheduler: Scheduler, gemm: Gemm, traffic: Traffic) -> list[Node]:
+def causal_program(scheduler: Scheduler, gemm: Gemm) -> list[Node]:
     """Return the program of a layer under a causal mask: blocks of M, each over what it sees.
 
     The blocks and what they see are those of `analytic.layer_work`. The mapper's rule does not
     know the mask: its weight traffic is spread over the blocks in proportion to what they see.
     """
-    array = scheduler.arch.array
+    array, traffic = scheduler.arch.array, scheduler.traffic
     rows = array.columns if array.kind == "tile" else array.rows
     weight_bytes = traffic.weight_bytes // gemm.batch * traffic.weight_reads
     input_bytes = traffic.input_bytes // gemm.batch * traffic.input_reads
@@ -500,10 +632,34 @@ def causal_program(scheduler: Scheduler, gemm: Gemm, traffic: Traffic) -> list[N
     return loop(gemm.batch, program)
 
 
-def program_of(scheduler: Scheduler, gemm: Gemm, traffic: Traffic) -> list[Node]:
-    """Return the program of a layer."""
+def program_of(scheduler: Scheduler, gemm: Gemm) -> Program:
+    """Return the program of a layer; kept inputs take no places in their ring."""
     build = dense_program if gemm.causal is None else causal_program
-    return build(scheduler, gemm, traffic)
+    program = build(scheduler, gemm)
+    if scheduler.kept.input:
+        for index, ring in enumerate(scheduler.rings):
+            if ring.operand == "input":
+                scheduler.rings[index] = replace(ring, places=0, piece_bytes=0)
+                program = _without(program, index)
+    return Program(
+        nodes=tuple(program),
+        rings=(scheduler.rings[STREAM], scheduler.rings[RESIDENT]),
+        rooms_bytes=(
+            scheduler.traffic.weight_room_bytes,
+            scheduler.free_input_bytes,
+        ),
+    )
+
+
+def _without(program: Sequence[Node], ring: int) -> list[Node]:
+    """Return a program that asks for no places of a ring."""
+    nodes: list[Node] = []
+    for node in program:
+        if isinstance(node, Loop):
+            nodes += loop(node.count, _without(node.body, ring))
+        elif not (isinstance(node, Take | Give) and node.ring == ring):
+            nodes.append(node)
+    return nodes
 
 
 def moved_bytes(program: Sequence[Node]) -> tuple[int, int, int]:

@@ -1,13 +1,17 @@
 """Run a model on a chip: formats by policy, layers one by one, totals."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ..arch import Arch, load_arch, resolve
-from ..arch.schema import LayerFormats
+from ..arch.schema import LayerFormats, check_held
 from ..datatypes.errors import BitlatheError, unknown_name
 from ..workloads import Gemm, Model, load_model
+from ..workloads.order import Order, execution_order
 from .analytic import ChipCosts, LayerBits, area_um2
 from .run import LayerRun, Run
 
@@ -29,9 +33,19 @@ def formats_for(arch: Arch, gemm: Gemm) -> LayerFormats:
     return formats.linear
 
 
-def layer_bits(arch: Arch, gemm: Gemm) -> LayerBits:
-    """Return the stored bits of a layer's operands on a chip."""
-    return LayerBits.of(arch, formats_for(arch, gemm), gemm)
+def layer_bits(arch: Arch, gemm: Gemm, weights: Any | None = None) -> LayerBits:
+    """Return the stored bits of a layer's operands on a chip, and the clocks of its weights.
+
+    ``weights`` (N, K) count where the chip skips zero terms; without, a stand-in does.
+    """
+    return LayerBits.of(arch, formats_for(arch, gemm), gemm, weights)
+
+
+def _check_weights(weights: Mapping[str, Any], gemms: Iterable[Gemm]) -> None:
+    known = [gemm.name for gemm in gemms]
+    for name in weights:
+        if name not in known:
+            raise BitlatheError(f"weights: {unknown_name('layer', str(name), known)}")
 
 
 def _choice(argument: str, value: str, known: Iterable[str]) -> None:
@@ -39,12 +53,50 @@ def _choice(argument: str, value: str, known: Iterable[str]) -> None:
         raise BitlatheError(unknown_name(argument, value, known))
 
 
-def _rung(fidelity: str) -> Callable[[Arch, Gemm, LayerBits, ChipCosts, str], LayerRun]:
+def _rung(fidelity: str) -> Callable[..., LayerRun]:
     """Return the function of a rung; its module is loaded on use."""
     module, function = RUNGS[fidelity]
-    rung: Callable[[Arch, Gemm, LayerBits, ChipCosts, str], LayerRun]
+    rung: Callable[..., LayerRun]
     rung = getattr(import_module(module, __package__), function)
     return rung
+
+
+def _in_order(
+    chip: Arch,
+    order: Order,
+    bits_of: Callable[[Gemm], LayerBits],
+    costs: ChipCosts,
+    mapper: str,
+    fidelity: str,
+) -> tuple[LayerRun, ...]:
+    """Return a model's layers where what one does depends on the others."""
+    from .in_order import plan_of, run_apart
+
+    known = cache(bits_of)
+    plan = plan_of(chip, order, known)
+    if fidelity == "cycle" and chip.execution.overlap_layers:
+        from .cycle_model import run_overlapped
+
+        return run_overlapped(chip, plan, known, costs, mapper)
+    run_layer = _rung(fidelity)
+    return run_apart(
+        plan, lambda gemm, kept: run_layer(chip, gemm, known(gemm), costs, mapper, kept=kept)
+    )
+
+
+def _with_bandwidth(
+    run: Run, chip: Arch, order: Order, bits_of: Callable[[Gemm], LayerBits]
+) -> Run:
+    """Return a run that says what DRAM bandwidth its layers and all of it need."""
+    from .bandwidth import required_bits_per_clock
+    from .in_order import plan_of
+
+    known = cache(bits_of)
+    needed, most = required_bits_per_clock(chip, plan_of(chip, order, known), known, run.mapper)
+    layers = tuple(
+        replace(layer, required_bits_per_clock=needed[layer.name]) for layer in run.layers
+    )
+    return replace(run, layers=layers, required_bits_per_clock=most)
 
 
 def simulate(
@@ -57,6 +109,8 @@ def simulate(
     mapper: str = "whole-buffer",
     *,
     causal: bool = False,
+    weights: Mapping[str, Any] | None = None,
+    bandwidth: bool = False,
 ) -> Run:
     """Simulate a model on a chip.
 
@@ -80,6 +134,11 @@ def simulate(
         How layers are laid on the chip.
     causal : bool
         Skip, in prefill, the attention products that the causal mask hides.
+    weights : mapping of str to (N, K) array or QuantizedTensor, optional
+        Weights by layer name, for chips that skip zero terms: their terms are counted, in the
+        layer's scheme. Other layers, and chips that skip nothing, do without.
+    bandwidth : bool
+        Tell the DRAM bandwidth that each layer and the model need (`sim.bandwidth`).
 
     Returns
     -------
@@ -101,9 +160,25 @@ def simulate(
     network = model if isinstance(model, Model) else load_model(model)
     gemms = network.gemms(phase=phase, context=context, batch=batch, causal=causal)
     chip = resolve(load_arch(arch), phase=phase, model=network.name)
+    check_held(chip)
     costs = ChipCosts.of(chip)
     run_layer = _rung(fidelity)
-    layers = tuple(run_layer(chip, gemm, layer_bits(chip, gemm), costs, mapper) for gemm in gemms)
+    given = dict(weights or {})
+    _check_weights(given, gemms)
+
+    def bits_of(gemm: Gemm) -> LayerBits:
+        return layer_bits(chip, gemm, given.get(gemm.name))
+
+    if bandwidth and fidelity != "cycle":
+        raise BitlatheError(f"bandwidth: only fidelity 'cycle' tells it, not {fidelity!r}")
+    overlapped = chip.execution.overlap_layers and fidelity == "cycle"
+    order: Order = ()
+    if overlapped or chip.execution.keep_outputs or bandwidth:
+        order = execution_order(network, phase, context, batch, causal)
+    if overlapped or chip.execution.keep_outputs:
+        layers = _in_order(chip, order, bits_of, costs, mapper, fidelity)
+    else:
+        layers = tuple(run_layer(chip, gemm, bits_of(gemm), costs, mapper) for gemm in gemms)
     run = Run(
         arch=chip.name,
         model=network.name,
@@ -116,9 +191,18 @@ def simulate(
         area_um2=area_um2(chip, costs),
         layers=layers,
     )
-    if run.cycles > COUNTER_LIMIT:
-        raise BitlatheError(
-            f"{network.name} with context {run.context} and batch {batch} takes {run.cycles:.3g} "
-            f"clocks, beyond the exact range of counters (2^53); use a smaller context or batch."
-        )
-    return run
+    _check_counters(run)
+    return _with_bandwidth(run, chip, order, bits_of) if bandwidth else run
+
+
+def _check_counters(run: Run) -> None:
+    """Refuse a run with a counter that floats and JSON readers would round."""
+    dram = sum(sum(layer.dram_bits.values()) * layer.count for layer in run.layers)
+    sram = sum(sum(layer.sram_accesses.values()) * layer.count for layer in run.layers)
+    for what, count in (("clocks", run.cycles), ("DRAM bits", dram), ("SRAM accesses", sram)):
+        if count > COUNTER_LIMIT:
+            raise BitlatheError(
+                f"{run.model} with context {run.context} and batch {run.batch} takes {count:.3g} "
+                f"{what}, beyond the exact range of counters (2^53); use a smaller context or "
+                "batch."
+            )

@@ -35,6 +35,11 @@ class CycleOptions:
         Reads ahead of the running tile, at least 2 (double buffering).
     output_tiles : int
         Output tiles waiting for DRAM, at least 2.
+    bits_per_clock : int, optional
+        DRAM bandwidth in place of the chip's.
+    exposed_waits : bool
+        Whether a wait for a transfer that was asked for while the array worked is allowed; the
+        machine stops at the first one where not.
     fold : bool
         Recognise periodic steady states. Without it every tile is simulated; same figures.
     """
@@ -44,6 +49,8 @@ class CycleOptions:
     rescale: bool = True
     prefetch_transfers: int = PREFETCH_TRANSFERS
     output_tiles: int = OUTPUT_TILES
+    bits_per_clock: int | None = None
+    exposed_waits: bool = True
     fold: bool = True
 
     def __post_init__(self) -> None:
@@ -64,11 +71,11 @@ class DramPort:
     burst_bits: int
 
     @classmethod
-    def of(cls, arch: Arch) -> "DramPort":
-        """Return the port of a chip."""
+    def of(cls, arch: Arch, options: CycleOptions) -> "DramPort":
+        """Return the port of a chip, or one of another bandwidth."""
         dram = arch.dram
         return cls(
-            bits_per_clock=Fraction(dram.bits_per_clock),
+            bits_per_clock=Fraction(options.bits_per_clock or dram.bits_per_clock),
             latency_cycles=dram.latency_cycles,
             burst_bits=dram.burst_bits,
         )

@@ -1,6 +1,7 @@
 """Results: what a layer and a model cost on a chip."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,8 @@ class LayerRun:
     ``cycles`` is the layer's time, ``stall_cycles`` the part in which the array waits;
     ``utilization`` is multiply-accumulates done over those the array could do in ``cycles``.
     ``dram_bits`` by operand; ``sram_accesses`` in full-port accesses; ``energy_pj`` by component
-    with its total; ``stalls`` the stall clocks by cause, where the rung tells them.
+    with its total; ``stalls`` the stall clocks by cause, where the rung tells them;
+    ``required_bits_per_clock`` the DRAM bandwidth it needs (`sim.bandwidth`), where asked for.
     """
 
     name: str
@@ -39,11 +41,12 @@ class LayerRun:
     sram_accesses: dict[str, int]
     energy_pj: dict[str, float]
     stalls: dict[str, int] | None = None
+    required_bits_per_clock: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         data = {name: getattr(self, name) for name in self.__slots__}
-        return {k: v for k, v in data.items() if v is not None}
+        return {k: None if v == math.inf else v for k, v in data.items() if v is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ class Run:
     clock_ghz: float
     area_um2: dict[str, float]
     layers: tuple[LayerRun, ...]
+    required_bits_per_clock: float | None = None
 
     @cached_property
     def cycles(self) -> int:
@@ -74,10 +78,13 @@ class Run:
     @cached_property
     def energy_pj(self) -> dict[str, float]:
         """Energy of the whole model by component, with its total."""
+        parts = dict.fromkeys(ENERGY_COMPONENTS) | dict.fromkeys(
+            part for layer in self.layers for part in layer.energy_pj if part != "total"
+        )
         return with_total(
             {
-                part: sum(layer.energy_pj[part] * layer.count for layer in self.layers)
-                for part in ENERGY_COMPONENTS
+                part: sum(layer.energy_pj.get(part, 0.0) * layer.count for layer in self.layers)
+                for part in parts
             }
         )
 
@@ -93,7 +100,8 @@ class Run:
     @property
     def onchip_pj(self) -> float:
         """Energy spent on the chip: all but DRAM."""
-        return self.energy_pj["total"] - self.energy_pj["dram"]
+        energy_pj = self.energy_pj
+        return energy_pj["total"] - energy_pj["dram"] - energy_pj.get("dram_background", 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; layer figures are per instance, times ``count``."""
@@ -109,8 +117,15 @@ class Run:
             "seconds": self.seconds,
             "energy_pj": self.energy_pj,
             "area_um2": self.area_um2,
+            **self._required(),
             "layers": [layer.to_dict() for layer in self.layers],
         }
+
+    def _required(self) -> dict[str, float | None]:
+        needed = self.required_bits_per_clock
+        if needed is None:
+            return {}
+        return {"required_bits_per_clock": None if needed == math.inf else needed}
 
     def to_json(self, indent: int | None = 2) -> str:
         """Return the run as JSON text."""
@@ -129,6 +144,11 @@ class Run:
                 "utilization": layer.utilization,
                 "dram_mib": sum(layer.dram_bits.values()) * layer.count / 8 / 2**20,
                 "energy_uj": layer.energy_pj["total"] * layer.count / 1e6,
+                **(
+                    {}
+                    if layer.required_bits_per_clock is None
+                    else {"required_bits_per_clock": layer.required_bits_per_clock}
+                ),
             }
             for layer in self.layers
         ]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...datatypes.errors import BitlatheError
 from .systolic_model import OperandCounts, lay_out
+from .systolic_pe import WIDEST, Arithmetic, SystolicPE, pe_operands
 
 EventSink = Callable[[NDArray[np.int64]], None]
 """Takes rows of (clock, kind, row, column, first index, second index); must not keep them."""
@@ -26,7 +27,8 @@ class SystolicRun:
 
     Attributes
     ----------
-    outputs : (M, N) ndarray, int64 or float32
+    outputs : (M, N) ndarray
+        int64 or float32; float64 values of the accumulator's format with an `FpMacPE`.
     cycles : int
     macs : int
         Products made; bubbles do not count.
@@ -47,13 +49,18 @@ class SystolicRun:
     sram_writes: OperandCounts
 
 
-def _operand(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return a two-dimensional int64 or float32 array, or say what is wrong with it."""
-    array = np.asarray(values)
+def _check_shape(name: str, array: NDArray[Any]) -> None:
+    """Raise for what is not a matrix with at least one element."""
     if array.ndim != 2:
         raise BitlatheError(f"{name} must be a matrix, not an array of shape {array.shape}")
     if 0 in array.shape:
         raise BitlatheError(f"{name} is empty: its shape is {array.shape}")
+
+
+def _operand(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return a two-dimensional int64 or float32 array, or say what is wrong with it."""
+    array = np.asarray(values)
+    _check_shape(name, array)
     if np.issubdtype(array.dtype, np.integer):
         if array.dtype == np.uint64 and int(array.max()) > np.iinfo(np.int64).max:
             raise BitlatheError(f"{name} holds integers past 2^63 - 1")
@@ -67,16 +74,34 @@ def _operand(name: str, values: ArrayLike) -> NDArray[Any]:
     return np.ascontiguousarray(array)
 
 
-def check_operands(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return both operands of a product as matrices of one kind that cannot overflow.
+def _refuse_overflow(left: NDArray[Any], right: NDArray[Any]) -> None:
+    """Raise where a sum of products of two int64 matrices could pass the widest accumulator."""
+    reach = [max(abs(int(x.min())), abs(int(x.max()))) for x in (left, right)]
+    if reach[0] * reach[1] * left.shape[1] >= 1 << (WIDEST - 1):
+        raise BitlatheError(
+            f"sums of {left.shape[1]} products as large as {reach[0]} * {reach[1]} do not "
+            f"fit an accumulator of {WIDEST} bits, the widest there is"
+        )
+
+
+def check_operands(
+    a: ArrayLike, b: ArrayLike, pe: SystolicPE | None = None
+) -> tuple[NDArray[Any], NDArray[Any], Arithmetic]:
+    """Return both operands of a product as matrices of one kind, and how their products add up.
 
     Raises
     ------
     BitlatheError
-        Not matrices, empty, shapes that do not chain, mixed kinds, NaN or infinity, or integers
-        whose sums could pass 63 bits.
+        Not matrices, empty, shapes that do not chain, mixed kinds, NaN or infinity, values the PE
+        cannot hold, or, without a PE, integers whose sums could pass 63 bits signed.
     """
-    left, right = _operand("a", a), _operand("b", b)
+    if pe is None:
+        left, right = _operand("a", a), _operand("b", b)
+        arithmetic = Arithmetic(whole=(WIDEST, False) if left.dtype == np.int64 else None)
+    else:
+        left, right, arithmetic = pe_operands(a, b, pe)
+        for name, array in (("a", left), ("b", right)):
+            _check_shape(name, array)
     if left.shape[1] != right.shape[0]:
         raise BitlatheError(
             f"a of shape {left.shape} and b of shape {right.shape} do not chain: "
@@ -86,14 +111,9 @@ def check_operands(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[Any], NDArray[An
         raise BitlatheError(
             f"a holds {left.dtype} and b holds {right.dtype}; both must be integers or float32"
         )
-    if left.dtype == np.int64:
-        reach = [max(abs(int(x.min())), abs(int(x.max()))) for x in (left, right)]
-        if reach[0] * reach[1] * left.shape[1] >= 2**63:
-            raise BitlatheError(
-                f"sums of {left.shape[1]} products as large as {reach[0]} * {reach[1]} do not "
-                "fit a 64-bit accumulator"
-            )
-    return left, right
+    if pe is None and left.dtype == np.int64:
+        _refuse_overflow(left, right)
+    return left, right, arithmetic
 
 
 def _as_input_stationary(sink: EventSink) -> EventSink:
@@ -108,15 +128,18 @@ def _as_input_stationary(sink: EventSink) -> EventSink:
     return rename
 
 
-def _run(
+def run_machine(
     advance: Callable[[NDArray[np.int64]], int],
     control: NDArray[np.int64],
     done: int,
-    pes: int,
+    per_clock: int,
     sink: EventSink | None,
 ) -> None:
-    """Call ``advance`` until the machine is done, handing each full event buffer to ``sink``."""
-    rows = EVENT_ROWS + 8 * pes if sink is not None else 8 * pes + 64
+    """Call ``advance`` until the machine is done, handing each block of events to ``sink``.
+
+    ``per_clock`` is the most events of a clock: the room the machine wants before it goes on.
+    """
+    rows = per_clock if sink is None else EVENT_ROWS + per_clock
     events = np.empty((rows, 6), np.int64)
     while not control[done]:
         count = advance(events)
@@ -131,6 +154,7 @@ def simulate_systolic(
     cols: int,
     dataflow: str = "ws",
     *,
+    pe: SystolicPE | None = None,
     double_buffered_operand: bool = True,
     drain_register: bool = True,
     accumulator_buffer: bool = False,
@@ -142,13 +166,16 @@ def simulate_systolic(
     Parameters
     ----------
     a : (M, K) array_like
-        Inputs, integers or float32.
+        Inputs: integers or float32, or values of the PE's activations.
     b : (K, N) array_like
-        Weights, of the same kind.
+        Weights of the same kind, or values or codes of the PE's weights.
     rows, cols : int
         PEs of the array.
     dataflow : {"ws", "os", "is"}
         What stays in the PEs.
+    pe : IntMacPE, FpMacPE, AntPE or OlivePE, optional
+        Arithmetic of the PEs and of the adders that join partial sums. By default integers are
+        exact, and float32 is rounded after each product and each sum.
     double_buffered_operand, drain_register, accumulator_buffer : bool
         As in `systolic_model.systolic`.
     sink : callable, optional
@@ -159,40 +186,37 @@ def simulate_systolic(
     Returns
     -------
     SystolicRun
-        Integers exact; float32 rounded after each product and each sum, in the array's order:
-        down the rows of a fold, then fold after fold (ws, is), or along K (os).
+        Outputs added in the array's order: along K from a cleared accumulator (os); down the rows
+        of a fold from zero, then fold after fold with the partial sum read back (ws, is).
 
     Raises
     ------
     BitlatheError
         Operands, sizes or names that do not fit.
     """
-    left, right = check_operands(a, b)
+    left, right, arithmetic = check_operands(a, b, pe)
     shape = lay_out(left.shape[0], right.shape[1], left.shape[1], rows, cols, dataflow)
     if detail not in DETAILS:
         raise BitlatheError(f"detail must be 'none', 'edges' or 'pes', not {detail!r}")
     level = DETAILS[detail] if sink is not None else 0
     swapped = shape.dataflow.stationary == "input"
     if swapped:
-        left, right = np.ascontiguousarray(right.T), np.ascontiguousarray(left.T)
+        left, right = right.T, left.T
         sink = None if sink is None else _as_input_stationary(sink)
-    out = np.zeros((left.shape[0], right.shape[1]), left.dtype)
-    operands = (left, right, out)
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    operands = (left, right, np.zeros((left.shape[0], right.shape[1]), left.dtype))
+    size = shape.rows, shape.columns
     if shape.dataflow.stationary == "output":
-        control = _output_stationary(
-            operands, shape.rows, shape.columns, drain_register, level, sink
-        )
+        control = _output_stationary(operands, size, arithmetic, drain_register, level, sink)
     else:
-        control = _stationary(
-            operands, shape.rows, shape.columns, double_buffered_operand, level, sink
-        )
-    return _report(control, out, swapped, accumulator_buffer)
+        control = _stationary(operands, size, arithmetic, double_buffered_operand, level, sink)
+    return _report(control, operands[2], swapped, accumulator_buffer)
 
 
 def _output_stationary(
     operands: tuple[NDArray[Any], ...],
-    rows: int,
-    cols: int,
+    size: tuple[int, int],
+    arithmetic: Arithmetic,
     register: bool,
     level: int,
     sink: EventSink | None,
@@ -200,24 +224,24 @@ def _output_stationary(
     """Make the registers of an output stationary array and run it; return its counters."""
     from . import systolic_kernels as kernels
 
-    kind = operands[0].dtype
-    x, y = np.zeros((2, rows, cols), kind), np.zeros((2, rows, cols), kind)
-    xt, yt = np.zeros((2, rows, cols), np.int64), np.zeros((2, rows, cols), np.int64)
-    acc, drain = np.zeros((rows, cols), kind), np.zeros((rows, cols), kind)
+    kind, mac = operands[0].dtype, tuple(arithmetic)
+    x, y = np.zeros((2, *size), kind), np.zeros((2, *size), kind)
+    xt, yt = np.zeros((2, *size), np.int64), np.zeros((2, *size), np.int64)
+    acc, drain = np.zeros(size, kind), np.zeros(size, kind)
     control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
     step: Any = kernels.advance_output_stationary
 
     def advance(events: NDArray[np.int64]) -> int:
-        return int(step(*operands, x, xt, y, yt, acc, drain, control, events, level, register))
+        return int(step(*operands, x, xt, y, yt, acc, drain, mac, control, events, level, register))
 
-    _run(advance, control, kernels.DONE_ALL, (rows + 1) * (cols + 1), sink)
+    run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
     return control
 
 
 def _stationary(
     operands: tuple[NDArray[Any], ...],
-    rows: int,
-    cols: int,
+    size: tuple[int, int],
+    arithmetic: Arithmetic,
     double_buffered: bool,
     level: int,
     sink: EventSink | None,
@@ -225,17 +249,19 @@ def _stationary(
     """Make the registers of a weight stationary array and run it; return its counters."""
     from . import systolic_kernels as kernels
 
-    kind = operands[0].dtype
-    x, ps = np.zeros((2, rows, cols), kind), np.zeros((2, rows, cols), kind)
-    xt = np.zeros((2, rows, cols), np.int64)
-    w, shadow = np.zeros((rows, cols), kind), np.zeros((rows, cols), kind)
+    kind, mac = operands[0].dtype, tuple(arithmetic)
+    x, ps = np.zeros((2, *size), kind), np.zeros((2, *size), kind)
+    xt = np.zeros((2, *size), np.int64)
+    w, shadow = np.zeros(size, kind), np.zeros(size, kind)
     control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
     step: Any = kernels.advance_stationary
 
     def advance(events: NDArray[np.int64]) -> int:
-        return int(step(*operands, x, xt, w, shadow, ps, control, events, level, double_buffered))
+        return int(
+            step(*operands, x, xt, w, shadow, ps, mac, control, events, level, double_buffered)
+        )
 
-    _run(advance, control, kernels.DONE_ALL, (rows + 1) * (cols + 1), sink)
+    run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
     return control
 
 

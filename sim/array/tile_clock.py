@@ -6,18 +6,22 @@ are those of `bitserial_dot` on the same operands, bit for bit.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.errors import BitlatheError
 from ..pe.bit_serial import kernel_parameters
-from ..pe.numerics import PENumerics, numerics_of
 from ..pe.operands import ActivationKind, activation_kind, split_activations
 from ..pe.weights import WeightDecoder, weight_decoder
+from .systolic_clock import DETAILS, EventSink, run_machine
 from .systolic_model import OperandCounts
 from .tile_model import SCOPES, TileArray
+
+if TYPE_CHECKING:
+    from .tile_kernels import Machine, Operands, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +92,10 @@ def _matrices(activations: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.ge
     return a, w
 
 
-def _scales(
-    scales: ArrayLike | None, n: int, groups: int, array: TileArray
-) -> tuple[NDArray[np.int64], int]:
-    """Return (N, groups) scales and the bits the rescale unit takes for them."""
+def _scales(scales: ArrayLike | None, n: int, groups: int, array: TileArray) -> NDArray[np.int64]:
+    """Return (N, groups) scales, ones where none are given."""
     if scales is None:
-        return np.ones((n, groups), np.int64), array.rescale_cycles
+        return np.ones((n, groups), np.int64)
     given = np.asarray(scales)
     if given.shape != (n, groups) or given.dtype.kind not in "iu":
         raise BitlatheError(
@@ -108,21 +110,18 @@ def _scales(
             f"scales must be in 0..{top}, the {array.rescale_cycles} bits of rescale_cycles; "
             f"they reach from {given.min()} to {given.max()}"
         )
-    return np.ascontiguousarray(given, dtype=np.int64), array.rescale_cycles
+    return np.ascontiguousarray(given, dtype=np.int64)
 
 
 def _check_exact(
-    exponent: NDArray[np.int32],
-    significand: NDArray[np.int32],
-    decoder: WeightDecoder,
-    size: int,
-    scale: int,
-    lowest: int,
+    operands: "Operands", decoder: WeightDecoder, array: TileArray, lowest: int, scaled: bool
 ) -> None:
     """Refuse exact sums that could pass the 62 bits of the simulator."""
-    span = int(exponent.max()) - lowest
-    largest = int(np.abs(significand).max()) * int(np.abs(decoder.grid).max()) * size * scale
-    if largest << span >= 1 << 62:
+    size = array.groups_of(operands.exponent.shape[1])[1]
+    scale = max((1 << array.rescale_cycles) - 1, 1) if scaled else 1
+    span = int(operands.exponent.max()) - lowest
+    reach = int(np.abs(operands.significand).max()) * int(np.abs(decoder.grid).max())
+    if reach * size * scale << span >= 1 << 62:
         raise BitlatheError(
             "exact sums of these operands could pass 62 bits; use shorter groups, activations of "
             "smaller range, or numerics='aligned'"
@@ -138,6 +137,8 @@ def simulate_tile_array(
     *,
     scales: ArrayLike | None = None,
     activation: str | ActivationKind = "fp16",
+    sink: EventSink | None = None,
+    detail: str = "edges",
 ) -> TileRun:
     """Multiply ``activations @ weights.T`` on a bit-serial tile array, clock by clock.
 
@@ -157,6 +158,10 @@ def simulate_tile_array(
         Unsigned scales of ``array.rescale_cycles`` bits; ones by default.
     activation : str
         Activation format.
+    sink : callable, optional
+        Gets the clock-stamped events in blocks of bounded size; `tile_trace` names them.
+    detail : {"edges", "pes"}
+        Events at the array's edges and stalls only, or also every PE's terms, waits and rescaling.
 
     Returns
     -------
@@ -167,72 +172,136 @@ def simulate_tile_array(
     BitlatheError
         Operands, scales or options that do not fit.
     """
-    from . import tile_kernels as kernels
-
-    acts, wts = _matrices(activations, weights)
     rules, kind = numerics_of(numerics), activation_kind(activation)
-    decoder = _decoder(format)
     if array.skip_zero_terms and array.scope == "lane" and not rules.exact:
         raise BitlatheError(
             "lanes that run alone (scope='lane') do not share a significance, which the PE's "
             f"{rules.name!r} adder needs; use scope='row', 'column' or 'array', or numerics='exact'"
         )
-    exponent, significand = split_activations(acts, kind)
-    rows = np.ascontiguousarray(decoder.rows(wts))
-    (m, k), n = exponent.shape, rows.shape[0]
-    groups, size, _ = array.groups_of(k)
-    scale, bits = _scales(scales, n, groups, array)
+    if detail not in DETAILS:
+        raise BitlatheError(f"detail must be 'none', 'edges' or 'pes', not {detail!r}")
+    decoder = _decoder(format)
+    operands = _operands(activations, weights, scales, array, kind, decoder)
     lowest = 1 if kind.exponent_bits else 0
     if rules.exact:
-        top = (1 << bits) - 1 if scales is not None else 1
-        _check_exact(exponent, significand, decoder, size, max(top, 1), lowest)
+        _check_exact(operands, decoder, array, lowest, scales is not None)
         parameters: tuple[int, ...] = (0,) * 9
     else:
         parameters = kernel_parameters(rules, kind, array.lanes, max(decoder.schedule.bsig))
-    R, C, lanes = array.rows, array.cols, array.lanes
-    pipe = np.full((array.pipeline_cycles, R, C, lanes), -1, np.int64)
-    end_tag = np.full((array.pipeline_cycles + 1, 2), -1, np.int64)
-    end_tag[-1] = 0
-    position, mask = (np.zeros((R, C, lanes), np.int64) for _ in range(2))
-    registers = [np.zeros((R, C), np.int64) for _ in range(5)]
-    out_man, out_exp = (np.zeros((m, n, groups), np.int64) for _ in range(2))
-    control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
-    run: Any = kernels.run_tile_array
-    run(
-        np.ascontiguousarray(exponent),
-        np.ascontiguousarray(significand),
-        rows,
-        scale,
-        decoder.exp,
-        decoder.man,
-        np.array(decoder.schedule.bsig, np.int64),
-        lanes,
-        size,
-        bits,
-        array.group_gap,
-        array.drain_register,
-        SCOPES.index(array.scope),
-        array.skip_zero_terms,
-        array.skip_zero_activations,
-        rules.exact,
-        lowest,
-        parameters,
-        pipe,
-        end_tag,
-        position,
-        mask,
-        *registers,
-        out_man,
-        out_exp,
-        control,
-    )
+    k, terms = operands.exponent.shape[1], decoder.man.shape[1]
+    machine = _machine(array, k, terms, rules.exact, lowest, parameters)
+    level = DETAILS[detail] if sink is not None else 0
+    state, control = _advance_to_the_end(operands, machine, array, level, sink)
     if rules.exact:
-        out_exp[:] = lowest + rules.guard_bits
+        state.out_exp[:] = lowest + rules.guard_bits
+    return _report(state, control, kind.offset + rules.guard_bits, rules.exact)
+
+
+def _operands(
+    activations: ArrayLike,
+    weights: ArrayLike,
+    scales: ArrayLike | None,
+    array: TileArray,
+    kind: ActivationKind,
+    decoder: WeightDecoder,
+) -> "Operands":
+    """Check the operands and split them as the PEs take them."""
+    from .tile_kernels import Operands
+
+    acts, wts = _matrices(activations, weights)
+    exponent, significand = split_activations(acts, kind)
+    rows = np.ascontiguousarray(decoder.rows(wts))
+    return Operands(
+        exponent=np.ascontiguousarray(exponent),
+        significand=np.ascontiguousarray(significand),
+        weight=rows,
+        scale=_scales(scales, rows.shape[0], array.groups_of(rows.shape[1])[0], array),
+        term_exp=decoder.exp,
+        man=decoder.man,
+        bsig=np.array(decoder.schedule.bsig, np.int64),
+        needed=((decoder.man != 0) | (not array.skip_zero_terms)) @ _term_bits(decoder),
+    )
+
+
+def _term_bits(decoder: WeightDecoder) -> NDArray[np.int64]:
+    """Return bit t for each term t of a weight."""
+    return 1 << np.arange(decoder.man.shape[1], dtype=np.int64)
+
+
+def _machine(
+    array: TileArray, k: int, terms: int, exact: bool, lowest: int, parameters: tuple[int, ...]
+) -> "Machine":
+    """Return the sizes and options of an array as the kernel takes them."""
+    from .tile_kernels import Machine
+
+    return Machine(
+        lanes=array.lanes,
+        size=array.groups_of(k)[1],
+        bits=array.rescale_cycles,
+        gap=array.group_gap,
+        register=array.drain_register,
+        scope=SCOPES.index(array.scope),
+        skip_zero=array.skip_zero_activations,
+        idle=0 if array.skip_zero_terms else (1 << terms) - 1,
+        exact=exact,
+        lowest=lowest,
+        parameters=parameters,
+    )
+
+
+def _registers(array: TileArray, m: int, n: int, groups: int) -> "State":
+    """Return the cleared registers of an array, and room for its results."""
+    from .tile_kernels import State
+
+    size, depth = (array.rows, array.cols), array.pipeline_cycles
+    width = array.lanes if array.scope == "lane" else 1
+    position, mask = np.zeros((2, *size, width), np.int64)
+    acc_man, acc_exp, unit_man, unit_exp, product = np.zeros((5, *size), np.int64)
+    return State(
+        pipe=np.full((depth, *size, width), -1, np.int64),
+        ends=np.full((depth, 2), -1, np.int64),
+        position=position,
+        mask=mask,
+        row_read=np.zeros(array.rows, np.int64),
+        column_read=np.zeros(array.cols, np.int64),
+        acc_man=acc_man,
+        acc_exp=acc_exp,
+        unit_man=unit_man,
+        unit_exp=unit_exp,
+        product=product,
+        out_man=np.zeros((m, n, groups), np.int64),
+        out_exp=np.zeros((m, n, groups), np.int64),
+    )
+
+
+def _advance_to_the_end(
+    operands: "Operands", machine: "Machine", array: TileArray, level: int, sink: EventSink | None
+) -> tuple["State", NDArray[np.int64]]:
+    """Make the registers of the array and run it; return them and its counters."""
+    from . import tile_kernels as kernels
+
+    (m, _), (n, groups) = operands.exponent.shape, operands.scale.shape
+    state = _registers(array, m, n, groups)
+    control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
+    step: Any = kernels.advance_tile_array
+
+    def advance(events: NDArray[np.int64]) -> int:
+        return int(step(operands, machine, state, control, events, level))
+
+    per_clock = (array.rows + 1) * (array.cols + 1) * (array.lanes + 1)
+    run_machine(advance, control, kernels.DONE_ALL, per_clock, sink)
+    return state, control
+
+
+def _report(state: "State", control: NDArray[np.int64], offset: int, exact: bool) -> TileRun:
+    """Read results and counters into a record."""
+    from . import tile_kernels as kernels
+
     count = [int(v) for v in control]
     return TileRun(
-        mantissa=out_man,
-        exponent=out_exp,
-        outputs=_add_groups(out_man, out_exp - kind.offset - rules.guard_bits, rules.exact),
+        mantissa=state.out_man,
+        exponent=state.out_exp,
+        outputs=_add_groups(state.out_man, state.out_exp - offset, exact),
         cycles=count[kernels.CLOCK],
         issue_cycles=count[kernels.ISSUE],
         stall_cycles=count[kernels.STALL],

@@ -1,19 +1,103 @@
-"""The bit-serial tile array, one clock at a time. Imported on use: this module brings numba."""
+"""The bit-serial tile array, one clock at a time. Imported on use: this module brings numba.
 
-# ruff: noqa: PLR0912, PLR0915 - one clock of the machine in one place
+The kernel is resumable: all state lives in the arrays handed in, so that a long run can stop
+whenever its event buffer is full, be written to disk, and go on.
+"""
+
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
 from ..pe.bit_serial_kernels import accumulate, lane_sum
+from .systolic_kernels import PES, emit
 
 LANE, ROW, COLUMN, ARRAY = range(4)
 
 # Slots of the control vector
 (CLOCK, TILE, GROUP, GAP, ISSUE, STALL, BUSY, IDLE, UNIT_LEFT, UNIT_FULL, UNIT_LAST, UNIT_TILE,
- UNIT_GROUP, DRAIN_LEFT, DRAIN_TILE, READS_A, READS_W, WRITES, ENDED) = range(19)  # fmt: skip
-CONTROL_SLOTS = 19
+ UNIT_GROUP, DRAIN_LEFT, DRAIN_TILE, READS_A, READS_W, WRITES, ENDED, STARTED, HEAD, SUM_TILE,
+ SUM_GROUP, DONE_ALL) = range(24)  # fmt: skip
+CONTROL_SLOTS = 24
+
+# Kinds of event
+READ_A, READ_W, TERM, WAIT, STANDSTILL, RESCALE, WRITE = range(7)
+EVENT_NAMES = (
+    "read_input",
+    "read_weight",
+    "term",
+    "wait",
+    "stall",
+    "rescale",
+    "write_output",
+)
+
+
+class Operands(NamedTuple):
+    """What is multiplied.
+
+    ``exponent, significand``: (M, K) int32; ``weight``: (N, K) rows of the decoder; ``scale``:
+    (N, groups) int64; ``term_exp, man``: (codes, terms) int8; ``bsig``: (terms,) int64;
+    ``needed``: (codes,) int64, bit t set where term t of a code cannot be left out.
+    """
+
+    exponent: Any
+    significand: Any
+    weight: Any
+    scale: Any
+    term_exp: Any
+    man: Any
+    bsig: Any
+    needed: Any
+
+
+class Machine(NamedTuple):
+    """What does it: sizes and options.
+
+    ``size`` weights share a scale, which the rescale unit takes ``bits`` clocks for; ``idle`` are
+    the terms of a lane without a weight; ``lowest`` is the exponent of exact sums, ``parameters``
+    those of the PE's `accumulate`.
+    """
+
+    lanes: int
+    size: int
+    bits: int
+    gap: int
+    register: bool
+    scope: int
+    skip_zero: bool
+    idle: int
+    exact: bool
+    lowest: int
+    parameters: Any
+
+
+class State(NamedTuple):
+    """Registers and results.
+
+    W is ``lanes`` where every lane runs alone, else 1. ``pipe``: (depth, R, C, W), chunk * 64 +
+    term or -1, a ring whose slot ``ctl[HEAD]`` leaves and is filled next; ``ends``: (depth, 2),
+    tile and group whose last term is in a slot, or -1; ``position, mask``: (R, C, W), chunk of
+    each PE or lane and its terms still to do; ``row_read, column_read``: chunks of the group that
+    have crossed the edge; the accumulators and the unit: (R, C); ``out_man, out_exp``: (M, N,
+    groups), rescaled sums. All int64.
+    """
+
+    pipe: Any
+    ends: Any
+    position: Any
+    mask: Any
+    row_read: Any
+    column_read: Any
+    acc_man: Any
+    acc_exp: Any
+    unit_man: Any
+    unit_exp: Any
+    product: Any
+    out_man: Any
+    out_exp: Any
 
 
 @numba.njit(cache=True)
@@ -26,312 +110,401 @@ def tile_bounds(tile, rows, columns, n, m):
 
 
 @numba.njit(cache=True)
-def _needed(man, row, live, skip):
-    """Bit mask of the terms of one weight that cannot be left out."""
-    mask = np.int64(0)
-    for t in range(man.shape[1]):
-        if not skip or (live and man[row, t] != 0):
-            mask |= np.int64(1) << t
-    return mask
+def _wanted(weight, significand, needed, skip_zero, n, begin, end, m0, m1):
+    """Terms of the weights ``begin`` to ``end`` of channel n that a token of m0 to m1 needs."""
+    terms = np.int64(0)
+    for k in range(begin, end):
+        live = not skip_zero
+        for q in range(m0, m1 if skip_zero else m0):
+            live |= significand[q, k] != 0
+        if live:
+            terms |= needed[weight[n, k]]
+    return terms
 
 
 @numba.njit(cache=True)
-def _fetch(i, j, chunk, first, last, i0, j0, columns, operands, scope, skip, lanes, mask):
-    """Load the masks of a chunk into PE (i, j): slots of the PE, or of every lane."""
-    weight, significand, man, skip_zero = operands
-    if scope != LANE:
-        mask[i, j, 0] = 0
-    begin = j if scope in (COLUMN, LANE) else 0
-    end = j + 1 if scope in (COLUMN, LANE) else columns
-    for lane in range(lanes):
-        own = np.int64(0)
-        at = first + chunk * lanes + lane
-        if at < last:
-            for q in range(begin, end):
-                live = not skip_zero or significand[j0 + q, at] != 0
-                own |= _needed(man, weight[i0 + i, at], live, skip)
-        elif not skip:
-            own = (np.int64(1) << man.shape[1]) - 1
-        if scope == LANE:
-            mask[i, j, lane] = own
-        else:
-            mask[i, j, 0] |= own
+def _fetch(mask, domain, at, end, i0, j0, columns, weight, significand, needed, skip_zero, scope):
+    """Load the terms of the chunk ``at`` to ``end`` into the PEs of a domain."""
+    for i in range(domain[0], domain[1]):
+        shared = np.int64(0)
+        if scope != COLUMN:
+            shared = _wanted(
+                weight, significand, needed, skip_zero, i0 + i, at, end, j0, j0 + columns
+            )
+        for j in range(domain[2], domain[3]):
+            if scope == COLUMN:
+                shared = _wanted(
+                    weight, significand, needed, skip_zero, i0 + i, at, end, j0 + j, j0 + j + 1
+                )
+            mask[i, j, 0] = shared
 
 
 @numba.njit(cache=True)
-def _fetch_lane(i, j, lane, chunk, first, last, i0, j0, operands, skip, lanes, mask):
-    """Load the mask of the next weight of one lane."""
-    weight, significand, man, skip_zero = operands
-    at = first + chunk * lanes + lane
+def _fetch_lane(mask, i, j, lane, at, last, i0, j0, weight, significand, needed, skip_zero, idle):
+    """Load the terms of the weight ``at`` into one lane that runs alone."""
     if at < last:
-        live = not skip_zero or significand[j0 + j, at] != 0
-        mask[i, j, lane] = _needed(man, weight[i0 + i, at], live, skip)
+        mask[i, j, lane] = _wanted(
+            weight, significand, needed, skip_zero, i0 + i, at, at + 1, j0 + j, j0 + j + 1
+        )
     else:
-        mask[i, j, lane] = 0 if skip else (np.int64(1) << man.shape[1]) - 1
+        mask[i, j, lane] = idle
 
 
 @numba.njit(cache=True)
-def _lowest(mask):
-    """Position of the lowest set bit, -1 for none."""
-    if mask == 0:
-        return -1
-    t = 0
-    while not (mask >> t) & 1:
-        t += 1
-    return t
-
-
-@numba.njit(cache=True)
-def _issue(rows, columns, lanes, pipe, position, mask, chunks, scope, ctl):
-    """Enter one term per lane into stage 0 of every PE's pipeline.
-
-    ``pipe[0, i, j, lane]`` holds chunk * 64 + term, or -1 for a bubble.
-    """
-    width = lanes if scope == LANE else 1
-    for i in range(rows):
-        for j in range(columns):
+def _issue(pipe, position, mask, r, c, chunks, ctl):
+    """Enter the lowest term still to do into the pipeline of every PE, or of every lane."""
+    for i in range(r):
+        for j in range(c):
             busy = False
-            for lane in range(width):
-                pipe[0, i, j, lane] = -1
-                if position[i, j, lane] < chunks:
-                    t = _lowest(mask[i, j, lane])
-                    if t >= 0:
-                        pipe[0, i, j, lane] = position[i, j, lane] * 64 + t
-                        mask[i, j, lane] &= ~(np.int64(1) << t)
-                        busy = True
-            if busy:
-                ctl[BUSY] += 1
-            else:
-                ctl[IDLE] += 1
+            for lane in range(mask.shape[2]):
+                terms = mask[i, j, lane]
+                if terms != 0 and position[i, j, lane] < chunks:
+                    t = 0
+                    while not (terms >> t) & 1:
+                        t += 1
+                    pipe[i, j, lane] = position[i, j, lane] * 64 + t
+                    mask[i, j, lane] = terms & (terms - 1)
+                    busy = True
+            ctl[BUSY] += busy
+            ctl[IDLE] += not busy
 
 
 @numba.njit(cache=True)
-def _step(rows, columns, lanes, position, mask, chunks, first, last, i0, j0, operands, scope,
-          skip, ctl):  # fmt: skip
-    """Move on whatever has issued its last term; return whether the whole group is issued."""
+def _domain(i, j, r, c, scope):
+    """Bounds of the PEs that step together, told to the first of them; empty for the others."""
+    if scope == ROW:
+        return (i, i + 1, 0, c) if j == 0 else (0, 0, 0, 0)
+    if scope == COLUMN:
+        return (0, r, j, j + 1) if i == 0 else (0, 0, 0, 0)
+    return (0, r, 0, c) if i + j == 0 else (0, 0, 0, 0)
+
+
+@numba.njit(cache=True)
+def _step_lanes(position, mask, r, c, first, last, i0, j0, op, machine):
+    """Move every lane on that has issued its weight; return whether the group is issued."""
+    weight, significand, needed, lanes = op.weight, op.significand, op.needed, machine.lanes
+    chunks = -(-(last - first) // lanes)
     done = True
-    if scope == LANE:
-        for i in range(rows):
-            for j in range(columns):
-                for lane in range(lanes):
-                    if position[i, j, lane] < chunks and mask[i, j, lane] == 0:
-                        position[i, j, lane] += 1
-                        if position[i, j, lane] < chunks:
-                            _fetch_lane(i, j, lane, position[i, j, lane], first, last, i0, j0,
-                                        operands, skip, lanes, mask)  # fmt: skip
-                    done &= position[i, j, lane] == chunks
-        return done
-    for i in range(rows):
-        for j in range(columns):
-            # a PE waits for its domain, whose leader looks at all members
-            if scope == ROW:
-                if j > 0:
-                    continue
-                p0, p1, q0, q1 = i, i + 1, 0, columns
-            elif scope == COLUMN:
-                if i > 0:
-                    continue
-                p0, p1, q0, q1 = 0, rows, j, j + 1
-            else:
-                if i + j > 0:
-                    continue
-                p0, p1, q0, q1 = 0, rows, 0, columns
-            if position[p0, q0, 0] == chunks:
-                continue
-            ready = True
-            for p in range(p0, p1):
-                for q in range(q0, q1):
-                    ready &= mask[p, q, 0] == 0
-            if ready:
-                for p in range(p0, p1):
-                    for q in range(q0, q1):
-                        position[p, q, 0] += 1
-                        if position[p, q, 0] < chunks:
-                            _fetch(p, q, position[p, q, 0], first, last, i0, j0, columns,
-                                   operands, scope, skip, lanes, mask)  # fmt: skip
-            done &= position[p0, q0, 0] == chunks
+    for i in range(r):
+        for j in range(c):
+            for lane in range(lanes):
+                if position[i, j, lane] < chunks and mask[i, j, lane] == 0:
+                    position[i, j, lane] += 1
+                    if position[i, j, lane] < chunks:
+                        at = first + position[i, j, lane] * lanes + lane
+                        _fetch_lane(mask, i, j, lane, at, last, i0, j0, weight, significand,
+                                    needed, machine.skip_zero, machine.idle)  # fmt: skip
+                done &= position[i, j, lane] == chunks
     return done
 
 
 @numba.njit(cache=True)
-def _start_group(rows, columns, lanes, position, mask, chunks, first, last, i0, j0, operands,
-                 scope, skip, ctl):  # fmt: skip
-    """Point every PE at the first chunk of a group; its operands cross the array's edge once."""
-    position[:] = 0
-    for i in range(rows):
-        for j in range(columns):
-            _fetch(i, j, 0, first, last, i0, j0, columns, operands, scope, skip, lanes, mask)
-    ctl[READS_W] += rows * (last - first)
-    ctl[READS_A] += columns * (last - first)
-
-
-@numba.njit(cache=True)
-def _retire(tile, group, rows, columns, lanes, size, n, m, k, pipe, stage, exponent, significand,
-            weight, term_exp, man, bsig, scope, exact, lowest, parameters, acc_man,
-            acc_exp):  # fmt: skip
-    """Add what leaves the pipeline to the accumulators, in the PE's arithmetic."""
-    i0, r, j0, c = tile_bounds(tile, rows, columns, n, m)
-    first = group * size
-    last = min(first + size, k)
-    width = lanes if scope == LANE else 1
-    for i in range(r):
-        for j in range(c):
-            for lane in range(width):
-                tag = pipe[stage, i, j, lane]
-                if tag < 0:
-                    continue
-                at = first + tag // 64 * lanes
-                t = tag % 64
-                row = weight[i0 + i]
-                if exact:
-                    begin = at + lane if scope == LANE else at
-                    end = begin + 1 if scope == LANE else at + lanes
-                    for x in range(begin, min(end, last)):
-                        shift = exponent[j0 + j, x] - lowest + term_exp[row[x], t] + bsig[t]
-                        product = np.int64(significand[j0 + j, x]) * np.int64(man[row[x], t])
-                        acc_man[i, j] += product << np.int64(shift)
-                else:
-                    floor = acc_exp[i, j] if parameters[1] else np.int64(0)
-                    ref, total = lane_sum(
-                        exponent[j0 + j], significand[j0 + j], at, row, t, term_exp, man,
-                        min(lanes, last - at), parameters[0], floor,
-                    )  # fmt: skip
-                    acc_man[i, j], acc_exp[i, j] = accumulate(
-                        acc_man[i, j], acc_exp[i, j], total << np.int64(bsig[t]), ref, parameters
-                    )
-
-
-@numba.njit(cache=True)
-def _deliver(ctl, unit_man, unit_exp, product, out_man, out_exp, rows, columns, n, m):
-    """Rescaled sums of a group leave the unit for the accumulators of the columns."""
-    i0, r, j0, c = tile_bounds(ctl[UNIT_TILE], rows, columns, n, m)
-    for i in range(r):
-        for j in range(c):
-            out_man[j0 + j, i0 + i, ctl[UNIT_GROUP]] = product[i, j]
-            out_exp[j0 + j, i0 + i, ctl[UNIT_GROUP]] = unit_exp[i, j]
-
-
-@numba.njit(cache=True)
-def _tick_unit(ctl, unit_man, product, scale, rows, columns, n, m, bits):
-    """One clock of the rescale unit: the next scale bit, most significant first."""
-    i0, r, _, c = tile_bounds(ctl[UNIT_TILE], rows, columns, n, m)
-    ctl[UNIT_LEFT] -= 1
-    for i in range(r):
-        bit = (scale[i0 + i, ctl[UNIT_GROUP]] >> ctl[UNIT_LEFT]) & 1
-        for j in range(c):
-            product[i, j] = product[i, j] * 2 + unit_man[i, j] * bit
-
-
-@numba.njit(cache=True)
-def _empty_unit(ctl, register, rows, columns, n, m):
-    """Free the unit at the clock edge if its group is done and has somewhere to go."""
-    if ctl[UNIT_FULL] == 0 or ctl[UNIT_LEFT] > 0:
-        return False
-    if ctl[UNIT_LAST]:
-        if ctl[DRAIN_LEFT] > 0:
-            return False
-        _, r, _, _ = tile_bounds(ctl[UNIT_TILE], rows, columns, n, m)
-        ctl[DRAIN_LEFT] = r
-        ctl[DRAIN_TILE] = ctl[UNIT_TILE]
-    ctl[UNIT_FULL] = 0
+def _all_issued(mask, domain):
+    """Whether no PE of a domain has a term left to do."""
+    for i in range(domain[0], domain[1]):
+        for j in range(domain[2], domain[3]):
+            if mask[i, j, 0] != 0:
+                return False
     return True
 
 
 @numba.njit(cache=True)
-def run_tile_array(
-    exponent, significand, weight, scale, term_exp, man, bsig, lanes, size, bits, gap, register,
-    scope, skip, skip_zero, exact, lowest, parameters, pipe, end_tag, position, mask, acc_man,
-    acc_exp, unit_man, unit_exp, product, out_man, out_exp, ctl,
-):  # fmt: skip
-    """Run the array until every result has left it.
+def _step(position, mask, r, c, first, last, i0, j0, op, machine):
+    """Move every domain on that has issued its chunk; return whether the group is issued."""
+    weight, significand, needed, lanes = op.weight, op.significand, op.needed, machine.lanes
+    chunks = -(-(last - first) // lanes)
+    done = True
+    for i in range(r):
+        for j in range(c):
+            domain = _domain(i, j, r, c, machine.scope)
+            if domain[1] == 0 or position[i, j, 0] == chunks:
+                continue
+            if _all_issued(mask, domain):
+                chunk = position[i, j, 0] + 1
+                position[domain[0] : domain[1], domain[2] : domain[3], 0] = chunk
+                if chunk < chunks:
+                    at = first + chunk * lanes
+                    _fetch(mask, domain, at, min(at + lanes, last), i0, j0, c, weight,
+                           significand, needed, machine.skip_zero, machine.scope)  # fmt: skip
+            done &= position[i, j, 0] == chunks
+    return done
+
+
+@numba.njit(cache=True)
+def _start_group(state, ctl, r, c, first, last, i0, j0, op, machine):
+    """Point every PE at the first chunk of a group; its operands cross the array's edge once."""
+    state.position[:] = 0
+    state.row_read[:] = 0
+    state.column_read[:] = 0
+    if machine.scope == LANE:
+        for i in range(r):
+            for j in range(c):
+                for lane in range(machine.lanes):
+                    _fetch_lane(state.mask, i, j, lane, first + lane, last, i0, j0, op.weight,
+                                op.significand, op.needed, machine.skip_zero,
+                                machine.idle)  # fmt: skip
+    else:
+        _fetch(state.mask, (0, r, 0, c), first, min(first + machine.lanes, last), i0, j0, c,
+               op.weight, op.significand, op.needed, machine.skip_zero, machine.scope)  # fmt: skip
+    ctl[READS_W] += r * (last - first)
+    ctl[READS_A] += c * (last - first)
+    ctl[STARTED] = 1
+
+
+@numba.njit(cache=True)
+def _emit_reads(edge, read, chunk, first, last, lanes, by_row, index, clock, count, events):
+    """Events of the chunks up to ``chunk`` that row or column ``edge`` has not read yet."""
+    while read[edge] <= chunk:
+        begin = first + read[edge] * lanes
+        for k in range(begin, min(begin + lanes, last)):
+            if by_row:
+                count = emit(events, count, clock, READ_W, edge, 0, k, index)
+            else:
+                count = emit(events, count, clock, READ_A, 0, edge, index, k)
+        read[edge] += 1
+    return count
+
+
+@numba.njit(cache=True)
+def _emit_issue(state, ctl, r, c, first, last, i0, j0, lanes, count, events, detail):
+    """Events of an issue clock: operands that enter, terms taken, PEs that wait."""
+    clock = ctl[CLOCK]
+    end = -(-(last - first) // lanes) - 1
+    pipe, position = state.pipe[ctl[HEAD]], state.position
+    for i in range(r):
+        for j in range(c):
+            busy = False
+            for lane in range(position.shape[2]):
+                chunk = min(position[i, j, lane], end)
+                count = _emit_reads(i, state.row_read, chunk, first, last, lanes, True, i0 + i,
+                                    clock, count, events)  # fmt: skip
+                count = _emit_reads(j, state.column_read, chunk, first, last, lanes, False, j0 + j,
+                                    clock, count, events)  # fmt: skip
+                tag = pipe[i, j, lane]
+                if detail == PES and tag >= 0:
+                    k = first + tag // 64 * lanes + lane
+                    count = emit(events, count, clock, TERM, i, j, k, tag % 64)
+                    busy = True
+            if detail == PES and not busy:
+                k = first + min(position[i, j, 0], end) * lanes
+                count = emit(events, count, clock, WAIT, i, j, k, ctl[GROUP])
+    return count
+
+
+@numba.njit(cache=True)
+def _issue_clock(op, machine, state, ctl, groups, count, events, detail):
+    """Enter a term into every PE; when a group is issued, mark its end and turn to the next."""
+    rows, columns = state.acc_man.shape
+    (m, k), n = op.exponent.shape, op.weight.shape[0]
+    i0, r, j0, c = tile_bounds(ctl[TILE], rows, columns, n, m)
+    first = ctl[GROUP] * machine.size
+    last = min(first + machine.size, k)
+    lanes, position, mask = machine.lanes, state.position, state.mask
+    if not ctl[STARTED]:
+        _start_group(state, ctl, r, c, first, last, i0, j0, op, machine)
+    _issue(state.pipe[ctl[HEAD]], position, mask, r, c, -(-(last - first) // lanes), ctl)
+    ctl[ISSUE] += 1
+    if detail:
+        count = _emit_issue(state, ctl, r, c, first, last, i0, j0, lanes, count, events, detail)
+    if machine.scope == LANE:
+        issued = _step_lanes(position, mask, r, c, first, last, i0, j0, op, machine)
+    else:
+        issued = _step(position, mask, r, c, first, last, i0, j0, op, machine)
+    if issued:
+        state.ends[ctl[HEAD], 0] = ctl[TILE]
+        state.ends[ctl[HEAD], 1] = ctl[GROUP]
+        ctl[STARTED] = 0
+        ctl[GAP] = machine.gap
+        ctl[GROUP] += 1
+        if ctl[GROUP] == groups:
+            ctl[GROUP] = 0
+            ctl[TILE] += 1
+    return count
+
+
+@numba.njit(cache=True)
+def _retire_exact(op, machine, state, r, c, i0, j0, first, last, leaving):
+    """Add what leaves the pipeline to exact accumulators."""
+    exponent, significand, weight, acc = op.exponent, op.significand, op.weight, state.acc_man
+    term_exp, man, bsig, lanes, lowest = op.term_exp, op.man, op.bsig, machine.lanes, machine.lowest
+    width = 1 if leaving.shape[2] > 1 else lanes
+    for i in range(r):
+        for j in range(c):
+            for lane in range(leaving.shape[2]):
+                tag = leaving[i, j, lane]
+                if tag < 0:
+                    continue
+                at = first + tag // 64 * lanes + lane
+                t = tag % 64
+                for k in range(at, min(at + width, last)):
+                    code = weight[i0 + i, k]
+                    shift = np.int64(exponent[j0 + j, k]) - lowest + term_exp[code, t] + bsig[t]
+                    product = np.int64(significand[j0 + j, k]) * np.int64(man[code, t])
+                    acc[i, j] += product << shift
+
+
+@numba.njit(cache=True)
+def _retire(op, machine, state, r, c, i0, j0, first, last, leaving):
+    """Add what leaves the pipeline to the accumulators, in the PE's arithmetic."""
+    exponent, significand, weight, bsig = op.exponent, op.significand, op.weight, op.bsig
+    term_exp, man, lanes, parameters = op.term_exp, op.man, machine.lanes, machine.parameters
+    acc_man, acc_exp = state.acc_man, state.acc_exp
+    for i in range(r):
+        for j in range(c):
+            tag = leaving[i, j, 0]
+            if tag < 0:
+                continue
+            at = first + tag // 64 * lanes
+            t = tag % 64
+            floor = acc_exp[i, j] if parameters[1] else np.int64(0)
+            reference, total = lane_sum(
+                exponent[j0 + j], significand[j0 + j], at, weight[i0 + i], t, term_exp, man,
+                min(lanes, last - at), parameters[0], floor,
+            )  # fmt: skip
+            acc_man[i, j], acc_exp[i, j] = accumulate(
+                acc_man[i, j], acc_exp[i, j], total << bsig[t], reference, parameters
+            )
+
+
+@numba.njit(cache=True)
+def _deliver(state, ctl, n, m):
+    """Hand rescaled sums to the columns' accumulators and free the unit.
+
+    The unit keeps the last group of a tile until the drain is empty.
+    """
+    rows, columns = state.acc_man.shape
+    i0, r, j0, c = tile_bounds(ctl[UNIT_TILE], rows, columns, n, m)
+    for i in range(r):
+        for j in range(c):
+            state.out_man[j0 + j, i0 + i, ctl[UNIT_GROUP]] = state.product[i, j]
+            state.out_exp[j0 + j, i0 + i, ctl[UNIT_GROUP]] = state.unit_exp[i, j]
+    if ctl[UNIT_LAST]:
+        if ctl[DRAIN_LEFT] > 0:
+            return
+        ctl[DRAIN_LEFT] = r
+        ctl[DRAIN_TILE] = ctl[UNIT_TILE]
+    ctl[UNIT_FULL] = 0
+
+
+@numba.njit(cache=True)
+def _rescale_clock(op, state, ctl, count, events, detail):
+    """Multiply by the next scale bit, most significant first."""
+    rows, columns = state.acc_man.shape
+    m, n = op.exponent.shape[0], op.weight.shape[0]
+    scale, product, unit = op.scale, state.product, state.unit_man
+    i0, r, _, c = tile_bounds(ctl[UNIT_TILE], rows, columns, n, m)
+    group = ctl[UNIT_GROUP]
+    ctl[UNIT_LEFT] -= 1
+    for i in range(r):
+        bit = (scale[i0 + i, group] >> ctl[UNIT_LEFT]) & 1
+        for j in range(c):
+            product[i, j] = product[i, j] * 2 + unit[i, j] * bit
+            if detail == PES:
+                count = emit(events, count, ctl[CLOCK], RESCALE, i, j, group, ctl[UNIT_LEFT])
+    return count
+
+
+@numba.njit(cache=True)
+def _drain_clock(state, ctl, n, m, count, events, detail):
+    """Let the results of one row leave the array."""
+    rows, columns = state.acc_man.shape
+    i0, r, j0, c = tile_bounds(ctl[DRAIN_TILE], rows, columns, n, m)
+    i = r - ctl[DRAIN_LEFT]
+    if detail:
+        for j in range(c):
+            count = emit(events, count, ctl[CLOCK], WRITE, i, j, j0 + j, i0 + i)
+    ctl[DRAIN_LEFT] -= 1
+    ctl[WRITES] += c
+    ctl[ENDED] += ctl[DRAIN_LEFT] == 0
+    return count
+
+
+@numba.njit(cache=True)
+def _hand_over(state, ctl, bits, groups, n, m):
+    """At the clock edge the finished sums of a group go to the rescale unit."""
+    state.unit_man[:] = state.acc_man
+    state.unit_exp[:] = state.acc_exp
+    state.acc_man[:] = 0
+    state.acc_exp[:] = 0
+    state.product[:] = 0
+    ctl[UNIT_FULL] = 1
+    ctl[UNIT_LEFT] = bits
+    ctl[UNIT_TILE] = ctl[SUM_TILE]
+    ctl[UNIT_GROUP] = ctl[SUM_GROUP]
+    ctl[UNIT_LAST] = ctl[SUM_GROUP] == groups - 1
+    ctl[SUM_GROUP] += 1
+    if ctl[SUM_GROUP] == groups:
+        ctl[SUM_GROUP] = 0
+        ctl[SUM_TILE] += 1
+    if bits == 0:
+        state.product[:] = state.unit_man
+        _deliver(state, ctl, n, m)
+
+
+@numba.njit(cache=True)
+def _accumulate_clock(op, machine, state, ctl, groups, leaving):
+    """Add the last stage to the accumulators, and clear its slot for what enters."""
+    (m, k), n = op.exponent.shape, op.weight.shape[0]
+    i0, r, j0, c = tile_bounds(ctl[SUM_TILE], state.acc_man.shape[0], state.acc_man.shape[1], n, m)
+    first = ctl[SUM_GROUP] * machine.size
+    last = min(first + machine.size, k)
+    slot = state.pipe[ctl[HEAD]]
+    if machine.exact:
+        _retire_exact(op, machine, state, r, c, i0, j0, first, last, slot)
+    else:
+        _retire(op, machine, state, r, c, i0, j0, first, last, slot)
+    slot[:] = -1
+    state.ends[ctl[HEAD]] = -1
+    if leaving:
+        _hand_over(state, ctl, machine.bits, groups, n, m)
+
+
+@numba.njit(cache=True)
+def advance_tile_array(op, machine, state, ctl, events, detail):
+    """Run the array until every result has left it or the event buffer might overflow.
 
     Parameters
     ----------
-    exponent, significand : (M, K) int arrays; weight : (N, K) rows of the decoder
-    scale : (N, groups) int64; term_exp, man : (codes, terms) int8; bsig : (terms,) int64
-    lanes, size, bits, gap : lanes, weights per group, clocks of the rescale unit, group gap
-    register, skip, skip_zero, exact : bool; scope : 0..3; lowest : exponent of exact sums
-    pipe : (depth, R, C, lanes) int64; end_tag : (depth + 1, 2) int64, tile and
-        group that end in a stage or -1, and in the last row those being accumulated
-    position, mask : (R, C, lanes) int64; the rest (R, C) int64
-    out_man, out_exp : (M, N, groups) int64, rescaled sums; ctl : (CONTROL_SLOTS,) int64
+    op : Operands
+    machine : Machine
+    state : State
+    ctl : (CONTROL_SLOTS,) int64 array
+    events : (E, 6) int64 array; detail : 0 none, 1 edges, 2 every PE
+
+    Returns
+    -------
+    int : events written
     """
-    rows, columns = acc_man.shape
-    (m, k), n = exponent.shape, weight.shape[0]
+    rows, columns = state.acc_man.shape
+    (m, k), n = op.exponent.shape, op.weight.shape[0]
     tiles = -(-n // rows) * -(-m // columns)
-    groups = -(-k // size)
-    depth = pipe.shape[0]
-    operands = (weight, significand, man, skip_zero)
-    fresh = True
-    while ctl[ENDED] < tiles:
+    groups = -(-k // machine.size)
+    per_clock = (rows + 1) * (columns + 1) * (machine.lanes + 1)
+    count = 0
+    while count + per_clock <= events.shape[0]:
+        if ctl[ENDED] == tiles:
+            ctl[DONE_ALL] = 1
+            break
         if ctl[DRAIN_LEFT] > 0:
-            ctl[DRAIN_LEFT] -= 1
-            _, _, _, c = tile_bounds(ctl[DRAIN_TILE], rows, columns, n, m)
-            ctl[WRITES] += c
-            ctl[ENDED] += ctl[DRAIN_LEFT] == 0
+            count = _drain_clock(state, ctl, n, m, count, events, detail)
         if ctl[UNIT_LEFT] > 0:
-            _tick_unit(ctl, unit_man, product, scale, rows, columns, n, m, bits)
+            count = _rescale_clock(op, state, ctl, count, events, detail)
         if ctl[UNIT_FULL] and ctl[UNIT_LEFT] == 0:
-            _deliver(ctl, unit_man, unit_exp, product, out_man, out_exp, rows, columns, n, m)
-            _empty_unit(ctl, register, rows, columns, n, m)
-        leaving = end_tag[depth - 1, 0] >= 0 and end_tag[depth - 1, 1] >= 0
-        unit_free = not ctl[UNIT_FULL] and (register or ctl[DRAIN_LEFT] == 0)
+            _deliver(state, ctl, n, m)
+        leaving = state.ends[ctl[HEAD], 0] >= 0
+        unit_free = not ctl[UNIT_FULL] and (machine.register or ctl[DRAIN_LEFT] == 0)
         if leaving and not unit_free:
             ctl[STALL] += 1
-            ctl[CLOCK] += 1
-            continue
-        # the last stage adds to the accumulators, everything else moves one stage on
-        tile, group = end_tag[depth, 0], end_tag[depth, 1]
-        _retire(tile, group, rows, columns, lanes, size, n, m, k, pipe, depth - 1, exponent,
-                significand, weight, term_exp, man, bsig, scope, exact, lowest, parameters,
-                acc_man, acc_exp)  # fmt: skip
-        for s in range(depth - 1, 0, -1):
-            pipe[s] = pipe[s - 1]
-        if leaving:
-            unit_man[:] = acc_man
-            unit_exp[:] = acc_exp
-            acc_man[:] = 0
-            acc_exp[:] = 0
-            product[:] = unit_man
-            if bits:
-                product[:] = 0
-            ctl[UNIT_FULL] = 1
-            ctl[UNIT_LEFT] = bits
-            ctl[UNIT_TILE] = tile
-            ctl[UNIT_GROUP] = group
-            ctl[UNIT_LAST] = group == groups - 1
-            end_tag[depth, 1] += 1
-            if end_tag[depth, 1] == groups:
-                end_tag[depth, 0] += 1
-                end_tag[depth, 1] = 0
-            if bits == 0:
-                _deliver(ctl, unit_man, unit_exp, product, out_man, out_exp, rows, columns, n, m)
-                _empty_unit(ctl, register, rows, columns, n, m)
-        for s in range(depth - 1, 0, -1):
-            end_tag[s] = end_tag[s - 1]
-        pipe[0] = -1
-        end_tag[0] = -1
-        if ctl[GAP] > 0:
-            ctl[GAP] -= 1
-        elif ctl[TILE] < tiles:
-            i0, r, j0, c = tile_bounds(ctl[TILE], rows, columns, n, m)
-            first = ctl[GROUP] * size
-            last = min(first + size, k)
-            chunks = -(-(last - first) // lanes)
-            if fresh:
-                _start_group(r, c, lanes, position, mask, chunks, first, last, i0, j0, operands,
-                             scope, skip, ctl)  # fmt: skip
-                fresh = False
-            _issue(r, c, lanes, pipe, position, mask, chunks, scope, ctl)
-            ctl[ISSUE] += 1
-            if _step(r, c, lanes, position, mask, chunks, first, last, i0, j0, operands, scope,
-                     skip, ctl):  # fmt: skip
-                fresh = True
-                end_tag[0, 0] = ctl[TILE]
-                end_tag[0, 1] = ctl[GROUP]
-                ctl[GAP] = gap
-                ctl[GROUP] += 1
-                if ctl[GROUP] == groups:
-                    ctl[GROUP] = 0
-                    ctl[TILE] += 1
+            if detail:
+                count = emit(
+                    events, count, ctl[CLOCK], STANDSTILL, 0, 0, ctl[SUM_TILE], ctl[SUM_GROUP]
+                )
+        else:
+            _accumulate_clock(op, machine, state, ctl, groups, leaving)
+            if ctl[GAP] > 0:
+                ctl[GAP] -= 1
+            elif ctl[TILE] < tiles:
+                count = _issue_clock(op, machine, state, ctl, groups, count, events, detail)
+            ctl[HEAD] = (ctl[HEAD] + 1) % state.pipe.shape[0]
         ctl[CLOCK] += 1
+    return count

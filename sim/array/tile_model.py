@@ -250,7 +250,15 @@ def group_clocks(
     (column_folds, row_folds, groups) ndarray of int64
         In the order in which tiles run: column folds outer, row folds inner.
     """
+    if weight_terms.ndim != 3 or 0 in weight_terms.shape:
+        raise BitlatheError(
+            f"weight_terms: shape (N, K, terms) without zeros is needed, got {weight_terms.shape}"
+        )
     n, k, _ = weight_terms.shape
+    if activations_nonzero is not None and activations_nonzero.shape[1:] != (k,):
+        raise BitlatheError(
+            f"activations_nonzero: shape (M, {k}) is needed, got {activations_nonzero.shape}"
+        )
     active = activations_nonzero if array.skip_zero_activations else None
     if array.skip_zero_activations and activations_nonzero is None:
         raise BitlatheError("skip_zero_activations needs the activations")

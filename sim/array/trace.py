@@ -1,6 +1,10 @@
-"""What a systolic array does each clock: traces streamed to disk, and pictures of small tiles."""
+"""What a systolic array does each clock: traces streamed to disk, and pictures of small tiles.
 
-from collections.abc import Callable
+`tile_trace` does the same for bit-serial tile arrays, with the helpers of this module.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -11,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...datatypes.errors import BitlatheError
 from .systolic_clock import SystolicRun, simulate_systolic
 from .systolic_model import check_counter, lay_out, systolic
+from .systolic_pe import SystolicPE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,22 +52,83 @@ class Timeline:
     writes: NDArray[np.int64]
 
 
-def csv_sink(stream: TextIO) -> Callable[[NDArray[np.int64]], None]:
-    """Return a sink that writes events as lines of text; nothing is kept.
+KINDS = (".csv", ".png", ".svg", ".pdf")
+
+
+def csv_sink(stream: TextIO, names: Sequence[str]) -> Callable[[NDArray[np.int64]], None]:
+    """Return a sink that writes events as lines of text, by the name of their kind.
 
     ``first_index, second_index`` are the matrix indices of the element: (m, k) of an input,
     (k, n) of a weight, (m, n) of an output; for ``mac`` those of the stationary element.
     """
-    from .systolic_kernels import EVENT_NAMES
 
     def write(rows: NDArray[np.int64]) -> None:
         stream.writelines(
-            f"{clock},{EVENT_NAMES[kind]},{row},{column},{first},{second}\n"
+            f"{clock},{names[kind]},{row},{column},{first},{second}\n"
             for clock, kind, row, column, first, second in rows.tolist()
         )
 
     stream.write(HEADER)
     return write
+
+
+@contextmanager
+def open_trace(path: Path) -> Iterator[TextIO]:
+    """Open a trace to write.
+
+    Raises
+    ------
+    BitlatheError
+        The file cannot be written.
+    """
+    try:
+        with path.open("w", encoding="ascii", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise BitlatheError(f"the trace cannot be written to {path}: {error.strerror}") from error
+
+
+def written_kind(out: Path | None) -> str | None:
+    """Return the ending of a file to write, or None for none.
+
+    Raises
+    ------
+    BitlatheError
+        An ending that is not one of `KINDS`.
+    """
+    if out is not None and out.suffix.lower() not in KINDS:
+        raise BitlatheError(f"{out} must end in one of {', '.join(KINDS)}")
+    return None if out is None else out.suffix.lower()
+
+
+def save_picture(figure: "Figure", path: Path) -> None:
+    """Write a figure; the ending chooses the kind.
+
+    Raises
+    ------
+    BitlatheError
+        The file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise BitlatheError(f"the picture cannot be written to {path}: {error.strerror}") from error
+
+
+class Painter:
+    """A sink that counts what crosses the array's edges in each clock.
+
+    ``crossings[0]`` holds reads, ``crossings[1]`` writes; ``edges`` maps kinds of event to them.
+    """
+
+    def __init__(self, cycles: int, edges: dict[int, int]) -> None:
+        self.crossings = np.zeros((2, cycles), np.int64)
+        self.edges = edges
+
+    def __call__(self, events: NDArray[np.int64]) -> None:
+        """Count one block of events."""
+        for kind, which in self.edges.items():
+            np.add.at(self.crossings[which], events[events[:, 1] == kind, 0], 1)
 
 
 def write_trace(
@@ -73,6 +139,7 @@ def write_trace(
     cols: int,
     dataflow: str = "ws",
     *,
+    pe: SystolicPE | None = None,
     detail: str = "edges",
     double_buffered_operand: bool = True,
     drain_register: bool = True,
@@ -83,7 +150,7 @@ def write_trace(
     ----------
     path : Path
         File to write.
-    a, b, rows, cols, dataflow, double_buffered_operand, drain_register
+    a, b, rows, cols, dataflow, pe, double_buffered_operand, drain_register
         As in `systolic_clock.simulate_systolic`.
     detail : {"edges", "pes"}
         Accesses at the edges, or also every product and shift.
@@ -93,21 +160,21 @@ def write_trace(
     BitlatheError
         The file cannot be written, or the product is bad.
     """
-    try:
-        with path.open("w", encoding="ascii", newline="") as stream:
-            return simulate_systolic(
-                a,
-                b,
-                rows,
-                cols,
-                dataflow,
-                double_buffered_operand=double_buffered_operand,
-                drain_register=drain_register,
-                sink=csv_sink(stream),
-                detail=detail,
-            )
-    except OSError as error:
-        raise BitlatheError(f"the trace cannot be written to {path}: {error.strerror}") from error
+    from .systolic_kernels import EVENT_NAMES
+
+    with open_trace(path) as stream:
+        return simulate_systolic(
+            a,
+            b,
+            rows,
+            cols,
+            dataflow,
+            pe=pe,
+            double_buffered_operand=double_buffered_operand,
+            drain_register=drain_register,
+            sink=csv_sink(stream, EVENT_NAMES),
+            detail=detail,
+        )
 
 
 def _operands(m: int, n: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -134,7 +201,9 @@ def timeline(
     BitlatheError
         More PEs or clocks than a picture can show.
     """
-    options = {
+    from . import systolic_kernels as kernels
+
+    options: dict[str, Any] = {
         "double_buffered_operand": double_buffered_operand,
         "drain_register": drain_register,
     }
@@ -146,59 +215,58 @@ def timeline(
             "tile, or write the events to a .csv file"
         )
     activity = np.zeros((rows, cols, count.cycles), np.uint8)
-    crossings = np.zeros((2, count.cycles), np.int64)
-    sink = _painter(activity, crossings)
+    edges = Painter(
+        count.cycles,
+        {kernels.READ_A: 0, kernels.READ_B: 0, kernels.READ_PARTIAL: 0, kernels.WRITE: 1},
+    )
+    marks = {kernels.SHIFT_LOAD: LOAD, kernels.SHIFT_DRAIN: DRAIN, kernels.MAC: COMPUTE}
+
+    def sink(events: NDArray[np.int64]) -> None:
+        for kind, mark in marks.items():
+            clock, _, row, column = events[events[:, 1] == kind, :4].T
+            activity[row, column, clock] = np.maximum(activity[row, column, clock], mark)
+        edges(events)
+
     simulate_systolic(*_operands(m, n, k), rows, cols, dataflow, sink=sink, detail="pes", **options)
     return Timeline(
         title=f"{m} x {n} x {k} on {rows} x {cols} PEs, {dataflow}: {count.cycles} clocks",
         rows=rows,
         cols=cols,
         activity=activity.reshape(rows * cols, count.cycles),
-        reads=crossings[0],
-        writes=crossings[1],
+        reads=edges.crossings[0],
+        writes=edges.crossings[1],
     )
 
 
-def _painter(
-    activity: NDArray[np.uint8], crossings: NDArray[np.int64]
-) -> Callable[[NDArray[np.int64]], None]:
-    """Return a sink that marks events in (rows, cols, clocks) and counts edge crossings."""
-    from . import systolic_kernels as kernels
-
-    marks = {kernels.SHIFT_LOAD: LOAD, kernels.SHIFT_DRAIN: DRAIN, kernels.MAC: COMPUTE}
-    edges = {
-        kernels.READ_A: 0,
-        kernels.READ_B: 0,
-        kernels.READ_PARTIAL: 0,
-        kernels.WRITE: 1,
-    }
-
-    def paint(events: NDArray[np.int64]) -> None:
-        for kind, mark in marks.items():
-            clock, _, row, column = events[events[:, 1] == kind, :4].T
-            activity[row, column, clock] = np.maximum(activity[row, column, clock], mark)
-        for kind, which in edges.items():
-            np.add.at(crossings[which], events[events[:, 1] == kind, 0], 1)
-
-    return paint
+def ruled_lines(
+    rows: Sequence[tuple[str, str]],
+    reads: NDArray[np.int64],
+    writes: NDArray[np.int64],
+    width: int = LINE_CLOCKS,
+) -> list[str]:
+    """Cut named rows of symbols to ``width`` clocks a line, with a ruler and the edge traffic."""
+    counts = [
+        (name, "".join(_digit(int(v)) for v in values))
+        for name, values in (("reads", reads), ("writes", writes))
+    ]
+    out = []
+    for start in range(0, reads.size, width):
+        stop = min(start + width, reads.size)
+        ruler = "".join(f"{clock:<10}" for clock in range(start, stop, 10))
+        out.append(f"{'clock':>7} {ruler}".rstrip())
+        out += [f"{name:>7} {symbols[start:stop]}" for name, symbols in (*rows, *counts)]
+    return out
 
 
-def text_picture(line: Timeline, width: int = LINE_CLOCKS) -> str:
+def text_picture(line: Timeline) -> str:
     """Draw one line of symbols per PE, one symbol per clock."""
     legend = ", ".join(f"{s} {name}" for s, name in zip(SYMBOLS, LEGEND, strict=True))
-    out = [line.title, f"each line a PE (row,column), each symbol a clock: {legend}"]
-    clocks = line.activity.shape[1]
-    for start in range(0, clocks, width):
-        part = line.activity[:, start : start + width]
-        ruler = "".join(f"{clock:<10}" for clock in range(start, start + part.shape[1], 10))
-        out.append(f"{'clock':>7} {ruler}".rstrip())
-        for pe, marks in enumerate(part):
-            row, column = divmod(pe, line.cols)
-            out.append(f"{f'{row},{column}':>7} {''.join(SYMBOLS[mark] for mark in marks)}")
-        for name, values in (("reads", line.reads), ("writes", line.writes)):
-            marks = [_digit(int(v)) for v in values[start : start + width]]
-            out.append(f"{name:>7} {''.join(marks)}")
-    return "\n".join(out)
+    rows = [
+        (f"{pe // line.cols},{pe % line.cols}", "".join(SYMBOLS[mark] for mark in marks))
+        for pe, marks in enumerate(line.activity)
+    ]
+    head = [line.title, f"each line a PE (row,column), each symbol a clock: {legend}"]
+    return "\n".join([*head, *ruled_lines(rows, line.reads, line.writes)])
 
 
 def _digit(value: int) -> str:
@@ -234,34 +302,36 @@ def draw(line: Timeline) -> "Figure":
         vmax=3,
         extent=extent,
     )
-    _grid(top, line, clocks)
+    label_pes(top, pes, line.cols, clocks)
     top.set_title(line.title)
     patches = [
         Patch(facecolor=c, edgecolor="#888888", label=n)
         for c, n in zip(COLOURS, LEGEND, strict=True)
     ]
     figure.legend(handles=patches, loc="outside upper center", ncols=4, frameon=False)
-    at = np.arange(clocks)
-    bottom.bar(at, line.reads, width=0.9, color="#3182bd", label="elements read")
-    bottom.bar(at, -line.writes, width=0.9, color="#e6550d", label="elements written")
-    bottom.axhline(0, color="black", linewidth=0.8)
-    bottom.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-    bottom.set_xlabel("clock")
-    bottom.set_ylabel("at the edges")
-    bottom.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    draw_edges(bottom, line.reads, line.writes)
     return figure
 
 
-def _grid(axes: Any, line: Timeline, clocks: int) -> None:
+def draw_edges(axes: Any, reads: NDArray[np.int64], writes: NDArray[np.int64]) -> None:
+    """Draw elements read upwards and elements written downwards, clock by clock."""
+    at = np.arange(reads.size)
+    axes.bar(at, reads, width=0.9, color="#3182bd", label="elements read")
+    axes.bar(at, -writes, width=0.9, color="#e6550d", label="elements written")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    axes.set_xlabel("clock")
+    axes.set_ylabel("at the edges")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def label_pes(axes: Any, pes: int, cols: int, clocks: int) -> None:
     """Label PEs, separate the array's rows, and draw a thin grid where it stays legible."""
-    pes = line.rows * line.cols
     step = max(1, pes // 32)
-    axes.set_yticks(
-        range(0, pes, step), [f"{p // line.cols},{p % line.cols}" for p in range(0, pes, step)]
-    )
+    axes.set_yticks(range(0, pes, step), [f"{p // cols},{p % cols}" for p in range(0, pes, step)])
     axes.set_ylabel("PE (row,column)")
-    for row in range(1, line.rows):
-        axes.axhline(row * line.cols - 0.5, color="#555555", linewidth=0.8)
+    for row in range(1, pes // cols):
+        axes.axhline(row * cols - 0.5, color="#555555", linewidth=0.8)
     if clocks <= 120:
         axes.set_xticks(np.arange(-0.5, clocks), minor=True)
         axes.grid(which="minor", axis="x", color="white", linewidth=0.6)
@@ -287,12 +357,7 @@ def trace_picture(
     """
     line = timeline(m, n, k, rows, cols, dataflow)
     if path is not None:
-        try:
-            draw(line).savefig(path, dpi=120)
-        except OSError as error:
-            raise BitlatheError(
-                f"the picture cannot be written to {path}: {error.strerror}"
-            ) from error
+        save_picture(draw(line), path)
     return text_picture(line)
 
 
@@ -332,11 +397,9 @@ def trace(
       reads 221221.
      writes ...1221
     """
-    kinds = (".csv", ".png", ".svg", ".pdf")
-    if out is not None and out.suffix.lower() not in kinds:
-        raise BitlatheError(f"{out} must end in one of {', '.join(kinds)}")
-    if out is None or out.suffix.lower() != ".csv":
+    if written_kind(out) != ".csv":
         return trace_picture(m, n, k, rows, cols, dataflow, path=out)
+    assert out is not None
     shape = lay_out(m, n, k, rows, cols, dataflow)
     count = systolic(m, n, k, rows, cols, dataflow, "physical")
     check_counter("operands of the trace", m * k + k * n)

@@ -103,16 +103,12 @@ def normalise(total, below, exp, parameters):
     return man, exp
 
 
-@cuda.jit
-def dots_kernel(
-    exponents, significands, weights, rows, columns, term_exp, term_man, bsig, lanes, skip,
-    parameters, man_out, exp_out, clocks_out,
+@cuda.jit(device=True)
+def one_dot(
+    exponents, significands, weights, row, column, term_exp, term_man, bsig, lanes, skip,
+    parameters,
 ):  # fmt: skip
-    """Thread i: dot product of row ``rows[i]`` of activations and ``columns[i]`` of weights."""
-    i = cuda.grid(1)
-    if i >= rows.size:
-        return
-    row, column = rows[i], columns[i]
+    """Dot product of one row of activations and one of weights: (man, exp, clocks)."""
     length = exponents.shape[1]
     man, exp, clocks = 0, 0, 0
     for first in range(0, length, lanes):
@@ -139,16 +135,52 @@ def dots_kernel(
             clocks += 1
         if clocks == before:
             clocks += 1
-    man_out[i] = man
-    exp_out[i] = exp
-    clocks_out[i] = clocks
+    return man, exp, clocks
 
 
-def dots(
+@cuda.jit
+def dots_kernel(
     exponents, significands, weights, rows, columns, term_exp, term_man, bsig, lanes, skip,
-    parameters, man_out, exp_out, clocks_out, threads=THREADS,
+    parameters, man_out, exp_out, clocks_out,
 ):  # fmt: skip
-    """Run `dots_kernel` on host arrays; the arguments are those of the numba kernel.
+    """Thread i: dot product of row ``rows[i]`` of activations and ``columns[i]`` of weights."""
+    for i in range(cuda.grid(1), rows.size, cuda.gridsize(1)):
+        man_out[i], exp_out[i], clocks_out[i] = one_dot(
+            exponents, significands, weights, rows[i], columns[i], term_exp, term_man, bsig, lanes,
+            skip, parameters,
+        )  # fmt: skip
+
+
+@cuda.jit
+def exact_kernel(
+    exponents, significands, weights, rows, columns, grid, term_man, lanes, skip, lowest, sum_out,
+    clocks_out,
+):  # fmt: skip
+    """Thread i: exact dot product, in units of ``2**lowest`` of the exponent field."""
+    length = exponents.shape[1]
+    for i in range(cuda.grid(1), rows.size, cuda.gridsize(1)):
+        row, column = rows[i], columns[i]
+        total, clocks = 0, 0
+        for first in range(0, length, lanes):
+            last = smaller(first + lanes, length)
+            for k in range(first, last):
+                product = np.int64(significands[row, k]) * grid[weights[column, k]]
+                total += product << (exponents[row, k] - lowest)
+            before = clocks
+            for t in range(term_man.shape[1]):
+                busy = not skip
+                for k in range(first, last):
+                    busy = busy or term_man[weights[column, k], t] != 0
+                if busy:
+                    clocks += 1
+            if clocks == before:
+                clocks += 1
+        sum_out[i] = total
+        clocks_out[i] = clocks
+
+
+def launch(kernel, count, arrays, scalars, outputs, threads):
+    """Run a kernel of one thread per dot product on host arrays; results go to ``outputs``.
 
     Raises
     ------
@@ -156,15 +188,32 @@ def dots(
         If there is no CUDA device.
     """
     require_device()
-    if rows.size == 0 or exponents.shape[1] == 0:
-        for out in (man_out, exp_out, clocks_out):
+    if count == 0 or arrays[0].shape[1] == 0:
+        for out in outputs:
             out[:] = 0
         return
-    inputs = [
-        cuda.to_device(np.ascontiguousarray(a))
-        for a in (exponents, significands, weights, rows, columns, term_exp, term_man, bsig)
-    ]
-    outputs = [cuda.to_device(np.zeros(rows.size, dtype=np.int64)) for _ in range(3)]
-    dots_kernel[blocks_for(rows.size, threads), threads](*inputs, lanes, skip, parameters, *outputs)
-    for host, device in zip((man_out, exp_out, clocks_out), outputs, strict=True):
+    inputs = [cuda.to_device(np.ascontiguousarray(a)) for a in arrays]
+    results = [cuda.to_device(np.zeros(count, dtype=np.int64)) for _ in outputs]
+    kernel[blocks_for(count, threads), threads](*inputs, *scalars, *results)
+    for host, device in zip(outputs, results, strict=True):
         device.copy_to_host(host)
+
+
+def dots(
+    exponents, significands, weights, rows, columns, term_exp, term_man, bsig, lanes, skip,
+    parameters, man_out, exp_out, clocks_out, threads=THREADS,
+):  # fmt: skip
+    """Run `dots_kernel` on host arrays; the arguments are those of the numba kernel."""
+    arrays = exponents, significands, weights, rows, columns, term_exp, term_man, bsig
+    scalars = lanes, skip, parameters
+    launch(dots_kernel, rows.size, arrays, scalars, (man_out, exp_out, clocks_out), threads)
+
+
+def exact_dots(
+    exponents, significands, weights, rows, columns, grid, term_man, lanes, skip, lowest, sum_out,
+    clocks_out, threads=THREADS,
+):  # fmt: skip
+    """Run `exact_kernel` on host arrays; the arguments are those of the numba kernel."""
+    arrays = exponents, significands, weights, rows, columns, grid, term_man
+    scalars = lanes, skip, lowest
+    launch(exact_kernel, rows.size, arrays, scalars, (sum_out, clocks_out), threads)

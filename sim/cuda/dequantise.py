@@ -14,12 +14,9 @@ from .launch import blocks_for, require_device
 THREADS = (16, 8)
 
 
-@cuda.jit
-def products_kernel(activations, codes, grids, choices, scales, group, out):
-    """Thread (n, m): output of activation row m and weight row n."""
-    n, m = cuda.grid(2)
-    if m >= activations.shape[0] or n >= codes.shape[0]:
-        return
+@cuda.jit(device=True)
+def one_product(activations, codes, grids, choices, scales, group, m, n):
+    """Output of activation row m and weight row n."""
     length = codes.shape[1]
     total = np.float32(0.0)
     for g in range(scales.shape[1]):
@@ -31,7 +28,17 @@ def products_kernel(activations, codes, grids, choices, scales, group, out):
             partial = np.float32(np.float64(partial) + np.float64(activations[m, k]) * value)
         scaled = np.float64(partial) * np.float64(scales[n, g])
         total = np.float32(np.float64(total) + scaled)
-    out[m, n] = total
+    return total
+
+
+@cuda.jit
+def products_kernel(activations, codes, grids, choices, scales, group, out):
+    """Thread (n, m): the outputs of its row and column, and of those a whole grid further on."""
+    first_n, first_m = cuda.grid(2)
+    step_n, step_m = cuda.gridsize(2)
+    for m in range(first_m, out.shape[0], step_m):
+        for n in range(first_n, out.shape[1], step_n):
+            out[m, n] = one_product(activations, codes, grids, choices, scales, group, m, n)
 
 
 def products(activations, codes, grids, choices, scales, group, out, threads=THREADS):

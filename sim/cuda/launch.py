@@ -2,6 +2,8 @@
 
 from ...datatypes.errors import BitlatheError
 
+MAX_BLOCKS = 65_535
+
 
 def device_available() -> bool:
     """Whether kernels can run: a CUDA device, or numba's simulator in its place."""
@@ -20,5 +22,9 @@ def require_device() -> None:
 
 
 def blocks_for(items: int, threads: int) -> int:
-    """Return how many blocks of ``threads`` cover ``items``."""
-    return -(-items // threads)
+    """Return how many blocks of ``threads`` to launch for ``items``; threads stride over the rest.
+
+    65,535 is the most that every axis of a grid takes (CUDA C++ Programming Guide, table of
+    technical specifications per compute capability).
+    """
+    return min(-(-items // threads), MAX_BLOCKS)

@@ -12,16 +12,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.errors import BitlatheError, unknown_name
 from ...datatypes.terms import MAX_EXP, TermTable
-from .numerics import PENumerics, numerics_of
-from .operands import ActivationKind, activation_kind, matrix, pair_rows, split_activations
+from .operands import (
+    ActivationKind,
+    activation_kind,
+    as_array,
+    matrix,
+    pair_rows,
+    split_activations,
+    whole_number,
+)
 from .weights import WeightDecoder, weight_decoder
 
 if TYPE_CHECKING:
     from ...datatypes.format import Format, Mixture
 
 MAX_LANES = 16
+MAX_SHIFT = 24  # largest significance, see `datatypes.terms.term_table`
 DEVICES = ("cpu", "cuda")
 
 
@@ -97,7 +106,7 @@ def prepare(
     BitlatheError
         If shapes do not match, or a value is not one of its format.
     """
-    acts, wts = np.asarray(activations), np.asarray(weights)
+    acts, wts = as_array(activations, "activations"), as_array(weights, "weights")
     lead, rows, columns = pair_rows(acts.shape, wts.shape)
     exponent, significand = split_activations(acts, kind)
     return Operands(
@@ -171,24 +180,19 @@ def bitserial_dot(
     >>> float(dot.value), int(dot.cycles)
     (384.0, 64)
     """
-    if isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= MAX_LANES:
-        raise BitlatheError(f"lanes: an integer in 1..{MAX_LANES}, got {lanes!r}")
+    lanes = whole_number("lanes", lanes, 1, MAX_LANES)
+    max_bsig = whole_number("max_bsig", max_bsig, 0, MAX_SHIFT)
     if device not in DEVICES:
         raise BitlatheError(unknown_name("device", str(device), DEVICES))
     rules, kind = numerics_of(numerics), activation_kind(activation)
     decoder = weight_decoder(format, max_bsig)
     operands = prepare(activations, weights, kind, decoder)
     if rules.exact:
-        if device == "cuda":
-            raise BitlatheError(
-                "numerics 'exact' is integer arithmetic on the cpu; use device='cpu'"
-            )
-        return _exact(operands, decoder, kind, rules, lanes, skip_zero_terms)
+        return _exact(operands, decoder, kind, rules, lanes, skip_zero_terms, device)
     parameters = kernel_parameters(rules, kind, lanes, max_bsig)
     count = operands.row.size
     man, exp, clocks = (np.zeros(count, dtype=np.int64) for _ in range(3))
-    run = _runner(device)
-    run(
+    _kernels(device).dots(
         operands.exponent,
         operands.significand,
         operands.weight,
@@ -208,14 +212,15 @@ def bitserial_dot(
     return _shaped(operands.lead, man, exp, value, clocks)
 
 
-def _runner(device: str) -> Any:
+def _kernels(device: str) -> Any:
+    """Return the module whose kernels run on a device."""
     if device == "cuda":
-        from ..cuda.bit_serial import dots as cuda_dots
+        from ..cuda import bit_serial
 
-        return cuda_dots
-    from .bit_serial_kernels import dots
+        return bit_serial
+    from . import bit_serial_kernels
 
-    return dots
+    return bit_serial_kernels
 
 
 def _shaped(lead: tuple[int, ...], *parts: npt.NDArray[Any]) -> BitSerialResult:
@@ -229,16 +234,20 @@ def _exact(
     rules: PENumerics,
     lanes: int,
     skip: bool,
+    device: str,
 ) -> BitSerialResult:
-    from .bit_serial_kernels import exact_dots
-
     lowest = 1 if kind.exponent_bits else 0
     count, length = operands.row.size, operands.exponent.shape[1]
     total, clocks = (np.zeros(count, dtype=np.int64) for _ in range(2))
     largest = int(np.abs(decoder.grid).max()) * length << (kind.significand_bits)
     span = int(operands.exponent.max(initial=lowest)) - lowest
     safe = largest << span < 1 << 62
-    exact_dots(
+    if device == "cuda" and not safe:
+        raise BitlatheError(
+            "device 'cuda': exact sums of these operands could pass its 64-bit integers; use "
+            "device='cpu', shorter groups, or activations of smaller range"
+        )
+    _kernels(device).exact_dots(
         operands.exponent if safe else np.full_like(operands.exponent, lowest),
         operands.significand,
         operands.weight,

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ...datatypes.errors import BitlatheError, unknown_name
 from .bit_serial import DEVICES
-from .operands import first_index, refuse_nonfinite
+from .operands import as_array, first_index, refuse_nonfinite, whole_number
 
 
 def table_matmul(
@@ -62,18 +62,17 @@ def table_matmul(
     """
     if device not in DEVICES:
         raise BitlatheError(unknown_name("device", str(device), DEVICES))
-    if group < 1:
-        raise BitlatheError(f"group: at least 1, got {group}")
-    acts = np.ascontiguousarray(np.asarray(activations).astype(np.float32))
-    code = np.asarray(codes)
+    group = whole_number("group", group, 1)
+    acts = np.ascontiguousarray(_reals(activations, "activations"))
+    code = as_array(codes, "codes")
     if acts.ndim != 2 or code.ndim != 2 or acts.shape[1] != code.shape[1]:
         raise BitlatheError(
             f"activations (M, K) and codes (N, K) are needed, got {acts.shape} and {code.shape}"
         )
-    grid = np.atleast_2d(np.asarray(grids)).astype(np.float32)
+    grid = np.atleast_2d(_reals(grids, "grids"))
     shape = (code.shape[0], -(-code.shape[1] // group))
-    scale = np.asarray(scales).astype(np.float32)
-    picks = np.zeros(shape, np.int64) if choices is None else np.asarray(choices)
+    scale = _reals(scales, "scales")
+    picks = np.zeros(shape, np.int64) if choices is None else as_array(choices, "choices")
     if scale.shape != shape or picks.shape != shape:
         raise BitlatheError(
             f"scales and choices: shape {shape} is needed, one per group of {group}; got "
@@ -86,6 +85,13 @@ def table_matmul(
     out = np.zeros((acts.shape[0], code.shape[0]), dtype=np.float32)
     _runner(device)(acts, code, grid, picks, np.ascontiguousarray(scale), group, out)
     return out
+
+
+def _reals(values: npt.ArrayLike, argument: str) -> npt.NDArray[np.float32]:
+    array = as_array(values, argument)
+    if array.size and array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+        raise BitlatheError(f"{argument}: real numbers are needed, got {array.dtype}")
+    return array.astype(np.float32)
 
 
 def _indices(array: npt.NDArray[Any], count: int, argument: str) -> npt.NDArray[np.uint8]:

@@ -7,15 +7,17 @@ Sources: ANT (MICRO 2022) for flint as mantissa and shift; OliVe (ISCA 2023, arX
 the pair decoder; ShiftAddLLM (arXiv 2406.05981) for tables of activation sums.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ...arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...datatypes.errors import BitlatheError, unknown_name
 from ...datatypes.terms import term_table
-from .kinds import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
-from .operands import first_index, matrix, pair_rows, refuse_nonfinite
+from .operands import as_array, first_index, matrix, pair_rows, refuse_nonfinite
+
+PE = TypeVar("PE", IntMacPE, FpMacPE, LutPE, AntPE, OlivePE)
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -40,6 +42,9 @@ FLOAT_FORMATS: dict[str, FloatFormat] = {
     "fp6_e2m3": FloatFormat(4, -3, 7.5),
     "fp6_e3m2": FloatFormat(3, -4, 28.0),
     "fp4_e2m1": FloatFormat(2, -1, 6.0),
+    # integer weight ports of a floating-point MAC, +-(2**(bits - 1) - 1)
+    "int8": FloatFormat(7, 0, 127.0),
+    "int4": FloatFormat(3, 0, 7.0),
 }
 
 
@@ -58,8 +63,9 @@ def float_format(name: str) -> FloatFormat:
     return FLOAT_FORMATS[name]
 
 
-def _floats(values: npt.ArrayLike, name: str, argument: str) -> Float64Array:
-    array = np.asarray(values)
+def float_values(values: npt.ArrayLike, name: str, argument: str) -> Float64Array:
+    """Return an array as float64, refusing what is not a finite value of the format ``name``."""
+    array = as_array(values, argument)
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
         raise BitlatheError(f"{argument}: real numbers are needed, got {array.dtype}")
     array = array.astype(np.float64)
@@ -77,10 +83,11 @@ def _floats(values: npt.ArrayLike, name: str, argument: str) -> Float64Array:
     return array
 
 
-def _integers(
+def integer_values(
     values: npt.ArrayLike, bits: int, argument: str, unsigned: bool = False
 ) -> Int64Array:
-    array = np.asarray(values)
+    """Return an array as int64, refusing what does not fit ``bits`` bits."""
+    array = as_array(values, argument)
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
@@ -94,6 +101,13 @@ def _integers(
             "is right"
         )
     return array.astype(np.int64)
+
+
+def _pe(given: PE | None, kind: type[PE]) -> PE:
+    """Return the PE of a call, the kind's defaults if none is given."""
+    if given is not None and not isinstance(given, kind):
+        raise BitlatheError(f"pe: {kind.__name__} is needed, got {given!r}")
+    return kind() if given is None else given
 
 
 def _integer_dots(activations: Int64Array, weights: Int64Array, mac: IntMacPE) -> Any:
@@ -134,12 +148,25 @@ def int_mac_dot(
     >>> int(int_mac_dot([100, 100], [100, 100], IntMacPE(accumulator_bits=14)))
     8191
     """
-    mac = pe or IntMacPE()
+    mac = _pe(pe, IntMacPE)
     return _integer_dots(
-        _integers(activations, mac.activation_bits, "activations"),
-        _integers(weights, mac.weight_bits, "weights"),
+        integer_values(activations, mac.activation_bits, "activations"),
+        integer_values(weights, mac.weight_bits, "weights"),
         mac,
     )
+
+
+def fp_rules(mac: FpMacPE) -> tuple[bool, tuple[Any, ...], tuple[Any, ...], bool]:
+    """Return (product rounded, product format, accumulator format, saturate) for the kernels.
+
+    Raises
+    ------
+    BitlatheError
+        If the PE names a format or an overflow rule that does not exist.
+    """
+    accumulator = tuple(float_format(mac.accumulator))
+    product = tuple(float_format(mac.product)) if mac.product else accumulator
+    return mac.product is not None, product, accumulator, mac.overflow == "saturate"
 
 
 def fp_mac_dot(
@@ -167,19 +194,13 @@ def fp_mac_dot(
     """
     from .mac_kernels import fp_dots
 
-    mac = pe or FpMacPE()
-    if mac.overflow not in ("inf", "saturate"):
-        raise BitlatheError(f"FpMacPE.overflow: 'inf' or 'saturate' is right, got {mac.overflow!r}")
-    acts = _floats(activations, mac.activation, "activations")
-    wts = _floats(weights, mac.weight, "weights")
+    mac = _pe(pe, FpMacPE)
+    rules = fp_rules(mac)
+    acts = float_values(activations, mac.activation, "activations")
+    wts = float_values(weights, mac.weight, "weights")
     lead, rows, columns = pair_rows(acts.shape, wts.shape)
     out = np.zeros(rows.size, dtype=np.float64)
-    accumulator = float_format(mac.accumulator)
-    product = float_format(mac.product) if mac.product else accumulator
-    fp_dots(
-        matrix(acts), matrix(wts), rows, columns, mac.product is not None, tuple(product),
-        tuple(accumulator), mac.overflow == "saturate", out,
-    )  # fmt: skip
+    fp_dots(matrix(acts), matrix(wts), rows, columns, rules, out)
     return out.reshape(lead)[()]
 
 
@@ -201,8 +222,8 @@ def lut_tables(activations: npt.ArrayLike, pe: LutPE | None = None) -> Float64Ar
     """
     from .mac_kernels import build_tables
 
-    lut = pe or LutPE()
-    acts = _floats(activations, "fp16", "activations")
+    lut = _pe(pe, LutPE)
+    acts = float_values(activations, "fp16", "activations")
     if acts.ndim != 2:
         raise BitlatheError(f"activations: shape (M, K) is needed, got {acts.shape}")
     chunks = -(-acts.shape[1] // lut.inputs)
@@ -240,10 +261,10 @@ def lut_matmul(
     """
     from .mac_kernels import lut_dots
 
-    lut = pe or LutPE()
+    lut = _pe(pe, LutPE)
     tables = lut_tables(activations, lut)
-    codes = _integers(planes, lut.inputs, "planes", unsigned=True)
-    scales = _integers(scale_exponents, 8, "scale_exponents")
+    codes = integer_values(planes, lut.inputs, "planes", unsigned=True)
+    scales = integer_values(scale_exponents, 8, "scale_exponents")
     if codes.ndim != 3 or codes.shape[2] != tables.shape[1] or scales.shape != codes.shape[:2]:
         raise BitlatheError(
             f"planes (N, Q, {tables.shape[1]}) and scale_exponents (N, Q) are needed for "
@@ -288,7 +309,7 @@ def flint_decode(codes: npt.ArrayLike, format: str = "flint4") -> Flint:
     table = term_table(fmt.values, fmt.bits)
     if not table.exact or table.unit < 1:
         raise BitlatheError(f"format {format!r}: the decoder takes formats of integers")
-    array = _integers(codes, fmt.bits, "codes", unsigned=True)
+    array = integer_values(codes, fmt.bits, "codes", unsigned=True)
     value = (table.grid * int(table.unit))[array]
     lowest = value & -value
     shift = np.where(value == 0, 0, np.bitwise_count(np.maximum(lowest - 1, 0))).astype(np.int64)
@@ -311,9 +332,9 @@ def ant_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: AntPE | None =
     -------
     ndarray of int64, or a scalar
     """
-    ant = pe or AntPE()
+    ant = _pe(pe, AntPE)
     flint = flint_decode(codes, ant.format)
-    acts = _integers(activations, ant.mac.activation_bits, "activations")
+    acts = integer_values(activations, ant.mac.activation_bits, "activations")
     return _integer_dots(acts, flint.mantissa << flint.shift, ant.mac)
 
 
@@ -342,7 +363,7 @@ def olive_decode(codes: npt.ArrayLike) -> Int64Array:
     >>> olive_decode([8, 1, 15, 7]).tolist()
     [0, 12, -1, 7]
     """
-    array = _integers(codes, 4, "codes", unsigned=True)
+    array = integer_values(codes, 4, "codes", unsigned=True)
     if array.ndim == 0:
         raise BitlatheError("codes: at least one axis is needed, the pairs run along the last")
     length = array.shape[-1]
@@ -379,6 +400,6 @@ def olive_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: OlivePE | No
     -------
     ndarray of int64, or a scalar
     """
-    olive = pe or OlivePE()
-    acts = _integers(activations, olive.mac.activation_bits, "activations")
+    olive = _pe(pe, OlivePE)
+    acts = integer_values(activations, olive.mac.activation_bits, "activations")
     return _integer_dots(acts, olive_decode(codes), olive.mac)

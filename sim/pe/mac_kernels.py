@@ -13,18 +13,22 @@ import numpy as np
 
 
 @nb.njit(cache=True)
+def fit(total, bits, saturate):
+    """Saturate or wrap a sum to a signed width."""
+    half = np.int64(1) << (bits - 1)
+    if saturate:
+        return min(max(total, -half), half - 1)
+    return ((total + half) & ((half << 1) - 1)) - half
+
+
+@nb.njit(cache=True)
 def int_dots(activations, weights, rows, columns, bits, saturate, out):
     """Integer dot products; the accumulator saturates or wraps after every addition."""
-    half = np.int64(1) << (bits - 1)
     for i in range(rows.size):
         a, w = activations[rows[i]], weights[columns[i]]
         total = np.int64(0)
         for k in range(a.size):
-            total += np.int64(a[k]) * np.int64(w[k])
-            if saturate:
-                total = min(max(total, -half), half - 1)
-            else:
-                total = ((total + half) & ((half << 1) - 1)) - half
+            total = fit(total + np.int64(a[k]) * np.int64(w[k]), bits, saturate)
         out[i] = total
 
 
@@ -38,15 +42,11 @@ def add_to_odd(a, b):
     part = total - a
     error = (a - (total - part)) + (b - part)
     if error != 0.0:
-        mantissa, exponent = math.frexp(total)
-        whole = np.int64(mantissa * 9007199254740992.0)  # 2**53
-        if not whole & 1:
-            # toward the error: one unit away from zero if it has the sum's sign, else toward it
-            if abs(whole) == np.int64(4503599627370496) and (error > 0.0) != (total > 0.0):
-                whole *= 2  # below a power of two the spacing halves
-                exponent -= 1
-            whole += 1 if error > 0.0 else -1
-            total = math.ldexp(np.float64(whole), exponent - 53)
+        pattern = np.float64(total).view(np.int64)
+        if not pattern & 1:
+            # to the neighbour on the error's side; patterns grow away from zero
+            pattern += 1 if (error > 0.0) == (total > 0.0) else -1
+            return np.int64(pattern).view(np.float64)
     return total
 
 
@@ -54,13 +54,14 @@ def add_to_odd(a, b):
 def round_to(value, fmt, saturate):
     """Round a float64 to nearest even in a format; overflow gives infinity or the largest value."""
     bits, lowest, largest = fmt
-    if value == 0.0 or not math.isfinite(value):
-        return value
-    exponent = max(math.frexp(value)[1] - bits, lowest)
-    # |value| * 2**-exponent < 2**bits: adding 1.5 * 2**52 rounds to an integer, ties to even
-    scaled = math.ldexp(value, -exponent)
-    rounded = (scaled + 6755399441055744.0) - 6755399441055744.0
-    result = math.ldexp(rounded, exponent)
+    # |value| < 2**exponent
+    exponent = ((np.float64(value).view(np.int64) >> 52) & 2047) - 1022
+    if exponent == 1025:
+        return value  # infinite or NaN
+    last_place = max(exponent - bits, lowest)
+    # 1.5 * 2**(last_place + 52) leaves no bit below the last place: adding it rounds, ties to even
+    shift = np.int64((last_place + 1075) << 52).view(np.float64) * 1.5
+    result = (value + shift) - shift
     if abs(result) > largest:
         bound = largest if saturate else math.inf
         return bound if value > 0 else -bound
@@ -68,19 +69,26 @@ def round_to(value, fmt, saturate):
 
 
 @nb.njit(cache=True)
-def fp_dots(activations, weights, rows, columns, rounded, product, accumulator, saturate, out):
-    """Floating-point dot products, one addition after the other.
+def add_product(total, a, w, rules):
+    """Add a product to a floating-point accumulator; ``rules`` as `mac.fp_rules` makes them.
 
     The product of two significands of at most 24 bits is exact in float64 up to 53 bits.
     """
+    rounded, product, accumulator, saturate = rules
+    p = a * w
+    if rounded:
+        p = round_to(p, product, saturate)
+    return round_to(add_to_odd(total, p), accumulator, saturate)
+
+
+@nb.njit(cache=True)
+def fp_dots(activations, weights, rows, columns, rules, out):
+    """Floating-point dot products, one addition after the other."""
     for i in range(rows.size):
         a, w = activations[rows[i]], weights[columns[i]]
         total = 0.0
         for k in range(a.size):
-            p = a[k] * w[k]
-            if rounded:
-                p = round_to(p, product, saturate)
-            total = round_to(add_to_odd(total, p), accumulator, saturate)
+            total = add_product(total, a[k], w[k], rules)
         out[i] = total
 
 

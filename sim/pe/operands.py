@@ -4,6 +4,7 @@
 and their hidden bit is 0, as the exponent-match stage takes them.
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,9 +86,41 @@ def activation_kind(name: str | ActivationKind) -> ActivationKind:
     """
     if isinstance(name, ActivationKind):
         return name
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise BitlatheError(unknown_name("activation format", str(name), ACTIVATIONS))
     return ACTIVATIONS[name]
+
+
+def whole_number(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return a whole number in ``low..high`` as an int, or say which argument is wrong.
+
+    Raises
+    ------
+    BitlatheError
+        For booleans, fractions, text and numbers out of range.
+    """
+    is_whole = hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
+    number = operator.index(value) if is_whole else low - 1  # type: ignore[arg-type]
+    if number < low or (high is not None and number > high):
+        right = f"in {low}..{high}" if high is not None else f"of at least {low}"
+        raise BitlatheError(f"{name}: a whole number {right}, got {value!r}")
+    return number
+
+
+def as_array(values: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
+    """Return values as an array.
+
+    Raises
+    ------
+    BitlatheError
+        For rows of different lengths and for masked arrays, whose mask would be lost.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise BitlatheError(f"{argument}: masked arrays are not taken; fill the masked values in")
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise BitlatheError(f"{argument}: its rows differ in length, no array") from None
 
 
 def first_index(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
@@ -182,7 +215,7 @@ def split_activations(
     BitlatheError
         If a value is NaN, infinite or not one of the kind; the first index is named.
     """
-    array = np.asarray(activations)
+    array = as_array(activations, argument)
     if array.dtype == np.float16 and kind.name == "fp16":
         return _split_fp16(np.ascontiguousarray(array), argument)
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":

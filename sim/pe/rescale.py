@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.errors import BitlatheError
 from ...datatypes.terms import TermTable
 from .bit_serial import bitserial_dot
-from .numerics import PENumerics, numerics_of
-from .operands import ActivationKind, activation_kind, first_index
+from .operands import ActivationKind, activation_kind, as_array, first_index, whole_number
 
 if TYPE_CHECKING:
     from ...datatypes.format import Format, Mixture
 
 # Pipeline of the PE (BitMoD): exponent match 2, multiply 2, accumulate 2 clocks.
 PIPELINE_CLOCKS = 6
+COUNTER_LIMIT = 2**53
+RESCALED_BITS = 31  # magnitude of a mantissa that the rescale unit takes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,14 +83,13 @@ def group_timing(
     >>> group_timing(128, 2).stall_cycles, group_timing(8, 2).stall_cycles
     (0, 4)
     """
-    for name, value, low in (
-        ("group", group, 0), ("terms", terms, 1), ("lanes", lanes, 1),
-        ("scale_bits", scale_bits, 0), ("group_gap", group_gap, 0),
-    ):  # fmt: skip
-        if value < low:
-            raise BitlatheError(f"{name}: at least {low}, got {value}")
+    group, terms = whole_number("group", group, 0), whole_number("terms", terms, 1)
+    lanes, group_gap = whole_number("lanes", lanes, 1), whole_number("group_gap", group_gap, 0)
+    scale_bits = whole_number("scale_bits", scale_bits, 0)
     compute = terms * -(-group // lanes)
     stall = max(0, scale_bits - compute - group_gap) if compute else 0
+    if compute + stall + group_gap > COUNTER_LIMIT:
+        raise BitlatheError(f"group: {group} weights take more than 2^53 clocks; split the group")
     return GroupTiming(
         compute_cycles=compute,
         rescale_cycles=scale_bits,
@@ -125,9 +126,10 @@ def rescale(
     >>> rescale([-5, 7], [255, 3]).tolist()
     [-1275, 21]
     """
-    sums, scales = np.asarray(mantissa), np.asarray(scale)
-    if not 1 <= scale_bits <= 16:
-        raise BitlatheError(f"scale_bits: 1..16, got {scale_bits}")
+    sums, scales = as_array(mantissa, "mantissa"), as_array(scale, "scale")
+    scale_bits = whole_number("scale_bits", scale_bits, 1, 16)
+    if sums.dtype.kind not in "iu" and sums.size:
+        raise BitlatheError(f"mantissa: integers are needed, got {sums.dtype}")
     if scales.dtype.kind not in "iu" and scales.size:
         raise BitlatheError(f"scale: integers are needed, got {scales.dtype}")
     bad = (scales < 0) | (scales >= 1 << scale_bits)
@@ -137,11 +139,17 @@ def rescale(
             f"scale: {scales[index]} at index {index} is not an unsigned integer of {scale_bits} "
             f"bits; 0..{(1 << scale_bits) - 1} is right"
         )
-    sums = sums.astype(np.int64)
-    if sums.size and int(np.abs(sums).max()) >= 1 << 31:
+    bound = 1 << RESCALED_BITS
+    if sums.size and not (-bound < int(sums.min()) and int(sums.max()) < bound):
         raise BitlatheError("mantissa: the rescale unit takes at most 32 bits, signed")
-    scales = scales.astype(np.int64)
-    register = np.zeros(np.broadcast_shapes(sums.shape, scales.shape), dtype=np.int64)
+    sums, scales = sums.astype(np.int64), scales.astype(np.int64)
+    try:
+        shape = np.broadcast_shapes(sums.shape, scales.shape)
+    except ValueError:
+        raise BitlatheError(
+            f"scale: shape {scales.shape} does not broadcast against the mantissas' {sums.shape}"
+        ) from None
+    register = np.zeros(shape, dtype=np.int64)
     for bit in range(scale_bits - 1, -1, -1):
         register = 2 * register + np.where(scales >> bit & 1, sums, 0)
     return register
@@ -200,14 +208,13 @@ def bitserial_matmul(
         For shapes that do not match and everything `bitserial_dot` refuses; for `exact` numerics
         with scales, whose sums have no fixed width.
     """
-    acts, wts = np.asarray(activations), np.asarray(weights)
+    acts, wts = as_array(activations, "activations"), as_array(weights, "weights")
     if acts.ndim != 2 or wts.ndim != 2 or acts.shape[1] != wts.shape[1]:
         raise BitlatheError(
             f"activations (M, K) and weights (N, K) are needed, got shapes {acts.shape} and "
             f"{wts.shape}"
         )
-    if group < 1:
-        raise BitlatheError(f"group: at least 1, got {group}")
+    group, group_gap = whole_number("group", group, 1), whole_number("group_gap", group_gap, 0)
     rules, kind = numerics_of(numerics), activation_kind(activation)
     length = acts.shape[1]
     starts = range(0, length, group)
@@ -240,7 +247,7 @@ def _scales(
         return None
     if rules.exact:
         raise BitlatheError("scales: 'exact' sums have no fixed width; rescale them yourself")
-    array = np.asarray(scales)
+    array = as_array(scales, "scales")
     if array.shape != shape:
         raise BitlatheError(f"scales: shape {shape} is needed, one per group, got {array.shape}")
     return array

@@ -25,7 +25,7 @@ from ...datatypes.terms import (
     term_rows,
     term_table,
 )
-from .operands import first_index
+from .operands import as_array, first_index
 
 # Codings that are no integers on a grid: sums of signed scales (the `lut` PE), pairs (`olive`).
 UNHELD_CODERS = frozenset({"bcq", "olive"})
@@ -74,7 +74,7 @@ class WeightDecoder:
         BitlatheError
             If a weight is not an integer on the grid; the first index is named.
         """
-        array = np.asarray(weights)
+        array = as_array(weights, argument)
         if array.dtype.kind == "f":
             bad = ~np.isfinite(array) | (array != np.rint(np.where(np.isfinite(array), array, 0)))
             if bad.any():

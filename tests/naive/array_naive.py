@@ -1,9 +1,20 @@
 """Arrays as slow and obvious as possible: objects, lists, one Python clock at a time.
 
-Shares no code with the package. Values are Python integers or numpy float32 scalars.
+Shares no code with the package. Values are Python integers, fractions or numpy float32 scalars;
+``add`` is what an adder of the array does to the exact (or float32) sum it is given.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Adder:
+    """Accumulator of a PE: where it starts, how a product and how a sum join it."""
+
+    zero: Any = 0
+    product: Any = lambda total, x, w: total + x * w
+    sums: Any = lambda total, part: total + part
 
 
 def cut(total, step):
@@ -20,12 +31,12 @@ class Result:
     out: dict = field(default_factory=dict)
 
 
-def stream_output_stationary(a, b, rows, columns, res):
+def stream_output_stationary(a, b, rows, columns, res, adder):
     """Stream one fold; return (clocks, accumulators). a: list of rows, b: list of columns."""
     depth = len(a[0])
     at_left = {}
     at_top = {}
-    acc = {(i, j): None for i in range(rows) for j in range(columns)}
+    acc = {(i, j): adder.zero for i in range(rows) for j in range(columns)}
     seen = dict.fromkeys(acc, 0)
     clock = 0
     while any(n < depth for n in seen.values()):
@@ -47,15 +58,14 @@ def stream_output_stationary(a, b, rows, columns, res):
         at_left, at_top = new_left, new_top
         assert at_left.keys() == at_top.keys()
         for pe in at_left:
-            product = at_left[pe] * at_top[pe]
-            acc[pe] = product if acc[pe] is None else acc[pe] + product
+            acc[pe] = adder.product(acc[pe], at_left[pe], at_top[pe])
             seen[pe] += 1
             res.macs += 1
         clock += 1
     return clock, acc
 
 
-def output_stationary(a, b, R, C, drain_register):
+def output_stationary(a, b, R, C, drain_register, adder):
     """a: M rows of K, b: N columns of K."""
     res = Result()
     now = 0  # clock at which the array may take the next fold
@@ -63,7 +73,7 @@ def output_stationary(a, b, R, C, drain_register):
     for j0, columns in cut(len(b), C):
         for i0, rows in cut(len(a), R):
             clocks, acc = stream_output_stationary(
-                a[i0 : i0 + rows], b[j0 : j0 + columns], rows, columns, res
+                a[i0 : i0 + rows], b[j0 : j0 + columns], rows, columns, res, adder
             )
             end = now + clocks
             while end < drained:  # wait, clock by clock, for the drain
@@ -79,7 +89,7 @@ def output_stationary(a, b, R, C, drain_register):
     return res
 
 
-def stream_stationary(a, w, rows, columns, res):
+def stream_stationary(a, w, rows, columns, res, adder):
     """Stream all tokens through one fold; return (clocks, {(token, column): sum})."""
     moving, sums, out = {}, {}, {}
     clock = 0
@@ -94,14 +104,10 @@ def stream_stationary(a, w, rows, columns, res):
                     new[i, j] = moving[i, j - 1]
         new_sums = {}
         for (i, j), (token, value) in new.items():
-            product = value * w[i][j]
             res.macs += 1
-            if i == 0:
-                new_sums[i, j] = (token, product)
-            else:
-                above_token, above = sums[i - 1, j]
-                assert above_token == token
-                new_sums[i, j] = (token, above + product)
+            above_token, above = sums[i - 1, j] if i else (token, adder.zero)
+            assert above_token == token
+            new_sums[i, j] = (token, adder.product(above, value, w[i][j]))
             if i == rows - 1:
                 out[token, j] = new_sums[i, j][1]
         moving, sums = new, new_sums
@@ -109,7 +115,7 @@ def stream_stationary(a, w, rows, columns, res):
     return clock, out
 
 
-def weight_stationary(a, w, R, C, double_buffered):
+def weight_stationary(a, w, R, C, double_buffered, adder):
     """a: M rows of K, w: K rows of N."""
     res = Result()
     folds = [(k, j) for j in cut(len(w[0]), C) for k in cut(len(w), R)]
@@ -124,13 +130,14 @@ def weight_stationary(a, w, R, C, double_buffered):
             rows,
             columns,
             res,
+            adder,
         )
         free = start + clocks
         for (token, j), value in sums.items():
             where = token, j0 + j
             if where in res.out:
                 res.reads["partial"] += 1
-                res.out[where] = res.out[where] + value
+                res.out[where] = adder.sums(res.out[where], value)
             else:
                 res.out[where] = value
             res.writes += 1
@@ -140,9 +147,9 @@ def weight_stationary(a, w, R, C, double_buffered):
     return res
 
 
-def input_stationary(a, w, R, C, double_buffered):
+def input_stationary(a, w, R, C, double_buffered, adder):
     """The weight stationary array on the transposed product."""
-    res = weight_stationary(transpose(w), transpose(a), R, C, double_buffered)
+    res = weight_stationary(transpose(w), transpose(a), R, C, double_buffered, adder)
     res.out = {(i, j): v for (j, i), v in res.out.items()}
     res.reads["a"], res.reads["b"] = res.reads["b"], res.reads["a"]
     return res

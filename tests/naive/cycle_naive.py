@@ -1,6 +1,7 @@
 """The cycle rung, slow and obvious: every tile in a list, every clock of a wait looked at.
 
-Shares no code with the package. ``chip`` and ``layer`` are plain dictionaries.
+Shares no code with the package. ``chip`` and ``layer`` are plain dictionaries. Buffers are lists of
+bytes, each with the clock from which it is free.
 """
 
 from fractions import Fraction
@@ -34,7 +35,12 @@ def split(extent, block, parts):
     return list(zip(lengths, fetches, strict=True))
 
 
-def shape_of_blocks(chip, m, n, k, stream):
+def halves(chip, operand):
+    """Pieces that must fit a buffer at once."""
+    return 1 if operand in chip.get("single", "") else 2
+
+
+def shape_of_blocks(chip, m, n, k, stream, rooms):
     R, C = chip["rows"], chip["cols"]
     flow = chip["flow"]
     if flow == "tile":
@@ -45,14 +51,36 @@ def shape_of_blocks(chip, m, n, k, stream):
         if stream == "weight":
             return m, C
         row = max(1, ceil(k * chip["bi"] / 8))
-        return max(1, min(m, chip["io_bytes"] // 2 // row)), C
+        return max(1, min(m, rooms["i"] // halves(chip, "i") // row)), C
     if stream == "input":
         return C, n
     row = max(1, ceil(k * chip["bw"] / 8))
-    return C, max(1, min(n, chip["weight_bytes"] // 2 // row))
+    return C, max(1, min(n, rooms["w"] // halves(chip, "w") // row))
 
 
-def tile(chip, m, n, k, last):
+def port_clocks(chip, needs, steps, results, bytes_moved):
+    """Clocks of the busiest port; a buffer is a string of the operands it holds."""
+    most = 0
+    for held in chip.get("buffers", ("w", "io")):
+        wide = sum(width * chip["lanes"] * chip["b" + x] for x, width in needs.items() if x in held)
+        given, one = chip.get("port_" + held[0]), held in chip.get("one_port", ())
+        clocks = 0
+        if given:
+            clocks += steps * ceil(wide / given)
+        elif one and wide:
+            clocks += steps
+        if one:
+            width = Fraction(given or chip["auto"][held])
+            for x, size in zip("wio", bytes_moved, strict=True):
+                if x in held:
+                    clocks += ceil(8 * size / width)
+            if "o" in held:
+                clocks += ceil(results * chip["bo"] / width)
+        most = max(most, clocks)
+    return most
+
+
+def tile(chip, m, n, k, last, bytes_moved):
     """(load, body, busy, rescale, port, latency, drain)"""
     R, C, L, T, flow = (chip[x] for x in ("rows", "cols", "lanes", "terms", "flow"))
     chunks = up(k, L)
@@ -70,11 +98,8 @@ def tile(chip, m, n, k, last):
         issue = T * up(chip["group"], L)
         rescale = up(k, chip["group"]) * max(0, chip["rescale_bits"] - issue)
     needs = {"tile": {"w": r, "i": c}, "os": {"w": c, "i": r}, "ws": {"i": r}, "is": {"w": r}}[flow]
-    waits = [0]
-    for what, width in needs.items():
-        if chip["port_" + what]:
-            waits.append(ceil(width * L * chip["b" + what] / chip["port_" + what]) - T)
-    port = steps * max(waits)
+    results = m * n if last else 0
+    port = max(0, port_clocks(chip, needs, steps, results, bytes_moved) - steps * T)
     if flow == "tile":
         if last:
             latency = (6 if chip["serial"] else 1) + chip["rescale_bits"]
@@ -88,23 +113,31 @@ def tile(chip, m, n, k, last):
         if flow != "os" and physical:
             what = "w" if flow == "ws" else "i"
             load = r
-            if chip["port_" + what]:
-                load = max(r, ceil(r * c * L * chip["b" + what] / chip["port_" + what]))
+            held = next(x for x in chip.get("buffers", ("w", "io")) if what in x)
+            if chip["port_" + held[0]]:
+                load = max(r, ceil(r * c * L * chip["b" + what] / chip["port_" + held[0]]))
+    if flow != "tile" and not chip["registers"]:  # the array stands still meanwhile
+        fill += load + drain
+        load = drain = 0
     busy = steps * T
     return load, busy + rescale + port + fill, busy, rescale, port, latency, drain
 
 
-def part_events(chip, part):
-    """Events of one product: ("take"|"give", ring) and ("tile", timing, reads, store bytes)."""
+def part_events(chip, part, rooms, kept):
+    """Events of one product: ("take"|"give", ring) and ("tile", timing, reads, store bytes).
+
+    Returns the events and, by ring, (places, bytes of a piece, operand).
+    """
     m, n, k, stream = part["m"], part["n"], part["k"], part["stream"]
-    bm, bn = shape_of_blocks(chip, m, n, k, stream)
+    bm, bn = shape_of_blocks(chip, m, n, k, stream, rooms)
     if stream == "weight":
-        passing, size, block, buffer = part["w"], n, bn, chip["weight_bytes"]
-        staying, stay_buffer = part["i"], chip["io_bytes"]
+        passing, size, block, name, other = part["w"], n, bn, "w", "i"
+        staying = part["i"]
     else:
-        passing, size, block, buffer = part["i"], m, bm, chip["io_bytes"]
-        staying, stay_buffer = part["w"], chip["weight_bytes"]
-    half = max(1, buffer // 2)
+        passing, size, block, name, other = part["i"], m, bm, "i", "w"
+        staying = part["w"]
+    buffer, stay_buffer = rooms[name], rooms[other]
+    half = max(1, buffer // halves(chip, name))
     one_block = passing * min(block, size) // size
     whole = one_block <= half
     L = chip["lanes"]
@@ -115,10 +148,12 @@ def part_events(chip, part):
         bk = min(k, up(up(k, L), slices) * L)
     piece = one_block if whole else one_block * bk // k
     depth = chip["prefetch"]
-    rooms = (
-        max(1, min(depth, buffer // max(1, piece))),
-        max(1, min(depth, stay_buffer // max(1, staying))),
-    )
+    rings = []
+    for operand, bytes_, piece_ in ((name, buffer, piece), (other, stay_buffer, staying)):
+        if halves(chip, operand) == 1:
+            rings.append((1, bytes_, operand))
+        else:
+            rings.append((max(1, min(depth, bytes_ // max(1, piece_))), piece_, operand))
     w = [spread(b, k, bk) for b in spread(part["w"], n, bn)]
     i = [spread(b, k, bk) for b in spread(part["i"], m, bm)]
     o = [spread(b, n, bn) for b in spread(part["o"], m, bm)]
@@ -133,10 +168,17 @@ def part_events(chip, part):
             reads.append(("weights", w[b][c] * part["wf"]))
         if ("i", a, c) not in here:
             here.add(("i", a, c))
-            reads.append(("inputs", i[a][c] * part["if"]))
+            if "i" not in kept:
+                reads.append(("inputs", i[a][c] * part["if"]))
         last = c == len(ks) - 1
-        timing = tile(chip, m1 - m0, n1 - n0, k1 - k0, last)
-        return ("tile", timing, reads, o[a][b] if last else 0)
+        out = o[a][b] if last and "o" not in kept else 0
+        moved = (
+            sum(size for cause, size in reads if cause == "weights"),
+            sum(size for cause, size in reads if cause == "inputs"),
+            out,
+        )
+        timing = tile(chip, m1 - m0, n1 - n0, k1 - k0, last, moved)
+        return ("tile", timing, reads, out)
 
     events = [("take", 1)]
     for s in ns if stream == "weight" else ms:
@@ -150,11 +192,26 @@ def part_events(chip, part):
         else:
             for ki in ks:
                 events += [("take", 0), *(run(r, ki) for r in stay), ("give", 0)]
-    return [*events, ("give", 1)], rooms
+    events.append(("give", 1))
+    if "i" in kept:  # they are there: no places to ask for
+        idle = 0 if name == "i" else 1
+        events = [e for e in events if e[0] == "tile" or e[1] != idle]
+    return events, rings
 
 
 def layer_events(chip, layer, traffic):
-    """All events of a layer, and the places of the two rings."""
+    """All events of a layer, and by ring its (places, bytes of a piece, operand).
+
+    ``traffic`` may say what is kept ("i": inputs, "o": results), the bytes kept results take, and
+    the room of each operand.
+    """
+    kept, held = traffic.get("kept", ""), traffic.get("held", 0)
+    rooms = dict(
+        zip("wi", traffic.get("rooms", (chip["weight_bytes"], chip["io_bytes"])), strict=True)
+    )
+    whole = dict(rooms)
+    if "i" not in kept:
+        rooms["i"] = max(1, rooms["i"] - held)
     m, n, k, batch = (layer[x] for x in ("m", "n", "k", "batch"))
     w, i, o = (traffic[x] // batch for x in ("w", "i", "o"))
     p, q = traffic["weight_reads"], traffic["input_reads"]
@@ -175,7 +232,7 @@ def layer_events(chip, layer, traffic):
                 "i": shares[j], "o": o // m * (b - a), "wf": 1, "if": 1, "stream": "weight",
             })  # fmt: skip
     else:
-        w_fits, i_fits = traffic["w"] <= chip["weight_bytes"], traffic["i"] <= chip["io_bytes"]
+        w_fits, i_fits = traffic["w"] <= whole["w"], traffic["i"] <= whole["i"]
         if p > 1:
             stream = "weight"
         elif q > 1:
@@ -184,7 +241,7 @@ def layer_events(chip, layer, traffic):
             stream = "input" if chip["flow"] == "is" else "weight"
         else:
             stream = "input" if w_fits else "weight"
-        bm, bn = shape_of_blocks(chip, m, n, k, stream)
+        bm, bn = shape_of_blocks(chip, m, n, k, stream, rooms)
         if chip["flow"] == "ws":
             bm = min(bm, up(m, p))
         if chip["flow"] == "is":
@@ -201,17 +258,36 @@ def layer_events(chip, layer, traffic):
                 o_left -= go
                 parts.append({"m": gm, "n": gn, "k": k, "w": w // n * gn, "i": gi, "o": go,
                               "wf": wf, "if": fetches, "stream": stream})  # fmt: skip
-    made = [part_events(chip, part) for part in parts]
-    rooms = [min(r[ring] for _, r in made) for ring in (0, 1)]
-    return [e for _ in range(batch) for events, _ in made for e in events], rooms
+    made = [part_events(chip, part, rooms, kept) for part in parts]
+    rings = []
+    for ring in (0, 1):
+        operand = made[0][1][ring][2]
+        places = min(r[ring][0] for _, r in made)
+        piece = min(rooms[operand], max(r[ring][1] for _, r in made))
+        rings.append((0, 0, operand) if operand in kept else (places, piece, operand))
+    return [e for _ in range(batch) for events, _ in made for e in events], rings
+
+
+CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline")
 
 
 def run(chip, layer, traffic):
-    """(cycles, stalls by cause, bytes moved)"""
-    events, rooms = layer_events(chip, layer, traffic)
-    stalls = dict.fromkeys(("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline"), 0)
+    """(cycles, stalls by cause, bytes moved) of one layer on an empty chip."""
+    ((cycles, stalls),), moved, _ = run_layers(chip, [(layer, traffic, (), ())])
+    return cycles, stalls, moved
+
+
+def run_layers(chip, layers):
+    """Layers one after another on one chip.
+
+    ``layers``: (layer, traffic, indices of the layers whose results are its weights, and its
+    inputs). Returns (cycles, stalls) by layer, all bytes moved, and the clocks in which the array
+    waited for a transfer that was asked for while it worked.
+    """
+    chip = {"registers": True} | chip
+    shares, left, stored_by, exposed = [], [], [], 0
     moved = {"weights": 0, "inputs": 0, "outputs": 0}
-    given, taken = ([], []), [0, 0]
+    free, room = {"w": [], "i": []}, {"w": 0, "i": 0}
     reads, stores, tiles = [], [], []
     bus = array_free = drained = floor = 0
 
@@ -224,71 +300,110 @@ def run(chip, layer, traffic):
         store["done"] = max(bus, store["asked"]) + store["clocks"]
         bus = store["done"]
 
-    for event in events:
-        if event[0] == "take":
-            ring = event[1]
-            taken[ring] += 1
-            behind = taken[ring] - rooms[ring] - 1
-            if behind >= 0:
-                floor = max(floor, given[ring][behind])
-            continue
-        if event[0] == "give":
-            given[event[1]].append(array_free)
-            continue
-        _, (load, body, busy, rescale, port, latency, drain), wanted, out = event
-        arriving = []
-        for cause, size in wanted:
-            moved[cause] += size
-            if not size:
+    for layer, traffic, weights_of, inputs_of in layers:
+        stalls, began = dict.fromkeys(CAUSES, 0), array_free
+        events, rings = layer_events(chip, layer, traffic)
+        kept = traffic.get("kept", "")
+        now = traffic.get("rooms", (chip["weight_bytes"], chip["io_bytes"]))
+        now = {"w": now[0], "i": max(1, now[1] - traffic.get("held", 0))}
+        for x in "wi":
+            free[x] += [array_free] * (now[x] - room[x])
+            free[x] = sorted(free[x])[max(0, room[x] - now[x]) :]
+        room = now
+        places = []
+        for count, piece, operand in rings:
+            mine = [free[operand][j * piece : (j + 1) * piece] for j in range(count)]
+            free[operand] = free[operand][count * piece :]
+            places.append([max(each, default=0) for each in mine])
+        need = {
+            "weights": max((stored_by[j] for j in weights_of), default=0),
+            "inputs": 0 if "i" in kept else max((stored_by[j] for j in inputs_of), default=0),
+        }
+        kept_from = max(left[j] for j in inputs_of) if "i" in kept else 0
+        for event in events:
+            if event[0] == "take":
+                floor = max(floor, places[event[1]].pop(0))
                 continue
-            behind = len(reads) - chip["prefetch"]
-            if behind >= 0:
-                floor = max(floor, tiles[reads[behind]["tile"]]["start"])
-            for store in stores:
-                if store["done"] is None and store["asked"] < floor:
-                    write(store)
-            begin = max(bus, floor)
-            bus = begin + clocks_of(size)
-            read = {"tile": len(tiles), "begin": begin, "here": bus + chip["latency"]}
-            reads.append(read)
-            arriving.append((cause, read))
-        start = max([array_free, *(r["here"] for _, r in arriving)])
-        space = 0
-        moved["outputs"] += out
-        if out and len(stores) >= chip["output_tiles"]:
-            for store in stores[: len(stores) - chip["output_tiles"] + 1]:
-                if store["done"] is None:
-                    write(store)
-            space = stores[len(stores) - chip["output_tiles"]]["done"]
-            start = max(start, space)
-        if load:
-            before = tiles[-1]["start"] if tiles else 0
-            weights = [r["here"] for cause, r in arriving if cause == "weights"]
-            start = max(start, max([before, *weights]) + load)
-        for clock in range(array_free, start):
-            late = [(cause, r) for cause, r in arriving if r["here"] > clock]
-            if late:
-                cause, r = late[0]
-                stalls["bandwidth" if clock < r["begin"] else cause] += 1
-            else:
-                stalls["outputs" if clock < space else "pipeline"] += 1
-        tiles.append({"start": start})
-        array_free = start + body
-        if drain:
-            array_free = max(array_free, drained - latency)
-        if drain or latency:
-            drained = array_free + latency + drain
-        if out:
-            left = array_free + latency + drain
-            stores.append({"asked": left, "clocks": clocks_of(out), "done": None})
-        stalls["rescale"] += rescale
-        stalls["bandwidth"] += port
-        stalls["pipeline"] += array_free - start - busy - rescale - port
+            if event[0] == "give":
+                places[event[1]].append(array_free)
+                continue
+            _, (load, body, busy, rescale, port, latency, drain), wanted, out = event
+            arriving = []
+            for cause, size in wanted:
+                moved[cause] += size
+                if not size:
+                    continue
+                behind = len(reads) - chip["prefetch"]
+                if behind >= 0:
+                    floor = max(floor, tiles[reads[behind]["tile"]]["start"])
+                for store in stores:
+                    if store["done"] is None and store["asked"] < floor:
+                        write(store)
+                fetched_back = 0
+                for store in stores[: need[cause]]:
+                    if store["done"] is None:
+                        write(store)
+                        fetched_back = bus
+                begin = max(bus, floor)
+                bus = begin + clocks_of(size)
+                read = {"tile": len(tiles), "begin": begin, "here": bus + chip["latency"]}
+                read |= {"stored": fetched_back, "early": floor < array_free and not fetched_back}
+                reads.append(read)
+                arriving.append((cause, read))
+            start = max([array_free, kept_from, *(r["here"] for _, r in arriving)])
+            space = 0
+            moved["outputs"] += out
+            if out and len(stores) >= chip["output_tiles"]:
+                for store in stores[: len(stores) - chip["output_tiles"] + 1]:
+                    if store["done"] is None:
+                        write(store)
+                space = stores[len(stores) - chip["output_tiles"]]["done"]
+                start = max(start, space)
+            if load:
+                before = tiles[-1]["start"] if tiles else 0
+                what = "inputs" if chip["flow"] == "is" else "weights"
+                there = [r["here"] for cause, r in arriving if cause == what]
+                if what == "inputs":
+                    there.append(kept_from)
+                start = max(start, max([before, *there]) + load)
+            for clock in range(array_free, start):
+                late = [(cause, r) for cause, r in arriving if r["here"] > clock]
+                if clock < kept_from:
+                    stalls["pipeline"] += 1
+                elif late:
+                    cause, r = late[0]
+                    exposed += r["early"]
+                    if clock < r["stored"]:
+                        stalls["outputs"] += 1
+                    else:
+                        stalls["bandwidth" if clock < r["begin"] else cause] += 1
+                else:
+                    exposed += clock < space
+                    stalls["outputs" if clock < space else "pipeline"] += 1
+            tiles.append({"start": start})
+            array_free = start + body
+            if drain:
+                array_free = max(array_free, drained - latency)
+            if drain or latency:
+                drained = array_free + latency + drain
+            if out:
+                gone = array_free + latency + drain
+                stores.append({"asked": gone, "clocks": clocks_of(out), "done": None})
+            stalls["rescale"] += rescale
+            stalls["bandwidth"] += port
+            stalls["pipeline"] += array_free - start - busy - rescale - port
+        for (_, piece, operand), times in zip(rings, places, strict=True):
+            free[operand] += [t for t in times for _ in range(piece)]
+            free[operand].sort()
+        left.append(max(array_free, drained))
+        stored_by.append(len(stores))
+        shares.append((array_free - began, stalls))
     finished = max(array_free, drained)
-    stalls["pipeline"] += finished - array_free
+    shares[-1][1]["pipeline"] += finished - array_free
     for store in stores:
         if store["done"] is None:
             write(store)
     end = max(finished, bus)
-    stalls["outputs"] += end - finished
-    return end, stalls, moved
+    shares[-1][1]["outputs"] += end - finished
+    shares[-1] = (shares[-1][0] + end - array_free, shares[-1][1])
+    return shares, moved, exposed

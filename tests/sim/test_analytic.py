@@ -85,9 +85,10 @@ def test_array_never_does_more_than_its_peak(m: int, n: int, k: int, flow: str) 
         run = cost(arch, Gemm(name="x", m=m, n=n, k=k))
         assert 0 < run.utilization <= 1
         assert run.cycles == run.compute_cycles + run.stall_cycles
-        work = layer_work(arch, Gemm(name="x", m=m, n=n, k=k))
+        layer = Gemm(name="x", m=m, n=n, k=k)
+        work = layer_work(arch, layer, LayerBits.of(arch, arch.formats.linear, layer))
         pes = arch.array.rows * arch.array.columns
-        assert -(-m * n * k // 4) <= work.busy_pe_steps <= pes * work.steps
+        assert -(-m * n * k // 4) <= work.busy_pe_cycles / 2 <= pes * work.steps
 
 
 @settings(max_examples=100)
@@ -101,14 +102,15 @@ def test_causal_steps_equal_a_count_block_by_block(
         name="qk", kind="attention_qk", stationary="kv_cache", m=tokens * group, n=length, k=head,
         causal="n", rows_per_token=group, visible_before=before,
     )  # fmt: skip
+    bits = LayerBits.of(arch, arch.formats.attention, gemm)
     steps = 0
     for first in range(0, tokens * group, 6):
         for column in range(0, length, 8):
             rows = range(first, min(first + 6, tokens * group))
             if any(before + r // group >= column for r in rows):
                 steps += -(-head // 2)
-    assert layer_work(arch, gemm).steps == steps
-    assert steps <= layer_work(arch, replace(gemm, causal=None)).steps
+    assert layer_work(arch, gemm, bits).steps == steps
+    assert steps <= layer_work(arch, replace(gemm, causal=None), bits).steps
 
 
 @given(st.integers(1, 10**8), st.integers(1, 10**8), st.integers(1, 10**6))

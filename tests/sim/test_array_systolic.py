@@ -24,15 +24,16 @@ def product(rng, m, n, k, kind):
     )
 
 
-def run_naive(a, b, rows, cols, flow, double, drain):
+def run_naive(a, b, rows, cols, flow, double, drain, adder=None):
     """Run the naive twin on lists of Python ints or numpy scalars."""
+    adder = adder or naive.Adder()
     left = [[v if a.dtype == np.float32 else int(v) for v in row] for row in a]
     right = [[v if b.dtype == np.float32 else int(v) for v in row] for row in b]
     if flow == "os":
-        return naive.output_stationary(left, naive.transpose(right), rows, cols, drain)
+        return naive.output_stationary(left, naive.transpose(right), rows, cols, drain, adder)
     if flow == "ws":
-        return naive.weight_stationary(left, right, rows, cols, double)
-    return naive.input_stationary(left, right, rows, cols, double)
+        return naive.weight_stationary(left, right, rows, cols, double, adder)
+    return naive.input_stationary(left, right, rows, cols, double, adder)
 
 
 def assert_counts_agree(run, count):
@@ -44,24 +45,37 @@ def assert_counts_agree(run, count):
     assert run.sram_writes == count.sram_writes
 
 
-def test_closed_form_equals_the_machine_on_4000_random_cases():
+def assert_closed_form(rng, m, n, k, rows, cols, flow):
+    """Run a product with options drawn at random, and count it."""
+    options = {
+        "double_buffered_operand": bool(rng.integers(2)),
+        "drain_register": bool(rng.integers(2)),
+        "accumulator_buffer": bool(rng.integers(2)),
+    }
+    a, b = product(rng, m, n, k, "int")
+    run = simulate_systolic(a, b, rows, cols, flow, **options)
+    count = systolic(m, n, k, rows, cols, flow, "physical", **options)
+    assert_counts_agree(run, count)
+    np.testing.assert_array_equal(run.outputs, a @ b)
+
+
+def test_closed_form_equals_the_machine_on_5000_random_cases():
     rng = np.random.default_rng(20)
-    for case in range(4000):
+    for case in range(5000):
         m, n, k = (int(v) for v in rng.integers(1, 20, 3))
         rows, cols = (int(v) for v in rng.integers(1, 10, 2))
         if case % 5 == 0:  # tall arrays and short streams: loads and drains that do not hide
             rows, m, k = int(rng.integers(6, 16)), int(rng.integers(1, 18)), case % 18 + 1
-        flow = FLOWS[case % 3]
-        options = {
-            "double_buffered_operand": bool(rng.integers(2)),
-            "drain_register": bool(rng.integers(2)),
-            "accumulator_buffer": bool(rng.integers(2)),
-        }
-        a, b = product(rng, m, n, k, "int")
-        run = simulate_systolic(a, b, rows, cols, flow, **options)
-        count = systolic(m, n, k, rows, cols, flow, "physical", **options)
-        assert_counts_agree(run, count)
-        np.testing.assert_array_equal(run.outputs, a @ b)
+        assert_closed_form(rng, m, n, k, rows, cols, FLOWS[case % 3])
+
+
+@pytest.mark.slow
+def test_closed_form_equals_the_machine_on_3000_larger_cases():
+    rng = np.random.default_rng(21)
+    for case in range(3000):
+        m, n, k = (int(v) for v in np.exp(rng.uniform(0, np.log(300), 3)))
+        rows, cols = (int(v) for v in rng.integers(1, 65, 2))
+        assert_closed_form(rng, m, n, k, rows, cols, FLOWS[case % 3])
 
 
 @settings(max_examples=120)
@@ -229,7 +243,7 @@ def test_bad_sizes_and_names_are_told(arguments, words):
             np.ones((2, 1), np.float32),
             r"nan at index \(0, 1\)",
         ),
-        (np.full((1, 2), 2**31), np.full((2, 1), 2**31), "64-bit accumulator"),
+        (np.full((1, 2), 2**31), np.full((2, 1), 2**30), "accumulator of 63 bits"),
     ],
 )
 def test_bad_operands_are_told(a, b, words):

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bitlathe.arch.numerics import PENumerics
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.sim.cuda.launch import device_available
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from bitlathe.sim.pe.dequantise import table_matmul
-from bitlathe.sim.pe.numerics import PENumerics
 from naive import pe_naive
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
@@ -46,12 +46,14 @@ def test_a_missing_device_is_explained():
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks so small that tiny inputs span several."""
-    from bitlathe.sim.cuda import bit_serial, dequantise
+    """Blocks and grids so small that tiny inputs span several and threads stride over the rest."""
+    from bitlathe.sim.cuda import bit_serial, dequantise, launch
 
-    run, multiply = bit_serial.dots, dequantise.products
-    monkeypatch.setattr(bit_serial, "dots", lambda *a: run(*a, threads=4))
-    monkeypatch.setattr(dequantise, "products", lambda *a: multiply(*a, threads=(2, 2)))
+    run, exact, multiply = bit_serial.dots, bit_serial.exact_dots, dequantise.products
+    monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(bit_serial, "dots", lambda *a: run(*a, threads=2))
+    monkeypatch.setattr(bit_serial, "exact_dots", lambda *a: exact(*a, threads=2))
+    monkeypatch.setattr(dequantise, "products", lambda *a: multiply(*a, threads=(2, 1)))
 
 
 def operands(rng, rows, length, low, high):
@@ -69,7 +71,7 @@ def assert_twins(activations, weights, *arguments, **keywords):
 
 @on_device
 @pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("numerics", ["hpca25", "aligned"])
+@pytest.mark.parametrize("numerics", ["hpca25", "aligned", "exact"])
 @pytest.mark.parametrize("format", ["int8", "int6", "int3", "bitmod_fp4"])
 def test_bit_serial_twins(format, numerics):
     rng = np.random.default_rng(1)
@@ -103,6 +105,19 @@ def test_bit_serial_twins_with_any_numerics():
         )
         activations, weights = operands(rng, 5, 8, -128, 128)
         assert_twins(activations, weights, "int8", numerics)
+
+
+@on_device
+def test_exact_twins_at_the_edge_of_64_bits():
+    """The largest exact sum that is taken, and the refusal of the next larger one."""
+    weights = np.full((1, 256), -128)
+    activations = np.full((1, 256), 65504.0)
+    assert_twins(activations, weights, "int8", "exact")
+    wide = np.full((1, 4), 2.0**100)
+    with pytest.raises(BitlatheError, match="could pass its 64-bit integers"):
+        bitserial_dot(wide, weights[:, :4], "int8", "exact", activation="bf16", device="cuda")
+    small = np.full((1, 4), 2.0**-100)
+    assert_twins(small, weights[:, :4], "int8", "exact", activation="bf16")
 
 
 @on_device

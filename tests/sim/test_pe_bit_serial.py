@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitlathe.arch.numerics import ALIGNED, HPCA25, PRESETS, PENumerics
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.datatypes.terms import term_table
 from bitlathe.sim.pe.bit_serial import bitserial_dot
-from bitlathe.sim.pe.numerics import ALIGNED, HPCA25, PRESETS, PENumerics
 from bitlathe.sim.pe.operands import ACTIVATIONS
 from naive import pe_naive
 

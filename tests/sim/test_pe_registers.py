@@ -1,0 +1,114 @@
+"""Registers of the PE and an accumulator buffer on systolic arrays: the analytic rung."""
+
+import random
+
+import pytest
+
+from bitlathe.arch import Arch, load_arch
+from bitlathe.sim.analytic import ChipCosts, LayerBits, layer_work, run_layer
+from bitlathe.sim.array.systolic_model import systolic
+from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.workloads import Gemm
+
+MAC = {"kind": "int_mac", "energy_pj": 0.2, "area_um2": 400.0, "accumulator_bits": 24}
+INT8 = {"weight": "int8@channel", "input": "int8@channel", "output": "int8@channel"}
+
+
+def chip(flow: str, rows: int = 32, columns: int = 32, **changes: object) -> Arch:
+    arch = load_arch(
+        "fp16",
+        {
+            "pe": MAC | {k: v for k, v in changes.items() if k != "accumulator_buffer"},
+            "formats.linear": INT8,
+            "formats.attention": INT8,
+            "array": {
+                "kind": "systolic",
+                "dataflow": flow,
+                "rows": 32,
+                "columns": 32,
+                "accumulator_buffer": changes.get("accumulator_buffer", False),
+            },
+        },
+    )
+    array = arch.array.model_copy(update={"rows": rows, "columns": columns})
+    return arch.model_copy(update={"array": array})
+
+
+def layer(arch: Arch, gemm: Gemm) -> LayerBits:
+    return LayerBits.of(arch, arch.formats.linear, gemm)
+
+
+@pytest.mark.parametrize("flow", ["os", "ws", "is"])
+def test_exposed_clocks_and_partial_sums_are_those_of_the_systolic_model(flow: str) -> None:
+    rng = random.Random(flow)
+    for _ in range(200):
+        m, n, k = (rng.randint(1, 70) for _ in range(3))
+        rows, columns = rng.randint(1, 9), rng.randint(1, 9)
+        registers, buffer = rng.random() < 0.5, rng.random() < 0.5
+        arch = chip(
+            flow, rows, columns, double_buffered_operand=registers, drain_register=registers,
+            accumulator_buffer=buffer,
+        )  # fmt: skip
+        gemm = Gemm(name="x", m=m, n=n, k=k, batch=2)
+        work = layer_work(arch, gemm, layer(arch, gemm))
+        count = systolic(
+            m, n, k, rows, columns, flow, "physical", double_buffered_operand=registers,
+            drain_register=registers, accumulator_buffer=buffer,
+        )  # fmt: skip
+        assert work.partial_sums == 2 * count.sram_reads["output"]
+        exposed = count.exposed_load_cycles + count.exposed_drain_cycles
+        assert work.exposed_cycles == (0 if registers else 2 * exposed)
+
+
+@pytest.mark.parametrize("flow", ["ws", "is"])
+def test_partial_sums_are_counted_at_the_accumulators_width(flow: str) -> None:
+    gemm = Gemm(name="x", m=64, n=96, k=100)  # 4 row folds: 3 times 64 x 96 sums go and return
+    runs = []
+    for buffer in (False, True):
+        arch = chip(flow, accumulator_buffer=buffer)
+        costs = ChipCosts.of(arch)
+        runs.append((run_layer(arch, gemm, layer(arch, gemm), costs), costs))
+    (without, costs), (kept, _) = runs
+    bits = 3 * 64 * 96 * 24
+    reads = without.sram_accesses["io_read"] - kept.sram_accesses["io_read"]
+    words = without.sram_accesses["io_write_words"] - kept.sram_accesses["io_write_words"]
+    assert reads == -(-bits // int(costs.port_bits["io"]))
+    assert words == bits // 64
+    read_pj = without.energy_pj["sram_read"] - kept.energy_pj["sram_read"]
+    assert read_pj == pytest.approx(reads * costs.buffers["io"].read_pj)
+    write_pj = without.energy_pj["sram_write"] - kept.energy_pj["sram_write"]
+    assert write_pj == pytest.approx(bits / costs.port_bits["io"] * costs.buffers["io"].write_pj)
+    assert without.cycles == kept.cycles
+    scalesim = chip(flow).model_copy(
+        update={"array": chip(flow).array.model_copy(update={"timing": "scalesim"})}
+    )
+    plain = run_layer(scalesim, gemm, layer(scalesim, gemm), costs)
+    assert plain.sram_accesses == kept.sram_accesses
+
+
+def test_a_stationary_operand_is_read_once_a_fold() -> None:
+    gemm = Gemm(name="x", m=64, n=96, k=100)
+    accesses = {
+        f: run_layer(chip(f), gemm, layer(chip(f), gemm), ChipCosts.of(chip(f)))
+        for f in ("os", "ws")
+    }
+    steps = 4 * 3 * 64
+    assert accesses["ws"].sram_accesses["weight_read"] == 3 * 100  # rows loaded, three folds of N
+    assert accesses["ws"].compute_cycles == steps
+    assert accesses["os"].sram_accesses["weight_read"] == 2 * 3 * 100
+
+
+@pytest.mark.parametrize("flow", ["os", "ws", "is"])
+def test_registers_save_clocks_on_both_rungs(flow: str) -> None:
+    gemm = Gemm(name="x", m=200, n=300, k=260)
+    for rung in (run_layer, run_layer_cycle):
+        cycles = []
+        for registers in (True, False):
+            arch = chip(flow, double_buffered_operand=registers, drain_register=registers)
+            arch = arch.model_copy(
+                update={"dram": arch.dram.model_copy(update={"bits_per_clock": 1e9})}
+            )
+            run = rung(arch, gemm, layer(arch, gemm), ChipCosts.of(arch))
+            assert run.cycles == run.compute_cycles + run.stall_cycles
+            cycles.append(run.cycles)
+        assert cycles[0] < cycles[1]
