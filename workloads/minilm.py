@@ -27,14 +27,11 @@ def _archive() -> Path | None:
     return found if found is not None and found.is_file() else None
 
 
-def minilm_weights() -> dict[str, NDArray[np.float32]] | None:
-    """Return the 36 linear matrices of the encoder by name, or None where they are not at hand.
+def minilm_tensors() -> dict[str, NDArray[np.float32]] | None:
+    """Return all tensors of the encoder by name, or None where they are not at hand.
 
-    Returns
-    -------
-    dict of (outputs, inputs) float32 arrays, or None
-        None if the package or safetensors is not installed, or the weights are not the published
-        ones (by SHA-256).
+    None if the package or safetensors is not installed, or the weights are not the published
+    ones (by SHA-256).
     """
     archive = _archive()
     if archive is None:
@@ -47,9 +44,30 @@ def minilm_weights() -> dict[str, NDArray[np.float32]] | None:
         data = zipped.read(WEIGHTS_FILE)
     if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
         return None
-    tensors = load(data)
+    return {name: np.asarray(x) for name, x in load(data).items()}
+
+
+def minilm_weights() -> dict[str, NDArray[np.float32]] | None:
+    """Return the 36 linear matrices of the encoder by name, or None where they are not at hand.
+
+    Returns
+    -------
+    dict of (outputs, inputs) float32 arrays, or None
+        See `minilm_tensors`.
+    """
+    tensors = minilm_tensors()
+    if tensors is None:
+        return None
     return {
         name: np.ascontiguousarray(tensors[name], dtype=np.float32)
         for name in sorted(tensors)
         if "encoder.layer." in name and name.endswith(".weight") and tensors[name].ndim == 2
     }
+
+
+def minilm_tokenizer() -> str:
+    """Return the text of the package's tokenizer.json."""
+    archive = _archive()
+    assert archive is not None  # asked for after the weights
+    with zipfile.ZipFile(archive) as zipped:
+        return zipped.read("tokenizer.json").decode()

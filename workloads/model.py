@@ -18,7 +18,7 @@ from .transformer import DEFAULT_CONTEXT, Transformer, edges, read_transformer, 
 if TYPE_CHECKING:
     import networkx
 
-_SHIPPED = Path(__file__).parent / "models"
+SHIPPED = Path(__file__).parent / "models"
 _NESTED = ("text_config", "language_config", "llm_config")
 
 
@@ -188,7 +188,7 @@ def _merge(gemms: tuple[Gemm, ...]) -> tuple[Gemm, ...]:
 
 def model_names() -> tuple[str, ...]:
     """Return the names of the shipped models, sorted."""
-    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.json")))
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.json")))
 
 
 def load_model(name_or_path: str | Path) -> Model:
@@ -213,7 +213,7 @@ def load_model(name_or_path: str | Path) -> Model:
     text = str(name_or_path)
     wanted = text.strip().lower().replace("_", "-").replace(" ", "-")
     if wanted in model_names():
-        return _load(_SHIPPED / f"{wanted}.json", wanted)
+        return _load(SHIPPED / f"{wanted}.json", wanted)
     path = Path(text)
     if not text or not os.path.exists(text):  # unlike Path.exists, never raises
         raise BitlatheError(

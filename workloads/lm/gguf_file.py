@@ -1,0 +1,95 @@
+"""A Llama-like model in a GGUF file: its tensors under Hugging Face names, and its tokenizer."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...datatypes.errors import BitlatheError, unknown_name
+from ...datatypes.io import read_tensors
+from ..transformer import Transformer
+
+# names of llama.cpp's GGUF -> names of Hugging Face's Llama
+_OUTER = {
+    "token_embd.weight": "embed_tokens.weight",
+    "output_norm.weight": "norm.weight",
+    "output.weight": "lm_head.weight",
+}
+_INNER = {
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_CONTROL = 3  # token_type of tokens that no text produces
+
+
+def gguf_tensors(path: Path, shape: Transformer) -> dict[str, NDArray[np.float32]]:
+    """Return the dequantised tensors under their Hugging Face names.
+
+    GGUF files of Llama keep the rows of query and key in pairs (2i, 2i + 1) as ggml rotates them;
+    they are put back into the two halves that Hugging Face rotates.
+    """
+    heads = {"attn_q": shape.heads, "attn_k": shape.kv_heads}
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, values in read_tensors(path).items():
+        if name in _OUTER:
+            found[_OUTER[name]] = values
+            continue
+        _, layer, part, kind = name.split(".")
+        if part not in _INNER:
+            raise BitlatheError(f"{path}: " + unknown_name("tensor", part, _INNER))
+        halves = _halves(values, heads[part]) if part in heads else values
+        found[f"layers.{layer}.{_INNER[part]}.{kind}"] = halves
+    return found
+
+
+def _halves(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """Return each head's rows 0, 1, 2, 3 ... as 0, 2, ... then 1, 3, ..."""
+    pairs = rows.reshape(heads, -1, 2, rows.shape[-1])
+    return pairs.swapaxes(1, 2).reshape(rows.shape)
+
+
+@lru_cache(maxsize=1)
+def gguf_tokenizer(path: Path) -> Any:
+    """Return the byte-pair tokenizer of a GGUF file, from its own vocabulary and merges.
+
+    Raises
+    ------
+    BitlatheError
+        The file's pre-tokenizer is not SmolLM's (digits one by one, then GPT-2's byte level).
+    """
+    from gguf import GGUFReader
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+    fields = GGUFReader(str(path)).fields
+    kind = fields["tokenizer.ggml.pre"].contents()
+    if kind != "smollm":
+        raise BitlatheError(
+            f"{path}: pre-tokenizer {kind!r}; only 'smollm' is known. Use a Hugging Face folder."
+        )
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    merges = [tuple(m.split(" ", 1)) for m in fields["tokenizer.ggml.merges"].contents()]
+    types = fields["tokenizer.ggml.token_type"].contents()
+    made = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges))
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    made.add_special_tokens(
+        [
+            AddedToken(t, special=True)
+            for t, kind in zip(tokens, types, strict=True)
+            if kind == _CONTROL
+        ]
+    )
+    return made

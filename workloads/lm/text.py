@@ -1,0 +1,76 @@
+"""The text a perplexity is of: its name, its words, the windows cut from it."""
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...datatypes.errors import BitlatheError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text and how it is called in tables."""
+
+    title: str
+    content: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the content."""
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+
+def read_text(path: str | Path | None = None) -> Text:
+    """Return a text file, or the help topics of the running Python (``pydoc_data.topics``).
+
+    The topics are 0.47 MB of English about Python, there wherever Python is; they differ a little
+    between versions of Python, so the title names the version.
+
+    Raises
+    ------
+    BitlatheError
+        The file cannot be read or is no UTF-8.
+    """
+    if path is None:
+        from pydoc_data.topics import topics
+
+        version = ".".join(platform.python_version_tuple()[:2])
+        content = "\n".join(topics[name] for name in sorted(topics))
+        return Text(title=f"pydoc_data.topics of Python {version}", content=content)
+    try:
+        return Text(title=Path(path).name, content=Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise BitlatheError(f"{path}: not a text in UTF-8.") from None
+    except OSError as error:
+        raise BitlatheError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
+def cut_windows(ids: Sequence[int], tokens: int, context: int) -> list[list[int]]:
+    """Return windows of ``context`` tokens, evenly spaced over a text, that do not overlap.
+
+    As many as predict at least ``tokens`` tokens: each predicts ``context - 1``.
+
+    Examples
+    --------
+    >>> cut_windows(range(10), tokens=4, context=3)
+    [[0, 1, 2], [5, 6, 7]]
+
+    Raises
+    ------
+    BitlatheError
+        The text is too short.
+    """
+    if context < 2 or tokens < 1:
+        raise BitlatheError(
+            f"tokens {tokens}, context {context}: at least 1 token and a context of at least 2."
+        )
+    count = -(-tokens // (context - 1))
+    if count * context > len(ids):
+        raise BitlatheError(
+            f"the text has {len(ids):,} tokens; {count} windows of {context} need "
+            f"{count * context:,}. Ask for fewer tokens or give a longer text."
+        )
+    starts = [w * len(ids) // count for w in range(count)]
+    return [list(ids[s : s + context]) for s in starts]

@@ -1,0 +1,171 @@
+"""The order in which a model's layers run, and whose results each of them reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from .conv import ConvNet
+from .gemm import Gemm
+from .model import Model
+from .transformer import Layers, Transformer, staged_gemms
+
+# stage of a transformer layer: the stages whose results are its inputs
+_INPUTS = {
+    "mix": ("scores",),
+    "out": ("mix",),
+    "router": ("out",),
+    "mlp": ("out",),
+    "experts": ("out", "router"),
+    "down": ("mlp",),
+    "experts_down": ("experts",),
+}
+_OF_ENTRY = ("query", "value")  # stages that read what the layer before left
+_ROUTED = ("router", "experts", "experts_down")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One instance of a layer in the order of execution.
+
+    Attributes
+    ----------
+    gemm : Gemm
+        The product; its count is 1.
+    inputs, weights : tuple of str
+        Names of the layers whose latest results are its inputs, and its weight operand (K and V
+        of attention). Where none has run yet, or none is named, they come from outside.
+    parts : int
+        Instances whose results are read together (experts); 1 elsewhere.
+    """
+
+    gemm: Gemm
+    inputs: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    parts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """Steps that run ``count`` times over."""
+
+    count: int
+    body: tuple[Step | Repeat, ...]
+
+
+Order = tuple[Step | Repeat, ...]
+
+
+def steps_of(order: Order) -> Iterator[Step]:
+    """Yield the steps of an order, those of a Repeat once."""
+    for node in order:
+        if isinstance(node, Step):
+            yield node
+        else:
+            yield from steps_of(node.body)
+
+
+def execution_order(
+    model: Model,
+    phase: str = "prefill",
+    context: int | None = None,
+    batch: int = 1,
+    causal: bool = False,
+) -> Order:
+    """Return a model's layers in the order in which they run, with what each one reads.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    phase, context, batch, causal
+        As in `Model.gemms`, which counts the same layers and checks these arguments.
+
+    Notes
+    -----
+    Layers of a transformer that are alike run one after another, as the model's sizes hold no
+    finer order; the experts of a layer run one by one. What is no matrix product (norms,
+    activations, pooling, residual sums) takes no time here and passes dependencies on.
+
+    Examples
+    --------
+    >>> from bitlathe.workloads import load_model
+    >>> [s.gemm.name for s in steps_of(execution_order(load_model("opt-1.3b")))][:6]
+    ['q_proj', 'k_proj', 'v_proj', 'attention_qk', 'attention_av', 'out_proj']
+    """
+    model.gemms(phase, context, batch, causal)
+    if isinstance(model.shape, ConvNet):
+        return tuple(
+            Step(gemm=layer.gemm(batch), inputs=layer.sources) for layer in model.shape.layers
+        )
+    return _transformer(model.shape, staged_gemms(model.shape, phase, context, batch, causal))
+
+
+def _transformer(shape: Transformer, staged: tuple[tuple[str, Gemm], ...]) -> Order:
+    order: list[Step | Repeat] = []
+    left: tuple[str, ...] = ()
+    for stage, gemm in staged:
+        if stage == "embed":
+            order.append(Step(gemm=gemm))
+            left = (*left, gemm.name)
+    for layers in shape.layers:
+        mine = _of_layer(shape, layers, staged)
+        order += _layer(shape, mine, left)
+        ends = ("out", "down") if shape.family.parallel else ("down", "experts_down")
+        left = tuple(gemm.name for stage, gemm in mine if stage in ends)
+        if layers.count > 1:
+            body = tuple(_layer(shape, mine, left))
+            order.append(Repeat(count=layers.count - 1, body=body))
+    for stage, gemm in staged:
+        if stage == "head":
+            order.append(Step(gemm=replace(gemm, count=1), inputs=left))
+    return tuple(order)
+
+
+def _of_layer(
+    shape: Transformer, layers: Layers, staged: tuple[tuple[str, Gemm], ...]
+) -> list[tuple[str, Gemm]]:
+    """Return the products of one of ``layers``: its window's attention, its kind of MLP."""
+    windows = sorted({each.window for each in shape.layers}, key=lambda window: window or 0)
+    mine, seen = [], {"scores": 0, "mix": 0}
+    for stage, gemm in staged:
+        kind = stage.partition(":")[0]
+        if kind in seen:
+            if seen[kind] == windows.index(layers.window):
+                mine.append((kind, gemm))
+            seen[kind] += 1
+        elif kind in ("mlp", "down"):
+            if gemm.name.startswith("shared_expert_") == layers.routed:
+                mine.append((kind, gemm))
+        elif kind not in ("embed", "head") and (layers.routed or kind not in _ROUTED):
+            mine.append((kind, gemm))
+    return mine
+
+
+def _layer(
+    shape: Transformer, mine: list[tuple[str, Gemm]], left: tuple[str, ...]
+) -> list[Step | Repeat]:
+    """Return the steps of one layer that reads what the layers ``left`` gave."""
+    names = {stage: [g.name for s, g in mine if s == stage] for stage, _ in mine}
+    query, key = names["query"][0], names["query"][-1]  # one matrix where they are fused
+    value = names.get("value", [query])
+    steps: list[Step | Repeat] = []
+    experts: list[Step] = []
+    for stage, gemm in mine:
+        inputs = tuple(name for source in _INPUTS.get(stage, ()) for name in names.get(source, ()))
+        if stage in _OF_ENTRY or (stage == "mlp" and shape.family.parallel):
+            inputs = left
+        step = Step(gemm=replace(gemm, count=1), inputs=inputs)
+        if stage == "scores":
+            step = replace(step, inputs=(query,), weights=(key,))
+        elif stage == "mix":
+            step = replace(step, weights=tuple(value))
+        if stage in ("experts", "experts_down"):
+            busy = gemm.count // shape.routed_depth
+            parts = busy if stage == "experts_down" else 1
+            experts.append(replace(step, parts=parts))
+        else:
+            steps.append(step)
+    if experts:
+        steps.append(Repeat(count=busy, body=tuple(experts)))
+    return steps
