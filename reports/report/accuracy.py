@@ -1,15 +1,14 @@
-"""The accuracy axis of a sweep that measured none: the error of each format on reference weights.
+"""The accuracy axis of a sweep that measured none.
 
-A proxy, and labelled as one wherever it is shown: models whose weights are not at hand get no
-invented figure. The reference is MiniLM-L6 (float32, unquantised) where the package of the
-[studies] extra is installed, else seeded Gaussian weights.
+A model whose weights are at hand gets its own perplexity, if that is asked for. The others get a
+proxy, labelled as one wherever it is shown: the error of each format on reference weights, those
+of MiniLM-L6 (float32, unquantised) where the package of the [studies] extra is installed, else
+seeded Gaussian ones. No model gets a figure that was measured on another without saying so.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datatypes.errors import BitlatheError
+from ...datatypes.scheme import Scheme
+from ...workloads.accuracy import CONTEXT, TOKENS, UNQUANTISED, Accuracy, accuracy, remarks
+from ...workloads.lm import Checkpoint, checkpoint_names, find_checkpoint
+from ...workloads.lm.kept import code_digest
 from ...workloads.minilm import WEIGHTS_SHA256, minilm_weights
+from ..sweep.export import write_csv
+from .columns import PROXIES
+from .frame import Frame
+from .fronts import accuracy_column
 
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+TABLE = "accuracy.csv"
 CACHE_NAME = "accuracy.json"
 SEED, GAUSSIAN_SHAPE = 0, (512, 4096)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Weights that formats are measured on: matrices of outputs by inputs, and their identity."""
+    """Weights that formats are measured on: matrices of outputs by inputs, and their identity.
+
+    ``column`` is where a report keeps the error, and so how it is labelled.
+    """
 
     title: str
+    column: str
     identity: str
     matrices: tuple[NDArray[np.float32], ...]
 
@@ -38,6 +51,7 @@ def reference_weights() -> Reference:
     if weights is not None:
         return Reference(
             title="the encoder weights of MiniLM-L6",
+            column="weight_error.minilm",
             identity=WEIGHTS_SHA256,
             matrices=tuple(weights.values()),
         )
@@ -45,6 +59,7 @@ def reference_weights() -> Reference:
     rows, columns = GAUSSIAN_SHAPE
     return Reference(
         title=f"Gaussian weights, {rows} x {columns}, seed {SEED}",
+        column="weight_error.gaussian",
         identity=f"gaussian-{rows}x{columns}-{SEED}",
         matrices=(rng.standard_normal(GAUSSIAN_SHAPE, dtype=np.float32),),
     )
@@ -68,8 +83,8 @@ def relative_error(scheme: str, reference: Reference) -> float:
     return float(np.sqrt(error / power))
 
 
-def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], str]:
-    """Return the relative error of each scheme and the name of the reference weights.
+def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], Reference]:
+    """Return the relative error of each scheme and the reference weights.
 
     Schemes that cannot be measured (bits stated without a format, say) are left out. Results are
     kept in ``accuracy.json`` of the folder by scheme, weights and the code of the formats.
@@ -82,7 +97,7 @@ def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], str
         The sweep's folder.
     """
     reference = reference_weights()
-    identity = f"{reference.identity} {_code_digest()}"
+    identity = f"{reference.identity} {code_digest(('datatypes',))}"
     path = folder / CACHE_NAME
     known = _read_cache(path, identity)
     errors: dict[str, float] = {}
@@ -92,12 +107,12 @@ def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], str
             continue
         try:
             errors[scheme] = relative_error(scheme, reference)
-        except (BitlatheError, ImportError):
+        except BitlatheError:
             continue
     if errors:
         text = json.dumps({"identity": identity, "errors": errors}, indent=1, sort_keys=True)
         path.write_text(text + "\n", encoding="utf-8")
-    return errors, reference.title
+    return errors, reference
 
 
 def _read_cache(path: Path, identity: str) -> dict[str, float]:
@@ -113,11 +128,177 @@ def _read_cache(path: Path, identity: str) -> dict[str, float]:
     return {str(k): float(v) for k, v in errors.items() if isinstance(v, int | float)}
 
 
-@cache
-def _code_digest() -> str:
-    """Return a digest of the formats' code and tables."""
-    digest = hashlib.sha256()
-    room = Path(__file__).parents[2] / "datatypes"
-    for path in sorted([*room.rglob("*.py"), *room.rglob("*.yaml")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+# -- own measures ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How the perplexity of a sweep's models is measured; see `bitlathe.workloads.accuracy`."""
+
+    tokens: int = TOKENS
+    context: int = CONTEXT
+    text: Path | None = None
+
+
+def with_accuracy(
+    frame: Frame,
+    folder: Path,
+    home: Path | None,
+    wanted: Wanted | None,
+    progress: Progress | None = None,
+) -> tuple[Frame, list[str]]:
+    """Add what is known of accuracy to rows that carry no measure of it.
+
+    Parameters
+    ----------
+    frame : Frame
+        Rows with a column ``format``.
+    folder : Path
+        The report's: ``accuracy.json`` and ``accuracy.csv`` are kept there.
+    home : Path or None
+        Where relative paths of models start.
+    wanted : Wanted or None
+        Measure the perplexity of models whose weights are at hand; None: proxies alone.
+    progress : callable, optional
+
+    Returns
+    -------
+    Frame
+        With the columns ``perplexity``, ``loss_nats`` and ``kl_nats`` where a model was measured,
+        and the reference's ``weight_error`` where none was.
+    list of str
+        What a reader of the page must know.
+    """
+    given = accuracy_column(frame)
+    if given is not None:
+        return frame, [_GIVEN] if given in PROXIES else []
+    if "format" not in frame.texts or not frame.varies("format"):
+        return frame, []
+    words: list[str] = []
+    if wanted is not None:
+        frame, words = _with_perplexity(frame, folder, home, wanted, progress)
+    bare = np.ones(frame.count, dtype=bool)
+    if "perplexity" in frame.numbers:
+        bare = ~_rows_of(frame, _measured_models(frame))
+    if not bare.any():
+        return frame, words
+    formats = frame.texts["format"]
+    used = [formats.levels[code] for code in np.unique(formats.codes[bare])]
+    errors, reference = measure(used, folder)
+    if not errors:
+        return frame, words
+    by_level = np.array([errors.get(name, np.nan) for name in formats.levels])
+    values = np.where(bare, by_level[formats.codes], np.nan)
+    start = "Accuracy is" if bare.all() else "For models without weights at hand accuracy is"
+    words.append(
+        f"{start} a proxy: the relative error of each weight format on {reference.title}. It is no "
+        "perplexity and no score of the models shown."
+    )
+    missing = [name for name in used if name not in errors]
+    if missing:
+        words.append(f"No accuracy proxy for: {', '.join(missing)}.")
+    return frame.with_numbers(reference.column, values), words
+
+
+_GIVEN = "Accuracy is a proxy, a relative error; it is no perplexity and no score of the models."
+
+
+def _with_perplexity(
+    frame: Frame, folder: Path, home: Path | None, wanted: Wanted, progress: Progress | None
+) -> tuple[Frame, list[str]]:
+    """Measure the models whose weights are at hand, each in the formats it meets."""
+    models = frame.texts.get("model")
+    found: dict[tuple[str, str], Accuracy] = {}
+    words, table = [], []
+    for name in models.levels if models is not None else ():
+        place, reason = _checkpoint_of(name, home)
+        if place is None:
+            words += [reason] if reason else []
+            continue
+        rows, unread = _measure_model(frame, name, place, wanted, progress)
+        found |= {(name, row.scheme): row for row in rows}
+        table += [{**asdict(row), "model": name} for row in rows]
+        words += _perplexity_words(name, rows, unread)
+    if not table:
+        return frame, [
+            *words,
+            "No model of this sweep has its weights at hand, so no perplexity is measured.",
+        ]
+    columns = [key for key in table[0] if key != "window_nll"]
+    write_csv(folder / TABLE, iter(table), columns)
+    for column in ("perplexity", "loss_nats", "kl_nats"):
+        frame = frame.with_numbers(column, _values(frame, found, column))
+    return frame, words
+
+
+def _checkpoint_of(name: str, home: Path | None) -> tuple[Checkpoint | None, str]:
+    """Return a model's weights; or None and, if weights were to be expected, why."""
+    beside = home / name if home is not None else Path(name)
+    place = beside if beside.exists() else Path(name)
+    try:
+        return find_checkpoint(place if place.exists() else name), ""
+    except BitlatheError as problem:
+        expected = name in checkpoint_names() or (
+            place.is_dir() and any(place.glob("*.safetensors"))
+        )
+        return None, f"No perplexity of {name}: {problem}" if expected else ""
+
+
+def _measure_model(
+    frame: Frame, name: str, place: Checkpoint, wanted: Wanted, progress: Progress | None
+) -> tuple[list[Accuracy], list[str]]:
+    """Return the measures of a model in its formats, and the formats that cannot be read."""
+    formats = frame.texts["format"]
+    used = [formats.levels[c] for c in np.unique(formats.codes[_rows_of(frame, {name})])]
+    schemes = {}
+    for text in used:
+        try:
+            schemes[text] = Scheme.parse(text)
+        except BitlatheError:
+            continue
+    rows = accuracy(
+        place,
+        schemes.values(),
+        tokens=wanted.tokens,
+        context=wanted.context,
+        text=wanted.text,
+        progress=progress,
+    )
+    named = zip([UNQUANTISED, *schemes], rows, strict=True)
+    return [replace(row, scheme=text) for text, row in named], [t for t in used if t not in schemes]
+
+
+def _perplexity_words(name: str, rows: Sequence[Accuracy], unread: Sequence[str]) -> list[str]:
+    first = rows[0]
+    words = [
+        f"Perplexity of {name}: measured on {first.tokens:,} tokens of {first.text}, context "
+        f"{first.context}; {first.perplexity:.4g} unquantised. {' '.join(remarks(rows))}"
+    ]
+    if unread:
+        words.append(f"No perplexity of {name} for: {', '.join(unread)}.")
+    return words
+
+
+def _rows_of(frame: Frame, models: Iterable[str]) -> NDArray[np.bool_]:
+    column, wanted = frame.texts["model"], set(models)
+    chosen = np.array([name in wanted for name in column.levels])
+    return np.asarray(chosen[column.codes])
+
+
+def _measured_models(frame: Frame) -> set[str]:
+    column, known = frame.texts["model"], np.isfinite(frame.numbers["perplexity"])
+    return {column.levels[code] for code in np.unique(column.codes[known])}
+
+
+def _values(
+    frame: Frame, found: Mapping[tuple[str, str], Accuracy], column: str
+) -> NDArray[np.float64]:
+    """Return a measure by row; rows whose scheme is not to be ranked have none."""
+    models, formats = frame.texts["model"], frame.texts["format"]
+    table = np.full((len(models.levels), len(formats.levels)), np.nan)
+    for i, model in enumerate(models.levels):
+        for j, text in enumerate(formats.levels):
+            row = found.get((model, text))
+            if row is not None and row.ranked:
+                table[i, j] = getattr(row, column)
+    return np.asarray(table[models.codes, formats.codes])

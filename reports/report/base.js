@@ -62,7 +62,7 @@ class Column {
 const COLUMNS = DATA.columns.map((facts) => new Column(facts));
 const BY_NAME = new Map(COLUMNS.map((column) => [column.name, column]));
 const CHOICES = COLUMNS.filter((column) => !column.result);
-const ACCURACY = COLUMNS.find((column) => column.accuracy);
+const ACCURACY = COLUMNS.filter((column) => column.accuracy);
 
 // A number for people: four digits, thousands separated, powers of ten at the far ends.
 function number(value) {

@@ -40,6 +40,17 @@ _DRAM = {
     "output": "DRAM traffic, outputs",
 }
 
+_STALLS = {
+    "weights": "waiting for weights",
+    "inputs": "waiting for inputs",
+    "outputs": "results on their way out",
+    "bandwidth": "DRAM or an SRAM port busy otherwise",
+    "rescale": "group rescale",
+    "pipeline": "fill, drain and loads",
+}
+# results by the parts they are made of; parts without a label of their own show their name
+_BROKEN_DOWN = ("energy_pj.", "area_um2.", "dram_bits.", "stall_")
+
 # columns that are results; all others say what was run
 RESULTS: dict[str, Label] = {
     "cycles": Label(text="clocks"),
@@ -47,6 +58,7 @@ RESULTS: dict[str, Label] = {
     "compute_cycles": Label(text="clocks, computing"),
     "dram_cycles": Label(text="clocks, DRAM busy"),
     "stall_cycles": Label(text="clocks, stalled"),
+    **{f"stall_{k}_cycles": Label(text=f"clocks stalled, {v}") for k, v in _STALLS.items()},
     "macs": Label(text="multiply-accumulates"),
     "peak_macs_per_cycle": Label(text="lanes of the array"),
     "utilization": Label(text="utilisation"),
@@ -59,14 +71,19 @@ RESULTS: dict[str, Label] = {
     "weight_bits": Label(text="stored bits per weight"),
 }
 
-# measures of accuracy that a row may carry; less is better in each. Last resort first to last:
-# the report shows the first one present. `weight_error` and `output_error` are proxies.
+# measures of accuracy that a row may carry; less is better in each. The most telling one first:
+# the report charts the first that a row has.
 ACCURACY: dict[str, Label] = {
     "perplexity": Label(text="perplexity"),
     "kl_nats": Label(text="KL divergence from the unquantised model", unit="nats"),
+    "loss_nats": Label(text="loss of log-likelihood a token", unit="nats"),
     "output_error": Label(text="relative output error, a proxy"),
     "weight_error": Label(text="relative weight error, a proxy"),
+    "weight_error.minilm": Label(text="relative weight error of MiniLM-L6, a proxy"),
+    "weight_error.gaussian": Label(text="relative error of Gaussian weights, a proxy"),
 }
+# errors, not scores of the models shown
+PROXIES = ("output_error", "weight_error", "weight_error.minilm", "weight_error.gaussian")
 
 # columns that say what was run, in the order of tables and filters
 RUN: dict[str, Label] = {
@@ -76,6 +93,7 @@ RUN: dict[str, Label] = {
     "phase": Label(text="phase"),
     "context": Label(text="context", unit="tokens"),
     "batch": Label(text="batch"),
+    "causal": Label(text="causal mask skipped"),
     "fidelity": Label(text="fidelity"),
     "mapper": Label(text="mapper"),
     "array.rows": Label(text="array rows"),
@@ -104,9 +122,14 @@ def label_of(name: str) -> Label:
     for table in (RESULTS, ACCURACY, RUN):
         if name in table:
             return table[name]
+    for prefix, total in (("energy_pj.", "energy"), ("area_um2.", "area"), ("dram_bits.", "DRAM")):
+        if name.startswith(prefix):
+            like = RESULTS[f"{prefix}total"]
+            part = name.removeprefix(prefix).replace("_", " ")
+            return Label(text=f"{total}, {part}", unit=like.unit, scale=like.scale)
     return Label(text=name)
 
 
 def is_result(name: str) -> bool:
     """Whether a column is a result rather than something that was chosen."""
-    return name in RESULTS or name in ACCURACY
+    return name in RESULTS or name in ACCURACY or name.startswith(_BROKEN_DOWN)

@@ -1,7 +1,9 @@
 // The chosen point: what it is, where its clocks, energy and area go, and its layers on a roofline.
 
+// Stalls by cause where the rung tells causes.
+const CAUSES = COLUMNS.map((c) => c.name).filter((name) => /^stall_.+_cycles$/.test(name));
 const PARTS = [
-  { title: "Clocks", total: "cycles", parts: ["compute_cycles", "stall_cycles"] },
+  { title: "Clocks", total: "cycles", parts: ["compute_cycles", ...(CAUSES.length ? CAUSES : ["stall_cycles"])] },
   { title: "Energy", total: "energy_pj.total", prefix: "energy_pj." },
   { title: "Area", total: "area_um2.total", prefix: "area_um2." },
 ];
@@ -33,7 +35,7 @@ function details(i) {
   const main = ["seconds", "utilization", "power_w", "edp_pj_s", "dram_gb_per_s", "weight_bits"].map((n) => BY_NAME.get(n)).filter(Boolean);
   const item = (c) => make("div", {}, make("dt", {}, c.label), make("dd", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : c.show(i)));
   place.replaceChildren(
-    make("dl", {}, values.map(item), main.filter((c) => c.at(i) !== null).map(item), ACCURACY ? item(ACCURACY) : []),
+    make("dl", {}, values.map(item), main.filter((c) => c.at(i) !== null).map(item), ACCURACY.filter((c) => c.at(i) !== null).map(item)),
     make("div", { class: "row" }, PARTS.map((spec) => breakdown(i, spec)).filter(Boolean)));
   roofline(i);
 }

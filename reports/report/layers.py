@@ -1,6 +1,7 @@
 """What rows leave out, asked of the simulator again: layers for rooflines, names of formats."""
 
 import json
+import math
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 from ...arch import load_arch, resolve
 from ...datatypes.errors import BitlatheError
 from ...sim import Run, simulate
-from ...workloads import load_model
+from ...sim.run import LayerRun
+from ...workloads import Gemm, load_model
 from .columns import WORKLOAD, is_result
 from .frame import Frame
 
 _FORMAT_PREFIX = "scheme."
-_NOT_SETTINGS = {*WORKLOAD, "arch", "fidelity", "mapper", "format", "status", "title"}
+_NOT_SETTINGS = {*WORKLOAD, "arch", "causal", "fidelity", "mapper", "format", "status", "title"}
 
 
 def settings_of(row: dict[str, Any]) -> dict[str, Any]:
@@ -38,8 +40,12 @@ def settings_of(row: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def simulate_row(row: dict[str, Any], home: Path | None = None) -> Run | None:
-    """Run a row again, or return None where its chip or model is not at hand any more.
+def simulate_row(
+    row: dict[str, Any], home: Path | None = None
+) -> tuple[Run, tuple[Gemm, ...]] | None:
+    """Run a row again: the run and its matrix products, one for each layer.
+
+    None where the row's chip or model is not at hand any more.
 
     ``home``: the folder that relative paths of chips and models start from.
     """
@@ -47,15 +53,19 @@ def simulate_row(row: dict[str, Any], home: Path | None = None) -> Run | None:
         model = _model(_place(str(row["model"]), home))
         arch = _arch(_place(str(row["arch"]), home), json.dumps(settings_of(row), sort_keys=True))
         context = row.get("context") if model.kind in {"decoder", "encoder"} else None
-        return simulate(
+        phase, batch = row["phase"], row.get("batch", 1)
+        causal = row.get("causal") in {True, "true"}
+        run = simulate(
             arch,
             model,
-            row["phase"],
+            phase,
             context,
-            row.get("batch", 1),
+            batch,
             fidelity=row.get("fidelity", "analytic"),
             mapper=row.get("mapper", "whole-buffer"),
+            causal=causal,
         )
+        return run, model.gemms(phase=phase, context=context, batch=batch, causal=causal)
     except (BitlatheError, KeyError, ValueError):
         return None
 
@@ -75,19 +85,33 @@ def _arch(name: str, settings: str) -> Any:
     return load_arch(name, json.loads(settings))
 
 
-def layer_rows(run: Run) -> list[list[Any]]:
+def _shape(layer: Gemm | LayerRun) -> tuple[int, int, int, int]:
+    return layer.m, layer.n, layer.k, layer.batch
+
+
+def layer_rows(run: Run, gemms: tuple[Gemm, ...]) -> list[list[Any]]:
     """Return a run's layers for a roofline.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    gemms : tuple of Gemm
+        Its matrix products: under a causal mask they do less than their shape says. A product may
+        be several layers of the run, where its instances differ in what goes on beside them; a
+        layer with a name of its own (of equal convolutions) has no mask.
 
     Returns
     -------
     list of [name, count, MACs, DRAM bytes, clocks, stalled clocks, utilisation, energy in pJ]
         Figures of one instance.
     """
+    macs = {(gemm.name, *_shape(gemm)): gemm.macs for gemm in gemms}
     return [
         [
             layer.name,
             layer.count,
-            layer.m * layer.n * layer.k * layer.batch,
+            macs.get((layer.name, *_shape(layer)), math.prod(_shape(layer))),
             sum(layer.dram_bits.values()) / 8,
             layer.cycles,
             layer.stall_cycles,
@@ -109,9 +133,9 @@ def layers_of(
     found = {}
     for i in rows:
         row = frame.row(i)
-        run = simulate_row(row, home)
-        if run is not None and run.cycles == row.get("cycles"):
-            found[i] = layer_rows(run)
+        again = simulate_row(row, home)
+        if again is not None and again[0].cycles == row.get("cycles"):
+            found[i] = layer_rows(*again)
     return found
 
 

@@ -60,8 +60,29 @@ class Page {
       this.series = seriesOf(BY_NAME.get(list.value));
       this.legend();
       for (const chart of this.charts) chart.refresh();
+      this.fronts();
     });
     this.legend();
+  }
+
+  // How often each value of the colour column is on the Pareto front of a workload, by chart.
+  fronts() {
+    const { series, of } = this.series;
+    const charts = this.charts.filter((chart) => chart.places);
+    const workloads = Math.max(0, ...charts.map((chart) => chart.best.length));
+    const list = document.getElementById("colour");
+    document.getElementById("frontwords").textContent =
+      `In how many of ${workloads.toLocaleString("en")} workload${workloads === 1 ? "" : "s"} (${DATA.workload.join(", ")}) at least one point is on the Pareto front, by ${list.selectedOptions[0]?.textContent ?? "point"}.`;
+    const counts = charts.map((chart) => {
+      const found = series.map(() => 0);
+      for (const line of chart.best) for (const k of new Set(line.map(of))) found[k]++;
+      return found;
+    });
+    document.getElementById("fronts").replaceChildren(
+      make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "name" }, list.selectedOptions[0]?.textContent ?? ""), charts.map((c) => make("th", { scope: "col" }, c.heading.textContent)))),
+      make("tbody", {}, series.map((s, k) => make("tr", {}, make("th", { scope: "row" },
+        draw("svg", { width: 14, height: 14, "aria-hidden": "true" }, draw("path", { d: s.shape(7, 7, 5), fill: s.colour, class: "fore" })), ` ${s.name}`),
+        counts.map((found) => make("td", {}, String(found[k])))))));
   }
 
   legend() {
@@ -82,6 +103,7 @@ class Page {
     const words = `${kept.length.toLocaleString("en")} of ${N.toLocaleString("en")} points`;
     document.getElementById("count").textContent = words;
     for (const chart of this.charts) chart.refresh(this.visible);
+    this.fronts();
     this.table.first = 0;
     this.table.refresh();
     announce(words);

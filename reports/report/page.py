@@ -51,7 +51,6 @@ def _column(frame: Frame, name: str) -> str:
         "unit": label.unit,
         "scale": label.scale,
         "result": is_result(name),
-        "proxy": name in {"weight_error", "output_error"},
         "accuracy": name in ACCURACY,
     }
     if name in frame.texts:

@@ -12,11 +12,12 @@ from ...datatypes.errors import BitlatheError
 from ...datatypes.yamlfile import parse_yaml
 from ..sweep.api import read_results
 from ..sweep.export import columns_of, write_csv
+from ..sweep.spec import AccuracyAsked
 from ..sweep.store import DONE, Store
 from . import figures
-from .accuracy import measure
+from .accuracy import Progress, Wanted, with_accuracy
 from .frame import Frame
-from .fronts import accuracy_column, on_front, tradeoffs
+from .fronts import NAMES, on_front, tradeoffs
 from .layers import layers_of, with_formats
 from .page import render, sample
 
@@ -25,13 +26,20 @@ LAYER_POINTS = {"analytic": 2000}
 FEW_LAYER_POINTS = 200  # for rungs that take milliseconds a layer
 
 
-def report(folder: str | Path) -> list[Path]:
+def report(
+    folder: str | Path, accuracy: Wanted | None = None, progress: Progress | None = None
+) -> list[Path]:
     """Write the report of a sweep's folder into it.
 
     Parameters
     ----------
     folder : str or Path
         What ``bitlathe sweep --out`` wrote.
+    accuracy : Wanted, optional
+        How to measure the perplexity of models whose weights are at hand, in place of what the
+        sweep file's key ``accuracy`` says. Without either, accuracy is a proxy.
+    progress : callable, optional
+        ``progress(items, label)`` yields the items and may show how far it is.
 
     Returns
     -------
@@ -48,7 +56,7 @@ def report(folder: str | Path) -> list[Path]:
     with Store(folder, readonly=True) as store:
         text, home = store.meta("file") or "", store.meta("folder")
         failed = store.count() - store.count(DONE)
-    title, description = _words(text)
+    title, description, stated = _words(text)
     notes = []
     if failed:
         notes.append(
@@ -61,19 +69,34 @@ def report(folder: str | Path) -> list[Path]:
         description=description,
         notes=tuple(notes),
         home=None if home is None else Path(home),
+        wanted=accuracy or _wanted(stated, home),
+        progress=progress,
     )
     return _write(lambda: read_results(folder), folder, words)
 
 
-def _words(text: str) -> tuple[str, str]:
-    """Return title and description of a sweep file's text."""
+def _words(text: str) -> tuple[str, str, Any]:
+    """Return title, description and the key ``accuracy`` of a sweep file's text."""
     try:
         data = parse_yaml(text, "sweep file").data
     except BitlatheError:
-        return "", ""
+        return "", "", None
     if not isinstance(data, dict):
-        return "", ""
-    return str(data.get("title") or ""), str(data.get("description") or "")
+        return "", "", None
+    return (
+        str(data.get("title") or ""),
+        str(data.get("description") or ""),
+        data.get("accuracy"),
+    )
+
+
+def _wanted(stated: Any, home: str | None) -> Wanted | None:
+    """Return what a sweep file's key ``accuracy`` asks for."""
+    if stated is None:
+        return None
+    asked = AccuracyAsked.model_validate(stated)
+    text = None if asked.text is None else Path(home or "") / asked.text
+    return Wanted(tokens=asked.tokens, context=asked.context, text=text)
 
 
 def write(
@@ -118,12 +141,14 @@ def write(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What the page says beside its data, and where relative paths of its chips start."""
+    """What the page says beside its data, where relative paths start, what is to be measured."""
 
     title: str
     description: str = ""
     notes: tuple[str, ...] = ()
     home: Path | None = None
+    wanted: Wanted | None = None
+    progress: Progress | None = None
 
 
 Source = Callable[[], Iterable[Mapping[str, Any]]]
@@ -142,7 +167,7 @@ def _write(source: Source, folder: Path, words: Words, *, results: bool = False)
 
 
 def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -> list[Path]:
-    frame, remarks = _prepare(source(), folder, words.home)
+    frame, remarks = _prepare(source(), folder, words)
     chosen = tradeoffs(frame)
     masks = {t.name: on_front(frame, t) for t in chosen}
     on_any = np.zeros(frame.count, dtype=bool)
@@ -155,6 +180,9 @@ def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -
             "and an even sample of the rest. results.csv holds all."
         )
     paths = [folder / "report.html"]
+    for name in {*NAMES} - {t.name for t in chosen}:  # of an earlier report
+        for kind in ("png", "svg"):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
     for tradeoff in chosen:
         pair = [folder / f"{tradeoff.name}.{kind}" for kind in ("png", "svg")]
         figures.draw(frame, tradeoff, pair)
@@ -178,7 +206,7 @@ def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -
 
 
 def _prepare(
-    rows: Iterable[Mapping[str, Any]], folder: Path, home: Path | None
+    rows: Iterable[Mapping[str, Any]], folder: Path, words: "Words"
 ) -> tuple[Frame, list[str]]:
     """Return the finished rows as columns, with formats and an accuracy axis, and remarks."""
     frame = Frame.of(row for row in rows if row.get("status", DONE) == DONE)
@@ -187,27 +215,8 @@ def _prepare(
             f"{folder} holds no finished point to report; failures.csv there says what failed, "
             "or run the sweep first."
         )
-    frame = with_formats(frame, home)
-    column = accuracy_column(frame)
-    remarks = []
-    if column is None and "format" in frame.texts and frame.varies("format"):
-        formats = frame.texts["format"]
-        errors, reference = measure(formats.levels, folder)
-        if errors:
-            by_level = np.array([errors.get(name, np.nan) for name in formats.levels])
-            frame = frame.with_numbers("weight_error", by_level[formats.codes])
-            remarks.append(
-                "Accuracy is a proxy: the relative error of each weight format on "
-                f"{reference}. It is no perplexity and no score of the models shown."
-            )
-            missing = [name for name in formats.levels if name not in errors]
-            if missing:
-                remarks.append(f"No accuracy proxy for: {', '.join(missing)}.")
-    elif column in {"weight_error", "output_error"}:
-        remarks.append(
-            "Accuracy is a proxy, a relative error; it is no perplexity and no score of the models."
-        )
-    return frame, remarks
+    frame = with_formats(frame, words.home)
+    return with_accuracy(frame, folder, words.home, words.wanted, words.progress)
 
 
 def _layers(

@@ -36,6 +36,7 @@ class Scatter {
       this[axis].addEventListener("change", () => {
         const [x, y] = [this.column("x"), this.column("y")];
         this.heading.textContent = x.name === preset.x && y.name === preset.y ? preset.title : `${y.label} against ${x.label}`;
+        this.page.fronts();
       });
       this.autoLog(axis);
     }
@@ -166,7 +167,7 @@ class Scatter {
     this.tip.hidden = i < 0;
     if (i < 0) return;
     const [X, Y] = [this.column("x"), this.column("y")];
-    const rows = [...new Set([...NAMING, X, Y, ...(ACCURACY ? [ACCURACY] : [])])];
+    const rows = [...new Set([...NAMING, X, Y, ...ACCURACY])];
     this.tip.replaceChildren(make("table", {}, rows.map((c) => make("tr", {}, make("th", {}, c.label), make("td", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : String(c.show(i)).slice(0, 100))))));
     const left = this.px[i] > this.width / 2;
     this.tip.style.left = left ? "" : `${this.px[i] + 14}px`;

@@ -17,18 +17,19 @@ from ...datatypes.errors import BitlatheError, unknown_name
 from ...datatypes.yamlfile import read_text
 from ...sim.engine import FIDELITIES, MAPPERS
 from ...workloads import Model
-from .evaluate import RESULT_COLUMNS, SimulatorEvaluator, load_evaluator, plain_words
+from .evaluate import SimulatorEvaluator, load_evaluator, plain_words, result_columns
 from .export import export, results
 from .expr import parse_expression
 from .progress import Progress, Report
 from .runner import Evaluator, Job, Runner, process_pool
 from .search import draw, guided
 from .spec import Space, axis_keys, canonical, parse_sweep
-from .store import DONE, Entry, Outcome, Store
+from .store import Entry, Outcome, Store
 
 BLOCK = 500  # points planned at once
 CHECKED_VALUES = 1000
 FIRST = 5
+MAX_JOBS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +79,9 @@ class SweepSummary:
     def text(self) -> str:
         """Return the summary for people."""
         rate = f" ({self.evaluated / self.seconds:,.0f} points/s)" if self.seconds > 0 else ""
+        points = f"{self.points:,} point{'s' if self.points != 1 else ''}"
         text = (
-            f"{self.points:,} points: {self.evaluated:,} evaluated{rate}, {self.reused:,} reused, "
+            f"{points}: {self.evaluated:,} evaluated{rate}, {self.reused:,} reused, "
             f"{self.failures:,} failed, {self.ruled_out:,} ruled out by constraints\n"
         )
         return text + "\n".join(self.files)
@@ -130,14 +132,15 @@ def run_sweep(
     """
     path, folder = Path(path), Path(out)
     text = read_text(path, "sweep file")
-    columns = list(getattr(evaluator, "columns", RESULT_COLUMNS))
-    space = parse_sweep(text, str(path), columns)
+    given = getattr(evaluator, "columns", None)
+    space = parse_sweep(text, str(path), result_columns if given is None else lambda _: given)
+    columns = list(result_columns(space.file.fidelity) if given is None else given)
     if evaluator is None:
         evaluator = _simulator(space, path.parent)
     if dry_run:
         return preview(space)
-    if jobs is not None and jobs < 1:
-        raise BitlatheError(f"jobs: {jobs} processes; give 1 or more.")
+    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
+        raise BitlatheError(f"jobs: {jobs} processes; give 1 to {MAX_JOBS}.")
     start = time.perf_counter()
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
@@ -224,10 +227,11 @@ class _Sweep:
         rows: list[dict[str, Any] | None] = []
         for point, key in zip(points, keys, strict=True):
             outcome = found.get(key)
-            if outcome is None or outcome.status != DONE or outcome.result is None:
+            result = None if outcome is None else outcome.result
+            if result is None:
                 rows.append(None)
                 continue
-            row = point.columns() | outcome.result
+            row = point.columns() | result
             rows.append(row if all(c(row) for c in self._space.late) else None)
         return rows
 
@@ -327,8 +331,7 @@ def _simulator(space: Space, folder: Path) -> SimulatorEvaluator:
     for i, name in enumerate(file.models):
         with _at(space, ("models", i)):
             models |= load_evaluator([], [name], folder).models
-    for arch in archs.values():
-        _check_settings(space, arch)
+    _check_settings(space, list(archs.values()))
     return SimulatorEvaluator(archs=archs, models=models)
 
 
@@ -346,10 +349,11 @@ class _at:  # noqa: N801 - reads as a word
             raise BitlatheError(f"{self._where}: {err}") from None
 
 
-def _check_settings(space: Space, arch: Arch) -> None:
-    """Try every value of every axis alone: unknown keys and values of the wrong kind are errors.
+def _check_settings(space: Space, archs: list[Arch]) -> None:
+    """Try every value of every axis alone: unknown keys and values no chip takes are errors.
 
-    A value that is only impossible together with others is left to its points.
+    A value that only some chips take, or that is only impossible together with others, is left to
+    its points.
     """
     file = space.file
     columns: list[tuple[tuple[str | int, ...], str, list[Any]]] = []
@@ -362,18 +366,27 @@ def _check_settings(space: Space, arch: Arch) -> None:
         columns.append((("schemes", kind), f"formats.{kind}.weight", list(schemes)))
     if file.iso is not None:
         columns.append((("iso", "solve"), file.iso.solve, []))
-        _check_solvable(space, arch, file.iso.solve)
+        for arch in archs:
+            _check_solvable(space, arch, file.iso.solve)
     for loc, key, values in columns:
         for i, value in enumerate(values[:CHECKED_VALUES]):
-            try:
-                load_arch(arch, {key: value})
-            except BitlatheError as err:
-                text = plain_words(err)
-                if "no such key" in text:
-                    raise BitlatheError(f"{space.document.where(loc)}: {text}") from None
-                if f" {key}:" in f" {text}" or f" {key}." in f" {text}":
-                    where = space.document.where((*loc, i))
-                    raise BitlatheError(f"{where}: {text}") from None
+            refusals = [_refusal(arch, key, value) for arch in archs]
+            missing = next((text for text in refusals if "no such key" in text), "")
+            if missing:
+                raise BitlatheError(f"{space.document.where(loc)}: {missing}")
+            if all(refusals):
+                raise BitlatheError(f"{space.document.where((*loc, i))}: {refusals[0]}")
+
+
+def _refusal(arch: Arch, key: str, value: Any) -> str:
+    """Return why a chip does not take a key or a value by itself; empty where it does."""
+    try:
+        load_arch(arch, {key: value})
+    except BitlatheError as err:
+        text = plain_words(err)
+        named = f" {key}:" in f" {text}" or f" {key}." in f" {text}"
+        return text if named or "no such key" in text else ""
+    return ""
 
 
 def _check_solvable(space: Space, arch: Arch, key: str) -> None:

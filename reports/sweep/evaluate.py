@@ -17,8 +17,11 @@ from ...datatypes.errors import BitlatheError
 from ...datatypes.yamlfile import read_yaml
 from ...sim import Run, simulate
 from ...sim.analytic import ChipCosts, area_um2
+from ...sim.cycle_machine import CAUSES
+from ...sim.run import ENERGY_COMPONENTS
 from ...workloads import Model, load_model
 from .spec import Iso, Point, canonical
+from .store import LAYERS
 
 ROOT = Path(__file__).parents[2]
 # rooms whose code decides results
@@ -26,7 +29,7 @@ MODEL_ROOMS = ("datatypes", "workloads", "arch", "mapping", "sim")
 KEPT = 512  # resolved chips and layer lists kept per process
 
 # result columns in the order of the tables; energies in pJ, areas in um2, DRAM traffic in bits
-_ENERGY = ("total", "pe", "sram_read", "sram_write", "dram", "leakage")
+_ENERGY = ("total", *ENERGY_COMPONENTS)
 _AREA = ("total", "pe_array", "weight_buffer", "io_buffer")
 RESULT_COLUMNS = (
     "cycles",
@@ -47,10 +50,19 @@ RESULT_COLUMNS = (
     "dram_gb_per_s",
     "weight_bits",
 )
+STALL_COLUMNS = tuple(f"stall_{cause}_cycles" for cause in CAUSES)
+
+
+def result_columns(fidelity: str) -> tuple[str, ...]:
+    """Return the result columns of a rung, in the order of the tables."""
+    if fidelity == "analytic":  # it bounds the stalls and does not tell their causes
+        return RESULT_COLUMNS
+    after = RESULT_COLUMNS.index("stall_cycles") + 1
+    return (*RESULT_COLUMNS[:after], *STALL_COLUMNS, *RESULT_COLUMNS[after:])
 
 
 def result_row(run: Run, chip: Arch) -> dict[str, Any]:
-    """Return a run as flat columns (`RESULT_COLUMNS` and the run's context).
+    """Return a run as flat columns (`result_columns` and the run's context).
 
     ``dram_gb_per_s`` is the peak bandwidth of the chip's DRAM, ``weight_bits`` the stored bits of
     one weight of a linear layer of 4,096 inputs, ``edp_pj_s`` energy times time.
@@ -69,19 +81,40 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
         "compute_cycles": sum(layer.compute_cycles * layer.count for layer in layers),
         "dram_cycles": sum(layer.dram_cycles * layer.count for layer in layers),
         "stall_cycles": sum(layer.stall_cycles * layer.count for layer in layers),
+        **_stalls(run.stalls),
         "utilization": busy / run.cycles if run.cycles else 0.0,
         **{f"energy_pj.{part}": value for part, value in energy.items()},
         "power_w": energy["total"] * 1e-12 / seconds if run.cycles else 0.0,
         "edp_pj_s": energy["total"] * seconds,
         "dram_bits.total": sum(dram.values()),
         **{f"dram_bits.{part}": value for part, value in dram.items()},
-        **chip_row(chip),
+        **chip_row(chip, run.area_um2),
     }
 
 
-def chip_row(chip: Arch) -> dict[str, Any]:
+def _stalls(stalls: Mapping[str, int]) -> dict[str, int]:
+    return {f"stall_{cause}_cycles": clocks for cause, clocks in stalls.items()}
+
+
+def layer_table(run: Run) -> dict[str, Any]:
+    """Return a run's layers as ``columns`` and ``rows``; figures of one instance of ``count``."""
+    flat = []
+    for layer in run.layers:
+        row: dict[str, Any] = {}
+        for name, value in layer.to_dict().items():
+            if name == "stalls":
+                row |= _stalls(value)
+            elif isinstance(value, Mapping):
+                row |= {f"{name}.{part}": figure for part, figure in value.items()}
+            else:
+                row["layer" if name == "name" else name] = value
+        flat.append(row)
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in flat]}
+
+
+def chip_row(chip: Arch, area: Mapping[str, float]) -> dict[str, Any]:
     """Return the columns that the chip alone decides, whatever runs on it."""
-    area = area_um2(chip, ChipCosts.of(chip))
     return {
         "peak_macs_per_cycle": chip.array.rows * chip.array.columns * chip.pe.lanes,
         **{f"area_um2.{part}": value for part, value in area.items()},
@@ -170,41 +203,52 @@ class SimulatorEvaluator:
 
     def key(self, point: Point) -> str:
         """Return the SHA-256 of the resolved configuration and of everything it uses."""
-        base, components = _arch_identity(self.archs[point.arch])
-        used = components | (_texts([v for _, v in point.settings]) & component_digests().keys())
-        return _sha(
-            base,
-            canonical({name: component_digests()[name] for name in used}),
-            canonical(sorted(point.settings, key=lambda pair: pair[0])),
-            _workload_identity(self.models[point.model], point.phase, point.context, point.batch),
-            canonical([self.models[point.model].name, point.phase, point.context, point.batch]),
-            canonical([point.fidelity, point.mapper]),
-            canonical(None if point.iso is None else point.iso.model_dump()),
-            models_version(),
-        )
+        base, used = _arch_identity(self.archs[point.arch])
+        digests = component_digests()
+        named = _texts([value for _, value in point.settings if not isinstance(value, int | float)])
+        model = self.models[point.model]
+        content = {
+            "chip": base,
+            "components": {name: digests[name] for name in used | (named & digests.keys())},
+            "settings": dict(point.settings),
+            "products": _workload_identity(
+                model, point.phase, point.context, point.batch, point.causal
+            ),
+            "workload": [model.name, point.phase, point.context, point.batch],
+            "how": [point.fidelity, point.mapper, point.causal],
+            "layers": point.layers,
+            "iso": None if point.iso is None else point.iso.model_dump(),
+            "code": models_version(),
+        }
+        return hashlib.sha256(canonical(content).encode()).hexdigest()
 
     def __call__(self, point: Point) -> dict[str, Any]:
-        """Return the point's results, one flat row."""
+        """Return the point's results as one flat row, with ``layers`` if it keeps them."""
         base, model = self.archs[point.arch], self.models[point.model]
         settings = dict(point.settings)
         solved: dict[str, Any] = {}
         if point.iso is not None:
             solved = {point.iso.solve: _solved(base, model, point)}
         arch = _chip(base, canonical(settings | solved))
-        return {**solved, **result_row(*_simulated(arch, model, point))}
+        run, chip = _simulated(arch, model, point)
+        row = {**solved, **result_row(run, chip)}
+        return row | {LAYERS: layer_table(run)} if point.layers else row
 
 
 def _simulated(arch: Arch, model: Model, point: Point) -> tuple[Run, Arch]:
+    """Return a point's run and the chip as it is for the point's phase and model."""
+    chip = _resolved(arch, point.phase, model.name)
     run = simulate(
-        arch,
+        chip,
         model,
         point.phase,
         point.context,
         point.batch,
         fidelity=point.fidelity,
         mapper=point.mapper,
+        causal=point.causal,
     )
-    return run, resolve(arch, phase=point.phase, model=model.name)
+    return run, chip
 
 
 class _Kept:
@@ -243,19 +287,26 @@ def plain_words(err: BitlatheError) -> str:
     return re.sub(r"^--set:? ", "", text, flags=re.MULTILINE)
 
 
+def _resolve(arch: Arch, phase: str, model: str) -> Arch:
+    return resolve(arch, phase=phase, model=model).model_copy(update={"overrides": []})
+
+
 def _identify_arch(arch: Arch) -> tuple[str, frozenset[str]]:
     content = arch_content(arch)
     return _sha(canonical(content)), frozenset(_texts(content) & component_digests().keys())
 
 
-def _identify_workload(model: Model, phase: Any, context: int | None, batch: int) -> str:
+def _identify_workload(
+    model: Model, phase: Any, context: int | None, batch: int, causal: bool
+) -> str:
     try:
-        return _sha(repr(model.gemms(phase=phase, context=context, batch=batch)))
+        return _sha(repr(model.gemms(phase=phase, context=context, batch=batch, causal=causal)))
     except BitlatheError as err:  # the point will fail with the same words
         return _sha(str(err))
 
 
 _chip = _Kept(_load_chip)
+_resolved = _Kept(_resolve)
 _arch_identity = _Kept(_identify_arch)
 _workload_identity = _Kept(_identify_workload)
 
@@ -272,7 +323,8 @@ def _solved(base: Arch, model: Model, point: Point) -> int | float:
 
     def resource(value: float) -> float:
         trial = load_arch(base, settings | {iso.solve: int(value) if whole else value})
-        row = chip_row(resolve(trial, phase=point.phase, model=model.name))
+        chip = resolve(trial, phase=point.phase, model=model.name)
+        row = chip_row(chip, area_um2(chip, ChipCosts.of(chip)))
         if iso.resource not in row and f"{iso.resource}.total" not in row:
             row = result_row(*_simulated(trial, model, point))
         return float(row[iso.resource] if iso.resource in row else row[f"{iso.resource}.total"])

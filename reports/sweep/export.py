@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import reduce
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 from ...datatypes.errors import BitlatheError
 from .expr import Expression
 from .spec import POINT_COLUMNS
-from .store import DONE, Store
+from .store import DONE, LAYERS, Store
 
 ROW_GROUP = 5_000
+# the first columns of the table of layers; the others follow by name
+LAYER_COLUMNS = ("key", "layer", "count", "m", "n", "k", "batch", "cycles", "compute_cycles")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -29,20 +32,42 @@ class Exported:
     ruled_out: int
 
 
-def results(store: Store, constraints: Sequence[Expression] = ()) -> Iterator[dict[str, Any]]:
-    """Yield the finished points that meet the constraints as flat rows, in order."""
-    for point, outcome in store.rows():
-        if outcome.status == DONE and outcome.result is not None:
-            row = point | outcome.result
+def results(
+    store: Store, constraints: Sequence[Expression] = (), *, keyed: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield the finished points that meet the constraints as flat rows, in order.
+
+    With ``keyed``, points that kept their layers have a column ``key``, as their layers have.
+    """
+    for key, row, layers in _finished(store, constraints):
+        yield row | {"key": key} if keyed and layers is not None else row
+
+
+def layers(store: Store, constraints: Sequence[Expression] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the layers of these points as flat rows, each with the ``key`` of its point."""
+    for key, _, table in _finished(store, constraints):
+        if table is not None:
+            for values in table["rows"]:
+                yield {"key": key, **dict(zip(table["columns"], values, strict=True))}
+
+
+def _finished(
+    store: Store, constraints: Sequence[Expression]
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
+    for entry, outcome in store.rows():
+        result = outcome.result
+        if result is not None:
+            table = result.pop(LAYERS, None)
+            row = entry.columns | result
             if all(constraint(row) for constraint in constraints):
-                yield row
+                yield entry.key, row, table
 
 
 def failures(store: Store) -> Iterator[dict[str, Any]]:
     """Yield the points without results as flat rows with ``status`` and ``error``, in order."""
-    for point, outcome in store.rows():
+    for entry, outcome in store.rows():
         if outcome.status != DONE:
-            yield {**point, "status": outcome.status, "error": outcome.error}
+            yield {**entry.columns, "status": outcome.status, "error": outcome.error}
 
 
 def columns_of(rows: Iterator[dict[str, Any]], order: Sequence[str]) -> dict[str, type]:
@@ -52,19 +77,23 @@ def columns_of(rows: Iterator[dict[str, Any]], order: Sequence[str]) -> dict[str
     together are float; anything else together is str.
     """
     types: dict[str, type] = {}
+    seen: set[tuple[Any, ...]] = set()
     for row in rows:
-        for name, value in row.items():
-            kind = type(value)
-            if value is None or types.get(name) is kind:
-                types.setdefault(name, type(None))
-            elif types.get(name, type(None)) is type(None):
-                types[name] = kind
-            elif {types[name], kind} == {int, float}:
-                types[name] = float
-            else:
-                types[name] = str
+        shape = (*row, *map(type, row.values()))
+        if shape not in seen:
+            seen.add(shape)
+            for name, value in row.items():
+                types[name] = _joint(types.get(name, type(None)), type(value))
     known = [name for name in order if name in types]
     return {name: types[name] for name in [*known, *sorted(types.keys() - set(known))]}
+
+
+def _joint(one: type, other: type) -> type:
+    if one is other or other is type(None) or one is str:
+        return one
+    if one is type(None):
+        return other
+    return float if {one, other} == {int, float} else str
 
 
 def _cell(value: Any) -> str:
@@ -75,7 +104,7 @@ def _cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return f"'{value}" if value.startswith(_FORMULA) else value
-    return repr(value)
+    return str(value)
 
 
 @contextmanager
@@ -95,23 +124,31 @@ def _replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+Columns = list[list[Any]]  # the values of some rows, column by column
+
+
 class _CsvTable:
     """A CSV file in the making (UTF-8, LF)."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._columns = columns
         self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow([_cell(name) for name in columns])
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+    def add(self, columns: Columns) -> None:
         """Append rows."""
-        columns = self._columns
-        self._writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+        self._writer.writerows(zip(*map(_plain, columns), strict=True))
 
     def close(self) -> None:
         """End the file."""
         self._file.close()
+
+
+_NUMBERS = {int, float, type(None)}  # csv writes them as `_cell` does, only faster
+
+
+def _plain(values: list[Any]) -> list[Any]:
+    return values if set(map(type, values)) <= _NUMBERS else [_cell(value) for value in values]
 
 
 class _ParquetTable:
@@ -125,16 +162,14 @@ class _ParquetTable:
         fields = [(name, kinds.get(kind, pa.string())) for name, kind in columns.items()]
         self._arrow: Any = pa
         self._schema: Any = pa.schema(fields)
-        self._columns = columns
+        self._kinds = list(columns.values())
         self._writer: Any = pq.ParquetWriter(path, self._schema, compression="zstd")
 
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+    def add(self, columns: Columns) -> None:
         """Append rows."""
         data = [
-            self._arrow.array(
-                [_typed(row.get(name), kind) for row in rows], self._schema.field(name).type
-            )
-            for name, kind in self._columns.items()
+            self._arrow.array(_typed(values, kind), field.type)
+            for values, kind, field in zip(columns, self._kinds, self._schema, strict=True)
         ]
         self._writer.write_table(self._arrow.Table.from_arrays(data, schema=self._schema))
 
@@ -143,22 +178,28 @@ class _ParquetTable:
         self._writer.close()
 
 
-def _typed(value: Any, kind: type) -> Any:
-    if value is None:
-        return None
-    if kind is str and not isinstance(value, str):
-        return _cell(value)
-    return float(value) if kind is float else value
+def _typed(values: list[Any], kind: type) -> list[Any]:
+    """Return values as one type; None stays."""
+    if set(map(type, values)) <= {kind, type(None)}:
+        return values
+    convert: Callable[[Any], Any] = float if kind is float else _cell
+    keep = (type(None), str) if kind is str else type(None)
+    return [value if isinstance(value, keep) else convert(value) for value in values]
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> int:
     """Write rows as CSV (UTF-8, LF); return their number."""
-    return _write([(path, lambda part: _CsvTable(part, columns))], rows)
+    return _write(
+        [(path, lambda part: _CsvTable(part, columns))],
+        rows,
+        lambda group: [[row.get(name) for row in group] for name in columns],
+    )
 
 
 def _write(
     tables: Sequence[tuple[Path, Callable[[Path], _CsvTable | _ParquetTable]]],
     rows: Iterable[dict[str, Any]],
+    gather: Callable[[list[dict[str, Any]]], Columns],
 ) -> int:
     """Write rows into all tables in one walk; return their number."""
     count = 0
@@ -171,16 +212,62 @@ def _write(
                 opened.append(make(part))
                 files.callback(opened[-1].close)
             while group := list(islice(source, ROW_GROUP)):
+                values = gather(group)
                 for table in opened:
-                    table.add(group)
+                    table.add(values)
                 count += len(group)
     return count
+
+
+class _TooNarrowError(Exception):
+    """A row does not fit the columns that the first rows have."""
+
+
+def _fitting(group: list[dict[str, Any]], columns: dict[str, type]) -> Columns:
+    """Return rows column by column; every value has a column that holds it."""
+    if set().union(*group) - columns.keys():
+        raise _TooNarrowError
+    found = []
+    for name, kind in columns.items():
+        found.append([row.get(name) for row in group])
+        if reduce(_joint, set(map(type, found[-1])), kind) is not kind:
+            raise _TooNarrowError
+    return found
+
+
+def write_tables(
+    stem: Path, rows: Callable[[], Iterator[dict[str, Any]]], order: Sequence[str]
+) -> tuple[list[Path], int]:
+    """Write ``STEM.csv`` and, with pyarrow, ``STEM.parquet``; return the files and the rows.
+
+    The columns are those of the first rows; where later ones need more or wider ones, all rows
+    are read for the columns first.
+    """
+    first = columns_of(islice(rows(), ROW_GROUP), order)
+    try:
+        return _write_typed(stem, rows(), first)
+    except _TooNarrowError:
+        return _write_typed(stem, rows(), columns_of(rows(), order))
+
+
+def _write_typed(
+    stem: Path, rows: Iterator[dict[str, Any]], columns: dict[str, type]
+) -> tuple[list[Path], int]:
+    columns = columns or dict.fromkeys(POINT_COLUMNS, str)
+    tables: list[Any] = [(stem.with_suffix(".csv"), lambda part: _CsvTable(part, list(columns)))]
+    if find_spec("pyarrow") is not None:
+        tables.append((stem.with_suffix(".parquet"), lambda part: _ParquetTable(part, columns)))
+    count = _write(tables, rows, lambda group: _fitting(group, columns))
+    return [path for path, _ in tables], count
 
 
 def export(
     store: Store, folder: Path, order: Sequence[str], constraints: Sequence[Expression] = ()
 ) -> Exported:
-    """Write ``results.csv``, ``results.parquet`` (with pyarrow) and ``failures.csv`` (if any).
+    """Write the tables of a sweep.
+
+    ``results``, ``layers`` (if points kept theirs), each as CSV and, with pyarrow, as Parquet,
+    and ``failures.csv`` (if there are any).
 
     Parameters
     ----------
@@ -193,16 +280,18 @@ def export(
     constraints : sequence of Expression
         A row must meet all of them.
     """
-    columns = columns_of(results(store, constraints), order)
-    if not columns:
-        columns = dict.fromkeys(POINT_COLUMNS, str)
-    files = [folder / "results.csv"]
-    tables: list[Any] = [(files[0], lambda part: _CsvTable(part, list(columns)))]
-    if find_spec("pyarrow") is not None:
-        files.append(folder / "results.parquet")
-        tables.append((files[1], lambda part: _ParquetTable(part, columns)))
-    rows = _write(tables, results(store, constraints))
-    failed = store.count() - store.count(DONE)
+    files, rows = write_tables(
+        folder / "results", lambda: results(store, constraints, keyed=True), order
+    )
+    if next(layers(store, constraints), None) is not None:
+        files += write_tables(folder / "layers", lambda: layers(store, constraints), LAYER_COLUMNS)[
+            0
+        ]
+    else:
+        for suffix in (".csv", ".parquet"):
+            (folder / f"layers{suffix}").unlink(missing_ok=True)
+    done = store.count(DONE)
+    failed = store.count() - done
     bad = folder / "failures.csv"
     if failed:
         names = columns_of(failures(store), [*order, "status", "error"])
@@ -210,9 +299,4 @@ def export(
         files.append(bad)
     else:
         bad.unlink(missing_ok=True)
-    return Exported(
-        files=tuple(files),
-        rows=rows,
-        failures=failed,
-        ruled_out=store.count(DONE) - rows,
-    )
+    return Exported(files=tuple(files), rows=rows, failures=failed, ruled_out=done - rows)

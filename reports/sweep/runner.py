@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 from ...datatypes.errors import BitlatheError
 from .spec import Point
-from .store import CRASHED, DONE, REFUSED, Entry, Outcome
+from .store import CRASHED, REFUSED, Entry, Outcome
 
 CHUNK_SECONDS = 0.4
 MAX_CHUNK = 2000
@@ -55,10 +55,11 @@ Deliver = Callable[[list[Entry], list[Outcome]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkResult:
-    """Outcomes of a chunk's points, in order, and the seconds they took."""
+    """Outcomes of a chunk's points, in order, and the seconds they took, waiting or computing."""
 
     outcomes: list[Outcome]
     seconds: float
+    cpu_seconds: float
 
 
 def _checked(result: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def _checked(result: dict[str, Any]) -> dict[str, Any]:
 def run_point(evaluator: Evaluator, point: Point) -> Outcome:
     """Evaluate one point; a failure becomes its outcome."""
     try:
-        return Outcome(status=DONE, result=_checked(evaluator(point)))
+        return Outcome.of(_checked(evaluator(point)))
     except BitlatheError as err:
         return Outcome(status=REFUSED, error=str(err))
     except Exception as err:  # one point's failure must not stop the rest
@@ -85,9 +86,13 @@ def run_chunk(evaluator: Evaluator, version: str, points: list[Point]) -> ChunkR
             f"worker {platform.node()} runs another version of bitlathe or of its component "
             "tables than this program; install the same on all workers."
         )
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.thread_time()
     outcomes = [run_point(evaluator, point) for point in points]
-    return ChunkResult(outcomes=outcomes, seconds=time.perf_counter() - start)
+    return ChunkResult(
+        outcomes=outcomes,
+        seconds=time.perf_counter() - start,
+        cpu_seconds=time.thread_time() - cpu_start,
+    )
 
 
 class InlineExecutor(Executor):

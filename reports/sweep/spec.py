@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -17,7 +17,8 @@ MAX_AXIS = 1_000_000
 MAX_SPACE = 2**63 - 1
 KINDS = ("linear", "attention", "lm_head", "conv")
 # the columns of every point, in the order of the result tables
-POINT_COLUMNS = ("arch", "model", "phase", "context", "batch", "fidelity", "mapper")
+POINT_COLUMNS = ("arch", "model", "phase", "context", "batch", "causal", "fidelity", "mapper")
+_FIXED = ("arch", "model", "phase", "context", "batch", "causal")
 
 
 def _range_values(spec: dict[str, Any]) -> list[int | float]:
@@ -30,20 +31,40 @@ def _range_values(spec: dict[str, Any]) -> list[int | float]:
     for key, number in spec.items():
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise ValueError(f"{key!r} of a range must be a number, not {number!r}")
+        if not abs(number) < 1e300:
+            raise ValueError(f"{key!r} of a range must be below 1e300")
     low, high = spec["from"], spec["to"]
     if low > high:
         raise ValueError(f"a range goes upwards: from {low} is above to {high}")
-    limit = high + 1e-9 * abs(high) if isinstance(high, float) else high
-    if "step" in spec:
-        if spec["step"] <= 0:
-            raise ValueError(f"step must be above 0, not {spec['step']}")
-        count = math.floor((limit - low) / spec["step"]) + 1
-        if count > MAX_AXIS:
-            raise ValueError(f"a range of {count} values; at most {MAX_AXIS}")
-        return [low + i * spec["step"] for i in range(count)]
-    if spec["factor"] <= 1 or low <= 0:
-        raise ValueError("a range with 'factor' needs from above 0 and factor above 1")
-    values = [low]
+    for key in spec.keys() & {"step", "factor"}:
+        if spec[key] <= (0 if key == "step" else 1):
+            raise ValueError(f"{key} must be above {0 if key == 'step' else 1}, not {spec[key]}")
+    if "factor" in spec and low <= 0:
+        raise ValueError(f"a range with 'factor' needs from above 0, not {low}")
+    try:
+        return _stepped(low, high, spec["step"]) if "step" in spec else _scaled(low, high, spec)
+    except OverflowError:
+        raise ValueError(
+            f"too many values or too large ones from {low:.3g} to {high:.3g}"
+        ) from None
+
+
+Number = int | float
+
+
+def _limit(high: Number) -> Number:
+    return high + 1e-9 * abs(high) if isinstance(high, float) else high
+
+
+def _stepped(low: Number, high: Number, step: Number) -> list[Number]:
+    count = math.floor((_limit(high) - low) / step) + 1
+    if count > MAX_AXIS:
+        raise ValueError(f"a range of {float(count):.3g} values; at most {MAX_AXIS}")
+    return [low + i * step for i in range(count)]
+
+
+def _scaled(low: Number, high: Number, spec: dict[str, Any]) -> list[Number]:
+    values, limit = [low], _limit(high)
     while (value := low * spec["factor"] ** len(values)) <= limit:
         if len(values) == MAX_AXIS:
             raise ValueError(f"a range of more than {MAX_AXIS} values")
@@ -68,7 +89,10 @@ def canonical(value: Any) -> str:
     >>> canonical({"b": 1, "a": [0.5]})
     '{"a":[0.5],"b":1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -91,6 +115,7 @@ Contexts = Annotated[list[Whole | None], BeforeValidator(_values), AfterValidato
 Phases = Annotated[
     list[Literal["prefill", "decode"]], BeforeValidator(_values), AfterValidator(_distinct)
 ]
+Switches = Annotated[list[bool], BeforeValidator(_values), AfterValidator(_distinct)]
 Axis = Annotated[list[Any], BeforeValidator(_values), AfterValidator(_distinct)]
 
 
@@ -164,6 +189,17 @@ class Iso(Record):
         return self
 
 
+class AccuracyAsked(Record):
+    """How `bitlathe report` measures the perplexity of models whose weights are at hand.
+
+    ``text`` is a UTF-8 file, relative to the sweep file; see `bitlathe.workloads.accuracy`.
+    """
+
+    tokens: Whole = 8000
+    context: Annotated[int, Field(ge=2, le=2**20)] = 512
+    text: Name | None = None
+
+
 class SweepFile(Record):
     """What a sweep file may say."""
 
@@ -174,6 +210,7 @@ class SweepFile(Record):
     phases: Phases = Field(default=["prefill", "decode"])
     contexts: Contexts = Field(default=[None])
     batches: Wholes = Field(default=[1])
+    causal: Switches = Field(default=[False])
     axes: dict[Name, Axis] = Field(default={})
     schemes: dict[Literal["linear", "attention", "lm_head", "conv"], Names] = Field(default={})
     fidelity: str = "analytic"
@@ -181,6 +218,8 @@ class SweepFile(Record):
     constraints: Annotated[list[str], BeforeValidator(_values)] = Field(default=[])
     sampling: Annotated[Sampling, BeforeValidator(_sampling)] = Sampling()
     iso: Iso | None = None
+    accuracy: AccuracyAsked | None = None
+    layers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +233,8 @@ class Point:
     batch: int
     fidelity: str
     mapper: str
+    causal: bool = False
+    layers: bool = False
     settings: tuple[tuple[str, Any], ...] = ()
     iso: Iso | None = None
 
@@ -215,7 +256,7 @@ def column_of(key: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """The product of a sweep's lists, in a fixed order: chips outermost, batches innermost."""
+    """The product of a sweep's lists, in a fixed order: chips outermost, causal innermost."""
 
     file: SweepFile
     document: Document
@@ -234,14 +275,14 @@ class Space:
             "phase": file.phases,
             "context": file.contexts,
             "batch": file.batches,
+            "causal": file.causal,
         }
         return tuple((name, tuple(values)) for name, values in named.items())
 
     @property
     def settings(self) -> list[tuple[str, ...]]:
         """The keys of the chip that each axis sets."""
-        fixed = {"arch", "model", "phase", "context", "batch"}
-        return [axis_keys(name) for name, _ in self.dimensions if name not in fixed]
+        return [axis_keys(name) for name, _ in self.dimensions if name not in _FIXED]
 
     @cached_property
     def size(self) -> int:
@@ -253,14 +294,6 @@ class Space:
         """The columns that a point has."""
         return [*POINT_COLUMNS, *(column_of(key) for keys in self.settings for key in keys)]
 
-    def coordinates(self, index: int) -> list[int]:
-        """Return the place on each dimension of the point with an index."""
-        places = []
-        for _, values in reversed(self.dimensions):
-            index, place = divmod(index, len(values))
-            places.append(place)
-        return places[::-1]
-
     def index(self, places: list[int]) -> int:
         """Return the index of the point at a place on each dimension."""
         index = 0
@@ -268,22 +301,27 @@ class Space:
             index = index * len(values) + place
         return index
 
+    @cached_property
+    def _axes(self) -> tuple[tuple[tuple[str, ...], tuple[Any, ...]], ...]:
+        """Keys and values of each dimension, innermost first."""
+        return tuple((axis_keys(name), values) for name, values in reversed(self.dimensions))
+
     def point(self, index: int) -> Point:
         """Return the point with an index."""
-        chosen = {
-            name: values[place]
-            for (name, values), place in zip(self.dimensions, self.coordinates(index), strict=True)
-        }
-        known = {name: chosen.pop(name) for name in ("arch", "model", "phase", "context", "batch")}
-        settings: list[tuple[str, Any]] = []
-        for name, value in chosen.items():
-            keys = axis_keys(name)
-            settings += zip(keys, value if len(keys) > 1 else [value], strict=True)
+        chosen: dict[str, Any] = {}
+        for keys, values in self._axes:
+            index, place = divmod(index, len(values))
+            if len(keys) == 1:
+                chosen[keys[0]] = values[place]
+            else:
+                chosen.update(zip(reversed(keys), reversed(values[place]), strict=True))
+        known = {name: chosen.pop(name) for name in _FIXED}
         return Point(
             **known,
             fidelity=self.file.fidelity,
             mapper=self.file.mapper,
-            settings=tuple(settings),
+            layers=self.file.layers,
+            settings=tuple(reversed(chosen.items())),
             iso=self.file.iso,
         )
 
@@ -322,7 +360,7 @@ def axis_keys(name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in name.split(","))
 
 
-def parse_sweep(text: str, source: str, results: list[str]) -> Space:
+def parse_sweep(text: str, source: str, results: Callable[[str], Sequence[str]]) -> Space:
     """Parse the text of a sweep file.
 
     Parameters
@@ -331,8 +369,9 @@ def parse_sweep(text: str, source: str, results: list[str]) -> Space:
         The YAML text.
     source : str
         The file's name, as errors shall show it.
-    results : list of str
-        The result columns that constraints, objectives and ``iso`` may name.
+    results : callable
+        Takes the fidelity, returns the result columns that constraints, objectives and ``iso``
+        may name.
 
     Raises
     ------
@@ -345,7 +384,8 @@ def parse_sweep(text: str, source: str, results: list[str]) -> Space:
     file = validate(SweepFile, document)
     _check_axes(file, document)
     space = Space(file=file, document=document)
-    known = [*space.columns, *results, *([file.iso.solve] if file.iso else [])]
+    columns = results(file.fidelity)
+    known = [*space.columns, *columns, *([file.iso.solve] if file.iso else [])]
     constraints = []
     for i, constraint in enumerate(file.constraints):
         try:
@@ -354,7 +394,7 @@ def parse_sweep(text: str, source: str, results: list[str]) -> Space:
             raise BitlatheError(f"{document.where(('constraints', i))}: {err}") from None
     for loc, name in _result_names(file):
         try:
-            parse_expression(name, results)
+            parse_expression(name, columns)
         except BitlatheError as err:
             raise BitlatheError(f"{document.where(loc)}: {err}") from None
     if space.size > MAX_SPACE:

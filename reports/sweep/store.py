@@ -17,6 +17,7 @@ from typing import Any
 from ...datatypes.errors import BitlatheError
 
 FILE_NAME = "sweep.sqlite"
+LAYERS = "layers"  # the one result that is a table, not a number or a name
 SCHEMA_VERSION = 1
 LOOKUP = 500  # keys per query, below SQLite's limit of 999 variables
 
@@ -37,12 +38,23 @@ class Outcome:
 
     ``done``: results. ``refused``: the configuration is impossible, which a second run cannot
     change. ``crashed``: something failed that is not the configuration's fault; tried again when
-    the sweep is run again.
+    the sweep is run again. ``text`` is the JSON of the results: it is made where they are, and
+    goes to the store and back as it is.
     """
 
     status: str
-    result: dict[str, Any] | None = None
+    text: str | None = None
     error: str | None = None
+
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> "Outcome":
+        """Return the outcome of a point with results."""
+        return cls(status=DONE, text=_dump(result))
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The results, read from their text."""
+        return None if self.text is None else json.loads(self.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +206,7 @@ class Store:
             )
             for key, status, result, error in rows:
                 if status != CRASHED:
-                    data = None if result is None else json.loads(result)
-                    found[key] = Outcome(status=status, result=data, error=error)
+                    found[key] = Outcome(status=status, text=result, error=error)
         return found
 
     def known(self, keys: Sequence[str]) -> set[str]:
@@ -216,10 +227,7 @@ class Store:
         with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
-                [
-                    (e.key, o.status, None if o.result is None else _dump(o.result), o.error)
-                    for e, o in pairs
-                ],
+                [(e.key, o.status, o.text, o.error) for e, o in pairs],
             )
             self._list([e for e, _ in pairs])
 
@@ -241,15 +249,16 @@ class Store:
             return int(self._db.execute(query).fetchone()[0])
         return int(self._db.execute(f"{query} WHERE status = ?", (status,)).fetchone()[0])
 
-    def rows(self) -> Iterator[tuple[dict[str, Any], Outcome]]:
+    def rows(self) -> Iterator[tuple[Entry, Outcome]]:
         """Yield the sweep's points and outcomes in the order of the space."""
         query = (
-            "SELECT point, status, result, error FROM points JOIN results USING (key) "
+            "SELECT ordinal, key, point, status, result, error "
+            "FROM points JOIN results USING (key) "
             "ORDER BY ordinal"
         )
-        for point, status, result, error in self._db.execute(query):
-            data = None if result is None else json.loads(result)
-            yield json.loads(point), Outcome(status=status, result=data, error=error)
+        for ordinal, key, point, status, result, error in self._db.execute(query):
+            entry = Entry(ordinal=ordinal, key=key, columns=json.loads(point))
+            yield entry, Outcome(status=status, text=result, error=error)
 
     def make_view(self, columns: Sequence[str]) -> None:
         """Make the SQL view ``runs``: one row per finished point, one column per key."""
@@ -267,5 +276,4 @@ class Store:
             )
 
 
-def _dump(data: dict[str, Any]) -> str:
-    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+_dump = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

@@ -374,3 +374,38 @@ def test_series_differ_in_shape_and_in_grey(chromium: Browser, small: Path) -> N
     assert len(marks) == 3
     assert len({shape for _, shape in marks}) == 3
     assert len({colour for colour, _ in marks}) == 3
+
+
+def test_fronts_are_counted_by_workload(chromium: Browser, tmp_path: Path) -> None:
+    chromium.open(page(tmp_path / "report.html", points(400)))
+
+    def counted() -> dict[str, list[int]]:
+        code = """return [...document.querySelectorAll("#fronts tbody tr")]
+            .map((row) => [...row.cells].map((cell) => cell.textContent.trim()))"""
+        return {row[0]: [int(cell) for cell in row[1:]] for row in chromium.js(code)}
+
+    def expected(rows: list[dict[str, Any]]) -> dict[str, list[int]]:
+        found = {name: [0] * 2 for name in FORMATS}
+        for workload in {(row["model"], row["phase"]) for row in rows}:
+            group = [row for row in rows if (row["model"], row["phase"]) == workload]
+            for k, (x, y) in enumerate(
+                [("area_um2.total", "weight_error"), ("seconds", "energy_pj.total")]
+            ):
+                best = {
+                    a["format"]
+                    for a in group
+                    if not any(
+                        b[x] <= a[x] and b[y] <= a[y] and (b[x] < a[x] or b[y] < a[y])
+                        for b in group
+                    )
+                }
+                for name in best:
+                    found[name][k] += 1
+        return found
+
+    rows = points(400)
+    assert counted() == expected(rows)
+    assert "4 workloads" in chromium.text("#frontwords")
+    chromium.click('[data-filter="phase"] .levels label:nth-child(2) input')
+    assert counted() == expected([row for row in rows if row["phase"] == "prefill"])
+    assert "2 workloads" in chromium.text("#frontwords")

@@ -1,5 +1,6 @@
 """The sweep files, Python and SQL of docs/sweeps.md run as they stand."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from bitlathe.reports.sweep import run_sweep
 TEXT = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-(SQL,) = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+SQL, LAYERS_SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.mark.parametrize("text", FILES)
@@ -34,3 +35,33 @@ def test_documented_questions_have_answers(tmp_path, monkeypatch):
     assert len(names["rows"]) > 0
     assert len(names["best"]) == 4
     assert len(duckdb.sql(SQL).fetchall()) == 4
+
+
+def test_documented_question_about_layers_has_an_answer(tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    monkeypatch.chdir(tmp_path)
+    (text,) = [text for text in FILES if "layers: true" in text]
+    Path("sweep.yaml").write_text(text)
+    run_sweep("sweep.yaml", "runs/x", jobs=1)
+    answers = duckdb.sql(LAYERS_SQL).fetchall()
+    with Path("runs/x/layers.csv").open(newline="") as file:
+        layers = {row["layer"] for row in csv.DictReader(file)}
+    assert {(phase, layer) for phase, layer, _ in answers} == {
+        (phase, layer) for phase in ("prefill", "decode") for layer in layers
+    }
+    assert max(share for _, _, share in answers) > 0.3
+    assert all(0 <= share <= 1 for _, _, share in answers)
+
+
+def test_documented_columns_are_those_of_a_sweep(tmp_path):
+    (text,) = [text for text in FILES if "layers: true" in text]
+    (tmp_path / "sweep.yaml").write_text(text)
+    run_sweep(tmp_path / "sweep.yaml", tmp_path / "out", jobs=1)
+    words = set(re.findall(r"`([\w.]+)`", TEXT))
+    for name in ("results", "layers"):
+        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
+            header = next(csv.reader(file))
+        known = words | {"arch", "model", "phase", "context", "mapper", "fidelity"}
+        parts = {column.partition(".")[0] + ".PART" for column in header if "." in column}
+        assert [c for c in header if "." not in c and c not in known] == []
+        assert parts - {"dram.PART"} <= words

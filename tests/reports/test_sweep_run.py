@@ -264,8 +264,9 @@ def test_workers_end_with_a_killed_parent_and_its_sweep_goes_on(sweep, tmp_path)
 
 
 def test_bad_arguments_are_user_errors(sweep, tmp_path):
-    with pytest.raises(BitlatheError, match="jobs: 0 processes"):
-        run_sweep(sweep(), tmp_path / "out", jobs=0, evaluator=PLAIN)
+    for jobs in (0, 10**9):
+        with pytest.raises(BitlatheError, match=f"jobs: {jobs} processes"):
+            run_sweep(sweep(), tmp_path / "out", jobs=jobs, evaluator=PLAIN)
     with pytest.raises(BitlatheError, match="cannot read this sweep file"):
         run_sweep(tmp_path / "none.yaml", tmp_path / "out", evaluator=PLAIN)
     with pytest.raises(BitlatheError, match="holds no sweep"):

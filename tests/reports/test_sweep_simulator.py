@@ -85,6 +85,9 @@ def test_every_part_of_a_configuration_is_in_its_key(evaluator):
         replace(POINT, settings=()),
         replace(POINT, mapper="other"),
         replace(POINT, fidelity="cycle"),
+        replace(POINT, phase="prefill", causal=True),
+        replace(POINT, causal=True),
+        replace(POINT, layers=True),
         replace(POINT, iso=Iso.model_validate({"resource": "x", "target": 1, "solve": "y"})),
     ]
     keys = [evaluator.key(point) for point in [POINT, *others]]
@@ -186,6 +189,48 @@ def test_iso_area_holds_the_area(tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("resource", "target", "axes", "solve", "low", "high"),
+    [
+        ("area_um2.pe_array", 1.2e6, "array.columns: [8, 24]", "array.rows", 1, 4096),
+        ("energy_pj", 1.5e11, "array.columns: [16, 32]", "dram.bits_per_clock", 32, 512),
+        ("dram_gb_per_s", 24.0, "technology.clock_ghz: [0.5, 1]", "dram.bits_per_clock", 8, 1024),
+    ],
+)
+def test_area_energy_and_bandwidth_can_be_held(tmp_path, resource, target, axes, solve, low, high):
+    """The solved value keeps the resource; the next one on the wrong side does not."""
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        f"arch: bitmod\nmodels: opt-1.3b\nphases: decode\naxes: {{{axes}}}\n"
+        f"iso: {{resource: {resource}, target: {target}, solve: {solve}, from: {low}, "
+        f"to: {high}}}\n"
+    )
+    done = run_sweep(path, tmp_path / "out", jobs=1)
+    assert (done.rows, done.failures) == (2, 0)
+    axis = axes.partition(":")[0]
+    column = resource if "." in resource or resource == "dram_gb_per_s" else f"{resource}.total"
+    rows = table(tmp_path / "out")
+    assert len({row[solve] for row in rows}) == 2  # the other axis moves what is solved for
+    for row in rows:
+        value = float(row[solve])
+        given = {axis: float(row[axis]) if "." in row[axis] else int(row[axis])}
+        found = float(row[column])
+        step = 1 if "array" in solve else value * 1e-5
+        assert found <= target
+
+        def at(solved, given=given, step=step):
+            chip = load_arch("bitmod", given | {solve: int(solved) if step == 1 else solved})
+            run = simulate(chip, "opt-1.3b", "decode", fidelity="analytic")
+            return {
+                "area_um2.pe_array": run.area_um2["pe_array"],
+                "energy_pj": run.energy_pj["total"],
+                "dram_gb_per_s": chip.dram.bits_per_clock * chip.technology.clock_ghz / 8,
+            }[resource]
+
+        assert found == pytest.approx(at(value))
+        assert max(at(value - step), at(value + step)) > target
+
+
 def test_paths_are_found_beside_the_sweep_file(tmp_path, monkeypatch):
     source = load_arch("bitmod").model_dump_json(exclude={"name"}, exclude_none=True)
     (tmp_path / "mine.yaml").write_text(source)
@@ -213,3 +258,84 @@ def test_the_cycle_rung_sweeps_too(tmp_path):
         run = simulate(chip, "opt-1.3b", row["phase"], 256, fidelity="cycle")
         assert int(row["cycles"]) == run.cycles
         assert float(row["energy_pj.total"]) == run.energy_pj["total"]
+
+
+CYCLE = (
+    "arch: bitmod\nmodels: opt-1.3b\nphases: [prefill, decode]\ncontexts: 64\n"
+    "axes: {array.rows: [8, 32]}\nfidelity: cycle\n"
+)
+
+
+def test_stalls_have_a_column_for_each_cause(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(CYCLE + "constraints: stall_rescale_cycles >= 0\n")
+    run_sweep(tmp_path / "sweep.yaml", tmp_path / "out", jobs=1)
+    for row in table(tmp_path / "out"):
+        chip = load_arch("bitmod", {"array.rows": int(row["array.rows"])})
+        run = simulate(chip, "opt-1.3b", row["phase"], 64, fidelity="cycle")
+        stalls = {cause: int(row[f"stall_{cause}_cycles"]) for cause in run.stalls}
+        assert stalls == run.stalls
+        assert sum(stalls.values()) == int(row["stall_cycles"]) > 0
+
+
+def test_causes_of_stalls_are_refused_where_the_rung_tells_none(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text("arch: bitmod\nmodels: opt-1.3b\nconstraints: stall_weights_cycles == 0\n")
+    with pytest.raises(BitlatheError, match=r"yaml:3:1: .*unknown key 'stall_weights_cycles'"):
+        run_sweep(path, tmp_path / "out", jobs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_layers_are_those_of_single_runs_and_the_same_with_any_runner(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(CYCLE + "layers: true\nconstraints: array.rows * 1 > 8\n")
+    one, two = tmp_path / "one", tmp_path / "two"
+    run_sweep(tmp_path / "sweep.yaml", one, jobs=1)
+    run_sweep(tmp_path / "sweep.yaml", two, jobs=2)
+    names = {"results.csv", "results.parquet", "layers.csv", "layers.parquet"}
+    assert names <= {file.name for file in one.iterdir()}
+    for name in names:
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    with (one / "layers.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    points = {row["key"]: row for row in table(one)}
+    assert {row["key"] for row in found} == points.keys()
+    assert len(points) == 2
+    for key, point in points.items():
+        chip = load_arch("bitmod", {"array.rows": int(point["array.rows"])})
+        run = simulate(chip, "opt-1.3b", point["phase"], 64, fidelity="cycle")
+        of_point = [row for row in found if row["key"] == key]
+        assert [row["layer"] for row in of_point] == [layer.name for layer in run.layers]
+        for row, layer in zip(of_point, run.layers, strict=True):
+            assert (int(row["count"]), int(row["k"])) == (layer.count, layer.k)
+            assert int(row["cycles"]) == layer.cycles
+            assert float(row["energy_pj.dram"]) == layer.energy_pj["dram"]
+            assert int(row["stall_inputs_cycles"]) == layer.stalls["inputs"]
+        total = sum(int(row["cycles"]) * int(row["count"]) for row in of_point)
+        assert total == int(point["cycles"])
+
+
+def test_layers_leave_the_folder_with_the_sweep_that_kept_them(tmp_path):
+    path, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    path.write_text("arch: bitmod\nmodels: opt-1.3b\nphases: decode\nlayers: true\n")
+    run_sweep(path, out, jobs=1)
+    assert (out / "layers.csv").exists()
+    assert "key" in table(out)[0]
+    path.write_text(path.read_text().replace("layers: true", "layers: false"))
+    run_sweep(path, out, jobs=1)
+    assert not (out / "layers.csv").exists()
+    assert not (out / "layers.parquet").exists()
+    assert "key" not in table(out)[0]
+
+
+def test_causal_attention_is_a_choice_of_the_sweep(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: opt-1.3b\nphases: prefill\ncontexts: 2048\ncausal: [false, true]\n"
+        "constraints: causal or cycles > 0\n"
+    )
+    run_sweep(path, tmp_path / "out", jobs=1)
+    rows = table(tmp_path / "out")
+    assert [row["causal"] for row in rows] == ["false", "true"]
+    for row, causal in zip(rows, (False, True), strict=True):
+        run = simulate("bitmod", "opt-1.3b", "prefill", 2048, fidelity="analytic", causal=causal)
+        assert int(row["cycles"]) == run.cycles
+    assert int(rows[1]["compute_cycles"]) < int(rows[0]["compute_cycles"])

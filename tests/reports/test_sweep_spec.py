@@ -1,5 +1,6 @@
 """Sweep files: ranges, order, sampling, and errors that name the place and the remedy."""
 
+import itertools
 import json
 
 import pytest
@@ -15,7 +16,7 @@ BASE = "arch: bitmod\nmodels: [opt-1.3b]\n"
 
 
 def space_of(text, source="s.yaml"):
-    return parse_sweep(text, source, RESULTS)
+    return parse_sweep(text, source, lambda fidelity: RESULTS)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,8 @@ def test_space_is_the_product_in_order():
     assert space.size == 2 * 2 * 2 * 2 * 1 * 2 * 1 * 3
     points = [point for _, point in space]
     assert len({json.dumps(p.columns()) for p in points}) == space.size
-    assert [space.index(space.coordinates(i)) for i in range(space.size)] == list(range(space.size))
+    places = itertools.product(*(range(len(values)) for _, values in space.dimensions))
+    assert [space.index(list(place)) for place in places] == list(range(space.size))
     assert points[0].settings == (
         ("array.rows", 1), ("pe.lanes", 1), ("array.columns", 8),
         ("formats.linear.weight", "int8"), ("formats.attention.weight", "int8"),
@@ -103,6 +105,14 @@ def test_random_draws_from_a_huge_space_need_no_memory():
         (BASE + "axes: {array.rows: {from: 1, to: 4, step: 0}}\n", "above 0"),
         (BASE + "axes: {array.rows: {from: a, to: 4, step: 1}}\n", "must be a number"),
         (BASE + "axes: {array.rows: {from: 1, to: 1e9, step: 1}}\n", "at most"),
+        (BASE + "axes: {array.rows: {from: 1, to: 1e99, step: 1}}\n", "1e+99 values"),
+        (BASE + "axes: {array.rows: {from: 1, to: 1e299, step: 1e-99}}\n", "too many values"),
+        (BASE + "axes: {array.rows: {from: 1.0, to: 1e299, factor: 1e200}}\n", "too large ones"),
+        (BASE + f"axes: {{array.rows: {{from: 1, to: {'9' * 400}, step: 1}}}}\n", "below 1e300"),
+        (BASE + "axes: {array.rows: {from: 1, to: .inf, step: 1}}\n", "must be a number"),
+        (BASE + "axes: {array.rows: {from: 1, to: .nan, step: 1}}\n", "must be a number"),
+        (BASE + "causal: [1]\n", "s.yaml:3:10: causal.0: input should be a valid boolean"),
+        (BASE + "layers: [true]\n", "s.yaml:3:1: layers: input should be a valid boolean"),
         (BASE + "axes: {array.rows: [[1, 2]]}\n", "s.yaml:3:8: axes.array.rows: [1, 2] is no"),
         (BASE + "axes: {'a, b': [[1]]}\n", "list of 2"),
         (BASE + "axes: {array.rows: [1], 'array.rows, b': [[1, 2]]}\n", "also set by"),

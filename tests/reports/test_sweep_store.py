@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.reports.sweep import Store, read_results, run_sweep
-from bitlathe.reports.sweep.store import DONE, Entry, Outcome
+from bitlathe.reports.sweep import Store, export, read_results, run_sweep
+from bitlathe.reports.sweep.store import Entry, Outcome
 from naive.sweep_model import PlainEvaluator
 
 PLAIN = PlainEvaluator()
@@ -41,7 +41,7 @@ def entries(first, count):
 
 
 def outcomes(count):
-    return [Outcome(status=DONE, result={"cost": "x" * 500})] * count
+    return [Outcome.of({"cost": "x" * 500})] * count
 
 
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path):
@@ -151,3 +151,21 @@ def test_hostile_names_come_out_whole_and_harmless(tmp_path):
         "sweep.yaml", "sweep.sqlite", "sweep.sqlite-wal", "sweep.sqlite-shm",
         "results.csv", "results.parquet",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("late", [{"cost": 0.5}, {"cost": "dear"}, {"cost": 1, "more": True}])
+def test_columns_widen_for_rows_that_come_late(tmp_path, monkeypatch, late):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(export, "ROW_GROUP", 10)
+    rows = [{"cost": i, "name": "a"} for i in range(25)] + [late]
+    files, count = export.write_tables(tmp_path / "t", lambda: iter(rows), ["name"])
+    assert count == 26
+    types = export.columns_of(iter(rows), ["name"])
+    assert list(types) == ["name", "cost", "more"][: len(types)]
+    back = parquet.read_table(files[1]).to_pylist()
+    assert [type(row["cost"]) for row in back] == [types["cost"]] * 26
+    assert [row["cost"] for row in back] == [types["cost"](row["cost"]) for row in rows]
+    assert back[-1].get("more") == late.get("more")
+    with files[0].open(newline="") as file:
+        cells = [row["cost"] for row in csv.DictReader(file)]
+    assert cells == [str(row["cost"]) for row in rows]
