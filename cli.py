@@ -188,6 +188,63 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
         click.echo(str(plot))
 
 
+@main.command()
+@click.option("--model", required=True, help="smollm2-135m, minilm-l6, or a Hugging Face folder.")
+@click.option(
+    "--scheme", "schemes", multiple=True, required=True, help="A scheme, e.g. bitmod_fp4@g128/int8."
+)
+@click.option("--tokens", type=int, help="Tokens to predict.  [default: 8000]")
+@click.option("--context", type=int, help="Tokens of a window.  [default: 512]")
+@click.option("--text", type=click.Path(path_type=Path), help="UTF-8 text.  [default: pydoc's]")
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder where measures are kept.")
+@json_option
+def accuracy(
+    model: str,
+    schemes: tuple[str, ...],
+    tokens: int | None,
+    context: int | None,
+    text: Path | None,
+    cache: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run a language model with quantised weights: perplexity, divergence, errors.
+
+    The linear layers of its blocks are quantised; embedding and output head stay. Of the sentence
+    encoder minilm-l6: errors of weights, layer outputs and embeddings, and retrieval. A measure is
+    kept by the content of weights, text, scheme and code, and not taken twice.
+    """
+    from dataclasses import asdict
+
+    from .workloads import accuracy as lm
+    from .workloads.embedding import NAME, embedding_accuracy
+
+    chosen = {"tokens": tokens, "context": context, "text": text}
+    given: dict[str, Any] = {k: value for k, value in chosen.items() if value is not None}
+    encoder = model.strip().lower().replace("_", "-") == NAME
+    if encoder and given:
+        raise BitlatheError(f"--{next(iter(given))}: {NAME} embeds fixed passages; leave it out.")
+    with _progress() as show:
+        rows: list[dict[str, Any]]
+        if encoder:
+            made = embedding_accuracy(schemes, cache=cache, progress=show)
+            rows, words = [asdict(row) for row in made], []
+            title = f"{NAME}, {rows[0]['passages']} passages of {rows[0]['text']}"
+        else:
+            found = lm.accuracy(model, schemes, cache=cache, progress=show, **given)
+            rows, words, first = [asdict(row) for row in found], lm.remarks(found), found[0]
+            title = (
+                f"{first.model}, {first.tokens:,} tokens of {first.text}, context {first.context}"
+            )
+    if as_json:
+        _print_json(rows)
+        return
+    apart = {"model", "text", "tokens", "context", "window_nll", "ranked", "passages"}
+    _print_table(rows, title=title, columns=[key for key in rows[0] if key not in apart])
+    for word in words:
+        click.echo(word)
+
+
 def _settings(pairs: Iterable[str]) -> dict[str, Any]:
     from .arch.loader import parse_setting
 
@@ -203,6 +260,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 @click.option("--fidelity", default="cycle", show_default=True, help="Rung: cycle or analytic.")
 @click.option("--mapper", default="whole-buffer", show_default=True, help="whole-buffer.")
 @click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
+@click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
 @json_option
 def simulate(
@@ -216,6 +274,7 @@ def simulate(
     settings: tuple[str, ...],
     *,
     causal: bool,
+    bandwidth: bool,
     as_json: bool,
 ) -> None:
     """Simulate a model on a chip: clocks, energy and area, by component and by layer."""
@@ -223,7 +282,9 @@ def simulate(
     from .sim import simulate as run_model
 
     chip = load_arch(arch, _settings(settings))
-    run = run_model(chip, model, phase, context, batch, fidelity, mapper, causal=causal)
+    run = run_model(
+        chip, model, phase, context, batch, fidelity, mapper, causal=causal, bandwidth=bandwidth
+    )
     if as_json:
         click.echo(run.to_json())
         return
@@ -232,6 +293,8 @@ def simulate(
     if run.stalls:
         shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())
         click.echo(f"stalls (clocks): {shown}")
+    if run.required_bits_per_clock is not None:
+        click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
     for label, parts, scale, unit in (
         ("energy", run.energy_pj, 1e6, "uJ"),
         ("area", run.area_um2, 1e6, "mm2"),
@@ -252,15 +315,48 @@ def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, 
 @main.command()
 @click.option("--gemm", metavar="MxNxK", callback=_sizes, required=True, help="Product to run.")
 @click.option("--array", metavar="RxC", callback=_sizes, default="4x4", help="Rows x columns.")
-@click.option("--dataflow", default="ws", show_default=True, help="os, ws or is.")
+@click.option("--kind", default="systolic", show_default=True, help="systolic or tile.")
+@click.option("--dataflow", help="Systolic: os, ws or is.  [default: ws]")
+@click.option("--format", "weights", help="Tile: weight format.  [default: int8]")
+@click.option("--lanes", type=int, help="Tile: weights per PE and clock.  [default: 4]")
+@click.option("--group", type=int, help="Tile: weights per scale.  [default: 128]")
+@click.option("--skip", help="Tile: skip zero terms; row, column, array or lane steps together.")
 @click.option("--out", type=click.Path(path_type=Path), help="A .png, .svg or .csv file to write.")
 def trace(
-    gemm: tuple[int, int, int], array: tuple[int, int], dataflow: str, out: Path | None
+    gemm: tuple[int, int, int],
+    array: tuple[int, int],
+    kind: str,
+    out: Path | None,
+    **options: Any,
 ) -> None:
-    """Show what a systolic array does clock by clock: fill, stream and drain."""
-    from .sim.array.trace import trace as run_trace
+    """Show what an array does clock by clock.
 
-    click.echo(run_trace(*gemm, *array, dataflow, out))
+    Systolic: fill, stream and drain. Tile (bit-serial): terms, waits, rescaling and drain.
+    """
+    kinds = {"systolic": ("dataflow",), "tile": ("weights", "lanes", "group", "skip")}
+    if kind not in kinds:
+        raise BitlatheError(f"--kind: systolic or tile, got {kind!r}")
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in set(given) - set(kinds[kind]):
+        option = "format" if name == "weights" else name
+        raise BitlatheError(f"--{option}: not an option of --kind {kind}")
+    if kind == "systolic":
+        from .sim.array.trace import trace as run_trace
+
+        click.echo(run_trace(*gemm, *array, given.get("dataflow", "ws"), out))
+        return
+    from .sim.array.tile_model import TileArray
+    from .sim.array.tile_trace import trace_tile
+
+    tile = TileArray(
+        rows=array[0],
+        cols=array[1],
+        lanes=given.get("lanes", 4),
+        group_size=given.get("group", 128),
+        skip_zero_terms="skip" in given,
+        scope=given.get("skip", "array"),
+    )
+    click.echo(trace_tile(*gemm, tile, given.get("weights", "int8"), out))
 
 
 @main.command()
@@ -285,12 +381,21 @@ def sweep(
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--accuracy",
+    "tokens",
+    type=click.IntRange(min=1),
+    help="Measure the perplexity of models whose weights are at hand, over so many tokens.",
+)
 @json_option
-def report(folder: Path, *, as_json: bool) -> None:
+def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
     """Write a sweep FOLDER's page, charts and tables."""
+    from .reports.report.accuracy import Wanted
     from .reports.report.report import report as write_report
 
-    paths = [str(path) for path in write_report(folder)]
+    wanted = None if tokens is None else Wanted(tokens=tokens)
+    with _progress() as show:
+        paths = [str(path) for path in write_report(folder, wanted, show)]
     if as_json:
         _print_json(paths)
     else:

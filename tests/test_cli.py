@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from bitlathe.arch.loader import CHIPS
 from bitlathe.cli import main
-from bitlathe.workloads.model import _SHIPPED as MODELS
+from bitlathe.workloads.model import SHIPPED as MODELS
 
 
 def run(*arguments: str) -> Result:
@@ -148,7 +148,10 @@ BAD_COMMANDS = [
     (f"{GOOD} --set formats.linear.weight=int4@h128", "^"),
     ("simulate --arch bitmod --model bert-base --phase decode --fidelity analytic", "decode"),
     ("simulate --arch bitmod --model resnet-18 --context 9 --fidelity analytic", "context"),
-    ("simulate --arch bitmod --model phi-2 --set formats.linear.weight=fp16", "8 bits"),
+    (
+        "simulate --arch bitmod --model phi-2 --set formats.linear.weight=fp16",
+        "cannot take 'fp16' as weights",
+    ),
     ("reproduce bitmod", "bitmod-hpca25"),
     ("reproduce bitmod-hpca25 --out /dev/null/x", "cannot write"),
     ("formats bitmod_fp9", "bitmod_fp"),

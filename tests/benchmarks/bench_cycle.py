@@ -1,5 +1,7 @@
 """Time of the cycle rung: ``python -m pytest tests/benchmarks/bench_cycle.py``."""
 
+import time
+
 import pytest
 
 from bitlathe.arch import Arch, load_arch, resolve
@@ -37,6 +39,7 @@ def layers_of(name: str) -> tuple[Arch, ChipCosts, list[Gemm]]:
     return chip, ChipCosts.of(chip), [g for g in gemms if not (one and g.name == "lm_head")]
 
 
+@pytest.mark.benchmark(timer=time.process_time)  # CPU seconds: other work does not count
 @pytest.mark.parametrize("name", CASES)
 def test_cycle_rung(benchmark, name: str) -> None:
     chip, costs, gemms = layers_of(name)

@@ -4,18 +4,23 @@
 
 Everything is timed in this one run, interleaved, on float32 of shape (size, size). The time of
 a job is the median of its CPU times on one thread, and so is that of the copy; both write into
-memory already touched. The gain of two threads is of least wall-clock times. With --peers the same
+memory already touched. The gain of two threads is of least wall-clock times; that of the two
+compiled copies is what the memory allows. With --peers the same
 jobs are timed in torch and ml_dtypes, one thread.
 """
 
 import argparse
 import time
+from functools import partial
 from statistics import median
 
 import numpy as np
+from numba import njit
 
 from bitlathe.datatypes import kernels
 from bitlathe.datatypes.catalogue import element
+from bitlathe.datatypes.kernels.dequantise import dequantize
+from bitlathe.datatypes.kernels.threads import over_rows
 
 FP3 = (0.0, 1.0, 2.0, 4.0)
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -30,6 +35,56 @@ def books(name):
     )
 
 
+@njit(nogil=True)
+def _copy_rows(x, out):
+    for r in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            out[r, i] = np.float32(x[r, i])
+
+
+def copy_rows(x, threads, out=None):
+    """Copy a matrix as float32: what the memory gives to one thread and to two."""
+    made = np.zeros(x.shape, np.float32) if out is None else out
+    over_rows(lambda a, b: _copy_rows(x[a:b], made[a:b]), *x.shape, threads)
+    return made
+
+
+def dequantising(x):
+    """Jobs from codes, or packed streams, to values."""
+    codes = (x.view(np.uint32) & 15).astype(np.uint8)
+    stream, shape = kernels.pack(codes, 4), x.shape
+    table = np.stack([np.array(b.values * 2)[:16] for b in books("bitmod_fp4")])
+    rng = np.random.default_rng(1)
+
+    def of(group, packed=None, **more):
+        count = shape[0] * -(-shape[1] // group)
+        if more.get("choices"):
+            more["choices"] = rng.integers(0, len(table), count).astype(np.uint8)
+        if more.get("zeros"):
+            more["zeros"] = rng.integers(0, 16, count).astype(np.uint8)
+        facts = (table, rng.random(count), group)
+        if packed:
+            return partial(dequantize, packed=(4, shape), **more), (stream, *facts)
+        return partial(dequantize, **more), (codes, *facts)
+
+    return [
+        ("4-bit codes -> float32 g128", 3, *of(128)),
+        ("the same, four tables", 3, *of(128, choices=True)),
+        ("the same, zero points", 3, *of(128, zeros=True)),
+        ("the same, g32", 3, *of(32)),
+        ("the same, float16 out", 3, *of(128, dtype="float16")),
+        ("packed 4 bits -> float32 g128", 3, *of(128, packed=True)),
+        ("packed 4 bits -> float32 g32", 3, *of(32, packed=True)),
+    ]
+
+
+def irregular():
+    """Four codebooks of 16 values without any order to make use of."""
+    rng = np.random.default_rng(1)
+    grids = (np.sort(rng.standard_normal(16)) for _ in range(4))
+    return tuple(kernels.make_book(g, range(16), np.arange(1, 16) % 2 == 0) for g in grids)
+
+
 def jobs(x, threads):
     """(name, goal in copies, call)."""
     four, nf4 = books("bitmod_fp4"), books("nf4")
@@ -38,21 +93,28 @@ def jobs(x, threads):
     codes = e4m3 & 7
     packed = kernels.pack(codes, 3)
     listed = [
+        ("float32 -> float32, compiled", None, copy_rows, (x,)),
+        ("bytes -> float32, compiled", None, copy_rows, (codes,)),
         ("bitmod_fp4 g128", 6, kernels.bitmod, (x, FP4, (5.0, 8.0), 128)),
         ("bitmod_fp3 g128", 6, kernels.bitmod, (x, FP3, (3.0, 6.0), 128)),
+        ("bitmod_fp4 g128 +paper", 16, kernels.bitmod_paper, (x, FP4, (5.0, 8.0), 128, 0.5)),
+        ("bitmod_fp3 g128 +paper", 16, kernels.bitmod_paper, (x, FP3, (3.0, 6.0), 128)),
         ("four codebooks g128", 15, kernels.codebooks, (x, four, 128)),
+        ("four irregular codebooks g128", None, kernels.codebooks, (x, irregular(), 128)),
         ("int4 asym g128", 2, kernels.asymmetric, (x, 4, 128)),
         ("int4 sym g128", 2, kernels.symmetric, (x, 4, 128)),
         ("mxfp4 g32", 3, kernels.mx, (x, 2, 1, 1, 6.0)),
         ("mxfp8_e4m3 g32", None, kernels.mx, (x, 4, 3, 7, 448.0)),
         ("mxint8 g32", None, kernels.mx_integer, (x,)),
         ("nf4 g64", 4, kernels.codebooks, (x, nf4, 64)),
+        ("fp8_e4m3 g128, fp32 scales", None, kernels.codebooks, (x, books("fp8_e4m3"), 128)),
         ("float32 -> e4m3", 2, kernels.encode_float, (x, 4, 3, 7, 448.0)),
         ("e4m3 -> float32", 2, kernels.decode_float, (e4m3, 4, 3, 7, 127)),
         ("float32 -> packed e2m1", 3.5, kernels.pack_e2m1, (x,)),
         ("packed e2m1 -> float32", 1.5, kernels.unpack_e2m1, (e2m1, x.size)),
         ("pack 3 bits", None, kernels.pack, (codes, 3)),
         ("unpack 3 bits", None, kernels.unpack, (packed, 3, x.size)),
+        *dequantising(x),
     ]
     return [(name, goal, reuse(function, args, threads)) for name, goal, function, args in listed]
 
@@ -115,7 +177,11 @@ def peers(x):
         return q, np.ldexp(q.astype(np.float32), e)
 
     return [
-        ("bitmod_fp4 g128", "torch, float16", lambda: torch_bitmod(torch, half, grids, mids)),
+        (
+            "bitmod_fp4 g128 +paper",
+            "torch, float16",
+            lambda: torch_bitmod(torch, half, grids, mids),
+        ),
         ("int4 asym g128", "torch", asym),
         ("mxfp4 g32", "numpy + ml_dtypes", mxfp4),
         ("float32 -> e4m3", "ml_dtypes", lambda: x.astype(ml_dtypes.float8_e4m3fn)),
