@@ -1,8 +1,9 @@
 """Groups of any codebook, or of the best of several: scale, search, codes, values.
 
 A single book is worked through in runs of groups that stay in the cache: divide by the scales,
-look up, multiply by the scales, each a plain loop that fills the vector registers. The look-up is
-a chain of selects for short books, a table for long ones.
+find the codes, look up what they stand for, each a plain loop. The code of a value is the sum of
+the steps it stands above, compared as integers, for short books, and found in a table for long
+ones.
 
 Candidates are compared by float32 error sums, elements multiplied by 1 / scale and added in any
 order. Where two sums are closer than the bound of `error_margin`, the group is compared again as
@@ -16,15 +17,17 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 from numba.extending import overload
+from numpy.typing import NDArray
 
+from .dequantise import look_up
 from .intrinsics import (
     LOOSE_RUN,
     add_loosely,
     exact_error,
-    float_bits,
-    lookup,
+    label_above,
     nearer_square,
     nearest,
+    order,
 )
 from .longbook import table_kernel
 from .scaling import (
@@ -32,12 +35,13 @@ from .scaling import (
     RUN,
     absmax,
     clear_winner,
+    divide,
     divide_groups,
     divisor,
-    multiply_groups,
+    restore_groups,
     stored_scale,
 )
-from .tables import Book, cuts_of, error_margin, grid_table
+from .tables import Book, cuts_of, error_margin, grid_table, ordered_cuts, value_table
 
 # books of more values are looked up in a table
 CHAIN_MAX: Final = 32
@@ -66,36 +70,17 @@ def book_error(x: Any, s: Any, folded: Any) -> Any:
 
 
 @njit(nogil=True)
-def book_write(x: Any, s: Any, book: Any, codes: Any, deq: Any) -> None:
-    """Write codes and values of one group; a negative value that rounds to 0 gets the -0 code."""
-    cuts, values, labels, _top, zero, negative_zero = book
-    d = divisor(s)
-    for i in range(x.size):
-        y = x[i] / d
-        code = lookup(y, cuts, labels)
-        value = lookup(y, cuts, values)
-        minus = (code == zero) & (float_bits(y) >= np.uint32(0x80000000)) & (s > 0)
-        codes[i] = negative_zero if minus else code
-        deq[i] = (-value if minus & (zero != negative_zero) else value) * s
-
-
-@njit(nogil=True)
-def write_scaled(y: Any, book: Any, codes: Any, values: Any) -> None:
-    """Write codes and values, as yet without scale, of values already divided by theirs."""
-    cuts, grid, labels, _top, zero, negative_zero = book
-    for i in range(y.size):
-        code = lookup(y[i], cuts, labels)
-        value = lookup(y[i], cuts, grid)
-        minus = (code == zero) & (float_bits(y[i]) >= np.uint32(0x80000000))
-        codes[i] = negative_zero if minus else code
-        values[i] = -value if minus & (zero != negative_zero) else value
+def write_labels(values: Any, cuts: Any, labels: Any, codes: Any) -> None:
+    """Write the codes of values already divided by their scales."""
+    for i in range(values.size):
+        codes[i] = np.uint8(label_above(order(values[i]), cuts, labels))
 
 
 def _errors(x: Any, m: Any, mode: Any, books: Any, errors: Any, scales: Any, at: Any) -> None:
     raise NotImplementedError("compiled only")
 
 
-def _write(x: Any, s: Any, choice: Any, books: Any, codes: Any, deq: Any) -> None:
+def _write(y: Any, choice: Any, books: Any, codes: Any) -> None:
     raise NotImplementedError("compiled only")
 
 
@@ -124,27 +109,37 @@ def _errors_overload(
 
 
 @overload(_write)
-def _write_overload(
-    x: Any, s: Any, choice: Any, books: Any, codes: Any, deq: Any
-) -> Callable[..., None]:
+def _write_overload(y: Any, choice: Any, books: Any, codes: Any) -> Callable[..., None]:
     if len(books) == 1:
 
-        def last(x: Any, s: Any, choice: Any, books: Any, codes: Any, deq: Any) -> None:
-            book_write(x, s, books[0], codes, deq)
+        def last(y: Any, choice: Any, books: Any, codes: Any) -> None:
+            write_labels(y, books[0][0], books[0][1], codes)
 
         return last
 
-    def more(x: Any, s: Any, choice: Any, books: Any, codes: Any, deq: Any) -> None:
+    def more(y: Any, choice: Any, books: Any, codes: Any) -> None:
         if choice == 0:
-            book_write(x, s, books[0], codes, deq)
+            write_labels(y, books[0][0], books[0][1], codes)
         else:
-            _write(x, s, choice - 1, books[1:], codes, deq)
+            _write(y, choice - 1, books[1:], codes)
 
     return more
 
 
-def _constants(books: tuple[Book, ...]) -> tuple[Any, ...]:
-    return tuple((b.cuts, b.values, b.codes, b.top, b.zero, b.negative_zero) for b in books)
+@njit(nogil=True)
+def write_group(x: Any, s: Any, choice: Any, books: Any, tables: Any, codes: Any, deq: Any) -> None:
+    """Write codes and values of one group under a given scale and book."""
+    divide(x, s, deq)
+    _write(deq, choice, books, codes)
+    look_up(codes, tables[choice], np.float32(0), s, deq)
+
+
+def _written(books: tuple[Book, ...]) -> tuple[tuple[Any, ...], NDArray[np.float32]]:
+    """Return what `write_group` wants to know of books: ordered cuts with codes, and values."""
+    tables = [value_table(book) for book in books]
+    width = max(table.size for table in tables)
+    padded = [np.pad(table, (0, width - table.size)) for table in tables]
+    return tuple(ordered_cuts(book) for book in books), np.stack(padded)
 
 
 def fold(values: tuple[np.float32, ...]) -> tuple[Any, ...]:
@@ -171,7 +166,7 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
     The kernel takes ``(x, group, mode, codes, scales, choices, deq)``: x float32 (rows, k),
     codes uint8 and deq float32 like x, scales float32 and choices uint8 (rows, groups).
     """
-    tables = _constants(books)
+    written, tables = _written(books)
     count = len(books)
     halves = tuple((b.top, fold(b.values)) for b in books)
     margin = max(error_margin(b.values, LOOSE_RUN) for b in books)
@@ -196,12 +191,12 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
                     least = np.inf
                     choice = 0
                     for c in range(count):
-                        _write(xs, trial[c], c, tables, cs, ds)
+                        write_group(xs, trial[c], c, written, tables, cs, ds)
                         error = exact_error(xs, ds, wide)
                         if error < least:
                             least = error
                             choice = c
-                _write(xs, trial[choice], choice, tables, cs, ds)
+                write_group(xs, trial[choice], choice, written, tables, cs, ds)
                 scales[r, g] = trial[choice]
                 choices[r, g] = choice
 
@@ -216,21 +211,19 @@ def single_kernel(book: Book) -> Callable[..., None]:
     """
     if len(book.values) > CHAIN_MAX:
         return table_kernel(book)
-    table = _constants((book,))[0]
-    top = book.top
+    (cuts, labels), table, top = ordered_cuts(book), value_table(book), book.top
 
     @njit(nogil=True, cache=True)
     def kernel(x: Any, group: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
         rows, k = x.shape
         width = max(1, RUN // group) * group
-        scratch = np.empty(width, np.float32)
         for r in range(rows):
             for base in range(0, k, width):
                 end, first = min(k, base + width), base // group
-                y = scratch[: end - base]
-                divide_groups(x[r, base:end], group, top, mode, scales[r, first:], y)
-                write_scaled(y, table, codes[r, base:end], deq[r, base:end])
-                multiply_groups(deq[r, base:end], group, scales[r, first:])
+                values = deq[r, base:end]
+                divide_groups(x[r, base:end], group, top, mode, scales[r, first:], values)
+                write_labels(values, cuts, labels, codes[r, base:end])
+                restore_groups(codes[r, base:end], group, table, scales[r, first:], values)
 
     return kernel
 
@@ -243,7 +236,7 @@ def given_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
         return lambda x, group, scales, _choices, codes, deq: single(
             x, group, GIVEN, codes, scales, deq
         )
-    tables = _constants(books)
+    written, tables = _written(books)
 
     @njit(nogil=True, cache=True)
     def kernel(x: Any, group: int, scales: Any, choices: Any, codes: Any, deq: Any) -> None:
@@ -252,6 +245,7 @@ def given_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
             for g in range(scales.shape[1]):
                 a = g * group
                 b = min(k, a + group)
-                _write(x[r, a:b], scales[r, g], choices[r, g], tables, codes[r, a:b], deq[r, a:b])
+                xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
+                write_group(xs, scales[r, g], choices[r, g], written, tables, cs, ds)
 
     return kernel

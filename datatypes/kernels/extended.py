@@ -17,15 +17,16 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from .intrinsics import LOOSE_RUN, add_loosely, exact_error, float_bits, nearest
+from .intrinsics import LOOSE_RUN, add_loosely, bits_float, exact_error, float_bits, nearest
 from .scaling import absmax, clear_winner, divisor, stored_scale
 from .tables import error_margin, grid_table
 
 SIGN: Final = np.uint32(0x80000000)
+ZERO: Final = np.float32(0)
 ONE: Final = np.float32(1)
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def run_errors(x: Any, s0: Any, s1: Any, inner: Any, outer: Any, base: Any) -> Any:
     """Return float32 error sums with +inner and -inner under s0, +outer and -outer under s1."""
     r0, r1 = ONE / divisor(s0), ONE / divisor(s1)
@@ -48,7 +49,7 @@ def run_errors(x: Any, s0: Any, s1: Any, inner: Any, outer: Any, base: Any) -> A
     return e0, e1, e2, e3
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def errors_of(x: Any, s0: Any, s1: Any, inner: Any, outer: Any, base: Any, errors: Any) -> None:
     """Write the four error sums of a group, in float64."""
     e0, e1, e2, e3 = 0.0, 0.0, 0.0, 0.0
@@ -58,23 +59,27 @@ def errors_of(x: Any, s0: Any, s1: Any, inner: Any, outer: Any, base: Any, error
     errors[0], errors[1], errors[2], errors[3] = e0, e1, e2, e3
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def write_one(x: Any, s: Any, special: Any, negative: Any, base: Any, codes: Any, deq: Any) -> None:
-    """Write codes and values of one group; the special value has the code of -0."""
+    """Write codes and values of one group; the special value has the code of -0.
+
+    Signs are moved as bits, and 0 is added to take one from -0: the loop has no condition but
+    the special value's, whose interval is compared with y turned to the special value's side.
+    """
     v, low, high = special
-    d, vs = divisor(s), v * s
+    d, side = divisor(s), SIGN if negative else np.uint32(0)
     sign = np.uint32(len(base[1]))
-    side = SIGN if negative else np.uint32(0)
+    vs = -v * s if negative else v * s
     for i in range(x.size):
+        minus = np.uint32(float_bits(x[i]) & SIGN)
         a = abs(x[i]) / d
-        minus = float_bits(x[i]) & SIGN
+        turned = bits_float(np.uint32(float_bits(a) ^ np.uint32(minus ^ side)))
+        inside = (turned > low) & (turned <= high)
         label, value = nearest(a, base)
-        q = value * s
-        inside = (a > low) & (a <= high) & (minus == side)
-        below = (minus != 0) & (label > 0)
-        codes[i] = np.uint8(sign if inside else label | (sign if below else np.uint32(0)))
-        q = vs if inside else q
-        deq[i] = -q if below | (inside & (minus != 0)) else q
+        value = bits_float(np.uint32(float_bits(value) | minus)) + ZERO
+        label |= sign if float_bits(value) >= SIGN else np.uint32(0)
+        codes[i] = np.uint8(sign if inside else label)
+        deq[i] = vs if inside else value * s
 
 
 @cache

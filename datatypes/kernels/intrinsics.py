@@ -41,6 +41,31 @@ def _lookup(_typing: Any, y: Any, cuts: Any, values: Any) -> Any:
 lookup: Any = intrinsic(_lookup)
 
 
+def _label_above(_typing: Any, place: Any, cuts: Any, labels: Any) -> Any:
+    """Return ``labels[number of cuts below place]`` as a sum of steps between labels.
+
+    All are int32, so a step costs a comparison and a subtraction where labels are neighbours.
+    """
+    signature = types.int32(place, cuts, labels)
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        value, cut_tuple, label_tuple = args
+        label = builder.extract_value(label_tuple, 0)
+        out = label
+        for i in range(cuts.count):
+            above = builder.icmp_signed(">", value, builder.extract_value(cut_tuple, i))
+            upper = builder.extract_value(label_tuple, i + 1)
+            step = builder.sub(upper, label)
+            out = builder.add(out, builder.select(above, step, step.type(0)))
+            label = upper
+        return out
+
+    return signature, codegen
+
+
+label_above: Any = intrinsic(_label_above)
+
+
 def _round_half(_typing: Any, x: Any) -> Any:
     """Round a float32 to the nearest float16 (ties to even) and widen it back."""
     signature = types.float32(x)
@@ -78,6 +103,13 @@ def _bits_float(_typing: Any, bits: Any) -> Any:
 
 
 bits_float: Any = intrinsic(_bits_float)
+
+
+@njit(nogil=True, forceinline=True)
+def order(y: Any) -> Any:
+    """Return an int32 that rises with a float32; -0 stands below +0."""
+    bits = np.int32(float_bits(y))
+    return np.int32(bits ^ np.int32(np.int32(bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
 @njit(nogil=True, forceinline=True)

@@ -13,8 +13,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .intrinsics import float_bits
-from .scaling import RUN, divide_groups, multiply_groups
-from .tables import Book
+from .scaling import RUN, divide_groups, restore_groups
+from .tables import Book, value_table
 
 
 def starts_of(cuts: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]:
@@ -41,10 +41,9 @@ def starts_of(cuts: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]:
 
 @njit(nogil=True)
 def write_found(
-    y: Any, starts: Any, steps: int, cuts: Any, grid: Any, labels: Any, places: Any, codes: Any,
-    values: Any,
-) -> None:  # fmt: skip
-    """Write codes and values, as yet without scale, of values already divided by theirs."""
+    y: Any, starts: Any, steps: int, cuts: Any, labels: Any, places: Any, codes: Any
+) -> None:
+    """Write the codes of values already divided by their scales."""
     for i in range(y.size):
         places[i] = starts[float_bits(y[i]) >> np.uint32(16)]
     for _ in range(steps):
@@ -52,34 +51,31 @@ def write_found(
             places[i] += np.int32(y[i] > cuts[places[i]])
     for i in range(y.size):
         codes[i] = np.uint8(labels[places[i]])
-        values[i] = grid[places[i]]
 
 
 @njit(nogil=True)
-def mark_minus(y: Any, zero: Any, negative_zero: Any, codes: Any, values: Any) -> None:
+def mark_minus(y: Any, zero: Any, negative_zero: Any, codes: Any) -> None:
     """Give negative values that were rounded to 0 the code of -0."""
     for i in range(y.size):
         minus = (codes[i] == zero) & (float_bits(y[i]) >= np.uint32(0x80000000))
         codes[i] = negative_zero if minus else codes[i]
-        values[i] = -values[i] if minus else values[i]
 
 
 @njit(nogil=True, cache=True)
 def _kernel(x: Any, group: int, mode: int, book: Any, codes: Any, scales: Any, deq: Any) -> None:
-    starts, steps, cuts, grid, labels, top, zero, negative_zero = book
+    starts, steps, cuts, table, labels, top, zero, negative_zero = book
     rows, k = x.shape
     width = max(1, RUN // group) * group
-    scratch, places = np.empty(width, np.float32), np.empty(width, np.int32)
+    places = np.empty(width, np.int32)
     for r in range(rows):
         for base in range(0, k, width):
             end, first = min(k, base + width), base // group
-            y, at = scratch[: end - base], places[: end - base]
-            divide_groups(x[r, base:end], group, top, mode, scales[r, first:], y)
-            cs, vs = codes[r, base:end], deq[r, base:end]
-            write_found(y, starts, steps, cuts, grid, labels, at, cs, vs)
+            cs, values = codes[r, base:end], deq[r, base:end]
+            divide_groups(x[r, base:end], group, top, mode, scales[r, first:], values)
+            write_found(values, starts, steps, cuts, labels, places[: end - base], cs)
             if zero != negative_zero:
-                mark_minus(y, zero, negative_zero, cs, vs)
-            multiply_groups(vs, group, scales[r, first:])
+                mark_minus(values, zero, negative_zero, cs)
+            restore_groups(cs, group, table, scales[r, first:], values)
 
 
 @cache
@@ -89,8 +85,8 @@ def table_kernel(book: Book) -> Callable[..., None]:
     starts, steps = starts_of(cuts)
     # nothing lies above the last value
     ended = np.append(cuts, np.float32(np.inf))
-    grid, labels = np.array(book.values, np.float32), np.array(book.codes, np.int32)
-    facts = (starts, steps, ended, grid, labels, book.top, book.zero, book.negative_zero)
+    labels, table = np.array(book.codes, np.int32), value_table(book)
+    facts = (starts, steps, ended, table, labels, book.top, book.zero, book.negative_zero)
 
     def kernel(x: Any, group: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
         _kernel(x, group, mode, facts, codes, scales, deq)

@@ -22,7 +22,7 @@ SCALE_MAX: Final = np.float32(np.float16(1e4))
 ERROR_MAX: Final = np.float32(1e3)
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def reach(x: Any, s: Any) -> Any:
     """Return |x| / s in float16, a little more if x is negative: ties go down.
 
@@ -33,14 +33,17 @@ def reach(x: Any, s: Any) -> Any:
     return bits_float(np.uint32(size + (np.uint32(1) if x < 0 else np.uint32(0))))
 
 
-@njit(nogil=True)
-def pair_means(x: Any, s: Any, special: Any, base: Any) -> Any:
-    """Return the mean squared errors with +special and with -special added to the base grid."""
+@njit(nogil=True, forceinline=True)
+def pair_means(x: Any, s: Any, special: Any, base: Any, plus: Any, minus: Any) -> Any:
+    """Return the mean squared errors with +special and with -special added to the base grid.
+
+    The squares go to the scratch vectors ``plus`` and ``minus`` first: beside sums in float64 the
+    loop would fill half of each vector register.
+    """
     cuts, magnitudes, _labels, _sign = base
     v, low, high = special
     vs = round_half(v * s)
     products = half_multiples(magnitudes, s)
-    plus, minus = 0.0, 0.0
     for i in range(x.size):
         size = abs(x[i])
         a = reach(x[i], s)
@@ -49,13 +52,17 @@ def pair_means(x: Any, s: Any, special: Any, base: Any) -> Any:
         u = round_half(vs - size)
         u = round_half(u * u)
         inside = (a > low) & (a <= high)
-        plus = add_loosely(plus, np.float64(u if inside & (x[i] > 0) else t))
-        minus = add_loosely(minus, np.float64(u if inside & (x[i] < 0) else t))
+        plus[i] = u if inside & (x[i] > 0) else t
+        minus[i] = u if inside & (x[i] < 0) else t
+    total_plus, total_minus = 0.0, 0.0
+    for i in range(x.size):
+        total_plus = add_loosely(total_plus, np.float64(plus[i]))
+        total_minus = add_loosely(total_minus, np.float64(minus[i]))
     count = np.float32(x.size)
-    return round_half(np.float32(plus) / count), round_half(np.float32(minus) / count)
+    return round_half(np.float32(total_plus) / count), round_half(np.float32(total_minus) / count)
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def write_one(x: Any, s: Any, special: Any, negative: Any, base: Any, codes: Any, deq: Any) -> None:
     """Write codes and values of one group; the special value has the code of -0."""
     cuts, magnitudes, labels, sign = base
@@ -68,9 +75,9 @@ def write_one(x: Any, s: Any, special: Any, negative: Any, base: Any, codes: Any
         label = lookup(a, cuts, labels)
         q = lookup(a, cuts, products)
         inside = (a > low) & (a <= high) & (below == negative)
-        label = label | (sign if below & (label > 0) else np.uint8(0))
+        label = label | (sign if below & (label > 0) else np.uint32(0))
         q = vs if inside else q
-        codes[i] = sign if inside else label
+        codes[i] = np.uint8(sign if inside else label)
         deq[i] = -q if below & (q > 0) else q
 
 
@@ -96,14 +103,15 @@ def paper_kernel(
         Scales are those of the grid as it is, not of its multiples: 0 for a group that no
         candidate took, infinity for one that does not fit float16.
     """
-    labels = tuple(np.uint8(i) for i in range(len(magnitudes)))
-    base = (cuts, magnitudes, labels, np.uint8(len(magnitudes)))
+    labels = tuple(np.uint32(i) for i in range(len(magnitudes)))
+    base = (cuts, magnitudes, labels, np.uint32(len(magnitudes)))
     top, far = magnitudes[-1], outer[0]
 
     @njit(nogil=True, cache=True)
     def kernel(x: Any, group: int, codes: Any, scales: Any, choices: Any, deq: Any) -> None:
         rows, k = x.shape
         half = np.zeros(group, np.float32)
+        plus, minus = np.zeros(group, np.float32), np.zeros(group, np.float32)
         for r in range(rows):
             for g in range(scales.shape[1]):
                 a = g * group
@@ -114,8 +122,8 @@ def paper_kernel(
                 m = absmax(xs)
                 s0 = min(max(round_half(m / top), SCALE_MIN), SCALE_MAX)
                 s1 = min(max(round_half(m / far), SCALE_MIN), SCALE_MAX)
-                e0, e1 = pair_means(xs, s0, inner, base)
-                e2, e3 = pair_means(xs, s1, outer, base)
+                e0, e1 = pair_means(xs, s0, inner, base, plus, minus)
+                e2, e3 = pair_means(xs, s1, outer, base, plus, minus)
                 least, choice = ERROR_MAX, -1
                 least, choice = (e0, 0) if e0 < least else (least, choice)
                 least, choice = (e1, 1) if e1 < least else (least, choice)

@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
+from .dequantise import look_up
 from .intrinsics import bits_float, float_bits, round_half
 
 SCALE_MODES: Final = {"fp32": 0, "fp16": 1}
@@ -25,7 +26,7 @@ def absmax(x: Any) -> Any:
     """Return the largest magnitude of a float32 vector, 0 if it is empty."""
     m = np.uint32(0)
     for i in range(x.size):
-        m = max(m, float_bits(x[i]) & MAGNITUDE)
+        m = max(m, np.uint32(float_bits(x[i]) & MAGNITUDE))
     return bits_float(m)
 
 
@@ -64,8 +65,19 @@ def clear_winner(errors: Any, margin: float) -> Any:
 
 
 @njit(nogil=True)
+def divide(x: Any, s: Any, y: Any) -> None:
+    """Divide a group by its scale; where that is 0, write zeros."""
+    if s > 0:
+        for i in range(x.size):
+            y[i] = x[i] / s
+    else:
+        for i in range(x.size):
+            y[i] = np.float32(0)
+
+
+@njit(nogil=True)
 def divide_groups(x: Any, group: int, top: Any, mode: int, scales: Any, y: Any) -> None:
-    """Divide a run of groups by their scales; a group whose scale is 0 becomes zeros.
+    """Divide a run of groups by their scales.
 
     ``scales`` are written, absmax / top rounded as ``mode`` says, unless they are `GIVEN`.
     """
@@ -73,20 +85,12 @@ def divide_groups(x: Any, group: int, top: Any, mode: int, scales: Any, y: Any) 
         b = min(x.size, a + group)
         if mode != GIVEN:
             scales[a // group] = stored_scale(absmax(x[a:b]) / top, mode)
-        s = scales[a // group]
-        ys, xs = y[a:b], x[a:b]
-        if s > 0:
-            for i in range(xs.size):
-                ys[i] = xs[i] / s
-        else:
-            for i in range(xs.size):
-                ys[i] = np.float32(0)
+        divide(x[a:b], scales[a // group], y[a:b])
 
 
 @njit(nogil=True)
-def multiply_groups(values: Any, group: int, scales: Any) -> None:
-    """Multiply a run of groups by their scales, in place."""
-    for a in range(0, values.size, group):
-        vs, s = values[a : min(values.size, a + group)], scales[a // group]
-        for i in range(vs.size):
-            vs[i] *= s
+def restore_groups(codes: Any, group: int, table: Any, scales: Any, values: Any) -> None:
+    """Write what the codes of a run of groups stand for."""
+    for a in range(0, codes.size, group):
+        b = min(codes.size, a + group)
+        look_up(codes[a:b], table, np.float32(0), scales[a // group], values[a:b])

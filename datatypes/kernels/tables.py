@@ -92,6 +92,32 @@ def make_book(
     )
 
 
+def ordered_cuts(book: Book) -> tuple[tuple[np.int32, ...], tuple[np.int32, ...]]:
+    """Return the cuts of a book in the order of `intrinsics.order`, and the codes between them.
+
+    Where there is a code of -0, another cut stands between -0 and +0.
+    """
+    cuts = np.array(book.cuts, np.float32) + np.float32(0)  # of zeros, the upper
+    bits = cuts.view(np.int32)
+    places = [int(place) for place in bits ^ ((bits >> 31) & 0x7FFFFFFF)]
+    codes = [int(code) for code in book.codes]
+    if book.negative_zero != book.zero:
+        at = codes.index(int(book.zero))
+        places.insert(at, -1)
+        codes.insert(at, int(book.negative_zero))
+    return tuple(np.int32(place) for place in places), tuple(np.int32(code) for code in codes)
+
+
+def value_table(book: Book) -> NDArray[np.float32]:
+    """Return the value of each code, as many as a power of two; 0 where a code stands for none."""
+    codes = np.array(book.codes, np.int64)
+    table = np.zeros(1 << int(max(codes.max(), book.negative_zero)).bit_length(), np.float32)
+    if book.negative_zero != book.zero:
+        table[book.negative_zero] = np.float32(-0.0)
+    table[codes] = book.values
+    return table
+
+
 def error_margin(values: ArrayLike, run: int) -> float:
     """Return how much larger a loose float32 error sum must be to be larger for certain.
 
