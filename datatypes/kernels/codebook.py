@@ -19,6 +19,7 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from ..compiled import compiled
 from .dequantise import look_up
 from .intrinsics import (
     LOOSE_RUN,
@@ -70,17 +71,23 @@ def book_error(x: Any, s: Any, folded: Any) -> Any:
 
 
 @njit(nogil=True)
-def write_labels(values: Any, cuts: Any, labels: Any, codes: Any) -> None:
-    """Write the codes of values already divided by their scales."""
+def write_labels(values: Any, cuts: Any, labels: Any, wide: Any, codes: Any) -> None:
+    """Write the codes of values already divided by their scales.
+
+    ``wide`` is int32 scratch: were codes written at once, the compiler would add steps of 8 bits,
+    and convert each comparison to them.
+    """
     for i in range(values.size):
-        codes[i] = np.uint8(label_above(order(values[i]), cuts, labels))
+        wide[i] = label_above(order(values[i]), cuts, labels)
+    for i in range(values.size):
+        codes[i] = np.uint8(wide[i])
 
 
 def _errors(x: Any, m: Any, mode: Any, books: Any, errors: Any, scales: Any, at: Any) -> None:
     raise NotImplementedError("compiled only")
 
 
-def _write(y: Any, choice: Any, books: Any, codes: Any) -> None:
+def _write(y: Any, choice: Any, books: Any, wide: Any, codes: Any) -> None:
     raise NotImplementedError("compiled only")
 
 
@@ -109,28 +116,32 @@ def _errors_overload(
 
 
 @overload(_write)
-def _write_overload(y: Any, choice: Any, books: Any, codes: Any) -> Callable[..., None]:
+def _write_overload(y: Any, choice: Any, books: Any, wide: Any, codes: Any) -> Callable[..., None]:
     if len(books) == 1:
 
-        def last(y: Any, choice: Any, books: Any, codes: Any) -> None:
-            write_labels(y, books[0][0], books[0][1], codes)
+        def last(y: Any, choice: Any, books: Any, wide: Any, codes: Any) -> None:
+            cuts, labels = books[0]
+            write_labels(y, cuts, labels, wide, codes)
 
         return last
 
-    def more(y: Any, choice: Any, books: Any, codes: Any) -> None:
+    def more(y: Any, choice: Any, books: Any, wide: Any, codes: Any) -> None:
         if choice == 0:
-            write_labels(y, books[0][0], books[0][1], codes)
+            cuts, labels = books[0]
+            write_labels(y, cuts, labels, wide, codes)
         else:
-            _write(y, choice - 1, books[1:], codes)
+            _write(y, choice - 1, books[1:], wide, codes)
 
     return more
 
 
 @njit(nogil=True)
-def write_group(x: Any, s: Any, choice: Any, books: Any, tables: Any, codes: Any, deq: Any) -> None:
+def write_group(
+    x: Any, s: Any, choice: Any, books: Any, tables: Any, wide: Any, codes: Any, deq: Any
+) -> None:
     """Write codes and values of one group under a given scale and book."""
     divide(x, s, deq)
-    _write(deq, choice, books, codes)
+    _write(deq, choice, books, wide, codes)
     look_up(codes, tables[choice], np.float32(0), s, deq)
 
 
@@ -171,12 +182,12 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
     halves = tuple((b.top, fold(b.values)) for b in books)
     margin = max(error_margin(b.values, LOOSE_RUN) for b in books)
 
-    @njit(nogil=True, cache=True)
+    @compiled(nogil=True)
     def kernel(
         x: Any, group: int, mode: int, codes: Any, scales: Any, choices: Any, deq: Any
     ) -> None:
         rows, k = x.shape
-        wide = np.zeros(group, np.float64)
+        wide, places = np.zeros(group, np.float64), np.zeros(group, np.int32)
         errors = np.zeros(count, np.float64)
         trial = np.zeros(count, np.float32)
         for r in range(rows):
@@ -191,12 +202,12 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
                     least = np.inf
                     choice = 0
                     for c in range(count):
-                        write_group(xs, trial[c], c, written, tables, cs, ds)
+                        write_group(xs, trial[c], c, written, tables, places, cs, ds)
                         error = exact_error(xs, ds, wide)
                         if error < least:
                             least = error
                             choice = c
-                write_group(xs, trial[choice], choice, written, tables, cs, ds)
+                write_group(xs, trial[choice], choice, written, tables, places, cs, ds)
                 scales[r, g] = trial[choice]
                 choices[r, g] = choice
 
@@ -213,17 +224,18 @@ def single_kernel(book: Book) -> Callable[..., None]:
         return table_kernel(book)
     (cuts, labels), table, top = ordered_cuts(book), value_table(book), book.top
 
-    @njit(nogil=True, cache=True)
+    @compiled(nogil=True)
     def kernel(x: Any, group: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
         rows, k = x.shape
         width = max(1, RUN // group) * group
+        places = np.zeros(width, np.int32)
         for r in range(rows):
             for base in range(0, k, width):
                 end, first = min(k, base + width), base // group
-                values = deq[r, base:end]
+                cs, values = codes[r, base:end], deq[r, base:end]
                 divide_groups(x[r, base:end], group, top, mode, scales[r, first:], values)
-                write_labels(values, cuts, labels, codes[r, base:end])
-                restore_groups(codes[r, base:end], group, table, scales[r, first:], values)
+                write_labels(values, cuts, labels, places, cs)
+                restore_groups(cs, group, table, scales[r, first:], values)
 
     return kernel
 
@@ -238,14 +250,15 @@ def given_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
         )
     written, tables = _written(books)
 
-    @njit(nogil=True, cache=True)
+    @compiled(nogil=True)
     def kernel(x: Any, group: int, scales: Any, choices: Any, codes: Any, deq: Any) -> None:
         rows, k = x.shape
+        places = np.zeros(group, np.int32)
         for r in range(rows):
             for g in range(scales.shape[1]):
                 a = g * group
                 b = min(k, a + group)
                 xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
-                write_group(xs, scales[r, g], choices[r, g], written, tables, cs, ds)
+                write_group(xs, scales[r, g], choices[r, g], written, tables, places, cs, ds)
 
     return kernel

@@ -13,6 +13,7 @@ from numba import njit, types
 from numba.extending import intrinsic, overload
 from numpy.typing import DTypeLike, NDArray
 
+from ..compiled import compiled
 from ..errors import BitlatheError
 from .intrinsics import float_bits, round_half
 from .packing import unpack_from
@@ -238,7 +239,7 @@ def by_pairs(codes: Any, bits: int) -> None:
         codes[i + 1] = right | (left << np.uint16(bits))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def from_codes(
     codes: Any, first: int, group: int, block_rows: int, tables: Any, index: Any, zeros: Any,
     scales: Any, out: Any,
@@ -254,7 +255,7 @@ def from_codes(
             look_up(codes[first + r, a:b], tables[index[g]], zeros[g], scales[g], out[r, a:b])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def from_stream(
     stream: Any, bits: int, width: int, first: int, group: int, block_rows: int, tables: Any,
     index: Any, zeros: Any, scales: Any, out: Any,
@@ -282,7 +283,7 @@ def from_stream(
                 look_up(codes, tables[index[g]], zeros[g], scales[g], out[r, a:b])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def round_through_half(x: Any) -> None:
     """Round a float32 matrix to float16 in place."""
     for r in range(x.shape[0]):

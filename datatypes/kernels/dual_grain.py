@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from .intrinsics import pairwise_sum
 
 
@@ -28,7 +29,7 @@ def _error(
     return pairwise_sum(cost, 0, x.size)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def search_groups(
     x: Any, weights: Any, scales: Any, zeros: Any, top: Any, best: Any
 ) -> None:  # fmt: skip
@@ -54,7 +55,7 @@ def search_groups(
                 least, best[g] = error, t
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def search_channels(
     x: Any, weights: Any, fine: Any, zeros: Any, channels: Any, top: Any, most: Any, limit: Any,
     best: Any,

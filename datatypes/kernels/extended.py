@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from .intrinsics import LOOSE_RUN, add_loosely, bits_float, exact_error, float_bits, nearest
 from .scaling import absmax, clear_winner, divisor, stored_scale
 from .tables import error_margin, grid_table
@@ -109,7 +110,7 @@ def bitmod_kernel(
     margin = max(error_margin(np.union1d(magnitudes, v[0]), LOOSE_RUN) for v in (inner, outer))
     top, near, far = magnitudes[-1], inner[0], outer[0]
 
-    @njit(nogil=True, cache=True)
+    @compiled(nogil=True)
     def kernel(
         x: Any, group: int, mode: int, codes: Any, scales: Any, choices: Any, deq: Any
     ) -> None:

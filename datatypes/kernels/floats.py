@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from .intrinsics import bits_float, float_bits
 from .scaling import LANES, absmax
 
@@ -45,7 +46,7 @@ def value_bits(code: Any, m: Any, unit: Any) -> Any:
     return float_bits(bits_float(u32(code << (u32(23) - m))) * unit)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def encode(
     x: Any, least: int, m: int, top: int, limit: int, over: int, nan: int, sign: int, out: Any
 ) -> None:
@@ -66,7 +67,7 @@ def encode(
         out[i] = np.uint8(u32(code | (sign_ if bits >= SIGN else u32(0))))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def decode(
     codes: Any, m: int, unit: np.float32, special: int, inf: int, sign: int, out: Any
 ) -> None:
@@ -127,7 +128,7 @@ def scaled_floats(
         deq[i] = bits_float(u32(float_bits(value) | minus)) * up
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def mx_float(
     x: Any, group: int, least: int, m: int, top: int, sign: int, rule: int,
     codes: Any, exponents: Any, deq: Any,
@@ -155,7 +156,7 @@ def mx_float(
             exponents[r, g] = np.uint8(e + 127)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def mx_integer(x: Any, group: int, rule: int, codes: Any, exponents: Any, deq: Any) -> None:
     """Code blocks of 1.6 fixed point (-127/64 .. 127/64) under a shared power of two."""
     rows, k = x.shape
@@ -175,7 +176,7 @@ def mx_integer(x: Any, group: int, rule: int, codes: Any, exponents: Any, deq: A
             exponents[r, g] = np.uint8(e + 127)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def pack_e2m1(x: Any, out: Any) -> None:
     """Cast float32 to FP4 E2M1 (saturating), two codes a byte, the first in the low half."""
     least, m, top = u32(127), u32(1), u32(0x40C00000)
@@ -195,7 +196,7 @@ def pack_e2m1(x: Any, out: Any) -> None:
             target[i] = scratch[2 * i] | (scratch[2 * i + 1] << np.uint8(4))
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def unpack_e2m1(packed: Any, out: Any) -> None:
     """Cast packed FP4 E2M1 to float32."""
     unit = np.float32(2.0**126)

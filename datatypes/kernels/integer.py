@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from .intrinsics import bits_float, float_bits
 from .scaling import absmax, divisor, stored_scale
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def symmetric(x: Any, group: int, bits: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
     """Code groups in two's complement of the restricted range: scale = absmax / (2**(b-1) - 1)."""
     rows, k = x.shape
@@ -42,7 +43,7 @@ def extent(x: Any) -> Any:
     return -bits_float(lowest), bits_float(highest)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def asymmetric(
     x: Any, group: int, bits: int, mode: int, codes: Any, scales: Any, zeros: Any, deq: Any
 ) -> None:

@@ -42,18 +42,21 @@ lookup: Any = intrinsic(_lookup)
 
 
 def _label_above(_typing: Any, place: Any, cuts: Any, labels: Any) -> Any:
-    """Return ``labels[number of cuts below place]`` as a sum of steps between labels.
+    """Return ``labels[number of cuts below place]``, or that number where there are no labels.
 
-    All are int32, so a step costs a comparison and a subtraction where labels are neighbours.
+    All are int32. It is a sum of steps: each costs a comparison and a subtraction, and a
+    conjunction more where the labels say how large it is.
     """
     signature = types.int32(place, cuts, labels)
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         value, cut_tuple, label_tuple = args
-        label = builder.extract_value(label_tuple, 0)
-        out = label
+        out = label = builder.extract_value(label_tuple, 0) if labels.count else value.type(0)
         for i in range(cuts.count):
             above = builder.icmp_signed(">", value, builder.extract_value(cut_tuple, i))
+            if not labels.count:
+                out = builder.add(out, builder.zext(above, out.type))
+                continue
             upper = builder.extract_value(label_tuple, i + 1)
             step = builder.sub(upper, label)
             out = builder.add(out, builder.select(above, step, step.type(0)))

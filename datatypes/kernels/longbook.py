@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ..compiled import compiled
 from .intrinsics import float_bits
 from .scaling import RUN, divide_groups, restore_groups
 from .tables import Book, value_table
@@ -61,7 +62,7 @@ def mark_minus(y: Any, zero: Any, negative_zero: Any, codes: Any) -> None:
         codes[i] = negative_zero if minus else codes[i]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _kernel(x: Any, group: int, mode: int, book: Any, codes: Any, scales: Any, deq: Any) -> None:
     starts, steps, cuts, table, labels, top, zero, negative_zero = book
     rows, k = x.shape

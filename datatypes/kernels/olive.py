@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from .intrinsics import pairwise_sum
 
 
@@ -31,7 +32,7 @@ def _pairs(size: Any, scale: Any, out: Any, lonely: Any, levels: Any, cuts: Any,
         cost[victim] = np.float64(size[victim]) * np.float64(size[victim])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def search(
     x: Any, weights: Any, trials: Any, across: int, last: int, top: Any, threshold: Any,
     levels: Any, cuts: Any, best: Any,

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 
-@njit(nogil=True, cache=True)
+
+@compiled(nogil=True)
 def pack(codes: Any, bits: int, out: Any) -> None:
     """Write code i to bits ``i * bits`` and up of the byte string ``out`` (zeroed by the caller).
 
@@ -57,7 +59,7 @@ def unpack_eights(packed: Any, bits: int, count: int, out: Any) -> None:
             out[8 * j + i] = (word >> np.uint64(i * bits)) & mask
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def unpack(packed: Any, bits: int, out: Any) -> None:
     """Read ``out.size`` codes from a byte string."""
     n = out.size

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from .intrinsics import add_loosely, bits_float, float_bits, half_multiples, lookup, round_half
 from .scaling import absmax
 
@@ -107,7 +108,7 @@ def paper_kernel(
     base = (cuts, magnitudes, labels, np.uint32(len(magnitudes)))
     top, far = magnitudes[-1], outer[0]
 
-    @njit(nogil=True, cache=True)
+    @compiled(nogil=True)
     def kernel(x: Any, group: int, codes: Any, scales: Any, choices: Any, deq: Any) -> None:
         rows, k = x.shape
         half = np.zeros(group, np.float32)

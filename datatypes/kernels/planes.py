@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from .intrinsics import pairwise_sum
 
 
@@ -98,7 +99,7 @@ def _solve(lower: Any, right: Any, alpha: Any) -> None:
         alpha[p] = value / lower[p, p]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def alternate(x: Any, weights: Any, alphas: Any, used: Any) -> None:
     """Write the scales of every round of finding signs and scales in turn.
 
@@ -134,7 +135,7 @@ def alternate(x: Any, weights: Any, alphas: Any, used: Any) -> None:
             _solve(lower, right, alphas[g, r])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def errors(x: Any, weights: Any, index: Any, alphas: Any, found: Any) -> None:
     """Write the squared error of some groups, each element at its nearest sum.
 
@@ -166,7 +167,7 @@ def errors(x: Any, weights: Any, index: Any, alphas: Any, found: Any) -> None:
         found[j] = pairwise_sum(cost, 0, size)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def nearest_codes(x: Any, alphas: Any, codes: Any) -> None:
     """Write the (groups, size) uint8 codes of the nearest sums, the lower of two as near."""
     sums, order = np.zeros(1 << alphas.shape[1], np.float64), np.zeros(256, np.int64)

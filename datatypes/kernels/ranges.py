@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ..compiled import compiled
 from .intrinsics import pairwise_sum
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def search(
     x: Any, weights: Any, scales: Any, cuts: Any, values: Any, least: Any, best: Any
 ) -> None:  # fmt: skip

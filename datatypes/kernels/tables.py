@@ -95,7 +95,8 @@ def make_book(
 def ordered_cuts(book: Book) -> tuple[tuple[np.int32, ...], tuple[np.int32, ...]]:
     """Return the cuts of a book in the order of `intrinsics.order`, and the codes between them.
 
-    Where there is a code of -0, another cut stands between -0 and +0.
+    Where there is a code of -0, another cut stands between -0 and +0. No codes are given where
+    they count the cuts.
     """
     cuts = np.array(book.cuts, np.float32) + np.float32(0)  # of zeros, the upper
     bits = cuts.view(np.int32)
@@ -105,7 +106,8 @@ def ordered_cuts(book: Book) -> tuple[tuple[np.int32, ...], tuple[np.int32, ...]
         at = codes.index(int(book.zero))
         places.insert(at, -1)
         codes.insert(at, int(book.negative_zero))
-    return tuple(np.int32(place) for place in places), tuple(np.int32(code) for code in codes)
+    counting = codes == list(range(len(codes)))
+    return tuple(map(np.int32, places)), () if counting else tuple(map(np.int32, codes))
 
 
 def value_table(book: Book) -> NDArray[np.float32]:

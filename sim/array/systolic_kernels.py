@@ -7,8 +7,7 @@ register that moves hold the clock before and the present one.
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-import numba
-
+from ...datatypes.compiled import compiled
 from ..pe.mac_kernels import add_product as add_float_product
 from ..pe.mac_kernels import add_to_odd, fit, round_to
 
@@ -31,7 +30,7 @@ EVENT_NAMES = (
 EDGES, PES = 1, 2
 
 
-@numba.njit(cache=True)
+@compiled
 def emit(events, count, clock, kind, row, col, first, second):
     """Append one event row and return the new count."""
     events[count, 0] = clock
@@ -43,7 +42,7 @@ def emit(events, count, clock, kind, row, col, first, second):
     return count + 1
 
 
-@numba.njit(cache=True)
+@compiled
 def _move_right(x, tag, now, before, rows, columns):
     """Every operand of the used PEs goes one PE to the right."""
     for i in range(rows):
@@ -52,7 +51,7 @@ def _move_right(x, tag, now, before, rows, columns):
             tag[now, i, j] = tag[before, i, j - 1]
 
 
-@numba.njit(cache=True)
+@compiled
 def _feed_rows(a, x, tag, now, feed, i0, t0, rows, row_is_first, count, events, ctl, detail, top):
     """Enter operand ``feed - i`` of each row at the left edge, a bubble outside its range.
 
@@ -74,7 +73,7 @@ def _feed_rows(a, x, tag, now, feed, i0, t0, rows, row_is_first, count, events, 
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def add_product(total, x, w, whole, floating):
     """One PE update. What is None is left out when the kernel is compiled."""
     if whole is not None:
@@ -84,7 +83,7 @@ def add_product(total, x, w, whole, floating):
     return total + x * w
 
 
-@numba.njit(cache=True)
+@compiled
 def add_sums(total, part, whole, floating):
     """Add two sums in the format of the PE's accumulator, as the array's edge does."""
     if whole is not None:
@@ -94,7 +93,7 @@ def add_sums(total, part, whole, floating):
     return total + part
 
 
-@numba.njit(cache=True)
+@compiled
 def _multiply_in_place(x, xt, y, yt, acc, mac, now, rows, columns):
     """Each PE adds the product of the operands it holds; return (products, tag mismatches)."""
     fired = 0
@@ -107,7 +106,7 @@ def _multiply_in_place(x, xt, y, yt, acc, mac, now, rows, columns):
     return fired, mismatch
 
 
-@numba.njit(cache=True)
+@compiled
 def _emit_macs(events, count, ctl, tag, now, rows, columns, top, i0, j0):
     """One event for every PE that holds an operand."""
     for i in range(rows):
@@ -117,7 +116,7 @@ def _emit_macs(events, count, ctl, tag, now, rows, columns, top, i0, j0):
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _feed_columns(b, y, yt, now, before, feed, j0, rows, columns, count, events, ctl, detail):
     """Move the second operand one PE down and enter ``feed - j`` of each column at the top."""
     for i in range(1, rows):
@@ -138,7 +137,7 @@ def _feed_columns(b, y, yt, now, before, feed, j0, rows, columns, count, events,
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _drain_row(drain, out, ctl, rows_of_array, columns_of_array, count, events, detail):
     """Shift the results one row up; the top row leaves the array."""
     row_folds = -(-out.shape[0] // rows_of_array)
@@ -163,7 +162,7 @@ def _drain_row(drain, out, ctl, rows_of_array, columns_of_array, count, events, 
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _stream_outputs(a, b, x, xt, y, yt, acc, mac, ctl, row_folds, count, events, detail):
     """One clock of an output stationary fold: operands move and enter, every PE adds a product."""
     i0 = ctl[FOLD] % row_folds * acc.shape[0]
@@ -191,7 +190,7 @@ def _stream_outputs(a, b, x, xt, y, yt, acc, mac, ctl, row_folds, count, events,
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def advance_output_stationary(
     a, b, out, x, xt, y, yt, acc, drain, mac, ctl, events, detail, register
 ):
@@ -236,7 +235,7 @@ def advance_output_stationary(
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _hand_to_drain(acc, drain, xt, yt, x, y, ctl, row_folds, rows_of_array, m):
     """At the clock edge: results to the drain, accumulators and operands cleared."""
     drain[:] = acc
@@ -253,7 +252,7 @@ def _hand_to_drain(acc, drain, xt, yt, x, y, ctl, row_folds, rows_of_array, m):
     ctl[ACTIVE] = 0
 
 
-@numba.njit(cache=True)
+@compiled
 def _load_row(b, shadow, ctl, rows, columns, k0, j0, top, count, events, detail):
     """Shift the waiting operands one row up; the next row enters over the bottom edge."""
     for i in range(rows - 1):
@@ -274,7 +273,7 @@ def _load_row(b, shadow, ctl, rows, columns, k0, j0, top, count, events, detail)
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _add_down(x, w, ps, mac, now, before, rows, columns):
     """Each PE adds its product to the sum from the PE above; the top row starts from zero."""
     zero = ps.dtype.type(0)
@@ -286,7 +285,7 @@ def _add_down(x, w, ps, mac, now, before, rows, columns):
             ps[now, i, j] = add_product(above, x[now, i, j], w[i, j], mac[0], mac[1])
 
 
-@numba.njit(cache=True)
+@compiled
 def _collect(out, ps, xt, mac, ctl, now, rows, columns, k0, j0, bottom, count, events, detail):
     """Let the sums at the bottom row leave the array and join the output."""
     for j in range(columns):
@@ -307,7 +306,7 @@ def _collect(out, ps, xt, mac, ctl, now, rows, columns, k0, j0, bottom, count, e
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _count_tags(xt, now, rows, columns):
     """PEs that hold an operand in this clock."""
     fired = 0
@@ -317,7 +316,7 @@ def _count_tags(xt, now, rows, columns):
     return fired
 
 
-@numba.njit(cache=True)
+@compiled
 def _stream_stationary(a, b, out, x, xt, w, ps, mac, ctl, row_folds, count, events, detail):
     """One clock of a weight stationary fold: inputs move right, sums down and out."""
     R, C = w.shape
@@ -345,7 +344,7 @@ def _stream_stationary(a, b, out, x, xt, w, ps, mac, ctl, row_folds, count, even
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _start_fold(x, xt, w, shadow, ps, ctl):
     """At the clock edge: the loaded operands come into use, everything that moves is cleared."""
     w[:] = shadow
@@ -360,7 +359,7 @@ def _start_fold(x, xt, w, shadow, ps, ctl):
     ctl[ACTIVE] = 1
 
 
-@numba.njit(cache=True)
+@compiled
 def advance_stationary(a, b, out, x, xt, w, shadow, ps, mac, ctl, events, detail, double_buffered):
     """Run weight stationary clocks until done or the event buffer might overflow.
 

@@ -8,9 +8,9 @@ whenever its event buffer is full, be written to disk, and go on.
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
+from ...datatypes.compiled import compiled
 from ..pe.bit_serial_kernels import accumulate, lane_sum
 from .systolic_kernels import PES, emit
 
@@ -100,7 +100,7 @@ class State(NamedTuple):
     out_exp: Any
 
 
-@numba.njit(cache=True)
+@compiled
 def tile_bounds(tile, rows, columns, n, m):
     """Return (first channel, channels, first token, tokens) of a tile, row folds inner."""
     row_folds = -(-n // rows)
@@ -109,7 +109,7 @@ def tile_bounds(tile, rows, columns, n, m):
     return i0, min(rows, n - i0), j0, min(columns, m - j0)
 
 
-@numba.njit(cache=True)
+@compiled
 def _wanted(weight, significand, needed, skip_zero, n, begin, end, m0, m1):
     """Terms of the weights ``begin`` to ``end`` of channel n that a token of m0 to m1 needs."""
     terms = np.int64(0)
@@ -122,7 +122,7 @@ def _wanted(weight, significand, needed, skip_zero, n, begin, end, m0, m1):
     return terms
 
 
-@numba.njit(cache=True)
+@compiled
 def _fetch(mask, domain, at, end, i0, j0, columns, weight, significand, needed, skip_zero, scope):
     """Load the terms of the chunk ``at`` to ``end`` into the PEs of a domain."""
     for i in range(domain[0], domain[1]):
@@ -139,7 +139,7 @@ def _fetch(mask, domain, at, end, i0, j0, columns, weight, significand, needed, 
             mask[i, j, 0] = shared
 
 
-@numba.njit(cache=True)
+@compiled
 def _fetch_lane(mask, i, j, lane, at, last, i0, j0, weight, significand, needed, skip_zero, idle):
     """Load the terms of the weight ``at`` into one lane that runs alone."""
     if at < last:
@@ -150,7 +150,7 @@ def _fetch_lane(mask, i, j, lane, at, last, i0, j0, weight, significand, needed,
         mask[i, j, lane] = idle
 
 
-@numba.njit(cache=True)
+@compiled
 def _issue(pipe, position, mask, r, c, chunks, ctl):
     """Enter the lowest term still to do into the pipeline of every PE, or of every lane."""
     for i in range(r):
@@ -169,7 +169,7 @@ def _issue(pipe, position, mask, r, c, chunks, ctl):
             ctl[IDLE] += not busy
 
 
-@numba.njit(cache=True)
+@compiled
 def _domain(i, j, r, c, scope):
     """Bounds of the PEs that step together, told to the first of them; empty for the others."""
     if scope == ROW:
@@ -179,7 +179,7 @@ def _domain(i, j, r, c, scope):
     return (0, r, 0, c) if i + j == 0 else (0, 0, 0, 0)
 
 
-@numba.njit(cache=True)
+@compiled
 def _step_lanes(position, mask, r, c, first, last, i0, j0, op, machine):
     """Move every lane on that has issued its weight; return whether the group is issued."""
     weight, significand, needed, lanes = op.weight, op.significand, op.needed, machine.lanes
@@ -198,7 +198,7 @@ def _step_lanes(position, mask, r, c, first, last, i0, j0, op, machine):
     return done
 
 
-@numba.njit(cache=True)
+@compiled
 def _all_issued(mask, domain):
     """Whether no PE of a domain has a term left to do."""
     for i in range(domain[0], domain[1]):
@@ -208,7 +208,7 @@ def _all_issued(mask, domain):
     return True
 
 
-@numba.njit(cache=True)
+@compiled
 def _step(position, mask, r, c, first, last, i0, j0, op, machine):
     """Move every domain on that has issued its chunk; return whether the group is issued."""
     weight, significand, needed, lanes = op.weight, op.significand, op.needed, machine.lanes
@@ -230,7 +230,7 @@ def _step(position, mask, r, c, first, last, i0, j0, op, machine):
     return done
 
 
-@numba.njit(cache=True)
+@compiled
 def _start_group(state, ctl, r, c, first, last, i0, j0, op, machine):
     """Point every PE at the first chunk of a group; its operands cross the array's edge once."""
     state.position[:] = 0
@@ -251,7 +251,7 @@ def _start_group(state, ctl, r, c, first, last, i0, j0, op, machine):
     ctl[STARTED] = 1
 
 
-@numba.njit(cache=True)
+@compiled
 def _emit_reads(edge, read, chunk, first, last, lanes, by_row, index, clock, count, events):
     """Events of the chunks up to ``chunk`` that row or column ``edge`` has not read yet."""
     while read[edge] <= chunk:
@@ -265,7 +265,7 @@ def _emit_reads(edge, read, chunk, first, last, lanes, by_row, index, clock, cou
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _emit_issue(state, ctl, r, c, first, last, i0, j0, lanes, count, events, detail):
     """Events of an issue clock: operands that enter, terms taken, PEs that wait."""
     clock = ctl[CLOCK]
@@ -291,7 +291,7 @@ def _emit_issue(state, ctl, r, c, first, last, i0, j0, lanes, count, events, det
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _issue_clock(op, machine, state, ctl, groups, count, events, detail):
     """Enter a term into every PE; when a group is issued, mark its end and turn to the next."""
     rows, columns = state.acc_man.shape
@@ -322,7 +322,7 @@ def _issue_clock(op, machine, state, ctl, groups, count, events, detail):
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _retire_exact(op, machine, state, r, c, i0, j0, first, last, leaving):
     """Add what leaves the pipeline to exact accumulators."""
     exponent, significand, weight, acc = op.exponent, op.significand, op.weight, state.acc_man
@@ -343,7 +343,7 @@ def _retire_exact(op, machine, state, r, c, i0, j0, first, last, leaving):
                     acc[i, j] += product << shift
 
 
-@numba.njit(cache=True)
+@compiled
 def _retire(op, machine, state, r, c, i0, j0, first, last, leaving):
     """Add what leaves the pipeline to the accumulators, in the PE's arithmetic."""
     exponent, significand, weight, bsig = op.exponent, op.significand, op.weight, op.bsig
@@ -366,7 +366,7 @@ def _retire(op, machine, state, r, c, i0, j0, first, last, leaving):
             )
 
 
-@numba.njit(cache=True)
+@compiled
 def _deliver(state, ctl, n, m):
     """Hand rescaled sums to the columns' accumulators and free the unit.
 
@@ -386,7 +386,7 @@ def _deliver(state, ctl, n, m):
     ctl[UNIT_FULL] = 0
 
 
-@numba.njit(cache=True)
+@compiled
 def _rescale_clock(op, state, ctl, count, events, detail):
     """Multiply by the next scale bit, most significant first."""
     rows, columns = state.acc_man.shape
@@ -404,7 +404,7 @@ def _rescale_clock(op, state, ctl, count, events, detail):
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _drain_clock(state, ctl, n, m, count, events, detail):
     """Let the results of one row leave the array."""
     rows, columns = state.acc_man.shape
@@ -419,7 +419,7 @@ def _drain_clock(state, ctl, n, m, count, events, detail):
     return count
 
 
-@numba.njit(cache=True)
+@compiled
 def _hand_over(state, ctl, bits, groups, n, m):
     """At the clock edge the finished sums of a group go to the rescale unit."""
     state.unit_man[:] = state.acc_man
@@ -441,7 +441,7 @@ def _hand_over(state, ctl, bits, groups, n, m):
         _deliver(state, ctl, n, m)
 
 
-@numba.njit(cache=True)
+@compiled
 def _accumulate_clock(op, machine, state, ctl, groups, leaving):
     """Add the last stage to the accumulators, and clear its slot for what enters."""
     (m, k), n = op.exponent.shape, op.weight.shape[0]
@@ -459,7 +459,7 @@ def _accumulate_clock(op, machine, state, ctl, groups, leaving):
         _hand_over(state, ctl, machine.bits, groups, n, m)
 
 
-@numba.njit(cache=True)
+@compiled
 def advance_tile_array(op, machine, state, ctl, events, detail):
     """Run the array until every result has left it or the event buffer might overflow.
 

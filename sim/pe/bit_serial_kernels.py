@@ -15,15 +15,17 @@ is only a sticky bit.
 import numba as nb
 import numpy as np
 
+from ...datatypes.compiled import compiled
 
-@nb.njit(cache=True)
+
+@compiled
 def wrap(value, bits):
     """Two's complement wrap to a width."""
     half = np.int64(1) << (bits - 1)
     return ((value + half) & ((half << 1) - 1)) - half
 
 
-@nb.njit(cache=True)
+@compiled
 def bit_length(value):
     """Bits of the magnitude of an integer."""
     rest = abs(value)
@@ -35,7 +37,7 @@ def bit_length(value):
     return length + rest
 
 
-@nb.njit(cache=True)
+@compiled
 def round_shift(value, shift, nearest):
     """``value / 2**shift`` as an integer, by floor or to the nearest even."""
     quotient = value >> shift
@@ -47,7 +49,7 @@ def round_shift(value, shift, nearest):
     return quotient
 
 
-@nb.njit(cache=True)
+@compiled
 def accumulate(man, exp, incoming, reference, parameters):
     """Add the shifted lane sum of one clock to the accumulator.
 
@@ -98,7 +100,7 @@ def accumulate(man, exp, incoming, reference, parameters):
     return man, exp
 
 
-@nb.njit(cache=True)
+@compiled
 def lane_sum(
     exponents, significands, first, weights, term, term_exp, term_man, lanes, guard, floor
 ):  # fmt: skip
@@ -121,7 +123,7 @@ def lane_sum(
     return reference, total
 
 
-@nb.njit(cache=True)
+@compiled
 def aligned_product(significand, man, distance, guard):
     """``(abs(significand * man) << guard) >> distance`` with the product's sign."""
     p = significand * man  # man is -1, 0 or 1
@@ -129,7 +131,7 @@ def aligned_product(significand, man, distance, guard):
     return q if p >= 0 else -q
 
 
-@nb.njit(cache=True)
+@compiled
 def dot_of_four(e, s, w, term_exp, term_man, bsig, parameters):
     """Dot product of whole chunks of four lanes: `lane_sum` with its operands in registers."""
     guard, with_accumulator = parameters[0], parameters[1]
@@ -162,7 +164,7 @@ def dot_of_four(e, s, w, term_exp, term_man, bsig, parameters):
     return man, exp
 
 
-@nb.njit(cache=True)
+@compiled
 def dot_of_any(e, s, w, term_exp, term_man, bsig, lanes, skip, parameters):
     """Dot product with any number of lanes; a clock of zero terms is left out when ``skip``."""
     guard, with_accumulator = parameters[0], parameters[1]
@@ -186,7 +188,7 @@ def dot_of_any(e, s, w, term_exp, term_man, bsig, lanes, skip, parameters):
     return man, exp, clocks
 
 
-@nb.njit(cache=True)
+@compiled
 def dots(
     exponents, significands, weights, rows, columns, term_exp, term_man, bsig, lanes, skip,
     parameters, man_out, exp_out, clocks_out,
@@ -208,7 +210,7 @@ def dots(
         man_out[i], exp_out[i], clocks_out[i] = man, exp, clocks
 
 
-@nb.njit(cache=True)
+@compiled
 def exact_dots(
     exponents, significands, weights, rows, columns, grid, term_man, lanes, skip, lowest,
     sum_out, clocks_out,
@@ -233,7 +235,7 @@ def exact_dots(
         sum_out[i], clocks_out[i] = total, clocks
 
 
-@nb.njit(cache=True)
+@compiled
 def split_fp16(bits, exponent_out, significand_out):
     """Split FP16 bit patterns; returns the first index of a NaN or infinity, or -1."""
     for i in range(bits.size):
@@ -247,7 +249,7 @@ def split_fp16(bits, exponent_out, significand_out):
     return -1
 
 
-@nb.njit(cache=True)
+@compiled
 def decoder_rows(weights, low, valid, out):
     """Row of each weight in a decoder; returns the first index of one off the grid, or -1."""
     for i in range(weights.size):

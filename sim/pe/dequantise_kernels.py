@@ -2,11 +2,12 @@
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-import numba as nb
 import numpy as np
 
+from ...datatypes.compiled import compiled
 
-@nb.njit(cache=True)
+
+@compiled
 def products(activations, codes, grids, choices, scales, group, out):
     """``out[m, n] = sum over groups of scale * sum over the group of a * grid[choice][code]``.
 

@@ -8,11 +8,12 @@ smallest exponent is that of the lowest significand bit of a subnormal.
 
 import math
 
-import numba as nb
 import numpy as np
 
+from ...datatypes.compiled import compiled
 
-@nb.njit(cache=True)
+
+@compiled
 def fit(total, bits, saturate):
     """Saturate or wrap a sum to a signed width."""
     half = np.int64(1) << (bits - 1)
@@ -21,7 +22,7 @@ def fit(total, bits, saturate):
     return ((total + half) & ((half << 1) - 1)) - half
 
 
-@nb.njit(cache=True)
+@compiled
 def int_dots(activations, weights, rows, columns, bits, saturate, out):
     """Integer dot products; the accumulator saturates or wraps after every addition."""
     for i in range(rows.size):
@@ -32,7 +33,7 @@ def int_dots(activations, weights, rows, columns, bits, saturate, out):
         out[i] = total
 
 
-@nb.njit(cache=True)
+@compiled
 def add_to_odd(a, b):
     """Sum of two float64, rounded to odd: rounding it again to fewer bits is rounding once."""
     total = a + b
@@ -50,7 +51,7 @@ def add_to_odd(a, b):
     return total
 
 
-@nb.njit(cache=True)
+@compiled
 def round_to(value, fmt, saturate):
     """Round a float64 to nearest even in a format; overflow gives infinity or the largest value."""
     bits, lowest, largest = fmt
@@ -68,7 +69,7 @@ def round_to(value, fmt, saturate):
     return result
 
 
-@nb.njit(cache=True)
+@compiled
 def add_product(total, a, w, rules):
     """Add a product to a floating-point accumulator; ``rules`` as `mac.fp_rules` makes them.
 
@@ -81,7 +82,7 @@ def add_product(total, a, w, rules):
     return round_to(add_to_odd(total, p), accumulator, saturate)
 
 
-@nb.njit(cache=True)
+@compiled
 def fp_dots(activations, weights, rows, columns, rules, out):
     """Floating-point dot products, one addition after the other."""
     for i in range(rows.size):
@@ -92,7 +93,7 @@ def fp_dots(activations, weights, rows, columns, rules, out):
         out[i] = total
 
 
-@nb.njit(cache=True)
+@compiled
 def build_tables(activations, inputs, fmt, tables):
     """Tables of all sums of +-a of each run of ``inputs`` activations, as a balanced tree.
 
@@ -117,7 +118,7 @@ def build_tables(activations, inputs, fmt, tables):
                 tables[row, chunk, entry] = part[0]
 
 
-@nb.njit(cache=True)
+@compiled
 def lut_dots(tables, planes, scale_exponents, rows, columns, fmt, out):
     """Sum over bit planes of ``2**scale * sum over chunks of the plane's table entry``.
 
