@@ -209,8 +209,9 @@ def simulate_systolic(
     if shape.dataflow.stationary == "output":
         control = _output_stationary(operands, size, arithmetic, drain_register, level, sink)
     else:
-        control = _stationary(operands, size, arithmetic, double_buffered_operand, level, sink)
-    return _report(control, operands[2], swapped, accumulator_buffer)
+        registers = double_buffered_operand, accumulator_buffer
+        control = _stationary(operands, size, arithmetic, registers, level, sink)
+    return _report(control, operands[2], swapped)
 
 
 def _output_stationary(
@@ -242,11 +243,14 @@ def _stationary(
     operands: tuple[NDArray[Any], ...],
     size: tuple[int, int],
     arithmetic: Arithmetic,
-    double_buffered: bool,
+    registers: tuple[bool, bool],
     level: int,
     sink: EventSink | None,
 ) -> NDArray[np.int64]:
-    """Make the registers of a weight stationary array and run it; return its counters."""
+    """Make the registers of a weight stationary array and run it; return its counters.
+
+    ``registers``: whether it has second operand registers, and an accumulator buffer.
+    """
     from . import systolic_kernels as kernels
 
     kind, mac = operands[0].dtype, tuple(arithmetic)
@@ -257,17 +261,13 @@ def _stationary(
     step: Any = kernels.advance_stationary
 
     def advance(events: NDArray[np.int64]) -> int:
-        return int(
-            step(*operands, x, xt, w, shadow, ps, mac, control, events, level, double_buffered)
-        )
+        return int(step(*operands, x, xt, w, shadow, ps, mac, control, events, level, *registers))
 
     run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
     return control
 
 
-def _report(
-    control: NDArray[np.int64], out: NDArray[Any], swapped: bool, accumulator_buffer: bool
-) -> SystolicRun:
+def _report(control: NDArray[np.int64], out: NDArray[Any], swapped: bool) -> SystolicRun:
     """Read the machine's counters into a record."""
     from . import systolic_kernels as kernels
 
@@ -275,9 +275,10 @@ def _report(
         raise RuntimeError("operands of different K met in a PE: the array is out of step")
     count = [int(value) for value in control]
     moving, fixed = count[kernels.READS_STREAM], count[kernels.READS_FIXED]
-    back = 0 if accumulator_buffer else count[kernels.READS_BACK]
     reads = OperandCounts(
-        input=fixed if swapped else moving, weight=moving if swapped else fixed, output=back
+        input=fixed if swapped else moving,
+        weight=moving if swapped else fixed,
+        output=count[kernels.READS_BACK],
     )
     return SystolicRun(
         outputs=np.ascontiguousarray(out.T) if swapped else out,

@@ -286,8 +286,14 @@ def _add_down(x, w, ps, mac, now, before, rows, columns):
 
 
 @compiled
-def _collect(out, ps, xt, mac, ctl, now, rows, columns, k0, j0, bottom, count, events, detail):
-    """Let the sums at the bottom row leave the array and join the output."""
+def _collect(
+    out, ps, xt, mac, ctl, now, rows, columns, k0, j0, bottom, crossing, count, events, detail
+):
+    """Let the sums at the bottom row leave the array and join the output.
+
+    ``crossing``: partial sums are read over the array's edge, sums are written over it.
+    """
+    read, write = crossing
     for j in range(columns):
         t = xt[now, rows - 1, j] - 1
         if t >= 0:
@@ -296,12 +302,12 @@ def _collect(out, ps, xt, mac, ctl, now, rows, columns, k0, j0, bottom, count, e
             else:
                 left = ps[now, rows - 1, j]
                 out[t, j0 + j] = add_sums(out[t, j0 + j], left, mac[0], mac[1])
-                ctl[READS_BACK] += 1
-                if detail:
+                ctl[READS_BACK] += read
+                if detail and read:
                     count = emit(events, count, ctl[CLOCK], READ_PARTIAL, bottom, j, t, j0 + j)
-            ctl[WRITES] += 1
+            ctl[WRITES] += write
             ctl[DONE] += 1
-            if detail:
+            if detail and write:
                 count = emit(events, count, ctl[CLOCK], WRITE, bottom, j, t, j0 + j)
     return count
 
@@ -317,7 +323,9 @@ def _count_tags(xt, now, rows, columns):
 
 
 @compiled
-def _stream_stationary(a, b, out, x, xt, w, ps, mac, ctl, row_folds, count, events, detail):
+def _stream_stationary(
+    a, b, out, x, xt, w, ps, mac, ctl, row_folds, kept, count, events, detail
+):
     """One clock of a weight stationary fold: inputs move right, sums down and out."""
     R, C = w.shape
     k0 = ctl[BUSY_FOLD] % row_folds * R
@@ -336,8 +344,9 @@ def _stream_stationary(a, b, out, x, xt, w, ps, mac, ctl, row_folds, count, even
     ctl[MACS] += _count_tags(xt, now, rows, columns)
     ctl[UPDATES] += rows * columns
     ctl[FEED] += 1
+    crossing = not kept, not kept or k0 + rows == a.shape[1]
     count = _collect(
-        out, ps, xt, mac, ctl, now, rows, columns, k0, j0, R - 1, count, events, detail
+        out, ps, xt, mac, ctl, now, rows, columns, k0, j0, R - 1, crossing, count, events, detail
     )
     if ctl[DONE] == a.shape[0] * columns:
         ctl[ACTIVE] = 0
@@ -360,7 +369,9 @@ def _start_fold(x, xt, w, shadow, ps, ctl):
 
 
 @compiled
-def advance_stationary(a, b, out, x, xt, w, shadow, ps, mac, ctl, events, detail, double_buffered):
+def advance_stationary(
+    a, b, out, x, xt, w, shadow, ps, mac, ctl, events, detail, double_buffered, kept
+):
     """Run weight stationary clocks until done or the event buffer might overflow.
 
     Used rows lie against the bottom edge, where operands are loaded and sums leave.
@@ -372,6 +383,7 @@ def advance_stationary(a, b, out, x, xt, w, shadow, ps, mac, ctl, events, detail
     w, shadow : (R, C) operands in use and being loaded; ps : (2, R, C) sums moving down
     mac, ctl, events, detail : as in `advance_output_stationary`
     double_buffered : loading goes on beside the fold before
+    kept : partial sums stay in a buffer at the array's edge until the last row fold
 
     Returns
     -------
@@ -398,7 +410,7 @@ def advance_stationary(a, b, out, x, xt, w, shadow, ps, mac, ctl, events, detail
             )
         if streaming:
             count = _stream_stationary(
-                a, b, out, x, xt, w, ps, mac, ctl, row_folds, count, events, detail
+                a, b, out, x, xt, w, ps, mac, ctl, row_folds, kept, count, events, detail
             )
         else:
             ctl[EXPOSED] += 1

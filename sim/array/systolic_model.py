@@ -9,6 +9,7 @@ array, its printed clocks plus one.
 import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Number
 from types import MappingProxyType
 from typing import SupportsIndex
 
@@ -42,7 +43,17 @@ DATAFLOWS: Mapping[str, Dataflow] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperandCounts(Mapping[str, int]):
-    """Accesses per operand in elements; reads like a dictionary, ``int()`` of it is the total."""
+    """Accesses per operand in elements, as a mapping of ``input``, ``weight`` and ``output``.
+
+    ``counts["total"]``, ``counts.total`` and ``int(counts)`` are their sum, which also is what a
+    comparison with a number takes.
+
+    Examples
+    --------
+    >>> counts = OperandCounts(input=2, weight=3, output=5)
+    >>> dict(counts), counts["total"], counts == 10
+    ({'input': 2, 'weight': 3, 'output': 5}, 10, True)
+    """
 
     input: int
     weight: int
@@ -59,13 +70,19 @@ class OperandCounts(Mapping[str, int]):
         return int(getattr(self, key))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("input", "weight", "output", "total"))
+        return iter(("input", "weight", "output"))
 
     def __len__(self) -> int:
-        return 4
+        return 3
 
     def __int__(self) -> int:
         return self.total
+
+    def __eq__(self, other: object) -> bool:
+        return self.total == other if isinstance(other, Number) else Mapping.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return hash(self.total)  # as a number that it equals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,12 +303,13 @@ def _scalesim_cycles(shape: SystolicShape) -> tuple[int, int, int]:
 
 
 def _accesses(
-    shape: SystolicShape, m: int, n: int, k: int, partial_sums_read: bool
+    shape: SystolicShape, m: int, n: int, k: int, read_back: bool, sums_kept: bool
 ) -> tuple[OperandCounts, OperandCounts]:
     """Return (reads, writes) at the scratchpads in elements.
 
     The streamed operands are read once per fold across them; a stationary one once in all.
-    Partial sums leave the array once per row fold where the rows carry k.
+    Where the rows carry k, partial sums leave the array once per row fold, unless they are kept
+    in a buffer at its edge; all but the first fold's are then read back.
     """
     fr, fc = shape.row_folds, shape.column_folds
     input_times, weight_times, output_times = {
@@ -299,7 +317,9 @@ def _accesses(
         "weight": (fc, 1, fr),
         "input": (1, fc, fr),
     }[shape.dataflow.stationary]
-    back = (output_times - 1) * m * n if partial_sums_read else 0
+    if sums_kept:
+        output_times = 1
+    back = (output_times - 1) * m * n if read_back else 0
     reads = OperandCounts(input=m * k * input_times, weight=k * n * weight_times, output=back)
     return reads, OperandCounts(input=0, weight=0, output=m * n * output_times)
 
@@ -334,8 +354,8 @@ def systolic(
     drain_register : bool
         Physical os: results shift out beside the next fold.
     accumulator_buffer : bool
-        Physical ws and is: partial sums stay in a buffer at the array's edge; without it
-        each row fold but the first reads them back from the scratchpad.
+        Physical ws and is: partial sums stay in a buffer at the array's edge; without it each
+        row fold writes them to the scratchpad and each but the first reads them back.
 
     Returns
     -------
@@ -360,11 +380,10 @@ def systolic(
     m, n, k = operator.index(m), operator.index(n), operator.index(k)
     if timing == "physical":
         cycles, load, drain = _physical_cycles(shape, double_buffered_operand, drain_register)
-        read_back = not accumulator_buffer
     else:
         cycles, load, drain = _scalesim_cycles(shape)
-        read_back = False
-    reads, writes = _accesses(shape, m, n, k, read_back)
+    physical = timing == "physical"
+    reads, writes = _accesses(shape, m, n, k, physical, physical and accumulator_buffer)
     pes = shape.rows * shape.columns
     for name, value in (("cycles", cycles), ("macs", m * n * k), ("SRAM reads", reads.total)):
         check_counter(f"{name} of the product {m} x {n} x {k}", value)

@@ -115,8 +115,8 @@ def stream_stationary(a, w, rows, columns, res, adder):
     return clock, out
 
 
-def weight_stationary(a, w, R, C, double_buffered, adder):
-    """a: M rows of K, w: K rows of N."""
+def weight_stationary(a, w, R, C, double_buffered, adder, buffer=False):
+    """a: M rows of K, w: K rows of N; ``buffer`` holds unfinished sums beside the array."""
     res = Result()
     folds = [(k, j) for j in cut(len(w[0]), C) for k in cut(len(w), R)]
     loaded = folds[0][0][1]  # clock at which the next fold's operands are in place
@@ -136,20 +136,21 @@ def weight_stationary(a, w, R, C, double_buffered, adder):
         for (token, j), value in sums.items():
             where = token, j0 + j
             if where in res.out:
-                res.reads["partial"] += 1
+                res.reads["partial"] += 0 if buffer else 1
                 res.out[where] = adder.sums(res.out[where], value)
             else:
                 res.out[where] = value
-            res.writes += 1
+            finished = k0 + rows == len(w)
+            res.writes += 1 if finished or not buffer else 0
         if number + 1 < len(folds):
             loaded = (start if double_buffered else free) + folds[number + 1][0][1]
     res.cycles = free
     return res
 
 
-def input_stationary(a, w, R, C, double_buffered, adder):
+def input_stationary(a, w, R, C, double_buffered, adder, buffer=False):
     """The weight stationary array on the transposed product."""
-    res = weight_stationary(transpose(w), transpose(a), R, C, double_buffered, adder)
+    res = weight_stationary(transpose(w), transpose(a), R, C, double_buffered, adder, buffer)
     res.out = {(i, j): v for (j, i), v in res.out.items()}
     res.reads["a"], res.reads["b"] = res.reads["b"], res.reads["a"]
     return res

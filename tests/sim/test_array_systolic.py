@@ -24,7 +24,7 @@ def product(rng, m, n, k, kind):
     )
 
 
-def run_naive(a, b, rows, cols, flow, double, drain, adder=None):
+def run_naive(a, b, rows, cols, flow, double, drain, adder=None, buffer=False):
     """Run the naive twin on lists of Python ints or numpy scalars."""
     adder = adder or naive.Adder()
     left = [[v if a.dtype == np.float32 else int(v) for v in row] for row in a]
@@ -32,8 +32,8 @@ def run_naive(a, b, rows, cols, flow, double, drain, adder=None):
     if flow == "os":
         return naive.output_stationary(left, naive.transpose(right), rows, cols, drain, adder)
     if flow == "ws":
-        return naive.weight_stationary(left, right, rows, cols, double, adder)
-    return naive.input_stationary(left, right, rows, cols, double, adder)
+        return naive.weight_stationary(left, right, rows, cols, double, adder, buffer)
+    return naive.input_stationary(left, right, rows, cols, double, adder, buffer)
 
 
 def assert_counts_agree(run, count):
@@ -88,23 +88,27 @@ def test_closed_form_equals_the_machine_on_3000_larger_cases():
     st.sampled_from(FLOWS),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     st.sampled_from(["int", "float"]),
     st.integers(0, 99),
 )
-def test_machine_equals_its_naive_twin(m, n, k, rows, cols, flow, double, drain, kind, seed):
+def test_machine_equals_its_naive_twin(
+    m, n, k, rows, cols, flow, double, drain, buffer, kind, seed
+):
     a, b = product(np.random.default_rng(seed), m, n, k, kind)
     run = simulate_systolic(
-        a, b, rows, cols, flow, double_buffered_operand=double, drain_register=drain
-    )
-    slow = run_naive(a, b, rows, cols, flow, double, drain)
+        a, b, rows, cols, flow, double_buffered_operand=double, drain_register=drain,
+        accumulator_buffer=buffer,
+    )  # fmt: skip
+    slow = run_naive(a, b, rows, cols, flow, double, drain, buffer=buffer)
     assert run.cycles == slow.cycles
     assert run.macs == slow.macs
     assert dict(run.sram_reads) == {
         "input": slow.reads["a"],
         "weight": slow.reads["b"],
         "output": slow.reads["partial"],
-        "total": sum(slow.reads.values()),
     }
+    assert run.sram_reads.total == sum(slow.reads.values())
     assert run.sram_writes.output == slow.writes
     expected = [[slow.out[i, j] for j in range(n)] for i in range(m)]
     np.testing.assert_array_equal(run.outputs, np.array(expected, dtype=run.outputs.dtype))
@@ -125,8 +129,11 @@ def test_physical_counts_of_a_worked_example():
     assert single.cycles == (4 + 10) + (1 + 7) + (4 + 9) + (1 + 6)
     double = systolic(6, 3, 5, 4, 2, "ws", "physical")
     assert double.cycles == 4 + 10 + 7 + 9 + 6
-    assert dict(double.sram_reads) == {"input": 60, "weight": 15, "output": 18, "total": 93}
+    assert dict(double.sram_reads) == {"input": 60, "weight": 15, "output": 18}
     assert double.sram_writes.output == 36
+    kept = systolic(6, 3, 5, 4, 2, "ws", "physical", accumulator_buffer=True)
+    assert dict(kept.sram_reads) == {"input": 60, "weight": 15, "output": 0}
+    assert kept.sram_writes == {"input": 0, "weight": 0, "output": 18}
     assert double.mapping_efficiency == 15 / 32
     assert double.utilization == 90 / (36 * 8)
 
@@ -139,12 +146,7 @@ def test_scalesim_timing_equals_a_walk_over_its_folds(flow):
         clocks, inputs, weights, outputs, efficiency = naive.scalesim(m, n, k, rows, cols, flow)
         count = systolic(m, n, k, rows, cols, flow, "scalesim")
         assert count.cycles == clocks
-        assert dict(count.sram_reads) == {
-            "input": inputs,
-            "weight": weights,
-            "output": 0,
-            "total": inputs + weights,
-        }
+        assert count.sram_reads == {"input": inputs, "weight": weights, "output": 0}
         assert count.sram_writes.output == outputs
         assert count.mapping_efficiency == pytest.approx(efficiency, rel=1e-12)
 
@@ -184,6 +186,36 @@ def test_the_report_equals_what_scalesim_printed(flow):
         assert 100 * report.mapping_efficiency == pytest.approx(printed[1], rel=1e-12)
         assert 100 * report.compute_utilization == pytest.approx(printed[2], rel=1e-12)
         assert systolic(m, n, k, 8, 6, flow).cycles == printed[0] + 1
+
+
+def test_accesses_read_like_a_mapping_of_operands_and_like_their_total():
+    counts = systolic(70, 50, 30, 8, 8, "ws", "physical").sram_reads
+    assert list(counts) == ["input", "weight", "output"]
+    assert sum(counts.values()) == counts.total == counts["total"] == int(counts)
+    assert counts == counts.total
+    assert counts == dict(counts)
+    assert counts != dict(counts) | {"output": 0}
+    assert counts != counts.total + 1
+    assert len({counts, systolic(70, 50, 30, 8, 8, "ws", "physical").sram_reads}) == 1
+    with pytest.raises(KeyError):
+        counts["weights"]
+
+
+@pytest.mark.parametrize("flow", ["ws", "is"])
+def test_a_buffer_at_the_edge_keeps_partial_sums_off_the_scratchpad(flow):
+    kinds = {}
+    for buffer in (False, True):
+        events = []
+        a, b = np.ones((7, 22), int), np.ones((22, 14), int)
+        options = {"accumulator_buffer": buffer}
+        run = simulate_systolic(
+            a, b, 5, 7, flow, sink=lambda e, seen=events: seen.extend(e[:, 1].tolist()), **options
+        )
+        count = systolic(7, 14, 22, 5, 7, flow, "physical", **options)
+        assert run.sram_writes == count.sram_writes == (1 if buffer else 5) * 7 * 14
+        assert run.sram_reads["output"] == count.sram_reads["output"] == (0 if buffer else 4 * 98)
+        kinds[buffer] = events.count(3), events.count(4)
+        assert kinds[buffer] == (run.sram_writes.total, run.sram_reads.output)
 
 
 def test_scalesim_report_keeps_its_quirks_out_of_the_count():
