@@ -34,6 +34,16 @@ def have_numba() -> bool:
     return find_spec("numba") is not None
 
 
+def all_finite(x: NDArray[Any]) -> bool:
+    """Say whether an array holds neither NaN nor infinity, without a temporary array."""
+    if x.dtype == np.float32 and x.size >= MIN_SIZE and x.flags.c_contiguous and have_numba():
+        from . import kernels
+
+        return kernels.all_finite(x)
+    # NaN and infinity reach the ends
+    return not x.size or bool(np.isfinite(x.min()) and np.isfinite(x.max()))
+
+
 def encode_fast(job: Job, min_size: int = MIN_SIZE) -> Coded | None:
     """Code a job with a compiled kernel, or return None where none fits."""
     scheme = job.scheme
@@ -73,7 +83,11 @@ def _asymmetric(job: Job) -> Coded | None:
     if job.rounding != "even" or job.scheme.scale not in ("fp16", "fp32"):
         return None
     found = kernels.asymmetric(
-        _matrix(job), job.scheme.element_bits, job.layout.block_columns, job.scheme.scale
+        _matrix(job),
+        job.scheme.element_bits,
+        job.layout.block_columns,
+        job.scheme.scale,
+        values=False,
     )
     return _coded(job, found, found.zeros)
 
@@ -86,7 +100,8 @@ def _table(job: Job) -> Coded | None:
     single = len(scheme.formats) == 1
     if scale.name in ("fp16", "fp32"):
         if single and job.rounding == "even" and fmt.bits <= 8 and _is_symmetric(fmt):
-            return _coded(job, kernels.symmetric(_matrix(job), fmt.bits, group, scale.name))
+            found = kernels.symmetric(_matrix(job), fmt.bits, group, scale.name, values=False)
+            return _coded(job, found)
         return _searched(job, scale.name)
     if single and scale.kind == "ocp" and job.rounding == "even":
         found = _mx(job, fmt, group, scale.rule)
@@ -104,12 +119,12 @@ def _searched(job: Job, scale: str) -> Coded | None:
     special = _special_values(formats)
     if special is not None and job.rounding == "even":
         base, pair = special
-        found = kernels.bitmod(_matrix(job), base, pair, group, scale)
+        found = kernels.bitmod(_matrix(job), base, pair, group, scale, values=False)
     else:
-        books = _books(formats, job.rounding)
+        books = books_of(formats, job.rounding)
         if books is None:
             return None
-        found = kernels.codebooks(_matrix(job), books, group, scale)
+        found = kernels.codebooks(_matrix(job), books, group, scale, values=False)
     if len(formats) > 1 and not _moderate(found.scales):
         return None
     return _coded(job, found)
@@ -123,7 +138,8 @@ def _paper(job: Job) -> Coded | None:
         return None
     unit = integer_unit(job.scheme.formats[0])
     base, pair = special
-    found = kernels.bitmod_paper(_matrix(job), base, pair, job.layout.block_columns, unit)
+    group = job.layout.block_columns
+    found = kernels.bitmod_paper(_matrix(job), base, pair, group, unit, values=False)
     # a magnitude beyond float16: the numpy path says so
     if np.isinf(found.scales).any():
         return None
@@ -136,31 +152,34 @@ def _given(job: Job) -> Coded | None:
     from . import kernels
 
     formats, scale, layout = job.scheme.formats, job.scheme.scale_format, job.layout
-    books = _books(formats, job.rounding)
+    books = books_of(formats, job.rounding)
     if books is None or (len(formats) > 1 and scale.outer == "none"):
         return None
-    amax = np.abs(job.groups).max(axis=1, initial=0.0)
+    x, group = _matrix(job), layout.block_columns
+    special = _special_values(formats) if job.rounding == "even" else None
+    amax = kernels.absmax_groups(x, group)
     choice = np.zeros(amax.shape, np.uint8)
-    if len(formats) > 1:
-        trial = _searched(job, "fp32")
-        if trial is None or trial.choices is None:
-            return None
-        choice = trial.choices
-    tops = np.array([f.max_abs for f in formats], np.float32)
-    real = amax / tops[choice]
+    scales = amax / np.float32(formats[0].max_abs)
+    if special is not None:
+        scales, choice = kernels.choose_bitmod(x, *special, group)
+    elif len(formats) > 1:
+        scales, choice = kernels.choose_book(x, books, group)
+    if len(formats) > 1 and not _moderate(scales):
+        return None
+    real, amax = scales.reshape(-1), amax.reshape(-1)
     if (real[amax > 0] == 0).any():
         return None
     raw, outer = store(real, amax, formats[0], scale, layout)
-    used = effective(raw, outer, formats[0], scale, layout)
-    shape = (layout.down, layout.across)
-    found = kernels.codebooks_given(
-        _matrix(job), books, layout.block_columns, used.reshape(shape), choice.reshape(shape)
-    )
+    used = effective(raw, outer, formats[0], scale, layout).reshape(scales.shape)
+    if special is not None:
+        found = kernels.bitmod_given(x, *special, group, used, choice, values=False)
+    else:
+        found = kernels.codebooks_given(x, books, group, used, choice, values=False)
     return Coded(
         codes=layout.split(found.codes),
         raw=raw[:, None],
         outer=outer,
-        choices=choice if len(formats) > 1 else None,
+        choices=choice.reshape(-1) if len(formats) > 1 else None,
     )
 
 
@@ -168,12 +187,12 @@ def _mx(job: Job, fmt: Format, group: int, rule: str) -> Coded | None:
     from . import kernels
 
     if fmt.bits == 8 and np.array_equal(fmt.values, int_format(8).values / 64, equal_nan=True):
-        found = kernels.mx_integer(_matrix(job), group, rule)
+        found = kernels.mx_integer(_matrix(job), group, rule, values=False)
     else:
         parameters = float_parameters(fmt)
         if parameters is None:
             return None
-        found = kernels.mx(_matrix(job), *parameters, fmt.max, group, rule)
+        found = kernels.mx(_matrix(job), *parameters, fmt.max, group, rule, values=False)
     return Coded(
         codes=job.layout.split(found.codes),
         raw=found.scales.reshape(-1, 1).astype(np.uint32),
@@ -203,7 +222,8 @@ def _coded(job: Job, found: "Groups", zeros: NDArray[np.uint8] | None = None) ->
 
 
 @cache
-def _books(formats: tuple[Format, ...], rounding: str) -> "tuple[Book, ...] | None":
+def books_of(formats: tuple[Format, ...], rounding: str) -> "tuple[Book, ...] | None":
+    """Return formats as the kernels want them; None where a search among them is not for those."""
     from .kernels import make_book
 
     if len(formats) > 1 and any(f.table.values.size > MAX_BOOK for f in formats):
@@ -248,11 +268,14 @@ def _special_values(formats: tuple[Format, ...]) -> tuple[Any, tuple[float, floa
 
 @cache
 def float_parameters(fmt: Format) -> tuple[int, int, int] | None:
-    """Return (exponent bits, mantissa bits, bias) of a signed binary float grid, else None."""
+    """Return (exponent bits, mantissa bits, bias) of a signed binary float grid, else None.
+
+    None as well without mantissa bits: the even code of a tie is not that of the even multiple.
+    """
     mantissa = top_mantissa_bits(fmt)
     exponent = fmt.bits - 1 - mantissa
     fraction, power = np.frexp(fmt.smallest_subnormal)
-    if exponent < 1 or float(fraction) != 0.5 or fmt.negative_zero is None:
+    if exponent < 1 or mantissa < 1 or float(fraction) != 0.5 or fmt.negative_zero is None:
         return None
     bias = 2 - mantissa - int(power)
     whole = float_format(exponent, mantissa, bias).values

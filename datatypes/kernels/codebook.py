@@ -174,8 +174,9 @@ def fold(values: tuple[np.float32, ...]) -> tuple[Any, ...]:
 def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
     """Compile the search among ``books``; their numbers become constants of the machine code.
 
-    The kernel takes ``(x, group, mode, codes, scales, choices, deq)``: x float32 (rows, k),
-    codes uint8 and deq float32 like x, scales float32 and choices uint8 (rows, groups).
+    The kernel takes ``(x, group, mode, write, scales, choices, codes, deq)``: x float32 (rows, k),
+    scales float32 and choices uint8 (rows, groups), codes uint8 and deq float32 like x, which are
+    scratch if not ``write``.
     """
     written, tables = _written(books)
     count = len(books)
@@ -184,7 +185,7 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
 
     @compiled(nogil=True)
     def kernel(
-        x: Any, group: int, mode: int, codes: Any, scales: Any, choices: Any, deq: Any
+        x: Any, group: int, mode: int, write: bool, scales: Any, choices: Any, codes: Any, deq: Any
     ) -> None:
         rows, k = x.shape
         wide, places = np.zeros(group, np.float64), np.zeros(group, np.int32)
@@ -207,7 +208,8 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
                         if error < least:
                             least = error
                             choice = c
-                write_group(xs, trial[choice], choice, written, tables, places, cs, ds)
+                if write:
+                    write_group(xs, trial[choice], choice, written, tables, places, cs, ds)
                 scales[r, g] = trial[choice]
                 choices[r, g] = choice
 
@@ -216,7 +218,7 @@ def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
 
 @cache
 def single_kernel(book: Book) -> Callable[..., None]:
-    """Return the coding of groups with one book: ``(x, group, mode, codes, scales, deq)``.
+    """Return the coding of groups with one book: ``(x, group, mode, scales, codes, deq)``.
 
     Under the mode `GIVEN`, ``scales`` is read, not written.
     """
@@ -225,7 +227,7 @@ def single_kernel(book: Book) -> Callable[..., None]:
     (cuts, labels), table, top = ordered_cuts(book), value_table(book), book.top
 
     @compiled(nogil=True)
-    def kernel(x: Any, group: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
+    def kernel(x: Any, group: int, mode: int, scales: Any, codes: Any, deq: Any) -> None:
         rows, k = x.shape
         width = max(1, RUN // group) * group
         places = np.zeros(width, np.int32)
@@ -246,7 +248,7 @@ def given_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
     if len(books) == 1:
         single = single_kernel(books[0])
         return lambda x, group, scales, _choices, codes, deq: single(
-            x, group, GIVEN, codes, scales, deq
+            x, group, GIVEN, scales, codes, deq
         )
     written, tables = _written(books)
 

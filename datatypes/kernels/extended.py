@@ -102,9 +102,9 @@ def bitmod_kernel(
 
     Returns
     -------
-    kernel ``(x, group, mode, codes, scales, choices, deq)``
-        x float32 (rows, k), codes uint8 and deq float32 like x, scales float32 and choices uint8
-        (rows, groups).
+    kernel ``(x, group, mode, write, scales, choices, codes, deq)``
+        x float32 (rows, k), scales float32 and choices uint8 (rows, groups), codes uint8 and deq
+        float32 like x, which are scratch if not ``write``.
     """
     base = grid_table(cuts, magnitudes)
     margin = max(error_margin(np.union1d(magnitudes, v[0]), LOOSE_RUN) for v in (inner, outer))
@@ -112,7 +112,7 @@ def bitmod_kernel(
 
     @compiled(nogil=True)
     def kernel(
-        x: Any, group: int, mode: int, codes: Any, scales: Any, choices: Any, deq: Any
+        x: Any, group: int, mode: int, write: bool, scales: Any, choices: Any, codes: Any, deq: Any
     ) -> None:
         rows, k = x.shape
         wide = np.zeros(group, np.float64)
@@ -137,8 +137,33 @@ def bitmod_kernel(
                             least = error
                             choice = c
                 s, special = (s0, inner) if choice < 2 else (s1, outer)
-                write_one(xs, s, special, choice & 1, base, cs, ds)
+                if write:
+                    write_one(xs, s, special, choice & 1, base, cs, ds)
                 scales[r, g] = s
                 choices[r, g] = choice
+
+    return kernel
+
+
+@cache
+def given_kernel(
+    cuts: tuple[np.float32, ...],
+    magnitudes: tuple[np.float32, ...],
+    inner: tuple[np.float32, np.float32, np.float32],
+    outer: tuple[np.float32, np.float32, np.float32],
+) -> Callable[..., None]:
+    """Compile the coding under given scales: ``(x, group, scales, choices, codes, deq)``."""
+    base = grid_table(cuts, magnitudes)
+
+    @compiled(nogil=True)
+    def kernel(x: Any, group: int, scales: Any, choices: Any, codes: Any, deq: Any) -> None:
+        rows, k = x.shape
+        for r in range(rows):
+            for g in range(scales.shape[1]):
+                a = g * group
+                b = min(k, a + group)
+                special = inner if choices[r, g] < 2 else outer
+                xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
+                write_one(xs, scales[r, g], special, choices[r, g] & 1, base, cs, ds)
 
     return kernel

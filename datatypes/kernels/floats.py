@@ -131,7 +131,7 @@ def scaled_floats(
 @compiled(nogil=True)
 def mx_float(
     x: Any, group: int, least: int, m: int, top: int, sign: int, rule: int,
-    codes: Any, exponents: Any, deq: Any,
+    exponents: Any, codes: Any, deq: Any,
 ) -> None:  # fmt: skip
     """Code blocks of small floats under a shared power of two (OCP MX v1.0)."""
     rows, k = x.shape
@@ -157,7 +157,7 @@ def mx_float(
 
 
 @compiled(nogil=True)
-def mx_integer(x: Any, group: int, rule: int, codes: Any, exponents: Any, deq: Any) -> None:
+def mx_integer(x: Any, group: int, rule: int, exponents: Any, codes: Any, deq: Any) -> None:
     """Code blocks of 1.6 fixed point (-127/64 .. 127/64) under a shared power of two."""
     rows, k = x.shape
     top = float_bits(np.float32(127 / 64))

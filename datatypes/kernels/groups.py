@@ -6,7 +6,7 @@ for a group of zeros; rounding makes no other scale 0.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from .threads import over_rows
 Matrix = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
+# values of scratch for what is not wanted: it stays in the second-level cache
+STRIP = 1 << 15
 # beyond this, a sum of float16 squares whose mean counts may not be exact in float64
 MAX_PAPER_GROUP = 1 << 19
 
@@ -31,7 +33,7 @@ class Groups:
     ----------
     codes : (rows, k) uint8
     scales : (rows, groups) float32, or uint8 biased exponents for `mx` and `mx_integer`
-    values : (rows, k) float32
+    values : (rows, k) float32, or None if not wanted
         What codes and scales stand for.
     choices : (rows, groups) uint8 or None
         Index of the codebook each group took.
@@ -41,7 +43,7 @@ class Groups:
 
     codes: Bytes
     scales: NDArray[Any]
-    values: Matrix
+    values: Matrix | None = None
     choices: Bytes | None = None
     zeros: Bytes | None = None
 
@@ -53,6 +55,7 @@ def codebooks(
     scale: str = "fp32",
     threads: int | None = None,
     out: Groups | None = None,
+    values: bool = True,
 ) -> Groups:
     """Code each group with the book of least squared error; scale = absmax / top of the book.
 
@@ -70,13 +73,16 @@ def codebooks(
     out : Groups, optional
         A result of the same call on a matrix of this shape, whose memory is written anew: fresh
         memory costs about as much as the work.
+    values : bool
+        Whether the values that codes stand for are wanted; without, they stay in the cache.
     """
     from .codebook import search_kernel, single_kernel
 
     mode = _mode(scale)
     if len(books) == 1:
-        return _coded(single_kernel(books[0]), x, group, (mode,), threads, out)
-    return _coded(search_kernel(books), x, group, (mode,), threads, out, beside="choices")
+        return _coded(single_kernel(books[0]), x, group, (mode,), threads, out, values)
+    facts = (mode, True)
+    return _coded(search_kernel(books), x, group, facts, threads, out, values, beside="choices")
 
 
 def codebooks_given(
@@ -87,28 +93,50 @@ def codebooks_given(
     choices: Bytes,
     threads: int | None = None,
     out: Groups | None = None,
+    values: bool = True,
 ) -> Groups:
     """Code each group with a given book under a given scale (both (rows, groups))."""
     from .codebook import given_kernel
 
-    x, group, out = _prepare(x, group, np.float32, out)
-    s = np.ascontiguousarray(scales, np.float32)
-    c = np.ascontiguousarray(choices, np.uint8)
-    if s.shape != out.scales.shape or c.shape != s.shape:
-        raise BitlatheError(
-            f"codebooks_given: scales {s.shape} and choices {c.shape} must have the shape "
-            f"{out.scales.shape}, one for each group"
-        )
-    if c.size and int(c.max()) >= len(books):
-        raise BitlatheError(f"codebooks_given: choice {int(c.max())} of {len(books)} books")
-    kernel = given_kernel(books)
-    codes, values = out.codes, out.values
+    return _given(given_kernel(books), len(books), x, group, scales, choices, threads, out, values)
 
-    def work(a: int, b: int) -> None:
-        kernel(x[a:b], group, s[a:b], c[a:b], codes[a:b], values[a:b])
 
-    _run(x, threads, work)
-    return Groups(codes=out.codes, scales=s, values=out.values, choices=c)
+def bitmod_given(
+    x: Matrix,
+    magnitudes: ArrayLike,
+    specials: tuple[float, float],
+    group: int,
+    scales: Matrix,
+    choices: Bytes,
+    threads: int | None = None,
+    out: Groups | None = None,
+    values: bool = True,
+) -> Groups:
+    """Code each group as `bitmod` does, with a given choice under a given scale."""
+    from .extended import given_kernel
+
+    kernel = given_kernel(*extended_tables(np.asarray(magnitudes, np.float64), specials))
+    return _given(kernel, 4, x, group, scales, choices, threads, out, values)
+
+
+def choose_book(
+    x: Matrix, books: tuple[Book, ...], group: int, threads: int | None = None
+) -> tuple[Matrix, Bytes]:
+    """Return the float32 scales and the choices that `codebooks` would find, without codes."""
+    from .codebook import search_kernel
+
+    return _chosen(search_kernel(books), x, group, threads)
+
+
+def choose_bitmod(
+    x: Matrix,
+    magnitudes: ArrayLike,
+    specials: tuple[float, float],
+    group: int,
+    threads: int | None = None,
+) -> tuple[Matrix, Bytes]:
+    """Return the float32 scales and the choices that `bitmod` would find, without codes."""
+    return _chosen(_bitmod_kernel(magnitudes, specials), x, group, threads)
 
 
 def bitmod(
@@ -119,6 +147,7 @@ def bitmod(
     scale: str = "fp32",
     threads: int | None = None,
     out: Groups | None = None,
+    values: bool = True,
 ) -> Groups:
     """Code each group with the best of a base grid plus one of +-inner, +-outer.
 
@@ -131,13 +160,11 @@ def bitmod(
     specials : (inner, outer)
         Special magnitudes, searched in the order +inner, -inner, +outer, -outer. `inner` lies
         within the base grid, `outer` beyond it.
-    group, scale, threads
+    group, scale, threads, out, values
         As for `codebooks`, with which it agrees bit for bit.
     """
-    from .extended import bitmod_kernel
-
-    kernel = bitmod_kernel(*extended_tables(np.asarray(magnitudes, np.float64), specials))
-    return _coded(kernel, x, group, (_mode(scale),), threads, out, beside="choices")
+    kernel, facts = _bitmod_kernel(magnitudes, specials), (_mode(scale), True)
+    return _coded(kernel, x, group, facts, threads, out, values, beside="choices")
 
 
 def bitmod_paper(
@@ -148,6 +175,7 @@ def bitmod_paper(
     unit: float = 1.0,
     threads: int | None = None,
     out: Groups | None = None,
+    values: bool = True,
 ) -> Groups:
     """Code each group as `bitmod` does, in the float16 arithmetic of the released quantiser.
 
@@ -177,7 +205,7 @@ def bitmod_paper(
     inner, outer = (float(v) / unit for v in specials)
     tables = extended_tables(base, (inner, outer), ties="zero")
     kernel = paper_kernel(*tables, np.float32(unit))
-    return _coded(kernel, x, group, (), threads, out, beside="choices")
+    return _coded(kernel, x, group, (), threads, out, values, beside="choices")
 
 
 def symmetric(
@@ -187,12 +215,13 @@ def symmetric(
     scale: str = "fp32",
     threads: int | None = None,
     out: Groups | None = None,
+    values: bool = True,
 ) -> Groups:
     """Code groups in symmetric two's complement, +-(2**(bits-1) - 1), 2..8 bits."""
     from .integer import symmetric as kernel
 
     check_bits("symmetric", bits, 2, 8)
-    return _coded(kernel, x, group, (bits, _mode(scale)), threads, out)
+    return _coded(kernel, x, group, (bits, _mode(scale)), threads, out, values)
 
 
 def asymmetric(
@@ -202,12 +231,13 @@ def asymmetric(
     scale: str = "fp32",
     threads: int | None = None,
     out: Groups | None = None,
+    values: bool = True,
 ) -> Groups:
     """Code groups in unsigned integers with a zero point, range stretched to contain 0."""
     from .integer import asymmetric as kernel
 
     check_bits("asymmetric", bits, 1, 8)
-    return _coded(kernel, x, group, (bits, _mode(scale)), threads, out, beside="zeros")
+    return _coded(kernel, x, group, (bits, _mode(scale)), threads, out, values, beside="zeros")
 
 
 def mx(
@@ -220,6 +250,7 @@ def mx(
     rule: str = "floor",
     threads: int | None = None,
     out: Groups | None = None,
+    values: bool = True,
 ) -> Groups:
     """Code blocks of small floats under a shared E8M0 scale (OCP MX v1.0).
 
@@ -243,7 +274,7 @@ def mx(
 
     least, top, _ = float_constants(exponent_bits, mantissa_bits, bias, largest)
     facts = (least, mantissa_bits, top, 31 - exponent_bits - mantissa_bits, _rule(rule))
-    return _coded(mx_float, x, group, facts, threads, out, scales=np.uint8)
+    return _coded(mx_float, x, group, facts, threads, out, values, scales=np.uint8)
 
 
 def mx_integer(
@@ -252,11 +283,37 @@ def mx_integer(
     rule: str = "floor",
     threads: int | None = None,
     out: Groups | None = None,
+    values: bool = True,
 ) -> Groups:
     """Code blocks of MXINT8, 1.6 fixed point in -127/64..127/64 (OCP MX v1.0)."""
     from .floats import mx_integer as kernel
 
-    return _coded(kernel, x, group, (_rule(rule),), threads, out, scales=np.uint8)
+    return _coded(kernel, x, group, (_rule(rule),), threads, out, values, scales=np.uint8)
+
+
+def all_finite(x: Matrix, threads: int | None = None) -> bool:
+    """Say whether a float32 array holds neither NaN nor infinity."""
+    flat = np.ascontiguousarray(x, np.float32).reshape(-1)
+    whole = flat.size // STRIP * STRIP
+    parts = flat[:whole].reshape(-1, STRIP), flat[whole:].reshape(1, -1)
+    return all(bool((absmax_groups(part, STRIP, threads) < np.inf).all()) for part in parts)
+
+
+def absmax_groups(x: Matrix, group: int, threads: int | None = None) -> Matrix:
+    """Return the largest magnitude of each group, (rows, groups) float32."""
+    from .scaling import absmax_of
+
+    x, group = _checked(x, group)
+    found = np.zeros((x.shape[0], groups_of(x.shape[1], group)), np.float32)
+    if x.size:
+        over_rows(lambda a, b: absmax_of(x[a:b], group, found[a:b]), *x.shape, threads)
+    return found
+
+
+def _bitmod_kernel(magnitudes: ArrayLike, specials: tuple[float, float]) -> Callable[..., None]:
+    from .extended import bitmod_kernel
+
+    return bitmod_kernel(*extended_tables(np.asarray(magnitudes, np.float64), specials))
 
 
 def _coded(
@@ -266,50 +323,115 @@ def _coded(
     facts: tuple[Any, ...],
     threads: int | None,
     out: Groups | None,
+    values: bool,
     scales: Any = np.float32,
     beside: str | None = None,
 ) -> Groups:
-    """Call ``kernel(x, group, *facts, codes, scales[, beside], values)`` on blocks of rows.
+    """Call ``kernel(x, group, *facts, scales[, beside], codes, values)`` on blocks of rows.
 
     `scales` is the dtype of the scales; `beside` names the field of `Groups` that the kernel
     writes beside them.
     """
-    x, group, out = _prepare(x, group, scales, out)
-    made: dict[str, Any] = {}
-    if beside is not None:
-        made[beside] = np.zeros(out.scales.shape, np.uint8)
-    targets = (out.codes, out.scales, *made.values(), out.values)
-    _run(x, threads, lambda a, b: kernel(x[a:b], group, *facts, *(t[a:b] for t in targets)))
-    return replace(out, **made)
+    x, group = _checked(x, group)
+    shape = (x.shape[0], groups_of(x.shape[1], group))
+    codes, found, made = _outputs(x, shape, scales, out, values)
+    more = {} if beside is None else {beside: np.zeros(shape, np.uint8)}
+    _run(kernel, x, group, facts, (found, *more.values(), codes), made, threads)
+    return Groups(codes=codes, scales=found, values=made, **more)
 
 
-def _prepare(
-    x: Matrix, group: int, scale_dtype: Any, out: Groups | None
-) -> tuple[Matrix, int, Groups]:
+def _given(
+    kernel: Callable[..., None],
+    members: int,
+    x: Matrix,
+    group: int,
+    scales: Matrix,
+    choices: Bytes,
+    threads: int | None,
+    out: Groups | None,
+    values: bool,
+) -> Groups:
+    """Call ``kernel(x, group, scales, choices, codes, values)`` on blocks of rows."""
+    x, group = _checked(x, group)
+    s = np.ascontiguousarray(scales, np.float32)
+    c = np.ascontiguousarray(choices, np.uint8)
+    shape = (x.shape[0], groups_of(x.shape[1], group))
+    if s.shape != shape or c.shape != shape:
+        raise BitlatheError(
+            f"kernels: scales {s.shape} and choices {c.shape} must have the shape {shape}, one "
+            "for each group"
+        )
+    if c.size and int(c.max()) >= members:
+        raise BitlatheError(f"kernels: choice {int(c.max())} of {members} members")
+    codes, _, made = _outputs(x, shape, np.float32, out, values)
+    _run(kernel, x, group, (), (s, c, codes), made, threads)
+    return Groups(codes=codes, scales=s, values=made, choices=c)
+
+
+def _chosen(
+    kernel: Callable[..., None], x: Matrix, group: int, threads: int | None
+) -> tuple[Matrix, Bytes]:
+    x, group = _checked(x, group)
+    shape = (x.shape[0], groups_of(x.shape[1], group))
+    scales, choices = np.empty(shape, np.float32), np.zeros(shape, np.uint8)
+    _run(kernel, x, group, (_mode("fp32"), False), (scales, choices, None), None, threads)
+    return scales, choices
+
+
+def _checked(x: Matrix, group: int) -> tuple[Matrix, int]:
     if x.ndim != 2:
         raise BitlatheError(f"kernels: a (rows, k) matrix expected, got shape {x.shape}")
     if group < 1:
         raise BitlatheError(f"kernels: group is {group}, must be at least 1")
-    x = np.ascontiguousarray(x, np.float32)
-    rows, k = x.shape
-    shape = (rows, groups_of(k, group))
+    return np.ascontiguousarray(x, np.float32), min(group, max(x.shape[1], 1))
+
+
+def _outputs(
+    x: Matrix, shape: tuple[int, int], scales: Any, out: Groups | None, values: bool
+) -> tuple[Bytes, NDArray[Any], Matrix | None]:
+    """Return codes, scales and, if wanted, values to write."""
     if out is None:
-        out = Groups(
-            codes=np.empty(x.shape, np.uint8),
-            scales=np.empty(shape, scale_dtype),
-            values=np.empty(x.shape, np.float32),
-        )
-    elif out.codes.shape != x.shape or out.scales.shape != shape:
+        made = np.empty(x.shape, np.float32) if values else None
+        return np.empty(x.shape, np.uint8), np.empty(shape, scales), made
+    if out.codes.shape != x.shape or out.scales.shape != shape or (out.values is None) is values:
         raise BitlatheError(
-            f"kernels: out holds codes {out.codes.shape} and scales {out.scales.shape}, but "
-            f"{x.shape} and {shape} are needed"
+            f"kernels: out holds codes {out.codes.shape} and scales {out.scales.shape}"
+            f"{', no values' if out.values is None else ''}; {x.shape} and {shape} are needed"
+            f"{' and values' if values else ', no values'}"
         )
-    return x, min(group, max(k, 1)), out
+    return out.codes, out.scales, out.values
 
 
-def _run(x: Matrix, threads: int | None, work: Callable[[int, int], None]) -> None:
+def _run(
+    kernel: Callable[..., None],
+    x: Matrix,
+    group: int,
+    facts: tuple[Any, ...],
+    targets: tuple[NDArray[Any] | None, ...],
+    values: Matrix | None,
+    threads: int | None,
+) -> None:
+    """Call ``kernel(x, group, *facts, *targets, values)`` on blocks of rows.
+
+    The last of `targets` are codes. Codes or values that are None are written to scratch, a strip
+    of rows at a time, that stays in the cache.
+    """
+    rows, k = x.shape
+    *beside, codes = targets
+    strip = max(1, STRIP // max(k, 1)) if values is None else rows
+
+    def work(first: int, last: int) -> None:
+        step = min(strip, last - first)
+        wide = np.empty((step, k), np.float32) if values is None else values
+        narrow = np.empty((step, k), np.uint8) if codes is None else codes
+        for a in range(first, last, strip):
+            b = min(a + strip, last)
+            cs = narrow[: b - a] if codes is None else codes[a:b]
+            vs = wide[: b - a] if values is None else values[a:b]
+            kernel(x[a:b], group, *facts, *(t[a:b] for t in beside), cs, vs)
+
     if x.size:
-        over_rows(work, x.shape[0], x.shape[1], threads)
+        over_rows(work, rows, k, threads)
 
 
 def _mode(scale: str) -> int:

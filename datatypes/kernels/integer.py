@@ -11,7 +11,7 @@ from .scaling import absmax, divisor, stored_scale
 
 
 @compiled(nogil=True)
-def symmetric(x: Any, group: int, bits: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
+def symmetric(x: Any, group: int, bits: int, mode: int, scales: Any, codes: Any, deq: Any) -> None:
     """Code groups in two's complement of the restricted range: scale = absmax / (2**(b-1) - 1)."""
     rows, k = x.shape
     top = np.float32((1 << (bits - 1)) - 1)
@@ -45,7 +45,7 @@ def extent(x: Any) -> Any:
 
 @compiled(nogil=True)
 def asymmetric(
-    x: Any, group: int, bits: int, mode: int, codes: Any, scales: Any, zeros: Any, deq: Any
+    x: Any, group: int, bits: int, mode: int, scales: Any, zeros: Any, codes: Any, deq: Any
 ) -> None:
     """Code groups in unsigned integers: ``w = (code - zero) * scale``, zero = round(-low / s)."""
     rows, k = x.shape

@@ -63,7 +63,7 @@ def mark_minus(y: Any, zero: Any, negative_zero: Any, codes: Any) -> None:
 
 
 @compiled(nogil=True)
-def _kernel(x: Any, group: int, mode: int, book: Any, codes: Any, scales: Any, deq: Any) -> None:
+def _kernel(x: Any, group: int, mode: int, book: Any, scales: Any, codes: Any, deq: Any) -> None:
     starts, steps, cuts, table, labels, top, zero, negative_zero = book
     rows, k = x.shape
     width = max(1, RUN // group) * group
@@ -81,7 +81,7 @@ def _kernel(x: Any, group: int, mode: int, book: Any, codes: Any, scales: Any, d
 
 @cache
 def table_kernel(book: Book) -> Callable[..., None]:
-    """Return the coding of groups with one book: ``(x, group, mode, codes, scales, deq)``."""
+    """Return the coding of groups with one book: ``(x, group, mode, scales, codes, deq)``."""
     cuts = np.array(book.cuts, np.float32)
     starts, steps = starts_of(cuts)
     # nothing lies above the last value
@@ -89,7 +89,7 @@ def table_kernel(book: Book) -> Callable[..., None]:
     labels, table = np.array(book.codes, np.int32), value_table(book)
     facts = (starts, steps, ended, table, labels, book.top, book.zero, book.negative_zero)
 
-    def kernel(x: Any, group: int, mode: int, codes: Any, scales: Any, deq: Any) -> None:
-        _kernel(x, group, mode, facts, codes, scales, deq)
+    def kernel(x: Any, group: int, mode: int, scales: Any, codes: Any, deq: Any) -> None:
+        _kernel(x, group, mode, facts, scales, codes, deq)
 
     return kernel

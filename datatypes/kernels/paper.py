@@ -100,7 +100,7 @@ def paper_kernel(
 
     Returns
     -------
-    kernel ``(x, group, codes, scales, choices, deq)``
+    kernel ``(x, group, scales, choices, codes, deq)``
         Scales are those of the grid as it is, not of its multiples: 0 for a group that no
         candidate took, infinity for one that does not fit float16.
     """
@@ -109,7 +109,7 @@ def paper_kernel(
     top, far = magnitudes[-1], outer[0]
 
     @compiled(nogil=True)
-    def kernel(x: Any, group: int, codes: Any, scales: Any, choices: Any, deq: Any) -> None:
+    def kernel(x: Any, group: int, scales: Any, choices: Any, codes: Any, deq: Any) -> None:
         rows, k = x.shape
         half = np.zeros(group, np.float32)
         plus, minus = np.zeros(group, np.float32), np.zeros(group, np.float32)

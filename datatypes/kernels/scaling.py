@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from .dequantise import look_up
 from .intrinsics import bits_float, float_bits, round_half
 
@@ -28,6 +29,15 @@ def absmax(x: Any) -> Any:
     for i in range(x.size):
         m = max(m, np.uint32(float_bits(x[i]) & MAGNITUDE))
     return bits_float(m)
+
+
+@compiled(nogil=True)
+def absmax_of(x: Any, group: int, found: Any) -> None:
+    """Write the largest magnitude of each group of a matrix; more than inf's bits for NaN."""
+    rows, k = x.shape
+    for r in range(rows):
+        for g in range(found.shape[1]):
+            found[r, g] = absmax(x[r, g * group : min(k, (g + 1) * group)])
 
 
 @njit(nogil=True)

@@ -17,6 +17,7 @@ COMPILED = [
     "int4@g128", "int3@channel/fp32", "int4_asym@g32", "bitmod_fp4@g128", "bitmod_fp3@g128/fp16",
     "bitmod_fp3@g100/int8", "bitmod_fp4_er@g128", "fp4_e2m1@g64", "nf4@g64", "ant4@g128",
     "mxfp4", "mxfp4/e8m0_even", "mxfp8_e4m3", "mxint8", "nvfp4", "mx_bitmod_fp3",
+    "fp3_e2m0@g32/e8m0", "pot4@g32/e8m0_even", "bitmod_fp4@g16/e4m3", "ant4@g64/int6",
     "fp4_e2m1@g128/m2", "fp4_e2m1@g128/pot_ceil", "bitmod_fp4@g128+paper", "bitmod_fp3@g7+paper",
 ]  # fmt: skip
 

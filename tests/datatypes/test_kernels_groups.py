@@ -310,3 +310,33 @@ def test_threads_do_not_change_a_bit():
     one = list(everything(x, 1))
     for threads in (2, 3, 8):
         assert list(everything(x, threads)) == one
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_not_wanted_changes_nothing(threads):
+    x = np.random.default_rng(5).standard_normal((70, 1000)).astype(np.float32)
+    magnitudes, specials = (0, 0.5, 1, 1.5, 2, 3, 4, 6), (5.0, 8.0)
+    whole = kernels.bitmod(x, magnitudes, specials, 96)
+    codes = kernels.bitmod(x, magnitudes, specials, 96, threads=threads, values=False)
+    assert codes.values is None
+    np.testing.assert_array_equal(codes.codes, whole.codes)
+    scales, choices = kernels.choose_bitmod(x, magnitudes, specials, 96, threads)
+    np.testing.assert_array_equal(scales, whole.scales)
+    np.testing.assert_array_equal(choices, whole.choices)
+    given = kernels.bitmod_given(x, magnitudes, specials, 96, scales, choices, threads)
+    np.testing.assert_array_equal(given.codes, whole.codes)
+    np.testing.assert_array_equal(given.values, whole.values)
+
+
+def test_maxima_of_groups_and_finiteness():
+    x = np.random.default_rng(6).standard_normal((9, 130)).astype(np.float32)
+    maxima = [[np.abs(row[a : a + 60]).max() for a in (0, 60, 120)] for row in x]
+    np.testing.assert_array_equal(kernels.absmax_groups(x, 60), maxima)
+    large = np.zeros(100_003, np.float32)
+    assert kernels.all_finite(large)
+    assert kernels.all_finite(large[:0])
+    for value in (np.nan, -np.nan, np.inf, -np.inf):
+        for at in (0, 70_000, 100_002):
+            large[at] = value
+            assert not kernels.all_finite(large)
+            large[at] = 0
