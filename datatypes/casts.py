@@ -28,12 +28,14 @@ def encode(fmt: Format, x: Any, rounding: str, overflow: str, min_size: int = MI
         and (x.dtype.name in NARROW or x.dtype == np.float64)
         and x.dtype.isnative
         and x.size >= max(min_size, 1)
-        and fmt.bits <= 8
         and rounding in NEAREST
         and overflow == "saturate"
         and have_numba()
     )
     parameters = float_parameters(fmt) if fits and rounding == "even" else None
+    if parameters in WIDE:
+        return WIDE[parameters](x, fmt.max) if all_finite(x) else None
+    fits = fits and fmt.bits <= 8
     if not fits or (parameters is None and x.dtype == np.float64):
         return None
     single = to_odd(x) if x.dtype == np.float64 else np.ascontiguousarray(x, np.float32)
@@ -59,6 +61,25 @@ def to_odd(x: NDArray[np.float64]) -> NDArray[np.float32]:
     bits -= np.abs(wide) > np.abs(x)
     bits |= (wide != x) & np.isfinite(x)
     return near
+
+
+def _half(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:
+    """Return the bits of float16; numpy rounds float64 to it in one step."""
+    return np.clip(x, -largest, largest).astype(np.float16).view(np.uint16)
+
+
+def _bfloat16(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:
+    """Return the bits of bfloat16, ties to even."""
+    single = to_odd(x) if x.dtype == np.float64 else x.astype(np.float32)
+    bits = np.clip(single, np.float32(-largest), np.float32(largest)).view(np.uint32)
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    bits += np.uint32(0x7FFF)
+    bits += odd
+    return (bits >> np.uint32(16)).astype(np.uint16)
+
+
+# by (exponent bits, mantissa bits, bias)
+WIDE = {(5, 10, 15): _half, (8, 7, 127): _bfloat16}
 
 
 def _nearest(fmt: Format, x: NDArray[np.float32], rounding: str) -> Codes:

@@ -5,7 +5,8 @@
 Everything is timed in this one run, interleaved, on float32 of shape (size, size). The time of
 a job is the median of its CPU times on one thread, and so is that of the copy; both write into
 memory already touched. The gain of two threads is of least wall-clock times; that of the two
-compiled copies is what the memory allows. With --peers the same
+compiled copies is what the memory allows. A second table times what a user calls, `quantize` and
+the methods of formats, results in fresh memory, all threads' CPU time. With --peers the same
 jobs are timed in torch and ml_dtypes, one thread.
 """
 
@@ -21,6 +22,7 @@ from bitlathe.datatypes import kernels
 from bitlathe.datatypes.catalogue import element
 from bitlathe.datatypes.kernels.dequantise import dequantize
 from bitlathe.datatypes.kernels.threads import over_rows
+from bitlathe.datatypes.quantize import quantize
 
 FP3 = (0.0, 1.0, 2.0, 4.0)
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -127,6 +129,22 @@ def reuse(function, args, threads):
     return lambda: function(*args, threads=threads, out=out)
 
 
+def calls(x):
+    """(name, call) of the public interface."""
+    schemes = [
+        "bitmod_fp4@g128", "bitmod_fp3@g128", "bitmod_fp4@g128/int8", "bitmod_fp4@g128+paper",
+        "int4_asym@g128", "mxfp4", "nf4@g64", "nvfp4", "fp8_e4m3@channel",
+    ]  # fmt: skip
+    stored, e4m3 = quantize(x, "bitmod_fp4@g128/int8"), element("fp8_e4m3")
+    codes = e4m3.encode(x)
+    return [
+        *((f"quantize {scheme}", partial(quantize, x, scheme)) for scheme in schemes),
+        ("dequantize bitmod_fp4@g128/int8", stored.dequantize),
+        ("Format.encode fp8_e4m3", partial(e4m3.encode, x)),
+        ("Format.decode fp8_e4m3 to float32", partial(e4m3.decode, codes, np.float32)),
+    ]
+
+
 def torch_bitmod(torch, x, candidates, mid):
     """One BitMoD search in torch float16, written in the plain way: a compare per midpoint."""
     best, result = None, None
@@ -178,18 +196,18 @@ def peers(x):
 
     return [
         (
-            "bitmod_fp4 g128 +paper",
+            ("bitmod_fp4 g128", "bitmod_fp4 g128 +paper"),
             "torch, float16",
             lambda: torch_bitmod(torch, half, grids, mids),
         ),
-        ("int4 asym g128", "torch", asym),
-        ("mxfp4 g32", "numpy + ml_dtypes", mxfp4),
-        ("float32 -> e4m3", "ml_dtypes", lambda: x.astype(ml_dtypes.float8_e4m3fn)),
-        ("float32 -> e4m3", "torch", lambda: t.to(torch.float8_e4m3fn)),
-        ("e4m3 -> float32", "ml_dtypes", lambda: e4m3.astype(np.float32)),
-        ("e4m3 -> float32", "torch", torch_e4m3.float),
+        (("int4 asym g128",), "torch", asym),
+        (("mxfp4 g32",), "numpy + ml_dtypes", mxfp4),
+        (("float32 -> e4m3",), "ml_dtypes", lambda: x.astype(ml_dtypes.float8_e4m3fn)),
+        (("float32 -> e4m3",), "torch", lambda: t.to(torch.float8_e4m3fn)),
+        (("e4m3 -> float32",), "ml_dtypes", lambda: e4m3.astype(np.float32)),
+        (("e4m3 -> float32",), "torch", torch_e4m3.float),
         (
-            "float32 -> packed e2m1",
+            ("float32 -> packed e2m1",),
             "ml_dtypes, unpacked",
             lambda: x.astype(ml_dtypes.float4_e2m1fn),
         ),
@@ -241,13 +259,19 @@ def main():
             f"| {name} | {aim} | {a * 1e3:.1f} | {a / copy:.1f} | {x.size / a / 1e6:.0f} "
             f"| {speedup:.2f} |"
         )
+    print("\n| call | ms | copies |\n|---|---|---|")
+    for name, call in calls(x):
+        call()
+        took = median(clock(call) for _ in range(args.repeat))
+        print(f"| {name} | {took * 1e3:.1f} | {took / copy:.1f} |")
     if args.peers:
         print("\n| job | peer | ms | copies | ours is faster by |")
         print("|---|---|---|---|---|")
-        for name, peer, call in peers(x):
+        for names, peer, call in peers(x):
             took = min(clock(call) for _ in range(2))
-            ours = median(times[name][0])
-            print(f"| {name} | {peer} | {took * 1e3:.0f} | {took / copy:.0f} | {took / ours:.1f} |")
+            facts = f"{peer} | {took * 1e3:.0f} | {took / copy:.0f}"
+            for name in names:
+                print(f"| {name} | {facts} | {took / median(times[name][0]):.1f} |")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,16 @@ def test_float64_is_rounded_once(name, searched):
     assert casts.encode(single("nf4"), x, "even", "saturate", min_size=1) is None
 
 
+@pytest.mark.parametrize("name", ["fp16", "bf16"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sixteen_bits_are_rounded_once(name, dtype, searched):
+    fmt = single(name)
+    x = np.concatenate([around(fmt, dtype), every_half().astype(dtype)])
+    x = x[np.isfinite(x)]
+    found = casts.encode(fmt, x, "even", "saturate", min_size=1)
+    np.testing.assert_array_equal(found, searched(fmt, x, "even"))
+
+
 @given(st.lists(st.floats(width=64, allow_nan=False), min_size=1, max_size=20))
 def test_rounding_to_odd_is_that_of_its_definition(numbers):
     x = np.array(numbers)
