@@ -86,7 +86,8 @@ class BitSerialPE:
 class IntMacPE:
     """Integer multiply-accumulate, one product per lane and clock.
 
-    The accumulator saturates or wraps at ``accumulator_bits`` after every addition.
+    An exact tree adds the products of a clock; the accumulator takes their sum and saturates or
+    wraps at ``accumulator_bits``, once a clock.
     """
 
     lanes: int = 1
@@ -120,7 +121,9 @@ class FpMacPE:
     """Floating-point multiply-accumulate, one product per lane and clock.
 
     ``product`` None fuses: the exact product enters the adder and the sum is rounded once. A name
-    rounds the product to that format first. ``weight`` is the format of the multiplier's weight
+    rounds the product to that format first. More than one lane: a tree adds the products of a
+    clock, neighbours first, before the accumulator takes their sum; each adder rounds to the
+    accumulator's format. ``weight`` is the format of the multiplier's weight
     port, behind the decoder of the stored codes.
     """
 

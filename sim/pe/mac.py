@@ -1,7 +1,8 @@
 """Bit-parallel PEs: integer and floating-point MACs, look-up tables, ANT and OliVe decoders.
 
 Each function takes activations ``(..., K)`` and weights ``(..., K)`` whose leading axes broadcast,
-and returns what the accumulator of the PE holds after K products, in the order of the last axis.
+and returns what the accumulator of the PE holds after K products, in the order of the last axis:
+those of ``lanes`` inputs a clock, zeros where the last clock has no inputs left.
 
 Sources: ANT (MICRO 2022) for flint as mantissa and shift; OliVe (ISCA 2023, arXiv 2304.07493) for
 the pair decoder; ShiftAddLLM (arXiv 2406.05981) for tables of activation sums.
@@ -116,9 +117,8 @@ def _integer_dots(activations: Int64Array, weights: Int64Array, mac: IntMacPE) -
     lead, rows, columns = pair_rows(activations.shape, weights.shape)
     out = np.zeros(rows.size, dtype=np.int64)
     saturate = mac.overflow == "saturate"
-    int_dots(
-        matrix(activations), matrix(weights), rows, columns, mac.accumulator_bits, saturate, out
-    )
+    bits = mac.accumulator_bits
+    int_dots(matrix(activations), matrix(weights), rows, columns, mac.lanes, bits, saturate, out)
     return out.reshape(lead)[()]
 
 
@@ -200,7 +200,7 @@ def fp_mac_dot(
     wts = float_values(weights, mac.weight, "weights")
     lead, rows, columns = pair_rows(acts.shape, wts.shape)
     out = np.zeros(rows.size, dtype=np.float64)
-    fp_dots(matrix(acts), matrix(wts), rows, columns, rules, out)
+    fp_dots(matrix(acts), matrix(wts), rows, columns, mac.lanes, rules, out)
     return out.reshape(lead)[()]
 
 

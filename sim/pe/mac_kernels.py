@@ -23,13 +23,19 @@ def fit(total, bits, saturate):
 
 
 @compiled
-def int_dots(activations, weights, rows, columns, bits, saturate, out):
-    """Integer dot products; the accumulator saturates or wraps after every addition."""
+def int_dots(activations, weights, rows, columns, lanes, bits, saturate, out):
+    """Integer dot products; the products of a clock are added exactly, then to the accumulator.
+
+    It saturates or wraps once a clock.
+    """
     for i in range(rows.size):
         a, w = activations[rows[i]], weights[columns[i]]
         total = np.int64(0)
-        for k in range(a.size):
-            total = fit(total + np.int64(a[k]) * np.int64(w[k]), bits, saturate)
+        for first in range(0, a.size, lanes):
+            part = np.int64(0)
+            for k in range(first, min(first + lanes, a.size)):
+                part += np.int64(a[k]) * np.int64(w[k])
+            total = fit(total + part, bits, saturate)
         out[i] = total
 
 
@@ -83,13 +89,40 @@ def add_product(total, a, w, rules):
 
 
 @compiled
-def fp_dots(activations, weights, rows, columns, rules, out):
-    """Floating-point dot products, one addition after the other."""
+def sum_tree(part, fmt, saturate):
+    """Add neighbours, then their sums, each rounded; an odd one out moves up unchanged.
+
+    ``part`` is used up.
+    """
+    count = part.size
+    while count > 1:
+        for i in range(count // 2):
+            part[i] = round_to(add_to_odd(part[2 * i], part[2 * i + 1]), fmt, saturate)
+        if count & 1:
+            part[count // 2] = part[count - 1]
+        count = (count + 1) // 2
+    return part[0]
+
+
+@compiled
+def fp_dots(activations, weights, rows, columns, lanes, rules, out):
+    """Floating-point dot products, the products of a clock added in a tree beforehand."""
+    rounded, product, accumulator, saturate = rules
+    part = np.zeros(lanes)
     for i in range(rows.size):
         a, w = activations[rows[i]], weights[columns[i]]
         total = 0.0
-        for k in range(a.size):
-            total = add_product(total, a[k], w[k], rules)
+        if lanes == 1:
+            for k in range(a.size):
+                total = add_product(total, a[k], w[k], rules)
+        else:
+            for first in range(0, a.size, lanes):
+                for lane in range(lanes):
+                    k = first + lane
+                    p = a[k] * w[k] if k < a.size else 0.0
+                    part[lane] = round_to(p, product, saturate) if rounded else p
+                joined = add_to_odd(total, sum_tree(part, accumulator, saturate))
+                total = round_to(joined, accumulator, saturate)
         out[i] = total
 
 
@@ -108,14 +141,7 @@ def build_tables(activations, inputs, fmt, tables):
                     k = chunk * inputs + i
                     a = activations[row, k] if k < activations.shape[1] else 0.0
                     part[i] = a if entry >> i & 1 else -a
-                count = inputs
-                while count > 1:  # neighbours first, an odd one out moves up unchanged
-                    for i in range(count // 2):
-                        part[i] = round_to(add_to_odd(part[2 * i], part[2 * i + 1]), fmt, False)
-                    if count & 1:
-                        part[count // 2] = part[count - 1]
-                    count = (count + 1) // 2
-                tables[row, chunk, entry] = part[0]
+                tables[row, chunk, entry] = sum_tree(part, fmt, False)
 
 
 @compiled

@@ -224,21 +224,36 @@ def add(a, b):
     return a if isinstance(a, float) else b if isinstance(b, float) else a + b
 
 
-def fp_mac(activations, weights, product, accumulator, saturate=False) -> float:
+def tree(parts, name: str, saturate: bool):
+    """Sum of a balanced tree of adders, by levels; the last of an odd level waits for the next."""
+    while len(parts) > 1:
+        level, parts = parts, []
+        while len(level) > 1:
+            left, right, *level = level
+            parts.append(round_float(add(left, right), name, saturate))
+        parts += level
+    return parts[0]
+
+
+def fp_mac(activations, weights, product, accumulator, saturate=False, lanes=1) -> float:
     total = Fraction(0)
-    for a, w in zip(activations, weights, strict=True):
-        p = Fraction(a) * Fraction(w)
-        if product is not None:
-            p = round_float(p, product, saturate)
-        total = round_float(add(total, p), accumulator, saturate)
+    products = [Fraction(a) * Fraction(w) for a, w in zip(activations, weights, strict=True)]
+    products += [Fraction(0)] * (-len(products) % lanes)
+    if product is not None:
+        products = [round_float(p, product, saturate) for p in products]
+    for first in range(0, len(products), lanes):
+        part = tree(products[first : first + lanes], accumulator, saturate)
+        total = round_float(add(total, part), accumulator, saturate)
     return float(total)
 
 
-def int_mac(activations, weights, bits: int, overflow: str) -> int:
+def int_mac(activations, weights, bits: int, overflow: str, lanes: int = 1) -> int:
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     total = 0
-    for a, w in zip(activations, weights, strict=True):
-        total += int(a) * int(w)
+    pairs = list(zip(activations, weights, strict=True))
+    while pairs:
+        now, pairs = pairs[:lanes], pairs[lanes:]
+        total += sum(int(a) * int(w) for a, w in now)
         if overflow == "saturate":
             total = max(low, min(high, total))
         else:
@@ -252,12 +267,7 @@ def int_mac(activations, weights, bits: int, overflow: str) -> int:
 def lut_sum(activations, entry: int, table: str):
     """One table entry, its sums rounded at every node of the tree."""
     parts = [Fraction(a) if entry >> i & 1 else -Fraction(a) for i, a in enumerate(activations)]
-    while len(parts) > 1:
-        pairs = [
-            round_float(add(parts[i], parts[i + 1]), table) for i in range(0, len(parts) - 1, 2)
-        ]
-        parts = pairs + parts[len(parts) - len(parts) % 2 :]
-    return parts[0]
+    return tree(parts, table, False)
 
 
 def lut_output(activations, planes, scales, inputs: int, table: str, accumulator: str) -> float:

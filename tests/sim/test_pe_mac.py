@@ -1,5 +1,7 @@
 """Bit-parallel PEs against fractions and Python integers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,17 +37,43 @@ seeds = st.integers(0, 2**32 - 1)
     st.integers(4, 20),
     st.sampled_from(["wrap", "saturate"]),
     st.sampled_from([4, 8]),
+    st.integers(1, 5),
 )
-def test_int_mac_equals_python_integers(seed, length, bits, overflow, weight_bits):
+def test_int_mac_equals_python_integers(seed, length, bits, overflow, weight_bits, lanes):
     rng = np.random.default_rng(seed)
     activations = rng.integers(-128, 128, (3, length))
     half = 1 << (weight_bits - 1)
     weights = rng.integers(-half, half, (3, length))
-    pe = IntMacPE(weight_bits=weight_bits, accumulator_bits=bits, overflow=overflow)
+    pe = IntMacPE(lanes=lanes, weight_bits=weight_bits, accumulator_bits=bits, overflow=overflow)
     expected = [
-        pe_naive.int_mac(a, w, bits, overflow) for a, w in zip(activations, weights, strict=True)
+        pe_naive.int_mac(a, w, bits, overflow, lanes)
+        for a, w in zip(activations, weights, strict=True)
     ]
     assert int_mac_dot(activations, weights, pe).tolist() == expected
+
+
+def test_lanes_add_in_a_tree_before_the_accumulator():
+    activations, weights = [100, -100, 100, -100], [100] * 4
+    narrow = {"accumulator_bits": 14}
+    assert int_mac_dot(activations, weights, IntMacPE(lanes=4, **narrow)) == 0
+    assert int_mac_dot(activations, weights, IntMacPE(**narrow)) == 8191 - 10_000
+    twice = int_mac_dot(activations * 2, weights * 2, IntMacPE(lanes=2, **narrow))
+    assert twice == 0
+    # behind the decoders of ANT and OliVe as well
+    codes = [7, 15, 7, 15]  # flint4: 16 and -16
+    wide = IntMacPE(lanes=2, weight_bits=4, accumulator_bits=10)
+    one = IntMacPE(weight_bits=4, accumulator_bits=10)
+    assert ant_dot([100] * 4, codes, AntPE(mac=wide)) == 0
+    assert ant_dot([100] * 4, codes, AntPE(mac=one)) == -512
+    pairs = [7, 8, 15, 8]  # outliers 96 and -96 with their victims
+    wide = IntMacPE(lanes=4, weight_bits=4, accumulator_bits=10)
+    assert olive_dot([100] * 4, pairs, OlivePE(mac=wide)) == 0
+    assert olive_dot([100] * 4, pairs, OlivePE(mac=one)) == -512
+    # each floating-point adder rounds: 1 + 2**-11 is a tie in FP16
+    halves, ones = [1.0, 2.0**-11, 2.0**-11, 2.0**-11], [1.0] * 4
+    sequence, tree = FpMacPE(accumulator="fp16"), FpMacPE(lanes=4, accumulator="fp16")
+    assert fp_mac_dot(halves, ones, sequence) == 1.0
+    assert fp_mac_dot(halves, ones, tree) == 1.0 + 2.0**-10
 
 
 def test_every_int8_product_is_exact_in_a_wide_accumulator():
@@ -70,14 +98,14 @@ PES = [
 @pytest.mark.parametrize("pe", PES, ids=str)
 def test_fp_mac_equals_fractions(pe):
     rng = np.random.default_rng(2)
-    for size in (1, 2, 9):
+    for size, lanes in ((1, 1), (2, 1), (9, 1), (1, 3), (9, 2), (9, 5), (16, 8)):
         activations = rng.choice(FINITE[pe.activation], (60, size))
         weights = rng.choice(FINITE[pe.weight], (60, size))
         near = np.abs(activations) < 16
         activations = np.where(near | (rng.random(near.shape) < 0.2), activations, 1.0)
-        got = fp_mac_dot(activations, weights, pe)
+        got = fp_mac_dot(activations, weights, replace(pe, lanes=lanes))
         expected = [
-            pe_naive.fp_mac(a, w, pe.product, pe.accumulator, pe.overflow == "saturate")
+            pe_naive.fp_mac(a, w, pe.product, pe.accumulator, pe.overflow == "saturate", lanes)
             for a, w in zip(activations.tolist(), weights.tolist(), strict=True)
         ]
         np.testing.assert_array_equal(got, expected)
