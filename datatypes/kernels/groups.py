@@ -7,7 +7,7 @@ for a group of zeros; rounding makes no other scale 0.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,14 +48,32 @@ class Groups:
     zeros: Bytes | None = None
 
 
+class Options(TypedDict, total=False):
+    """What every kernel here may be told beside its numbers.
+
+    Attributes
+    ----------
+    threads : int or None
+        All available cores by default. The result does not depend on it.
+    out : Groups or None
+        A result of the same call on a matrix of this shape, whose memory is written anew: fresh
+        memory costs about as much as the work.
+    values : bool
+        Whether the values that codes stand for are wanted (they are, by default); without, they
+        never leave the cache.
+    """
+
+    threads: int | None
+    out: Groups | None
+    values: bool
+
+
 def codebooks(
     x: Matrix,
     books: tuple[Book, ...],
     group: int,
     scale: str = "fp32",
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code each group with the book of least squared error; scale = absmax / top of the book.
 
@@ -68,21 +86,15 @@ def codebooks(
     group : int
     scale : str
         What scales are rounded to before use: ``fp32`` or ``fp16``.
-    threads : int, optional
-        All available cores by default. The result does not depend on it.
-    out : Groups, optional
-        A result of the same call on a matrix of this shape, whose memory is written anew: fresh
-        memory costs about as much as the work.
-    values : bool
-        Whether the values that codes stand for are wanted; without, they stay in the cache.
+    **options : Options
     """
     from .codebook import search_kernel, single_kernel
 
     mode = _mode(scale)
     if len(books) == 1:
-        return _coded(single_kernel(books[0]), x, group, (mode,), threads, out, values)
+        return _coded(single_kernel(books[0]), x, group, (mode,), options)
     facts = (mode, True)
-    return _coded(search_kernel(books), x, group, facts, threads, out, values, beside="choices")
+    return _coded(search_kernel(books), x, group, facts, options, beside="choices")
 
 
 def codebooks_given(
@@ -91,14 +103,12 @@ def codebooks_given(
     group: int,
     scales: Matrix,
     choices: Bytes,
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code each group with a given book under a given scale (both (rows, groups))."""
     from .codebook import given_kernel
 
-    return _given(given_kernel(books), len(books), x, group, scales, choices, threads, out, values)
+    return _given(given_kernel(books), len(books), x, group, scales, choices, options)
 
 
 def bitmod_given(
@@ -108,15 +118,13 @@ def bitmod_given(
     group: int,
     scales: Matrix,
     choices: Bytes,
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code each group as `bitmod` does, with a given choice under a given scale."""
     from .extended import given_kernel
 
     kernel = given_kernel(*extended_tables(np.asarray(magnitudes, np.float64), specials))
-    return _given(kernel, 4, x, group, scales, choices, threads, out, values)
+    return _given(kernel, 4, x, group, scales, choices, options)
 
 
 def choose_book(
@@ -145,9 +153,7 @@ def bitmod(
     specials: tuple[float, float],
     group: int,
     scale: str = "fp32",
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code each group with the best of a base grid plus one of +-inner, +-outer.
 
@@ -160,11 +166,11 @@ def bitmod(
     specials : (inner, outer)
         Special magnitudes, searched in the order +inner, -inner, +outer, -outer. `inner` lies
         within the base grid, `outer` beyond it.
-    group, scale, threads, out, values
+    group, scale, **options
         As for `codebooks`, with which it agrees bit for bit.
     """
     kernel, facts = _bitmod_kernel(magnitudes, specials), (_mode(scale), True)
-    return _coded(kernel, x, group, facts, threads, out, values, beside="choices")
+    return _coded(kernel, x, group, facts, options, beside="choices")
 
 
 def bitmod_paper(
@@ -173,9 +179,7 @@ def bitmod_paper(
     specials: tuple[float, float],
     group: int,
     unit: float = 1.0,
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code each group as `bitmod` does, in the float16 arithmetic of the released quantiser.
 
@@ -205,7 +209,7 @@ def bitmod_paper(
     inner, outer = (float(v) / unit for v in specials)
     tables = extended_tables(base, (inner, outer), ties="zero")
     kernel = paper_kernel(*tables, np.float32(unit))
-    return _coded(kernel, x, group, (), threads, out, values, beside="choices")
+    return _coded(kernel, x, group, (), options, beside="choices")
 
 
 def symmetric(
@@ -213,15 +217,13 @@ def symmetric(
     bits: int,
     group: int,
     scale: str = "fp32",
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code groups in symmetric two's complement, +-(2**(bits-1) - 1), 2..8 bits."""
     from .integer import symmetric as kernel
 
     check_bits("symmetric", bits, 2, 8)
-    return _coded(kernel, x, group, (bits, _mode(scale)), threads, out, values)
+    return _coded(kernel, x, group, (bits, _mode(scale)), options)
 
 
 def asymmetric(
@@ -229,15 +231,13 @@ def asymmetric(
     bits: int,
     group: int,
     scale: str = "fp32",
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code groups in unsigned integers with a zero point, range stretched to contain 0."""
     from .integer import asymmetric as kernel
 
     check_bits("asymmetric", bits, 1, 8)
-    return _coded(kernel, x, group, (bits, _mode(scale)), threads, out, values, beside="zeros")
+    return _coded(kernel, x, group, (bits, _mode(scale)), options, beside="zeros")
 
 
 def mx(
@@ -248,9 +248,7 @@ def mx(
     largest: float,
     group: int = 32,
     rule: str = "floor",
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code blocks of small floats under a shared E8M0 scale (OCP MX v1.0).
 
@@ -274,21 +272,19 @@ def mx(
 
     least, top, _ = float_constants(exponent_bits, mantissa_bits, bias, largest)
     facts = (least, mantissa_bits, top, 31 - exponent_bits - mantissa_bits, _rule(rule))
-    return _coded(mx_float, x, group, facts, threads, out, values, scales=np.uint8)
+    return _coded(mx_float, x, group, facts, options, scales=np.uint8)
 
 
 def mx_integer(
     x: Matrix,
     group: int = 32,
     rule: str = "floor",
-    threads: int | None = None,
-    out: Groups | None = None,
-    values: bool = True,
+    **options: Unpack[Options],
 ) -> Groups:
     """Code blocks of MXINT8, 1.6 fixed point in -127/64..127/64 (OCP MX v1.0)."""
     from .floats import mx_integer as kernel
 
-    return _coded(kernel, x, group, (_rule(rule),), threads, out, values, scales=np.uint8)
+    return _coded(kernel, x, group, (_rule(rule),), options, scales=np.uint8)
 
 
 def all_finite(x: Matrix, threads: int | None = None) -> bool:
@@ -321,9 +317,7 @@ def _coded(
     x: Matrix,
     group: int,
     facts: tuple[Any, ...],
-    threads: int | None,
-    out: Groups | None,
-    values: bool,
+    options: Options,
     scales: Any = np.float32,
     beside: str | None = None,
 ) -> Groups:
@@ -334,9 +328,9 @@ def _coded(
     """
     x, group = _checked(x, group)
     shape = (x.shape[0], groups_of(x.shape[1], group))
-    codes, found, made = _outputs(x, shape, scales, out, values)
+    codes, found, made = _outputs(x, shape, scales, options)
     more = {} if beside is None else {beside: np.zeros(shape, np.uint8)}
-    _run(kernel, x, group, facts, (found, *more.values(), codes), made, threads)
+    _run(kernel, x, group, facts, (found, *more.values(), codes), made, options.get("threads"))
     return Groups(codes=codes, scales=found, values=made, **more)
 
 
@@ -347,9 +341,7 @@ def _given(
     group: int,
     scales: Matrix,
     choices: Bytes,
-    threads: int | None,
-    out: Groups | None,
-    values: bool,
+    options: Options,
 ) -> Groups:
     """Call ``kernel(x, group, scales, choices, codes, values)`` on blocks of rows."""
     x, group = _checked(x, group)
@@ -363,8 +355,8 @@ def _given(
         )
     if c.size and int(c.max()) >= members:
         raise BitlatheError(f"kernels: choice {int(c.max())} of {members} members")
-    codes, _, made = _outputs(x, shape, np.float32, out, values)
-    _run(kernel, x, group, (), (s, c, codes), made, threads)
+    codes, _, made = _outputs(x, shape, np.float32, options)
+    _run(kernel, x, group, (), (s, c, codes), made, options.get("threads"))
     return Groups(codes=codes, scales=s, values=made, choices=c)
 
 
@@ -387,9 +379,10 @@ def _checked(x: Matrix, group: int) -> tuple[Matrix, int]:
 
 
 def _outputs(
-    x: Matrix, shape: tuple[int, int], scales: Any, out: Groups | None, values: bool
+    x: Matrix, shape: tuple[int, int], scales: Any, options: Options
 ) -> tuple[Bytes, NDArray[Any], Matrix | None]:
     """Return codes, scales and, if wanted, values to write."""
+    out, values = options.get("out"), options.get("values", True)
     if out is None:
         made = np.empty(x.shape, np.float32) if values else None
         return np.empty(x.shape, np.uint8), np.empty(shape, scales), made

@@ -323,7 +323,7 @@ def test_what_is_not_wanted_changes_nothing(threads):
     scales, choices = kernels.choose_bitmod(x, magnitudes, specials, 96, threads)
     np.testing.assert_array_equal(scales, whole.scales)
     np.testing.assert_array_equal(choices, whole.choices)
-    given = kernels.bitmod_given(x, magnitudes, specials, 96, scales, choices, threads)
+    given = kernels.bitmod_given(x, magnitudes, specials, 96, scales, choices, threads=threads)
     np.testing.assert_array_equal(given.codes, whole.codes)
     np.testing.assert_array_equal(given.values, whole.values)
 
