@@ -37,9 +37,9 @@ class Entry:
     granularity, scale : str
         Defaults, in the grammar of scheme strings.
     coder : str
-        How codes are found: ``table`` (nearest value of the grid), ``asym`` (unsigned integers
-        with a zero point), ``olive`` (outlier-victim pairs), ``bcq`` (sums of signed scales),
-        ``dgq`` (integer groups inside integer channels).
+        How codes are found, one of `CODERS`: ``table`` (nearest value of the grid), ``asym``
+        (unsigned integers with a zero point), ``olive`` (outlier-victim pairs), ``bcq`` (sums of
+        signed scales), ``dgq`` (integer groups inside integer channels).
     preset : bool
         Whether the name is a whole scheme rather than a format.
     source : str
@@ -52,6 +52,8 @@ class Entry:
     preset: bool = False
     source: str = ""
 
+
+CODERS = ("table", "asym", "olive", "bcq", "dgq")
 
 OCP_MX = "OCP Microscaling Formats (MX) v1.0"
 OCP_FP8 = "OCP 8-bit Floating Point (OFP8) v1.0"
@@ -289,35 +291,70 @@ def names() -> tuple[str, ...]:
     return tuple(ENTRIES)
 
 
-def entry(name: str) -> Entry:
-    """Return the catalogue's entry of a name.
+def canonical(name: str) -> str:
+    """Return a name as the catalogue writes it: without spaces around, in small letters.
 
     Raises
     ------
     BitlatheError
         Unknown name; the message lists the nearest ones.
     """
-    if name not in ENTRIES:
+    if not isinstance(name, str):
+        raise BitlatheError(
+            f"a format has a name, such as 'bitmod_fp4', got {type(name).__name__} {name!r}"
+        )
+    found = name.strip().lower()
+    if found not in ENTRIES:
         raise BitlatheError(unknown_name("format", name, ENTRIES))
-    return ENTRIES[name]
+    return found
+
+
+def entry(name: str) -> Entry:
+    """Return the catalogue's entry of a name; see `canonical`."""
+    return ENTRIES[canonical(name)]
+
+
+def element(name: str) -> Format | Mixture:
+    """Return the element format or mixture of a name (for ``mxfp4`` that is ``fp4_e2m1``)."""
+    return _element(canonical(name))
 
 
 @cache
-def element(name: str) -> Format | Mixture:
-    """Return the element format or mixture of a name (for ``mxfp4`` that is ``fp4_e2m1``)."""
-    return entry(name).build()
+def _element(name: str) -> Format | Mixture:
+    return ENTRIES[name].build()
+
+
+def entry_of(made: Format | Mixture) -> Entry | None:
+    """Return the entry whose format this is; None for a format of one's own."""
+    known = made.name in ENTRIES and _element(made.name) == made
+    return ENTRIES[made.name] if known else None
 
 
 def format(name: str) -> "Format | Mixture | Scheme":
     """Return what a name stands for: a `Format`, a `Mixture` or, for whole schemes, a `Scheme`.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalogue, in capitals or not, or the path of a YAML file of one's own; see
+        `userformat`.
 
     Examples
     --------
     >>> format("fp4_e2m1").max
     6.0
     """
+    if is_file(name):
+        from .userformat import load_format
+
+        return load_format(name.strip())
     if entry(name).preset:
         from .scheme import Scheme
 
         return Scheme.parse(name)
     return element(name)
+
+
+def is_file(name: object) -> bool:
+    """Say whether a format is named by the path of its YAML file."""
+    return isinstance(name, str) and name.strip().lower().endswith((".yaml", ".yml"))

@@ -21,7 +21,7 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     return [by_lower[f] for f in found]
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Return a sentence that says a name is unknown and which known ones are near it.
 
     Examples
@@ -30,7 +30,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     "unknown dataflow 'wss'; did you mean 'ws'? Known: is, os, ws"
     """
     names = sorted(known)
-    near = nearest(name, names)
+    near = nearest(name, names) if isinstance(name, str) else []
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
     listed = ", ".join(names) if len(names) <= 40 else ", ".join(names[:40]) + ", ..."
     return f"unknown {kind} {name!r}{hint} Known: {listed}"

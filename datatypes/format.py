@@ -9,15 +9,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import rounding as rd
+from .arrays import as_float, check_whole, flat_numbers, is_torch
 from .errors import BitlatheError, unknown_name
 
 if TYPE_CHECKING:
     from .terms import Term
 
 MAX_BITS = 16
+# powers of two that float64 holds with room for products and sums
+MAX_POWER = 500
+MAX_EXPONENT_BITS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +72,8 @@ class Format:
     negative_zero: int | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        values = np.array(self.values, np.float64)
-        if not 1 <= self.bits <= MAX_BITS:
-            raise BitlatheError(f"format {self.name!r}: bits is {self.bits}, must be 1..{MAX_BITS}")
+        values = flat_numbers(self.values, f"format {self.name!r}").copy()
+        check_whole(f"format {self.name!r}: bits", self.bits, 1, MAX_BITS)
         if values.shape != (1 << self.bits,):
             raise BitlatheError(
                 f"format {self.name!r}: {values.size} values given, {self.bits} bits have "
@@ -186,9 +189,14 @@ class Format:
         >>> format("fp4_e2m1").encode([0.3, -2.4, 100.0]).tolist()
         [1, 12, 7]
         """
-        rd.check_rounding(rounding)
+        rd.check_rounding(rounding, seed)
         _check("overflow rule", overflow, rd.OVERFLOWS)
         _check("nan rule", nan, rd.NANS)
+        from .casts import encode
+
+        compiled = encode(self, x, rounding, overflow)
+        if compiled is not None:
+            return np.asarray(compiled)
         y = _as_float64(x, self.name)
         finite = np.isfinite(y)
         if nan == "raise":
@@ -203,21 +211,27 @@ class Format:
             codes = self._with_nan(y, codes)
         return np.asarray(codes.astype(self.code_dtype))[()]
 
-    def decode(self, codes: ArrayLike) -> NDArray[np.float64]:
+    def decode(self, codes: ArrayLike, dtype: DTypeLike = np.float64) -> NDArray[Any]:
         """Return the value of each code.
+
+        Parameters
+        ----------
+        codes : array_like of int, any shape
+        dtype : numpy dtype
+            Of the result, float64 by default.
 
         Raises
         ------
         BitlatheError
             If a code is outside the table.
         """
-        c = np.asarray(codes)
-        if c.size and (c.dtype.kind not in "iu" or c.min() < 0 or c.max() >= self.values.size):
-            raise BitlatheError(
-                f"format {self.name!r}: codes must be integers 0..{self.values.size - 1}, "
-                f"got {c.dtype} from {c.min()} to {c.max()}"
-            )
-        return np.asarray(self.values[c.astype(np.intp)])[()]
+        from .casts import decode
+
+        c = self._codes(codes)
+        compiled = decode(self, c, np.dtype(dtype))
+        if compiled is not None:
+            return np.asarray(compiled)
+        return np.asarray(self.values.astype(dtype)[c.astype(np.intp)])[()]
 
     def round(
         self,
@@ -231,10 +245,23 @@ class Format:
         return self.decode(self.encode(x, rounding, overflow, nan, seed))
 
     def terms(self, code: int) -> "list[Term]":
-        """Return the bit-serial terms (sign, exp, bsig) of one code, zero terms left out."""
+        """Return the bit-serial terms (sign, exp, bsig) of one code, zero terms left out.
+
+        They are those of the value rounded to the fixed point of a bit-serial PE where a format
+        spans more than that holds (NF4, FP8): small values then have none. `terms.term_table`
+        tells the unit, and in ``exact`` and ``max_error`` what is lost.
+
+        Raises
+        ------
+        BitlatheError
+            If the code is outside the table, or the format too wide for a bit-serial PE.
+        """
         from .terms import terms_of_format
 
-        return list(terms_of_format(self)[code])
+        c = self._codes(code)
+        if c.ndim:
+            raise BitlatheError(f"format {self.name!r}: terms are those of one code, got {c.shape}")
+        return list(terms_of_format(self)[int(c)])
 
     @property
     def integer_grid(self) -> bool:
@@ -245,6 +272,25 @@ class Format:
     def tie_up(self, rounding: str) -> NDArray[np.bool_]:
         """Return, for each midpoint of `table`, whether a tie goes to the upper value."""
         return rd.tie_goes_up(self.table.values, self.table.codes, rounding)
+
+    def _codes(self, codes: ArrayLike) -> NDArray[Any]:
+        """Return codes as an array; what is outside the table is refused."""
+        top = self.values.size - 1
+        try:
+            c = np.asarray(codes)
+        except (TypeError, ValueError):
+            c = np.asarray(None)
+        if c.size and c.dtype.kind not in "iu":
+            raise BitlatheError(
+                f"format {self.name!r}: codes must be integers 0..{top}, got "
+                f"{type(codes).__name__ if c.dtype.kind == 'O' else c.dtype}"
+            )
+        if c.size and (c.min() < 0 or c.max() > top):
+            raise BitlatheError(
+                f"format {self.name!r}: codes must be integers 0..{top}, got {c.dtype} from "
+                f"{c.min()} to {c.max()}"
+            )
+        return c
 
     def _index(self, y: NDArray[np.float64], rounding: str, seed: int | None) -> NDArray[np.int64]:
         t = self.table
@@ -330,7 +376,7 @@ class Mixture:
 
     name: str
     formats: tuple[Format, ...]
-    source: str = ""
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         widths = sorted({f.bits for f in self.formats})
@@ -359,7 +405,9 @@ def quiet(codes: Sequence[int]) -> int:
     return min((c for c in codes if c & top), default=codes[0])
 
 
-def int_format(bits: int, signed: bool = True, full: bool = False, name: str = "") -> Format:
+def int_format(
+    bits: int, signed: bool = True, full: bool = False, name: str = "", source: str = ""
+) -> Format:
     """Make an integer format in two's complement (or unsigned).
 
     Parameters
@@ -370,16 +418,14 @@ def int_format(bits: int, signed: bool = True, full: bool = False, name: str = "
     full : bool
         Keep -2**(bits-1). By default the range is symmetric, +-(2**(bits-1) - 1), and that code
         is unused.
-    name : str, optional
+    name, source : str, optional
 
     Examples
     --------
     >>> int_format(3).values.tolist()
     [0.0, 1.0, 2.0, 3.0, nan, -3.0, -2.0, -1.0]
     """
-    low = 2 if signed else 1
-    if not low <= bits <= MAX_BITS:
-        raise BitlatheError(f"int_format: bits is {bits}, must be {low}..{MAX_BITS}")
+    check_whole("int_format: bits", bits, 2 if signed else 1, MAX_BITS)
     codes = np.arange(1 << bits, dtype=np.float64)
     unused: tuple[int, ...] = ()
     if signed:
@@ -388,7 +434,11 @@ def int_format(bits: int, signed: bool = True, full: bool = False, name: str = "
             codes[1 << (bits - 1)] = np.nan
             unused = (1 << (bits - 1),)
     return Format(
-        name=name or f"{'int' if signed else 'uint'}{bits}", bits=bits, values=codes, unused=unused
+        name=name or f"{'int' if signed else 'uint'}{bits}",
+        bits=bits,
+        values=codes,
+        unused=unused,
+        source=source,
     )
 
 
@@ -409,7 +459,7 @@ def float_format(
     Parameters
     ----------
     e, m : int
-        Exponent bits (>= 1) and mantissa bits (>= 0).
+        Exponent bits (1..9) and mantissa bits (>= 0).
     bias : int, optional
         ``2**(e-1) - 1``; one more for ``fnuz``.
     specials : str
@@ -424,12 +474,13 @@ def float_format(
     [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
     """
     _check("specials", specials, ("none", "ieee", "fn", "fnuz"))
+    check_whole("float_format: e", e, 1, MAX_EXPONENT_BITS)
+    check_whole("float_format: m", m, 0, MAX_BITS)
     bits = e + m + signed
-    if e < 1 or m < 0 or bits > MAX_BITS:
-        raise BitlatheError(
-            f"float_format: e={e}, m={m} must satisfy e >= 1, m >= 0 and at most {MAX_BITS} bits"
-        )
+    if bits > MAX_BITS:
+        raise BitlatheError(f"float_format: e={e}, m={m} come to more than {MAX_BITS} bits")
     shift = (1 << (e - 1)) - 1 + (specials == "fnuz") if bias is None else bias
+    check_whole("float_format: bias", shift, (1 << e) - MAX_POWER, MAX_POWER - m)
     codes = np.arange(1 << (e + m), dtype=np.int64)
     exponent, mantissa = codes >> m, codes & ((1 << m) - 1)
     significand = np.where(exponent == 0, mantissa, mantissa + (1 << m)).astype(np.float64)
@@ -465,12 +516,14 @@ def codebook(
     >>> codebook("ternary", [0, 1, -1]).bits
     2
     """
-    given = np.array(list(values), np.float64)
-    if given.ndim != 1 or given.size < 1:
-        raise BitlatheError(f"codebook {name!r}: give a flat list of at least one value")
-    if np.isnan(given).any():
-        raise BitlatheError(f"codebook {name!r}: value {int(np.argmax(np.isnan(given)))} is NaN")
+    given = flat_numbers(values, f"codebook {name!r}")
+    if not given.size:
+        raise BitlatheError(f"codebook {name!r}: give at least one value")
+    if not np.isfinite(given).all():
+        place = int(np.argmin(np.isfinite(given)))
+        raise BitlatheError(f"codebook {name!r}: value {place} is {given[place]}, not a number")
     width = max(1, (given.size - 1).bit_length()) if bits is None else bits
+    check_whole(f"codebook {name!r}: bits", width, 1, MAX_BITS)
     if given.size > 1 << width:
         raise BitlatheError(f"codebook {name!r}: {given.size} values do not fit {width} bits")
     table = np.full(1 << width, np.nan)
@@ -486,7 +539,7 @@ def codebook(
 
 def sign_magnitude(name: str, magnitudes: Sequence[float], source: str = "") -> Format:
     """Make a signed format from magnitudes by code; the sign is the top bit, -0 stays -0."""
-    values = np.array(magnitudes, np.float64)
+    values = flat_numbers(magnitudes, f"format {name!r}")
     bits = (values.size - 1).bit_length() + 1
     if values.size != 1 << (bits - 1):
         raise BitlatheError(f"format {name!r}: {values.size} magnitudes are not a power of two")
@@ -501,7 +554,7 @@ def with_special(fmt: Format, value: float, name: str = "") -> Format:
     >>> with_special(float_format(2, 0), 6.0).values.tolist()
     [0.0, 1.0, 2.0, 4.0, 6.0, -1.0, -2.0, -4.0]
     """
-    if not np.isfinite(value):
+    if not np.isfinite(flat_numbers([value], "with_special")).all():
         raise BitlatheError(f"with_special: {value} is not a finite value")
     code = fmt.negative_zero
     if code is None:
@@ -527,13 +580,14 @@ def _check(kind: str, name: str, known: Iterable[str]) -> None:
         raise BitlatheError(unknown_name(kind, name, known))
 
 
-def _as_float64(x: ArrayLike, name: str) -> NDArray[np.float64]:
-    a = np.asarray(x)
-    if a.dtype.kind not in "fiub" and a.dtype.name != "bfloat16":
-        try:
-            return a.astype(np.float64)
-        except (TypeError, ValueError):
-            raise BitlatheError(
-                f"format {name!r}: numbers expected, got an array of {a.dtype}"
-            ) from None
-    return a.astype(np.float64)
+def _as_float64(x: Any, name: str) -> NDArray[np.float64]:
+    if is_torch(x):
+        return as_float(x, f"format {name!r}")[0].astype(np.float64)
+    try:
+        a = np.asarray(x)
+        if a.dtype.kind in "USc":
+            raise TypeError
+        return a.astype(np.float64)
+    except (TypeError, ValueError):
+        kind = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise BitlatheError(f"format {name!r}: numbers expected, got {kind}") from None

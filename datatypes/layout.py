@@ -55,7 +55,8 @@ class Layout:
                 "quantize: a scalar has no axis to group along; pass an array of one element or "
                 "more dimensions, such as x.reshape(1)"
             )
-        if not isinstance(axis, int | np.integer) or not -len(shape) <= axis < len(shape):
+        whole = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
+        if not whole or not -len(shape) <= axis < len(shape):
             raise BitlatheError(
                 f"quantize: axis is {axis!r}, but a tensor of shape {shape} has axes "
                 f"{-len(shape)} to {len(shape) - 1}"

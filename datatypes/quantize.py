@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import as_float
 from .asym import encode_asym
 from .bcq import encode_bcq
 from .coding import Coded, Job
 from .dgq import encode_dgq
 from .errors import BitlatheError, unknown_name
-from .fast import encode_fast
+from .fast import all_finite, encode_fast
 from .format import Format, Mixture
 from .inputs import Inputs
 from .layout import Layout
 from .olive import encode_olive
 from .paper import encode_paper, encode_paper_asym
+from .propagate import grain, propagate
 from .rounding import NANS, check_rounding, refuse_nonfinite
-from .scaling import nan_pattern
 from .scheme import Scheme
 from .table import encode_table
 from .tensor import QuantizedTensor
@@ -45,6 +46,8 @@ PAPER_CODERS: dict[str, Callable[[Job], Coded]] = {
     "table": encode_paper,
     "asym": encode_paper_asym,
 }
+# coders that round in their own way
+OWN_ROUNDING = ("olive", "bcq")
 
 
 def quantize(
@@ -64,15 +67,17 @@ def quantize(
     x : array_like or torch tensor, real, at least one axis
         float16, bfloat16, float32 or float64; integers are read as float64.
     scheme : str, Scheme, Format or Mixture
-        A scheme string such as ``"bitmod_fp4@g128/int8"``. A format or mixture of one's own is
-        taken per channel with fp16 scales; `Scheme.of` gives it another granularity.
+        A scheme string such as ``"bitmod_fp4@g128/int8"``. A format or mixture of the catalogue
+        means what its name means; one's own is taken per channel with fp16 scales, and
+        `Scheme.of` gives it another granularity.
     axis : int
         The axis along which groups run: input channels of a weight matrix.
     rounding : str
-        See `Format.encode`.
+        See `Format.encode`. ``+paper``, olive and bcq have rules of their own and take none.
     nan : str
         ``raise`` refuses NaN and infinity, naming the first index. ``propagate`` makes every
-        value of a group NaN that holds one.
+        value of a group NaN that holds one; of a row of groups where their scales are integers
+        under a scale of the row; of the element alone where there are no scales (fp16, bf16).
     seed : int, optional
         For ``rounding="stochastic"``.
     importance : (length of axis,) array_like, optional
@@ -98,20 +103,22 @@ def quantize(
     >>> q.dequantize().tolist(), q.choices.tolist()
     ([[0.0, 1.0, -2.0, 8.0]], [[2]])
     """
-    parsed = Scheme.of(scheme) if isinstance(scheme, Format | Mixture) else Scheme.parse(scheme)
-    check_rounding(rounding)
+    parsed = Scheme.parse(scheme)
+    check_rounding(rounding, seed)
+    if rounding != "even" and (parsed.paper or parsed.coder in OWN_ROUNDING):
+        raise BitlatheError(
+            f"rounding={rounding!r}: {parsed} has its own rule of rounding; leave rounding out"
+        )
     if nan not in NANS:
         raise BitlatheError(unknown_name("nan rule", nan, NANS))
-    array, dtype, device = as_float(x)
+    array, dtype, device = as_float(x, "quantize")
     layout = Layout.of(array.shape, axis, parsed.granularity)
-    bad = np.zeros(layout.groups, np.bool_)
-    # NaN and infinity reach the ends; two passes without a temporary
-    if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
-        finite = np.isfinite(array)
+    given = array
+    if not all_finite(array):
         if nan == "raise":
             refuse_nonfinite(array, "quantize")
-        bad = np.asarray(layout.split(layout.matrix(~finite)).any(axis=1), np.bool_)
-        array = np.where(finite, array, 0)
+        grain(parsed)  # refuses a scheme without a place for NaN before the work is done
+        array = np.where(np.isfinite(array), array, 0)
     job = Job(
         groups=layout.split(layout.matrix(array)),
         weights=_weights(layout, importance, array.dtype),
@@ -123,8 +130,8 @@ def quantize(
         inputs=_inputs(parsed, layout, importance, activations),
     )
     coded = _encode(job)
-    if bad.any():
-        coded.raw[bad] = nan_pattern(parsed.scale_format)
+    if given is not array:
+        propagate(coded, given, layout, parsed)
     return QuantizedTensor(
         scheme=parsed,
         layout=layout,
@@ -162,38 +169,13 @@ def _nothing(job: Job) -> Coded:
     )
 
 
-def as_float(x: Any) -> tuple[NDArray[Any], str, str | None]:
-    """Return a tensor as float32 or float64, the name of its own dtype, and its torch device."""
-    if type(x).__module__.split(".")[0] == "torch":
-        from .torch_bridge import from_torch
-
-        return from_torch(x)
-    try:
-        array = np.asarray(x)
-        name = array.dtype.name
-        if array.dtype.kind in "iub":
-            array, name = array.astype(np.float64), "float64"
-        elif name in ("float16", "bfloat16"):
-            array = array.astype(np.float32)
-        elif array.dtype.kind != "f" or name not in ("float32", "float64"):
-            raise TypeError
-    except (TypeError, ValueError):
-        raise BitlatheError(
-            f"quantize: a tensor of real numbers is needed, got {type(x).__name__}"
-            + (f" of {x.dtype}" if isinstance(x, np.ndarray) else "")
-        ) from None
-    if array.dtype.byteorder == ">":
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array, name, None
-
-
 def _weights(
     layout: Layout, importance: ArrayLike | None, dtype: np.dtype[Any]
 ) -> NDArray[Any] | None:
     mask = layout.mask()
     if importance is None:
         return None if mask is None else mask.astype(dtype)
-    given = np.asarray(importance, dtype)
+    given = as_float(importance, "importance")[0].astype(dtype)
     if given.shape != (layout.columns,) or not np.isfinite(given).all() or (given < 0).any():
         raise BitlatheError(
             f"importance: {layout.columns} finite weights >= 0 are needed, one per position along "
@@ -215,4 +197,4 @@ def _inputs(
             f"activations: {scheme} with {other} does not measure outputs; leave one of the two "
             "out, or pass the mean squares of the activations as importance"
         )
-    return Inputs.of(as_float(activations)[0], layout)
+    return Inputs.of(as_float(activations, "activations")[0], layout)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import check_whole
 from .errors import BitlatheError, unknown_name
 
 Floats = NDArray[np.float64]
@@ -21,18 +22,26 @@ DIRECTED: Final = ("truncate", "odd")
 ROUNDINGS: Final = (*NEAREST, *DIRECTED, "stochastic")
 OVERFLOWS: Final = ("saturate", "inf", "nan", "raise")
 NANS: Final = ("raise", "propagate")
+SEED_MAX: Final = (1 << 63) - 1
 
 
-def check_rounding(rounding: str) -> None:
-    """Refuse a rounding mode that does not exist.
+def check_rounding(rounding: str, seed: int | None = None) -> None:
+    """Refuse a rounding mode that does not exist, or a seed that is none.
 
     Raises
     ------
     BitlatheError
-        If `rounding` is not one of `ROUNDINGS`.
+        If `rounding` is not one of `ROUNDINGS`; if `seed` is not a whole number from 0, or is
+        missing where ``stochastic`` needs it so that the result can be made again.
     """
     if rounding not in ROUNDINGS:
         raise BitlatheError(unknown_name("rounding mode", rounding, ROUNDINGS))
+    if seed is not None:
+        check_whole("seed", seed, 0, SEED_MAX)
+    elif rounding == "stochastic":
+        raise BitlatheError(
+            "rounding='stochastic' needs a seed, so that the result can be made again: pass seed=0"
+        )
 
 
 def tie_goes_up(values: Floats, codes: Ints, rounding: str) -> Bools:
@@ -111,12 +120,8 @@ def directed_index(y: Floats, values: Floats, codes: Ints, rounding: str) -> Int
 def stochastic_index(y: Floats, values: Floats, seed: int | None) -> Ints:
     """Return the index after rounding up with probability (y - low) / (high - low).
 
-    The same seed gives the same draw; `seed` must be given so that a run can be repeated.
+    The same seed gives the same draw.
     """
-    if seed is None:
-        raise BitlatheError(
-            "rounding='stochastic' needs a seed, so that the result can be made again: pass seed=0"
-        )
     low, high = bracket(y, values)
     width = values[high] - values[low]
     share = np.where(width > 0, (y - values[low]) / np.where(width > 0, width, 1.0), 0.0)
@@ -162,8 +167,6 @@ def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:
     if rounding == "odd":
         return np.where(rest == 0, low, low + (low % 2 == 0))
     if rounding == "stochastic":
-        if seed is None:
-            raise BitlatheError("rounding='stochastic' needs a seed: pass seed=0")
         return np.asarray(low + (np.random.default_rng(seed).random(y.shape) < rest))
     tie = {
         "even": low % 2 != 0,

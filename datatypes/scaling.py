@@ -120,7 +120,7 @@ def store(
         exponent = np.where(amax > 0, exponent, -BIAS)
         return (np.clip(exponent, -BIAS, BIAS) + BIAS).astype(np.uint32), none
     if scale.kind == "e4m3":
-        return store_e4m3(real, tensor_scale(real), amax > 0)
+        return store_e4m3(real, tensor_scale(real, amax, fmt), amax > 0)
     tops = real.reshape(layout.down, layout.across).max(axis=1)
     outer = float_bits(tops, "fp16")
     top = np.repeat(bits_to_float(outer, "fp16"), layout.across)
@@ -136,8 +136,14 @@ def store(
     return np.clip(count, amax > 0, levels).astype(np.uint32), outer
 
 
-def tensor_scale(real: Floats) -> np.float32:
-    """Return NVFP4's scale of the tensor: it maps the largest block scale to 448."""
+def tensor_scale(real: Floats, amax: Floats, fmt: Format) -> np.float32:
+    """Return NVFP4's scale of the tensor: it maps the largest block scale to 448.
+
+    One division, absmax / (448 * largest element), where every block scale is a block's absmax
+    over that of the format.
+    """
+    if np.array_equal(real, amax / amax.dtype.type(fmt.max_abs)):
+        return np.float32(amax.max(initial=0.0) / amax.dtype.type(E4M3_MAX * fmt.max_abs))
     return np.float32(real.max(initial=0.0) / E4M3_MAX)
 
 
@@ -177,9 +183,10 @@ def float_bits(real: Floats, name: str, wanted: NDArray[np.bool_] | None = None)
             over = bits == 0x7F80
     if over.any():
         at = int(np.argmax(over))
+        wider = "store scales as /bf16 or /fp32, or " if name == "fp16" else ""
         raise BitlatheError(
-            f"the scale of group {at}, {float(wide[at]):g}, does not fit {name}; store scales as "
-            "/bf16 or /fp32, or divide the tensor by a constant first"
+            f"the scale of group {at}, {float(wide[at]):g}, does not fit {name}; {wider}divide the "
+            "tensor by a constant first"
         )
     lost = (bits == 0) & (wide > 0 if wanted is None else wanted)
     return np.asarray(np.where(lost, 1, bits), np.uint32)
@@ -219,22 +226,3 @@ def effective(
     if scale.kind == "step":
         return np.ldexp(top, -raw.astype(np.int32))
     return raw.astype(np.float32) * (top / np.float32((1 << scale.bits) - 1))
-
-
-def nan_pattern(scale: ScaleFormat) -> int:
-    """Return the bit pattern by which a stored scale says NaN.
-
-    Raises
-    ------
-    BitlatheError
-        If the scale format has none.
-    """
-    patterns = {"fp32": 0x7FC00000, "fp16": 0x7E00, "bf16": 0x7FC0, "e4m3": 0x7F}
-    if scale.kind in ("ocp", "pot", "bitmod_mx"):
-        return NAN_EXPONENT
-    if scale.name not in patterns:
-        raise BitlatheError(
-            f'nan="propagate": a scale stored as {scale.name} cannot be NaN; clean the tensor, or '
-            "store scales as /fp16, /bf16, /fp32 or /e8m0"
-        )
-    return patterns[scale.name]

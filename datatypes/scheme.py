@@ -1,7 +1,8 @@
 """Schemes: a format, what shares a scale, how the scale is stored, how the range is chosen.
 
 A scheme is written ``FORMAT[@GRANULARITY][/SCALE][+OPTION...]``; `Scheme.parse` reads it and
-``str`` writes it back.
+``str`` writes it back. FORMAT is a name of the catalogue or the path of a YAML file that describes
+a format of one's own (`userformat`).
 """
 
 import re
@@ -11,8 +12,9 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from .catalogue import ENTRIES, Entry, element, entry
-from .errors import BitlatheError, nearest
+from .arrays import check_whole
+from .catalogue import CODERS, ENTRIES, Entry, element, entry, entry_of
+from .errors import BitlatheError, nearest, unknown_name
 from .format import Format, Mixture
 from .scales import SCALES, ScaleFormat
 
@@ -33,6 +35,10 @@ class Granularity:
     rows: int
     columns: int
 
+    def __post_init__(self) -> None:
+        for name in ("rows", "columns"):
+            check_whole(f"granularity: {name}", getattr(self, name), 0, _LONGEST)
+
     def __str__(self) -> str:
         if (self.rows, self.columns) in _NAMED:
             return _NAMED[self.rows, self.columns]
@@ -45,6 +51,7 @@ class Granularity:
         )
 
 
+_LONGEST = 1 << 40
 _NAMED = {(0, 0): "tensor", (1, 0): "channel", (0, 1): "input"}
 _BY_NAME = {v: k for k, v in _NAMED.items()}
 
@@ -56,7 +63,7 @@ class Scheme:
     Attributes
     ----------
     name : str
-        The format's name, in the catalogue or the user's.
+        The format's name, in the catalogue or the user's, or the path of the user's file.
     element : Format or Mixture
     granularity : Granularity
     scale : str
@@ -78,13 +85,13 @@ class Scheme:
     paper: bool = False
 
     def __post_init__(self) -> None:
-        _, problem = _conflict(self)
+        problem = _unknown(self) or _conflict(self)[1]
         if problem:
             raise BitlatheError(f"scheme '{self}': {problem}")
 
     @classmethod
-    def parse(cls, text: "str | Scheme") -> "Scheme":
-        """Read a scheme string.
+    def parse(cls, given: "str | Scheme | Format | Mixture") -> "Scheme":
+        """Read a scheme string; a format or mixture stands for what its name would say.
 
         Raises
         ------
@@ -98,21 +105,45 @@ class Scheme:
         >>> Scheme.parse("mxfp4").granularity
         Granularity(rows=1, columns=32)
         """
-        return text if isinstance(text, Scheme) else _parse(text)
+        if isinstance(given, Scheme):
+            return given
+        if isinstance(given, Format | Mixture):
+            return cls.of(given)
+        if not isinstance(given, str):
+            raise BitlatheError(
+                f"a scheme is a string such as 'int4@g128', got {type(given).__name__}"
+            )
+        return _parse_file(given) if _FILE.match(given.strip()) else _parse(given)
 
     @classmethod
     def of(
-        cls, element: Format | Mixture, granularity: str = "channel", scale: str = "fp16"
+        cls, element: Format | Mixture, granularity: str | None = None, scale: str | None = None
     ) -> "Scheme":
-        """Make a scheme of a format of one's own, which need not be in the catalogue."""
-        shape = _granularity(granularity)
+        """Make a scheme of a format, which need not be in the catalogue.
+
+        What is left out is what the catalogue says of its own formats; others are taken per
+        channel with fp16 scales.
+
+        Examples
+        --------
+        >>> from bitlathe.datatypes.format import codebook
+        >>> str(Scheme.of(codebook("ternary", [0, 1, -1]), "g64"))
+        'ternary@g64'
+        """
+        base = _base(element)
+        wanted = base.granularity if granularity is None else granularity
+        shape = _granularity(wanted) if isinstance(wanted, str) else None
         if shape is None:
             raise BitlatheError(
-                f"unknown granularity {granularity!r}; known: {', '.join(GRANULARITIES)}"
+                f"unknown granularity {wanted!r}; known: {', '.join(GRANULARITIES)}"
             )
-        if scale not in SCALES:
-            raise BitlatheError(f"unknown scale {scale!r}; known: {', '.join(SCALES)}")
-        return cls(name=element.name, element=element, granularity=shape, scale=scale)
+        return cls(
+            name=element.name,
+            element=element,
+            granularity=shape,
+            scale=base.scale if scale is None else scale,
+            coder=base.coder,
+        )
 
     def __str__(self) -> str:
         base = ENTRIES.get(self.name)
@@ -144,7 +175,12 @@ class Scheme:
     @property
     def scale_bits(self) -> int:
         """Bits of the stored scale(s) of one group, second level not counted."""
-        return self.scale_format.bits * (self.element_bits if self.coder == "bcq" else 1)
+        return self.scale_format.bits * self.scales_per_group
+
+    @property
+    def scales_per_group(self) -> int:
+        """Scales of one group: one, or one per bit plane in sums of signed scales."""
+        return self.element_bits if self.coder == "bcq" else 1
 
     @property
     def zero_bits(self) -> int:
@@ -202,21 +238,63 @@ class Scheme:
         Integers take one radix-4 Booth digit per two bits; unsigned codes with a zero point are
         counted at the width of ``code - zero``, one bit more.
         """
-        if self.coder in ("asym", "dgq"):
+        if self.zero_bits:
             return (self.element_bits + 2) // 2
         from .terms import term_count
 
         return max(term_count(f.values, f.bits) for f in self.formats)
 
+    @property
+    def term_error(self) -> float:
+        """Largest change of a value of the format in becoming terms; 0 where they are exact.
+
+        Formats that span more than the fixed point of a bit-serial PE (NF4, FP8) are rounded to
+        it; see `terms.term_table`.
+        """
+        if self.zero_bits:
+            return 0.0
+        from .terms import term_table
+
+        return max(term_table(f.values, f.bits).max_error for f in self.formats)
+
+
+def _base(made: Format | Mixture) -> Entry:
+    """Return the catalogue's entry of a format, or what holds for a format of one's own."""
+    return entry_of(made) or Entry(build=lambda: made)
+
+
+def _unknown(s: Scheme) -> str:
+    """Return what of a scheme is not a thing there is, or does not go with its format."""
+    for kind, name, known in (("scale", s.scale, SCALES), ("coder", s.coder, CODERS)):
+        if name not in known:
+            return unknown_name(kind, name, known)
+    bits = s.element_bits
+    integers = not isinstance(s.element, Mixture) and s.element.integer_grid and bits <= 8
+    rules = (
+        (
+            s.clip != "absmax" and not _clip(s.clip),
+            f"unknown clip {s.clip!r}; known: absmax, mse, mae, pN, sigmaN",
+        ),
+        (not isinstance(s.paper, bool), f"paper is {s.paper!r}, must be True or False"),
+        (
+            s.coder != "table" and not integers,
+            f"coder {s.coder!r} is for integers of at most 8 bits",
+        ),
+        (s.coder == "olive" and bits < 3, "outlier-victim pairs take 3 bits or more"),
+        (
+            s.coder in ("asym", "bcq", "dgq") and s.formats[0].signed,
+            f"coder {s.coder!r} is for unsigned integers",
+        ),
+    )
+    return next((problem for wrong, problem in rules if wrong), "")
+
 
 def _conflict(s: Any) -> tuple[str, str]:
     """Return what makes a scheme impossible, and the sign before the part at fault."""
     kind, coder, clipped = SCALES[s.scale].kind, s.coder, s.clip != "absmax"
-    shape = s.granularity
     no_zero_point = kind in ("none", "ocp", "bitmod_mx", "e4m3")
     paper_fits = coder in ("table", "asym") and s.scale == "fp16"
     rules = (
-        (min(shape.rows, shape.columns) < 0, "@", "group sizes must be positive"),
         (
             coder == "bcq" and kind not in ("planes", "float"),
             "/",
@@ -248,7 +326,7 @@ def _conflict(s: Any) -> tuple[str, str]:
             "mxbm scales are for single formats",
         ),
         (
-            coder in ("olive", "bcq", "dgq") and shape.rows != 1,
+            coder in ("olive", "bcq", "dgq") and s.granularity.rows != 1,
             "@",
             f"{s.name} works along a row: use @channel or @gN",
         ),
@@ -303,10 +381,22 @@ def _hint(word: str, known: tuple[str, ...]) -> str:
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
 
 
+_FILE = re.compile(r"(.*\.ya?ml)(?=[@/+]|$)", re.IGNORECASE | re.DOTALL)
+
+
+def _parse_file(source: str) -> Scheme:
+    """Read a scheme whose format is the path of a YAML file; anew each time, as it may change."""
+    from .userformat import load_format
+
+    text = source.strip()
+    found = _FILE.match(text)
+    path = found[1] if found else text
+    made = load_format(path)
+    return _assemble(path + text[len(path) :].lower(), path, made, _base(made))
+
+
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Scheme:
-    if not isinstance(text, str):
-        raise BitlatheError(f"a scheme is a string such as 'int4@g128', got {type(text).__name__}")
     source, text = text, text.strip().lower()
     if not text:
         _fail(source, 0, "empty; write a format, such as 'int4@g128'")
@@ -317,12 +407,16 @@ def _parse(text: str) -> Scheme:
         _fail(text, 0, "a scheme starts with the name of a format, such as int4 or bitmod_fp4")
     if name not in ENTRIES:
         _fail(text, 0, f"unknown format {name!r}{_hint(name, tuple(ENTRIES))}")
-    base = entry(name)
-    parts = _split(text, end)
+    return _assemble(text, name, element(name), entry(name))
+
+
+def _assemble(text: str, name: str, made: Format | Mixture, base: Entry) -> Scheme:
+    """Make the scheme of a text that starts with a name, whose format is known."""
+    parts = _split(text, len(name))
     paper, clip = _options(text, parts["+"])
     facts: dict[str, Any] = {
         "name": name,
-        "element": element(name),
+        "element": made,
         "granularity": _read_granularity(text, parts["@"], base),
         "scale": _read_scale(text, parts["/"], _default_scale(base, paper)),
         "coder": base.coder,

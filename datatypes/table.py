@@ -142,5 +142,5 @@ def _refuse_negative(job: Job, fmt: Format) -> None:
         raise BitlatheError(
             f"format {fmt.name!r} is unsigned, the tensor has values down to "
             f"{job.groups.min():g}; use a signed format, or one with a zero point such as "
-            f"int{fmt.bits}_asym"
+            f"int{min(max(fmt.bits, 2), 8)}_asym"
         )

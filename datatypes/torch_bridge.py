@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .errors import BitlatheError
 
 
-def from_torch(x: Any) -> tuple[NDArray[Any], str, str]:
+def from_torch(x: Any, what: str) -> tuple[NDArray[Any], str, str]:
     """Return a torch tensor as float32 or float64 (sharing memory where it can), dtype, device."""
     import torch
 
@@ -20,7 +20,7 @@ def from_torch(x: Any) -> tuple[NDArray[Any], str, str]:
         wide, name = wide.to(torch.float64), "float64"
     elif name not in ("float32", "float64"):
         raise BitlatheError(
-            f"quantize: a torch tensor of {name} is not supported; convert it to float32 first"
+            f"{what}: a torch tensor of {name} is not supported; convert it to float32 first"
         )
     return wide.numpy(), name, str(x.device)
 

@@ -20,19 +20,88 @@ One of four forms::
     add: [5]
 """
 
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from .catalogue import element
-from .errors import BitlatheError
+from pydantic import Field
+
+from .catalogue import single
+from .errors import BitlatheError, nearest
 from .format import Format, codebook, float_format, int_format, with_special
-from .yamlfile import Document, read_yaml
+from .yamlfile import Document, Record, read_yaml, validate
 
-FORMS: dict[str, tuple[str, ...]] = {
-    "values": ("bits",),
-    "exponent_bits": ("mantissa_bits", "bias", "specials", "signed"),
-    "integer_bits": ("signed", "full_range"),
-    "base": ("add",),
+Numbers = Annotated[list[float], Field(min_length=1)]
+
+
+class Form(Record):
+    """What the four forms share."""
+
+    name: str = ""
+    source: str = ""
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        raise NotImplementedError
+
+
+class Values(Form):
+    """A list of values, in code order."""
+
+    values: Numbers
+    bits: int | None = None
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        return codebook(name, self.values, self.bits, source)
+
+
+class Floats(Form):
+    """Binary floating point."""
+
+    exponent_bits: int
+    mantissa_bits: int = 0
+    bias: int | None = None
+    specials: str = "none"
+    signed: bool = True
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        facts = (self.exponent_bits, self.mantissa_bits, self.bias, self.specials, self.signed)
+        return float_format(*facts, name=name, source=source)
+
+
+class Integers(Form):
+    """Integers."""
+
+    integer_bits: int
+    signed: bool = True
+    full_range: bool = False
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        return int_format(self.integer_bits, self.signed, self.full_range, name, source)
+
+
+class Extended(Form):
+    """A known format with values added."""
+
+    base: str
+    add: Numbers
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        made = reduce(lambda f, value: with_special(f, value, name), self.add, single(self.base))
+        return replace(made, source=source)
+
+
+# by the key that only this form has
+FORMS: dict[str, type[Form]] = {
+    "values": Values,
+    "exponent_bits": Floats,
+    "integer_bits": Integers,
+    "base": Extended,
 }
 
 
@@ -45,78 +114,28 @@ def load_format(path: str | Path) -> Format:
         Naming file, line and key.
     """
     document = read_yaml(Path(path), "format file")
+    key = _form(document)
+    form = validate(FORMS[key], document)
+    try:
+        return form.make(form.name or Path(path).stem, form.source or str(path))
+    except BitlatheError as problem:
+        raise BitlatheError(f"{document.where((key,))}: {problem}") from None
+
+
+def _form(document: Document) -> str:
+    """Return the key that says which of the forms a file has."""
     data = document.data
     if not isinstance(data, dict):
         raise BitlatheError(f"{document.source}: a format file is a table of keys, such as values")
-    forms = [form for form in FORMS if form in data]
-    if len(forms) != 1:
-        raise BitlatheError(
-            f"{document.source}: exactly one of {', '.join(FORMS)} must be given, "
-            f"found {' and '.join(forms) or 'none'}"
-        )
-    allowed = ("name", "source", forms[0], *FORMS[forms[0]])
-    for key in data:
-        if key not in allowed:
+    found = [key for key in FORMS if key in data]
+    if len(found) == 1:
+        return found[0]
+    for key in data if not found else ():
+        if near := nearest(key, FORMS, limit=1):
             raise BitlatheError(
-                f"{document.where((key,))}: unknown key {key!r}; known here: {', '.join(allowed)}"
+                f"{document.where((key,))}: unknown key {key!r}; did you mean {near[0]!r}?"
             )
-    try:
-        return _make(forms[0], data, document)
-    except BitlatheError as problem:
-        raise BitlatheError(f"{document.where((forms[0],))}: {problem}") from None
-
-
-def _make(form: str, data: dict[str, Any], document: Document) -> Format:
-    name = _get(data, document, "name", str, Path(document.source).stem)
-    source = _get(data, document, "source", str, document.source)
-    if form == "values":
-        values = _numbers(data, document, "values")
-        bits = _get(data, document, "bits", int, None)
-        return codebook(name, values, bits=bits, source=source)
-    if form == "exponent_bits":
-        return float_format(
-            _get(data, document, "exponent_bits", int, None),
-            _get(data, document, "mantissa_bits", int, 0),
-            bias=_get(data, document, "bias", int, None),
-            specials=_get(data, document, "specials", str, "none"),
-            signed=_get(data, document, "signed", bool, True),
-            name=name,
-            source=source,
-        )
-    if form == "integer_bits":
-        return int_format(
-            _get(data, document, "integer_bits", int, None),
-            signed=_get(data, document, "signed", bool, True),
-            full=_get(data, document, "full_range", bool, False),
-            name=name,
-        )
-    base = element(_get(data, document, "base", str, None))
-    if not isinstance(base, Format):
-        raise BitlatheError(f"base {data['base']!r} is a mixture; name a single format")
-    made = base
-    for value in _numbers(data, document, "add"):
-        made = with_special(made, value, name)
-    return made
-
-
-def _get(data: dict[str, Any], document: Document, key: str, kind: type, default: Any) -> Any:
-    if key not in data:
-        return default
-    value = data[key]
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BitlatheError(
-            f"{document.where((key,))}: {key} must be {kind.__name__}, got {value!r}"
-        )
-    return value
-
-
-def _numbers(data: dict[str, Any], document: Document, key: str) -> list[float]:
-    given = data.get(key)
-    if not isinstance(given, list) or not given:
-        raise BitlatheError(f"{document.where((key,))}: {key} must be a list of numbers")
-    for place, value in enumerate(given):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BitlatheError(
-                f"{document.where((key, place))}: {key} must hold numbers, got {value!r}"
-            )
-    return [float(v) for v in given]
+    raise BitlatheError(
+        f"{document.source}: exactly one of {', '.join(FORMS)} must be given, "
+        f"found {' and '.join(found) or 'none'}"
+    )

@@ -23,7 +23,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 class Record(BaseModel):
     """Base of all records read from files: frozen, strict, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,10 @@ _Loader.add_implicit_resolver(
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+    re.compile(
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
     list("-+.0123456789"),
 )
 
@@ -71,7 +74,7 @@ def _scalar(node: yaml.ScalarNode, source: str) -> Any:
     if tag == "int":
         return int(text)
     if tag == "float":
-        return float(text)
+        return float(text.replace(".", "") if text[-1].isalpha() else text)
     if tag == "bool":
         return text.lower() == "true"
     if tag == "null":

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -244,20 +245,56 @@ def test_constructors_refuse_what_is_not_a_format():
         lambda: float_format(4, 3, specials="ocp"),
         lambda: codebook("x", []),
         lambda: codebook("x", [1, np.nan]),
+        lambda: codebook("x", [1, np.inf]),
+        lambda: codebook("x", ["a"]),
+        lambda: codebook("x", ["1"]),
+        lambda: codebook("x", None),
+        lambda: codebook("x", [[1, 2]]),
         lambda: codebook("x", range(9), bits=3),
+        lambda: codebook("x", [1], bits="3"),
+        lambda: codebook("x", [1], bits=0),
+        lambda: int_format("4"),
+        lambda: int_format(True),
+        lambda: float_format("a", 1),
+        lambda: float_format(2, 1, bias=1.5),
+        lambda: float_format(8, 4, bias=-400),
+        lambda: Format(name="x", bits=1, values=["a", "b"]),
+        lambda: with_special(single("fp3_e2m0"), "5"),
         lambda: with_special(codebook("x", [1, 2]), 3.0),
         lambda: with_special(single("fp3_e2m0"), np.inf),
         lambda: Mixture(name="m", formats=(int_format(3), int_format(4))),
         lambda: Mixture(name="m", formats=()),
         lambda: single("int4").decode([16]),
         lambda: single("int4").decode([0.5]),
+        lambda: single("int4").decode(["a"]),
+        lambda: single("int4").decode([[1], [1, 2]]),
         lambda: single("int4").encode(["a"]),
+        lambda: single("int4").encode([[1], [1, 2]]),
+        lambda: single("int4").encode([1j]),
+        lambda: single("int4").encode([1], rounding=None),
+        lambda: single("int4").encode([1], rounding="stochastic", seed=-1),
+        lambda: bl.format(None),
+        lambda: bl.format(["int4"]),
         lambda: single("bitmod_fp4"),
         lambda: bl.format("bitmod_pf4"),
         lambda: single("int4").encode([1], rounding="evne"),
     ):
         with pytest.raises(bl.BitlatheError):
             make()
+
+
+def test_names_are_read_in_capitals_and_with_spaces():
+    assert bl.format(" INT4_Asym ") is bl.format("int4_asym")
+    assert bl.format("MXFP4") == bl.format("mxfp4")
+    with pytest.raises(bl.BitlatheError, match="got NoneType None"):
+        bl.format(None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int32])
+def test_torch_tensors_are_encoded(dtype):
+    x = torch.tensor([0.3, -2.4, 100.0]).to(dtype)
+    fmt = single("fp4_e2m1")
+    np.testing.assert_array_equal(fmt.encode(x), fmt.encode(x.to(torch.float64).numpy()))
 
 
 def test_unknown_names_come_with_the_nearest_known():
@@ -269,6 +306,13 @@ def test_formats_compare_by_value_and_can_be_keys():
     assert int_format(4) == int_format(4)
     assert len({int_format(4), int_format(4), int_format(4, full=True)}) == 2
     assert int_format(4).values.flags.writeable is False
+
+
+@pytest.mark.parametrize("code", [-1, 16, "a", 1.0, [1, 2], None, True])
+def test_terms_are_those_of_a_code_of_the_table(code):
+    with pytest.raises(bl.BitlatheError, match=r"format 'int4'"):
+        single("int4").terms(code)
+    assert single("int4").terms(np.uint8(15)) == single("int4").terms(15)
 
 
 def test_terms_of_a_code_sum_to_its_value():

@@ -8,7 +8,7 @@ from bitlathe.datatypes import catalogue
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.datatypes.format import int_format
 from bitlathe.datatypes.scales import SCALES
-from bitlathe.datatypes.scheme import Scheme
+from bitlathe.datatypes.scheme import Granularity, Scheme
 
 AS_WRITTEN = [
     "int4_asym@g128", "bitmod_fp3@g128/int8", "mxfp4", "nvfp4", "fp8_e4m3@channel", "fp16",
@@ -86,11 +86,37 @@ def test_schemes_of_ones_own_formats():
     made = Scheme.of(int_format(4, full=True, name="int4full"), "g64", "bf16")
     assert str(made) == "int4full@g64/bf16"
     assert made.bits_per_element(128) == 4 + 0.25
-    for wrong in (("h64", "fp16"), ("g64", "fp17")):
+    for wrong in (("h64", "fp16"), (64, "fp16"), ("g64", "fp17")):
         with pytest.raises(BitlatheError, match="unknown"):
             Scheme.of(int_format(4), *wrong)
     with pytest.raises(BitlatheError, match="sizes must be >= 0"):
         made.bits_per_element(-1)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"scale": "fp17"}, "unknown scale"),
+        ({"coder": "tabel"}, "did you mean 'table'"),
+        ({"coder": "bcq"}, "unsigned integers"),
+        ({"element": catalogue.element("fp4_e2m1"), "coder": "olive"}, "for integers"),
+        ({"element": catalogue.element("ant4"), "coder": "asym"}, "for integers"),
+        ({"clip": "p101"}, "unknown clip"),
+        ({"paper": 1}, "paper is 1"),
+    ],
+)
+def test_a_scheme_made_by_hand_is_checked_too(change, says):
+    facts = {
+        "name": "int4",
+        "element": catalogue.element("int4"),
+        "granularity": Granularity(rows=1, columns=0),
+        "scale": "fp16",
+    }
+    assert Scheme(**facts) == Scheme.parse("int4")
+    with pytest.raises(BitlatheError, match=says):
+        Scheme(**(facts | change))
+    with pytest.raises(BitlatheError, match="columns is -1"):
+        Granularity(rows=1, columns=-1)
 
 
 def test_schemes_are_values():
