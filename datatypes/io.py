@@ -73,19 +73,32 @@ def read_tensors(path: str | Path) -> Tensors:
     except BitlatheError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as problem:
-        hint = ""
-        if "pickle" in str(problem).lower():
-            hint = "; arrays of Python objects are refused, save plain numbers"
-        raise BitlatheError(f"{file}: cannot be read: {problem}{hint}") from None
+        why = str(problem)
+        if "pickle" in why.lower():  # numpy would tell to allow it
+            why = "arrays of Python objects are refused, save plain numbers"
+        raise BitlatheError(f"{file}: cannot be read: {why}") from None
 
 
 def _read_npy(file: Path) -> Tensors:
+    _refuse_unless(file, b"\x93NUMPY", "a .npy array")
     return {file.stem: np.load(file, allow_pickle=False)}
 
 
 def _read_npz(file: Path) -> Tensors:
+    _refuse_unless(file, b"PK", "an .npz archive")
     with np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        found = {name: archive[name] for name in archive.files}
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise BitlatheError(f"{file}: {name!r} in it is not a .npy array")
+    return found
+
+
+def _refuse_unless(file: Path, start: bytes, what: str) -> None:
+    """Refuse a file that does not start as its kind does; numpy would take it for a pickle."""
+    with file.open("rb") as handle:
+        if handle.read(len(start)) != start:
+            raise BitlatheError(f"{file}: cannot be read: it is not {what}")
 
 
 def _read_safetensors(file: Path) -> Tensors:

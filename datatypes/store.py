@@ -5,21 +5,25 @@ needs no catalogue of the same version to be read. Nothing is pickled, nothing e
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .arrays import check_whole, float_name
 from .catalogue import ENTRIES, element
 from .errors import BitlatheError
 from .format import Format, Mixture
 from .layout import Layout
-from .packing import unpack
+from .packing import packed_size, unpack
 from .scheme import Granularity, Scheme
-from .tensor import QuantizedTensor
+from .tensor import QuantizedTensor, stream_sizes
 
 KIND = "bitlathe.QuantizedTensor"
 VERSION = "1"
+LONGEST = 1 << 48
 
 
 def save(q: QuantizedTensor, path: str | Path) -> None:
@@ -79,41 +83,68 @@ def load(path: str | Path) -> QuantizedTensor:
         raise BitlatheError(f"{path}: written by another version ({facts.get('version')})")
     try:
         return _assemble(facts, streams)
-    except (KeyError, ValueError, TypeError, AttributeError) as problem:
-        raise BitlatheError(f"{path}: damaged header or streams: {problem}") from None
+    except BitlatheError as problem:
+        raise BitlatheError(f"{path}: damaged: {problem}") from None
 
 
 def _assemble(facts: dict[str, str], streams: dict[str, Any]) -> QuantizedTensor:
-    scheme = _read_scheme(json.loads(facts["scheme"]))
-    shape = tuple(int(n) for n in json.loads(facts["shape"]))
-    layout = Layout.of(shape, int(facts["axis"]), scheme.granularity)
-    per_group = scheme.element_bits if scheme.coder == "bcq" else 1
-    bits, count = scheme.scale_format.bits, layout.groups * per_group
-    raw = np.zeros(count, np.uint32)
-    if bits:
-        raw = unpack(streams["scales"], bits, count)
-    outer = np.zeros(0, np.uint32)
-    if "outer" in streams:
-        units = layout.down if scheme.scale_format.outer == "row" else 1
-        outer = unpack(streams["outer"], scheme.scale_format.outer_bits, units)
-    codes = unpack(streams["codes"], scheme.element_bits, layout.rows * layout.columns)
-    zeros = choices = None
-    if scheme.zero_bits:
-        zeros = unpack(streams["zeros"], scheme.zero_bits, layout.groups).astype(np.uint8)
-    if scheme.selector_bits:
-        choices = unpack(streams["choices"], scheme.selector_bits, layout.groups).astype(np.uint8)
-        if choices.size and int(choices.max()) >= len(scheme.formats):
-            raise ValueError(f"a group takes member {choices.max()} of {len(scheme.formats)}")
+    scheme, layout = _read_header(facts)
+    found = _read_streams(streams, scheme, layout)
+    matrix = found["codes"].astype(scheme.formats[0].code_dtype)
+    zeros, choices = found.get("zeros"), found.get("choices")
+    if choices is not None and choices.size and int(choices.max()) >= len(scheme.formats):
+        raise BitlatheError(f"a group takes member {choices.max()} of {len(scheme.formats)}")
+    unscaled = np.zeros(layout.groups, np.uint32)
     return QuantizedTensor(
         scheme=scheme,
         layout=layout,
-        matrix=codes.astype(scheme.formats[0].code_dtype).reshape(layout.rows, layout.columns),
-        raw=raw.reshape(layout.groups, per_group),
-        outer=outer,
-        zero_points=zeros,
-        selectors=choices,
+        matrix=matrix.reshape(layout.rows, layout.columns),
+        raw=found.get("scales", unscaled).reshape(layout.groups, scheme.scales_per_group),
+        outer=found.get("outer", np.zeros(0, np.uint32)),
+        zero_points=None if zeros is None else zeros.astype(np.uint8),
+        selectors=None if choices is None else choices.astype(np.uint8),
         dtype=facts["dtype"],
     )
+
+
+def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
+    """Return the scheme and the layout that a header describes."""
+    try:
+        scheme = _read_scheme(json.loads(facts["scheme"]))
+        shape = tuple(json.loads(facts["shape"]))
+        for length in shape:
+            check_whole("a length of its shape", length, 0, LONGEST)
+        check_whole("its size", math.prod(shape), 0, LONGEST)
+        layout = Layout.of(shape, int(facts["axis"]), scheme.granularity)
+        float_name(facts["dtype"])
+    except BitlatheError as problem:
+        raise BitlatheError(f"its header: {problem}") from None
+    except LookupError as problem:
+        raise BitlatheError(f"its header lacks or does not know {problem}") from None
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
+        raise BitlatheError(f"its header cannot be read: {problem}") from None
+    return scheme, layout
+
+
+def _read_streams(
+    streams: dict[str, Any], scheme: Scheme, layout: Layout
+) -> dict[str, NDArray[np.uint32]]:
+    """Return what is in the streams, each of which must be what the scheme says."""
+    sizes = stream_sizes(scheme, layout)
+    if strange := sorted(set(streams) - set(sizes)):
+        raise BitlatheError(f"{scheme} has no stream {strange[0]!r}")
+    # an empty stream may be left out
+    found = {name: streams.get(name, np.zeros(0, np.uint8)) for name in sizes}
+    for name, (bits, count) in sizes.items():
+        if count and name not in streams:
+            raise BitlatheError(f"the stream {name!r} of {scheme} is missing")
+        stream, wanted = found[name], packed_size(count, bits)
+        if stream.dtype != np.uint8 or stream.shape != (wanted,):
+            raise BitlatheError(
+                f"the stream {name!r} of {scheme} over {layout.shape} takes {wanted} bytes; the "
+                f"file has {stream.dtype}{list(stream.shape)}"
+            )
+    return {name: unpack(found[name], *size) for name, size in sizes.items()}
 
 
 def _scheme_facts(scheme: Scheme) -> dict[str, Any]:

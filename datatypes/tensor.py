@@ -1,14 +1,15 @@
 """Quantised tensors: codes, scales, zero points and choices, and what can be asked of them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
+from .arrays import float_name, numpy_float
 from .dequantize import group_scales, values_of
-from .errors import BitlatheError
 from .layout import Layout
 from .packing import pack
 from .scaling import bits_to_float
@@ -16,6 +17,20 @@ from .scheme import Scheme
 
 if TYPE_CHECKING:
     from .terms import TermStatistics
+
+
+def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
+    """Return the streams a tensor is stored in: bits of an item, and how many items."""
+    scale = scheme.scale_format
+    outer = {"none": 0, "row": layout.down, "tensor": min(layout.groups, 1)}[scale.outer]
+    sizes = {
+        "codes": (scheme.element_bits, layout.rows * layout.columns),
+        "scales": (scale.bits, layout.groups * scheme.scales_per_group),
+        "outer": (scale.outer_bits, outer),
+        "zeros": (scheme.zero_bits, layout.groups),
+        "choices": (scheme.selector_bits, layout.groups),
+    }
+    return {name: (bits, count) for name, (bits, count) in sizes.items() if bits}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,44 +131,49 @@ class QuantizedTensor:
 
         Keys among ``codes``, ``scales``, ``outer``, ``zeros``, ``choices``.
         """
-        scheme = self.scheme
-        streams = {"codes": pack(self.matrix, scheme.element_bits)}
-        if scheme.scale_format.bits:
-            streams["scales"] = pack(self.raw, scheme.scale_format.bits)
-        if self.outer.size:
-            streams["outer"] = pack(self.outer, scheme.scale_format.outer_bits)
-        if self.zero_points is not None:
-            streams["zeros"] = pack(self.zero_points, scheme.zero_bits)
-        if self.selectors is not None:
-            streams["choices"] = pack(self.selectors, scheme.selector_bits)
-        return streams
+        parts: dict[str, Any] = {
+            "codes": self.matrix,
+            "scales": self.raw,
+            "outer": self.outer,
+            "zeros": self.zero_points,
+            "choices": self.selectors,
+        }
+        sizes = stream_sizes(self.scheme, self.layout)
+        return {name: pack(parts[name], bits) for name, (bits, _) in sizes.items()}
 
     @property
     def nbytes(self) -> int:
         """Bytes of the packed streams; each stream ends on a whole byte."""
         return sum(stream.size for stream in self.packed.values())
 
-    def dequantize(self, dtype: DTypeLike | None = None) -> Any:
+    def dequantize(self, dtype: Any = None) -> Any:
         """Return the values the codes stand for.
 
         Parameters
         ----------
-        dtype : numpy dtype, optional
-            float32 by default, float64 for a float64 tensor; a torch tensor comes back as
-            torch, in its own dtype and on its own device. What lies beyond its largest number
-            becomes infinity.
+        dtype : str, numpy or torch dtype, optional
+            float16, bfloat16, float32 or float64. float32 by default, float64 for a float64
+            tensor; a torch tensor comes back as torch, in its own dtype and on its own device.
+            What lies beyond its largest number becomes infinity.
 
         Returns
         -------
         array (or torch tensor) of the tensor's shape
+
+        Raises
+        ------
+        BitlatheError
+            For any other dtype, or bfloat16 in numpy without the ml_dtypes package.
         """
-        work = np.dtype(dtype or ("float64" if self.dtype == "float64" else "float32"))
-        found = values_of(self, work)
+        name = None if dtype is None else float_name(dtype)
         if self.device is None:
-            return found
+            return values_of(self, numpy_float(name or self._work))
         from .torch_bridge import to_torch
 
-        return to_torch(found, self.dtype if dtype is None else str(work), self.device)
+        name = name or self.dtype
+        # torch rounds float32 to bfloat16 itself
+        work = self._work if dtype is None else "float32" if name == "bfloat16" else name
+        return to_torch(values_of(self, np.dtype(work)), name, self.device)
 
     def terms(self) -> "TermStatistics":
         """Return statistics of the bit-serial terms of the tensor's codes.
@@ -170,41 +190,20 @@ class QuantizedTensor:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice) -> "QuantizedTensor":
-        """Return a run of rows of the first axis, sharing memory.
+    def __getitem__(self, rows: Any) -> "QuantizedTensor":
+        """Return rows of the first axis: ``q[3]``, ``q[10:20]``, ``q[::2]``, ``q[[0, 5]]``.
 
         Raises
         ------
         BitlatheError
-            If the first axis is the quantised one, or a block would be cut.
+            If the first axis is the quantised one, or a block of several rows would be cut.
         """
-        if not isinstance(rows, slice) or rows.step not in (None, 1):
-            raise BitlatheError("slice a quantised tensor by rows: q[10:20]")
-        if self.axis == 0:
-            raise BitlatheError("the first axis is the quantised one: its groups cannot be sliced")
-        start, stop, _ = rows.indices(self.shape[0])
-        stop = max(stop, start)
-        each = self.layout.rows // self.shape[0] if self.shape[0] else 0
-        first, last = start * each, stop * each
-        blocks = self.scheme.granularity.rows
-        if blocks > 1 and (first % blocks or (last % blocks and last != self.layout.rows)):
-            raise BitlatheError(
-                f"rows {start}:{stop} cut a block of {blocks} rows; slice at multiples of it"
-            )
-        shape = (stop - start, *self.shape[1:])
-        layout = Layout.of(shape, self.axis, self.scheme.granularity)
-        top = first // blocks if blocks else 0
-        groups = slice(top * self.layout.across, top * self.layout.across + layout.groups)
-        per_row = self.scheme.scale_format.outer == "row"
-        return replace(
-            self,
-            layout=layout,
-            matrix=self.matrix[first:last],
-            raw=self.raw[groups],
-            outer=self.outer[top : top + layout.down] if per_row else self.outer,
-            zero_points=None if self.zero_points is None else self.zero_points[groups],
-            selectors=None if self.selectors is None else self.selectors[groups],
-        )
+        from .slicing import rows_of
+
+        return rows_of(self, rows)
+
+    def __iter__(self) -> Iterator["QuantizedTensor"]:
+        return (self[row] for row in range(len(self)))
 
     def save(self, path: str | Path) -> None:
         """Write the packed streams to a safetensors file; nothing is pickled."""
@@ -218,6 +217,11 @@ class QuantizedTensor:
         from .store import load
 
         return load(path)
+
+    @property
+    def _work(self) -> str:
+        """The dtype in which values are worked out."""
+        return "float64" if self.dtype == "float64" else "float32"
 
     def __repr__(self) -> str:
         return (

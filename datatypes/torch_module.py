@@ -7,8 +7,12 @@ import torch
 from torch import nn
 
 from .errors import BitlatheError
+from .format import Format, Mixture
 from .quantize import quantize
 from .scheme import Scheme
+from .tensor import QuantizedTensor
+
+AnyScheme = str | Scheme | Format | Mixture
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -24,14 +28,15 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None, None
 
 
-def fake_quantize(x: torch.Tensor, scheme: str | Scheme, axis: int = -1) -> torch.Tensor:
+def fake_quantize(x: torch.Tensor, scheme: AnyScheme, axis: int = -1) -> torch.Tensor:
     """Return the dequantised values of x, with the straight-through gradient.
 
     Parameters
     ----------
     x : torch.Tensor
         float16, bfloat16, float32 or float64, on any device (the work is done on the CPU).
-    scheme : str or Scheme
+    scheme : str, Scheme, Format or Mixture
+        See `quantize`.
     axis : int
         Along which groups run.
     """
@@ -43,14 +48,16 @@ def fake_quantize(x: torch.Tensor, scheme: str | Scheme, axis: int = -1) -> torc
 
 def quantize_module(
     module: nn.Module,
-    scheme: str | Scheme | Callable[[str, nn.Module], str | Scheme | None],
+    scheme: AnyScheme | Callable[[str, nn.Module], AnyScheme | None],
 ) -> dict[str, float]:
     """Replace the weights of a model's linear layers by their quantised values, in place.
+
+    All of them or, on an error, none.
 
     Parameters
     ----------
     module : torch.nn.Module
-    scheme : str, Scheme or callable
+    scheme : str, Scheme, Format, Mixture or callable
         The scheme of all linear layers; or a function of (name, layer) that returns one, or None
         to leave a layer alone.
 
@@ -69,16 +76,16 @@ def quantize_module(
         raise BitlatheError(
             f"quantize_module: {type(module).__name__} has no torch.nn.Linear to quantise"
         )
-    bits: dict[str, float] = {}
+    made: dict[str, QuantizedTensor] = {}
+    for name, layer in layers.items():
+        chosen = scheme(name, layer) if callable(scheme) else scheme
+        if chosen is None:
+            continue
+        try:
+            made[name] = quantize(layer.weight, chosen)
+        except BitlatheError as problem:
+            raise BitlatheError(f"layer {name!r}: {problem}") from None
     with torch.no_grad():
-        for name, layer in layers.items():
-            chosen = scheme(name, layer) if callable(scheme) else scheme
-            if chosen is None:
-                continue
-            try:
-                q = quantize(layer.weight, chosen)
-            except BitlatheError as problem:
-                raise BitlatheError(f"layer {name!r}: {problem}") from None
-            layer.weight.copy_(q.dequantize())
-            bits[name] = q.bits_per_element
-    return bits
+        for name, q in made.items():
+            layers[name].weight.copy_(q.dequantize())
+    return {name: q.bits_per_element for name, q in made.items()}

@@ -3,6 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,6 +150,35 @@ def test_large_tensors_take_the_compiled_path_small_ones_numpy(monkeypatch):
     np.testing.assert_array_equal(small.dequantize(), whole[:, :9])
     assert used == ["float32"]
     assert q.dequantize("float16").dtype == np.float16
+
+
+FLOATS = ["float16", "bfloat16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_any_float_can_be_asked_for_by_any_of_its_names(name):
+    x = np.random.default_rng(3).standard_normal((4, 32)).astype(np.float32)
+    q = quantize(x, "int4@g16")
+    expected = q.dequantize().astype(name if name != "bfloat16" else ml_dtypes.bfloat16)
+    if name == "float64":
+        expected = q.dequantize(np.float64)
+    for asked in (name, np.dtype(expected.dtype), getattr(torch, name)):
+        found = q.dequantize(asked)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    for made in FLOATS:
+        tensor = quantize(torch.from_numpy(x).to(getattr(torch, made)), "int4@g16")
+        for asked in (name, getattr(torch, name)):
+            assert tensor.dequantize(asked).dtype == getattr(torch, name)
+    back = quantize(torch.from_numpy(x), "int4@g16").dequantize(getattr(torch, name))
+    assert torch.equal(back.float(), torch.from_numpy(expected.astype(np.float32)))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "flaot32", int, torch.int8, object(), "complex64"])
+def test_other_dtypes_are_refused(dtype):
+    for x in (np.ones((2, 4), np.float32), torch.ones(2, 4)):
+        with pytest.raises(BitlatheError, match=r"floating-point dtype .* Known: bfloat16"):
+            quantize(x, "int4@g4").dequantize(dtype)
 
 
 def test_a_group_given_up_to_nan_stays_nan():

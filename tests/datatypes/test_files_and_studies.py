@@ -1,12 +1,14 @@
 """Saving and loading, weight files, formats from YAML, studies over schemes, torch modules."""
 
 import json
+import re
 import struct
 
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import bitlathe as bl
@@ -99,6 +101,56 @@ def test_damaged_files_are_explained(tmp_path):
         q.save(tmp_path / "absent" / "q.safetensors")
 
 
+def rewritten(path, text, change):
+    """Save a tensor with its streams and its header changed; return what loading says."""
+    quantize(weights((4, 16)), text).save(path)
+    with safe_open(path, framework="numpy") as file:
+        facts, streams = file.metadata(), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    scheme = json.loads(facts["scheme"])
+    change(facts, scheme, streams)
+    save_file(streams, path, metadata=facts | {"scheme": json.dumps(scheme)})
+    with pytest.raises(bl.BitlatheError, match=r"q\.safetensors: damaged: ") as caught:
+        QuantizedTensor.load(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "says"),
+    [
+        ("int4@g8/int8", lambda f, s, t: t.pop("outer"), "'outer' of int4@g8/int8 is missing"),
+        ("nvfp4", lambda f, s, t: t.pop("outer"), "'outer' of nvfp4 is missing"),
+        ("int4@g8", lambda f, s, t: t.pop("codes"), "'codes'.*missing"),
+        ("int4_asym@g8", lambda f, s, t: t.pop("zeros"), "'zeros'.*missing"),
+        ("int4@g8", lambda f, s, t: s.update(scale="e4m3"), "'scales'.*takes 8 bytes"),
+        (
+            "int4@g8",
+            lambda f, s, t: s.update(scale="fp32"),
+            r"'scales'.*takes 32 bytes.*uint8\[16\]",
+        ),
+        ("int4@g8/int8", lambda f, s, t: s.update(scale="fp16"), "no stream 'outer'"),
+        ("int4@g8", lambda f, s, t: s.update(granularity=[1, 4]), "'scales'.*takes 32 bytes"),
+        ("int4@g8", lambda f, s, t: s.update(granularity=[1, -4]), "columns is -4"),
+        ("int4@g8", lambda f, s, t: s.update(scale="fp17"), "unknown scale 'fp17'"),
+        ("int4@g8", lambda f, s, t: s.update(coder="asym"), "unsigned integers"),
+        ("int4@g8", lambda f, s, t: s.update(coder="tabel"), "did you mean 'table'"),
+        ("int4@g8", lambda f, s, t: s.update(clip="most"), "unknown clip"),
+        ("int4@g8", lambda f, s, t: s.update(name="int44"), "unknown format"),
+        ("int4@g8", lambda f, s, t: s.update(formats=[], mixture=False), "its header"),
+        ("int4@g8", lambda f, s, t: s.pop("clip"), "lacks or does not know 'clip'"),
+        ("int4@g8", lambda f, s, t: f.pop("axis"), "lacks or does not know 'axis'"),
+        ("int4@g8", lambda f, s, t: f.update(axis="x"), "header cannot be read"),
+        ("int4@g8", lambda f, s, t: f.update(dtype="int8"), "dtype 'int8'"),
+        ("int4@g8", lambda f, s, t: f.update(shape="[4, 16.5]"), "length of its shape is 16.5"),
+        ("int4@g8", lambda f, s, t: f.update(shape=f"[{1 << 40}, 1]"), "'codes'.*takes"),
+        ("int4@g8", lambda f, s, t: t.update(codes=t["codes"][:-1]), r"takes 32 bytes.*\[31\]"),
+        ("int4@g8", lambda f, s, t: t.update(codes=t["codes"].astype("f4")), "float32"),
+        ("bitmod_fp3_er@g8", lambda f, s, t: f.update(shape="[4, 15]"), "'codes'.*takes"),
+    ],
+)
+def test_a_damaged_tensor_says_at_load_what_is_wrong(tmp_path, text, change, says):
+    assert re.search(says, rewritten(tmp_path / "q.safetensors", text, change))
+
+
 def test_weight_files_are_read(tmp_path):
     x = weights((3, 5))
     np.save(tmp_path / "one.npy", x)
@@ -151,8 +203,9 @@ def test_gguf_files_are_read(tmp_path):
 def test_bad_files_are_explained(tmp_path):
     cases = {
         "x.bin": (b"", "unknown kind of file"),
-        "x.npy": (b"nonsense", "cannot be read"),
-        "x.npz": (b"nonsense", "cannot be read"),
+        "x.npy": (b"nonsense", r"cannot be read: it is not a \.npy array$"),
+        "x.npz": (b"nonsense", r"cannot be read: it is not an \.npz archive$"),
+        "y.npz": (b"PK nonsense", "cannot be read"),
         "x.safetensors": (b"abc", "too short"),
         "y.safetensors": (struct.pack("<Q", 1 << 60), "claims"),
         "z.safetensors": (struct.pack("<Q", 2) + b"[]", "not a table"),
@@ -197,24 +250,56 @@ def test_formats_come_from_yaml(tmp_path, text, values):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("values: [0, x]", r"f.yaml:1.*numbers, got 'x'"),
-        ("value: [0, 1]", "exactly one of"),
+        ("values: [0, x]", r"f.yaml:1:13: values.1.*got 'x'"),
+        ("values: [0, true]", "got True"),
+        ("values: [0, .nan]", "finite number"),
+        ("values: [-.INF, 1]", "finite number"),
+        ("name: x", "exactly one of"),
+        ("vaules: [0, 1]", "f.yaml:1:1: unknown key 'vaules'; did you mean 'values'"),
         ("values: [0, 1]\nbase: int4", "exactly one of"),
-        ("values: [0, 1]\nbiass: 2", r"f.yaml:2.*unknown key 'biass'"),
-        ("exponent_bits: two", "must be int"),
+        ("values: [0, 1]\nbiass: 2", r"f.yaml:2.*unknown key 'biass'; did you mean 'bits'"),
+        ("exponent_bits: two", "valid integer"),
+        ("exponent_bits: 12", "f.yaml:1:1: float_format: e is 12"),
         ("exponent_bits: 4\nmantissa_bits: 3\nspecials: ocp", "unknown specials"),
         ("base: bitmod_fp4\nadd: [1]", "is a mixture"),
         ("base: int44\nadd: [1]", "did you mean 'int4'"),
         ("base: int4_asym\nadd: [1]", "neither a -0 nor an unused code"),
         ("- 1", "table of keys"),
-        ("values: []", "must be a list"),
+        ("values: []", "at least 1 item"),
     ],
 )
 def test_bad_format_files_name_the_place(tmp_path, text, message):
     path = tmp_path / "f.yaml"
     path.write_text(text)
-    with pytest.raises(bl.BitlatheError, match=message):
+    with pytest.raises(bl.BitlatheError, match=message) as caught:
         load_format(path)
+    assert str(caught.value).count("f.yaml") == 1
+
+
+def test_a_file_stands_where_a_format_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "My.yaml").write_text("name: mine\nvalues: [0, 1, 3, -1, -3]\n")
+    x = weights((3, 16))
+    q = bl.quantize(x, "My.yaml@G8/INT8+MSE")
+    assert str(q.scheme) == "My.yaml@g8/int8+mse"
+    assert Scheme.parse(str(q.scheme)) == q.scheme
+    assert str(Scheme.parse(f"{tmp_path}/My.yaml/bf16")) == f"{tmp_path}/My.yaml@channel/bf16"
+    assert bl.format("My.yaml") == load_format("My.yaml")
+    np.testing.assert_array_equal(
+        bl.quantize(x, "My.yaml@g8").dequantize(),
+        bl.quantize(x, Scheme.of(load_format("My.yaml"), "g8")).dequantize(),
+    )
+    q.save("q.safetensors")
+    # another file of that name is read anew, the saved tensor keeps its own
+    (tmp_path / "My.yaml").write_text("values: [0, 2, -2]\n")
+    assert bl.quantize(x, "My.yaml@g8").scheme.element.max == 2
+    back = QuantizedTensor.load("q.safetensors")
+    np.testing.assert_array_equal(back.dequantize(), q.dequantize())
+    with pytest.raises(bl.BitlatheError, match=r"absent.yaml: cannot read"):
+        Scheme.parse("absent.yaml@g8")
+    with pytest.raises(bl.BitlatheError) as caught:
+        Scheme.parse("My.yaml@h8")
+    assert str(caught.value).endswith("  My.yaml@h8\n          ^")
 
 
 def test_error_metrics():
@@ -368,3 +453,25 @@ def test_linear_layers_of_a_module_are_replaced():
     assert torch.equal(model[0].bias.detach(), before[1])
     with pytest.raises(bl.BitlatheError, match=r"no torch\.nn\.Linear"):
         quantize_module(torch.nn.ReLU(), "int4")
+
+
+def test_a_module_is_quantised_whole_or_not_at_all():
+    model = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.Linear(8, 4))
+    with torch.no_grad():
+        model[1].weight[2, 3] = np.nan
+    before = model[0].weight.detach().clone()
+    with pytest.raises(bl.BitlatheError, match=r"layer '1'.*nan at index"):
+        quantize_module(model, "int4@g16")
+    assert torch.equal(model[0].weight.detach(), before)
+
+
+def test_torch_functions_take_formats_too():
+    x = torch.from_numpy(weights((4, 256)))
+    fmt = bl.format("bitmod_fp4")
+    expected = quantize(x, "bitmod_fp4").dequantize()
+    assert torch.equal(fake_quantize(x, fmt), expected)
+    model = torch.nn.Linear(256, 4)
+    with torch.no_grad():
+        model.weight.copy_(x)
+    quantize_module(model, fmt)
+    assert torch.equal(model.weight.detach(), expected)

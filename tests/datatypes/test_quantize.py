@@ -208,13 +208,14 @@ def test_mx_follows_the_ocp_rule_with_ml_dtypes_casts(text, dtype, largest):
     np.testing.assert_array_equal(q.dequantize().reshape(-1, 32), expected)
 
 
-def test_nvfp4_follows_its_two_levels_with_ml_dtypes_casts():
-    x = weights((8, 64), 9) * np.float32(0.1)
+@pytest.mark.parametrize("seed", range(9, 19))
+def test_nvfp4_follows_its_two_levels_with_ml_dtypes_casts(seed):
+    x = weights((8, 64), seed) * np.float32(0.1)
     q = quantize(x, "nvfp4")
     blocks = x.reshape(-1, 16)
     amax = np.abs(blocks).max(axis=1)
     real = amax / np.float32(6)
-    whole = np.float32(real.max() / 448)
+    whole = amax.max() / np.float32(448 * 6)  # one division, as in arXiv 2509.25149
     scale = (real.astype(np.float64) / whole).astype(np.float32).astype(ml_dtypes.float8_e4m3fn)
     used = scale.astype(np.float32) * whole
     codes = np.clip(blocks / used[:, None], -6, 6).astype(ml_dtypes.float4_e2m1fn)
@@ -301,16 +302,53 @@ def test_rows_can_be_sliced_without_change():
         "int4@b2x16",
         "nvfp4",
         "bcq2@g16",
+        "int4@input",
+        "int4@g16/m2",
     ):
         q = quantize(x, text)
         part = q[2:8]
+        assert np.shares_memory(part.matrix, q.matrix)
         np.testing.assert_array_equal(part.dequantize(), q.dequantize()[2:8])
         assert len(part) == 6
         assert q[4:4].dequantize().shape == (0, 48)
-    with pytest.raises(ValueError, match="multiples"):
-        quantize(x, "int4@b4x4")[1:5]
     with pytest.raises(ValueError, match="first axis"):
         quantize(x, "int4@g4", axis=0)[1:2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["bitmod_fp3@g16/int8", "int4_asym@g20", "int4@tensor", "nvfp4", "bcq2@g16", "int4@input",
+     "int4@g16/m2", "int4@b1x16/bf16"],
+)  # fmt: skip
+def test_any_rows_can_be_chosen(text):
+    q = quantize(weights((10, 3, 48)), text)
+    y = q.dequantize()
+    mask = np.arange(10) % 2 == 0
+    for key in (
+        3,
+        -1,
+        np.int64(2),
+        slice(None, None, 3),
+        slice(8, 2, -1),
+        [0, 5],
+        [7, 7],
+        mask,
+        [],
+    ):
+        np.testing.assert_array_equal(q[key].dequantize(), y[key])
+        assert q[key].shape == y[key].shape
+    assert [part.shape for part in q] == [(3, 48)] * 10
+
+
+def test_rows_that_share_scales_are_chosen_together():
+    q = quantize(weights((10, 48)), "int4@b4x16")
+    np.testing.assert_array_equal(q[[4, 5, 6, 7, 8, 9]].dequantize(), q.dequantize()[4:])
+    for key in (slice(1, 5), 3, [4, 5], [8, 9, 0, 1, 2, 3]):
+        with pytest.raises(ValueError, match="multiples"):
+            q[key]
+    for key in ("a", None, 1.5, True, (0, 1), [[1]], [0.5], 10, [-11]):
+        with pytest.raises(bl.BitlatheError, match="rows of a quantised tensor"):
+            q[key]
 
 
 def test_terms_of_a_tensor_are_those_of_its_codes():
@@ -327,6 +365,26 @@ def test_terms_of_a_tensor_are_those_of_its_codes():
     assert [Scheme.parse(f"int{b}").terms_per_weight for b in (8, 6, 4)] == [4, 3, 2]
     assert Scheme.parse("int4_asym").terms_per_weight == 3
     assert quantize(x, "int4_asym@g16").terms().clocks_per_weight == 3
+
+
+def test_terms_on_a_fixed_point_say_so():
+    x = weights((4, 64))
+    assert (quantize(x, "int4").terms().exact, quantize(x, "int4").terms().max_error) == (True, 0)
+    for text, error in (("fp8_e4m3", 2.0), ("nf4", 0.0038876980543136597)):
+        found = quantize(x, text).terms()
+        assert (found.exact, found.max_error) == (False, error)
+        assert Scheme.parse(text).term_error == error
+    assert Scheme.parse("int4_asym").term_error == 0
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_format_of_the_catalogue_means_what_its_name_means(name):
+    made = bl.format(name)
+    assert Scheme.parse(made) == Scheme.parse(name)
+    if not isinstance(made, Scheme):
+        assert str(Scheme.of(made, "g16")) == str(Scheme.parse(f"{name}@g16"))
+    x = np.abs(weights((2, 8)))
+    np.testing.assert_array_equal(quantize(x, made).dequantize(), quantize(x, name).dequantize())
 
 
 def test_a_format_of_ones_own_goes_straight_in():
@@ -363,8 +421,42 @@ def test_nan_is_refused_or_carried_through_its_whole_group():
         lost = np.isnan(y).reshape(2, 2, 4).all(axis=2)
         np.testing.assert_array_equal(lost, [[True, False], [False, True]])
         assert np.isfinite(y[0, 4:]).all()
-    with pytest.raises(ValueError, match="cannot be NaN"):
-        quantize(x, "int4@g4/int8", nan="propagate")
+    with pytest.raises(ValueError, match=r"scales stored as pot3 cannot be NaN.*fp16"):
+        quantize(x, "bcq3@g4", nan="propagate")
+    with pytest.raises(ValueError, match=r"int4 without a scale cannot be NaN"):
+        quantize(x, "int4/none", nan="propagate")
+
+
+@pytest.mark.parametrize(
+    "text", ["bitmod_fp4@g4/int8", "int4@g4/m2", "dgq4@g4", "int4_asym@g4/int6"]
+)
+def test_a_row_of_integer_scales_becomes_nan_together(text):
+    x = weights((3, 8))
+    x[1, 5] = np.nan
+    y = quantize(x, text, nan="propagate").dequantize()
+    assert np.isnan(y[1]).all()
+    np.testing.assert_array_equal(y[[0, 2]], quantize(x[[0, 2]], text).dequantize())
+
+
+@pytest.mark.parametrize("text", ["fp16", "bf16", "fp8_e4m3/none", "fp8_e5m2/none"])
+def test_without_scales_an_element_is_nan_alone(text):
+    x = weights((2, 8))
+    y = quantize(x, text).dequantize()
+    x[1, 5], x[0, 0], x[0, 1] = np.nan, np.inf, -np.inf
+    y[1, 5], y[0, 0], y[0, 1] = np.nan, np.inf, -np.inf
+    if "e4m3" in text:  # has no infinity
+        y[0, :2] = np.nan
+    np.testing.assert_array_equal(quantize(x, text, nan="propagate").dequantize(), y)
+    with pytest.raises(ValueError, match="not finite"):
+        quantize(x, text)
+
+
+def test_signed_sums_carry_nan_in_float_scales():
+    x = weights((2, 8))
+    x[1, 5] = np.nan
+    y = quantize(x, "bcq3@g4/fp16", nan="propagate").dequantize()
+    assert np.isnan(y).reshape(2, 2, 4).all(axis=2).tolist() == [[False, False], [False, True]]
+    assert np.isnan(y).sum() == 4
 
 
 def test_tiny_and_huge_values_are_defined():
@@ -393,6 +485,24 @@ def test_tiny_and_huge_values_are_defined():
         (lambda: quantize(np.full((1, 2), 1e5), "bitmod_fp4+paper"), "float16"),
         (lambda: quantize(weights((2, 3)), "int4", rounding="stochastic"), "seed"),
         (lambda: quantize(weights((2, 3)), 4), "a scheme is a string"),
+        (lambda: quantize(weights((2, 3)), []), "a scheme is a string.*list"),
+        (lambda: quantize(weights((2, 3)), None), "a scheme is a string.*NoneType"),
+        (lambda: quantize(weights((2, 3)), "int4", rounding=None), "unknown rounding mode None"),
+        (lambda: quantize(weights((2, 3)), "int4", rounding=3), "unknown rounding mode 3"),
+        (lambda: quantize(weights((2, 3)), "int4", nan=None), "unknown nan rule None"),
+        (lambda: quantize(weights((2, 3)), "int4", rounding="stochastic", seed=-1), "seed is -1"),
+        (lambda: quantize(weights((2, 3)), "int4", rounding="stochastic", seed=1.5), "seed is 1.5"),
+        (lambda: quantize(weights((2, 3)), "int4", seed="x"), "seed is 'x'"),
+        (lambda: quantize(weights((2, 3)), "int4", axis=True), "axis is True"),
+        (lambda: quantize(weights((2, 3)), "int4+mse", importance=["a"] * 3), "importance: .*real"),
+        (lambda: quantize(weights((2, 3)), "int4_asym+paper", rounding="up"), "has its own rule"),
+        (lambda: quantize(weights((2, 3)), "bcq3", rounding="down"), "has its own rule"),
+        (lambda: quantize(weights((2, 3)), "olive4", rounding="zero"), "has its own rule"),
+        (lambda: quantize(weights((2, 3)), "uint1"), "such as int2_asym"),
+        (
+            lambda: quantize(np.array([1e300, 1.0]), "bitmod_fp4@g128"),
+            "does not fit fp32; divide the tensor",
+        ),
     ],
 )
 def test_bad_input_is_explained(call, message):
