@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,16 @@ def main() -> None:
 
 
 def _print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=1))
+    click.echo(json.dumps(_finite(data), indent=1, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    """Return data with null for NaN and infinity, which JSON has no numbers for."""
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not isfinite(data) else data
 
 
 def _print_table(
@@ -132,7 +142,10 @@ def models(*, as_json: bool) -> None:
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw its values on number lines.")
 @json_option
 def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
-    """List the number formats, or show one: its values, codes and bit-serial terms."""
+    """List the number formats, or show one: its values, codes and bit-serial terms.
+
+    NAME is a format of the list or the path of a YAML file that describes one of your own.
+    """
     from .datatypes.listing import describe_format, list_formats
 
     if plot:
@@ -154,6 +167,11 @@ def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
         return
     for member in description["formats"]:
         _print_table(member["codes"], title=f"{member['name']}, {member['bits']} bits")
+        if member["term_error"]:
+            click.echo(
+                f"Terms are of the values rounded to multiples of {member['term_unit']:g}, the "
+                f"fixed point of a bit-serial PE: the largest error is {member['term_error']:.4g}."
+            )
 
 
 @main.command()
@@ -164,10 +182,13 @@ def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw error against bits (.png).")
 @json_option
 def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json: bool) -> None:
-    """Quantise the tensors of FILE (.npy, .npz, .safetensors, .gguf): error and bits per scheme."""
+    """Quantise the tensors of FILE (.npy, .npz, .safetensors, .gguf): error and bits per scheme.
+
+    The format of a scheme may be the path of a YAML file: --scheme my.yaml@g64.
+    """
     from dataclasses import asdict
 
-    from .datatypes.compare import compare
+    from .datatypes.compare import compare, quantizable
     from .datatypes.io import read_tensors
     from .datatypes.scheme import Scheme
 
@@ -182,9 +203,15 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
     flat = [asdict(row) for rows in results for row in rows]
     if as_json:
         _print_json(flat)
-    else:
-        _print_table(flat)
-    if plot and not as_json:
+        return
+    _print_table(flat, columns=[key for key in flat[0] if key != "term_error"])
+    for scheme, rows in zip(parsed, results, strict=True):
+        if error := rows[0].term_error:
+            click.echo(f"{scheme}: terms are of its values rounded, by up to {error:.4g}.")
+    if passed := [name for name, array in tensors.items() if not quantizable(array)]:
+        few = ", ".join(passed[:8]) + (", ..." if len(passed) > 8 else "")
+        click.echo(f"Passed over {len(passed)} (vectors, integers, empty): {few}")
+    if plot:
         click.echo(str(plot))
 
 
@@ -286,7 +313,7 @@ def simulate(
         chip, model, phase, context, batch, fidelity, mapper, causal=causal, bandwidth=bandwidth
     )
     if as_json:
-        click.echo(run.to_json())
+        _print_json(run.to_dict())
         return
     _print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}, context {run.context}")
     click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BitlatheError
+from .format import Format, Mixture
 from .metrics import ErrorMetrics, error_metrics
 from .quantize import quantize
 from .scheme import Scheme
@@ -33,6 +34,8 @@ class Row:
         See `ErrorMetrics`; in the row of totals, of all elements together.
     terms_per_weight : int or None
         Clocks a bit-serial PE spends per chunk; None where the scheme has no terms.
+    term_error : float or None
+        Largest change of a value of the format in becoming terms; see `Scheme.term_error`.
     """
 
     tensor: str
@@ -44,6 +47,7 @@ class Row:
     sqnr_db: float
     max_abs: float
     terms_per_weight: int | None
+    term_error: float | None
 
 
 def quantizable(array: NDArray[Any]) -> bool:
@@ -54,7 +58,7 @@ def quantizable(array: NDArray[Any]) -> bool:
 
 def compare(
     arrays: Mapping[str, NDArray[Any]],
-    schemes: Iterable[str | Scheme],
+    schemes: Iterable[str | Scheme | Format | Mixture],
     axis: int = -1,
     everything: bool = False,
 ) -> list[Row]:
@@ -64,7 +68,7 @@ def compare(
     ----------
     arrays : mapping of name to array
         Vectors, integers and empty arrays are passed over unless `everything` is set.
-    schemes : iterable of str or Scheme
+    schemes : iterable of str, Scheme, Format or Mixture
     axis : int
         Along which groups run.
     everything : bool
@@ -123,7 +127,7 @@ def _row(
         relative_mse=found.relative_mse,
         sqnr_db=found.sqnr_db,
         max_abs=found.max_abs,
-        terms_per_weight=_terms(scheme),
+        **_terms(scheme),
     )
 
 
@@ -139,12 +143,12 @@ def _total(scheme: Scheme, rows: list[Row], noise: float, signal: float, bits: i
         relative_mse=relative,
         sqnr_db=float(-10 * np.log10(relative)) if relative else float("inf"),
         max_abs=max(r.max_abs for r in rows),
-        terms_per_weight=_terms(scheme),
+        **_terms(scheme),
     )
 
 
-def _terms(scheme: Scheme) -> int | None:
+def _terms(scheme: Scheme) -> dict[str, Any]:
     try:
-        return scheme.terms_per_weight
+        return {"terms_per_weight": scheme.terms_per_weight, "term_error": scheme.term_error}
     except BitlatheError:
-        return None
+        return {"terms_per_weight": None, "term_error": None}

@@ -3,10 +3,10 @@
 from math import isfinite
 from typing import Any
 
-from .catalogue import entry, names
-from .errors import BitlatheError
+from .catalogue import ENTRIES, canonical, is_file, names
 from .format import Format
 from .scheme import Scheme
+from .terms import MAX_BITS, term_table
 
 ROW_LENGTH = 4096  # the axis over which scales are shared out
 
@@ -36,51 +36,55 @@ def list_formats() -> list[dict[str, Any]]:
     return rows
 
 
-def _terms(fmt: Format, code: int) -> list[tuple[int, int, int]] | None:
-    """Return the bit-serial terms of a code; None where the format has none."""
-    try:
-        return [(term.sign, term.exp, term.bsig) for term in fmt.terms(code)]
-    except BitlatheError:
-        return None
-
-
-def _term_text(terms: list[tuple[int, int, int]] | None) -> str:
-    if terms is None:
-        return ""
-    return " ".join(f"{'-' if sign else '+'}2^({exp}+{bsig})" for sign, exp, bsig in terms) or "0"
-
-
 def describe_format(name: str) -> dict[str, Any]:
     """Return a format (or the members of a mixture) code by code: value and bit-serial terms.
 
-    A term (sign, exp, bsig) is worth (-1)^sign 2^exp 2^bsig on the format's integer grid.
+    A term (sign, exp, bsig) is worth (-1)^sign 2^exp 2^bsig on the format's integer grid, whose
+    step is ``term_unit``. ``term_error`` is the largest difference between a value and its terms,
+    0 where they are exact; both are None where a format is too wide for terms.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalogue or the path of a YAML file.
 
     Raises
     ------
     BitlatheError
-        Unknown name; the near names are listed.
+        Unknown name, the near names are listed; a file that describes no format.
     """
-    source = entry(name).source
-    scheme = Scheme.parse(name)
+    scheme = Scheme.parse(name) if is_file(name) else Scheme.parse(canonical(name))
+    known = ENTRIES.get(scheme.name)
     return {
-        "name": name,
+        "name": scheme.name,
         "scheme": str(scheme),
         "bits_per_element": float(scheme.bits_per_element(ROW_LENGTH)),
-        "source": source,
-        "formats": [
+        "source": known.source if known else scheme.element.source,
+        "formats": [_describe(fmt) for fmt in scheme.formats],
+    }
+
+
+def _describe(fmt: Format) -> dict[str, Any]:
+    table = None if fmt.bits > MAX_BITS else term_table(fmt.values, fmt.bits)
+
+    def terms(code: int) -> str:
+        if table is None or not table.valid[code]:
+            return ""
+        signed = ((f"{'-' if s else '+'}2^({e}+{b})") for s, e, b in table.terms(code))
+        return " ".join(signed) or "0"
+
+    return {
+        "name": fmt.name,
+        "bits": fmt.bits,
+        "term_unit": table and table.unit,
+        "term_error": table and table.max_error,
+        "codes": [
             {
-                "name": fmt.name,
-                "bits": fmt.bits,
-                "codes": [
-                    {
-                        "code": code,
-                        "binary": f"{code:0{fmt.bits}b}",
-                        "value": float(value) if isfinite(value) else str(value),
-                        "terms": _term_text(_terms(fmt, code)) if isfinite(value) else "",
-                    }
-                    for code, value in enumerate(fmt.values)
-                ],
+                "code": code,
+                "binary": f"{code:0{fmt.bits}b}",
+                "value": float(value) if isfinite(value) else str(value),
+                "terms": terms(code),
             }
-            for fmt in scheme.formats
+            for code, value in enumerate(fmt.values)
         ],
     }

@@ -12,7 +12,8 @@ def statistics(q: QuantizedTensor) -> TermStatistics:
     """Count the terms of the integers a bit-serial PE would see.
 
     With a zero point these are ``code - zero``; for outlier-victim pairs the decoded integers;
-    otherwise the codes of each group's own format.
+    otherwise the codes of each group's own format, rounded to a fixed point where the format
+    spans more than a PE holds (``exact`` and ``max_error`` of the result say so).
     """
     if q.scheme.coder == "bcq":
         raise BitlatheError(f"{q.scheme}: sums of signed scales have no bit-serial terms")
@@ -54,4 +55,6 @@ def _merged(parts: list[TermStatistics]) -> TermStatistics:
         zero_terms=mean("zero_terms"),
         bit_sparsity=mean("bit_sparsity"),
         histogram=tuple(sum(column) for column in zip(*padded, strict=True)),
+        exact=all(p.exact for p in parts),
+        max_error=max(p.max_error for p in parts),
     )

@@ -171,7 +171,9 @@ class TermStatistics:
     """Terms of a tensor of codes.
 
     ``bit_sparsity`` is the share of zero bits in the binary magnitudes of the grid integers,
-    written with the fewest bits that hold the format's largest magnitude.
+    written with the fewest bits that hold the format's largest magnitude. Where ``exact`` is
+    False the terms are those of values rounded to a fixed point (see `TermTable`), the largest
+    change being ``max_error``: small values count as 0.
     """
 
     weights: int
@@ -180,6 +182,8 @@ class TermStatistics:
     zero_terms: float
     bit_sparsity: float
     histogram: tuple[int, ...]
+    exact: bool
+    max_error: float
 
 
 def booth_digits(value: int, count: int) -> tuple[int, ...]:
@@ -466,7 +470,11 @@ def term_table(
     fixed_bits: int = FIXED_BITS,
     max_bsig: int = MAX_BSIG,
 ) -> TermTable:
-    """Terms of every code of a format.
+    """Terms of every code of a format, of values rounded to a fixed point where they must be.
+
+    A bit-serial PE reaches ten bit positions. A format that spans more (NF4, FP8, E8M0) is
+    rounded: ``exact`` is then False and ``max_error`` the largest change, up to half a ``unit``;
+    values below half a unit come out as 0, without terms.
 
     Parameters
     ----------
@@ -527,7 +535,10 @@ def term_count(values: "npt.ArrayLike | FormatLike", bits: int | None = None) ->
 
 
 def terms_of_format(fmt: FormatLike) -> tuple[tuple[Term, ...], ...]:
-    """Return the non-zero terms of each code of a format; empty for codes without a number."""
+    """Return the non-zero terms of each code of a format; empty for codes without a number.
+
+    Those of values rounded to a fixed point where `term_table` says ``exact=False``.
+    """
     table = term_table(fmt.values, fmt.bits)
     return tuple(table.terms(c) if table.valid[c] else () for c in range(len(table.grid)))
 
@@ -589,4 +600,6 @@ def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
         zero_terms=1.0 - nonzero / (weights * table.count),
         bit_sparsity=1.0 - int(histogram @ ones) / (weights * magnitude_bits),
         histogram=tuple(int(c) for c in by_count),
+        exact=table.exact,
+        max_error=table.max_error,
     )

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -155,8 +156,66 @@ BAD_COMMANDS = [
     ("reproduce bitmod", "bitmod-hpca25"),
     ("reproduce bitmod-hpca25 --out /dev/null/x", "cannot write"),
     ("formats bitmod_fp9", "bitmod_fp"),
+    ("formats nowhere.yaml", "nowhere.yaml: cannot read"),
+    ("formats int4@g64", "or 'int4'"),
     ("quantize /nowhere.npy --scheme int4", "/nowhere.npy"),
+    ("quantize /nowhere.npy --scheme nowhere.yaml@g64", "nowhere.yaml: cannot read"),
 ]
+
+
+def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
+    np.save(tmp_path / "z.npy", np.zeros((4, 64), np.float32))
+    result = run("quantize", str(tmp_path / "z.npy"), "--scheme", "int4@g64", "--json")
+    (row,) = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert (row["relative_mse"], row["sqnr_db"]) == (0.0, None)
+    for command in (
+        "formats",
+        "formats fp16",
+        "formats e8m0",
+        "archs",
+        "models",
+        "simulate --arch bitmod --model resnet-18 --fidelity analytic",
+    ):
+        json.loads(run(*command.split(), "--json").stdout, parse_constant=pytest.fail)
+
+
+def test_a_users_own_format(tmp_path: Path) -> None:
+    mine = tmp_path / "My.yaml"
+    mine.write_text("name: my3\nvalues: [0, 1, 2, 5, -1, -2, -5]\n")
+    shown = json.loads(run("formats", str(mine), "--json").stdout)
+    assert [code["value"] for code in shown["formats"][0]["codes"][:4]] == [0, 1, 2, 5]
+    assert (shown["name"], shown["source"], shown["formats"][0]["name"]) == (
+        str(mine),
+        str(mine),
+        "my3",
+    )
+    assert "my3, 3 bits" in run("formats", str(mine)).stdout
+    np.save(tmp_path / "w.npy", np.eye(8, 64, dtype=np.float32))
+    scheme = f"{mine}@g64"
+    (row,) = json.loads(
+        run("quantize", str(tmp_path / "w.npy"), "--scheme", scheme, "--json").stdout
+    )
+    assert (row["scheme"], row["bits_per_element"]) == (scheme, 3.25)
+
+
+def test_terms_on_a_fixed_point_are_marked(tmp_path: Path) -> None:
+    assert "largest error is 2." in run("formats", "fp8_e4m3").stdout
+    shown = json.loads(run("formats", "fp8_e4m3", "--json").stdout)["formats"][0]
+    assert (shown["term_unit"], shown["term_error"]) == (4.0, 2.0)
+    assert "rounded" not in run("formats", "int8").stdout
+    np.save(tmp_path / "w.npy", np.eye(8, 64, dtype=np.float32))
+    command = ("quantize", str(tmp_path / "w.npy"), "--scheme", "fp8_e4m3")
+    assert "fp8_e4m3@channel: terms are of its values rounded, by up to 2." in run(*command).stdout
+    assert json.loads(run(*command, "--json").stdout)[0]["term_error"] == 2.0
+
+
+def test_quantize_says_what_it_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez(path, w=np.eye(4, 64), bias=np.ones(4), ids=np.arange(3))
+    shown = run("quantize", str(path), "--scheme", "int4").stdout
+    assert "Passed over 2 (vectors, integers, empty): bias, ids" in shown
+    np.savez(path, w=np.eye(4, 64))
+    assert "Passed over" not in run("quantize", str(path), "--scheme", "int4").stdout
 
 
 @pytest.mark.parametrize(("command", "says"), BAD_COMMANDS)
