@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arch.components import SramCost
 from ..arch.schema import Arch, BufferName, LayerFormats, Operand, OperandName, pe_record
+from ..datatypes.errors import BitlatheError
 from ..datatypes.scheme import Scheme
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import Traffic, operand_bytes, output_tiled, whole_buffer
@@ -23,25 +24,26 @@ if TYPE_CHECKING:
     from .array.term_clocks import TermClocks
 
 WORD_BITS = 64  # SRAM is filled word by word
+COUNTER_LIMIT = 2**53  # beyond it a count is no longer exact in JSON readers and in floats
 
 
 @cache
 def group_scale(scheme: str | None) -> tuple[int, int]:
-    """Return (weights that share a scale along K, bits of an integer one), or zeros."""
+    """Return (weights that share a scale along K, 0 for all; bits of an integer scale, or 0)."""
     if scheme is None:
         return 0, 0
     parsed = Scheme.parse(scheme)
-    group = parsed.granularity.columns
-    return group, parsed.scale_bits if group and parsed.scale_format.kind == "int" else 0
+    integer = parsed.scale_format.kind == "int"
+    return parsed.granularity.columns, parsed.scale_bits if integer else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerBits:
     """Stored bits per element of a layer's operands; clocks a chunk takes (bit-serial terms).
 
-    ``group`` weights along K share a scale (0: all of K); an integer one has ``rescale_bits``
-    bits, which a bit-serial array applies one a clock. ``skipping`` gives the clocks where zero
-    terms are skipped.
+    ``group`` weights along K share a scale (0: all of K), which is applied to their sum: a chunk
+    holds weights of one group. An integer scale has ``rescale_bits`` bits, which a bit-serial array
+    applies one a clock. ``skipping`` gives the clocks where zero terms are skipped.
     """
 
     weight: Fraction
@@ -63,7 +65,8 @@ class LayerBits:
         the PE skips zero terms they come from ``weights``, or from a stand-in.
         """
         bits = formats.weight.bits_per_element(gemm.k)
-        group, rescale_bits = group_scale(formats.weight.scheme) if arch.serial else (0, 0)
+        group, scale_bits = group_scale(formats.weight.scheme)
+        rescale_bits = scale_bits if arch.serial else 0
         return cls(
             weight=bits,
             input=formats.input.bits_per_element(gemm.k),
@@ -74,6 +77,22 @@ class LayerBits:
             rescale_bits=rescale_bits,
             skipping=_skipping(arch, formats, gemm, rescale_bits, weights),
         )
+
+    def chunks(self, k: int, lanes: int) -> int:
+        """Return the chunks of up to ``lanes`` weights in ``k`` of them: each group's own.
+
+        Examples
+        --------
+        >>> bits = Fraction(8)
+        >>> layer = LayerBits(
+        ...     weight=bits, input=bits, output=bits, terms=4, buffered_weight=bits, group=6
+        ... )
+        >>> layer.chunks(16, 4)  # groups of 6, 6 and 4 take 2, 2 and 1
+        5
+        """
+        size = self.group or k
+        groups, rest = divmod(k, size)
+        return groups * _ceil(size, lanes) + _ceil(rest, lanes)
 
 
 def chunk_clocks(arch: Arch, weight: Operand) -> int:
@@ -162,8 +181,8 @@ class Work:
         register that would hide them.
     weight_reads, io_reads : int
         Accesses of each buffer by the array.
-    partial_sums : int
-        Sums read back to be added to, and written again.
+    partial_reads, partial_writes : int
+        Unfinished sums read back to be added to, and written.
     """
 
     steps: int = 0
@@ -172,7 +191,8 @@ class Work:
     exposed_cycles: int = 0
     weight_reads: int = 0
     io_reads: int = 0
-    partial_sums: int = 0
+    partial_reads: int = 0
+    partial_writes: int = 0
 
     def times(self, count: int) -> "Work":
         """Return the work of ``count`` equal products."""
@@ -184,9 +204,9 @@ class Work:
 
 
 def _tile_work(arch: Arch, bits: LayerBits, m: int, n: int, k: int) -> Work:
-    """Return the work of one product on a tile array: ceil(K/d) ceil(N/R) ceil(M/C) steps."""
-    R, C, d = arch.array.rows, arch.array.columns, arch.pe.lanes
-    chunks, column_folds = _ceil(k, d), _ceil(m, C)
+    """Return the work of one product on a tile array: chunks * ceil(N/R) * ceil(M/C) steps."""
+    R, C = arch.array.rows, arch.array.columns
+    chunks, column_folds = bits.chunks(k, arch.pe.lanes), _ceil(m, C)
     steps = chunks * _ceil(n, R) * column_folds
     reads = {"weight_reads": steps, "io_reads": steps}
     if bits.skipping is None:
@@ -212,11 +232,12 @@ def _systolic_work(arch: Arch, bits: LayerBits, m: int, n: int, k: int) -> Work:
     Fill and drain are left out: this is the bound that the clock-by-clock array approaches. A
     stationary operand is read once a fold, a row an access; what streams, once a step. Without a
     second operand register, or a drain register, the rows loaded or shifted out take a clock each
-    (`array.systolic_model`). Where K lies on the rows, every row fold but the first reads the
-    partial sums of the one before, unless a buffer keeps them.
+    (`array.systolic_model`). Where K lies on the rows, every row fold but the last writes partial
+    sums and every one but the first reads them, unless a buffer keeps them; ``scalesim`` timing
+    knows no such buffer, and reads none back.
     """
     array, pe = arch.array, arch.pe
-    chunks = _ceil(k, pe.lanes)
+    chunks = bits.chunks(k, pe.lanes)
     rows, columns, streamed = {
         "os": (m, n, chunks),
         "ws": (chunks, n, m),
@@ -226,7 +247,8 @@ def _systolic_work(arch: Arch, bits: LayerBits, m: int, n: int, k: int) -> Work:
     steps, moved = row_folds * column_folds * streamed, column_folds * rows
     physical, sums_stay = array.timing == "physical", array.dataflow == "os"
     hidden = pe.drain_register if sums_stay else pe.double_buffered_operand
-    kept = sums_stay or array.accumulator_buffer or not physical
+    kept = sums_stay or (array.accumulator_buffer and physical)
+    partial_sums = 0 if kept else (row_folds - 1) * m * n
     return Work(
         steps=steps,
         cycles=steps * bits.terms,
@@ -234,7 +256,8 @@ def _systolic_work(arch: Arch, bits: LayerBits, m: int, n: int, k: int) -> Work:
         exposed_cycles=0 if hidden or not physical else moved,
         weight_reads=moved if array.dataflow == "ws" else steps,
         io_reads=moved if array.dataflow == "is" else steps,
-        partial_sums=0 if kept else (row_folds - 1) * m * n,
+        partial_reads=partial_sums if physical else 0,
+        partial_writes=partial_sums,
     )
 
 
@@ -300,19 +323,36 @@ def _accesses(
         else:
             once = math.ceil(gemm.input_elements * bits.input / WORD_BITS)
         words["input"] = once * traffic.input_reads * gemm.batch
-    partial_bits = work.partial_sums * pe_record(arch.pe).partial_sum_bits
-    words["output"] += _ceil(partial_bits, WORD_BITS)
+    sum_bits = pe_record(arch.pe).partial_sum_bits
+    words["output"] += _ceil(work.partial_writes * sum_bits, WORD_BITS)
     reads: dict[BufferName, int] = dict.fromkeys(costs.buffers, 0)
     asked: dict[OperandName, int] = {"weight": work.weight_reads, "input": work.io_reads}
     for operand, count in asked.items():
         name = costs.layout[operand]
         reads[name] = max(reads[name], count)
     sums = costs.layout["output"]
-    reads[sums] += math.ceil(partial_bits / costs.port_bits[sums])
+    reads[sums] += math.ceil(work.partial_reads * sum_bits / costs.port_bits[sums])
     written: dict[BufferName, int] = dict.fromkeys(costs.buffers, 0)
     for operand, count in words.items():
         written[costs.layout[operand]] += count
     return reads, written
+
+
+def check_clocks(arch: Arch, gemm: Gemm, cycles: int) -> None:
+    """Refuse a layer whose clocks would not be exact, and say what takes them.
+
+    Raises
+    ------
+    BitlatheError
+        More than 2^53 clocks.
+    """
+    if cycles > COUNTER_LIMIT:
+        raise BitlatheError(
+            f"layer {gemm.name!r} takes some 10^{math.floor(math.log10(cycles))} clocks, beyond "
+            "the exact range of counters (2^53), with dram.bits_per_clock "
+            f"{arch.dram.bits_per_clock:g} and dram.latency_cycles {arch.dram.latency_cycles}; use "
+            "a faster DRAM, or a smaller context or batch."
+        )
 
 
 def timed_energy_pj(arch: Arch, costs: ChipCosts, cycles: int) -> dict[str, float]:
@@ -361,6 +401,7 @@ def run_layer(
     compute_cycles = work.cycles
     dram_cycles = math.floor(traffic.total_bits / Fraction(arch.dram.bits_per_clock))
     cycles = max(compute_cycles + work.exposed_cycles, dram_cycles)
+    check_clocks(arch, gemm, cycles)
     reads, words = _accesses(arch, gemm, bits, costs, traffic, work)
     pes = arch.array.rows * arch.array.columns
     busy = pes * work.cycles if arch.accounting.idle_pes else work.busy_pe_cycles

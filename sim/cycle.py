@@ -10,7 +10,14 @@ from dataclasses import replace
 from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept
 from ..workloads.gemm import Gemm
-from .analytic import ChipCosts, LayerBits, run_layer, timed_energy_pj, traffic_of
+from .analytic import (
+    ChipCosts,
+    LayerBits,
+    check_clocks,
+    run_layer,
+    timed_energy_pj,
+    traffic_of,
+)
 from .cycle_machine import Machine, Program, total_stalls
 from .cycle_schedule import Scheduler, program_of
 from .memory import CycleOptions
@@ -65,7 +72,7 @@ def run_layer_cycle(
     machine.run(machine.layer.nodes)
     cycles = machine.finish()
     assert machine.busy == base.compute_cycles, (machine.busy, base.compute_cycles)
-    return timed(arch, costs, base, cycles, machine.stalls)
+    return timed(arch, costs, gemm, base, cycles, machine.stalls)
 
 
 def new_machine(arch: Arch, options: CycleOptions) -> Machine:
@@ -82,9 +89,15 @@ def layer_program(
 
 
 def timed(
-    arch: Arch, costs: ChipCosts, base: LayerRun, cycles: int, stalls: Sequence[int]
+    arch: Arch,
+    costs: ChipCosts,
+    gemm: Gemm,
+    base: LayerRun,
+    cycles: int,
+    stalls: Sequence[int],
 ) -> LayerRun:
     """Return a layer of the analytic rung with the time of this one."""
+    check_clocks(arch, gemm, cycles)
     energy_pj = {part: value for part, value in base.energy_pj.items() if part != "total"}
     energy_pj |= timed_energy_pj(arch, costs, cycles)
     return replace(

@@ -38,9 +38,17 @@ class Tile:
     body : int
         Clocks on the array: ``busy + rescale + port`` and the rest fill and drain.
     busy, rescale, port : int
-        Clocks of ``body`` with work, waiting for the rescale unit, and for an SRAM port.
+        Clocks of ``body`` with work, between its groups, and waiting for an SRAM port.
+    sums : bool
+        It ends with a sum that is handed to the unit behind the array, which must be free.
+    tail : int
+        Clocks of ``body`` from the first sum that is handed on to the last.
+    scale, gap : int
+        Clocks that the unit takes for the last sum, and before the next group may begin.
     latency, drain : int
-        Clocks from the end of the body to the first result, and over which results leave.
+        Clocks from the end of the body to the unit, and over which results leave the unit.
+    held : bool
+        Results stay in the unit until they have left, not only until the drain is empty.
     store : int
         DRAM clocks of the results; 0 where none leave.
     moved : tuple of int
@@ -53,9 +61,14 @@ class Tile:
     busy: int
     rescale: int
     port: int
+    sums: bool
+    tail: int
+    scale: int
+    gap: int
     latency: int
     drain: int
     store: int
+    held: bool = False
     moved: tuple[int, int, int] = (0, 0, 0)
     loads: int = WEIGHTS
 
@@ -151,6 +164,9 @@ class Machine:
         self.allowed = options.exposed_waits
         self.end = 0  # the array is free
         self.started = 0  # the tile before started
+        self.gap = 0  # clocks from there until a group may begin
+        self.scaled = 0  # the unit behind the array has rescaled what it holds ...
+        self.unit = 0  # ... and handed it on; both less the clocks from the array to the unit
         self.drained = 0  # the results of the tile before have left the array
         self.bus = 0  # DRAM is free
         self.asked = 0  # the last read was asked for
@@ -287,7 +303,8 @@ class Machine:
         return here, here
 
     def _tile(self, tile: Tile) -> None:
-        stalls, cursor = self.stalls, self.end
+        stalls, cursor = self.stalls, self.end + self.gap
+        stalls[RESCALE] += self.gap
         loaded = self.kept_from if tile.loads == INPUTS else 0
         if self.kept_from > cursor:
             stalls[PIPELINE] += self.kept_from - cursor
@@ -309,20 +326,31 @@ class Machine:
         for _ in tile.reads:
             self.window.append(ready)
         self.started = ready
-        stop = ready + tile.body
-        if tile.drain:
-            stop = max(stop, self.drained - tile.latency)
-            self.drained = stop + tile.latency + tile.drain
-        elif tile.latency:
-            self.drained = stop + tile.latency
+        self.end = ready + tile.body
+        self.gap = tile.gap
+        if tile.sums:
+            self._hand_over(tile)
         if tile.store:
-            self.stores.append((stop + tile.latency + tile.drain, tile.store))
+            self.stores.append((self.drained if tile.drain else self.end, tile.store))
             self.pushed += 1
         self.busy += tile.busy
         stalls[RESCALE] += tile.rescale
         stalls[BANDWIDTH] += tile.port
-        stalls[PIPELINE] += stop - ready - tile.busy - tile.rescale - tile.port
-        self.end = stop
+        stalls[PIPELINE] += tile.body - tile.busy - tile.rescale - tile.port
+
+    def _hand_over(self, tile: Tile) -> None:
+        """Wait until the unit behind the array is free for a tile's first sum; give it all sums."""
+        first = self.end - tile.tail
+        if self.unit > first:
+            rescaling = max(0, self.scaled - first)
+            self.stalls[RESCALE] += rescaling
+            self.stalls[PIPELINE] += self.unit - first - rescaling  # the drain is not empty
+            self.end += self.unit - first
+        self.scaled = self.unit = self.end + tile.scale
+        if tile.drain:
+            left = max(self.unit + tile.latency, self.drained)
+            self.drained = left + tile.drain
+            self.unit = (self.drained if tile.held else left) - tile.latency
 
     def _loop(self, node: Loop) -> None:
         if not self.fold:
@@ -356,6 +384,9 @@ class Machine:
         now = self.end
         key = [
             self.started - now,
+            self.gap,
+            max(self.scaled - now, 0),
+            max(self.unit - now, 0),
             max(self.drained - now, 0),
             max(self.kept_from, self.started) - now,
         ]
@@ -395,6 +426,8 @@ class Machine:
             self.stalls[i] += (self.stalls[i] - clocks) * turns
         self.end += shift
         self.started += shift
+        self.scaled += shift
+        self.unit += shift
         self.drained += shift
         if touches & (READS | WRITES):
             self.bus += shift

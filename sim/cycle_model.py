@@ -171,6 +171,6 @@ def run_overlapped(
         if what not in bases:
             bases[what] = run_layer(arch, gemm, bits_of(gemm), costs, mapper, kept=kept)
         assert share.busy == bases[what].compute_cycles, (gemm, share)
-        row = timed(arch, costs, bases[what], share.cycles, share.stalls)
+        row = timed(arch, costs, gemm, bases[what], share.cycles, share.stalls)
         rows.append(replace(row, count=times))
     return tuple(rows)

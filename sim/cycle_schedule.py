@@ -10,17 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..arch.schema import Arch, BufferName, OperandName
+from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import Traffic
 from ..workloads.gemm import Gemm
 from .analytic import LayerBits
 from .cycle_machine import (
-    INPUTS,
     OPERANDS,
     RESIDENT,
     STREAM,
-    WEIGHTS,
     Give,
     Loop,
     Node,
@@ -31,13 +29,8 @@ from .cycle_machine import (
     Tile,
     loop,
 )
-from .memory import CycleOptions, DramPort, ring_places, share
-
-SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
-PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
-
-Cut = list[tuple[int, int]]
-"""Blocks of a dimension in order: (how many, extent of each)."""
+from .cycle_timing import Cut, Slice, Timing, before_last, cut, slices_of
+from .memory import CycleOptions, ring_places, share
 
 Run = tuple[int, int, bool, int]
 """Equal blocks: how many, extent of each, whether the dimension's last, first element."""
@@ -45,18 +38,6 @@ Run = tuple[int, int, bool, int]
 
 def _ceil(a: int, b: int) -> int:
     return -(-a // b)
-
-
-def cut(extent: int, block: int) -> Cut:
-    """Return a dimension in full blocks and a last, smaller one.
-
-    Examples
-    --------
-    >>> cut(10, 4), cut(8, 4), cut(3, 4)
-    ([(2, 4), (1, 2)], [(2, 4)], [(1, 3)])
-    """
-    full, rest = divmod(extent, block)
-    return [(count, size) for count, size in ((full, block), (1, rest)) if count and size]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,174 +77,6 @@ def groups_of(extent: int, block: int, parts: int) -> list[Group]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """Clocks of tiles on one array for one layer, as functions of the tile's extents.
-
-    ``chunks`` counts the lanes-wide steps of the reduction a tile holds, ``width`` the elements.
-    """
-
-    arch: Arch
-    bits: LayerBits
-    options: CycleOptions
-    dram: DramPort
-    port_bits: dict[BufferName, float]
-    ports_bind: bool
-
-    @classmethod
-    def of(cls, arch: Arch, bits: LayerBits, options: CycleOptions) -> "Timing":
-        """Return the clocks of a chip's tiles for a layer."""
-        buffers = [arch.buffers.named(name) for name in arch.buffers.names]
-        return cls(
-            arch=arch,
-            bits=bits,
-            options=options,
-            dram=DramPort.of(arch, options),
-            port_bits={name: arch.port_bits(name) for name in arch.buffers.names},
-            ports_bind=any(b.ports == 1 or not isinstance(b.port_bits, str) for b in buffers),
-        )
-
-    @property
-    def flow(self) -> str:
-        """``tile``, or the dataflow of a systolic array."""
-        return "tile" if self.arch.array.kind == "tile" else self.arch.array.dataflow
-
-    def tile(
-        self,
-        m: int,
-        n: int,
-        width: int,
-        last: bool,
-        moved: tuple[int, int, int] = (0, 0, 0),
-        clocks: tuple[int, int] | None = None,
-    ) -> Tile:
-        """Return the tile of an m x n block of outputs over ``width`` elements of K.
-
-        ``last``: its results leave. ``moved``: bytes of weights and inputs read for it, and of
-        outputs stored after it. ``clocks``: of its terms and of waiting for the rescale unit,
-        where zero terms are skipped.
-        """
-        array, terms = self.arch.array, self.bits.terms
-        chunks = _ceil(width, self.arch.pe.lanes)
-        used = {"tile": (n, m), "os": (m, n), "ws": (chunks, n), "is": (chunks, m)}[self.flow]
-        steps = {"tile": chunks, "os": chunks, "ws": m, "is": n}[self.flow]
-        if array.kind == "systolic" and array.timing == "scalesim":
-            used = (array.rows, array.columns)
-        busy, wait = clocks or (steps * terms, self._rescale(width))
-        rescale = wait if self.options.rescale else 0
-        port = 0
-        if self.options.memory and self.ports_bind:
-            results = m * n if last else 0
-            port = max(0, self._port_clocks(used, steps, results, moved) - busy)
-        fill, load, latency, drain = self._edges(used, last)
-        timed = moved if self.options.memory else (0, 0, 0)
-        dram = [self.dram.transfer_cycles(size) if size else 0 for size in timed]
-        return Tile(
-            moved=moved,
-            loads=INPUTS if self.flow == "is" else WEIGHTS,
-            reads=tuple((c, t) for c, t in ((WEIGHTS, dram[0]), (INPUTS, dram[1])) if t),
-            load=load,
-            body=busy + rescale + port + fill,
-            busy=busy,
-            rescale=rescale,
-            port=port,
-            latency=latency,
-            drain=drain,
-            store=dram[2],
-        )
-
-    def _edges(self, used: tuple[int, int], last: bool) -> tuple[int, int, int, int]:
-        """Return (fill, load, latency, drain) of a tile that uses ``used`` rows and columns.
-
-        Systolic arrays: the forms of `array.systolic_model`; what no register hides holds the
-        array up as fill does. Tile arrays: the pipeline, the rescale of the last group, then a row
-        of results a clock, all beside the next tile.
-        """
-        if not self.options.pipeline:
-            return 0, 0, 0, 0
-        array, terms = self.arch.array, self.bits.terms
-        if self.flow == "tile":
-            depth = SERIAL_PIPELINE_CYCLES if self.arch.serial else PARALLEL_PIPELINE_CYCLES
-            return (0, 0, depth + self.bits.rescale_bits, used[0]) if last else (0, 0, 0, 0)
-        fill = (used[0] + used[1] - 2) * terms
-        if array.timing == "scalesim":
-            return fill + (array.rows if self.flow != "os" else 0), 0, 0, 0
-        if self.flow == "os":
-            drain = used[0] if last else 0
-            return (fill, 0, 0, drain) if self.arch.pe.drain_register else (fill + drain, 0, 0, 0)
-        load = self._load(*used)
-        return (
-            (fill, load, 0, 0) if self.arch.pe.double_buffered_operand else (fill + load, 0, 0, 0)
-        )
-
-    def _load(self, rows: int, columns: int) -> int:
-        """Return the clocks to load stationary operands: a row a clock, or what the port gives."""
-        if not self.options.memory:
-            return rows
-        operand: Streamed = "weight" if self.flow == "ws" else "input"
-        port = self.arch.buffers.of(operand).port_bits
-        if isinstance(port, str):
-            return rows
-        bits = self._bits(operand)
-        return max(rows, math.ceil(rows * columns * self.arch.pe.lanes * bits / port))
-
-    def _port_clocks(
-        self, used: tuple[int, int], steps: int, results: int, moved: tuple[int, int, int]
-    ) -> int:
-        """Return the clocks the busiest SRAM port takes for a tile.
-
-        The array's accesses, one a step through an automatic port, which is wide enough. A buffer
-        with one port also takes in what is fetched for the tile, and its ``results``, and gives
-        them to DRAM.
-        """
-        rows, columns = used
-        widths: dict[str, dict[OperandName, int]] = {
-            "tile": {"weight": rows, "input": columns},
-            "os": {"weight": columns, "input": rows},
-            "ws": {"input": rows},
-            "is": {"weight": rows},
-        }
-        streamed = widths[self.flow]
-        buffers, layout, clocks = self.arch.buffers, self.arch.buffers.layout, [0]
-        for name in buffers.names:
-            buffer = buffers.named(name)
-            asked = {o: width for o, width in streamed.items() if layout[o] == name}
-            total = 0
-            if not isinstance(buffer.port_bits, str):
-                bits = sum(self._bits(o) * width * self.arch.pe.lanes for o, width in asked.items())
-                total = steps * math.ceil(bits / buffer.port_bits)
-            elif buffer.ports == 1 and asked:
-                total = steps
-            if buffer.ports == 1:
-                port = Fraction(self.port_bits[name])
-                total += sum(
-                    math.ceil(8 * size / port)
-                    for o, size in zip(layout, moved, strict=True)
-                    if layout[o] == name
-                )
-                if layout["output"] == name:
-                    total += math.ceil(results * self.bits.output / port)
-            clocks.append(total)
-        return max(clocks)
-
-    def _bits(self, operand: OperandName) -> Fraction:
-        return self.bits.buffered_weight if operand == "weight" else self.bits.input
-
-    def _rescale(self, width: int) -> int:
-        """Return the clocks a PE waits for its rescale unit, or between groups.
-
-        The unit takes a clock a scale bit, less the group's own clocks.
-        """
-        group, lanes, terms = self.bits.group, self.arch.pe.lanes, self.bits.terms
-        if not self.arch.serial or self.flow != "tile":
-            return 0
-        gap = self.arch.pe.group_gap or 0
-        if not group:
-            return gap
-        wait = max(gap, self.bits.rescale_bits - terms * _ceil(group, lanes))
-        return _ceil(width, group) * wait
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """A product with the bytes it moves, fetches counted once; ``first_n`` is its first output.
 
@@ -284,12 +97,23 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """Extents of a part's blocks: along M, N and K, and whether a streamed block spans all K."""
+    """Extents of a part's blocks along M and N; slices of K, of which a block is kept at once.
+
+    ``whole_k``: a streamed block is kept over all of K.
+    """
 
     m: int
     n: int
-    k: int
+    slices: list[Slice]
     whole_k: bool
+
+    def portion(self, total: int, piece: Slice) -> int:
+        """Return what a slice of K has of a total; the last one takes what the others left."""
+        chunks = sum(each.count * each.chunks for each in self.slices)
+        if not piece.last:
+            return share(total, piece.chunks, chunks)
+        others = self.slices[:-1]
+        return total - sum(each.count * share(total, each.chunks, chunks) for each in others)
 
 
 class Scheduler:
@@ -364,7 +188,8 @@ class Scheduler:
         """Return the extents of a part's blocks.
 
         A streamed block that spans all of K is kept while what stays passes by, if two of them
-        fit the buffer; else it is cut along K.
+        fit the buffer; else it is cut along K, at the ends of groups where it can. Without memory
+        it need not be.
         """
         m, n = self.block_extents(part.m, part.n, part.k, part.stream)
         lanes = self.arch.pe.lanes
@@ -377,14 +202,17 @@ class Scheduler:
         block_bytes = share(total, size, whole)
         half = self._half_bytes(operand)
         fits = block_bytes <= half
+        chunks = self.bits.chunks(part.k, lanes)
         if self.timing.flow in ("ws", "is"):
-            k = self.arch.array.rows * lanes
+            count, rest = before_last(chunks, self.arch.array.rows)
+            slices = [Slice(count=count, chunks=self.arch.array.rows)] if count else []
+            slices.append(Slice(chunks=rest, last=True))
         else:
-            slices = min(_ceil(block_bytes, half), _ceil(part.k, lanes)) or 1
-            k = _ceil(_ceil(part.k, lanes), slices) * lanes
-        k = min(k, part.k)
-        self._ring(STREAM, operand, block_bytes if fits else share(block_bytes, k, part.k))
-        return Blocks(m=m, n=n, k=k, whole_k=fits)
+            pieces = _ceil(block_bytes, half) or 1 if self.options.memory else 1
+            slices = slices_of(part.k, self.bits.group, lanes, pieces)
+        piece_bytes = share(block_bytes, slices[0].chunks, chunks)
+        self._ring(STREAM, operand, block_bytes if fits else piece_bytes)
+        return Blocks(m=m, n=n, slices=slices, whole_k=fits)
 
     def part(self, part: Part) -> list[Node]:
         """Return the program of one part, its resident operand included."""
@@ -418,19 +246,17 @@ class Scheduler:
         return runs
 
     def _clocks(
-        self, part: Part, blocks: Blocks, start: int, n: int, k: Run
-    ) -> tuple[int, int] | None:
-        """Return the clocks of a tile's terms and rescale waits, where zero terms are skipped.
+        self, part: Part, blocks: Blocks, start: int, n: int, piece: Slice
+    ) -> tuple[int, int, int] | None:
+        """Return the clocks of a tile's terms as `Timing.tile` takes them, where some are skipped.
 
         A row fold's clocks are spread over the slices of K in proportion.
         """
         if self.bits.skipping is None:
             return None
         fold = self.bits.skipping.fold(start, n, part.k)
-        return (
-            portion(fold.issue, part.k, blocks.k, k[1], k[2]),
-            portion(fold.rescale, part.k, blocks.k, k[1], k[2]),
-        )
+        issue = blocks.portion(fold.issue, piece)
+        return issue, min(fold.first, issue), blocks.portion(fold.rescale, piece)
 
     def _block(
         self, part: Part, blocks: Blocks, extent: int, first: bool, last: bool, start: int
@@ -449,25 +275,21 @@ class Scheduler:
             at += count * size
         stay += [(1, stay[-1][1], True, at - stay[-1][1])]
         stay = [run for run in stay if run[0]]
-        slices: list[Run] = [(count, width, False, 0) for count, width in cut(part.k, blocks.k)]
-        count, width, _, _ = slices.pop()
-        slices += [(count - 1, width, False, 0), (1, width, True, 0)]
-        slices = [run for run in slices if run[0]]
 
-        def one(r: Run, k: Run, fetch: bool) -> list[Node]:
+        def one(r: Run, piece: Slice, fetch: bool) -> list[Node]:
             """Return one tile; ``fetch``: it is the first to use its slice of the block."""
             m, n = (r[1], extent) if weights else (extent, r[1])
             last_m, last_n = (r[2], last) if weights else (last, r[2])
             reads_w, reads_i = (fetch, first) if weights else (first, fetch)
             moved = (
-                self._fetched(part, blocks, "weight", n, last_n, k) if reads_w else 0,
-                self._fetched(part, blocks, "input", m, last_m, k) if reads_i else 0,
-                self._stored(part, blocks, m, n, last_m, last_n) if k[2] else 0,
+                self._fetched(part, blocks, "weight", n, last_n, piece) if reads_w else 0,
+                self._fetched(part, blocks, "input", m, last_m, piece) if reads_i else 0,
+                self._stored(part, blocks, m, n, last_m, last_n) if piece.last else 0,
             )
-            clocks = self._clocks(part, blocks, start if weights else r[3], n, k)
-            return [self.timing.tile(m, n, k[1], k[2], moved, clocks)]
+            clocks = self._clocks(part, blocks, start if weights else r[3], n, piece)
+            return [self.timing.tile(m, n, piece, moved, clocks)]
 
-        return _nest(stay, slices, one, blocks.whole_k)
+        return _nest(stay, blocks.slices, one, blocks.whole_k)
 
     def _fetched(
         self,
@@ -476,7 +298,7 @@ class Scheduler:
         operand: str,
         extent: int,
         last: bool,
-        k: Run,
+        piece: Slice,
     ) -> int:
         """Return the bytes read for one slice of a block of an operand."""
         total, whole, block, fetches = (
@@ -487,7 +309,7 @@ class Scheduler:
         rows = portion(total, whole, block, extent, last)
         if operand == "input" and self.kept.input:
             return 0
-        return portion(rows, part.k, blocks.k, k[1], k[2]) * fetches
+        return blocks.portion(rows, piece) * fetches
 
     def _stored(
         self, part: Part, blocks: Blocks, m: int, n: int, last_m: bool, last_n: bool
@@ -509,8 +331,8 @@ def portion(total: int, whole: int, block: int, extent: int, last: bool) -> int:
 
 def _nest(
     stay: list[Run],
-    slices: list[Run],
-    one: Callable[[Run, Run, bool], list[Node]],
+    slices: list[Slice],
+    one: Callable[[Run, Slice, bool], list[Node]],
     whole_k: bool,
 ) -> list[Node]:
     """Return a block's loops: over what stays and inside over K, or the other way round.
@@ -521,7 +343,7 @@ def _nest(
     if whole_k:
 
         def all_k(r: Run, fetch: bool) -> list[Node]:
-            return [node for k in slices for node in loop(k[0], one(r, k, fetch))]
+            return [node for k in slices for node in loop(k.count, one(r, k, fetch))]
 
         for i, r in enumerate(stay):
             if i == 0:
@@ -534,7 +356,7 @@ def _nest(
             if i == 0:
                 passes += one(r, k, True)
             passes += loop(r[0] - (i == 0), one(r, k, False))
-        nodes += loop(k[0], [Take(STREAM), *passes, Give(STREAM)])
+        nodes += loop(k.count, [Take(STREAM), *passes, Give(STREAM)])
     return nodes
 
 

@@ -1,5 +1,6 @@
 """Run a model on a chip: formats by policy, layers one by one, totals."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -12,13 +13,12 @@ from ..arch.schema import LayerFormats, check_held
 from ..datatypes.errors import BitlatheError, unknown_name
 from ..workloads import Gemm, Model, load_model
 from ..workloads.order import Order, execution_order
-from .analytic import ChipCosts, LayerBits, area_um2
+from .analytic import COUNTER_LIMIT, ChipCosts, LayerBits, area_um2
 from .run import LayerRun, Run
 
 RUNGS = {"analytic": (".analytic", "run_layer"), "cycle": (".cycle", "run_layer_cycle")}
 FIDELITIES = tuple(RUNGS)
 MAPPERS = ("whole-buffer",)
-COUNTER_LIMIT = 2**53  # beyond it a count is no longer exact in JSON readers and in floats
 
 
 def formats_for(arch: Arch, gemm: Gemm) -> LayerFormats:
@@ -148,7 +148,7 @@ def simulate(
     Raises
     ------
     BitlatheError
-        Unknown names, impossible sizes, counters beyond 2^53.
+        Unknown names, impossible sizes, counters beyond 2^53, an energy beyond any float.
 
     Examples
     --------
@@ -206,3 +206,8 @@ def _check_counters(run: Run) -> None:
                 f"{what}, beyond the exact range of counters (2^53); use a smaller context or "
                 "batch."
             )
+    if not math.isfinite(run.energy_pj["total"]):
+        raise BitlatheError(
+            f"the energy of {run.model} on {run.arch} is not finite: technology.clock_ghz is too "
+            "low for its leakage, or an energy of the chip's too large."
+        )

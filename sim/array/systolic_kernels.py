@@ -323,9 +323,7 @@ def _count_tags(xt, now, rows, columns):
 
 
 @compiled
-def _stream_stationary(
-    a, b, out, x, xt, w, ps, mac, ctl, row_folds, kept, count, events, detail
-):
+def _stream_stationary(a, b, out, x, xt, w, ps, mac, ctl, row_folds, kept, count, events, detail):
     """One clock of a weight stationary fold: inputs move right, sums down and out."""
     R, C = w.shape
     k0 = ctl[BUSY_FOLD] % row_folds * R

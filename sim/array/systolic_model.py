@@ -9,7 +9,6 @@ array, its printed clocks plus one.
 import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from numbers import Number
 from types import MappingProxyType
 from typing import SupportsIndex
 
@@ -79,7 +78,7 @@ class OperandCounts(Mapping[str, int]):
         return self.total
 
     def __eq__(self, other: object) -> bool:
-        return self.total == other if isinstance(other, Number) else Mapping.__eq__(self, other)
+        return dict(self) == dict(other) if isinstance(other, Mapping) else self.total == other
 
     def __hash__(self) -> int:
         return hash(self.total)  # as a number that it equals

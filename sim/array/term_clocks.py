@@ -38,16 +38,18 @@ class FoldClocks:
 
     Attributes
     ----------
-    issue : int
-        Clocks in which terms enter.
+    issue, first : int
+        Clocks in which terms enter: all, and those of the first group.
     rescale : int
-        Clocks the PEs wait for the rescale unit, and between groups.
+        Clocks between groups, and for which a group waits until the rescale unit is done with
+        the one before it in the fold.
     busy : float
         PE clocks with a term, for one token: a PE that waits, or whose chunk is zero, is idle.
         With scope ``lane``, lane clocks over lanes.
     """
 
     issue: int
+    first: int
     rescale: int
     busy: float
 
@@ -136,8 +138,8 @@ def fold_clocks(mask: NDArray[np.bool_], array: TileArray) -> tuple[NDArray[np.i
 
 
 def _waits(clocks: NDArray[np.int64], array: TileArray) -> NDArray[np.int64]:
-    """Return the clocks by which each group's successor is held up."""
-    wait: NDArray[np.int64] = np.maximum(array.rescale_cycles - clocks, array.group_gap)
+    """Return the clocks of each group but the first in which nothing enters."""
+    wait: NDArray[np.int64] = np.maximum(array.rescale_cycles - clocks[:, 1:], array.group_gap)
     return wait
 
 
@@ -185,6 +187,7 @@ class CountedClocks:
             clocks, busy = fold_clocks(self._mask[None, first : first + rows, :k], self._array)
             self._kept[place] = FoldClocks(
                 issue=int(clocks.sum()),
+                first=int(clocks[0, 0]),
                 rescale=int(_waits(clocks, self._array).sum()),
                 busy=busy,
             )
@@ -233,6 +236,7 @@ def _expected(
     clocks, busy = fold_clocks(part, array)
     return FoldClocks(
         issue=_mean(int(clocks.sum()), folds),
+        first=_mean(int(clocks[:, 0].sum()), folds),
         rescale=_mean(int(_waits(clocks, array).sum()), folds),
         busy=busy / folds,
     )

@@ -5,6 +5,7 @@ bytes, each with the clock from which it is free.
 """
 
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 
 
@@ -17,11 +18,17 @@ def pieces(extent, block):
     return [(i, min(i + block, extent)) for i in range(0, extent, block)]
 
 
-def spread(total, extent, block):
-    """Bytes of each block: full ones by proportion, rounded down, the rest in the last."""
-    sizes = [total * (b - a) // extent for a, b in pieces(extent, block)]
+def over(total, cuts):
+    """Bytes of each (start, stop): by proportion, rounded down, the rest in the last."""
+    extent = cuts[-1][1]
+    sizes = [total * (b - a) // extent for a, b in cuts]
     sizes[-1] = total - sum(sizes[:-1])
     return sizes
+
+
+def spread(total, extent, block):
+    """Bytes of each block."""
+    return over(total, pieces(extent, block))
 
 
 def split(extent, block, parts):
@@ -80,12 +87,38 @@ def port_clocks(chip, needs, steps, results, bytes_moved):
     return most
 
 
-def tile(chip, m, n, k, last, bytes_moved):
-    """(load, body, busy, rescale, port, latency, drain)"""
+def chunks_of(chip, k):
+    """The chunks of K in order, one entry each: True where a group of weights ends with it."""
+    ends = []
+    for a, b in pieces(k, min(k, chip["group"] or k)):
+        own = len(pieces(b - a, chip["lanes"]))
+        ends += [False] * (own - 1) + [True]
+    return ends
+
+
+def slices_of(chip, ends, count):
+    """[(start, stop), ...]: the chunks of each of ``count`` slices of K, or of as many as are left.
+
+    They end where groups end, if there are enough groups; else every group is cut alike.
+    """
+    borders = [0, *(i + 1 for i, end in enumerate(ends) if end)]
+    groups = list(pairwise(borders))
+    if count <= len(groups):
+        taken = pieces(len(groups), up(len(groups), count))
+        return [(groups[a][0], groups[b - 1][1]) for a, b in taken]
+    length = up(groups[0][1], up(count, len(groups)))
+    return [(a + x, a + y) for a, b in groups for x, y in pieces(b - a, length)]
+
+
+def tile(chip, m, n, ends, last, bytes_moved):
+    """What one tile does: clocks by name, and the clocks up to the end of each of its groups.
+
+    ``ends``: its chunks as of `chunks_of`. A part of a group that does not end here stands last.
+    """
     R, C, L, T, flow = (chip[x] for x in ("rows", "cols", "lanes", "terms", "flow"))
-    chunks = up(k, L)
+    chunks = len(ends)
     physical = chip["timing"] == "physical"
-    rescale = load = fill = latency = drain = 0
+    load = fill = drain = 0
     if flow in ("tile", "os"):
         steps = chunks
         r, c = (n, m) if flow == "tile" else (m, n)
@@ -94,16 +127,12 @@ def tile(chip, m, n, k, last, bytes_moved):
         r, c = chunks, (n if flow == "ws" else m)
     if flow != "tile" and not physical:
         r, c = R, C
-    if flow == "tile" and chip["serial"] and chip["group"]:
-        issue = T * up(chip["group"], L)
-        rescale = up(k, chip["group"]) * max(0, chip["rescale_bits"] - issue)
+    busy = steps * T
     needs = {"tile": {"w": r, "i": c}, "os": {"w": c, "i": r}, "ws": {"i": r}, "is": {"w": r}}[flow]
     results = m * n if last else 0
-    port = max(0, port_clocks(chip, needs, steps, results, bytes_moved) - steps * T)
+    port = max(0, port_clocks(chip, needs, steps, results, bytes_moved) - busy)
     if flow == "tile":
-        if last:
-            latency = (6 if chip["serial"] else 1) + chip["rescale_bits"]
-            drain = r
+        drain = r if last else 0
     else:
         fill = (r + c - 2) * T
         if flow == "os" and physical and last:
@@ -119,8 +148,17 @@ def tile(chip, m, n, k, last, bytes_moved):
     if flow != "tile" and not chip["registers"]:  # the array stands still meanwhile
         fill += load + drain
         load = drain = 0
-    busy = steps * T
-    return load, busy + rescale + port + fill, busy, rescale, port, latency, drain
+    if flow == "tile":
+        clocks, parts = 0, []
+        for end in ends:
+            clocks += T
+            if end:
+                parts.append((clocks, True))
+                clocks = 0
+        parts += [(clocks, False)] if clocks else []
+    else:
+        parts = [(busy, drain > 0)]  # only what leaves over the drain is handed on
+    return {"load": load, "fill": fill, "port": port, "drain": drain, "parts": parts}
 
 
 def part_events(chip, part, rooms, kept):
@@ -140,13 +178,12 @@ def part_events(chip, part, rooms, kept):
     half = max(1, buffer // halves(chip, name))
     one_block = passing * min(block, size) // size
     whole = one_block <= half
-    L = chip["lanes"]
+    ends = chunks_of(chip, k)
     if chip["flow"] in ("ws", "is"):
-        bk = min(k, chip["rows"] * L)
+        cuts = pieces(len(ends), chip["rows"])
     else:
-        slices = max(1, min(up(one_block, half), up(k, L)))
-        bk = min(k, up(up(k, L), slices) * L)
-    piece = one_block if whole else one_block * bk // k
+        cuts = slices_of(chip, ends, max(1, up(one_block, half)))
+    piece = one_block if whole else one_block * (cuts[0][1] - cuts[0][0]) // len(ends)
     depth = chip["prefetch"]
     rings = []
     for operand, bytes_, piece_ in ((name, buffer, piece), (other, stay_buffer, staying)):
@@ -154,10 +191,10 @@ def part_events(chip, part, rooms, kept):
             rings.append((1, bytes_, operand))
         else:
             rings.append((max(1, min(depth, bytes_ // max(1, piece_))), piece_, operand))
-    w = [spread(b, k, bk) for b in spread(part["w"], n, bn)]
-    i = [spread(b, k, bk) for b in spread(part["i"], m, bm)]
+    w = [over(b, cuts) for b in spread(part["w"], n, bn)]
+    i = [over(b, cuts) for b in spread(part["i"], m, bm)]
     o = [spread(b, n, bn) for b in spread(part["o"], m, bm)]
-    ms, ns, ks = (list(enumerate(pieces(*x))) for x in ((m, bm), (n, bn), (k, bk)))
+    ms, ns, ks = (list(enumerate(x)) for x in (pieces(m, bm), pieces(n, bn), cuts))
     here = set()
 
     def events_of(mi, ni, ki):
@@ -177,7 +214,7 @@ def part_events(chip, part, rooms, kept):
             sum(size for cause, size in reads if cause == "inputs"),
             out,
         )
-        timing = tile(chip, m1 - m0, n1 - n0, k1 - k0, last, moved)
+        timing = tile(chip, m1 - m0, n1 - n0, ends[k0:k1], last, moved)
         return ("tile", timing, reads, out)
 
     events = [("take", 1)]
@@ -284,12 +321,16 @@ def run_layers(chip, layers):
     inputs). Returns (cycles, stalls) by layer, all bytes moved, and the clocks in which the array
     waited for a transfer that was asked for while it worked.
     """
-    chip = {"registers": True} | chip
+    chip = {"registers": True, "gap": 0} | chip
+    on_tiles, serial = chip["flow"] == "tile", chip["serial"]
+    scale, gap = (chip["rescale_bits"], chip["gap"]) if on_tiles else (0, 0)
+    depth = (6 if serial else 1) if on_tiles else 0
     shares, left, stored_by, exposed = [], [], [], 0
     moved = {"weights": 0, "inputs": 0, "outputs": 0}
     free, room = {"w": [], "i": []}, {"w": 0, "i": 0}
     reads, stores, tiles = [], [], []
-    bus = array_free = drained = floor = 0
+    bus = array_free = drained = floor = pause = 0
+    scaled = unit = 0  # when the unit behind the array has rescaled its sum, and handed it on
 
     def clocks_of(size):
         bursts = up(8 * size, chip["burst"])
@@ -327,7 +368,7 @@ def run_layers(chip, layers):
             if event[0] == "give":
                 places[event[1]].append(array_free)
                 continue
-            _, (load, body, busy, rescale, port, latency, drain), wanted, out = event
+            _, work, wanted, out = event
             arriving = []
             for cause, size in wanted:
                 moved[cause] += size
@@ -350,7 +391,9 @@ def run_layers(chip, layers):
                 read |= {"stored": fetched_back, "early": floor < array_free and not fetched_back}
                 reads.append(read)
                 arriving.append((cause, read))
-            start = max([array_free, kept_from, *(r["here"] for _, r in arriving)])
+            stalls["rescale"] += pause
+            ready = array_free + pause
+            start = max([ready, kept_from, *(r["here"] for _, r in arriving)])
             space = 0
             moved["outputs"] += out
             if out and len(stores) >= chip["output_tiles"]:
@@ -359,14 +402,14 @@ def run_layers(chip, layers):
                         write(store)
                 space = stores[len(stores) - chip["output_tiles"]]["done"]
                 start = max(start, space)
-            if load:
+            if work["load"]:
                 before = tiles[-1]["start"] if tiles else 0
                 what = "inputs" if chip["flow"] == "is" else "weights"
                 there = [r["here"] for cause, r in arriving if cause == what]
                 if what == "inputs":
                     there.append(kept_from)
-                start = max(start, max([before, *there]) + load)
-            for clock in range(array_free, start):
+                start = max(start, max([before, *there]) + work["load"])
+            for clock in range(ready, start):
                 late = [(cause, r) for cause, r in arriving if r["here"] > clock]
                 if clock < kept_from:
                     stalls["pipeline"] += 1
@@ -381,17 +424,27 @@ def run_layers(chip, layers):
                     exposed += clock < space
                     stalls["outputs" if clock < space else "pipeline"] += 1
             tiles.append({"start": start})
-            array_free = start + body
-            if drain:
-                array_free = max(array_free, drained - latency)
-            if drain or latency:
-                drained = array_free + latency + drain
+            clock = start + work["port"] + work["fill"]
+            stalls["bandwidth"] += work["port"]
+            stalls["pipeline"] += work["fill"]
+            for number, (clocks, handed_on) in enumerate(work["parts"]):
+                if number:
+                    clock += gap
+                    stalls["rescale"] += gap
+                clock += clocks
+                while handed_on and clock < unit:
+                    stalls["rescale" if clock < scaled else "pipeline"] += 1
+                    clock += 1
+                if handed_on:
+                    scaled = unit = clock + scale
+            array_free, gone = clock, clock
+            pause = gap if handed_on else 0
+            if work["drain"]:  # results go from the unit to the drain, and out
+                begins = max(unit + depth, drained)
+                gone = drained = begins + work["drain"]
+                unit = (begins if on_tiles else drained) - depth
             if out:
-                gone = array_free + latency + drain
                 stores.append({"asked": gone, "clocks": clocks_of(out), "done": None})
-            stalls["rescale"] += rescale
-            stalls["bandwidth"] += port
-            stalls["pipeline"] += array_free - start - busy - rescale - port
         for (_, piece, operand), times in zip(rings, places, strict=True):
             free[operand] += [t for t in times for _ in range(piece)]
             free[operand].sort()

@@ -70,6 +70,14 @@ def tile_array(acts, terms, R, C, lanes, size, unit, depth, gap, register, skip,
                 ]
                 clocks = stream_clocks(slots, lanes, scope, columns, skip)
                 work.append((clocks, rows if g0 + size >= k else 0))
+    return play(work, unit, depth, gap, register)
+
+
+def play(work, unit, depth, gap, register=True):
+    """Return the clocks of a list of groups, one after the other.
+
+    work: (clocks of the group, rows to drain afterwards or 0).
+    """
     issue = []  # what enters in each unhindered clock: None, or the group that ends there
     for number, (clocks, _) in enumerate(work):
         issue += [None] * (clocks - 1) + [number] + [None] * gap

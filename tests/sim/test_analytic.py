@@ -199,6 +199,28 @@ def test_bad_arguments(changes: dict[str, object], says: str) -> None:
         bl.simulate(**(good | changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("fidelity", "key", "value", "says"),
+    [
+        ("analytic", "dram.bits_per_clock", 1e-300, r"10\^307 clocks.*bits_per_clock 1e-300"),
+        ("cycle", "dram.bits_per_clock", 1e-300, r"10\^307 clocks.*bits_per_clock 1e-300"),
+        ("cycle", "dram.latency_cycles", 10**400, r"10\^40\d clocks.*latency_cycles 10{400}"),
+    ],
+    ids=["analytic", "cycle", "latency"],
+)
+def test_clocks_past_any_float_are_refused_with_their_cause(
+    fidelity: str, key: str, value: float, says: str
+) -> None:
+    slow = load_arch("bitmod", {key: value})
+    with pytest.raises(BitlatheError, match=f"layer 'c_attn' takes some {says}"):
+        bl.simulate(slow, "gpt2", fidelity=fidelity)
+
+
+def test_an_energy_past_any_float_is_refused() -> None:
+    with pytest.raises(BitlatheError, match=r"energy .* is not finite.*clock_ghz"):
+        bl.simulate(load_arch("bitmod", {"technology.clock_ghz": 1e-305}), "gpt2")
+
+
 def test_utilization_of_full_tiles_is_one_and_falls_with_empty_columns() -> None:
     full = cost(chip(), Gemm(name="x", m=256, n=4096, k=4096))
     assert full.stall_cycles == 0

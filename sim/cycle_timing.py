@@ -1,0 +1,281 @@
+"""Clocks of one tile on one array: its terms, the sums it hands on, fill and drain, SRAM ports."""
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from ..arch.schema import Arch, BufferName, OperandName
+from .analytic import LayerBits
+from .cycle_machine import INPUTS, WEIGHTS, Streamed, Tile
+from .memory import CycleOptions, DramPort
+
+SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
+PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
+
+Cut = list[tuple[int, int]]
+"""Blocks of a dimension in order: (how many, extent of each)."""
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def cut(extent: int, block: int) -> Cut:
+    """Return a dimension in full blocks and a last, smaller one.
+
+    Examples
+    --------
+    >>> cut(10, 4), cut(8, 4), cut(3, 4)
+    ([(2, 4), (1, 2)], [(2, 4)], [(1, 3)])
+    """
+    full, rest = divmod(extent, block)
+    return [(count, size) for count, size in ((full, block), (1, rest)) if count and size]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Equal slices of the reduction that follow one another.
+
+    Attributes
+    ----------
+    count, chunks : int
+        How many, and the lanes-wide steps of each.
+    groups : int
+        Groups of weights that end in each, the last one with it; 0 inside a group.
+    full, short : int
+        Chunks of each group but the last, and of the last.
+    last : bool
+        It ends the reduction; then ``count`` is 1.
+    """
+
+    count: int = 1
+    chunks: int
+    groups: int = 1
+    full: int = 0
+    short: int = 0
+    last: bool = False
+
+
+def before_last(extent: int, block: int) -> tuple[int, int]:
+    """Return how many whole blocks come before the last one, and the extent of that.
+
+    Examples
+    --------
+    >>> before_last(10, 4), before_last(8, 4)
+    ((2, 2), (1, 4))
+    """
+    before = (extent - 1) // block
+    return before, extent - before * block
+
+
+def slices_of(k: int, group: int, lanes: int, pieces: int) -> list[Slice]:
+    """Cut the reduction into ``pieces`` slices: of whole groups, or, of too few of them, within.
+
+    ``group`` weights share a scale (0: all); a chunk holds up to ``lanes`` weights of one group.
+
+    Examples
+    --------
+    >>> [(s.count, s.chunks, s.groups) for s in slices_of(40, 8, 4, 2)]  # groups of two chunks
+    [(1, 6, 3), (1, 4, 2)]
+    >>> [(s.count, s.chunks, s.groups) for s in slices_of(40, 0, 4, 4)]
+    [(3, 3, 0), (1, 1, 1)]
+    """
+    size = min(group or k, k)
+    groups, short = before_last(k, size)
+    groups += 1
+    full, short = _ceil(size, lanes), _ceil(short, lanes)
+    made: list[Slice] = []
+    if pieces <= groups:
+        most = _ceil(groups, pieces)
+        count, rest = before_last(groups, most)
+        if count:
+            made = [Slice(count=count, chunks=most * full, groups=most, full=full, short=full)]
+        made.append(Slice(chunks=(rest - 1) * full + short, groups=rest, full=full, short=short))
+    else:
+        step = _ceil(full, _ceil(pieces, groups))
+        for chunks in [full] * (groups - 1) + [short]:
+            count, rest = before_last(chunks, step)
+            made += [Slice(count=count, chunks=step, groups=0)] if count else []
+            made.append(Slice(chunks=rest))
+    made[-1] = replace(made[-1], last=True)
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Clocks of tiles on one array for one layer, as functions of the tile's extents."""
+
+    arch: Arch
+    bits: LayerBits
+    options: CycleOptions
+    dram: DramPort
+    port_bits: dict[BufferName, float]
+    ports_bind: bool
+
+    @classmethod
+    def of(cls, arch: Arch, bits: LayerBits, options: CycleOptions) -> "Timing":
+        """Return the clocks of a chip's tiles for a layer."""
+        buffers = [arch.buffers.named(name) for name in arch.buffers.names]
+        return cls(
+            arch=arch,
+            bits=bits,
+            options=options,
+            dram=DramPort.of(arch, options),
+            port_bits={name: arch.port_bits(name) for name in arch.buffers.names},
+            ports_bind=any(b.ports == 1 or not isinstance(b.port_bits, str) for b in buffers),
+        )
+
+    @property
+    def flow(self) -> str:
+        """``tile``, or the dataflow of a systolic array."""
+        return "tile" if self.arch.array.kind == "tile" else self.arch.array.dataflow
+
+    def tile(
+        self,
+        m: int,
+        n: int,
+        piece: Slice,
+        moved: tuple[int, int, int] = (0, 0, 0),
+        clocks: tuple[int, int, int] | None = None,
+    ) -> Tile:
+        """Return the tile of an m x n block of outputs over a slice of K.
+
+        The results of the last slice leave. ``moved``: bytes of weights and inputs read for it,
+        and of outputs stored after it. ``clocks``: of its terms, of those of its first group, and
+        between its groups, where zero terms are skipped.
+        """
+        array, chunks = self.arch.array, piece.chunks
+        used = {"tile": (n, m), "os": (m, n), "ws": (chunks, n), "is": (chunks, m)}[self.flow]
+        steps = {"tile": chunks, "os": chunks, "ws": m, "is": n}[self.flow]
+        if array.kind == "systolic" and array.timing == "scalesim":
+            used = (array.rows, array.columns)
+        busy, first, wait = clocks or self._issue(piece, steps)
+        rescale = wait if self.options.rescale else 0
+        port = 0
+        if self.options.memory and self.ports_bind:
+            results = m * n if piece.last else 0
+            port = max(0, self._port_clocks(used, steps, results, moved) - busy)
+        fill, load, latency, drain = self._edges(used, piece.last)
+        sums = piece.groups > 0 if self.flow == "tile" else drain > 0
+        timed = moved if self.options.memory else (0, 0, 0)
+        dram = [self.dram.transfer_cycles(size) if size else 0 for size in timed]
+        return Tile(
+            moved=moved,
+            loads=INPUTS if self.flow == "is" else WEIGHTS,
+            reads=tuple((c, t) for c, t in ((WEIGHTS, dram[0]), (INPUTS, dram[1])) if t),
+            load=load,
+            body=busy + rescale + port + fill,
+            busy=busy,
+            rescale=rescale,
+            port=port,
+            sums=sums,
+            tail=busy + rescale - first if sums else 0,
+            scale=self.scale,
+            gap=self.gap if sums else 0,
+            latency=latency,
+            drain=drain,
+            held=self.flow != "tile",
+            store=dram[2],
+        )
+
+    def _edges(self, used: tuple[int, int], last: bool) -> tuple[int, int, int, int]:
+        """Return (fill, load, latency, drain) of a tile that uses ``used`` rows and columns.
+
+        Systolic arrays: the forms of `array.systolic_model`; what no register hides holds the
+        array up as fill does. Tile arrays: the pipeline, then, behind the rescale unit, a row of
+        results a clock, all beside the next tile.
+        """
+        if not self.options.pipeline:
+            return 0, 0, 0, 0
+        array = self.arch.array
+        if self.flow == "tile":
+            depth = SERIAL_PIPELINE_CYCLES if self.arch.serial else PARALLEL_PIPELINE_CYCLES
+            return (0, 0, depth, used[0]) if last else (0, 0, 0, 0)
+        fill = (used[0] + used[1] - 2) * self.bits.terms
+        if array.timing == "scalesim":
+            return fill + (array.rows if self.flow != "os" else 0), 0, 0, 0
+        if self.flow == "os":
+            drain = used[0] if last else 0
+            return (fill, 0, 0, drain) if self.arch.pe.drain_register else (fill + drain, 0, 0, 0)
+        load = self._load(*used)
+        return (
+            (fill, load, 0, 0) if self.arch.pe.double_buffered_operand else (fill + load, 0, 0, 0)
+        )
+
+    def _load(self, rows: int, columns: int) -> int:
+        """Return the clocks to load stationary operands: a row a clock, or what the port gives."""
+        if not self.options.memory:
+            return rows
+        operand: Streamed = "weight" if self.flow == "ws" else "input"
+        port = self.arch.buffers.of(operand).port_bits
+        if isinstance(port, str):
+            return rows
+        bits = self._bits(operand)
+        return max(rows, math.ceil(rows * columns * self.arch.pe.lanes * bits / port))
+
+    def _port_clocks(
+        self, used: tuple[int, int], steps: int, results: int, moved: tuple[int, int, int]
+    ) -> int:
+        """Return the clocks the busiest SRAM port takes for a tile.
+
+        The array's accesses, one a step through an automatic port, which is wide enough. A buffer
+        with one port also takes in what is fetched for the tile, and its ``results``, and gives
+        them to DRAM.
+        """
+        rows, columns = used
+        widths: dict[str, dict[OperandName, int]] = {
+            "tile": {"weight": rows, "input": columns},
+            "os": {"weight": columns, "input": rows},
+            "ws": {"input": rows},
+            "is": {"weight": rows},
+        }
+        streamed = widths[self.flow]
+        buffers, layout, clocks = self.arch.buffers, self.arch.buffers.layout, [0]
+        for name in buffers.names:
+            buffer = buffers.named(name)
+            asked = {o: width for o, width in streamed.items() if layout[o] == name}
+            total = 0
+            if not isinstance(buffer.port_bits, str):
+                bits = sum(self._bits(o) * width * self.arch.pe.lanes for o, width in asked.items())
+                total = steps * math.ceil(bits / buffer.port_bits)
+            elif buffer.ports == 1 and asked:
+                total = steps
+            if buffer.ports == 1:
+                port = Fraction(self.port_bits[name])
+                total += sum(
+                    math.ceil(8 * size / port)
+                    for o, size in zip(layout, moved, strict=True)
+                    if layout[o] == name
+                )
+                if layout["output"] == name:
+                    total += math.ceil(results * self.bits.output / port)
+            clocks.append(total)
+        return max(clocks)
+
+    def _bits(self, operand: OperandName) -> Fraction:
+        return self.bits.buffered_weight if operand == "weight" else self.bits.input
+
+    @property
+    def scale(self) -> int:
+        """Clocks that the unit behind the PEs takes for the sum of a group: bits of its scale."""
+        return self.bits.rescale_bits if self.flow == "tile" and self.options.rescale else 0
+
+    @property
+    def gap(self) -> int:
+        """Clocks between groups."""
+        return (self.arch.pe.group_gap or 0) if self.flow == "tile" and self.options.rescale else 0
+
+    def _issue(self, piece: Slice, steps: int) -> tuple[int, int, int]:
+        """Return the clocks of a tile's terms, of those of its first group, and between groups.
+
+        A group waits until the unit has rescaled the one before: with T clocks of terms it takes
+        max(T + gap, scale), the first one of a tile aside, which the machine times.
+        """
+        terms = self.bits.terms
+        busy = steps * terms
+        if self.flow != "tile" or piece.groups < 2:
+            return busy, busy, 0
+        full, short = piece.full * terms, piece.short * terms
+        later = (piece.groups - 2) * max(full + self.gap, self.scale)
+        later += max(short + self.gap, self.scale)
+        return busy, full, full + later - busy
