@@ -5,7 +5,8 @@ kind       weights                                          activations
 ========== ================================================ ======================================
 bit_serial up to 8 bits, any grid (those that no short      the format of ``activation``
            sum of terms reaches are rounded to a fixed
-           point of 8 bits); integer scales up to
+           point of 8 bits, which must not make a zero that
+           the grid lacks); integer scales up to
            ``scale_bits``; no pairs, no bit planes
 int_mac    grids of integers that fit ``weight_bits``,      signed integers up to
            times a power of two                             ``activation_bits``
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 from ..datatypes import catalogue
 from ..datatypes.format import Format
 from ..datatypes.scheme import Scheme
+from ..datatypes.terms import term_table
 from .pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE, PEKind
 
 BIT_SERIAL_BITS = 8
@@ -101,6 +103,26 @@ def _widths(pe: PEKind) -> str:
     return f"activation_bits {mac.activation_bits}, weight_bits {mac.weight_bits}"
 
 
+def has_terms(fmt: Format) -> bool:
+    """Return whether a bit-serial PE can take a format's values as sums of terms.
+
+    Grids that terms do not reach are rounded to a fixed point of 8 bits. Small values may become
+    the format's zero; a format without one (E8M0, all powers of two) would lose them.
+
+    Examples
+    --------
+    >>> from bitlathe.datatypes.catalogue import element
+    >>> has_terms(element("fp8_e5m2")), has_terms(element("e8m0")), has_terms(element("fp16"))
+    (True, False, False)
+    """
+    if fmt.bits > BIT_SERIAL_BITS:
+        return False
+    if (fmt.table.values == 0).any():
+        return True
+    table = term_table(fmt.values, fmt.bits)
+    return bool((table.grid[table.valid] != 0).all())
+
+
 @lru_cache(maxsize=4096)
 def _takes_weight(pe: PEKind, text: str) -> bool:
     scheme = Scheme.parse(text)
@@ -111,7 +133,7 @@ def _takes_weight(pe: PEKind, text: str) -> bool:
     pairs = scheme.coder == "olive"
     if isinstance(pe, BitSerialPE):
         scale = scheme.scale_bits if scheme.scale_format.kind == "int" else 0
-        return not pairs and scheme.element_bits <= BIT_SERIAL_BITS and scale <= pe.scale_bits
+        return not pairs and scale <= pe.scale_bits and all(map(has_terms, scheme.formats))
     if isinstance(pe, OlivePE) and pairs:
         return scheme.element_bits <= pe.mac.weight_bits
     return all(_multiplies(pe, v, bits, pairs) for v, bits in _grids(scheme))

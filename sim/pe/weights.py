@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...arch.holds import has_terms
 from ...datatypes.errors import BitlatheError
 from ...datatypes.format import Format, Mixture
 from ...datatypes.terms import (
@@ -141,6 +142,10 @@ def _decoder(
     )
 
 
+def _formats(element: Format | Mixture) -> Sequence[Format]:
+    return element.formats if isinstance(element, Mixture) else (element,)
+
+
 def _members(format: "str | Format | Mixture | TermTable") -> tuple[str, Sequence[Format]]:
     from ...datatypes import catalogue
 
@@ -151,12 +156,9 @@ def _members(format: "str | Format | Mixture | TermTable") -> tuple[str, Sequenc
                 f"format {format!r} is not one the bit-serial PE can hold. It holds: "
                 f"{', '.join(held_formats())}"
             )
-        found = catalogue.element(name)
-        return format, found.formats if isinstance(found, Mixture) else (found,)
-    if isinstance(format, Mixture):
-        return format.name, format.formats
-    if isinstance(format, Format):
-        return format.name, (format,)
+        return format, _formats(catalogue.element(name))
+    if isinstance(format, Format | Mixture):
+        return format.name, _formats(format)
     raise BitlatheError(
         f"format: a name, a Format, a Mixture or a TermTable is needed, got {type(format).__name__}"
     )
@@ -182,7 +184,8 @@ def weight_decoder(
     Raises
     ------
     BitlatheError
-        If the name is unknown or the format is wider than 8 bits; the error lists those that fit.
+        If the name is unknown, the format is wider than 8 bits, or its terms would make a zero
+        that it does not have; the error lists those that fit.
     """
     if isinstance(format, TermTable):
         return _decoder("table", frozenset(format.grid[format.valid].tolist()), max_bsig)
@@ -191,6 +194,11 @@ def weight_decoder(
         raise BitlatheError(
             f"the bit-serial PE cannot hold {name!r}: {members[0].bits} bits, at most {MAX_BITS} "
             f"do. It holds: {', '.join(held_formats())}"
+        )
+    if not all(map(has_terms, members)):
+        raise BitlatheError(
+            f"the bit-serial PE cannot hold {name!r}: it has no zero, and small values rounded to "
+            f"the PE's fixed point would be 0. It holds: {', '.join(held_formats())}"
         )
     tables = [term_table(f.values, f.bits, max_bsig=max_bsig) for f in members]
     unit = min(t.unit for t in tables)
@@ -205,9 +213,6 @@ def held_formats() -> tuple[str, ...]:
     """Names of the catalogue's formats that a bit-serial PE can hold."""
     from ...datatypes import catalogue
 
-    held = [
-        n
-        for n in catalogue.names()
-        if catalogue.element(n).bits <= MAX_BITS and catalogue.entry(n).coder not in UNHELD_CODERS
-    ]
+    names = (n for n in catalogue.names() if catalogue.entry(n).coder not in UNHELD_CODERS)
+    held = [n for n in names if all(map(has_terms, _formats(catalogue.element(n))))]
     return (*ALIASES, *held)

@@ -28,6 +28,7 @@ from bitlathe.datatypes.scheme import Scheme
 from bitlathe.sim.pe.mac import FLOAT_FORMATS, fp_mac_dot, int_mac_dot
 from bitlathe.sim.pe.operands import ACTIVATIONS
 from bitlathe.sim.pe.weights import held_formats as held_by_decoder
+from bitlathe.sim.pe.weights import weight_decoder
 
 BITMOD = (CHIPS / "bitmod.yaml").read_text()
 PLAIN = [n for n in catalogue.names() if catalogue.entry(n).coder == "table"]
@@ -98,6 +99,8 @@ def test_int_mac_takes_what_its_multiplier_takes(bits: int) -> None:
         (BitSerialPE(), "nf4", "fp16", True),
         (BitSerialPE(), "fp16", None, False),
         (BitSerialPE(), "olive4", None, False),
+        (BitSerialPE(), "e8m0", None, False),  # 247 of its 255 values would be 0
+        (BitSerialPE(), "fp8_e5m2", None, True),
         (BitSerialPE(), "int6@g128/int8", "fp8_e4m3", False),
         (BitSerialPE(scale_bits=7), "int6@g128/int8", None, False),
         (BitSerialPE(activation="int8"), None, "int8", True),
@@ -129,6 +132,12 @@ def test_a_refusal_lists_what_would_do() -> None:
     assert "int4" in said
     assert "nf4," not in said
     assert refusal(IntMacPE(), "int_mac", "weight", "int4") is None
+    said = refusal(BitSerialPE(), "bit_serial", "weight", "e8m0")
+    assert said is not None
+    assert "it takes int2" in said
+    assert "e8m0," not in said
+    with pytest.raises(BitlatheError, match=r"'e8m0': it has no zero.* It holds: fp3, fp4, int2"):
+        weight_decoder("e8m0")
 
 
 def test_every_kind_has_a_record_from_its_section() -> None:
