@@ -93,7 +93,8 @@ def numpy_float(name: str) -> np.dtype[Any]:
             "bfloat16 in numpy needs the ml_dtypes package: pip install ml_dtypes; a torch tensor "
             "needs none"
         ) from None
-    return np.dtype(bfloat16)
+    found: np.dtype[Any] = np.dtype(bfloat16)
+    return found
 
 
 def flat_numbers(values: Any, what: str) -> NDArray[np.float64]:

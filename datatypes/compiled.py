@@ -9,11 +9,12 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from numba import njit
 from numba.core.dispatcher import Dispatcher
 
+Kernel = Callable[..., Any]
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -28,6 +29,10 @@ def sources_stamp(package: Path = PACKAGE) -> str:
     return digest.hexdigest()
 
 
+@overload
+def compiled(function: Kernel, /, **options: Any) -> Kernel: ...
+@overload
+def compiled(**options: Any) -> Callable[[Kernel], Kernel]: ...
 def compiled(function: Any = None, /, **options: Any) -> Any:
     """Compile a function on first use and keep it on disk.
 
@@ -48,8 +53,9 @@ def compiled(function: Any = None, /, **options: Any) -> Any:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        made = njit(**options)(function)
-        if isinstance(made, Dispatcher):  # not with NUMBA_DISABLE_JIT
+        made: Any = njit(**options)(function)
+        dispatched = isinstance(made, Dispatcher)  # not with NUMBA_DISABLE_JIT
+        if dispatched:
             try:
                 made.enable_caching()
             except RuntimeError:  # no folder can be written: compile in each process
