@@ -62,7 +62,7 @@ def cases(count: int, seed: int):
 
 
 def test_given_weights_take_the_clocks_of_the_array_clock_by_clock() -> None:
-    """Issue and busy clocks always; the total where the drain and the unit do not bind."""
+    """Issue and busy clocks always; the total where tiles have one order."""
     same = 0
     for rng, arch, scheme in cases(120, 1):
         m, n, k = rng.randint(1, 7), rng.randint(1, 14), rng.randint(1, 50)
@@ -82,10 +82,10 @@ def test_given_weights_take_the_clocks_of_the_array_clock_by_clock() -> None:
             if array.scope != "lane":
                 energy = arch.accounting.layout_factor * arch.pe.clock_energy_pj
                 assert run.energy_pj["pe"] == pytest.approx(energy * machine.busy_pe_cycles)
-            if run.stalls["rescale"] == 0 and array.rows <= machine.issue_cycles // count.tiles:
-                same += run.cycles == machine.cycles
+            if count.row_folds == 1 or count.column_folds == 1:
+                same += 1
                 assert run.cycles == machine.cycles
-    assert same > 5
+    assert same > 20
 
 
 @pytest.mark.parametrize("sync", SCOPES)
