@@ -32,6 +32,7 @@ def figure_style() -> Any:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "svg.hashsalt": "bitlathe",
+            "svg.fonttype": "none",  # words of an SVG stay words, to search and to edit
             "figure.dpi": 100,
             "savefig.dpi": 150,
         }
@@ -39,9 +40,11 @@ def figure_style() -> Any:
     return plt
 
 
-def save(figure: Any, path: Path) -> None:
+def save(figure: Any, *paths: Path) -> None:
     """Write a figure without a date, so that equal figures are equal files; close it."""
     import matplotlib.pyplot as plt
 
-    figure.savefig(path, metadata={"Software": None} if path.suffix == ".png" else {"Date": None})
+    for path in paths:
+        dated = {"Software": None} if path.suffix == ".png" else {"Date": None}
+        figure.savefig(path, metadata=dated)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""The accuracy axis of a sweep that measured none.
+"""The accuracy axis of a sweep that measured none, and the table of what was used.
 
 A model whose weights are at hand gets its own perplexity, if that is asked for. The others get a
 proxy, labelled as one wherever it is shown: the error of each format on reference weights, those
@@ -8,7 +8,7 @@ seeded Gaussian ones. No model gets a figure that was measured on another withou
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from .fronts import accuracy_column
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 TABLE = "accuracy.csv"
+KEYS = ("model", "scheme", "measure", "value", "proxy", "of")
 CACHE_NAME = "accuracy.json"
 SEED, GAUSSIAN_SHAPE = 0, (512, 4096)
 
@@ -140,14 +141,36 @@ class Wanted:
     text: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A sweep's rows with an accuracy axis, and what a reader must know of it.
+
+    ``unquantised`` holds, by model, the measure of the model as it is stored; ``proxy`` says what
+    a proxy is of, and is empty without one.
+    """
+
+    frame: Frame
+    remarks: tuple[str, ...] = ()
+    unquantised: Mapping[str, Accuracy] = field(default_factory=dict)
+    proxy: str = ""
+
+    def baseline(self, measure: str) -> dict[str, float]:
+        """Return what each unquantised model has of a measure, where that says something."""
+        if measure != "perplexity":
+            return {}
+        return {model: row.perplexity for model, row in self.unquantised.items()}
+
+
 def with_accuracy(
     frame: Frame,
     folder: Path,
     home: Path | None,
     wanted: Wanted | None,
     progress: Progress | None = None,
-) -> tuple[Frame, list[str]]:
+) -> Measured:
     """Add what is known of accuracy to rows that carry no measure of it.
+
+    What is used is written to ``accuracy.csv``, a line for each model and format.
 
     Parameters
     ----------
@@ -163,72 +186,108 @@ def with_accuracy(
 
     Returns
     -------
-    Frame
-        With the columns ``perplexity``, ``loss_nats`` and ``kl_nats`` where a model was measured,
-        and the reference's ``weight_error`` where none was.
-    list of str
-        What a reader of the page must know.
+    Measured
+        The frame has the columns ``perplexity``, ``loss_nats`` and ``kl_nats`` where a model was
+        measured, and the reference's ``weight_error`` where none was.
     """
+    (folder / TABLE).unlink(missing_ok=True)  # of an earlier report
     given = accuracy_column(frame)
     if given is not None:
-        return frame, [_GIVEN] if given in PROXIES else []
+        words = _GIVEN if given in PROXIES else ""
+        return Measured(frame=frame, remarks=(words,) if words else (), proxy=words)
     if "format" not in frame.texts or not frame.varies("format"):
-        return frame, []
-    words: list[str] = []
+        return Measured(frame=frame)
+    own: dict[str, list[Accuracy]] = {}
+    remarks: list[str] = []
     if wanted is not None:
-        frame, words = _with_perplexity(frame, folder, home, wanted, progress)
-    bare = np.ones(frame.count, dtype=bool)
-    if "perplexity" in frame.numbers:
-        bare = ~_rows_of(frame, _measured_models(frame))
-    if not bare.any():
-        return frame, words
-    formats = frame.texts["format"]
-    used = [formats.levels[code] for code in np.unique(formats.codes[bare])]
-    errors, reference = measure(used, folder)
-    if not errors:
-        return frame, words
-    by_level = np.array([errors.get(name, np.nan) for name in formats.levels])
-    values = np.where(bare, by_level[formats.codes], np.nan)
-    start = "Accuracy is" if bare.all() else "For models without weights at hand accuracy is"
-    words.append(
-        f"{start} a proxy: the relative error of each weight format on {reference.title}. It is no "
-        "perplexity and no score of the models shown."
+        frame, own, remarks = _with_perplexity(frame, home, wanted, progress)
+    frame, lines, more = _with_proxy(frame, folder, own)
+    lines = [_line(model, row) for model, rows in own.items() for row in rows] + lines
+    if lines:
+        figures = [f.name for f in fields(Accuracy) if f.name not in {*KEYS, "window_nll"}]
+        write_csv(folder / TABLE, iter(lines), [*KEYS, *figures])
+    return Measured(
+        frame=frame,
+        remarks=(*remarks, *more),
+        proxy=more[0] if more else "",
+        unquantised={model: rows[0] for model, rows in own.items()},
     )
-    missing = [name for name in used if name not in errors]
-    if missing:
-        words.append(f"No accuracy proxy for: {', '.join(missing)}.")
-    return frame.with_numbers(reference.column, values), words
 
 
 _GIVEN = "Accuracy is a proxy, a relative error; it is no perplexity and no score of the models."
 
 
+def _line(model: str, row: Accuracy) -> dict[str, Any]:
+    """Return a model's own measure as a line of the table."""
+    used = {"measure": "perplexity", "value": row.perplexity, "proxy": False, "of": row.text}
+    return {**asdict(row), **used, "model": model}
+
+
+def _with_proxy(
+    frame: Frame, folder: Path, own: Mapping[str, Any]
+) -> tuple[Frame, list[dict[str, Any]], list[str]]:
+    """Give models without a measure of their own the error of their formats on the reference."""
+    bare = ~_rows_of(frame, own) if own else np.ones(frame.count, dtype=bool)
+    if not bare.any():
+        return frame, [], []
+    formats = frame.texts["format"]
+    used = [formats.levels[code] for code in np.unique(formats.codes[bare])]
+    errors, reference = measure(used, folder)
+    if not errors:
+        return frame, [], []
+    by_level = np.array([errors.get(name, np.nan) for name in formats.levels])
+    values = np.where(bare, by_level[formats.codes], np.nan)
+    start = "Accuracy is" if bare.all() else "For models without weights at hand accuracy is"
+    words = [
+        f"{start} a proxy: the relative error of each weight format on {reference.title}. It is no "
+        "perplexity and no score of the models shown."
+    ]
+    missing = [name for name in used if name not in errors]
+    if missing:
+        words.append(f"No accuracy proxy for: {', '.join(missing)}.")
+    frame = frame.with_numbers(reference.column, values)
+    known = {"measure": reference.column, "proxy": True, "of": reference.title}
+    lines = [
+        {"model": model, "scheme": scheme, "value": errors[scheme], **known}
+        for model, scheme in _pairs(frame, bare)
+        if scheme in errors
+    ]
+    return frame, lines, words
+
+
+def _pairs(frame: Frame, rows: NDArray[np.bool_]) -> list[tuple[str, str]]:
+    """Return the models and formats that meet in some rows, in order of appearance."""
+    models, formats = frame.texts.get("model"), frame.texts["format"]
+    if models is None:
+        return [("", formats.levels[c]) for c in np.unique(formats.codes[rows])]
+    met = np.unique(np.column_stack([models.codes, formats.codes])[rows], axis=0)
+    return [(models.levels[m], formats.levels[f]) for m, f in met.tolist()]
+
+
 def _with_perplexity(
-    frame: Frame, folder: Path, home: Path | None, wanted: Wanted, progress: Progress | None
-) -> tuple[Frame, list[str]]:
+    frame: Frame, home: Path | None, wanted: Wanted, progress: Progress | None
+) -> tuple[Frame, dict[str, list[Accuracy]], list[str]]:
     """Measure the models whose weights are at hand, each in the formats it meets."""
     models = frame.texts.get("model")
-    found: dict[tuple[str, str], Accuracy] = {}
-    words, table = [], []
+    own: dict[str, list[Accuracy]] = {}
+    words: list[str] = []
     for name in models.levels if models is not None else ():
         place, reason = _checkpoint_of(name, home)
         if place is None:
             words += [reason] if reason else []
             continue
-        rows, unread = _measure_model(frame, name, place, wanted, progress)
-        found |= {(name, row.scheme): row for row in rows}
-        table += [{**asdict(row), "model": name} for row in rows]
-        words += _perplexity_words(name, rows, unread)
-    if not table:
-        return frame, [
-            *words,
-            "No model of this sweep has its weights at hand, so no perplexity is measured.",
-        ]
-    columns = [key for key in table[0] if key != "window_nll"]
-    write_csv(folder / TABLE, iter(table), columns)
-    for column in ("perplexity", "loss_nats", "kl_nats"):
+        own[name], unread = _measure_model(frame, name, place, wanted, progress)
+        words += _perplexity_words(name, own[name], unread)
+    if not own:
+        words.append(
+            "No model of this sweep has its weights at hand, so no perplexity is measured."
+        )
+        return frame, own, words
+    found = {(name, row.scheme): row for name, rows in own.items() for row in rows}
+    for column in ("perplexity", "loss_nats", "loss_se_nats", "kl_nats"):
         frame = frame.with_numbers(column, _values(frame, found, column))
-    return frame, words
+    error = frame.numbers["perplexity"] * frame.numbers["loss_se_nats"]
+    return frame.with_numbers("perplexity_se", error), own, words
 
 
 def _checkpoint_of(name: str, home: Path | None) -> tuple[Checkpoint | None, str]:
@@ -285,11 +344,6 @@ def _rows_of(frame: Frame, models: Iterable[str]) -> NDArray[np.bool_]:
     return np.asarray(chosen[column.codes])
 
 
-def _measured_models(frame: Frame) -> set[str]:
-    column, known = frame.texts["model"], np.isfinite(frame.numbers["perplexity"])
-    return {column.levels[code] for code in np.unique(column.codes[known])}
-
-
 def _values(
     frame: Frame, found: Mapping[tuple[str, str], Accuracy], column: str
 ) -> NDArray[np.float64]:
@@ -299,6 +353,7 @@ def _values(
     for i, model in enumerate(models.levels):
         for j, text in enumerate(formats.levels):
             row = found.get((model, text))
-            if row is not None and row.ranked:
-                table[i, j] = getattr(row, column)
+            figure = None if row is None or not row.ranked else getattr(row, column)
+            if figure is not None:
+                table[i, j] = figure
     return np.asarray(table[models.codes, formats.codes])

@@ -152,13 +152,41 @@ function scale(low, high, log, from, to) {
   return { map: (v) => from + ((f(v) - a) / (b - a)) * (to - from), ticks: ticks(low, high, log), low, high };
 }
 
-// Axes with grid, ticks and titles.
-function axes(svg, box, sx, sy, xTitle, yTitle) {
+// Characters of 12 px type that a width holds; generous, as the reader's font may be wide.
+const CHARACTER = 7;
+
+// Words in lines that a width holds.
+function lines(words, width) {
+  const found = [""];
+  for (const word of words.split(" ")) {
+    const longer = found.at(-1) ? `${found.at(-1)} ${word}` : word;
+    if (longer.length * CHARACTER <= width || !found.at(-1)) found[found.length - 1] = longer;
+    else found.push(word);
+  }
+  return found;
+}
+
+const axisTitle = (column, log) => column.full + (log ? ", log scale" : "");
+
+// The place of a plot: under its y title, which lies above it, and right of its longest tick.
+function plot(width, height, yTitle, yRange) {
+  const title = lines(yTitle, width - 16);
+  const box = { top: 14 + 16 * title.length, right: width - 14, bottom: height - 46 };
+  const sy = scale(...yRange, box.bottom, box.top);
+  box.left = 14 + CHARACTER * Math.max(3, ...sy.ticks.map((v) => number(v).length));
+  return { box, sy, title };
+}
+
+// Axes with grid, ticks and titles; a tick whose words would touch those before it has none.
+function axes(svg, { box, sy, title }, sx, xTitle) {
   const group = draw("g", { class: "axes" });
+  let taken = -Infinity;
   for (const v of sx.ticks) {
-    const x = sx.map(v);
+    const x = sx.map(v), words = number(v), half = (words.length * CHARACTER) / 2;
     group.append(draw("line", { x1: x, x2: x, y1: box.top, y2: box.bottom }));
-    group.append(text(x, box.bottom + 15, number(v), { "text-anchor": "middle" }));
+    if (x - half < taken + 6) continue;
+    taken = x + half;
+    group.append(text(x, box.bottom + 15, words, { "text-anchor": "middle" }));
   }
   for (const v of sy.ticks) {
     const y = sy.map(v);
@@ -167,39 +195,49 @@ function axes(svg, box, sx, sy, xTitle, yTitle) {
   }
   group.append(draw("path", { class: "frame", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` }));
   group.append(text((box.left + box.right) / 2, box.bottom + 34, xTitle, { "text-anchor": "middle", class: "title" }));
-  const middle = (box.top + box.bottom) / 2;
-  group.append(text(14, middle, yTitle, { "text-anchor": "middle", class: "title", transform: `rotate(-90 14 ${middle})` }));
+  title.forEach((words, k) => group.append(text(4, 14 + 16 * k, words, { class: "title" })));
   svg.append(group);
 }
 
-// Outlines of markers around (x, y) with radius r.
-const SHAPES = [
-  (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`,
-  (x, y, r) => `M${x - r * 0.9} ${y - r * 0.9}h${r * 1.8}v${r * 1.8}h${-r * 1.8}Z`,
-  (x, y, r) => `M${x} ${y - r * 1.15}l${r * 1.1} ${r * 2}h${-2.2 * r}Z`,
-  (x, y, r) => `M${x} ${y - r * 1.25}l${r * 1.25} ${r * 1.25}l${-r * 1.25} ${r * 1.25}l${-r * 1.25} ${-r * 1.25}Z`,
-  (x, y, r) => `M${x} ${y + r * 1.15}l${r * 1.1} ${-r * 2}h${-2.2 * r}Z`,
-  (x, y, r) => `M${x - r * 0.4} ${y - r * 1.2}h${r * 0.8}v${r * 0.8}h${r * 0.8}v${r * 0.8}h${-r * 0.8}v${r * 0.8}h${-r * 0.8}v${-r * 0.8}h${-r * 0.8}v${-r * 0.8}h${r * 0.8}Z`,
-  (x, y, r) => `M${x - r * 1.15} ${y}l${2 * r} ${-r * 1.1}v${2.2 * r}Z`,
-  (x, y, r) => `M${x + r * 1.15} ${y}l${-2 * r} ${-r * 1.1}v${2.2 * r}Z`,
-];
-const OTHER = DATA.palette[DATA.palette.length - 1];
-const MAX_SERIES = 14;
-
-// Colour and shape of a column's values: both differ, so that neither is needed alone.
-function seriesOf(column) {
-  const distinct = column ? column.distinct() : [null];
-  const colours = DATA.palette.length - 1;
-  const few = distinct.length <= MAX_SERIES ? distinct : distinct.slice(0, MAX_SERIES - 1);
-  const series = few.map((value, k) => ({
-    value,
-    name: column ? (column.numeric ? number(value * column.scale) : value) || "(none)" : "points",
-    colour: DATA.palette[k % colours],
-    shape: SHAPES[k % SHAPES.length],
-  }));
-  if (few.length < distinct.length) {
-    series.push({ value: undefined, name: `${distinct.length - few.length} others`, colour: OTHER, shape: SHAPES[0] });
+// The outline of a mark of radius r, from its middle: "M x y" stands before it. A hole ends in z.
+const OUTLINES = new Map();
+function outline(mark, r) {
+  let known = OUTLINES.get(mark);
+  if (!known) OUTLINES.set(mark, (known = new Map()));
+  if (!known.has(r)) {
+    const from = [0, 0];
+    const to = ([x, y]) => {
+      const step = [x * r - from[0], y * r - from[1]].map((v) => Number(v.toFixed(2)));
+      from[0] += step[0];
+      from[1] += step[1];
+      return step.join(" ");
+    };
+    known.set(r, mark.rings.map((ring, n) => {
+      const path = ring.map((corner, k) => `${k ? "l" : "m"}${to(corner)}`).join("");
+      to(ring[0].map((v) => v));
+      return path + (n ? "z" : "Z");
+    }).join(""));
   }
-  const place = new Map(few.map((value, k) => [value, k]));
-  return { series, of: (i) => (column ? place.get(column.raw(i)) ?? series.length - 1 : 0) };
+  return known.get(r);
 }
+
+// Marks of a column's values, the same as in the charts beside the page; what has none is "others".
+function seriesOf(column) {
+  if (!column) return { series: [{ name: "points", mark: DATA.marks[0] }], of: () => 0 };
+  const present = new Set(column.distinct());
+  const known = column.marks.filter(([value]) => present.has(value));
+  const series = known.map(([value, place]) => ({
+    name: (column.numeric ? number(value * column.scale) : value) || "(none)",
+    mark: DATA.marks[place],
+  }));
+  if (known.length < present.size) series.push({ name: `${present.size - known.length} others`, mark: DATA.others });
+  const place = new Map(known.map(([value], k) => [value, k]));
+  return { series, of: (i) => place.get(column.raw(i)) ?? series.length - 1 };
+}
+
+// A mark beside its name.
+const swatch = (mark) => draw("svg", { width: 16, height: 16, viewBox: "0 0 16 16", "aria-hidden": "true" },
+  draw("path", { d: `M8 8${outline(mark, 5.2)}`, fill: mark.colour, class: "fore" }));
+
+// On paper charts have the width of a column, on the screen that of their place.
+let PAPER = 0;

@@ -69,7 +69,12 @@ RESULTS: dict[str, Label] = {
     **{f"dram_bits.{k}": Label(text=v, unit="MiB", scale=_MIB) for k, v in _DRAM.items()},
     "dram_gb_per_s": Label(text="DRAM bandwidth", unit="GB/s"),
     "weight_bits": Label(text="stored bits per weight"),
+    "perplexity_se": Label(text="standard error of the perplexity's growth"),
+    "loss_se_nats": Label(text="standard error of the loss", unit="nats"),
 }
+
+# measures whose standard error is a column of its own
+ERROR_OF = {"perplexity": "perplexity_se", "loss_nats": "loss_se_nats"}
 
 # measures of accuracy that a row may carry; less is better in each. The most telling one first:
 # the report charts the first that a row has.

@@ -21,7 +21,7 @@ function breakdown(i, spec) {
     const width = Math.max(0, Math.min(1, share)) * 120;
     const bar = draw("svg", { class: "bar", width: 122, height: 12, "aria-hidden": "true" },
       draw("rect", { x: 0.5, y: 0.5, width: 121, height: 11, class: "track" }),
-      draw("rect", { x: 1, y: 1, width, height: 10, fill: DATA.palette[k % (DATA.palette.length - 1)] }));
+      draw("rect", { x: 1, y: 1, width, height: 10, fill: DATA.palette[k % DATA.palette.length] }));
     return make("tr", {}, make("th", { scope: "row" }, c.label.replace(/^[^,]*, /, "")), make("td", {}, c.show(i)),
       make("td", {}, `${(share * 100).toFixed(1)} %`), make("td", {}, bar));
   });
@@ -68,76 +68,105 @@ function roofline(i) {
   place.append(layerTable(rows));
 }
 
+// The ceilings: DRAM's slope up to the highest array, and each array's level from there on.
+function ceilings(rows, bandwidth, sx, sy, box) {
+  const roofs = roofsOf(rows), knee = roofs[0] / bandwidth;
+  const inside = (v) => Math.min(Math.max(v, sx.low), sx.high);
+  const start = Math.max(sx.low, sy.low / bandwidth), end = inside(knee);
+  const slope = [[start, start * bandwidth], [end, end * bandwidth]].map(([x, y]) => [sx.map(x), sy.map(y)]);
+  const levels = roofs.map((roof) => ({ roof, from: sx.map(inside(roof / bandwidth)), to: box.right, y: sy.map(roof) }));
+  return { slope, levels };
+}
+
+const roofsOf = (rows) => {
+  const found = [...new Map(rows.filter((r) => r.roof).map((r) => [r.roof.toPrecision(3), r.roof])).values()];
+  return found.length ? found.sort((a, b) => b - a) : [Math.max(...rows.map((r) => r.y))];
+};
+
 function rooflineChart(rows, bandwidth) {
-  const width = Math.max(420, Math.min(760, document.getElementById("roofline").clientWidth || 620)), height = 380;
-  const roofs = [...new Map(rows.filter((r) => r.roof).map((r) => [r.roof.toPrecision(3), r.roof])).values()].sort((a, b) => b - a);
-  const top = roofs[0] || Math.max(...rows.map((r) => r.y));
-  const box = { left: 70, right: width - 14, top: 14, bottom: height - 46 };
-  const knee = top / bandwidth;
+  const width = PAPER || Math.max(420, Math.min(760, document.getElementById("roofline").clientWidth || 620)), height = 400;
+  const top = roofsOf(rows)[0], knee = top / bandwidth;
+  const room = plot(width, height, "billion multiply-accumulates per second, log scale",
+    [Math.min(top / 20, ...rows.map((r) => r.y)), top * 1.6, true]);
+  const { box, sy } = room;
   const sx = scale(Math.min(knee / 4, ...rows.map((r) => r.x)), Math.max(knee * 4, ...rows.map((r) => r.x)), true, box.left, box.right);
-  const sy = scale(Math.min(top / 20, ...rows.map((r) => r.y)), top * 1.3, true, box.bottom, box.top);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": "Roofline: layers against the array's and the DRAM's limits; the table below has the same figures." });
-  axes(svg, box, sx, sy, "multiply-accumulates per DRAM byte", "billion multiply-accumulates per second");
-  const inside = (v) => Math.min(Math.max(v, sx.low), sx.high);
-  const start = Math.max(sx.low, sy.low / bandwidth);
-  svg.append(draw("path", { class: "roof", d: `M${sx.map(start)} ${sy.map(start * bandwidth)}L${sx.map(inside(knee))} ${sy.map(inside(knee) * bandwidth)}` }));
-  const mid = Math.sqrt(start * inside(knee));
-  const slope = (Math.atan2(sy.map(knee * bandwidth) - sy.map(start * bandwidth), sx.map(knee) - sx.map(start)) * 180) / Math.PI;
-  svg.append(text(sx.map(mid), sy.map(mid * bandwidth) - 6, `DRAM ${number(bandwidth)} GB/s`, {
-    "text-anchor": "middle", transform: `rotate(${slope} ${sx.map(mid)} ${sy.map(mid * bandwidth) - 6})` }));
-  for (const roof of roofs) svg.append(draw("path", { class: "roof", d: `M${sx.map(inside(roof / bandwidth))} ${sy.map(roof)}H${box.right}` }));
+  axes(svg, room, sx, "multiply-accumulates per DRAM byte, log scale");
+  const { slope, levels } = ceilings(rows, bandwidth, sx, sy, box);
+  svg.append(draw("path", { class: "roof", d: `M${slope[0].join(" ")}L${slope[1].join(" ")}` }));
+  for (const level of levels) svg.append(draw("path", { class: "roof", d: `M${level.from} ${level.y}H${level.to}` }));
+  const groups = circles(svg, rows, sx, sy);
+  const taken = groups.map((g) => ({ left: g.x - g.radius, right: g.x + g.radius, top: g.y - g.radius, bottom: g.y + g.radius }));
+  taken.push(...alongRoofs(slope, levels));
+  nameLayers(svg, groups, box, taken);
+  nameRoofs(svg, bandwidth, slope, levels, box, taken);
+  return make("figure", {}, svg, make("figcaption", {}, "A circle is a layer, its area the layer's share of all clocks, which its name tells. Ceilings: the array at the layers' formats, and DRAM."));
+}
+
+// A circle a layer; those at one place share a name, the heaviest first.
+function circles(svg, rows, sx, sy) {
   const groups = [];
   for (const r of rows.slice().sort((a, b) => b.share - a.share)) {
     const x = sx.map(r.x), y = sy.map(r.y), radius = 4 + 14 * Math.sqrt(r.share);
     svg.append(draw("circle", { cx: x, cy: y, r: radius, class: "layer" }, draw("title", {}, `${r.name}: ${(r.share * 100).toFixed(1)} % of the clocks`)));
     const near = groups.find((g) => Math.hypot(g.x - x, g.y - y) < 10);
-    if (near) near.names.push(r.name);
-    else groups.push({ x, y, radius, names: [r.name] });
+    if (near) {
+      near.names.push(r.name);
+      near.share += r.share;
+    } else groups.push({ x, y, radius, names: [r.name], share: r.share });
   }
-  const taken = groups.map((g) => ({ left: g.x - g.radius, right: g.x + g.radius, top: g.y - g.radius, bottom: g.y + g.radius }));
+  return groups.sort((a, b) => b.share - a.share);
+}
+
+// Boxes that the ceilings cover.
+function alongRoofs([[x0, y0], [x1, y1]], levels) {
+  const found = levels.map(({ from, to, y }) => ({ left: from, right: to, top: y - 1, bottom: y + 1 }));
   for (let k = 0; k <= 60; k++) {
-    const v = start * (inside(knee) / start) ** (k / 60), [x, y] = [sx.map(v), sy.map(v * bandwidth)];
-    taken.push({ left: x - 2, right: x + 2, top: y - 2, bottom: y + 2 });
+    const x = x0 + ((x1 - x0) * k) / 60, y = y0 + ((y1 - y0) * k) / 60;
+    found.push({ left: x - 3, right: x + 3, top: y - 3, bottom: y + 3 });
   }
-  for (const roof of roofs) {
-    const y = sy.map(roof);
-    taken.push({ left: sx.map(inside(roof / bandwidth)), right: box.right, top: y - 1, bottom: y + 1 });
-  }
-  roofs.forEach((roof) => {
-    const words = `array ${number(roof)}`, half = words.length * 3.3;
-    const places = [];
-    for (const dy of [-5, 15, -18, 28]) for (let x = box.right - half; x > sx.map(inside(roof / bandwidth)) + half; x -= 12) places.push({ x, y: sy.map(roof) + dy });
-    const place = places.find((p) => free(around(p, half), taken, box));
-    if (!place) return;
-    taken.push(around(place, half));
-    svg.append(text(place.x, place.y, words, { "text-anchor": "middle" }));
-  });
-  nameLayers(svg, groups, box, taken);
-  return make("figure", {}, svg, make("figcaption", {}, "A circle is a layer, its area the layer's share of all clocks. Ceilings: the array at the layers' formats, and DRAM."));
+  return found;
 }
 
 const around = (p, half) => ({ left: p.x - half, right: p.x + half, top: p.y - 10, bottom: p.y + 3 });
 const free = (r, taken, box) => r.left >= box.left && r.right <= box.right && r.top >= box.top && r.bottom <= box.bottom &&
   taken.every((t) => r.right < t.left || r.left > t.right || r.bottom < t.top || r.top > t.bottom);
 
-// Names beside the circles: each at the first place that is free, with a line to its circle.
+// Names of layers, the heaviest first, each at the free place nearest to its circle.
 function nameLayers(svg, groups, box, taken) {
   for (const g of groups) {
-    const words = g.names.slice(0, 3).map(short).join(", ") + (g.names.length > 3 ? ` and ${g.names.length - 3} more` : "");
-    const half = words.length * 3.1 + 2;
+    const more = g.names.length > 3 ? ` and ${g.names.length - 3} more` : "";
+    const words = `${g.names.slice(0, 3).map(short).join(", ")}${more} ${(g.share * 100).toFixed(g.share < 0.1 ? 1 : 0)} %`;
+    const half = words.length * 3.2 + 2, far = (p) => Math.hypot((p.x - g.x) / 2, p.y - g.y);
     const places = [];
-    for (const step of [14, 30, 46, 62, 78, 94, 110]) {
-      for (const shift of [0, -1, 1]) places.push({ x: g.x + shift * half, y: g.y + g.radius + step });
-      places.push({ x: g.x, y: g.y - g.radius - step + 8 });
+    for (let y = box.top + 12; y < box.bottom - 3; y += 8) {
+      for (let x = box.left + half; x <= box.right - half; x += 12) places.push({ x, y });
+      if (g.x - half > box.left && g.x + half < box.right) places.push({ x: g.x, y });
     }
-    const place = places.find((p) => free(around(p, half), taken, box));
+    const place = places.sort((a, b) => far(a) - far(b)).find((p) => free(around(p, half), taken, box));
     if (!place) continue;
     taken.push(around(place, half));
     const end = place.y > g.y ? place.y - 10 : place.y + 4;
-    svg.append(draw("line", { x1: g.x, y1: g.y, x2: place.x, y2: end, class: "leader" }));
+    svg.append(draw("line", { x1: g.x, y1: g.y, x2: Math.min(Math.max(g.x, place.x - half), place.x + half), y2: end, class: "leader" }));
     svg.append(text(place.x, place.y, words, { "text-anchor": "middle", class: "layername" }));
   }
+}
+
+// What the ceilings are, beside their lines.
+function nameRoofs(svg, bandwidth, [[x0, y0], [x1, y1]], levels, box, taken) {
+  const put = (words, places) => {
+    const half = words.length * 3.5, place = places(half).find((p) => free(around(p, half), taken, box));
+    if (!place) return;
+    taken.push(around(place, half));
+    svg.append(text(place.x, place.y, words, { "text-anchor": "middle" }));
+  };
+  for (const { roof, from, y } of levels) {
+    put(`array ${number(roof)}`, (half) => [-5, 15, -18, 28].flatMap((dy) =>
+      Array.from({ length: 40 }, (_, k) => ({ x: box.right - half - 12 * k, y: y + dy })).filter((p) => p.x > from + half)));
+  }
+  put(`DRAM ${number(bandwidth)} GB/s`, (half) => Array.from({ length: 61 }, (_, k) => k / 60)
+    .flatMap((t) => [-1, 1].map((side) => ({ x: x0 + (x1 - x0) * t + side * (half + 8), y: y0 + (y1 - y0) * t + side * 6 }))));
 }
 
 const short = (name) => (name.length > 24 ? `${name.slice(0, 22)}\u2026` : name);

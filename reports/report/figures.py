@@ -1,55 +1,42 @@
 """Charts of a sweep for papers: one panel a workload, points by format, Pareto fronts."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..style import PALETTE, figure_style, save
-from .columns import WORKLOAD, is_result, label_of
-from .frame import Frame
+from ..style import figure_style, save
+from .accuracy import Measured
+from .columns import ERROR_OF, WORKLOAD, label_of
+from .facts import conditions
+from .frame import Floats, Frame
 from .fronts import Tradeoff, on_front
+from .series import Series, series_column, series_of
+from .ticks import fitting_ticks, linear_ticks, log_ticks, words_of
 
 MAX_PANELS = 12
-MAX_SERIES = 14
 RASTER_POINTS = 2000  # more points of a panel than this become pixels in an SVG; fronts never do
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
-# the first of the palette is grey: kept for what is left over
-COLOURS = PALETTE[1:]
-OTHER = PALETTE[0]
+FOOT = 7.5  # size of the footer's type, in points
+LOG_FROM = 5.0  # an axis is logarithmic where a panel's values span more than this
 
 Rows = NDArray[np.intp]
 
 
-def series_column(frame: Frame) -> str:
-    """Return the column whose values get a colour and marker each: format, chip, or a setting."""
-    settings = [n for n in frame.names if not is_result(n) and n not in WORKLOAD]
-    return next((n for n in ("format", "arch", *settings) if _varies(frame, n)), "format")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chart:
+    """What the panels of a figure share."""
 
-
-def _varies(frame: Frame, name: str) -> bool:
-    return name in frame.names and frame.varies(name)
-
-
-def _levels(frame: Frame, column: str) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Return the values of a column and their rows; the rarest ones together as "other"."""
-    if column in frame.texts:
-        texts = frame.texts[column]
-        named = [(name, texts.codes == i) for i, name in enumerate(texts.levels)]
-    elif column in frame.numbers:
-        values = frame.numbers[column]
-        named = [(f"{v:g}", values == v) for v in np.unique(values[np.isfinite(values)])]
-    else:
-        named = [("all points", np.ones(frame.count, dtype=bool))]
-    if len(named) <= MAX_SERIES:
-        return named
-    by_size = sorted(range(len(named)), key=lambda i: (-int(named[i][1].sum()), i))
-    kept = sorted(by_size[: MAX_SERIES - 1])
-    rest = np.ones(frame.count, dtype=bool)
-    for i in kept:
-        rest &= ~named[i][1]
-    return [*(named[i] for i in kept), (f"{len(named) - len(kept)} others", rest)]
+    x: Floats
+    y: Floats
+    error: Floats | None
+    front: NDArray[np.bool_]
+    series: list[Series]
+    log: tuple[bool, bool]
+    baseline: dict[str, float]
 
 
 def _panels(frame: Frame, tradeoff: Tradeoff) -> list[tuple[str, Rows]]:
@@ -60,7 +47,7 @@ def _panels(frame: Frame, tradeoff: Tradeoff) -> list[tuple[str, Rows]]:
     groups = [rows for rows in groups if len(rows)]
     if not groups:
         return []
-    varying = [n for n in WORKLOAD if _varies(frame, n)]
+    varying = [n for n in WORKLOAD if n in frame.names and frame.varies(n)]
     merged: dict[bytes, list[Rows]] = {}
     for rows in groups:
         merged.setdefault(np.unique(pairs[rows], axis=0).tobytes(), []).append(rows)
@@ -86,26 +73,44 @@ def _title(frame: Frame, row: Any, shown: list[str]) -> str:
     return ", ".join(parts)
 
 
-def _plain(text: str, limit: int = 48) -> str:
+def plain(text: str, limit: int = 48) -> str:
     """Return a name as matplotlib shall show it: no mathematics, no control characters, short."""
     clean = "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
     return clean if len(clean) <= limit else clean[: limit - 3] + "..."
 
 
-def _spread(values: Any) -> bool:
-    """Whether values cover enough of a scale to deserve a logarithmic axis."""
-    return bool(len(values) and values.min() > 0 and values.max() / values.min() > 5)
+def _spread(values: Floats, panels: Sequence[Rows]) -> bool:
+    """Whether an axis deserves to be logarithmic, the same one in all panels."""
+    if any(values[rows].min() <= 0 for rows in panels):
+        return False
+    return any(values[rows].max() / values[rows].min() > LOG_FROM for rows in panels)
 
 
-def draw(frame: Frame, tradeoff: Tradeoff, paths: list[Path]) -> None:
+def _chart(frame: Frame, tradeoff: Tradeoff, measured: Measured, panels: Sequence[Rows]) -> _Chart:
+    x, y = (frame.numbers[name] * label_of(name).scale for name in (tradeoff.x, tradeoff.y))
+    error = frame.numbers.get(ERROR_OF.get(tradeoff.y, ""))
+    return _Chart(
+        x=x,
+        y=y,
+        error=None if error is None else error * label_of(tradeoff.y).scale,
+        front=on_front(frame, tradeoff),
+        series=series_of(frame, series_column(frame)),
+        log=(_spread(x, panels), _spread(y, panels)),
+        baseline=measured.baseline(tradeoff.y),
+    )
+
+
+def draw(frame: Frame, tradeoff: Tradeoff, measured: Measured, paths: list[Path]) -> None:
     """Draw a trade-off and write it to every path, in the path's own format.
 
     Parameters
     ----------
     frame : Frame
-        The rows, with a column ``format``.
+        The rows, with a column ``format`` and chips by their titles.
     tradeoff : Tradeoff
         What is set against what.
+    measured : Measured
+        What is known of accuracy: lines for unquantised models, words of the footer.
     paths : list of Path
         Files ending in .png or .svg.
     """
@@ -114,137 +119,122 @@ def draw(frame: Frame, tradeoff: Tradeoff, paths: list[Path]) -> None:
     total, panels = len(panels), panels[:MAX_PANELS]
     columns = 2 if len(panels) in {2, 4} else min(3, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
-    size = (7.2, 4.6) if len(panels) <= 1 else (3.6 * columns + 0.4, 2.9 * lines + 1.1)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=size, squeeze=False, constrained_layout=True
-    )
-    flat = list(axes.flat)
-    for spare in flat[len(panels) :]:
+    chart = _chart(frame, tradeoff, measured, [rows for _, rows in panels])
+    size = (7.2, 4.9) if len(panels) <= 1 else (3.6 * columns + 0.4, 2.9 * lines + 1.4)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
+    for spare in list(axes.flat)[len(panels) :]:
         spare.set_axis_off()
-    front = on_front(frame, tradeoff)
-    column = series_column(frame)
-    series = _levels(frame, column)
     handles: dict[str, Any] = {}
-    for axis, (title, rows) in zip(flat, panels, strict=False):
-        handles |= _panel(axis, frame, tradeoff, rows, series, front)
-        axis.set_title(_plain(title), loc="left", fontsize=9)
-        logs = _spread(frame.numbers[tradeoff.x][rows]), _spread(frame.numbers[tradeoff.y][rows])
-        _scales(axis, logs)
-        axis.set_xlabel(label_of(tradeoff.x).full)
+    for axis, (title, rows) in zip(axes.flat, panels, strict=False):
+        models = frame.texts.get("model")
+        model = models.levels[models.codes[rows[0]]] if models is not None else ""
+        handles |= _panel(axis, chart, rows, model)
+        axis.set_title(plain(title), loc="left", fontsize=9)
+        axis.set_xlabel(_axis_words(tradeoff.x, log=chart.log[0]))
     for axis in axes[:, 0]:
-        axis.set_ylabel(label_of(tradeoff.y).full)
-    _finish(figure, frame, tradeoff, handles, column, total)
-    figure.draw_without_rendering()  # places all parts once, for every file
-    figure.set_layout_engine("none")
-    for path in paths[1:]:
-        _save_copy(figure, path)
-    save(figure, paths[0])
+        axis.set_ylabel(_axis_words(tradeoff.y, log=chart.log[1]))
+    note = f", {MAX_PANELS} of {total} workloads" if total > MAX_PANELS else ""
+    figure.suptitle(tradeoff.title + note, x=0.01, ha="left", fontsize=11)
+    words = conditions(frame, measured, (tradeoff.x, tradeoff.y))
+    column = series_column(frame)
+    finish(figure, handles, words, label_of(column).full if column in frame.numbers else "")
+    for axis in list(axes.flat)[: len(panels)]:
+        set_ticks(axis, chart.log)
+    save(figure, *paths)
 
 
-def _panel(
-    axis: Any,
-    frame: Frame,
-    tradeoff: Tradeoff,
-    rows: Rows,
-    series: list[tuple[str, NDArray[np.bool_]]],
-    front: NDArray[np.bool_],
-) -> dict[str, Any]:
-    x = frame.numbers[tradeoff.x] * label_of(tradeoff.x).scale
-    y = frame.numbers[tradeoff.y] * label_of(tradeoff.y).scale
+def _axis_words(name: str, *, log: bool) -> str:
+    return "\n".join(wrap(label_of(name).full + (", log scale" if log else ""), 40))
+
+
+def _panel(axis: Any, chart: _Chart, rows: Rows, model: str) -> dict[str, Any]:
+    """Draw a panel; return what the legend shall name."""
+    x, y, front = chart.x, chart.y, chart.front
     best = rows[front[rows]]
     best = best[np.lexsort((y[best], x[best]))]
-    handles = {"Pareto front": axis.plot(x[best], y[best], "-", color="black", lw=0.9, zorder=2)[0]}
-    size = 5.0 if len(rows) <= 200 else 3.0
+    handles = {}
+    if len(np.unique(np.column_stack([x[best], y[best]]), axis=0)) > 1:
+        # a staircase: nothing between two designs is a design
+        style = {"color": "black", "lw": 0.9, "zorder": 2}
+        handles["Pareto front"] = axis.step(x[best], y[best], where="post", **style)[0]
+    if model in chart.baseline:
+        style = {"color": "#595959", "lw": 0.9, "ls": (0, (4, 3)), "zorder": 0}
+        handles["unquantised"] = axis.axhline(chart.baseline[model], **style)
+    size = 6.0 if len(rows) <= 200 else 3.0
     many = len(rows) > RASTER_POINTS
-    for i, (name, mask) in enumerate(series):
-        of = rows[mask[rows]]
+    for one in chart.series:
+        of = rows[one.rows[rows]]
         if not len(of):
             continue
-        colour = OTHER if name.endswith(" others") else COLOURS[i % len(COLOURS)]
-        marker = MARKERS[i % len(MARKERS)]
-        style = {"marker": marker, "ls": "", "color": colour, "mew": 0.0}
-        dim = of[~front[of]]
-        axis.plot(x[dim], y[dim], ms=size - 1, alpha=0.45, zorder=1, rasterized=many, **style)
-        style |= {"mew": 0.6, "mec": "black"}
-        axis.plot(x[of[front[of]]], y[of[front[of]]], ms=size, zorder=3, **style)
-        handles[name] = axis.plot([], [], ms=5, **style)[0]
+        if chart.error is not None:
+            bars = {"ecolor": one.mark.colour, "elinewidth": 0.8, "capsize": 2, "zorder": 1}
+            axis.errorbar(x[of], y[of], yerr=chart.error[of], fmt="none", **bars)
+        dim, on = of[~front[of]], of[front[of]]
+        # in front of the others, which are larger, so that none hides
+        style = {**one.mark.style(size - 1.5), "mew": 0.0, "alpha": 0.6, "rasterized": many}
+        axis.plot(x[dim], y[dim], zorder=5, **style)
+        style = {**one.mark.style(size), "mew": 0.6, "mec": "black"}
+        axis.plot(x[on], y[on], zorder=4, **style)
+        handles[one.name] = axis.plot([], [], **style | one.mark.style(5.0))[0]
     axis.grid(alpha=0.25, lw=0.5)
     axis.set_axisbelow(True)
+    for which, log in zip((axis.set_xscale, axis.set_yscale), chart.log, strict=True):
+        which("log" if log else "linear")
     return handles
 
 
-def _scales(axis: Any, logs: tuple[bool, bool]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+def set_ticks(axis: Any, logs: tuple[bool, bool]) -> None:
+    """Set round ticks, apart from each other, on a panel whose size is settled."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    for which, line, log in (
-        (axis.set_xscale, axis.xaxis, logs[0]),
-        (axis.set_yscale, axis.yaxis, logs[1]),
-    ):
-        if log:
-            which("log")
-            line.set_minor_locator(NullLocator())
-        low, high = sorted(line.get_view_interval())
-        line.set_major_locator(FixedLocator(log_ticks(low, high)) if log else MaxNLocator(4))
-        line.set_major_formatter(
-            FuncFormatter(lambda v, _: f"{v:,.0f}" if abs(v) >= 1000 else f"{v:g}")
-        )
+    room = axis.get_window_extent().width * 72 / axis.figure.dpi
+    low, high = sorted(axis.get_xlim())
+    across = fitting_ticks(low, high, log=logs[0], room=room)
+    low, high = sorted(axis.get_ylim())
+    up = (log_ticks if logs[1] else linear_ticks)(low, high)
+    for line, values in ((axis.xaxis, across), (axis.yaxis, up)):
+        line.set_major_locator(FixedLocator(values))
+        line.set_minor_locator(NullLocator())
+        line.set_major_formatter(FuncFormatter(lambda v, _: words_of(v)))
 
 
-def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Return at most ``most`` round numbers of a logarithmic scale, evenly chosen.
+def finish(figure: Any, handles: dict[str, Any], words: Sequence[str], legend: str = "") -> None:
+    """Add legend and footer, and settle the places of all parts.
 
-    Examples
-    --------
-    >>> log_ticks(90, 1100), log_ticks(24, 90)
-    ([100.0, 200.0, 500.0, 1000.0], [25.0, 40.0, 60.0])
+    Parameters
+    ----------
+    figure : Figure
+        With the layout "constrained".
+    handles : dict
+        What the legend names.
+    words : sequence of str
+        Sentences of the footer.
+    legend : str
+        The legend's title.
     """
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    best: list[float] = []
-    for steps in (
-        (1,),
-        (1, 3),
-        (1, 2, 5),
-        (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
-        tuple(range(10, 100, 2)),
-    ):
-        scale = 10.0 if steps[0] == 10 else 1.0
-        found = [s / scale * 10.0**e for e in decades for s in steps]
-        found = [float(f"{v:.6g}") for v in found if low <= v <= high]
-        if len(found) > most and len(best) >= 2:
-            break
-        best = found
-        if len(best) >= most - 1:
-            break
-    return best if len(best) <= most else best[:: -(-len(best) // most)]
-
-
-def _finish(
-    figure: Any,
-    frame: Frame,
-    tradeoff: Tradeoff,
-    handles: dict[str, Any],
-    column: str,
-    total: int,
-) -> None:
-    note = f", {MAX_PANELS} of {total} workloads" if total > MAX_PANELS else ""
-    figure.suptitle(tradeoff.title + note, x=0.01, ha="left", fontsize=11)
-    if handles:
-        names = [name for name, _ in _levels(frame, column) if name in handles]
-        labels = ["Pareto front", *names]
-        words = label_of(column).full
-        figure.legend(
-            [handles[name] for name in labels],
-            [_plain(name, 36) for name in labels],
-            loc="outside lower center",
-            ncols=min(4, len(labels)),
+    width, height = figure.get_size_inches()
+    across = int(width * 72 / (FOOT * 0.56))
+    lines = [line for sentence in words for line in wrap(plain(sentence, 1000), across)]
+    foot = (len(lines) * FOOT * 1.4 + 6) / 72
+    style = {"fontsize": FOOT, "color": "#444444", "va": "bottom"}
+    figure.text(0.01, 4 / 72 / height, "\n".join(lines), **style)
+    lead = [name for name in ("Pareto front", "unquantised") if name in handles]
+    names = [*lead, *(name for name in handles if name not in lead)]
+    known = 0.0
+    if names:
+        drawn = figure.legend(
+            [handles[name] for name in names],
+            [plain(name, 36) for name in names],
+            loc="lower center",
+            bbox_to_anchor=(0.5, foot / height),
+            ncols=min(4, len(names)),
             frameon=False,
             fontsize=8,
-            title=_plain(words) if column in frame.numbers else None,
+            title=plain(legend) or None,
             title_fontsize=8,
         )
-
-
-def _save_copy(figure: Any, path: Path) -> None:
-    """Write a figure as `reports.style.save` does, but keep it open for another file."""
-    metadata = {"Software": None} if path.suffix == ".png" else {"Date": None}
-    figure.savefig(path, metadata=metadata)
+        known = drawn.get_window_extent().height / figure.dpi
+    below = (foot + known) / height
+    figure.get_layout_engine().set(rect=(0, below, 1, 1 - below))
+    figure.draw_without_rendering()  # places all parts once, for every file
+    figure.set_layout_engine("none")

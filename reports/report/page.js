@@ -1,24 +1,27 @@
 // Filters, selection, and what follows from them.
 
 const MAX_FILTER = 60;
+const TOGETHER = 4; // workloads whose fronts still read well in one chart
 const LEADING = ["format", "arch", "model", "phase"];
 
 class Page {
   constructor() {
     this.visible = Int32Array.from({ length: N }, (_, i) => i);
     this.selected = -1;
+    this.workload = WORKLOADS.length > TOGETHER ? 0 : -1;
     this.filters = CHOICES.filter((c) => c.varies && c.name !== "scheme.linear" && c.distinct().length <= MAX_FILTER);
     const rank = (c) => (LEADING.indexOf(c.name) + LEADING.length + 1) % (LEADING.length + 1);
     this.filters.sort((a, b) => rank(a) - rank(b));
     this.hidden = new Map(this.filters.map((c) => [c.name, new Set()]));
     this.buildFilters();
     this.buildColour();
+    this.buildWorkload();
     const place = document.getElementById("charts");
     this.charts = DATA.charts.map((preset) => new Scatter(place, preset, this));
     this.table = new Table(this);
     this.fixed();
     this.refresh();
-    const front = this.charts.flatMap((chart) => chart.best ?? []).find((line) => line.length);
+    const front = this.charts.flatMap((chart) => chart.line ?? []).find((line) => line.length);
     if (N) this.select(front ? front[Math.floor(front.length / 2)] : 0);
   }
 
@@ -65,29 +68,42 @@ class Page {
     this.legend();
   }
 
+  // Charts show one workload, or all of them together.
+  buildWorkload() {
+    const list = (this.workloads = document.getElementById("workload"));
+    list.append(make("option", { value: -1 }, `all ${WORKLOADS.length} together`));
+    WORKLOADS.forEach((name, k) => list.append(make("option", { value: k }, name)));
+    list.value = this.workload;
+    list.closest("span").hidden = WORKLOADS.length < 2;
+    list.addEventListener("change", () => {
+      this.workload = Number(list.value);
+      for (const chart of this.charts) chart.refresh();
+    });
+  }
+
   // How often each value of the colour column is on the Pareto front of a workload, by chart.
   fronts() {
     const { series, of } = this.series;
-    const charts = this.charts.filter((chart) => chart.places);
-    const workloads = Math.max(0, ...charts.map((chart) => chart.best.length));
+    const charts = this.charts.filter((chart) => chart.best.length);
+    const of_ = (chart) => `of ${chart.best.length.toLocaleString("en")} workload${chart.best.length === 1 ? "" : "s"}`;
     const list = document.getElementById("colour");
     document.getElementById("frontwords").textContent =
-      `In how many of ${workloads.toLocaleString("en")} workload${workloads === 1 ? "" : "s"} (${DATA.workload.join(", ")}) at least one point is on the Pareto front, by ${list.selectedOptions[0]?.textContent ?? "point"}.`;
+      `In how many workloads (${DATA.workload.join(", ")}) at least one point is on the Pareto front, by ${list.selectedOptions[0]?.textContent ?? "point"}; of those workloads that have both figures.`;
     const counts = charts.map((chart) => {
       const found = series.map(() => 0);
       for (const line of chart.best) for (const k of new Set(line.map(of))) found[k]++;
       return found;
     });
     document.getElementById("fronts").replaceChildren(
-      make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "name" }, list.selectedOptions[0]?.textContent ?? ""), charts.map((c) => make("th", { scope: "col" }, c.heading.textContent)))),
+      make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "name" }, list.selectedOptions[0]?.textContent ?? ""), charts.map((c) => make("th", { scope: "col" }, c.heading.textContent, make("small", {}, of_(c)))))),
       make("tbody", {}, series.map((s, k) => make("tr", {}, make("th", { scope: "row" },
-        draw("svg", { width: 14, height: 14, "aria-hidden": "true" }, draw("path", { d: s.shape(7, 7, 5), fill: s.colour, class: "fore" })), ` ${s.name}`),
+        swatch(s.mark), ` ${s.name}`),
         counts.map((found) => make("td", {}, String(found[k])))))));
   }
 
   legend() {
     document.getElementById("legend").replaceChildren(...this.series.series.map((s) =>
-      make("li", {}, draw("svg", { width: 14, height: 14, "aria-hidden": "true" }, draw("path", { d: s.shape(7, 7, 5), fill: s.colour, class: "fore" })), s.name)));
+      make("li", {}, swatch(s.mark), s.name)));
   }
 
   fixed() {
@@ -102,6 +118,10 @@ class Page {
     this.visible = Int32Array.from(kept);
     const words = `${kept.length.toLocaleString("en")} of ${N.toLocaleString("en")} points`;
     document.getElementById("count").textContent = words;
+    if (this.workload >= 0 && kept.length && !kept.some((i) => WORKLOAD_OF[i] === this.workload)) {
+      this.workload = WORKLOAD_OF[kept[0]];
+      this.workloads.value = this.workload;
+    }
     for (const chart of this.charts) chart.refresh(this.visible);
     this.fronts();
     this.table.first = 0;
@@ -119,5 +139,14 @@ class Page {
   }
 }
 
-new Page();
+// On paper: charts as wide as the column, and as many rows as a few pages hold.
+const PAGE = new Page();
+const print = (width) => {
+  PAPER = width;
+  for (const chart of PAGE.charts) chart.refresh();
+  if (N) roofline(PAGE.selected);
+  PAGE.table.rebuild();
+};
+addEventListener("beforeprint", () => print(680));
+addEventListener("afterprint", () => print(0));
 document.documentElement.setAttribute("data-ready", "true");

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...datatypes.errors import BitlatheError
+from ..marks import MOST, OTHER, Mark, mark
 from ..style import PALETTE
-from .columns import ACCURACY, WORKLOAD, is_result, label_of
+from .accuracy import Measured
+from .columns import ACCURACY, ERROR_OF, WORKLOAD, is_result, label_of
+from .facts import conditions
 from .frame import Floats, Frame
 from .fronts import Tradeoff
+from .series import places
 
 HERE = Path(__file__).parent
 SCRIPTS = ("base.js", "scatter.js", "details.js", "table.js", "page.js")
@@ -42,8 +47,12 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < 2**53 else f"{value:.7g}"
 
 
-def _column(frame: Frame, name: str) -> str:
-    """Return a column as JSON: its names and, unless all are equal, a value per row."""
+def _column(whole: Frame, frame: Frame, name: str, stored: Frame) -> str:
+    """Return a column as JSON: its names and, unless all are equal, a value per row.
+
+    What was chosen says which mark each of its values has, as a pair of value and place; names
+    that are shown as others than the tables hold come with those.
+    """
     label = label_of(name)
     facts: dict[str, Any] = {
         "name": name,
@@ -52,22 +61,35 @@ def _column(frame: Frame, name: str) -> str:
         "scale": label.scale,
         "result": is_result(name),
         "accuracy": name in ACCURACY,
+        "error": ERROR_OF.get(name),
     }
+    known = {} if is_result(name) else places(whole, name)
     if name in frame.texts:
         texts = frame.texts[name]
         facts |= {"levels": list(texts.levels), "values": texts.codes.tolist()}
+        facts["marks"] = [[level, known[level]] for level in texts.levels if level in known]
+        kept = stored.texts[name].levels
+        if kept != whole.texts[name].levels:
+            names = dict(zip(whole.texts[name].levels, kept, strict=True))
+            facts["stored"] = [names[level] for level in texts.levels]
         if not frame.varies(name):
             facts["values"] = [0]
         return script_json(facts)
+    facts["marks"] = [[json.loads(_number(value)), place] for value, place in known.items()]
     values: Floats = frame.numbers[name]
-    kept = values if frame.varies(name) else values[:1]
-    return f'{script_json(facts)[:-1]},"values":[{",".join(map(_number, kept.tolist()))}]}}'
+    given = values if frame.varies(name) else values[:1]
+    return f'{script_json(facts)[:-1]},"values":[{",".join(map(_number, given.tolist()))}]}}'
 
 
-def _data(frame: Frame, facts: dict[str, Any]) -> str:
+def _data(whole: Frame, frame: Frame, stored: Frame, facts: dict[str, Any]) -> str:
     """Return the page's data as the text of a script element."""
-    columns = ",".join(_column(frame, name) for name in frame.names if name != "status")
+    names = [name for name in frame.names if name != "status"]
+    columns = ",".join(_column(whole, frame, name, stored) for name in names)
     return f'{script_json(facts)[:-1]},"columns":[{columns}]}}'
+
+
+def _mark(known: Mark) -> dict[str, Any]:
+    return {"colour": known.colour, "rings": known.rings}
 
 
 def _csp_hash(text: str) -> str:
@@ -83,6 +105,8 @@ def render(
     notes: list[str],
     tradeoffs: tuple[Tradeoff, ...],
     layers: dict[int, list[list[Any]]],
+    measured: Measured | None = None,
+    index: NDArray[np.intp] | None = None,
 ) -> str:
     """Return the page as HTML.
 
@@ -93,7 +117,7 @@ def render(
     Parameters
     ----------
     frame : Frame
-        The points shown.
+        All points, chips by their titles.
     title, description : str
         Of the sweep.
     notes : list of str
@@ -101,7 +125,11 @@ def render(
     tradeoffs : tuple of Tradeoff
         The charts the page opens with.
     layers : dict
-        Layers of points by row, for rooflines (`layers.layer_rows`).
+        Layers of shown points by row, for rooflines (`layers.layer_rows`).
+    measured : Measured, optional
+        What is known of accuracy.
+    index : ndarray of int, optional
+        The rows shown; all without it.
 
     Raises
     ------
@@ -115,12 +143,25 @@ def render(
         raise BitlatheError(
             "the page needs jinja2: install bitlathe with its [report] extra."
         ) from None
+    shown = frame if index is None else frame.take(index)
+    measured = measured or Measured(frame=frame)
     facts = {
         "title": title,
-        "count": frame.count,
-        "palette": [*PALETTE[1:], PALETTE[0]],
+        "count": shown.count,
+        "palette": PALETTE[1:],
+        "marks": [_mark(mark(place)) for place in range(MOST)],
+        "others": _mark(OTHER),
         "workload": [name for name in WORKLOAD if name in frame.names],
-        "charts": [{"title": t.title, "x": t.x, "y": t.y} for t in tradeoffs],
+        "charts": [
+            {
+                "title": t.title,
+                "x": t.x,
+                "y": t.y,
+                "conditions": conditions(frame, measured, (t.x, t.y)),
+            }
+            for t in tradeoffs
+        ],
+        "unquantised": {name: measured.baseline(name) for name in ACCURACY},
         "layers": {str(i): rows for i, rows in layers.items()},
     }
     parts = {name: (HERE / name).read_text(encoding="utf-8") for name in ("page.html", "page.css")}
@@ -141,7 +182,7 @@ def render(
         policy=Markup(policy),  # made here of hashes and constants
         css=Markup(parts["page.css"]),  # a file of this package
         script=Markup(script),  # files of this package
-        data=Markup(_data(frame, facts)),  # escaped by script_json
+        data=Markup(_data(frame, shown, measured.frame, facts)),  # escaped by script_json
     )
 
 

@@ -1,8 +1,13 @@
 """Write the report of a sweep: page, charts, tables."""
 
+import json
+import os
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,15 +15,16 @@ from numpy.typing import NDArray
 
 from ...datatypes.errors import BitlatheError
 from ...datatypes.yamlfile import parse_yaml
-from ..sweep.api import read_results
+from ..sweep.api import read_results, run_sweep
 from ..sweep.export import columns_of, write_csv
 from ..sweep.spec import AccuracyAsked
-from ..sweep.store import DONE, Store
+from ..sweep.store import DONE, FILE_NAME, Store
 from . import figures
-from .accuracy import Progress, Wanted, with_accuracy
+from .accuracy import Measured, Progress, Wanted, with_accuracy
+from .facts import titled
 from .frame import Frame
 from .fronts import NAMES, on_front, tradeoffs
-from .layers import layers_of, with_formats
+from .layers import layers_of, place_of, with_formats
 from .page import render, sample
 
 PAGE_POINTS = 20_000
@@ -27,7 +33,10 @@ FEW_LAYER_POINTS = 200  # for rungs that take milliseconds a layer
 
 
 def report(
-    folder: str | Path, accuracy: Wanted | None = None, progress: Progress | None = None
+    folder: str | Path,
+    accuracy: Wanted | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write the report of a sweep's folder into it.
 
@@ -40,6 +49,8 @@ def report(
         sweep file's key ``accuracy`` says. Without either, accuracy is a proxy.
     progress : callable, optional
         ``progress(items, label)`` yields the items and may show how far it is.
+    say : callable, optional
+        Called with each remark that the page shows: points that are missing, what accuracy is.
 
     Returns
     -------
@@ -53,26 +64,67 @@ def report(
         [report] extra is missing.
     """
     folder = Path(folder)
-    with Store(folder, readonly=True) as store:
+    with _last_to_close(folder / FILE_NAME), Store(folder, readonly=True) as store:
         text, home = store.meta("file") or "", store.meta("folder")
-        failed = store.count() - store.count(DONE)
-    title, description, stated = _words(text)
-    notes = []
+        title, description, stated = _words(text)
+        words = Words(
+            title=title or folder.resolve().name,
+            description=description,
+            notes=tuple(_missing(store, text, home)),
+            home=None if home is None else Path(home),
+            wanted=accuracy or _wanted(stated, home),
+            progress=progress,
+            say=say or (lambda _: None),
+        )
+        return _write(lambda: read_results(folder), folder, words)
+
+
+@contextmanager
+def _last_to_close(path: Path) -> Iterator[None]:
+    """Hold a store as a writer would: the last one to close it takes its side files away.
+
+    Readers alone leave ``-wal`` and ``-shm`` behind, as they may not remove them.
+    """
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        yield
+        return
+    with closing(sqlite3.connect(path)) as holder:
+        with suppress(sqlite3.Error):  # which the store explains
+            holder.execute("SELECT count(*) FROM meta").fetchone()  # opens the file
+        yield
+
+
+def _missing(store: Store, text: str, home: str | None) -> Iterator[str]:
+    """Yield what a reader must know of points that are not there, or not yet."""
+    held, planned = store.count(), _planned(text, home)
+    if planned is not None and held < planned:
+        yield f"{held:,} of {planned:,} points are done: the sweep is not finished."
+    failed = held - store.count(DONE)
     if failed:
-        notes.append(
+        yield (
             f"{failed:,} points have no result; failures.csv says why for each."
             if failed > 1
             else "One point has no result; failures.csv says why."
         )
-    words = Words(
-        title=title or folder.resolve().name,
-        description=description,
-        notes=tuple(notes),
-        home=None if home is None else Path(home),
-        wanted=accuracy or _wanted(stated, home),
-        progress=progress,
-    )
-    return _write(lambda: read_results(folder), folder, words)
+
+
+def _planned(text: str, home: str | None) -> int | None:
+    """Return how many points a sweep file asks for; None where that cannot be told."""
+    try:
+        data = parse_yaml(text, "sweep file").data
+        if data.get("sampling") and data.get("constraints"):
+            return None  # a sample is as large as the constraints let it be
+        place = None if home is None else Path(home)
+        for key in ("arch", "models"):
+            names = data[key] if isinstance(data[key], list) else [data[key]]
+            data[key] = [place_of(name, place) for name in names]
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "sweep.yaml"
+            file.write_text(json.dumps(data), encoding="utf-8")  # JSON is YAML
+            plan = run_sweep(file, folder, dry_run=True)
+    except (AttributeError, BitlatheError, KeyError, OSError, TypeError):
+        return None
+    return plan.points
 
 
 def _words(text: str) -> tuple[str, str, Any]:
@@ -149,6 +201,7 @@ class Words:
     home: Path | None = None
     wanted: Wanted | None = None
     progress: Progress | None = None
+    say: Callable[[str], None] = lambda _: None
 
 
 Source = Callable[[], Iterable[Mapping[str, Any]]]
@@ -167,7 +220,9 @@ def _write(source: Source, folder: Path, words: Words, *, results: bool = False)
 
 
 def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -> list[Path]:
-    frame, remarks = _prepare(source(), folder, words)
+    measured = _prepare(source(), folder, words)
+    frame, remarks = measured.frame, [*words.notes, *measured.remarks]
+    named = titled(frame, words.home)
     chosen = tradeoffs(frame)
     masks = {t.name: on_front(frame, t) for t in chosen}
     on_any = np.zeros(frame.count, dtype=bool)
@@ -185,30 +240,31 @@ def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -
             (folder / f"{name}.{kind}").unlink(missing_ok=True)
     for tradeoff in chosen:
         pair = [folder / f"{tradeoff.name}.{kind}" for kind in ("png", "svg")]
-        figures.draw(frame, tradeoff, pair)
+        figures.draw(named, tradeoff, measured, pair)
         paths += pair
     table = folder / "results.csv"
     if results or not table.exists():
         rows = [dict(row) for row in source()]
         write_csv(table, iter(rows), list(columns_of(iter(rows), [])))
     _write_pareto(folder / "pareto.csv", frame, masks, on_any)
-    shown = frame.take(index)
     page = render(
-        shown,
+        named,
         title=words.title,
         description=words.description,
-        notes=[*words.notes, *remarks],
+        notes=remarks,
         tradeoffs=chosen,
-        layers=_layers(shown, on_any[index], words.home),
+        measured=measured,
+        index=index,
+        layers=_layers(frame.take(index), on_any[index], words.home),
     )
     paths[0].write_text(page, encoding="utf-8")
+    for remark in remarks:
+        words.say(remark)
     return [*paths, table, folder / "pareto.csv"]
 
 
-def _prepare(
-    rows: Iterable[Mapping[str, Any]], folder: Path, words: "Words"
-) -> tuple[Frame, list[str]]:
-    """Return the finished rows as columns, with formats and an accuracy axis, and remarks."""
+def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path, words: "Words") -> Measured:
+    """Return the finished rows as columns, with formats and an accuracy axis."""
     frame = Frame.of(row for row in rows if row.get("status", DONE) == DONE)
     if not frame.count:
         raise BitlatheError(

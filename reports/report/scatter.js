@@ -1,8 +1,17 @@
 // A chart of points: any two numbers against each other, with the Pareto front of each workload.
 
+const MAX_BARS = 300, MAX_BASES = 4;
+
+function range(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const v of values) { if (v < low) low = v; if (v > high) high = v; }
+  return [low, high];
+}
+
 class Scatter {
   constructor(place, preset, page) {
     this.page = page;
+    this.preset = preset;
     this.shown = [];
     this.cursor = -1;
     this.title = preset.title;
@@ -31,7 +40,7 @@ class Scatter {
       this.heading,
       make("div", { class: "controls" }, choose("x", preset.x), choose("y", preset.y),
         make("label", {}, this.front, "Pareto front (less is better)"), save),
-      make("div", { class: "canvas" }, this.svg, this.tip)));
+      make("div", { class: "canvas" }, this.svg, this.tip), (this.words = make("figcaption", {}))));
     for (const axis of ["x", "y"]) {
       this[axis].addEventListener("change", () => {
         const [x, y] = [this.column("x"), this.column("y")];
@@ -41,7 +50,7 @@ class Scatter {
       this.autoLog(axis);
     }
     this.listen();
-    new ResizeObserver(() => { if (this.svg.clientWidth !== this.width) this.refresh(); }).observe(this.svg);
+    new ResizeObserver(() => { if (!PAPER && this.svg.clientWidth !== this.width) this.refresh(); }).observe(this.svg);
   }
 
   column(axis) { return BY_NAME.get(this[axis].value); }
@@ -59,43 +68,75 @@ class Scatter {
 
   refresh(visible = this.visible) {
     this.visible = visible;
-    const width = (this.width = this.svg.clientWidth || 560), height = Math.round(Math.min(430, Math.max(300, width * 0.68)));
-    const [X, Y] = [this.column("x"), this.column("y")];
+    this.width = PAPER || this.svg.clientWidth || 560;
+    const [X, Y, E] = [this.column("x"), this.column("y"), BY_NAME.get(this.column("y").error)];
     const [xlog, ylog] = [this.xlog.checked, this.ylog.checked];
+    const fits = (v, log) => v !== null && (!log || v > 0);
+    const all = [];
+    for (const i of visible) if (fits(X.at(i), xlog) && fits(Y.at(i), ylog)) all.push(i);
+    this.best = this.fronts(all, X, Y);
+    const only = this.page.workload;
+    this.shown = only < 0 ? all : all.filter((i) => WORKLOAD_OF[i] === only);
+    this.line = this.best.filter((front) => only < 0 || WORKLOAD_OF[front[0]] === only);
+    this.say();
+    this.draw(X, Y, E, xlog, ylog);
+  }
+
+  draw(X, Y, E, xlog, ylog) {
+    const width = this.width, height = Math.round(Math.min(PAPER ? 380 : 460, Math.max(320, width * 0.66)));
     this.svg.replaceChildren();
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("height", height);
-    const fits = (v, log) => v !== null && (!log || v > 0);
-    this.shown = [];
-    let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
-    for (const i of visible) {
-      const x = X.at(i), y = Y.at(i);
-      if (!fits(x, xlog) || !fits(y, ylog)) continue;
-      this.shown.push(i);
-      x0 = Math.min(x0, x); x1 = Math.max(x1, x); y0 = Math.min(y0, y); y1 = Math.max(y1, y);
-    }
-    const box = { left: 70, right: width - 14, top: 12, bottom: height - 46 };
-    if (!this.shown.length) {
+    this.px = new Float64Array(N); this.py = new Float64Array(N);
+    this.places = this.shown.length > 0;
+    if (!this.places) {
       this.svg.append(text(width / 2, height / 2, "No point passes the filters.", { "text-anchor": "middle" }));
-      this.places = null;
       return;
     }
-    const sx = scale(x0, x1, xlog, box.left, box.right), sy = scale(y0, y1, ylog, box.bottom, box.top);
-    axes(this.svg, box, sx, sy, X.full, Y.full);
-    this.px = new Float64Array(N); this.py = new Float64Array(N);
+    const bars = E && this.shown.length <= MAX_BARS ? this.shown.filter((i) => E.at(i) > 0) : [];
+    const bases = this.bases(Y);
+    const xs = this.shown.map((i) => X.at(i));
+    const ys = [...this.shown.map((i) => Y.at(i)), ...bases.map(([, v]) => v), ...bars.map((i) => Y.at(i) + E.at(i))];
+    const room = plot(width, height, axisTitle(Y, ylog), [...range(ys), ylog]);
+    const { box, sy } = room, sx = scale(...range(xs), xlog, box.left, box.right);
+    axes(this.svg, room, sx, axisTitle(X, xlog));
     for (const i of this.shown) { this.px[i] = sx.map(X.at(i)); this.py[i] = sy.map(Y.at(i)); }
-    this.places = true;
-    this.best = this.fronts(X, Y);
+    for (const [model, v] of bases) {
+      this.svg.append(draw("path", { class: "base", d: `M${box.left} ${sy.map(v)}H${box.right}` }));
+      this.svg.append(text(box.right, sy.map(v) - 5, bases.length > 1 ? `${model}, unquantised` : "unquantised", { "text-anchor": "end" }));
+    }
+    this.svg.append(draw("path", { class: "bars", d: bars.map((i) => this.bar(i, sy, Y.at(i), E.at(i), ylog)).join("") }));
     this.paint();
     this.byX = this.shown.slice().sort((a, b) => this.px[a] - this.px[b] || this.py[b] - this.py[a]);
     this.svg.append((this.marks = draw("g", { class: "marks" })));
     this.mark();
   }
 
-  // The front among the shown points of each workload, by a walk in order of x.
-  fronts(X, Y) {
+  // What the unquantised models of the shown points have of the measure on the y axis.
+  bases(Y) {
+    const known = DATA.unquantised[Y.name], model = BY_NAME.get("model");
+    if (!known || !model) return [];
+    const shown = new Set(this.shown.map((i) => model.raw(i)));
+    return Object.entries(known).filter(([name]) => shown.has(name)).slice(0, MAX_BASES);
+  }
+
+  bar(i, sy, y, error, log) {
+    const low = log ? Math.max(y - error, y / 10) : y - error, x = this.px[i].toFixed(1);
+    return `M${x} ${sy.map(low).toFixed(1)}V${sy.map(y + error).toFixed(1)}`;
+  }
+
+  // Under the chart: what its points were run on.
+  say() {
+    const only = this.page.workload;
+    const same = this.column("x").name === this.preset.x && this.column("y").name === this.preset.y;
+    const words = same ? this.preset.conditions : this.preset.conditions.slice(0, 1);
+    this.words.textContent = [only < 0 || WORKLOADS.length < 2 ? "" : `${WORKLOADS[only]}.`, ...words].join(" ").trim();
+  }
+
+  // The front among the points of each workload, by a walk in order of x.
+  fronts(all, X, Y) {
     const groups = new Map();
-    for (const i of this.shown) {
+    for (const i of all) {
       if (!groups.has(WORKLOAD_OF[i])) groups.set(WORKLOAD_OF[i], []);
       groups.get(WORKLOAD_OF[i]).push(i);
     }
@@ -116,24 +157,30 @@ class Scatter {
   paint() {
     const { series, of } = this.page.series;
     const on = new Uint8Array(N);
-    if (this.front.checked) for (const line of this.best) for (const i of line) on[i] = 1;
+    if (this.front.checked) for (const line of this.line) for (const i of line) on[i] = 1;
     const many = this.shown.length > 1500, r = many ? 2.6 : this.shown.length > 300 ? 3.4 : 4.4;
+    const small = series.map((s) => outline(s.mark, r)), large = series.map((s) => outline(s.mark, r + 0.8));
     const back = series.map(() => []), fore = series.map(() => []);
     for (const i of this.shown) {
       const k = of(i);
-      (on[i] ? fore : back)[k].push(series[k].shape(Math.round(this.px[i] * 10) / 10, Math.round(this.py[i] * 10) / 10, on[i] ? r + 0.8 : r));
+      (on[i] ? fore : back)[k].push(`M${Math.round(this.px[i] * 10) / 10} ${Math.round(this.py[i] * 10) / 10}${(on[i] ? large : small)[k]}`);
     }
     const group = draw("g", { class: this.front.checked ? "points" : "points all" });
-    series.forEach((s, k) => back[k].length && group.append(draw("path", { d: back[k].join(""), fill: s.colour, class: "back" })));
+    const put = (found, name) => series.forEach((s, k) => found[k].length && group.append(draw("path", { d: found[k].join(""), fill: s.mark.colour, class: name })));
+    put(back, "back");
     if (this.front.checked) {
-      const lines = draw("g", { class: this.best.length > 12 ? "fronts many" : "fronts" });
-      for (const line of this.best) {
-        if (line.length > 1) lines.append(draw("path", { d: "M" + line.map((i) => `${this.px[i].toFixed(1)} ${this.py[i].toFixed(1)}`).join("L") }));
-      }
-      group.append(lines);
+      const drawn = draw("g", { class: this.line.length > 12 ? "fronts many" : "fronts" });
+      for (const line of this.line) if (line.length > 1) drawn.append(draw("path", { d: this.stairs(line) }));
+      group.append(drawn);
     }
-    series.forEach((s, k) => fore[k].length && group.append(draw("path", { d: fore[k].join(""), fill: s.colour, class: "fore" })));
+    put(fore, "fore");
     this.svg.append(group);
+  }
+
+  // A front is a staircase: nothing between two designs is a design.
+  stairs(line) {
+    const at = (i) => [this.px[i].toFixed(1), this.py[i].toFixed(1)];
+    return `M${at(line[0]).join(" ")}` + line.slice(1).map((i) => `H${at(i)[0]}V${at(i)[1]}`).join("");
   }
 
   // Rings around the selected point and the one under the cursor.
@@ -167,12 +214,23 @@ class Scatter {
     this.tip.hidden = i < 0;
     if (i < 0) return;
     const [X, Y] = [this.column("x"), this.column("y")];
-    const rows = [...new Set([...NAMING, X, Y, ...ACCURACY])];
-    this.tip.replaceChildren(make("table", {}, rows.map((c) => make("tr", {}, make("th", {}, c.label), make("td", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : String(c.show(i)).slice(0, 100))))));
-    const left = this.px[i] > this.width / 2;
-    this.tip.style.left = left ? "" : `${this.px[i] + 14}px`;
-    this.tip.style.right = left ? `${this.width - this.px[i] + 14}px` : "";
-    this.tip.style.top = `${Math.max(0, Math.min(this.py[i] - 20, this.svg.clientHeight - this.tip.offsetHeight - 4))}px`;
+    const show = (c) => (c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : String(c.show(i)).slice(0, 100));
+    const facts = [...new Set([X, Y, ...NAMING, ...ACCURACY])].filter((c) => c.raw(i) !== null);
+    this.tip.replaceChildren(make("table", {}, facts.map((c) => make("tr", {}, make("th", {}, c.label), make("td", {}, show(c))))));
+    this.beside(this.px[i], this.py[i]);
+  }
+
+  // Put the hint beside a point: on the side where it covers less of the plot and stays in view.
+  beside(x, y) {
+    const { offsetWidth: width, offsetHeight: height } = this.tip;
+    const start = this.svg.getBoundingClientRect().left, end = document.documentElement.clientWidth;
+    const right = { at: x + 14, inside: Math.min(this.width - x - 14, width) };
+    const left = { at: x - 14 - width, inside: Math.min(x - 14, width) };
+    const seen = [right, left].filter((side) => start + side.at >= 0 && start + side.at + width <= end);
+    seen.sort((a, b) => a.inside - b.inside);
+    const at = seen.length ? seen[0].at : Math.max(-start, Math.min(x - width / 2, end - start - width));
+    this.tip.style.left = `${at}px`;
+    this.tip.style.top = `${seen.length ? Math.max(0, Math.min(y - height / 2, this.svg.clientHeight - height)) : y + 14}px`;
   }
 
   listen() {
@@ -191,7 +249,7 @@ class Scatter {
     const along = { ArrowLeft: [this.byX, -1], ArrowRight: [this.byX, 1], Home: [this.byX, "first"], End: [this.byX, "last"] };
     if (event.key === "Escape") return this.hover(-1);
     if (!this.places) return undefined;
-    const front = this.best.flat();
+    const front = this.line.flat();
     Object.assign(along, { ArrowUp: [front, -1], ArrowDown: [front, 1] });
     if ((event.key === "Enter" || event.key === " ") && this.cursor >= 0) {
       event.preventDefault();

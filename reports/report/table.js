@@ -1,6 +1,6 @@
 // The table of points: sorted by any column, a page at a time, to download.
 
-const PAGE_ROWS = 50;
+const PAGE_ROWS = 50, PAPER_ROWS = 200;
 
 class Table {
   constructor(page) {
@@ -28,7 +28,8 @@ class Table {
     for (const c of this.columns) {
       const button = make("button", { type: "button" }, c.full);
       button.addEventListener("click", () => this.sort(c.name));
-      row.append(make("th", { scope: "col", "data-name": c.name, class: c.numeric ? null : "name" }, button));
+      const words = PAPER ? c.full : button; // browsers do not print buttons again on the next page
+      row.append(make("th", { scope: "col", "data-name": c.name, class: c.numeric ? null : "name" }, words));
     }
     this.body = make("tbody");
     this.place.replaceChildren(make("thead", {}, row), this.body);
@@ -67,7 +68,8 @@ class Table {
   paint() {
     const columns = this.columns;
     this.first = Math.max(0, Math.min(this.first, Math.floor((this.rows.length - 1) / PAGE_ROWS) * PAGE_ROWS));
-    const shown = Array.from(this.rows.slice(this.first, this.first + PAGE_ROWS));
+    const [first, end] = PAPER ? [0, PAPER_ROWS] : [this.first, this.first + PAGE_ROWS];
+    const shown = Array.from(this.rows.slice(first, end));
     const focus = shown.includes(this.page.selected) ? this.page.selected : shown[0];
     this.body.replaceChildren(...shown.map((i) => {
       const row = make("tr", { "data-point": i, tabindex: i === focus ? 0 : -1, "aria-selected": String(i === this.page.selected) },
@@ -75,9 +77,9 @@ class Table {
       row.addEventListener("click", () => this.page.select(i));
       return row;
     }));
-    const last = Math.min(this.first + PAGE_ROWS, this.rows.length);
-    document.getElementById("range").textContent = this.rows.length ? `${this.first + 1} to ${last} of ${this.rows.length.toLocaleString("en")}` : "no points";
-    document.getElementById("previous").disabled = this.first === 0;
+    const last = Math.min(end, this.rows.length);
+    document.getElementById("range").textContent = this.rows.length ? `${first + 1} to ${last} of ${this.rows.length.toLocaleString("en")}` : "no points";
+    document.getElementById("previous").disabled = first === 0;
     document.getElementById("next").disabled = last >= this.rows.length;
   }
 
@@ -110,8 +112,9 @@ class Table {
       const words = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
       return /[",\r\n]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
     };
-    const lines = [COLUMNS.map((c) => cell(c.name)).join(",")];
-    for (const i of this.rows) lines.push(COLUMNS.map((c) => cell(c.raw(i))).join(","));
-    return lines.join("\n") + "\n";
+    const kept = (c, i) => (c.stored ? c.stored[c.values[c.constant ? 0 : i]] : c.raw(i));
+    const rows = [COLUMNS.map((c) => cell(c.name)).join(",")];
+    for (const i of this.rows) rows.push(COLUMNS.map((c) => cell(kept(c, i))).join(","));
+    return rows.join("\n") + "\n";
   }
 }

@@ -13,6 +13,7 @@ from bitlathe.cli import main
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.reports.report import report
 from bitlathe.reports.report.accuracy import Wanted
+from bitlathe.reports.report.columns import label_of
 from bitlathe.reports.report.frame import Frame
 from bitlathe.reports.report.fronts import accuracy_columns, tradeoffs
 from bitlathe.reports.sweep import run_sweep
@@ -92,9 +93,49 @@ def test_both_measures_have_charts_and_the_table_holds_all(place):
     assert "a proxy" in (place / "out" / "proxy_area.svg").read_text()
     with (place / "out" / "accuracy.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["scheme"] for row in rows] == ["unquantised", *FORMATS]
-    assert {row["model"] for row in rows} == {"own/tiny"}
-    assert float(rows[3]["perplexity"]) > 0
+    own, others = rows[:4], rows[4:]
+    assert [row["scheme"] for row in own] == ["unquantised", *FORMATS]
+    assert {row["model"] for row in own} == {"own/tiny"}
+    assert {(row["measure"], row["proxy"], row["of"]) for row in own} == {
+        ("perplexity", "false", "words.txt")
+    }
+    assert all(row["value"] == row["perplexity"] for row in own)
+    assert [row["scheme"] for row in others] == FORMATS
+    assert {(row["model"], row["proxy"], row["perplexity"]) for row in others} == {
+        ("opt-125m", "true", "")
+    }
+    assert all("a proxy" in label_of(row["measure"]).text for row in others)
+
+
+def test_charts_say_what_a_perplexity_is_of_and_how_sure_it_is(place):
+    words = (place / "out" / "accuracy_area.svg").read_text()
+    assert "own/tiny: 60 tokens of words.txt, in windows of 16" in words
+    assert "unquantised" in words
+    assert "one standard error" in words
+    assert "Chip: BitMoD." in words
+    text = (place / "out" / "report.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+    assert data["charts"][0]["conditions"][0] in words
+    assert data["unquantised"]["perplexity"].keys() == {"own/tiny"}
+    rows = accuracy(
+        place / "own" / "tiny", FORMATS, tokens=60, context=16, text=place / "words.txt"
+    )
+    expected = {row.scheme: row.perplexity * row.loss_se_nats for row in rows[1:]}
+    columns = {c["name"]: c for c in data["columns"]}
+    formats = levels(columns["format"], data["count"])
+    for scheme, error in zip(formats, columns["perplexity_se"]["values"], strict=True):
+        assert error is None or error == pytest.approx(expected[scheme], rel=1e-6)
+
+
+def test_the_table_joins_the_results(place):
+    duckdb = pytest.importorskip("duckdb")
+    found = duckdb.sql(
+        f"""SELECT r.model, a.scheme, a.measure, a.value
+        FROM '{place}/out/results.csv' r JOIN '{place}/out/accuracy.csv' a
+        ON a.model = r.model AND a.scheme = r."scheme.linear" """
+    ).fetchall()
+    assert len(found) == 10  # two points are refused: no port is as wide
+    assert {row[2] == "perplexity" for row in found if row[0] == "own/tiny"} == {True}
 
 
 def test_without_the_key_nothing_is_run(place, tmp_path, monkeypatch):
@@ -106,7 +147,9 @@ def test_without_the_key_nothing_is_run(place, tmp_path, monkeypatch):
     run_sweep(file, tmp_path / "out", jobs=1)
     report(tmp_path / "out")
     assert "perplexity" not in page_columns(tmp_path / "out")
-    assert not (tmp_path / "out" / "accuracy.csv").exists()
+    table = (tmp_path / "out" / "accuracy.csv").read_text(encoding="utf-8")
+    assert "perplexity," in table.splitlines()[0]
+    assert ",perplexity," not in "".join(table.splitlines()[1:])
 
 
 def test_the_command_asks_for_it(place, tmp_path):
@@ -129,9 +172,12 @@ def test_a_sweep_of_models_without_weights_says_so(tmp_path):
         " schemes: {linear: [int8@channel, int4@g128]}}"
     )
     run_sweep(tmp_path / "s.yaml", tmp_path / "out", jobs=1)
-    report(tmp_path / "out")
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "out")])
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "No model of this sweep has its weights at hand" in text
+    for words in (text, result.stderr):
+        assert "No model of this sweep has its weights at hand" in words
+        assert "Accuracy is a proxy" in words
+    assert "proxy" not in result.stdout
     assert "perplexity" not in page_columns(tmp_path / "out")
 
 

@@ -156,7 +156,8 @@ def test_fronts_are_those_of_the_filtered_points(chromium: Browser, small: Path)
     assert chromium.js(code) == len(front)
     assert len(front) > 1
     line = 'return document.querySelector("#chart1 .fronts path").getAttribute("d")'
-    assert str(chromium.js(line)).count(" ") == len(front)
+    assert str(chromium.js(line)).count("V") == len(front) - 1  # a staircase: a step a point
+    assert not set(str(chromium.js(line))) & set("LC")
     assert chromium.count("#chart1 .fronts path") == 1
 
 
@@ -340,20 +341,21 @@ def test_ten_thousand_points_stay_usable(chromium: Browser, tmp_path: Path) -> N
     for what, code in {
         "filter": "document.querySelector('[data-filter=\"format\"] input').click()",
         "sort": "document.querySelector('#table th[data-name=\"seconds\"] button').click()",
+        "axis": """const list = document.querySelector("#chart1-x");
+            list.selectedIndex = (list.selectedIndex + 1) % 3;
+            list.dispatchEvent(new Event("change"))""",
         "select": "document.querySelector('#table tbody tr:nth-child(9)').click()",
     }.items():
         timed = f"const t = performance.now(); {code}; document.body.offsetHeight; " + (
             "return performance.now() - t"
         )
-        times[what] = float(chromium.js(timed))
+        # the best of three: other programs may have the processor
+        times[what] = min(float(chromium.js(timed)) for _ in range(3))
     times["hover"] = float(chromium.js(HOVER))
     print({k: f"{v:.0f} ms" for k, v in times.items()})
     assert chromium.text("#count") == "6,666 of 10,000 points"
     assert drawn(chromium) == 6666
-    assert times["filter"] < 2000
-    assert times["sort"] < 1000
-    assert times["select"] < 500
-    assert times["hover"] < 300
+    assert max(times.values()) < 300
     assert chromium.count("#chart1 .tip:not([hidden]) tr") > 4
 
 
@@ -405,7 +407,7 @@ def test_fronts_are_counted_by_workload(chromium: Browser, tmp_path: Path) -> No
 
     rows = points(400)
     assert counted() == expected(rows)
-    assert "4 workloads" in chromium.text("#frontwords")
+    assert "of 4 workloads" in chromium.text("#fronts thead")
     chromium.click('[data-filter="phase"] .levels label:nth-child(2) input')
     assert counted() == expected([row for row in rows if row["phase"] == "prefill"])
-    assert "2 workloads" in chromium.text("#frontwords")
+    assert "of 2 workloads" in chromium.text("#fronts thead")

@@ -4,7 +4,10 @@ import csv
 import hashlib
 import json
 import re
+import shutil
+import sqlite3
 import zipfile
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -172,6 +175,34 @@ def test_the_same_sweep_gives_the_same_report(sweep: Path) -> None:
     after = {p.name: p.read_bytes() for p in sweep.iterdir() if "sqlite" not in p.name}
     assert before.keys() == after.keys()
     assert [n for n in before if before[n] != after[n]] == []
+
+
+def test_an_unfinished_sweep_says_so(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep, tmp_path / "out")
+    with closing(sqlite3.connect(tmp_path / "out" / "sweep.sqlite")) as store, store:
+        store.execute("DELETE FROM points WHERE ordinal = 3")
+    words: list[str] = []
+    report(tmp_path / "out", say=words.append)
+    said = "7 of 8 points are done: the sweep is not finished."
+    assert said in words
+    assert said in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    words.clear()
+    report(sweep, say=words.append)
+    assert not any("finished" in line for line in words)
+
+
+def test_a_report_leaves_the_store_as_it_was(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep, tmp_path / "out")
+    before = (tmp_path / "out" / "sweep.sqlite").read_bytes()
+    report(tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").glob("sweep.sqlite*")] == ["sweep.sqlite"]
+    assert (tmp_path / "out" / "sweep.sqlite").read_bytes() == before
+
+
+def test_chips_show_their_titles_and_tables_keep_their_names(sweep: Path) -> None:
+    chips = next(c for c in page_data(sweep)["columns"] if c["name"] == "arch")
+    assert (chips["levels"], chips["stored"]) == (["BitMoD"], ["bitmod"])
+    assert {row["arch"] for row in table(sweep / "pareto.csv")} == {"bitmod"}
 
 
 def test_pareto_table_lists_the_fronts_of_each_workload(tmp_path: Path) -> None:
