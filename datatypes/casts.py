@@ -65,7 +65,8 @@ def to_odd(x: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def _half(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:
     """Return the bits of float16; numpy rounds float64 to it in one step."""
-    return np.clip(x, -largest, largest).astype(np.float16).view(np.uint16)
+    half: NDArray[np.float16] = np.clip(x, -largest, largest).astype(np.float16)
+    return half.view(np.uint16)
 
 
 def _bfloat16(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:

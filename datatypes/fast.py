@@ -100,8 +100,8 @@ def _table(job: Job) -> Coded | None:
     single = len(scheme.formats) == 1
     if scale.name in ("fp16", "fp32"):
         if single and job.rounding == "even" and fmt.bits <= 8 and _is_symmetric(fmt):
-            found = kernels.symmetric(_matrix(job), fmt.bits, group, scale.name, values=False)
-            return _coded(job, found)
+            made = kernels.symmetric(_matrix(job), fmt.bits, group, scale.name, values=False)
+            return _coded(job, made)
         return _searched(job, scale.name)
     if single and scale.kind == "ocp" and job.rounding == "even":
         found = _mx(job, fmt, group, scale.rule)

@@ -330,7 +330,7 @@ def _coded(
     shape = (x.shape[0], groups_of(x.shape[1], group))
     codes, found, made = _outputs(x, shape, scales, options)
     more = {} if beside is None else {beside: np.zeros(shape, np.uint8)}
-    _run(kernel, x, group, facts, (found, *more.values(), codes), made, options.get("threads"))
+    _run(kernel, x, group, facts, (found, *more.values()), codes, made, options.get("threads"))
     return Groups(codes=codes, scales=found, values=made, **more)
 
 
@@ -356,7 +356,7 @@ def _given(
     if c.size and int(c.max()) >= members:
         raise BitlatheError(f"kernels: choice {int(c.max())} of {members} members")
     codes, _, made = _outputs(x, shape, np.float32, options)
-    _run(kernel, x, group, (), (s, c, codes), made, options.get("threads"))
+    _run(kernel, x, group, (), (s, c), codes, made, options.get("threads"))
     return Groups(codes=codes, scales=s, values=made, choices=c)
 
 
@@ -366,7 +366,7 @@ def _chosen(
     x, group = _checked(x, group)
     shape = (x.shape[0], groups_of(x.shape[1], group))
     scales, choices = np.empty(shape, np.float32), np.zeros(shape, np.uint8)
-    _run(kernel, x, group, (_mode("fp32"), False), (scales, choices, None), None, threads)
+    _run(kernel, x, group, (_mode("fp32"), False), (scales, choices), None, None, threads)
     return scales, choices
 
 
@@ -400,17 +400,17 @@ def _run(
     x: Matrix,
     group: int,
     facts: tuple[Any, ...],
-    targets: tuple[NDArray[Any] | None, ...],
+    beside: tuple[NDArray[Any], ...],
+    codes: Bytes | None,
     values: Matrix | None,
     threads: int | None,
 ) -> None:
-    """Call ``kernel(x, group, *facts, *targets, values)`` on blocks of rows.
+    """Call ``kernel(x, group, *facts, *beside, codes, values)`` on blocks of rows.
 
-    The last of `targets` are codes. Codes or values that are None are written to scratch, a strip
-    of rows at a time, that stays in the cache.
+    Codes or values that are None are written to scratch, a strip of rows at a time, that stays in
+    the cache.
     """
     rows, k = x.shape
-    *beside, codes = targets
     strip = max(1, STRIP // max(k, 1)) if values is None else rows
 
     def work(first: int, last: int) -> None:
