@@ -87,8 +87,23 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     axes.scatter(*values[~front].T, s=18, color=PALETTE[0], label="others")
     axes.scatter(*values[front].T, s=28, color=PALETTE[4], zorder=3, label="on the front")
     named = [p for p, on_front in zip(points, front, strict=True) if on_front or len(points) <= FEW]
-    for group in _neighbours(named):
-        axes.annotate(
+    axes.set_yscale("log")
+    axes.margins(x=0.2, y=0.1)
+    axes.set_xlabel("bits per element, everything counted")
+    axes.set_ylabel("relative squared error, log scale")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.draw_without_rendering()  # settles where the points are, and so the labels
+    figure.set_layout_engine("none")
+    _label(axes, _neighbours(named))
+    _write(figure, path)
+
+
+def _label(axes: Any, groups: list[list[dict[str, Any]]]) -> None:
+    """Name groups of points below and left of them, lower where another name stands."""
+    taken: list[Any] = []
+    for group in groups:
+        note = axes.annotate(
             "\n".join(p["scheme"].replace("$", r"\$") for p in group),
             (group[0]["bits_per_element"], group[-1]["relative_mse"]),
             xytext=(-6, -4),  # below and left of a front nothing lies
@@ -96,14 +111,15 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
             va="top",
             textcoords="offset points",
             fontsize=7,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#999999"},
         )
-    axes.set_yscale("log")
-    axes.margins(x=0.2, y=0.1)
-    axes.set_xlabel("bits per element, everything counted")
-    axes.set_ylabel("relative squared error")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    _write(figure, path)
+        for drop in range(0, 200, 4):
+            note.set_position((-6, -4 - drop))
+            if not any(note.get_window_extent().overlaps(box) for box in taken):
+                break
+        if note.get_position()[1] == -4:
+            note.arrow_patch.set_visible(False)
+        taken.append(note.get_window_extent())
 
 
 def draw_number_lines(names: Sequence[str], path: Path) -> None:

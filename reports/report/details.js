@@ -156,7 +156,7 @@ function nameLayers(svg, groups, box, taken) {
 // What the ceilings are, beside their lines.
 function nameRoofs(svg, bandwidth, [[x0, y0], [x1, y1]], levels, box, taken) {
   const put = (words, places) => {
-    const half = words.length * 3.5, place = places(half).find((p) => free(around(p, half), taken, box));
+    const half = words.length * 4, place = places(half).find((p) => free(around(p, half), taken, box));
     if (!place) return;
     taken.push(around(place, half));
     svg.append(text(place.x, place.y, words, { "text-anchor": "middle" }));

@@ -50,8 +50,8 @@ def simulate_row(
     ``home``: the folder that relative paths of chips and models start from.
     """
     try:
-        model = _model(place_of(str(row["model"]), home))
-        arch = _arch(place_of(str(row["arch"]), home), json.dumps(settings_of(row), sort_keys=True))
+        model = _model(_place(str(row["model"]), home))
+        arch = _arch(_place(str(row["arch"]), home), json.dumps(settings_of(row), sort_keys=True))
         context = row.get("context") if model.kind in {"decoder", "encoder"} else None
         phase, batch = row["phase"], row.get("batch", 1)
         causal = row.get("causal") in {True, "true"}
@@ -70,8 +70,7 @@ def simulate_row(
         return None
 
 
-def place_of(name: str, home: Path | None) -> str:
-    """Return a chip's or model's name, from its folder on where it is a path."""
+def _place(name: str, home: Path | None) -> str:
     is_path = "/" in name or Path(name).suffix in {".yaml", ".yml", ".json"}
     return str(home / name) if home is not None and is_path else name
 
@@ -79,7 +78,7 @@ def place_of(name: str, home: Path | None) -> str:
 def title_of(arch: str, home: Path | None = None) -> str:
     """Return a chip's title; nothing where the chip is not at hand."""
     try:
-        return str(_arch(place_of(arch, home), "{}").title)
+        return str(_arch(_place(arch, home), "{}").title)
     except (BitlatheError, ValueError):
         return ""
 
@@ -162,7 +161,7 @@ def with_formats(frame: Frame, home: Path | None = None) -> Frame:
         for i, name in enumerate(names):
             if not name:
                 keys = [c.levels[c.codes[i]] if c is not None else "" for c in columns]
-                names[i] = default_format(place_of(keys[0], home), *keys[1:])
+                names[i] = default_format(_place(keys[0], home), *keys[1:])
     return frame.with_texts("format", names)
 
 

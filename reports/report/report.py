@@ -1,6 +1,5 @@
 """Write the report of a sweep: page, charts, tables."""
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from .accuracy import Measured, Progress, Wanted, with_accuracy
 from .facts import titled
 from .frame import Frame
 from .fronts import NAMES, on_front, tradeoffs
-from .layers import layers_of, place_of, with_formats
+from .layers import layers_of, with_formats
 from .page import render, sample
 
 PAGE_POINTS = 20_000
@@ -114,17 +113,23 @@ def _planned(text: str, home: str | None) -> int | None:
         data = parse_yaml(text, "sweep file").data
         if data.get("sampling") and data.get("constraints"):
             return None  # a sample is as large as the constraints let it be
-        place = None if home is None else Path(home)
-        for key in ("arch", "models"):
-            names = data[key] if isinstance(data[key], list) else [data[key]]
-            data[key] = [place_of(name, place) for name in names]
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "sweep.yaml"
-            file.write_text(json.dumps(data), encoding="utf-8")  # JSON is YAML
+        with TemporaryDirectory() as folder:  # the file's own may be read-only
+            for first in {Path(str(name)).parts[0] for name in _names(data)}:
+                found = Path(home or "") / first
+                if found.exists() and first not in {"/", ".."}:
+                    (Path(folder) / first).symlink_to(found.absolute())
+            file = Path(folder) / "the sweep.yaml"
+            file.write_text(text, encoding="utf-8")
             plan = run_sweep(file, folder, dry_run=True)
-    except (AttributeError, BitlatheError, KeyError, OSError, TypeError):
+    except (AttributeError, BitlatheError, KeyError, OSError, TypeError, ValueError):
         return None
     return plan.points
+
+
+def _names(data: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the chips and models of a sweep file."""
+    for key in ("arch", "models"):
+        yield from data[key] if isinstance(data[key], list) else [data[key]]
 
 
 def _words(text: str) -> tuple[str, str, Any]:

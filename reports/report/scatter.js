@@ -216,21 +216,9 @@ class Scatter {
     const [X, Y] = [this.column("x"), this.column("y")];
     const show = (c) => (c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : String(c.show(i)).slice(0, 100));
     const facts = [...new Set([X, Y, ...NAMING, ...ACCURACY])].filter((c) => c.raw(i) !== null);
-    this.tip.replaceChildren(make("table", {}, facts.map((c) => make("tr", {}, make("th", {}, c.label), make("td", {}, show(c))))));
-    this.beside(this.px[i], this.py[i]);
-  }
-
-  // Put the hint beside a point: on the side where it covers less of the plot and stays in view.
-  beside(x, y) {
-    const { offsetWidth: width, offsetHeight: height } = this.tip;
-    const start = this.svg.getBoundingClientRect().left, end = document.documentElement.clientWidth;
-    const right = { at: x + 14, inside: Math.min(this.width - x - 14, width) };
-    const left = { at: x - 14 - width, inside: Math.min(x - 14, width) };
-    const seen = [right, left].filter((side) => start + side.at >= 0 && start + side.at + width <= end);
-    seen.sort((a, b) => a.inside - b.inside);
-    const at = seen.length ? seen[0].at : Math.max(-start, Math.min(x - width / 2, end - start - width));
-    this.tip.style.left = `${at}px`;
-    this.tip.style.top = `${seen.length ? Math.max(0, Math.min(y - height / 2, this.svg.clientHeight - height)) : y + 14}px`;
+    this.tip.replaceChildren(make("dl", {}, facts.map((c) => make("div", {}, make("dt", {}, c.label), make("dd", {}, show(c))))));
+    const { top, bottom } = this.svg.getBoundingClientRect(), { offsetHeight: height } = this.tip;
+    this.tip.classList.toggle("above", bottom + height > innerHeight && top >= height);
   }
 
   listen() {

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...datatypes.errors import BitlatheError
-from ..style import PALETTE, figure_style, save
+from ..marks import mark
+from ..style import figure_style, save
 from ..sweep import read_results
 from ..tables import print_table
 
@@ -68,17 +69,10 @@ def draw(found: Gains, path: Path) -> None:
             for weights, name in WEIGHTS.items():
                 places = [i for i, f in enumerate(formats) if (phase, f, sync, weights) in found]
                 values = [found[phase, formats[i], sync, weights] for i in places]
-                colour = PALETTE[(5, 1, 3)[k]]
-                face = colour if weights == "gaussian" else "white"
-                axis.plot(
-                    [i + 0.2 * (k - 1) for i in places],
-                    values,
-                    "osD"[k],
-                    ms=6,
-                    color=colour,
-                    mfc=face,
-                    label=f"{words}, {name} weights",
-                )
+                style = mark(k).style(6)
+                style["mfc"] = style["color"] if weights == "gaussian" else "white"
+                words_of = f"{words}, {name} weights"
+                axis.plot([i + 0.2 * (k - 1) for i in places], values, label=words_of, **style)
         axis.set_title(phase, loc="left")
         axis.set_xticks(range(len(formats)), formats, rotation=40, ha="right")
         axis.grid(axis="y", alpha=0.25)

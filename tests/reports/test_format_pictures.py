@@ -1,7 +1,9 @@
 """Pictures of formats: drawn, not blank; errors name the file."""
 
 import json
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from click.testing import CliRunner
 
 from bitlathe.cli import main
 from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.reports import formats
 from bitlathe.reports.formats import draw_error_against_bits, draw_number_lines
 from bitlathe.reports.studies.forty_schemes import SCHEMES
 
@@ -29,6 +32,20 @@ def test_quantize_prints_rows_and_draws(tmp_path: Path) -> None:
     errors = {row["scheme"]: row["relative_mse"] for row in rows}
     assert errors["int8@channel"] < errors["bitmod_fp4@g128/int8"] < errors["int4@g128"]
     assert not_blank(picture)
+
+
+def test_no_label_covers_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(formats, "_write", lambda figure, _: figures.append(figure))
+    places = [(4.1, 0.010), (4.11, 0.0099), (4.13, 0.0098), (4.5, 0.0088), (4.63, 0.0068)]
+    rows = [
+        {"scheme": f"a_long_name_{i}@g128/int8", "bits_per_element": x, "relative_mse": y}
+        for i, (x, y) in enumerate(places)
+    ]
+    draw_error_against_bits(rows, tmp_path / "x.png")
+    boxes = [note.get_window_extent() for note in figures[0].axes[0].texts]
+    assert len(boxes) >= 2
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def test_number_lines(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 import browser
+from bitlathe.reports.report.accuracy import Measured
 from bitlathe.reports.report.frame import Frame
 from bitlathe.reports.report.fronts import tradeoffs
 from bitlathe.reports.report.layers import layers_of
 from bitlathe.reports.report.page import render
+from bitlathe.workloads.accuracy import Accuracy
 from browser import DOWN, END, ENTER, HOME, RIGHT, Browser
 
 pytestmark = [
@@ -230,6 +232,10 @@ def test_hover_and_click_choose_a_point(chromium: Browser, small: Path) -> None:
     time.sleep(0.2)
     fastest = min(points(60), key=lambda r: r["seconds"])
     assert fastest["arch"] in chromium.text("#chart1 .tip")
+    covered = """const tip = document.querySelector("#chart1 .tip").getBoundingClientRect();
+      const plot = document.querySelector("#chart1 svg").getBoundingClientRect();
+      return tip.top < plot.bottom - 1 && tip.bottom > plot.top + 1"""
+    assert not chromium.js(covered)
     assert chromium.text("#chosen").startswith(f"{fastest['format']}, {fastest['arch']}")
 
 
@@ -356,7 +362,7 @@ def test_ten_thousand_points_stay_usable(chromium: Browser, tmp_path: Path) -> N
     assert chromium.text("#count") == "6,666 of 10,000 points"
     assert drawn(chromium) == 6666
     assert max(times.values()) < 300
-    assert chromium.count("#chart1 .tip:not([hidden]) tr") > 4
+    assert chromium.count("#chart1 .tip:not([hidden]) dt") > 4
 
 
 def test_print_shows_charts_and_table(chromium: Browser, small: Path, tmp_path: Path) -> None:
@@ -365,6 +371,118 @@ def test_print_shows_charts_and_table(chromium: Browser, small: Path, tmp_path: 
     content = (tmp_path / "p.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert len(content) > 20_000
+
+
+def test_paper_has_wide_charts_and_says_which_rows_it_has(chromium: Browser, small: Path) -> None:
+    chromium.open(small)
+    shown = """return [document.querySelector("#chart1 svg").getAttribute("viewBox"),
+      document.querySelectorAll("#table tbody tr").length,
+      document.querySelectorAll("#table thead button").length,
+      document.getElementById("range").textContent]"""
+    screen = chromium.js(shown)
+    chromium.js("dispatchEvent(new Event('beforeprint'))")
+    box, rows, buttons, words = chromium.js(shown)
+    assert box.startswith("0 0 680 ")
+    assert (rows, buttons, words) == (60, 0, "1 to 60 of 60")
+    chromium.js("dispatchEvent(new Event('afterprint'))")
+    assert chromium.js(shown) == screen
+
+
+@pytest.mark.parametrize("width", [500, 1280, 1440, 1920])
+def test_words_of_charts_are_whole_and_apart(chromium: Browser, tmp_path: Path, width: int) -> None:
+    rows = points(40)
+    for row in rows:
+        row["weight_error.gaussian"] = row.pop("weight_error")
+        row["edp_pj_s"] = row["seconds"] * row["energy_pj.total"] * 1e4
+        row["area_um2.total"] = 1e6
+    chromium.resize(width, 1600)
+    try:
+        chromium.open(page(tmp_path / "p.html", rows))
+        assert chromium.count("figure.scatter") == 3
+        code = """const inside = [], over = [];
+          for (const svg of document.querySelectorAll("figure.scatter svg")) {
+            const [, , w, h] = svg.getAttribute("viewBox").split(" ").map(Number);
+            const boxes = [...svg.querySelectorAll(".axes text")].map((t) => {
+              const { x, y, width, height } = t.getBBox();
+              return { words: t.textContent, left: x, top: y, right: x + width, end: y + height };
+            });
+            for (const b of boxes) {
+              if (b.left < 0 || b.top < 0 || b.right > w || b.end > h) inside.push(b.words);
+            }
+            boxes.forEach((a, i) => boxes.slice(i + 1).forEach((b) => {
+              if (a.left < b.right && b.left < a.right && a.top < b.end && b.top < a.end) {
+                over.push([a.words, b.words]);
+              }
+            }));
+          }
+          return [inside, over]"""
+        assert chromium.js(code) == [[], []]
+        assert "a proxy, log scale" in chromium.text("#chart0 .axes")
+        assert chromium.js("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        chromium.resize(1280, 1600)
+
+
+def test_many_workloads_open_on_one(chromium: Browser, tmp_path: Path) -> None:
+    rows = [row | {"batch": 1 + i % 3} for i, row in enumerate(points(120))]
+    chromium.open(page(tmp_path / "p.html", rows))
+    first = [r for r in rows if (r["model"], r["phase"], r["batch"]) == ("model0", "prefill", 1)]
+    assert chromium.text("#count") == "120 of 120 points"
+    assert drawn(chromium) == len(first) < 120
+    assert chromium.count("#chart1 .fronts path") <= 1
+    assert "of 12 workloads" in chromium.text("#fronts thead")
+    assert chromium.text("#chart1 figcaption").startswith("model0, prefill, 1.")
+    chromium.click('[data-filter="model"] .levels label:nth-child(1) input')
+    assert "model1" in chromium.text("#chart1 figcaption")
+    chromium.js(
+        """const list = document.querySelector("#workload");
+        list.value = -1;
+        list.dispatchEvent(new Event("change"));"""
+    )
+    assert drawn(chromium) == 60
+
+
+def test_perplexities_have_bars_and_a_line_for_the_unquantised(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    rows = []
+    for row in points(40):
+        error = row.pop("weight_error")
+        rows.append(row | {"perplexity": 14 + 100 * error, "perplexity_se": 0.5 + error})
+    frame = Frame.of(rows)
+    facts = {"text": "words", "tokens": 4000, "context": 512, "window_nll": ()}
+    numbers = dict.fromkeys(("loss_nats", "kl_nats", "weight_error", "output_error"), 0.0)
+    own = Accuracy(
+        model="model0", scheme="unquantised", bits_per_weight=None, perplexity=13.0,
+        loss_se_nats=None, top1_agreement=1.0, ranked=True, **numbers, **facts,
+    )  # fmt: skip
+    measured = Measured(frame=frame, unquantised={"model0": own})
+    text = render(
+        frame, title="t", description="", notes=[], tradeoffs=tradeoffs(frame), layers={},
+        measured=measured,
+    )  # fmt: skip
+    (tmp_path / "p.html").write_text(text, encoding="utf-8")
+    chromium.open(tmp_path / "p.html")
+    bars = 'return document.querySelector("#chart0 .bars").getAttribute("d").split("M").length - 1'
+    assert chromium.js(bars) == 40
+    assert chromium.count("#chart0 .base") == 1
+    assert chromium.count("#chart1 .base") == 0
+    words = chromium.text("#chart0 figcaption")
+    assert "model0: 4,000 tokens of words, in windows of 512; perplexity unquantised 13" in words
+    assert "one standard error" in words
+
+
+def test_the_heaviest_layers_are_named(chromium: Browser, tmp_path: Path) -> None:
+    row = points(1)[0] | {"cycles": 1000, "seconds": 1e-6}
+    layers = [
+        [f"layer{k}", 1, 10_000 * (k + 1), 500.0 + k, 10 * (k + 1), 0, 0.9, 1.0] for k in range(13)
+    ]
+    chromium.open(page(tmp_path / "p.html", [row], {0: layers}))
+    names = chromium.js(
+        'return [...document.querySelectorAll("#roofline .layername")].map((t) => t.textContent)'
+    )
+    assert names[0].startswith("layer12")
+    assert names[0].endswith(" %")
 
 
 def test_series_differ_in_shape_and_in_grey(chromium: Browser, small: Path) -> None:

@@ -23,6 +23,7 @@ from bitlathe.reports.report.frame import Frame
 from bitlathe.reports.report.fronts import NAMES, on_front, tradeoffs
 from bitlathe.reports.report.layers import layer_rows, settings_of, simulate_row
 from bitlathe.reports.report.page import sample, script_json
+from bitlathe.reports.report.report import _planned
 from bitlathe.reports.sweep import run_sweep
 from bitlathe.reports.sweep.api import Preview
 from bitlathe.workloads import minilm
@@ -189,6 +190,19 @@ def test_an_unfinished_sweep_says_so(sweep: Path, tmp_path: Path) -> None:
     words.clear()
     report(sweep, say=words.append)
     assert not any("finished" in line for line in words)
+
+
+def test_a_finished_study_of_chips_beside_its_file_counts_as_finished(tmp_path: Path) -> None:
+    text = (STUDIES / "formats-iso-area.yaml").read_text(encoding="utf-8")
+    shutil.copytree(STUDIES / "chips", tmp_path / "chips")
+    small = text.replace(
+        "[opt-1.3b, phi-2, yi-6b, llama-2-7b, llama-2-13b, llama-3-8b]", "opt-125m"
+    )
+    (tmp_path / "s.yaml").write_text(small, encoding="utf-8")
+    done = run_sweep(tmp_path / "s.yaml", tmp_path / "out", jobs=1)
+    assert _planned(small, str(tmp_path)) == done.rows == 20
+    assert _planned(small, None) is None
+    assert _planned("arch: [", None) is None
 
 
 def test_a_report_leaves_the_store_as_it_was(sweep: Path, tmp_path: Path) -> None:
