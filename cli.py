@@ -422,7 +422,10 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
 
     wanted = None if tokens is None else Wanted(tokens=tokens)
     with _progress() as show:
-        paths = [str(path) for path in write_report(folder, wanted, show)]
+        notes: list[str] = []
+        paths = [str(path) for path in write_report(folder, wanted, show, notes.append)]
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)
     if as_json:
         _print_json(paths)
     else:
