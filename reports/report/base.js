@@ -84,7 +84,7 @@ const WORKLOADS = [];
     if (!known.has(key)) {
       known.set(key, WORKLOADS.length);
       const parts = columns.filter((c) => c.varies);
-      WORKLOADS.push((parts.length ? parts : columns).map((c) => c.show(i)).join(", "));
+      WORKLOADS.push((parts.length ? parts : columns).map((c) => (c.numeric ? `${c.label} ${c.show(i)}` : c.show(i))).join(", "));
     }
     WORKLOAD_OF[i] = known.get(key);
   }

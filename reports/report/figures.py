@@ -133,13 +133,18 @@ def draw(frame: Frame, tradeoff: Tradeoff, measured: Measured, paths: list[Path]
         axis.set_xlabel(_axis_words(tradeoff.x, log=chart.log[0]))
     for axis in axes[:, 0]:
         axis.set_ylabel(_axis_words(tradeoff.y, log=chart.log[1]))
+    order = ("Pareto front", "unquantised", *(one.name for one in chart.series))
+    handles = {name: handles[name] for name in order if name in handles}
     note = f", {MAX_PANELS} of {total} workloads" if total > MAX_PANELS else ""
     figure.suptitle(tradeoff.title + note, x=0.01, ha="left", fontsize=11)
     words = conditions(frame, measured, (tradeoff.x, tradeoff.y))
     column = series_column(frame)
-    finish(figure, handles, words, label_of(column).full if column in frame.numbers else "")
-    for axis in list(axes.flat)[: len(panels)]:
+    drawn = list(axes.flat)[: len(panels)]
+    for axis in drawn:
         set_ticks(axis, chart.log)
+    finish(figure, handles, words, label_of(column).full if column in frame.numbers else "")
+    for axis in drawn:
+        set_ticks(axis, chart.log)  # again: the room for words is known only now
     save(figure, *paths)
 
 
@@ -184,7 +189,7 @@ def _panel(axis: Any, chart: _Chart, rows: Rows, model: str) -> dict[str, Any]:
 
 
 def set_ticks(axis: Any, logs: tuple[bool, bool]) -> None:
-    """Set round ticks, apart from each other, on a panel whose size is settled."""
+    """Set round ticks, apart from each other at the size that a panel has."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     room = axis.get_window_extent().width * 72 / axis.figure.dpi
@@ -218,22 +223,20 @@ def finish(figure: Any, handles: dict[str, Any], words: Sequence[str], legend: s
     foot = (len(lines) * FOOT * 1.4 + 6) / 72
     style = {"fontsize": FOOT, "color": "#444444", "va": "bottom"}
     figure.text(0.01, 4 / 72 / height, "\n".join(lines), **style)
-    lead = [name for name in ("Pareto front", "unquantised") if name in handles]
-    names = [*lead, *(name for name in handles if name not in lead)]
     known = 0.0
-    if names:
+    if handles:
         drawn = figure.legend(
-            [handles[name] for name in names],
-            [plain(name, 36) for name in names],
+            list(handles.values()),
+            [plain(name, 36) for name in handles],
             loc="lower center",
             bbox_to_anchor=(0.5, foot / height),
-            ncols=min(4, len(names)),
+            ncols=min(4, len(handles)),
             frameon=False,
             fontsize=8,
             title=plain(legend) or None,
             title_fontsize=8,
         )
-        known = drawn.get_window_extent().height / figure.dpi
+        known = drawn.get_window_extent().height / figure.dpi + 0.05
     below = (foot + known) / height
     figure.get_layout_engine().set(rect=(0, below, 1, 1 - below))
     figure.draw_without_rendering()  # places all parts once, for every file

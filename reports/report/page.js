@@ -77,7 +77,11 @@ class Page {
     list.closest("span").hidden = WORKLOADS.length < 2;
     list.addEventListener("change", () => {
       this.workload = Number(list.value);
-      for (const chart of this.charts) chart.refresh();
+      for (const chart of this.charts) {
+        chart.autoLog("x");
+        chart.autoLog("y");
+        chart.refresh();
+      }
     });
   }
 

@@ -55,14 +55,14 @@ class Scatter {
 
   column(axis) { return BY_NAME.get(this[axis].value); }
 
-  // A logarithmic axis where the values span it.
+  // A logarithmic axis where the values of what is shown together span it.
   autoLog(axis) {
-    const column = this.column(axis);
-    let low = Infinity, high = -Infinity;
+    const column = this.column(axis), only = this.page.workload;
+    const known = [];
     for (let i = 0; i < N; i++) {
-      const v = column.at(i);
-      if (v !== null) { low = Math.min(low, v); high = Math.max(high, v); }
+      if ((only < 0 || WORKLOAD_OF[i] === only) && column.at(i) !== null) known.push(column.at(i));
     }
+    const [low, high] = range(known);
     this[`${axis}log`].checked = low > 0 && high / low > 8;
   }
 

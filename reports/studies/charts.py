@@ -156,12 +156,10 @@ def draw_lines(chart: Lines, rows: Sequence[Row], path: Path) -> None:
         axis.set_title(plain(", ".join([*map(str, panel), label_of(name).text])), loc="left")
         axis.set_xlabel(chart.x_words)
     for axis in axes.flat:
+        set_ticks(axis, (True, axis.get_yscale() == "log"))
         _settings(axis, chart, rows)
     figure.suptitle(chart.title, x=0.01, ha="left", fontsize=11)
     finish(figure, handles, _words(rows))
-    for axis in axes.flat:
-        set_ticks(axis, (True, axis.get_yscale() == "log"))
-        _settings(axis, chart, rows)
     save(figure, path)
 
 
@@ -249,9 +247,9 @@ def draw_points(
     base = [a for a in accuracies if a["scheme"] == "unquantised"]
     for axis in axes[0] if base else ():
         axis.axhline(float(base[0]["value"]), color="#595959", lw=0.9, ls=(0, (4, 3)), zorder=0)
-    finish(figure, {name: handles[name] for name in order}, _words(joined, _measure(first, base)))
     for axis in axes[0]:
         set_ticks(axis, (True, chart.log))
+    finish(figure, {name: handles[name] for name in order}, _words(joined, _measure(first, base)))
     save(figure, path)
 
 

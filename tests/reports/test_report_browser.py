@@ -431,7 +431,7 @@ def test_many_workloads_open_on_one(chromium: Browser, tmp_path: Path) -> None:
     assert drawn(chromium) == len(first) < 120
     assert chromium.count("#chart1 .fronts path") <= 1
     assert "of 12 workloads" in chromium.text("#fronts thead")
-    assert chromium.text("#chart1 figcaption").startswith("model0, prefill, 1.")
+    assert chromium.text("#chart1 figcaption").startswith("model0, prefill, batch 1.")
     chromium.click('[data-filter="model"] .levels label:nth-child(1) input')
     assert "model1" in chromium.text("#chart1 figcaption")
     chromium.js(

@@ -101,6 +101,17 @@ def test_fronts_are_stairs_and_named_only_where_there_are_any(
     assert [*line.get_xdata()] == [1000, 2000]
 
 
+def test_ticks_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        row(model=f"m{m}", seconds=200.0 + k, **{"energy_pj.total": (1_125_000 + 5e3 * k) * 1e9})
+        for m in range(12)
+        for k in range(3)
+    ]
+    figure = drawn(rows, monkeypatch)
+    assert all(a.get_tightbbox().x0 >= 0 for a in figure.axes)
+    assert all(a.get_tightbbox().x1 <= figure.bbox.x1 + 1 for a in figure.axes)
+
+
 def test_nothing_of_a_chart_covers_its_footer(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [row(format=f"f{k}", seconds=1.0 + k, model=f"m{k % 3}") for k in range(12)]
     figure = drawn(rows, monkeypatch)
