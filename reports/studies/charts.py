@@ -168,8 +168,8 @@ def _line_panel(axis: Any, chart: Lines, rows: Sequence[Row], name: str) -> dict
     label = label_of(name)
     found = means(rows, (chart.x[0], *chart.lines), name)
     lines: dict[Key, list[tuple[float, float]]] = {}
-    for (x, *line), value in found.items():
-        lines.setdefault(tuple(line), []).append((x, value * label.scale))
+    for (x, *rest), value in found.items():
+        lines.setdefault(tuple(rest), []).append((x, value * label.scale))
     handles = {}
     curves = []
     for k, (line, points) in enumerate(lines.items()):
