@@ -101,7 +101,8 @@ function rooflineChart(rows, bandwidth) {
   taken.push(...alongRoofs(slope, levels));
   nameLayers(svg, groups, box, taken);
   nameRoofs(svg, bandwidth, slope, levels, box, taken);
-  return make("figure", {}, svg, make("figcaption", {}, "A circle is a layer, its area the layer's share of all clocks, which its name tells. Ceilings: the array at the layers' formats, and DRAM."));
+  const skips = rows.some((r) => r.y > r.roof * 1.001) ? " Layers above the array's ceiling skip terms, all of which it counts." : "";
+  return make("figure", {}, svg, make("figcaption", {}, `A circle is a layer, its area the layer's share of all clocks, which its name tells. Ceilings: the array at the layers' formats, and DRAM.${skips}`));
 }
 
 // A circle a layer; those at one place share a name, the heaviest first.
