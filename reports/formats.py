@@ -111,14 +111,11 @@ def _label(axes: Any, groups: list[list[dict[str, Any]]]) -> None:
             va="top",
             textcoords="offset points",
             fontsize=7,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "#999999"},
         )
         for drop in range(0, 200, 4):
             note.set_position((-6, -4 - drop))
             if not any(note.get_window_extent().overlaps(box) for box in taken):
                 break
-        if note.get_position()[1] == -4:
-            note.arrow_patch.set_visible(False)
         taken.append(note.get_window_extent())
 
 

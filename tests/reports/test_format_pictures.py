@@ -43,7 +43,9 @@ def test_no_label_covers_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         for i, (x, y) in enumerate(places)
     ]
     draw_error_against_bits(rows, tmp_path / "x.png")
-    boxes = [note.get_window_extent() for note in figures[0].axes[0].texts]
+    notes = figures[0].axes[0].texts
+    boxes = [note.get_window_extent() for note in notes]
+    assert all(abs(note.get_position()[1]) < 40 for note in notes), "near their points"
     assert len(boxes) >= 2
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
