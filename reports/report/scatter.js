@@ -96,7 +96,7 @@ class Scatter {
     const bars = E && this.shown.length <= MAX_BARS ? this.shown.filter((i) => E.at(i) > 0) : [];
     const bases = this.bases(Y);
     const xs = this.shown.map((i) => X.at(i));
-    const ys = [...this.shown.map((i) => Y.at(i)), ...bases.map(([, v]) => v), ...bars.map((i) => Y.at(i) + E.at(i))];
+    const ys = [...this.shown.map((i) => Y.at(i)), ...bases.map(([, v]) => v), ...bars.flatMap((i) => this.ends(Y.at(i), E.at(i), ylog))];
     const room = plot(width, height, axisTitle(Y, ylog), [...range(ys), ylog]);
     const { box, sy } = room, sx = scale(...range(xs), xlog, box.left, box.right);
     axes(this.svg, room, sx, axisTitle(X, xlog));
@@ -120,9 +120,11 @@ class Scatter {
     return Object.entries(known).filter(([name]) => shown.has(name)).slice(0, MAX_BASES);
   }
 
+  ends(y, error, log) { return [log ? Math.max(y - error, y / 10) : y - error, y + error]; }
+
   bar(i, sy, y, error, log) {
-    const low = log ? Math.max(y - error, y / 10) : y - error, x = this.px[i].toFixed(1);
-    return `M${x} ${sy.map(low).toFixed(1)}V${sy.map(y + error).toFixed(1)}`;
+    const [low, high] = this.ends(y, error, log).map((v) => sy.map(v).toFixed(1));
+    return `M${this.px[i].toFixed(1)} ${low}V${high}`;
   }
 
   // Under the chart: what its points were run on.

@@ -220,7 +220,7 @@ def draw_points(
     """
     known = {(a["model"], a["scheme"]): a for a in accuracies if a["ranked"] != "false"}
     joined = [
-        {**row, "accuracy": float(known[pair]["value"])}
+        {**row, **_accuracy(known[pair])}
         for row in rows
         if (pair := (row["model"], row["scheme.linear"])) in known
     ]
@@ -253,6 +253,12 @@ def draw_points(
     save(figure, path)
 
 
+def _accuracy(line: Mapping[str, str]) -> dict[str, float]:
+    """Return a measure and its standard error, 0 where none is known."""
+    value, error = float(line["value"]), line.get("loss_se_nats") or "0"
+    return {"accuracy": value, "error": value * float(error)}
+
+
 def _measure(line: Mapping[str, str], base: Sequence[Mapping[str, str]]) -> list[str]:
     """Return what the accuracies are of."""
     if line["proxy"] == "true":
@@ -283,6 +289,10 @@ def _point_panel(
         known = mark(formats.index(name))
         style = {**known.style(7 if front[i] else 6), "mec": "black", "mew": 0.6 * front[i]}
         handles[name] = axis.plot(x[i], y[i], zorder=3, **style)[0]
+        of = [row["error"] for row in rows if row["scheme.linear"] == name]
+        if len({row["model"] for row in rows}) == 1 and of[0] > 0:
+            bars = {"ecolor": known.colour, "elinewidth": 0.8, "capsize": 2, "zorder": 1}
+            axis.errorbar(x[i], y[i], yerr=of[0], fmt="none", **bars)
     axis.set_xscale("log")
     axis.set_yscale("log" if chart.log else "linear")
     axis.grid(alpha=0.25, lw=0.5)

@@ -465,6 +465,10 @@ def test_perplexities_have_bars_and_a_line_for_the_unquantised(
     chromium.open(tmp_path / "p.html")
     bars = 'return document.querySelector("#chart0 .bars").getAttribute("d").split("M").length - 1'
     assert chromium.js(bars) == 40
+    inside = """const box = document.querySelector("#chart0 .frame").getBBox();
+      const bars = document.querySelector("#chart0 .bars").getBBox();
+      return bars.y >= box.y && bars.y + bars.height <= box.y + box.height"""
+    assert chromium.js(inside)
     assert chromium.count("#chart0 .base") == 1
     assert chromium.count("#chart1 .base") == 0
     words = chromium.text("#chart0 figcaption")

@@ -196,5 +196,9 @@ def test_points_join_accuracy_and_show_every_format(
     assert [*front.get_xdata()] == pytest.approx([0.25, 0.5, 1])
     assert len(marks) == len(costs)
     assert any("A proxy" in t.get_text() for t in kept[0].texts)
+    own = [line | {"loss_se_nats": "0.1"} for line in lines if line["model"] == "a"]
+    alone = [r for r in rows if r["model"] == "a"]
+    charts.draw_points(chart, alone, own, tmp_path / "x.png")
+    assert len(kept[1].axes[0].collections) == len(costs)  # bars of one standard error
     with pytest.raises(BitlatheError, match="write its report again"):
         charts.draw_points(chart, rows, [], tmp_path / "x.png")
