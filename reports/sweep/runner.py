@@ -22,7 +22,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -33,6 +33,7 @@ from .store import CRASHED, REFUSED, Entry, Outcome
 
 CHUNK_SECONDS = 0.4
 MAX_CHUNK = 2000
+IDLE_SECONDS = 5.0
 
 
 class Evaluator(Protocol):
@@ -122,6 +123,19 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back; a process that is started meanwhile never sees one."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def process_pool(jobs: int) -> Executor:
     """Return an executor of ``jobs`` fresh processes; this process itself for one."""
     if jobs == 1:
@@ -143,6 +157,8 @@ class Runner:
         How many chunks can run at once.
     lent : bool
         The executor is the caller's: it is neither shut down nor made anew.
+    idle : callable, optional
+        Called when no chunk has come back for a while; it may say so, wait, or give up.
     """
 
     def __init__(
@@ -152,8 +168,9 @@ class Runner:
         workers: int,
         *,
         lent: bool = False,
+        idle: Callable[[], None] | None = None,
     ) -> None:
-        self._lent = lent
+        self._lent, self._idle = lent, idle
         self._evaluator = evaluator
         self._version = evaluator.version
         self._open_pool = open_pool
@@ -187,12 +204,22 @@ class Runner:
                     self._submit(chunk, running, suspects)
             if not running and not suspects:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+            for future in self._returned(running):
                 chunk = running.pop(future, [])
                 if not self._collect(future, chunk, deliver):
                     suspects.append(chunk)
             if suspects:  # the pool broke: everything in flight is lost with it
                 self._settle(running, suspects, deliver)
+
+    def _returned(self, running: Iterable[Future[ChunkResult]]) -> set[Future[ChunkResult]]:
+        """Return the futures that are done, at least one unless nothing runs."""
+        if not running:
+            return set()
+        patience = None if self._idle is None else IDLE_SECONDS
+        while not (done := wait(running, patience, FIRST_COMPLETED).done):
+            if self._idle is not None:
+                self._idle()
+        return done
 
     def _submit(
         self,
@@ -207,7 +234,8 @@ class Runner:
 
     def _start(self, chunk: list[Job]) -> Future[ChunkResult]:
         points = [point for _, point in chunk]
-        return self._pool.submit(run_chunk, self._evaluator, self._version, points)
+        with _without_interrupts():
+            return self._pool.submit(run_chunk, self._evaluator, self._version, points)
 
     def _collect(self, future: Future[ChunkResult], chunk: list[Job], deliver: Deliver) -> bool:
         """Deliver a finished chunk; return whether there was one."""
