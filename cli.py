@@ -388,22 +388,39 @@ def trace(
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Results folder.")
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder.")
 @click.option("--jobs", type=int, help="Processes.  [default: all cores]")
 @click.option("--dask", help="Address of a Dask scheduler to run on instead.")
 @click.option("--dry-run", is_flag=True, help="Print the size of the space and its first points.")
 @json_option
+@click.pass_context
 def sweep(
-    file: Path, out: Path, jobs: int | None, dask: str | None, *, dry_run: bool, as_json: bool
+    ctx: click.Context,
+    file: Path,
+    out: Path | None,
+    jobs: int | None,
+    dask: str | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Walk the design space of a sweep FILE; what OUT already holds is not run again."""
-    from .reports.sweep import run_sweep
+    from .reports.sweep import SweepSummary, run_sweep
 
-    done = run_sweep(file, out, jobs=jobs, dask=dask, dry_run=dry_run)
+    try:
+        done = run_sweep(file, out, jobs=jobs, dask=dask, dry_run=dry_run)
+    except KeyboardInterrupt:
+        click.echo(
+            f"Stopped. Finished points are safe in {out}; run the same command to go on.", err=True
+        )
+        ctx.exit(130)
     if as_json:
         _print_json(done.to_dict())
     else:
         click.echo(done.text())
+    if isinstance(done, SweepSummary) and done.failed:
+        click.echo("Error: no point has results; failures.csv says why for each.", err=True)
+        ctx.exit(1)
 
 
 @main.command()

@@ -12,22 +12,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ...arch import Arch, load_arch
-from ...datatypes.errors import BitlatheError, unknown_name
+from ...datatypes.errors import BitlatheError
 from ...datatypes.yamlfile import read_text
-from ...sim.engine import FIDELITIES, MAPPERS
-from ...workloads import Model
-from .evaluate import SimulatorEvaluator, load_evaluator, plain_words, result_columns
-from .export import export, results
-from .expr import parse_expression
+from .checks import simulator
+from .evaluate import result_columns
+from .export import clear, export, results
+from .expr import Verdict, parse_expression, verdict
 from .progress import Progress, Report
 from .runner import Evaluator, Job, Runner, process_pool
-from .search import draw, guided
-from .spec import Space, axis_keys, canonical, parse_sweep
-from .store import Entry, Outcome, Store
+from .search import guided, shuffled
+from .spec import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
+from .store import REFUSED, Entry, Outcome, Store
 
 BLOCK = 500  # points planned at once
-CHECKED_VALUES = 1000
+Judged = tuple[int, Point, Verdict]  # a point with its index, and what the constraints say of it
 FIRST = 5
 MAX_JOBS = 1000
 
@@ -60,7 +58,10 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSummary:
-    """What a sweep did. ``rows`` are in the tables, ``ruled_out`` fail a constraint."""
+    """What a sweep did. ``rows`` are in the tables, ``ruled_out`` fail a constraint.
+
+    ``points`` have an outcome: rows, failures, and those whose results fail a constraint.
+    """
 
     folder: str
     points: int
@@ -71,6 +72,11 @@ class SweepSummary:
     failures: int
     seconds: float
     files: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether there are points and not one has results."""
+        return self.failures > 0 and self.failures == self.points
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -89,7 +95,7 @@ class SweepSummary:
 
 def run_sweep(
     path: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     *,
     jobs: int | None = None,
     dask: str | None = None,
@@ -104,8 +110,8 @@ def run_sweep(
     ----------
     path : str or Path
         The sweep file.
-    out : str or Path
-        Output folder: the store and the tables.
+    out : str or Path, optional
+        Output folder: the store and the tables. Only a dry run goes without.
     jobs : int, optional
         Processes; all cores by default, 1 runs in this process.
     dask : str, optional
@@ -130,36 +136,39 @@ def run_sweep(
         A bad sweep file (file, line, column), a folder or disk that cannot be written, a cluster
         that does not answer, a lost executor.
     """
-    path, folder = Path(path), Path(out)
+    path = Path(path)
     text = read_text(path, "sweep file")
-    given = getattr(evaluator, "columns", None)
-    space = parse_sweep(text, str(path), result_columns if given is None else lambda _: given)
-    columns = list(result_columns(space.file.fidelity) if given is None else given)
+    space = parse_sweep(text, str(path))
     if evaluator is None:
-        evaluator = _simulator(space, path.parent)
+        evaluator = simulator(space, path.parent)
+    columns = list(getattr(evaluator, "columns", None) or result_columns(space.file.fidelity))
+    keys, values = (getattr(evaluator, name, None) for name in ("chip_keys", "chip_values"))
+    space = constrained(space, columns, keys or (), values)
     if dry_run:
         return preview(space)
+    if out is None:
+        raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
     if jobs is not None and not 1 <= jobs <= MAX_JOBS:
         raise BitlatheError(f"jobs: {jobs} processes; give 1 to {MAX_JOBS}.")
-    start = time.perf_counter()
+    start, folder = time.perf_counter(), Path(out)
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
-        store.begin(_sweep_digest(space, evaluator), _facts(space, text, path.parent))
         runner = _open_runner(evaluator, jobs, dask, executor, stack)
-        total = _planned(space)
-        bar = stack.enter_context(Progress(progress, total))
+        _begin(store, folder, _sweep_digest(space, evaluator), _facts(space, text, path.parent))
+        _view(store, space, columns)
+        bar = stack.enter_context(Progress(progress, _planned(space)))
         sweep = _Sweep(space, evaluator, store, runner, bar)
         sweep.run()
         seconds = time.perf_counter() - start
-        done = export(store, folder, [*space.columns, *columns], space.late)
-        _view(store, space, columns)
+        order = [*space.columns, *columns]
+        done = export(store, folder, order, space.late, layered=space.file.layers)
         return SweepSummary(
             folder=str(folder),
             points=store.count(),
             evaluated=sweep.evaluated,
             reused=sweep.reused,
             rows=done.rows,
-            ruled_out=done.ruled_out,
+            ruled_out=done.ruled_out + sweep.ruled_out,
             failures=done.failures,
             seconds=seconds,
             files=tuple(str(file) for file in done.files),
@@ -179,31 +188,44 @@ class _Sweep:
     def __init__(
         self, space: Space, evaluator: Evaluator, store: Store, runner: Runner, bar: Progress
     ) -> None:
-        self.evaluated = self.reused = 0
+        self.evaluated = self.reused = self.ruled_out = 0
         self._space, self._evaluator, self._store = space, evaluator, store
         self._runner, self._bar = runner, bar
 
     def run(self) -> None:
         """Evaluate what is missing."""
-        sampling = self._space.file.sampling
+        space, sampling = self._space, self._space.file.sampling
         if sampling.nsga2 is not None:
-            guided(self._space, sampling.nsga2, self._batch)
+            self.ruled_out = guided(space, sampling.nsga2, self._batch)
         elif sampling.random is not None:
-            picked = draw(self._space, sampling.random.samples, sampling.random.seed)
-            self._runner.run(self._jobs(picked), self._deliver)
+            order = shuffled(space.size, sampling.random.seed)
+            jobs = self._jobs(islice(self._met(order), sampling.random.samples))
+            self._runner.run(jobs, self._deliver)
         else:
-            self._runner.run(self._jobs(range(self._space.size)), self._deliver)
+            self._runner.run(self._jobs(self._met(range(space.size), whole=True)), self._deliver)
 
-    def _jobs(self, indices: Iterable[int]) -> Iterator[Job]:
-        """Yield the jobs of points without a result; list the others. Skips ruled-out points."""
-        source = iter(indices)
-        while block := list(islice(source, BLOCK)):
-            points = [(index, self._space.point(index)) for index in block]
-            allowed = [(index, point) for index, point in points if self._space.allowed(point)]
-            self._bar.add(len(points) - len(allowed))
+    def _met(self, indices: Iterable[int], *, whole: bool = False) -> Iterator[Judged]:
+        """Yield the points that are not ruled out; ``whole``: the bar counts the others too."""
+        for index in indices:
+            point = self._space.point(index)
+            met = self._space.verdict(point)
+            if met is not False:
+                yield index, point, met
+                continue
+            self.ruled_out += 1
+            if whole and self.ruled_out % BLOCK == 0:
+                self._bar.add(BLOCK)
+        if whole:
+            self._bar.add(self.ruled_out % BLOCK)
+
+    def _jobs(self, points: Iterator[Judged]) -> Iterator[Job]:
+        """Yield the jobs of points without a result; list the others."""
+        while block := list(islice(points, BLOCK)):
+            self._refuse([(i, point, met) for i, point, met in block if isinstance(met, str)])
             jobs = [
-                (Entry(ordinal=i, key=self._evaluator.key(p), columns=p.columns()), p)
-                for i, p in allowed
+                (Entry(ordinal=i, key=self._evaluator.key(p), columns=self._space.row(p)), p)
+                for i, p, met in block
+                if met is True
             ]
             known = self._store.known([entry.key for entry, _ in jobs])
             reused = [entry for entry, _ in jobs if entry.key in known]
@@ -213,6 +235,17 @@ class _Sweep:
                 self._bar.add(len(reused))
             yield from (job for job in jobs if job[0].key not in known)
 
+    def _refuse(self, points: list[tuple[int, Point, str]]) -> None:
+        """Record points of which a constraint cannot be computed."""
+        if points:
+            keys = [hashlib.sha256(error.encode()).hexdigest() for *_, error in points]
+            entries = [
+                Entry(ordinal=index, key=f"constraint {key}", columns=self._space.row(point))
+                for key, (index, point, _) in zip(keys, points, strict=True)
+            ]
+            self._store.add(entries, [Outcome(status=REFUSED, error=e) for *_, e in points])
+            self._bar.add(len(points))
+
     def _deliver(self, entries: list[Entry], outcomes: list[Outcome]) -> None:
         self._store.add(entries, outcomes)
         self.evaluated += len(entries)
@@ -220,7 +253,8 @@ class _Sweep:
 
     def _batch(self, indices: list[int]) -> list[dict[str, Any] | None]:
         """Evaluate the points with these indices; a guided search's view of the sweep."""
-        self._runner.run(self._jobs(indices), self._deliver, total=len(indices))
+        jobs = self._jobs(self._met(indices))
+        self._runner.run(jobs, self._deliver, total=len(indices))
         points = [self._space.point(index) for index in indices]
         keys = [self._evaluator.key(point) for point in points]
         found = self._store.find(keys)
@@ -231,8 +265,8 @@ class _Sweep:
             if result is None:
                 rows.append(None)
                 continue
-            row = point.columns() | result
-            rows.append(row if all(c(row) for c in self._space.late) else None)
+            row = self._space.row(point) | result
+            rows.append(row if verdict(self._space.late, row) is True else None)
         return rows
 
 
@@ -248,7 +282,8 @@ def _open_runner(
 
         cluster = Cluster(dask)
         stack.callback(cluster.close)
-        runner = Runner(evaluator, cluster.executor, cluster.threads)
+        cluster.wait_for_worker()
+        runner = Runner(evaluator, cluster.executor, cluster.threads, idle=cluster.wait_for_worker)
     elif executor is not None:
         runner = Runner(evaluator, lambda: executor, os.cpu_count() or 1, lent=True)
     else:
@@ -258,33 +293,47 @@ def _open_runner(
     return runner
 
 
+def _begin(store: Store, folder: Path, sweep: str, facts: dict[str, str]) -> None:
+    """Make this the folder's sweep; what tells of another one goes."""
+    if store.meta("sweep") not in (None, sweep):
+        clear(folder)
+    store.begin(sweep, facts)
+
+
 WALKED = 200_000
 
 
 def _planned(space: Space) -> int:
-    """Return the points that the progress bar counts."""
+    """Return the points to evaluate if no constraint rules any out."""
     sampling = space.file.sampling
     if sampling.random is not None:
         return min(sampling.random.samples, space.size)
-    return min(sampling.nsga2.budget, space.size) if sampling.nsga2 is not None else space.size
+    if sampling.nsga2 is not None:
+        budget = min(sampling.nsga2.budget, space.size)
+        return budget - budget % space.workloads
+    return space.size
 
 
 def preview(space: Space) -> Preview:
     """Return the size of a space and its first points."""
-    points: int | None = _planned(space)
+    planned = _planned(space)
+    walked = space.size <= WALKED or not space.early
+    order: Iterable[int] = range(space.size if walked else 0)
     sampling = space.file.sampling
     if sampling.random is not None:
-        indices: Iterable[int] = draw(space, FIRST, sampling.random.seed)
-        first = [space.point(i).columns() for i in islice(indices, sampling.random.samples)]
-    else:
-        walk = islice(iter(space), FIRST) if space.size <= WALKED or not space.early else iter(())
-        first = [point.columns() for _, point in walk]
+        order = islice(shuffled(space.size, sampling.random.seed), WALKED)
+    met = (p for p in map(space.point, order) if space.verdict(p) is not False)
+    first = [space.row(point) for point in islice(met, min(FIRST, planned))]
+    points: int | None = planned
     if space.early and sampling.nsga2 is None and sampling.random is None:
-        points = sum(1 for _ in space) if space.size <= WALKED else None
+        points = len(first) + sum(1 for _ in met) if walked else None
     return Preview(
         size=space.size,
         points=points,
-        dimensions={name: len(values) for name, values in space.dimensions},
+        dimensions={
+            ", ".join(map(column_of, axis_keys(name))): len(values)
+            for name, values in space.dimensions
+        },
         first=first,
     )
 
@@ -309,93 +358,3 @@ def _sweep_digest(space: Space, evaluator: Evaluator) -> str:
 def _view(store: Store, space: Space, columns: list[str]) -> None:
     solved = [space.file.iso.solve] if space.file.iso else []
     store.make_view(list(dict.fromkeys([*space.columns, *solved, *columns])))
-
-
-# -- what only the chips, models and simulator can check ---------------------------------------
-
-
-def _simulator(space: Space, folder: Path) -> SimulatorEvaluator:
-    """Load the sweep's chips and models; errors get the place in the sweep file."""
-    file, document = space.file, space.document
-    for key, value, known in (
-        ("fidelity", file.fidelity, FIDELITIES),
-        ("mapper", file.mapper, MAPPERS),
-    ):
-        if value not in known:
-            raise BitlatheError(f"{document.where((key,))}: {unknown_name(key, value, known)}")
-    archs: dict[str, Arch] = {}
-    models: dict[str, Model] = {}
-    for i, name in enumerate(file.arch):
-        with _at(space, ("arch", i)):
-            archs |= load_evaluator([name], [], folder).archs
-    for i, name in enumerate(file.models):
-        with _at(space, ("models", i)):
-            models |= load_evaluator([], [name], folder).models
-    _check_settings(space, list(archs.values()))
-    return SimulatorEvaluator(archs=archs, models=models)
-
-
-class _at:  # noqa: N801 - reads as a word
-    """Put the place in the sweep file before an error."""
-
-    def __init__(self, space: Space, loc: tuple[str | int, ...]) -> None:
-        self._where = space.document.where(loc)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, err: BaseException | None, trace: Any) -> None:
-        if isinstance(err, BitlatheError):
-            raise BitlatheError(f"{self._where}: {err}") from None
-
-
-def _check_settings(space: Space, archs: list[Arch]) -> None:
-    """Try every value of every axis alone: unknown keys and values no chip takes are errors.
-
-    A value that only some chips take, or that is only impossible together with others, is left to
-    its points.
-    """
-    file = space.file
-    columns: list[tuple[tuple[str | int, ...], str, list[Any]]] = []
-    for name, values in file.axes.items():
-        keys = axis_keys(name)
-        for i, key in enumerate(keys):
-            alone = [value[i] for value in values] if len(keys) > 1 else values
-            columns.append((("axes", name), key, alone))
-    for kind, schemes in file.schemes.items():
-        columns.append((("schemes", kind), f"formats.{kind}.weight", list(schemes)))
-    if file.iso is not None:
-        columns.append((("iso", "solve"), file.iso.solve, []))
-        for arch in archs:
-            _check_solvable(space, arch, file.iso.solve)
-    for loc, key, values in columns:
-        for i, value in enumerate(values[:CHECKED_VALUES]):
-            refusals = [_refusal(arch, key, value) for arch in archs]
-            missing = next((text for text in refusals if "no such key" in text), "")
-            if missing:
-                raise BitlatheError(f"{space.document.where(loc)}: {missing}")
-            if all(refusals):
-                raise BitlatheError(f"{space.document.where((*loc, i))}: {refusals[0]}")
-
-
-def _refusal(arch: Arch, key: str, value: Any) -> str:
-    """Return why a chip does not take a key or a value by itself; empty where it does."""
-    try:
-        load_arch(arch, {key: value})
-    except BitlatheError as err:
-        text = plain_words(err)
-        named = f" {key}:" in f" {text}" or f" {key}." in f" {text}"
-        return text if named or "no such key" in text else ""
-    return ""
-
-
-def _check_solvable(space: Space, arch: Arch, key: str) -> None:
-    value: Any = arch.model_dump()
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BitlatheError(
-            f"{space.document.where(('iso', 'solve'))}: iso.solve: {key!r} is no number of chip "
-            f"{arch.name!r}; name a key such as array.rows, dram.bits_per_clock or "
-            "buffers.weight.size_kib."
-        )

@@ -4,10 +4,9 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,14 @@ from ...sim.analytic import ChipCosts, area_um2
 from ...sim.cycle_machine import CAUSES
 from ...sim.run import ENERGY_COMPONENTS
 from ...workloads import Model, load_model
+from .iso import solve
 from .spec import Iso, Point, canonical
 from .store import LAYERS
 
 ROOT = Path(__file__).parents[2]
 # rooms whose code decides results
 MODEL_ROOMS = ("datatypes", "workloads", "arch", "mapping", "sim")
+HERE = (Path(__file__), Path(__file__).with_name("iso.py"))  # what makes rows of runs
 KEPT = 512  # resolved chips and layer lists kept per process
 
 # result columns in the order of the tables; energies in pJ, areas in um2, DRAM traffic in bits
@@ -140,7 +141,7 @@ def models_version() -> str:
 
     Component tables and model files are left out: a point's key holds those it uses.
     """
-    parts: list[str | bytes] = []
+    parts: list[str | bytes] = [path.read_bytes() for path in HERE]
     for room in MODEL_ROOMS:
         for path in sorted((ROOT / room).rglob("*")):
             code = path.suffix == ".py" and "cuda" not in path.parts
@@ -201,6 +202,20 @@ class SimulatorEvaluator:
         archs = {name: arch_content(arch) for name, arch in self.archs.items()}
         return _sha(canonical(archs), repr(sorted(self.models.items())))
 
+    @property
+    def chip_keys(self) -> set[str]:
+        """The keys that at least one of the chips has."""
+        return set().union(*(_leaves(_plain(arch)) for arch in self.archs.values()))
+
+    def chip_values(self, point: Point, keys: Collection[str]) -> dict[str, Any]:
+        """Return those of these keys that a point's chip has, before anything is solved for."""
+        arch, model = self.archs[point.arch], self.models[point.model]
+        values: dict[str, Any] = _chip_values(arch, point.phase, model.name)
+        for key, value in point.settings:
+            others = {k: v for k, v in values.items() if k != key and not k.startswith(f"{key}.")}
+            values = others | _leaves(value, key)
+        return {key: values[key] for key in keys if key in values}
+
     def key(self, point: Point) -> str:
         """Return the SHA-256 of the resolved configuration and of everything it uses."""
         base, used = _arch_identity(self.archs[point.arch])
@@ -228,7 +243,7 @@ class SimulatorEvaluator:
         settings = dict(point.settings)
         solved: dict[str, Any] = {}
         if point.iso is not None:
-            solved = {point.iso.solve: _solved(base, model, point)}
+            solved = {point.iso.solve: _solved(base, model, point, point.iso)}
         arch = _chip(base, canonical(settings | solved))
         run, chip = _simulated(arch, model, point)
         row = {**solved, **result_row(run, chip)}
@@ -287,6 +302,24 @@ def plain_words(err: BitlatheError) -> str:
     return re.sub(r"^--set:? ", "", text, flags=re.MULTILINE)
 
 
+def _plain(arch: Arch) -> dict[str, Any]:
+    return arch.model_dump(exclude={"name", "title", "description", "overrides"})
+
+
+def _leaves(value: Any, key: str = "") -> dict[str, Any]:
+    """Return nested mappings as one with dotted keys; what has no value is left out."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else {key: value}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        flat |= _leaves(inner, f"{key}.{name}" if key else name)
+    return flat
+
+
+def _read_chip(arch: Arch, phase: str, model: str) -> dict[str, Any]:
+    return _leaves(_plain(resolve(arch, phase=phase, model=model)))
+
+
 def _resolve(arch: Arch, phase: str, model: str) -> Arch:
     return resolve(arch, phase=phase, model=model).model_copy(update={"overrides": []})
 
@@ -307,136 +340,79 @@ def _identify_workload(
 
 _chip = _Kept(_load_chip)
 _resolved = _Kept(_resolve)
+_chip_values = _Kept(_read_chip)
 _arch_identity = _Kept(_identify_arch)
 _workload_identity = _Kept(_identify_workload)
 
 
-# -- iso: a resource held, a key solved for ----------------------------------------------------
+# -- iso: the value of a key that keeps a resource ----------------------------------------------
 
 
-def _solved(base: Arch, model: Model, point: Point) -> int | float:
-    """Return the value of the solved key that keeps the resource at its target."""
-    iso = point.iso
-    assert iso is not None
+def _solved(base: Arch, model: Model, point: Point, iso: Iso) -> int | float:
+    """Return the value of the solved key that keeps the resource at its target.
+
+    What the chip alone decides is solved for once a chip, whatever runs on it.
+    """
     settings = dict(point.settings)
+    if _amount(_base_row(base), iso.resource) is not None:
+        value: int | float = _solved_chip(base, canonical(settings), iso)
+        return value
+
+    def resource(chip: Arch) -> float:
+        found = _amount(result_row(*_simulated(chip, model, point)), iso.resource)
+        assert found is not None
+        return found
+
+    return _solve(base, settings, iso, resource)
+
+
+def _solve_chip(base: Arch, settings_text: str, iso: Iso) -> int | float:
+    """Solve for a resource of the chip: the most of it in any phase and for any model."""
+
+    def resource(chip: Arch) -> float:
+        return max(_amount(_chip_alone(each), iso.resource) or 0.0 for each in _variants(chip))
+
+    return _solve(base, json.loads(settings_text), iso, resource)
+
+
+def _solve(
+    base: Arch, settings: dict[str, Any], iso: Iso, resource: Callable[[Arch], float]
+) -> int | float:
+    """Solve for a resource as a function of the chip."""
     whole = _is_whole(base, iso.solve)
 
-    def resource(value: float) -> float:
-        trial = load_arch(base, settings | {iso.solve: int(value) if whole else value})
-        chip = resolve(trial, phase=point.phase, model=model.name)
-        row = chip_row(chip, area_um2(chip, ChipCosts.of(chip)))
-        if iso.resource not in row and f"{iso.resource}.total" not in row:
-            row = result_row(*_simulated(trial, model, point))
-        return float(row[iso.resource] if iso.resource in row else row[f"{iso.resource}.total"])
+    def at(value: float) -> float:
+        solved = {iso.solve: int(value) if whole else value}
+        return resource(load_arch(base, settings | solved))
 
-    value = solve(resource, iso, whole=whole)
+    value = solve(at, iso, whole=whole)
     return int(value) if whole else value
+
+
+def _variants(chip: Arch) -> list[Arch]:
+    """Return the chip as it is in each phase, for each model that it names and for any other."""
+    named = [rule.when.model for rule in chip.overrides if rule.when.model is not None]
+    models = {"", *(m for given in named for m in ([given] if isinstance(given, str) else given))}
+    phases = ("prefill", "decode") if chip.overrides else ("prefill",)
+    return [resolve(chip, phase=phase, model=model) for phase in phases for model in sorted(models)]
+
+
+def _chip_alone(chip: Arch) -> dict[str, Any]:
+    return chip_row(chip, area_um2(chip, ChipCosts.of(chip)))
+
+
+def _amount(row: Mapping[str, Any], resource: str) -> float | None:
+    value = row.get(resource, row.get(f"{resource}.total"))
+    return None if value is None else float(value)
 
 
 def _is_whole(arch: Arch, key: str) -> bool:
     """Whether a key of a chip takes whole numbers, by what it holds."""
-    value: Any = arch.model_dump()
-    for part in key.split("."):
-        value = value[part]
-    return isinstance(value, int)
+    return isinstance(_leaves(_plain(arch))[key], int)
 
 
-def solve(resource: Callable[[float], float], iso: Iso, *, whole: bool) -> float:
-    """Return the value at which a resource comes closest to its target from below.
-
-    The range is walked by factors of two; values that the chip refuses are skipped; between two
-    neighbours that have the target between them, bisection. A resource that is not monotone has
-    several such places: the first one is taken.
-
-    Parameters
-    ----------
-    resource : callable
-        The resource at a value; raises BitlatheError where the chip is impossible.
-    iso : Iso
-        Target and range.
-    whole : bool
-        Whether the value is a whole number; else it is found to one part in 10^6.
-
-    Raises
-    ------
-    BitlatheError
-        The target is not reached anywhere in the range.
-    """
-
-    def attempt(value: float) -> float | None:
-        try:
-            return resource(value)
-        except BitlatheError:
-            return None
-
-    grid = _walk(iso, whole=whole)
-    seen = _extended([(v, r) for v in grid if (r := attempt(v)) is not None], grid, attempt, whole)
-    for value, found in seen:
-        if found == iso.target:
-            return value
-    for (low, at_low), (high, at_high) in pairwise(seen):
-        if (at_low < iso.target) != (at_high < iso.target):
-            rising = at_low < iso.target
-
-            def keeps_side(value: float, rising: bool = rising) -> bool:
-                found = attempt(value)
-                return found is not None and (found <= iso.target) == rising
-
-            below, above = _bisect(low, high, keeps_side, whole=whole)
-            return below if rising else above
-    if not seen:
-        resource(iso.low)  # raises with the chip's own reason
-    reached = [r for _, r in seen]
-    raise BitlatheError(
-        f"iso: {iso.resource} cannot be {iso.target:g}: it runs from {min(reached):g} to "
-        f"{max(reached):g} while {iso.solve} goes from {seen[0][0]:g} to {seen[-1][0]:g}; choose a "
-        "target between or a wider from..to."
-    )
-
-
-def _walk(iso: Iso, *, whole: bool) -> list[float]:
-    values, value = [], iso.low
-    while value < iso.high:
-        values.append(value)
-        value *= 2
-    values.append(iso.high)
-    return sorted({float(int(v)) for v in values}) if whole else values
-
-
-def _extended(
-    seen: list[tuple[float, float]],
-    grid: list[float],
-    attempt: Callable[[float], float | None],
-    whole: bool,
-) -> list[tuple[float, float]]:
-    """Add the last possible values before the range of impossible ones on both sides."""
-    if not seen:
-        return seen
-    out = list(seen)
-    before = [v for v in grid if v < seen[0][0]]
-    after = [v for v in grid if v > seen[-1][0]]
-    if before:
-        edge = _bisect(before[-1], seen[0][0], lambda v: attempt(v) is None, whole=whole)[1]
-        out.insert(0, (edge, attempt(edge) or 0.0))
-    if after:
-        edge = _bisect(seen[-1][0], after[0], lambda v: attempt(v) is not None, whole=whole)[0]
-        out.append((edge, attempt(edge) or 0.0))
-    return out
-
-
-def _bisect(
-    low: float, high: float, holds: Callable[[float], bool], *, whole: bool
-) -> tuple[float, float]:
-    """Narrow ``[low, high]`` where ``holds`` turns from true to false; return both sides."""
-    while (high - low > 1) if whole else (high - low > 1e-6 * high):
-        middle = (low + high) / 2
-        if whole:
-            middle = float(int(middle))
-        if holds(middle):
-            low = middle
-        else:
-            high = middle
-    return low, high
+_base_row = _Kept(_chip_alone)
+_solved_chip = _Kept(_solve_chip)
 
 
 def load_evaluator(archs: list[str], models: list[str], folder: Path) -> SimulatorEvaluator:

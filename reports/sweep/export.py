@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from ...datatypes.errors import BitlatheError
-from .expr import Expression
+from .expr import Expression, verdict
 from .spec import POINT_COLUMNS
-from .store import DONE, LAYERS, Store
+from .store import DONE, LAYERS, REFUSED, Store
 
 ROW_GROUP = 5_000
 # the first columns of the table of layers; the others follow by name
 LAYER_COLUMNS = ("key", "layer", "count", "m", "n", "k", "batch", "cycles", "compute_cycles")
+TABLES = ("results.csv", "results.parquet", "layers.csv", "layers.parquet", "failures.csv")
+# what `bitlathe report` writes about one sweep; accuracy.json is about formats and stays
+REPORT = (
+    *("report.html", "pareto.csv", "accuracy.csv"),
+    *(f"{axis}_*.{kind}" for axis in ("accuracy", "proxy", "latency", "energy")
+      for kind in ("png", "svg")),
+)  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -39,35 +46,55 @@ def results(
 
     With ``keyed``, points that kept their layers have a column ``key``, as their layers have.
     """
-    for key, row, layers in _finished(store, constraints):
-        yield row | {"key": key} if keyed and layers is not None else row
+    return _Finished(store, constraints).rows(keyed=keyed)
 
 
-def layers(store: Store, constraints: Sequence[Expression] = ()) -> Iterator[dict[str, Any]]:
-    """Yield the layers of these points as flat rows, each with the ``key`` of its point."""
-    for key, _, table in _finished(store, constraints):
-        if table is not None:
-            for values in table["rows"]:
-                yield {"key": key, **dict(zip(table["columns"], values, strict=True))}
+class _Finished:
+    """The finished points that meet the constraints; ``unclear`` counts those no one can tell."""
 
+    def __init__(self, store: Store, constraints: Sequence[Expression]) -> None:
+        self.unclear = 0
+        self._store, self._constraints = store, constraints
 
-def _finished(
-    store: Store, constraints: Sequence[Expression]
-) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
-    for entry, outcome in store.rows():
-        result = outcome.result
-        if result is not None:
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
+        """Yield key, row and table of layers of each point."""
+        self.unclear = 0
+        for entry, outcome in self._store.rows():
+            result = outcome.result
+            if result is None:
+                continue
             table = result.pop(LAYERS, None)
             row = entry.columns | result
-            if all(constraint(row) for constraint in constraints):
+            met = verdict(self._constraints, row)
+            if met is True:
                 yield entry.key, row, table
+            self.unclear += isinstance(met, str)
+
+    def rows(self, *, keyed: bool) -> Iterator[dict[str, Any]]:
+        """Yield flat rows, as `results`."""
+        for key, row, table in self:
+            yield row | {"key": key} if keyed and table is not None else row
+
+    def layers(self) -> Iterator[dict[str, Any]]:
+        """Yield the layers of the points as flat rows, each with the ``key`` of its point."""
+        for key, _, table in self:
+            if table is not None:
+                for values in table["rows"]:
+                    yield {"key": key, **dict(zip(table["columns"], values, strict=True))}
 
 
-def failures(store: Store) -> Iterator[dict[str, Any]]:
-    """Yield the points without results as flat rows with ``status`` and ``error``, in order."""
+def failures(store: Store, constraints: Sequence[Expression] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the points without a row as flat rows with ``status`` and ``error``, in order.
+
+    They have no results, or results of which a constraint cannot be computed.
+    """
     for entry, outcome in store.rows():
         if outcome.status != DONE:
             yield {**entry.columns, "status": outcome.status, "error": outcome.error}
+        elif constraints:
+            met = verdict(constraints, entry.columns | (outcome.result or {}))
+            if isinstance(met, str):
+                yield {**entry.columns, "status": REFUSED, "error": met}
 
 
 def columns_of(rows: Iterator[dict[str, Any]], order: Sequence[str]) -> dict[str, type]:
@@ -107,10 +134,22 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def _parts(path: Path) -> list[Path]:
+    """Return what programs that were killed left of a file in the making."""
+    return sorted(path.parent.glob(f".{path.name}.*.part"))
+
+
+def _discard(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to write, moved there at the end: readers see old or new."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _discard(_parts(path))
     try:
         yield part
         os.replace(part, path)
@@ -120,8 +159,7 @@ def _replacing(path: Path) -> Iterator[Path]:
             "store; free some space or use a folder you may write to, and run the sweep again."
         ) from None
     finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        _discard([part])
 
 
 Columns = list[list[Any]]  # the values of some rows, column by column
@@ -262,7 +300,12 @@ def _write_typed(
 
 
 def export(
-    store: Store, folder: Path, order: Sequence[str], constraints: Sequence[Expression] = ()
+    store: Store,
+    folder: Path,
+    order: Sequence[str],
+    constraints: Sequence[Expression] = (),
+    *,
+    layered: bool = False,
 ) -> Exported:
     """Write the tables of a sweep.
 
@@ -279,24 +322,34 @@ def export(
         Columns to put first.
     constraints : sequence of Expression
         A row must meet all of them.
+    layered : bool
+        Whether points kept their layers.
     """
-    files, rows = write_tables(
-        folder / "results", lambda: results(store, constraints, keyed=True), order
-    )
-    if next(layers(store, constraints), None) is not None:
-        files += write_tables(folder / "layers", lambda: layers(store, constraints), LAYER_COLUMNS)[
-            0
-        ]
-    else:
-        for suffix in (".csv", ".parquet"):
-            (folder / f"layers{suffix}").unlink(missing_ok=True)
-    done = store.count(DONE)
-    failed = store.count() - done
-    bad = folder / "failures.csv"
+    found = _Finished(store, constraints)
+    files, rows = write_tables(folder / "results", lambda: found.rows(keyed=True), order)
+    unclear = found.unclear
+    if layered and rows:
+        files += write_tables(folder / "layers", found.layers, LAYER_COLUMNS)[0]
+    total = store.count()
+    failed = total - store.count(DONE) + unclear
     if failed:
-        names = columns_of(failures(store), [*order, "status", "error"])
-        write_csv(bad, failures(store), list(names))
-        files.append(bad)
-    else:
-        bad.unlink(missing_ok=True)
-    return Exported(files=tuple(files), rows=rows, failures=failed, ruled_out=done - rows)
+        names = columns_of(failures(store, constraints), [*order, "status", "error"])
+        write_csv(folder / "failures.csv", failures(store, constraints), list(names))
+        files.append(folder / "failures.csv")
+    for name in TABLES:
+        if folder / name not in files:
+            _remove(folder / name)
+    return Exported(files=tuple(files), rows=rows, failures=failed, ruled_out=total - failed - rows)
+
+
+def clear(folder: Path) -> None:
+    """Delete the tables and the report of another sweep."""
+    for name in TABLES:
+        _remove(folder / name)
+    for pattern in REPORT:
+        for path in sorted(folder.glob(pattern)):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    _discard([path, *_parts(path)])

@@ -7,7 +7,8 @@ in this file exist, so nothing can be imported, called or reached that is not li
 import ast
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,38 +31,71 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _result(do: Callable[..., Any], sign: str, *numbers: Any) -> Any:
+    """Return what a function makes of numbers; a failure in words about them."""
+    try:
+        value = do(*map(_number, numbers))
+        if isinstance(value, int | float) and math.isfinite(value):
+            return value
+    except ZeroDivisionError:
+        raise _RefusedError("division by zero") from None
+    except OverflowError:
+        pass
+    except ValueError:
+        raise _RefusedError(f"{sign} of {', '.join(map(str, numbers))} is no number") from None
+    raise _RefusedError(f"the result of {sign} is too large or no real number")
+
+
 def _power(base: Any, exponent: Any) -> Any:
     if abs(exponent) > MAX_POWER:
-        raise _RefusedError(f"exponent {exponent} is beyond {MAX_POWER}")
+        raise _RefusedError(f"exponent {exponent:.15g} is beyond {MAX_POWER}")
     return float(base) ** exponent
 
 
-_ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: _power,
+def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def run(a: Any, b: Any) -> bool:
+        if not (isinstance(a, str) and isinstance(b, str)):
+            _number(a), _number(b)
+        return test(a, b)
+
+    return run
+
+
+def _is_in(item: Any, among: Any) -> bool:
+    if isinstance(among, list) or (isinstance(among, str) and isinstance(item, str)):
+        return item in among
+    raise _RefusedError(f"'in' needs a list, not {among!r}")
+
+
+_ARITHMETIC: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
+    ast.Add: ("+", operator.add),
+    ast.Sub: ("-", operator.sub),
+    ast.Mult: ("*", operator.mul),
+    ast.Div: ("/", operator.truediv),
+    ast.FloorDiv: ("//", operator.floordiv),
+    ast.Mod: ("%", operator.mod),
+    ast.Pow: ("**", _power),
 }
 _COMPARE: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
+    ast.Lt: _ordered(operator.lt),
+    ast.LtE: _ordered(operator.le),
+    ast.Gt: _ordered(operator.gt),
+    ast.GtE: _ordered(operator.ge),
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
-    ast.In: lambda a, b: a in b,
-    ast.NotIn: lambda a, b: a not in b,
+    ast.In: _is_in,
+    ast.NotIn: lambda a, b: not _is_in(a, b),
+}
+_OF_MANY: dict[str, Callable[..., Any]] = {
+    "max": lambda *numbers: max(numbers),
+    "min": lambda *numbers: min(numbers),
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
     "ceil": math.ceil,
     "floor": math.floor,
     "log2": math.log2,
-    "max": max,
-    "min": min,
+    **_OF_MANY,
     "sqrt": math.sqrt,
 }
 
@@ -85,8 +119,9 @@ def lookup(values: Values, name: str) -> Any:
 def _binary(node: ast.BinOp, names: set[str]) -> Step:
     if type(node.op) not in _ARITHMETIC:
         raise _RefusedError(f"operator {type(node.op).__name__} is not available")
-    do, left, right = _ARITHMETIC[type(node.op)], _step(node.left, names), _step(node.right, names)
-    return lambda v: do(_number(left(v)), _number(right(v)))
+    sign, do = _ARITHMETIC[type(node.op)]
+    left, right = _step(node.left, names), _step(node.right, names)
+    return lambda v: _result(do, sign, left(v), right(v))
 
 
 def _compare(node: ast.Compare, names: set[str]) -> Step:
@@ -111,10 +146,12 @@ def _compare(node: ast.Compare, names: set[str]) -> Step:
 def _call(node: ast.Call, names: set[str]) -> Step:
     if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
         raise _RefusedError(f"only these functions exist: {', '.join(sorted(FUNCTIONS))}")
-    if node.keywords or not node.args:
-        raise _RefusedError(f"{node.func.id} takes plain arguments")
-    function, arguments = FUNCTIONS[node.func.id], [_step(a, names) for a in node.args]
-    return lambda v: function(*[_number(a(v)) for a in arguments])
+    name, count = node.func.id, len(node.args)
+    if node.keywords or not count or (count > 1 and name not in _OF_MANY):
+        takes = "numbers" if name in _OF_MANY else "one number"
+        raise _RefusedError(f"{name} takes {takes}, as in {name}(array.rows)")
+    arguments = [_step(a, names) for a in node.args]
+    return lambda v: _result(FUNCTIONS[name], name, *[a(v) for a in arguments])
 
 
 def _bool(node: ast.BoolOp, names: set[str]) -> Step:
@@ -161,11 +198,15 @@ def _step(node: ast.expr, names: set[str]) -> Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
-    """A parsed expression: its text, the keys it reads, and the function that computes it."""
+    """A parsed expression: its text, the keys it reads, the function that computes it.
+
+    ``place`` (``file:line:column``) is put before its errors.
+    """
 
     text: str
     names: frozenset[str]
     step: Step
+    place: str = ""
 
     def __call__(self, values: Values) -> Any:
         """Return the expression's value for one point.
@@ -178,13 +219,34 @@ class Expression:
         try:
             return self.step(values)
         except KeyError as err:
-            missing = str(err.args[0]).removesuffix(".total")
-            raise BitlatheError(f"{self.text!r}: {missing!r} has no value here.") from None
-        except (_RefusedError, TypeError, ValueError, ArithmeticError) as err:
-            raise BitlatheError(f"{self.text!r}: {err}.") from None
+            why = f"{str(err.args[0]).removesuffix('.total')!r} has no value here"
+        except _RefusedError as err:
+            why = str(err)
+        raise BitlatheError(f"{_before(self.place)}{self.text!r}: {why}.")
 
 
-def parse_expression(text: str, known: Iterable[str] | None = None) -> Expression:
+Verdict = bool | str
+
+
+def verdict(constraints: Sequence[Expression], values: Values) -> Verdict:
+    """Return whether a point meets all constraints, or why one of them cannot be computed.
+
+    Examples
+    --------
+    >>> verdict([parse_expression("1 / x > 2")], {"x": 0})
+    "'1 / x > 2': division by zero."
+    """
+    try:
+        return all(constraint(values) for constraint in constraints)
+    except BitlatheError as err:
+        return str(err)
+
+
+def _before(place: str) -> str:
+    return f"{place}: " if place else ""
+
+
+def parse_expression(text: str, known: Iterable[str] | None = None, place: str = "") -> Expression:
     """Parse an expression over the keys of a point and its results.
 
     Parameters
@@ -195,6 +257,8 @@ def parse_expression(text: str, known: Iterable[str] | None = None) -> Expressio
         ceil, floor, log2, max, min, sqrt.
     known : iterable of str, optional
         The keys that exist; others are refused with the nearest.
+    place : str
+        Where the text stands, ``file:line:column``; errors begin with it.
 
     Raises
     ------
@@ -206,24 +270,32 @@ def parse_expression(text: str, known: Iterable[str] | None = None) -> Expressio
     >>> parse_expression("array.rows * 2 > batch")({"array.rows": 8, "batch": 15})
     True
     """
-    if len(text) > MAX_LENGTH:
-        raise BitlatheError(f"an expression of {len(text)} characters; write at most {MAX_LENGTH}.")
     names: set[str] = set()
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        step = _step(tree.body, names)
+        step = _parsed(text, names)
+        keys = names if known is None else set(known)
+        for name in sorted(names):
+            if name not in keys and f"{name}.total" not in keys:
+                raise _RefusedError(f"{text!r}: {unknown_name('key', name, keys)}")
+    except _RefusedError as err:
+        raise BitlatheError(f"{_before(place)}{err}") from None
+    return Expression(text=text, names=frozenset(names), step=step, place=place)
+
+
+def _parsed(text: str, names: set[str]) -> Step:
+    """Turn text into a function of the values; collect the keys it reads."""
+    if len(text) > MAX_LENGTH:
+        raise _RefusedError(f"an expression of {len(text)} characters; write at most {MAX_LENGTH}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return _step(ast.parse(text.strip(), mode="eval").body, names)
     except SyntaxError as err:
-        raise BitlatheError(
-            f"{text!r} is no expression (column {err.offset}): {err.msg}; write for example "
+        raise _RefusedError(
+            f"{text!r} is no expression (column {err.offset}); write for example "
             "'array.rows * array.columns <= 2048'."
         ) from None
     except _RefusedError as err:
-        raise BitlatheError(f"{text!r}: {err}.") from None
+        raise _RefusedError(f"{text!r}: {err}.") from None
     except (RecursionError, MemoryError, ValueError):
-        raise BitlatheError(f"{text[:60]!r}...: nested too deeply or not text.") from None
-    if known is not None:
-        keys = set(known)
-        for name in sorted(names):
-            if name not in keys and f"{name}.total" not in keys:
-                raise BitlatheError(f"{text!r}: {unknown_name('key', name, keys)}")
-    return Expression(text=text, names=frozenset(names), step=step)
+        raise _RefusedError(f"{text[:60]!r}...: nested too deeply or not text.") from None

@@ -45,6 +45,8 @@ class Progress:
 
     def add(self, count: int) -> None:
         """Count finished (or ruled-out) points."""
+        if not count:
+            return
         self.done += count
         if self._report is not None:
             self._report(self.done, self.total)

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -11,71 +12,22 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...datatypes.errors import BitlatheError
 from ...datatypes.yamlfile import Document, Record, parse_yaml, validate
-from .expr import Expression, parse_expression
+from .expr import Expression, Verdict, parse_expression, verdict
+from .ranges import is_size, range_values, size_kib
 
-MAX_AXIS = 1_000_000
+MAX_DEPTH = 100  # of brackets
 MAX_SPACE = 2**63 - 1
 KINDS = ("linear", "attention", "lm_head", "conv")
 # the columns of every point, in the order of the result tables
 POINT_COLUMNS = ("arch", "model", "phase", "context", "batch", "causal", "fidelity", "mapper")
-_FIXED = ("arch", "model", "phase", "context", "batch", "causal")
-
-
-def _range_values(spec: dict[str, Any]) -> list[int | float]:
-    """Return the values of ``{from, to, step}`` or ``{from, to, factor}``, both ends included."""
-    allowed = {"from", "to", "step", "factor"}
-    if set(spec) - allowed or "from" not in spec or "to" not in spec:
-        raise ValueError("a range is written {from: 64, to: 1024, factor: 2} or with step")
-    if ("step" in spec) == ("factor" in spec):
-        raise ValueError("a range takes either 'step' or 'factor'")
-    for key, number in spec.items():
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ValueError(f"{key!r} of a range must be a number, not {number!r}")
-        if not abs(number) < 1e300:
-            raise ValueError(f"{key!r} of a range must be below 1e300")
-    low, high = spec["from"], spec["to"]
-    if low > high:
-        raise ValueError(f"a range goes upwards: from {low} is above to {high}")
-    for key in spec.keys() & {"step", "factor"}:
-        if spec[key] <= (0 if key == "step" else 1):
-            raise ValueError(f"{key} must be above {0 if key == 'step' else 1}, not {spec[key]}")
-    if "factor" in spec and low <= 0:
-        raise ValueError(f"a range with 'factor' needs from above 0, not {low}")
-    try:
-        return _stepped(low, high, spec["step"]) if "step" in spec else _scaled(low, high, spec)
-    except OverflowError:
-        raise ValueError(
-            f"too many values or too large ones from {low:.3g} to {high:.3g}"
-        ) from None
-
-
-Number = int | float
-
-
-def _limit(high: Number) -> Number:
-    return high + 1e-9 * abs(high) if isinstance(high, float) else high
-
-
-def _stepped(low: Number, high: Number, step: Number) -> list[Number]:
-    count = math.floor((_limit(high) - low) / step) + 1
-    if count > MAX_AXIS:
-        raise ValueError(f"a range of {float(count):.3g} values; at most {MAX_AXIS}")
-    return [low + i * step for i in range(count)]
-
-
-def _scaled(low: Number, high: Number, spec: dict[str, Any]) -> list[Number]:
-    values, limit = [low], _limit(high)
-    while (value := low * spec["factor"] ** len(values)) <= limit:
-        if len(values) == MAX_AXIS:
-            raise ValueError(f"a range of more than {MAX_AXIS} values")
-        values.append(value)
-    return values
+WORKLOAD = ("model", "phase", "context", "batch", "causal")
+_FIXED = ("arch", *WORKLOAD)
 
 
 def _values(value: Any) -> Any:
     """Read a list, a range or a single value as a list."""
     if isinstance(value, dict) and "from" in value:
-        return _range_values(value)
+        return range_values(value)
     if not isinstance(value, list):
         return [value]
     return value
@@ -119,6 +71,28 @@ Switches = Annotated[list[bool], BeforeValidator(_values), AfterValidator(_disti
 Axis = Annotated[list[Any], BeforeValidator(_values), AfterValidator(_distinct)]
 
 
+def _sizes(axes: Any) -> Any:
+    """Read ``64 KiB`` as 64 in lists and ranges of sizes."""
+    if not isinstance(axes, dict):
+        return axes
+    return {name: _in_kib(axis_keys(name), value) for name, value in axes.items()}
+
+
+def _in_kib(keys: Sequence[str], value: Any) -> Any:
+    if len(keys) > 1 and isinstance(value, list):
+        return [
+            [_in_kib([key], item) for key, item in zip(keys, row, strict=True)]
+            if isinstance(row, list) and len(row) == len(keys)
+            else row
+            for row in value
+        ]
+    if not is_size(keys[0]):
+        return value
+    if isinstance(value, dict):
+        return {key: end if key == "factor" else size_kib(end) for key, end in value.items()}
+    return [size_kib(item) for item in value] if isinstance(value, list) else size_kib(value)
+
+
 class RandomSampling(Record):
     """Points drawn from the grid without replacement."""
 
@@ -131,12 +105,16 @@ def _objectives(value: Any) -> Any:
 
 
 class GuidedSampling(Record):
-    """NSGA-II (Optuna) over the grid; ``budget`` counts the distinct points evaluated."""
+    """NSGA-II (Optuna) over chips and schemes, each evaluated on every workload of the sweep.
+
+    ``budget`` counts evaluations, that is points; ``population`` the chips asked for at once (None:
+    by the budget).
+    """
 
     budget: Whole
     seed: int
     objectives: Annotated[dict[Name, Literal["min", "max"]], BeforeValidator(_objectives)]
-    population: Annotated[int, Field(ge=4, le=10_000)] = 40
+    population: Annotated[int, Field(ge=4, le=10_000)] | None = None
 
     @model_validator(mode="after")
     def _some(self) -> "GuidedSampling":
@@ -164,7 +142,7 @@ def _sampling(value: Any) -> Any:
     if isinstance(value, str):
         raise ValueError(
             f"write grid, {{random: {{samples: 100, seed: 1}}}} or {{nsga2: {{budget: 500, seed: 1,"
-            f" objectives: [energy_pj, seconds]}}}}, not {value!r}"
+            f" objectives: {{energy_pj: min, seconds: min}}}}}}, not {value!r}"
         )
     return value
 
@@ -181,6 +159,13 @@ class Iso(Record):
     solve: Name
     low: Annotated[float, Field(gt=0, alias="from")] = 1.0
     high: Annotated[float, Field(gt=0, alias="to")] = 4096.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _size(cls, data: Any) -> Any:
+        if isinstance(data, dict) and is_size(str(data.get("solve"))):
+            return {k: size_kib(v) if k in ("from", "to") else v for k, v in data.items()}
+        return data
 
     @model_validator(mode="after")
     def _upwards(self) -> "Iso":
@@ -211,7 +196,7 @@ class SweepFile(Record):
     contexts: Contexts = Field(default=[None])
     batches: Wholes = Field(default=[1])
     causal: Switches = Field(default=[False])
-    axes: dict[Name, Axis] = Field(default={})
+    axes: Annotated[dict[Name, Axis], BeforeValidator(_sizes)] = Field(default={})
     schemes: dict[Literal["linear", "attention", "lm_head", "conv"], Names] = Field(default={})
     fidelity: str = "analytic"
     mapper: str = "whole-buffer"
@@ -246,6 +231,9 @@ class Point:
         return row
 
 
+# which of some keys the chip of a point has, with their values
+ChipValues = Callable[[Point, Collection[str]], Mapping[str, Any]]
+
 _SCHEME_COLUMNS = {f"formats.{kind}.weight": f"scheme.{kind}" for kind in KINDS}
 
 
@@ -256,11 +244,18 @@ def column_of(key: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """The product of a sweep's lists, in a fixed order: chips outermost, causal innermost."""
+    """The product of a sweep's lists, in a fixed order: chips outermost, causal innermost.
+
+    The workloads (model, phase, context, batch, causal) are the innermost dimensions: the points
+    of one chip with its settings, a candidate, stand together.
+    """
 
     file: SweepFile
     document: Document
-    constraints: tuple[Expression, ...] = ()
+    early: tuple[Expression, ...] = ()
+    late: tuple[Expression, ...] = ()
+    chip_keys: tuple[str, ...] = ()
+    chip_values: ChipValues | None = None
 
     @cached_property
     def dimensions(self) -> tuple[tuple[str, tuple[Any, ...]], ...]:
@@ -289,17 +284,41 @@ class Space:
         """The number of points before constraints."""
         return math.prod(len(values) for _, values in self.dimensions)
 
+    @cached_property
+    def workloads(self) -> int:
+        """The number of points of one chip with its settings."""
+        return math.prod(len(values) for name, values in self.dimensions if name in WORKLOAD)
+
     @property
     def columns(self) -> list[str]:
         """The columns that a point has."""
-        return [*POINT_COLUMNS, *(column_of(key) for keys in self.settings for key in keys)]
+        swept = (column_of(key) for keys in self.settings for key in keys)
+        return [*POINT_COLUMNS, *swept, *self.chip_keys]
 
-    def index(self, places: list[int]) -> int:
-        """Return the index of the point at a place on each dimension."""
-        index = 0
-        for (_, values), place in zip(self.dimensions, places, strict=True):
-            index = index * len(values) + place
-        return index
+    @property
+    def chip_dimensions(self) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        """The dimensions of the chip, those of the workload left out."""
+        return self.dimensions[: -len(WORKLOAD)]
+
+    @property
+    def candidates(self) -> int:
+        """The number of chips with their settings."""
+        return self.size // self.workloads
+
+    def candidate(self, places: Sequence[int]) -> int:
+        """Return the number of the candidate at a place on each dimension of the chip."""
+        number = 0
+        for (_, values), place in zip(self.chip_dimensions, places, strict=True):
+            number = number * len(values) + place
+        return number
+
+    def places(self, candidate: int) -> tuple[int, ...]:
+        """Return the place of a candidate on each dimension of the chip."""
+        places = []
+        for _, values in reversed(self.chip_dimensions):
+            candidate, place = divmod(candidate, len(values))
+            places.append(place)
+        return tuple(reversed(places))
 
     @cached_property
     def _axes(self) -> tuple[tuple[tuple[str, ...], tuple[Any, ...]], ...]:
@@ -325,34 +344,16 @@ class Space:
             iso=self.file.iso,
         )
 
-    @cached_property
-    def early(self) -> tuple[Expression, ...]:
-        """Constraints that a point alone decides."""
-        return tuple(c for c in self.constraints if self._decided_by_point(c))
-
-    @cached_property
-    def late(self) -> tuple[Expression, ...]:
-        """Constraints that need the results."""
-        return tuple(c for c in self.constraints if not self._decided_by_point(c))
-
-    def _decided_by_point(self, constraint: Expression) -> bool:
-        solved = {self.file.iso.solve} if self.file.iso else set()
-        unknown = {"context"} if None in self.file.contexts else set()
-        return constraint.names <= set(self.columns) - solved - unknown
-
-    def allowed(self, point: Point) -> bool:
-        """Whether a point meets the constraints that it alone decides."""
-        if not self.early:
-            return True
+    def row(self, point: Point) -> dict[str, Any]:
+        """Return a point's columns: what it sets, and the chip's keys that constraints read."""
         row = point.columns()
-        return all(constraint(row) for constraint in self.early)
+        if self.chip_keys and self.chip_values is not None:
+            row |= self.chip_values(point, self.chip_keys)
+        return row
 
-    def __iter__(self) -> Iterator[tuple[int, Point]]:
-        """Yield every allowed point with its index, in order."""
-        for index in range(self.size):
-            point = self.point(index)
-            if self.allowed(point):
-                yield index, point
+    def verdict(self, point: Point) -> Verdict:
+        """Return whether a point meets the constraints that it alone decides, as `expr.verdict`."""
+        return verdict(self.early, self.row(point)) if self.early else True
 
 
 def axis_keys(name: str) -> tuple[str, ...]:
@@ -360,8 +361,8 @@ def axis_keys(name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in name.split(","))
 
 
-def parse_sweep(text: str, source: str, results: Callable[[str], Sequence[str]]) -> Space:
-    """Parse the text of a sweep file.
+def parse_sweep(text: str, source: str) -> Space:
+    """Parse the text of a sweep file; `constrained` adds what needs to know the chips.
 
     Parameters
     ----------
@@ -369,37 +370,81 @@ def parse_sweep(text: str, source: str, results: Callable[[str], Sequence[str]])
         The YAML text.
     source : str
         The file's name, as errors shall show it.
-    results : callable
-        Takes the fidelity, returns the result columns that constraints, objectives and ``iso``
-        may name.
 
     Raises
     ------
     BitlatheError
         With file, line, column and remedy for each problem.
     """
+    _check_depth(text, source)
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{source}:1:1: a sweep file is a mapping of keys to values.")
     file = validate(SweepFile, document)
     _check_axes(file, document)
     space = Space(file=file, document=document)
-    columns = results(file.fidelity)
-    known = [*space.columns, *columns, *([file.iso.solve] if file.iso else [])]
-    constraints = []
-    for i, constraint in enumerate(file.constraints):
-        try:
-            constraints.append(parse_expression(constraint, known))
-        except BitlatheError as err:
-            raise BitlatheError(f"{document.where(('constraints', i))}: {err}") from None
-    for loc, name in _result_names(file):
-        try:
-            parse_expression(name, columns)
-        except BitlatheError as err:
-            raise BitlatheError(f"{document.where(loc)}: {err}") from None
     if space.size > MAX_SPACE:
         raise BitlatheError(f"{source}: a space of {space.size:.3g} points is beyond 2^63.")
-    return Space(file=file, document=document, constraints=tuple(constraints))
+    guided = file.sampling.nsga2
+    if guided is not None and guided.budget < space.workloads:
+        raise BitlatheError(
+            f"{document.where(('sampling', 'nsga2', 'budget'))}: a budget of {guided.budget} does "
+            f"not cover one chip: it is evaluated on {space.workloads} workloads (models x phases "
+            "x contexts x batches x causal)."
+        )
+    return space
+
+
+def _check_depth(text: str, source: str) -> None:
+    """Refuse brackets in brackets beyond any use, which the YAML parser takes minutes for."""
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        for mark in re.findall(r"[\[\]{}]", line):
+            depth += 1 if mark in "[{" else -1
+            if depth > MAX_DEPTH:
+                raise BitlatheError(
+                    f"{source}:{number}: brackets nested more than {MAX_DEPTH} deep; lists and "
+                    "ranges need three."
+                )
+
+
+def constrained(
+    space: Space,
+    results: Sequence[str],
+    chip_keys: Collection[str] = (),
+    chip_values: ChipValues | None = None,
+) -> Space:
+    """Return the space with its constraints, after a check of every name in the file.
+
+    Parameters
+    ----------
+    space : Space
+        From `parse_sweep`.
+    results : sequence of str
+        The result columns that constraints, objectives and ``iso`` may name.
+    chip_keys : collection of str
+        The keys of the chips that constraints may name beside the axes.
+    chip_values : callable, optional
+        Takes a point and keys, returns those that the point's chip has, with their values.
+    """
+    file, where = space.file, space.document.where
+    solved = {file.iso.solve} if file.iso else set()
+    own = {*space.columns, *results, *solved}
+    constraints = tuple(
+        parse_expression(text, own | set(chip_keys), where(("constraints", i)))
+        for i, text in enumerate(file.constraints)
+    )
+    for loc, name in _result_names(file):
+        parse_expression(name, results, where(loc))
+    read = {name for c in constraints for name in c.names if f"{name}.total" not in own}
+    space = replace(space, chip_keys=tuple(sorted(read - own)), chip_values=chip_values)
+    unknown = solved | ({"context"} if None in file.contexts else set())
+    decided = set(space.columns) - unknown
+    return replace(
+        space,
+        early=tuple(c for c in constraints if c.names <= decided),
+        late=tuple(c for c in constraints if not c.names <= decided),
+    )
 
 
 def _result_names(file: SweepFile) -> list[tuple[tuple[str, ...], str]]:

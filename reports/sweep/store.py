@@ -16,7 +16,13 @@ from typing import Any
 
 from ...datatypes.errors import BitlatheError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 FILE_NAME = "sweep.sqlite"
+LOCK_NAME = "sweep.lock"
 LAYERS = "layers"  # the one result that is a table, not a number or a name
 SCHEMA_VERSION = 1
 LOOKUP = 500  # keys per query, below SQLite's limit of 999 variables
@@ -54,7 +60,19 @@ class Outcome:
     @property
     def result(self) -> dict[str, Any] | None:
         """The results, read from their text."""
-        return None if self.text is None else json.loads(self.text)
+        return None if self.text is None else _read(self.text)
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Read a JSON mapping from the store."""
+    try:
+        content: dict[str, Any] = json.loads(text)
+    except ValueError:
+        raise BitlatheError(
+            f"the store holds a damaged row ({text[:40]!r}...); use another output folder, or "
+            f"delete {FILE_NAME} and run the sweep again."
+        ) from None
+    return content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +99,39 @@ def _explain(path: Path, err: sqlite3.Error, saved: str) -> BitlatheError:
     return BitlatheError(f"{path}: {why} ({text}). {saved}; {remedy} and run the sweep again.")
 
 
+class FolderLock:
+    """Keeps other sweeps out of a folder while this one writes; it ends with the process.
+
+    A lock of the operating system on an empty file, which holds the process id for errors.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / LOCK_NAME).open("a+", encoding="ascii")
+        if fcntl is None:  # no such locks on this system
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            pid = self._file.read(20).strip() or "unknown"
+            self._file.close()
+            raise BitlatheError(
+                f"{folder}: another sweep (pid {pid}) is writing here; wait for it, or use "
+                "another output folder."
+            ) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let others in."""
+        self._file.close()
+
+
 class Store:
     """A sweep's results on disk. Use as a context manager.
+
+    One that writes has its folder to itself; any number may read.
 
     Parameters
     ----------
@@ -94,26 +143,16 @@ class Store:
 
     def __init__(self, folder: str | Path, *, readonly: bool = False) -> None:
         self.path = Path(folder) / FILE_NAME
+        self._lock: FolderLock | None = None
         try:
-            if readonly:
-                if not self.path.exists():
-                    raise BitlatheError(
-                        f"{folder} holds no sweep ({FILE_NAME}); make one with bitlathe sweep."
-                    )
-                # SQLite makes a side file even to read, unless told that nobody writes
-                wal = self.path.with_name(f"{FILE_NAME}-wal")
-                still = not os.access(self.path.parent, os.W_OK) and not wal.exists()
-                mode = "immutable=1" if still else "mode=ro"
-                self._db = sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
-            else:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._db = sqlite3.connect(self.path, timeout=30)
+            self._db = self._open_to_read() if readonly else self._open_to_write()
         except OSError as err:
             raise BitlatheError(
                 f"{folder}: cannot make this output folder: {err.strerror}; use a folder you may "
                 "write to."
             ) from None
         except sqlite3.Error as err:
+            self._unlock()
             raise _explain(self.path, err, "Nothing was started") from None
         self._db.isolation_level = None  # transactions are begun and ended here, by name
         try:
@@ -121,11 +160,29 @@ class Store:
                 self._prepare()
             self._check_version()
         except sqlite3.Error as err:
-            self._db.close()
+            self.close()
             raise _explain(self.path, err, "Nothing was started") from None
         except BitlatheError:
-            self._db.close()
+            self.close()
             raise
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        folder = self.path.parent
+        if not self.path.exists():
+            raise BitlatheError(
+                f"{folder} holds no sweep ({FILE_NAME}); make one with bitlathe sweep."
+            )
+        # SQLite makes a side file even to read, unless told that nobody writes
+        wal = self.path.with_name(f"{FILE_NAME}-wal")
+        still = not os.access(folder, os.W_OK) and not wal.exists()
+        mode = "immutable=1" if still else "mode=ro"
+        return sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
+
+    def _open_to_write(self) -> sqlite3.Connection:
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FolderLock(folder)
+        return sqlite3.connect(self.path, timeout=30)
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -158,6 +215,11 @@ class Store:
     def close(self) -> None:
         """Close the file; everything committed is already safe."""
         self._db.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -181,6 +243,13 @@ class Store:
         except sqlite3.Error:
             return "Finished points stay in it"
 
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query; a damaged file becomes a BitlatheError."""
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.Error as err:
+            raise _explain(self.path, err, self._saved()) from None
+
     def meta(self, name: str) -> str | None:
         """Return a stored fact about the sweep."""
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -201,7 +270,7 @@ class Store:
         for start in range(0, len(keys), LOOKUP):
             part = keys[start : start + LOOKUP]
             marks = ",".join("?" * len(part))
-            rows = self._db.execute(
+            rows = self._rows(
                 f"SELECT key, status, result, error FROM results WHERE key IN ({marks})", part
             )
             for key, status, result, error in rows:
@@ -215,7 +284,7 @@ class Store:
         for start in range(0, len(keys), LOOKUP):
             part = keys[start : start + LOOKUP]
             marks = ",".join("?" * len(part))
-            rows = self._db.execute(
+            rows = self._rows(
                 f"SELECT key FROM results WHERE status != ? AND key IN ({marks})", (CRASHED, *part)
             )
             found.update(row[0] for row in rows)
@@ -256,8 +325,8 @@ class Store:
             "FROM points JOIN results USING (key) "
             "ORDER BY ordinal"
         )
-        for ordinal, key, point, status, result, error in self._db.execute(query):
-            entry = Entry(ordinal=ordinal, key=key, columns=json.loads(point))
+        for ordinal, key, point, status, result, error in self._rows(query):
+            entry = Entry(ordinal=ordinal, key=key, columns=_read(point))
             yield entry, Outcome(status=status, text=result, error=error)
 
     def make_view(self, columns: Sequence[str]) -> None:

@@ -63,7 +63,11 @@ class PlainEvaluator:
 
 @dataclass(frozen=True)
 class FrontEvaluator:
-    """Two objectives over five axes of a 5,000-point space, with a curved, uneven front."""
+    """Two objectives over five axes of a 5,000-point space, with a curved, uneven front.
+
+    The workload scales what is computed and what is moved: ``large`` is ten times ``small``, and
+    ``decode`` computes next to nothing.
+    """
 
     version: str = "front-1"
 
@@ -79,10 +83,12 @@ class FrontEvaluator:
         rows, columns = row["array.rows"], row["array.columns"]
         bits = row["dram.bits_per_clock"]
         size = row["buffers.weight.size_kib"]
-        clock = row["technology.clock_ghz"]
+        clock = row.get("technology.clock_ghz", 1.0)
+        scale = 10 if row["model"] == "large" else 1
         refetch = 1 + (512 / size if size < 512 else 0)
-        compute = -(-4096 // rows) * -(-300 // columns) * 64
-        memory = 2.0**22 * refetch / bits
+        tokens = 300 if row["phase"] == "prefill" else 10
+        compute = -(-4096 // rows) * -(-tokens // columns) * 64 * scale
+        memory = 2.0**22 * refetch / bits * scale
         seconds = max(compute, memory) / clock + 0.1 * min(compute, memory)
         energy = 1e4 * (1 + clock**2) * (1 + rows * columns / 1500)  # wires, voltage
         energy += 2e4 * refetch * (1 + bits / 256) + 0.02 * size * seconds / 100

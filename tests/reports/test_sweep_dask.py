@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.reports.sweep import cluster as sweep_cluster
 from bitlathe.reports.sweep import run_sweep
+from bitlathe.reports.sweep import runner as sweep_runner
 from bitlathe.reports.sweep.cluster import Cluster
 from naive.sweep_model import PlainEvaluator
 
@@ -36,22 +38,29 @@ def start(tmp_path, name, *arguments):
         )
 
 
+def scheduler(tmp_path):
+    """Start a scheduler; return its process and address."""
+    local = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    program = start(tmp_path, "scheduler", "scheduler", *local)
+    deadline, log = time.monotonic() + 30, tmp_path / "scheduler.log"
+    while not (found := re.search(r"tcp://127\.0\.0\.1:\d+", log.read_text())):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return program, found[0]
+
+
+def start_worker(tmp_path, address, number):
+    one = ("--nworkers", "1", "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    return start(tmp_path, f"worker{number}", "worker", address, *one)
+
+
 @pytest.fixture
 def cluster(tmp_path):
     """Start a scheduler and two workers; return its address and the workers' processes."""
-    programs = []
+    program, address = scheduler(tmp_path)
+    programs = [program]
     try:
-        local = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-        programs.append(start(tmp_path, "scheduler", "scheduler", *local))
-        deadline, address = time.monotonic() + 30, None
-        while address is None:
-            assert time.monotonic() < deadline, (tmp_path / "scheduler.log").read_text()
-            found = re.search(r"tcp://127\.0\.0\.1:\d+", (tmp_path / "scheduler.log").read_text())
-            address = found and found[0]
-            time.sleep(0.05)
-        for i in range(2):
-            one = ("--nworkers", "1", "--nthreads", "1", "--no-nanny", "--no-dashboard")
-            programs.append(start(tmp_path, f"worker{i}", "worker", address, *one))
+        programs += [start_worker(tmp_path, address, i) for i in range(2)]
         yield address, programs[1:]
     finally:
         for program in programs:
@@ -105,6 +114,58 @@ def test_a_lost_worker_costs_nothing_and_tables_are_byte_identical(cluster, tmp_
     assert tables == exports(tmp_path / "sim-two") == exports(tmp_path / "sim-dask")
 
 
-def test_no_scheduler_is_a_user_error():
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "foo://x:1"])
+def test_no_scheduler_is_a_user_error(address):
     with pytest.raises(BitlatheError, match="no scheduler answers there"):
-        Cluster("tcp://127.0.0.1:9", timeout="1s")
+        Cluster(address, timeout="1s")
+
+
+def test_an_address_that_is_none_leaves_no_traceback(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text("arch: bitmod\nmodels: opt-1.3b\n")
+    command = "from bitlathe.cli import main; main()"
+    arguments = ["sweep", path, "--out", tmp_path / "out", "--dask", "nonsense"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=19,  # a client of this address takes 20 s to end, with a traceback
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: --dask nonsense: no scheduler answers there")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_cluster_without_workers_is_said_and_given_up(tmp_path, capsys, monkeypatch):
+    program, address = scheduler(tmp_path)
+    monkeypatch.setattr(sweep_runner, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(sweep_cluster, "WORKER_SECONDS", 1.0)
+    try:
+        with pytest.raises(BitlatheError, match=f"{address}: the scheduler has no workers.*in 1 s"):
+            run_sweep(
+                write(tmp_path, 4), tmp_path / "out", dask=address, evaluator=PlainEvaluator()
+            )
+        assert capsys.readouterr().err == f"waiting for workers at {address}\n"
+        monkeypatch.setattr(sweep_cluster, "WORKER_SECONDS", 30.0)
+        worker = start_worker(tmp_path, address, 0)
+        killed = []
+
+        def kill(done, total):
+            if not killed:
+                monkeypatch.setattr(sweep_cluster, "WORKER_SECONDS", 1.0)
+                worker.kill()
+                killed.append(worker.wait())
+
+        with pytest.raises(BitlatheError, match=r"no workers.*Finished points are safe"):
+            run_sweep(
+                write(tmp_path, 60),
+                tmp_path / "out",
+                dask=address,
+                evaluator=PlainEvaluator(delay=0.02),
+                progress=kill,
+            )
+        assert killed
+    finally:
+        program.kill()
+        program.wait()

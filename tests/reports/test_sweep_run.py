@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bitlathe.cli import main
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.reports.sweep import Store, read_results, run_sweep
 from naive.sweep_model import PlainEvaluator
@@ -122,8 +124,117 @@ def test_late_constraints_rule_rows_out_of_the_tables_only(sweep, tmp_path):
     rows = table(tmp_path / "out")
     shapes = {(int(r["array.rows"]), int(r["array.columns"])) for r in rows}
     assert shapes == {(2, 1), (2, 2), (2, 4), (4, 1), (4, 2), (8, 1)}
-    assert (done.points, done.rows, done.ruled_out) == (36, 24, 12)
+    assert (done.points, done.rows, done.ruled_out) == (36, 24, 24)
     assert len(list(read_results(tmp_path / "out"))) == 24
+
+
+def test_points_of_which_a_constraint_cannot_be_computed_are_failures(sweep, tmp_path):
+    """Of the point (12 % 4 is fine, 12 % 0 is not) and of results (the root of a negative one)."""
+    path = sweep(
+        "constraints:\n- 12 % (array.rows - 2) == 0\n- sqrt(area_um2 - 3) < 5\n",
+        rows="[1, 2, 4]",
+    )
+    out = tmp_path / "out"
+    done = run_sweep(path, out, jobs=1, evaluator=PLAIN)
+    with (out / "failures.csv").open(newline="") as file:
+        failed = {
+            (int(r["array.rows"]), int(r["array.columns"]), r["status"], r["error"])
+            for r in csv.DictReader(file)
+        }
+    modulo = f"{path}:7:3: '12 % (array.rows - 2) == 0': division by zero."
+    roots = [
+        (
+            rows,
+            columns,
+            "refused",
+            f"{path}:8:3: 'sqrt(area_um2 - 3) < 5': sqrt of {area} is no number.",
+        )
+        for rows, columns, area in ((1, 1, "-2.0"), (1, 2, "-1.0"))
+    ]
+    assert failed == {*((2, columns, "refused", modulo) for columns in (1, 2, 4)), *roots}
+    assert (done.points, done.rows, done.failures, done.ruled_out) == (36, 16, 20, 0)
+    assert {(r["array.rows"], r["array.columns"]) for r in table(out)} == {
+        ("1", "4"), ("4", "1"), ("4", "2"), ("4", "4"),
+    }  # fmt: skip
+    assert len(list(read_results(out))) == 16
+    # another sweep in the folder does not inherit the verdicts
+    again = run_sweep(sweep(rows="[1, 2, 4]"), out, jobs=1, evaluator=PLAIN)
+    assert (again.rows, again.failures, again.evaluated) == (36, 0, 12)
+    assert not (out / "failures.csv").exists()
+
+
+@pytest.mark.parametrize("sampling", ["", "sampling: {random: {samples: 10, seed: 1}}\n"])
+def test_points_ruled_out_before_they_run_are_counted(sweep, tmp_path, sampling):
+    path = sweep("constraints: [array.rows > 99]\n" + sampling)
+    done = run_sweep(path, tmp_path / "out", jobs=1, evaluator=PLAIN)
+    assert (done.points, done.rows, done.ruled_out) == (0, 0, 48)
+    assert not done.failed
+
+
+def test_a_sweep_without_one_result_has_failed(sweep, tmp_path):
+    path = sweep(rows="[2]")
+    done = run_sweep(path, tmp_path / "out", jobs=1, evaluator=PlainEvaluator(fail_rows=2))
+    assert done.failed
+
+
+def test_a_second_sweep_at_the_same_time_is_refused_and_readers_are_not(sweep, tmp_path):
+    out = tmp_path / "out"
+    seen = []
+
+    def meanwhile(done, total):
+        with pytest.raises(BitlatheError, match=rf"another sweep \(pid {os.getpid()}\) is writing"):
+            run_sweep(path, out, jobs=1, evaluator=PLAIN)
+        seen.append(len(list(read_results(out))))
+
+    path = sweep()
+    done = run_sweep(path, out, jobs=1, evaluator=PLAIN, progress=meanwhile)
+    assert seen[-1] == done.rows == 48
+    assert run_sweep(path, out, jobs=1, evaluator=PLAIN).reused == 48  # and it is free again
+
+
+def test_the_table_runs_is_there_before_the_sweep_ends(sweep, tmp_path):
+    out, counts = tmp_path / "out", []
+
+    def count(done, total):
+        with Store(out, readonly=True) as store:
+            counts.append(store._db.execute("SELECT count(cost) FROM runs").fetchone()[0])
+
+    run_sweep(sweep(), out, jobs=1, evaluator=PLAIN, progress=count)
+    assert 0 < counts[0] < 48
+
+
+def test_what_a_killed_export_left_goes(sweep, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    left = [".results.csv.123.part", ".layers.parquet.9.part", ".failures.csv.77.part"]
+    for name in (*left, ".mine.part"):
+        (out / name).write_text("half a row")
+    run_sweep(sweep(), out, jobs=1, evaluator=PLAIN)
+    assert [p.name for p in out.glob(".*")] == [".mine.part"]
+
+
+def test_tables_and_report_of_another_sweep_go_when_one_begins(sweep, tmp_path):
+    out = tmp_path / "out"
+    of_sweep = {"results.csv", "results.parquet", "failures.csv"}
+    of_report = {"report.html", "pareto.csv", "accuracy.csv", "energy_latency.png", "proxy_edp.svg"}
+    kept = {"accuracy.json", "gains.png", "notes.html"}
+    evaluator = PlainEvaluator(fail_rows=2)
+    run_sweep(sweep(), out, jobs=1, evaluator=evaluator)
+    for name in of_report | kept:
+        (out / name).write_text("x")
+
+    def names():
+        return {p.name for p in out.iterdir() if not p.name.startswith("sweep.")}
+
+    run_sweep(sweep(), out, jobs=1, evaluator=evaluator)
+    assert names() == of_sweep | of_report | kept  # the same sweep: all of it still holds
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep(rows="[1, 3]"), out, jobs=1, evaluator=PLAIN, progress=stop)
+    assert names() == kept
 
 
 def test_random_sampling_is_a_subset_of_the_grid(sweep, tmp_path):
@@ -284,6 +395,50 @@ def test_progress_is_reported(sweep, tmp_path):
     )
     assert seen[-1] == (48, 48)
     assert seen == sorted(seen)
+
+
+def test_exit_status_and_dry_runs_on_the_command_line(tmp_path):
+    path, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    path.write_text(
+        "arch: bitmod\nmodels: opt-1.3b\nphases: decode\naxes: {technology.clock_ghz: [50, 1]}\n"
+        "constraints: 1 / (technology.clock_ghz - 1) > 0\n"
+    )
+
+    def sweep(*arguments):
+        return CliRunner().invoke(main, ["sweep", str(path), *map(str, arguments)])
+
+    shown = sweep("--dry-run")
+    assert (shown.exit_code, "2 technology.clock_ghz" in shown.output) == (0, True)
+    assert sweep().exit_code == 2
+    done = sweep("--out", out, "--jobs", 1)
+    assert done.exit_code == 1  # one is impossible, of the other the constraint divides by zero
+    assert "2 failed" in done.output
+    assert "Error: no point has results; failures.csv says why for each." in done.output
+    path.write_text(path.read_text().replace("- 1)", "- 2)").replace("> 0", "< 0"))
+    assert sweep("--out", out, "--jobs", 1).exit_code == 0
+
+
+def test_ctrl_c_while_workers_start_says_how_to_go_on(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: opt-1.3b\naxes: {array.rows: {from: 1, to: 4000, step: 1}}\n"
+    )
+    command = [sys.executable, "-c", "from bitlathe.cli import main; main()", "sweep"]
+    program = subprocess.Popen(
+        [*command, path, "--out", tmp_path / "out", "--jobs", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while len(children(program.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert errors.strip() == (
+        f"Stopped. Finished points are safe in {tmp_path / 'out'}; run the same command to go on."
+    )
 
 
 @pytest.mark.slow

@@ -110,28 +110,99 @@ axes:
   buffers.weight.size_kib: [128, 256, 512, 1024, 2048]
   technology.clock_ghz: [0.5, 1.0]
 """
+WORKLOADS_SPACE = """\
+arch: bitmod
+models: [opt-1.3b, llama-2-7b]
+phases: [prefill, decode]
+contexts: 256
+axes:
+  array.rows: {from: 8, to: 64, step: 8}
+  array.columns: [4, 8, 16, 32]
+  dram.bits_per_clock: [64, 128, 256, 512]
+  buffers.weight.size_kib: [128, 256, 512, 1024, 2048]
+schemes: {linear: [int8@channel, bitmod_fp4@g128/int8]}
+"""
+
+
+def by_workload(out, names):
+    found = {}
+    for row in rows(out):
+        point = tuple(float(row[name]) for name in names)
+        found.setdefault((row["model"], row["phase"]), []).append(point)
+    return found
+
+
+def share_of_fronts(every, found):
+    """Return the least share of hypervolume over the workloads."""
+    shares = []
+    for workload, points in every.items():
+        corner = front_box(points)
+        shares.append(hypervolume(found[workload], corner) / hypervolume(points, corner))
+    return min(shares)
 
 
 @pytest.mark.slow
-def test_the_front_of_5000_simulated_chips(tmp_path):
-    names = ("area_um2.total", "seconds")
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (REAL_SPACE, ("area_um2.total", "seconds")),
+        (WORKLOADS_SPACE, ("area_um2.total", "seconds")),
+        (WORKLOADS_SPACE, ("energy_pj.total", "area_um2.total")),
+    ],
+)
+def test_the_fronts_of_5000_simulated_points_on_each_workload(tmp_path, text, names):
+    """95 % of each workload's hypervolume with a tenth of the points; chance does not get there."""
     path = tmp_path / "sweep.yaml"
-    path.write_text(REAL_SPACE)
-    assert run_sweep(path, tmp_path / "grid", jobs=1).points == 5000
-    every = objectives(tmp_path / "grid", names)
-    corner = front_box(every)
-    whole = hypervolume(every, corner)
-    assert whole > 0
-    for seed in (1, 2, 3):
+    path.write_text(text)
+    size = run_sweep(path, tmp_path / "grid", jobs=1).points
+    assert 5000 <= size <= 5120
+    every = by_workload(tmp_path / "grid", names)
+    for seed in range(1, 6):
         path.write_text(
-            REAL_SPACE + f"sampling: {{nsga2: {{budget: 500, seed: {seed}, objectives: "
-            "[area_um2, seconds]}}\n"
+            f"{text}sampling: {{nsga2: {{budget: {size // 10}, seed: {seed}, "
+            f"objectives: {list(names)}}}}}\n"
         )
-        assert run_sweep(path, tmp_path / str(seed), jobs=1).points == 500
-        found = objectives(tmp_path / str(seed), names)
-        assert hypervolume(found, corner) >= 0.95 * whole
-    for drawn in sampled(every, 500):
-        assert hypervolume(drawn, corner) < 0.95 * whole  # chance does not get there
+        assert size // 10 - 4 < run_sweep(path, tmp_path / str(seed), jobs=1).points <= size // 10
+        assert share_of_fronts(every, by_workload(tmp_path / str(seed), names)) >= 0.95
+    count = size // 10 // len(every)
+    by_chance = [
+        share_of_fronts(every, {w: random.Random(s).sample(p, count) for w, p in every.items()})
+        for s in range(10)
+    ]
+    assert sum(by_chance) / 10 < 0.9
+
+
+WORKLOADS = """\
+arch: chip
+models: [small, large]
+phases: [prefill, decode]
+axes:
+  array.rows: [8, 32, 64, 128]
+  array.columns: {from: 8, to: 128, factor: 2}
+  dram.bits_per_clock: {from: 32, to: 512, factor: 2}
+  buffers.weight.size_kib: {from: 128, to: 4096, factor: 2}
+  technology.clock_ghz: [0.5, 1.0]
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_every_workload_gets_its_front_not_the_cheapest_alone(tmp_path, seed):
+    """Every chip runs on all four; the workloads' costs lie orders of magnitude apart."""
+    path = tmp_path / "sweep.yaml"
+    path.write_text(WORKLOADS)
+    evaluator, names = FrontEvaluator(), ("energy", "seconds")
+    assert run_sweep(path, tmp_path / "grid", jobs=1, evaluator=evaluator).points == 4800
+    path.write_text(
+        f"{WORKLOADS}sampling: {{nsga2: {{budget: 482, seed: {seed}, "
+        "objectives: [energy, seconds]}}\n"
+    )
+    done = run_sweep(path, tmp_path / "out", jobs=1, evaluator=evaluator)
+    assert done.points == 480  # the last two do not cover a chip
+    every, found = (by_workload(tmp_path / name, names) for name in ("grid", "out"))
+    count = dict.fromkeys(every, 120)
+    assert {workload: len(points) for workload, points in found.items()} == count
+    chance = {w: random.Random(seed).sample(points, 120) for w, points in every.items()}
+    assert share_of_fronts(every, chance) < 0.9 < share_of_fronts(every, found)
 
 
 def test_the_search_is_the_same_with_any_runner_and_from_the_store(tmp_path):

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from bitlathe.arch import load_arch
+from bitlathe.arch import load_arch, resolve
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.reports.sweep import evaluate as sweep_evaluate
-from bitlathe.reports.sweep import run_sweep
+from bitlathe.reports.sweep import read_results, run_sweep
 from bitlathe.reports.sweep.evaluate import load_evaluator, models_version, solve
 from bitlathe.reports.sweep.spec import Iso, Point
 from bitlathe.sim import simulate
@@ -229,6 +229,92 @@ def test_area_energy_and_bandwidth_can_be_held(tmp_path, resource, target, axes,
 
         assert found == pytest.approx(at(value))
         assert max(at(value - step), at(value + step)) > target
+
+
+def test_a_chip_of_fixed_area_is_the_same_for_all_it_runs(tmp_path):
+    """Decode sets 16 columns of its own: the solved rows keep the area in both phases."""
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: [opt-1.3b, llama-2-7b]\naxes: {dram.bits_per_clock: [128, 256]}\n"
+        "iso: {resource: area_um2, target: 4.0e6, solve: array.rows}\n"
+    )
+    done = run_sweep(path, tmp_path / "out", jobs=1)
+    assert (done.rows, done.failures) == (8, 0)
+    (rows,) = {int(row["array.rows"]) for row in table(tmp_path / "out")}
+    areas = [float(row["area_um2.total"]) for row in table(tmp_path / "out")]
+    assert max(areas) <= 4.0e6
+    assert min(areas) < max(areas)
+    wider = load_arch("bitmod", {"array.rows": rows + 1})
+    assert simulate(wider, "opt-1.3b", "prefill", fidelity="analytic").area_um2["total"] > 4.0e6
+
+
+def test_what_the_workload_decides_is_solved_for_each(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: [opt-1.3b, llama-2-7b]\nphases: decode\n"
+        "iso: {resource: seconds, target: 0.3, solve: dram.bits_per_clock, from: 16, to: 1024}\n"
+    )
+    assert run_sweep(path, tmp_path / "out", jobs=1).rows == 2
+    small, large = table(tmp_path / "out")
+    assert float(small["dram.bits_per_clock"]) < float(large["dram.bits_per_clock"])
+
+
+def test_constraints_read_any_key_of_the_chip_as_the_phase_has_it(tmp_path):
+    """Rows are 32, and 64 in decode; the lanes are the chip's own."""
+    path = tmp_path / "sweep.yaml"
+    text = "arch: [bitmod, ant]\nmodels: opt-1.3b\ncontexts: 256\naxes: {array.columns: [8, 16]}\n"
+    path.write_text(
+        text + "constraints: [array.rows * array.columns * pe.lanes <= 2048, "
+        "cycles * dram.bits_per_clock > 0, array.kind == 'tile']\n"
+    )
+    run_sweep(path, tmp_path / "out", jobs=1)
+    wanted = []
+    for name in ("bitmod", "ant"):
+        for columns in (8, 16):
+            for phase in ("prefill", "decode"):
+                chip = resolve(
+                    load_arch(name, {"array.columns": columns}), phase=phase, model="opt-1.3b"
+                )
+                if chip.array.rows * columns * chip.pe.lanes <= 2048:
+                    figures = (columns, chip.array.rows, chip.pe.lanes)
+                    wanted.append((name, phase, *map(str, figures)))
+    rows = table(tmp_path / "out")
+    names = ("arch", "phase", "array.columns", "array.rows", "pe.lanes")
+    assert [tuple(row[name] for name in names) for row in rows] == wanted
+    assert 0 < len(wanted) < 8
+    assert {row["dram.bits_per_clock"] for row in rows} == {"256.0"}
+    assert len(list(read_results(tmp_path / "out"))) == len(wanted)
+
+
+def test_a_key_that_this_chip_lacks_makes_the_point_a_failure(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: [bitmod, fp16]\nmodels: opt-1.3b\nphases: decode\n"
+        "constraints: pe.numerics.preset == 'aligned'\n"
+    )
+    done = run_sweep(path, tmp_path / "out", jobs=1)
+    assert (done.rows, done.failures) == (1, 1)
+    with (tmp_path / "out" / "failures.csv").open(newline="") as file:
+        (failed,) = csv.DictReader(file)
+    assert failed["arch"] == "fp16"
+    assert failed["error"] == (
+        f"{path}:4:1: \"pe.numerics.preset == 'aligned'\": 'pe.numerics.preset' has no value here."
+    )
+
+
+def test_a_whole_section_is_a_value_of_an_axis(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: opt-1.3b\nphases: decode\n"
+        "axes: {array: [{kind: tile, rows: 4, columns: 8}, {kind: tile, rows: 8, columns: 8}]}\n"
+        "constraints: array.rows > 4\n"
+    )
+    done = run_sweep(path, tmp_path / "out", jobs=1)
+    (row,) = table(tmp_path / "out")
+    assert (done.ruled_out, row["array.rows"]) == (1, "8")
+    run = simulate(load_arch("bitmod", {"array.rows": 8, "array.columns": 8}), "opt-1.3b", "decode",
+                   fidelity="analytic")  # fmt: skip
+    assert int(row["cycles"]) == run.cycles
 
 
 def test_paths_are_found_beside_the_sweep_file(tmp_path, monkeypatch):

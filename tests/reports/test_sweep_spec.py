@@ -2,21 +2,27 @@
 
 import itertools
 import json
+import time
 
 import pytest
 
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.reports.sweep import run_sweep
 from bitlathe.reports.sweep.api import preview
-from bitlathe.reports.sweep.search import draw
-from bitlathe.reports.sweep.spec import parse_sweep
+from bitlathe.reports.sweep.search import shuffled
+from bitlathe.reports.sweep.spec import constrained, parse_sweep
 
 RESULTS = ["cost", "energy_pj.total", "area_um2.total"]
 BASE = "arch: bitmod\nmodels: [opt-1.3b]\n"
 
 
 def space_of(text, source="s.yaml"):
-    return parse_sweep(text, source, lambda fidelity: RESULTS)
+    return constrained(parse_sweep(text, source), RESULTS)
+
+
+def points_of(space):
+    points = map(space.point, range(space.size))
+    return [point for point in points if space.verdict(point) is not False]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +33,16 @@ def space_of(text, source="s.yaml"):
         ("{from: 64, to: 1024, factor: 2}", (64, 128, 256, 512, 1024)),
         ("{from: 64, to: 1000, factor: 2}", (64, 128, 256, 512)),
         ("{from: 1, to: 10, step: 4}", (1, 5, 9)),
-        ("{from: 0.1, to: 0.3, step: 0.1}", (0.1, 0.2, 0.1 + 2 * 0.1)),
+        ("{from: 0.1, to: 0.3, step: 0.1}", (0.1, 0.2, 0.3)),
+        ("{from: 0.1, to: 1.1, step: 0.1}", tuple(i / 10 for i in range(1, 12))),
+        ("{from: 1, to: 2, step: 0.25}", (1, 1.25, 1.5, 1.75, 2)),
+        ("{from: 0.1, to: 100, factor: 10}", (0.1, 1.0, 10.0, 100.0)),
+        ("{from: 1, to: 2.0, factor: 1.4142135624}", (1, 1.4142135624, 2.0000000000760987)),
+        ("{from: 1, to: 1.0e+299, factor: 1.0e+200}", (1, 1e200)),
+        (
+            f"{{from: {10**17 + 1}, to: {10**17 + 3}, step: 1}}",
+            tuple(range(10**17 + 1, 10**17 + 4)),
+        ),
         ("{from: 3, to: 3, step: 1}", (3,)),
         ("{from: 1, to: 2, factor: 1.5}", (1, 1.5)),
     ],
@@ -44,10 +59,12 @@ def test_space_is_the_product_in_order():
         "schemes: {linear: [int8, int4], attention: int8}\n"
     )
     assert space.size == 2 * 2 * 2 * 2 * 1 * 2 * 1 * 3
-    points = [point for _, point in space]
+    points = points_of(space)
     assert len({json.dumps(p.columns()) for p in points}) == space.size
-    places = itertools.product(*(range(len(values)) for _, values in space.dimensions))
-    assert [space.index(list(place)) for place in places] == list(range(space.size))
+    places = itertools.product(*(range(len(values)) for _, values in space.chip_dimensions))
+    assert [space.places(i) for i in range(space.candidates)] == list(places)
+    assert [space.candidate(space.places(i)) for i in range(16)] == list(range(16))
+    assert space.workloads == 6
     assert points[0].settings == (
         ("array.rows", 1), ("pe.lanes", 1), ("array.columns", 8),
         ("formats.linear.weight", "int8"), ("formats.attention.weight", "int8"),
@@ -61,31 +78,59 @@ def test_early_constraints_remove_points_and_late_ones_stay():
         BASE + "axes: {array.rows: [1, 2, 4], array.columns: [1, 2, 4]}\nphases: [decode]\n"
         "constraints: [array.rows * array.columns == 4, cost < 3]\n"
     )
-    shapes = [dict(p.settings) for _, p in space]
+    shapes = [dict(p.settings) for p in points_of(space)]
     assert shapes == [{"array.rows": r, "array.columns": 4 // r} for r in (1, 2, 4)]
     assert [c.text for c in space.late] == ["cost < 3"]
     assert preview(space).points == 3
     assert preview(space).size == 9
 
 
-def test_random_draws_are_distinct_seeded_and_within_constraints():
-    space = space_of(
-        BASE + "axes: {array.rows: {from: 1, to: 1000, step: 1}}\nphases: [decode]\n"
-        "constraints: array.rows % 2 == 0\nsampling: {random: {samples: 100, seed: 3}}\n"
-    )
-    drawn = list(draw(space, 100, 3))
-    assert len(set(drawn)) == 100
-    assert all((i + 1) % 2 == 0 for i in drawn)
-    assert drawn == list(draw(space, 100, 3)) != list(draw(space, 100, 4))
-    assert sorted(draw(space, 10_000, 5)) == list(range(1, 1000, 2))  # never more than there are
+def test_random_order_holds_every_point_once_and_is_seeded():
+    drawn = list(shuffled(1000, 3))
+    assert sorted(drawn) == list(range(1000))
+    assert drawn == list(shuffled(1000, 3)) != list(shuffled(1000, 4))
+    assert drawn[:100] != sorted(drawn[:100])
 
 
-def test_random_draws_from_a_huge_space_need_no_memory():
+def test_random_points_from_a_huge_space_need_no_memory():
     axes = ", ".join(f"k{i}: {{from: 1, to: 1000, step: 1}}" for i in range(6))
     space = space_of(BASE + f"axes: {{{axes}}}\nphases: [decode]\n")
     assert space.size == 10**18
-    assert len(set(draw(space, 50, 1))) == 50
+    assert len(set(itertools.islice(shuffled(space.size, 1), 50))) == 50
     assert preview(space).points == 10**18
+
+
+def test_sizes_may_carry_their_unit_in_lists_and_ranges():
+    space = space_of(
+        BASE + "axes: {buffers.weight.size_kib: {from: 64 KiB, to: 1 MiB, factor: 4}, "
+        "buffers.io.size_kib: [512 B, 2 MiB], "
+        "'buffers.output.size_kib, array.rows': [[1 MiB, 4], [32, 8]]}\n"
+        "iso: {resource: cost, target: 1, solve: buffers.input.size_kib, from: 4 KiB, to: 1 MiB}\n"
+    )
+    dimensions = dict(space.dimensions)
+    assert dimensions["buffers.weight.size_kib"] == (64, 256, 1024)
+    assert dimensions["buffers.io.size_kib"] == (0.5, 2048)
+    assert dimensions["buffers.output.size_kib, array.rows"] == ([1024, 4], [32, 8])
+    assert (space.file.iso.low, space.file.iso.high) == (4, 1024)
+
+
+def test_brackets_without_end_are_refused_at_once():
+    start = time.perf_counter()
+    with pytest.raises(BitlatheError, match=r"s\.yaml:3: brackets nested more than 100 deep"):
+        space_of(BASE + "axes: " + "[" * 5000 + "]" * 5000)
+    assert time.perf_counter() - start < 0.5
+
+
+def test_keys_of_the_chip_may_stand_in_constraints_and_become_columns():
+    space = parse_sweep(
+        BASE + "axes: {array.rows: [8, 16]}\nconstraints: [pe.lanes * array.rows <= 32]\n", "s"
+    )
+    space = constrained(
+        space, RESULTS, {"pe.lanes", "array.rows"}, lambda point, keys: {"pe.lanes": 4}
+    )
+    assert space.columns[-2:] == ["array.rows", "pe.lanes"]
+    assert [space.row(point)["pe.lanes"] for point in points_of(space)] == [4, 4]
+    assert [dict(point.settings) for point in points_of(space)] == [{"array.rows": 8}] * 2
 
 
 @pytest.mark.parametrize(
@@ -106,11 +151,15 @@ def test_random_draws_from_a_huge_space_need_no_memory():
         (BASE + "axes: {array.rows: {from: a, to: 4, step: 1}}\n", "must be a number"),
         (BASE + "axes: {array.rows: {from: 1, to: 1e9, step: 1}}\n", "at most"),
         (BASE + "axes: {array.rows: {from: 1, to: 1e99, step: 1}}\n", "1e+99 values"),
-        (BASE + "axes: {array.rows: {from: 1, to: 1e299, step: 1e-99}}\n", "too many values"),
-        (BASE + "axes: {array.rows: {from: 1.0, to: 1e299, factor: 1e200}}\n", "too large ones"),
+        (BASE + "axes: {array.rows: {from: 1, to: 1e299, factor: 1.0001}}\n", "at most"),
+        (BASE + "axes: {array.rows: {from: 1 KiB, to: 2 KiB, step: 1}}\n", "must be a number"),
+        (BASE + "axes: {a.size_kib: {from: 1 lb, to: 2 lb, step: 1}}\n", "must be a number"),
+        (BASE + "constraints: ['abs(1, 2)']\n", "abs takes one number"),
+        (BASE + "sampling: {nsga2: {budget: 1, seed: 1, objectives: [cost]}}\n",
+         "s.yaml:3:20: a budget of 1 does not cover one chip"),
         (BASE + f"axes: {{array.rows: {{from: 1, to: {'9' * 400}, step: 1}}}}\n", "below 1e300"),
-        (BASE + "axes: {array.rows: {from: 1, to: .inf, step: 1}}\n", "must be a number"),
-        (BASE + "axes: {array.rows: {from: 1, to: .nan, step: 1}}\n", "must be a number"),
+        (BASE + "axes: {array.rows: {from: 1, to: .inf, step: 1}}\n", "'to' of a range must be"),
+        (BASE + "axes: {array.rows: {from: 1, to: .nan, step: 1}}\n", "'to' of a range must be"),
         (BASE + "causal: [1]\n", "s.yaml:3:10: causal.0: input should be a valid boolean"),
         (BASE + "layers: [true]\n", "s.yaml:3:1: layers: input should be a valid boolean"),
         (BASE + "axes: {array.rows: [[1, 2]]}\n", "s.yaml:3:8: axes.array.rows: [1, 2] is no"),
@@ -143,6 +192,8 @@ def test_errors_name_place_and_remedy(text, words):
         (BASE + "axes: {array.rows: [8, 0]}\n", ":3:24: array.rows:"),
         (BASE + "axes: {array.rows: [many]}\n", ":3:21: array.rows:"),
         (BASE + "schemes: {linear: [int8, bitmud_fp4]}\n", ":3:26: formats.linear.weight"),
+        (BASE + "axes: {array: [{rows: 4}]}\n", ":3:16: key 'array.columns' is missing"),
+        (BASE + "constraints: pe.lane > 1\n", ":3:1: 'pe.lane > 1': unknown key 'pe.lane'; did"),
         ("arch: bitmud\nmodels: [opt-1.3b]\n", ":1:1: unknown chip 'bitmud'; did you mean"),
         ("arch: bitmod\nmodels: [opt-1.3]\n", ":2:10: "),
         (BASE + "fidelity: exact\n", "unknown fidelity 'exact'"),
@@ -164,9 +215,11 @@ def test_errors_about_chips_and_models_name_the_sweep_file(tmp_path, text, words
 
 def test_dry_run_writes_nothing(tmp_path):
     path = tmp_path / "sweep.yaml"
-    path.write_text(BASE + "axes: {array.rows: [16, 32]}\n")
-    shown = run_sweep(path, tmp_path / "out", dry_run=True)
+    path.write_text(BASE + "axes: {array.rows: [16, 32]}\nschemes: {linear: int8}\n")
+    shown = run_sweep(path, dry_run=True)
     assert shown.size == shown.points == 4
     assert len(shown.first) == 4
-    assert "2 array.rows" in shown.text()
-    assert not (tmp_path / "out").exists()
+    assert "2 array.rows x 1 scheme.linear x 1 model" in shown.text()
+    assert [file.name for file in tmp_path.iterdir()] == ["sweep.yaml"]
+    with pytest.raises(BitlatheError, match="give --out"):
+        run_sweep(path)

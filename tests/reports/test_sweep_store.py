@@ -119,6 +119,18 @@ def test_foreign_files_are_refused(tmp_path):
     assert (tmp_path / "sweep.sqlite").read_bytes().startswith(b"this is no database")
 
 
+def test_a_damaged_row_is_a_clear_error(tmp_path):
+    path, out = write(tmp_path, rows=5), tmp_path / "out"
+    run_sweep(path, out, jobs=1, evaluator=PLAIN)
+    with Store(out) as store:
+        store._db.execute("UPDATE results SET result = substr(result, 1, 9) WHERE rowid = 3")
+    with pytest.raises(BitlatheError, match=r"damaged row \('\{\"cost\":"):
+        run_sweep(path, out, jobs=1, evaluator=PLAIN)
+    (out / "sweep.sqlite").write_bytes((out / "sweep.sqlite").read_bytes()[:8192])
+    with pytest.raises(BitlatheError, match=r"sweep\.sqlite: it is no sweep store or is damaged"):
+        list(read_results(out))
+
+
 def test_another_layout_is_refused(tmp_path):
     with Store(tmp_path) as store:
         store._db.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")
@@ -148,7 +160,7 @@ def test_hostile_names_come_out_whole_and_harmless(tmp_path):
     assert cells == expected  # spreadsheets do not run a quoted formula
     written = {p.name for p in tmp_path.rglob("*") if p.is_file()}
     assert written <= {
-        "sweep.yaml", "sweep.sqlite", "sweep.sqlite-wal", "sweep.sqlite-shm",
+        "sweep.yaml", "sweep.lock", "sweep.sqlite", "sweep.sqlite-wal", "sweep.sqlite-shm",
         "results.csv", "results.parquet",
     }  # fmt: skip
 
