@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from bitlathe.reports.report.accuracy import measure
 from bitlathe.reports.sweep import run_sweep
 
 TEXT = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-SQL, LAYERS_SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+SQL, ACCURACY_SQL, LAYERS_SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.mark.parametrize("text", FILES)
@@ -35,6 +36,11 @@ def test_documented_questions_have_answers(tmp_path, monkeypatch):
     assert len(names["rows"]) > 0
     assert len(names["best"]) == 4
     assert len(duckdb.sql(SQL).fetchall()) == 4
+    errors, _ = measure({row["scheme.linear"] for row in names["rows"]}, Path("runs/x"))
+    allowed = {scheme for scheme, error in errors.items() if error < 0.1}
+    answers = duckdb.sql(ACCURACY_SQL).fetchall()
+    assert len(answers) == 4
+    assert {scheme for _, _, scheme, _ in answers} <= allowed
 
 
 def test_documented_question_about_layers_has_an_answer(tmp_path, monkeypatch):
