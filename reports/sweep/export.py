@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from importlib.util import find_spec
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]
     return _write(
         [(path, lambda part: _CsvTable(part, columns))],
         rows,
-        lambda group: [[row.get(name) for row in group] for name in columns],
+        lambda group: _by_column(group, list(columns)),
     )
 
 
@@ -263,14 +264,21 @@ class _TooNarrowError(Exception):
 
 def _fitting(group: list[dict[str, Any]], columns: dict[str, type]) -> Columns:
     """Return rows column by column; every value has a column that holds it."""
-    if set().union(*group) - columns.keys():
+    if not set().union(*group) <= columns.keys():
         raise _TooNarrowError
-    found = []
-    for name, kind in columns.items():
-        found.append([row.get(name) for row in group])
-        if reduce(_joint, set(map(type, found[-1])), kind) is not kind:
+    found = _by_column(group, list(columns))
+    for values, kind in zip(found, columns.values(), strict=True):
+        if reduce(_joint, set(map(type, values)), kind) is not kind:
             raise _TooNarrowError
     return found
+
+
+def _by_column(group: list[dict[str, Any]], names: list[str]) -> Columns:
+    """Return the values of rows column by column, None where a row has none."""
+    if len(names) > 1 and all(len(row) == len(names) for row in group):
+        with suppress(KeyError):
+            return list(map(list, zip(*map(itemgetter(*names), group), strict=True)))
+    return [[row.get(name) for row in group] for name in names]
 
 
 def write_tables(
