@@ -103,7 +103,7 @@ class Scatter {
     for (const i of this.shown) { this.px[i] = sx.map(X.at(i)); this.py[i] = sy.map(Y.at(i)); }
     for (const [model, v] of bases) {
       this.svg.append(draw("path", { class: "base", d: `M${box.left} ${sy.map(v)}H${box.right}` }));
-      this.svg.append(text(box.right, sy.map(v) - 5, bases.length > 1 ? `${model}, unquantised` : "unquantised", { "text-anchor": "end" }));
+      this.svg.append(text(box.right, sy.map(v) + (sy.map(v) + 14 < box.bottom ? 12 : -5), bases.length > 1 ? `${model}, unquantised` : "unquantised", { "text-anchor": "end" }));
     }
     this.svg.append(draw("path", { class: "bars", d: bars.map((i) => this.bar(i, sy, Y.at(i), E.at(i), ylog)).join("") }));
     this.paint();
