@@ -123,7 +123,8 @@ def means(rows: Iterable[Row], keys: Sequence[str], value: str) -> dict[Key, flo
 def _of(rows: Sequence[Row]) -> str:
     """Return the sentence that says over which models means are."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    return f"Geometric means over {', '.join(models)}." if len(models) > 1 else f"Model: {models[0]}."
+    start = "Geometric means over" if len(models) > 1 else "Model:"
+    return f"{start} {', '.join(models)}."
 
 
 def _words(rows: Sequence[Row], measured: Sequence[str] = ()) -> list[str]:
