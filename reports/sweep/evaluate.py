@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from ...arch import Arch, load_arch, resolve
 from ...arch.components import FOLDER
 from ...datatypes.errors import BitlatheError
+from ...datatypes.scheme import Scheme
 from ...datatypes.yamlfile import read_yaml
 from ...sim import Run, simulate
 from ...sim.analytic import ChipCosts, area_um2
@@ -176,6 +178,17 @@ def _texts(value: Any) -> set[str]:
     return set()
 
 
+def own_formats(texts: Collection[str]) -> dict[str, str]:
+    """Return a digest of the values of formats that stand in files of their own, by scheme."""
+    found = {}
+    for text in texts:
+        if re.search(r"\.ya?ml", text, re.IGNORECASE):
+            with suppress(BitlatheError):  # no scheme, or one that the point will fail with
+                formats = Scheme.parse(text).formats
+                found[text] = _sha(repr([(f.bits, f.values.tolist()) for f in formats]))
+    return found
+
+
 def arch_content(arch: Arch) -> dict[str, Any]:
     """Return what of a chip decides results: all but its names and descriptions."""
     return arch.model_dump(mode="json", exclude={"name", "title", "description"})
@@ -226,6 +239,7 @@ class SimulatorEvaluator:
             "chip": base,
             "components": {name: digests[name] for name in used | (named & digests.keys())},
             "settings": dict(point.settings),
+            "formats": own_formats(named),
             "products": _workload_identity(
                 model, point.phase, point.context, point.batch, point.causal
             ),
@@ -326,7 +340,9 @@ def _resolve(arch: Arch, phase: str, model: str) -> Arch:
 
 def _identify_arch(arch: Arch) -> tuple[str, frozenset[str]]:
     content = arch_content(arch)
-    return _sha(canonical(content)), frozenset(_texts(content) & component_digests().keys())
+    texts = _texts(content)
+    base = _sha(canonical({"chip": content, "formats": own_formats(texts)}))
+    return base, frozenset(texts & component_digests().keys())
 
 
 def _identify_workload(

@@ -425,3 +425,17 @@ def test_causal_attention_is_a_choice_of_the_sweep(tmp_path):
         run = simulate("bitmod", "opt-1.3b", "prefill", 2048, fidelity="analytic", causal=causal)
         assert int(row["cycles"]) == run.cycles
     assert int(rows[1]["compute_cycles"]) < int(rows[0]["compute_cycles"])
+
+
+def test_a_changed_format_file_invalidates_the_points_that_use_it(tmp_path):
+    sweep, mine = tmp_path / "s.yaml", tmp_path / "mine.yaml"
+    sweep.write_text(
+        "arch: bitmod\nmodels: opt-125m\nphases: decode\n"
+        f"schemes: {{linear: [{mine}@g128, int6@g128]}}\n"
+    )
+    evaluated = []
+    for bits in (4, 4, 8):
+        mine.write_text(f"name: mine\ninteger_bits: {bits}\n")
+        evaluated.append(run_sweep(sweep, tmp_path / "out", jobs=1).evaluated)
+    assert evaluated == [2, 0, 1]
+    assert next(row["weight_bits"] for row in read_results(tmp_path / "out")) > 8
