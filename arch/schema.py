@@ -324,14 +324,15 @@ class Dram(Record):
         return dram_component(self.component or "").energy_pj_per_bit
 
 
-@cache
-def _scheme_terms(scheme: str) -> int:
-    return Scheme.parse(scheme).terms_per_weight
+# by the scheme, not its text: a format may stand in a file that changes
+@lru_cache(maxsize=1024)
+def _scheme_terms(scheme: Scheme) -> int:
+    return scheme.terms_per_weight
 
 
 @lru_cache(maxsize=4096)
-def _stored_bits(scheme: str, axis_length: int) -> Fraction:
-    return Scheme.parse(scheme).bits_per_element(axis_length)
+def _stored_bits(scheme: Scheme, axis_length: int) -> Fraction:
+    return scheme.bits_per_element(axis_length)
 
 
 class Operand(Record):
@@ -366,7 +367,7 @@ class Operand(Record):
         if self.bits is not None:
             return Fraction(self.bits)
         assert self.scheme is not None
-        return _stored_bits(self.scheme, axis_length)
+        return _stored_bits(Scheme.parse(self.scheme), axis_length)
 
     @property
     def terms(self) -> int:
@@ -376,7 +377,7 @@ class Operand(Record):
         bits, ceil(floor(b) / 2).
         """
         if self.scheme is not None:
-            return _scheme_terms(self.scheme)
+            return _scheme_terms(Scheme.parse(self.scheme))
         return math.ceil(math.floor(self.bits or 0) / 2)
 
 

@@ -258,7 +258,8 @@ class SimulatorEvaluator:
         solved: dict[str, Any] = {}
         if point.iso is not None:
             solved = {point.iso.solve: _solved(base, model, point, point.iso)}
-        arch = _chip(base, canonical(settings | solved))
+        text = canonical(settings | solved)
+        arch = _chip(base, text, canonical(own_formats(_texts(settings))))
         run, chip = _simulated(arch, model, point)
         row = {**solved, **result_row(run, chip)}
         return row | {LAYERS: layer_table(run)} if point.layers else row
@@ -300,7 +301,8 @@ class _Kept:
         return made
 
 
-def _load_chip(base: Arch, settings_text: str) -> Arch:
+def _load_chip(base: Arch, settings_text: str, _formats: str) -> Arch:
+    """Return a chip with settings; ``_formats`` tells apart what files of formats held."""
     settings = json.loads(settings_text)
     if not settings:
         return base
