@@ -56,7 +56,9 @@ studies: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m slow
 
 bench: $(VENV)/.dev
-	for f in tests/benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done
+	for name in datatypes pe sweep; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit 1; done
+	$(BIN)/python -m pytest -q -s -o addopts=--import-mode=importlib \
+	  tests/benchmarks/bench_array.py tests/benchmarks/bench_cycle.py
 
 clean:
 	rm -rf $(VENV) .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
