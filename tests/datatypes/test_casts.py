@@ -1,5 +1,6 @@
 """Compiled casts of large arrays against the search among a format's values."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,6 +74,15 @@ def test_sixteen_bits_are_rounded_once(name, dtype, searched):
     fmt = single(name)
     x = np.concatenate([around(fmt, dtype), every_half().astype(dtype)])
     x = x[np.isfinite(x)]
+    found = casts.encode(fmt, x, "even", "saturate", min_size=1)
+    np.testing.assert_array_equal(found, searched(fmt, x, "even"))
+
+
+@pytest.mark.parametrize("name", ["fp16", "bf16", "fp8_e4m3", "nf4"])
+def test_bfloat16_input_is_bounded_by_the_format(name, searched):
+    bits = np.arange(65536, dtype=np.uint16).view(ml_dtypes.bfloat16)
+    x = bits[np.isfinite(bits.astype(np.float32))]  # some round to 65536, beyond float16
+    fmt = single(name)
     found = casts.encode(fmt, x, "even", "saturate", min_size=1)
     np.testing.assert_array_equal(found, searched(fmt, x, "even"))
 
