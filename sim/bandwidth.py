@@ -13,10 +13,10 @@ from dataclasses import replace
 from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept, Plan, placed_steps
 from ..workloads.gemm import Gemm
-from .analytic import LayerBits
 from .cycle import DEFAULT_OPTIONS, layer_program, new_machine
 from .cycle_machine import Late
 from .cycle_model import walk
+from .layer_bits import LayerBits
 from .memory import CycleOptions
 
 MOST_BITS_PER_CLOCK = 2**40

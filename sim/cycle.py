@@ -10,16 +10,11 @@ from dataclasses import replace
 from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept
 from ..workloads.gemm import Gemm
-from .analytic import (
-    ChipCosts,
-    LayerBits,
-    check_clocks,
-    run_layer,
-    timed_energy_pj,
-    traffic_of,
-)
+from .analytic import check_clocks, run_layer, traffic_of
 from .cycle_machine import Machine, Program, total_stalls
 from .cycle_schedule import Scheduler, program_of
+from .energy import ChipCosts, timed_energy_pj
+from .layer_bits import LayerBits
 from .memory import CycleOptions
 from .run import LayerRun, with_total
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from ..arch.schema import Arch
 from ..mapping.keep import Kept, Placed, PlacedRepeat, Plan, placed_steps
 from ..workloads.gemm import Gemm
-from .analytic import ChipCosts, LayerBits, run_layer
+from .analytic import run_layer
 from .cycle import DEFAULT_OPTIONS, layer_program, new_machine, timed
 from .cycle_machine import Machine, Mark, Program
+from .energy import ChipCosts
+from .layer_bits import LayerBits
 from .memory import CycleOptions
 from .run import LayerRun
 

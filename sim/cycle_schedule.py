@@ -14,7 +14,6 @@ from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import Traffic
 from ..workloads.gemm import Gemm
-from .analytic import LayerBits
 from .cycle_machine import (
     OPERANDS,
     RESIDENT,
@@ -30,6 +29,7 @@ from .cycle_machine import (
     loop,
 )
 from .cycle_timing import Cut, Slice, Timing, before_last, cut, slices_of
+from .layer_bits import LayerBits
 from .memory import CycleOptions, ring_places, share
 
 Run = tuple[int, int, bool, int]

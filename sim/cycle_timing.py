@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName, OperandName
-from .analytic import LayerBits
 from .cycle_machine import INPUTS, WEIGHTS, Streamed, Tile
+from .layer_bits import LayerBits
 from .memory import CycleOptions, DramPort
 
 SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2

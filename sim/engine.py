@@ -13,7 +13,9 @@ from ..arch.schema import LayerFormats, check_held
 from ..datatypes.errors import BitlatheError, unknown_name
 from ..workloads import Gemm, Model, load_model
 from ..workloads.order import Order, execution_order
-from .analytic import COUNTER_LIMIT, ChipCosts, LayerBits, area_um2
+from .analytic import COUNTER_LIMIT
+from .energy import ChipCosts, area_um2
+from .layer_bits import LayerBits
 from .run import LayerRun, Run
 
 RUNGS = {"analytic": (".analytic", "run_layer"), "cycle": (".cycle", "run_layer_cycle")}

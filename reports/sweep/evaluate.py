@@ -17,8 +17,8 @@ from ...datatypes.errors import BitlatheError
 from ...datatypes.scheme import Scheme
 from ...datatypes.yamlfile import read_yaml
 from ...sim import Run, simulate
-from ...sim.analytic import ChipCosts, area_um2
 from ...sim.cycle_machine import CAUSES
+from ...sim.energy import ChipCosts, area_um2
 from ...sim.run import ENERGY_COMPONENTS
 from ...workloads import Model, load_model
 from .iso import solve

@@ -11,7 +11,10 @@ from bitlathe.arch import load_arch, resolve
 from bitlathe.arch.components import FOLDER
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.mapping import Traffic, output_tiled, whole_buffer
-from bitlathe.sim.analytic import ChipCosts, LayerBits, layer_work, run_layer
+from bitlathe.sim.analytic import run_layer
+from bitlathe.sim.energy import ChipCosts
+from bitlathe.sim.layer_bits import LayerBits
+from bitlathe.sim.work import layer_work
 from bitlathe.workloads import Gemm
 from naive import hpca25_naive
 
