@@ -147,7 +147,9 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     marks: dict[Location, tuple[int, int]] = dict(document.marks)
     try:
         whole = Document(source=document.source, data=data, marks=marks)
-        arch = validate(Arch, whole)
+        chip = validate(Arch, whole)
+        formats = any(key.partition(".")[0] == "formats" for key in overrides)
+        arch = chip.built_as(arch) if formats else chip
         _check_memories(arch, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())

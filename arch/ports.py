@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from .schema import PE, Array
 
 
-NARROWEST_BITS = 8
-"""The narrowest bus of the SRAM tables."""
-
-
 def payload_bits(operand: Operand) -> int:
     """Return the bits of an element's code; scales and selectors travel beside it.
 
@@ -91,7 +87,7 @@ def widest(buffer: BufferName, pe: PE, variants: Iterable[tuple[Array, Formats]]
             needs.append(
                 {"weight": weight, "shared": weight + inputs, "output": outputs}.get(buffer, inputs)
             )
-    return max(NARROWEST_BITS, *map(math.ceil, needs))
+    return max(map(math.ceil, needs))
 
 
 def published(buffer: BufferName, pe: PE, array: Array, formats: Formats, fraction: float) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
@@ -337,6 +337,7 @@ class Arch(Record):
     overrides: list[Override] = Field(default_factory=list)
     mapper: Literal["whole-buffer", "hpca25-whole-buffer"] | None = None
     _whole: Arch | None = PrivateAttr(default=None)
+    _built_for: tuple[Formats, ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
     def _results_can_stay(self) -> Arch:
@@ -364,16 +365,14 @@ class Arch(Record):
     def variants(self) -> tuple[tuple[Array, Formats], ...]:
         """The arrays and formats that the whole chip takes, whatever phase and model runs."""
         whole = self._whole or self
-        data = whole.model_dump(include={"array", "formats"}, exclude_none=True)
-        found = []
-        for changes in variants_of(whole.overrides):
-            changed = data
-            for key, value in changes.items():
-                changed = set_key(changed, key, value)
-            found.append(
-                (Array.model_validate(changed["array"]), Formats.model_validate(changed["formats"]))
-            )
-        return tuple(found)
+        rules = tuple(rule.model_dump_json() for rule in whole.overrides)
+        return _variants(whole.array, whole.formats, rules)
+
+    @property
+    def _port_needs(self) -> tuple[tuple[Array, Formats], ...]:
+        """What ports are made for: all that the chip runs, and formats set aside for a run."""
+        runs, whole = self.variants, self._whole or self
+        return runs + tuple((array, kept) for array, _ in runs for kept in whole._built_for)
 
     @property
     def pes(self) -> int:
@@ -395,7 +394,17 @@ class Arch(Record):
         if self.published_accounting:
             fraction = self.accounting.serial_port_fraction
             return ports.published(buffer, self.pe, self.array, self.formats, fraction)
-        return ports.widest(buffer, self.pe, self.variants)
+        return ports.widest(buffer, self.pe, self._port_needs)
+
+    def built_as(self, other: Arch) -> Arch:
+        """Return this chip with ports that also serve the formats of another: the same silicon.
+
+        A format that is set for a run changes what runs, not what was built; it can only ask for
+        wider ports.
+        """
+        chip, known = self.model_copy(), {*other._built_for, *(f for _, f in other.variants)}
+        chip._built_for = tuple(sorted(known, key=repr))
+        return chip
 
     def resolved_from(self, whole: Arch) -> Arch:
         """Return this chip, one phase of ``whole``, with the ports and PEs of the whole."""
@@ -515,6 +524,26 @@ class Arch(Record):
             return self.dram.background_mw
         gb_per_s = float(self.dram_bits_per_clock) * self.technology.clock_ghz / 8
         return self.dram.part.background_mw_per_gb_s * gb_per_s if self.dram.part else 0.0
+
+
+@lru_cache(maxsize=1024)
+def _variants(
+    array: Array, formats: Formats, rules: tuple[str, ...]
+) -> tuple[tuple[Array, Formats], ...]:
+    """Return the arrays and formats that conditional overrides (as JSON) make, each pair once."""
+    data = {
+        "array": array.model_dump(exclude_none=True),
+        "formats": formats.model_dump(exclude_none=True),
+    }
+    found = []
+    for changes in variants_of(map(Override.model_validate_json, rules)):
+        changed = data
+        for key, value in changes.items():
+            changed = set_key(changed, key, value)
+        found.append(
+            (Array.model_validate(changed["array"]), Formats.model_validate(changed["formats"]))
+        )
+    return tuple(dict.fromkeys(found))
 
 
 def _check_pe_in_array(arch: Arch) -> None:

@@ -168,10 +168,15 @@ def bank_cost(macro: Macro, bank_bytes: float, bus_bits: float) -> tuple[float, 
     return tuple(math.exp(sum(w * math.log(costs[i]) for costs, w in corners)) for i in range(6))
 
 
+def _bus_bits(macro: Macro, banks: int, port_bits: float) -> float:
+    """Return the width of a bank's bus: its share of the port, or the narrowest that there is."""
+    return max(_buses(macro, _sizes(macro)[0])[0], port_bits / banks)
+
+
 def _outside(macro: Macro, size_bytes: int, banks: int, port_bits: float) -> str | None:
     """Return why a buffer lies outside its table, and what would not, or None."""
     sizes = _sizes(macro)
-    bank_bytes, bus_bits = size_bytes / banks, port_bits / banks
+    bank_bytes, bus_bits = size_bytes / banks, _bus_bits(macro, banks, port_bits)
     if size_bytes < sizes[0]:
         return (
             f"{size_bytes} bytes are less than the smallest bank of SRAM table {macro.table!r}, "
@@ -185,12 +190,11 @@ def _outside(macro: Macro, size_bytes: int, banks: int, port_bits: float) -> str
             f"{max(1, size_bytes // sizes[0])} banks."
         )
     buses = _buses(macro, max(size for size in sizes if size <= bank_bytes))
-    if not buses[0] <= bus_bits <= buses[-1]:
+    if bus_bits > buses[-1]:
         return (
             f"a port of {port_bits:g} bits over {banks} banks makes a bus of {bus_bits:g} bits, "
-            f"outside SRAM table {macro.table!r} ({buses[0]} to {buses[-1]} bits for banks of "
-            f"{bank_bytes:g} bytes); use a port of {buses[0] * banks} to {buses[-1] * banks} bits, "
-            "or another number of banks."
+            f"beyond SRAM table {macro.table!r} ({buses[-1]} bits for banks of {bank_bytes:g} "
+            f"bytes); use a port of at most {buses[-1] * banks} bits, or more banks."
         )
     return None
 
@@ -205,7 +209,8 @@ def sram_cost(macro: Macro, *, size_bytes: int, banks: int, port_bits: float) ->
     size_bytes, banks : int
         Size of the whole buffer and the number of banks it is divided into.
     port_bits : float
-        Width of one access of the whole buffer; each bank gives ``port_bits / banks``.
+        Width of one access of the whole buffer; each bank gives ``port_bits / banks``, or the
+        table's narrowest bus, of which the port then leaves some unused.
 
     Raises
     ------
@@ -215,7 +220,7 @@ def sram_cost(macro: Macro, *, size_bytes: int, banks: int, port_bits: float) ->
     problem = _outside(macro, size_bytes, banks, port_bits)
     if problem:
         raise BitlatheError(problem)
-    costs = bank_cost(macro, size_bytes / banks, port_bits / banks)
+    costs = bank_cost(macro, size_bytes / banks, _bus_bits(macro, banks, port_bits))
     read, write, area, access, cycle, leakage = costs
     return SramCost(
         read_pj=read * banks,
@@ -244,7 +249,8 @@ def least_banks(macro: Macro, *, size_bytes: int, port_bits: float, clock_ghz: f
     while banks <= _MOST_BANKS:
         problem = _outside(macro, size_bytes, banks, port_bits)
         if problem is None:
-            cycle_ns = bank_cost(macro, size_bytes / banks, port_bits / banks)[4]
+            bus_bits = _bus_bits(macro, banks, port_bits)
+            cycle_ns = bank_cost(macro, size_bytes / banks, bus_bits)[4]
             if cycle_ns * clock_ghz <= 1:
                 return banks
             fastest = min(fastest or (cycle_ns, banks), (cycle_ns, banks))
