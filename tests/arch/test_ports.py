@@ -47,7 +47,7 @@ def test_olive_s_attention_does_not_come_out_of_a_port_for_its_weights() -> None
 
 
 def test_codes_travel_without_their_scales() -> None:
-    """8 bits, not 9, for INT8 inputs; stated bits in whole ones; a scheme's own where it is given."""
+    """8 bits, not 9, for INT8 inputs; stated bits in whole ones; a scheme has its own."""
     assert (
         payload_bits(Operand(scheme="int8")) == payload_bits(Operand(scheme="int8@g32/int8")) == 8
     )
