@@ -415,6 +415,9 @@ class Accounting(Record):
     serial_port_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="bits of a chunk that a bit-serial array's one access fetches"
     )
+    logits: Literal["last", "all"] = Field(
+        default="last", description="tokens of a prefill that the output head works on"
+    )
 
 
 class Execution(Record):

@@ -111,6 +111,7 @@ def simulate(
     mapper: str = "whole-buffer",
     *,
     causal: bool = False,
+    logits: str | None = None,
     weights: Mapping[str, Any] | None = None,
     bandwidth: bool = False,
 ) -> Run:
@@ -136,6 +137,9 @@ def simulate(
         How layers are laid on the chip.
     causal : bool
         Skip, in prefill, the attention products that the causal mask hides.
+    logits : {"last", "all"}, optional
+        Tokens of a prefill that the output head works on; the chip's ``accounting.logits`` by
+        default.
     weights : mapping of str to (N, K) array or QuantizedTensor, optional
         Weights by layer name, for chips that skip zero terms: their terms are counted, in the
         layer's scheme. Other layers, and chips that skip nothing, do without.
@@ -160,8 +164,9 @@ def simulate(
     _choice("fidelity", fidelity, FIDELITIES)
     _choice("mapper", mapper, MAPPERS)
     network = model if isinstance(model, Model) else load_model(model)
-    gemms = network.gemms(phase=phase, context=context, batch=batch, causal=causal)
     chip = resolve(load_arch(arch), phase=phase, model=network.name)
+    logits = chip.accounting.logits if logits is None else logits
+    gemms = network.gemms(phase, context, batch, causal, logits)
     check_held(chip)
     costs = ChipCosts.of(chip)
     run_layer = _rung(fidelity)
@@ -176,7 +181,7 @@ def simulate(
     overlapped = chip.execution.overlap_layers and fidelity == "cycle"
     order: Order = ()
     if overlapped or chip.execution.keep_outputs or bandwidth:
-        order = execution_order(network, phase, context, batch, causal)
+        order = execution_order(network, phase, context, batch, causal, logits)
     if overlapped or chip.execution.keep_outputs:
         layers = _in_order(chip, order, bits_of, costs, mapper, fidelity)
     else:

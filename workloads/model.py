@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import networkx
 
 SHIPPED = Path(__file__).parent / "models"
+PHASES = ("prefill", "decode")
+LOGITS = ("last", "all")
 _NESTED = ("text_config", "language_config", "llm_config")
 
 
@@ -81,6 +83,7 @@ class Model:
         context: int | None = None,
         batch: int = 1,
         causal: bool = False,
+        logits: str = "all",
     ) -> tuple[Gemm, ...]:
         """Return the matrix products of one pass, identical layers once with a count.
 
@@ -93,27 +96,33 @@ class Model:
         batch : int
             Sequences or images.
         causal : bool
-            Whether prefill attention skips what the causal mask hides.
+            Whether prefill attention skips what the causal mask hides. Layers with a sliding
+            window always do: the window is part of the mask.
+        logits : {"all", "last"}
+            Tokens of a prefill that the output head works on: all of them, or the last one of
+            each sequence, which is what generation needs.
 
         Returns
         -------
         tuple of Gemm
-            In the order of execution within a layer.
+            In the order of execution within a layer. Experts of a mixture may stand there twice
+            under one name, with different numbers of rows.
 
         Raises
         ------
         BitlatheError
-            If the phase is unknown or not one the model has, a size is not a positive integer,
-            the context is longer than the model allows, or counters would pass 2^63.
+            If phase or logits are unknown, the model has no such phase, a size is not a positive
+            integer, the context is longer than the model allows, or counters would pass 2^63.
 
         Notes
         -----
         Attention is counted per key/value head as two products, following the corrected
         ("v2") model of the BitMoD study (HPCA 2025): scores with N = context, K = head
         dimension; mix with the two exchanged; M = query heads per key/value head * tokens.
-        A sliding window shortens decode; prefill computes the whole square (or triangle).
+        Linear layers and convolutions share their weights over the batch: M = sequences * tokens.
+        A sliding window of W tokens cuts a band out of prefill and shortens decode to W entries.
         """
-        found = tuple(gemm for _, gemm in self._staged(phase, context, batch, causal))
+        found = tuple(gemm for _, gemm in self._staged(phase, context, batch, causal, logits))
         if isinstance(self.shape, ConvNet):
             found = _merge(found)
         total = sum(gemm.macs * gemm.count for gemm in found)
@@ -134,7 +143,7 @@ class Model:
         """
         import networkx as nx
 
-        staged = self._staged(phase, context, batch, False)
+        staged = self._staged(phase, context, batch, False, "all")
         flow = nx.DiGraph(name=self.name)
         flow.add_nodes_from(gemm for _, gemm in staged)
         if isinstance(self.shape, ConvNet):
@@ -145,16 +154,17 @@ class Model:
         return flow
 
     def _staged(
-        self, phase: str, context: int | None, batch: int, causal: bool
+        self, phase: str, context: int | None, batch: int, causal: bool, logits: str
     ) -> tuple[tuple[str, Gemm], ...]:
-        if phase not in ("prefill", "decode"):
-            raise BitlatheError(unknown_name("phase", str(phase), ("prefill", "decode")))
+        for what, value, known in (("phase", phase, PHASES), ("logits", logits, LOGITS)):
+            if value not in known:
+                raise BitlatheError(unknown_name(what, str(value), known))
         images = check_size("batch", batch)
         try:
             if isinstance(self.shape, ConvNet):
                 _check_conv_run(phase, context, causal)
                 return tuple(("conv", gemm) for gemm in self.shape.gemms(images))
-            return staged_gemms(self.shape, phase, context, images, causal)
+            return staged_gemms(self.shape, phase, context, images, causal, logits)
         except BitlatheError as error:
             raise BitlatheError(f"{self.name}: {error}") from None
 

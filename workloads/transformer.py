@@ -207,7 +207,8 @@ def _attention(
         seen = tokens if phase == "prefill" or window is None else min(tokens, window)
         suffix = "" if window is None or len(counts) == 1 else "_local"
         queries = tokens if phase == "prefill" else 1
-        masked = causal and phase == "prefill"
+        banded = phase == "prefill" and window is not None  # the window is part of the mask
+        masked = banded or (causal and phase == "prefill")
         scores = Gemm(
             name=f"attention_qk{suffix}",
             m=group * queries,
@@ -220,6 +221,7 @@ def _attention(
             causal="n" if masked else None,
             rows_per_token=group,
             visible_before=0 if phase == "prefill" else seen - 1,
+            window=window if banded else None,
         )
         yield f"scores:{suffix}", scores
         yield (
@@ -235,8 +237,38 @@ def _attention(
         )
 
 
+def experts_in_use(experts: int, active: int, tokens: int) -> int:
+    """Return how many experts ``tokens`` tokens reach, each of which visits ``active`` of them.
+
+    The mean over uniform, independent routing, E (1 - (1 - k/E)^t), rounded, and kept to what is
+    possible: at least k, at most E and the t k visits.
+    """
+    mean = round(experts * (1 - (1 - active / experts) ** tokens))
+    return min(max(mean, active), experts, tokens * active)
+
+
+def _experts(shape: Transformer, tokens: int) -> Iterator[tuple[str, Gemm]]:
+    """Yield the products of the routed experts: those that get one row more than others first.
+
+    The visits are spread as evenly as they go: of t k visits to e experts, (t k mod e) experts
+    get ceil(t k / e) rows and the others floor(t k / e).
+    """
+    visits = tokens * shape.active_experts
+    busy = experts_in_use(shape.experts, shape.active_experts, tokens)
+    rows, more = divmod(visits, busy)
+    for m, instances in ((rows + 1, more), (rows, busy - more)):
+        if instances:
+            for stage, name, n, k, count in shape.expert_matrices():
+                yield stage, Gemm(name=name, m=m, n=n, k=k, count=count * instances)
+
+
 def staged_gemms(
-    shape: Transformer, phase: str, context: int | None, batch: int, causal: bool
+    shape: Transformer,
+    phase: str,
+    context: int | None,
+    batch: int,
+    causal: bool,
+    logits: str = "all",
 ) -> tuple[tuple[str, Gemm], ...]:
     """Return the matrix products of a run, each with the stage of the layer it belongs to.
 
@@ -251,45 +283,43 @@ def staged_gemms(
     batch : int
         Sequences or images.
     causal : bool
-        Whether prefill skips what the causal mask hides.
-
-    Notes
-    -----
-    Routing is taken as uniform: ``t`` tokens with ``a`` of ``e`` experts each occupy
-    ``min(e, t*a)`` experts, with the tokens per expert rounded up.
+        Whether prefill skips what the causal mask hides; layers with a sliding window always do.
+    logits : {"all", "last"}
+        Tokens that the output head works on: all, or the last one of each sequence.
     """
     if causal and shape.family.kind != "decoder":
         raise BitlatheError(
             f"causal=True needs a decoder; this {shape.family.kind} model attends both ways."
         )
     tokens = _run_shape(shape, phase, context)
-    m, products = (tokens, batch) if phase == "prefill" else (batch, 1)
+    rows, sequences = (tokens, batch) if phase == "prefill" else (batch, 1)
     found: list[tuple[str, Gemm]] = []
 
-    def linear(stage: str, name: str, n: int, k: int, count: int, rows: int = m) -> None:
-        found.append((stage, Gemm(name=name, m=rows, n=n, k=k, batch=products, count=count)))
+    def linear(stage: str, name: str, n: int, k: int, count: int, rows: int = rows) -> None:
+        m = rows * sequences
+        found.append((stage, Gemm(name=name, m=m, n=n, k=k, sequences=sequences, count=count)))
 
     if shape.image:
         channels, _, patch = shape.image
+        m, k = batch * shape.patches, channels * patch**2
         found.append(("embed", Gemm(
-            name="patch_embedding", m=shape.patches, n=shape.hidden, k=channels * patch**2,
-            batch=batch, kind="conv", input_elements=shape.patches * channels * patch**2,
+            name="patch_embedding", m=m, n=shape.hidden, k=k, sequences=batch, kind="conv",
+            input_elements=m * k,
         )))  # fmt: skip
     for stage, *matrix in shape.matrices():
         if stage == "out":
             found.extend(_attention(shape, phase, tokens, batch, causal))
         linear(stage, *matrix)  # type: ignore[arg-type]
     if shape.routed_depth:
-        visits = m * shape.active_experts
-        busy = min(shape.experts, visits)
-        for stage, name, n, k, count in shape.expert_matrices():
-            linear(stage, name, n, k, count * busy, rows=-(-visits // busy))
+        found.extend(_experts(shape, rows * sequences))
+    last = 1 if phase == "prefill" else rows
     if shape.family.kind == "decoder":
-        linear("head", "lm_head", shape.vocabulary, shape.hidden, 1)
+        head_rows = rows if logits == "all" else last
+        linear("head", "lm_head", shape.vocabulary, shape.hidden, 1, head_rows)
     if shape.family.pooler:
-        linear("head", "pooler", shape.hidden, shape.hidden, 1, rows=1)
+        linear("head", "pooler", shape.hidden, shape.hidden, 1, last)
     if shape.classes:
-        linear("head", "classifier", shape.classes, shape.hidden, 1, rows=1)
+        linear("head", "classifier", shape.classes, shape.hidden, 1, last)
     return tuple(found)
 
 

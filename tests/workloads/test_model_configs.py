@@ -30,6 +30,10 @@ def write(folder, config):
     return path
 
 
+def macs(gemms):
+    return sum(gemm.macs * gemm.count for gemm in gemms)
+
+
 def counts(model, **run):
     return {g.name: g.count for g in model.gemms(**run)}
 
@@ -106,6 +110,26 @@ def test_families_without_a_shipped_model(tmp_path, family):
     total, sizes = OTHERS[family]
     model = load_model(write(tmp_path, {"model_type": family, **sizes}))
     assert model.parameter_count == total
+
+
+QWEN3_235B = sizes_of(
+    4096, 94, 64, 4, 12288, 151936, head_dim=128, num_experts=128, num_experts_per_tok=8,
+    moe_intermediate_size=1536,
+)  # fmt: skip
+
+
+def test_macs_of_mixtures_by_hand(tmp_path):
+    """Tokens times the matrices that a token visits, plus the square of attention."""
+    model = load_model(write(tmp_path, {"model_type": "qwen3_moe", **QWEN3_235B}))
+    attention = 2 * 4096 * (64 + 4) * 128
+    layer = attention + 4096 * 128 + 8 * 3 * 4096 * 1536
+    by_hand = 1000 * (94 * layer + 151936 * 4096) + 94 * 2 * 64 * 128 * 1000**2
+    assert macs(model.gemms(context=1000)) == by_hand == 23_107_731_456_000
+
+    model = load_model(write(tmp_path, {"model_type": "qwen2_moe", **OTHERS["qwen2_moe"][1]}))
+    layer = 4 * 2048**2 + 2048 * 61 + 3 * 2048 * (5632 + 4 * 1408)
+    by_hand = 4096 * (24 * layer + 151936 * 2048) + 24 * 2 * 2048 * 4096**2
+    assert macs(model.gemms(context=4096)) == by_hand == 11_388_575_547_392
 
 
 def test_every_family_is_held_to_a_published_total():
