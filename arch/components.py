@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,10 +27,17 @@ class PEComponent(Record):
 
 
 class DramComponent(Record):
-    """Energy of one bit moved between DRAM and the chip."""
+    """Energy of one bit moved between DRAM and the chip; of a read or a write where known apart."""
 
     energy_pj_per_bit: float = Field(ge=0)
+    read_pj_per_bit: float | None = Field(default=None, ge=0)
+    write_pj_per_bit: float | None = Field(default=None, ge=0)
     source: str
+
+    def bit_pj(self, direction: Literal["read", "write"]) -> float:
+        """Return the energy of one bit read or written."""
+        own = self.read_pj_per_bit if direction == "read" else self.write_pj_per_bit
+        return self.energy_pj_per_bit if own is None else own
 
 
 class SramTable(Record):

@@ -7,7 +7,9 @@ from typing import Any
 
 from ..datatypes.errors import BitlatheError, nearest, unknown_name
 from ..datatypes.yamlfile import Document, Location, parse_yaml, read_yaml, validate
-from .schema import Arch, Numerics
+from .keys import changes_of, set_key
+from .memories import DRAM_PAIRS
+from .schema import Arch, Numerics, check_memories
 
 CHIPS = Path(__file__).parent / "chips"
 
@@ -53,25 +55,6 @@ def _read(path: Path) -> Document:
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{path}:1:1: an architecture file is a mapping of keys to values.")
     return document
-
-
-def set_key(data: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
-    """Return ``data`` with the value of one dotted key replaced; other branches are shared.
-
-    Examples
-    --------
-    >>> set_key({"array": {"rows": 32, "columns": 8}}, "array.rows", 64)
-    {'array': {'rows': 64, 'columns': 8}}
-    """
-    head, _, rest = dotted.partition(".")
-    if not rest:
-        return {**data, head: value}
-    child = data.get(head)
-    if isinstance(child, str) and rest in {"bits", "scheme"}:
-        child = {"scheme": child}  # a scheme written as a plain string
-    if isinstance(child, str) and head == "numerics":
-        child = {"preset": child}
-    return {**data, head: set_key(child if isinstance(child, dict) else {}, rest, value)}
 
 
 def _settable(value: Any, prefix: str = "") -> list[str]:
@@ -147,12 +130,14 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
         arch = validate(Arch, document)
         arch = arch.model_copy(update={"name": name})
         _check_overrides(arch, document)
+        if not overrides:
+            _check_memories(arch, document)
     if not overrides:
         return arch
     _check_keys(arch, overrides, "--set")
     data: dict[str, Any] = {**document.data, "name": arch.name}
     for key, value in overrides.items():
-        data = set_key(data, key, value)
+        data = _without_twin(set_key(data, key, value), key)
     kept = []
     for rule in data.get("overrides", []):
         left = {k: v for k, v in rule["set"].items() if not any(_covers(k, o) for o in overrides)}
@@ -161,10 +146,37 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     data["overrides"] = kept
     marks: dict[Location, tuple[int, int]] = dict(document.marks)
     try:
-        return validate(Arch, Document(source=document.source, data=data, marks=marks))
+        whole = Document(source=document.source, data=data, marks=marks)
+        arch = validate(Arch, whole)
+        _check_memories(arch, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())
         raise BitlatheError(f"with --set {given}: {err}") from None
+    return arch
+
+
+def _check_memories(arch: Arch, document: Document) -> None:
+    """Check the buffers of a chip whose overrides are known to be right; say where they stand."""
+    try:
+        check_memories(arch)
+    except BitlatheError as err:
+        loc = str(err).partition(":")[0].split(".")
+        raise BitlatheError(f"{document.where(loc)}: {err}") from None
+
+
+def _without_twin(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a chip's data where a DRAM rate or latency just set replaces that of the other unit.
+
+    Examples
+    --------
+    >>> _without_twin({"dram": {"bits_per_clock": 256, "gb_per_s": 51.2}}, "dram.gb_per_s")
+    {'dram': {'gb_per_s': 51.2}}
+    """
+    for pair in DRAM_PAIRS:
+        if key in (f"dram.{pair[0]}", f"dram.{pair[1]}"):
+            other = pair[key == f"dram.{pair[0]}"]
+            return {**data, "dram": {k: v for k, v in data["dram"].items() if k != other}}
+    return data
 
 
 def _check_overrides(arch: Arch, document: Document) -> None:
@@ -194,14 +206,8 @@ def resolve(arch: Arch, *, phase: str, model: str) -> Arch:
     >>> resolve(load_arch("hpca25/fp16"), phase="decode", model="phi-2").array.rows
     64
     """
-    changes: dict[str, Any] = {}
-    for rule in arch.overrides:
-        models = [rule.when.model] if isinstance(rule.when.model, str) else rule.when.model
-        if rule.when.phase in (None, phase) and (models is None or model in models):
-            changes |= rule.set
-    if not changes:
-        return arch
-    return _apply(arch, changes)
+    changes = changes_of(arch.overrides, phase, model)
+    return _apply(arch, changes).resolved_from(arch) if changes else arch
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

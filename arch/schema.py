@@ -8,33 +8,48 @@ array follows the usual dataflow names (``os``, ``ws``, ``is``).
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache, lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from ..datatypes.errors import BitlatheError
 from ..datatypes.scheme import Scheme
 from ..datatypes.yamlfile import Record
-from .components import SramCost, dram_component, pe_component, sram_cost
+from . import ports
+from .components import SramCost, pe_component, sram_cost
+from .fields import NonNegative, Positive, PositiveInt
 from .holds import refusal
+from .keys import set_key, variants_of
+from .memories import Buffer, BufferName, Buffers, Dram, OperandName
 from .numerics import PENumerics, numerics_of
 from .pe import PE_KINDS, AntPE, IntMacPE, OlivePE, PEKind
 
-_SIZE_UNITS_KIB = {"B": 1 / 1024, "KiB": 1, "MiB": 1024, "GiB": 1024 * 1024}
-
-
-def _size_kib(value: Any) -> Any:
-    """Read ``512``, ``"512 KiB"`` or ``"2 MiB"`` as KiB."""
-    if not isinstance(value, str):
-        return value
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", value)
-    if not found or found[2] not in _SIZE_UNITS_KIB:
-        raise ValueError(f"{value!r} is no size: write a number of KiB, or e.g. '512 KiB', '2 MiB'")
-    return float(found[1]) * _SIZE_UNITS_KIB[found[2]]
+__all__ = [
+    "PE",
+    "PE_KEYS",
+    "Accounting",
+    "Arch",
+    "Array",
+    "Buffer",
+    "BufferName",
+    "Buffers",
+    "Condition",
+    "Dram",
+    "Execution",
+    "Formats",
+    "LayerFormats",
+    "Numerics",
+    "Operand",
+    "OperandName",
+    "Override",
+    "Technology",
+    "check_held",
+    "check_memories",
+    "pe_record",
+]
 
 
 def _scheme_text(value: str) -> str:
@@ -44,10 +59,6 @@ def _scheme_text(value: str) -> str:
         raise ValueError(str(err)) from None
 
 
-PositiveInt = Annotated[int, Field(gt=0, le=2**31)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-SizeKiB = Annotated[Positive, BeforeValidator(_size_kib)]
 Phase = Literal["prefill", "decode"]
 
 
@@ -214,116 +225,6 @@ class Array(Record):
         return self
 
 
-class Buffer(Record):
-    """An on-chip buffer of equal SRAM banks that are accessed together.
-
-    ``double_buffered``: the next piece comes in beside the one in use; without it a piece has the
-    whole buffer, and the next waits until the array is done with it. ``ports``: 2 reads and writes
-    at once; 1 does one of them a clock.
-    """
-
-    size_kib: SizeKiB
-    banks: PositiveInt = 8
-    component: str = "cacti7_hp"
-    port_bits: PositiveInt | Literal["auto"] = "auto"
-    double_buffered: bool = True
-    ports: Literal[1, 2] = 2
-
-    @property
-    def size_bytes(self) -> int:
-        """Size in bytes, rounded down."""
-        return int(self.size_kib * 1024)
-
-
-BufferName = Literal["weight", "io", "input", "output", "shared"]
-OperandName = Literal["weight", "input", "output"]
-_LAYOUTS: tuple[dict[OperandName, BufferName], ...] = (
-    {"weight": "weight", "input": "io", "output": "io"},
-    {"weight": "weight", "input": "input", "output": "output"},
-    {"weight": "shared", "input": "shared", "output": "shared"},
-)
-SHARES = (4, 2, 6, 1, 7)
-"""Eighths of a shared buffer that weights may have, in the order in which they are tried."""
-
-
-class Buffers(Record):
-    """One buffer for weights and one for inputs and outputs; or one an operand; or one for all."""
-
-    weight: Buffer | None = None
-    io: Buffer | None = None
-    input: Buffer | None = None
-    output: Buffer | None = None
-    shared: Buffer | None = None
-
-    @model_validator(mode="after")
-    def _one_layout(self) -> Buffers:
-        given = {name for name in type(self).model_fields if getattr(self, name) is not None}
-        if not any(given == set(layout.values()) for layout in _LAYOUTS):
-            known = ", or ".join(", ".join(dict.fromkeys(each.values())) for each in _LAYOUTS)
-            raise ValueError(f"buffers are {', '.join(sorted(given)) or 'none'}; give {known}")
-        return self
-
-    @property
-    def layout(self) -> dict[OperandName, BufferName]:
-        """The buffer that holds each operand."""
-        return next(
-            each
-            for each in _LAYOUTS
-            if getattr(self, each["weight"]) and getattr(self, each["input"])
-        )
-
-    @property
-    def names(self) -> tuple[BufferName, ...]:
-        """The buffers of the chip."""
-        return tuple(dict.fromkeys(self.layout.values()))
-
-    def named(self, name: BufferName) -> Buffer:
-        """Return one of the chip's buffers."""
-        found: Buffer = getattr(self, name)
-        return found
-
-    def of(self, operand: OperandName) -> Buffer:
-        """Return the buffer that holds an operand."""
-        return self.named(self.layout[operand])
-
-    @property
-    def rooms_bytes(self) -> tuple[tuple[int, int], ...]:
-        """Bytes that weights and inputs may have: one choice, or the shares of a shared buffer."""
-        if self.shared is None:
-            return ((self.of("weight").size_bytes, self.of("input").size_bytes),)
-        size = self.shared.size_bytes
-        return tuple((size * part // 8, size - size * part // 8) for part in SHARES)
-
-
-class Dram(Record):
-    """The DRAM: bits moved per clock, and energy per bit from a table or given here.
-
-    ``background_mw`` is drawn whether bits move or not (refresh, idle interface).
-    """
-
-    bits_per_clock: Positive
-    component: str | None = None
-    energy_pj_per_bit: NonNegative | None = None
-    latency_cycles: Annotated[int, Field(ge=0)] = 0
-    burst_bits: PositiveInt = 512
-    background_mw: NonNegative = 0.0
-
-    @model_validator(mode="after")
-    def _has_energy(self) -> Dram:
-        if self.component is None and self.energy_pj_per_bit is None:
-            raise ValueError("give 'component' or 'energy_pj_per_bit'")
-        if self.component is not None:
-            dram_component(self.component)
-        return self
-
-    @property
-    def bit_energy_pj(self) -> float:
-        """Energy of one bit read or written."""
-        if self.energy_pj_per_bit is not None:
-            return self.energy_pj_per_bit
-        return dram_component(self.component or "").energy_pj_per_bit
-
-
 # by the scheme, not its text: a format may stand in a file that changes
 @lru_cache(maxsize=1024)
 def _scheme_terms(scheme: Scheme) -> int:
@@ -412,12 +313,24 @@ class Accounting(Record):
     leakage: bool = Field(default=True, description="charge the buffers' leakage for the run")
     idle_pes: bool = Field(default=False, description="charge PEs that hold no work as if busy")
     layout_factor: Positive = Field(default=1.5, description="PE energy after place and route")
+    sram: Literal["steps", "hpca25"] = Field(
+        default="steps", description="SRAM ports and accesses: bits of a step, or the study's rule"
+    )
     serial_port_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="bits of a chunk that a bit-serial array's one access fetches"
     )
     logits: Literal["last", "all"] = Field(
         default="last", description="tokens of a prefill that the output head works on"
     )
+
+    @model_validator(mode="after")
+    def _fraction_is_published(self) -> Accounting:
+        if self.sram != "hpca25" and self.serial_port_fraction != 1.0:
+            raise ValueError(
+                "serial_port_fraction is part of the study's rule for SRAM; use sram: hpca25, or "
+                "leave it out"
+            )
+        return self
 
 
 class Execution(Record):
@@ -446,7 +359,11 @@ class Override(Record):
 
 
 class Arch(Record):
-    """A chip. Build one with `load_arch`; see the fields of each part for units."""
+    """A chip. Build one with `load_arch`; see the fields of each part for units.
+
+    ``mapper`` is the traffic rule that the chip names. `resolve` gives the chip as it is in one
+    phase; its silicon (PEs, ports, buffers) stays that of the whole chip.
+    """
 
     name: str = ""
     title: str = ""
@@ -460,17 +377,8 @@ class Arch(Record):
     accounting: Accounting = Accounting()
     execution: Execution = Execution()
     overrides: list[Override] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _memories_keep_up(self) -> Arch:
-        for name in self.buffers.names:
-            cost = self.sram_cost(name)
-            if cost.cycle_ns > 1 / self.technology.clock_ghz:
-                raise ValueError(
-                    f"buffers.{name}: a bank takes {cost.cycle_ns:.3g} ns per access, the clock "
-                    f"gives {1 / self.technology.clock_ghz:.3g} ns; use more banks"
-                )
-        return self
+    mapper: Literal["whole-buffer", "hpca25-whole-buffer"] | None = None
+    _whole: Arch | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _results_can_stay(self) -> Arch:
@@ -489,37 +397,64 @@ class Arch(Record):
         """Whether a chunk of weights takes one clock per bit-serial term."""
         return self.pe.kind == "bit_serial"
 
-    def port_bits(self, buffer: BufferName) -> float:
-        """Return the bits of one access of a buffer.
+    @property
+    def published_accounting(self) -> bool:
+        """Whether SRAM ports and accesses are counted as the BitMoD study counts them."""
+        return self.accounting.sram == "hpca25"
 
-        Automatic ports follow the array: ``lanes * rows`` weights at whole nibbles, and
-        ``lanes * columns`` inputs (BitMoD study, HPCA 2025), times
-        ``accounting.serial_port_fraction`` for a bit-serial array. A shared buffer gives both in
-        one access; a buffer of outputs alone takes ``columns`` of them.
+    @property
+    def variants(self) -> tuple[tuple[Array, Formats], ...]:
+        """The arrays and formats that the whole chip takes, whatever phase and model runs."""
+        whole = self._whole or self
+        data = whole.model_dump(include={"array", "formats"}, exclude_none=True)
+        found = []
+        for changes in variants_of(whole.overrides):
+            changed = data
+            for key, value in changes.items():
+                changed = set_key(changed, key, value)
+            found.append(
+                (Array.model_validate(changed["array"]), Formats.model_validate(changed["formats"]))
+            )
+        return tuple(found)
+
+    @property
+    def pes(self) -> int:
+        """PEs on the chip: those of the largest array of any phase and model."""
+        return max(array.rows * array.columns for array, _ in self.variants)
+
+    def port_bits(self, buffer: BufferName) -> int:
+        """Return the bits of one access of a buffer: those given, or what the array needs.
+
+        The width belongs to the chip, not to the phase, the model or the layer that runs
+        (`arch.ports`). Chips that count SRAM as the BitMoD study does have a width for each phase.
         """
         given = self.buffers.named(buffer).port_bits
         if not isinstance(given, str):
             return given
-        if buffer == "output":
-            bits = self.formats.linear.output.bits_per_element(4096)
-            return math.ceil(bits) * self.array.columns
-        if buffer == "shared":
-            return self._weight_port_bits() + self._input_port_bits()
-        return self._weight_port_bits() if buffer == "weight" else self._input_port_bits()
+        if self.published_accounting:
+            fraction = self.accounting.serial_port_fraction
+            return ports.published(buffer, self.pe, self.array, self.formats, fraction)
+        return ports.widest(buffer, self.pe, self.variants)
+
+    def resolved_from(self, whole: Arch) -> Arch:
+        """Return this chip, one phase of ``whole``, with the ports and PEs of the whole."""
+        chip = self.model_copy()
+        chip._whole = whole._whole or whole
+        return chip
 
     @property
-    def _port_fraction(self) -> float:
-        return self.accounting.serial_port_fraction if self.serial else 1.0
+    def dram_bits_per_clock(self) -> Fraction:
+        """Bits that the DRAM moves in one clock of the chip."""
+        if self.dram.gb_per_s is None:
+            return Fraction(self.dram.bits_per_clock or 0)
+        return 8 * _decimal(self.dram.gb_per_s) / _decimal(self.technology.clock_ghz)
 
-    def _weight_port_bits(self) -> float:
-        # whole nibbles of the payload: scales and selectors travel beside it
-        weight = self.formats.linear.weight
-        payload = _payload(weight, weight.bits_per_element(4096))
-        return self.pe.lanes * 4 * math.ceil(payload / 4) * self.array.rows * self._port_fraction
-
-    def _input_port_bits(self) -> float:
-        bits = self.formats.linear.input.bits_per_element(4096)
-        return self.pe.lanes * math.ceil(bits) * self.array.columns * self._port_fraction
+    @property
+    def dram_latency_cycles(self) -> int:
+        """Clocks of the chip until the first bit of a transfer arrives, rounded up."""
+        if self.dram.latency_ns is None:
+            return self.dram.latency_cycles or 0
+        return math.ceil(_decimal(self.dram.latency_ns) * _decimal(self.technology.clock_ghz))
 
     def sram_cost(self, buffer: BufferName) -> SramCost:
         """Return the cost of one of the chip's buffers."""
@@ -543,6 +478,23 @@ def _check_pe_in_array(arch: Arch) -> None:
     for key in ("double_buffered_operand", "drain_register"):
         if tile and not getattr(pe, key):
             raise ValueError(f"pe.{key}: of systolic arrays; use array.kind: systolic")
+
+
+def check_memories(arch: Arch) -> None:
+    """Check that every buffer has a cost, and that its banks keep up with the clock.
+
+    Raises
+    ------
+    BitlatheError
+        It names the buffer and says what would do.
+    """
+    for name in arch.buffers.names:
+        cost = arch.sram_cost(name)
+        if cost.cycle_ns > 1 / arch.technology.clock_ghz:
+            raise BitlatheError(
+                f"buffers.{name}: a bank takes {cost.cycle_ns:.3g} ns per access, the clock "
+                f"gives {1 / arch.technology.clock_ghz:.3g} ns; use more banks"
+            )
 
 
 def check_held(arch: Arch) -> None:
@@ -569,8 +521,6 @@ def check_held(arch: Arch) -> None:
                 raise BitlatheError(f"formats.{kind}.{name}: {problem}")
 
 
-def _payload(operand: Operand, bits: Fraction) -> Fraction:
-    """Bits of an element's code alone where a scheme gives it, else the stated bits."""
-    if operand.bits is None and operand.scheme is not None:
-        return Fraction(Scheme.parse(operand.scheme).element_bits)
-    return bits
+def _decimal(value: float) -> Fraction:
+    """Return a number as it was written: 25.6 is 128/5, not the nearest binary fraction."""
+    return Fraction(str(value))

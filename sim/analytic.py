@@ -7,7 +7,6 @@ is an option of the chip.
 
 import math
 from dataclasses import replace
-from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName, OperandName, pe_record
 from ..datatypes.errors import BitlatheError
@@ -95,7 +94,8 @@ def check_clocks(arch: Arch, gemm: Gemm, cycles: int) -> None:
         raise BitlatheError(
             f"layer {gemm.name!r} takes some 10^{math.floor(math.log10(cycles))} clocks, beyond "
             "the exact range of counters (2^53), with dram.bits_per_clock "
-            f"{arch.dram.bits_per_clock:g} and dram.latency_cycles {arch.dram.latency_cycles}; use "
+            f"{float(arch.dram_bits_per_clock):g} and dram.latency_cycles "
+            f"{arch.dram_latency_cycles}; use "
             "a faster DRAM, or a smaller context or batch."
         )
 
@@ -135,7 +135,7 @@ def run_layer(
     work = layer_work(arch, gemm, bits)
     traffic = traffic_of(arch, gemm, bits, mapper, kept)
     compute_cycles = work.cycles
-    dram_cycles = math.floor(traffic.total_bits / Fraction(arch.dram.bits_per_clock))
+    dram_cycles = math.floor(traffic.total_bits / arch.dram_bits_per_clock)
     cycles = max(compute_cycles + work.exposed_cycles, dram_cycles)
     check_clocks(arch, gemm, cycles)
     reads, words = _accesses(arch, gemm, bits, costs, traffic, work)
@@ -145,7 +145,8 @@ def run_layer(
         "pe": arch.accounting.layout_factor * arch.pe.clock_energy_pj * busy,
         "sram_read": sum(count * costs.buffers[name].read_pj for name, count in reads.items()),
         "sram_write": sum(count * costs.word_write_pj(name) for name, count in words.items()),
-        "dram": traffic.total_bits * arch.dram.bit_energy_pj,
+        "dram": (traffic.weight_bits + traffic.input_bits) * arch.dram.read_bit_pj
+        + traffic.output_bits * arch.dram.write_bit_pj,
         **timed_energy_pj(arch, costs, cycles),
     }
     peak = pes * arch.pe.lanes

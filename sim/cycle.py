@@ -72,7 +72,7 @@ def run_layer_cycle(
 
 def new_machine(arch: Arch, options: CycleOptions) -> Machine:
     """Return the machine of a chip, empty."""
-    return Machine(arch.dram.latency_cycles if options.memory else 0, options)
+    return Machine(arch.dram_latency_cycles if options.memory else 0, options)
 
 
 def layer_program(

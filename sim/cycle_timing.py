@@ -109,7 +109,7 @@ class Timing:
     bits: LayerBits
     options: CycleOptions
     dram: DramPort
-    port_bits: dict[BufferName, float]
+    port_bits: dict[BufferName, int]
     ports_bind: bool
 
     @classmethod

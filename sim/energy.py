@@ -15,7 +15,7 @@ class ChipCosts:
 
     layout: dict[OperandName, BufferName]
     buffers: dict[BufferName, SramCost]
-    port_bits: dict[BufferName, float]
+    port_bits: dict[BufferName, int]
 
     @classmethod
     def of(cls, arch: Arch) -> "ChipCosts":
@@ -41,7 +41,7 @@ def area_um2(arch: Arch, costs: ChipCosts) -> dict[str, float]:
     """Return the chip's area by component: PE array (cells, before place and route), buffers."""
     return with_total(
         {
-            "pe_array": arch.array.rows * arch.array.columns * arch.pe.cell_area_um2,
+            "pe_array": arch.pes * arch.pe.cell_area_um2,
             **{f"{name}_buffer": cost.area_um2 for name, cost in costs.buffers.items()},
         }
     )

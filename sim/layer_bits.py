@@ -1,11 +1,11 @@
 """Stored bits of a layer's operands, and the clocks that a chunk of its weights takes."""
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..arch.ports import step_clocks
 from ..arch.schema import Arch, LayerFormats, Operand
 from ..datatypes.scheme import Scheme
 from ..workloads.gemm import Gemm
@@ -88,15 +88,7 @@ class LayerBits:
 
 def chunk_clocks(arch: Arch, weight: Operand) -> int:
     """Return the clocks of a chunk of weights without skipping."""
-    if arch.pe.kind == "lut":
-        return math.floor(weight.bits or 1) if weight.scheme is None else planes(weight.scheme)
-    return weight.terms if arch.serial else 1
-
-
-@cache
-def planes(scheme: str) -> int:
-    """Return the bit planes of a scheme's codes."""
-    return Scheme.parse(scheme).element_bits
+    return step_clocks(arch.pe, weight)
 
 
 def _skipping(

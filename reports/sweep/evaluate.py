@@ -121,7 +121,7 @@ def chip_row(chip: Arch, area: Mapping[str, float]) -> dict[str, Any]:
     return {
         "peak_macs_per_cycle": chip.array.rows * chip.array.columns * chip.pe.lanes,
         **{f"area_um2.{part}": value for part, value in area.items()},
-        "dram_gb_per_s": chip.dram.bits_per_clock * chip.technology.clock_ghz / 8,
+        "dram_gb_per_s": float(chip.dram_bits_per_clock) * chip.technology.clock_ghz / 8,
         "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096)),
     }
 
