@@ -74,6 +74,8 @@ class Gemm:
     input_elements : int or None
         Distinct input elements of one batch entry where they are not ``m*k``: what a convolution
         reads of its feature maps, ahead of the im2col transform, all images together.
+    keys, values : int
+        Outputs that are keys, and values, of the K/V cache.
     """
 
     name: str
@@ -90,6 +92,8 @@ class Gemm:
     visible_before: int = 0
     window: int | None = None
     input_elements: int | None = None
+    keys: int = 0
+    values: int = 0
 
     def __post_init__(self) -> None:
         where = f"layer {self.name!r}: "
@@ -101,6 +105,15 @@ class Gemm:
         for field in ("window", "input_elements"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, check_size(where + field, getattr(self, field)))
+        for field in ("keys", "values"):
+            object.__setattr__(
+                self, field, check_size(where + field, getattr(self, field), least=0)
+            )
+        if self.keys + self.values > self.n:
+            raise BitlatheError(
+                f"{where}keys and values are {self.keys} and {self.values}, more than the "
+                f"{self.n} outputs (n); they are part of the outputs."
+            )
         for field, known in (
             ("kind", KINDS),
             ("stationary", ("weight", "kv_cache")),

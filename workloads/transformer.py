@@ -130,6 +130,15 @@ class Transformer:
             yield first, prefix + name, width, self.hidden, count
         yield second, prefix + out, self.hidden, inner, count
 
+    def cached(self, name: str) -> dict[str, int]:
+        """Return how many outputs of a projection are keys, and values."""
+        names, width = self.family.projections, self.kv_heads * self.head_dim
+        if name not in names:
+            return {}
+        if len(names) == 1:
+            return {"keys": width, "values": width}
+        return [{}, {"keys": width}, {"values": width}][names.index(name)]
+
     def expert_matrices(self) -> Iterator[tuple[str, str, int, int, int]]:
         """Yield the matrices of one routed expert, as `matrices` does."""
         yield from self._mlp(
@@ -296,8 +305,11 @@ def staged_gemms(
     found: list[tuple[str, Gemm]] = []
 
     def linear(stage: str, name: str, n: int, k: int, count: int, rows: int = rows) -> None:
-        m = rows * sequences
-        found.append((stage, Gemm(name=name, m=m, n=n, k=k, sequences=sequences, count=count)))
+        cached = shape.cached(name)
+        made = Gemm(
+            name=name, m=rows * sequences, n=n, k=k, sequences=sequences, count=count, **cached
+        )
+        found.append((stage, made))
 
     if shape.image:
         channels, _, patch = shape.image
