@@ -130,14 +130,14 @@ class Transformer:
             yield first, prefix + name, width, self.hidden, count
         yield second, prefix + out, self.hidden, inner, count
 
-    def cached(self, name: str) -> dict[str, int]:
-        """Return how many outputs of a projection are keys, and values."""
+    def cached(self, name: str) -> tuple[int, int]:
+        """Return how many outputs of a matrix are keys, and values."""
         names, width = self.family.projections, self.kv_heads * self.head_dim
         if name not in names:
-            return {}
+            return 0, 0
         if len(names) == 1:
-            return {"keys": width, "values": width}
-        return [{}, {"keys": width}, {"values": width}][names.index(name)]
+            return width, width
+        return ((0, 0), (width, 0), (0, width))[names.index(name)]
 
     def expert_matrices(self) -> Iterator[tuple[str, str, int, int, int]]:
         """Yield the matrices of one routed expert, as `matrices` does."""
@@ -305,9 +305,16 @@ def staged_gemms(
     found: list[tuple[str, Gemm]] = []
 
     def linear(stage: str, name: str, n: int, k: int, count: int, rows: int = rows) -> None:
-        cached = shape.cached(name)
+        keys, values = shape.cached(name)
         made = Gemm(
-            name=name, m=rows * sequences, n=n, k=k, sequences=sequences, count=count, **cached
+            name=name,
+            m=rows * sequences,
+            n=n,
+            k=k,
+            sequences=sequences,
+            count=count,
+            keys=keys,
+            values=values,
         )
         found.append((stage, made))
 
