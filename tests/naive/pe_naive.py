@@ -113,6 +113,10 @@ def aligned_clock(acc: tuple[int, int], lanes: list, bsig: int, options: dict):
     """One clock of the `aligned` family, with exact fractions."""
     man, exp = acc
     width, guard = options["accumulator_bits"], options["guard_bits"]
+    if options["gate_zero_terms"]:
+        lanes = [lane for lane in lanes if lane[-1]]  # a lane without a term is not there
+        if not lanes:
+            return acc
     m = max(E + e for _, E, _, _, e, _ in lanes)
     if options["reference"] == "lanes_and_accumulator":
         m = max(m, exp)

@@ -96,6 +96,7 @@ def test_bit_serial_twins_with_any_numerics():
         numerics = PENumerics(
             guard_bits=int(rng.integers(0, 9)),
             reference=str(rng.choice(["lanes", "lanes_and_accumulator"])),
+            gate_zero_terms=bool(i & 4),
             alignment="floor" if floor else "sticky",
             rounding=str(rng.choice(["floor", "nearest_even"])),
             overflow=str(rng.choice(["wrap", "saturate"])),
@@ -105,6 +106,27 @@ def test_bit_serial_twins_with_any_numerics():
         )
         activations, weights = operands(rng, 5, 8, -128, 128)
         assert_twins(activations, weights, "int8", numerics)
+
+
+@on_device
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("gate", [False, True])
+def test_bit_serial_twins_beside_massive_activations(gate):
+    """Half of the weights zero, whole chunks of zeros; see `gate_zero_terms`."""
+    rng = np.random.default_rng(4)
+    activations, weights = operands(rng, 8, 12, -128, 128)
+    activations[rng.random((8, 12)) < 0.2] = 60000.0
+    weights[rng.random((8, 12)) < 0.5] = 0
+    weights[:, 4:8] = 0
+    for overflow, rounding in (("wrap", "floor"), ("saturate", "nearest_even")):
+        numerics = PENumerics(gate_zero_terms=gate, overflow=overflow, rounding=rounding)
+        for skip in (False, True):
+            assert_twins(activations, weights, "int8", numerics, skip_zero_terms=skip)
+    lowest = PENumerics(
+        accumulator_bits=4, guard_bits=0, rounding="floor", exponent_bits=5, gate_zero_terms=gate
+    )
+    assert_twins(np.array([[1.875, 448, 448, 0, 448]]), np.array([[-1, 0, 0, 0, 0]]), "int8",
+                 lowest, activation="fp8_e4m3")  # fmt: skip
 
 
 @on_device
