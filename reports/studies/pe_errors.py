@@ -78,11 +78,11 @@ def weights_of(format: str, rng: np.random.Generator) -> Integers:
     """Return (groups, K) integers: normal numbers scaled to the range, or uniform over FP4."""
     shape = (GROUPS, LENGTH)
     if format == "fp4":
-        drawn: Integers = rng.choice(sorted({s * m for m in FP4 for s in (-1, 1)}), shape)
-        return drawn
+        return rng.choice(sorted({s * m for m in FP4 for s in (-1, 1)}), shape)
     raw = rng.standard_normal(shape)
     top = 2 ** (int(format.removeprefix("int")) - 1) - 1
-    return np.rint(raw / np.abs(raw).max(1, keepdims=True) * top).astype(np.int64)
+    scaled: Floats = raw / np.abs(raw).max(1, keepdims=True) * top
+    return np.rint(scaled).astype(np.int64)
 
 
 def errors(numerics: PENumerics, format: str, activations: str) -> Floats:
