@@ -51,8 +51,8 @@ def naive_matmul(activations, weights, scales, group, numerics):
     out = np.zeros((len(activations), len(weights)))
     options = {
         "guard_bits": 3, "reference": "lanes", "gate_zero_terms": True, "alignment": "sticky",
-        "sum_bits": None, "rounding": "nearest_even", "overflow": "saturate", "accumulator_bits": 15,
-        "exponent_bits": 6,
+        "sum_bits": None, "rounding": "nearest_even", "overflow": "saturate",
+        "accumulator_bits": 15, "exponent_bits": 6,
     }  # fmt: skip
     for m, a in enumerate(activations):
         for n, w in enumerate(weights):
