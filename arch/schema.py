@@ -75,6 +75,7 @@ class Numerics(Record):
     preset: Literal["hpca25", "aligned", "exact"] = "aligned"
     guard_bits: int | None = None
     reference: Literal["lanes", "lanes_and_accumulator"] | None = None
+    gate_zero_terms: bool | None = None
     alignment: Literal["floor", "sticky"] | None = None
     rounding: Literal["floor", "nearest_even"] | None = None
     overflow: Literal["wrap", "saturate"] | None = None
