@@ -132,6 +132,33 @@ def test_macs_of_mixtures_by_hand(tmp_path):
     assert macs(model.gemms(context=4096)) == by_hand == 11_388_575_547_392
 
 
+# Multiply-accumulates of published models as torch counts them (FlopCounterMode of torch 2.13 over
+# transformers 5.24, halved): it computes the full square of a prefill, windows or not.
+QWEN3_06B = sizes_of(
+    1024, 28, 16, 8, 3072, 151936, head_dim=128, tie_word_embeddings=True, max_window_layers=28,
+)  # fmt: skip
+PHI_3_MINI = sizes_of(3072, 32, 32, 32, 8192, 32064, sliding_window=2047)
+COUNTED = [
+    ("qwen3", QWEN3_06B, "decode", 1000, "all", 710_672_384),
+    ("qwen3", QWEN3_06B, "decode", 4096, "all", 1_065_746_432),
+    ("qwen3", QWEN3_06B, "prefill", 1000, "all", 710_672_384_000),
+    ("qwen3", QWEN3_06B, "prefill", 4096, "last", 3_728_187_195_392),
+    ("phi3", PHI_3_MINI, "decode", 4096, "all", 4_124_835_840),
+    ("phi3", PHI_3_MINI, "prefill", 4096, "last", 18_142_040_358_912),
+]
+
+
+@pytest.mark.parametrize(("family", "sizes", "phase", "context", "logits", "counted"), COUNTED)
+def test_macs_of_published_models(tmp_path, family, sizes, phase, context, logits, counted):
+    model = load_model(write(tmp_path, {"model_type": family, **sizes}))
+    found = macs(model.gemms(phase, context, logits=logits))
+    if family == "phi3" and phase == "prefill":  # the square that torch computes, less the band
+        window, layers, wide = 2047, 32, 2 * 32 * 96
+        pairs = window * (window + 1) // 2 + (context - window) * window
+        found += layers * wide * (context**2 - pairs)
+    assert found == counted
+
+
 def test_every_family_is_held_to_a_published_total():
     assert set(FAMILIES) == {*OTHERS, *(load_model(n).family for n in model_names())} - {"convnet"}
 
