@@ -309,10 +309,13 @@ def simulate(
     """Simulate a model on a chip: clocks, energy and area, by component and by layer."""
     from .arch import load_arch
     from .sim import simulate as run_model
+    from .workloads import load_model
 
-    chip = load_arch(arch, _settings(settings))
+    chip, network = load_arch(arch, _settings(settings)), load_model(model)
+    for note in network.notes:
+        click.echo(f"Note: {network.name}: {note}", err=True)
     run = run_model(
-        *(chip, model, phase, context, batch, fidelity, mapper),
+        *(chip, network, phase, context, batch, fidelity, mapper),
         causal=causal,
         logits=logits,
         bandwidth=bandwidth,

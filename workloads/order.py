@@ -118,9 +118,13 @@ def _transformer(shape: Transformer, staged: tuple[tuple[str, Gemm], ...]) -> Or
         if layers.count > 1:
             body = tuple(_layer(shape, mine, left))
             order.append(Repeat(count=layers.count - 1, body=body))
+    heads: dict[str, str] = {}
     for stage, gemm in staged:
-        if stage == "head":
-            order.append(Step(gemm=replace(gemm, count=1), inputs=left))
+        kind, _, part = stage.partition(":")
+        if kind in ("head", "tail"):
+            inputs = left if kind == "head" else (heads[part],)
+            order.append(Step(gemm=replace(gemm, count=1), inputs=inputs))
+            heads[part] = gemm.name
     return tuple(order)
 
 
@@ -139,7 +143,7 @@ def _of_layer(
         elif kind in ("mlp", "down"):
             if gemm.name.startswith("shared_expert_") == layers.routed:
                 mine.append((kind, gemm))
-        elif kind not in ("embed", "head") and (layers.routed or kind not in _ROUTED):
+        elif kind not in ("embed", "head", "tail") and (layers.routed or kind not in _ROUTED):
             mine.append((kind, gemm))
     return mine
 

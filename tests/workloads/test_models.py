@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,18 @@ def test_a_batch_stacks_rows_and_leaves_weights_alone(name):
         assert (two.sequences, three.sequences, five.sequences) == (2, 3, 5)
         images = two.distinct_input_elements + three.distinct_input_elements
         assert five.distinct_input_elements == images
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_prompts_of_one_token_are_a_step_of_decoding(name):
+    """The same products: one token of each of 4 sequences, nothing cached."""
+    model = load_model(name)
+    if model.has_decode:
+        prefill, decode = (
+            [replace(g, sequences=1, causal=None, window=None) for g in model.gemms(phase, 1, 4)]
+            for phase in ("prefill", "decode")
+        )
+        assert prefill == decode
 
 
 def test_the_head_works_on_the_last_token_where_that_is_wanted():

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from bitlathe.mapping.keep import keep_outputs, placed_steps
+from bitlathe.mapping.whole_buffer import Traffic
 from bitlathe.workloads import load_model
 from bitlathe.workloads.model import model_names
 from bitlathe.workloads.order import Repeat, Step, execution_order
@@ -79,6 +81,26 @@ def test_experts_with_more_rows_run_first() -> None:
     assert counted(step.gemm for step in steps) == counted(
         load_model("mixtral-8x7b").gemms(context=101)
     )
+
+
+def test_results_of_experts_are_never_kept() -> None:
+    """What an expert leaves is a part of what the next layer reads; what it reads may stay."""
+    order = execution_order(load_model("mixtral-8x7b"), context=101)
+    one = Traffic(weight_bytes=1, input_bytes=1, output_bytes=1)
+    kept = {
+        (placed.step.gemm.name, placed.step.gemm.m, placed.kept.input, placed.kept.output)
+        for placed, _ in placed_steps(keep_outputs(order, lambda gemm: one, 2**40))
+        if placed.step.gemm.name.startswith("expert_")
+    }
+    assert kept == {
+        entry
+        for rows in (25, 26)
+        for entry in (
+            ("expert_gate_proj", rows, True, True),
+            ("expert_up_proj", rows, True, True),
+            ("expert_down_proj", rows, True, False),
+        )
+    }
 
 
 @pytest.mark.parametrize("logits", ["all", "last"])
