@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import cache, lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from ..datatypes.errors import BitlatheError
 from ..datatypes.scheme import Scheme
@@ -457,6 +457,18 @@ class Arch(Record):
     accounting: Accounting = Accounting()
     execution: Execution = Execution()
     overrides: list[Override] = Field(default_factory=list)
+    _settings: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys that `load_arch` set by hand, for results to name; no part of the chip."""
+        return self._settings
+
+    def with_settings(self, settings: dict[str, Any]) -> Arch:
+        """Return the same chip with the keys that were set to make it."""
+        chip = self.model_copy()
+        chip._settings = settings
+        return chip
 
     @model_validator(mode="after")
     def _memories_keep_up(self) -> Arch:
