@@ -24,16 +24,28 @@ RUNGS = {"analytic": (".analytic", "run_layer"), "cycle": (".cycle", "run_layer_
 FIDELITIES = tuple(RUNGS)
 
 
+def format_kind(gemm: Gemm) -> str:
+    """Return the kind of layer by which a chip gives formats."""
+    if gemm.kind.startswith("attention"):
+        return "attention"
+    return "lm_head" if gemm.name == "lm_head" else gemm.kind
+
+
+def formats_of(arch: Arch, kind: str) -> LayerFormats:
+    """Return the formats of a kind of layer; kinds without their own follow linear layers."""
+    found: LayerFormats | None = getattr(arch.formats, kind)
+    return found or arch.formats.linear
+
+
 def formats_for(arch: Arch, gemm: Gemm) -> LayerFormats:
     """Return the formats of a layer's operands by the chip's policy."""
-    formats = arch.formats
-    if gemm.kind.startswith("attention"):
-        return formats.attention
-    if gemm.kind == "conv":
-        return formats.conv or formats.linear
-    if gemm.name == "lm_head":
-        return formats.lm_head or formats.linear
-    return formats.linear
+    return formats_of(arch, format_kind(gemm))
+
+
+def format_labels(arch: Arch, kind: str) -> dict[str, str]:
+    """Return the schemes of a kind of layer by operand, in words."""
+    formats = formats_of(arch, kind)
+    return {operand: getattr(formats, operand).label for operand in ("weight", "input", "output")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +215,15 @@ def simulate(
     _choice("fidelity", fidelity, FIDELITIES)
     _choice("mapper", mapper, MAPPERS)
     network = model if isinstance(model, Model) else load_model(model)
+<<<<<<< HEAD
     chip = resolve(load_arch(arch), phase=phase, model=network.name)
     logits = chip.accounting.logits if logits is None else logits
     gemms = network.gemms(phase, context, batch, causal, logits)
+=======
+    gemms = network.gemms(phase=phase, context=context, batch=batch, causal=causal)
+    given_chip = load_arch(arch)
+    chip = resolve(given_chip, phase=phase, model=network.name)
+>>>>>>> results
     check_held(chip)
     costs = ChipCosts.of(chip)
     run_layer = _rung(fidelity)
@@ -238,6 +256,11 @@ def simulate(
         clock_ghz=chip.technology.clock_ghz,
         area_um2=area_um2(chip, costs),
         layers=layers,
+        causal=causal,
+        settings=given_chip.settings,
+        formats={
+            kind: format_labels(chip, kind) for kind in dict.fromkeys(map(format_kind, gemms))
+        },
     )
     _check_counters(run)
     return _with_bandwidth(run, chip, order, bits_of) if bandwidth else run
