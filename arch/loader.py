@@ -146,18 +146,13 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     data["overrides"] = kept
     marks: dict[Location, tuple[int, int]] = dict(document.marks)
     try:
-<<<<<<< HEAD
         whole = Document(source=document.source, data=data, marks=marks)
-        arch = validate(Arch, whole)
-        _check_memories(arch, whole)
-=======
-        chip = validate(Arch, Document(source=document.source, data=data, marks=marks))
-        return chip.with_settings({**arch.settings, **overrides})
->>>>>>> results
+        chip = validate(Arch, whole).with_settings({**arch.settings, **overrides})
+        _check_memories(chip, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())
         raise BitlatheError(f"with --set {given}: {err}") from None
-    return arch
+    return chip
 
 
 def _check_memories(arch: Arch, document: Document) -> None:

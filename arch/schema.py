@@ -378,10 +378,8 @@ class Arch(Record):
     accounting: Accounting = Accounting()
     execution: Execution = Execution()
     overrides: list[Override] = Field(default_factory=list)
-<<<<<<< HEAD
     mapper: Literal["whole-buffer", "hpca25-whole-buffer"] | None = None
     _whole: Arch | None = PrivateAttr(default=None)
-=======
     _settings: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
@@ -394,18 +392,6 @@ class Arch(Record):
         chip = self.model_copy()
         chip._settings = settings
         return chip
-
-    @model_validator(mode="after")
-    def _memories_keep_up(self) -> Arch:
-        for name in self.buffers.names:
-            cost = self.sram_cost(name)
-            if cost.cycle_ns > 1 / self.technology.clock_ghz:
-                raise ValueError(
-                    f"buffers.{name}: a bank takes {cost.cycle_ns:.3g} ns per access, the clock "
-                    f"gives {1 / self.technology.clock_ghz:.3g} ns; use more banks"
-                )
-        return self
->>>>>>> results
 
     @model_validator(mode="after")
     def _results_can_stay(self) -> Arch:

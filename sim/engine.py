@@ -215,15 +215,10 @@ def simulate(
     _choice("fidelity", fidelity, FIDELITIES)
     _choice("mapper", mapper, MAPPERS)
     network = model if isinstance(model, Model) else load_model(model)
-<<<<<<< HEAD
-    chip = resolve(load_arch(arch), phase=phase, model=network.name)
-    logits = chip.accounting.logits if logits is None else logits
-    gemms = network.gemms(phase, context, batch, causal, logits)
-=======
-    gemms = network.gemms(phase=phase, context=context, batch=batch, causal=causal)
     given_chip = load_arch(arch)
     chip = resolve(given_chip, phase=phase, model=network.name)
->>>>>>> results
+    logits = chip.accounting.logits if logits is None else logits
+    gemms = network.gemms(phase, context, batch, causal, logits)
     check_held(chip)
     costs = ChipCosts.of(chip)
     run_layer = _rung(fidelity)

@@ -19,11 +19,8 @@ from ...datatypes.scheme import Scheme
 from ...datatypes.yamlfile import read_yaml
 from ...sim import Run, simulate
 from ...sim.cycle_machine import CAUSES
-<<<<<<< HEAD
 from ...sim.energy import ChipCosts, area_um2
-=======
 from ...sim.engine import format_labels
->>>>>>> results
 from ...sim.run import ENERGY_COMPONENTS
 from ...workloads import Model, load_model
 from .iso import solve
