@@ -148,6 +148,8 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     try:
         whole = Document(source=document.source, data=data, marks=marks)
         chip = validate(Arch, whole).with_settings({**arch.settings, **overrides})
+        formats = any(key.partition(".")[0] == "formats" for key in overrides)
+        chip = chip.built_as(arch) if formats else chip
         _check_memories(chip, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())
@@ -179,12 +181,26 @@ def _without_twin(data: dict[str, Any], key: str) -> dict[str, Any]:
     return data
 
 
+_REARRANGED = ("array.rows", "array.columns", "array.dataflow", "formats", "execution")
+"""What may differ from phase to phase and model to model; the rest is one piece of silicon."""
+
+
+def _check_same_silicon(keys: Iterable[str]) -> None:
+    for key in keys:
+        if not any(key == free or key.startswith(free + ".") for free in _REARRANGED):
+            raise BitlatheError(
+                f"override of {key!r}: a chip has one in all phases and for all models; overrides "
+                f"set {', '.join(_REARRANGED)}"
+            )
+
+
 def _check_overrides(arch: Arch, document: Document) -> None:
     """Apply each conditional override once, so that its errors show at load with their line."""
     for i, rule in enumerate(arch.overrides):
         loc = ("overrides", i, "set")
         try:
             _check_keys(arch, rule.set, "override of")
+            _check_same_silicon(rule.set)
             _apply(arch, rule.set)
         except BitlatheError as err:
             message = str(err).removeprefix("<override>: ")

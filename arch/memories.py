@@ -10,21 +10,47 @@ from ..datatypes.yamlfile import Record
 from .components import DramComponent, dram_component
 from .fields import NonNegative, Positive, PositiveInt, SizeKiB
 
+_FIGURES = ("read_pj", "write_pj", "leakage_mw", "area_um2")
+
 
 class Buffer(Record):
     """An on-chip buffer of equal SRAM banks that are accessed together.
 
-    ``double_buffered``: the next piece comes in beside the one in use; without it a piece has the
-    whole buffer, and the next waits until the array is done with it. ``ports``: 2 reads and writes
-    at once; 1 does one of them a clock.
+    ``banks: auto`` are the fewest that meet the clock. ``double_buffered``: the next piece comes in
+    beside the one in use; without it a piece has the whole buffer, and the next waits until the
+    array is done with it. ``ports``: 2 reads and writes at once; 1 does one of them a clock. Costs
+    are those of a row of a table (``component``), or given here: energies of a full-port access,
+    leakage and area of the whole buffer, for the port that is stated.
     """
 
     size_kib: SizeKiB
-    banks: PositiveInt = 8
-    component: str = "cacti7_hp"
+    banks: PositiveInt | Literal["auto"] = "auto"
+    component: str = "cacti7"
     port_bits: PositiveInt | Literal["auto"] = "auto"
     double_buffered: bool = True
     ports: Literal[1, 2] = 2
+    read_pj: NonNegative | None = None
+    write_pj: NonNegative | None = None
+    leakage_mw: NonNegative | None = None
+    area_um2: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _own_figures_are_whole(self) -> Buffer:
+        missing = [key for key in _FIGURES if getattr(self, key) is None]
+        if len(missing) == len(_FIGURES):
+            return self
+        if missing:
+            raise ValueError(f"figures of your own: give {', '.join(missing)} too")
+        if self.port_bits == "auto":
+            raise ValueError("figures of your own belong to one width: give port_bits in bits")
+        return self
+
+    @property
+    def figures(self) -> dict[str, float] | None:
+        """Costs that are given here instead of a table's."""
+        if self.read_pj is None:
+            return None
+        return {key: getattr(self, key) for key in _FIGURES}
 
     @property
     def size_bytes(self) -> int:
@@ -32,7 +58,7 @@ class Buffer(Record):
         return int(self.size_kib * 1024)
 
 
-BufferName = Literal["weight", "io", "input", "output", "shared"]
+BufferName = Literal["weight", "io", "input", "output", "shared", "accumulator"]
 OperandName = Literal["weight", "input", "output"]
 _LAYOUTS: tuple[dict[OperandName, BufferName], ...] = (
     {"weight": "weight", "input": "io", "output": "io"},
@@ -44,17 +70,22 @@ SHARES = (4, 2, 6, 1, 7)
 
 
 class Buffers(Record):
-    """One buffer for weights and one for inputs and outputs; or one an operand; or one for all."""
+    """One buffer for weights and one for inputs and outputs; or one an operand; or one for all.
+
+    ``accumulator`` holds the partial sums of a systolic array at its edge, beside any of these.
+    """
 
     weight: Buffer | None = None
     io: Buffer | None = None
     input: Buffer | None = None
     output: Buffer | None = None
     shared: Buffer | None = None
+    accumulator: Buffer | None = None
 
     @model_validator(mode="after")
     def _one_layout(self) -> Buffers:
         given = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        given.discard("accumulator")
         if not any(given == set(layout.values()) for layout in _LAYOUTS):
             known = ", or ".join(", ".join(dict.fromkeys(each.values())) for each in _LAYOUTS)
             raise ValueError(f"buffers are {', '.join(sorted(given)) or 'none'}; give {known}")
@@ -71,8 +102,13 @@ class Buffers(Record):
 
     @property
     def names(self) -> tuple[BufferName, ...]:
-        """The buffers of the chip."""
+        """The buffers that hold operands."""
         return tuple(dict.fromkeys(self.layout.values()))
+
+    @property
+    def priced(self) -> tuple[BufferName, ...]:
+        """All buffers of the chip, that of partial sums with them."""
+        return (*self.names, "accumulator") if self.accumulator else self.names
 
     def named(self, name: BufferName) -> Buffer:
         """Return one of the chip's buffers."""
@@ -101,8 +137,8 @@ class Dram(Record):
 
     The bandwidth is ``bits_per_clock`` or ``gb_per_s`` (10^9 bytes a second), the latency
     ``latency_cycles`` or ``latency_ns``. Energies are those of ``component``, or given here for
-    both directions or for each. ``background_mw`` is drawn whether bits move or not (refresh, idle
-    interface).
+    both directions or for each. ``background_mw`` is drawn whether bits move or not (standby and
+    refresh). What is left out is the component's.
     """
 
     bits_per_clock: Positive | None = None
@@ -114,7 +150,7 @@ class Dram(Record):
     latency_cycles: Annotated[int, Field(ge=0)] | None = None
     latency_ns: NonNegative | None = None
     burst_bits: PositiveInt = 512
-    background_mw: NonNegative = 0.0
+    background_mw: NonNegative | None = None
 
     @model_validator(mode="after")
     def _one_of_each_pair(self) -> Dram:
@@ -141,8 +177,12 @@ class Dram(Record):
         for given in (getattr(self, f"{direction}_pj_per_bit"), self.energy_pj_per_bit):
             if given is not None:
                 return float(given)
-        part: DramComponent = dram_component(self.component or "")
-        return part.bit_pj(direction)
+        return dram_component(self.component or "").bit_pj(direction)
+
+    @property
+    def part(self) -> DramComponent | None:
+        """The component, if one is named."""
+        return None if self.component is None else dram_component(self.component)
 
     @property
     def read_bit_pj(self) -> float:

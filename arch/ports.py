@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from ..datatypes.scheme import Scheme
 
 if TYPE_CHECKING:
+    from .formats import Formats, LayerFormats, Operand
     from .memories import BufferName
-    from .schema import PE, Array, Formats, LayerFormats, Operand
+    from .schema import PE, Array
 
 
 def payload_bits(operand: Operand) -> int:
@@ -72,11 +73,6 @@ def needs_bits_per_clock(pe: PE, array: Array, formats: LayerFormats) -> tuple[F
     return weight, inputs
 
 
-def _layers(formats: Formats) -> list[LayerFormats]:
-    given = (formats.linear, formats.attention, formats.lm_head, formats.conv)
-    return [each for each in given if each is not None]
-
-
 def widest(buffer: BufferName, pe: PE, variants: Iterable[tuple[Array, Formats]]) -> int:
     """Return the width that serves every step of all arrays and formats that a chip takes.
 
@@ -85,7 +81,7 @@ def widest(buffer: BufferName, pe: PE, variants: Iterable[tuple[Array, Formats]]
     """
     needs: list[Fraction] = []
     for array, formats in variants:
-        for layer in _layers(formats):
+        for layer in formats.layers:
             weight, inputs = needs_bits_per_clock(pe, array, layer)
             outputs = Fraction(array.columns * payload_bits(layer.output))
             needs.append(

@@ -5,8 +5,9 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..arch.formats import LayerFormats, Operand
 from ..arch.ports import step_clocks
-from ..arch.schema import Arch, LayerFormats, Operand
+from ..arch.schema import Arch
 from ..datatypes.scheme import Scheme
 from ..workloads.gemm import Gemm
 

@@ -126,9 +126,7 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
     if arch.published_accounting:
         _as_published(found, costs, work, sum_bits)
         return found
-    ports = {
-        name: _Port(int(costs.port_bits[name]), arch.buffers.named(name).banks) for name in found
-    }
+    ports = {name: _Port(costs.port_bits[name], costs.banks[name]) for name in found}
     for name, sizes in _at_once(work.reads, where).items():
         for size_bits, count in sizes.items():
             found[name].reads += ports[name].accesses(size_bits) * count
@@ -182,8 +180,7 @@ def read_energy_pj(arch: Arch, costs: ChipCosts, use: Mapping[BufferName, PortUs
     if arch.published_accounting:
         return sum(each.reads * costs.buffers[name].read_pj for name, each in use.items())
     return sum(
-        each.banks * costs.buffers[name].read_pj / arch.buffers.named(name).banks
-        for name, each in use.items()
+        each.banks * costs.buffers[name].read_pj / costs.banks[name] for name, each in use.items()
     )
 
 
