@@ -268,11 +268,11 @@ def _attention(
 def experts_in_use(experts: int, active: int, tokens: int) -> int:
     """Return how many experts ``tokens`` tokens reach, each of which visits ``active`` of them.
 
-    The mean over uniform, independent routing, E (1 - (1 - k/E)^t), rounded, and kept to what is
-    possible: at least k, at most E and the t k visits.
+    The mean over uniform, independent routing, E (1 - (1 - k/E)^t), rounded: at least k and at
+    most E and the t k visits, which errors of floats must not pass.
     """
-    mean = round(experts * (1 - (1 - active / experts) ** tokens))
-    return min(max(mean, active), experts, tokens * active)
+    mean = experts * (1 - (1 - active / experts) ** tokens)
+    return min(round(mean), tokens * active)
 
 
 def _experts(shape: Transformer, tokens: int) -> Iterator[tuple[str, Gemm]]:

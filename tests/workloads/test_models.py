@@ -3,11 +3,15 @@
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.workloads import load_model, model_names
+from bitlathe.workloads.transformer import experts_in_use
 
 # Parameter totals as other programs count them. The text models: the total of the safetensors
 # files (Hugging Face model pages, "Model size"), general.parameter_count of the models' GGUF
@@ -231,11 +235,23 @@ def test_17_tokens_make_136_visits_a_layer():
     assert sum(m * count for m, count in found) == 48 * 136
 
 
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 5000))
+def test_experts_in_use_are_a_possible_number(experts, active, tokens):
+    """At least those of one token, no more than there are or than visits, and exactly rounded."""
+    active = min(active, experts)
+    used = experts_in_use(experts, active, tokens)
+    assert active <= used <= min(experts, tokens * active)
+    mean = experts * (1 - (1 - Fraction(active, experts)) ** tokens)
+    assert abs(mean - used) <= Fraction(1, 2) + Fraction(1, 10**9)
+
+
+def test_more_experts_than_floats_tell_apart():
+    assert experts_in_use(1_093_969_462_896, 1, 10_000) == 10_000  # rounded in floats: 10,001
+
+
 def test_experts_in_use_by_drawing_routes():
     """The mean number of experts that random routes reach, within four standard errors."""
     import numpy as np
-
-    from bitlathe.workloads.transformer import experts_in_use
 
     rng = np.random.default_rng(0)
     for experts, active, tokens in ((8, 2, 3), (60, 4, 20), (128, 8, 16)):
