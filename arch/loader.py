@@ -147,14 +147,14 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     marks: dict[Location, tuple[int, int]] = dict(document.marks)
     try:
         whole = Document(source=document.source, data=data, marks=marks)
-        chip = validate(Arch, whole)
+        chip = validate(Arch, whole).with_settings({**arch.settings, **overrides})
         formats = any(key.partition(".")[0] == "formats" for key in overrides)
-        arch = chip.built_as(arch) if formats else chip
-        _check_memories(arch, whole)
+        chip = chip.built_as(arch) if formats else chip
+        _check_memories(chip, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())
         raise BitlatheError(f"with --set {given}: {err}") from None
-    return arch
+    return chip
 
 
 def _check_memories(arch: Arch, document: Document) -> None:

@@ -75,6 +75,7 @@ class Numerics(Record):
     preset: Literal["hpca25", "aligned", "exact"] = "aligned"
     guard_bits: int | None = None
     reference: Literal["lanes", "lanes_and_accumulator"] | None = None
+    gate_zero_terms: bool | None = None
     alignment: Literal["floor", "sticky"] | None = None
     rounding: Literal["floor", "nearest_even"] | None = None
     overflow: Literal["wrap", "saturate"] | None = None
@@ -280,6 +281,9 @@ class Accounting(Record):
     serial_port_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="bits of a chunk that a bit-serial array's one access fetches"
     )
+    logits: Literal["last", "all"] = Field(
+        default="last", description="tokens of a prefill that the output head works on"
+    )
 
     @model_validator(mode="after")
     def _fraction_is_published(self) -> Accounting:
@@ -338,6 +342,18 @@ class Arch(Record):
     mapper: Literal["whole-buffer", "hpca25-whole-buffer"] | None = None
     _whole: Arch | None = PrivateAttr(default=None)
     _built_for: tuple[Formats, ...] = PrivateAttr(default=())
+    _settings: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys that `load_arch` set by hand, for results to name; no part of the chip."""
+        return self._settings
+
+    def with_settings(self, settings: dict[str, Any]) -> Arch:
+        """Return the same chip with the keys that were set to make it."""
+        chip = self.model_copy()
+        chip._settings = settings
+        return chip
 
     @model_validator(mode="after")
     def _results_can_stay(self) -> Arch:

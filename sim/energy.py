@@ -16,6 +16,7 @@ class ChipCosts:
     layout: dict[OperandName, BufferName]
     buffers: dict[BufferName, SramCost]
     port_bits: dict[BufferName, int]
+    banks: dict[BufferName, int]
     pe_leakage_mw: float = 0.0
 
     @classmethod
@@ -26,6 +27,7 @@ class ChipCosts:
             layout=arch.buffers.layout,
             buffers={name: arch.sram_cost(name) for name in names},
             port_bits={name: arch.port_bits(name) for name in names},
+            banks={name: arch.banks(name) for name in names},
             pe_leakage_mw=arch.pe_leakage_mw,
         )
 

@@ -36,6 +36,9 @@ class LayerBits:
     ``group`` weights along K share a scale (0: all of K), which is applied to their sum: a chunk
     holds weights of one group. An integer scale has ``rescale_bits`` bits, which a bit-serial array
     applies one a clock. ``skipping`` gives the clocks where zero terms are skipped.
+    ``weight_code`` and ``input_code`` are the bits of an element's code alone, which a step reads;
+    the rest (scales, zero points, selectors of each group) is read once a group. None: all of the
+    stored bits are code. ``input_group`` inputs along K share a scale (0: all of K).
     """
 
     weight: Fraction
@@ -46,15 +49,24 @@ class LayerBits:
     group: int = 0
     rescale_bits: int = 0
     skipping: "TermClocks | None" = None
+    weight_code: Fraction | None = None
+    input_code: Fraction | None = None
+    input_group: int = 0
 
     @classmethod
     def of(
-        cls, arch: Arch, formats: LayerFormats, gemm: Gemm, weights: Any | None = None
+        cls,
+        arch: Arch,
+        formats: LayerFormats,
+        gemm: Gemm,
+        weights: Any | None = None,
+        output: Fraction | None = None,
     ) -> "LayerBits":
         """Count the bits of a layer's operands, and the clocks a chunk takes.
 
         Those are the terms of a bit-serial PE, the bit planes of a look-up PE, else one. Where
-        the PE skips zero terms they come from ``weights``, or from a stand-in.
+        the PE skips zero terms they come from ``weights``, or from a stand-in. ``output``: bits
+        of a result where not all are stored in the layer's own format (keys and values).
         """
         bits = formats.weight.bits_per_element(gemm.k)
         group, scale_bits = group_scale(formats.weight.scheme)
@@ -62,13 +74,51 @@ class LayerBits:
         return cls(
             weight=bits,
             input=formats.input.bits_per_element(gemm.k),
-            output=formats.output.bits_per_element(gemm.n),
+            output=formats.output.bits_per_element(gemm.n) if output is None else output,
             terms=chunk_clocks(arch, formats.weight),
             buffered_weight=bits,
             group=group,
             rescale_bits=rescale_bits,
             skipping=_skipping(arch, formats, gemm, rescale_bits, weights),
+            weight_code=_code_bits(formats.weight, gemm.k),
+            input_code=_code_bits(formats.input, gemm.k),
+            input_group=group_scale(formats.input.scheme)[0],
         )
+
+    def chunk_sizes(self, k: int, lanes: int) -> dict[int, int]:
+        """Return how many chunks of each size ``k`` weights make: each group's own.
+
+        Examples
+        --------
+        >>> bits = Fraction(8)
+        >>> layer = LayerBits(
+        ...     weight=bits, input=bits, output=bits, terms=4, buffered_weight=bits, group=6
+        ... )
+        >>> layer.chunk_sizes(16, 4)  # groups of 6, 6 and 4: two full and two of 2; a full one
+        {4: 3, 2: 2}
+        """
+        size = self.group or k
+        groups, rest = divmod(k, size)
+        sizes: dict[int, int] = {}
+        for count, length in ((groups, size), (1, rest)):
+            for many, chunk in ((length // lanes, lanes), (1, length % lanes)):
+                if count and many and chunk:
+                    sizes[chunk] = sizes.get(chunk, 0) + count * many
+        return sizes
+
+    def groups(self, k: int, *, of_inputs: bool = False) -> int:
+        """Return the groups of ``k`` weights (or inputs) that share a scale."""
+        size = self.input_group if of_inputs else self.group
+        return _ceil(k, size or k)
+
+    def beside_codes(self, k: int, *, of_inputs: bool = False) -> Fraction:
+        """Return the bits of scales, zero points and selectors of one group of ``k`` elements."""
+        code, stored = (
+            (self.input_code, self.input) if of_inputs else (self.weight_code, self.weight)
+        )
+        if code is None:
+            return Fraction(0)
+        return (stored - code) * k / self.groups(k, of_inputs=of_inputs)
 
     def chunks(self, k: int, lanes: int) -> int:
         """Return the chunks of up to ``lanes`` weights in ``k`` of them: each group's own.
@@ -85,6 +135,13 @@ class LayerBits:
         size = self.group or k
         groups, rest = divmod(k, size)
         return groups * _ceil(size, lanes) + _ceil(rest, lanes)
+
+
+def _code_bits(operand: Operand, axis_length: int) -> Fraction:
+    """Return the bits of an element's code; stated bits are all code."""
+    if operand.bits is not None or operand.scheme is None:
+        return operand.bits_per_element(axis_length)
+    return Fraction(Scheme.parse(operand.scheme).element_bits)
 
 
 def chunk_clocks(arch: Arch, weight: Operand) -> int:

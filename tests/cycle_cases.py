@@ -157,5 +157,6 @@ def costs_of(arch: Arch) -> ChipCosts:
     return ChipCosts(
         layout=arch.buffers.layout,
         buffers=dict.fromkeys(names, sram),
-        port_bits=dict.fromkeys(names, 64.0),
+        port_bits=dict.fromkeys(names, 64),
+        banks=dict.fromkeys(names, 8),
     )

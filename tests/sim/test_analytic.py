@@ -174,7 +174,7 @@ def test_energy_and_area_add_up() -> None:
 def test_json_has_the_promised_keys() -> None:
     data = bl.simulate("bitmod", "phi-2", "prefill", fidelity="analytic").to_dict()
     top = "arch model phase context batch fidelity mapper cycles seconds energy_pj area_um2 layers"
-    assert list(data) == top.split()
+    assert set(top.split()) <= set(data)
     layer = (
         "name count m n k batch compute_cycles dram_cycles stall_cycles cycles utilization "
         "dram_bits energy_pj"
