@@ -7,7 +7,7 @@ from fractions import Fraction
 from ..arch.schema import Arch, BufferName, OperandName
 from .cycle_machine import INPUTS, WEIGHTS, Tile
 from .layer_bits import LayerBits
-from .layout import Layout, Streamed, flow_of
+from .layout import Layout, Streamed, flow_of, sums_home
 from .memory import CycleOptions, DramPort
 
 SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
@@ -142,7 +142,7 @@ class Timing:
             bits=bits,
             options=options,
             dram=DramPort.of(arch, options),
-            port_bits={name: arch.port_bits(name) for name in arch.buffers.names},
+            port_bits={name: arch.port_bits(name) for name in arch.buffers.priced},
             ports_bind=options.memory and not arch.published_accounting,
             sum_bits=layout.sum_bits,
             k=layout.gemm.k,
@@ -260,7 +260,7 @@ class Timing:
         one port also takes in what is fetched for the tile and gives results to DRAM.
         """
         buffers, layout = self.arch.buffers, self.arch.buffers.layout
-        reads: dict[BufferName, int] = dict.fromkeys(buffers.names, 0)
+        reads: dict[BufferName, int] = dict.fromkeys(buffers.priced, 0)
         writes = dict(reads)
         for name, size_bits in self._step_bits(used).items():
             reads[name] += steps * math.ceil(math.ceil(size_bits) / self.port_bits[name])
@@ -268,16 +268,16 @@ class Timing:
             operand: Streamed = "weight" if self.flow == "ws" else "input"
             reads[layout[operand]] += self._load(*used)
         lines, line = {"tile": (n, m), "os": (m, n), "ws": (m, n), "is": (n, m)}[self.flow]
-        sums, array = layout["output"], self.arch.array
-        waiting = lines * self._accesses("output", line * self.sum_bits)
-        if self.flow in ("ws", "is") and array.accumulator_buffer and array.timing == "physical":
-            waiting = 0
-        if not piece.first and array.timing == "physical":
-            reads[sums] += waiting
-        results = lines * self._accesses("output", line * self.bits.output)
-        writes[sums] += results if piece.last else waiting
+        home = sums_home(self.arch)
+        waiting = lines * math.ceil(line * self.sum_bits / self.port_bits[home])
+        if not piece.first and self.arch.array.timing == "physical":
+            reads[home] += waiting
+        if not piece.last:
+            writes[home] += waiting
+        else:
+            writes[layout["output"]] += lines * self._accesses("output", line * self.bits.output)
         clocks = [0]
-        for name in buffers.names:
+        for name in buffers.priced:
             if buffers.named(name).ports == 2:
                 clocks += [reads[name], writes[name]]
                 continue

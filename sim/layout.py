@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from ..arch.schema import Arch, pe_record
+from ..arch.schema import Arch, BufferName, pe_record
 from ..datatypes.errors import BitlatheError
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import (
@@ -171,7 +171,7 @@ class Layout:
     def sums_wait(self) -> bool:
         """Whether sums between folds of K wait in a buffer (systolic arrays with K on the rows)."""
         array = self.arch.array
-        waits = array.kind == "systolic" and array.dataflow != "os" and not array.accumulator_buffer
+        waits = array.kind == "systolic" and array.dataflow != "os"
         return (
             waits
             and not self.arch.published_accounting
@@ -275,10 +275,21 @@ def _stream(arch: Arch, gemm: Gemm, traffic: Traffic) -> Streamed:
     return "input" if fits and (not both or flow_of(arch) == "is") else "weight"
 
 
+def sums_home(arch: Arch) -> BufferName:
+    """Return the buffer that holds unfinished sums: the accumulator buffer, or that of results.
+
+    ``scalesim`` timing knows no accumulator buffer.
+    """
+    array = arch.array
+    if array.accumulator_buffer and array.timing == "physical" and arch.buffers.accumulator:
+        return "accumulator"
+    return arch.buffers.layout["output"]
+
+
 def _sums_room(arch: Arch) -> int | None:
     """Return the bytes of the buffer that holds unfinished sums; None if inputs share it."""
-    layout = arch.buffers.layout
-    return None if layout["output"] == layout["input"] else arch.buffers.of("output").size_bytes
+    home = sums_home(arch)
+    return None if home == arch.buffers.layout["input"] else arch.buffers.named(home).size_bytes
 
 
 def folds_k(arch: Arch, bits: LayerBits, k: int) -> bool:
@@ -294,7 +305,7 @@ def _live_sums(
         return NO_SUMS
     array, flow = arch.array, flow_of(arch)
     if flow in ("ws", "is"):
-        if array.accumulator_buffer or not folds_k(arch, bits, gemm.k):
+        if not folds_k(arch, bits, gemm.k):
             return NO_SUMS
         if flow == "ws":
             return Sums(of_rows=_ceil(gemm.m * min(gemm.n, array.columns) * sum_bits, 8))

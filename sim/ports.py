@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ..arch.schema import Arch, BufferName, OperandName
 from .energy import WORD_BITS, ChipCosts
-from .layout import Layout
+from .layout import Layout, sums_home
 from .work import Reads, Work
 
 
@@ -121,7 +121,7 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
     where, traffic = costs.layout, layout.traffic
     for operand, words in fill_words(arch, layout).items():
         found[where[operand]].words += words
-    sums, sum_bits = found[where["output"]], layout.sum_bits
+    sums, sum_bits = found[sums_home(arch)], layout.sum_bits
     sums.words += _ceil(work.partial_writes * sum_bits, WORD_BITS)
     if arch.published_accounting:
         _as_published(found, costs, work, sum_bits)
@@ -135,17 +135,18 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
         for size_bits, count in sizes.items():
             found[name].scale_reads += ports[name].accesses(size_bits) * count
             found[name].banks += ports[name].enabled(size_bits) * count
-    out = ports[where["output"]]
+    edge = ports[sums_home(arch)]
     for many, count in work.sum_reads.items():
-        sums.reads += out.accesses(many * sum_bits) * count
-        sums.banks += out.enabled(many * sum_bits) * count
+        sums.reads += edge.accesses(many * sum_bits) * count
+        sums.banks += edge.enabled(many * sum_bits) * count
     for many, count in work.sum_writes.items():
-        sums.writes += out.accesses(many * sum_bits) * count
+        sums.writes += edge.accesses(many * sum_bits) * count
+    results, out = found[where["output"]], ports[where["output"]]
     for many, count in work.results.items():
-        sums.writes += out.accesses(math.ceil(many * layout.bits.output)) * count
+        results.writes += out.accesses(math.ceil(many * layout.bits.output)) * count
     leaving = traffic.output_bits // max(1, traffic.products)
-    sums.drain_reads += out.accesses(leaving) * traffic.products
-    sums.banks += out.enabled(leaving) * traffic.products
+    results.drain_reads += out.accesses(leaving) * traffic.products
+    results.banks += out.enabled(leaving) * traffic.products
     arriving: dict[OperandName, int] = {
         "weight": traffic.weight_moved_bytes,
         "input": 0 if traffic.input_kept else traffic.input_moved_bytes,

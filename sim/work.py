@@ -205,9 +205,9 @@ def _systolic_work(
     stationary operand is loaded in every pass of the streamed dimension, a row an access; what
     streams is read once a step. Without a second operand register, or a drain register, the rows
     loaded or shifted out take a clock each (`array.systolic_model`). Where K lies on the rows,
-    every row fold but the last writes partial sums and every one but the first reads them, unless
-    a buffer keeps them; ``scalesim`` timing knows no such buffer, and reads none back. Where the
-    sums stay in the PEs they leave between the pieces of K.
+    every row fold but the last writes partial sums and every one but the first reads them, in
+    whatever buffer holds them; ``scalesim`` timing reads none back. Where the sums stay in the PEs
+    they leave between the pieces of K.
     """
     array, pe = arch.array, arch.pe
     chunks, codes, lanes = bits.chunks(k, pe.lanes), _Codes.of(bits), pe.lanes
@@ -221,7 +221,6 @@ def _systolic_work(
     row_folds, column_folds = _ceil(rows, array.rows), _ceil(columns, array.columns)
     steps, moved = row_folds * column_folds * streamed, column_folds * rows * passes
     hidden = pe.drain_register if sums_stay else pe.double_buffered_operand
-    kept = array.accumulator_buffer and physical and not sums_stay
     if sums_stay:
         reads = _counter(
             (codes.bits(c * size, r * size), count * a * b)
@@ -244,7 +243,7 @@ def _systolic_work(
             ]
         )
         leaving = [(c, b * streamed) for c, b in on_columns]
-        unfinished = 0 if kept else row_folds - 1
+        unfinished = row_folds - 1
         outputs, tokens = (
             (on_columns, [(m, passes)]) if weights else ([(n, 1)], [(c, b) for c, b in on_columns])
         )
