@@ -458,3 +458,11 @@ def test_the_page_lists_every_key() -> None:
 def test_a_resolved_chip_costs_what_the_whole_costs(phase: str) -> None:
     whole = load_arch("bitmod")
     assert figures(resolve(whole, phase=phase, model="phi-2")) == figures(whole)
+
+
+def test_a_chip_answers_for_its_dram_in_both_units() -> None:
+    dram = load_arch("bitmod", {"technology.clock_ghz": 0.5}).plain()["dram"]
+    assert (dram["bits_per_clock"], dram["gb_per_s"]) == (512.0, 32.0)
+    assert (dram["latency_cycles"], dram["latency_ns"]) == (15, 30.0)
+    study = load_arch("hpca25/ant").plain()["dram"]
+    assert (study["bits_per_clock"], study["gb_per_s"], study["latency_ns"]) == (256.0, 32.0, 0.0)
