@@ -22,6 +22,7 @@ from .run import LayerRun, Run
 
 RUNGS = {"analytic": (".analytic", "run_layer"), "cycle": (".cycle", "run_layer_cycle")}
 FIDELITIES = tuple(RUNGS)
+MANY_TOKENS = 2**20  # scales along so many tokens weigh next to nothing
 
 
 def format_kind(gemm: Gemm) -> str:
@@ -56,22 +57,25 @@ class CacheBits:
     value: Fraction
 
     @classmethod
-    def of(cls, arch: Arch, gemms: Iterable[Gemm]) -> "CacheBits | None":
+    def of(cls, arch: Arch, gemms: Iterable[Gemm], phase: str) -> "CacheBits | None":
         """Return the bits in which attention reads the cache, the most of any of its layers.
 
-        None without attention, and on chips that count as the BitMoD study, which writes keys and
-        values as plain results.
+        A token that decode adds to the values brings no scale of its own where they are scaled
+        along the tokens: it takes what an element of many tokens does. None without attention, and
+        on chips that count as the BitMoD study, which writes keys and values as plain results.
         """
         if arch.published_accounting:
             return None
         stored = arch.formats.attention.weight
-        bits: dict[str, list[Fraction]] = {"attention_qk": [], "attention_av": []}
-        for gemm in gemms:
-            if gemm.kind in bits:
-                bits[gemm.kind].append(stored.bits_per_element(gemm.k))
-        if not all(bits.values()):
+        keys = [gemm.k for gemm in gemms if gemm.kind == "attention_qk"]
+        tokens = [gemm.k for gemm in gemms if gemm.kind == "attention_av"]
+        if not keys or not tokens:
             return None
-        return cls(max(bits["attention_qk"]), max(bits["attention_av"]))
+        if phase == "decode":
+            tokens = [MANY_TOKENS]
+        return cls(
+            max(map(stored.bits_per_element, keys)), max(map(stored.bits_per_element, tokens))
+        )
 
     def of_outputs(self, gemm: Gemm, plain: Fraction) -> Fraction:
         """Return the mean bits of a layer's results, of which some go into the cache."""
@@ -225,7 +229,7 @@ def simulate(
     given = dict(weights or {})
     _check_weights(given, gemms)
 
-    cache = CacheBits.of(chip, gemms)
+    cache = CacheBits.of(chip, gemms, phase)
 
     def bits_of(gemm: Gemm) -> LayerBits:
         return layer_bits(chip, gemm, given.get(gemm.name), cache)
