@@ -189,6 +189,27 @@ SATURATED = {1: [*UP, (7, 31), (7, 31)], -1: [*((-m, e) for m, e in UP), (-8, 31
 WRAPPED = {1: [*UP, (4, 0)], -1: [*((-m, e) for m, e in UP), (-8, 31), (-4, 0)]}
 
 
+@pytest.mark.parametrize("rounding", ["floor", "nearest_even"])
+@pytest.mark.parametrize("bits", [15, 23])
+def test_the_adder_in_front_of_the_normaliser_ends_where_its_bits_do(bits, rounding):
+    """Sums of exactly the ends pass; one more saturates, or wraps to the other end."""
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    for overflow in ("saturate", "wrap"):
+        numerics = PENumerics(
+            alignment="floor", rounding=rounding, overflow=overflow, sum_bits=bits
+        )
+        for man in (0, 1, -1, 100, -100, 2**14 - 1, -(2**14)):
+            for total in (low - 1, low, low + 1, high - 1, high, high + 1):
+                ours, twins = step(numerics, "fp16", man, 5, total - man, 5)
+                assert ours == twins, (man, total)
+    # by hand, floor: 2^14 - 1 of 15 bits stays; one more saturates there, or wraps to -2^14
+    if (bits, rounding) == (15, "floor"):
+        for overflow, beyond in (("saturate", (2**14 - 1, 5)), ("wrap", (-(2**13), 6))):
+            numerics = replace(numerics, overflow=overflow)
+            assert step(numerics, "fp16", 2**14 - 2, 5, 1, 5)[0] == (2**14 - 1, 5)
+            assert step(numerics, "fp16", 2**14 - 1, 5, 1, 5)[0] == beyond
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_exponent_saturates_at_the_largest_number(sign):
     """4 bits of mantissa, 5 of exponent: nothing is above 7 at exponent 31.
