@@ -101,6 +101,15 @@ def test_kernels_are_timed_where_they_are_launched(tmp_path):
     assert run.returncode == 0, run.stderr
 
 
+def test_the_edge_jobs_reach_the_edge(device):
+    """5 bits of exponent: saturated sums stand at 31, wrapped ones have lost 32."""
+    wrapped, saturated = (job.run("cpu") for job in [*device.edge_jobs(True)][-2:])
+    assert saturated.exponent.tolist() == [31] * 4
+    assert set(np.abs(saturated.mantissa)) <= {7, 8}
+    assert {1, -1} == set(np.sign(saturated.mantissa))
+    assert np.all(np.abs(wrapped.value) < np.abs(saturated.value))
+
+
 def test_a_single_different_bit_is_counted(device):
     host = np.array([0.0, 1.0, np.nan, 2.0])
     assert device.different_bits(host, host.copy()) == (4, 0)
