@@ -18,7 +18,7 @@ from bitlathe.sim.pe.bit_serial_kernels import accumulate, bit_length, round_shi
 from bitlathe.sim.pe.dequantise import table_matmul
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot, integer_values, lut_matmul
 from bitlathe.sim.pe.mac_kernels import add_to_odd, round_to
-from bitlathe.sim.pe.operands import ACTIVATIONS, split_activations
+from bitlathe.sim.pe.operands import ACTIVATIONS, ActivationKind, split_activations
 from bitlathe.sim.pe.rescale import COUNTER_LIMIT, group_timing, rescale
 from naive import pe_naive
 
@@ -112,6 +112,20 @@ def test_the_exponent_is_as_wide_as_the_activation_needs(kind, bits):
             bitserial_dot(
                 [1.0], [3], numerics=replace(ALIGNED, exponent_bits=bits - 1), activation=kind
             )
+
+
+def test_an_exponent_that_is_a_power_of_two_needs_one_bit_more():
+    """13 + 3 = 16 takes five bits; of the kinds above none ends at a power of two."""
+    kind = ActivationKind(
+        name="mine", exponent_bits=4, significand_bits=4, bias=7, maximum=1.875 * 2.0**6
+    )
+    for bits, taken in ((5, True), (4, False)):
+        numerics = replace(ALIGNED, exponent_bits=bits)
+        if taken:
+            assert bitserial_dot([120.0], [8], "int5", numerics, activation=kind).value == 960.0
+        else:
+            with pytest.raises(BitlatheError, match="of mine; 5 bits can"):
+                bitserial_dot([120.0], [8], "int5", numerics, activation=kind)
 
 
 def test_the_widest_sums_the_simulator_takes_are_right_and_wider_ones_refused():
@@ -246,14 +260,17 @@ def test_shifts_lengths_and_wraps_are_those_of_integers(value, shift):
 
 
 def test_exact_sums_change_to_long_integers_in_time():
-    """BF16 spans more than 62 bits: sums on both sides of the change are those of fractions."""
-    for low in range(60, 80):
-        activations = np.array([255 * 2.0**20, -(2.0 ** (20 - low)), 1.5 * 2.0 ** (20 - low)])
-        weights = np.array([-128, 127, 64])
+    """BF16 spans more than 62 bits: sums on both sides of the change are those of fractions.
+
+    In units of 2^-133, 255 * 2^(field - 1) times -128, three times: 16.6 bits more than the field.
+    """
+    for field in range(38, 62):
+        top = math.ldexp(255.0, field - 1 - 133)
+        activations, weights = np.array([top, top, top, 2.0**-133]), np.array([-128] * 3 + [127])
         dot = bitserial_dot(activations, weights, "int8", "exact", activation="bf16")
-        total = sum(Fraction(a) * int(w) for a, w in zip(activations, weights, strict=True))
-        assert int(dot.mantissa) == total * 2**133
-        assert dot.value == float(total)
+        total = 3 * -128 * 255 * 2 ** (field - 1) + 127
+        assert int(dot.mantissa) == total
+        assert dot.value == math.ldexp(total, -133)
 
 
 # --- rescale unit ---------------------------------------------------------------------------------
