@@ -19,7 +19,7 @@ from bitlathe.sim.pe.dequantise import table_matmul
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot, integer_values, lut_matmul
 from bitlathe.sim.pe.mac_kernels import add_to_odd, round_to
 from bitlathe.sim.pe.operands import ACTIVATIONS, ActivationKind, split_activations
-from bitlathe.sim.pe.rescale import COUNTER_LIMIT, group_timing, rescale
+from bitlathe.sim.pe.rescale import COUNTER_LIMIT, bitserial_matmul, group_timing, rescale
 from naive import pe_naive
 
 # --- activations ----------------------------------------------------------------------------------
@@ -299,6 +299,20 @@ def test_the_unit_stalls_from_one_clock_too_few_on():
     assert most.period_cycles == 2**53
     with pytest.raises(BitlatheError, match=r"more than 2\^53 clocks"):
         group_timing(COUNTER_LIMIT + 1, 1, lanes=1, scale_bits=0)
+
+
+@pytest.mark.parametrize(("gap", "period"), [(0, 8), (1, 8), (4, 8), (5, 9)])
+def test_the_gap_between_groups_hides_behind_the_scale_bits(gap, period):
+    """Three groups of 8 INT4 weights: 4 clocks each, handed over every max(4 + gap, 8) clocks.
+
+    The first takes 4, the last is ready 6 + 8 clocks after its terms.
+    """
+    product = bitserial_matmul(
+        np.ones((1, 24)), np.ones((1, 24)), [[1, 2, 3]], group=8, format="int4", group_gap=gap
+    )
+    assert product.outputs.item() == 8 * (1 + 2 + 3)
+    assert product.cycles.item() == 4 + 2 * period + 6 + 8
+    assert group_timing(8, 2, group_gap=gap).period_cycles == period
 
 
 # --- integer and floating-point MACs --------------------------------------------------------------
