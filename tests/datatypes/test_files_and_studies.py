@@ -216,7 +216,7 @@ def test_bad_files_are_explained(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(bl.BitlatheError, match=message):
             read_tensors(tmp_path / name)
-    with pytest.raises(bl.BitlatheError, match="no such file"):
+    with pytest.raises(bl.BitlatheError, match="No such file"):
         read_tensors(tmp_path / "absent.npy")
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(bl.BitlatheError, match="objects are refused"):
