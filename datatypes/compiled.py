@@ -26,6 +26,7 @@ from .jit import switched_off
 
 Kernel = Callable[..., Any]
 PACKAGE = Path(__file__).resolve().parents[1]
+_dumps: Any = dumps
 _DIGEST = 32  # bytes of a SHA-256
 
 
@@ -73,7 +74,7 @@ class KernelFiles:
 
     def save(self, key: object, data: object) -> None:
         """Keep data; readers see all of it or none."""
-        body = dumps((self.stamp, repr(key), data))
+        body = _dumps((self.stamp, repr(key), data))
         path = self._path(key)
         part = path.with_name(f"{path.name}.{uuid4().hex[:16]}.part")
         try:
@@ -89,7 +90,10 @@ class KernelFiles:
             path.unlink(missing_ok=True)
 
 
-class KernelCache(FunctionCache):  # type: ignore[misc]
+_Base: Any = FunctionCache  # numba states no types here
+
+
+class KernelCache(_Base):  # type: ignore[misc]
     """numba's cache of a function, in files that are checked; without them where that fails."""
 
     def __init__(self, function: Kernel) -> None:
@@ -110,6 +114,13 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
         except OSError:  # a full disk, a folder that has gone or is read-only
             self.disable()
+
+
+def _keep(made: Any, function: Kernel) -> None:
+    try:
+        made._cache = KernelCache(function)
+    except (RuntimeError, OSError):  # no folder can be written: compile in each process
+        return
 
 
 @overload
@@ -142,10 +153,7 @@ def compiled(function: Any = None, /, **options: Any) -> Any:
             return np.errstate(all="ignore")(function)
         made: Any = numba.njit(**options)(function)
         if isinstance(made, Dispatcher):  # not where numba's own settings say otherwise
-            try:
-                made._cache = KernelCache(function)
-            except (RuntimeError, OSError):  # no folder can be written: compile in each process
-                return made
+            _keep(made, function)
         return made
 
     return decorate if function is None else decorate(function)
