@@ -7,8 +7,33 @@ from collections.abc import Iterable
 NAME_MAX = 200
 
 
+LINE_MAX = 2500  # characters of a line of an error; the longest that are meant list known keys
+LINES_MAX = 100
+
+
 class BitlatheError(ValueError):
-    """Bad input from the user. The command line prints it as one paragraph and exits with 2."""
+    """Bad input from the user. The command line prints it as one paragraph and exits with 2.
+
+    Whatever of the input a message quotes, it can be read: letters that cannot be printed are
+    escaped, the middle of long lines is left out.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_readable(str(message)))
+
+
+def _readable(text: str) -> str:
+    """Return a text whose lines can be printed, none too long, not too many."""
+    lines = text.split("\n", LINES_MAX)
+    if len(lines) > LINES_MAX:
+        lines[LINES_MAX] = "..."
+    return "\n".join(cut(_printable(line[:LINE_MAX * 4]), LINE_MAX) for line in lines)
+
+
+def _printable(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def cut(text: str, longest: int = 80) -> str:

@@ -10,7 +10,8 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -85,8 +86,15 @@ def read_tensors(path: str | Path) -> Tensors:
         raise BitlatheError(
             f"{place}: unknown kind of file {shown(file.suffix)}; known: {', '.join(readers)}"
         )
-    try:
+    with explained(place):
         return reader(file)
+
+
+@contextmanager
+def explained(place: str) -> Iterator[None]:
+    """Turn what damaged files raise within into a BitlatheError that names the file."""
+    try:
+        yield
     except BitlatheError:
         raise
     except MemoryError:

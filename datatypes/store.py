@@ -20,6 +20,7 @@ from .catalogue import ENTRIES, element
 from .errors import BitlatheError, shown
 from .files import shown_path
 from .format import Format, Mixture
+from .io import explained
 from .layout import Layout
 from .packing import packed_size, unpack
 from .safetensors_file import read_safetensors
@@ -80,8 +81,9 @@ def load(path: str | Path) -> QuantizedTensor:
     BitlatheError
         If the file is missing, has changed since it was written, or holds something else.
     """
-    streams, facts = read_safetensors(Path(path))
     place = shown_path(path)
+    with explained(place):
+        streams, facts = read_safetensors(Path(path))
     if facts.get("kind") != KIND:
         raise BitlatheError(
             f"{place}: holds plain tensors, not a quantised one; read it with read_tensors"

@@ -234,6 +234,19 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     return f"{key}: {message} (got {shown(error['input'])})."
 
 
+def _in_file(loc: Sequence[str | int], data: Any) -> Location:
+    """Return ``loc`` without the names of a union's members, which pydantic puts between keys."""
+    found: list[str | int] = []
+    for i, part in enumerate(loc):
+        held = range(len(data)) if isinstance(data, list) else data
+        inside = isinstance(data, dict | list) and part in held
+        if inside:
+            data = data[part]
+        if inside or not (isinstance(part, str) and part[:1].isupper()) or i == len(loc) - 1 == 0:
+            found.append(part)
+    return tuple(found)
+
+
 def validate(model: type[ModelT], document: Document) -> ModelT:
     """Make a record of a document's data.
 
@@ -247,8 +260,7 @@ def validate(model: type[ModelT], document: Document) -> ModelT:
     except ValidationError as err:
         seen: dict[str, None] = {}
         for error in islice(err.errors(include_url=False), PROBLEMS_MAX):
-            # a union reports under the name of each member tried: keep keys that are in the file
-            loc = tuple(p for p in error["loc"] if not (isinstance(p, str) and p[:1].isupper()))
+            loc = _in_file(error["loc"], document.data)
             text = _explain(model, {**error, "loc": loc})
             named = re.match(r"([a-z_]+(?:\.[a-z_]+)+): ", text)
             if not loc and named:  # a check across keys names the key it is about

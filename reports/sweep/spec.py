@@ -99,7 +99,7 @@ class RandomSampling(Record):
 
 
 def _objectives(value: Any) -> Any:
-    return dict.fromkeys(value, "min") if isinstance(value, list) else value
+    return dict.fromkeys(map(str, value), "min") if isinstance(value, list) else value
 
 
 class GuidedSampling(Record):

@@ -122,7 +122,12 @@ class Checkpoint:
             except Exception as problem:  # the library raises nothing narrower
                 why = cut(str(problem), 200)
                 raise BitlatheError(f"{shown_path(file)}: not a tokenizer: {why}") from None
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        try:
+            ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        except Exception as problem:  # the library raises nothing narrower
+            raise BitlatheError(
+                f"{shown_path(self.files[-1])}: its tokenizer cannot read the text: {problem}"
+            ) from None
         return ids
 
 
