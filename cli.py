@@ -287,6 +287,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 @click.option("--fidelity", default="cycle", show_default=True, help="Rung: cycle or analytic.")
 @click.option("--mapper", default="whole-buffer", show_default=True, help="whole-buffer.")
 @click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
+@click.option("--logits", help="Tokens of the head: last or all.  [default: the chip's]")
 @click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
 @json_option
@@ -301,16 +302,23 @@ def simulate(
     settings: tuple[str, ...],
     *,
     causal: bool,
+    logits: str | None,
     bandwidth: bool,
     as_json: bool,
 ) -> None:
     """Simulate a model on a chip: clocks, energy and area, by component and by layer."""
     from .arch import load_arch
     from .sim import simulate as run_model
+    from .workloads import load_model
 
-    chip = load_arch(arch, _settings(settings))
+    chip, network = load_arch(arch, _settings(settings)), load_model(model)
+    for note in network.notes:
+        click.echo(f"Note: {network.name}: {note}", err=True)
     run = run_model(
-        chip, model, phase, context, batch, fidelity, mapper, causal=causal, bandwidth=bandwidth
+        *(chip, network, phase, context, batch, fidelity, mapper),
+        causal=causal,
+        logits=logits,
+        bandwidth=bandwidth,
     )
     if as_json:
         _print_json(run.to_dict())

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from functools import cache
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache as memoized
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,32 +14,84 @@ from ..arch.schema import LayerFormats, check_held
 from ..datatypes.errors import BitlatheError, unknown_name
 from ..workloads import Gemm, Model, load_model
 from ..workloads.order import Order, execution_order
-from .analytic import COUNTER_LIMIT, ChipCosts, LayerBits, area_um2
+from .analytic import COUNTER_LIMIT
+from .energy import ChipCosts, area_um2
+from .layer_bits import LayerBits
+from .layout import MAPPERS, mapper_of
 from .run import LayerRun, Run
 
 RUNGS = {"analytic": (".analytic", "run_layer"), "cycle": (".cycle", "run_layer_cycle")}
 FIDELITIES = tuple(RUNGS)
-MAPPERS = ("whole-buffer",)
+
+
+def format_kind(gemm: Gemm) -> str:
+    """Return the kind of layer by which a chip gives formats."""
+    if gemm.kind.startswith("attention"):
+        return "attention"
+    return "lm_head" if gemm.name == "lm_head" else gemm.kind
+
+
+def formats_of(arch: Arch, kind: str) -> LayerFormats:
+    """Return the formats of a kind of layer; kinds without their own follow linear layers."""
+    found: LayerFormats | None = getattr(arch.formats, kind)
+    return found or arch.formats.linear
 
 
 def formats_for(arch: Arch, gemm: Gemm) -> LayerFormats:
     """Return the formats of a layer's operands by the chip's policy."""
-    formats = arch.formats
-    if gemm.kind.startswith("attention"):
-        return formats.attention
-    if gemm.kind == "conv":
-        return formats.conv or formats.linear
-    if gemm.name == "lm_head":
-        return formats.lm_head or formats.linear
-    return formats.linear
+    return formats_of(arch, format_kind(gemm))
 
 
-def layer_bits(arch: Arch, gemm: Gemm, weights: Any | None = None) -> LayerBits:
+def format_labels(arch: Arch, kind: str) -> dict[str, str]:
+    """Return the schemes of a kind of layer by operand, in words."""
+    formats = formats_of(arch, kind)
+    return {operand: getattr(formats, operand).label for operand in ("weight", "input", "output")}
+
+
+@dataclass(frozen=True, slots=True)
+class CacheBits:
+    """Stored bits of a key, and of a value, in the K/V cache."""
+
+    key: Fraction
+    value: Fraction
+
+    @classmethod
+    def of(cls, arch: Arch, gemms: Iterable[Gemm]) -> "CacheBits | None":
+        """Return the bits in which attention reads the cache, the most of any of its layers.
+
+        None without attention, and on chips that count as the BitMoD study, which writes keys and
+        values as plain results.
+        """
+        if arch.published_accounting:
+            return None
+        stored = arch.formats.attention.weight
+        bits: dict[str, list[Fraction]] = {"attention_qk": [], "attention_av": []}
+        for gemm in gemms:
+            if gemm.kind in bits:
+                bits[gemm.kind].append(stored.bits_per_element(gemm.k))
+        if not all(bits.values()):
+            return None
+        return cls(max(bits["attention_qk"]), max(bits["attention_av"]))
+
+    def of_outputs(self, gemm: Gemm, plain: Fraction) -> Fraction:
+        """Return the mean bits of a layer's results, of which some go into the cache."""
+        others = gemm.n - gemm.keys - gemm.values
+        return (others * plain + gemm.keys * self.key + gemm.values * self.value) / gemm.n
+
+
+def layer_bits(
+    arch: Arch, gemm: Gemm, weights: Any | None = None, cache: CacheBits | None = None
+) -> LayerBits:
     """Return the stored bits of a layer's operands on a chip, and the clocks of its weights.
 
-    ``weights`` (N, K) count where the chip skips zero terms; without, a stand-in does.
+    ``weights`` (N, K) count where the chip skips zero terms; without, a stand-in does. Keys and
+    values are written as attention reads them (``cache``).
     """
-    return LayerBits.of(arch, formats_for(arch, gemm), gemm, weights)
+    formats = formats_for(arch, gemm)
+    output = None
+    if cache is not None and gemm.keys + gemm.values:
+        output = cache.of_outputs(gemm, formats.output.bits_per_element(gemm.n))
+    return LayerBits.of(arch, formats, gemm, weights, output)
 
 
 def _check_weights(weights: Mapping[str, Any], gemms: Iterable[Gemm]) -> None:
@@ -72,7 +125,7 @@ def _in_order(
     """Return a model's layers where what one does depends on the others."""
     from .in_order import plan_of, run_apart
 
-    known = cache(bits_of)
+    known = memoized(bits_of)
     plan = plan_of(chip, order, known)
     if fidelity == "cycle" and chip.execution.overlap_layers:
         from .cycle_model import run_overlapped
@@ -91,7 +144,7 @@ def _with_bandwidth(
     from .bandwidth import required_bits_per_clock
     from .in_order import plan_of
 
-    known = cache(bits_of)
+    known = memoized(bits_of)
     needed, most = required_bits_per_clock(chip, plan_of(chip, order, known), known, run.mapper)
     layers = tuple(
         replace(layer, required_bits_per_clock=needed[layer.name]) for layer in run.layers
@@ -109,6 +162,7 @@ def simulate(
     mapper: str = "whole-buffer",
     *,
     causal: bool = False,
+    logits: str | None = None,
     weights: Mapping[str, Any] | None = None,
     bandwidth: bool = False,
 ) -> Run:
@@ -130,10 +184,13 @@ def simulate(
     fidelity : {"cycle", "analytic"}
         Rung of the ladder of fidelity: events at clock resolution with stalls by cause, or
         closed forms.
-    mapper : {"whole-buffer"}
-        How layers are laid on the chip.
+    mapper : {"whole-buffer", "hpca25-whole-buffer"}
+        How layers are laid on the chip; a chip that names a mapper takes it for the first.
     causal : bool
         Skip, in prefill, the attention products that the causal mask hides.
+    logits : {"last", "all"}, optional
+        Tokens of a prefill that the output head works on; the chip's ``accounting.logits`` by
+        default.
     weights : mapping of str to (N, K) array or QuantizedTensor, optional
         Weights by layer name, for chips that skip zero terms: their terms are counted, in the
         layer's scheme. Other layers, and chips that skip nothing, do without.
@@ -148,7 +205,7 @@ def simulate(
     Raises
     ------
     BitlatheError
-        Unknown names, impossible sizes, counters beyond 2^53, an energy beyond any float.
+        Unknown names, impossible sizes, counters beyond 2^63, an energy beyond any float.
 
     Examples
     --------
@@ -158,23 +215,27 @@ def simulate(
     _choice("fidelity", fidelity, FIDELITIES)
     _choice("mapper", mapper, MAPPERS)
     network = model if isinstance(model, Model) else load_model(model)
-    gemms = network.gemms(phase=phase, context=context, batch=batch, causal=causal)
-    chip = resolve(load_arch(arch), phase=phase, model=network.name)
+    given_chip = load_arch(arch)
+    chip = resolve(given_chip, phase=phase, model=network.name)
+    logits = chip.accounting.logits if logits is None else logits
+    gemms = network.gemms(phase, context, batch, causal, logits)
     check_held(chip)
     costs = ChipCosts.of(chip)
     run_layer = _rung(fidelity)
     given = dict(weights or {})
     _check_weights(given, gemms)
 
+    cache = CacheBits.of(chip, gemms)
+
     def bits_of(gemm: Gemm) -> LayerBits:
-        return layer_bits(chip, gemm, given.get(gemm.name))
+        return layer_bits(chip, gemm, given.get(gemm.name), cache)
 
     if bandwidth and fidelity != "cycle":
         raise BitlatheError(f"bandwidth: only fidelity 'cycle' tells it, not {fidelity!r}")
     overlapped = chip.execution.overlap_layers and fidelity == "cycle"
     order: Order = ()
     if overlapped or chip.execution.keep_outputs or bandwidth:
-        order = execution_order(network, phase, context, batch, causal)
+        order = execution_order(network, phase, context, batch, causal, logits)
     if overlapped or chip.execution.keep_outputs:
         layers = _in_order(chip, order, bits_of, costs, mapper, fidelity)
     else:
@@ -186,24 +247,29 @@ def simulate(
         context=network.context_of(context),
         batch=batch,
         fidelity=fidelity,
-        mapper=mapper,
+        mapper=mapper_of(chip, mapper),
         clock_ghz=chip.technology.clock_ghz,
         area_um2=area_um2(chip, costs),
         layers=layers,
+        causal=causal,
+        settings=given_chip.settings,
+        formats={
+            kind: format_labels(chip, kind) for kind in dict.fromkeys(map(format_kind, gemms))
+        },
     )
     _check_counters(run)
     return _with_bandwidth(run, chip, order, bits_of) if bandwidth else run
 
 
 def _check_counters(run: Run) -> None:
-    """Refuse a run with a counter that floats and JSON readers would round."""
+    """Refuse a run with a counter that no 64-bit integer holds."""
     dram = sum(sum(layer.dram_bits.values()) * layer.count for layer in run.layers)
     sram = sum(sum(layer.sram_accesses.values()) * layer.count for layer in run.layers)
     for what, count in (("clocks", run.cycles), ("DRAM bits", dram), ("SRAM accesses", sram)):
         if count > COUNTER_LIMIT:
             raise BitlatheError(
                 f"{run.model} with context {run.context} and batch {run.batch} takes {count:.3g} "
-                f"{what}, beyond the exact range of counters (2^53); use a smaller context or "
+                f"{what}, beyond the range of counters (2^63); use a smaller context or "
                 "batch."
             )
     if not math.isfinite(run.energy_pj["total"]):

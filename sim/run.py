@@ -3,16 +3,18 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from .. import __version__
 
 ENERGY_COMPONENTS = ("pe", "sram_read", "sram_write", "dram", "leakage")
 
 
 def with_total(parts: Mapping[str, float]) -> dict[str, float]:
-    """Return a breakdown with its sum under ``total``."""
-    return {**parts, "total": sum(parts.values())}
+    """Return a breakdown with its sum under ``total``, exact and rounded once (`math.fsum`)."""
+    return {**parts, "total": math.fsum(parts.values())}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +45,37 @@ class LayerRun:
     stalls: dict[str, int] | None = None
     required_bits_per_clock: float | None = None
 
+    @property
+    def total(self) -> dict[str, Any]:
+        """What all ``count`` instances take together: clocks, DRAM bits, accesses, energy."""
+        times = self.count
+        stalls = self.stalls
+        return {
+            "compute_cycles": self.compute_cycles * times,
+            "dram_cycles": self.dram_cycles * times,
+            "stall_cycles": self.stall_cycles * times,
+            "cycles": self.cycles * times,
+            "dram_bits": {part: bits * times for part, bits in self.dram_bits.items()},
+            "sram_accesses": {part: n * times for part, n in self.sram_accesses.items()},
+            "energy_pj": {part: energy * times for part, energy in self.energy_pj.items()},
+            **({} if stalls is None else {"stalls": {c: n * times for c, n in stalls.items()}}),
+        }
+
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
+        """Return plain data for JSON: figures of one instance, and ``total`` of all of them."""
         data = {name: getattr(self, name) for name in self.__slots__}
-        return {k: None if v == math.inf else v for k, v in data.items() if v is not None}
+        figures = {k: None if v == math.inf else v for k, v in data.items() if v is not None}
+        return {**figures, "total": self.total}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Cost of a model on a chip: totals over all layers and the layers themselves."""
+    """Cost of a model on a chip: totals over all layers and the layers themselves.
+
+    ``settings`` are the chip's keys that were set by hand, ``formats`` the schemes of each kind of
+    layer that the model has (linear, attention, lm_head, conv) by operand, as they were resolved
+    for this phase and model.
+    """
 
     arch: str
     model: str
@@ -63,6 +87,9 @@ class Run:
     clock_ghz: float
     area_um2: dict[str, float]
     layers: tuple[LayerRun, ...]
+    causal: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    formats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     required_bits_per_clock: float | None = None
 
     @cached_property
@@ -83,10 +110,21 @@ class Run:
         )
         return with_total(
             {
-                part: sum(layer.energy_pj.get(part, 0.0) * layer.count for layer in self.layers)
+                part: math.fsum(
+                    layer.energy_pj.get(part, 0.0) * layer.count for layer in self.layers
+                )
                 for part in parts
             }
         )
+
+    @property
+    def dram_bits(self) -> dict[str, int]:
+        """DRAM traffic of the whole model by operand, with its total."""
+        parts: dict[str, int] = {}
+        for layer in self.layers:
+            for part, bits in layer.dram_bits.items():
+                parts[part] = parts.get(part, 0) + bits * layer.count
+        return {**parts, "total": sum(parts.values())}
 
     @property
     def stalls(self) -> dict[str, int]:
@@ -104,17 +142,29 @@ class Run:
         return energy_pj["total"] - energy_pj["dram"] - energy_pj.get("dram_background", 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON; layer figures are per instance, times ``count``."""
+        """Return plain data for JSON.
+
+        Figures of a layer are those of one of its ``count`` instances; its ``total`` holds them
+        for all instances, and these totals sum to the run's.
+        """
         return {
+            "version": __version__,
             "arch": self.arch,
+            "settings": dict(self.settings),
             "model": self.model,
             "phase": self.phase,
             "context": self.context,
             "batch": self.batch,
+            "causal": self.causal,
             "fidelity": self.fidelity,
             "mapper": self.mapper,
+            "formats": {kind: dict(operands) for kind, operands in self.formats.items()},
+            "clock_ghz": self.clock_ghz,
             "cycles": self.cycles,
             "seconds": self.seconds,
+            "stall_cycles": sum(layer.stall_cycles * layer.count for layer in self.layers),
+            "stalls": self.stalls,
+            "dram_bits": self.dram_bits,
             "energy_pj": self.energy_pj,
             "area_um2": self.area_um2,
             **self._required(),

@@ -21,10 +21,12 @@ from ...workloads.accuracy import CONTEXT, TOKENS, UNQUANTISED, Accuracy, accura
 from ...workloads.lm import Checkpoint, checkpoint_names, find_checkpoint
 from ...workloads.lm.kept import code_digest
 from ...workloads.minilm import WEIGHTS_SHA256, minilm_weights
+from ..sweep.evaluate import own_formats
 from ..sweep.export import write_csv
 from .columns import PROXIES
 from .frame import Frame
 from .fronts import accuracy_column
+from .origin import Origin
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 TABLE = "accuracy.csv"
@@ -100,9 +102,10 @@ def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], Ref
     reference = reference_weights()
     identity = f"{reference.identity} {code_digest(('datatypes',))}"
     path = folder / CACHE_NAME
-    known = _read_cache(path, identity)
+    files = own_formats(schemes := sorted(set(schemes)))
+    known = _read_cache(path, identity, files)
     errors: dict[str, float] = {}
-    for scheme in sorted(set(schemes)):
+    for scheme in schemes:
         if scheme in known:
             errors[scheme] = known[scheme]
             continue
@@ -111,22 +114,28 @@ def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], Ref
         except BitlatheError:
             continue
     if errors:
-        text = json.dumps({"identity": identity, "errors": errors}, indent=1, sort_keys=True)
+        content = {"identity": identity, "errors": errors, **({"files": files} if files else {})}
+        text = json.dumps(content, indent=1, sort_keys=True)
         path.write_text(text + "\n", encoding="utf-8")
     return errors, reference
 
 
-def _read_cache(path: Path, identity: str) -> dict[str, float]:
+def _read_cache(path: Path, identity: str, files: Mapping[str, str]) -> dict[str, float]:
+    """Return the errors that are known; ``files``: digests of formats that stand in files."""
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(content, dict) or content.get("identity") != identity:
         return {}
-    errors = content.get("errors")
-    if not isinstance(errors, dict):
+    errors, then = content.get("errors"), content.get("files", {})
+    if not (isinstance(errors, dict) and isinstance(then, dict)):
         return {}
-    return {str(k): float(v) for k, v in errors.items() if isinstance(v, int | float)}
+    return {
+        str(k): float(v)
+        for k, v in errors.items()
+        if isinstance(v, int | float) and then.get(k) == files.get(k)
+    }
 
 
 # -- own measures ------------------------------------------------------------------------------
@@ -164,7 +173,7 @@ class Measured:
 def with_accuracy(
     frame: Frame,
     folder: Path,
-    home: Path | None,
+    origin: Origin,
     wanted: Wanted | None,
     progress: Progress | None = None,
 ) -> Measured:
@@ -178,8 +187,8 @@ def with_accuracy(
         Rows with a column ``format``.
     folder : Path
         The report's: ``accuracy.json`` and ``accuracy.csv`` are kept there.
-    home : Path or None
-        Where relative paths of models start.
+    origin : Origin
+        Where relative paths of models start, and what files of formats held.
     wanted : Wanted or None
         Measure the perplexity of models whose weights are at hand; None: proxies alone.
     progress : callable, optional
@@ -200,8 +209,8 @@ def with_accuracy(
     own: dict[str, list[Accuracy]] = {}
     remarks: list[str] = []
     if wanted is not None:
-        frame, own, remarks = _with_perplexity(frame, home, wanted, progress)
-    frame, lines, more = _with_proxy(frame, folder, own)
+        frame, own, remarks = _with_perplexity(frame, origin, wanted, progress)
+    frame, lines, more = _with_proxy(frame, folder, origin, own)
     lines = [_line(model, row) for model, rows in own.items() for row in rows] + lines
     if lines:
         figures = [f.name for f in fields(Accuracy) if f.name not in {*KEYS, "window_nll"}]
@@ -224,7 +233,7 @@ def _line(model: str, row: Accuracy) -> dict[str, Any]:
 
 
 def _with_proxy(
-    frame: Frame, folder: Path, own: Mapping[str, Any]
+    frame: Frame, folder: Path, origin: Origin, own: Mapping[str, Any]
 ) -> tuple[Frame, list[dict[str, Any]], list[str]]:
     """Give models without a measure of their own the error of their formats on the reference."""
     bare = ~_rows_of(frame, own) if own else np.ones(frame.count, dtype=bool)
@@ -232,7 +241,7 @@ def _with_proxy(
         return frame, [], []
     formats = frame.texts["format"]
     used = [formats.levels[code] for code in np.unique(formats.codes[bare])]
-    errors, reference = measure(used, folder)
+    errors, reference = measure([name for name in used if not origin.is_changed(name)], folder)
     if not errors:
         return frame, [], []
     by_level = np.array([errors.get(name, np.nan) for name in formats.levels])
@@ -265,18 +274,18 @@ def _pairs(frame: Frame, rows: NDArray[np.bool_]) -> list[tuple[str, str]]:
 
 
 def _with_perplexity(
-    frame: Frame, home: Path | None, wanted: Wanted, progress: Progress | None
+    frame: Frame, origin: Origin, wanted: Wanted, progress: Progress | None
 ) -> tuple[Frame, dict[str, list[Accuracy]], list[str]]:
     """Measure the models whose weights are at hand, each in the formats it meets."""
     models = frame.texts.get("model")
     own: dict[str, list[Accuracy]] = {}
     words: list[str] = []
     for name in models.levels if models is not None else ():
-        place, reason = _checkpoint_of(name, home)
+        place, reason = _checkpoint_of(name, origin.home)
         if place is None:
             words += [reason] if reason else []
             continue
-        own[name], unread = _measure_model(frame, name, place, wanted, progress)
+        own[name], unread = _measure_model(frame, name, place, origin, wanted, progress)
         words += _perplexity_words(name, own[name], unread)
     if not own:
         words.append(
@@ -304,13 +313,20 @@ def _checkpoint_of(name: str, home: Path | None) -> tuple[Checkpoint | None, str
 
 
 def _measure_model(
-    frame: Frame, name: str, place: Checkpoint, wanted: Wanted, progress: Progress | None
+    frame: Frame,
+    name: str,
+    place: Checkpoint,
+    origin: Origin,
+    wanted: Wanted,
+    progress: Progress | None,
 ) -> tuple[list[Accuracy], list[str]]:
     """Return the measures of a model in its formats, and the formats that cannot be read."""
     formats = frame.texts["format"]
     used = [formats.levels[c] for c in np.unique(formats.codes[_rows_of(frame, {name})])]
     schemes = {}
     for text in used:
+        if origin.is_changed(text):
+            continue
         try:
             schemes[text] = Scheme.parse(text)
         except BitlatheError:

@@ -73,6 +73,11 @@ function number(value) {
   return String(Number(value.toPrecision(4)));
 }
 
+// What a row has of some columns, in words; nothing of those it has no value of.
+const says = (c, i) => c.raw(i) !== null && c.raw(i) !== "";
+const named = (columns, i) =>
+  columns.filter((c) => says(c, i)).map((c) => (c.numeric ? `${c.label} ${c.show(i)}` : c.show(i))).join(", ");
+
 // The points that answer the same question share a workload.
 const WORKLOAD_OF = new Int32Array(N);
 const WORKLOADS = [];
@@ -84,16 +89,26 @@ const WORKLOADS = [];
     if (!known.has(key)) {
       known.set(key, WORKLOADS.length);
       const parts = columns.filter((c) => c.varies);
-      WORKLOADS.push((parts.length ? parts : columns).map((c) => (c.numeric ? `${c.label} ${c.show(i)}` : c.show(i))).join(", "));
+      WORKLOADS.push(named(parts.length ? parts : columns, i));
     }
     WORKLOAD_OF[i] = known.get(key);
   }
 }
 
-// Columns that name a point, for tooltips and announcements.
-const NAMING = CHOICES.filter((c) => c.varies && c.name !== "scheme.linear");
-const nameOf = (i) =>
-  (NAMING.length ? NAMING : CHOICES).map((c) => (c.numeric ? `${c.label} ${c.show(i)}` : c.show(i))).join(", ");
+// Columns that name a point, for filters, tooltips and announcements: those that vary and are not
+// said by others. A context may follow from the model, formats from the chip and its main format.
+const follows = (c, names) => {
+  const from = names.map((name) => BY_NAME.get(name)).filter(Boolean), known = new Map();
+  for (let i = 0; i < N; i++) {
+    const key = JSON.stringify(from.map((other) => other.raw(i)));
+    if (!known.has(key)) known.set(key, c.raw(i));
+    else if (known.get(key) !== c.raw(i)) return false;
+  }
+  return true;
+};
+const SAID_BY = (c) => (c.name === "context" ? ["model"] : c.name.startsWith("scheme.") ? ["format", "arch", "model", "phase"] : null);
+const NAMING = CHOICES.filter((c) => c.varies && !(SAID_BY(c) && follows(c, SAID_BY(c))));
+const nameOf = (i) => named(NAMING.length ? NAMING : CHOICES, i);
 
 function announce(message) {
   document.getElementById("announce").textContent = message;

@@ -31,7 +31,7 @@ function breakdown(i, spec) {
 
 function details(i) {
   const place = document.getElementById("details");
-  const values = CHOICES.filter((c) => c.raw(i) !== null && c.raw(i) !== "" && c.name !== "scheme.linear");
+  const values = CHOICES.filter((c) => says(c, i) && c.name !== "scheme.linear");
   const main = ["seconds", "utilization", "power_w", "edp_pj_s", "dram_gb_per_s", "weight_bits"].map((n) => BY_NAME.get(n)).filter(Boolean);
   const item = (c) => make("div", {}, make("dt", {}, c.label), make("dd", {}, c.numeric && c.unit ? `${c.show(i)} ${c.unit}` : c.show(i)));
   place.replaceChildren(

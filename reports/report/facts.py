@@ -1,8 +1,6 @@
 """What charts and page say beside their points: titles of chips, and what all of it was run on."""
 
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -10,18 +8,20 @@ from ...workloads.accuracy import Accuracy
 from .accuracy import Measured
 from .columns import ACCURACY, ERROR_OF, PROXIES, label_of
 from .frame import Frame, Texts
-from .layers import title_of
+from .fronts import Tradeoff, shown
+from .origin import Origin
 
 FEW = 4  # values that are listed; more are counted
 _CONDITIONS = ("arch", "context", "batch", "fidelity")
 
 
-def titled(frame: Frame, home: Path | None) -> Frame:
+def titled(frame: Frame, origin: Origin) -> Frame:
     """Return the frame with chips by their titles; those that share one keep their names."""
     if "arch" not in frame.texts:
         return frame
     names = frame.texts["arch"].levels
-    titles = [title_of(name, home) or name for name in names]
+    chips = [origin.chip(name) for name in names]
+    titles = [(chip and chip.title) or name for name, chip in zip(names, chips, strict=True)]
     shown = tuple(
         title if titles.count(title) == 1 else name
         for name, title in zip(names, titles, strict=True)
@@ -31,8 +31,8 @@ def titled(frame: Frame, home: Path | None) -> Frame:
     )
 
 
-def conditions(frame: Frame, measured: Measured, measures: Iterable[str]) -> list[str]:
-    """Return what a chart's points were run on, a sentence each.
+def conditions(frame: Frame, measured: Measured, tradeoff: Tradeoff | None = None) -> list[str]:
+    """Return what a chart's points were run on, and which points it lacks, a sentence each.
 
     Parameters
     ----------
@@ -40,20 +40,57 @@ def conditions(frame: Frame, measured: Measured, measures: Iterable[str]) -> lis
         The rows, with chips by their titles.
     measured : Measured
         What is known of accuracy.
-    measures : iterable of str
-        The columns that the chart shows.
+    tradeoff : Tradeoff, optional
+        The columns that the chart shows; rows without one of the two are not in it. Without it,
+        what holds for all rows.
     """
-    known = [(label_of(name).text, _values(frame, name)) for name in _CONDITIONS]
-    parts = [f"{name[0].upper()}{name[1:]}: {_listed(v)}" for name, v in known if v]
-    words = [". ".join(parts) + "."] if parts else []
-    shown = set(measures)
-    if shown & {*ACCURACY} - {*PROXIES}:
+    if tradeoff is None:
+        return _run_on(frame)
+    mask = shown(frame, tradeoff)
+    words = _run_on(frame.take(np.flatnonzero(mask)))
+    if not mask.all():
+        words.append(_left_out(frame.take(np.flatnonzero(~mask)), tradeoff))
+    measures = {tradeoff.x, tradeoff.y}
+    if measures & {*ACCURACY} - {*PROXIES}:
         words += [_of_model(name, row) for name, row in measured.unquantised.items()]
-    if shown & {*ERROR_OF} and any(ERROR_OF.get(name) in frame.numbers for name in shown):
+    if any(ERROR_OF.get(name) in frame.numbers for name in measures & {*ERROR_OF}):
         words.append("Bars: one standard error of the growth over the unquantised model.")
-    if measured.proxy and shown & {*PROXIES}:
+    if measured.proxy and measures & {*PROXIES}:
         words.append(measured.proxy)
     return words
+
+
+def _run_on(frame: Frame) -> list[str]:
+    known = [(label_of(name).text, _words_of(frame, name)) for name in _CONDITIONS]
+    parts = [f"{name[0].upper()}{name[1:]}: {words}" for name, words in known if words]
+    return [". ".join(parts) + "."] if parts else []
+
+
+def _left_out(rows: Frame, tradeoff: Tradeoff) -> str:
+    """Say which points a chart lacks: how many, of which chips and formats, and what of them."""
+    lacks = [
+        label_of(name).text
+        for name in (tradeoff.x, tradeoff.y)
+        if np.isnan(rows.numbers.get(name, np.full(rows.count, np.nan))).any()
+    ]
+    whose = [
+        f"{label_of(name).text} {_listed(values)}"
+        for name in ("arch", "format")
+        if (values := _values(rows, name))
+    ]
+    of = f" ({'; '.join(whose)})" if whose else ""
+    count = f"{rows.count:,} points are" if rows.count > 1 else "One point is"
+    return f"{count} not shown, for want of {' or '.join(lacks)}{of}."
+
+
+def _words_of(frame: Frame, name: str) -> str:
+    """Return the values of a column in words, and which models have none of it."""
+    values = _values(frame, name)
+    numbers = frame.numbers.get(name)
+    if not values or numbers is None or not np.isnan(numbers).any():
+        return _listed(values) if values else ""
+    bare = frame.take(np.flatnonzero(np.isnan(numbers)))
+    return f"{_listed(values)} (none for {_listed(_values(bare, 'model')) or 'some points'})"
 
 
 def _of_model(model: str, row: Accuracy) -> str:
@@ -71,4 +108,4 @@ def _values(frame: Frame, name: str) -> list[str]:
 
 
 def _listed(values: list[str]) -> str:
-    return "; ".join(values) if len(values) <= FEW else f"{len(values)} of them"
+    return ", ".join(values) if len(values) <= FEW else f"{len(values)} of them"

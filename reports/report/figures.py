@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..provenance import Facts
 from ..style import figure_style, save
 from .accuracy import Measured
 from .columns import ERROR_OF, WORKLOAD, label_of
 from .facts import conditions
 from .frame import Floats, Frame
-from .fronts import Tradeoff, on_front
+from .fronts import Tradeoff, on_front, shown
 from .series import Series, series_column, series_of
 from .ticks import fitting_ticks, linear_ticks, log_ticks, words_of
 
@@ -39,10 +40,19 @@ class _Chart:
     baseline: dict[str, float]
 
 
-def _panels(frame: Frame, tradeoff: Tradeoff) -> list[tuple[str, Rows]]:
-    """Return a title and the rows of each panel; workloads with equal points share one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Panel:
+    """A panel: its title, the rows drawn, and those of all workloads that have equal points."""
+
+    title: str
+    rows: Rows
+    stands_for: Rows
+
+
+def _panels(frame: Frame, tradeoff: Tradeoff) -> list[_Panel]:
+    """Return a panel for each workload; workloads with equal points share one."""
     pairs = np.column_stack([frame.numbers[tradeoff.x], frame.numbers[tradeoff.y]])
-    complete = np.asarray(np.isfinite(pairs).all(axis=1))
+    complete = shown(frame, tradeoff)
     groups = [rows[complete[rows]] for rows in frame.groups()]
     groups = [rows for rows in groups if len(rows)]
     if not groups:
@@ -51,7 +61,14 @@ def _panels(frame: Frame, tradeoff: Tradeoff) -> list[tuple[str, Rows]]:
     merged: dict[bytes, list[Rows]] = {}
     for rows in groups:
         merged.setdefault(np.unique(pairs[rows], axis=0).tobytes(), []).append(rows)
-    return [(_joint_title(frame, equal, varying), equal[0]) for equal in merged.values()]
+    return [
+        _Panel(
+            title=_joint_title(frame, equal, varying),
+            rows=equal[0],
+            stands_for=np.concatenate(equal),
+        )
+        for equal in merged.values()
+    ]
 
 
 def _joint_title(frame: Frame, equal: list[Rows], varying: list[str]) -> str:
@@ -64,11 +81,13 @@ def _joint_title(frame: Frame, equal: list[Rows], varying: list[str]) -> str:
     return f"{_title(frame, rows[0], common)}, {alike}" if common else alike
 
 
-def _title(frame: Frame, row: Any, shown: list[str]) -> str:
+def _title(frame: Frame, row: Any, names: list[str]) -> str:
     values = frame.row(int(row))
     parts = []
-    for name in shown or [n for n in WORKLOAD if n in values]:
-        value = values.get(name, "-")
+    for name in names or WORKLOAD:
+        value = values.get(name)
+        if value is None:  # a model of images has no context
+            continue
         parts.append(str(value) if name in frame.texts else f"{label_of(name).text} {value}")
     return ", ".join(parts)
 
@@ -100,7 +119,13 @@ def _chart(frame: Frame, tradeoff: Tradeoff, measured: Measured, panels: Sequenc
     )
 
 
-def draw(frame: Frame, tradeoff: Tradeoff, measured: Measured, paths: list[Path]) -> None:
+def draw(
+    frame: Frame,
+    tradeoff: Tradeoff,
+    measured: Measured,
+    paths: list[Path],
+    made: Facts | None = None,
+) -> None:
     """Draw a trade-off and write it to every path, in the path's own format.
 
     Parameters
@@ -113,23 +138,25 @@ def draw(frame: Frame, tradeoff: Tradeoff, measured: Measured, paths: list[Path]
         What is known of accuracy: lines for unquantised models, words of the footer.
     paths : list of Path
         Files ending in .png or .svg.
+    made : mapping, optional
+        Provenance of the rows, for the files' metadata.
     """
     plt = figure_style()
     panels = _panels(frame, tradeoff)
-    total, panels = len(panels), panels[:MAX_PANELS]
+    total, panels, cut = len(panels), panels[:MAX_PANELS], panels[MAX_PANELS:]
     columns = 2 if len(panels) in {2, 4} else min(3, max(1, len(panels)))
     lines = max(1, -(-len(panels) // columns))
-    chart = _chart(frame, tradeoff, measured, [rows for _, rows in panels])
+    chart = _chart(frame, tradeoff, measured, [panel.rows for panel in panels])
     size = (7.2, 4.9) if len(panels) <= 1 else (3.6 * columns + 0.4, 2.9 * lines + 1.4)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
     for spare in list(axes.flat)[len(panels) :]:
         spare.set_axis_off()
     handles: dict[str, Any] = {}
-    for axis, (title, rows) in zip(axes.flat, panels, strict=False):
+    for axis, panel in zip(axes.flat, panels, strict=False):
         models = frame.texts.get("model")
-        model = models.levels[models.codes[rows[0]]] if models is not None else ""
-        handles |= _panel(axis, chart, rows, model)
-        axis.set_title(plain(title), loc="left", fontsize=9)
+        model = models.levels[models.codes[panel.rows[0]]] if models is not None else ""
+        handles |= _panel(axis, chart, panel.rows, model)
+        axis.set_title(plain(panel.title), loc="left", fontsize=9)
         axis.set_xlabel(_axis_words(tradeoff.x, log=chart.log[0]))
     for axis in axes[:, 0]:
         axis.set_ylabel(_axis_words(tradeoff.y, log=chart.log[1]))
@@ -137,7 +164,10 @@ def draw(frame: Frame, tradeoff: Tradeoff, measured: Measured, paths: list[Path]
     handles = {name: handles[name] for name in order if name in handles}
     note = f", {MAX_PANELS} of {total} workloads" if total > MAX_PANELS else ""
     figure.suptitle(tradeoff.title + note, x=0.01, ha="left", fontsize=11)
-    words = conditions(frame, measured, (tradeoff.x, tradeoff.y))
+    kept = np.ones(frame.count, dtype=bool)
+    for panel in cut:
+        kept[panel.stands_for] = False
+    words = conditions(frame.take(np.flatnonzero(kept)), measured, tradeoff)
     column = series_column(frame)
     drawn = list(axes.flat)[: len(panels)]
     for axis in drawn:
@@ -145,7 +175,7 @@ def draw(frame: Frame, tradeoff: Tradeoff, measured: Measured, paths: list[Path]
     finish(figure, handles, words, label_of(column).full if column in frame.numbers else "")
     for axis in drawn:
         set_ticks(axis, chart.log)  # again: the room for words is known only now
-    save(figure, *paths)
+    save(figure, *paths, made=made)
 
 
 def _axis_words(name: str, *, log: bool) -> str:

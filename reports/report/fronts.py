@@ -82,13 +82,19 @@ def _held(frame: Frame, name: str) -> bool:
     return bool(len(values) > 1 and 0 < values.max() < HELD * values.min())
 
 
+def shown(frame: Frame, tradeoff: Tradeoff) -> NDArray[np.bool_]:
+    """Tell which rows a chart of a trade-off shows: those that have both values."""
+    points = np.column_stack([frame.numbers[tradeoff.x], frame.numbers[tradeoff.y]])
+    return np.asarray(np.isfinite(points).all(axis=1))
+
+
 def on_front(frame: Frame, tradeoff: Tradeoff) -> NDArray[np.bool_]:
     """Tell which rows are on the front of a trade-off among the rows of their workload.
 
     Rows that lack one of the two values are on no front.
     """
     points = np.column_stack([frame.numbers[tradeoff.x], frame.numbers[tradeoff.y]])
-    complete = np.asarray(np.isfinite(points).all(axis=1))
+    complete = shown(frame, tradeoff)
     mask = np.zeros(frame.count, dtype=bool)
     for group in frame.groups():
         rows = group[complete[group]]

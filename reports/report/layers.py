@@ -2,34 +2,43 @@
 
 import json
 import math
-from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from ...arch import load_arch, resolve
+from ...arch import resolve
 from ...datatypes.errors import BitlatheError
 from ...sim import Run, simulate
+from ...sim.engine import format_labels
 from ...sim.run import LayerRun
-from ...workloads import Gemm, load_model
+from ...workloads import Gemm
 from .columns import WORKLOAD, is_result
 from .frame import Frame
+from .origin import Origin
 
 _FORMAT_PREFIX = "scheme."
 _NOT_SETTINGS = {*WORKLOAD, "arch", "causal", "fidelity", "mapper", "format", "status", "title"}
 
 
-def settings_of(row: dict[str, Any]) -> dict[str, Any]:
+def settings_of(row: dict[str, Any], columns: Collection[str] | None = None) -> dict[str, Any]:
     """Return the chip's keys that a row sets, as `load_arch` takes them.
+
+    ``columns``: those that set a key; without it all that are no results.
 
     Examples
     --------
-    >>> settings_of({"arch": "bitmod", "array.rows": 8, "scheme.linear": "int8", "cycles": 9})
+    >>> row = {"arch": "bitmod", "array.rows": 8, "scheme.linear": "int8", "cycles": 9}
+    >>> settings_of(row)
     {'array.rows': 8, 'formats.linear.weight': 'int8'}
+    >>> settings_of(row, {"array.rows"})
+    {'array.rows': 8}
     """
     settings: dict[str, Any] = {}
     for name, value in row.items():
-        if name in _NOT_SETTINGS or is_result(name):
+        if (
+            name in _NOT_SETTINGS
+            or is_result(name)
+            or (columns is not None and name not in columns)
+        ):
             continue
         if name.startswith(_FORMAT_PREFIX):
             settings[f"formats.{name.removeprefix(_FORMAT_PREFIX)}.weight"] = value
@@ -41,17 +50,21 @@ def settings_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def simulate_row(
-    row: dict[str, Any], home: Path | None = None
+    row: dict[str, Any], origin: Origin | None = None
 ) -> tuple[Run, tuple[Gemm, ...]] | None:
     """Run a row again: the run and its matrix products, one for each layer.
 
     None where the row's chip or model is not at hand any more.
 
-    ``home``: the folder that relative paths of chips and models start from.
+    ``origin``: what its chip and model were.
     """
+    origin = origin or Origin()
     try:
-        model = _model(_place(str(row["model"]), home))
-        arch = _arch(_place(str(row["arch"]), home), json.dumps(settings_of(row), sort_keys=True))
+        model = origin.model(str(row["model"]))
+        settings = json.dumps(settings_of(row, origin.settings), sort_keys=True)
+        arch = origin.chip(str(row["arch"]), settings)
+        if model is None or arch is None:
+            return None
         context = row.get("context") if model.kind in {"decoder", "encoder"} else None
         phase, batch = row["phase"], row.get("batch", 1)
         causal = row.get("causal") in {True, "true"}
@@ -68,29 +81,6 @@ def simulate_row(
         return run, model.gemms(phase=phase, context=context, batch=batch, causal=causal)
     except (BitlatheError, KeyError, ValueError):
         return None
-
-
-def _place(name: str, home: Path | None) -> str:
-    is_path = "/" in name or Path(name).suffix in {".yaml", ".yml", ".json"}
-    return str(home / name) if home is not None and is_path else name
-
-
-def title_of(arch: str, home: Path | None = None) -> str:
-    """Return a chip's title; nothing where the chip is not at hand."""
-    try:
-        return str(_arch(_place(arch, home), "{}").title)
-    except (BitlatheError, ValueError):
-        return ""
-
-
-@cache
-def _model(name: str) -> Any:
-    return load_model(name)
-
-
-@cache
-def _arch(name: str, settings: str) -> Any:
-    return load_arch(name, json.loads(settings))
 
 
 def _shape(layer: Gemm | LayerRun) -> tuple[int, int, int, int]:
@@ -131,24 +121,27 @@ def layer_rows(run: Run, gemms: tuple[Gemm, ...]) -> list[list[Any]]:
 
 
 def layers_of(
-    frame: Frame, rows: Iterable[int], home: Path | None = None
+    frame: Frame, rows: Iterable[int], origin: Origin | None = None
 ) -> dict[int, list[list[Any]]]:
     """Return the layers of some rows.
 
     A row is left out where the simulator no longer gives the clocks that the row holds (another
-    version, an edited chip): a roofline of another chip than the row's would mislead.
+    version): a roofline of another chip than the row's would mislead.
     """
     found = {}
     for i in rows:
         row = frame.row(i)
-        again = simulate_row(row, home)
+        again = simulate_row(row, origin)
         if again is not None and again[0].cycles == row.get("cycles"):
             found[i] = layer_rows(*again)
     return found
 
 
-def with_formats(frame: Frame, home: Path | None = None) -> Frame:
-    """Add the column ``format``: the weight format of linear layers, from the row or its chip."""
+def with_formats(frame: Frame, origin: Origin | None = None) -> Frame:
+    """Add the column ``format``: the weight format of linear layers, from the row or its chip.
+
+    Rows of a sweep name their formats; those of other sources may leave them to the chip.
+    """
     if "format" in frame.texts or "arch" not in frame.texts:
         return frame
     if "scheme.linear" in frame.texts:
@@ -161,15 +154,16 @@ def with_formats(frame: Frame, home: Path | None = None) -> Frame:
         for i, name in enumerate(names):
             if not name:
                 keys = [c.levels[c.codes[i]] if c is not None else "" for c in columns]
-                names[i] = default_format(_place(keys[0], home), *keys[1:])
+                names[i] = default_format(origin or Origin(), *keys)
     return frame.with_texts("format", names)
 
 
-@cache
-def default_format(arch: str, phase: str, model: str) -> str:
+def default_format(origin: Origin, arch: str, phase: str, model: str) -> str:
     """Return a chip's own weight format of linear layers, or words that say it is the chip's."""
+    chip = origin.chip(arch)
     try:
-        chip = resolve(load_arch(arch), phase=phase, model=model)
+        if chip is not None:
+            return format_labels(resolve(chip, phase=phase, model=model), "linear")["weight"]
     except (BitlatheError, ValueError):
-        return "the chip's own"
-    return str(chip.formats.linear.weight.label)
+        pass
+    return "the chip's own"

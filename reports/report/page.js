@@ -9,7 +9,7 @@ class Page {
     this.visible = Int32Array.from({ length: N }, (_, i) => i);
     this.selected = -1;
     this.workload = WORKLOADS.length > TOGETHER ? 0 : -1;
-    this.filters = CHOICES.filter((c) => c.varies && c.name !== "scheme.linear" && c.distinct().length <= MAX_FILTER);
+    this.filters = NAMING.filter((c) => c.distinct().length <= MAX_FILTER);
     const rank = (c) => (LEADING.indexOf(c.name) + LEADING.length + 1) % (LEADING.length + 1);
     this.filters.sort((a, b) => rank(a) - rank(b));
     this.hidden = new Map(this.filters.map((c) => [c.name, new Set()]));
@@ -55,7 +55,7 @@ class Page {
 
   buildColour() {
     const list = document.getElementById("colour");
-    const columns = CHOICES.filter((c) => c.varies && c.name !== "scheme.linear");
+    const columns = NAMING;
     const lead = columns.find((c) => ["format", "arch"].includes(c.name)) ?? columns.find((c) => !DATA.workload.includes(c.name)) ?? columns[0];
     for (const c of columns) list.append(make("option", { value: c.name, selected: c === lead }, c.label));
     this.series = seriesOf(lead);
@@ -111,7 +111,7 @@ class Page {
   }
 
   fixed() {
-    const same = CHOICES.filter((c) => !c.varies && c.raw(0) !== null && c.raw(0) !== "" && c.name !== "scheme.linear");
+    const same = CHOICES.filter((c) => !c.varies && says(c, 0) && c.name !== "scheme.linear");
     document.getElementById("fixed").textContent = same.length && N > 1 ? `The same for all points: ${same.map((c) => `${c.label} ${c.show(0)}`).join(", ")}.` : "";
   }
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...datatypes.errors import BitlatheError
 from ..marks import MOST, OTHER, Mark, mark
+from ..provenance import Facts, software
 from ..style import PALETTE
 from .accuracy import Measured
 from .columns import ACCURACY, ERROR_OF, WORKLOAD, is_result, label_of
@@ -107,6 +108,7 @@ def render(
     layers: dict[int, list[list[Any]]],
     measured: Measured | None = None,
     index: NDArray[np.intp] | None = None,
+    made: Facts | None = None,
 ) -> str:
     """Return the page as HTML.
 
@@ -130,6 +132,8 @@ def render(
         What is known of accuracy.
     index : ndarray of int, optional
         The rows shown; all without it.
+    made : mapping, optional
+        Provenance of the points.
 
     Raises
     ------
@@ -157,10 +161,11 @@ def render(
                 "title": t.title,
                 "x": t.x,
                 "y": t.y,
-                "conditions": conditions(frame, measured, (t.x, t.y)),
+                "conditions": conditions(frame, measured, t),
             }
             for t in tradeoffs
         ],
+        "conditions": conditions(frame, measured),
         "unquantised": {name: measured.baseline(name) for name in ACCURACY},
         "layers": {str(i): rows for i, rows in layers.items()},
     }
@@ -179,6 +184,9 @@ def render(
         title=title,
         description=description,
         notes=notes,
+        made=made,
+        points_by=software(made) if made else "",
+        drawn_by=software(),
         policy=Markup(policy),  # made here of hashes and constants
         css=Markup(parts["page.css"]),  # a file of this package
         script=Markup(script),  # files of this package

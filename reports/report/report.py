@@ -4,7 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...datatypes.errors import BitlatheError
 from ...datatypes.yamlfile import parse_yaml
+from ..provenance import provenance, record
 from ..sweep.api import read_results, run_sweep
 from ..sweep.export import columns_of, write_csv
 from ..sweep.spec import AccuracyAsked
@@ -24,6 +25,7 @@ from .facts import titled
 from .frame import Frame
 from .fronts import NAMES, on_front, tradeoffs
 from .layers import layers_of, with_formats
+from .origin import Origin
 from .page import render, sample
 
 PAGE_POINTS = 20_000
@@ -66,11 +68,12 @@ def report(
     with _last_to_close(folder / FILE_NAME), Store(folder, readonly=True) as store:
         text, home = store.meta("file") or "", store.meta("folder")
         title, description, stated = _words(text)
+        origin = Origin.of(store)
         words = Words(
             title=title or folder.resolve().name,
             description=description,
-            notes=tuple(_missing(store, text, home)),
-            home=None if home is None else Path(home),
+            notes=(*_missing(store, text, home), *origin.changes()),
+            origin=origin,
             wanted=accuracy or _wanted(stated, home),
             progress=progress,
             say=say or (lambda _: None),
@@ -198,12 +201,12 @@ def write(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What the page says beside its data, where relative paths start, what is to be measured."""
+    """What the page says beside its data, where that comes from, what is to be measured."""
 
     title: str
     description: str = ""
     notes: tuple[str, ...] = ()
-    home: Path | None = None
+    origin: Origin = field(default_factory=Origin)
     wanted: Wanted | None = None
     progress: Progress | None = None
     say: Callable[[str], None] = lambda _: None
@@ -227,7 +230,7 @@ def _write(source: Source, folder: Path, words: Words, *, results: bool = False)
 def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -> list[Path]:
     measured = _prepare(source(), folder, words)
     frame, remarks = measured.frame, [*words.notes, *measured.remarks]
-    named = titled(frame, words.home)
+    named = titled(frame, words.origin)
     chosen = tradeoffs(frame)
     masks = {t.name: on_front(frame, t) for t in chosen}
     on_any = np.zeros(frame.count, dtype=bool)
@@ -245,7 +248,7 @@ def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -
             (folder / f"{name}.{kind}").unlink(missing_ok=True)
     for tradeoff in chosen:
         pair = [folder / f"{tradeoff.name}.{kind}" for kind in ("png", "svg")]
-        figures.draw(named, tradeoff, measured, pair)
+        figures.draw(named, tradeoff, measured, pair, words.origin.made)
         paths += pair
     table = folder / "results.csv"
     if results or not table.exists():
@@ -260,12 +263,13 @@ def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -
         tradeoffs=chosen,
         measured=measured,
         index=index,
-        layers=_layers(frame.take(index), on_any[index], words.home),
+        made=words.origin.made,
+        layers=_layers(frame.take(index), on_any[index], words.origin),
     )
     paths[0].write_text(page, encoding="utf-8")
     for remark in remarks:
         words.say(remark)
-    return [*paths, table, folder / "pareto.csv"]
+    return [*paths, table, folder / "pareto.csv", record(folder, "report", provenance())]
 
 
 def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path, words: "Words") -> Measured:
@@ -276,18 +280,18 @@ def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path, words: "Words") ->
             f"{folder} holds no finished point to report; failures.csv there says what failed, "
             "or run the sweep first."
         )
-    frame = with_formats(frame, words.home)
-    return with_accuracy(frame, folder, words.home, words.wanted, words.progress)
+    frame = with_formats(frame, words.origin)
+    return with_accuracy(frame, folder, words.origin, words.wanted, words.progress)
 
 
 def _layers(
-    frame: Frame, preferred: NDArray[np.bool_], home: Path | None
+    frame: Frame, preferred: NDArray[np.bool_], origin: Origin
 ) -> dict[int, list[list[Any]]]:
     """Simulate points again for their layers: those on a front first, up to a budget."""
     fidelities = frame.texts.get("fidelity")
     rungs = set(fidelities.levels) if fidelities is not None else {"analytic"}
     most = min(LAYER_POINTS.get(rung, FEW_LAYER_POINTS) for rung in rungs)
-    return layers_of(frame, sample(frame, preferred, most).tolist(), home)
+    return layers_of(frame, sample(frame, preferred, most).tolist(), origin)
 
 
 def _write_pareto(

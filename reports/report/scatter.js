@@ -131,7 +131,7 @@ class Scatter {
   say() {
     const only = this.page.workload;
     const same = this.column("x").name === this.preset.x && this.column("y").name === this.preset.y;
-    const words = same ? this.preset.conditions : this.preset.conditions.slice(0, 1);
+    const words = same ? this.preset.conditions : DATA.conditions;
     this.words.textContent = [only < 0 || WORKLOADS.length < 2 ? "" : `${WORKLOADS[only]}.`, ...words].join(" ").trim();
   }
 

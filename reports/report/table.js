@@ -20,7 +20,7 @@ class Table {
   get columns() {
     if (this.all.checked) return COLUMNS;
     const main = ["cycles", "seconds", "utilization", "energy_pj.total", "power_w", "area_um2.total", "edp_pj_s"];
-    return COLUMNS.filter((c) => (c.result ? main.includes(c.name) || c.accuracy : c.varies && c.name !== "scheme.linear"));
+    return COLUMNS.filter((c) => (c.result ? main.includes(c.name) || c.accuracy : NAMING.includes(c)));
   }
 
   rebuild() {

@@ -24,6 +24,7 @@ from ..report.columns import label_of
 from ..report.facts import conditions, titled
 from ..report.figures import LOG_FROM, finish, plain, set_ticks
 from ..report.frame import Frame
+from ..report.origin import Origin
 from ..style import figure_style, save
 from ..sweep import read_results
 
@@ -128,8 +129,8 @@ def _of(rows: Sequence[Row]) -> str:
 
 
 def _words(rows: Sequence[Row], measured: Sequence[str] = ()) -> list[str]:
-    frame = titled(Frame.of(rows), HERE)
-    return [_of(rows), *conditions(frame, Measured(frame=frame), ()), *measured]
+    frame = titled(Frame.of(rows), Origin(home=HERE))
+    return [_of(rows), *conditions(frame, Measured(frame=frame)), *measured]
 
 
 # -- lines -------------------------------------------------------------------------------------

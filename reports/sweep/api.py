@@ -14,6 +14,7 @@ from typing import Any
 
 from ...datatypes.errors import BitlatheError
 from ...datatypes.files import read_text
+from ..provenance import provenance, record
 from .checks import simulator
 from .evaluate import result_columns
 from .export import clear, export, results
@@ -154,7 +155,8 @@ def run_sweep(
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
         runner = _open_runner(evaluator, jobs, dask, executor, stack)
-        _begin(store, folder, _sweep_digest(space, evaluator), _facts(space, text, path.parent))
+        facts = _facts(space, text, path.parent, evaluator)
+        _begin(store, folder, _sweep_digest(space, evaluator, facts), facts)
         _view(store, space, columns)
         bar = stack.enter_context(Progress(progress, _planned(space)))
         sweep = _Sweep(space, evaluator, store, runner, bar)
@@ -162,6 +164,7 @@ def run_sweep(
         seconds = time.perf_counter() - start
         order = [*space.columns, *columns]
         done = export(store, folder, order, space.late, layered=space.file.layers)
+        made = record(folder, "sweep", json.loads(facts["provenance"]))
         return SweepSummary(
             folder=str(folder),
             points=store.count(),
@@ -171,7 +174,7 @@ def run_sweep(
             ruled_out=done.ruled_out + sweep.ruled_out,
             failures=done.failures,
             seconds=seconds,
-            files=tuple(str(file) for file in done.files),
+            files=tuple(str(file) for file in (*done.files, made)),
         )
 
 
@@ -338,21 +341,29 @@ def preview(space: Space) -> Preview:
     )
 
 
-def _facts(space: Space, text: str, folder: Path) -> dict[str, str]:
-    """Return what the store keeps about the sweep."""
+def _facts(space: Space, text: str, folder: Path, evaluator: Evaluator) -> dict[str, str]:
+    """Return what the store keeps about the sweep, and of the files that it reads."""
+    describe = getattr(evaluator, "described", None)
+    values = [value for _, of_axis in space.dimensions for value in of_axis]
+    described = describe(values) if describe is not None else {}
+    solved = [space.file.iso.solve] if space.file.iso else []
+    columns = [column_of(key) for keys in space.settings for key in keys]
     return {
         "file": text,
         "folder": str(folder.resolve()),
         "title": space.file.title,
         "constraints": canonical([c.text for c in space.late]),
+        "settings": canonical({"columns": [*columns, *solved]}),
+        "provenance": canonical(provenance()),
+        **{name: canonical(content) for name, content in described.items()},
     }
 
 
-def _sweep_digest(space: Space, evaluator: Evaluator) -> str:
+def _sweep_digest(space: Space, evaluator: Evaluator, facts: dict[str, str]) -> str:
     """Return the digest of the sweep itself: its lists, sampling, and what it runs on."""
     content = space.file.model_dump(mode="json", exclude={"title", "description"})
     parts = [canonical(content), evaluator.version, getattr(evaluator, "content", "")]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*parts, facts.get("formats", "")]).encode()).hexdigest()
 
 
 def _view(store: Store, space: Space, columns: list[str]) -> None:

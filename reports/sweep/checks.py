@@ -6,7 +6,8 @@ from typing import Any
 
 from ...arch import Arch, load_arch
 from ...datatypes.errors import BitlatheError, unknown_name
-from ...sim.engine import FIDELITIES, MAPPERS
+from ...sim.engine import FIDELITIES
+from ...sim.layout import MAPPERS
 from ...workloads import Model
 from .evaluate import SimulatorEvaluator, load_evaluator, plain_words
 from .spec import Space, axis_keys

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -17,12 +18,13 @@ from ...datatypes.errors import BitlatheError
 from ...datatypes.scheme import Scheme
 from ...datatypes.yamlfile import read_yaml
 from ...sim import Run, simulate
-from ...sim.analytic import ChipCosts, area_um2
 from ...sim.cycle_machine import CAUSES
+from ...sim.energy import ChipCosts, area_um2
+from ...sim.engine import format_labels
 from ...sim.run import ENERGY_COMPONENTS
 from ...workloads import Model, load_model
 from .iso import solve
-from .spec import Iso, Point, canonical
+from .spec import KINDS, Iso, Point, canonical
 from .store import LAYERS
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,8 @@ MODEL_ROOMS = ("datatypes", "workloads", "arch", "mapping", "sim")
 HERE = (Path(__file__), Path(__file__).with_name("iso.py"))  # what makes rows of runs
 KEPT = 512  # resolved chips and layer lists kept per process
 
+# the weight format of each kind of layer, as it was resolved
+FORMAT_COLUMNS = tuple(f"scheme.{kind}" for kind in KINDS)
 # result columns in the order of the tables; energies in pJ, areas in um2, DRAM traffic in bits
 _ENERGY = ("total", *ENERGY_COMPONENTS)
 _AREA = ("total", "pe_array", "weight_buffer", "io_buffer")
@@ -59,14 +63,16 @@ STALL_COLUMNS = tuple(f"stall_{cause}_cycles" for cause in CAUSES)
 def result_columns(fidelity: str) -> tuple[str, ...]:
     """Return the result columns of a rung, in the order of the tables."""
     if fidelity == "analytic":  # it bounds the stalls and does not tell their causes
-        return RESULT_COLUMNS
+        return (*FORMAT_COLUMNS, *RESULT_COLUMNS)
     after = RESULT_COLUMNS.index("stall_cycles") + 1
-    return (*RESULT_COLUMNS[:after], *STALL_COLUMNS, *RESULT_COLUMNS[after:])
+    return (*FORMAT_COLUMNS, *RESULT_COLUMNS[:after], *STALL_COLUMNS, *RESULT_COLUMNS[after:])
 
 
 def result_row(run: Run, chip: Arch) -> dict[str, Any]:
-    """Return a run as flat columns (`result_columns` and the run's context).
+    """Return a run as flat columns (`result_columns`, the run's context and its formats).
 
+    ``scheme.KIND`` is the weight format of each kind of layer that the model has, as resolved, and
+    of linear layers in any case.
     ``dram_gb_per_s`` is the peak bandwidth of the chip's DRAM, ``weight_bits`` the stored bits of
     one weight of a linear layer of 4,096 inputs, ``edp_pj_s`` energy times time.
     """
@@ -76,8 +82,10 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
         part: sum(layer.dram_bits[part] * layer.count for layer in layers)
         for part in ("weight", "input", "output")
     }
-    busy = sum(layer.utilization * layer.cycles * layer.count for layer in layers)
+    busy = math.fsum(layer.utilization * layer.cycles * layer.count for layer in layers)
+    formats = {"linear": format_labels(chip, "linear"), **run.formats}
     return {
+        **{f"scheme.{kind}": operands["weight"] for kind, operands in formats.items()},
         "context": run.context,
         "cycles": run.cycles,
         "seconds": seconds,
@@ -105,6 +113,8 @@ def layer_table(run: Run) -> dict[str, Any]:
     for layer in run.layers:
         row: dict[str, Any] = {}
         for name, value in layer.to_dict().items():
+            if name == "total":  # of all instances: `count` times the others
+                continue
             if name == "stalls":
                 row |= _stalls(value)
             elif isinstance(value, Mapping):
@@ -121,7 +131,7 @@ def chip_row(chip: Arch, area: Mapping[str, float]) -> dict[str, Any]:
     return {
         "peak_macs_per_cycle": chip.array.rows * chip.array.columns * chip.pe.lanes,
         **{f"area_um2.{part}": value for part, value in area.items()},
-        "dram_gb_per_s": chip.dram.bits_per_clock * chip.technology.clock_ghz / 8,
+        "dram_gb_per_s": float(chip.dram_bits_per_clock) * chip.technology.clock_ghz / 8,
         "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096)),
     }
 
@@ -189,6 +199,11 @@ def own_formats(texts: Collection[str]) -> dict[str, str]:
     return found
 
 
+def model_digest(model: Model) -> str:
+    """Return the digest of what decides a model's results: its sizes, not its name."""
+    return _sha(model.family, repr(model.shape))
+
+
 def arch_content(arch: Arch) -> dict[str, Any]:
     """Return what of a chip decides results: all but its names and descriptions."""
     return arch.model_dump(mode="json", exclude={"name", "title", "description"})
@@ -214,6 +229,23 @@ class SimulatorEvaluator:
         """Digest of the chips and models carried."""
         archs = {name: arch_content(arch) for name, arch in self.archs.items()}
         return _sha(canonical(archs), repr(sorted(self.models.items())))
+
+    def described(self, settings: Collection[Any] = ()) -> dict[str, Any]:
+        """Return what files of chips, models and formats say, for the store to keep.
+
+        Chips whole, by name; of models and of formats in files of their own a digest.
+
+        Parameters
+        ----------
+        settings : collection
+            All values that the sweep sets, which may name formats.
+        """
+        chips = {name: arch.model_dump(mode="json") for name, arch in self.archs.items()}
+        return {
+            "chips": chips,
+            "models": {name: model_digest(model) for name, model in self.models.items()},
+            "formats": own_formats(_texts([chips, *settings])),
+        }
 
     @property
     def chip_keys(self) -> set[str]:

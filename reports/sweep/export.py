@@ -23,7 +23,7 @@ LAYER_COLUMNS = ("key", "layer", "count", "m", "n", "k", "batch", "cycles", "com
 TABLES = ("results.csv", "results.parquet", "layers.csv", "layers.parquet", "failures.csv")
 # what `bitlathe report` writes about one sweep; accuracy.json is about formats and stays
 REPORT = (
-    *("report.html", "pareto.csv", "accuracy.csv"),
+    *("report.html", "pareto.csv", "accuracy.csv", "provenance.json"),
     *(f"{axis}_*.{kind}" for axis in ("accuracy", "proxy", "latency", "energy")
       for kind in ("png", "svg")),
 )  # fmt: skip

@@ -418,8 +418,9 @@ def constrained(
         parse_expression(text, own | set(chip_keys), where(("constraints", i)))
         for i, text in enumerate(file.constraints)
     )
+    numbers = [name for name in results if not name.startswith("scheme.")]
     for loc, name in _result_names(file):
-        parse_expression(name, results, where(loc))
+        parse_expression(name, numbers, where(loc))
     read = {name for c in constraints for name in c.names if f"{name}.total" not in own}
     space = replace(space, chip_keys=tuple(sorted(read - own)), chip_values=chip_values)
     unknown = solved | ({"context"} if None in file.contexts else set())

@@ -533,3 +533,48 @@ def test_fronts_are_counted_by_workload(chromium: Browser, tmp_path: Path) -> No
     chromium.click('[data-filter="phase"] .levels label:nth-child(2) input')
     assert counted() == expected([row for row in rows if row["phase"] == "prefill"])
     assert "of 2 workloads" in chromium.text("#fronts thead")
+
+
+def test_what_a_model_lacks_is_neither_said_nor_filtered(chromium: Browser, tmp_path: Path) -> None:
+    """Convolutions have no context: it follows from the model, as most formats from the chip."""
+    rows = [
+        row | ({"context": 256} if row["model"] == "model0" else {})
+        | {"scheme.attention": f"kv of {row['arch']}", "scheme.lm_head": row["format"]}
+        for row in points(60)
+    ]  # fmt: skip
+    chromium.open(page(tmp_path / "report.html", rows))
+    assert chromium.log() == []
+    code = 'return [...document.querySelectorAll("fieldset")].map((f) => f.dataset.filter)'
+    assert chromium.js(code) == ["format", "arch", "model", "phase", "array.rows"]
+    words = chromium.js(
+        'return [...document.querySelectorAll("#workload option")].map((o) => o.text)'
+    )
+    assert words[1:] == ["model0, prefill, context 256", "model1, prefill",
+                         "model0, decode, context 256", "model1, decode"]  # fmt: skip
+    shown = next(i for i, row in enumerate(rows) if row["model"] == "model1")
+    chromium.js("document.querySelector(`#table tr[data-point='${arguments[0]}']`).click()", shown)
+    assert "context" not in chromium.text("#chosen")
+    varied = [row | {"context": 128 + 128 * (i % 2)} for i, row in enumerate(points(60))]
+    chromium.open(page(tmp_path / "varied.html", varied))
+    assert "context" in chromium.js(code)
+
+
+@pytest.mark.parametrize("width", [400, 1280, 2200])
+def test_names_of_measures_are_whole(tmp_path: Path, width: int) -> None:
+    rows = [row | {"weight_error.gaussian": row.pop("weight_error")} for row in points(20)]
+    file = page(tmp_path / "report.html", rows)
+    code = """return [...document.querySelectorAll(".axis select")].map((list) => {
+        const probe = document.createElement("span"), style = getComputedStyle(list);
+        probe.style.cssText = `position:absolute;white-space:nowrap;font:${style.font}`;
+        probe.textContent = list.selectedOptions[0].textContent;
+        document.body.append(probe);
+        return [probe.textContent, probe.offsetWidth, list.clientWidth,
+          list.getBoundingClientRect().right, innerWidth];
+      })"""
+    with Browser(width=width) as window:
+        window.open(file)
+        found = window.js(code)
+    assert any(words == "relative error of Gaussian weights, a proxy" for words, *_ in found)
+    for words, needed, given, right, screen in found:
+        assert needed + 16 <= given, words  # the arrow of the list
+        assert right <= screen, words

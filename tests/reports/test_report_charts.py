@@ -28,7 +28,7 @@ def row(**values: Any) -> dict[str, Any]:
 def drawn(rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the figure of some rows, instead of its files."""
     kept: list[Any] = []
-    monkeypatch.setattr(figures, "save", lambda figure, *_: kept.append(figure))
+    monkeypatch.setattr(figures, "save", lambda figure, *_, **__: kept.append(figure))
     frame = Frame.of(rows)
     figures.draw(frame, COST, Measured(frame=frame), [])
     return kept[0]
@@ -122,6 +122,44 @@ def test_nothing_of_a_chart_covers_its_footer(monkeypatch: pytest.MonkeyPatch) -
         a.get_tightbbox().y0 >= figure.legends[0].get_window_extent().y1 - 1 for a in figure.axes
     )
     assert foot.get_text() == "Chip: bitmod. Context: 256. Batch: 1."
+
+
+def words_of_chart(figure: Any) -> str:
+    """Return the footer of a chart as one line."""
+    text: str = next(t for t in figure.texts if "Chip" in t.get_text()).get_text()
+    return text.replace("\n", " ")
+
+
+def test_a_caption_names_the_points_that_are_drawn_and_those_that_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A chip without a latency has no point: it is no chip of the chart, and the footer says so."""
+    rows = [row(), row(arch="fp16", format="fp16", seconds=2.0)]
+    rows += [row(arch="ant", format="ant4", seconds=None, model=model) for model in ("m", "n")]
+    words = words_of_chart(drawn(rows, monkeypatch))
+    assert words.startswith("Chip: bitmod, fp16. ")
+    assert "2 points are not shown, for want of latency (chip ant; format ant4)." in words
+    complete = words_of_chart(drawn(rows[:2], monkeypatch))
+    assert "shown" not in complete
+
+
+def test_a_context_that_some_models_lack_is_named_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [row(model="opt"), row(model="resnet", context=None, seconds=2.0)]
+    figure = drawn(rows, monkeypatch)
+    assert "Context: 256 (none for resnet). " in words_of_chart(figure)
+    assert [a.get_title(loc="left") for a in figure.axes] == ["opt, context 256", "resnet"]
+
+
+def test_a_caption_leaves_out_the_workloads_that_have_no_panel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twelve panels of thirteen workloads: the last one's chip is in none of them."""
+    rows = [row(model=f"m{k:02}", seconds=1.0 + k) for k in range(figures.MAX_PANELS)]
+    rows.append(row(model="z", arch="late", seconds=99.0))
+    assert words_of_chart(drawn(rows, monkeypatch)).startswith("Chip: bitmod. ")
+    assert words_of_chart(drawn(rows[1:], monkeypatch)).startswith("Chip: bitmod, late. ")
 
 
 # -- shipped studies ---------------------------------------------------------------------------

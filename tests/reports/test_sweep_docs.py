@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bitlathe.reports.report import report
 from bitlathe.reports.report.accuracy import measure
 from bitlathe.reports.sweep import run_sweep
 
@@ -13,6 +14,8 @@ TEXT = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="ut
 FILES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SQL, ACCURACY_SQL, LAYERS_SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+REPORTS = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
+(REPORT_SQL,) = re.findall(r"```sql\n(.*?)```", REPORTS, re.DOTALL)
 
 
 @pytest.mark.parametrize("text", FILES)
@@ -43,6 +46,32 @@ def test_documented_questions_have_answers(tmp_path, monkeypatch):
     assert {scheme for _, _, scheme, _ in answers} <= allowed
 
 
+PLAIN = "arch: [bitmod, fp16]\nmodels: [opt-125m, opt-1.3b]\ncontexts: 64\n"
+
+
+def test_documented_questions_have_answers_without_schemes(tmp_path, monkeypatch):
+    """A sweep that leaves formats to its chips: the queries of both pages run on it."""
+    duckdb = pytest.importorskip("duckdb")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    Path("sweep.yaml").write_text(PLAIN)
+    run_sweep("sweep.yaml", "runs/x", jobs=1)
+    run_sweep("sweep.yaml", "runs/formats", jobs=1)
+    report("runs/formats")
+    report("runs/x")
+    formats = {"bitmod": "bitmod_fp4@g128/int8", "fp16": "fp16"}  # the chips' files say so
+    chosen = duckdb.sql("SELECT DISTINCT arch, \"scheme.linear\" FROM 'runs/x/results.csv'")
+    assert dict(chosen.fetchall()) == formats
+    assert len(duckdb.sql(SQL.replace("3.6e6", "9e6")).fetchall()) == 4
+    allowed = duckdb.sql(ACCURACY_SQL).fetchall()
+    assert [scheme for _, _, scheme, _ in allowed] == ["bitmod_fp4@g128/int8"] * 4, "FP16 is dearer"
+    joined = duckdb.sql(REPORT_SQL).fetchall()
+    assert len(joined) == 8, "two models, two phases, two formats"
+    assert {(scheme, proxy) for _, _, scheme, _, proxy, *_ in joined} == {
+        (scheme, True) for scheme in formats.values()
+    }
+
+
 def test_documented_question_about_layers_has_an_answer(tmp_path, monkeypatch):
     duckdb = pytest.importorskip("duckdb")
     monkeypatch.chdir(tmp_path)
@@ -69,5 +98,6 @@ def test_documented_columns_are_those_of_a_sweep(tmp_path):
             header = next(csv.reader(file))
         known = words | {"arch", "model", "phase", "context", "mapper", "fidelity"}
         parts = {column.partition(".")[0] + ".PART" for column in header if "." in column}
+        assert ("scheme.PART" in parts, "scheme.KIND" in words) == (name == "results", True)
         assert [c for c in header if "." not in c and c not in known] == []
-        assert parts - {"dram.PART"} <= words
+        assert parts - {"dram.PART", "scheme.PART"} <= words

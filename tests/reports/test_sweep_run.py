@@ -215,7 +215,7 @@ def test_what_a_killed_export_left_goes(sweep, tmp_path):
 
 def test_tables_and_report_of_another_sweep_go_when_one_begins(sweep, tmp_path):
     out = tmp_path / "out"
-    of_sweep = {"results.csv", "results.parquet", "failures.csv"}
+    of_sweep = {"results.csv", "results.parquet", "failures.csv", "provenance.json"}
     of_report = {"report.html", "pareto.csv", "accuracy.csv", "energy_latency.png", "proxy_edp.svg"}
     kept = {"accuracy.json", "gains.png", "notes.html"}
     evaluator = PlainEvaluator(fail_rows=2)

@@ -161,7 +161,7 @@ def test_hostile_names_come_out_whole_and_harmless(tmp_path):
     written = {p.name for p in tmp_path.rglob("*") if p.is_file()}
     assert written <= {
         "sweep.yaml", "sweep.lock", "sweep.sqlite", "sweep.sqlite-wal", "sweep.sqlite-shm",
-        "results.csv", "results.parquet",
+        "results.csv", "results.parquet", "provenance.json",
     }  # fmt: skip
 
 

@@ -25,7 +25,9 @@ def test_bit_serial_on_a_quarter_of_a_million_groups(format, numerics, skip):
     shape = (1 << 18, 128)
     activations = rng.standard_normal(shape) * 2.0 ** rng.integers(-14, 12, shape)
     activations[rng.random(shape) < 0.05] = 0.0
+    activations[rng.random(shape) < 0.02] = 60000.0
     weights = rng.choice(np.array(GRIDS[format], np.int8), shape)
+    weights[rng.random(shape) < 0.2] = 0
     operands = activations.astype(np.float16), weights
     host = bitserial_dot(*operands, format, numerics, skip_zero_terms=skip)
     device = bitserial_dot(*operands, format, numerics, skip_zero_terms=skip, device="cuda")

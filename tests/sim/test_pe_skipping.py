@@ -10,7 +10,7 @@ import bitlathe as bl
 from bitlathe.arch import Arch, load_arch
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.datatypes.quantize import quantize
-from bitlathe.sim.analytic import ChipCosts, LayerBits, run_layer
+from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.skipping import pe_integers
 from bitlathe.sim.array.term_clocks import (
     StandInClocks,
@@ -22,6 +22,8 @@ from bitlathe.sim.array.term_clocks import (
 from bitlathe.sim.array.tile_clock import simulate_tile_array
 from bitlathe.sim.array.tile_model import SCOPES, TileArray, group_clocks, tile_count_skipping
 from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.energy import ChipCosts
+from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.memory import CycleOptions
 from bitlathe.workloads import Gemm
 
