@@ -27,7 +27,7 @@ def _readable(text: str) -> str:
     lines = text.split("\n", LINES_MAX)
     if len(lines) > LINES_MAX:
         lines[LINES_MAX] = "..."
-    return "\n".join(cut(_printable(line[:LINE_MAX * 4]), LINE_MAX) for line in lines)
+    return "\n".join(cut(_printable(line[: LINE_MAX * 4]), LINE_MAX) for line in lines)
 
 
 def _printable(line: str) -> str:

@@ -52,7 +52,7 @@ def _number(text: str) -> float:
 def _is_deep(data: Any) -> bool:
     """Whether lists and objects stand in one another more than `DEPTH_MAX` deep."""
     level: list[Any] = [data]
-    for _ in range(DEPTH_MAX + 1):
+    for _ in range(DEPTH_MAX):
         level = [
             item
             for held in level

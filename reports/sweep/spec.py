@@ -91,6 +91,9 @@ def _in_kib(keys: Sequence[str], value: Any) -> Any:
     return [size_kib(item) for item in value] if isinstance(value, list) else size_kib(value)
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generator takes
+
+
 class RandomSampling(Record):
     """Points drawn from the grid without replacement."""
 
@@ -110,7 +113,7 @@ class GuidedSampling(Record):
     """
 
     budget: Whole
-    seed: int
+    seed: Seed
     objectives: Annotated[dict[Name, Literal["min", "max"]], BeforeValidator(_objectives)]
     population: Annotated[int, Field(ge=4, le=10_000)] | None = None
 

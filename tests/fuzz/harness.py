@@ -101,8 +101,7 @@ if __name__ == "__main__":
         for row in failures(ROWS):
             print(row)
         print(table(ROWS))
-        print(
-            f"slowest {max(row[4] for row in ROWS):.2f} s, most memory {max(r[5] for r in ROWS):.0f} MiB"
-        )
+        slowest, most = (max(row[i] for row in ROWS) for i in (4, 5))
+        print(f"slowest {slowest:.2f} s, most memory {most:.0f} MiB")
     else:
         main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

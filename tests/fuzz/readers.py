@@ -39,7 +39,8 @@ SWEEP = {
     "models": ["opt-1.3b"],
     "phases": ["decode"],
     "contexts": [16, 32],
-    "axes": {"array.rows": [16, 32], "buffers.weight.size_kib": {"from": 64, "to": 256, "factor": 2}},
+    "axes": {"array.rows": [16, 32], "buffers.weight.size_kib": {"from": 64, "to": 256,
+    "factor": 2}},
     "schemes": {"linear": ["int8@channel", "bitmod_fp4@g128/int8"]},
     "constraints": ["array.rows * array.columns <= 2048 and context in [16, 32]", "seconds < 1"],
     "sampling": {"random": {"samples": 4, "seed": 1}},
@@ -62,8 +63,10 @@ SETTINGS = {
 PATHS = [
     "", " ", ".", "..", "/", "~", "a\0b", "a\0b.yaml", "x" * 300, "x" * 5000, "x" * 5000 + ".yaml",
     "/dev/zero", "/dev/null", "/dev/stdin", "/proc/self/mem", "/proc/self/environ", "\udcff.yaml",
-    "\ud800.yaml", "\u202e.yaml", "a\nb.yaml", "a:b", "-", "FIFO", "FOLDER", "LOOP", "EMPTY", "LATIN",
-    "/proc/self/fd/0", "nul", "file:///etc/passwd", "http://localhost/x.yaml", "*", "$HOME", "//", "a/",
+    "\ud800.yaml", "\u202e.yaml", "a\nb.yaml", "a:b", "-", "FIFO", "FOLDER", "LOOP", "EMPTY",
+    "LATIN",
+    "/proc/self/fd/0", "nul", "file:///etc/passwd", "http://localhost/x.yaml", "*", "$HOME", "//",
+    "a/",
 ]  # fmt: skip
 SUFFIXES = ["", ".yaml", ".json", ".npy", ".npz", ".safetensors", ".gguf", "/config.json"]
 
@@ -145,7 +148,8 @@ def make_scheme(rng, folder):
     if rng.random() < 0.3:
         return damaged(text, rng).decode("utf-8", "surrogateescape")[:100_000]
     parts = ["@g", "@b", "@", "/", "+", "int4", "_asym", "0", "99999999999999999999", "1000000000",
-             "x", "channel", "tensor", "-1", "1e9", " ", "mse", "m2", "paper", "fp16", "e8m0", "\0", "é",
+             "x", "channel", "tensor", "-1", "1e9", " ", "mse", "m2", "paper", "fp16", "e8m0",
+             "\0", "é",
              "@b1000000000x1000000000", "@g1000000000000", "@t", "+p99", "+sigma9"]  # fmt: skip
     for _ in range(rng.choice([1, 2])):
         at = rng.randrange(len(text) + 1)
@@ -319,11 +323,13 @@ def make_store(rng, folder):
         path.write_bytes(content)
         with sqlite3.connect(path) as db:
             table, column = rng.choice(
-                [("results", "result"), ("results", "status"), ("points", "point"), ("meta", "value"),
+                [("results", "result"), ("results", "status"), ("points", "point"), ("meta",
+                "value"),
                  ("points", "key"), ("points", "ordinal"), ("results", "error")]
             )  # fmt: skip
             value = rng.choice(
-                ["[1,2]", "{", "", "{}", "NaN", '{"cycles": 1}', '{"cycles": "x"}', "[" * 5000, b"\xff\xfe",
+                ["[1,2]", "{", "", "{}", "NaN", '{"cycles": 1}', '{"cycles": "x"}', "[" * 5000,
+                b"\xff\xfe",
                  3, "done", '{"cycles": 1e999}', '{"layers": 3}', "null", "\0"]
             )  # fmt: skip
             change = rng.choice(["value", "value", "value", "drop", "table"])
