@@ -150,8 +150,8 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     try:
         whole = Document(source=document.source, data=data, marks=marks)
         chip = validate(Arch, whole).with_settings({**arch.settings, **overrides})
-        formats = any(key.partition(".")[0] == "formats" for key in overrides)
-        chip = chip.built_as(arch) if formats else chip
+        run = chip.pe == arch.pe and any(key.startswith("formats") for key in overrides)
+        chip = chip.built_as(arch) if run else chip
         _check_memories(chip, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())

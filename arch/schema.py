@@ -533,6 +533,20 @@ class Arch(Record):
         latency_ns = given if given is not None else part.latency_ns if part else 0.0
         return math.ceil(_decimal(latency_ns) * _decimal(self.technology.clock_ghz))
 
+    def plain(self) -> dict[str, Any]:
+        """Return the keys that a chip can be asked for, DRAM rate and latency in both units."""
+        data = self.model_dump(exclude={"name", "title", "description", "overrides"})
+        clock, bits = self.technology.clock_ghz, float(self.dram_bits_per_clock)
+        cycles, given_ns = self.dram_latency_cycles, self.dram.latency_ns
+        data["dram"] |= {
+            "bits_per_clock": bits,
+            "gb_per_s": bits * clock / 8,
+            "latency_cycles": cycles,
+            "latency_ns": cycles / clock if given_ns is None else given_ns,
+            "background_mw": self.dram_background_mw,
+        }
+        return data
+
     @property
     def dram_background_mw(self) -> float:
         """Power of the DRAM's standby and refresh: given, or the component's for the bandwidth."""

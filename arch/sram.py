@@ -135,7 +135,7 @@ def _buses(macro: Macro, size: int) -> tuple[int, ...]:
 
 
 def _bracket(axis: tuple[int, ...], value: float) -> tuple[int, int, float]:
-    """Return the neighbours of ``value`` on the axis and its logarithmic place between them."""
+    """Return the neighbors of ``value`` on the axis and its logarithmic place between them."""
     i = min(bisect_right(axis, value) - 1, len(axis) - 2)
     low, high = axis[i], axis[i + 1]
     return low, high, math.log(value / low) / math.log(high / low)
@@ -147,7 +147,7 @@ def bank_cost(macro: Macro, bank_bytes: float, bus_bits: float) -> tuple[float, 
 
     The table's points are exact. Between them the logarithm of a cost is bilinear in the
     logarithms of bank size and bus width, so along either axis a value always lies between its
-    two neighbours (monotone between points; CACTI's own points are not monotone everywhere,
+    two neighbors (monotone between points; CACTI's own points are not monotone everywhere,
     because its optimiser changes the bank's internal division from one point to the next).
     """
     points = _of(macro)

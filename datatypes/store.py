@@ -51,7 +51,7 @@ def save(q: QuantizedTensor, path: str | Path) -> None:
         "kind": KIND,
         "version": VERSION,
         "shape": json.dumps(q.shape),
-        "axis": str(q.axis),
+        "axis": json.dumps(q.axis),
         "dtype": q.dtype,
         "scheme": json.dumps(_scheme_facts(q.scheme)),
     }
@@ -131,7 +131,8 @@ def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
         for length in shape:
             check_whole("a length of its shape", length, 0, LONGEST)
         check_whole("its size", math.prod(shape), 0, LONGEST)
-        layout = Layout.of(shape, int(facts["axis"]), scheme.granularity)
+        axis = json.loads(facts["axis"])
+        layout = Layout.of(shape, tuple(axis) if isinstance(axis, list) else axis, scheme.granularity)
         float_name(facts["dtype"])
     except BitlatheError as problem:
         raise BitlatheError(f"its header: {problem}") from None

@@ -426,7 +426,7 @@ class _Seen:
 
 
 def _blocks_seen(scheduler: Scheduler) -> list[_Seen]:
-    """Return the blocks of rows of a masked layer; they are those of `work.layer_work`."""
+    """Return the blocks of rows of a masked layer that see anything, as in `work.layer_work`."""
     array, gemm = scheduler.arch.array, scheduler.layout.gemm
     rows = array.columns if array.kind == "tile" else array.rows
     found: list[_Seen] = []
@@ -434,8 +434,9 @@ def _blocks_seen(scheduler: Scheduler) -> list[_Seen]:
     for first in range(0, gemm.m, rows):
         length = min(rows, gemm.m - first)
         low, high = gemm.seen(first, length)
-        found.append(_Seen(length, high - low, max(0, high - before)))
-        before = max(before, high)
+        if low < high:
+            found.append(_Seen(length, high - low, max(0, high - before)))
+            before = max(before, high)
     return found
 
 

@@ -9,6 +9,7 @@ from .cycle_machine import INPUTS, WEIGHTS, Tile
 from .layer_bits import LayerBits
 from .layout import Layout, Streamed, flow_of, sums_home
 from .memory import CycleOptions, DramPort
+from .ports import result_code
 
 SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
 PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
@@ -275,7 +276,8 @@ class Timing:
         if not piece.last:
             writes[home] += waiting
         else:
-            writes[layout["output"]] += lines * self._accesses("output", line * self.bits.output)
+            row_bits = line * result_code(self.bits)
+            writes[layout["output"]] += lines * self._accesses("output", row_bits)
         clocks = [0]
         for name in buffers.priced:
             if buffers.named(name).ports == 2:

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ..arch import Arch, load_arch, resolve
-from ..arch.schema import LayerFormats, check_held
+from ..arch.schema import LayerFormats, Operand, check_held
 from ..datatypes.errors import BitlatheError, unknown_name
 from ..workloads import Gemm, Model, load_model
 from ..workloads.order import Order, execution_order
 from .analytic import COUNTER_LIMIT
 from .energy import ChipCosts, area_um2
-from .layer_bits import LayerBits
+from .layer_bits import LayerBits, code_bits
 from .layout import MAPPERS, mapper_of
 from .run import LayerRun, Run
 
 RUNGS = {"analytic": (".analytic", "run_layer"), "cycle": (".cycle", "run_layer_cycle")}
 FIDELITIES = tuple(RUNGS)
+MANY_TOKENS = 2**20  # scales along so many tokens weigh next to nothing
 
 
 def format_kind(gemm: Gemm) -> str:
@@ -50,33 +51,43 @@ def format_labels(arch: Arch, kind: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class CacheBits:
-    """Stored bits of a key, and of a value, in the K/V cache."""
+    """Stored bits of a key, and of a value, in the K/V cache; bits of their code."""
 
     key: Fraction
     value: Fraction
+    code: Fraction
 
     @classmethod
-    def of(cls, arch: Arch, gemms: Iterable[Gemm]) -> "CacheBits | None":
+    def of(cls, arch: Arch, gemms: Iterable[Gemm], phase: str) -> "CacheBits | None":
         """Return the bits in which attention reads the cache, the most of any of its layers.
 
-        None without attention, and on chips that count as the BitMoD study, which writes keys and
-        values as plain results.
+        A token that decode adds to the values brings no scale of its own where they are scaled
+        along the tokens: it takes what an element of many tokens does. None without attention, and
+        on chips that count as the BitMoD study, which writes keys and values as plain results.
         """
         if arch.published_accounting:
             return None
         stored = arch.formats.attention.weight
-        bits: dict[str, list[Fraction]] = {"attention_qk": [], "attention_av": []}
-        for gemm in gemms:
-            if gemm.kind in bits:
-                bits[gemm.kind].append(stored.bits_per_element(gemm.k))
-        if not all(bits.values()):
+        keys = [gemm.k for gemm in gemms if gemm.kind == "attention_qk"]
+        tokens = [gemm.k for gemm in gemms if gemm.kind == "attention_av"]
+        if not keys or not tokens:
             return None
-        return cls(max(bits["attention_qk"]), max(bits["attention_av"]))
+        if phase == "decode":
+            tokens = [MANY_TOKENS]
+        return cls(
+            max(map(stored.bits_per_element, keys)),
+            max(map(stored.bits_per_element, tokens)),
+            code_bits(stored, MANY_TOKENS),
+        )
 
-    def of_outputs(self, gemm: Gemm, plain: Fraction) -> Fraction:
-        """Return the mean bits of a layer's results, of which some go into the cache."""
-        others = gemm.n - gemm.keys - gemm.values
-        return (others * plain + gemm.keys * self.key + gemm.values * self.value) / gemm.n
+    def of_outputs(self, gemm: Gemm, plain: Operand) -> tuple[Fraction, Fraction]:
+        """Return the mean bits of a layer's results, of which some go into the cache; of codes."""
+        cached = gemm.keys + gemm.values
+        others = gemm.n - cached
+        stored = gemm.keys * self.key + gemm.values * self.value
+        stored += others * plain.bits_per_element(gemm.n)
+        code = cached * self.code + others * code_bits(plain, gemm.n)
+        return stored / gemm.n, code / gemm.n
 
 
 def layer_bits(
@@ -90,7 +101,7 @@ def layer_bits(
     formats = formats_for(arch, gemm)
     output = None
     if cache is not None and gemm.keys + gemm.values:
-        output = cache.of_outputs(gemm, formats.output.bits_per_element(gemm.n))
+        output = cache.of_outputs(gemm, formats.output)
     return LayerBits.of(arch, formats, gemm, weights, output)
 
 
@@ -225,7 +236,7 @@ def simulate(
     given = dict(weights or {})
     _check_weights(given, gemms)
 
-    cache = CacheBits.of(chip, gemms)
+    cache = CacheBits.of(chip, gemms, phase)
 
     def bits_of(gemm: Gemm) -> LayerBits:
         return layer_bits(chip, gemm, given.get(gemm.name), cache)

@@ -36,9 +36,10 @@ class LayerBits:
     ``group`` weights along K share a scale (0: all of K), which is applied to their sum: a chunk
     holds weights of one group. An integer scale has ``rescale_bits`` bits, which a bit-serial array
     applies one a clock. ``skipping`` gives the clocks where zero terms are skipped.
-    ``weight_code`` and ``input_code`` are the bits of an element's code alone, which a step reads;
-    the rest (scales, zero points, selectors of each group) is read once a group. None: all of the
-    stored bits are code. ``input_group`` inputs along K share a scale (0: all of K).
+    ``weight_code``, ``input_code`` and ``output_code`` are the bits of an element's code alone,
+    which a step reads, or a row of results writes; the rest (scales, zero points, selectors of
+    each group) is read once a group. None: all of the stored bits are code. ``input_group`` inputs
+    along K share a scale (0: all of K).
     """
 
     weight: Fraction
@@ -51,6 +52,7 @@ class LayerBits:
     skipping: "TermClocks | None" = None
     weight_code: Fraction | None = None
     input_code: Fraction | None = None
+    output_code: Fraction | None = None
     input_group: int = 0
 
     @classmethod
@@ -60,28 +62,33 @@ class LayerBits:
         formats: LayerFormats,
         gemm: Gemm,
         weights: Any | None = None,
-        output: Fraction | None = None,
+        output: tuple[Fraction, Fraction] | None = None,
     ) -> "LayerBits":
         """Count the bits of a layer's operands, and the clocks a chunk takes.
 
         Those are the terms of a bit-serial PE, the bit planes of a look-up PE, else one. Where
-        the PE skips zero terms they come from ``weights``, or from a stand-in. ``output``: bits
-        of a result where not all are stored in the layer's own format (keys and values).
+        the PE skips zero terms they come from ``weights``, or from a stand-in. ``output``: mean
+        bits of a result, and of its code, where not all are stored in the layer's own format
+        (keys and values).
         """
         bits = formats.weight.bits_per_element(gemm.k)
         group, scale_bits = group_scale(formats.weight.scheme)
         rescale_bits = scale_bits if arch.serial else 0
+        if output is None:
+            output = formats.output.bits_per_element(gemm.n), code_bits(formats.output, gemm.n)
+        stored, code = output
         return cls(
             weight=bits,
             input=formats.input.bits_per_element(gemm.k),
-            output=formats.output.bits_per_element(gemm.n) if output is None else output,
+            output=stored,
             terms=chunk_clocks(arch, formats.weight),
             buffered_weight=bits,
             group=group,
             rescale_bits=rescale_bits,
             skipping=_skipping(arch, formats, gemm, rescale_bits, weights),
-            weight_code=_code_bits(formats.weight, gemm.k),
-            input_code=_code_bits(formats.input, gemm.k),
+            weight_code=code_bits(formats.weight, gemm.k),
+            input_code=code_bits(formats.input, gemm.k),
+            output_code=code,
             input_group=group_scale(formats.input.scheme)[0],
         )
 
@@ -137,7 +144,7 @@ class LayerBits:
         return groups * _ceil(size, lanes) + _ceil(rest, lanes)
 
 
-def _code_bits(operand: Operand, axis_length: int) -> Fraction:
+def code_bits(operand: Operand, axis_length: int) -> Fraction:
     """Return the bits of an element's code; stated bits are all code."""
     if operand.bits is not None or operand.scheme is None:
         return operand.bits_per_element(axis_length)

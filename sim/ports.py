@@ -12,9 +12,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName, OperandName
 from .energy import WORD_BITS, ChipCosts
+from .layer_bits import LayerBits
 from .layout import Layout, sums_home
 from .work import Reads, Work
 
@@ -86,6 +88,11 @@ def _at_once(
     return found
 
 
+def result_code(bits: LayerBits) -> Fraction:
+    """Return the bits of a result's code, which leave the array with its row."""
+    return bits.output if bits.output_code is None else bits.output_code
+
+
 def fill_words(arch: Arch, layout: Layout) -> dict[OperandName, int]:
     """Return the 64-bit words of operands that arrive from DRAM, and of results; rows padded."""
     gemm, bits, traffic = layout.gemm, layout.bits, layout.traffic
@@ -143,7 +150,7 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
         sums.writes += edge.accesses(many * sum_bits) * count
     results, out = found[where["output"]], ports[where["output"]]
     for many, count in work.results.items():
-        results.writes += out.accesses(math.ceil(many * layout.bits.output)) * count
+        results.writes += out.accesses(math.ceil(many * result_code(layout.bits))) * count
     leaving = traffic.output_bits // max(1, traffic.products)
     results.drain_reads += out.accesses(leaving) * traffic.products
     results.banks += out.enabled(leaving) * traffic.products

@@ -285,6 +285,8 @@ def layer_work(arch: Arch, gemm: Gemm, bits: LayerBits, layout: Layout | None = 
     for first in range(0, gemm.m, block):
         rows = min(block, gemm.m - first)
         low, high = gemm.seen(first, rows)
+        if low == high:
+            continue
         n, k = (high - low, gemm.k) if gemm.causal == "n" else (gemm.n, high - low)
         seen[rows, n, k] += 1
     return total_work(

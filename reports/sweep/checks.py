@@ -91,7 +91,7 @@ def _refusal(arch: Arch, key: str, value: Any) -> str:
 
 
 def _check_solvable(space: Space, arch: Arch, key: str) -> None:
-    value: Any = arch.model_dump()
+    value: Any = arch.plain()
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float):

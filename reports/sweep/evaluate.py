@@ -352,7 +352,7 @@ def plain_words(err: BitlatheError) -> str:
 
 
 def _plain(arch: Arch) -> dict[str, Any]:
-    return arch.model_dump(exclude={"name", "title", "description", "overrides"})
+    return arch.plain()
 
 
 def _leaves(value: Any, key: str = "") -> dict[str, Any]:

@@ -96,7 +96,7 @@ def accumulate(man, exp, incoming, reference, parameters):
         if saturate:
             exp = top
             bound = (np.int64(1) << limit) - 1
-            man = bound if man > 0 else (-bound if man < 0 else np.int64(0))
+            man = bound if man > 0 else -bound  # a sum of zero raises no exponent
         else:
             exp &= top
     return man, exp

@@ -193,3 +193,11 @@ def test_a_format_set_for_a_run_may_ask_for_more() -> None:
 def test_a_given_width_is_taken() -> None:
     chip = load_arch("bitmod", {"buffers.weight.port_bits": 64})
     assert ports(chip) == {"weight": 64, "io": 1024}
+
+
+def test_another_pe_is_another_chip() -> None:
+    """Formats of the file that the new PE cannot take ask for no port."""
+    pe = {"kind": "bit_serial", "lanes": 4, "energy_pj": 0.2, "area_um2": 400.0}
+    formats = {"weight": "int6@g128/int8", "input": "fp16", "output": "fp16"}
+    chip = load_arch("fp16", {"pe": pe, "formats.linear": formats, "formats.attention": formats})
+    assert chip.port_bits("weight") == 50 * 4 * 6 // 3

@@ -18,8 +18,8 @@ from bitlathe.sim.pe.bit_serial_kernels import accumulate, bit_length, round_shi
 from bitlathe.sim.pe.dequantise import table_matmul
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot, integer_values, lut_matmul
 from bitlathe.sim.pe.mac_kernels import add_to_odd, round_to
-from bitlathe.sim.pe.operands import ACTIVATIONS, split_activations
-from bitlathe.sim.pe.rescale import COUNTER_LIMIT, group_timing, rescale
+from bitlathe.sim.pe.operands import ACTIVATIONS, ActivationKind, split_activations
+from bitlathe.sim.pe.rescale import COUNTER_LIMIT, bitserial_matmul, group_timing, rescale
 from naive import pe_naive
 
 # --- activations ----------------------------------------------------------------------------------
@@ -114,6 +114,20 @@ def test_the_exponent_is_as_wide_as_the_activation_needs(kind, bits):
             )
 
 
+def test_an_exponent_that_is_a_power_of_two_needs_one_bit_more():
+    """13 + 3 = 16 takes five bits; of the kinds above none ends at a power of two."""
+    kind = ActivationKind(
+        name="mine", exponent_bits=4, significand_bits=4, bias=7, maximum=1.875 * 2.0**6
+    )
+    for bits, taken in ((5, True), (4, False)):
+        numerics = replace(ALIGNED, exponent_bits=bits)
+        if taken:
+            assert bitserial_dot([120.0], [8], "int5", numerics, activation=kind).value == 960.0
+        else:
+            with pytest.raises(BitlatheError, match="of mine; 5 bits can"):
+                bitserial_dot([120.0], [8], "int5", numerics, activation=kind)
+
+
 def test_the_widest_sums_the_simulator_takes_are_right_and_wider_ones_refused():
     """62 bits: accumulator + significand + guard + lanes' carry + significance + 4.
 
@@ -189,6 +203,27 @@ SATURATED = {1: [*UP, (7, 31), (7, 31)], -1: [*((-m, e) for m, e in UP), (-8, 31
 WRAPPED = {1: [*UP, (4, 0)], -1: [*((-m, e) for m, e in UP), (-8, 31), (-4, 0)]}
 
 
+@pytest.mark.parametrize("rounding", ["floor", "nearest_even"])
+@pytest.mark.parametrize("bits", [15, 23])
+def test_the_adder_in_front_of_the_normaliser_ends_where_its_bits_do(bits, rounding):
+    """Sums of exactly the ends pass; one more saturates, or wraps to the other end."""
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    for overflow in ("saturate", "wrap"):
+        numerics = PENumerics(
+            alignment="floor", rounding=rounding, overflow=overflow, sum_bits=bits
+        )
+        for man in (0, 1, -1, 100, -100, 2**14 - 1, -(2**14)):
+            for total in (low - 1, low, low + 1, high - 1, high, high + 1):
+                ours, twins = step(numerics, "fp16", man, 5, total - man, 5)
+                assert ours == twins, (man, total)
+    # by hand, floor: 2^14 - 1 of 15 bits stays; one more saturates there, or wraps to -2^14
+    if (bits, rounding) == (15, "floor"):
+        for overflow, beyond in (("saturate", (2**14 - 1, 5)), ("wrap", (-(2**13), 6))):
+            numerics = replace(numerics, overflow=overflow)
+            assert step(numerics, "fp16", 2**14 - 2, 5, 1, 5)[0] == (2**14 - 1, 5)
+            assert step(numerics, "fp16", 2**14 - 1, 5, 1, 5)[0] == beyond
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_exponent_saturates_at_the_largest_number(sign):
     """4 bits of mantissa, 5 of exponent: nothing is above 7 at exponent 31.
@@ -225,14 +260,17 @@ def test_shifts_lengths_and_wraps_are_those_of_integers(value, shift):
 
 
 def test_exact_sums_change_to_long_integers_in_time():
-    """BF16 spans more than 62 bits: sums on both sides of the change are those of fractions."""
-    for low in range(60, 80):
-        activations = np.array([255 * 2.0**20, -(2.0 ** (20 - low)), 1.5 * 2.0 ** (20 - low)])
-        weights = np.array([-128, 127, 64])
+    """BF16 spans more than 62 bits: sums on both sides of the change are those of fractions.
+
+    In units of 2^-133, 255 * 2^(field - 1) times -128, three times: 16.6 bits more than the field.
+    """
+    for field in range(38, 62):
+        top = math.ldexp(255.0, field - 1 - 133)
+        activations, weights = np.array([top, top, top, 2.0**-133]), np.array([-128] * 3 + [127])
         dot = bitserial_dot(activations, weights, "int8", "exact", activation="bf16")
-        total = sum(Fraction(a) * int(w) for a, w in zip(activations, weights, strict=True))
-        assert int(dot.mantissa) == total * 2**133
-        assert dot.value == float(total)
+        total = 3 * -128 * 255 * 2 ** (field - 1) + 127
+        assert int(dot.mantissa) == total
+        assert dot.value == math.ldexp(total, -133)
 
 
 # --- rescale unit ---------------------------------------------------------------------------------
@@ -261,6 +299,20 @@ def test_the_unit_stalls_from_one_clock_too_few_on():
     assert most.period_cycles == 2**53
     with pytest.raises(BitlatheError, match=r"more than 2\^53 clocks"):
         group_timing(COUNTER_LIMIT + 1, 1, lanes=1, scale_bits=0)
+
+
+@pytest.mark.parametrize(("gap", "period"), [(0, 8), (1, 8), (4, 8), (5, 9)])
+def test_the_gap_between_groups_hides_behind_the_scale_bits(gap, period):
+    """Three groups of 8 INT4 weights: 4 clocks each, handed over every max(4 + gap, 8) clocks.
+
+    The first takes 4, the last is ready 6 + 8 clocks after its terms.
+    """
+    product = bitserial_matmul(
+        np.ones((1, 24)), np.ones((1, 24)), [[1, 2, 3]], group=8, format="int4", group_gap=gap
+    )
+    assert product.outputs.item() == 8 * (1 + 2 + 3)
+    assert product.cycles.item() == 4 + 2 * period + 6 + 8
+    assert group_timing(8, 2, group_gap=gap).period_cycles == period
 
 
 # --- integer and floating-point MACs --------------------------------------------------------------

@@ -159,6 +159,11 @@ def test_the_lowest_mantissa_survives_clocks_of_zero_terms(overflow):
             activations, weights, "int8", numerics, lanes=lanes, activation="fp8_e4m3"
         )
         assert (dot.mantissa, dot.exponent, dot.value) == (-8, 8, -2.0)
+        run = simulate_tile_array(
+            activations[None], weights[None], TileArray(rows=1, cols=1, lanes=lanes), "int8",
+            numerics, activation="fp8_e4m3",
+        )  # fmt: skip
+        assert (run.mantissa.item(), run.exponent.item()) == (-8, 8)
 
 
 def terms_bound(activations, weights, format, lanes):
