@@ -56,7 +56,7 @@ class Commands(click.Group):
             click.echo(f"Error: cannot write the output: {err.strerror or err}.", err=True)
             with suppress(OSError):  # or the interpreter tries again
                 sys.stdout.close()
-        ctx.exit(2)
+        return ctx.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
