@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,15 +36,27 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; errors of the user's input end with status 2."""
+        """Run a command; errors of the user's input, and of what it needs, end with status 2."""
+        if isinstance(sys.stdout, TextIOWrapper):  # not every file name can be printed
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            made = super().invoke(ctx)
+            sys.stdout.flush()
+            return made
         except BitlatheError as err:
             click.echo(f"Error: {err}", err=True)
-            ctx.exit(2)
+        except MemoryError:
+            click.echo("Error: this computer has not enough free memory for that.", err=True)
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(1)
+        except OSError as err:
+            if err.filename is not None:  # not of the output: to be mended here
+                raise
+            click.echo(f"Error: cannot write the output: {err.strerror or err}.", err=True)
+            with suppress(OSError):  # or the interpreter tries again
+                sys.stdout.close()
+        return ctx.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -21,6 +21,7 @@ def _size_kib(value: Any) -> Any:
 
 
 PositiveInt = Annotated[int, Field(gt=0, le=2**31)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-SizeKiB = Annotated[Positive, BeforeValidator(_size_kib)]
+# no width, power or area of a chip in these units comes near the bounds; products stay finite
+Positive = Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
+SizeKiB = Annotated[float, Field(gt=0, le=2**40, allow_inf_nan=False), BeforeValidator(_size_kib)]

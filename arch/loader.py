@@ -1,5 +1,6 @@
 """Load a chip from a shipped name or a YAML file, with overrides by dotted key."""
 
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -32,8 +33,9 @@ def _find(name_or_path: str | Path) -> tuple[Path, str]:
     if slug in arch_names():
         return CHIPS / f"{slug}.yaml", slug
     path = Path(text)
-    if text and (path.suffix in {".yaml", ".yml"} or path.exists()):
-        if path.is_dir():
+    # os.path's never raise, unlike Path's
+    if text and (path.suffix in {".yaml", ".yml"} or os.path.exists(text)):
+        if os.path.isdir(text):
             raise BitlatheError(f"{path} is a folder; give the YAML file of a chip.")
         return path, path.stem
     raise BitlatheError(

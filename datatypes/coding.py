@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .format import Format
 from .inputs import Inputs
+from .jit import have_numba
 from .layout import Layout
 from .scheme import Scheme
 
@@ -115,7 +116,7 @@ def divide(x: Floats, scale: Floats) -> Floats:
 def worth_compiling(job: Job) -> bool:
     """Say whether a search goes through a compiled kernel: float32, large, not led by inputs."""
     plain = job.groups.dtype == np.float32 and job.inputs is None
-    return plain and job.groups.size >= SEARCH_MIN
+    return plain and job.groups.size >= SEARCH_MIN and have_numba()
 
 
 def group_error(job: Job, part: slice, approximation: Floats) -> NDArray[np.float64]:

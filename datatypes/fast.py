@@ -5,7 +5,6 @@ decided by the shape of a grid, never by its name.
 """
 
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from .coding import MAX_BOOKS, Coded, Job
 from .format import Format, float_format, int_format
+from .jit import have_numba
 from .paper import integer_unit, warn_of_zeros
 from .rounding import NEAREST
 from .scaling import effective, store, top_mantissa_bits
@@ -26,12 +26,6 @@ MIN_SIZE = 1 << 18
 LEAST, LARGEST = 1e-15, 1e15
 # the search among books compares with every threshold; mixtures of longer ones are left to numpy
 MAX_BOOK = 32
-
-
-@cache
-def have_numba() -> bool:
-    """Say whether the compiled kernels can be used."""
-    return find_spec("numba") is not None
 
 
 def all_finite(x: NDArray[Any]) -> bool:

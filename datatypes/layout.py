@@ -82,7 +82,7 @@ class Layout:
             axes=axes,
             rows=rows,
             columns=columns,
-            block_rows=granularity.rows or rows,
+            block_rows=min(granularity.rows or rows, max(rows, 1)),
             block_columns=min(granularity.columns or columns, max(columns, 1)),
             down=0 if empty else down,
             across=0 if empty else across,

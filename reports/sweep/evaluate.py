@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -471,7 +472,7 @@ def load_evaluator(archs: list[str], models: list[str], folder: Path) -> Simulat
     def place(text: str) -> str:
         beside = folder / text
         is_path = Path(text).suffix in {".yaml", ".yml", ".json"} or "/" in text
-        return str(beside) if is_path and beside.exists() else text
+        return str(beside) if is_path and os.path.exists(beside) else text
 
     return SimulatorEvaluator(
         archs={name: load_arch(place(name)) for name in archs},
