@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from .errors import BitlatheError
 from .scheme import Granularity
 
-
 Axis = int | tuple[int, ...] | None
 # a tensor of so many axes is taken for the weights of a convolution, (out, in, height, width)
 CONVOLUTION = 4
@@ -82,7 +81,7 @@ class Layout:
             axes=axes,
             rows=rows,
             columns=columns,
-            block_rows=granularity.rows or rows,
+            block_rows=min(granularity.rows or rows, max(rows, 1)),
             block_columns=min(granularity.columns or columns, max(columns, 1)),
             down=0 if empty else down,
             across=0 if empty else across,
