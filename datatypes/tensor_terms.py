@@ -62,9 +62,11 @@ def _of_pairs(q: QuantizedTensor) -> TermStatistics:
     kind = Pairs.of(bits)
     normal = np.arange(-kind.top, kind.top + 1)
     every = np.unique(np.concatenate([normal, kind.levels, -kind.levels]))
-    counts = _counts(
-        q, every.size, lambda codes, _: np.searchsorted(every, pair_values(codes, bits))
-    )
+
+    def places(codes: Codes, _: slice) -> Ints:
+        return np.searchsorted(every, pair_values(codes, bits))
+
+    counts = _counts(q, every.size, places)
     kept = (counts > 0) | (every == 0) | (every == 1)
     return statistics_of_counts(term_table(every[kept]), counts[kept])
 
