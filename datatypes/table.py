@@ -115,7 +115,8 @@ def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
     if job.scheme.clip not in ("absmax", "mse", "mae"):
         return np.ones((len(reach), len(formats)), np.bool_)
     x, amax = job.groups, reach.astype(np.float64)
-    high, low = x.max(axis=1, initial=0.0), x.min(axis=1, initial=0.0)
+    high = x.max(axis=1, initial=0.0).astype(np.float64)
+    low = x.min(axis=1, initial=0.0).astype(np.float64)
     found = np.stack(
         [(high * f.max_abs <= f.max * amax) & (low * f.max_abs >= f.min * amax) for f in formats],
         axis=1,
