@@ -8,6 +8,7 @@ array follows the usual dataflow names (``os``, ``ws``, ``is``).
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache, lru_cache
@@ -165,7 +166,7 @@ class PE(Record):
         try:
             pe_record(self)
         except BitlatheError as err:  # it names the record's field: the key is the same
-            raise ValueError(str(err).partition(".")[2]) from None
+            raise ValueError(re.sub(r"^\w+\.", "", str(err))) from None
         return self
 
     @property
