@@ -17,6 +17,21 @@ from .datatypes.errors import BitlatheError, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+class NamedPath(click.Path):
+    """A path with a name: an empty one, as of an unset variable, is not the folder one is in."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("an empty name; write '.' for the folder you are in.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = NamedPath()
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -91,6 +106,11 @@ def _print_table(
     print_table(rows, title=title, columns=columns)
 
 
+def _note(text: str) -> None:
+    """Print a remark where it does not mix with results."""
+    click.echo(f"Note: {text}", err=True)
+
+
 @contextmanager
 def _progress() -> "Iterator[Any]":
     """Give a ``progress(items, label)`` that shows a bar on a terminal and nothing elsewhere."""
@@ -152,7 +172,7 @@ def models(*, as_json: bool) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw its values on number lines.")
+@click.option("--plot", type=PATH, help="Draw its values on number lines.")
 @json_option
 def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
     """List the number formats, or show one: its values, codes and bit-serial terms.
@@ -188,11 +208,11 @@ def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option(
     "--scheme", "schemes", multiple=True, required=True, help="A scheme, e.g. bitmod_fp4@g128/int8."
 )
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw error against bits (.png).")
+@click.option("--plot", type=PATH, help="Draw error against bits (.png).")
 @json_option
 def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json: bool) -> None:
     """Quantise the tensors of FILE (.npy, .npz, .safetensors, .gguf): error and bits per scheme.
@@ -235,8 +255,8 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
 )
 @click.option("--tokens", type=int, help="Tokens to predict.  [default: 8000]")
 @click.option("--context", type=int, help="Tokens of a window.  [default: 512]")
-@click.option("--text", type=click.Path(path_type=Path), help="UTF-8 text.  [default: pydoc's]")
-@click.option("--cache", type=click.Path(path_type=Path), help="Folder where measures are kept.")
+@click.option("--text", type=PATH, help="UTF-8 text.  [default: pydoc's]")
+@click.option("--cache", type=PATH, help="Folder where measures are kept.")
 @json_option
 def accuracy(
     model: str,
@@ -336,11 +356,14 @@ def simulate(
     if as_json:
         _print_json(run.to_dict())
         return
-    _print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}, context {run.context}")
+    context_of = "" if run.context is None else f", context {run.context}"
+    _print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}{context_of}")
     click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
     if run.stalls:
         shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())
         click.echo(f"stalls (clocks): {shown}")
+    if run.unpriced:
+        click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
     if run.required_bits_per_clock is not None:
         click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
     for label, parts, scale, unit in (
@@ -369,7 +392,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, 
 @click.option("--lanes", type=int, help="Tile: weights per PE and clock.  [default: 4]")
 @click.option("--group", type=int, help="Tile: weights per scale.  [default: 128]")
 @click.option("--skip", help="Tile: skip zero terms; row, column, array or lane steps together.")
-@click.option("--out", type=click.Path(path_type=Path), help="A .png, .svg or .csv file to write.")
+@click.option("--out", type=PATH, help="A .png, .svg or .csv file to write.")
 def trace(
     gemm: tuple[int, int, int],
     array: tuple[int, int],
@@ -408,10 +431,11 @@ def trace(
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Results folder.")
+@click.argument("file", type=PATH)
+@click.option("--out", type=PATH, help="Results folder.")
 @click.option("--jobs", type=int, help="Processes.  [default: all cores]")
 @click.option("--dask", help="Address of a Dask scheduler to run on instead.")
+@click.option("--timeout", type=float, help="Seconds that a point may take.  [default: 3600]")
 @click.option("--dry-run", is_flag=True, help="Print the size of the space and its first points.")
 @json_option
 @click.pass_context
@@ -421,6 +445,7 @@ def sweep(
     out: Path | None,
     jobs: int | None,
     dask: str | None,
+    timeout: float | None,
     *,
     dry_run: bool,
     as_json: bool,
@@ -429,7 +454,9 @@ def sweep(
     from .reports.sweep import SweepSummary, run_sweep
 
     try:
-        done = run_sweep(file, out, jobs=jobs, dask=dask, dry_run=dry_run)
+        done = run_sweep(
+            file, out, jobs=jobs, dask=dask, timeout=timeout, dry_run=dry_run, say=_note
+        )
     except KeyboardInterrupt:
         click.echo(
             f"Stopped. Finished points are safe in {out}; run the same command to go on.", err=True
@@ -445,7 +472,7 @@ def sweep(
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option(
     "--accuracy",
     "tokens",
@@ -463,7 +490,7 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
         notes: list[str] = []
         paths = [str(path) for path in write_report(folder, wanted, show, notes.append)]
     for note in notes:
-        click.echo(f"Note: {note}", err=True)
+        _note(note)
     if as_json:
         _print_json(paths)
     else:
@@ -472,7 +499,7 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
 
 @main.command()
 @click.argument("study")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the page and charts.")
+@click.option("--out", type=PATH, help="Folder for the page and charts.")
 @json_option
 def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
     """Rebuild a published study: published beside reproduced beside corrected values."""

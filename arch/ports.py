@@ -17,7 +17,8 @@ from ..datatypes.scheme import Scheme
 if TYPE_CHECKING:
     from .formats import Formats, LayerFormats, Operand
     from .memories import BufferName
-    from .schema import PE, Array
+    from .pe_section import PE
+    from .schema import Array
 
 
 def payload_bits(operand: Operand) -> int:

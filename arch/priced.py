@@ -14,7 +14,8 @@ from .holds import refusal
 from .pe import FpMacPE, PEKind
 
 if TYPE_CHECKING:
-    from .schema import PE, Arch
+    from .pe_section import PE
+    from .schema import Arch
 
 OWN = "or give energy_pj and area_um2 of your own PE"
 REGISTER_BIT_UM2 = 2.69
@@ -48,10 +49,15 @@ def check_priced(arch: "Arch", record: PEKind) -> None:
         return
     part, name = pe_component(pe.component), pe.component
     if part.kind != pe.kind:
-        near = [n for n in component_names("pe") if pe_component(n).kind == pe.kind]
+        near = [
+            other
+            for other in component_names("pe")
+            if (pe_component(other).kind, pe_component(other).node_nm)
+            == (pe.kind, technology.node_nm)
+        ]
         raise BitlatheError(
             f"pe.component: {name!r} is a PE of kind {part.kind!r}, not {pe.kind!r}; use "
-            f"{', '.join(near) or 'no component'}, {OWN}"
+            f"{', '.join([*near, OWN])}"
         )
     if part.lanes != pe.lanes:
         raise BitlatheError(

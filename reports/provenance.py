@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..datatypes.errors import BitlatheError
 
 FILE_NAME = "provenance.json"
 ROOT = Path(__file__).parents[1]
@@ -78,6 +79,15 @@ def software(facts: Facts | None = None) -> str:
     return f"bitlathe {known.get('version')}{hash_}"
 
 
+def recorded(folder: Path) -> dict[str, Any]:
+    """Return what a folder's provenance file says, by part; empty where there is none."""
+    with suppress(OSError, ValueError):
+        known = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        if isinstance(known, dict):
+            return known
+    return {}
+
+
 def record(folder: Path, part: str, facts: Facts) -> Path:
     """Write the provenance of a part of a folder's files; that of other parts stays.
 
@@ -85,21 +95,26 @@ def record(folder: Path, part: str, facts: Facts) -> Path:
     ----------
     folder : Path
         The results folder.
-    part : {"sweep", "report"}
+    part : {"sweep", "tables", "report"}
         What was made.
     facts : mapping
-        From `provenance`.
+        From `provenance`, or what tables hold.
+
+    Raises
+    ------
+    BitlatheError
+        The folder cannot be written.
     """
     path = folder / FILE_NAME
-    known: Any = None
-    with suppress(OSError, ValueError):
-        known = json.loads(path.read_text(encoding="utf-8"))
-    parts = {**known, part: facts} if isinstance(known, dict) else {part: facts}
-    text = json.dumps(dict(sorted(parts.items(), reverse=True)), indent=1)
+    known = recorded(folder) | {part: dict(facts)}
+    parts = {name: known[name] for name in ("sweep", "tables", "report") if name in known}
     made = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        made.write_text(text + "\n", encoding="utf-8")
+        made.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
         os.replace(made, path)
+    except OSError as err:
+        raise BitlatheError(f"{path}: cannot write this file: {err.strerror or err}.") from None
     finally:
-        made.unlink(missing_ok=True)
+        with suppress(OSError):
+            made.unlink(missing_ok=True)
     return path

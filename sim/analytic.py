@@ -97,9 +97,11 @@ def bound(demand: Demand, costs: ChipCosts) -> LayerRun:
     check_clocks(arch, gemm.name, cycles)
     pes = arch.array.rows * arch.array.columns
     busy = pes * work.cycles if arch.accounting.idle_pes else work.busy_pe_cycles
+    layout_factor = arch.accounting.layout_factor
     words_pj = (use.words * costs.word_write_pj(name) for name, use in demand.ports.items())
     energy_pj = {
-        "pe": arch.accounting.layout_factor * arch.pe.clock_energy_pj * busy,
+        "pe": layout_factor * arch.pe.clock_energy_pj * busy
+        + layout_factor * arch.table_fill_pj * work.table_fills,
         "sram_read": read_energy_pj(arch, costs, demand.ports),
         "sram_write": sum(words_pj),
         "dram": _dram_energy_pj(arch, traffic),

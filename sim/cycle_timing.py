@@ -179,6 +179,8 @@ class Timing:
         if self.ports_bind:
             port = max(0, self._port_clocks(m, n, used, steps, piece, moved) - busy)
         fill, load, latency, drain = self._edges(used, piece.last)
+        if self.options.pipeline:
+            fill += steps * self.arch.table_fill_cycles
         sums = piece.groups > 0 if self.flow == "tile" else drain > 0
         timed = moved if self.options.memory else (0, 0, 0)
         dram = [

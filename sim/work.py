@@ -47,7 +47,9 @@ class Work:
         PE clocks that hold work, summed over the PEs.
     exposed_cycles : int
         Clocks in which the array only loads operands or only shifts results out, for want of the
-        register that would hide them.
+        register that would hide them, or fills look-up tables.
+    table_fills : int
+        Look-up tables filled: one a token and chunk, anew for each fold of outputs.
     reads : Counter
         Codes of operands read at once, a step or a row that is loaded.
     scale_reads : Counter
@@ -62,6 +64,7 @@ class Work:
     cycles: int = 0
     busy_pe_cycles: float = 0
     exposed_cycles: int = 0
+    table_fills: int = 0
     reads: Reads = field(default_factory=Counter)
     scale_reads: Reads = field(default_factory=Counter)
     results: Counter[int] = field(default_factory=Counter)
@@ -91,7 +94,7 @@ class Work:
 
 def total_work(works: Iterable[Work], times: int = 1) -> Work:
     """Return the work of several products, ``times`` over."""
-    sums = dict.fromkeys(("steps", "cycles", "busy_pe_cycles", "exposed_cycles"), 0)
+    sums = dict.fromkeys(("steps", "cycles", "busy_pe_cycles", "exposed_cycles", "table_fills"), 0)
     counts: dict[str, Counter[object]] = {
         name: Counter() for name in Work.__slots__ if name not in sums
     }
@@ -172,6 +175,8 @@ def _tile_work(arch: Arch, bits: LayerBits, m: int, n: int, k: int, pieces: int)
         steps=steps,
         cycles=cycles,
         busy_pe_cycles=busy,
+        exposed_cycles=steps * arch.table_fill_cycles,
+        table_fills=chunks * _ceil(n, R) * m if arch.pe.kind == "lut" else 0,
         reads=_counter(
             (codes.bits(rows * size, columns * size), count * a * b)
             for size, count in bits.chunk_sizes(k, arch.pe.lanes).items()

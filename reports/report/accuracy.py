@@ -87,7 +87,9 @@ def relative_error(scheme: str, reference: Reference) -> float:
     return float(np.sqrt(error / power))
 
 
-def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], Reference]:
+def measure(
+    schemes: Iterable[str], folder: Path, out: Path | None = None
+) -> tuple[dict[str, float], Reference]:
     """Return the relative error of each scheme and the reference weights.
 
     Schemes that cannot be measured (bits stated without a format, say) are left out. Results are
@@ -98,13 +100,14 @@ def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], Ref
     schemes : iterable of str
         Scheme strings.
     folder : Path
-        The sweep's folder.
+        The sweep's folder, whose ``accuracy.json`` may know some.
+    out : Path, optional
+        Where to write ``accuracy.json``: the same folder without it.
     """
     reference = reference_weights()
     identity = f"{reference.identity} {code_digest(('datatypes',))}"
-    path = folder / CACHE_NAME
     files = own_formats(schemes := sorted(set(schemes)))
-    known = _read_cache(path, identity, files)
+    known = _read_cache(folder / CACHE_NAME, identity, files)
     errors: dict[str, float] = {}
     for scheme in schemes:
         if scheme in known:
@@ -117,7 +120,7 @@ def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], Ref
     if errors:
         content = {"identity": identity, "errors": errors, **({"files": files} if files else {})}
         text = json.dumps(content, indent=1, sort_keys=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        ((out or folder) / CACHE_NAME).write_text(text + "\n", encoding="utf-8")
     return errors, reference
 
 
@@ -173,6 +176,7 @@ class Measured:
 
 def with_accuracy(
     frame: Frame,
+    part: Path,
     folder: Path,
     origin: Origin,
     wanted: Wanted | None,
@@ -186,8 +190,10 @@ def with_accuracy(
     ----------
     frame : Frame
         Rows with a column ``format``.
+    part : Path
+        Where ``accuracy.csv`` and ``accuracy.json`` are written.
     folder : Path
-        The report's: ``accuracy.json`` and ``accuracy.csv`` are kept there.
+        The report's, where ``accuracy.json`` may be already.
     origin : Origin
         Where relative paths of models start, and what files of formats held.
     wanted : Wanted or None
@@ -200,7 +206,6 @@ def with_accuracy(
         The frame has the columns ``perplexity``, ``loss_nats`` and ``kl_nats`` where a model was
         measured, and the reference's ``weight_error`` where none was.
     """
-    (folder / TABLE).unlink(missing_ok=True)  # of an earlier report
     given = accuracy_column(frame)
     if given is not None:
         words = _GIVEN if given in PROXIES else ""
@@ -211,11 +216,11 @@ def with_accuracy(
     remarks: list[str] = []
     if wanted is not None:
         frame, own, remarks = _with_perplexity(frame, origin, wanted, progress)
-    frame, lines, more = _with_proxy(frame, folder, origin, own)
+    frame, lines, more = _with_proxy(frame, part, folder, origin, own)
     lines = [_line(model, row) for model, rows in own.items() for row in rows] + lines
     if lines:
         figures = [f.name for f in fields(Accuracy) if f.name not in {*KEYS, "window_nll"}]
-        write_csv(folder / TABLE, iter(lines), [*KEYS, *figures])
+        write_csv(part / TABLE, iter(lines), [*KEYS, *figures])
     return Measured(
         frame=frame,
         remarks=(*remarks, *more),
@@ -234,7 +239,7 @@ def _line(model: str, row: Accuracy) -> dict[str, Any]:
 
 
 def _with_proxy(
-    frame: Frame, folder: Path, origin: Origin, own: Mapping[str, Any]
+    frame: Frame, part: Path, folder: Path, origin: Origin, own: Mapping[str, Any]
 ) -> tuple[Frame, list[dict[str, Any]], list[str]]:
     """Give models without a measure of their own the error of their formats on the reference."""
     bare = ~_rows_of(frame, own) if own else np.ones(frame.count, dtype=bool)
@@ -242,7 +247,8 @@ def _with_proxy(
         return frame, [], []
     formats = frame.texts["format"]
     used = [formats.levels[code] for code in np.unique(formats.codes[bare])]
-    errors, reference = measure([name for name in used if not origin.is_changed(name)], folder)
+    asked = [name for name in used if not origin.is_changed(name)]
+    errors, reference = measure(asked, folder, part)
     if not errors:
         return frame, [], []
     by_level = np.array([errors.get(name, np.nan) for name in formats.levels])

@@ -46,15 +46,15 @@ class Origin:
     @classmethod
     def of(cls, store: Store) -> "Origin":
         """Return what a sweep's store says."""
-        home = store.meta("folder")
-        settings = _mapping(store, "settings").get("columns")
+        home = store.facts("file").get("folder")
+        settings = store.facts("settings").get("columns")
         return cls(
-            chips=dict(_chips(_mapping(store, "chips"))),
+            chips=dict(_chips(store.facts("chips"))),
             settings=None if settings is None else frozenset(settings),
-            models=_mapping(store, "models"),
-            formats=_mapping(store, "formats"),
+            models=store.facts("models"),
+            formats=store.facts("formats"),
             home=None if home is None else Path(home),
-            made=_mapping(store, "provenance") or None,
+            made=store.facts("provenance") or None,
         )
 
     def place(self, name: str) -> str:
@@ -109,15 +109,6 @@ class Origin:
                     f"The file of format {scheme} is gone or has changed since the sweep ran: the "
                     "points are those of the old one, and no accuracy is measured for it."
                 )
-
-
-def _mapping(store: Store, name: str) -> dict[str, Any]:
-    """Return a mapping that a store keeps; empty where it holds none."""
-    try:
-        content = json.loads(store.meta(name) or "{}")
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _chips(kept: Mapping[str, Any]) -> Iterator[tuple[str, Arch]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,20 @@ from numpy.typing import NDArray
 from ...datatypes.errors import BitlatheError
 from ...datatypes.yamlfile import parse_yaml
 from ..provenance import provenance, record
-from ..sweep.api import read_results, run_sweep
-from ..sweep.export import columns_of, write_csv
+from ..sweep.export import (
+    TableError,
+    are_current,
+    columns_of,
+    constraints_of,
+    export,
+    keep_old,
+    results,
+    write_csv,
+)
 from ..sweep.spec import AccuracyAsked
-from ..sweep.store import DONE, FILE_NAME, Store
+from ..sweep.store import DONE, FILE_NAME, FolderInUseError, FolderLock, Store
 from . import figures
-from .accuracy import Measured, Progress, Wanted, with_accuracy
+from .accuracy import TABLE, Measured, Progress, Wanted, with_accuracy
 from .facts import titled
 from .frame import Frame
 from .fronts import NAMES, on_front, tradeoffs
@@ -28,6 +36,7 @@ from .layers import layers_of, with_formats
 from .origin import Origin
 from .page import render, sample
 
+PAGE = "report.html"
 PAGE_POINTS = 20_000
 LAYER_POINTS = {"analytic": 2000}
 FEW_LAYER_POINTS = 200  # for rungs that take milliseconds a layer
@@ -66,19 +75,39 @@ def report(
     """
     folder = Path(folder)
     with _last_to_close(folder / FILE_NAME), Store(folder, readonly=True) as store:
-        text, home = store.meta("file") or "", store.meta("folder")
-        title, description, stated = _words(text)
-        origin = Origin.of(store)
-        words = Words(
-            title=title or folder.resolve().name,
-            description=description,
-            notes=(*_missing(store, text, home), *origin.changes()),
-            origin=origin,
-            wanted=accuracy or _wanted(stated, home),
-            progress=progress,
-            say=say or (lambda _: None),
-        )
-        return _write(lambda: read_results(folder), folder, words)
+        tables = _tables(store, folder)
+        with store.snapshot():
+            file, origin = store.facts("file"), Origin.of(store)
+            title, description, stated = _words(str(file.get("text", "")))
+            words = Words(
+                title=title or folder.resolve().name,
+                description=description,
+                notes=(*_missing(store), *tables, *origin.changes()),
+                origin=origin,
+                wanted=accuracy or _wanted(stated, origin.home),
+                progress=progress,
+                say=say or (lambda _: None),
+            )
+            late = constraints_of(store)
+            return _write(lambda: results(store, late), folder, words)
+
+
+def _tables(store: Store, folder: Path) -> list[str]:
+    """Bring the sweep's tables up to date; return what a reader must know of them.
+
+    A sweep that runs, or another report, has the folder to itself: its files are left alone.
+    """
+    if are_current(store, folder):
+        return []
+    try:
+        lock = FolderLock(folder)
+    except FolderInUseError:
+        return ["A sweep is running here: it writes results.csv when it has come to its end."]
+    except OSError:  # a folder that cannot be written: the report will say so
+        return []
+    with lock, store.snapshot():
+        export(store, folder)
+    return []
 
 
 @contextmanager
@@ -90,49 +119,27 @@ def _last_to_close(path: Path) -> Iterator[None]:
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         yield
         return
-    with closing(sqlite3.connect(path)) as holder:
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    with closing(sqlite3.connect(address, uri=True)) as holder:
         with suppress(sqlite3.Error):  # which the store explains
             holder.execute("SELECT count(*) FROM meta").fetchone()  # opens the file
         yield
 
 
-def _missing(store: Store, text: str, home: str | None) -> Iterator[str]:
+def _missing(store: Store) -> Iterator[str]:
     """Yield what a reader must know of points that are not there, or not yet."""
-    held, planned = store.count(), _planned(text, home)
-    if planned is not None and held < planned:
-        yield f"{held:,} of {planned:,} points are done: the sweep is not finished."
-    failed = held - store.count(DONE)
+    counts, progress = store.counts(), store.facts("progress")
+    held, planned = sum(counts.values()), progress.get("planned")
+    if planned is not None and not progress.get("finished"):
+        most = "" if progress.get("exact") else "at most "
+        yield f"{held:,} of {most}{planned:,} points are done: the sweep is not finished."
+    failed = held - counts.get(DONE, 0)
     if failed:
         yield (
             f"{failed:,} points have no result; failures.csv says why for each."
             if failed > 1
             else "One point has no result; failures.csv says why."
         )
-
-
-def _planned(text: str, home: str | None) -> int | None:
-    """Return how many points a sweep file asks for; None where that cannot be told."""
-    try:
-        data = parse_yaml(text, "sweep file").data
-        if data.get("sampling") and data.get("constraints"):
-            return None  # a sample is as large as the constraints let it be
-        with TemporaryDirectory() as folder:  # the file's own may be read-only
-            for first in {Path(str(name)).parts[0] for name in _names(data)}:
-                found = Path(home or "") / first
-                if found.exists() and first not in {"/", ".."}:
-                    (Path(folder) / first).symlink_to(found.absolute())
-            file = Path(folder) / "the sweep.yaml"
-            file.write_text(text, encoding="utf-8")
-            plan = run_sweep(file, folder, dry_run=True)
-    except (AttributeError, BitlatheError, KeyError, OSError, TypeError, ValueError):
-        return None
-    return plan.points
-
-
-def _names(data: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the chips and models of a sweep file."""
-    for key in ("arch", "models"):
-        yield from data[key] if isinstance(data[key], list) else [data[key]]
 
 
 def _words(text: str) -> tuple[str, str, Any]:
@@ -150,12 +157,12 @@ def _words(text: str) -> tuple[str, str, Any]:
     )
 
 
-def _wanted(stated: Any, home: str | None) -> Wanted | None:
+def _wanted(stated: Any, home: Path | None) -> Wanted | None:
     """Return what a sweep file's key ``accuracy`` asks for."""
     if stated is None:
         return None
     asked = AccuracyAsked.model_validate(stated)
-    text = None if asked.text is None else Path(home or "") / asked.text
+    text = None if asked.text is None else (home or Path()) / asked.text
     return Wanted(tokens=asked.tokens, context=asked.context, text=text)
 
 
@@ -216,19 +223,44 @@ Source = Callable[[], Iterable[Mapping[str, Any]]]
 
 
 def _write(source: Source, folder: Path, words: Words, *, results: bool = False) -> list[Path]:
-    """Write all files; ``results``: results.csv too, even where there is one."""
+    """Write all files; ``results``: results.csv too."""
+    part = folder / f".report.{os.getpid()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return _write_files(source, folder, words, results=results)
+        part.mkdir(parents=True, exist_ok=True)
+        names = _write_files(source, part, folder, words, results=results)
+        return _publish(part, folder, names, words)
     except OSError as err:
         raise BitlatheError(
             f"cannot write the report to {folder}: {err.strerror or err}; choose a folder you may "
-            "write to, with free space."
+            "write to, with free space. What was there is as it was."
         ) from None
+    except TableError as err:
+        raise BitlatheError(f"{err}; free some space and write the report again.") from None
+    finally:
+        rmtree(part, ignore_errors=True)
 
 
-def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -> list[Path]:
-    measured = _prepare(source(), folder, words)
+def _publish(part: Path, folder: Path, names: list[str], words: Words) -> list[Path]:
+    """Move finished files to their places, the page last; set aside what is no longer made."""
+    made = sorted(path.name for path in part.iterdir())
+    for name in made:
+        if name != PAGE:
+            os.replace(part / name, folder / name)
+    os.replace(part / PAGE, folder / PAGE)
+    pictures = [f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")]
+    gone = [name for name in (*pictures, TABLE) if name not in made and (folder / name).exists()]
+    if gone:
+        kept = [keep_old(folder / name).name for name in gone]
+        words.say(f"This report no longer makes {', '.join(gone)}; kept as {', '.join(kept)}.")
+    found = [folder / name for name in names if (folder / name).exists()]
+    return [*found, record(folder, "report", provenance())]
+
+
+def _write_files(
+    source: Source, part: Path, folder: Path, words: Words, *, results: bool
+) -> list[str]:
+    """Write all files into ``part``; return the names that the folder then has."""
+    measured = _prepare(source(), part, folder, words)
     frame, remarks = measured.frame, [*words.notes, *measured.remarks]
     named = titled(frame, words.origin)
     chosen = tradeoffs(frame)
@@ -242,19 +274,15 @@ def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -
             f"The page shows {len(index):,} of {frame.count:,} points: those on a Pareto front "
             "and an even sample of the rest. results.csv holds all."
         )
-    paths = [folder / "report.html"]
-    for name in {*NAMES} - {t.name for t in chosen}:  # of an earlier report
-        for kind in ("png", "svg"):
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    names = [PAGE]
     for tradeoff in chosen:
-        pair = [folder / f"{tradeoff.name}.{kind}" for kind in ("png", "svg")]
-        figures.draw(named, tradeoff, measured, pair, words.origin.made)
-        paths += pair
-    table = folder / "results.csv"
-    if results or not table.exists():
+        pair = [f"{tradeoff.name}.{kind}" for kind in ("png", "svg")]
+        figures.draw(named, tradeoff, measured, [part / n for n in pair], words.origin.made)
+        names += pair
+    if results:
         rows = [dict(row) for row in source()]
-        write_csv(table, iter(rows), list(columns_of(iter(rows), [])))
-    _write_pareto(folder / "pareto.csv", frame, masks, on_any)
+        write_csv(part / "results.csv", iter(rows), list(columns_of(iter(rows), [])))
+    _write_pareto(part / "pareto.csv", frame, masks, on_any)
     page = render(
         named,
         title=words.title,
@@ -266,13 +294,13 @@ def _write_files(source: Source, folder: Path, words: Words, *, results: bool) -
         made=words.origin.made,
         layers=_layers(frame.take(index), on_any[index], words.origin),
     )
-    paths[0].write_text(page, encoding="utf-8")
+    (part / PAGE).write_text(page, encoding="utf-8")
     for remark in remarks:
         words.say(remark)
-    return [*paths, table, folder / "pareto.csv", record(folder, "report", provenance())]
+    return [*names, "results.csv", "pareto.csv"]
 
 
-def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path, words: "Words") -> Measured:
+def _prepare(rows: Iterable[Mapping[str, Any]], part: Path, folder: Path, words: Words) -> Measured:
     """Return the finished rows as columns, with formats and an accuracy axis."""
     frame = Frame.of(row for row in rows if row.get("status", DONE) == DONE)
     if not frame.count:
@@ -281,7 +309,7 @@ def _prepare(rows: Iterable[Mapping[str, Any]], folder: Path, words: "Words") ->
             "or run the sweep first."
         )
     frame = with_formats(frame, words.origin)
-    return with_accuracy(frame, folder, words.origin, words.wanted, words.progress)
+    return with_accuracy(frame, part, folder, words.origin, words.wanted, words.progress)
 
 
 def _layers(

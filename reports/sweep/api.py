@@ -1,26 +1,27 @@
 """Run a sweep file: plan, evaluate what is missing, store, export."""
 
 import hashlib
-import json
+import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ...datatypes.errors import BitlatheError
 from ...datatypes.files import read_text
-from ..provenance import provenance, record
+from ..provenance import FILE_NAME, provenance, record
 from .checks import simulator
 from .evaluate import result_columns
-from .export import clear, export, results
-from .expr import Verdict, parse_expression, verdict
+from .export import constraints_of, export, results, set_aside
+from .expr import Verdict, verdict
 from .progress import Progress, Report
-from .runner import Evaluator, Job, Runner, process_pool
+from .runner import POINT_SECONDS, Evaluator, InlineExecutor, Job, Runner, process_pool
 from .search import guided, shuffled
 from .spec import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
 from .store import REFUSED, Entry, Outcome, Store
@@ -104,6 +105,8 @@ def run_sweep(
     dry_run: bool = False,
     progress: bool | Report | None = None,
     evaluator: Evaluator | None = None,
+    timeout: float | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> SweepSummary | Preview:
     """Run a sweep file; what the output folder already holds is not run again.
 
@@ -125,6 +128,12 @@ def run_sweep(
         True, False, None (a bar when stderr is a terminal) or a function of (finished, total).
     evaluator : Evaluator, optional
         What to run on each point, instead of the simulator.
+    timeout : float, optional
+        Seconds that a point may take, `runner.POINT_SECONDS` by default; it becomes a failure
+        then, and its process is ended. Only processes of this machine have a limit: not one job
+        (unless it is given one here), not Dask, no executor of the caller's.
+    say : callable, optional
+        Called with each remark: what was set aside.
 
     Returns
     -------
@@ -149,22 +158,29 @@ def run_sweep(
         return preview(space)
     if out is None:
         raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
+    if not str(out):
+        raise BitlatheError("out: an empty name; give a folder, '.' for the one you are in.")
     if jobs is not None and not 1 <= jobs <= MAX_JOBS:
         raise BitlatheError(f"jobs: {jobs} processes; give 1 to {MAX_JOBS}.")
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise BitlatheError(f"timeout: {timeout:g} seconds; give a number above 0.")
     start, folder = time.perf_counter(), Path(out)
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
-        runner = _open_runner(evaluator, jobs, dask, executor, stack)
-        facts = _facts(space, text, path.parent, evaluator)
-        _begin(store, folder, _sweep_digest(space, evaluator, facts), facts)
+        runner = _open_runner(evaluator, jobs, dask, executor, timeout, stack)
+        made = provenance()
+        facts = _facts(space, text, path.parent, evaluator, columns)
+        facts["provenance"] = canonical(made)
+        digest = _sweep_digest(space, evaluator, facts)
+        _begin(store, folder, digest, facts, say or (lambda _: None))
+        record(folder, "sweep", made)
         _view(store, space, columns)
         bar = stack.enter_context(Progress(progress, _planned(space)))
         sweep = _Sweep(space, evaluator, store, runner, bar)
         sweep.run()
         seconds = time.perf_counter() - start
-        order = [*space.columns, *columns]
-        done = export(store, folder, order, space.late, layered=space.file.layers)
-        made = record(folder, "sweep", json.loads(facts["provenance"]))
+        store.state(_progress(space, finished=True))
+        done = export(store, folder)
         return SweepSummary(
             folder=str(folder),
             points=store.count(),
@@ -174,15 +190,14 @@ def run_sweep(
             ruled_out=done.ruled_out + sweep.ruled_out,
             failures=done.failures,
             seconds=seconds,
-            files=tuple(str(file) for file in (*done.files, made)),
+            files=tuple(str(file) for file in (*done.files, folder / FILE_NAME)),
         )
 
 
 def read_results(folder: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a sweep's folder: finished, within the constraints, in order."""
-    with Store(folder, readonly=True) as store:
-        late = json.loads(store.meta("constraints") or "[]")
-        yield from results(store, [parse_expression(text) for text in late])
+    with Store(folder, readonly=True) as store, store.snapshot():
+        yield from results(store, constraints_of(store))
 
 
 class _Sweep:
@@ -278,6 +293,7 @@ def _open_runner(
     jobs: int | None,
     dask: str | None,
     executor: Executor | None,
+    timeout: float | None,
     stack: ExitStack,
 ) -> Runner:
     if dask is not None:
@@ -291,16 +307,35 @@ def _open_runner(
         runner = Runner(evaluator, lambda: executor, os.cpu_count() or 1, lent=True)
     else:
         count = jobs or os.cpu_count() or 1
-        runner = Runner(evaluator, lambda: process_pool(count), count)
+        inline = count == 1 and timeout is None
+        pool = InlineExecutor if inline else partial(process_pool, count)
+        limit = None if inline else timeout or POINT_SECONDS
+        runner = Runner(evaluator, pool, count, limit=limit)
     stack.callback(runner.close)
     return runner
 
 
-def _begin(store: Store, folder: Path, sweep: str, facts: dict[str, str]) -> None:
-    """Make this the folder's sweep; what tells of another one goes."""
-    if store.meta("sweep") not in (None, sweep):
-        clear(folder)
+def _begin(
+    store: Store, folder: Path, sweep: str, facts: dict[str, str], say: Callable[[str], None]
+) -> None:
+    """Make this the folder's sweep; what tells of another one is set aside."""
+    if store.meta("sweep") not in (None, sweep) and (kept := set_aside(folder)):
+        names = ", ".join(path.name for path in kept)
+        say(
+            f"{folder} held the tables or the report of another sweep; they are kept as {names}, "
+            "in place of any older ones of these names. Its results stay in the store."
+        )
     store.begin(sweep, facts)
+
+
+def _progress(space: Space, *, finished: bool) -> dict[str, str]:
+    """Return how many points a sweep asks for, and whether it has run to its end.
+
+    The number is an upper bound where constraints may rule points out; ``exact`` says so.
+    """
+    exact = not space.early and space.file.sampling.nsga2 is None
+    facts = {"planned": _planned(space), "exact": exact, "finished": finished}
+    return {"progress": canonical(facts)}
 
 
 WALKED = 200_000
@@ -341,7 +376,9 @@ def preview(space: Space) -> Preview:
     )
 
 
-def _facts(space: Space, text: str, folder: Path, evaluator: Evaluator) -> dict[str, str]:
+def _facts(
+    space: Space, text: str, folder: Path, evaluator: Evaluator, results: list[str]
+) -> dict[str, str]:
     """Return what the store keeps about the sweep, and of the files that it reads."""
     describe = getattr(evaluator, "described", None)
     values = [value for _, of_axis in space.dimensions for value in of_axis]
@@ -349,12 +386,16 @@ def _facts(space: Space, text: str, folder: Path, evaluator: Evaluator) -> dict[
     solved = [space.file.iso.solve] if space.file.iso else []
     columns = [column_of(key) for keys in space.settings for key in keys]
     return {
-        "file": text,
-        "folder": str(folder.resolve()),
-        "title": space.file.title,
-        "constraints": canonical([c.text for c in space.late]),
+        "file": canonical({"text": text, "folder": str(folder.resolve())}),
         "settings": canonical({"columns": [*columns, *solved]}),
-        "provenance": canonical(provenance()),
+        "tables": canonical(
+            {
+                "order": [*space.columns, *results],
+                "layers": space.file.layers,
+                "constraints": [[each.text, each.place] for each in space.late],
+            }
+        ),
+        **_progress(space, finished=False),
         **{name: canonical(content) for name, content in described.items()},
     }
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...datatypes.errors import BitlatheError
-from .expr import Expression, verdict
+from ..provenance import record, recorded
+from .expr import Expression, parse_expression, verdict
 from .spec import POINT_COLUMNS
 from .store import DONE, LAYERS, REFUSED, Store
 
@@ -27,6 +28,7 @@ REPORT = (
     *(f"{axis}_*.{kind}" for axis in ("accuracy", "proxy", "latency", "energy")
       for kind in ("png", "svg")),
 )  # fmt: skip
+OLD = ".old"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -48,6 +50,12 @@ def results(
     With ``keyed``, points that kept their layers have a column ``key``, as their layers have.
     """
     return _Finished(store, constraints).rows(keyed=keyed)
+
+
+def constraints_of(store: Store) -> list[Expression]:
+    """Return the constraints on results of a store's sweep."""
+    kept = store.facts("tables").get("constraints", [])
+    return [parse_expression(text, place=place) for text, place in kept]
 
 
 class _Finished:
@@ -135,9 +143,8 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _parts(path: Path) -> list[Path]:
-    """Return what programs that were killed left of a file in the making."""
-    return sorted(path.parent.glob(f".{path.name}.*.part"))
+class TableError(BitlatheError):
+    """A table cannot be written."""
 
 
 def _discard(paths: Iterable[Path]) -> None:
@@ -150,15 +157,12 @@ def _discard(paths: Iterable[Path]) -> None:
 def _replacing(path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to write, moved there at the end: readers see old or new."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _discard(_parts(path))
     try:
         yield part
         os.replace(part, path)
-    except OSError as err:
-        raise BitlatheError(
-            f"{path}: cannot write this table: {err.strerror or err}. The results are safe in the "
-            "store; free some space or use a folder you may write to, and run the sweep again."
-        ) from None
+    except (OSError, MemoryError) as err:
+        why = getattr(err, "strerror", None) or str(err) or "no memory is left"
+        raise TableError(f"{path}: cannot write this table: {why}") from None
     finally:
         _discard([part])
 
@@ -202,7 +206,8 @@ class _ParquetTable:
         self._arrow: Any = pa
         self._schema: Any = pa.schema(fields)
         self._kinds = list(columns.values())
-        self._writer: Any = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._file = path.open("wb")  # of a name it would make an address, or a home folder
+        self._writer: Any = pq.ParquetWriter(self._file, self._schema, compression="zstd")
 
     def add(self, columns: Columns) -> None:
         """Append rows."""
@@ -214,7 +219,10 @@ class _ParquetTable:
 
     def close(self) -> None:
         """End the file."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            self._file.close()
 
 
 def _typed(values: list[Any], kind: type) -> list[Any]:
@@ -307,18 +315,11 @@ def _write_typed(
     return [path for path, _ in tables], count
 
 
-def export(
-    store: Store,
-    folder: Path,
-    order: Sequence[str],
-    constraints: Sequence[Expression] = (),
-    *,
-    layered: bool = False,
-) -> Exported:
-    """Write the tables of a sweep.
+def export(store: Store, folder: Path) -> Exported:
+    """Write the tables of a sweep; the folder must be locked.
 
     ``results``, ``layers`` (if points kept theirs), each as CSV and, with pyarrow, as Parquet,
-    and ``failures.csv`` (if there are any).
+    and ``failures.csv`` (if there are any). `tables_of` tells afterwards what they hold.
 
     Parameters
     ----------
@@ -326,38 +327,73 @@ def export(
         The sweep's store.
     folder : Path
         Where to write.
-    order : sequence of str
-        Columns to put first.
-    constraints : sequence of Expression
-        A row must meet all of them.
-    layered : bool
-        Whether points kept their layers.
     """
-    found = _Finished(store, constraints)
+    _discard(part for name in TABLES for part in folder.glob(f".{name}.*.part"))  # of the killed
+    try:
+        done = _export(store, folder)
+    except TableError as err:
+        store.check()
+        raise BitlatheError(
+            f"{err}. {store.saved()}; free some space or use a folder you may write to, and run "
+            "the sweep again."
+        ) from None
+    store.check()
+    record(folder, "tables", holding(store) | {"rows": done.rows})
+    return done
+
+
+def _export(store: Store, folder: Path) -> Exported:
+    late = constraints_of(store)
+    order = store.facts("tables").get("order", [])
+    found = _Finished(store, late)
     files, rows = write_tables(folder / "results", lambda: found.rows(keyed=True), order)
     unclear = found.unclear
-    if layered and rows:
+    if store.facts("tables").get("layers") and rows:
         files += write_tables(folder / "layers", found.layers, LAYER_COLUMNS)[0]
-    total = store.count()
-    failed = total - store.count(DONE) + unclear
+    counts = store.counts()
+    total = sum(counts.values())
+    failed = total - counts.get(DONE, 0) + unclear
     if failed:
-        names = columns_of(failures(store, constraints), [*order, "status", "error"])
-        write_csv(folder / "failures.csv", failures(store, constraints), list(names))
+        names = columns_of(failures(store, late), [*order, "status", "error"])
+        write_csv(folder / "failures.csv", failures(store, late), list(names))
         files.append(folder / "failures.csv")
-    for name in TABLES:
-        if folder / name not in files:
-            _remove(folder / name)
+    _discard(folder / name for name in TABLES if folder / name not in files)
     return Exported(files=tuple(files), rows=rows, failures=failed, ruled_out=total - failed - rows)
 
 
-def clear(folder: Path) -> None:
-    """Delete the tables and the report of another sweep."""
-    for name in TABLES:
-        _remove(folder / name)
-    for pattern in REPORT:
-        for path in sorted(folder.glob(pattern)):
-            _remove(path)
+def holding(store: Store) -> dict[str, Any]:
+    """Return what tables made of a store now would hold: how many points of how many, of which.
+
+    ``of`` is what the sweep asks for, at most where constraints rule points out; ``finished``
+    whether it ran to its end; ``sweep`` and ``revision`` name the state of the store.
+    """
+    progress = store.facts("progress")
+    return {
+        "points": store.count(),
+        "of": progress.get("planned"),
+        "finished": bool(progress.get("finished")),
+        "sweep": store.meta("sweep"),
+        "revision": store.revision,
+    }
 
 
-def _remove(path: Path) -> None:
-    _discard([path, *_parts(path)])
+def are_current(store: Store, folder: Path) -> bool:
+    """Whether a folder's tables are those of the store as it is now."""
+    known = recorded(folder).get("tables")
+    if not isinstance(known, dict) or not (folder / TABLES[0]).exists():
+        return False
+    return known.items() >= holding(store).items()
+
+
+def set_aside(folder: Path) -> list[Path]:
+    """Keep the tables and the report of another sweep under names with ``.old`` in them."""
+    names = [*TABLES, *REPORT]
+    found = sorted({path for name in names for path in folder.glob(name)})
+    return [keep_old(path) for path in found if not path.stem.endswith(OLD)]
+
+
+def keep_old(path: Path) -> Path:
+    """Give a file that no longer tells of its folder's sweep another name, and return it."""
+    old = path.with_name(f"{path.stem}{OLD}{path.suffix}")
+    os.replace(path, old)
+    return old

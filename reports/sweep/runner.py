@@ -34,6 +34,10 @@ from .store import CRASHED, REFUSED, Entry, Outcome
 CHUNK_SECONDS = 0.4
 MAX_CHUNK = 2000
 IDLE_SECONDS = 5.0
+POINT_SECONDS = 3600.0  # how long a point may take, unless told otherwise
+START_SECONDS = 60.0  # how long processes may take to start, beside that
+STARTS = 20  # how often they may die as they start
+TRIES = 3  # a point alone in its process is tried so often before its process's death is its fault
 
 
 class Evaluator(Protocol):
@@ -49,6 +53,8 @@ class Evaluator(Protocol):
     def __call__(self, point: Point) -> dict[str, Any]:
         """Return the results of a point as a flat mapping of numbers and strings."""
 
+
+_DIED = f"the worker process died {TRIES} times (killed, or out of memory)"
 
 Job = tuple[Entry, Point]
 Deliver = Callable[[list[Entry], list[Outcome]], None]
@@ -137,9 +143,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def process_pool(jobs: int) -> Executor:
-    """Return an executor of ``jobs`` fresh processes; this process itself for one."""
-    if jobs == 1:
-        return InlineExecutor()
+    """Return an executor of ``jobs`` fresh processes."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
 
@@ -159,6 +163,8 @@ class Runner:
         The executor is the caller's: it is neither shut down nor made anew.
     idle : callable, optional
         Called when no chunk has come back for a while; it may say so, wait, or give up.
+    limit : float, optional
+        Seconds that a chunk may run; the processes of the pool are ended then.
     """
 
     def __init__(
@@ -169,8 +175,9 @@ class Runner:
         *,
         lent: bool = False,
         idle: Callable[[], None] | None = None,
+        limit: float | None = None,
     ) -> None:
-        self._lent, self._idle = lent, idle
+        self._lent, self._idle, self._limit = lent, idle, limit
         self._evaluator = evaluator
         self._version = evaluator.version
         self._open_pool = open_pool
@@ -178,6 +185,8 @@ class Runner:
         self._in_flight = 1 if isinstance(self._pool, InlineExecutor) else 2 * workers
         self._workers = workers
         self._chunk = 4
+        self._started: dict[Future[ChunkResult], float] = {}
+        self._warm = False  # a chunk has come back from this pool
 
     def close(self) -> None:
         """Give the executor up without waiting for what it still runs."""
@@ -208,18 +217,41 @@ class Runner:
                 chunk = running.pop(future, [])
                 if not self._collect(future, chunk, deliver):
                     suspects.append(chunk)
-            if suspects:  # the pool broke: everything in flight is lost with it
+            if suspects or self._overdue(running):  # what is in flight is lost with the pool
                 self._settle(running, suspects, deliver)
 
-    def _returned(self, running: Iterable[Future[ChunkResult]]) -> set[Future[ChunkResult]]:
-        """Return the futures that are done, at least one unless nothing runs."""
+    def _returned(self, running: dict[Future[ChunkResult], list[Job]]) -> set[Future[ChunkResult]]:
+        """Return the futures that are done, at least one unless nothing runs or a limit is met."""
         if not running:
             return set()
-        patience = None if self._idle is None else IDLE_SECONDS
-        while not (done := wait(running, patience, FIRST_COMPLETED).done):
+        patience = IDLE_SECONDS if self._idle is not None else None
+        if self._limit is not None:
+            patience = min(self._limit / 4, IDLE_SECONDS)
+        while True:
+            self._note_starts(running)
+            if done := wait(running, patience, FIRST_COMPLETED).done:
+                return done
+            if self._overdue(running):
+                return set()
             if self._idle is not None:
                 self._idle()
-        return done
+
+    def _note_starts(self, running: Iterable[Future[ChunkResult]]) -> None:
+        """Note when chunks began: as many run as there are workers, those handed out first."""
+        now = time.monotonic()
+        first = list(islice(running, self._workers))
+        self._started = {future: self._started.get(future, now) for future in first}
+
+    def _overdue(self, running: Iterable[Future[ChunkResult]]) -> bool:
+        """Whether a chunk has run for longer than it may."""
+        if self._limit is None:
+            return False
+        now = time.monotonic()
+        allowed = self._limit + (0.0 if self._warm else START_SECONDS)
+        return any(
+            not future.done() and now - self._started.get(future, now) > allowed
+            for future in running
+        )
 
     def _submit(
         self,
@@ -250,6 +282,7 @@ class Runner:
                 f"the runner failed ({type(err).__name__}: {err}). Finished points are safe; run "
                 "the sweep again to continue."
             ) from err
+        self._warm = True
         each = max(done.seconds, 1e-6) / len(chunk)
         self._chunk = max(1, min(MAX_CHUNK, 4 * self._chunk, round(CHUNK_SECONDS / each)))
         deliver([entry for entry, _ in chunk], done.outcomes)
@@ -261,9 +294,11 @@ class Runner:
         suspects: deque[list[Job]],
         deliver: Deliver,
     ) -> None:
-        """Run the chunks that were in flight one at a time, halving one that kills its worker.
+        """Run the chunks that were in flight one at a time, halving one that does not come back.
 
-        Innocent chunks come through; a point that kills its worker on its own is recorded.
+        A process that dies may have been killed by anyone, and takes down the pool whichever chunk
+        it ran: innocent chunks come through. A point whose process dies each time it runs alone,
+        or that takes longer than the limit, is recorded.
         """
         for future, chunk in running.items():
             finished = future.done() and not future.cancelled() and future.exception() is None
@@ -271,19 +306,48 @@ class Runner:
                 suspects.append(chunk)
         running.clear()
         self._reopen()
+        tries = 0
         while suspects:
             chunk = suspects.popleft()
-            if self._collect(self._start(chunk), chunk, deliver):
+            why = self._alone(chunk, deliver)
+            tries = tries + 1 if why else 0
+            if not why:
                 continue
             self._reopen()
-            if len(chunk) == 1:
-                died = Outcome(
-                    status=CRASHED, error="the worker process died (killed, or out of memory)"
-                )
-                deliver([chunk[0][0]], [died])
-            else:
+            if len(chunk) > 1:
                 middle = len(chunk) // 2
                 suspects.extendleft([chunk[middle:], chunk[:middle]])
+                tries = 0
+            elif why == _DIED and tries < TRIES:
+                suspects.appendleft(chunk)
+            else:
+                deliver([chunk[0][0]], [Outcome(status=CRASHED, error=why)])
+                tries = 0
+
+    def _alone(self, chunk: list[Job], deliver: Deliver) -> str:
+        """Run a chunk with nothing beside it; return why it did not come back, empty if it did."""
+        self._warm_up()
+        try:
+            future = self._start(chunk)
+        except BrokenExecutor:
+            return _DIED
+        if not wait([future], self._limit).done:
+            return f"no result within {self._limit:g} s, the time limit of a point (--timeout)"
+        return "" if self._collect(future, chunk, deliver) else _DIED
+
+    def _warm_up(self) -> None:
+        """Wait until the pool's processes work: a death before that is no point's fault."""
+        for _ in range(STARTS):
+            if self._warm or self._limit is None:  # which says that these are our own processes
+                return
+            with suppress(BrokenExecutor, TimeoutError):
+                self._warm = self._pool.submit(abs, -1).result(START_SECONDS) == 1
+                return
+            self._reopen()
+        raise BitlatheError(
+            f"the worker processes died {STARTS} times as they started. Finished points are safe; "
+            "see what ends them, and run the sweep again."
+        )
 
     def _reopen(self) -> None:
         if self._lent:
@@ -291,8 +355,17 @@ class Runner:
                 "the executor lost a worker process and cannot go on. Finished points are safe; "
                 "run the sweep again with a new executor."
             )
+        self._end_processes()
         self.close()
+        self._started.clear()
+        self._warm = False
         self._pool = self._open_pool()
+
+    def _end_processes(self) -> None:
+        """Kill what is left of a pool of processes: one that is stopped would wait for ever."""
+        for process in list((getattr(self._pool, "_processes", None) or {}).values()):
+            with suppress(Exception):
+                process.kill()
 
 
 def _worker_died(err: Exception) -> bool:

@@ -19,6 +19,7 @@ class PlainEvaluator:
     crash_rows: int = -1
     kill_flag: str = ""
     kill_rows: int = -1
+    hang_rows: int = -1
     version: str = "plain-1"
 
     @property
@@ -45,6 +46,8 @@ class PlainEvaluator:
             raise ZeroDivisionError("broken simulator")
         if rows == self.kill_rows and columns == 1:
             self._die()
+        if rows == self.hang_rows and columns == 1:
+            time.sleep(3600)
         return {
             "cost": row["batch"] * 1000 / (rows * columns) + 0.1 * rows,
             "area_um2.total": float(rows * columns),

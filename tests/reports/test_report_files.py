@@ -5,9 +5,7 @@ import hashlib
 import json
 import re
 import shutil
-import sqlite3
 import zipfile
-from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from bitlathe.reports.report.frame import Frame
 from bitlathe.reports.report.fronts import NAMES, on_front, tradeoffs
 from bitlathe.reports.report.layers import layer_rows, settings_of, simulate_row
 from bitlathe.reports.report.page import sample, script_json
-from bitlathe.reports.report.report import _planned
 from bitlathe.reports.sweep import run_sweep
 from bitlathe.reports.sweep.api import Preview
 from bitlathe.workloads import minilm
@@ -179,31 +176,44 @@ def test_the_same_sweep_gives_the_same_report(sweep: Path) -> None:
     assert [n for n in before if before[n] != after[n]] == []
 
 
-def test_an_unfinished_sweep_says_so(sweep: Path, tmp_path: Path) -> None:
-    shutil.copytree(sweep, tmp_path / "out")
-    with closing(sqlite3.connect(tmp_path / "out" / "sweep.sqlite")) as store, store:
-        store.execute("DELETE FROM points WHERE ordinal = 3")
+def interrupted(sweep: Path, out: Path, after: int) -> None:
+    """Run a sweep that is stopped once so many points have come back."""
+
+    def stop(done: int, total: int) -> None:
+        if done >= after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, out, jobs=1, progress=stop)
+
+
+def test_an_unfinished_sweep_says_so(tmp_path: Path) -> None:
+    """The first chunk has four points."""
+    file, out = tmp_path / "s.yaml", tmp_path / "out"
+    file.write_text(SWEEP)
+    interrupted(file, out, 1)
     words: list[str] = []
-    report(tmp_path / "out", say=words.append)
-    said = "7 of 8 points are done: the sweep is not finished."
+    report(out, say=words.append)
+    said = "4 of 8 points are done: the sweep is not finished."
     assert said in words
-    assert said in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert said in (out / "report.html").read_text(encoding="utf-8")
+    held = json.loads((out / "provenance.json").read_text())["tables"]
+    assert (held["rows"], held["points"], held["of"], held["finished"]) == (4, 4, 8, False)
+    run_sweep(file, out, jobs=1)
     words.clear()
-    report(sweep, say=words.append)
+    report(out, say=words.append)
     assert not any("finished" in line for line in words)
+    held = json.loads((out / "provenance.json").read_text())["tables"]
+    assert (held["rows"], held["points"], held["of"], held["finished"]) == (8, 8, 8, True)
 
 
-def test_a_finished_study_of_chips_beside_its_file_counts_as_finished(tmp_path: Path) -> None:
-    text = (STUDIES / "formats-iso-area.yaml").read_text(encoding="utf-8")
-    shutil.copytree(STUDIES / "chips", tmp_path / "chips")
-    small = text.replace(
-        "[opt-1.3b, phi-2, yi-6b, llama-2-7b, llama-2-13b, llama-3-8b]", "opt-125m"
-    )
-    (tmp_path / "s.yaml").write_text(small, encoding="utf-8")
-    done = run_sweep(tmp_path / "s.yaml", tmp_path / "out", jobs=1)
-    assert _planned(small, str(tmp_path)) == done.rows == 20
-    assert _planned(small, None) is None
-    assert _planned("arch: [", None) is None
+def test_what_constraints_may_rule_out_is_counted_as_at_most(tmp_path: Path) -> None:
+    file, out = tmp_path / "s.yaml", tmp_path / "out"
+    file.write_text(SWEEP + "constraints: array.rows * 1 > 0\n")
+    interrupted(file, out, 1)
+    words: list[str] = []
+    report(out, say=words.append)
+    assert "4 of at most 8 points are done: the sweep is not finished." in words
 
 
 def test_a_report_leaves_the_store_as_it_was(sweep: Path, tmp_path: Path) -> None:

@@ -182,7 +182,9 @@ def test_a_second_sweep_at_the_same_time_is_refused_and_readers_are_not(sweep, t
     seen = []
 
     def meanwhile(done, total):
-        with pytest.raises(BitlatheError, match=rf"another sweep \(pid {os.getpid()}\) is writing"):
+        with pytest.raises(
+            BitlatheError, match=rf"another sweep \(pid {os.getpid()}\) or its report is writing"
+        ):
             run_sweep(path, out, jobs=1, evaluator=PLAIN)
         seen.append(len(list(read_results(out))))
 
@@ -213,7 +215,7 @@ def test_what_a_killed_export_left_goes(sweep, tmp_path):
     assert [p.name for p in out.glob(".*")] == [".mine.part"]
 
 
-def test_tables_and_report_of_another_sweep_go_when_one_begins(sweep, tmp_path):
+def test_tables_and_report_of_another_sweep_are_kept_as_old_ones_when_one_begins(sweep, tmp_path):
     out = tmp_path / "out"
     of_sweep = {"results.csv", "results.parquet", "failures.csv", "provenance.json"}
     of_report = {"report.html", "pareto.csv", "accuracy.csv", "energy_latency.png", "proxy_edp.svg"}
@@ -232,9 +234,17 @@ def test_tables_and_report_of_another_sweep_go_when_one_begins(sweep, tmp_path):
     def stop(done, total):
         raise KeyboardInterrupt
 
+    said, path = [], sweep(rows="[1, 3]")
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep(rows="[1, 3]"), out, jobs=1, evaluator=PLAIN, progress=stop)
-    assert names() == kept
+        run_sweep(path, out, jobs=1, evaluator=PLAIN, progress=stop, say=said.append)
+    old = {"".join((Path(n).stem, ".old", Path(n).suffix)) for n in of_sweep | of_report}
+    assert names() == kept | old | {"provenance.json"}  # which says what began
+    assert (out / "energy_latency.old.png").read_text() == "x"
+    assert len(said) == 1
+    assert all(name in said[0] for name in old)
+    # a third sweep replaces what was kept of the first by what there is of the second
+    run_sweep(sweep(rows="[5]"), out, jobs=1, evaluator=PLAIN)
+    assert "old.old" not in " ".join(names())
 
 
 def test_random_sampling_is_a_subset_of_the_grid(sweep, tmp_path):

@@ -161,6 +161,57 @@ def test_bit_serial_twins_at_every_distance(numerics):
     assert_twins(activations.astype(np.float16), weights, "int4", numerics)
 
 
+def accumulator_states(parameters):
+    """Mantissa, exponent, incoming sum and reference at every end: int64 arrays."""
+    width, sum_bits = parameters[5], parameters[6]
+    top, end = 1 << (width - 1), 1 << (max(sum_bits, width) - 1)
+    mantissas = {-top, 1 - top, top - 1, -(top // 2), -1, 0, 1, 3}
+    sums = {-(2**22), -5, -1, 0, 1, 4, 2**22 - 1, end - 1, end, -end, -end - 1, end - top}
+    shifts = {0, 1, 2, width - 2, width - 1, width, width + 1, width + 2, 24, 25, 50}
+    states = [
+        (man, exp, more, reference)
+        for man in mantissas for more in sums if abs(more) < 2**23 for shift in shifts
+        for exp, reference in ((1, 1 + shift), (1 + shift, 1))
+    ]  # fmt: skip
+    return np.array(states, np.int64).T.copy()
+
+
+@on_device
+@pytest.mark.parametrize("width", [4, 15, 24])
+@pytest.mark.parametrize("overflow", ["wrap", "saturate"])
+@pytest.mark.parametrize(
+    ("alignment", "sum_bits"), [("floor", None), ("floor", 24), ("sticky", None)]
+)
+def test_the_accumulators_twin_at_every_end(width, overflow, alignment, sum_bits):
+    """The step of the kernel on its own, one thread, against the CPU's."""
+    from numba import cuda
+
+    from bitlathe.sim.cuda.bit_serial import combine, larger, normalise
+    from bitlathe.sim.pe.bit_serial import kernel_parameters
+    from bitlathe.sim.pe.bit_serial_kernels import accumulate
+    from bitlathe.sim.pe.operands import ACTIVATIONS
+
+    @cuda.jit
+    def steps(men, exps, sums, references, parameters, man_out, exp_out):
+        for i in range(men.size):
+            total, below = combine(men[i], exps[i], sums[i], references[i], parameters)
+            exp = larger(references[i], exps[i])
+            man_out[i], exp_out[i] = normalise(total, below, exp, parameters)
+
+    for rounding in ("floor", "nearest_even"):
+        numerics = PENumerics(
+            accumulator_bits=width, overflow=overflow, alignment=alignment, sum_bits=sum_bits,
+            rounding=rounding,
+        )  # fmt: skip
+        parameters = kernel_parameters(numerics, ACTIVATIONS["fp16"], 4, 6)
+        states = accumulator_states(parameters)
+        outputs = [cuda.to_device(np.zeros(states.shape[1], np.int64)) for _ in range(2)]
+        steps[1, 1](*map(cuda.to_device, states), parameters, *outputs)
+        found = np.stack([out.copy_to_host() for out in outputs])
+        expected = np.array([accumulate(*state, parameters) for state in states.T]).T
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_launches_cover_all_items_and_no_more_blocks_than_there_are():
     from bitlathe.sim.cuda.launch import MAX_BLOCKS, blocks_for
 

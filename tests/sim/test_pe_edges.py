@@ -352,6 +352,31 @@ def test_int_mac_keeps_the_last_sum_that_fits(bits):
             wts[-1] = 0
 
 
+# the next of the largest, one of its last places above; fp8_e4m3 has no 480, fp4_e2m1 no 8
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("name", pe_naive.FLOATS)
+def test_the_last_float_of_a_mac_is_taken_and_the_next_refused(name, sign):
+    bits, lowest, largest = pe_naive.FLOATS[name]
+    smallest, top = 2.0**lowest, float(largest)
+    pe = FpMacPE(activation=name, weight="fp32", accumulator="fp32")
+    for value in (smallest, top, 1 + 2.0 ** (1 - bits)):
+        assert fp_mac_dot([sign * value], [1.0], pe) == sign * value
+    place = 2.0 ** (math.frexp(top)[1] - bits)
+    for value in (smallest / 2, 1.5 * smallest, top + place, 2 * top, 1 + 2.0**-bits):
+        with pytest.raises(BitlatheError, match=rf"activations: .* is not a value of {name}"):
+            fp_mac_dot([sign * value], [1.0], pe)
+
+
+@pytest.mark.parametrize(("port", "top"), [("int8", 127), ("int4", 7)])
+def test_integer_ports_of_a_floating_point_mac_are_symmetric(port, top):
+    pe = FpMacPE(weight=port)
+    for value in range(-top, top + 1):
+        assert fp_mac_dot([2.0], [value], pe) == 2 * value
+    for value in (-top - 1, top + 1, 0.5, -top + 0.5):
+        with pytest.raises(BitlatheError, match=rf"weights: .* is not a value of {port}"):
+            fp_mac_dot([2.0], [value], pe)
+
+
 def test_rounding_to_odd_goes_to_the_side_of_the_error():
     """1 + 2^-24 (1 - 2^-46) lies under the midpoint of two float32 numbers, and float64 gives it.
 

@@ -314,3 +314,32 @@ def test_chips_and_pages_say_which_mapper() -> None:
     pooled = bl.simulate("bitmod", "llama-2-7b", "decode", CONTEXT, 8, mapper="hpca25-whole-buffer")
     # 8 x 32 heads' probabilities are 1 MiB: V is read twice, as 3dae14a did
     assert layer_of(pooled, "attention_av").dram_bits["weight"] == 2 * 8 * V_BITS
+
+
+def test_look_up_tables_are_filled() -> None:
+    """8 x 16 x 4096 in 3 planes on 16 x 8 PEs: 512 chunks of 3 clocks, and their tables.
+
+    A table of the sums of 8 inputs is made by a tree: 4 tables of 4 entries, 2 of 16, one of 256,
+    304 additions, 19 clocks of a column's 16 PEs; 8 tokens x 512 chunks have one each.
+    """
+    arch = chip_of({
+        **INT8,
+        "pe": {
+            "kind": "lut", "lanes": 8, "energy_pj": 1.0, "area_um2": 100.0,
+            "table_addition_pj": 0.5,
+        },
+        "array": {"kind": "tile", "rows": 16, "columns": 8},
+        "buffers": {"weight": {"size_kib": 512}, "io": {"size_kib": 512}},
+        "formats": {
+            kind: {"weight": "bcq3", "input": "fp16", "output": "fp16"}
+            for kind in ("linear", "attention")
+        },
+        "accounting": {"layout_factor": 1.0},
+    })  # fmt: skip
+    layer = Gemm(name="x", m=8, n=16, k=4096)
+    bits, costs = LayerBits.of(arch, arch.formats.linear, layer), ChipCosts.of(arch)
+    run = run_layer(arch, layer, bits, costs)
+    assert run.compute_cycles == 512 * 3
+    assert run.cycles == 512 * (3 + 19)
+    assert run.energy_pj["pe"] == pytest.approx(128 * 512 * 3 * 1.0 + 8 * 512 * 304 * 0.5)
+    assert run_layer_cycle(arch, layer, bits, costs).cycles >= run.cycles
