@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sqlite3
 import warnings
 from collections.abc import Callable
@@ -392,7 +393,8 @@ def outcome_of(reader: Reader, made: object) -> tuple[str, str]:
 
 def _judged(message: str) -> tuple[str, str]:
     """Take a refusal as one only if people can read it: some words, not pages of them."""
-    if not message.strip() or "Traceback" in message:
+    words = re.sub(r"^\S*: |[\w.]+: ", "", message)
+    if not words.strip(" .") or "Traceback" in message:
         return "failed", f"a refusal without words: {message[:200]!r}"
     if len(message) > 20_000 or any(len(line) > 3000 for line in message.splitlines()):
         return "failed", f"a refusal of {len(message)} characters: {message[:200]!r}"
