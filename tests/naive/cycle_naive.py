@@ -221,11 +221,11 @@ def run_layers(chip, layers):
             start = max([ready, kept_from, *(r["here"] for _, r in arriving)])
             space = 0
             moved["outputs"] += out
-            if out and len(stores) > output_tiles:
-                for store in stores[: len(stores) - output_tiles]:
+            if out and len(stores) >= output_tiles:  # its own results are the last to wait
+                for store in stores[: len(stores) - output_tiles + 1]:
                     if store["done"] is None:
                         write(store)
-                space = stores[len(stores) - output_tiles - 1]["done"]
+                space = stores[len(stores) - output_tiles]["done"]
                 start = max(start, space)
             if work["load"]:
                 before = tiles[-1]["start"] if tiles else 0

@@ -79,6 +79,16 @@ def visible(layer):
     return sum(high - low for low, high in (sees(layer, r) for r in range(layer["m"])))
 
 
+def extents(layer):
+    """Tokens, outputs and K of a product; under a mask without the ends that nobody sees."""
+    found = {x: layer[x] for x in "mnk"}
+    if layer["causal"]:
+        each = [(low, high) for low, high in (sees(layer, r) for r in range(layer["m"])) if low < high]
+        if each:
+            found[layer["causal"]] = max(x for _, x in each) - min(x for x, _ in each)
+    return found["m"], found["n"], found["k"]
+
+
 def masked_rows(chip):
     """Rows of a block of tokens under a mask."""
     return chip["cols"] if chip["flow"] in ("tile", "is") else chip["rows"]
@@ -95,9 +105,15 @@ def masked_blocks(chip, layer):
     return seen
 
 
+def share_seen(layer):
+    """Part of all pairs of a row and an entry that the mask leaves."""
+    m, n, k = extents(layer)
+    return Fraction(visible(layer), m * (n if layer["causal"] == "n" else k))
+
+
 def operand_bytes(chip, layer):
     """Bytes of weights, inputs and results of one product, each once; rows in whole bytes."""
-    m, n, k = layer["m"], layer["n"], layer["k"]
+    m, n, k = extents(layer)
     w, i, o = n * up(k * chip["bw"], 8), m * up(k * chip["bi"], 8), m * up(n * chip["bo"], 8)
     if layer["input_elements"]:
         i = up(layer["input_elements"] * chip["bi"], 8)
@@ -281,14 +297,14 @@ class Layout:
     def live_window(self):
         """Bytes of keys or values that must stay: a window and the tokens of a block."""
         tokens = up(masked_rows(self.chip), self.layer["per_token"]) + 1
-        extent = self.layer[self.layer["causal"]]
+        extent = dict(zip("mnk", extents(self.layer), strict=True))[self.layer["causal"]]
         return up(self.w * min(extent, self.layer["window"] + tokens), extent)
 
     def moved(self):
         """Bytes of each operand that one product moves over DRAM."""
         causal, w, i = self.layer["causal"], self.p * self.w, self.q * self.i
         if causal:
-            seen = Fraction(visible(self.layer), self.m * self.layer[causal])
+            seen = share_seen(self.layer)
             if self.p > 1:
                 w = max(self.w, up(w * seen, 1))
             if self.q > 1 and causal == "n":  # inputs under a mask on K are what it leaves
@@ -346,7 +362,8 @@ def shares(total, weights):
 
 def masked_parts(lay):
     """Blocks of tokens, each over what it sees; what is read once comes to who sees it first."""
-    causal, top, new, blocks = lay.layer["causal"], 0, [], masked_blocks(lay.chip, lay.layer)
+    causal, new, blocks = lay.layer["causal"], [], masked_blocks(lay.chip, lay.layer)
+    top = min((low for _, low, _ in blocks), default=0)
     for _, _, high in blocks:
         new.append(max(0, high - top))
         top = max(top, high)
@@ -520,12 +537,13 @@ def written_words(lay, unfinished_bits):
     """
     chip, layer, batch = lay.chip, lay.layer, lay.layer["batch"]
     causal, (w_moved, i_moved, _) = layer["causal"], lay.moved()
-    seen = Fraction(visible(layer), lay.m * layer[causal]) if causal else 1
-    w = batch * lay.n * up(lay.k * chip["bw"], 64)
-    i = batch * lay.m * up(lay.k * chip["bi"], 64)
+    seen = share_seen(layer) if causal else 1
+    m, n, k = extents(layer)
+    w = batch * n * up(k * chip["bw"], 64)
+    i = batch * m * up(k * chip["bi"], 64)
     if layer["input_elements"]:
         i = batch * up(layer["input_elements"] * chip["bi"], 64)
-    o = batch * lay.m * up(lay.n * chip["bo"], 64)
+    o = batch * m * up(n * chip["bo"], 64)
     i = ceil(i * seen) if causal == "k" else i
     o = ceil(o * seen) if causal == "n" else o
     return {
@@ -569,11 +587,14 @@ def port_use(lay):
 
 
 def port_clocks(lay, use):
-    """Clocks of the busiest port: reads beside writes on two, everything on one."""
+    """Clocks of the busiest port: reads beside writes on two, everything on one.
+
+    Results on their way to DRAM leave beside the array's reads, but no faster than a port gives.
+    """
     most = 0
     for held, x in use.items():
         if held in lay.chip["one_port"]:
             most = max(most, sum(x[y] for y in ("reads", "writes", "fills", "scales", "drains")))
         else:
-            most = max(most, x["reads"], x["writes"] + x["fills"])
+            most = max(most, x["reads"], x["writes"] + x["fills"], x["drains"])
     return most
