@@ -25,7 +25,7 @@ from .cycle_machine import (
     loop,
 )
 from .cycle_timing import Cut, Slice, Timing, before_last, cut, ends_apart, sized, slices_of
-from .layout import Layout, Streamed, blocks_seen
+from .layout import Layout, Streamed, block_bytes, blocks_seen
 from .memory import CycleOptions, ring_places, share
 
 Run = tuple[int, int, bool, int]
@@ -195,13 +195,9 @@ class Scheduler:
         m, n = self.layout.block(part.m, part.n)
         lanes = self.arch.pe.lanes
         operand: Streamed = part.stream
-        total, size, whole = (
-            (part.weight_bytes, min(n, part.n), part.n)
-            if part.stream == "weight"
-            else (part.input_bytes, min(m, part.m), part.m)
-        )
-        block_bytes = share(total, size, whole)
-        pieces = self._pieces(block_bytes, size, part.k)
+        size = min(n, part.n) if operand == "weight" else min(m, part.m)
+        size_bytes = self._bytes(part, operand, size)
+        pieces = self._pieces(size_bytes, size, part.k)
         fits = pieces == 1
         chunks = self.bits.chunks(part.k, lanes)
         if self.timing.flow in ("ws", "is"):
@@ -212,9 +208,22 @@ class Scheduler:
             slices = slices_of(part.k, self.bits.group, lanes, pieces if self.options.memory else 1)
         alike = self.timing.flow in ("tile", "os")
         slices = sized(slices, self.bits, part.k, lanes, alike=alike)
-        piece_bytes = share(block_bytes, slices[0].chunks, chunks)
-        self._ring(STREAM, operand, block_bytes if fits else piece_bytes)
+        piece_bytes = share(size_bytes, slices[0].chunks, chunks)
+        self._ring(STREAM, operand, size_bytes if fits else piece_bytes)
         return Blocks(m=m, n=n, slices=slices, whole_k=fits)
+
+    def _bytes(self, part: Part, operand: Streamed, rows: int) -> int:
+        """Return the bytes that some rows of a part's operand take in its buffer.
+
+        Under a mask that is not what is fetched: part of it is there, or is read several times.
+        """
+        layout = self.layout
+        if layout.gemm.causal is not None and not layout.pooled:
+            return block_bytes(layout.gemm, self.bits, operand, rows, part.k)
+        total, whole = (
+            (part.weight_bytes, part.n) if operand == "weight" else (part.input_bytes, part.m)
+        )
+        return share(total, rows, whole)
 
     def _pieces(self, size_bytes: int, rows: int, k: int) -> int:
         """Return the pieces of K that a streamed block of so many bytes comes in.
@@ -229,8 +238,9 @@ class Scheduler:
         """Return the program of one part, its resident operand included."""
         blocks = self._blocks(part)
         weights = part.stream == "weight"
-        stay_bytes = part.input_bytes if weights else part.weight_bytes
-        self._ring(RESIDENT, "input" if weights else "weight", stay_bytes)
+        stays: Streamed = "input" if weights else "weight"
+        stay_bytes = self._bytes(part, stays, part.m if weights else part.n)
+        self._ring(RESIDENT, stays, stay_bytes)
         size, whole = (blocks.n, part.n) if weights else (blocks.m, part.m)
         runs = self._cut(whole, size, weights)
         program: list[Node] = [Take(RESIDENT)]

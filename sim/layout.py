@@ -58,7 +58,10 @@ def cropped(gemm: Gemm) -> Gemm:
     low, high = gemm.seen(0, gemm.m)
     if low >= high:
         return gemm
-    return replace(gemm, **{gemm.causal: high - low, "visible_before": gemm.visible_before - low})
+    before = gemm.visible_before - low
+    if gemm.causal == "n":
+        return replace(gemm, n=high - low, visible_before=before)
+    return replace(gemm, k=high - low, visible_before=before)
 
 
 def blocks_seen(arch: Arch, gemm: Gemm) -> list[tuple[int, int, int]]:

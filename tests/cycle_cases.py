@@ -7,6 +7,7 @@ from bitlathe.arch import Arch, load_arch
 from bitlathe.arch.schema import Buffer, Buffers
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
+from bitlathe.sim.memory import CycleOptions
 from bitlathe.workloads import Gemm
 
 CHIP = load_arch("bitmod")
@@ -161,6 +162,10 @@ def random_layer(rng: random.Random) -> Gemm:
 
 def random_case(rng: random.Random) -> tuple[dict, Gemm]:
     return random_chip(rng), random_layer(rng)
+
+
+def options_of(c: dict, **more: object) -> CycleOptions:
+    return CycleOptions(prefetch_transfers=c["prefetch"], output_tiles=c["output_tiles"], **more)
 
 
 def naive_layer(gemm: Gemm) -> dict:

@@ -22,7 +22,7 @@ KINDS = ("steps", "loads", "sums_in", "scales", "sums_out", "results")  # the fi
 SHARES = (4, 2, 6, 1, 7)  # eighths of a shared buffer that weights may have
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818
     """Half a buffer does not hold one group."""
 
 
@@ -83,7 +83,9 @@ def extents(layer):
     """Tokens, outputs and K of a product; under a mask without the ends that nobody sees."""
     found = {x: layer[x] for x in "mnk"}
     if layer["causal"]:
-        each = [(low, high) for low, high in (sees(layer, r) for r in range(layer["m"])) if low < high]
+        each = [
+            (low, high) for low, high in (sees(layer, r) for r in range(layer["m"])) if low < high
+        ]
         if each:
             found[layer["causal"]] = max(x for _, x in each) - min(x for x, _ in each)
     return found["m"], found["n"], found["k"]
@@ -144,7 +146,6 @@ def cut_k(chip, chunks, block_bytes, half):
     whole = [(0, len(chunks))]
     if block_bytes <= half:
         return whole
-
 
     def fit(cuts):
         return all(block_bytes * (b - a) <= half * len(chunks) for a, b in cuts)
@@ -392,10 +393,13 @@ def part_events(lay, part, live):
     """
     chip, m, n, k = lay.chip, part["m"], part["n"], part["k"]
     bm, bn = part["bm"], part["bn"]
-    name, other = (("w", "i") if lay.stream == "w" else ("i", "w"))
+    name, other = ("w", "i") if lay.stream == "w" else ("i", "w")
     size, block = (n, bn) if name == "w" else (m, bm)
     chunks = chunks_of(chip, k)
-    one_block = part[name] * min(block, size) // size
+    one_block, staying = part[name] * min(block, size) // size, part[other]
+    if lay.layer["causal"]:  # part of it is there, or is read several times
+        one_block = lay.bytes_of(name, min(block, size), k)
+        staying = lay.bytes_of(other, m if other == "i" else n, k)
     cuts = cut_k(chip, chunks, lay.bytes_of(name, min(block, size), k), lay.half(name, live))
     whole = len(cuts) == 1
     if chip["flow"] in ("ws", "is"):
@@ -449,7 +453,7 @@ def part_events(lay, part, live):
         waiting = {"ws": bm * min(chip["cols"], n), "is": bn * min(chip["cols"], m)}[chip["flow"]]
     elif not systolic and not whole and len(stay) > 1:
         waiting = min(block, size) * (m if name == "w" else n)
-    return events, {name: piece, other: part[other], "sums": lay.sum_bytes(waiting)}
+    return events, {name: piece, other: staying, "sums": lay.sum_bytes(waiting)}
 
 
 def product_events(lay):
