@@ -437,6 +437,7 @@ def trace(
 @click.option("--dask", help="Address of a Dask scheduler to run on instead.")
 @click.option("--timeout", type=float, help="Seconds that a point may take.  [default: 3600]")
 @click.option("--dry-run", is_flag=True, help="Print the size of the space and its first points.")
+@click.option("--salvage", is_flag=True, help="First keep what is sound of a damaged store in OUT.")
 @json_option
 @click.pass_context
 def sweep(
@@ -448,6 +449,7 @@ def sweep(
     timeout: float | None,
     *,
     dry_run: bool,
+    salvage: bool,
     as_json: bool,
 ) -> None:
     """Walk the design space of a sweep FILE; what OUT already holds is not run again."""
@@ -455,7 +457,14 @@ def sweep(
 
     try:
         done = run_sweep(
-            file, out, jobs=jobs, dask=dask, timeout=timeout, dry_run=dry_run, say=_note
+            file,
+            out,
+            jobs=jobs,
+            dask=dask,
+            timeout=timeout,
+            dry_run=dry_run,
+            say=_note,
+            salvage=salvage,
         )
     except KeyboardInterrupt:
         click.echo(

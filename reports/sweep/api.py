@@ -22,6 +22,7 @@ from .export import constraints_of, export, results, set_aside
 from .expr import Verdict, verdict
 from .progress import Progress, Report
 from .runner import POINT_SECONDS, Evaluator, InlineExecutor, Job, Runner, process_pool
+from .salvage import salvage_store
 from .search import guided, shuffled
 from .spec import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
 from .store import REFUSED, Entry, Outcome, Store
@@ -107,6 +108,7 @@ def run_sweep(
     evaluator: Evaluator | None = None,
     timeout: float | None = None,
     say: Callable[[str], None] | None = None,
+    salvage: bool = False,
 ) -> SweepSummary | Preview:
     """Run a sweep file; what the output folder already holds is not run again.
 
@@ -134,6 +136,8 @@ def run_sweep(
         (unless it is given one here), not Dask, no executor of the caller's.
     say : callable, optional
         Called with each remark: what was set aside.
+    salvage : bool
+        First replace a damaged store by one of its sound results; the others run again.
 
     Returns
     -------
@@ -165,6 +169,9 @@ def run_sweep(
     if timeout is not None and not 0 < timeout < math.inf:
         raise BitlatheError(f"timeout: {timeout:g} seconds; give a number above 0.")
     start, folder = time.perf_counter(), Path(out)
+    say = say or (lambda _: None)
+    if salvage:
+        say(salvage_store(folder))
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
         runner = _open_runner(evaluator, jobs, dask, executor, timeout, stack)
@@ -172,7 +179,7 @@ def run_sweep(
         facts = _facts(space, text, path.parent, evaluator, columns)
         facts["provenance"] = canonical(made)
         digest = _sweep_digest(space, evaluator, facts)
-        _begin(store, folder, digest, facts, say or (lambda _: None))
+        _begin(store, folder, digest, facts, say)
         record(folder, "sweep", made)
         _view(store, space, columns)
         bar = stack.enter_context(Progress(progress, _planned(space)))

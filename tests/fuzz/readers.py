@@ -358,7 +358,17 @@ def make_store(rng, folder):
 def read_store(folder):
     from bitlathe.reports.sweep import read_results
 
-    return list(read_results(folder))
+    rows = list(read_results(folder))
+    if any(row not in _sound_rows(folder.parent) for row in rows):
+        raise ValueError("a row that was never stored")
+    return rows
+
+
+@cache
+def _sound_rows(folder: Path) -> list:
+    from bitlathe.reports.sweep import read_results
+
+    return list(read_results(folder / "sound store"))
 
 
 READERS = {
