@@ -6,11 +6,11 @@ neither weights nor inputs fit, one of them is read again for every buffer-full 
 ``hpca25-whole-buffer`` compares the operands of all of them with the buffers, as the study does.
 """
 
-import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..workloads.gemm import Gemm
+from .integers import ceil_div, units_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Traffic:
     input_room_bytes: int = 0
 
     def _moved(self, once: int, reads: int, visible: Fraction) -> int:
-        return once if reads == 1 else max(once, math.ceil(once * reads * visible))
+        return once if reads == 1 else max(once, units_of(once * reads, visible, 1))
 
     @property
     def weight_moved_bytes(self) -> int:
@@ -128,18 +128,16 @@ def operand_bytes(
     cut = gemm.causal if masked else None
     seen = gemm.macs // (gemm.batch * (gemm.k if gemm.causal == "n" else gemm.n))
     if cut == "k":
-        inputs = math.ceil(seen * input_bits / 8)
+        inputs = units_of(seen, input_bits)
     elif gemm.input_elements is None:
-        inputs = math.ceil(gemm.k * input_bits / 8) * gemm.m
+        inputs = units_of(gemm.k, input_bits) * gemm.m
     else:
-        inputs = math.ceil(gemm.input_elements * input_bits / 8)
-    if cut == "n":
-        outputs = math.ceil(seen * output_bits / 8)
-    else:
-        outputs = math.ceil(gemm.n * output_bits / 8) * gemm.m
+        inputs = units_of(gemm.input_elements, input_bits)
+    row_bytes = units_of(gemm.n, output_bits)
+    outputs = units_of(seen, output_bits) if cut == "n" else row_bytes * gemm.m
     entries = gemm.m * (gemm.n if cut == "n" else gemm.k)
     return Traffic(
-        weight_bytes=math.ceil(gemm.k * weight_bits / 8) * gemm.n,
+        weight_bytes=units_of(gemm.k, weight_bits) * gemm.n,
         input_bytes=inputs,
         output_bytes=outputs,
         products=gemm.batch,
@@ -189,15 +187,11 @@ def whole_buffer(
     found = replace(once, weights_fit=weights_fit, inputs_fit=inputs_fit)
     if weights_fit or inputs_fit:
         return found
-    p = max(_ceil(staying, rooms.input), _ceil(sums.of_rows, rows_room))
-    q = max(_ceil(W, rooms.weight), _ceil(sums.of_outputs, outputs_room))
+    p = max(ceil_div(staying, rooms.input), ceil_div(sums.of_rows, rows_room))
+    q = max(ceil_div(W, rooms.weight), ceil_div(sums.of_outputs, outputs_room))
     if p * W + I < q * I + W:
         return replace(found, weight_reads=p)
     return replace(found, input_reads=q)
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def output_tiled(once: Traffic, gemm: Gemm, *, io_buffer_bytes: int) -> Traffic:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
+from ..mapping.integers import ceil_div
 from ..mapping.keep import NOTHING, Kept
 from .cycle_machine import (
     OPERANDS,
@@ -30,10 +31,6 @@ from .memory import CycleOptions, ring_places, share
 
 Run = tuple[int, int, bool, int]
 """Equal blocks: how many, extent of each, whether the dimension's last, first element."""
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +55,7 @@ def groups_of(extent: int, block: int, parts: int) -> list[Group]:
     >>> [(g.count, g.extent, g.fetches) for g in groups_of(20, 10, 5)]
     [(1, 10, 3), (1, 10, 2)]
     """
-    blocks = _ceil(extent, block)
+    blocks = ceil_div(extent, block)
     groups = min(parts, blocks)
     longer, size = blocks % groups, blocks // groups
     more, fetches = parts % groups, parts // groups
@@ -232,7 +229,7 @@ class Scheduler:
         """
         if not self.arch.published_accounting:
             return self.layout.pieces(rows, k)
-        return _ceil(size_bytes, self.layout.half_bytes[self.layout.stream]) or 1
+        return ceil_div(size_bytes, self.layout.half_bytes[self.layout.stream]) or 1
 
     def part(self, part: Part) -> list[Node]:
         """Return the program of one part, its resident operand included."""
@@ -347,7 +344,7 @@ def portion(total: int, whole: int, block: int, extent: int, last: bool) -> int:
     """Return the bytes of one block of ``whole``; the last block takes what the others left."""
     if not last:
         return share(total, extent, whole)
-    others = (_ceil(whole, block) - 1) if block < whole else 0
+    others = (ceil_div(whole, block) - 1) if block < whole else 0
     return total - others * share(total, block, whole)
 
 
@@ -392,7 +389,7 @@ def dense_program(scheduler: Scheduler) -> list[Node]:
     rows, apart = gemm.m, layout.sequences_apart
     m, n = layout.block(gemm.m, gemm.n)
     if apart > 1:
-        rows = apart * m * _ceil(gemm.m // apart, m)
+        rows = apart * m * ceil_div(gemm.m // apart, m)
     m, n = layout.block_in_groups(rows, gemm.n)
     program: list[Node] = []
     m_groups = groups_of(rows, m, traffic.weight_reads)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName, OperandName
+from ..mapping.integers import ceil_div
 from .cycle_machine import INPUTS, WEIGHTS, Tile
 from .layer_bits import ChunkSize, LayerBits
 from .layout import Layout, Streamed, flow_of, sums_home
@@ -17,10 +18,6 @@ PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
 
 Cut = list[tuple[int, int]]
 """Blocks of a dimension in order: (how many, extent of each)."""
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def cut(extent: int, block: int) -> Cut:
@@ -90,16 +87,16 @@ def slices_of(k: int, group: int, lanes: int, pieces: int) -> list[Slice]:
     size = min(group or k, k)
     groups, short = before_last(k, size)
     groups += 1
-    full, short = _ceil(size, lanes), _ceil(short, lanes)
+    full, short = ceil_div(size, lanes), ceil_div(short, lanes)
     made: list[Slice] = []
     if pieces <= groups:
-        most = _ceil(groups, pieces)
+        most = ceil_div(groups, pieces)
         count, rest = before_last(groups, most)
         if count:
             made = [Slice(count=count, chunks=most * full, groups=most, full=full, short=full)]
         made.append(Slice(chunks=(rest - 1) * full + short, groups=rest, full=full, short=short))
     else:
-        step = _ceil(full, _ceil(pieces, groups))
+        step = ceil_div(full, ceil_div(pieces, groups))
         for chunks in [full] * (groups - 1) + [short]:
             count, rest = before_last(chunks, step)
             made += [Slice(count=count, chunks=step, groups=0)] if count else []
@@ -300,7 +297,7 @@ class Timing:
             at_once[layout["weight"]] += math.ceil(n * weights * self._bits("weight"))
             at_once[layout["input"]] += math.ceil(m * inputs * self._bits("input"))
             for name, size_bits in at_once.items():
-                found[name] += count * _ceil(size_bits, self.port_bits[name])
+                found[name] += count * ceil_div(size_bits, self.port_bits[name])
         return found
 
     def _port_clocks(
@@ -329,7 +326,7 @@ class Timing:
             sums_stay = False  # K lies on the rows
         lines, line = {"tile": (n, m), "os": (m, n), "ws": (m, n), "is": (n, m)}[self.flow]
         home = sums_home(self.arch)
-        waiting = 0 if sums_stay else lines * _ceil(line * self.sum_bits, self.port_bits[home])
+        waiting = 0 if sums_stay else lines * ceil_div(line * self.sum_bits, self.port_bits[home])
         if not piece.first and physical:
             reads[home] += waiting
         if piece.last:

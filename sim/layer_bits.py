@@ -9,14 +9,11 @@ from ..arch.formats import LayerFormats, Operand
 from ..arch.ports import step_clocks
 from ..arch.schema import Arch
 from ..datatypes.scheme import Scheme
+from ..mapping.integers import ceil_div
 from ..workloads.gemm import Gemm
 
 if TYPE_CHECKING:
     from .array.term_clocks import TermClocks
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 @cache
@@ -130,7 +127,7 @@ class LayerBits:
         ((4, 2), (2, 2))
         """
         size = min(self.group or k, k)
-        each = _ceil(size, lanes)
+        each = ceil_div(size, lanes)
 
         def weights_before(chunk: int) -> int:
             groups, chunks = divmod(chunk, each)
@@ -145,7 +142,7 @@ class LayerBits:
     def groups(self, k: int, *, of_inputs: bool = False) -> int:
         """Return the groups of ``k`` weights (or inputs) that share a scale."""
         size = self.input_group if of_inputs else self.group
-        return _ceil(k, size or k)
+        return ceil_div(k, size or k)
 
     def beside_codes(self, k: int, *, of_inputs: bool = False) -> Fraction:
         """Return the bits of scales, zero points and selectors of one group of ``k`` elements."""
@@ -170,7 +167,7 @@ class LayerBits:
         """
         size = self.group or k
         groups, rest = divmod(k, size)
-        return groups * _ceil(size, lanes) + _ceil(rest, lanes)
+        return groups * ceil_div(size, lanes) + ceil_div(rest, lanes)
 
 
 def code_bits(operand: Operand, axis_length: int) -> Fraction:

@@ -6,13 +6,12 @@ K), in as few pieces as let two of them be in the buffer at once. Sums of unfini
 wait beside the inputs, or in the output buffer, until the next piece comes.
 """
 
-import math
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Literal
 
 from ..arch.schema import Arch, BufferName, pe_record
 from ..datatypes.errors import BitlatheError
+from ..mapping.integers import ceil_div, units_of
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import (
     NO_SUMS,
@@ -28,10 +27,6 @@ from .layer_bits import LayerBits
 
 Streamed = Literal["weight", "input"]
 MAPPERS = ("whole-buffer", "hpca25-whole-buffer")
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def flow_of(arch: Arch) -> str:
@@ -135,10 +130,10 @@ class Layout:
             return 1
         lanes, chunks = arch.pe.lanes, bits.chunks(k, arch.pe.lanes)
         if flow_of(arch) in ("ws", "is"):
-            unit, units = min(arch.array.rows, chunks), _ceil(chunks, arch.array.rows)
+            unit, units = min(arch.array.rows, chunks), ceil_div(chunks, arch.array.rows)
             what = f"a fold of {arch.array.rows} rows of the array"
         elif 0 < bits.group < k:
-            unit, units = _ceil(bits.group, lanes), _ceil(k, bits.group)
+            unit, units = ceil_div(bits.group, lanes), ceil_div(k, bits.group)
             what = f"a group of {bits.group} weights along K"
         else:
             unit, units, what = 1, chunks, f"{lanes} along K"
@@ -149,10 +144,10 @@ class Layout:
             whose = "outputs" if self.stream == "weight" else "tokens"
             raise BitlatheError(
                 f"layer {self.gemm.name!r}: buffers.{name} is too small: {parts}, {half} bytes, "
-                f"must hold {what} of {rows} {whose}, {_ceil(size_bytes * unit, chunks)} bytes; "
+                f"must hold {what} of {rows} {whose}, {ceil_div(size_bytes * unit, chunks)} bytes; "
                 "use a larger buffer."
             )
-        return max(_ceil(size_bytes, half), _ceil(units, fit))
+        return max(ceil_div(size_bytes, half), ceil_div(units, fit))
 
     def waiting(self, m: int, n: int, k: int) -> tuple[int, int, int]:
         """Return (times, tokens, outputs): the sums of so many wait so often for a piece of K.
@@ -232,9 +227,9 @@ class Layout:
         """
         flow, (block_m, block_n) = flow_of(self.arch), self.block(m, n)
         if self.gemm.causal is None and flow == "ws":
-            block_m = min(block_m, _ceil(m, self.traffic.weight_reads))
+            block_m = min(block_m, ceil_div(m, self.traffic.weight_reads))
         if self.gemm.causal is None and flow == "is":
-            block_n = min(block_n, _ceil(n, self.traffic.input_reads))
+            block_n = min(block_n, ceil_div(n, self.traffic.input_reads))
         return block_m, block_n
 
     def _passing(self, operand: Streamed, extent: int) -> int:
@@ -277,28 +272,24 @@ def _together(extent: int, block: int, groups: int) -> int:
     >>> _together(20, 4, 2), _together(18, 4, 3), _together(18, 4, 5)
     (20, 16, 0)
     """
-    blocks = _ceil(extent, block)
+    blocks = ceil_div(extent, block)
     groups = min(groups, blocks)
     return extent if blocks // groups > 1 else blocks % groups * 2 * block
 
 
 def _largest(extent: int, block: int, groups: int) -> int:
     """Return the extent of the largest group of whole blocks."""
-    blocks = _ceil(extent, block)
-    return min(extent, _ceil(blocks, min(groups, blocks)) * block)
+    blocks = ceil_div(extent, block)
+    return min(extent, ceil_div(blocks, min(groups, blocks)) * block)
 
 
 def block_bytes(gemm: Gemm, bits: LayerBits, stream: Streamed, rows: int, k: int) -> int:
     """Return the bytes of ``rows`` outputs of weights, or tokens of inputs, over k of K."""
     if stream == "weight":
-        return _ceil_bytes(k * bits.weight) * rows
+        return units_of(k, bits.weight) * rows
     if gemm.input_elements is None:
-        return _ceil_bytes(k * bits.input) * rows
-    return _ceil(_ceil_bytes(gemm.input_elements * bits.input) * rows, gemm.m)
-
-
-def _ceil_bytes(size_bits: Fraction) -> int:
-    return math.ceil(size_bits / 8)
+        return units_of(k, bits.input) * rows
+    return ceil_div(units_of(gemm.input_elements, bits.input) * rows, gemm.m)
 
 
 def _half_bytes(arch: Arch, traffic: Traffic, kept: Kept) -> dict[str, int]:
@@ -370,7 +361,7 @@ def lay_out(arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = N
         pooled=pooled,
         sequences_apart=gemm.sequences if pooled else 1,
     )
-    return replace(layout, live_sum_bytes=_ceil(layout.live_sums * sum_bits, 8))
+    return replace(layout, live_sum_bytes=ceil_div(layout.live_sums * sum_bits, 8))
 
 
 def _stream(arch: Arch, gemm: Gemm, traffic: Traffic) -> Streamed:
@@ -416,14 +407,14 @@ def _live_sums(
         if not folds_k(arch, bits, gemm.k):
             return NO_SUMS
         if flow == "ws":
-            return Sums(of_rows=_ceil(gemm.m * min(gemm.n, array.columns) * sum_bits, 8))
-        return Sums(of_outputs=_ceil(gemm.n * min(gemm.m, array.columns) * sum_bits, 8))
+            return Sums(of_rows=ceil_div(gemm.m * min(gemm.n, array.columns) * sum_bits, 8))
+        return Sums(of_outputs=ceil_div(gemm.n * min(gemm.m, array.columns) * sum_bits, 8))
     m, n = (array.columns, array.rows) if flow == "tile" else (array.rows, array.columns)
 
     def live(stream: Streamed, passes: int, block: int, stays: int, of_it: int) -> int:
         rows = min(passes, block)
         cut = block_bytes(gemm, bits, stream, rows, gemm.k) > half[stream]
-        return _ceil(stays * rows * sum_bits, 8) if cut and stays > of_it else 0
+        return ceil_div(stays * rows * sum_bits, 8) if cut and stays > of_it else 0
 
     return Sums(
         of_rows=live("weight", gemm.n, n, gemm.m, m),
@@ -435,7 +426,7 @@ def _live_weights(arch: Arch, gemm: Gemm, once: Traffic) -> int | None:
     """Return the bytes of keys or values that an attention window needs at once."""
     if gemm.window is None:
         return None
-    tokens = _ceil(token_rows(arch), gemm.rows_per_token) + 1
+    tokens = ceil_div(token_rows(arch), gemm.rows_per_token) + 1
     extent = gemm.n if gemm.causal == "n" else gemm.k
     live = min(extent, gemm.window + tokens)
-    return _ceil(once.weight_bytes * live, extent)
+    return ceil_div(once.weight_bytes * live, extent)

@@ -1,6 +1,5 @@
 """What a layer asks of the array: steps, clocks, and what it reads and leaves in each of them."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ..arch.schema import Arch
+from ..mapping.integers import ceil_div, units_of
 from ..workloads.gemm import Gemm
 from .layer_bits import LayerBits
 from .layout import Layout, blocks_seen
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 Reads = Counter[tuple[int, int]]
 """(bits of weights, bits of inputs) that are read at once: how often."""
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def _parts(extent: int, size: int) -> list[tuple[int, int]]:
@@ -126,7 +122,7 @@ class _Codes:
 
     def bits(self, weights: int, inputs: int) -> tuple[int, int]:
         """Return the whole bits of so many weights and inputs."""
-        return math.ceil(weights * self.weight), math.ceil(inputs * self.input)
+        return units_of(weights, self.weight, 1), units_of(inputs, self.input, 1)
 
 
 Waiting = tuple[int, int, int]
@@ -154,11 +150,11 @@ def _scales(
     if weight:
         times = bits.groups(k) * sum(count for _, count in tokens)
         for n, count in outputs:
-            yield (math.ceil(n * weight), 0), count * times
+            yield (units_of(n, weight, 1), 0), count * times
     if inputs:
         times = bits.groups(k, of_inputs=True) * sum(count for _, count in outputs)
         for m, count in tokens:
-            yield (0, math.ceil(m * inputs)), count * times
+            yield (0, units_of(m, inputs, 1)), count * times
 
 
 def _counter(pairs: Iterable[tuple[object, int]]) -> Counter:  # type: ignore[type-arg]
@@ -178,8 +174,8 @@ def _tile_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -> Wo
     R, C = arch.array.rows, arch.array.columns
     chunks, codes = bits.chunks(k, arch.pe.lanes), _Codes.of(bits)
     outputs, tokens = _parts(n, R), _parts(m, C)
-    column_folds = _ceil(m, C)
-    steps = chunks * _ceil(n, R) * column_folds
+    column_folds = ceil_div(m, C)
+    steps = chunks * ceil_div(n, R) * column_folds
     leaving = [(columns, n * count) for columns, count in tokens]
     times, some_tokens, some_outputs = waiting
     sums = _counter(
@@ -196,7 +192,7 @@ def _tile_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -> Wo
         cycles=cycles,
         busy_pe_cycles=busy,
         exposed_cycles=steps * arch.table_fill_cycles,
-        table_fills=chunks * _ceil(n, R) * m if arch.pe.kind == "lut" else 0,
+        table_fills=chunks * ceil_div(n, R) * m if arch.pe.kind == "lut" else 0,
         reads=_counter(
             (codes.bits(rows * size, columns * size), count * a * b)
             for size, count in bits.chunk_sizes(k, arch.pe.lanes).items()
@@ -241,7 +237,7 @@ def _systolic_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -
         "is": (chunks, m, n),
     }[array.dataflow]
     on_rows, on_columns = _parts(rows, array.rows), _parts(columns, array.columns)
-    row_folds, column_folds = _ceil(rows, array.rows), _ceil(columns, array.columns)
+    row_folds, column_folds = ceil_div(rows, array.rows), ceil_div(columns, array.columns)
     passing = {"ws": _parts(m, part.block_m), "is": _parts(n, part.block_n)}.get(array.dataflow, [])
     passes = sum(count for _, count in passing) or 1
     steps, moved = row_folds * column_folds * streamed, column_folds * rows * passes
