@@ -120,21 +120,25 @@ def _rows(arrays: Mapping[str, NDArray[Any]], schemes: list[Scheme], axis: Axis)
 
 
 def _measured(name: str, x: NDArray[Any], scheme: Scheme, axis: Axis) -> ErrorSums:
-    """Quantise a tensor, by blocks of rows where they do not depend on one another; measure."""
-    blocks = list(_blocks(x.shape, scheme, axis))
+    """Quantise a tensor, by blocks of rows where that changes nothing; measure the errors."""
+    layout = Layout.of(x.shape, axis, scheme.granularity)
+    ends = _ends(x, scheme, layout)
+    whole = [slice(0, x.shape[0])]
+    blocks = whole if ends is None else list(_blocks(x.shape, scheme, layout))
     said: list[tuple[str, str]] = []
 
     def pairs() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         for block in blocks:
+            part = x[block] if ends is None else np.concatenate([x[block], ends])
             rows = f", rows {block.start}..{block.stop - 1}" if len(blocks) > 1 else ""
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 try:
-                    q = quantize(x[block], scheme, axis=axis)
+                    q = quantize(part, scheme, axis=axis)
                 except BitlatheError as problem:
                     raise BitlatheError(f"tensor {name!r}{rows}: {problem}") from None
             said.extend((rows, str(warning.message)) for warning in caught)
-            yield x[block], np.asarray(q)
+            yield x[block], np.asarray(q)[: block.stop - block.start]
 
     sums = error_sums(pairs())
     if said:
@@ -144,20 +148,34 @@ def _measured(name: str, x: NDArray[Any], scheme: Scheme, axis: Axis) -> ErrorSu
     return sums
 
 
-def _blocks(shape: tuple[int, ...], scheme: Scheme, axis: Axis) -> Iterator[slice]:
-    """Cut the first axis into runs of about `BLOCK` elements that can be quantised apart."""
-    layout = Layout.of(shape, axis, scheme.granularity)
-    tall, first = scheme.granularity.rows, shape[0]
-    shared = layout.axis == 0 or tall == 0 or scheme.scale_format.outer == "tensor"
-    if shared or layout.rows * layout.columns <= BLOCK:
-        yield slice(0, first)
-        return
-    inner = layout.rows // first
-    # whole blocks of rows
+def _ends(x: NDArray[Any], scheme: Scheme, layout: Layout) -> NDArray[Any] | None:
+    """Return the rows that must go along with a block of others, that it be quantised the same.
+
+    No row where rows have no scale in common. Where they have one (of the tensor, of a column, or
+    the second level of NVFP4), two: the largest and the least element of each column, on which it
+    depends. None where blocks would change something, or are not worth it.
+    """
+    tall, shared = scheme.granularity.rows, scheme.scale_format.outer == "tensor"
+    if layout.axis == 0 or layout.rows * layout.columns <= BLOCK:
+        return None
+    if tall and not shared:
+        return np.zeros((0, *x.shape[1:]), x.dtype)
+    simple = len(scheme.formats) == 1 and scheme.clip == "absmax" and not scheme.paper
+    if tall > 1 or not simple or scheme.coder not in ("table", "asym"):
+        return None
+    ends = np.stack([x.max(axis=0), x.min(axis=0)])
+    return ends if np.isfinite(ends).all() else None
+
+
+def _blocks(shape: tuple[int, ...], scheme: Scheme, layout: Layout) -> Iterator[slice]:
+    """Cut the first axis into runs of about `BLOCK` elements."""
+    inner = layout.rows // shape[0]
+    # blocks of scales are not cut
+    tall = max(scheme.granularity.rows, 1)
     unit = tall // math.gcd(tall, inner)
     step = max(BLOCK // (inner * layout.columns) // unit, 1) * unit
-    for start in range(0, first, step):
-        yield slice(start, min(start + step, first))
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
 
 
 def _row(name: str, scheme: Scheme, layout: Layout, found: ErrorMetrics) -> Row:

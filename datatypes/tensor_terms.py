@@ -90,19 +90,22 @@ def _counts(
     """
     counts = np.zeros(size, np.int64)
     groups, mask = q.layout.split(q.matrix), q.layout.mask()
-    for part in _parts(groups):
-        found = numbers(groups[part], part)
-        kept = np.ones(found.shape, np.bool_) if mask is None else mask[part]
+    for part, columns in _parts(*groups.shape):
+        found = numbers(groups[part, columns], part)
+        kept = np.ones(found.shape, np.bool_) if mask is None else mask[part, columns]
         if mine is not None:
             kept = kept & mine[part][:, None]
         counts += code_counts(found[kept], size)
     return counts
 
 
-def _parts(groups: Codes) -> Iterator[slice]:
-    step = max(1, PART // max(groups.shape[1], 1))
-    for start in range(0, len(groups), step):
-        yield slice(start, start + step)
+def _parts(groups: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Cut (groups, size) codes into parts of about `PART`, never between the two of a pair."""
+    across = max(PART // 2 * 2, 2)
+    down = max(1, PART // max(size, 1))
+    for start in range(0, groups, down):
+        for left in range(0, size, across):
+            yield slice(start, start + down), slice(left, left + across)
 
 
 def _merged(parts: list[TermStatistics]) -> TermStatistics:
