@@ -1,7 +1,7 @@
-"""The ends of the range: values beyond all numbers, scales so small that they lose their digits.
+"""The ends of the range: values that come back as infinity, scales that lose their digits.
 
-Values that would come back as infinity are refused. Where a scheme loses more than the format's
-own rounding takes, it is warned of, with the group and what would help.
+Where a scheme loses more than the format's own rounding takes, it is warned of, with the group and
+what would help. Scales that overflow are refused before (`scaling.store`).
 """
 
 import warnings
@@ -40,7 +40,7 @@ PLANE_FIELD = 3
 
 
 def check_ends(q: "QuantizedTensor", array: Floats, explicit: bool) -> None:
-    """Refuse what would come back as infinity, warn of what small scales and cuts lose.
+    """Warn of what comes back as infinity, of what small scales and cuts lose.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def check_ends(q: "QuantizedTensor", array: Floats, explicit: bool) -> None:
     Raises
     ------
     BitlatheError
-        Naming the group.
+        If the scales of two levels together are infinite, naming the group.
     """
     if q.layout.groups == 0 or q.scheme.paper:
         return
@@ -82,22 +82,21 @@ def steps(scheme: Scheme) -> float:
 
 def _look_for_infinities(q: "QuantizedTensor", array: Floats) -> None:
     name = q.dtype if q.device else "float64" if q.dtype == "float64" else "float32"
-    limit = BEYOND[name]
     with np.errstate(over="ignore", invalid="ignore"):
-        scale = float(np.abs(group_scales(q)).max())
+        scales = np.abs(group_scales(q).reshape(q.layout.groups, -1)).max(axis=1)
         # twice, as a scale may have been rounded down
-        if 2 * scale * largest(q.scheme) < limit:
+        if 2 * float(scales.max()) * largest(q.scheme) < BEYOND[name]:
             return
-        lost = _groups(q, ~(np.abs(np.asarray(q)) < limit)).any(axis=1)
+        lost = _groups(q, ~(np.abs(np.asarray(q)) < BEYOND[name])).any(axis=1)
     if not lost.any():
         return
     at = int(np.argmax(lost))
     top = float(np.abs(_groups(q, array)[at]).max())
-    what = f"{q.scheme}: group {at}, up to {top:g}, would come back as infinity in {name}"
-    if name in ("float16", "bfloat16"):
-        _warn(f"{what}; take dequantize('float32'), or divide the tensor by a constant first")
-        return
-    raise BitlatheError(f"{what}; divide the tensor by a constant first")
+    what = f"{q.scheme}: group {at}, up to {top:g}, comes back as infinity in {name}"
+    if np.isinf(scales[at]):
+        raise BitlatheError(f"{what}; divide the tensor by a constant first")
+    wider = "float32" if name in ("float16", "bfloat16") else "float64"
+    _warn(f"{what}; take dequantize({wider!r}), or divide the tensor by a constant first")
 
 
 def _look_for_lost_digits(q: "QuantizedTensor", array: Floats) -> None:
@@ -136,7 +135,8 @@ def _small_scales(q: "QuantizedTensor") -> Bools:
     if scale.outer == "row":
         name, pattern = "fp16", np.repeat(q.outer, q.layout.across)
     elif scale.outer == "tensor":
-        name, pattern = "fp32", np.repeat(q.outer, q.layout.groups)
+        # the block's own scale makes up for digits that that of the tensor lacks
+        name, pattern = "fp32", np.ascontiguousarray(group_scales(q)).view(np.uint32)
     if q.scheme.coder == "bcq":
         pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
     small = pattern <= min(max(FEW, steps(q.scheme) / STEPS), NORMAL[name] - 1)
@@ -146,9 +146,7 @@ def _small_scales(q: "QuantizedTensor") -> Bools:
 def _room(scheme: Scheme) -> tuple[str, str]:
     """Return where a scale of a scheme stands, and which others would hold smaller ones."""
     scale = scheme.scale_format
-    where = {"row": "the fp16 scale of its row", "tensor": "the fp32 scale of the tensor"}.get(
-        scale.outer, scale.name
-    )
+    where = {"row": "the fp16 scale of its row", "tensor": "float32"}.get(scale.outer, scale.name)
     wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
     if scheme.coder == "dgq" or scale.kind in ("e4m3", *POWERS):
         wider = ""

@@ -132,7 +132,8 @@ def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
             check_whole("a length of its shape", length, 0, LONGEST)
         check_whole("its size", math.prod(shape), 0, LONGEST)
         axis = json.loads(facts["axis"])
-        layout = Layout.of(shape, tuple(axis) if isinstance(axis, list) else axis, scheme.granularity)
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        layout = Layout.of(shape, axis, scheme.granularity)
         float_name(facts["dtype"])
     except BitlatheError as problem:
         raise BitlatheError(f"its header: {problem}") from None

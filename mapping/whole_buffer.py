@@ -27,6 +27,8 @@ class Traffic:
         How often an operand is read from DRAM.
     visible : Fraction
         Part of the reads of a refetched operand that the mask leaves; 1 without a mask.
+    scores_read : bool
+        The inputs are scores, of which ``input_bytes`` are what the mask leaves.
     weights_fit, inputs_fit : bool
         The operand stays in its buffer as a whole.
     input_kept, output_kept : bool
@@ -42,6 +44,7 @@ class Traffic:
     weight_reads: int = 1
     input_reads: int = 1
     visible: Fraction = Fraction(1)
+    scores_read: bool = False
     weights_fit: bool = True
     inputs_fit: bool = True
     input_kept: bool = False
@@ -49,18 +52,19 @@ class Traffic:
     weight_room_bytes: int = 0
     input_room_bytes: int = 0
 
-    def _moved(self, once: int, reads: int) -> int:
-        return once if reads == 1 else max(once, math.ceil(once * reads * self.visible))
+    def _moved(self, once: int, reads: int, visible: Fraction) -> int:
+        return once if reads == 1 else max(once, math.ceil(once * reads * visible))
 
     @property
     def weight_moved_bytes(self) -> int:
         """Weight bytes that one product reads from DRAM, refetches counted."""
-        return self._moved(self.weight_bytes, self.weight_reads)
+        return self._moved(self.weight_bytes, self.weight_reads, self.visible)
 
     @property
     def input_moved_bytes(self) -> int:
         """Input bytes that one product would read from DRAM, refetches counted."""
-        return self._moved(self.input_bytes, self.input_reads)
+        visible = Fraction(1) if self.scores_read else self.visible
+        return self._moved(self.input_bytes, self.input_reads, visible)
 
     @property
     def weight_bits(self) -> int:
@@ -140,6 +144,7 @@ def operand_bytes(
         output_bytes=outputs,
         products=gemm.batch,
         visible=Fraction(seen, entries) if cut else Fraction(1),
+        scores_read=cut == "k",
     )
 
 

@@ -29,6 +29,10 @@ def group_scale(scheme: str | None) -> tuple[int, int]:
     return parsed.granularity.columns, parsed.scale_bits if integer else 0
 
 
+ChunkSize = tuple[int, int]
+"""Weights of a chunk, and how many chunks have so many."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerBits:
     """Stored bits per element of a layer's operands; clocks a chunk takes (bit-serial terms).
@@ -112,6 +116,31 @@ class LayerBits:
                 if count and many and chunk:
                     sizes[chunk] = sizes.get(chunk, 0) + count * many
         return sizes
+
+    def sizes_between(self, k: int, lanes: int, first: int, last: int) -> tuple[ChunkSize, ...]:
+        """Return (weights of a chunk, how many) of chunks ``first`` to ``last - 1`` of K.
+
+        Examples
+        --------
+        >>> bits = Fraction(8)
+        >>> layer = LayerBits(
+        ...     weight=bits, input=bits, output=bits, terms=4, buffered_weight=bits, group=6
+        ... )
+        >>> layer.sizes_between(16, 4, 1, 5)  # of 4 2 4 2 4
+        ((4, 2), (2, 2))
+        """
+        size = min(self.group or k, k)
+        each = _ceil(size, lanes)
+
+        def weights_before(chunk: int) -> int:
+            groups, chunks = divmod(chunk, each)
+            return min(groups * size + min(chunks * lanes, size), k)
+
+        found = self.chunk_sizes(weights_before(last), lanes)
+        before = self.chunk_sizes(weights_before(first), lanes) if first else {}
+        for chunk, count in before.items():
+            found[chunk] -= count
+        return tuple((chunk, count) for chunk, count in found.items() if count)
 
     def groups(self, k: int, *, of_inputs: bool = False) -> int:
         """Return the groups of ``k`` weights (or inputs) that share a scale."""

@@ -17,7 +17,7 @@ from fractions import Fraction
 from ..arch.schema import Arch, BufferName, OperandName
 from .energy import WORD_BITS, ChipCosts
 from .layer_bits import LayerBits
-from .layout import Layout, sums_home
+from .layout import Layout, cropped, sums_home
 from .work import Reads, Work
 
 
@@ -95,7 +95,8 @@ def result_code(bits: LayerBits) -> Fraction:
 
 def fill_words(arch: Arch, layout: Layout) -> dict[OperandName, int]:
     """Return the 64-bit words of operands that arrive from DRAM, and of results; rows padded."""
-    gemm, bits, traffic = layout.gemm, layout.bits, layout.traffic
+    bits, traffic = layout.bits, layout.traffic
+    gemm = layout.gemm if layout.pooled else cropped(layout.gemm)
     once = gemm.n * math.ceil(gemm.k * bits.buffered_weight / WORD_BITS)
     words: dict[OperandName, int] = {
         "weight": once * traffic.products,
@@ -109,10 +110,10 @@ def fill_words(arch: Arch, layout: Layout) -> dict[OperandName, int]:
         else:
             once = math.ceil(gemm.input_elements * bits.input / WORD_BITS)
         whole = once * gemm.batch
-        if gemm.causal == "k" and traffic.visible != 1:
+        if gemm.causal == "k":
             whole = math.ceil(whole * traffic.visible)
         words["input"] = _scaled(whole, traffic.input_moved_bytes, traffic.input_bytes)
-    if gemm.causal == "n" and traffic.visible != 1:
+    if gemm.causal == "n":
         words["output"] = math.ceil(words["output"] * traffic.visible)
     return words
 
