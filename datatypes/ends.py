@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .dequantize import group_scales
 from .errors import BitlatheError
 from .olive import Pairs
-from .scaling import BIAS, LIMITS, POWERS
+from .scaling import BIAS, LIMITS, POWERS, bits_to_float, effective
 from .scheme import Scheme
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ NORMAL = {"fp16": 1 << 10, "bf16": 1 << 7, "fp32": 1 << 23}
 FEW = 2
 # ... and of so many to a step of the grid may move the end of a group by three steps
 STEPS = 6
+# under a scale of the tensor from here on, no block has a subnormal one: E4M3 starts at 2^-9
+FAR = 2.0**-110
 # sums of powers of two whose first has a field up to this lack terms, or are 0
 PLANE_FIELD = 3
 
@@ -83,10 +85,10 @@ def steps(scheme: Scheme) -> float:
 def _look_for_infinities(q: "QuantizedTensor", array: Floats) -> None:
     name = q.dtype if q.device else "float64" if q.dtype == "float64" else "float32"
     with np.errstate(over="ignore", invalid="ignore"):
-        scales = np.abs(group_scales(q).reshape(q.layout.groups, -1)).max(axis=1)
-        # twice, as a scale may have been rounded down
-        if 2 * float(scales.max()) * largest(q.scheme) < BEYOND[name]:
+        # twice, as products are rounded
+        if 2 * _largest_scale(q) * largest(q.scheme) < BEYOND[name]:
             return
+        scales = np.abs(group_scales(q).reshape(q.layout.groups, -1)).max(axis=1)
         lost = _groups(q, ~(np.abs(np.asarray(q)) < BEYOND[name])).any(axis=1)
     if not lost.any():
         return
@@ -97,6 +99,18 @@ def _look_for_infinities(q: "QuantizedTensor", array: Floats) -> None:
         raise BitlatheError(f"{what}; divide the tensor by a constant first")
     wider = "float32" if name in ("float16", "bfloat16") else "float64"
     _warn(f"{what}; take dequantize({wider!r}), or divide the tensor by a constant first")
+
+
+def _largest_scale(q: "QuantizedTensor") -> float:
+    """Return a bound of the scales of all groups, from the largest of their patterns."""
+    scale = q.scheme.scale_format
+    if q.scheme.coder == "bcq":
+        return float(np.abs(group_scales(q)).max())
+    if scale.outer == "row":
+        steps_of_row = float(q.raw.max()) if q.scheme.coder == "dgq" else 1.0
+        return steps_of_row * float(bits_to_float(q.outer, "fp16").max())
+    top = q.raw.max(axis=0)  # patterns of positive numbers order as they do
+    return float(effective(top, q.outer, q.scheme.formats[0], scale, q.layout)[0])
 
 
 def _look_for_lost_digits(q: "QuantizedTensor", array: Floats) -> None:
@@ -131,10 +145,12 @@ def _small_scales(q: "QuantizedTensor") -> Bools:
         return np.asarray(raw[:, 0] == 0)
     if scale.kind == "planes":
         return np.asarray((raw & 127).max(axis=1) <= PLANE_FIELD)
-    name, pattern = scale.name, raw.max(axis=1)
+    name, pattern = scale.name, raw[:, 0]
     if scale.outer == "row":
         name, pattern = "fp16", np.repeat(q.outer, q.layout.across)
     elif scale.outer == "tensor":
+        if q.outer.view(np.float32)[0] >= FAR:
+            return np.zeros(len(raw), np.bool_)
         # the block's own scale makes up for digits that that of the tensor lacks
         name, pattern = "fp32", np.ascontiguousarray(group_scales(q)).view(np.uint32)
     if q.scheme.coder == "bcq":
