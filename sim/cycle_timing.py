@@ -257,11 +257,16 @@ class Timing:
         )
 
     def _transfer(self, operand: OperandName, size_bytes: int) -> int:
-        """Return the clocks of a transfer: what DRAM takes, and the port of the buffer."""
+        """Return the clocks of a transfer: what DRAM takes, and the port of the buffer.
+
+        The port does not count where the DRAM bandwidth is sought that spares all waits.
+        """
         if not size_bytes:
             return 0
         clocks = self.dram.transfer_cycles(size_bytes)
-        return max(clocks, self._accesses(operand, 8 * size_bytes)) if self.ports_bind else clocks
+        through = self.bits.code_bits(operand, size_bytes)
+        binds = self.ports_bind and self.options.exposed_waits
+        return max(clocks, self._accesses(operand, through)) if binds else clocks
 
     def _accesses(self, operand: OperandName, size_bits: Fraction | int) -> int:
         """Return the accesses of an operand's buffer that so many bits at once take."""
@@ -340,7 +345,7 @@ class Timing:
                 clocks += [reads[name], writes[name]]
                 continue
             through = sum(
-                self._accesses(operand, 8 * size)
+                self._accesses(operand, self.bits.code_bits(operand, size))
                 for operand, size in zip(layout, moved, strict=True)
                 if layout[operand] == name
             )

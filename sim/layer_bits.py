@@ -1,5 +1,6 @@
 """Stored bits of a layer's operands, and the clocks that a chunk of its weights takes."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -152,6 +153,18 @@ class LayerBits:
         if code is None:
             return Fraction(0)
         return (stored - code) * k / self.groups(k, of_inputs=of_inputs)
+
+    def code_bits(self, operand: str, size_bytes: int) -> int:
+        """Return the bits of codes in so many stored bytes of an operand.
+
+        Scales and selectors stand in columns of their own: they go through no port of the codes.
+        """
+        code, stored = {
+            "weight": (self.weight_code, self.weight),
+            "input": (self.input_code, self.input),
+        }.get(operand, (None, self.output))
+        share = Fraction(1) if code is None else code / stored
+        return math.ceil(8 * size_bytes * share)
 
     def chunks(self, k: int, lanes: int) -> int:
         """Return the chunks of up to ``lanes`` weights in ``k`` of them: each group's own.

@@ -161,7 +161,8 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
     }
     for operand, size_bytes in arriving.items():
         name = where[operand]
-        found[name].fills += ports[name].accesses(8 * size_bytes) * traffic.products
+        through = layout.bits.code_bits(operand, size_bytes)
+        found[name].fills += ports[name].accesses(through) * traffic.products
     return found
 
 

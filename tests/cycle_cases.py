@@ -145,7 +145,7 @@ def random_layer(rng: random.Random) -> Gemm:
     if causal and rng.random() < 0.8:  # as many keys as there are tokens to see them
         tokens = before + -(-m // per_token)
         n, k = (tokens, k) if causal == "n" else (n, tokens)
-    return Gemm(
+    layer = Gemm(
         name="x",
         m=m,
         n=n,
@@ -158,6 +158,7 @@ def random_layer(rng: random.Random) -> Gemm:
         window=rng.choice((None, rng.randint(1, 12))) if causal else None,
         input_elements=elements,
     )
+    return layer if layer.macs else random_layer(rng)  # a window that slid past all there is
 
 
 def random_case(rng: random.Random) -> tuple[dict, Gemm]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil
 
 from naive import layout_naive
-from naive.layout_naive import buffer_of, tile_accesses, up
+from naive.layout_naive import bits_through, buffer_of, tile_accesses, up
 
 
 def port_clocks(chip, layer, tile, exposed):
@@ -28,9 +28,9 @@ def port_clocks(chip, layer, tile, exposed):
         if held not in chip["one_port"]:
             most = max(most, reads, writes)
             continue
-        moved = [size for cause, size in tile["reads"] if cause[0] in held]
-        moved += [tile["out"]] if "o" in held else []
-        most = max(most, reads + writes + sum(up(8 * x, port) for x in moved))
+        moved = [*tile["reads"], ("outputs", tile["out"])]
+        through = [bits_through(chip, x[0], size) for x, size in moved if x[0] in held]
+        most = max(most, reads + writes + sum(up(bits, port) for bits in through))
     return most
 
 
@@ -132,6 +132,14 @@ def run(chip, layer):
     return min(found, key=lambda x: x[0])
 
 
+def way(chip, layer, kept="", held=0):
+    """The layout of a layer among others: without its mask if it alone is faster so."""
+    found = [layout_naive.lay_out(chip, layer, kept, held)]
+    if layer["causal"]:
+        found.append(layout_naive.lay_out(chip, unmasked(layer), kept, held))
+    return min(found, key=lambda lay: run_layers(chip, [(lay, (), ())])[0][0][0])
+
+
 def run_as_it_is(chip, layer):
     lay = layout_naive.lay_out(chip, layer)
     ((cycles, stalls),), moved, _ = run_layers(chip, [(lay, (), ())])
@@ -161,7 +169,10 @@ def run_layers(chip, layers):
     def clocks_of(size, operand):
         bursts = up(8 * size, chip["burst"])
         dram = ceil(Fraction(bursts * chip["burst"]) / chip["rate"])
-        return max(dram, up(8 * size, chip["ports"][buffer_of(chip, operand)]))
+        if chip.get("dram_alone"):
+            return dram
+        through = bits_through(chip, operand, size)
+        return max(dram, up(through, chip["ports"][buffer_of(chip, operand)]))
 
     def write(store):
         nonlocal bus
@@ -171,7 +182,7 @@ def run_layers(chip, layers):
     for lay, weights_of, inputs_of in layers:
         stalls, began = dict.fromkeys(CAUSES, 0), array_free
         events, rings, output_tiles = layer_events(lay)
-        kept, now = lay.kept, lay.free
+        kept, now = lay.kept, {"w": lay.free["w"], "i": lay.unheld}
         for x in "wi":
             free[x] += [array_free] * (now[x] - room[x])
             free[x] = sorted(free[x])[max(0, room[x] - now[x]) :]
@@ -185,7 +196,7 @@ def run_layers(chip, layers):
             "weights": max((stored_by[j] for j in weights_of), default=0),
             "inputs": 0 if "i" in kept else max((stored_by[j] for j in inputs_of), default=0),
         }
-        kept_from = max(left[j] for j in inputs_of) if "i" in kept else 0
+        kept_from = max((left[j] for j in inputs_of), default=0) if "i" in kept else 0
         for event in events:
             if event[0] == "take":
                 floor = max(floor, places[event[1]].pop(0))

@@ -202,7 +202,7 @@ class Layout:
         self.unheld = max(1, rooms[1] - held)
         self.free = {"w": rooms[0], "i": rooms[1] if "i" in kept else self.unheld}
         self.own_sums = rooms[2] is not None
-        self.sums_room = rooms[2] if self.own_sums else self.free["i"] // 2
+        self.sums_room = rooms[2] if self.own_sums else max(1, self.free["i"] // 2)
         self.decide()
 
     def sum_bytes(self, count):
@@ -478,6 +478,11 @@ def code(chip, operand):
     return chip["b" + operand] if given is None else given
 
 
+def bits_through(chip, operand, size):
+    """Bits of so many bytes that go through a port: scales have columns of their own."""
+    return ceil(8 * size * (1 if operand == "o" else code(chip, operand) / chip["b" + operand]))
+
+
 def reads_at_once(chip, tile):
     """Bits of (weights, inputs) that each step reads, and each row that is loaded."""
     m, n, flow = tile["m"], tile["n"], chip["flow"]
@@ -575,13 +580,13 @@ def port_use(lay):
         def accesses(*kinds, all_=all_, port=port):
             return batch * sum(up(b, port) for x in kinds for b in all_[x])
 
-        arriving = [bytes_ for x, bytes_ in (("w", w), ("i", i)) if x in held]
+        arriving = [bits_through(chip, x, size) for x, size in (("w", w), ("i", i)) if x in held]
         sent = o if "o" in held else 0
         enabled = sum(up(b * banks, port) for x in KINDS[:4] for b in all_[x])
         found[held] = {
             "reads": accesses("steps", "loads", "sums_in"),
             "writes": accesses("sums_out", "results"),
-            "fills": batch * sum(up(8 * bytes_, port) for bytes_ in arriving),
+            "fills": batch * sum(up(bits, port) for bits in arriving),
             "scales": accesses("scales"),
             "drains": batch * up(8 * sent, port),
             "banks": batch * (enabled + up(8 * sent * banks, port)),
