@@ -140,7 +140,7 @@ def test_overlapped_layers_equal_naive(seed: int) -> None:
         rows = run_overlapped(arch, plan, same(bits), costs_of(arch), options=options_of(chip))
         dram = [sum(r.dram_bits[x] * r.count for r in rows) for x in ("weight", "input", "output")]
         assert dram == [8 * size for size in moved.values()]
-    assert refused < 6
+    assert refused < 9
 
 
 def test_one_layer_takes_the_same_clocks_alone_and_in_order() -> None:
