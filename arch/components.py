@@ -190,7 +190,7 @@ def sram_cost(
     read, write, leakage, area, access, cycle = (
         exact[0]
         if exact
-        else [math.exp(sum(w * math.log(c[i]) for c, w in corners if w)) for i in range(6)]
+        else [math.exp(math.fsum(w * math.log(c[i]) for c, w in corners if w)) for i in range(6)]
     )
     return SramCost(
         read_pj=read * banks,

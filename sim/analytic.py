@@ -145,7 +145,7 @@ class ChipCosts:
     @property
     def leakage_mw(self) -> float:
         """Leakage of all buffers."""
-        return sum(cost.leakage_mw for cost in self.buffers.values())
+        return math.fsum(cost.leakage_mw for cost in self.buffers.values())
 
     def word_write_pj(self, name: BufferName) -> float:
         """Return the energy of one 64-bit word that is written: its share of a port."""
@@ -407,8 +407,10 @@ def run_layer(
     busy = pes * work.cycles if arch.accounting.idle_pes else work.busy_pe_cycles
     energy_pj = {
         "pe": arch.accounting.layout_factor * arch.pe.clock_energy_pj * busy,
-        "sram_read": sum(count * costs.buffers[name].read_pj for name, count in reads.items()),
-        "sram_write": sum(count * costs.word_write_pj(name) for name, count in words.items()),
+        "sram_read": math.fsum(
+            count * costs.buffers[name].read_pj for name, count in reads.items()
+        ),
+        "sram_write": math.fsum(count * costs.word_write_pj(name) for name, count in words.items()),
         "dram": traffic.total_bits * arch.dram.bit_energy_pj,
         **timed_energy_pj(arch, costs, cycles),
     }

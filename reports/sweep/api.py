@@ -24,6 +24,7 @@ from .progress import Progress, Report
 from .runner import POINT_SECONDS, Evaluator, InlineExecutor, Job, Runner, process_pool
 from .search import guided, shuffled
 from .spec import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
+from .spelling import spelled
 from .store import REFUSED, Entry, Outcome, Store
 
 BLOCK = 500  # points planned at once
@@ -148,7 +149,7 @@ def run_sweep(
     """
     path = Path(path)
     text = read_text(path, "sweep file")
-    space = parse_sweep(text, str(path))
+    space = spelled(parse_sweep(text, str(path)), path.parent)
     if evaluator is None:
         evaluator = simulator(space, path.parent)
     columns = list(getattr(evaluator, "columns", None) or result_columns(space.file.fidelity))
