@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
+DEVICE_OUT ?= runs/device.md
 STUDIES := formats-iso-area buffer-bandwidth array-shape term-skipping layer-overlap
 DRAWN := formats-iso-area buffer-bandwidth array-shape
 # weights only: the programs that these packages ask for are not needed
@@ -11,7 +12,7 @@ RANKED := bitmod_fp4@g128/int8 int4_asym@g128 fp4_e2m1@g128 int4@g128 \
   bitmod_fp3@g128/int8 int3_asym@g128 fp3_e2m0@g128
 ROOMS := arch datatypes mapping reports sim workloads
 
-.PHONY: demo test lint studies bench clean
+.PHONY: demo test lint studies device bench clean
 
 # One environment; each stamp says what is installed in it.
 $(BIN)/python:
@@ -54,6 +55,11 @@ studies: $(VENV)/.dev
 	$(BIN)/bitlathe accuracy --model smollm2-135m $(RANKED:%=--scheme %)
 	$(BIN)/python -m bitlathe.reports.studies.forty_schemes runs/forty-schemes.png
 	$(BIN)/python -m pytest -q -m slow
+
+# For a machine with an NVIDIA GPU, its driver and Python; WHEELS=folder has what Python lacks.
+device:
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/benchmarks/bench_device.py \
+	  --out $(DEVICE_OUT) $(if $(WHEELS),--wheels '$(WHEELS)')
 
 bench: $(VENV)/.dev
 	for name in datatypes pe sweep; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit 1; done

@@ -4,12 +4,19 @@ The names below are loaded on first use (PEP 562), so ``import bitlathe`` stays 
 root module holds no second copy of anything.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import arch as arch
+    from . import datatypes as datatypes
+    from . import mapping as mapping
+    from . import reports as reports
+    from . import sim as sim
+    from . import workloads as workloads
     from .arch import Arch, load_arch
-    from .datatypes import BitlatheError, Format, QuantizedTensor, Scheme, format, quantize
+    from .datatypes import BitlatheError, Format, QuantizedTensor, Scheme
+    from .datatypes.catalogue import format as format
+    from .datatypes.quantize import quantize
     from .sim import Run, simulate
     from .workloads import Gemm, Model, load_model
 
@@ -33,6 +40,7 @@ _HOME = {
 }
 _ROOMS = ("arch", "datatypes", "mapping", "reports", "sim", "workloads")
 
+# what `from bitlathe import *` gives: not `format`, which would hide Python's own
 __all__ = [
     "Arch",
     "BitlatheError",
@@ -42,22 +50,24 @@ __all__ = [
     "QuantizedTensor",
     "Run",
     "Scheme",
-    "format",
     "load_arch",
     "load_model",
     "quantize",
     "simulate",
 ]
 
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these
 
-def __getattr__(name: str) -> Any:
-    """Load a public name from its room on first use."""
-    if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    if name in _ROOMS:
-        return import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name):
+        """Load a public name from its room on first use."""
+        from importlib import import_module
+
+        if name in _HOME:
+            return getattr(import_module(f".{_HOME[name]}", __name__), name)
+        if name in _ROOMS:
+            return import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, *_ROOMS])
+    return sorted(["__version__", *_HOME, *_ROOMS])

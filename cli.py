@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,15 +51,27 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; errors of the user's input end with status 2."""
+        """Run a command; errors of the user's input, and of what it needs, end with status 2."""
+        if isinstance(sys.stdout, TextIOWrapper):  # not every file name can be printed
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            made = super().invoke(ctx)
+            sys.stdout.flush()
+            return made
         except BitlatheError as err:
             click.echo(f"Error: {err}", err=True)
-            ctx.exit(2)
+        except MemoryError:
+            click.echo("Error: this computer has not enough free memory for that.", err=True)
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(1)
+        except OSError as err:
+            if err.filename is not None:  # not of the output: to be mended here
+                raise
+            click.echo(f"Error: cannot write the output: {err.strerror or err}.", err=True)
+            with suppress(OSError):  # or the interpreter tries again
+                sys.stdout.close()
+        return ctx.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -307,6 +320,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 @click.option("--fidelity", default="cycle", show_default=True, help="Rung: cycle or analytic.")
 @click.option("--mapper", default="whole-buffer", show_default=True, help="whole-buffer.")
 @click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
+@click.option("--logits", help="Tokens of the head: last or all.  [default: the chip's]")
 @click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
 @json_option
@@ -321,16 +335,23 @@ def simulate(
     settings: tuple[str, ...],
     *,
     causal: bool,
+    logits: str | None,
     bandwidth: bool,
     as_json: bool,
 ) -> None:
     """Simulate a model on a chip: clocks, energy and area, by component and by layer."""
     from .arch import load_arch
     from .sim import simulate as run_model
+    from .workloads import load_model
 
-    chip = load_arch(arch, _settings(settings))
+    chip, network = load_arch(arch, _settings(settings)), load_model(model)
+    for note in network.notes:
+        click.echo(f"Note: {network.name}: {note}", err=True)
     run = run_model(
-        chip, model, phase, context, batch, fidelity, mapper, causal=causal, bandwidth=bandwidth
+        *(chip, network, phase, context, batch, fidelity, mapper),
+        causal=causal,
+        logits=logits,
+        bandwidth=bandwidth,
     )
     if as_json:
         _print_json(run.to_dict())

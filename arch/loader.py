@@ -1,5 +1,6 @@
 """Load a chip from a shipped name or a YAML file, with overrides by dotted key."""
 
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 from ..datatypes.errors import BitlatheError, nearest, unknown_name
 from ..datatypes.yamlfile import Document, Location, parse_yaml, read_yaml, validate
-from .schema import Arch, Numerics
+from .keys import changes_of, set_key
+from .memories import DRAM_PAIRS
+from .schema import Arch, Numerics, check_memories
 
 CHIPS = Path(__file__).parent / "chips"
 
@@ -30,8 +33,9 @@ def _find(name_or_path: str | Path) -> tuple[Path, str]:
     if slug in arch_names():
         return CHIPS / f"{slug}.yaml", slug
     path = Path(text)
-    if text and (path.suffix in {".yaml", ".yml"} or path.exists()):
-        if path.is_dir():
+    # os.path's never raise, unlike Path's
+    if text and (path.suffix in {".yaml", ".yml"} or os.path.exists(text)):
+        if os.path.isdir(text):
             raise BitlatheError(f"{path} is a folder; give the YAML file of a chip.")
         return path, path.stem
     raise BitlatheError(
@@ -53,25 +57,6 @@ def _read(path: Path) -> Document:
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{path}:1:1: an architecture file is a mapping of keys to values.")
     return document
-
-
-def set_key(data: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
-    """Return ``data`` with the value of one dotted key replaced; other branches are shared.
-
-    Examples
-    --------
-    >>> set_key({"array": {"rows": 32, "columns": 8}}, "array.rows", 64)
-    {'array': {'rows': 64, 'columns': 8}}
-    """
-    head, _, rest = dotted.partition(".")
-    if not rest:
-        return {**data, head: value}
-    child = data.get(head)
-    if isinstance(child, str) and rest in {"bits", "scheme"}:
-        child = {"scheme": child}  # a scheme written as a plain string
-    if isinstance(child, str) and head == "numerics":
-        child = {"preset": child}
-    return {**data, head: set_key(child if isinstance(child, dict) else {}, rest, value)}
 
 
 def _settable(value: Any, prefix: str = "") -> list[str]:
@@ -147,12 +132,14 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
         arch = validate(Arch, document)
         arch = arch.model_copy(update={"name": name})
         _check_overrides(arch, document)
+        if not overrides:
+            _check_memories(arch, document)
     if not overrides:
         return arch
     _check_keys(arch, overrides, "--set")
     data: dict[str, Any] = {**document.data, "name": arch.name}
     for key, value in overrides.items():
-        data = set_key(data, key, value)
+        data = _without_twin(set_key(data, key, value), key)
     kept = []
     for rule in data.get("overrides", []):
         left = {k: v for k, v in rule["set"].items() if not any(_covers(k, o) for o in overrides)}
@@ -161,11 +148,52 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     data["overrides"] = kept
     marks: dict[Location, tuple[int, int]] = dict(document.marks)
     try:
-        chip = validate(Arch, Document(source=document.source, data=data, marks=marks))
-        return chip.with_settings({**arch.settings, **overrides})
+        whole = Document(source=document.source, data=data, marks=marks)
+        chip = validate(Arch, whole).with_settings({**arch.settings, **overrides})
+        run = chip.pe == arch.pe and any(key.startswith("formats") for key in overrides)
+        chip = chip.built_as(arch) if run else chip
+        _check_memories(chip, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())
         raise BitlatheError(f"with --set {given}: {err}") from None
+    return chip
+
+
+def _check_memories(arch: Arch, document: Document) -> None:
+    """Check the buffers of a chip whose overrides are known to be right; say where they stand."""
+    try:
+        check_memories(arch)
+    except BitlatheError as err:
+        loc = str(err).partition(":")[0].split(".")
+        raise BitlatheError(f"{document.where(loc)}: {err}") from None
+
+
+def _without_twin(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a chip's data where a DRAM rate or latency just set replaces that of the other unit.
+
+    Examples
+    --------
+    >>> _without_twin({"dram": {"bits_per_clock": 256, "gb_per_s": 51.2}}, "dram.gb_per_s")
+    {'dram': {'gb_per_s': 51.2}}
+    """
+    for pair in DRAM_PAIRS:
+        if key in (f"dram.{pair[0]}", f"dram.{pair[1]}"):
+            other = pair[key == f"dram.{pair[0]}"]
+            return {**data, "dram": {k: v for k, v in data["dram"].items() if k != other}}
+    return data
+
+
+_REARRANGED = ("array.rows", "array.columns", "array.dataflow", "formats", "execution")
+"""What may differ from phase to phase and model to model; the rest is one piece of silicon."""
+
+
+def _check_same_silicon(keys: Iterable[str]) -> None:
+    for key in keys:
+        if not any(key == free or key.startswith(free + ".") for free in _REARRANGED):
+            raise BitlatheError(
+                f"override of {key!r}: a chip has one in all phases and for all models; overrides "
+                f"set {', '.join(_REARRANGED)}"
+            )
 
 
 def _check_overrides(arch: Arch, document: Document) -> None:
@@ -174,6 +202,7 @@ def _check_overrides(arch: Arch, document: Document) -> None:
         loc = ("overrides", i, "set")
         try:
             _check_keys(arch, rule.set, "override of")
+            _check_same_silicon(rule.set)
             _apply(arch, rule.set)
         except BitlatheError as err:
             message = str(err).removeprefix("<override>: ")
@@ -195,14 +224,8 @@ def resolve(arch: Arch, *, phase: str, model: str) -> Arch:
     >>> resolve(load_arch("hpca25/fp16"), phase="decode", model="phi-2").array.rows
     64
     """
-    changes: dict[str, Any] = {}
-    for rule in arch.overrides:
-        models = [rule.when.model] if isinstance(rule.when.model, str) else rule.when.model
-        if rule.when.phase in (None, phase) and (models is None or model in models):
-            changes |= rule.set
-    if not changes:
-        return arch
-    return _apply(arch, changes)
+    changes = changes_of(arch.overrides, phase, model)
+    return _apply(arch, changes).resolved_from(arch) if changes else arch
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

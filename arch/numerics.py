@@ -24,6 +24,11 @@ class PENumerics:
         Bits kept below the significand when lanes are aligned, 0..8.
     reference : {'lanes', 'lanes_and_accumulator'}
         What the reference exponent of a clock is the maximum of.
+    gate_zero_terms : bool
+        A lane whose term is zero in a clock takes no part in that clock's reference exponent, so
+        that an activation whose weight is zero cannot shift the others out; a clock in which all
+        terms are zero leaves the accumulator as it is. Without, every lane takes part, as in the
+        published register-transfer code.
     alignment : {'floor', 'sticky'}
         What happens to bits that leave on the right when accumulator and incoming sum are aligned:
         lost (arithmetic shift), or kept for the one rounding at the end of the clock (guard, round
@@ -46,6 +51,7 @@ class PENumerics:
     exact: bool = False
     guard_bits: int = 3
     reference: Literal["lanes", "lanes_and_accumulator"] = "lanes"
+    gate_zero_terms: bool = True
     alignment: Literal["floor", "sticky"] = "sticky"
     rounding: Literal["floor", "nearest_even"] = "nearest_even"
     overflow: Literal["wrap", "saturate"] = "saturate"
@@ -64,6 +70,10 @@ class PENumerics:
                 )
         if self.exponent_bits is not None:
             _in_range("exponent_bits", self.exponent_bits, 4, 16)
+        if not isinstance(self.gate_zero_terms, bool):
+            raise BitlatheError(
+                f"PENumerics.gate_zero_terms: True or False, got {self.gate_zero_terms!r}"
+            )
         _one_of("reference", self.reference, ("lanes", "lanes_and_accumulator"))
         _one_of("alignment", self.alignment, ("floor", "sticky"))
         _one_of("rounding", self.rounding, ("floor", "nearest_even"))
@@ -83,6 +93,7 @@ def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
 HPCA25 = PENumerics(
     name="hpca25",
     reference="lanes_and_accumulator",
+    gate_zero_terms=False,
     alignment="floor",
     rounding="floor",
     overflow="wrap",

@@ -1,11 +1,11 @@
 """Numbers: formats, rounding, scales, quantised tensors, mixtures, bit-serial terms.
 
 The functions ``format``, ``quantize`` and ``compare`` are taken from the modules
-``catalogue``, ``quantize`` and ``compare`` (the package exports the first two at its root).
+``catalogue``, ``quantize`` and ``compare`` (the package exports the first two at its root):
+``datatypes.format``, ``datatypes.quantize`` and ``datatypes.compare`` are always modules.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .catalogue import names
@@ -58,8 +58,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use."""
-    if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these
+
+    def __getattr__(name):
+        """Load a public name, or a module of this room, on first use."""
+        from importlib import import_module
+
+        if name in _HOME:
+            return getattr(import_module(f".{_HOME[name]}", __name__), name)
+        if not name.startswith("_"):
+            try:
+                return import_module(f".{name}", __name__)
+            except ModuleNotFoundError as problem:
+                if problem.name != f"{__name__}.{name}":
+                    raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

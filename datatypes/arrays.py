@@ -9,11 +9,18 @@ from numpy.typing import NDArray
 from .errors import BitlatheError, unknown_name
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+# 8 bits and fewer, of ml_dtypes and torch: read as float32, which holds them exactly
+_SMALL = ("float8_", "float6_", "float4_")
 
 
 def is_torch(x: Any) -> bool:
     """Say whether something comes from torch, without importing torch."""
     return type(x).__module__.split(".")[0] == "torch"
+
+
+def is_small_float(dtype: Any) -> bool:
+    """Return whether a dtype of numpy or torch is a float of at most 8 bits."""
+    return str(dtype).removeprefix("torch.").startswith(_SMALL)
 
 
 def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
@@ -22,7 +29,7 @@ def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
     Parameters
     ----------
     x : array_like or torch tensor
-        Real; integers and booleans are read as float64.
+        Real. Integers and booleans are read as float64, floats of 8 bits and fewer as float32.
     what : str
         What errors call it.
 
@@ -42,6 +49,8 @@ def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
             array, name = array.astype(np.float64), "float64"
         elif name in ("float16", "bfloat16"):
             array = array.astype(np.float32)
+        elif is_small_float(name):
+            array, name = array.astype(np.float32), "float32"
         elif array.dtype.kind != "f" or name not in ("float32", "float64"):
             raise TypeError
     except (TypeError, ValueError):

@@ -3,6 +3,8 @@
 ``w = (code - zero) * scale``, the range of a group stretched to contain 0 so that 0 is exact.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,94 +21,154 @@ from .coding import (
     worth_compiling,
 )
 from .rounding import round_integer
-from .scaling import effective, store
+from .scaling import effective, fits, refuse_scale, store
 
 
 def group_range(job: Job) -> tuple[Floats, Floats]:
-    """Return the lower and upper end of each group, stretched to contain 0, clipped as asked."""
+    """Return the lower and upper end of each group, stretched to contain 0, clipped as asked.
+
+    A clip that would leave nothing of a group (a percentile of zeros) is not made.
+    """
     x, clip = job.groups, job.scheme.clip
     low = np.minimum(x.min(axis=1, initial=0.0), 0)
     high = np.maximum(x.max(axis=1, initial=0.0), 0)
     if clip.startswith("sigma"):
         mean, sigma = moments(job)
-        low = np.maximum(low, np.minimum(mean - float(clip[5:]) * sigma, 0)).astype(x.dtype)
-        high = np.minimum(high, np.maximum(mean + float(clip[5:]) * sigma, 0)).astype(x.dtype)
+        near, far = mean - float(clip[5:]) * sigma, mean + float(clip[5:]) * sigma
     elif clip.startswith("p"):
         share = float(clip[1:])
-        low = np.maximum(low, np.minimum(percentile(job, x, 100 - share), 0))
-        high = np.minimum(high, np.maximum(percentile(job, x, share), 0))
-    return low, high
+        near, far = percentile(job, x, 100 - share), percentile(job, x, share)
+    else:
+        return low, high
+    cut_low = np.maximum(low, np.minimum(near, 0)).astype(x.dtype)
+    cut_high = np.minimum(high, np.maximum(far, 0)).astype(x.dtype)
+    kept = cut_high > cut_low
+    return np.where(kept, cut_low, low), np.where(kept, cut_high, high)
 
 
-def integer_codes(job: Job, part: slice, scale: Floats, low: Floats) -> tuple[Codes, Floats]:
-    """Return codes and zero points of some groups: zero = round(-low / scale), clamped."""
+def real_scale(low: Floats, high: Floats, top: int) -> Floats:
+    """Return (high - low) / top, also where high - low is beyond the largest number."""
+    most = low.dtype.type(top)
+    with np.errstate(over="ignore"):
+        width = high - low
+    return np.asarray(np.where(np.isinf(width), high / most - low / most, width / most))
+
+
+def integer_codes(job: Job, part: slice, scale: Floats, zero: Floats) -> Codes:
+    """Return the codes of some groups, rounded quotients moved by the zero point and clamped."""
     top = (1 << job.scheme.element_bits) - 1
-    ratio = np.divide(-low[part], scale, out=np.zeros(scale.shape), where=scale > 0)
-    zero = np.clip(np.rint(ratio), 0, top)
     y = divide(job.groups[part], scale).astype(np.float64)
     q = round_integer(y, job.rounding, job.seed) + zero[:, None]
-    return np.clip(q, 0, top).astype(np.uint8), zero.astype(np.uint8)
+    return np.clip(q, 0, top).astype(np.uint8)
 
 
 def encode_asym(job: Job) -> Coded:
-    """Code a job in unsigned integers with an integer zero point per group."""
+    """Code a job in unsigned integers with an integer zero point per group.
+
+    Under stochastic rounding the scale is the least under which both ends of the range are
+    codes, with a whole zero point: nothing is cut off, so the result is the element itself on
+    average, unless a clip was asked for.
+    """
     low, high = group_range(job)
     scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
-    top = job.groups.dtype.type((1 << job.scheme.element_bits) - 1)
-    wanted: Floats = (high - low) / top
-    start = low
+    top = (1 << job.scheme.element_bits) - 1
+    wanted = real_scale(low, high, top)
+    start, end = low, high
     if job.scheme.clip in ("mse", "mae"):
-        wanted, start = _search(job, wanted, low)
-    raw, outer = store(wanted, high - low, fmt, scale_format, job.layout)
+        ratio = _search(job, wanted, low)
+        wanted, start, end = wanted * ratio, low * ratio, high * ratio
+    drawn = job.rounding == "stochastic"
+    if drawn:
+        wanted = covering_scale(start, end, top)
+    raw, outer = store(wanted, np.maximum(high, -low), fmt, scale_format, job.layout)
     used = effective(raw, outer, fmt, scale_format, job.layout)
+    zeros = covering_zeros(used, start, end, top) if drawn else zeros_of(used, start, top)
     codes = np.zeros(job.groups.shape, np.uint8)
-    zeros = np.zeros(job.groups.shape[0], np.uint8)
     for part in job.slices():
-        codes[part], zeros[part] = integer_codes(job, part, used[part], start)
-    return Coded(codes=codes, raw=raw[:, None], outer=outer, zeros=zeros)
+        codes[part] = integer_codes(job, part, used[part], zeros[part])
+    return Coded(codes=codes, raw=raw[:, None], outer=outer, zeros=zeros.astype(np.uint8))
 
 
-def _search(job: Job, wanted: Floats, low: Floats) -> tuple[Floats, Floats]:
-    if job.scheme.clip == "mse" and job.rounding == "even" and worth_compiling(job):
-        return _search_compiled(job, wanted, low)
-    best = np.full(wanted.shape, np.inf)
-    scale, start = wanted.copy(), low.copy()
-    for ratio in RATIOS:
-        trial = (wanted * wanted.dtype.type(ratio)).astype(wanted.dtype)
-        edge = (low * low.dtype.type(ratio)).astype(low.dtype)
-        for part in job.slices():
-            codes, zero = integer_codes(job, part, trial[part], edge)
-            error = group_error(job, part, integer_values(codes, zero, trial[part], trial.dtype))
-            better = error < best[part]
-            best[part] = np.where(better, error, best[part])
-            scale[part][better], start[part][better] = trial[part][better], edge[part][better]
-    return scale, start
+def _search(job: Job, wanted: Floats, low: Floats) -> Floats:
+    """Return the ratio of each group's range that has the least error, the first among equals."""
+    ratios = np.array(RATIOS, wanted.dtype)
+    with np.errstate(over="ignore"):
+        scales, edges = wanted[:, None] * ratios, low[:, None] * ratios
+    fit = fits(scales, scales, job.scheme.formats[0], job.scheme.scale_format)
+    fit &= np.isfinite(edges)
+    even = replace(job, rounding="even") if job.rounding == "stochastic" else job
+    quick = job.scheme.clip == "mse" and even.rounding == "even" and worth_compiling(job)
+    find = best_grid if quick else search_groups
+    best = find(even, np.where(fit, scales, np.inf).astype(scales.dtype), np.where(fit, edges, 0))
+    best = np.where(best < 0, np.argmax(fit, axis=1), best)
+    if not (found := fit.any(axis=1)).all():
+        at = int(np.argmin(found))
+        refuse_scale(at, float(wanted[at]), job.scheme.scale_format)
+    return np.asarray(ratios[best])
 
 
-def _search_compiled(job: Job, wanted: Floats, low: Floats) -> tuple[Floats, Floats]:
-    ratios = np.array(RATIOS, np.float32)
-    scales, edges = wanted[:, None] * ratios, low[:, None] * ratios
-    best = np.maximum(best_grid(job, scales, edges), 0)[:, None]
-    return (
-        np.take_along_axis(scales, best, axis=1)[:, 0],
-        np.take_along_axis(edges, best, axis=1)[:, 0],
-    )
+def covering_scale(low: Floats, high: Floats, top: int) -> Floats:
+    """Return the least scale under which low..high are codes 0..top with a whole zero point.
+
+    A zero point z takes max(-low / z, high / (top - z)), and the best is one of the two whole
+    numbers beside top * -low / (high - low), where both are equal.
+    """
+    down, up = -low.astype(np.float64), high.astype(np.float64)
+    width = np.maximum(down + up, np.finfo(np.float64).tiny)
+    floor = np.floor(top * down / width)
+    scales = [_least_scale(down, up, z, top - z) for z in (floor, np.minimum(floor + 1, top))]
+    return np.minimum(*scales).astype(low.dtype)
+
+
+def _least_scale(down: Floats, up: Floats, below: Floats, above: Floats) -> Floats:
+    """Return max(down / below, up / above); 0 / 0 counts as 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.where(down > 0, down / below, 0), np.where(up > 0, up / above, 0)
+    return np.maximum(low, high)
+
+
+def covering_zeros(scale: Floats, low: Floats, high: Floats, top: int) -> Floats:
+    """Return the zero points that cut least off low..high, in steps of the scale."""
+    s = np.where(scale > 0, scale, 1).astype(np.float64)
+    down, up = -low / s, high / s
+    lower = np.clip(np.floor(down), 0, top)
+    upper = np.minimum(lower + 1, top)
+
+    def cut(zero: Floats) -> Floats:
+        return np.asarray(np.maximum(down - zero, 0) + np.maximum(up - (top - zero), 0))
+
+    return np.where(scale > 0, np.where(cut(upper) < cut(lower), upper, lower), 0)
 
 
 def zeros_of(scales: Floats, edges: Floats, top: int) -> Floats:
-    """Return the zero points of (groups, candidates) scales and lower ends."""
-    ratio = np.divide(-edges, scales, out=np.zeros_like(scales), where=scales > 0)
-    return np.asarray(np.clip(np.rint(ratio), 0, top))
+    """Return the zero points of scales and lower ends: round(-edge / scale), clamped."""
+    ratio = np.divide(-edges, scales, out=np.zeros(scales.shape), where=scales > 0)
+    return np.asarray(np.clip(np.rint(ratio), 0, top).astype(scales.dtype))
+
+
+def search_groups(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Return which of the (groups, n) candidates has the least error, the first among equals.
+
+    -1 where none has a finite one; infinite scales have none.
+    """
+    best = np.full(len(job.groups), -1)
+    least = np.full(len(job.groups), np.inf)
+    zeros = zeros_of(scales, edges, (1 << job.scheme.element_bits) - 1)
+    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(scales.shape[1]):
+            for part in job.slices():
+                scale, zero = scales[part, t], zeros[part, t]
+                codes = integer_codes(job, part, scale, zero)
+                error = group_error(job, part, integer_values(codes, zero, scale, scale.dtype))
+                better = error < least[part]
+                least[part] = np.where(better, error, least[part])
+                best[part] = np.where(better, t, best[part])
+    return best
 
 
 def best_grid(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
-    """Return by a compiled search which candidate has the least squared error, -1 for none.
-
-    Parameters
-    ----------
-    scales, edges : (groups, candidates) float32
-        The first of equals wins; ties of codes go to the even one.
-    """
+    """Do what `search_groups` does, compiled; float32, squared errors, ties to even."""
     from .kernels.dual_grain import search_groups as kernel
     from .kernels.threads import over_rows
 

@@ -8,22 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coding import Coded, Codes, Floats, Job, worth_compiling
-from .scaling import bits_to_float, float_bits
+from .scaling import LIMITS, PLANE_MAX, bits_to_float, float_bits, refuse_scale
 from .scheme import Scheme
 
 ROUNDS = 15
 # a byte is sign (1 bit) and exponent (7 bits); exponent field 0 is an absent term
 EXPONENT_BIAS = 96
+PLANE_MIN = 1 - EXPONENT_BIAS
+# squares of these and their sums stay within float64
+MAGNITUDE_MAX = 1e150
 
 
 def encode_bcq(job: Job) -> Coded:
     """Code a job: greedy start, then signs by nearest sum and scales by least squares in turn.
 
     Of the scales of all rounds those are kept that, rounded as they are stored, have the least
-    error. The rounds themselves go on from unrounded scales: with few powers of two the signs
-    of rounded scales lead the search astray.
+    error; a round whose scales overflow is passed over. The rounds themselves go on from unrounded
+    scales: with few powers of two the signs of rounded scales lead the search astray.
     """
     x, weights = job.groups.astype(np.float64), job.kernel_weights().astype(np.float64)
+    _refuse_beyond(job, x)
     compiled = worth_compiling(job)
     search, measure = (alternate_compiled, errors_compiled) if compiled else (alternate, errors)
     alphas, used = search(x, weights, job.scheme.element_bits)
@@ -31,13 +35,25 @@ def encode_bcq(job: Job) -> Coded:
     raw = np.zeros((x.shape[0], job.scheme.element_bits), np.uint32)
     for r in range(alphas.shape[1]):
         index = np.flatnonzero(used > r)
+        index = index[planes_fit(alphas[index, r], job.scheme).all(axis=1)]
         trial = store_planes(alphas[index, r], job.scheme)
         error = measure(x, weights, index, planes_effective(trial, job.scheme))
         better = error < least[index]
         least[index[better]], raw[index[better]] = error[better], trial[better]
+    if np.isinf(least).any():
+        at = int(np.argmax(np.isinf(least)))
+        refuse_scale(at, float(np.abs(alphas[at, 0]).max()), job.scheme.scale_format)
     final = nearest_codes_compiled if compiled else nearest_codes
     codes = final(x, planes_effective(raw, job.scheme))
     return Coded(codes=codes, raw=raw, outer=np.zeros(0, np.uint32))
+
+
+def _refuse_beyond(job: Job, x: Floats) -> None:
+    """Refuse groups whose squares are beyond float64: no scale for them fits anyway."""
+    amax = np.abs(x).max(axis=1, initial=0.0)
+    if (far := amax > MAGNITUDE_MAX).any():
+        at = int(np.argmax(far))
+        refuse_scale(at, float(amax[at]), job.scheme.scale_format)
 
 
 def alternate(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -192,20 +208,36 @@ def plane_values(codes: Codes, alpha: Floats) -> Floats:
     return np.asarray(np.take_along_axis(sums_of(alpha), codes.astype(np.intp), axis=1))
 
 
+def planes_fit(alpha: Floats, scheme: Scheme) -> NDArray[np.bool_]:
+    """Return which scales can be stored without overflow.
+
+    A sum of K powers of two leaves at most (sqrt(2) - 1)^K of a scale within their range.
+    """
+    if scheme.scale_format.kind == "float":
+        return np.asarray(np.abs(alpha) < LIMITS[scheme.scale])
+    rest = np.abs(alpha - planes_effective(store_planes(alpha, scheme), scheme))
+    small = np.abs(alpha) <= 2.0**PLANE_MAX
+    left: Floats = (np.sqrt(2) - 1) ** (scheme.scale_format.bits // 8) * np.abs(alpha)
+    return np.asarray(small | (rest <= left))
+
+
 def store_planes(alpha: Floats, scheme: Scheme) -> NDArray[np.uint32]:
-    """Return the stored form of (groups, planes) scales: bytes of powers of two, or floats."""
+    """Return the stored form of (groups, planes) scales: bytes of powers of two, or floats.
+
+    What is nearer to 0 than to the smallest number is 0.
+    """
     if scheme.scale_format.kind == "float":
         flat = np.abs(alpha).reshape(-1)
         sign = np.signbit(alpha).reshape(-1)
         top = scheme.scale_format.bits - 1
-        bits = float_bits(flat, scheme.scale) | (sign.astype(np.uint32) << np.uint32(top))
-        return bits.reshape(alpha.shape)
+        bits = float_bits(flat, scheme.scale, np.zeros(flat.shape, np.bool_))
+        return (bits | (sign.astype(np.uint32) << np.uint32(top))).reshape(alpha.shape)
     rest = alpha.astype(np.float64).copy()
     raw = np.zeros(alpha.shape, np.uint32)
     for k in range(scheme.scale_format.bits // 8):
         mantissa, exponent = np.frexp(np.abs(rest))
-        power = np.clip(exponent - 1 + (mantissa >= np.sqrt(0.5)), 1 - EXPONENT_BIAS, 31)
-        absent = rest == 0
+        power = np.clip(exponent - 1 + (mantissa >= np.sqrt(0.5)), PLANE_MIN, PLANE_MAX)
+        absent = np.abs(rest) <= 2.0 ** (PLANE_MIN - 1)
         field = np.where(absent, 0, power + EXPONENT_BIAS).astype(np.uint32)
         sign = np.where(absent, 0, np.signbit(rest)).astype(np.uint32)
         raw |= (field | (sign << np.uint32(7))) << np.uint32(8 * k)

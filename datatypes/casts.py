@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .fast import all_finite, books_of, float_parameters, have_numba
+from .fast import all_finite, books_of, float_parameters
 from .format import Format
+from .jit import have_numba
 from .rounding import NEAREST
 
 Codes = NDArray[np.uint8]

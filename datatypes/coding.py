@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .format import Format
 from .inputs import Inputs
+from .jit import have_numba
 from .layout import Layout
 from .scheme import Scheme
 
@@ -17,6 +18,10 @@ Codes = NDArray[np.unsignedinteger[Any]]
 
 # elements worked on at once: the temporaries of a slice stay in the cache
 SLICE = 1 << 18
+# fewer elements than a cast would compile a kernel of its own for
+FEW = 1 << 15
+# kernels that search among more members would take minutes to compile
+MAX_BOOKS = 4
 # searches below this many elements are done before a kernel would be compiled
 SEARCH_MIN = 1 << 13
 # clipping search: range over absmax, widest first, so that equals keep the wider one
@@ -41,6 +46,8 @@ class Job:
         Whether `weights` only mark fill, all elements counting the same.
     inputs : Inputs or None
         Inputs of the layer whose outputs the errors are measured on.
+    overflow : str
+        What becomes of elements beyond a grid that has no scale; see `Format.encode`.
     """
 
     groups: Floats
@@ -51,6 +58,7 @@ class Job:
     seed: int | None
     masked_only: bool = True
     inputs: Inputs | None = None
+    overflow: str = "saturate"
 
     def lengths(self) -> NDArray[np.int64]:
         """Return how many elements of each group are real."""
@@ -63,8 +71,8 @@ class Job:
         none = np.zeros((len(self.groups), 0), self.groups.dtype)
         return none if self.weights is None else self.weights
 
-    def slices(self) -> Iterator[slice]:
-        """Cut the groups into pieces that fit the cache.
+    def slices(self, elements: int = SLICE) -> Iterator[slice]:
+        """Cut the groups into pieces of about so many elements, by default what fits the cache.
 
         One piece only where a random draw must not be repeated from piece to piece.
         """
@@ -72,7 +80,7 @@ class Job:
         if self.rounding == "stochastic":
             yield slice(0, count)
             return
-        step = max(1, SLICE // max(size, 1))
+        step = max(1, elements // max(size, 1))
         for start in range(0, count, step):
             yield slice(start, start + step)
 
@@ -108,7 +116,7 @@ def divide(x: Floats, scale: Floats) -> Floats:
 def worth_compiling(job: Job) -> bool:
     """Say whether a search goes through a compiled kernel: float32, large, not led by inputs."""
     plain = job.groups.dtype == np.float32 and job.inputs is None
-    return plain and job.groups.size >= SEARCH_MIN
+    return plain and job.groups.size >= SEARCH_MIN and have_numba()
 
 
 def group_error(job: Job, part: slice, approximation: Floats) -> NDArray[np.float64]:
@@ -143,7 +151,8 @@ def magnitude_range(job: Job) -> Floats:
         reach = np.maximum(
             np.abs(mean + float(clip[5:]) * sigma), np.abs(mean - float(clip[5:]) * sigma)
         )
-        return np.asarray(np.minimum(amax, reach.astype(x.dtype)))
+        # beyond the largest number there is nothing to cut
+        return np.asarray(np.fmin(amax, reach).astype(x.dtype))
     if clip.startswith("p"):
         found = percentile(job, np.abs(x), float(clip[1:]))
         return np.asarray(np.where(found > 0, found, amax))
@@ -155,25 +164,33 @@ def moments(job: Job) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x = job.groups.astype(np.float64)
     mask = job.layout.mask()
     count = np.full(x.shape[0], x.shape[1]) if mask is None else mask.sum(axis=1)
-    mean = x.sum(axis=1) / count
-    centred = x - mean[:, None]
-    if mask is not None:
-        centred = np.where(mask, centred, 0.0)
-    return mean, np.sqrt((centred * centred).sum(axis=1) / count)
+    with np.errstate(over="ignore"):
+        mean = x.sum(axis=1) / count
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = x - mean[:, None]
+        if mask is not None:
+            centred = np.where(mask, centred, 0.0)
+        return mean, np.sqrt((centred * centred).sum(axis=1) / count)
 
 
 def percentile(job: Job, x: Floats, share: float) -> Floats:
     """Return a percentile of each group (linear between order statistics), fill left out."""
     mask = job.layout.mask()
-    if mask is None:
-        return np.asarray(np.percentile(x, share, axis=1).astype(x.dtype))
-    return np.asarray(np.nanpercentile(np.where(mask, x, np.nan), share, axis=1).astype(x.dtype))
+    shown = x if mask is None else np.where(mask, x, np.nan)
+    find = np.percentile if mask is None else np.nanpercentile
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = find(shown, share, axis=1)
+    if not np.isfinite(found).all():  # two neighbours differ by more than the largest number
+        found = find(shown / 4, share, axis=1) * 4
+    return np.asarray(found.astype(x.dtype))
 
 
-def grid_encode(job: Job, part: slice, fmt: Format, scale: Floats) -> Codes:
-    """Return the codes of some groups on a grid under given scales."""
-    y = divide(job.groups[part], scale)
-    codes: Codes = fmt.encode(y, rounding=job.rounding, nan="propagate", seed=job.seed)
+def grid_encode(job: Job, x: Floats, fmt: Format, scale: Floats) -> Codes:
+    """Return the codes of (n, size) groups on a grid under given scales."""
+    y = divide(x, scale)
+    codes: Codes = fmt.encode(
+        y, rounding=job.rounding, overflow=job.overflow, nan="propagate", seed=job.seed
+    )
     return codes
 
 

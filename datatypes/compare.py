@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import is_small_float
 from .errors import BitlatheError
 from .format import Format, Mixture
 from .metrics import ErrorMetrics, error_metrics
@@ -53,6 +54,7 @@ class Row:
 def quantizable(array: NDArray[Any]) -> bool:
     """Say whether a tensor is a weight one would quantise: real, two axes or more, not empty."""
     floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+    floating = floating or is_small_float(array.dtype)
     return floating and array.ndim >= 2 and array.size > 0
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from .asym import integer_values
 from .bcq import plane_values, planes_effective
 from .coding import grid_values
-from .fast import MIN_SIZE, have_numba
+from .fast import MIN_SIZE
+from .jit import have_numba
 from .olive import pair_values
 from .scaling import bits_to_float, effective
 

@@ -9,13 +9,15 @@ inputs are given, that of its outputs, as the authors do (who in phase 2 compare
 of phase 1; here both phases compare with those of the unquantised weights).
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .asym import best_grid, group_range, integer_codes, integer_values, zeros_of
+from .asym import best_grid, group_range, integer_values, real_scale, search_groups, zeros_of
 from .coding import Coded, Codes, Floats, Job, divide, group_error, worth_compiling
 from .rounding import round_integer
-from .scaling import bits_to_float, float_bits
+from .scaling import bits_to_float, float_bits, refuse_scale
 
 # shares of the group's range, and of the channel's, that are tried
 PHASE_1 = tuple(1.02 - 0.011 * (i + 1) for i in range(20))
@@ -24,32 +26,45 @@ INT8_MAX = 127
 
 
 def encode_dgq(job: Job) -> Coded:
-    """Code a job in dual grain."""
-    compiled = worth_compiling(job) and job.rounding == "even"
+    """Code a job in dual grain; under stochastic rounding both searches round to nearest."""
+    even = replace(job, rounding="even") if job.rounding == "stochastic" else job
+    compiled = worth_compiling(job) and even.rounding == "even"
+    channels = _channel_scales(job)
     low, high = group_range(job)
     dtype, top = job.groups.dtype, (1 << job.scheme.element_bits) - 1
     shares = np.array(PHASE_1, dtype)
     edges = low[:, None] * shares
     scales = (high - low)[:, None] * shares / dtype.type(top)
     find = best_grid if compiled else search_groups
-    best = np.maximum(find(job, scales, edges), 0)[:, None]
+    best = np.maximum(find(even, scales, edges), 0)[:, None]
     zeros = zeros_of(scales, edges, top)
     fine = np.take_along_axis(scales, best, axis=1)[:, 0]
     zero = np.take_along_axis(zeros, best, axis=1)[:, 0]
-    rows = (job.layout.down, job.layout.across)
-    amax = np.abs(job.groups).max(axis=1, initial=0.0).reshape(rows).max(axis=1)
-    bits = np.stack([float_bits(amax * dtype.type(r) / INT8_MAX, "fp16") for r in PHASE_2], axis=1)
-    channels = bits_to_float(bits, "fp16")
     pick = search_channels_compiled if compiled else search_channels
-    chosen = np.maximum(pick(job, fine, zero, channels), 0)[:, None]
+    chosen = np.maximum(pick(even, fine, zero, channels), 0)[:, None]
     channel = np.take_along_axis(channels, chosen, axis=1)[:, 0]
     whole = group_steps(job, fine, channel)
     return Coded(
         codes=clamped_codes(job, whole, channel, zero),
         raw=whole.astype(np.uint32)[:, None],
-        outer=np.take_along_axis(bits, chosen, axis=1)[:, 0],
+        outer=float_bits(channel, "fp16"),
         zeros=zero.astype(np.uint8),
     )
+
+
+def _channel_scales(job: Job) -> Floats:
+    """Return the (rows, n) scales of channels that are tried, infinite where one does not fit."""
+    rows = (job.layout.down, job.layout.across)
+    amax = np.abs(job.groups).max(axis=1, initial=0.0).reshape(rows).max(axis=1)
+    with np.errstate(over="ignore"):
+        wanted = [amax * amax.dtype.type(r) / INT8_MAX for r in PHASE_2]
+    channels = np.stack([bits_to_float(float_bits(w, "fp16"), "fp16") for w in wanted], axis=1)
+    if not (fit := np.isfinite(channels).any(axis=1)).all():
+        row = int(np.argmin(fit))
+        refuse_scale(
+            row * job.layout.across, float(amax[row]) / INT8_MAX, job.scheme.scale_format, False
+        )
+    return channels
 
 
 def _most(job: Job) -> int:
@@ -78,27 +93,14 @@ def clamped_codes(job: Job, whole: Floats, channel: Floats, zero: Floats) -> Cod
     return codes
 
 
-def search_groups(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
-    """Return which of the (groups, n) candidates has the least error, the first among equals."""
-    best = np.full(len(job.groups), -1)
-    least = np.full(len(job.groups), np.inf)
-    for t in range(scales.shape[1]):
-        for part in job.slices():
-            scale = scales[part, t]
-            codes, zero = integer_codes(job, part, scales[:, t][part], edges[:, t])
-            error = group_error(job, part, integer_values(codes, zero, scale, scale.dtype))
-            better = error < least[part]
-            least[part] = np.where(better, error, least[part])
-            best[part] = np.where(better, t, best[part])
-    return best
-
-
 def search_channels(job: Job, fine: Floats, zero: Floats, channels: Floats) -> NDArray[np.int64]:
     """Return which of the (rows, n) channel scales has the least error, the first among equals."""
     rows = (job.layout.down, job.layout.across)
     best, least = np.full(rows[0], -1), np.full(rows[0], np.inf)
     for t in range(channels.shape[1]):
-        channel = channels[:, t]
+        # an infinite scale, which does not fit, is never taken
+        fit = np.isfinite(channels[:, t])
+        channel = np.where(fit, channels[:, t], 0)
         whole = group_steps(job, fine, channel)
         codes = clamped_codes(job, whole, channel, zero)
         scale = whole * np.repeat(channel, rows[1])
@@ -112,7 +114,7 @@ def search_channels(job: Job, fine: Floats, zero: Floats, channels: Floats) -> N
                 for p in job.slices()
             ]
             error = np.concatenate(parts).reshape(rows).sum(axis=1)
-        better = error < least
+        better = fit & (error < least)
         least, best = np.where(better, error, least), np.where(better, t, best)
     return np.asarray(best)
 

@@ -3,9 +3,62 @@
 import difflib
 from collections.abc import Iterable
 
+# no known name is longer; likeness takes time with the square of the length
+NAME_MAX = 200
+
+
+LINE_MAX = 2500  # characters of a line of an error; the longest that are meant list known keys
+LINES_MAX = 100
+
 
 class BitlatheError(ValueError):
-    """Bad input from the user. The command line prints it as one paragraph and exits with 2."""
+    """Bad input from the user. The command line prints it as one paragraph and exits with 2.
+
+    Whatever of the input a message quotes, it can be read: letters that cannot be printed are
+    escaped, the middle of long lines is left out.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_readable(str(message)))
+
+
+def _readable(text: str) -> str:
+    """Return a text whose lines can be printed, none too long, not too many."""
+    lines = text.split("\n", LINES_MAX)
+    if len(lines) > LINES_MAX:
+        lines[LINES_MAX] = "..."
+    return "\n".join(cut(_printable(line[: LINE_MAX * 4]), LINE_MAX) for line in lines)
+
+
+def _printable(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def cut(text: str, longest: int = 80) -> str:
+    """Return a text, its middle left out if it is longer than ``longest`` characters.
+
+    Examples
+    --------
+    >>> cut("0123456789", 7)
+    '01...89'
+    """
+    if len(text) <= longest:
+        return text
+    head = (longest - 2) // 2
+    return f"{text[:head]}...{text[head + 3 - longest :]}"
+
+
+def shown(value: object, longest: int = 80) -> str:
+    """Return ``repr(value)`` as an error shows it: of what is long, both ends.
+
+    Examples
+    --------
+    >>> shown([1, "a"])
+    "[1, 'a']"
+    """
+    return cut(repr(value), longest)
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
@@ -16,6 +69,8 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     >>> nearest("bitmod_pf4", ["bitmod_fp4", "int8", "bitmod_fp3"])
     ['bitmod_fp4', 'bitmod_fp3']
     """
+    if len(name) > NAME_MAX:
+        return []
     by_lower = {k.lower(): k for k in known}
     found = difflib.get_close_matches(name.lower(), by_lower, n=limit, cutoff=0.6)
     return [by_lower[f] for f in found]
@@ -33,4 +88,4 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     near = nearest(name, names) if isinstance(name, str) else []
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
     listed = ", ".join(names) if len(names) <= 40 else ", ".join(names[:40]) + ", ..."
-    return f"unknown {kind} {name!r}{hint} Known: {listed}"
+    return f"unknown {kind} {shown(name, NAME_MAX)}{hint} Known: {listed}"

@@ -5,14 +5,14 @@ decided by the shape of a grid, never by its name.
 """
 
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .coding import Coded, Job
+from .coding import MAX_BOOKS, Coded, Job
 from .format import Format, float_format, int_format
+from .jit import have_numba
 from .paper import integer_unit, warn_of_zeros
 from .rounding import NEAREST
 from .scaling import effective, store, top_mantissa_bits
@@ -26,12 +26,6 @@ MIN_SIZE = 1 << 18
 LEAST, LARGEST = 1e-15, 1e15
 # the search among books compares with every threshold; mixtures of longer ones are left to numpy
 MAX_BOOK = 32
-
-
-@cache
-def have_numba() -> bool:
-    """Say whether the compiled kernels can be used."""
-    return find_spec("numba") is not None
 
 
 def all_finite(x: NDArray[Any]) -> bool:
@@ -52,6 +46,7 @@ def encode_fast(job: Job, min_size: int = MIN_SIZE) -> Coded | None:
         and job.layout.block_rows == 1
         and scheme.clip == "absmax"
         and (scheme.paper or job.rounding in NEAREST)
+        and job.overflow == "saturate"
         and scheme.element_bits <= 8
         and job.groups.size >= max(min_size, 1)
         and have_numba()
@@ -201,17 +196,13 @@ def _mx(job: Job, fmt: Format, group: int, rule: str) -> Coded | None:
 
 
 def _coded(job: Job, found: "Groups", zeros: NDArray[np.uint8] | None = None) -> Coded | None:
-    none = found.scales.reshape(-1) == 0
-    if none.any() and job.groups[none].any():
-        # a scale underflowed; the numpy path stores the smallest there is
+    scales = found.scales.reshape(-1)
+    none = scales == 0
+    if np.isinf(scales).any() or (none.any() and job.groups[none].any()):
+        # one overflowed, which the numpy path tells of, or underflowed, where it stores the
+        # smallest there is
         return None
-    raw, _ = store(
-        found.scales.reshape(-1),
-        found.scales.reshape(-1),
-        job.scheme.formats[0],
-        job.scheme.scale_format,
-        job.layout,
-    )
+    raw, _ = store(scales, scales, job.scheme.formats[0], job.scheme.scale_format, job.layout)
     return Coded(
         codes=job.layout.split(found.codes),
         raw=raw[:, None],
@@ -226,7 +217,8 @@ def books_of(formats: tuple[Format, ...], rounding: str) -> "tuple[Book, ...] | 
     """Return formats as the kernels want them; None where a search among them is not for those."""
     from .kernels import make_book
 
-    if len(formats) > 1 and any(f.table.values.size > MAX_BOOK for f in formats):
+    longest = max(f.table.values.size for f in formats)
+    if len(formats) > MAX_BOOKS or (len(formats) > 1 and longest > MAX_BOOK):
         return None
     return tuple(
         make_book(f.table.values, f.table.codes, f.tie_up(rounding), f.negative_zero)

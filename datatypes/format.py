@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .terms import Term
 
 MAX_BITS = 16
+MAX_MEMBERS = 256
 # powers of two that float64 holds with room for products and sums
 MAX_POWER = 500
 MAX_EXPONENT_BITS = 9
@@ -34,12 +35,15 @@ class GridTable:
     codes : (n,) int64
         Code of each value (that of +0 for zero).
     midpoints : (n - 1,) float64
-        Exact for every grid whose neighbours lie within 2**28 of each other.
+        The largest float64 at most half-way between neighbours.
+    exact : (n - 1,) bool
+        Whether a midpoint is half-way itself; no float64 is where it is not.
     """
 
     values: NDArray[np.float64]
     codes: NDArray[np.int64]
     midpoints: NDArray[np.float64]
+    exact: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +61,8 @@ class Format:
         The codes that stand for nothing (NaN in `values`, but not a NaN).
     overflow_value : float or None
         Magnitude at which the next value above `max` would lie if the format went on; the
-        threshold of overflow is half-way to it. None: one more step like the last.
+        threshold of overflow is half-way to it. None, and at the lower end of an unsigned format:
+        one more step like that at the end.
     source : str
         Where the grid comes from.
     """
@@ -90,7 +95,8 @@ class Format:
         order = np.argsort(values[codes], kind="stable")
         distinct, first = np.unique(values[codes[order]], return_index=True)
         kept = codes[order][first].astype(np.int64)
-        table = GridTable(values=distinct, codes=kept, midpoints=(distinct[:-1] + distinct[1:]) / 2)
+        midpoints, exact = rd.half_way(distinct)
+        table = GridTable(values=distinct, codes=kept, midpoints=midpoints, exact=exact)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "table", table)
         object.__setattr__(
@@ -270,9 +276,14 @@ class Format:
         v = self.table.values
         return bool(v.size > 1 and (np.diff(v) == 1).all() and (v == np.rint(v)).all())
 
+    def overflows(self, x: NDArray[Any], rounding: str = "even") -> NDArray[np.bool_]:
+        """Return which of finite values round past an end of the grid."""
+        y = x.astype(np.float64)
+        return self._beyond(y, rounding, -1) | self._beyond(y, rounding, 0)
+
     def tie_up(self, rounding: str) -> NDArray[np.bool_]:
-        """Return, for each midpoint of `table`, whether a tie goes to the upper value."""
-        return rd.tie_goes_up(self.table.values, self.table.codes, rounding)
+        """Return, for each midpoint of `table`, whether a value on it goes to the upper one."""
+        return self.table.exact & rd.tie_goes_up(self.table.values, self.table.codes, rounding)
 
     def _codes(self, codes: ArrayLike) -> NDArray[Any]:
         """Return codes as an array; what is outside the table is refused."""
@@ -306,8 +317,11 @@ class Format:
         values = self.table.values
         sign = 1.0 if end == -1 else -1.0
         edge = sign * values[end]
-        step = abs(values[-1] - values[-2]) if values.size > 1 else 1.0
-        following = edge + step if self.overflow_value is None else self.overflow_value
+        inner = values[-2] if end == -1 else values[min(1, values.size - 1)]
+        following = edge + (abs(values[end] - inner) if values.size > 1 else 1.0)
+        # an overflow value is that of magnitudes: an unsigned grid has none at its lower end
+        if self.overflow_value is not None and (end == -1 or self.signed):
+            following = self.overflow_value
         magnitude = sign * y
         if rounding in ("truncate", "odd"):
             return np.isinf(magnitude) & (magnitude > 0)
@@ -380,6 +394,11 @@ class Mixture:
     source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        if len(self.formats) > MAX_MEMBERS:
+            raise BitlatheError(
+                f"mixture {self.name!r}: {len(self.formats)} members, must be at most "
+                f"{MAX_MEMBERS}: a group says in a byte which one it took"
+            )
         widths = sorted({f.bits for f in self.formats})
         if len(widths) != 1:
             raise BitlatheError(

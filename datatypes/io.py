@@ -1,39 +1,55 @@
-"""Readers of weight files: .npy, .npz, .safetensors, .gguf; nothing is ever unpickled."""
+"""Readers of weight files: .npy, .npz, .safetensors, .gguf; nothing is ever unpickled.
 
-import json
+What a file claims to hold is compared with its size before anything is allocated. Arrays that
+need no decoding are mapped from the file, read-only.
+"""
+
+import ast
+import lzma
 import math
-import mmap
 import struct
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib.format import descr_to_dtype
 from numpy.typing import NDArray
 
-from .errors import BitlatheError
+from .errors import BitlatheError, shown
+from .files import open_file, shown_path
+from .gguf_header import GgufTensor, check_gguf_bytes, read_gguf_header
+from .mapped import check_shape, mapped
+from .safetensors_file import read_safetensors
 
 Tensors = dict[str, NDArray[Any]]
 
-# safetensors names -> numpy dtypes; BF16 is widened to float32, F8 types to float32
-_SAFETENSORS = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "u1",
-    "BOOL": "?",
-}
-_FLOAT8 = {"F8_E4M3": "fp8_e4m3", "F8_E5M2": "fp8_e5m2"}
-_HEADER_MAX = 100 << 20
+_NPY = b"\x93NUMPY"
+_NPY_HEADER_MAX = 10_000  # characters; numpy's own limit of what is safe to evaluate
+# an archive may unpack to the larger of the two: weights shrink to half at most, bombs to 1/1000
+_UNPACKED_MAX = 256 << 20  # bytes
+_UNPACKED_RATIO = 16
+# ggml's numbers of types that are plain numbers
+_GGUF_PLAIN = {0: "<f4", 1: "<f2", 24: "i1", 25: "<i2", 26: "<i4", 27: "<i8", 28: "<f8"}
+
+# what numpy, zipfile and its decoders raise at damaged files
+_DAMAGED = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+    SyntaxError,
+    EOFError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 def read_tensors(path: str | Path) -> Tensors:
@@ -48,116 +64,162 @@ def read_tensors(path: str | Path) -> Tensors:
     Returns
     -------
     dict of str to array
-        bfloat16 and FP8 tensors come widened to float32, exactly.
+        Read-only where they lie in the file. bfloat16 and FP8 tensors come widened to float32,
+        exactly.
 
     Raises
     ------
     BitlatheError
-        Unknown ending, missing or damaged file, an array that would need unpickling.
+        Unknown ending; a missing or damaged file, a pipe or device; an array that would need
+        unpickling, that is larger than its file, or an archive that unpacks to many times its size.
     """
     file = Path(path)
+    place = shown_path(file)
     readers: dict[str, Callable[[Path], Tensors]] = {
         ".npy": _read_npy,
         ".npz": _read_npz,
-        ".safetensors": _read_safetensors,
+        ".safetensors": lambda file: read_safetensors(file)[0],
         ".gguf": _read_gguf,
     }
-    if file.suffix.lower() not in readers:
+    reader = readers.get(file.suffix.lower())
+    if reader is None:
         raise BitlatheError(
-            f"{file}: unknown kind of file {file.suffix!r}; known: {', '.join(readers)}"
+            f"{place}: unknown kind of file {shown(file.suffix)}; known: {', '.join(readers)}"
         )
-    if not file.is_file():
-        raise BitlatheError(f"{file}: no such file")
+    with explained(place):
+        return reader(file)
+
+
+@contextmanager
+def explained(place: str) -> Iterator[None]:
+    """Turn what damaged files raise within into a BitlatheError that names the file."""
     try:
-        return readers[file.suffix.lower()](file)
+        yield
     except BitlatheError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as problem:
-        why = str(problem)
-        if "pickle" in why.lower():  # numpy would tell to allow it
-            why = "arrays of Python objects are refused, save plain numbers"
-        raise BitlatheError(f"{file}: cannot be read: {why}") from None
+    except MemoryError:
+        raise BitlatheError(f"{place}: cannot be read: it does not fit in memory") from None
+    except _DAMAGED as problem:
+        why = str(problem).partition("\n")[0] or type(problem).__name__
+        raise BitlatheError(f"{place}: cannot be read: {why}") from None
 
 
 def _read_npy(file: Path) -> Tensors:
-    _refuse_unless(file, b"\x93NUMPY", "a .npy array")
-    return {file.stem: np.load(file, allow_pickle=False)}
+    place = shown_path(file)
+    with open_file(file, ".npy array") as stream:
+        kind = _npy_kind(stream, place)
+        return {file.stem: _npy_array(kind, mapped(stream), stream.tell(), place)}
+
+
+_Kind = tuple[np.dtype[Any], tuple[int, ...], bool]  # type, shape, whether columns come first
+
+
+def _npy_kind(stream: BinaryIO, place: str) -> _Kind:
+    """Read the header of a .npy array: its type and its shape."""
+    if stream.read(len(_NPY)) != _NPY:
+        raise BitlatheError(f"{place}: cannot be read: it is not a .npy array")
+    major = stream.read(2)[0]
+    code, letters = ("<H", "latin-1") if major == 1 else ("<I", "utf-8")
+    (length,) = struct.unpack(code, stream.read(struct.calcsize(code)))
+    if length > _NPY_HEADER_MAX:
+        raise BitlatheError(f"{place}: cannot be read: a header of {length:,} bytes")
+    try:
+        facts = ast.literal_eval(stream.read(length).decode(letters).strip())
+        descr, shape, by_columns = (facts[key] for key in ("descr", "shape", "fortran_order"))
+        dtype = descr_to_dtype(descr)
+    except (*_DAMAGED, MemoryError):
+        raise BitlatheError(
+            f"{place}: cannot be read: its header does not state descr, fortran_order and shape"
+        ) from None
+    if dtype.hasobject:
+        raise BitlatheError(
+            f"{place}: cannot be read: arrays of Python objects are refused, save plain numbers"
+        )
+    if not dtype.itemsize:
+        raise BitlatheError(f"{place}: cannot be read: elements of no size ({dtype})")
+    return dtype, check_shape(shape, place), bool(by_columns)
+
+
+def _npy_array(kind: _Kind, data: Any, start: int, place: str) -> NDArray[Any]:
+    """Return the array that takes all of ``data`` from its byte ``start``."""
+    dtype, shape, by_columns = kind
+    count = math.prod(shape)
+    if count * dtype.itemsize != len(data) - start:
+        raise BitlatheError(
+            f"{place}: {dtype} {shape} takes {count * dtype.itemsize:,} bytes; the file has "
+            f"{len(data) - start:,}"
+        )
+    flat = np.frombuffer(data, dtype, count, start) if count else np.zeros(0, dtype)
+    return flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
 
 
 def _read_npz(file: Path) -> Tensors:
-    _refuse_unless(file, b"PK", "an .npz archive")
-    with np.load(file, allow_pickle=False) as archive:
-        found = {name: archive[name] for name in archive.files}
-    for name, array in found.items():
-        if not isinstance(array, np.ndarray):
-            raise BitlatheError(f"{file}: {name!r} in it is not a .npy array")
-    return found
-
-
-def _refuse_unless(file: Path, start: bytes, what: str) -> None:
-    """Refuse a file that does not start as its kind does; numpy would take it for a pickle."""
-    with file.open("rb") as handle:
-        if handle.read(len(start)) != start:
-            raise BitlatheError(f"{file}: cannot be read: it is not {what}")
-
-
-def _read_safetensors(file: Path) -> Tensors:
-    with file.open("rb") as handle:
-        start = handle.read(8)
-        if len(start) < 8:
-            raise BitlatheError(f"{file}: too short for a safetensors file")
-        (length,) = struct.unpack("<Q", start)
-        if length > min(_HEADER_MAX, file.stat().st_size - 8):
-            raise BitlatheError(f"{file}: its header claims {length} bytes, more than there are")
-        header = json.loads(handle.read(length))
-        if not isinstance(header, dict):
-            raise BitlatheError(f"{file}: its header is not a table of tensors")
-        if file.stat().st_size == 8 + length:
-            data: Any = b""
-        else:
-            data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-    return {
-        name: _tensor(file, name, facts, data, 8 + length)
-        for name, facts in header.items()
-        if name != "__metadata__"
-    }
-
-
-def _tensor(file: Path, name: str, facts: Any, data: Any, base: int) -> NDArray[Any]:
-    kind, shape = facts["dtype"], tuple(facts["shape"])
-    start, stop = facts["data_offsets"]
-    dtype = np.dtype("u1" if kind in _FLOAT8 else _SAFETENSORS.get(kind, "V1"))
-    if dtype.kind == "V":
-        raise BitlatheError(f"{file}: tensor {name!r} has unknown type {kind!r}")
-    count = math.prod(shape)
-    if stop - start != count * dtype.itemsize or start < 0 or (count and base + stop > len(data)):
-        raise BitlatheError(f"{file}: tensor {name!r}: {kind} {shape} does not fit its bytes")
-    if not count:
-        return np.zeros(shape, np.float32 if kind == "BF16" or kind in _FLOAT8 else dtype)
-    flat = np.frombuffer(data, dtype, count, base + start).reshape(shape)
-    if kind == "BF16":
-        return (flat.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    if kind in _FLOAT8:
-        from .catalogue import single
-
-        grid = single(_FLOAT8[kind])
-        return grid.values.astype(np.float32)[flat]
-    return flat
+    place = shown_path(file)
+    with open_file(file, ".npz archive") as stream:
+        if stream.read(2) != b"PK":
+            raise BitlatheError(f"{place}: cannot be read: it is not an .npz archive")
+        with zipfile.ZipFile(stream) as archive:
+            size = stream.seek(0, 2)
+            members = archive.infolist()
+            limit = max(_UNPACKED_MAX, _UNPACKED_RATIO * size)
+            if (total := sum(member.file_size for member in members)) > limit:
+                raise BitlatheError(
+                    f"{place}: would unpack to {total:,} bytes, from {size:,}; at most {limit:,} "
+                    "are read. Save each array as .npy"
+                )
+            found: Tensors = {}
+            for member in members:
+                name = member.filename.removesuffix(".npy")
+                where = f"{place}: {shown(name)} in it"
+                if name in found:
+                    raise BitlatheError(f"{where} stands there twice; save the file again")
+                if name == member.filename:
+                    raise BitlatheError(f"{where} is not a .npy array")
+                with archive.open(member) as inner:
+                    kind = _npy_kind(inner, where)  # type: ignore[arg-type]
+                    found[name] = _npy_array(kind, inner.read(), 0, where)
+            return found
 
 
 def _read_gguf(file: Path) -> Tensors:
+    place = shown_path(file)
     try:
-        from gguf import GGUFReader, dequantize
+        from gguf.constants import GGML_QUANT_SIZES
     except ImportError:
         raise BitlatheError(
-            f"{file}: reading GGUF needs the gguf package: pip install 'bitlathe[weights]'"
+            f"{place}: reading GGUF needs the gguf package: pip install 'bitlathe[weights]'"
         ) from None
+    with open_file(file, "GGUF file") as stream:
+        data = mapped(stream)
+    blocks = {int(kind): block for kind, block in GGML_QUANT_SIZES.items()}
+    found: Tensors = {}
+    end, before = 0, ""
+    for tensor in sorted(read_gguf_header(data, place).tensors, key=lambda t: t.start):
+        where = f"{place}: tensor {shown(tensor.name)}"
+        if tensor.kind not in blocks:
+            raise BitlatheError(f"{where} has unknown type {tensor.kind}")
+        length = check_gguf_bytes(tensor, blocks[tensor.kind], len(data), place)
+        if tensor.start < end:
+            raise BitlatheError(f"{where} overlaps {shown(before)}; save the file again")
+        end, before = tensor.start + length, tensor.name
+        raw = memoryview(data)[tensor.start : end]
+        found[tensor.name] = _gguf_values(tensor, raw, where)
+    return found
+
+
+def _gguf_values(tensor: GgufTensor, raw: memoryview, where: str) -> NDArray[Any]:
+    """Return the values of a tensor: mapped where they are plain numbers, else as float32."""
+    from gguf import GGMLQuantizationType, dequantize
+
+    if not raw:
+        return np.zeros(tensor.shape, np.float32)
+    if tensor.kind in _GGUF_PLAIN:
+        return np.frombuffer(raw, _GGUF_PLAIN[tensor.kind]).reshape(tensor.shape)
+    kind = GGMLQuantizationType(tensor.kind)
+    rows = np.frombuffer(raw, np.uint8).reshape(math.prod(tensor.shape[:-1]), -1)
     try:
-        found: Tensors = {}
-        for tensor in GGUFReader(str(file)).tensors:
-            shape = tuple(int(n) for n in reversed(tensor.shape))
-            values = np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
-            found[tensor.name] = values.reshape(shape)
-        return found
-    except (IndexError, NotImplementedError, AssertionError, AttributeError) as problem:
-        raise BitlatheError(f"{file}: not a readable GGUF file: {problem!r}") from None
+        with np.errstate(over="ignore", invalid="ignore"):  # a scale may be infinite or NaN
+            values = dequantize(rows, kind)
+    except NotImplementedError:
+        raise BitlatheError(f"{where}: {kind.name} cannot be dequantised") from None
+    return np.asarray(values, np.float32).reshape(tensor.shape)

@@ -14,6 +14,11 @@ from .errors import BitlatheError
 from .scheme import Granularity
 
 
+Axis = int | tuple[int, ...] | None
+# a tensor of so many axes is taken for the weights of a convolution, (out, in, height, width)
+CONVOLUTION = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Where the elements of a tensor stand in its blocks.
@@ -23,9 +28,11 @@ class Layout:
     shape : tuple of int
         Shape of the tensor.
     axis : int
-        The quantised axis, 0 .. ndim - 1.
+        The quantised axis, 0 .. ndim - 1; the first of several.
+    axes : int
+        How many axes, one after the other, are quantised as one.
     rows, columns : int
-        Of the matrix; `columns` is the length of the axis.
+        Of the matrix; `columns` is the length of the quantised axes together.
     block_rows, block_columns : int
         Size of a full block.
     down, across : int
@@ -40,42 +47,51 @@ class Layout:
     block_columns: int
     down: int
     across: int
+    axes: int = 1
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], axis: int, granularity: Granularity) -> "Layout":
+    def of(cls, shape: tuple[int, ...], axis: Axis, granularity: Granularity) -> "Layout":
         """Cut a tensor of `shape`.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        axis : int, tuple of int or None
+            Several axes must follow one another. None: the last one; of four axes or more all but
+            the first, as the (out, in, height, width) of a convolution.
+        granularity : Granularity
 
         Raises
         ------
         BitlatheError
-            If the tensor has no axes or not that one.
+            If the tensor has no axes or not those.
         """
         if not shape:
             raise BitlatheError(
                 "quantize: a scalar has no axis to group along; pass an array of one element or "
                 "more dimensions, such as x.reshape(1)"
             )
-        whole = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
-        if not whole or not -len(shape) <= axis < len(shape):
-            raise BitlatheError(
-                f"quantize: axis is {axis!r}, but a tensor of shape {shape} has axes "
-                f"{-len(shape)} to {len(shape) - 1}"
-            )
-        at = int(axis) % len(shape)
-        columns = int(shape[at])
-        rows = int(np.prod([n for i, n in enumerate(shape) if i != at], dtype=np.int64))
+        first, axes = _span(shape, axis)
+        columns = int(np.prod(shape[first : first + axes], dtype=np.int64))
+        rows = int(np.prod(shape[:first] + shape[first + axes :], dtype=np.int64))
         down, across = granularity.blocks(rows, columns)
         empty = rows == 0 or columns == 0
         return cls(
             shape=tuple(int(n) for n in shape),
-            axis=at,
+            axis=first,
+            axes=axes,
             rows=rows,
             columns=columns,
-            block_rows=granularity.rows or rows,
+            block_rows=min(granularity.rows or rows, max(rows, 1)),
             block_columns=min(granularity.columns or columns, max(columns, 1)),
             down=0 if empty else down,
             across=0 if empty else across,
         )
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        """Lengths of the axes that are not quantised."""
+        return self.shape[: self.axis] + self.shape[self.axis + self.axes :]
 
     @property
     def groups(self) -> int:
@@ -94,12 +110,20 @@ class Layout:
 
     def matrix(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return a tensor as its (rows, columns) matrix."""
-        return np.moveaxis(x, self.axis, -1).reshape(self.rows, self.columns)
+        return np.moveaxis(x, self._quantised, self._last).reshape(self.rows, self.columns)
 
     def tensor(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """Return a (rows, columns) matrix as the tensor."""
-        others = [n for i, n in enumerate(self.shape) if i != self.axis]
-        return np.moveaxis(matrix.reshape(*others, self.columns), -1, self.axis)
+        own = self.shape[self.axis : self.axis + self.axes]
+        return np.moveaxis(matrix.reshape(*self.others, *own), self._last, self._quantised)
+
+    @property
+    def _quantised(self) -> list[int]:
+        return list(range(self.axis, self.axis + self.axes))
+
+    @property
+    def _last(self) -> list[int]:
+        return list(range(-self.axes, 0))
 
     def split(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """Return the (groups, block_size) elements of a matrix, short blocks filled with 0."""
@@ -130,3 +154,24 @@ class Layout:
         if not self.ragged:
             return None
         return np.asarray(self.split(np.ones((self.rows, self.columns), np.bool_)))
+
+
+def _span(shape: tuple[int, ...], axis: Axis) -> tuple[int, int]:
+    """Return the first of the quantised axes, and how many there are."""
+    count = len(shape)
+    if axis is None:
+        return (1, count - 1) if count >= CONVOLUTION else (count - 1, 1)
+    asked = axis if isinstance(axis, tuple) else (axis,)
+    for one in asked:
+        whole = isinstance(one, int | np.integer) and not isinstance(one, bool)
+        if not whole or not -count <= one < count:
+            raise BitlatheError(
+                f"quantize: axis is {axis!r}, but a tensor of shape {shape} has axes "
+                f"{-count} to {count - 1}"
+            )
+    found = [int(one) % count for one in asked]
+    if not found or found != list(range(found[0], found[0] + len(found))):
+        raise BitlatheError(
+            f"quantize: axis is {axis!r}; several axes must follow one another, such as (1, 2, 3)"
+        )
+    return found[0], len(found)

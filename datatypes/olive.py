@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .coding import Coded, Codes, Floats, Job, divide, group_error, moments, worth_compiling
 from .rounding import nearest_index
-from .scaling import effective, store
+from .scaling import effective, fits, refuse_scale, store
 
 # range over max |mean +- 3 sigma|: from 75 % to 250 %, as the authors search it, in steps of
 # 10 %; in their steps of 2 % under +mse
@@ -74,13 +74,19 @@ def _pairs(bits: int) -> Pairs:
 def encode_olive(job: Job) -> Coded:
     """Code a job in outlier-victim pairs, the range of each group searched by its error."""
     pairs, dtype = Pairs.of(job.scheme.element_bits), job.groups.dtype
+    scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     shares = np.array(ALL_SHARES if job.scheme.clip == "mse" else SHARES)
-    trials = (base_range(job)[:, None] * shares / pairs.top).astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        trials = (base_range(job)[:, None] * shares / pairs.top).astype(dtype)
+        fit = fits(trials, trials * pairs.top, fmt, scale_format)
+    trials = np.where(fit, trials, np.inf).astype(dtype)
     find = search_compiled if worth_compiling(job) else search
     best = find(job, pairs, trials)
+    if (lost := (best < 0) & (job.groups != 0).any(axis=1)).any():
+        at = int(np.argmax(lost))
+        refuse_scale(at, float(trials[at].min()), scale_format)
     wanted = np.take_along_axis(trials, np.maximum(best, 0)[:, None], axis=1)[:, 0]
     wanted = np.where(best < 0, dtype.type(0), wanted)
-    scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     raw, outer = store(wanted, wanted * pairs.top, fmt, scale_format, job.layout)
     used = effective(raw, outer, fmt, scale_format, job.layout)
     codes, lengths = np.zeros(job.groups.shape, np.uint8), job.lengths()
@@ -105,15 +111,17 @@ def search(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
     best = np.full(job.groups.shape[0], -1)
     least = np.full(job.groups.shape[0], np.inf)
     lengths = job.lengths()
-    for t in range(trials.shape[1]):
-        for part in job.slices():
-            scale = trials[part, t]
-            codes = pair_codes(divide(job.groups[part], scale), lengths[part], pairs.bits)
-            values = pair_values(codes, pairs.bits).astype(scale.dtype) * scale[:, None]
-            error = group_error(job, part, values)
-            better = error < least[part]
-            least[part] = np.where(better, error, least[part])
-            best[part] = np.where(better, t, best[part])
+    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(trials.shape[1]):
+            for part in job.slices():
+                scale = trials[part, t]
+                codes = pair_codes(divide(job.groups[part], scale), lengths[part], pairs.bits)
+                values = pair_values(codes, pairs.bits).astype(scale.dtype) * scale[:, None]
+                error = group_error(job, part, values)
+                better = error < least[part]
+                least[part] = np.where(better, error, least[part])
+                best[part] = np.where(better, t, best[part])
     return best
 
 

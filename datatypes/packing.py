@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BitlatheError
-from .fast import MIN_SIZE, have_numba
+from .fast import MIN_SIZE
+from .jit import have_numba
 
 Bytes = NDArray[np.uint8]
 

@@ -6,6 +6,10 @@ Ties go down. A candidate must have a mean squared error strictly below the best
 1000, to be taken: a group in which none has (overflow of float16) comes out as zeros.
 Plain integers are rounded to even, as the authors' separate integer routine does, and the zero
 point is clamped without stretching the range, so a group without both signs may fail.
+
+Their MX routine (groups of 32) takes float16 weights, works in float32 and rounds to float16 at the
+end: y = x / 2^e / (2 / max) with e = floor(log2 absmax), ties down, value * (2 / max) * 2^e.
+Source: the quantiser's `quant_mx` in abdelfattah-lab/BitMoD-HPCA-25, bitmod_quant.
 """
 
 import warnings
@@ -13,10 +17,10 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from .coding import Coded, Codes, Job
+from .coding import Coded, Codes, Job, divide
 from .errors import BitlatheError
 from .format import Format
-from .scaling import float_bits
+from .scaling import effective, float_bits, store
 
 Half = NDArray[np.float16]
 
@@ -107,6 +111,17 @@ def _half_error(x: Half, fmt: Format, codes: Codes, scale: Half, job: Job) -> Ha
         count = x.shape[1] if mask is None else mask.sum(axis=1)
         total = squares.astype(np.float64).sum(axis=1).astype(np.float32)
         return np.asarray((total / np.asarray(count, np.float32)).astype(np.float16))
+
+
+def encode_paper_mx(job: Job) -> Coded:
+    """Code a job in the released quantiser's MX variant."""
+    x = _half(job).astype(np.float32)
+    fmt, scale = job.scheme.formats[0], job.scheme.scale_format
+    amax = np.abs(x).max(axis=1, initial=0.0)
+    raw, outer = store(amax / np.float32(fmt.max_abs), amax, fmt, scale, job.layout)
+    used = effective(raw, outer, fmt, scale, job.layout)
+    codes = fmt.encode(divide(x, used), rounding="down")
+    return Coded(codes=codes, raw=raw[:, None], outer=outer)
 
 
 def encode_paper_asym(job: Job) -> Coded:

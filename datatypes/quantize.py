@@ -22,15 +22,16 @@ from .asym import encode_asym
 from .bcq import encode_bcq
 from .coding import Coded, Job
 from .dgq import encode_dgq
+from .ends import check_ends
 from .errors import BitlatheError, unknown_name
 from .fast import all_finite, encode_fast
 from .format import Format, Mixture
 from .inputs import Inputs
-from .layout import Layout
+from .layout import Axis, Layout
 from .olive import encode_olive
-from .paper import encode_paper, encode_paper_asym
+from .paper import encode_paper, encode_paper_asym, encode_paper_mx
 from .propagate import grain, propagate
-from .rounding import NANS, check_rounding, refuse_nonfinite
+from .rounding import NANS, OVERFLOWS, check_rounding, refuse_nonfinite
 from .scheme import Scheme
 from .table import encode_table
 from .tensor import QuantizedTensor
@@ -45,6 +46,7 @@ CODERS: dict[str, Callable[[Job], Coded]] = {
 PAPER_CODERS: dict[str, Callable[[Job], Coded]] = {
     "table": encode_paper,
     "asym": encode_paper_asym,
+    "mx": encode_paper_mx,
 }
 # coders that round in their own way
 OWN_ROUNDING = ("olive", "bcq")
@@ -53,25 +55,29 @@ OWN_ROUNDING = ("olive", "bcq")
 def quantize(
     x: Any,
     scheme: str | Scheme | Format | Mixture,
-    axis: int = -1,
+    axis: Axis = None,
     rounding: str = "even",
     nan: str = "raise",
     seed: int | None = None,
     importance: ArrayLike | None = None,
     activations: Any = None,
+    overflow: str | None = None,
 ) -> QuantizedTensor:
     """Quantise a tensor.
 
     Parameters
     ----------
     x : array_like or torch tensor, real, at least one axis
-        float16, bfloat16, float32 or float64; integers are read as float64.
+        float16, bfloat16, float32 or float64; integers are read as float64, floats of 8 bits and
+        fewer as float32.
     scheme : str, Scheme, Format or Mixture
         A scheme string such as ``"bitmod_fp4@g128/int8"``. A format or mixture of the catalogue
         means what its name means; one's own is taken per channel with fp16 scales, and
         `Scheme.of` gives it another granularity.
-    axis : int
-        The axis along which groups run: input channels of a weight matrix.
+    axis : int, tuple of int or None
+        The axis along which groups run: input channels of a weight matrix. Several that follow
+        one another, such as (1, 2, 3), are taken as one. None is the last axis; of four axes or
+        more all but the first, as convolutions have (out, in, height, width).
     rounding : str
         See `Format.encode`. ``+paper``, olive and bcq have rules of their own and take none.
     nan : str
@@ -86,6 +92,10 @@ def quantize(
     activations : (..., length of axis) array_like or torch tensor, optional
         Inputs of the layer whose weights `x` are. Searches and the choice among members then
         make the error of the layer's outputs small instead of that of its weights.
+    overflow : str, optional
+        What an element beyond a format without scales (``fp16``, ``int8/none``) becomes:
+        ``saturate``, ``inf``, ``nan`` or ``raise``, see `Format.encode`. By default the end of the
+        grid, with a warning.
 
     Returns
     -------
@@ -94,7 +104,13 @@ def quantize(
     Raises
     ------
     BitlatheError
-        Bad scheme, axis, dtype, NaN, or a scale that does not fit its format.
+        Bad scheme, axis, dtype, NaN, a scale that does not fit its format, or values that would
+        come back as infinity.
+
+    Warns
+    -----
+    UserWarning
+        Where scales underflow and cost a group its digits, or elements are cut off: `ends`.
 
     Examples
     --------
@@ -111,6 +127,7 @@ def quantize(
         )
     if nan not in NANS:
         raise BitlatheError(unknown_name("nan rule", nan, NANS))
+    _check_overflow(parsed, overflow)
     array, dtype, device = as_float(x, "quantize")
     layout = Layout.of(array.shape, axis, parsed.granularity)
     given = array
@@ -128,14 +145,22 @@ def quantize(
         seed=seed,
         masked_only=importance is None,
         inputs=_inputs(parsed, layout, importance, activations),
+        overflow=overflow or "saturate",
     )
     coded = _encode(job)
-    if given is not array:
-        propagate(coded, given, layout, parsed)
+    made = _tensor(coded, job, dtype, device)
+    check_ends(made, array, explicit=overflow is not None)
+    if given is array:
+        return made
+    propagate(coded, given, layout, parsed)
+    return _tensor(coded, job, dtype, device)
+
+
+def _tensor(coded: Coded, job: Job, dtype: str, device: str | None) -> QuantizedTensor:
     return QuantizedTensor(
-        scheme=parsed,
-        layout=layout,
-        matrix=np.ascontiguousarray(layout.join(coded.codes)),
+        scheme=job.scheme,
+        layout=job.layout,
+        matrix=np.ascontiguousarray(job.layout.join(coded.codes)),
         raw=coded.raw,
         outer=coded.outer,
         zero_points=coded.zeros,
@@ -145,6 +170,18 @@ def quantize(
     )
 
 
+def _check_overflow(scheme: Scheme, overflow: str | None) -> None:
+    if overflow is None or overflow == "saturate":
+        return
+    if overflow not in OVERFLOWS:
+        raise BitlatheError(unknown_name("overflow rule", overflow, OVERFLOWS))
+    if scheme.scale_format.kind != "none" or isinstance(scheme.element, Mixture):
+        raise BitlatheError(
+            f"overflow={overflow!r}: {scheme} has scales or members that fit each group; only a "
+            "format without scales, such as fp16 or int8/none, has elements beyond it"
+        )
+
+
 def _encode(job: Job) -> Coded:
     scheme = job.scheme
     if job.layout.groups == 0:
@@ -152,8 +189,9 @@ def _encode(job: Job) -> Coded:
     compiled = encode_fast(job) if job.inputs is None else None
     if compiled is not None:
         return compiled
-    coders = PAPER_CODERS if scheme.paper else CODERS
-    return coders[scheme.coder](job)
+    if not scheme.paper:
+        return CODERS[scheme.coder](job)
+    return PAPER_CODERS["mx" if scheme.scale_format.kind == "bitmod_mx" else scheme.coder](job)
 
 
 def _nothing(job: Job) -> Coded:

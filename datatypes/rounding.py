@@ -5,6 +5,7 @@ Every nearest mode is "count the midpoints below y", and the modes differ only i
 same vector drives the numpy path, the compiled kernels and the tests.
 """
 
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,8 @@ ROUNDINGS: Final = (*NEAREST, *DIRECTED, "stochastic")
 OVERFLOWS: Final = ("saturate", "inf", "nan", "raise")
 NANS: Final = ("raise", "propagate")
 SEED_MAX: Final = (1 << 63) - 1
+# between these, sums and halves of float64 neither over- nor underflow
+_LEAST, _LARGEST = 2.0**-1000, 2.0**1000
 
 
 def check_rounding(rounding: str, seed: int | None = None) -> None:
@@ -42,6 +45,53 @@ def check_rounding(rounding: str, seed: int | None = None) -> None:
         raise BitlatheError(
             "rounding='stochastic' needs a seed, so that the result can be made again: pass seed=0"
         )
+
+
+def half_way(values: Floats) -> tuple[Floats, Bools]:
+    """Return where the exact middle of neighbouring values lies among float64 numbers.
+
+    A float64 y is above the middle where ``y > midpoints``, and on it where ``y == midpoints`` and
+    `exact`: comparisons with the exact middle, also where float64 cannot hold it.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Finite, ascending.
+
+    Returns
+    -------
+    midpoints : (n - 1,) float64
+        The largest float64 at most half-way between neighbours.
+    exact : (n - 1,) bool
+        Whether that is half-way itself.
+
+    Examples
+    --------
+    >>> half_way(np.array([0.0, 1.0, 1.0 + 2.0**-52]))[1].tolist()
+    [True, False]
+    """
+    low, high = np.asarray(values[:-1], np.float64), np.asarray(values[1:], np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Knuth's exact sum: low + high = total + rest
+        total = low + high
+        from_high = total - low
+        rest = (low - (total - from_high)) + (high - from_high)
+        near = total / 2
+        midpoints = np.where(rest < 0, np.nextafter(near, -np.inf), near)
+    exact = rest == 0
+    sizes = np.abs([low, high])
+    extreme = (sizes.max(axis=0) > _LARGEST) | (np.abs(total) < _LEAST)
+    for at in np.flatnonzero(extreme & (total != 0)):
+        midpoints[at], exact[at] = _fraction_floor((Fraction(low[at]) + Fraction(high[at])) / 2)
+    return midpoints, exact
+
+
+def _fraction_floor(middle: Fraction) -> tuple[float, bool]:
+    """Return the largest float64 at most a fraction, and whether it is that."""
+    near = float(middle)
+    if Fraction(near) > middle:
+        near = float(np.nextafter(near, -np.inf))
+    return near, Fraction(near) == middle
 
 
 def tie_goes_up(values: Floats, codes: Ints, rounding: str) -> Bools:
@@ -82,7 +132,9 @@ def nearest_index(y: Floats, midpoints: Floats, tie_up: Bools) -> Ints:
     ----------
     y : float64, any shape
     midpoints : (n - 1,) float64
+        As `half_way` returns them.
     tie_up : (n - 1,) bool
+        False where the midpoint is not exact: no y lies on it.
 
     Returns
     -------

@@ -6,7 +6,7 @@ Exponents come from ``frexp``, never from a floating-point logarithm, which is w
 powers of two.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,13 @@ Raw = NDArray[np.uint32]
 BIAS = 127
 NAN_EXPONENT = 255
 STEP_MAX = 15
+# kinds of scales that are powers of two
+POWERS = ("ocp", "pot", "bitmod_mx")
+# largest exponent of a power of two in a sum of them (`bcq`)
+PLANE_MAX = 31
 E4M3_MAX = 448.0
+# half-way between the largest number and the next: from here on scales round to infinity
+LIMITS = {"fp16": 65520.0, "bf16": (2 - 2.0**-8) * 2.0**127, "fp32": (2 - 2.0**-24) * 2.0**127}
 
 
 def exponent_of(x: Floats) -> NDArray[np.int64]:
@@ -80,6 +86,64 @@ def power_of_two(real: Floats, rule: str) -> NDArray[np.int64]:
     return np.asarray(lower + up)
 
 
+def block_exponent(
+    real: Floats, amax: Floats, fmt: Format, scale: ScaleFormat
+) -> NDArray[np.int64]:
+    """Return the exponents of powers of two for scales, as wanted, of whatever size."""
+    if scale.kind == "ocp":
+        return ocp_exponent(amax, fmt, scale.rule)
+    return power_of_two(real, scale.rule) if scale.kind == "pot" else exponent_of(amax)
+
+
+def fits(real: Floats, amax: Floats, fmt: Format, scale: ScaleFormat) -> NDArray[np.bool_]:
+    """Return which scales can be stored without overflow.
+
+    A power of two that is cut to 2**127 fits where the grid still reaches the group's end.
+
+    Parameters
+    ----------
+    real, amax, fmt, scale
+        As for `store`, of any shape.
+    """
+    if scale.kind == "none":
+        return np.ones(real.shape, np.bool_)
+    finite = np.isfinite(real) & np.isfinite(amax)
+    if scale.kind in POWERS:
+        wide = np.where(finite, amax, 0).astype(np.float64)
+        exponent = block_exponent(np.where(finite, real, 0), wide, fmt, scale)
+        reach = fmt.max_abs * 2.0**BIAS
+        return np.asarray(finite & ((exponent <= BIAS) | (wide <= reach)))
+    limit = LIMITS[{"float": scale.name, "e4m3": "fp32"}.get(scale.kind, "fp16")]
+    return np.asarray(finite & (real.astype(np.float64) < limit))
+
+
+def refuse_scale(group: int, value: float, scale: ScaleFormat, wider: bool = True) -> NoReturn:
+    """Raise the error of a scale that is too large to be stored.
+
+    Parameters
+    ----------
+    group : int
+    value : float
+        The scale wanted.
+    scale : ScaleFormat
+    wider : bool
+        Whether the scheme takes float scales.
+    """
+    where = {
+        "float": scale.name,
+        "e4m3": "the fp32 scale of the tensor",
+        "planes": f"{scale.name}, sums of powers of two up to 2^{PLANE_MAX}",
+    }.get(scale.kind, "the fp16 scale of its row")
+    if scale.kind in POWERS:
+        where = f"{scale.name}, powers of two up to 2^{BIAS}"
+    halves = scale.name == "fp16" or scale.outer == "row" or scale.kind == "planes"
+    remedy = "store scales as /bf16 or /fp32, or " if halves and wider else ""
+    raise BitlatheError(
+        f"the scale of group {group}, {value:g}, does not fit {where}; {remedy}divide the tensor "
+        "by a constant first"
+    )
+
+
 def store(
     real: Floats, amax: Floats, fmt: Format, scale: ScaleFormat, layout: Layout
 ) -> tuple[Raw, Raw]:
@@ -108,16 +172,14 @@ def store(
     none = np.zeros(0, np.uint32)
     if scale.kind == "none":
         return np.zeros(real.shape, np.uint32), none
+    fit = fits(real, amax, fmt, scale)
+    if not fit.all():
+        at = int(np.argmin(fit))
+        refuse_scale(at, float(real[at]), scale)
     if scale.kind == "float":
         return float_bits(real, scale.name, amax > 0), none
-    if scale.kind in ("ocp", "pot", "bitmod_mx"):
-        if scale.kind == "ocp":
-            exponent = ocp_exponent(amax, fmt, scale.rule)
-        elif scale.kind == "pot":
-            exponent = power_of_two(real, scale.rule)
-        else:
-            exponent = exponent_of(amax)
-        exponent = np.where(amax > 0, exponent, -BIAS)
+    if scale.kind in POWERS:
+        exponent = np.where(amax > 0, block_exponent(real, amax, fmt, scale), -BIAS)
         return (np.clip(exponent, -BIAS, BIAS) + BIAS).astype(np.uint32), none
     if scale.kind == "e4m3":
         return store_e4m3(real, tensor_scale(real, amax, fmt), amax > 0)
@@ -149,8 +211,6 @@ def tensor_scale(real: Floats, amax: Floats, fmt: Format) -> np.float32:
 
 def store_e4m3(real: Floats, whole: np.float32, wanted: NDArray[np.bool_]) -> tuple[Raw, Raw]:
     """Return E4M3 codes of the block scales under the scale of the tensor, and that one's bits."""
-    if not np.isfinite(whole):
-        raise BitlatheError("the scale of the tensor overflows float32; divide the tensor first")
     positive = np.maximum(whole, np.float32(np.finfo(np.float32).smallest_subnormal))
     grid = single("fp8_e4m3")
     codes = grid.encode(np.asarray(real, np.float64) / np.float64(positive))
@@ -159,35 +219,19 @@ def store_e4m3(real: Floats, whole: np.float32, wanted: NDArray[np.bool_]) -> tu
 
 
 def float_bits(real: Floats, name: str, wanted: NDArray[np.bool_] | None = None) -> Raw:
-    """Return the bit patterns of scales rounded to nearest even.
+    """Return the bit patterns of scales rounded to nearest even, infinity from `LIMITS` on.
 
     Where `wanted` (by default: where the scale is positive) none becomes 0, but the smallest
     positive number.
-
-    Raises
-    ------
-    BitlatheError
-        If a scale overflows, naming the group.
     """
     wide = np.asarray(real)
     with np.errstate(over="ignore", under="ignore"):
         if name == "fp32":
             bits = wide.astype(np.float32).view(np.uint32)
-            over = np.isinf(wide.astype(np.float32))
         elif name == "fp16":
-            half = wide.astype(np.float16)
-            bits, over = half.view(np.uint16).astype(np.uint32), np.isinf(half)
+            bits = wide.astype(np.float16).view(np.uint16).astype(np.uint32)
         else:
-            grid = single("bf16")
-            bits = np.asarray(grid.encode(wide, overflow="inf")).astype(np.uint32)
-            over = bits == 0x7F80
-    if over.any():
-        at = int(np.argmax(over))
-        wider = "store scales as /bf16 or /fp32, or " if name == "fp16" else ""
-        raise BitlatheError(
-            f"the scale of group {at}, {float(wide[at]):g}, does not fit {name}; {wider}divide the "
-            "tensor by a constant first"
-        )
+            bits = np.asarray(single("bf16").encode(wide, overflow="inf", nan="propagate"))
     lost = (bits == 0) & (wide > 0 if wanted is None else wanted)
     return np.asarray(np.where(lost, 1, bits), np.uint32)
 
@@ -215,7 +259,7 @@ def effective(
         return np.ones(raw.shape, np.float32)
     if scale.kind == "float":
         return bits_to_float(raw, scale.name)
-    if scale.kind in ("ocp", "pot", "bitmod_mx"):
+    if scale.kind in POWERS:
         unit = np.float32(2 / fmt.max_abs if scale.kind == "bitmod_mx" else 1.0)
         powers = np.ldexp(unit, np.arange(NAN_EXPONENT, dtype=np.int32) - BIAS)
         return np.asarray(np.append(powers, np.float32(np.nan))[raw])

@@ -52,6 +52,8 @@ class Granularity:
 
 
 _LONGEST = 1 << 40
+_DIGITS = 10
+_LENGTH = rf"[1-9]\d{{0,{_DIGITS - 1}}}"
 _NAMED = {(0, 0): "tensor", (1, 0): "channel", (0, 1): "input"}
 _BY_NAME = {v: k for k, v in _NAMED.items()}
 
@@ -292,8 +294,11 @@ def _unknown(s: Scheme) -> str:
 def _conflict(s: Any) -> tuple[str, str]:
     """Return what makes a scheme impossible, and the sign before the part at fault."""
     kind, coder, clipped = SCALES[s.scale].kind, s.coder, s.clip != "absmax"
+    base = ENTRIES.get(s.name)
+    preset = base.scale if base and base.preset and coder == "table" else s.scale
     no_zero_point = kind in ("none", "ocp", "bitmod_mx", "e4m3")
     paper_fits = coder in ("table", "asym") and s.scale == "fp16"
+    paper_fits |= coder == "table" and kind == "bitmod_mx"
     rules = (
         (
             coder == "bcq" and kind not in ("planes", "float"),
@@ -311,9 +316,16 @@ def _conflict(s: Any) -> tuple[str, str]:
             "dual grain keeps its group scales as integers: int2 to int8",
         ),
         (
-            coder == "olive" and kind == "none",
+            coder == "olive" and kind in ("none", "bitmod_mx"),
             "/",
-            "outlier-victim pairs need a scale",
+            "outlier-victim pairs need a scale of their searched range, such as fp16 or int8",
+        ),
+        (
+            kind != SCALES[preset].kind,
+            "/",
+            f"{s.name} is a whole scheme with scales such as {preset}"
+            + (f"; with others it is {s.element.name}@{s.granularity}/{s.scale}")
+            * (s.element.name != s.name),
         ),
         (
             coder == "asym" and no_zero_point,
@@ -339,7 +351,8 @@ def _conflict(s: Any) -> tuple[str, str]:
         (
             s.paper and not paper_fits,
             "+",
-            "+paper is the BitMoD authors' quantiser: grids and asymmetric integers, fp16 scales",
+            "+paper is the BitMoD authors' quantiser: grids and asymmetric integers with fp16 "
+            "scales, and mx_bitmod_*",
         ),
         (s.paper and clipped, "+", "+paper does not clip"),
         (kind == "none" and clipped, "+", "without a scale there is no range to search"),
@@ -355,9 +368,9 @@ def _granularity(text: str) -> Granularity | None:
     if text in _BY_NAME:
         rows, columns = _BY_NAME[text]
         return Granularity(rows=rows, columns=columns)
-    if found := re.fullmatch(r"g([1-9]\d{0,9})", text):
+    if found := re.fullmatch(f"g({_LENGTH})", text):
         return Granularity(rows=1, columns=int(found[1]))
-    if found := re.fullmatch(r"b([1-9]\d{0,9})x([1-9]\d{0,9})", text):
+    if found := re.fullmatch(f"b({_LENGTH})x({_LENGTH})", text):
         return Granularity(rows=int(found[1]), columns=int(found[2]))
     return None
 
@@ -457,6 +470,13 @@ def _read_granularity(text: str, found: list[tuple[int, str]], base: Entry) -> G
     position, word = found[0] if found else (0, base.granularity)
     shape = _granularity(word)
     if shape is None:
+        if re.fullmatch(r"g\d+|b\d+x\d+", word):
+            _fail(
+                text,
+                position,
+                f"granularity {word!r}: lengths are whole numbers 1..{10**_DIGITS - 1} without "
+                "leading zeros; @channel takes a whole row, @tensor everything",
+            )
         near = _hint(word, ("tensor", "channel", "input", "g128", "g64", "g32", "b128x128"))
         known = ", ".join(GRANULARITIES)
         _fail(text, position, f"unknown granularity {word!r}{near} Known: {known}")
@@ -482,6 +502,11 @@ def _options(text: str, found: list[tuple[int, str]]) -> tuple[bool, str]:
             clip = word
         elif _clip(word) or word == "paper":
             _fail(text, position, f"{word!r} follows another option of its kind")
+        elif number := re.fullmatch(r"(p|sigma)\d[\d.]*", word):
+            bound = "above 0, at most 100" if number[1] == "p" else "above 0, below 1000"
+            _fail(
+                text, position, f"option {word!r}: N is {bound}, with at most 6 digits after its dot"
+            )
         else:
             near = _hint(word, ("mse", "mae", "paper", "p99.9", "sigma3"))
             _fail(text, position, f"unknown option {word!r}{near} Known: {', '.join(OPTIONS)}")

@@ -31,14 +31,15 @@ def rows_of(q: "QuantizedTensor", key: Any) -> "QuantizedTensor":
         If the first axis is the quantised one, a row does not exist, a block of several rows
         would be cut, or the key is of another kind.
     """
-    if q.axis == 0:
+    if q.layout.axis == 0:
         raise BitlatheError("the first axis is the quantised one: its groups cannot be sliced")
     picked = _picked(key, len(q))
     lines = _spread(picked, q.layout.rows // len(q) if len(q) else 0)
     blocks = _blocks(lines, q)
     single = isinstance(key, int | np.integer)
     shape = q.shape[1:] if single else (len(picked), *q.shape[1:])
-    layout = Layout.of(shape, q.axis - single, q.scheme.granularity)
+    axes = tuple(range(q.layout.axis - single, q.layout.axis - single + q.layout.axes))
+    layout = Layout.of(shape, axes, q.scheme.granularity)
     groups = _run(_spread(blocks, q.layout.across))
     per_row = q.scheme.scale_format.outer == "row"
     return replace(

@@ -1,11 +1,14 @@
 """Quantised tensors on disk: packed streams in a safetensors file, all facts in its header.
 
 The header holds everything needed to read the streams, formats of one's own included, so a file
-needs no catalogue of the same version to be read. Nothing is pickled, nothing executed.
+needs no catalogue of the same version to be read. Nothing is pickled, nothing executed. A checksum
+of facts and streams tells a file that has changed since it was written.
 """
 
+import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +17,18 @@ from numpy.typing import NDArray
 
 from .arrays import check_whole, float_name
 from .catalogue import ENTRIES, element
-from .errors import BitlatheError
+from .errors import BitlatheError, shown
+from .files import shown_path
 from .format import Format, Mixture
+from .io import explained
 from .layout import Layout
 from .packing import packed_size, unpack
+from .safetensors_file import read_safetensors
 from .scheme import Granularity, Scheme
 from .tensor import QuantizedTensor, stream_sizes
 
 KIND = "bitlathe.QuantizedTensor"
-VERSION = "1"
+VERSION = "2"  # version 1 had no checksum
 LONGEST = 1 << 48
 
 
@@ -45,14 +51,26 @@ def save(q: QuantizedTensor, path: str | Path) -> None:
         "kind": KIND,
         "version": VERSION,
         "shape": json.dumps(q.shape),
-        "axis": str(q.axis),
+        "axis": json.dumps(q.axis),
         "dtype": q.dtype,
         "scheme": json.dumps(_scheme_facts(q.scheme)),
     }
+    streams = q.packed
+    facts["sha256"] = checksum(facts, streams)
     try:
-        save_file(q.packed, str(path), metadata=facts)
+        save_file(streams, str(path), metadata=facts)
     except (OSError, SafetensorError) as problem:
         raise BitlatheError(f"{path}: cannot be written: {problem}") from None
+
+
+def checksum(facts: Mapping[str, str], streams: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of a header's facts and of the streams, both in the order of names."""
+    named = {name: value for name, value in facts.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
+    for name, stream in sorted(streams.items()):
+        digest.update(f"\n{name} {stream.dtype} {stream.shape}\n".encode())
+        digest.update(np.ascontiguousarray(stream).data)
+    return digest.hexdigest()
 
 
 def load(path: str | Path) -> QuantizedTensor:
@@ -61,30 +79,28 @@ def load(path: str | Path) -> QuantizedTensor:
     Raises
     ------
     BitlatheError
-        If the file is missing, damaged, or holds something else.
+        If the file is missing, has changed since it was written, or holds something else.
     """
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        raise BitlatheError(
-            "loading needs the safetensors package: pip install 'bitlathe[weights]'"
-        ) from None
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            facts = file.metadata() or {}
-            streams = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as problem:
-        raise BitlatheError(f"{path}: not a readable safetensors file: {problem}") from None
+    place = shown_path(path)
+    with explained(place):
+        streams, facts = read_safetensors(Path(path))
     if facts.get("kind") != KIND:
         raise BitlatheError(
-            f"{path}: holds plain tensors, not a quantised one; read it with read_tensors"
+            f"{place}: holds plain tensors, not a quantised one; read it with read_tensors"
         )
     if facts.get("version") != VERSION:
-        raise BitlatheError(f"{path}: written by another version ({facts.get('version')})")
+        raise BitlatheError(
+            f"{place}: written by another version ({shown(facts.get('version'))}); "
+            "quantise the tensor again"
+        )
+    if facts.get("sha256") != checksum(facts, streams):
+        raise BitlatheError(
+            f"{place}: damaged: its content does not have its checksum; save the tensor again"
+        )
     try:
         return _assemble(facts, streams)
     except BitlatheError as problem:
-        raise BitlatheError(f"{path}: damaged: {problem}") from None
+        raise BitlatheError(f"{place}: damaged: {problem}") from None
 
 
 def _assemble(facts: dict[str, str], streams: dict[str, Any]) -> QuantizedTensor:
@@ -115,7 +131,8 @@ def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
         for length in shape:
             check_whole("a length of its shape", length, 0, LONGEST)
         check_whole("its size", math.prod(shape), 0, LONGEST)
-        layout = Layout.of(shape, int(facts["axis"]), scheme.granularity)
+        axis = json.loads(facts["axis"])
+        layout = Layout.of(shape, tuple(axis) if isinstance(axis, list) else axis, scheme.granularity)
         float_name(facts["dtype"])
     except BitlatheError as problem:
         raise BitlatheError(f"its header: {problem}") from None

@@ -1,10 +1,15 @@
 """The table coder: nearest value of a grid, the member of a mixture with the least error."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .coding import (
+    FEW,
+    MAX_BOOKS,
     RATIOS,
+    SLICE,
     Coded,
     Codes,
     Floats,
@@ -18,7 +23,26 @@ from .coding import (
 from .errors import BitlatheError
 from .format import Format
 from .rounding import NEAREST
-from .scaling import effective, store
+from .scaling import Raw, effective, fits, refuse_scale, store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What groups are coded with.
+
+    Attributes
+    ----------
+    member : (groups,) int64
+        Index of the format.
+    real : (groups,) float
+        Scale wanted.
+    span : (groups,) float
+        Magnitude that it maps to the largest of the grid.
+    """
+
+    member: NDArray[np.int64]
+    real: Floats
+    span: Floats
 
 
 def encode_table(job: Job) -> Coded:
@@ -26,67 +50,103 @@ def encode_table(job: Job) -> Coded:
 
     Where scales are stored on their own, members and clipping ratios are compared under the
     scale as stored. Where they hang on a second level (of the row or the tensor), they are
-    compared under the real scale, and the codes are then taken under the stored one.
+    compared under the real scale, and the codes are then taken under the stored one. A candidate
+    whose scale overflows is passed over.
+
+    Under stochastic rounding members and ratios are compared by the errors of nearest rounding,
+    before anything is drawn, and members that would cut off a group's end are passed over: the
+    result then is the element itself on average, unless a clip was asked for.
     """
-    formats = job.scheme.formats
-    for fmt in formats:
+    for fmt in job.scheme.formats:
         _refuse_negative(job, fmt)
     reach = magnitude_range(job)
-    if job.scheme.clip == "mse" and worth_compiling(job) and job.rounding in NEAREST:
-        return _search_compiled(job, reach)
-    count = job.groups.shape[0]
-    best = np.full(count, np.inf)
-    choice = np.zeros(count, np.uint8)
-    real = np.zeros(count, job.groups.dtype)
-    span = np.zeros(count, job.groups.dtype)
-    codes = np.zeros(job.groups.shape, formats[0].code_dtype)
     searched = job.scheme.clip in ("mse", "mae")
-    single = len(formats) == 1 and not searched
-    for member, fmt in enumerate(formats):
-        for ratio in RATIOS if searched else (1.0,):
-            wide = (reach * reach.dtype.type(ratio)).astype(job.groups.dtype)
-            wanted = wide / job.groups.dtype.type(fmt.max_abs)
-            scale = _trial(job, fmt, wanted, wide)
-            for part in job.slices():
-                found = grid_encode(job, part, fmt, scale[part])
-                if single:
-                    codes[part] = found
-                    continue
-                error = _error(job, part, fmt, found, scale[part])
-                better = error < best[part]
-                best[part] = np.where(better, error, best[part])
-                choice[part][better] = member
-                real[part][better], span[part][better] = wanted[part][better], wide[part][better]
-                codes[part][better] = found[better]
-            if single:
-                real, span = wanted, wide
-    return _finish(job, codes, choice, real, span)
+    ratios = np.array(RATIOS if searched else (1.0,), job.groups.dtype)
+    if len(ratios) * len(job.scheme.formats) == 1:
+        only = np.zeros(len(reach), np.int64)
+        return _finish(job, Choice(member=only, real=_wanted(job, 0, reach), span=reach))
+    return _finish(job, _search(job, reach, ratios))
 
 
-def _search_compiled(job: Job, reach: Floats) -> Coded:
-    """Do what the search in `encode_table` does, compiled; float32, squared errors."""
-    x, formats = job.groups, job.scheme.formats
-    least, choice = np.full(len(x), np.inf), np.zeros(len(x), np.uint8)
+def _wanted(job: Job, member: int, span: Floats) -> Floats:
+    return np.asarray(span / job.groups.dtype.type(job.scheme.formats[member].max_abs))
+
+
+def _search(job: Job, reach: Floats, ratios: Floats) -> Choice:
+    """Return for each group the candidate of least error, the first among equals.
+
+    Candidates go by member, then by ratio.
+    """
+    drawn = job.rounding == "stochastic"
+    even = replace(job, rounding="even") if drawn else job
+    quick = job.scheme.clip != "mae" and worth_compiling(job) and even.rounding in NEAREST
+    lower = _lower_compiled if quick else _lower
+    least, member = np.full(len(reach), np.inf), np.full(len(reach), -1)
     real, span = np.zeros_like(reach), np.zeros_like(reach)
-    codes = np.zeros(x.shape, formats[0].code_dtype)
-    for member, fmt in enumerate(formats):
-        wide = reach[:, None] * np.array(RATIOS, np.float32)
-        wanted = wide / np.float32(fmt.max_abs)
-        columns = [_trial(job, fmt, wanted[:, t], wide[:, t]) for t in range(len(RATIOS))]
-        scales = np.stack(columns, axis=1)
-        best = _lower(job, fmt, scales, least)
+    shape = (len(reach), len(job.scheme.formats))
+    covered = _covered(job, reach) if drawn else np.ones(shape, np.bool_)
+    for index, fmt in enumerate(job.scheme.formats):
+        with np.errstate(over="ignore"):
+            wide = reach[:, None] * ratios
+        wanted = _wanted(job, index, wide)
+        fit = fits(wanted, wide, fmt, job.scheme.scale_format) & covered[:, index, None]
+        columns = zip(wanted.T, wide.T, fit.T, strict=True)
+        scales = np.stack([_trial(job, fmt, *column) for column in columns], axis=1)
+        best = lower(even, fmt, scales, least)
+        # one that fits is better than none, however large its error
+        first = (member < 0) & (best < 0) & fit.any(axis=1)
+        best[first] = np.argmax(fit[first], axis=1)
         mine = np.flatnonzero(best >= 0)
-        choice[mine], real[mine] = member, wanted[mine, best[mine]]
-        span[mine] = wide[mine, best[mine]]
-        used = scales[np.arange(len(x)), np.maximum(best, 0)]
-        for part in job.slices():
-            better = best[part] >= 0
-            codes[part][better] = grid_encode(job, part, fmt, used[part])[better]
-    return _finish(job, codes, choice, real, span)
+        member[mine] = index
+        real[mine], span[mine] = wanted[mine, best[mine]], wide[mine, best[mine]]
+    if (member < 0).any():
+        at = int(np.argmin(member))
+        refuse_scale(at, float(_wanted(job, 0, reach)[at]), job.scheme.scale_format)
+    return Choice(member=member, real=real, span=span)
+
+
+def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
+    """Return (groups, members): whether a member's grid takes in both ends of a group.
+
+    All are said to where none does, or a percentile or sigma cuts the ends off anyway.
+    """
+    formats = job.scheme.formats
+    if job.scheme.clip not in ("absmax", "mse", "mae"):
+        return np.ones((len(reach), len(formats)), np.bool_)
+    x, amax = job.groups, reach.astype(np.float64)
+    high, low = x.max(axis=1, initial=0.0), x.min(axis=1, initial=0.0)
+    found = np.stack(
+        [
+            (high * f.max_abs <= f.max * amax) & (low * f.max_abs >= f.min * amax)
+            for f in formats
+        ],
+        axis=1,
+    )
+    return np.asarray(found | ~found.any(axis=1, keepdims=True))
 
 
 def _lower(job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Lower the least errors; return by which of the (groups, n) scales, -1 where by none."""
+    """Lower the least errors; return by which of the (groups, n) scales, -1 where by none.
+
+    Infinite scales lower nothing.
+    """
+    best = np.full(len(scales), -1)
+    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t, scale in enumerate(scales.T):
+            for part in job.slices(_slice(job)):
+                codes = grid_encode(job, job.groups[part], fmt, scale[part])
+                error = _error(job, part, fmt, codes, scale[part])
+                better = np.isfinite(scale[part]) & (error < least[part])
+                least[part] = np.where(better, error, least[part])
+                best[part] = np.where(better, t, best[part])
+    return best
+
+
+def _lower_compiled(
+    job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Do what `_lower` does, compiled; float32, squared errors."""
     from .kernels.ranges import search as kernel
     from .kernels.tables import make_book
     from .kernels.threads import over_rows
@@ -102,34 +162,57 @@ def _lower(job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]) ->
     return best
 
 
-def _trial(job: Job, fmt: Format, wanted: Floats, wide: Floats) -> Floats:
+def _trial(
+    job: Job, fmt: Format, wanted: Floats, wide: Floats, fit: NDArray[np.bool_]
+) -> Floats:
+    """Return the scale under which a candidate is compared, infinite where it does not fit."""
     scale = job.scheme.scale_format
-    if scale.outer != "none":
-        return wanted
-    raw, outer = store(wanted, wide, fmt, scale, job.layout)
-    return effective(raw, outer, fmt, scale, job.layout)
+    if scale.outer == "none":
+        kept, span = np.where(fit, wanted, 0), np.where(fit, wide, 0)
+        wanted = effective(*store(kept, span, fmt, scale, job.layout), fmt, scale, job.layout)
+    return np.where(fit, wanted, np.float32(np.inf)).astype(wanted.dtype)
 
 
-def _finish(job: Job, codes: Codes, choice: NDArray[np.uint8], real: Floats, span: Floats) -> Coded:
+def _slice(job: Job) -> int:
+    """Return how many elements are coded at once: with many members, too few to compile each."""
+    return FEW if len(job.scheme.formats) > MAX_BOOKS else SLICE
+
+
+def _finish(job: Job, choice: Choice) -> Coded:
+    """Store the scales of groups and code them under what was stored."""
     formats, scale = job.scheme.formats, job.scheme.scale_format
-    raw, outer = store(real, span, formats[0], scale, job.layout)
-    if len(formats) > 1 and scale.kind == "ocp":
-        for member, fmt in enumerate(formats):
-            mine = choice == member
-            raw[mine] = store(real, span, fmt, scale, job.layout)[0][mine]
-    if scale.outer != "none":
-        used = effective(raw, outer, formats[0], scale, job.layout)
-        for member, fmt in enumerate(formats):
-            for part in job.slices():
-                mine = choice[part] == member
-                if mine.any():
-                    codes[part][mine] = grid_encode(job, part, fmt, used[part])[mine]
+    raw, outer = _stored(job, choice)
+    used = effective(raw, outer, formats[0], scale, job.layout)
+    codes = np.zeros(job.groups.shape, formats[0].code_dtype)
+    for part in job.slices(_slice(job)):
+        x = job.groups[part]
+        for member in np.unique(choice.member[part]):
+            mine = choice.member[part] == member
+            if mine.all():
+                codes[part] = grid_encode(job, x, formats[member], used[part])
+            elif job.rounding == "stochastic":
+                # what is drawn for an element must not depend on the others
+                codes[part][mine] = grid_encode(job, x, formats[member], used[part])[mine]
+            else:
+                codes[part][mine] = grid_encode(job, x[mine], formats[member], used[part][mine])
     return Coded(
         codes=codes,
         raw=raw[:, None],
         outer=outer,
-        choices=choice if len(formats) > 1 else None,
+        choices=choice.member.astype(np.uint8) if len(formats) > 1 else None,
     )
+
+
+def _stored(job: Job, choice: Choice) -> tuple[Raw, Raw]:
+    formats, scale = job.scheme.formats, job.scheme.scale_format
+    if len(formats) == 1 or scale.kind != "ocp":
+        return store(choice.real, choice.span, formats[0], scale, job.layout)
+    # the exponent depends on the member
+    raw = np.zeros(len(choice.real), np.uint32)
+    for member, fmt in enumerate(formats):
+        mine = choice.member == member
+        raw[mine] = store(choice.real[mine], choice.span[mine], fmt, scale, job.layout)[0]
+    return raw, np.zeros(0, np.uint32)
 
 
 def _error(job: Job, part: slice, fmt: Format, codes: Codes, scale: Floats) -> NDArray[np.float64]:

@@ -71,9 +71,10 @@ class QuantizedTensor:
         return self.layout.shape
 
     @property
-    def axis(self) -> int:
-        """The quantised axis."""
-        return self.layout.axis
+    def axis(self) -> int | tuple[int, ...]:
+        """The quantised axis; a tuple where several are quantised as one."""
+        first, count = self.layout.axis, self.layout.axes
+        return first if count == 1 else tuple(range(first, first + count))
 
     @property
     def size(self) -> int:
@@ -175,6 +176,18 @@ class QuantizedTensor:
         work = self._work if dtype is None else "float32" if name == "bfloat16" else name
         return to_torch(values_of(self, np.dtype(work)), name, self.device)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the values the codes stand for: ``np.asarray(q)``, ``q @ x`` and the like.
+
+        Raises
+        ------
+        ValueError
+            If asked not to copy: the values are worked out anew.
+        """
+        if copy is False:
+            raise ValueError("the values of a quantised tensor are worked out: copy=False cannot be")
+        return values_of(self, numpy_float(self._work)).astype(dtype or self._work, copy=False)
+
     def terms(self) -> "TermStatistics":
         """Return statistics of the bit-serial terms of the tensor's codes.
 
@@ -232,6 +245,5 @@ class QuantizedTensor:
     def _by_group(self, x: NDArray[Any]) -> NDArray[Any]:
         layout = self.layout
         if self.scheme.granularity.rows == 1:
-            others = tuple(n for i, n in enumerate(layout.shape) if i != layout.axis)
-            return x.reshape(*others, layout.across, *x.shape[1:])
+            return x.reshape(*layout.others, layout.across, *x.shape[1:])
         return x.reshape(layout.down, layout.across, *x.shape[1:])

@@ -5,24 +5,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import is_small_float
 from .errors import BitlatheError
 
 
 def from_torch(x: Any, what: str) -> tuple[NDArray[Any], str, str]:
-    """Return a torch tensor as float32 or float64 (sharing memory where it can), dtype, device."""
+    """Return a torch tensor as float32 or float64 (sharing memory where it can), dtype, device.
+
+    Raises
+    ------
+    BitlatheError
+        If the tensor has no values in order in memory, or is not of real numbers.
+    """
     import torch
 
+    if problem := _unreadable(x):
+        raise BitlatheError(f"{what}: {problem}")
     name = str(x.dtype).removeprefix("torch.")
     wide = x.detach().cpu()
     if name in ("float16", "bfloat16"):
         wide = wide.to(torch.float32)
-    elif not x.dtype.is_floating_point and not x.dtype.is_complex:
+    elif is_small_float(name):
+        wide, name = wide.to(torch.float32), "float32"
+    elif not x.dtype.is_floating_point:
         wide, name = wide.to(torch.float64), "float64"
-    elif name not in ("float32", "float64"):
-        raise BitlatheError(
-            f"{what}: a torch tensor of {name} is not supported; convert it to float32 first"
-        )
-    return wide.numpy(), name, str(x.device)
+    # a view that is yet to be negated, or conjugated
+    return wide.resolve_neg().numpy(), name, str(x.device)
+
+
+def _unreadable(x: Any) -> str:
+    """Return why the values of something of torch's cannot be read, and what would help; or ""."""
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        return f"a tensor of real numbers is needed, got {type(x).__name__}"
+    if x.is_meta:
+        return "a tensor on the meta device has no values; load its weights first"
+    if x.is_nested:
+        return "a nested tensor is several; quantise each of x.unbind()"
+    if x.layout != torch.strided:
+        return f"a tensor of layout {x.layout} is not dense; pass x.to_dense()"
+    if x.is_quantized:
+        return f"a tensor of {x.dtype} is quantised already; pass x.dequantize()"
+    if x.dtype.is_complex or str(x.dtype).endswith("_x2"):
+        return f"a torch tensor of {x.dtype} is not supported; convert it to float32 first"
+    return ""
 
 
 def to_torch(x: NDArray[Any], dtype: str, device: str) -> Any:

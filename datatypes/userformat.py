@@ -35,6 +35,20 @@ from .yamlfile import Document, Record, read_yaml, validate
 Numbers = Annotated[list[float], Field(min_length=1)]
 
 
+# scales in fp16 are from 2^-24 to 2^16: so far from 1, groups of weights near 2^-4 still have one
+_LARGEST = 2.0**20
+
+
+def _moderate(fmt: Format) -> Format:
+    """Return a format; refuse values under which no scale could be stored."""
+    if not 1 / _LARGEST <= fmt.max_abs <= _LARGEST:
+        raise BitlatheError(
+            f"the largest magnitude is {fmt.max_abs:g}; it must be from 2^-20 to 2^20. Only the "
+            "ratios of values matter, as each group has a scale: divide all by the largest"
+        )
+    return fmt
+
+
 class Form(Record):
     """What the four forms share."""
 
@@ -54,7 +68,7 @@ class Values(Form):
 
     def make(self, name: str, source: str) -> Format:
         """Return the format."""
-        return codebook(name, self.values, self.bits, source)
+        return _moderate(codebook(name, self.values, self.bits, source))
 
 
 class Floats(Form):
@@ -93,7 +107,7 @@ class Extended(Form):
     def make(self, name: str, source: str) -> Format:
         """Return the format."""
         made = reduce(lambda f, value: with_special(f, value, name), self.add, single(self.base))
-        return replace(made, source=source)
+        return _moderate(replace(made, source=source))
 
 
 # by the key that only this form has

@@ -6,15 +6,23 @@ sweeps cannot afford that.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import BitlatheError, nearest
+from .errors import BitlatheError, cut, nearest, shown
+from .files import read_text, shown_path
+from .jsonfile import DEPTH_MAX, NUMBER_MAX
+
+VALUES_MAX = 300_000  # in a document
+PROBLEMS_MAX = 20  # that are told of one file
+# libyaml where PyYAML was built with it (all wheels are): some ten times as fast
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Location = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -43,77 +51,112 @@ class Document:
         return self.source
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalar rules of the YAML 1.2 core schema."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML declares it on the instance
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+# Scalars of the YAML 1.2 core schema; what matches none is a string.
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_NULL = re.compile(r"~|null|Null|NULL|")
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+.0123456789"),
-)
+_TEXT_TAGS = ("!", "tag:yaml.org,2002:str")
 
 
-def _scalar(node: yaml.ScalarNode, source: str) -> Any:
-    tag = node.tag.rpartition(":")[2]
-    text = node.value
-    if tag == "int":
-        return int(text)
-    if tag == "float":
-        return float(text.replace(".", "") if text[-1].isalpha() else text)
-    if tag == "bool":
-        return text.lower() == "true"
-    if tag == "null":
-        return None
-    if tag == "str":
-        return text
-    mark = node.start_mark
-    raise BitlatheError(
-        f"{source}:{mark.line + 1}:{mark.column + 1}: tag {node.tag!r} is not allowed; "
-        "write a plain number, string, list or mapping."
-    )
+class _Builder:
+    """Makes plain data of a document's events, one after the other, within the limits above."""
 
+    def __init__(self, events: Iterator[yaml.Event], source: str) -> None:
+        self.events = events
+        self.source = source
+        self.marks: dict[Location, tuple[int, int]] = {}
 
-def _build(node: yaml.Node, loc: Location, source: str, marks: dict[Location, Any]) -> Any:
-    marks.setdefault(loc, (node.start_mark.line + 1, node.start_mark.column + 1))
-    if isinstance(node, yaml.ScalarNode):
-        return _scalar(node, source)
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(item, (*loc, i), source, marks) for i, item in enumerate(node.value)]
-    assert isinstance(node, yaml.MappingNode)
-    out: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise BitlatheError(f"{source}:{line}:{column}: a key must be a plain word.")
-        key = key_node.value
-        if key in out:
-            first = marks[(*loc, key)]
-            raise BitlatheError(
-                f"{source}:{line}:{column}: key {key!r} is given twice (first on line {first[0]}); "
-                "remove one of the two."
+    def error(self, event: Any, message: str) -> BitlatheError:
+        line, column = _place(event)
+        return BitlatheError(f"{self.source}:{line}:{column}: {message}")
+
+    def value(self, event: Any, loc: Location) -> Any:
+        """Return what starts with an event; its further events are taken."""
+        self.marks.setdefault(loc, _place(event))
+        if len(self.marks) > VALUES_MAX:
+            raise self.error(event, f"more than {VALUES_MAX:,} values; a file may hold that many.")
+        if isinstance(event, yaml.AliasEvent):
+            raise self.error(event, "YAML aliases (*name) are not supported; write the value out.")
+        is_text = isinstance(event, yaml.ScalarEvent)
+        if event.tag is not None and not (is_text and event.tag in _TEXT_TAGS):
+            raise self.error(
+                event,
+                f"tag {shown(event.tag)} is not allowed; "
+                "write a plain number, string, list or mapping.",
             )
-        marks[(*loc, key)] = (line, column)
-        out[key] = _build(value_node, (*loc, key), source, marks)
-    return out
+        if is_text:
+            plain = event.tag is None and event.implicit[0]
+            return self.scalar(event) if plain else event.value
+        if len(loc) >= DEPTH_MAX:
+            raise self.error(event, f"nested more than {DEPTH_MAX} deep.")
+        return self.items(loc) if isinstance(event, yaml.SequenceStartEvent) else self.table(loc)
+
+    def scalar(self, event: Any) -> Any:
+        text: str = event.value
+        if _NULL.fullmatch(text):
+            return None
+        if _BOOL.fullmatch(text):
+            return text.lower() == "true"
+        whole = _INT.fullmatch(text)
+        if not whole and not _FLOAT.fullmatch(text):
+            return text
+        if len(text) > NUMBER_MAX:
+            raise self.error(
+                event, f"a number of {len(text):,} characters; at most {NUMBER_MAX:,} are read."
+            )
+        if whole:
+            return int(text)
+        return float(text.replace(".", "") if text[-1].isalpha() else text)
+
+    def items(self, loc: Location) -> list[Any]:
+        out: list[Any] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            out.append(self.value(event, (*loc, len(out))))
+        return out
+
+    def table(self, loc: Location) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent) or event.tag not in (None, *_TEXT_TAGS):
+                raise self.error(event, "a key must be a plain word.")
+            key = event.value
+            if key in out:
+                first = self.marks[(*loc, key)]
+                raise self.error(
+                    event,
+                    f"key {shown(key)} is given twice (first on line {first[0]}); "
+                    "remove one of the two.",
+                )
+            self.marks[(*loc, key)] = _place(event)
+            out[key] = self.value(next(self.events), (*loc, key))
+        return out
+
+    def document(self) -> Any:
+        """Return the value of the only document."""
+        starts = (yaml.StreamStartEvent, yaml.DocumentStartEvent)
+        while isinstance(event := next(self.events), starts):
+            pass
+        if isinstance(event, yaml.StreamEndEvent):
+            raise BitlatheError(f"{self.source}: the file is empty.")
+        data = self.value(event, ())
+        next(self.events)  # the document's end
+        if not isinstance(event := next(self.events), yaml.StreamEndEvent):
+            raise self.error(event, "not valid YAML: a second document; a file holds one.")
+        return data
+
+
+def _place(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 def parse_yaml(text: str, source: str) -> Document:
     r"""Parse YAML text into plain data with a line and column for every key.
+
+    Takes time and memory in proportion to the length of the text.
 
     Parameters
     ----------
@@ -125,7 +168,8 @@ def parse_yaml(text: str, source: str) -> Document:
     Raises
     ------
     BitlatheError
-        Bad syntax, a duplicate key, an alias or a tag, an empty document; with its place.
+        Bad syntax, a duplicate key, an alias or a tag, an empty document, lists in lists beyond
+        `DEPTH_MAX`, too long a number, too many values; with its place.
 
     Examples
     --------
@@ -133,40 +177,22 @@ def parse_yaml(text: str, source: str) -> Document:
     {'a': 0.005, 'b': 'on'}
     """
     try:
-        for token in yaml.scan(text, Loader=_Loader):
-            if isinstance(token, yaml.AliasToken):
-                mark = token.start_mark
-                raise BitlatheError(
-                    f"{source}:{mark.line + 1}:{mark.column + 1}: YAML aliases (*name) are not "
-                    "supported; write the value out."
-                )
-        root = yaml.compose(text, Loader=_Loader)
+        builder = _Builder(yaml.parse(text, Loader=_LOADER), source)
+        data = builder.document()
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
         place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
-        raise BitlatheError(f"{place}: not valid YAML: {err.problem or err.context}.") from None
-    except (yaml.YAMLError, RecursionError) as err:
+        raise BitlatheError(
+            f"{place}: not valid YAML: {cut(str(err.problem or err.context), 200)}."
+        ) from None
+    except (yaml.YAMLError, UnicodeError) as err:
         raise BitlatheError(f"{source}: not valid YAML: {str(err).splitlines()[0]}.") from None
-    if root is None:
-        raise BitlatheError(f"{source}: the file is empty.")
-    marks: dict[Location, tuple[int, int]] = {}
-    return Document(source=source, data=_build(root, (), source, marks), marks=marks)
-
-
-def read_text(path: Path, what: str) -> str:
-    """Return a text file's content, or raise a BitlatheError that says why it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as err:
-        raise BitlatheError(f"{path}: not a text file (byte {err.start} is not UTF-8).") from None
-    except OSError as err:
-        reason = err.strerror or "unreadable"
-        raise BitlatheError(f"{path}: cannot read this {what}: {reason}.") from None
+    return Document(source=source, data=data, marks=builder.marks)
 
 
 def read_yaml(path: Path, what: str = "file") -> Document:
     """Read and parse a YAML file; see `parse_yaml`."""
-    return parse_yaml(read_text(path, what), str(path))
+    return parse_yaml(read_text(path, what), shown_path(path))
 
 
 def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel] | None:
@@ -194,7 +220,7 @@ def _explain(model: type[BaseModel], error: Any) -> str:
         known = sorted(holder.model_fields) if holder else []
         near = nearest(str(loc[-1]), known, limit=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown key {key!r}; {hint}Known keys here: {', '.join(known)}."
+        return f"unknown key {shown(key)}; {hint}Known keys here: {', '.join(known)}."
     if kind == "missing":
         return f"key {key!r} is missing."
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -205,7 +231,20 @@ def _explain(model: type[BaseModel], error: Any) -> str:
         return f"{key}: {message}"
     if isinstance(error["input"], dict | list) or kind == "value_error":
         return f"{key}: {message}." if key else f"{message}."
-    return f"{key}: {message} (got {error['input']!r})."
+    return f"{key}: {message} (got {shown(error['input'])})."
+
+
+def _in_file(loc: Sequence[str | int], data: Any) -> Location:
+    """Return ``loc`` without the names of a union's members, which pydantic puts between keys."""
+    found: list[str | int] = []
+    for i, part in enumerate(loc):
+        held = range(len(data)) if isinstance(data, list) else data
+        inside = isinstance(data, dict | list) and part in held
+        if inside:
+            data = data[part]
+        if inside or not (isinstance(part, str) and part[:1].isupper()) or i == len(loc) - 1 == 0:
+            found.append(part)
+    return tuple(found)
 
 
 def validate(model: type[ModelT], document: Document) -> ModelT:
@@ -220,12 +259,13 @@ def validate(model: type[ModelT], document: Document) -> ModelT:
         return model.model_validate(document.data)
     except ValidationError as err:
         seen: dict[str, None] = {}
-        for error in err.errors(include_url=False):
-            # a union reports under the name of each member tried: keep keys that are in the file
-            loc = tuple(p for p in error["loc"] if not (isinstance(p, str) and p[:1].isupper()))
+        for error in islice(err.errors(include_url=False), PROBLEMS_MAX):
+            loc = _in_file(error["loc"], document.data)
             text = _explain(model, {**error, "loc": loc})
             named = re.match(r"([a-z_]+(?:\.[a-z_]+)+): ", text)
             if not loc and named:  # a check across keys names the key it is about
                 loc = tuple(named[1].split("."))
             seen[f"{document.where(loc)}: {text}"] = None
+        if err.error_count() > PROBLEMS_MAX:
+            seen[f"{document.source}: ... {err.error_count():,} problems in all."] = None
         raise BitlatheError("\n".join(seen)) from None

@@ -1,11 +1,13 @@
-"""The ``whole-buffer`` mapper: an operand that fits its buffer is read once, else refetched whole.
+"""The ``whole-buffer`` mappers: an operand that fits its buffer is read once, else refetched whole.
 
 The traffic rule of the BitMoD study (HPCA 2025): no tiling of the reduction dimension, so when
 neither weights nor inputs fit, one of them is read again for every buffer-full of the other.
+``whole-buffer`` lays out the products of a layer (heads, sequences) one by one;
+``hpca25-whole-buffer`` compares the operands of all of them with the buffers, as the study does.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..workloads.gemm import Gemm
@@ -13,36 +15,67 @@ from ..workloads.gemm import Gemm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Bytes of a layer's operands and how often each is read from DRAM.
+    """Bytes of one product's operands, how often each is read, and how many products there are.
 
-    ``input_kept``, ``output_kept``: inputs are on the chip already, results stay there.
-    ``weight_room_bytes``, ``input_room_bytes``: what buffers give the operands; 0 where not set.
+    Attributes
+    ----------
+    weight_bytes, input_bytes, output_bytes : int
+        One product's operands, each once. Under a mask inputs and outputs are what it leaves.
+    products : int
+        Independent products of the layer; each moves the same bytes.
+    weight_reads, input_reads : int
+        How often an operand is read from DRAM.
+    visible : Fraction
+        Part of the reads of a refetched operand that the mask leaves; 1 without a mask.
+    weights_fit, inputs_fit : bool
+        The operand stays in its buffer as a whole.
+    input_kept, output_kept : bool
+        Inputs are on the chip already, results stay there.
+    weight_room_bytes, input_room_bytes : int
+        What buffers give the operands; 0 where not set.
     """
 
     weight_bytes: int
     input_bytes: int
     output_bytes: int
+    products: int = 1
     weight_reads: int = 1
     input_reads: int = 1
+    visible: Fraction = Fraction(1)
+    weights_fit: bool = True
+    inputs_fit: bool = True
     input_kept: bool = False
     output_kept: bool = False
     weight_room_bytes: int = 0
     input_room_bytes: int = 0
 
+    def _moved(self, once: int, reads: int) -> int:
+        return once if reads == 1 else max(once, math.ceil(once * reads * self.visible))
+
+    @property
+    def weight_moved_bytes(self) -> int:
+        """Weight bytes that one product reads from DRAM, refetches counted."""
+        return self._moved(self.weight_bytes, self.weight_reads)
+
+    @property
+    def input_moved_bytes(self) -> int:
+        """Input bytes that one product would read from DRAM, refetches counted."""
+        return self._moved(self.input_bytes, self.input_reads)
+
     @property
     def weight_bits(self) -> int:
-        """Weight bits moved from DRAM, refetches counted."""
-        return 8 * self.weight_bytes * self.weight_reads
+        """Weight bits moved from DRAM by all products."""
+        return 8 * self.products * self.weight_moved_bytes
 
     @property
     def input_bits(self) -> int:
-        """Input bits moved from DRAM, refetches counted."""
-        return 0 if self.input_kept else 8 * self.input_bytes * self.input_reads
+        """Input bits moved from DRAM by all products."""
+        return 0 if self.input_kept else 8 * self.products * self.input_moved_bytes
 
     @property
     def output_bits(self) -> int:
-        """Output bits moved to DRAM."""
-        return 0 if self.output_kept else 8 * self.output_bytes
+        """Output bits moved to DRAM by all products."""
+        return 0 if self.output_kept else 8 * self.products * self.output_bytes
 
     @property
     def total_bits(self) -> int:
@@ -50,43 +83,116 @@ class Traffic:
         return self.weight_bits + self.input_bits + self.output_bits
 
 
-def operand_bytes(
-    gemm: Gemm, weight_bits: Fraction, input_bits: Fraction, output_bits: Fraction
-) -> Traffic:
-    """Return the bytes of a layer's operands, each row padded to whole bytes, read once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """Bytes that buffers give weights, inputs and unfinished sums (None: beside the inputs)."""
 
-    W = ceil(K b / 8) N B, I = ceil(K b_i / 8) M B, O = ceil(N b_o / 8) M B; an input with fewer
-    distinct elements than the product (a feature map before im2col) counts those.
+    weight: int
+    input: int
+    sums: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Bytes of unfinished sums that are live at once over the whole product.
+
+    ``of_rows`` where the inputs stay and weights pass by, for all rows; ``of_outputs`` where the
+    weights stay, for all outputs.
     """
-    if gemm.input_elements is None:
+
+    of_rows: int = 0
+    of_outputs: int = 0
+
+
+NO_SUMS = Sums()
+
+
+def operand_bytes(
+    gemm: Gemm,
+    weight_bits: Fraction,
+    input_bits: Fraction,
+    output_bits: Fraction,
+    *,
+    masked: bool = True,
+) -> Traffic:
+    """Return the bytes of one product's operands, each row padded to whole bytes, read once.
+
+    W = ceil(K b / 8) N, I = ceil(K b_i / 8) M, O = ceil(N b_o / 8) M; an input with fewer
+    distinct elements than the product (a feature map before im2col) counts those. Under a causal
+    mask scores that nobody sees are neither stored nor read (unless ``masked`` is false).
+    """
+    cut = gemm.causal if masked else None
+    seen = gemm.macs // (gemm.batch * (gemm.k if gemm.causal == "n" else gemm.n))
+    if cut == "k":
+        inputs = math.ceil(seen * input_bits / 8)
+    elif gemm.input_elements is None:
         inputs = math.ceil(gemm.k * input_bits / 8) * gemm.m
     else:
         inputs = math.ceil(gemm.input_elements * input_bits / 8)
+    if cut == "n":
+        outputs = math.ceil(seen * output_bits / 8)
+    else:
+        outputs = math.ceil(gemm.n * output_bits / 8) * gemm.m
+    entries = gemm.m * (gemm.n if cut == "n" else gemm.k)
     return Traffic(
-        weight_bytes=math.ceil(gemm.k * weight_bits / 8) * gemm.n * gemm.batch,
-        input_bytes=inputs * gemm.batch,
-        output_bytes=math.ceil(gemm.n * output_bits / 8) * gemm.m * gemm.batch,
+        weight_bytes=math.ceil(gemm.k * weight_bits / 8) * gemm.n,
+        input_bytes=inputs,
+        output_bytes=outputs,
+        products=gemm.batch,
+        visible=Fraction(seen, entries) if cut else Fraction(1),
     )
 
 
-def whole_buffer(once: Traffic, *, weight_buffer_bytes: int, io_buffer_bytes: int) -> Traffic:
-    """Return the traffic under the whole-buffer rule.
+def whole_buffer(
+    once: Traffic,
+    rooms: Rooms,
+    *,
+    sums: Sums = NO_SUMS,
+    live_weight_bytes: int | None = None,
+    pooled: bool = False,
+) -> Traffic:
+    """Return the traffic under the whole-buffer rule: one product decides, the others do the same.
 
     With p = ceil(I / S_io) and q = ceil(W / S_w): when W > S_w and I > S_io, the weights are read
-    p times if p W + I < q I + W, else the inputs q times; otherwise both once.
+    p times if p W + I < q I + W, else the inputs q times; otherwise both once. Sums that wait for
+    the rest of the reduction take room too: with p (or q) groups, each group's must fit.
+
+    Parameters
+    ----------
+    once : Traffic
+        The operands, read once.
+    rooms : Rooms
+        What the buffers give them.
+    sums : Sums
+        Unfinished sums that are live at once.
+    live_weight_bytes : int, optional
+        What must stay of the weights for each to be read once, if it is less than all of them
+        (an attention window that slides along).
+    pooled : bool
+        The rule of the BitMoD study (``hpca25-whole-buffer``): the operands of all products
+        together are compared with the buffers, and all products read as often.
     """
-    W, I = once.weight_bytes, once.input_bytes  # noqa: E741
-    if weight_buffer_bytes >= W or io_buffer_bytes >= I:
-        return once
-    p, q = -(-I // io_buffer_bytes), -(-W // weight_buffer_bytes)
-    weight_reads, input_reads = (p, 1) if p * W + I < q * I + W else (1, q)
-    return Traffic(
-        weight_bytes=W,
-        input_bytes=I,
-        output_bytes=once.output_bytes,
-        weight_reads=weight_reads,
-        input_reads=input_reads,
-    )
+    together = once.products if pooled else 1
+    W, I = once.weight_bytes * together, once.input_bytes * together  # noqa: E741
+    live = W if live_weight_bytes is None else live_weight_bytes
+    beside = rooms.sums is None
+    rows_room = rooms.input if rooms.sums is None else rooms.sums
+    outputs_room = max(1, rooms.input // 2 if rooms.sums is None else rooms.sums)
+    staying = I + sums.of_rows if beside else I
+    inputs_fit = staying <= rooms.input and sums.of_rows <= rows_room
+    weights_fit = live <= rooms.weight and sums.of_outputs <= outputs_room
+    found = replace(once, weights_fit=weights_fit, inputs_fit=inputs_fit)
+    if weights_fit or inputs_fit:
+        return found
+    p = max(_ceil(staying, rooms.input), _ceil(sums.of_rows, rows_room))
+    q = max(_ceil(W, rooms.weight), _ceil(sums.of_outputs, outputs_room))
+    if p * W + I < q * I + W:
+        return replace(found, weight_reads=p)
+    return replace(found, input_reads=q)
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
 
 
 def output_tiled(once: Traffic, gemm: Gemm, *, io_buffer_bytes: int) -> Traffic:
@@ -112,10 +218,4 @@ def output_tiled(once: Traffic, gemm: Gemm, *, io_buffer_bytes: int) -> Traffic:
         if best is not None and p * once.weight_bytes + once.input_bytes >= best[0]:
             break
     assert best is not None
-    return Traffic(
-        weight_bytes=once.weight_bytes,
-        input_bytes=once.input_bytes,
-        output_bytes=once.output_bytes,
-        weight_reads=best[1],
-        input_reads=best[2],
-    )
+    return replace(once, weight_reads=best[1], input_reads=best[2])

@@ -13,10 +13,11 @@ from dataclasses import replace
 from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept, Plan, placed_steps
 from ..workloads.gemm import Gemm
-from .analytic import LayerBits
 from .cycle import DEFAULT_OPTIONS, layer_program, new_machine
 from .cycle_machine import Late
 from .cycle_model import walk
+from .layer_bits import LayerBits
+from .layout import lay_out
 from .memory import CycleOptions
 
 MOST_BITS_PER_CLOCK = 2**40
@@ -72,7 +73,7 @@ def layer_bits_per_clock(
 
     def run(given: CycleOptions) -> None:
         machine = new_machine(arch, given)
-        program = layer_program(arch, gemm, bits, mapper, given, kept)
+        program = layer_program(lay_out(arch, gemm, bits, mapper, kept), given, kept)
         machine.begin(program)
         machine.run(program.nodes)
 

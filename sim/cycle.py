@@ -11,15 +11,18 @@ from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept
 from ..workloads.gemm import Gemm
 from .analytic import (
-    ChipCosts,
-    LayerBits,
+    Demand,
+    bound,
     check_clocks,
-    run_layer,
-    timed_energy_pj,
-    traffic_of,
+    demand_of,
+    unmasked_if_faster,
+    without_mask,
 )
-from .cycle_machine import Machine, Program, total_stalls
+from .cycle_machine import BANDWIDTH, Machine, Program, total_stalls
 from .cycle_schedule import Scheduler, program_of
+from .energy import ChipCosts, timed_energy_pj
+from .layer_bits import LayerBits
+from .layout import Layout
 from .memory import CycleOptions
 from .run import LayerRun, with_total
 
@@ -65,39 +68,55 @@ def run_layer_cycle(
     >>> run.cycles == run.compute_cycles + sum(run.stalls.values())
     True
     """
-    base = run_layer(arch, gemm, bits, costs, mapper, kept=kept)
-    machine = new_machine(arch, options)
-    machine.begin(layer_program(arch, gemm, bits, mapper, options, kept))
+    run = _run(demand_of(arch, gemm, bits, costs, mapper, kept), costs, options, kept)
+    dense = without_mask(arch, gemm)
+    if dense is None:
+        return run
+    demand = demand_of(arch, dense, bits, costs, mapper, kept)
+    return unmasked_if_faster(gemm, run, _run(demand, costs, options, kept))
+
+
+def _run(demand: Demand, costs: ChipCosts, options: CycleOptions, kept: Kept) -> LayerRun:
+    """Return a layer with its mask as it is."""
+    machine = new_machine(demand.layout.arch, options)
+    machine.begin(layer_program(demand.layout, options, kept))
     assert machine.layer is not None
     machine.run(machine.layer.nodes)
     cycles = machine.finish()
+    base = bound(demand, costs)
     assert machine.busy == base.compute_cycles, (machine.busy, base.compute_cycles)
-    return timed(arch, costs, gemm, base, cycles, machine.stalls)
+    ports = demand.port_cycles if options.memory else 0
+    return timed(demand.layout.arch, costs, base, cycles, machine.stalls, ports)
 
 
 def new_machine(arch: Arch, options: CycleOptions) -> Machine:
     """Return the machine of a chip, empty."""
-    return Machine(arch.dram.latency_cycles if options.memory else 0, options)
+    return Machine(arch.dram_latency_cycles if options.memory else 0, options)
 
 
-def layer_program(
-    arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, options: CycleOptions, kept: Kept
-) -> Program:
+def layer_program(layout: Layout, options: CycleOptions, kept: Kept) -> Program:
     """Return the program of a layer."""
-    traffic = traffic_of(arch, gemm, bits, mapper, kept)
-    return program_of(Scheduler(arch, bits, options, traffic, kept), gemm)
+    return program_of(Scheduler(layout, options, kept))
 
 
 def timed(
     arch: Arch,
     costs: ChipCosts,
-    gemm: Gemm,
     base: LayerRun,
     cycles: int,
     stalls: Sequence[int],
+    port_cycles: int,
 ) -> LayerRun:
-    """Return a layer of the analytic rung with the time of this one."""
-    check_clocks(arch, gemm, cycles)
+    """Return a layer of the analytic rung with the time of this one, waits by cause.
+
+    Tiles wait for their own accesses; what the busiest port needs beyond that (operands that come
+    in beside results that are written) is added at the end.
+    """
+    waits = list(stalls)
+    if port_cycles > cycles:
+        waits[BANDWIDTH] += port_cycles - cycles
+        cycles = port_cycles
+    check_clocks(arch, base.name, cycles)
     energy_pj = {part: value for part, value in base.energy_pj.items() if part != "total"}
     energy_pj |= timed_energy_pj(arch, costs, cycles)
     return replace(
@@ -106,5 +125,5 @@ def timed(
         stall_cycles=cycles - base.compute_cycles,
         utilization=base.utilization * base.cycles / cycles if cycles else 0.0,
         energy_pj=with_total(energy_pj),
-        stalls=total_stalls(stalls),
+        stalls=total_stalls(waits),
     )

@@ -9,8 +9,8 @@ to the present) therefore repeats exactly, and its remaining iterations are adde
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
+from .layout import Streamed
 from .memory import CycleOptions
 
 CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline")
@@ -18,7 +18,6 @@ WEIGHTS, INPUTS, OUTPUTS, BANDWIDTH, RESCALE, PIPELINE = range(6)
 EXPOSED = len(CAUSES)  # a figure beside the causes: see `Machine.exposed`
 STREAM, RESIDENT = 0, 1
 
-Streamed = Literal["weight", "input"]
 OPERANDS: tuple[Streamed, Streamed] = ("weight", "input")
 
 READS, WRITES = 1, 2
@@ -125,11 +124,15 @@ class Ring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A layer: its nodes, the rings for what streams and what stays, the rooms of the operands."""
+    """A layer: its nodes, the rings for what streams and what stays, the rooms of the operands.
+
+    ``output_tiles`` tiles of results may wait for DRAM.
+    """
 
     nodes: tuple[Node, ...]
     rings: tuple[Ring, Ring]
     rooms_bytes: tuple[int, int]
+    output_tiles: int
 
 
 class Late(Exception):  # noqa: N818
@@ -175,7 +178,7 @@ class Machine:
         self.pushed = 0  # stores asked for so far
         self.needs = [0, 0]  # stores that must be done before weights, inputs are read
         self.kept_from = 0  # kept inputs are there
-        self.output_tiles = options.output_tiles
+        self.output_tiles = options.output_tiles  # a layer may have room for fewer
         self.layer: Program | None = None
         self.rings: tuple[deque[int], deque[int]] = (deque(), deque())
         self.free: tuple[deque[tuple[int, int]], ...] = (deque(), deque())  # (from when, bytes)
@@ -196,6 +199,7 @@ class Machine:
             When inputs that stayed on the chip are there.
         """
         self.layer = layer
+        self.output_tiles = layer.output_tiles
         for index, room in enumerate(layer.rooms_bytes):
             grown = room - self.rooms[index]
             if grown > 0:
@@ -272,7 +276,8 @@ class Machine:
         """
         if len(self.stores) < self.output_tiles:
             return 0
-        self._store()
+        while len(self.stores) >= self.output_tiles:
+            self._store()
         return self.bus
 
     def _read(self, i: int, cause: int, clocks: int, cursor: int) -> tuple[int, int]:

@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from ..arch.schema import Arch
 from ..mapping.keep import Kept, Placed, PlacedRepeat, Plan, placed_steps
 from ..workloads.gemm import Gemm
-from .analytic import ChipCosts, LayerBits, run_layer
+from .analytic import Demand, bound, demand_of
 from .cycle import DEFAULT_OPTIONS, layer_program, new_machine, timed
 from .cycle_machine import Machine, Mark, Program
+from .energy import ChipCosts
+from .layer_bits import LayerBits
+from .layout import lay_out
 from .memory import CycleOptions
 from .run import LayerRun
 
@@ -138,7 +141,7 @@ def walk(
 ) -> Walk:
     """Run a plan on one machine."""
     programs = {
-        (gemm, kept): layer_program(arch, gemm, bits_of(gemm), mapper, options, kept)
+        (gemm, kept): layer_program(lay_out(arch, gemm, bits_of(gemm), mapper, kept), options, kept)
         for gemm, kept in {(p.step.gemm, p.kept): None for p, _ in placed_steps(plan)}
     }
     found = Walk(new_machine(arch, options), programs)
@@ -163,14 +166,15 @@ def run_overlapped(
     """
     found = walk(arch, plan, bits_of, mapper, options)
     rows = []
-    bases: dict[What, LayerRun] = {}
+    demands: dict[What, Demand] = {}
     for (what, share), times in found.counts.items():
         gemm, kept = what
         if not times:
             continue
-        if what not in bases:
-            bases[what] = run_layer(arch, gemm, bits_of(gemm), costs, mapper, kept=kept)
-        assert share.busy == bases[what].compute_cycles, (gemm, share)
-        row = timed(arch, costs, gemm, bases[what], share.cycles, share.stalls)
+        if what not in demands:
+            demands[what] = demand_of(arch, gemm, bits_of(gemm), costs, mapper, kept)
+        base, ports = bound(demands[what], costs), demands[what].port_cycles
+        assert share.busy == base.compute_cycles, (gemm, share)
+        row = timed(arch, costs, base, share.cycles, share.stalls, ports)
         rows.append(replace(row, count=times))
     return tuple(rows)

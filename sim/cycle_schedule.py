@@ -8,13 +8,8 @@ times has its counterpart cut into p groups, and is fetched anew for each.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
-from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept
-from ..mapping.whole_buffer import Traffic
-from ..workloads.gemm import Gemm
-from .analytic import LayerBits
 from .cycle_machine import (
     OPERANDS,
     RESIDENT,
@@ -24,12 +19,12 @@ from .cycle_machine import (
     Node,
     Program,
     Ring,
-    Streamed,
     Take,
     Tile,
     loop,
 )
-from .cycle_timing import Cut, Slice, Timing, before_last, cut, slices_of
+from .cycle_timing import Cut, Slice, Timing, before_last, cut, ends_apart, slices_of
+from .layout import Layout, Streamed
 from .memory import CycleOptions, ring_places, share
 
 Run = tuple[int, int, bool, int]
@@ -119,21 +114,15 @@ class Blocks:
 class Scheduler:
     """Builds the program of one layer on one chip."""
 
-    def __init__(
-        self,
-        arch: Arch,
-        bits: LayerBits,
-        options: CycleOptions,
-        traffic: Traffic,
-        kept: Kept = NOTHING,
-    ) -> None:
-        self.arch = arch
-        self.bits = bits
+    def __init__(self, layout: Layout, options: CycleOptions, kept: Kept = NOTHING) -> None:
+        self.layout = layout
+        self.arch = layout.arch
+        self.bits = layout.bits
         self.options = options
-        self.traffic = traffic
+        self.traffic = layout.traffic
         self.kept = kept
-        self.positional = bits.skipping is not None and bits.skipping.positional
-        self.timing = Timing.of(arch, bits, options)
+        self.positional = self.bits.skipping is not None and self.bits.skipping.positional
+        self.timing = Timing.of(layout, options)
         self.rings = [
             Ring(operand=operand, places=options.prefetch_transfers, piece_bytes=0)
             for operand in OPERANDS
@@ -150,39 +139,47 @@ class Scheduler:
             return self.traffic.weight_room_bytes
         return self.traffic.input_room_bytes if self.kept.input else self.free_input_bytes
 
-    def _half_bytes(self, operand: Streamed) -> int:
-        """Return the most that one of an operand's pieces may take: room for a second stays."""
-        halves = 2 if self.arch.buffers.of(operand).double_buffered else 1
-        return max(1, self.room_bytes(operand) // halves)
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of the results of a full tile."""
+        m, n = self.layout.block(self.layout.gemm.m, self.layout.gemm.n)
+        rows, columns = min(m, self.layout.gemm.m), min(n, self.layout.gemm.n)
+        return max(1, math.ceil(rows * columns * self.bits.output / 8))
+
+    @property
+    def output_tiles(self) -> int:
+        """Tiles whose results may wait when a tile starts: in the drain, in their buffer.
+
+        A tile needs a place of its own only when it ends: one more may wait than have a place.
+        The BitMoD study gives results no place.
+        """
+        most, buffers = self.options.output_tiles, self.arch.buffers
+        if self.arch.published_accounting or not self.options.memory:
+            return most
+        taken = self.layout.live_sum_bytes
+        room = buffers.of("output").size_bytes
+        if buffers.layout["output"] == buffers.layout["input"]:
+            room = self.free_input_bytes
+            taken += sum(
+                ring.places * ring.piece_bytes for ring in self.rings if ring.operand == "input"
+            )
+        return min(most, 2 + max(0, room - taken) // self.tile_bytes)
 
     def _ring(self, ring: int, operand: Streamed, piece_bytes: int) -> None:
-        """Keep a ring's places down to what fits of its largest piece."""
+        """Keep a ring's places down to what fits of its largest piece.
+
+        Beside a second place for what streams, results of two tiles have room before more places.
+        """
         room, before = self.room_bytes(operand), self.rings[ring]
         piece_bytes = max(piece_bytes, before.piece_bytes)
         places = ring_places(room, piece_bytes, before.places)
+        if operand == "input" and not self.arch.published_accounting:
+            reserve = 2 * self.tile_bytes + self.layout.live_sum_bytes
+            least = min(places, 2 if ring == STREAM else 1)
+            places = max(least, ring_places(max(0, room - reserve), piece_bytes, before.places))
         if not self.arch.buffers.of(operand).double_buffered:
             places, piece_bytes = 1, room
         self.rings[ring] = Ring(operand=operand, places=places, piece_bytes=min(piece_bytes, room))
-
-    def block_extents(self, m: int, n: int, k: int, stream: str) -> tuple[int, int]:
-        """Return (m, n) of a block before it is cut into groups.
-
-        On ws and is arrays the dimension that passes through the PEs is whole where its operand
-        stays in its buffer, else as long as half that buffer holds.
-        """
-        array, flow = self.arch.array, self.timing.flow
-        if flow == "ws":
-            whole = m if stream == "weight" else self._half(k, self.bits.input, m)
-            return whole, array.columns
-        if flow == "is":
-            whole = n if stream == "input" else self._half(k, self.bits.weight, n)
-            return array.columns, whole
-        return (array.columns, array.rows) if flow == "tile" else (array.rows, array.columns)
-
-    def _half(self, k: int, bits: Fraction, extent: int) -> int:
-        operand: Streamed = "input" if self.timing.flow == "ws" else "weight"
-        row = max(1, math.ceil(k * bits / 8))
-        return max(1, min(extent, self._half_bytes(operand) // row))
 
     def _blocks(self, part: Part) -> Blocks:
         """Return the extents of a part's blocks.
@@ -191,7 +188,7 @@ class Scheduler:
         fit the buffer; else it is cut along K, at the ends of groups where it can. Without memory
         it need not be.
         """
-        m, n = self.block_extents(part.m, part.n, part.k, part.stream)
+        m, n = self.layout.block(part.m, part.n)
         lanes = self.arch.pe.lanes
         operand: Streamed = part.stream
         total, size, whole = (
@@ -200,19 +197,27 @@ class Scheduler:
             else (part.input_bytes, min(m, part.m), part.m)
         )
         block_bytes = share(total, size, whole)
-        half = self._half_bytes(operand)
-        fits = block_bytes <= half
+        pieces = self._pieces(block_bytes, size, part.k)
+        fits = pieces == 1
         chunks = self.bits.chunks(part.k, lanes)
         if self.timing.flow in ("ws", "is"):
             count, rest = before_last(chunks, self.arch.array.rows)
             slices = [Slice(count=count, chunks=self.arch.array.rows)] if count else []
-            slices.append(Slice(chunks=rest, last=True))
+            slices = ends_apart([*slices, Slice(chunks=rest)])
         else:
-            pieces = _ceil(block_bytes, half) or 1 if self.options.memory else 1
-            slices = slices_of(part.k, self.bits.group, lanes, pieces)
+            slices = slices_of(part.k, self.bits.group, lanes, pieces if self.options.memory else 1)
         piece_bytes = share(block_bytes, slices[0].chunks, chunks)
         self._ring(STREAM, operand, block_bytes if fits else piece_bytes)
         return Blocks(m=m, n=n, slices=slices, whole_k=fits)
+
+    def _pieces(self, size_bytes: int, rows: int, k: int) -> int:
+        """Return the pieces of K that a streamed block of so many bytes comes in.
+
+        The BitMoD study's chips: as many as there are halves of the buffer in it.
+        """
+        if not self.arch.published_accounting:
+            return self.layout.pieces(rows, k)
+        return _ceil(size_bytes, self.layout.half_bytes[self.layout.stream]) or 1
 
     def part(self, part: Part) -> list[Node]:
         """Return the program of one part, its resident operand included."""
@@ -360,38 +365,35 @@ def _nest(
     return nodes
 
 
-def dense_program(scheduler: Scheduler, gemm: Gemm) -> list[Node]:
-    """Return the program of a layer without a causal mask."""
-    traffic = scheduler.traffic
-    weight_bytes = traffic.weight_bytes // gemm.batch
-    input_bytes = traffic.input_bytes // gemm.batch
-    output_bytes = traffic.output_bytes // gemm.batch
-    stream: Streamed = "weight"
-    if traffic.weight_reads == 1:
-        weights_fit = traffic.weight_bytes <= traffic.weight_room_bytes
-        inputs_fit = traffic.input_bytes <= traffic.input_room_bytes
-        if traffic.input_reads > 1 or (
-            weights_fit and (not inputs_fit or scheduler.timing.flow == "is")
-        ):
-            stream = "input"
-    m, n = scheduler.block_extents(gemm.m, gemm.n, gemm.k, stream)
+def dense_program(scheduler: Scheduler) -> list[Node]:
+    """Return the program of a layer without a causal mask.
+
+    Rows of sequences that are laid out apart are padded to whole blocks, so that no tile holds
+    rows of two of them.
+    """
+    layout, traffic, gemm = scheduler.layout, scheduler.traffic, scheduler.layout.gemm
+    rows, apart = gemm.m, layout.sequences_apart
+    m, n = layout.block(gemm.m, gemm.n)
+    if apart > 1:
+        rows = apart * m * _ceil(gemm.m // apart, m)
     if scheduler.timing.flow == "ws":
-        m = min(m, _ceil(gemm.m, traffic.weight_reads))
+        m = min(m, _ceil(rows, traffic.weight_reads))
     if scheduler.timing.flow == "is":
         n = min(n, _ceil(gemm.n, traffic.input_reads))
     program: list[Node] = []
-    done_m = 0
-    m_groups = groups_of(gemm.m, m, traffic.weight_reads)
+    m_groups = groups_of(rows, m, traffic.weight_reads)
     n_groups = groups_of(gemm.n, n, traffic.input_reads)
     if scheduler.positional:
         n_groups = [replace(g, count=1) for g in n_groups for _ in range(g.count)]
+    input_left, output_left = traffic.input_bytes, traffic.output_bytes
     for i, gm in enumerate(m_groups):
         row: list[Node] = []
         last_m = i == len(m_groups) - 1
-        in_bytes = input_bytes - done_m if last_m else share(input_bytes, gm.extent, gemm.m)
-        done_m += gm.count * in_bytes
-        row_bytes = left = output_bytes // gemm.m * gm.extent
-        first_n = 0
+        in_bytes = input_left if last_m else share(traffic.input_bytes, gm.extent, rows)
+        row_bytes = output_left if last_m else share(traffic.output_bytes, gm.extent, rows)
+        input_left -= gm.count * in_bytes
+        output_left -= gm.count * row_bytes
+        left, first_n = row_bytes, 0
         for j, gn in enumerate(n_groups):
             last_n = j == len(n_groups) - 1
             out_bytes = left if last_n else share(row_bytes, gn.extent, gemm.n)
@@ -400,12 +402,12 @@ def dense_program(scheduler: Scheduler, gemm: Gemm) -> list[Node]:
                 m=gm.extent,
                 n=gn.extent,
                 k=gemm.k,
-                weight_bytes=weight_bytes // gemm.n * gn.extent,
+                weight_bytes=traffic.weight_bytes // gemm.n * gn.extent,
                 input_bytes=in_bytes,
                 output_bytes=out_bytes,
                 weight_fetches=gm.fetches,
                 input_fetches=gn.fetches,
-                stream=stream,
+                stream=layout.stream,
                 first_n=first_n,
             )
             first_n += gn.count * gn.extent
@@ -414,50 +416,79 @@ def dense_program(scheduler: Scheduler, gemm: Gemm) -> list[Node]:
     return loop(gemm.batch, program)
 
 
-def causal_program(scheduler: Scheduler, gemm: Gemm) -> list[Node]:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A block of rows under a mask: its rows, what it sees, and what no block before saw."""
+
+    rows: int
+    visible: int
+    new: int
+
+
+def _blocks_seen(scheduler: Scheduler) -> list[_Seen]:
+    """Return the blocks of rows of a masked layer that see anything, as in `work.layer_work`."""
+    array, gemm = scheduler.arch.array, scheduler.layout.gemm
+    rows = array.columns if array.kind == "tile" else array.rows
+    found: list[_Seen] = []
+    before = 0
+    for first in range(0, gemm.m, rows):
+        length = min(rows, gemm.m - first)
+        low, high = gemm.seen(first, length)
+        if low < high:
+            found.append(_Seen(length, high - low, max(0, high - before)))
+            before = max(before, high)
+    return found
+
+
+def causal_program(scheduler: Scheduler) -> list[Node]:
     """Return the program of a layer under a causal mask: blocks of M, each over what it sees.
 
-    The blocks and what they see are those of `analytic.layer_work`. The mapper's rule does not
-    know the mask: its weight traffic is spread over the blocks in proportion to what they see.
+    Keys and values that are read once come with the first block that sees them; read again, they
+    are spread over the blocks in proportion to what each sees. So are the scores.
     """
-    array, traffic = scheduler.arch.array, scheduler.traffic
-    rows = array.columns if array.kind == "tile" else array.rows
-    weight_bytes = traffic.weight_bytes // gemm.batch * traffic.weight_reads
-    input_bytes = traffic.input_bytes // gemm.batch * traffic.input_reads
-    output_row = traffic.output_bytes // gemm.batch // gemm.m
-    cut_extent = gemm.n if gemm.causal == "n" else gemm.k
-    lengths = [min(rows, gemm.m - first) for first in range(0, gemm.m, rows)]
-    seen = [
-        min(
-            cut_extent,
-            gemm.visible_before + (i * rows + length - 1) // gemm.rows_per_token + 1,
-        )
-        for i, length in enumerate(lengths)
-    ]
-    before, whole = 0, sum(seen)
+    traffic, gemm = scheduler.traffic, scheduler.layout.gemm
+    blocks = _blocks_seen(scheduler)
+    by_rows = [block.rows for block in blocks]
+    by_seen = [block.rows * block.visible for block in blocks]
+    once = traffic.weight_reads == 1 and traffic.visible != 1
+    masked_k = gemm.causal == "k" and traffic.visible != 1
+    masked_n = gemm.causal == "n" and traffic.visible != 1
+    weights = _spread(
+        traffic.weight_moved_bytes,
+        [block.new if once else block.visible for block in blocks],
+    )
+    inputs = _spread(traffic.input_moved_bytes, by_seen if masked_k else by_rows)
+    outputs = _spread(traffic.output_bytes, by_seen if masked_n else by_rows)
     program: list[Node] = []
-    for i, (m, visible) in enumerate(zip(lengths, seen, strict=True)):
-        n, k = (visible, gemm.k) if gemm.causal == "n" else (gemm.n, visible)
-        after = before + visible
+    for i, block in enumerate(blocks):
+        along_n = gemm.causal == "n"
         program += scheduler.part(
             Part(
-                m=m,
-                n=n,
-                k=k,
-                weight_bytes=weight_bytes * after // whole - weight_bytes * before // whole,
-                input_bytes=portion(input_bytes, gemm.m, rows, m, i == len(lengths) - 1),
-                output_bytes=output_row * m,
+                m=block.rows,
+                n=block.visible if along_n else gemm.n,
+                k=gemm.k if along_n else block.visible,
+                weight_bytes=weights[i],
+                input_bytes=inputs[i],
+                output_bytes=outputs[i],
                 stream="weight",
             )
         )
-        before = after
     return loop(gemm.batch, program)
 
 
-def program_of(scheduler: Scheduler, gemm: Gemm) -> Program:
+def _spread(total: int, parts: Sequence[int]) -> list[int]:
+    """Return a total in proportion to parts, in whole bytes that add up to it."""
+    whole, before, found = sum(parts), 0, []
+    for part in parts:
+        found.append(total * (before + part) // whole - total * before // whole)
+        before += part
+    return found
+
+
+def program_of(scheduler: Scheduler) -> Program:
     """Return the program of a layer; kept inputs take no places in their ring."""
-    build = dense_program if gemm.causal is None else causal_program
-    program = build(scheduler, gemm)
+    build = dense_program if scheduler.layout.gemm.causal is None else causal_program
+    program = build(scheduler)
     if scheduler.kept.input:
         for index, ring in enumerate(scheduler.rings):
             if ring.operand == "input":
@@ -470,6 +501,7 @@ def program_of(scheduler: Scheduler, gemm: Gemm) -> Program:
             scheduler.traffic.weight_room_bytes,
             scheduler.free_input_bytes,
         ),
+        output_tiles=scheduler.output_tiles,
     )
 
 

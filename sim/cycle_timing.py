@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName, OperandName
-from .analytic import LayerBits
-from .cycle_machine import INPUTS, WEIGHTS, Streamed, Tile
+from .cycle_machine import INPUTS, WEIGHTS, Tile
+from .layer_bits import LayerBits
+from .layout import Layout, Streamed, flow_of, sums_home
 from .memory import CycleOptions, DramPort
+from .ports import result_code
 
 SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
 PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
@@ -44,8 +46,8 @@ class Slice:
         Groups of weights that end in each, the last one with it; 0 inside a group.
     full, short : int
         Chunks of each group but the last, and of the last.
-    last : bool
-        It ends the reduction; then ``count`` is 1.
+    first, last : bool
+        It begins, or ends, the reduction; then ``count`` is 1.
     """
 
     count: int = 1
@@ -53,6 +55,7 @@ class Slice:
     groups: int = 1
     full: int = 0
     short: int = 0
+    first: bool = False
     last: bool = False
 
 
@@ -78,7 +81,7 @@ def slices_of(k: int, group: int, lanes: int, pieces: int) -> list[Slice]:
     >>> [(s.count, s.chunks, s.groups) for s in slices_of(40, 8, 4, 2)]  # groups of two chunks
     [(1, 6, 3), (1, 4, 2)]
     >>> [(s.count, s.chunks, s.groups) for s in slices_of(40, 0, 4, 4)]
-    [(3, 3, 0), (1, 1, 1)]
+    [(1, 3, 0), (2, 3, 0), (1, 1, 1)]
     """
     size = min(group or k, k)
     groups, short = before_last(k, size)
@@ -97,8 +100,25 @@ def slices_of(k: int, group: int, lanes: int, pieces: int) -> list[Slice]:
             count, rest = before_last(chunks, step)
             made += [Slice(count=count, chunks=step, groups=0)] if count else []
             made.append(Slice(chunks=rest))
-    made[-1] = replace(made[-1], last=True)
-    return made
+    return ends_apart(made)
+
+
+def ends_apart(slices: list[Slice]) -> list[Slice]:
+    """Return slices of K with the first and the last one marked, each on its own.
+
+    Examples
+    --------
+    >>> [(s.count, s.first, s.last) for s in ends_apart([Slice(count=3, chunks=8)])]
+    [(1, True, False), (1, False, False), (1, False, True)]
+    """
+    first, last = replace(slices[0], count=1, first=True), replace(slices[-1], count=1, last=True)
+    left = [replace(slices[0], count=slices[0].count - 1), *slices[1:]]
+    if not left[0].count:
+        left = left[1:]
+    if not left:
+        return [replace(first, last=True)]
+    left[-1] = replace(left[-1], count=left[-1].count - 1)
+    return [first, *(each for each in left if each.count), last]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,26 +129,30 @@ class Timing:
     bits: LayerBits
     options: CycleOptions
     dram: DramPort
-    port_bits: dict[BufferName, float]
+    port_bits: dict[BufferName, int]
     ports_bind: bool
+    sum_bits: int
+    k: int
 
     @classmethod
-    def of(cls, arch: Arch, bits: LayerBits, options: CycleOptions) -> "Timing":
+    def of(cls, layout: Layout, options: CycleOptions) -> "Timing":
         """Return the clocks of a chip's tiles for a layer."""
-        buffers = [arch.buffers.named(name) for name in arch.buffers.names]
+        arch, bits = layout.arch, layout.bits
         return cls(
             arch=arch,
             bits=bits,
             options=options,
             dram=DramPort.of(arch, options),
-            port_bits={name: arch.port_bits(name) for name in arch.buffers.names},
-            ports_bind=any(b.ports == 1 or not isinstance(b.port_bits, str) for b in buffers),
+            port_bits={name: arch.port_bits(name) for name in arch.buffers.priced},
+            ports_bind=options.memory and not arch.published_accounting,
+            sum_bits=layout.sum_bits,
+            k=layout.gemm.k,
         )
 
     @property
     def flow(self) -> str:
         """``tile``, or the dataflow of a systolic array."""
-        return "tile" if self.arch.array.kind == "tile" else self.arch.array.dataflow
+        return flow_of(self.arch)
 
     def tile(
         self,
@@ -152,13 +176,17 @@ class Timing:
         busy, first, wait = clocks or self._issue(piece, steps)
         rescale = wait if self.options.rescale else 0
         port = 0
-        if self.options.memory and self.ports_bind:
-            results = m * n if piece.last else 0
-            port = max(0, self._port_clocks(used, steps, results, moved) - busy)
+        if self.ports_bind:
+            port = max(0, self._port_clocks(m, n, used, steps, piece, moved) - busy)
         fill, load, latency, drain = self._edges(used, piece.last)
+        if self.options.pipeline:
+            fill += steps * self.arch.table_fill_cycles
         sums = piece.groups > 0 if self.flow == "tile" else drain > 0
         timed = moved if self.options.memory else (0, 0, 0)
-        dram = [self.dram.transfer_cycles(size) if size else 0 for size in timed]
+        dram = [
+            self._transfer(operand, size)
+            for operand, size in zip(self.arch.buffers.layout, timed, strict=True)
+        ]
         return Tile(
             moved=moved,
             loads=INPUTS if self.flow == "is" else WEIGHTS,
@@ -202,26 +230,73 @@ class Timing:
             (fill, load, 0, 0) if self.arch.pe.double_buffered_operand else (fill + load, 0, 0, 0)
         )
 
+    def _transfer(self, operand: OperandName, size_bytes: int) -> int:
+        """Return the clocks of a transfer: what DRAM takes, and the port of the buffer."""
+        if not size_bytes:
+            return 0
+        clocks = self.dram.transfer_cycles(size_bytes)
+        return max(clocks, self._accesses(operand, 8 * size_bytes)) if self.ports_bind else clocks
+
+    def _accesses(self, operand: OperandName, size_bits: Fraction | int) -> int:
+        """Return the accesses of an operand's buffer that so many bits at once take."""
+        return math.ceil(math.ceil(size_bits) / self.port_bits[self.arch.buffers.layout[operand]])
+
     def _load(self, rows: int, columns: int) -> int:
         """Return the clocks to load stationary operands: a row a clock, or what the port gives."""
-        if not self.options.memory:
+        if not self.ports_bind:
             return rows
         operand: Streamed = "weight" if self.flow == "ws" else "input"
-        port = self.arch.buffers.of(operand).port_bits
-        if isinstance(port, str):
-            return rows
-        bits = self._bits(operand)
-        return max(rows, math.ceil(rows * columns * self.arch.pe.lanes * bits / port))
+        return rows * self._accesses(operand, columns * self.arch.pe.lanes * self._bits(operand))
 
     def _port_clocks(
-        self, used: tuple[int, int], steps: int, results: int, moved: tuple[int, int, int]
+        self,
+        m: int,
+        n: int,
+        used: tuple[int, int],
+        steps: int,
+        piece: Slice,
+        moved: tuple[int, int, int],
     ) -> int:
-        """Return the clocks the busiest SRAM port takes for a tile.
+        """Return the clocks the busiest SRAM port takes for a tile (`sim.ports`).
 
-        The array's accesses, one a step through an automatic port, which is wide enough. A buffer
-        with one port also takes in what is fetched for the tile, and its ``results``, and gives
-        them to DRAM.
+        The array's accesses: every step, every row that is loaded, sums that wait. A buffer with
+        one port also takes in what is fetched for the tile and gives results to DRAM.
         """
+        buffers, layout = self.arch.buffers, self.arch.buffers.layout
+        reads: dict[BufferName, int] = dict.fromkeys(buffers.priced, 0)
+        writes = dict(reads)
+        for name, size_bits in self._step_bits(used).items():
+            reads[name] += steps * math.ceil(math.ceil(size_bits) / self.port_bits[name])
+        if self.flow in ("ws", "is"):
+            operand: Streamed = "weight" if self.flow == "ws" else "input"
+            reads[layout[operand]] += self._load(*used)
+        lines, line = {"tile": (n, m), "os": (m, n), "ws": (m, n), "is": (n, m)}[self.flow]
+        home = sums_home(self.arch)
+        waiting = lines * math.ceil(line * self.sum_bits / self.port_bits[home])
+        if not piece.first and self.arch.array.timing == "physical":
+            reads[home] += waiting
+        if not piece.last:
+            writes[home] += waiting
+        else:
+            row_bits = line * result_code(self.bits)
+            writes[layout["output"]] += lines * self._accesses("output", row_bits)
+        clocks = [0]
+        for name in buffers.priced:
+            if buffers.named(name).ports == 2:
+                clocks += [reads[name], writes[name]]
+                continue
+            through = sum(
+                self._accesses(operand, 8 * size)
+                for operand, size in zip(layout, moved, strict=True)
+                if layout[operand] == name
+            )
+            clocks.append(
+                reads[name] + writes[name] + through + self._scale_reads(name, m, n, piece)
+            )
+        return max(clocks)
+
+    def _step_bits(self, used: tuple[int, int]) -> dict[BufferName, Fraction]:
+        """Return the bits of codes that each buffer gives in a step."""
         rows, columns = used
         widths: dict[str, dict[OperandName, int]] = {
             "tile": {"weight": rows, "input": columns},
@@ -229,31 +304,33 @@ class Timing:
             "ws": {"input": rows},
             "is": {"weight": rows},
         }
-        streamed = widths[self.flow]
-        buffers, layout, clocks = self.arch.buffers, self.arch.buffers.layout, [0]
-        for name in buffers.names:
-            buffer = buffers.named(name)
-            asked = {o: width for o, width in streamed.items() if layout[o] == name}
-            total = 0
-            if not isinstance(buffer.port_bits, str):
-                bits = sum(self._bits(o) * width * self.arch.pe.lanes for o, width in asked.items())
-                total = steps * math.ceil(bits / buffer.port_bits)
-            elif buffer.ports == 1 and asked:
-                total = steps
-            if buffer.ports == 1:
-                port = Fraction(self.port_bits[name])
-                total += sum(
-                    math.ceil(8 * size / port)
-                    for o, size in zip(layout, moved, strict=True)
-                    if layout[o] == name
-                )
-                if layout["output"] == name:
-                    total += math.ceil(results * self.bits.output / port)
-            clocks.append(total)
-        return max(clocks)
+        found: dict[BufferName, Fraction] = {}
+        for operand, width in widths[self.flow].items():
+            name = self.arch.buffers.layout[operand]
+            size_bits = width * self.arch.pe.lanes * self._bits(operand)
+            found[name] = found.get(name, Fraction(0)) + size_bits
+        return found
+
+    def _scale_reads(self, name: BufferName, m: int, n: int, piece: Slice) -> int:
+        """Return the accesses for scales and selectors of the groups that end in a tile."""
+        layout, k = self.arch.buffers.layout, self.k
+        beside: dict[OperandName, Fraction] = {
+            "weight": n * self.bits.beside_codes(k),
+            "input": m * self.bits.beside_codes(k, of_inputs=True),
+        }
+        return piece.groups * sum(
+            self._accesses(operand, size_bits)
+            for operand, size_bits in beside.items()
+            if layout[operand] == name
+        )
 
     def _bits(self, operand: OperandName) -> Fraction:
-        return self.bits.buffered_weight if operand == "weight" else self.bits.input
+        """Return the bits of an element's code."""
+        bits = self.bits
+        code = bits.weight_code if operand == "weight" else bits.input_code
+        if code is not None:
+            return code
+        return bits.buffered_weight if operand == "weight" else bits.input
 
     @property
     def scale(self) -> int:

@@ -8,7 +8,7 @@ from ..mapping.keep import Kept, Plan, keep_outputs, nothing_kept, placed_steps
 from ..mapping.whole_buffer import Traffic, operand_bytes
 from ..workloads.gemm import Gemm
 from ..workloads.order import Order
-from .analytic import LayerBits
+from .layer_bits import LayerBits
 from .run import LayerRun
 
 

@@ -73,11 +73,10 @@ class DramPort:
     @classmethod
     def of(cls, arch: Arch, options: CycleOptions) -> "DramPort":
         """Return the port of a chip, or one of another bandwidth."""
-        dram = arch.dram
         return cls(
-            bits_per_clock=Fraction(options.bits_per_clock or dram.bits_per_clock),
-            latency_cycles=dram.latency_cycles,
-            burst_bits=dram.burst_bits,
+            bits_per_clock=Fraction(options.bits_per_clock or arch.dram_bits_per_clock),
+            latency_cycles=arch.dram_latency_cycles,
+            burst_bits=arch.dram.burst_bits,
         )
 
     def transfer_cycles(self, size_bytes: int) -> int:

@@ -7,7 +7,8 @@ from bitlathe.arch import Arch, load_arch
 from bitlathe.arch.schema import Buffer, Buffers
 from bitlathe.mapping import Traffic
 from bitlathe.mapping.keep import NOTHING, Kept
-from bitlathe.sim.analytic import ChipCosts, LayerBits
+from bitlathe.sim.energy import ChipCosts
+from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm
 
 CHIP = load_arch("bitmod")
@@ -156,5 +157,6 @@ def costs_of(arch: Arch) -> ChipCosts:
     return ChipCosts(
         layout=arch.buffers.layout,
         buffers=dict.fromkeys(names, sram),
-        port_bits=dict.fromkeys(names, 64.0),
+        port_bits=dict.fromkeys(names, 64),
+        banks=dict.fromkeys(names, 8),
     )

@@ -1,56 +1,16 @@
 """Read a model's configuration file, and say where in it a value is wrong."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..datatypes.errors import BitlatheError, nearest
+from ..datatypes.errors import BitlatheError, nearest, shown
+from ..datatypes.files import read_text, shown_path
+from ..datatypes.jsonfile import parse_json, place_of
 
 _MISSING = object()
 _LARGEST = 2**40  # no dimension of a real model comes near it
-
-
-def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BitlatheError(f"key {twice!r} stands twice in one object; keep one of them")
-    return table
-
-
-def _reject_constant(name: str) -> Any:
-    raise BitlatheError(f"{name} is no JSON number; write a finite number")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BitlatheError(
-            f"{path}: not a text file in UTF-8 (byte {error.start}); a model is described by a "
-            "config.json or a YAML list of convolution layers."
-        ) from None
-    except OSError as error:
-        raise BitlatheError(f"{path}: cannot be read: {error.strerror or error}.") from None
-
-
-def _parse_json(text: str, source: str) -> Any:
-    try:
-        return json.loads(
-            text, object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant
-        )
-    except json.JSONDecodeError as error:
-        raise BitlatheError(
-            f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}. "
-            "Mend it there, or just before."
-        ) from None
-    except BitlatheError as error:
-        raise BitlatheError(f"{source}: {error}.") from None
-    except (ValueError, RecursionError) as error:
-        raise BitlatheError(f"{source}: not a usable JSON file: {error}.") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +39,13 @@ class Config:
 
     def where(self, key: str | None = None) -> str:
         """Return ``file:line:column`` of a key, or of the deepest part that exists."""
-        from ..datatypes.yamlfile import parse_yaml  # slow to import: only when there is an error
-
         loc = self.loc if key is None else (*self.loc, key)
-        try:
+        if _is_yaml(self.source):
+            from ..datatypes.yamlfile import parse_yaml  # slow to import: not needed for JSON
+
             return parse_yaml(self.text, self.source).where(loc)
-        except BitlatheError:
-            return self.source
+        line, column = place_of(self.text, loc)
+        return f"{self.source}:{line}:{column}"
 
     def error(self, message: str, key: str | None = None) -> BitlatheError:
         """Return an error that starts with the place of ``key``."""
@@ -106,9 +66,11 @@ class Config:
                 raise self.error(f"{key!r} is null; it must be an integer.", key)
             raise self.missing(key)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.error(f"{key!r} is {value!r}; it must be an integer, such as 32.", key)
+            raise self.error(f"{key!r} is {shown(value)}; it must be an integer, such as 32.", key)
         if not least <= value <= _LARGEST:
-            raise self.error(f"{key!r} is {value}; it must be from {least} to {_LARGEST}.", key)
+            raise self.error(
+                f"{key!r} is {shown(value)}; it must be from {least} to {_LARGEST}.", key
+            )
         return value
 
     def flag(self, key: str, *, default: bool) -> bool:
@@ -117,7 +79,7 @@ class Config:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise self.error(f"{key!r} is {value!r}; it must be true or false.", key)
+            raise self.error(f"{key!r} is {shown(value)}; it must be true or false.", key)
         return value
 
     def string(self, key: str) -> str:
@@ -126,7 +88,7 @@ class Config:
         if value is None:
             raise self.missing(key)
         if not isinstance(value, str):
-            raise self.error(f"{key!r} is {value!r}; it must be a string.", key)
+            raise self.error(f"{key!r} is {shown(value)}; it must be a string.", key)
         return value
 
     def items(self, key: str) -> Sequence[Any]:
@@ -135,7 +97,7 @@ class Config:
         if value is None:
             return []
         if not isinstance(value, list):
-            raise self.error(f"{key!r} is {value!r}; it must be a list.", key)
+            raise self.error(f"{key!r} is {shown(value)}; it must be a list.", key)
         return value
 
     def child(self, key: str, index: int | None = None) -> "Config":
@@ -145,7 +107,7 @@ class Config:
         if not isinstance(value, dict):
             raise BitlatheError(
                 f"{Config(data={}, source=self.source, text=self.text, loc=loc).where()}: "
-                f"{value!r} stands where an object of keys and values belongs."
+                f"{shown(value)} stands where an object of keys and values belongs."
             )
         return Config(data=value, source=self.source, text=self.text, loc=loc)
 
@@ -164,16 +126,21 @@ def read_config(path: Path) -> Config:
     BitlatheError
         If the file cannot be read or parsed; syntax errors name line and column.
     """
-    text = _read_text(path)
-    if path.suffix.lower() in (".yaml", ".yml"):
+    text = read_text(path, "model file")
+    source = shown_path(path)
+    if _is_yaml(source):
         from ..datatypes.yamlfile import parse_yaml
 
-        data = parse_yaml(text, str(path)).data
+        data = parse_yaml(text, source).data
     else:
-        data = _parse_json(text, str(path))
+        data = parse_json(text, source)
     if not isinstance(data, dict):
         raise BitlatheError(
-            f"{path}:1: the file holds {type(data).__name__!r} at its top; a model's file holds an "
-            "object with 'model_type' (transformers) or 'input' and 'layers' (convolutions)."
+            f"{source}:1: the file holds {type(data).__name__!r} at its top; a model's file holds "
+            "an object with 'model_type' (transformers) or 'input' and 'layers' (convolutions)."
         )
-    return Config(data=data, source=str(path), text=text)
+    return Config(data=data, source=source, text=text)
+
+
+def _is_yaml(source: str) -> bool:
+    return source.lower().endswith((".yaml", ".yml"))

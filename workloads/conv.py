@@ -17,6 +17,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "add": ("name", "type", "from"),
     "linear": ("name", "type", "from", "out_channels", "bias"),
 }  # fmt: skip
+_LARGEST_KERNEL = 2**16  # taps are counted one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,13 @@ class ConvShape:
                 f"the filter of {self.kernel} with dilation {self.dilation} is larger than the "
                 f"padded input of {self.size} with padding {self.padding}."
             )
+        if max(self.kernel) > _LARGEST_KERNEL:
+            raise BitlatheError(f"kernel is {self.kernel}; at most {_LARGEST_KERNEL} is supported.")
+        if min(self.touched_size) < 1:
+            raise BitlatheError(
+                f"the filter of {self.kernel} with stride {self.stride} reads nothing but the "
+                f"padding of {self.padding} around the input of {self.size}."
+            )
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -75,22 +83,48 @@ class ConvShape:
         )
         return high, wide
 
+    @property
+    def touched_size(self) -> tuple[int, int]:
+        """Rows and columns of the input that the filter reads somewhere, padding left out."""
+        high, wide = (self._touched(axis) for axis in (0, 1))
+        return high, wide
+
+    def _touched(self, axis: int) -> int:
+        """Count the positions of one axis that some output reads.
+
+        Tap f of output o reads position o*S + f*D - P. Taps whose first position leaves the same
+        rest r when divided by S read positions q*S + r, each for as many consecutive q as there
+        are outputs: intervals of q, by rising start, of which the union is counted.
+        """
+        size, stride, outputs = self.size[axis], self.stride[axis], self.output_size[axis]
+        count, counted_to = 0, dict[int, int]()
+        for tap in range(self.kernel[axis]):
+            first, rest = divmod(tap * self.dilation[axis] - self.padding[axis], stride)
+            start = max(first, counted_to.get(rest, 0))
+            end = min(first + outputs, (size - 1 - rest) // stride + 1)
+            if end > start:
+                count += end - start
+                counted_to[rest] = end
+        return count
+
     def gemm(self, name: str, images: int = 1) -> Gemm:
         """Return the convolution as a matrix product.
 
-        M = output height * width, N = output channels per group, K = input channels per group *
-        filter height * width, batch = groups * images.
+        M = images * output height * width, N = output channels per group, K = input channels per
+        group * filter height * width, batch = groups. All images share the filters.
         """
         high, wide = self.output_size
+        rows, columns = self.touched_size
         inputs = self.in_channels // self.groups
         return Gemm(
             name=name,
-            m=high * wide,
+            m=images * high * wide,
             n=self.out_channels // self.groups,
             k=inputs * self.kernel[0] * self.kernel[1],
-            batch=self.groups * images,
+            batch=self.groups,
+            sequences=images,
             kind="conv",
-            input_elements=inputs * self.size[0] * self.size[1],
+            input_elements=images * inputs * rows * columns,
         )
 
 
@@ -106,12 +140,10 @@ class Layer:
     bias: bool = False
 
     def gemm(self, images: int) -> Gemm:
-        """Return the layer as a matrix product; a linear layer is M = 1 per image."""
+        """Return the layer as a matrix product; a linear layer has one row per image."""
         if self.linear:
-            shape = self.shape
-            return Gemm(
-                name=self.name, m=1, n=shape.out_channels, k=shape.in_channels, batch=images
-            )
+            n, k = self.shape.out_channels, self.shape.in_channels
+            return Gemm(name=self.name, m=images, n=n, k=k, sequences=images)
         return self.shape.gemm(self.name, images)
 
 

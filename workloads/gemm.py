@@ -44,11 +44,15 @@ class Gemm:
     Attributes
     ----------
     name : str
-        Name of the layer, e.g. ``"q_proj"``.
+        Name of the layer, e.g. ``"q_proj"``. The two Gemms of experts that get different numbers
+        of rows share one name.
     m, n, k : int
         Tokens (rows of the input), outputs, and inputs (the reduction).
     batch : int
         Independent products, each with its own weights and inputs.
+    sequences : int
+        Sequences or images that the rows come from, ``m / sequences`` rows of each, stacked. They
+        share the weights.
     count : int
         Identical layers in the model. The derived figures below are for one of them.
     kind : {"linear", "attention_qk", "attention_av", "conv"}
@@ -57,15 +61,21 @@ class Gemm:
         What the ``(k, n)`` operand is.
     causal : {None, "n", "k"}
         Which dimension a causal mask cuts, if any: row ``r`` belongs to token
-        ``r // rows_per_token`` and sees ``visible_before + token + 1`` entries of it.
+        ``r // rows_per_token``, whose position is ``p = visible_before + token``, and sees the
+        entries up to ``p`` of it.
     rows_per_token : int
         Rows that belong to one token: in attention, the query heads of one key/value head,
         stacked token by token.
     visible_before : int
         Cached tokens ahead of the first row's own.
+    window : int or None
+        Under a causal mask, how many entries a row sees at most: ``p - window + 1`` to ``p``.
+        None: from entry 0.
     input_elements : int or None
-        Distinct input elements of one batch entry where they are not ``m*k``: the feature map
-        ahead of the im2col transform.
+        Distinct input elements of one batch entry where they are not ``m*k``: what a convolution
+        reads of its feature maps, ahead of the im2col transform, all images together.
+    keys, values : int
+        Outputs that are keys, and values, of the K/V cache.
     """
 
     name: str
@@ -73,22 +83,37 @@ class Gemm:
     n: int
     k: int
     batch: int = 1
+    sequences: int = 1
     count: int = 1
     kind: Kind = "linear"
     stationary: Literal["weight", "kv_cache"] = "weight"
     causal: Literal["n", "k"] | None = None
     rows_per_token: int = 1
     visible_before: int = 0
+    window: int | None = None
     input_elements: int | None = None
+    keys: int = 0
+    values: int = 0
 
     def __post_init__(self) -> None:
         where = f"layer {self.name!r}: "
-        for field in ("m", "n", "k", "batch", "count", "rows_per_token"):
+        for field in ("m", "n", "k", "batch", "sequences", "count", "rows_per_token"):
             # stored as a Python integer: products of numpy integers would wrap around
             object.__setattr__(self, field, check_size(where + field, getattr(self, field)))
-        check_size(where + "visible_before", self.visible_before, least=0)
-        if self.input_elements is not None:
-            check_size(where + "input_elements", self.input_elements)
+        before = check_size(where + "visible_before", self.visible_before, least=0)
+        object.__setattr__(self, "visible_before", before)
+        for field in ("window", "input_elements"):
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, check_size(where + field, getattr(self, field)))
+        for field in ("keys", "values"):
+            object.__setattr__(
+                self, field, check_size(where + field, getattr(self, field), least=0)
+            )
+        if self.keys + self.values > self.n:
+            raise BitlatheError(
+                f"{where}keys and values are {self.keys} and {self.values}, more than the "
+                f"{self.n} outputs (n); they are part of the outputs."
+            )
         for field, known in (
             ("kind", KINDS),
             ("stationary", ("weight", "kv_cache")),
@@ -99,6 +124,20 @@ class Gemm:
                     f"{where}{field} is {getattr(self, field)!r}; "
                     f"it must be one of {', '.join(map(repr, known))}."
                 )
+        if self.m % self.sequences:
+            raise BitlatheError(
+                f"{where}sequences is {self.sequences}, which does not divide the {self.m} rows "
+                "(m); each sequence has as many rows as the others."
+            )
+        if self.causal is None and self.window is not None:
+            raise BitlatheError(
+                f"{where}window is {self.window}, but there is no mask; set causal to 'n' or 'k'."
+            )
+        if self.causal is not None and self.sequences > 1:
+            raise BitlatheError(
+                f"{where}sequences is {self.sequences} under a causal mask, which counts the "
+                "tokens of one sequence; use batch for the others."
+            )
         dense = self.m * self.n * self.k * self.batch * self.count
         if dense >= COUNTER_LIMIT:
             raise BitlatheError(
@@ -108,19 +147,50 @@ class Gemm:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one instance, all its batch, exact under a causal mask."""
+        """Multiply-accumulates of one instance, all its batch, exact under mask and window."""
         if self.causal is None:
             return self.m * self.n * self.k * self.batch
         cut, full = (self.n, self.k) if self.causal == "n" else (self.k, self.n)
-        return self._visible_entries(cut) * full * self.batch
+        visible = self._entries_up_to(self.visible_before, cut)
+        if self.window is not None:
+            visible -= self._entries_up_to(self.visible_before - self.window, cut)
+        return visible * full * self.batch
 
-    def _visible_entries(self, cut: int) -> int:
-        """Sum over the rows of min(visible_before + token + 1, cut), in closed form."""
+    def _entries_up_to(self, last: int, cut: int) -> int:
+        """Sum over the rows of the entries from 0 to ``last + token``, within 0 to ``cut - 1``.
+
+        Token ``t`` has clamp(last + 1 + t, 0, cut) of them: a difference of sums of min(j, cut).
+        """
         tokens, ragged = divmod(self.m, self.rows_per_token)
-        rising = min(tokens, max(0, cut - self.visible_before))  # tokens that see less than all
-        triangle = rising * self.visible_before + rising * (rising + 1) // 2
-        whole = triangle + (tokens - rising) * cut
-        return whole * self.rows_per_token + ragged * min(self.visible_before + tokens + 1, cut)
+        whole = _sum_of_min(last + tokens, cut) - _sum_of_min(last, cut)
+        return whole * self.rows_per_token + ragged * min(max(last + 1 + tokens, 0), cut)
+
+    def seen(self, first: int, rows: int) -> tuple[int, int]:
+        """Return the range of the cut dimension that a block of rows sees, all rows together.
+
+        Parameters
+        ----------
+        first, rows : int
+            The block is rows ``first`` to ``first + rows - 1``; ``rows`` is at least 1.
+
+        Returns
+        -------
+        low, high : int
+            The block sees nothing outside entries ``low`` to ``high - 1`` of ``n`` (``causal``
+            "n") or ``k`` ("k"). Without a mask that is all of ``n``.
+
+        Examples
+        --------
+        >>> Gemm(name="qk", m=8, n=8, k=64, causal="n", window=3).seen(4, 2)
+        (2, 6)
+        """
+        if self.causal is None:
+            return 0, self.n
+        cut = self.n if self.causal == "n" else self.k
+        low, high = 0, self.visible_before + (first + rows - 1) // self.rows_per_token + 1
+        if self.window is not None:
+            low = max(0, self.visible_before + first // self.rows_per_token - self.window + 1)
+        return min(low, cut), min(high, cut)
 
     @property
     def weight_elements(self) -> int:
@@ -137,3 +207,9 @@ class Gemm:
     def output_elements(self) -> int:
         """Elements of the result, all the batch."""
         return self.m * self.n * self.batch
+
+
+def _sum_of_min(last: int, cut: int) -> int:
+    """Return the sum over j = 1 ... last of min(j, cut); 0 where ``last`` is not positive."""
+    rising = max(0, min(last, cut))
+    return rising * (rising + 1) // 2 + max(0, last - cut) * cut

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +12,18 @@ from typing import TYPE_CHECKING
 from ..datatypes.errors import BitlatheError, unknown_name
 from .config import Config, read_config
 from .conv import ConvNet, read_convnet
-from .families import FAMILIES
+from .families import AROUND_TEXT, FAMILIES
 from .gemm import COUNTER_LIMIT, Gemm, check_size
-from .transformer import DEFAULT_CONTEXT, Transformer, edges, read_transformer, staged_gemms
+from .keys import check_keys, parts_left_out
+from .read import head_of, read_transformer
+from .transformer import DEFAULT_CONTEXT, Transformer, edges, staged_gemms
 
 if TYPE_CHECKING:
     import networkx
 
 SHIPPED = Path(__file__).parent / "models"
-_NESTED = ("text_config", "language_config", "llm_config")
+PHASES = ("prefill", "decode")
+LOGITS = ("last", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Model:
         The ``model_type`` of its configuration, e.g. ``"llama"``, or ``"convnet"``.
     shape : Transformer or ConvNet
         The sizes.
+    notes : tuple of str
+        What of its file is left out or not used, a sentence each.
 
     Examples
     --------
@@ -48,6 +54,7 @@ class Model:
     name: str
     family: str
     shape: Transformer | ConvNet
+    notes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -81,6 +88,7 @@ class Model:
         context: int | None = None,
         batch: int = 1,
         causal: bool = False,
+        logits: str = "all",
     ) -> tuple[Gemm, ...]:
         """Return the matrix products of one pass, identical layers once with a count.
 
@@ -93,27 +101,33 @@ class Model:
         batch : int
             Sequences or images.
         causal : bool
-            Whether prefill attention skips what the causal mask hides.
+            Whether prefill attention skips what the causal mask hides. Layers with a sliding
+            window always do: the window is part of the mask.
+        logits : {"all", "last"}
+            Tokens of a prefill that the output head works on: all of them, or the last one of
+            each sequence, which is what generation needs.
 
         Returns
         -------
         tuple of Gemm
-            In the order of execution within a layer.
+            In the order of execution within a layer. Experts of a mixture may stand there twice
+            under one name, with different numbers of rows.
 
         Raises
         ------
         BitlatheError
-            If the phase is unknown or not one the model has, a size is not a positive integer,
-            the context is longer than the model allows, or counters would pass 2^63.
+            If phase or logits are unknown, the model has no such phase, a size is not a positive
+            integer, the context is longer than the model allows, or counters would pass 2^63.
 
         Notes
         -----
         Attention is counted per key/value head as two products, following the corrected
         ("v2") model of the BitMoD study (HPCA 2025): scores with N = context, K = head
         dimension; mix with the two exchanged; M = query heads per key/value head * tokens.
-        A sliding window shortens decode; prefill computes the whole square (or triangle).
+        Linear layers and convolutions share their weights over the batch: M = sequences * tokens.
+        A sliding window of W tokens cuts a band out of prefill and shortens decode to W entries.
         """
-        found = tuple(gemm for _, gemm in self._staged(phase, context, batch, causal))
+        found = tuple(gemm for _, gemm in self._staged(phase, context, batch, causal, logits))
         if isinstance(self.shape, ConvNet):
             found = _merge(found)
         total = sum(gemm.macs * gemm.count for gemm in found)
@@ -134,7 +148,7 @@ class Model:
         """
         import networkx as nx
 
-        staged = self._staged(phase, context, batch, False)
+        staged = self._staged(phase, context, batch, False, "all")
         flow = nx.DiGraph(name=self.name)
         flow.add_nodes_from(gemm for _, gemm in staged)
         if isinstance(self.shape, ConvNet):
@@ -145,16 +159,17 @@ class Model:
         return flow
 
     def _staged(
-        self, phase: str, context: int | None, batch: int, causal: bool
+        self, phase: str, context: int | None, batch: int, causal: bool, logits: str
     ) -> tuple[tuple[str, Gemm], ...]:
-        if phase not in ("prefill", "decode"):
-            raise BitlatheError(unknown_name("phase", str(phase), ("prefill", "decode")))
+        for what, value, known in (("phase", phase, PHASES), ("logits", logits, LOGITS)):
+            if value not in known:
+                raise BitlatheError(unknown_name(what, str(value), known))
         images = check_size("batch", batch)
         try:
             if isinstance(self.shape, ConvNet):
                 _check_conv_run(phase, context, causal)
                 return tuple(("conv", gemm) for gemm in self.shape.gemms(images))
-            return staged_gemms(self.shape, phase, context, images, causal)
+            return staged_gemms(self.shape, phase, context, images, causal, logits)
         except BitlatheError as error:
             raise BitlatheError(f"{self.name}: {error}") from None
 
@@ -224,7 +239,21 @@ def load_model(name_or_path: str | Path) -> Model:
         if not inside.is_file():
             raise BitlatheError(f"{path}: the folder holds no config.json.")
         path = inside
-    return _build(read_config(path), path.parent.name if path.stem == "config" else path.stem)
+    return _build(read_config(path), _name_of(path))
+
+
+def _name_of(path: Path) -> str:
+    """Return a model's name: the file's, its folder's for config.json, the hub's for a snapshot.
+
+    A snapshot of the Hugging Face cache is ``models--owner--name/snapshots/revision``.
+    """
+    if path.stem != "config":
+        return path.stem
+    folder = Path(os.path.abspath(path)).parent  # links are kept: a cache links to its blobs
+    repository = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.rpartition("--")[2]
+    return folder.name or path.stem
 
 
 @lru_cache(maxsize=64)
@@ -236,14 +265,14 @@ def _build(config: Config, name: str) -> Model:
     """Turn a configuration into a model, by the family that its model_type names."""
     if "layers" in config.data and config.data.get("model_type", "convnet") == "convnet":
         return Model(name=name, family="convnet", shape=read_convnet(config))
-    if config.data.get("model_type") not in list(FAMILIES):
-        for key in _NESTED:
-            if isinstance(config.data.get(key), dict):
-                config = config.child(key)
-                break
+    config, notes = _text_part(config)
     family = config.string("model_type")
     if family not in FAMILIES:
-        raise config.error(unknown_name("model_type", family, [*FAMILIES, "convnet"]), "model_type")
+        raise config.error(
+            f"{_unknown_type(family)}. Correct a misspelled name only: a model under the name of "
+            "another class is that class's model, with layers missing or wrong.",
+            "model_type",
+        )
     rules = FAMILIES[family]
     config = Config(
         data=config.data,
@@ -252,4 +281,39 @@ def _build(config: Config, name: str) -> Model:
         loc=config.loc,
         defaults=rules.defaults,
     )
-    return Model(name=name, family=family, shape=read_transformer(config, rules))
+    notes += check_keys(config, family, rules)
+    if config.get("architectures") and head_of(config, rules) is None:
+        notes.append(
+            f"the head of {config.items('architectures')[0]!r} ('architectures') is not known: "
+            f"taken as a class that ends in {next(iter(rules.heads))!r}."
+        )
+    shape = read_transformer(config, rules)
+    return Model(name=name, family=family, shape=shape, notes=tuple(notes))
+
+
+def _unknown_type(name: str) -> str:
+    """Say that a model_type is unknown; only names as near as a typing error are suggested."""
+    known = sorted([*FAMILIES, "convnet"])
+    near = get_close_matches(name, known, n=1, cutoff=0.85)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown model_type {name!r}{hint} Known: {', '.join(known)}"
+
+
+def _text_part(config: Config) -> tuple[Config, list[str]]:
+    """Return the configuration of the text model inside a multimodal one, and what is left out."""
+    outer = config.data.get("model_type")
+    if not isinstance(outer, str) or outer in FAMILIES:
+        return config, []
+    if outer not in AROUND_TEXT:
+        for key in ("text_config", "llm_config", "language_config"):
+            if isinstance(config.data.get(key), dict):
+                raise config.error(
+                    f"{_unknown_type(outer)}. To run the part under {key!r} alone, give that "
+                    "object as a file of its own.",
+                    "model_type",
+                )
+        return config, []
+    key = AROUND_TEXT[outer]
+    if key not in config.data:
+        raise config.missing(key)
+    return config.child(key), [parts_left_out(config, key)]

@@ -71,6 +71,7 @@ def execution_order(
     context: int | None = None,
     batch: int = 1,
     causal: bool = False,
+    logits: str = "all",
 ) -> Order:
     """Return a model's layers in the order in which they run, with what each one reads.
 
@@ -78,7 +79,7 @@ def execution_order(
     ----------
     model : Model
         The network.
-    phase, context, batch, causal
+    phase, context, batch, causal, logits
         As in `Model.gemms`, which counts the same layers and checks these arguments.
 
     Notes
@@ -93,12 +94,13 @@ def execution_order(
     >>> [s.gemm.name for s in steps_of(execution_order(load_model("opt-1.3b")))][:6]
     ['q_proj', 'k_proj', 'v_proj', 'attention_qk', 'attention_av', 'out_proj']
     """
-    model.gemms(phase, context, batch, causal)
+    model.gemms(phase, context, batch, causal, logits)
     if isinstance(model.shape, ConvNet):
         return tuple(
             Step(gemm=layer.gemm(batch), inputs=layer.sources) for layer in model.shape.layers
         )
-    return _transformer(model.shape, staged_gemms(model.shape, phase, context, batch, causal))
+    staged = staged_gemms(model.shape, phase, context, batch, causal, logits)
+    return _transformer(model.shape, staged)
 
 
 def _transformer(shape: Transformer, staged: tuple[tuple[str, Gemm], ...]) -> Order:
@@ -112,13 +114,17 @@ def _transformer(shape: Transformer, staged: tuple[tuple[str, Gemm], ...]) -> Or
         mine = _of_layer(shape, layers, staged)
         order += _layer(shape, mine, left)
         ends = ("out", "down") if shape.family.parallel else ("down", "experts_down")
-        left = tuple(gemm.name for stage, gemm in mine if stage in ends)
+        left = _names(mine, *ends)
         if layers.count > 1:
             body = tuple(_layer(shape, mine, left))
             order.append(Repeat(count=layers.count - 1, body=body))
+    heads: dict[str, str] = {}
     for stage, gemm in staged:
-        if stage == "head":
-            order.append(Step(gemm=replace(gemm, count=1), inputs=left))
+        kind, _, part = stage.partition(":")
+        if kind in ("head", "tail"):
+            inputs = left if kind == "head" else (heads[part],)
+            order.append(Step(gemm=replace(gemm, count=1), inputs=inputs))
+            heads[part] = gemm.name
     return tuple(order)
 
 
@@ -137,7 +143,7 @@ def _of_layer(
         elif kind in ("mlp", "down"):
             if gemm.name.startswith("shared_expert_") == layers.routed:
                 mine.append((kind, gemm))
-        elif kind not in ("embed", "head") and (layers.routed or kind not in _ROUTED):
+        elif kind not in ("embed", "head", "tail") and (layers.routed or kind not in _ROUTED):
             mine.append((kind, gemm))
     return mine
 
@@ -146,11 +152,12 @@ def _layer(
     shape: Transformer, mine: list[tuple[str, Gemm]], left: tuple[str, ...]
 ) -> list[Step | Repeat]:
     """Return the steps of one layer that reads what the layers ``left`` gave."""
-    names = {stage: [g.name for s, g in mine if s == stage] for stage, _ in mine}
+    names = {stage: _names(mine, stage) for stage, _ in mine}
     query, key = names["query"][0], names["query"][-1]  # one matrix where they are fused
-    value = names.get("value", [query])
+    value = names.get("value", (query,))
     steps: list[Step | Repeat] = []
-    experts: list[Step] = []
+    experts: dict[int, list[Step]] = {}  # by their rows: experts alike run one after another
+    busy: dict[int, int] = {}
     for stage, gemm in mine:
         inputs = tuple(name for source in _INPUTS.get(stage, ()) for name in names.get(source, ()))
         if stage in _OF_ENTRY or (stage == "mlp" and shape.family.parallel):
@@ -159,13 +166,19 @@ def _layer(
         if stage == "scores":
             step = replace(step, inputs=(query,), weights=(key,))
         elif stage == "mix":
-            step = replace(step, weights=tuple(value))
+            step = replace(step, weights=value)
         if stage in ("experts", "experts_down"):
-            busy = gemm.count // shape.routed_depth
-            parts = busy if stage == "experts_down" else 1
-            experts.append(replace(step, parts=parts))
+            experts.setdefault(gemm.m, []).append(step)
+            busy[gemm.m] = gemm.count // shape.routed_depth
         else:
             steps.append(step)
-    if experts:
-        steps.append(Repeat(count=busy, body=tuple(experts)))
+    for rows, body in experts.items():
+        *into, out = body  # the results of all experts of a layer are read together
+        parts = (*into, replace(out, parts=sum(busy.values())))
+        steps.append(Repeat(count=busy[rows], body=parts))
     return steps
+
+
+def _names(mine: list[tuple[str, Gemm]], *stages: str) -> tuple[str, ...]:
+    """Return the names of the products of some stages, each once."""
+    return tuple(dict.fromkeys(gemm.name for stage, gemm in mine if stage in stages))

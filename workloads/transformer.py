@@ -1,23 +1,22 @@
-"""Transformers: from a configuration to sizes, and from sizes to matrix products."""
+"""Transformers: from sizes to matrix products."""
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..datatypes.errors import BitlatheError
-from .config import Config
-from .families import Experts, Family
+from .families import Family, Output
 from .gemm import Gemm, check_size
 
 DEFAULT_CONTEXT = 256
 
-# Which stages of a layer feed which; "scores:x" and "mix:x" exist once per attention window.
+# Which stages of a layer feed which; "scores:x" and "mix:x" exist once per attention window, and
+# a "tail:x" reads what "head:x" leaves, behind the last layer.
 _FLOW = (
     ("embed", "query"), ("embed", "value"), ("query", "scores"), ("scores", "mix"),
     ("value", "mix"), ("mix", "out"), ("out", "router"), ("out", "mlp"), ("out", "experts"),
     ("router", "experts"), ("mlp", "down"), ("experts", "experts_down"), ("down", "head"),
-    ("experts_down", "head"),
+    ("experts_down", "head"), ("head", "tail"),
 )  # fmt: skip
 _PARALLEL_FLOW = (*(edge for edge in _FLOW if edge[0] != "out"), ("out", "head"))
 
@@ -47,8 +46,12 @@ class Transformer:
         Learned position embeddings, 0 if there are none.
     experts, active_experts, expert_inner, shared_inner : int
         Experts per routed layer, those a token visits, and widths; 0 if there are none.
+    outputs : tuple of Output
+        The matrices behind the last layer.
+    labels : int
+        Classes that a classifier tells apart.
     image : tuple of int
-        Channels, side of the image, side of a patch; empty for text.
+        Channels, height and width of the image, height and width of a patch; empty for text.
     """
 
     family: Family
@@ -65,11 +68,13 @@ class Transformer:
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
+    qk_norm: bool = False
     experts: int = 0
     active_experts: int = 0
     expert_inner: int = 0
     shared_inner: int = 0
-    classes: int = 0
+    outputs: tuple[Output, ...] = ()
+    labels: int = 0
     image: tuple[int, ...] = ()
 
     @property
@@ -85,7 +90,15 @@ class Transformer:
     @property
     def patches(self) -> int:
         """Patches of an image; 0 for text."""
-        return (self.image[1] // self.image[2]) ** 2 if self.image else 0
+        if not self.image:
+            return 0
+        _, high, wide, patch_high, patch_wide = self.image
+        return (high // patch_high) * (wide // patch_wide)
+
+    @property
+    def patch_inputs(self) -> int:
+        """Values of one patch; 0 for text."""
+        return self.image[0] * self.image[3] * self.image[4] if self.image else 0
 
     @property
     def fixed_tokens(self) -> int | None:
@@ -130,30 +143,44 @@ class Transformer:
             yield first, prefix + name, width, self.hidden, count
         yield second, prefix + out, self.hidden, inner, count
 
+    def cached(self, name: str) -> tuple[int, int]:
+        """Return how many outputs of a matrix are keys, and values."""
+        names, width = self.family.projections, self.kv_heads * self.head_dim
+        if name not in names:
+            return 0, 0
+        if len(names) == 1:
+            return width, width
+        return ((0, 0), (width, 0), (0, width))[names.index(name)]
+
     def expert_matrices(self) -> Iterator[tuple[str, str, int, int, int]]:
         """Yield the matrices of one routed expert, as `matrices` does."""
         yield from self._mlp(
             "experts", "experts_down", "expert_", self.expert_inner, self.routed_depth
         )
 
+    def output_matrices(self) -> Iterator[tuple[Output, int, int]]:
+        """Yield the matrices behind the last layer, with outputs and inputs."""
+        widths = {
+            **{"hidden": self.hidden, "vocabulary": self.vocabulary},
+            **{"labels": self.labels, "pair": 2},
+        }
+        for output in self.outputs:
+            if widths[output.outputs]:
+                yield output, widths[output.outputs], self.hidden
+
     def weight_count(self) -> int:
         """Elements of all weight matrices: every expert, the head even if it is tied."""
         total = sum(n * k * count for _, _, n, k, count in self.matrices())
         total += self.experts * sum(n * k * c for _, _, n, k, c in self.expert_matrices())
-        if self.family.kind == "decoder":
-            total += self.vocabulary * self.hidden
-        if self.family.pooler:
-            total += self.hidden**2
-        if self.image:
-            total += self.hidden * self.image[0] * self.image[2] ** 2
-        return total + self.classes * self.hidden
+        total += sum(n * k for _, n, k in self.output_matrices())
+        return total + self.hidden * self.patch_inputs
 
     def parameter_count(self) -> int:
         """All parameters: matrices, embeddings, norms and biases; a tied head once."""
         family, wide = self.family, self.hidden
         kv = self.kv_heads * self.head_dim
         embeddings = (self.vocabulary + self.positions + self.token_types) * wide
-        if self.tied and family.kind == "decoder":
+        if self.tied and any(output.outputs == "vocabulary" for output in self.outputs):
             embeddings -= self.vocabulary * wide  # the head's matrix is the embedding
         if self.image:
             embeddings += wide + wide  # the class token, the patch projection's bias
@@ -164,11 +191,12 @@ class Transformer:
         if self.mlp_bias:
             into = self.inner * (family.mlp_matrices - 1)
             biases += (self.depth - self.routed_depth) * (into + wide)
-        biases += family.head_bias * self.vocabulary + family.pooler * wide + self.classes
-        extra = family.qk_norm * 2 * self.head_dim * self.depth
-        return (
-            self.weight_count() + embeddings + norms * family.norm_vectors * wide + biases + extra
-        )
+        for output, n, _ in self.output_matrices():
+            biases += output.bias * n
+            norms += output.norm
+        heads = self.qk_norm * 2 * self.head_dim * self.depth
+        vectors = family.norm_vectors * (norms * wide + heads)
+        return self.weight_count() + embeddings + vectors + biases
 
 
 def _run_shape(shape: Transformer, phase: str, context: int | None) -> int:
@@ -207,7 +235,8 @@ def _attention(
         seen = tokens if phase == "prefill" or window is None else min(tokens, window)
         suffix = "" if window is None or len(counts) == 1 else "_local"
         queries = tokens if phase == "prefill" else 1
-        masked = causal and phase == "prefill"
+        banded = phase == "prefill" and window is not None  # the window is part of the mask
+        masked = banded or (causal and phase == "prefill")
         scores = Gemm(
             name=f"attention_qk{suffix}",
             m=group * queries,
@@ -220,6 +249,7 @@ def _attention(
             causal="n" if masked else None,
             rows_per_token=group,
             visible_before=0 if phase == "prefill" else seen - 1,
+            window=window if banded else None,
         )
         yield f"scores:{suffix}", scores
         yield (
@@ -235,8 +265,38 @@ def _attention(
         )
 
 
+def experts_in_use(experts: int, active: int, tokens: int) -> int:
+    """Return how many experts ``tokens`` tokens reach, each of which visits ``active`` of them.
+
+    The mean over uniform, independent routing, E (1 - (1 - k/E)^t), rounded: at least k and at
+    most E and the t k visits, which errors of floats must not pass.
+    """
+    mean = experts * (1 - (1 - active / experts) ** tokens)
+    return min(round(mean), tokens * active)
+
+
+def _experts(shape: Transformer, tokens: int) -> Iterator[tuple[str, Gemm]]:
+    """Yield the products of the routed experts: those that get one row more than others first.
+
+    The visits are spread as evenly as they go: of t k visits to e experts, (t k mod e) experts
+    get ceil(t k / e) rows and the others floor(t k / e).
+    """
+    visits = tokens * shape.active_experts
+    busy = experts_in_use(shape.experts, shape.active_experts, tokens)
+    rows, more = divmod(visits, busy)
+    for m, instances in ((rows + 1, more), (rows, busy - more)):
+        if instances:
+            for stage, name, n, k, count in shape.expert_matrices():
+                yield stage, Gemm(name=name, m=m, n=n, k=k, count=count * instances)
+
+
 def staged_gemms(
-    shape: Transformer, phase: str, context: int | None, batch: int, causal: bool
+    shape: Transformer,
+    phase: str,
+    context: int | None,
+    batch: int,
+    causal: bool,
+    logits: str = "all",
 ) -> tuple[tuple[str, Gemm], ...]:
     """Return the matrix products of a run, each with the stage of the layer it belongs to.
 
@@ -251,45 +311,48 @@ def staged_gemms(
     batch : int
         Sequences or images.
     causal : bool
-        Whether prefill skips what the causal mask hides.
-
-    Notes
-    -----
-    Routing is taken as uniform: ``t`` tokens with ``a`` of ``e`` experts each occupy
-    ``min(e, t*a)`` experts, with the tokens per expert rounded up.
+        Whether prefill skips what the causal mask hides; layers with a sliding window always do.
+    logits : {"all", "last"}
+        Tokens that the output head works on: all, or the last one of each sequence.
     """
     if causal and shape.family.kind != "decoder":
         raise BitlatheError(
             f"causal=True needs a decoder; this {shape.family.kind} model attends both ways."
         )
     tokens = _run_shape(shape, phase, context)
-    m, products = (tokens, batch) if phase == "prefill" else (batch, 1)
+    rows, sequences = (tokens, batch) if phase == "prefill" else (batch, 1)
     found: list[tuple[str, Gemm]] = []
 
-    def linear(stage: str, name: str, n: int, k: int, count: int, rows: int = m) -> None:
-        found.append((stage, Gemm(name=name, m=rows, n=n, k=k, batch=products, count=count)))
+    def linear(stage: str, name: str, n: int, k: int, count: int, rows: int = rows) -> None:
+        keys, values = shape.cached(name)
+        made = Gemm(
+            name=name,
+            m=rows * sequences,
+            n=n,
+            k=k,
+            sequences=sequences,
+            count=count,
+            keys=keys,
+            values=values,
+        )
+        found.append((stage, made))
 
     if shape.image:
-        channels, _, patch = shape.image
+        m, k = batch * shape.patches, shape.patch_inputs
         found.append(("embed", Gemm(
-            name="patch_embedding", m=shape.patches, n=shape.hidden, k=channels * patch**2,
-            batch=batch, kind="conv", input_elements=shape.patches * channels * patch**2,
+            name="patch_embedding", m=m, n=shape.hidden, k=k, sequences=batch, kind="conv",
+            input_elements=m * k,
         )))  # fmt: skip
     for stage, *matrix in shape.matrices():
         if stage == "out":
             found.extend(_attention(shape, phase, tokens, batch, causal))
         linear(stage, *matrix)  # type: ignore[arg-type]
     if shape.routed_depth:
-        visits = m * shape.active_experts
-        busy = min(shape.experts, visits)
-        for stage, name, n, k, count in shape.expert_matrices():
-            linear(stage, name, n, k, count * busy, rows=-(-visits // busy))
-    if shape.family.kind == "decoder":
-        linear("head", "lm_head", shape.vocabulary, shape.hidden, 1)
-    if shape.family.pooler:
-        linear("head", "pooler", shape.hidden, shape.hidden, 1, rows=1)
-    if shape.classes:
-        linear("head", "classifier", shape.classes, shape.hidden, 1, rows=1)
+        found.extend(_experts(shape, rows * sequences))
+    one = 1 if phase == "prefill" else rows  # a row of each sequence
+    output_rows = {"all": rows, "one": one, "logits": one if logits == "last" else rows}
+    for output, n, k in shape.output_matrices():
+        linear(output.stage, output.name, n, k, 1, output_rows[output.tokens])
     return tuple(found)
 
 
@@ -300,141 +363,6 @@ def edges(shape: Transformer, staged: tuple[tuple[str, Gemm], ...]) -> Iterator[
     for source, tail in staged:
         for target, head in staged:
             (a, _, left), (b, _, right) = source.partition(":"), target.partition(":")
-            meets = not (a == "scores" and b == "mix") or left == right
+            meets = (a, b) not in (("scores", "mix"), ("head", "tail")) or left == right
             if meets and ((a, b) in flow or (fused and (a, b) == ("query", "mix"))):
                 yield tail, head
-
-
-def read_transformer(config: Config, family: Family) -> Transformer:
-    """Read the sizes of a transformer from the object of its config.json."""
-    keys = family.keys
-    hidden = config.integer(keys.hidden)
-    heads = config.integer(keys.heads)
-    kv_heads = config.integer("num_key_value_heads", default=heads) if family.grouped else heads
-    if heads % kv_heads:
-        raise config.error(
-            f"'num_key_value_heads' is {kv_heads}, which does not divide the {heads} heads of "
-            f"{keys.heads!r}.",
-            "num_key_value_heads",
-        )
-    if config.get("head_dim") is None and hidden % heads:
-        raise config.error(
-            f"{keys.hidden!r} is {hidden}, which the {heads} heads of {keys.heads!r} do not "
-            "divide; change one of them or give 'head_dim'.",
-            keys.hidden,
-        )
-    head_dim = config.integer("head_dim", default=max(hidden // heads, 1))
-    factor = family.inner_factor
-    experts = family.experts
-    layers = _read_layers(config, family)
-    needs_inner = any(not group.routed for group in layers)
-    width = config.integer(keys.inner, default=factor * hidden if factor else None) if (
-        needs_inner or experts is None or experts.inner == keys.inner
-    ) else 0  # fmt: skip
-    return Transformer(
-        family=family,
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        inner=width,
-        tied=config.flag("tie_word_embeddings", default=family.tied),
-        qkv_bias=_bias(config, family.qkv_bias),
-        output_bias=_bias(config, family.output_bias),
-        mlp_bias=_bias(config, family.mlp_bias),
-        **_embeddings(config, family, hidden),
-        **_expert_sizes(config, experts, any(group.routed for group in layers)),
-    )
-
-
-def _bias(config: Config, rule: bool | tuple[str, bool]) -> bool:
-    return rule if isinstance(rule, bool) else config.flag(rule[0], default=rule[1])
-
-
-def _embeddings(config: Config, family: Family, hidden: int) -> dict[str, Any]:
-    if family.kind == "vision":
-        channels = config.integer("num_channels")
-        side, patch = config.integer("image_size"), config.integer("patch_size")
-        if patch > side or side % patch:
-            raise config.error(
-                f"'patch_size' is {patch}, which does not divide the 'image_size' of {side}.",
-                "patch_size",
-            )
-        labels = config.get("id2label")
-        known = len(labels) if isinstance(labels, dict) else 0
-        classes = config.integer("num_labels", default=known, least=0)
-        tokens = (side // patch) ** 2 + 1
-        return {"image": (channels, side, patch), "positions": tokens, "classes": classes}
-    narrow = config.integer("word_embed_proj_dim", default=hidden)
-    if narrow != hidden:
-        raise config.error(
-            f"'word_embed_proj_dim' is {narrow}; only {hidden}, the hidden size, is supported.",
-            "word_embed_proj_dim",
-        )
-    learned = family.positions_learned
-    positions = config.integer(family.keys.positions) + family.position_offset if learned else 0
-    return {
-        "vocabulary": config.integer("vocab_size"),
-        "positions": positions,
-        "token_types": config.integer("type_vocab_size", default=0, least=0),
-    }
-
-
-def _expert_sizes(config: Config, keys: Experts | None, routed: bool) -> dict[str, Any]:
-    if keys is None or not routed:
-        return {}
-    total, active = config.integer(keys.total), config.integer(keys.active)
-    if active > total:
-        raise config.error(
-            f"{keys.active!r} is {active}, more than the {total} experts of {keys.total!r}.",
-            keys.active,
-        )
-    shared = keys.shared_inner
-    return {
-        "experts": total,
-        "active_experts": active,
-        "expert_inner": config.integer(keys.inner),
-        "shared_inner": config.integer(shared, default=0, least=0) if shared else 0,
-    }
-
-
-def _read_layers(config: Config, family: Family) -> tuple[Layers, ...]:
-    """Group the layers by attention window and by dense or routed MLP."""
-    depth = config.integer(family.keys.layers)
-    if depth > 100_000:
-        raise config.error(
-            f"{family.keys.layers!r} is {depth}; at most 100000 layers are supported.",
-            family.keys.layers,
-        )
-    windows = _windows(config, family, depth)
-    if family.experts is None:
-        routed = [False] * depth
-    else:
-        step = config.integer("decoder_sparse_step", default=1)
-        dense = config.items("mlp_only_layers")
-        routed = [i not in dense and (i + 1) % step == 0 for i in range(depth)]
-    alike = Counter(zip(windows, routed, strict=True))
-    return tuple(Layers(count=c, window=w, routed=r) for (w, r), c in alike.items())
-
-
-def _windows(config: Config, family: Family, depth: int) -> list[int | None]:
-    if config.get("sliding_window") is None:
-        return [None] * depth
-    window = config.integer("sliding_window")
-    types = config.items("layer_types")
-    if types:
-        if len(types) != depth:
-            raise config.error(
-                f"'layer_types' names {len(types)} layers, but there are {depth}.", "layer_types"
-            )
-        return [window if kind == "sliding_attention" else None for kind in types]
-    if family.window_every:
-        every = config.integer("sliding_window_pattern", default=family.window_every)
-        return [None if (i + 1) % every == 0 else window for i in range(depth)]
-    if family.window_flag:
-        if not config.flag(family.window_flag, default=False):
-            return [None] * depth
-        first = config.integer("max_window_layers", default=0, least=0)
-        return [window if i >= first else None for i in range(depth)]
-    return [window] * depth

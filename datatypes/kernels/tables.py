@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import BitlatheError
+from ..rounding import half_way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +58,9 @@ def cuts_of(values: NDArray[np.float64], tie_up: NDArray[np.bool_]) -> NDArray[n
     tie_up : (n - 1,) bool
         Whether a y on the midpoint goes to the upper value.
     """
-    midpoints = (values[:-1] + values[1:]) / 2
+    midpoints, exact = half_way(values)
     cut = floor_float32(midpoints)
-    step_down = tie_up & (cut.astype(np.float64) == midpoints)
+    step_down = tie_up & exact & (cut.astype(np.float64) == midpoints)
     return np.asarray(np.where(step_down, np.nextafter(cut, np.float32(-np.inf)), cut))
 
 

@@ -11,7 +11,8 @@ from fractions import Fraction
 from typing import Any
 
 from ...arch import Arch, load_arch, resolve
-from ...sim.analytic import ChipCosts, area_um2, run_layer
+from ...sim.analytic import run_layer
+from ...sim.energy import ChipCosts, area_um2
 from ...sim.engine import layer_bits
 from ...sim.run import LayerRun, Run
 from ...workloads import Gemm, Model, Transformer

@@ -7,6 +7,7 @@ seeded Gaussian ones. No model gets a figure that was measured on another withou
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -308,12 +309,12 @@ def _with_perplexity(
 def _checkpoint_of(name: str, home: Path | None) -> tuple[Checkpoint | None, str]:
     """Return a model's weights; or None and, if weights were to be expected, why."""
     beside = home / name if home is not None else Path(name)
-    place = beside if beside.exists() else Path(name)
+    place = beside if os.path.exists(beside) else Path(name)  # Path's may raise
     try:
-        return find_checkpoint(place if place.exists() else name), ""
+        return find_checkpoint(place if os.path.exists(place) else name), ""
     except BitlatheError as problem:
         expected = name in checkpoint_names() or (
-            place.is_dir() and any(place.glob("*.safetensors"))
+            os.path.isdir(place) and any(place.glob("*.safetensors"))
         )
         return None, f"No perplexity of {name}: {problem}" if expected else ""
 

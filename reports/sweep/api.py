@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datatypes.errors import BitlatheError
-from ...datatypes.yamlfile import read_text
+from ...datatypes.files import read_text
 from ..provenance import FILE_NAME, provenance, record
 from .checks import simulator
 from .evaluate import result_columns

@@ -6,7 +6,8 @@ from typing import Any
 
 from ...arch import Arch, load_arch
 from ...datatypes.errors import BitlatheError, unknown_name
-from ...sim.engine import FIDELITIES, MAPPERS
+from ...sim.engine import FIDELITIES
+from ...sim.layout import MAPPERS
 from ...workloads import Model
 from .evaluate import SimulatorEvaluator, load_evaluator, plain_words
 from .spec import Space, axis_keys
@@ -90,7 +91,7 @@ def _refusal(arch: Arch, key: str, value: Any) -> str:
 
 
 def _check_solvable(space: Space, arch: Arch, key: str) -> None:
-    value: Any = arch.model_dump()
+    value: Any = arch.plain()
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -18,8 +19,8 @@ from ...datatypes.errors import BitlatheError
 from ...datatypes.scheme import Scheme
 from ...datatypes.yamlfile import read_yaml
 from ...sim import Run, simulate
-from ...sim.analytic import ChipCosts, area_um2
 from ...sim.cycle_machine import CAUSES
+from ...sim.energy import ChipCosts, area_um2
 from ...sim.engine import format_labels
 from ...sim.run import ENERGY_COMPONENTS
 from ...workloads import Model, load_model
@@ -131,7 +132,7 @@ def chip_row(chip: Arch, area: Mapping[str, float]) -> dict[str, Any]:
     return {
         "peak_macs_per_cycle": chip.array.rows * chip.array.columns * chip.pe.lanes,
         **{f"area_um2.{part}": value for part, value in area.items()},
-        "dram_gb_per_s": chip.dram.bits_per_clock * chip.technology.clock_ghz / 8,
+        "dram_gb_per_s": float(chip.dram_bits_per_clock) * chip.technology.clock_ghz / 8,
         "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096)),
     }
 
@@ -351,7 +352,7 @@ def plain_words(err: BitlatheError) -> str:
 
 
 def _plain(arch: Arch) -> dict[str, Any]:
-    return arch.model_dump(exclude={"name", "title", "description", "overrides"})
+    return arch.plain()
 
 
 def _leaves(value: Any, key: str = "") -> dict[str, Any]:
@@ -471,7 +472,7 @@ def load_evaluator(archs: list[str], models: list[str], folder: Path) -> Simulat
     def place(text: str) -> str:
         beside = folder / text
         is_path = Path(text).suffix in {".yaml", ".yml", ".json"} or "/" in text
-        return str(beside) if is_path and beside.exists() else text
+        return str(beside) if is_path and os.path.exists(beside) else text
 
     return SimulatorEvaluator(
         archs={name: load_arch(place(name)) for name in archs},

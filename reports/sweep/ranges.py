@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...arch.schema import SizeKiB
+from ...arch.fields import SizeKiB
 
 MAX_AXIS = 1_000_000
 SLACK = Decimal("1e-9")  # a factor that was rounded still reaches its end

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +14,6 @@ from ...datatypes.yamlfile import Document, Record, parse_yaml, validate
 from .expr import Expression, Verdict, parse_expression, verdict
 from .ranges import is_size, range_values, size_kib
 
-MAX_DEPTH = 100  # of brackets
 MAX_SPACE = 2**63 - 1
 KINDS = ("linear", "attention", "lm_head", "conv")
 # the columns of every point, in the order of the result tables
@@ -103,6 +101,9 @@ def _in_kib(keys: Sequence[str], value: Any) -> Any:
     return [size_kib(item) for item in value] if isinstance(value, list) else size_kib(value)
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generator takes
+
+
 def _by_kind(value: Any) -> Any:
     if isinstance(value, str | list):
         shown = ", ".join(map(str, value if isinstance(value, list) else [value]))
@@ -121,7 +122,7 @@ class RandomSampling(Record):
 
 
 def _objectives(value: Any) -> Any:
-    return dict.fromkeys(value, "min") if isinstance(value, list) else value
+    return dict.fromkeys(map(str, value), "min") if isinstance(value, list) else value
 
 
 class GuidedSampling(Record):
@@ -132,7 +133,7 @@ class GuidedSampling(Record):
     """
 
     budget: Whole
-    seed: int
+    seed: Seed
     objectives: Annotated[dict[Name, Literal["min", "max"]], BeforeValidator(_objectives)]
     population: Annotated[int, Field(ge=4, le=10_000)] | None = None
 
@@ -398,7 +399,6 @@ def parse_sweep(text: str, source: str) -> Space:
     BitlatheError
         With file, line, column and remedy for each problem.
     """
-    _check_depth(text, source)
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{source}:1:1: a sweep file is a mapping of keys to values.")
@@ -415,19 +415,6 @@ def parse_sweep(text: str, source: str) -> Space:
             "x contexts x batches x causal)."
         )
     return space
-
-
-def _check_depth(text: str, source: str) -> None:
-    """Refuse brackets in brackets beyond any use, which the YAML parser takes minutes for."""
-    depth = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        for mark in re.findall(r"[\[\]{}]", line):
-            depth += 1 if mark in "[{" else -1
-            if depth > MAX_DEPTH:
-                raise BitlatheError(
-                    f"{source}:{number}: brackets nested more than {MAX_DEPTH} deep; lists and "
-                    "ranges need three."
-                )
 
 
 def constrained(

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.errors import BitlatheError
-from ..pe.bit_serial import kernel_parameters
+from ..pe.bit_serial import kernel_parameters, term_exponents
 from ..pe.operands import ActivationKind, activation_kind, split_activations
 from ..pe.weights import WeightDecoder, weight_decoder
 from .systolic_clock import DETAILS, EventSink, run_machine
@@ -181,7 +181,7 @@ def simulate_tile_array(
     if detail not in DETAILS:
         raise BitlatheError(f"detail must be 'none', 'edges' or 'pes', not {detail!r}")
     decoder = _decoder(format)
-    operands = _operands(activations, weights, scales, array, kind, decoder)
+    operands = _operands(activations, weights, scales, array, kind, decoder, rules)
     lowest = 1 if kind.exponent_bits else 0
     if rules.exact:
         _check_exact(operands, decoder, array, lowest, scales is not None)
@@ -204,6 +204,7 @@ def _operands(
     array: TileArray,
     kind: ActivationKind,
     decoder: WeightDecoder,
+    rules: PENumerics,
 ) -> "Operands":
     """Check the operands and split them as the PEs take them."""
     from .tile_kernels import Operands
@@ -216,7 +217,7 @@ def _operands(
         significand=np.ascontiguousarray(significand),
         weight=rows,
         scale=_scales(scales, rows.shape[0], array.groups_of(rows.shape[1])[0], array),
-        term_exp=decoder.exp,
+        term_exp=term_exponents(decoder, rules),
         man=decoder.man,
         bsig=np.array(decoder.schedule.bsig, np.int64),
         needed=((decoder.man != 0) | (not array.skip_zero_terms)) @ _term_bits(decoder),

@@ -39,7 +39,8 @@ class Operands(NamedTuple):
     """What is multiplied.
 
     ``exponent, significand``: (M, K) int32; ``weight``: (N, K) rows of the decoder; ``scale``:
-    (N, groups) int64; ``term_exp, man``: (codes, terms) int8; ``bsig``: (terms,) int64;
+    (N, groups) int64; ``term_exp``: (codes, terms) int16, see `bit_serial.term_exponents`;
+    ``man``: (codes, terms) int8; ``bsig``: (terms,) int64;
     ``needed``: (codes,) int64, bit t set where term t of a code cannot be left out.
     """
 
@@ -361,9 +362,10 @@ def _retire(op, machine, state, r, c, i0, j0, first, last, leaving):
                 exponent[j0 + j], significand[j0 + j], at, weight[i0 + i], t, term_exp, man,
                 min(lanes, last - at), parameters[0], floor,
             )  # fmt: skip
-            acc_man[i, j], acc_exp[i, j] = accumulate(
-                acc_man[i, j], acc_exp[i, j], total << bsig[t], reference, parameters
-            )
+            if reference >= 0:
+                acc_man[i, j], acc_exp[i, j] = accumulate(
+                    acc_man[i, j], acc_exp[i, j], total << bsig[t], reference, parameters
+                )
 
 
 @compiled

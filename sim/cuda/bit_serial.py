@@ -116,13 +116,18 @@ def one_dot(
         before = clocks
         for t in range(bsig.size):
             busy = not skip
-            reference = exp if parameters[1] else 0
+            reference = -1  # stays below 0 where all terms are gated
             for k in range(first, last):
                 w = weights[column, k]
                 reference = larger(reference, exponents[row, k] + term_exp[w, t])
                 busy = busy or term_man[w, t] != 0
             if not busy:
                 continue
+            clocks += 1
+            if reference < 0:
+                continue
+            if parameters[1]:
+                reference = larger(reference, exp)
             total = 0
             for k in range(first, last):
                 w = weights[column, k]
@@ -132,7 +137,6 @@ def one_dot(
                 )
             total, below = combine(man, exp, total << bsig[t], reference, parameters)
             man, exp = normalise(total, below, larger(reference, exp), parameters)
-            clocks += 1
         if clocks == before:
             clocks += 1
     return man, exp, clocks

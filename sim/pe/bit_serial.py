@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_LANES = 16
 MAX_SHIFT = 24  # largest significance, see `datatypes.terms.term_table`
+ABSENT = -1024  # exponent of a gated term: below 0 whatever the activation's field (BF16: 254)
 DEVICES = ("cpu", "cuda")
 
 
@@ -94,6 +95,26 @@ def kernel_parameters(
         exponent_bits,
         reach,
     )
+
+
+def term_exponents(decoder: WeightDecoder, numerics: PENumerics) -> npt.NDArray[np.int16]:
+    """Return the exponents of the terms as exponent matching sees them.
+
+    Parameters
+    ----------
+    decoder : WeightDecoder
+    numerics : PENumerics
+        With ``gate_zero_terms`` a zero term gets the exponent `ABSENT`, which no other lane's is
+        below; a reference exponent under 0 then says that a clock has no term but zeros.
+
+    Returns
+    -------
+    (n, terms) ndarray of int16
+    """
+    exponents = decoder.exp.astype(np.int16)
+    if numerics.gate_zero_terms and not numerics.exact:
+        exponents[decoder.man == 0] = ABSENT
+    return exponents
 
 
 def prepare(
@@ -198,7 +219,7 @@ def bitserial_dot(
         operands.weight,
         operands.row,
         operands.column,
-        decoder.exp,
+        term_exponents(decoder, rules),
         decoder.man,
         np.array(decoder.schedule.bsig, dtype=np.int64),
         lanes,

@@ -6,7 +6,9 @@ their own kernels; its parameters travel as one tuple made by `bit_serial.kernel
 ``(guard, reference, sticky, nearest, saturate, accumulator_bits, sum_bits, exponent_bits, reach)``
 
 with ``sum_bits`` 0 for an adder of any width, and ``reach`` a shift beyond which an aligned operand
-is only a sticky bit.
+is only a sticky bit. Exponents of terms are those of `bit_serial.term_exponents`: gated terms have
+one so far down that a reference exponent under 0 means a clock of zero terms, which the
+accumulator sits out.
 """
 
 # ruff: noqa: PLR0912 - kernels take arrays and scalars, one argument each
@@ -94,33 +96,10 @@ def accumulate(man, exp, incoming, reference, parameters):
         if saturate:
             exp = top
             bound = (np.int64(1) << limit) - 1
-            man = bound if man > 0 else (-bound if man < 0 else np.int64(0))
+            man = bound if man > 0 else -bound  # a sum of zero raises no exponent
         else:
             exp &= top
     return man, exp
-
-
-@compiled
-def lane_sum(
-    exponents, significands, first, weights, term, term_exp, term_man, lanes, guard, floor
-):  # fmt: skip
-    """Return the reference exponent M and the signed sum of the aligned lanes of one clock.
-
-    ``floor`` is the accumulator's exponent where M covers it, else 0.
-    """
-    reference = np.int64(floor)
-    for i in range(lanes):
-        v = np.int64(exponents[first + i]) + np.int64(term_exp[weights[first + i], term])
-        reference = max(reference, v)
-    total = np.int64(0)
-    for i in range(lanes):
-        w = weights[first + i]
-        man = np.int64(term_man[w, term])
-        p = np.int64(significands[first + i]) * man  # man is -1, 0 or 1: the product's sign
-        shift = reference - np.int64(exponents[first + i]) - np.int64(term_exp[w, term])
-        q = (abs(p) << guard) >> min(shift, np.int64(62))
-        total += q if p >= 0 else -q
-    return reference, total
 
 
 @compiled
@@ -129,6 +108,31 @@ def aligned_product(significand, man, distance, guard):
     p = significand * man  # man is -1, 0 or 1
     q = (abs(p) << guard) >> min(distance, np.int64(62))
     return q if p >= 0 else -q
+
+
+@compiled
+def lane_sum(
+    exponents, significands, first, weights, term, term_exp, term_man, lanes, guard, floor
+):  # fmt: skip
+    """Return the reference exponent M and the signed sum of the aligned lanes of one clock.
+
+    ``floor`` is the accumulator's exponent where M covers it, else 0. M is negative, and the sum
+    0, where all terms are gated.
+    """
+    reference = np.int64(-1)
+    for i in range(lanes):
+        v = np.int64(exponents[first + i]) + np.int64(term_exp[weights[first + i], term])
+        reference = max(reference, v)
+    total = np.int64(0)
+    if reference < 0:
+        return reference, total
+    reference = max(reference, np.int64(floor))
+    for i in range(lanes):
+        w = weights[first + i]
+        v = np.int64(exponents[first + i]) + np.int64(term_exp[w, term])
+        significand, man = np.int64(significands[first + i]), np.int64(term_man[w, term])
+        total += aligned_product(significand, man, reference - v, guard)
+    return reference, total
 
 
 @compiled
@@ -152,6 +156,8 @@ def dot_of_four(e, s, w, term_exp, term_man, bsig, parameters):
             v0, v1 = e0 + term_exp[w0, u], e1 + term_exp[w1, u]
             v2, v3 = e2 + term_exp[w2, u], e3 + term_exp[w3, u]
             m = max(v0, v1, v2, v3)
+            if m < 0:
+                continue  # all four are gated
             if with_accumulator:
                 m = max(m, exp)
             total = (
@@ -181,7 +187,8 @@ def dot_of_any(e, s, w, term_exp, term_man, bsig, lanes, skip, parameters):
                     continue
             floor = exp if with_accumulator else np.int64(0)
             m, total = lane_sum(e, s, first, w, t, term_exp, term_man, used, guard, floor)
-            man, exp = accumulate(man, exp, total << np.int64(bsig[t]), m, parameters)
+            if m >= 0:
+                man, exp = accumulate(man, exp, total << np.int64(bsig[t]), m, parameters)
             clocks += 1
         if clocks == before:
             clocks += 1  # a chunk of zeros still takes a clock to pass

@@ -159,6 +159,6 @@ def lut_dots(tables, planes, scale_exponents, rows, columns, fmt, out):
             for chunk in range(codes.shape[1]):
                 entry = table[chunk, np.int64(codes[plane, chunk])]
                 partial = round_to(add_to_odd(partial, entry), fmt, False)
-            shifted = math.ldexp(partial, shift)
+            shifted = math.ldexp(partial, int(shift))  # plain: Python takes no other
             total = round_to(add_to_odd(total, shifted), fmt, False)
         out[i] = total

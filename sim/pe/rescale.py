@@ -140,7 +140,7 @@ def rescale(
             f"bits; 0..{(1 << scale_bits) - 1} is right"
         )
     bound = 1 << RESCALED_BITS
-    if sums.size and not (-bound < int(sums.min()) and int(sums.max()) < bound):
+    if sums.size and not (-bound <= int(sums.min()) and int(sums.max()) < bound):
         raise BitlatheError("mantissa: the rescale unit takes at most 32 bits, signed")
     sums, scales = sums.astype(np.int64), scales.astype(np.int64)
     try:

@@ -144,7 +144,8 @@ def test_every_kind_has_a_record_from_its_section() -> None:
     cost = {"energy_pj": 0.1, "area_um2": 1.0}
     for kind, record in PE_KINDS.items():
         assert isinstance(pe_record(PE(kind=kind, **cost)), record)  # type: ignore[arg-type]
-    serial = load_arch("bitmod", {"pe.numerics.guard_bits": 4, "pe.group_gap": 2})
+    wide = {"pe.numerics.guard_bits": 4, "pe.unpriced": ["numerics"]}
+    serial = load_arch("bitmod", {**wide, "pe.group_gap": 2})
     found = pe_record(serial.pe)
     assert isinstance(found, BitSerialPE)
     assert (found.lanes, found.numerics.guard_bits, found.group_gap) == (4, 4, 2)
@@ -179,7 +180,9 @@ def test_errors_name_file_line_and_key(
     path = tmp_path / "chip.yaml"
     text = BITMOD.replace(old, new)
     path.write_text(
-        text.replace("lanes: 4", "lanes: 4, skip_zero_terms: true") if "bits: 4" in new else text
+        text.replace("lanes: 4", "lanes: 4, skip_zero_terms: true, unpriced: [skip_zero_terms]")
+        if "bits: 4" in new
+        else text
     )
     with pytest.raises(BitlatheError, match=says) as caught:
         load_arch(path)

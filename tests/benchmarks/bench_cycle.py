@@ -5,8 +5,9 @@ import time
 import pytest
 
 from bitlathe.arch import Arch, load_arch, resolve
-from bitlathe.sim.analytic import ChipCosts, run_layer
+from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.engine import layer_bits
 from bitlathe.workloads import Gemm, load_model
 

@@ -75,7 +75,8 @@ def run(chip, model, phase, context, batch, table_file):
         b = Fraction(b_kv if attention else b_linear)
         T = ceil(K / d) * ceil(N / R) * ceil(M / C) * B
         L = ceil(floor(b) / 2) if serial else 1
-        W, I, O = ceil(K * b / 8) * N * B, K * 2 * M * B, N * 2 * M * B  # noqa: E741
+        own = B if attention else 1  # products with a weight operand of their own
+        W, I, O = ceil(K * b / 8) * N * own, K * 2 * M * B, N * 2 * M * B  # noqa: E741
         nw = ni = 1
         if W > S and I > S:
             p, q = ceil(I / S), ceil(W / S)
@@ -85,7 +86,7 @@ def run(chip, model, phase, context, batch, table_file):
                 ni = q
         moved = W * nw + I * ni + O
         cycles += count * max(T * L, moved * 8 // 256)
-        words_w = nw * N * ceil(K * b / 64) * B
+        words_w = nw * N * ceil(K * b / 64) * own
         words_i = ni * M * ceil(K * 16 / 64) * B
         words_o = M * ceil(N * 16 / 64) * B
         onchip += count * (

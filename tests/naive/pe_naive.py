@@ -111,8 +111,11 @@ def hpca25_clock(acc: tuple[int, int], lanes: list, bsig: int, exp_bits: int = 6
 
 def aligned_clock(acc: tuple[int, int], lanes: list, bsig: int, options: dict):
     """One clock of the `aligned` family, with exact fractions."""
-    man, exp = acc
-    width, guard = options["accumulator_bits"], options["guard_bits"]
+    exp, guard = acc[1], options["guard_bits"]
+    if options["gate_zero_terms"]:
+        lanes = [lane for lane in lanes if lane[-1]]  # a lane without a term is not there
+        if not lanes:
+            return acc
     m = max(E + e for _, E, _, _, e, _ in lanes)
     if options["reference"] == "lanes_and_accumulator":
         m = max(m, exp)
@@ -120,9 +123,16 @@ def aligned_clock(acc: tuple[int, int], lanes: list, bsig: int, options: dict):
     for a_sign, E, significand, w_sign, e, one in lanes:
         q = math.floor(Fraction(significand * one * 2**guard, 2 ** (m - E - e)))
         total += -q if a_sign ^ w_sign else q
+    return accumulator_step(acc, total * 2**bsig, m, options)
+
+
+def accumulator_step(acc: tuple[int, int], incoming: int, m: int, options: dict):
+    """Add the sum of a clock, in units of 2**m, to the accumulator."""
+    man, exp = acc
+    width = options["accumulator_bits"]
     top = max(m, exp)
     mine = Fraction(man, 2 ** (top - exp))
-    theirs = Fraction(total * 2**bsig, 2 ** (top - m))
+    theirs = Fraction(incoming, 2 ** (top - m))
     if options["alignment"] == "floor":
         mine = Fraction(0 if top - exp >= width - 1 else math.floor(mine))
         theirs = Fraction(math.floor(theirs))

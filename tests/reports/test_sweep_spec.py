@@ -117,7 +117,7 @@ def test_sizes_may_carry_their_unit_in_lists_and_ranges():
 
 def test_brackets_without_end_are_refused_at_once():
     start = time.perf_counter()
-    with pytest.raises(BitlatheError, match=r"s\.yaml:3: brackets nested more than 100 deep"):
+    with pytest.raises(BitlatheError, match=r"s\.yaml:3:\d+: nested more than 100 deep"):
         space_of(BASE + "axes: " + "[" * 5000 + "]" * 5000)
     assert time.perf_counter() - start < 0.5
 

@@ -96,6 +96,7 @@ def test_bit_serial_twins_with_any_numerics():
         numerics = PENumerics(
             guard_bits=int(rng.integers(0, 9)),
             reference=str(rng.choice(["lanes", "lanes_and_accumulator"])),
+            gate_zero_terms=bool(i & 4),
             alignment="floor" if floor else "sticky",
             rounding=str(rng.choice(["floor", "nearest_even"])),
             overflow=str(rng.choice(["wrap", "saturate"])),
@@ -105,6 +106,118 @@ def test_bit_serial_twins_with_any_numerics():
         )
         activations, weights = operands(rng, 5, 8, -128, 128)
         assert_twins(activations, weights, "int8", numerics)
+
+
+@on_device
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("gate", [False, True])
+def test_bit_serial_twins_beside_massive_activations(gate):
+    """Half of the weights zero, whole chunks of zeros; see `gate_zero_terms`."""
+    rng = np.random.default_rng(4)
+    activations, weights = operands(rng, 8, 12, -128, 128)
+    activations[rng.random((8, 12)) < 0.2] = 60000.0
+    weights[rng.random((8, 12)) < 0.5] = 0
+    weights[:, 4:8] = 0
+    for overflow, rounding in (("wrap", "floor"), ("saturate", "nearest_even")):
+        numerics = PENumerics(gate_zero_terms=gate, overflow=overflow, rounding=rounding)
+        for skip in (False, True):
+            assert_twins(activations, weights, "int8", numerics, skip_zero_terms=skip)
+    lowest = PENumerics(
+        accumulator_bits=4, guard_bits=0, rounding="floor", exponent_bits=5, gate_zero_terms=gate
+    )
+    assert_twins(np.array([[1.875, 448, 448, 0, 448]]), np.array([[-1, 0, 0, 0, 0]]), "int8",
+                 lowest, activation="fp8_e4m3")  # fmt: skip
+
+
+@on_device
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("overflow", ["wrap", "saturate"])
+@pytest.mark.parametrize("alignment", ["floor", "sticky"])
+def test_bit_serial_twins_at_the_ends_of_the_exponent(overflow, alignment):
+    """Sums that saturate or wrap, of both signs; see `test_pe_edges.py`."""
+    for rounding in ("floor", "nearest_even"):
+        numerics = PENumerics(
+            accumulator_bits=4, exponent_bits=5, overflow=overflow, alignment=alignment,
+            rounding=rounding, sum_bits=22 if alignment == "floor" else None,
+        )  # fmt: skip
+        activations = np.repeat([[448.0], [-448.0], [1.5], [0.0]], 64, axis=1)
+        activations[2:, 40:44] = 448.0
+        weights = np.full((4, 64), -128)
+        assert_twins(activations, weights, "int8", numerics, activation="fp8_e4m3")
+
+
+@on_device
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("numerics", ["hpca25", "aligned"])
+def test_bit_serial_twins_at_every_distance(numerics):
+    """A sum, then a pair that cancels further and further up: only the shifts show."""
+    rng = np.random.default_rng(5)
+    weights = rng.integers(-8, 8, (31, 8))
+    weights[:, 5] = weights[:, 4]
+    activations = rng.uniform(-2, 2, (31, 8))
+    activations[:, 4] = np.minimum(2.0 ** (np.arange(31) - 15) * 1.5, 65504)
+    activations[:, 5] = -activations[:, 4]
+    activations[:, 6:] = 2.0**-24
+    assert_twins(activations.astype(np.float16), weights, "int4", numerics)
+
+
+def accumulator_states(parameters):
+    """Mantissa, exponent, incoming sum and reference at every end: int64 arrays."""
+    width, sum_bits = parameters[5], parameters[6]
+    top, end = 1 << (width - 1), 1 << (max(sum_bits, width) - 1)
+    mantissas = {-top, 1 - top, top - 1, -(top // 2), -1, 0, 1, 3}
+    sums = {-(2**22), -5, -1, 0, 1, 4, 2**22 - 1, end - 1, end, -end, -end - 1, end - top}
+    shifts = {0, 1, 2, width - 2, width - 1, width, width + 1, width + 2, 24, 25, 50}
+    states = [
+        (man, exp, more, reference)
+        for man in mantissas for more in sums if abs(more) < 2**23 for shift in shifts
+        for exp, reference in ((1, 1 + shift), (1 + shift, 1))
+    ]  # fmt: skip
+    return np.array(states, np.int64).T.copy()
+
+
+@on_device
+@pytest.mark.parametrize("width", [4, 15, 24])
+@pytest.mark.parametrize("overflow", ["wrap", "saturate"])
+@pytest.mark.parametrize(
+    ("alignment", "sum_bits"), [("floor", None), ("floor", 24), ("sticky", None)]
+)
+def test_the_accumulators_twin_at_every_end(width, overflow, alignment, sum_bits):
+    """The step of the kernel on its own, one thread, against the CPU's."""
+    from numba import cuda
+
+    from bitlathe.sim.cuda.bit_serial import combine, larger, normalise
+    from bitlathe.sim.pe.bit_serial import kernel_parameters
+    from bitlathe.sim.pe.bit_serial_kernels import accumulate
+    from bitlathe.sim.pe.operands import ACTIVATIONS
+
+    @cuda.jit
+    def steps(men, exps, sums, references, parameters, man_out, exp_out):
+        for i in range(men.size):
+            total, below = combine(men[i], exps[i], sums[i], references[i], parameters)
+            exp = larger(references[i], exps[i])
+            man_out[i], exp_out[i] = normalise(total, below, exp, parameters)
+
+    for rounding in ("floor", "nearest_even"):
+        numerics = PENumerics(
+            accumulator_bits=width, overflow=overflow, alignment=alignment, sum_bits=sum_bits,
+            rounding=rounding,
+        )  # fmt: skip
+        parameters = kernel_parameters(numerics, ACTIVATIONS["fp16"], 4, 6)
+        states = accumulator_states(parameters)
+        outputs = [cuda.to_device(np.zeros(states.shape[1], np.int64)) for _ in range(2)]
+        steps[1, 1](*map(cuda.to_device, states), parameters, *outputs)
+        found = np.stack([out.copy_to_host() for out in outputs])
+        expected = np.array([accumulate(*state, parameters) for state in states.T]).T
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_launches_cover_all_items_and_no_more_blocks_than_there_are():
+    from bitlathe.sim.cuda.launch import MAX_BLOCKS, blocks_for
+
+    assert [blocks_for(n, 128) for n in (1, 127, 128, 129, 256, 257)] == [1, 1, 1, 2, 2, 3]
+    assert MAX_BLOCKS == 65_535
+    assert blocks_for(65_535 * 128, 128) == blocks_for(65_535 * 128 + 1, 128) == 65_535
 
 
 @on_device

@@ -18,12 +18,14 @@ from bitlathe.mapping.keep import Kept, Placed, PlacedRepeat, Plan, keep_outputs
 from bitlathe.mapping.whole_buffer import operand_bytes
 from bitlathe.reports.report.report import report
 from bitlathe.reports.sweep import run_sweep
-from bitlathe.sim.analytic import ChipCosts, LayerBits, traffic_of
+from bitlathe.sim.analytic import traffic_of
 from bitlathe.sim.bandwidth import layer_bits_per_clock
 from bitlathe.sim.cycle import run_layer_cycle
 from bitlathe.sim.cycle_model import run_overlapped, walk
+from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.engine import layer_bits
 from bitlathe.sim.in_order import plan_of
+from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.memory import CycleOptions
 from bitlathe.workloads import Gemm, load_model
 from bitlathe.workloads.order import Repeat, Step, execution_order

@@ -10,10 +10,11 @@ import pytest
 import bitlathe as bl
 from bitlathe.arch import load_arch, resolve
 from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.sim.analytic import ChipCosts, run_layer, traffic_of
+from bitlathe.sim.analytic import run_layer, traffic_of
 from bitlathe.sim.array.systolic_model import systolic
 from bitlathe.sim.cycle import run_layer_cycle
 from bitlathe.sim.cycle_schedule import Scheduler, cut, groups_of, moved_bytes, program_of
+from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.engine import layer_bits
 from bitlathe.sim.memory import CycleOptions, DramPort
 from bitlathe.workloads import Gemm, load_model

@@ -6,8 +6,10 @@ import bitlathe as bl
 from bitlathe.arch import Arch, load_arch
 from bitlathe.arch.schema import pe_record
 from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.sim.analytic import ChipCosts, LayerBits, run_layer
+from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.energy import ChipCosts
+from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.memory import CycleOptions
 from bitlathe.workloads import Gemm
 

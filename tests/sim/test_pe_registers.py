@@ -5,9 +5,12 @@ import random
 import pytest
 
 from bitlathe.arch import Arch, load_arch
-from bitlathe.sim.analytic import ChipCosts, LayerBits, layer_work, run_layer
+from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.systolic_model import systolic
 from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.energy import ChipCosts
+from bitlathe.sim.layer_bits import LayerBits
+from bitlathe.sim.work import layer_work
 from bitlathe.workloads import Gemm
 
 MAC = {"kind": "int_mac", "energy_pj": 0.2, "area_um2": 400.0, "accumulator_bits": 24}

@@ -50,9 +50,9 @@ def naive_matmul(activations, weights, scales, group, numerics):
     """Group by group, the float32 adder emulated on fractions."""
     out = np.zeros((len(activations), len(weights)))
     options = {
-        "guard_bits": 3, "reference": "lanes", "alignment": "sticky", "sum_bits": None,
-        "rounding": "nearest_even", "overflow": "saturate", "accumulator_bits": 15,
-        "exponent_bits": 6,
+        "guard_bits": 3, "reference": "lanes", "gate_zero_terms": True, "alignment": "sticky",
+        "sum_bits": None, "rounding": "nearest_even", "overflow": "saturate",
+        "accumulator_bits": 15, "exponent_bits": 6,
     }  # fmt: skip
     for m, a in enumerate(activations):
         for n, w in enumerate(weights):

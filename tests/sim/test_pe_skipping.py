@@ -10,7 +10,7 @@ import bitlathe as bl
 from bitlathe.arch import Arch, load_arch
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.datatypes.quantize import quantize
-from bitlathe.sim.analytic import ChipCosts, LayerBits, run_layer
+from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.skipping import pe_integers
 from bitlathe.sim.array.term_clocks import (
     StandInClocks,
@@ -22,17 +22,20 @@ from bitlathe.sim.array.term_clocks import (
 from bitlathe.sim.array.tile_clock import simulate_tile_array
 from bitlathe.sim.array.tile_model import SCOPES, TileArray, group_clocks, tile_count_skipping
 from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.energy import ChipCosts
+from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.memory import CycleOptions
 from bitlathe.workloads import Gemm
 
 NO_MEMORY = CycleOptions(memory=False)
 COSTS = ChipCosts.of(load_arch("bitmod"))
+SKIP = {"pe.skip_zero_terms": True, "pe.unpriced": ["skip_zero_terms"]}
 SCHEMES = ("int8@channel", "int6@g16/int8", "int4_asym@g8", "bitmod_fp4@g16/int8", "fp8_e4m3@g16")
 
 
 def chip(**changes: object) -> Arch:
     """BitMoD with skipping on a small array, whose ports the SRAM tables would not hold."""
-    settings = {"pe.skip_zero_terms": True} | {k.replace("__", "."): v for k, v in changes.items()}
+    settings = SKIP | {k.replace("__", "."): v for k, v in changes.items()}
     rows, columns = settings.pop("array.rows", 4), settings.pop("array.columns", 3)
     lanes = settings.pop("pe.lanes", 4)
     arch = load_arch("bitmod", settings)
@@ -174,7 +177,7 @@ def test_freer_synchronisation_is_faster_and_heavy_tails_skip_more() -> None:
     for sync in SCOPES:
         for weights in ("gaussian", "student_t"):
             settings = {
-                "pe.skip_zero_terms": True,
+                **SKIP,
                 "pe.skip_sync": sync,
                 "pe.skip_weights": weights,
             }
@@ -188,7 +191,7 @@ def test_freer_synchronisation_is_faster_and_heavy_tails_skip_more() -> None:
 
 
 def test_a_run_is_the_same_twice_and_takes_weights_by_layer_name() -> None:
-    arch = load_arch("bitmod", {"pe.skip_zero_terms": True, "pe.skip_sync": "lane"})
+    arch = load_arch("bitmod", {**SKIP, "pe.skip_sync": "lane"})
     first, second = (bl.simulate(arch, "opt-1.3b", "decode", 64) for _ in range(2))
     assert first == second
     layer = first.layers[0]

@@ -8,14 +8,17 @@ import pytest
 
 import bitlathe as bl
 from bitlathe.arch import Arch, load_arch, resolve
-from bitlathe.sim.analytic import ChipCosts, LayerBits, layer_work, run_layer, traffic_of
+from bitlathe.sim.analytic import run_layer, traffic_of
 from bitlathe.sim.array.term_clocks import CountedClocks, skipping_array
 from bitlathe.sim.array.tile_clock import simulate_tile_array
 from bitlathe.sim.array.tile_model import SCOPES, TileArray, tile_count
 from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.engine import layer_bits
+from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.memory import CycleOptions
 from bitlathe.sim.run import LayerRun
+from bitlathe.sim.work import layer_work
 from bitlathe.workloads import Gemm, load_model
 from naive import cycle_naive, tile_naive
 

@@ -292,7 +292,10 @@ def test_mistakes_end_with_status_2_and_a_word(mistake, text, tmp_path):
         (("--scheme", "int4@g8", "--tokens", 4000), "the text has 200 tokens"),
         (("--scheme", "int4@g8", "--context", 1), "a context of at least 2"),
         (("--scheme", "int44@g8"), "int44"),
-        (("--scheme", "int4@g8", "--text", "missing.txt"), "missing.txt: cannot be read"),
+        (
+            ("--scheme", "int4@g8", "--text", "missing.txt"),
+            "missing.txt: cannot read this text: No such file",
+        ),
     ],
 )
 def test_wrong_options(options, words, folders, text, tmp_path):

@@ -24,14 +24,62 @@ def test_convolutions_match_a_loop(groups, inputs, outputs, size, kernel, stride
         with pytest.raises(BitlatheError, match="larger than the padded input"):
             ConvShape(padding=pad, **sizes, **channels)
         return
+    touched = workloads_naive.touched_positions(**sizes, padding=pad, outputs=(high, wide))
+    if not touched:
+        with pytest.raises(BitlatheError, match="reads nothing but the padding"):
+            ConvShape(padding=pad, **sizes, **channels)
+        return
     shape = ConvShape(padding=pad, **sizes, **channels)
     gemm = shape.gemm("conv", images=2)
+    assert (gemm.batch, gemm.sequences, gemm.m) == (groups, 2, 2 * high * wide)
     assert shape.output_size == (high, wide)
     assert gemm.macs == 2 * workloads_naive.convolution_macs(
         groups * inputs, groups * outputs, high, wide, *kernel, groups
     )
     assert gemm.output_elements == 2 * groups * outputs * high * wide
-    assert gemm.distinct_input_elements == 2 * groups * inputs * size[0] * size[1]
+    assert gemm.distinct_input_elements == 2 * groups * inputs * len(touched)
+
+
+# counted by hand: rows and columns that are read, times channels
+@pytest.mark.parametrize(
+    ("sizes", "elements"),
+    [
+        # 4 filters of 3 rows, 4 apart, read 12 of 16 rows
+        ({"size": (16, 16), "in_channels": 4, "kernel": (3, 3), "stride": (4, 4)}, 12 * 12 * 4),
+        # taps 0 and 2 of outputs 2 apart read the 8 even rows of 16
+        (
+            {"size": (16, 16), "in_channels": 4, "kernel": (2, 2), "stride": (2, 2),
+             "dilation": (2, 2)},
+            8 * 8 * 4,
+        ),
+        # a 1x1 filter reads each second row: 28 of 56
+        ({"size": (56, 56), "in_channels": 64, "kernel": (1, 1), "stride": (2, 2)}, 784 * 64),
+        # a 7x7 filter with stride 2 and padding 3 reads every row
+        (
+            {"size": (224, 224), "in_channels": 3, "kernel": (7, 7), "stride": (2, 2),
+             "padding": (3, 3)},
+            224 * 224 * 3,
+        ),
+    ],
+)  # fmt: skip
+def test_a_convolution_reads_what_it_touches(sizes, elements):
+    shape = ConvShape(out_channels=8, **sizes)
+    assert shape.gemm("conv").input_elements == elements
+    assert shape.gemm("conv", images=3).input_elements == 3 * elements
+
+
+@pytest.mark.parametrize(("model", "layer", "elements"), [
+    ("resnet-18", "layer2.0.downsample", 784 * 64),
+    ("resnet-50", "layer3.0.downsample", 1_605_632 // 16),  # 14 x 14 x 512
+])  # fmt: skip
+def test_a_strided_shortcut_reads_its_rows_only(model, layer, elements):
+    (gemm,) = (g for g in load_model(model).graph() if g.name == layer)
+    assert gemm.input_elements == gemm.m * gemm.k == elements
+
+
+def test_a_filter_too_large_to_count_is_an_error():
+    with pytest.raises(BitlatheError, match="at most 65536"):
+        ConvShape(in_channels=1, out_channels=1, size=(2**20, 1), kernel=(2**17, 1))
 
 
 def test_depthwise_convolution_is_one_product_per_channel():
@@ -62,11 +110,12 @@ def test_own_network_as_yaml(tmp_path):
     assert (model.name, model.family, model.kind) == ("tiny", "convnet", "conv")
     sizes = {g.name: (g.m, g.n, g.k, g.batch, g.kind) for g in model.gemms(batch=2)}
     assert sizes == {
-        "stem": (256, 8, 45, 2, "conv"),
-        "left": (64, 8, 72, 2, "conv"),
-        "right": (64, 8, 8, 2, "conv"),
-        "top": (1, 10, 8, 2, "linear"),
+        "stem": (2 * 256, 8, 45, 1, "conv"),
+        "left": (2 * 64, 8, 72, 1, "conv"),
+        "right": (2 * 64, 8, 8, 1, "conv"),
+        "top": (2, 10, 8, 1, "linear"),
     }
+    assert {g.sequences for g in model.gemms(batch=2)} == {2}
     assert model.parameter_count == (8 * 45 + 8) + (8 * 72 + 16) + 64 + 90
     edges = {(a.name, b.name) for a, b in model.graph().edges}
     assert edges == {("stem", "left"), ("stem", "right"), ("left", "top"), ("right", "top")}

@@ -9,13 +9,38 @@ from naive import workloads_naive
 small = st.integers(1, 7)
 
 
-@given(small, small, small, st.integers(1, 3), st.sampled_from([None, "n", "k"]), small, small)
-def test_macs_under_a_causal_mask_match_a_loop(m, n, k, batch, causal, rows, before):
-    sizes = {"m": m, "n": n, "k": k, "batch": batch, "causal": causal}
-    gemm = Gemm(name="g", rows_per_token=rows, visible_before=before - 1, count=5, **sizes)
-    assert gemm.macs == workloads_naive.visible_macs(
-        **sizes, rows_per_token=rows, visible_before=before - 1
-    )
+@given(
+    small, small, small, st.integers(1, 3), st.sampled_from([None, "n", "k"]), small,
+    st.integers(0, 9), st.none() | st.integers(1, 9),
+)  # fmt: skip
+def test_macs_under_mask_and_window_match_a_loop(m, n, k, batch, causal, rows, before, window):
+    sizes = {"m": m, "n": n, "k": k, "batch": batch, "causal": causal, "rows_per_token": rows,
+             "visible_before": before, "window": window if causal else None}  # fmt: skip
+    assert Gemm(name="g", count=5, **sizes).macs == workloads_naive.visible_macs(**sizes)
+
+
+@given(st.data(), small, small, small, st.integers(0, 9), st.none() | st.integers(1, 9))
+def test_a_block_sees_what_its_rows_see(data, m, cut, rows_per_token, before, window):
+    """The smallest range that holds what the rows see; rows past everything see an empty one."""
+    first = data.draw(st.integers(0, m - 1))
+    rows = data.draw(st.integers(1, m - first))
+    mask = {"rows_per_token": rows_per_token, "visible_before": before, "window": window}
+    seen = workloads_naive.seen_entries(first, rows, cut, **mask)
+    for causal, sizes in (("n", {"n": cut, "k": 3}), ("k", {"n": 3, "k": cut})):
+        low, high = Gemm(name="g", m=m, causal=causal, **sizes, **mask).seen(first, rows)
+        assert set(range(low, high)) == seen
+
+
+def test_without_a_mask_a_block_sees_everything():
+    assert Gemm(name="g", m=9, n=5, k=7).seen(2, 3) == (0, 5)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_a_band_in_closed_form(tokens, window):
+    """W(W+1)/2 + (S-W) W pairs of S tokens with a window of W, no wider than the square."""
+    wide = min(window, tokens)
+    gemm = Gemm(name="g", m=tokens, n=tokens, k=1, causal="n", window=window)
+    assert gemm.macs == wide * (wide + 1) // 2 + (tokens - wide) * wide
 
 
 def test_derived_sizes():
@@ -39,6 +64,11 @@ def test_derived_sizes():
         ({"stationary": "input"}, "stationary is 'input'"),
         ({"visible_before": -1}, "visible_before is -1"),
         ({"input_elements": 0}, "input_elements is 0"),
+        ({"m": 6, "sequences": 4}, "sequences is 4, which does not divide the 6 rows"),
+        ({"sequences": 0}, "sequences is 0; it must be at least 1"),
+        ({"window": 4}, "window is 4, but there is no mask"),
+        ({"window": 0, "causal": "n"}, "window is 0; it must be at least 1"),
+        ({"m": 6, "sequences": 2, "causal": "n"}, "use batch for the others"),
     ],
 )
 def test_errors_name_the_layer_and_what_would_be_right(change, words):

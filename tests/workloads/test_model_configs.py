@@ -30,6 +30,10 @@ def write(folder, config):
     return path
 
 
+def macs(gemms):
+    return sum(gemm.macs * gemm.count for gemm in gemms)
+
+
 def counts(model, **run):
     return {g.name: g.count for g in model.gemms(**run)}
 
@@ -108,6 +112,53 @@ def test_families_without_a_shipped_model(tmp_path, family):
     assert model.parameter_count == total
 
 
+QWEN3_235B = sizes_of(
+    4096, 94, 64, 4, 12288, 151936, head_dim=128, num_experts=128, num_experts_per_tok=8,
+    moe_intermediate_size=1536,
+)  # fmt: skip
+
+
+def test_macs_of_mixtures_by_hand(tmp_path):
+    """Tokens times the matrices that a token visits, plus the square of attention."""
+    model = load_model(write(tmp_path, {"model_type": "qwen3_moe", **QWEN3_235B}))
+    attention = 2 * 4096 * (64 + 4) * 128
+    layer = attention + 4096 * 128 + 8 * 3 * 4096 * 1536
+    by_hand = 1000 * (94 * layer + 151936 * 4096) + 94 * 2 * 64 * 128 * 1000**2
+    assert macs(model.gemms(context=1000)) == by_hand == 23_107_731_456_000
+
+    model = load_model(write(tmp_path, {"model_type": "qwen2_moe", **OTHERS["qwen2_moe"][1]}))
+    layer = 4 * 2048**2 + 2048 * 61 + 3 * 2048 * (5632 + 4 * 1408)
+    by_hand = 4096 * (24 * layer + 151936 * 2048) + 24 * 2 * 2048 * 4096**2
+    assert macs(model.gemms(context=4096)) == by_hand == 11_388_575_547_392
+
+
+# Multiply-accumulates of published models as torch counts them (FlopCounterMode of torch 2.13 over
+# transformers 5.24, halved): it computes the full square of a prefill, windows or not.
+QWEN3_06B = sizes_of(
+    1024, 28, 16, 8, 3072, 151936, head_dim=128, tie_word_embeddings=True, max_window_layers=28,
+)  # fmt: skip
+PHI_3_MINI = sizes_of(3072, 32, 32, 32, 8192, 32064, sliding_window=2047)
+COUNTED = [
+    ("qwen3", QWEN3_06B, "decode", 1000, "all", 710_672_384),
+    ("qwen3", QWEN3_06B, "decode", 4096, "all", 1_065_746_432),
+    ("qwen3", QWEN3_06B, "prefill", 1000, "all", 710_672_384_000),
+    ("qwen3", QWEN3_06B, "prefill", 4096, "last", 3_728_187_195_392),
+    ("phi3", PHI_3_MINI, "decode", 4096, "all", 4_124_835_840),
+    ("phi3", PHI_3_MINI, "prefill", 4096, "last", 18_142_040_358_912),
+]
+
+
+@pytest.mark.parametrize(("family", "sizes", "phase", "context", "logits", "counted"), COUNTED)
+def test_macs_of_published_models(tmp_path, family, sizes, phase, context, logits, counted):
+    model = load_model(write(tmp_path, {"model_type": family, **sizes}))
+    found = macs(model.gemms(phase, context, logits=logits))
+    if family == "phi3" and phase == "prefill":  # the square that torch computes, less the band
+        window, layers, wide = 2047, 32, 2 * 32 * 96
+        pairs = window * (window + 1) // 2 + (context - window) * window
+        found += layers * wide * (context**2 - pairs)
+    assert found == counted
+
+
 def test_every_family_is_held_to_a_published_total():
     assert set(FAMILIES) == {*OTHERS, *(load_model(n).family for n in model_names())} - {"convnet"}
 
@@ -140,7 +191,7 @@ def changed(**change):
         (changed(hidden_size="GONE"), ("required key 'hidden_size' is missing",)),
         (
             changed(hidden_size="GONE", hiden_size=64),
-            (":8:", "required key 'hidden_size'", "Is 'hiden_size' meant"),
+            (":8:2", "unknown key 'hiden_size'", "meant to be 'hidden_size'"),
         ),
         (changed(num_hidden_layers=2.5), (":4:2", "'num_hidden_layers' is 2.5", "an integer")),
         (changed(num_hidden_layers="2"), (":4:2", "'2'", "an integer")),
@@ -193,6 +244,85 @@ def test_missing_places(tmp_path):
         load_model(tmp_path / "binary.json")
 
 
+@st.composite
+def small_models(draw):
+    """A small decoder: grouped heads, windows of some layers, experts of some."""
+    kv = draw(st.integers(1, 3))
+    config = {
+        "hidden_size": 8, "num_hidden_layers": draw(st.integers(1, 5)), "head_dim": 4,
+        "num_attention_heads": kv * draw(st.integers(1, 3)), "num_key_value_heads": kv,
+        "intermediate_size": 12, "vocab_size": 10, "model_type": "qwen2",
+    }  # fmt: skip
+    if draw(st.booleans()):
+        config |= {
+            "use_sliding_window": True,
+            "sliding_window": draw(st.integers(1, 12)),
+            "max_window_layers": draw(st.integers(0, 5)),
+        }
+    if draw(st.booleans()):
+        experts = draw(st.integers(1, 9))
+        config |= {
+            "model_type": "qwen2_moe",
+            "num_experts": experts,
+            "num_experts_per_tok": draw(st.integers(1, experts)),
+            "moe_intermediate_size": 3,
+            "shared_expert_intermediate_size": draw(st.sampled_from([0, 5])),
+            "decoder_sparse_step": draw(st.integers(1, 2)),
+        }
+    return config
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(config=small_models(), tokens=st.integers(1, 20), batch=st.integers(1, 3))
+def test_decoding_token_by_token_is_the_causal_prefill(tmp_path, config, tokens, batch):
+    """In multiply-accumulates, with the head on every token: windows, experts, grouped heads."""
+    model = load_model(write(tmp_path, config))
+    run = {"batch": batch, "logits": "all"}
+    steps = sum(macs(model.gemms("decode", t, **run)) for t in range(1, tokens + 1))
+    assert macs(model.gemms("prefill", tokens, causal=True, **run)) == steps
+    last = macs(model.gemms("prefill", tokens, batch=batch, causal=True, logits="last"))
+    assert steps - last == (tokens - 1) * batch * 8 * 10
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(config=small_models(), tokens=st.integers(1, 40))
+def test_experts_in_use_are_possible(tmp_path, config, tokens):
+    """As many rows as visits, no expert twice for one token, none without a row."""
+    model = load_model(write(tmp_path, config))
+    shape = model.shape
+    for phase, batch in (("prefill", 1), ("decode", tokens)):
+        gemms = model.gemms(phase, tokens, batch)
+        found = [(g.m, g.count) for g in gemms if g.name == "expert_down_proj"]
+        if not found:
+            assert not shape.routed_depth
+            continue
+        used = sum(count for _, count in found)
+        visits = tokens * shape.active_experts
+        assert sum(m * count for m, count in found) == visits * shape.routed_depth
+        assert all(1 <= m <= tokens for m, _ in found)
+        assert max(m for m, _ in found) - min(m for m, _ in found) <= 1
+        assert used % shape.routed_depth == 0
+        assert shape.active_experts <= used // shape.routed_depth <= min(shape.experts, visits)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(config=small_models(), tokens=st.integers(1, 9), a=st.integers(1, 4), b=st.integers(1, 4))
+def test_linear_layers_of_a_batch_are_one_stacked_product(tmp_path, config, tokens, a, b):
+    model = load_model(write(tmp_path, config))
+    for phase in ("prefill", "decode"):
+        first, second, both = (
+            [g for g in model.gemms(phase, tokens, n) if not g.name.startswith("expert_")]
+            for n in (a, b, a + b)
+        )
+        for one, two, together in zip(first, second, both, strict=True):
+            if one.kind == "linear":
+                assert together.m == one.m + two.m
+                assert together.weight_elements == one.weight_elements
+                assert (together.batch, one.batch, two.batch) == (1, 1, 1)
+            else:
+                assert (together.m, together.batch) == (one.m, one.batch + two.batch)
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(-9, 9) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
@@ -207,7 +337,11 @@ LAYER_KEYS = ("name", "type", "from", "out_channels", "kernel", "stride", "paddi
 @given(data=st.data(), value=ANYTHING)
 def test_any_value_gives_a_model_or_an_explained_error(tmp_path, data, value):
     base = data.draw(st.sampled_from([LLAMA, MOE, NET, {**LLAMA, "model_type": "vit"}]))
-    extra = ("mlp_only_layers", "layer_types", "sliding_window", "text_config", "image_size")
+    extra = (
+        *("mlp_only_layers", "layer_types", "sliding_window", "text_config", "image_size"),
+        *("architectures", "id2label", "num_labels", "quantization_config", "kv_lora_rank"),
+        *("max_window_layers", "vision_config", "num_key_value_head"),
+    )
     if base is NET and data.draw(st.booleans()):
         key = data.draw(st.sampled_from(LAYER_KEYS))
         config = {**NET, "layers": [{**NET["layers"][0], key: value}]}

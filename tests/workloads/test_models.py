@@ -2,11 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.workloads import load_model, model_names
+from bitlathe.workloads.transformer import experts_in_use
 
 # Parameter totals as other programs count them. The text models: the total of the safetensors
 # files (Hugging Face model pages, "Model size"), general.parameter_count of the models' GGUF
@@ -132,12 +137,55 @@ def test_prefill_touches_every_dense_weight_once(name):
     assert len({gemm.name for gemm in gemms}) == len(gemms)
 
 
-def test_batches_in_prefill_and_decode():
+def test_linear_layers_share_their_weights_over_a_batch():
     model = load_model("llama-2-7b")
     prefill = model.gemms("prefill", context=64, batch=5)[0]
     decode = model.gemms("decode", context=64, batch=5)[0]
-    assert (prefill.m, prefill.batch) == (64, 5)
-    assert (decode.m, decode.batch) == (5, 1)
+    assert (prefill.m, prefill.sequences, prefill.batch) == (64 * 5, 5, 1)
+    assert (decode.m, decode.sequences, decode.batch) == (5, 1, 1)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_batch_stacks_rows_and_leaves_weights_alone(name):
+    """Batch 5 is batch 2 and batch 3: the rows of both, the weights of either."""
+    parts = [load_model(name).gemms(batch=batch) for batch in (2, 3, 5)]
+    for two, three, five in zip(*parts, strict=True):
+        if two.name.startswith("expert_"):
+            continue  # which experts are in use depends on all tokens
+        if two.stationary == "kv_cache":
+            assert five.batch == two.batch + three.batch
+            assert (five.m, five.sequences) == (two.m, 1)
+            continue
+        assert five.m == two.m + three.m
+        assert five.weight_elements == two.weight_elements == three.weight_elements
+        assert (two.sequences, three.sequences, five.sequences) == (2, 3, 5)
+        images = two.distinct_input_elements + three.distinct_input_elements
+        assert five.distinct_input_elements == images
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_prompts_of_one_token_are_a_step_of_decoding(name):
+    """The same products: one token of each of 4 sequences, nothing cached."""
+    model = load_model(name)
+    if model.has_decode:
+        prefill, decode = (
+            [replace(g, sequences=1, causal=None, window=None) for g in model.gemms(phase, 1, 4)]
+            for phase in ("prefill", "decode")
+        )
+        assert prefill == decode
+
+
+def test_the_head_works_on_the_last_token_where_that_is_wanted():
+    model = load_model("gemma-3-1b")
+    everything, last = (
+        {g.name: g for g in model.gemms(context=1000, batch=3, logits=logits)}
+        for logits in ("all", "last")
+    )
+    assert everything == {g.name: g for g in model.gemms(context=1000, batch=3)}
+    assert (everything["lm_head"].m, everything["lm_head"].sequences) == (3000, 3)
+    assert (last.pop("lm_head").m, everything.pop("lm_head").m) == (3, 3000)
+    assert last == everything
+    assert model.gemms("decode", batch=3) == model.gemms("decode", batch=3, logits="last")
 
 
 def test_causal_prefill_equals_decoding_token_by_token():
@@ -148,6 +196,10 @@ def test_causal_prefill_equals_decoding_token_by_token():
     assert macs(model.gemms("prefill", context=tokens)) > steps
 
 
+def experts_of(model, **run):
+    return [(g.m, g.count) for g in model.gemms(**run) if g.name == "expert_gate_proj"]
+
+
 def test_experts_compute_for_routed_tokens_only():
     model = load_model("mixtral-8x7b")
     decode = {g.name: g for g in model.gemms("decode")}
@@ -155,20 +207,80 @@ def test_experts_compute_for_routed_tokens_only():
     # 12.9 billion parameters are used per token (mistral.ai, "Mixtral of experts")
     used = sum(g.weight_elements * g.count for g in decode.values() if g.stationary == "weight")
     assert round((used + 32000 * 4096) / 1e9, 1) == 12.9
-    prefill = {g.name: g for g in model.gemms("prefill", context=101)}
-    assert (prefill["expert_down_proj"].m, prefill["expert_down_proj"].count) == (26, 32 * 8)
-    assert prefill["router"].n == 8
+    # 101 tokens visit 8 experts 202 times: 2 of them 26 times, 6 of them 25 times
+    assert experts_of(model, context=101) == [(26, 32 * 2), (25, 32 * 6)]
+    assert {g.name: g for g in model.gemms("prefill", context=101)}["router"].n == 8
 
 
-def test_few_tokens_reach_few_experts():
-    expert = {g.name: g for g in load_model("qwen3-30b-a3b").gemms("decode", batch=3)}
-    assert (expert["expert_up_proj"].m, expert["expert_up_proj"].count) == (1, 48 * 24)
+# E (1 - (1 - k/E)^t) by hand, of t tokens that visit k of E experts each
+IN_USE = {
+    "qwen3-30b-a3b": {1: 8, 2: 16, 4: 29, 8: 52, 16: 82, 17: 85, 32: 112, 64: 126, 256: 128},
+    "mixtral-8x7b": {1: 2, 2: 4, 4: 5, 8: 7, 16: 8, 32: 8},
+}
+
+
+@pytest.mark.parametrize("name", IN_USE)
+def test_experts_in_use_are_the_mean_of_uniform_routing(name):
+    model = load_model(name)
+    for tokens, busy in IN_USE[name].items():
+        for run in ({"phase": "decode", "batch": tokens}, {"context": tokens}):
+            found = experts_of(model, **run)
+            assert sum(count for _, count in found) == busy * model.shape.depth
+    assert experts_of(model, context=3, batch=4) == experts_of(model, context=12)
+
+
+def test_17_tokens_make_136_visits_a_layer():
+    found = experts_of(load_model("qwen3-30b-a3b"), context=17)
+    assert found == [(2, 48 * 51), (1, 48 * 34)]
+    assert sum(m * count for m, count in found) == 48 * 136
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 5000))
+def test_experts_in_use_are_a_possible_number(experts, active, tokens):
+    """At least those of one token, no more than there are or than visits, and exactly rounded."""
+    active = min(active, experts)
+    used = experts_in_use(experts, active, tokens)
+    assert active <= used <= min(experts, tokens * active)
+    mean = experts * (1 - (1 - Fraction(active, experts)) ** tokens)
+    assert abs(mean - used) <= Fraction(1, 2) + Fraction(1, 10**9)
+
+
+def test_more_experts_than_floats_tell_apart():
+    assert experts_in_use(1_093_969_462_896, 1, 10_000) == 10_000  # rounded in floats: 10,001
+
+
+def test_experts_in_use_by_drawing_routes():
+    """The mean number of experts that random routes reach, within four standard errors."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    for experts, active, tokens in ((8, 2, 3), (60, 4, 20), (128, 8, 16)):
+        routes = rng.permuted(np.tile(np.arange(experts), (400, tokens, 1)), axis=2)
+        reached = [len(np.unique(each[:, :active])) for each in routes]
+        error = np.std(reached) / np.sqrt(len(reached))
+        found = experts_in_use(experts, active, tokens)
+        assert abs(np.mean(reached) - found) < 0.5 + 4 * error
 
 
 def test_sliding_window_shortens_decode_in_local_layers():
     gemms = {g.name: g for g in load_model("gemma-3-1b").gemms("decode", context=4096)}
     assert (gemms["attention_qk_local"].n, gemms["attention_qk_local"].count) == (512, 22)
     assert (gemms["attention_av"].k, gemms["attention_av"].count) == (4096, 4)
+
+
+def test_sliding_window_is_a_band_in_prefill():
+    """22 local layers of gemma-3-1b: 4 heads of 256, window 512."""
+    model = load_model("gemma-3-1b")
+    tokens, window = 4096, 512
+    pairs = window * (window + 1) // 2 + (tokens - window) * window
+    for causal in (False, True):
+        gemms = {g.name: g for g in model.gemms(context=tokens, causal=causal)}
+        for name in ("attention_qk_local", "attention_av_local"):
+            assert gemms[name].count == 22
+            assert gemms[name].macs == 4 * pairs * 256
+        square = 4 * 256 * (tokens * (tokens + 1) // 2 if causal else tokens**2)
+        assert gemms["attention_qk"].macs == square
+    assert 4 * pairs * 256 == 2_013_528_064
 
 
 def test_identical_convolutions_appear_once():
@@ -217,6 +329,7 @@ def test_names_are_forgiving(name):
         ("vit-base", {"context": 256}, "197 tokens"),
         ("resnet-18", {"context": 256}, "no tokens"),
         ("resnet-18", {"causal": True}, "causal=True"),
+        ("gpt2", {"logits": "lst"}, "unknown logits 'lst'; did you mean 'last'?"),
         ("bert-base", {"causal": True}, "attends both ways"),
         ("bert-base", {"context": 513}, "512 tokens only"),
         ("opt-1.3b", {"context": 2049}, "2048 tokens only"),

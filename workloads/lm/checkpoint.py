@@ -1,6 +1,7 @@
 """Where the weights of a language model are: in a package that is installed, or in a folder."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datatypes.errors import BitlatheError, unknown_name
+from ...datatypes.errors import BitlatheError, cut, unknown_name
+from ...datatypes.files import open_file, read_text, shown_path
 from ...datatypes.scheme import Scheme
 from ..config import Config, read_config
 from ..model import SHIPPED, load_model
 from ..transformer import Transformer
 
+TOKENIZER_MAX = 128 << 20  # bytes; known vocabularies take up to 40 MB
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
@@ -112,11 +115,19 @@ class Checkpoint:
 
             tokenizer: Any = gguf_tokenizer(self.files[0])
         else:
+            file = self.files[-1]
+            content = read_text(file, "tokenizer", TOKENIZER_MAX)
             try:
-                tokenizer = Tokenizer.from_file(str(self.files[-1]))
+                tokenizer = Tokenizer.from_str(content)
             except Exception as problem:  # the library raises nothing narrower
-                raise BitlatheError(f"{self.files[-1]}: not a tokenizer: {problem}") from None
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+                why = cut(str(problem), 200)
+                raise BitlatheError(f"{shown_path(file)}: not a tokenizer: {why}") from None
+        try:
+            ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        except Exception as problem:  # the library raises nothing narrower
+            raise BitlatheError(
+                f"{shown_path(self.files[-1])}: its tokenizer cannot read the text: {problem}"
+            ) from None
         return ids
 
 
@@ -145,9 +156,9 @@ def find_checkpoint(name_or_path: str | Path) -> Checkpoint:
     if wanted in PACKAGED:
         return _packaged(wanted)
     folder = Path(text)
-    if folder.is_file() and folder.name == "config.json":
+    if folder.name == "config.json" and os.path.isfile(text):  # unlike Path's, never raises
         folder = folder.parent
-    if not text or not folder.is_dir():
+    if not text or not os.path.isdir(folder):
         raise BitlatheError(
             f"{unknown_name('model', text, PACKAGED)}; or give a folder that holds config.json, "
             "*.safetensors and tokenizer.json."
@@ -169,12 +180,13 @@ def _packaged(name: str) -> Checkpoint:
             f"{path}: SHA-256 {found[:12]}..., expected {facts.sha256[:12]}...: other weights than "
             f"those of {facts.package} {facts.version}; install that version."
         )
-    config = read_config(SHIPPED / f"{name}.json")
+    config_file = SHIPPED / f"{name}.json"
+    config = read_config(config_file)
     return Checkpoint(
         name=name,
         title=facts.title,
         config=config,
-        shape=_shape(config, name),
+        shape=_shape(config, config_file),
         files=(path,),
         sha256=hashlib.sha256(f"{config.text} {found}".encode()).hexdigest(),
         grid=facts.grid,
@@ -206,36 +218,42 @@ def _folder(folder: Path) -> Checkpoint:
         name=name,
         title=name,
         config=config,
-        shape=_shape(config, str(folder)),
+        shape=_shape(config, config_file),
         files=files,
         sha256=_digest((config_file, *files)),
     )
 
 
-def _shape(config: Config, place: str) -> Transformer:
+def _shape(config: Config, file: Path) -> Transformer:
     family = config.string("model_type")
     if family not in FAMILIES:
         raise config.error(
             f"model_type {family!r} cannot be run; the forward pass knows {', '.join(FAMILIES)}.",
             "model_type",
         )
-    shape = load_model(config.source).shape
+    shape = load_model(file).shape
     if not isinstance(shape, Transformer):
-        raise BitlatheError(f"{place}: no transformer.")
+        raise BitlatheError(f"{config.source}: no transformer.")
     return shape
 
 
 def _digest(paths: tuple[Path, ...]) -> str:
     """Return the SHA-256 of a file, or of the digests of several."""
-    digests = [_file_digest(p, p.stat().st_mtime_ns, p.stat().st_size) for p in paths]
+    digests = [_file_digest(p, *_version(p)) for p in paths]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
+def _version(path: Path) -> tuple[int, int]:
+    with open_file(path) as file:
+        facts = os.fstat(file.fileno())
+    return facts.st_mtime_ns, facts.st_size
+
+
 @lru_cache(maxsize=256)
 def _file_digest(path: Path, _changed: int, _size: int) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

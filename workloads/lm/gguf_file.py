@@ -1,5 +1,6 @@
 """A Llama-like model in a GGUF file: its tensors under Hugging Face names, and its tokenizer."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datatypes.errors import BitlatheError, unknown_name
+from ...datatypes.errors import BitlatheError, cut, unknown_name
+from ...datatypes.files import open_file, shown_path
+from ...datatypes.gguf_header import read_gguf_header
 from ...datatypes.io import read_tensors
+from ...datatypes.mapped import mapped
 from ..transformer import Transformer
 
 # names of llama.cpp's GGUF -> names of Hugging Face's Llama
@@ -28,6 +32,7 @@ _INNER = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+_VOCABULARY = ("tokens", "merges", "token_type")
 _CONTROL = 3  # token_type of tokens that no text produces
 
 
@@ -43,7 +48,7 @@ def gguf_tensors(path: Path, shape: Transformer) -> dict[str, NDArray[np.float32
         if name in _OUTER:
             found[_OUTER[name]] = values
             continue
-        _, layer, part, kind = name.split(".")
+        _, layer, part, kind = name.split(".") if name.count(".") == 3 else ("", "", name, "")
         if part not in _INNER:
             raise BitlatheError(f"{path}: " + unknown_name("tensor", part, _INNER))
         halves = _halves(values, heads[part]) if part in heads else values
@@ -64,32 +69,36 @@ def gguf_tokenizer(path: Path) -> Any:
     Raises
     ------
     BitlatheError
-        The file's pre-tokenizer is not SmolLM's (digits one by one, then GPT-2's byte level).
+        The file's pre-tokenizer is not SmolLM's (digits one by one, then GPT-2's byte level), or
+        its vocabulary is damaged.
     """
-    from gguf import GGUFReader
-    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
-
-    fields = GGUFReader(str(path)).fields
-    kind = fields["tokenizer.ggml.pre"].contents()
+    with open_file(path, "GGUF file") as stream:
+        facts = read_gguf_header(mapped(stream), shown_path(path)).facts
+    kind = facts.get("tokenizer.ggml.pre")
     if kind != "smollm":
         raise BitlatheError(
             f"{path}: pre-tokenizer {kind!r}; only 'smollm' is known. Use a Hugging Face folder."
         )
-    tokens = fields["tokenizer.ggml.tokens"].contents()
-    merges = [tuple(m.split(" ", 1)) for m in fields["tokenizer.ggml.merges"].contents()]
-    types = fields["tokenizer.ggml.token_type"].contents()
-    made = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges))
+    try:
+        made = _byte_pairs(*(facts.get(f"tokenizer.ggml.{key}", ()) for key in _VOCABULARY))
+    except Exception as problem:  # the library raises nothing narrower
+        why = cut(str(problem), 200)
+        raise BitlatheError(f"{shown_path(path)}: its vocabulary is damaged: {why}") from None
+    return made
+
+
+def _byte_pairs(tokens: Sequence[str], merges: Sequence[str], types: Sequence[int]) -> Any:
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    pairs: Any = [tuple(merge.split(" ", 1)) for merge in merges]
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs))
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
-    made.add_special_tokens(
-        [
-            AddedToken(t, special=True)
-            for t, kind in zip(tokens, types, strict=True)
-            if kind == _CONTROL
-        ]
-    )
+    control = [t for t, kind in zip(tokens, types, strict=True) if kind == _CONTROL]
+    made.add_special_tokens([AddedToken(token, special=True) for token in control])
     return made

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...datatypes.errors import BitlatheError
+from ...datatypes.files import read_text as read_file
+from ...datatypes.files import shown_path
+
+TEXT_MAX = 64 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +43,8 @@ def read_text(path: str | Path | None = None) -> Text:
         version = ".".join(platform.python_version_tuple()[:2])
         content = "\n".join(topics[name] for name in sorted(topics))
         return Text(title=f"pydoc_data.topics of Python {version}", content=content)
-    try:
-        return Text(title=Path(path).name, content=Path(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise BitlatheError(f"{path}: not a text in UTF-8.") from None
-    except OSError as error:
-        raise BitlatheError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    content = read_file(path, "text", TEXT_MAX)
+    return Text(title=shown_path(Path(path).name), content=content)
 
 
 def cut_windows(ids: Sequence[int], tokens: int, context: int) -> list[list[int]]:

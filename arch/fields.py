@@ -1,0 +1,27 @@
+"""Types of the numbers in architecture files."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+_SIZE_UNITS_KIB = {"B": 1 / 1024, "KiB": 1, "MiB": 1024, "GiB": 1024 * 1024}
+
+
+def _size_kib(value: Any) -> Any:
+    """Read ``512``, ``"512 KiB"`` or ``"2 MiB"`` as KiB."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", value)
+    if not found or found[2] not in _SIZE_UNITS_KIB:
+        raise ValueError(
+            f"{value!r} is not a size: write a number of KiB, or e.g. '512 KiB', '2 MiB'"
+        )
+    return float(found[1]) * _SIZE_UNITS_KIB[found[2]]
+
+
+PositiveInt = Annotated[int, Field(gt=0, le=2**31)]
+# no width, power or area of a chip in these units comes near the bounds; products stay finite
+Positive = Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
+SizeKiB = Annotated[float, Field(gt=0, le=2**40, allow_inf_nan=False), BeforeValidator(_size_kib)]

@@ -1,0 +1,195 @@
+"""The memories of a chip's schema: buffers on the chip, and the DRAM beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..datatypes.yamlfile import Record
+from .components import DramComponent, dram_component
+from .fields import NonNegative, Positive, PositiveInt, SizeKiB
+
+_FIGURES = ("read_pj", "write_pj", "leakage_mw", "area_um2")
+
+
+class Buffer(Record):
+    """An on-chip buffer of equal SRAM banks that are accessed together.
+
+    ``banks: auto`` are the fewest that meet the clock. ``double_buffered``: the next piece comes in
+    beside the one in use; without it a piece has the whole buffer, and the next waits until the
+    array is done with it. ``ports``: 2 reads and writes at once; 1 does one of them a clock. Costs
+    are those of a row of a table (``component``), or given here: energies of a full-port access,
+    leakage and area of the whole buffer, for the port that is stated.
+    """
+
+    size_kib: SizeKiB
+    banks: PositiveInt | Literal["auto"] = "auto"
+    component: str = "cacti7"
+    port_bits: PositiveInt | Literal["auto"] = "auto"
+    double_buffered: bool = True
+    ports: Literal[1, 2] = 2
+    read_pj: NonNegative | None = None
+    write_pj: NonNegative | None = None
+    leakage_mw: NonNegative | None = None
+    area_um2: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _own_figures_are_whole(self) -> Buffer:
+        missing = [key for key in _FIGURES if getattr(self, key) is None]
+        if len(missing) == len(_FIGURES):
+            return self
+        if missing:
+            raise ValueError(f"figures of your own: give {', '.join(missing)} too")
+        if self.port_bits == "auto":
+            raise ValueError("figures of your own belong to one width: give port_bits in bits")
+        return self
+
+    @property
+    def figures(self) -> dict[str, float] | None:
+        """Costs that are given here instead of a table's."""
+        if self.read_pj is None:
+            return None
+        return {key: getattr(self, key) for key in _FIGURES}
+
+    @property
+    def size_bytes(self) -> int:
+        """Size in bytes, rounded down."""
+        return int(self.size_kib * 1024)
+
+
+BufferName = Literal["weight", "io", "input", "output", "shared", "accumulator"]
+OperandName = Literal["weight", "input", "output"]
+_LAYOUTS: tuple[dict[OperandName, BufferName], ...] = (
+    {"weight": "weight", "input": "io", "output": "io"},
+    {"weight": "weight", "input": "input", "output": "output"},
+    {"weight": "shared", "input": "shared", "output": "shared"},
+)
+SHARES = (4, 2, 6, 1, 7)
+"""Eighths of a shared buffer that weights may have, in the order in which they are tried."""
+
+
+class Buffers(Record):
+    """One buffer for weights and one for inputs and outputs; or one an operand; or one for all.
+
+    ``accumulator`` holds the partial sums of a systolic array at its edge, beside any of these.
+    """
+
+    weight: Buffer | None = None
+    io: Buffer | None = None
+    input: Buffer | None = None
+    output: Buffer | None = None
+    shared: Buffer | None = None
+    accumulator: Buffer | None = None
+
+    @model_validator(mode="after")
+    def _one_layout(self) -> Buffers:
+        given = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        given.discard("accumulator")
+        if not any(given == set(layout.values()) for layout in _LAYOUTS):
+            known = ", or ".join(", ".join(dict.fromkeys(each.values())) for each in _LAYOUTS)
+            raise ValueError(f"buffers are {', '.join(sorted(given)) or 'none'}; give {known}")
+        return self
+
+    @property
+    def layout(self) -> dict[OperandName, BufferName]:
+        """The buffer that holds each operand."""
+        return next(
+            each
+            for each in _LAYOUTS
+            if getattr(self, each["weight"]) and getattr(self, each["input"])
+        )
+
+    @property
+    def names(self) -> tuple[BufferName, ...]:
+        """The buffers that hold operands."""
+        return tuple(dict.fromkeys(self.layout.values()))
+
+    @property
+    def priced(self) -> tuple[BufferName, ...]:
+        """All buffers of the chip, that of partial sums with them."""
+        return (*self.names, "accumulator") if self.accumulator else self.names
+
+    def named(self, name: BufferName) -> Buffer:
+        """Return one of the chip's buffers."""
+        found: Buffer = getattr(self, name)
+        return found
+
+    def of(self, operand: OperandName) -> Buffer:
+        """Return the buffer that holds an operand."""
+        return self.named(self.layout[operand])
+
+    @property
+    def rooms_bytes(self) -> tuple[tuple[int, int], ...]:
+        """Bytes that weights and inputs may have: one choice, or the shares of a shared buffer."""
+        if self.shared is None:
+            return ((self.of("weight").size_bytes, self.of("input").size_bytes),)
+        size = self.shared.size_bytes
+        return tuple((size * part // 8, size - size * part // 8) for part in SHARES)
+
+
+DRAM_PAIRS = (("bits_per_clock", "gb_per_s"), ("latency_cycles", "latency_ns"))
+"""Keys of which a chip gives one: by clocks, or by time, which holds whatever the clock."""
+
+
+class Dram(Record):
+    """The DRAM: how fast bits move and what they cost.
+
+    The bandwidth is ``bits_per_clock`` or ``gb_per_s`` (10^9 bytes a second), the latency
+    ``latency_cycles`` or ``latency_ns``. Energies are those of ``component``, or given here for
+    both directions or for each. ``background_mw`` is drawn whether bits move or not (standby and
+    refresh). What is left out is the component's.
+    """
+
+    bits_per_clock: Positive | None = None
+    gb_per_s: Positive | None = None
+    component: str | None = None
+    energy_pj_per_bit: NonNegative | None = None
+    read_pj_per_bit: NonNegative | None = None
+    write_pj_per_bit: NonNegative | None = None
+    latency_cycles: Annotated[int, Field(ge=0)] | None = None
+    latency_ns: NonNegative | None = None
+    burst_bits: PositiveInt = 512
+    background_mw: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _one_of_each_pair(self) -> Dram:
+        for clocks, time in DRAM_PAIRS:
+            if getattr(self, clocks) is not None and getattr(self, time) is not None:
+                raise ValueError(f"give {clocks!r} or {time!r}, not both")
+        if self.bits_per_clock is None and self.gb_per_s is None:
+            raise ValueError("give 'bits_per_clock' or 'gb_per_s'")
+        return self
+
+    @model_validator(mode="after")
+    def _has_energy(self) -> Dram:
+        each = self.read_pj_per_bit is not None and self.write_pj_per_bit is not None
+        if self.component is None and self.energy_pj_per_bit is None and not each:
+            raise ValueError(
+                "give 'component', or 'energy_pj_per_bit', or both 'read_pj_per_bit' and "
+                "'write_pj_per_bit'"
+            )
+        if self.component is not None:
+            dram_component(self.component)
+        return self
+
+    def _bit_pj(self, direction: Literal["read", "write"]) -> float:
+        for given in (getattr(self, f"{direction}_pj_per_bit"), self.energy_pj_per_bit):
+            if given is not None:
+                return float(given)
+        return dram_component(self.component or "").bit_pj(direction)
+
+    @property
+    def part(self) -> DramComponent | None:
+        """The component, if one is named."""
+        return None if self.component is None else dram_component(self.component)
+
+    @property
+    def read_bit_pj(self) -> float:
+        """Energy of one bit read from DRAM."""
+        return self._bit_pj("read")
+
+    @property
+    def write_bit_pj(self) -> float:
+        """Energy of one bit written to DRAM."""
+        return self._bit_pj("write")

@@ -1,0 +1,180 @@
+"""The ends of the range: values beyond all numbers, scales so small that they lose their digits.
+
+Values that would come back as infinity are refused. Where a scheme loses more than the format's
+own rounding takes, it is warned of, with the group and what would help.
+"""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dequantize import group_scales
+from .errors import BitlatheError
+from .olive import Pairs
+from .scaling import BIAS, LIMITS, POWERS
+from .scheme import Scheme
+
+if TYPE_CHECKING:
+    from .tensor import QuantizedTensor
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+
+# what rounds to infinity in the type that values come back in
+BEYOND = {
+    "float16": LIMITS["fp16"],
+    "bfloat16": LIMITS["bf16"],
+    "float32": LIMITS["fp32"],
+    "float64": np.inf,
+}
+# patterns below these are multiples of the smallest number
+NORMAL = {"fp16": 1 << 10, "bf16": 1 << 7, "fp32": 1 << 23}
+# rounding a scale of so few multiples may change it by a quarter ...
+FEW = 2
+# ... and of so many to a step of the grid may move the end of a group by three steps
+STEPS = 6
+# sums of powers of two whose first has a field up to this lack terms, or are 0
+PLANE_FIELD = 3
+
+
+def check_ends(q: "QuantizedTensor", array: Floats, explicit: bool) -> None:
+    """Refuse what would come back as infinity, warn of what small scales and cuts lose.
+
+    Parameters
+    ----------
+    q : QuantizedTensor
+    array : float, the shape of the tensor
+        What was quantised; finite.
+    explicit : bool
+        Whether the user said what becomes of elements beyond a grid without scales.
+
+    Raises
+    ------
+    BitlatheError
+        Naming the group.
+    """
+    if q.layout.groups == 0 or q.scheme.paper:
+        return
+    if q.scheme.scale_format.kind == "none":
+        if not explicit:
+            _warn_of_cut(q.scheme, array)
+        return
+    _look_for_infinities(q, array)
+    _look_for_lost_digits(q, array)
+
+
+def largest(scheme: Scheme) -> float:
+    """Return the largest magnitude that a code stands for, in scales."""
+    if scheme.coder == "olive":
+        return float(Pairs.of(scheme.element_bits).levels[-1])
+    return max(f.max_abs for f in scheme.formats)
+
+
+def steps(scheme: Scheme) -> float:
+    """Return the largest magnitude in steps of the end of the grid."""
+    if scheme.coder != "table":
+        return float((1 << scheme.element_bits) - 1)
+    values = [f.table.values for f in scheme.formats if f.table.values.size > 1]
+    return max((max(-v[0] / (v[1] - v[0]), v[-1] / (v[-1] - v[-2])) for v in values), default=1.0)
+
+
+def _look_for_infinities(q: "QuantizedTensor", array: Floats) -> None:
+    name = q.dtype if q.device else "float64" if q.dtype == "float64" else "float32"
+    limit = BEYOND[name]
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = float(np.abs(group_scales(q)).max())
+        # twice, as a scale may have been rounded down
+        if 2 * scale * largest(q.scheme) < limit:
+            return
+        lost = _groups(q, ~(np.abs(np.asarray(q)) < limit)).any(axis=1)
+    if not lost.any():
+        return
+    at = int(np.argmax(lost))
+    top = float(np.abs(_groups(q, array)[at]).max())
+    what = f"{q.scheme}: group {at}, up to {top:g}, would come back as infinity in {name}"
+    if name in ("float16", "bfloat16"):
+        _warn(f"{what}; take dequantize('float32'), or divide the tensor by a constant first")
+        return
+    raise BitlatheError(f"{what}; divide the tensor by a constant first")
+
+
+def _look_for_lost_digits(q: "QuantizedTensor", array: Floats) -> None:
+    index = np.flatnonzero(_small_scales(q))
+    if not index.size:
+        return
+    x = _groups(q, array)[index]
+    amax = np.abs(x).max(axis=1).astype(np.float64)
+    lossy = amax > 0
+    if q.scheme.scale_format.kind in POWERS:
+        # under a larger scale than wanted, the upper half of the grid is not used
+        lossy &= amax <= q.scheme.formats[0].max_abs * 2.0 ** (-BIAS - 1)
+    if lossy.any():
+        lossy &= (_groups(q, np.asarray(q))[index] != x).any(axis=1)
+    if not lossy.any():
+        return
+    at, more = int(index[np.argmax(lossy)]), int(lossy.sum()) - 1
+    stored = float(np.abs(group_scales(q)[at]).max())
+    also = f", and of {more} more," if more else ""
+    where, remedy = _room(q.scheme)
+    _warn(
+        f"{q.scheme}: the scale of group {at}{also} underflows in {where}: stored as {stored:.3g}, "
+        f"it costs the group's values digits or all; {remedy}multiply the tensor by a constant "
+        "first"
+    )
+
+
+def _small_scales(q: "QuantizedTensor") -> Bools:
+    """Return which groups have a scale that may have lost digits; among them those of zeros."""
+    scale, raw = q.scheme.scale_format, q.raw
+    if scale.kind in POWERS:
+        return np.asarray(raw[:, 0] == 0)
+    if scale.kind == "planes":
+        return np.asarray((raw & 127).max(axis=1) <= PLANE_FIELD)
+    name, pattern = scale.name, raw.max(axis=1)
+    if scale.outer == "row":
+        name, pattern = "fp16", np.repeat(q.outer, q.layout.across)
+    elif scale.outer == "tensor":
+        name, pattern = "fp32", np.repeat(q.outer, q.layout.groups)
+    if q.scheme.coder == "bcq":
+        pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
+    small = pattern <= min(max(FEW, steps(q.scheme) / STEPS), NORMAL[name] - 1)
+    return np.asarray(small & ((pattern > 0) | (q.scheme.coder == "bcq")))
+
+
+def _room(scheme: Scheme) -> tuple[str, str]:
+    """Return where a scale of a scheme stands, and which others would hold smaller ones."""
+    scale = scheme.scale_format
+    where = {"row": "the fp16 scale of its row", "tensor": "the fp32 scale of the tensor"}.get(
+        scale.outer, scale.name
+    )
+    wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
+    if scheme.coder == "dgq" or scale.kind in ("e4m3", *POWERS):
+        wider = ""
+    return where, f"store scales as {wider}, or " if wider else ""
+
+
+def _warn_of_cut(scheme: Scheme, array: Floats) -> None:
+    formats = scheme.formats
+    low, high = min(f.min for f in formats), max(f.max for f in formats)
+    if not array.size or (array.min() >= low and array.max() <= high):
+        return
+    cut = np.logical_and.reduce([f.overflows(array) for f in formats])
+    if cut.any():
+        at = np.unravel_index(int(np.argmax(cut)), array.shape)
+        _warn(
+            f"{scheme}: {int(cut.sum())} value(s) lie beyond {low:g}..{high:g} and were cut to "
+            f"that, the first is {array[at]:g} at index {tuple(int(i) for i in at)}; divide the "
+            "tensor, take a scheme with scales, or say overflow='saturate'"
+        )
+
+
+def _groups(q: "QuantizedTensor", x: NDArray[Any]) -> NDArray[Any]:
+    """Return the (groups, block size) elements of an array of the tensor's shape."""
+    return q.layout.split(q.layout.matrix(x))
+
+
+def _warn(message: str) -> None:
+    """Warn at the place that called `quantize`."""
+    warnings.warn(message, stacklevel=5)

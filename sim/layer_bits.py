@@ -1,0 +1,172 @@
+"""Stored bits of a layer's operands, and the clocks that a chunk of its weights takes."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ..arch.formats import LayerFormats, Operand
+from ..arch.ports import step_clocks
+from ..arch.schema import Arch
+from ..datatypes.scheme import Scheme
+from ..workloads.gemm import Gemm
+
+if TYPE_CHECKING:
+    from .array.term_clocks import TermClocks
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+@cache
+def group_scale(scheme: str | None) -> tuple[int, int]:
+    """Return (weights that share a scale along K, 0 for all; bits of an integer scale, or 0)."""
+    if scheme is None:
+        return 0, 0
+    parsed = Scheme.parse(scheme)
+    integer = parsed.scale_format.kind == "int"
+    return parsed.granularity.columns, parsed.scale_bits if integer else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerBits:
+    """Stored bits per element of a layer's operands; clocks a chunk takes (bit-serial terms).
+
+    ``group`` weights along K share a scale (0: all of K), which is applied to their sum: a chunk
+    holds weights of one group. An integer scale has ``rescale_bits`` bits, which a bit-serial array
+    applies one a clock. ``skipping`` gives the clocks where zero terms are skipped.
+    ``weight_code``, ``input_code`` and ``output_code`` are the bits of an element's code alone,
+    which a step reads, or a row of results writes; the rest (scales, zero points, selectors of
+    each group) is read once a group. None: all of the stored bits are code. ``input_group`` inputs
+    along K share a scale (0: all of K).
+    """
+
+    weight: Fraction
+    input: Fraction
+    output: Fraction
+    terms: int
+    buffered_weight: Fraction
+    group: int = 0
+    rescale_bits: int = 0
+    skipping: "TermClocks | None" = None
+    weight_code: Fraction | None = None
+    input_code: Fraction | None = None
+    output_code: Fraction | None = None
+    input_group: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        arch: Arch,
+        formats: LayerFormats,
+        gemm: Gemm,
+        weights: Any | None = None,
+        output: tuple[Fraction, Fraction] | None = None,
+    ) -> "LayerBits":
+        """Count the bits of a layer's operands, and the clocks a chunk takes.
+
+        Those are the terms of a bit-serial PE, the bit planes of a look-up PE, else one. Where
+        the PE skips zero terms they come from ``weights``, or from a stand-in. ``output``: mean
+        bits of a result, and of its code, where not all are stored in the layer's own format
+        (keys and values).
+        """
+        bits = formats.weight.bits_per_element(gemm.k)
+        group, scale_bits = group_scale(formats.weight.scheme)
+        rescale_bits = scale_bits if arch.serial else 0
+        if output is None:
+            output = formats.output.bits_per_element(gemm.n), code_bits(formats.output, gemm.n)
+        stored, code = output
+        return cls(
+            weight=bits,
+            input=formats.input.bits_per_element(gemm.k),
+            output=stored,
+            terms=chunk_clocks(arch, formats.weight),
+            buffered_weight=bits,
+            group=group,
+            rescale_bits=rescale_bits,
+            skipping=_skipping(arch, formats, gemm, rescale_bits, weights),
+            weight_code=code_bits(formats.weight, gemm.k),
+            input_code=code_bits(formats.input, gemm.k),
+            output_code=code,
+            input_group=group_scale(formats.input.scheme)[0],
+        )
+
+    def chunk_sizes(self, k: int, lanes: int) -> dict[int, int]:
+        """Return how many chunks of each size ``k`` weights make: each group's own.
+
+        Examples
+        --------
+        >>> bits = Fraction(8)
+        >>> layer = LayerBits(
+        ...     weight=bits, input=bits, output=bits, terms=4, buffered_weight=bits, group=6
+        ... )
+        >>> layer.chunk_sizes(16, 4)  # groups of 6, 6 and 4: two full and two of 2; a full one
+        {4: 3, 2: 2}
+        """
+        size = self.group or k
+        groups, rest = divmod(k, size)
+        sizes: dict[int, int] = {}
+        for count, length in ((groups, size), (1, rest)):
+            for many, chunk in ((length // lanes, lanes), (1, length % lanes)):
+                if count and many and chunk:
+                    sizes[chunk] = sizes.get(chunk, 0) + count * many
+        return sizes
+
+    def groups(self, k: int, *, of_inputs: bool = False) -> int:
+        """Return the groups of ``k`` weights (or inputs) that share a scale."""
+        size = self.input_group if of_inputs else self.group
+        return _ceil(k, size or k)
+
+    def beside_codes(self, k: int, *, of_inputs: bool = False) -> Fraction:
+        """Return the bits of scales, zero points and selectors of one group of ``k`` elements."""
+        code, stored = (
+            (self.input_code, self.input) if of_inputs else (self.weight_code, self.weight)
+        )
+        if code is None:
+            return Fraction(0)
+        return (stored - code) * k / self.groups(k, of_inputs=of_inputs)
+
+    def chunks(self, k: int, lanes: int) -> int:
+        """Return the chunks of up to ``lanes`` weights in ``k`` of them: each group's own.
+
+        Examples
+        --------
+        >>> bits = Fraction(8)
+        >>> layer = LayerBits(
+        ...     weight=bits, input=bits, output=bits, terms=4, buffered_weight=bits, group=6
+        ... )
+        >>> layer.chunks(16, 4)  # groups of 6, 6 and 4 take 2, 2 and 1
+        5
+        """
+        size = self.group or k
+        groups, rest = divmod(k, size)
+        return groups * _ceil(size, lanes) + _ceil(rest, lanes)
+
+
+def code_bits(operand: Operand, axis_length: int) -> Fraction:
+    """Return the bits of an element's code; stated bits are all code."""
+    if operand.bits is not None or operand.scheme is None:
+        return operand.bits_per_element(axis_length)
+    return Fraction(Scheme.parse(operand.scheme).element_bits)
+
+
+def chunk_clocks(arch: Arch, weight: Operand) -> int:
+    """Return the clocks of a chunk of weights without skipping."""
+    return step_clocks(arch.pe, weight)
+
+
+def _skipping(
+    arch: Arch, formats: LayerFormats, gemm: Gemm, rescale_bits: int, weights: Any | None
+) -> "TermClocks | None":
+    """Return the clocks of a layer's row folds, where the PE skips zero terms."""
+    scheme = formats.weight.scheme
+    if not arch.pe.skips or scheme is None:
+        return None
+    from .array.term_clocks import CountedClocks, StandInClocks, skipping_array
+
+    array = skipping_array(arch, scheme, rescale_bits)
+    if weights is not None:
+        return CountedClocks.of(weights, scheme, array, gemm)
+    distribution = arch.pe.skip_weights or "gaussian"
+    return StandInClocks(scheme=scheme, k=gemm.k, distribution=distribution, array=array)

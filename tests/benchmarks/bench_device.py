@@ -1,0 +1,549 @@
+"""The CUDA kernels on a real device: the same bits as on the CPU, and how fast. ``make device``.
+
+``python tests/benchmarks/bench_device.py --out FILE [--wheels FOLDER]`` needs an NVIDIA GPU, its
+driver and Python. numba, numpy, pydantic and PyYAML are those of this Python, or come from the
+wheels of a folder; no network is used. Exit status 0: every bit is equal; 1: some are not, or time
+ran out; 2: it could not run, and one sentence says why.
+
+The first half needs the standard library only. It finds the device, and runs this file once more
+with everything in place that numba reads when it is imported.
+"""
+
+import argparse
+import ctypes
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDED = ("numpy", "numba", "pydantic", "yaml")
+SYSTEM_TOOLKIT = Path("/usr/local/cuda")
+# where NVIDIA's wheels put compiler, device library and runtime: of CUDA 13, and of CUDA 12
+TOOLKIT_WHEELS = (
+    ("nvidia/cu1*/lib/libnvvm.so*", "nvidia/cu1*/nvvm/libdevice", "nvidia/cu1*/lib/libcudart.so*"),
+    ("nvidia/cuda_nvcc/nvvm/lib64/libnvvm.so*", "nvidia/cuda_nvcc/nvvm/libdevice",
+     "nvidia/cuda_runtime/lib/libcudart.so*"),
+)  # fmt: skip
+LIMIT_SECONDS = 420.0
+KILL_SECONDS = 475.0  # together with finding the device, under eight minutes
+
+
+class CannotRunError(Exception):
+    """Why the check cannot run, in one sentence."""
+
+
+# --- the standard library's half ------------------------------------------------------------------
+
+
+def simulated() -> bool:
+    """Whether numba's CUDA simulator stands in for a device."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+
+
+def device_facts() -> dict[str, str]:
+    """Return card and driver, asked from the driver's own library."""
+    if simulated():
+        return {"card": "none: numba's CUDA simulator", "driver": "none"}
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        raise CannotRunError(
+            "no NVIDIA driver: libcuda.so.1 cannot be loaded; an NVIDIA GPU is needed"
+        ) from None
+    count, handle, version = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
+    steps = (
+        ("cuInit", (0,)),
+        ("cuDeviceGetCount", (ctypes.byref(count),)),
+        ("cuDeviceGet", (ctypes.byref(handle), 0)),
+        ("cuDeviceGetName", (name, 256, handle)),
+        ("cuDeviceTotalMem_v2", (ctypes.byref(memory), handle)),
+        ("cuDriverGetVersion", (ctypes.byref(version),)),
+    )
+    for function, arguments in steps:
+        code = getattr(driver, function)(*arguments)
+        if code:
+            raise CannotRunError(f"no NVIDIA GPU: {function} of the driver answers error {code}")
+    cuda = f"CUDA {version.value // 1000}.{version.value % 1000 // 10}"
+    return {
+        "card": f"{name.value.decode()}, {memory.value / 2**30:.0f} GiB",
+        "driver": f"{driver_version()} ({cuda})",
+    }
+
+
+def driver_version() -> str:
+    """Return the version of the kernel's driver, or a question mark."""
+    try:
+        words = Path("/proc/driver/nvidia/version").read_text().split()
+    except OSError:
+        words = []
+    numbers = [w for w in words if w.count(".") >= 1 and w.replace(".", "").isdigit()]
+    if numbers:
+        return numbers[0]
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return "?"
+
+
+def install(folder: Path, site: Path) -> None:
+    """Install every wheel of a folder into ``site``, without a network or a resolver."""
+    wheels = sorted(folder.glob("*.whl")) if folder.is_dir() else []
+    if not wheels:
+        raise CannotRunError(f"--wheels {folder}: no wheels there; name a folder with *.whl files")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    command += [
+        "--disable-pip-version-check",
+        "--upgrade",
+        "--target",
+        str(site),
+        *map(str, wheels),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        last = (run.stderr.strip() or run.stdout.strip() or "no message").splitlines()[-1]
+        raise CannotRunError(f"--wheels {folder}: pip could not install them: {last}")
+
+
+def toolkit_home(paths: Sequence[str], links: Path) -> dict[str, str]:
+    """Return CUDA_HOME for a compiler that came as wheels, where no toolkit is installed.
+
+    Numba looks for ``nvvm/lib64``, ``nvvm/libdevice`` and ``lib64`` under it.
+    """
+    chosen = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    if chosen or SYSTEM_TOOLKIT.exists():
+        return {}
+    for path, patterns in ((Path(p), patterns) for patterns in TOOLKIT_WHEELS for p in paths):
+        found = [max(path.glob(pattern), default=None) for pattern in patterns]
+        if None not in found:
+            compiler, device, runtime = (str(place) for place in found)
+            (links / "nvvm" / "lib64").mkdir(parents=True)
+            (links / "nvvm" / "lib64" / "libnvvm.so").symlink_to(compiler)
+            (links / "nvvm" / "libdevice").symlink_to(device)
+            (links / "lib64").symlink_to(Path(runtime).parent)
+            return {"CUDA_HOME": str(links), "CUDA_PATH": str(links)}
+    return {}
+
+
+def run_again(options: argparse.Namespace, facts: dict[str, str], folder: Path) -> int:
+    """Run the measurements in a process that finds the package, the wheels and the compiler."""
+    stage, site = folder / "stage", folder / "site"
+    stage.mkdir()
+    (stage / "bitlathe").symlink_to(ROOT)  # its own name, whatever the checkout's
+    if options.wheels:
+        install(options.wheels, site)
+    paths = [str(stage), str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    environment |= toolkit_home([str(site), *sys.path], folder / "cuda")
+    environment.setdefault("NUMBA_CACHE_DIR", str(folder / "cache"))
+    command = [sys.executable, str(Path(__file__).resolve()), "--measure", json.dumps(facts)]
+    command += ["--out", str(options.out), "--size", options.size]
+    try:
+        return subprocess.run(
+            command, env=environment, timeout=KILL_SECONDS, check=False
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise CannotRunError(f"a kernel or copy did not end within {KILL_SECONDS:.0f} s") from None
+
+
+# --- jobs: what runs on both, from here on with numpy and the package -----------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A call that gives the same bits on both devices: ``run(device)`` returns its arrays."""
+
+    name: str
+    macs: int
+    run: Callable[[str], tuple[Any, ...]]
+
+
+GRIDS = {"int8": range(-128, 128), "int4": range(-8, 8), "int3": range(-4, 4),
+         "fp4": [0, 1, 2, 3, 4, 6, 8, 12, -1, -2, -3, -4, -6, -8, -12, 10, -16]}  # fmt: skip
+
+
+def dot_job(name: str, operands: Any, *arguments: Any, **keywords: Any) -> Job:
+    """Return a job of `bitserial_dot`."""
+    import numpy as np
+
+    from bitlathe.sim.pe.bit_serial import bitserial_dot
+
+    activations, weights = operands
+    pairs = np.broadcast_shapes(activations.shape, weights.shape)
+    return Job(
+        name=name,
+        macs=int(np.prod(pairs)),
+        run=lambda device: bitserial_dot(*operands, *arguments, device=device, **keywords),
+    )
+
+
+def dot_jobs(small: bool) -> Iterator[Job]:
+    """Yield dot products: formats, numerics, skipping; massive activations, zeros, zero weights."""
+    import numpy as np
+
+    from bitlathe.arch.numerics import ALIGNED, PRESETS
+
+    shape = (6, 20) if small else (1 << 18, 128)
+    numerics = PRESETS | {"aligned, zero terms not gated": replace(ALIGNED, gate_zero_terms=False)}
+    for format, grid in GRIDS.items():
+        rng = np.random.default_rng(1)
+        acts = rng.standard_normal(shape, np.float32) * np.exp2(rng.integers(-14, 12, shape))
+        acts[rng.random(shape, np.float32) < 0.05] = 0.0
+        acts[rng.random(shape, np.float32) < 0.02] = 60000.0
+        weights = rng.choice(np.array(grid, np.int8), shape)
+        weights[rng.random(shape, np.float32) < 0.2] = 0
+        operands = acts.astype(np.float16), weights
+        for name, rules in numerics.items():
+            yield dot_job(f"bit_serial {format} {name}", operands, format, rules)
+        for name in ("aligned", "exact") if format in ("int8", "fp4") else ():
+            yield dot_job(f"bit_serial {format} {name}, term skipping", operands, format,
+                          numerics[name], skip_zero_terms=True)  # fmt: skip
+
+
+def edge_jobs(small: bool) -> Iterator[Job]:
+    """Yield odd lanes and lengths, other activations, exponents that saturate or wrap."""
+    import numpy as np
+
+    from bitlathe.arch.numerics import PENumerics
+
+    rng = np.random.default_rng(2)
+    m, n, k = (2, 3, 11) if small else (700, 900, 77)
+    acts = rng.standard_normal((m, 1, k)).astype(np.float16)
+    weights = rng.integers(-128, 128, (1, n, k))
+    for lanes in (1, 3, 16):
+        yield dot_job(f"bit_serial int8 aligned, {lanes} lanes, shared rows", (acts, weights),
+                      "int8", lanes=lanes)  # fmt: skip
+    shape = (4, 12) if small else (1 << 16, 128)
+    integers = rng.integers(-128, 128, shape)
+    halves = rng.integers(-7, 8, shape) / 2  # values that all formats have
+    for activation in ("bf16", "fp8_e4m3", "fp8_e5m2", "int8"):
+        values = integers if activation == "int8" else halves
+        yield dot_job(f"bit_serial int8 aligned, {activation} activations", (values, integers),
+                      "int8", activation=activation)  # fmt: skip
+    shape = (4, 48) if small else (1 << 16, 128)
+    ends = rng.choice([448.0, 416.0], shape) * (1 - 2 * (np.arange(shape[0]) % 2))[:, None]
+    weights = rng.integers(-128, -100, shape)
+    for overflow in ("wrap", "saturate"):
+        numerics = PENumerics(accumulator_bits=4, exponent_bits=5, overflow=overflow)
+        yield dot_job(f"bit_serial int8, exponent that {overflow}s", (ends, weights), "int8",
+                      numerics, activation="fp8_e4m3")  # fmt: skip
+
+
+def table_job(name: str, seed: int, size: tuple[int, int, int, int], kind: Any) -> Job:
+    """Return a grid-table product of random codes, four grids, scales down to subnormals."""
+    import numpy as np
+
+    from bitlathe.sim.pe.dequantise import table_matmul
+
+    m, n, k, group = size
+    rng = np.random.default_rng(seed)
+    shape = (n, -(-k // group))
+    activations = rng.standard_normal((m, k), np.float32).astype(kind)
+    arguments = (
+        rng.integers(0, 16, (n, k), np.uint8),
+        rng.standard_normal((4, 16)),
+        rng.random(shape) * 2.0 ** rng.integers(-140, 10, shape),
+    )
+    options = {"choices": rng.integers(0, 4, shape), "group": group}
+    return Job(
+        name=name,
+        macs=m * n * k,
+        run=lambda device: (table_matmul(activations, *arguments, **options, device=device),),
+    )
+
+
+def table_jobs(small: bool) -> Iterator[Job]:
+    """Yield grid-table products: a layer, odd sizes, more rows than a grid has threads."""
+    import numpy as np
+
+    from bitlathe.sim.cuda.launch import MAX_BLOCKS
+
+    for kind in (np.float16, np.float32):
+        label = np.dtype(kind).name
+        for size in ((3, 5, 21, 8),) if small else ((64, 4096, 4096, 128), (7, 4099, 515, 32)):
+            yield table_job(f"table product {size[0]} x {size[1]} x {size[2]}, {label}", 3, size,
+                            kind)  # fmt: skip
+    rows = 40 if small else MAX_BLOCKS * 8 + 1000
+    yield table_job(f"table product {rows} x 2 x 3, float16", 4, (rows, 2, 3, 3), np.float16)
+
+
+def jobs(small: bool) -> Iterator[Job]:
+    """Yield all jobs: every kernel of `sim.cuda`."""
+    yield from dot_jobs(small)
+    yield from edge_jobs(small)
+    yield from table_jobs(small)
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Timed:
+    """Stands where a kernel is launched; adds up its time on the device and its operands' bytes."""
+
+    kernel: Any
+    seconds: float = 0.0
+    moved: int = 0
+
+    def __getitem__(self, grid: Any) -> Callable[..., None]:
+        """Return the launch, between two events."""
+        from numba import cuda
+
+        def launch(*arguments: Any) -> None:
+            start, stop = cuda.event(), cuda.event()
+            began = time.perf_counter()
+            start.record()
+            self.kernel[grid](*arguments)
+            stop.record()
+            stop.synchronize()
+            self.seconds += (
+                time.perf_counter() - began if simulated() else start.elapsed_time(stop) / 1e3
+            )
+            self.moved += sum(getattr(a, "nbytes", 0) for a in arguments)
+
+        return launch
+
+
+@dataclass
+class Result:
+    """What a job gave: bits compared and different, and seconds on each side."""
+
+    job: Job
+    compared: int = 0
+    different: int = 0
+    kernel_s: float = field(default=float("inf"))
+    device_s: float = field(default=float("inf"))
+    cpu_s: float = field(default=float("inf"))
+    moved: int = 0
+
+
+def different_bits(host: Any, device: Any) -> tuple[int, int]:
+    """Return how many numbers were compared, and how many differ in any bit."""
+    import numpy as np
+
+    one, other = np.ascontiguousarray(host), np.ascontiguousarray(device)
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return one.size, one.size
+    patterns = np.dtype(f"u{one.dtype.itemsize}")
+    return one.size, int(np.count_nonzero(one.view(patterns) != other.view(patterns)))
+
+
+def measure(job: Job, kernels: list[Timed], runs: int = 2) -> Result:
+    """Run a job on both sides: the first run of each compiles, the fastest of the others counts."""
+    result = Result(job)
+    for turn in range(runs + 1):
+        for kernel in kernels:
+            kernel.seconds, kernel.moved = 0.0, 0
+        start = time.perf_counter()
+        device = job.run("cuda")
+        seconds = time.perf_counter() - start
+        if turn:
+            result.device_s = min(result.device_s, seconds)
+            result.kernel_s = min(result.kernel_s, sum(k.seconds for k in kernels))
+            result.moved = sum(k.moved for k in kernels)
+    for _ in range(2):  # the first may compile
+        start = time.perf_counter()
+        host = job.run("cpu")
+        result.cpu_s = min(result.cpu_s, time.perf_counter() - start)
+    for one, other in zip(host, device, strict=True):
+        compared, different = different_bits(one, other)
+        result.compared += compared
+        result.different += different
+    return result
+
+
+def copy_bandwidth(small: bool) -> float:
+    """Return bytes a second, read and written, of a copy within the device's memory."""
+    import numpy as np
+    from numba import cuda
+
+    size = 1 << (12 if small else 30)
+    source, target = cuda.to_device(np.zeros(size, np.uint8)), cuda.device_array(size, np.uint8)
+    best = float("inf")
+    for _ in range(6):
+        start, stop = cuda.event(), cuda.event()
+        began = time.perf_counter()
+        start.record()
+        target.copy_to_device(source)
+        stop.record()
+        stop.synchronize()
+        seconds = time.perf_counter() - began if simulated() else start.elapsed_time(stop) / 1e3
+        best = min(best, seconds)
+    return 2 * size / best
+
+
+def torch_rates(small: bool) -> dict[str, float]:
+    """Return million MACs a second of what torch does with the same sizes, where it is present."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    import torch
+
+    if not (torch.cuda.is_available() or simulated()):
+        return {}
+    device = "cpu" if simulated() else "cuda"
+    groups, length = (6, 20) if small else (1 << 18, 128)
+    m, n, k, group = (3, 5, 24, 8) if small else (64, 4096, 4096, 128)
+    torch.manual_seed(0)
+    acts, weights = (torch.randn(groups, length, device=device) for _ in range(2))
+    side, wide = (torch.randn(rows, k, device=device) for rows in (m, n))
+    codes = torch.randint(0, 16, (n, k), device=device, dtype=torch.uint8)
+    grid, scales = torch.randn(16, device=device), torch.rand(n, k // group, 1, device=device)
+
+    half_side, half_wide = side.half(), wide.half()
+
+    def looked_up() -> Any:
+        values = grid[codes.int()].reshape(n, k // group, group) * scales
+        return side @ values.reshape(n, k).T
+
+    size = f"{m} x {n} x {k}"
+    calls: dict[str, tuple[int, Callable[[], Any]]] = {
+        "groups, float32 (inexact)": (groups * length, lambda: (acts * weights).sum(-1)),
+        f"{size}, float32": (m * n * k, lambda: side @ wide.T),
+        f"{size}, float16": (m * n * k, lambda: half_side @ half_wide.T),
+        f"{size}, weights looked up, float32": (m * n * k, looked_up),
+    }
+    rates = {}
+    for name, (macs, call) in calls.items():
+        best = float("inf")
+        for _ in range(6):
+            began = time.perf_counter()
+            call()
+            if not simulated():
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - began)
+        rates[name] = macs / best / 1e6
+    return rates
+
+
+def table(results: list[Result]) -> list[str]:
+    """Return one line of Markdown for each job."""
+    lines = [
+        "| job | numbers | different | kernel, million MAC/s | with transfers and checks "
+        "| CPU, one core | kernel, GB/s of operands |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        rate = [r.job.macs / s / 1e6 for s in (r.kernel_s, r.device_s, r.cpu_s)]
+        lines.append(
+            f"| {r.job.name} | {r.compared:,} | {r.different:,} | {rate[0]:,.1f} | {rate[1]:,.1f} "
+            f"| {rate[2]:,.1f} | {r.moved / r.kernel_s / 1e9:,.1f} |"
+        )
+    return lines
+
+
+def comparison() -> Iterator[str]:
+    """Yield what the device does otherwise: a copy, and torch; or why it could not."""
+    small = simulated()
+    yield from ("| for comparison | |", "|---|---|")
+    try:
+        rate = copy_bandwidth(small) / 1e9
+        yield f"| copy within the device's memory, read and written | {rate:,.0f} GB/s |"
+        for name, rate in torch_rates(small).items():
+            yield f"| torch, {name} | {rate:,.0f} million MAC/s |"
+    except Exception as err:
+        yield f"| could not go on | {reason(err)} |"
+
+
+def reason(err: Exception) -> str:
+    """Return kind and last line of an error."""
+    lines = str(err).strip().splitlines() or ["no message"]
+    return f"{type(err).__name__}: {lines[-1].strip()}"
+
+
+def kernels_between_events() -> list[Timed]:
+    """Put every kernel of `sim.cuda` between two events, where its module launches it."""
+    from bitlathe.sim.cuda import bit_serial, dequantise
+
+    places = ((bit_serial, "dots_kernel"), (bit_serial, "exact_kernel"),
+              (dequantise, "products_kernel"))  # fmt: skip
+    kernels = [Timed(getattr(module, name)) for module, name in places]
+    for (module, name), kernel in zip(places, kernels, strict=True):
+        setattr(module, name, kernel)
+    return kernels
+
+
+def run_jobs(small: bool) -> tuple[list[Result], str]:
+    """Run all jobs; return what they gave, and why some did not run or an empty text."""
+    results, left_out, begin = [], [], time.perf_counter()
+    kernels = kernels_between_events()
+    for job in jobs(small):
+        if time.perf_counter() - begin > LIMIT_SECONDS:
+            left_out.append(job.name)
+            continue
+        try:
+            results.append(measure(job, kernels))
+        except Exception as err:  # after one a device may answer nothing any more
+            return results, f"stopped at {job.name}: {reason(err)}"
+        sys.stderr.write(f"{job.name}: {results[-1].different} different\n")
+    late = f"left out after {LIMIT_SECONDS:.0f} s: {'; '.join(left_out)}" if left_out else ""
+    return results, late
+
+
+def measured(options: argparse.Namespace) -> int:
+    """Run all jobs, print and write the table; return the exit status."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CannotRunError(
+            f"{sys.executable} lacks {', '.join(missing)}; name a folder with their wheels: "
+            "make device WHEELS=FOLDER"
+        )
+    import numba
+    import numpy as np
+
+    from bitlathe.sim.cuda.launch import device_available
+
+    if not device_available():
+        raise CannotRunError("numba finds no CUDA device, though the driver has one")
+    facts, begin = json.loads(options.measure), time.perf_counter()
+    results, incomplete = run_jobs(options.size == "small")
+    if not results:
+        raise CannotRunError(incomplete)
+    rest = list(comparison())
+    different = sum(r.different for r in results)
+    head = [
+        f"{facts['card']}; driver {facts['driver']}; Python {platform.python_version()}, numba "
+        f"{numba.__version__}, numpy {np.__version__}; {datetime.now(UTC):%Y-%m-%d}, "
+        f"{time.perf_counter() - begin:.0f} s.",
+        f"{len(results)} jobs, {sum(r.compared for r in results):,} numbers compared bit for bit, "
+        f"{different:,} different{'; ' + incomplete if incomplete else ''}.",
+    ]
+    text = "\n".join([head[0], "", head[1], "", *table(results), "", *rest]) + "\n"
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text)
+    sys.stdout.write(f"{text}written to {options.out}\n")
+    return int(bool(incomplete) or different > 0)
+
+
+def main() -> int:
+    """Parse the arguments; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, required=True, help="file for the table")
+    parser.add_argument("--wheels", type=Path, help="folder of wheels to install from")
+    parser.add_argument(
+        "--size", choices=("full", "small"), default="full", help="small: for tests"
+    )
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    try:
+        if options.measure:
+            return measured(options)
+        with tempfile.TemporaryDirectory(prefix="device-") as folder:
+            return run_again(options, device_facts(), Path(folder))
+    except CannotRunError as err:
+        sys.stderr.write(f"device check: {err}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

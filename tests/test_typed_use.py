@@ -1,0 +1,112 @@
+"""The package as a user's type checker and a user's star import see it."""
+
+import builtins
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+USER = """
+import bitlathe as bl
+
+q = bl.quantize([[1.0, -2.0]], "int4@g2")
+reveal_type(q)
+reveal_type(q.shape)
+reveal_type(bl.format("int4"))
+run = bl.simulate("bitmod", "opt-1.3b", phase="decode", context=256)
+reveal_type(run.cycles)
+reveal_type(bl.load_arch("bitmod").title)
+reveal_type(bl.load_model("opt-1.3b"))
+reveal_type(bl.datatypes.quantize.quantize([1.0], "int4").size)
+reveal_type(bl.sim.systolic(8, 8, 8, 4, 4).cycles)
+bl.quantise([1.0], "int4")
+bl.quantize([1.0])
+"""
+FORMAT, SCHEME = "bitlathe.datatypes.format", "bitlathe.datatypes.scheme"
+REVEALED = [
+    (5, "bitlathe.datatypes.tensor.QuantizedTensor"),
+    (6, "tuple[int, ...]"),
+    (7, f"{FORMAT}.Format | {FORMAT}.Mixture | {SCHEME}.Scheme"),
+    (9, "int"),
+    (10, "str"),
+    (11, "bitlathe.workloads.model.Model"),
+    (12, "int"),
+    (13, "int"),
+]
+
+
+@pytest.fixture(scope="module")
+def check(tmp_path_factory):
+    """Run mypy --strict on a user's file beside the package; return its lines."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "bitlathe").symlink_to(ROOT, target_is_directory=True)
+
+    def run(text):
+        (folder / "mine.py").write_text(text)
+        options = ("--strict", "--config-file=", "--follow-imports=silent", "--no-error-summary")
+        cache = f"--cache-dir={folder / 'cache'}"
+        program = [sys.executable, "-m", "mypy", *options, cache, "mine.py"]
+        return subprocess.run(
+            program, cwd=folder, capture_output=True, text=True, check=False
+        ).stdout.splitlines()
+
+    return run
+
+
+def test_a_users_file_is_checked_with_the_types_it_has(check):
+    lines = check(USER)
+    found = [
+        (int(match[1]), match[2].strip('"'))
+        for line in lines
+        if (match := re.match(r"mine\.py:(\d+): note: Revealed type is \"(.*)\"", line))
+    ]
+    assert [(n, re.sub(r"builtins\.", "", t)) for n, t in found] == REVEALED, lines
+    errors = [line for line in lines if ": error: " in line]
+    assert [line.split(":")[1] for line in errors] == ["14", "15"], lines
+    assert 'has no attribute "quantise"' in errors[0]
+    assert 'Missing positional argument "scheme"' in errors[1]
+
+
+def test_the_readmes_python_passes_strict_checks(check):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    assert check("\n".join(blocks)) == []
+
+
+def fresh(program):
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split("\n")[:-1]
+
+
+def test_a_star_import_hides_nothing_of_pythons():
+    names = fresh("from bitlathe import *; print(format(3.14159, '.2f')); print(*dir())")
+    assert names[0] == "3.14"
+    given = {name for name in names[1].split() if not name.startswith("__")}
+    assert "quantize" in given
+    assert not given & set(dir(builtins))
+
+
+@pytest.mark.parametrize("name", ["quantize", "format", "compare", "scheme", "names", "Format"])
+def test_a_name_means_the_same_whatever_was_imported_before(name):
+    look = f"print(repr(bl.datatypes.{name}).split(' at ')[0])"
+    before = fresh(f"import bitlathe as bl; {look}")
+    used = "bl.quantize([1.0], 'int4'); bl.format('int4'); import bitlathe.datatypes.compare"
+    assert before == fresh(f"import bitlathe as bl; {used}; {look}")
+
+
+def test_dir_offers_what_is_meant_for_users():
+    import bitlathe as bl
+
+    offered = dir(bl)
+    assert {"quantize", "format", "simulate", "datatypes", "__version__"} <= set(offered)
+    assert not {"TYPE_CHECKING", "Any", "import_module", "_HOME"} & set(offered)
+    assert all(hasattr(bl, name) for name in offered)
+    with pytest.raises(AttributeError, match="has no attribute 'quantise'"):
+        bl.quantise  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'quantise'"):
+        bl.datatypes.quantise  # noqa: B018

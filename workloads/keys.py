@@ -1,0 +1,151 @@
+"""What the keys of a config.json say beyond the sizes: other parts, typing errors, what is unused.
+
+A key that would change the model and is not understood is an error; one that the model class does
+not have either, or that says nothing about sizes, is noted.
+"""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from ..datatypes.errors import BitlatheError
+from .config import Config
+from .families import FAMILIES, Family
+
+# Keys by which other model classes say that they are built in another way, and what they build.
+_OTHER_PARTS = {
+    **dict.fromkeys(
+        (
+            *("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
+            *("num_experts_per_tok", "num_experts_per_token", "moe_intermediate_size"),
+            *("n_shared_experts", "num_shared_experts", "shared_expert_intermediate_size"),
+            *("first_k_dense_replace", "interleave_moe_layer_step"),
+        ),
+        "a mixture of experts",
+    ),
+    **dict.fromkeys(
+        ("kv_lora_rank", "q_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"),
+        "latent attention",
+    ),
+    **dict.fromkeys(
+        (
+            *("num_kv_heads", "n_kv_heads", "n_head_kv", "num_query_groups", "multi_query"),
+            *("multi_query_group_num", "num_key_value_groups"),
+        ),
+        "key/value heads by another name than 'num_key_value_heads'",
+    ),
+    **dict.fromkeys(
+        (
+            *("full_attention_interval", "linear_num_value_heads", "layers_block_type"),
+            *("mamba_d_state", "ssm_state_size", "state_size", "attn_layer_period"),
+        ),
+        "layers that are no attention",
+    ),
+    **dict.fromkeys(("attention_chunk_size",), "attention within chunks"),
+    **dict.fromkeys(
+        ("num_kv_shared_layers", "hidden_size_per_layer_input", "altup_num_inputs", "laurel_rank"),
+        "layers that share or add inputs",
+    ),
+    **dict.fromkeys(("block_configs",), "layers that differ"),
+    **dict.fromkeys(
+        ("is_encoder_decoder", "add_cross_attention", "cross_attention_layers"),
+        "attention to another part",
+    ),
+    "is_decoder": "a decoder",
+    "use_bidirectional_attention": "attention both ways",
+}
+_LIKE = 0.85  # similarity (difflib) from which a key is taken for a mistyped one
+
+
+def total_key(config: Config, family: Family) -> str:
+    """Return the key under which a configuration gives the number of its experts."""
+    assert family.experts is not None
+    other = family.experts.other_total
+    return other if other in config.data else family.experts.total
+
+
+def read_keys(family: Family) -> frozenset[str]:
+    """Return the keys that a family's models are read from."""
+    keys, found = family.keys, {"architectures", "id2label", "num_labels"}
+    found |= {keys.hidden, keys.layers, keys.heads, keys.inner, *family.defaults}
+    if family.kind != "vision":
+        found |= {"vocab_size", "tie_word_embeddings"}
+    if family.positions_learned and family.kind != "vision":
+        found.add(keys.positions)
+    if family.grouped:
+        found |= {"num_key_value_heads", "head_dim"}
+    rules = (family.qkv_bias, family.output_bias, family.mlp_bias, family.qk_norm)
+    found |= {rule[0] for rule in rules if isinstance(rule, tuple)}
+    if family.narrow_embedding:
+        found.add(family.narrow_embedding)
+    if experts := family.experts:
+        found |= {experts.total, experts.other_total, experts.active, experts.inner}
+        found |= {"decoder_sparse_step", "mlp_only_layers"} if experts.stepped else set()
+    if window := family.window:
+        found |= {"sliding_window", "layer_types"} if window.by_type else {"sliding_window"}
+        found |= {key for key in (window.flag, window.count_key) if key}
+    return frozenset(found)
+
+
+def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
+    """Yield what of a configuration is not used, one sentence each.
+
+    Raises
+    ------
+    BitlatheError
+        A key that makes another model than one of this family, or that looks mistyped.
+    """
+    mine = read_keys(family)
+    elsewhere = frozenset[str]().union(*map(read_keys, FAMILIES.values())) - _POSITIONS
+    absent = [key for key in mine if key not in config.data]
+    for key, value in config.data.items():
+        if key in mine or not value:
+            continue
+        near = get_close_matches(key, absent, n=1, cutoff=_LIKE)
+        if key in _OTHER_PARTS and (key in family.refused or key not in _REFUSED_BY_SOME):
+            raise _other_part(config, name, key)
+        if key in elsewhere:
+            if not _says_nothing(key, value):
+                yield f"{key!r} is ignored, as by the model class: {name} models have no such key."
+        elif near:
+            raise config.error(
+                f"unknown key {key!r}. Is it meant to be {near[0]!r}, which is not given?", key
+            )
+    if isinstance(quantized := config.data.get("quantization_config"), dict):
+        method = quantized.get("quant_method")
+        how = f" ({method})" if isinstance(method, str) else ""
+        yield f"'quantization_config'{how} is not used: a chip or a sweep sets the formats."
+
+
+_POSITIONS = {family.keys.positions for family in FAMILIES.values()}  # all classes have them
+_REFUSED_BY_SOME = frozenset(key for family in FAMILIES.values() for key in family.refused)
+
+
+def _says_nothing(key: str, value: object) -> bool:
+    """Whether a key of other families asks for what a model without it does anyway."""
+    return key == "layer_types" and isinstance(value, list) and set(map(str, value)) == {FULL}
+
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def _other_part(config: Config, name: str, key: str) -> BitlatheError:
+    return config.error(
+        f"{key!r} is {config.data[key]!r}: it stands for {_OTHER_PARTS[key]}, which {name} models "
+        "do not have. Give the model_type of its own class; if the model does without, remove it.",
+        key,
+    )
+
+
+def parts_left_out(config: Config, text_key: str) -> str:
+    """Return a sentence that names the parts around a text model, which are not run."""
+    kinds = []
+    for key, value in config.data.items():
+        if key.endswith("_config") and key != text_key and isinstance(value, dict):
+            kind = value.get("model_type")
+            if key not in ("quantization_config", "generation_config"):
+                kinds.append(f"{key} ({kind})" if isinstance(kind, str) else key)
+    others = ", ".join(kinds) or "what else it has"
+    return (
+        f"of this {config.data['model_type']} model only the text part, {text_key!r}, is read; "
+        f"left out: {others}, and what joins them to the text."
+    )
