@@ -356,11 +356,14 @@ def simulate(
     if as_json:
         _print_json(run.to_dict())
         return
-    _print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}, context {run.context}")
+    context_of = "" if run.context is None else f", context {run.context}"
+    _print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}{context_of}")
     click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
     if run.stalls:
         shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())
         click.echo(f"stalls (clocks): {shown}")
+    if run.unpriced:
+        click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
     if run.required_bits_per_clock is not None:
         click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
     for label, parts, scale, unit in (

@@ -263,6 +263,8 @@ def simulate(
         area_um2=area_um2(chip, costs),
         layers=layers,
         causal=causal,
+        logits=logits,
+        unpriced=chip.pe.unpriced,
         settings=given_chip.settings,
         formats={
             kind: format_labels(chip, kind) for kind in dict.fromkeys(map(format_kind, gemms))

@@ -74,7 +74,8 @@ class Run:
 
     ``settings`` are the chip's keys that were set by hand, ``formats`` the schemes of each kind of
     layer that the model has (linear, attention, lm_head, conv) by operand, as they were resolved
-    for this phase and model.
+    for this phase and model. ``logits`` are the tokens of a prefill that the output head worked on,
+    ``unpriced`` the keys of the PE that its cost does not cover.
     """
 
     arch: str
@@ -88,6 +89,8 @@ class Run:
     area_um2: dict[str, float]
     layers: tuple[LayerRun, ...]
     causal: bool = False
+    logits: str = "all"
+    unpriced: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     formats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     required_bits_per_clock: float | None = None
@@ -156,9 +159,11 @@ class Run:
             "context": self.context,
             "batch": self.batch,
             "causal": self.causal,
+            "logits": self.logits,
             "fidelity": self.fidelity,
             "mapper": self.mapper,
             "formats": {kind: dict(operands) for kind, operands in self.formats.items()},
+            "unpriced": list(self.unpriced),
             "clock_ghz": self.clock_ghz,
             "cycles": self.cycles,
             "seconds": self.seconds,
