@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,19 +18,22 @@ from ...datatypes.files import read_text
 from ..provenance import FILE_NAME, provenance, record
 from .checks import simulator
 from .evaluate import result_columns
-from .export import constraints_of, export, results, set_aside
+from .export import Reason, constraints_of, export, results, set_aside
 from .expr import Verdict, verdict
 from .progress import Progress, Report
 from .runner import POINT_SECONDS, Evaluator, InlineExecutor, Job, Runner, process_pool
+from .salvage import DAMAGED
+from .salvage import salvage as salvaged
 from .search import guided, shuffled
 from .spec import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
 from .spelling import spelled
-from .store import REFUSED, Entry, Outcome, Store
+from .store import CRASHED, REFUSED, Entry, Outcome, Store
 
 BLOCK = 500  # points planned at once
 Judged = tuple[int, Point, Verdict]  # a point with its index, and what the constraints say of it
 FIRST = 5
 MAX_JOBS = 1000
+SHOWN_REASONS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,21 @@ class SweepSummary:
     failures: int
     seconds: float
     files: tuple[str, ...]
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def crashed(self) -> int:
+        """Points without a result that their configuration is not to blame for."""
+        return sum(reason.count for reason in self.reasons if reason.status == CRASHED)
+
+    def reasons_text(self) -> list[str]:
+        """Return why points have no result, in lines: the most frequent reasons."""
+        shown = [
+            f"{reason.count:,} point{'s' if reason.count > 1 else ''}: {reason.error}"
+            for reason in self.reasons[:SHOWN_REASONS]
+        ]
+        left = len(self.reasons) - len(shown)
+        return [*shown, f"... and {left:,} other reasons, in failures.csv"] if left else shown
 
     @property
     def failed(self) -> bool:
@@ -83,7 +101,8 @@ class SweepSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return found | {"reasons": [asdict(reason) for reason in self.reasons]}
 
     def text(self) -> str:
         """Return the summary for people."""
@@ -108,6 +127,7 @@ def run_sweep(
     evaluator: Evaluator | None = None,
     timeout: float | None = None,
     say: Callable[[str], None] | None = None,
+    salvage: bool = False,
 ) -> SweepSummary | Preview:
     """Run a sweep file; what the output folder already holds is not run again.
 
@@ -134,7 +154,9 @@ def run_sweep(
         then, and its process is ended. Only processes of this machine have a limit: not one job
         (unless it is given one here), not Dask, no executor of the caller's.
     say : callable, optional
-        Called with each remark: what was set aside.
+        Called with each remark: what was set aside, what was salvaged.
+    salvage : bool
+        Take what can be read of a damaged store into a new one first.
 
     Returns
     -------
@@ -165,7 +187,9 @@ def run_sweep(
         raise BitlatheError(f"jobs: {jobs} processes; give 1 to {MAX_JOBS}.")
     if timeout is not None and not 0 < timeout < math.inf:
         raise BitlatheError(f"timeout: {timeout:g} seconds; give a number above 0.")
-    start, folder = time.perf_counter(), Path(out)
+    start, folder, say = time.perf_counter(), Path(out), say or (lambda _: None)
+    if salvage:
+        _salvage(folder, say)
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
         runner = _open_runner(evaluator, jobs, dask, executor, timeout, stack)
@@ -173,7 +197,7 @@ def run_sweep(
         facts = _facts(space, text, path.parent, evaluator, columns)
         facts["provenance"] = canonical(made)
         digest = _sweep_digest(space, evaluator, facts)
-        _begin(store, folder, digest, facts, say or (lambda _: None))
+        _begin(store, folder, digest, facts, say)
         record(folder, "sweep", made)
         _view(store, space, columns)
         bar = stack.enter_context(Progress(progress, _planned(space)))
@@ -191,6 +215,7 @@ def run_sweep(
             ruled_out=done.ruled_out + sweep.ruled_out,
             failures=done.failures,
             seconds=seconds,
+            reasons=done.reasons,
             files=tuple(str(file) for file in (*done.files, folder / FILE_NAME)),
         )
 
@@ -314,6 +339,13 @@ def _open_runner(
         runner = Runner(evaluator, pool, count, limit=limit)
     stack.callback(runner.close)
     return runner
+
+
+def _salvage(folder: Path, say: Callable[[str], None]) -> None:
+    kept, lost = salvaged(folder)
+    if kept or lost:
+        unread = f"; {lost:,} rows could not be read or were not as stored" if lost else ""
+        say(f"{kept:,} results salvaged{unread}. The old store is kept as {DAMAGED}.")
 
 
 def _begin(

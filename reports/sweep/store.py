@@ -393,6 +393,11 @@ class Store:
             )
             self._list([e for e, _ in pairs])
 
+    def keep(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Store rows of another store's table of results as they are."""
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", rows)
+
     def list(self, entries: Iterable[Entry]) -> None:
         """List points whose results are already there."""
         with self._transaction():
