@@ -468,8 +468,8 @@ def _timeline(line: Any) -> dict[str, Any]:
 @click.option("--jobs", type=int, help="Processes.  [default: all cores]")
 @click.option("--dask", help="Address of a Dask scheduler to run on instead.")
 @click.option("--timeout", type=float, help="Seconds that a point may take.  [default: 3600]")
-@click.option("--salvage", is_flag=True, help="Keep what can be read of a damaged store.")
 @click.option("--dry-run", is_flag=True, help="Print the size of the space and its first points.")
+@click.option("--salvage", is_flag=True, help="First keep what is sound of a damaged store in OUT.")
 @json_option
 @click.pass_context
 def sweep(
@@ -480,8 +480,8 @@ def sweep(
     dask: str | None,
     timeout: float | None,
     *,
-    salvage: bool,
     dry_run: bool,
+    salvage: bool,
     as_json: bool,
 ) -> None:
     """Walk the design space of a sweep FILE; what OUT already holds is not run again."""

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 _SIZE_UNITS_KIB = {"B": 1 / 1024, "KiB": 1, "MiB": 1024, "GiB": 1024 * 1024}
 
@@ -20,8 +20,14 @@ def _size_kib(value: Any) -> Any:
     return float(found[1]) * _SIZE_UNITS_KIB[found[2]]
 
 
+def _not_tiny(value: float) -> float:
+    if value < 1e-18:
+        raise ValueError(f"{value!r} is nearer to 0 than anything of a chip; at least 1e-18")
+    return value
+
+
 PositiveInt = Annotated[int, Field(gt=0, le=2**31)]
 # no width, power or area of a chip in these units comes near the bounds; products stay finite
-Positive = Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False), AfterValidator(_not_tiny)]
 NonNegative = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
 SizeKiB = Annotated[float, Field(gt=0, le=2**40, allow_inf_nan=False), BeforeValidator(_size_kib)]

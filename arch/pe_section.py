@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -113,7 +114,7 @@ class PE(Record):
         try:
             pe_record(self)
         except BitlatheError as err:  # it names the record's field: the key is the same
-            raise ValueError(str(err).partition(".")[2]) from None
+            raise ValueError(re.sub(r"^\w+\.", "", str(err))) from None
         return self
 
     @property

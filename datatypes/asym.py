@@ -32,6 +32,8 @@ def group_range(job: Job) -> tuple[Floats, Floats]:
     x, clip = job.groups, job.scheme.clip
     low = np.minimum(x.min(axis=1, initial=0.0), 0)
     high = np.maximum(x.max(axis=1, initial=0.0), 0)
+    near: Floats
+    far: Floats
     if clip.startswith("sigma"):
         mean, sigma = moments(job)
         near, far = mean - float(clip[5:]) * sigma, mean + float(clip[5:]) * sigma
@@ -73,10 +75,10 @@ def encode_asym(job: Job) -> Coded:
     scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     top = (1 << job.scheme.element_bits) - 1
     wanted = real_scale(low, high, top)
-    start, end = low, high
+    start, end = low, high.astype(np.float64)
     if job.scheme.clip in ("mse", "mae"):
         ratio = _search(job, wanted, low)
-        wanted, start, end = wanted * ratio, low * ratio, high * ratio
+        wanted, start, end = wanted * ratio, low * ratio, end * ratio
     drawn = job.rounding == "stochastic"
     if drawn:
         wanted = covering_scale(start, end, top)

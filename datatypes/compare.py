@@ -1,5 +1,7 @@
 """A datatype study in one call: schemes against tensors, error and bits of each."""
 
+import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +12,15 @@ from numpy.typing import NDArray
 from .arrays import is_small_float
 from .errors import BitlatheError
 from .format import Format, Mixture
-from .metrics import ErrorMetrics, error_metrics
+from .layout import Axis, Layout
+from .metrics import ErrorMetrics, ErrorSums, error_sums
 from .quantize import quantize
 from .scheme import Scheme
+from .tensor import stored_bytes
 
 ALL = "all tensors"
+# elements quantised at once: what it takes beside the tensor does not grow with it
+BLOCK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +67,7 @@ def quantizable(array: NDArray[Any]) -> bool:
 def compare(
     arrays: Mapping[str, NDArray[Any]],
     schemes: Iterable[str | Scheme | Format | Mixture],
-    axis: int = -1,
+    axis: Axis = None,
     everything: bool = False,
 ) -> list[Row]:
     """Quantise every tensor in every scheme.
@@ -71,8 +77,8 @@ def compare(
     arrays : mapping of name to array
         Vectors, integers and empty arrays are passed over unless `everything` is set.
     schemes : iterable of str, Scheme, Format or Mixture
-    axis : int
-        Along which groups run.
+    axis : int, tuple of int or None
+        Along which groups run, as for `quantize`: of convolutions along (in x height x width).
     everything : bool
 
     Returns
@@ -96,36 +102,89 @@ def compare(
     return list(_rows(chosen, [Scheme.parse(s) for s in schemes], axis))
 
 
-def _rows(arrays: Mapping[str, NDArray[Any]], schemes: list[Scheme], axis: int) -> Iterator[Row]:
+def _rows(arrays: Mapping[str, NDArray[Any]], schemes: list[Scheme], axis: Axis) -> Iterator[Row]:
     for scheme in schemes:
         rows: list[Row] = []
         noise = signal = 0.0
         bits = 0
         for name, x in arrays.items():
-            try:
-                q = quantize(x, scheme, axis=axis)
-            except BitlatheError as problem:
-                raise BitlatheError(f"tensor {name!r}: {problem}") from None
-            found = error_metrics(x, q.dequantize())
-            power = float((np.asarray(x, np.float64) ** 2).sum())
-            noise += found.relative_mse * power if power else 0.0
-            signal += power
-            bits += q.total_bits
-            rows.append(_row(name, scheme, q.size, q.bits_per_element, q.nbytes, found))
+            sums = _measured(name, x, scheme, axis)
+            found, layout = sums.metrics(), Layout.of(x.shape, axis, scheme.granularity)
+            noise += found.relative_mse * sums.power if sums.power else 0.0
+            signal += sums.power
+            bits += scheme.total_bits(layout.columns, layout.rows)
+            rows.append(_row(name, scheme, layout, found))
         yield from rows
         if len(rows) > 1:
             yield _total(scheme, rows, noise, signal, bits)
 
 
-def _row(
-    name: str, scheme: Scheme, elements: int, bits: float, nbytes: int, found: ErrorMetrics
-) -> Row:
+def _measured(name: str, x: NDArray[Any], scheme: Scheme, axis: Axis) -> ErrorSums:
+    """Quantise a tensor, by blocks of rows where that changes nothing; measure the errors."""
+    layout = Layout.of(x.shape, axis, scheme.granularity)
+    ends = _ends(x, scheme, layout)
+    whole = [slice(0, x.shape[0])]
+    blocks = whole if ends is None else list(_blocks(x.shape, scheme, layout))
+    said: list[tuple[str, str]] = []
+
+    def pairs() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        for block in blocks:
+            part = x[block] if ends is None else np.concatenate([x[block], ends])
+            rows = f", rows {block.start}..{block.stop - 1}" if len(blocks) > 1 else ""
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    q = quantize(part, scheme, axis=axis)
+                except BitlatheError as problem:
+                    raise BitlatheError(f"tensor {name!r}{rows}: {problem}") from None
+            said.extend((rows, str(warning.message)) for warning in caught)
+            yield x[block], np.asarray(q)[: block.stop - block.start]
+
+    sums = error_sums(pairs())
+    if said:
+        rows, message = said[0]
+        more = f" (and {len(said) - 1} more warnings of other rows)" if len(said) > 1 else ""
+        warnings.warn(f"tensor {name!r}{rows}: {message}{more}", stacklevel=5)
+    return sums
+
+
+def _ends(x: NDArray[Any], scheme: Scheme, layout: Layout) -> NDArray[Any] | None:
+    """Return the rows that must go along with a block of others, that it be quantised the same.
+
+    No row where rows have no scale in common. Where they have one (of the tensor, of a column, or
+    the second level of NVFP4), two: the largest and the least element of each column, on which it
+    depends. None where blocks would change something, or are not worth it.
+    """
+    tall, shared = scheme.granularity.rows, scheme.scale_format.outer == "tensor"
+    if layout.axis == 0 or layout.rows * layout.columns <= BLOCK:
+        return None
+    if tall and not shared:
+        return np.zeros((0, *x.shape[1:]), x.dtype)
+    simple = len(scheme.formats) == 1 and scheme.clip == "absmax" and not scheme.paper
+    if tall > 1 or not simple or scheme.coder not in ("table", "asym"):
+        return None
+    ends = np.stack([x.max(axis=0), x.min(axis=0)])
+    return ends if np.isfinite(ends).all() else None
+
+
+def _blocks(shape: tuple[int, ...], scheme: Scheme, layout: Layout) -> Iterator[slice]:
+    """Cut the first axis into runs of about `BLOCK` elements."""
+    inner = layout.rows // shape[0]
+    # blocks of scales are not cut
+    tall = max(scheme.granularity.rows, 1)
+    unit = tall // math.gcd(tall, inner)
+    step = max(BLOCK // (inner * layout.columns) // unit, 1) * unit
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
+
+
+def _row(name: str, scheme: Scheme, layout: Layout, found: ErrorMetrics) -> Row:
     return Row(
         tensor=name,
         scheme=str(scheme),
-        elements=elements,
-        bits_per_element=bits,
-        nbytes=nbytes,
+        elements=layout.rows * layout.columns,
+        bits_per_element=float(scheme.bits_per_element(layout.columns, layout.rows)),
+        nbytes=stored_bytes(scheme, layout),
         relative_mse=found.relative_mse,
         sqnr_db=found.sqnr_db,
         max_abs=found.max_abs,

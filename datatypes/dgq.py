@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .asym import best_grid, group_range, integer_values, real_scale, search_groups, zeros_of
+from .asym import best_grid, group_range, integer_values, search_groups, zeros_of
 from .coding import Coded, Codes, Floats, Job, divide, group_error, worth_compiling
 from .rounding import round_integer
 from .scaling import bits_to_float, float_bits, refuse_scale

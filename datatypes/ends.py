@@ -1,7 +1,7 @@
-"""The ends of the range: values beyond all numbers, scales so small that they lose their digits.
+"""The ends of the range: values that come back as infinity, scales that lose their digits.
 
-Values that would come back as infinity are refused. Where a scheme loses more than the format's
-own rounding takes, it is warned of, with the group and what would help.
+Where a scheme loses more than the format's own rounding takes, it is warned of, with the group and
+what would help. Scales that overflow are refused before (`scaling.store`).
 """
 
 import warnings
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .dequantize import group_scales
 from .errors import BitlatheError
 from .olive import Pairs
-from .scaling import BIAS, LIMITS, POWERS
+from .scaling import BIAS, LIMITS, POWERS, bits_to_float, effective
 from .scheme import Scheme
 
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ NORMAL = {"fp16": 1 << 10, "bf16": 1 << 7, "fp32": 1 << 23}
 FEW = 2
 # ... and of so many to a step of the grid may move the end of a group by three steps
 STEPS = 6
+# under a scale of the tensor from here on, no block has a subnormal one: E4M3 starts at 2^-9
+FAR = 2.0**-110
 # sums of powers of two whose first has a field up to this lack terms, or are 0
 PLANE_FIELD = 3
 
 
 def check_ends(q: "QuantizedTensor", array: Floats, explicit: bool) -> None:
-    """Refuse what would come back as infinity, warn of what small scales and cuts lose.
+    """Warn of what comes back as infinity, of what small scales and cuts lose.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def check_ends(q: "QuantizedTensor", array: Floats, explicit: bool) -> None:
     Raises
     ------
     BitlatheError
-        Naming the group.
+        If the scales of two levels together are infinite, naming the group.
     """
     if q.layout.groups == 0 or q.scheme.paper:
         return
@@ -82,22 +84,33 @@ def steps(scheme: Scheme) -> float:
 
 def _look_for_infinities(q: "QuantizedTensor", array: Floats) -> None:
     name = q.dtype if q.device else "float64" if q.dtype == "float64" else "float32"
-    limit = BEYOND[name]
     with np.errstate(over="ignore", invalid="ignore"):
-        scale = float(np.abs(group_scales(q)).max())
-        # twice, as a scale may have been rounded down
-        if 2 * scale * largest(q.scheme) < limit:
+        # twice, as products are rounded
+        if 2 * _largest_scale(q) * largest(q.scheme) < BEYOND[name]:
             return
-        lost = _groups(q, ~(np.abs(np.asarray(q)) < limit)).any(axis=1)
+        scales = np.abs(group_scales(q).reshape(q.layout.groups, -1)).max(axis=1)
+        lost = _groups(q, ~(np.abs(np.asarray(q)) < BEYOND[name])).any(axis=1)
     if not lost.any():
         return
     at = int(np.argmax(lost))
     top = float(np.abs(_groups(q, array)[at]).max())
-    what = f"{q.scheme}: group {at}, up to {top:g}, would come back as infinity in {name}"
-    if name in ("float16", "bfloat16"):
-        _warn(f"{what}; take dequantize('float32'), or divide the tensor by a constant first")
-        return
-    raise BitlatheError(f"{what}; divide the tensor by a constant first")
+    what = f"{q.scheme}: group {at}, up to {top:g}, comes back as infinity in {name}"
+    if np.isinf(scales[at]):
+        raise BitlatheError(f"{what}; divide the tensor by a constant first")
+    wider = "float32" if name in ("float16", "bfloat16") else "float64"
+    _warn(f"{what}; take dequantize({wider!r}), or divide the tensor by a constant first")
+
+
+def _largest_scale(q: "QuantizedTensor") -> float:
+    """Return a bound of the scales of all groups, from the largest of their patterns."""
+    scale = q.scheme.scale_format
+    if q.scheme.coder == "bcq":
+        return float(np.abs(group_scales(q)).max())
+    if scale.outer == "row":
+        steps_of_row = float(q.raw.max()) if q.scheme.coder == "dgq" else 1.0
+        return steps_of_row * float(bits_to_float(q.outer, "fp16").max())
+    top = q.raw.max(axis=0)  # patterns of positive numbers order as they do
+    return float(effective(top, q.outer, q.scheme.formats[0], scale, q.layout)[0])
 
 
 def _look_for_lost_digits(q: "QuantizedTensor", array: Floats) -> None:
@@ -132,11 +145,14 @@ def _small_scales(q: "QuantizedTensor") -> Bools:
         return np.asarray(raw[:, 0] == 0)
     if scale.kind == "planes":
         return np.asarray((raw & 127).max(axis=1) <= PLANE_FIELD)
-    name, pattern = scale.name, raw.max(axis=1)
+    name, pattern = scale.name, raw[:, 0]
     if scale.outer == "row":
         name, pattern = "fp16", np.repeat(q.outer, q.layout.across)
     elif scale.outer == "tensor":
-        name, pattern = "fp32", np.repeat(q.outer, q.layout.groups)
+        if q.outer.view(np.float32)[0] >= FAR:
+            return np.zeros(len(raw), np.bool_)
+        # the block's own scale makes up for digits that that of the tensor lacks
+        name, pattern = "fp32", np.ascontiguousarray(group_scales(q)).view(np.uint32)
     if q.scheme.coder == "bcq":
         pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
     small = pattern <= min(max(FEW, steps(q.scheme) / STEPS), NORMAL[name] - 1)
@@ -146,9 +162,7 @@ def _small_scales(q: "QuantizedTensor") -> Bools:
 def _room(scheme: Scheme) -> tuple[str, str]:
     """Return where a scale of a scheme stands, and which others would hold smaller ones."""
     scale = scheme.scale_format
-    where = {"row": "the fp16 scale of its row", "tensor": "the fp32 scale of the tensor"}.get(
-        scale.outer, scale.name
-    )
+    where = {"row": "the fp16 scale of its row", "tensor": "float32"}.get(scale.outer, scale.name)
     wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
     if scheme.coder == "dgq" or scale.kind in ("e4m3", *POWERS):
         wider = ""

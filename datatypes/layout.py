@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from .errors import BitlatheError
 from .scheme import Granularity
 
-
 Axis = int | tuple[int, ...] | None
 # a tensor of so many axes is taken for the weights of a convolution, (out, in, height, width)
 CONVOLUTION = 4

@@ -1,5 +1,7 @@
 """How far a quantised tensor is from the tensor."""
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BitlatheError
+
+# elements whose sums are made at once
+RUN = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,113 @@ class ErrorMetrics:
     cosine: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorSums:
+    """Sums over the elements of a tensor x and its approximation y, in float64.
+
+    Attributes
+    ----------
+    signal, other, product, noise : float
+        Of x^2, y^2, x y and (y - x)^2.
+    power : float
+        Of x^2 once more, added in pairs.
+    bias, magnitude : float
+        Of y - x and of |y - x|.
+    largest : float
+        The largest |y - x|.
+    size : int
+    """
+
+    signal: float
+    other: float
+    product: float
+    noise: float
+    power: float
+    bias: float
+    magnitude: float
+    largest: float
+    size: int
+
+    def metrics(self) -> ErrorMetrics:
+        """Return the errors that these are the sums of."""
+        size = max(self.size, 1)
+        none = 0.0 if self.noise == 0 else np.inf
+        relative = self.noise / self.signal if self.signal else none
+        both = np.sqrt(self.signal) * np.sqrt(self.other)
+        return ErrorMetrics(
+            relative_mse=float(relative),
+            sqnr_db=float(-10 * np.log10(relative)) if relative else np.inf,
+            max_abs=self.largest,
+            mean_abs=self.magnitude / size,
+            mean=self.bias / size,
+            cosine=float(self.product / both) if both else float(self.signal == self.other),
+        )
+
+
+def error_sums(pieces: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> ErrorSums:
+    """Return the sums of a tensor and its approximation that come in pieces, in order.
+
+    They are cut anew into runs of `RUN` elements, and the sums of the runs added exactly, so that
+    the result does not depend on the pieces.
+    """
+    runs = [_sums(x, y) for x, y in _runs(pieces)]
+    names = ("signal", "other", "product", "noise", "power", "bias", "magnitude")
+    return ErrorSums(
+        **{name: math.fsum(getattr(run, name) for run in runs) for name in names},
+        largest=max((run.largest for run in runs), default=0.0),
+        size=sum(run.size for run in runs),
+    )
+
+
+def _runs(
+    pieces: Iterable[tuple[NDArray[Any], NDArray[Any]]],
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Cut pieces, flattened and laid end to end, into runs."""
+    kept: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    count = 0
+    for piece in pieces:
+        x, y = (np.asarray(part).reshape(-1) for part in piece)
+        while x.size:
+            take = min(RUN - count, x.size)
+            kept.append((x[:take], y[:take]))
+            x, y, count = x[take:], y[take:], count + take
+            if count == RUN:
+                yield _joined(kept)
+                kept, count = [], 0
+    if kept:
+        yield _joined(kept)
+
+
+def _joined(
+    parts: list[tuple[NDArray[Any], NDArray[Any]]],
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+
+def _sums(x: NDArray[Any], y: NDArray[Any]) -> ErrorSums:
+    """Return the sums of one run."""
+    a, b = x.astype(np.float64), y.astype(np.float64)
+    signal, other, product = a @ a, b @ b, a @ b
+    b -= a
+    noise, bias = b @ b, b.sum()
+    np.abs(b, out=b)
+    largest, magnitude = b.max(), b.sum()
+    a *= a
+    return ErrorSums(
+        signal=float(signal),
+        other=float(other),
+        product=float(product),
+        noise=float(noise),
+        power=float(a.sum()),
+        bias=float(bias),
+        magnitude=float(magnitude),
+        largest=float(largest),
+        size=x.size,
+    )
+
+
 def error_metrics(x: NDArray[Any], y: NDArray[Any]) -> ErrorMetrics:
     """Return the errors of y as an approximation of x, in float64.
 
@@ -45,24 +157,7 @@ def error_metrics(x: NDArray[Any], y: NDArray[Any]) -> ErrorMetrics:
     >>> error_metrics(np.array([3.0, 4.0]), np.array([3.0, 3.0])).relative_mse
     0.04
     """
-    a, b = np.asarray(x, np.float64).reshape(-1), np.asarray(y, np.float64).reshape(-1)
-    if a.size == 0:
-        return ErrorMetrics(
-            relative_mse=0.0, sqnr_db=np.inf, max_abs=0.0, mean_abs=0.0, mean=0.0, cosine=1.0
-        )
-    difference = b - a
-    noise, signal, other = difference @ difference, a @ a, b @ b
-    relative = noise / signal if signal else (0.0 if noise == 0 else np.inf)
-    decibel = -10 * np.log10(relative) if relative else np.inf
-    both = np.sqrt(signal) * np.sqrt(other)
-    return ErrorMetrics(
-        relative_mse=float(relative),
-        sqnr_db=float(decibel),
-        max_abs=float(np.abs(difference).max()),
-        mean_abs=float(np.abs(difference).mean()),
-        mean=float(difference.mean()),
-        cosine=float(a @ b / both) if both else float(signal == other),
-    )
+    return error_sums([(x, y)]).metrics()
 
 
 def output_error(x: NDArray[Any], y: NDArray[Any], activations: NDArray[Any]) -> float:

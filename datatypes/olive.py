@@ -84,7 +84,7 @@ def encode_olive(job: Job) -> Coded:
     best = find(job, pairs, trials)
     if (lost := (best < 0) & (job.groups != 0).any(axis=1)).any():
         at = int(np.argmax(lost))
-        refuse_scale(at, float(trials[at].min()), scale_format)
+        refuse_scale(at, float(np.abs(job.groups[at]).max() / pairs.top), scale_format)
     wanted = np.take_along_axis(trials, np.maximum(best, 0)[:, None], axis=1)[:, 0]
     wanted = np.where(best < 0, dtype.type(0), wanted)
     raw, outer = store(wanted, wanted * pairs.top, fmt, scale_format, job.layout)

@@ -104,13 +104,13 @@ def quantize(
     Raises
     ------
     BitlatheError
-        Bad scheme, axis, dtype, NaN, a scale that does not fit its format, or values that would
-        come back as infinity.
+        Bad scheme, axis, dtype, NaN, or a scale that does not fit its format.
 
     Warns
     -----
     UserWarning
-        Where scales underflow and cost a group its digits, or elements are cut off: `ends`.
+        Where scales underflow and cost a group its digits, values come back as infinity, or
+        elements are cut off; see `ends`.
 
     Examples
     --------

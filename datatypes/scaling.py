@@ -98,7 +98,7 @@ def block_exponent(
 def fits(real: Floats, amax: Floats, fmt: Format, scale: ScaleFormat) -> NDArray[np.bool_]:
     """Return which scales can be stored without overflow.
 
-    A power of two that is cut to 2**127 fits where the grid still reaches the group's end.
+    A power of two that is cut to 2**127 fits where it is no lower than OCP's floor rule has it.
 
     Parameters
     ----------
@@ -109,12 +109,12 @@ def fits(real: Floats, amax: Floats, fmt: Format, scale: ScaleFormat) -> NDArray
         return np.ones(real.shape, np.bool_)
     finite = np.isfinite(real) & np.isfinite(amax)
     if scale.kind in POWERS:
-        wide = np.where(finite, amax, 0).astype(np.float64)
-        exponent = block_exponent(np.where(finite, real, 0), wide, fmt, scale)
-        reach = fmt.max_abs * 2.0**BIAS
-        return np.asarray(finite & ((exponent <= BIAS) | (wide <= reach)))
+        wide = np.where(finite, amax, 0)
+        floor = exponent_of(wide) if scale.kind == "bitmod_mx" else ocp_exponent(wide, fmt, "floor")
+        return np.asarray(finite & (floor <= BIAS))
     limit = LIMITS[{"float": scale.name, "e4m3": "fp32"}.get(scale.kind, "fp16")]
-    return np.asarray(finite & (real.astype(np.float64) < limit))
+    with np.errstate(over="ignore"):  # of float32, that of fp32 is infinity
+        return np.asarray(finite & (real < real.dtype.type(limit)))
 
 
 def refuse_scale(group: int, value: float, scale: ScaleFormat, wider: bool = True) -> NoReturn:

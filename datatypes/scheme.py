@@ -503,10 +503,8 @@ def _options(text: str, found: list[tuple[int, str]]) -> tuple[bool, str]:
         elif _clip(word) or word == "paper":
             _fail(text, position, f"{word!r} follows another option of its kind")
         elif number := re.fullmatch(r"(p|sigma)\d[\d.]*", word):
-            bound = "above 0, at most 100" if number[1] == "p" else "above 0, below 1000"
-            _fail(
-                text, position, f"option {word!r}: N is {bound}, with at most 6 digits after its dot"
-            )
+            bound = "at most 100" if number[1] == "p" else "below 1000"
+            _fail(text, position, f"option {word!r}: N is above 0, {bound}, of at most 6 decimals")
         else:
             near = _hint(word, ("mse", "mae", "paper", "p99.9", "sigma3"))
             _fail(text, position, f"unknown option {word!r}{near} Known: {', '.join(OPTIONS)}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .arrays import check_whole, float_name
 from .catalogue import ENTRIES, element
-from .errors import BitlatheError, shown, to_install
+from .errors import BitlatheError, shown
 from .files import shown_path
 from .format import Format, Mixture
 from .io import explained
@@ -45,7 +45,7 @@ def save(q: QuantizedTensor, path: str | Path) -> None:
         from safetensors.numpy import save_file
     except ImportError:
         raise BitlatheError(
-            f"saving needs the safetensors package: {to_install('safetensors', 'weights')}"
+            "saving needs the safetensors package: pip install 'bitlathe[weights]'"
         ) from None
     facts = {
         "kind": KIND,
@@ -132,9 +132,8 @@ def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
             check_whole("a length of its shape", length, 0, LONGEST)
         check_whole("its size", math.prod(shape), 0, LONGEST)
         axis = json.loads(facts["axis"])
-        layout = Layout.of(
-            shape, tuple(axis) if isinstance(axis, list) else axis, scheme.granularity
-        )
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        layout = Layout.of(shape, axis, scheme.granularity)
         float_name(facts["dtype"])
     except BitlatheError as problem:
         raise BitlatheError(f"its header: {problem}") from None

@@ -69,7 +69,8 @@ def encode_table(job: Job) -> Coded:
 
 
 def _wanted(job: Job, member: int, span: Floats) -> Floats:
-    return np.asarray(span / job.groups.dtype.type(job.scheme.formats[member].max_abs))
+    with np.errstate(over="ignore"):
+        return np.asarray(span / job.groups.dtype.type(job.scheme.formats[member].max_abs))
 
 
 def _search(job: Job, reach: Floats, ratios: Floats) -> Choice:
@@ -114,12 +115,10 @@ def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
     if job.scheme.clip not in ("absmax", "mse", "mae"):
         return np.ones((len(reach), len(formats)), np.bool_)
     x, amax = job.groups, reach.astype(np.float64)
-    high, low = x.max(axis=1, initial=0.0), x.min(axis=1, initial=0.0)
+    high = x.max(axis=1, initial=0.0).astype(np.float64)
+    low = x.min(axis=1, initial=0.0).astype(np.float64)
     found = np.stack(
-        [
-            (high * f.max_abs <= f.max * amax) & (low * f.max_abs >= f.min * amax)
-            for f in formats
-        ],
+        [(high * f.max_abs <= f.max * amax) & (low * f.max_abs >= f.min * amax) for f in formats],
         axis=1,
     )
     return np.asarray(found | ~found.any(axis=1, keepdims=True))
@@ -162,9 +161,7 @@ def _lower_compiled(
     return best
 
 
-def _trial(
-    job: Job, fmt: Format, wanted: Floats, wide: Floats, fit: NDArray[np.bool_]
-) -> Floats:
+def _trial(job: Job, fmt: Format, wanted: Floats, wide: Floats, fit: NDArray[np.bool_]) -> Floats:
     """Return the scale under which a candidate is compared, infinite where it does not fit."""
     scale = job.scheme.scale_format
     if scale.outer == "none":

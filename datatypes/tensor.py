@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .arrays import float_name, numpy_float
 from .dequantize import group_scales, values_of
 from .layout import Layout
-from .packing import pack
+from .packing import pack, packed_size
 from .scaling import bits_to_float
 from .scheme import Scheme
 
@@ -31,6 +31,11 @@ def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
         "choices": (scheme.selector_bits, layout.groups),
     }
     return {name: (bits, count) for name, (bits, count) in sizes.items() if bits}
+
+
+def stored_bytes(scheme: Scheme, layout: Layout) -> int:
+    """Return the bytes of the packed streams; each ends on a whole byte."""
+    return sum(packed_size(count, bits) for bits, count in stream_sizes(scheme, layout).values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,7 +150,7 @@ class QuantizedTensor:
     @property
     def nbytes(self) -> int:
         """Bytes of the packed streams; each stream ends on a whole byte."""
-        return sum(stream.size for stream in self.packed.values())
+        return stored_bytes(self.scheme, self.layout)
 
     def dequantize(self, dtype: Any = None) -> Any:
         """Return the values the codes stand for.
@@ -185,7 +190,7 @@ class QuantizedTensor:
             If asked not to copy: the values are worked out anew.
         """
         if copy is False:
-            raise ValueError("the values of a quantised tensor are worked out: copy=False cannot be")
+            raise ValueError("the values of a quantised tensor are worked out anew: no copy=False")
         return values_of(self, numpy_float(self._work)).astype(dtype or self._work, copy=False)
 
     def terms(self) -> "TermStatistics":

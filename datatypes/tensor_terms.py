@@ -1,11 +1,20 @@
 """Statistics of the bit-serial terms of a quantised tensor."""
 
-import numpy as np
+from collections.abc import Callable, Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .coding import Codes
 from .errors import BitlatheError
-from .olive import pair_values
+from .olive import Pairs, pair_values
 from .tensor import QuantizedTensor
-from .terms import TermStatistics, term_statistics, term_table
+from .terms import TermStatistics, code_counts, statistics_of_counts, term_table
+
+Ints = NDArray[np.int64]
+
+# elements counted at once: what it takes beside the tensor does not grow with it
+PART = 1 << 22
 
 
 def statistics(q: QuantizedTensor) -> TermStatistics:
@@ -14,30 +23,89 @@ def statistics(q: QuantizedTensor) -> TermStatistics:
     With a zero point these are ``code - zero``; for outlier-victim pairs the decoded integers;
     otherwise the codes of each group's own format, rounded to a fixed point where the format
     spans more than a PE holds (``exact`` and ``max_error`` of the result say so).
+
+    Counted in parts of the groups: what it takes beside the tensor does not grow with it.
     """
     if q.scheme.coder == "bcq":
         raise BitlatheError(f"{q.scheme}: sums of signed scales have no bit-serial terms")
-    groups = q.layout.split(q.matrix)
-    mask = q.layout.mask()
+    if q.layout.groups == 0:
+        raise BitlatheError("terms: statistics of an empty tensor are undefined")
     if q.zero_points is not None:
-        top = (1 << q.scheme.element_bits) - 1
-        whole = groups.astype(np.int64) - q.zero_points.astype(np.int64)[:, None]
-        kept = whole if mask is None else whole[mask]
-        return term_statistics(term_table(np.arange(-top, top + 1)), kept + top)
+        return _of_differences(q, q.zero_points)
     if q.scheme.coder == "olive":
-        values = pair_values(groups, q.scheme.element_bits)
-        kept_values = values if mask is None else values[mask]
-        grid = np.unique(np.concatenate([kept_values.reshape(-1), [0.0, 1.0]]))
-        return term_statistics(term_table(grid), np.searchsorted(grid, kept_values))
+        return _of_pairs(q)
     parts = []
     for member, fmt in enumerate(q.scheme.formats):
-        mine = np.ones(len(groups), np.bool_) if q.selectors is None else q.selectors == member
-        picked = groups[mine] if mask is None else groups[mine][mask[mine]]
-        if picked.size:
-            parts.append(term_statistics(term_table(fmt.values, fmt.bits), picked))
-    if not parts:
-        raise BitlatheError("terms: statistics of an empty tensor are undefined")
+        size = fmt.values.size
+        mine = None if q.selectors is None else q.selectors == member
+        counts = _counts(q, size, lambda codes, _: codes, mine)
+        if counts.any():
+            parts.append(statistics_of_counts(term_table(fmt.values, fmt.bits), counts))
     return _merged(parts)
+
+
+def _of_differences(q: QuantizedTensor, zeros: NDArray[np.uint8]) -> TermStatistics:
+    """Return the statistics of ``code - zero``."""
+    top = (1 << q.scheme.element_bits) - 1
+
+    def whole(codes: Codes, part: slice) -> NDArray[np.int16]:
+        return codes.astype(np.int16) - zeros[part].astype(np.int16)[:, None] + np.int16(top)
+
+    return statistics_of_counts(
+        term_table(np.arange(-top, top + 1)), _counts(q, 2 * top + 1, whole)
+    )
+
+
+def _of_pairs(q: QuantizedTensor) -> TermStatistics:
+    """Return the statistics of decoded outlier-victim pairs; the grid is of values that occur."""
+    bits = q.scheme.element_bits
+    kind = Pairs.of(bits)
+    normal = np.arange(-kind.top, kind.top + 1)
+    every = np.unique(np.concatenate([normal, kind.levels, -kind.levels]))
+
+    def places(codes: Codes, _: slice) -> Ints:
+        return np.searchsorted(every, pair_values(codes, bits))
+
+    counts = _counts(q, every.size, places)
+    kept = (counts > 0) | (every == 0) | (every == 1)
+    return statistics_of_counts(term_table(every[kept]), counts[kept])
+
+
+def _counts(
+    q: QuantizedTensor,
+    size: int,
+    numbers: Callable[[Codes, slice], NDArray[np.integer]],
+    mine: NDArray[np.bool_] | None = None,
+) -> Ints:
+    """Return how often each number below `size` occurs.
+
+    Parameters
+    ----------
+    q : QuantizedTensor
+    size : int
+    numbers : callable
+        Makes numbers of the (n, size) codes of some groups.
+    mine : (groups,) bool, optional
+        Groups that count.
+    """
+    counts = np.zeros(size, np.int64)
+    groups, mask = q.layout.split(q.matrix), q.layout.mask()
+    for part, columns in _parts(*groups.shape):
+        found = numbers(groups[part, columns], part)
+        kept = np.ones(found.shape, np.bool_) if mask is None else mask[part, columns]
+        if mine is not None:
+            kept = kept & mine[part][:, None]
+        counts += code_counts(found[kept], size)
+    return counts
+
+
+def _parts(groups: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Cut (groups, size) codes into parts of about `PART`, never between the two of a pair."""
+    across = max(PART // 2 * 2, 2)
+    down = max(1, PART // max(size, 1))
+    for start in range(0, groups, down):
+        for left in range(0, size, across):
+            yield slice(start, start + down), slice(left, left + across)
 
 
 def _merged(parts: list[TermStatistics]) -> TermStatistics:

@@ -50,6 +50,8 @@ MAX_BITS = 8
 FIXED_BITS = 8
 _LONGEST_SEARCH = 5
 _SEARCH_BOUND = 1 << 10
+# codes counted at once
+_PART = 1 << 22
 
 RuleName = Literal["booth", "two_bit", "minimal"]
 Rule = RuleName | tuple[int, ...]
@@ -585,20 +587,32 @@ def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
         raise BitlatheError(f"codes: integers are needed, got {array.dtype}")
     if int(array.min()) < 0 or int(array.max()) >= len(table.grid):
         raise BitlatheError(f"codes: codes are 0..{len(table.grid) - 1}, got {array.max()}")
-    histogram = np.bincount(array.reshape(-1).astype(np.int64), minlength=len(table.grid))
-    if (histogram[~table.valid] > 0).any():
+    return statistics_of_counts(table, code_counts(array, len(table.grid)))
+
+
+def code_counts(codes: npt.NDArray[Any], size: int) -> Int64Array:
+    """Return how often each code below `size` occurs, counted in parts that stay small."""
+    flat, counts = codes.reshape(-1), np.zeros(size, np.int64)
+    for start in range(0, flat.size, _PART):
+        counts += np.bincount(flat[start : start + _PART].astype(np.int64), minlength=size)
+    return counts
+
+
+def statistics_of_counts(table: TermTable, counts: Int64Array) -> TermStatistics:
+    """Return the statistics of a tensor of which each code's count is known; see above."""
+    if (counts[~table.valid] > 0).any():
         raise BitlatheError("codes: a code that stands for NaN or infinity has no terms")
-    weights = int(histogram.sum())
+    weights = int(counts.sum())
     ones = np.bitwise_count(np.abs(table.grid)).astype(np.int64)
     magnitude_bits = max(int(np.abs(table.grid).max()).bit_length(), 1)
-    nonzero = int(histogram @ table.nonzero)
-    by_count = np.bincount(table.nonzero, weights=histogram, minlength=table.count + 1)
+    nonzero = int(counts @ table.nonzero)
+    by_count = np.bincount(table.nonzero, weights=counts, minlength=table.count + 1)
     return TermStatistics(
         weights=weights,
         clocks_per_weight=table.count,
         terms_per_weight=nonzero / weights,
         zero_terms=1.0 - nonzero / (weights * table.count),
-        bit_sparsity=1.0 - int(histogram @ ones) / (weights * magnitude_bits),
+        bit_sparsity=1.0 - int(counts @ ones) / (weights * magnitude_bits),
         histogram=tuple(int(c) for c in by_count),
         exact=table.exact,
         max_error=table.max_error,

@@ -39,17 +39,21 @@ def _unreadable(x: Any) -> str:
 
     if not isinstance(x, torch.Tensor):
         return f"a tensor of real numbers is needed, got {type(x).__name__}"
-    if x.is_meta:
-        return "a tensor on the meta device has no values; load its weights first"
-    if x.is_nested:
-        return "a nested tensor is several; quantise each of x.unbind()"
-    if x.layout != torch.strided:
-        return f"a tensor of layout {x.layout} is not dense; pass x.to_dense()"
-    if x.is_quantized:
-        return f"a tensor of {x.dtype} is quantised already; pass x.dequantize()"
-    if x.dtype.is_complex or str(x.dtype).endswith("_x2"):
-        return f"a torch tensor of {x.dtype} is not supported; convert it to float32 first"
-    return ""
+    complex_or_packed = x.dtype.is_complex or str(x.dtype).endswith("_x2")
+    rules = (
+        (x.is_meta, "a tensor on the meta device has no values; load its weights first"),
+        (x.is_nested, "a nested tensor is several; quantise each of x.unbind()"),
+        (
+            x.layout != torch.strided,
+            f"a tensor of layout {x.layout} is not dense; pass x.to_dense()",
+        ),
+        (x.is_quantized, f"a tensor of {x.dtype} is quantised already; pass x.dequantize()"),
+        (
+            complex_or_packed,
+            f"a torch tensor of {x.dtype} is not supported; convert it to float32 first",
+        ),
+    )
+    return next((problem for wrong, problem in rules if wrong), "")
 
 
 def to_torch(x: NDArray[Any], dtype: str, device: str) -> Any:

@@ -1,6 +1,7 @@
 """Formats inside torch modules: straight-through fake quantisation, weights replaced in place."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from .errors import BitlatheError
 from .format import Format, Mixture
+from .layout import Axis
 from .quantize import quantize
 from .scheme import Scheme
 from .tensor import QuantizedTensor
@@ -19,7 +21,7 @@ class _StraightThrough(torch.autograd.Function):
     """Quantise forwards; hand the gradient through unchanged backwards."""
 
     @staticmethod
-    def forward(_ctx: Any, x: torch.Tensor, scheme: Scheme, axis: int) -> torch.Tensor:
+    def forward(_ctx: Any, x: torch.Tensor, scheme: Scheme, axis: Axis) -> torch.Tensor:
         made: torch.Tensor = quantize(x, scheme, axis=axis).dequantize()
         return made
 
@@ -28,7 +30,7 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None, None
 
 
-def fake_quantize(x: torch.Tensor, scheme: AnyScheme, axis: int = -1) -> torch.Tensor:
+def fake_quantize(x: torch.Tensor, scheme: AnyScheme, axis: Axis = None) -> torch.Tensor:
     """Return the dequantised values of x, with the straight-through gradient.
 
     Parameters
@@ -37,8 +39,9 @@ def fake_quantize(x: torch.Tensor, scheme: AnyScheme, axis: int = -1) -> torch.T
         float16, bfloat16, float32 or float64, on any device (the work is done on the CPU).
     scheme : str, Scheme, Format or Mixture
         See `quantize`.
-    axis : int
-        Along which groups run.
+    axis : int, tuple of int or None
+        Along which groups run, as for `quantize`: of a tensor of four axes or more, None takes
+        all but the first as one.
     """
     made: torch.Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
         x, Scheme.parse(scheme), axis
@@ -46,46 +49,86 @@ def fake_quantize(x: torch.Tensor, scheme: AnyScheme, axis: int = -1) -> torch.T
     return made
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Weights of a layer that multiplies: a matrix of outputs by the inputs of each.
+
+    Attributes
+    ----------
+    layer : torch.nn.Module
+        Of whose kind the user's function may want to know.
+    tensor : torch.Tensor
+    axis : int or tuple of int
+        The inputs: of a convolution channels, height and width.
+    """
+
+    layer: nn.Module
+    tensor: torch.Tensor
+    axis: int | tuple[int, ...]
+
+
+def weights_of(module: nn.Module) -> dict[str, Weights]:
+    """Return the weights of a model's linear and convolution layers, by the layer's name.
+
+    Attention modules keep query, key and value in one matrix, named ``NAME.in_proj``.
+    """
+    found: dict[str, Weights] = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Linear):
+            found[name] = Weights(layer=layer, tensor=layer.weight, axis=-1)
+        elif isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            axes = tuple(range(1, layer.weight.ndim))
+            found[name] = Weights(layer=layer, tensor=layer.weight, axis=axes)
+        elif isinstance(layer, nn.MultiheadAttention) and layer.in_proj_weight is not None:
+            own = f"{name}.in_proj".lstrip(".")
+            found[own] = Weights(layer=layer, tensor=layer.in_proj_weight, axis=-1)
+    return found
+
+
 def quantize_module(
     module: nn.Module,
     scheme: AnyScheme | Callable[[str, nn.Module], AnyScheme | None],
 ) -> dict[str, float]:
-    """Replace the weights of a model's linear layers by their quantised values, in place.
+    """Replace the weights of a model's linear and convolution layers by their quantised values.
 
-    All of them or, on an error, none.
+    All of them or, on an error, none; in place. Groups run over the inputs of an output channel:
+    of a convolution along (in x height x width), as `simulate` counts them. Embeddings, norms,
+    biases and transposed convolutions keep their values.
 
     Parameters
     ----------
     module : torch.nn.Module
     scheme : str, Scheme, Format, Mixture or callable
-        The scheme of all linear layers; or a function of (name, layer) that returns one, or None
+        The scheme of all these layers; or a function of (name, layer) that returns one, or None
         to leave a layer alone.
 
     Returns
     -------
     dict of str to float
-        Bits per weight of each layer that was changed, by name.
+        Bits per weight of each layer that was changed, by name; query, key and value of
+        `torch.nn.MultiheadAttention` together as ``NAME.in_proj``.
 
     Raises
     ------
     BitlatheError
-        If the module has no linear layer, or a weight cannot be quantised.
+        If the module has no such layer, or a weight cannot be quantised.
     """
-    layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.Linear)}
+    layers = weights_of(module)
     if not layers:
         raise BitlatheError(
-            f"quantize_module: {type(module).__name__} has no torch.nn.Linear to quantise"
+            f"quantize_module: {type(module).__name__} has no torch.nn.Linear or convolution to "
+            "quantise"
         )
     made: dict[str, QuantizedTensor] = {}
-    for name, layer in layers.items():
-        chosen = scheme(name, layer) if callable(scheme) else scheme
+    for name, weights in layers.items():
+        chosen = scheme(name, weights.layer) if callable(scheme) else scheme
         if chosen is None:
             continue
         try:
-            made[name] = quantize(layer.weight, chosen)
+            made[name] = quantize(weights.tensor, chosen, axis=weights.axis)
         except BitlatheError as problem:
             raise BitlatheError(f"layer {name!r}: {problem}") from None
     with torch.no_grad():
         for name, q in made.items():
-            layers[name].weight.copy_(q.dequantize())
+            layers[name].tensor.copy_(q.dequantize())
     return {name: q.bits_per_element for name, q in made.items()}

@@ -224,7 +224,7 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     if kind == "missing":
         return f"key {key!r} is missing."
     message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    message = message[0].lower() + message[1:].removesuffix(".")
+    message = message[:1].lower() + message[1:].removesuffix(".")
     if kind == "model_type":
         message = "must be a mapping of keys to values"
     if "\n" in message:  # a scheme string with a caret under its fault

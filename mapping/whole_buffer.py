@@ -6,11 +6,11 @@ neither weights nor inputs fit, one of them is read again for every buffer-full 
 ``hpca25-whole-buffer`` compares the operands of all of them with the buffers, as the study does.
 """
 
-import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..workloads.gemm import Gemm
+from .integers import ceil_div, units_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,8 @@ class Traffic:
         How often an operand is read from DRAM.
     visible : Fraction
         Part of the reads of a refetched operand that the mask leaves; 1 without a mask.
+    scores_read : bool
+        The inputs are scores, of which ``input_bytes`` are what the mask leaves.
     weights_fit, inputs_fit : bool
         The operand stays in its buffer as a whole.
     input_kept, output_kept : bool
@@ -42,6 +44,7 @@ class Traffic:
     weight_reads: int = 1
     input_reads: int = 1
     visible: Fraction = Fraction(1)
+    scores_read: bool = False
     weights_fit: bool = True
     inputs_fit: bool = True
     input_kept: bool = False
@@ -49,18 +52,19 @@ class Traffic:
     weight_room_bytes: int = 0
     input_room_bytes: int = 0
 
-    def _moved(self, once: int, reads: int) -> int:
-        return once if reads == 1 else max(once, math.ceil(once * reads * self.visible))
+    def _moved(self, once: int, reads: int, visible: Fraction) -> int:
+        return once if reads == 1 else max(once, units_of(once * reads, visible, 1))
 
     @property
     def weight_moved_bytes(self) -> int:
         """Weight bytes that one product reads from DRAM, refetches counted."""
-        return self._moved(self.weight_bytes, self.weight_reads)
+        return self._moved(self.weight_bytes, self.weight_reads, self.visible)
 
     @property
     def input_moved_bytes(self) -> int:
         """Input bytes that one product would read from DRAM, refetches counted."""
-        return self._moved(self.input_bytes, self.input_reads)
+        visible = Fraction(1) if self.scores_read else self.visible
+        return self._moved(self.input_bytes, self.input_reads, visible)
 
     @property
     def weight_bits(self) -> int:
@@ -124,22 +128,21 @@ def operand_bytes(
     cut = gemm.causal if masked else None
     seen = gemm.macs // (gemm.batch * (gemm.k if gemm.causal == "n" else gemm.n))
     if cut == "k":
-        inputs = math.ceil(seen * input_bits / 8)
+        inputs = units_of(seen, input_bits)
     elif gemm.input_elements is None:
-        inputs = math.ceil(gemm.k * input_bits / 8) * gemm.m
+        inputs = units_of(gemm.k, input_bits) * gemm.m
     else:
-        inputs = math.ceil(gemm.input_elements * input_bits / 8)
-    if cut == "n":
-        outputs = math.ceil(seen * output_bits / 8)
-    else:
-        outputs = math.ceil(gemm.n * output_bits / 8) * gemm.m
+        inputs = units_of(gemm.input_elements, input_bits)
+    row_bytes = units_of(gemm.n, output_bits)
+    outputs = units_of(seen, output_bits) if cut == "n" else row_bytes * gemm.m
     entries = gemm.m * (gemm.n if cut == "n" else gemm.k)
     return Traffic(
-        weight_bytes=math.ceil(gemm.k * weight_bits / 8) * gemm.n,
+        weight_bytes=units_of(gemm.k, weight_bits) * gemm.n,
         input_bytes=inputs,
         output_bytes=outputs,
         products=gemm.batch,
         visible=Fraction(seen, entries) if cut else Fraction(1),
+        scores_read=cut == "k",
     )
 
 
@@ -184,15 +187,11 @@ def whole_buffer(
     found = replace(once, weights_fit=weights_fit, inputs_fit=inputs_fit)
     if weights_fit or inputs_fit:
         return found
-    p = max(_ceil(staying, rooms.input), _ceil(sums.of_rows, rows_room))
-    q = max(_ceil(W, rooms.weight), _ceil(sums.of_outputs, outputs_room))
+    p = max(ceil_div(staying, rooms.input), ceil_div(sums.of_rows, rows_room))
+    q = max(ceil_div(W, rooms.weight), ceil_div(sums.of_outputs, outputs_room))
     if p * W + I < q * I + W:
         return replace(found, weight_reads=p)
     return replace(found, input_reads=q)
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def output_tiled(once: Traffic, gemm: Gemm, *, io_buffer_bytes: int) -> Traffic:

@@ -184,8 +184,13 @@ def without_mask(arch: Arch, gemm: Gemm) -> Gemm | None:
 
 
 def unmasked_if_faster(gemm: Gemm, masked: LayerRun, dense: LayerRun) -> LayerRun:
-    """Return the faster way to run a masked layer; utilization counts what the mask leaves."""
+    """Return the faster way to run a masked layer."""
     if masked.cycles <= dense.cycles:
         return masked
+    return run_unmasked(gemm, dense)
+
+
+def run_unmasked(gemm: Gemm, dense: LayerRun) -> LayerRun:
+    """Return a masked layer that ran as if it had no mask; utilization counts what that leaves."""
     useful = Fraction(gemm.macs, gemm.m * gemm.n * gemm.k * gemm.batch)
     return replace(dense, utilization=float(dense.utilization * useful))

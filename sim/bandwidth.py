@@ -13,11 +13,10 @@ from dataclasses import replace
 from ..arch.schema import Arch
 from ..mapping.keep import NOTHING, Kept, Plan, placed_steps
 from ..workloads.gemm import Gemm
-from .cycle import DEFAULT_OPTIONS, layer_program, new_machine
+from .cycle import DEFAULT_OPTIONS, layer_program, layout_to_run, new_machine
 from .cycle_machine import Late
-from .cycle_model import walk
+from .cycle_model import layouts_of, walk_layouts
 from .layer_bits import LayerBits
-from .layout import lay_out
 from .memory import CycleOptions
 
 MOST_BITS_PER_CLOCK = 2**40
@@ -70,10 +69,11 @@ def layer_bits_per_clock(
     arch, gemm, bits, mapper, options, kept
         As in `cycle.run_layer_cycle`; the chip's own bandwidth does not matter.
     """
+    layout = layout_to_run(arch, gemm, bits, mapper, options, kept)
 
     def run(given: CycleOptions) -> None:
         machine = new_machine(arch, given)
-        program = layer_program(lay_out(arch, gemm, bits, mapper, kept), given, kept)
+        program = layer_program(layout, given, kept)
         machine.begin(program)
         machine.run(program.nodes)
 
@@ -105,8 +105,9 @@ def plan_bits_per_clock(
     options: CycleOptions = DEFAULT_OPTIONS,
 ) -> float:
     """Return the same as `layer_bits_per_clock` for layers that overlap (`cycle_model.walk`)."""
+    layouts = layouts_of(arch, plan, bits_of, mapper, options)
     return least_bits_per_clock(
         lambda rate: _suffices(
-            lambda given: walk(arch, plan, bits_of, mapper, given), options, rate
+            lambda given: walk_layouts(arch, plan, layouts, given), options, rate
         )
     )

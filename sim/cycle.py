@@ -22,7 +22,7 @@ from .cycle_machine import BANDWIDTH, Machine, Program, total_stalls
 from .cycle_schedule import Scheduler, program_of
 from .energy import ChipCosts, timed_energy_pj
 from .layer_bits import LayerBits
-from .layout import Layout
+from .layout import Layout, lay_out
 from .memory import CycleOptions
 from .run import LayerRun, with_total
 
@@ -78,15 +78,41 @@ def run_layer_cycle(
 
 def _run(demand: Demand, costs: ChipCosts, options: CycleOptions, kept: Kept) -> LayerRun:
     """Return a layer with its mask as it is."""
-    machine = new_machine(demand.layout.arch, options)
-    machine.begin(layer_program(demand.layout, options, kept))
-    assert machine.layer is not None
-    machine.run(machine.layer.nodes)
+    machine = _alone(demand.layout, options, kept)
     cycles = machine.finish()
     base = bound(demand, costs)
     assert machine.busy == base.compute_cycles, (machine.busy, base.compute_cycles)
     ports = demand.port_cycles if options.memory else 0
     return timed(demand.layout.arch, costs, base, cycles, machine.stalls, ports)
+
+
+def _alone(layout: Layout, options: CycleOptions, kept: Kept) -> Machine:
+    """Return the machine after a layer on an empty chip, its last results not yet in DRAM."""
+    machine, program = new_machine(layout.arch, options), layer_program(layout, options, kept)
+    machine.begin(program)
+    machine.run(program.nodes)
+    return machine
+
+
+def layout_to_run(
+    arch: Arch,
+    gemm: Gemm,
+    bits: LayerBits,
+    mapper: str,
+    options: CycleOptions,
+    kept: Kept = NOTHING,
+) -> Layout:
+    """Return the layout of a layer among others: without its mask where it alone is faster so.
+
+    At the chip's own bandwidth; clocks that a port needs beyond the array's count for neither.
+    """
+    layout, dense = lay_out(arch, gemm, bits, mapper, kept), without_mask(arch, gemm)
+    if dense is None:
+        return layout
+    other = lay_out(arch, dense, bits, mapper, kept)
+    plain = replace(options, bits_per_clock=None, exposed_waits=True)
+    masked, whole = (_alone(each, plain, kept).finish() for each in (layout, other))
+    return other if whole < masked else layout
 
 
 def new_machine(arch: Arch, options: CycleOptions) -> Machine:

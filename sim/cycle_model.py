@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from ..arch.schema import Arch
 from ..mapping.keep import Kept, Placed, PlacedRepeat, Plan, placed_steps
 from ..workloads.gemm import Gemm
-from .analytic import Demand, bound, demand_of
-from .cycle import DEFAULT_OPTIONS, layer_program, new_machine, timed
+from .analytic import Demand, bound, demand_of, run_unmasked
+from .cycle import DEFAULT_OPTIONS, layer_program, layout_to_run, new_machine, timed
 from .cycle_machine import Machine, Mark, Program
 from .energy import ChipCosts
 from .layer_bits import LayerBits
-from .layout import lay_out
+from .layout import Layout
 from .memory import CycleOptions
 from .run import LayerRun
 
@@ -140,9 +140,30 @@ def walk(
     options: CycleOptions = DEFAULT_OPTIONS,
 ) -> Walk:
     """Run a plan on one machine."""
-    programs = {
-        (gemm, kept): layer_program(lay_out(arch, gemm, bits_of(gemm), mapper, kept), options, kept)
+    return walk_layouts(arch, plan, layouts_of(arch, plan, bits_of, mapper, options), options)
+
+
+def layouts_of(
+    arch: Arch,
+    plan: Plan,
+    bits_of: Callable[[Gemm], LayerBits],
+    mapper: str,
+    options: CycleOptions,
+) -> dict[What, Layout]:
+    """Return the layouts of a plan's layers, masked or not."""
+    return {
+        (gemm, kept): layout_to_run(arch, gemm, bits_of(gemm), mapper, options, kept)
         for gemm, kept in {(p.step.gemm, p.kept): None for p, _ in placed_steps(plan)}
+    }
+
+
+def walk_layouts(
+    arch: Arch, plan: Plan, layouts: dict[What, Layout], options: CycleOptions
+) -> Walk:
+    """Run a plan of layers that are laid out."""
+    programs = {
+        (gemm, kept): layer_program(layout, options, kept)
+        for (gemm, kept), layout in layouts.items()
     }
     found = Walk(new_machine(arch, options), programs)
     found.run(plan)
@@ -164,7 +185,8 @@ def run_overlapped(
     stores; weights wait for nothing but their place. Instances of a layer that take different
     clocks have a row each; rows times their counts add up to the run.
     """
-    found = walk(arch, plan, bits_of, mapper, options)
+    layouts = layouts_of(arch, plan, bits_of, mapper, options)
+    found = walk_layouts(arch, plan, layouts, options)
     rows = []
     demands: dict[What, Demand] = {}
     for (what, share), times in found.counts.items():
@@ -172,8 +194,11 @@ def run_overlapped(
         if not times:
             continue
         if what not in demands:
-            demands[what] = demand_of(arch, gemm, bits_of(gemm), costs, mapper, kept)
+            runs = layouts[what].gemm
+            demands[what] = demand_of(arch, runs, bits_of(gemm), costs, mapper, kept)
         base, ports = bound(demands[what], costs), demands[what].port_cycles
+        if demands[what].layout.gemm != gemm:
+            base = run_unmasked(gemm, base)
         assert share.busy == base.compute_cycles, (gemm, share)
         row = timed(arch, costs, base, share.cycles, share.stalls, ports)
         rows.append(replace(row, count=times))

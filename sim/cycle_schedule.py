@@ -8,7 +8,9 @@ times has its counterpart cut into p groups, and is fetched anew for each.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
+from ..mapping.integers import ceil_div
 from ..mapping.keep import NOTHING, Kept
 from .cycle_machine import (
     OPERANDS,
@@ -23,16 +25,12 @@ from .cycle_machine import (
     Tile,
     loop,
 )
-from .cycle_timing import Cut, Slice, Timing, before_last, cut, ends_apart, slices_of
-from .layout import Layout, Streamed
+from .cycle_timing import Cut, Slice, Timing, before_last, cut, ends_apart, sized, slices_of
+from .layout import Layout, Streamed, block_bytes, blocks_seen
 from .memory import CycleOptions, ring_places, share
 
 Run = tuple[int, int, bool, int]
 """Equal blocks: how many, extent of each, whether the dimension's last, first element."""
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,7 @@ def groups_of(extent: int, block: int, parts: int) -> list[Group]:
     >>> [(g.count, g.extent, g.fetches) for g in groups_of(20, 10, 5)]
     [(1, 10, 3), (1, 10, 2)]
     """
-    blocks = _ceil(extent, block)
+    blocks = ceil_div(extent, block)
     groups = min(parts, blocks)
     longer, size = blocks % groups, blocks // groups
     more, fetches = parts % groups, parts // groups
@@ -141,7 +139,9 @@ class Scheduler:
 
     @property
     def tile_bytes(self) -> int:
-        """Bytes of the results of a full tile."""
+        """Bytes that the results of a full tile need; kept ones have their place."""
+        if self.kept.output:
+            return 0
         m, n = self.layout.block(self.layout.gemm.m, self.layout.gemm.n)
         rows, columns = min(m, self.layout.gemm.m), min(n, self.layout.gemm.n)
         return max(1, math.ceil(rows * columns * self.bits.output / 8))
@@ -163,7 +163,7 @@ class Scheduler:
             taken += sum(
                 ring.places * ring.piece_bytes for ring in self.rings if ring.operand == "input"
             )
-        return min(most, 2 + max(0, room - taken) // self.tile_bytes)
+        return min(most, 2 + max(0, room - taken) // self.tile_bytes) if self.tile_bytes else most
 
     def _ring(self, ring: int, operand: Streamed, piece_bytes: int) -> None:
         """Keep a ring's places down to what fits of its largest piece.
@@ -173,7 +173,8 @@ class Scheduler:
         room, before = self.room_bytes(operand), self.rings[ring]
         piece_bytes = max(piece_bytes, before.piece_bytes)
         places = ring_places(room, piece_bytes, before.places)
-        if operand == "input" and not self.arch.published_accounting:
+        buffers, published = self.arch.buffers.layout, self.arch.published_accounting
+        if operand == "input" and buffers["output"] == buffers["input"] and not published:
             reserve = 2 * self.tile_bytes + self.layout.live_sum_bytes
             least = min(places, 2 if ring == STREAM else 1)
             places = max(least, ring_places(max(0, room - reserve), piece_bytes, before.places))
@@ -191,13 +192,9 @@ class Scheduler:
         m, n = self.layout.block(part.m, part.n)
         lanes = self.arch.pe.lanes
         operand: Streamed = part.stream
-        total, size, whole = (
-            (part.weight_bytes, min(n, part.n), part.n)
-            if part.stream == "weight"
-            else (part.input_bytes, min(m, part.m), part.m)
-        )
-        block_bytes = share(total, size, whole)
-        pieces = self._pieces(block_bytes, size, part.k)
+        size = min(n, part.n) if operand == "weight" else min(m, part.m)
+        size_bytes = self._bytes(part, operand, size)
+        pieces = self._pieces(size_bytes, size, part.k)
         fits = pieces == 1
         chunks = self.bits.chunks(part.k, lanes)
         if self.timing.flow in ("ws", "is"):
@@ -206,9 +203,24 @@ class Scheduler:
             slices = ends_apart([*slices, Slice(chunks=rest)])
         else:
             slices = slices_of(part.k, self.bits.group, lanes, pieces if self.options.memory else 1)
-        piece_bytes = share(block_bytes, slices[0].chunks, chunks)
-        self._ring(STREAM, operand, block_bytes if fits else piece_bytes)
+        alike = self.timing.flow in ("tile", "os")
+        slices = sized(slices, self.bits, part.k, lanes, alike=alike)
+        piece_bytes = share(size_bytes, slices[0].chunks, chunks)
+        self._ring(STREAM, operand, size_bytes if fits else piece_bytes)
         return Blocks(m=m, n=n, slices=slices, whole_k=fits)
+
+    def _bytes(self, part: Part, operand: Streamed, rows: int) -> int:
+        """Return the bytes that some rows of a part's operand take in its buffer.
+
+        Under a mask that is not what is fetched: part of it is there, or is read several times.
+        """
+        layout = self.layout
+        if layout.gemm.causal is not None and not layout.pooled:
+            return block_bytes(layout.gemm, self.bits, operand, rows, part.k)
+        total, whole = (
+            (part.weight_bytes, part.n) if operand == "weight" else (part.input_bytes, part.m)
+        )
+        return share(total, rows, whole)
 
     def _pieces(self, size_bytes: int, rows: int, k: int) -> int:
         """Return the pieces of K that a streamed block of so many bytes comes in.
@@ -217,14 +229,15 @@ class Scheduler:
         """
         if not self.arch.published_accounting:
             return self.layout.pieces(rows, k)
-        return _ceil(size_bytes, self.layout.half_bytes[self.layout.stream]) or 1
+        return ceil_div(size_bytes, self.layout.half_bytes[self.layout.stream]) or 1
 
     def part(self, part: Part) -> list[Node]:
         """Return the program of one part, its resident operand included."""
         blocks = self._blocks(part)
         weights = part.stream == "weight"
-        stay_bytes = part.input_bytes if weights else part.weight_bytes
-        self._ring(RESIDENT, "input" if weights else "weight", stay_bytes)
+        stays: Streamed = "input" if weights else "weight"
+        stay_bytes = self._bytes(part, stays, part.m if weights else part.n)
+        self._ring(RESIDENT, stays, stay_bytes)
         size, whole = (blocks.n, part.n) if weights else (blocks.m, part.m)
         runs = self._cut(whole, size, weights)
         program: list[Node] = [Take(RESIDENT)]
@@ -280,6 +293,7 @@ class Scheduler:
             at += count * size
         stay += [(1, stay[-1][1], True, at - stay[-1][1])]
         stay = [run for run in stay if run[0]]
+        lone = sum(run[0] for run in stay) == 1  # the next tile goes on with the same sums
 
         def one(r: Run, piece: Slice, fetch: bool) -> list[Node]:
             """Return one tile; ``fetch``: it is the first to use its slice of the block."""
@@ -292,7 +306,7 @@ class Scheduler:
                 self._stored(part, blocks, m, n, last_m, last_n) if piece.last else 0,
             )
             clocks = self._clocks(part, blocks, start if weights else r[3], n, piece)
-            return [self.timing.tile(m, n, piece, moved, clocks)]
+            return [self.timing.tile(m, n, piece, moved, clocks, sums_stay=lone)]
 
         return _nest(stay, blocks.slices, one, blocks.whole_k)
 
@@ -330,7 +344,7 @@ def portion(total: int, whole: int, block: int, extent: int, last: bool) -> int:
     """Return the bytes of one block of ``whole``; the last block takes what the others left."""
     if not last:
         return share(total, extent, whole)
-    others = (_ceil(whole, block) - 1) if block < whole else 0
+    others = (ceil_div(whole, block) - 1) if block < whole else 0
     return total - others * share(total, block, whole)
 
 
@@ -375,11 +389,8 @@ def dense_program(scheduler: Scheduler) -> list[Node]:
     rows, apart = gemm.m, layout.sequences_apart
     m, n = layout.block(gemm.m, gemm.n)
     if apart > 1:
-        rows = apart * m * _ceil(gemm.m // apart, m)
-    if scheduler.timing.flow == "ws":
-        m = min(m, _ceil(rows, traffic.weight_reads))
-    if scheduler.timing.flow == "is":
-        n = min(n, _ceil(gemm.n, traffic.input_reads))
+        rows = apart * m * ceil_div(gemm.m // apart, m)
+    m, n = layout.block_in_groups(rows, gemm.n)
     program: list[Node] = []
     m_groups = groups_of(rows, m, traffic.weight_reads)
     n_groups = groups_of(gemm.n, n, traffic.input_reads)
@@ -416,30 +427,6 @@ def dense_program(scheduler: Scheduler) -> list[Node]:
     return loop(gemm.batch, program)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A block of rows under a mask: its rows, what it sees, and what no block before saw."""
-
-    rows: int
-    visible: int
-    new: int
-
-
-def _blocks_seen(scheduler: Scheduler) -> list[_Seen]:
-    """Return the blocks of rows of a masked layer that see anything, as in `work.layer_work`."""
-    array, gemm = scheduler.arch.array, scheduler.layout.gemm
-    rows = array.columns if array.kind == "tile" else array.rows
-    found: list[_Seen] = []
-    before = 0
-    for first in range(0, gemm.m, rows):
-        length = min(rows, gemm.m - first)
-        low, high = gemm.seen(first, length)
-        if low < high:
-            found.append(_Seen(length, high - low, max(0, high - before)))
-            before = max(before, high)
-    return found
-
-
 def causal_program(scheduler: Scheduler) -> list[Node]:
     """Return the program of a layer under a causal mask: blocks of M, each over what it sees.
 
@@ -447,26 +434,28 @@ def causal_program(scheduler: Scheduler) -> list[Node]:
     are spread over the blocks in proportion to what each sees. So are the scores.
     """
     traffic, gemm = scheduler.traffic, scheduler.layout.gemm
-    blocks = _blocks_seen(scheduler)
-    by_rows = [block.rows for block in blocks]
-    by_seen = [block.rows * block.visible for block in blocks]
-    once = traffic.weight_reads == 1 and traffic.visible != 1
-    masked_k = gemm.causal == "k" and traffic.visible != 1
-    masked_n = gemm.causal == "n" and traffic.visible != 1
+    blocks = blocks_seen(scheduler.arch, gemm)
+    by_rows = [rows for rows, _, _ in blocks]
+    seen = [high - low for _, low, high in blocks]
+    by_seen = [rows * visible for rows, visible in zip(by_rows, seen, strict=True)]
+    bottom = min((low for _, low, _ in blocks), default=0)
+    tops = list(accumulate((high for _, _, high in blocks), max, initial=bottom))
+    new = [after - before for before, after in pairwise(tops)]
+    masked = not scheduler.layout.pooled
+    by_share = masked and (gemm.causal == "k" or traffic.input_reads > 1)
     weights = _spread(
-        traffic.weight_moved_bytes,
-        [block.new if once else block.visible for block in blocks],
+        traffic.weight_moved_bytes, new if masked and traffic.weight_reads == 1 else seen
     )
-    inputs = _spread(traffic.input_moved_bytes, by_seen if masked_k else by_rows)
-    outputs = _spread(traffic.output_bytes, by_seen if masked_n else by_rows)
+    inputs = _spread(traffic.input_moved_bytes, by_seen if by_share else by_rows)
+    outputs = _spread(traffic.output_bytes, by_seen if masked and gemm.causal == "n" else by_rows)
     program: list[Node] = []
-    for i, block in enumerate(blocks):
+    for i, visible in enumerate(seen):
         along_n = gemm.causal == "n"
         program += scheduler.part(
             Part(
-                m=block.rows,
-                n=block.visible if along_n else gemm.n,
-                k=gemm.k if along_n else block.visible,
+                m=by_rows[i],
+                n=visible if along_n else gemm.n,
+                k=gemm.k if along_n else visible,
                 weight_bytes=weights[i],
                 input_bytes=inputs[i],
                 output_bytes=outputs[i],
@@ -478,7 +467,7 @@ def causal_program(scheduler: Scheduler) -> list[Node]:
 
 def _spread(total: int, parts: Sequence[int]) -> list[int]:
     """Return a total in proportion to parts, in whole bytes that add up to it."""
-    whole, before, found = sum(parts), 0, []
+    whole, before, found = max(1, sum(parts)), 0, []
     for part in parts:
         found.append(total * (before + part) // whole - total * before // whole)
         before += part

@@ -1,12 +1,14 @@
 """Clocks of one tile on one array: its terms, the sums it hands on, fill and drain, SRAM ports."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName, OperandName
+from ..mapping.integers import ceil_div
 from .cycle_machine import INPUTS, WEIGHTS, Tile
-from .layer_bits import LayerBits
+from .layer_bits import ChunkSize, LayerBits
 from .layout import Layout, Streamed, flow_of, sums_home
 from .memory import CycleOptions, DramPort
 from .ports import result_code
@@ -16,10 +18,6 @@ PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
 
 Cut = list[tuple[int, int]]
 """Blocks of a dimension in order: (how many, extent of each)."""
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def cut(extent: int, block: int) -> Cut:
@@ -46,6 +44,8 @@ class Slice:
         Groups of weights that end in each, the last one with it; 0 inside a group.
     full, short : int
         Chunks of each group but the last, and of the last.
+    sizes : tuple
+        Weights of its chunks, and how many have so many.
     first, last : bool
         It begins, or ends, the reduction; then ``count`` is 1.
     """
@@ -55,6 +55,7 @@ class Slice:
     groups: int = 1
     full: int = 0
     short: int = 0
+    sizes: tuple[ChunkSize, ...] = ()
     first: bool = False
     last: bool = False
 
@@ -86,16 +87,16 @@ def slices_of(k: int, group: int, lanes: int, pieces: int) -> list[Slice]:
     size = min(group or k, k)
     groups, short = before_last(k, size)
     groups += 1
-    full, short = _ceil(size, lanes), _ceil(short, lanes)
+    full, short = ceil_div(size, lanes), ceil_div(short, lanes)
     made: list[Slice] = []
     if pieces <= groups:
-        most = _ceil(groups, pieces)
+        most = ceil_div(groups, pieces)
         count, rest = before_last(groups, most)
         if count:
             made = [Slice(count=count, chunks=most * full, groups=most, full=full, short=full)]
         made.append(Slice(chunks=(rest - 1) * full + short, groups=rest, full=full, short=short))
     else:
-        step = _ceil(full, _ceil(pieces, groups))
+        step = ceil_div(full, ceil_div(pieces, groups))
         for chunks in [full] * (groups - 1) + [short]:
             count, rest = before_last(chunks, step)
             made += [Slice(count=count, chunks=step, groups=0)] if count else []
@@ -121,6 +122,28 @@ def ends_apart(slices: list[Slice]) -> list[Slice]:
     return [first, *(each for each in left if each.count), last]
 
 
+def sized(slices: list[Slice], bits: LayerBits, k: int, lanes: int, *, alike: bool) -> list[Slice]:
+    """Return slices of K with the sizes of their chunks.
+
+    ``alike``: slices that are one entry hold the same chunks. Folds of an array need not, as
+    groups may end anywhere in them; those that differ then stand apart.
+    """
+    found: list[Slice] = []
+    at = 0
+    alike = alike or lanes == 1
+    for each in slices:
+        for _ in range(1 if alike else each.count):
+            sizes = bits.sizes_between(k, lanes, at, at + each.chunks)
+            one = replace(each, count=each.count if alike else 1, sizes=sizes)
+            at += one.count * each.chunks
+            before = found[-1] if found else None
+            if not alike and before and replace(before, count=1) == one:
+                found[-1] = replace(before, count=before.count + 1)
+            else:
+                found.append(one)
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Clocks of tiles on one array for one layer, as functions of the tile's extents."""
@@ -132,7 +155,6 @@ class Timing:
     port_bits: dict[BufferName, int]
     ports_bind: bool
     sum_bits: int
-    k: int
 
     @classmethod
     def of(cls, layout: Layout, options: CycleOptions) -> "Timing":
@@ -146,7 +168,6 @@ class Timing:
             port_bits={name: arch.port_bits(name) for name in arch.buffers.priced},
             ports_bind=options.memory and not arch.published_accounting,
             sum_bits=layout.sum_bits,
-            k=layout.gemm.k,
         )
 
     @property
@@ -161,12 +182,14 @@ class Timing:
         piece: Slice,
         moved: tuple[int, int, int] = (0, 0, 0),
         clocks: tuple[int, int, int] | None = None,
+        sums_stay: bool = False,
     ) -> Tile:
         """Return the tile of an m x n block of outputs over a slice of K.
 
         The results of the last slice leave. ``moved``: bytes of weights and inputs read for it,
         and of outputs stored after it. ``clocks``: of its terms, of those of its first group, and
-        between its groups, where zero terms are skipped.
+        between its groups, where zero terms are skipped. ``sums_stay``: the next tile goes on with
+        the unfinished sums, which stay in the PEs (tile and os arrays).
         """
         array, chunks = self.arch.array, piece.chunks
         used = {"tile": (n, m), "os": (m, n), "ws": (chunks, n), "is": (chunks, m)}[self.flow]
@@ -175,10 +198,12 @@ class Timing:
             used = (array.rows, array.columns)
         busy, first, wait = clocks or self._issue(piece, steps)
         rescale = wait if self.options.rescale else 0
+        row_loads = self._load(m, n, piece)
+        fill, load, latency, drain = self._edges(used, piece.last, row_loads)
         port = 0
         if self.ports_bind:
-            port = max(0, self._port_clocks(m, n, used, steps, piece, moved) - busy)
-        fill, load, latency, drain = self._edges(used, piece.last)
+            needed = self._port_clocks(m, n, piece, moved, steps, row_loads, sums_stay=sums_stay)
+            port = max(0, needed - busy)
         if self.options.pipeline:
             fill += steps * self.arch.table_fill_cycles
         sums = piece.groups > 0 if self.flow == "tile" else drain > 0
@@ -206,8 +231,10 @@ class Timing:
             store=dram[2],
         )
 
-    def _edges(self, used: tuple[int, int], last: bool) -> tuple[int, int, int, int]:
+    def _edges(self, used: tuple[int, int], last: bool, load: int) -> tuple[int, int, int, int]:
         """Return (fill, load, latency, drain) of a tile that uses ``used`` rows and columns.
+
+        ``load``: clocks to load its stationary operand.
 
         Systolic arrays: the forms of `array.systolic_model`; what no register hides holds the
         array up as fill does. Tile arrays: the pipeline, then, behind the rescale unit, a row of
@@ -225,104 +252,105 @@ class Timing:
         if self.flow == "os":
             drain = used[0] if last else 0
             return (fill, 0, 0, drain) if self.arch.pe.drain_register else (fill + drain, 0, 0, 0)
-        load = self._load(*used)
         return (
             (fill, load, 0, 0) if self.arch.pe.double_buffered_operand else (fill + load, 0, 0, 0)
         )
 
     def _transfer(self, operand: OperandName, size_bytes: int) -> int:
-        """Return the clocks of a transfer: what DRAM takes, and the port of the buffer."""
+        """Return the clocks of a transfer: what DRAM takes, and the port of the buffer.
+
+        The port does not count where the DRAM bandwidth is sought that spares all waits.
+        """
         if not size_bytes:
             return 0
         clocks = self.dram.transfer_cycles(size_bytes)
-        return max(clocks, self._accesses(operand, 8 * size_bytes)) if self.ports_bind else clocks
+        through = self.bits.code_bits(operand, size_bytes)
+        binds = self.ports_bind and self.options.exposed_waits
+        return max(clocks, self._accesses(operand, through)) if binds else clocks
 
     def _accesses(self, operand: OperandName, size_bits: Fraction | int) -> int:
         """Return the accesses of an operand's buffer that so many bits at once take."""
         return math.ceil(math.ceil(size_bits) / self.port_bits[self.arch.buffers.layout[operand]])
 
-    def _load(self, rows: int, columns: int) -> int:
-        """Return the clocks to load stationary operands: a row a clock, or what the port gives."""
+    @property
+    def _still(self) -> Streamed | None:
+        """The operand that is loaded into the PEs, a row an access, and stands still."""
+        return {"ws": "weight", "is": "input"}.get(self.flow)  # type: ignore[return-value]
+
+    def _load(self, m: int, n: int, piece: Slice) -> int:
+        """Return the clocks to load a stationary operand: a row a clock, or what the port gives."""
+        if self._still is None:
+            return 0
         if not self.ports_bind:
-            return rows
-        operand: Streamed = "weight" if self.flow == "ws" else "input"
-        return rows * self._accesses(operand, columns * self.arch.pe.lanes * self._bits(operand))
+            return piece.chunks
+        columns, bits = (n if self.flow == "ws" else m), self._bits(self._still)
+        return sum(
+            count * self._accesses(self._still, columns * size * bits)
+            for size, count in piece.sizes
+        )
+
+    def _step_reads(self, m: int, n: int, piece: Slice, steps: int) -> Counter[BufferName]:
+        """Return the accesses of each buffer for the steps of a tile."""
+        layout, found = self.arch.buffers.layout, Counter[BufferName]()
+        asked = [(size, size, count) for size, count in piece.sizes]
+        if self._still is not None:
+            chunk = sum(size * count for size, count in piece.sizes)
+            asked = [(chunk, 0, steps) if self._still == "input" else (0, chunk, steps)]
+            m = n = 1
+        for weights, inputs, count in asked:
+            at_once = Counter[BufferName]()
+            at_once[layout["weight"]] += math.ceil(n * weights * self._bits("weight"))
+            at_once[layout["input"]] += math.ceil(m * inputs * self._bits("input"))
+            for name, size_bits in at_once.items():
+                found[name] += count * ceil_div(size_bits, self.port_bits[name])
+        return found
 
     def _port_clocks(
         self,
         m: int,
         n: int,
-        used: tuple[int, int],
-        steps: int,
         piece: Slice,
         moved: tuple[int, int, int],
+        steps: int,
+        load: int,
+        *,
+        sums_stay: bool,
     ) -> int:
         """Return the clocks the busiest SRAM port takes for a tile (`sim.ports`).
 
-        The array's accesses: every step, every row that is loaded, sums that wait. A buffer with
-        one port also takes in what is fetched for the tile and gives results to DRAM.
+        The array's accesses: every step, every row that is loaded (beyond the clocks in which the
+        array does nothing else), sums that wait, results. A buffer with one port also takes in what
+        is fetched for the tile and gives results to DRAM. Scales count for the layer only.
         """
-        buffers, layout = self.arch.buffers, self.arch.buffers.layout
-        reads: dict[BufferName, int] = dict.fromkeys(buffers.priced, 0)
-        writes = dict(reads)
-        for name, size_bits in self._step_bits(used).items():
-            reads[name] += steps * math.ceil(math.ceil(size_bits) / self.port_bits[name])
-        if self.flow in ("ws", "is"):
-            operand: Streamed = "weight" if self.flow == "ws" else "input"
-            reads[layout[operand]] += self._load(*used)
+        buffers, layout, array = self.arch.buffers, self.arch.buffers.layout, self.arch.array
+        physical = array.timing == "physical" or self._still is None  # sums are read back
+        reads, writes = self._step_reads(m, n, piece, steps), Counter[BufferName]()
+        if self._still is not None:
+            alone = 0 if self.arch.pe.double_buffered_operand else load
+            reads[layout[self._still]] += max(0, load - (alone if physical else array.rows))
+            sums_stay = False  # K lies on the rows
         lines, line = {"tile": (n, m), "os": (m, n), "ws": (m, n), "is": (n, m)}[self.flow]
         home = sums_home(self.arch)
-        waiting = lines * math.ceil(line * self.sum_bits / self.port_bits[home])
-        if not piece.first and self.arch.array.timing == "physical":
+        waiting = 0 if sums_stay else lines * ceil_div(line * self.sum_bits, self.port_bits[home])
+        if not piece.first and physical:
             reads[home] += waiting
-        if not piece.last:
-            writes[home] += waiting
-        else:
+        if piece.last:
             row_bits = line * result_code(self.bits)
             writes[layout["output"]] += lines * self._accesses("output", row_bits)
+        else:
+            writes[home] += waiting
         clocks = [0]
         for name in buffers.priced:
             if buffers.named(name).ports == 2:
                 clocks += [reads[name], writes[name]]
                 continue
             through = sum(
-                self._accesses(operand, 8 * size)
+                self._accesses(operand, self.bits.code_bits(operand, size))
                 for operand, size in zip(layout, moved, strict=True)
                 if layout[operand] == name
             )
-            clocks.append(
-                reads[name] + writes[name] + through + self._scale_reads(name, m, n, piece)
-            )
+            clocks.append(reads[name] + writes[name] + through)
         return max(clocks)
-
-    def _step_bits(self, used: tuple[int, int]) -> dict[BufferName, Fraction]:
-        """Return the bits of codes that each buffer gives in a step."""
-        rows, columns = used
-        widths: dict[str, dict[OperandName, int]] = {
-            "tile": {"weight": rows, "input": columns},
-            "os": {"weight": columns, "input": rows},
-            "ws": {"input": rows},
-            "is": {"weight": rows},
-        }
-        found: dict[BufferName, Fraction] = {}
-        for operand, width in widths[self.flow].items():
-            name = self.arch.buffers.layout[operand]
-            size_bits = width * self.arch.pe.lanes * self._bits(operand)
-            found[name] = found.get(name, Fraction(0)) + size_bits
-        return found
-
-    def _scale_reads(self, name: BufferName, m: int, n: int, piece: Slice) -> int:
-        """Return the accesses for scales and selectors of the groups that end in a tile."""
-        layout, k = self.arch.buffers.layout, self.k
-        beside: dict[OperandName, Fraction] = {
-            "weight": n * self.bits.beside_codes(k),
-            "input": m * self.bits.beside_codes(k, of_inputs=True),
-        }
-        return piece.groups * sum(
-            self._accesses(operand, size_bits)
-            for operand, size_bits in beside.items()
-            if layout[operand] == name
-        )
 
     def _bits(self, operand: OperandName) -> Fraction:
         """Return the bits of an element's code."""

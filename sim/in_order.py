@@ -18,8 +18,15 @@ def plan_of(arch: Arch, order: Order, bits_of: Callable[[Gemm], LayerBits]) -> P
         return nothing_kept(order)
 
     def bytes_of(gemm: Gemm) -> Traffic:
+        """Return the bytes of all products together, which stay together; scores unmasked."""
         bits = bits_of(gemm)
-        return operand_bytes(gemm, bits.weight, bits.input, bits.output)
+        one = operand_bytes(gemm, bits.weight, bits.input, bits.output, masked=False)
+        return replace(
+            one,
+            weight_bytes=one.weight_bytes * one.products,
+            input_bytes=one.input_bytes * one.products,
+            output_bytes=one.output_bytes * one.products,
+        )
 
     return keep_outputs(order, bytes_of, arch.buffers.of("input").size_bytes)
 

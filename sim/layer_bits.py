@@ -1,5 +1,6 @@
 """Stored bits of a layer's operands, and the clocks that a chunk of its weights takes."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -9,14 +10,11 @@ from ..arch.formats import LayerFormats, Operand
 from ..arch.ports import step_clocks
 from ..arch.schema import Arch
 from ..datatypes.scheme import Scheme
+from ..mapping.integers import ceil_div
 from ..workloads.gemm import Gemm
 
 if TYPE_CHECKING:
     from .array.term_clocks import TermClocks
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 @cache
@@ -27,6 +25,10 @@ def group_scale(scheme: str | None) -> tuple[int, int]:
     parsed = Scheme.parse(scheme)
     integer = parsed.scale_format.kind == "int"
     return parsed.granularity.columns, parsed.scale_bits if integer else 0
+
+
+ChunkSize = tuple[int, int]
+"""Weights of a chunk, and how many chunks have so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +115,35 @@ class LayerBits:
                     sizes[chunk] = sizes.get(chunk, 0) + count * many
         return sizes
 
+    def sizes_between(self, k: int, lanes: int, first: int, last: int) -> tuple[ChunkSize, ...]:
+        """Return (weights of a chunk, how many) of chunks ``first`` to ``last - 1`` of K.
+
+        Examples
+        --------
+        >>> bits = Fraction(8)
+        >>> layer = LayerBits(
+        ...     weight=bits, input=bits, output=bits, terms=4, buffered_weight=bits, group=6
+        ... )
+        >>> layer.sizes_between(16, 4, 1, 5)  # of 4 2 4 2 4
+        ((4, 2), (2, 2))
+        """
+        size = min(self.group or k, k)
+        each = ceil_div(size, lanes)
+
+        def weights_before(chunk: int) -> int:
+            groups, chunks = divmod(chunk, each)
+            return min(groups * size + min(chunks * lanes, size), k)
+
+        found = self.chunk_sizes(weights_before(last), lanes)
+        before = self.chunk_sizes(weights_before(first), lanes) if first else {}
+        for chunk, count in before.items():
+            found[chunk] -= count
+        return tuple((chunk, count) for chunk, count in found.items() if count)
+
     def groups(self, k: int, *, of_inputs: bool = False) -> int:
         """Return the groups of ``k`` weights (or inputs) that share a scale."""
         size = self.input_group if of_inputs else self.group
-        return _ceil(k, size or k)
+        return ceil_div(k, size or k)
 
     def beside_codes(self, k: int, *, of_inputs: bool = False) -> Fraction:
         """Return the bits of scales, zero points and selectors of one group of ``k`` elements."""
@@ -126,6 +153,18 @@ class LayerBits:
         if code is None:
             return Fraction(0)
         return (stored - code) * k / self.groups(k, of_inputs=of_inputs)
+
+    def code_bits(self, operand: str, size_bytes: int) -> int:
+        """Return the bits of codes in so many stored bytes of an operand.
+
+        Scales and selectors stand in columns of their own: they go through no port of the codes.
+        """
+        code, stored = {
+            "weight": (self.weight_code, self.weight),
+            "input": (self.input_code, self.input),
+        }.get(operand, (None, self.output))
+        share = Fraction(1) if code is None else code / stored
+        return math.ceil(8 * size_bytes * share)
 
     def chunks(self, k: int, lanes: int) -> int:
         """Return the chunks of up to ``lanes`` weights in ``k`` of them: each group's own.
@@ -141,7 +180,7 @@ class LayerBits:
         """
         size = self.group or k
         groups, rest = divmod(k, size)
-        return groups * _ceil(size, lanes) + _ceil(rest, lanes)
+        return groups * ceil_div(size, lanes) + ceil_div(rest, lanes)
 
 
 def code_bits(operand: Operand, axis_length: int) -> Fraction:

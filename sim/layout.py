@@ -6,13 +6,12 @@ K), in as few pieces as let two of them be in the buffer at once. Sums of unfini
 wait beside the inputs, or in the output buffer, until the next piece comes.
 """
 
-import math
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Literal
 
 from ..arch.schema import Arch, BufferName, pe_record
 from ..datatypes.errors import BitlatheError
+from ..mapping.integers import ceil_div, units_of
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import (
     NO_SUMS,
@@ -30,13 +29,48 @@ Streamed = Literal["weight", "input"]
 MAPPERS = ("whole-buffer", "hpca25-whole-buffer")
 
 
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
-
-
 def flow_of(arch: Arch) -> str:
     """Return ``tile``, or the dataflow of a systolic array."""
     return "tile" if arch.array.kind == "tile" else arch.array.dataflow
+
+
+def token_rows(arch: Arch) -> int:
+    """Return the rows of M in a block of tokens under a mask: a fold of the array's tokens."""
+    array = arch.array
+    return array.columns if flow_of(arch) in ("tile", "is") else array.rows
+
+
+def cropped(gemm: Gemm) -> Gemm:
+    """Return a masked layer without the entries at either end that no row sees.
+
+    Examples
+    --------
+    >>> cropped(Gemm(name="qk", m=4, n=20, k=64, causal="n", window=3, visible_before=9)).n
+    6
+    """
+    if gemm.causal is None:
+        return gemm
+    low, high = gemm.seen(0, gemm.m)
+    if low >= high:
+        return gemm
+    before = gemm.visible_before - low
+    if gemm.causal == "n":
+        return replace(gemm, n=high - low, visible_before=before)
+    return replace(gemm, k=high - low, visible_before=before)
+
+
+def blocks_seen(arch: Arch, gemm: Gemm) -> list[tuple[int, int, int]]:
+    """Return (rows, low, high) of the blocks of tokens of a masked layer that see something.
+
+    A block sees entries ``low`` to ``high - 1`` of the dimension that the mask cuts.
+    """
+    block, found = token_rows(arch), []
+    for first in range(0, gemm.m, block):
+        rows = min(block, gemm.m - first)
+        low, high = gemm.seen(first, rows)
+        if low < high:
+            found.append((rows, low, high))
+    return found
 
 
 def mapper_of(arch: Arch, mapper: str) -> str:
@@ -61,6 +95,8 @@ class Layout:
         double buffered.
     sum_bits : int
         Bits of an unfinished sum.
+    pooled : bool
+        The rule of the BitMoD study: all products together, masks save no traffic.
     sequences_apart : int
         Sequences whose rows share no tile, though they share the weights (BitMoD study).
     live_sum_bytes : int
@@ -74,6 +110,7 @@ class Layout:
     stream: Streamed
     half_bytes: dict[str, int]
     sum_bits: int
+    pooled: bool = False
     sequences_apart: int = 1
     live_sum_bytes: int = 0
 
@@ -93,10 +130,10 @@ class Layout:
             return 1
         lanes, chunks = arch.pe.lanes, bits.chunks(k, arch.pe.lanes)
         if flow_of(arch) in ("ws", "is"):
-            unit, units = min(arch.array.rows, chunks), _ceil(chunks, arch.array.rows)
+            unit, units = min(arch.array.rows, chunks), ceil_div(chunks, arch.array.rows)
             what = f"a fold of {arch.array.rows} rows of the array"
         elif 0 < bits.group < k:
-            unit, units = _ceil(bits.group, lanes), _ceil(k, bits.group)
+            unit, units = ceil_div(bits.group, lanes), ceil_div(k, bits.group)
             what = f"a group of {bits.group} weights along K"
         else:
             unit, units, what = 1, chunks, f"{lanes} along K"
@@ -107,23 +144,66 @@ class Layout:
             whose = "outputs" if self.stream == "weight" else "tokens"
             raise BitlatheError(
                 f"layer {self.gemm.name!r}: buffers.{name} is too small: {parts}, {half} bytes, "
-                f"must hold {what} of {rows} {whose}, {_ceil(size_bytes * unit, chunks)} bytes; "
+                f"must hold {what} of {rows} {whose}, {ceil_div(size_bytes * unit, chunks)} bytes; "
                 "use a larger buffer."
             )
-        return max(_ceil(size_bytes, half), _ceil(units, fit))
+        return max(ceil_div(size_bytes, half), ceil_div(units, fit))
 
-    def pieces_of_k(self, m: int, n: int, k: int) -> int:
-        """Return the pieces of K whose sums wait, of an m x n x k part; 1 where none do.
+    def waiting(self, m: int, n: int, k: int) -> tuple[int, int, int]:
+        """Return (times, tokens, outputs): the sums of so many wait so often for a piece of K.
 
-        The BitMoD study leaves unfinished sums in the PEs. On systolic arrays with K on the rows
-        sums wait between folds instead.
+        None do where one tile after the other uses the pieces of a block: its sums stay in the PEs.
+        The BitMoD study leaves all of them there. On systolic arrays with K on the rows sums wait
+        between folds instead.
         """
-        flow = flow_of(self.arch)
         if self.arch.published_accounting:
-            return 1
+            return 0, 0, 0
         block_m, block_n = self.block(m, n)
-        pieces = self.pieces(min(block_n, n) if self.stream == "weight" else min(block_m, m), k)
-        return 1 if flow in ("ws", "is") else pieces
+        weights = self.stream == "weight"
+        times = self.pieces(min(block_n, n) if weights else min(block_m, m), k) - 1
+        if flow_of(self.arch) in ("ws", "is"):
+            return 0, 0, 0
+        if weights:
+            return times, _together(m, block_m, self.traffic.weight_reads), n
+        return times, m, _together(n, block_n, self.traffic.input_reads)
+
+    @property
+    def live_sums(self) -> int:
+        """Unfinished sums that wait at once: the most of any part."""
+        gemm, traffic = self.gemm, self.traffic
+        if self.arch.published_accounting:
+            return 0
+        if gemm.causal is None:
+            block_m, block_n = self.block_in_groups(gemm.m, gemm.n)
+            m = _largest(gemm.m, block_m, traffic.weight_reads)
+            n = _largest(gemm.n, block_n, traffic.input_reads)
+            return self._live_sums(m, n, gemm.k)
+        if flow_of(self.arch) not in ("ws", "is"):
+            return 0  # one block of tokens at a time
+        return max(
+            (
+                self._live_sums(rows, high - low, gemm.k)
+                if gemm.causal == "n"
+                else self._live_sums(rows, gemm.n, high - low)
+                for rows, low, high in blocks_seen(self.arch, gemm)
+            ),
+            default=0,
+        )
+
+    def _live_sums(self, m: int, n: int, k: int) -> int:
+        """Return the unfinished sums that wait at once in an m x n x k part."""
+        array, flow = self.arch.array, flow_of(self.arch)
+        block_m, block_n = self.block(m, n)
+        if flow in ("ws", "is"):
+            if array.accumulator_buffer or not folds_k(self.arch, self.bits, k):
+                return 0
+            passing, other = (min(block_m, m), n) if flow == "ws" else (min(block_n, n), m)
+            return passing * min(array.columns, other)
+        weights = self.stream == "weight"
+        block, (stays, size) = (
+            (min(block_n, n), (m, block_m)) if weights else (min(block_m, m), (n, block_n))
+        )
+        return block * stays if stays > size and self.pieces(block, k) > 1 else 0
 
     def block(self, m: int, n: int) -> tuple[int, int]:
         """Return (m, n) of a block of an m x n part, before it is cut into groups.
@@ -140,32 +220,35 @@ class Layout:
             return (m if self.stream == "weight" else self._passing("input", m)), array.columns
         return array.columns, (n if self.stream == "input" else self._passing("weight", n))
 
+    def block_in_groups(self, m: int, n: int) -> tuple[int, int]:
+        """Return (m, n) of a block of all m x n outputs, none longer than its group.
+
+        A part is cut into groups only where there is no mask.
+        """
+        flow, (block_m, block_n) = flow_of(self.arch), self.block(m, n)
+        if self.gemm.causal is None and flow == "ws":
+            block_m = min(block_m, ceil_div(m, self.traffic.weight_reads))
+        if self.gemm.causal is None and flow == "is":
+            block_n = min(block_n, ceil_div(n, self.traffic.input_reads))
+        return block_m, block_n
+
     def _passing(self, operand: Streamed, extent: int) -> int:
         """Return how much of a dimension passes through the PEs at once, its operand streamed."""
         row = max(1, block_bytes(self.gemm, self.bits, operand, 1, self.gemm.k))
-        half = self.half_bytes[operand]
+        half, buffers = self.half_bytes[operand], self.arch.buffers
         if not self.sums_wait:
             return max(1, min(extent, half // row))
-        sums = _ceil(self.arch.array.columns * self.sum_bits, 8)  # of a row of what passes
+        other = self.gemm.n if operand == "input" else self.gemm.m
+        sums = min(self.arch.array.columns, other) * self.sum_bits  # bits, of a row that passes
+        places = 2 if buffers.of("input").double_buffered else 1
         room = _sums_room(self.arch)
         if room is not None:
-            fit = min(half // row, room // sums)
+            fit = min(half // row, 8 * room // sums)
         elif operand == "input":
-            places = 2 if self.arch.buffers.of("input").double_buffered else 1
-            fit = half * places // (row * places + sums)
-        else:
-            fit = min(half // row, self.half_bytes["input"] // sums)
+            fit = 8 * half * places // (8 * row * places + sums)
+        else:  # inputs have the other half
+            fit = min(half // row, 8 * (self.half_bytes["input"] * places // 2) // sums)
         return max(1, min(extent, fit))
-
-    def passes(self, m: int, n: int) -> int:
-        """Return how often a stationary operand is loaded: parts of the dimension that passes."""
-        flow = flow_of(self.arch)
-        if flow not in ("ws", "is"):
-            return 1
-        block_m, block_n = self.block(m, n)
-        if flow == "ws":
-            return _ceil(m, min(block_m, _ceil(m, self.traffic.weight_reads)))
-        return _ceil(n, min(block_n, _ceil(n, self.traffic.input_reads)))
 
     @property
     def sums_wait(self) -> bool:
@@ -179,17 +262,34 @@ class Layout:
         )
 
 
+def _together(extent: int, block: int, groups: int) -> int:
+    """Return how much of a dimension lies in groups of several blocks (`cycle_schedule`).
+
+    Groups are of whole blocks, the longer ones first.
+
+    Examples
+    --------
+    >>> _together(20, 4, 2), _together(18, 4, 3), _together(18, 4, 5)
+    (20, 16, 0)
+    """
+    blocks = ceil_div(extent, block)
+    groups = min(groups, blocks)
+    return extent if blocks // groups > 1 else blocks % groups * 2 * block
+
+
+def _largest(extent: int, block: int, groups: int) -> int:
+    """Return the extent of the largest group of whole blocks."""
+    blocks = ceil_div(extent, block)
+    return min(extent, ceil_div(blocks, min(groups, blocks)) * block)
+
+
 def block_bytes(gemm: Gemm, bits: LayerBits, stream: Streamed, rows: int, k: int) -> int:
     """Return the bytes of ``rows`` outputs of weights, or tokens of inputs, over k of K."""
     if stream == "weight":
-        return _ceil_bytes(k * bits.weight) * rows
+        return units_of(k, bits.weight) * rows
     if gemm.input_elements is None:
-        return _ceil_bytes(k * bits.input) * rows
-    return _ceil(_ceil_bytes(gemm.input_elements * bits.input) * rows, gemm.m)
-
-
-def _ceil_bytes(size_bits: Fraction) -> int:
-    return math.ceil(size_bits / 8)
+        return units_of(k, bits.input) * rows
+    return ceil_div(units_of(gemm.input_elements, bits.input) * rows, gemm.m)
 
 
 def _half_bytes(arch: Arch, traffic: Traffic, kept: Kept) -> dict[str, int]:
@@ -221,18 +321,20 @@ def lay_out(arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = N
     """
     mapper = mapper_of(arch, mapper)
     pooled = mapper == "hpca25-whole-buffer" or arch.mapper == "hpca25-whole-buffer"
-    once = operand_bytes(gemm, bits.weight, bits.input, bits.output, masked=not pooled)
+    seen = gemm if pooled else cropped(gemm)
+    once = operand_bytes(seen, bits.weight, bits.input, bits.output, masked=not pooled)
     sum_bits = pe_record(arch.pe).partial_sum_bits
     found: Traffic | None = None
     for weight_room, input_room in arch.buffers.rooms_bytes:
         roomy = replace(once, weight_room_bytes=weight_room, input_room_bytes=input_room)
-        rooms = Rooms(weight=weight_room, input=input_room, sums=_sums_room(arch))
         half = _half_bytes(arch, roomy, kept)
+        free = input_room if kept.input else max(1, input_room - kept.held_bytes)
+        rooms = Rooms(weight=weight_room, input=free, sums=_sums_room(arch))
         moved = whole_buffer(
             roomy,
             rooms,
             sums=_live_sums(arch, gemm, bits, half, sum_bits),
-            live_weight_bytes=_live_weights(arch, gemm, once),
+            live_weight_bytes=_live_weights(arch, seen, once),
             pooled=pooled,
         )
         if mapper == "output-tiled" and not (moved.weights_fit or moved.inputs_fit):
@@ -248,11 +350,7 @@ def lay_out(arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = N
     sums = _live_sums(arch, gemm, bits, half, sum_bits)
     if stream == "input" and beside and sums.of_outputs:
         half["input"] = max(1, half["input"] // 2)  # the sums have the other half of the buffer
-    rows_sums, outputs_sums = (
-        _ceil(sums.of_rows, traffic.weight_reads),
-        _ceil(sums.of_outputs, traffic.input_reads),
-    )
-    return Layout(
+    layout = Layout(
         arch=arch,
         gemm=gemm,
         bits=bits,
@@ -260,9 +358,10 @@ def lay_out(arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = N
         stream=stream,
         half_bytes=half,
         sum_bits=sum_bits,
+        pooled=pooled,
         sequences_apart=gemm.sequences if pooled else 1,
-        live_sum_bytes=rows_sums if stream == "weight" else outputs_sums,
     )
+    return replace(layout, live_sum_bytes=ceil_div(layout.live_sums * sum_bits, 8))
 
 
 def _stream(arch: Arch, gemm: Gemm, traffic: Traffic) -> Streamed:
@@ -308,17 +407,18 @@ def _live_sums(
         if not folds_k(arch, bits, gemm.k):
             return NO_SUMS
         if flow == "ws":
-            return Sums(of_rows=_ceil(gemm.m * min(gemm.n, array.columns) * sum_bits, 8))
-        return Sums(of_outputs=_ceil(gemm.n * min(gemm.m, array.columns) * sum_bits, 8))
+            return Sums(of_rows=ceil_div(gemm.m * min(gemm.n, array.columns) * sum_bits, 8))
+        return Sums(of_outputs=ceil_div(gemm.n * min(gemm.m, array.columns) * sum_bits, 8))
     m, n = (array.columns, array.rows) if flow == "tile" else (array.rows, array.columns)
-    m, n = min(m, gemm.m), min(n, gemm.n)
 
-    def cut(stream: Streamed, rows: int) -> bool:
-        return block_bytes(gemm, bits, stream, rows, gemm.k) > half[stream]
+    def live(stream: Streamed, passes: int, block: int, stays: int, of_it: int) -> int:
+        rows = min(passes, block)
+        cut = block_bytes(gemm, bits, stream, rows, gemm.k) > half[stream]
+        return ceil_div(stays * rows * sum_bits, 8) if cut and stays > of_it else 0
 
     return Sums(
-        of_rows=_ceil(gemm.m * n * sum_bits, 8) if cut("weight", n) else 0,
-        of_outputs=_ceil(gemm.n * m * sum_bits, 8) if cut("input", m) else 0,
+        of_rows=live("weight", gemm.n, n, gemm.m, m),
+        of_outputs=live("input", gemm.m, m, gemm.n, n),
     )
 
 
@@ -326,8 +426,7 @@ def _live_weights(arch: Arch, gemm: Gemm, once: Traffic) -> int | None:
     """Return the bytes of keys or values that an attention window needs at once."""
     if gemm.window is None:
         return None
-    block = arch.array.columns if arch.array.kind == "tile" else arch.array.rows
-    tokens = _ceil(block, gemm.rows_per_token) + 1
+    tokens = ceil_div(token_rows(arch), gemm.rows_per_token) + 1
     extent = gemm.n if gemm.causal == "n" else gemm.k
     live = min(extent, gemm.window + tokens)
-    return _ceil(once.weight_bytes * live, extent)
+    return ceil_div(once.weight_bytes * live, extent)

@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName, OperandName
+from ..mapping.integers import ceil_div, units_of
 from .energy import WORD_BITS, ChipCosts
 from .layer_bits import LayerBits
-from .layout import Layout, sums_home
+from .layout import Layout, cropped, sums_home
 from .work import Reads, Work
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,11 +63,11 @@ class _Port:
     banks: int
 
     def accesses(self, size_bits: int) -> int:
-        return _ceil(size_bits, self.bits)
+        return ceil_div(size_bits, self.bits)
 
     def enabled(self, size_bits: int) -> int:
         """Return the banks that hold so many bits, over all accesses."""
-        return _ceil(size_bits * self.banks, self.bits)
+        return ceil_div(size_bits * self.banks, self.bits)
 
 
 def _at_once(
@@ -95,31 +92,32 @@ def result_code(bits: LayerBits) -> Fraction:
 
 def fill_words(arch: Arch, layout: Layout) -> dict[OperandName, int]:
     """Return the 64-bit words of operands that arrive from DRAM, and of results; rows padded."""
-    gemm, bits, traffic = layout.gemm, layout.bits, layout.traffic
-    once = gemm.n * math.ceil(gemm.k * bits.buffered_weight / WORD_BITS)
+    bits, traffic = layout.bits, layout.traffic
+    gemm = layout.gemm if layout.pooled else cropped(layout.gemm)
+    once = gemm.n * units_of(gemm.k, bits.buffered_weight, WORD_BITS)
     words: dict[OperandName, int] = {
         "weight": once * traffic.products,
         "input": 0,
-        "output": gemm.m * gemm.batch * math.ceil(gemm.n * bits.output / WORD_BITS),
+        "output": gemm.m * gemm.batch * units_of(gemm.n, bits.output, WORD_BITS),
     }
     words["weight"] = _scaled(words["weight"], traffic.weight_moved_bytes, traffic.weight_bytes)
     if not traffic.input_kept:
         if gemm.input_elements is None:
-            once = gemm.m * math.ceil(gemm.k * bits.input / WORD_BITS)
+            once = gemm.m * units_of(gemm.k, bits.input, WORD_BITS)
         else:
-            once = math.ceil(gemm.input_elements * bits.input / WORD_BITS)
+            once = units_of(gemm.input_elements, bits.input, WORD_BITS)
         whole = once * gemm.batch
-        if gemm.causal == "k" and traffic.visible != 1:
-            whole = math.ceil(whole * traffic.visible)
+        if gemm.causal == "k":
+            whole = units_of(whole, traffic.visible, 1)
         words["input"] = _scaled(whole, traffic.input_moved_bytes, traffic.input_bytes)
-    if gemm.causal == "n" and traffic.visible != 1:
-        words["output"] = math.ceil(words["output"] * traffic.visible)
+    if gemm.causal == "n":
+        words["output"] = units_of(words["output"], traffic.visible, 1)
     return words
 
 
 def _scaled(words: int, moved: int, once: int) -> int:
     """Return the words of an operand of which ``moved`` of ``once`` bytes come in."""
-    return _ceil(words * moved, once) if once else words
+    return ceil_div(words * moved, once) if once else words
 
 
 def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[BufferName, PortUse]:
@@ -129,7 +127,7 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
     for operand, words in fill_words(arch, layout).items():
         found[where[operand]].words += words
     sums, sum_bits = found[sums_home(arch)], layout.sum_bits
-    sums.words += _ceil(work.partial_writes * sum_bits, WORD_BITS)
+    sums.words += ceil_div(work.partial_writes * sum_bits, WORD_BITS)
     if arch.published_accounting:
         _as_published(found, costs, work, sum_bits)
         return found
@@ -150,7 +148,7 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
         sums.writes += edge.accesses(many * sum_bits) * count
     results, out = found[where["output"]], ports[where["output"]]
     for many, count in work.results.items():
-        results.writes += out.accesses(math.ceil(many * result_code(layout.bits))) * count
+        results.writes += out.accesses(units_of(many, result_code(layout.bits), 1)) * count
     leaving = traffic.output_bits // max(1, traffic.products)
     codes = sum(many * count for many, count in work.results.items()) * result_code(layout.bits)
     beside = leaving - math.floor(codes / traffic.products)  # scales of results, rows' padding
@@ -163,7 +161,8 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
     }
     for operand, size_bytes in arriving.items():
         name = where[operand]
-        found[name].fills += ports[name].accesses(8 * size_bytes) * traffic.products
+        through = layout.bits.code_bits(operand, size_bytes)
+        found[name].fills += ports[name].accesses(through) * traffic.products
     return found
 
 

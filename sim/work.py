@@ -1,6 +1,5 @@
 """What a layer asks of the array: steps, clocks, and what it reads and leaves in each of them."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,19 +7,16 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ..arch.schema import Arch
+from ..mapping.integers import ceil_div, units_of
 from ..workloads.gemm import Gemm
 from .layer_bits import LayerBits
-from .layout import Layout
+from .layout import Layout, blocks_seen
 
 if TYPE_CHECKING:
     from .array.term_clocks import FoldClocks
 
 Reads = Counter[tuple[int, int]]
 """(bits of weights, bits of inputs) that are read at once: how often."""
-
-
-def _ceil(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def _parts(extent: int, size: int) -> list[tuple[int, int]]:
@@ -126,22 +122,39 @@ class _Codes:
 
     def bits(self, weights: int, inputs: int) -> tuple[int, int]:
         """Return the whole bits of so many weights and inputs."""
-        return math.ceil(weights * self.weight), math.ceil(inputs * self.input)
+        return units_of(weights, self.weight, 1), units_of(inputs, self.input, 1)
+
+
+Waiting = tuple[int, int, int]
+"""How often sums of how many tokens and outputs wait (`layout.Layout.waiting`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A product, or what a block of tokens sees of it; its blocks."""
+
+    m: int
+    n: int
+    k: int
+    whole_k: int
+    block_m: int
+    block_n: int
 
 
 def _scales(
-    bits: LayerBits, k: int, outputs: list[tuple[int, int]], tokens: list[tuple[int, int]]
+    bits: LayerBits, part: _Part, outputs: list[tuple[int, int]], tokens: list[tuple[int, int]]
 ) -> Iterator[tuple[tuple[int, int], int]]:
-    """Yield what is read beside the codes: once a group and fold of outputs and tokens."""
-    weight, inputs = bits.beside_codes(k), bits.beside_codes(k, of_inputs=True)
+    """Yield what is read beside the codes: once a group and block of outputs and tokens."""
+    k, whole = part.k, part.whole_k
+    weight, inputs = bits.beside_codes(whole), bits.beside_codes(whole, of_inputs=True)
     if weight:
         times = bits.groups(k) * sum(count for _, count in tokens)
         for n, count in outputs:
-            yield (math.ceil(n * weight), 0), count * times
+            yield (units_of(n, weight, 1), 0), count * times
     if inputs:
         times = bits.groups(k, of_inputs=True) * sum(count for _, count in outputs)
         for m, count in tokens:
-            yield (0, math.ceil(m * inputs)), count * times
+            yield (0, units_of(m, inputs, 1)), count * times
 
 
 def _counter(pairs: Iterable[tuple[object, int]]) -> Counter:  # type: ignore[type-arg]
@@ -152,19 +165,22 @@ def _counter(pairs: Iterable[tuple[object, int]]) -> Counter:  # type: ignore[ty
     return found
 
 
-def _tile_work(arch: Arch, bits: LayerBits, m: int, n: int, k: int, pieces: int) -> Work:
+def _tile_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -> Work:
     """Return the work of one product on a tile array: chunks * ceil(N/R) * ceil(M/C) steps.
 
-    A row of the array, one output of every column, leaves at once; so do the sums of each of the
-    ``pieces`` of K but the last.
+    A row of the array, one output of every column, leaves at once; so do sums that wait.
     """
+    m, n, k = part.m, part.n, part.k
     R, C = arch.array.rows, arch.array.columns
     chunks, codes = bits.chunks(k, arch.pe.lanes), _Codes.of(bits)
     outputs, tokens = _parts(n, R), _parts(m, C)
-    column_folds = _ceil(m, C)
-    steps = chunks * _ceil(n, R) * column_folds
+    column_folds = ceil_div(m, C)
+    steps = chunks * ceil_div(n, R) * column_folds
     leaving = [(columns, n * count) for columns, count in tokens]
-    waiting = _counter((columns, times * (pieces - 1)) for columns, times in leaving)
+    times, some_tokens, some_outputs = waiting
+    sums = _counter(
+        (columns, some_outputs * count * times) for columns, count in _parts(some_tokens, C)
+    )
     cycles = steps * bits.terms
     busy: float = chunks * n * m * bits.terms
     if bits.skipping is not None:
@@ -176,17 +192,17 @@ def _tile_work(arch: Arch, bits: LayerBits, m: int, n: int, k: int, pieces: int)
         cycles=cycles,
         busy_pe_cycles=busy,
         exposed_cycles=steps * arch.table_fill_cycles,
-        table_fills=chunks * _ceil(n, R) * m if arch.pe.kind == "lut" else 0,
+        table_fills=chunks * ceil_div(n, R) * m if arch.pe.kind == "lut" else 0,
         reads=_counter(
             (codes.bits(rows * size, columns * size), count * a * b)
             for size, count in bits.chunk_sizes(k, arch.pe.lanes).items()
             for rows, a in outputs
             for columns, b in tokens
         ),
-        scale_reads=_counter(_scales(bits, k, outputs, tokens)),
+        scale_reads=_counter(_scales(bits, part, outputs, tokens)),
         results=_counter(leaving),
-        sum_reads=waiting,
-        sum_writes=waiting,
+        sum_reads=sums,
+        sum_writes=sums,
     )
 
 
@@ -201,9 +217,7 @@ def _row_folds(bits: LayerBits, n: int, k: int, R: int) -> "list[tuple[FoldClock
     return folds + ([(bits.skipping.fold(full * R, rest, k), 1)] if rest else [])
 
 
-def _systolic_work(
-    arch: Arch, bits: LayerBits, m: int, n: int, k: int, pieces: int, passes: int
-) -> Work:
+def _systolic_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -> Work:
     """Return the work of one product on a systolic array: folds x streamed dimension.
 
     Fill and drain are left out: this is the bound that the clock-by-clock array approaches. A
@@ -214,7 +228,7 @@ def _systolic_work(
     whatever buffer holds them; ``scalesim`` timing reads none back. Where the sums stay in the PEs
     they leave between the pieces of K.
     """
-    array, pe = arch.array, arch.pe
+    array, pe, m, n, k = arch.array, arch.pe, part.m, part.n, part.k
     chunks, codes, lanes = bits.chunks(k, pe.lanes), _Codes.of(bits), pe.lanes
     physical, sums_stay = array.timing == "physical", array.dataflow == "os"
     rows, columns, streamed = {
@@ -223,7 +237,9 @@ def _systolic_work(
         "is": (chunks, m, n),
     }[array.dataflow]
     on_rows, on_columns = _parts(rows, array.rows), _parts(columns, array.columns)
-    row_folds, column_folds = _ceil(rows, array.rows), _ceil(columns, array.columns)
+    row_folds, column_folds = ceil_div(rows, array.rows), ceil_div(columns, array.columns)
+    passing = {"ws": _parts(m, part.block_m), "is": _parts(n, part.block_n)}.get(array.dataflow, [])
+    passes = sum(count for _, count in passing) or 1
     steps, moved = row_folds * column_folds * streamed, column_folds * rows * passes
     hidden = pe.drain_register if sums_stay else pe.double_buffered_operand
     if sums_stay:
@@ -233,7 +249,11 @@ def _systolic_work(
             for r, a in on_rows
             for c, b in on_columns
         )
-        leaving, unfinished = [(c, rows * b) for c, b in on_columns], pieces - 1
+        leaving = [(c, rows * b) for c, b in on_columns]
+        times, some_tokens, some_outputs = waiting
+        sums = _counter(
+            (c, some_tokens * b * times) for c, b in _parts(some_outputs, array.columns)
+        )
         outputs, tokens = on_columns, on_rows
     else:
         weights = array.dataflow == "ws"  # they stand still, inputs pass by
@@ -243,55 +263,66 @@ def _systolic_work(
 
         reads = _counter(
             [
-                *((code(0, r * lanes), a * column_folds * streamed) for r, a in on_rows),
-                *((code(c * lanes, 0), b * rows * passes) for c, b in on_columns),
+                *(
+                    (code(0, size), count * column_folds * streamed)
+                    for size, count in _folds(bits, k, lanes, array.rows).items()
+                ),
+                *(
+                    (code(c * size, 0), b * count * passes)
+                    for size, count in bits.chunk_sizes(k, lanes).items()
+                    for c, b in on_columns
+                ),
             ]
         )
         leaving = [(c, b * streamed) for c, b in on_columns]
-        unfinished = row_folds - 1
-        outputs, tokens = (
-            (on_columns, [(m, passes)]) if weights else ([(n, 1)], [(c, b) for c, b in on_columns])
-        )
-    waiting = _counter((c, times * unfinished) for c, times in leaving)
+        sums = _counter((c, times * (row_folds - 1)) for c, times in leaving)
+        outputs, tokens = (on_columns, passing) if weights else (passing, on_columns)
     return Work(
         steps=steps,
         cycles=steps * bits.terms,
         busy_pe_cycles=rows * columns * streamed * bits.terms,
         exposed_cycles=0 if hidden or not physical else moved,
         reads=reads,
-        scale_reads=_counter(_scales(bits, k, outputs, tokens)),
+        scale_reads=_counter(_scales(bits, part, outputs, tokens)),
         results=_counter(leaving),
-        sum_reads=waiting if physical else Counter(),
-        sum_writes=waiting,
+        sum_reads=sums if physical or sums_stay else Counter(),
+        sum_writes=sums,
     )
+
+
+def _folds(bits: LayerBits, k: int, lanes: int, rows: int) -> Counter[int]:
+    """Return the weights along K of each fold of a systolic array: how many folds hold so many."""
+    if lanes == 1:
+        return _counter(_parts(k, rows))
+    found: Counter[int] = Counter()
+    chunks = bits.chunks(k, lanes)
+    for first in range(0, chunks, rows):
+        sizes = bits.sizes_between(k, lanes, first, min(first + rows, chunks))
+        found[sum(size * count for size, count in sizes)] += 1
+    return found
 
 
 def layer_work(arch: Arch, gemm: Gemm, bits: LayerBits, layout: Layout | None = None) -> Work:
     """Return the work of a layer, batch included; a causal mask skips steps wholly behind it.
 
-    Under a causal mask the rows of M (tokens, ``rows_per_token`` each) are taken in blocks of the
-    array's columns; a block sees the keys up to its last token. Without a layout nothing is cut
-    along K, and a stationary operand is loaded once.
+    Under a causal mask the rows of M (tokens, ``rows_per_token`` each) are taken in blocks
+    (`layout.blocks_seen`); a block sees the keys up to its last token. Without a layout nothing is
+    cut along K, and a stationary operand is loaded once.
     """
 
     def one(m: int, n: int, k: int) -> Work:
-        pieces = passes = 1
+        block, waiting = (m, n), (0, 0, 0)
         if layout is not None:
-            pieces, passes = layout.pieces_of_k(m, n, k), layout.passes(m, n)
-        if arch.array.kind == "tile":
-            return _tile_work(arch, bits, m, n, k, pieces)
-        return _systolic_work(arch, bits, m, n, k, pieces, passes)
+            block, waiting = layout.block_in_groups(m, n), layout.waiting(m, n, k)
+        part = _Part(m=m, n=n, k=k, whole_k=gemm.k, block_m=block[0], block_n=block[1])
+        work = _tile_work if arch.array.kind == "tile" else _systolic_work
+        return work(arch, bits, part, waiting)
 
     if gemm.causal is None:
         apart = 1 if layout is None else layout.sequences_apart
         return total_work([one(gemm.m // apart, gemm.n, gemm.k)], gemm.batch * apart)
-    block = arch.array.columns if arch.array.kind == "tile" else arch.array.rows
     seen: Counter[tuple[int, int, int]] = Counter()
-    for first in range(0, gemm.m, block):
-        rows = min(block, gemm.m - first)
-        low, high = gemm.seen(first, rows)
-        if low == high:
-            continue
+    for rows, low, high in blocks_seen(arch, gemm):
         n, k = (high - low, gemm.k) if gemm.causal == "n" else (gemm.n, high - low)
         seen[rows, n, k] += 1
     return total_work(

@@ -20,7 +20,7 @@ from bitlathe.datatypes.jsonfile import parse_json, place_of
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.tensor import QuantizedTensor
 from bitlathe.datatypes.yamlfile import parse_yaml
-from bitlathe.reports.sweep import run_sweep
+from bitlathe.reports.sweep import read_results, run_sweep
 from bitlathe.workloads.lm.checkpoint import find_checkpoint
 
 CHIP = (Path(bl.__file__).parent / "arch/chips/bitmod.yaml").read_text()
@@ -425,6 +425,21 @@ def test_names_that_the_terminal_cannot_print_are_escaped(tmp_path):
     done = bitlathe(*words, env=env)
     assert done.returncode == 0, done.stderr
     assert b"\\udcff" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["a:b", "~", "\udcff", "file:x", " ", "é\n"])
+def test_any_legal_name_of_an_output_folder_gets_all_tables(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    run_sweep(tmp_path / "s.yaml", name, jobs=1, progress=False)
+    made = {path.name for path in (tmp_path / name).iterdir()}
+    assert {"results.csv", "results.parquet", "sweep.sqlite"} <= made
+    assert len(list(read_results(name))) == 1
+    if name == "\udcff":
+        from bitlathe.reports.report import report
+
+        report(name)
+        assert b"\\udcff" in (tmp_path / name / "report.html").read_bytes()
 
 
 def test_too_little_memory_is_said(tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datatypes.errors import BitlatheError
+from ...datatypes.files import shown_path
 from ...datatypes.yamlfile import parse_yaml
 from ..provenance import provenance, record
 from ..sweep.export import (
@@ -80,7 +81,7 @@ def report(
             file, origin = store.facts("file"), Origin.of(store)
             title, description, stated = _words(str(file.get("text", "")))
             words = Words(
-                title=title or folder.resolve().name,
+                title=title or shown_path(folder.resolve().name),
                 description=description,
                 notes=(*_missing(store), *tables, *origin.changes()),
                 origin=origin,

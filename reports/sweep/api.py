@@ -22,8 +22,7 @@ from .export import Reason, constraints_of, export, results, set_aside
 from .expr import Verdict, verdict
 from .progress import Progress, Report
 from .runner import POINT_SECONDS, Evaluator, InlineExecutor, Job, Runner, process_pool
-from .salvage import DAMAGED
-from .salvage import salvage as salvaged
+from .salvage import salvage_store
 from .search import guided, shuffled
 from .spec import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
 from .spelling import spelled
@@ -154,9 +153,9 @@ def run_sweep(
         then, and its process is ended. Only processes of this machine have a limit: not one job
         (unless it is given one here), not Dask, no executor of the caller's.
     say : callable, optional
-        Called with each remark: what was set aside, what was salvaged.
+        Called with each remark: what was set aside.
     salvage : bool
-        Take what can be read of a damaged store into a new one first.
+        First replace a damaged store by one of its sound results; the others run again.
 
     Returns
     -------
@@ -187,9 +186,10 @@ def run_sweep(
         raise BitlatheError(f"jobs: {jobs} processes; give 1 to {MAX_JOBS}.")
     if timeout is not None and not 0 < timeout < math.inf:
         raise BitlatheError(f"timeout: {timeout:g} seconds; give a number above 0.")
-    start, folder, say = time.perf_counter(), Path(out), say or (lambda _: None)
+    start, folder = time.perf_counter(), Path(out)
+    say = say or (lambda _: None)
     if salvage:
-        _salvage(folder, say)
+        say(salvage_store(folder))
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
         runner = _open_runner(evaluator, jobs, dask, executor, timeout, stack)
@@ -339,13 +339,6 @@ def _open_runner(
         runner = Runner(evaluator, pool, count, limit=limit)
     stack.callback(runner.close)
     return runner
-
-
-def _salvage(folder: Path, say: Callable[[str], None]) -> None:
-    kept, lost = salvaged(folder)
-    if kept or lost:
-        unread = f"; {lost:,} rows could not be read or were not as stored" if lost else ""
-        say(f"{kept:,} results salvaged{unread}. The old store is kept as {DAMAGED}.")
 
 
 def _begin(

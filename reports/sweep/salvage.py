@@ -1,89 +1,96 @@
-"""Salvage of a damaged store: what can be read, and is what was stored, goes into a new one."""
+"""What can be read of a damaged store, row by row, written to a new one.
+
+Only results are kept, those whose checksum holds: the sweep lists its points anew when it runs. The
+damaged store stays beside the new one.
+"""
 
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
-from itertools import islice
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from .store import FILE_NAME, FolderLock, Outcome, Store
+from ...datatypes.errors import BitlatheError
+from .store import FILE_NAME, FolderLock, Outcome, Row, create
 
-DAMAGED = "sweep.damaged.sqlite"
-MOST_ERRORS = 10_000  # after so many unreadable rows and ranges the rest is given up
-BLOCK = 1000  # rows written at once
-UNKNOWN = 2**24  # rows looked for where the file does not tell how many there are
-Row = tuple[Any, ...]
+DAMAGED = f"{FILE_NAME}.damaged"
+_SIDES = ("-wal", "-shm")
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+_COLUMNS = "rowid, key, status, result, error, checksum"
 
 
-def salvage(folder: Path) -> tuple[int, int]:
-    """Put the results that a damaged store still holds into a new store.
+def salvage_store(folder: Path) -> str:
+    """Replace a folder's store by one of its sound results; return what was kept, in words.
 
-    The damaged file is kept as ``sweep.damaged.sqlite``. Its list of points is not taken over: the
-    sweep lists its points anew, and finds their results.
-
-    Parameters
-    ----------
-    folder : Path
-        The output folder; nothing is done where it holds no store.
-
-    Returns
-    -------
-    (int, int)
-        Results kept, and rows that were changed or could not be read.
+    Raises
+    ------
+    BitlatheError
+        There is no store, another sweep writes into the folder, or it cannot be written.
     """
-    if not (folder / FILE_NAME).exists():
-        return 0, 0
-    with FolderLock(folder):
-        for end in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.replace(folder / f"{FILE_NAME}{end}", folder / f"{DAMAGED}{end}")
-    kept = lost = 0
-    with Store(folder) as store, closing(_open(folder / DAMAGED)) as damaged:
-        rows = _results(damaged)
-        while block := list(islice(rows, BLOCK)):
-            whole = [row for row in block if row is not None and _is_whole(row)]
-            store.keep(whole)
-            kept += len(whole)
-            lost += len(block) - len(whole)
-    return kept, lost
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
-    db.text_factory = lambda data: data.decode("utf-8", "replace")
-    return db
-
-
-def _results(db: sqlite3.Connection) -> Iterator[Row | None]:
-    """Yield the rows of the table of results, None for what cannot be read."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise BitlatheError(f"{folder} holds no sweep ({FILE_NAME}) that could be salvaged.")
+    made = folder / f"{FILE_NAME}.salvaged"
     try:
-        last = int(db.execute("SELECT max(rowid) FROM results").fetchone()[0] or 0)
-    except sqlite3.OperationalError:  # there is no such table
+        with FolderLock(folder):
+            made.unlink(missing_ok=True)
+            kept = _copy(path, made)
+            for side in _SIDES:
+                path.with_name(FILE_NAME + side).unlink(missing_ok=True)
+            os.replace(path, folder / DAMAGED)
+            os.replace(made, path)
+    except (OSError, sqlite3.Error) as err:
+        raise BitlatheError(f"{folder}: the store cannot be salvaged: {err}.") from None
+    return (
+        f"{kept:,} results of the store are sound and have been kept; the others run again. "
+        f"The old store is {DAMAGED}."
+    )
+
+
+def _copy(damaged: Path, made: Path) -> int:
+    """Write the sound results of a store to a new one; return how many."""
+    address = f"{damaged.absolute().as_uri()}?mode=ro"
+    with closing(create(made)) as new, closing(sqlite3.connect(address, uri=True)) as old:
+        old.text_factory = lambda data: data.decode("utf-8", "replace")
+        with new:
+            for row in _readable(old):
+                new.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)
+        return int(new.execute("SELECT count(*) FROM results").fetchone()[0])
+
+
+def _readable(db: sqlite3.Connection) -> Iterator[Row]:
+    """Yield the sound rows of ``results``: from both ends up to what cannot be read, and between.
+
+    A damaged page ends a walk through the table; rows after it are found by number, in steps that
+    double.
+    """
+    last, first = -1, -1
+    for number, row in _walk(db, f"SELECT {_COLUMNS} FROM results ORDER BY rowid"):
+        last = number
+        yield from row
+    for number, row in _walk(db, f"SELECT {_COLUMNS} FROM results ORDER BY rowid DESC"):
+        if number <= last:
+            return
+        first = number
+        yield from row
+    step = 1
+    while first > 0 and last + step < first:
+        walked = last
+        query = f"SELECT {_COLUMNS} FROM results WHERE rowid > {last + step} ORDER BY rowid"
+        for number, row in _walk(db, query):
+            if number >= first:
+                return
+            last = number
+            yield from row
+        step = 1 if last > walked else 2 * step
+
+
+def _walk(db: sqlite3.Connection, query: str) -> Iterator[tuple[int, list[Row]]]:
+    """Yield numbers of rows, each with the row if it is sound, as far as they can be read."""
+    try:
+        for number, key, status, result, error, checksum in db.execute(query):
+            outcome = Outcome(status=status, text=result, error=error)
+            sound = isinstance(number, int) and outcome.checksum(key) == checksum
+            yield number, [(key, status, result, error, checksum)] if sound else []
+    except _UNREADABLE:
         return
-    except sqlite3.DatabaseError:
-        last = UNKNOWN
-    errors = 0
-    ranges = [(1, last)]
-    query = "SELECT key, status, result, error, checksum FROM results WHERE rowid BETWEEN ? AND ?"
-    while ranges and errors < MOST_ERRORS:
-        first, end = ranges.pop()
-        try:
-            rows = db.execute(query, (first, end)).fetchall()
-        except sqlite3.DatabaseError:
-            errors += 1
-            if first == end:
-                yield None
-                continue
-            middle = (first + end) // 2
-            ranges += [(middle + 1, end), (first, middle)]
-            continue
-        yield from rows
-
-
-def _is_whole(row: Row) -> bool:
-    key, status, text, error, checksum = row
-    if not isinstance(key, str):
-        return False
-    return bool(Outcome(status=status, text=text, error=error).checksum(key) == checksum)

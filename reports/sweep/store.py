@@ -29,7 +29,7 @@ except ImportError:  # not on Windows
 FILE_NAME = "sweep.sqlite"
 LOCK_NAME = "sweep.lock"
 LAYERS = "layers"  # the one result that is a table, not a number or a name
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LOCK_SECONDS = 30.0
 LOOKUP = 500  # keys per query, below SQLite's limit of 999 variables
 
@@ -38,8 +38,10 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS results(key TEXT PRIMARY KEY, status TEXT NOT NULL, "
     "result TEXT, error TEXT, checksum TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS points(ordinal INTEGER PRIMARY KEY, key TEXT NOT NULL, "
-    "point TEXT NOT NULL)",
+    "point TEXT NOT NULL, checksum TEXT NOT NULL)",
 )
+
+Row = tuple[str, str, str | None, str | None, str]  # of `results`
 
 DONE, REFUSED, CRASHED = "done", "refused", "crashed"
 
@@ -70,9 +72,12 @@ class Outcome:
 
     def checksum(self, key: str) -> str:
         """Return what tells a row that was changed or damaged from one that was stored."""
-        parts = [key, self.status, self.text, self.error]
-        content = json.dumps(parts).encode()
-        return hashlib.blake2b(content, digest_size=8).hexdigest()
+        return _checksum(key, self.status, self.text, self.error)
+
+
+def _checksum(*parts: object) -> str:
+    content = json.dumps(parts, default=repr).encode()  # a damaged row may hold bytes
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def _explain(path: Path, err: Exception, saved: str, again: str) -> BitlatheErro
         why, remedy = "the disk is full or failing", "free some space"
     elif "readonly" in text or "unable to open" in text:
         why, remedy = "it cannot be written", "use a folder you may write to"
-    elif "not a database" in text or "malformed" in text or "no such" in text:
+    elif any(word in text for word in ("not a database", "malformed", "no such", "codec")):
         why = "it is no sweep store or is damaged"
         remedy = "run the sweep with --salvage, or use another output folder"
     elif "locked" in text:
@@ -247,9 +252,7 @@ class Store:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            self._db.execute(statement)
-        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+        _lay_out(self._db)
         self._db.execute("COMMIT")
 
     def _check_version(self) -> None:
@@ -364,7 +367,7 @@ class Store:
         try:
             with closing(self._connect("mode=ro")) as db:
                 count = int(db.execute(_COUNT).fetchone()[0])
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             return "None of the finished points can be read from it"
         return f"{count:,} finished points are safe in it"
 
@@ -393,20 +396,16 @@ class Store:
             )
             self._list([e for e, _ in pairs])
 
-    def keep(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Store rows of another store's table of results as they are."""
-        with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", rows)
-
     def list(self, entries: Iterable[Entry]) -> None:
         """List points whose results are already there."""
         with self._transaction():
             self._list(entries)
 
     def _list(self, entries: Iterable[Entry]) -> None:
+        rows = [(e.ordinal, e.key, _dump(e.columns)) for e in entries]
         self._db.executemany(
-            "INSERT OR REPLACE INTO points VALUES (?, ?, ?)",
-            [(e.ordinal, e.key, _dump(e.columns)) for e in entries],
+            "INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)",
+            [(*row, _checksum(*row)) for row in rows],
         )
 
     def make_view(self, columns: Sequence[str]) -> None:
@@ -439,7 +438,7 @@ class Store:
         """Yield the rows of a query; a damaged file becomes a BitlatheError."""
         try:
             yield from self._db.execute(query, values)
-        except sqlite3.Error as err:
+        except (sqlite3.Error, UnicodeDecodeError) as err:  # a damaged schema is quoted in errors
             raise _explain(self.path, err, self.saved(), self._again) from None
 
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
@@ -502,13 +501,29 @@ class Store:
     def rows(self) -> Iterator[tuple[Entry, Outcome]]:
         """Yield the sweep's points and outcomes in the order of the space."""
         query = (
-            "SELECT ordinal, point, key, status, result, error, checksum "
-            "FROM points JOIN results USING (key) "
+            "SELECT ordinal, point, p.checksum, key, status, result, error, r.checksum "
+            "FROM points p JOIN results r USING (key) "
             "ORDER BY ordinal"
         )
-        for ordinal, point, key, *values in self._rows(query):
+        for ordinal, point, checksum, key, *values in self._rows(query):
+            if _checksum(ordinal, key, point) != checksum:
+                raise _damaged(point)
             entry = Entry(ordinal=ordinal, key=key, columns=_read(point))
             yield entry, _checked(key, *values)
+
+
+def create(path: Path) -> sqlite3.Connection:
+    """Make an empty store; the caller closes it."""
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rwc", uri=True)
+    with db:
+        _lay_out(db)
+    return db
+
+
+def _lay_out(db: sqlite3.Connection) -> None:
+    for statement in _SCHEMA:
+        db.execute(statement)
+    db.execute("INSERT OR IGNORE INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
 
 
 _COUNT = "SELECT count(*) FROM points JOIN results USING (key)"

@@ -115,6 +115,7 @@ SCHEMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.*underflows in")
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_compiled_path_equals_numpy(scheme):
     x = np.abs(tensors()) if scheme.startswith("uint") else tensors()

@@ -38,6 +38,7 @@ def tricky(rows, columns, mixture, fp16):
     return x
 
 
+@pytest.mark.filterwarnings("ignore:.*underflows in")
 @pytest.mark.parametrize("text", COMPILED)
 def test_compiled_and_numpy_paths_agree_to_the_bit(text, monkeypatch):
     scheme = Scheme.parse(text)

@@ -3,6 +3,9 @@
 import json
 import re
 import struct
+import tracemalloc
+import warnings
+from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
@@ -13,10 +16,10 @@ from safetensors.numpy import save_file
 
 import bitlathe as bl
 from bitlathe.datatypes import compare as study
-from bitlathe.datatypes import store
+from bitlathe.datatypes import metrics, store, tensor_terms
 from bitlathe.datatypes.format import codebook
 from bitlathe.datatypes.io import read_tensors
-from bitlathe.datatypes.metrics import error_metrics
+from bitlathe.datatypes.metrics import error_metrics, error_sums
 from bitlathe.datatypes.packing import pack, unpack
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.scheme import Scheme
@@ -332,6 +335,98 @@ def test_a_study_has_a_row_per_tensor_and_a_total():
         study.compare({"bias": weights(4)}, ["int4"])
     with pytest.raises(bl.BitlatheError, match="tensor 'a': "):
         study.compare({"a": weights((2, 2)) * np.nan}, ["int4"])
+
+
+BLOCKS = [
+    "int4@g32", "bitmod_fp4@g32/int8", "int4_asym@g20", "mxfp4", "nvfp4", "int4@tensor",
+    "int4_asym@tensor", "int4@input", "int3_asym@input", "int4@b4x16", "int4@tensor/int6",
+    "mxfp4@tensor", "olive4@g16", "bcq2@g32", "dgq4@g32", "int4@g32+mse", "nvfp4+mse",
+    "bitmod_fp4@g16/e4m3", "int4@b8x8/e4m3", "int4@tensor+mse", "fp16",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(40, 64), (10, 4, 64), (24, 4, 4, 4), (640,)])
+@pytest.mark.parametrize("text", BLOCKS)
+def test_blocks_of_rows_change_no_digit(text, shape, monkeypatch):
+    x = weights(shape)
+    x.reshape(-1)[77] = 3  # an outlier, in one block
+    monkeypatch.setattr(metrics, "RUN", 500)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = study.compare({"x": x, "y": -x[:3]}, [text], everything=True)
+        for block in (100, 256, 1000):
+            monkeypatch.setattr(study, "BLOCK", block)
+            assert study.compare({"x": x, "y": -x[:3]}, [text], everything=True) == whole
+    q = quantize(x, text)
+    assert whole[0].nbytes == sum(stream.size for stream in q.packed.values()) == q.nbytes
+    found = error_metrics(x, q.dequantize())
+    assert (whole[0].relative_mse, whole[0].max_abs) == (found.relative_mse, found.max_abs)
+
+
+def test_sums_of_runs_are_those_of_exact_fractions(monkeypatch):
+    x, y = weights(1000), weights(1000, 1)
+    exact = [(Fraction(float(a)), Fraction(float(b))) for a, b in zip(x, y, strict=True)]
+    noise, signal = sum((b - a) ** 2 for a, b in exact), sum(a * a for a, _ in exact)
+    for run in (1000, 7, 64):
+        monkeypatch.setattr(metrics, "RUN", run)
+        found = error_metrics(x, y)
+        assert found.relative_mse == pytest.approx(float(noise / signal), rel=1e-14)
+        assert found.mean == pytest.approx(float(sum(b - a for a, b in exact) / 1000), rel=1e-12)
+        assert found.max_abs == float(max(abs(b - a) for a, b in exact))
+        mean_abs = sum(abs(b - a) for a, b in exact) / 1000
+        assert found.mean_abs == pytest.approx(float(mean_abs), rel=1e-14)
+        pieces = [(x[a:b], y[a:b]) for a, b in ((0, 1), (1, 1), (1, 600), (600, 1000))]
+        assert error_sums(pieces).metrics() == found
+
+
+def test_a_bad_value_of_a_later_block_is_named_with_its_rows(monkeypatch):
+    monkeypatch.setattr(study, "BLOCK", 256)
+    x = weights((40, 64))
+    x[21, 3] = np.inf
+    with pytest.raises(
+        bl.BitlatheError, match=r"tensor 'x', rows 20\.\.23: .*inf at index \(1, 3\)"
+    ):
+        study.compare({"x": x}, ["int4@g32"])
+    for text in ("nvfp4", "int4@tensor"):
+        with pytest.raises(bl.BitlatheError, match=r"tensor 'x': .*inf at index \(21, 3\)"):
+            study.compare({"x": x}, [text])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["int4@g32", "bitmod_fp3@g20", "int4_asym@g7", "olive4@g9", "olive3", "nf4@b2x16", "mxfp4"],
+)
+def test_statistics_of_terms_are_the_same_in_parts(text, monkeypatch):
+    q = quantize(weights((24, 70)), text)
+    whole = q.terms()
+    for part in (1, 100, 1000):
+        monkeypatch.setattr(tensor_terms, "PART", part)
+        assert q.terms() == whole
+    assert whole.weights == q.size
+    assert sum(whole.histogram) == q.size
+
+
+@pytest.mark.parametrize("text", ["int4@g32", "int4_asym@g128", "nvfp4", "int4@tensor"])
+def test_a_study_takes_no_more_memory_for_a_larger_tensor(text, monkeypatch):
+    monkeypatch.setattr(study, "BLOCK", 1 << 16)
+    monkeypatch.setattr(metrics, "RUN", 1 << 16)
+    monkeypatch.setattr(tensor_terms, "PART", 1 << 16)
+    x = weights((1024, 1024))
+    study.compare({"x": x[:64]}, [text])  # what stays, such as tables
+    tracemalloc.start()
+    try:
+        study.compare({"x": x}, [text])
+        _, study_peak = tracemalloc.get_traced_memory()
+        q = quantize(x, text)
+        tracemalloc.reset_peak()
+        held, _ = tracemalloc.get_traced_memory()
+        q.terms()
+        _, terms_peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # 64 rows of 256 KiB: float64 of a run three times, and what codes them
+    assert study_peak < x.nbytes * 0.9
+    assert terms_peak - held < x.nbytes * 0.5
 
 
 # relative squared errors measured on Gaussian weights

@@ -19,6 +19,7 @@ from bitlathe.datatypes.format import (
     int_format,
     with_special,
 )
+from bitlathe.datatypes.kernels.tables import cuts_of
 from bitlathe.datatypes.rounding import NEAREST, round_integer
 from bitlathe.datatypes.scheme import Scheme
 
@@ -169,6 +170,56 @@ def exact_codes(fmt, x, rounding):
         else:
             near = [picks[rounding]]
     return [c for v, c in table if v == near[0]]
+
+
+@pytest.mark.parametrize("rounding", NEAREST)
+@settings(max_examples=60)
+@given(
+    values=st.lists(
+        st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=9, unique=True
+    ),
+    narrow=st.booleans(),
+)
+def test_ties_of_any_float64_are_those_of_exact_rationals(rounding, values, narrow):
+    """The middle of two float64 often is none; its neighbours decide which value is nearer."""
+    v = np.array(values)
+    if narrow:  # neighbours as close as float64 has them
+        with np.errstate(over="ignore"):
+            v = np.concatenate([v, np.nextafter(v, np.inf), v * 1.5])
+        v = v[np.isfinite(v)]
+    fmt = codebook("own", np.unique(v + 0.0))
+    with np.errstate(over="ignore"):
+        middles = fmt.table.values[:-1] / 2 + fmt.table.values[1:] / 2
+        x = np.concatenate([middles, np.nextafter(middles, -np.inf), np.nextafter(middles, np.inf)])
+    x = x[np.isfinite(x)]
+    for value, code in zip(x, fmt.encode(x, rounding=rounding), strict=True):
+        assert int(code) in exact_codes(fmt, Fraction(float(value)), rounding), value
+
+
+def test_a_middle_that_float64_lacks_is_compared_exactly():
+    low, high, x = -1.341219714076669, -0.5855288241233366, -0.9633742691000029
+    assert Fraction(x) - Fraction(low) < Fraction(high) - Fraction(x)  # by 3e-16
+    assert codebook("own", [low, high]).encode(x) == 0
+    # the values of NF3 are float64 quantiles; four of its seven middles are none
+    assert single("nf3").table.exact.sum() == 3
+    exact = [n for n in SMALL if not single(n).table.exact.all()]
+    assert exact == ["nf3"]
+
+
+@settings(max_examples=60)
+@given(
+    values=st.lists(st.floats(-1e30, 1e30), min_size=2, max_size=9, unique=True),
+    up=st.booleans(),
+)
+def test_float32_cuts_compare_as_the_exact_middle_does(values, up):
+    v = np.unique(np.array(values) + 0.0)
+    cuts = cuts_of(v, np.full(v.size - 1, up))
+    for low, high, cut in zip(v[:-1], v[1:], cuts, strict=True):
+        middle = (Fraction(low) + Fraction(high)) / 2
+        near = np.float32(float(middle))
+        for y in (near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, -near)):
+            above = Fraction(float(y)) >= middle if up else Fraction(float(y)) > middle
+            assert (y > cut) == above
 
 
 def test_ties_go_where_the_mode_says():

@@ -91,6 +91,7 @@ LONG = ["fp8_e4m3@g32", "fp8_e5m2@g64/fp32", "fp8_e3m4_ieee@g50", "fp6_e3m2@chan
         "fp8_e4m3fnuz@g128/bf16", "fp8_e4m3@g128/int8", "fp6_e2m3@g64/pot"]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.*underflows in")
 @pytest.mark.parametrize("rounding", ["even", "away", "down"])
 @pytest.mark.parametrize("text", LONG)
 def test_quantize_takes_long_books_through_the_kernel(text, rounding, monkeypatch):
@@ -119,6 +120,7 @@ def test_quantize_takes_long_books_through_the_kernel(text, rounding, monkeypatc
     assert quick.dequantize().tobytes() == plain.dequantize().tobytes()
 
 
+@pytest.mark.filterwarnings("ignore:.*underflows in")
 def test_scales_that_underflow_are_left_to_numpy(monkeypatch):
     x = np.full((2, 64), 1e-42, np.float32)
     plain = quantize(x, "fp8_e5m2@g64/fp32")

@@ -53,6 +53,7 @@ def both_paths(monkeypatch, x, text, **options):
     return compiled, quantize(x, text, **options)
 
 
+@pytest.mark.filterwarnings("ignore:.*underflows in")
 @pytest.mark.parametrize("led", [False, True])
 @pytest.mark.parametrize("text", COMPILED)
 def test_compiled_searches_give_the_bits_of_numpy(text, led, monkeypatch):

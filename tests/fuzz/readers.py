@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sqlite3
 import warnings
 from collections.abc import Callable
@@ -357,7 +358,17 @@ def make_store(rng, folder):
 def read_store(folder):
     from bitlathe.reports.sweep import read_results
 
-    return list(read_results(folder))
+    rows = list(read_results(folder))
+    if any(row not in _sound_rows(folder.parent) for row in rows):
+        raise ValueError("a row that was never stored")
+    return rows
+
+
+@cache
+def _sound_rows(folder: Path) -> list:
+    from bitlathe.reports.sweep import read_results
+
+    return list(read_results(folder / "sound store"))
 
 
 READERS = {
@@ -392,7 +403,8 @@ def outcome_of(reader: Reader, made: object) -> tuple[str, str]:
 
 def _judged(message: str) -> tuple[str, str]:
     """Take a refusal as one only if people can read it: some words, not pages of them."""
-    if not message.strip() or "Traceback" in message:
+    words = re.sub(r"^\S*: |[\w.]+: ", "", message)
+    if not words.strip(" .") or "Traceback" in message:
         return "failed", f"a refusal without words: {message[:200]!r}"
     if len(message) > 20_000 or any(len(line) > 3000 for line in message.splitlines()):
         return "failed", f"a refusal of {len(message)} characters: {message[:200]!r}"

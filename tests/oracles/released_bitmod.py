@@ -44,6 +44,25 @@ def bitmod(w: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
     return out, choice
 
 
+def mx(w: torch.Tensor, bits: int, integers: bool) -> torch.Tensor:
+    """Return dequantised float16 groups of 32 of the MX variant: float32 inside, ties down.
+
+    The groups are divided by 2^floor(log2 absmax), then by 2 / (largest grid value).
+    """
+    whole = [float(v) for v in range(2 ** (bits - 1))]
+    grid = grid_of(whole if integers else SPECIALS[bits][0], 0.0)
+    x = w.to(torch.float32)
+    power = 2 ** torch.floor(torch.log2(x.abs().amax(dim=-1, keepdim=True)))
+    step = 1 / (max(grid) / 2)
+    y = x / power / step
+    out = torch.zeros_like(y)
+    for at, value in enumerate(grid):
+        above = y > (grid[at - 1] + value) / 2 if at else torch.isfinite(y)
+        below = y <= (value + grid[at + 1]) / 2 if at + 1 < len(grid) else torch.isfinite(y)
+        out = torch.where(above & below, value, out)
+    return (out * step * power).to(torch.float16)
+
+
 def asymmetric(w: torch.Tensor, bits: int) -> torch.Tensor:
     low, high = w.amin(dim=-1, keepdim=True), w.amax(dim=-1, keepdim=True)
     top = 2**bits - 1

@@ -11,13 +11,14 @@ PAGE = FOLDER.parents[1] / "docs" / "checks.md"
 ROWS = [
     line.strip("| \n").split(" | ")
     for line in PAGE.read_text(encoding="utf-8").splitlines()
-    if "::test_" in line
+    if line.startswith("|") and "::test_" in line
 ]
 
 
 def functions(file):
     """Names of the functions of a test file."""
-    tree = ast.parse((FOLDER / file).read_text(encoding="utf-8"))
+    (path,) = FOLDER.parent.rglob(file)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bitlathe as bl
+from bitlathe.arch import load_arch
 from bitlathe.arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.sim.array.tile_model import TileArray, group_clocks
@@ -100,7 +101,12 @@ def test_zero_sizes_and_short_groups_are_defined():
     assert group_timing(0, 2).compute_cycles == 0
 
 
-@pytest.mark.parametrize(("batch", "what"), [(2**18, "DRAM bits"), (2**31 - 1, "clocks")])
-def test_counters_beyond_2_to_53_are_refused(batch, what):
-    with pytest.raises(BitlatheError, match=rf"{what}, beyond the exact range"):
-        bl.simulate("bitmod", "opt-1.3b", "decode", batch=batch, fidelity="analytic")
+@pytest.mark.parametrize(
+    ("bits_per_clock", "context", "what"),
+    [(256.0, 2**22, "DRAM bits"), (1e-4, 2**18, "clocks")],
+)
+def test_counters_beyond_2_to_63_are_refused(bits_per_clock, context, what):
+    """4 M tokens read V of 1 GiB a head 4,096 times over; 2^63 clocks at a bit in 10,000 clocks."""
+    chip = load_arch("bitmod", {"dram.bits_per_clock": bits_per_clock})
+    with pytest.raises(BitlatheError, match=rf"{what}.* beyond the range of counters \(2\^63\)"):
+        bl.simulate(chip, "llama-2-7b", "prefill", context, fidelity="analytic")

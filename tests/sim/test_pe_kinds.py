@@ -18,9 +18,10 @@ IDEAL = CycleOptions(memory=False, pipeline=False, rescale=False)
 
 
 def chip(kind: str, weight: str, stored: str, /, **keys: object) -> Arch:
+    """A shipped chip with other PEs; ports are made for the formats of that chip too."""
     formats = {"weight": weight, "input": stored, "output": stored}
     return load_arch(
-        "fp16",
+        "bitmod" if kind == "bit_serial" else "fp16",
         {"pe": {"kind": kind, **COST, **keys}, "formats.linear": formats}
         | {"formats.attention": formats},
     )

@@ -21,12 +21,14 @@ OF_THE_ARRAY = ("accumulator_buffer", "timing")
 
 
 def chip(flow: str, rows: int = 32, columns: int = 32, **changes: object) -> Arch:
+    sums = {"buffers.accumulator": {"size_kib": 64}} if changes.get("accumulator_buffer") else {}
     arch = load_arch(
         "fp16",
         {
             "pe": MAC | {k: v for k, v in changes.items() if k not in OF_THE_ARRAY},
             "formats.linear": INT8,
             "formats.attention": INT8,
+            **sums,
             "array": {
                 "kind": "systolic",
                 "dataflow": flow,
@@ -73,23 +75,34 @@ def test_exposed_clocks_and_partial_sums_are_those_of_the_systolic_model(
 
 @pytest.mark.parametrize("flow", ["ws", "is"])
 def test_partial_sums_are_counted_at_the_accumulators_width(flow: str) -> None:
-    gemm = Gemm(name="x", m=64, n=96, k=100)  # 4 row folds: 3 times 64 x 96 sums go and return
+    """64 x 96 x 100 on 32 x 32: four folds of K, between which 64 x 96 sums go and return 3 times.
+
+    They go a row of 32 at a time, 3 x 64 x 96 / 32 = 576 rows of 768 bits, through the io port. It
+    also gives 32 inputs a step, 4 x 3 x 64 steps (ws), or loads them, 100 rows in each of two
+    folds of M (is), and takes 192 rows of 32 results and 6400 bytes of inputs.
+    """
+    gemm = Gemm(name="x", m=64, n=96, k=100)
     runs = []
     for buffer in (False, True):
         arch = chip(flow, accumulator_buffer=buffer)
         costs = ChipCosts.of(arch)
         runs.append((run_layer(arch, gemm, layer(arch, gemm), costs), costs))
     (without, costs), (kept, _) = runs
-    bits = 3 * 64 * 96 * 24
+    port, banks = costs.port_bits["io"], costs.banks["io"]
+    rows, a_row = 576, -(-32 * 24 // port)
     reads = without.sram_accesses["io_read"] - kept.sram_accesses["io_read"]
     words = without.sram_accesses["io_write_words"] - kept.sram_accesses["io_write_words"]
-    assert reads == -(-bits // int(costs.port_bits["io"]))
-    assert words == bits // 64
+    assert reads == rows * a_row
+    assert words == rows * 32 * 24 // 64
     read_pj = without.energy_pj["sram_read"] - kept.energy_pj["sram_read"]
-    assert read_pj == pytest.approx(reads * costs.buffers["io"].read_pj)
+    of_a_bank = costs.buffers["io"].read_pj / banks
+    assert read_pj == pytest.approx(rows * -(-32 * 24 * banks // port) * of_a_bank)
     write_pj = without.energy_pj["sram_write"] - kept.energy_pj["sram_write"]
-    assert write_pj == pytest.approx(bits / costs.port_bits["io"] * costs.buffers["io"].write_pj)
-    assert without.cycles == kept.cycles
+    assert write_pj == pytest.approx(rows * 32 * 24 / port * costs.buffers["io"].write_pj)
+    inputs = {"ws": 4 * 3 * 64, "is": 2 * 100}[flow] * -(-32 * 8 // port)
+    given = inputs + rows * a_row
+    taken = rows * a_row + 192 * -(-32 * 8 // port) + -(-6400 * 8 // port)
+    assert without.cycles == max(given, taken) > kept.cycles
     scalesim = chip(flow, timing="scalesim")  # sums go and never return
     plain = run_layer(scalesim, gemm, layer(scalesim, gemm), costs).sram_accesses
     assert plain["io_read"] == kept.sram_accesses["io_read"]
@@ -114,7 +127,10 @@ def test_registers_save_clocks_on_both_rungs(flow: str) -> None:
     for rung in (run_layer, run_layer_cycle):
         cycles = []
         for registers in (True, False):
-            arch = chip(flow, double_buffered_operand=registers, drain_register=registers)
+            arch = chip(
+                flow, double_buffered_operand=registers, drain_register=registers,
+                accumulator_buffer=flow != "os",
+            )  # fmt: skip
             arch = arch.model_copy(
                 update={"dram": arch.dram.model_copy(update={"bits_per_clock": 1e9})}
             )

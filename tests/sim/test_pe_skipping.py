@@ -29,13 +29,13 @@ from bitlathe.workloads import Gemm
 
 NO_MEMORY = CycleOptions(memory=False)
 COSTS = ChipCosts.of(load_arch("bitmod"))
-SKIP = {"pe.skip_zero_terms": True, "pe.unpriced": ["skip_zero_terms"]}
+SKIPPING = {"pe.skip_zero_terms": True, "pe.unpriced": ["skip_zero_terms"]}
 SCHEMES = ("int8@channel", "int6@g16/int8", "int4_asym@g8", "bitmod_fp4@g16/int8", "fp8_e4m3@g16")
 
 
 def chip(**changes: object) -> Arch:
     """BitMoD with skipping on a small array, whose ports the SRAM tables would not hold."""
-    settings = SKIP | {k.replace("__", "."): v for k, v in changes.items()}
+    settings = SKIPPING | {k.replace("__", "."): v for k, v in changes.items()}
     rows, columns = settings.pop("array.rows", 4), settings.pop("array.columns", 3)
     lanes = settings.pop("pe.lanes", 4)
     arch = load_arch("bitmod", settings)
@@ -117,7 +117,7 @@ def test_the_rungs_agree_and_the_cycle_rung_is_never_below() -> None:
         )  # fmt: skip
         small = {"weight": arch.buffers.weight, "io": arch.buffers.io}
         small = {
-            key: b.model_copy(update={"size_kib": rng.choice((0.1, 1))}) for key, b in small.items()
+            key: b.model_copy(update={"size_kib": rng.choice((0.5, 1))}) for key, b in small.items()
         }
         tight = arch.model_copy(update={"buffers": arch.buffers.model_copy(update=small)})
         given = np.random.default_rng(0).standard_normal((n, k)).astype(np.float32)
@@ -176,11 +176,7 @@ def test_freer_synchronisation_is_faster_and_heavy_tails_skip_more() -> None:
     cycles = {}
     for sync in SCOPES:
         for weights in ("gaussian", "student_t"):
-            settings = {
-                **SKIP,
-                "pe.skip_sync": sync,
-                "pe.skip_weights": weights,
-            }
+            settings = SKIPPING | {"pe.skip_sync": sync, "pe.skip_weights": weights}
             arch = load_arch("bitmod", settings | {"formats.linear.weight": "int4@g128"})
             run = bl.simulate(arch, "opt-1.3b", "prefill", 64, fidelity="analytic")
             cycles[sync, weights] = sum(x.compute_cycles * x.count for x in run.layers)
@@ -191,7 +187,7 @@ def test_freer_synchronisation_is_faster_and_heavy_tails_skip_more() -> None:
 
 
 def test_a_run_is_the_same_twice_and_takes_weights_by_layer_name() -> None:
-    arch = load_arch("bitmod", {**SKIP, "pe.skip_sync": "lane"})
+    arch = load_arch("bitmod", SKIPPING | {"pe.skip_sync": "lane"})
     first, second = (bl.simulate(arch, "opt-1.3b", "decode", 64) for _ in range(2))
     assert first == second
     layer = first.layers[0]
@@ -211,7 +207,7 @@ def test_a_run_is_the_same_twice_and_takes_weights_by_layer_name() -> None:
 def test_skipping_off_changes_nothing() -> None:
     plain = bl.simulate("bitmod", "opt-1.3b", "decode", 64)
     off = load_arch("bitmod", {"pe.skip_zero_terms": False, "pe.skip_sync": "lane"})
-    assert bl.simulate(off, "opt-1.3b", "decode", 64) == plain
+    assert replace(bl.simulate(off, "opt-1.3b", "decode", 64), settings={}) == plain
 
 
 def test_the_array_is_that_of_the_chip() -> None:

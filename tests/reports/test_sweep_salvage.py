@@ -1,0 +1,132 @@
+"""Sound rows of a damaged store are kept, the others run again: the tables are the same."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+import bitlathe.reports.sweep.salvage as module
+from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.reports.sweep import read_results, run_sweep
+from bitlathe.reports.sweep.salvage import DAMAGED, salvage_store
+from bitlathe.reports.sweep.store import FILE_NAME, Entry, Outcome, Store
+
+PAGE = 4096
+SWEEP = """
+arch: bitmod
+models: [opt-125m]
+phases: [decode]
+contexts: [16, 32, 64]
+axes: {array.rows: [8, 16, 32, 64]}
+fidelity: analytic
+"""
+
+
+def filled(folder, count):
+    """Write a store of ``count`` rows of some 100 bytes; return them as they were stored."""
+    stored = {}
+    with Store(folder) as store:
+        for start in range(0, count, 500):
+            numbers = range(start, min(count, start + 500))
+            entries = [Entry(ordinal=n, key=f"key {n:09d}", columns={"n": n}) for n in numbers]
+            outcomes = [Outcome.of({"cycles": n, "text": "x" * (n % 90)}) for n in numbers]
+            store.add(entries, outcomes)
+            stored |= {e.key: o.text for e, o in zip(entries, outcomes, strict=True)}
+    return stored
+
+
+def found(folder):
+    with closing(sqlite3.connect(folder / FILE_NAME)) as db:
+        return dict(db.execute("SELECT key, result FROM results"))
+
+
+def leaves(path):
+    """Return the numbers of the pages that hold results: byte 0 is 13 in SQLite's format."""
+    content = path.read_bytes()
+    pages = [content[at : at + PAGE] for at in range(0, len(content), PAGE)]
+    return [n for n, page in enumerate(pages) if page[0] == 13 and b'"cycles"' in page]
+
+
+@pytest.mark.parametrize("share", [(0.5,), (0.0,), (1.0,), (0.2, 0.5, 0.8)])
+def test_rows_on_sound_pages_are_kept(tmp_path, share):
+    stored = filled(tmp_path, 3000)
+    path = tmp_path / FILE_NAME
+    pages = leaves(path)
+    assert len(pages) > 50
+    with path.open("r+b") as file:
+        for part in share:
+            file.seek(pages[round(part * (len(pages) - 1))] * PAGE)
+            file.write(b"\xa5" * PAGE)
+    words = salvage_store(tmp_path)
+    kept = found(tmp_path)
+    assert words.startswith(f"{len(kept):,} results of the store are sound")
+    assert kept.items() <= stored.items()
+    most = PAGE // 60  # rows of one page: each takes more than 60 bytes
+    assert len(stored) - most * len(share) <= len(kept) < len(stored)
+    with Store(tmp_path) as store:  # a whole store again
+        assert store.known(list(stored)) == set(kept)
+
+
+def test_a_sound_store_keeps_all(tmp_path):
+    stored = filled(tmp_path, 700)
+    salvage_store(tmp_path)
+    assert found(tmp_path) == stored
+
+
+@pytest.mark.parametrize("damage", ["row", "point", "header", "cut", "bytes"])
+def test_a_damaged_sweep_goes_on_to_the_same_tables(tmp_path, damage):
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    path, out = tmp_path / "s.yaml", tmp_path / "out"
+    run_sweep(path, out, jobs=1, progress=False)
+    table, rows = (out / "results.csv").read_bytes(), list(read_results(out))
+    store, lost = out / FILE_NAME, 12
+    with closing(sqlite3.connect(store)) as db:
+        db.execute("PRAGMA journal_mode=DELETE")
+        if damage == "row":
+            db.execute("UPDATE results SET result = '{\"cycles\":1}' WHERE rowid = 3")
+            lost = 1
+        elif damage == "bytes":
+            db.execute("UPDATE results SET result = CAST(X'7bff' AS TEXT) WHERE rowid = 3")
+            lost = 1
+        elif damage == "point":
+            db.execute("UPDATE points SET point = replace(point, '16', '17') WHERE ordinal = 0")
+            lost = 0
+        db.commit()
+    content = store.read_bytes()
+    if damage == "header":
+        store.write_bytes(b"\0" * 100 + content[100:])
+    elif damage == "cut":
+        store.write_bytes(content[: 2 * PAGE])
+    with pytest.raises(BitlatheError, match=r"--salvage|damaged"):
+        list(read_results(out))
+    said = []
+    done = run_sweep(path, out, jobs=1, progress=False, salvage=True, say=said.append)
+    assert (done.evaluated, done.reused) == (lost, 12 - lost)
+    assert f"{12 - lost} results of the store are sound and have been kept" in said[0]
+    assert (out / "results.csv").read_bytes() == table
+    assert list(read_results(out)) == rows
+    assert (out / DAMAGED).is_file()
+
+
+def test_without_a_store_there_is_nothing_to_salvage(tmp_path):
+    with pytest.raises(BitlatheError, match="holds no sweep"):
+        salvage_store(tmp_path)
+
+
+def test_a_store_stays_as_it_was_when_the_new_one_cannot_be_written(tmp_path, monkeypatch):
+    filled(tmp_path, 20)
+    content = (tmp_path / FILE_NAME).read_bytes()
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(module, "_copy", full)
+    with pytest.raises(BitlatheError, match="cannot be salvaged: database or disk is full"):
+        salvage_store(tmp_path)
+    assert (tmp_path / FILE_NAME).read_bytes() == content
+
+
+def test_another_sweeps_folder_is_left_alone(tmp_path):
+    filled(tmp_path, 20)
+    with Store(tmp_path), pytest.raises(BitlatheError, match="is writing here"):
+        salvage_store(tmp_path)
