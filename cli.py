@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__
-from .datatypes.errors import BitlatheError, nearest
+from .datatypes.errors import BitlatheError, nearest, to_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -393,11 +394,14 @@ def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, 
 @click.option("--group", type=int, help="Tile: weights per scale.  [default: 128]")
 @click.option("--skip", help="Tile: skip zero terms; row, column, array or lane steps together.")
 @click.option("--out", type=PATH, help="A .png, .svg or .csv file to write.")
+@json_option
 def trace(
     gemm: tuple[int, int, int],
     array: tuple[int, int],
     kind: str,
     out: Path | None,
+    *,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Show what an array does clock by clock.
@@ -411,15 +415,35 @@ def trace(
     for name in set(given) - set(kinds[kind]):
         option = "format" if name == "weights" else name
         raise BitlatheError(f"--{option}: not an option of --kind {kind}")
+    if out is not None and out.suffix.lower() in PICTURES and find_spec("matplotlib") is None:
+        hint = to_install("matplotlib", "report")  # before the array is compiled and run
+        raise BitlatheError(f"--out {out}: pictures need matplotlib: {hint}")
     if kind == "systolic":
+        from .sim.array.trace import timeline
         from .sim.array.trace import trace as run_trace
 
-        click.echo(run_trace(*gemm, *array, given.get("dataflow", "ws"), out))
-        return
-    from .sim.array.tile_model import TileArray
-    from .sim.array.tile_trace import trace_tile
+        flow = given.get("dataflow", "ws")
+        text = run_trace(*gemm, *array, flow, out) if out or not as_json else ""
+        line: Any = timeline(*gemm, *array, flow) if as_json else None
+    else:
+        from .sim.array.tile_trace import tile_timeline, trace_tile
 
-    tile = TileArray(
+        tile, weights = _tile(array, given), given.get("weights", "int8")
+        text = trace_tile(*gemm, tile, weights, out) if out or not as_json else ""
+        line = tile_timeline(*gemm, tile, weights) if as_json else None
+    if as_json:
+        _print_json(_timeline(line))
+    else:
+        click.echo(text)
+
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def _tile(array: tuple[int, int], given: dict[str, Any]) -> Any:
+    from .sim.array.tile_model import TileArray
+
+    return TileArray(
         rows=array[0],
         cols=array[1],
         lanes=given.get("lanes", 4),
@@ -427,7 +451,15 @@ def trace(
         skip_zero_terms="skip" in given,
         scope=given.get("skip", "array"),
     )
-    click.echo(trace_tile(*gemm, tile, given.get("weights", "int8"), out))
+
+
+def _timeline(line: Any) -> dict[str, Any]:
+    """Return a timeline as plain data: what each PE does in each clock, by the codes it names."""
+    from dataclasses import fields
+
+    found = {each.name: getattr(line, each.name) for each in fields(line)}
+    facts = {key: v.tolist() if hasattr(v, "tolist") else v for key, v in found.items()}
+    return {"cycles": len(facts["reads"]), **facts}
 
 
 @main.command()
@@ -475,9 +507,20 @@ def sweep(
         _print_json(done.to_dict())
     else:
         click.echo(done.text())
-    if isinstance(done, SweepSummary) and done.failed:
+    if not isinstance(done, SweepSummary):
+        return
+    for line in done.reasons_text():
+        click.echo(line, err=True)
+    if done.failed:
         click.echo("Error: no point has results; failures.csv says why for each.", err=True)
         ctx.exit(1)
+    if done.crashed:
+        click.echo(
+            f"Error: {done.crashed:,} of {done.points:,} points could not be computed; the same "
+            "command tries them again.",
+            err=True,
+        )
+        ctx.exit(3)
 
 
 @main.command()

@@ -165,7 +165,7 @@ def bank_cost(macro: Macro, bank_bytes: float, bus_bits: float) -> tuple[float, 
     ]
     if len(corners) == 1:
         return corners[0][0]
-    return tuple(math.exp(sum(w * math.log(costs[i]) for costs, w in corners)) for i in range(6))
+    return tuple(math.exp(math.fsum(w * math.log(c[i]) for c, w in corners)) for i in range(6))
 
 
 def _bus_bits(macro: Macro, banks: int, port_bits: float) -> float:

@@ -61,6 +61,19 @@ def shown(value: object, longest: int = 80) -> str:
     return cut(repr(value), longest)
 
 
+def to_install(packages: str, extra: str) -> str:
+    """Return how to get packages that are not installed, in a checkout or beside a wheel.
+
+    It names no distribution of this project, which is on no index.
+
+    Examples
+    --------
+    >>> to_install("matplotlib", "report")
+    "pip install matplotlib, or in the checkout pip install -e '.[report]'"
+    """
+    return f"pip install {packages}, or in the checkout pip install -e '.[{extra}]'"
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Return up to ``limit`` of the known names most like ``name``, best first.
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.format import descr_to_dtype
 from numpy.typing import NDArray
 
-from .errors import BitlatheError, shown
+from .errors import BitlatheError, shown, to_install
 from .files import open_file, shown_path
 from .gguf_header import GgufTensor, check_gguf_bytes, read_gguf_header
 from .mapped import check_shape, mapped
@@ -187,7 +187,7 @@ def _read_gguf(file: Path) -> Tensors:
         from gguf.constants import GGML_QUANT_SIZES
     except ImportError:
         raise BitlatheError(
-            f"{place}: reading GGUF needs the gguf package: pip install 'bitlathe[weights]'"
+            f"{place}: reading GGUF needs the gguf package: {to_install('gguf', 'weights')}"
         ) from None
     with open_file(file, "GGUF file") as stream:
         data = mapped(stream)

@@ -17,13 +17,13 @@ def figure_style() -> Any:
     BitlatheError
         matplotlib is not installed.
     """
-    from ..datatypes.errors import BitlatheError
+    from ..datatypes.errors import BitlatheError, to_install
 
     try:
         import matplotlib as mpl
     except ImportError:
         raise BitlatheError(
-            "charts need matplotlib: install bitlathe with its [report] extra."
+            f"charts need matplotlib: {to_install('matplotlib', 'report')}."
         ) from None
     mpl.use("Agg")
     import matplotlib.pyplot as plt

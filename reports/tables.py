@@ -1,11 +1,36 @@
 """Tables and progress bars on the terminal."""
 
+import os
+import shutil
+import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 SIGNIFICANT = 1000.0  # from here on, floats are shown as whole numbers
 LARGE = 1e15  # from here on, with an exponent
+GAP = "  "
+NARROWEST = 24  # a column of words is folded to no less than this
+BREAKS = " /@-_,"  # a name is folded after one of these where it can be
+# words of headings that lower case would misread: units and abbreviations
+SPELT = {
+    "db": "dB",
+    "dram": "DRAM",
+    "edp": "EDP",
+    "gb": "GB",
+    "ghz": "GHz",
+    "kib": "KiB",
+    "kl": "KL",
+    "kv": "K/V",
+    "mib": "MiB",
+    "mj": "mJ",
+    "mse": "MSE",
+    "pe": "PE",
+    "pj": "pJ",
+    "sqnr": "SQNR",
+    "uj": "uJ",
+}
 
 
 def cell(value: Any) -> str:
@@ -26,13 +51,30 @@ def cell(value: Any) -> str:
         if abs(value) >= LARGE:
             return f"{value:.4g}"
         return f"{value:,.0f}" if abs(value) >= SIGNIFICANT else f"{value:.4g}"
-    return str(value)
+    return "".join(c if c.isprintable() else "?" for c in str(value))
 
 
-def print_table(
-    rows: Sequence[Mapping[str, Any]], title: str = "", columns: Iterable[str] | None = None
-) -> None:
-    """Print records as a table on standard output; numbers stand to the right.
+def heading(key: str) -> str:
+    """Return the heading of a column.
+
+    Examples
+    --------
+    >>> heading("energy_uj"), heading("dram_mib"), heading("stall_cycles")
+    ('energy uJ', 'DRAM MiB', 'stall cycles')
+    """
+    return " ".join(SPELT.get(word, word) for word in key.split("_"))
+
+
+def table_text(
+    rows: Sequence[Mapping[str, Any]],
+    title: str = "",
+    columns: Iterable[str] | None = None,
+    width: int | None = None,
+) -> str:
+    """Return records as a table of text; numbers stand to the right and are never cut.
+
+    Where a table is too wide its words are folded first. Where that does not do, its columns are
+    laid in several tables below each other, each with the first column.
 
     Parameters
     ----------
@@ -42,25 +84,126 @@ def print_table(
         A line above the table.
     columns : iterable of str, optional
         Which keys, in this order; all of the first record without it.
+    width : int, optional
+        Characters of a line; as many as it takes without it.
     """
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
     keys = list(columns) if columns else list(rows[0]) if rows else []
-    table = Table(title=escape(title) or None, box=SIMPLE, title_justify="left")
-    for key in keys:
-        number = any(
-            isinstance(r.get(key), int | float) and not isinstance(r.get(key), bool) for r in rows
-        )
-        table.add_column(key.replace("_", " "), justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*(escape(cell(row.get(key))) for key in keys))
-    console.print(table)
+    made = [_Column(key, [row.get(key) for row in rows]) for key in keys]
+    parts = _parts(made, width)
+    blocks = ["\n".join(_lines(part)) for part in parts if part]
+    return "\n\n".join([*([title] if title else []), *blocks])
+
+
+def print_table(
+    rows: Sequence[Mapping[str, Any]], title: str = "", columns: Iterable[str] | None = None
+) -> None:
+    """Print records as a table on standard output; see `table_text`.
+
+    On a terminal, or where the environment sets ``COLUMNS``, lines have that width; else, as in a
+    pipe or a file, a record is one line however long.
+    """
+    import click
+
+    known = "COLUMNS" in os.environ or sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if known else None
+    click.echo(f"{table_text(rows, title, columns, width)}\n")
+
+
+class _Column:
+    """A column of cells: its heading, its text, and how wide it is and may become."""
+
+    def __init__(self, key: str, values: Sequence[Any]) -> None:
+        self.head = heading(key)
+        self.cells = [cell(value) for value in values]
+        numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
+        self.is_number = any(numbers)
+        widest = max(map(_wide, self.cells), default=0)
+        longest_word = max(map(_wide, self.head.split()), default=0)
+        self.width = max(widest, _wide(self.head))
+        # headings may take several lines; names may be folded, numbers may not
+        self.least = max(longest_word, widest if self.is_number else min(widest, NARROWEST))
+
+
+def _parts(columns: Sequence[_Column], width: int | None) -> list[list[_Column]]:
+    """Divide columns among tables that a width holds, each of which begins with the first one."""
+    if width is None or not columns:
+        return [list(columns)]
+    first, parts = columns[0], [[columns[0]]]
+    for column in columns[1:]:
+        if len(parts[-1]) > 1 and _total([*parts[-1], column]) > width:
+            parts.append([first])
+        parts[-1].append(column)
+    for part in parts:
+        _narrow(part, width)
+    return parts
+
+
+def _total(columns: Sequence[_Column]) -> int:
+    return sum(column.least for column in columns) + len(GAP) * (len(columns) - 1)
+
+
+def _narrow(part: list[_Column], width: int) -> None:
+    """Give each column the width it wants, or its share of what the narrowest ones leave."""
+    spare = max(0, width - _total(part))
+    for column in sorted(part, key=lambda column: column.width - column.least):
+        more = min(spare, column.width - column.least)
+        column.width = column.least + more
+        spare -= more
+
+
+def _lines(part: Sequence[_Column]) -> Iterator[str]:
+    """Yield the lines of one table: headings, a rule, records."""
+    heads = [_folded(column.head, column.width) for column in part]
+    deepest = max(map(len, heads))
+    for i in range(deepest):
+        from_below = [i - deepest + len(head) for head in heads]
+        yield _line(part, [h[k] if k >= 0 else "" for h, k in zip(heads, from_below, strict=True)])
+    yield "-" * (sum(column.width for column in part) + len(GAP) * (len(part) - 1))
+    for row in range(len(part[0].cells)):
+        texts = [_folded(column.cells[row], column.width) for column in part]
+        for i in range(max(map(len, texts))):
+            yield _line(part, [text[i] if i < len(text) else "" for text in texts])
+
+
+def _line(part: Sequence[_Column], texts: Sequence[str]) -> str:
+    cells = []
+    for column, text in zip(part, texts, strict=True):
+        space = " " * (column.width - _wide(text))
+        cells.append(space + text if column.is_number else text + space)
+    return GAP.join(cells).rstrip()
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Return a text in lines of a width: between its parts where it can be, else anywhere."""
+    lines, left = [], text
+    while _wide(left) > width:
+        end = _fitting(left, width)
+        if left[end] != " ":
+            part = max(left.rfind(mark, 0, end) for mark in BREAKS) + 1
+            end = part or end
+        lines.append(left[:end].rstrip())
+        left = left[end:].lstrip()
+    return [*lines, left]
+
+
+def _fitting(text: str, width: int) -> int:
+    """Return how many characters of a text a width holds, at least one."""
+    taken = 0
+    for i, character in enumerate(text):
+        taken += _wide(character)
+        if taken > width:
+            return max(1, i)
+    return len(text)
+
+
+def _wide(text: str) -> int:
+    """Return the places that a text takes on a terminal: two for a wide character."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
 @contextmanager

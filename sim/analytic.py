@@ -103,7 +103,7 @@ def bound(demand: Demand, costs: ChipCosts) -> LayerRun:
         "pe": layout_factor * arch.pe.clock_energy_pj * busy
         + layout_factor * arch.table_fill_pj * work.table_fills,
         "sram_read": read_energy_pj(arch, costs, demand.ports),
-        "sram_write": sum(words_pj),
+        "sram_write": math.fsum(words_pj),
         "dram": _dram_energy_pj(arch, traffic),
         **timed_energy_pj(arch, costs, cycles),
     }

@@ -1,5 +1,6 @@
 """What a chip's parts cost: area, energy of an access, power that is drawn all the time."""
 
+import math
 from dataclasses import dataclass
 
 from ..arch.schema import Arch, BufferName, OperandName
@@ -34,7 +35,7 @@ class ChipCosts:
     @property
     def leakage_mw(self) -> float:
         """Leakage of all buffers and PEs."""
-        return sum(cost.leakage_mw for cost in self.buffers.values()) + self.pe_leakage_mw
+        return math.fsum(cost.leakage_mw for cost in self.buffers.values()) + self.pe_leakage_mw
 
     def word_write_pj(self, name: BufferName) -> float:
         """Return the energy of one 64-bit word that is written: its share of a port."""

@@ -188,8 +188,8 @@ def port_cycles(arch: Arch, use: Mapping[BufferName, PortUse]) -> int:
 def read_energy_pj(arch: Arch, costs: ChipCosts, use: Mapping[BufferName, PortUse]) -> float:
     """Return the energy of all reads: of the enabled banks, or of whole accesses as published."""
     if arch.published_accounting:
-        return sum(each.reads * costs.buffers[name].read_pj for name, each in use.items())
-    return sum(
+        return math.fsum(each.reads * costs.buffers[name].read_pj for name, each in use.items())
+    return math.fsum(
         each.banks * costs.buffers[name].read_pj / costs.banks[name] for name, each in use.items()
     )
 

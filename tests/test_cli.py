@@ -1,6 +1,7 @@
 """The command line: real output for machines, and one paragraph for every mistake."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -221,3 +222,153 @@ def test_quantize_says_what_it_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("command", "says"), BAD_COMMANDS)
 def test_bad_commands(command: str, says: str) -> None:
     check(run(*command.split()), says)
+
+
+# -- numbers, hints, reasons --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200, None])
+def test_tables_of_commands_show_every_digit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int | None
+) -> None:
+    """At any width and in a pipe: what `--json` holds stands in the table."""
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    command = ["simulate", "--arch", "bitmod", "--model", "llama-2-7b", "--fidelity", "analytic"]
+    data = json.loads(run(*command, "--json").stdout)
+    shown = run(*command).stdout
+    for layer in data["layers"]:
+        assert f"{layer['total']['cycles']:,}" in shown
+        assert layer["name"] in shown
+    assert "energy uJ" in " ".join(shown.split())
+    weights = np.random.default_rng(0).standard_normal((8, 128), np.float32)
+    np.savez(tmp_path / "w.npz", **{f"encoder.layer.{'x' * 70}.{k}": weights for k in (1, 2)})
+    command = ["quantize", str(tmp_path / "w.npz"), "--scheme", "int4@g128"]
+    row = json.loads(run(*command, "--json").stdout)[0]
+    shown = run(*command).stdout
+    assert f"{row['sqnr_db']:.4g}" in shown
+    assert f"{row['relative_mse']:.4g}" in shown
+    assert "…" not in shown
+
+
+def test_trace_as_json() -> None:
+    """The picture of docs and doctest, 3 x 2 x 2 weight-stationary: 7 clocks, edges by hand."""
+    data = json.loads(run(*["trace", "--gemm", "3x2x2", "--array", "2x2", "--json"]).stdout)
+    assert (data["cycles"], data["rows"], data["cols"]) == (7, 2, 2)
+    assert data["reads"] == [2, 2, 1, 2, 2, 1, 0]
+    assert data["writes"] == [0, 0, 0, 1, 2, 2, 1]
+    assert [len(clocks) for clocks in data["activity"]] == [7] * 4
+    assert data["activity"][0] == [0, 1, 3, 3, 3, 0, 0]
+    tile = json.loads(
+        run(
+            *[
+                "trace",
+                "--kind",
+                "tile",
+                "--gemm",
+                "1x1x8",
+                "--array",
+                "1x1",
+                "--format",
+                "int4",
+                "--json",
+            ]
+        ).stdout
+    )
+    assert len(tile["reads"]) == tile["cycles"] == len(tile["activity"][0])
+
+
+def test_a_trace_written_and_printed_as_json(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    data = json.loads(run(*f"trace --gemm 3x2x2 --array 2x2 --json --out {file}".split()).stdout)
+    assert data["cycles"] == 7
+    assert file.read_text().startswith("clock")
+
+
+def test_a_missing_matplotlib_is_said_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("bitlathe.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("bitlathe.sim.array.trace.timeline", pytest.fail)
+    result = run(*f"trace --gemm 2x2x2 --out {tmp_path / 'x.png'}".split())
+    check(result, "pictures need matplotlib: pip install matplotlib, or in the checkout")
+
+
+def test_no_hint_names_a_distribution_that_is_not_published() -> None:
+    """The project is on no index: who registers its name would be run by those who follow."""
+    root = Path(__file__).parents[1]
+    hints = [
+        f"{path.relative_to(root)}: {line.strip()}"
+        for kind in ("py", "md", "toml")
+        for path in root.rglob(f"*.{kind}")
+        if not {".venv", "runs"} & set(path.relative_to(root).parts) and path != Path(__file__)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"pip3? install[^\n]*[ '\"]bitlathe(?![\w/.])", line)
+    ]
+    assert hints == []
+
+
+CNN = "arch: bitmod\nmodels: [resnet-18, opt-125m]\nphases: [prefill, decode]\ncontexts: [null]\n"
+
+
+def test_reasons_of_failed_points_are_on_the_terminal(tmp_path: Path) -> None:
+    """A network of convolutions has no decode: said, and no fault of the run's."""
+    (tmp_path / "s.yaml").write_text(CNN)
+    command = ["sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), "--jobs", "1"]
+    result = run(*command)
+    assert result.exit_code == 0
+    assert "1 failed" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("1 point: resnet-18")
+    assert "decode" in line
+    (reason,) = json.loads(run(*command, "--json").stdout)["reasons"]
+    assert (reason["count"], reason["status"]) == (1, "refused")
+    assert line == f"1 point: {reason['error']}"
+
+
+def test_points_that_could_not_be_computed_end_with_status_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bitlathe.reports.sweep import evaluate
+
+    simulate = evaluate.simulate
+
+    def broken(arch: object, model: object, phase: str, *rest: object, **options: object) -> object:
+        if phase == "decode":
+            raise ZeroDivisionError("in the middle")
+        return simulate(arch, model, phase, *rest, **options)
+
+    monkeypatch.setattr(evaluate, "simulate", broken)
+    (tmp_path / "s.yaml").write_text(CNN.replace("resnet-18, ", ""))
+    result = run("sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), "--jobs", "1")
+    assert result.exit_code == 3
+    assert result.stderr.splitlines() == [
+        "1 point: ZeroDivisionError: in the middle",
+        "Error: 1 of 2 points could not be computed; the same command tries them again.",
+    ]
+    monkeypatch.undo()
+    again = run("sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), "--jobs", "1")
+    assert (again.exit_code, again.stderr) == (0, "")
+
+
+def test_many_reasons_are_counted() -> None:
+    from bitlathe.reports.sweep.api import SweepSummary
+    from bitlathe.reports.sweep.export import Reason
+
+    reasons = tuple(Reason(status="refused", error=f"e{k}", count=9 - k) for k in range(8))
+    done = SweepSummary(folder="f", points=99, evaluated=0, reused=0, rows=0, ruled_out=0,
+                        failures=44, seconds=1.0, files=(), reasons=reasons)  # fmt: skip
+    assert done.reasons_text() == [
+        *(f"{9 - k} points: e{k}" for k in range(5)),
+        "... and 3 other reasons, in failures.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("report", ""), ("sweep", "x.yaml", "--out", ""), ("quantize", "", "--scheme", "int4")],
+)
+def test_an_empty_name_is_not_the_folder_one_is_in(command: tuple[str, ...]) -> None:
+    check(run(*command), "an empty name; write '.'")

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datatypes.errors import BitlatheError
+from ..datatypes.errors import BitlatheError, to_install
 from ..datatypes.scheme import Scheme
 from .lm.checkpoint import Checkpoint, find_checkpoint
 from .lm.kept import Kept, code_digest, default_folder, scheme_key
@@ -200,7 +200,7 @@ class _Study:
     def _baseline(self) -> "Baseline":
         if self._run is None:
             if find_spec("torch") is None:
-                raise BitlatheError("accuracy needs torch: pip install 'bitlathe[accuracy]'")
+                raise BitlatheError(f"accuracy needs torch: {to_install('torch', 'accuracy')}")
             from .lm.decoder import load_decoder
             from .lm.evaluate import run_baseline
 

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datatypes.errors import BitlatheError
+from ..datatypes.errors import BitlatheError, to_install
 from ..datatypes.scheme import Scheme
 from .accuracy import UNQUANTISED
 from .lm.kept import Kept, code_digest, default_folder, scheme_key
@@ -133,7 +133,7 @@ class _Study:
             )
         for needed in ("torch", "tokenizers"):
             if find_spec(needed) is None:
-                raise BitlatheError(f"{NAME} needs {needed}: pip install 'bitlathe[accuracy]'")
+                raise BitlatheError(f"{NAME} needs {needed}: {to_install(needed, 'accuracy')}")
         import torch
         from tokenizers import Tokenizer
 

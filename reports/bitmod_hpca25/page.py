@@ -5,7 +5,7 @@ import csv
 import json
 from pathlib import Path
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.errors import BitlatheError, to_install
 from .charts import draw_energy, draw_speed
 from .study import Reproduction, published
 
@@ -23,9 +23,7 @@ def write(study: Reproduction, folder: Path) -> list[Path]:
     try:
         from jinja2 import Environment
     except ImportError:
-        raise BitlatheError(
-            "the page needs jinja2: install bitlathe with its [report] extra."
-        ) from None
+        raise BitlatheError(f"the page needs jinja2: {to_install('jinja2', 'report')}.") from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.errors import BitlatheError, to_install
 from ..marks import MOST, OTHER, Mark, mark
 from ..provenance import Facts, software
 from ..style import PALETTE
@@ -144,9 +144,7 @@ def render(
         from jinja2 import Environment
         from markupsafe import Markup
     except ImportError:
-        raise BitlatheError(
-            "the page needs jinja2: install bitlathe with its [report] extra."
-        ) from None
+        raise BitlatheError(f"the page needs jinja2: {to_install('jinja2', 'report')}.") from None
     shown = frame if index is None else frame.take(index)
     measured = measured or Measured(frame=frame)
     facts = {

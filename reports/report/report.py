@@ -295,7 +295,7 @@ def _write_files(
         made=words.origin.made,
         layers=_layers(frame.take(index), on_any[index], words.origin),
     )
-    (part / PAGE).write_text(page, encoding="utf-8")
+    (part / PAGE).write_text(page, encoding="utf-8", errors="backslashreplace")
     for remark in remarks:
         words.say(remark)
     return [*names, "results.csv", "pareto.csv"]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from math import exp, log
+from math import exp, fsum, log
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -118,7 +118,7 @@ def means(rows: Iterable[Row], keys: Sequence[str], value: str) -> dict[Key, flo
     logs: dict[Key, list[float]] = {}
     for row in rows:
         logs.setdefault(tuple(row[key] for key in keys), []).append(log(row[value]))
-    return {key: exp(sum(found) / len(found)) for key, found in logs.items()}
+    return {key: exp(fsum(found) / len(found)) for key, found in logs.items()}
 
 
 def _of(rows: Sequence[Row]) -> str:

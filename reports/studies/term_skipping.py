@@ -7,7 +7,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import product
-from math import exp, log
+from math import exp, fsum, log
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def gains(rows: Iterable[Row], figure: str = "cycles") -> Gains:
             raise BitlatheError(f"no dense point for {', '.join(run)}: sweep it as well.")
         key = (*run[:2], row["pe.skip_sync"], row["pe.skip_weights"])
         logs.setdefault(key, []).append(log(dense[run] / float(row[figure])))
-    return {key: exp(sum(values) / len(values)) for key, values in logs.items()}
+    return {key: exp(fsum(values) / len(values)) for key, values in logs.items()}
 
 
 def draw(found: Gains, path: Path) -> None:

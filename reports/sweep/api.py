@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,19 +18,21 @@ from ...datatypes.files import read_text
 from ..provenance import FILE_NAME, provenance, record
 from .checks import simulator
 from .evaluate import result_columns
-from .export import constraints_of, export, results, set_aside
+from .export import Reason, constraints_of, export, results, set_aside
 from .expr import Verdict, verdict
 from .progress import Progress, Report
 from .runner import POINT_SECONDS, Evaluator, InlineExecutor, Job, Runner, process_pool
 from .salvage import salvage_store
 from .search import guided, shuffled
 from .spec import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
-from .store import REFUSED, Entry, Outcome, Store
+from .spelling import spelled
+from .store import CRASHED, REFUSED, Entry, Outcome, Store
 
 BLOCK = 500  # points planned at once
 Judged = tuple[int, Point, Verdict]  # a point with its index, and what the constraints say of it
 FIRST = 5
 MAX_JOBS = 1000
+SHOWN_REASONS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,21 @@ class SweepSummary:
     failures: int
     seconds: float
     files: tuple[str, ...]
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def crashed(self) -> int:
+        """Points without a result that their configuration is not to blame for."""
+        return sum(reason.count for reason in self.reasons if reason.status == CRASHED)
+
+    def reasons_text(self) -> list[str]:
+        """Return why points have no result, in lines: the most frequent reasons."""
+        shown = [
+            f"{reason.count:,} point{'s' if reason.count > 1 else ''}: {reason.error}"
+            for reason in self.reasons[:SHOWN_REASONS]
+        ]
+        left = len(self.reasons) - len(shown)
+        return [*shown, f"... and {left:,} other reasons, in failures.csv"] if left else shown
 
     @property
     def failed(self) -> bool:
@@ -83,7 +100,8 @@ class SweepSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return found | {"reasons": [asdict(reason) for reason in self.reasons]}
 
     def text(self) -> str:
         """Return the summary for people."""
@@ -152,7 +170,7 @@ def run_sweep(
     """
     path = Path(path)
     text = read_text(path, "sweep file")
-    space = parse_sweep(text, str(path))
+    space = spelled(parse_sweep(text, str(path)), path.parent)
     if evaluator is None:
         evaluator = simulator(space, path.parent)
     columns = list(getattr(evaluator, "columns", None) or result_columns(space.file.fidelity))
@@ -197,6 +215,7 @@ def run_sweep(
             ruled_out=done.ruled_out + sweep.ruled_out,
             failures=done.failures,
             seconds=seconds,
+            reasons=done.reasons,
             files=tuple(str(file) for file in (*done.files, folder / FILE_NAME)),
         )
 

@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.errors import BitlatheError, to_install
 
 WORKER_SECONDS = 60.0  # how long a sweep waits for the first worker, or for one after the last
 
@@ -31,7 +31,9 @@ class Cluster:
             import distributed
             from distributed.comm.addressing import get_address_host_port
         except ImportError:
-            raise BitlatheError("--dask needs Dask: pip install 'bitlathe[cluster]'.") from None
+            raise BitlatheError(
+                f"--dask needs Dask: {to_install('distributed', 'cluster')}."
+            ) from None
         self.address = address
         connect: Any = distributed.Client
         try:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -33,13 +34,26 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why points have no row: the outcome's status, its error, and how many share it."""
+
+    status: str
+    error: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written: files and the number of rows, failures and ruled-out points."""
+    """What was written: files and the number of rows, failures and ruled-out points.
+
+    ``reasons`` are those of the failures, the most frequent first.
+    """
 
     files: tuple[Path, ...]
     rows: int
     failures: int
     ruled_out: int
+    reasons: tuple[Reason, ...] = ()
 
 
 def results(
@@ -352,13 +366,30 @@ def _export(store: Store, folder: Path) -> Exported:
         files += write_tables(folder / "layers", found.layers, LAYER_COLUMNS)[0]
     counts = store.counts()
     total = sum(counts.values())
+    reasons: list[Reason] = []
     failed = total - counts.get(DONE, 0) + unclear
     if failed:
         names = columns_of(failures(store, late), [*order, "status", "error"])
-        write_csv(folder / "failures.csv", failures(store, late), list(names))
+        seen: Counter[tuple[str, str]] = Counter()
+        write_csv(folder / "failures.csv", _counted(failures(store, late), seen), list(names))
         files.append(folder / "failures.csv")
+        reasons = [Reason(status=s, error=e, count=n) for (s, e), n in seen.most_common()]
     _discard(folder / name for name in TABLES if folder / name not in files)
-    return Exported(files=tuple(files), rows=rows, failures=failed, ruled_out=total - failed - rows)
+    return Exported(
+        files=tuple(files),
+        rows=rows,
+        failures=failed,
+        ruled_out=total - failed - rows,
+        reasons=tuple(reasons),
+    )
+
+
+def _counted(
+    rows: Iterable[dict[str, Any]], seen: Counter[tuple[str, str]]
+) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        seen[str(row["status"]), str(row["error"])] += 1
+        yield row
 
 
 def holding(store: Store) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ...datatypes.errors import BitlatheError, unknown_name
 
 MAX_LENGTH = 1000
 MAX_POWER = 64
 
+T = TypeVar("T")
 Values = Mapping[str, Any]
 Step = Callable[[Values], Any]
 
@@ -100,6 +101,32 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+_WORDS = {"true": True, "false": False}  # as YAML writes them
+# words for results -> their columns
+SYNONYMS = {
+    "area": "area_um2",
+    "bandwidth": "dram_gb_per_s",
+    "clocks": "cycles",
+    "delay": "seconds",
+    "edp": "edp_pj_s",
+    "energy": "energy_pj",
+    "latency": "seconds",
+    "power": "power_w",
+    "runtime": "seconds",
+    "stalls": "stall_cycles",
+    "time": "seconds",
+    "traffic": "dram_bits",
+}
+
+
+def _unknown(name: str, keys: Iterable[str]) -> str:
+    known = set(keys) | {key.removesuffix(".total") for key in keys}
+    meant = SYNONYMS.get(name.lower())
+    if meant in known:
+        return f"unknown key {name!r}; did you mean {meant!r}?"
+    return unknown_name("key", name, keys)
+
+
 def _dotted(node: ast.expr) -> str:
     """Return ``a.b.c`` for a name or a chain of attributes."""
     if isinstance(node, ast.Name):
@@ -154,17 +181,23 @@ def _call(node: ast.Call, names: set[str]) -> Step:
     return lambda v: _result(FUNCTIONS[name], name, *[a(v) for a in arguments])
 
 
+def _yes(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _RefusedError(f"{value!r} is neither true nor false; compare it with something")
+    return value
+
+
 def _bool(node: ast.BoolOp, names: set[str]) -> Step:
     parts = [_step(part, names) for part in node.values]
     if isinstance(node.op, ast.And):
-        return lambda v: all(part(v) for part in parts)
-    return lambda v: any(part(v) for part in parts)
+        return lambda v: all(_yes(part(v)) for part in parts)
+    return lambda v: any(_yes(part(v)) for part in parts)
 
 
 def _unary(node: ast.UnaryOp, names: set[str]) -> Step:
     inner = _step(node.operand, names)
     if isinstance(node.op, ast.Not):
-        return lambda v: not inner(v)
+        return lambda v: not _yes(inner(v))
     if isinstance(node.op, ast.USub):
         return lambda v: -_number(inner(v))
     if isinstance(node.op, ast.UAdd):
@@ -177,6 +210,9 @@ def _step(node: ast.expr, names: set[str]) -> Step:
     if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
         constant = node.value
         return lambda v: constant
+    if isinstance(node, ast.Name) and node.id in _WORDS:
+        word = _WORDS[node.id]
+        return lambda v: word
     if isinstance(node, ast.Name | ast.Attribute):
         name = _dotted(node)
         names.add(name)
@@ -200,13 +236,15 @@ def _step(node: ast.expr, names: set[str]) -> Step:
 class Expression:
     """A parsed expression: its text, the keys it reads, the function that computes it.
 
-    ``place`` (``file:line:column``) is put before its errors.
+    ``place`` (``file:line:column``) is put before its errors. ``switches`` are the keys that stand
+    for a yes or no themselves: ``causal`` in ``causal or batch > 1``.
     """
 
     text: str
     names: frozenset[str]
     step: Step
     place: str = ""
+    switches: frozenset[str] = frozenset()
 
     def __call__(self, values: Values) -> Any:
         """Return the expression's value for one point.
@@ -216,8 +254,16 @@ class Expression:
         BitlatheError
             A key without a value, a division by zero, text where a number is due.
         """
+        return self._computed(self.step, values)
+
+    def holds(self, values: Values) -> bool:
+        """Return whether a condition holds for one point; errors as of `__call__`."""
+        found: bool = self._computed(lambda v: _yes(self.step(v)), values)
+        return found
+
+    def _computed(self, step: Step, values: Values) -> Any:
         try:
-            return self.step(values)
+            return step(values)
         except KeyError as err:
             why = f"{str(err.args[0]).removesuffix('.total')!r} has no value here"
         except _RefusedError as err:
@@ -237,7 +283,7 @@ def verdict(constraints: Sequence[Expression], values: Values) -> Verdict:
     "'1 / x > 2': division by zero."
     """
     try:
-        return all(constraint(values) for constraint in constraints)
+        return all(constraint.holds(values) for constraint in constraints)
     except BitlatheError as err:
         return str(err)
 
@@ -246,7 +292,9 @@ def _before(place: str) -> str:
     return f"{place}: " if place else ""
 
 
-def parse_expression(text: str, known: Iterable[str] | None = None, place: str = "") -> Expression:
+def parse_expression(
+    text: str, known: Iterable[str] | None = None, place: str = "", *, condition: bool = False
+) -> Expression:
     """Parse an expression over the keys of a point and its results.
 
     Parameters
@@ -259,6 +307,9 @@ def parse_expression(text: str, known: Iterable[str] | None = None, place: str =
         The keys that exist; others are refused with the nearest.
     place : str
         Where the text stands, ``file:line:column``; errors begin with it.
+    condition : bool
+        Whether it must be a yes or no. What a key holds is only known with a point: see
+        `Expression.switches`.
 
     Raises
     ------
@@ -271,25 +322,64 @@ def parse_expression(text: str, known: Iterable[str] | None = None, place: str =
     True
     """
     names: set[str] = set()
+    switches: set[str] = set()
     try:
-        step = _parsed(text, names)
+        tree = _parsed(text)
+        step = _explained(text, lambda: _step(tree, names))
+        if condition:
+            _explained(text, lambda: _check_condition(tree, switches))
         keys = names if known is None else set(known)
         for name in sorted(names):
             if name not in keys and f"{name}.total" not in keys:
-                raise _RefusedError(f"{text!r}: {unknown_name('key', name, keys)}")
+                raise _RefusedError(f"{text!r}: {_unknown(name, keys)}")
     except _RefusedError as err:
         raise BitlatheError(f"{_before(place)}{err}") from None
-    return Expression(text=text, names=frozenset(names), step=step, place=place)
+    return Expression(
+        text=text,
+        names=frozenset(names),
+        step=step,
+        place=place,
+        switches=frozenset(switches),
+    )
 
 
-def _parsed(text: str, names: set[str]) -> Step:
-    """Turn text into a function of the values; collect the keys it reads."""
+def _check_condition(node: ast.expr, switches: set[str]) -> None:
+    """Refuse what can be no yes or no; collect the keys that must be one."""
+    if isinstance(node, ast.BoolOp):
+        for part in node.values:
+            _check_condition(part, switches)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        _check_condition(node.operand, switches)
+    elif isinstance(node, ast.Name) and node.id in _WORDS:
+        pass
+    elif isinstance(node, ast.Name | ast.Attribute):
+        switches.add(_dotted(node))
+    elif not isinstance(node, ast.Compare) and not (
+        isinstance(node, ast.Constant) and isinstance(node.value, bool)
+    ):
+        raise _RefusedError(
+            f"{ast.unparse(node)} is neither true nor false; compare it with something, as in "
+            "array.rows <= 64"
+        )
+
+
+def _parsed(text: str) -> ast.expr:
+    """Turn text into Python's tree of it."""
     if len(text) > MAX_LENGTH:
         raise _RefusedError(f"an expression of {len(text)} characters; write at most {MAX_LENGTH}.")
-    try:
+
+    def parse() -> ast.expr:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
-            return _step(ast.parse(text.strip(), mode="eval").body, names)
+            return ast.parse(text.strip(), mode="eval").body
+
+    return _explained(text, parse)
+
+
+def _explained(text: str, do: Callable[[], T]) -> T:
+    """Do something with an expression; what is wrong with it gets its text before it."""
+    try:
+        return do()
     except SyntaxError as err:
         raise _RefusedError(
             f"{text!r} is no expression (column {err.offset}); write for example "

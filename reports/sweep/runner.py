@@ -131,15 +131,26 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back; a process that is started meanwhile never sees one."""
-    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+    """Hold Ctrl-C back until the end; a process that is started meanwhile never sees one.
+
+    The mask is for the processes. In this one any thread may get the signal, and the main thread
+    is interrupted for it: between the start of a process and the sending of what it needs, say.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not (in_main and callable(before) and hasattr(signal, "pthread_sigmask")):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *what: came.append(what))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[0])
 
 
 def process_pool(jobs: int) -> Executor:
@@ -341,7 +352,9 @@ class Runner:
             if self._warm or self._limit is None:  # which says that these are our own processes
                 return
             with suppress(BrokenExecutor, TimeoutError):
-                self._warm = self._pool.submit(abs, -1).result(START_SECONDS) == 1
+                with _without_interrupts():
+                    first = self._pool.submit(abs, -1)
+                self._warm = first.result(START_SECONDS) == 1
                 return
             self._reopen()
         raise BitlatheError(

@@ -18,7 +18,7 @@ from math import exp, inf, log
 from statistics import fmean
 from typing import Any
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.errors import BitlatheError, to_install
 from ..pareto import pareto_front
 from .expr import lookup
 from .spec import GuidedSampling, Space
@@ -237,7 +237,7 @@ def _optuna() -> Any:
             import optuna
     except ImportError:
         raise BitlatheError(
-            "sampling nsga2 needs Optuna: pip install 'bitlathe[search]'."
+            f"sampling nsga2 needs Optuna: {to_install('optuna', 'search')}."
         ) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna

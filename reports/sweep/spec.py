@@ -48,13 +48,23 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=F
 def _distinct(values: list[Any]) -> list[Any]:
     if not values:
         raise ValueError("an empty list leaves no point; give at least one value")
-    seen: set[str] = set()
+    seen: dict[str, Any] = {}
     for value in values:
-        text = canonical(value)
+        text = canonical(_same(value))
         if text in seen:
-            raise ValueError(f"{value!r} stands twice in the list; every value once")
-        seen.add(text)
+            again = "" if repr(seen[text]) == repr(value) else f" (as {seen[text]!r})"
+            raise ValueError(f"{value!r} stands twice in the list{again}; every value once")
+        seen[text] = value
     return values
+
+
+def _same(value: Any) -> Any:
+    """Return a value so that equal ones are alike: 1.0 as 1."""
+    if isinstance(value, list):
+        return [_same(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _same(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -92,6 +102,16 @@ def _in_kib(keys: Sequence[str], value: Any) -> Any:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generator takes
+
+
+def _by_kind(value: Any) -> Any:
+    if isinstance(value, str | list):
+        shown = ", ".join(map(str, value if isinstance(value, list) else [value]))
+        raise ValueError(
+            f"a format belongs to a kind of layer; write schemes: {{linear: [{shown}]}} (kinds: "
+            f"{', '.join(KINDS)})"
+        )
+    return value
 
 
 class RandomSampling(Record):
@@ -198,7 +218,9 @@ class SweepFile(Record):
     batches: Wholes = Field(default=[1])
     causal: Switches = Field(default=[False])
     axes: Annotated[dict[Name, Axis], BeforeValidator(_sizes)] = Field(default={})
-    schemes: dict[Literal["linear", "attention", "lm_head", "conv"], Names] = Field(default={})
+    schemes: Annotated[
+        dict[Literal["linear", "attention", "lm_head", "conv"], Names], BeforeValidator(_by_kind)
+    ] = Field(default={})
     fidelity: str = "analytic"
     mapper: str = "whole-buffer"
     constraints: Annotated[list[str], BeforeValidator(_values)] = Field(default=[])
@@ -418,7 +440,7 @@ def constrained(
     solved = {file.iso.solve} if file.iso else set()
     own = {*space.columns, *results, *solved}
     constraints = tuple(
-        parse_expression(text, own | set(chip_keys), where(("constraints", i)))
+        parse_expression(text, own | set(chip_keys), where(("constraints", i)), condition=True)
         for i, text in enumerate(file.constraints)
     )
     numbers = [name for name in results if not name.startswith("scheme.")]
@@ -428,11 +450,26 @@ def constrained(
     space = replace(space, chip_keys=tuple(sorted(read - own)), chip_values=chip_values)
     unknown = solved | ({"context"} if None in file.contexts else set())
     decided = set(space.columns) - unknown
+    for constraint in constraints:
+        _check_switches(space, constraint, results)
     return replace(
         space,
         early=tuple(c for c in constraints if c.names <= decided),
         late=tuple(c for c in constraints if not c.names <= decided),
     )
+
+
+def _check_switches(space: Space, constraint: Expression, results: Sequence[str]) -> None:
+    """Refuse a constraint that takes for a yes or no what is a number or a name."""
+    row = space.row(space.point(0))
+    for name in sorted(constraint.switches):
+        total = f"{name}.total"
+        value = 0 if name in results or total in results else row.get(name, True)
+        if not isinstance(value, bool):
+            raise BitlatheError(
+                f"{constraint.place}: {constraint.text!r}: {name!r} is neither true nor false; "
+                f"compare it with something, as in {name} <= 64."
+            )
 
 
 def _result_names(file: SweepFile) -> list[tuple[tuple[str, ...], str]]:
@@ -446,18 +483,19 @@ def _result_names(file: SweepFile) -> list[tuple[tuple[str, ...], str]]:
 
 
 def _check_axes(file: SweepFile, document: Document) -> None:
-    """Refuse keys that are set twice and values that do not match an axis of several keys."""
+    """Refuse keys that are set twice and values that do not match an axis of several keys.
+
+    A key above or below another sets it too: ``array`` holds ``array.rows``.
+    """
     taken = {f"formats.{kind}.weight": f"schemes.{kind}" for kind in file.schemes}
     if file.iso:
+        _refuse_overlap(file.iso.solve, "iso.solve", taken, document.where(("iso", "solve")))
         taken[file.iso.solve] = "iso.solve"
     for name, values in file.axes.items():
         where = document.where(("axes", name))
         keys = axis_keys(name)
         for key in keys:
-            if key in taken:
-                raise BitlatheError(
-                    f"{where}: axes: {key!r} is also set by {taken[key]}; remove one of the two."
-                )
+            _refuse_overlap(key, "axes", taken, where)
             taken[key] = f"axes.{name}"
         for value in values:
             if len(keys) > 1 and not (isinstance(value, list) and len(value) == len(keys)):
@@ -470,3 +508,18 @@ def _check_axes(file: SweepFile, document: Document) -> None:
                     f"{where}: axes.{name}: {value!r} is no value; for keys that move together "
                     "write 'array.rows, array.columns': [[16, 64], [64, 16]]."
                 )
+
+
+def _refuse_overlap(key: str, what: str, taken: Mapping[str, str], where: str) -> None:
+    for other, setter in taken.items():
+        if key == other:
+            raise BitlatheError(
+                f"{where}: {what}: {key!r} is also set by {setter}; remove one of the two."
+            )
+        above, below = sorted((key, other), key=len)
+        if below.startswith(f"{above}."):
+            raise BitlatheError(
+                f"{where}: {what}: {key!r} and {other!r} (set by {setter}) hold one another: a row "
+                "would say what only one of the two decided. Remove one of the two, or write the "
+                f"values of {above!r} out in full."
+            )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...arch.numerics import PENumerics
-from ...datatypes.errors import BitlatheError
+from ...datatypes.errors import BitlatheError, to_install
 from ..pe.weights import weight_decoder
 from .tile_clock import TileRun, nonzero_terms, simulate_tile_array
 from .tile_model import TileArray, tile_count_skipping
@@ -235,7 +235,8 @@ def draw_tile(line: TileTimeline) -> "Figure":
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
     except ImportError as error:
-        raise BitlatheError("pictures need matplotlib: pip install 'bitlathe[report]'") from error
+        hint = to_install("matplotlib", "report")
+        raise BitlatheError(f"pictures need matplotlib: {hint}") from error
     pes, clocks = line.activity.shape
     size = (min(18.0, 3.5 + 0.22 * clocks), min(14.0, 4.2 + 0.24 * pes))
     figure = Figure(figsize=size, layout="constrained")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.errors import BitlatheError, to_install
 from .systolic_clock import SystolicRun, simulate_systolic
 from .systolic_model import check_counter, lay_out, systolic
 from .systolic_pe import SystolicPE
@@ -287,7 +287,8 @@ def draw(line: Timeline) -> "Figure":
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
     except ImportError as error:
-        raise BitlatheError("pictures need matplotlib: pip install 'bitlathe[report]'") from error
+        hint = to_install("matplotlib", "report")
+        raise BitlatheError(f"pictures need matplotlib: {hint}") from error
     pes, clocks = line.activity.shape
     size = (min(16.0, 3.0 + 0.22 * clocks), min(14.0, 3.2 + 0.2 * pes))
     figure = Figure(figsize=size, layout="constrained")

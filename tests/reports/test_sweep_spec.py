@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from bitlathe.arch.loader import CHIPS
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.reports.sweep import run_sweep
 from bitlathe.reports.sweep.api import preview
@@ -223,3 +224,141 @@ def test_dry_run_writes_nothing(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["sweep.yaml"]
     with pytest.raises(BitlatheError, match="give --out"):
         run_sweep(path)
+
+
+# -- rows mean what they say --------------------------------------------------------------------
+
+POINT = "arch: bitmod\nmodels: opt-125m\nphases: decode\ncontexts: 16\n"
+OVERLAPS = [
+    (
+        "axes: {formats.linear.weight.scheme: [int8@channel]}\n"
+        "schemes: {linear: [int4@g128, int3_asym@g128]}\n",
+        r"'formats\.linear\.weight\.scheme' and 'formats\.linear\.weight' \(set by schemes\.lin",
+    ),
+    (
+        "axes: {array: [{kind: tile, rows: 64, columns: 16}], array.rows: [8, 16, 32]}\n",
+        r"'array\.rows' and 'array' \(set by axes\.array\) hold one another",
+    ),
+    (
+        "axes: {array.rows: [8, 16], array: [{kind: tile, rows: 64, columns: 16}]}\n",
+        r"'array' and 'array\.rows' \(set by axes\.array\.rows\) hold one another",
+    ),
+    (
+        "axes: {formats.linear: [{weight: int8@channel}]}\nschemes: {linear: [int4@g128]}\n",
+        r"'formats\.linear' and 'formats\.linear\.weight' \(set by schemes\.linear\)",
+    ),
+    (
+        "axes: {'array.columns, array': [[8, {kind: tile, rows: 64, columns: 16}]]}\n",
+        r"'array' and 'array\.columns' \(set by axes\.array\.columns, array\) hold one another",
+    ),
+    (
+        "axes: {array: [{kind: tile, rows: 64, columns: 16}]}\n"
+        "iso: {resource: area_um2, target: 4.0e6, solve: array.rows}\n",
+        r"'array' and 'array\.rows' \(set by iso\.solve\) hold one another",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), OVERLAPS)
+def test_keys_above_and_below_each_other_are_refused(tmp_path, text, says):
+    """A row would show a value that another key of it overrules."""
+    path = tmp_path / "sweep.yaml"
+    path.write_text(POINT + text)
+    with pytest.raises(BitlatheError, match=rf"sweep\.yaml:\d+:\d+: axes: {says}"):
+        run_sweep(path, tmp_path / "out", jobs=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_that_only_begin_alike_are_two(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(POINT + "axes: {dram.bits_per_clock: [64], dram.latency_cycles: [0, 9]}\n")
+    assert run_sweep(path, tmp_path / "out", jobs=1).rows == 2
+
+
+TWICE = [
+    ("arch: [bitmod, Bitmod]\nmodels: opt-125m\n", r":1:\d+: arch: 'Bitmod' is 'bitmod' again"),
+    ("arch: bitmod\nmodels: [opt-1.3b, OPT_1.3B]\n", r":2:\d+: models: 'OPT_1\.3B' is 'opt-1\.3b'"),
+    ("arch: [x.yaml, ./x.yaml]\nmodels: opt-125m\n", r"'\./x\.yaml' is 'x\.yaml' again"),
+    (
+        POINT + "schemes: {linear: [int8@channel, INT8@Channel]}\n",
+        r"schemes\.linear: 'INT8@Channel' is 'int8@channel' again",
+    ),
+    (POINT + "schemes: {linear: [int8, int8@channel]}\n", "'int8@channel' is 'int8' again"),
+    (
+        POINT + "axes: {formats.linear.weight: [int4@g128, int4@g128/fp16]}\n",
+        r"axes\.formats\.linear\.weight: 'int4@g128/fp16' is 'int4@g128' again",
+    ),
+    (
+        POINT + "axes: {'array.rows, formats.linear.weight': [[8, int8], [8, INT8]]}\n",
+        r"\[8, 'INT8'\] is \[8, 'int8'\] again",
+    ),
+    (
+        POINT + "axes: {technology.clock_ghz: [1, 1.0]}\n",
+        r"1\.0 stands twice in the list \(as 1\); every value once",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), TWICE)
+def test_two_spellings_of_one_thing_are_one_value(tmp_path, text, says):
+    (tmp_path / "x.yaml").write_text((CHIPS / "bitmod.yaml").read_text())
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(BitlatheError, match=says):
+        run_sweep(path, tmp_path / "out", jobs=1)
+
+
+def test_tables_show_one_spelling_and_reuse_the_points_of_another(tmp_path):
+    path, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    path.write_text(POINT + "schemes: {linear: int8@channel}\n")
+    run_sweep(path, out, jobs=1)
+    first = (out / "results.csv").read_bytes()
+    odd = "arch: BitMoD\nmodels: OPT_125M\nphases: decode\ncontexts: 16\n"
+    path.write_text(odd + "schemes: {linear: INT8}\nconstraints: scheme.linear == 'int8@channel'\n")
+    again = run_sweep(path, out, jobs=1)
+    assert (again.evaluated, again.reused, again.rows) == (0, 1, 1)
+    assert (out / "results.csv").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["'no'", "[0]", "array.rows", "cycles", "'false'", "batch or true", "not cycles",
+     "array.rows * 2", "1", "max(array.rows, 3)", "model", "area_um2", "pe.lanes", "scheme.linear",
+     "array.rows > 8 and batch", "context"],
+)  # fmt: skip
+def test_a_constraint_that_is_no_yes_or_no_is_refused(tmp_path, text):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f'{POINT}axes: {{array.rows: [8, 16]}}\nconstraints: "{text}"\n')
+    with pytest.raises(BitlatheError, match=r"sweep\.yaml:6:1: .* is neither true nor false; comp"):
+        run_sweep(path, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [("causal", 2), ("not causal or array.rows < 9", 3), ("'True'", 4), ("causal == false", 2)],
+)
+def test_a_yes_or_no_needs_no_comparison(tmp_path, text, points):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        f"{POINT}causal: [false, true]\naxes: {{array.rows: [8, 16]}}\nconstraints: {text}\n"
+    )
+    assert run_sweep(path, dry_run=True).points == points
+
+
+def test_a_list_of_formats_is_told_where_it_belongs(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(POINT + "schemes: [int8, int4@g128]\n")
+    with pytest.raises(
+        BitlatheError, match=r":5:1: schemes: .*write schemes: \{linear: \[int8, int4"
+    ):
+        run_sweep(path, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("latency", "seconds"), ("Energy", "energy_pj"), ("area", "area_um2")]
+)
+def test_words_for_results_lead_to_their_columns(tmp_path, word, meant):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"{POINT}constraints: {word} < 1\n")
+    with pytest.raises(BitlatheError, match=f"unknown key '{word}'; did you mean '{meant}'\\?$"):
+        run_sweep(path, dry_run=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datatypes.errors import BitlatheError, cut, unknown_name
+from ...datatypes.errors import BitlatheError, cut, to_install, unknown_name
 from ...datatypes.files import open_file, read_text, shown_path
 from ...datatypes.scheme import Scheme
 from ..config import Config, read_config
@@ -108,7 +108,8 @@ class Checkpoint:
             from tokenizers import Tokenizer
         except ImportError:
             raise BitlatheError(
-                "accuracy of a language model needs tokenizers: pip install 'bitlathe[accuracy]'"
+                "accuracy of a language model needs tokenizers: "
+                + to_install("tokenizers", "accuracy")
             ) from None
         if self.files[0].suffix == ".gguf":
             from .gguf_file import gguf_tokenizer
