@@ -108,6 +108,7 @@ def layer_events(lay):
             least = 2 if operand == name else 1
             room = lay.free[operand] - (beside if operand == "i" else 0)
             piece = min(largest[operand], lay.free[operand])
+            least = min(least, max(1, lay.free[operand] // max(1, piece)))
             places = max(least, min(chip["prefetch"], room // max(1, piece)))
             rings.append((places, piece, operand))
         if operand == "i":
