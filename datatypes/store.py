@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .arrays import check_whole, float_name
 from .catalogue import ENTRIES, element
-from .errors import BitlatheError, shown
+from .errors import BitlatheError, shown, to_install
 from .files import shown_path
 from .format import Format, Mixture
 from .io import explained
@@ -45,7 +45,7 @@ def save(q: QuantizedTensor, path: str | Path) -> None:
         from safetensors.numpy import save_file
     except ImportError:
         raise BitlatheError(
-            "saving needs the safetensors package: pip install 'bitlathe[weights]'"
+            f"saving needs the safetensors package: {to_install('safetensors', 'weights')}"
         ) from None
     facts = {
         "kind": KIND,

@@ -78,7 +78,10 @@ def simulate_row(
             mapper=row.get("mapper", "whole-buffer"),
             causal=causal,
         )
-        return run, model.gemms(phase=phase, context=context, batch=batch, causal=causal)
+        gemms = model.gemms(
+            phase=phase, context=context, batch=batch, causal=causal, logits=run.logits
+        )
+        return run, gemms
     except (BitlatheError, KeyError, ValueError):
         return None
 

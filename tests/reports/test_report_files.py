@@ -34,7 +34,7 @@ arch: bitmod
 models: [opt-125m]
 phases: [prefill, decode]
 contexts: [64]
-axes: {array.rows: [16, 32]}
+axes: {array.rows: [16, 64]}
 schemes: {linear: [int8@channel, bitmod_fp4@g128/int8]}
 """
 

@@ -78,7 +78,7 @@ def test_the_utilization_of_a_model_is_macs_done_over_those_possible() -> None:
     chip = load_arch("bitmod")
     terms = {"linear": 2, "attention": 4}  # clocks a chunk: two terms of BitMoD's FP4, four of INT8
     possible = busy = 0.0
-    gemms = {g.name: g for g in load_model("opt-1.3b").gemms("prefill", 64)}
+    gemms = {g.name: g for g in load_model("opt-1.3b").gemms("prefill", 64, logits=run.logits)}
     lanes = chip.array.rows * chip.array.columns * chip.pe.lanes
     for each in run.layers:
         gemm = gemms[each.name]

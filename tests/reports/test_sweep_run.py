@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bitlathe.arch import load_arch, resolve
 from bitlathe.cli import main
 from bitlathe.datatypes.errors import BitlatheError
 from bitlathe.reports.sweep import Store, read_results, run_sweep
@@ -409,22 +410,24 @@ def test_progress_is_reported(sweep, tmp_path):
 
 def test_exit_status_and_dry_runs_on_the_command_line(tmp_path):
     path, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    chip = resolve(load_arch("fp16"), phase="decode", model="opt-1.3b")
+    columns = chip.array.columns
     path.write_text(
-        "arch: bitmod\nmodels: opt-1.3b\nphases: decode\naxes: {technology.clock_ghz: [50, 1]}\n"
-        "constraints: 1 / (technology.clock_ghz - 1) > 0\n"
+        "arch: [bitmod, fp16]\nmodels: opt-1.3b\nphases: decode\nschemes: {linear: fp16}\n"
+        f"constraints: 1 / (array.columns - {columns}) ** 2 > 0\n"
     )
 
     def sweep(*arguments):
         return CliRunner().invoke(main, ["sweep", str(path), *map(str, arguments)])
 
     shown = sweep("--dry-run")
-    assert (shown.exit_code, "2 technology.clock_ghz" in shown.output) == (0, True)
+    assert (shown.exit_code, "2 arch x 1 scheme.linear" in shown.output) == (0, True)
     assert sweep().exit_code == 2
     done = sweep("--out", out, "--jobs", 1)
     assert done.exit_code == 1  # one is impossible, of the other the constraint divides by zero
     assert "2 failed" in done.output
     assert "Error: no point has results; failures.csv says why for each." in done.output
-    path.write_text(path.read_text().replace("- 1)", "- 2)").replace("> 0", "< 0"))
+    path.write_text(path.read_text().replace(f"- {columns})", f"- {columns + 1})"))
     assert sweep("--out", out, "--jobs", 1).exit_code == 0
 
 

@@ -1,6 +1,7 @@
 """The study of term skipping: gains by hand, the picture, and dense points that are missing."""
 
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -45,6 +46,7 @@ def test_a_small_part_of_the_study(tmp_path: Path) -> None:
     start, end = text.index("  linear:\n"), text.index("constraints:")
     text = f"{text[:start]}  linear: [int8@channel, bitmod_fp3@g128/int8]\n{text[end:]}"
     text = text.replace("[opt-1.3b, llama-2-7b, llama-3-8b]", "opt-1.3b")
+    copytree(STUDY.parent / "chips", tmp_path / "chips")
     (tmp_path / "sweep.yaml").write_text(text.replace("[gaussian, student_t]", "gaussian"))
     done = run_sweep(tmp_path / "sweep.yaml", tmp_path / "out", jobs=1)
     assert (done.rows, done.failures) == (16, 0)
