@@ -328,14 +328,6 @@ class Arch(Record):
         return record.table_additions * self.pe.addition_pj if isinstance(record, LutPE) else 0.0
 
     @property
-    def accumulator_rows(self) -> int | None:
-        """Rows of partial sums, one of every column each, that the accumulator buffer holds."""
-        if self.buffers.accumulator is None:
-            return None
-        row_bits = self.array.columns * pe_record(self.pe).partial_sum_bits
-        return 8 * self.buffers.accumulator.size_bytes // row_bits
-
-    @property
     def dram_bits_per_clock(self) -> Fraction:
         """Bits that the DRAM moves in one clock of the chip."""
         if self.dram.bits_per_clock is not None:

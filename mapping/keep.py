@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..workloads.gemm import Gemm
-from ..workloads.order import Order, Repeat, Step
+from ..workloads.order import Order, Repeat, Step, steps_of
 from .whole_buffer import Traffic
 
 
@@ -89,7 +89,7 @@ def keep_outputs(order: Order, bytes_of: Callable[[Gemm], Traffic], buffer_bytes
         First and last turn of a Repeat stand alone: what they read or leave may differ.
     """
     unfolded = _first_and_last_apart(order)
-    steps = list(_steps(unfolded))
+    steps = list(steps_of(unfolded))
     lives = _Lives.of(steps, [bytes_of(step.gemm) for step in steps])
     stay = lives.staying(buffer_bytes)
     kept = iter(
@@ -117,14 +117,6 @@ def _first_and_last_apart(order: Order) -> Order:
         else:
             nodes += body * node.count
     return tuple(nodes)
-
-
-def _steps(order: Order) -> Iterator[Step]:
-    for node in order:
-        if isinstance(node, Step):
-            yield node
-        else:
-            yield from _steps(node.body)
 
 
 def _with(order: Order, kept: Iterator[Kept]) -> Plan:

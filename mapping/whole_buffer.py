@@ -206,10 +206,10 @@ def output_tiled(once: Traffic, gemm: Gemm, *, io_buffer_bytes: int) -> Traffic:
     best = None
     p = 1
     while p <= gemm.m:
-        m = -(-gemm.m // p)
+        m = ceil_div(gemm.m, p)
         n = min(gemm.n, tile // m)
         if n:
-            q = -(-gemm.n // n)
+            q = ceil_div(gemm.n, n)
             moved = p * once.weight_bytes + q * once.input_bytes
             if best is None or moved < best[0]:
                 best = (moved, p, q)

@@ -13,15 +13,13 @@ from ..arch.schema import Arch, BufferName
 from ..datatypes.errors import BitlatheError
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import Traffic
-from ..workloads.gemm import Gemm
+from ..workloads.gemm import COUNTER_LIMIT, Gemm
 from .energy import ChipCosts, timed_energy_pj
 from .layer_bits import LayerBits
 from .layout import Layout, lay_out
 from .ports import PortUse, accesses, port_cycles, port_use, read_energy_pj
 from .run import LayerRun, with_total
 from .work import Work, layer_work
-
-COUNTER_LIMIT = 2**63 - 1  # counters are 64-bit signed integers wherever they are stored
 
 
 def check_clocks(arch: Arch, layer: str, cycles: int) -> None:
@@ -32,7 +30,7 @@ def check_clocks(arch: Arch, layer: str, cycles: int) -> None:
     BitlatheError
         More than 2^63 - 1 clocks.
     """
-    if cycles > COUNTER_LIMIT:
+    if cycles >= COUNTER_LIMIT:
         raise BitlatheError(
             f"layer {layer!r} takes some 10^{math.floor(math.log10(cycles))} clocks, beyond "
             "the range of counters (2^63), with dram.bits_per_clock "
@@ -76,7 +74,12 @@ def demand_of(
     kept: Kept = NOTHING,
 ) -> Demand:
     """Return what a layer asks of a chip; arguments as in `run_layer`."""
-    layout = lay_out(arch, gemm, bits, mapper, kept)
+    return demand_in(lay_out(arch, gemm, bits, mapper, kept), costs)
+
+
+def demand_in(layout: Layout, costs: ChipCosts) -> Demand:
+    """Return what a layer asks of a chip in a layout."""
+    arch, gemm, bits = layout.arch, layout.gemm, layout.bits
     work = layer_work(arch, gemm, bits, layout)
     return Demand(layout=layout, work=work, ports=port_use(arch, costs, layout, work))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ..arch.schema import Arch
 from ..mapping.keep import Kept, Placed, PlacedRepeat, Plan, placed_steps
 from ..workloads.gemm import Gemm
-from .analytic import Demand, bound, demand_of, run_unmasked
+from .analytic import Demand, bound, demand_in, run_unmasked
 from .cycle import DEFAULT_OPTIONS, layer_program, layout_to_run, new_machine, timed
 from .cycle_machine import Machine, Mark, Program
 from .energy import ChipCosts
@@ -153,7 +153,7 @@ def layouts_of(
     """Return the layouts of a plan's layers, masked or not."""
     return {
         (gemm, kept): layout_to_run(arch, gemm, bits_of(gemm), mapper, options, kept)
-        for gemm, kept in {(p.step.gemm, p.kept): None for p, _ in placed_steps(plan)}
+        for gemm, kept in dict.fromkeys((p.step.gemm, p.kept) for p, _ in placed_steps(plan))
     }
 
 
@@ -190,12 +190,11 @@ def run_overlapped(
     rows = []
     demands: dict[What, Demand] = {}
     for (what, share), times in found.counts.items():
-        gemm, kept = what
+        gemm, _ = what
         if not times:
             continue
         if what not in demands:
-            runs = layouts[what].gemm
-            demands[what] = demand_of(arch, runs, bits_of(gemm), costs, mapper, kept)
+            demands[what] = demand_in(layouts[what], costs)
         base, ports = bound(demands[what], costs), demands[what].port_cycles
         if demands[what].layout.gemm != gemm:
             base = run_unmasked(gemm, base)

@@ -11,7 +11,6 @@ from .cycle_machine import INPUTS, WEIGHTS, Tile
 from .layer_bits import ChunkSize, LayerBits
 from .layout import Layout, Streamed, flow_of, sums_home
 from .memory import CycleOptions, DramPort
-from .ports import result_code
 
 SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
 PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
@@ -264,13 +263,14 @@ class Timing:
         if not size_bytes:
             return 0
         clocks = self.dram.transfer_cycles(size_bytes)
-        through = self.bits.code_bits(operand, size_bytes)
+        through = self.bits.codes_in_bytes(operand, size_bytes)
         binds = self.ports_bind and self.options.exposed_waits
         return max(clocks, self._accesses(operand, through)) if binds else clocks
 
     def _accesses(self, operand: OperandName, size_bits: Fraction | int) -> int:
         """Return the accesses of an operand's buffer that so many bits at once take."""
-        return math.ceil(math.ceil(size_bits) / self.port_bits[self.arch.buffers.layout[operand]])
+        port = self.port_bits[self.arch.buffers.layout[operand]]
+        return ceil_div(math.ceil(size_bits), port)
 
     @property
     def _still(self) -> Streamed | None:
@@ -283,7 +283,7 @@ class Timing:
             return 0
         if not self.ports_bind:
             return piece.chunks
-        columns, bits = (n if self.flow == "ws" else m), self._bits(self._still)
+        columns, bits = (n if self.flow == "ws" else m), self.bits.code_of(self._still)
         return sum(
             count * self._accesses(self._still, columns * size * bits)
             for size, count in piece.sizes
@@ -299,8 +299,8 @@ class Timing:
             m = n = 1
         for weights, inputs, count in asked:
             at_once = Counter[BufferName]()
-            at_once[layout["weight"]] += math.ceil(n * weights * self._bits("weight"))
-            at_once[layout["input"]] += math.ceil(m * inputs * self._bits("input"))
+            at_once[layout["weight"]] += math.ceil(n * weights * self.bits.code_of("weight"))
+            at_once[layout["input"]] += math.ceil(m * inputs * self.bits.code_of("input"))
             for name, size_bits in at_once.items():
                 found[name] += count * ceil_div(size_bits, self.port_bits[name])
         return found
@@ -335,7 +335,7 @@ class Timing:
         if not piece.first and physical:
             reads[home] += waiting
         if piece.last:
-            row_bits = line * result_code(self.bits)
+            row_bits = line * self.bits.code_of("output")
             writes[layout["output"]] += lines * self._accesses("output", row_bits)
         else:
             writes[home] += waiting
@@ -345,20 +345,12 @@ class Timing:
                 clocks += [reads[name], writes[name]]
                 continue
             through = sum(
-                self._accesses(operand, self.bits.code_bits(operand, size))
+                self._accesses(operand, self.bits.codes_in_bytes(operand, size))
                 for operand, size in zip(layout, moved, strict=True)
                 if layout[operand] == name
             )
             clocks.append(reads[name] + writes[name] + through)
         return max(clocks)
-
-    def _bits(self, operand: OperandName) -> Fraction:
-        """Return the bits of an element's code."""
-        bits = self.bits
-        code = bits.weight_code if operand == "weight" else bits.input_code
-        if code is not None:
-            return code
-        return bits.buffered_weight if operand == "weight" else bits.input
 
     @property
     def scale(self) -> int:

@@ -12,8 +12,8 @@ from ..arch import Arch, load_arch, resolve
 from ..arch.schema import LayerFormats, Operand, check_held
 from ..datatypes.errors import BitlatheError, unknown_name
 from ..workloads import Gemm, Model, load_model
+from ..workloads.gemm import COUNTER_LIMIT
 from ..workloads.order import Order, execution_order
-from .analytic import COUNTER_LIMIT
 from .energy import ChipCosts, area_um2
 from .layer_bits import LayerBits, code_bits
 from .layout import MAPPERS, mapper_of
@@ -278,7 +278,7 @@ def _check_counters(run: Run) -> None:
     dram = sum(sum(layer.dram_bits.values()) * layer.count for layer in run.layers)
     sram = sum(sum(layer.sram_accesses.values()) * layer.count for layer in run.layers)
     for what, count in (("clocks", run.cycles), ("DRAM bits", dram), ("SRAM accesses", sram)):
-        if count > COUNTER_LIMIT:
+        if count >= COUNTER_LIMIT:
             raise BitlatheError(
                 f"{run.model} with context {run.context} and batch {run.batch} takes {count:.3g} "
                 f"{what}, beyond the range of counters (2^63); use a smaller context or "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arch.formats import LayerFormats, Operand
 from ..arch.ports import step_clocks
-from ..arch.schema import Arch
+from ..arch.schema import Arch, OperandName
 from ..datatypes.scheme import Scheme
 from ..mapping.integers import ceil_div
 from ..workloads.gemm import Gemm
@@ -83,7 +83,7 @@ class LayerBits:
             weight=bits,
             input=formats.input.bits_per_element(gemm.k),
             output=stored,
-            terms=chunk_clocks(arch, formats.weight),
+            terms=step_clocks(arch.pe, formats.weight),
             buffered_weight=bits,
             group=group,
             rescale_bits=rescale_bits,
@@ -147,24 +147,32 @@ class LayerBits:
 
     def beside_codes(self, k: int, *, of_inputs: bool = False) -> Fraction:
         """Return the bits of scales, zero points and selectors of one group of ``k`` elements."""
-        code, stored = (
-            (self.input_code, self.input) if of_inputs else (self.weight_code, self.weight)
+        stored, code = (
+            (self.input, self.code_of("input"))
+            if of_inputs
+            else (self.weight, self.code_of("weight"))
         )
-        if code is None:
-            return Fraction(0)
         return (stored - code) * k / self.groups(k, of_inputs=of_inputs)
 
-    def code_bits(self, operand: str, size_bytes: int) -> int:
-        """Return the bits of codes in so many stored bytes of an operand.
-
-        Scales and selectors stand in columns of their own: they go through no port of the codes.
-        """
+    def code_of(self, operand: OperandName) -> Fraction:
+        """Return the bits of the code of an operand's element; all stored bits if not known."""
         code, stored = {
             "weight": (self.weight_code, self.weight),
             "input": (self.input_code, self.input),
-        }.get(operand, (None, self.output))
-        share = Fraction(1) if code is None else code / stored
-        return math.ceil(8 * size_bytes * share)
+            "output": (self.output_code, self.output),
+        }[operand]
+        return stored if code is None else code
+
+    def codes_in_bytes(self, operand: OperandName, size_bytes: int) -> int:
+        """Return the bits of codes in so many stored bytes of weights or inputs.
+
+        Scales and selectors stand in columns of their own: they go through no port of the codes.
+        Results are counted as they are stored.
+        """
+        if operand == "output":
+            return 8 * size_bytes
+        stored = self.weight if operand == "weight" else self.input
+        return math.ceil(8 * size_bytes * self.code_of(operand) / stored)
 
     def chunks(self, k: int, lanes: int) -> int:
         """Return the chunks of up to ``lanes`` weights in ``k`` of them: each group's own.
@@ -188,11 +196,6 @@ def code_bits(operand: Operand, axis_length: int) -> Fraction:
     if operand.bits is not None or operand.scheme is None:
         return operand.bits_per_element(axis_length)
     return Fraction(Scheme.parse(operand.scheme).element_bits)
-
-
-def chunk_clocks(arch: Arch, weight: Operand) -> int:
-    """Return the clocks of a chunk of weights without skipping."""
-    return step_clocks(arch.pe, weight)
 
 
 def _skipping(

@@ -160,9 +160,10 @@ class Layout:
             return 0, 0, 0
         block_m, block_n = self.block(m, n)
         weights = self.stream == "weight"
-        times = self.pieces(min(block_n, n) if weights else min(block_m, m), k) - 1
+        pieces = self.pieces(min(block_n, n) if weights else min(block_m, m), k)  # or refused
         if flow_of(self.arch) in ("ws", "is"):
             return 0, 0, 0
+        times = pieces - 1
         if weights:
             return times, _together(m, block_m, self.traffic.weight_reads), n
         return times, m, _together(n, block_n, self.traffic.input_reads)

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from ..arch.schema import Arch
 from ..datatypes.errors import BitlatheError
+from ..mapping.integers import ceil_div
 
 PREFETCH_TRANSFERS = 8
 """Reads that may be under way or waiting in a buffer ahead of the tile that runs."""
@@ -81,9 +82,8 @@ class DramPort:
 
     def transfer_cycles(self, size_bytes: int) -> int:
         """Return the clocks a transfer occupies the port: whole bursts, whole clocks."""
-        bits = -(-8 * size_bytes // self.burst_bits) * self.burst_bits
-        rate = self.bits_per_clock
-        return -(-bits * rate.denominator // rate.numerator)
+        bits = ceil_div(8 * size_bytes, self.burst_bits) * self.burst_bits
+        return ceil_div(bits * self.bits_per_clock.denominator, self.bits_per_clock.numerator)
 
 
 def ring_places(buffer_bytes: int, piece_bytes: int, most: int) -> int:

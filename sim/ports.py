@@ -12,12 +12,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName, OperandName
 from ..mapping.integers import ceil_div, units_of
 from .energy import WORD_BITS, ChipCosts
-from .layer_bits import LayerBits
 from .layout import Layout, cropped, sums_home
 from .work import Reads, Work
 
@@ -85,12 +83,7 @@ def _at_once(
     return found
 
 
-def result_code(bits: LayerBits) -> Fraction:
-    """Return the bits of a result's code, which leave the array with its row."""
-    return bits.output if bits.output_code is None else bits.output_code
-
-
-def fill_words(arch: Arch, layout: Layout) -> dict[OperandName, int]:
+def fill_words(layout: Layout) -> dict[OperandName, int]:
     """Return the 64-bit words of operands that arrive from DRAM, and of results; rows padded."""
     bits, traffic = layout.bits, layout.traffic
     gemm = layout.gemm if layout.pooled else cropped(layout.gemm)
@@ -124,7 +117,7 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
     """Return what a layer asks of every buffer."""
     found: dict[BufferName, PortUse] = {name: PortUse() for name in costs.buffers}
     where, traffic = costs.layout, layout.traffic
-    for operand, words in fill_words(arch, layout).items():
+    for operand, words in fill_words(layout).items():
         found[where[operand]].words += words
     sums, sum_bits = found[sums_home(arch)], layout.sum_bits
     sums.words += ceil_div(work.partial_writes * sum_bits, WORD_BITS)
@@ -148,10 +141,10 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
         sums.writes += edge.accesses(many * sum_bits) * count
     results, out = found[where["output"]], ports[where["output"]]
     for many, count in work.results.items():
-        results.writes += out.accesses(units_of(many, result_code(layout.bits), 1)) * count
-    leaving = traffic.output_bits // max(1, traffic.products)
+        results.writes += out.accesses(units_of(many, layout.bits.code_of("output"), 1)) * count
+    leaving = traffic.output_bits // traffic.products
     left = sum(many * count for many, count in work.results.items()) // traffic.products
-    scales = layout.bits.output - result_code(layout.bits)
+    scales = layout.bits.output - layout.bits.code_of("output")
     results.writes += out.accesses(units_of(left, scales, 1)) * traffic.products
     results.drain_reads += out.accesses(leaving) * traffic.products
     results.banks += out.enabled(leaving) * traffic.products
@@ -161,7 +154,7 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
     }
     for operand, size_bytes in arriving.items():
         name = where[operand]
-        through = layout.bits.code_bits(operand, size_bytes)
+        through = layout.bits.codes_in_bytes(operand, size_bytes)
         found[name].fills += ports[name].accesses(through) * traffic.products
     return found
 

@@ -116,8 +116,8 @@ class _Codes:
     @classmethod
     def of(cls, bits: LayerBits) -> "_Codes":
         return cls(
-            bits.weight if bits.weight_code is None else bits.weight_code,
-            bits.input if bits.input_code is None else bits.input_code,
+            bits.code_of("weight"),
+            bits.code_of("input"),
         )
 
     def bits(self, weights: int, inputs: int) -> tuple[int, int]:
