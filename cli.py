@@ -319,7 +319,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 @click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
 @click.option("--batch", type=int, default=1, show_default=True, help="Sequences or images.")
 @click.option("--fidelity", default="cycle", show_default=True, help="Rung: cycle or analytic.")
-@click.option("--mapper", default="whole-buffer", show_default=True, help="whole-buffer.")
+@click.option("--mapper", default="whole-buffer", show_default=True, help="Or hpca25-whole-buffer.")
 @click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
 @click.option("--logits", help="Tokens of the head: last or all.  [default: the chip's]")
 @click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")

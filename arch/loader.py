@@ -10,7 +10,7 @@ from ..datatypes.errors import BitlatheError, nearest, unknown_name
 from ..datatypes.yamlfile import Document, Location, parse_yaml, read_yaml, validate
 from .keys import changes_of, set_key
 from .memories import DRAM_PAIRS
-from .schema import Arch, Numerics, check_memories
+from .schema import PE, Arch, Numerics, check_memories
 
 CHIPS = Path(__file__).parent / "chips"
 
@@ -150,13 +150,20 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     try:
         whole = Document(source=document.source, data=data, marks=marks)
         chip = validate(Arch, whole).with_settings({**arch.settings, **overrides})
-        if chip.pe == arch.pe:
+        if _same_pe(chip.pe, arch.pe):
             chip = chip.built_as(arch)
+        if arch.whole is not None:  # one phase of a chip: the setting holds for the whole of it
+            chip = chip.resolved_from(load_arch(arch.whole, overrides))
         _check_memories(chip, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())
         raise BitlatheError(f"with --set {given}: {err}") from None
     return chip
+
+
+def _same_pe(one: PE, other: PE) -> bool:
+    """Whether two chips have the same kind of PE, whatever else is set of it."""
+    return (one.kind, one.lanes, one.component) == (other.kind, other.lanes, other.component)
 
 
 def _check_memories(arch: Arch, document: Document) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def payload_bits(operand: Operand) -> int:
     """Return the bits of an element's code; scales and selectors travel beside it.
 
-    Stated bits without a scheme are rounded up to whole ones.
+    Stated bits are rounded up to whole ones, and are all code: what a mix of layers reads.
 
     Examples
     --------
@@ -32,9 +32,9 @@ def payload_bits(operand: Operand) -> int:
     >>> payload_bits(Operand(scheme="int8@channel")), payload_bits(Operand(bits=4.5))
     (8, 5)
     """
-    if operand.scheme is not None:
-        return Scheme.parse(operand.scheme).element_bits
-    return math.ceil(operand.bits or 0)
+    if operand.bits is not None or operand.scheme is None:
+        return math.ceil(operand.bits or 0)
+    return Scheme.parse(operand.scheme).element_bits
 
 
 def step_clocks(pe: PE, weight: Operand) -> int:

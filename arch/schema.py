@@ -241,9 +241,23 @@ class Arch(Record):
         A format that is set for a run changes what runs, not what was built; it can only ask for
         wider ports.
         """
-        chip, known = self.model_copy(), {*other._built_for, *(f for _, f in other.variants)}
+        chip = self.model_copy()
+        known = {f for f in (*other._built_for, *(f for _, f in other.variants)) if self._takes(f)}
         chip._built_for = tuple(sorted(known, key=repr))
         return chip
+
+    def _takes(self, formats: Formats) -> bool:
+        """Whether the PE takes the weights and inputs of these formats."""
+        try:
+            check_held(self.model_copy(update={"formats": formats}))
+        except BitlatheError:
+            return False
+        return True
+
+    @property
+    def whole(self) -> Arch | None:
+        """The chip of which this is one phase; None for a chip as it was loaded."""
+        return self._whole
 
     def resolved_from(self, whole: Arch) -> Arch:
         """Return this chip, one phase of ``whole``, with the ports and PEs of the whole."""

@@ -46,11 +46,17 @@ class PortUse:
     banks: int = 0
     words: int = 0
 
-    def cycles(self, ports: int) -> int:
-        """Return the clocks that the accesses take at least."""
+    def cycles(self, ports: int, *, halves: bool) -> int:
+        """Return the clocks that the accesses take at least.
+
+        With two ``halves`` (double buffering) scales and results on their way out leave beside
+        the array's reads.
+        """
+        beside = self.scale_reads + self.drain_reads
         if ports == 1:
-            return self.reads + self.writes + self.fills + self.scale_reads + self.drain_reads
-        return max(self.reads, self.writes + self.fills, self.drain_reads)
+            return self.reads + self.writes + self.fills + beside
+        reads = self.reads if halves else self.reads + beside
+        return max(reads, self.writes + self.fills, self.drain_reads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,11 @@ def port_cycles(arch: Arch, use: Mapping[BufferName, PortUse]) -> int:
     """Return the clocks of the busiest port; none where the BitMoD study's counting holds."""
     if arch.published_accounting:
         return 0
-    return max(each.cycles(arch.buffers.named(name).ports) for name, each in use.items())
+    buffers = {name: arch.buffers.named(name) for name in use}
+    return max(
+        each.cycles(buffers[name].ports, halves=buffers[name].double_buffered)
+        for name, each in use.items()
+    )
 
 
 def read_energy_pj(arch: Arch, costs: ChipCosts, use: Mapping[BufferName, PortUse]) -> float:

@@ -138,6 +138,11 @@ class Gemm:
                 f"{where}sequences is {self.sequences} under a causal mask, which counts the "
                 "tokens of one sequence; use batch for the others."
             )
+        if self.causal is not None and self.macs == 0:
+            raise BitlatheError(
+                f"{where}no row sees anything: window is {self.window}, visible_before "
+                f"{self.visible_before}, and the mask cuts {self.causal}; let them meet."
+            )
         dense = self.m * self.n * self.k * self.batch * self.count
         if dense >= COUNTER_LIMIT:
             raise BitlatheError(

@@ -370,7 +370,9 @@ def _read_chip(arch: Arch, phase: str, model: str) -> dict[str, Any]:
 
 
 def _resolve(arch: Arch, phase: str, model: str) -> Arch:
-    return resolve(arch, phase=phase, model=model).model_copy(update={"overrides": []})
+    """Return a chip of one phase and model, in the silicon of the whole, its overrides applied."""
+    chip = resolve(arch, phase=phase, model=model).model_copy(update={"overrides": []})
+    return chip.resolved_from(arch)
 
 
 def _identify_arch(arch: Arch) -> tuple[str, frozenset[str]]:

@@ -10,7 +10,11 @@ from bitlathe.arch.loader import CHIPS
 from bitlathe.arch.ports import needs_bits_per_clock, payload_bits
 from bitlathe.arch.schema import Operand
 from bitlathe.datatypes.yamlfile import Document, validate
+from bitlathe.reports.sweep.evaluate import _resolve
+from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.energy import ChipCosts, area_um2
+from bitlathe.sim.engine import layer_bits
+from bitlathe.workloads import Gemm
 
 OURS = [name for name in arch_names() if not name.startswith("hpca25/")]
 BITMOD = (CHIPS / "bitmod.yaml").read_text()
@@ -48,12 +52,12 @@ def test_olive_s_attention_does_not_come_out_of_a_port_for_its_weights() -> None
 
 
 def test_codes_travel_without_their_scales() -> None:
-    """8 bits, not 9, for INT8 inputs; stated bits in whole ones; a scheme has its own."""
+    """8 bits, not 9, for INT8 inputs; stated bits in whole ones; else the scheme's."""
     assert (
         payload_bits(Operand(scheme="int8")) == payload_bits(Operand(scheme="int8@g32/int8")) == 8
     )
     assert payload_bits(Operand(bits=4.25)) == 5
-    assert payload_bits(Operand(scheme="ant4@g128", bits=5.0)) == 4
+    assert payload_bits(Operand(scheme="ant4@g128", bits=5.0)) == 5  # a mix of layers is read
     assert payload_bits(Operand(scheme="bcq3")) == 3
 
 
@@ -244,3 +248,40 @@ def test_registers_of_a_systolic_array_are_those_of_all_its_dataflows() -> None:
     phases = {resolve(two, phase=p, model="").pe_area_um2 for p in ("prefill", "decode")}
     assert phases == {two.pe_area_um2}
     assert (os.pe_area_um2 - cell) == pytest.approx(4 * (one.pe_area_um2 - cell))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_sweep_has_the_silicon_of_the_whole_chip(name: str) -> None:
+    """Ports and PEs of a point are those of `simulate`, in both phases."""
+    arch = load_arch(name)
+    whole = area_um2(arch, ChipCosts.of(arch))
+    for phase in ("prefill", "decode"):
+        chip = _resolve(arch, phase, "opt-125m")
+        assert area_um2(chip, ChipCosts.of(chip)) == whole
+        slower = load_arch(resolve(arch, phase=phase, model="opt-125m"), {"dram.gb_per_s": 16.0})
+        assert area_um2(slower, ChipCosts.of(slower)) == whole
+
+
+@pytest.mark.parametrize("weight", ["bitmod_fp4@g128/int8", "int6@g128/int8", "int8@channel"])
+def test_formats_set_beside_a_key_of_the_pe_leave_the_ports(weight: str) -> None:
+    chip = load_arch("bitmod", {"pe.group_gap": 1, "formats.linear.weight": weight})
+    assert ports(chip) == ports(load_arch("bitmod"))
+
+
+@pytest.mark.parametrize("bits", [4.2, 5.0])
+def test_stated_bits_of_a_scheme_go_through_an_automatic_port_at_once(bits: float) -> None:
+    """32 rows x 5 bits a step of one clock."""
+    chip = load_arch(
+        "fp16",
+        COST
+        | {
+            "array.rows": 32,
+            "array.columns": 32,
+            "pe.component": None,
+            "formats.linear.weight": {"scheme": "int4@g128", "bits": bits},
+            "formats.attention.weight": {"scheme": "int4@g128", "bits": bits},
+        },
+    )
+    layer = Gemm(name="x", m=32, n=32, k=768)
+    run = run_layer(chip, layer, layer_bits(chip, layer), ChipCosts.of(chip))
+    assert run.sram_accesses["weight_read"] == 768

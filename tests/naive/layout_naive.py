@@ -603,12 +603,15 @@ def port_use(lay):
 def port_clocks(lay, use):
     """Clocks of the busiest port: reads beside writes on two, everything on one.
 
-    Results on their way to DRAM leave beside the array's reads, but no faster than a port gives.
+    Scales, and results on their way to DRAM, leave from the half that the array does not read, if
+    there are two; results no faster than a port gives.
     """
     most = 0
     for held, x in use.items():
         if held in lay.chip["one_port"]:
             most = max(most, sum(x[y] for y in ("reads", "writes", "fills", "scales", "drains")))
-        else:
-            most = max(most, x["reads"], x["writes"] + x["fills"], x["drains"])
+            continue
+        one_half = set(held) & set(lay.chip["single"])
+        reads = x["reads"] + (x["scales"] + x["drains"] if one_half else 0)
+        most = max(most, reads, x["writes"] + x["fills"], x["drains"])
     return most

@@ -176,9 +176,10 @@ def test_a_batch_costs_at_most_its_parts(
 ) -> None:
     """clocks(a + b) <= clocks(a) + clocks(b), DRAM bits too: stacked rows and apart products.
 
-    Stacked rows on tile and os arrays whose ports keep up. Through a port that is narrower than a
-    step, or that reads and writes share, 10 + 2 columns may take more accesses than 6 + 6; on ws
-    and is arrays more rows may make another operand stay: both are for a mapper.
+    Stacked rows on tile and os arrays whose ports keep up, for layers that fit the buffers in few
+    pieces. Through a port that is narrower than a step, or that reads and writes share, 10 + 2
+    columns may take more accesses than 6 + 6; where more rows make another operand stay, blocks
+    are cut anew (docs/cycle.md, "What is left to a mapper").
     """
     wide = (arch.array.kind == "tile" or arch.array.dataflow == "os") and all(
         arch.buffers.named(name).ports == 2 and arch.buffers.named(name).port_bits == "auto"
