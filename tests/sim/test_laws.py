@@ -128,16 +128,13 @@ def test_a_layer_obeys_the_laws(arch: Arch, gemm: Gemm) -> None:
         moved = sum(run.dram_bits.values())
         assert run.cycles >= math.ceil(moved / arch.dram_bits_per_clock)
         assert 0 < run.utilization <= 1
-        # every operand crosses once at least: what the mask leaves of inputs and scores, all keys
-        assert (
-            run.dram_bits["weight"]
-            >= 8 * math.floor(gemm.k * bits.weight / 8) * gemm.n * gemm.batch
-        )
-        assert run.dram_bits["output"] >= gemm.batch * min(
-            gemm.m * gemm.n, gemm.macs // gemm.batch // gemm.k
-        ) * (bits.output if gemm.causal == "n" else 8)
-        if gemm.causal is None:
-            assert run.dram_bits["output"] >= gemm.m * gemm.n * gemm.batch * 8
+        # what is seen of every operand crosses once at least
+        low, high = gemm.seen(0, gemm.m)
+        keys = {"n": (high - low) * gemm.k, "k": gemm.n * (high - low)}
+        seen = keys.get(gemm.causal or "", gemm.n * gemm.k)
+        assert run.dram_bits["weight"] >= seen * bits.code_of("weight") * gemm.batch
+        scores = gemm.macs // gemm.k if gemm.causal == "n" else gemm.m * gemm.n * gemm.batch
+        assert run.dram_bits["output"] >= scores * bits.output
         for name in costs.port_bits:
             ports = arch.buffers.named(name).ports
             reads = run.sram_accesses[f"{name}_read"]
