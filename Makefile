@@ -61,11 +61,11 @@ device:
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/benchmarks/bench_device.py \
 	  --out $(DEVICE_OUT) $(if $(WHEELS),--wheels '$(WHEELS)')
 
-# The oldest versions that pyproject.toml allows and the newest, on each Python that is here.
+# The oldest versions that pyproject.toml allows, and the newest on each Python that is here.
 versions:
+	python3.11 tests/versions.py oldest
 	for minor in 11 12 13; do \
-	  python3.$$minor -c '' 2>/dev/null || continue; \
-	  for which in oldest newest; do python3.$$minor tests/versions.py $$which || exit 1; done; done
+	  ! python3.$$minor -c '' 2>/dev/null || python3.$$minor tests/versions.py newest || exit 1; done
 
 bench: $(VENV)/.dev
 	for name in datatypes pe sweep; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit 1; done

@@ -64,7 +64,7 @@ def _readable(db: sqlite3.Connection) -> Iterator[Row]:
     A damaged page ends a walk through the table; rows after it are found by number, in steps that
     double.
     """
-    last, first = -1, -1
+    last, first = -1, 2**62  # what lies between them has not been read
     for number, row in _walk(db, f"SELECT {_COLUMNS} FROM results ORDER BY rowid"):
         last = number
         yield from row
@@ -74,7 +74,7 @@ def _readable(db: sqlite3.Connection) -> Iterator[Row]:
         first = number
         yield from row
     step = 1
-    while first > 0 and last + step < first:
+    while last + step < first:
         walked = last
         query = f"SELECT {_COLUMNS} FROM results WHERE rowid > {last + step} ORDER BY rowid"
         for number, row in _walk(db, query):

@@ -47,7 +47,17 @@ def leaves(path):
     return [n for n, page in enumerate(pages) if page[0] == 13 and b'"cycles"' in page]
 
 
-@pytest.mark.parametrize("share", [(0.5,), (0.0,), (1.0,), (0.2, 0.5, 0.8)])
+SHARES = {
+    "a middle page": (0.5,),
+    "the first page": (0.0,),
+    "the last page": (1.0,),
+    "three middle pages": (0.2, 0.5, 0.8),
+    "a middle page and the last page": (0.5, 1.0),
+    "the first page and the last page": (0.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("share", SHARES.values(), ids=SHARES.keys())
 def test_rows_on_sound_pages_are_kept(tmp_path, share):
     stored = filled(tmp_path, 3000)
     path = tmp_path / FILE_NAME
