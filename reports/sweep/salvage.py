@@ -16,7 +16,8 @@ from .store import FILE_NAME, FolderLock, Outcome, Row, create
 DAMAGED = f"{FILE_NAME}.damaged"
 _SIDES = ("-wal", "-shm")
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError)
-_COLUMNS = "rowid, key, status, result, error, checksum"
+NUMBERS = 2**62  # no row's number is larger
+SINGLE = 100_000  # numbers tried one by one after a row that cannot be read
 
 
 def salvage_store(folder: Path) -> str:
@@ -61,34 +62,42 @@ def _copy(damaged: Path, made: Path) -> int:
 def _readable(db: sqlite3.Connection) -> Iterator[Row]:
     """Yield the sound rows of ``results``: from both ends up to what cannot be read, and between.
 
-    A damaged page ends a walk through the table; rows after it are found by number, in steps that
-    double.
+    A damaged page ends a walk through the table; the next sound row is looked for by its number,
+    in steps that double, and what was stepped over is then tried row by row.
     """
-    last, first = -1, 2**62  # what lies between them has not been read
-    for number, row in _walk(db, f"SELECT {_COLUMNS} FROM results ORDER BY rowid"):
+    last, first = -1, NUMBERS  # what lies between them has not been read
+    for number, row in _walk(db, "ORDER BY rowid"):
         last = number
         yield from row
-    for number, row in _walk(db, f"SELECT {_COLUMNS} FROM results ORDER BY rowid DESC"):
+    for number, row in _walk(db, "ORDER BY rowid DESC"):
         if number <= last:
             return
         first = number
         yield from row
     step = 1
     while last + step < first:
-        walked = last
-        query = f"SELECT {_COLUMNS} FROM results WHERE rowid > {last + step} ORDER BY rowid"
-        for number, row in _walk(db, query):
-            if number >= first:
-                return
+        between, walked = (last + step, first), last
+        for number, row in _walk(db, "WHERE rowid >= ? AND rowid < ? ORDER BY rowid", *between):
+            if last == walked:
+                yield from _one_by_one(db, last + 1, number)
             last = number
             yield from row
         step = 1 if last > walked else 2 * step
+    yield from _one_by_one(db, last + 1, first)
 
 
-def _walk(db: sqlite3.Connection, query: str) -> Iterator[tuple[int, list[Row]]]:
+def _one_by_one(db: sqlite3.Connection, start: int, end: int) -> Iterator[Row]:
+    """Yield the sound rows of a range of numbers, where a walk would end at the first bad one."""
+    for number in range(start, min(end, start + SINGLE)):
+        for _, row in _walk(db, "WHERE rowid = ?", number):
+            yield from row
+
+
+def _walk(db: sqlite3.Connection, which: str, *numbers: int) -> Iterator[tuple[int, list[Row]]]:
     """Yield numbers of rows, each with the row if it is sound, as far as they can be read."""
+    query = f"SELECT rowid, key, status, result, error, checksum FROM results {which}"
     try:
-        for number, key, status, result, error, checksum in db.execute(query):
+        for number, key, status, result, error, checksum in db.execute(query, numbers):
             outcome = Outcome(status=status, text=result, error=error)
             sound = isinstance(number, int) and outcome.checksum(key) == checksum
             yield number, [(key, status, result, error, checksum)] if sound else []
