@@ -353,16 +353,19 @@ def test_points_that_could_not_be_computed_end_with_status_3(
     assert (again.exit_code, again.stderr) == (0, "")
 
 
-def test_many_reasons_are_counted() -> None:
+@pytest.mark.parametrize(
+    ("count", "last"), [(8, "... and 3 other reasons"), (6, "... and 1 other reason")]
+)
+def test_many_reasons_are_counted(count: int, last: str) -> None:
     from bitlathe.reports.sweep.api import SweepSummary
     from bitlathe.reports.sweep.export import Reason
 
-    reasons = tuple(Reason(status="refused", error=f"e{k}", count=9 - k) for k in range(8))
+    reasons = tuple(Reason(status="refused", error=f"e{k}", count=9 - k) for k in range(count))
     done = SweepSummary(folder="f", points=99, evaluated=0, reused=0, rows=0, ruled_out=0,
                         failures=44, seconds=1.0, files=(), reasons=reasons)  # fmt: skip
     assert done.reasons_text() == [
         *(f"{9 - k} points: e{k}" for k in range(5)),
-        "... and 3 other reasons, in failures.csv",
+        f"{last}, in failures.csv",
     ]
 
 

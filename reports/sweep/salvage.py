@@ -47,10 +47,12 @@ def salvage_store(folder: Path) -> str:
             os.replace(made, path)
     except (OSError, sqlite3.Error) as err:
         raise BitlatheError(f"{folder}: the store cannot be salvaged: {err}.") from None
-    return (
-        f"{kept:,} results of the store are sound and have been kept; the others run again. "
-        f"The old store is {aside.name}."
+    sound = (
+        "result of the store is sound and has"
+        if kept == 1
+        else "results of the store are sound and have"
     )
+    return f"{kept:,} {sound} been kept; the others run again. The old store is {aside.name}."
 
 
 def _free_name(folder: Path) -> Path:

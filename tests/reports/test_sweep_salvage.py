@@ -81,6 +81,11 @@ def test_rows_on_sound_pages_are_kept(tmp_path, share):
         assert store.known(list(stored)) == set(kept)
 
 
+def test_one_result_is_counted_in_the_singular(tmp_path):
+    filled(tmp_path, 1)
+    assert salvage_store(tmp_path).startswith("1 result of the store is sound and has been kept;")
+
+
 def test_a_sound_store_keeps_all(tmp_path):
     stored = filled(tmp_path, 700)
     salvage_store(tmp_path)
