@@ -33,6 +33,7 @@ class NamedPath(click.Path):
 
 
 PATH = NamedPath()
+PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -393,7 +394,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, 
 @click.option("--lanes", type=int, help="Tile: weights per PE and clock.  [default: 4]")
 @click.option("--group", type=int, help="Tile: weights per scale.  [default: 128]")
 @click.option("--skip", help="Tile: skip zero terms; row, column, array or lane steps together.")
-@click.option("--out", type=PATH, help="A .png, .svg or .csv file to write.")
+@click.option("--out", type=PATH, help="A .png, .svg, .pdf or .csv file to write.")
 @json_option
 def trace(
     gemm: tuple[int, int, int],
@@ -435,9 +436,6 @@ def trace(
         _print_json(_timeline(line))
     else:
         click.echo(text)
-
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def _tile(array: tuple[int, int], given: dict[str, Any]) -> Any:

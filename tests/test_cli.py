@@ -280,6 +280,15 @@ def test_trace_as_json() -> None:
     assert len(tile["reads"]) == tile["cycles"] == len(tile["activity"][0])
 
 
+def test_the_help_of_trace_names_every_ending_that_it_writes() -> None:
+    from bitlathe.cli import PICTURES
+    from bitlathe.sim.array.trace import KINDS
+
+    assert {*PICTURES, ".csv"} == set(KINDS)
+    (line,) = re.findall(r"--out PATH +(.*?) file to write", run("trace", "--help").stdout)
+    assert set(re.findall(r"\.[a-z]+", line)) == set(KINDS)
+
+
 def test_a_trace_written_and_printed_as_json(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     data = json.loads(run(*f"trace --gemm 3x2x2 --array 2x2 --json --out {file}".split()).stdout)
