@@ -348,7 +348,7 @@ def simulate(
 
     chip, network = load_arch(arch, _settings(settings)), load_model(model)
     for note in network.notes:
-        click.echo(f"Note: {network.name}: {note}", err=True)
+        _note(f"{network.name}: {note}")
     run = run_model(
         *(chip, network, phase, context, batch, fidelity, mapper),
         causal=causal,
