@@ -2,21 +2,19 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from . import __version__
 from .datatypes.errors import BitlatheError, nearest, to_install
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class NamedPath(click.Path):
@@ -35,6 +33,11 @@ class NamedPath(click.Path):
 PATH = NamedPath()
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, without the place in the code that Python names."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 class Commands(click.Group):
@@ -57,7 +60,9 @@ class Commands(click.Group):
         if isinstance(sys.stdout, TextIOWrapper):  # not every file name can be printed
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            made = super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                made = super().invoke(ctx)
             sys.stdout.flush()
             return made
         except BitlatheError as err:
@@ -111,15 +116,6 @@ def _print_table(
 def _note(text: str) -> None:
     """Print a remark where it does not mix with results."""
     click.echo(f"Note: {text}", err=True)
-
-
-@contextmanager
-def _progress() -> "Iterator[Any]":
-    """Give a ``progress(items, label)`` that shows a bar on a terminal and nothing elsewhere."""
-    from .reports.tables import progress_bar
-
-    with progress_bar() as show:
-        yield show
 
 
 @main.command()
@@ -226,10 +222,11 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
     from .datatypes.compare import compare, quantizable
     from .datatypes.io import read_tensors
     from .datatypes.scheme import Scheme
+    from .reports.tables import progress_bar
 
     parsed = [Scheme.parse(scheme) for scheme in schemes]
     tensors = read_tensors(file)
-    with _progress() as show:
+    with progress_bar() as show:
         results = [compare(tensors, [scheme]) for scheme in show(parsed, "schemes")]
     if plot:
         from .reports.formats import draw_error_against_bits
@@ -278,6 +275,7 @@ def accuracy(
     """
     from dataclasses import asdict
 
+    from .reports.tables import progress_bar
     from .workloads import accuracy as lm
     from .workloads.embedding import NAME, embedding_accuracy
 
@@ -286,7 +284,7 @@ def accuracy(
     encoder = model.strip().lower().replace("_", "-") == NAME
     if encoder and given:
         raise BitlatheError(f"--{next(iter(given))}: {NAME} embeds fixed passages; leave it out.")
-    with _progress() as show:
+    with progress_bar() as show:
         rows: list[dict[str, Any]]
         if encoder:
             made = embedding_accuracy(schemes, cache=cache, progress=show)
@@ -534,9 +532,10 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
     """Write a sweep FOLDER's page, charts and tables."""
     from .reports.report.accuracy import Wanted
     from .reports.report.report import report as write_report
+    from .reports.tables import progress_bar
 
     wanted = None if tokens is None else Wanted(tokens=tokens)
-    with _progress() as show:
+    with progress_bar() as show:
         notes: list[str] = []
         paths = [str(path) for path in write_report(folder, wanted, show, notes.append)]
     for note in notes:
@@ -560,8 +559,9 @@ def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
         raise BitlatheError(unknown_name("study", study, known))
     from .reports.bitmod_hpca25 import page
     from .reports.bitmod_hpca25.study import reproduce as rebuild
+    from .reports.tables import progress_bar
 
-    with _progress() as show:
+    with progress_bar() as show:
         result = rebuild(show)
     paths = page.write(result, out) if out else []
     if as_json:

@@ -219,6 +219,22 @@ def test_quantize_says_what_it_passed_over(tmp_path: Path) -> None:
     assert "Passed over" not in run("quantize", str(path), "--scheme", "int4").stdout
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line_without_its_place_in_the_code(tmp_path: Path) -> None:
+    """1e-9 / 7 is far below 2^-24, the least fp16: one line a scheme, results as ever."""
+    np.save(tmp_path / "w.npy", np.full((2, 64), 1e-9, np.float32))
+    schemes = ("int4@g64", "int4@g32")
+    command = ["quantize", str(tmp_path / "w.npy"), "--scheme", schemes[0], "--scheme", schemes[1]]
+    result = run(*command, "--json")
+    assert result.exit_code == 0
+    assert len(json.loads(result.stdout)) == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    for line, scheme in zip(lines, schemes, strict=True):
+        assert line.startswith(f"Warning: tensor 'w': {scheme}: the scale of group 0")
+        assert "UserWarning" not in line
+
+
 @pytest.mark.parametrize(("command", "says"), BAD_COMMANDS)
 def test_bad_commands(command: str, says: str) -> None:
     check(run(*command.split()), says)
