@@ -275,13 +275,14 @@ def accuracy(
     """
     from dataclasses import asdict
 
+    from .datatypes.slugs import slug
     from .reports.tables import progress_bar
     from .workloads import accuracy as lm
     from .workloads.embedding import NAME, embedding_accuracy
 
     chosen = {"tokens": tokens, "context": context, "text": text}
     given: dict[str, Any] = {k: value for k, value in chosen.items() if value is not None}
-    encoder = model.strip().lower().replace("_", "-") == NAME
+    encoder = slug(model) == NAME
     if encoder and given:
         raise BitlatheError(f"--{next(iter(given))}: {NAME} embeds fixed passages; leave it out.")
     with progress_bar() as show:

@@ -219,6 +219,13 @@ def test_quantize_says_what_it_passed_over(tmp_path: Path) -> None:
     assert "Passed over" not in run("quantize", str(path), "--scheme", "int4").stdout
 
 
+@pytest.mark.parametrize("name", ["minilm-l6", "MiniLM_L6", " MiniLM L6 "])
+def test_the_encoder_is_known_by_any_spelling_of_its_name(name: str) -> None:
+    """As chips and models are: refused for the option, not for the name."""
+    command = ["accuracy", "--model", name, "--scheme", "int4@g64", "--tokens", "5"]
+    check(run(*command), "--tokens: minilm-l6 embeds fixed passages")
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_warning_is_one_line_without_its_place_in_the_code(tmp_path: Path) -> None:
     """1e-9 / 7 is far below 2^-24, the least fp16: one line a scheme, results as ever."""

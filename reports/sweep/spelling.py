@@ -8,6 +8,7 @@ from typing import Any
 from ...arch.loader import arch_names
 from ...datatypes.errors import BitlatheError
 from ...datatypes.scheme import Scheme
+from ...datatypes.slugs import slug
 from ...workloads.model import model_names
 from .spec import Space, axis_keys
 
@@ -69,8 +70,8 @@ _FILES = ("arch", "models")
 
 
 def _shipped(text: str, names: Sequence[str]) -> str:
-    slug = text.strip().lower().replace("_", "-").replace(" ", "-")
-    return slug if slug in names else text
+    spelling = slug(text)
+    return spelling if spelling in names else text
 
 
 def _scheme(text: Any) -> Any:
