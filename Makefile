@@ -12,7 +12,7 @@ RANKED := bitmod_fp4@g128/int8 int4_asym@g128 fp4_e2m1@g128 int4@g128 \
   bitmod_fp3@g128/int8 int3_asym@g128 fp3_e2m0@g128
 ROOMS := arch datatypes mapping reports sim workloads
 
-.PHONY: demo test lint studies device bench clean
+.PHONY: versions demo test lint studies device bench clean
 
 # One environment; each stamp says what is installed in it.
 $(BIN)/python:
@@ -60,6 +60,12 @@ studies: $(VENV)/.dev
 device:
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/benchmarks/bench_device.py \
 	  --out $(DEVICE_OUT) $(if $(WHEELS),--wheels '$(WHEELS)')
+
+# The oldest versions that pyproject.toml allows, and the newest on each Python that is here.
+versions:
+	python3.11 tests/versions.py oldest
+	for minor in 11 12 13; do \
+	  ! python3.$$minor -c '' 2>/dev/null || python3.$$minor tests/versions.py newest || exit 1; done
 
 bench: $(VENV)/.dev
 	for name in datatypes pe sweep; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit 1; done

@@ -2,21 +2,19 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from . import __version__
 from .datatypes.errors import BitlatheError, nearest, to_install
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class NamedPath(click.Path):
@@ -33,7 +31,13 @@ class NamedPath(click.Path):
 
 
 PATH = NamedPath()
+PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, without the place in the code that Python names."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 class Commands(click.Group):
@@ -56,7 +60,9 @@ class Commands(click.Group):
         if isinstance(sys.stdout, TextIOWrapper):  # not every file name can be printed
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            made = super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                made = super().invoke(ctx)
             sys.stdout.flush()
             return made
         except BitlatheError as err:
@@ -110,15 +116,6 @@ def _print_table(
 def _note(text: str) -> None:
     """Print a remark where it does not mix with results."""
     click.echo(f"Note: {text}", err=True)
-
-
-@contextmanager
-def _progress() -> "Iterator[Any]":
-    """Give a ``progress(items, label)`` that shows a bar on a terminal and nothing elsewhere."""
-    from .reports.tables import progress_bar
-
-    with progress_bar() as show:
-        yield show
 
 
 @main.command()
@@ -225,10 +222,11 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
     from .datatypes.compare import compare, quantizable
     from .datatypes.io import read_tensors
     from .datatypes.scheme import Scheme
+    from .reports.tables import progress_bar
 
     parsed = [Scheme.parse(scheme) for scheme in schemes]
     tensors = read_tensors(file)
-    with _progress() as show:
+    with progress_bar() as show:
         results = [compare(tensors, [scheme]) for scheme in show(parsed, "schemes")]
     if plot:
         from .reports.formats import draw_error_against_bits
@@ -277,15 +275,17 @@ def accuracy(
     """
     from dataclasses import asdict
 
+    from .datatypes.slugs import slug
+    from .reports.tables import progress_bar
     from .workloads import accuracy as lm
     from .workloads.embedding import NAME, embedding_accuracy
 
     chosen = {"tokens": tokens, "context": context, "text": text}
     given: dict[str, Any] = {k: value for k, value in chosen.items() if value is not None}
-    encoder = model.strip().lower().replace("_", "-") == NAME
+    encoder = slug(model) == NAME
     if encoder and given:
         raise BitlatheError(f"--{next(iter(given))}: {NAME} embeds fixed passages; leave it out.")
-    with _progress() as show:
+    with progress_bar() as show:
         rows: list[dict[str, Any]]
         if encoder:
             made = embedding_accuracy(schemes, cache=cache, progress=show)
@@ -347,7 +347,7 @@ def simulate(
 
     chip, network = load_arch(arch, _settings(settings)), load_model(model)
     for note in network.notes:
-        click.echo(f"Note: {network.name}: {note}", err=True)
+        _note(f"{network.name}: {note}")
     run = run_model(
         *(chip, network, phase, context, batch, fidelity, mapper),
         causal=causal,
@@ -393,7 +393,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, 
 @click.option("--lanes", type=int, help="Tile: weights per PE and clock.  [default: 4]")
 @click.option("--group", type=int, help="Tile: weights per scale.  [default: 128]")
 @click.option("--skip", help="Tile: skip zero terms; row, column, array or lane steps together.")
-@click.option("--out", type=PATH, help="A .png, .svg or .csv file to write.")
+@click.option("--out", type=PATH, help="A .png, .svg, .pdf or .csv file to write.")
 @json_option
 def trace(
     gemm: tuple[int, int, int],
@@ -435,9 +435,6 @@ def trace(
         _print_json(_timeline(line))
     else:
         click.echo(text)
-
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def _tile(array: tuple[int, int], given: dict[str, Any]) -> Any:
@@ -536,9 +533,10 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
     """Write a sweep FOLDER's page, charts and tables."""
     from .reports.report.accuracy import Wanted
     from .reports.report.report import report as write_report
+    from .reports.tables import progress_bar
 
     wanted = None if tokens is None else Wanted(tokens=tokens)
-    with _progress() as show:
+    with progress_bar() as show:
         notes: list[str] = []
         paths = [str(path) for path in write_report(folder, wanted, show, notes.append)]
     for note in notes:
@@ -562,8 +560,9 @@ def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
         raise BitlatheError(unknown_name("study", study, known))
     from .reports.bitmod_hpca25 import page
     from .reports.bitmod_hpca25.study import reproduce as rebuild
+    from .reports.tables import progress_bar
 
-    with _progress() as show:
+    with progress_bar() as show:
         result = rebuild(show)
     paths = page.write(result, out) if out else []
     if as_json:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datatypes.errors import BitlatheError, nearest, unknown_name
+from ..datatypes.slugs import slug
 from ..datatypes.yamlfile import Document, Location, parse_yaml, read_yaml, validate
 from .keys import changes_of, set_key
 from .memories import DRAM_PAIRS
@@ -22,16 +23,12 @@ def arch_names() -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _slug(name: str) -> str:
-    return name.strip().lower().replace("_", "-").replace(" ", "-")
-
-
 def _find(name_or_path: str | Path) -> tuple[Path, str]:
     """Return the file of a chip and the name it goes by."""
     text = str(name_or_path)
-    slug = _slug(text)
-    if slug in arch_names():
-        return CHIPS / f"{slug}.yaml", slug
+    wanted = slug(text)
+    if wanted in arch_names():
+        return CHIPS / f"{wanted}.yaml", wanted
     path = Path(text)
     # os.path's never raise, unlike Path's
     if text and (path.suffix in {".yaml", ".yml"} or os.path.exists(text)):

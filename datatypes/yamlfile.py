@@ -182,9 +182,10 @@ def parse_yaml(text: str, source: str) -> Document:
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
         place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
-        raise BitlatheError(
-            f"{place}: not valid YAML: {cut(str(err.problem or err.context), 200)}."
-        ) from None
+        problem = cut(str(err.problem or err.context), 200)
+        if "nesting depth" in problem:  # newer libyaml's own limit, met while it looks ahead
+            raise BitlatheError(f"{place}: nested more than {DEPTH_MAX} deep.") from None
+        raise BitlatheError(f"{place}: not valid YAML: {problem}.") from None
     except (yaml.YAMLError, UnicodeError) as err:
         raise BitlatheError(f"{source}: not valid YAML: {str(err).splitlines()[0]}.") from None
     return Document(source=source, data=data, marks=builder.marks)

@@ -219,6 +219,29 @@ def test_quantize_says_what_it_passed_over(tmp_path: Path) -> None:
     assert "Passed over" not in run("quantize", str(path), "--scheme", "int4").stdout
 
 
+@pytest.mark.parametrize("name", ["minilm-l6", "MiniLM_L6", " MiniLM L6 "])
+def test_the_encoder_is_known_by_any_spelling_of_its_name(name: str) -> None:
+    """As chips and models are: refused for the option, not for the name."""
+    command = ["accuracy", "--model", name, "--scheme", "int4@g64", "--tokens", "5"]
+    check(run(*command), "--tokens: minilm-l6 embeds fixed passages")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line_without_its_place_in_the_code(tmp_path: Path) -> None:
+    """1e-9 / 7 is far below 2^-24, the least fp16: one line a scheme, results as ever."""
+    np.save(tmp_path / "w.npy", np.full((2, 64), 1e-9, np.float32))
+    schemes = ("int4@g64", "int4@g32")
+    command = ["quantize", str(tmp_path / "w.npy"), "--scheme", schemes[0], "--scheme", schemes[1]]
+    result = run(*command, "--json")
+    assert result.exit_code == 0
+    assert len(json.loads(result.stdout)) == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    for line, scheme in zip(lines, schemes, strict=True):
+        assert line.startswith(f"Warning: tensor 'w': {scheme}: the scale of group 0")
+        assert "UserWarning" not in line
+
+
 @pytest.mark.parametrize(("command", "says"), BAD_COMMANDS)
 def test_bad_commands(command: str, says: str) -> None:
     check(run(*command.split()), says)
@@ -278,6 +301,15 @@ def test_trace_as_json() -> None:
         ).stdout
     )
     assert len(tile["reads"]) == tile["cycles"] == len(tile["activity"][0])
+
+
+def test_the_help_of_trace_names_every_ending_that_it_writes() -> None:
+    from bitlathe.cli import PICTURES
+    from bitlathe.sim.array.trace import KINDS
+
+    assert {*PICTURES, ".csv"} == set(KINDS)
+    (line,) = re.findall(r"--out PATH +(.*?) file to write", run("trace", "--help").stdout)
+    assert set(re.findall(r"\.[a-z]+", line)) == set(KINDS)
 
 
 def test_a_trace_written_and_printed_as_json(tmp_path: Path) -> None:
@@ -353,16 +385,19 @@ def test_points_that_could_not_be_computed_end_with_status_3(
     assert (again.exit_code, again.stderr) == (0, "")
 
 
-def test_many_reasons_are_counted() -> None:
+@pytest.mark.parametrize(
+    ("count", "last"), [(8, "... and 3 other reasons"), (6, "... and 1 other reason")]
+)
+def test_many_reasons_are_counted(count: int, last: str) -> None:
     from bitlathe.reports.sweep.api import SweepSummary
     from bitlathe.reports.sweep.export import Reason
 
-    reasons = tuple(Reason(status="refused", error=f"e{k}", count=9 - k) for k in range(8))
+    reasons = tuple(Reason(status="refused", error=f"e{k}", count=9 - k) for k in range(count))
     done = SweepSummary(folder="f", points=99, evaluated=0, reused=0, rows=0, ruled_out=0,
                         failures=44, seconds=1.0, files=(), reasons=reasons)  # fmt: skip
     assert done.reasons_text() == [
         *(f"{9 - k} points: e{k}" for k in range(5)),
-        "... and 3 other reasons, in failures.csv",
+        f"{last}, in failures.csv",
     ]
 
 

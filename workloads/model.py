@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datatypes.errors import BitlatheError, unknown_name
+from ..datatypes.slugs import slug
 from .config import Config, read_config
 from .conv import ConvNet, read_convnet
 from .families import AROUND_TEXT, FAMILIES
@@ -226,7 +227,7 @@ def load_model(name_or_path: str | Path) -> Model:
         If there is no such name or file, or the file is wrong: file, line and key are named.
     """
     text = str(name_or_path)
-    wanted = text.strip().lower().replace("_", "-").replace(" ", "-")
+    wanted = slug(text)
     if wanted in model_names():
         return _load(SHIPPED / f"{wanted}.json", wanted)
     path = Path(text)

@@ -12,6 +12,7 @@ from ...arch import Arch, load_arch
 from ...datatypes.errors import BitlatheError
 from ...workloads import Model, load_model
 from ..sweep.evaluate import model_digest, own_formats
+from ..sweep.spelling import place
 from ..sweep.store import Store
 
 T = TypeVar("T")
@@ -59,9 +60,7 @@ class Origin:
 
     def place(self, name: str) -> str:
         """Return where a path of the sweep file lies."""
-        is_path = "/" in name or Path(name).suffix in {".yaml", ".yml", ".json"}
-        beside = None if self.home is None else self.home / name
-        return str(beside) if is_path and beside is not None and beside.exists() else name
+        return place(name, self.home)
 
     def chip(self, name: str, settings: str = "{}") -> Arch | None:
         """Return a chip as it was, with settings (JSON); None where it is not at hand."""

@@ -91,7 +91,8 @@ class SweepSummary:
             for reason in self.reasons[:SHOWN_REASONS]
         ]
         left = len(self.reasons) - len(shown)
-        return [*shown, f"... and {left:,} other reasons, in failures.csv"] if left else shown
+        others = f"{left:,} other reason{'s' if left > 1 else ''}"
+        return [*shown, f"... and {others}, in failures.csv"] if left else shown
 
     @property
     def failed(self) -> bool:

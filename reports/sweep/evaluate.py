@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -26,6 +25,7 @@ from ...sim.run import ENERGY_COMPONENTS
 from ...workloads import Model, load_model
 from .iso import solve
 from .spec import KINDS, Iso, Point, canonical
+from .spelling import place
 from .store import LAYERS
 
 ROOT = Path(__file__).parents[2]
@@ -470,13 +470,7 @@ _solved_chip = _Kept(_solve_chip)
 
 def load_evaluator(archs: list[str], models: list[str], folder: Path) -> SimulatorEvaluator:
     """Load the chips and models of a sweep; a relative path is tried from the sweep's folder."""
-
-    def place(text: str) -> str:
-        beside = folder / text
-        is_path = Path(text).suffix in {".yaml", ".yml", ".json"} or "/" in text
-        return str(beside) if is_path and os.path.exists(beside) else text
-
     return SimulatorEvaluator(
-        archs={name: load_arch(place(name)) for name in archs},
-        models={name: load_model(place(name)) for name in models},
+        archs={name: load_arch(place(name, folder)) for name in archs},
+        models={name: load_model(place(name, folder)) for name in models},
     )

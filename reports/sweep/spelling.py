@@ -1,5 +1,6 @@
 """One spelling for each thing that a sweep file names, and no thing twice."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from ...arch.loader import arch_names
 from ...datatypes.errors import BitlatheError
 from ...datatypes.scheme import Scheme
+from ...datatypes.slugs import slug
 from ...workloads.model import model_names
 from .spec import Space, axis_keys
 
@@ -38,8 +40,7 @@ def spelled(space: Space, folder: Path) -> Space:
         out = []
         for i, value in enumerate(values):
             known = name(value)
-            beside = folder / known if isinstance(known, str) and loc[0] in _FILES else None
-            same = str(beside.resolve()) if beside is not None and beside.exists() else repr(known)
+            same = _identity(known, folder, _SHIPPED.get(loc[0]))
             if same in seen:
                 raise BitlatheError(
                     f"{space.document.where((*loc, i))}: {'.'.join(map(str, loc))}: {value!r} is "
@@ -65,12 +66,37 @@ def spelled(space: Space, folder: Path) -> Space:
     return replace(space, file=file.model_copy(update=update))
 
 
-_FILES = ("arch", "models")
+_SHIPPED: dict[Any, Callable[[], Sequence[str]]] = {"arch": arch_names, "models": model_names}
+
+
+def _identity(known: Any, folder: Path, names: Callable[[], Sequence[str]] | None) -> str:
+    """Return what two values that are the same have in common; of paths, the file's own."""
+    if names is None or not isinstance(known, str) or known in names():
+        return repr(known)
+    path = place(known, folder)
+    return os.path.realpath(path) if os.path.exists(path) else repr(known)
+
+
+def place(name: str, folder: Path | None) -> str:
+    """Return where a chip or model of a sweep file lies: beside that file if it does.
+
+    Parameters
+    ----------
+    name : str
+        As the sweep file has it: a shipped name or a path.
+    folder : Path, optional
+        The sweep file's.
+    """
+    is_path = "/" in name or Path(name).suffix in {".yaml", ".yml", ".json"}
+    if folder is None or not is_path:
+        return name
+    beside = str(folder / name)
+    return beside if os.path.exists(beside) else name  # unlike Path.exists, never raises
 
 
 def _shipped(text: str, names: Sequence[str]) -> str:
-    slug = text.strip().lower().replace("_", "-").replace(" ", "-")
-    return slug if slug in names else text
+    spelling = slug(text)
+    return spelling if spelling in names else text
 
 
 def _scheme(text: Any) -> Any:

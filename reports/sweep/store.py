@@ -123,6 +123,14 @@ def _explain(path: Path, err: Exception, saved: str, again: str) -> BitlatheErro
     return BitlatheError(f"{path}: {why} ({text}). {saved}; {remedy}, and {again} again.")
 
 
+def other_layout(path: Path, found: str | None) -> BitlatheError:
+    """Return the error of a store that another version has laid out."""
+    return BitlatheError(
+        f"{path}: written by another version (layout {found}, this one reads {SCHEMA_VERSION}); "
+        "use another output folder."
+    )
+
+
 class FolderLock:
     """Keeps other writers out of a folder while this one writes; it ends with the process.
 
@@ -258,10 +266,7 @@ class Store:
     def _check_version(self) -> None:
         found = self.meta("schema")
         if found != str(SCHEMA_VERSION):
-            raise BitlatheError(
-                f"{self.path}: written by another version (layout {found}, this one reads "
-                f"{SCHEMA_VERSION}); use another output folder."
-            )
+            raise other_layout(self.path, found)
 
     def __enter__(self) -> "Store":
         return self

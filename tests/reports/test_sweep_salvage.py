@@ -1,5 +1,6 @@
 """Sound rows of a damaged store are kept, the others run again: the tables are the same."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -35,8 +36,8 @@ def filled(folder, count):
     return stored
 
 
-def found(folder):
-    with closing(sqlite3.connect(folder / FILE_NAME)) as db:
+def found(folder, name=FILE_NAME):
+    with closing(sqlite3.connect(folder / name)) as db:
         return dict(db.execute("SELECT key, result FROM results"))
 
 
@@ -47,24 +48,42 @@ def leaves(path):
     return [n for n, page in enumerate(pages) if page[0] == 13 and b'"cycles"' in page]
 
 
-@pytest.mark.parametrize("share", [(0.5,), (0.0,), (1.0,), (0.2, 0.5, 0.8)])
+SHARES = {
+    "a middle page": (0.5,),
+    "the first page": (0.0,),
+    "the last page": (1.0,),
+    "three middle pages": (0.2, 0.5, 0.8),
+    "a middle page and the last page": (0.5, 1.0),
+    "the first page and the last page": (0.0, 1.0),
+    "every second page": tuple(n / 100 for n in range(0, 101, 4)),
+}
+
+
+@pytest.mark.parametrize("share", SHARES.values(), ids=SHARES.keys())
 def test_rows_on_sound_pages_are_kept(tmp_path, share):
     stored = filled(tmp_path, 3000)
     path = tmp_path / FILE_NAME
     pages = leaves(path)
     assert len(pages) > 50
+    content, lost = path.read_bytes(), set()
     with path.open("r+b") as file:
         for part in share:
-            file.seek(pages[round(part * (len(pages) - 1))] * PAGE)
+            at = pages[round(part * (len(pages) - 1))] * PAGE
+            lost |= {key for key in stored if key.encode() in content[at : at + PAGE]}
+            file.seek(at)
             file.write(b"\xa5" * PAGE)
     words = salvage_store(tmp_path)
     kept = found(tmp_path)
     assert words.startswith(f"{len(kept):,} results of the store are sound")
-    assert kept.items() <= stored.items()
-    most = PAGE // 60  # rows of one page: each takes more than 60 bytes
-    assert len(stored) - most * len(share) <= len(kept) < len(stored)
+    assert kept == {key: text for key, text in stored.items() if key not in lost}
+    assert 0 < len(lost) <= PAGE // 60 * len(share)  # each row takes more than 60 bytes
     with Store(tmp_path) as store:  # a whole store again
         assert store.known(list(stored)) == set(kept)
+
+
+def test_one_result_is_counted_in_the_singular(tmp_path):
+    filled(tmp_path, 1)
+    assert salvage_store(tmp_path).startswith("1 result of the store is sound and has been kept;")
 
 
 def test_a_sound_store_keeps_all(tmp_path):
@@ -130,3 +149,66 @@ def test_another_sweeps_folder_is_left_alone(tmp_path):
     filled(tmp_path, 20)
     with Store(tmp_path), pytest.raises(BitlatheError, match="is writing here"):
         salvage_store(tmp_path)
+
+
+def damage(folder, number):
+    with closing(sqlite3.connect(folder / FILE_NAME)) as db, db:
+        db.execute("UPDATE results SET result = '{}' WHERE rowid = ?", (number,))
+
+
+def test_what_was_set_aside_before_stays(tmp_path):
+    """Each run takes a free name; a log that stands alone keeps its name, too."""
+    stored = filled(tmp_path, 9)
+    (tmp_path / f"{DAMAGED}3-wal").write_bytes(b"somebody's")
+    for number, name in ((1, DAMAGED), (2, f"{DAMAGED}2"), (3, f"{DAMAGED}4")):
+        damage(tmp_path, number)
+        before = found(tmp_path)
+        assert salvage_store(tmp_path).endswith(f"The old store is {name}.")
+        assert found(tmp_path, name) == before
+    assert found(tmp_path, DAMAGED) == stored | {"key 000000000": "{}"}
+    assert (tmp_path / f"{DAMAGED}3-wal").read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize("header", [False, True], ids=["a row", "the header"])
+def test_rows_that_stand_in_the_log_alone_are_set_aside_with_it(tmp_path, header):
+    """A store as kill -9 leaves it: 50 rows in the file, 30 more committed to its log."""
+    live, dead = tmp_path / "live", tmp_path / "dead"
+    dead.mkdir()
+    filled(live, 50)
+    with Store(live) as store:
+        entries = [Entry(ordinal=n, key=f"late {n}", columns={"n": n}) for n in range(50, 80)]
+        store.add(entries, [Outcome.of({"cycles": 1})] * 30)
+        for side in ("", "-wal"):
+            shutil.copy(live / f"{FILE_NAME}{side}", dead / f"{FILE_NAME}{side}")
+    log = (dead / f"{FILE_NAME}-wal").read_bytes()
+    assert b"late 79" in log
+    assert b"late 79" not in (dead / FILE_NAME).read_bytes()
+    content = (dead / FILE_NAME).read_bytes()
+    if header:
+        (dead / FILE_NAME).write_bytes(b"\0" * 100 + content[100:])
+    words = salvage_store(dead)
+    assert (dead / f"{DAMAGED}-wal").read_bytes() == log
+    assert not (dead / f"{FILE_NAME}-wal").exists()
+    assert not (dead / f"{FILE_NAME}-shm").exists()
+    if not header:
+        assert words.startswith("80 results")
+    (dead / DAMAGED).write_bytes(content)  # with its header mended, SQLite finds the log beside it
+    assert len(found(dead, DAMAGED)) == 80
+
+
+def test_a_store_of_another_version_is_refused_and_left_as_it_is(tmp_path):
+    filled(tmp_path, 20)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db, db:
+        db.execute("UPDATE meta SET value = '2' WHERE name = 'schema'")
+    content = (tmp_path / FILE_NAME).read_bytes()
+    with pytest.raises(BitlatheError) as caught:
+        salvage_store(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / FILE_NAME}: written by another version (layout 2, this one reads 3); "
+        "use another output folder."
+    )
+    assert (tmp_path / FILE_NAME).read_bytes() == content
+    assert [p.name for p in tmp_path.iterdir() if "salvaged" in p.name or "damaged" in p.name] == []
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db, db:
+        db.execute("UPDATE meta SET value = 'three' WHERE name = 'schema'")  # no version: damage
+    assert salvage_store(tmp_path).startswith("20 results")

@@ -3,15 +3,18 @@
 import itertools
 import json
 import time
+from pathlib import Path
 
 import pytest
 
 from bitlathe.arch.loader import CHIPS
 from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.reports.report.origin import Origin
 from bitlathe.reports.sweep import run_sweep
 from bitlathe.reports.sweep.api import preview
 from bitlathe.reports.sweep.search import shuffled
 from bitlathe.reports.sweep.spec import constrained, parse_sweep
+from bitlathe.reports.sweep.spelling import place
 
 RESULTS = ["cost", "energy_pj.total", "area_um2.total"]
 BASE = "arch: bitmod\nmodels: [opt-1.3b]\n"
@@ -361,4 +364,49 @@ def test_words_for_results_lead_to_their_columns(tmp_path, word, meant):
     path = tmp_path / "sweep.yaml"
     path.write_text(f"{POINT}constraints: {word} < 1\n")
     with pytest.raises(BitlatheError, match=f"unknown key '{word}'; did you mean '{meant}'\\?$"):
+        run_sweep(path, dry_run=True)
+
+
+LONG = "a" * 5000 + "/b.yaml"  # longer than a file name may be: asking whether it exists may raise
+
+
+@pytest.mark.parametrize("key", ["arch", "models"])
+def test_a_name_longer_than_any_files_is_refused_as_unknown(tmp_path, key):
+    path = tmp_path / "s.yaml"
+    lists = {"arch": "bitmod", "models": "opt-125m"} | {key: LONG}
+    path.write_text("".join(f"{k}: {v}\n" for k, v in lists.items()))
+    with pytest.raises(BitlatheError, match="aaa"):
+        run_sweep(path, dry_run=True)
+    assert Origin(home=tmp_path).place(LONG) == LONG
+
+
+def test_a_path_lies_beside_the_sweep_file_if_it_leads_to_something_there(tmp_path):
+    (tmp_path / "net.json").write_text("{}")
+    (tmp_path / "net").mkdir()
+    for text, where in {
+        "net.json": tmp_path / "net.json",
+        "./net.json": tmp_path / "net.json",
+        "net/": tmp_path / "net",
+        "net": "net",  # may be a shipped name
+        "other.json": "other.json",
+        "net\0.json": "net\0.json",
+        str(tmp_path / "net.json"): tmp_path / "net.json",
+    }.items():
+        assert place(text, tmp_path) == str(where)
+        assert Origin(home=tmp_path).place(text) == str(where)
+    assert Origin().place("net.json") == "net.json"
+
+
+@pytest.mark.parametrize("home", [".", "elsewhere"])
+@pytest.mark.parametrize("twice", ["[net.json, ./net.json]", "[net, ./net]", "[net/, link.json]"])
+def test_two_paths_of_one_file_are_one_value(tmp_path, monkeypatch, home, twice):
+    """Wherever it lies: beside the sweep file or in the folder one is in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net.json").write_text("{}")
+    (tmp_path / "link.json").symlink_to("net")
+    (tmp_path / home).mkdir(exist_ok=True)
+    path = Path(home) / "s.yaml"
+    path.write_text(f"arch: bitmod\nmodels: {twice}\n")
+    with pytest.raises(BitlatheError, match="again; every value once"):
         run_sweep(path, dry_run=True)

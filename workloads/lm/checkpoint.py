@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...datatypes.errors import BitlatheError, cut, to_install, unknown_name
 from ...datatypes.files import open_file, read_text, shown_path
 from ...datatypes.scheme import Scheme
+from ...datatypes.slugs import slug
 from ..config import Config, read_config
 from ..model import SHIPPED, load_model
 from ..transformer import Transformer
@@ -153,7 +154,7 @@ def find_checkpoint(name_or_path: str | Path) -> Checkpoint:
         an unsupported kind.
     """
     text = str(name_or_path)
-    wanted = text.strip().lower().replace("_", "-").replace(" ", "-")
+    wanted = slug(text)
     if wanted in PACKAGED:
         return _packaged(wanted)
     folder = Path(text)
