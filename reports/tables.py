@@ -102,11 +102,9 @@ def print_table(
     On a terminal, or where the environment sets ``COLUMNS``, lines have that width; else, as in a
     pipe or a file, a record is one line however long.
     """
-    import click
-
     known = "COLUMNS" in os.environ or sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if known else None
-    click.echo(f"{table_text(rows, title, columns, width)}\n")
+    print(table_text(rows, title, columns, width), end="\n\n")  # click's echo loses odd names
 
 
 class _Column:
