@@ -40,8 +40,9 @@ def salvage_store(folder: Path) -> str:
             kept = _copy(path, made)
             aside = _free_name(folder)
             log = path.with_name(FILE_NAME + LOG)
-            if log.exists():
+            if log.exists() and log.stat().st_size:
                 os.replace(log, f"{aside}{LOG}")
+            log.unlink(missing_ok=True)  # an empty one, which reading makes
             path.with_name(FILE_NAME + INDEX).unlink(missing_ok=True)
             os.replace(path, aside)
             os.replace(made, path)

@@ -89,6 +89,7 @@ def test_one_result_is_counted_in_the_singular(tmp_path):
 def test_a_sound_store_keeps_all(tmp_path):
     stored = filled(tmp_path, 700)
     salvage_store(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {FILE_NAME, DAMAGED, "sweep.lock"}
     assert found(tmp_path) == stored
 
 
