@@ -51,7 +51,7 @@ def cell(value: Any) -> str:
         if abs(value) >= LARGE:
             return f"{value:.4g}"
         return f"{value:,.0f}" if abs(value) >= SIGNIFICANT else f"{value:.4g}"
-    return "".join(c if c.isprintable() else "?" for c in str(value))
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
 
 
 def heading(key: str) -> str:
