@@ -150,8 +150,8 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     try:
         whole = Document(source=document.source, data=data, marks=marks)
         chip = validate(Arch, whole).with_settings({**arch.settings, **overrides})
-        run = chip.pe == arch.pe and any(key.startswith("formats") for key in overrides)
-        chip = chip.built_as(arch) if run else chip
+        if chip.pe == arch.pe:
+            chip = chip.built_as(arch)
         _check_memories(chip, whole)
     except BitlatheError as err:
         given = ", ".join(f"{k}={v}" for k, v in overrides.items())

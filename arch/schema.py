@@ -93,7 +93,9 @@ class Array(Record):
 class Accounting(Record):
     """What the energy model counts; the defaults count everything."""
 
-    leakage: bool = Field(default=True, description="charge the buffers' leakage for the run")
+    leakage: bool = Field(
+        default=True, description="charge the leakage of buffers and PEs for the run"
+    )
     idle_pes: bool = Field(default=False, description="charge PEs that hold no work as if busy")
     layout_factor: Positive = Field(default=1.5, description="PE energy after place and route")
     study: Literal["hpca25"] | None = Field(
@@ -297,21 +299,16 @@ class Arch(Record):
         the 28 nm library of BitMoD's sheet and the square of the node. Figures of one's own have
         them already.
         """
-        pe, array = self.pe, self.array
-        if array.kind == "tile" or pe.own_costs:
-            return pe.cell_area_um2
-        bits = 0
-        if array.dataflow == "os":
-            bits = pe_record(pe).partial_sum_bits if pe.drain_register else 0
-        elif pe.double_buffered_operand:
-            operand = "weight" if array.dataflow == "ws" else "input"
-            bits = pe.lanes * max(
-                ports.payload_bits(getattr(layer, operand))
-                for _, formats in self.variants
-                for layer in formats.layers
-            )
+        if self.array.kind == "tile" or self.pe.own_costs:
+            return self.pe.cell_area_um2
+        registers: dict[str, int] = {}
+        for array, formats in self._port_needs:
+            kind = "result" if array.dataflow == "os" else "operand"
+            bits = _register_bits(self.pe, array, formats)
+            registers[kind] = max(registers.get(kind, 0), bits)
+        bits = sum(registers.values())
         scale = (self.technology.node_nm / REGISTER_NODE_NM) ** 2
-        return pe.cell_area_um2 + bits * REGISTER_BIT_UM2 * scale
+        return self.pe.cell_area_um2 + bits * REGISTER_BIT_UM2 * scale
 
     @property
     def pe_leakage_mw(self) -> float:
@@ -395,6 +392,17 @@ def _variants(
             (Array.model_validate(changed["array"]), Formats.model_validate(changed["formats"]))
         )
     return tuple(dict.fromkeys(found))
+
+
+def _register_bits(pe: PE, array: Array, formats: Formats) -> int:
+    """Return the bits that a PE holds beside what it computes, in one dataflow."""
+    if array.dataflow == "os":
+        return pe_record(pe).partial_sum_bits if pe.drain_register else 0
+    if not pe.double_buffered_operand:
+        return 0
+    operand = "weight" if array.dataflow == "ws" else "input"
+    widest = max(ports.payload_bits(getattr(layer, operand)) for layer in formats.layers)
+    return pe.lanes * widest
 
 
 def _check_pe_in_array(arch: Arch) -> None:

@@ -155,8 +155,13 @@ def _small_scales(q: "QuantizedTensor") -> Bools:
         name, pattern = "fp32", np.ascontiguousarray(group_scales(q)).view(np.uint32)
     if q.scheme.coder == "bcq":
         pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
-    small = pattern <= min(max(FEW, steps(q.scheme) / STEPS), NORMAL[name] - 1)
-    return np.asarray(small & ((pattern > 0) | (q.scheme.coder == "bcq")))
+    few = min(max(FEW, steps(q.scheme) / STEPS), NORMAL[name] - 1)
+    small = (pattern <= few) & ((pattern > 0) | (q.scheme.coder == "bcq"))
+    if scale.kind == "int":
+        # as many multiples of the row's unit as it takes make up for digits that the unit lacks
+        most = (1 << scale.bits) - 1 if q.scheme.coder != "dgq" else np.inf
+        small &= (raw[:, 0] <= few) | (raw[:, 0] >= most)
+    return np.asarray(small)
 
 
 def _room(scheme: Scheme) -> tuple[str, str]:

@@ -1,8 +1,8 @@
-"""The analytic rung: closed forms for clocks, accesses and energy of one layer on one chip.
+"""The analytic rung: clocks, accesses and energy of one layer on one chip, in closed form.
 
-Clocks, traffic and accesses follow the performance model of the BitMoD study (HPCA 2025),
-written for any array, buffer and format; what the study leaves out (leakage, idle PEs, K tiling)
-is an option of the chip.
+Of `sim.layout` (what is read how often), `sim.work` (what the array does) and `sim.ports` (what
+goes through the buffers) it takes the bounds. With ``accounting.study: hpca25`` the counting is
+that of the BitMoD study's performance model (HPCA 2025).
 """
 
 import math
@@ -22,13 +22,6 @@ from .run import LayerRun, with_total
 from .work import Work, layer_work
 
 COUNTER_LIMIT = 2**63 - 1  # counters are 64-bit signed integers wherever they are stored
-
-
-def traffic_of(
-    arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = NOTHING
-) -> Traffic:
-    """Return the layer's DRAM traffic under a mapper, in the rooms that buffers give operands."""
-    return lay_out(arch, gemm, bits, mapper, kept).traffic
 
 
 def check_clocks(arch: Arch, layer: str, cycles: int) -> None:

@@ -1,6 +1,5 @@
 """Run a model on a chip: formats by policy, layers one by one, totals."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -216,7 +215,7 @@ def simulate(
     Raises
     ------
     BitlatheError
-        Unknown names, impossible sizes, counters beyond 2^63, an energy beyond any float.
+        Unknown names, impossible sizes, counters beyond 2^63.
 
     Examples
     --------
@@ -285,8 +284,3 @@ def _check_counters(run: Run) -> None:
                 f"{what}, beyond the range of counters (2^63); use a smaller context or "
                 "batch."
             )
-    if not math.isfinite(run.energy_pj["total"]):
-        raise BitlatheError(
-            f"the energy of {run.model} on {run.arch} is not finite: technology.clock_ghz is too "
-            "low for its leakage, or an energy of the chip's too large."
-        )

@@ -195,7 +195,7 @@ class Layout:
         array, flow = self.arch.array, flow_of(self.arch)
         block_m, block_n = self.block(m, n)
         if flow in ("ws", "is"):
-            if array.accumulator_buffer or not folds_k(self.arch, self.bits, k):
+            if sums_home(self.arch) == "accumulator" or not folds_k(self.arch, self.bits, k):
                 return 0
             passing, other = (min(block_m, m), n) if flow == "ws" else (min(block_n, n), m)
             return passing * min(array.columns, other)

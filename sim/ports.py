@@ -150,9 +150,9 @@ def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[B
     for many, count in work.results.items():
         results.writes += out.accesses(units_of(many, result_code(layout.bits), 1)) * count
     leaving = traffic.output_bits // max(1, traffic.products)
-    codes = sum(many * count for many, count in work.results.items()) * result_code(layout.bits)
-    beside = leaving - math.floor(codes / traffic.products)  # scales of results, rows' padding
-    results.writes += out.accesses(max(0, beside)) * traffic.products
+    left = sum(many * count for many, count in work.results.items()) // traffic.products
+    scales = layout.bits.output - result_code(layout.bits)
+    results.writes += out.accesses(units_of(left, scales, 1)) * traffic.products
     results.drain_reads += out.accesses(leaving) * traffic.products
     results.banks += out.enabled(leaving) * traffic.products
     arriving: dict[OperandName, int] = {

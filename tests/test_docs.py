@@ -18,7 +18,12 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name: str) -> None:
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("torch", "tokenizers"):  # of the extras
+            raise
+        pytest.skip(str(missing))
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
 

@@ -369,6 +369,7 @@ def test_names_that_are_no_files(tmp_path, read, suffix):
 
 
 def test_a_language_models_files_may_be_no_pipes(tmp_path):
+    pytest.importorskip("tokenizers")
     from naive import tiny_lm
 
     for name in ("config.json", "tokenizer.json", "model.safetensors"):

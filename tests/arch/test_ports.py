@@ -9,6 +9,7 @@ from bitlathe.arch import Arch, arch_names, load_arch, resolve
 from bitlathe.arch.loader import CHIPS
 from bitlathe.arch.ports import needs_bits_per_clock, payload_bits
 from bitlathe.arch.schema import Operand
+from bitlathe.datatypes.yamlfile import Document, validate
 from bitlathe.sim.energy import ChipCosts, area_um2
 
 OURS = [name for name in arch_names() if not name.startswith("hpca25/")]
@@ -201,3 +202,45 @@ def test_another_pe_is_another_chip() -> None:
     formats = {"weight": "int6@g128/int8", "input": "fp16", "output": "fp16"}
     chip = load_arch("fp16", {"pe": pe, "formats.linear": formats, "formats.attention": formats})
     assert chip.port_bits("weight") == 50 * 4 * 6 // 3
+
+
+def test_a_second_load_keeps_what_the_first_was_built_for() -> None:
+    """Two settings at once or one after the other: the same ports, as the settings are the same."""
+    narrow = {f"formats.{kind}.weight.scheme": "int3@g128/int8" for kind in ("linear", "attention")}
+    more = {"dram.burst_bits": 256}
+    once = load_arch("bitmod", narrow | more)
+    twice = load_arch(load_arch("bitmod", narrow), more)
+    assert once.port_bits("weight") == twice.port_bits("weight") == 512
+    assert once.settings == twice.settings
+
+
+def test_registers_of_a_systolic_array_are_those_of_all_its_dataflows() -> None:
+    """ws holds a second weight of 8 bits, os a result of 32: a chip that runs both has both."""
+    text = {
+        "title": "both",
+        "technology": {"node_nm": 45, "clock_ghz": 0.25},
+        "pe": {"kind": "int_mac", "component": "int8_mac_45nm"},
+        "array": {"kind": "systolic", "rows": 32, "columns": 32, "dataflow": "ws"},
+        "buffers": {"weight": {"size_kib": 64}, "io": {"size_kib": 64}},
+        "dram": {"energy_pj_per_bit": 4.0, "bits_per_clock": 64.0},
+        "formats": {
+            kind: {"weight": "int8@channel", "input": "int8", "output": "int8"}
+            for kind in ("linear", "attention")
+        },
+    }
+    both = [{"when": {"phase": "decode"}, "set": {"array.dataflow": "os"}}]
+    one = validate(Arch, Document(source="chip", data=text, marks={}))
+    two = validate(Arch, Document(source="chip", data=text | {"overrides": both}, marks={}))
+    os = validate(
+        Arch,
+        Document(
+            source="chip", data=text | {"array": text["array"] | {"dataflow": "os"}}, marks={}
+        ),
+    )
+    cell = one.pe.cell_area_um2
+    assert two.pe_area_um2 - cell == pytest.approx(
+        (one.pe_area_um2 - cell) + (os.pe_area_um2 - cell)
+    )
+    phases = {resolve(two, phase=p, model="").pe_area_um2 for p in ("prefill", "decode")}
+    assert phases == {two.pe_area_um2}
+    assert (os.pe_area_um2 - cell) == pytest.approx(4 * (one.pe_area_um2 - cell))

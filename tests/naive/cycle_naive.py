@@ -96,7 +96,7 @@ def layer_events(lay):
     events, largest, sums = layout_naive.product_events(lay)
     bm, bn = lay.block(name, lay.m, lay.n)
     tile_bytes = up(min(bm, lay.m) * min(bn, lay.n) * chip["bo"], 8) if "o" not in lay.kept else 0
-    beside = 0 if lay.own_sums else 2 * tile_bytes + sums
+    beside = 0 if lay.own_results else 2 * tile_bytes + sums
     rings, used = [], 0
     for operand in (name, "i" if name == "w" else "w"):
         if operand in lay.kept:
@@ -108,11 +108,12 @@ def layer_events(lay):
             least = 2 if operand == name else 1
             room = lay.free[operand] - (beside if operand == "i" else 0)
             piece = min(largest[operand], lay.free[operand])
+            least = min(least, max(1, lay.free[operand] // max(1, piece)))
             places = max(least, min(chip["prefetch"], room // max(1, piece)))
             rings.append((places, piece, operand))
         if operand == "i":
             used = rings[-1][0] * rings[-1][1]
-    left = lay.rooms[2] - sums if lay.own_sums else lay.unheld - used - sums
+    left = chip["bytes"]["o"] - sums if lay.own_results else lay.unheld - used - sums
     free = max(0, left) // tile_bytes if tile_bytes else chip["output_tiles"]
     return events * layer["batch"], rings, min(chip["output_tiles"], 2 + free)
 

