@@ -484,6 +484,9 @@ def sweep(
     """Walk the design space of a sweep FILE; what OUT already holds is not run again."""
     from .reports.sweep import SweepSummary, run_sweep
 
+    if missing := [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]:
+        needed = " and ".join(missing)  # said before hours of work, not after
+        _note(f"the report of a sweep needs {needed}: {to_install(' '.join(missing), 'report')}.")
     try:
         done = run_sweep(
             file,

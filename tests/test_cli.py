@@ -407,3 +407,17 @@ def test_many_reasons_are_counted(count: int, last: str) -> None:
 )
 def test_an_empty_name_is_not_the_folder_one_is_in(command: tuple[str, ...]) -> None:
     check(run(*command), "an empty name; write '.'")
+
+
+def test_what_the_report_will_need_is_said_before_the_sweep_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "s.yaml").write_text(CNN)
+    assert run("sweep", str(tmp_path / "s.yaml"), "--dry-run").stderr == ""
+    monkeypatch.setattr("bitlathe.cli.find_spec", lambda name: None)
+    result = run("sweep", str(tmp_path / "s.yaml"), "--dry-run")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "Note: the report of a sweep needs matplotlib and jinja2: pip install matplotlib jinja2, "
+        "or in the checkout pip install -e '.[report]'.\n"
+    )

@@ -27,7 +27,7 @@ from ..sweep.export import (
     write_csv,
 )
 from ..sweep.spec import AccuracyAsked
-from ..sweep.store import DONE, FILE_NAME, FolderInUseError, FolderLock, Store
+from ..sweep.store import DONE, FAULTS, FILE_NAME, FolderInUseError, FolderLock, Store
 from . import figures
 from .accuracy import TABLE, Measured, Progress, Wanted, with_accuracy
 from .facts import titled
@@ -122,7 +122,7 @@ def _last_to_close(path: Path) -> Iterator[None]:
         return
     address = f"{path.absolute().as_uri()}?mode=rw"
     with closing(sqlite3.connect(address, uri=True)) as holder:
-        with suppress(sqlite3.Error):  # which the store explains
+        with suppress(*FAULTS):  # which the store explains
             holder.execute("SELECT count(*) FROM meta").fetchone()  # opens the file
         yield
 

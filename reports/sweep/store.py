@@ -43,6 +43,9 @@ _SCHEMA = (
 
 Row = tuple[str, str, str | None, str | None, str]  # of `results`
 
+# what SQLite raises; the words of an error about a damaged file may be no text
+FAULTS = (sqlite3.Error, UnicodeDecodeError)
+
 DONE, REFUSED, CRASHED = "done", "refused", "crashed"
 
 
@@ -108,7 +111,7 @@ class Entry:
 
 
 def _explain(path: Path, err: Exception, saved: str, again: str) -> BitlatheError:
-    text = str(err)
+    text = "its words are no text" if isinstance(err, UnicodeDecodeError) else str(err)
     if "full" in text or "disk I/O" in text:
         why, remedy = "the disk is full or failing", "free some space"
     elif "readonly" in text or "unable to open" in text:
@@ -216,7 +219,7 @@ class Store:
                 f"{folder}: cannot make this output folder: {err.strerror or err}; use a folder "
                 "you may write to."
             ) from None
-        except sqlite3.Error as err:
+        except FAULTS as err:
             self._unlock()
             raise _explain(self.path, err, start, self._again) from None
         self._db.isolation_level = None  # transactions are begun and ended here, by name
@@ -228,7 +231,7 @@ class Store:
             self._check_version()
             if not readonly:
                 self._guard = FileGuard(self.path)
-        except sqlite3.Error as err:
+        except FAULTS as err:
             self.close()
             raise _explain(self.path, err, start, self._again) from None
         except BitlatheError:
@@ -264,6 +267,11 @@ class Store:
         self._db.execute("COMMIT")
 
     def _check_version(self) -> None:
+        if not next(self._db.execute("SELECT count(*) FROM sqlite_master"))[0]:
+            raise BitlatheError(
+                f"{self.path.parent} holds no point yet: a sweep is starting there, or was stopped "
+                "before it stored anything."
+            )
         found = self.meta("schema")
         if found != str(SCHEMA_VERSION):
             raise other_layout(self.path, found)
@@ -304,7 +312,7 @@ class Store:
                 "INSERT OR REPLACE INTO meta VALUES ('revision', ?)", (str(self.revision + 1),)
             )
             self._db.execute("COMMIT")
-        except sqlite3.Error as err:
+        except FAULTS as err:
             self._roll_back()
             raise _explain(self.path, err, self.saved(), self._again) from None
         except BaseException:
@@ -341,7 +349,7 @@ class Store:
     def _fate(self, problem: str) -> str:
         """Save what can be saved of a store that is not where it was, and say what became of it."""
         if problem != "was deleted":  # leave the files to whoever has them now
-            with suppress(sqlite3.Error):
+            with suppress(*FAULTS):
                 self._db.execute("PRAGMA wal_checkpoint")
             if sys.version_info >= (3, 12):
                 self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
@@ -350,7 +358,7 @@ class Store:
         if problem == "was deleted" and not self.path.exists():
             try:
                 return f"{self._rescue():,} finished points have been written to it anew"
-            except (OSError, sqlite3.Error):
+            except (OSError, *FAULTS):
                 pass
         return f"{self.saved()}, the others are lost"
 
@@ -372,7 +380,7 @@ class Store:
         try:
             with closing(self._connect("mode=ro")) as db:
                 count = int(db.execute(_COUNT).fetchone()[0])
-        except (sqlite3.Error, UnicodeDecodeError):
+        except FAULTS:
             return "None of the finished points can be read from it"
         return f"{count:,} finished points are safe in it"
 
@@ -443,7 +451,7 @@ class Store:
         """Yield the rows of a query; a damaged file becomes a BitlatheError."""
         try:
             yield from self._db.execute(query, values)
-        except (sqlite3.Error, UnicodeDecodeError) as err:  # a damaged schema is quoted in errors
+        except FAULTS as err:  # a damaged schema is quoted in errors
             raise _explain(self.path, err, self.saved(), self._again) from None
 
     def _fetch(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:

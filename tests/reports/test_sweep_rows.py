@@ -101,6 +101,11 @@ def test_energy_and_traffic_are_those_of_all_instances() -> None:
     assert (ROW["area_um2.pe_array"], ROW["area_um2.total"]) == (4.0, 6.0)
 
 
+def test_the_format_of_linear_layers_is_there_in_any_case() -> None:
+    """The run names no format of its own, as one of convolutions alone would."""
+    assert ROW["scheme.linear"] == load_arch("bitmod").formats.linear.weight.label
+
+
 def test_what_the_chip_alone_decides() -> None:
     """Rows x columns x lanes of the chip's file; bits a clock times clocks, over eight."""
     chip = load_arch("bitmod", {"technology.clock_ghz": 0.5, "dram.bits_per_clock": 64})

@@ -342,6 +342,18 @@ def test_workers_killed_from_outside_cost_no_point(sweep, tmp_path, shots, rows)
     assert tables(tmp_path / "out") == tables(tmp_path / "alone")
 
 
+def test_a_point_is_blamed_for_the_third_death_alone_and_not_before(sweep, tmp_path):
+    """Dies in its chunk of four, with it alone, in its half, and then twice on its own."""
+    path = sweep(rows="[4]", columns="[1, 2]")
+    for times, failures in ((5, 0), (99, 2)):
+        evaluator = PlainEvaluator(
+            kill_rows=4, kill_flag=str(tmp_path / f"flag{times}"), kill_times=times
+        )
+        done = run_sweep(path, tmp_path / f"out{times}", jobs=2, evaluator=evaluator)
+        assert (done.rows, done.failures) == (4 - failures, failures)
+    assert "died 3 times" in lines(tmp_path / "out99" / "failures.csv")[0]["error"]
+
+
 def test_a_worker_that_is_stopped_is_ended_and_costs_no_point(sweep, tmp_path):
     path = sweep(rows="{from: 1, to: 120, step: 1}")
     done, hits = shot_at(

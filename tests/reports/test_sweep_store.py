@@ -131,6 +131,15 @@ def test_a_damaged_row_is_a_clear_error(tmp_path):
         list(read_results(out))
 
 
+def test_a_store_that_is_just_being_made_is_not_called_damaged(tmp_path):
+    """The file is there before its tables are."""
+    (tmp_path / "sweep.sqlite").touch()
+    with pytest.raises(BitlatheError, match=r"holds no point yet: a sweep is starting there"):
+        Store(tmp_path, readonly=True)
+    with Store(tmp_path) as store:
+        assert store.count() == 0
+
+
 def test_another_layout_is_refused(tmp_path):
     with Store(tmp_path) as store:
         store._db.execute("UPDATE meta SET value = '99' WHERE name = 'schema'")

@@ -119,6 +119,20 @@ def test_formats_are_as_the_phase_has_them() -> None:
     assert found == ["int8@channel", "int4@g128"]
 
 
+def test_tables_hold_all_instances_of_a_layer() -> None:
+    """Three instances: 123 bits each are 369 / 8 / 2**20 MiB; 2.5 pJ each are 7.5e-6 uJ."""
+    (row,) = run(LayerRun(**LAYER)).rows()
+    assert (row["cycles"], row["stall_cycles"], row["count"]) == (45, 15, 3)
+    assert row["dram_mib"] == 369 / 8 / 2**20
+    assert row["energy_uj"] == 7.5e-6
+    assert row["shape"] == "1 x 2 x 4"
+
+
+def test_energy_on_the_chip_is_all_but_that_of_dram() -> None:
+    parts = {"pe": 1.0, "dram": 2.0, "dram_background": 4.0, "total": 7.0}
+    assert run(LayerRun(**{**LAYER, "count": 1, "energy_pj": parts})).onchip_pj == 1.0
+
+
 def test_sums_of_floats_are_rounded_once() -> None:
     """0.1 ten times is 1 when rounded once; term by term it is 0.9999999999999999."""
     assert with_total({str(i): 0.1 for i in range(10)})["total"] == 1.0
