@@ -91,7 +91,7 @@ def read_bytes(path: str | Path, what: str = "file", largest: int = TEXT_MAX) ->
             raise BitlatheError(f"{shown_path(path)}: cannot read this {what}: {reason}.") from None
     if len(content) > largest:
         raise BitlatheError(
-            f"{shown_path(path)}: too large for a {what}: more than {largest:,} bytes."
+            f"{shown_path(path)}: this {what} is too large: more than {largest:,} bytes."
         )
     return content
 
