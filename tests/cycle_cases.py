@@ -145,20 +145,23 @@ def random_layer(rng: random.Random) -> Gemm:
     if causal and rng.random() < 0.8:  # as many keys as there are tokens to see them
         tokens = before + -(-m // per_token)
         n, k = (tokens, k) if causal == "n" else (n, tokens)
-    layer = Gemm(
+    batch = rng.choice((1, 1, 2, 5))
+    window = rng.choice((None, rng.randint(1, 12))) if causal else None
+    if window is not None and before - window >= {"n": n, "k": k}[causal] - 1:
+        return random_layer(rng)  # a window that slid past all there is
+    return Gemm(
         name="x",
         m=m,
         n=n,
         k=k,
-        batch=rng.choice((1, 1, 2, 5)),
+        batch=batch,
         kind="linear" if causal is None else "attention_qk",
         causal=causal,
         rows_per_token=per_token,
         visible_before=before,
-        window=rng.choice((None, rng.randint(1, 12))) if causal else None,
+        window=window,
         input_elements=elements,
     )
-    return layer if layer.macs else random_layer(rng)  # a window that slid past all there is
 
 
 def random_case(rng: random.Random) -> tuple[dict, Gemm]:

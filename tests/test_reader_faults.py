@@ -56,7 +56,7 @@ TEXTS = {
     "brackets, format": (load_format, "values: " + "[" * 20_000, "nested more than 100 deep"),
     "brackets, model": (bl.load_model, "layers: " + "{a: " * 50_000, "nested more than 100 deep"),
     "dashes, sweep": (sweep, SWEEP + "batches:\n" + "- " * 50_000, "nested more than 100 deep"),
-    "comment": (bl.load_arch, "# " + "x" * 10_000_000 + "\n" + CHIP, "this architecture file is too large"),
+    "comment": (bl.load_arch, "# " + "x" * 10_000_000 + "\n" + CHIP, "file is too large"),
     "many values": (sweep, SWEEP + "batches: [" + "1, " * 400_000 + "1]", "more than 300,000"),
     "many problems": (
         bl.load_arch,

@@ -183,10 +183,7 @@ def run_sweep(
         raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
     if not str(out):
         raise BitlatheError("out: an empty name; give a folder, '.' for the one you are in.")
-    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
-        raise BitlatheError(f"jobs: {jobs} processes; give 1 to {MAX_JOBS}.")
-    if timeout is not None and not 0 < timeout < math.inf:
-        raise BitlatheError(f"timeout: {timeout:g} seconds; give a number above 0.")
+    _check_workers(jobs, timeout, elsewhere=dask is not None or executor is not None)
     start, folder = time.perf_counter(), Path(out)
     say = say or (lambda _: None)
     if salvage:
@@ -313,6 +310,19 @@ class _Sweep:
             row = self._space.row(point) | result
             rows.append(row if verdict(self._space.late, row) is True else None)
         return rows
+
+
+def _check_workers(jobs: int | None, timeout: float | None, *, elsewhere: bool) -> None:
+    """Refuse a number of processes or a time limit that cannot be kept."""
+    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
+        raise BitlatheError(f"jobs: {jobs} processes; give 1 to {MAX_JOBS}.")
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise BitlatheError(f"timeout: {timeout:g} seconds; give a number above 0.")
+    if timeout is not None and elsewhere:
+        raise BitlatheError(
+            "timeout: a limit ends processes of this sweep, not those of Dask or of an executor; "
+            "leave it out there."
+        )
 
 
 def _open_runner(

@@ -306,29 +306,31 @@ def test_a_point_that_always_kills_its_worker_is_recorded(sweep, tmp_path):
     assert "worker process died" in (tmp_path / "out" / "failures.csv").read_text()
 
 
-def test_sigkill_twenty_times_ends_with_exactly_the_right_rows(sweep, tmp_path):
-    path = sweep(rows="{from: 1, to: 100, step: 1}", columns="{from: 1, to: 15, step: 1}")
+@pytest.mark.parametrize(
+    ("kills", "columns"), [(20, 15), pytest.param(30, 40, marks=pytest.mark.slow)]
+)
+def test_a_runner_killed_again_and_again_ends_with_exactly_the_right_rows(
+    sweep, tmp_path, kills, columns
+):
+    rows = 400 * columns  # 100 rows x columns x 2 phases x 2 batches
+    path = sweep(rows="{from: 1, to: 100, step: 1}", columns=f"{{from: 1, to: {columns}, step: 1}}")
     out = tmp_path / "out"
-    arguments = [sys.executable, "-m", "naive.sweep_crash", path, out, "20", "11", "1"]
+    arguments = [sys.executable, "-m", "naive.sweep_crash", path, out, str(kills), "11", "1"]
     run = subprocess.run(
-        arguments, env=environment(), capture_output=True, text=True, check=True, timeout=100
+        arguments, env=environment(), capture_output=True, text=True, check=True, timeout=200
     )
-    assert int(run.stdout) == 20  # every round was cut off: the sweep was never finished
+    assert int(run.stdout) == kills  # every round was cut off: the sweep was never finished
     with Store(out) as store:
         saved = store.count()
-    assert 0 < saved < 6000
+    assert 0 < saved < rows
     done = run_sweep(path, out, jobs=1, evaluator=PLAIN)
-    assert done.points == done.rows == 6000
+    assert done.points == done.rows == rows
     assert done.reused >= saved  # nothing finished was lost
     run_sweep(path, tmp_path / "undisturbed", jobs=1, evaluator=PLAIN)
     assert exports(out) == exports(tmp_path / "undisturbed")
     with Store(out) as store:
-        assert store._db.execute(
-            "SELECT count(*), count(DISTINCT key) FROM results"
-        ).fetchone() == (
-            6000,
-            6000,
-        )
+        counts = "SELECT count(*), count(DISTINCT key) FROM results"
+        assert store._db.execute(counts).fetchone() == (rows, rows)
 
 
 def children(pid):

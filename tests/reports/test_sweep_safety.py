@@ -396,6 +396,12 @@ def test_a_limit_is_a_number_above_zero(sweep, tmp_path, timeout):
         run_sweep(sweep(), tmp_path / "out", evaluator=PLAIN, timeout=timeout)
 
 
+def test_no_limit_is_promised_for_processes_of_others(sweep, tmp_path):
+    with pytest.raises(BitlatheError, match="timeout: a limit ends processes of this sweep"):
+        run_sweep(sweep(), tmp_path / "out", evaluator=PLAIN, timeout=5, dask="tcp://nowhere:1")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_empty_name_is_no_folder(sweep, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BitlatheError, match="out: an empty name; give a folder"):
