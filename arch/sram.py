@@ -182,12 +182,17 @@ def _outside(macro: Macro, size_bytes: int, banks: int, port_bits: float) -> str
             f"{size_bytes} bytes are less than the smallest bank of SRAM table {macro.table!r}, "
             f"{sizes[0]} bytes; use at least that, or another table."
         )
+    if size_bytes > _MOST_BANKS * sizes[-1]:
+        return (
+            f"{size_bytes} bytes are more than {_MOST_BANKS} of the largest banks of SRAM table "
+            f"{macro.table!r}, {sizes[-1]} bytes each; use a smaller buffer."
+        )
     if not sizes[0] <= bank_bytes <= sizes[-1]:
         return (
             f"{size_bytes} bytes in {banks} banks make banks of {bank_bytes:g} bytes, outside SRAM "
             f"table {macro.table!r} ({sizes[0]} to {sizes[-1]} bytes); use between "
             f"{max(1, math.ceil(size_bytes / sizes[-1]))} and "
-            f"{max(1, size_bytes // sizes[0])} banks."
+            f"{min(_MOST_BANKS, max(1, size_bytes // sizes[0]))} banks."
         )
     buses = _buses(macro, max(size for size in sizes if size <= bank_bytes))
     if bus_bits > buses[-1]:

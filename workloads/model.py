@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datatypes.errors import BitlatheError, unknown_name
+from ..datatypes.files import shown_path
 from ..datatypes.slugs import slug
 from .config import Config, read_config
 from .conv import ConvNet, read_convnet
@@ -232,6 +233,11 @@ def load_model(name_or_path: str | Path) -> Model:
         return _load(SHIPPED / f"{wanted}.json", wanted)
     path = Path(text)
     if not text or not os.path.exists(text):  # unlike Path.exists, never raises
+        if path.suffix in (".json", ".yaml", ".yml") or len(path.parts) > 1:
+            raise BitlatheError(
+                f"{shown_path(text)}: cannot read this model file: no such file; give the path of "
+                "a config.json, its folder, or a shipped model's name."
+            )
         raise BitlatheError(
             f"{unknown_name('model', text, model_names())}; or give the path of a config.json."
         )

@@ -352,6 +352,12 @@ def test_any_value_gives_a_model_or_an_explained_error(tmp_path, data, value):
         assert load_model(path).gemms()
 
 
+@pytest.mark.parametrize("path", ["nowhere/config.json", "nowhere/model", "mine.yaml"])
+def test_a_file_that_is_missing_is_no_unknown_model(path):
+    with pytest.raises(BitlatheError, match=f"{path}: cannot read this model file: no such file"):
+        load_model(path)
+
+
 def test_paths_the_system_refuses():
     for text in ("a\0b", "x" * 5000):
         with pytest.raises(BitlatheError, match="unknown model"):
