@@ -172,7 +172,8 @@ def draw(
     drawn = list(axes.flat)[: len(panels)]
     for axis in drawn:
         set_ticks(axis, chart.log)
-    finish(figure, handles, words, label_of(column).full if column in frame.numbers else "")
+    bare = column in frame.numbers or set(handles) <= {"Pareto front", "true", "false"}
+    finish(figure, handles, words, label_of(column).full if bare else "")
     for axis in drawn:
         set_ticks(axis, chart.log)  # again: the room for words is known only now
     save(figure, *paths, made=made)
