@@ -29,6 +29,14 @@ def in_simulator(*arguments):
     return command(*arguments, "--size", "small", NUMBA_ENABLE_CUDASIM="1")
 
 
+def code_in_simulator(code, folder):
+    """Run Python beside the script's folder, its first argument, with kernels simulated."""
+    return subprocess.run(
+        [sys.executable, "-c", code, SCRIPT.parent], cwd=folder, capture_output=True, text=True,
+        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}, check=False,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def device():
     """The script as a module."""
@@ -94,10 +102,7 @@ def test_kernels_are_timed_where_they_are_launched(tmp_path):
         "    seen = [s + (k.moved > 0) for s, k in zip(seen, kernels)]\n"
         "assert seen == [2, 1, 3], seen\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, SCRIPT.parent], cwd=tmp_path, capture_output=True, text=True,
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}, check=False,
-    )  # fmt: skip
+    run = code_in_simulator(code, tmp_path)
     assert run.returncode == 0, run.stderr
 
 
@@ -168,10 +173,7 @@ def test_the_status_is_1_where_bits_differ(tmp_path):
         " '--out', 'table.md']\n"
         "sys.exit(b.main())\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, SCRIPT.parent], cwd=tmp_path, capture_output=True, text=True,
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}, check=False,
-    )  # fmt: skip
+    run = code_in_simulator(code, tmp_path)
     assert run.returncode == 1, run.stderr
     text = (tmp_path / "table.md").read_text()
     assert "| bit_serial int8 aligned | 24 | 2 |" in text  # exponent and value of the first dot
