@@ -128,6 +128,8 @@ def test_monotone_between_neighboring_ports(size: int, i: int, places: list[floa
     [
         ({"size_bytes": 1024}, "less than the smallest bank"),
         ({"size_bytes": 64 * 2**20}, "use between 256 and"),
+        ({"size_bytes": 2**30}, "use between 4096 and 4096 banks"),
+        ({"size_bytes": 2**30 + 1}, "more than 4096 of the largest banks .* use a smaller buffer"),
         ({"port_bits": 4096}, "use a port of at most 512 bits, or more banks"),
         ({"node_nm": 7}, "it has 22, 28, 45, 65 nm"),
     ],
