@@ -87,6 +87,15 @@ def test_an_axis_has_one_scale_in_all_panels_and_says_it(monkeypatch: pytest.Mon
     assert "log" not in axes[0].get_ylabel()
 
 
+def test_true_and_false_are_said_to_be_of_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(seconds=1.0, causal=True), row(seconds=2.0, causal=False)]
+    legend = drawn(rows, monkeypatch).legends[0]
+    assert {t.get_text() for t in legend.get_texts()} == {"true", "false"}
+    assert legend.get_title().get_text() == "causal mask skipped"
+    rows = [row(seconds=1.0), row(seconds=2.0)]
+    assert drawn(rows, monkeypatch).legends[0].get_title().get_text() == ""
+
+
 def test_fronts_are_stairs_and_named_only_where_there_are_any(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
