@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from . import workloads as workloads
     from .arch import Arch, load_arch
     from .datatypes import BitlatheError, Format, QuantizedTensor, Scheme
-    from .datatypes.catalogue import format as format
+    from .datatypes.formats.catalogue import format as format
     from .datatypes.quantize import quantize
     from .sim import Run, simulate
     from .workloads import Gemm, Model, load_model
@@ -25,14 +25,14 @@ __version__ = "0.1.0"
 # public name -> the module that holds it
 _HOME = {
     "Arch": "arch",
-    "BitlatheError": "datatypes.errors",
+    "BitlatheError": "datatypes.base.errors",
     "Format": "datatypes",
     "Gemm": "workloads",
     "Model": "workloads",
     "QuantizedTensor": "datatypes",
     "Run": "sim",
     "Scheme": "datatypes",
-    "format": "datatypes.catalogue",
+    "format": "datatypes.formats.catalogue",
     "load_arch": "arch",
     "load_model": "workloads",
     "quantize": "datatypes.quantize",

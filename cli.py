@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .datatypes.errors import BitlatheError, nearest, to_install
+from .datatypes.base.errors import BitlatheError, nearest, to_install
 
 
 class NamedPath(click.Path):
@@ -177,10 +177,10 @@ def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
 
     NAME is a format of the list or the path of a YAML file that describes one of your own.
     """
-    from .datatypes.listing import describe_format, list_formats
+    from .datatypes.study.listing import describe_format, list_formats
 
     if plot:
-        from .reports.formats import draw_number_lines
+        from .reports.charts.formats import draw_number_lines
 
         if name is None:
             raise BitlatheError("--plot: name a format to draw, e.g. formats bitmod_fp4.")
@@ -219,9 +219,9 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
     """
     from dataclasses import asdict
 
-    from .datatypes.compare import compare, quantizable
-    from .datatypes.io import read_tensors
-    from .datatypes.scheme import Scheme
+    from .datatypes.schemes.scheme import Scheme
+    from .datatypes.study.compare import compare, quantizable
+    from .datatypes.weights.read import read_tensors
     from .reports.tables import progress_bar
 
     parsed = [Scheme.parse(scheme) for scheme in schemes]
@@ -229,7 +229,7 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
     with progress_bar() as show:
         results = [compare(tensors, [scheme]) for scheme in show(parsed, "schemes")]
     if plot:
-        from .reports.formats import draw_error_against_bits
+        from .reports.charts.formats import draw_error_against_bits
 
         draw_error_against_bits([asdict(rows[-1]) for rows in results], plot)
     flat = [asdict(row) for rows in results for row in rows]
@@ -275,7 +275,7 @@ def accuracy(
     """
     from dataclasses import asdict
 
-    from .datatypes.slugs import slug
+    from .datatypes.base.slugs import slug
     from .reports.tables import progress_bar
     from .workloads import accuracy as lm
     from .workloads.embedding import NAME, embedding_accuracy
@@ -419,14 +419,14 @@ def trace(
         hint = to_install("matplotlib", "report")  # before the array is compiled and run
         raise BitlatheError(f"--out {out}: pictures need matplotlib: {hint}")
     if kind == "systolic":
-        from .sim.array.trace import timeline
-        from .sim.array.trace import trace as run_trace
+        from .sim.array.systolic.trace import timeline
+        from .sim.array.systolic.trace import trace as run_trace
 
         flow = given.get("dataflow", "ws")
         text = run_trace(*gemm, *array, flow, out) if out or not as_json else ""
         line: Any = timeline(*gemm, *array, flow) if as_json else None
     else:
-        from .sim.array.tile_trace import tile_timeline, trace_tile
+        from .sim.array.tile.trace import tile_timeline, trace_tile
 
         tile, weights = _tile(array, given), given.get("weights", "int8")
         text = trace_tile(*gemm, tile, weights, out) if out or not as_json else ""
@@ -438,7 +438,7 @@ def trace(
 
 
 def _tile(array: tuple[int, int], given: dict[str, Any]) -> Any:
-    from .sim.array.tile_model import TileArray
+    from .sim.array.tile.model import TileArray
 
     return TileArray(
         rows=array[0],
@@ -482,7 +482,7 @@ def sweep(
     as_json: bool,
 ) -> None:
     """Walk the design space of a sweep FILE; what OUT already holds is not run again."""
-    from .reports.sweep import SweepSummary, run_sweep
+    from .reports.explore import SweepSummary, run_sweep
 
     if missing := [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]:
         needed = " and ".join(missing)  # said before hours of work, not after
@@ -534,8 +534,8 @@ def sweep(
 @json_option
 def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
     """Write a sweep FOLDER's page, charts and tables."""
-    from .reports.report.accuracy import Wanted
-    from .reports.report.report import report as write_report
+    from .reports.page.accuracy import Wanted
+    from .reports.page.report import report as write_report
     from .reports.tables import progress_bar
 
     wanted = None if tokens is None else Wanted(tokens=tokens)
@@ -556,13 +556,13 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
 @json_option
 def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
     """Rebuild a published study: published beside reproduced beside corrected values."""
-    from .datatypes.errors import unknown_name
+    from .datatypes.base.errors import unknown_name
 
     known = ("bitmod-hpca25",)
     if study not in known:
         raise BitlatheError(unknown_name("study", study, known))
-    from .reports.bitmod_hpca25 import page
-    from .reports.bitmod_hpca25.study import reproduce as rebuild
+    from .reports.studies.bitmod_hpca25 import page
+    from .reports.studies.bitmod_hpca25.study import reproduce as rebuild
     from .reports.tables import progress_bar
 
     with progress_bar() as show:

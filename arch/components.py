@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..datatypes.errors import BitlatheError, unknown_name
-from ..datatypes.yamlfile import Record, read_yaml
+from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.yamlfile import Record, read_yaml
 
 FOLDER = Path(__file__).parent / "components"
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from ..datatypes.errors import BitlatheError
-from ..datatypes.scheme import Scheme
-from ..datatypes.yamlfile import Record
+from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.yamlfile import Record
+from ..datatypes.schemes.scheme import Scheme
 
 
 def _scheme_text(value: str) -> str:

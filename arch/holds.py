@@ -32,10 +32,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datatypes import catalogue
-from ..datatypes.format import Format
-from ..datatypes.scheme import Scheme
-from ..datatypes.terms import term_table
+from ..datatypes.formats import catalogue
+from ..datatypes.formats.format import Format
+from ..datatypes.schemes.scheme import Scheme
+from ..datatypes.terms.terms import term_table
 from .pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE, PEKind
 
 BIT_SERIAL_BITS = 8
@@ -111,7 +111,7 @@ def has_terms(fmt: Format) -> bool:
 
     Examples
     --------
-    >>> from bitlathe.datatypes.catalogue import element
+    >>> from bitlathe.datatypes.formats.catalogue import element
     >>> has_terms(element("fp8_e5m2")), has_terms(element("e8m0")), has_terms(element("fp16"))
     (True, False, False)
     """

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..datatypes.errors import BitlatheError, nearest, unknown_name
-from ..datatypes.slugs import slug
-from ..datatypes.yamlfile import Document, Location, parse_yaml, read_yaml, validate
+from ..datatypes.base.errors import BitlatheError, nearest, unknown_name
+from ..datatypes.base.slugs import slug
+from ..datatypes.base.yamlfile import Document, Location, parse_yaml, read_yaml, validate
 from .keys import changes_of, set_key
 from .memories import DRAM_PAIRS
 from .schema import PE, Arch, Numerics, check_memories

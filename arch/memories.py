@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..datatypes.yamlfile import Record
+from ..datatypes.base.yamlfile import Record
 from .components import DramComponent, dram_component
 from .fields import NonNegative, Positive, PositiveInt, SizeKiB
 

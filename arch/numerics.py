@@ -7,7 +7,7 @@ register-transfer code; `exact` is plain integer arithmetic, the reference for t
 from dataclasses import dataclass
 from typing import Literal
 
-from ..datatypes.errors import BitlatheError, unknown_name
+from ..datatypes.base.errors import BitlatheError, unknown_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ take.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..datatypes.errors import BitlatheError, unknown_name
+from ..datatypes.base.errors import BitlatheError, unknown_name
 from .numerics import ALIGNED, PENumerics
 
 Overflow = Literal["wrap", "saturate"]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from ..datatypes.errors import BitlatheError
-from ..datatypes.yamlfile import Record
+from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.yamlfile import Record
 from .components import PEComponent, pe_component
 from .fields import NonNegative, PositiveInt
 from .numerics import PENumerics, numerics_of

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from ..datatypes.scheme import Scheme
+from ..datatypes.schemes.scheme import Scheme
 
 if TYPE_CHECKING:
     from .formats import Formats, LayerFormats, Operand

@@ -8,7 +8,7 @@ widths. A chip that asks for something else is refused, unless it gives ``energy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..datatypes.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError
 from .components import PEComponent, component_names, pe_component
 from .holds import refusal
 from .pe import FpMacPE, PEKind

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from ..datatypes.errors import BitlatheError
-from ..datatypes.yamlfile import Record
+from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.yamlfile import Record
 from . import ports
 from .fields import Positive, PositiveInt
 from .formats import Formats, LayerFormats, Operand

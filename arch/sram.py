@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from ..datatypes.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError
 from .components import FOLDER, sram_table
 
 DEVICE, TEMPERATURE_K = "lop", 300

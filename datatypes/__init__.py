@@ -8,9 +8,10 @@ The functions ``format``, ``quantize`` and ``compare`` are taken from the module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .catalogue import names
-    from .errors import BitlatheError
-    from .format import (
+    from .base.errors import BitlatheError
+    from .formats.catalogue import names
+    from .formats.files import load_format
+    from .formats.format import (
         Format,
         Mixture,
         codebook,
@@ -19,26 +20,25 @@ if TYPE_CHECKING:
         sign_magnitude,
         with_special,
     )
-    from .io import read_tensors
-    from .scheme import Scheme
-    from .tensor import QuantizedTensor
-    from .userformat import load_format
+    from .schemes.scheme import Scheme
+    from .tensors.tensor import QuantizedTensor
+    from .weights.read import read_tensors
 
 # public name -> the module that holds it; loaded on first use
 _HOME = {
-    "BitlatheError": "errors",
-    "Format": "format",
-    "Mixture": "format",
-    "QuantizedTensor": "tensor",
-    "Scheme": "scheme",
-    "codebook": "format",
-    "float_format": "format",
-    "int_format": "format",
-    "load_format": "userformat",
-    "names": "catalogue",
-    "read_tensors": "io",
-    "sign_magnitude": "format",
-    "with_special": "format",
+    "BitlatheError": "base.errors",
+    "Format": "formats.format",
+    "Mixture": "formats.format",
+    "QuantizedTensor": "tensors.tensor",
+    "Scheme": "schemes.scheme",
+    "codebook": "formats.format",
+    "float_format": "formats.format",
+    "int_format": "formats.format",
+    "load_format": "formats.files",
+    "names": "formats.catalogue",
+    "read_tensors": "weights.read",
+    "sign_magnitude": "formats.format",
+    "with_special": "formats.format",
 }
 
 __all__ = [

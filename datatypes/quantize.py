@@ -17,24 +17,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import as_float
-from .asym import encode_asym
-from .bcq import encode_bcq
-from .coding import Coded, Job
-from .dgq import encode_dgq
-from .ends import check_ends
-from .errors import BitlatheError, unknown_name
-from .fast import all_finite, encode_fast
-from .format import Format, Mixture
-from .inputs import Inputs
-from .layout import Axis, Layout
-from .olive import encode_olive
-from .paper import encode_paper, encode_paper_asym, encode_paper_mx
-from .propagate import grain, propagate
-from .rounding import NANS, OVERFLOWS, check_rounding, refuse_nonfinite
-from .scheme import Scheme
-from .table import encode_table
-from .tensor import QuantizedTensor
+from .base.arrays import as_float
+from .base.errors import BitlatheError, unknown_name
+from .coding.asym import encode_asym
+from .coding.bcq import encode_bcq
+from .coding.dgq import encode_dgq
+from .coding.grid import all_finite, encode_fast
+from .coding.inputs import Inputs
+from .coding.job import Coded, Job
+from .coding.nan import grain, propagate
+from .coding.olive import encode_olive
+from .coding.released import encode_paper, encode_paper_asym, encode_paper_mx
+from .coding.table import encode_table
+from .formats.format import Format, Mixture
+from .formats.rounding import NANS, OVERFLOWS, check_rounding, refuse_nonfinite
+from .schemes.layout import Axis, Layout
+from .schemes.scheme import Scheme
+from .tensors.ends import check_ends
+from .tensors.tensor import QuantizedTensor
 
 CODERS: dict[str, Callable[[Job], Coded]] = {
     "table": encode_table,

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import BitlatheError
-from .format import Format, Mixture
-from .layout import Axis
+from .base.errors import BitlatheError
+from .formats.format import Format, Mixture
 from .quantize import quantize
-from .scheme import Scheme
-from .tensor import QuantizedTensor
+from .schemes.layout import Axis
+from .schemes.scheme import Scheme
+from .tensors.tensor import QuantizedTensor
 
 AnyScheme = str | Scheme | Format | Mixture
 

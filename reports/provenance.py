@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..datatypes.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError
 
 FILE_NAME = "provenance.json"
 ROOT = Path(__file__).parents[1]

@@ -2,17 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .engine import simulate
 from .run import LayerRun, Run
+from .simulate import simulate
 
 if TYPE_CHECKING:
-    from .array.systolic_model import systolic
+    from .array.systolic.model import systolic
     from .pe.bit_serial import bitserial_dot
 
 __all__ = ["LayerRun", "Run", "bitserial_dot", "simulate", "systolic"]
 
 # name -> module; loaded on use, since the kernels bring numba
-_LAZY = {"bitserial_dot": ".pe.bit_serial", "systolic": ".array.systolic_model"}
+_LAZY = {"bitserial_dot": ".pe.bit_serial", "systolic": ".array.systolic.model"}
 
 
 def __getattr__(name: str) -> Any:

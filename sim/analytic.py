@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..arch.schema import Arch, BufferName
-from ..datatypes.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import Traffic
 from ..workloads.gemm import COUNTER_LIMIT, Gemm

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..arch.formats import LayerFormats, Operand
 from ..arch.ports import step_clocks
 from ..arch.schema import Arch, OperandName
-from ..datatypes.scheme import Scheme
+from ..datatypes.schemes.scheme import Scheme
 from ..mapping.integers import ceil_div
 from ..workloads.gemm import Gemm
 
 if TYPE_CHECKING:
-    from .array.term_clocks import TermClocks
+    from .array.tile.term_clocks import TermClocks
 
 
 @cache
@@ -205,7 +205,7 @@ def _skipping(
     scheme = formats.weight.scheme
     if not arch.pe.skips or scheme is None:
         return None
-    from .array.term_clocks import CountedClocks, StandInClocks, skipping_array
+    from .array.tile.term_clocks import CountedClocks, StandInClocks, skipping_array
 
     array = skipping_array(arch, scheme, rescale_bits)
     if weights is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..arch.schema import Arch, BufferName, pe_record
-from ..datatypes.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError
 from ..mapping.integers import ceil_div, units_of
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import (

@@ -13,7 +13,7 @@ from .layer_bits import LayerBits
 from .layout import Layout, blocks_seen
 
 if TYPE_CHECKING:
-    from .array.term_clocks import FoldClocks
+    from .array.tile.term_clocks import FoldClocks
 
 Reads = Counter[tuple[int, int]]
 """(bits of weights, bits of inputs) that are read at once: how often."""

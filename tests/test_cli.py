@@ -305,7 +305,7 @@ def test_trace_as_json() -> None:
 
 def test_the_help_of_trace_names_every_ending_that_it_writes() -> None:
     from bitlathe.cli import PICTURES
-    from bitlathe.sim.array.trace import KINDS
+    from bitlathe.sim.array.systolic.trace import KINDS
 
     assert {*PICTURES, ".csv"} == set(KINDS)
     (line,) = re.findall(r"--out PATH +(.*?) file to write", run("trace", "--help").stdout)
@@ -323,7 +323,7 @@ def test_a_missing_matplotlib_is_said_before_anything_is_computed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("bitlathe.cli.find_spec", lambda name: None)
-    monkeypatch.setattr("bitlathe.sim.array.trace.timeline", pytest.fail)
+    monkeypatch.setattr("bitlathe.sim.array.systolic.trace.timeline", pytest.fail)
     result = run(*f"trace --gemm 2x2x2 --out {tmp_path / 'x.png'}".split())
     check(result, "pictures need matplotlib: pip install matplotlib, or in the checkout")
 
@@ -363,7 +363,7 @@ def test_reasons_of_failed_points_are_on_the_terminal(tmp_path: Path) -> None:
 def test_points_that_could_not_be_computed_end_with_status_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bitlathe.reports.sweep import evaluate
+    from bitlathe.reports.explore import evaluate
 
     simulate = evaluate.simulate
 
@@ -389,8 +389,8 @@ def test_points_that_could_not_be_computed_end_with_status_3(
     ("count", "last"), [(8, "... and 3 other reasons"), (6, "... and 1 other reason")]
 )
 def test_many_reasons_are_counted(count: int, last: str) -> None:
-    from bitlathe.reports.sweep.api import SweepSummary
-    from bitlathe.reports.sweep.export import Reason
+    from bitlathe.reports.explore.api import SweepSummary
+    from bitlathe.reports.explore.export import Reason
 
     reasons = tuple(Reason(status="refused", error=f"e{k}", count=9 - k) for k in range(count))
     done = SweepSummary(folder="f", points=99, evaluated=0, reused=0, rows=0, ruled_out=0,

@@ -28,4 +28,4 @@ def test_docstring_examples(name: str) -> None:
 
 
 def test_walk_found_the_modules() -> None:
-    assert {"bitlathe.datatypes.format", "bitlathe.sim.analytic"} <= set(MODULES)
+    assert {"bitlathe.datatypes.formats.format", "bitlathe.sim.analytic"} <= set(MODULES)

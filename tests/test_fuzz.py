@@ -29,7 +29,7 @@ def test_thousands_of_inputs_are_accepted_or_refused(kind):
 
 def test_the_harness_tells_a_failure_from_a_refusal(tmp_path):
     """What it is for: exceptions, silence, floods of words, time, memory, a process that ends."""
-    from bitlathe.datatypes.errors import BitlatheError
+    from bitlathe.datatypes.base.errors import BitlatheError
     from fuzz.readers import Reader, outcome_of
 
     def reading(act):

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import bitlathe as bl
-from bitlathe.datatypes.errors import LINE_MAX, BitlatheError
-from bitlathe.datatypes.io import read_tensors
-from bitlathe.datatypes.jsonfile import parse_json, place_of
+from bitlathe.datatypes.base.errors import LINE_MAX, BitlatheError
+from bitlathe.datatypes.base.jsonfile import parse_json, place_of
+from bitlathe.datatypes.base.yamlfile import parse_yaml
 from bitlathe.datatypes.quantize import quantize
-from bitlathe.datatypes.tensor import QuantizedTensor
-from bitlathe.datatypes.yamlfile import parse_yaml
-from bitlathe.reports.sweep import read_results, run_sweep
+from bitlathe.datatypes.tensors.tensor import QuantizedTensor
+from bitlathe.datatypes.weights.read import read_tensors
+from bitlathe.reports.explore import read_results, run_sweep
 from bitlathe.workloads.lm.checkpoint import find_checkpoint
 
 CHIP = (Path(bl.__file__).parent / "arch/chips/bitmod.yaml").read_text()
@@ -437,7 +437,7 @@ def test_any_legal_name_of_an_output_folder_gets_all_tables(tmp_path, monkeypatc
     assert {"results.csv", "results.parquet", "sweep.sqlite"} <= made
     assert len(list(read_results(name))) == 1
     if name == "\udcff":
-        from bitlathe.reports.report import report
+        from bitlathe.reports.page import report
 
         report(name)
         assert b"\\udcff" in (tmp_path / name / "report.html").read_bytes()

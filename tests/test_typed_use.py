@@ -25,9 +25,9 @@ reveal_type(bl.sim.systolic(8, 8, 8, 4, 4).cycles)
 bl.quantise([1.0], "int4")
 bl.quantize([1.0])
 """
-FORMAT, SCHEME = "bitlathe.datatypes.format", "bitlathe.datatypes.scheme"
+FORMAT, SCHEME = "bitlathe.datatypes.formats.format", "bitlathe.datatypes.schemes.scheme"
 REVEALED = [
-    (5, "bitlathe.datatypes.tensor.QuantizedTensor"),
+    (5, "bitlathe.datatypes.tensors.tensor.QuantizedTensor"),
     (6, "tuple[int, ...]"),
     (7, f"{FORMAT}.Format | {FORMAT}.Mixture | {SCHEME}.Scheme"),
     (9, "int"),
@@ -95,7 +95,7 @@ def test_a_star_import_hides_nothing_of_pythons():
 def test_a_name_means_the_same_whatever_was_imported_before(name):
     look = f"print(repr(bl.datatypes.{name}).split(' at ')[0])"
     before = fresh(f"import bitlathe as bl; {look}")
-    used = "bl.quantize([1.0], 'int4'); bl.format('int4'); import bitlathe.datatypes.compare"
+    used = "bl.quantize([1.0], 'int4'); bl.format('int4'); import bitlathe.datatypes.study.compare"
     assert before == fresh(f"import bitlathe as bl; {used}; {look}")
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..datatypes.errors import BitlatheError, nearest, shown
-from ..datatypes.files import read_text, shown_path
-from ..datatypes.jsonfile import parse_json, place_of
+from ..datatypes.base.errors import BitlatheError, nearest, shown
+from ..datatypes.base.files import read_text, shown_path
+from ..datatypes.base.jsonfile import parse_json, place_of
 
 _MISSING = object()
 _LARGEST = 2**40  # no dimension of a real model comes near it
@@ -41,7 +41,7 @@ class Config:
         """Return ``file:line:column`` of a key, or of the deepest part that exists."""
         loc = self.loc if key is None else (*self.loc, key)
         if _is_yaml(self.source):
-            from ..datatypes.yamlfile import parse_yaml  # slow to import: not needed for JSON
+            from ..datatypes.base.yamlfile import parse_yaml  # slow to import: not needed for JSON
 
             return parse_yaml(self.text, self.source).where(loc)
         line, column = place_of(self.text, loc)
@@ -129,7 +129,7 @@ def read_config(path: Path) -> Config:
     text = read_text(path, "model file")
     source = shown_path(path)
     if _is_yaml(source):
-        from ..datatypes.yamlfile import parse_yaml
+        from ..datatypes.base.yamlfile import parse_yaml
 
         data = parse_yaml(text, source).data
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..datatypes.errors import BitlatheError, nearest
+from ..datatypes.base.errors import BitlatheError, nearest
 from .config import Config
 from .gemm import Gemm, check_size
 

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datatypes.errors import BitlatheError, to_install
-from ..datatypes.scheme import Scheme
+from ..datatypes.base.errors import BitlatheError, to_install
+from ..datatypes.schemes.scheme import Scheme
 from .accuracy import UNQUANTISED
 from .lm.kept import Kept, code_digest, default_folder, scheme_key
 from .lm.text import read_text

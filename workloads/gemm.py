@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..datatypes.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError
 
 Kind = Literal["linear", "attention_qk", "attention_av", "conv"]
 KINDS = ("linear", "attention_qk", "attention_av", "conv")

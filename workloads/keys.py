@@ -7,7 +7,7 @@ not have either, or that says nothing about sizes, is noted.
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from ..datatypes.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError
 from .config import Config
 from .families import FAMILIES, Family
 

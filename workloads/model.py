@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..datatypes.errors import BitlatheError, unknown_name
-from ..datatypes.files import shown_path
-from ..datatypes.slugs import slug
+from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.files import shown_path
+from ..datatypes.base.slugs import slug
 from .config import Config, read_config
 from .conv import ConvNet, read_convnet
 from .families import AROUND_TEXT, FAMILIES

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..datatypes.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError
 from .families import Family, Output
 from .gemm import Gemm, check_size
 

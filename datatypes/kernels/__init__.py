@@ -5,8 +5,8 @@ rows over threads. They know nothing of names: grids come as arrays. numba is im
 `groups` codes matrices in groups that share a scale, `casts` single elements.
 """
 
-from .casts import decode_float, encode_float, pack, pack_e2m1, unpack, unpack_e2m1
-from .groups import (
+from .base.tables import Book, make_book
+from .grids.groups import (
     MAX_PAPER_GROUP,
     Groups,
     absmax_groups,
@@ -23,7 +23,7 @@ from .groups import (
     mx_integer,
     symmetric,
 )
-from .tables import Book, make_book
+from .streams.casts import decode_float, encode_float, pack, pack_e2m1, unpack, unpack_e2m1
 
 __all__ = [
     "MAX_PAPER_GROUP",

@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from ...datatypes.errors import BitlatheError, unknown_name
-from ..marks import mark
-from ..pareto import pareto_front
-from ..report.accuracy import TABLE, Measured
-from ..report.columns import label_of
-from ..report.facts import conditions, titled
-from ..report.figures import LOG_FROM, finish, plain, set_ticks
-from ..report.frame import Frame
-from ..report.origin import Origin
-from ..style import figure_style, save
-from ..sweep import read_results
+from ...datatypes.base.errors import BitlatheError, unknown_name
+from ..charts.marks import mark
+from ..charts.style import figure_style, save
+from ..explore import read_results
+from ..explore.pareto import pareto_front
+from ..page.accuracy import TABLE, Measured
+from ..page.columns import label_of
+from ..page.facts import conditions, titled
+from ..page.figures import LOG_FROM, finish, plain, set_ticks
+from ..page.frame import Frame
+from ..page.origin import Origin
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]

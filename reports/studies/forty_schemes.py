@@ -9,9 +9,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from ...datatypes.compare import compare
+from ...datatypes.study.compare import compare
 from ...workloads.minilm import PACKAGE, minilm_weights
-from ..formats import draw_error_against_bits, totals
+from ..charts.formats import draw_error_against_bits, totals
 from ..tables import print_table, progress_bar
 
 SCHEMES = (

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.base.errors import BitlatheError
 from ...datatypes.quantize import quantize
-from ...sim.array.skipping import SkippingGain, skipping_gain
-from ...sim.array.term_clocks import DISTRIBUTIONS, SEED
-from ...sim.array.tile_model import TileArray
+from ...sim.array.tile.model import TileArray
+from ...sim.array.tile.skipping import SkippingGain, skipping_gain
+from ...sim.array.tile.term_clocks import DISTRIBUTIONS, SEED
 from ...workloads.minilm import PACKAGE, minilm_weights
 from ..tables import print_table, progress_bar
 

@@ -11,10 +11,10 @@ from math import exp, fsum, log
 from pathlib import Path
 from typing import Any
 
-from ...datatypes.errors import BitlatheError
-from ..marks import mark
-from ..style import figure_style, save
-from ..sweep import read_results
+from ...datatypes.base.errors import BitlatheError
+from ..charts.marks import mark
+from ..charts.style import figure_style, save
+from ..explore import read_results
 from ..tables import print_table
 
 Row = Mapping[str, Any]

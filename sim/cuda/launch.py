@@ -1,6 +1,6 @@
 """Finding a CUDA device, and launch sizes."""
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.base.errors import BitlatheError
 
 MAX_BLOCKS = 65_535
 

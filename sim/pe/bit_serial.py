@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arch.numerics import PENumerics, numerics_of
-from ...datatypes.errors import BitlatheError, unknown_name
-from ...datatypes.terms import MAX_EXP, TermTable
+from ...datatypes.base.errors import BitlatheError, unknown_name
+from ...datatypes.terms.terms import MAX_EXP, TermTable
 from .operands import (
     ActivationKind,
     activation_kind,
@@ -27,7 +27,7 @@ from .operands import (
 from .weights import WeightDecoder, weight_decoder
 
 if TYPE_CHECKING:
-    from ...datatypes.format import Format, Mixture
+    from ...datatypes.formats.format import Format, Mixture
 
 MAX_LANES = 16
 MAX_SHIFT = 24  # largest significance, see `datatypes.terms.term_table`

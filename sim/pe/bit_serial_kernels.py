@@ -17,7 +17,7 @@ accumulator sits out.
 import numba as nb
 import numpy as np
 
-from ...datatypes.compiled import compiled
+from ...datatypes.base.compiled import compiled
 
 
 @compiled

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
-from ...datatypes.errors import BitlatheError, unknown_name
-from ...datatypes.terms import term_table
+from ...datatypes.base.errors import BitlatheError, unknown_name
+from ...datatypes.terms.terms import term_table
 from .operands import as_array, first_index, matrix, pair_rows, refuse_nonfinite
 
 PE = TypeVar("PE", IntMacPE, FpMacPE, LutPE, AntPE, OlivePE)
@@ -300,8 +300,8 @@ def flint_decode(codes: npt.ArrayLike, format: str = "flint4") -> Flint:
     -------
     Flint
     """
-    from ...datatypes import catalogue
-    from ...datatypes.format import Format
+    from ...datatypes.formats import catalogue
+    from ...datatypes.formats.format import Format
 
     fmt = catalogue.element(format)
     if not isinstance(fmt, Format) or fmt.bits > 8:

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ...datatypes.compiled import compiled
+from ...datatypes.base.compiled import compiled
 
 
 @compiled

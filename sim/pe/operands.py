@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...datatypes.errors import BitlatheError, unknown_name
+from ...datatypes.base.errors import BitlatheError, unknown_name
 
 Int32Array = npt.NDArray[np.int32]
 

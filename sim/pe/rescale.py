@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arch.numerics import PENumerics, numerics_of
-from ...datatypes.errors import BitlatheError
-from ...datatypes.terms import TermTable
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.terms.terms import TermTable
 from .bit_serial import bitserial_dot
 from .operands import ActivationKind, activation_kind, as_array, first_index, whole_number
 
 if TYPE_CHECKING:
-    from ...datatypes.format import Format, Mixture
+    from ...datatypes.formats.format import Format, Mixture
 
 # Pipeline of the PE (BitMoD): exponent match 2, multiply 2, accumulate 2 clocks.
 PIPELINE_CLOCKS = 6

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arch.holds import has_terms
-from ...datatypes.errors import BitlatheError
-from ...datatypes.format import Format, Mixture
-from ...datatypes.terms import (
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.formats.format import Format, Mixture
+from ...datatypes.terms.terms import (
     MAX_BITS,
     MAX_BSIG,
     TWO_BIT_FAMILIES,
@@ -147,7 +147,7 @@ def _formats(element: Format | Mixture) -> Sequence[Format]:
 
 
 def _members(format: "str | Format | Mixture | TermTable") -> tuple[str, Sequence[Format]]:
-    from ...datatypes import catalogue
+    from ...datatypes.formats import catalogue
 
     if isinstance(format, str):
         name = ALIASES.get(format, format)
@@ -211,7 +211,7 @@ def weight_decoder(
 @lru_cache(maxsize=1)
 def held_formats() -> tuple[str, ...]:
     """Names of the catalogue's formats that a bit-serial PE can hold."""
-    from ...datatypes import catalogue
+    from ...datatypes.formats import catalogue
 
     names = (n for n in catalogue.names() if catalogue.entry(n).coder not in UNHELD_CODERS)
     held = [n for n in names if all(map(has_terms, _formats(catalogue.element(n))))]

@@ -5,7 +5,7 @@ import pytest
 from bitlathe.arch.components import component_names, dram_component, pe_component
 from bitlathe.arch.pe import PE_KINDS
 from bitlathe.arch.schema import PE_KEYS
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 
 
 def test_every_component_has_a_source() -> None:

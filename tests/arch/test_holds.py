@@ -22,9 +22,9 @@ from bitlathe.arch.pe import (
     OlivePE,
 )
 from bitlathe.arch.schema import PE, pe_record
-from bitlathe.datatypes import catalogue
-from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.datatypes.scheme import Scheme
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.formats import catalogue
+from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.sim.pe.mac import FLOAT_FORMATS, fp_mac_dot, int_mac_dot
 from bitlathe.sim.pe.operands import ACTIVATIONS
 from bitlathe.sim.pe.weights import held_formats as held_by_decoder

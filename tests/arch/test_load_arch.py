@@ -6,7 +6,7 @@ import pytest
 
 from bitlathe.arch import Arch, arch_names, load_arch, resolve
 from bitlathe.arch.loader import CHIPS, parse_setting
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 
 BITMOD = (CHIPS / "bitmod.yaml").read_text()
 

@@ -9,11 +9,11 @@ from bitlathe.arch import Arch, arch_names, load_arch, resolve
 from bitlathe.arch.loader import CHIPS
 from bitlathe.arch.ports import needs_bits_per_clock, payload_bits
 from bitlathe.arch.schema import Operand
-from bitlathe.datatypes.yamlfile import Document, validate
-from bitlathe.reports.sweep.evaluate import _resolve
+from bitlathe.datatypes.base.yamlfile import Document, validate
+from bitlathe.reports.explore.evaluate import _resolve
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.energy import ChipCosts, area_um2
-from bitlathe.sim.engine import layer_bits
+from bitlathe.sim.simulate import layer_bits
 from bitlathe.workloads import Gemm
 
 OURS = [name for name in arch_names() if not name.startswith("hpca25/")]

@@ -11,7 +11,7 @@ import pytest
 from bitlathe.arch import Arch, load_arch, resolve
 from bitlathe.arch.loader import CHIPS
 from bitlathe.arch.pe import LutPE
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.energy import ChipCosts, area_um2, timed_energy_pj
 
 DOCS = Path(__file__).parents[2] / "docs" / "chips.md"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bitlathe.arch.components import FOLDER
 from bitlathe.arch.sram import Macro, bank_cost, least_banks, sram_cost
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from bitlathe.arch.pe import FpMacPE, IntMacPE
-from bitlathe.sim.array.systolic_clock import check_operands, simulate_systolic
-from bitlathe.sim.array.systolic_kernels import add_product
-from bitlathe.sim.array.systolic_model import systolic
-from bitlathe.sim.array.tile_clock import simulate_tile_array
-from bitlathe.sim.array.tile_model import TileArray, tile_count
+from bitlathe.sim.array.systolic.clock import check_operands, simulate_systolic
+from bitlathe.sim.array.systolic.kernels import add_product
+from bitlathe.sim.array.systolic.model import systolic
+from bitlathe.sim.array.tile.clock import simulate_tile_array
+from bitlathe.sim.array.tile.model import TileArray, tile_count
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from numba import njit
 
 from bitlathe.datatypes import kernels
-from bitlathe.datatypes.catalogue import element
-from bitlathe.datatypes.kernels.dequantise import dequantize
-from bitlathe.datatypes.kernels.threads import over_rows
+from bitlathe.datatypes.formats.catalogue import element
+from bitlathe.datatypes.kernels.base.threads import over_rows
+from bitlathe.datatypes.kernels.streams.dequantize import dequantize
 from bitlathe.datatypes.quantize import quantize
 
 FP3 = (0.0, 1.0, 2.0, 4.0)

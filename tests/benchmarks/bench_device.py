@@ -244,7 +244,7 @@ def table_job(name: str, seed: int, size: tuple[int, int, int, int], kind: Any) 
     """Return a grid-table product of random codes, four grids, scales down to subnormals."""
     import numpy as np
 
-    from bitlathe.sim.pe.dequantise import table_matmul
+    from bitlathe.sim.pe.dequantize import table_matmul
 
     m, n, k, group = size
     rng = np.random.default_rng(seed)
@@ -463,7 +463,8 @@ def reason(err: Exception) -> str:
 
 def kernels_between_events() -> list[Timed]:
     """Put every kernel of `sim.cuda` between two events, where its module launches it."""
-    from bitlathe.sim.cuda import bit_serial, dequantise
+    from bitlathe.sim.cuda import bit_serial
+    from bitlathe.sim.cuda import dequantize as dequantise
 
     places = ((bit_serial, "dots_kernel"), (bit_serial, "exact_kernel"),
               (dequantise, "products_kernel"))  # fmt: skip

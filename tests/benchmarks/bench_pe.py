@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from bitlathe.sim.pe.bit_serial import bitserial_dot
-from bitlathe.sim.pe.dequantise import table_matmul
+from bitlathe.sim.pe.dequantize import table_matmul
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot
 
 GROUPS, LENGTH, RUNS = 20_000, 128, 7

@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bitlathe.reports.sweep import run_sweep
-from bitlathe.reports.sweep import runner as sweep_runner
+from bitlathe.reports.explore import run_sweep
+from bitlathe.reports.explore import runner as sweep_runner
 
 FILE = """\
 arch: bitmod

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import bitlathe as bl
-from bitlathe.datatypes.compare import compare
 from bitlathe.datatypes.quantize import quantize
-from bitlathe.datatypes.tensor import QuantizedTensor
+from bitlathe.datatypes.study.compare import compare
+from bitlathe.datatypes.tensors.tensor import QuantizedTensor
 from bitlathe.datatypes.torch_module import fake_quantize, quantize_module
 
 MODEL = """

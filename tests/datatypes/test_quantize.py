@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bitlathe as bl
-from bitlathe.datatypes import catalogue
-from bitlathe.datatypes.catalogue import single
-from bitlathe.datatypes.format import codebook
+from bitlathe.datatypes.formats import catalogue
+from bitlathe.datatypes.formats.catalogue import single
+from bitlathe.datatypes.formats.format import codebook
 from bitlathe.datatypes.quantize import quantize
-from bitlathe.datatypes.scheme import Scheme
+from bitlathe.datatypes.schemes.scheme import Scheme
 from oracles import released_bitmod
 
 SCHEMES = [

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 import bitlathe
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 
 from . import binary
 from .text import as_yaml, changed, damaged
@@ -194,7 +194,7 @@ def make_sweep(rng, folder):
 
 
 def read_sweep(path):
-    from bitlathe.reports.sweep import run_sweep
+    from bitlathe.reports.explore import run_sweep
 
     return run_sweep(path, dry_run=True)
 
@@ -210,7 +210,7 @@ def make_tensors(kind):
 
 
 def read_tensors(path):
-    from bitlathe.datatypes.io import read_tensors as read
+    from bitlathe.datatypes.weights.read import read_tensors as read
 
     return {name: array.tobytes() for name, array in read(path).items()}
 
@@ -236,7 +236,7 @@ def make_saved(rng, folder):
 
 
 def read_saved(path):
-    from bitlathe.datatypes.tensor import QuantizedTensor
+    from bitlathe.datatypes.tensors.tensor import QuantizedTensor
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -301,7 +301,7 @@ def read_path(given):
 
 @cache
 def _store(folder: Path) -> bytes:
-    from bitlathe.reports.sweep import run_sweep
+    from bitlathe.reports.explore import run_sweep
 
     folder = folder / "sound store"
     path = _file(folder.parent, "sound.yaml", as_yaml(SWEEP).encode())
@@ -356,7 +356,7 @@ def make_store(rng, folder):
 
 
 def read_store(folder):
-    from bitlathe.reports.sweep import read_results
+    from bitlathe.reports.explore import read_results
 
     rows = list(read_results(folder))
     if any(row not in _sound_rows(folder.parent) for row in rows):
@@ -366,7 +366,7 @@ def read_store(folder):
 
 @cache
 def _sound_rows(folder: Path) -> list:
-    from bitlathe.reports.sweep import read_results
+    from bitlathe.reports.explore import read_results
 
     return list(read_results(folder / "sound store"))
 

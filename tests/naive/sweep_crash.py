@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from bitlathe.reports.sweep import run_sweep
+from bitlathe.reports.explore import run_sweep
 from naive.sweep_model import PlainEvaluator
 
 

@@ -32,7 +32,7 @@ class PlainEvaluator:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __call__(self, point):
-        from bitlathe.datatypes.errors import BitlatheError
+        from bitlathe.datatypes.base.errors import BitlatheError
 
         row = point.columns()
         rows, columns = row["array.rows"], row["array.columns"]

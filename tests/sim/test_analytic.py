@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import bitlathe as bl
 from bitlathe.arch import load_arch, resolve
 from bitlathe.arch.components import FOLDER
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping import Rooms, Traffic, output_tiled, whole_buffer
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.energy import ChipCosts

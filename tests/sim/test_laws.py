@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import bitlathe as bl
 from bitlathe.arch import Arch, load_arch
 from bitlathe.arch.schema import LayerFormats
-from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.datatypes.yamlfile import Document, validate
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.cycle.layer.layer import run_layer_cycle
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.run import LayerRun

@@ -6,16 +6,16 @@ import pytest
 
 import bitlathe as bl
 from bitlathe.arch import Arch, load_arch, resolve
-from bitlathe.datatypes.yamlfile import Document, validate
+from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.mapping.keep import _Lives, placed_steps
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.bandwidth import layer_bits_per_clock, required_bits_per_clock
-from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.cycle.layer.bandwidth import layer_bits_per_clock, required_bits_per_clock
+from bitlathe.sim.cycle.layer.layer import run_layer_cycle
 from bitlathe.sim.energy import ChipCosts
-from bitlathe.sim.engine import layer_bits
 from bitlathe.sim.in_order import plan_of
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.run import LayerRun
+from bitlathe.sim.simulate import layer_bits
 from bitlathe.workloads import Gemm, load_model
 from bitlathe.workloads.order import execution_order
 

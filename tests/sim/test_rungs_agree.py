@@ -10,15 +10,15 @@ import bitlathe as bl
 from bitlathe.arch import Arch, load_arch, resolve
 from bitlathe.arch.schema import pe_record
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.array.term_clocks import CountedClocks, skipping_array
-from bitlathe.sim.array.tile_clock import simulate_tile_array
-from bitlathe.sim.array.tile_model import SCOPES, TileArray, tile_count
-from bitlathe.sim.cycle import run_layer_cycle
+from bitlathe.sim.array.tile.clock import simulate_tile_array
+from bitlathe.sim.array.tile.model import SCOPES, TileArray, tile_count
+from bitlathe.sim.array.tile.term_clocks import CountedClocks, skipping_array
+from bitlathe.sim.cycle.layer.layer import run_layer_cycle
+from bitlathe.sim.cycle.layer.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
-from bitlathe.sim.engine import layer_bits
 from bitlathe.sim.layer_bits import LayerBits
-from bitlathe.sim.memory import CycleOptions
 from bitlathe.sim.run import LayerRun
+from bitlathe.sim.simulate import layer_bits
 from bitlathe.sim.work import layer_work
 from bitlathe.workloads import Gemm, load_model
 from cycle_cases import naive_layer

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import bitlathe as bl
 from bitlathe.cli import main
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads.accuracy import UNQUANTISED, Accuracy, accuracy
 from bitlathe.workloads.lm import find_checkpoint
 from bitlathe.workloads.lm.text import cut_windows, read_text
@@ -107,7 +107,7 @@ def test_every_figure_equals_its_definition(folders, text, tmp_path):
 
 
 def test_output_error_of_a_layer_is_that_of_its_activations(folders, text, tmp_path):
-    from bitlathe.datatypes.scheme import Scheme
+    from bitlathe.datatypes.schemes.scheme import Scheme
     from bitlathe.workloads.lm.evaluate import run_baseline, run_scheme
 
     model, scheme = decoder(folders["llama"]), Scheme.parse("int3@g8")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitlathe.datatypes.errors import BitlatheError
-from bitlathe.datatypes.scheme import Scheme
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.workloads.accuracy import accuracy, remarks
 from bitlathe.workloads.lm import checkpoint, find_checkpoint
 from naive import tiny_lm

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from bitlathe.cli import main
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import embedding
 from bitlathe.workloads.embedding import LENGTH, PASSAGES, embedding_accuracy, retrieval_top1
 from bitlathe.workloads.minilm import minilm_tensors

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import Gemm
 from naive import workloads_naive
 

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from bitlathe.datatypes.errors import BitlatheError
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import load_model
 
 DENSE = {

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datatypes.errors import BitlatheError, cut, to_install, unknown_name
-from ...datatypes.files import open_file, read_text, shown_path
-from ...datatypes.scheme import Scheme
-from ...datatypes.slugs import slug
+from ...datatypes.base.errors import BitlatheError, cut, to_install, unknown_name
+from ...datatypes.base.files import open_file, read_text, shown_path
+from ...datatypes.base.slugs import slug
+from ...datatypes.schemes.scheme import Scheme
 from ..config import Config, read_config
 from ..model import SHIPPED, load_model
 from ..transformer import Transformer
@@ -260,7 +260,7 @@ def _file_digest(path: Path, _changed: int, _size: int) -> str:
 
 
 def _safetensors(files: list[Path]) -> dict[str, NDArray[np.float32]]:
-    from ...datatypes.io import read_tensors
+    from ...datatypes.weights.read import read_tensors
 
     found: dict[str, NDArray[np.float32]] = {}
     for file in files:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.base.errors import BitlatheError
 from ..config import Config
 from ..transformer import Transformer
 from .checkpoint import Checkpoint

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import gelu, normalize, scaled_dot_product_attention
 
-from ...datatypes.errors import BitlatheError
+from ...datatypes.base.errors import BitlatheError
 
 _NAMES = {
     "attention.self.query": "query",

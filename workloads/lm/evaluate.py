@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...datatypes.errors import BitlatheError
-from ...datatypes.scheme import Scheme
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.schemes.scheme import Scheme
 from ...datatypes.torch_module import quantize_module
 from .decoder import Decoder
 from .layers import layer_errors, linears, sampled

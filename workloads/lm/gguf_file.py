@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datatypes.errors import BitlatheError, cut, unknown_name
-from ...datatypes.files import open_file, shown_path
-from ...datatypes.gguf_header import read_gguf_header
-from ...datatypes.io import read_tensors
-from ...datatypes.mapped import mapped
+from ...datatypes.base.errors import BitlatheError, cut, unknown_name
+from ...datatypes.base.files import open_file, shown_path
+from ...datatypes.weights.gguf_header import read_gguf_header
+from ...datatypes.weights.mapped import mapped
+from ...datatypes.weights.read import read_tensors
 from ..transformer import Transformer
 
 # names of llama.cpp's GGUF -> names of Hugging Face's Llama

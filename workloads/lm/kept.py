@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ...datatypes.errors import BitlatheError
-from ...datatypes.scheme import Scheme
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.schemes.scheme import Scheme
 
 _ROOT = Path(__file__).parents[2]
 _CODE = ("datatypes", "workloads/lm")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...datatypes.errors import BitlatheError
-from ...datatypes.files import read_text as read_file
-from ...datatypes.files import shown_path
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.files import read_text as read_file
+from ...datatypes.base.files import shown_path
 
 TEXT_MAX = 64 << 20  # bytes
 

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, strict YAML and JSON, arrays, compiled functions."""

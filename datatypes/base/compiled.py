@@ -1,0 +1,163 @@
+"""numba's ``njit`` with a disk cache that is safe against changes in other files and damage.
+
+numba looks only at the file that holds a function, not at the files of the helpers it inlines: a
+checkout that moves to another version would go on running old kernels. Here a kept kernel is one
+of all the package's kernels as they stand.
+
+A file of the cache that is damaged, empty or of another version counts as absent, and is written
+again; where nothing can be written, kernels are compiled in each process.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, overload
+from uuid import uuid4
+
+import numba
+import numpy as np
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import dumps
+
+from .jit import switched_off
+
+Kernel = Callable[..., Any]
+PACKAGE = Path(__file__).resolve().parents[2]
+_dumps: Any = dumps
+_DIGEST = 32  # bytes of a SHA-256
+
+
+@cache
+def sources_stamp(package: Path = PACKAGE) -> str:
+    """Return a digest of a package's kernels: of the files in `kernels` folders or named so.
+
+    Kernels take what they inline from each other and from nowhere else, so no other file can
+    change what a kept kernel does.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(package.glob("*/**/*.py")):
+        name = path.relative_to(package)
+        if "kernels" in name.parts or name.stem.endswith("kernels"):
+            digest.update(f"{name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+class KernelFiles:
+    """Kernels of one function on disk: a file each, its digest first.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        What the files' names start with.
+    stamp : object
+        A kernel that was kept under another one counts as absent.
+    """
+
+    def __init__(self, folder: Path, name: str, stamp: object) -> None:
+        self.folder, self.name, self.stamp = folder, name, repr(stamp)
+
+    def _path(self, key: object) -> Path:
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()
+        return self.folder / f"{self.name}.{digest[:24]}.kernel"
+
+    def load(self, key: object) -> Any:
+        """Return what was kept under a key; None where there is nothing sound."""
+        try:
+            content = self._path(key).read_bytes()
+        except OSError:
+            return None
+        digest, body = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(body).digest() != digest:
+            return None
+        stamp, kept_key, data = pickle.loads(body)
+        return data if (stamp, kept_key) == (self.stamp, repr(key)) else None
+
+    def save(self, key: object, data: object) -> None:
+        """Keep data; readers see all of it or none."""
+        body = _dumps((self.stamp, repr(key), data))
+        path = self._path(key)
+        part = path.with_name(f"{path.name}.{uuid4().hex[:16]}.part")
+        try:
+            part.write_bytes(hashlib.sha256(body).digest() + body)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def flush(self) -> None:
+        """Forget all kernels of the function."""
+        for path in self.folder.glob(f"{self.name}.*.kernel"):
+            path.unlink(missing_ok=True)
+
+
+_Base: Any = FunctionCache  # numba states no types here
+
+
+class KernelCache(_Base):  # type: ignore[misc]
+    """numba's cache of a function, in files that are checked; without them where that fails."""
+
+    def __init__(self, function: Kernel) -> None:
+        super().__init__(function)
+        stamp = (self._impl.locator.get_source_stamp(), sources_stamp(), numba.__version__)
+        self._cache_file = KernelFiles(Path(self.cache_path), self._impl.filename_base, stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return a kept kernel, or None: it is compiled then."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever a foreign file makes numba, LLVM or pickle raise
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a kernel where there is room for it."""
+        try:
+            super().save_overload(sig, data)
+        except OSError:  # a full disk, a folder that has gone or is read-only
+            self.disable()
+
+
+def _keep(made: Any, function: Kernel) -> None:
+    try:
+        made._cache = KernelCache(function)
+    except (RuntimeError, OSError):  # no folder can be written: compile in each process
+        return
+
+
+@overload
+def compiled(function: Kernel, /, **options: Any) -> Kernel: ...
+@overload
+def compiled(**options: Any) -> Callable[[Kernel], Kernel]: ...
+def compiled(function: Any = None, /, **options: Any) -> Any:
+    """Compile a function on first use and keep it on disk.
+
+    Left as it is where compilation is switched off (see `jit`).
+
+    Parameters
+    ----------
+    function : callable, optional
+        Left out, a decorator is returned.
+    **options
+        Those of ``numba.njit``, without ``cache``.
+
+    Examples
+    --------
+    >>> @compiled(nogil=True)
+    ... def twice(x):
+    ...     return 2 * x
+    >>> twice(21)
+    42
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        if switched_off():  # compiled code overflows without a word, too
+            return np.errstate(all="ignore")(function)
+        made: Any = numba.njit(**options)(function)
+        if isinstance(made, Dispatcher):  # not where numba's own settings say otherwise
+            _keep(made, function)
+        return made
+
+    return decorate if function is None else decorate(function)

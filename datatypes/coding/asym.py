@@ -1,0 +1,193 @@
+"""Unsigned integers with a zero point.
+
+``w = (code - zero) * scale``, the range of a group stretched to contain 0 so that 0 is exact.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.rounding import round_integer
+from .job import (
+    RATIOS,
+    Coded,
+    Codes,
+    Floats,
+    Job,
+    divide,
+    group_error,
+    moments,
+    percentile,
+    worth_compiling,
+)
+from .scaling import effective, fits, refuse_scale, store
+
+
+def group_range(job: Job) -> tuple[Floats, Floats]:
+    """Return the lower and upper end of each group, stretched to contain 0, clipped as asked.
+
+    A clip that would leave nothing of a group (a percentile of zeros) is not made.
+    """
+    x, clip = job.groups, job.scheme.clip
+    low = np.minimum(x.min(axis=1, initial=0.0), 0)
+    high = np.maximum(x.max(axis=1, initial=0.0), 0)
+    near: Floats
+    far: Floats
+    if clip.startswith("sigma"):
+        mean, sigma = moments(job)
+        near, far = mean - float(clip[5:]) * sigma, mean + float(clip[5:]) * sigma
+    elif clip.startswith("p"):
+        share = float(clip[1:])
+        near, far = percentile(job, x, 100 - share), percentile(job, x, share)
+    else:
+        return low, high
+    cut_low = np.maximum(low, np.minimum(near, 0)).astype(x.dtype)
+    cut_high = np.minimum(high, np.maximum(far, 0)).astype(x.dtype)
+    kept = cut_high > cut_low
+    return np.where(kept, cut_low, low), np.where(kept, cut_high, high)
+
+
+def real_scale(low: Floats, high: Floats, top: int) -> Floats:
+    """Return (high - low) / top, also where high - low is beyond the largest number."""
+    most = low.dtype.type(top)
+    with np.errstate(over="ignore"):
+        width = high - low
+    return np.asarray(np.where(np.isinf(width), high / most - low / most, width / most))
+
+
+def integer_codes(job: Job, part: slice, scale: Floats, zero: Floats) -> Codes:
+    """Return the codes of some groups, rounded quotients moved by the zero point and clamped."""
+    top = (1 << job.scheme.element_bits) - 1
+    y = divide(job.groups[part], scale).astype(np.float64)
+    q = round_integer(y, job.rounding, job.seed) + zero[:, None]
+    return np.clip(q, 0, top).astype(np.uint8)
+
+
+def encode_asym(job: Job) -> Coded:
+    """Code a job in unsigned integers with an integer zero point per group.
+
+    Under stochastic rounding the scale is the least under which both ends of the range are
+    codes, with a whole zero point: nothing is cut off, so the result is the element itself on
+    average, unless a clip was asked for.
+    """
+    low, high = group_range(job)
+    scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
+    top = (1 << job.scheme.element_bits) - 1
+    wanted = real_scale(low, high, top)
+    start, end = low, high.astype(np.float64)
+    if job.scheme.clip in ("mse", "mae"):
+        ratio = _search(job, wanted, low)
+        wanted, start, end = wanted * ratio, low * ratio, end * ratio
+    drawn = job.rounding == "stochastic"
+    if drawn:
+        wanted = covering_scale(start, end, top)
+    raw, outer = store(wanted, np.maximum(high, -low), fmt, scale_format, job.layout)
+    used = effective(raw, outer, fmt, scale_format, job.layout)
+    zeros = covering_zeros(used, start, end, top) if drawn else zeros_of(used, start, top)
+    codes = np.zeros(job.groups.shape, np.uint8)
+    for part in job.slices():
+        codes[part] = integer_codes(job, part, used[part], zeros[part])
+    return Coded(codes=codes, raw=raw[:, None], outer=outer, zeros=zeros.astype(np.uint8))
+
+
+def _search(job: Job, wanted: Floats, low: Floats) -> Floats:
+    """Return the ratio of each group's range that has the least error, the first among equals."""
+    ratios = np.array(RATIOS, wanted.dtype)
+    with np.errstate(over="ignore"):
+        scales, edges = wanted[:, None] * ratios, low[:, None] * ratios
+    fit = fits(scales, scales, job.scheme.formats[0], job.scheme.scale_format)
+    fit &= np.isfinite(edges)
+    even = replace(job, rounding="even") if job.rounding == "stochastic" else job
+    quick = job.scheme.clip == "mse" and even.rounding == "even" and worth_compiling(job)
+    find = best_grid if quick else search_groups
+    best = find(even, np.where(fit, scales, np.inf).astype(scales.dtype), np.where(fit, edges, 0))
+    best = np.where(best < 0, np.argmax(fit, axis=1), best)
+    if not (found := fit.any(axis=1)).all():
+        at = int(np.argmin(found))
+        refuse_scale(at, float(wanted[at]), job.scheme.scale_format)
+    return np.asarray(ratios[best])
+
+
+def covering_scale(low: Floats, high: Floats, top: int) -> Floats:
+    """Return the least scale under which low..high are codes 0..top with a whole zero point.
+
+    A zero point z takes max(-low / z, high / (top - z)), and the best is one of the two whole
+    numbers beside top * -low / (high - low), where both are equal.
+    """
+    down, up = -low.astype(np.float64), high.astype(np.float64)
+    width = np.maximum(down + up, np.finfo(np.float64).tiny)
+    floor = np.floor(top * down / width)
+    scales = [_least_scale(down, up, z, top - z) for z in (floor, np.minimum(floor + 1, top))]
+    return np.minimum(*scales).astype(low.dtype)
+
+
+def _least_scale(down: Floats, up: Floats, below: Floats, above: Floats) -> Floats:
+    """Return max(down / below, up / above); 0 / 0 counts as 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.where(down > 0, down / below, 0), np.where(up > 0, up / above, 0)
+    return np.maximum(low, high)
+
+
+def covering_zeros(scale: Floats, low: Floats, high: Floats, top: int) -> Floats:
+    """Return the zero points that cut least off low..high, in steps of the scale."""
+    s = np.where(scale > 0, scale, 1).astype(np.float64)
+    down, up = -low / s, high / s
+    lower = np.clip(np.floor(down), 0, top)
+    upper = np.minimum(lower + 1, top)
+
+    def cut(zero: Floats) -> Floats:
+        return np.asarray(np.maximum(down - zero, 0) + np.maximum(up - (top - zero), 0))
+
+    return np.where(scale > 0, np.where(cut(upper) < cut(lower), upper, lower), 0)
+
+
+def zeros_of(scales: Floats, edges: Floats, top: int) -> Floats:
+    """Return the zero points of scales and lower ends: round(-edge / scale), clamped."""
+    ratio = np.divide(-edges, scales, out=np.zeros(scales.shape), where=scales > 0)
+    return np.asarray(np.clip(np.rint(ratio), 0, top).astype(scales.dtype))
+
+
+def search_groups(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Return which of the (groups, n) candidates has the least error, the first among equals.
+
+    -1 where none has a finite one; infinite scales have none.
+    """
+    best = np.full(len(job.groups), -1)
+    least = np.full(len(job.groups), np.inf)
+    zeros = zeros_of(scales, edges, (1 << job.scheme.element_bits) - 1)
+    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(scales.shape[1]):
+            for part in job.slices():
+                scale, zero = scales[part, t], zeros[part, t]
+                codes = integer_codes(job, part, scale, zero)
+                error = group_error(job, part, integer_values(codes, zero, scale, scale.dtype))
+                better = error < least[part]
+                least[part] = np.where(better, error, least[part])
+                best[part] = np.where(better, t, best[part])
+    return best
+
+
+def best_grid(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Do what `search_groups` does, compiled; float32, squared errors, ties to even."""
+    from ..kernels.base.threads import over_rows
+    from ..kernels.searches.dgq import search_groups as kernel
+
+    x, weights = job.groups, job.kernel_weights()
+    top = (1 << job.scheme.element_bits) - 1
+    zeros, best = zeros_of(scales, edges, top), np.zeros(len(x), np.int64)
+
+    def work(a: int, b: int) -> None:
+        kernel(x[a:b], weights[a:b], scales[a:b], zeros[a:b], np.float32(top), best[a:b])
+
+    over_rows(work, len(x), x.shape[1] * scales.shape[1])
+    return best
+
+
+def integer_values(
+    codes: Codes, zero: NDArray[np.generic], scale: Floats, dtype: np.dtype[np.generic]
+) -> Floats:
+    """Return (code - zero) x scale."""
+    whole = codes.astype(dtype) - zero.astype(dtype)[:, None]
+    return np.asarray(whole * scale.astype(dtype)[:, None])

@@ -1,0 +1,259 @@
+"""Binary-coded quantisation with shift-add scales (ShiftAddLLM, arXiv 2406.05981).
+
+``w = sum over i of alpha_i * b_i``, b_i in {-1, +1}: bit i of the code is 1 for +1. Each alpha is
+a sum of K signed powers of two, eight bits each, so that a product is K shifts and adds.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schemes.scheme import Scheme
+from .job import Coded, Codes, Floats, Job, worth_compiling
+from .scaling import LIMITS, PLANE_MAX, bits_to_float, float_bits, refuse_scale
+
+ROUNDS = 15
+# a byte is sign (1 bit) and exponent (7 bits); exponent field 0 is an absent term
+EXPONENT_BIAS = 96
+PLANE_MIN = 1 - EXPONENT_BIAS
+# squares of these and their sums stay within float64
+MAGNITUDE_MAX = 1e150
+
+
+def encode_bcq(job: Job) -> Coded:
+    """Code a job: greedy start, then signs by nearest sum and scales by least squares in turn.
+
+    Of the scales of all rounds those are kept that, rounded as they are stored, have the least
+    error; a round whose scales overflow is passed over. The rounds themselves go on from unrounded
+    scales: with few powers of two the signs of rounded scales lead the search astray.
+    """
+    x, weights = job.groups.astype(np.float64), job.kernel_weights().astype(np.float64)
+    _refuse_beyond(job, x)
+    compiled = worth_compiling(job)
+    search, measure = (alternate_compiled, errors_compiled) if compiled else (alternate, errors)
+    alphas, used = search(x, weights, job.scheme.element_bits)
+    least = np.full(x.shape[0], np.inf)
+    raw = np.zeros((x.shape[0], job.scheme.element_bits), np.uint32)
+    for r in range(alphas.shape[1]):
+        index = np.flatnonzero(used > r)
+        index = index[planes_fit(alphas[index, r], job.scheme).all(axis=1)]
+        trial = store_planes(alphas[index, r], job.scheme)
+        error = measure(x, weights, index, planes_effective(trial, job.scheme))
+        better = error < least[index]
+        least[index[better]], raw[index[better]] = error[better], trial[better]
+    if np.isinf(least).any():
+        at = int(np.argmax(np.isinf(least)))
+        refuse_scale(at, float(np.abs(alphas[at, 0]).max()), job.scheme.scale_format)
+    final = nearest_codes_compiled if compiled else nearest_codes
+    codes = final(x, planes_effective(raw, job.scheme))
+    return Coded(codes=codes, raw=raw, outer=np.zeros(0, np.uint32))
+
+
+def _refuse_beyond(job: Job, x: Floats) -> None:
+    """Refuse groups whose squares are beyond float64: no scale for them fits anyway."""
+    amax = np.abs(x).max(axis=1, initial=0.0)
+    if (far := amax > MAGNITUDE_MAX).any():
+        at = int(np.argmax(far))
+        refuse_scale(at, float(amax[at]), job.scheme.scale_format)
+
+
+def alternate(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the scales of every round of finding signs and scales in turn.
+
+    Parameters
+    ----------
+    x : (groups, size) float64
+    weights : (groups, size) float64, or (groups, 0) where all elements count the same
+    planes : int
+
+    Returns
+    -------
+    alphas : (groups, rounds, planes) float64
+    used : (groups,) int64
+        Rounds worth a look: once the signs stay, so do the scales.
+    """
+    alphas = np.zeros((len(x), ROUNDS + 1, planes))
+    alphas[:, 0] = _greedy(x, weights, planes)
+    for r in range(1, ROUNDS + 1):
+        codes = nearest_codes(x, alphas[:, r - 1])
+        alphas[:, r] = _solve(*_equations(x, weights, codes, planes))
+    return alphas, np.full(len(x), ROUNDS + 1)
+
+
+def alternate_compiled(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Do what `alternate` does, compiled."""
+    from ..kernels.base.threads import over_rows
+    from ..kernels.searches.bcq import alternate as kernel
+
+    alphas, used = np.zeros((len(x), ROUNDS + 1, planes)), np.zeros(len(x), np.int64)
+
+    def work(a: int, b: int) -> None:
+        kernel(x[a:b], weights[a:b], alphas[a:b], used[a:b])
+
+    over_rows(work, len(x), x.shape[1] * ROUNDS)
+    return alphas, used
+
+
+def errors(x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats) -> Floats:
+    """Return the squared error of the groups `index` under scales (n, planes)."""
+    values = plane_values(nearest_codes(x[index], alphas), alphas)
+    cost = np.square(x[index] - values)
+    return np.asarray((weights[index] * cost if weights.shape[1] else cost).sum(axis=1))
+
+
+def errors_compiled(x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats) -> Floats:
+    """Do what `errors` does, compiled."""
+    from ..kernels.base.threads import over_rows
+    from ..kernels.searches.bcq import errors as kernel
+
+    found = np.zeros(len(index))
+
+    def work(a: int, b: int) -> None:
+        kernel(x, weights, index[a:b], alphas[a:b], found[a:b])
+
+    over_rows(work, len(index), x.shape[1] << alphas.shape[1])
+    return found
+
+
+def _greedy(x: Floats, weights: Floats, planes: int) -> Floats:
+    """Return the (groups, planes) scales: each the mean magnitude of what those before leave."""
+    rest = x.copy()
+    w = weights if weights.shape[1] else np.ones_like(x)
+    total = np.maximum(w.sum(axis=1), np.finfo(np.float64).tiny)
+    alpha = np.zeros((x.shape[0], planes))
+    for i in range(planes):
+        alpha[:, i] = (w * np.abs(rest)).sum(axis=1) / total
+        rest -= np.where(rest >= 0, 1.0, -1.0) * alpha[:, i : i + 1]
+    return alpha
+
+
+def _equations(x: Floats, weights: Floats, codes: Codes, planes: int) -> tuple[Floats, Floats]:
+    """Return matrix (planes, planes, groups) and right side (planes, groups) of least squares.
+
+    Sums of products of signs, and of signs times elements; the upper half stays 0.
+    """
+    signs = [np.where(codes >> i & 1, 1.0, -1.0) for i in range(planes)]
+    matrix, right = np.zeros((planes, planes, len(x))), np.zeros((planes, len(x)))
+    for p, sign in enumerate(signs):
+        right[p] = (sign * (weights * x if weights.shape[1] else x)).sum(axis=1)
+        for q in range(p + 1):
+            same = sign * signs[q]
+            matrix[p, q] = (same * weights if weights.shape[1] else same).sum(axis=1)
+    return matrix, right
+
+
+def _solve(matrix: Floats, right: Floats) -> Floats:
+    """Return the (groups, planes) solutions, by elimination without pivots.
+
+    The matrix is a Gram matrix; a little of its own size on the diagonal keeps it regular where
+    two planes are the same.
+    """
+    planes = len(right)
+    lower, rest = matrix.copy(), right.copy()
+    tiny = np.finfo(np.float64).tiny
+    for p in range(planes):
+        lower[p, p] += 1e-9 * np.maximum(matrix[p, p], tiny)
+    for p in range(planes):
+        for q in range(p + 1, planes):
+            factor = lower[q, p] / lower[p, p]
+            rest[q] -= factor * rest[p]
+            for k in range(p + 1, q + 1):
+                lower[q, k] -= factor * lower[k, p]
+    alpha = np.zeros_like(right)
+    for p in reversed(range(planes)):
+        value = rest[p]
+        for q in range(p + 1, planes):
+            value = value - lower[q, p] * alpha[q]
+        alpha[p] = value / lower[p, p]
+    return np.ascontiguousarray(alpha.T)
+
+
+def sums_of(alpha: Floats) -> Floats:
+    """Return the (groups, 2**planes) sums of signed scales, added in the order of the planes."""
+    planes = alpha.shape[1]
+    patterns = np.arange(1 << planes)
+    sums = np.zeros((len(alpha), 1 << planes))
+    for i in range(planes):
+        sums += np.where(patterns >> i & 1, 1.0, -1.0) * alpha[:, i : i + 1]
+    return sums
+
+
+def nearest_codes(x: Floats, alpha: Floats) -> Codes:
+    """Return the code of the nearest sum of each element, that of the lower of two as near."""
+    sums = sums_of(alpha)
+    order = np.argsort(sums, axis=1, kind="stable")
+    ranked = np.take_along_axis(sums, order, axis=1)
+    middles = (ranked[:, :-1] + ranked[:, 1:]) / 2
+    place = np.zeros(x.shape, np.int64)
+    for p in range(middles.shape[1]):
+        place += x > middles[:, p : p + 1]
+    return np.take_along_axis(order, place, axis=1).astype(np.uint8)
+
+
+def nearest_codes_compiled(x: Floats, alpha: Floats) -> Codes:
+    """Do what `nearest_codes` does, compiled."""
+    from ..kernels.base.threads import over_rows
+    from ..kernels.searches.bcq import nearest_codes as kernel
+
+    codes = np.zeros(x.shape, np.uint8)
+
+    def work(a: int, b: int) -> None:
+        kernel(x[a:b], alpha[a:b], codes[a:b])
+
+    over_rows(work, len(x), x.shape[1] << alpha.shape[1])
+    return codes
+
+
+def plane_values(codes: Codes, alpha: Floats) -> Floats:
+    """Return the sum of signed scales that each code stands for."""
+    return np.asarray(np.take_along_axis(sums_of(alpha), codes.astype(np.intp), axis=1))
+
+
+def planes_fit(alpha: Floats, scheme: Scheme) -> NDArray[np.bool_]:
+    """Return which scales can be stored without overflow.
+
+    A sum of K powers of two leaves at most (sqrt(2) - 1)^K of a scale within their range.
+    """
+    if scheme.scale_format.kind == "float":
+        return np.asarray(np.abs(alpha) < LIMITS[scheme.scale])
+    rest = np.abs(alpha - planes_effective(store_planes(alpha, scheme), scheme))
+    small = np.abs(alpha) <= 2.0**PLANE_MAX
+    left: Floats = (np.sqrt(2) - 1) ** (scheme.scale_format.bits // 8) * np.abs(alpha)
+    return np.asarray(small | (rest <= left))
+
+
+def store_planes(alpha: Floats, scheme: Scheme) -> NDArray[np.uint32]:
+    """Return the stored form of (groups, planes) scales: bytes of powers of two, or floats.
+
+    What is nearer to 0 than to the smallest number is 0.
+    """
+    if scheme.scale_format.kind == "float":
+        flat = np.abs(alpha).reshape(-1)
+        sign = np.signbit(alpha).reshape(-1)
+        top = scheme.scale_format.bits - 1
+        bits = float_bits(flat, scheme.scale, np.zeros(flat.shape, np.bool_))
+        return (bits | (sign.astype(np.uint32) << np.uint32(top))).reshape(alpha.shape)
+    rest = alpha.astype(np.float64).copy()
+    raw = np.zeros(alpha.shape, np.uint32)
+    for k in range(scheme.scale_format.bits // 8):
+        mantissa, exponent = np.frexp(np.abs(rest))
+        power = np.clip(exponent - 1 + (mantissa >= np.sqrt(0.5)), PLANE_MIN, PLANE_MAX)
+        absent = np.abs(rest) <= 2.0 ** (PLANE_MIN - 1)
+        field = np.where(absent, 0, power + EXPONENT_BIAS).astype(np.uint32)
+        sign = np.where(absent, 0, np.signbit(rest)).astype(np.uint32)
+        raw |= (field | (sign << np.uint32(7))) << np.uint32(8 * k)
+        rest -= np.where(absent, 0.0, np.copysign(np.ldexp(1.0, power), rest))
+    return raw
+
+
+def planes_effective(raw: NDArray[np.uint32], scheme: Scheme) -> Floats:
+    """Return the (groups, planes) scales that stored patterns stand for, exactly."""
+    if scheme.scale_format.kind == "float":
+        flat = np.ascontiguousarray(raw).reshape(-1)
+        return bits_to_float(flat, scheme.scale).reshape(raw.shape).astype(np.float64)
+    total = np.zeros(raw.shape)
+    for k in range(scheme.scale_format.bits // 8):
+        byte = (raw >> np.uint32(8 * k)) & np.uint32(255)
+        field = (byte & np.uint32(127)).astype(np.int32)
+        term = np.ldexp(np.where(byte >> np.uint32(7), -1.0, 1.0), field - EXPONENT_BIAS)
+        total += np.where(field > 0, term, 0.0)
+    return total

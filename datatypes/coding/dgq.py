@@ -1,0 +1,143 @@
+"""Dual grain: INT4 groups inside INT8 channels (DGQ, arXiv 2310.04836).
+
+``w = (code - zero) * s2 * s1``: s2 an integer per group, s1 one scale per channel, and
+``(code - zero) * s2`` always within -127..127, so that a matrix product runs in INT8.
+
+Phase 1 finds each group's range on its own, phase 2 the channel's scale with the group scales
+rounded to multiples of it. Both make the squared error of the weights small or, where the layer's
+inputs are given, that of its outputs, as the authors do (who in phase 2 compare with the outputs
+of phase 1; here both phases compare with those of the unquantised weights).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.rounding import round_integer
+from .asym import best_grid, group_range, integer_values, search_groups, zeros_of
+from .job import Coded, Codes, Floats, Job, divide, group_error, worth_compiling
+from .scaling import bits_to_float, float_bits, refuse_scale
+
+# shares of the group's range, and of the channel's, that are tried
+PHASE_1 = tuple(1.02 - 0.011 * (i + 1) for i in range(20))
+PHASE_2 = tuple(1.02 - 0.01025 * (i + 1) for i in range(80))
+INT8_MAX = 127
+
+
+def encode_dgq(job: Job) -> Coded:
+    """Code a job in dual grain; under stochastic rounding both searches round to nearest."""
+    even = replace(job, rounding="even") if job.rounding == "stochastic" else job
+    compiled = worth_compiling(job) and even.rounding == "even"
+    channels = _channel_scales(job)
+    low, high = group_range(job)
+    dtype, top = job.groups.dtype, (1 << job.scheme.element_bits) - 1
+    shares = np.array(PHASE_1, dtype)
+    edges = low[:, None] * shares
+    scales = (high - low)[:, None] * shares / dtype.type(top)
+    find = best_grid if compiled else search_groups
+    best = np.maximum(find(even, scales, edges), 0)[:, None]
+    zeros = zeros_of(scales, edges, top)
+    fine = np.take_along_axis(scales, best, axis=1)[:, 0]
+    zero = np.take_along_axis(zeros, best, axis=1)[:, 0]
+    pick = search_channels_compiled if compiled else search_channels
+    chosen = np.maximum(pick(even, fine, zero, channels), 0)[:, None]
+    channel = np.take_along_axis(channels, chosen, axis=1)[:, 0]
+    whole = group_steps(job, fine, channel)
+    return Coded(
+        codes=clamped_codes(job, whole, channel, zero),
+        raw=whole.astype(np.uint32)[:, None],
+        outer=float_bits(channel, "fp16"),
+        zeros=zero.astype(np.uint8),
+    )
+
+
+def _channel_scales(job: Job) -> Floats:
+    """Return the (rows, n) scales of channels that are tried, infinite where one does not fit."""
+    rows = (job.layout.down, job.layout.across)
+    amax = np.abs(job.groups).max(axis=1, initial=0.0).reshape(rows).max(axis=1)
+    with np.errstate(over="ignore"):
+        wanted = [amax * amax.dtype.type(r) / INT8_MAX for r in PHASE_2]
+    channels = np.stack([bits_to_float(float_bits(w, "fp16"), "fp16") for w in wanted], axis=1)
+    if not (fit := np.isfinite(channels).any(axis=1)).all():
+        row = int(np.argmin(fit))
+        refuse_scale(
+            row * job.layout.across, float(amax[row]) / INT8_MAX, job.scheme.scale_format, False
+        )
+    return channels
+
+
+def _most(job: Job) -> int:
+    """Return the largest integer scale of a group."""
+    return min((1 << job.scheme.scale_format.bits) - 1, INT8_MAX)
+
+
+def group_steps(job: Job, fine: Floats, channel: Floats) -> Floats:
+    """Return the integer scales of groups: the multiples of the channel's scale they come to."""
+    each = np.repeat(channel, job.layout.across)
+    ratio = np.divide(fine, each, out=np.ones_like(fine), where=each > 0)
+    return np.asarray(np.clip(np.rint(ratio), 1, _most(job)))
+
+
+def clamped_codes(job: Job, whole: Floats, channel: Floats, zero: Floats) -> Codes:
+    """Return the codes, clamped so that (code - zero) x integer scale stays within 8 bits."""
+    top = (1 << job.scheme.element_bits) - 1
+    room = np.floor(INT8_MAX / whole)
+    low, high = np.maximum(0, zero - room), np.minimum(top, zero + room)
+    scale = whole * np.repeat(channel, job.layout.across)
+    codes = np.zeros(job.groups.shape, np.uint8)
+    for part in job.slices():
+        y = divide(job.groups[part], scale[part]).astype(np.float64)
+        q = round_integer(y, job.rounding, job.seed) + zero[part][:, None]
+        codes[part] = np.clip(q, low[part][:, None], high[part][:, None]).astype(np.uint8)
+    return codes
+
+
+def search_channels(job: Job, fine: Floats, zero: Floats, channels: Floats) -> NDArray[np.int64]:
+    """Return which of the (rows, n) channel scales has the least error, the first among equals."""
+    rows = (job.layout.down, job.layout.across)
+    best, least = np.full(rows[0], -1), np.full(rows[0], np.inf)
+    for t in range(channels.shape[1]):
+        # an infinite scale, which does not fit, is never taken
+        fit = np.isfinite(channels[:, t])
+        channel = np.where(fit, channels[:, t], 0)
+        whole = group_steps(job, fine, channel)
+        codes = clamped_codes(job, whole, channel, zero)
+        scale = whole * np.repeat(channel, rows[1])
+        if job.inputs is not None:
+            values = integer_values(codes, zero, scale, job.groups.dtype)
+            difference = job.layout.join((job.groups - values).astype(np.float64))
+            error = job.inputs.row_errors(difference)
+        else:
+            parts = [
+                group_error(job, p, integer_values(codes[p], zero[p], scale[p], scale.dtype))
+                for p in job.slices()
+            ]
+            error = np.concatenate(parts).reshape(rows).sum(axis=1)
+        better = fit & (error < least)
+        least, best = np.where(better, error, least), np.where(better, t, best)
+    return np.asarray(best)
+
+
+def search_channels_compiled(
+    job: Job, fine: Floats, zero: Floats, channels: Floats
+) -> NDArray[np.int64]:
+    """Do what `search_channels` does, compiled; float32, no layer inputs, ties to even."""
+    from ..kernels.base.threads import over_rows
+    from ..kernels.searches.dgq import search_channels as kernel
+
+    x, weights, across = job.groups, job.kernel_weights(), job.layout.across
+    limits = (_top(job), np.float32(_most(job)), np.float32(INT8_MAX))
+    best = np.zeros(len(channels), np.int64)
+
+    def work(a: int, b: int) -> None:
+        g = slice(a * across, b * across)
+        kernel(x[g], weights[g], fine[g], zero[g], channels[a:b], *limits, best[a:b])
+
+    over_rows(work, len(channels), job.layout.columns * channels.shape[1])
+    return best
+
+
+def _top(job: Job) -> np.float32:
+    """Return the largest code."""
+    return np.float32((1 << job.scheme.element_bits) - 1)

@@ -1,0 +1,199 @@
+"""What the coders share: the job they are given, what they hand back, errors and ranges."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.jit import have_numba
+from ..formats.format import Format
+from ..schemes.layout import Layout
+from ..schemes.scheme import Scheme
+from .inputs import Inputs
+
+Floats = NDArray[np.floating[Any]]
+Codes = NDArray[np.unsignedinteger[Any]]
+
+# elements worked on at once: the temporaries of a slice stay in the cache
+SLICE = 1 << 18
+# fewer elements than a cast would compile a kernel of its own for
+FEW = 1 << 15
+# kernels that search among more members would take minutes to compile
+MAX_BOOKS = 4
+# searches below this many elements are done before a kernel would be compiled
+SEARCH_MIN = 1 << 13
+# clipping search: range over absmax, widest first, so that equals keep the wider one
+RATIOS = tuple(round(1.25 - 0.0125 * i, 4) for i in range(81))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The groups of a tensor, ready to be coded.
+
+    Attributes
+    ----------
+    groups : (groups, size) float32 or float64
+        Finite; short groups filled with 0.
+    weights : (groups, size) float or None
+        Weight of each element's error: 0 where a short group was filled, importance elsewhere.
+    layout : Layout
+    scheme : Scheme
+    rounding : str
+    seed : int or None
+    masked_only : bool
+        Whether `weights` only mark fill, all elements counting the same.
+    inputs : Inputs or None
+        Inputs of the layer whose outputs the errors are measured on.
+    overflow : str
+        What becomes of elements beyond a grid that has no scale; see `Format.encode`.
+    """
+
+    groups: Floats
+    weights: Floats | None
+    layout: Layout
+    scheme: Scheme
+    rounding: str
+    seed: int | None
+    masked_only: bool = True
+    inputs: Inputs | None = None
+    overflow: str = "saturate"
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return how many elements of each group are real."""
+        mask = self.layout.mask()
+        count, size = self.groups.shape
+        return np.asarray(np.full(count, size) if mask is None else mask.sum(axis=1), np.int64)
+
+    def kernel_weights(self) -> Floats:
+        """Return the weights as compiled kernels take them: (groups, 0) stands for none."""
+        none = np.zeros((len(self.groups), 0), self.groups.dtype)
+        return none if self.weights is None else self.weights
+
+    def slices(self, elements: int = SLICE) -> Iterator[slice]:
+        """Cut the groups into pieces of about so many elements, by default what fits the cache.
+
+        One piece only where a random draw must not be repeated from piece to piece.
+        """
+        count, size = self.groups.shape
+        if self.rounding == "stochastic":
+            yield slice(0, count)
+            return
+        step = max(1, elements // max(size, 1))
+        for start in range(0, count, step):
+            yield slice(start, start + step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coded:
+    """What a coder makes of a job.
+
+    Attributes
+    ----------
+    codes : (groups, size) unsigned
+    raw : (groups, scales per group) uint32
+        Bit patterns of the scales.
+    outer : (0,), (1,) or (down,) uint32
+        Bit patterns of the second-level scales.
+    zeros, choices : (groups,) uint8 or None
+    """
+
+    codes: Codes
+    raw: NDArray[np.uint32]
+    outer: NDArray[np.uint32]
+    zeros: NDArray[np.uint8] | None = None
+    choices: NDArray[np.uint8] | None = None
+
+
+def divide(x: Floats, scale: Floats) -> Floats:
+    """Return x / scale by group; 0 where the scale is 0."""
+    column = scale.astype(x.dtype)[:, None]
+    with np.errstate(over="ignore", under="ignore"):
+        return np.divide(x, column, out=np.zeros_like(x), where=column > 0)
+
+
+def worth_compiling(job: Job) -> bool:
+    """Say whether a search goes through a compiled kernel: float32, large, not led by inputs."""
+    plain = job.groups.dtype == np.float32 and job.inputs is None
+    return plain and job.groups.size >= SEARCH_MIN and have_numba()
+
+
+def group_error(job: Job, part: slice, approximation: Floats) -> NDArray[np.float64]:
+    """Return the error of some groups, in float64: what a search makes small.
+
+    The sum of the squared (absolute for ``mae``) differences, weighted by importance; of the
+    squared differences they make in the layer's outputs where its inputs are known. The
+    differences are taken in the precision of the groups.
+    """
+    x = job.groups[part]
+    difference = (x - approximation).astype(np.float64)
+    if job.inputs is not None:
+        if job.weights is not None:
+            difference *= job.weights[part]
+        return job.inputs.block_errors(difference, part.start, job.layout)
+    cost = np.abs(difference) if job.scheme.clip == "mae" else difference * difference
+    if job.weights is not None:
+        cost = cost * job.weights[part]
+    return np.asarray(cost.sum(axis=1))
+
+
+def magnitude_range(job: Job) -> Floats:
+    """Return the range of each group's magnitudes that the grid should cover.
+
+    ``absmax``; the N-th percentile for ``pN``; the larger end of mean +- N sigma, at most absmax,
+    for ``sigmaN``. For the searched clips this is the absmax they start from.
+    """
+    x, clip = job.groups, job.scheme.clip
+    amax = np.abs(x).max(axis=1, initial=0.0)
+    if clip.startswith("sigma"):
+        mean, sigma = moments(job)
+        reach = np.maximum(
+            np.abs(mean + float(clip[5:]) * sigma), np.abs(mean - float(clip[5:]) * sigma)
+        )
+        # beyond the largest number there is nothing to cut
+        return np.asarray(np.fmin(amax, reach).astype(x.dtype))
+    if clip.startswith("p"):
+        found = percentile(job, np.abs(x), float(clip[1:]))
+        return np.asarray(np.where(found > 0, found, amax))
+    return np.asarray(amax)
+
+
+def moments(job: Job) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each group, fill left out."""
+    x = job.groups.astype(np.float64)
+    mask = job.layout.mask()
+    count = np.full(x.shape[0], x.shape[1]) if mask is None else mask.sum(axis=1)
+    with np.errstate(over="ignore"):
+        mean = x.sum(axis=1) / count
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = x - mean[:, None]
+        if mask is not None:
+            centred = np.where(mask, centred, 0.0)
+        return mean, np.sqrt((centred * centred).sum(axis=1) / count)
+
+
+def percentile(job: Job, x: Floats, share: float) -> Floats:
+    """Return a percentile of each group (linear between order statistics), fill left out."""
+    mask = job.layout.mask()
+    shown = x if mask is None else np.where(mask, x, np.nan)
+    find = np.percentile if mask is None else np.nanpercentile
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = find(shown, share, axis=1)
+    if not np.isfinite(found).all():  # two neighbours differ by more than the largest number
+        found = find(shown / 4, share, axis=1) * 4
+    return np.asarray(found.astype(x.dtype))
+
+
+def grid_encode(job: Job, x: Floats, fmt: Format, scale: Floats) -> Codes:
+    """Return the codes of (n, size) groups on a grid under given scales."""
+    y = divide(x, scale)
+    codes: Codes = fmt.encode(
+        y, rounding=job.rounding, overflow=job.overflow, nan="propagate", seed=job.seed
+    )
+    return codes
+
+
+def grid_values(fmt: Format, codes: Codes, scale: Floats, dtype: Any) -> Floats:
+    """Return value x scale, one rounding to the precision asked for."""
+    return np.asarray(fmt.values.astype(dtype)[codes] * scale.astype(dtype)[:, None])

@@ -1,0 +1,80 @@
+"""NaN and infinity carried through quantisation: who becomes NaN for them.
+
+Whatever can say so at the finest grain: an element where there are no scales and the format has a
+NaN, the group by its scale, the row of groups by its second-level scale.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError
+from ..schemes.layout import Layout
+from ..schemes.scales import ScaleFormat
+from ..schemes.scheme import Scheme
+from .job import Coded
+from .scaling import NAN_EXPONENT
+
+PATTERNS = {"fp32": 0x7FC00000, "fp16": 0x7E00, "bf16": 0x7FC0, "e4m3": 0x7F}
+
+
+def nan_pattern(scale: ScaleFormat) -> int | None:
+    """Return the bit pattern by which a stored group scale says NaN; None if it has none."""
+    if scale.kind in ("ocp", "pot", "bitmod_mx"):
+        return NAN_EXPONENT
+    return PATTERNS.get(scale.name)
+
+
+def grain(scheme: Scheme) -> str:
+    """Return what becomes NaN together: ``element``, ``group`` or ``row``.
+
+    Raises
+    ------
+    BitlatheError
+        If the scheme has no place for a NaN.
+    """
+    scale = scheme.scale_format
+    if scale.kind == "none" and len(scheme.formats) == 1 and scheme.formats[0].nan_codes:
+        return "element"
+    if nan_pattern(scale) is not None:
+        return "group"
+    if scale.outer == "row":
+        return "row"
+    missing = f"scales stored as {scale.name}" if scale.bits else f"{scheme.name} without a scale"
+    raise BitlatheError(
+        f'nan="propagate": {missing} cannot be NaN; clean the tensor, or take scales of /fp16, '
+        "/bf16 or /fp32 (sums of signed scales too), powers of two or integers (other formats), or "
+        "fp16, bf16 or fp8_e4m3/none"
+    )
+
+
+def propagate(coded: Coded, array: NDArray[np.floating], layout: Layout, scheme: Scheme) -> None:
+    """Put NaN where a tensor was not finite, into what was coded with 0 in those places.
+
+    Parameters
+    ----------
+    coded : Coded
+        Changed in place.
+    array : float, the shape of the tensor
+        As it was given. Without scales an infinity stays one where the format has it.
+    layout : Layout
+    scheme : Scheme
+
+    Raises
+    ------
+    BitlatheError
+        See `grain`.
+    """
+    kind, pattern = grain(scheme), nan_pattern(scheme.scale_format)
+    elements = layout.split(layout.matrix(array))
+    lost = ~np.isfinite(elements)
+    if kind == "element":
+        fmt = scheme.formats[0]
+        overflow = "inf" if len(fmt.inf_codes) == 2 else "nan"
+        coded.codes[lost] = fmt.encode(elements[lost], overflow=overflow, nan="propagate")
+        return
+    groups = lost.any(axis=1)
+    if pattern is not None:
+        coded.raw[groups] = pattern
+    else:
+        rows = groups.reshape(layout.down, layout.across).any(axis=1)
+        coded.outer[rows] = PATTERNS["fp16"]

@@ -1,0 +1,205 @@
+"""OliVe: outlier-victim pairs (ISCA 2023, arXiv 2304.07493).
+
+Elements are coded in pairs along a row. A normal pair is two integers. Where one is an outlier,
+its neighbour (the victim) is given up to 0: its place takes the code 10..0, which no normal
+integer uses, and the outlier takes the code of a small float of its own. So every element takes
+the bits of a normal integer.
+
+Levels, base and ends of the search follow the authors' quantiser; of two outliers in a pair the
+larger is kept, as the paper says (the quantiser keeps the left one).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.rounding import nearest_index
+from .job import Coded, Codes, Floats, Job, divide, group_error, moments, worth_compiling
+from .scaling import effective, fits, refuse_scale, store
+
+# range over max |mean +- 3 sigma|: from 75 % to 250 %, as the authors search it, in steps of
+# 10 %; in their steps of 2 % under +mse
+SHARES = tuple(0.75 + 0.1 * i for i in range(18))
+ALL_SHARES = tuple(0.75 + 0.02 * i for i in range(88))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pairs:
+    """What pair codes of one width stand for, in units of the normal integers.
+
+    Attributes
+    ----------
+    bits : int
+    top : int
+        Largest normal magnitude, ``2**(bits-1) - 1``.
+    flag : int
+        Code of a victim, ``2**(bits-1)``; also the sign bit of every other code.
+    levels : (top,) float64
+        Magnitudes of outliers, by code from 1 up: no outlier looks like the flag or a zero.
+    threshold : float
+        Outliers lie above: half-way between the largest normal magnitude and the first level.
+    """
+
+    bits: int
+    top: int
+    flag: int
+    levels: NDArray[np.float64]
+    threshold: float
+
+    @classmethod
+    def of(cls, bits: int) -> "Pairs":
+        """Return the pairs of a width from 3 bits.
+
+        An outlier of code c is a float of 2 exponent bits, ``bits - 3`` mantissa bits and the
+        least exponent 5, on a scale where the normal integers have the step ``2**(6 - bits)``:
+        8, 16, 32 at 3 bits; 12, 16, 24, 32, 48, 64, 96 at 4 bits.
+        """
+        return _pairs(bits)
+
+
+@cache
+def _pairs(bits: int) -> Pairs:
+    flag, mantissa = 1 << (bits - 1), bits - 3
+    codes = np.arange(1, flag)
+    share = 1 + (codes % (1 << mantissa)) / (1 << mantissa)
+    levels = np.ldexp(share, 5 + (codes >> mantissa) - (6 - bits))
+    top = flag - 1
+    return Pairs(
+        bits=bits, top=top, flag=flag, levels=levels, threshold=(top + float(levels[0])) / 2
+    )
+
+
+def encode_olive(job: Job) -> Coded:
+    """Code a job in outlier-victim pairs, the range of each group searched by its error."""
+    pairs, dtype = Pairs.of(job.scheme.element_bits), job.groups.dtype
+    scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
+    shares = np.array(ALL_SHARES if job.scheme.clip == "mse" else SHARES)
+    with np.errstate(over="ignore", invalid="ignore"):
+        trials = (base_range(job)[:, None] * shares / pairs.top).astype(dtype)
+        fit = fits(trials, trials * pairs.top, fmt, scale_format)
+    trials = np.where(fit, trials, np.inf).astype(dtype)
+    find = search_compiled if worth_compiling(job) else search
+    best = find(job, pairs, trials)
+    if (lost := (best < 0) & (job.groups != 0).any(axis=1)).any():
+        at = int(np.argmax(lost))
+        refuse_scale(at, float(np.abs(job.groups[at]).max() / pairs.top), scale_format)
+    wanted = np.take_along_axis(trials, np.maximum(best, 0)[:, None], axis=1)[:, 0]
+    wanted = np.where(best < 0, dtype.type(0), wanted)
+    raw, outer = store(wanted, wanted * pairs.top, fmt, scale_format, job.layout)
+    used = effective(raw, outer, fmt, scale_format, job.layout)
+    codes, lengths = np.zeros(job.groups.shape, np.uint8), job.lengths()
+    for part in job.slices():
+        codes[part] = pair_codes(divide(job.groups[part], used[part]), lengths[part], pairs.bits)
+    return Coded(codes=codes, raw=raw[:, None], outer=outer)
+
+
+def base_range(job: Job) -> NDArray[np.float64]:
+    """Return max |mean +- 3 sigma| of each group, sigma with one degree of freedom less."""
+    mean, sigma = moments(job)
+    count = job.lengths()
+    sigma = sigma * np.sqrt(count / np.maximum(count - 1, 1))
+    return np.asarray(np.maximum(np.abs(mean + 3 * sigma), np.abs(mean - 3 * sigma)))
+
+
+def search(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
+    """Return which of the (groups, n) scales has the least error, the first among equals.
+
+    -1 where none has an error below infinity.
+    """
+    best = np.full(job.groups.shape[0], -1)
+    least = np.full(job.groups.shape[0], np.inf)
+    lengths = job.lengths()
+    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(trials.shape[1]):
+            for part in job.slices():
+                scale = trials[part, t]
+                codes = pair_codes(divide(job.groups[part], scale), lengths[part], pairs.bits)
+                values = pair_values(codes, pairs.bits).astype(scale.dtype) * scale[:, None]
+                error = group_error(job, part, values)
+                better = error < least[part]
+                least[part] = np.where(better, error, least[part])
+                best[part] = np.where(better, t, best[part])
+    return best
+
+
+def search_compiled(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
+    """Do what `search` does, compiled; float32, no layer inputs."""
+    from ..kernels.base.tables import cuts_of
+    from ..kernels.base.threads import over_rows
+    from ..kernels.searches.olive import search as kernel
+
+    x, across = job.groups, job.layout.across
+    weights, last = job.kernel_weights(), int(job.lengths()[-1])
+    best = np.zeros(x.shape[0], np.int64)
+    cuts = cuts_of(pairs.levels, _tie_up(pairs))
+    top, threshold = np.float32(pairs.top), np.float32(pairs.threshold)
+    levels = pairs.levels.astype(np.float32)
+
+    def work(first: int, end: int) -> None:
+        rows = slice(first * across, end * across)
+        kernel(
+            x[rows], weights[rows], trials[rows], across, last, top, threshold, levels, cuts,
+            best[rows],
+        )  # fmt: skip
+
+    over_rows(work, job.layout.down, job.layout.columns * trials.shape[1])
+    return best
+
+
+def _tie_up(pairs: Pairs) -> NDArray[np.bool_]:
+    """Say which ties between levels go up: to the even code, counted from 1."""
+    return np.asarray(np.arange(1, pairs.top) % 2 == 1)
+
+
+def pair_codes(y: Floats, lengths: NDArray[np.int64], bits: int) -> Codes:
+    """Return the codes of scaled elements, pairs taken from the left of each group.
+
+    Parameters
+    ----------
+    y : (groups, size) float
+    lengths : (groups,) int
+        Elements of each group that are real. One without a partner is never an outlier, since
+        its flag would have no place.
+    bits : int
+
+    Returns
+    -------
+    (groups, size) uint8
+    """
+    kind = Pairs.of(bits)
+    count, size = y.shape
+    wide = np.zeros((count, size + size % 2))
+    wide[:, :size] = y
+    pairs = wide.reshape(count, -1, 2)
+    magnitude = np.abs(pairs)
+    out = magnitude > kind.threshold
+    odd = np.flatnonzero(lengths % 2)
+    out[odd, lengths[odd] // 2] = False
+    left = out[..., 0] & (magnitude[..., 0] >= magnitude[..., 1])
+    left |= out[..., 0] & ~out[..., 1]
+    right = out[..., 1] & ~left
+    codes = np.clip(np.rint(pairs), -kind.top, kind.top).astype(np.int64) & (2 * kind.flag - 1)
+    midpoints = (kind.levels[:-1] + kind.levels[1:]) / 2
+    outlier = 1 + nearest_index(magnitude, midpoints, _tie_up(kind)) + kind.flag * (pairs < 0)
+    codes[..., 0] = np.where(left, outlier[..., 0], np.where(right, kind.flag, codes[..., 0]))
+    codes[..., 1] = np.where(right, outlier[..., 1], np.where(left, kind.flag, codes[..., 1]))
+    return codes.reshape(count, -1)[:, :size].astype(np.uint8)
+
+
+def pair_values(codes: Codes, bits: int) -> NDArray[np.float64]:
+    """Return the value of each code of (groups, size) pairs, in units of the integers."""
+    kind = Pairs.of(bits)
+    count, size = codes.shape
+    wide = np.zeros((count, size + size % 2), np.int64)
+    wide[:, :size] = codes
+    pairs = wide.reshape(count, -1, 2)
+    flagged = pairs == kind.flag
+    beside = flagged[..., ::-1]
+    levels = np.concatenate([[np.nan], kind.levels])
+    outlier = levels[pairs & kind.top] * np.where(pairs >= kind.flag, -1.0, 1.0)
+    normal = np.where(pairs < kind.flag, pairs, pairs - 2 * kind.flag)
+    values = np.where(flagged, 0.0, np.where(beside, outlier, normal))
+    return np.asarray(values.reshape(count, -1)[:, :size])

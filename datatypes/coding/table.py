@@ -1,0 +1,226 @@
+"""The table coder: nearest value of a grid, the member of a mixture with the least error."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError
+from ..formats.format import Format
+from ..formats.rounding import NEAREST
+from .job import (
+    FEW,
+    MAX_BOOKS,
+    RATIOS,
+    SLICE,
+    Coded,
+    Codes,
+    Floats,
+    Job,
+    grid_encode,
+    grid_values,
+    group_error,
+    magnitude_range,
+    worth_compiling,
+)
+from .scaling import Raw, effective, fits, refuse_scale, store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What groups are coded with.
+
+    Attributes
+    ----------
+    member : (groups,) int64
+        Index of the format.
+    real : (groups,) float
+        Scale wanted.
+    span : (groups,) float
+        Magnitude that it maps to the largest of the grid.
+    """
+
+    member: NDArray[np.int64]
+    real: Floats
+    span: Floats
+
+
+def encode_table(job: Job) -> Coded:
+    """Code a job on its format or mixture.
+
+    Where scales are stored on their own, members and clipping ratios are compared under the
+    scale as stored. Where they hang on a second level (of the row or the tensor), they are
+    compared under the real scale, and the codes are then taken under the stored one. A candidate
+    whose scale overflows is passed over.
+
+    Under stochastic rounding members and ratios are compared by the errors of nearest rounding,
+    before anything is drawn, and members that would cut off a group's end are passed over: the
+    result then is the element itself on average, unless a clip was asked for.
+    """
+    for fmt in job.scheme.formats:
+        _refuse_negative(job, fmt)
+    reach = magnitude_range(job)
+    searched = job.scheme.clip in ("mse", "mae")
+    ratios = np.array(RATIOS if searched else (1.0,), job.groups.dtype)
+    if len(ratios) * len(job.scheme.formats) == 1:
+        only = np.zeros(len(reach), np.int64)
+        return _finish(job, Choice(member=only, real=_wanted(job, 0, reach), span=reach))
+    return _finish(job, _search(job, reach, ratios))
+
+
+def _wanted(job: Job, member: int, span: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return np.asarray(span / job.groups.dtype.type(job.scheme.formats[member].max_abs))
+
+
+def _search(job: Job, reach: Floats, ratios: Floats) -> Choice:
+    """Return for each group the candidate of least error, the first among equals.
+
+    Candidates go by member, then by ratio.
+    """
+    drawn = job.rounding == "stochastic"
+    even = replace(job, rounding="even") if drawn else job
+    quick = job.scheme.clip != "mae" and worth_compiling(job) and even.rounding in NEAREST
+    lower = _lower_compiled if quick else _lower
+    least, member = np.full(len(reach), np.inf), np.full(len(reach), -1)
+    real, span = np.zeros_like(reach), np.zeros_like(reach)
+    shape = (len(reach), len(job.scheme.formats))
+    covered = _covered(job, reach) if drawn else np.ones(shape, np.bool_)
+    for index, fmt in enumerate(job.scheme.formats):
+        with np.errstate(over="ignore"):
+            wide = reach[:, None] * ratios
+        wanted = _wanted(job, index, wide)
+        fit = fits(wanted, wide, fmt, job.scheme.scale_format) & covered[:, index, None]
+        columns = zip(wanted.T, wide.T, fit.T, strict=True)
+        scales = np.stack([_trial(job, fmt, *column) for column in columns], axis=1)
+        best = lower(even, fmt, scales, least)
+        # one that fits is better than none, however large its error
+        first = (member < 0) & (best < 0) & fit.any(axis=1)
+        best[first] = np.argmax(fit[first], axis=1)
+        mine = np.flatnonzero(best >= 0)
+        member[mine] = index
+        real[mine], span[mine] = wanted[mine, best[mine]], wide[mine, best[mine]]
+    if (member < 0).any():
+        at = int(np.argmin(member))
+        refuse_scale(at, float(_wanted(job, 0, reach)[at]), job.scheme.scale_format)
+    return Choice(member=member, real=real, span=span)
+
+
+def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
+    """Return (groups, members): whether a member's grid takes in both ends of a group.
+
+    All are said to where none does, or a percentile or sigma cuts the ends off anyway.
+    """
+    formats = job.scheme.formats
+    if job.scheme.clip not in ("absmax", "mse", "mae"):
+        return np.ones((len(reach), len(formats)), np.bool_)
+    x, amax = job.groups, reach.astype(np.float64)
+    high = x.max(axis=1, initial=0.0).astype(np.float64)
+    low = x.min(axis=1, initial=0.0).astype(np.float64)
+    found = np.stack(
+        [(high * f.max_abs <= f.max * amax) & (low * f.max_abs >= f.min * amax) for f in formats],
+        axis=1,
+    )
+    return np.asarray(found | ~found.any(axis=1, keepdims=True))
+
+
+def _lower(job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Lower the least errors; return by which of the (groups, n) scales, -1 where by none.
+
+    Infinite scales lower nothing.
+    """
+    best = np.full(len(scales), -1)
+    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t, scale in enumerate(scales.T):
+            for part in job.slices(_slice(job)):
+                codes = grid_encode(job, job.groups[part], fmt, scale[part])
+                error = _error(job, part, fmt, codes, scale[part])
+                better = np.isfinite(scale[part]) & (error < least[part])
+                least[part] = np.where(better, error, least[part])
+                best[part] = np.where(better, t, best[part])
+    return best
+
+
+def _lower_compiled(
+    job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Do what `_lower` does, compiled; float32, squared errors."""
+    from ..kernels.base.tables import make_book
+    from ..kernels.base.threads import over_rows
+    from ..kernels.searches.table import search as kernel
+
+    x, weights, best = job.groups, job.kernel_weights(), np.full(len(job.groups), -1)
+    book = make_book(fmt.table.values, fmt.table.codes, fmt.tie_up(job.rounding))
+    cuts, values = np.array(book.cuts, np.float32), np.array(book.values, np.float32)
+
+    def work(a: int, b: int) -> None:
+        kernel(x[a:b], weights[a:b], scales[a:b], cuts, values, least[a:b], best[a:b])
+
+    over_rows(work, len(x), x.shape[1] * scales.shape[1])
+    return best
+
+
+def _trial(job: Job, fmt: Format, wanted: Floats, wide: Floats, fit: NDArray[np.bool_]) -> Floats:
+    """Return the scale under which a candidate is compared, infinite where it does not fit."""
+    scale = job.scheme.scale_format
+    if scale.outer == "none":
+        kept, span = np.where(fit, wanted, 0), np.where(fit, wide, 0)
+        wanted = effective(*store(kept, span, fmt, scale, job.layout), fmt, scale, job.layout)
+    return np.where(fit, wanted, np.float32(np.inf)).astype(wanted.dtype)
+
+
+def _slice(job: Job) -> int:
+    """Return how many elements are coded at once: with many members, too few to compile each."""
+    return FEW if len(job.scheme.formats) > MAX_BOOKS else SLICE
+
+
+def _finish(job: Job, choice: Choice) -> Coded:
+    """Store the scales of groups and code them under what was stored."""
+    formats, scale = job.scheme.formats, job.scheme.scale_format
+    raw, outer = _stored(job, choice)
+    used = effective(raw, outer, formats[0], scale, job.layout)
+    codes = np.zeros(job.groups.shape, formats[0].code_dtype)
+    for part in job.slices(_slice(job)):
+        x = job.groups[part]
+        for member in np.unique(choice.member[part]):
+            mine = choice.member[part] == member
+            if mine.all():
+                codes[part] = grid_encode(job, x, formats[member], used[part])
+            elif job.rounding == "stochastic":
+                # what is drawn for an element must not depend on the others
+                codes[part][mine] = grid_encode(job, x, formats[member], used[part])[mine]
+            else:
+                codes[part][mine] = grid_encode(job, x[mine], formats[member], used[part][mine])
+    return Coded(
+        codes=codes,
+        raw=raw[:, None],
+        outer=outer,
+        choices=choice.member.astype(np.uint8) if len(formats) > 1 else None,
+    )
+
+
+def _stored(job: Job, choice: Choice) -> tuple[Raw, Raw]:
+    formats, scale = job.scheme.formats, job.scheme.scale_format
+    if len(formats) == 1 or scale.kind != "ocp":
+        return store(choice.real, choice.span, formats[0], scale, job.layout)
+    # the exponent depends on the member
+    raw = np.zeros(len(choice.real), np.uint32)
+    for member, fmt in enumerate(formats):
+        mine = choice.member == member
+        raw[mine] = store(choice.real[mine], choice.span[mine], fmt, scale, job.layout)[0]
+    return raw, np.zeros(0, np.uint32)
+
+
+def _error(job: Job, part: slice, fmt: Format, codes: Codes, scale: Floats) -> NDArray[np.float64]:
+    x = job.groups[part]
+    return group_error(job, part, grid_values(fmt, codes, scale, x.dtype))
+
+
+def _refuse_negative(job: Job, fmt: Format) -> None:
+    if not fmt.signed and job.groups.size and job.groups.min() < 0:
+        raise BitlatheError(
+            f"format {fmt.name!r} is unsigned, the tensor has values down to "
+            f"{job.groups.min():g}; use a signed format, or one with a zero point such as "
+            f"int{min(max(fmt.bits, 2), 8)}_asym"
+        )

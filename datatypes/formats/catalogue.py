@@ -1,0 +1,360 @@
+"""The formats that exist by name: pure data, each with its source.
+
+An `Entry` says what a name means in a scheme string: its element format and the granularity,
+scale and coder it takes when the string does not say. Names flagged `preset` (mxfp4, nvfp4,
+olive4, ...) are whole schemes; the others are formats or mixtures.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+from ..base.errors import BitlatheError, unknown_name
+from .format import (
+    Format,
+    Mixture,
+    codebook,
+    float_format,
+    int_format,
+    sign_magnitude,
+    with_special,
+)
+
+if TYPE_CHECKING:
+    from ..schemes.scheme import Scheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a format name stands for in a scheme.
+
+    Attributes
+    ----------
+    build : callable
+        Makes the element format or mixture; called once.
+    granularity, scale : str
+        Defaults, in the grammar of scheme strings.
+    coder : str
+        How codes are found, one of `CODERS`: ``table`` (nearest value of the grid), ``asym``
+        (unsigned integers with a zero point), ``olive`` (outlier-victim pairs), ``bcq`` (sums of
+        signed scales), ``dgq`` (integer groups inside integer channels).
+    preset : bool
+        Whether the name is a whole scheme rather than a format.
+    source : str
+    """
+
+    build: Callable[[], Format | Mixture]
+    granularity: str = "channel"
+    scale: str = "fp16"
+    coder: str = "table"
+    preset: bool = False
+    source: str = ""
+
+
+CODERS = ("table", "asym", "olive", "bcq", "dgq")
+
+OCP_MX = "OCP Microscaling Formats (MX) v1.0"
+OCP_FP8 = "OCP 8-bit Floating Point (OFP8) v1.0"
+FNUZ = "Noune et al., 8-bit Numerical Formats for Deep Neural Networks, arXiv 2206.02915"
+BITMOD = "BitMoD, HPCA 2025, arXiv 2411.11745, section III"
+ANT = "ANT, MICRO 2022, arXiv 2208.14286"
+NF = "QLoRA, arXiv 2305.14314; 3 bits: LQ-LoRA, arXiv 2311.12023"
+LLM_FP4 = "LLM-FP4, arXiv 2310.16836"
+
+# (exponent bits, mantissa bits, bias or None, special codes, source)
+FLOATS: dict[str, tuple[int, int, int | None, str, str]] = {
+    "fp3_e2m0": (2, 0, None, "none", BITMOD),
+    "fp4_e2m1": (2, 1, None, "none", OCP_MX),
+    "fp4_e1m2": (1, 2, None, "none", LLM_FP4),
+    "fp4_e3m0": (3, 0, None, "none", LLM_FP4),
+    "fp5_e2m2": (2, 2, None, "none", BITMOD),
+    "fp5_e3m1": (3, 1, None, "none", BITMOD),
+    "fp6_e2m3": (2, 3, None, "none", OCP_MX),
+    "fp6_e3m2": (3, 2, None, "none", OCP_MX),
+    "fp8_e4m3": (4, 3, None, "fn", OCP_FP8),
+    "fp8_e5m2": (5, 2, None, "ieee", OCP_FP8),
+    "fp8_e4m3fnuz": (4, 3, None, "fnuz", FNUZ),
+    "fp8_e5m2fnuz": (5, 2, None, "fnuz", FNUZ),
+    "fp8_e4m3b11fnuz": (4, 3, 11, "fnuz", "ml_dtypes"),
+    "fp8_e4m3_ieee": (4, 3, None, "ieee", "ml_dtypes float8_e4m3"),
+    "fp8_e3m4_ieee": (3, 4, None, "ieee", "ml_dtypes float8_e3m4"),
+    "fp16": (5, 10, None, "ieee", "IEEE 754 binary16"),
+    "bf16": (8, 7, None, "ieee", "bfloat16"),
+}
+
+# magnitudes in code order; the sign is the top bit
+MAGNITUDES: dict[str, tuple[tuple[float, ...], str]] = {
+    "flint3": ((0, 1, 2, 4), ANT),
+    "flint4": ((0, 1, 2, 3, 4, 6, 8, 16), ANT),
+    "pot4": ((0, 1, 2, 4, 8, 16, 32, 64), ANT),
+    "apot4": ((0, 1, 2, 3, 4, 6, 8, 10), "APoT, ICLR 2020, arXiv 1909.13144, 3-bit magnitudes"),
+}
+
+NF4_VALUES = (
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+    -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
+    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+    0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+)  # fmt: skip
+
+# the special value put into the code of -0, in the order of BitMoD's search
+SPECIALS: dict[str, dict[str, float]] = {
+    "fp3": {"er_pos": 3.0, "er_neg": -3.0, "ea_pos": 6.0, "ea_neg": -6.0},
+    "fp4": {"er_pos": 5.0, "er_neg": -5.0, "ea_pos": 8.0, "ea_neg": -8.0},
+}
+BITMOD_BASE = {"fp3": "fp3_e2m0", "fp4": "fp4_e2m1"}
+
+
+def normal_float(bits: int, offset: float = 0.9677083) -> tuple[float, ...]:
+    """Return the normal-float grid: quantiles of N(0, 1), zero included, scaled to [-1, 1].
+
+    ``2**(bits-1)`` positive and ``2**(bits-1) - 1`` negative quantiles evenly spaced in
+    probability between `offset` and 1/2 (LQ-LoRA, arXiv 2311.12023).
+    """
+    inverse = NormalDist().inv_cdf
+    half = 1 << (bits - 1)
+
+    def quantiles(count: int) -> list[float]:
+        return [inverse(offset + (0.5 - offset) * i / count) for i in range(count)]
+
+    positive, negative = quantiles(half), quantiles(half - 1)
+    top = positive[0]
+    return tuple([-v / top for v in negative] + [0.0] + [v / top for v in reversed(positive)])
+
+
+def _float(name: str) -> Format:
+    e, m, bias, specials, source = FLOATS[name]
+    return float_format(e, m, bias, specials, name=name, source=source)
+
+
+def _e8m0() -> Format:
+    values = [2.0**k for k in range(-127, 128)] + [float("nan")]
+    return Format(name="e8m0", bits=8, values=values, overflow_value=2.0**128, source=OCP_MX)  # type: ignore[arg-type]
+
+
+def _mxint8() -> Format:
+    base = int_format(8)
+    return Format(name="mxint8", bits=8, values=base.values / 64, unused=base.unused, source=OCP_MX)
+
+
+def _bitmod_one(width: str, kind: str) -> Format:
+    name = f"bitmod_{width}_{kind}"
+    made = with_special(single(BITMOD_BASE[width]), SPECIALS[width][kind], name)
+    return Format(name=name, bits=made.bits, values=made.values, source=BITMOD)
+
+
+def single(name: str) -> Format:
+    """Return the format of a name; a mixture is refused."""
+    made = element(name)
+    if not isinstance(made, Format):
+        raise BitlatheError(f"{name!r} is a mixture, a single format is needed")
+    return made
+
+
+def _mixture(name: str, members: tuple[str, ...], source: str) -> Mixture:
+    return Mixture(name=name, formats=tuple(single(m) for m in members), source=source)
+
+
+def _as(name: str, base: str) -> Callable[[], Format | Mixture]:
+    del name
+    return lambda: element(base)
+
+
+def _entries() -> dict[str, Entry]:
+    known: dict[str, Entry] = {}
+    for bits in range(2, 9):
+        known[f"int{bits}"] = Entry(build=lambda b=bits: int_format(b))  # type: ignore[misc]
+    for bits in range(2, 9):
+        known[f"int{bits}_asym"] = Entry(
+            build=lambda b=bits: int_format(b, signed=False, name=f"int{b}_asym"),  # type: ignore[misc]
+            coder="asym",
+            granularity="g128",
+        )
+    for bits in range(1, 9):
+        known[f"uint{bits}"] = Entry(build=lambda b=bits: int_format(b, signed=False))  # type: ignore[misc]
+    for name, spec in FLOATS.items():
+        known[name] = Entry(build=lambda n=name: _float(n), source=spec[4])  # type: ignore[misc]
+    for name in ("fp16", "bf16"):
+        known[name] = Entry(build=lambda n=name: _float(n), granularity="tensor", scale="none")  # type: ignore[misc]
+    known["e8m0"] = Entry(build=_e8m0, granularity="tensor", scale="none", source=OCP_MX)
+    known["nf3"] = Entry(
+        build=lambda: codebook("nf3", normal_float(3), source=NF), granularity="g64", scale="fp32"
+    )
+    known["nf4"] = Entry(
+        build=lambda: codebook("nf4", NF4_VALUES, source=NF), granularity="g64", scale="fp32"
+    )
+    for name, (magnitudes, source) in MAGNITUDES.items():
+        known[name] = Entry(
+            build=lambda n=name, m=magnitudes, s=source: sign_magnitude(n, m, s),  # type: ignore[misc]
+            source=source,
+        )
+    known.update(_bitmod_entries())
+    known.update(_preset_entries())
+    return known
+
+
+def _bitmod_entries() -> dict[str, Entry]:
+    known: dict[str, Entry] = {}
+    for width, kinds in SPECIALS.items():
+        single = [f"bitmod_{width}_{kind}" for kind in kinds]
+        for name, kind in zip(single, kinds, strict=True):
+            known[name] = Entry(
+                build=lambda w=width, k=kind: _bitmod_one(w, k),  # type: ignore[misc]
+                granularity="g128",
+                scale="fp32",
+                source=BITMOD,
+            )
+        for suffix, kept in (("_er", single[:2]), ("_ea", single[2:]), ("", single)):
+            name = f"bitmod_{width}{suffix}"
+            known[name] = Entry(
+                build=lambda n=name, m=tuple(kept): _mixture(n, m, BITMOD),  # type: ignore[misc]
+                granularity="g128",
+                scale="fp32",
+                source=BITMOD,
+            )
+    for name, members in (("ant3", ("int3", "fp3_e2m0")), ("ant4", ("int4", "flint4"))):
+        known[name] = Entry(
+            build=lambda n=name, m=members: _mixture(n, m, f"{BITMOD} (baseline)"),  # type: ignore[misc]
+            granularity="g128",
+            source=f"{ANT}, per group as in {BITMOD}",
+        )
+    return known
+
+
+def _preset_entries() -> dict[str, Entry]:
+    known: dict[str, Entry] = {}
+    mx = {
+        "mxfp4": "fp4_e2m1",
+        "mxfp6_e2m3": "fp6_e2m3",
+        "mxfp6_e3m2": "fp6_e3m2",
+        "mxfp8_e4m3": "fp8_e4m3",
+        "mxfp8_e5m2": "fp8_e5m2",
+    }
+    for name, base in mx.items():
+        known[name] = Entry(
+            build=_as(name, base), granularity="g32", scale="e8m0", preset=True, source=OCP_MX
+        )
+    known["mxint8"] = Entry(
+        build=_mxint8, granularity="g32", scale="e8m0", preset=True, source=OCP_MX
+    )
+    bitmod_mx = {"fp3": "fp3_e2m0", "fp4": "fp4_e2m1", "int3": "int3", "int4": "int4"}
+    for short, base in bitmod_mx.items():
+        known[f"mx_bitmod_{short}"] = Entry(
+            build=_as(short, base),
+            granularity="g32",
+            scale="mxbm",
+            preset=True,
+            source=f"{BITMOD} (released quantiser's MX baseline)",
+        )
+    known["nvfp4"] = Entry(
+        build=_as("nvfp4", "fp4_e2m1"),
+        granularity="g16",
+        scale="e4m3",
+        preset=True,
+        source="NVIDIA, Pretraining LLMs with NVFP4, arXiv 2509.25149",
+    )
+    for bits in (3, 4):
+        known[f"olive{bits}"] = Entry(
+            build=_as(f"olive{bits}", f"int{bits}"),
+            granularity="g128",
+            coder="olive",
+            preset=True,
+            source="OliVe, ISCA 2023, arXiv 2304.07493; levels of the authors' quantiser",
+        )
+    for bits in (2, 3, 4):
+        known[f"bcq{bits}"] = Entry(
+            build=lambda b=bits: int_format(b, signed=False),  # type: ignore[misc]
+            granularity="g128",
+            scale="pot3",
+            coder="bcq",
+            preset=True,
+            source="ShiftAddLLM, arXiv 2406.05981",
+        )
+    known["dgq4"] = Entry(
+        build=_as("dgq4", "uint4"),
+        granularity="g128",
+        scale="int8",
+        coder="dgq",
+        preset=True,
+        source="DGQ, arXiv 2310.04836",
+    )
+    return known
+
+
+ENTRIES: dict[str, Entry] = _entries()
+
+
+def names() -> tuple[str, ...]:
+    """Return every name the catalogue knows, in its own order."""
+    return tuple(ENTRIES)
+
+
+def canonical(name: str) -> str:
+    """Return a name as the catalogue writes it: without spaces around, in small letters.
+
+    Raises
+    ------
+    BitlatheError
+        Unknown name; the message lists the nearest ones.
+    """
+    if not isinstance(name, str):
+        raise BitlatheError(
+            f"a format has a name, such as 'bitmod_fp4', got {type(name).__name__} {name!r}"
+        )
+    found = name.strip().lower()
+    if found not in ENTRIES:
+        raise BitlatheError(unknown_name("format", name, ENTRIES))
+    return found
+
+
+def entry(name: str) -> Entry:
+    """Return the catalogue's entry of a name; see `canonical`."""
+    return ENTRIES[canonical(name)]
+
+
+def element(name: str) -> Format | Mixture:
+    """Return the element format or mixture of a name (for ``mxfp4`` that is ``fp4_e2m1``)."""
+    return _element(canonical(name))
+
+
+@cache
+def _element(name: str) -> Format | Mixture:
+    return ENTRIES[name].build()
+
+
+def entry_of(made: Format | Mixture) -> Entry | None:
+    """Return the entry whose format this is; None for a format of one's own."""
+    known = made.name in ENTRIES and _element(made.name) == made
+    return ENTRIES[made.name] if known else None
+
+
+def format(name: str) -> "Format | Mixture | Scheme":
+    """Return what a name stands for: a `Format`, a `Mixture` or, for whole schemes, a `Scheme`.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalogue, in capitals or not, or the path of a YAML file of one's own; see
+        `userformat`.
+
+    Examples
+    --------
+    >>> format("fp4_e2m1").max
+    6.0
+    """
+    if is_file(name):
+        from .files import load_format
+
+        return load_format(name.strip())
+    if entry(name).preset:
+        from ..schemes.scheme import Scheme
+
+        return Scheme.parse(name)
+    return element(name)
+
+
+def is_file(name: object) -> bool:
+    """Say whether a format is named by the path of its YAML file."""
+    return isinstance(name, str) and name.strip().lower().endswith((".yaml", ".yml"))

@@ -1,0 +1,155 @@
+"""Formats from a user's YAML file.
+
+One of four forms::
+
+    name: my4                      # a list of values, in code order
+    values: [0, 0.25, 0.5, 1, 2, 4, 8, 16, -0.0, -0.25, -0.5, -1, -2, -4, -8, -16]
+
+    name: e3m2b5                   # binary floating point
+    exponent_bits: 3
+    mantissa_bits: 2
+    bias: 5                        # optional
+    specials: none                 # none, ieee, fn, fnuz
+
+    name: int4full                 # integers
+    integer_bits: 4
+    full_range: true               # optional
+
+    name: fp3_5                    # a known format with values added
+    base: fp3_e2m0
+    add: [5]
+"""
+
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from ..base.errors import BitlatheError, nearest
+from ..base.yamlfile import Document, Record, read_yaml, validate
+from .catalogue import single
+from .format import Format, codebook, float_format, int_format, with_special
+
+Numbers = Annotated[list[float], Field(min_length=1)]
+
+
+# scales in fp16 are from 2^-24 to 2^16: so far from 1, groups of weights near 2^-4 still have one
+_LARGEST = 2.0**20
+
+
+def _moderate(fmt: Format) -> Format:
+    """Return a format; refuse values under which no scale could be stored."""
+    if not 1 / _LARGEST <= fmt.max_abs <= _LARGEST:
+        raise BitlatheError(
+            f"the largest magnitude is {fmt.max_abs:g}; it must be from 2^-20 to 2^20. Only the "
+            "ratios of values matter, as each group has a scale: divide all by the largest"
+        )
+    return fmt
+
+
+class Form(Record):
+    """What the four forms share."""
+
+    name: str = ""
+    source: str = ""
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        raise NotImplementedError
+
+
+class Values(Form):
+    """A list of values, in code order."""
+
+    values: Numbers
+    bits: int | None = None
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        return _moderate(codebook(name, self.values, self.bits, source))
+
+
+class Floats(Form):
+    """Binary floating point."""
+
+    exponent_bits: int
+    mantissa_bits: int = 0
+    bias: int | None = None
+    specials: str = "none"
+    signed: bool = True
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        facts = (self.exponent_bits, self.mantissa_bits, self.bias, self.specials, self.signed)
+        return float_format(*facts, name=name, source=source)
+
+
+class Integers(Form):
+    """Integers."""
+
+    integer_bits: int
+    signed: bool = True
+    full_range: bool = False
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        return int_format(self.integer_bits, self.signed, self.full_range, name, source)
+
+
+class Extended(Form):
+    """A known format with values added."""
+
+    base: str
+    add: Numbers
+
+    def make(self, name: str, source: str) -> Format:
+        """Return the format."""
+        made = reduce(lambda f, value: with_special(f, value, name), self.add, single(self.base))
+        return _moderate(replace(made, source=source))
+
+
+# by the key that only this form has
+FORMS: dict[str, type[Form]] = {
+    "values": Values,
+    "exponent_bits": Floats,
+    "integer_bits": Integers,
+    "base": Extended,
+}
+
+
+def load_format(path: str | Path) -> Format:
+    """Make a format from a YAML file; see the module for its four forms.
+
+    Raises
+    ------
+    BitlatheError
+        Naming file, line and key.
+    """
+    document = read_yaml(Path(path), "format file")
+    key = _form(document)
+    form = validate(FORMS[key], document)
+    try:
+        return form.make(form.name or Path(path).stem, form.source or str(path))
+    except BitlatheError as problem:
+        raise BitlatheError(f"{document.where((key,))}: {problem}") from None
+
+
+def _form(document: Document) -> str:
+    """Return the key that says which of the forms a file has."""
+    data = document.data
+    if not isinstance(data, dict):
+        raise BitlatheError(f"{document.source}: a format file is a table of keys, such as values")
+    found = [key for key in FORMS if key in data]
+    if len(found) == 1:
+        return found[0]
+    for key in data if not found else ():
+        if near := nearest(key, FORMS, limit=1):
+            raise BitlatheError(
+                f"{document.where((key,))}: unknown key {key!r}; did you mean {near[0]!r}?"
+            )
+    raise BitlatheError(
+        f"{document.source}: exactly one of {', '.join(FORMS)} must be given, "
+        f"found {' and '.join(found) or 'none'}"
+    )

@@ -1,0 +1,230 @@
+"""Rounding onto a finite sorted grid: the one place where ties are broken.
+
+Every nearest mode is "count the midpoints below y", and the modes differ only in what a y that
+*equals* a midpoint does. So a mode is a vector of booleans, one per midpoint (`tie_up`), and the
+same vector drives the numpy path, the compiled kernels and the tests.
+"""
+
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.arrays import check_whole
+from ..base.errors import BitlatheError, unknown_name
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+NEAREST: Final = ("even", "away", "zero", "down", "up")
+DIRECTED: Final = ("truncate", "odd")
+ROUNDINGS: Final = (*NEAREST, *DIRECTED, "stochastic")
+OVERFLOWS: Final = ("saturate", "inf", "nan", "raise")
+NANS: Final = ("raise", "propagate")
+SEED_MAX: Final = (1 << 63) - 1
+# between these, sums and halves of float64 neither over- nor underflow
+_LEAST, _LARGEST = 2.0**-1000, 2.0**1000
+
+
+def check_rounding(rounding: str, seed: int | None = None) -> None:
+    """Refuse a rounding mode that does not exist, or a seed that is none.
+
+    Raises
+    ------
+    BitlatheError
+        If `rounding` is not one of `ROUNDINGS`; if `seed` is not a whole number from 0, or is
+        missing where ``stochastic`` needs it so that the result can be made again.
+    """
+    if rounding not in ROUNDINGS:
+        raise BitlatheError(unknown_name("rounding mode", rounding, ROUNDINGS))
+    if seed is not None:
+        check_whole("seed", seed, 0, SEED_MAX)
+    elif rounding == "stochastic":
+        raise BitlatheError(
+            "rounding='stochastic' needs a seed, so that the result can be made again: pass seed=0"
+        )
+
+
+def half_way(values: Floats) -> tuple[Floats, Bools]:
+    """Return where the exact middle of neighbouring values lies among float64 numbers.
+
+    A float64 y is above the middle where ``y > midpoints``, and on it where ``y == midpoints`` and
+    `exact`: comparisons with the exact middle, also where float64 cannot hold it.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Finite, ascending.
+
+    Returns
+    -------
+    midpoints : (n - 1,) float64
+        The largest float64 at most half-way between neighbours.
+    exact : (n - 1,) bool
+        Whether that is half-way itself.
+
+    Examples
+    --------
+    >>> half_way(np.array([0.0, 1.0, 1.0 + 2.0**-52]))[1].tolist()
+    [True, False]
+    """
+    low, high = np.asarray(values[:-1], np.float64), np.asarray(values[1:], np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Knuth's exact sum: low + high = total + rest
+        total = low + high
+        from_high = total - low
+        rest = (low - (total - from_high)) + (high - from_high)
+        near = total / 2
+        midpoints = np.where(rest < 0, np.nextafter(near, -np.inf), near)
+    exact = rest == 0
+    sizes = np.abs([low, high])
+    extreme = (sizes.max(axis=0) > _LARGEST) | (np.abs(total) < _LEAST)
+    for at in np.flatnonzero(extreme & (total != 0)):
+        midpoints[at], exact[at] = _fraction_floor((Fraction(low[at]) + Fraction(high[at])) / 2)
+    return midpoints, exact
+
+
+def _fraction_floor(middle: Fraction) -> tuple[float, bool]:
+    """Return the largest float64 at most a fraction, and whether it is that."""
+    near = float(middle)
+    if Fraction(near) > middle:
+        near = float(np.nextafter(near, -np.inf))
+    return near, Fraction(near) == middle
+
+
+def tie_goes_up(values: Floats, codes: Ints, rounding: str) -> Bools:
+    """Say for each midpoint of neighbouring values whether a tie goes to the upper one.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Distinct finite values, ascending.
+    codes : (n,) int64
+        Code of each value; ``even`` looks at its lowest bit. Where both neighbours are even or
+        both odd (a special value put into a spare code) the tie goes toward zero.
+    rounding : str
+        One of ``even``, ``away``, ``zero``, ``down``, ``up``.
+
+    Returns
+    -------
+    (n - 1,) bool
+    """
+    low, high = values[:-1], values[1:]
+    smaller_is_high = np.abs(high) < np.abs(low)
+    if rounding == "down":
+        return np.zeros(low.shape, np.bool_)
+    if rounding == "up":
+        return np.ones(low.shape, np.bool_)
+    if rounding == "zero":
+        return smaller_is_high
+    if rounding == "away":
+        return np.asarray(~smaller_is_high)
+    low_even, high_even = codes[:-1] % 2 == 0, codes[1:] % 2 == 0
+    return np.asarray(np.where(low_even == high_even, smaller_is_high, high_even))
+
+
+def nearest_index(y: Floats, midpoints: Floats, tie_up: Bools) -> Ints:
+    """Return the index of the nearest value for each y, ties as `tie_up` says.
+
+    Parameters
+    ----------
+    y : float64, any shape
+    midpoints : (n - 1,) float64
+        As `half_way` returns them.
+    tie_up : (n - 1,) bool
+        False where the midpoint is not exact: no y lies on it.
+
+    Returns
+    -------
+    int64 of the shape of y, in 0 .. n - 1
+    """
+    index = np.searchsorted(midpoints, y, side="left").astype(np.int64)
+    if midpoints.size and bool(tie_up.any()):
+        inside = np.minimum(index, midpoints.size - 1)
+        index += (midpoints[inside] == y) & tie_up[inside]
+    return index
+
+
+def bracket(y: Floats, values: Floats) -> tuple[Ints, Ints]:
+    """Return the indices of the largest value <= y and of the smallest value >= y.
+
+    Outside the grid both are the end of the grid.
+    """
+    last = values.size - 1
+    low = np.clip(np.searchsorted(values, y, side="right") - 1, 0, last).astype(np.int64)
+    high = np.clip(np.searchsorted(values, y, side="left"), 0, last).astype(np.int64)
+    return low, high
+
+
+def directed_index(y: Floats, values: Floats, codes: Ints, rounding: str) -> Ints:
+    """Return the index after rounding toward zero (``truncate``) or to odd (``odd``)."""
+    low, high = bracket(y, values)
+    toward_zero = np.where(y < 0, high, low)
+    if rounding == "truncate":
+        return np.asarray(toward_zero, np.int64)
+    low_odd, high_odd = codes[low] % 2 == 1, codes[high] % 2 == 1
+    index = np.where(low_odd == high_odd, toward_zero, np.where(low_odd, low, high))
+    return np.asarray(index, np.int64)
+
+
+def stochastic_index(y: Floats, values: Floats, seed: int | None) -> Ints:
+    """Return the index after rounding up with probability (y - low) / (high - low).
+
+    The same seed gives the same draw.
+    """
+    low, high = bracket(y, values)
+    width = values[high] - values[low]
+    share = np.where(width > 0, (y - values[low]) / np.where(width > 0, width, 1.0), 0.0)
+    draw = np.random.default_rng(seed).random(y.shape)
+    return np.asarray(np.where(draw < share, high, low), np.int64)
+
+
+def refuse_nonfinite(x: Floats, name: str) -> None:
+    """Raise an error that names the first NaN or infinity of `x`.
+
+    Raises
+    ------
+    BitlatheError
+        If there is one.
+    """
+    finite = np.isfinite(x)
+    if finite.all():
+        return
+    where = np.unravel_index(int(np.argmin(finite)), x.shape)
+    bad = x[where]
+    place = f" at index {tuple(int(i) for i in where)}" if x.ndim else ""
+    raise BitlatheError(
+        f"{name}: {int((~finite).sum())} value(s) are not finite, the first is {bad}{place}; "
+        'clean the tensor, or pass nan="propagate" to carry them through'
+    )
+
+
+def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:
+    """Round to an unbounded grid of integers, whose even codes are the even integers.
+
+    Parameters
+    ----------
+    y : float64, any shape
+    rounding : str
+        One of `ROUNDINGS`.
+    seed : int, optional
+        For ``stochastic``.
+    """
+    low = np.floor(y)
+    rest = y - low
+    if rounding == "truncate":
+        return np.trunc(y)
+    if rounding == "odd":
+        return np.where(rest == 0, low, low + (low % 2 == 0))
+    if rounding == "stochastic":
+        return np.asarray(low + (np.random.default_rng(seed).random(y.shape) < rest))
+    tie = {
+        "even": low % 2 != 0,
+        "down": np.zeros(y.shape, np.bool_),
+        "up": np.ones(y.shape, np.bool_),
+        "zero": y < 0,
+        "away": y > 0,
+    }[rounding]
+    return np.asarray(low + ((rest > 0.5) | ((rest == 0.5) & tie)))

@@ -1,0 +1,1 @@
+"""What the kernels share: bit tricks, scales of groups, tables, threads."""

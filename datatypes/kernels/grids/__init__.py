@@ -1,0 +1,1 @@
+"""Kernels that code groups onto grids."""

@@ -1,0 +1,1 @@
+"""Kernels of the searches: dual grain, outlier pairs, bit planes, ranges."""

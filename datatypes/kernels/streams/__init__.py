@@ -1,0 +1,1 @@
+"""Kernels over whole streams: casts, packing, dequantization."""

@@ -1,0 +1,1 @@
+"""What a datatype study asks: listings, comparisons, error metrics."""

@@ -1,0 +1,215 @@
+"""A datatype study in one call: schemes against tensors, error and bits of each."""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.arrays import is_small_float
+from ..base.errors import BitlatheError
+from ..formats.format import Format, Mixture
+from ..quantize import quantize
+from ..schemes.layout import Axis, Layout
+from ..schemes.scheme import Scheme
+from ..tensors.tensor import stored_bytes
+from .metrics import ErrorMetrics, ErrorSums, error_sums
+
+ALL = "all tensors"
+# elements quantised at once: what it takes beside the tensor does not grow with it
+BLOCK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One tensor, or all together, in one scheme.
+
+    Attributes
+    ----------
+    tensor : str
+        Name; `ALL` for the row of totals.
+    scheme : str
+    elements : int
+    bits_per_element : float
+        Everything counted.
+    nbytes : int
+        Bytes of the packed streams.
+    relative_mse, sqnr_db, max_abs : float
+        See `ErrorMetrics`; in the row of totals, of all elements together.
+    terms_per_weight : int or None
+        Clocks a bit-serial PE spends per chunk; None where the scheme has no terms.
+    term_error : float or None
+        Largest change of a value of the format in becoming terms; see `Scheme.term_error`.
+    """
+
+    tensor: str
+    scheme: str
+    elements: int
+    bits_per_element: float
+    nbytes: int
+    relative_mse: float
+    sqnr_db: float
+    max_abs: float
+    terms_per_weight: int | None
+    term_error: float | None
+
+
+def quantizable(array: NDArray[Any]) -> bool:
+    """Say whether a tensor is a weight one would quantise: real, two axes or more, not empty."""
+    floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+    floating = floating or is_small_float(array.dtype)
+    return floating and array.ndim >= 2 and array.size > 0
+
+
+def compare(
+    arrays: Mapping[str, NDArray[Any]],
+    schemes: Iterable[str | Scheme | Format | Mixture],
+    axis: Axis = None,
+    everything: bool = False,
+) -> list[Row]:
+    """Quantise every tensor in every scheme.
+
+    Parameters
+    ----------
+    arrays : mapping of name to array
+        Vectors, integers and empty arrays are passed over unless `everything` is set.
+    schemes : iterable of str, Scheme, Format or Mixture
+    axis : int, tuple of int or None
+        Along which groups run, as for `quantize`: of convolutions along (in x height x width).
+    everything : bool
+
+    Returns
+    -------
+    list of Row
+        Scheme by scheme, tensors in their order; with more than one tensor, each scheme ends
+        with a row of totals named `ALL`.
+
+    Raises
+    ------
+    BitlatheError
+        No tensor left to quantise, or a tensor that cannot be; the message names it.
+    """
+    chosen = {k: v for k, v in arrays.items() if everything or quantizable(v)}
+    if not chosen:
+        shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in list(arrays.items())[:5])
+        raise BitlatheError(
+            "no tensor to quantise: weights are floating-point arrays of two or more dimensions; "
+            f"the file has {shapes or 'none at all'}"
+        )
+    return list(_rows(chosen, [Scheme.parse(s) for s in schemes], axis))
+
+
+def _rows(arrays: Mapping[str, NDArray[Any]], schemes: list[Scheme], axis: Axis) -> Iterator[Row]:
+    for scheme in schemes:
+        rows: list[Row] = []
+        noise = signal = 0.0
+        bits = 0
+        for name, x in arrays.items():
+            sums = _measured(name, x, scheme, axis)
+            found, layout = sums.metrics(), Layout.of(x.shape, axis, scheme.granularity)
+            noise += found.relative_mse * sums.power if sums.power else 0.0
+            signal += sums.power
+            bits += scheme.total_bits(layout.columns, layout.rows)
+            rows.append(_row(name, scheme, layout, found))
+        yield from rows
+        if len(rows) > 1:
+            yield _total(scheme, rows, noise, signal, bits)
+
+
+def _measured(name: str, x: NDArray[Any], scheme: Scheme, axis: Axis) -> ErrorSums:
+    """Quantise a tensor, by blocks of rows where that changes nothing; measure the errors."""
+    layout = Layout.of(x.shape, axis, scheme.granularity)
+    ends = _ends(x, scheme, layout)
+    whole = [slice(0, x.shape[0])]
+    blocks = whole if ends is None else list(_blocks(x.shape, scheme, layout))
+    said: list[tuple[str, str]] = []
+
+    def pairs() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        for block in blocks:
+            part = x[block] if ends is None else np.concatenate([x[block], ends])
+            rows = f", rows {block.start}..{block.stop - 1}" if len(blocks) > 1 else ""
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    q = quantize(part, scheme, axis=axis)
+                except BitlatheError as problem:
+                    raise BitlatheError(f"tensor {name!r}{rows}: {problem}") from None
+            said.extend((rows, str(warning.message)) for warning in caught)
+            yield x[block], np.asarray(q)[: block.stop - block.start]
+
+    sums = error_sums(pairs())
+    if said:
+        rows, message = said[0]
+        more = f" (and {len(said) - 1} more warnings of other rows)" if len(said) > 1 else ""
+        warnings.warn(f"tensor {name!r}{rows}: {message}{more}", stacklevel=5)
+    return sums
+
+
+def _ends(x: NDArray[Any], scheme: Scheme, layout: Layout) -> NDArray[Any] | None:
+    """Return the rows that must go along with a block of others, that it be quantised the same.
+
+    No row where rows have no scale in common. Where they have one (of the tensor, of a column, or
+    the second level of NVFP4), two: the largest and the least element of each column, on which it
+    depends. None where blocks would change something, or are not worth it.
+    """
+    tall, shared = scheme.granularity.rows, scheme.scale_format.outer == "tensor"
+    if layout.axis == 0 or layout.rows * layout.columns <= BLOCK:
+        return None
+    if tall and not shared:
+        return np.zeros((0, *x.shape[1:]), x.dtype)
+    simple = len(scheme.formats) == 1 and scheme.clip == "absmax" and not scheme.paper
+    if tall > 1 or not simple or scheme.coder not in ("table", "asym"):
+        return None
+    ends = np.stack([x.max(axis=0), x.min(axis=0)])
+    return ends if np.isfinite(ends).all() else None
+
+
+def _blocks(shape: tuple[int, ...], scheme: Scheme, layout: Layout) -> Iterator[slice]:
+    """Cut the first axis into runs of about `BLOCK` elements."""
+    inner = layout.rows // shape[0]
+    # blocks of scales are not cut
+    tall = max(scheme.granularity.rows, 1)
+    unit = tall // math.gcd(tall, inner)
+    step = max(BLOCK // (inner * layout.columns) // unit, 1) * unit
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
+
+
+def _row(name: str, scheme: Scheme, layout: Layout, found: ErrorMetrics) -> Row:
+    return Row(
+        tensor=name,
+        scheme=str(scheme),
+        elements=layout.rows * layout.columns,
+        bits_per_element=float(scheme.bits_per_element(layout.columns, layout.rows)),
+        nbytes=stored_bytes(scheme, layout),
+        relative_mse=found.relative_mse,
+        sqnr_db=found.sqnr_db,
+        max_abs=found.max_abs,
+        **_terms(scheme),
+    )
+
+
+def _total(scheme: Scheme, rows: list[Row], noise: float, signal: float, bits: int) -> Row:
+    elements = sum(r.elements for r in rows)
+    relative = noise / signal if signal else 0.0
+    return Row(
+        tensor=ALL,
+        scheme=str(scheme),
+        elements=elements,
+        bits_per_element=bits / elements,
+        nbytes=sum(r.nbytes for r in rows),
+        relative_mse=relative,
+        sqnr_db=float(-10 * np.log10(relative)) if relative else float("inf"),
+        max_abs=max(r.max_abs for r in rows),
+        **_terms(scheme),
+    )
+
+
+def _terms(scheme: Scheme) -> dict[str, Any]:
+    try:
+        return {"terms_per_weight": scheme.terms_per_weight, "term_error": scheme.term_error}
+    except BitlatheError:
+        return {"terms_per_weight": None, "term_error": None}

@@ -1,0 +1,90 @@
+"""Formats as plain records, for tables and JSON."""
+
+from math import isfinite
+from typing import Any
+
+from ..formats.catalogue import ENTRIES, canonical, is_file, names
+from ..formats.format import Format
+from ..schemes.scheme import Scheme
+from ..terms.terms import MAX_BITS, term_table
+
+ROW_LENGTH = 4096  # the axis over which scales are shared out
+
+
+def list_formats() -> list[dict[str, Any]]:
+    """Return one record per format of the catalogue.
+
+    ``bits`` is the code's width; ``bits_per_element`` counts scales, zero points and selectors of
+    the format's default scheme over a row of 4096.
+    """
+    rows = []
+    for name in names():
+        scheme = Scheme.parse(name)
+        finite = [v for f in scheme.formats for v in f.values if isfinite(v)]
+        rows.append(
+            {
+                "name": name,
+                "kind": "mixture" if len(scheme.formats) > 1 else "format",
+                "bits": scheme.element_bits,
+                "bits_per_element": float(scheme.bits_per_element(ROW_LENGTH)),
+                "values": len({float(v) for v in finite}),
+                "min": float(min(finite)),
+                "max": float(max(finite)),
+                "scheme": str(scheme),
+            }
+        )
+    return rows
+
+
+def describe_format(name: str) -> dict[str, Any]:
+    """Return a format (or the members of a mixture) code by code: value and bit-serial terms.
+
+    A term (sign, exp, bsig) is worth (-1)^sign 2^exp 2^bsig on the format's integer grid, whose
+    step is ``term_unit``. ``term_error`` is the largest difference between a value and its terms,
+    0 where they are exact; both are None where a format is too wide for terms.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalogue or the path of a YAML file.
+
+    Raises
+    ------
+    BitlatheError
+        Unknown name, the near names are listed; a file that describes no format.
+    """
+    scheme = Scheme.parse(name) if is_file(name) else Scheme.parse(canonical(name))
+    known = ENTRIES.get(scheme.name)
+    return {
+        "name": scheme.name,
+        "scheme": str(scheme),
+        "bits_per_element": float(scheme.bits_per_element(ROW_LENGTH)),
+        "source": known.source if known else scheme.element.source,
+        "formats": [_describe(fmt) for fmt in scheme.formats],
+    }
+
+
+def _describe(fmt: Format) -> dict[str, Any]:
+    table = None if fmt.bits > MAX_BITS else term_table(fmt.values, fmt.bits)
+
+    def terms(code: int) -> str:
+        if table is None or not table.valid[code]:
+            return ""
+        signed = ((f"{'-' if s else '+'}2^({e}+{b})") for s, e, b in table.terms(code))
+        return " ".join(signed) or "0"
+
+    return {
+        "name": fmt.name,
+        "bits": fmt.bits,
+        "term_unit": table and table.unit,
+        "term_error": table and table.max_error,
+        "codes": [
+            {
+                "code": code,
+                "binary": f"{code:0{fmt.bits}b}",
+                "value": float(value) if isfinite(value) else str(value),
+                "terms": terms(code),
+            }
+            for code, value in enumerate(fmt.values)
+        ],
+    }

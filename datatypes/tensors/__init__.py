@@ -1,0 +1,1 @@
+"""Quantized tensors: what they hold, give back and store."""

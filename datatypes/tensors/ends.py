@@ -1,0 +1,199 @@
+"""The ends of the range: values that come back as infinity, scales that lose their digits.
+
+Where a scheme loses more than the format's own rounding takes, it is warned of, with the group and
+what would help. Scales that overflow are refused before (`scaling.store`).
+"""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError
+from ..coding.olive import Pairs
+from ..coding.scaling import BIAS, LIMITS, POWERS, bits_to_float, effective
+from ..schemes.scheme import Scheme
+from .dequantize import group_scales
+
+if TYPE_CHECKING:
+    from .tensor import QuantizedTensor
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+
+# what rounds to infinity in the type that values come back in
+BEYOND = {
+    "float16": LIMITS["fp16"],
+    "bfloat16": LIMITS["bf16"],
+    "float32": LIMITS["fp32"],
+    "float64": np.inf,
+}
+# patterns below these are multiples of the smallest number
+NORMAL = {"fp16": 1 << 10, "bf16": 1 << 7, "fp32": 1 << 23}
+# rounding a scale of so few multiples may change it by a quarter ...
+FEW = 2
+# ... and of so many to a step of the grid may move the end of a group by three steps
+STEPS = 6
+# under a scale of the tensor from here on, no block has a subnormal one: E4M3 starts at 2^-9
+FAR = 2.0**-110
+# sums of powers of two whose first has a field up to this lack terms, or are 0
+PLANE_FIELD = 3
+
+
+def check_ends(q: "QuantizedTensor", array: Floats, explicit: bool) -> None:
+    """Warn of what comes back as infinity, of what small scales and cuts lose.
+
+    Parameters
+    ----------
+    q : QuantizedTensor
+    array : float, the shape of the tensor
+        What was quantised; finite.
+    explicit : bool
+        Whether the user said what becomes of elements beyond a grid without scales.
+
+    Raises
+    ------
+    BitlatheError
+        If the scales of two levels together are infinite, naming the group.
+    """
+    if q.layout.groups == 0 or q.scheme.paper:
+        return
+    if q.scheme.scale_format.kind == "none":
+        if not explicit:
+            _warn_of_cut(q.scheme, array)
+        return
+    _look_for_infinities(q, array)
+    _look_for_lost_digits(q, array)
+
+
+def largest(scheme: Scheme) -> float:
+    """Return the largest magnitude that a code stands for, in scales."""
+    if scheme.coder == "olive":
+        return float(Pairs.of(scheme.element_bits).levels[-1])
+    return max(f.max_abs for f in scheme.formats)
+
+
+def steps(scheme: Scheme) -> float:
+    """Return the largest magnitude in steps of the end of the grid."""
+    if scheme.coder != "table":
+        return float((1 << scheme.element_bits) - 1)
+    values = [f.table.values for f in scheme.formats if f.table.values.size > 1]
+    return max((max(-v[0] / (v[1] - v[0]), v[-1] / (v[-1] - v[-2])) for v in values), default=1.0)
+
+
+def _look_for_infinities(q: "QuantizedTensor", array: Floats) -> None:
+    name = q.dtype if q.device else "float64" if q.dtype == "float64" else "float32"
+    with np.errstate(over="ignore", invalid="ignore"):
+        # twice, as products are rounded
+        if 2 * _largest_scale(q) * largest(q.scheme) < BEYOND[name]:
+            return
+        scales = np.abs(group_scales(q).reshape(q.layout.groups, -1)).max(axis=1)
+        lost = _groups(q, ~(np.abs(np.asarray(q)) < BEYOND[name])).any(axis=1)
+    if not lost.any():
+        return
+    at = int(np.argmax(lost))
+    top = float(np.abs(_groups(q, array)[at]).max())
+    what = f"{q.scheme}: group {at}, up to {top:g}, comes back as infinity in {name}"
+    if np.isinf(scales[at]):
+        raise BitlatheError(f"{what}; divide the tensor by a constant first")
+    wider = "float32" if name in ("float16", "bfloat16") else "float64"
+    _warn(f"{what}; take dequantize({wider!r}), or divide the tensor by a constant first")
+
+
+def _largest_scale(q: "QuantizedTensor") -> float:
+    """Return a bound of the scales of all groups, from the largest of their patterns."""
+    scale = q.scheme.scale_format
+    if q.scheme.coder == "bcq":
+        return float(np.abs(group_scales(q)).max())
+    if scale.outer == "row":
+        steps_of_row = float(q.raw.max()) if q.scheme.coder == "dgq" else 1.0
+        return steps_of_row * float(bits_to_float(q.outer, "fp16").max())
+    top = q.raw.max(axis=0)  # patterns of positive numbers order as they do
+    return float(effective(top, q.outer, q.scheme.formats[0], scale, q.layout)[0])
+
+
+def _look_for_lost_digits(q: "QuantizedTensor", array: Floats) -> None:
+    index = np.flatnonzero(_small_scales(q))
+    if not index.size:
+        return
+    x = _groups(q, array)[index]
+    amax = np.abs(x).max(axis=1).astype(np.float64)
+    lossy = amax > 0
+    if q.scheme.scale_format.kind in POWERS:
+        # under a larger scale than wanted, the upper half of the grid is not used
+        lossy &= amax <= q.scheme.formats[0].max_abs * 2.0 ** (-BIAS - 1)
+    if lossy.any():
+        lossy &= (_groups(q, np.asarray(q))[index] != x).any(axis=1)
+    if not lossy.any():
+        return
+    at, more = int(index[np.argmax(lossy)]), int(lossy.sum()) - 1
+    stored = float(np.abs(group_scales(q)[at]).max())
+    also = f", and of {more} more," if more else ""
+    where, remedy = _room(q.scheme)
+    _warn(
+        f"{q.scheme}: the scale of group {at}{also} underflows in {where}: stored as {stored:.3g}, "
+        f"it costs the group's values digits or all; {remedy}multiply the tensor by a constant "
+        "first"
+    )
+
+
+def _small_scales(q: "QuantizedTensor") -> Bools:
+    """Return which groups have a scale that may have lost digits; among them those of zeros."""
+    scale, raw = q.scheme.scale_format, q.raw
+    if scale.kind in POWERS:
+        return np.asarray(raw[:, 0] == 0)
+    if scale.kind == "planes":
+        return np.asarray((raw & 127).max(axis=1) <= PLANE_FIELD)
+    name, pattern = scale.name, raw[:, 0]
+    if scale.outer == "row":
+        name, pattern = "fp16", np.repeat(q.outer, q.layout.across)
+    elif scale.outer == "tensor":
+        if q.outer.view(np.float32)[0] >= FAR:
+            return np.zeros(len(raw), np.bool_)
+        # the block's own scale makes up for digits that that of the tensor lacks
+        name, pattern = "fp32", np.ascontiguousarray(group_scales(q)).view(np.uint32)
+    if q.scheme.coder == "bcq":
+        pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
+    few = min(max(FEW, steps(q.scheme) / STEPS), NORMAL[name] - 1)
+    small = (pattern <= few) & ((pattern > 0) | (q.scheme.coder == "bcq"))
+    if scale.kind == "int":
+        # as many multiples of the row's unit as it takes make up for digits that the unit lacks
+        most = (1 << scale.bits) - 1 if q.scheme.coder != "dgq" else np.inf
+        small &= (raw[:, 0] <= few) | (raw[:, 0] >= most)
+    return np.asarray(small)
+
+
+def _room(scheme: Scheme) -> tuple[str, str]:
+    """Return where a scale of a scheme stands, and which others would hold smaller ones."""
+    scale = scheme.scale_format
+    where = {"row": "the fp16 scale of its row", "tensor": "float32"}.get(scale.outer, scale.name)
+    wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
+    if scheme.coder == "dgq" or scale.kind in ("e4m3", *POWERS):
+        wider = ""
+    return where, f"store scales as {wider}, or " if wider else ""
+
+
+def _warn_of_cut(scheme: Scheme, array: Floats) -> None:
+    formats = scheme.formats
+    low, high = min(f.min for f in formats), max(f.max for f in formats)
+    if not array.size or (array.min() >= low and array.max() <= high):
+        return
+    cut = np.logical_and.reduce([f.overflows(array) for f in formats])
+    if cut.any():
+        at = np.unravel_index(int(np.argmax(cut)), array.shape)
+        _warn(
+            f"{scheme}: {int(cut.sum())} value(s) lie beyond {low:g}..{high:g} and were cut to "
+            f"that, the first is {array[at]:g} at index {tuple(int(i) for i in at)}; divide the "
+            "tensor, take a scheme with scales, or say overflow='saturate'"
+        )
+
+
+def _groups(q: "QuantizedTensor", x: NDArray[Any]) -> NDArray[Any]:
+    """Return the (groups, block size) elements of an array of the tensor's shape."""
+    return q.layout.split(q.layout.matrix(x))
+
+
+def _warn(message: str) -> None:
+    """Warn at the place that called `quantize`."""
+    warnings.warn(message, stacklevel=5)

@@ -1,0 +1,101 @@
+"""Packing of codes to the last bit: a stream of little-endian bits, the first code lowest."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError
+from ..base.jit import have_numba
+from ..coding.grid import MIN_SIZE
+
+Bytes = NDArray[np.uint8]
+
+
+def packed_size(count: int, bits: int) -> int:
+    """Return the bytes that `count` codes of `bits` bits take."""
+    return -(-count * bits // 8)
+
+
+def _compiled(count: int, bits: int) -> bool:
+    """Say whether the compiled kernel is worth it: whole bytes need little work."""
+    return bits < 16 and bits != 8 and count >= MIN_SIZE and have_numba()
+
+
+def pack(codes: NDArray[Any], bits: int) -> Bytes:
+    """Pack unsigned codes into ``ceil(count * bits / 8)`` bytes.
+
+    Parameters
+    ----------
+    codes : (count,) unsigned integers below 2**bits
+    bits : int
+        1..32.
+
+    Examples
+    --------
+    >>> pack(np.array([1, 2, 3], np.uint8), 3).tolist()
+    [209, 0]
+    """
+    flat = np.ascontiguousarray(codes).reshape(-1)
+    if flat.size and int(flat.max()) >> bits:
+        raise BitlatheError(f"pack: code {int(flat.max())} does not fit {bits} bits")
+    if bits == 8:
+        return flat.astype(np.uint8)
+    if _compiled(flat.size, bits):
+        from .. import kernels
+
+        return kernels.pack(flat, bits)
+    if bits < 8:
+        return _pack_narrow(flat, bits)
+    wide = flat.astype("<u4").view(np.uint8).reshape(-1, 4)
+    if bits % 8 == 0:
+        return np.ascontiguousarray(wide[:, : bits // 8]).reshape(-1)
+    each = np.unpackbits(wide, axis=1, bitorder="little")[:, :bits]
+    return np.packbits(each.reshape(-1), bitorder="little")
+
+
+def _pack_narrow(flat: NDArray[Any], bits: int) -> Bytes:
+    """Pack eight codes at a time into `bits` bytes."""
+    padded = np.zeros(-(-flat.size // 8) * 8, np.uint64)
+    padded[: flat.size] = flat
+    eights = padded.reshape(-1, 8)
+    words = np.zeros(eights.shape[0], "<u8")
+    for i in range(8):
+        words |= eights[:, i] << np.uint64(bits * i)
+    out = words.view(np.uint8).reshape(-1, 8)[:, :bits]
+    return np.ascontiguousarray(out).reshape(-1)[: packed_size(flat.size, bits)]
+
+
+def unpack(stream: Bytes, bits: int, count: int) -> NDArray[np.uint32]:
+    """Return the `count` codes of a packed stream.
+
+    Raises
+    ------
+    BitlatheError
+        If the stream is not as long as it should be.
+    """
+    if stream.size != packed_size(count, bits):
+        raise BitlatheError(
+            f"unpack: {count} codes of {bits} bits take {packed_size(count, bits)} bytes, "
+            f"the stream has {stream.size}"
+        )
+    if _compiled(count, bits):
+        from .. import kernels
+
+        return np.asarray(kernels.unpack(stream, bits, count), np.uint32)
+    if bits > 8 and bits % 8:
+        each = np.unpackbits(stream, count=count * bits, bitorder="little").reshape(count, bits)
+        weights = np.uint32(1) << np.arange(bits, dtype=np.uint32)
+        return np.asarray(each.astype(np.uint32) @ weights, np.uint32)
+    if bits >= 8:
+        wide = np.zeros((count, 4), np.uint8)
+        wide[:, : bits // 8] = stream.reshape(count, bits // 8)
+        return wide.view("<u4").reshape(-1).astype(np.uint32)
+    padded = np.zeros((-(-count // 8), 8), np.uint8)
+    whole = np.zeros(padded.shape[0] * bits, np.uint8)
+    whole[: stream.size] = stream
+    padded[:, :bits] = whole.reshape(-1, bits)
+    words = padded.view("<u8").reshape(-1)
+    mask = np.uint64((1 << bits) - 1)
+    eights = np.stack([(words >> np.uint64(bits * i)) & mask for i in range(8)], axis=1)
+    return np.asarray(eights.reshape(-1)[:count], np.uint32)

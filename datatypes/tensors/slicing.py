@@ -1,0 +1,99 @@
+"""Rows of a quantised tensor, by number, slice, list or mask: codes and scales, never unpacked."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError
+from ..schemes.layout import Layout
+
+if TYPE_CHECKING:
+    from .tensor import QuantizedTensor
+
+Index = NDArray[np.int64]
+
+
+def rows_of(q: "QuantizedTensor", key: Any) -> "QuantizedTensor":
+    """Return chosen rows of the first axis, as numpy would; a single one without that axis.
+
+    A run of rows shares memory with the tensor.
+
+    Parameters
+    ----------
+    q : QuantizedTensor
+    key : int, slice, or list or array of int or bool
+
+    Raises
+    ------
+    BitlatheError
+        If the first axis is the quantised one, a row does not exist, a block of several rows
+        would be cut, or the key is of another kind.
+    """
+    if q.layout.axis == 0:
+        raise BitlatheError("the first axis is the quantised one: its groups cannot be sliced")
+    picked = _picked(key, len(q))
+    lines = _spread(picked, q.layout.rows // len(q) if len(q) else 0)
+    blocks = _blocks(lines, q)
+    single = isinstance(key, int | np.integer)
+    shape = q.shape[1:] if single else (len(picked), *q.shape[1:])
+    axes = tuple(range(q.layout.axis - single, q.layout.axis - single + q.layout.axes))
+    layout = Layout.of(shape, axes, q.scheme.granularity)
+    groups = _run(_spread(blocks, q.layout.across))
+    per_row = q.scheme.scale_format.outer == "row"
+    return replace(
+        q,
+        layout=layout,
+        matrix=q.matrix[_run(lines)],
+        raw=q.raw[groups],
+        outer=q.outer[_run(blocks)] if per_row else q.outer,
+        zero_points=None if q.zero_points is None else q.zero_points[groups],
+        selectors=None if q.selectors is None else q.selectors[groups],
+    )
+
+
+def _picked(key: Any, length: int) -> Index:
+    """Return the numbers of the chosen rows."""
+    every = np.arange(length)
+    numbers = isinstance(key, int | np.integer | list | np.ndarray) and not isinstance(key, bool)
+    if not (numbers or isinstance(key, slice)):
+        raise BitlatheError(
+            "choose rows of a quantised tensor by number, slice, or list or mask of rows: q[3], "
+            f"q[10:20], q[::2], q[[0, 5]]; got {key!r}"
+        )
+    try:
+        # an empty list is one of floats to numpy
+        found = every[np.array(key, np.int64) if isinstance(key, list) and not key else key]
+    except (IndexError, TypeError, ValueError) as problem:
+        raise BitlatheError(f"rows of a quantised tensor of {length}: {problem}") from None
+    if found.ndim > 1:
+        raise BitlatheError(f"rows of a quantised tensor: a flat list, got shape {found.shape}")
+    return np.atleast_1d(found)
+
+
+def _spread(starts: Index, each: int) -> Index:
+    """Return the places of things that take `each` places one after the other."""
+    return (starts[:, None] * each + np.arange(each)).reshape(-1)
+
+
+def _run(index: Index) -> slice | Index:
+    """Return consecutive places as a slice, which shares memory; others as they are."""
+    if not index.size:
+        return slice(0, 0)
+    return slice(int(index[0]), int(index[-1]) + 1) if (np.diff(index) == 1).all() else index
+
+
+def _blocks(lines: Index, q: "QuantizedTensor") -> Index:
+    """Return which rows of blocks hold some lines of the matrix; all of their lines are asked."""
+    tall = q.scheme.granularity.rows
+    if tall == 0:  # one block for all rows
+        return np.zeros(int(lines.size > 0), np.int64)
+    found = lines[::tall] // tall
+    every = _spread(found, tall)
+    whole = every[every < q.layout.rows]
+    if not np.array_equal(whole, lines) or (every[: len(lines)] != lines).any():
+        raise BitlatheError(
+            f"the rows cut a block of {tall} rows, which share scales; slice at multiples of it"
+        )
+    return found

@@ -1,0 +1,220 @@
+"""Quantised tensors on disk: packed streams in a safetensors file, all facts in its header.
+
+The header holds everything needed to read the streams, formats of one's own included, so a file
+needs no catalogue of the same version to be read. Nothing is pickled, nothing executed. A checksum
+of facts and streams tells a file that has changed since it was written.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.arrays import check_whole, float_name
+from ..base.errors import BitlatheError, shown, to_install
+from ..base.files import shown_path
+from ..formats.catalogue import ENTRIES, element
+from ..formats.format import Format, Mixture
+from ..schemes.layout import Layout
+from ..schemes.scheme import Granularity, Scheme
+from ..weights.read import explained
+from ..weights.safetensors_file import read_safetensors
+from .packing import packed_size, unpack
+from .tensor import QuantizedTensor, stream_sizes
+
+KIND = "bitlathe.QuantizedTensor"
+VERSION = "2"  # version 1 had no checksum
+LONGEST = 1 << 48
+
+
+def save(q: QuantizedTensor, path: str | Path) -> None:
+    """Write a quantised tensor; the streams take exactly ``q.nbytes`` bytes.
+
+    Raises
+    ------
+    BitlatheError
+        If safetensors is not installed, or the file cannot be written.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
+    except ImportError:
+        raise BitlatheError(
+            f"saving needs the safetensors package: {to_install('safetensors', 'weights')}"
+        ) from None
+    facts = {
+        "kind": KIND,
+        "version": VERSION,
+        "shape": json.dumps(q.shape),
+        "axis": json.dumps(q.axis),
+        "dtype": q.dtype,
+        "scheme": json.dumps(_scheme_facts(q.scheme)),
+    }
+    streams = q.packed
+    facts["sha256"] = checksum(facts, streams)
+    try:
+        save_file(streams, str(path), metadata=facts)
+    except (OSError, SafetensorError) as problem:
+        raise BitlatheError(f"{path}: cannot be written: {problem}") from None
+
+
+def checksum(facts: Mapping[str, str], streams: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of a header's facts and of the streams, both in the order of names."""
+    named = {name: value for name, value in facts.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
+    for name, stream in sorted(streams.items()):
+        digest.update(f"\n{name} {stream.dtype} {stream.shape}\n".encode())
+        digest.update(np.ascontiguousarray(stream).data)
+    return digest.hexdigest()
+
+
+def load(path: str | Path) -> QuantizedTensor:
+    """Read a quantised tensor.
+
+    Raises
+    ------
+    BitlatheError
+        If the file is missing, has changed since it was written, or holds something else.
+    """
+    place = shown_path(path)
+    with explained(place):
+        streams, facts = read_safetensors(Path(path))
+    if facts.get("kind") != KIND:
+        raise BitlatheError(
+            f"{place}: holds plain tensors, not a quantised one; read it with read_tensors"
+        )
+    if facts.get("version") != VERSION:
+        raise BitlatheError(
+            f"{place}: written by another version ({shown(facts.get('version'))}); "
+            "quantise the tensor again"
+        )
+    if facts.get("sha256") != checksum(facts, streams):
+        raise BitlatheError(
+            f"{place}: damaged: its content does not have its checksum; save the tensor again"
+        )
+    try:
+        return _assemble(facts, streams)
+    except BitlatheError as problem:
+        raise BitlatheError(f"{place}: damaged: {problem}") from None
+
+
+def _assemble(facts: dict[str, str], streams: dict[str, Any]) -> QuantizedTensor:
+    scheme, layout = _read_header(facts)
+    found = _read_streams(streams, scheme, layout)
+    matrix = found["codes"].astype(scheme.formats[0].code_dtype)
+    zeros, choices = found.get("zeros"), found.get("choices")
+    if choices is not None and choices.size and int(choices.max()) >= len(scheme.formats):
+        raise BitlatheError(f"a group takes member {choices.max()} of {len(scheme.formats)}")
+    unscaled = np.zeros(layout.groups, np.uint32)
+    return QuantizedTensor(
+        scheme=scheme,
+        layout=layout,
+        matrix=matrix.reshape(layout.rows, layout.columns),
+        raw=found.get("scales", unscaled).reshape(layout.groups, scheme.scales_per_group),
+        outer=found.get("outer", np.zeros(0, np.uint32)),
+        zero_points=None if zeros is None else zeros.astype(np.uint8),
+        selectors=None if choices is None else choices.astype(np.uint8),
+        dtype=facts["dtype"],
+    )
+
+
+def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
+    """Return the scheme and the layout that a header describes."""
+    try:
+        scheme = _read_scheme(json.loads(facts["scheme"]))
+        shape = tuple(json.loads(facts["shape"]))
+        for length in shape:
+            check_whole("a length of its shape", length, 0, LONGEST)
+        check_whole("its size", math.prod(shape), 0, LONGEST)
+        axis = json.loads(facts["axis"])
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        layout = Layout.of(shape, axis, scheme.granularity)
+        float_name(facts["dtype"])
+    except BitlatheError as problem:
+        raise BitlatheError(f"its header: {problem}") from None
+    except LookupError as problem:
+        raise BitlatheError(f"its header lacks or does not know {problem}") from None
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
+        raise BitlatheError(f"its header cannot be read: {problem}") from None
+    return scheme, layout
+
+
+def _read_streams(
+    streams: dict[str, Any], scheme: Scheme, layout: Layout
+) -> dict[str, NDArray[np.uint32]]:
+    """Return what is in the streams, each of which must be what the scheme says."""
+    sizes = stream_sizes(scheme, layout)
+    if strange := sorted(set(streams) - set(sizes)):
+        raise BitlatheError(f"{scheme} has no stream {strange[0]!r}")
+    # an empty stream may be left out
+    found = {name: streams.get(name, np.zeros(0, np.uint8)) for name in sizes}
+    for name, (bits, count) in sizes.items():
+        if count and name not in streams:
+            raise BitlatheError(f"the stream {name!r} of {scheme} is missing")
+        stream, wanted = found[name], packed_size(count, bits)
+        if stream.dtype != np.uint8 or stream.shape != (wanted,):
+            raise BitlatheError(
+                f"the stream {name!r} of {scheme} over {layout.shape} takes {wanted} bytes; the "
+                f"file has {stream.dtype}{list(stream.shape)}"
+            )
+    return {name: unpack(found[name], *size) for name, size in sizes.items()}
+
+
+def _scheme_facts(scheme: Scheme) -> dict[str, Any]:
+    known = scheme.name in ENTRIES and element(scheme.name) == scheme.element
+    facts: dict[str, Any] = {
+        "name": scheme.name,
+        "granularity": [scheme.granularity.rows, scheme.granularity.columns],
+        "scale": scheme.scale,
+        "coder": scheme.coder,
+        "clip": scheme.clip,
+        "paper": scheme.paper,
+    }
+    if not known:
+        facts["formats"] = [_format_facts(f) for f in scheme.formats]
+        facts["mixture"] = isinstance(scheme.element, Mixture)
+    return facts
+
+
+def _format_facts(fmt: Format) -> dict[str, Any]:
+    return {
+        "name": fmt.name,
+        "bits": fmt.bits,
+        "values": [float(v).hex() for v in fmt.values],
+        "unused": list(fmt.unused),
+        "overflow_value": fmt.overflow_value,
+    }
+
+
+def _read_scheme(facts: dict[str, Any]) -> Scheme:
+    rows, columns = facts["granularity"]
+    if "formats" in facts:
+        formats = tuple(
+            Format(
+                name=f["name"],
+                bits=f["bits"],
+                values=np.array([float.fromhex(v) for v in f["values"]]),
+                unused=tuple(f["unused"]),
+                overflow_value=f["overflow_value"],
+            )
+            for f in facts["formats"]
+        )
+        made: Format | Mixture = formats[0]
+        if facts["mixture"]:
+            made = Mixture(name=facts["name"], formats=formats)
+    else:
+        made = element(facts["name"])
+    return Scheme(
+        name=facts["name"],
+        element=made,
+        granularity=Granularity(rows=rows, columns=columns),
+        scale=facts["scale"],
+        coder=facts["coder"],
+        clip=facts["clip"],
+        paper=facts["paper"],
+    )

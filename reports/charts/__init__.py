@@ -1,0 +1,1 @@
+"""Marks, ticks and styles of all charts."""

@@ -1,0 +1,70 @@
+"""How charts look: one palette, readable by colour-blind readers and on paper."""
+
+from pathlib import Path
+from typing import Any
+
+from ..provenance import Facts, software
+
+# Okabe and Ito's colours, told apart under the common forms of colour blindness
+PALETTE = ("#999999", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#000000")
+
+
+def figure_style() -> Any:
+    """Return matplotlib.pyplot on the file backend, with the project's settings.
+
+    Raises
+    ------
+    BitlatheError
+        matplotlib is not installed.
+    """
+    from ...datatypes.base.errors import BitlatheError, to_install
+
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise BitlatheError(
+            f"charts need matplotlib: {to_install('matplotlib', 'report')}."
+        ) from None
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(
+        {
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.hashsalt": "bitlathe",
+            "svg.fonttype": "none",  # words of an SVG stay words, to search and to edit
+            "figure.dpi": 100,
+            "savefig.dpi": 150,
+        }
+    )
+    return plt
+
+
+def save(figure: Any, *paths: Path, made: Facts | None = None) -> None:
+    """Write a figure, with what made it in its metadata; close it.
+
+    Without the date of writing, so that equal figures are equal files.
+
+    Parameters
+    ----------
+    figure : Figure
+        What to write.
+    *paths : Path
+        Files ending in .png or .svg.
+    made : mapping, optional
+        Provenance of the points: their command and date.
+    """
+    import matplotlib.pyplot as plt
+
+    drawn, points = software(), dict(made or {})
+    source = f"{points['command']} ({software(points)})" if points else ""
+    for path in paths:
+        if path.suffix == ".png":
+            facts = {"Software": drawn, "Source": source, "Creation Time": points.get("date")}
+        else:
+            facts = {"Creator": drawn, "Source": source, "Date": points.get("date")}
+        # None takes out what matplotlib would write of its own
+        figure.savefig(path, metadata={k: v or None for k, v in facts.items()})
+    plt.close(figure)

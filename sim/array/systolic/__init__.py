@@ -1,0 +1,1 @@
+"""Systolic arrays: closed forms, clock by clock, trace."""

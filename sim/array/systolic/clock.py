@@ -1,0 +1,291 @@
+"""A systolic array clock by clock: operands move from PE to PE and are really multiplied.
+
+This machine defines the `physical` timing; `systolic_model` holds its closed form.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ....datatypes.base.errors import BitlatheError
+from .model import OperandCounts, lay_out
+from .pe import WIDEST, Arithmetic, SystolicPE, pe_operands
+
+EventSink = Callable[[NDArray[np.int64]], None]
+"""Takes rows of (clock, kind, row, column, first index, second index); must not keep them."""
+
+EVENT_ROWS = 1 << 16
+DETAILS = {"none": 0, "edges": 1, "pes": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystolicRun:
+    """What the machine did: results, and everything it counted while doing it.
+
+    Attributes
+    ----------
+    outputs : (M, N) ndarray
+        int64 or float32; float64 values of the accumulator's format with an `FpMacPE`.
+    cycles : int
+    macs : int
+        Products made; bubbles do not count.
+    pe_updates : int
+        PE clocks simulated, used PEs of streaming folds only.
+    exposed_cycles : int
+        Clocks spent only loading (ws, is) or only draining (os).
+    sram_reads, sram_writes : OperandCounts
+        Elements that crossed the edges of the array.
+    """
+
+    outputs: NDArray[Any]
+    cycles: int
+    macs: int
+    pe_updates: int
+    exposed_cycles: int
+    sram_reads: OperandCounts
+    sram_writes: OperandCounts
+
+
+def _check_shape(name: str, array: NDArray[Any]) -> None:
+    """Raise for what is not a matrix with at least one element."""
+    if array.ndim != 2:
+        raise BitlatheError(f"{name} must be a matrix, not an array of shape {array.shape}")
+    if 0 in array.shape:
+        raise BitlatheError(f"{name} is empty: its shape is {array.shape}")
+
+
+def _operand(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return a two-dimensional int64 or float32 array, or say what is wrong with it."""
+    array = np.asarray(values)
+    _check_shape(name, array)
+    if np.issubdtype(array.dtype, np.integer):
+        if array.dtype == np.uint64 and int(array.max()) > np.iinfo(np.int64).max:
+            raise BitlatheError(f"{name} holds integers past 2^63 - 1")
+        return np.ascontiguousarray(array, dtype=np.int64)
+    if array.dtype != np.float32:
+        raise BitlatheError(f"{name} must hold integers or float32, not {array.dtype}")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise BitlatheError(f"{name} holds {array[at]} at index {at}; operands must be finite")
+    return np.ascontiguousarray(array)
+
+
+def _refuse_overflow(left: NDArray[Any], right: NDArray[Any]) -> None:
+    """Raise where a sum of products of two int64 matrices could pass the widest accumulator."""
+    reach = [max(abs(int(x.min())), abs(int(x.max()))) for x in (left, right)]
+    if reach[0] * reach[1] * left.shape[1] >= 1 << (WIDEST - 1):
+        raise BitlatheError(
+            f"sums of {left.shape[1]} products as large as {reach[0]} * {reach[1]} do not "
+            f"fit an accumulator of {WIDEST} bits, the widest there is"
+        )
+
+
+def check_operands(
+    a: ArrayLike, b: ArrayLike, pe: SystolicPE | None = None
+) -> tuple[NDArray[Any], NDArray[Any], Arithmetic]:
+    """Return both operands of a product as matrices of one kind, and how their products add up.
+
+    Raises
+    ------
+    BitlatheError
+        Not matrices, empty, shapes that do not chain, mixed kinds, NaN or infinity, values the PE
+        cannot hold, or, without a PE, integers whose sums could pass 63 bits signed.
+    """
+    if pe is None:
+        left, right = _operand("a", a), _operand("b", b)
+        arithmetic = Arithmetic(whole=(WIDEST, False) if left.dtype == np.int64 else None)
+    else:
+        left, right, arithmetic = pe_operands(a, b, pe)
+        for name, array in (("a", left), ("b", right)):
+            _check_shape(name, array)
+    if left.shape[1] != right.shape[0]:
+        raise BitlatheError(
+            f"a of shape {left.shape} and b of shape {right.shape} do not chain: "
+            f"a has {left.shape[1]} columns, b has {right.shape[0]} rows"
+        )
+    if left.dtype != right.dtype:
+        raise BitlatheError(
+            f"a holds {left.dtype} and b holds {right.dtype}; both must be integers or float32"
+        )
+    if pe is None and left.dtype == np.int64:
+        _refuse_overflow(left, right)
+    return left, right, arithmetic
+
+
+def _as_input_stationary(sink: EventSink) -> EventSink:
+    """Rename the events of the transposed product: operands swap, matrix indices swap."""
+
+    def rename(rows: NDArray[np.int64]) -> None:
+        renamed = rows[:, [0, 1, 2, 3, 5, 4]]
+        reads = renamed[:, 1] < 2
+        renamed[reads, 1] = 1 - renamed[reads, 1]
+        sink(renamed)
+
+    return rename
+
+
+def run_machine(
+    advance: Callable[[NDArray[np.int64]], int],
+    control: NDArray[np.int64],
+    done: int,
+    per_clock: int,
+    sink: EventSink | None,
+) -> None:
+    """Call ``advance`` until the machine is done, handing each block of events to ``sink``.
+
+    ``per_clock`` is the most events of a clock: the room the machine wants before it goes on.
+    """
+    rows = per_clock if sink is None else EVENT_ROWS + per_clock
+    events = np.empty((rows, 6), np.int64)
+    while not control[done]:
+        count = advance(events)
+        if sink is not None and count:
+            sink(events[:count])
+
+
+def simulate_systolic(
+    a: ArrayLike,
+    b: ArrayLike,
+    rows: int,
+    cols: int,
+    dataflow: str = "ws",
+    *,
+    pe: SystolicPE | None = None,
+    double_buffered_operand: bool = True,
+    drain_register: bool = True,
+    accumulator_buffer: bool = False,
+    sink: EventSink | None = None,
+    detail: str = "edges",
+) -> SystolicRun:
+    """Multiply ``a @ b`` on a systolic array, clock by clock.
+
+    Parameters
+    ----------
+    a : (M, K) array_like
+        Inputs: integers or float32, or values of the PE's activations.
+    b : (K, N) array_like
+        Weights of the same kind, or values or codes of the PE's weights.
+    rows, cols : int
+        PEs of the array.
+    dataflow : {"ws", "os", "is"}
+        What stays in the PEs.
+    pe : IntMacPE, FpMacPE, AntPE or OlivePE, optional
+        Arithmetic of the PEs and of the adders that join partial sums. By default integers are
+        exact, and float32 is rounded after each product and each sum.
+    double_buffered_operand, drain_register, accumulator_buffer : bool
+        As in `systolic_model.systolic`.
+    sink : callable, optional
+        Gets the clock-stamped events in blocks of bounded size.
+    detail : {"edges", "pes"}
+        Events at the array's edges only, or also every product and shift inside.
+
+    Returns
+    -------
+    SystolicRun
+        Outputs added in the array's order: along K from a cleared accumulator (os); down the rows
+        of a fold from zero, then fold after fold with the partial sum read back (ws, is).
+
+    Raises
+    ------
+    BitlatheError
+        Operands, sizes or names that do not fit.
+    """
+    left, right, arithmetic = check_operands(a, b, pe)
+    shape = lay_out(left.shape[0], right.shape[1], left.shape[1], rows, cols, dataflow)
+    if detail not in DETAILS:
+        raise BitlatheError(f"detail must be 'none', 'edges' or 'pes', not {detail!r}")
+    level = DETAILS[detail] if sink is not None else 0
+    swapped = shape.dataflow.stationary == "input"
+    if swapped:
+        left, right = right.T, left.T
+        sink = None if sink is None else _as_input_stationary(sink)
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    operands = (left, right, np.zeros((left.shape[0], right.shape[1]), left.dtype))
+    size = shape.rows, shape.columns
+    if shape.dataflow.stationary == "output":
+        control = _output_stationary(operands, size, arithmetic, drain_register, level, sink)
+    else:
+        registers = double_buffered_operand, accumulator_buffer
+        control = _stationary(operands, size, arithmetic, registers, level, sink)
+    return _report(control, operands[2], swapped)
+
+
+def _output_stationary(
+    operands: tuple[NDArray[Any], ...],
+    size: tuple[int, int],
+    arithmetic: Arithmetic,
+    register: bool,
+    level: int,
+    sink: EventSink | None,
+) -> NDArray[np.int64]:
+    """Make the registers of an output stationary array and run it; return its counters."""
+    from . import kernels
+
+    kind, mac = operands[0].dtype, tuple(arithmetic)
+    x, y = np.zeros((2, *size), kind), np.zeros((2, *size), kind)
+    xt, yt = np.zeros((2, *size), np.int64), np.zeros((2, *size), np.int64)
+    acc, drain = np.zeros(size, kind), np.zeros(size, kind)
+    control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
+    step: Any = kernels.advance_output_stationary
+
+    def advance(events: NDArray[np.int64]) -> int:
+        return int(step(*operands, x, xt, y, yt, acc, drain, mac, control, events, level, register))
+
+    run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
+    return control
+
+
+def _stationary(
+    operands: tuple[NDArray[Any], ...],
+    size: tuple[int, int],
+    arithmetic: Arithmetic,
+    registers: tuple[bool, bool],
+    level: int,
+    sink: EventSink | None,
+) -> NDArray[np.int64]:
+    """Make the registers of a weight stationary array and run it; return its counters.
+
+    ``registers``: whether it has second operand registers, and an accumulator buffer.
+    """
+    from . import kernels
+
+    kind, mac = operands[0].dtype, tuple(arithmetic)
+    x, ps = np.zeros((2, *size), kind), np.zeros((2, *size), kind)
+    xt = np.zeros((2, *size), np.int64)
+    w, shadow = np.zeros(size, kind), np.zeros(size, kind)
+    control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
+    step: Any = kernels.advance_stationary
+
+    def advance(events: NDArray[np.int64]) -> int:
+        return int(step(*operands, x, xt, w, shadow, ps, mac, control, events, level, *registers))
+
+    run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
+    return control
+
+
+def _report(control: NDArray[np.int64], out: NDArray[Any], swapped: bool) -> SystolicRun:
+    """Read the machine's counters into a record."""
+    from . import kernels
+
+    if control[kernels.MISMATCH]:
+        raise RuntimeError("operands of different K met in a PE: the array is out of step")
+    count = [int(value) for value in control]
+    moving, fixed = count[kernels.READS_STREAM], count[kernels.READS_FIXED]
+    reads = OperandCounts(
+        input=fixed if swapped else moving,
+        weight=moving if swapped else fixed,
+        output=count[kernels.READS_BACK],
+    )
+    return SystolicRun(
+        outputs=np.ascontiguousarray(out.T) if swapped else out,
+        cycles=count[kernels.CLOCK],
+        macs=count[kernels.MACS],
+        pe_updates=count[kernels.UPDATES],
+        exposed_cycles=count[kernels.EXPOSED],
+        sram_reads=reads,
+        sram_writes=OperandCounts(input=0, weight=0, output=count[kernels.WRITES]),
+    )

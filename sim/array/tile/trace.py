@@ -1,0 +1,335 @@
+"""What a bit-serial tile array does each clock: traces streamed to disk, pictures of small tiles.
+
+Events carry ``first_index, second_index``: (m, k) of a ``read_input``, (k, n) of a ``read_weight``,
+(m, n) of a ``write_output``; k and the number of a ``term``; k of the chunk and the group of a PE's
+``wait``; group and scale bit of ``rescale``; tile and group of a ``stall`` of the whole array.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ....arch.numerics import PENumerics
+from ....datatypes.base.errors import BitlatheError, to_install
+from ...pe.weights import weight_decoder
+from ..systolic.trace import (
+    PICTURE_CLOCKS,
+    PICTURE_PES,
+    Painter,
+    csv_sink,
+    draw_edges,
+    label_pes,
+    open_trace,
+    ruled_lines,
+    save_picture,
+    written_kind,
+)
+from .clock import TileRun, nonzero_terms, simulate_tile_array
+from .model import TileArray, tile_count_skipping
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Marks of one PE in one clock; a term t is TERM + t
+IDLE, STALL, WAIT, TERM = range(4)
+SYMBOLS = ".sw0123456789abcdef"
+DIGIT_CLOCKS = 90
+
+PLAIN = {IDLE: "#f2f2f2", STALL: "#de2d26", WAIT: "#fdae6b"}
+# light to dark by term; one hue for even chunks, one for odd ones
+CHUNKS = (((0.78, 0.91, 0.75), (0.0, 0.43, 0.17)), ((0.78, 0.86, 0.94), (0.03, 0.27, 0.58)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileTimeline:
+    """Activity of every PE and of what stands behind the PEs, in every clock.
+
+    Attributes
+    ----------
+    activity : (rows * cols, cycles) ndarray of uint8
+        0 idle, 1 standing still, 2 waiting for others, 3 + t taking term t; row-major PEs.
+    chunk : (rows * cols, cycles) ndarray of int64
+        Chunk of the group that a PE works on; -1 where it does not.
+    rescale, drain : (cycles,) ndarray of int64
+        Group in the rescale unit; row that leaves the array; -1 for none.
+    reads, writes : (cycles,) ndarray of int64
+        Elements that cross the array's edges in each clock.
+    """
+
+    title: str
+    cols: int
+    terms: int
+    activity: NDArray[np.uint8]
+    chunk: NDArray[np.int64]
+    rescale: NDArray[np.int64]
+    drain: NDArray[np.int64]
+    reads: NDArray[np.int64]
+    writes: NDArray[np.int64]
+
+
+def write_tile_trace(
+    path: Path,
+    activations: ArrayLike,
+    weights: ArrayLike,
+    array: TileArray,
+    format: str = "int8",
+    numerics: str | PENumerics = "aligned",
+    *,
+    scales: ArrayLike | None = None,
+    detail: str = "edges",
+) -> TileRun:
+    """Run a product and write its clock-stamped events to a CSV file as they happen.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    activations, weights, array, format, numerics, scales, detail
+        As in `tile_clock.simulate_tile_array`.
+
+    Raises
+    ------
+    BitlatheError
+        The file cannot be written, or the product is bad.
+    """
+    from .kernels import EVENT_NAMES
+
+    with open_trace(path) as stream:
+        return simulate_tile_array(
+            activations,
+            weights,
+            array,
+            format,
+            numerics,
+            scales=scales,
+            sink=csv_sink(stream, EVENT_NAMES),
+            detail=detail,
+        )
+
+
+def sample_operands(
+    m: int, n: int, k: int, format: str
+) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    """Return normal activations, a tenth of them zero, and normal weights rounded to the grid."""
+    rng = np.random.default_rng(0)
+    activations = rng.standard_normal((m, k)).astype(np.float16)
+    activations[rng.random((m, k)) < 0.1] = 0
+    grid = np.unique(weight_decoder(format).grid)
+    draws = rng.standard_normal((n, k)) * np.abs(grid).max() / 3
+    return activations, grid[np.abs(draws[:, :, None] - grid).argmin(2)]
+
+
+def _numerics(array: TileArray) -> str:
+    """Return the arithmetic of a picture: lanes that run alone can only be added exactly."""
+    return "exact" if array.skip_zero_terms and array.scope == "lane" else "aligned"
+
+
+def _title(m: int, n: int, k: int, array: TileArray, format: str, cycles: int) -> str:
+    skipping = f", terms skipped by {array.scope}" if array.skip_zero_terms else ""
+    return (
+        f"{m} x {n} x {k} on {array.rows} x {array.cols} PEs of {array.lanes} lanes, "
+        f"{format}{skipping}: {cycles} clocks"
+    )
+
+
+def tile_timeline(m: int, n: int, k: int, array: TileArray, format: str = "int8") -> TileTimeline:
+    """Simulate a small product and return what everything does in each clock.
+
+    Raises
+    ------
+    BitlatheError
+        More PEs or clocks than a picture can show.
+    """
+    from . import kernels
+
+    activations, weights = sample_operands(m, n, k, format)
+    mask = nonzero_terms(weights, format)
+    live = activations != 0 if array.skip_zero_activations else None
+    cycles = tile_count_skipping(mask, array, live, m).cycles
+    if array.rows * array.cols > PICTURE_PES or cycles > PICTURE_CLOCKS:
+        raise BitlatheError(
+            f"a picture shows at most {PICTURE_PES} PEs and {PICTURE_CLOCKS} clocks; "
+            f"{array.rows} x {array.cols} PEs take {cycles} clocks for this product. Take a "
+            "smaller tile, or write the events to a .csv file"
+        )
+    size = array.groups_of(k)[1]
+    activity = np.zeros((array.rows, array.cols, cycles), np.uint8)
+    chunk = np.full((array.rows, array.cols, cycles), -1, np.int64)
+    rescale, drain = np.full((2, cycles), -1, np.int64)
+
+    def paint(events: NDArray[np.int64]) -> None:
+        clock, kind, row, column, first, second = events.T
+        term, wait = kind == kernels.TERM, kind == kernels.WAIT
+        np.maximum.at(activity, (row[term], column[term], clock[term]), TERM + second[term])
+        activity[row[wait], column[wait], clock[wait]] = WAIT
+        busy = term | wait
+        chunk[row[busy], column[busy], clock[busy]] = first[busy] % size // array.lanes
+        activity[:, :, clock[kind == kernels.STANDSTILL]] = STALL
+        rescale[clock[kind == kernels.RESCALE]] = first[kind == kernels.RESCALE]
+        drain[clock[kind == kernels.WRITE]] = row[kind == kernels.WRITE]
+
+    edges = Painter(cycles, {kernels.READ_A: 0, kernels.READ_W: 0, kernels.WRITE: 1})
+
+    def sink(events: NDArray[np.int64]) -> None:
+        paint(events)
+        edges(events)
+
+    simulate_tile_array(
+        activations, weights, array, format, _numerics(array), sink=sink, detail="pes"
+    )
+    return TileTimeline(
+        title=_title(m, n, k, array, format, cycles),
+        cols=array.cols,
+        terms=mask.shape[2],
+        activity=activity.reshape(-1, cycles),
+        chunk=chunk.reshape(-1, cycles),
+        rescale=rescale,
+        drain=drain,
+        reads=edges.crossings[0],
+        writes=edges.crossings[1],
+    )
+
+
+def tile_text(line: TileTimeline) -> str:
+    """Draw one line of symbols per PE, one symbol per clock; then the units behind the PEs."""
+    rows = [
+        (f"{pe // line.cols},{pe % line.cols}", "".join(SYMBOLS[mark] for mark in marks))
+        for pe, marks in enumerate(line.activity)
+    ]
+    for name, values in (("rescale", line.rescale), ("drain", line.drain)):
+        rows.append((name, "".join("." if v < 0 else str(v % 10) for v in values)))
+    legend = (
+        "each line a PE (row,column), each symbol a clock: . idle, 0 1 2... term that enters, "
+        "w waiting for others, s standing still; then the group being rescaled, the row draining"
+    )
+    return "\n".join([line.title, legend, *ruled_lines(rows, line.reads, line.writes)])
+
+
+def _colours(line: TileTimeline) -> NDArray[np.float64]:
+    """Return the red, green and blue of every PE and clock."""
+    from matplotlib.colors import to_rgb
+
+    image = np.zeros((*line.activity.shape, 3))
+    for mark, colour in PLAIN.items():
+        image[line.activity == mark] = to_rgb(colour)
+    for parity, (light, dark) in enumerate(CHUNKS):
+        for term in range(line.terms):
+            part = term / max(line.terms - 1, 1)
+            here = (line.activity == TERM + term) & (line.chunk % 2 == parity)
+            image[here] = (1 - part) * np.array(light) + part * np.array(dark)
+    return image
+
+
+def draw_tile(line: TileTimeline) -> "Figure":
+    """Draw the timeline as a matplotlib figure: PEs, the units behind them, the edge traffic.
+
+    Raises
+    ------
+    BitlatheError
+        matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Patch
+    except ImportError as error:
+        hint = to_install("matplotlib", "report")
+        raise BitlatheError(f"pictures need matplotlib: {hint}") from error
+    pes, clocks = line.activity.shape
+    size = (min(18.0, 3.5 + 0.22 * clocks), min(14.0, 4.2 + 0.24 * pes))
+    figure = Figure(figsize=size, layout="constrained")
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[max(pes, 6), 2.4, 5])
+    extent = (-0.5, clocks - 0.5, pes - 0.5, -0.5)
+    top.imshow(_colours(line), aspect="auto", interpolation="nearest", extent=extent)
+    label_pes(top, pes, line.cols, clocks)
+    if clocks <= DIGIT_CLOCKS:
+        for pe, clock in np.argwhere(line.activity >= TERM):
+            term = int(line.activity[pe, clock]) - TERM
+            colour = "white" if term * 2 >= line.terms else "black"
+            top.text(clock, pe, str(term), ha="center", va="center", fontsize=7, color=colour)
+    top.set_title(line.title)
+    _draw_units(middle, line)
+    draw_edges(bottom, line.reads, line.writes)
+    even, odd = (light for light, _ in CHUNKS)
+    marks: list[tuple[str, Any]] = [
+        ("term of an even chunk", even),
+        ("of an odd chunk, darker the later", odd),
+        ("waits for others", PLAIN[WAIT]),
+        ("array stands still", PLAIN[STALL]),
+        ("idle", PLAIN[IDLE]),
+    ]
+    patches = [Patch(facecolor=c, edgecolor="#888888", label=name) for name, c in marks]
+    figure.legend(handles=patches, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_units(axes: Any, line: TileTimeline) -> None:
+    """Draw what is being rescaled and what drains as bars with their numbers."""
+    for level, (values, colour) in enumerate(((line.rescale, "#bcbddc"), (line.drain, "#d9b38c"))):
+        starts = np.flatnonzero(np.diff(values, prepend=-1))
+        for start, end in zip(starts, [*starts[1:], values.size], strict=True):
+            if values[start] < 0:
+                continue
+            axes.barh(level, end - start, left=start - 0.5, height=0.8, color=colour,
+                      edgecolor="#555555", linewidth=0.6)  # fmt: skip
+            if values.size <= DIGIT_CLOCKS or end - start > 2:
+                middle = (start + end - 1) / 2
+                axes.text(middle, level, str(values[start]), ha="center", va="center", fontsize=7)
+    axes.set_ylim(1.6, -0.6)
+    axes.set_yticks([0, 1], ["rescale, group", "drain, row"])
+
+
+def trace_tile(
+    m: int, n: int, k: int, array: TileArray, format: str = "int8", out: Path | None = None
+) -> str:
+    """Show what a bit-serial tile array does clock by clock for a product of sample operands.
+
+    Parameters
+    ----------
+    m, n, k : int
+        Tokens, outputs and inputs.
+    array : TileArray
+    format : str
+        Weight format.
+    out : Path, optional
+        ``.csv`` gets every event of every PE, however many; ``.png``, ``.svg`` or ``.pdf`` the
+        picture.
+
+    Returns
+    -------
+    str
+        Picture for a terminal; for a CSV of a product too large to draw, one line about it.
+
+    Raises
+    ------
+    BitlatheError
+        A file ending that is not one of these, a product too large to draw, bad sizes.
+
+    Examples
+    --------
+    >>> array = TileArray(rows=1, cols=1, lanes=2, group_size=4, rescale_cycles=2,
+    ...                   pipeline_cycles=2)
+    >>> print(trace_tile(1, 1, 8, array, "int4"))
+    1 x 1 x 8 on 1 x 1 PEs of 2 lanes, int4: 13 clocks
+    each line a PE (row,column), each symbol a clock: . idle, 0 1 2... term that enters, \
+w waiting for others, s standing still; then the group being rescaled, the row draining
+      clock 0         10
+        0,0 01010101.....
+    rescale ......00..11.
+      drain ............0
+      reads 4.4.4.4......
+     writes ............1
+    """
+    if written_kind(out) != ".csv":
+        line = tile_timeline(m, n, k, array, format)
+        if out is not None:
+            save_picture(draw_tile(line), out)
+        return tile_text(line)
+    assert out is not None
+    operands = sample_operands(m, n, k, format)
+    run = write_tile_trace(out, *operands, array, format, _numerics(array), detail="pes")
+    if array.rows * array.cols <= PICTURE_PES and run.cycles <= PICTURE_CLOCKS:
+        return tile_text(tile_timeline(m, n, k, array, format))
+    return f"{_title(m, n, k, array, format, run.cycles)}, in {out}"

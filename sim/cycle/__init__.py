@@ -1,0 +1,1 @@
+"""The cycle rung: folds, tiles, buffers and DRAM as events."""

@@ -1,0 +1,118 @@
+"""Product with weights looked up in a grid table, as a table-based GPU kernel computes it."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...datatypes.base.errors import BitlatheError, unknown_name
+from .bit_serial import DEVICES
+from .operands import as_array, first_index, refuse_nonfinite, whole_number
+
+
+def table_matmul(
+    activations: npt.ArrayLike,
+    codes: npt.ArrayLike,
+    grids: npt.ArrayLike,
+    scales: npt.ArrayLike,
+    *,
+    choices: npt.ArrayLike | None = None,
+    group: int = 128,
+    device: str = "cpu",
+) -> npt.NDArray[np.float32]:
+    """Dequantise through grid tables and multiply, one float32 partial sum per group.
+
+    ``out[m, n] = sum_g scale[n, g] * sum_(k in g) a[m, k] * grid[choice[n, g], code[n, k]]``
+
+    Each addition takes the unrounded product and rounds through float64 to float32, so that the
+    same bits come from any device. A grid of all its codes' values may hold NaN for codes that
+    stand for nothing; using one gives NaN.
+
+    Parameters
+    ----------
+    activations : (M, K) array_like of float
+        FP16, BF16 or float32 values, finite.
+    codes : (N, K) array_like of int
+        Codes of the weights.
+    grids : (T,) or (members, T) array_like of float
+        Values by code, one row per member of a mixture; rounded to float32.
+    scales : (N, ceil(K / group)) array_like of float
+        Scale of each group; rounded to float32.
+    choices : (N, ceil(K / group)) array_like of int, optional
+        Member of each group; 0 by default.
+    group : int
+        Weights per group along K; the last group may be short.
+    device : {'cpu', 'cuda'}
+        Where to compute.
+
+    Returns
+    -------
+    (M, N) ndarray of float32
+
+    Raises
+    ------
+    BitlatheError
+        For shapes that do not match, codes or choices out of range, NaN or infinite activations or
+        scales.
+
+    Examples
+    --------
+    >>> table_matmul([[1.0, 2.0]], [[3, 1]], [0.0, 0.5, 1.0, 1.5], [[2.0]]).tolist()
+    [[5.0]]
+    """
+    if device not in DEVICES:
+        raise BitlatheError(unknown_name("device", str(device), DEVICES))
+    group = whole_number("group", group, 1)
+    acts = np.ascontiguousarray(_reals(activations, "activations"))
+    code = as_array(codes, "codes")
+    if acts.ndim != 2 or code.ndim != 2 or acts.shape[1] != code.shape[1]:
+        raise BitlatheError(
+            f"activations (M, K) and codes (N, K) are needed, got {acts.shape} and {code.shape}"
+        )
+    grid = np.atleast_2d(_reals(grids, "grids"))
+    shape = (code.shape[0], -(-code.shape[1] // group))
+    scale = _reals(scales, "scales")
+    picks = np.zeros(shape, np.int64) if choices is None else as_array(choices, "choices")
+    if scale.shape != shape or picks.shape != shape:
+        raise BitlatheError(
+            f"scales and choices: shape {shape} is needed, one per group of {group}; got "
+            f"{scale.shape} and {picks.shape}"
+        )
+    refuse_nonfinite(acts, "activations")
+    refuse_nonfinite(scale, "scales")
+    code = _indices(code, grid.shape[1], "codes")
+    picks = _indices(picks, grid.shape[0], "choices")
+    out = np.zeros((acts.shape[0], code.shape[0]), dtype=np.float32)
+    _runner(device)(acts, code, grid, picks, np.ascontiguousarray(scale), group, out)
+    return out
+
+
+def _reals(values: npt.ArrayLike, argument: str) -> npt.NDArray[np.float32]:
+    array = as_array(values, argument)
+    if array.size and array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+        raise BitlatheError(f"{argument}: real numbers are needed, got {array.dtype}")
+    return array.astype(np.float32)
+
+
+def _indices(array: npt.NDArray[Any], count: int, argument: str) -> npt.NDArray[np.uint8]:
+    if array.size and array.dtype.kind not in "iu":
+        raise BitlatheError(f"{argument}: integers are needed, got {array.dtype}")
+    if count > 256:
+        raise BitlatheError(f"grids: at most 256 codes and members, got {count}")
+    bad = (array < 0) | (array >= count)
+    if bad.any():
+        index = first_index(bad)
+        raise BitlatheError(
+            f"{argument}: {array[index]} at index {index} is out of range; 0..{count - 1} is right"
+        )
+    return np.ascontiguousarray(array.astype(np.uint8))
+
+
+def _runner(device: str) -> Any:
+    if device == "cuda":
+        from ..cuda.dequantize import products as cuda_products
+
+        return cuda_products
+    from .dequantize_kernels import products
+
+    return products

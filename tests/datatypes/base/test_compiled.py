@@ -1,0 +1,144 @@
+"""The disk cache of compiled kernels, seen from one process after another."""
+
+import hashlib
+import os
+import pickle
+import resource
+import subprocess
+import sys
+
+import pytest
+
+SWITCHES = ("BITLATHE_COMPILED", "NUMBA_DISABLE_JIT")
+
+PROGRAM = """
+from bitlathe.datatypes.base.compiled import compiled, sources_stamp
+import bitlathe.datatypes.base.compiled as module
+from pathlib import Path
+
+module.sources_stamp = lambda: sources_stamp(Path(r"{package}"))
+import sys
+sys.path.insert(0, r"{package}")
+from room.kernel import outer
+print(outer(1), sum(outer.stats.cache_hits.values()))
+"""
+KERNEL = """
+from bitlathe.datatypes.base.compiled import compiled
+from .helper_kernels import inner
+
+@compiled
+def outer(x):
+    return inner(x) + 1
+"""
+HELPER = """
+from numba import njit
+
+@njit
+def inner(x):
+    return x * {factor}
+"""
+
+
+def make_room(package):
+    (package / "room").mkdir()
+    (package / "room" / "__init__.py").touch()
+    (package / "room" / "kernel.py").write_text(KERNEL)
+
+
+def run(package, factor, **options):
+    helper = package / "room" / "helper_kernels.py"
+    if f"* {factor}" not in (helper.read_text() if helper.exists() else ""):
+        helper.write_text(HELPER.format(factor=factor))
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(package / "cache")}
+    program = [sys.executable, "-c", PROGRAM.format(package=package)]
+    done = subprocess.run(program, env=env, capture_output=True, text=True, check=True, **options)
+    return tuple(int(word) for word in done.stdout.split())
+
+
+def test_a_change_in_another_file_recompiles_and_none_does_not(tmp_path):
+    make_room(tmp_path)
+    assert run(tmp_path, 10) == (11, 0)
+    assert run(tmp_path, 10) == (11, 1)  # from the disk
+    assert run(tmp_path, 200) == (201, 0)
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "garbage": lambda content: b"garbage" * 99,
+    "cut short": lambda content: content[:-1],
+    "one bit flipped": lambda content: content[:-9] + bytes([content[-9] ^ 4]) + content[-8:],
+    "of numba's own kind": lambda content: pickle.dumps("0.61.0") + content,
+    "of another function": lambda content: hashlib.sha256(OTHER).digest() + OTHER,
+}
+OTHER = pickle.dumps(("another stamp", "another key", b"machine code"))
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_kernel_is_compiled_again_and_kept(tmp_path, damage):
+    make_room(tmp_path)
+    assert run(tmp_path, 10) == (11, 0)
+    kept = list((tmp_path / "cache").rglob("*.kernel"))
+    assert kept
+    for path in kept:
+        path.write_bytes(damage(path.read_bytes()))
+    assert run(tmp_path, 10) == (11, 0)
+    assert run(tmp_path, 10) == (11, 1)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+    make_room(tmp_path)
+    no_room = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))}
+    assert run(tmp_path, 10, **no_room) == (11, 0)  # each write is refused, as on a full disk
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    (tmp_path / "cache").rename(tmp_path / "gone")
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert run(tmp_path, 10) == (11, 0)
+
+
+QUANTIZE = """
+import hashlib
+import sys
+import numpy as np
+from bitlathe.datatypes.quantize import quantize
+
+x = (np.random.default_rng(0).standard_normal((512, 512)) * 0.05).astype(np.float32)
+digest = hashlib.sha256()
+for scheme in ("int4@g128", "bitmod_fp4@g128/int8", "olive4@g128"):
+    q = quantize(x, scheme)
+    for name in sorted(q.packed):
+        digest.update(q.packed[name].tobytes())
+    digest.update(q.dequantize().tobytes())
+print(digest.hexdigest(), "bitlathe.datatypes.base.compiled" in sys.modules)
+"""
+
+
+def test_without_compiled_kernels_numbers_are_the_same(tmp_path):
+    def digest(**switch):
+        env = {key: value for key, value in os.environ.items() if key not in SWITCHES}
+        program = [sys.executable, "-c", QUANTIZE]
+        done = subprocess.run(
+            program, env=env | switch, capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        return done.stdout.split()
+
+    found, used = digest()
+    assert used == "True"
+    assert digest(BITLATHE_COMPILED="0") == [found, "False"]
+    assert digest(NUMBA_DISABLE_JIT="1") == [found, "False"]
+
+
+def test_the_simulator_runs_without_compiled_kernels():
+    """A systolic array clock by clock: the sums of numpy."""
+    program = """
+import numpy as np
+from bitlathe.sim.array.systolic.clock import simulate_systolic
+from bitlathe.datatypes.base.compiled import compiled
+a, b = np.arange(12).reshape(3, 4) - 5, np.arange(20).reshape(4, 5) - 9
+outputs = simulate_systolic(a, b, 2, 2, "os").outputs
+print((outputs == a @ b).all(), hasattr(compiled(abs), "py_func"))
+"""
+    env = {**os.environ, "BITLATHE_COMPILED": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False"]

@@ -1,0 +1,103 @@
+"""The sweep files, Python and SQL of docs/sweeps.md run as they stand."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from bitlathe.reports.explore import run_sweep
+from bitlathe.reports.page import report
+from bitlathe.reports.page.accuracy import measure
+
+TEXT = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+FILES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+SQL, ACCURACY_SQL, LAYERS_SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+REPORTS = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
+(REPORT_SQL,) = re.findall(r"```sql\n(.*?)```", REPORTS, re.DOTALL)
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_documented_files_run(tmp_path, text):
+    if "nsga2" in text:
+        pytest.importorskip("optuna")
+    (tmp_path / "sweep.yaml").write_text(text)
+    done = run_sweep(tmp_path / "sweep.yaml", tmp_path / "out", jobs=1)
+    assert done.rows > 0
+    assert done.failures == 0
+
+
+def test_documented_questions_have_answers(tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    Path("sweep.yaml").write_text(FILES[0])
+    names: dict[str, object] = {}
+    for block in PYTHON:
+        exec(block.replace("jobs=2", "jobs=1"), names)  # the text is ours
+    assert len(names["rows"]) > 0
+    assert len(names["best"]) == 4
+    assert len(duckdb.sql(SQL).fetchall()) == 4
+    errors, _ = measure({row["scheme.linear"] for row in names["rows"]}, Path("runs/x"))
+    allowed = {scheme for scheme, error in errors.items() if error < 0.1}
+    answers = duckdb.sql(ACCURACY_SQL).fetchall()
+    assert len(answers) == 4
+    assert {scheme for _, _, scheme, _ in answers} <= allowed
+
+
+PLAIN = "arch: [bitmod, fp16]\nmodels: [opt-125m, opt-1.3b]\ncontexts: 64\n"
+
+
+def test_documented_questions_have_answers_without_schemes(tmp_path, monkeypatch):
+    """A sweep that leaves formats to its chips: the queries of both pages run on it."""
+    duckdb = pytest.importorskip("duckdb")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    Path("sweep.yaml").write_text(PLAIN)
+    run_sweep("sweep.yaml", "runs/x", jobs=1)
+    run_sweep("sweep.yaml", "runs/formats", jobs=1)
+    report("runs/formats")
+    report("runs/x")
+    formats = {"bitmod": "bitmod_fp4@g128/int8", "fp16": "fp16"}  # the chips' files say so
+    chosen = duckdb.sql("SELECT DISTINCT arch, \"scheme.linear\" FROM 'runs/x/results.csv'")
+    assert dict(chosen.fetchall()) == formats
+    assert len(duckdb.sql(SQL.replace("3.6e6", "9e6")).fetchall()) == 4
+    allowed = duckdb.sql(ACCURACY_SQL).fetchall()
+    assert [scheme for _, _, scheme, _ in allowed] == ["bitmod_fp4@g128/int8"] * 4, "FP16 is dearer"
+    joined = duckdb.sql(REPORT_SQL).fetchall()
+    assert len(joined) == 8, "two models, two phases, two formats"
+    assert {(scheme, proxy) for _, _, scheme, _, proxy, *_ in joined} == {
+        (scheme, True) for scheme in formats.values()
+    }
+
+
+def test_documented_question_about_layers_has_an_answer(tmp_path, monkeypatch):
+    duckdb = pytest.importorskip("duckdb")
+    monkeypatch.chdir(tmp_path)
+    (text,) = [text for text in FILES if "layers: true" in text]
+    Path("sweep.yaml").write_text(text)
+    run_sweep("sweep.yaml", "runs/x", jobs=1)
+    answers = duckdb.sql(LAYERS_SQL).fetchall()
+    with Path("runs/x/layers.csv").open(newline="") as file:
+        layers = {row["layer"] for row in csv.DictReader(file)}
+    assert {(phase, layer) for phase, layer, _ in answers} == {
+        (phase, layer) for phase in ("prefill", "decode") for layer in layers
+    }
+    assert max(share for _, _, share in answers) > 0.3
+    assert all(0 <= share <= 1 for _, _, share in answers)
+
+
+def test_documented_columns_are_those_of_a_sweep(tmp_path):
+    (text,) = [text for text in FILES if "layers: true" in text]
+    (tmp_path / "sweep.yaml").write_text(text)
+    run_sweep(tmp_path / "sweep.yaml", tmp_path / "out", jobs=1)
+    words = set(re.findall(r"`([\w.]+)`", TEXT))
+    for name in ("results", "layers"):
+        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
+            header = next(csv.reader(file))
+        known = words | {"arch", "model", "phase", "context", "mapper", "fidelity"}
+        parts = {column.partition(".")[0] + ".PART" for column in header if "." in column}
+        assert ("scheme.PART" in parts, "scheme.KIND" in words) == (name == "results", True)
+        assert [c for c in header if "." not in c and c not in known] == []
+        assert parts - {"dram.PART", "scheme.PART"} <= words

@@ -1,0 +1,178 @@
+"""The CUDA kernels compile to PTX and assemble, with the compiler from the package registry.
+
+No device is needed. Numba reads the toolkit's place from CUDA_HOME when it is imported, so the
+compilation runs in a process of its own, on a folder of links to the package's files. The types
+compiled for are those that the host functions launch the kernels with.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMPILE = """
+import sys
+from types import SimpleNamespace
+
+import numba as nb
+import numpy as np
+from numba import cuda
+from numba.cuda import dispatcher
+
+from bitlathe.sim.cuda import bit_serial, dequantise
+from bitlathe.sim.pe.bit_serial import bitserial_dot
+from bitlathe.sim.pe.dequantize import table_matmul
+
+KERNELS = {
+    "bit_serial": (bit_serial, "dots_kernel"),
+    "exact": (bit_serial, "exact_kernel"),
+    "dequantise": (dequantise, "products_kernel"),
+}
+
+
+class Recorder:
+    # Stands where a kernel is launched, and keeps the types it is launched with
+    def __init__(self):
+        self.types = set()
+
+    def __getitem__(self, grid):
+        return lambda *a: self.types.add(tuple(nb.typeof(getattr(x, "array", x)) for x in a))
+
+
+def to_device(array):
+    return SimpleNamespace(array=np.array(array), copy_to_host=lambda host: None)
+
+
+kept = {name: getattr(module, attribute) for name, (module, attribute) in KERNELS.items()}
+seen = {name: Recorder() for name in KERNELS}
+for name, (module, attribute) in KERNELS.items():
+    setattr(module, attribute, seen[name])
+    module.cuda, module.require_device = SimpleNamespace(to_device=to_device), lambda: None
+for numerics in ("hpca25", "aligned", "exact"):
+    for format in ("int8", "int4", "bitmod_fp4"):
+        for activation, kind in (("fp16", np.float16), ("int8", np.int8), ("bf16", float)):
+            for skip in (False, True):
+                one = kind(2.0**-120 if activation == "bf16" else 1)
+                bitserial_dot(np.full((3, 8), one), np.ones((3, 8), np.int8), format, numerics,
+                              activation=activation, skip_zero_terms=skip, device="cuda")
+for kind in (np.float16, np.float32):
+    table_matmul(np.ones((2, 4), kind), np.ones((3, 4), int), [0.0, 1.0], np.ones((3, 1)),
+                 device="cuda")
+for name, (module, attribute) in KERNELS.items():
+    setattr(module, attribute, kept[name])
+    module.cuda = cuda
+    if len(seen[name].types) != 1:
+        sys.exit(f"{name} is launched with {len(seen[name].types)} signatures: {seen[name].types}")
+
+# numba asks the device which architecture its helper functions are for, even without one
+dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(8, 0))
+for name, kernel in kept.items():
+    (signature,) = seen[name].types
+    ptx, _ = cuda.compile_ptx(kernel.py_func, nb.void(*signature), cc=(8, 0))
+    with open(f"{sys.argv[1]}/{name}.ptx", "w") as file:
+        file.write(ptx)
+"""
+NAMES = ("bit_serial", "exact", "dequantise")
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", reason="no compiler here"
+)
+
+
+def toolkit():
+    """Folder of the CUDA toolkit that the package registry ships, or None."""
+    found = importlib.util.find_spec("nvidia")
+    for root in found.submodule_search_locations if found else ():
+        for folder in sorted(Path(root).glob("cu1*"), reverse=True):
+            if list(folder.glob("lib/libnvvm.so*")) and (folder / "bin" / "ptxas").exists():
+                return folder
+    return None
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    folder = toolkit()
+    if folder is None:
+        pytest.skip("no CUDA compiler: install nvidia-cuda-nvcc to run this test")
+    home = tmp_path_factory.mktemp("cuda")
+    (home / "nvvm" / "lib64").mkdir(parents=True)
+    library = min(folder.glob("lib/libnvvm.so*"))
+    (home / "nvvm" / "lib64" / "libnvvm.so").symlink_to(library)
+    (home / "nvvm" / "libdevice").symlink_to(folder / "nvvm" / "libdevice")
+    environment = os.environ | {"CUDA_HOME": str(home), "CUDA_PATH": str(home)}
+    environment.pop("NUMBA_ENABLE_CUDASIM", None)
+    command = [sys.executable, "-c", COMPILE, str(home)]
+    run = subprocess.run(
+        command, env=environment, cwd=home, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder, home
+
+
+@pytest.fixture
+def ptx(compiled):
+    """The instructions of a kernel, without comments and declarations of its name."""
+
+    def read(name):
+        return (compiled[1] / f"{name}.ptx").read_text()
+
+    return read
+
+
+def opcodes(text):
+    """Every instruction's opcode with its types."""
+    return re.findall(r"^\s+(?:@!?%p\d+\s+)?([a-z][a-z0-9_]*(?:\.[a-z0-9_:]+)*)\s", text, re.M)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kernel_compiles_and_assembles(compiled, name):
+    folder, home = compiled
+    text = (home / f"{name}.ptx").read_text()
+    assert ".visible .entry" in text
+    assert ".target sm_80" in text
+    cubin = home / f"{name}.cubin"
+    command = [folder / "bin" / "ptxas", "-v", "-arch=sm_80", home / f"{name}.ptx", "-o", cubin]
+    report = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert cubin.stat().st_size > 0
+    # nothing lives in thread-local memory, where it could be read before it is written
+    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in report
+    assert "smem" not in report
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_share_nothing_and_wait_for_nothing(ptx, name):
+    """What the simulator cannot show: shared or local memory, barriers, calls that may trap."""
+    text = ptx(name)
+    found = opcodes(text)
+    assert "ld.param.u64" in found
+    for word in ("bar", "barrier", "atom", "red", "call", "trap", "vote", "shfl"):
+        assert not [o for o in found if o.split(".")[0] == word], word
+    for space in (".shared", ".local"):
+        assert space not in text
+
+
+@pytest.mark.parametrize("name", ["bit_serial", "exact"])
+def test_integer_kernels_use_no_float_and_shift_64_bits(ptx, name):
+    found = opcodes(ptx(name))
+    assert not [o for o in found if re.search(r"\.(f16|bf16|f32|f64)", o)]
+    shifts = {o for o in found if o.split(".")[0] in ("shl", "shr")}
+    assert shifts <= {"shl.b64", "shr.s64", "shr.u64"}
+    assert "shl.b64" in shifts
+
+
+def test_no_rounding_step_is_left_to_the_compiler(ptx):
+    """Products are exact in float64, so even a fused multiply-add leaves every bit alone."""
+    text = ptx("dequantise")
+    found = opcodes(text)
+    floats = {o for o in found if ".f32" in o or ".f64" in o}
+    assert "cvt.rn.f32.f64" in floats
+    names = ("add", "sub", "mul", "mad", "fma", "div")
+    arithmetic = {o for o in floats if o.split(".")[0] in names}
+    assert arithmetic  # all in float64, rounded to nearest
+    assert all(o.endswith(".f64") for o in arithmetic)
+    assert all(".rn." in o or o in ("add.f64", "mul.f64", "sub.f64") for o in arithmetic)
+    for word in (".ftz", ".approx", ".rz", ".rm", ".rp", ".sat"):
+        assert not [o for o in floats if word in o]
