@@ -1,4 +1,4 @@
-"""Pinned runs: what shipped and two systolic chips take for models of every kind, layer by layer.
+"""Pins: chips' runs layer by layer, formats' codes and scales bit by bit, the keys of JSON.
 
 ``python tests/golden/regenerate.py --why "..."`` computes them anew, prints what changed and
 notes the reason in ``changes.md``.

@@ -1,4 +1,4 @@
-"""What is pinned: chips, runs, and how a run is written down."""
+"""What is pinned: chips and their runs, and the other pins; how they are written down."""
 
 import json
 from collections.abc import Iterator
@@ -7,11 +7,15 @@ from typing import Any
 
 import bitlathe as bl
 
+from . import formats, keys
+
 FOLDER = Path(__file__).parent
 CHIPS = (
     *("bitmod", "bitmod-int6", "fp16", "ant", "olive", "systolic-ws", "systolic-os"),
     *(f"hpca25/{name}" for name in ("fp16", "ant", "olive", "bitmod-lossless", "bitmod-lossy")),
 )
+OTHERS = {"formats": formats, "keys": keys}
+PINS = (*CHIPS, *OTHERS)
 RUNS = (  # model, phase, context, batch
     ("llama-2-7b", "prefill", 256, 1),
     ("llama-2-7b", "prefill", 2048, 1),
@@ -49,17 +53,27 @@ def runs(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield key, {"cycles": run.cycles, "area_um2": area, "layers": layers}
 
 
+def found(name: str) -> dict[str, Any]:
+    """Return a pin's figures as they are now."""
+    return OTHERS[name].found() if name in OTHERS else dict(runs(name))
+
+
 def path(name: str) -> Path:
-    """Return the file of a chip's pinned runs."""
+    """Return the file of a pin."""
     return FOLDER / f"{name.replace('/', '-')}.json"
 
 
 def read(name: str) -> dict[str, Any]:
-    """Return a chip's pinned runs."""
+    """Return a pin's figures as its file has them."""
     return json.loads(path(name).read_text(encoding="utf-8"))
 
 
-def text(pinned: dict[str, Any]) -> str:
+def text(name: str, pinned: dict[str, Any]) -> str:
+    """Return a pin as JSON, short lines for what changes together: a layer, a row of codes."""
+    return runs_text(pinned) if name in CHIPS else json.dumps(pinned, indent=0) + "\n"
+
+
+def runs_text(pinned: dict[str, Any]) -> str:
     """Return pinned runs as JSON, a layer a line."""
     lines = []
     for key, run in pinned.items():
