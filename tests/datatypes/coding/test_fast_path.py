@@ -7,8 +7,8 @@ import pytest
 
 from bitlathe.datatypes import quantize as module
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.datatypes.coding.job import grid as fast
-from bitlathe.datatypes.coding.job.grid import encode_fast, float_parameters
+from bitlathe.datatypes.coding import grid as fast
+from bitlathe.datatypes.coding.grid import encode_fast, float_parameters
 from bitlathe.datatypes.formats.catalogue import single
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bitlathe as bl
-from bitlathe.datatypes.coding.job import job as coding
+from bitlathe.datatypes.coding import job as coding
 from bitlathe.datatypes.formats.format import Mixture, codebook
 from bitlathe.datatypes.kernels.grids.codebook import given_kernel, search_kernel, single_kernel
 from bitlathe.datatypes.quantize import quantize

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bitlathe as bl
-from bitlathe.datatypes.coding.job import bcq, dgq, olive
-from bitlathe.datatypes.coding.job import job as coding
+from bitlathe.datatypes.coding import bcq, dgq, olive
+from bitlathe.datatypes.coding import job as coding
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.layout import Layout
 from bitlathe.datatypes.schemes.scheme import Scheme

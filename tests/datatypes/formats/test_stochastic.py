@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bitlathe.datatypes.coding.job import job as coding
-from bitlathe.datatypes.coding.job.asym import covering_scale, covering_zeros
+from bitlathe.datatypes.coding import job as coding
+from bitlathe.datatypes.coding.asym import covering_scale, covering_zeros
 from bitlathe.datatypes.quantize import quantize
 
 SEEDS = 200

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import bitlathe as bl
-from bitlathe.datatypes.coding.job import grid as fast
-from bitlathe.datatypes.coding.job import job as coding
+from bitlathe.datatypes.coding import grid as fast
+from bitlathe.datatypes.coding import job as coding
 from bitlathe.datatypes.formats.catalogue import single
 from bitlathe.datatypes.formats.format import codebook
 from bitlathe.datatypes.quantize import quantize

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bitlathe.arch.pe import PE_KINDS, AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.datatypes.coding.job.olive import pair_values
+from bitlathe.datatypes.coding.olive import pair_values
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.sim.pe.mac import (
     FLOAT_FORMATS,
