@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from bitlathe.arch import Arch, load_arch
 from bitlathe.arch.schema import Buffer, Buffers
-from bitlathe.sim.cycle.layer.options import CycleOptions
+from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm

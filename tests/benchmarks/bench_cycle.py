@@ -6,7 +6,7 @@ import pytest
 
 from bitlathe.arch import Arch, load_arch, resolve
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.cycle.layer.layer import run_layer_cycle
+from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.simulate import layer_bits
 from bitlathe.workloads import Gemm, load_model

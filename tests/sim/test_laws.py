@@ -14,7 +14,7 @@ from bitlathe.arch.schema import LayerFormats
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.cycle.layer.layer import run_layer_cycle
+from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.run import LayerRun

@@ -9,8 +9,8 @@ from bitlathe.arch import Arch, load_arch, resolve
 from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.mapping.keep import _Lives, placed_steps
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.cycle.layer.bandwidth import layer_bits_per_clock, required_bits_per_clock
-from bitlathe.sim.cycle.layer.layer import run_layer_cycle
+from bitlathe.sim.cycle.bandwidth import layer_bits_per_clock, required_bits_per_clock
+from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.in_order import plan_of
 from bitlathe.sim.layer_bits import LayerBits

@@ -13,8 +13,8 @@ from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.tile.clock import simulate_tile_array
 from bitlathe.sim.array.tile.model import SCOPES, TileArray, tile_count
 from bitlathe.sim.array.tile.term_clocks import CountedClocks, skipping_array
-from bitlathe.sim.cycle.layer.layer import run_layer_cycle
-from bitlathe.sim.cycle.layer.options import CycleOptions
+from bitlathe.sim.cycle.layer import run_layer_cycle
+from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.run import LayerRun

@@ -18,10 +18,10 @@ from bitlathe.mapping.keep import NOTHING, Kept, Placed, PlacedRepeat, Plan, kee
 from bitlathe.mapping.whole_buffer import operand_bytes
 from bitlathe.reports.explore import run_sweep
 from bitlathe.reports.page.report import report
-from bitlathe.sim.cycle.layer.bandwidth import layer_bits_per_clock
-from bitlathe.sim.cycle.layer.layer import run_layer_cycle
-from bitlathe.sim.cycle.layer.model import run_overlapped, walk
-from bitlathe.sim.cycle.layer.options import CycleOptions
+from bitlathe.sim.cycle.bandwidth import layer_bits_per_clock
+from bitlathe.sim.cycle.layer import run_layer_cycle
+from bitlathe.sim.cycle.model import run_overlapped, walk
+from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.in_order import plan_of
 from bitlathe.sim.layer_bits import LayerBits

@@ -14,9 +14,9 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.keep import NOTHING
 from bitlathe.sim.analytic import demand_of, run_layer, without_mask
 from bitlathe.sim.array.systolic.model import systolic
-from bitlathe.sim.cycle.layer.layer import layer_program, run_layer_cycle
-from bitlathe.sim.cycle.layer.lower import cut, groups_of, moved_bytes
-from bitlathe.sim.cycle.layer.options import CycleOptions, DramPort
+from bitlathe.sim.cycle.layer import layer_program, run_layer_cycle
+from bitlathe.sim.cycle.lower import cut, groups_of, moved_bytes
+from bitlathe.sim.cycle.options import CycleOptions, DramPort
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.simulate import layer_bits

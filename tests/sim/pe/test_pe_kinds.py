@@ -7,8 +7,8 @@ from bitlathe.arch import Arch, load_arch
 from bitlathe.arch.schema import pe_record
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.cycle.layer.layer import run_layer_cycle
-from bitlathe.sim.cycle.layer.options import CycleOptions
+from bitlathe.sim.cycle.layer import run_layer_cycle
+from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm

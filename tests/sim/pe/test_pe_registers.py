@@ -7,7 +7,7 @@ import pytest
 from bitlathe.arch import Arch, load_arch
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.systolic.model import systolic
-from bitlathe.sim.cycle.layer.layer import run_layer_cycle
+from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.work import layer_work

@@ -21,8 +21,8 @@ from bitlathe.sim.array.tile.term_clocks import (
     skipping_array,
     stand_in_terms,
 )
-from bitlathe.sim.cycle.layer.layer import run_layer_cycle
-from bitlathe.sim.cycle.layer.options import CycleOptions
+from bitlathe.sim.cycle.layer import run_layer_cycle
+from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm
