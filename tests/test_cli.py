@@ -389,8 +389,8 @@ def test_points_that_could_not_be_computed_end_with_status_3(
     ("count", "last"), [(8, "... and 3 other reasons"), (6, "... and 1 other reason")]
 )
 def test_many_reasons_are_counted(count: int, last: str) -> None:
-    from bitlathe.reports.explore.api import SweepSummary
-    from bitlathe.reports.explore.export import Reason
+    from bitlathe.reports.explore.sweep import SweepSummary
+    from bitlathe.reports.explore.tables import Reason
 
     reasons = tuple(Reason(status="refused", error=f"e{k}", count=9 - k) for k in range(count))
     done = SweepSummary(folder="f", points=99, evaluated=0, reused=0, rows=0, ruled_out=0,

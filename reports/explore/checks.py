@@ -10,7 +10,7 @@ from ...sim.layout import MAPPERS
 from ...sim.simulate import FIDELITIES
 from ...workloads import Model
 from .evaluate import SimulatorEvaluator, load_evaluator, plain_words
-from .spec import Space, axis_keys
+from .space import Space, axis_keys
 
 CHECKED_VALUES = 1000
 

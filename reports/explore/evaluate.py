@@ -24,7 +24,7 @@ from ...sim.run import ENERGY_COMPONENTS
 from ...sim.simulate import format_labels
 from ...workloads import Model, load_model
 from .iso import solve
-from .spec import KINDS, Iso, Point, canonical
+from .space import KINDS, Iso, Point, canonical
 from .spelling import place
 from .store import LAYERS
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from ...datatypes.base.errors import BitlatheError
-from .spec import Iso
+from .space import Iso
 
 
 def solve(resource: Callable[[float], float], iso: Iso, *, whole: bool) -> float:

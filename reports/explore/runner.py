@@ -28,7 +28,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from ...datatypes.base.errors import BitlatheError
-from .spec import Point
+from .space import Point
 from .store import CRASHED, REFUSED, Entry, Outcome
 
 CHUNK_SECONDS = 0.4

@@ -19,9 +19,9 @@ from statistics import fmean
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError, to_install
-from .expr import lookup
+from .expressions import lookup
 from .pareto import pareto_front
-from .spec import GuidedSampling, Space
+from .space import GuidedSampling, Space
 
 # results of the points with these indices, None for a point without a usable result
 Batch = Callable[[list[int]], list[dict[str, Any] | None]]

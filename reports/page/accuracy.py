@@ -23,7 +23,7 @@ from ...workloads.lm import Checkpoint, checkpoint_names, find_checkpoint
 from ...workloads.lm.kept import code_digest
 from ...workloads.minilm import WEIGHTS_SHA256, minilm_weights
 from ..explore.evaluate import own_formats
-from ..explore.export import write_csv
+from ..explore.tables import write_csv
 from .columns import PROXIES
 from .frame import Frame
 from .fronts import accuracy_column

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.files import shown_path
 from ...datatypes.base.yamlfile import parse_yaml
-from ..explore.export import (
+from ..explore.space import AccuracyAsked
+from ..explore.store import DONE, FAULTS, FILE_NAME, FolderInUseError, FolderLock, Store
+from ..explore.tables import (
     TableError,
     are_current,
     columns_of,
@@ -25,8 +27,6 @@ from ..explore.export import (
     results,
     write_csv,
 )
-from ..explore.spec import AccuracyAsked
-from ..explore.store import DONE, FAULTS, FILE_NAME, FolderInUseError, FolderLock, Store
 from ..provenance import provenance, record
 from . import figures
 from .accuracy import TABLE, Measured, Progress, Wanted, with_accuracy

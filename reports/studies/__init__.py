@@ -1,1 +1,1 @@
-"""Shipped studies: sweep files, and a ranking of schemes on real weights."""
+"""Studies, one folder each: a sweep file or a program, its text, its chart."""

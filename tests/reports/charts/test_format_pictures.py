@@ -13,7 +13,7 @@ from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.charts import formats
 from bitlathe.reports.charts.formats import draw_error_against_bits, draw_number_lines
-from bitlathe.reports.studies.forty_schemes import SCHEMES
+from bitlathe.reports.studies.forty_schemes.study import SCHEMES
 
 
 def not_blank(path: Path) -> bool:

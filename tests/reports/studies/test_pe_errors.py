@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitlathe.reports.studies import pe_errors
+from bitlathe.reports.studies.pe_errors import study as pe_errors
 
 PAGE = Path(__file__).parents[3] / "docs" / "pe.md"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bitlathe.datatypes.quantize import quantize
-from bitlathe.reports.studies.skipping_gain import GAINS, pooled, sources
+from bitlathe.reports.studies.skipping_gain.study import GAINS, pooled, sources
 from bitlathe.sim.array.tile.model import TileArray
 from bitlathe.sim.array.tile.skipping import pe_integers, skipping_gain
 

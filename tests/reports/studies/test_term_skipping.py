@@ -7,9 +7,9 @@ import pytest
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import read_results, run_sweep
-from bitlathe.reports.studies.term_skipping import draw, gains
+from bitlathe.reports.studies.term_skipping.study import draw, gains
 
-STUDY = Path(__file__).parents[3] / "reports" / "studies" / "term-skipping.yaml"
+STUDY = Path(__file__).parents[3] / "reports" / "studies" / "term_skipping" / "sweep.yaml"
 
 
 def row(model: str, cycles: int, sync: str | None = None, weights: str = "gaussian") -> dict:

@@ -1,0 +1,525 @@
+"""The sweep file: its schema, and the space of points it spans."""
+
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.yamlfile import Document, Record, parse_yaml, validate
+from .expressions import Expression, Verdict, parse_expression, verdict
+from .ranges import is_size, range_values, size_kib
+
+MAX_SPACE = 2**63 - 1
+KINDS = ("linear", "attention", "lm_head", "conv")
+# the columns of every point, in the order of the result tables
+POINT_COLUMNS = ("arch", "model", "phase", "context", "batch", "causal", "fidelity", "mapper")
+WORKLOAD = ("model", "phase", "context", "batch", "causal")
+_FIXED = ("arch", *WORKLOAD)
+
+
+def _values(value: Any) -> Any:
+    """Read a list, a range or a single value as a list."""
+    if isinstance(value, dict) and "from" in value:
+        return range_values(value)
+    if not isinstance(value, list):
+        return [value]
+    return value
+
+
+def canonical(value: Any) -> str:
+    """Return one text per value: JSON with sorted keys and no blanks.
+
+    Examples
+    --------
+    >>> canonical({"b": 1, "a": [0.5]})
+    '{"a":[0.5],"b":1}'
+    """
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if not values:
+        raise ValueError("an empty list leaves no point; give at least one value")
+    seen: dict[str, Any] = {}
+    for value in values:
+        text = canonical(_same(value))
+        if text in seen:
+            again = "" if repr(seen[text]) == repr(value) else f" (as {seen[text]!r})"
+            raise ValueError(f"{value!r} stands twice in the list{again}; every value once")
+        seen[text] = value
+    return values
+
+
+def _same(value: Any) -> Any:
+    """Return a value so that equal ones are alike: 1.0 as 1."""
+    if isinstance(value, list):
+        return [_same(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _same(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+Whole = Annotated[int, Field(gt=0, le=2**40)]
+Names = Annotated[list[Name], BeforeValidator(_values), AfterValidator(_distinct)]
+Wholes = Annotated[list[Whole], BeforeValidator(_values), AfterValidator(_distinct)]
+Contexts = Annotated[list[Whole | None], BeforeValidator(_values), AfterValidator(_distinct)]
+Phases = Annotated[
+    list[Literal["prefill", "decode"]], BeforeValidator(_values), AfterValidator(_distinct)
+]
+Switches = Annotated[list[bool], BeforeValidator(_values), AfterValidator(_distinct)]
+Axis = Annotated[list[Any], BeforeValidator(_values), AfterValidator(_distinct)]
+
+
+def _sizes(axes: Any) -> Any:
+    """Read ``64 KiB`` as 64 in lists and ranges of sizes."""
+    if not isinstance(axes, dict):
+        return axes
+    return {name: _in_kib(axis_keys(name), value) for name, value in axes.items()}
+
+
+def _in_kib(keys: Sequence[str], value: Any) -> Any:
+    if len(keys) > 1 and isinstance(value, list):
+        return [
+            [_in_kib([key], item) for key, item in zip(keys, row, strict=True)]
+            if isinstance(row, list) and len(row) == len(keys)
+            else row
+            for row in value
+        ]
+    if not is_size(keys[0]):
+        return value
+    if isinstance(value, dict):
+        return {key: end if key == "factor" else size_kib(end) for key, end in value.items()}
+    return [size_kib(item) for item in value] if isinstance(value, list) else size_kib(value)
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy's generator takes
+
+
+def _by_kind(value: Any) -> Any:
+    if isinstance(value, str | list):
+        shown = ", ".join(map(str, value if isinstance(value, list) else [value]))
+        raise ValueError(
+            f"a format belongs to a kind of layer; write schemes: {{linear: [{shown}]}} (kinds: "
+            f"{', '.join(KINDS)})"
+        )
+    return value
+
+
+class RandomSampling(Record):
+    """Points drawn from the grid without replacement."""
+
+    samples: Whole
+    seed: int
+
+
+def _objectives(value: Any) -> Any:
+    return dict.fromkeys(map(str, value), "min") if isinstance(value, list) else value
+
+
+class GuidedSampling(Record):
+    """NSGA-II (Optuna) over chips and schemes, each evaluated on every workload of the sweep.
+
+    ``budget`` counts evaluations, that is points; ``population`` the chips asked for at once (None:
+    by the budget).
+    """
+
+    budget: Whole
+    seed: Seed
+    objectives: Annotated[dict[Name, Literal["min", "max"]], BeforeValidator(_objectives)]
+    population: Annotated[int, Field(ge=4, le=10_000)] | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> "GuidedSampling":
+        if not self.objectives:
+            raise ValueError("give at least one objective, for example {energy_pj: min}")
+        return self
+
+
+class Sampling(Record):
+    """Which points of the grid are evaluated: all of them, or one of the two below."""
+
+    random: RandomSampling | None = None
+    nsga2: GuidedSampling | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Sampling":
+        if self.random is not None and self.nsga2 is not None:
+            raise ValueError("give one of 'random' and 'nsga2'")
+        return self
+
+
+def _sampling(value: Any) -> Any:
+    if value == "grid":
+        return {}
+    if isinstance(value, str):
+        raise ValueError(
+            f"write grid, {{random: {{samples: 100, seed: 1}}}} or {{nsga2: {{budget: 500, seed: 1,"
+            f" objectives: {{energy_pj: min, seconds: min}}}}}}, not {value!r}"
+        )
+    return value
+
+
+class Iso(Record):
+    """A resource held at a target while one key of the chip is solved for.
+
+    The largest whole number (or the closest value, for keys that take fractions) between ``low``
+    and ``high`` (``from`` and ``to`` in the file) that keeps the resource at or under the target.
+    """
+
+    resource: Name
+    target: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    solve: Name
+    low: Annotated[float, Field(gt=0, alias="from")] = 1.0
+    high: Annotated[float, Field(gt=0, alias="to")] = 4096.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _size(cls, data: Any) -> Any:
+        if isinstance(data, dict) and is_size(str(data.get("solve"))):
+            return {k: size_kib(v) if k in ("from", "to") else v for k, v in data.items()}
+        return data
+
+    @model_validator(mode="after")
+    def _upwards(self) -> "Iso":
+        if self.low >= self.high:
+            raise ValueError(f"from {self.low:g} must be below to {self.high:g}")
+        return self
+
+
+class AccuracyAsked(Record):
+    """How `bitlathe report` measures the perplexity of models whose weights are at hand.
+
+    ``text`` is a UTF-8 file, relative to the sweep file; see `bitlathe.workloads.accuracy`.
+    """
+
+    tokens: Whole = 8000
+    context: Annotated[int, Field(ge=2, le=2**20)] = 512
+    text: Name | None = None
+
+
+class SweepFile(Record):
+    """What a sweep file may say."""
+
+    title: str = ""
+    description: str = ""
+    arch: Names
+    models: Names
+    phases: Phases = Field(default=["prefill", "decode"])
+    contexts: Contexts = Field(default=[None])
+    batches: Wholes = Field(default=[1])
+    causal: Switches = Field(default=[False])
+    axes: Annotated[dict[Name, Axis], BeforeValidator(_sizes)] = Field(default={})
+    schemes: Annotated[
+        dict[Literal["linear", "attention", "lm_head", "conv"], Names], BeforeValidator(_by_kind)
+    ] = Field(default={})
+    fidelity: str = "analytic"
+    mapper: str = "whole-buffer"
+    constraints: Annotated[list[str], BeforeValidator(_values)] = Field(default=[])
+    sampling: Annotated[Sampling, BeforeValidator(_sampling)] = Sampling()
+    iso: Iso | None = None
+    accuracy: AccuracyAsked | None = None
+    layers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One configuration: a chip with settings by dotted key, a model, a phase, how to run it."""
+
+    arch: str
+    model: str
+    phase: str
+    context: int | None
+    batch: int
+    fidelity: str
+    mapper: str
+    causal: bool = False
+    layers: bool = False
+    settings: tuple[tuple[str, Any], ...] = ()
+    iso: Iso | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return the point as a flat row; a setting that is a mapping becomes JSON text."""
+        row: dict[str, Any] = {name: getattr(self, name) for name in POINT_COLUMNS}
+        for key, value in self.settings:
+            row[column_of(key)] = canonical(value) if isinstance(value, dict | list) else value
+        return row
+
+
+# which of some keys the chip of a point has, with their values
+ChipValues = Callable[[Point, Collection[str]], Mapping[str, Any]]
+
+_SCHEME_COLUMNS = {f"formats.{kind}.weight": f"scheme.{kind}" for kind in KINDS}
+
+
+def column_of(key: str) -> str:
+    """Return the column of a dotted key of the chip; the weight formats are ``scheme.KIND``."""
+    return _SCHEME_COLUMNS.get(key, key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """The product of a sweep's lists, in a fixed order: chips outermost, causal innermost.
+
+    The workloads (model, phase, context, batch, causal) are the innermost dimensions: the points
+    of one chip with its settings, a candidate, stand together.
+    """
+
+    file: SweepFile
+    document: Document
+    early: tuple[Expression, ...] = ()
+    late: tuple[Expression, ...] = ()
+    chip_keys: tuple[str, ...] = ()
+    chip_values: ChipValues | None = None
+
+    @cached_property
+    def dimensions(self) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        """Names and values, outermost first; an axis of several keys is one dimension."""
+        file = self.file
+        schemes = {f"formats.{kind}.weight": values for kind, values in file.schemes.items()}
+        named = {
+            "arch": file.arch,
+            **file.axes,
+            **schemes,
+            "model": file.models,
+            "phase": file.phases,
+            "context": file.contexts,
+            "batch": file.batches,
+            "causal": file.causal,
+        }
+        return tuple((name, tuple(values)) for name, values in named.items())
+
+    @property
+    def settings(self) -> list[tuple[str, ...]]:
+        """The keys of the chip that each axis sets."""
+        return [axis_keys(name) for name, _ in self.dimensions if name not in _FIXED]
+
+    @cached_property
+    def size(self) -> int:
+        """The number of points before constraints."""
+        return math.prod(len(values) for _, values in self.dimensions)
+
+    @cached_property
+    def workloads(self) -> int:
+        """The number of points of one chip with its settings."""
+        return math.prod(len(values) for name, values in self.dimensions if name in WORKLOAD)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that a point has."""
+        swept = (column_of(key) for keys in self.settings for key in keys)
+        return [*POINT_COLUMNS, *swept, *self.chip_keys]
+
+    @property
+    def chip_dimensions(self) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        """The dimensions of the chip, those of the workload left out."""
+        return self.dimensions[: -len(WORKLOAD)]
+
+    @property
+    def candidates(self) -> int:
+        """The number of chips with their settings."""
+        return self.size // self.workloads
+
+    def candidate(self, places: Sequence[int]) -> int:
+        """Return the number of the candidate at a place on each dimension of the chip."""
+        number = 0
+        for (_, values), place in zip(self.chip_dimensions, places, strict=True):
+            number = number * len(values) + place
+        return number
+
+    def places(self, candidate: int) -> tuple[int, ...]:
+        """Return the place of a candidate on each dimension of the chip."""
+        places = []
+        for _, values in reversed(self.chip_dimensions):
+            candidate, place = divmod(candidate, len(values))
+            places.append(place)
+        return tuple(reversed(places))
+
+    @cached_property
+    def _axes(self) -> tuple[tuple[tuple[str, ...], tuple[Any, ...]], ...]:
+        """Keys and values of each dimension, innermost first."""
+        return tuple((axis_keys(name), values) for name, values in reversed(self.dimensions))
+
+    def point(self, index: int) -> Point:
+        """Return the point with an index."""
+        chosen: dict[str, Any] = {}
+        for keys, values in self._axes:
+            index, place = divmod(index, len(values))
+            if len(keys) == 1:
+                chosen[keys[0]] = values[place]
+            else:
+                chosen.update(zip(reversed(keys), reversed(values[place]), strict=True))
+        known = {name: chosen.pop(name) for name in _FIXED}
+        return Point(
+            **known,
+            fidelity=self.file.fidelity,
+            mapper=self.file.mapper,
+            layers=self.file.layers,
+            settings=tuple(reversed(chosen.items())),
+            iso=self.file.iso,
+        )
+
+    def row(self, point: Point) -> dict[str, Any]:
+        """Return a point's columns: what it sets, and the chip's keys that constraints read."""
+        row = point.columns()
+        if self.chip_keys and self.chip_values is not None:
+            row |= self.chip_values(point, self.chip_keys)
+        return row
+
+    def verdict(self, point: Point) -> Verdict:
+        """Return whether a point meets the constraints that it alone decides, as `expr.verdict`."""
+        return verdict(self.early, self.row(point)) if self.early else True
+
+
+def axis_keys(name: str) -> tuple[str, ...]:
+    """Return the keys of an axis: ``array.rows, array.columns`` moves two keys together."""
+    return tuple(part.strip() for part in name.split(","))
+
+
+def parse_sweep(text: str, source: str) -> Space:
+    """Parse the text of a sweep file; `constrained` adds what needs to know the chips.
+
+    Parameters
+    ----------
+    text : str
+        The YAML text.
+    source : str
+        The file's name, as errors shall show it.
+
+    Raises
+    ------
+    BitlatheError
+        With file, line, column and remedy for each problem.
+    """
+    document = parse_yaml(text, source)
+    if not isinstance(document.data, dict):
+        raise BitlatheError(f"{source}:1:1: a sweep file is a mapping of keys to values.")
+    file = validate(SweepFile, document)
+    _check_axes(file, document)
+    space = Space(file=file, document=document)
+    if space.size > MAX_SPACE:
+        raise BitlatheError(f"{source}: a space of {space.size:.3g} points is beyond 2^63.")
+    guided = file.sampling.nsga2
+    if guided is not None and guided.budget < space.workloads:
+        raise BitlatheError(
+            f"{document.where(('sampling', 'nsga2', 'budget'))}: a budget of {guided.budget} does "
+            f"not cover one chip: it is evaluated on {space.workloads} workloads (models x phases "
+            "x contexts x batches x causal)."
+        )
+    return space
+
+
+def constrained(
+    space: Space,
+    results: Sequence[str],
+    chip_keys: Collection[str] = (),
+    chip_values: ChipValues | None = None,
+) -> Space:
+    """Return the space with its constraints, after a check of every name in the file.
+
+    Parameters
+    ----------
+    space : Space
+        From `parse_sweep`.
+    results : sequence of str
+        The result columns that constraints, objectives and ``iso`` may name.
+    chip_keys : collection of str
+        The keys of the chips that constraints may name beside the axes.
+    chip_values : callable, optional
+        Takes a point and keys, returns those that the point's chip has, with their values.
+    """
+    file, where = space.file, space.document.where
+    solved = {file.iso.solve} if file.iso else set()
+    own = {*space.columns, *results, *solved}
+    constraints = tuple(
+        parse_expression(text, own | set(chip_keys), where(("constraints", i)), condition=True)
+        for i, text in enumerate(file.constraints)
+    )
+    numbers = [name for name in results if not name.startswith("scheme.")]
+    for loc, name in _result_names(file):
+        parse_expression(name, numbers, where(loc))
+    read = {name for c in constraints for name in c.names if f"{name}.total" not in own}
+    space = replace(space, chip_keys=tuple(sorted(read - own)), chip_values=chip_values)
+    unknown = solved | ({"context"} if None in file.contexts else set())
+    decided = set(space.columns) - unknown
+    for constraint in constraints:
+        _check_switches(space, constraint, results)
+    return replace(
+        space,
+        early=tuple(c for c in constraints if c.names <= decided),
+        late=tuple(c for c in constraints if not c.names <= decided),
+    )
+
+
+def _check_switches(space: Space, constraint: Expression, results: Sequence[str]) -> None:
+    """Refuse a constraint that takes for a yes or no what is a number or a name."""
+    row = space.row(space.point(0))
+    for name in sorted(constraint.switches):
+        total = f"{name}.total"
+        value = 0 if name in results or total in results else row.get(name, True)
+        if not isinstance(value, bool):
+            raise BitlatheError(
+                f"{constraint.place}: {constraint.text!r}: {name!r} is neither true nor false; "
+                f"compare it with something, as in {name} <= 64."
+            )
+
+
+def _result_names(file: SweepFile) -> list[tuple[tuple[str, ...], str]]:
+    names: list[tuple[tuple[str, ...], str]] = []
+    if file.sampling.nsga2:
+        loc = ("sampling", "nsga2", "objectives")
+        names += [((*loc, name), name) for name in file.sampling.nsga2.objectives]
+    if file.iso:
+        names.append((("iso", "resource"), file.iso.resource))
+    return names
+
+
+def _check_axes(file: SweepFile, document: Document) -> None:
+    """Refuse keys that are set twice and values that do not match an axis of several keys.
+
+    A key above or below another sets it too: ``array`` holds ``array.rows``.
+    """
+    taken = {f"formats.{kind}.weight": f"schemes.{kind}" for kind in file.schemes}
+    if file.iso:
+        _refuse_overlap(file.iso.solve, "iso.solve", taken, document.where(("iso", "solve")))
+        taken[file.iso.solve] = "iso.solve"
+    for name, values in file.axes.items():
+        where = document.where(("axes", name))
+        keys = axis_keys(name)
+        for key in keys:
+            _refuse_overlap(key, "axes", taken, where)
+            taken[key] = f"axes.{name}"
+        for value in values:
+            if len(keys) > 1 and not (isinstance(value, list) and len(value) == len(keys)):
+                raise BitlatheError(
+                    f"{where}: axes.{name}: each value is a list of {len(keys)} (one per key), "
+                    f"not {value!r}."
+                )
+            if len(keys) == 1 and (isinstance(value, list) or value is None):
+                raise BitlatheError(
+                    f"{where}: axes.{name}: {value!r} is no value; for keys that move together "
+                    "write 'array.rows, array.columns': [[16, 64], [64, 16]]."
+                )
+
+
+def _refuse_overlap(key: str, what: str, taken: Mapping[str, str], where: str) -> None:
+    for other, setter in taken.items():
+        if key == other:
+            raise BitlatheError(
+                f"{where}: {what}: {key!r} is also set by {setter}; remove one of the two."
+            )
+        above, below = sorted((key, other), key=len)
+        if below.startswith(f"{above}."):
+            raise BitlatheError(
+                f"{where}: {what}: {key!r} and {other!r} (set by {setter}) hold one another: a row "
+                "would say what only one of the two decided. Remove one of the two, or write the "
+                f"values of {above!r} out in full."
+            )

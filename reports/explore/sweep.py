@@ -1,0 +1,449 @@
+"""Run a sweep file: plan, evaluate what is missing, store, export."""
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.files import read_text
+from ..provenance import FILE_NAME, provenance, record
+from .checks import simulator
+from .evaluate import result_columns
+from .expressions import Verdict, verdict
+from .progress import Progress, Report
+from .runner import POINT_SECONDS, Evaluator, InlineExecutor, Job, Runner, process_pool
+from .salvage import salvage_store
+from .search import guided, shuffled
+from .space import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
+from .spelling import spelled
+from .store import CRASHED, REFUSED, Entry, Outcome, Store
+from .tables import Reason, constraints_of, export, results, set_aside
+
+BLOCK = 500  # points planned at once
+Judged = tuple[int, Point, Verdict]  # a point with its index, and what the constraints say of it
+FIRST = 5
+MAX_JOBS = 1000
+SHOWN_REASONS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What ``--dry-run`` shows: sizes and the first points.
+
+    ``size`` counts the product of all lists, ``points`` what is evaluated: after the constraints
+    that points alone decide (None when the space is too large to walk), samples or budget.
+    """
+
+    size: int
+    points: int | None
+    dimensions: dict[str, int]
+    first: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def text(self) -> str:
+        """Return the preview for people."""
+        product = " x ".join(f"{count} {name}" for name, count in self.dimensions.items())
+        count = "not counted" if self.points is None else f"{self.points:,}"
+        lines = [f"space: {self.size:,} points ({product})", f"to evaluate: {count}"]
+        lines += [", ".join(f"{k}={v}" for k, v in row.items()) for row in self.first]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSummary:
+    """What a sweep did. ``rows`` are in the tables, ``ruled_out`` fail a constraint.
+
+    ``points`` have an outcome: rows, failures, and those whose results fail a constraint.
+    """
+
+    folder: str
+    points: int
+    evaluated: int
+    reused: int
+    rows: int
+    ruled_out: int
+    failures: int
+    seconds: float
+    files: tuple[str, ...]
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def crashed(self) -> int:
+        """Points without a result that their configuration is not to blame for."""
+        return sum(reason.count for reason in self.reasons if reason.status == CRASHED)
+
+    def reasons_text(self) -> list[str]:
+        """Return why points have no result, in lines: the most frequent reasons."""
+        shown = [
+            f"{reason.count:,} point{'s' if reason.count > 1 else ''}: {reason.error}"
+            for reason in self.reasons[:SHOWN_REASONS]
+        ]
+        left = len(self.reasons) - len(shown)
+        others = f"{left:,} other reason{'s' if left > 1 else ''}"
+        return [*shown, f"... and {others}, in failures.csv"] if left else shown
+
+    @property
+    def failed(self) -> bool:
+        """Whether there are points and not one has results."""
+        return self.failures > 0 and self.failures == self.points
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return found | {"reasons": [asdict(reason) for reason in self.reasons]}
+
+    def text(self) -> str:
+        """Return the summary for people."""
+        rate = f" ({self.evaluated / self.seconds:,.0f} points/s)" if self.seconds > 0 else ""
+        points = f"{self.points:,} point{'s' if self.points != 1 else ''}"
+        text = (
+            f"{points}: {self.evaluated:,} evaluated{rate}, {self.reused:,} reused, "
+            f"{self.failures:,} failed, {self.ruled_out:,} ruled out by constraints\n"
+        )
+        return text + "\n".join(self.files)
+
+
+def run_sweep(
+    path: str | Path,
+    out: str | Path | None = None,
+    *,
+    jobs: int | None = None,
+    dask: str | None = None,
+    executor: Executor | None = None,
+    dry_run: bool = False,
+    progress: bool | Report | None = None,
+    evaluator: Evaluator | None = None,
+    timeout: float | None = None,
+    say: Callable[[str], None] | None = None,
+    salvage: bool = False,
+) -> SweepSummary | Preview:
+    """Run a sweep file; what the output folder already holds is not run again.
+
+    Parameters
+    ----------
+    path : str or Path
+        The sweep file.
+    out : str or Path, optional
+        Output folder: the store and the tables. Only a dry run goes without.
+    jobs : int, optional
+        Processes; all cores by default, 1 runs in this process.
+    dask : str, optional
+        Address of a Dask scheduler to run on instead.
+    executor : concurrent.futures.Executor, optional
+        Any other executor to run on; it is not shut down.
+    dry_run : bool
+        Evaluate nothing, write nothing; return the size of the space and the first points.
+    progress : bool or callable, optional
+        True, False, None (a bar when stderr is a terminal) or a function of (finished, total).
+    evaluator : Evaluator, optional
+        What to run on each point, instead of the simulator.
+    timeout : float, optional
+        Seconds that a point may take, `runner.POINT_SECONDS` by default; it becomes a failure
+        then, and its process is ended. Only processes of this machine have a limit: not one job
+        (unless it is given one here), not Dask, no executor of the caller's.
+    say : callable, optional
+        Called with each remark: what was set aside.
+    salvage : bool
+        First replace a damaged store by one of its sound results; the others run again.
+
+    Returns
+    -------
+    SweepSummary or Preview
+        A Preview with ``dry_run``.
+
+    Raises
+    ------
+    BitlatheError
+        A bad sweep file (file, line, column), a folder or disk that cannot be written, a cluster
+        that does not answer, a lost executor.
+    """
+    path = Path(path)
+    text = read_text(path, "sweep file")
+    space = spelled(parse_sweep(text, str(path)), path.parent)
+    if evaluator is None:
+        evaluator = simulator(space, path.parent)
+    columns = list(getattr(evaluator, "columns", None) or result_columns(space.file.fidelity))
+    keys, values = (getattr(evaluator, name, None) for name in ("chip_keys", "chip_values"))
+    space = constrained(space, columns, keys or (), values)
+    if dry_run:
+        return preview(space)
+    if out is None:
+        raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
+    if not str(out):
+        raise BitlatheError("out: an empty name; give a folder, '.' for the one you are in.")
+    _check_workers(jobs, timeout, elsewhere=dask is not None or executor is not None)
+    start, folder = time.perf_counter(), Path(out)
+    say = say or (lambda _: None)
+    if salvage:
+        say(salvage_store(folder))
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(folder))
+        runner = _open_runner(evaluator, jobs, dask, executor, timeout, stack)
+        made = provenance()
+        facts = _facts(space, text, path.parent, evaluator, columns)
+        facts["provenance"] = canonical(made)
+        digest = _sweep_digest(space, evaluator, facts)
+        _begin(store, folder, digest, facts, say)
+        record(folder, "sweep", made)
+        _view(store, space, columns)
+        bar = stack.enter_context(Progress(progress, _planned(space)))
+        sweep = _Sweep(space, evaluator, store, runner, bar)
+        sweep.run()
+        seconds = time.perf_counter() - start
+        store.state(_progress(space, finished=True))
+        done = export(store, folder)
+        return SweepSummary(
+            folder=str(folder),
+            points=store.count(),
+            evaluated=sweep.evaluated,
+            reused=sweep.reused,
+            rows=done.rows,
+            ruled_out=done.ruled_out + sweep.ruled_out,
+            failures=done.failures,
+            seconds=seconds,
+            reasons=done.reasons,
+            files=tuple(str(file) for file in (*done.files, folder / FILE_NAME)),
+        )
+
+
+def read_results(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a sweep's folder: finished, within the constraints, in order."""
+    with Store(folder, readonly=True) as store, store.snapshot():
+        yield from results(store, constraints_of(store))
+
+
+class _Sweep:
+    """One run: moves points from the space through the runner into the store."""
+
+    def __init__(
+        self, space: Space, evaluator: Evaluator, store: Store, runner: Runner, bar: Progress
+    ) -> None:
+        self.evaluated = self.reused = self.ruled_out = 0
+        self._space, self._evaluator, self._store = space, evaluator, store
+        self._runner, self._bar = runner, bar
+
+    def run(self) -> None:
+        """Evaluate what is missing."""
+        space, sampling = self._space, self._space.file.sampling
+        if sampling.nsga2 is not None:
+            self.ruled_out = guided(space, sampling.nsga2, self._batch)
+        elif sampling.random is not None:
+            order = shuffled(space.size, sampling.random.seed)
+            jobs = self._jobs(islice(self._met(order), sampling.random.samples))
+            self._runner.run(jobs, self._deliver)
+        else:
+            self._runner.run(self._jobs(self._met(range(space.size), whole=True)), self._deliver)
+
+    def _met(self, indices: Iterable[int], *, whole: bool = False) -> Iterator[Judged]:
+        """Yield the points that are not ruled out; ``whole``: the bar counts the others too."""
+        for index in indices:
+            point = self._space.point(index)
+            met = self._space.verdict(point)
+            if met is not False:
+                yield index, point, met
+                continue
+            self.ruled_out += 1
+            if whole and self.ruled_out % BLOCK == 0:
+                self._bar.add(BLOCK)
+        if whole:
+            self._bar.add(self.ruled_out % BLOCK)
+
+    def _jobs(self, points: Iterator[Judged]) -> Iterator[Job]:
+        """Yield the jobs of points without a result; list the others."""
+        while block := list(islice(points, BLOCK)):
+            self._refuse([(i, point, met) for i, point, met in block if isinstance(met, str)])
+            jobs = [
+                (Entry(ordinal=i, key=self._evaluator.key(p), columns=self._space.row(p)), p)
+                for i, p, met in block
+                if met is True
+            ]
+            known = self._store.known([entry.key for entry, _ in jobs])
+            reused = [entry for entry, _ in jobs if entry.key in known]
+            if reused:
+                self._store.list(reused)
+                self.reused += len(reused)
+                self._bar.add(len(reused))
+            yield from (job for job in jobs if job[0].key not in known)
+
+    def _refuse(self, points: list[tuple[int, Point, str]]) -> None:
+        """Record points of which a constraint cannot be computed."""
+        if points:
+            keys = [hashlib.sha256(error.encode()).hexdigest() for *_, error in points]
+            entries = [
+                Entry(ordinal=index, key=f"constraint {key}", columns=self._space.row(point))
+                for key, (index, point, _) in zip(keys, points, strict=True)
+            ]
+            self._store.add(entries, [Outcome(status=REFUSED, error=e) for *_, e in points])
+            self._bar.add(len(points))
+
+    def _deliver(self, entries: list[Entry], outcomes: list[Outcome]) -> None:
+        self._store.add(entries, outcomes)
+        self.evaluated += len(entries)
+        self._bar.add(len(entries))
+
+    def _batch(self, indices: list[int]) -> list[dict[str, Any] | None]:
+        """Evaluate the points with these indices; a guided search's view of the sweep."""
+        jobs = self._jobs(self._met(indices))
+        self._runner.run(jobs, self._deliver, total=len(indices))
+        points = [self._space.point(index) for index in indices]
+        keys = [self._evaluator.key(point) for point in points]
+        found = self._store.find(keys)
+        rows: list[dict[str, Any] | None] = []
+        for point, key in zip(points, keys, strict=True):
+            outcome = found.get(key)
+            result = None if outcome is None else outcome.result
+            if result is None:
+                rows.append(None)
+                continue
+            row = self._space.row(point) | result
+            rows.append(row if verdict(self._space.late, row) is True else None)
+        return rows
+
+
+def _check_workers(jobs: int | None, timeout: float | None, *, elsewhere: bool) -> None:
+    """Refuse a number of processes or a time limit that cannot be kept."""
+    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
+        raise BitlatheError(f"jobs: {jobs} processes; give 1 to {MAX_JOBS}.")
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise BitlatheError(f"timeout: {timeout:g} seconds; give a number above 0.")
+    if timeout is not None and elsewhere:
+        raise BitlatheError(
+            "timeout: a limit ends processes of this sweep, not those of Dask or of an executor; "
+            "leave it out there."
+        )
+
+
+def _open_runner(
+    evaluator: Evaluator,
+    jobs: int | None,
+    dask: str | None,
+    executor: Executor | None,
+    timeout: float | None,
+    stack: ExitStack,
+) -> Runner:
+    if dask is not None:
+        from .cluster import Cluster
+
+        cluster = Cluster(dask)
+        stack.callback(cluster.close)
+        cluster.wait_for_worker()
+        runner = Runner(evaluator, cluster.executor, cluster.threads, idle=cluster.wait_for_worker)
+    elif executor is not None:
+        runner = Runner(evaluator, lambda: executor, os.cpu_count() or 1, lent=True)
+    else:
+        count = jobs or os.cpu_count() or 1
+        inline = count == 1 and timeout is None
+        pool = InlineExecutor if inline else partial(process_pool, count)
+        limit = None if inline else timeout or POINT_SECONDS
+        runner = Runner(evaluator, pool, count, limit=limit)
+    stack.callback(runner.close)
+    return runner
+
+
+def _begin(
+    store: Store, folder: Path, sweep: str, facts: dict[str, str], say: Callable[[str], None]
+) -> None:
+    """Make this the folder's sweep; what tells of another one is set aside."""
+    if store.meta("sweep") not in (None, sweep) and (kept := set_aside(folder)):
+        names = ", ".join(path.name for path in kept)
+        say(
+            f"{folder} held the tables or the report of another sweep; they are kept as {names}, "
+            "in place of any older ones of these names. Its results stay in the store."
+        )
+    store.begin(sweep, facts)
+
+
+def _progress(space: Space, *, finished: bool) -> dict[str, str]:
+    """Return how many points a sweep asks for, and whether it has run to its end.
+
+    The number is an upper bound where constraints may rule points out; ``exact`` says so.
+    """
+    exact = not space.early and space.file.sampling.nsga2 is None
+    facts = {"planned": _planned(space), "exact": exact, "finished": finished}
+    return {"progress": canonical(facts)}
+
+
+WALKED = 200_000
+
+
+def _planned(space: Space) -> int:
+    """Return the points to evaluate if no constraint rules any out."""
+    sampling = space.file.sampling
+    if sampling.random is not None:
+        return min(sampling.random.samples, space.size)
+    if sampling.nsga2 is not None:
+        budget = min(sampling.nsga2.budget, space.size)
+        return budget - budget % space.workloads
+    return space.size
+
+
+def preview(space: Space) -> Preview:
+    """Return the size of a space and its first points."""
+    planned = _planned(space)
+    walked = space.size <= WALKED or not space.early
+    order: Iterable[int] = range(space.size if walked else 0)
+    sampling = space.file.sampling
+    if sampling.random is not None:
+        order = islice(shuffled(space.size, sampling.random.seed), WALKED)
+    met = (p for p in map(space.point, order) if space.verdict(p) is not False)
+    first = [space.row(point) for point in islice(met, min(FIRST, planned))]
+    points: int | None = planned
+    if space.early and sampling.nsga2 is None and sampling.random is None:
+        points = len(first) + sum(1 for _ in met) if walked else None
+    return Preview(
+        size=space.size,
+        points=points,
+        dimensions={
+            ", ".join(map(column_of, axis_keys(name))): len(values)
+            for name, values in space.dimensions
+        },
+        first=first,
+    )
+
+
+def _facts(
+    space: Space, text: str, folder: Path, evaluator: Evaluator, results: list[str]
+) -> dict[str, str]:
+    """Return what the store keeps about the sweep, and of the files that it reads."""
+    describe = getattr(evaluator, "described", None)
+    values = [value for _, of_axis in space.dimensions for value in of_axis]
+    described = describe(values) if describe is not None else {}
+    solved = [space.file.iso.solve] if space.file.iso else []
+    columns = [column_of(key) for keys in space.settings for key in keys]
+    return {
+        "file": canonical({"text": text, "folder": str(folder.resolve())}),
+        "settings": canonical({"columns": [*columns, *solved]}),
+        "tables": canonical(
+            {
+                "order": [*space.columns, *results],
+                "layers": space.file.layers,
+                "constraints": [[each.text, each.place] for each in space.late],
+            }
+        ),
+        **_progress(space, finished=False),
+        **{name: canonical(content) for name, content in described.items()},
+    }
+
+
+def _sweep_digest(space: Space, evaluator: Evaluator, facts: dict[str, str]) -> str:
+    """Return the digest of the sweep itself: its lists, sampling, and what it runs on."""
+    content = space.file.model_dump(mode="json", exclude={"title", "description"})
+    parts = [canonical(content), evaluator.version, getattr(evaluator, "content", "")]
+    return hashlib.sha256("\n".join([*parts, facts.get("formats", "")]).encode()).hexdigest()
+
+
+def _view(store: Store, space: Space, columns: list[str]) -> None:
+    solved = [space.file.iso.solve] if space.file.iso else []
+    store.make_view(list(dict.fromkeys([*space.columns, *solved, *columns])))

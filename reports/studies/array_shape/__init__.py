@@ -1,0 +1,1 @@
+"""Array shape: one array for prefill and decode, from tall to wide."""

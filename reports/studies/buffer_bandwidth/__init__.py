@@ -1,0 +1,1 @@
+"""Buffers against bandwidth: how much SRAM a wider DRAM interface is worth."""

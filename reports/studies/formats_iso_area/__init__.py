@@ -1,0 +1,1 @@
+"""Formats at equal array area: what a format saves, and what it costs in accuracy."""

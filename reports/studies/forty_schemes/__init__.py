@@ -1,0 +1,1 @@
+"""Forty schemes ranked by their error on real transformer weights."""

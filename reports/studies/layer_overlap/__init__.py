@@ -1,0 +1,1 @@
+"""Layers that overlap, results that stay: what a chip gains when layers meet."""

@@ -1,0 +1,1 @@
+"""Errors of the bit-serial PE's numerics, also where activations are massive."""

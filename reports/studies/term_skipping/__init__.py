@@ -1,0 +1,1 @@
+"""Term skipping on or off: what skipping zero terms gains, and what waiting loses."""
