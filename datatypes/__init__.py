@@ -1,8 +1,7 @@
 """Numbers: formats, rounding, scales, quantised tensors, mixtures, bit-serial terms.
 
-The functions ``format``, ``quantize`` and ``compare`` are taken from the modules
-``catalogue``, ``quantize`` and ``compare`` (the package exports the first two at its root):
-``datatypes.format``, ``datatypes.quantize`` and ``datatypes.compare`` are always modules.
+The functions ``format`` and ``quantize`` are exported by the package's root;
+``datatypes.quantize`` is always the module.
 """
 
 from typing import TYPE_CHECKING

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .run import LayerRun, Run
-from .simulate import simulate
+from .simulation import simulate
 
 if TYPE_CHECKING:
     from .array.systolic.model import systolic

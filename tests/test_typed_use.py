@@ -91,7 +91,7 @@ def test_a_star_import_hides_nothing_of_pythons():
     assert not given & set(dir(builtins))
 
 
-@pytest.mark.parametrize("name", ["quantize", "format", "compare", "scheme", "names", "Format"])
+@pytest.mark.parametrize("name", ["quantize", "formats", "study", "schemes", "names", "Format"])
 def test_a_name_means_the_same_whatever_was_imported_before(name):
     look = f"print(repr(bl.datatypes.{name}).split(' at ')[0])"
     before = fresh(f"import bitlathe as bl; {look}")

@@ -21,7 +21,7 @@ from ...sim import Run, simulate
 from ...sim.cycle.machine import CAUSES
 from ...sim.energy import ChipCosts, area_um2
 from ...sim.run import ENERGY_COMPONENTS
-from ...sim.simulate import format_labels
+from ...sim.simulation import format_labels
 from ...workloads import Model, load_model
 from .iso import solve
 from .space import KINDS, Iso, Point, canonical

@@ -9,7 +9,7 @@ from ...arch import resolve
 from ...datatypes.base.errors import BitlatheError
 from ...sim import Run, simulate
 from ...sim.run import LayerRun
-from ...sim.simulate import format_labels
+from ...sim.simulation import format_labels
 from ...workloads import Gemm
 from .columns import WORKLOAD, is_result
 from .frame import Frame

@@ -55,7 +55,7 @@ def run_layer_cycle(
     Examples
     --------
     >>> from bitlathe.arch import load_arch
-    >>> from bitlathe.sim.simulate import layer_bits
+    >>> from bitlathe.sim.simulation import layer_bits
     >>> chip, layer = load_arch("bitmod"), Gemm(name="x", m=256, n=4096, k=4096)
     >>> run = run_layer_cycle(chip, layer, layer_bits(chip, layer), ChipCosts.of(chip))
     >>> run.cycles == run.compute_cycles + sum(run.stalls.values())

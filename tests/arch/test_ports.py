@@ -13,7 +13,7 @@ from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.reports.explore.evaluate import _resolve
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.energy import ChipCosts, area_um2
-from bitlathe.sim.simulate import layer_bits
+from bitlathe.sim.simulation import layer_bits
 from bitlathe.workloads import Gemm
 
 OURS = [name for name in arch_names() if not name.startswith("hpca25/")]

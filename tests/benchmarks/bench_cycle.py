@@ -8,7 +8,7 @@ from bitlathe.arch import Arch, load_arch, resolve
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.energy import ChipCosts
-from bitlathe.sim.simulate import layer_bits
+from bitlathe.sim.simulation import layer_bits
 from bitlathe.workloads import Gemm, load_model
 
 SYSTOLIC = {"array.kind": "systolic", "array.rows": 32, "array.columns": 32, "array.dataflow": "ws"}

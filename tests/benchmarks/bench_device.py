@@ -463,11 +463,10 @@ def reason(err: Exception) -> str:
 
 def kernels_between_events() -> list[Timed]:
     """Put every kernel of `sim.cuda` between two events, where its module launches it."""
-    from bitlathe.sim.cuda import bit_serial
-    from bitlathe.sim.cuda import dequantize as dequantise
+    from bitlathe.sim.cuda import bit_serial, dequantize
 
     places = ((bit_serial, "dots_kernel"), (bit_serial, "exact_kernel"),
-              (dequantise, "products_kernel"))  # fmt: skip
+              (dequantize, "products_kernel"))  # fmt: skip
     kernels = [Timed(getattr(module, name)) for module, name in places]
     for (module, name), kernel in zip(places, kernels, strict=True):
         setattr(module, name, kernel)

@@ -15,7 +15,7 @@ from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.in_order import plan_of
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.run import LayerRun
-from bitlathe.sim.simulate import layer_bits
+from bitlathe.sim.simulation import layer_bits
 from bitlathe.workloads import Gemm, load_model
 from bitlathe.workloads.order import execution_order
 

@@ -18,7 +18,7 @@ from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.run import LayerRun
-from bitlathe.sim.simulate import layer_bits
+from bitlathe.sim.simulation import layer_bits
 from bitlathe.sim.work import layer_work
 from bitlathe.workloads import Gemm, load_model
 from cycle_cases import naive_layer

@@ -14,7 +14,7 @@ from ....arch import Arch, load_arch, resolve
 from ....sim.analytic import run_layer
 from ....sim.energy import ChipCosts, area_um2
 from ....sim.run import LayerRun, Run
-from ....sim.simulate import layer_bits
+from ....sim.simulation import layer_bits
 from ....workloads import Gemm, Model, Transformer
 
 KV_BITS = Fraction(16)

@@ -17,7 +17,7 @@ ROWS = [
 
 def functions(file):
     """Names of the functions of a test file."""
-    (path,) = FOLDER.parent.rglob(file)
+    (path,) = FOLDER.parents[1].rglob(file)
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 

@@ -23,14 +23,14 @@ import numpy as np
 from numba import cuda
 from numba.cuda import dispatcher
 
-from bitlathe.sim.cuda import bit_serial, dequantise
+from bitlathe.sim.cuda import bit_serial, dequantize
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from bitlathe.sim.pe.dequantize import table_matmul
 
 KERNELS = {
     "bit_serial": (bit_serial, "dots_kernel"),
     "exact": (bit_serial, "exact_kernel"),
-    "dequantise": (dequantise, "products_kernel"),
+    "dequantize": (dequantize, "products_kernel"),
 }
 
 
@@ -76,7 +76,7 @@ for name, kernel in kept.items():
     with open(f"{sys.argv[1]}/{name}.ptx", "w") as file:
         file.write(ptx)
 """
-NAMES = ("bit_serial", "exact", "dequantise")
+NAMES = ("bit_serial", "exact", "dequantize")
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", reason="no compiler here"
 )
@@ -165,7 +165,7 @@ def test_integer_kernels_use_no_float_and_shift_64_bits(ptx, name):
 
 def test_no_rounding_step_is_left_to_the_compiler(ptx):
     """Products are exact in float64, so even a fused multiply-add leaves every bit alone."""
-    text = ptx("dequantise")
+    text = ptx("dequantize")
     found = opcodes(text)
     floats = {o for o in found if ".f32" in o or ".f64" in o}
     assert "cvt.rn.f32.f64" in floats

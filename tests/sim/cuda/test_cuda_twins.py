@@ -47,14 +47,13 @@ def test_a_missing_device_is_explained():
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks and grids so small that tiny inputs span several and threads stride over the rest."""
-    from bitlathe.sim.cuda import bit_serial, launch
-    from bitlathe.sim.cuda import dequantize as dequantise
+    from bitlathe.sim.cuda import bit_serial, dequantize, launch
 
-    run, exact, multiply = bit_serial.dots, bit_serial.exact_dots, dequantise.products
+    run, exact, multiply = bit_serial.dots, bit_serial.exact_dots, dequantize.products
     monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
     monkeypatch.setattr(bit_serial, "dots", lambda *a: run(*a, threads=2))
     monkeypatch.setattr(bit_serial, "exact_dots", lambda *a: exact(*a, threads=2))
-    monkeypatch.setattr(dequantise, "products", lambda *a: multiply(*a, threads=(2, 1)))
+    monkeypatch.setattr(dequantize, "products", lambda *a: multiply(*a, threads=(2, 1)))
 
 
 def operands(rng, rows, length, low, high):

@@ -25,7 +25,7 @@ from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.in_order import plan_of
 from bitlathe.sim.layer_bits import LayerBits
-from bitlathe.sim.simulate import layer_bits
+from bitlathe.sim.simulation import layer_bits
 from bitlathe.workloads import Gemm, load_model
 from bitlathe.workloads.order import Repeat, Step, execution_order
 from cycle_cases import (

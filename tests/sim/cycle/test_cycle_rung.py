@@ -19,7 +19,7 @@ from bitlathe.sim.cycle.lower import cut, groups_of, moved_bytes
 from bitlathe.sim.cycle.options import CycleOptions, DramPort
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
-from bitlathe.sim.simulate import layer_bits
+from bitlathe.sim.simulation import layer_bits
 from bitlathe.workloads import Gemm, load_model
 from cycle_cases import (
     CHIP,
