@@ -49,14 +49,9 @@ def _elements(array: Array) -> tuple[tuple[int, bool], tuple[int, bool]]:
 
     What stands still is loaded a row of the array an access, one a clock.
     """
-    rows, columns = array.rows, array.columns
-    if array.kind == "tile":
-        return (rows, False), (columns, False)
-    return {
-        "os": ((columns, False), (rows, False)),
-        "ws": ((columns, True), (rows, False)),
-        "is": ((rows, False), (columns, True)),
-    }[array.dataflow]
+    flow, sides = array.flow, (array.rows, array.columns)
+    weights, inputs = sides[::-1] if flow.weights_on_columns else sides
+    return (weights, flow.loaded == "weight"), (inputs, flow.loaded == "input")
 
 
 def needs_bits_per_clock(pe: PE, array: Array, formats: LayerFormats) -> tuple[Fraction, Fraction]:

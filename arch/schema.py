@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.yamlfile import Record
 from . import ports
+from .dataflow import DATAFLOWS, TILE, Dataflow
 from .fields import Positive, PositiveInt
 from .formats import Formats, LayerFormats, Operand
 from .holds import refusal
@@ -88,6 +89,11 @@ class Array(Record):
         if self.kind == "tile" and self.accumulator_buffer:
             raise ValueError("accumulator_buffer is of systolic arrays; use kind: systolic")
         return self
+
+    @property
+    def flow(self) -> Dataflow:
+        """How products lie on the array."""
+        return TILE if self.kind == "tile" else DATAFLOWS[self.dataflow]
 
 
 class Accounting(Record):
@@ -317,7 +323,7 @@ class Arch(Record):
             return self.pe.cell_area_um2
         registers: dict[str, int] = {}
         for array, formats in self._port_needs:
-            kind = "result" if array.dataflow == "os" else "operand"
+            kind = "result" if array.flow.sums_stay else "operand"
             bits = _register_bits(self.pe, array, formats)
             registers[kind] = max(registers.get(kind, 0), bits)
         bits = sum(registers.values())
@@ -402,11 +408,11 @@ def _variants(
 
 def _register_bits(pe: PE, array: Array, formats: Formats) -> int:
     """Return the bits that a PE holds beside what it computes, in one dataflow."""
-    if array.dataflow == "os":
+    operand = array.flow.loaded
+    if operand is None:
         return pe_record(pe).partial_sum_bits if pe.drain_register else 0
     if not pe.double_buffered_operand:
         return 0
-    operand = "weight" if array.dataflow == "ws" else "input"
     widest = max(ports.payload_bits(getattr(layer, operand)) for layer in formats.layers)
     return pe.lanes * widest
 

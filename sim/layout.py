@@ -29,15 +29,10 @@ Streamed = Literal["weight", "input"]
 MAPPERS = ("whole-buffer", "hpca25-whole-buffer")
 
 
-def flow_of(arch: Arch) -> str:
-    """Return ``tile``, or the dataflow of a systolic array."""
-    return "tile" if arch.array.kind == "tile" else arch.array.dataflow
-
-
 def token_rows(arch: Arch) -> int:
     """Return the rows of M in a block of tokens under a mask: a fold of the array's tokens."""
     array = arch.array
-    return array.columns if flow_of(arch) in ("tile", "is") else array.rows
+    return array.flow.along("m", array.rows, array.columns) or array.rows
 
 
 def cropped(gemm: Gemm) -> Gemm:
@@ -129,7 +124,7 @@ class Layout:
         if size_bytes <= half:
             return 1
         lanes, chunks = arch.pe.lanes, bits.chunks(k, arch.pe.lanes)
-        if flow_of(arch) in ("ws", "is"):
+        if not arch.array.flow.sums_stay:
             unit, units = min(arch.array.rows, chunks), ceil_div(chunks, arch.array.rows)
             what = f"a fold of {arch.array.rows} rows of the array"
         elif 0 < bits.group < k:
@@ -161,7 +156,7 @@ class Layout:
         block_m, block_n = self.block(m, n)
         weights = self.stream == "weight"
         pieces = self.pieces(min(block_n, n) if weights else min(block_m, m), k)  # or refused
-        if flow_of(self.arch) in ("ws", "is"):
+        if not self.arch.array.flow.sums_stay:
             return 0, 0, 0
         times = pieces - 1
         if weights:
@@ -179,7 +174,7 @@ class Layout:
             m = _largest(gemm.m, block_m, traffic.weight_reads)
             n = _largest(gemm.n, block_n, traffic.input_reads)
             return self._live_sums(m, n, gemm.k)
-        if flow_of(self.arch) not in ("ws", "is"):
+        if self.arch.array.flow.sums_stay:
             return 0  # one block of tokens at a time
         return max(
             (
@@ -193,13 +188,13 @@ class Layout:
 
     def _live_sums(self, m: int, n: int, k: int) -> int:
         """Return the unfinished sums that wait at once in an m x n x k part."""
-        array, flow = self.arch.array, flow_of(self.arch)
+        array, flow = self.arch.array, self.arch.array.flow
         block_m, block_n = self.block(m, n)
-        if flow in ("ws", "is"):
+        if not flow.sums_stay:
             if sums_home(self.arch) == "accumulator" or not folds_k(self.arch, self.bits, k):
                 return 0
-            passing, other = (min(block_m, m), n) if flow == "ws" else (min(block_n, n), m)
-            return passing * min(array.columns, other)
+            passing = flow.extents(min(block_m, m), min(block_n, n), k).streamed
+            return passing * min(array.columns, flow.extents(m, n, k).columns)
         weights = self.stream == "weight"
         block, (stays, size) = (
             (min(block_n, n), (m, block_m)) if weights else (min(block_m, m), (n, block_n))
@@ -212,24 +207,24 @@ class Layout:
         On ws and is arrays the dimension that passes through the PEs is whole where its operand
         stays in its buffer, else as long as half that buffer, and the room for sums, hold.
         """
-        array, flow = self.arch.array, flow_of(self.arch)
-        if flow == "tile":
-            return array.columns, array.rows
-        if flow == "os":
-            return array.rows, array.columns
-        if flow == "ws":
-            return (m if self.stream == "weight" else self._passing("input", m)), array.columns
-        return array.columns, (n if self.stream == "input" else self._passing("weight", n))
+        array = self.arch.array
+        block_m = array.flow.along("m", array.rows, array.columns)
+        block_n = array.flow.along("n", array.rows, array.columns)
+        if block_m is None:
+            block_m = m if self.stream == "weight" else self._passing("input", m)
+        if block_n is None:
+            block_n = n if self.stream == "input" else self._passing("weight", n)
+        return block_m, block_n
 
     def block_in_groups(self, m: int, n: int) -> tuple[int, int]:
         """Return (m, n) of a block of all m x n outputs, none longer than its group.
 
         A part is cut into groups only where there is no mask.
         """
-        flow, (block_m, block_n) = flow_of(self.arch), self.block(m, n)
-        if self.gemm.causal is None and flow == "ws":
+        streamed, (block_m, block_n) = self.arch.array.flow.streamed, self.block(m, n)
+        if self.gemm.causal is None and streamed == "m":
             block_m = min(block_m, ceil_div(m, self.traffic.weight_reads))
-        if self.gemm.causal is None and flow == "is":
+        if self.gemm.causal is None and streamed == "n":
             block_n = min(block_n, ceil_div(n, self.traffic.input_reads))
         return block_m, block_n
 
@@ -254,10 +249,8 @@ class Layout:
     @property
     def sums_wait(self) -> bool:
         """Whether sums between folds of K wait in a buffer (systolic arrays with K on the rows)."""
-        array = self.arch.array
-        waits = array.kind == "systolic" and array.dataflow != "os"
         return (
-            waits
+            not self.arch.array.flow.sums_stay
             and not self.arch.published_accounting
             and folds_k(self.arch, self.bits, self.gemm.k)
         )
@@ -372,7 +365,8 @@ def _stream(arch: Arch, gemm: Gemm, traffic: Traffic) -> Streamed:
     if traffic.input_reads > 1:
         return "input"
     fits, both = traffic.weights_fit, traffic.inputs_fit
-    return "input" if fits and (not both or flow_of(arch) == "is") else "weight"
+    inputs_stay = arch.array.flow.stationary == "input"  # in the PEs, pass by their buffer
+    return "input" if fits and (not both or inputs_stay) else "weight"
 
 
 def sums_home(arch: Arch) -> BufferName:
@@ -403,14 +397,14 @@ def _live_sums(
     """Return the bytes of unfinished sums that wait while one operand stays, over the product."""
     if arch.published_accounting or gemm.causal is not None:
         return NO_SUMS
-    array, flow = arch.array, flow_of(arch)
-    if flow in ("ws", "is"):
+    array, flow = arch.array, arch.array.flow
+    if not flow.sums_stay:
         if not folds_k(arch, bits, gemm.k):
             return NO_SUMS
-        if flow == "ws":
-            return Sums(of_rows=ceil_div(gemm.m * min(gemm.n, array.columns) * sum_bits, 8))
-        return Sums(of_outputs=ceil_div(gemm.n * min(gemm.m, array.columns) * sum_bits, 8))
-    m, n = (array.columns, array.rows) if flow == "tile" else (array.rows, array.columns)
+        size = flow.extents(gemm.m, gemm.n, gemm.k)
+        waiting = ceil_div(size.streamed * min(size.columns, array.columns) * sum_bits, 8)
+        return Sums(of_rows=waiting) if flow.streamed == "m" else Sums(of_outputs=waiting)
+    n, m = (array.columns, array.rows) if flow.weights_on_columns else (array.rows, array.columns)
 
     def live(stream: Streamed, passes: int, block: int, stays: int, of_it: int) -> int:
         rows = min(passes, block)

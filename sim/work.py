@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from ..arch.dataflow import TILE
 from ..arch.schema import Arch
 from ..mapping.integers import ceil_div, units_of
 from ..workloads.gemm import Gemm
@@ -165,42 +166,44 @@ def _counter(pairs: Iterable[tuple[object, int]]) -> Counter:  # type: ignore[ty
     return found
 
 
-def _tile_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -> Work:
-    """Return the work of one product on a tile array: chunks * ceil(N/R) * ceil(M/C) steps.
+def _sums_stay_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -> Work:
+    """Return the work of one product where sums stay in the PEs (tile, os): a chunk a step.
 
-    A row of the array, one output of every column, leaves at once; so do sums that wait.
+    A line of the array leaves at once, a result of every column; so do sums that wait between the
+    pieces of K. Without a drain register each line that a systolic array shifts out takes a clock.
     """
-    m, n, k = part.m, part.n, part.k
-    R, C = arch.array.rows, arch.array.columns
-    chunks, codes = bits.chunks(k, arch.pe.lanes), _Codes.of(bits)
-    outputs, tokens = _parts(n, R), _parts(m, C)
-    column_folds = ceil_div(m, C)
-    steps = chunks * ceil_div(n, R) * column_folds
-    leaving = [(columns, n * count) for columns, count in tokens]
-    times, some_tokens, some_outputs = waiting
-    sums = _counter(
-        (columns, some_outputs * count * times) for columns, count in _parts(some_tokens, C)
-    )
-    cycles = steps * bits.terms
-    busy: float = chunks * n * m * bits.terms
+    array, pe, flow, m, n, k = arch.array, arch.pe, arch.array.flow, part.m, part.n, part.k
+    chunks, codes = bits.chunks(k, pe.lanes), _Codes.of(bits)
+    on_rows, on_columns, _ = flow.extents(m, n, chunks)
+    rows, columns = _parts(on_rows, array.rows), _parts(on_columns, array.columns)
+    tokens, outputs = (rows, columns) if flow.weights_on_columns else (columns, rows)
+    column_folds = ceil_div(on_columns, array.columns)
+    steps = chunks * ceil_div(on_rows, array.rows) * column_folds
+    times, some_m, some_n = waiting
+    lines, line, _ = flow.extents(some_m, some_n, 0)
+    sums = _counter((c, lines * count * times) for c, count in _parts(line, array.columns))
+    cycles, busy = steps * bits.terms, float(chunks * n * m * bits.terms)
     if bits.skipping is not None:
-        folds = _row_folds(bits, n, k, R)
+        folds = _row_folds(bits, n, k, array.rows)
         cycles = column_folds * sum(fold.issue * count for fold, count in folds)
         busy = m * sum(fold.busy * count for fold, count in folds)
+    tile = flow is TILE
+    shifted = not tile and array.timing == "physical" and not pe.drain_register
+    filled = steps * arch.table_fill_cycles if tile else 0
     return Work(
         steps=steps,
         cycles=cycles,
         busy_pe_cycles=busy,
-        exposed_cycles=steps * arch.table_fill_cycles,
-        table_fills=chunks * ceil_div(n, R) * m if arch.pe.kind == "lut" else 0,
+        exposed_cycles=filled + (column_folds * on_rows if shifted else 0),
+        table_fills=chunks * ceil_div(n, array.rows) * m if tile and pe.kind == "lut" else 0,
         reads=_counter(
-            (codes.bits(rows * size, columns * size), count * a * b)
-            for size, count in bits.chunk_sizes(k, arch.pe.lanes).items()
-            for rows, a in outputs
-            for columns, b in tokens
+            (codes.bits(some_outputs * size, some_tokens * size), count * a * b)
+            for size, count in bits.chunk_sizes(k, pe.lanes).items()
+            for some_outputs, a in outputs
+            for some_tokens, b in tokens
         ),
         scale_reads=_counter(_scales(bits, part, outputs, tokens)),
-        results=_counter(leaving),
+        results=_counter((c, on_rows * count) for c, count in columns),
         sum_reads=sums,
         sum_writes=sums,
     )
@@ -217,75 +220,51 @@ def _row_folds(bits: LayerBits, n: int, k: int, R: int) -> "list[tuple[FoldClock
     return folds + ([(bits.skipping.fold(full * R, rest, k), 1)] if rest else [])
 
 
-def _systolic_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -> Work:
-    """Return the work of one product on a systolic array: folds x streamed dimension.
+def _loaded_work(arch: Arch, bits: LayerBits, part: _Part) -> Work:
+    """Return the work of one product where an operand is loaded (ws, is): folds x what streams.
 
-    Fill and drain are left out: this is the bound that the clock-by-clock array approaches. A
-    stationary operand is loaded in every pass of the streamed dimension, a row an access; what
-    streams is read once a step. Without a second operand register, or a drain register, the rows
-    loaded or shifted out take a clock each (`array.systolic_model`). Where K lies on the rows,
-    every row fold but the last writes partial sums and every one but the first reads them, in
-    whatever buffer holds them; ``scalesim`` timing reads none back. Where the sums stay in the PEs
-    they leave between the pieces of K.
+    Fill and drain are left out: this is the bound that the clock-by-clock array approaches. The
+    loaded operand comes in every pass of the streamed dimension, a row an access; what streams is
+    read once a step. Without a second operand register the rows loaded take a clock each
+    (`array.systolic.model`). Every row fold but the last writes partial sums and every one but the
+    first reads them, in whatever buffer holds them; ``scalesim`` timing reads none back.
     """
-    array, pe, m, n, k = arch.array, arch.pe, part.m, part.n, part.k
-    chunks, codes, lanes = bits.chunks(k, pe.lanes), _Codes.of(bits), pe.lanes
-    physical, sums_stay = array.timing == "physical", array.dataflow == "os"
-    rows, columns, streamed = {
-        "os": (m, n, chunks),
-        "ws": (chunks, n, m),
-        "is": (chunks, m, n),
-    }[array.dataflow]
-    on_rows, on_columns = _parts(rows, array.rows), _parts(columns, array.columns)
+    array, flow, k, lanes = arch.array, arch.array.flow, part.k, arch.pe.lanes
+    codes, chunks = _Codes.of(bits), bits.chunks(k, lanes)
+    rows, columns, streamed = flow.extents(part.m, part.n, chunks)
+    on_columns = _parts(columns, array.columns)
     row_folds, column_folds = ceil_div(rows, array.rows), ceil_div(columns, array.columns)
-    passing = {"ws": _parts(m, part.block_m), "is": _parts(n, part.block_n)}.get(array.dataflow, [])
+    passing = _parts(streamed, flow.extents(part.block_m, part.block_n, 0).streamed)
     passes = sum(count for _, count in passing) or 1
-    steps, moved = row_folds * column_folds * streamed, column_folds * rows * passes
-    hidden = pe.drain_register if sums_stay else pe.double_buffered_operand
-    if sums_stay:
-        reads = _counter(
-            (codes.bits(c * size, r * size), count * a * b)
-            for size, count in bits.chunk_sizes(k, lanes).items()
-            for r, a in on_rows
-            for c, b in on_columns
-        )
-        leaving = [(c, rows * b) for c, b in on_columns]
-        times, some_tokens, some_outputs = waiting
-        sums = _counter(
-            (c, some_tokens * b * times) for c, b in _parts(some_outputs, array.columns)
-        )
-        outputs, tokens = on_columns, on_rows
-    else:
-        weights = array.dataflow == "ws"  # they stand still, inputs pass by
+    steps = row_folds * column_folds * streamed
+    weights = flow.loaded == "weight"
 
-        def code(still: int, passing: int) -> tuple[int, int]:
-            return codes.bits(*((still, passing) if weights else (passing, still)))
+    def code(still: int, passing: int) -> tuple[int, int]:
+        return codes.bits(*((still, passing) if weights else (passing, still)))
 
-        reads = _counter(
-            [
-                *(
-                    (code(0, size), count * column_folds * streamed)
-                    for size, count in _folds(bits, k, lanes, array.rows).items()
-                ),
-                *(
-                    (code(c * size, 0), b * count * passes)
-                    for size, count in bits.chunk_sizes(k, lanes).items()
-                    for c, b in on_columns
-                ),
-            ]
-        )
-        leaving = [(c, b * streamed) for c, b in on_columns]
-        sums = _counter((c, times * (row_folds - 1)) for c, times in leaving)
-        outputs, tokens = (on_columns, passing) if weights else (passing, on_columns)
+    stream_reads = (
+        (code(0, size), count * column_folds * streamed)
+        for size, count in _folds(bits, k, lanes, array.rows).items()
+    )
+    load_reads = (
+        (code(c * size, 0), b * count * passes)
+        for size, count in bits.chunk_sizes(k, lanes).items()
+        for c, b in on_columns
+    )
+    leaving = [(c, b * streamed) for c, b in on_columns]
+    sums = _counter((c, times * (row_folds - 1)) for c, times in leaving)
+    physical, hidden = array.timing == "physical", arch.pe.double_buffered_operand
     return Work(
         steps=steps,
         cycles=steps * bits.terms,
         busy_pe_cycles=rows * columns * streamed * bits.terms,
-        exposed_cycles=0 if hidden or not physical else moved,
-        reads=reads,
-        scale_reads=_counter(_scales(bits, part, outputs, tokens)),
+        exposed_cycles=column_folds * rows * passes if physical and not hidden else 0,
+        reads=_counter((*stream_reads, *load_reads)),
+        scale_reads=_counter(
+            _scales(bits, part, *((on_columns, passing) if weights else (passing, on_columns)))
+        ),
         results=_counter(leaving),
-        sum_reads=sums if physical or sums_stay else Counter(),
+        sum_reads=sums if physical else Counter(),
         sum_writes=sums,
     )
 
@@ -315,8 +294,9 @@ def layer_work(arch: Arch, gemm: Gemm, bits: LayerBits, layout: Layout | None = 
         if layout is not None:
             block, waiting = layout.block_in_groups(m, n), layout.waiting(m, n, k)
         part = _Part(m=m, n=n, k=k, whole_k=gemm.k, block_m=block[0], block_n=block[1])
-        work = _tile_work if arch.array.kind == "tile" else _systolic_work
-        return work(arch, bits, part, waiting)
+        if arch.array.flow.sums_stay:
+            return _sums_stay_work(arch, bits, part, waiting)
+        return _loaded_work(arch, bits, part)
 
     if gemm.causal is None:
         apart = 1 if layout is None else layout.sequences_apart

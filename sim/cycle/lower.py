@@ -185,13 +185,13 @@ class Scheduler:
         pieces = self._pieces(size_bytes, size, part.k)
         fits = pieces == 1
         chunks = self.bits.chunks(part.k, lanes)
-        if self.timing.flow in ("ws", "is"):
+        if not self.timing.flow.sums_stay:
             count, rest = before_last(chunks, self.arch.array.rows)
             slices = [Slice(count=count, chunks=self.arch.array.rows)] if count else []
             slices = ends_apart([*slices, Slice(chunks=rest)])
         else:
             slices = slices_of(part.k, self.bits.group, lanes, pieces if self.options.memory else 1)
-        alike = self.timing.flow in ("tile", "os")
+        alike = self.timing.flow.sums_stay
         slices = sized(slices, self.bits, part.k, lanes, alike=alike)
         piece_bytes = share(size_bytes, slices[0].chunks, chunks)
         self._ring(STREAM, operand, size_bytes if fits else piece_bytes)

@@ -2,13 +2,15 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from ...arch.dataflow import TILE, Dataflow
 from ...arch.schema import Arch, BufferName, OperandName
 from ...mapping.integers import ceil_div
 from ..layer_bits import ChunkSize, LayerBits
-from ..layout import Layout, Streamed, flow_of, sums_home
+from ..layout import Layout, sums_home
 from .machine import INPUTS, WEIGHTS, Tile
 from .options import CycleOptions, DramPort
 
@@ -170,9 +172,9 @@ class Timing:
         )
 
     @property
-    def flow(self) -> str:
-        """``tile``, or the dataflow of a systolic array."""
-        return flow_of(self.arch)
+    def flow(self) -> Dataflow:
+        """How products lie on the array."""
+        return self.arch.array.flow
 
     def tile(
         self,
@@ -190,11 +192,10 @@ class Timing:
         between its groups, where zero terms are skipped. ``sums_stay``: the next tile goes on with
         the unfinished sums, which stay in the PEs (tile and os arrays).
         """
-        array, chunks = self.arch.array, piece.chunks
-        used = {"tile": (n, m), "os": (m, n), "ws": (chunks, n), "is": (chunks, m)}[self.flow]
-        steps = {"tile": chunks, "os": chunks, "ws": m, "is": n}[self.flow]
+        array, chunks, tile = self.arch.array, piece.chunks, self.flow is TILE
+        *used, steps = self.flow.extents(m, n, chunks)
         if array.kind == "systolic" and array.timing == "scalesim":
-            used = (array.rows, array.columns)
+            used = [array.rows, array.columns]
         busy, first, wait = clocks or self._issue(piece, steps)
         rescale = wait if self.options.rescale else 0
         row_loads = self._load(m, n, piece)
@@ -205,7 +206,7 @@ class Timing:
             port = max(0, needed - busy)
         if self.options.pipeline:
             fill += steps * self.arch.table_fill_cycles
-        sums = piece.groups > 0 if self.flow == "tile" else drain > 0
+        sums = piece.groups > 0 if tile else drain > 0
         timed = moved if self.options.memory else (0, 0, 0)
         dram = [
             self._transfer(operand, size)
@@ -213,7 +214,7 @@ class Timing:
         ]
         return Tile(
             moved=moved,
-            loads=INPUTS if self.flow == "is" else WEIGHTS,
+            loads=INPUTS if self.flow.loaded == "input" else WEIGHTS,
             reads=tuple((c, t) for c, t in ((WEIGHTS, dram[0]), (INPUTS, dram[1])) if t),
             load=load,
             body=busy + rescale + port + fill,
@@ -226,11 +227,11 @@ class Timing:
             gap=self.gap if sums else 0,
             latency=latency,
             drain=drain,
-            held=self.flow != "tile",
+            held=not tile,
             store=dram[2],
         )
 
-    def _edges(self, used: tuple[int, int], last: bool, load: int) -> tuple[int, int, int, int]:
+    def _edges(self, used: Sequence[int], last: bool, load: int) -> tuple[int, int, int, int]:
         """Return (fill, load, latency, drain) of a tile that uses ``used`` rows and columns.
 
         ``load``: clocks to load its stationary operand.
@@ -242,13 +243,13 @@ class Timing:
         if not self.options.pipeline:
             return 0, 0, 0, 0
         array = self.arch.array
-        if self.flow == "tile":
+        if self.flow is TILE:
             depth = SERIAL_PIPELINE_CYCLES if self.arch.serial else PARALLEL_PIPELINE_CYCLES
             return (0, 0, depth, used[0]) if last else (0, 0, 0, 0)
         fill = (used[0] + used[1] - 2) * self.bits.terms
         if array.timing == "scalesim":
-            return fill + (array.rows if self.flow != "os" else 0), 0, 0, 0
-        if self.flow == "os":
+            return fill + (array.rows if self.flow.loaded else 0), 0, 0, 0
+        if self.flow.sums_stay:
             drain = used[0] if last else 0
             return (fill, 0, 0, drain) if self.arch.pe.drain_register else (fill + drain, 0, 0, 0)
         return (
@@ -272,30 +273,25 @@ class Timing:
         port = self.port_bits[self.arch.buffers.layout[operand]]
         return ceil_div(math.ceil(size_bits), port)
 
-    @property
-    def _still(self) -> Streamed | None:
-        """The operand that is loaded into the PEs, a row an access, and stands still."""
-        return {"ws": "weight", "is": "input"}.get(self.flow)  # type: ignore[return-value]
-
     def _load(self, m: int, n: int, piece: Slice) -> int:
         """Return the clocks to load a stationary operand: a row a clock, or what the port gives."""
-        if self._still is None:
+        loaded = self.flow.loaded
+        if loaded is None:
             return 0
         if not self.ports_bind:
             return piece.chunks
-        columns, bits = (n if self.flow == "ws" else m), self.bits.code_of(self._still)
+        columns, bits = self.flow.extents(m, n, 0).columns, self.bits.code_of(loaded)
         return sum(
-            count * self._accesses(self._still, columns * size * bits)
-            for size, count in piece.sizes
+            count * self._accesses(loaded, columns * size * bits) for size, count in piece.sizes
         )
 
     def _step_reads(self, m: int, n: int, piece: Slice, steps: int) -> Counter[BufferName]:
         """Return the accesses of each buffer for the steps of a tile."""
         layout, found = self.arch.buffers.layout, Counter[BufferName]()
         asked = [(size, size, count) for size, count in piece.sizes]
-        if self._still is not None:
+        if self.flow.loaded is not None:
             chunk = sum(size * count for size, count in piece.sizes)
-            asked = [(chunk, 0, steps) if self._still == "input" else (0, chunk, steps)]
+            asked = [(chunk, 0, steps) if self.flow.loaded == "input" else (0, chunk, steps)]
             m = n = 1
         for weights, inputs, count in asked:
             at_once = Counter[BufferName]()
@@ -323,16 +319,16 @@ class Timing:
         is fetched for the tile and gives results to DRAM. Scales count for the layer only.
         """
         buffers, layout, array = self.arch.buffers, self.arch.buffers.layout, self.arch.array
-        physical = array.timing == "physical" or self._still is None  # sums are read back
+        loaded, physical = self.flow.loaded, array.timing == "physical"
         reads, writes = self._step_reads(m, n, piece, steps), Counter[BufferName]()
-        if self._still is not None:
+        if loaded is not None:
             alone = 0 if self.arch.pe.double_buffered_operand else load
-            reads[layout[self._still]] += max(0, load - (alone if physical else array.rows))
+            reads[layout[loaded]] += max(0, load - (alone if physical else array.rows))
             sums_stay = False  # K lies on the rows
-        lines, line = {"tile": (n, m), "os": (m, n), "ws": (m, n), "is": (n, m)}[self.flow]
+        lines, line = (m, n) if self.flow.weights_on_columns else (n, m)
         home = sums_home(self.arch)
         waiting = 0 if sums_stay else lines * ceil_div(line * self.sum_bits, self.port_bits[home])
-        if not piece.first and physical:
+        if not piece.first and (physical or loaded is None):  # sums are read back
             reads[home] += waiting
         if piece.last:
             row_bits = line * self.bits.code_of("output")
@@ -355,12 +351,12 @@ class Timing:
     @property
     def scale(self) -> int:
         """Clocks that the unit behind the PEs takes for the sum of a group: bits of its scale."""
-        return self.bits.rescale_bits if self.flow == "tile" and self.options.rescale else 0
+        return self.bits.rescale_bits if self.flow is TILE and self.options.rescale else 0
 
     @property
     def gap(self) -> int:
         """Clocks between groups."""
-        return (self.arch.pe.group_gap or 0) if self.flow == "tile" and self.options.rescale else 0
+        return (self.arch.pe.group_gap or 0) if self.flow is TILE and self.options.rescale else 0
 
     def _issue(self, piece: Slice, steps: int) -> tuple[int, int, int]:
         """Return the clocks of a tile's terms, of those of its first group, and between groups.
@@ -370,7 +366,7 @@ class Timing:
         """
         terms = self.bits.terms
         busy = steps * terms
-        if self.flow != "tile" or piece.groups < 2:
+        if self.flow is not TILE or piece.groups < 2:
             return busy, busy, 0
         full, short = piece.full * terms, piece.short * terms
         later = (piece.groups - 2) * max(full + self.gap, self.scale)

@@ -9,35 +9,15 @@ array, its printed clocks plus one.
 import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import SupportsIndex
 
+from ....arch.dataflow import SYSTOLIC, Dataflow
 from ....datatypes.base.errors import BitlatheError, unknown_name
 
 COUNTER_LIMIT = 2**53
 """Counters stay exact in JSON numbers and float64 up to here; past it the count is refused."""
 
 TIMINGS = ("physical", "scalesim")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dataflow:
-    """Which of the sizes m, n, k lies on the rows, on the columns, and is streamed."""
-
-    name: str
-    rows: str
-    columns: str
-    streamed: str
-    stationary: str
-
-
-DATAFLOWS: Mapping[str, Dataflow] = MappingProxyType(
-    {
-        "os": Dataflow(name="os", rows="m", columns="n", streamed="k", stationary="output"),
-        "ws": Dataflow(name="ws", rows="k", columns="n", streamed="m", stationary="weight"),
-        "is": Dataflow(name="is", rows="k", columns="m", streamed="n", stationary="input"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,15 +202,15 @@ def lay_out(m: int, n: int, k: int, rows: int, cols: int, dataflow: str) -> Syst
     BitlatheError
         Unknown dataflow, or a size that is not a positive whole number.
     """
-    if dataflow not in DATAFLOWS:
-        raise BitlatheError(unknown_name("dataflow", str(dataflow), DATAFLOWS))
-    flow = DATAFLOWS[dataflow]
-    size = {"m": positive_size("m", m), "n": positive_size("n", n), "k": positive_size("k", k)}
+    if dataflow not in SYSTOLIC:
+        raise BitlatheError(unknown_name("dataflow", str(dataflow), SYSTOLIC))
+    flow = SYSTOLIC[dataflow]
+    size = flow.extents(positive_size("m", m), positive_size("n", n), positive_size("k", k))
     return SystolicShape(
         dataflow=flow,
-        stationary_rows=size[flow.rows],
-        stationary_columns=size[flow.columns],
-        streamed=size[flow.streamed],
+        stationary_rows=size.rows,
+        stationary_columns=size.columns,
+        streamed=size.streamed,
         rows=positive_size("rows", rows),
         columns=positive_size("cols", cols),
     )
