@@ -70,10 +70,17 @@ def buffers_of(c: dict) -> Buffers:
 
 
 def naive_chip(c: dict) -> dict:
-    """A plain chip for the twin, with the width of every automatic port."""
+    """A plain chip for the twin, with the width of every automatic port, the accumulator's too."""
     arch = chip_of(c)
     ports = {held: c["ports"][held] or arch.port_bits(NAMES[held]) for held in c["buffers"]}
-    return c | {"ports": ports}
+    edge = arch.port_bits("accumulator") if c["accumulator"] else 0
+    return c | {"ports": ports, "accumulator_port": edge}
+
+
+def named(accesses: dict) -> dict[str, int]:
+    """Accesses of the twin under the names of a LayerRun."""
+    names = NAMES | {"a": "accumulator"}
+    return {f"{names[held]}_{what}": count for (held, what), count in accesses.items()}
 
 
 def bits_of(c: dict) -> LayerBits:

@@ -9,7 +9,7 @@ which it is free.
 from fractions import Fraction
 from math import ceil
 
-from naive import layout_naive
+from naive import access_naive, layout_naive
 from naive.layout_naive import bits_through, buffer_of, tile_accesses, up
 
 
@@ -89,6 +89,8 @@ def clocks_of_tile(chip, layer, tile):
 def layer_events(lay):
     """All events of a layer, its rings by (places, bytes of a piece, operand), output tiles.
 
+    ("end",) stands after the events of each product.
+
     Before more than two pieces of what passes by, or one of what stays, lie beside results and
     unfinished sums, there is room for the results of two tiles and for those sums.
     """
@@ -115,7 +117,7 @@ def layer_events(lay):
             used = rings[-1][0] * rings[-1][1]
     left = chip["bytes"]["o"] - sums if lay.own_results else lay.unheld - used - sums
     free = max(0, left) // tile_bytes if tile_bytes else chip["output_tiles"]
-    return events * layer["batch"], rings, min(chip["output_tiles"], 2 + free)
+    return [*events, ("end",)] * layer["batch"], rings, min(chip["output_tiles"], 2 + free)
 
 
 CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline")
@@ -126,7 +128,10 @@ def unmasked(layer):
 
 
 def run(chip, layer):
-    """(cycles, stalls by cause, bytes moved) of one layer on an empty chip, masked or not."""
+    """(cycles, stalls by cause, bytes moved, accesses) of a layer on an empty chip, masked or not.
+
+    Accesses are an `access_naive.Ledger`.
+    """
     found = [run_as_it_is(chip, layer)]
     if layer["causal"]:
         found.append(run_as_it_is(chip, unmasked(layer)))
@@ -143,17 +148,19 @@ def way(chip, layer, kept="", held=0):
 
 def run_as_it_is(chip, layer):
     lay = layout_naive.lay_out(chip, layer)
-    ((cycles, stalls),), moved, _ = run_layers(chip, [(lay, (), ())])
+    ledger = access_naive.Ledger(lay)
+    ((cycles, stalls),), moved, _ = run_layers(chip, [(lay, (), ())], [ledger])
     beyond = layout_naive.port_clocks(lay, layout_naive.port_use(lay)) - cycles
     if beyond > 0:
         cycles, stalls["bandwidth"] = cycles + beyond, stalls["bandwidth"] + beyond
-    return cycles, stalls, moved
+    return cycles, stalls, moved, ledger
 
 
-def run_layers(chip, layers):
+def run_layers(chip, layers, ledgers=()):
     """Layers one after another on one chip.
 
     ``layers``: (layout, indices of the layers whose results are its weights, and its inputs).
+    ``ledgers``: where to count the accesses of each layer, if anywhere.
     Returns (cycles, stalls) by layer, all bytes moved, and the clocks in which the array
     waited for a transfer that was asked for while it worked.
     """
@@ -180,7 +187,8 @@ def run_layers(chip, layers):
         store["done"] = max(bus, store["asked"]) + store["clocks"]
         bus = store["done"]
 
-    for lay, weights_of, inputs_of in layers:
+    for at, (lay, weights_of, inputs_of) in enumerate(layers):
+        ledger = ledgers[at] if ledgers else None
         stalls, began = dict.fromkeys(CAUSES, 0), array_free
         events, rings, output_tiles = layer_events(lay)
         kept, now = lay.kept, {"w": lay.free["w"], "i": lay.unheld}
@@ -205,7 +213,13 @@ def run_layers(chip, layers):
             if event[0] == "give":
                 places[event[1]].append(array_free)
                 continue
+            if event[0] == "end":
+                if ledger:
+                    ledger.product_ends()
+                continue
             tile = event[1]
+            if ledger:
+                ledger.tile(tile)
             work, out, arriving = clocks_of_tile(chip, lay.layer, tile), tile["out"], []
             for cause, size in tile["reads"]:
                 moved[cause] += size

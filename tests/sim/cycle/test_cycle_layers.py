@@ -3,6 +3,7 @@
 import csv
 import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -34,13 +35,14 @@ from cycle_cases import (
     costs_of,
     naive_chip,
     naive_layer,
+    named,
     options_of,
     plain_chip,
     random_chip,
     random_layer,
     timing_layer,
 )
-from naive import cycle_naive, layout_naive
+from naive import access_naive, cycle_naive, layout_naive
 
 
 def chip_for(rng: random.Random) -> tuple[dict, Arch, LayerBits]:
@@ -115,9 +117,9 @@ def test_overlapped_layers_equal_naive(seed: int) -> None:
         chip, arch, bits = chip_for(rng)
         plan = random_plan(rng, chip["bytes"].get("io", 0))
         try:
-            shares, moved, exposed = cycle_naive.run_layers(
-                naive_chip(chip), naive_layers(plan, naive_chip(chip))
-            )
+            layers = naive_layers(plan, naive_chip(chip))
+            ledgers = [access_naive.Ledger(lay) for lay, _, _ in layers]
+            shares, moved, exposed = cycle_naive.run_layers(naive_chip(chip), layers, ledgers)
         except layout_naive.Refused:
             refused += 1
             with pytest.raises(BitlatheError, match="too small"):
@@ -139,6 +141,13 @@ def test_overlapped_layers_equal_naive(seed: int) -> None:
         rows = run_overlapped(arch, plan, same(bits), costs_of(arch), options=options_of(chip))
         dram = [sum(r.dram_bits[x] * r.count for r in rows) for x in ("weight", "input", "output")]
         assert dram == [8 * size for size in moved.values()]
+        accesses: Counter[str] = Counter()
+        for ledger in ledgers:
+            accesses.update(named(ledger.sram()))
+        found_accesses: Counter[str] = Counter()
+        for row in rows:
+            found_accesses.update({x: n * row.count for x, n in row.sram_accesses.items()})
+        assert found_accesses == accesses, (chip, plan)
     assert refused < 9
 
 

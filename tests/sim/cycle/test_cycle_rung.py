@@ -30,6 +30,7 @@ from cycle_cases import (
     costs_of,
     naive_chip,
     naive_layer,
+    named,
     options_of,
     plain_chip,
     random_case,
@@ -63,7 +64,7 @@ def test_folded_equals_unfolded_equals_naive(seed: int) -> None:
         costs = costs_of(arch)
         options = options_of(plain)
         try:
-            cycles, stalls, total = cycle_naive.run(chip, layer)
+            cycles, stalls, total, ledger = cycle_naive.run(chip, layer)
         except layout_naive.Refused:
             refused += 1
             with pytest.raises(BitlatheError, match=r"too small: .* must hold .* larger buffer"):
@@ -77,6 +78,7 @@ def test_folded_equals_unfolded_equals_naive(seed: int) -> None:
         assert folded.dram_bits == {
             name: 8 * size for name, size in zip(OPERANDS, total.values(), strict=True)
         }
+        assert folded.sram_accesses == named(ledger.sram()), (plain, gemm)
         assert folded.stall_cycles == sum(folded.stalls.values())
         assert folded.cycles == folded.compute_cycles + folded.stall_cycles
         assert min(folded.stalls.values()) >= 0
