@@ -10,6 +10,7 @@ from typing import Any
 from .. import __version__
 
 ENERGY_COMPONENTS = ("pe", "sram_read", "sram_write", "dram", "leakage")
+STALL_CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline")
 
 
 def with_total(parts: Mapping[str, float]) -> dict[str, float]:

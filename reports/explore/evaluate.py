@@ -18,9 +18,8 @@ from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.yamlfile import read_yaml
 from ...datatypes.schemes.scheme import Scheme
 from ...sim import Run, simulate
-from ...sim.cycle.machine import CAUSES
 from ...sim.energy import ChipCosts, area_um2
-from ...sim.run import ENERGY_COMPONENTS
+from ...sim.run import ENERGY_COMPONENTS, STALL_CAUSES
 from ...sim.simulation import format_labels
 from ...workloads import Model, load_model
 from .iso import solve
@@ -58,7 +57,7 @@ RESULT_COLUMNS = (
     "dram_gb_per_s",
     "weight_bits",
 )
-STALL_COLUMNS = tuple(f"stall_{cause}_cycles" for cause in CAUSES)
+STALL_COLUMNS = tuple(f"stall_{cause}_cycles" for cause in STALL_CAUSES)
 
 
 def result_columns(fidelity: str) -> tuple[str, ...]:

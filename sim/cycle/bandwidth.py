@@ -15,7 +15,7 @@ from ...mapping.keep import NOTHING, Kept, Plan, placed_steps
 from ...workloads.gemm import Gemm
 from ..layer_bits import LayerBits
 from .layer import DEFAULT_OPTIONS, layer_program, layout_to_run, new_machine
-from .machine import Late
+from .machine import BandwidthTooLow
 from .model import layouts_of, walk_layouts
 from .options import CycleOptions
 
@@ -46,7 +46,7 @@ def least_bits_per_clock(suffices: Callable[[int], bool]) -> float:
 def _suffices(run: Callable[[CycleOptions], object], options: CycleOptions, bits: int) -> bool:
     try:
         run(replace(options, bits_per_clock=bits, exposed_waits=False))
-    except Late:
+    except BandwidthTooLow:
         return False
     return True
 

@@ -16,8 +16,9 @@ from ..layer_bits import LayerBits
 from ..layout import Layout, lay_out
 from ..run import LayerRun, with_total
 from .lower import Scheduler, program_of
-from .machine import BANDWIDTH, Machine, Program, total_stalls
+from .machine import Machine
 from .options import CycleOptions
+from .program import BANDWIDTH, Program, total_stalls
 
 DEFAULT_OPTIONS = CycleOptions()
 

@@ -13,9 +13,10 @@ from itertools import accumulate, pairwise
 from ...mapping.integers import ceil_div
 from ...mapping.keep import NOTHING, Kept
 from ..layout import Layout, Streamed, block_bytes, blocks_seen
-from .machine import OPERANDS, RESIDENT, STREAM, Give, Loop, Node, Program, Ring, Take, Tile, loop
-from .options import CycleOptions, ring_places, share
-from .slices import Cut, Slice, Timing, before_last, cut, ends_apart, sized, slices_of
+from .options import CycleOptions
+from .program import OPERANDS, RESIDENT, STREAM, Give, Loop, Node, Program, Ring, Take, loop
+from .slices import Cut, Slice, before_last, cut, ends_apart, sized, slices_of
+from .tile import Timing
 
 Run = tuple[int, int, bool, int]
 """Equal blocks: how many, extent of each, whether the dimension's last, first element."""
@@ -493,16 +494,11 @@ def _without(program: Sequence[Node], ring: int) -> list[Node]:
     return nodes
 
 
-def moved_bytes(program: Sequence[Node]) -> tuple[int, int, int]:
-    """Return the bytes a program moves over DRAM: weights, inputs, outputs."""
-    total = [0, 0, 0]
-    for node in program:
-        if isinstance(node, Tile):
-            part, count = node.moved, 1
-        elif isinstance(node, Loop):
-            part, count = moved_bytes(node.body), node.count
-        else:
-            continue
-        for i in range(3):
-            total[i] += count * part[i]
-    return total[0], total[1], total[2]
+def ring_places(buffer_bytes: int, piece_bytes: int, most: int) -> int:
+    """Return how many pieces a buffer holds at once: at least 1, at most ``most``."""
+    return max(1, min(most, buffer_bytes // max(1, piece_bytes)))
+
+
+def share(total: int, part: int, whole: int) -> int:
+    """Return the bytes of a full block, rounded down; the last block takes what is left."""
+    return total * part // whole

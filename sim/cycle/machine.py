@@ -7,148 +7,35 @@ to the present) therefore repeats exactly, and its remaining iterations are adde
 """
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..layout import Streamed
+from ..run import STALL_CAUSES
 from .options import CycleOptions
+from .program import (
+    BANDWIDTH,
+    INPUTS,
+    OPERANDS,
+    OUTPUTS,
+    PIPELINE,
+    READS,
+    RESCALE,
+    RESIDENT,
+    RING,
+    STREAM,
+    WRITES,
+    Give,
+    Loop,
+    Node,
+    Program,
+    Take,
+    Tile,
+)
 
-CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline")
-WEIGHTS, INPUTS, OUTPUTS, BANDWIDTH, RESCALE, PIPELINE = range(6)
-EXPOSED = len(CAUSES)  # a figure beside the causes: see `Machine.exposed`
-STREAM, RESIDENT = 0, 1
-
-OPERANDS: tuple[Streamed, Streamed] = ("weight", "input")
-
-READS, WRITES = 1, 2
-RING = (4, 8)
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One piece of work on the array.
-
-    Attributes
-    ----------
-    reads : tuple of (cause, clocks)
-        Transfers it waits for, in the order in which they are asked for.
-    load, loads : int
-        Clocks to bring a stationary operand into the PEs, beside the tile before; which one.
-    body : int
-        Clocks on the array: ``busy + rescale + port`` and the rest fill and drain.
-    busy, rescale, port : int
-        Clocks of ``body`` with work, between its groups, and waiting for an SRAM port.
-    sums : bool
-        It ends with a sum that is handed to the unit behind the array, which must be free.
-    tail : int
-        Clocks of ``body`` from the first sum that is handed on to the last.
-    scale, gap : int
-        Clocks that the unit takes for the last sum, and before the next group may begin.
-    latency, drain : int
-        Clocks from the end of the body to the unit, and over which results leave the unit.
-    held : bool
-        Results stay in the unit until they have left, not only until the drain is empty.
-    store : int
-        DRAM clocks of the results; 0 where none leave.
-    moved : tuple of int
-        Bytes over DRAM: weights, inputs, outputs.
-    """
-
-    reads: tuple[tuple[int, int], ...]
-    load: int
-    body: int
-    busy: int
-    rescale: int
-    port: int
-    sums: bool
-    tail: int
-    scale: int
-    gap: int
-    latency: int
-    drain: int
-    store: int
-    held: bool = False
-    moved: tuple[int, int, int] = (0, 0, 0)
-    loads: int = WEIGHTS
-
-    @property
-    def touches(self) -> int:
-        """What of the machine's state the tile uses, as a mask."""
-        return (READS if self.reads else 0) | (WRITES if self.store else 0)
+EXPOSED = len(STALL_CAUSES)  # a figure beside the causes: see `Machine.exposed`
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
-    """Ask for a place of a ring: later reads wait until it was given back."""
-
-    ring: int
-
-    @property
-    def touches(self) -> int:
-        """What of the machine's state is used, as a mask."""
-        return RING[self.ring] | READS
-
-
-@dataclass(frozen=True, slots=True)
-class Give:
-    """Give a place of a ring back, now."""
-
-    ring: int
-
-    @property
-    def touches(self) -> int:
-        """What of the machine's state is used, as a mask."""
-        return RING[self.ring]
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """Run ``body`` ``count`` times."""
-
-    count: int
-    body: tuple["Node", ...]
-    touches: int
-
-
-Node = Tile | Take | Give | Loop
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ring:
-    """Equal places of a buffer for pieces of an operand."""
-
-    operand: Streamed
-    places: int
-    piece_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """A layer: its nodes, the rings for what streams and what stays, the rooms of the operands.
-
-    ``output_tiles`` tiles of results may wait for DRAM.
-    """
-
-    nodes: tuple[Node, ...]
-    rings: tuple[Ring, Ring]
-    rooms_bytes: tuple[int, int]
-    output_tiles: int
-
-
-class Late(Exception):  # noqa: N818
+class BandwidthTooLow(Exception):  # noqa: N818
     """A wait for DRAM that more bandwidth would spare, where none is allowed."""
-
-
-def loop(count: int, body: list[Node]) -> list[Node]:
-    """Return the nodes that run ``body`` ``count`` times."""
-    if count < 1 or not body:
-        return []
-    if count == 1:
-        return body
-    touches = 0
-    for node in body:
-        touches |= node.touches
-    return [Loop(count, tuple(body), touches)]
 
 
 class Machine:
@@ -184,7 +71,7 @@ class Machine:
         self.free: tuple[deque[tuple[int, int]], ...] = (deque(), deque())  # (from when, bytes)
         self.rooms = [0, 0]
         self.busy = 0
-        self.stalls = [0] * (len(CAUSES) + 1)
+        self.stalls = [0] * (len(STALL_CAUSES) + 1)
 
     def begin(self, layer: Program, needs: tuple[int, int] = (0, 0), kept_from: int = 0) -> None:
         """Lay a layer's rings into the buffers.
@@ -266,7 +153,7 @@ class Machine:
     def _expose(self, clocks: int) -> None:
         self.stalls[EXPOSED] += clocks
         if not self.allowed:
-            raise Late
+            raise BandwidthTooLow
 
     def _space(self) -> int:
         """Return when a place for the next results is free.
@@ -480,8 +367,3 @@ def _freed(free: deque[tuple[int, int]], size: int) -> int:
         if found > used:
             free.appendleft((when, found - used))
     return when
-
-
-def total_stalls(stalls: Iterable[int]) -> dict[str, int]:
-    """Return stall clocks by cause."""
-    return dict(zip(CAUSES, stalls, strict=False))

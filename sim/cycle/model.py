@@ -16,8 +16,9 @@ from ..layer_bits import LayerBits
 from ..layout import Layout
 from ..run import LayerRun
 from .layer import DEFAULT_OPTIONS, layer_program, layout_to_run, new_machine, timed
-from .machine import Machine, Mark, Program
+from .machine import Machine, Mark
 from .options import CycleOptions
+from .program import Program
 
 What = tuple[Gemm, Kept]
 

@@ -1,17 +1,8 @@
-"""The memory of a chip at clock resolution: DRAM transfers and double-buffered SRAM.
-
-DRAM is one port shared by all operands, first come first served. A transfer occupies it for whole
-bursts and whole clocks; its data are usable a latency after its last clock, and transfers follow
-one another without waiting for the latency. A buffer is a ring of equal places: a place is asked
-for again once what it held was last used.
-"""
+"""What the cycle rung counts, and how far it looks ahead."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 
-from ...arch.schema import Arch
 from ...datatypes.base.errors import BitlatheError
-from ...mapping.integers import ceil_div
 
 PREFETCH_TRANSFERS = 8
 """Reads that may be under way or waiting in a buffer ahead of the tile that runs."""
@@ -61,36 +52,3 @@ class CycleOptions:
                 raise BitlatheError(
                     f"{name} must be a whole number of at least 2 (double buffering), not {value!r}"
                 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DramPort:
-    """The one DRAM port."""
-
-    bits_per_clock: Fraction
-    latency_cycles: int
-    burst_bits: int
-
-    @classmethod
-    def of(cls, arch: Arch, options: CycleOptions) -> "DramPort":
-        """Return the port of a chip, or one of another bandwidth."""
-        return cls(
-            bits_per_clock=Fraction(options.bits_per_clock or arch.dram_bits_per_clock),
-            latency_cycles=arch.dram_latency_cycles,
-            burst_bits=arch.dram.burst_bits,
-        )
-
-    def transfer_cycles(self, size_bytes: int) -> int:
-        """Return the clocks a transfer occupies the port: whole bursts, whole clocks."""
-        bits = ceil_div(8 * size_bytes, self.burst_bits) * self.burst_bits
-        return ceil_div(bits * self.bits_per_clock.denominator, self.bits_per_clock.numerator)
-
-
-def ring_places(buffer_bytes: int, piece_bytes: int, most: int) -> int:
-    """Return how many pieces a buffer holds at once: at least 1, at most ``most``."""
-    return max(1, min(most, buffer_bytes // max(1, piece_bytes)))
-
-
-def share(total: int, part: int, whole: int) -> int:
-    """Return the bytes of a full block, rounded down; the last block takes what is left."""
-    return total * part // whole

@@ -12,7 +12,7 @@ def test_each_dimension_has_one_place(flow):
     size = flow.extents(m=2, n=3, k=5)
     assert sorted(size) == [2, 3, 5]
     sides = {d: flow.along(d, rows=7, columns=11) for d in "mnk"}
-    assert sides[flow.rows] == 7 and sides[flow.columns] == 11 and sides[flow.streamed] is None
+    assert (sides[flow.rows], sides[flow.columns], sides[flow.streamed]) == (7, 11, None)
 
 
 def test_the_operand_that_stays_is_the_one_without_the_streamed_dimension():

@@ -14,9 +14,12 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.keep import NOTHING
 from bitlathe.sim.analytic import demand_of, run_layer, without_mask
 from bitlathe.sim.array.systolic.model import systolic
+from bitlathe.sim.cycle.dram import DramPort
 from bitlathe.sim.cycle.layer import layer_program, run_layer_cycle
-from bitlathe.sim.cycle.lower import cut, groups_of, moved_bytes
-from bitlathe.sim.cycle.options import CycleOptions, DramPort
+from bitlathe.sim.cycle.lower import groups_of
+from bitlathe.sim.cycle.options import CycleOptions
+from bitlathe.sim.cycle.program import moved_bytes
+from bitlathe.sim.cycle.slices import cut
 from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.simulation import layer_bits

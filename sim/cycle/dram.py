@@ -1,0 +1,36 @@
+"""The DRAM port at clock resolution.
+
+DRAM is one port shared by all operands, first come first served. A transfer occupies it for whole
+bursts and whole clocks; its data are usable a latency after its last clock, and transfers follow
+one another without waiting for the latency.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ...arch.schema import Arch
+from ...mapping.integers import ceil_div
+from .options import CycleOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DramPort:
+    """The one DRAM port."""
+
+    bits_per_clock: Fraction
+    latency_cycles: int
+    burst_bits: int
+
+    @classmethod
+    def of(cls, arch: Arch, options: CycleOptions) -> "DramPort":
+        """Return the port of a chip, or one of another bandwidth."""
+        return cls(
+            bits_per_clock=Fraction(options.bits_per_clock or arch.dram_bits_per_clock),
+            latency_cycles=arch.dram_latency_cycles,
+            burst_bits=arch.dram.burst_bits,
+        )
+
+    def transfer_cycles(self, size_bytes: int) -> int:
+        """Return the clocks a transfer occupies the port: whole bursts, whole clocks."""
+        bits = ceil_div(8 * size_bytes, self.burst_bits) * self.burst_bits
+        return ceil_div(bits * self.bits_per_clock.denominator, self.bits_per_clock.numerator)

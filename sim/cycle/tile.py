@@ -1,0 +1,249 @@
+"""Clocks of one tile on one array: its terms, the sums it hands on, fill and drain, SRAM ports."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ...arch.dataflow import TILE, Dataflow
+from ...arch.schema import Arch, BufferName, OperandName
+from ...mapping.integers import ceil_div
+from ..layer_bits import LayerBits
+from ..layout import Layout, sums_home
+from .dram import DramPort
+from .options import CycleOptions
+from .program import INPUTS, WEIGHTS, Tile
+from .slices import Slice
+
+SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
+PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Clocks of tiles on one array for one layer, as functions of the tile's extents."""
+
+    arch: Arch
+    bits: LayerBits
+    options: CycleOptions
+    dram: DramPort
+    port_bits: dict[BufferName, int]
+    ports_bind: bool
+    sum_bits: int
+
+    @classmethod
+    def of(cls, layout: Layout, options: CycleOptions) -> "Timing":
+        """Return the clocks of a chip's tiles for a layer."""
+        arch, bits = layout.arch, layout.bits
+        return cls(
+            arch=arch,
+            bits=bits,
+            options=options,
+            dram=DramPort.of(arch, options),
+            port_bits={name: arch.port_bits(name) for name in arch.buffers.priced},
+            ports_bind=options.memory and not arch.published_accounting,
+            sum_bits=layout.sum_bits,
+        )
+
+    @property
+    def flow(self) -> Dataflow:
+        """How products lie on the array."""
+        return self.arch.array.flow
+
+    def tile(
+        self,
+        m: int,
+        n: int,
+        piece: Slice,
+        moved: tuple[int, int, int] = (0, 0, 0),
+        clocks: tuple[int, int, int] | None = None,
+        sums_stay: bool = False,
+    ) -> Tile:
+        """Return the tile of an m x n block of outputs over a slice of K.
+
+        The results of the last slice leave. ``moved``: bytes of weights and inputs read for it,
+        and of outputs stored after it. ``clocks``: of its terms, of those of its first group, and
+        between its groups, where zero terms are skipped. ``sums_stay``: the next tile goes on with
+        the unfinished sums, which stay in the PEs (tile and os arrays).
+        """
+        array, chunks, tile = self.arch.array, piece.chunks, self.flow is TILE
+        *used, steps = self.flow.extents(m, n, chunks)
+        if array.kind == "systolic" and array.timing == "scalesim":
+            used = [array.rows, array.columns]
+        busy, first, wait = clocks or self._issue(piece, steps)
+        rescale = wait if self.options.rescale else 0
+        row_loads = self._load(m, n, piece)
+        fill, load, latency, drain = self._edges(used, piece.last, row_loads)
+        port = 0
+        if self.ports_bind:
+            needed = self._port_clocks(m, n, piece, moved, steps, row_loads, sums_stay=sums_stay)
+            port = max(0, needed - busy)
+        if self.options.pipeline:
+            fill += steps * self.arch.table_fill_cycles
+        sums = piece.groups > 0 if tile else drain > 0
+        timed = moved if self.options.memory else (0, 0, 0)
+        dram = [
+            self._transfer(operand, size)
+            for operand, size in zip(self.arch.buffers.layout, timed, strict=True)
+        ]
+        return Tile(
+            moved=moved,
+            loads=INPUTS if self.flow.loaded == "input" else WEIGHTS,
+            reads=tuple((c, t) for c, t in ((WEIGHTS, dram[0]), (INPUTS, dram[1])) if t),
+            load=load,
+            body=busy + rescale + port + fill,
+            busy=busy,
+            rescale=rescale,
+            port=port,
+            sums=sums,
+            tail=busy + rescale - first if sums else 0,
+            scale=self.scale,
+            gap=self.gap if sums else 0,
+            latency=latency,
+            drain=drain,
+            held=not tile,
+            store=dram[2],
+        )
+
+    def _edges(self, used: Sequence[int], last: bool, load: int) -> tuple[int, int, int, int]:
+        """Return (fill, load, latency, drain) of a tile that uses ``used`` rows and columns.
+
+        ``load``: clocks to load its stationary operand.
+
+        Systolic arrays: the forms of `array.systolic_model`; what no register hides holds the
+        array up as fill does. Tile arrays: the pipeline, then, behind the rescale unit, a row of
+        results a clock, all beside the next tile.
+        """
+        if not self.options.pipeline:
+            return 0, 0, 0, 0
+        array = self.arch.array
+        if self.flow is TILE:
+            depth = SERIAL_PIPELINE_CYCLES if self.arch.serial else PARALLEL_PIPELINE_CYCLES
+            return (0, 0, depth, used[0]) if last else (0, 0, 0, 0)
+        fill = (used[0] + used[1] - 2) * self.bits.terms
+        if array.timing == "scalesim":
+            return fill + (array.rows if self.flow.loaded else 0), 0, 0, 0
+        if self.flow.sums_stay:
+            drain = used[0] if last else 0
+            return (fill, 0, 0, drain) if self.arch.pe.drain_register else (fill + drain, 0, 0, 0)
+        return (
+            (fill, load, 0, 0) if self.arch.pe.double_buffered_operand else (fill + load, 0, 0, 0)
+        )
+
+    def _transfer(self, operand: OperandName, size_bytes: int) -> int:
+        """Return the clocks of a transfer: what DRAM takes, and the port of the buffer.
+
+        The port does not count where the DRAM bandwidth is sought that spares all waits.
+        """
+        if not size_bytes:
+            return 0
+        clocks = self.dram.transfer_cycles(size_bytes)
+        through = self.bits.codes_in_bytes(operand, size_bytes)
+        binds = self.ports_bind and self.options.exposed_waits
+        return max(clocks, self._accesses(operand, through)) if binds else clocks
+
+    def _accesses(self, operand: OperandName, size_bits: Fraction | int) -> int:
+        """Return the accesses of an operand's buffer that so many bits at once take."""
+        port = self.port_bits[self.arch.buffers.layout[operand]]
+        return ceil_div(math.ceil(size_bits), port)
+
+    def _load(self, m: int, n: int, piece: Slice) -> int:
+        """Return the clocks to load a stationary operand: a row a clock, or what the port gives."""
+        loaded = self.flow.loaded
+        if loaded is None:
+            return 0
+        if not self.ports_bind:
+            return piece.chunks
+        columns, bits = self.flow.extents(m, n, 0).columns, self.bits.code_of(loaded)
+        return sum(
+            count * self._accesses(loaded, columns * size * bits) for size, count in piece.sizes
+        )
+
+    def _step_reads(self, m: int, n: int, piece: Slice, steps: int) -> Counter[BufferName]:
+        """Return the accesses of each buffer for the steps of a tile."""
+        layout, found = self.arch.buffers.layout, Counter[BufferName]()
+        asked = [(size, size, count) for size, count in piece.sizes]
+        if self.flow.loaded is not None:
+            chunk = sum(size * count for size, count in piece.sizes)
+            asked = [(chunk, 0, steps) if self.flow.loaded == "input" else (0, chunk, steps)]
+            m = n = 1
+        for weights, inputs, count in asked:
+            at_once = Counter[BufferName]()
+            at_once[layout["weight"]] += math.ceil(n * weights * self.bits.code_of("weight"))
+            at_once[layout["input"]] += math.ceil(m * inputs * self.bits.code_of("input"))
+            for name, size_bits in at_once.items():
+                found[name] += count * ceil_div(size_bits, self.port_bits[name])
+        return found
+
+    def _port_clocks(
+        self,
+        m: int,
+        n: int,
+        piece: Slice,
+        moved: tuple[int, int, int],
+        steps: int,
+        load: int,
+        *,
+        sums_stay: bool,
+    ) -> int:
+        """Return the clocks the busiest SRAM port takes for a tile (`sim.ports`).
+
+        The array's accesses: every step, every row that is loaded (beyond the clocks in which the
+        array does nothing else), sums that wait, results. A buffer with one port also takes in what
+        is fetched for the tile and gives results to DRAM. Scales count for the layer only.
+        """
+        buffers, layout, array = self.arch.buffers, self.arch.buffers.layout, self.arch.array
+        loaded, physical = self.flow.loaded, array.timing == "physical"
+        reads, writes = self._step_reads(m, n, piece, steps), Counter[BufferName]()
+        if loaded is not None:
+            alone = 0 if self.arch.pe.double_buffered_operand else load
+            reads[layout[loaded]] += max(0, load - (alone if physical else array.rows))
+            sums_stay = False  # K lies on the rows
+        lines, line = (m, n) if self.flow.weights_on_columns else (n, m)
+        home = sums_home(self.arch)
+        waiting = 0 if sums_stay else lines * ceil_div(line * self.sum_bits, self.port_bits[home])
+        if not piece.first and (physical or loaded is None):  # sums are read back
+            reads[home] += waiting
+        if piece.last:
+            row_bits = line * self.bits.code_of("output")
+            writes[layout["output"]] += lines * self._accesses("output", row_bits)
+        else:
+            writes[home] += waiting
+        clocks = [0]
+        for name in buffers.priced:
+            if buffers.named(name).ports == 2:
+                clocks += [reads[name], writes[name]]
+                continue
+            through = sum(
+                self._accesses(operand, self.bits.codes_in_bytes(operand, size))
+                for operand, size in zip(layout, moved, strict=True)
+                if layout[operand] == name
+            )
+            clocks.append(reads[name] + writes[name] + through)
+        return max(clocks)
+
+    @property
+    def scale(self) -> int:
+        """Clocks that the unit behind the PEs takes for the sum of a group: bits of its scale."""
+        return self.bits.rescale_bits if self.flow is TILE and self.options.rescale else 0
+
+    @property
+    def gap(self) -> int:
+        """Clocks between groups."""
+        return (self.arch.pe.group_gap or 0) if self.flow is TILE and self.options.rescale else 0
+
+    def _issue(self, piece: Slice, steps: int) -> tuple[int, int, int]:
+        """Return the clocks of a tile's terms, of those of its first group, and between groups.
+
+        A group waits until the unit has rescaled the one before: with T clocks of terms it takes
+        max(T + gap, scale), the first one of a tile aside, which the machine times.
+        """
+        terms = self.bits.terms
+        busy = steps * terms
+        if self.flow is not TILE or piece.groups < 2:
+            return busy, busy, 0
+        full, short = piece.full * terms, piece.short * terms
+        later = (piece.groups - 2) * max(full + self.gap, self.scale)
+        later += max(short + self.gap, self.scale)
+        return busy, full, full + later - busy
