@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from . import workloads as workloads
     from .arch import Arch, load_arch
     from .datatypes import BitlatheError, Format, QuantizedTensor, Scheme
-    from .datatypes.formats.catalogue import format as format
     from .datatypes.quantize import quantize
+    from .datatypes.schemes.lookup import format as format
     from .sim import Run, simulate
     from .workloads import Gemm, Model, load_model
 
@@ -32,7 +32,7 @@ _HOME = {
     "QuantizedTensor": "datatypes",
     "Run": "sim",
     "Scheme": "datatypes",
-    "format": "datatypes.formats.catalogue",
+    "format": "datatypes.schemes.lookup",
     "load_arch": "arch",
     "load_model": "workloads",
     "quantize": "datatypes.quantize",

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from ..datatypes.formats import catalogue
 from ..datatypes.formats.format import Format
 from ..datatypes.schemes.scheme import Scheme
-from ..datatypes.terms.terms import term_table
+from ..datatypes.terms.table import term_table
 from .pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE, PEKind
 
 BIT_SERIAL_BITS = 8
@@ -117,7 +117,7 @@ def has_terms(fmt: Format) -> bool:
     """
     if fmt.bits > BIT_SERIAL_BITS:
         return False
-    if (fmt.table.values == 0).any():
+    if (fmt.grid.values == 0).any():
         return True
     table = term_table(fmt.values, fmt.bits)
     return bool((table.grid[table.valid] != 0).all())
@@ -164,8 +164,8 @@ def _takes_activation(pe: PEKind, text: str) -> bool:
         bits = 8
     else:
         bits = (pe if isinstance(pe, IntMacPE) else pe.mac).activation_bits
-    step = float(fmt.table.values[1] - fmt.table.values[0]) if fmt.table.values.size > 1 else 1.0
-    whole = fmt.table.values / step
+    step = float(fmt.grid.values[1] - fmt.grid.values[0]) if fmt.grid.values.size > 1 else 1.0
+    whole = fmt.grid.values / step
     return _whole(whole) and bool(np.isin(whole, _integers(bits)).all())
 
 
@@ -187,7 +187,7 @@ def _grids(scheme: Scheme) -> list[tuple[Values, int]]:
         return [(np.arange(-top, top + 1, dtype=np.float64), bits)]
     if scheme.coder == "olive":
         return [(_integers(PAIR_BITS)[1:], PAIR_BITS)]
-    return [(f.table.values, f.bits) for f in scheme.formats]
+    return [(f.grid.values, f.bits) for f in scheme.formats]
 
 
 def _scaled_to(values: Values, port: Values) -> bool:
@@ -211,9 +211,9 @@ def _on_port(values: Values, bits: int, port: str) -> bool:
     element = catalogue.element(port)
     assert isinstance(element, Format)
     if port not in ROUNDING_PORTS or bits > BIT_SERIAL_BITS:
-        return _scaled_to(values, element.table.values)
+        return _scaled_to(values, element.grid.values)
     sizes = np.abs(values[values != 0])
-    shift = _shifts(values, element.table.values)[2]
+    shift = _shifts(values, element.grid.values)[2]
     return bool(np.ldexp(sizes.min(initial=1.0), shift) >= element.smallest_subnormal)
 
 

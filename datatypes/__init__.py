@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .base.errors import BitlatheError
     from .formats.catalogue import names
-    from .formats.files import load_format
-    from .formats.format import (
-        Format,
-        Mixture,
+    from .formats.constructors import (
         codebook,
         float_format,
         int_format,
         sign_magnitude,
         with_special,
     )
+    from .formats.files import load_format
+    from .formats.format import Format, Mixture
     from .schemes.scheme import Scheme
     from .tensors.tensor import QuantizedTensor
     from .weights.read import read_tensors
@@ -30,14 +29,14 @@ _HOME = {
     "Mixture": "formats.format",
     "QuantizedTensor": "tensors.tensor",
     "Scheme": "schemes.scheme",
-    "codebook": "formats.format",
-    "float_format": "formats.format",
-    "int_format": "formats.format",
+    "codebook": "formats.constructors",
+    "float_format": "formats.constructors",
+    "int_format": "formats.constructors",
     "load_format": "formats.files",
     "names": "formats.catalogue",
     "read_tensors": "weights.read",
-    "sign_magnitude": "formats.format",
-    "with_special": "formats.format",
+    "sign_magnitude": "formats.constructors",
+    "with_special": "formats.constructors",
 }
 
 __all__ = [

@@ -22,15 +22,16 @@ from .base.errors import BitlatheError, unknown_name
 from .coding.asym import encode_asym
 from .coding.bcq import encode_bcq
 from .coding.dgq import encode_dgq
-from .coding.grid import all_finite, encode_fast
+from .coding.grid import encode_fast
 from .coding.inputs import Inputs
 from .coding.job import Coded, Job
 from .coding.nan import grain, propagate
 from .coding.olive import encode_olive
 from .coding.released import encode_paper, encode_paper_asym, encode_paper_mx
 from .coding.table import encode_table
+from .formats.finite import all_finite, refuse_nonfinite
 from .formats.format import Format, Mixture
-from .formats.rounding import NANS, OVERFLOWS, check_rounding, refuse_nonfinite
+from .formats.rounding import NANS, OVERFLOWS, check_rounding
 from .schemes.layout import Axis, Layout
 from .schemes.scheme import Scheme
 from .tensors.ends import check_ends

@@ -1,26 +1,13 @@
 """What users hand over, read as plain arrays of numbers, or refused."""
 
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BitlatheError, unknown_name
-
-FLOATS = ("float16", "bfloat16", "float32", "float64")
-# 8 bits and fewer, of ml_dtypes and torch: read as float32, which holds them exactly
-_SMALL = ("float8_", "float6_", "float4_")
-
-
-def is_torch(x: Any) -> bool:
-    """Say whether something comes from torch, without importing torch."""
-    return type(x).__module__.split(".")[0] == "torch"
-
-
-def is_small_float(dtype: Any) -> bool:
-    """Return whether a dtype of numpy or torch is a float of at most 8 bits."""
-    return str(dtype).removeprefix("torch.").startswith(_SMALL)
+from .dtypes import is_small_float, is_torch
+from .errors import BitlatheError
+from .torch_bridge import from_torch
 
 
 def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
@@ -39,8 +26,6 @@ def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
         If it does not hold real numbers of a known width.
     """
     if is_torch(x):
-        from .torch_bridge import from_torch
-
         return from_torch(x, what)
     try:
         array = np.asarray(x)
@@ -63,49 +48,6 @@ def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
     return array, name, None
 
 
-def float_name(dtype: Any) -> str:
-    """Return the name of a floating-point dtype of numpy, ml_dtypes or torch, one of `FLOATS`.
-
-    Raises
-    ------
-    BitlatheError
-        For anything else; the message lists what is right.
-
-    Examples
-    --------
-    >>> float_name(np.float16), float_name("bfloat16"), float_name(">f4")
-    ('float16', 'bfloat16', 'float32')
-    """
-    name = str(dtype).removeprefix("torch.")
-    if not is_torch(dtype) and name not in FLOATS:
-        with suppress(TypeError, ValueError):
-            name = np.dtype(dtype).name
-    if name not in FLOATS:
-        raise BitlatheError(unknown_name("floating-point dtype", name, FLOATS))
-    return name
-
-
-def numpy_float(name: str) -> np.dtype[Any]:
-    """Return one of `FLOATS` as a numpy dtype.
-
-    Raises
-    ------
-    BitlatheError
-        For bfloat16, if the ml_dtypes package is missing.
-    """
-    if name != "bfloat16":
-        return np.dtype(name)
-    try:
-        from ml_dtypes import bfloat16
-    except ImportError:
-        raise BitlatheError(
-            "bfloat16 in numpy needs the ml_dtypes package: pip install ml_dtypes; a torch tensor "
-            "needs none"
-        ) from None
-    found: np.dtype[Any] = np.dtype(bfloat16)
-    return found
-
-
 def flat_numbers(values: Any, what: str) -> NDArray[np.float64]:
     """Return a flat list of numbers as float64.
 
@@ -121,16 +63,3 @@ def flat_numbers(values: Any, what: str) -> NDArray[np.float64]:
         return given.astype(np.float64)
     except (TypeError, ValueError):
         raise BitlatheError(f"{what}: a flat list of numbers is needed") from None
-
-
-def check_whole(what: str, value: Any, low: int, high: int) -> None:
-    """Refuse what is not a whole number within bounds.
-
-    Raises
-    ------
-    BitlatheError
-        Naming the value and the bounds.
-    """
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not low <= value <= high:
-        raise BitlatheError(f"{what} is {value!r}, must be a whole number {low}..{high}")

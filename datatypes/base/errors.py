@@ -102,3 +102,16 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
     listed = ", ".join(names) if len(names) <= 40 else ", ".join(names[:40]) + ", ..."
     return f"unknown {kind} {shown(name, NAME_MAX)}{hint} Known: {listed}"
+
+
+def check_name(kind: str, name: object, known: Iterable[str]) -> None:
+    """Refuse a name that is not among the known ones.
+
+    Raises
+    ------
+    BitlatheError
+        With the sentence of `unknown_name`.
+    """
+    known = tuple(known)
+    if name not in known:
+        raise BitlatheError(unknown_name(kind, name, known))

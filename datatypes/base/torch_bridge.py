@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import is_small_float
+from .dtypes import is_small_float
 from .errors import BitlatheError
 
 

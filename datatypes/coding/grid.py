@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.jit import have_numba
-from ..formats.format import Format, float_format, int_format
+from ..formats.constructors import int_format
+from ..formats.format import Format
 from ..formats.rounding import NEAREST
 from .job import MAX_BOOKS, Coded, Job
 from .released import integer_unit, warn_of_zeros
-from .scaling import effective, store, top_mantissa_bits
+from .scaling import effective, store
 
 if TYPE_CHECKING:
     from ..kernels import Book, Groups
@@ -26,16 +27,6 @@ MIN_SIZE = 1 << 18
 LEAST, LARGEST = 1e-15, 1e15
 # the search among books compares with every threshold; mixtures of longer ones are left to numpy
 MAX_BOOK = 32
-
-
-def all_finite(x: NDArray[Any]) -> bool:
-    """Say whether an array holds neither NaN nor infinity, without a temporary array."""
-    if x.dtype == np.float32 and x.size >= MIN_SIZE and x.flags.c_contiguous and have_numba():
-        from .. import kernels
-
-        return kernels.all_finite(x)
-    # NaN and infinity reach the ends
-    return not x.size or bool(np.isfinite(x.min()) and np.isfinite(x.max()))
 
 
 def encode_fast(job: Job, min_size: int = MIN_SIZE) -> Coded | None:
@@ -184,7 +175,7 @@ def _mx(job: Job, fmt: Format, group: int, rule: str) -> Coded | None:
     if fmt.bits == 8 and np.array_equal(fmt.values, int_format(8).values / 64, equal_nan=True):
         found = kernels.mx_integer(_matrix(job), group, rule, values=False)
     else:
-        parameters = float_parameters(fmt)
+        parameters = fmt.grid.float_parameters
         if parameters is None:
             return None
         found = kernels.mx(_matrix(job), *parameters, fmt.max, group, rule, values=False)
@@ -212,18 +203,12 @@ def _coded(job: Job, found: "Groups", zeros: NDArray[np.uint8] | None = None) ->
     )
 
 
-@cache
 def books_of(formats: tuple[Format, ...], rounding: str) -> "tuple[Book, ...] | None":
     """Return formats as the kernels want them; None where a search among them is not for those."""
-    from ..kernels import make_book
-
-    longest = max(f.table.values.size for f in formats)
+    longest = max(f.grid.values.size for f in formats)
     if len(formats) > MAX_BOOKS or (len(formats) > 1 and longest > MAX_BOOK):
         return None
-    return tuple(
-        make_book(f.table.values, f.table.codes, f.tie_up(rounding), f.negative_zero)
-        for f in formats
-    )
+    return tuple(f.grid.book(rounding) for f in formats)
 
 
 @cache
@@ -256,20 +241,3 @@ def _special_values(formats: tuple[Format, ...]) -> tuple[Any, tuple[float, floa
     if not (mirrored and rising and 0 < inner < base[-1] < outer) or inner in base:
         return None
     return base, (inner, outer)
-
-
-@cache
-def float_parameters(fmt: Format) -> tuple[int, int, int] | None:
-    """Return (exponent bits, mantissa bits, bias) of a signed binary float grid, else None.
-
-    None as well without mantissa bits: the even code of a tie is not that of the even multiple.
-    """
-    mantissa = top_mantissa_bits(fmt)
-    exponent = fmt.bits - 1 - mantissa
-    fraction, power = np.frexp(fmt.smallest_subnormal)
-    if exponent < 1 or mantissa < 1 or float(fraction) != 0.5 or fmt.negative_zero is None:
-        return None
-    bias = 2 - mantissa - int(power)
-    whole = float_format(exponent, mantissa, bias).values
-    finite = np.isfinite(fmt.values)
-    return (exponent, mantissa, bias) if np.array_equal(whole[finite], fmt.values[finite]) else None

@@ -32,7 +32,7 @@ ERROR_MAX = np.float16(1e3)
 def integer_unit(fmt: Format) -> float:
     """Return the power of two whose multiples all values of a grid are, or 1 if none is."""
     step = fmt.smallest_subnormal
-    whole = fmt.table.values / step
+    whole = fmt.grid.values / step
     exact = float(np.frexp(step)[0]) == 0.5 and (whole == np.rint(whole)).all()
     return step if exact else 1.0
 
@@ -79,7 +79,7 @@ def warn_of_zeros(groups: int) -> None:
 
 def _plain_integer(job: Job) -> bool:
     formats = job.scheme.formats
-    return len(formats) == 1 and formats[0].integer_grid
+    return len(formats) == 1 and formats[0].grid.integers
 
 
 def _half(job: Job) -> Half:

@@ -37,13 +37,6 @@ def exponent_of(x: Floats) -> NDArray[np.int64]:
     return np.asarray(np.frexp(x)[1], np.int64) - 1
 
 
-def top_mantissa_bits(fmt: Format) -> int:
-    """Return the mantissa bits of a grid in its top binade: E2M1 has 1, E4M3 has 3."""
-    values = fmt.table.values
-    floor = 2.0 ** float(exponent_of(np.float64(fmt.max))[()])  # type: ignore[arg-type]
-    return (int((values >= floor).sum()) - 1).bit_length()
-
-
 def ocp_exponent(amax: Floats, fmt: Format, rule: str) -> NDArray[np.int64]:
     """Return the shared exponent of a block under a named E8M0 rule.
 
@@ -70,7 +63,7 @@ def ocp_exponent(amax: Floats, fmt: Format, rule: str) -> NDArray[np.int64]:
     if rule == "ceil":
         return np.asarray(found + (mantissa > 0.5))
     if rule == "even":
-        return np.asarray(found + (2 * mantissa >= 2 - 2.0 ** -(top_mantissa_bits(fmt) + 1)))
+        return np.asarray(found + (2 * mantissa >= 2 - 2.0 ** -(fmt.grid.top_mantissa_bits + 1)))
     return np.asarray(found)
 
 

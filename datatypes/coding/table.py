@@ -151,7 +151,7 @@ def _lower_compiled(
     from ..kernels.searches.table import search as kernel
 
     x, weights, best = job.groups, job.kernel_weights(), np.full(len(job.groups), -1)
-    book = make_book(fmt.table.values, fmt.table.codes, fmt.tie_up(job.rounding))
+    book = make_book(fmt.grid.values, fmt.grid.codes, fmt.grid.tie_up(job.rounding))
     cuts, values = np.array(book.cuts, np.float32), np.array(book.values, np.float32)
 
     def work(a: int, b: int) -> None:

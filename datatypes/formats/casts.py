@@ -1,118 +1,165 @@
-"""Codes of large arrays by the compiled kernels: the same codes as `Format.encode` finds by search.
+"""Values to codes and back on a grid, under named rules of rounding, overflow and NaN.
 
-Which kernel fits is decided by the grid, never by its name; None is returned where none does.
+A search among the values of a grid; `fast_casts` gives the same codes of large arrays faster.
 """
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..base.jit import have_numba
-from ..coding.grid import all_finite, books_of, float_parameters
-from .format import Format
-from .rounding import NEAREST
+from ..base.arrays import as_float
+from ..base.dtypes import is_torch
+from ..base.errors import BitlatheError, check_name
+from . import fast_casts
+from . import rounding as rd
+from .finite import refuse_nonfinite
+from .grid import Grid
 
-Codes = NDArray[np.uint8]
-
-# smaller arrays are done before a kernel would be compiled
-MIN_SIZE = 1 << 16
-NARROW = ("float16", "bfloat16", "float32")
-# values of a row, where an array is handed over as a matrix
-ROW = 1 << 12
+Codes = NDArray[np.unsignedinteger[Any]]
 
 
-def encode(fmt: Format, x: Any, rounding: str, overflow: str, min_size: int = MIN_SIZE) -> Any:
-    """Return the codes of a finite array, beyond the grid those of its ends; or None."""
-    fits = (
-        isinstance(x, np.ndarray)
-        and (x.dtype.name in NARROW or x.dtype == np.float64)
-        and x.dtype.isnative
-        and x.size >= max(min_size, 1)
-        and rounding in NEAREST
-        and overflow == "saturate"
-        and have_numba()
-    )
-    parameters = float_parameters(fmt) if fits and rounding == "even" else None
-    if parameters in WIDE:
-        return WIDE[parameters](x, fmt.max) if all_finite(x) else None
-    fits = fits and fmt.bits <= 8
-    if not fits or (parameters is None and x.dtype == np.float64):
-        return None
-    single = to_odd(x) if x.dtype == np.float64 else np.ascontiguousarray(x, np.float32)
-    if not all_finite(single):
-        return None
-    if parameters is None:
-        return _nearest(fmt, single, rounding)
-    from .. import kernels
+def encode(
+    grid: Grid,
+    x: ArrayLike,
+    rounding: str = "even",
+    overflow: str = "saturate",
+    nan: str = "raise",
+    seed: int | None = None,
+    name: str = "grid",
+) -> Codes:
+    """Return the codes of the values nearest to an array.
 
-    return kernels.encode_float(single, *parameters, fmt.max)
+    Parameters
+    ----------
+    grid : Grid
+    x : array_like, any shape, real
+    rounding, overflow, nan, seed
+        See `Format.encode`.
+    name : str
+        What errors call the grid.
 
+    Returns
+    -------
+    unsigned integers of the shape of x
 
-def to_odd(x: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round float64 to float32, to the odd neighbour where it is between two.
-
-    Rounding that to a float of at most 22 digits gives the same as rounding once. NaN and
-    infinity stay what they are.
+    Raises
+    ------
+    BitlatheError
+        See `Format.encode`.
     """
-    with np.errstate(over="ignore"):
-        near = x.astype(np.float32)
-    wide = near.astype(np.float64)
-    bits = near.view(np.uint32)
-    bits -= np.abs(wide) > np.abs(x)
-    bits |= (wide != x) & np.isfinite(x)
-    return near
+    rd.check_rounding(rounding, seed)
+    check_name("overflow rule", overflow, rd.OVERFLOWS)
+    check_name("nan rule", nan, rd.NANS)
+    compiled = fast_casts.encode(grid, x, rounding, overflow)
+    if compiled is not None:
+        return np.asarray(compiled)
+    y = _as_float64(x, name)
+    finite = np.isfinite(y)
+    if nan == "raise":
+        refuse_nonfinite(y, name)
+    safe = np.where(np.isnan(y), grid.values[0], y)
+    codes = grid.codes[grid.index(safe, rounding, seed)]
+    if grid.negative_zero is not None:
+        codes = np.where(np.signbit(y) & (grid.by_code[codes] == 0), grid.negative_zero, codes)
+    if overflow != "saturate":
+        codes = _overflowed(grid, safe, codes, rounding, overflow, name)
+    if not finite.all():
+        bad = np.isnan(y)
+        codes = np.where(bad, _nan_codes_for(grid, y, name), codes) if bad.any() else codes
+    return np.asarray(codes.astype(grid.code_dtype))[()]
 
 
-def _half(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:
-    """Return the bits of float16; numpy rounds float64 to it in one step."""
-    half: NDArray[np.float16] = np.clip(x, -largest, largest).astype(np.float16)
-    return half.view(np.uint16)
+def decode(grid: Grid, codes: ArrayLike, dtype: np.dtype[Any], name: str = "grid") -> NDArray[Any]:
+    """Return the values of codes, of any shape, as floats of `dtype`.
+
+    Raises
+    ------
+    BitlatheError
+        If a code is outside the table.
+    """
+    c = checked_codes(grid, codes, name)
+    compiled = fast_casts.decode(grid, c, dtype)
+    if compiled is not None:
+        return np.asarray(compiled)
+    return np.asarray(grid.by_code.astype(dtype)[c.astype(np.intp)])[()]
 
 
-def _bfloat16(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:
-    """Return the bits of bfloat16, ties to even."""
-    single = to_odd(x) if x.dtype == np.float64 else x.astype(np.float32)
-    bits = np.clip(single, np.float32(-largest), np.float32(largest)).view(np.uint32)
-    odd = (bits >> np.uint32(16)) & np.uint32(1)
-    bits += np.uint32(0x7FFF)
-    bits += odd
-    return (bits >> np.uint32(16)).astype(np.uint16)
+def checked_codes(grid: Grid, codes: ArrayLike, name: str = "grid") -> NDArray[Any]:
+    """Return codes as an array.
+
+    Raises
+    ------
+    BitlatheError
+        If one is not an integer, or is outside the table.
+    """
+    top = grid.by_code.size - 1
+    try:
+        c = np.asarray(codes)
+    except (TypeError, ValueError):
+        c = np.asarray(None)
+    if c.size and c.dtype.kind not in "iu":
+        raise BitlatheError(
+            f"format {name!r}: codes must be integers 0..{top}, got "
+            f"{type(codes).__name__ if c.dtype.kind == 'O' else c.dtype}"
+        )
+    if c.size and (c.min() < 0 or c.max() > top):
+        raise BitlatheError(
+            f"format {name!r}: codes must be integers 0..{top}, got {c.dtype} from "
+            f"{c.min()} to {c.max()}"
+        )
+    return c
 
 
-# by (exponent bits, mantissa bits, bias)
-WIDE = {(5, 10, 15): _half, (8, 7, 127): _bfloat16}
+def _overflowed(
+    grid: Grid,
+    y: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    rounding: str,
+    overflow: str,
+    name: str,
+) -> NDArray[np.int64]:
+    """Return codes in which those of values beyond the grid follow the overflow rule."""
+    above, below = grid.above(y, rounding), grid.below(y, rounding)
+    if not (above.any() or below.any()):
+        return codes
+    if overflow == "raise":
+        where = np.unravel_index(int(np.argmax(above | below)), y.shape)
+        raise BitlatheError(
+            f"format {name!r}: {y[where]} at index {tuple(int(i) for i in where)} is "
+            f'beyond {grid.min:g}..{grid.max:g}; scale it, or pass overflow="saturate"'
+        )
+    if overflow == "nan":
+        return np.where(above | below, _nan_codes_for(grid, y, name), codes)
+    plus = [c for c in grid.inf_codes if grid.by_code[c] > 0]
+    minus = [c for c in grid.inf_codes if grid.by_code[c] < 0]
+    if (above.any() and not plus) or (below.any() and not minus):
+        raise BitlatheError(
+            f'format {name!r} has no infinity for overflow="inf"; use "saturate"'
+            + (', or "nan"' if grid.nan_codes else "")
+        )
+    codes = np.where(above, plus[0] if plus else 0, codes)
+    return np.where(below, minus[0] if minus else 0, codes)
 
 
-def _nearest(fmt: Format, x: NDArray[np.float32], rounding: str) -> Codes:
-    """Return the codes of the nearest values, the cuts between them compared one by one."""
-    from .. import kernels
-
-    books = books_of((fmt,), rounding)
-    assert books is not None  # only mixtures have a limit
-    flat = x.reshape(-1)
-    out = np.empty(flat.size, np.uint8)
-    whole = flat.size // ROW * ROW
-    for a, b, width in ((0, whole, ROW), (whole, flat.size, flat.size - whole)):
-        if a < b:
-            part = flat[a:b].reshape(-1, width)
-            ones, none = np.ones((len(part), 1), np.float32), np.zeros((len(part), 1), np.uint8)
-            found = kernels.codebooks_given(part, books, width, ones, none, values=False)
-            out[a:b] = found.codes.reshape(-1)
-    return out.reshape(x.shape)
+def _nan_codes_for(grid: Grid, y: NDArray[np.float64], name: str) -> NDArray[np.int64]:
+    """Return the NaN code with the sign of each y (the quiet one of all ones if any)."""
+    if grid.quiet_nans is None:
+        raise BitlatheError(
+            f'format {name!r} has no NaN: clean the input, or choose overflow="saturate"'
+        )
+    plus, minus = grid.quiet_nans
+    return np.where(np.signbit(y), minus, plus).astype(np.int64)
 
 
-def decode(fmt: Format, codes: NDArray[Any], dtype: np.dtype[Any], min_size: int = MIN_SIZE) -> Any:
-    """Return the values of codes, which must lie within the table, as floats; or None."""
-    if codes.size < max(min_size, 1) or codes.dtype != fmt.code_dtype or not have_numba():
-        return None
-    if dtype not in (np.float32, np.float64):
-        return None
-    from ..kernels.streams.dequantize import dequantize
-
-    width = codes.size if codes.size % ROW else ROW
-    matrix = codes.reshape(-1, width)
-    found = dequantize(
-        matrix, fmt.values[None], np.ones(1), width, block_rows=len(matrix), dtype=dtype
-    )
-    return found.reshape(codes.shape)
+def _as_float64(x: Any, name: str) -> NDArray[np.float64]:
+    if is_torch(x):
+        return as_float(x, f"format {name!r}")[0].astype(np.float64)
+    try:
+        a = np.asarray(x)
+        if a.dtype.kind in "USc":
+            raise TypeError
+        return a.astype(np.float64)
+    except (TypeError, ValueError):
+        kind = f"an array of {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise BitlatheError(f"format {name!r}: numbers expected, got {kind}") from None

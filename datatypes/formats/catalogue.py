@@ -9,21 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 from ..base.errors import BitlatheError, unknown_name
-from .format import (
-    Format,
-    Mixture,
-    codebook,
-    float_format,
-    int_format,
-    sign_magnitude,
-    with_special,
-)
-
-if TYPE_CHECKING:
-    from ..schemes.scheme import Scheme
+from .constructors import codebook, float_format, int_format, sign_magnitude, with_special
+from .format import Format, Mixture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,31 +317,6 @@ def entry_of(made: Format | Mixture) -> Entry | None:
     """Return the entry whose format this is; None for a format of one's own."""
     known = made.name in ENTRIES and _element(made.name) == made
     return ENTRIES[made.name] if known else None
-
-
-def format(name: str) -> "Format | Mixture | Scheme":
-    """Return what a name stands for: a `Format`, a `Mixture` or, for whole schemes, a `Scheme`.
-
-    Parameters
-    ----------
-    name : str
-        A name of the catalogue, in capitals or not, or the path of a YAML file of one's own; see
-        `userformat`.
-
-    Examples
-    --------
-    >>> format("fp4_e2m1").max
-    6.0
-    """
-    if is_file(name):
-        from .files import load_format
-
-        return load_format(name.strip())
-    if entry(name).preset:
-        from ..schemes.scheme import Scheme
-
-        return Scheme.parse(name)
-    return element(name)
 
 
 def is_file(name: object) -> bool:

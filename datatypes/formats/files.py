@@ -30,7 +30,8 @@ from pydantic import Field
 from ..base.errors import BitlatheError, nearest
 from ..base.yamlfile import Document, Record, read_yaml, validate
 from .catalogue import single
-from .format import Format, codebook, float_format, int_format, with_special
+from .constructors import codebook, float_format, int_format, with_special
+from .format import Format
 
 Numbers = Annotated[list[float], Field(min_length=1)]
 

@@ -5,14 +5,13 @@ Every nearest mode is "count the midpoints below y", and the modes differ only i
 same vector drives the numpy path, the compiled kernels and the tests.
 """
 
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.arrays import check_whole
-from ..base.errors import BitlatheError, unknown_name
+from ..base.errors import BitlatheError, check_name
+from ..base.numbers import whole_number
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,8 +23,6 @@ ROUNDINGS: Final = (*NEAREST, *DIRECTED, "stochastic")
 OVERFLOWS: Final = ("saturate", "inf", "nan", "raise")
 NANS: Final = ("raise", "propagate")
 SEED_MAX: Final = (1 << 63) - 1
-# between these, sums and halves of float64 neither over- nor underflow
-_LEAST, _LARGEST = 2.0**-1000, 2.0**1000
 
 
 def check_rounding(rounding: str, seed: int | None = None) -> None:
@@ -37,61 +34,13 @@ def check_rounding(rounding: str, seed: int | None = None) -> None:
         If `rounding` is not one of `ROUNDINGS`; if `seed` is not a whole number from 0, or is
         missing where ``stochastic`` needs it so that the result can be made again.
     """
-    if rounding not in ROUNDINGS:
-        raise BitlatheError(unknown_name("rounding mode", rounding, ROUNDINGS))
+    check_name("rounding mode", rounding, ROUNDINGS)
     if seed is not None:
-        check_whole("seed", seed, 0, SEED_MAX)
+        whole_number("seed", seed, 0, SEED_MAX)
     elif rounding == "stochastic":
         raise BitlatheError(
             "rounding='stochastic' needs a seed, so that the result can be made again: pass seed=0"
         )
-
-
-def half_way(values: Floats) -> tuple[Floats, Bools]:
-    """Return where the exact middle of neighbouring values lies among float64 numbers.
-
-    A float64 y is above the middle where ``y > midpoints``, and on it where ``y == midpoints`` and
-    `exact`: comparisons with the exact middle, also where float64 cannot hold it.
-
-    Parameters
-    ----------
-    values : (n,) float64
-        Finite, ascending.
-
-    Returns
-    -------
-    midpoints : (n - 1,) float64
-        The largest float64 at most half-way between neighbours.
-    exact : (n - 1,) bool
-        Whether that is half-way itself.
-
-    Examples
-    --------
-    >>> half_way(np.array([0.0, 1.0, 1.0 + 2.0**-52]))[1].tolist()
-    [True, False]
-    """
-    low, high = np.asarray(values[:-1], np.float64), np.asarray(values[1:], np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # Knuth's exact sum: low + high = total + rest
-        total = low + high
-        from_high = total - low
-        rest = (low - (total - from_high)) + (high - from_high)
-        near = total / 2
-        midpoints = np.where(rest < 0, np.nextafter(near, -np.inf), near)
-    exact = rest == 0
-    sizes = np.abs([low, high])
-    extreme = (sizes.max(axis=0) > _LARGEST) | (np.abs(total) < _LEAST)
-    for at in np.flatnonzero(extreme & (total != 0)):
-        midpoints[at], exact[at] = _fraction_floor((Fraction(low[at]) + Fraction(high[at])) / 2)
-    return midpoints, exact
-
-
-def _fraction_floor(middle: Fraction) -> tuple[float, bool]:
-    """Return the largest float64 at most a fraction, and whether it is that."""
-    near = float(middle)
-    if Fraction(near) > middle:
-        near = float(np.nextafter(near, -np.inf))
-    return near, Fraction(near) == middle
 
 
 def tie_goes_up(values: Floats, codes: Ints, rounding: str) -> Bools:
@@ -132,7 +81,7 @@ def nearest_index(y: Floats, midpoints: Floats, tie_up: Bools) -> Ints:
     ----------
     y : float64, any shape
     midpoints : (n - 1,) float64
-        As `half_way` returns them.
+        As `numbers.half_way` returns them.
     tie_up : (n - 1,) bool
         False where the midpoint is not exact: no y lies on it.
 
@@ -179,26 +128,6 @@ def stochastic_index(y: Floats, values: Floats, seed: int | None) -> Ints:
     share = np.where(width > 0, (y - values[low]) / np.where(width > 0, width, 1.0), 0.0)
     draw = np.random.default_rng(seed).random(y.shape)
     return np.asarray(np.where(draw < share, high, low), np.int64)
-
-
-def refuse_nonfinite(x: Floats, name: str) -> None:
-    """Raise an error that names the first NaN or infinity of `x`.
-
-    Raises
-    ------
-    BitlatheError
-        If there is one.
-    """
-    finite = np.isfinite(x)
-    if finite.all():
-        return
-    where = np.unravel_index(int(np.argmin(finite)), x.shape)
-    bad = x[where]
-    place = f" at index {tuple(int(i) for i in where)}" if x.ndim else ""
-    raise BitlatheError(
-        f"{name}: {int((~finite).sum())} value(s) are not finite, the first is {bad}{place}; "
-        'clean the tensor, or pass nan="propagate" to carry them through'
-    )
 
 
 def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:

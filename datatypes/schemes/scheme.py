@@ -12,10 +12,12 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from ..base.arrays import check_whole
 from ..base.errors import BitlatheError, nearest, unknown_name
+from ..base.numbers import whole_number
 from ..formats.catalogue import CODERS, ENTRIES, Entry, element, entry, entry_of
+from ..formats.files import load_format
 from ..formats.format import Format, Mixture
+from ..terms.table import term_count, term_table
 from .scales import SCALES, ScaleFormat
 
 GRANULARITIES = ("tensor", "channel", "input", "gN (groups of N)", "bRxC (blocks)")
@@ -37,7 +39,7 @@ class Granularity:
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns"):
-            check_whole(f"granularity: {name}", getattr(self, name), 0, _LONGEST)
+            whole_number(f"granularity: {name}", getattr(self, name), 0, _LONGEST)
 
     def __str__(self) -> str:
         if (self.rows, self.columns) in _NAMED:
@@ -128,7 +130,7 @@ class Scheme:
 
         Examples
         --------
-        >>> from bitlathe.datatypes.formats.format import codebook
+        >>> from bitlathe.datatypes.formats.constructors import codebook
         >>> str(Scheme.of(codebook("ternary", [0, 1, -1]), "g64"))
         'ternary@g64'
         """
@@ -242,8 +244,6 @@ class Scheme:
         """
         if self.zero_bits:
             return (self.element_bits + 2) // 2
-        from ..terms.terms import term_count
-
         return max(term_count(f.values, f.bits) for f in self.formats)
 
     @property
@@ -255,8 +255,6 @@ class Scheme:
         """
         if self.zero_bits:
             return 0.0
-        from ..terms.terms import term_table
-
         return max(term_table(f.values, f.bits).max_error for f in self.formats)
 
 
@@ -271,7 +269,7 @@ def _unknown(s: Scheme) -> str:
         if name not in known:
             return unknown_name(kind, name, known)
     bits = s.element_bits
-    integers = not isinstance(s.element, Mixture) and s.element.integer_grid and bits <= 8
+    integers = not isinstance(s.element, Mixture) and s.element.grid.integers and bits <= 8
     rules = (
         (
             s.clip != "absmax" and not _clip(s.clip),
@@ -399,8 +397,6 @@ _FILE = re.compile(r"(.*\.ya?ml)(?=[@/+]|$)", re.IGNORECASE | re.DOTALL)
 
 def _parse_file(source: str) -> Scheme:
     """Read a scheme whose format is the path of a YAML file; anew each time, as it may change."""
-    from ..formats.files import load_format
-
     text = source.strip()
     found = _FILE.match(text)
     path = found[1] if found else text

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.arrays import is_small_float
+from ..base.dtypes import is_small_float
 from ..base.errors import BitlatheError
 from ..formats.format import Format, Mixture
 from ..quantize import quantize

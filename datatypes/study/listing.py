@@ -6,7 +6,7 @@ from typing import Any
 from ..formats.catalogue import ENTRIES, canonical, is_file, names
 from ..formats.format import Format
 from ..schemes.scheme import Scheme
-from ..terms.terms import MAX_BITS, term_table
+from ..terms.table import MAX_BITS, term_table
 
 ROW_LENGTH = 4096  # the axis over which scales are shared out
 

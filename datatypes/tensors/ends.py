@@ -78,7 +78,7 @@ def steps(scheme: Scheme) -> float:
     """Return the largest magnitude in steps of the end of the grid."""
     if scheme.coder != "table":
         return float((1 << scheme.element_bits) - 1)
-    values = [f.table.values for f in scheme.formats if f.table.values.size > 1]
+    values = [f.grid.values for f in scheme.formats if f.grid.values.size > 1]
     return max((max(-v[0] / (v[1] - v[0]), v[-1] / (v[-1] - v[-2])) for v in values), default=1.0)
 
 
@@ -179,7 +179,7 @@ def _warn_of_cut(scheme: Scheme, array: Floats) -> None:
     low, high = min(f.min for f in formats), max(f.max for f in formats)
     if not array.size or (array.min() >= low and array.max() <= high):
         return
-    cut = np.logical_and.reduce([f.overflows(array) for f in formats])
+    cut = np.logical_and.reduce([f.grid.overflows(array) for f in formats])
     if cut.any():
         at = np.unravel_index(int(np.argmax(cut)), array.shape)
         _warn(

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError
 from ..coding.job import Codes
 from ..coding.olive import Pairs, pair_values
-from ..terms.terms import TermStatistics, code_counts, statistics_of_counts, term_table
+from ..terms.statistics import TermStatistics, code_counts, statistics_of_counts
+from ..terms.table import term_table
 from .tensor import QuantizedTensor
 
 Ints = NDArray[np.int64]

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.arrays import check_whole, float_name
+from ..base.dtypes import float_name
 from ..base.errors import BitlatheError, shown, to_install
 from ..base.files import shown_path
+from ..base.numbers import whole_number
 from ..formats.catalogue import ENTRIES, element
 from ..formats.format import Format, Mixture
 from ..schemes.layout import Layout
@@ -129,8 +130,8 @@ def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
         scheme = _read_scheme(json.loads(facts["scheme"]))
         shape = tuple(json.loads(facts["shape"]))
         for length in shape:
-            check_whole("a length of its shape", length, 0, LONGEST)
-        check_whole("its size", math.prod(shape), 0, LONGEST)
+            whole_number("a length of its shape", length, 0, LONGEST)
+        whole_number("its size", math.prod(shape), 0, LONGEST)
         axis = json.loads(facts["axis"])
         axis = tuple(axis) if isinstance(axis, list) else axis
         layout = Layout.of(shape, axis, scheme.granularity)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.arrays import float_name, numpy_float
+from ..base.dtypes import float_name, numpy_float
 from ..coding.scaling import bits_to_float
 from ..schemes.layout import Layout
 from ..schemes.scheme import Scheme
@@ -16,7 +16,7 @@ from .dequantize import group_scales, values_of
 from .packing import pack, packed_size
 
 if TYPE_CHECKING:
-    from ..terms.terms import TermStatistics
+    from ..terms.statistics import TermStatistics
 
 
 def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:

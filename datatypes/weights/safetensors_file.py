@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError, shown
 from ..base.files import open_file, shown_path
 from ..base.jsonfile import parse_json
+from ..formats.catalogue import single
 from .mapped import check_shape, mapped
 
 # names of types -> numpy's; BF16 is widened to float32, F8 types to float32
@@ -108,8 +109,6 @@ def _tensor(
     if kind == "BF16":
         return (flat.astype(np.uint32) << np.uint32(16)).view(np.float32)
     if kind in _FLOAT8:
-        from ..formats.catalogue import single
-
         return np.asarray(single(_FLOAT8[kind]).values.astype(np.float32)[flat])
     return flat
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.base.errors import BitlatheError, unknown_name
-from ...datatypes.terms.terms import MAX_EXP, TermTable
+from ...datatypes.terms.table import TermTable
+from ...datatypes.terms.term import MAX_EXP
 from .operands import (
     ActivationKind,
     activation_kind,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ...arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...datatypes.base.errors import BitlatheError, unknown_name
-from ...datatypes.terms.terms import term_table
+from ...datatypes.terms.table import term_table
 from .operands import as_array, first_index, matrix, pair_rows, refuse_nonfinite
 
 PE = TypeVar("PE", IntMacPE, FpMacPE, LutPE, AntPE, OlivePE)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.terms.terms import TermTable
+from ...datatypes.terms.table import TermTable
 from .bit_serial import bitserial_dot
 from .operands import ActivationKind, activation_kind, as_array, first_index, whole_number
 

@@ -16,16 +16,9 @@ import numpy.typing as npt
 from ...arch.holds import has_terms
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.formats.format import Format, Mixture
-from ...datatypes.terms.terms import (
-    MAX_BITS,
-    MAX_BSIG,
-    TWO_BIT_FAMILIES,
-    TermSchedule,
-    TermTable,
-    schedule_of_grid,
-    term_rows,
-    term_table,
-)
+from ...datatypes.terms.schedule import TWO_BIT_FAMILIES, TermSchedule, schedule_of_grid, term_rows
+from ...datatypes.terms.table import MAX_BITS, TermTable, term_table
+from ...datatypes.terms.term import MAX_BSIG
 from .operands import as_array, first_index
 
 # Codings that are no integers on a grid: sums of signed scales (the `lut` PE), pairs (`olive`).

@@ -51,7 +51,7 @@ def test_an_exact_port_takes_what_its_multiplier_takes(port: str) -> None:
     pe = FpMacPE(weight=port)
     for name in PLAIN:
         for fmt in Scheme.parse(name).formats:
-            values = fmt.table.values
+            values = fmt.grid.values
             taken = False
             for shift in range(-24, 25):
                 try:
@@ -75,7 +75,7 @@ def test_int_mac_takes_what_its_multiplier_takes(bits: int) -> None:
         taken = []
         for fmt in formats:
             for shift in range(-6, 17):
-                values = np.ldexp(fmt.table.values, shift)
+                values = np.ldexp(fmt.grid.values, shift)
                 if (values == np.rint(values)).all():
                     try:
                         int_mac_dot(np.ones(values.size, int), values.astype(np.int64), pe)

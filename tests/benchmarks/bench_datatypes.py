@@ -32,7 +32,7 @@ def books(name):
     made = element(name)
     formats = getattr(made, "formats", (made,))
     return tuple(
-        kernels.make_book(f.table.values, f.table.codes, f.tie_up("even"), f.negative_zero)
+        kernels.make_book(f.grid.values, f.grid.codes, f.grid.tie_up("even"), f.negative_zero)
         for f in formats
     )
 
@@ -175,8 +175,8 @@ def peers(x):
     torch.set_num_threads(1)
     t = torch.from_numpy(x)
     half = t.half()
-    grids = [[float(v) for v in f.table.values] for f in element("bitmod_fp4").formats]
-    mids = [[float(v) for v in f.table.midpoints] for f in element("bitmod_fp4").formats]
+    grids = [[float(v) for v in f.grid.values] for f in element("bitmod_fp4").formats]
+    mids = [[float(v) for v in f.grid.midpoints] for f in element("bitmod_fp4").formats]
     e4m3 = x.astype(ml_dtypes.float8_e4m3fn)
     torch_e4m3 = t.to(torch.float8_e4m3fn)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import bitlathe as bl
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.formats.catalogue import single
-from bitlathe.datatypes.formats.format import codebook
+from bitlathe.datatypes.formats.constructors import codebook
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 from oracles import released_bitmod

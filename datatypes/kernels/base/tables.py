@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...base.errors import BitlatheError
-from ...formats.rounding import half_way
+from ...base.numbers import half_way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

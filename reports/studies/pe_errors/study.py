@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....arch.numerics import ALIGNED, HPCA25, PENumerics
-from ....datatypes.terms.terms import TWO_BIT_FAMILIES
+from ....datatypes.terms.schedule import TWO_BIT_FAMILIES
 from ....sim.pe.bit_serial import bitserial_dot
 
 SEED, GROUPS, LENGTH = 11, 4000, 128

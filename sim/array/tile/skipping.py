@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ....datatypes.base.errors import BitlatheError
 from ....datatypes.formats.format import Mixture
 from ....datatypes.tensors.tensor import QuantizedTensor
-from ....datatypes.terms.terms import term_table
+from ....datatypes.terms.table import term_table
 from ...pe.weights import WeightDecoder, weight_decoder
 from .model import SCOPES, TileArray, group_clocks
 

@@ -8,8 +8,7 @@ import pytest
 from bitlathe.datatypes import quantize as module
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.coding import grid as fast
-from bitlathe.datatypes.coding.grid import encode_fast, float_parameters
-from bitlathe.datatypes.formats.catalogue import single
+from bitlathe.datatypes.coding.grid import encode_fast
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 
@@ -95,12 +94,3 @@ def test_magnitudes_beyond_float16_are_refused_by_both(monkeypatch):
     monkeypatch.setattr(module, "encode_fast", lambda job: encode_fast(job, min_size=1))
     with pytest.raises(BitlatheError, match="65504"):
         quantize(np.full((2, 64), 7e4, np.float32), "bitmod_fp4@g32+paper")
-
-
-def test_float_parameters_are_read_off_the_grid():
-    assert float_parameters(single("fp8_e4m3")) == (4, 3, 7)
-    assert float_parameters(single("fp8_e5m2")) == (5, 2, 15)
-    assert float_parameters(single("fp4_e2m1")) == (2, 1, 1)
-    assert float_parameters(single("fp6_e3m2")) == (3, 2, 3)
-    assert float_parameters(single("nf4")) is None
-    assert float_parameters(single("int4")) is None

@@ -5,7 +5,8 @@ import pytest
 
 import bitlathe as bl
 from bitlathe.datatypes.coding import job as coding
-from bitlathe.datatypes.formats.format import Mixture, codebook
+from bitlathe.datatypes.formats.constructors import codebook
+from bitlathe.datatypes.formats.format import Mixture
 from bitlathe.datatypes.kernels.grids.codebook import given_kernel, search_kernel, single_kernel
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitlathe.datatypes.formats import casts
+from bitlathe.datatypes.formats import fast_casts
 from bitlathe.datatypes.formats.catalogue import single
 from bitlathe.datatypes.formats.rounding import NEAREST
 
@@ -24,7 +24,7 @@ def every_half():
 
 def around(fmt, dtype):
     """Return midpoints and values of a format, their neighbours, and extremes."""
-    at = np.concatenate([fmt.table.midpoints, fmt.table.values]).astype(dtype)
+    at = np.concatenate([fmt.grid.midpoints, fmt.grid.values]).astype(dtype)
     beside = [np.nextafter(at, dtype(end)) for end in (-np.inf, np.inf)]
     top = np.finfo(dtype).max
     ends = np.array([0.0, -0.0, top, -top, np.finfo(dtype).smallest_subnormal], dtype)
@@ -37,7 +37,7 @@ def searched(monkeypatch):
 
     def encode(fmt, x, rounding):
         with monkeypatch.context() as patch:
-            patch.setattr(casts, "have_numba", lambda: False)
+            patch.setattr(fast_casts, "have_numba", lambda: False)
             return fmt.encode(x, rounding)
 
     return encode
@@ -49,7 +49,7 @@ def test_codes_are_those_of_the_search(name, rounding, searched):
     fmt = single(name)
     inputs = [every_half(), every_half().astype(np.float32), around(fmt, np.float32)]
     for x in inputs:
-        found = casts.encode(fmt, x, rounding, "saturate", min_size=1)
+        found = fast_casts.encode(fmt.grid, x, rounding, "saturate", min_size=1)
         assert found is not None
         np.testing.assert_array_equal(found, searched(fmt, x, rounding))
 
@@ -60,12 +60,12 @@ def test_float64_is_rounded_once(name, searched):
     near = around(fmt, np.float64)
     # beyond what float32 tells apart, on both sides of a tie
     close = np.concatenate(
-        [fmt.table.midpoints * (1 + s * 2.0**-k) for s in (-1, 1) for k in (30, 50)]
+        [fmt.grid.midpoints * (1 + s * 2.0**-k) for s in (-1, 1) for k in (30, 50)]
     )
     x = np.concatenate([near, close, every_half().astype(np.float64)])
-    found = casts.encode(fmt, x, "even", "saturate", min_size=1)
+    found = fast_casts.encode(fmt.grid, x, "even", "saturate", min_size=1)
     np.testing.assert_array_equal(found, searched(fmt, x, "even"))
-    assert casts.encode(single("nf4"), x, "even", "saturate", min_size=1) is None
+    assert fast_casts.encode(single("nf4").grid, x, "even", "saturate", min_size=1) is None
 
 
 @pytest.mark.parametrize("name", ["fp16", "bf16"])
@@ -74,7 +74,7 @@ def test_sixteen_bits_are_rounded_once(name, dtype, searched):
     fmt = single(name)
     x = np.concatenate([around(fmt, dtype), every_half().astype(dtype)])
     x = x[np.isfinite(x)]
-    found = casts.encode(fmt, x, "even", "saturate", min_size=1)
+    found = fast_casts.encode(fmt.grid, x, "even", "saturate", min_size=1)
     np.testing.assert_array_equal(found, searched(fmt, x, "even"))
 
 
@@ -83,14 +83,14 @@ def test_bfloat16_input_is_bounded_by_the_format(name, searched):
     bits = np.arange(65536, dtype=np.uint16).view(ml_dtypes.bfloat16)
     x = bits[np.isfinite(bits.astype(np.float32))]  # some round to 65536, beyond float16
     fmt = single(name)
-    found = casts.encode(fmt, x, "even", "saturate", min_size=1)
+    found = fast_casts.encode(fmt.grid, x, "even", "saturate", min_size=1)
     np.testing.assert_array_equal(found, searched(fmt, x, "even"))
 
 
 @given(st.lists(st.floats(width=64, allow_nan=False), min_size=1, max_size=20))
 def test_rounding_to_odd_is_that_of_its_definition(numbers):
     x = np.array(numbers)
-    found = casts.to_odd(x)
+    found = fast_casts.to_odd(x)
     with np.errstate(over="ignore"):
         near = x.astype(np.float32)
     exact = near.astype(np.float64) == x
@@ -108,18 +108,18 @@ def test_rounding_to_odd_is_that_of_its_definition(numbers):
 def test_values_are_those_of_the_table(name, dtype):
     fmt = single(name)
     codes = np.arange(1 << fmt.bits).astype(fmt.code_dtype)
-    found = casts.decode(fmt, codes, np.dtype(dtype), min_size=1)
+    found = fast_casts.decode(fmt.grid, codes, np.dtype(dtype), min_size=1)
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, fmt.values.astype(dtype))
     np.testing.assert_array_equal(np.signbit(found), np.signbit(fmt.values))
 
 
 def test_large_arrays_take_the_kernels_and_what_does_not_fit_the_search():
-    fmt, x = single("fp8_e4m3"), np.linspace(-500, 500, casts.MIN_SIZE, dtype=np.float32)
-    assert casts.encode(fmt, x, "even", "saturate") is not None
-    np.testing.assert_array_equal(fmt.encode(x), casts.encode(fmt, x, "even", "saturate"))
+    fmt, x = single("fp8_e4m3"), np.linspace(-500, 500, fast_casts.MIN_SIZE, dtype=np.float32)
+    assert fast_casts.encode(fmt.grid, x, "even", "saturate") is not None
+    np.testing.assert_array_equal(fmt.encode(x), fast_casts.encode(fmt.grid, x, "even", "saturate"))
     np.testing.assert_array_equal(fmt.round(x)[::7], fmt.round(x[::7]))
     for unfit in (x[:100], x[::-1].astype(">f4"), x.astype(np.int32), np.append(x, np.inf)):
-        assert casts.encode(fmt, unfit, "even", "saturate") is None
+        assert fast_casts.encode(fmt.grid, unfit, "even", "saturate") is None
     for rule in (("truncate", "saturate"), ("stochastic", "saturate"), ("even", "nan")):
-        assert casts.encode(fmt, x, *rule) is None
+        assert fast_casts.encode(fmt.grid, x, *rule) is None

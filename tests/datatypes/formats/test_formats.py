@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 import bitlathe as bl
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.formats.catalogue import single
-from bitlathe.datatypes.formats.format import (
-    Format,
-    Mixture,
-    codebook,
-    float_format,
-    int_format,
-    with_special,
-)
+from bitlathe.datatypes.formats.constructors import codebook, float_format, int_format, with_special
+from bitlathe.datatypes.formats.format import Format, Mixture
 from bitlathe.datatypes.formats.rounding import NEAREST, round_integer
 from bitlathe.datatypes.kernels.base.tables import cuts_of
 from bitlathe.datatypes.schemes.scheme import Scheme
@@ -110,7 +104,7 @@ def test_bitmod_types_put_the_special_value_into_minus_zero():
     assert single("bitmod_fp3_er_neg").values.tolist() == [0, 1, 2, 4, -3, -1, -2, -4]
     assert single("bitmod_fp4_ea_pos").values[8] == 8
     order = [
-        f.table.values[np.argmax(np.abs(f.table.values))] for f in bl.format("bitmod_fp3").formats
+        f.grid.values[np.argmax(np.abs(f.grid.values))] for f in bl.format("bitmod_fp3").formats
     ]
     assert [f.name.removeprefix("bitmod_fp3_") for f in bl.format("bitmod_fp3").formats] == [
         "er_pos",
@@ -124,7 +118,7 @@ def test_bitmod_types_put_the_special_value_into_minus_zero():
 @pytest.mark.parametrize("name", SMALL)
 def test_every_code_decodes_and_encodes_back(name):
     fmt = catalogue.element(name)
-    codes = fmt.table.codes
+    codes = fmt.grid.codes
     np.testing.assert_array_equal(fmt.encode(fmt.decode(codes)), codes)
     assert set(fmt.nan_codes).isdisjoint(fmt.unused)
     spare = (~np.isfinite(fmt.values)).sum() - len(fmt.inf_codes)
@@ -135,7 +129,7 @@ def test_every_code_decodes_and_encodes_back(name):
 @pytest.mark.parametrize("name", ["fp4_e2m1", "bitmod_fp3_er_pos", "int4", "nf4", "flint4"])
 def test_rounding_is_that_of_exact_rationals(name, rounding):
     fmt = single(name)
-    v = fmt.table.values
+    v = fmt.grid.values
     rng = np.random.default_rng(1)
     x = np.concatenate([v, (v[:-1] + v[1:]) / 2, rng.uniform(1.3 * v[0], 1.3 * v[-1], 40), [-0.0]])
     for value, code in zip(x, fmt.encode(x, rounding=rounding), strict=True):
@@ -189,7 +183,7 @@ def test_ties_of_any_float64_are_those_of_exact_rationals(rounding, values, narr
         v = v[np.isfinite(v)]
     fmt = codebook("own", np.unique(v + 0.0))
     with np.errstate(over="ignore"):
-        middles = fmt.table.values[:-1] / 2 + fmt.table.values[1:] / 2
+        middles = fmt.grid.values[:-1] / 2 + fmt.grid.values[1:] / 2
         x = np.concatenate([middles, np.nextafter(middles, -np.inf), np.nextafter(middles, np.inf)])
     x = x[np.isfinite(x)]
     for value, code in zip(x, fmt.encode(x, rounding=rounding), strict=True):
@@ -201,8 +195,8 @@ def test_a_middle_that_float64_lacks_is_compared_exactly():
     assert Fraction(x) - Fraction(low) < Fraction(high) - Fraction(x)  # by 3e-16
     assert codebook("own", [low, high]).encode(x) == 0
     # the values of NF3 are float64 quantiles; four of its seven middles are none
-    assert single("nf3").table.exact.sum() == 3
-    exact = [n for n in SMALL if not single(n).table.exact.all()]
+    assert single("nf3").grid.exact.sum() == 3
+    exact = [n for n in SMALL if not single(n).grid.exact.all()]
     assert exact == ["nf3"]
 
 
@@ -273,7 +267,7 @@ def test_rounding_is_monotone_idempotent_and_nearest(name, x):
     y = fmt.round(x)
     assert (np.diff(y) >= 0).all()
     np.testing.assert_array_equal(fmt.round(y), y)
-    distance = np.abs(fmt.table.values[None, :] - x[:, None]).min(axis=1)
+    distance = np.abs(fmt.grid.values[None, :] - x[:, None]).min(axis=1)
     np.testing.assert_array_equal(np.abs(y - x), distance)
 
 
@@ -370,3 +364,12 @@ def test_terms_of_a_code_sum_to_its_value():
     fmt = single("bitmod_fp3_ea_neg")
     for code, value in enumerate(fmt.values):
         assert sum((-1) ** s * 2**e * 2**b for s, e, b in fmt.terms(code)) == value
+
+
+def test_float_parameters_are_read_off_the_grid():
+    assert single("fp8_e4m3").grid.float_parameters == (4, 3, 7)
+    assert single("fp8_e5m2").grid.float_parameters == (5, 2, 15)
+    assert single("fp4_e2m1").grid.float_parameters == (2, 1, 1)
+    assert single("fp6_e3m2").grid.float_parameters == (3, 2, 3)
+    assert single("nf4").grid.float_parameters is None
+    assert single("int4").grid.float_parameters is None

@@ -9,7 +9,7 @@ from bitlathe.datatypes import kernels
 from bitlathe.datatypes import quantize as module
 from bitlathe.datatypes.coding import grid as fast
 from bitlathe.datatypes.coding.grid import encode_fast
-from bitlathe.datatypes.formats.format import codebook
+from bitlathe.datatypes.formats.constructors import codebook
 from bitlathe.datatypes.kernels.grids.longbook import starts_of
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
@@ -17,8 +17,8 @@ from naive import quantize_naive as naive
 
 
 def books(fmt, rounding="even"):
-    t = fmt.table
-    return (kernels.make_book(t.values, t.codes, fmt.tie_up(rounding), fmt.negative_zero),)
+    t = fmt.grid
+    return (kernels.make_book(t.values, t.codes, fmt.grid.tie_up(rounding), fmt.negative_zero),)
 
 
 def random_format(rng, count):
@@ -33,7 +33,7 @@ def random_format(rng, count):
 
 def near(fmt, scale):
     """Each value, each midpoint, and the float32 beside them, times a scale."""
-    v = fmt.table.values
+    v = fmt.grid.values
     points = np.concatenate([v, (v[:-1] + v[1:]) / 2]).astype(np.float32)
     points = np.concatenate([points, np.nextafter(points, np.float32(-np.inf)),
                              np.nextafter(points, np.float32(np.inf)), [0.0, -0.0]])  # fmt: skip
@@ -50,7 +50,7 @@ def test_any_book_equals_loops(count, seed, scale):
     group = int(rng.integers(1, 100))
     rows = np.stack([x, np.zeros_like(x), rng.permutation(x)])
     found = kernels.codebooks(rows, books(fmt), group)
-    values, codes = list(fmt.table.values), [int(c) for c in fmt.table.codes]
+    values, codes = list(fmt.grid.values), [int(c) for c in fmt.grid.codes]
     for r, row in enumerate(rows):
         wanted_codes, wanted = [], []
         for part in naive.split(row, group):

@@ -26,12 +26,12 @@ def members(name):
 
 
 def book(fmt):
-    t = fmt.table
-    return kernels.make_book(t.values, t.codes, fmt.tie_up("even"), fmt.negative_zero)
+    t = fmt.grid
+    return kernels.make_book(t.values, t.codes, fmt.grid.tie_up("even"), fmt.negative_zero)
 
 
 def grid(fmt):
-    pairs = [(float(v), int(c)) for v, c in zip(fmt.table.values, fmt.table.codes, strict=True)]
+    pairs = [(float(v), int(c)) for v, c in zip(fmt.grid.values, fmt.grid.codes, strict=True)]
     return [v for v, _ in pairs], [c for _, c in pairs]
 
 

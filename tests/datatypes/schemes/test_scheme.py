@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
-from bitlathe.datatypes.formats.format import int_format
+from bitlathe.datatypes.formats.constructors import int_format
 from bitlathe.datatypes.schemes.scales import SCALES
 from bitlathe.datatypes.schemes.scheme import Granularity, Scheme
 

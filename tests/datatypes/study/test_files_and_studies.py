@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import bitlathe as bl
+from bitlathe.datatypes.formats.constructors import codebook
 from bitlathe.datatypes.formats.files import load_format
-from bitlathe.datatypes.formats.format import codebook
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.datatypes.study import compare as study

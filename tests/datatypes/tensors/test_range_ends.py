@@ -10,7 +10,7 @@ import bitlathe as bl
 from bitlathe.datatypes.coding import grid as fast
 from bitlathe.datatypes.coding import job as coding
 from bitlathe.datatypes.formats.catalogue import single
-from bitlathe.datatypes.formats.format import codebook
+from bitlathe.datatypes.formats.constructors import codebook
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.datatypes.study.compare import compare

@@ -8,17 +8,15 @@ from hypothesis import strategies as st
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.formats.format import Mixture
-from bitlathe.datatypes.terms.terms.terms import (
-    Term,
-    booth_digits,
+from bitlathe.datatypes.terms.schedule import schedule_of_grid, terms_of_integer
+from bitlathe.datatypes.terms.statistics import term_statistics
+from bitlathe.datatypes.terms.table import (
     integer_term_count,
-    schedule_of_grid,
     term_count,
-    term_statistics,
     term_table,
     terms_of_format,
-    terms_of_integer,
 )
+from bitlathe.datatypes.terms.term import Term, booth_digits
 from naive import pe_naive
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bitlathe.arch.numerics import ALIGNED, HPCA25, PRESETS, PENumerics
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.datatypes.terms.terms.terms import term_table
+from bitlathe.datatypes.terms.table import term_table
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from bitlathe.sim.pe.operands import ACTIVATIONS
 from naive import pe_naive

@@ -283,4 +283,4 @@ def test_float_formats_agree_with_the_catalogue():
         if name != "fp32":
             fmt = catalogue.element(name)
             assert (fmt.max, fmt.smallest_subnormal) == (largest, 2.0**lowest)
-            assert np.sort(fmt.table.values)[-2] == largest - 2.0 ** (np.frexp(largest)[1] - bits)
+            assert np.sort(fmt.grid.values)[-2] == largest - 2.0 ** (np.frexp(largest)[1] - bits)

@@ -1,0 +1,95 @@
+"""Numbers: whole ones in range, and the exact middle of neighbouring floats."""
+
+import operator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BitlatheError, shown
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+# between these, sums and halves of float64 neither over- nor underflow
+_LEAST, _LARGEST = 2.0**-1000, 2.0**1000
+
+
+def whole_number(what: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return a whole number in range as a Python int.
+
+    Parameters
+    ----------
+    what : str
+        What errors call it.
+    value : int or numpy integer
+        Booleans and floats are refused, whole ones too.
+    low, high : int
+        Bounds, both included; without `high` there is no upper one.
+
+    Raises
+    ------
+    BitlatheError
+        Naming the value and the bounds.
+
+    Examples
+    --------
+    >>> whole_number("rows", np.int64(3), 1)
+    3
+    """
+    is_whole = hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
+    try:
+        number = operator.index(value) if is_whole else low - 1
+    except TypeError:  # an array of several, or of floats
+        number = low - 1
+    if number < low or (high is not None and number > high):
+        bounds = f"{low}..{high}" if high is not None else f"of at least {low}"
+        raise BitlatheError(f"{what} is {shown(value)}, must be a whole number {bounds}")
+    return number
+
+
+def half_way(values: Floats) -> tuple[Floats, Bools]:
+    """Return where the exact middle of neighbouring values lies among float64 numbers.
+
+    A float64 y is above the middle where ``y > midpoints``, and on it where ``y == midpoints`` and
+    `exact`: comparisons with the exact middle, also where float64 cannot hold it.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Finite, ascending.
+
+    Returns
+    -------
+    midpoints : (n - 1,) float64
+        The largest float64 at most half-way between neighbours.
+    exact : (n - 1,) bool
+        Whether that is half-way itself.
+
+    Examples
+    --------
+    >>> half_way(np.array([0.0, 1.0, 1.0 + 2.0**-52]))[1].tolist()
+    [True, False]
+    """
+    low, high = np.asarray(values[:-1], np.float64), np.asarray(values[1:], np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Knuth's exact sum: low + high = total + rest
+        total = low + high
+        from_high = total - low
+        rest = (low - (total - from_high)) + (high - from_high)
+        near = total / 2
+        midpoints = np.where(rest < 0, np.nextafter(near, -np.inf), near)
+    exact = rest == 0
+    sizes = np.abs([low, high])
+    extreme = (sizes.max(axis=0) > _LARGEST) | (np.abs(total) < _LEAST)
+    for at in np.flatnonzero(extreme & (total != 0)):
+        midpoints[at], exact[at] = _fraction_floor((Fraction(low[at]) + Fraction(high[at])) / 2)
+    return midpoints, exact
+
+
+def _fraction_floor(middle: Fraction) -> tuple[float, bool]:
+    """Return the largest float64 at most a fraction, and whether it is that."""
+    near = float(middle)
+    if Fraction(near) > middle:
+        near = float(np.nextafter(near, -np.inf))
+    return near, Fraction(near) == middle

@@ -1,0 +1,114 @@
+"""Codes of large arrays by the compiled kernels: the same as `casts` finds by search.
+
+Which kernel fits is decided by the grid, never by its name; None is returned where none does.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import kernels
+from ..base.jit import have_numba
+from .finite import all_finite
+from .grid import Grid
+from .rounding import NEAREST
+
+Codes = NDArray[np.uint8]
+
+# smaller arrays are done before a kernel would be compiled
+MIN_SIZE = 1 << 16
+NARROW = ("float16", "bfloat16", "float32")
+# values of a row, where an array is handed over as a matrix
+ROW = 1 << 12
+
+
+def encode(grid: Grid, x: Any, rounding: str, overflow: str, min_size: int = MIN_SIZE) -> Any:
+    """Return the codes of a finite array, beyond the grid those of its ends; or None."""
+    fits = (
+        isinstance(x, np.ndarray)
+        and (x.dtype.name in NARROW or x.dtype == np.float64)
+        and x.dtype.isnative
+        and x.size >= max(min_size, 1)
+        and rounding in NEAREST
+        and overflow == "saturate"
+        and have_numba()
+    )
+    parameters = grid.float_parameters if fits and rounding == "even" else None
+    if parameters in WIDE:
+        return WIDE[parameters](x, grid.max) if all_finite(x) else None
+    fits = fits and grid.bits <= 8
+    if not fits or (parameters is None and x.dtype == np.float64):
+        return None
+    single = to_odd(x) if x.dtype == np.float64 else np.ascontiguousarray(x, np.float32)
+    if not all_finite(single):
+        return None
+    if parameters is None:
+        return _nearest(grid, single, rounding)
+    return kernels.encode_float(single, *parameters, grid.max)
+
+
+def to_odd(x: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round float64 to float32, to the odd neighbour where it is between two.
+
+    Rounding that to a float of at most 22 digits gives the same as rounding once. NaN and
+    infinity stay what they are.
+    """
+    with np.errstate(over="ignore"):
+        near = x.astype(np.float32)
+    wide = near.astype(np.float64)
+    bits = near.view(np.uint32)
+    bits -= np.abs(wide) > np.abs(x)
+    bits |= (wide != x) & np.isfinite(x)
+    return near
+
+
+def _half(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:
+    """Return the bits of float16; numpy rounds float64 to it in one step."""
+    half: NDArray[np.float16] = np.clip(x, -largest, largest).astype(np.float16)
+    return half.view(np.uint16)
+
+
+def _bfloat16(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:
+    """Return the bits of bfloat16, ties to even."""
+    single = to_odd(x) if x.dtype == np.float64 else x.astype(np.float32)
+    bits = np.clip(single, np.float32(-largest), np.float32(largest)).view(np.uint32)
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    bits += np.uint32(0x7FFF)
+    bits += odd
+    return (bits >> np.uint32(16)).astype(np.uint16)
+
+
+# by (exponent bits, mantissa bits, bias)
+WIDE = {(5, 10, 15): _half, (8, 7, 127): _bfloat16}
+
+
+def _nearest(grid: Grid, x: NDArray[np.float32], rounding: str) -> Codes:
+    """Return the codes of the nearest values, the cuts between them compared one by one."""
+    books = (grid.book(rounding),)
+    flat = x.reshape(-1)
+    out = np.empty(flat.size, np.uint8)
+    whole = flat.size // ROW * ROW
+    for a, b, width in ((0, whole, ROW), (whole, flat.size, flat.size - whole)):
+        if a < b:
+            part = flat[a:b].reshape(-1, width)
+            ones, none = np.ones((len(part), 1), np.float32), np.zeros((len(part), 1), np.uint8)
+            found = kernels.codebooks_given(part, books, width, ones, none, values=False)
+            out[a:b] = found.codes.reshape(-1)
+    return out.reshape(x.shape)
+
+
+def decode(grid: Grid, codes: NDArray[Any], dtype: np.dtype[Any], min_size: int = MIN_SIZE) -> Any:
+    """Return the values of codes, which must lie within the table, as floats; or None."""
+    if codes.size < max(min_size, 1) or codes.dtype != grid.code_dtype or not have_numba():
+        return None
+    if dtype not in (np.float32, np.float64):
+        return None
+    from ..kernels.streams.dequantize import dequantize  # numba is imported on use
+
+    width = codes.size if codes.size % ROW else ROW
+    matrix = codes.reshape(-1, width)
+    found = dequantize(
+        matrix, grid.by_code[None], np.ones(1), width, block_rows=len(matrix), dtype=dtype
+    )
+    return found.reshape(codes.shape)
