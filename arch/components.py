@@ -31,6 +31,11 @@ class PEComponent(Record):
     table_addition_pj: float | None = Field(default=None, ge=0)
     source: str
 
+    def names_for(self, kind: str) -> dict[str, str]:
+        """Return the names of its ports, which a PE of its kind has for want of its own."""
+        names = {key: value for key, value in self.arithmetic.items() if isinstance(value, str)}
+        return names if self.kind == kind else {}
+
 
 class DramComponent(Record):
     """Energy of one bit moved between DRAM and the chip; of a read or a write where known apart.

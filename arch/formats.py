@@ -7,21 +7,23 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError
 
-from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.yamlfile import Record
 from ..datatypes.schemes.scheme import Scheme
 
 
-def _scheme_text(value: str) -> str:
-    try:
-        return str(Scheme.parse(value))
-    except BitlatheError as err:
-        raise ValueError(str(err)) from None
+def _scheme(value: Any) -> Scheme:
+    """Read the text of a scheme; its file, if its format has one, is read here and only here."""
+    if not isinstance(value, str | Scheme):
+        raise PydanticCustomError("string_type", "Input should be a valid string")
+    return Scheme.parse(value)
 
 
-# by the scheme, not its text: a format may stand in a file that changes
+SchemeField = Annotated[Scheme, PlainValidator(_scheme), PlainSerializer(str, return_type=str)]
+
+
 @lru_cache(maxsize=1024)
 def _scheme_terms(scheme: Scheme) -> int:
     return scheme.terms_per_weight
@@ -39,13 +41,8 @@ class Operand(Record):
     4 and 8 bits, say); without it they are counted from the scheme.
     """
 
-    scheme: str | None = None
+    scheme: SchemeField | None = None
     bits: Annotated[float, Field(ge=1, le=64)] | None = None
-
-    @field_validator("scheme")
-    @classmethod
-    def _known_scheme(cls, value: str | None) -> str | None:
-        return None if value is None else _scheme_text(value)
 
     @model_validator(mode="after")
     def _says_something(self) -> Operand:
@@ -57,14 +54,46 @@ class Operand(Record):
     def label(self) -> str:
         """The scheme, and the stated bits if there are any."""
         stated = None if self.bits is None else f"{self.bits:g} bits"
-        return ", ".join(part for part in (self.scheme, stated) if part)
+        scheme = None if self.scheme is None else str(self.scheme)
+        return ", ".join(part for part in (scheme, stated) if part)
 
     def bits_per_element(self, axis_length: int) -> Fraction:
         """Return the stored bits per element, scales and selectors counted."""
         if self.bits is not None:
             return Fraction(self.bits)
         assert self.scheme is not None
-        return _stored_bits(Scheme.parse(self.scheme), axis_length)
+        return _stored_bits(self.scheme, axis_length)
+
+    @property
+    def code_bits(self) -> Fraction:
+        """Bits of an element's code, without scales and selectors; stated bits are all code."""
+        if self.bits is not None:
+            return Fraction(self.bits)
+        assert self.scheme is not None
+        return Fraction(self.scheme.element_bits)
+
+    @property
+    def payload_bits(self) -> int:
+        """Whole bits of an element's code; scales and selectors travel beside it.
+
+        Examples
+        --------
+        >>> Operand(scheme="int8@channel").payload_bits, Operand(bits=4.5).payload_bits
+        (8, 5)
+        """
+        return math.ceil(self.code_bits)
+
+    @property
+    def scale_group(self) -> int:
+        """Elements along K that share a scale; 0 for all of them."""
+        return 0 if self.scheme is None else self.scheme.granularity.columns
+
+    @property
+    def integer_scale_bits(self) -> int:
+        """Bits of an integer scale of a group; 0 where the scale is none."""
+        if self.scheme is None or self.scheme.scale_format.kind != "int":
+            return 0
+        return self.scheme.scale_bits
 
     @property
     def terms(self) -> int:
@@ -74,16 +103,16 @@ class Operand(Record):
         bits, ceil(floor(b) / 2).
         """
         if self.scheme is not None:
-            return _scheme_terms(Scheme.parse(self.scheme))
+            return _scheme_terms(self.scheme)
         return math.ceil(math.floor(self.bits or 0) / 2)
 
 
 def _operand(value: Any) -> Any:
-    return {"scheme": value} if isinstance(value, str) else value
+    return {"scheme": value} if isinstance(value, str | Scheme) else value
 
 
 OperandField = Annotated[Operand, BeforeValidator(_operand)]
-FP16 = Operand(scheme="fp16")
+FP16 = Operand(scheme=Scheme.parse("fp16"))
 
 
 class LayerFormats(Record):

@@ -1,10 +1,73 @@
-"""Dotted keys of a chip: setting one, and what conditional overrides set."""
+"""Dotted keys of a chip: setting one, and conditional overrides of some."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from .schema import Override
+from pydantic import field_serializer, field_validator
+
+from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.yamlfile import Record
+from ..datatypes.schemes.scheme import Scheme
+
+Phase = Literal["prefill", "decode"]
+
+
+class Condition(Record):
+    """When an override holds."""
+
+    phase: Phase | None = None
+    model: str | list[str] | None = None
+
+
+def _with_scheme(value: Any) -> Any:
+    """Return what is set of ``formats`` with schemes for their text; what is none stays."""
+    if isinstance(value, dict):
+        return {key: _with_scheme(part) for key, part in value.items()}
+    try:
+        return Scheme.parse(value) if isinstance(value, str) else value
+    except BitlatheError:  # refused with its place when the override is applied
+        return value
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_text(part) for key, part in value.items()}
+    return str(value) if isinstance(value, Scheme) else value
+
+
+class Override(Record):
+    """Keys that change for one phase or some models."""
+
+    when: Condition
+    set: dict[str, Any]
+
+    @field_validator("set")
+    @classmethod
+    def _schemes_as_read(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Read schemes once, with the file: a format's own file may change later."""
+        formats = (key for key in value if key.split(".")[0] == "formats")
+        return value | {key: _with_scheme(value[key]) for key in formats}
+
+    @field_serializer("set")
+    def _schemes_as_text(self, value: dict[str, Any]) -> dict[str, Any]:
+        return {key: _as_text(part) for key, part in value.items()}
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+
+def nested(record: Record) -> dict[str, Any]:
+    """Return a record's keys that have a value, nested; values stay what they are."""
+    found = {key: getattr(record, key) for key in type(record).model_fields}
+    return {key: _nested(value) for key, value in found.items() if value is not None}
+
+
+def _nested(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_nested(part) for part in value]
+    return nested(value) if isinstance(value, Record) else value
 
 
 def set_key(data: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
@@ -19,19 +82,19 @@ def set_key(data: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
     if not rest:
         return {**data, head: value}
     child = data.get(head)
-    if isinstance(child, str) and rest in {"bits", "scheme"}:
+    if isinstance(child, str | Scheme) and rest in {"bits", "scheme"}:
         child = {"scheme": child}  # a scheme written as a plain string
     if isinstance(child, str) and head == "numerics":
         child = {"preset": child}
     return {**data, head: set_key(child if isinstance(child, dict) else {}, rest, value)}
 
 
-def _models(rule: "Override") -> tuple[str, ...]:
+def _models(rule: Override) -> tuple[str, ...]:
     model = rule.when.model
     return () if model is None else (model,) if isinstance(model, str) else tuple(model)
 
 
-def changes_of(overrides: Iterable["Override"], phase: str, model: str | None) -> dict[str, Any]:
+def changes_of(overrides: Iterable[Override], phase: str, model: str | None) -> dict[str, Any]:
     """Return what the overrides of a phase and model set, by dotted key; later ones win."""
     changes: dict[str, Any] = {}
     for rule in overrides:
@@ -40,7 +103,7 @@ def changes_of(overrides: Iterable["Override"], phase: str, model: str | None) -
     return changes
 
 
-def variants_of(overrides: Iterable["Override"]) -> list[dict[str, Any]]:
+def variants_of(overrides: Iterable[Override]) -> list[dict[str, Any]]:
     """Return the different changes that any phase and any model brings."""
     rules = list(overrides)
     models = (None, *(model for rule in rules for model in _models(rule)))

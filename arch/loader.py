@@ -9,9 +9,12 @@ from typing import Any
 from ..datatypes.base.errors import BitlatheError, nearest, unknown_name
 from ..datatypes.base.slugs import slug
 from ..datatypes.base.yamlfile import Document, Location, parse_yaml, read_yaml, validate
-from .keys import changes_of, set_key
+from .keys import changes_of, nested, set_key
 from .memories import DRAM_PAIRS
-from .schema import PE, Arch, Numerics, check_memories
+from .numerics import Numerics
+from .pe import PE_KEYS
+from .pe_base import PESection
+from .schema import Arch, check_memories
 
 CHIPS = Path(__file__).parent / "chips"
 
@@ -76,7 +79,7 @@ def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
     data = arch.model_dump(exclude={"overrides", "name"})
     if all(_reaches(data, key) for key in keys):
         return
-    known = _settable(data)
+    known = list(dict.fromkeys([*_settable(data), *(f"pe.{key}" for key in PE_KEYS)]))
     branches = {k.rsplit(".", n)[0] for k in known for n in range(4)}
     operands = {f"{k.rsplit('.', 1)[0]}.{p}" for k in known for p in ("bits", "scheme")}
     optional = {
@@ -122,7 +125,7 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     """
     if isinstance(name_or_path, Arch):
         arch = name_or_path
-        document = Document(source="--set", data=arch.model_dump(exclude_none=True), marks={})
+        document = Document(source="--set", data=nested(arch), marks={})
     else:
         path, name = _find(name_or_path)
         document = _document(path)
@@ -158,7 +161,7 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
     return chip
 
 
-def _same_pe(one: PE, other: PE) -> bool:
+def _same_pe(one: PESection, other: PESection) -> bool:
     """Whether two chips have the same kind of PE, whatever else is set of it."""
     return (one.kind, one.lanes, one.component) == (other.kind, other.lanes, other.component)
 
@@ -214,7 +217,7 @@ def _check_overrides(arch: Arch, document: Document) -> None:
 
 
 def _apply(arch: Arch, changes: Mapping[str, Any]) -> Arch:
-    data = arch.model_dump(exclude_none=True)
+    data = nested(arch)
     for key, value in changes.items():
         data = set_key(data, key, value)
     return validate(Arch, Document(source="<override>", data=data, marks={}))

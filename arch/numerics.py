@@ -4,10 +4,11 @@ The presets `hpca25` and `aligned` follow BitMoD (arXiv 2411.11745) and the widt
 register-transfer code; `exact` is plain integer arithmetic, the reference for their errors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.yamlfile import Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,3 +119,25 @@ def numerics_of(numerics: str | PENumerics) -> PENumerics:
     if not isinstance(numerics, str) or numerics not in PRESETS:
         raise BitlatheError(unknown_name("PE numerics", str(numerics), PRESETS))
     return PRESETS[numerics]
+
+
+class Numerics(Record):
+    """Arithmetic of a bit-serial PE: a preset, and the fields of `PENumerics` that differ."""
+
+    preset: Literal["hpca25", "aligned", "exact"] = "aligned"
+    guard_bits: int | None = None
+    reference: Literal["lanes", "lanes_and_accumulator"] | None = None
+    gate_zero_terms: bool | None = None
+    alignment: Literal["floor", "sticky"] | None = None
+    rounding: Literal["floor", "nearest_even"] | None = None
+    overflow: Literal["wrap", "saturate"] | None = None
+    accumulator_bits: int | None = None
+    sum_bits: int | None = None
+    exponent_bits: int | None = None
+
+    @property
+    def record(self) -> PENumerics:
+        """The numerics as `sim.pe` takes them."""
+        given = self.model_dump(exclude={"preset"}, exclude_none=True)
+        base = numerics_of(self.preset)
+        return replace(base, name="custom", **given) if given else base

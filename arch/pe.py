@@ -1,18 +1,60 @@
-"""Kinds of processing elements as frozen values: what the ``pe`` section of a chip describes.
+"""The kinds of processing elements: for each its record, and its section in a chip's file.
 
-Each record carries the numerics that its function in `sim.pe` takes and tells its clocks.
-`PE_KINDS` lists them by the name used in architecture files; `holds` says which formats one can
-take.
+========== ================================================ ======================================
+kind       weights                                          activations
+========== ================================================ ======================================
+bit_serial up to 8 bits, any grid (those that no short      the format of ``activation``
+           sum of terms reaches are rounded to a fixed
+           point of 8 bits, which must not make a zero that
+           the grid lacks); integer scales up to
+           ``scale_bits``; no pairs, no bit planes
+int_mac    grids of integers that fit ``weight_bits``,      signed integers up to
+           times a power of two                             ``activation_bits``
+fp_mac     grids of values of the port ``weight``, times a  the format of ``activation``
+           power of two; up to 8 bits rounded by the
+           decoder where the port has 8 significant bits
+lut        signed bit planes with power-of-two scales       fp16
+           (bcq)
+ant        grids of integers whose odd part fits            as int_mac
+           ``weight_bits`` and whose products fit the sum
+olive      outlier-victim pairs and plain integers up to    as int_mac
+           ``weight_bits``
+========== ================================================ ======================================
+
+The MACs sit behind decoders of what they can multiply, outlier-victim pairs included. A code minus
+its zero point is a signed integer of one bit more. Scales (other than the integer
+scales of the bit-serial PE) are applied to sums and bind nothing here. An operand of stated bits
+alone has no format to refuse.
+
+A new kind is a record and a section here, and its arithmetic in `sim.pe`.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from __future__ import annotations
 
-from ..datatypes.base.errors import BitlatheError, unknown_name
-from .numerics import ALIGNED, PENumerics
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from ..datatypes.base.errors import BitlatheError
+from ..datatypes.formats.format import Format
+from ..datatypes.schemes.scheme import Scheme
+from .formats import Operand
+from .grids import (
+    are_integers_of,
+    grids,
+    has_terms,
+    integers,
+    odd_and_largest,
+    on_port,
+    scaled_to,
+    steps_are_integers_of,
+)
+from .numerics import ALIGNED, Numerics, PENumerics
+from .pe_base import PEKind, PESection, SkipSync, SkipWeights, check_name, check_range
 
 Overflow = Literal["wrap", "saturate"]
-SkipSync = Literal["lane", "row", "column", "array"]
 
 BIT_SERIAL_ACTIVATIONS = ("fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "int8")
 # bits of the formats that a floating-point MAC adds in, or reads on its ports
@@ -29,50 +71,53 @@ FLOAT_BITS = {
 WEIGHT_PORTS = (*FLOAT_BITS, "int8", "int4")
 
 
-def _check(record: object, **bounds: tuple[int, int]) -> None:
-    for name, (low, high) in bounds.items():
-        value = getattr(record, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise BitlatheError(
-                f"{type(record).__name__}.{name}: an integer in {low}..{high}, got {value!r}"
-            )
+def _plain_format(scheme: Scheme) -> Format | None:
+    """Return the one format of a scheme whose codes are a table's; None of any other."""
+    return scheme.formats[0] if scheme.coder == "table" and len(scheme.formats) == 1 else None
 
 
-def _check_name(record: object, name: str, known: tuple[str, ...]) -> None:
-    value = getattr(record, name)
-    if value not in known:
-        where = f"{type(record).__name__}.{name}"
-        raise BitlatheError(f"{where}: {unknown_name('name', str(value), known)}")
+def _is_format(scheme: Scheme, name: str) -> bool:
+    fmt = _plain_format(scheme)
+    return fmt is not None and fmt.name == name
+
+
+def _is_integer(scheme: Scheme, bits: int) -> bool:
+    fmt = _plain_format(scheme)
+    return fmt is not None and steps_are_integers_of(fmt, bits)
+
+
+# -- bit-serial ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BitSerialPE:
+class BitSerialPE(PEKind):
     """Terms of any weight format up to 8 bits times FP16, BF16, FP8 or INT8 activations.
 
     With ``skip_zero_terms`` a clock whose terms are zero is left out; ``skip_sync`` says what steps
-    from chunk to chunk together (`sim.array.tile_model.TileArray.scope`). ``scale_bits`` is the
-    widest integer scale that the rescale unit takes, one bit a clock; ``group_gap`` the clocks
-    between groups.
+    from chunk to chunk together (`sim.array.tile.model.TileArray.scope`), ``skip_weights`` which
+    random weights stand in for those of a layer. ``scale_bits`` is the widest integer scale that
+    the rescale unit takes, one bit a clock; ``group_gap`` the clocks between groups.
     """
+
+    kind: ClassVar[str] = "bit_serial"
+    serial: ClassVar[bool] = True
+    pipeline_cycles: ClassVar[int] = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
 
     lanes: int = 4
     activation: str = "fp16"
     numerics: PENumerics = field(default=ALIGNED)
     skip_zero_terms: bool = False
     skip_sync: SkipSync = "array"
+    skip_weights: SkipWeights = "gaussian"
     scale_bits: int = 8
     group_gap: int = 0
 
     def __post_init__(self) -> None:
-        _check(self, lanes=(1, 16), scale_bits=(0, 16), group_gap=(0, 64))
+        check_range(self, lanes=(1, 16), scale_bits=(0, 16), group_gap=(0, 64))
         if not isinstance(self.numerics, PENumerics):
             raise BitlatheError(f"BitSerialPE.numerics: a PENumerics, got {self.numerics!r}")
-        _check_name(self, "activation", BIT_SERIAL_ACTIVATIONS)
-        _check_name(self, "skip_sync", ("lane", "row", "column", "array"))
-
-    def clocks(self, k: int, terms: int) -> int:
-        """Clocks of ``k`` products without term skipping."""
-        return terms * -(-k // self.lanes)
+        check_name(self, "activation", BIT_SERIAL_ACTIVATIONS)
+        check_name(self, "skip_sync", ("lane", "row", "column", "array"))
 
     @property
     def partial_sum_bits(self) -> int:
@@ -81,14 +126,69 @@ class BitSerialPE:
             return 64
         return self.numerics.accumulator_bits + (self.numerics.exponent_bits or 6)
 
+    @property
+    def ports(self) -> dict[str, Any]:
+        """The keys that decide which formats it takes."""
+        return {"activation": self.activation, "scale_bits": self.scale_bits}
+
+    def step_clocks(self, weight: Operand) -> int:
+        """Return the clocks of one chunk of weights: their terms."""
+        return weight.terms
+
+    def takes_weight(self, scheme: Scheme) -> bool:
+        """Return whether its decoder, and its rescale unit, take a scheme."""
+        scale = scheme.scale_bits if scheme.scale_format.kind == "int" else 0
+        paired_or_planes = scheme.coder in ("olive", "bcq")
+        return (
+            not paired_or_planes
+            and scale <= self.scale_bits
+            and all(map(has_terms, scheme.formats))
+        )
+
+    def takes_activation(self, scheme: Scheme) -> bool:
+        """Return whether activations of a scheme are those of its port."""
+        if self.activation == "int8":
+            return _is_integer(scheme, 8)
+        return _is_format(scheme, self.activation)
+
+
+def _numerics(value: Any) -> Any:
+    return {"preset": value} if isinstance(value, str) else value
+
+
+class BitSerialSection(PESection):
+    """The section of a bit-serial PE."""
+
+    made: ClassVar[type[PEKind]] = BitSerialPE
+
+    kind: Literal["bit_serial"]
+    activation: str | None = None
+    numerics: Annotated[Numerics | None, BeforeValidator(_numerics)] = None
+    scale_bits: int | None = None
+    group_gap: int | None = None
+    skip_zero_terms: bool | None = None
+    skip_sync: SkipSync | None = None
+    skip_weights: SkipWeights | None = None
+
+    def record_of(self, given: dict[str, Any]) -> PEKind:
+        """Return the record, its numerics those of a preset and what differs from it."""
+        if "numerics" in given:
+            given |= {"numerics": given["numerics"].record}
+        return BitSerialPE(lanes=self.lanes, **given)
+
+
+# -- integer multiply-accumulate -----------------------------------------------------------------
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class IntMacPE:
+class IntMacPE(PEKind):
     """Integer multiply-accumulate, one product per lane and clock.
 
     An exact tree adds the products of a clock; the accumulator takes their sum and saturates or
     wraps at ``accumulator_bits``, once a clock.
     """
+
+    kind: ClassVar[str] = "int_mac"
 
     lanes: int = 1
     activation_bits: int = 8
@@ -97,27 +197,151 @@ class IntMacPE:
     overflow: Overflow = "saturate"
 
     def __post_init__(self) -> None:
-        _check(
+        check_range(
             self,
             lanes=(1, 64),
             activation_bits=(2, 16),
             weight_bits=(1, 16),
             accumulator_bits=(4, 62),
         )
-        _check_name(self, "overflow", ("wrap", "saturate"))
-
-    def clocks(self, k: int, terms: int = 1) -> int:
-        """Clocks of ``k`` products."""
-        return terms * -(-k // self.lanes)
+        check_name(self, "overflow", ("wrap", "saturate"))
 
     @property
     def partial_sum_bits(self) -> int:
         """Bits of an unfinished sum."""
         return self.accumulator_bits
 
+    @property
+    def ports(self) -> dict[str, Any]:
+        """The keys that decide which formats it takes."""
+        return {"activation_bits": self.activation_bits, "weight_bits": self.weight_bits}
+
+    def takes_weight(self, scheme: Scheme) -> bool:
+        """Return whether weights of a scheme are integers of its port, times a power of two."""
+        port = integers(self.weight_bits)
+        return scheme.coder != "bcq" and all(scaled_to(v, port) for v, _ in grids(scheme))
+
+    def takes_activation(self, scheme: Scheme) -> bool:
+        """Return whether activations of a scheme are integers of its port."""
+        return _is_integer(scheme, self.activation_bits)
+
+
+class IntMacSection(PESection):
+    """The section of an integer multiply-accumulate, and of those with a decoder before it."""
+
+    made: ClassVar[type[PEKind]] = IntMacPE
+
+    kind: Literal["int_mac"]
+    activation_bits: int | None = None
+    weight_bits: int | None = None
+    accumulator_bits: int | None = None
+    overflow: Overflow | None = None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FpMacPE:
+class _DecodedMac(PEKind):
+    """A decoder in front of an integer MAC."""
+
+    mac: IntMacPE = field(default=IntMacPE(weight_bits=4))
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mac, IntMacPE):
+            raise BitlatheError(f"{type(self).__name__}.mac: an IntMacPE, got {self.mac!r}")
+
+    @property
+    def lanes(self) -> int:
+        """Weights that it works on at once."""
+        return self.mac.lanes
+
+    @property
+    def partial_sum_bits(self) -> int:
+        """Bits of an unfinished sum."""
+        return self.mac.accumulator_bits
+
+    @property
+    def ports(self) -> dict[str, Any]:
+        """The keys that decide which formats it takes."""
+        return self.mac.ports
+
+    def value(self, key: str) -> Any:
+        """Return what a key of its section stands at."""
+        return self.mac.value(key)
+
+    def takes_activation(self, scheme: Scheme) -> bool:
+        """Return whether activations of a scheme are integers of the MAC's port."""
+        return self.mac.takes_activation(scheme)
+
+
+class _DecodedMacSection(PESection):
+    """The section of a decoder in front of an integer MAC of 4-bit weights."""
+
+    activation_bits: int | None = None
+    weight_bits: int | None = None
+    accumulator_bits: int | None = None
+    overflow: Overflow | None = None
+
+    def record_of(self, given: dict[str, Any]) -> PEKind:
+        """Return the record, whose MAC takes weights of 4 bits unless others are named."""
+        mac = IntMacPE(**{"weight_bits": 4, **given, "lanes": self.lanes})
+        return self.made(mac=mac)  # type: ignore[call-arg]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AntPE(_DecodedMac):
+    """A flint decoder (mantissa and shift) in front of an integer MAC."""
+
+    kind: ClassVar[str] = "ant"
+
+    format: str = "flint4"
+
+    def takes_weight(self, scheme: Scheme) -> bool:
+        """Return whether weights are a mantissa of the MAC's width, shifted; products fit."""
+        if scheme.coder in ("olive", "bcq"):
+            return False
+        return all(self._shifts_to(*odd_and_largest(values)) for values, _ in grids(scheme))
+
+    def _shifts_to(self, odd: int, largest: int) -> bool:
+        mac = self.mac
+        fits = mac.activation_bits + largest.bit_length() <= mac.accumulator_bits
+        return odd < 1 << (mac.weight_bits - 1) and fits
+
+
+class AntSection(_DecodedMacSection):
+    """The section of an ANT PE."""
+
+    made: ClassVar[type[PEKind]] = AntPE
+
+    kind: Literal["ant"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OlivePE(_DecodedMac):
+    """An outlier-victim pair decoder in front of an integer MAC."""
+
+    kind: ClassVar[str] = "olive"
+
+    def takes_weight(self, scheme: Scheme) -> bool:
+        """Return whether weights are pairs, or plain integers, of the MAC's width."""
+        if scheme.coder == "olive":
+            return scheme.element_bits <= self.mac.weight_bits
+        return scheme.coder != "bcq" and all(
+            are_integers_of(values, self.mac.weight_bits) for values, _ in grids(scheme)
+        )
+
+
+class OliveSection(_DecodedMacSection):
+    """The section of an OliVe PE."""
+
+    made: ClassVar[type[PEKind]] = OlivePE
+
+    kind: Literal["olive"]
+
+
+# -- floating-point multiply-accumulate ----------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FpMacPE(PEKind):
     """Floating-point multiply-accumulate, one product per lane and clock.
 
     ``product`` None fuses: the exact product enters the adder and the sum is rounded once. A name
@@ -127,6 +351,8 @@ class FpMacPE:
     port, behind the decoder of the stored codes.
     """
 
+    kind: ClassVar[str] = "fp_mac"
+
     lanes: int = 1
     activation: str = "fp16"
     weight: str = "fp16"
@@ -135,40 +361,80 @@ class FpMacPE:
     overflow: Literal["inf", "saturate"] = "inf"
 
     def __post_init__(self) -> None:
-        _check(self, lanes=(1, 64))
-        _check_name(self, "activation", tuple(FLOAT_BITS))
-        _check_name(self, "weight", WEIGHT_PORTS)
-        _check_name(self, "accumulator", tuple(FLOAT_BITS))
+        check_range(self, lanes=(1, 64))
+        check_name(self, "activation", FLOAT_BITS)
+        check_name(self, "weight", WEIGHT_PORTS)
+        check_name(self, "accumulator", FLOAT_BITS)
         if self.product is not None:
-            _check_name(self, "product", tuple(FLOAT_BITS))
-        _check_name(self, "overflow", ("inf", "saturate"))
-
-    def clocks(self, k: int, terms: int = 1) -> int:
-        """Clocks of ``k`` products."""
-        return terms * -(-k // self.lanes)
+            check_name(self, "product", FLOAT_BITS)
+        check_name(self, "overflow", ("inf", "saturate"))
 
     @property
     def partial_sum_bits(self) -> int:
         """Bits of an unfinished sum."""
         return FLOAT_BITS[self.accumulator]
 
+    @property
+    def ports(self) -> dict[str, Any]:
+        """The keys that decide which formats it takes."""
+        return {"activation": self.activation, "weight": self.weight}
+
+    def takes_weight(self, scheme: Scheme) -> bool:
+        """Return whether weights of a scheme are values of its port, times a power of two."""
+        return scheme.coder != "bcq" and all(
+            on_port(values, bits, self.weight) for values, bits in grids(scheme)
+        )
+
+    def takes_activation(self, scheme: Scheme) -> bool:
+        """Return whether activations of a scheme are those of its port."""
+        return _is_format(scheme, self.activation)
+
+
+class FpMacSection(PESection):
+    """The section of a floating-point multiply-accumulate."""
+
+    made: ClassVar[type[PEKind]] = FpMacPE
+
+    kind: Literal["fp_mac"]
+    activation: str | None = None
+    weight: str | None = None
+    product: str | None = None
+    accumulator: str | None = None
+    overflow: Literal["inf", "saturate"] | None = None
+
+
+# -- look-up tables ------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LutPE:
+class LutPE(PEKind):
     """Shift-add PE: one table look-up of ``inputs`` FP16 activations per bit plane and clock."""
+
+    kind: ClassVar[str] = "lut"
 
     inputs: int = 8
     table: str = "fp16"
     accumulator: str = "fp32"
 
     def __post_init__(self) -> None:
-        _check(self, inputs=(1, 12))
-        _check_name(self, "table", tuple(FLOAT_BITS))
-        _check_name(self, "accumulator", tuple(FLOAT_BITS))
+        check_range(self, inputs=(1, 12))
+        check_name(self, "table", FLOAT_BITS)
+        check_name(self, "accumulator", FLOAT_BITS)
 
-    def clocks(self, k: int, terms: int) -> int:
-        """Clocks of ``k`` weights of ``terms`` bit planes, the tables being built."""
-        return terms * -(-k // self.inputs)
+    @property
+    def lanes(self) -> int:
+        """Weights that it works on at once: one plane of each input."""
+        return self.inputs
+
+    @property
+    def partial_sum_bits(self) -> int:
+        """Bits of an unfinished sum."""
+        return FLOAT_BITS[self.accumulator]
+
+    @property
+    def ports(self) -> dict[str, Any]:
+        """The keys that decide which formats it takes: none."""
+        return {"activation": "fp16"}
 
     @property
     def table_additions(self) -> int:
@@ -180,63 +446,68 @@ class LutPE:
             widths = pairs
         return additions
 
-    @property
-    def partial_sum_bits(self) -> int:
-        """Bits of an unfinished sum."""
-        return FLOAT_BITS[self.accumulator]
+    def step_clocks(self, weight: Operand) -> int:
+        """Return the clocks of one chunk of weights: their bit planes."""
+        return math.floor(weight.bits or 1) if weight.scheme is None else weight.payload_bits
+
+    def takes_weight(self, scheme: Scheme) -> bool:
+        """Return whether weights of a scheme are signed bit planes of power-of-two scales."""
+        return scheme.coder == "bcq" and scheme.scale_format.kind == "planes"
+
+    def takes_activation(self, scheme: Scheme) -> bool:
+        """Return whether activations of a scheme are FP16."""
+        return _is_format(scheme, "fp16")
 
 
-def _check_mac(record: object, mac: object) -> None:
-    if not isinstance(mac, IntMacPE):
-        raise BitlatheError(f"{type(record).__name__}.mac: an IntMacPE, got {mac!r}")
+class LutSection(PESection):
+    """The section of a look-up PE; ``lanes`` are the inputs of a table."""
+
+    made: ClassVar[type[PEKind]] = LutPE
+
+    kind: Literal["lut"]
+    table: str | None = None
+    accumulator: str | None = None
+
+    def record_of(self, given: dict[str, Any]) -> PEKind:
+        """Return the record."""
+        return LutPE(inputs=self.lanes, **given)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AntPE:
-    """A flint decoder (mantissa and shift) in front of an integer MAC."""
+# -- all of them ---------------------------------------------------------------------------------
 
-    format: str = "flint4"
-    mac: IntMacPE = field(default=IntMacPE(weight_bits=4))
-
-    def __post_init__(self) -> None:
-        _check_mac(self, self.mac)
-
-    def clocks(self, k: int, terms: int = 1) -> int:
-        """Clocks of ``k`` products."""
-        return self.mac.clocks(k, terms)
-
-    @property
-    def partial_sum_bits(self) -> int:
-        """Bits of an unfinished sum."""
-        return self.mac.accumulator_bits
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OlivePE:
-    """An outlier-victim pair decoder in front of an integer MAC."""
-
-    mac: IntMacPE = field(default=IntMacPE(weight_bits=4))
-
-    def __post_init__(self) -> None:
-        _check_mac(self, self.mac)
-
-    def clocks(self, k: int, terms: int = 1) -> int:
-        """Clocks of ``k`` products."""
-        return self.mac.clocks(k, terms)
-
-    @property
-    def partial_sum_bits(self) -> int:
-        """Bits of an unfinished sum."""
-        return self.mac.accumulator_bits
-
-
-PEKind = BitSerialPE | IntMacPE | FpMacPE | LutPE | AntPE | OlivePE
-
-PE_KINDS: dict[str, type[PEKind]] = {
-    "bit_serial": BitSerialPE,
-    "int_mac": IntMacPE,
-    "fp_mac": FpMacPE,
-    "lut": LutPE,
-    "ant": AntPE,
-    "olive": OlivePE,
+AnySection = (
+    BitSerialSection | IntMacSection | FpMacSection | LutSection | AntSection | OliveSection
+)
+SECTIONS: dict[str, type[AnySection]] = {
+    section.made.kind: section
+    for section in (
+        BitSerialSection,
+        IntMacSection,
+        FpMacSection,
+        LutSection,
+        AntSection,
+        OliveSection,
+    )
 }
+PE_KINDS: dict[str, type[PEKind]] = {kind: section.made for kind, section in SECTIONS.items()}
+PE_KEYS: tuple[str, ...] = tuple(
+    dict.fromkeys(key for section in SECTIONS.values() for key in section.arithmetic_keys())
+)
+"""The keys of the arithmetic of any kind."""
+
+
+def _of_its_kind(value: Any) -> Any:
+    """Refuse keys of other kinds by name; where they have no value they are left out."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    section = SECTIONS.get(kind) if isinstance(kind, str) else None
+    if section is None:
+        return value
+    mine = section.arithmetic_keys()
+    others = {key for key in value if key in PE_KEYS and key not in mine}
+    for key in sorted(others):
+        if value[key] is not None:
+            raise ValueError(f"{key} is no key of kind {kind!r}, whose keys are {', '.join(mine)}")
+    return {key: given for key, given in value.items() if key not in others}
+
+
+PE = Annotated[AnySection, Field(discriminator="kind"), BeforeValidator(_of_its_kind)]

@@ -6,16 +6,14 @@ widths. A chip that asks for something else is refused, unless it gives ``energy
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..datatypes.base.errors import BitlatheError
-from .components import PEComponent, component_names, pe_component
-from .holds import refusal
-from .pe import FpMacPE, PEKind
-
-if TYPE_CHECKING:
-    from .pe_section import PE
-    from .schema import Arch
+from ..datatypes.schemes.scheme import Scheme
+from .components import component_names, pe_component
+from .parts import Technology
+from .pe_base import PEKind, PESection
+from .supports import refusal
 
 OWN = "or give energy_pj and area_um2 of your own PE"
 REGISTER_BIT_UM2 = 2.69
@@ -23,28 +21,30 @@ REGISTER_BIT_UM2 = 2.69
 REGISTER_NODE_NM = 28
 
 
-def _beyond(limits: Mapping[str, Any], record: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the keys in which a PE's record goes beyond what was synthesised, and the limit.
-
-    A width that is None follows from others.
-    """
+def _beyond(limits: Mapping[str, Any], record: PEKind) -> Iterator[tuple[str, Any]]:
+    """Yield the keys in which a PE's record goes beyond what was synthesised, and the limit."""
     for key, limit in limits.items():
-        has = getattr(record, "inputs" if key == "lanes" else key)
+        has = record.value(key)
         if isinstance(limit, Mapping):
-            yield from _beyond(limit, has, f"{prefix}{key}.")
-        elif has is not None and (has != limit if isinstance(limit, str) else has > limit):
-            yield f"{prefix}{key}", limit
+            parts = ((part, getattr(has, part), most) for part, most in limit.items())
+            yield from ((f"{key}.{part}", most) for part, had, most in parts if _more(had, most))
+        elif _more(has, limit):
+            yield key, limit
 
 
-def check_priced(arch: "Arch", record: PEKind) -> None:
-    """Check that a chip's PE is the one its component prices.
+def _more(has: Any, limit: Any) -> bool:
+    """Return whether a port is another, or a width more; a width of None follows from others."""
+    return has is not None and bool(has != limit if isinstance(limit, str) else has > limit)
+
+
+def check_priced(pe: PESection, technology: Technology, record: PEKind) -> None:
+    """Check that a chip's PE, whose arithmetic is ``record``, is the one its component prices.
 
     Raises
     ------
     BitlatheError
         It names the key, what the component is, and what would do.
     """
-    pe, technology = arch.pe, arch.technology
     if pe.own_costs or pe.component is None:
         return
     part, name = pe_component(pe.component), pe.component
@@ -83,21 +83,17 @@ def check_priced(arch: "Arch", record: PEKind) -> None:
             )
 
 
-def made_for(part: PEComponent, kind: str) -> dict[str, str]:
-    """Return the names of ports that a PE has for want of keys of its own: its component's."""
-    names = {key: value for key, value in part.arithmetic.items() if isinstance(value, str)}
-    return names if part.kind == kind else {}
-
-
-def takers(pe: "PE", node_nm: int, operands: Mapping[str, str]) -> list[str]:
-    """Return the floating-point components of a node that take these weights and inputs."""
-    if pe.kind != "fp_mac":
-        return []
+def takers(pe: PESection, node_nm: int, operands: Mapping[str, Scheme]) -> list[str]:
+    """Return the components of a PE's kind and a node that take these weights and inputs."""
     found = []
     for name in component_names("pe"):
         part = pe_component(name)
-        if part.kind == "fp_mac" and part.node_nm == node_nm:
-            record = FpMacPE(lanes=part.lanes, **part.arithmetic)
-            if not any(refusal(record, part.kind, op, s) for op, s in operands.items()):
+        if (part.kind, part.node_nm) == (pe.kind, node_nm):
+            others = dict.fromkeys(part.names_for(pe.kind)) | {
+                "component": name,
+                "lanes": part.lanes,
+            }
+            record = pe.model_copy(update=others).record
+            if not any(refusal(record, operand, s) for operand, s in operands.items()):
                 found.append(name)
     return found

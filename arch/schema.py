@@ -10,143 +10,34 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.yamlfile import Record
 from . import ports
-from .dataflow import DATAFLOWS, TILE, Dataflow
-from .fields import Positive, PositiveInt
 from .formats import Formats, LayerFormats, Operand
-from .holds import refusal
-from .keys import set_key, variants_of
+from .keys import Override, nested, set_key, variants_of
 from .memories import Buffer, BufferName, Buffers, Dram, OperandName
-from .pe import LutPE
-from .pe_section import PE, PE_KEYS, Numerics, pe_record
+from .parts import Accounting, Array, Execution, Technology
+from .pe import PE
+from .pe_base import PESection
 from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM, check_priced, takers
 from .sram import Macro, SramCost, least_banks, sram_cost
+from .supports import refusal
 
 __all__ = [
-    "PE",
-    "PE_KEYS",
-    "Accounting",
     "Arch",
-    "Array",
     "Buffer",
     "BufferName",
     "Buffers",
-    "Condition",
-    "Dram",
-    "Execution",
-    "Formats",
     "LayerFormats",
-    "Numerics",
     "Operand",
     "OperandName",
-    "Override",
-    "Technology",
     "check_held",
     "check_memories",
-    "pe_record",
 ]
-
-
-Phase = Literal["prefill", "decode"]
-
-
-class Technology(Record):
-    """Node, clock, and the transistors and temperature of all parts of the chip.
-
-    ``device``: high performance, low operating power, low standby power (ITRS, as CACTI has them).
-    """
-
-    node_nm: PositiveInt
-    clock_ghz: Positive
-    device: Literal["hp", "lop", "lstp"] | None = None
-    temperature_k: Literal[300, 360] | None = None
-
-
-class Array(Record):
-    """The array of PEs.
-
-    ``accumulator_buffer``: partial sums of a systolic array stay at its edge instead of going to
-    the input/output buffer and back.
-    """
-
-    kind: Literal["tile", "systolic"] = "tile"
-    rows: PositiveInt
-    columns: PositiveInt
-    dataflow: Literal["os", "ws", "is"] = "os"
-    timing: Literal["physical", "scalesim"] = "physical"
-    accumulator_buffer: bool = False
-
-    @model_validator(mode="after")
-    def _possible(self) -> Array:
-        if self.kind == "tile" and self.dataflow != "os":
-            raise ValueError("an array of kind 'tile' has dataflow 'os'; use kind: systolic")
-        if self.kind == "tile" and self.accumulator_buffer:
-            raise ValueError("accumulator_buffer is of systolic arrays; use kind: systolic")
-        return self
-
-    @property
-    def flow(self) -> Dataflow:
-        """How products lie on the array."""
-        return TILE if self.kind == "tile" else DATAFLOWS[self.dataflow]
-
-
-class Accounting(Record):
-    """What the energy model counts; the defaults count everything."""
-
-    leakage: bool = Field(
-        default=True, description="charge the leakage of buffers and PEs for the run"
-    )
-    idle_pes: bool = Field(default=False, description="charge PEs that hold no work as if busy")
-    layout_factor: Positive = Field(default=1.5, description="PE energy after place and route")
-    study: Literal["hpca25"] | None = Field(
-        default=None, description="count ports, accesses and leakage, and take formats, as it does"
-    )
-    serial_port_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1.0, description="bits of a chunk that a bit-serial array's one access fetches"
-    )
-    logits: Literal["last", "all"] = Field(
-        default="last", description="tokens of a prefill that the output head works on"
-    )
-
-    @model_validator(mode="after")
-    def _fraction_is_published(self) -> Accounting:
-        if self.study is None and self.serial_port_fraction != 1.0:
-            raise ValueError(
-                "serial_port_fraction is part of a study's rule for SRAM; use study: hpca25, or "
-                "leave it out"
-            )
-        return self
-
-
-class Execution(Record):
-    """How one layer follows another."""
-
-    overlap_layers: bool = Field(
-        default=False, description="fetch a layer's first operands beside the layer before"
-    )
-    keep_outputs: bool = Field(
-        default=False, description="results that fit the io buffer stay there until last read"
-    )
-
-
-class Condition(Record):
-    """When an override holds."""
-
-    phase: Phase | None = None
-    model: str | list[str] | None = None
-
-
-class Override(Record):
-    """Keys that change for one phase or some models."""
-
-    when: Condition
-    set: dict[str, Any]
 
 
 class Arch(Record):
@@ -197,11 +88,6 @@ class Arch(Record):
         return self
 
     @property
-    def serial(self) -> bool:
-        """Whether a chunk of weights takes one clock per bit-serial term."""
-        return self.pe.kind == "bit_serial"
-
-    @property
     def published_accounting(self) -> bool:
         """Whether ports, accesses and leakage are counted as the BitMoD study counts them."""
         return self.accounting.study is not None
@@ -210,8 +96,7 @@ class Arch(Record):
     def variants(self) -> tuple[tuple[Array, Formats], ...]:
         """The arrays and formats that the whole chip takes, whatever phase and model runs."""
         whole = self._whole or self
-        rules = tuple(rule.model_dump_json() for rule in whole.overrides)
-        return _variants(whole.array, whole.formats, rules)
+        return _variants(whole.array, whole.formats, tuple(whole.overrides))
 
     @property
     def _port_needs(self) -> tuple[tuple[Array, Formats], ...]:
@@ -235,11 +120,11 @@ class Arch(Record):
             return given
         if buffer == "accumulator":
             columns = max(array.columns for array, _ in self.variants)
-            return columns * pe_record(self.pe).partial_sum_bits
+            return columns * self.pe.record.partial_sum_bits
         if self.published_accounting:
             fraction = self.accounting.serial_port_fraction
-            return ports.published(buffer, self.pe, self.array, self.formats, fraction)
-        return ports.widest(buffer, self.pe, self._port_needs)
+            return ports.published(buffer, self.pe.record, self.array, self.formats, fraction)
+        return ports.widest(buffer, self.pe.record, self._port_needs)
 
     def built_as(self, other: Arch) -> Arch:
         """Return this chip with ports that also serve the formats of another: the same silicon.
@@ -338,14 +223,12 @@ class Arch(Record):
     @property
     def table_fill_cycles(self) -> int:
         """Clocks in which the PEs of a column fill one look-up table, an addition each a clock."""
-        record = pe_record(self.pe)
-        return -(-record.table_additions // self.array.rows) if isinstance(record, LutPE) else 0
+        return -(-self.pe.record.table_additions // self.array.rows)
 
     @property
     def table_fill_pj(self) -> float:
         """Energy of filling one look-up table."""
-        record = pe_record(self.pe)
-        return record.table_additions * self.pe.addition_pj if isinstance(record, LutPE) else 0.0
+        return self.pe.record.table_additions * self.pe.addition_pj
 
     @property
     def dram_bits_per_clock(self) -> Fraction:
@@ -388,15 +271,12 @@ class Arch(Record):
 
 @lru_cache(maxsize=1024)
 def _variants(
-    array: Array, formats: Formats, rules: tuple[str, ...]
+    array: Array, formats: Formats, rules: tuple[Override, ...]
 ) -> tuple[tuple[Array, Formats], ...]:
-    """Return the arrays and formats that conditional overrides (as JSON) make, each pair once."""
-    data = {
-        "array": array.model_dump(exclude_none=True),
-        "formats": formats.model_dump(exclude_none=True),
-    }
+    """Return the arrays and formats that conditional overrides make, each pair once."""
+    data = {"array": nested(array), "formats": nested(formats)}
     found = []
-    for changes in variants_of(map(Override.model_validate_json, rules)):
+    for changes in variants_of(rules):
         changed = data
         for key, value in changes.items():
             changed = set_key(changed, key, value)
@@ -406,20 +286,20 @@ def _variants(
     return tuple(dict.fromkeys(found))
 
 
-def _register_bits(pe: PE, array: Array, formats: Formats) -> int:
+def _register_bits(pe: PESection, array: Array, formats: Formats) -> int:
     """Return the bits that a PE holds beside what it computes, in one dataflow."""
     operand = array.flow.loaded
     if operand is None:
-        return pe_record(pe).partial_sum_bits if pe.drain_register else 0
+        return pe.record.partial_sum_bits if pe.drain_register else 0
     if not pe.double_buffered_operand:
         return 0
-    widest = max(ports.payload_bits(getattr(layer, operand)) for layer in formats.layers)
+    widest: int = max(getattr(layer, operand).payload_bits for layer in formats.layers)
     return pe.lanes * widest
 
 
 def _check_pe_in_array(arch: Arch) -> None:
     tile, pe = arch.array.kind == "tile", arch.pe
-    if pe.skips and not tile:
+    if pe.record.skip_zero_terms and not tile:
         raise ValueError("pe.skip_zero_terms: on arrays of kind 'tile' only; leave it out")
     for key in ("double_buffered_operand", "drain_register"):
         if tile and not getattr(pe, key):
@@ -476,22 +356,24 @@ def check_held(arch: Arch) -> None:
     BitlatheError
         It names the key, and lists the formats that the PE can take.
     """
-    record = pe_record(arch.pe, as_kind=arch.published_accounting)
-    if not arch.published_accounting:
-        check_priced(arch, record)
+    if arch.published_accounting:
+        record = arch.pe.record_without_component
+    else:
+        record = arch.pe.record
+        check_priced(arch.pe, arch.technology, record)
     for kind, formats in arch.formats.by_kind.items():
         schemes = {name: getattr(formats, name).scheme for name in ("weight", "input")}
-        if schemes["weight"] is None and arch.pe.skips:
+        if schemes["weight"] is None and arch.pe.record.skip_zero_terms:
             raise BitlatheError(
                 f"formats.{kind}.weight: skip_zero_terms needs a scheme, not bits alone"
             )
         given = {name: scheme for name, scheme in schemes.items() if scheme is not None}
         for name, scheme in given.items():
-            problem = refusal(record, arch.pe.kind, name, scheme)
+            problem = refusal(record, name, scheme)
             if problem and arch.pe.part:
                 would = takers(arch.pe, arch.technology.node_nm, given)
                 problem += f"; component {arch.pe.component!r} was made for these ports"
-                problem += f", {' and '.join(would)} take {scheme!r}" if would else ""
+                problem += f", {' and '.join(would)} take {str(scheme)!r}" if would else ""
             if problem:
                 raise BitlatheError(f"formats.{kind}.{name}: {problem}")
 

@@ -3,28 +3,15 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..arch.formats import LayerFormats, Operand
-from ..arch.ports import step_clocks
+from ..arch.formats import LayerFormats
 from ..arch.schema import Arch, OperandName
-from ..datatypes.schemes.scheme import Scheme
 from ..mapping.integers import ceil_div
 from ..workloads.gemm import Gemm
 
 if TYPE_CHECKING:
     from .array.tile.term_clocks import TermClocks
-
-
-@cache
-def group_scale(scheme: str | None) -> tuple[int, int]:
-    """Return (weights that share a scale along K, 0 for all; bits of an integer scale, or 0)."""
-    if scheme is None:
-        return 0, 0
-    parsed = Scheme.parse(scheme)
-    integer = parsed.scale_format.kind == "int"
-    return parsed.granularity.columns, parsed.scale_bits if integer else 0
 
 
 ChunkSize = tuple[int, int]
@@ -74,24 +61,24 @@ class LayerBits:
         (keys and values).
         """
         bits = formats.weight.bits_per_element(gemm.k)
-        group, scale_bits = group_scale(formats.weight.scheme)
-        rescale_bits = scale_bits if arch.serial else 0
+        pe = arch.pe.record
+        rescale_bits = formats.weight.integer_scale_bits if pe.serial else 0
         if output is None:
-            output = formats.output.bits_per_element(gemm.n), code_bits(formats.output, gemm.n)
+            output = formats.output.bits_per_element(gemm.n), formats.output.code_bits
         stored, code = output
         return cls(
             weight=bits,
             input=formats.input.bits_per_element(gemm.k),
             output=stored,
-            terms=step_clocks(arch.pe, formats.weight),
+            terms=pe.step_clocks(formats.weight),
             buffered_weight=bits,
-            group=group,
+            group=formats.weight.scale_group,
             rescale_bits=rescale_bits,
             skipping=_skipping(arch, formats, gemm, rescale_bits, weights),
-            weight_code=code_bits(formats.weight, gemm.k),
-            input_code=code_bits(formats.input, gemm.k),
+            weight_code=formats.weight.code_bits,
+            input_code=formats.input.code_bits,
             output_code=code,
-            input_group=group_scale(formats.input.scheme)[0],
+            input_group=formats.input.scale_group,
         )
 
     def chunk_sizes(self, k: int, lanes: int) -> dict[int, int]:
@@ -191,24 +178,17 @@ class LayerBits:
         return groups * ceil_div(size, lanes) + ceil_div(rest, lanes)
 
 
-def code_bits(operand: Operand, axis_length: int) -> Fraction:
-    """Return the bits of an element's code; stated bits are all code."""
-    if operand.bits is not None or operand.scheme is None:
-        return operand.bits_per_element(axis_length)
-    return Fraction(Scheme.parse(operand.scheme).element_bits)
-
-
 def _skipping(
     arch: Arch, formats: LayerFormats, gemm: Gemm, rescale_bits: int, weights: Any | None
 ) -> "TermClocks | None":
     """Return the clocks of a layer's row folds, where the PE skips zero terms."""
     scheme = formats.weight.scheme
-    if not arch.pe.skips or scheme is None:
+    if not arch.pe.record.skip_zero_terms or scheme is None:
         return None
     from .array.tile.term_clocks import CountedClocks, StandInClocks, skipping_array
 
     array = skipping_array(arch, scheme, rescale_bits)
     if weights is not None:
         return CountedClocks.of(weights, scheme, array, gemm)
-    distribution = arch.pe.skip_weights or "gaussian"
+    distribution = arch.pe.record.skip_weights
     return StandInClocks(scheme=scheme, k=gemm.k, distribution=distribution, array=array)

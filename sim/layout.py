@@ -9,7 +9,7 @@ wait beside the inputs, or in the output buffer, until the next piece comes.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..arch.schema import Arch, BufferName, pe_record
+from ..arch.schema import Arch, BufferName
 from ..datatypes.base.errors import BitlatheError
 from ..mapping.integers import ceil_div, units_of
 from ..mapping.keep import NOTHING, Kept
@@ -317,7 +317,7 @@ def lay_out(arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = N
     pooled = mapper == "hpca25-whole-buffer" or arch.mapper == "hpca25-whole-buffer"
     seen = gemm if pooled else cropped(gemm)
     once = operand_bytes(seen, bits.weight, bits.input, bits.output, masked=not pooled)
-    sum_bits = pe_record(arch.pe).partial_sum_bits
+    sum_bits = arch.pe.record.partial_sum_bits
     found: Traffic | None = None
     for weight_room, input_room in arch.buffers.rooms_bytes:
         roomy = replace(once, weight_room_bytes=weight_room, input_room_bytes=input_room)

@@ -15,7 +15,7 @@ from ..workloads import Gemm, Model, load_model
 from ..workloads.gemm import COUNTER_LIMIT
 from ..workloads.order import Order, execution_order
 from .energy import ChipCosts, area_um2
-from .layer_bits import LayerBits, code_bits
+from .layer_bits import LayerBits
 from .layout import MAPPERS, mapper_of
 from .run import LayerRun, Run
 
@@ -76,7 +76,7 @@ class CacheBits:
         return cls(
             max(map(stored.bits_per_element, keys)),
             max(map(stored.bits_per_element, tokens)),
-            code_bits(stored, MANY_TOKENS),
+            stored.code_bits,
         )
 
     def of_outputs(self, gemm: Gemm, plain: Operand) -> tuple[Fraction, Fraction]:
@@ -85,7 +85,7 @@ class CacheBits:
         others = gemm.n - cached
         stored = gemm.keys * self.key + gemm.values * self.value
         stored += others * plain.bits_per_element(gemm.n)
-        code = cached * self.code + others * code_bits(plain, gemm.n)
+        code = cached * self.code + others * plain.code_bits
         return stored / gemm.n, code / gemm.n
 
 

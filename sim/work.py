@@ -195,7 +195,7 @@ def _sums_stay_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) 
         cycles=cycles,
         busy_pe_cycles=busy,
         exposed_cycles=filled + (column_folds * on_rows if shifted else 0),
-        table_fills=chunks * ceil_div(n, array.rows) * m if tile and pe.kind == "lut" else 0,
+        table_fills=chunks * ceil_div(n, array.rows) * m if filled else 0,
         reads=_counter(
             (codes.bits(some_outputs * size, some_tokens * size), count * a * b)
             for size, count in bits.chunk_sizes(k, pe.lanes).items()

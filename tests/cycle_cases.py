@@ -4,6 +4,7 @@ import random
 from fractions import Fraction
 
 from bitlathe.arch import Arch, load_arch
+from bitlathe.arch.pe import SECTIONS
 from bitlathe.arch.schema import Buffer, Buffers
 from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.energy import ChipCosts
@@ -33,16 +34,16 @@ def chip_of(c: dict) -> Arch:
             "burst_bits": c["burst"],
         }
     )
-    pe = CHIP.pe.model_copy(
-        update={
-            "lanes": c["lanes"],
-            "kind": "bit_serial" if c["serial"] else "int_mac",
-            "numerics": None,
-            "group_gap": c["gap"] if c["serial"] else None,
-            "accumulator_bits": None if c["serial"] else c["sum_bits"],
-            "double_buffered_operand": c["registers"],
-            "drain_register": c["registers"],
-        }
+    kind = "bit_serial" if c["serial"] else "int_mac"
+    own = {"group_gap": c["gap"]} if c["serial"] else {"accumulator_bits": c["sum_bits"]}
+    pe = SECTIONS[kind](
+        kind=kind,
+        lanes=c["lanes"],
+        energy_pj=CHIP.pe.clock_energy_pj,
+        area_um2=CHIP.pe.cell_area_um2,
+        double_buffered_operand=c["registers"],
+        drain_register=c["registers"],
+        **own,
     )
     parts = {"buffers": buffers_of(c), "array": array, "dram": dram, "pe": pe}
     return CHIP.model_copy(update=parts)

@@ -20,6 +20,7 @@ from .files import read_text, shown_path
 from .jsonfile import DEPTH_MAX, NUMBER_MAX
 
 VALUES_MAX = 300_000  # in a document
+_KIND = "kind"  # the key that tells the members of a union apart
 PROBLEMS_MAX = 20  # that are told of one file
 # libyaml where PyYAML was built with it (all wheels are): some ten times as fast
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -196,8 +197,10 @@ def read_yaml(path: Path, what: str = "file") -> Document:
     return parse_yaml(read_text(path, what), shown_path(path))
 
 
-def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel] | None:
-    """Return the record class that holds the last key of ``loc``."""
+def _model_at(
+    model: type[BaseModel], loc: Sequence[str | int], data: Any
+) -> type[BaseModel] | None:
+    """Return the record class that holds the last key of ``loc``; of a union that of its kind."""
 
     def records(annotation: Any) -> list[type[BaseModel]]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -206,18 +209,49 @@ def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[BaseMode
 
     current: type[BaseModel] | None = model
     for key in loc[:-1]:
+        data = _part(data, key)
         if current is not None and key in current.model_fields:
             found = records(current.model_fields[str(key)].annotation)
-            current = found[0] if found else None
+            current = next((r for r in found if _tag(data) in _tags(r)), (*found, None)[0])
     return current
 
 
-def _explain(model: type[BaseModel], error: Any) -> str:
+def _part(data: Any, key: str | int) -> Any:
+    """Return what stands at a key of data; None where nothing does."""
+    if isinstance(data, dict):
+        return data.get(key)
+    inside = isinstance(data, list) and isinstance(key, int) and key < len(data)
+    return data[key] if inside else None
+
+
+def _tag(data: Any) -> Any:
+    """Return the kind that data give, by which the members of a union are told apart."""
+    return data.get(_KIND) if isinstance(data, dict) else None
+
+
+def _tags(record: type[BaseModel]) -> tuple[Any, ...]:
+    """Return the kinds that a record is for."""
+    return get_args(record.model_fields[_KIND].annotation) if _KIND in record.model_fields else ()
+
+
+def _of_union(error: Any) -> Any:
+    """Return an error about a union's kind as one about the key that says it."""
+    kind, loc = error["type"], (*error["loc"], _KIND)
+    if kind == "union_tag_not_found":
+        return {**error, "type": "missing", "loc": loc}
+    if kind == "union_tag_invalid":
+        known, _, last = error["ctx"]["expected_tags"].rpartition(", ")
+        message, given = f"Input should be {known} or {last}", error["input"][_KIND]
+        return {**error, "type": "literal_error", "loc": loc, "msg": message, "input": given}
+    return {**error, "type": "model_type"} if kind == "model_attributes_type" else error
+
+
+def _explain(model: type[BaseModel], error: Any, data: Any) -> str:
     """Return what is wrong and what would be right for one pydantic error."""
     loc, kind = error["loc"], error["type"]
     key = ".".join(str(part) for part in loc)
     if kind == "extra_forbidden":
-        holder = _model_at(model, loc)
+        holder = _model_at(model, loc, data)
         known = sorted(holder.model_fields) if holder else []
         near = nearest(str(loc[-1]), known, limit=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -243,7 +277,8 @@ def _in_file(loc: Sequence[str | int], data: Any) -> Location:
         inside = isinstance(data, dict | list) and part in held
         if inside:
             data = data[part]
-        if inside or not (isinstance(part, str) and part[:1].isupper()) or i == len(loc) - 1 == 0:
+        named = isinstance(part, str) and (part[:1].isupper() or part == _tag(data))
+        if inside or not named or i == len(loc) - 1 == 0:
             found.append(part)
     return tuple(found)
 
@@ -260,9 +295,9 @@ def validate(model: type[ModelT], document: Document) -> ModelT:
         return model.model_validate(document.data)
     except ValidationError as err:
         seen: dict[str, None] = {}
-        for error in islice(err.errors(include_url=False), PROBLEMS_MAX):
+        for error in map(_of_union, islice(err.errors(include_url=False), PROBLEMS_MAX)):
             loc = _in_file(error["loc"], document.data)
-            text = _explain(model, {**error, "loc": loc})
+            text = _explain(model, {**error, "loc": loc}, document.data)
             named = re.match(r"([a-z_]+(?:\.[a-z_]+)+): ", text)
             if not loc and named:  # a check across keys names the key it is about
                 loc = tuple(named[1].split("."))

@@ -16,9 +16,6 @@ from .options import CycleOptions
 from .program import INPUTS, WEIGHTS, Tile
 from .slices import Slice
 
-SERIAL_PIPELINE_CYCLES = 6  # BitMoD PE: exponents 2, multiply 2, accumulate 2
-PARALLEL_PIPELINE_CYCLES = 1  # a MAC with a registered result
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
@@ -119,8 +116,7 @@ class Timing:
             return 0, 0, 0, 0
         array = self.arch.array
         if self.flow is TILE:
-            depth = SERIAL_PIPELINE_CYCLES if self.arch.serial else PARALLEL_PIPELINE_CYCLES
-            return (0, 0, depth, used[0]) if last else (0, 0, 0, 0)
+            return (0, 0, self.arch.pe.record.pipeline_cycles, used[0]) if last else (0, 0, 0, 0)
         fill = (used[0] + used[1] - 2) * self.bits.terms
         if array.timing == "scalesim":
             return fill + (array.rows if self.flow.loaded else 0), 0, 0, 0
@@ -231,7 +227,7 @@ class Timing:
     @property
     def gap(self) -> int:
         """Clocks between groups."""
-        return (self.arch.pe.group_gap or 0) if self.flow is TILE and self.options.rescale else 0
+        return self.arch.pe.record.group_gap if self.flow is TILE and self.options.rescale else 0
 
     def _issue(self, piece: Slice, steps: int) -> tuple[int, int, int]:
         """Return the clocks of a tile's terms, of those of its first group, and between groups.

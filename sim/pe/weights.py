@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...arch.holds import has_terms
+from ...arch.grids import has_terms
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.formats.format import Format, Mixture
 from ...datatypes.terms.schedule import TWO_BIT_FAMILIES, TermSchedule, schedule_of_grid, term_rows
@@ -147,7 +147,7 @@ def _members(format: "str | Format | Mixture | TermTable") -> tuple[str, Sequenc
         if name not in catalogue.names() or catalogue.entry(name).coder in UNHELD_CODERS:
             raise BitlatheError(
                 f"format {format!r} is not one the bit-serial PE can hold. It holds: "
-                f"{', '.join(held_formats())}"
+                f"{', '.join(supported_formats())}"
             )
         return format, _formats(catalogue.element(name))
     if isinstance(format, Format | Mixture):
@@ -186,12 +186,12 @@ def weight_decoder(
     if any(f.bits > MAX_BITS for f in members):
         raise BitlatheError(
             f"the bit-serial PE cannot hold {name!r}: {members[0].bits} bits, at most {MAX_BITS} "
-            f"do. It holds: {', '.join(held_formats())}"
+            f"do. It holds: {', '.join(supported_formats())}"
         )
     if not all(map(has_terms, members)):
         raise BitlatheError(
             f"the bit-serial PE cannot hold {name!r}: it has no zero, and small values rounded to "
-            f"the PE's fixed point would be 0. It holds: {', '.join(held_formats())}"
+            f"the PE's fixed point would be 0. It holds: {', '.join(supported_formats())}"
         )
     tables = [term_table(f.values, f.bits, max_bsig=max_bsig) for f in members]
     unit = min(t.unit for t in tables)
@@ -202,10 +202,10 @@ def weight_decoder(
 
 
 @lru_cache(maxsize=1)
-def held_formats() -> tuple[str, ...]:
+def supported_formats() -> tuple[str, ...]:
     """Names of the catalogue's formats that a bit-serial PE can hold."""
     from ...datatypes.formats import catalogue
 
     names = (n for n in catalogue.names() if catalogue.entry(n).coder not in UNHELD_CODERS)
-    held = [n for n in names if all(map(has_terms, _formats(catalogue.element(n))))]
-    return (*ALIASES, *held)
+    supported = [n for n in names if all(map(has_terms, _formats(catalogue.element(n))))]
+    return (*ALIASES, *supported)

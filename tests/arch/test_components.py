@@ -3,8 +3,7 @@
 import pytest
 
 from bitlathe.arch.components import component_names, dram_component, pe_component
-from bitlathe.arch.pe import PE_KINDS
-from bitlathe.arch.schema import PE_KEYS
+from bitlathe.arch.pe import SECTIONS
 from bitlathe.datatypes.base.errors import BitlatheError
 
 
@@ -18,11 +17,12 @@ def test_every_component_has_a_source() -> None:
 @pytest.mark.parametrize("name", component_names("pe"))
 def test_a_pe_says_what_it_was_made_for(name: str) -> None:
     part = pe_component(name)
-    assert part.kind in PE_KINDS
-    assert set(part.arithmetic) <= set(PE_KEYS[part.kind])
-    names = {key: value for key, value in part.arithmetic.items() if isinstance(value, str)}
-    lanes = "inputs" if part.kind == "lut" else "lanes"
-    PE_KINDS[part.kind](**names, **{lanes: part.lanes})  # type: ignore[arg-type]
+    section = SECTIONS[part.kind]
+    assert set(part.arithmetic) <= set(section.arithmetic_keys())
+    record = section(kind=part.kind, lanes=part.lanes, component=name).record  # type: ignore[arg-type]
+    assert record.lanes == part.lanes
+    for key, value in part.names_for(part.kind).items():
+        assert record.value(key) == value
 
 
 def test_leakage_is_a_ratio_of_pes_of_the_same_node_and_clock() -> None:

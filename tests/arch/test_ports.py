@@ -7,7 +7,7 @@ import pytest
 
 from bitlathe.arch import Arch, arch_names, load_arch, resolve
 from bitlathe.arch.loader import CHIPS
-from bitlathe.arch.ports import needs_bits_per_clock, payload_bits
+from bitlathe.arch.ports import needs_bits_per_clock
 from bitlathe.arch.schema import Operand
 from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.reports.explore.evaluate import _resolve
@@ -53,12 +53,10 @@ def test_olive_s_attention_does_not_come_out_of_a_port_for_its_weights() -> None
 
 def test_codes_travel_without_their_scales() -> None:
     """8 bits, not 9, for INT8 inputs; stated bits in whole ones; else the scheme's."""
-    assert (
-        payload_bits(Operand(scheme="int8")) == payload_bits(Operand(scheme="int8@g32/int8")) == 8
-    )
-    assert payload_bits(Operand(bits=4.25)) == 5
-    assert payload_bits(Operand(scheme="ant4@g128", bits=5.0)) == 5  # a mix of layers is read
-    assert payload_bits(Operand(scheme="bcq3")) == 3
+    assert Operand(scheme="int8").payload_bits == Operand(scheme="int8@g32/int8").payload_bits == 8
+    assert Operand(bits=4.25).payload_bits == 5
+    assert Operand(scheme="ant4@g128", bits=5.0).payload_bits == 5  # a mix of layers is read
+    assert Operand(scheme="bcq3").payload_bits == 3
 
 
 INT8 = {
@@ -131,7 +129,7 @@ def test_bit_planes_are_read_a_plane_a_clock() -> None:
             "formats.attention.weight": "bcq4",
         },
     )
-    need = needs_bits_per_clock(chip.pe, chip.array, chip.formats.linear)
+    need = needs_bits_per_clock(chip.pe.record, chip.array, chip.formats.linear)
     assert need == (Fraction(32 * 8 * 3, 3), Fraction(32 * 8 * 16, 3))
     assert chip.port_bits("weight") == 64 * 8  # decode, one bit of every code
     assert chip.port_bits("io") == -(-32 * 8 * 16 // 3)

@@ -163,7 +163,7 @@ def test_unpriced_keys_are_said_by_the_chip() -> None:
 def test_the_study_s_chips_keep_their_16_bit_keys_and_values() -> None:
     for name in ("ant", "olive"):
         chip = load_arch(f"hpca25/{name}")
-        assert chip.formats.attention.weight.scheme == "fp16"
+        assert chip.formats.attention.weight.label == "fp16"
         assert chip.published_accounting
         assert chip.mapper == "hpca25-whole-buffer"
         assert (chip.pe_leakage_mw, chip.dram_background_mw, chip.dram_latency_cycles) == (0, 0, 0)

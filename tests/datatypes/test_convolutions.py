@@ -50,7 +50,7 @@ def test_bits_are_those_of_a_simulated_layer(tmp_path):
     q = quantize(weights((32, 16, 3, 3)), text)
     assert q.total_bits == 4608 * 4 + 32 * 2 * 10 + 32 * 16 == 19_584
     (tmp_path / "one.yaml").write_text(MODEL)
-    assert bl.load_arch("bitmod").formats.linear.weight.scheme == text
+    assert bl.load_arch("bitmod").formats.linear.weight.label == text
     run = bl.simulate("bitmod", str(tmp_path / "one.yaml"))
     channel = Fraction(q.total_bits, 32)
     assert run.layers[0].dram_bits["weight"] == 32 * 8 * ceil(channel / 8) == 19_712

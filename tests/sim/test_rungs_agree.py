@@ -8,7 +8,6 @@ import pytest
 
 import bitlathe as bl
 from bitlathe.arch import Arch, load_arch, resolve
-from bitlathe.arch.schema import pe_record
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.tile.clock import simulate_tile_array
 from bitlathe.sim.array.tile.model import SCOPES, TileArray, tile_count
@@ -86,7 +85,7 @@ def plain_chip_of(arch: Arch, bits: LayerBits) -> dict:
     return {
         "flow": "tile", "timing": "physical", "rows": arch.array.rows, "cols": arch.array.columns,
         "lanes": arch.pe.lanes, "group": bits.group, "bw": bits.weight, "bi": bits.input,
-        "bo": bits.output, "sum_bits": pe_record(arch.pe).partial_sum_bits, "accumulator": 0,
+        "bo": bits.output, "sum_bits": arch.pe.record.partial_sum_bits, "accumulator": 0,
         "buffers": ("w", "io"), "single": "", "one_port": (),
         "bytes": {x: arch.buffers.named(name).size_bytes for x, name in held.items()},
     }  # fmt: skip

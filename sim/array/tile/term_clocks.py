@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ....arch.schema import Arch, pe_record
+from ....arch.schema import Arch
 from ....datatypes.base.errors import BitlatheError
 from ....datatypes.quantize import quantize
 from ....datatypes.schemes.scheme import Scheme
@@ -68,17 +68,17 @@ class TermClocks(Protocol):
         """Return the clocks of outputs ``first`` to ``first + rows`` over the first k inputs."""
 
 
-def skipping_array(arch: Arch, scheme: str, rescale_bits: int) -> TileArray:
+def skipping_array(arch: Arch, scheme: Scheme, rescale_bits: int) -> TileArray:
     """Return a chip's array as the closed forms take it, for weights of a scheme.
 
     Groups are those of the scheme's scales along K; rows wait for each other at their ends.
     """
-    pe: Any = pe_record(arch.pe)
+    pe = arch.pe.record
     return TileArray(
         rows=arch.array.rows,
         cols=arch.array.columns,
         lanes=pe.lanes,
-        group_size=Scheme.parse(scheme).granularity.columns or None,
+        group_size=scheme.granularity.columns or None,
         rescale_cycles=rescale_bits,
         group_gap=pe.group_gap,
         skip_zero_terms=True,
@@ -161,7 +161,7 @@ class CountedClocks:
         self._kept: dict[tuple[int, int, int], FoldClocks] = {}
 
     @classmethod
-    def of(cls, weights: Any, scheme: str, array: TileArray, gemm: Gemm) -> "CountedClocks":
+    def of(cls, weights: Any, scheme: Scheme, array: TileArray, gemm: Gemm) -> "CountedClocks":
         """Quantise a layer's (N, K) weights by a scheme, unless they are already, and count.
 
         Raises
@@ -176,7 +176,7 @@ class CountedClocks:
             )
         if not isinstance(weights, QuantizedTensor):
             weights = quantize(weights, scheme)
-        elif str(weights.scheme) != scheme:
+        elif weights.scheme != scheme:
             raise BitlatheError(f"{where}: quantised as {weights.scheme}, the chip has {scheme}")
         return cls(nonzero_mask(weights), array)
 
@@ -200,14 +200,14 @@ class StandInClocks:
 
     Attributes
     ----------
-    scheme : str
+    scheme : Scheme
     k : int
         Inputs of the layer.
     distribution : {"gaussian", "student_t"}
     array : TileArray
     """
 
-    scheme: str
+    scheme: Scheme
     k: int
     distribution: str
     array: TileArray
@@ -219,7 +219,7 @@ class StandInClocks:
 
 
 @lru_cache(maxsize=8)
-def stand_in_terms(scheme: str, k: int, rows: int, distribution: str) -> NDArray[np.bool_]:
+def stand_in_terms(scheme: Scheme, k: int, rows: int, distribution: str) -> NDArray[np.bool_]:
     """Return (rows, k, terms): the non-zero terms of seeded random weights in a scheme."""
     rng = np.random.default_rng(SEED)
     sample = DISTRIBUTIONS[distribution](rng, (rows, k)).astype(np.float32)
@@ -228,7 +228,7 @@ def stand_in_terms(scheme: str, k: int, rows: int, distribution: str) -> NDArray
 
 @lru_cache(maxsize=4096)
 def _expected(
-    scheme: str, layer_k: int, distribution: str, array: TileArray, rows: int, k: int
+    scheme: Scheme, layer_k: int, distribution: str, array: TileArray, rows: int, k: int
 ) -> FoldClocks:
     folds = sample_folds(array.rows, layer_k)
     mask = stand_in_terms(scheme, layer_k, folds * array.rows, distribution)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from bitlathe.arch import load_arch
 from bitlathe.arch.numerics import ALIGNED, EXACT, HPCA25, PENumerics
-from bitlathe.arch.schema import pe_record
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.array.tile.clock import simulate_tile_array
 from bitlathe.sim.array.tile.model import TileArray
@@ -254,10 +253,10 @@ def test_exact_sums_of_the_array_do_not_see_the_gate():
 
 def test_a_chip_file_can_turn_it_off():
     arch = load_arch("bitmod", {"pe.numerics": {"gate_zero_terms": False}})
-    assert not pe_record(arch.pe).numerics.gate_zero_terms
-    assert pe_record(load_arch("bitmod").pe).numerics.gate_zero_terms
+    assert not arch.pe.record.numerics.gate_zero_terms
+    assert load_arch("bitmod").pe.record.numerics.gate_zero_terms
     published = {"preset": "hpca25", "gate_zero_terms": True}
-    numerics = pe_record(load_arch("bitmod", {"pe.numerics": published}).pe).numerics
+    numerics = load_arch("bitmod", {"pe.numerics": published}).pe.record.numerics
     assert numerics == replace(HPCA25, name="custom", gate_zero_terms=True)
 
 

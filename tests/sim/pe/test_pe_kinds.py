@@ -4,7 +4,6 @@ import pytest
 
 import bitlathe as bl
 from bitlathe.arch import Arch, load_arch
-from bitlathe.arch.schema import pe_record
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.cycle.layer import run_layer_cycle
@@ -46,7 +45,7 @@ def test_clocks_of_a_tile_are_those_of_the_pe(arch: Arch, terms: int) -> None:
         gemm = Gemm(name="x", m=2 * columns, n=3 * rows - 1, k=k)
         bits = LayerBits.of(arch, arch.formats.linear, gemm)
         run = run_layer(arch, gemm, bits, ChipCosts.of(arch))
-        clocks = pe_record(arch.pe).clocks(k, terms)
+        clocks = arch.pe.record.clocks(k, terms)
         assert run.compute_cycles == 2 * 3 * clocks
         cycle = run_layer_cycle(arch, gemm, bits, ChipCosts.of(arch), options=IDEAL)
         assert cycle.cycles == run.compute_cycles

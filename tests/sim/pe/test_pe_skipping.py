@@ -10,6 +10,7 @@ import bitlathe as bl
 from bitlathe.arch import Arch, load_arch
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.quantize import quantize
+from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.tile.clock import simulate_tile_array
 from bitlathe.sim.array.tile.model import SCOPES, TileArray, group_clocks, tile_count_skipping
@@ -27,6 +28,7 @@ from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm
 
+SIX_BITS = Scheme.parse("int6@g32/int8")
 NO_MEMORY = CycleOptions(memory=False)
 COSTS = ChipCosts.of(load_arch("bitmod"))
 SKIPPING = {"pe.skip_zero_terms": True, "pe.unpriced": ["skip_zero_terms"]}
@@ -75,7 +77,7 @@ def test_given_weights_take_the_clocks_of_the_array_clock_by_clock() -> None:
         bits = layer_of(arch, gemm, q)
         run = run_layer_cycle(arch, gemm, bits, COSTS, options=NO_MEMORY)
         integers, decoder = pe_integers(q)
-        array = skipping_array(arch, scheme, bits.rescale_bits)
+        array = skipping_array(arch, Scheme.parse(scheme), bits.rescale_bits)
         count = tile_count_skipping(decoder.man[decoder.rows(integers)] != 0, array, m=m)
         assert run.compute_cycles == count.issue_cycles
         if count.row_folds == 1 or count.column_folds == 1:
@@ -96,7 +98,7 @@ def test_given_weights_take_the_clocks_of_the_array_clock_by_clock() -> None:
 def test_never_more_clocks_or_energy_than_without(sync: str) -> None:
     for rng, arch, _ in cases(40, 2):
         on = arch.model_copy(update={"pe": arch.pe.model_copy(update={"skip_sync": sync})})
-        off = arch.model_copy(update={"pe": arch.pe.model_copy(update={"skip_zero_terms": None})})
+        off = arch.model_copy(update={"pe": arch.pe.model_copy(update={"skip_zero_terms": False})})
         gemm = Gemm(name="x", m=rng.randint(1, 20), n=rng.randint(1, 20), k=rng.randint(1, 80))
         for rung in (run_layer, run_layer_cycle):
             skipped = rung(on, gemm, layer_of(on, gemm), COSTS)
@@ -150,10 +152,10 @@ def test_clocks_of_many_folds_are_those_of_each_group() -> None:
 def test_expected_clocks_are_the_mean_of_the_sample() -> None:
     """The stand-in fed as weights, counted fold by fold, has the stand-in's expected clocks."""
     arch = chip(array__rows=8, formats__linear__weight="int6@g32/int8")
-    array = skipping_array(arch, "int6@g32/int8", 8)
-    stand_in = StandInClocks(scheme="int6@g32/int8", k=128, distribution="gaussian", array=array)
+    array = skipping_array(arch, SIX_BITS, 8)
+    stand_in = StandInClocks(scheme=SIX_BITS, k=128, distribution="gaussian", array=array)
     folds = sample_folds(8, 128)
-    mask = stand_in_terms("int6@g32/int8", 128, folds * 8, "gaussian")
+    mask = stand_in_terms(SIX_BITS, 128, folds * 8, "gaussian")
     one = replace(array, rows=8, cols=1)
     total = tile_count_skipping(mask, one).issue_cycles
     assert stand_in.fold(0, 8, 128).issue == round(total / folds)
@@ -212,7 +214,7 @@ def test_skipping_off_changes_nothing() -> None:
 
 def test_the_array_is_that_of_the_chip() -> None:
     arch = chip(pe__skip_sync="row", pe__group_gap=2)
-    assert skipping_array(arch, "int4@g64/int8", 8) == TileArray(
+    assert skipping_array(arch, Scheme.parse("int4@g64/int8"), 8) == TileArray(
         rows=4, cols=3, lanes=4, group_size=64, rescale_cycles=8, group_gap=2,
         skip_zero_terms=True, scope="row",
     )  # fmt: skip

@@ -6,28 +6,29 @@ import numpy as np
 import pytest
 
 from bitlathe.arch import load_arch, resolve
-from bitlathe.arch.holds import held_formats, holds, refusal
 from bitlathe.arch.loader import CHIPS
 from bitlathe.arch.numerics import ALIGNED, HPCA25
 from bitlathe.arch.pe import (
     BIT_SERIAL_ACTIVATIONS,
     FLOAT_BITS,
-    PE_KINDS,
+    SECTIONS,
     WEIGHT_PORTS,
     AntPE,
     BitSerialPE,
     FpMacPE,
     IntMacPE,
     LutPE,
+    LutSection,
     OlivePE,
+    OliveSection,
 )
-from bitlathe.arch.schema import PE, pe_record
+from bitlathe.arch.supports import refusal, supported_formats, supports
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.sim.pe.mac import FLOAT_FORMATS, fp_mac_dot, int_mac_dot
 from bitlathe.sim.pe.operands import ACTIVATIONS
-from bitlathe.sim.pe.weights import held_formats as held_by_decoder
+from bitlathe.sim.pe.weights import supported_formats as supported_by_decoder
 from bitlathe.sim.pe.weights import weight_decoder
 
 BITMOD = (CHIPS / "bitmod.yaml").read_text()
@@ -41,8 +42,8 @@ def test_the_lists_of_names_are_those_of_the_functions() -> None:
 
 
 def test_the_bit_serial_rule_is_that_of_its_decoder() -> None:
-    mine = {n for n in held_formats(BitSerialPE()) if catalogue.entry(n).coder != "dgq"}
-    assert mine == set(held_by_decoder()) - {"fp3", "fp4", "dgq4"}
+    mine = {n for n in supported_formats(BitSerialPE()) if catalogue.entry(n).coder != "dgq"}
+    assert mine == set(supported_by_decoder()) - {"fp3", "fp4", "dgq4"}
 
 
 @pytest.mark.parametrize("port", ["fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "fp4_e2m1"])
@@ -61,8 +62,8 @@ def test_an_exact_port_takes_what_its_multiplier_takes(port: str) -> None:
                 except BitlatheError:
                     continue
             if taken:
-                assert holds(pe, name, None) or len(Scheme.parse(name).formats) > 1, name
-            elif holds(pe, name, None):  # rounded by the decoder
+                assert supports(pe, name, None) or len(Scheme.parse(name).formats) > 1, name
+            elif supports(pe, name, None):  # rounded by the decoder
                 assert port in ("fp32", "fp16", "bf16"), name
                 assert fmt.bits <= 8, name
 
@@ -83,7 +84,7 @@ def test_int_mac_takes_what_its_multiplier_takes(bits: int) -> None:
                         break
                     except BitlatheError:
                         continue
-        assert holds(pe, name, None) == (len(taken) == len(formats)), name
+        assert supports(pe, name, None) == (len(taken) == len(formats)), name
 
 
 @pytest.mark.parametrize(
@@ -123,16 +124,16 @@ def test_int_mac_takes_what_its_multiplier_takes(bits: int) -> None:
     ],
 )
 def test_what_each_kind_takes(pe: object, weight: str, activation: str, right: bool) -> None:
-    assert holds(pe, weight, activation) == right  # type: ignore[arg-type]
+    assert supports(pe, weight, activation) == right  # type: ignore[arg-type]
 
 
 def test_a_refusal_lists_what_would_do() -> None:
-    said = refusal(IntMacPE(), "int_mac", "weight", "nf4")
+    said = refusal(IntMacPE(), "weight", Scheme.parse("nf4"))
     assert said is not None
     assert "int4" in said
     assert "nf4," not in said
-    assert refusal(IntMacPE(), "int_mac", "weight", "int4") is None
-    said = refusal(BitSerialPE(), "bit_serial", "weight", "e8m0")
+    assert refusal(IntMacPE(), "weight", Scheme.parse("int4")) is None
+    said = refusal(BitSerialPE(), "weight", Scheme.parse("e8m0"))
     assert said is not None
     assert "it takes int2" in said
     assert "e8m0," not in said
@@ -142,20 +143,22 @@ def test_a_refusal_lists_what_would_do() -> None:
 
 def test_every_kind_has_a_record_from_its_section() -> None:
     cost = {"energy_pj": 0.1, "area_um2": 1.0}
-    for kind, record in PE_KINDS.items():
-        assert isinstance(pe_record(PE(kind=kind, **cost)), record)  # type: ignore[arg-type]
+    for kind, section in SECTIONS.items():
+        found = section(kind=kind, **cost).record  # type: ignore[arg-type]
+        assert isinstance(found, section.made)
+        assert found.kind == kind
     wide = {"pe.numerics.guard_bits": 4, "pe.unpriced": ["numerics"]}
     serial = load_arch("bitmod", {**wide, "pe.group_gap": 2})
-    found = pe_record(serial.pe)
+    found = serial.pe.record
     assert isinstance(found, BitSerialPE)
     assert (found.lanes, found.numerics.guard_bits, found.group_gap) == (4, 4, 2)
-    assert pe_record(load_arch("bitmod").pe) == BitSerialPE(numerics=ALIGNED)
-    assert pe_record(load_arch("hpca25/bitmod-lossy").pe) == BitSerialPE(numerics=HPCA25)
-    lut = PE(kind="lut", lanes=6, table="fp32", **cost)
-    assert pe_record(lut) == LutPE(inputs=6, table="fp32")
-    mac = PE(kind="olive", accumulator_bits=24, overflow="wrap", **cost)
+    assert load_arch("bitmod").pe.record == BitSerialPE(numerics=ALIGNED)
+    assert load_arch("hpca25/bitmod-lossy").pe.record == BitSerialPE(numerics=HPCA25)
+    lut = LutSection(kind="lut", lanes=6, table="fp32", **cost)
+    assert lut.record == LutPE(inputs=6, table="fp32")
+    mac = OliveSection(kind="olive", accumulator_bits=24, overflow="wrap", **cost)
     expected = IntMacPE(weight_bits=4, accumulator_bits=24, overflow="wrap")
-    assert pe_record(mac) == OlivePE(mac=expected)
+    assert mac.record == OlivePE(mac=expected)
 
 
 @pytest.mark.parametrize(

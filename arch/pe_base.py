@@ -1,0 +1,222 @@
+"""What every processing element has: the base of its record, and of its section in a chip's file.
+
+The record is the PE's arithmetic, whole and checked; the section is what a file says of it: keys
+of the arithmetic that may be left out, registers, and the cost, from a table or given.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, model_validator
+
+from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.yamlfile import Record
+from ..datatypes.schemes.scheme import Scheme
+from .components import PEComponent, pe_component
+from .fields import NonNegative, PositiveInt
+from .formats import Operand
+
+SkipSync = Literal["lane", "row", "column", "array"]
+SkipWeights = Literal["gaussian", "student_t"]
+
+
+class PEKind(ABC):
+    """The arithmetic of a PE: what it takes and gives, and its clocks.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in architecture files.
+    serial : bool
+        Whether a chunk of weights takes a clock a term, and a scale a clock a bit.
+    pipeline_cycles : int
+        Clocks from operands to their sum.
+    table_additions : int
+        Additions that fill one look-up table.
+    skip_zero_terms, skip_sync, skip_weights, group_gap
+        See `pe.BitSerialPE`; other kinds skip nothing.
+    """
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    serial: ClassVar[bool] = False
+    pipeline_cycles: ClassVar[int] = 1  # a MAC with a registered result
+    skip_zero_terms: bool = False
+    skip_sync: SkipSync = "array"
+    skip_weights: SkipWeights = "gaussian"
+    group_gap: int = 0
+
+    @property
+    @abstractmethod
+    def lanes(self) -> int:
+        """Weights that a PE works on at once."""
+
+    @property
+    @abstractmethod
+    def partial_sum_bits(self) -> int:
+        """Bits of an unfinished sum."""
+
+    @property
+    @abstractmethod
+    def ports(self) -> dict[str, Any]:
+        """The keys that decide which formats it takes, and their values."""
+
+    @abstractmethod
+    def takes_weight(self, scheme: Scheme) -> bool:
+        """Return whether it can take weights of a scheme."""
+
+    @abstractmethod
+    def takes_activation(self, scheme: Scheme) -> bool:
+        """Return whether it can take activations of a scheme."""
+
+    def clocks(self, k: int, terms: int = 1) -> int:
+        """Return the clocks of ``k`` products, each of ``terms``; no term skipped."""
+        return terms * -(-k // self.lanes)
+
+    def step_clocks(self, weight: Operand) -> int:
+        """Return the clocks of one chunk of weights: terms, or bit planes, or one."""
+        return 1
+
+    def value(self, key: str) -> Any:
+        """Return what a key of its section stands at."""
+        return getattr(self, key)
+
+    @property
+    def table_additions(self) -> int:
+        """Additions that fill one look-up table."""
+        return 0
+
+
+def check_range(record: object, **bounds: tuple[int, int]) -> None:
+    """Raise BitlatheError unless these fields of a record are whole numbers in their bounds."""
+    for name, (low, high) in bounds.items():
+        value = getattr(record, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise BitlatheError(
+                f"{type(record).__name__}.{name}: an integer in {low}..{high}, got {value!r}"
+            )
+
+
+def check_name(record: object, name: str, known: Iterable[str]) -> None:
+    """Raise BitlatheError unless a field of a record is one of the known names."""
+    value = getattr(record, name)
+    if value not in known:
+        where = f"{type(record).__name__}.{name}"
+        raise BitlatheError(f"{where}: {unknown_name('name', str(value), known)}")
+
+
+def _names(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class PESection(Record):
+    """The ``pe`` section of a chip: kind, arithmetic, registers; its cost from a table or given.
+
+    Keys that are left out take the value of the component, or of the kind's record. ``unpriced``
+    are keys that are taken though the component was not made for them.
+    """
+
+    made: ClassVar[type[PEKind]]
+
+    kind: str
+    lanes: PositiveInt = 1
+    double_buffered_operand: bool = True
+    drain_register: bool = True
+    component: str | None = None
+    energy_pj: NonNegative | None = None
+    area_um2: NonNegative | None = None
+    leakage_mw: NonNegative | None = None
+    table_addition_pj: NonNegative | None = None
+    unpriced: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+
+    @classmethod
+    def arithmetic_keys(cls) -> tuple[str, ...]:
+        """Return the keys that describe the arithmetic of this kind."""
+        return tuple(key for key in cls.model_fields if key not in PESection.model_fields)
+
+    def record_of(self, given: dict[str, Any]) -> PEKind:
+        """Return the record of these keys of the arithmetic."""
+        return self.made(lanes=self.lanes, **given)  # type: ignore[call-arg]
+
+    @property
+    def record(self) -> PEKind:
+        """The arithmetic: ports that the section does not name are those of its component."""
+        return _record(self)
+
+    @property
+    def record_without_component(self) -> PEKind:
+        """The arithmetic where what is left out is the kind's, whatever the component has."""
+        return _record(self, of_component=False)
+
+    @model_validator(mode="after")
+    def _possible(self) -> PESection:
+        mine = self.arithmetic_keys()
+        for key in self.unpriced:
+            if key not in mine:
+                raise ValueError(f"unpriced: {key!r} is not one of {', '.join(mine)}")
+        try:
+            record = self.record
+        except BitlatheError as err:  # it names the record's field: the key is the same
+            raise ValueError(re.sub(r"^\w+\.", "", str(err))) from None
+        if self.table_addition_pj is not None and not record.table_additions:
+            raise ValueError("table_addition_pj is a key of kind 'lut'; leave it out")
+        if self.component is not None:
+            pe_component(self.component)
+        elif self.energy_pj is None or self.area_um2 is None:
+            raise ValueError("give 'component', or both 'energy_pj' (per clock) and 'area_um2'")
+        return self
+
+    @property
+    def own_costs(self) -> bool:
+        """Whether energy and area are figures of the chip's own, not a component's."""
+        return self.energy_pj is not None and self.area_um2 is not None
+
+    @property
+    def part(self) -> PEComponent | None:
+        """The component that prices the PE, if one does."""
+        return None if self.own_costs or not self.component else pe_component(self.component)
+
+    @property
+    def cell_leakage_mw(self) -> float:
+        """Leakage of one PE; none of a PE with figures of its own that do not give it."""
+        if self.leakage_mw is not None:
+            return self.leakage_mw
+        return self.part.leakage_mw if self.part else 0.0
+
+    @property
+    def addition_pj(self) -> float:
+        """Energy of one addition that fills a look-up table; else that of a clock of work."""
+        known = self.part.table_addition_pj if self.part else None
+        for given in (self.table_addition_pj, known):
+            if given is not None:
+                return given
+        return self.clock_energy_pj
+
+    @property
+    def clock_energy_pj(self) -> float:
+        """Dynamic energy of one PE in one clock of work."""
+        if self.energy_pj is not None:
+            return self.energy_pj
+        return pe_component(self.component or "").energy_pj
+
+    @property
+    def cell_area_um2(self) -> float:
+        """Area of one PE."""
+        if self.area_um2 is not None:
+            return self.area_um2
+        return pe_component(self.component or "").area_um2
+
+
+@cache
+def _record(pe: PESection, *, of_component: bool = True) -> PEKind:
+    given = {key: getattr(pe, key) for key in pe.arithmetic_keys()}
+    given = {key: value for key, value in given.items() if value is not None}
+    if pe.part and of_component:
+        given = pe.part.names_for(pe.kind) | given
+    return pe.record_of(given)
