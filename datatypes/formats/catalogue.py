@@ -26,9 +26,9 @@ class Entry:
     granularity, scale : str
         Defaults, in the grammar of scheme strings.
     coder : str
-        How codes are found, one of `CODERS`: ``table`` (nearest value of the grid), ``asym``
-        (unsigned integers with a zero point), ``olive`` (outlier-victim pairs), ``bcq`` (sums of
-        signed scales), ``dgq`` (integer groups inside integer channels).
+        How codes are found, a name in `schemes.coders`: ``table`` (nearest value of the grid),
+        ``asym`` (unsigned integers with a zero point), ``olive`` (outlier-victim pairs), ``bcq``
+        (sums of signed scales), ``dgq`` (integer groups inside integer channels).
     preset : bool
         Whether the name is a whole scheme rather than a format.
     source : str
@@ -41,8 +41,6 @@ class Entry:
     preset: bool = False
     source: str = ""
 
-
-CODERS = ("table", "asym", "olive", "bcq", "dgq")
 
 OCP_MX = "OCP Microscaling Formats (MX) v1.0"
 OCP_FP8 = "OCP 8-bit Floating Point (OFP8) v1.0"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
-from .scheme import Granularity
+from .granularity import Granularity
 
 Axis = int | tuple[int, ...] | None
 # a tensor of so many axes is taken for the weights of a convolution, (out, in, height, width)

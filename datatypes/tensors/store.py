@@ -21,8 +21,9 @@ from ..base.files import shown_path
 from ..base.numbers import whole_number
 from ..formats.catalogue import ENTRIES, element
 from ..formats.format import Format, Mixture
+from ..schemes.granularity import Granularity
 from ..schemes.layout import Layout
-from ..schemes.scheme import Granularity, Scheme
+from ..schemes.scheme import Scheme
 from ..weights.read import explained
 from ..weights.safetensors_file import read_safetensors
 from .packing import packed_size, unpack

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.formats.constructors import int_format
+from bitlathe.datatypes.schemes.granularity import Granularity
 from bitlathe.datatypes.schemes.scales import SCALES
-from bitlathe.datatypes.schemes.scheme import Granularity, Scheme
+from bitlathe.datatypes.schemes.scheme import Scheme
 
 AS_WRITTEN = [
     "int4_asym@g128", "bitmod_fp3@g128/int8", "mxfp4", "nvfp4", "fp8_e4m3@channel", "fp16",

@@ -1,0 +1,99 @@
+"""What a scheme has to know of a coder: what it takes, and what it stores beside the codes.
+
+How a coder finds codes, and what they stand for, is in the rooms above.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+ALL_SCALES = ("none", "float", "ocp", "pot", "bitmod_mx", "step", "int", "e4m3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoderFacts:
+    """The facts of a way to find codes.
+
+    Attributes
+    ----------
+    name : str
+    scales : tuple of str
+        Kinds of scales it goes with.
+    scale_rule : str
+        That in words, for errors.
+    integers : bool
+        Whether it codes integers of at most 8 bits only.
+    unsigned : bool
+        Whether these must be unsigned.
+    least_bits : int
+        Fewest bits of a code, for errors `least_rule` in words.
+    zero_point : bool
+        Whether a group has a zero point, as wide as a code.
+    planes : bool
+        Whether a group has a scale for each bit of its codes.
+    alone : bool
+        Whether a code by itself stands for a value of the grid: not one of a pair, nor a sum of
+        scales.
+    along_rows : bool
+        Whether it works along a row, so that blocks of several rows are not for it.
+    clips : tuple of str or None
+        The clips it takes; None for all.
+    paper : tuple of str
+        The scales under which ``+paper`` has an arithmetic for it.
+    """
+
+    name: str
+    scales: tuple[str, ...] = ALL_SCALES
+    scale_rule: str = ""
+    integers: bool = True
+    unsigned: bool = True
+    least_bits: int = 1
+    least_rule: str = ""
+    zero_point: bool = False
+    planes: bool = False
+    alone: bool = True
+    along_rows: bool = False
+    clips: tuple[str, ...] | None = None
+    paper: tuple[str, ...] = ()
+
+
+_LISTED = (
+    CoderFacts(name="table", integers=False, unsigned=False, paper=("fp16", "mxbm")),
+    CoderFacts(
+        name="asym",
+        scales=("float", "pot", "step", "int"),
+        scale_rule="a zero point needs a real, power-of-two or integer scale, not {scale!r}",
+        zero_point=True,
+        paper=("fp16",),
+    ),
+    CoderFacts(
+        name="olive",
+        scales=("float", "ocp", "pot", "step", "int", "e4m3"),
+        scale_rule=(
+            "outlier-victim pairs need a scale of their searched range, such as fp16 or int8"
+        ),
+        unsigned=False,
+        least_bits=3,
+        least_rule="outlier-victim pairs take 3 bits or more",
+        alone=False,
+        along_rows=True,
+        clips=("absmax", "mse"),  # it searches its range anyway; mse in finer steps
+    ),
+    CoderFacts(
+        name="bcq",
+        scales=("planes", "float"),
+        scale_rule="a sum of signed scales stores them as pot1, pot2, pot3, fp16, bf16 or fp32",
+        planes=True,
+        alone=False,
+        along_rows=True,
+        clips=("absmax",),
+    ),
+    CoderFacts(
+        name="dgq",
+        scales=("int",),
+        scale_rule="dual grain keeps its group scales as integers: int2 to int8",
+        zero_point=True,
+        along_rows=True,
+        clips=("absmax",),
+    ),
+)
+CODERS: Final = {facts.name: facts for facts in _LISTED}

@@ -1,0 +1,194 @@
+"""The grammar of schemes, ``FORMAT[@GRANULARITY][/SCALE][+OPTION...]``, read and written."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ..base.errors import BitlatheError, nearest
+from ..formats.catalogue import ENTRIES, Entry, element, entry, entry_of
+from ..formats.files import load_format
+from ..formats.format import Format, Mixture
+from .granularity import DIGITS, GRANULARITIES, Granularity
+from .rules import Facts, is_clip
+from .scales import SCALES
+
+OPTIONS = ("mse", "mae", "paper", "pN (percentile)", "sigmaN (mean +- N sigma)")
+_FILE = re.compile(r"(.*\.ya?ml)(?=[@/+]|$)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A scheme as it was read.
+
+    Attributes
+    ----------
+    text : str
+    parts : dict of str to list of (int, str)
+        The words after ``@``, ``/`` and ``+``, each with its place in the text.
+    facts : dict
+        The arguments of `Scheme`.
+    """
+
+    text: str
+    parts: dict[str, list[tuple[int, str]]]
+    facts: dict[str, Any]
+
+    def place(self, part: str) -> int:
+        """Return where a part stands, or else where the scale or the options do."""
+        found = self.parts.get(part) or self.parts["/"] or self.parts["+"]
+        return found[0][0] if found else 0
+
+
+def names_file(source: str) -> bool:
+    """Return whether a scheme's format is the path of a YAML file."""
+    return bool(_FILE.match(source.strip()))
+
+
+def read_file_scheme(source: str) -> Reading:
+    """Read a scheme whose format is the path of a YAML file; anew each time, as it may change.
+
+    Raises
+    ------
+    BitlatheError
+        With a caret under the place that is wrong; or naming the file and its line.
+    """
+    text = source.strip()
+    found = _FILE.match(text)
+    path = found[1] if found else text
+    made = load_format(path)
+    return _assemble(path + text[len(path) :].lower(), path, made, base_entry(made))
+
+
+def read_scheme(source: str) -> Reading:
+    """Read a scheme whose format is in the catalogue.
+
+    Raises
+    ------
+    BitlatheError
+        With a caret under the place that is wrong, and the nearest known names.
+    """
+    text = source.strip().lower()
+    if not text:
+        fail(source, 0, "empty; write a format, such as 'int4@g128'")
+    found = re.match(r"[a-z0-9_.]*", text)
+    name = text[: found.end() if found else 0]
+    if not name:
+        fail(text, 0, "a scheme starts with the name of a format, such as int4 or bitmod_fp4")
+    if name not in ENTRIES:
+        fail(text, 0, f"unknown format {name!r}{_hint(name, tuple(ENTRIES))}")
+    return _assemble(text, name, element(name), entry(name))
+
+
+def write_scheme(s: Facts) -> str:
+    """Return the text of a scheme, what its format's name implies left out."""
+    base = ENTRIES.get(s.name)
+    text = s.name
+    standing = base is not None and (base.preset or base.scale == "none")
+    if not (base and standing and Granularity.parse(base.granularity) == s.granularity):
+        text += f"@{s.granularity}"
+    if s.scale != (_default_scale(base, s.paper) if base else "fp16"):
+        text += f"/{s.scale}"
+    if s.clip != "absmax":
+        text += f"+{s.clip}"
+    return text + ("+paper" if s.paper else "")
+
+
+def base_entry(made: Format | Mixture) -> Entry:
+    """Return the catalogue's entry of a format, or what holds for a user-defined one."""
+    return entry_of(made) or Entry(build=lambda: made)
+
+
+def fail(text: str, position: int, message: str) -> NoReturn:
+    """Raise an error with a caret under a place of a scheme."""
+    raise BitlatheError(f"scheme {text!r}: {message}\n  {text}\n  {' ' * position}^")
+
+
+def _hint(word: str, known: tuple[str, ...]) -> str:
+    near = nearest(word, known)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+
+
+def _assemble(text: str, name: str, made: Format | Mixture, base: Entry) -> Reading:
+    """Read what follows the name, whose format is known."""
+    parts = _split(text, len(name))
+    paper, clip = _options(text, parts["+"])
+    facts: dict[str, Any] = {
+        "name": name,
+        "element": made,
+        "granularity": _read_granularity(text, parts["@"], base),
+        "scale": _read_scale(text, parts["/"], _default_scale(base, paper)),
+        "coder": base.coder,
+        "clip": clip,
+        "paper": paper,
+    }
+    return Reading(text=text, parts=parts, facts=facts)
+
+
+def _default_scale(base: Entry, paper: bool) -> str:
+    return "fp16" if paper and base.scale == "fp32" else base.scale
+
+
+def _split(text: str, start: int) -> dict[str, list[tuple[int, str]]]:
+    """Cut what follows the name at ``@``, ``/`` and ``+``, keeping the place of each word."""
+    parts: dict[str, list[tuple[int, str]]] = {"@": [], "/": [], "+": []}
+    rank = {"@": 0, "/": 1, "+": 2}
+    last, position = -1, start
+    while position < len(text):
+        sign = text[position]
+        if sign not in parts:
+            fail(text, position, f"unexpected {sign!r}; FORMAT[@GRANULARITY][/SCALE][+OPTION...]")
+        if rank[sign] < last or (rank[sign] == last and sign != "+"):
+            fail(text, position, f"{sign!r} out of place; FORMAT[@GRANULARITY][/SCALE][+OPTION...]")
+        last = rank[sign]
+        word = re.match(r"[a-z0-9_.]*", text[position + 1 :])
+        length = word.end() if word else 0
+        if length == 0:
+            fail(text, position, f"nothing after {sign!r}")
+        parts[sign].append((position + 1, text[position + 1 : position + 1 + length]))
+        position += 1 + length
+    return parts
+
+
+def _read_granularity(text: str, found: list[tuple[int, str]], base: Entry) -> Granularity:
+    position, word = found[0] if found else (0, base.granularity)
+    shape = Granularity.parse(word)
+    if shape is None:
+        if re.fullmatch(r"g\d+|b\d+x\d+", word):
+            fail(
+                text,
+                position,
+                f"granularity {word!r}: lengths are whole numbers 1..{10**DIGITS - 1} without "
+                "leading zeros; @channel takes a whole row, @tensor everything",
+            )
+        near = _hint(word, ("tensor", "channel", "input", "g128", "g64", "g32", "b128x128"))
+        known = ", ".join(GRANULARITIES)
+        fail(text, position, f"unknown granularity {word!r}{near} Known: {known}")
+    return shape
+
+
+def _read_scale(text: str, found: list[tuple[int, str]], default: str) -> str:
+    if not found:
+        return default
+    position, word = found[0]
+    if word not in SCALES:
+        near = _hint(word, tuple(SCALES))
+        fail(text, position, f"unknown scale {word!r}{near} Known: {', '.join(SCALES)}")
+    return word
+
+
+def _options(text: str, found: list[tuple[int, str]]) -> tuple[bool, str]:
+    paper, clip = False, "absmax"
+    for position, word in found:
+        if word == "paper" and not paper:
+            paper = True
+        elif is_clip(word) and clip == "absmax":
+            clip = word
+        elif is_clip(word) or word == "paper":
+            fail(text, position, f"{word!r} follows another option of its kind")
+        elif number := re.fullmatch(r"(p|sigma)\d[\d.]*", word):
+            bound = "at most 100" if number[1] == "p" else "below 1000"
+            fail(text, position, f"option {word!r}: N is above 0, {bound}, of at most 6 decimals")
+        else:
+            near = _hint(word, ("mse", "mae", "paper", "p99.9", "sigma3"))
+            fail(text, position, f"unknown option {word!r}{near} Known: {', '.join(OPTIONS)}")
+    return paper, clip

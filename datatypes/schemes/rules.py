@@ -1,0 +1,147 @@
+"""Which formats, scales, coders and options go together."""
+
+import re
+from typing import Protocol
+
+from ..base.errors import BitlatheError, unknown_name
+from ..formats.catalogue import ENTRIES
+from ..formats.format import Format, Mixture
+from .coders import CODERS
+from .granularity import Granularity
+from .scales import SCALES
+
+
+class Facts(Protocol):
+    """What the rules look at of a scheme; see `Scheme`."""
+
+    @property
+    def name(self) -> str:
+        """The format's name."""
+
+    @property
+    def element(self) -> Format | Mixture:
+        """The format itself."""
+
+    @property
+    def granularity(self) -> Granularity:
+        """What shares a scale."""
+
+    @property
+    def scale(self) -> str:
+        """Key of `SCALES`."""
+
+    @property
+    def coder(self) -> str:
+        """Key of `CODERS`."""
+
+    @property
+    def clip(self) -> str:
+        """How the range is chosen."""
+
+    @property
+    def paper(self) -> bool:
+        """Whether the arithmetic is that of the released quantizer."""
+
+
+class SchemeError(BitlatheError):
+    """A scheme whose parts do not go together.
+
+    Parameters
+    ----------
+    text : str
+        The scheme.
+    part : str
+        The sign before the part at fault, ``@``, ``/`` or ``+``; "" where it is the format.
+    problem : str
+    """
+
+    def __init__(self, text: str, part: str, problem: str) -> None:
+        super().__init__(f"scheme '{text}': {problem}")
+        self.part, self.problem = part, problem
+
+
+def find_problem(s: Facts) -> tuple[str, str] | None:
+    """Return what makes a scheme impossible, after the sign before the part at fault; or None."""
+    return _unknown(s) or _conflict(s)
+
+
+def is_clip(text: str) -> bool:
+    """Return whether a text names a clip: ``mse``, ``mae``, ``pN`` or ``sigmaN``."""
+    if text in ("mse", "mae"):
+        return True
+    if found := re.fullmatch(r"p(\d{1,3}(?:\.\d{1,6})?)", text):
+        return 0 < float(found[1]) <= 100
+    if found := re.fullmatch(r"sigma(\d{1,3}(?:\.\d{1,6})?)", text):
+        return float(found[1]) > 0
+    return False
+
+
+def _unknown(s: Facts) -> tuple[str, str] | None:
+    """Return what of a scheme is not a thing there is, or does not go with its format."""
+    if s.scale not in SCALES:
+        return "/", unknown_name("scale", s.scale, SCALES)
+    if s.coder not in CODERS:
+        return "", unknown_name("coder", s.coder, CODERS)
+    coder, bits = CODERS[s.coder], s.element.bits
+    element = s.element
+    integers = isinstance(element, Format) and element.grid.integers and bits <= 8
+    signed = isinstance(element, Format) and element.signed
+    rules = (
+        (
+            s.clip != "absmax" and not is_clip(s.clip),
+            "+",
+            f"unknown clip {s.clip!r}; known: absmax, mse, mae, pN, sigmaN",
+        ),
+        (not isinstance(s.paper, bool), "+", f"paper is {s.paper!r}, must be True or False"),
+        (
+            coder.integers and not integers,
+            "",
+            f"coder {s.coder!r} is for integers of at most 8 bits",
+        ),
+        (bits < coder.least_bits, "", coder.least_rule),
+        (coder.unsigned and signed, "", f"coder {s.coder!r} is for unsigned integers"),
+    )
+    return next(((part, problem) for wrong, part, problem in rules if wrong), None)
+
+
+def _conflict(s: Facts) -> tuple[str, str] | None:
+    """Return which parts of a scheme do not go together."""
+    kind, coder, clipped = SCALES[s.scale].kind, CODERS[s.coder], s.clip != "absmax"
+    base = ENTRIES.get(s.name)
+    preset = base.scale if base and base.preset and not coder.integers else s.scale
+    single = isinstance(s.element, Format)
+    rules = (
+        (
+            kind == "planes" and kind not in coder.scales,
+            "/",
+            f"scale {s.scale!r} is for bcq formats only",
+        ),
+        (kind not in coder.scales, "/", coder.scale_rule.format(scale=s.scale)),
+        (
+            kind != SCALES[preset].kind,
+            "/",
+            f"{s.name} is a whole scheme with scales such as {preset}"
+            + (f"; with others it is {s.element.name}@{s.granularity}/{s.scale}")
+            * (s.element.name != s.name),
+        ),
+        (kind == "bitmod_mx" and not single, "/", "mxbm scales are for single formats"),
+        (
+            coder.along_rows and s.granularity.rows != 1,
+            "@",
+            f"{s.name} works along a row: use @channel or @gN",
+        ),
+        (
+            coder.clips is not None and s.clip not in coder.clips,
+            "+",
+            f"{s.name} searches its own range; leave +{s.clip} out",
+        ),
+        (
+            s.paper and s.scale not in coder.paper,
+            "+",
+            "+paper is the BitMoD authors' quantiser: grids and asymmetric integers with fp16 "
+            "scales, and mx_bitmod_*",
+        ),
+        (s.paper and clipped, "+", "+paper does not clip"),
+        (kind == "none" and clipped, "+", "without a scale there is no range to search"),
+    )
+    return next(((part, problem) for wrong, part, problem in rules if wrong), None)
