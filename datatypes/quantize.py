@@ -11,7 +11,6 @@ precision of the input (float32 for anything narrower, float64 for float64):
   and their sum in float64; the first candidate wins among equals.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .base.arrays import as_float
 from .base.errors import BitlatheError, unknown_name
-from .coding.asym import encode_asym
-from .coding.bcq import encode_bcq
-from .coding.dgq import encode_dgq
-from .coding.grid import encode_fast
+from .coding.coded import Coded
+from .coding.coders import coder_of, encode_fast
 from .coding.inputs import Inputs
-from .coding.job import Coded, Job
+from .coding.job import Blocks, Job
 from .coding.nan import grain, propagate
-from .coding.olive import encode_olive
-from .coding.released import encode_paper, encode_paper_asym, encode_paper_mx
-from .coding.table import encode_table
 from .formats.finite import all_finite, refuse_nonfinite
 from .formats.format import Format, Mixture
 from .formats.rounding import NANS, OVERFLOWS, check_rounding
@@ -36,21 +30,6 @@ from .schemes.layout import Axis, Layout
 from .schemes.scheme import Scheme
 from .tensors.ends import check_ends
 from .tensors.tensor import QuantizedTensor
-
-CODERS: dict[str, Callable[[Job], Coded]] = {
-    "table": encode_table,
-    "asym": encode_asym,
-    "olive": encode_olive,
-    "bcq": encode_bcq,
-    "dgq": encode_dgq,
-}
-PAPER_CODERS: dict[str, Callable[[Job], Coded]] = {
-    "table": encode_paper,
-    "asym": encode_paper_asym,
-    "mx": encode_paper_mx,
-}
-# coders that round in their own way
-OWN_ROUNDING = ("olive", "bcq")
 
 
 def quantize(
@@ -122,7 +101,7 @@ def quantize(
     """
     parsed = Scheme.parse(scheme)
     check_rounding(rounding, seed)
-    if rounding != "even" and (parsed.paper or parsed.coder in OWN_ROUNDING):
+    if rounding != "even" and coder_of(parsed).own_rounding:
         raise BitlatheError(
             f"rounding={rounding!r}: {parsed} has its own rule of rounding; leave rounding out"
         )
@@ -138,37 +117,22 @@ def quantize(
         grain(parsed)  # refuses a scheme without a place for NaN before the work is done
         array = np.where(np.isfinite(array), array, 0)
     job = Job(
-        groups=layout.split(layout.matrix(array)),
-        weights=_weights(layout, importance, array.dtype),
-        layout=layout,
+        blocks=Blocks(
+            matrix=layout.matrix(array),
+            layout=layout,
+            importance=_importance(layout, importance, array.dtype),
+        ),
         scheme=parsed,
         rounding=rounding,
         seed=seed,
-        masked_only=importance is None,
         inputs=_inputs(parsed, layout, importance, activations),
         overflow=overflow or "saturate",
     )
     coded = _encode(job)
-    made = _tensor(coded, job, dtype, device)
-    check_ends(made, array, explicit=overflow is not None)
-    if given is array:
-        return made
-    propagate(coded, given, layout, parsed)
-    return _tensor(coded, job, dtype, device)
-
-
-def _tensor(coded: Coded, job: Job, dtype: str, device: str | None) -> QuantizedTensor:
-    return QuantizedTensor(
-        scheme=job.scheme,
-        layout=job.layout,
-        matrix=np.ascontiguousarray(job.layout.join(coded.codes)),
-        raw=coded.raw,
-        outer=coded.outer,
-        zero_points=coded.zeros,
-        selectors=coded.choices,
-        dtype=dtype,
-        device=device,
-    )
+    check_ends(coded, array, dtype, device, explicit=overflow is not None)
+    if given is not array:
+        coded = propagate(coded, given)
+    return QuantizedTensor(coded=coded, dtype=dtype, device=device)
 
 
 def _check_overflow(scheme: Scheme, overflow: str | None) -> None:
@@ -184,15 +148,9 @@ def _check_overflow(scheme: Scheme, overflow: str | None) -> None:
 
 
 def _encode(job: Job) -> Coded:
-    scheme = job.scheme
     if job.layout.groups == 0:
         return _nothing(job)
-    compiled = encode_fast(job) if job.inputs is None else None
-    if compiled is not None:
-        return compiled
-    if not scheme.paper:
-        return CODERS[scheme.coder](job)
-    return PAPER_CODERS["mx" if scheme.scale_format.kind == "bitmod_mx" else scheme.coder](job)
+    return encode_fast(job) or coder_of(job.scheme).encode(job)
 
 
 def _nothing(job: Job) -> Coded:
@@ -200,27 +158,28 @@ def _nothing(job: Job) -> Coded:
     scheme = job.scheme
     none = np.zeros(0, np.uint8)
     return Coded(
-        codes=np.zeros((0, job.layout.block_size), scheme.formats[0].code_dtype),
-        raw=np.zeros((0, scheme.element_bits if scheme.coder == "bcq" else 1), np.uint32),
-        outer=np.zeros(0, np.uint32),
+        scheme=scheme,
+        layout=job.layout,
+        codes=np.zeros(job.matrix.shape, scheme.formats[0].code_dtype),
+        scales=np.zeros((0, scheme.scales_per_group), np.uint32),
+        outer_scales=np.zeros(0, np.uint32),
         zeros=none if scheme.zero_bits else None,
         choices=none if scheme.selector_bits else None,
     )
 
 
-def _weights(
+def _importance(
     layout: Layout, importance: ArrayLike | None, dtype: np.dtype[Any]
 ) -> NDArray[Any] | None:
-    mask = layout.mask()
     if importance is None:
-        return None if mask is None else mask.astype(dtype)
+        return None
     given = as_float(importance, "importance")[0].astype(dtype)
     if given.shape != (layout.columns,) or not np.isfinite(given).all() or (given < 0).any():
         raise BitlatheError(
             f"importance: {layout.columns} finite weights >= 0 are needed, one per position along "
             f"the axis, got an array of shape {given.shape}"
         )
-    return layout.split(np.broadcast_to(given, (layout.rows, layout.columns)))
+    return given
 
 
 def _inputs(
@@ -228,9 +187,13 @@ def _inputs(
 ) -> Inputs | None:
     if activations is None:
         return None
-    other = "importance" if importance is not None else ""
-    unfit = {"paper": scheme.paper, "mae": scheme.clip == "mae", scheme.name: scheme.coder == "bcq"}
-    other = next((name for name, bad in unfit.items() if bad), other)
+    unfit = {
+        "paper": scheme.paper,
+        "mae": scheme.clip == "mae",
+        scheme.name: not coder_of(scheme).measures_outputs,
+        "importance": importance is not None,
+    }
+    other = next((name for name, bad in unfit.items() if bad), "")
     if other:
         raise BitlatheError(
             f"activations: {scheme} with {other} does not measure outputs; leave one of the two "

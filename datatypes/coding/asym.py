@@ -4,19 +4,21 @@
 """
 
 from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.rounding import round_integer
+from .coded import Coded, Codes, Floats
+from .coder import Coder, Integers, Tables, integer_ends
+from .dispatch import coded_of
 from .job import (
     RATIOS,
-    Coded,
-    Codes,
-    Floats,
     Job,
     divide,
     group_error,
+    least_error,
     moments,
     percentile,
     worth_compiling,
@@ -88,7 +90,7 @@ def encode_asym(job: Job) -> Coded:
     codes = np.zeros(job.groups.shape, np.uint8)
     for part in job.slices():
         codes[part] = integer_codes(job, part, used[part], zeros[part])
-    return Coded(codes=codes, raw=raw[:, None], outer=outer, zeros=zeros.astype(np.uint8))
+    return job.coded(job.layout.join(codes), raw, outer, zeros=zeros)
 
 
 def _search(job: Job, wanted: Floats, low: Floats) -> Floats:
@@ -153,35 +155,25 @@ def search_groups(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
 
     -1 where none has a finite one; infinite scales have none.
     """
-    best = np.full(len(job.groups), -1)
-    least = np.full(len(job.groups), np.inf)
     zeros = zeros_of(scales, edges, (1 << job.scheme.element_bits) - 1)
-    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t in range(scales.shape[1]):
-            for part in job.slices():
-                scale, zero = scales[part, t], zeros[part, t]
-                codes = integer_codes(job, part, scale, zero)
-                error = group_error(job, part, integer_values(codes, zero, scale, scale.dtype))
-                better = error < least[part]
-                least[part] = np.where(better, error, least[part])
-                best[part] = np.where(better, t, best[part])
-    return best
+
+    def error(t: int, part: slice) -> NDArray[np.float64]:
+        scale, zero = scales[part, t], zeros[part, t]
+        codes = integer_codes(job, part, scale, zero)
+        return group_error(job, part, integer_values(codes, zero, scale, scale.dtype))
+
+    least = np.full(len(job.groups), np.inf)
+    return least_error(list(job.slices()), scales.shape[1], error, least)
 
 
 def best_grid(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
     """Do what `search_groups` does, compiled; float32, squared errors, ties to even."""
-    from ..kernels.base.threads import over_rows
-    from ..kernels.searches.dgq import search_groups as kernel
+    from ..kernels.base.threads import on_rows
+    from ..kernels.searches.asym import search_groups as kernel
 
-    x, weights = job.groups, job.kernel_weights()
-    top = (1 << job.scheme.element_bits) - 1
-    zeros, best = zeros_of(scales, edges, top), np.zeros(len(x), np.int64)
-
-    def work(a: int, b: int) -> None:
-        kernel(x[a:b], weights[a:b], scales[a:b], zeros[a:b], np.float32(top), best[a:b])
-
-    over_rows(work, len(x), x.shape[1] * scales.shape[1])
+    top, best = (1 << job.scheme.element_bits) - 1, np.zeros(len(job.groups), np.int64)
+    cut = (job.groups, job.kernel_weights(), scales, zeros_of(scales, edges, top), best)
+    on_rows(kernel, cut, (np.float32(top),), job.groups.shape[1] * scales.shape[1])
     return best
 
 
@@ -191,3 +183,47 @@ def integer_values(
     """Return (code - zero) x scale."""
     whole = codes.astype(dtype) - zero.astype(dtype)[:, None]
     return np.asarray(whole * scale.astype(dtype)[:, None])
+
+
+def encode_compiled(job: Job) -> Coded | None:
+    """Code a large job by one kernel; None where it does not fit."""
+    from .. import kernels
+
+    if job.rounding != "even" or job.scheme.scale not in ("fp16", "fp32"):
+        return None
+    bits, group = job.scheme.element_bits, job.layout.block_columns
+    found = kernels.asymmetric(job.matrix, bits, group, job.scheme.scale, values=False)
+    return coded_of(job, found)
+
+
+def values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+    """Return what codes stand for; see `Coder.values`."""
+    assert coded.zeros is not None
+    return integer_values(codes, coded.zeros, scales, dtype)
+
+
+def tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
+    """Return the integers as they stand, and the zero points; see `Coder.tables`."""
+    whole = np.arange(1 << coded.scheme.element_bits, dtype=dtype)[None]
+    return Tables(tables=whole, scales=scales, zeros=coded.zeros)
+
+
+def integers(coded: Coded) -> list[Integers]:
+    """Return ``code - zero``; see `Coder.integers`."""
+    top, zeros = (1 << coded.scheme.element_bits) - 1, coded.zeros
+    assert zeros is not None
+
+    def places(codes: Codes, part: slice) -> NDArray[np.int16]:
+        return codes.astype(np.int16) - zeros[part].astype(np.int16)[:, None] + np.int16(top)
+
+    return [Integers(values=np.arange(-top, top + 1.0), places=places)]
+
+
+ASYM: Final = Coder(
+    encode=encode_asym,
+    compiled=encode_compiled,
+    values=values,
+    tables=tables,
+    integers=integers,
+    ends=integer_ends,
+)

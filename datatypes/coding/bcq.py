@@ -4,11 +4,15 @@
 a sum of K signed powers of two, eight bits each, so that a product is K shifts and adds.
 """
 
+from typing import Any, Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..schemes.scheme import Scheme
-from .job import Coded, Codes, Floats, Job, worth_compiling
+from .coded import Coded, Codes, Floats
+from .coder import Coder, Tables, integer_ends
+from .job import Job, worth_compiling
 from .scaling import LIMITS, PLANE_MAX, bits_to_float, float_bits, refuse_scale
 
 ROUNDS = 15
@@ -45,7 +49,7 @@ def encode_bcq(job: Job) -> Coded:
         refuse_scale(at, float(np.abs(alphas[at, 0]).max()), job.scheme.scale_format)
     final = nearest_codes_compiled if compiled else nearest_codes
     codes = final(x, planes_effective(raw, job.scheme))
-    return Coded(codes=codes, raw=raw, outer=np.zeros(0, np.uint32))
+    return job.coded(job.layout.join(codes), raw)
 
 
 def _refuse_beyond(job: Job, x: Floats) -> None:
@@ -81,15 +85,11 @@ def alternate(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[
 
 def alternate_compiled(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[np.int64]]:
     """Do what `alternate` does, compiled."""
-    from ..kernels.base.threads import over_rows
+    from ..kernels.base.threads import on_rows
     from ..kernels.searches.bcq import alternate as kernel
 
     alphas, used = np.zeros((len(x), ROUNDS + 1, planes)), np.zeros(len(x), np.int64)
-
-    def work(a: int, b: int) -> None:
-        kernel(x[a:b], weights[a:b], alphas[a:b], used[a:b])
-
-    over_rows(work, len(x), x.shape[1] * ROUNDS)
+    on_rows(kernel, (x, weights, alphas, used), (), x.shape[1] * ROUNDS)
     return alphas, used
 
 
@@ -102,15 +102,11 @@ def errors(x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats)
 
 def errors_compiled(x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats) -> Floats:
     """Do what `errors` does, compiled."""
-    from ..kernels.base.threads import over_rows
+    from ..kernels.base.threads import on_rows
     from ..kernels.searches.bcq import errors as kernel
 
     found = np.zeros(len(index))
-
-    def work(a: int, b: int) -> None:
-        kernel(x, weights, index[a:b], alphas[a:b], found[a:b])
-
-    over_rows(work, len(index), x.shape[1] << alphas.shape[1])
+    on_rows(kernel, (index, alphas, found), (x, weights), x.shape[1] << alphas.shape[1])
     return found
 
 
@@ -191,15 +187,11 @@ def nearest_codes(x: Floats, alpha: Floats) -> Codes:
 
 def nearest_codes_compiled(x: Floats, alpha: Floats) -> Codes:
     """Do what `nearest_codes` does, compiled."""
-    from ..kernels.base.threads import over_rows
+    from ..kernels.base.threads import on_rows
     from ..kernels.searches.bcq import nearest_codes as kernel
 
     codes = np.zeros(x.shape, np.uint8)
-
-    def work(a: int, b: int) -> None:
-        kernel(x[a:b], alpha[a:b], codes[a:b])
-
-    over_rows(work, len(x), x.shape[1] << alpha.shape[1])
+    on_rows(kernel, (x, alpha, codes), (), x.shape[1] << alpha.shape[1])
     return codes
 
 
@@ -257,3 +249,35 @@ def planes_effective(raw: NDArray[np.uint32], scheme: Scheme) -> Floats:
         term = np.ldexp(np.where(byte >> np.uint32(7), -1.0, 1.0), field - EXPONENT_BIAS)
         total += np.where(field > 0, term, 0.0)
     return total
+
+
+def scales(coded: Coded) -> Floats:
+    """Return the (groups, planes) scales; see `Coder.scales`."""
+    return planes_effective(coded.scales, coded.scheme)
+
+
+def values(_: Coded, codes: Codes, alpha: Floats, dtype: np.dtype[Any]) -> Floats:
+    """Return what codes stand for; see `Coder.values`."""
+    return plane_values(codes, alpha).astype(dtype)
+
+
+def tables(coded: Coded, alpha: Floats, dtype: np.dtype[Any]) -> Tables:
+    """Return a table for each group, the sums of its own signed scales; see `Coder.tables`."""
+    return Tables(
+        tables=sums_of(alpha).astype(dtype),
+        scales=np.ones(coded.layout.groups, dtype),
+        choices=np.arange(coded.layout.groups),
+    )
+
+
+BCQ: Final = Coder(
+    encode=encode_bcq,
+    scales=scales,
+    values=values,
+    tables=tables,
+    integers=None,
+    ends=integer_ends,
+    own_rounding=True,
+    measures_outputs=False,
+    signed_scales=True,
+)

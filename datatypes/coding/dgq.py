@@ -10,13 +10,16 @@ of phase 1; here both phases compare with those of the unquantised weights).
 """
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.rounding import round_integer
-from .asym import best_grid, group_range, integer_values, search_groups, zeros_of
-from .job import Coded, Codes, Floats, Job, divide, group_error, worth_compiling
+from .asym import ASYM, best_grid, group_range, integer_values, search_groups, zeros_of
+from .coded import Coded, Codes, Floats
+from .coder import no_kernel
+from .job import Job, divide, group_error, least_error, worth_compiling
 from .scaling import bits_to_float, float_bits, refuse_scale
 
 # shares of the group's range, and of the channel's, that are tried
@@ -44,12 +47,8 @@ def encode_dgq(job: Job) -> Coded:
     chosen = np.maximum(pick(even, fine, zero, channels), 0)[:, None]
     channel = np.take_along_axis(channels, chosen, axis=1)[:, 0]
     whole = group_steps(job, fine, channel)
-    return Coded(
-        codes=clamped_codes(job, whole, channel, zero),
-        raw=whole.astype(np.uint32)[:, None],
-        outer=float_bits(channel, "fp16"),
-        zeros=zero.astype(np.uint8),
-    )
+    codes = job.layout.join(clamped_codes(job, whole, channel, zero))
+    return job.coded(codes, whole.astype(np.uint32), float_bits(channel, "fp16"), zeros=zero)
 
 
 def _channel_scales(job: Job) -> Floats:
@@ -96,48 +95,50 @@ def clamped_codes(job: Job, whole: Floats, channel: Floats, zero: Floats) -> Cod
 def search_channels(job: Job, fine: Floats, zero: Floats, channels: Floats) -> NDArray[np.int64]:
     """Return which of the (rows, n) channel scales has the least error, the first among equals."""
     rows = (job.layout.down, job.layout.across)
-    best, least = np.full(rows[0], -1), np.full(rows[0], np.inf)
-    for t in range(channels.shape[1]):
-        # an infinite scale, which does not fit, is never taken
+
+    def error(t: int, _: slice) -> NDArray[np.float64]:
         fit = np.isfinite(channels[:, t])
         channel = np.where(fit, channels[:, t], 0)
         whole = group_steps(job, fine, channel)
-        codes = clamped_codes(job, whole, channel, zero)
-        scale = whole * np.repeat(channel, rows[1])
-        if job.inputs is not None:
-            values = integer_values(codes, zero, scale, job.groups.dtype)
-            difference = job.layout.join((job.groups - values).astype(np.float64))
-            error = job.inputs.row_errors(difference)
-        else:
-            parts = [
-                group_error(job, p, integer_values(codes[p], zero[p], scale[p], scale.dtype))
-                for p in job.slices()
-            ]
-            error = np.concatenate(parts).reshape(rows).sum(axis=1)
-        better = fit & (error < least)
-        least, best = np.where(better, error, least), np.where(better, t, best)
-    return np.asarray(best)
+        codes, scale = clamped_codes(job, whole, channel, zero), whole * np.repeat(channel, rows[1])
+        return np.where(fit, _row_errors(job, codes, zero, scale), np.inf)
+
+    return least_error([slice(None)], channels.shape[1], error, np.full(rows[0], np.inf))
+
+
+def _row_errors(job: Job, codes: Codes, zero: Floats, scale: Floats) -> NDArray[np.float64]:
+    """Return the error of each row of groups."""
+    if job.inputs is not None:
+        values = integer_values(codes, zero, scale, job.groups.dtype)
+        difference = job.layout.join((job.groups - values).astype(np.float64))
+        return job.inputs.row_errors(difference)
+    parts = [
+        group_error(job, p, integer_values(codes[p], zero[p], scale[p], scale.dtype))
+        for p in job.slices()
+    ]
+    return np.asarray(np.concatenate(parts).reshape(job.layout.down, -1).sum(axis=1))
 
 
 def search_channels_compiled(
     job: Job, fine: Floats, zero: Floats, channels: Floats
 ) -> NDArray[np.int64]:
     """Do what `search_channels` does, compiled; float32, no layer inputs, ties to even."""
-    from ..kernels.base.threads import over_rows
+    from ..kernels.base.threads import on_rows
     from ..kernels.searches.dgq import search_channels as kernel
 
-    x, weights, across = job.groups, job.kernel_weights(), job.layout.across
-    limits = (_top(job), np.float32(_most(job)), np.float32(INT8_MAX))
     best = np.zeros(len(channels), np.int64)
-
-    def work(a: int, b: int) -> None:
-        g = slice(a * across, b * across)
-        kernel(x[g], weights[g], fine[g], zero[g], channels[a:b], *limits, best[a:b])
-
-    over_rows(work, len(channels), job.layout.columns * channels.shape[1])
+    whole = (job.groups, job.kernel_weights(), fine, zero)
+    by_row = [a.reshape(job.layout.down, job.layout.across, *a.shape[1:]) for a in whole]
+    top = (1 << job.scheme.element_bits) - 1
+    facts = (np.float32(top), np.float32(_most(job)), np.float32(INT8_MAX))
+    on_rows(kernel, [*by_row, channels, best], facts, job.layout.columns * channels.shape[1])
     return best
 
 
-def _top(job: Job) -> np.float32:
-    """Return the largest code."""
-    return np.float32((1 << job.scheme.element_bits) - 1)
+def scales(coded: Coded) -> Floats:
+    """Return the integer scales times that of their channel; see `Coder.scales`."""
+    channel = bits_to_float(coded.outer_scales, "fp16")
+    return coded.scales[:, 0].astype(np.float32) * np.repeat(channel, coded.layout.across)
+
+
+DGQ: Final = replace(ASYM, encode=encode_dgq, compiled=no_kernel, scales=scales, outer_is_step=True)

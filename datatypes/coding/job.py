@@ -1,7 +1,8 @@
 """What the coders share: the job they are given, what they hand back, errors and ranges."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,8 @@ from ..base.jit import have_numba
 from ..formats.format import Format
 from ..schemes.layout import Layout
 from ..schemes.scheme import Scheme
+from .coded import Coded, Codes, Floats, Patterns
 from .inputs import Inputs
-
-Floats = NDArray[np.floating[Any]]
-Codes = NDArray[np.unsignedinteger[Any]]
 
 # elements worked on at once: the temporaries of a slice stay in the cache
 SLICE = 1 << 18
@@ -28,37 +27,79 @@ SEARCH_MIN = 1 << 13
 RATIOS = tuple(round(1.25 - 0.0125 * i, 4) for i in range(81))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """The groups of a tensor, ready to be coded.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Blocks:
+    """A matrix and its groups, which are cut when first asked for, and only once.
 
     Attributes
     ----------
-    groups : (groups, size) float32 or float64
-        Finite; short groups filled with 0.
-    weights : (groups, size) float or None
-        Weight of each element's error: 0 where a short group was filled, importance elsewhere.
+    matrix : (rows, columns) float32 or float64
+        Finite.
     layout : Layout
+    importance : (columns,) float or None
+        Weight of each column's errors.
+    """
+
+    matrix: Floats
+    layout: Layout
+    importance: Floats | None = None
+
+    @cached_property
+    def groups(self) -> Floats:
+        """The (groups, size) elements; short groups filled with 0."""
+        return self.layout.split(self.matrix)
+
+    @cached_property
+    def weights(self) -> Floats | None:
+        """Weight of each element's error, (groups, size), 0 in the fill; None if all are equal."""
+        if self.importance is not None:
+            return self.layout.split(np.broadcast_to(self.importance, self.matrix.shape))
+        mask = self.layout.mask()
+        return None if mask is None else mask.astype(self.matrix.dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """A tensor, ready to be coded.
+
+    Attributes
+    ----------
+    blocks : Blocks
     scheme : Scheme
     rounding : str
     seed : int or None
-    masked_only : bool
-        Whether `weights` only mark fill, all elements counting the same.
     inputs : Inputs or None
         Inputs of the layer whose outputs the errors are measured on.
     overflow : str
         What becomes of elements beyond a grid that has no scale; see `Format.encode`.
     """
 
-    groups: Floats
-    weights: Floats | None
-    layout: Layout
+    blocks: Blocks
     scheme: Scheme
-    rounding: str
-    seed: int | None
-    masked_only: bool = True
+    rounding: str = "even"
+    seed: int | None = None
     inputs: Inputs | None = None
     overflow: str = "saturate"
+
+    @property
+    def matrix(self) -> Floats:
+        """The (rows, columns) elements."""
+        return self.blocks.matrix
+
+    @property
+    def layout(self) -> Layout:
+        """How the matrix is cut into groups."""
+        return self.blocks.layout
+
+    @property
+    def groups(self) -> Floats:
+        """The (groups, size) elements; short groups filled with 0."""
+        return self.blocks.groups
+
+    @property
+    def weights(self) -> Floats | None:
+        """Weight of each element's error, (groups, size), 0 in the fill; None if all are equal."""
+        return self.blocks.weights
 
     def lengths(self) -> NDArray[np.int64]:
         """Return how many elements of each group are real."""
@@ -84,26 +125,63 @@ class Job:
         for start in range(0, count, step):
             yield slice(start, start + step)
 
+    def coded(
+        self,
+        codes: Codes,
+        scales: Patterns,
+        outer_scales: Patterns | None = None,
+        zeros: NDArray[Any] | None = None,
+        choices: NDArray[Any] | None = None,
+    ) -> Coded:
+        """Return what the job came to.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coded:
-    """What a coder makes of a job.
+        Parameters
+        ----------
+        codes : (rows, columns) unsigned
+        scales : (groups,) or (groups, planes) uint32
+        outer_scales : (k,) uint32, optional
+        zeros, choices : (groups,) whole numbers, optional
+        """
+        return Coded(
+            scheme=self.scheme,
+            layout=self.layout,
+            codes=np.ascontiguousarray(codes),
+            scales=scales.reshape(self.layout.groups, -1),
+            outer_scales=np.zeros(0, np.uint32) if outer_scales is None else outer_scales,
+            zeros=None if zeros is None else zeros.reshape(-1).astype(np.uint8),
+            choices=None if choices is None else choices.reshape(-1).astype(np.uint8),
+        )
 
-    Attributes
+
+def least_error(
+    parts: Sequence[slice],
+    candidates: int,
+    error: Callable[[int, slice], NDArray[np.float64]],
+    least: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Return which candidate has the least error, the first among equals; -1 where none is less.
+
+    Parameters
     ----------
-    codes : (groups, size) unsigned
-    raw : (groups, scales per group) uint32
-        Bit patterns of the scales.
-    outer : (0,), (1,) or (down,) uint32
-        Bit patterns of the second-level scales.
-    zeros, choices : (groups,) uint8 or None
+    parts : sequence of slice
+        Groups (or rows) that are worked on together.
+    candidates : int
+    error : callable
+        The errors of a candidate, by its number, in the groups of one part; NaN and infinity are
+        never the least.
+    least : (groups,) float64
+        Errors to beat; lowered in place.
     """
-
-    codes: Codes
-    raw: NDArray[np.uint32]
-    outer: NDArray[np.uint32]
-    zeros: NDArray[np.uint8] | None = None
-    choices: NDArray[np.uint8] | None = None
+    best = np.full(len(least), -1)
+    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
+    with np.errstate(over="ignore", invalid="ignore"):
+        for candidate in range(candidates):
+            for part in parts:
+                found = error(candidate, part)
+                better = found < least[part]
+                least[part] = np.where(better, found, least[part])
+                best[part] = np.where(better, candidate, best[part])
+    return best
 
 
 def divide(x: Floats, scale: Floats) -> Floats:
@@ -114,7 +192,7 @@ def divide(x: Floats, scale: Floats) -> Floats:
 
 
 def worth_compiling(job: Job) -> bool:
-    """Say whether a search goes through a compiled kernel: float32, large, not led by inputs."""
+    """Return whether a search goes through a compiled kernel: float32, large, not led by inputs."""
     plain = job.groups.dtype == np.float32 and job.inputs is None
     return plain and job.groups.size >= SEARCH_MIN and have_numba()
 

@@ -4,14 +4,15 @@ Whatever can say so at the finest grain: an element where there are no scales an
 NaN, the group by its scale, the row of groups by its second-level scale.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
-from ..schemes.layout import Layout
 from ..schemes.scales import ScaleFormat
 from ..schemes.scheme import Scheme
-from .job import Coded
+from .coded import Coded
 from .scaling import NAN_EXPONENT
 
 PATTERNS = {"fp32": 0x7FC00000, "fp16": 0x7E00, "bf16": 0x7FC0, "e4m3": 0x7F}
@@ -47,34 +48,32 @@ def grain(scheme: Scheme) -> str:
     )
 
 
-def propagate(coded: Coded, array: NDArray[np.floating], layout: Layout, scheme: Scheme) -> None:
+def propagate(coded: Coded, array: NDArray[np.floating]) -> Coded:
     """Put NaN where a tensor was not finite, into what was coded with 0 in those places.
 
     Parameters
     ----------
     coded : Coded
-        Changed in place.
     array : float, the shape of the tensor
         As it was given. Without scales an infinity stays one where the format has it.
-    layout : Layout
-    scheme : Scheme
 
     Raises
     ------
     BitlatheError
         See `grain`.
     """
+    layout, scheme = coded.layout, coded.scheme
     kind, pattern = grain(scheme), nan_pattern(scheme.scale_format)
-    elements = layout.split(layout.matrix(array))
+    elements = layout.matrix(array)
     lost = ~np.isfinite(elements)
     if kind == "element":
-        fmt = scheme.formats[0]
+        fmt, codes = scheme.formats[0], coded.codes.copy()
         overflow = "inf" if len(fmt.inf_codes) == 2 else "nan"
-        coded.codes[lost] = fmt.encode(elements[lost], overflow=overflow, nan="propagate")
-        return
-    groups = lost.any(axis=1)
+        codes[lost] = fmt.encode(elements[lost], overflow=overflow, nan="propagate")
+        return replace(coded, codes=codes)
+    groups = np.asarray(layout.split(lost).any(axis=1))
     if pattern is not None:
-        coded.raw[groups] = pattern
-    else:
-        rows = groups.reshape(layout.down, layout.across).any(axis=1)
-        coded.outer[rows] = PATTERNS["fp16"]
+        return replace(coded, scales=np.where(groups[:, None], np.uint32(pattern), coded.scales))
+    rows = groups.reshape(layout.down, layout.across).any(axis=1)
+    outer = np.where(rows, np.uint32(PATTERNS["fp16"]), coded.outer_scales)
+    return replace(coded, outer_scales=outer)

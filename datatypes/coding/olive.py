@@ -11,12 +11,16 @@ larger is kept, as the paper says (the quantiser keeps the left one).
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.rounding import nearest_index
-from .job import Coded, Codes, Floats, Job, divide, group_error, moments, worth_compiling
+from ..schemes.scheme import Scheme
+from .coded import Coded, Codes, Floats
+from .coder import Coder, Integers, Tables, integer_ends
+from .job import Job, divide, group_error, least_error, moments, worth_compiling
 from .scaling import effective, fits, refuse_scale, store
 
 # range over max |mean +- 3 sigma|: from 75 % to 250 %, as the authors search it, in steps of
@@ -92,7 +96,7 @@ def encode_olive(job: Job) -> Coded:
     codes, lengths = np.zeros(job.groups.shape, np.uint8), job.lengths()
     for part in job.slices():
         codes[part] = pair_codes(divide(job.groups[part], used[part]), lengths[part], pairs.bits)
-    return Coded(codes=codes, raw=raw[:, None], outer=outer)
+    return job.coded(job.layout.join(codes), raw, outer)
 
 
 def base_range(job: Job) -> NDArray[np.float64]:
@@ -108,44 +112,35 @@ def search(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
 
     -1 where none has an error below infinity.
     """
-    best = np.full(job.groups.shape[0], -1)
-    least = np.full(job.groups.shape[0], np.inf)
     lengths = job.lengths()
-    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t in range(trials.shape[1]):
-            for part in job.slices():
-                scale = trials[part, t]
-                codes = pair_codes(divide(job.groups[part], scale), lengths[part], pairs.bits)
-                values = pair_values(codes, pairs.bits).astype(scale.dtype) * scale[:, None]
-                error = group_error(job, part, values)
-                better = error < least[part]
-                least[part] = np.where(better, error, least[part])
-                best[part] = np.where(better, t, best[part])
-    return best
+
+    def error(t: int, part: slice) -> NDArray[np.float64]:
+        scale = trials[part, t]
+        codes = pair_codes(divide(job.groups[part], scale), lengths[part], pairs.bits)
+        values = pair_values(codes, pairs.bits).astype(scale.dtype) * scale[:, None]
+        return group_error(job, part, values)
+
+    least = np.full(len(job.groups), np.inf)
+    return least_error(list(job.slices()), trials.shape[1], error, least)
 
 
 def search_compiled(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
     """Do what `search` does, compiled; float32, no layer inputs."""
     from ..kernels.base.tables import cuts_of
-    from ..kernels.base.threads import over_rows
+    from ..kernels.base.threads import on_rows
     from ..kernels.searches.olive import search as kernel
 
-    x, across = job.groups, job.layout.across
-    weights, last = job.kernel_weights(), int(job.lengths()[-1])
-    best = np.zeros(x.shape[0], np.int64)
-    cuts = cuts_of(pairs.levels, _tie_up(pairs))
-    top, threshold = np.float32(pairs.top), np.float32(pairs.threshold)
-    levels = pairs.levels.astype(np.float32)
-
-    def work(first: int, end: int) -> None:
-        rows = slice(first * across, end * across)
-        kernel(
-            x[rows], weights[rows], trials[rows], across, last, top, threshold, levels, cuts,
-            best[rows],
-        )  # fmt: skip
-
-    over_rows(work, job.layout.down, job.layout.columns * trials.shape[1])
+    best = np.zeros(len(job.groups), np.int64)
+    whole = (job.groups, job.kernel_weights(), trials, best)
+    by_row = [a.reshape(job.layout.down, job.layout.across, *a.shape[1:]) for a in whole]
+    facts = (
+        int(job.lengths()[-1]),
+        np.float32(pairs.top),
+        np.float32(pairs.threshold),
+        pairs.levels.astype(np.float32),
+        cuts_of(pairs.levels, _tie_up(pairs)),
+    )
+    on_rows(kernel, by_row, facts, job.layout.columns * trials.shape[1])
     return best
 
 
@@ -203,3 +198,47 @@ def pair_values(codes: Codes, bits: int) -> NDArray[np.float64]:
     normal = np.where(pairs < kind.flag, pairs, pairs - 2 * kind.flag)
     values = np.where(flagged, 0.0, np.where(beside, outlier, normal))
     return np.asarray(values.reshape(count, -1)[:, :size])
+
+
+def values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+    """Return what codes stand for; see `Coder.values`."""
+    whole = pair_values(codes, coded.scheme.element_bits).astype(dtype)
+    return np.asarray(whole * scales.astype(dtype)[:, None])
+
+
+def tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
+    """Return what a code stands for beside each code of its neighbour; see `Coder.tables`."""
+    bits = coded.scheme.element_bits
+    here, beside = np.meshgrid(*2 * [np.arange(1 << bits, dtype=np.uint8)])
+    both = np.stack([here.reshape(-1), beside.reshape(-1)], axis=1)
+    # the neighbour only says what an element stands for: which of the two comes first is one
+    whole = pair_values(both, bits)[None, :, 0].astype(dtype)
+    return Tables(tables=whole, scales=scales, pairs=True)
+
+
+def integers(coded: Coded) -> list[Integers]:
+    """Return the decoded pairs; see `Coder.integers`."""
+    bits = coded.scheme.element_bits
+    kind = Pairs.of(bits)
+    normal = np.arange(-kind.top, kind.top + 1)
+    every = np.unique(np.concatenate([normal, kind.levels, -kind.levels]))
+
+    def places(codes: Codes, _: slice) -> NDArray[np.int64]:
+        return np.searchsorted(every, pair_values(codes, bits))
+
+    return [Integers(values=every, places=places, occurring=True)]
+
+
+def ends(scheme: Scheme) -> tuple[float, float]:
+    """Return the largest outlier, and the codes' own largest; see `Coder.ends`."""
+    return float(Pairs.of(scheme.element_bits).levels[-1]), integer_ends(scheme)[1]
+
+
+OLIVE: Final = Coder(
+    encode=encode_olive,
+    values=values,
+    tables=tables,
+    integers=integers,
+    ends=ends,
+    own_rounding=True,
+)

@@ -13,13 +13,19 @@ Source: the quantiser's `quant_mx` in abdelfattah-lab/BitMoD-HPCA-25, bitmod_qua
 """
 
 import warnings
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
 from ..formats.format import Format
-from .job import Coded, Codes, Job, divide
+from . import asym, table
+from .coded import Coded, Codes
+from .coder import no_kernel
+from .dispatch import coded_of, special_values
+from .job import Job, divide
 from .scaling import effective, float_bits, store
 
 Half = NDArray[np.float16]
@@ -37,8 +43,10 @@ def integer_unit(fmt: Format) -> float:
     return step if exact else 1.0
 
 
-def encode_paper(job: Job) -> Coded:
+def encode_grids(job: Job) -> Coded:
     """Code a job on its grid or mixture in the released quantiser's arithmetic."""
+    if job.scheme.scale_format.kind == "bitmod_mx":
+        return _encode_mx(job)
     x = _half(job)
     formats = job.scheme.formats
     count = x.shape[0]
@@ -59,12 +67,7 @@ def encode_paper(job: Job) -> Coded:
         codes[better] = found[better]
         taken |= better
     warn_of_zeros(int((~taken).sum()))
-    return Coded(
-        codes=codes,
-        raw=raw[:, None],
-        outer=np.zeros(0, np.uint32),
-        choices=choice if len(formats) > 1 else None,
-    )
+    return job.coded(job.layout.join(codes), raw, choices=choice if len(formats) > 1 else None)
 
 
 def warn_of_zeros(groups: int) -> None:
@@ -113,7 +116,7 @@ def _half_error(x: Half, fmt: Format, codes: Codes, scale: Half, job: Job) -> Ha
         return np.asarray((total / np.asarray(count, np.float32)).astype(np.float16))
 
 
-def encode_paper_mx(job: Job) -> Coded:
+def _encode_mx(job: Job) -> Coded:
     """Code a job in the released quantiser's MX variant."""
     x = _half(job).astype(np.float32)
     fmt, scale = job.scheme.formats[0], job.scheme.scale_format
@@ -121,10 +124,10 @@ def encode_paper_mx(job: Job) -> Coded:
     raw, outer = store(amax / np.float32(fmt.max_abs), amax, fmt, scale, job.layout)
     used = effective(raw, outer, fmt, scale, job.layout)
     codes = fmt.encode(divide(x, used), rounding="down")
-    return Coded(codes=codes, raw=raw[:, None], outer=outer)
+    return job.coded(job.layout.join(codes), raw, outer)
 
 
-def encode_paper_asym(job: Job) -> Coded:
+def encode_asym(job: Job) -> Coded:
     """Code a job in unsigned integers with a zero point, in the released arithmetic."""
     x = _half(job)
     top = (1 << job.scheme.element_bits) - 1
@@ -135,9 +138,28 @@ def encode_paper_asym(job: Job) -> Coded:
         scale = np.clip((high - low) / np.float16(top), SCALE_MIN, SCALE_MAX)
         zero = np.clip(np.rint(-low / scale), 0, top)
         codes = np.clip(np.rint(x / scale[:, None]) + zero[:, None], 0, top)
-    return Coded(
-        codes=codes.astype(np.uint8),
-        raw=float_bits(scale, "fp16")[:, None],
-        outer=np.zeros(0, np.uint32),
-        zeros=zero.astype(np.uint8),
-    )
+    return job.coded(job.layout.join(codes.astype(np.uint8)), float_bits(scale, "fp16"), zeros=zero)
+
+
+def encode_compiled(job: Job) -> Coded | None:
+    """Code a large job of a BitMoD type by one kernel; None where it does not fit."""
+    from .. import kernels
+
+    special, group = special_values(job.scheme.formats), job.layout.block_columns
+    if special is None or group > kernels.MAX_PAPER_GROUP:
+        return None
+    unit = integer_unit(job.scheme.formats[0])
+    found = kernels.bitmod_paper(job.matrix, *special, group, unit, values=False)
+    if np.isinf(found.scales).any():  # a magnitude beyond float16: the numpy path says so
+        return None
+    warn_of_zeros(int((found.scales == 0).sum()))
+    return coded_of(job, found)
+
+
+_OWN: Final[dict[str, Any]] = {
+    "own_rounding": True,
+    "measures_outputs": False,
+    "through_half": True,
+}
+TABLE: Final = replace(table.TABLE, encode=encode_grids, compiled=encode_compiled, **_OWN)
+ASYM: Final = replace(asym.ASYM, encode=encode_asym, compiled=no_kernel, **_OWN)

@@ -1,6 +1,7 @@
 """The table coder: nearest value of a grid, the member of a mixture with the least error."""
 
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,18 +9,20 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError
 from ..formats.format import Format
 from ..formats.rounding import NEAREST
+from ..schemes.scheme import Scheme
+from .coded import Coded, Codes, Floats
+from .coder import Coder, Integers, Tables
+from .dispatch import grids
 from .job import (
     FEW,
     MAX_BOOKS,
     RATIOS,
     SLICE,
-    Coded,
-    Codes,
-    Floats,
     Job,
     grid_encode,
     grid_values,
     group_error,
+    least_error,
     magnitude_range,
     worth_compiling,
 )
@@ -129,17 +132,14 @@ def _lower(job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]) ->
 
     Infinite scales lower nothing.
     """
-    best = np.full(len(scales), -1)
-    # a value beyond the largest number, or an infinite scale: such a candidate is not taken
-    with np.errstate(over="ignore", invalid="ignore"):
-        for t, scale in enumerate(scales.T):
-            for part in job.slices(_slice(job)):
-                codes = grid_encode(job, job.groups[part], fmt, scale[part])
-                error = _error(job, part, fmt, codes, scale[part])
-                better = np.isfinite(scale[part]) & (error < least[part])
-                least[part] = np.where(better, error, least[part])
-                best[part] = np.where(better, t, best[part])
-    return best
+
+    def error(t: int, part: slice) -> NDArray[np.float64]:
+        scale = scales[part, t]
+        codes = grid_encode(job, job.groups[part], fmt, scale)
+        found = group_error(job, part, grid_values(fmt, codes, scale, job.groups.dtype))
+        return np.where(np.isfinite(scale), found, np.inf)
+
+    return least_error(list(job.slices(_slice(job))), scales.shape[1], error, least)
 
 
 def _lower_compiled(
@@ -147,17 +147,14 @@ def _lower_compiled(
 ) -> NDArray[np.int64]:
     """Do what `_lower` does, compiled; float32, squared errors."""
     from ..kernels.base.tables import make_book
-    from ..kernels.base.threads import over_rows
+    from ..kernels.base.threads import on_rows
     from ..kernels.searches.table import search as kernel
 
-    x, weights, best = job.groups, job.kernel_weights(), np.full(len(job.groups), -1)
     book = make_book(fmt.grid.values, fmt.grid.codes, fmt.grid.tie_up(job.rounding))
     cuts, values = np.array(book.cuts, np.float32), np.array(book.values, np.float32)
-
-    def work(a: int, b: int) -> None:
-        kernel(x[a:b], weights[a:b], scales[a:b], cuts, values, least[a:b], best[a:b])
-
-    over_rows(work, len(x), x.shape[1] * scales.shape[1])
+    best = np.full(len(job.groups), -1)
+    cut = (job.groups, job.kernel_weights(), scales, least, best)
+    on_rows(kernel, cut, (cuts, values), job.groups.shape[1] * scales.shape[1])
     return best
 
 
@@ -192,12 +189,8 @@ def _finish(job: Job, choice: Choice) -> Coded:
                 codes[part][mine] = grid_encode(job, x, formats[member], used[part])[mine]
             else:
                 codes[part][mine] = grid_encode(job, x[mine], formats[member], used[part][mine])
-    return Coded(
-        codes=codes,
-        raw=raw[:, None],
-        outer=outer,
-        choices=choice.member.astype(np.uint8) if len(formats) > 1 else None,
-    )
+    choices = choice.member if len(formats) > 1 else None
+    return job.coded(job.layout.join(codes), raw, outer, choices=choices)
 
 
 def _stored(job: Job, choice: Choice) -> tuple[Raw, Raw]:
@@ -212,11 +205,6 @@ def _stored(job: Job, choice: Choice) -> tuple[Raw, Raw]:
     return raw, np.zeros(0, np.uint32)
 
 
-def _error(job: Job, part: slice, fmt: Format, codes: Codes, scale: Floats) -> NDArray[np.float64]:
-    x = job.groups[part]
-    return group_error(job, part, grid_values(fmt, codes, scale, x.dtype))
-
-
 def _refuse_negative(job: Job, fmt: Format) -> None:
     if not fmt.signed and job.groups.size and job.groups.min() < 0:
         raise BitlatheError(
@@ -224,3 +212,52 @@ def _refuse_negative(job: Job, fmt: Format) -> None:
             f"{job.groups.min():g}; use a signed format, or one with a zero point such as "
             f"int{min(max(fmt.bits, 2), 8)}_asym"
         )
+
+
+def values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+    """Return what codes stand for; see `Coder.values`."""
+    scheme = coded.scheme
+    if coded.choices is None:
+        return grid_values(scheme.formats[0], codes, scales, dtype)
+    index = coded.choices.astype(np.uint32) << np.uint32(scheme.element_bits)
+    whole = _grids(scheme, dtype).reshape(-1)[codes | index[:, None]]
+    return np.asarray(whole * scales.astype(dtype)[:, None])
+
+
+def tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
+    """Return the values of each member, and the choices among them; see `Coder.tables`."""
+    return Tables(tables=_grids(coded.scheme, dtype), scales=scales, choices=coded.choices)
+
+
+def integers(coded: Coded) -> list[Integers]:
+    """Return the codes of each member as they are; see `Coder.integers`."""
+    return [
+        Integers(
+            values=fmt.values,
+            bits=fmt.bits,
+            places=lambda codes, _: codes,
+            groups=None if coded.choices is None else coded.choices == member,
+        )
+        for member, fmt in enumerate(coded.scheme.formats)
+    ]
+
+
+def ends(scheme: Scheme) -> tuple[float, float]:
+    """Return the ends of the grids; see `Coder.ends`."""
+    own = [f.grid.values for f in scheme.formats if f.grid.values.size > 1]
+    steps = [max(-v[0] / (v[1] - v[0]), v[-1] / (v[-1] - v[-2])) for v in own]
+    return max(f.max_abs for f in scheme.formats), max(steps, default=1.0)
+
+
+def _grids(scheme: Scheme, dtype: np.dtype[Any]) -> Floats:
+    return np.stack([f.values.astype(dtype) for f in scheme.formats])
+
+
+TABLE: Final = Coder(
+    encode=encode_table,
+    compiled=grids,
+    values=values,
+    tables=tables,
+    integers=integers,
+    ends=ends,
+)

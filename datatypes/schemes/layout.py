@@ -88,6 +88,11 @@ class Layout:
         )
 
     @property
+    def quantized(self) -> int | tuple[int, ...]:
+        """The quantised axis; a tuple where several are quantised as one."""
+        return self.axis if self.axes == 1 else tuple(self._quantised)
+
+    @property
     def others(self) -> tuple[int, ...]:
         """Lengths of the axes that are not quantised."""
         return self.shape[: self.axis] + self.shape[self.axis + self.axes :]

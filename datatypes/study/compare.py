@@ -15,7 +15,7 @@ from ..formats.format import Format, Mixture
 from ..quantize import quantize
 from ..schemes.layout import Axis, Layout
 from ..schemes.scheme import Scheme
-from ..tensors.tensor import stored_bytes
+from ..tensors.packing import stored_bytes
 from .metrics import ErrorMetrics, ErrorSums, error_sums
 
 ALL = "all tensors"

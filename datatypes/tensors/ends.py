@@ -5,19 +5,18 @@ what would help. Scales that overflow are refused before (`scaling.store`).
 """
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
-from ..coding.olive import Pairs
-from ..coding.scaling import BIAS, LIMITS, POWERS, bits_to_float, effective
+from ..coding.coded import Coded
+from ..coding.coders import coder_of
+from ..coding.scaling import BIAS, LIMITS, POWERS
 from ..schemes.scheme import Scheme
-from .dequantize import group_scales
-
-if TYPE_CHECKING:
-    from .tensor import QuantizedTensor
+from .dequantize import group_scales, outer_scales, values_of
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -41,14 +40,18 @@ FAR = 2.0**-110
 PLANE_FIELD = 3
 
 
-def check_ends(q: "QuantizedTensor", array: Floats, explicit: bool) -> None:
+def check_ends(coded: Coded, array: Floats, dtype: str, device: str | None, explicit: bool) -> None:
     """Warn of what comes back as infinity, of what small scales and cuts lose.
 
     Parameters
     ----------
-    q : QuantizedTensor
+    coded : Coded
     array : float, the shape of the tensor
         What was quantised; finite.
+    dtype : str
+        Of the tensor as it was given.
+    device : str or None
+        Torch device it came from: to torch, values come back in their own dtype.
     explicit : bool
         Whether the user said what becomes of elements beyond a grid without scales.
 
@@ -57,109 +60,96 @@ def check_ends(q: "QuantizedTensor", array: Floats, explicit: bool) -> None:
     BitlatheError
         If the scales of two levels together are infinite, naming the group.
     """
-    if q.layout.groups == 0 or q.scheme.paper:
+    if coded.layout.groups == 0 or coded.scheme.paper:
         return
-    if q.scheme.scale_format.kind == "none":
+    if coded.scheme.scale_format.kind == "none":
         if not explicit:
-            _warn_of_cut(q.scheme, array)
+            _warn_of_cut(coded.scheme, array)
         return
-    _look_for_infinities(q, array)
-    _look_for_lost_digits(q, array)
+    work = "float64" if dtype == "float64" else "float32"
+    _look_for_infinities(coded, array, np.dtype(work), dtype if device else work)
+    _look_for_lost_digits(coded, array, np.dtype(work))
 
 
-def largest(scheme: Scheme) -> float:
-    """Return the largest magnitude that a code stands for, in scales."""
-    if scheme.coder == "olive":
-        return float(Pairs.of(scheme.element_bits).levels[-1])
-    return max(f.max_abs for f in scheme.formats)
-
-
-def steps(scheme: Scheme) -> float:
-    """Return the largest magnitude in steps of the end of the grid."""
-    if scheme.coder != "table":
-        return float((1 << scheme.element_bits) - 1)
-    values = [f.grid.values for f in scheme.formats if f.grid.values.size > 1]
-    return max((max(-v[0] / (v[1] - v[0]), v[-1] / (v[-1] - v[-2])) for v in values), default=1.0)
-
-
-def _look_for_infinities(q: "QuantizedTensor", array: Floats) -> None:
-    name = q.dtype if q.device else "float64" if q.dtype == "float64" else "float32"
+def _look_for_infinities(coded: Coded, array: Floats, work: np.dtype[Any], name: str) -> None:
+    """Look for values beyond the type, of that name, that they come back in."""
     with np.errstate(over="ignore", invalid="ignore"):
         # twice, as products are rounded
-        if 2 * _largest_scale(q) * largest(q.scheme) < BEYOND[name]:
+        reach = coder_of(coded.scheme).ends(coded.scheme)[0]
+        if 2 * _largest_scale(coded) * reach < BEYOND[name]:
             return
-        scales = np.abs(group_scales(q).reshape(q.layout.groups, -1)).max(axis=1)
-        lost = _groups(q, ~(np.abs(np.asarray(q)) < BEYOND[name])).any(axis=1)
+        scales = np.abs(group_scales(coded).reshape(coded.layout.groups, -1)).max(axis=1)
+        lost = _groups(coded, ~(np.abs(values_of(coded, work)) < BEYOND[name])).any(axis=1)
     if not lost.any():
         return
     at = int(np.argmax(lost))
-    top = float(np.abs(_groups(q, array)[at]).max())
-    what = f"{q.scheme}: group {at}, up to {top:g}, comes back as infinity in {name}"
+    top = float(np.abs(_groups(coded, array)[at]).max())
+    what = f"{coded.scheme}: group {at}, up to {top:g}, comes back as infinity in {name}"
     if np.isinf(scales[at]):
         raise BitlatheError(f"{what}; divide the tensor by a constant first")
     wider = "float32" if name in ("float16", "bfloat16") else "float64"
     _warn(f"{what}; take dequantize({wider!r}), or divide the tensor by a constant first")
 
 
-def _largest_scale(q: "QuantizedTensor") -> float:
+def _largest_scale(coded: Coded) -> float:
     """Return a bound of the scales of all groups, from the largest of their patterns."""
-    scale = q.scheme.scale_format
-    if q.scheme.coder == "bcq":
-        return float(np.abs(group_scales(q)).max())
-    if scale.outer == "row":
-        steps_of_row = float(q.raw.max()) if q.scheme.coder == "dgq" else 1.0
-        return steps_of_row * float(bits_to_float(q.outer, "fp16").max())
-    top = q.raw.max(axis=0)  # patterns of positive numbers order as they do
-    return float(effective(top, q.outer, q.scheme.formats[0], scale, q.layout)[0])
+    coder, outer = coder_of(coded.scheme), coded.scheme.scale_format.outer
+    if coder.signed_scales:
+        return float(np.abs(group_scales(coded)).max())
+    if outer == "row":
+        steps = float(coded.scales.max()) if coder.outer_is_step else 1.0
+        return steps * float(outer_scales(coded).max())
+    top = coded.scales.max(axis=0, keepdims=True)  # patterns of positive numbers order as they do
+    return float(coder.scales(replace(coded, scales=top))[0])
 
 
-def _look_for_lost_digits(q: "QuantizedTensor", array: Floats) -> None:
-    index = np.flatnonzero(_small_scales(q))
+def _look_for_lost_digits(coded: Coded, array: Floats, work: np.dtype[Any]) -> None:
+    index = np.flatnonzero(_small_scales(coded))
     if not index.size:
         return
-    x = _groups(q, array)[index]
+    x = _groups(coded, array)[index]
     amax = np.abs(x).max(axis=1).astype(np.float64)
     lossy = amax > 0
-    if q.scheme.scale_format.kind in POWERS:
+    if coded.scheme.scale_format.kind in POWERS:
         # under a larger scale than wanted, the upper half of the grid is not used
-        lossy &= amax <= q.scheme.formats[0].max_abs * 2.0 ** (-BIAS - 1)
+        lossy &= amax <= coded.scheme.formats[0].max_abs * 2.0 ** (-BIAS - 1)
     if lossy.any():
-        lossy &= (_groups(q, np.asarray(q))[index] != x).any(axis=1)
+        lossy &= (_groups(coded, values_of(coded, work))[index] != x).any(axis=1)
     if not lossy.any():
         return
     at, more = int(index[np.argmax(lossy)]), int(lossy.sum()) - 1
-    stored = float(np.abs(group_scales(q)[at]).max())
+    stored = float(np.abs(group_scales(coded)[at]).max())
     also = f", and of {more} more," if more else ""
-    where, remedy = _room(q.scheme)
+    where, remedy = _room(coded.scheme)
     _warn(
-        f"{q.scheme}: the scale of group {at}{also} underflows in {where}: stored as {stored:.3g}, "
-        f"it costs the group's values digits or all; {remedy}multiply the tensor by a constant "
-        "first"
+        f"{coded.scheme}: the scale of group {at}{also} underflows in {where}: stored as "
+        f"{stored:.3g}, it costs the group's values digits or all; {remedy}multiply the tensor by "
+        "a constant first"
     )
 
 
-def _small_scales(q: "QuantizedTensor") -> Bools:
+def _small_scales(coded: Coded) -> Bools:
     """Return which groups have a scale that may have lost digits; among them those of zeros."""
-    scale, raw = q.scheme.scale_format, q.raw
+    coder, scale, raw = coder_of(coded.scheme), coded.scheme.scale_format, coded.scales
     if scale.kind in POWERS:
         return np.asarray(raw[:, 0] == 0)
     if scale.kind == "planes":
         return np.asarray((raw & 127).max(axis=1) <= PLANE_FIELD)
     name, pattern = scale.name, raw[:, 0]
     if scale.outer == "row":
-        name, pattern = "fp16", np.repeat(q.outer, q.layout.across)
+        name, pattern = "fp16", np.repeat(coded.outer_scales, coded.layout.across)
     elif scale.outer == "tensor":
-        if q.outer.view(np.float32)[0] >= FAR:
+        if outer_scales(coded)[0] >= FAR:
             return np.zeros(len(raw), np.bool_)
         # the block's own scale makes up for digits that that of the tensor lacks
-        name, pattern = "fp32", np.ascontiguousarray(group_scales(q)).view(np.uint32)
-    if q.scheme.coder == "bcq":
+        name, pattern = "fp32", np.ascontiguousarray(group_scales(coded)).view(np.uint32)
+    if coder.signed_scales:
         pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
-    few = min(max(FEW, steps(q.scheme) / STEPS), NORMAL[name] - 1)
-    small = (pattern <= few) & ((pattern > 0) | (q.scheme.coder == "bcq"))
+    few = min(max(FEW, coder.ends(coded.scheme)[1] / STEPS), NORMAL[name] - 1)
+    small = (pattern <= few) & ((pattern > 0) | coder.signed_scales)
     if scale.kind == "int":
         # as many multiples of the row's unit as it takes make up for digits that the unit lacks
-        most = (1 << scale.bits) - 1 if q.scheme.coder != "dgq" else np.inf
+        most = np.inf if coder.outer_is_step else (1 << scale.bits) - 1
         small &= (raw[:, 0] <= few) | (raw[:, 0] >= most)
     return np.asarray(small)
 
@@ -169,7 +159,7 @@ def _room(scheme: Scheme) -> tuple[str, str]:
     scale = scheme.scale_format
     where = {"row": "the fp16 scale of its row", "tensor": "float32"}.get(scale.outer, scale.name)
     wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
-    if scheme.coder == "dgq" or scale.kind in ("e4m3", *POWERS):
+    if coder_of(scheme).outer_is_step or scale.kind in ("e4m3", *POWERS):
         wider = ""
     return where, f"store scales as {wider}, or " if wider else ""
 
@@ -189,9 +179,9 @@ def _warn_of_cut(scheme: Scheme, array: Floats) -> None:
         )
 
 
-def _groups(q: "QuantizedTensor", x: NDArray[Any]) -> NDArray[Any]:
+def _groups(coded: Coded, x: NDArray[Any]) -> NDArray[Any]:
     """Return the (groups, block size) elements of an array of the tensor's shape."""
-    return q.layout.split(q.layout.matrix(x))
+    return coded.layout.split(coded.layout.matrix(x))
 
 
 def _warn(message: str) -> None:

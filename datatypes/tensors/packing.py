@@ -1,4 +1,4 @@
-"""Packing of codes to the last bit: a stream of little-endian bits, the first code lowest."""
+"""Packing to the last bit: streams of little-endian bits, the first code lowest."""
 
 from typing import Any
 
@@ -7,9 +7,46 @@ from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
 from ..base.jit import have_numba
-from ..coding.grid import MIN_SIZE
+from ..coding.coded import Coded
+from ..schemes.layout import Layout
+from ..schemes.scheme import Scheme
 
 Bytes = NDArray[np.uint8]
+
+# fewer codes are done before a kernel would be compiled
+MIN_SIZE = 1 << 18
+
+
+def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
+    """Return the streams a tensor is stored in: bits of an item, and how many items."""
+    scale = scheme.scale_format
+    outer = {"none": 0, "row": layout.down, "tensor": min(layout.groups, 1)}[scale.outer]
+    sizes = {
+        "codes": (scheme.element_bits, layout.rows * layout.columns),
+        "scales": (scale.bits, layout.groups * scheme.scales_per_group),
+        "outer": (scale.outer_bits, outer),
+        "zeros": (scheme.zero_bits, layout.groups),
+        "choices": (scheme.selector_bits, layout.groups),
+    }
+    return {name: (bits, count) for name, (bits, count) in sizes.items() if bits}
+
+
+def stored_bytes(scheme: Scheme, layout: Layout) -> int:
+    """Return the bytes of the packed streams; each ends on a whole byte."""
+    return sum(packed_size(count, bits) for bits, count in stream_sizes(scheme, layout).values())
+
+
+def streams_of(coded: Coded) -> dict[str, Bytes]:
+    """Return the streams of a tensor, each packed to the last bit."""
+    parts: dict[str, Any] = {
+        "codes": coded.codes,
+        "scales": coded.scales,
+        "outer": coded.outer_scales,
+        "zeros": coded.zeros,
+        "choices": coded.choices,
+    }
+    sizes = stream_sizes(coded.scheme, coded.layout)
+    return {name: pack(parts[name], bits) for name, (bits, _) in sizes.items()}
 
 
 def packed_size(count: int, bits: int) -> int:
@@ -18,7 +55,7 @@ def packed_size(count: int, bits: int) -> int:
 
 
 def _compiled(count: int, bits: int) -> bool:
-    """Say whether the compiled kernel is worth it: whole bytes need little work."""
+    """Return whether the compiled kernel is worth it: whole bytes need little work."""
     return bits < 16 and bits != 8 and count >= MIN_SIZE and have_numba()
 
 

@@ -1,28 +1,26 @@
 """Rows of a quantised tensor, by number, slice, list or mask: codes and scales, never unpacked."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
+from ..coding.coded import Coded
 from ..schemes.layout import Layout
-
-if TYPE_CHECKING:
-    from .tensor import QuantizedTensor
 
 Index = NDArray[np.int64]
 
 
-def rows_of(q: "QuantizedTensor", key: Any) -> "QuantizedTensor":
+def rows_of(coded: Coded, key: Any) -> Coded:
     """Return chosen rows of the first axis, as numpy would; a single one without that axis.
 
     A run of rows shares memory with the tensor.
 
     Parameters
     ----------
-    q : QuantizedTensor
+    coded : Coded
     key : int, slice, or list or array of int or bool
 
     Raises
@@ -31,25 +29,26 @@ def rows_of(q: "QuantizedTensor", key: Any) -> "QuantizedTensor":
         If the first axis is the quantised one, a row does not exist, a block of several rows
         would be cut, or the key is of another kind.
     """
-    if q.layout.axis == 0:
+    old = coded.layout
+    if old.axis == 0:
         raise BitlatheError("the first axis is the quantised one: its groups cannot be sliced")
-    picked = _picked(key, len(q))
-    lines = _spread(picked, q.layout.rows // len(q) if len(q) else 0)
-    blocks = _blocks(lines, q)
+    length = old.shape[0]
+    picked = _picked(key, length)
+    lines = _spread(picked, old.rows // length if length else 0)
+    blocks = _blocks(lines, coded)
     single = isinstance(key, int | np.integer)
-    shape = q.shape[1:] if single else (len(picked), *q.shape[1:])
-    axes = tuple(range(q.layout.axis - single, q.layout.axis - single + q.layout.axes))
-    layout = Layout.of(shape, axes, q.scheme.granularity)
-    groups = _run(_spread(blocks, q.layout.across))
-    per_row = q.scheme.scale_format.outer == "row"
+    shape = old.shape[1:] if single else (len(picked), *old.shape[1:])
+    axes = tuple(range(old.axis - single, old.axis - single + old.axes))
+    groups = _run(_spread(blocks, old.across))
+    per_row = coded.scheme.scale_format.outer == "row"
     return replace(
-        q,
-        layout=layout,
-        matrix=q.matrix[_run(lines)],
-        raw=q.raw[groups],
-        outer=q.outer[_run(blocks)] if per_row else q.outer,
-        zero_points=None if q.zero_points is None else q.zero_points[groups],
-        selectors=None if q.selectors is None else q.selectors[groups],
+        coded,
+        layout=Layout.of(shape, axes, coded.scheme.granularity),
+        codes=coded.codes[_run(lines)],
+        scales=coded.scales[groups],
+        outer_scales=coded.outer_scales[_run(blocks)] if per_row else coded.outer_scales,
+        zeros=None if coded.zeros is None else coded.zeros[groups],
+        choices=None if coded.choices is None else coded.choices[groups],
     )
 
 
@@ -84,14 +83,14 @@ def _run(index: Index) -> slice | Index:
     return slice(int(index[0]), int(index[-1]) + 1) if (np.diff(index) == 1).all() else index
 
 
-def _blocks(lines: Index, q: "QuantizedTensor") -> Index:
+def _blocks(lines: Index, coded: Coded) -> Index:
     """Return which rows of blocks hold some lines of the matrix; all of their lines are asked."""
-    tall = q.scheme.granularity.rows
+    tall = coded.scheme.granularity.rows
     if tall == 0:  # one block for all rows
         return np.zeros(int(lines.size > 0), np.int64)
     found = lines[::tall] // tall
     every = _spread(found, tall)
-    whole = every[every < q.layout.rows]
+    whole = every[every < coded.layout.rows]
     if not np.array_equal(whole, lines) or (every[: len(lines)] != lines).any():
         raise BitlatheError(
             f"the rows cut a block of {tall} rows, which share scales; slice at multiples of it"

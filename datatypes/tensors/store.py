@@ -19,6 +19,7 @@ from ..base.dtypes import float_name
 from ..base.errors import BitlatheError, shown, to_install
 from ..base.files import shown_path
 from ..base.numbers import whole_number
+from ..coding.coded import Coded
 from ..formats.catalogue import ENTRIES, element
 from ..formats.format import Format, Mixture
 from ..schemes.granularity import Granularity
@@ -26,16 +27,22 @@ from ..schemes.layout import Layout
 from ..schemes.scheme import Scheme
 from ..weights.read import explained
 from ..weights.safetensors_file import read_safetensors
-from .packing import packed_size, unpack
-from .tensor import QuantizedTensor, stream_sizes
+from .packing import packed_size, stream_sizes, streams_of, unpack
 
 KIND = "bitlathe.QuantizedTensor"
 VERSION = "2"  # version 1 had no checksum
 LONGEST = 1 << 48
 
 
-def save(q: QuantizedTensor, path: str | Path) -> None:
-    """Write a quantised tensor; the streams take exactly ``q.nbytes`` bytes.
+def save(coded: Coded, dtype: str, path: str | Path) -> None:
+    """Write a quantised tensor; the streams take exactly `stored_bytes` bytes.
+
+    Parameters
+    ----------
+    coded : Coded
+    dtype : str
+        Of the tensor that was quantised.
+    path : str or Path
 
     Raises
     ------
@@ -52,12 +59,12 @@ def save(q: QuantizedTensor, path: str | Path) -> None:
     facts = {
         "kind": KIND,
         "version": VERSION,
-        "shape": json.dumps(q.shape),
-        "axis": json.dumps(q.axis),
-        "dtype": q.dtype,
-        "scheme": json.dumps(_scheme_facts(q.scheme)),
+        "shape": json.dumps(coded.layout.shape),
+        "axis": json.dumps(coded.layout.quantized),
+        "dtype": dtype,
+        "scheme": json.dumps(_scheme_facts(coded.scheme)),
     }
-    streams = q.packed
+    streams = streams_of(coded)
     facts["sha256"] = checksum(facts, streams)
     try:
         save_file(streams, str(path), metadata=facts)
@@ -75,8 +82,8 @@ def checksum(facts: Mapping[str, str], streams: Mapping[str, NDArray[Any]]) -> s
     return digest.hexdigest()
 
 
-def load(path: str | Path) -> QuantizedTensor:
-    """Read a quantised tensor.
+def load(path: str | Path) -> tuple[Coded, str]:
+    """Read a quantised tensor, and the dtype of what was quantised.
 
     Raises
     ------
@@ -105,24 +112,24 @@ def load(path: str | Path) -> QuantizedTensor:
         raise BitlatheError(f"{place}: damaged: {problem}") from None
 
 
-def _assemble(facts: dict[str, str], streams: dict[str, Any]) -> QuantizedTensor:
+def _assemble(facts: dict[str, str], streams: dict[str, Any]) -> tuple[Coded, str]:
     scheme, layout = _read_header(facts)
     found = _read_streams(streams, scheme, layout)
-    matrix = found["codes"].astype(scheme.formats[0].code_dtype)
+    codes = found["codes"].astype(scheme.formats[0].code_dtype)
     zeros, choices = found.get("zeros"), found.get("choices")
     if choices is not None and choices.size and int(choices.max()) >= len(scheme.formats):
         raise BitlatheError(f"a group takes member {choices.max()} of {len(scheme.formats)}")
     unscaled = np.zeros(layout.groups, np.uint32)
-    return QuantizedTensor(
+    coded = Coded(
         scheme=scheme,
         layout=layout,
-        matrix=matrix.reshape(layout.rows, layout.columns),
-        raw=found.get("scales", unscaled).reshape(layout.groups, scheme.scales_per_group),
-        outer=found.get("outer", np.zeros(0, np.uint32)),
-        zero_points=None if zeros is None else zeros.astype(np.uint8),
-        selectors=None if choices is None else choices.astype(np.uint8),
-        dtype=facts["dtype"],
+        codes=codes.reshape(layout.rows, layout.columns),
+        scales=found.get("scales", unscaled).reshape(layout.groups, scheme.scales_per_group),
+        outer_scales=found.get("outer", np.zeros(0, np.uint32)),
+        zeros=None if zeros is None else zeros.astype(np.uint8),
+        choices=None if choices is None else choices.astype(np.uint8),
     )
+    return coded, facts["dtype"]
 
 
 def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:

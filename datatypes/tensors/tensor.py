@@ -1,41 +1,23 @@
 """Quantised tensors: codes, scales, zero points and choices, and what can be asked of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.dtypes import float_name, numpy_float
-from ..coding.scaling import bits_to_float
+from ..coding.coded import Coded
 from ..schemes.layout import Layout
 from ..schemes.scheme import Scheme
-from .dequantize import group_scales, values_of
-from .packing import pack, packed_size
-
-if TYPE_CHECKING:
-    from ..terms.statistics import TermStatistics
-
-
-def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
-    """Return the streams a tensor is stored in: bits of an item, and how many items."""
-    scale = scheme.scale_format
-    outer = {"none": 0, "row": layout.down, "tensor": min(layout.groups, 1)}[scale.outer]
-    sizes = {
-        "codes": (scheme.element_bits, layout.rows * layout.columns),
-        "scales": (scale.bits, layout.groups * scheme.scales_per_group),
-        "outer": (scale.outer_bits, outer),
-        "zeros": (scheme.zero_bits, layout.groups),
-        "choices": (scheme.selector_bits, layout.groups),
-    }
-    return {name: (bits, count) for name, (bits, count) in sizes.items() if bits}
-
-
-def stored_bytes(scheme: Scheme, layout: Layout) -> int:
-    """Return the bytes of the packed streams; each ends on a whole byte."""
-    return sum(packed_size(count, bits) for bits, count in stream_sizes(scheme, layout).values())
+from ..terms.statistics import TermStatistics
+from .dequantize import group_scales, outer_scales, values_of
+from .packing import stored_bytes, streams_of
+from .slicing import rows_of
+from .statistics import statistics
+from .store import load, save
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,31 +26,52 @@ class QuantizedTensor:
 
     Attributes
     ----------
-    scheme : Scheme
-    layout : Layout
-        How the tensor is cut into groups.
-    matrix : (rows, columns) unsigned
-        The codes, the quantised axis last.
-    raw : (groups, n) uint32
-        Bit patterns of the stored scales; n is 1 except for sums of signed scales.
-    outer : (k,) uint32
-        Bit patterns of the second-level scales.
-    zero_points, selectors : (groups,) uint8 or None
+    coded : Coded
+        Codes, scales and what goes with them, as they are stored.
     dtype : str
         Of the tensor that was quantised.
     device : str or None
         Torch device it came from; None for numpy.
     """
 
-    scheme: Scheme
-    layout: Layout
-    matrix: NDArray[Any]
-    raw: NDArray[np.uint32]
-    outer: NDArray[np.uint32]
-    zero_points: NDArray[np.uint8] | None = None
-    selectors: NDArray[np.uint8] | None = None
+    coded: Coded
     dtype: str = "float32"
     device: str | None = None
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme it was quantised in."""
+        return self.coded.scheme
+
+    @property
+    def layout(self) -> Layout:
+        """How the tensor is cut into groups."""
+        return self.coded.layout
+
+    @property
+    def matrix(self) -> NDArray[Any]:
+        """The (rows, columns) codes, the quantised axis last."""
+        return self.coded.codes
+
+    @property
+    def raw(self) -> NDArray[np.uint32]:
+        """Bit patterns of the stored scales, (groups, n); n is 1 but for sums of signed scales."""
+        return self.coded.scales
+
+    @property
+    def outer(self) -> NDArray[np.uint32]:
+        """Bit patterns of the second-level scales."""
+        return self.coded.outer_scales
+
+    @property
+    def zero_points(self) -> NDArray[np.uint8] | None:
+        """Zero points by group; None if the scheme has none."""
+        return self.coded.zeros
+
+    @property
+    def selectors(self) -> NDArray[np.uint8] | None:
+        """Member of the mixture by group; None without a mixture."""
+        return self.coded.choices
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,8 +81,7 @@ class QuantizedTensor:
     @property
     def axis(self) -> int | tuple[int, ...]:
         """The quantised axis; a tuple where several are quantised as one."""
-        first, count = self.layout.axis, self.layout.axes
-        return first if count == 1 else tuple(range(first, first + count))
+        return self.layout.quantized
 
     @property
     def size(self) -> int:
@@ -98,7 +100,7 @@ class QuantizedTensor:
         Shape: the other axes of the tensor, then the groups of a row; (blocks down, blocks
         across) where blocks span rows. Sums of signed scales have one more axis, the bit plane.
         """
-        return self._by_group(group_scales(self))
+        return self._by_group(group_scales(self.coded))
 
     @property
     def zeros(self) -> NDArray[np.uint8] | None:
@@ -117,9 +119,7 @@ class QuantizedTensor:
         For integer group scales this is the largest scale of the row, which the integer
         ``2**bits - 1`` stands for (for dual grain, the step of one).
         """
-        if self.scheme.scale_format.outer == "tensor":
-            return self.outer.view(np.float32)
-        return bits_to_float(self.outer, "fp16")
+        return outer_scales(self.coded)
 
     @property
     def total_bits(self) -> int:
@@ -137,15 +137,7 @@ class QuantizedTensor:
 
         Keys among ``codes``, ``scales``, ``outer``, ``zeros``, ``choices``.
         """
-        parts: dict[str, Any] = {
-            "codes": self.matrix,
-            "scales": self.raw,
-            "outer": self.outer,
-            "zeros": self.zero_points,
-            "choices": self.selectors,
-        }
-        sizes = stream_sizes(self.scheme, self.layout)
-        return {name: pack(parts[name], bits) for name, (bits, _) in sizes.items()}
+        return streams_of(self.coded)
 
     @property
     def nbytes(self) -> int:
@@ -173,13 +165,13 @@ class QuantizedTensor:
         """
         name = None if dtype is None else float_name(dtype)
         if self.device is None:
-            return values_of(self, numpy_float(name or self._work))
+            return values_of(self.coded, numpy_float(name or self._work))
         from ..base.torch_bridge import to_torch
 
         name = name or self.dtype
         # torch rounds float32 to bfloat16 itself
         work = self._work if dtype is None else "float32" if name == "bfloat16" else name
-        return to_torch(values_of(self, np.dtype(work)), name, self.device)
+        return to_torch(values_of(self.coded, np.dtype(work)), name, self.device)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the values the codes stand for: ``np.asarray(q)``, ``q @ x`` and the like.
@@ -191,9 +183,11 @@ class QuantizedTensor:
         """
         if copy is False:
             raise ValueError("the values of a quantised tensor are worked out anew: no copy=False")
-        return values_of(self, numpy_float(self._work)).astype(dtype or self._work, copy=False)
+        return values_of(self.coded, numpy_float(self._work)).astype(
+            dtype or self._work, copy=False
+        )
 
-    def terms(self) -> "TermStatistics":
+    def terms(self) -> TermStatistics:
         """Return statistics of the bit-serial terms of the tensor's codes.
 
         Raises
@@ -201,9 +195,7 @@ class QuantizedTensor:
         BitlatheError
             For sums of signed scales, whose products are shifts by design.
         """
-        from .statistics import statistics
-
-        return statistics(self)
+        return statistics(self.coded)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -216,25 +208,20 @@ class QuantizedTensor:
         BitlatheError
             If the first axis is the quantised one, or a block of several rows would be cut.
         """
-        from .slicing import rows_of
-
-        return rows_of(self, rows)
+        return replace(self, coded=rows_of(self.coded, rows))
 
     def __iter__(self) -> Iterator["QuantizedTensor"]:
         return (self[row] for row in range(len(self)))
 
     def save(self, path: str | Path) -> None:
         """Write the packed streams to a safetensors file; nothing is pickled."""
-        from .store import save
-
-        save(self, path)
+        save(self.coded, self.dtype, path)
 
     @classmethod
     def load(cls, path: str | Path) -> "QuantizedTensor":
         """Read a tensor that `save` wrote."""
-        from .store import load
-
-        return load(path)
+        coded, dtype = load(path)
+        return cls(coded=coded, dtype=dtype)
 
     @property
     def _work(self) -> str:
@@ -248,7 +235,7 @@ class QuantizedTensor:
         )
 
     def _by_group(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return (groups, ...) facts in the shape of `scales`."""
         layout = self.layout
-        if self.scheme.granularity.rows == 1:
-            return x.reshape(*layout.others, layout.across, *x.shape[1:])
-        return x.reshape(layout.down, layout.across, *x.shape[1:])
+        leading = layout.others if self.scheme.granularity.rows == 1 else (layout.down,)
+        return x.reshape(*leading, layout.across, *x.shape[1:])

@@ -1,10 +1,13 @@
 """Run a kernel over blocks of rows in threads; rows are independent, so the bits are the same."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from typing import Any
+
+from numpy.typing import NDArray
 
 MIN_VALUES_PER_THREAD = 1 << 15
 
@@ -47,3 +50,26 @@ def over_rows(
     work(edges[0], edges[1])
     for one in waiting:
         one.result()
+
+
+def on_rows(
+    kernel: Callable[..., None],
+    by_row: Sequence[NDArray[Any]],
+    shared: Sequence[Any],
+    values_per_row: int,
+) -> None:
+    """Call ``kernel(*by_row, *shared)`` on blocks of rows.
+
+    Parameters
+    ----------
+    kernel : callable
+        See `over_rows`.
+    by_row : sequence of (rows, ...) array
+        Read or written, cut along their first axis.
+    shared : sequence
+        Handed over as they are.
+    values_per_row : int
+    """
+    over_rows(
+        lambda a, b: kernel(*(x[a:b] for x in by_row), *shared), len(by_row[0]), values_per_row
+    )

@@ -136,17 +136,17 @@ def alternate(x: Any, weights: Any, alphas: Any, used: Any) -> None:
 
 
 @compiled(nogil=True)
-def errors(x: Any, weights: Any, index: Any, alphas: Any, found: Any) -> None:
+def errors(index: Any, alphas: Any, found: Any, x: Any, weights: Any) -> None:
     """Write the squared error of some groups, each element at its nearest sum.
 
     Parameters
     ----------
-    x, weights : (groups, size) float64
-        As for `alternate`.
     index : (n,) int64
         The groups.
     alphas : (n, planes) float64
     found : (n,) float64
+    x, weights : (groups, size) float64
+        As for `alternate`.
     """
     size = x.shape[1]
     sums, cost = np.zeros(1 << alphas.shape[1], np.float64), np.zeros(size, np.float64)

@@ -10,7 +10,7 @@ from ..base.intrinsics import pairwise_sum
 
 @compiled(nogil=True)
 def search(
-    x: Any, weights: Any, scales: Any, cuts: Any, values: Any, least: Any, best: Any
+    x: Any, weights: Any, scales: Any, least: Any, best: Any, cuts: Any, values: Any
 ) -> None:  # fmt: skip
     """Write the index of the scale of least error of each group, where it is below ``least``.
 
@@ -20,12 +20,12 @@ def search(
         ``weights`` is (groups, 0) where all elements count the same.
     scales : (groups, candidates) float32
         The first of equals wins.
-    cuts, values : (n - 1,), (n,) float32
-        A grid as `tables.Book` holds it.
     least : (groups,) float64
         Errors to beat, lowered where they are.
     best : (groups,) int64
         Left alone where no candidate is better.
+    cuts, values : (n - 1,), (n,) float32
+        A grid as `tables.Book` holds it.
     """
     size = x.shape[1]
     y, near = np.zeros(size, np.float32), np.zeros(size, np.float32)

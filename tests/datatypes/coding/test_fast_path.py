@@ -7,8 +7,8 @@ import pytest
 
 from bitlathe.datatypes import quantize as module
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.datatypes.coding import grid as fast
-from bitlathe.datatypes.coding.grid import encode_fast
+from bitlathe.datatypes.coding import dispatch as fast
+from bitlathe.datatypes.coding.coders import encode_fast
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 
@@ -59,8 +59,8 @@ def test_compiled_and_numpy_paths_agree_to_the_bit(text, monkeypatch):
     monkeypatch.setattr(module, "encode_fast", always)
     quick = quantize(x, text)
     assert used[0] is not None, "no kernel was used"
-    for field in dataclasses.fields(plain):
-        ours, theirs = getattr(plain, field.name), getattr(quick, field.name)
+    for field in dataclasses.fields(plain.coded):
+        ours, theirs = getattr(plain.coded, field.name), getattr(quick.coded, field.name)
         if isinstance(ours, np.ndarray):
             np.testing.assert_array_equal(ours, theirs, err_msg=field.name)
         else:

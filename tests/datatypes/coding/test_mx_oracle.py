@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitlathe.datatypes import quantize as module
-from bitlathe.datatypes.coding.grid import encode_fast
+from bitlathe.datatypes.coding.coders import encode_fast
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 from oracles import microscaling as ocp

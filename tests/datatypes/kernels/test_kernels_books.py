@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from bitlathe.datatypes import kernels
 from bitlathe.datatypes import quantize as module
-from bitlathe.datatypes.coding import grid as fast
-from bitlathe.datatypes.coding.grid import encode_fast
+from bitlathe.datatypes.coding import dispatch as fast
+from bitlathe.datatypes.coding.coders import encode_fast
 from bitlathe.datatypes.formats.constructors import codebook
 from bitlathe.datatypes.kernels.grids.longbook import starts_of
 from bitlathe.datatypes.quantize import quantize

@@ -122,14 +122,14 @@ def test_compiled_path_equals_numpy(scheme):
     for axis in (2, 1, 0):
         q = quantize(x, scheme, axis=axis)
         for name, dtype in DTYPES.items():
-            if not fits(q, np.dtype(dtype), min_size=1):
+            if not fits(q.coded, np.dtype(dtype), min_size=1):
                 assert q.scheme.paper
                 assert name in ("float64", "bfloat16")
                 continue
             work = np.float64 if name == "float64" else np.float32
             with np.errstate(over="ignore"):
-                wanted = q.layout.join(group_values(q, work)).astype(dtype)
-            same(compiled_values(q, np.dtype(dtype), threads=2), wanted)
+                wanted = q.layout.join(group_values(q.coded, work)).astype(dtype)
+            same(compiled_values(q.coded, np.dtype(dtype), threads=2), wanted)
 
 
 def test_large_tensors_take_the_compiled_path_small_ones_numpy(monkeypatch):
@@ -186,7 +186,7 @@ def test_a_group_given_up_to_nan_stays_nan():
     x = np.ones((2, 64), np.float32)
     x[1, 40] = np.inf
     q = quantize(x, "mxfp4", nan="propagate")
-    found = compiled_values(q, np.dtype(np.float32))
+    found = compiled_values(q.coded, np.dtype(np.float32))
     assert np.isnan(found).sum() == 32
     assert np.isnan(found[1, 32:]).all()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import bitlathe as bl
-from bitlathe.datatypes.coding import grid as fast
+from bitlathe.datatypes.coding import dispatch as fast
 from bitlathe.datatypes.coding import job as coding
 from bitlathe.datatypes.formats.catalogue import single
 from bitlathe.datatypes.formats.constructors import codebook

@@ -1,7 +1,7 @@
 """Dispatch to the compiled kernels: the same numbers as the numpy path, at memory speed.
 
-`encode_fast` returns None wherever no kernel fits; then the numpy path does the work. What fits is
-decided by the shape of a grid, never by its name.
+Each function here returns None wherever no kernel fits; then the numpy path does the work. What
+fits is decided by the shape of a grid, never by its name.
 """
 
 from functools import cache
@@ -14,8 +14,8 @@ from ..base.jit import have_numba
 from ..formats.constructors import int_format
 from ..formats.format import Format
 from ..formats.rounding import NEAREST
-from .job import MAX_BOOKS, Coded, Job
-from .released import integer_unit, warn_of_zeros
+from .coded import Coded
+from .job import MAX_BOOKS, Job
 from .scaling import effective, store
 
 if TYPE_CHECKING:
@@ -29,65 +29,41 @@ LEAST, LARGEST = 1e-15, 1e15
 MAX_BOOK = 32
 
 
-def encode_fast(job: Job, min_size: int = MIN_SIZE) -> Coded | None:
-    """Code a job with a compiled kernel, or return None where none fits."""
-    scheme = job.scheme
-    plain = (
-        job.groups.dtype == np.float32
+def plain(job: Job, min_size: int) -> bool:
+    """Return whether kernels may code a job: float32, large, no search of ranges, no weights."""
+    return (
+        job.matrix.dtype == np.float32
         and job.layout.block_rows == 1
-        and scheme.clip == "absmax"
-        and (scheme.paper or job.rounding in NEAREST)
+        and job.scheme.clip == "absmax"
+        and job.rounding in NEAREST
         and job.overflow == "saturate"
-        and scheme.element_bits <= 8
-        and job.groups.size >= max(min_size, 1)
+        and job.inputs is None
+        # a mask alone marks the fill of short groups; the kernels know short groups themselves
+        and job.blocks.importance is None
+        and job.scheme.element_bits <= 8
+        and job.matrix.size >= max(min_size, 1)
         and have_numba()
     )
-    # a mask alone marks the fill of short groups; the kernels know short groups themselves
-    if not plain or (job.weights is not None and not job.masked_only):
-        return None
-    if scheme.paper:
-        return _paper(job)
-    if scheme.coder == "asym":
-        return _asymmetric(job)
-    if scheme.coder == "table" and all(f.signed for f in scheme.formats):
-        return _table(job)
-    return None
 
 
 def _moderate(scales: NDArray[np.float32]) -> bool:
-    """Say whether all scales but those of groups of zeros have moderate exponents."""
+    """Return whether all scales but those of groups of zeros have moderate exponents."""
     return bool(((scales == 0) | ((scales > LEAST) & (scales < LARGEST))).all())
 
 
-def _matrix(job: Job) -> NDArray[np.float32]:
-    return np.ascontiguousarray(job.layout.join(job.groups), np.float32)
-
-
-def _asymmetric(job: Job) -> Coded | None:
+def grids(job: Job) -> Coded | None:
+    """Code a grid, or a mixture of grids."""
     from .. import kernels
 
-    if job.rounding != "even" or job.scheme.scale not in ("fp16", "fp32"):
+    if not all(f.signed for f in job.scheme.formats):
         return None
-    found = kernels.asymmetric(
-        _matrix(job),
-        job.scheme.element_bits,
-        job.layout.block_columns,
-        job.scheme.scale,
-        values=False,
-    )
-    return _coded(job, found, found.zeros)
-
-
-def _table(job: Job) -> Coded | None:
-    from .. import kernels
-
     scheme, group = job.scheme, job.layout.block_columns
     fmt, scale = scheme.formats[0], scheme.scale_format
     single = len(scheme.formats) == 1
     if scale.name in ("fp16", "fp32"):
         if single and job.rounding == "even" and fmt.bits <= 8 and _is_symmetric(fmt):
-            made = kernels.symmetric(_matrix(job), fmt.bits, group, scale.name, values=False)
-            return _coded(job, made)
+            made = kernels.symmetric(job.matrix, fmt.bits, group, scale.name, values=False)
+            return coded_of(job, made)
         return _searched(job, scale.name)
     if single and scale.kind == "ocp" and job.rounding == "even":
         found = _mx(job, fmt, group, scale.rule)
@@ -102,35 +78,18 @@ def _searched(job: Job, scale: str) -> Coded | None:
     from .. import kernels
 
     formats, group = job.scheme.formats, job.layout.block_columns
-    special = _special_values(formats)
+    special = special_values(formats)
     if special is not None and job.rounding == "even":
         base, pair = special
-        found = kernels.bitmod(_matrix(job), base, pair, group, scale, values=False)
+        found = kernels.bitmod(job.matrix, base, pair, group, scale, values=False)
     else:
         books = books_of(formats, job.rounding)
         if books is None:
             return None
-        found = kernels.codebooks(_matrix(job), books, group, scale, values=False)
+        found = kernels.codebooks(job.matrix, books, group, scale, values=False)
     if len(formats) > 1 and not _moderate(found.scales):
         return None
-    return _coded(job, found)
-
-
-def _paper(job: Job) -> Coded | None:
-    from .. import kernels
-
-    special = _special_values(job.scheme.formats)
-    if special is None or job.layout.block_columns > kernels.MAX_PAPER_GROUP:
-        return None
-    unit = integer_unit(job.scheme.formats[0])
-    base, pair = special
-    group = job.layout.block_columns
-    found = kernels.bitmod_paper(_matrix(job), base, pair, group, unit, values=False)
-    # a magnitude beyond float16: the numpy path says so
-    if np.isinf(found.scales).any():
-        return None
-    warn_of_zeros(int((found.scales == 0).sum()))
-    return _coded(job, found)
+    return coded_of(job, found)
 
 
 def _given(job: Job) -> Coded | None:
@@ -141,8 +100,8 @@ def _given(job: Job) -> Coded | None:
     books = books_of(formats, job.rounding)
     if books is None or (len(formats) > 1 and scale.outer == "none"):
         return None
-    x, group = _matrix(job), layout.block_columns
-    special = _special_values(formats) if job.rounding == "even" else None
+    x, group = job.matrix, layout.block_columns
+    special = special_values(formats) if job.rounding == "even" else None
     amax = kernels.absmax_groups(x, group)
     choice = np.zeros(amax.shape, np.uint8)
     scales = amax / np.float32(formats[0].max_abs)
@@ -161,46 +120,36 @@ def _given(job: Job) -> Coded | None:
         found = kernels.bitmod_given(x, *special, group, used, choice, values=False)
     else:
         found = kernels.codebooks_given(x, books, group, used, choice, values=False)
-    return Coded(
-        codes=layout.split(found.codes),
-        raw=raw[:, None],
-        outer=outer,
-        choices=choice.reshape(-1) if len(formats) > 1 else None,
-    )
+    return job.coded(found.codes, raw, outer, choices=choice if len(formats) > 1 else None)
 
 
 def _mx(job: Job, fmt: Format, group: int, rule: str) -> Coded | None:
     from .. import kernels
 
     if fmt.bits == 8 and np.array_equal(fmt.values, int_format(8).values / 64, equal_nan=True):
-        found = kernels.mx_integer(_matrix(job), group, rule, values=False)
+        found = kernels.mx_integer(job.matrix, group, rule, values=False)
     else:
         parameters = fmt.grid.float_parameters
         if parameters is None:
             return None
-        found = kernels.mx(_matrix(job), *parameters, fmt.max, group, rule, values=False)
-    return Coded(
-        codes=job.layout.split(found.codes),
-        raw=found.scales.reshape(-1, 1).astype(np.uint32),
-        outer=np.zeros(0, np.uint32),
-    )
+        found = kernels.mx(job.matrix, *parameters, fmt.max, group, rule, values=False)
+    return job.coded(found.codes, found.scales.astype(np.uint32))
 
 
-def _coded(job: Job, found: "Groups", zeros: NDArray[np.uint8] | None = None) -> Coded | None:
+def coded_of(job: Job, found: "Groups") -> Coded | None:
+    """Return what a kernel made of a job; None where a scale left the range of its format."""
+    from .. import kernels
+
     scales = found.scales.reshape(-1)
     none = scales == 0
-    if np.isinf(scales).any() or (none.any() and job.groups[none].any()):
-        # one overflowed, which the numpy path tells of, or underflowed, where it stores the
-        # smallest there is
+    if np.isinf(scales).any():  # one overflowed, which the numpy path tells of
         return None
+    if none.any():
+        amax = kernels.absmax_groups(job.matrix, job.layout.block_columns).reshape(-1)
+        if amax[none].any():  # one underflowed: the numpy path stores the smallest there is
+            return None
     raw, _ = store(scales, scales, job.scheme.formats[0], job.scheme.scale_format, job.layout)
-    return Coded(
-        codes=job.layout.split(found.codes),
-        raw=raw[:, None],
-        outer=np.zeros(0, np.uint32),
-        zeros=None if zeros is None else zeros.reshape(-1),
-        choices=None if found.choices is None else found.choices.reshape(-1),
-    )
+    return job.coded(found.codes, raw, zeros=found.zeros, choices=found.choices)
 
 
 def books_of(formats: tuple[Format, ...], rounding: str) -> "tuple[Book, ...] | None":
@@ -217,7 +166,7 @@ def _is_symmetric(fmt: Format) -> bool:
 
 
 @cache
-def _special_values(formats: tuple[Format, ...]) -> tuple[Any, tuple[float, float]] | None:
+def special_values(formats: tuple[Format, ...]) -> tuple[Any, tuple[float, float]] | None:
     """Return base magnitudes and (inner, outer) special values of a BitMoD-like mixture, or None.
 
     Its four formats are one grid plus +inner, -inner, +outer, -outer in the code of -0.

@@ -1,0 +1,38 @@
+"""The coders by name: the one table that is looked into. A coder stands in a file of its own."""
+
+from typing import Final
+
+from ..schemes.scheme import Scheme
+from . import dispatch, released
+from .asym import ASYM
+from .bcq import BCQ
+from .coded import Coded
+from .coder import Coder
+from .dgq import DGQ
+from .job import Job
+from .olive import OLIVE
+from .table import TABLE
+
+# by the name that a scheme calls its coder by
+CODERS: Final[dict[str, Coder]] = {
+    "table": TABLE,
+    "asym": ASYM,
+    "olive": OLIVE,
+    "bcq": BCQ,
+    "dgq": DGQ,
+}
+# the same under +paper
+RELEASED: Final[dict[str, Coder]] = {
+    "table": released.TABLE,
+    "asym": released.ASYM,
+}
+
+
+def coder_of(scheme: Scheme) -> Coder:
+    """Return the coder of a scheme."""
+    return (RELEASED if scheme.paper else CODERS)[scheme.coder]
+
+
+def encode_fast(job: Job, min_size: int = dispatch.MIN_SIZE) -> Coded | None:
+    """Code a job with a compiled kernel, or return None where none fits."""
+    return coder_of(job.scheme).compiled(job) if dispatch.plain(job, min_size) else None
