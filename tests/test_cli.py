@@ -305,7 +305,7 @@ def test_trace_as_json() -> None:
 
 def test_the_help_of_trace_names_every_ending_that_it_writes() -> None:
     from bitlathe.cli import PICTURES
-    from bitlathe.sim.array.systolic.trace import KINDS
+    from bitlathe.sim.array.picture import KINDS
 
     assert {*PICTURES, ".csv"} == set(KINDS)
     (line,) = re.findall(r"--out PATH +(.*?) file to write", run("trace", "--help").stdout)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.base.errors import BitlatheError, unknown_name
+from ...datatypes.base.numbers import whole_number
 from ...datatypes.terms.table import TermTable
 from ...datatypes.terms.term import MAX_EXP
 from .operands import (
@@ -23,7 +24,6 @@ from .operands import (
     matrix,
     pair_rows,
     split_activations,
-    whole_number,
 )
 from .weights import WeightDecoder, weight_decoder
 

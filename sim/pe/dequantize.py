@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...datatypes.base.errors import BitlatheError, unknown_name
+from ...datatypes.base.numbers import whole_number
 from .bit_serial import DEVICES
-from .operands import as_array, first_index, refuse_nonfinite, whole_number
+from .operands import as_array, first_index, refuse_nonfinite
 
 
 def table_matmul(

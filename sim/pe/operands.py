@@ -4,7 +4,6 @@
 and their hidden bit is 0, as the exponent-match stage takes them.
 """
 
-import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,22 +88,6 @@ def activation_kind(name: str | ActivationKind) -> ActivationKind:
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise BitlatheError(unknown_name("activation format", str(name), ACTIVATIONS))
     return ACTIVATIONS[name]
-
-
-def whole_number(name: str, value: object, low: int, high: int | None = None) -> int:
-    """Return a whole number in ``low..high`` as an int, or say which argument is wrong.
-
-    Raises
-    ------
-    BitlatheError
-        For booleans, fractions, text and numbers out of range.
-    """
-    is_whole = hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
-    number = operator.index(value) if is_whole else low - 1  # type: ignore[arg-type]
-    if number < low or (high is not None and number > high):
-        right = f"in {low}..{high}" if high is not None else f"of at least {low}"
-        raise BitlatheError(f"{name}: a whole number {right}, got {value!r}")
-    return number
 
 
 def as_array(values: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.numbers import whole_number
 from ...datatypes.terms.table import TermTable
 from .bit_serial import bitserial_dot
-from .operands import ActivationKind, activation_kind, as_array, first_index, whole_number
+from .operands import ActivationKind, activation_kind, as_array, first_index
 
 if TYPE_CHECKING:
     from ...datatypes.formats.format import Format, Mixture

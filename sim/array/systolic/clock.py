@@ -1,9 +1,8 @@
 """A systolic array clock by clock: operands move from PE to PE and are really multiplied.
 
-This machine defines the `physical` timing; `systolic_model` holds its closed form.
+This machine defines the `physical` timing; `systolic.model` holds its closed form.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ....datatypes.base.errors import BitlatheError
-from .model import OperandCounts, lay_out
+from ..counts import OperandCounts, check_matrix
+from ..machine import EventSink, detail_level, run_machine
+from .model import lay_out
 from .pe import WIDEST, Arithmetic, SystolicPE, pe_operands
-
-EventSink = Callable[[NDArray[np.int64]], None]
-"""Takes rows of (clock, kind, row, column, first index, second index); must not keep them."""
-
-EVENT_ROWS = 1 << 16
-DETAILS = {"none": 0, "edges": 1, "pes": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +44,10 @@ class SystolicRun:
     sram_writes: OperandCounts
 
 
-def _check_shape(name: str, array: NDArray[Any]) -> None:
-    """Raise for what is not a matrix with at least one element."""
-    if array.ndim != 2:
-        raise BitlatheError(f"{name} must be a matrix, not an array of shape {array.shape}")
-    if 0 in array.shape:
-        raise BitlatheError(f"{name} is empty: its shape is {array.shape}")
-
-
 def _operand(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return a two-dimensional int64 or float32 array, or say what is wrong with it."""
     array = np.asarray(values)
-    _check_shape(name, array)
+    check_matrix(name, array)
     if np.issubdtype(array.dtype, np.integer):
         if array.dtype == np.uint64 and int(array.max()) > np.iinfo(np.int64).max:
             raise BitlatheError(f"{name} holds integers past 2^63 - 1")
@@ -101,7 +88,7 @@ def check_operands(
     else:
         left, right, arithmetic = pe_operands(a, b, pe)
         for name, array in (("a", left), ("b", right)):
-            _check_shape(name, array)
+            check_matrix(name, array)
     if left.shape[1] != right.shape[0]:
         raise BitlatheError(
             f"a of shape {left.shape} and b of shape {right.shape} do not chain: "
@@ -126,25 +113,6 @@ def _as_input_stationary(sink: EventSink) -> EventSink:
         sink(renamed)
 
     return rename
-
-
-def run_machine(
-    advance: Callable[[NDArray[np.int64]], int],
-    control: NDArray[np.int64],
-    done: int,
-    per_clock: int,
-    sink: EventSink | None,
-) -> None:
-    """Call ``advance`` until the machine is done, handing each block of events to ``sink``.
-
-    ``per_clock`` is the most events of a clock: the room the machine wants before it goes on.
-    """
-    rows = per_clock if sink is None else EVENT_ROWS + per_clock
-    events = np.empty((rows, 6), np.int64)
-    while not control[done]:
-        count = advance(events)
-        if sink is not None and count:
-            sink(events[:count])
 
 
 def simulate_systolic(
@@ -177,7 +145,7 @@ def simulate_systolic(
         Arithmetic of the PEs and of the adders that join partial sums. By default integers are
         exact, and float32 is rounded after each product and each sum.
     double_buffered_operand, drain_register, accumulator_buffer : bool
-        As in `systolic_model.systolic`.
+        As in `model.systolic`.
     sink : callable, optional
         Gets the clock-stamped events in blocks of bounded size.
     detail : {"edges", "pes"}
@@ -196,9 +164,7 @@ def simulate_systolic(
     """
     left, right, arithmetic = check_operands(a, b, pe)
     shape = lay_out(left.shape[0], right.shape[1], left.shape[1], rows, cols, dataflow)
-    if detail not in DETAILS:
-        raise BitlatheError(f"detail must be 'none', 'edges' or 'pes', not {detail!r}")
-    level = DETAILS[detail] if sink is not None else 0
+    level = detail_level(detail, sink)
     swapped = shape.dataflow.stationary == "input"
     if swapped:
         left, right = right.T, left.T

@@ -1,67 +1,20 @@
 """Closed forms of a systolic array: clocks, SRAM accesses and utilisation of one product.
 
 Plain Python integers, no loop over folds, no numba: a layer costs microseconds. The `physical`
-timing equals the clock-by-clock machine of `systolic_clock` on every size; the `scalesim`
+timing equals the clock-by-clock machine of `systolic.clock` on every size; the `scalesim`
 timing equals what SCALE-Sim v3 (github.com/scalesim-project/SCALE-Sim) counts for the same
 array, its printed clocks plus one.
 """
 
 import operator
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import SupportsIndex
 
 from ....arch.dataflow import SYSTOLIC, Dataflow
 from ....datatypes.base.errors import BitlatheError, unknown_name
-
-COUNTER_LIMIT = 2**53
-"""Counters stay exact in JSON numbers and float64 up to here; past it the count is refused."""
+from ....datatypes.base.numbers import whole_number
+from ..counts import OperandCounts, check_counter
 
 TIMINGS = ("physical", "scalesim")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperandCounts(Mapping[str, int]):
-    """Accesses per operand in elements, as a mapping of ``input``, ``weight`` and ``output``.
-
-    ``counts["total"]``, ``counts.total`` and ``int(counts)`` are their sum, which also is what a
-    comparison with a number takes.
-
-    Examples
-    --------
-    >>> counts = OperandCounts(input=2, weight=3, output=5)
-    >>> dict(counts), counts["total"], counts == 10
-    ({'input': 2, 'weight': 3, 'output': 5}, 10, True)
-    """
-
-    input: int
-    weight: int
-    output: int
-
-    @property
-    def total(self) -> int:
-        """Sum over the three operands."""
-        return self.input + self.weight + self.output
-
-    def __getitem__(self, key: str) -> int:
-        if key not in ("input", "weight", "output", "total"):
-            raise KeyError(key)
-        return int(getattr(self, key))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(("input", "weight", "output"))
-
-    def __len__(self) -> int:
-        return 3
-
-    def __int__(self) -> int:
-        return self.total
-
-    def __eq__(self, other: object) -> bool:
-        return dict(self) == dict(other) if isinstance(other, Mapping) else self.total == other
-
-    def __hash__(self) -> int:
-        return hash(self.total)  # as a number that it equals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,26 +127,6 @@ class ScaleSimReport:
     output_writes: int
 
 
-def positive_size(name: str, value: SupportsIndex) -> int:
-    """Return ``value`` as a Python int of at least 1, or say which argument is wrong."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise BitlatheError(f"{name} must be a whole number of at least 1, not {value!r}")
-    number = operator.index(value)
-    if number < 1:
-        raise BitlatheError(f"{name} must be at least 1, not {number}")
-    return number
-
-
-def check_counter(name: str, value: int) -> int:
-    """Return ``value``, refusing what a float64 or a JSON number could not hold exactly."""
-    if value > COUNTER_LIMIT:
-        raise BitlatheError(
-            f"{name} would be {value}, past 2^53 = {COUNTER_LIMIT}, the largest count kept "
-            "exactly; split the product into smaller ones and add their results"
-        )
-    return value
-
-
 def lay_out(m: int, n: int, k: int, rows: int, cols: int, dataflow: str) -> SystolicShape:
     """Return how the product (m, k) x (k, n) lies on an array of ``rows`` x ``cols`` PEs.
 
@@ -205,14 +138,14 @@ def lay_out(m: int, n: int, k: int, rows: int, cols: int, dataflow: str) -> Syst
     if dataflow not in SYSTOLIC:
         raise BitlatheError(unknown_name("dataflow", str(dataflow), SYSTOLIC))
     flow = SYSTOLIC[dataflow]
-    size = flow.extents(positive_size("m", m), positive_size("n", n), positive_size("k", k))
+    size = flow.extents(whole_number("m", m, 1), whole_number("n", n, 1), whole_number("k", k, 1))
     return SystolicShape(
         dataflow=flow,
         stationary_rows=size.rows,
         stationary_columns=size.columns,
         streamed=size.streamed,
-        rows=positive_size("rows", rows),
-        columns=positive_size("cols", cols),
+        rows=whole_number("rows", rows, 1),
+        columns=whole_number("cols", cols, 1),
     )
 
 

@@ -16,7 +16,7 @@ SystolicPE = IntMacPE | FpMacPE | AntPE | OlivePE
 
 
 class Arithmetic(NamedTuple):
-    """How a PE adds a product, as `systolic_kernels.add_product` takes it; at most one is set.
+    """How a PE adds a product, as `kernels.add_product` takes it; at most one is set.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ def pe_operands(
     if not isinstance(pe, IntMacPE | FpMacPE | AntPE | OlivePE):
         raise BitlatheError(
             f"pe {type(pe).__name__}: a systolic array takes IntMacPE, FpMacPE, AntPE or OlivePE; "
-            "bit-serial PEs run in tile_clock.simulate_tile_array"
+            "bit-serial PEs run in tile.clock.simulate_tile_array"
         )
     mac = pe if isinstance(pe, IntMacPE | FpMacPE) else pe.mac
     if mac.lanes != 1:

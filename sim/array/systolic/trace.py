@@ -1,34 +1,42 @@
 """What a systolic array does each clock: traces streamed to disk, and pictures of small tiles.
 
-`tile_trace` does the same for bit-serial tile arrays, with the helpers of this module.
+`tile.trace` does the same for bit-serial tile arrays.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ....datatypes.base.errors import BitlatheError, to_install
+from ..counts import check_counter
+from ..picture import (
+    Painter,
+    check_drawable,
+    csv_sink,
+    draw_edges,
+    draw_legend,
+    draw_pes,
+    is_drawable,
+    new_figure,
+    open_trace,
+    pe_lines,
+    ruled_lines,
+    save_picture,
+    written_kind,
+)
 from .clock import SystolicRun, simulate_systolic
-from .model import check_counter, lay_out, systolic
+from .model import lay_out, systolic
 from .pe import SystolicPE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HEADER = "clock,event,row,column,first_index,second_index\n"
-PICTURE_PES = 256
-PICTURE_CLOCKS = 400
-LINE_CLOCKS = 100
-
 # Marks of one PE in one clock, in rising order of importance
 IDLE, LOAD, DRAIN, COMPUTE = range(4)
 SYMBOLS = ".ld#"
-COLOURS = ("#f2f2f2", "#9ecae1", "#fdbb84", "#31a354")
+COLORS = ("#f2f2f2", "#9ecae1", "#fdbb84", "#31a354")
 LEGEND = ("idle", "loading", "draining", "computing")
 
 
@@ -52,85 +60,6 @@ class Timeline:
     writes: NDArray[np.int64]
 
 
-KINDS = (".csv", ".png", ".svg", ".pdf")
-
-
-def csv_sink(stream: TextIO, names: Sequence[str]) -> Callable[[NDArray[np.int64]], None]:
-    """Return a sink that writes events as lines of text, by the name of their kind.
-
-    ``first_index, second_index`` are the matrix indices of the element: (m, k) of an input,
-    (k, n) of a weight, (m, n) of an output; for ``mac`` those of the stationary element.
-    """
-
-    def write(rows: NDArray[np.int64]) -> None:
-        stream.writelines(
-            f"{clock},{names[kind]},{row},{column},{first},{second}\n"
-            for clock, kind, row, column, first, second in rows.tolist()
-        )
-
-    stream.write(HEADER)
-    return write
-
-
-@contextmanager
-def open_trace(path: Path) -> Iterator[TextIO]:
-    """Open a trace to write.
-
-    Raises
-    ------
-    BitlatheError
-        The file cannot be written.
-    """
-    try:
-        with path.open("w", encoding="ascii", newline="") as stream:
-            yield stream
-    except OSError as error:
-        raise BitlatheError(f"the trace cannot be written to {path}: {error.strerror}") from error
-
-
-def written_kind(out: Path | None) -> str | None:
-    """Return the ending of a file to write, or None for none.
-
-    Raises
-    ------
-    BitlatheError
-        An ending that is not one of `KINDS`.
-    """
-    if out is not None and out.suffix.lower() not in KINDS:
-        raise BitlatheError(f"{out} must end in one of {', '.join(KINDS)}")
-    return None if out is None else out.suffix.lower()
-
-
-def save_picture(figure: "Figure", path: Path) -> None:
-    """Write a figure; the ending chooses the kind.
-
-    Raises
-    ------
-    BitlatheError
-        The file cannot be written.
-    """
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise BitlatheError(f"the picture cannot be written to {path}: {error.strerror}") from error
-
-
-class Painter:
-    """A sink that counts what crosses the array's edges in each clock.
-
-    ``crossings[0]`` holds reads, ``crossings[1]`` writes; ``edges`` maps kinds of event to them.
-    """
-
-    def __init__(self, cycles: int, edges: dict[int, int]) -> None:
-        self.crossings = np.zeros((2, cycles), np.int64)
-        self.edges = edges
-
-    def __call__(self, events: NDArray[np.int64]) -> None:
-        """Count one block of events."""
-        for kind, which in self.edges.items():
-            np.add.at(self.crossings[which], events[events[:, 1] == kind, 0], 1)
-
-
 def write_trace(
     path: Path,
     a: ArrayLike,
@@ -151,7 +80,7 @@ def write_trace(
     path : Path
         File to write.
     a, b, rows, cols, dataflow, pe, double_buffered_operand, drain_register
-        As in `systolic_clock.simulate_systolic`.
+        As in `clock.simulate_systolic`.
     detail : {"edges", "pes"}
         Accesses at the edges, or also every product and shift.
 
@@ -208,12 +137,7 @@ def timeline(
         "drain_register": drain_register,
     }
     count = systolic(m, n, k, rows, cols, dataflow, "physical", **options)
-    if rows * cols > PICTURE_PES or count.cycles > PICTURE_CLOCKS:
-        raise BitlatheError(
-            f"a picture shows at most {PICTURE_PES} PEs and {PICTURE_CLOCKS} clocks; "
-            f"{rows} x {cols} PEs take {count.cycles} clocks for this product. Take a smaller "
-            "tile, or write the events to a .csv file"
-        )
+    check_drawable(rows, cols, count.cycles)
     activity = np.zeros((rows, cols, count.cycles), np.uint8)
     edges = Painter(
         count.cycles,
@@ -238,40 +162,12 @@ def timeline(
     )
 
 
-def ruled_lines(
-    rows: Sequence[tuple[str, str]],
-    reads: NDArray[np.int64],
-    writes: NDArray[np.int64],
-    width: int = LINE_CLOCKS,
-) -> list[str]:
-    """Cut named rows of symbols to ``width`` clocks a line, with a ruler and the edge traffic."""
-    counts = [
-        (name, "".join(_digit(int(v)) for v in values))
-        for name, values in (("reads", reads), ("writes", writes))
-    ]
-    out = []
-    for start in range(0, reads.size, width):
-        stop = min(start + width, reads.size)
-        ruler = "".join(f"{clock:<10}" for clock in range(start, stop, 10))
-        out.append(f"{'clock':>7} {ruler}".rstrip())
-        out += [f"{name:>7} {symbols[start:stop]}" for name, symbols in (*rows, *counts)]
-    return out
-
-
 def text_picture(line: Timeline) -> str:
     """Draw one line of symbols per PE, one symbol per clock."""
     legend = ", ".join(f"{s} {name}" for s, name in zip(SYMBOLS, LEGEND, strict=True))
-    rows = [
-        (f"{pe // line.cols},{pe % line.cols}", "".join(SYMBOLS[mark] for mark in marks))
-        for pe, marks in enumerate(line.activity)
-    ]
+    rows = pe_lines(line.activity, line.cols, SYMBOLS)
     head = [line.title, f"each line a PE (row,column), each symbol a clock: {legend}"]
     return "\n".join([*head, *ruled_lines(rows, line.reads, line.writes)])
-
-
-def _digit(value: int) -> str:
-    """One character for a count: a digit, ``+`` from 10 on, ``.`` for none."""
-    return "." if value == 0 else str(value) if value < 10 else "+"
 
 
 def draw(line: Timeline) -> "Figure":
@@ -282,61 +178,16 @@ def draw(line: Timeline) -> "Figure":
     BitlatheError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.colors import ListedColormap
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Patch
-    except ImportError as error:
-        hint = to_install("matplotlib", "report")
-        raise BitlatheError(f"pictures need matplotlib: {hint}") from error
     pes, clocks = line.activity.shape
-    size = (min(16.0, 3.0 + 0.22 * clocks), min(14.0, 3.2 + 0.2 * pes))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure((min(16.0, 3.0 + 0.22 * clocks), min(14.0, 3.2 + 0.2 * pes)))
+    from matplotlib.colors import ListedColormap
+
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[max(pes, 8), 6])
-    extent = (-0.5, clocks - 0.5, pes - 0.5, -0.5)
-    top.imshow(
-        line.activity,
-        aspect="auto",
-        interpolation="nearest",
-        cmap=ListedColormap(COLOURS),
-        vmin=0,
-        vmax=3,
-        extent=extent,
-    )
-    label_pes(top, pes, line.cols, clocks)
-    top.set_title(line.title)
-    patches = [
-        Patch(facecolor=c, edgecolor="#888888", label=n)
-        for c, n in zip(COLOURS, LEGEND, strict=True)
-    ]
-    figure.legend(handles=patches, loc="outside upper center", ncols=4, frameon=False)
+    colors = ListedColormap(COLORS)
+    draw_pes(top, line.activity, line.title, line.cols, cmap=colors, vmin=0, vmax=3)
+    draw_legend(figure, list(zip(LEGEND, COLORS, strict=True)))
     draw_edges(bottom, line.reads, line.writes)
     return figure
-
-
-def draw_edges(axes: Any, reads: NDArray[np.int64], writes: NDArray[np.int64]) -> None:
-    """Draw elements read upwards and elements written downwards, clock by clock."""
-    at = np.arange(reads.size)
-    axes.bar(at, reads, width=0.9, color="#3182bd", label="elements read")
-    axes.bar(at, -writes, width=0.9, color="#e6550d", label="elements written")
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-    axes.set_xlabel("clock")
-    axes.set_ylabel("at the edges")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-
-
-def label_pes(axes: Any, pes: int, cols: int, clocks: int) -> None:
-    """Label PEs, separate the array's rows, and draw a thin grid where it stays legible."""
-    step = max(1, pes // 32)
-    axes.set_yticks(range(0, pes, step), [f"{p // cols},{p % cols}" for p in range(0, pes, step)])
-    axes.set_ylabel("PE (row,column)")
-    for row in range(1, pes // cols):
-        axes.axhline(row * cols - 0.5, color="#555555", linewidth=0.8)
-    if clocks <= 120:
-        axes.set_xticks(np.arange(-0.5, clocks), minor=True)
-        axes.grid(which="minor", axis="x", color="white", linewidth=0.6)
-        axes.tick_params(which="minor", length=0)
 
 
 def trace_picture(
@@ -347,7 +198,7 @@ def trace_picture(
     Parameters
     ----------
     m, n, k, rows, cols, dataflow
-        As in `systolic_model.systolic`.
+        As in `model.systolic`.
     path : Path, optional
         Picture to write; the ending (.png, .svg, .pdf) chooses the kind.
 
@@ -370,7 +221,7 @@ def trace(
     Parameters
     ----------
     m, n, k, rows, cols, dataflow
-        As in `systolic_model.systolic`.
+        As in `model.systolic`.
     out : Path, optional
         ``.csv`` gets every event of every PE, however many; ``.png``, ``.svg`` or ``.pdf`` the
         picture.
@@ -405,6 +256,6 @@ def trace(
     count = systolic(m, n, k, rows, cols, dataflow, "physical")
     check_counter("operands of the trace", m * k + k * n)
     run = write_trace(out, *_operands(m, n, k), rows, cols, dataflow, detail="pes")
-    if shape.rows * shape.columns <= PICTURE_PES and count.cycles <= PICTURE_CLOCKS:
+    if is_drawable(shape.rows, shape.columns, count.cycles):
         return text_picture(timeline(m, n, k, rows, cols, dataflow))
     return f"{m} x {n} x {k} on {rows} x {cols} PEs, {dataflow}: {run.cycles} clocks, in {out}"

@@ -16,8 +16,8 @@ from ....datatypes.base.errors import BitlatheError
 from ...pe.bit_serial import kernel_parameters, term_exponents
 from ...pe.operands import ActivationKind, activation_kind, split_activations
 from ...pe.weights import WeightDecoder, weight_decoder
-from ..systolic.clock import DETAILS, EventSink, run_machine
-from ..systolic.model import OperandCounts
+from ..counts import OperandCounts, check_matrix
+from ..machine import EventSink, detail_level, run_machine
 from .model import SCOPES, TileArray
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _decoder(format: str) -> WeightDecoder:
 
 
 def nonzero_terms(weights: ArrayLike, format: str) -> NDArray[np.bool_]:
-    """Return which terms of each weight are not zero, for `tile_model.group_clocks`.
+    """Return which terms of each weight are not zero, for `model.group_clocks`.
 
     Parameters
     ----------
@@ -81,10 +81,7 @@ def _matrices(activations: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.ge
     """Return (M, K) activations and (N, K) weights, or say which shape is wrong."""
     a, w = np.asarray(activations), np.asarray(weights)
     for name, array in (("activations", a), ("weights", w)):
-        if array.ndim != 2:
-            raise BitlatheError(f"{name} must be a matrix, not an array of shape {array.shape}")
-        if 0 in array.shape:
-            raise BitlatheError(f"{name} is empty: its shape is {array.shape}")
+        check_matrix(name, array)
     if a.shape[1] != w.shape[1]:
         raise BitlatheError(
             f"activations of shape {a.shape} and weights of shape {w.shape}: both need K columns"
@@ -159,7 +156,7 @@ def simulate_tile_array(
     activation : str
         Activation format.
     sink : callable, optional
-        Gets the clock-stamped events in blocks of bounded size; `tile_trace` names them.
+        Gets the clock-stamped events in blocks of bounded size; `tile.trace` names them.
     detail : {"edges", "pes"}
         Events at the array's edges and stalls only, or also every PE's terms, waits and rescaling.
 
@@ -178,8 +175,7 @@ def simulate_tile_array(
             "lanes that run alone (scope='lane') do not share a significance, which the PE's "
             f"{rules.name!r} adder needs; use scope='row', 'column' or 'array', or numerics='exact'"
         )
-    if detail not in DETAILS:
-        raise BitlatheError(f"detail must be 'none', 'edges' or 'pes', not {detail!r}")
+    level = detail_level(detail, sink)
     decoder = _decoder(format)
     operands = _operands(activations, weights, scales, array, kind, decoder, rules)
     lowest = 1 if kind.exponent_bits else 0
@@ -190,7 +186,6 @@ def simulate_tile_array(
         parameters = kernel_parameters(rules, kind, array.lanes, max(decoder.schedule.bsig))
     k, terms = operands.exponent.shape[1], decoder.man.shape[1]
     machine = _machine(array, k, terms, rules.exact, lowest, parameters)
-    level = DETAILS[detail] if sink is not None else 0
     state, control = _advance_to_the_end(operands, machine, array, level, sink)
     if rules.exact:
         state.out_exp[:] = lowest + rules.guard_bits

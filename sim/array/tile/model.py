@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....datatypes.base.errors import BitlatheError, unknown_name
-from ..systolic.model import OperandCounts, check_counter, positive_size
+from ....datatypes.base.numbers import whole_number
+from ..counts import OperandCounts, check_counter
 
 SCOPES = ("lane", "row", "column", "array")
 MAX_LANES = 16
@@ -65,16 +66,18 @@ class TileArray:
     scope: str = "array"
 
     def __post_init__(self) -> None:
-        for name in ("rows", "cols", "lanes", "pipeline_cycles"):
-            object.__setattr__(self, name, positive_size(name, getattr(self, name)))
+        bounds: dict[str, tuple[int, int | None]] = {
+            "rows": (1, None),
+            "cols": (1, None),
+            "lanes": (1, MAX_LANES),
+            "pipeline_cycles": (1, None),
+            "rescale_cycles": (0, MAX_RESCALE),
+            "group_gap": (0, 1 << 20),
+        }
         if self.group_size is not None:
-            object.__setattr__(self, "group_size", positive_size("group_size", self.group_size))
-        if self.lanes > MAX_LANES:
-            raise BitlatheError(f"lanes must be in 1..{MAX_LANES}, not {self.lanes}")
-        for name, top in (("rescale_cycles", MAX_RESCALE), ("group_gap", 1 << 20)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= top:
-                raise BitlatheError(f"{name} must be a whole number in 0..{top}, not {value!r}")
+            bounds["group_size"] = (1, None)
+        for name, (low, high) in bounds.items():
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), low, high))
         if self.scope not in SCOPES:
             raise BitlatheError(unknown_name("scope", str(self.scope), SCOPES))
         if self.skip_zero_activations and not self.skip_zero_terms:
@@ -182,8 +185,8 @@ def tile_count(m: int, n: int, k: int, array: TileArray, terms: int) -> TileCoun
     >>> tile_count(256, 4096, 4096, chip, terms=2).cycles
     2097198
     """
-    m, n, k = positive_size("m", m), positive_size("n", n), positive_size("k", k)
-    terms = positive_size("terms", terms)
+    m, n, k = whole_number("m", m, 1), whole_number("n", n, 1), whole_number("k", k, 1)
+    terms = whole_number("terms", terms, 1)
     if array.skip_zero_terms:
         raise BitlatheError(
             "clocks with term skipping depend on the weights: use `group_clocks` and `tile_cycles`"

@@ -2,7 +2,7 @@
 
 They depend on the weights: on those that are given (`CountedClocks`), or on a seeded stand-in of
 the layer's shape, quantised by its scheme (`StandInClocks`). Either way the clocks of a group are
-those of `tile_model.group_clocks`, which equal the clock-by-clock array's.
+those of `model.group_clocks`, which equal the clock-by-clock array's.
 """
 
 from collections.abc import Callable
@@ -100,7 +100,7 @@ def sample_folds(rows: int, k: int) -> int:
 def fold_clocks(mask: NDArray[np.bool_], array: TileArray) -> tuple[NDArray[np.int64], float]:
     """Return the issue clocks of every group of many row folds, and their busy PE clocks.
 
-    The clocks are those of `tile_model.group_clocks`, all folds at once.
+    The clocks are those of `model.group_clocks`, all folds at once.
 
     Parameters
     ----------

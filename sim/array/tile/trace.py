@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ....arch.numerics import PENumerics
-from ....datatypes.base.errors import BitlatheError, to_install
 from ...pe.weights import weight_decoder
-from ..systolic.trace import (
-    PICTURE_CLOCKS,
-    PICTURE_PES,
+from ..picture import (
     Painter,
+    check_drawable,
     csv_sink,
     draw_edges,
-    label_pes,
+    draw_legend,
+    draw_pes,
+    is_drawable,
+    new_figure,
     open_trace,
+    pe_lines,
     ruled_lines,
     save_picture,
     written_kind,
@@ -88,7 +90,7 @@ def write_tile_trace(
     path : Path
         File to write.
     activations, weights, array, format, numerics, scales, detail
-        As in `tile_clock.simulate_tile_array`.
+        As in `clock.simulate_tile_array`.
 
     Raises
     ------
@@ -149,12 +151,7 @@ def tile_timeline(m: int, n: int, k: int, array: TileArray, format: str = "int8"
     mask = nonzero_terms(weights, format)
     live = activations != 0 if array.skip_zero_activations else None
     cycles = tile_count_skipping(mask, array, live, m).cycles
-    if array.rows * array.cols > PICTURE_PES or cycles > PICTURE_CLOCKS:
-        raise BitlatheError(
-            f"a picture shows at most {PICTURE_PES} PEs and {PICTURE_CLOCKS} clocks; "
-            f"{array.rows} x {array.cols} PEs take {cycles} clocks for this product. Take a "
-            "smaller tile, or write the events to a .csv file"
-        )
+    check_drawable(array.rows, array.cols, cycles)
     size = array.groups_of(k)[1]
     activity = np.zeros((array.rows, array.cols, cycles), np.uint8)
     chunk = np.full((array.rows, array.cols, cycles), -1, np.int64)
@@ -195,10 +192,7 @@ def tile_timeline(m: int, n: int, k: int, array: TileArray, format: str = "int8"
 
 def tile_text(line: TileTimeline) -> str:
     """Draw one line of symbols per PE, one symbol per clock; then the units behind the PEs."""
-    rows = [
-        (f"{pe // line.cols},{pe % line.cols}", "".join(SYMBOLS[mark] for mark in marks))
-        for pe, marks in enumerate(line.activity)
-    ]
+    rows = pe_lines(line.activity, line.cols, SYMBOLS)
     for name, values in (("rescale", line.rescale), ("drain", line.drain)):
         rows.append((name, "".join("." if v < 0 else str(v % 10) for v in values)))
     legend = (
@@ -208,13 +202,13 @@ def tile_text(line: TileTimeline) -> str:
     return "\n".join([line.title, legend, *ruled_lines(rows, line.reads, line.writes)])
 
 
-def _colours(line: TileTimeline) -> NDArray[np.float64]:
+def _colors(line: TileTimeline) -> NDArray[np.float64]:
     """Return the red, green and blue of every PE and clock."""
     from matplotlib.colors import to_rgb
 
     image = np.zeros((*line.activity.shape, 3))
-    for mark, colour in PLAIN.items():
-        image[line.activity == mark] = to_rgb(colour)
+    for mark, color in PLAIN.items():
+        image[line.activity == mark] = to_rgb(color)
     for parity, (light, dark) in enumerate(CHUNKS):
         for term in range(line.terms):
             part = term / max(line.terms - 1, 1)
@@ -231,25 +225,15 @@ def draw_tile(line: TileTimeline) -> "Figure":
     BitlatheError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Patch
-    except ImportError as error:
-        hint = to_install("matplotlib", "report")
-        raise BitlatheError(f"pictures need matplotlib: {hint}") from error
     pes, clocks = line.activity.shape
-    size = (min(18.0, 3.5 + 0.22 * clocks), min(14.0, 4.2 + 0.24 * pes))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure((min(18.0, 3.5 + 0.22 * clocks), min(14.0, 4.2 + 0.24 * pes)))
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[max(pes, 6), 2.4, 5])
-    extent = (-0.5, clocks - 0.5, pes - 0.5, -0.5)
-    top.imshow(_colours(line), aspect="auto", interpolation="nearest", extent=extent)
-    label_pes(top, pes, line.cols, clocks)
+    draw_pes(top, _colors(line), line.title, line.cols)
     if clocks <= DIGIT_CLOCKS:
         for pe, clock in np.argwhere(line.activity >= TERM):
             term = int(line.activity[pe, clock]) - TERM
-            colour = "white" if term * 2 >= line.terms else "black"
-            top.text(clock, pe, str(term), ha="center", va="center", fontsize=7, color=colour)
-    top.set_title(line.title)
+            color = "white" if term * 2 >= line.terms else "black"
+            top.text(clock, pe, str(term), ha="center", va="center", fontsize=7, color=color)
     _draw_units(middle, line)
     draw_edges(bottom, line.reads, line.writes)
     even, odd = (light for light, _ in CHUNKS)
@@ -260,19 +244,18 @@ def draw_tile(line: TileTimeline) -> "Figure":
         ("array stands still", PLAIN[STALL]),
         ("idle", PLAIN[IDLE]),
     ]
-    patches = [Patch(facecolor=c, edgecolor="#888888", label=name) for name, c in marks]
-    figure.legend(handles=patches, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    draw_legend(figure, marks, fontsize=9)
     return figure
 
 
 def _draw_units(axes: Any, line: TileTimeline) -> None:
     """Draw what is being rescaled and what drains as bars with their numbers."""
-    for level, (values, colour) in enumerate(((line.rescale, "#bcbddc"), (line.drain, "#d9b38c"))):
+    for level, (values, color) in enumerate(((line.rescale, "#bcbddc"), (line.drain, "#d9b38c"))):
         starts = np.flatnonzero(np.diff(values, prepend=-1))
         for start, end in zip(starts, [*starts[1:], values.size], strict=True):
             if values[start] < 0:
                 continue
-            axes.barh(level, end - start, left=start - 0.5, height=0.8, color=colour,
+            axes.barh(level, end - start, left=start - 0.5, height=0.8, color=color,
                       edgecolor="#555555", linewidth=0.6)  # fmt: skip
             if values.size <= DIGIT_CLOCKS or end - start > 2:
                 middle = (start + end - 1) / 2
@@ -330,6 +313,6 @@ w waiting for others, s standing still; then the group being rescaled, the row d
     assert out is not None
     operands = sample_operands(m, n, k, format)
     run = write_tile_trace(out, *operands, array, format, _numerics(array), detail="pes")
-    if array.rows * array.cols <= PICTURE_PES and run.cycles <= PICTURE_CLOCKS:
+    if is_drawable(array.rows, array.cols, run.cycles):
         return tile_text(tile_timeline(m, n, k, array, format))
     return f"{_title(m, n, k, array, format, run.cycles)}, in {out}"

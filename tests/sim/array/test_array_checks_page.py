@@ -35,6 +35,6 @@ def test_rows_name_tests_and_their_counts(row):
 
 def test_the_page_covers_every_file_of_the_bottom():
     named = set(re.findall(r"test_\w+\.py", PAGE.read_text(encoding="utf-8")))
-    bottom = {p.name for p in FOLDER.glob("test_array_*.py")} - {Path(__file__).name}
+    bottom = {p.name for p in FOLDER.rglob("test_array_*.py")} - {Path(__file__).name}
     bottom |= {p.name for p in FOLDER.parent.glob("cuda/test_cuda_*.py")}
     assert bottom <= named

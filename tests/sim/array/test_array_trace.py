@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.sim.array.systolic import clock as systolic_clock
+from bitlathe.sim.array import machine
+from bitlathe.sim.array.systolic.clock import simulate_systolic
 from bitlathe.sim.array.systolic.model import systolic
 from bitlathe.sim.array.systolic.trace import (
     COMPUTE,
@@ -95,7 +96,7 @@ def test_no_output_leaves_before_its_last_operands_arrived(flow, tmp_path):
 
 
 def test_a_trace_is_streamed_in_blocks_of_bounded_size(monkeypatch):
-    monkeypatch.setattr(systolic_clock, "EVENT_ROWS", 50)
+    monkeypatch.setattr(machine, "EVENT_ROWS", 50)
     a, b = operands(np.random.default_rng(3), 20, 9, 11)
     for flow in ("os", "ws", "is"):
         sizes, clocks = [], []
@@ -104,11 +105,11 @@ def test_a_trace_is_streamed_in_blocks_of_bounded_size(monkeypatch):
             sizes.append(len(rows))
             clocks.extend(rows[:, 0].tolist())
 
-        run = systolic_clock.simulate_systolic(a, b, 3, 2, flow, sink=take, detail="pes")
+        run = simulate_systolic(a, b, 3, 2, flow, sink=take, detail="pes")
         assert len(sizes) > 5
         assert max(sizes) <= 50 + 8 * 12
         assert clocks == sorted(clocks)
-        plain = systolic_clock.simulate_systolic(a, b, 3, 2, flow)
+        plain = simulate_systolic(a, b, 3, 2, flow)
         np.testing.assert_array_equal(run.outputs, plain.outputs)
         assert run.cycles == plain.cycles
 
@@ -261,7 +262,7 @@ def test_a_group_is_rescaled_then_drained_in_the_clocks_of_the_specification(tmp
 
 
 def test_a_tile_trace_is_streamed_in_blocks_of_bounded_size(monkeypatch):
-    monkeypatch.setattr(systolic_clock, "EVENT_ROWS", 50)
+    monkeypatch.setattr(machine, "EVENT_ROWS", 50)
     acts, weights = tile_case()
     for scope in SCOPES:
         array, sizes = skipping(scope), []

@@ -14,17 +14,8 @@ from bitlathe.datatypes.terms.table import term_table
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from bitlathe.sim.pe.operands import ACTIVATIONS
 from naive import pe_naive
+from pe_cases import GRIDS
 
-GRIDS = {
-    "int8": range(-128, 128),
-    "int7": range(-64, 64),
-    "int6": range(-32, 32),
-    "int5": range(-16, 16),
-    "int4": range(-8, 8),
-    "int3": range(-4, 4),
-    "fp4_e2m1": sorted({s * m for m in (0, 1, 2, 3, 4, 6, 8, 10, 12, 16) for s in (1, -1)}),
-    "fp3_e2m0": sorted({s * m for m in (0, 1, 2, 3, 4, 6) for s in (1, -1)}),
-}
 SCALES = (2.0**-14, 2.0**-4, 1.0, 30.0, 1000.0)
 
 

@@ -15,15 +15,8 @@ from bitlathe.sim.array.tile.clock import simulate_tile_array
 from bitlathe.sim.array.tile.model import TileArray
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from naive import pe_naive
+from pe_cases import GRIDS
 
-GRIDS = {
-    "int8": range(-128, 128),
-    "int5": range(-16, 16),
-    "int4": range(-8, 8),
-    "int3": range(-4, 4),
-    "fp4_e2m1": sorted({s * m for m in (0, 1, 2, 3, 4, 6, 8, 10, 12, 16) for s in (1, -1)}),
-    "fp3_e2m0": sorted({s * m for m in (0, 1, 2, 3, 4, 6) for s in (1, -1)}),
-}
 # largest magnitudes of each kind, and what ordinary activations are rounded to
 LARGEST = {"fp16": 65504.0, "bf16": 255 * 2.0**120, "fp8_e4m3": 448.0, "fp8_e5m2": 57344.0,
            "int8": -128.0}  # fmt: skip

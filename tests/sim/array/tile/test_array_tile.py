@@ -169,12 +169,12 @@ def test_free_scopes_never_lose_to_bound_ones():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"lanes": 17}, "lanes must be in 1..16"),
-        ({"rows": 0}, "rows must be at least 1"),
+        ({"lanes": 17}, r"lanes is 17, must be a whole number 1\.\.16"),
+        ({"rows": 0}, "rows is 0, must be a whole number of at least 1"),
         ({"scope": "rows"}, "did you mean 'row'"),
-        ({"rescale_cycles": -1}, "rescale_cycles must be a whole number"),
+        ({"rescale_cycles": -1}, "rescale_cycles is -1, must be a whole number"),
         ({"skip_zero_activations": True}, "needs skip_zero_terms"),
-        ({"group_size": 0}, "group_size must be at least 1"),
+        ({"group_size": 0}, "group_size is 0, must be a whole number of at least 1"),
     ],
 )
 def test_bad_arrays_are_told(change, words):

@@ -248,11 +248,11 @@ def test_counters_hold_billions_and_refuse_beyond_two_to_53():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((0, 1, 1, 1, 1), "m must be at least 1, not 0"),
-        ((1, 1, -3, 1, 1), "k must be at least 1, not -3"),
-        ((1, 1, 1, 1, 0), "cols must be at least 1"),
-        ((1, 1.5, 1, 1, 1), "n must be a whole number"),
-        ((1, 1, 1, True, 1), "rows must be a whole number"),
+        ((0, 1, 1, 1, 1), "m is 0, must be a whole number of at least 1"),
+        ((1, 1, -3, 1, 1), "k is -3, must be a whole number of at least 1"),
+        ((1, 1, 1, 1, 0), "cols is 0, must be a whole number of at least 1"),
+        ((1, 1.5, 1, 1, 1), "n is 1.5, must be a whole number"),
+        ((1, 1, 1, True, 1), "rows is True, must be a whole number"),
         ((1, 1, 1, 1, 1, "wss"), "did you mean 'ws'"),
         ((1, 1, 1, 1, 1, "ws", "scale"), "unknown timing 'scale'; did you mean 'scalesim'"),
     ],
