@@ -1,0 +1,215 @@
+"""The memories of a chip and what they feed: which operands each holds, its ports, its copies.
+
+Memories are listed outermost first; for each operand the list, cut down to the memories that hold
+it, is the way from DRAM to the array. Memories that no operand passes one after the other are
+siblings: their order means nothing.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Literal
+
+from ..datatypes.base.errors import BitlatheError, unknown_name
+
+OPERANDS = ("weight", "input", "output")
+Direction = Literal["read", "write", "both"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port of a memory: one access of ``width_bits`` a clock, shared by all that it serves.
+
+    Attributes
+    ----------
+    direction : {"read", "write", "both"}
+        What it does; ``both`` does one of them a clock.
+    width_bits : Fraction
+        Bits of an access. That of a DRAM is what it moves in one clock of the chip.
+    read_pj, write_pj : float
+        Energy of an access.
+    operands : tuple of str
+        The operands it serves.
+    """
+
+    direction: Direction
+    width_bits: Fraction
+    read_pj: float = 0.0
+    write_pj: float = 0.0
+    operands: tuple[str, ...] = OPERANDS
+
+    def serves(self, direction: Direction, operand: str) -> bool:
+        """Return whether transfers of an operand in one direction go through the port."""
+        return self.direction in (direction, "both") and operand in self.operands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A memory, or a memory of which each unit along some axes has its own copy.
+
+    Attributes
+    ----------
+    name : str
+    holds : tuple of str
+        Operands that pass through it, or may.
+    size_bits : int or None
+        Size of one copy; None has no bound in bits.
+    words : int or None
+        Elements of one copy, whatever their width; None has no bound in elements.
+    ports : tuple of Port
+        Ports of one copy: exactly one serves each operand and direction.
+    per : tuple of str
+        Axes along which each unit has a copy.
+    double_buffered : bool
+        Whether a tile may be fetched beside the one in use; both take room.
+    optional : tuple of str
+        Operands that may go past it.
+    latency_cycles : int
+        Clocks until the first bit of a transfer arrives.
+    """
+
+    name: str
+    holds: tuple[str, ...]
+    size_bits: int | None
+    ports: tuple[Port, ...]
+    per: tuple[str, ...] = ()
+    double_buffered: bool = True
+    optional: tuple[str, ...] = ()
+    latency_cycles: int = 0
+    words: int | None = None
+
+    def port(self, direction: Direction, operand: str) -> int:
+        """Return the index of the port that serves an operand in one direction."""
+        for i, port in enumerate(self.ports):
+            if port.serves(direction, operand):
+                return i
+        raise BitlatheError(f"memory {self.name!r} has no port to {direction} {operand}s.")
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the memory, a sentence each."""
+        found = []
+        if self.size_bits is not None and self.size_bits <= 0:
+            found.append(f"memory {self.name!r} has {self.size_bits} bits; give more than 0.")
+        if self.words is not None and self.words <= 0:
+            found.append(f"memory {self.name!r} has {self.words} words; give more than 0.")
+        for port in self.ports:
+            if port.width_bits <= 0:
+                found.append(
+                    f"memory {self.name!r} has a port of {port.width_bits} bits; give more than 0."
+                )
+        for operand in self.holds:
+            for direction in ("read", "write"):
+                serving = sum(port.serves(direction, operand) for port in self.ports)
+                if serving != 1:
+                    found.append(
+                        f"memory {self.name!r} has {serving} ports that {direction} {operand}s; "
+                        "give one."
+                    )
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """Units side by side, and the dimensions that may be unrolled over them."""
+
+    name: str
+    size: int
+    dims: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hierarchy:
+    """Memories, outermost first, and the axes of the array below them.
+
+    Attributes
+    ----------
+    memories : tuple of Memory
+        The first holds every operand and has no bound.
+    axes : tuple of Axis
+    units : tuple of str
+        Axes whose units take energy; what the others unroll is done inside such a unit.
+    unit_pj : float
+        Energy of one unit in one clock of work.
+    static_pj : float
+        Energy that the chip takes each clock, work or not.
+    fill_cycles : int
+        Clocks from the first operand's arrival in the array to the first result, and from the
+        last operand to the last result, beyond the steps: once a layer.
+    """
+
+    memories: tuple[Memory, ...]
+    axes: tuple[Axis, ...]
+    units: tuple[str, ...] = ()
+    unit_pj: float = 0.0
+    static_pj: float = 0.0
+    fill_cycles: int = 0
+
+    def __post_init__(self) -> None:
+        problem = next(iter(self._problems()), None)
+        if problem:
+            raise BitlatheError(problem)
+
+    def _problems(self) -> list[str]:
+        names = [memory.name for memory in self.memories] + list(self.axis_names)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        found = [f"{name!r} names two memories or axes; names must differ." for name in twice]
+        if not self.memories or set(self.memories[0].holds) != set(OPERANDS):
+            return [*found, "the outermost memory must hold weight, input and output."]
+        first = self.memories[0]
+        if first.per or (first.size_bits, first.words) != (None, None):
+            found.append(f"memory {first.name!r} is outermost: it has no size and no `per`.")
+        for axis in self.axes:
+            if axis.size < 1 or not axis.dims:
+                found.append(f"axis {axis.name!r} has size {axis.size} and dims {axis.dims}.")
+        for memory in self.memories:
+            found += memory.problems()
+            found += [
+                f"memory {memory.name!r}: {unknown_name('axis', name, self.axis_names)}"
+                for name in memory.per
+                if name not in self.axis_names
+            ]
+        for operand in OPERANDS:
+            chain = self.chain(operand)
+            for outer, inner in pairwise(chain):
+                if not set(outer.per) <= set(inner.per):
+                    found.append(
+                        f"memory {inner.name!r} is inside {outer.name!r}, of which each unit of "
+                        f"{', '.join(outer.per)} has a copy; it needs those axes in `per`."
+                    )
+        return found
+
+    @property
+    def axis_names(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return tuple(axis.name for axis in self.axes)
+
+    def chain(self, operand: str) -> tuple[Memory, ...]:
+        """Return the memories that may hold an operand, outermost first."""
+        return tuple(memory for memory in self.memories if operand in memory.holds)
+
+    def memory(self, name: str) -> Memory:
+        """Return a memory by name.
+
+        Raises
+        ------
+        BitlatheError
+            If there is none of the name.
+        """
+        for memory in self.memories:
+            if memory.name == name:
+                return memory
+        known = tuple(memory.name for memory in self.memories)
+        raise BitlatheError(unknown_name("memory", name, known) + ".")
+
+    def axis(self, name: str) -> Axis:
+        """Return an axis by name.
+
+        Raises
+        ------
+        BitlatheError
+            If there is none of the name.
+        """
+        for axis in self.axes:
+            if axis.name == name:
+                return axis
+        raise BitlatheError(unknown_name("axis", name, self.axis_names) + ".")

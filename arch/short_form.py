@@ -1,0 +1,126 @@
+"""The hierarchy of memories that a chip's short form means.
+
+``buffers: {weight: ..., io: ...}`` and an array of a dataflow: DRAM, the buffers, registers or
+accumulators of one word in the PEs, and axes that unroll what the dataflow says.
+"""
+
+from fractions import Fraction
+
+from ..datatypes.base.errors import BitlatheError
+from .hierarchy import OPERANDS, Axis, Direction, Hierarchy, Memory, Port
+from .memories import BufferName
+from .pe_section import pe_record
+from .schema import Arch
+
+PES = ("rows", "columns")
+
+
+def hierarchy_of(arch: Arch) -> Hierarchy:
+    """Return the memories and axes of a chip that gives buffers and an array.
+
+    Sums stay in accumulators of the PEs (``tile``, ``os``) or pass through them to the buffer of
+    outputs, or of partial sums (``ws``, ``is``, which keep one weight or input a lane). PEs of a
+    tile, those with a drain register or a second operand register have two words, the others one.
+
+    Parameters
+    ----------
+    arch : Arch
+        The chip, resolved for a phase where it differs by phase.
+
+    Raises
+    ------
+    BitlatheError
+        A chip whose steps do not all take as many clocks, or that counts as a study does.
+    """
+    if arch.pe.skips or arch.pe.kind == "lut":
+        what = "skip zero terms" if arch.pe.skips else "fill look-up tables"
+        raise BitlatheError(
+            f"chip {arch.name!r}: its PEs {what}, so its steps do not all take as many clocks; "
+            "mapping needs PEs whose steps do."
+        )
+    if arch.published_accounting:
+        raise BitlatheError(
+            f"chip {arch.name!r} counts accesses as the study {arch.accounting.study} does; use a "
+            "chip without accounting.study."
+        )
+    flow, array = arch.array.flow, arch.array
+    memories = [_dram(arch)]
+    memories += [_buffer(arch, name) for name in arch.buffers.names]
+    if arch.buffers.accumulator is not None:
+        memories.append(_buffer(arch, "accumulator"))
+    memories.append(_words(arch))
+    leakage = sum(arch.sram_cost(name).leakage_mw for name in arch.buffers.priced)
+    power = arch.dram_background_mw
+    if arch.accounting.leakage:
+        power += leakage + arch.pe_leakage_mw
+    skewed = array.kind == "systolic"
+    return Hierarchy(
+        memories=tuple(memories),
+        axes=(
+            Axis(name="rows", size=array.rows, dims=(flow.rows,)),
+            Axis(name="columns", size=array.columns, dims=(flow.columns,)),
+            Axis(name="lanes", size=arch.pe.lanes, dims=(flow.lanes,)),
+        ),
+        units=PES,
+        unit_pj=arch.accounting.layout_factor * arch.pe.clock_energy_pj,
+        static_pj=power / arch.technology.clock_ghz,
+        fill_cycles=array.rows + array.columns - 2 if skewed else 0,
+    )
+
+
+def _dram(arch: Arch) -> Memory:
+    width = arch.dram_bits_per_clock
+    return Memory(
+        name="dram",
+        holds=OPERANDS,
+        size_bits=None,
+        ports=(
+            Port(
+                direction="both",
+                width_bits=width,
+                read_pj=float(width) * arch.dram.read_bit_pj,
+                write_pj=float(width) * arch.dram.write_bit_pj,
+            ),
+        ),
+        latency_cycles=arch.dram_latency_cycles,
+    )
+
+
+def _buffer(arch: Arch, name: BufferName) -> Memory:
+    part, cost = arch.buffers.named(name), arch.sram_cost(name)
+    layout = arch.buffers.layout
+    ways: tuple[Direction, ...] = ("read", "write") if part.ports == 2 else ("both",)
+    width = Fraction(arch.port_bits(name))
+    return Memory(
+        name=name,
+        holds=tuple(op for op in layout if layout[op] == name) or ("output",),
+        size_bits=8 * part.size_bytes,
+        ports=tuple(
+            Port(direction=way, width_bits=width, read_pj=cost.read_pj, write_pj=cost.write_pj)
+            for way in ways
+        ),
+        double_buffered=part.double_buffered,
+    )
+
+
+def _words(arch: Arch) -> Memory:
+    """Return what the PEs keep from step to step; its energy is part of theirs."""
+    flow, pe = arch.array.flow, arch.pe
+    if flow.loaded is None:
+        two, words = arch.array.kind == "tile" or pe.drain_register, 1
+        width = pe_record(pe).partial_sum_bits
+    else:
+        two, words = pe.double_buffered_operand, pe.lanes
+        width = 64 * pe.lanes  # all of a PE's registers at once
+    return Memory(
+        name="register" if flow.loaded else "sums",
+        holds=(flow.loaded or "output",),
+        size_bits=None,
+        words=words * (2 if two else 1),
+        ports=(
+            Port(direction="read", width_bits=Fraction(width)),
+            Port(direction="write", width_bits=Fraction(width)),
+        ),
+        per=PES,
+        double_buffered=two,
+    )

@@ -1,0 +1,223 @@
+"""What a mapping moves between memories: exact counts, no clocks.
+
+Every operand goes down, or up, its chain of memories; the array is the last of them. Between two
+neighbors the child's tiles are fetched, or written back. A tile that units along some axes have
+copies of is read from the parent once and written to each copy; sums that units along some axes
+have parts of are read from each and arrive at the parent as one.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from ..arch.hierarchy import OPERANDS, Hierarchy
+from .blocks import Edge, Nest, Visit, Visits
+from .nest import Loops, Mapping, Place
+
+Kind = Literal["fetch", "write", "readback"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One kind of transfer between a parent memory and its child.
+
+    Attributes
+    ----------
+    operand : str
+    kind : {"fetch", "write", "readback"}
+        ``write`` goes up; ``readback`` brings unfinished sums down again.
+    partial : bool
+        Whether elements are unfinished sums.
+    parent : str
+    child : str or None
+        None is the array.
+    outside : int
+        Loops outside the child's tile.
+    doubled : bool
+        Whether the child has room for the next tile beside the one in use.
+    visits : Counter of Visit
+        Those that move something.
+    paced : Counter of Visit
+        All visits to the child's tiles, in whose windows it can be moved.
+    spared : Visit or None
+        The visit that is part of the first load, or last store, and delays nothing else.
+    """
+
+    operand: str
+    kind: Kind
+    partial: bool
+    parent: str
+    child: str | None
+    outside: int
+    doubled: bool
+    visits: Visits
+    paced: Visits
+    spared: Visit | None
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What one visit moves at one end of a transfer.
+
+    Attributes
+    ----------
+    elements : int
+        Elements moved, all copies of the memory together.
+    copies : int
+        Copies of the memory that take part.
+    share : int
+        Elements of the copy that has most.
+    """
+
+    elements: int
+    copies: int
+    share: int
+
+
+def transfers(nest: Nest) -> tuple[Transfer, ...]:
+    """Return all that a mapping moves, operand by operand, outermost first."""
+    found: list[Transfer] = []
+    for operand in OPERANDS:
+        places = nest.mapping.chain(operand)
+        bottom = Place("", len(nest.loops), False)
+        for parent, child in zip(places, (*places[1:], bottom), strict=True):
+            if operand == "output":
+                found += _up(nest, parent, child)
+            else:
+                found.append(_fetch(nest, operand, parent, child))
+    return tuple(found)
+
+
+def _visits(nest: Nest, operand: str, child: Place, *, edge: Edge, of_one: bool = False) -> Visits:
+    relevant = nest.relevant(operand)
+    if not child.memory:
+        return nest.step_visits(relevant, edge, of_one_tile=of_one)
+    return nest.visits(relevant, child.outside, edge, of_one_tile=of_one)
+
+
+def _fetch(nest: Nest, operand: str, parent: Place, child: Place) -> Transfer:
+    visits = _visits(nest, operand, child, edge="all")
+    return Transfer(
+        operand=operand,
+        kind="fetch",
+        partial=False,
+        parent=parent.memory,
+        child=child.memory or None,
+        outside=child.outside,
+        doubled=child.doubled,
+        visits=visits,
+        paced=visits,
+        spared=next(iter(_visits(nest, operand, child, edge="first", of_one=True))),
+    )
+
+
+def _up(nest: Nest, parent: Place, child: Place) -> list[Transfer]:
+    """Return the writes of finished sums, of unfinished ones, and the read-backs."""
+    visits = _visits(nest, "output", child, edge="all")
+    finished = _visits(nest, "output", child, edge="last")
+    readbacks = visits - _visits(nest, "output", child, edge="first")
+    last = next(iter(_visits(nest, "output", child, edge="last", of_one=True)))
+    parts: list[tuple[Kind, bool, Visits, Visit | None]] = [("write", False, finished, last)]
+    if visits != finished:
+        parts.append(("write", True, visits - finished, None))
+        cheapest = min(readbacks, key=lambda visit: (_tile(nest, visit), visit.last_pass))
+        parts.append(("readback", True, readbacks, cheapest))
+    return [
+        Transfer(
+            operand="output",
+            kind=kind,
+            partial=partial,
+            parent=parent.memory,
+            child=child.memory or None,
+            outside=child.outside,
+            doubled=child.doubled,
+            visits=some,
+            paced=visits,
+            spared=spared,
+        )
+        for kind, partial, some, spared in parts
+    ]
+
+
+def _tile(nest: Nest, visit: Visit) -> int:
+    return prod(visit.block[dim] for dim in nest.relevant("output"))
+
+
+def amounts(
+    nest: Nest, transfer: Transfer, visit: Visit, hierarchy: Hierarchy
+) -> tuple[Amount, Amount]:
+    """Return what a visit moves through the parent, and through the child.
+
+    A read-back goes to one of the units that add to a sum: to as many as the parent has copies.
+    """
+    outer = hierarchy.memory(transfer.parent).per
+    inner = hierarchy.axis_names if transfer.child is None else hierarchy.memory(transfer.child).per
+    reached = outer if transfer.kind == "readback" else inner
+    return (
+        _amount(nest, transfer, visit, outer, outer),
+        _amount(nest, transfer, visit, inner, reached),
+    )
+
+
+def _amount(
+    nest: Nest, transfer: Transfer, visit: Visit, per: tuple[str, ...], reached: tuple[str, ...]
+) -> Amount:
+    """Return what goes through copies along ``per``; along ``reached`` they have the same."""
+    relevant, i = nest.relevant(transfer.operand), transfer.outside
+    elements = copies = share = 1
+    for dim, size in enumerate(visit.block):
+        if dim in relevant:
+            elements *= size
+            copies *= nest.copies(per, dim, i, size)
+            share *= nest.share(per, dim, i, size)
+        else:
+            same = nest.copies(reached, dim, i, size)
+            elements, copies = elements * same, copies * same
+    return Amount(elements, copies, share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Elements that an operand moves between a parent and a child, in one direction.
+
+    Attributes
+    ----------
+    operand, kind, partial, parent, child
+        As of `Transfer`.
+    visits : int
+        Transfers of a tile.
+    parent_elements, child_elements : int
+        Elements read or written at either end; a child that is the array has what its units take.
+    """
+
+    operand: str
+    kind: Kind
+    partial: bool
+    parent: str
+    child: str | None
+    visits: int
+    parent_elements: int
+    child_elements: int
+
+
+def accesses(layer: Loops, mapping: Mapping, hierarchy: Hierarchy) -> tuple[Moved, ...]:
+    """Return the elements that a mapping moves, one row a parent, child and direction."""
+    nest, found = Nest(layer, mapping), []
+    for each in transfers(nest):
+        sums = [0, 0]
+        for visit, count in each.visits.items():
+            for end, part in enumerate(amounts(nest, each, visit, hierarchy)):
+                sums[end] += part.elements * count
+        found.append(
+            Moved(
+                operand=each.operand,
+                kind=each.kind,
+                partial=each.partial,
+                parent=each.parent,
+                child=each.child,
+                visits=each.visits.total(),
+                parent_elements=sums[0],
+                child_elements=sums[1],
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,294 @@
+"""What a mapping costs on a chip's memories: clocks by port, energy by memory.
+
+The one port-accurate formula; the search and both rungs call it, or its compiled twin.
+
+Clocks = steps x clocks of a step + the stalls of the worst port + first load + last store, and
+never less than any port needs for its bits. A transfer takes ``ceil(bits / width)`` clocks of a
+port at each end. It has a window: from one visit to the next where the child has room for two
+tiles, else the last pass over the tile. A transfer longer than its window stalls by the rest;
+transfers of one port that each fit their windows stall by what they take together beyond the
+longest time that any of them has. Ports work beside each other.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping as Table
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..arch.hierarchy import OPERANDS, Hierarchy
+from .accesses import Amount, Transfer, amounts, transfers
+from .blocks import Nest, Visit
+from .integers import units_of
+from .nest import Loops, Mapping
+from .operands import OperandBits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortLoad:
+    """What goes through one port of a memory.
+
+    Attributes
+    ----------
+    memory : str
+    port : int
+        Its place among the ports of the memory.
+    reads, writes : int
+        Accesses, all copies of the memory together.
+    busy : int
+        Clocks that the transfers of the copy that has most take.
+    stall : Fraction
+        Clocks by which they delay the array.
+    """
+
+    memory: str
+    port: int
+    reads: int
+    writes: int
+    busy: int
+    stall: Fraction
+
+    @property
+    def name(self) -> str:
+        """The port's name."""
+        return f"{self.memory}.{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a layer costs under a mapping.
+
+    Attributes
+    ----------
+    cycles : int
+        Clocks in all.
+    lower_bound_cycles : int
+        The roofline: the steps alone, or the clocks of the busiest port, whichever is more.
+    compute_cycles, stall_cycles, first_load_cycles, last_store_cycles : Fraction or int
+        The parts of ``cycles``; more than their sum only where the roofline says so.
+    ports : tuple of PortLoad
+        Ports by memory, outermost first.
+    energy_pj : dict of str to float
+        By memory, ``array`` and ``static``, with ``total``.
+    """
+
+    cycles: int
+    lower_bound_cycles: int
+    compute_cycles: Fraction
+    stall_cycles: Fraction
+    first_load_cycles: int
+    last_store_cycles: int
+    ports: tuple[PortLoad, ...]
+    energy_pj: Table[str, float]
+
+    @property
+    def total_pj(self) -> float:
+        """Energy in all."""
+        return self.energy_pj["total"]
+
+    @property
+    def edp(self) -> float:
+        """Energy times clocks."""
+        return self.total_pj * self.cycles
+
+
+PortKey = tuple[str, int]
+
+
+class _Ports:
+    """Sums over the transfers of every port."""
+
+    def __init__(self) -> None:
+        self.reads: dict[PortKey, int] = defaultdict(int)
+        self.writes: dict[PortKey, int] = defaultdict(int)
+        self.busy: dict[PortKey, int] = defaultdict(int)
+        self.excess: dict[PortKey, Fraction] = defaultdict(Fraction)
+        self.within: dict[PortKey, Fraction] = defaultdict(Fraction)
+        self.beside_pj: dict[str, list[float]] = defaultdict(list)
+        self.windows: dict[PortKey, Fraction] = defaultdict(Fraction)
+
+    def stall(self, key: PortKey) -> Fraction:
+        """Return the clocks by which a port delays the array."""
+        return self.excess[key] + max(Fraction(0), self.within[key] - self.windows[key])
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """One end of a transfer: a port, the direction in which it is used, what moves."""
+
+    port: PortKey
+    reads: bool
+    width: Fraction
+    access_pj: float
+    amount: Amount
+
+    def clocks(self, bits: Fraction) -> int:
+        return units_of(self.amount.share, bits / self.width, 1)
+
+
+def cost(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy) -> Cost:
+    """Return what a layer costs under a mapping that is legal (`mapping.legal`).
+
+    Parameters
+    ----------
+    layer : Loops
+    bits : OperandBits
+        Bits of an element of each operand, clocks of a step.
+    mapping : Mapping
+    hierarchy : Hierarchy
+    """
+    nest = Nest(layer, mapping)
+    moves = transfers(nest)
+    ports = _Ports()
+    for move in moves:
+        _add(ports, nest, move, bits, hierarchy)
+    steps = nest.steps(0, nest.sizes)
+    compute = steps * bits.step_cycles
+    loads = tuple(
+        PortLoad(
+            memory=memory.name,
+            port=i,
+            reads=ports.reads[memory.name, i],
+            writes=ports.writes[memory.name, i],
+            busy=ports.busy[memory.name, i],
+            stall=ports.stall((memory.name, i)),
+        )
+        for memory in hierarchy.memories
+        for i in range(len(memory.ports))
+    )
+    stall = max(load.stall for load in loads)
+    first = _first_load(nest, moves, bits, hierarchy)
+    last = _last_store(nest, moves, bits, hierarchy)
+    bound = max(math.ceil(compute), *(load.busy for load in loads))
+    cycles = max(bound, math.ceil(compute + stall) + first + last + hierarchy.fill_cycles)
+    return Cost(
+        cycles=cycles,
+        lower_bound_cycles=bound,
+        compute_cycles=compute,
+        stall_cycles=stall,
+        first_load_cycles=first,
+        last_store_cycles=last,
+        ports=loads,
+        energy_pj=_energy(nest, bits, hierarchy, ports, loads, cycles),
+    )
+
+
+def _ends(nest: Nest, move: Transfer, visit: Visit, hierarchy: Hierarchy) -> list[_End]:
+    """Return the ends of a transfer that have ports: the array has none."""
+    down = move.kind != "write"
+    found = []
+    for name, amount, reads in zip(
+        (move.parent, move.child),
+        amounts(nest, move, visit, hierarchy),
+        (down, not down),
+        strict=True,
+    ):
+        if name is not None:
+            memory = hierarchy.memory(name)
+            i = memory.port("read" if reads else "write", move.operand)
+            port = memory.ports[i]
+            access_pj = port.read_pj if reads else port.write_pj
+            found.append(_End((name, i), reads, port.width_bits, access_pj, amount))
+    return found
+
+
+def _add(
+    ports: _Ports, nest: Nest, move: Transfer, bits: OperandBits, hierarchy: Hierarchy
+) -> None:
+    width = _width(move, bits, hierarchy)
+    beside = bits.of(move.operand, partial=move.partial) - width
+    for visit, count in move.visits.items():
+        window = _window(move, visit) * bits.step_cycles
+        for end in _ends(nest, move, visit, hierarchy):
+            taken = end.clocks(width)
+            delayed = count - (visit == move.spared)
+            accesses = ports.reads if end.reads else ports.writes
+            accesses[end.port] += taken * end.amount.copies * count
+            ports.busy[end.port] += taken * count
+            ports.excess[end.port] += max(Fraction(0), taken - window) * delayed
+            ports.within[end.port] += min(Fraction(taken), window) * delayed
+            if beside:
+                words = float(end.amount.elements * count * beside / end.width)
+                ports.beside_pj[end.port[0]].append(words * end.access_pj)
+    windows = sum(_window(move, visit) * count for visit, count in move.paced.items())
+    for end in _ends(nest, move, next(iter(move.visits)), hierarchy):
+        ports.windows[end.port] = max(ports.windows[end.port], windows * bits.step_cycles)
+
+
+def _width(move: Transfer, bits: OperandBits, hierarchy: Hierarchy) -> Fraction:
+    """Return the bits of an element on the way: its code where the array or its registers end."""
+    if move.child is None or hierarchy.memory(move.child).words is not None:
+        return bits.code(move.operand, partial=move.partial)
+    return bits.of(move.operand, partial=move.partial)
+
+
+def _window(move: Transfer, visit: Visit) -> int:
+    """Return the steps in which a transfer has its time."""
+    return visit.steps if move.doubled or move.child is None else visit.last_pass
+
+
+def _first_load(
+    nest: Nest, moves: tuple[Transfer, ...], bits: OperandBits, hierarchy: Hierarchy
+) -> int:
+    """Return the clocks until all memories have their first tiles.
+
+    Memory by memory down the chains; transfers through one port queue.
+    """
+    stages: dict[int, dict[PortKey, int]] = defaultdict(lambda: defaultdict(int))
+    latency: dict[int, int] = defaultdict(int)
+    for operand in OPERANDS[:2]:
+        chain = (move for move in moves if move.operand == operand and move.child is not None)
+        for stage, move in enumerate(chain):
+            for end in _ends(nest, move, _spared(move), hierarchy):
+                stages[stage][end.port] += end.clocks(_width(move, bits, hierarchy))
+            latency[stage] = max(latency[stage], hierarchy.memory(move.parent).latency_cycles)
+    return sum(max(ports.values()) + latency[stage] for stage, ports in stages.items())
+
+
+def _spared(move: Transfer) -> Visit:
+    assert move.spared is not None
+    return move.spared
+
+
+def _last_store(
+    nest: Nest, moves: tuple[Transfer, ...], bits: OperandBits, hierarchy: Hierarchy
+) -> int:
+    """Return the clocks from the last step until its results are stored."""
+    return sum(
+        max(
+            end.clocks(_width(move, bits, hierarchy))
+            for end in _ends(nest, move, _spared(move), hierarchy)
+        )
+        for move in moves
+        if move.kind == "write" and not move.partial
+    )
+
+
+def busy_units(nest: Nest, hierarchy: Hierarchy) -> int:
+    """Return the units that have work, summed over all steps."""
+    end = len(nest.loops)
+    return math.prod(
+        sum(
+            nest.copies(hierarchy.units, dim, end, tile) * count
+            for tile, count in nest.bottom(dim, 0, size).items()
+        )
+        for dim, size in enumerate(nest.sizes)
+    )
+
+
+def _energy(
+    nest: Nest,
+    bits: OperandBits,
+    hierarchy: Hierarchy,
+    ports: _Ports,
+    loads: tuple[PortLoad, ...],
+    cycles: int,
+) -> dict[str, float]:
+    energy = {memory.name: math.fsum(ports.beside_pj[memory.name]) for memory in hierarchy.memories}
+    for load in loads:
+        port = hierarchy.memory(load.memory).ports[load.port]
+        energy[load.memory] += load.reads * port.read_pj + load.writes * port.write_pj
+    energy["array"] = float(busy_units(nest, hierarchy) * bits.step_cycles) * hierarchy.unit_pj
+    energy["static"] = cycles * hierarchy.static_pj
+    energy["total"] = math.fsum(energy.values())
+    return energy

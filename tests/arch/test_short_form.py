@@ -1,0 +1,74 @@
+"""The hierarchy that the short form of a chip means."""
+
+from fractions import Fraction
+
+import pytest
+
+from bitlathe.arch import arch_names, load_arch
+from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.arch.short_form import hierarchy_of
+from bitlathe.datatypes.base.errors import BitlatheError
+
+BOTH = (Port(direction="both", width_bits=Fraction(8)),)
+
+
+def test_bitmod() -> None:
+    found = hierarchy_of(load_arch("bitmod"))
+    assert [(m.name, m.holds, m.size_bits, m.words) for m in found.memories] == [
+        ("dram", OPERANDS, None, None),
+        ("weight", ("weight",), 512 * 1024 * 8, None),
+        ("io", ("input", "output"), 512 * 1024 * 8, None),
+        ("sums", ("output",), None, 2),
+    ]
+    assert [(axis.name, axis.size, axis.dims) for axis in found.axes] == [
+        ("rows", 32, ("n",)),
+        ("columns", 32, ("m",)),
+        ("lanes", 4, ("k",)),
+    ]
+    assert found.memory("dram").ports[0].width_bits == 256  # 32 GB/s at 1 GHz
+    assert found.fill_cycles == 0
+
+
+@pytest.mark.parametrize("name", [n for n in arch_names() if not n.startswith("hpca25")])
+def test_shipped_chips_have_a_hierarchy(name: str) -> None:
+    arch = load_arch(name)
+    found = hierarchy_of(arch)
+    units = [axis.size for axis in found.axes if axis.name in found.units]
+    assert units == [arch.array.rows, arch.array.columns]
+
+
+def test_a_study_is_refused() -> None:
+    with pytest.raises(BitlatheError, match="counts accesses as the study hpca25 does"):
+        hierarchy_of(load_arch("hpca25/bitmod-lossy"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"memories": ()}, "the outermost memory must hold"),
+        ({"axes": (Axis(name="rows", size=0, dims=("k",)),)}, "axis 'rows' has size 0"),
+        ({"memories": ("per",)}, "unknown axis 'row'; did you mean 'rows'"),
+        ({"memories": ("size",)}, "memory 'sram' has 0 bits; give more than 0"),
+        ({"memories": ("port",)}, "memory 'sram' has a port of 0 bits; give more than 0"),
+        ({"memories": ("none",)}, "memory 'sram' has 0 ports that read weights; give one"),
+        ({"memories": ("twice",)}, "'dram' names two memories or axes"),
+    ],
+)
+def test_impossible_hierarchies_say_why(changes: dict[str, tuple], says: str) -> None:
+    dram = Memory(name="dram", holds=OPERANDS, size_bits=None, ports=BOTH)
+    sram = {"name": "sram", "holds": ("weight",), "size_bits": 64, "ports": BOTH}
+    kinds = {
+        "per": {"per": ("row",)},
+        "size": {"size_bits": 0},
+        "port": {"ports": (Port(direction="both", width_bits=Fraction(0)),)},
+        "none": {"ports": (Port(direction="write", width_bits=Fraction(8)),)},
+        "twice": {"name": "dram"},
+    }
+    axes = changes.get("axes", (Axis(name="rows", size=4, dims=("k",)),))
+    memories = [dram] + [
+        Memory(**(sram | kinds[kind])) for kind in changes.get("memories", ("size",))
+    ]
+    if changes.get("memories") == () or "axes" in changes:
+        memories = memories[:1] if "axes" in changes else []
+    with pytest.raises(BitlatheError, match=says):
+        Hierarchy(memories=tuple(memories), axes=axes)
