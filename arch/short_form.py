@@ -9,7 +9,6 @@ from fractions import Fraction
 from ..datatypes.base.errors import BitlatheError
 from .hierarchy import OPERANDS, Axis, Direction, Hierarchy, Memory, Port
 from .memories import BufferName
-from .pe_section import pe_record
 from .schema import Arch
 
 PES = ("rows", "columns")
@@ -32,8 +31,8 @@ def hierarchy_of(arch: Arch) -> Hierarchy:
     BitlatheError
         A chip whose steps do not all take as many clocks, or that counts as a study does.
     """
-    if arch.pe.skips or arch.pe.kind == "lut":
-        what = "skip zero terms" if arch.pe.skips else "fill look-up tables"
+    if arch.pe.record.skip_zero_terms or arch.pe.record.table_additions:
+        what = "skip zero terms" if arch.pe.record.skip_zero_terms else "fill look-up tables"
         raise BitlatheError(
             f"chip {arch.name!r}: its PEs {what}, so its steps do not all take as many clocks; "
             "mapping needs PEs whose steps do."
@@ -108,7 +107,7 @@ def _words(arch: Arch) -> Memory:
     flow, pe = arch.array.flow, arch.pe
     if flow.loaded is None:
         two, words = arch.array.kind == "tile" or pe.drain_register, 1
-        width = pe_record(pe).partial_sum_bits
+        width = pe.record.partial_sum_bits
     else:
         two, words = pe.double_buffered_operand, pe.lanes
         width = 64 * pe.lanes  # all of a PE's registers at once
