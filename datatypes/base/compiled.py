@@ -13,6 +13,7 @@ import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any, overload
 from uuid import uuid4
 
@@ -23,9 +24,9 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
 from .jit import switched_off
+from .sources import PACKAGE, digest_of
 
 Kernel = Callable[..., Any]
-PACKAGE = Path(__file__).resolve().parents[2]
 _dumps: Any = dumps
 _DIGEST = 32  # bytes of a SHA-256
 
@@ -37,12 +38,12 @@ def sources_stamp(package: Path = PACKAGE) -> str:
     Kernels take what they inline from each other and from nowhere else, so no other file can
     change what a kept kernel does.
     """
-    digest = hashlib.sha256()
-    for path in sorted(package.glob("*/**/*.py")):
-        name = path.relative_to(package)
-        if "kernels" in name.parts or name.stem.endswith("kernels"):
-            digest.update(f"{name} {path.stat().st_size}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
+
+    def kernels(path: Path) -> bool:
+        return "kernels" in path.relative_to(package).parts or path.stem.endswith("kernels")
+
+    # hidden folders hold environments, not the package
+    return digest_of(filter(kernels, package.glob("[!.]*/**/*.py")), package)
 
 
 class KernelFiles:
@@ -94,6 +95,27 @@ class KernelFiles:
             path.unlink(missing_ok=True)
 
 
+def _told(part: Any) -> Any:
+    """Return what tells a function, or a part of what it closes over, in every process alike.
+
+    Compiled functions that it closes over go by their names and what they close over themselves:
+    their code is in the stamp, and numba's own key holds a number that each process draws anew.
+    """
+    if isinstance(part, tuple):
+        return tuple(map(_told, part))
+    if isinstance(part, Dispatcher):
+        part = part.py_func
+    if not isinstance(part, FunctionType):
+        return hashlib.sha256(_dumps(part)).hexdigest()
+    cells = tuple(cell.cell_contents for cell in part.__closure__ or ())
+    return (
+        part.__module__,
+        part.__qualname__,
+        part.__code__.co_firstlineno,
+        _told(cells),
+    )
+
+
 _Base: Any = FunctionCache  # numba states no types here
 
 
@@ -102,8 +124,15 @@ class KernelCache(_Base):  # type: ignore[misc]
 
     def __init__(self, function: Kernel) -> None:
         super().__init__(function)
-        stamp = (self._impl.locator.get_source_stamp(), sources_stamp(), numba.__version__)
+        stamp = (
+            self._impl.locator.get_source_stamp(),
+            sources_stamp(),
+            numba.__version__,
+        )
         self._cache_file = KernelFiles(Path(self.cache_path), self._impl.filename_base, stamp)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return sig, codegen.magic_tuple(), _told(self._py_func)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return a kept kernel, or None: it is compiled then."""

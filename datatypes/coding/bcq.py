@@ -279,5 +279,5 @@ BCQ: Final = Coder(
     ends=integer_ends,
     own_rounding=True,
     measures_outputs=False,
-    signed_scales=True,
+    searches=True,
 )

@@ -85,8 +85,8 @@ class Coder:
         Whether it rounds in a way of its own and takes no rounding mode.
     measures_outputs : bool
         Whether its searches can measure the outputs of a layer whose inputs are known.
-    signed_scales : bool
-        Whether a group has a signed scale for each bit plane, 0 among them.
+    searches : bool
+        Whether a search finds scales, so that they hang on more than the ends of a group.
     outer_is_step : bool
         Whether the second-level scale of a row is the step of its integer scales, not the largest.
     through_half : bool
@@ -102,7 +102,7 @@ class Coder:
     scales: Callable[[Coded], Floats] = stored_scales
     own_rounding: bool = False
     measures_outputs: bool = True
-    signed_scales: bool = False
+    searches: bool = False
     outer_is_step: bool = False
     through_half: bool = False
 

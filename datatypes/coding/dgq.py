@@ -141,4 +141,6 @@ def scales(coded: Coded) -> Floats:
     return coded.scales[:, 0].astype(np.float32) * np.repeat(channel, coded.layout.across)
 
 
-DGQ: Final = replace(ASYM, encode=encode_dgq, compiled=no_kernel, scales=scales, outer_is_step=True)
+DGQ: Final = replace(
+    ASYM, encode=encode_dgq, compiled=no_kernel, scales=scales, outer_is_step=True, searches=True
+)

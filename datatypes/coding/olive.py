@@ -241,4 +241,5 @@ OLIVE: Final = Coder(
     integers=integers,
     ends=ends,
     own_rounding=True,
+    searches=True,
 )

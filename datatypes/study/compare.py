@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..base.dtypes import is_small_float
 from ..base.errors import BitlatheError
+from ..coding.coders import coder_of
 from ..formats.format import Format, Mixture
 from ..quantize import quantize
 from ..schemes.layout import Axis, Layout
@@ -161,7 +162,7 @@ def _ends(x: NDArray[Any], scheme: Scheme, layout: Layout) -> NDArray[Any] | Non
     if tall and not shared:
         return np.zeros((0, *x.shape[1:]), x.dtype)
     simple = len(scheme.formats) == 1 and scheme.clip == "absmax" and not scheme.paper
-    if tall > 1 or not simple or scheme.coder not in ("table", "asym"):
+    if tall > 1 or not simple or coder_of(scheme).searches:
         return None
     ends = np.stack([x.max(axis=0), x.min(axis=0)])
     return ends if np.isfinite(ends).all() else None

@@ -21,10 +21,9 @@ THROUGH_HALF = ("float32", "float16")
 
 def group_scales(coded: Coded) -> Floats:
     """Return the scales as used: (groups,), or (groups, planes) for sums of signed scales."""
-    coder = coder_of(coded.scheme)
-    if coded.layout.groups == 0 and not coder.signed_scales:
+    if coded.layout.groups == 0 and not coded.scheme.coder_facts.planes:
         return np.zeros(0, np.float32)
-    return coder.scales(coded)
+    return coder_of(coded.scheme).scales(coded)
 
 
 def outer_scales(coded: Coded) -> NDArray[np.float32]:

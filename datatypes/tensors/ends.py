@@ -94,7 +94,7 @@ def _look_for_infinities(coded: Coded, array: Floats, work: np.dtype[Any], name:
 def _largest_scale(coded: Coded) -> float:
     """Return a bound of the scales of all groups, from the largest of their patterns."""
     coder, outer = coder_of(coded.scheme), coded.scheme.scale_format.outer
-    if coder.signed_scales:
+    if coded.scheme.coder_facts.planes:
         return float(np.abs(group_scales(coded)).max())
     if outer == "row":
         steps = float(coded.scales.max()) if coder.outer_is_step else 1.0
@@ -143,10 +143,11 @@ def _small_scales(coded: Coded) -> Bools:
             return np.zeros(len(raw), np.bool_)
         # the block's own scale makes up for digits that that of the tensor lacks
         name, pattern = "fp32", np.ascontiguousarray(group_scales(coded)).view(np.uint32)
-    if coder.signed_scales:
+    planes = coded.scheme.coder_facts.planes  # signed scales, 0 among them
+    if planes:
         pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
     few = min(max(FEW, coder.ends(coded.scheme)[1] / STEPS), NORMAL[name] - 1)
-    small = (pattern <= few) & ((pattern > 0) | coder.signed_scales)
+    small = (pattern <= few) & ((pattern > 0) | planes)
     if scale.kind == "int":
         # as many multiples of the row's unit as it takes make up for digits that the unit lacks
         most = np.inf if coder.outer_is_step else (1 << scale.bits) - 1

@@ -15,6 +15,7 @@ from typing import Any
 from ...arch import Arch, load_arch, resolve
 from ...arch.components import FOLDER
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.sources import PACKAGE, digest_of, files_of
 from ...datatypes.base.yamlfile import read_yaml
 from ...datatypes.schemes.scheme import Scheme
 from ...sim import Run, simulate
@@ -27,10 +28,12 @@ from .space import KINDS, Iso, Point, canonical
 from .spelling import place
 from .store import LAYERS
 
-ROOT = Path(__file__).parents[2]
 # rooms whose code decides results
 MODEL_ROOMS = ("datatypes", "workloads", "arch", "mapping", "sim")
-HERE = (Path(__file__), Path(__file__).with_name("iso.py"))  # what makes rows of runs
+HERE = (
+    Path(__file__).resolve(),
+    Path(__file__).resolve().with_name("iso.py"),
+)  # what makes rows of runs
 KEPT = 512  # resolved chips and layer lists kept per process
 
 # the weight format of each kind of layer, as it was resolved
@@ -153,13 +156,12 @@ def models_version() -> str:
 
     Component tables and model files are left out: a point's key holds those it uses.
     """
-    parts: list[str | bytes] = [path.read_bytes() for path in HERE]
-    for room in MODEL_ROOMS:
-        for path in sorted((ROOT / room).rglob("*")):
-            code = path.suffix == ".py" and "cuda" not in path.parts
-            if code or (room == "datatypes" and path.suffix == ".yaml"):
-                parts += [path.relative_to(ROOT).as_posix(), path.read_bytes()]
-    return _sha(*parts)
+
+    def counts(path: Path) -> bool:
+        code = path.suffix == ".py" and "cuda" not in path.parts
+        return code or (path.parts[0] == "datatypes" and path.suffix == ".yaml")
+
+    return digest_of([*HERE, *files_of(PACKAGE, MODEL_ROOMS, counts)], PACKAGE)
 
 
 @cache

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.sources import PACKAGE, digest_of, files_of
 from ...datatypes.schemes.scheme import Scheme
 
-_ROOT = Path(__file__).parents[2]
 _CODE = ("datatypes", "workloads/lm")
 
 
@@ -25,12 +25,8 @@ def default_folder() -> Path:
 @cache
 def code_digest(rooms: tuple[str, ...] = _CODE) -> str:
     """Return the SHA-256 of the code and tables in some folders of the package."""
-    digest = hashlib.sha256()
-    for room in rooms:
-        for path in sorted((_ROOT / room).rglob("*")):
-            if path.suffix in {".py", ".yaml"}:
-                digest.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
+    files = files_of(PACKAGE, rooms, lambda path: path.suffix in {".py", ".yaml"})
+    return digest_of(files, PACKAGE)
 
 
 def scheme_key(scheme: Scheme | None) -> dict[str, str]:

@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 
 from ...base.compiled import compiled
-from ..streams.dequantize import look_up
 from .intrinsics import bits_float, float_bits, round_half
+from .lookup import look_up
 
 SCALE_MODES: Final = {"fp32": 0, "fp16": 1}
 GIVEN: Final = -1

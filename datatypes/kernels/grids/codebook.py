@@ -17,23 +17,20 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 from numba.extending import overload
-from numpy.typing import NDArray
 
 from ...base.compiled import compiled
 from ..base.intrinsics import (
     LOOSE_RUN,
     add_loosely,
-    exact_error,
     label_above,
     nearer_square,
     nearest,
     order,
 )
+from ..base.lookup import look_up
+from ..base.loops import best_of, given_of
 from ..base.scaling import (
-    GIVEN,
     RUN,
-    absmax,
-    clear_winner,
     divide,
     divide_groups,
     divisor,
@@ -41,7 +38,6 @@ from ..base.scaling import (
     stored_scale,
 )
 from ..base.tables import Book, cuts_of, error_margin, grid_table, ordered_cuts, value_table
-from ..streams.dequantize import look_up
 from .longbook import table_kernel
 
 # books of more values are looked up in a table
@@ -135,22 +131,20 @@ def _write_overload(y: Any, choice: Any, books: Any, wide: Any, codes: Any) -> C
     return more
 
 
-@njit(nogil=True)
-def write_group(
-    x: Any, s: Any, choice: Any, books: Any, tables: Any, wide: Any, codes: Any, deq: Any
-) -> None:
-    """Write codes and values of one group under a given scale and book."""
-    divide(x, s, deq)
-    _write(deq, choice, books, wide, codes)
-    look_up(codes, tables[choice], np.float32(0), s, deq)
+def _writer(books: tuple[Book, ...]) -> Callable[..., Any]:
+    """Return the writing of a group with one of some books; see `best_of`."""
+    written = tuple(ordered_cuts(book) for book in books)
+    found = [value_table(book) for book in books]
+    width = max(table.size for table in found)
+    tables = np.stack([np.pad(table, (0, width - table.size)) for table in found])
 
+    @njit(nogil=True, inline="always")
+    def write(x: Any, s: Any, choice: Any, places: Any, codes: Any, deq: Any) -> None:
+        divide(x, s, deq)
+        _write(deq, choice, written, places, codes)
+        look_up(codes, tables[choice], np.float32(0), s, deq)
 
-def _written(books: tuple[Book, ...]) -> tuple[tuple[Any, ...], NDArray[np.float32]]:
-    """Return what `write_group` wants to know of books: ordered cuts with codes, and values."""
-    tables = [value_table(book) for book in books]
-    width = max(table.size for table in tables)
-    padded = [np.pad(table, (0, width - table.size)) for table in tables]
-    return tuple(ordered_cuts(book) for book in books), np.stack(padded)
+    return write
 
 
 def fold(values: tuple[np.float32, ...]) -> tuple[Any, ...]:
@@ -172,62 +166,29 @@ def fold(values: tuple[np.float32, ...]) -> tuple[Any, ...]:
 
 @cache
 def search_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
-    """Compile the search among ``books``; their numbers become constants of the machine code.
-
-    The kernel takes ``(x, group, mode, write, scales, choices, codes, deq)``: x float32 (rows, k),
-    scales float32 and choices uint8 (rows, groups), codes uint8 and deq float32 like x, which are
-    scratch if not ``write``.
-    """
-    written, tables = _written(books)
-    count = len(books)
+    """Compile the search among ``books``, whose numbers become constants; see `best_of`."""
     halves = tuple((b.top, fold(b.values)) for b in books)
     margin = max(error_margin(b.values, LOOSE_RUN) for b in books)
 
-    @compiled(nogil=True)
-    def kernel(
-        x: Any, group: int, mode: int, write: bool, scales: Any, choices: Any, codes: Any, deq: Any
-    ) -> None:
-        rows, k = x.shape
-        wide, places = np.zeros(group, np.float64), np.zeros(group, np.int32)
-        errors = np.zeros(count, np.float64)
-        trial = np.zeros(count, np.float32)
-        for r in range(rows):
-            for g in range(scales.shape[1]):
-                a = g * group
-                b = min(k, a + group)
-                xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
-                m = absmax(xs)
-                _errors(xs, m, mode, halves, errors, trial, 0)
-                choice = clear_winner(errors, margin)
-                if choice < 0:
-                    least = np.inf
-                    choice = 0
-                    for c in range(count):
-                        write_group(xs, trial[c], c, written, tables, places, cs, ds)
-                        error = exact_error(xs, ds, wide)
-                        if error < least:
-                            least = error
-                            choice = c
-                if write:
-                    write_group(xs, trial[choice], choice, written, tables, places, cs, ds)
-                scales[r, g] = trial[choice]
-                choices[r, g] = choice
+    @njit(nogil=True, inline="always")
+    def rough(x: Any, m: Any, mode: Any, errors: Any, scales: Any) -> None:
+        _errors(x, m, mode, halves, errors, scales, 0)
 
-    return kernel
+    return best_of(len(books), margin, rough, _writer(books))
 
 
 @cache
 def single_kernel(book: Book) -> Callable[..., None]:
-    """Return the coding of groups with one book: ``(x, group, mode, scales, codes, deq)``.
+    """Return the coding of groups with one book: called as those of `over_groups` are.
 
-    Under the mode `GIVEN`, ``scales`` is read, not written.
+    The one fact is the mode of the scales; under `GIVEN` they are read, not written.
     """
     if len(book.values) > CHAIN_MAX:
         return table_kernel(book)
     (cuts, labels), table, top = ordered_cuts(book), value_table(book), book.top
 
     @compiled(nogil=True)
-    def kernel(x: Any, group: int, mode: int, scales: Any, codes: Any, deq: Any) -> None:
+    def kernel(x: Any, group: int, facts: Any, scales: Any, _: Any, codes: Any, deq: Any) -> None:
         rows, k = x.shape
         width = max(1, RUN // group) * group
         places = np.zeros(width, np.int32)
@@ -235,7 +196,7 @@ def single_kernel(book: Book) -> Callable[..., None]:
             for base in range(0, k, width):
                 end, first = min(k, base + width), base // group
                 cs, values = codes[r, base:end], deq[r, base:end]
-                divide_groups(x[r, base:end], group, top, mode, scales[r, first:], values)
+                divide_groups(x[r, base:end], group, top, facts[0], scales[r, first:], values)
                 write_labels(values, cuts, labels, places, cs)
                 restore_groups(cs, group, table, scales[r, first:], values)
 
@@ -244,23 +205,7 @@ def single_kernel(book: Book) -> Callable[..., None]:
 
 @cache
 def given_kernel(books: tuple[Book, ...]) -> Callable[..., None]:
-    """Return the coding under given scales: ``(x, group, scales, choices, codes, deq)``."""
+    """Return the coding under given scales and choices; see `given_of`."""
     if len(books) == 1:
-        single = single_kernel(books[0])
-        return lambda x, group, scales, _choices, codes, deq: single(
-            x, group, GIVEN, scales, codes, deq
-        )
-    written, tables = _written(books)
-
-    @compiled(nogil=True)
-    def kernel(x: Any, group: int, scales: Any, choices: Any, codes: Any, deq: Any) -> None:
-        rows, k = x.shape
-        places = np.zeros(group, np.int32)
-        for r in range(rows):
-            for g in range(scales.shape[1]):
-                a = g * group
-                b = min(k, a + group)
-                xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
-                write_group(xs, scales[r, g], choices[r, g], written, tables, places, cs, ds)
-
-    return kernel
+        return single_kernel(books[0])
+    return given_of(_writer(books))

@@ -17,9 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from ...base.compiled import compiled
-from ..base.intrinsics import LOOSE_RUN, add_loosely, bits_float, exact_error, float_bits, nearest
-from ..base.scaling import absmax, clear_winner, divisor, stored_scale
+from ..base.intrinsics import LOOSE_RUN, add_loosely, bits_float, float_bits, nearest
+from ..base.loops import best_of, given_of
+from ..base.scaling import divisor, stored_scale
 from ..base.tables import error_margin, grid_table
 
 SIGN: Final = np.uint32(0x80000000)
@@ -83,87 +83,52 @@ def write_one(x: Any, s: Any, special: Any, negative: Any, base: Any, codes: Any
         deq[i] = vs if inside else value * s
 
 
+# a special magnitude and the interval ``low < |y| <= high`` that it takes
+Special = tuple[np.float32, np.float32, np.float32]
+Floats = tuple[np.float32, ...]
+
+
+def _writer(cuts: Floats, magnitudes: Floats, inner: Special, outer: Special) -> Callable[..., Any]:
+    """Return the writing of a group with one of the four special values; see `best_of`."""
+    base = grid_table(cuts, magnitudes)
+
+    @njit(nogil=True, inline="always")
+    def write(x: Any, s: Any, choice: Any, _: Any, codes: Any, deq: Any) -> None:
+        special = inner if choice < 2 else outer
+        write_one(x, s, special, choice & 1, base, codes, deq)
+
+    return write
+
+
 @cache
 def bitmod_kernel(
-    cuts: tuple[np.float32, ...],
-    magnitudes: tuple[np.float32, ...],
-    inner: tuple[np.float32, np.float32, np.float32],
-    outer: tuple[np.float32, np.float32, np.float32],
+    cuts: Floats, magnitudes: Floats, inner: Special, outer: Special
 ) -> Callable[..., None]:
-    """Compile the search for a base grid and two special magnitudes.
+    """Compile the search for a base grid and two special magnitudes; see `best_of`.
 
     Parameters
     ----------
     cuts, magnitudes : tuple of float32
         The base grid's magnitudes by code, and the cuts between them.
     inner, outer : (value, low, high)
-        Special magnitude and the interval ``low < |y| <= high`` it takes; `inner` lies inside
-        the base grid (extra resolution), `outer` beyond it (extra asymmetry).
-
-    Returns
-    -------
-    kernel ``(x, group, mode, write, scales, choices, codes, deq)``
-        x float32 (rows, k), scales float32 and choices uint8 (rows, groups), codes uint8 and deq
-        float32 like x, which are scratch if not ``write``.
+        `inner` lies inside the base grid (extra resolution), `outer` beyond it (extra asymmetry).
     """
     base = grid_table(cuts, magnitudes)
     margin = max(error_margin(np.union1d(magnitudes, v[0]), LOOSE_RUN) for v in (inner, outer))
     top, near, far = magnitudes[-1], inner[0], outer[0]
 
-    @compiled(nogil=True)
-    def kernel(
-        x: Any, group: int, mode: int, write: bool, scales: Any, choices: Any, codes: Any, deq: Any
-    ) -> None:
-        rows, k = x.shape
-        wide = np.zeros(group, np.float64)
-        errors = np.zeros(4, np.float64)
-        for r in range(rows):
-            for g in range(scales.shape[1]):
-                a = g * group
-                b = min(k, a + group)
-                xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
-                amax = absmax(xs)
-                s0, s1 = stored_scale(amax / top, mode), stored_scale(amax / far, mode)
-                errors_of(xs, s0, s1, near, far, base, errors)
-                choice = clear_winner(errors, margin)
-                if choice < 0:
-                    least = np.inf
-                    choice = 0
-                    for c in range(4):
-                        s, special = (s0, inner) if c < 2 else (s1, outer)
-                        write_one(xs, s, special, c & 1, base, cs, ds)
-                        error = exact_error(xs, ds, wide)
-                        if error < least:
-                            least = error
-                            choice = c
-                s, special = (s0, inner) if choice < 2 else (s1, outer)
-                if write:
-                    write_one(xs, s, special, choice & 1, base, cs, ds)
-                scales[r, g] = s
-                choices[r, g] = choice
+    @njit(nogil=True, inline="always")
+    def rough(x: Any, m: Any, mode: Any, errors: Any, scales: Any) -> None:
+        s0, s1 = stored_scale(m / top, mode), stored_scale(m / far, mode)
+        scales[0], scales[1], scales[2], scales[3] = s0, s0, s1, s1
+        errors_of(x, s0, s1, near, far, base, errors)
 
-    return kernel
+    return best_of(4, margin, rough, _writer(cuts, magnitudes, inner, outer))
 
 
 @cache
 def given_kernel(
-    cuts: tuple[np.float32, ...],
-    magnitudes: tuple[np.float32, ...],
-    inner: tuple[np.float32, np.float32, np.float32],
-    outer: tuple[np.float32, np.float32, np.float32],
+    cuts: Floats, magnitudes: Floats, inner: Special, outer: Special
 ) -> Callable[..., None]:
-    """Compile the coding under given scales: ``(x, group, scales, choices, codes, deq)``."""
-    base = grid_table(cuts, magnitudes)
-
-    @compiled(nogil=True)
-    def kernel(x: Any, group: int, scales: Any, choices: Any, codes: Any, deq: Any) -> None:
-        rows, k = x.shape
-        for r in range(rows):
-            for g in range(scales.shape[1]):
-                a = g * group
-                b = min(k, a + group)
-                special = inner if choices[r, g] < 2 else outer
-                xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
-                write_one(xs, scales[r, g], special, choices[r, g] & 1, base, cs, ds)
-
-    return kernel
+    """Compile the coding under given scales and choices; see `given_of`."""
+    return given_of(_writer(cuts, magnitudes, inner, outer))

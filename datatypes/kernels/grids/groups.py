@@ -90,11 +90,9 @@ def codebooks(
     """
     from .codebook import search_kernel, single_kernel
 
-    mode = _mode(scale)
     if len(books) == 1:
-        return _coded(single_kernel(books[0]), x, group, (mode,), options)
-    facts = (mode, True)
-    return _coded(search_kernel(books), x, group, facts, options, beside="choices")
+        return _coded(single_kernel(books[0]), x, group, (_mode(scale),), options)
+    return _coded(search_kernel(books), x, group, (_mode(scale), True), options, beside="choices")
 
 
 def codebooks_given(
@@ -321,17 +319,18 @@ def _coded(
     scales: Any = np.float32,
     beside: str | None = None,
 ) -> Groups:
-    """Call ``kernel(x, group, *facts, scales[, beside], codes, values)`` on blocks of rows.
+    """Call ``kernel(x, group, facts, scales, beside, codes, values)`` on blocks of rows.
 
     `scales` is the dtype of the scales; `beside` names the field of `Groups` that the kernel
-    writes beside them.
+    writes beside them, if any.
     """
     x, group = _checked(x, group)
     shape = (x.shape[0], groups_of(x.shape[1], group))
     codes, found, made = _outputs(x, shape, scales, options)
-    more = {} if beside is None else {beside: np.zeros(shape, np.uint8)}
-    _run(kernel, x, group, facts, (found, *more.values()), codes, made, options.get("threads"))
-    return Groups(codes=codes, scales=found, values=made, **more)
+    more = np.zeros(shape, np.uint8)
+    _run(kernel, x, group, facts, (found, more), codes, made, options.get("threads"))
+    named = {} if beside is None else {beside: more}
+    return Groups(codes=codes, scales=found, values=made, **named)
 
 
 def _given(
@@ -343,7 +342,9 @@ def _given(
     choices: Bytes,
     options: Options,
 ) -> Groups:
-    """Call ``kernel(x, group, scales, choices, codes, values)`` on blocks of rows."""
+    """Call a kernel on blocks of rows under scales and choices that are given."""
+    from ..base.scaling import GIVEN
+
     x, group = _checked(x, group)
     s = np.ascontiguousarray(scales, np.float32)
     c = np.ascontiguousarray(choices, np.uint8)
@@ -356,7 +357,7 @@ def _given(
     if c.size and int(c.max()) >= members:
         raise BitlatheError(f"kernels: choice {int(c.max())} of {members} members")
     codes, _, made = _outputs(x, shape, np.float32, options)
-    _run(kernel, x, group, (), (s, c), codes, made, options.get("threads"))
+    _run(kernel, x, group, (GIVEN,), (s, c), codes, made, options.get("threads"))
     return Groups(codes=codes, scales=s, values=made, choices=c)
 
 
@@ -400,12 +401,12 @@ def _run(
     x: Matrix,
     group: int,
     facts: tuple[Any, ...],
-    beside: tuple[NDArray[Any], ...],
+    beside: tuple[NDArray[Any], NDArray[Any]],
     codes: Bytes | None,
     values: Matrix | None,
     threads: int | None,
 ) -> None:
-    """Call ``kernel(x, group, *facts, *beside, codes, values)`` on blocks of rows.
+    """Call ``kernel(x, group, facts, *beside, codes, values)`` on blocks of rows.
 
     Codes or values that are None are written to scratch, a strip of rows at a time, that stays in
     the cache.
@@ -421,7 +422,7 @@ def _run(
             b = min(a + strip, last)
             cs = narrow[: b - a] if codes is None else codes[a:b]
             vs = wide[: b - a] if values is None else values[a:b]
-            kernel(x[a:b], group, *facts, *(t[a:b] for t in beside), cs, vs)
+            kernel(x[a:b], group, facts, *(t[a:b] for t in beside), cs, vs)
 
     if x.size:
         over_rows(work, rows, k, threads)

@@ -63,7 +63,7 @@ def mark_minus(y: Any, zero: Any, negative_zero: Any, codes: Any) -> None:
 
 
 @compiled(nogil=True)
-def _kernel(x: Any, group: int, mode: int, book: Any, scales: Any, codes: Any, deq: Any) -> None:
+def _kernel(x: Any, group: int, facts: Any, book: Any, scales: Any, codes: Any, deq: Any) -> None:
     starts, steps, cuts, table, labels, top, zero, negative_zero = book
     rows, k = x.shape
     width = max(1, RUN // group) * group
@@ -72,7 +72,7 @@ def _kernel(x: Any, group: int, mode: int, book: Any, scales: Any, codes: Any, d
         for base in range(0, k, width):
             end, first = min(k, base + width), base // group
             cs, values = codes[r, base:end], deq[r, base:end]
-            divide_groups(x[r, base:end], group, top, mode, scales[r, first:], values)
+            divide_groups(x[r, base:end], group, top, facts[0], scales[r, first:], values)
             write_found(values, starts, steps, cuts, labels, places[: end - base], cs)
             if zero != negative_zero:
                 mark_minus(values, zero, negative_zero, cs)
@@ -81,15 +81,15 @@ def _kernel(x: Any, group: int, mode: int, book: Any, scales: Any, codes: Any, d
 
 @cache
 def table_kernel(book: Book) -> Callable[..., None]:
-    """Return the coding of groups with one book: ``(x, group, mode, scales, codes, deq)``."""
+    """Return the coding of groups with one book; see `codebook.single_kernel`."""
     cuts = np.array(book.cuts, np.float32)
     starts, steps = starts_of(cuts)
     # nothing lies above the last value
     ended = np.append(cuts, np.float32(np.inf))
     labels, table = np.array(book.codes, np.int32), value_table(book)
-    facts = (starts, steps, ended, table, labels, book.top, book.zero, book.negative_zero)
+    own = (starts, steps, ended, table, labels, book.top, book.zero, book.negative_zero)
 
-    def kernel(x: Any, group: int, mode: int, scales: Any, codes: Any, deq: Any) -> None:
-        _kernel(x, group, mode, facts, scales, codes, deq)
+    def kernel(x: Any, group: int, facts: Any, scales: Any, _: Any, codes: Any, deq: Any) -> None:
+        _kernel(x, group, facts, own, scales, codes, deq)
 
     return kernel

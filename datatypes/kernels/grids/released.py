@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from ...base.compiled import compiled
 from ..base.intrinsics import (
     add_loosely,
     bits_float,
@@ -23,6 +22,7 @@ from ..base.intrinsics import (
     lookup,
     round_half,
 )
+from ..base.loops import over_groups
 from ..base.scaling import absmax
 
 SCALE_MIN: Final = np.float32(np.float16(1e-5))
@@ -107,45 +107,42 @@ def paper_kernel(
 
     Returns
     -------
-    kernel ``(x, group, scales, choices, codes, deq)``
-        Scales are those of the grid as it is, not of its multiples: 0 for a group that no
-        candidate took, infinity for one that does not fit float16.
+    kernel
+        See `over_groups`; beside the scales stand choices. Scales are those of the grid as it is,
+        not of its multiples: 0 for a group that no candidate took, infinity for one that does not
+        fit float16.
     """
     labels = tuple(np.uint32(i) for i in range(len(magnitudes)))
     base = (cuts, magnitudes, labels, np.uint32(len(magnitudes)))
     top, far = magnitudes[-1], outer[0]
 
-    @compiled(nogil=True)
-    def kernel(x: Any, group: int, scales: Any, choices: Any, codes: Any, deq: Any) -> None:
-        rows, k = x.shape
+    @njit(nogil=True)
+    def scratch(group: int) -> Any:
         half = np.zeros(group, np.float32)
-        plus, minus = np.zeros(group, np.float32), np.zeros(group, np.float32)
-        for r in range(rows):
-            for g in range(scales.shape[1]):
-                a = g * group
-                b = min(k, a + group)
-                xs, cs, ds = half[: b - a], codes[r, a:b], deq[r, a:b]
-                for i in range(b - a):
-                    xs[i] = round_half(x[r, a + i])
-                m = absmax(xs)
-                s0 = min(max(round_half(m / top), SCALE_MIN), SCALE_MAX)
-                s1 = min(max(round_half(m / far), SCALE_MIN), SCALE_MAX)
-                e0, e1 = pair_means(xs, s0, inner, base, plus, minus)
-                e2, e3 = pair_means(xs, s1, outer, base, plus, minus)
-                least, choice = ERROR_MAX, -1
-                least, choice = (e0, 0) if e0 < least else (least, choice)
-                least, choice = (e1, 1) if e1 < least else (least, choice)
-                least, choice = (e2, 2) if e2 < least else (least, choice)
-                least, choice = (e3, 3) if e3 < least else (least, choice)
-                if choice < 0:
-                    cs[:] = 0
-                    ds[:] = 0
-                    scales[r, g] = m if np.isinf(m) else np.float32(0)
-                    choices[r, g] = 0
-                    continue
-                s, special = (s0, inner) if choice < 2 else (s1, outer)
-                write_one(xs, s, special, choice & 1 == 1, base, cs, ds)
-                scales[r, g] = s / unit
-                choices[r, g] = choice
+        return half, np.zeros(group, np.float32), np.zeros(group, np.float32)
 
-    return kernel
+    @njit(nogil=True, inline="always")
+    def one(x: Any, _s: Any, _c: Any, _: Any, work: Any, codes: Any, deq: Any) -> Any:
+        half, plus, minus = work
+        xs = half[: x.size]
+        for i in range(x.size):
+            xs[i] = round_half(x[i])
+        m = absmax(xs)
+        s0 = min(max(round_half(m / top), SCALE_MIN), SCALE_MAX)
+        s1 = min(max(round_half(m / far), SCALE_MIN), SCALE_MAX)
+        e0, e1 = pair_means(xs, s0, inner, base, plus, minus)
+        e2, e3 = pair_means(xs, s1, outer, base, plus, minus)
+        least, choice = ERROR_MAX, -1
+        least, choice = (e0, 0) if e0 < least else (least, choice)
+        least, choice = (e1, 1) if e1 < least else (least, choice)
+        least, choice = (e2, 2) if e2 < least else (least, choice)
+        least, choice = (e3, 3) if e3 < least else (least, choice)
+        if choice < 0:
+            codes[:] = 0
+            deq[:] = 0
+            return m if np.isinf(m) else np.float32(0), 0
+        s, special = (s0, inner) if choice < 2 else (s1, outer)
+        write_one(xs, s, special, choice & 1 == 1, base, codes, deq)
+        return s / unit, choice
+
+    return over_groups(one, scratch)

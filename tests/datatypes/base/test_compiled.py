@@ -62,6 +62,38 @@ def test_a_change_in_another_file_recompiles_and_none_does_not(tmp_path):
     assert run(tmp_path, 200) == (201, 0)
 
 
+MAKER = """
+from numba import njit
+from bitlathe.datatypes.base.compiled import compiled
+
+def made(by):
+    @njit
+    def inner(x):
+        return x * by
+
+    @njit
+    def middle(x):
+        return inner(x) + by
+
+    @compiled
+    def kernel(x):
+        return middle(x) + 1
+
+    return kernel
+
+outer = made({by})
+"""
+
+
+def test_kernels_made_of_others_are_kept_by_what_those_close_over(tmp_path):
+    make_room(tmp_path)
+    kernel = tmp_path / "room" / "kernel.py"
+    for by, hits in ((2, 0), (5, 0), (2, 1), (5, 1)):
+        kernel.write_text(MAKER.format(by=by))
+        os.utime(kernel, (1, 1))  # numba's own stamp: as if one file made both
+        assert run(tmp_path, 1) == (2 * by + 1, hits)
+
+
 DAMAGE = {
     "empty": lambda content: b"",
     "garbage": lambda content: b"garbage" * 99,

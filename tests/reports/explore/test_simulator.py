@@ -124,7 +124,8 @@ def test_changed_code_or_tables_change_the_version(tmp_path, monkeypatch):
     room = tmp_path / "sim"
     room.mkdir()
     (room / "model.py").write_text("A = 1\n")
-    monkeypatch.setattr(sweep_evaluate, "ROOT", tmp_path)
+    monkeypatch.setattr(sweep_evaluate, "PACKAGE", tmp_path)
+    monkeypatch.setattr(sweep_evaluate, "HERE", ())
     monkeypatch.setattr(sweep_evaluate, "MODEL_ROOMS", ("sim",))
     before = models_version.__wrapped__()
     assert before == models_version.__wrapped__()
