@@ -4,7 +4,7 @@ This machine defines the `physical` timing; `systolic.model` holds its closed fo
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,9 @@ from ..counts import OperandCounts, check_matrix
 from ..machine import EventSink, detail_level, run_machine
 from .model import lay_out
 from .pe import WIDEST, Arithmetic, SystolicPE, pe_operands
+
+if TYPE_CHECKING:
+    from .kernels import Operands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,18 +173,25 @@ def simulate_systolic(
         left, right = right.T, left.T
         sink = None if sink is None else _as_input_stationary(sink)
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
-    operands = (left, right, np.zeros((left.shape[0], right.shape[1]), left.dtype))
+    operands = _operands(left, right)
     size = shape.rows, shape.columns
     if shape.dataflow.stationary == "output":
         control = _output_stationary(operands, size, arithmetic, drain_register, level, sink)
     else:
         registers = double_buffered_operand, accumulator_buffer
         control = _stationary(operands, size, arithmetic, registers, level, sink)
-    return _report(control, operands[2], swapped)
+    return _report(control, operands.out, swapped)
+
+
+def _operands(left: NDArray[Any], right: NDArray[Any]) -> "Operands":
+    """Return a product as the kernels take it, with room for its results."""
+    from .kernels import Operands
+
+    return Operands(left, right, np.zeros((left.shape[0], right.shape[1]), left.dtype))
 
 
 def _output_stationary(
-    operands: tuple[NDArray[Any], ...],
+    operands: "Operands",
     size: tuple[int, int],
     arithmetic: Arithmetic,
     register: bool,
@@ -191,22 +201,27 @@ def _output_stationary(
     """Make the registers of an output stationary array and run it; return its counters."""
     from . import kernels
 
-    kind, mac = operands[0].dtype, tuple(arithmetic)
-    x, y = np.zeros((2, *size), kind), np.zeros((2, *size), kind)
-    xt, yt = np.zeros((2, *size), np.int64), np.zeros((2, *size), np.int64)
-    acc, drain = np.zeros(size, kind), np.zeros(size, kind)
+    kind, mac = operands.a.dtype, tuple(arithmetic)
+    state = kernels.SumsStay(
+        x=np.zeros((2, *size), kind),
+        xt=np.zeros((2, *size), np.int64),
+        y=np.zeros((2, *size), kind),
+        yt=np.zeros((2, *size), np.int64),
+        acc=np.zeros(size, kind),
+        drain=np.zeros(size, kind),
+    )
     control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
     step: Any = kernels.advance_output_stationary
 
     def advance(events: NDArray[np.int64]) -> int:
-        return int(step(*operands, x, xt, y, yt, acc, drain, mac, control, events, level, register))
+        return int(step(operands, state, mac, control, events, level, register))
 
     run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
     return control
 
 
 def _stationary(
-    operands: tuple[NDArray[Any], ...],
+    operands: "Operands",
     size: tuple[int, int],
     arithmetic: Arithmetic,
     registers: tuple[bool, bool],
@@ -219,15 +234,19 @@ def _stationary(
     """
     from . import kernels
 
-    kind, mac = operands[0].dtype, tuple(arithmetic)
-    x, ps = np.zeros((2, *size), kind), np.zeros((2, *size), kind)
-    xt = np.zeros((2, *size), np.int64)
-    w, shadow = np.zeros(size, kind), np.zeros(size, kind)
+    kind, mac = operands.a.dtype, tuple(arithmetic)
+    state = kernels.WeightsStay(
+        x=np.zeros((2, *size), kind),
+        xt=np.zeros((2, *size), np.int64),
+        w=np.zeros(size, kind),
+        shadow=np.zeros(size, kind),
+        ps=np.zeros((2, *size), kind),
+    )
     control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
     step: Any = kernels.advance_stationary
 
     def advance(events: NDArray[np.int64]) -> int:
-        return int(step(*operands, x, xt, w, shadow, ps, mac, control, events, level, *registers))
+        return int(step(operands, state, mac, control, events, level, *registers))
 
     run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
     return control
