@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..workloads.gemm import Gemm
 from ..workloads.order import Order, Repeat, Step, steps_of
@@ -35,6 +36,11 @@ class Placed:
     step: Step
     kept: Kept = NOTHING
 
+    @property
+    def key(self) -> "LayerKey":
+        """What it shares with steps that are alike."""
+        return LayerKey(self.step.gemm, self.kept)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedRepeat:
@@ -47,6 +53,13 @@ class PlacedRepeat:
 Plan = tuple[Placed | PlacedRepeat, ...]
 
 
+class LayerKey(NamedTuple):
+    """A layer with what stays on the chip around it: steps that share it are alike."""
+
+    gemm: Gemm
+    kept: Kept
+
+
 def placed_steps(plan: Plan, times: int = 1) -> Iterator[tuple[Placed, int]]:
     """Yield every placed step of a plan and how often it runs."""
     for node in plan:
@@ -54,6 +67,14 @@ def placed_steps(plan: Plan, times: int = 1) -> Iterator[tuple[Placed, int]]:
             yield node, times
         else:
             yield from placed_steps(node.body, times * node.count)
+
+
+def layer_counts(plan: Plan) -> dict[LayerKey, int]:
+    """Return the layers of a plan, each once, and how many instances are alike."""
+    counts: dict[LayerKey, int] = {}
+    for placed, times in placed_steps(plan):
+        counts[placed.key] = counts.get(placed.key, 0) + times * placed.step.gemm.count
+    return counts
 
 
 def nothing_kept(order: Order) -> Plan:

@@ -9,7 +9,6 @@ wait beside the inputs, or in the output buffer, until the next piece comes.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..arch.schema import Arch, BufferName
 from ..datatypes.base.errors import BitlatheError
 from ..mapping.integers import ceil_div, units_of
 from ..mapping.keep import NOTHING, Kept
@@ -22,16 +21,17 @@ from ..mapping.whole_buffer import (
     output_tiled,
     whole_buffer,
 )
-from ..workloads.gemm import Gemm
+from ..workloads.gemm import Gemm, VisibleBlock
+from .chip import Chip
 from .layer_bits import LayerBits
 
 Streamed = Literal["weight", "input"]
 MAPPERS = ("whole-buffer", "hpca25-whole-buffer")
 
 
-def token_rows(arch: Arch) -> int:
+def token_rows(chip: Chip) -> int:
     """Return the rows of M in a block of tokens under a mask: a fold of the array's tokens."""
-    array = arch.array
+    array = chip.arch.array
     return array.flow.along("m", array.rows, array.columns) or array.rows
 
 
@@ -54,23 +54,14 @@ def cropped(gemm: Gemm) -> Gemm:
     return replace(gemm, k=high - low, visible_before=before)
 
 
-def blocks_seen(arch: Arch, gemm: Gemm) -> list[tuple[int, int, int]]:
-    """Return (rows, low, high) of the blocks of tokens of a masked layer that see something.
-
-    A block sees entries ``low`` to ``high - 1`` of the dimension that the mask cuts.
-    """
-    block, found = token_rows(arch), []
-    for first in range(0, gemm.m, block):
-        rows = min(block, gemm.m - first)
-        low, high = gemm.seen(first, rows)
-        if low < high:
-            found.append((rows, low, high))
-    return found
+def visible_blocks(chip: Chip, gemm: Gemm) -> tuple[VisibleBlock, ...]:
+    """Return the blocks of tokens of a masked layer that see something."""
+    return gemm.visible_blocks(token_rows(chip))
 
 
-def mapper_of(arch: Arch, mapper: str) -> str:
+def mapper_of(chip: Chip, mapper: str) -> str:
     """Return the mapper that runs: a chip that names one takes it for ``whole-buffer`` too."""
-    return arch.mapper or mapper if mapper == "whole-buffer" else mapper
+    return chip.arch.mapper or mapper if mapper == "whole-buffer" else mapper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +70,10 @@ class Layout:
 
     Attributes
     ----------
-    gemm, bits
-        The layer.
+    chip, gemm, bits
+        The layer, and the chip.
+    kept : Kept
+        What stays on the chip between this layer and others.
     traffic : Traffic
         What is read how often.
     stream : {"weight", "input"}
@@ -88,8 +81,6 @@ class Layout:
     half_bytes : dict
         The most that a piece of an operand may take, so that two of them fit where its buffer is
         double buffered.
-    sum_bits : int
-        Bits of an unfinished sum.
     pooled : bool
         The rule of the BitMoD study: all products together, masks save no traffic.
     sequences_apart : int
@@ -98,13 +89,13 @@ class Layout:
         Bytes of unfinished sums that wait at once.
     """
 
-    arch: Arch
+    chip: Chip
     gemm: Gemm
     bits: LayerBits
+    kept: Kept
     traffic: Traffic
     stream: Streamed
     half_bytes: dict[str, int]
-    sum_bits: int
     pooled: bool = False
     sequences_apart: int = 1
     live_sum_bytes: int = 0
@@ -119,12 +110,12 @@ class Layout:
         BitlatheError
             Half the buffer does not hold a single group.
         """
-        arch, bits, half = self.arch, self.bits, self.half_bytes[self.stream]
+        arch, bits, half = self.chip.arch, self.bits, self.half_bytes[self.stream]
         size_bytes = block_bytes(self.gemm, bits, self.stream, rows, k)
         if size_bytes <= half:
             return 1
         lanes, chunks = arch.pe.lanes, bits.chunks(k, arch.pe.lanes)
-        if not arch.array.flow.sums_stay:
+        if not self.chip.flow.sums_stay:
             unit, units = min(arch.array.rows, chunks), ceil_div(chunks, arch.array.rows)
             what = f"a fold of {arch.array.rows} rows of the array"
         elif 0 < bits.group < k:
@@ -134,13 +125,13 @@ class Layout:
             unit, units, what = 1, chunks, f"{lanes} along K"
         fit = half * chunks // (size_bytes * unit)  # units in a piece
         if fit < 1:
-            name = arch.buffers.layout[self.stream]
-            parts = "half of it" if arch.buffers.named(name).double_buffered else "it"
+            buffer = self.chip.holding(self.stream)
+            parts = "half of it" if buffer.double_buffered else "it"
             whose = "outputs" if self.stream == "weight" else "tokens"
             raise BitlatheError(
-                f"layer {self.gemm.name!r}: buffers.{name} is too small: {parts}, {half} bytes, "
-                f"must hold {what} of {rows} {whose}, {ceil_div(size_bytes * unit, chunks)} bytes; "
-                "use a larger buffer."
+                f"layer {self.gemm.name!r}: buffers.{buffer.name} is too small: {parts}, "
+                f"{half} bytes, must hold {what} of {rows} {whose}, "
+                f"{ceil_div(size_bytes * unit, chunks)} bytes; use a larger buffer."
             )
         return max(ceil_div(size_bytes, half), ceil_div(units, fit))
 
@@ -151,12 +142,12 @@ class Layout:
         The BitMoD study leaves all of them there. On systolic arrays with K on the rows sums wait
         between folds instead.
         """
-        if self.arch.published_accounting:
+        if self.chip.published:
             return 0, 0, 0
         block_m, block_n = self.block(m, n)
         weights = self.stream == "weight"
         pieces = self.pieces(min(block_n, n) if weights else min(block_m, m), k)  # or refused
-        if not self.arch.array.flow.sums_stay:
+        if not self.chip.flow.sums_stay:
             return 0, 0, 0
         times = pieces - 1
         if weights:
@@ -167,31 +158,24 @@ class Layout:
     def live_sums(self) -> int:
         """Unfinished sums that wait at once: the most of any part."""
         gemm, traffic = self.gemm, self.traffic
-        if self.arch.published_accounting:
+        if self.chip.published:
             return 0
         if gemm.causal is None:
             block_m, block_n = self.block_in_groups(gemm.m, gemm.n)
             m = _largest(gemm.m, block_m, traffic.weight_reads)
             n = _largest(gemm.n, block_n, traffic.input_reads)
             return self._live_sums(m, n, gemm.k)
-        if self.arch.array.flow.sums_stay:
+        if self.chip.flow.sums_stay:
             return 0  # one block of tokens at a time
-        return max(
-            (
-                self._live_sums(rows, high - low, gemm.k)
-                if gemm.causal == "n"
-                else self._live_sums(rows, gemm.n, high - low)
-                for rows, low, high in blocks_seen(self.arch, gemm)
-            ),
-            default=0,
-        )
+        blocks = visible_blocks(self.chip, gemm)
+        return max((self._live_sums(each.m, each.n, each.k) for each in blocks), default=0)
 
     def _live_sums(self, m: int, n: int, k: int) -> int:
         """Return the unfinished sums that wait at once in an m x n x k part."""
-        array, flow = self.arch.array, self.arch.array.flow
+        array, flow = self.chip.arch.array, self.chip.flow
         block_m, block_n = self.block(m, n)
         if not flow.sums_stay:
-            if sums_home(self.arch) == "accumulator" or not folds_k(self.arch, self.bits, k):
+            if self.chip.sums.name == "accumulator" or not folds_k(self.chip, self.bits, k):
                 return 0
             passing = flow.extents(min(block_m, m), min(block_n, n), k).streamed
             return passing * min(array.columns, flow.extents(m, n, k).columns)
@@ -207,7 +191,7 @@ class Layout:
         On ws and is arrays the dimension that passes through the PEs is whole where its operand
         stays in its buffer, else as long as half that buffer, and the room for sums, hold.
         """
-        array = self.arch.array
+        array = self.chip.arch.array
         block_m = array.flow.along("m", array.rows, array.columns)
         block_n = array.flow.along("n", array.rows, array.columns)
         if block_m is None:
@@ -221,7 +205,7 @@ class Layout:
 
         A part is cut into groups only where there is no mask.
         """
-        streamed, (block_m, block_n) = self.arch.array.flow.streamed, self.block(m, n)
+        streamed, (block_m, block_n) = self.chip.flow.streamed, self.block(m, n)
         if self.gemm.causal is None and streamed == "m":
             block_m = min(block_m, ceil_div(m, self.traffic.weight_reads))
         if self.gemm.causal is None and streamed == "n":
@@ -231,15 +215,14 @@ class Layout:
     def _passing(self, operand: Streamed, extent: int) -> int:
         """Return how much of a dimension passes through the PEs at once, its operand streamed."""
         row = max(1, block_bytes(self.gemm, self.bits, operand, 1, self.gemm.k))
-        half, buffers = self.half_bytes[operand], self.arch.buffers
+        half, chip = self.half_bytes[operand], self.chip
         if not self.sums_wait:
             return max(1, min(extent, half // row))
         other = self.gemm.n if operand == "input" else self.gemm.m
-        sums = min(self.arch.array.columns, other) * self.sum_bits  # bits, of a row that passes
-        places = 2 if buffers.of("input").double_buffered else 1
-        room = _sums_room(self.arch)
-        if room is not None:
-            fit = min(half // row, 8 * room // sums)
+        sums = min(chip.arch.array.columns, other) * chip.sum_bits  # bits, of a row that passes
+        places = chip.holding("input").places
+        if not chip.sums_beside_inputs:
+            fit = min(half // row, 8 * chip.sums.size_bytes // sums)
         elif operand == "input":
             fit = 8 * half * places // (8 * row * places + sums)
         else:  # inputs have the other half
@@ -250,14 +233,14 @@ class Layout:
     def sums_wait(self) -> bool:
         """Whether sums between folds of K wait in a buffer (systolic arrays with K on the rows)."""
         return (
-            not self.arch.array.flow.sums_stay
-            and not self.arch.published_accounting
-            and folds_k(self.arch, self.bits, self.gemm.k)
+            not self.chip.flow.sums_stay
+            and not self.chip.published
+            and folds_k(self.chip, self.bits, self.gemm.k)
         )
 
 
 def _together(extent: int, block: int, groups: int) -> int:
-    """Return how much of a dimension lies in groups of several blocks (`cycle_schedule`).
+    """Return how much of a dimension lies in groups of several blocks (`cycle.lower`).
 
     Groups are of whole blocks, the longer ones first.
 
@@ -286,120 +269,118 @@ def block_bytes(gemm: Gemm, bits: LayerBits, stream: Streamed, rows: int, k: int
     return ceil_div(units_of(gemm.input_elements, bits.input) * rows, gemm.m)
 
 
-def _half_bytes(arch: Arch, traffic: Traffic, kept: Kept) -> dict[str, int]:
+def _half_bytes(chip: Chip, traffic: Traffic, kept: Kept) -> dict[str, int]:
     """Return the most that one piece of each operand may take."""
-    inputs = traffic.input_room_bytes
-    rooms = {
-        "weight": traffic.weight_room_bytes,
-        "input": inputs if kept.input else max(1, inputs - kept.held_bytes),
-    }
+    weights, inputs = traffic.weight_room_bytes, _free_bytes(traffic.input_room_bytes, kept)
     return {
-        operand: max(1, room // (2 if arch.buffers.of(operand).double_buffered else 1))  # type: ignore[arg-type]
-        for operand, room in rooms.items()
+        "weight": max(1, weights // chip.holding("weight").places),
+        "input": max(1, inputs // chip.holding("input").places),
     }
 
 
-def lay_out(arch: Arch, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = NOTHING) -> Layout:
-    """Return how a mapper lays a layer on a chip.
+def _free_bytes(input_room: int, kept: Kept) -> int:
+    """Return the bytes that inputs have beside what is kept; all of it if they are kept."""
+    return input_room if kept.input else max(1, input_room - kept.held_bytes)
 
-    Of the shares of a shared buffer, the first with the least traffic.
+
+def layouts(
+    chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = NOTHING
+) -> tuple[Layout, ...]:
+    """Return the layouts in which a chip may run a layer: a masked one also without its mask.
+
+    Arguments as in `lay_out`. The BitMoD study's chips take the mask as it is.
+    """
+    ways = [gemm]
+    if gemm.causal is not None and not chip.published:
+        ways.append(replace(gemm, causal=None, window=None))
+    return tuple(lay_out(chip, way, bits, mapper, kept) for way in ways)
+
+
+def lay_out(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = NOTHING) -> Layout:
+    """Return how a mapper lays a layer on a chip.
 
     Parameters
     ----------
-    arch, gemm, bits
+    chip, gemm, bits
         Chip and layer.
     mapper : str
         One of `MAPPERS`, or ``output-tiled``.
     kept : Kept
         What stays on the chip between this layer and others.
     """
-    mapper = mapper_of(arch, mapper)
-    pooled = mapper == "hpca25-whole-buffer" or arch.mapper == "hpca25-whole-buffer"
+    mapper = mapper_of(chip, mapper)
+    pooled = "hpca25-whole-buffer" in (mapper, chip.arch.mapper)
+    traffic = replace(
+        _least_traffic(chip, gemm, bits, mapper, kept, pooled=pooled),
+        input_kept=kept.input,
+        output_kept=kept.output,
+    )
+    stream = _stream(chip, gemm, traffic)
+    half = _half_bytes(chip, traffic, kept)
+    beside = stream == "input" and chip.sums_beside_inputs
+    if beside and _waiting_sums(chip, gemm, bits, half).of_outputs:
+        half["input"] = max(1, half["input"] // 2)  # the sums have the other half
+    layout = Layout(
+        chip=chip,
+        gemm=gemm,
+        bits=bits,
+        kept=kept,
+        traffic=traffic,
+        stream=stream,
+        half_bytes=half,
+        pooled=pooled,
+        sequences_apart=gemm.sequences if pooled else 1,
+    )
+    return replace(layout, live_sum_bytes=ceil_div(layout.live_sums * chip.sum_bits, 8))
+
+
+def _least_traffic(
+    chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept, *, pooled: bool
+) -> Traffic:
+    """Return the traffic of a layer; of the shares of a shared buffer, the first with the least."""
     seen = gemm if pooled else cropped(gemm)
     once = operand_bytes(seen, bits.weight, bits.input, bits.output, masked=not pooled)
-    sum_bits = arch.pe.record.partial_sum_bits
-    found: Traffic | None = None
-    for weight_room, input_room in arch.buffers.rooms_bytes:
+    sums_room = None if chip.sums_beside_inputs else chip.sums.size_bytes
+    found = []
+    for weight_room, input_room in chip.arch.buffers.rooms_bytes:
         roomy = replace(once, weight_room_bytes=weight_room, input_room_bytes=input_room)
-        half = _half_bytes(arch, roomy, kept)
-        free = input_room if kept.input else max(1, input_room - kept.held_bytes)
-        rooms = Rooms(weight=weight_room, input=free, sums=_sums_room(arch))
         moved = whole_buffer(
             roomy,
-            rooms,
-            sums=_live_sums(arch, gemm, bits, half, sum_bits),
-            live_weight_bytes=_live_weights(arch, seen, once),
+            Rooms(weight=weight_room, input=_free_bytes(input_room, kept), sums=sums_room),
+            sums=_waiting_sums(chip, gemm, bits, _half_bytes(chip, roomy, kept)),
+            live_weight_bytes=_live_weights(chip, seen, once),
             pooled=pooled,
         )
         if mapper == "output-tiled" and not (moved.weights_fit or moved.inputs_fit):
             tiled = output_tiled(moved, gemm, io_buffer_bytes=input_room)
             moved = min(moved, tiled, key=lambda t: t.total_bits)
-        if found is None or moved.total_bits < found.total_bits:
-            found = moved
-    assert found is not None
-    traffic = replace(found, input_kept=kept.input, output_kept=kept.output)
-    stream = _stream(arch, gemm, traffic)
-    half = _half_bytes(arch, traffic, kept)
-    beside = _sums_room(arch) is None
-    sums = _live_sums(arch, gemm, bits, half, sum_bits)
-    if stream == "input" and beside and sums.of_outputs:
-        half["input"] = max(1, half["input"] // 2)  # the sums have the other half of the buffer
-    layout = Layout(
-        arch=arch,
-        gemm=gemm,
-        bits=bits,
-        traffic=traffic,
-        stream=stream,
-        half_bytes=half,
-        sum_bits=sum_bits,
-        pooled=pooled,
-        sequences_apart=gemm.sequences if pooled else 1,
-    )
-    return replace(layout, live_sum_bytes=ceil_div(layout.live_sums * sum_bits, 8))
+        found.append(moved)
+    return min(found, key=lambda t: t.total_bits)
 
 
-def _stream(arch: Arch, gemm: Gemm, traffic: Traffic) -> Streamed:
+def _stream(chip: Chip, gemm: Gemm, traffic: Traffic) -> Streamed:
     """Return the operand that passes by: the one that is read again, or does not fit."""
     if gemm.causal is not None or traffic.weight_reads > 1:
         return "weight"
     if traffic.input_reads > 1:
         return "input"
     fits, both = traffic.weights_fit, traffic.inputs_fit
-    inputs_stay = arch.array.flow.stationary == "input"  # in the PEs, pass by their buffer
-    return "input" if fits and (not both or inputs_stay) else "weight"
+    inputs_loaded = chip.flow.loaded == "input"
+    return "input" if fits and (not both or inputs_loaded) else "weight"
 
 
-def sums_home(arch: Arch) -> BufferName:
-    """Return the buffer that holds unfinished sums: the accumulator buffer, or that of results.
-
-    ``scalesim`` timing knows no accumulator buffer.
-    """
-    array = arch.array
-    if array.accumulator_buffer and array.timing == "physical" and arch.buffers.accumulator:
-        return "accumulator"
-    return arch.buffers.layout["output"]
-
-
-def _sums_room(arch: Arch) -> int | None:
-    """Return the bytes of the buffer that holds unfinished sums; None if inputs share it."""
-    home = sums_home(arch)
-    return None if home == arch.buffers.layout["input"] else arch.buffers.named(home).size_bytes
-
-
-def folds_k(arch: Arch, bits: LayerBits, k: int) -> bool:
+def folds_k(chip: Chip, bits: LayerBits, k: int) -> bool:
     """Whether a systolic array that holds K on its rows needs several folds of it."""
-    return bits.chunks(k, arch.pe.lanes) > arch.array.rows
+    return bits.chunks(k, chip.arch.pe.lanes) > chip.arch.array.rows
 
 
-def _live_sums(
-    arch: Arch, gemm: Gemm, bits: LayerBits, half: dict[str, int], sum_bits: int
-) -> Sums:
+def _waiting_sums(chip: Chip, gemm: Gemm, bits: LayerBits, half: dict[str, int]) -> Sums:
     """Return the bytes of unfinished sums that wait while one operand stays, over the product."""
-    if arch.published_accounting or gemm.causal is not None:
+    if chip.published or gemm.causal is not None:
         return NO_SUMS
-    array, flow = arch.array, arch.array.flow
+    array, flow, sum_bits = chip.arch.array, chip.flow, chip.sum_bits
     if not flow.sums_stay:
-        if not folds_k(arch, bits, gemm.k):
+        if not folds_k(chip, bits, gemm.k):
             return NO_SUMS
         size = flow.extents(gemm.m, gemm.n, gemm.k)
         waiting = ceil_div(size.streamed * min(size.columns, array.columns) * sum_bits, 8)
@@ -417,11 +398,11 @@ def _live_sums(
     )
 
 
-def _live_weights(arch: Arch, gemm: Gemm, once: Traffic) -> int | None:
+def _live_weights(chip: Chip, gemm: Gemm, once: Traffic) -> int | None:
     """Return the bytes of keys or values that an attention window needs at once."""
     if gemm.window is None:
         return None
-    tokens = ceil_div(token_rows(arch), gemm.rows_per_token) + 1
+    tokens = ceil_div(token_rows(chip), gemm.rows_per_token) + 1
     extent = gemm.n if gemm.causal == "n" else gemm.k
     live = min(extent, gemm.window + tokens)
     return ceil_div(once.weight_bytes * live, extent)

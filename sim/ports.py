@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..arch.schema import Arch, BufferName, OperandName
+from ..arch.schema import BufferName, OperandName
 from ..mapping.integers import ceil_div, units_of
-from .energy import WORD_BITS, ChipCosts
-from .layout import Layout, cropped, sums_home
+from .chip import WORD_BITS, Chip, Sram
+from .layout import Layout, cropped
 from .work import Reads, Work
 
 
@@ -57,21 +57,6 @@ class PortUse:
             return self.reads + self.writes + self.fills + beside
         reads = self.reads if halves else self.reads + beside
         return max(reads, self.writes + self.fills, self.drain_reads)
-
-
-@dataclass(frozen=True, slots=True)
-class _Port:
-    """Width and banks of a buffer's port."""
-
-    bits: int
-    banks: int
-
-    def accesses(self, size_bits: int) -> int:
-        return ceil_div(size_bits, self.bits)
-
-    def enabled(self, size_bits: int) -> int:
-        """Return the banks that hold so many bits, over all accesses."""
-        return ceil_div(size_bits * self.banks, self.bits)
 
 
 def _at_once(
@@ -119,89 +104,101 @@ def _scaled(words: int, moved: int, once: int) -> int:
     return ceil_div(words * moved, once) if once else words
 
 
-def port_use(arch: Arch, costs: ChipCosts, layout: Layout, work: Work) -> dict[BufferName, PortUse]:
+def port_use(layout: Layout, work: Work) -> dict[BufferName, PortUse]:
     """Return what a layer asks of every buffer."""
-    found: dict[BufferName, PortUse] = {name: PortUse() for name in costs.buffers}
-    where, traffic = costs.layout, layout.traffic
+    chip = layout.chip
+    found: dict[BufferName, PortUse] = {name: PortUse() for name in chip.sram}
     for operand, words in fill_words(layout).items():
-        found[where[operand]].words += words
-    sums, sum_bits = found[sums_home(arch)], layout.sum_bits
-    sums.words += ceil_div(work.partial_writes * sum_bits, WORD_BITS)
-    if arch.published_accounting:
-        _as_published(found, costs, work, sum_bits)
+        found[chip.buffer_of[operand]].words += words
+    sums = found[chip.sums.name]
+    sums.words += ceil_div(work.partial_writes * chip.sum_bits, WORD_BITS)
+    if chip.published:
+        _as_published(found, chip, work)
         return found
-    ports = {name: _Port(costs.port_bits[name], costs.banks[name]) for name in found}
-    for name, sizes in _at_once(work.reads, where).items():
-        for size_bits, count in sizes.items():
-            found[name].reads += ports[name].accesses(size_bits) * count
-            found[name].banks += ports[name].enabled(size_bits) * count
-    for name, sizes in _at_once(work.scale_reads, where).items():
-        for size_bits, count in sizes.items():
-            found[name].scale_reads += ports[name].accesses(size_bits) * count
-            found[name].banks += ports[name].enabled(size_bits) * count
-    edge = ports[sums_home(arch)]
-    for many, count in work.sum_reads.items():
-        sums.reads += edge.accesses(many * sum_bits) * count
-        sums.banks += edge.enabled(many * sum_bits) * count
-    for many, count in work.sum_writes.items():
-        sums.writes += edge.accesses(many * sum_bits) * count
-    results, out = found[where["output"]], ports[where["output"]]
+    for name, sizes in _at_once(work.reads, chip.buffer_of).items():
+        reads, banks = _accesses(chip.sram[name], sizes)
+        found[name].reads += reads
+        found[name].banks += banks
+    for name, sizes in _at_once(work.scale_reads, chip.buffer_of).items():
+        reads, banks = _accesses(chip.sram[name], sizes)
+        found[name].scale_reads += reads
+        found[name].banks += banks
+    reads, banks = _accesses(chip.sums, work.sum_reads, chip.sum_bits)
+    sums.reads += reads
+    sums.banks += banks
+    sums.writes += _accesses(chip.sums, work.sum_writes, chip.sum_bits)[0]
+    _add_results(found, layout, work)
+    _add_fills(found, layout)
+    return found
+
+
+def _accesses(sram: Sram, sizes: Counter[int], bits: int = 1) -> tuple[int, int]:
+    """Return the accesses, and the banks enabled, for so many elements at once, so often."""
+    return (
+        sum(sram.accesses(many * bits) * count for many, count in sizes.items()),
+        sum(sram.banks_enabled(many * bits) * count for many, count in sizes.items()),
+    )
+
+
+def _add_results(found: dict[BufferName, PortUse], layout: Layout, work: Work) -> None:
+    """Add finished results: codes as they leave the array, scales, and all on the way to DRAM."""
+    traffic, bits, sram = layout.traffic, layout.bits, layout.chip.holding("output")
+    use, code = found[sram.name], bits.code_of("output")
     for many, count in work.results.items():
-        results.writes += out.accesses(units_of(many, layout.bits.code_of("output"), 1)) * count
-    leaving = traffic.output_bits // traffic.products
+        use.writes += sram.accesses(units_of(many, code, 1)) * count
     left = sum(many * count for many, count in work.results.items()) // traffic.products
-    scales = layout.bits.output - layout.bits.code_of("output")
-    results.writes += out.accesses(units_of(left, scales, 1)) * traffic.products
-    results.drain_reads += out.accesses(leaving) * traffic.products
-    results.banks += out.enabled(leaving) * traffic.products
+    use.writes += sram.accesses(units_of(left, bits.output - code, 1)) * traffic.products
+    leaving = traffic.output_bits // traffic.products
+    use.drain_reads += sram.accesses(leaving) * traffic.products
+    use.banks += sram.banks_enabled(leaving) * traffic.products
+
+
+def _add_fills(found: dict[BufferName, PortUse], layout: Layout) -> None:
+    """Add the operands that arrive from DRAM."""
+    traffic = layout.traffic
     arriving: dict[OperandName, int] = {
         "weight": traffic.weight_moved_bytes,
         "input": 0 if traffic.input_kept else traffic.input_moved_bytes,
     }
     for operand, size_bytes in arriving.items():
-        name = where[operand]
+        sram = layout.chip.holding(operand)
         through = layout.bits.codes_in_bytes(operand, size_bytes)
-        found[name].fills += ports[name].accesses(through) * traffic.products
-    return found
+        found[sram.name].fills += sram.accesses(through) * traffic.products
 
 
-def _as_published(
-    found: dict[BufferName, PortUse], costs: ChipCosts, work: Work, sum_bits: int
-) -> None:
+def _as_published(found: dict[BufferName, PortUse], chip: Chip, work: Work) -> None:
     """Count reads as the BitMoD study does: a full port of each buffer a step, no clocks."""
     asked: dict[OperandName, int] = {"weight": work.weight_reads, "input": work.io_reads}
     for operand, count in asked.items():
-        use = found[costs.layout[operand]]
+        use = found[chip.buffer_of[operand]]
         use.reads = max(use.reads, count)
-    sums = costs.layout["output"]
-    found[sums].reads += math.ceil(work.partial_reads * sum_bits / costs.port_bits[sums])
+    sums = chip.holding("output")
+    found[sums.name].reads += math.ceil(work.partial_reads * chip.sum_bits / sums.port_bits)
 
 
-def port_cycles(arch: Arch, use: Mapping[BufferName, PortUse]) -> int:
+def port_cycles(chip: Chip, use: Mapping[BufferName, PortUse]) -> int:
     """Return the clocks of the busiest port; none where the BitMoD study's counting holds."""
-    if arch.published_accounting:
+    if chip.published:
         return 0
-    buffers = {name: arch.buffers.named(name) for name in use}
     return max(
-        each.cycles(buffers[name].ports, halves=buffers[name].double_buffered)
+        each.cycles(chip.sram[name].ports, halves=chip.sram[name].double_buffered)
         for name, each in use.items()
     )
 
 
-def read_energy_pj(arch: Arch, costs: ChipCosts, use: Mapping[BufferName, PortUse]) -> float:
+def read_energy_pj(chip: Chip, use: Mapping[BufferName, PortUse]) -> float:
     """Return the energy of all reads: of the enabled banks, or of whole accesses as published."""
-    if arch.published_accounting:
-        return math.fsum(each.reads * costs.buffers[name].read_pj for name, each in use.items())
-    return math.fsum(
-        each.banks * costs.buffers[name].read_pj / costs.banks[name] for name, each in use.items()
-    )
+    buffers = ((each, chip.sram[name]) for name, each in use.items())
+    if chip.published:
+        return math.fsum(each.reads * sram.cost.read_pj for each, sram in buffers)
+    return math.fsum(each.banks * sram.cost.read_pj / sram.banks for each, sram in buffers)
 
 
-def accesses(arch: Arch, use: Mapping[BufferName, PortUse]) -> dict[str, int]:
+def accesses(chip: Chip, use: Mapping[BufferName, PortUse]) -> dict[str, int]:
     """Return the accesses of every buffer by name, as results list them."""
     found = {f"{name}_read": each.reads for name, each in use.items()}
-    if not arch.published_accounting:
+    if not chip.published:
         found |= {f"{name}_scale_read": each.scale_reads for name, each in use.items()}
-        drained = arch.buffers.layout["output"]
+        drained = chip.buffer_of["output"]
         found[f"{drained}_drain_read"] = use[drained].drain_reads
     return found | {f"{name}_write_words": each.words for name, each in use.items()}

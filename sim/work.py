@@ -7,11 +7,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ..arch.dataflow import TILE
-from ..arch.schema import Arch
 from ..mapping.integers import ceil_div, units_of
-from ..workloads.gemm import Gemm
+from .chip import Chip
 from .layer_bits import LayerBits
-from .layout import Layout, blocks_seen
+from .layout import Layout, visible_blocks
 
 if TYPE_CHECKING:
     from .array.tile.term_clocks import FoldClocks
@@ -166,13 +165,14 @@ def _counter(pairs: Iterable[tuple[object, int]]) -> Counter:  # type: ignore[ty
     return found
 
 
-def _sums_stay_work(arch: Arch, bits: LayerBits, part: _Part, waiting: Waiting) -> Work:
+def _sums_stay_work(chip: Chip, bits: LayerBits, part: _Part, waiting: Waiting) -> Work:
     """Return the work of one product where sums stay in the PEs (tile, os): a chunk a step.
 
     A line of the array leaves at once, a result of every column; so do sums that wait between the
     pieces of K. Without a drain register each line that a systolic array shifts out takes a clock.
     """
-    array, pe, flow, m, n, k = arch.array, arch.pe, arch.array.flow, part.m, part.n, part.k
+    arch, flow, m, n, k = chip.arch, chip.flow, part.m, part.n, part.k
+    array, pe = arch.array, arch.pe
     chunks, codes = bits.chunks(k, pe.lanes), _Codes.of(bits)
     on_rows, on_columns, _ = flow.extents(m, n, chunks)
     rows, columns = _parts(on_rows, array.rows), _parts(on_columns, array.columns)
@@ -220,7 +220,7 @@ def _row_folds(bits: LayerBits, n: int, k: int, R: int) -> "list[tuple[FoldClock
     return folds + ([(bits.skipping.fold(full * R, rest, k), 1)] if rest else [])
 
 
-def _loaded_work(arch: Arch, bits: LayerBits, part: _Part) -> Work:
+def _loaded_work(chip: Chip, bits: LayerBits, part: _Part) -> Work:
     """Return the work of one product where an operand is loaded (ws, is): folds x what streams.
 
     Fill and drain are left out: this is the bound that the clock-by-clock array approaches. The
@@ -229,7 +229,8 @@ def _loaded_work(arch: Arch, bits: LayerBits, part: _Part) -> Work:
     (`array.systolic.model`). Every row fold but the last writes partial sums and every one but the
     first reads them, in whatever buffer holds them; ``scalesim`` timing reads none back.
     """
-    array, flow, k, lanes = arch.array, arch.array.flow, part.k, arch.pe.lanes
+    arch, flow, k = chip.arch, chip.flow, part.k
+    array, lanes = arch.array, arch.pe.lanes
     codes, chunks = _Codes.of(bits), bits.chunks(k, lanes)
     rows, columns, streamed = flow.extents(part.m, part.n, chunks)
     on_columns = _parts(columns, array.columns)
@@ -281,30 +282,25 @@ def _folds(bits: LayerBits, k: int, lanes: int, rows: int) -> Counter[int]:
     return found
 
 
-def layer_work(arch: Arch, gemm: Gemm, bits: LayerBits, layout: Layout | None = None) -> Work:
+def layer_work(layout: Layout) -> Work:
     """Return the work of a layer, batch included; a causal mask skips steps wholly behind it.
 
     Under a causal mask the rows of M (tokens, ``rows_per_token`` each) are taken in blocks
-    (`layout.blocks_seen`); a block sees the keys up to its last token. Without a layout nothing is
-    cut along K, and a stationary operand is loaded once.
+    (`layout.visible_blocks`); a block sees the keys up to its last token.
     """
+    chip, gemm, bits, apart = layout.chip, layout.gemm, layout.bits, layout.sequences_apart
 
     def one(m: int, n: int, k: int) -> Work:
-        block, waiting = (m, n), (0, 0, 0)
-        if layout is not None:
-            block, waiting = layout.block_in_groups(m, n), layout.waiting(m, n, k)
+        block = layout.block_in_groups(m, n)
         part = _Part(m=m, n=n, k=k, whole_k=gemm.k, block_m=block[0], block_n=block[1])
-        if arch.array.flow.sums_stay:
-            return _sums_stay_work(arch, bits, part, waiting)
-        return _loaded_work(arch, bits, part)
+        waiting = layout.waiting(m, n, k)
+        if chip.flow.sums_stay:
+            return _sums_stay_work(chip, bits, part, waiting)
+        return _loaded_work(chip, bits, part)
 
     if gemm.causal is None:
-        apart = 1 if layout is None else layout.sequences_apart
         return total_work([one(gemm.m // apart, gemm.n, gemm.k)], gemm.batch * apart)
-    seen: Counter[tuple[int, int, int]] = Counter()
-    for rows, low, high in blocks_seen(arch, gemm):
-        n, k = (high - low, gemm.k) if gemm.causal == "n" else (gemm.n, high - low)
-        seen[rows, n, k] += 1
+    seen = Counter((each.m, each.n, each.k) for each in visible_blocks(chip, gemm))
     return total_work(
         (total_work([one(*extents)], count) for extents, count in seen.items()), gemm.batch
     )

@@ -6,8 +6,8 @@ from fractions import Fraction
 from bitlathe.arch import Arch, load_arch
 from bitlathe.arch.pe import SECTIONS
 from bitlathe.arch.schema import Buffer, Buffers
+from bitlathe.sim.chip import Chip, Sram
 from bitlathe.sim.cycle.options import CycleOptions
-from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm
 
@@ -213,12 +213,18 @@ def plain_chip(**changes: object) -> dict:
     return chip | changes
 
 
-def costs_of(arch: Arch) -> ChipCosts:
-    """Costs for a chip whose buffers are too small for the SRAM tables."""
-    sram, names = CHIP.sram_cost("weight"), arch.buffers.priced
-    return ChipCosts(
-        layout=arch.buffers.layout,
-        buffers=dict.fromkeys(names, sram),
-        port_bits={name: arch.port_bits(name) for name in names},
-        banks={name: arch.buffers.named(name).banks for name in names},
-    )
+def built(arch: Arch) -> Chip:
+    """A chip with buffers that no SRAM table holds, at the price of another's."""
+    sram = {}
+    for name in arch.buffers.priced:
+        buffer = arch.buffers.named(name)
+        sram[name] = Sram(
+            name=name,
+            size_bytes=buffer.size_bytes,
+            port_bits=arch.port_bits(name),
+            banks=16 if buffer.banks == "auto" else buffer.banks,
+            ports=buffer.ports,
+            double_buffered=buffer.double_buffered,
+            cost=CHIP.sram_cost("weight"),
+        )
+    return Chip(arch=arch, sram=sram)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .gemm import HEAD
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
@@ -73,7 +75,7 @@ class Output:
 
 
 # By the end of the class's name in ``architectures``; the first stands where none is given.
-_LM_HEAD = Output(name="lm_head", outputs="vocabulary", tokens="logits", bias=False)
+_LM_HEAD = Output(name=HEAD, outputs="vocabulary", tokens="logits", bias=False)
 _SCORE = Output(name="score", bias=False)
 _DECODER_HEADS: Mapping[str, tuple[Output, ...]] = {
     "ForCausalLM": (_LM_HEAD,),

@@ -1,12 +1,17 @@
 """One layer as a matrix product: what the chip is asked to multiply."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError
 
 Kind = Literal["linear", "attention_qk", "attention_av", "conv"]
 KINDS = ("linear", "attention_qk", "attention_av", "conv")
+Role = Literal["linear", "head", "conv", "scores", "mix"]
+HEAD = "lm_head"
+_ROLES: dict[Kind, Role] = {
+    "linear": "linear", "conv": "conv", "attention_qk": "scores", "attention_av": "mix"
+}  # fmt: skip
 COUNTER_LIMIT = 2**63  # counters are 64-bit signed integers in the kernels
 
 
@@ -35,6 +40,19 @@ def check_size(what: str, value: object, *, least: int = 1) -> int:
     if number >= COUNTER_LIMIT:
         raise BitlatheError(f"{what} is {number}; it must be below 2^63, the range of a counter.")
     return number
+
+
+class VisibleBlock(NamedTuple):
+    """Rows of a masked product, and the m x n x k product of what they see.
+
+    ``low`` to ``high - 1`` are the entries of the dimension that the mask cuts.
+    """
+
+    low: int
+    high: int
+    m: int
+    n: int
+    k: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +169,12 @@ class Gemm:
             )
 
     @property
+    def role(self) -> Role:
+        """What the product does in a model; ``head``: the output head, known by its name."""
+        role = _ROLES[self.kind]
+        return "head" if self.name == HEAD and role in ("linear", "conv") else role
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of one instance, all its batch, exact under mask and window."""
         if self.causal is None:
@@ -196,6 +220,24 @@ class Gemm:
         if self.window is not None:
             low = max(0, self.visible_before + first // self.rows_per_token - self.window + 1)
         return min(low, cut), min(high, cut)
+
+    def visible_blocks(self, rows: int) -> tuple[VisibleBlock, ...]:
+        """Return the blocks of ``rows`` rows of a masked product that see something.
+
+        Examples
+        --------
+        >>> scores = Gemm(name="qk", m=8, n=8, k=64, causal="n", window=3)
+        >>> scores.visible_blocks(4)[1]
+        VisibleBlock(low=2, high=8, m=4, n=6, k=64)
+        """
+        found = []
+        for first in range(0, self.m, rows):
+            m = min(rows, self.m - first)
+            low, high = self.seen(first, m)
+            n, k = (high - low, self.k) if self.causal == "n" else (self.n, high - low)
+            if low < high:
+                found.append(VisibleBlock(low, high, m, n, k))
+        return tuple(found)
 
     @property
     def weight_elements(self) -> int:

@@ -18,7 +18,7 @@ from .families import AROUND_TEXT, FAMILIES
 from .gemm import COUNTER_LIMIT, Gemm, check_size
 from .keys import check_keys, parts_left_out
 from .read import head_of, read_transformer
-from .transformer import DEFAULT_CONTEXT, Transformer, edges, staged_gemms
+from .transformer import DEFAULT_CONTEXT, Staged, Transformer, edges, staged_gemms
 
 if TYPE_CHECKING:
     import networkx
@@ -129,16 +129,12 @@ class Model:
         Linear layers and convolutions share their weights over the batch: M = sequences * tokens.
         A sliding window of W tokens cuts a band out of prefill and shortens decode to W entries.
         """
-        found = tuple(gemm for _, gemm in self._staged(phase, context, batch, causal, logits))
-        if isinstance(self.shape, ConvNet):
-            found = _merge(found)
-        total = sum(gemm.macs * gemm.count for gemm in found)
-        if total >= COUNTER_LIMIT:
-            raise BitlatheError(
-                f"{self.name}: {total} multiply-accumulates do not fit the 64-bit counters; "
-                "use a smaller context or batch."
-            )
-        return found
+        return self.products(self.staged(phase, context, batch, causal, logits))
+
+    def products(self, staged: Staged) -> tuple[Gemm, ...]:
+        """Return the matrix products of a pass from those with their stages (`staged`)."""
+        found = tuple(gemm for _, gemm in staged)
+        return _merge(found) if isinstance(self.shape, ConvNet) else found
 
     def graph(
         self, phase: str = "prefill", context: int | None = None, batch: int = 1
@@ -150,7 +146,7 @@ class Model:
         """
         import networkx as nx
 
-        staged = self._staged(phase, context, batch, False, "all")
+        staged = self.staged(phase, context, batch)
         flow = nx.DiGraph(name=self.name)
         flow.add_nodes_from(gemm for _, gemm in staged)
         if isinstance(self.shape, ConvNet):
@@ -160,20 +156,35 @@ class Model:
             flow.add_edges_from(edges(self.shape, staged))
         return flow
 
-    def _staged(
-        self, phase: str, context: int | None, batch: int, causal: bool, logits: str
-    ) -> tuple[tuple[str, Gemm], ...]:
+    def staged(
+        self,
+        phase: str = "prefill",
+        context: int | None = None,
+        batch: int = 1,
+        causal: bool = False,
+        logits: str = "all",
+    ) -> Staged:
+        """Return the matrix products of one pass, each with its stage; as `gemms`, none merged."""
         for what, value, known in (("phase", phase, PHASES), ("logits", logits, LOGITS)):
             if value not in known:
                 raise BitlatheError(unknown_name(what, str(value), known))
         images = check_size("batch", batch)
+        found: Staged
         try:
             if isinstance(self.shape, ConvNet):
                 _check_conv_run(phase, context, causal)
-                return tuple(("conv", gemm) for gemm in self.shape.gemms(images))
-            return staged_gemms(self.shape, phase, context, images, causal, logits)
+                found = tuple(("conv", gemm) for gemm in self.shape.gemms(images))
+            else:
+                found = staged_gemms(self.shape, phase, context, images, causal, logits)
         except BitlatheError as error:
             raise BitlatheError(f"{self.name}: {error}") from None
+        total = sum(gemm.macs * gemm.count for _, gemm in found)
+        if total >= COUNTER_LIMIT:
+            raise BitlatheError(
+                f"{self.name}: {total} multiply-accumulates do not fit the 64-bit counters; "
+                "use a smaller context or batch."
+            )
+        return found
 
 
 def _check_conv_run(phase: str, context: int | None, causal: bool) -> None:

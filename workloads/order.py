@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from .conv import ConvNet
 from .gemm import Gemm
 from .model import Model
-from .transformer import Layers, Transformer, staged_gemms
+from .transformer import Layers, Staged, Transformer
 
 # stage of a transformer layer: the stages whose results are its inputs
 _INPUTS = {
@@ -31,7 +31,7 @@ class Step:
     Attributes
     ----------
     gemm : Gemm
-        The product; its count is 1.
+        The product; its count is 1 where the order matters.
     inputs, weights : tuple of str
         Names of the layers whose latest results are its inputs, and its weight operand (K and V
         of attention). Where none has run yet, or none is named, they come from outside.
@@ -94,16 +94,25 @@ def execution_order(
     >>> [s.gemm.name for s in steps_of(execution_order(load_model("opt-1.3b")))][:6]
     ['q_proj', 'k_proj', 'v_proj', 'attention_qk', 'attention_av', 'out_proj']
     """
-    model.gemms(phase, context, batch, causal, logits)
+    return ordered(model, model.staged(phase, context, batch, causal, logits))
+
+
+def each_alone(gemms: Iterable[Gemm]) -> Order:
+    """Return layers as steps that read nothing of each other's, equal ones together."""
+    return tuple(Step(gemm=gemm) for gemm in gemms)
+
+
+def ordered(model: Model, staged: Staged) -> Order:
+    """Return the products of a pass (`Model.staged`) in the order of `execution_order`."""
     if isinstance(model.shape, ConvNet):
         return tuple(
-            Step(gemm=layer.gemm(batch), inputs=layer.sources) for layer in model.shape.layers
+            Step(gemm=gemm, inputs=layer.sources)
+            for layer, (_, gemm) in zip(model.shape.layers, staged, strict=True)
         )
-    staged = staged_gemms(model.shape, phase, context, batch, causal, logits)
     return _transformer(model.shape, staged)
 
 
-def _transformer(shape: Transformer, staged: tuple[tuple[str, Gemm], ...]) -> Order:
+def _transformer(shape: Transformer, staged: Staged) -> Order:
     order: list[Step | Repeat] = []
     left: tuple[str, ...] = ()
     for stage, gemm in staged:
@@ -128,9 +137,7 @@ def _transformer(shape: Transformer, staged: tuple[tuple[str, Gemm], ...]) -> Or
     return tuple(order)
 
 
-def _of_layer(
-    shape: Transformer, layers: Layers, staged: tuple[tuple[str, Gemm], ...]
-) -> list[tuple[str, Gemm]]:
+def _of_layer(shape: Transformer, layers: Layers, staged: Staged) -> list[tuple[str, Gemm]]:
     """Return the products of one of ``layers``: its window's attention, its kind of MLP."""
     windows = sorted({each.window for each in shape.layers}, key=lambda window: window or 0)
     mine, seen = [], {"scores": 0, "mix": 0}

@@ -199,6 +199,10 @@ class Transformer:
         return self.weight_count() + embeddings + vectors + biases
 
 
+Staged = tuple[tuple[str, Gemm], ...]
+"""Matrix products, each with the stage of the layer it belongs to."""
+
+
 def _run_shape(shape: Transformer, phase: str, context: int | None) -> int:
     """Check phase and context against the model; return the number of tokens in view."""
     kind = shape.family.kind
@@ -297,7 +301,7 @@ def staged_gemms(
     batch: int,
     causal: bool,
     logits: str = "all",
-) -> tuple[tuple[str, Gemm], ...]:
+) -> Staged:
     """Return the matrix products of a run, each with the stage of the layer it belongs to.
 
     Parameters
@@ -356,7 +360,7 @@ def staged_gemms(
     return tuple(found)
 
 
-def edges(shape: Transformer, staged: tuple[tuple[str, Gemm], ...]) -> Iterator[tuple[Gemm, Gemm]]:
+def edges(shape: Transformer, staged: Staged) -> Iterator[tuple[Gemm, Gemm]]:
     """Yield which product of a layer feeds which."""
     flow = _PARALLEL_FLOW if shape.family.parallel else _FLOW
     fused = len(shape.family.projections) == 1

@@ -19,9 +19,9 @@ from ...datatypes.base.sources import PACKAGE, digest_of, files_of
 from ...datatypes.base.yamlfile import read_yaml
 from ...datatypes.schemes.scheme import Scheme
 from ...sim import Run, simulate
-from ...sim.energy import ChipCosts, area_um2
+from ...sim.chip import Chip
+from ...sim.policy import format_labels
 from ...sim.run import ENERGY_COMPONENTS, STALL_CAUSES
-from ...sim.simulation import format_labels
 from ...workloads import Model, load_model
 from .iso import solve
 from .space import KINDS, Iso, Point, canonical
@@ -452,7 +452,7 @@ def _variants(chip: Arch) -> list[Arch]:
 
 
 def _chip_alone(chip: Arch) -> dict[str, Any]:
-    return chip_row(chip, area_um2(chip, ChipCosts.of(chip)))
+    return chip_row(chip, Chip.of(chip).area_um2)
 
 
 def _amount(row: Mapping[str, Any], resource: str) -> float | None:

@@ -8,8 +8,8 @@ from typing import Any
 from ...arch import resolve
 from ...datatypes.base.errors import BitlatheError
 from ...sim import Run, simulate
+from ...sim.policy import format_labels
 from ...sim.run import LayerRun
-from ...sim.simulation import format_labels
 from ...workloads import Gemm
 from .columns import WORKLOAD, is_result
 from .frame import Frame

@@ -7,16 +7,17 @@ results on their way.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ...arch.schema import Arch
-from ...mapping.keep import NOTHING, Kept, Plan, placed_steps
+from ...mapping.keep import Plan, layer_counts
 from ...workloads.gemm import Gemm
+from ..chip import Chip
 from ..layer_bits import LayerBits
-from .layer import DEFAULT_OPTIONS, layer_program, layout_to_run, new_machine
+from ..layout import Layout, layouts
+from .layer import DEFAULT_OPTIONS, layout_to_run, run_alone
 from .machine import BandwidthTooLow
-from .model import layouts_of, walk_layouts
+from .model import layouts_of, run_plan
 from .options import CycleOptions
 
 MOST_BITS_PER_CLOCK = 2**40
@@ -52,13 +53,7 @@ def _suffices(run: Callable[[CycleOptions], object], options: CycleOptions, bits
 
 
 def layer_bits_per_clock(
-    arch: Arch,
-    gemm: Gemm,
-    bits: LayerBits,
-    mapper: str = "whole-buffer",
-    *,
-    options: CycleOptions = DEFAULT_OPTIONS,
-    kept: Kept = NOTHING,
+    ways: Sequence[Layout], *, options: CycleOptions = DEFAULT_OPTIONS
 ) -> float:
     """Return the least DRAM bits per clock at which no wait of a layer is avoidable.
 
@@ -66,48 +61,43 @@ def layer_bits_per_clock(
 
     Parameters
     ----------
-    arch, gemm, bits, mapper, options, kept
-        As in `cycle.run_layer_cycle`; the chip's own bandwidth does not matter.
+    ways : sequence of Layout
+        The layouts in which the layer may run (`sim.layout.layouts`).
+    options : CycleOptions
+        As in `cycle.layer.run_layer_cycle`; the chip's own bandwidth does not matter.
     """
-    layout = layout_to_run(arch, gemm, bits, mapper, options, kept)
-
-    def run(given: CycleOptions) -> None:
-        machine = new_machine(arch, given)
-        program = layer_program(layout, given, kept)
-        machine.begin(program)
-        machine.run(program.nodes)
-
-    return least_bits_per_clock(lambda rate: _suffices(run, options, rate))
+    layout = layout_to_run(ways, options)
+    return least_bits_per_clock(
+        lambda rate: _suffices(lambda given: run_alone(layout, given), options, rate)
+    )
 
 
 def required_bits_per_clock(
-    arch: Arch, plan: Plan, bits_of: Callable[[Gemm], LayerBits], mapper: str = "whole-buffer"
+    chip: Chip, plan: Plan, bits: Mapping[Gemm, LayerBits], mapper: str = "whole-buffer"
 ) -> tuple[dict[str, float], float]:
     """Return what each layer needs alone, by name, and what the whole plan needs.
 
     A layer that runs in several ways needs the most of them; so do layers one after another.
     """
     needed: dict[str, float] = {}
-    for gemm, kept in dict.fromkeys((p.step.gemm, p.kept) for p, _ in placed_steps(plan)):
-        rate = layer_bits_per_clock(arch, gemm, bits_of(gemm), mapper, kept=kept)
+    for gemm, kept in layer_counts(plan):
+        rate = layer_bits_per_clock(layouts(chip, gemm, bits[gemm], mapper, kept))
         needed[gemm.name] = max(rate, needed.get(gemm.name, 0))
-    if arch.execution.overlap_layers:
-        return needed, plan_bits_per_clock(arch, plan, bits_of, mapper)
+    if chip.arch.execution.overlap_layers:
+        return needed, plan_bits_per_clock(chip, plan, bits, mapper)
     return needed, max(needed.values())
 
 
 def plan_bits_per_clock(
-    arch: Arch,
+    chip: Chip,
     plan: Plan,
-    bits_of: Callable[[Gemm], LayerBits],
+    bits: Mapping[Gemm, LayerBits],
     mapper: str = "whole-buffer",
     *,
     options: CycleOptions = DEFAULT_OPTIONS,
 ) -> float:
-    """Return the same as `layer_bits_per_clock` for layers that overlap (`cycle_model.walk`)."""
-    layouts = layouts_of(arch, plan, bits_of, mapper, options)
+    """Return the same as `layer_bits_per_clock` for layers that overlap (`cycle.model`)."""
+    laid_out = layouts_of(chip, plan, bits, mapper, options)
     return least_bits_per_clock(
-        lambda rate: _suffices(
-            lambda given: walk_layouts(arch, plan, layouts, given), options, rate
-        )
+        lambda rate: _suffices(lambda given: run_plan(chip, plan, laid_out, given), options, rate)
     )

@@ -8,8 +8,8 @@ one another without waiting for the latency.
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ...arch.schema import Arch
 from ...mapping.integers import ceil_div
+from ..chip import Chip
 from .options import CycleOptions
 
 
@@ -22,12 +22,12 @@ class DramPort:
     burst_bits: int
 
     @classmethod
-    def of(cls, arch: Arch, options: CycleOptions) -> "DramPort":
+    def of(cls, chip: Chip, options: CycleOptions) -> "DramPort":
         """Return the port of a chip, or one of another bandwidth."""
         return cls(
-            bits_per_clock=Fraction(options.bits_per_clock or arch.dram_bits_per_clock),
-            latency_cycles=arch.dram_latency_cycles,
-            burst_bits=arch.dram.burst_bits,
+            bits_per_clock=Fraction(options.bits_per_clock or chip.dram_bits_per_clock),
+            latency_cycles=chip.arch.dram_latency_cycles,
+            burst_bits=chip.arch.dram.burst_bits,
         )
 
     def transfer_cycles(self, size_bytes: int) -> int:

@@ -11,15 +11,33 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from ...mapping.integers import ceil_div
-from ...mapping.keep import NOTHING, Kept
-from ..layout import Layout, Streamed, block_bytes, blocks_seen
+from ..layout import Layout, Streamed, block_bytes, visible_blocks
 from .options import CycleOptions
-from .program import OPERANDS, RESIDENT, STREAM, Give, Loop, Node, Program, Ring, Take, loop
-from .slices import Cut, Slice, before_last, cut, ends_apart, sized, slices_of
-from .tile import Timing
+from .program import (
+    OPERANDS,
+    RESIDENT,
+    STREAM,
+    Give,
+    Loop,
+    Moved,
+    Node,
+    Program,
+    Ring,
+    Take,
+    loop,
+)
+from .slices import Blocks, Slice, before_last, cut, ends_apart, sized, slices_of
+from .tile import TermClocks, Timing
 
-Run = tuple[int, int, bool, int]
-"""Equal blocks: how many, extent of each, whether the dimension's last, first element."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRun:
+    """Equal blocks of a dimension from element ``first`` on; ``last`` if they end it."""
+
+    count: int
+    extent: int
+    last: bool
+    first: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +77,7 @@ def groups_of(extent: int, block: int, parts: int) -> list[Group]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class SubProduct:
     """A product with the bytes it moves, fetches counted once; ``first_n`` is its first output.
 
     ``stream`` says which operand passes by in blocks while the other stays.
@@ -78,7 +96,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blocks:
+class Blocking:
     """Extents of a part's blocks along M and N; slices of K, of which a block is kept at once.
 
     ``whole_k``: a streamed block is kept over all of K.
@@ -101,13 +119,13 @@ class Blocks:
 class Scheduler:
     """Builds the program of one layer on one chip."""
 
-    def __init__(self, layout: Layout, options: CycleOptions, kept: Kept = NOTHING) -> None:
+    def __init__(self, layout: Layout, options: CycleOptions) -> None:
         self.layout = layout
-        self.arch = layout.arch
+        self.chip = layout.chip
         self.bits = layout.bits
         self.options = options
         self.traffic = layout.traffic
-        self.kept = kept
+        self.kept = layout.kept
         self.positional = self.bits.skipping is not None and self.bits.skipping.positional
         self.timing = Timing.of(layout, options)
         self.rings = [
@@ -142,12 +160,12 @@ class Scheduler:
         A tile needs a place of its own only when it ends: one more may wait than have a place.
         The BitMoD study gives results no place.
         """
-        most, buffers = self.options.output_tiles, self.arch.buffers
-        if self.arch.published_accounting or not self.options.memory:
+        most, buffer = self.options.output_tiles, self.chip.holding("output")
+        if self.chip.published or not self.options.memory:
             return most
         taken = self.layout.live_sum_bytes
-        room = buffers.of("output").size_bytes
-        if buffers.layout["output"] == buffers.layout["input"]:
+        room = buffer.size_bytes
+        if buffer is self.chip.holding("input"):
             room = self.free_input_bytes
             taken += sum(
                 ring.places * ring.piece_bytes for ring in self.rings if ring.operand == "input"
@@ -162,16 +180,16 @@ class Scheduler:
         room, before = self.room_bytes(operand), self.rings[ring]
         piece_bytes = max(piece_bytes, before.piece_bytes)
         places = ring_places(room, piece_bytes, before.places)
-        buffers, published = self.arch.buffers.layout, self.arch.published_accounting
-        if operand == "input" and buffers["output"] == buffers["input"] and not published:
+        shared = self.chip.holding("output") is self.chip.holding("input")
+        if operand == "input" and shared and not self.chip.published:
             reserve = 2 * self.tile_bytes + self.layout.live_sum_bytes
             least = min(places, 2 if ring == STREAM else 1)
             places = max(least, ring_places(max(0, room - reserve), piece_bytes, before.places))
-        if not self.arch.buffers.of(operand).double_buffered:
+        if not self.chip.holding(operand).double_buffered:
             places, piece_bytes = 1, room
         self.rings[ring] = Ring(operand=operand, places=places, piece_bytes=min(piece_bytes, room))
 
-    def _blocks(self, part: Part) -> Blocks:
+    def _blocks(self, part: SubProduct) -> Blocking:
         """Return the extents of a part's blocks.
 
         A streamed block that spans all of K is kept while what stays passes by, if two of them
@@ -179,7 +197,7 @@ class Scheduler:
         it need not be.
         """
         m, n = self.layout.block(part.m, part.n)
-        lanes = self.arch.pe.lanes
+        lanes, rows = self.chip.arch.pe.lanes, self.chip.arch.array.rows
         operand: Streamed = part.stream
         size = min(n, part.n) if operand == "weight" else min(m, part.m)
         size_bytes = self._bytes(part, operand, size)
@@ -187,8 +205,8 @@ class Scheduler:
         fits = pieces == 1
         chunks = self.bits.chunks(part.k, lanes)
         if not self.timing.flow.sums_stay:
-            count, rest = before_last(chunks, self.arch.array.rows)
-            slices = [Slice(count=count, chunks=self.arch.array.rows)] if count else []
+            count, rest = before_last(chunks, rows)
+            slices = [Slice(count=count, chunks=rows)] if count else []
             slices = ends_apart([*slices, Slice(chunks=rest)])
         else:
             slices = slices_of(part.k, self.bits.group, lanes, pieces if self.options.memory else 1)
@@ -196,9 +214,9 @@ class Scheduler:
         slices = sized(slices, self.bits, part.k, lanes, alike=alike)
         piece_bytes = share(size_bytes, slices[0].chunks, chunks)
         self._ring(STREAM, operand, size_bytes if fits else piece_bytes)
-        return Blocks(m=m, n=n, slices=slices, whole_k=fits)
+        return Blocking(m=m, n=n, slices=slices, whole_k=fits)
 
-    def _bytes(self, part: Part, operand: Streamed, rows: int) -> int:
+    def _bytes(self, part: SubProduct, operand: Streamed, rows: int) -> int:
         """Return the bytes that some rows of a part's operand take in its buffer.
 
         Under a mask that is not what is fetched: part of it is there, or is read several times.
@@ -216,11 +234,11 @@ class Scheduler:
 
         The BitMoD study's chips: as many as there are halves of the buffer in it.
         """
-        if not self.arch.published_accounting:
+        if not self.chip.published:
             return self.layout.pieces(rows, k)
         return ceil_div(size_bytes, self.layout.half_bytes[self.layout.stream]) or 1
 
-    def part(self, part: Part) -> list[Node]:
+    def part(self, part: SubProduct) -> list[Node]:
         """Return the program of one part, its resident operand included."""
         blocks = self._blocks(part)
         weights = part.stream == "weight"
@@ -245,7 +263,7 @@ class Scheduler:
             start += count * extent
         return [*program, Give(RESIDENT)]
 
-    def _cut(self, extent: int, block: int, outputs: bool) -> Cut:
+    def _cut(self, extent: int, block: int, outputs: bool) -> Blocks:
         """Return a dimension in blocks, one by one where each output fold has its own clocks."""
         runs = cut(extent, block)
         if outputs and self.positional:
@@ -253,9 +271,9 @@ class Scheduler:
         return runs
 
     def _clocks(
-        self, part: Part, blocks: Blocks, start: int, n: int, piece: Slice
-    ) -> tuple[int, int, int] | None:
-        """Return the clocks of a tile's terms as `Timing.tile` takes them, where some are skipped.
+        self, part: SubProduct, blocks: Blocking, start: int, n: int, piece: Slice
+    ) -> TermClocks | None:
+        """Return the clocks of a tile's terms, where some are skipped.
 
         A row fold's clocks are spread over the slices of K in proportion.
         """
@@ -263,10 +281,10 @@ class Scheduler:
             return None
         fold = self.bits.skipping.fold(start, n, part.k)
         issue = blocks.portion(fold.issue, piece)
-        return issue, min(fold.first, issue), blocks.portion(fold.rescale, piece)
+        return TermClocks(issue, min(fold.first, issue), blocks.portion(fold.rescale, piece))
 
     def _block(
-        self, part: Part, blocks: Blocks, extent: int, first: bool, last: bool, start: int
+        self, part: SubProduct, blocks: Blocking, extent: int, first: bool, last: bool, start: int
     ) -> list[Node]:
         """Return the program of one streamed block: all that stays passes by it.
 
@@ -274,35 +292,36 @@ class Scheduler:
         """
         weights = part.stream == "weight"
         stay_size, stay_whole = (blocks.m, part.m) if weights else (blocks.n, part.n)
-        stay: list[Run] = []
+        stay: list[BlockRun] = []
         at = part.first_n
-        runs = self._cut(stay_whole, stay_size, not weights)
-        for i, (count, size) in enumerate(runs):
-            stay.append((count - (i == len(runs) - 1), size, False, at))
+        for count, size in self._cut(stay_whole, stay_size, not weights):
+            stay.append(BlockRun(count=count, extent=size, last=False, first=at))
             at += count * size
-        stay += [(1, stay[-1][1], True, at - stay[-1][1])]
-        stay = [run for run in stay if run[0]]
-        lone = sum(run[0] for run in stay) == 1  # the next tile goes on with the same sums
+        end = stay.pop()  # the last block stands apart
+        if end.count > 1:
+            stay.append(replace(end, count=end.count - 1))
+        stay.append(replace(end, count=1, last=True, first=at - end.extent))
+        lone = sum(run.count for run in stay) == 1  # the next tile goes on with the same sums
 
-        def one(r: Run, piece: Slice, fetch: bool) -> list[Node]:
+        def one(run: BlockRun, piece: Slice, fetch: bool) -> list[Node]:
             """Return one tile; ``fetch``: it is the first to use its slice of the block."""
-            m, n = (r[1], extent) if weights else (extent, r[1])
-            last_m, last_n = (r[2], last) if weights else (last, r[2])
+            m, n = (run.extent, extent) if weights else (extent, run.extent)
+            last_m, last_n = (run.last, last) if weights else (last, run.last)
             reads_w, reads_i = (fetch, first) if weights else (first, fetch)
-            moved = (
+            moved = Moved(
                 self._fetched(part, blocks, "weight", n, last_n, piece) if reads_w else 0,
                 self._fetched(part, blocks, "input", m, last_m, piece) if reads_i else 0,
                 self._stored(part, blocks, m, n, last_m, last_n) if piece.last else 0,
             )
-            clocks = self._clocks(part, blocks, start if weights else r[3], n, piece)
+            clocks = self._clocks(part, blocks, start if weights else run.first, n, piece)
             return [self.timing.tile(m, n, piece, moved, clocks, sums_stay=lone)]
 
         return _nest(stay, blocks.slices, one, blocks.whole_k)
 
     def _fetched(
         self,
-        part: Part,
-        blocks: Blocks,
+        part: SubProduct,
+        blocks: Blocking,
         operand: str,
         extent: int,
         last: bool,
@@ -320,7 +339,7 @@ class Scheduler:
         return blocks.portion(rows, piece) * fetches
 
     def _stored(
-        self, part: Part, blocks: Blocks, m: int, n: int, last_m: bool, last_n: bool
+        self, part: SubProduct, blocks: Blocking, m: int, n: int, last_m: bool, last_n: bool
     ) -> int:
         """Return the bytes of an m x n block of outputs, if they are stored."""
         if self.kept.output:
@@ -338,9 +357,9 @@ def portion(total: int, whole: int, block: int, extent: int, last: bool) -> int:
 
 
 def _nest(
-    stay: list[Run],
+    stay: list[BlockRun],
     slices: list[Slice],
-    one: Callable[[Run, Slice, bool], list[Node]],
+    one: Callable[[BlockRun, Slice, bool], list[Node]],
     whole_k: bool,
 ) -> list[Node]:
     """Return a block's loops: over what stays and inside over K, or the other way round.
@@ -350,20 +369,20 @@ def _nest(
     nodes: list[Node] = []
     if whole_k:
 
-        def all_k(r: Run, fetch: bool) -> list[Node]:
-            return [node for k in slices for node in loop(k.count, one(r, k, fetch))]
+        def all_k(run: BlockRun, fetch: bool) -> list[Node]:
+            return [node for k in slices for node in loop(k.count, one(run, k, fetch))]
 
-        for i, r in enumerate(stay):
+        for i, run in enumerate(stay):
             if i == 0:
-                nodes += all_k(r, True)
-            nodes += loop(r[0] - (i == 0), all_k(r, False))
+                nodes += all_k(run, True)
+            nodes += loop(run.count - (i == 0), all_k(run, False))
         return [Take(STREAM), *nodes, Give(STREAM)]
     for k in slices:
         passes: list[Node] = []
-        for i, r in enumerate(stay):
+        for i, run in enumerate(stay):
             if i == 0:
-                passes += one(r, k, True)
-            passes += loop(r[0] - (i == 0), one(r, k, False))
+                passes += one(run, k, True)
+            passes += loop(run.count - (i == 0), one(run, k, False))
         nodes += loop(k.count, [Take(STREAM), *passes, Give(STREAM)])
     return nodes
 
@@ -398,7 +417,7 @@ def dense_program(scheduler: Scheduler) -> list[Node]:
             last_n = j == len(n_groups) - 1
             out_bytes = left if last_n else share(row_bytes, gn.extent, gemm.n)
             left -= gn.count * out_bytes
-            part = Part(
+            part = SubProduct(
                 m=gm.extent,
                 n=gn.extent,
                 k=gemm.k,
@@ -423,12 +442,12 @@ def causal_program(scheduler: Scheduler) -> list[Node]:
     are spread over the blocks in proportion to what each sees. So are the scores.
     """
     traffic, gemm = scheduler.traffic, scheduler.layout.gemm
-    blocks = blocks_seen(scheduler.arch, gemm)
-    by_rows = [rows for rows, _, _ in blocks]
-    seen = [high - low for _, low, high in blocks]
+    blocks = visible_blocks(scheduler.chip, gemm)
+    by_rows = [each.m for each in blocks]
+    seen = [each.high - each.low for each in blocks]
     by_seen = [rows * visible for rows, visible in zip(by_rows, seen, strict=True)]
-    bottom = min((low for _, low, _ in blocks), default=0)
-    tops = list(accumulate((high for _, _, high in blocks), max, initial=bottom))
+    bottom = min((each.low for each in blocks), default=0)
+    tops = list(accumulate((each.high for each in blocks), max, initial=bottom))
     new = [after - before for before, after in pairwise(tops)]
     masked = not scheduler.layout.pooled
     by_share = masked and (gemm.causal == "k" or traffic.input_reads > 1)
@@ -438,13 +457,12 @@ def causal_program(scheduler: Scheduler) -> list[Node]:
     inputs = _spread(traffic.input_moved_bytes, by_seen if by_share else by_rows)
     outputs = _spread(traffic.output_bytes, by_seen if masked and gemm.causal == "n" else by_rows)
     program: list[Node] = []
-    for i, visible in enumerate(seen):
-        along_n = gemm.causal == "n"
+    for i, each in enumerate(blocks):
         program += scheduler.part(
-            Part(
-                m=by_rows[i],
-                n=visible if along_n else gemm.n,
-                k=gemm.k if along_n else visible,
+            SubProduct(
+                m=each.m,
+                n=each.n,
+                k=each.k,
                 weight_bytes=weights[i],
                 input_bytes=inputs[i],
                 output_bytes=outputs[i],
@@ -463,8 +481,9 @@ def _spread(total: int, parts: Sequence[int]) -> list[int]:
     return found
 
 
-def program_of(scheduler: Scheduler) -> Program:
+def layer_program(layout: Layout, options: CycleOptions) -> Program:
     """Return the program of a layer; kept inputs take no places in their ring."""
+    scheduler = Scheduler(layout, options)
     build = dense_program if scheduler.layout.gemm.causal is None else causal_program
     program = build(scheduler)
     if scheduler.kept.input:

@@ -7,6 +7,7 @@ to the present) therefore repeats exactly, and its remaining iterations are adde
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..run import STALL_CAUSES
@@ -367,3 +368,8 @@ def _freed(free: deque[tuple[int, int]], size: int) -> int:
         if found > used:
             free.appendleft((when, found - used))
     return when
+
+
+def total_stalls(stalls: Iterable[int]) -> dict[str, int]:
+    """Return stall clocks by cause."""
+    return dict(zip(STALL_CAUSES, stalls, strict=False))

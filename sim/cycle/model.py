@@ -4,23 +4,22 @@ A layer's clocks are those from the end of the layer before on the array to its 
 one's, to the last result in DRAM. Layers that repeat are folded as tiles are.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from ...arch.schema import Arch
-from ...mapping.keep import Kept, Placed, PlacedRepeat, Plan, placed_steps
+from ...mapping.keep import LayerKey, Placed, PlacedRepeat, Plan, layer_counts
 from ...workloads.gemm import Gemm
-from ..analytic import Demand, bound, demand_in, run_unmasked
-from ..energy import ChipCosts
+from ..account import layer_run
+from ..chip import Chip
+from ..demand import Demand
 from ..layer_bits import LayerBits
-from ..layout import Layout
+from ..layout import Layout, layouts
 from ..run import LayerRun
-from .layer import DEFAULT_OPTIONS, layer_program, layout_to_run, new_machine, timed
+from .layer import DEFAULT_OPTIONS, layout_to_run, new_machine, timed
+from .lower import layer_program
 from .machine import Machine, Mark
 from .options import CycleOptions
 from .program import Program
-
-What = tuple[Gemm, Kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +31,16 @@ class Share:
     stalls: tuple[int, ...]
 
 
-class Walk:
+class PlanRunner:
     """A machine on its way through a plan."""
 
-    def __init__(self, machine: Machine, programs: dict[What, Program]) -> None:
+    def __init__(self, machine: Machine, programs: dict[LayerKey, Program]) -> None:
         self.machine = machine
         self.programs = programs
         # name of a layer: stores asked for up to its end, when its last results left the array
         self.results: dict[str, tuple[int, int]] = {}
-        self.counts: dict[tuple[What, Share], int] = {}
-        self.last: tuple[What, Share] | None = None
+        self.counts: dict[tuple[LayerKey, Share], int] = {}
+        self.last: tuple[LayerKey, Share] | None = None
 
     def run(self, plan: Plan) -> None:
         """Run a plan."""
@@ -57,19 +56,18 @@ class Walk:
         end = machine.finish()
         if self.last is None:
             return
-        what, share = self.last
-        self._count(what, share, -1)
+        key, share = self.last
+        self._count(key, share, -1)
         tail = [a - b for a, b in zip(machine.stalls, before.stalls, strict=True)]
         stalls = tuple(a + b for a, b in zip(share.stalls, tail, strict=True))
-        self._count(what, Share(share.cycles + end - before.end, share.busy, stalls), 1)
+        self._count(key, Share(share.cycles + end - before.end, share.busy, stalls), 1)
 
-    def _count(self, what: What, share: Share, times: int) -> None:
-        self.counts[what, share] = self.counts.get((what, share), 0) + times
+    def _count(self, key: LayerKey, share: Share, times: int) -> None:
+        self.counts[key, share] = self.counts.get((key, share), 0) + times
 
     def _layer(self, placed: Placed) -> None:
-        machine, step, kept = self.machine, placed.step, placed.kept
-        what = step.gemm, kept
-        program, before = self.programs[what], machine.mark(0)
+        machine, step, kept, key = self.machine, placed.step, placed.kept, placed.key
+        program, before = self.programs[key], machine.mark(0)
         weights = [self.results[name] for name in step.weights if name in self.results]
         inputs = [self.results[name] for name in step.inputs if name in self.results]
         needs = max((stores for stores, _ in weights), default=0), 0
@@ -87,8 +85,8 @@ class Walk:
             machine.busy - before.busy,
             tuple(a - b for a, b in zip(machine.stalls, before.stalls, strict=True)),
         )
-        self.last = what, share
-        self._count(what, share, 1)
+        self.last = key, share
+        self._count(key, share, 1)
 
     def _key(self) -> tuple[object, ...]:
         """Return all that what follows depends on, relative to the present."""
@@ -126,57 +124,38 @@ class Walk:
         for name, (stores, left) in self.results.items():
             if results.get(name) != (stores, left):
                 self.results[name] = stores + pushed, left + shift
-        for what, times in list(self.counts.items()):
-            self.counts[what] = times + (times - counts.get(what, 0)) * turns
+        for key, times in list(self.counts.items()):
+            self.counts[key] = times + (times - counts.get(key, 0)) * turns
 
 
-Counts = dict[tuple[What, Share], int]
-
-
-def walk(
-    arch: Arch,
-    plan: Plan,
-    bits_of: Callable[[Gemm], LayerBits],
-    mapper: str = "whole-buffer",
-    options: CycleOptions = DEFAULT_OPTIONS,
-) -> Walk:
-    """Run a plan on one machine."""
-    return walk_layouts(arch, plan, layouts_of(arch, plan, bits_of, mapper, options), options)
+Counts = dict[tuple[LayerKey, Share], int]
 
 
 def layouts_of(
-    arch: Arch,
-    plan: Plan,
-    bits_of: Callable[[Gemm], LayerBits],
-    mapper: str,
-    options: CycleOptions,
-) -> dict[What, Layout]:
+    chip: Chip, plan: Plan, bits: Mapping[Gemm, LayerBits], mapper: str, options: CycleOptions
+) -> dict[LayerKey, Layout]:
     """Return the layouts of a plan's layers, masked or not."""
     return {
-        (gemm, kept): layout_to_run(arch, gemm, bits_of(gemm), mapper, options, kept)
-        for gemm, kept in dict.fromkeys((p.step.gemm, p.kept) for p, _ in placed_steps(plan))
+        key: layout_to_run(layouts(chip, key.gemm, bits[key.gemm], mapper, key.kept), options)
+        for key in layer_counts(plan)
     }
 
 
-def walk_layouts(
-    arch: Arch, plan: Plan, layouts: dict[What, Layout], options: CycleOptions
-) -> Walk:
-    """Run a plan of layers that are laid out."""
-    programs = {
-        (gemm, kept): layer_program(layout, options, kept)
-        for (gemm, kept), layout in layouts.items()
-    }
-    found = Walk(new_machine(arch, options), programs)
+def run_plan(
+    chip: Chip, plan: Plan, laid_out: Mapping[LayerKey, Layout], options: CycleOptions
+) -> PlanRunner:
+    """Run a plan of layers that are laid out on one machine."""
+    programs = {key: layer_program(layout, options) for key, layout in laid_out.items()}
+    found = PlanRunner(new_machine(chip, options), programs)
     found.run(plan)
     found.finish()
     return found
 
 
 def run_overlapped(
-    arch: Arch,
+    chip: Chip,
     plan: Plan,
-    bits_of: Callable[[Gemm], LayerBits],
-    costs: ChipCosts,
+    bits: Mapping[Gemm, LayerBits],
     mapper: str = "whole-buffer",
     options: CycleOptions = DEFAULT_OPTIONS,
 ) -> tuple[LayerRun, ...]:
@@ -186,20 +165,18 @@ def run_overlapped(
     stores; weights wait for nothing but their place. Instances of a layer that take different
     clocks have a row each; rows times their counts add up to the run.
     """
-    layouts = layouts_of(arch, plan, bits_of, mapper, options)
-    found = walk_layouts(arch, plan, layouts, options)
+    laid_out = layouts_of(chip, plan, bits, mapper, options)
+    found = run_plan(chip, plan, laid_out, options)
+    demands = {key: Demand.of(layout) for key, layout in laid_out.items()}
     rows = []
-    demands: dict[What, Demand] = {}
-    for (what, share), times in found.counts.items():
-        gemm, _ = what
-        if not times:
-            continue
-        if what not in demands:
-            demands[what] = demand_in(layouts[what], costs)
-        base, ports = bound(demands[what], costs), demands[what].port_cycles
-        if demands[what].layout.gemm != gemm:
-            base = run_unmasked(gemm, base)
-        assert share.busy == base.compute_cycles, (gemm, share)
-        row = timed(arch, costs, base, share.cycles, share.stalls, ports)
-        rows.append(replace(row, count=times))
+    for (key, share), count in found.counts.items():
+        if count:
+            time = timed(
+                demands[key],
+                options,
+                cycles=share.cycles,
+                busy=share.busy,
+                stalls=share.stalls,
+            )
+            rows.append(layer_run(key.gemm, demands[key], time, count=count))
     return tuple(rows)

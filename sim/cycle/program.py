@@ -1,7 +1,8 @@
 """What the cycle rung runs: tiles, places of buffer rings to take and to give back, loops."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..layout import Streamed
 from ..run import STALL_CAUSES
@@ -13,6 +14,17 @@ OPERANDS: tuple[Streamed, Streamed] = ("weight", "input")
 
 READS, WRITES = 1, 2
 RING = (4, 8)
+
+
+class Moved(NamedTuple):
+    """Bytes over DRAM by operand."""
+
+    weight: int = 0
+    input: int = 0
+    output: int = 0
+
+
+NOTHING_MOVED = Moved()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +53,8 @@ class Tile:
         Results stay in the unit until they have left, not only until the drain is empty.
     store : int
         DRAM clocks of the results; 0 where none leave.
-    moved : tuple of int
-        Bytes over DRAM: weights, inputs, outputs.
+    moved : Moved
+        Bytes over DRAM.
     """
 
     reads: tuple[tuple[int, int], ...]
@@ -59,7 +71,7 @@ class Tile:
     drain: int
     store: int
     held: bool = False
-    moved: tuple[int, int, int] = (0, 0, 0)
+    moved: Moved = NOTHING_MOVED
     loads: int = WEIGHTS
 
     @property
@@ -138,8 +150,8 @@ def loop(count: int, body: list[Node]) -> list[Node]:
     return [Loop(count, tuple(body), touches)]
 
 
-def moved_bytes(program: Sequence[Node]) -> tuple[int, int, int]:
-    """Return the bytes a program moves over DRAM: weights, inputs, outputs."""
+def moved_bytes(program: Sequence[Node]) -> Moved:
+    """Return the bytes that a program moves over DRAM."""
     total = [0, 0, 0]
     for node in program:
         if isinstance(node, Tile):
@@ -148,11 +160,6 @@ def moved_bytes(program: Sequence[Node]) -> tuple[int, int, int]:
             part, count = moved_bytes(node.body), node.count
         else:
             continue
-        for i in range(3):
-            total[i] += count * part[i]
-    return total[0], total[1], total[2]
-
-
-def total_stalls(stalls: Iterable[int]) -> dict[str, int]:
-    """Return stall clocks by cause."""
-    return dict(zip(STALL_CAUSES, stalls, strict=False))
+        for i, size_bytes in enumerate(part):
+            total[i] += count * size_bytes
+    return Moved(*total)

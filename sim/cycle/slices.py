@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from ...mapping.integers import ceil_div
 from ..layer_bits import ChunkSize, LayerBits
 
-Cut = list[tuple[int, int]]
+Blocks = list[tuple[int, int]]
 """Blocks of a dimension in order: (how many, extent of each)."""
 
 
-def cut(extent: int, block: int) -> Cut:
+def cut(extent: int, block: int) -> Blocks:
     """Return a dimension in full blocks and a last, smaller one.
 
     Examples

@@ -5,71 +5,83 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from ...arch.dataflow import TILE, Dataflow
-from ...arch.schema import Arch, BufferName, OperandName
-from ...mapping.integers import ceil_div
+from ...arch.schema import BufferName, OperandName
+from ..chip import Chip
 from ..layer_bits import LayerBits
-from ..layout import Layout, sums_home
+from ..layout import Layout
 from .dram import DramPort
 from .options import CycleOptions
-from .program import INPUTS, WEIGHTS, Tile
+from .program import INPUTS, NOTHING_MOVED, WEIGHTS, Moved, Tile
 from .slices import Slice
+
+
+class TermClocks(NamedTuple):
+    """Clocks of a tile's terms: all, those of its first group, and those between its groups."""
+
+    busy: int
+    first: int
+    rescale: int
+
+
+class Edges(NamedTuple):
+    """Clocks around a tile's terms, as `Tile` has them; ``fill`` is part of its body."""
+
+    fill: int = 0
+    load: int = 0
+    latency: int = 0
+    drain: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Clocks of tiles on one array for one layer, as functions of the tile's extents."""
 
-    arch: Arch
+    chip: Chip
     bits: LayerBits
     options: CycleOptions
     dram: DramPort
-    port_bits: dict[BufferName, int]
     ports_bind: bool
-    sum_bits: int
 
     @classmethod
     def of(cls, layout: Layout, options: CycleOptions) -> "Timing":
         """Return the clocks of a chip's tiles for a layer."""
-        arch, bits = layout.arch, layout.bits
         return cls(
-            arch=arch,
-            bits=bits,
+            chip=layout.chip,
+            bits=layout.bits,
             options=options,
-            dram=DramPort.of(arch, options),
-            port_bits={name: arch.port_bits(name) for name in arch.buffers.priced},
-            ports_bind=options.memory and not arch.published_accounting,
-            sum_bits=layout.sum_bits,
+            dram=DramPort.of(layout.chip, options),
+            ports_bind=options.memory and not layout.chip.published,
         )
 
     @property
     def flow(self) -> Dataflow:
         """How products lie on the array."""
-        return self.arch.array.flow
+        return self.chip.flow
 
     def tile(
         self,
         m: int,
         n: int,
         piece: Slice,
-        moved: tuple[int, int, int] = (0, 0, 0),
-        clocks: tuple[int, int, int] | None = None,
+        moved: Moved = NOTHING_MOVED,
+        clocks: TermClocks | None = None,
         sums_stay: bool = False,
     ) -> Tile:
         """Return the tile of an m x n block of outputs over a slice of K.
 
         The results of the last slice leave. ``moved``: bytes of weights and inputs read for it,
-        and of outputs stored after it. ``clocks``: of its terms, of those of its first group, and
-        between its groups, where zero terms are skipped. ``sums_stay``: the next tile goes on with
-        the unfinished sums, which stay in the PEs (tile and os arrays).
+        and of outputs stored after it. ``clocks``: where zero terms are skipped. ``sums_stay``:
+        the next tile goes on with the unfinished sums, which stay in the PEs (tile and os arrays).
         """
-        array, chunks, tile = self.arch.array, piece.chunks, self.flow is TILE
+        array, chunks, tile = self.chip.arch.array, piece.chunks, self.flow is TILE
         *used, steps = self.flow.extents(m, n, chunks)
         if array.kind == "systolic" and array.timing == "scalesim":
             used = [array.rows, array.columns]
-        busy, first, wait = clocks or self._issue(piece, steps)
-        rescale = wait if self.options.rescale else 0
+        busy, first, rescale = clocks or self._issue(piece, steps)
+        rescale = rescale if self.options.rescale else 0
         row_loads = self._load(m, n, piece)
         fill, load, latency, drain = self._edges(used, piece.last, row_loads)
         port = 0
@@ -77,17 +89,17 @@ class Timing:
             needed = self._port_clocks(m, n, piece, moved, steps, row_loads, sums_stay=sums_stay)
             port = max(0, needed - busy)
         if self.options.pipeline:
-            fill += steps * self.arch.table_fill_cycles
+            fill += steps * self.chip.arch.table_fill_cycles
         sums = piece.groups > 0 if tile else drain > 0
-        timed = moved if self.options.memory else (0, 0, 0)
-        dram = [
-            self._transfer(operand, size)
-            for operand, size in zip(self.arch.buffers.layout, timed, strict=True)
-        ]
+        timed = moved if self.options.memory else NOTHING_MOVED
+        reads = (
+            (WEIGHTS, self._transfer("weight", timed.weight)),
+            (INPUTS, self._transfer("input", timed.input)),
+        )
         return Tile(
             moved=moved,
             loads=INPUTS if self.flow.loaded == "input" else WEIGHTS,
-            reads=tuple((c, t) for c, t in ((WEIGHTS, dram[0]), (INPUTS, dram[1])) if t),
+            reads=tuple(read for read in reads if read[1]),
             load=load,
             body=busy + rescale + port + fill,
             busy=busy,
@@ -100,11 +112,11 @@ class Timing:
             latency=latency,
             drain=drain,
             held=not tile,
-            store=dram[2],
+            store=self._transfer("output", timed.output),
         )
 
-    def _edges(self, used: Sequence[int], last: bool, load: int) -> tuple[int, int, int, int]:
-        """Return (fill, load, latency, drain) of a tile that uses ``used`` rows and columns.
+    def _edges(self, used: Sequence[int], last: bool, load: int) -> Edges:
+        """Return the clocks around a tile that uses ``used`` rows and columns.
 
         ``load``: clocks to load its stationary operand.
 
@@ -113,19 +125,20 @@ class Timing:
         results a clock, all beside the next tile.
         """
         if not self.options.pipeline:
-            return 0, 0, 0, 0
-        array = self.arch.array
+            return Edges()
+        arch, pe = self.chip.arch, self.chip.arch.pe
         if self.flow is TILE:
-            return (0, 0, self.arch.pe.record.pipeline_cycles, used[0]) if last else (0, 0, 0, 0)
+            depth = self.chip.pe.pipeline_cycles
+            return Edges(latency=depth, drain=used[0]) if last else Edges()
         fill = (used[0] + used[1] - 2) * self.bits.terms
-        if array.timing == "scalesim":
-            return fill + (array.rows if self.flow.loaded else 0), 0, 0, 0
+        if arch.array.timing == "scalesim":
+            return Edges(fill=fill + (arch.array.rows if self.flow.loaded else 0))
         if self.flow.sums_stay:
             drain = used[0] if last else 0
-            return (fill, 0, 0, drain) if self.arch.pe.drain_register else (fill + drain, 0, 0, 0)
-        return (
-            (fill, load, 0, 0) if self.arch.pe.double_buffered_operand else (fill + load, 0, 0, 0)
-        )
+            hidden = pe.drain_register
+            return Edges(fill=fill, drain=drain) if hidden else Edges(fill=fill + drain)
+        hidden = pe.double_buffered_operand
+        return Edges(fill=fill, load=load) if hidden else Edges(fill=fill + load)
 
     def _transfer(self, operand: OperandName, size_bytes: int) -> int:
         """Return the clocks of a transfer: what DRAM takes, and the port of the buffer.
@@ -141,8 +154,7 @@ class Timing:
 
     def _accesses(self, operand: OperandName, size_bits: Fraction | int) -> int:
         """Return the accesses of an operand's buffer that so many bits at once take."""
-        port = self.port_bits[self.arch.buffers.layout[operand]]
-        return ceil_div(math.ceil(size_bits), port)
+        return self.chip.holding(operand).accesses(math.ceil(size_bits))
 
     def _load(self, m: int, n: int, piece: Slice) -> int:
         """Return the clocks to load a stationary operand: a row a clock, or what the port gives."""
@@ -158,7 +170,7 @@ class Timing:
 
     def _step_reads(self, m: int, n: int, piece: Slice, steps: int) -> Counter[BufferName]:
         """Return the accesses of each buffer for the steps of a tile."""
-        layout, found = self.arch.buffers.layout, Counter[BufferName]()
+        layout, found = self.chip.buffer_of, Counter[BufferName]()
         asked = [(size, size, count) for size, count in piece.sizes]
         if self.flow.loaded is not None:
             chunk = sum(size * count for size, count in piece.sizes)
@@ -169,7 +181,7 @@ class Timing:
             at_once[layout["weight"]] += math.ceil(n * weights * self.bits.code_of("weight"))
             at_once[layout["input"]] += math.ceil(m * inputs * self.bits.code_of("input"))
             for name, size_bits in at_once.items():
-                found[name] += count * ceil_div(size_bits, self.port_bits[name])
+                found[name] += count * self.chip.sram[name].accesses(size_bits)
         return found
 
     def _port_clocks(
@@ -177,7 +189,7 @@ class Timing:
         m: int,
         n: int,
         piece: Slice,
-        moved: tuple[int, int, int],
+        moved: Moved,
         steps: int,
         load: int,
         *,
@@ -189,16 +201,16 @@ class Timing:
         array does nothing else), sums that wait, results. A buffer with one port also takes in what
         is fetched for the tile and gives results to DRAM. Scales count for the layer only.
         """
-        buffers, layout, array = self.arch.buffers, self.arch.buffers.layout, self.arch.array
+        chip, layout, array = self.chip, self.chip.buffer_of, self.chip.arch.array
         loaded, physical = self.flow.loaded, array.timing == "physical"
         reads, writes = self._step_reads(m, n, piece, steps), Counter[BufferName]()
         if loaded is not None:
-            alone = 0 if self.arch.pe.double_buffered_operand else load
+            alone = 0 if self.chip.arch.pe.double_buffered_operand else load
             reads[layout[loaded]] += max(0, load - (alone if physical else array.rows))
             sums_stay = False  # K lies on the rows
         lines, line = (m, n) if self.flow.weights_on_columns else (n, m)
-        home = sums_home(self.arch)
-        waiting = 0 if sums_stay else lines * ceil_div(line * self.sum_bits, self.port_bits[home])
+        home = chip.sums.name
+        waiting = 0 if sums_stay else lines * chip.sums.accesses(line * chip.sum_bits)
         if not piece.first and (physical or loaded is None):  # sums are read back
             reads[home] += waiting
         if piece.last:
@@ -207,8 +219,8 @@ class Timing:
         else:
             writes[home] += waiting
         clocks = [0]
-        for name in buffers.priced:
-            if buffers.named(name).ports == 2:
+        for name, sram in chip.sram.items():
+            if sram.ports == 2:
                 clocks += [reads[name], writes[name]]
                 continue
             through = sum(
@@ -227,10 +239,11 @@ class Timing:
     @property
     def gap(self) -> int:
         """Clocks between groups."""
-        return self.arch.pe.record.group_gap if self.flow is TILE and self.options.rescale else 0
+        counts = self.flow is TILE and self.options.rescale
+        return self.chip.pe.group_gap if counts else 0
 
-    def _issue(self, piece: Slice, steps: int) -> tuple[int, int, int]:
-        """Return the clocks of a tile's terms, of those of its first group, and between groups.
+    def _issue(self, piece: Slice, steps: int) -> TermClocks:
+        """Return the clocks of a tile's terms, none skipped.
 
         A group waits until the unit has rescaled the one before: with T clocks of terms it takes
         max(T + gap, scale), the first one of a tile aside, which the machine times.
@@ -238,8 +251,8 @@ class Timing:
         terms = self.bits.terms
         busy = steps * terms
         if self.flow is not TILE or piece.groups < 2:
-            return busy, busy, 0
+            return TermClocks(busy, busy, 0)
         full, short = piece.full * terms, piece.short * terms
         later = (piece.groups - 2) * max(full + self.gap, self.scale)
         later += max(short + self.gap, self.scale)
-        return busy, full, full + later - busy
+        return TermClocks(busy, full, full + later - busy)

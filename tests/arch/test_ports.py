@@ -12,8 +12,8 @@ from bitlathe.arch.schema import Operand
 from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.reports.explore.evaluate import _resolve
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.energy import ChipCosts, area_um2
-from bitlathe.sim.simulation import layer_bits
+from bitlathe.sim.chip import Chip
+from bitlathe.sim.policy import layer_bits
 from bitlathe.workloads import Gemm
 
 OURS = [name for name in arch_names() if not name.startswith("hpca25/")]
@@ -145,12 +145,12 @@ def test_skipping_needs_the_port_of_the_fastest_step() -> None:
 def test_one_chip_has_one_area(name: str, model: str) -> None:
     whole = load_arch(name)
     areas = [
-        area_um2(chip, ChipCosts.of(chip))
+        Chip.of(chip).area_um2
         for chip in (whole, *(resolve(whole, phase=p, model=model) for p in ("prefill", "decode")))
     ]
     assert areas[0] == areas[1] == areas[2]
-    costs = [ChipCosts.of(resolve(whole, phase=p, model=model)) for p in ("prefill", "decode")]
-    assert costs[0] == costs[1]
+    sram = [Chip.of(resolve(whole, phase=p, model=model)).sram for p in ("prefill", "decode")]
+    assert sram[0] == sram[1]
     array = whole.array
     assert areas[0]["pe_array"] >= array.rows * array.columns * whole.pe.cell_area_um2
     assert areas[0]["total"] == pytest.approx(sum(v for k, v in areas[0].items() if k != "total"))
@@ -163,7 +163,7 @@ def test_the_largest_array_of_any_phase_is_built(tmp_path: Path) -> None:
     assert chip.pes == 80 * 16
     assert chip.port_bits("weight") == 80 * 4 * 8 // 4
     prefill = resolve(chip, phase="prefill", model="phi-2")
-    assert area_um2(prefill, ChipCosts.of(prefill))["pe_array"] == 80 * 16 * chip.pe.cell_area_um2
+    assert Chip.of(prefill).area_um2["pe_array"] == 80 * 16 * chip.pe.cell_area_um2
 
 
 def test_a_model_s_own_formats_count(tmp_path: Path) -> None:
@@ -252,12 +252,12 @@ def test_registers_of_a_systolic_array_are_those_of_all_its_dataflows() -> None:
 def test_a_sweep_has_the_silicon_of_the_whole_chip(name: str) -> None:
     """Ports and PEs of a point are those of `simulate`, in both phases."""
     arch = load_arch(name)
-    whole = area_um2(arch, ChipCosts.of(arch))
+    whole = Chip.of(arch).area_um2
     for phase in ("prefill", "decode"):
         chip = _resolve(arch, phase, "opt-125m")
-        assert area_um2(chip, ChipCosts.of(chip)) == whole
+        assert Chip.of(chip).area_um2 == whole
         slower = load_arch(resolve(arch, phase=phase, model="opt-125m"), {"dram.gb_per_s": 16.0})
-        assert area_um2(slower, ChipCosts.of(slower)) == whole
+        assert Chip.of(slower).area_um2 == whole
 
 
 @pytest.mark.parametrize("weight", ["bitmod_fp4@g128/int8", "int6@g128/int8", "int8@channel"])
@@ -281,5 +281,5 @@ def test_stated_bits_of_a_scheme_go_through_an_automatic_port_at_once(bits: floa
         },
     )
     layer = Gemm(name="x", m=32, n=32, k=768)
-    run = run_layer(chip, layer, layer_bits(chip, layer), ChipCosts.of(chip))
+    run = run_layer(Chip.of(chip), layer, layer_bits(chip, layer))
     assert run.sram_accesses["weight_read"] == 768

@@ -12,7 +12,8 @@ from bitlathe.arch import Arch, load_arch, resolve
 from bitlathe.arch.loader import CHIPS
 from bitlathe.arch.pe import LutPE
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.sim.energy import ChipCosts, area_um2, timed_energy_pj
+from bitlathe.sim.chip import Chip
+from bitlathe.sim.energy import timed_energy_pj
 
 DOCS = Path(__file__).parents[2] / "docs" / "chips.md"
 BITMOD = (CHIPS / "bitmod.yaml").read_text()
@@ -177,15 +178,16 @@ def test_the_study_s_chips_keep_their_16_bit_keys_and_values() -> None:
 def test_leakage_is_that_of_all_banks_and_pes() -> None:
     """16 banks of 32 KiB, 32 and 64 bits, lop at 300 K: 1.24842 and 1.24357 mW; 1024 PEs."""
     chip = load_arch("bitmod")
-    costs = ChipCosts.of(chip)
+    on = Chip.of(chip)
     assert [chip.banks(name) for name in chip.buffers.names] == [16, 16]
     buffers = 16 * 1.24842 + 16 * 1.24357
-    assert costs.leakage_mw == pytest.approx(buffers + 1024 * 0.005899)
-    energy = timed_energy_pj(chip, costs, 1000)
+    assert on.leakage_mw == pytest.approx(buffers + 1024 * 0.005899)
+    energy = timed_energy_pj(on, 1000)
     assert energy["leakage"] == pytest.approx((buffers + 1024 * 0.005899) * 1000)
     assert energy["dram_background"] == pytest.approx(15.50 * 32 * 1000)
     half = load_arch("bitmod", {"technology.clock_ghz": 0.5})
-    assert timed_energy_pj(half, costs, 1000)["leakage"] == pytest.approx(2 * energy["leakage"])
+    slow = timed_energy_pj(Chip(arch=half, sram=on.sram), 1000)
+    assert slow["leakage"] == pytest.approx(2 * energy["leakage"])
 
 
 def test_dram_by_time_holds_whatever_the_clock() -> None:
@@ -233,7 +235,7 @@ def test_registers_of_a_systolic_pe_have_an_area(dataflow: str, key: str, bits: 
     without = load_arch("bitmod", {**base, f"pe.{key}": False})
     assert without.pe_area_um2 == 1989.5417
     assert with_it.pe_area_um2 == pytest.approx(1989.5417 + bits * 2.69)
-    areas = [area_um2(chip, ChipCosts.of(chip))["pe_array"] for chip in (with_it, without)]
+    areas = [Chip.of(chip).area_um2["pe_array"] for chip in (with_it, without)]
     assert areas[0] - areas[1] == pytest.approx(1024 * bits * 2.69)
 
 
@@ -245,9 +247,9 @@ def test_partial_sums_at_the_edge_take_sram() -> None:
     )
     chip = load_arch("bitmod", {**kept, "buffers.accumulator": {"size_kib": 128}})
     assert chip.port_bits("accumulator") == 32 * 16  # a sum of FP16 in every column
-    area = area_um2(chip, ChipCosts.of(chip))
+    area = Chip.of(chip).area_um2
     assert area["accumulator_buffer"] == chip.sram_cost("accumulator").area_um2 > 0
-    assert ChipCosts.of(chip).buffers["accumulator"].read_pj > 0
+    assert Chip.of(chip).sram["accumulator"].cost.read_pj > 0
     said = refused("bitmod", {"buffers.accumulator": {"size_kib": 128}})
     assert said == "buffers.accumulator: for array.accumulator_buffer: true; leave it out."
 
@@ -288,12 +290,11 @@ def test_figures_of_one_s_own_for_a_buffer() -> None:
 
 def figures(chip: Arch) -> dict[str, Any]:
     """All that a chip costs, as the energy model takes it."""
-    costs, dram = ChipCosts.of(chip), chip.dram
+    on, dram = Chip.of(chip), chip.dram
     return {
-        "area": area_um2(chip, costs),
-        "buffers": costs.buffers,
-        "ports": costs.port_bits,
-        "leakage": costs.leakage_mw,
+        "area": on.area_um2,
+        "buffers": on.sram,
+        "leakage": on.leakage_mw,
         "pe": (chip.pe.clock_energy_pj, chip.accounting.layout_factor, chip.table_fill_pj),
         "dram": (dram.read_bit_pj, dram.write_bit_pj, chip.dram_background_mw),
     }

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from bitlathe.arch import Arch, load_arch, resolve
+from bitlathe.arch import load_arch, resolve
 from bitlathe.sim.analytic import run_layer
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.cycle.layer import run_layer_cycle
-from bitlathe.sim.energy import ChipCosts
-from bitlathe.sim.simulation import layer_bits
+from bitlathe.sim.policy import layer_bits
 from bitlathe.workloads import Gemm, load_model
 
 SYSTOLIC = {"array.kind": "systolic", "array.rows": 32, "array.columns": 32, "array.dataflow": "ws"}
@@ -32,28 +32,27 @@ CASES = {
 }
 
 
-def layers_of(name: str) -> tuple[Arch, ChipCosts, list[Gemm]]:
-    """Chip, costs and layers of a case."""
+def layers_of(name: str) -> tuple[Chip, list[Gemm]]:
+    """Chip and layers of a case."""
     model, phase, context, settings, one, _ = CASES[name]
     chip = resolve(load_arch("bitmod", settings), phase=phase, model=model)
     gemms = load_model(model).gemms(phase=phase, context=context, batch=1, causal=False)
-    return chip, ChipCosts.of(chip), [g for g in gemms if not (one and g.name == "lm_head")]
+    return Chip.of(chip), [g for g in gemms if not (one and g.name == "lm_head")]
 
 
 @pytest.mark.benchmark(timer=time.process_time)  # CPU seconds: other work does not count
 @pytest.mark.parametrize("name", CASES)
 def test_cycle_rung(benchmark, name: str) -> None:
-    chip, costs, gemms = layers_of(name)
-    bits = [layer_bits(chip, g) for g in gemms]
+    on, gemms = layers_of(name)
+    bits = [layer_bits(on.arch, g) for g in gemms]
 
     def cycle() -> int:
         return sum(
-            run_layer_cycle(chip, g, b, costs).cycles * g.count
-            for g, b in zip(gemms, bits, strict=True)
+            run_layer_cycle(on, g, b).cycles * g.count for g, b in zip(gemms, bits, strict=True)
         )
 
     cycles = benchmark(cycle)
-    base = [run_layer(chip, g, b, costs) for g, b in zip(gemms, bits, strict=True)]
+    base = [run_layer(on, g, b) for g, b in zip(gemms, bits, strict=True)]
     analytic = sum(r.cycles * r.count for r in base)
     benchmark.extra_info.update(cycles=cycles, over_analytic=round(cycles / analytic, 4))
     print(f"\n{name}: {cycles:,} clocks, {cycles / analytic:.4f} x analytic, "

@@ -12,9 +12,10 @@ from bitlathe.arch.components import FOLDER
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping import Rooms, Traffic, output_tiled, whole_buffer
 from bitlathe.sim.analytic import run_layer
-from bitlathe.sim.energy import ChipCosts
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.layer_bits import LayerBits
-from bitlathe.sim.work import layer_work
+from bitlathe.sim.layout import lay_out
+from bitlathe.sim.work import Work, layer_work
 from bitlathe.workloads import Gemm
 from naive import hpca25_naive
 
@@ -74,7 +75,11 @@ def chip(**changes: object) -> bl.Arch:
 
 def cost(arch: bl.Arch, gemm: Gemm) -> bl.sim.LayerRun:
     bits = LayerBits.of(arch, arch.formats.linear, gemm)
-    return run_layer(arch, gemm, bits, ChipCosts.of(arch))
+    return run_layer(Chip.of(arch), gemm, bits)
+
+
+def work_of(arch: bl.Arch, gemm: Gemm, bits: LayerBits) -> Work:
+    return layer_work(lay_out(Chip.of(arch), gemm, bits, "whole-buffer"))
 
 
 sizes = st.integers(1, 300)
@@ -89,7 +94,7 @@ def test_array_never_does_more_than_its_peak(m: int, n: int, k: int, flow: str) 
         assert 0 < run.utilization <= 1
         assert run.cycles == run.compute_cycles + run.stall_cycles
         layer = Gemm(name="x", m=m, n=n, k=k)
-        work = layer_work(arch, layer, LayerBits.of(arch, arch.formats.linear, layer))
+        work = work_of(arch, layer, LayerBits.of(arch, arch.formats.linear, layer))
         pes = arch.array.rows * arch.array.columns
         assert -(-m * n * k // 4) <= work.busy_pe_cycles / 2 <= pes * work.steps
 
@@ -115,8 +120,8 @@ def test_causal_steps_equal_a_count_block_by_block(
             rows = range(first, min(first + 6, tokens * group))
             if any(before + r // group >= column for r in rows):
                 steps += -(-head // 2)
-    assert layer_work(arch, gemm, bits).steps == steps
-    assert steps <= layer_work(arch, replace(gemm, causal=None), bits).steps
+    assert work_of(arch, gemm, bits).steps == steps
+    assert steps <= work_of(arch, replace(gemm, causal=None), bits).steps
 
 
 @given(st.integers(1, 10**8), st.integers(1, 10**8), st.integers(1, 10**6))

@@ -14,8 +14,8 @@ from bitlathe.arch.schema import LayerFormats
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.sim.analytic import run_layer
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.cycle.layer import run_layer_cycle
-from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.run import LayerRun
 from bitlathe.workloads import Gemm
@@ -96,10 +96,10 @@ def bits_of(arch: Arch, gemm: Gemm) -> LayerBits:
     return LayerBits.of(arch, arch.formats.linear, gemm)
 
 
-def costs_of(arch: Arch) -> ChipCosts:
+def built(arch: Arch) -> Chip:
     """The chip's prices; a buffer that CACTI's tables do not hold is no case."""
     try:
-        return ChipCosts.of(arch)
+        return Chip.of(arch)
     except BitlatheError as err:
         assume("SRAM table" not in str(err))
         raise
@@ -107,9 +107,9 @@ def costs_of(arch: Arch) -> ChipCosts:
 
 def runs(arch: Arch, gemm: Gemm) -> dict[str, LayerRun]:
     """Both rungs; a chip too small for the layer is no case."""
-    costs, bits = costs_of(arch), bits_of(arch, gemm)
+    on, bits = built(arch), bits_of(arch, gemm)
     try:
-        return {name: run(arch, gemm, bits, costs) for name, run in RUNGS.items()}
+        return {name: run(on, gemm, bits) for name, run in RUNGS.items()}
     except BitlatheError as err:
         assume("too small" not in str(err))
         raise
@@ -118,7 +118,7 @@ def runs(arch: Arch, gemm: Gemm) -> dict[str, LayerRun]:
 @settings(max_examples=300)
 @given(chips(), layers())
 def test_a_layer_obeys_the_laws(arch: Arch, gemm: Gemm) -> None:
-    costs, bits = costs_of(arch), bits_of(arch, gemm)
+    on, bits = built(arch), bits_of(arch, gemm)
     found = runs(arch, gemm)
     for run in found.values():
         parts = [value for part, value in run.energy_pj.items() if part != "total"]
@@ -135,7 +135,7 @@ def test_a_layer_obeys_the_laws(arch: Arch, gemm: Gemm) -> None:
         assert run.dram_bits["weight"] >= seen * bits.code_of("weight") * gemm.batch
         scores = gemm.macs // gemm.k if gemm.causal == "n" else gemm.m * gemm.n * gemm.batch
         assert run.dram_bits["output"] >= scores * bits.output
-        for name in costs.port_bits:
+        for name in on.sram:
             ports = arch.buffers.named(name).ports
             reads = run.sram_accesses[f"{name}_read"]
             if ports == 1:
@@ -148,10 +148,10 @@ def test_a_layer_obeys_the_laws(arch: Arch, gemm: Gemm) -> None:
 @given(chips(), layers())
 def test_fills_results_and_sums_go_through_their_port(arch: Arch, gemm: Gemm) -> None:
     assume(gemm.causal is None)
-    costs = costs_of(arch)
+    on = built(arch)
     layout = arch.buffers.layout
     for run in runs(arch, gemm).values():
-        for name, width in costs.port_bits.items():
+        for name, sram in on.sram.items():
             if name == "accumulator":
                 continue
             filled = sum(
@@ -160,10 +160,10 @@ def test_fills_results_and_sums_go_through_their_port(arch: Arch, gemm: Gemm) ->
             results = gemm.m * gemm.n * gemm.batch * bits_of(arch, gemm).output
             written = filled + (results if layout["output"] == name else 0)
             if arch.buffers.named(name).ports == 2:
-                assert run.cycles * width >= written
+                assert run.cycles * sram.port_bits >= written
             else:
                 read = run.sram_accesses[f"{name}_read"]
-                assert run.cycles >= read + written // width
+                assert run.cycles >= read + written // sram.port_bits
 
 
 @settings(max_examples=200)
@@ -225,7 +225,7 @@ def test_fewer_bits_are_never_slower(arch: Arch, m: int, n: int, k: int, group: 
         formats = LayerFormats(weight=weight, input="int8@tensor", output="int8@tensor")
         bits = LayerBits.of(arch, formats, gemm)
         try:
-            clocks.append(run_layer(arch, gemm, bits, costs_of(arch)).cycles)
+            clocks.append(run_layer(built(arch), gemm, bits).cycles)
         except BitlatheError as err:
             assume("too small" not in str(err))
             raise

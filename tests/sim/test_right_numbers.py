@@ -7,17 +7,18 @@ import pytest
 import bitlathe as bl
 from bitlathe.arch import Arch, load_arch, resolve
 from bitlathe.datatypes.base.yamlfile import Document, validate
-from bitlathe.mapping.keep import _Lives, placed_steps
+from bitlathe.mapping.keep import _Lives, layer_counts
 from bitlathe.sim.analytic import run_layer
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.cycle.bandwidth import layer_bits_per_clock, required_bits_per_clock
 from bitlathe.sim.cycle.layer import run_layer_cycle
-from bitlathe.sim.energy import ChipCosts
-from bitlathe.sim.in_order import plan_of
 from bitlathe.sim.layer_bits import LayerBits
+from bitlathe.sim.layout import layouts
+from bitlathe.sim.plan import plan_of
+from bitlathe.sim.policy import layer_bits
 from bitlathe.sim.run import LayerRun
-from bitlathe.sim.simulation import layer_bits
 from bitlathe.workloads import Gemm, load_model
-from bitlathe.workloads.order import execution_order
+from bitlathe.workloads.order import execution_order, steps_of
 
 HEADS, HEAD_DIM, CONTEXT = 32, 128, 2048
 V_BITS = HEADS * HEAD_DIM * (8 * CONTEXT + 16)  # int8@channel: a scale for each of 128 columns
@@ -50,14 +51,14 @@ def test_prefill_decides_for_each_head(fidelity: str) -> None:
 def test_heads_cost_their_number_times_one(fidelity: str) -> None:
     run_of = {"analytic": run_layer, "cycle": run_layer_cycle}[fidelity]
     chip = resolve(load_arch("bitmod"), phase="prefill", model="")
-    costs = ChipCosts.of(chip)
+    on = Chip.of(chip)
     runs = []
     for batch in (1, 32):
         layer = Gemm(
             name="av", m=1000, n=128, k=1000, batch=batch, kind="attention_av",
             stationary="kv_cache",
         )  # fmt: skip
-        runs.append(run_of(chip, layer, layer_bits(chip, layer), costs))
+        runs.append(run_of(on, layer, layer_bits(chip, layer)))
     one, many = runs
     assert many.dram_bits == {operand: 32 * bits for operand, bits in one.dram_bits.items()}
     assert many.cycles <= 32 * one.cycles
@@ -158,7 +159,7 @@ def test_partial_sums_go_through_the_port_of_the_results(
     """
     arch, layer = array_of(port_bits=port), Gemm(name="x", m=4096, n=512, k=1024)
     bits = LayerBits.of(arch, arch.formats.linear, layer)
-    run = run_of(arch, layer, bits, ChipCosts.of(arch))  # type: ignore[operator]
+    run = run_of(Chip.of(arch), layer, bits)  # type: ignore[operator]
     assert run.sram_accesses["output_read"] == 31 * 16 * 4096 * accesses
     assert run.cycles >= run.sram_accesses["output_read"]
 
@@ -170,7 +171,7 @@ def test_sums_need_room() -> None:
     for size in (16, 64, 512):
         arch = array_of(size_kib=size)
         bits = LayerBits.of(arch, arch.formats.linear, layer)
-        run = run_layer_cycle(arch, layer, bits, ChipCosts.of(arch))
+        run = run_layer_cycle(Chip.of(arch), layer, bits)
         loads.append(run.sram_accesses["weight_read"])
         clocks.append(run.cycles)
     # 16 x 1024 rows of weights, once for every 16 KiB / 128 B = 128 rows of M, 512, 4096
@@ -199,23 +200,25 @@ def test_a_narrow_port_takes_more_accesses_of_the_same_step() -> None:
 def test_decode_reads_the_inputs_of_the_tokens_it_has() -> None:
     """One token x 4 lanes x 16 bits = 64 bits a step: one bank of the port's, not all of them."""
     chip = resolve(load_arch("bitmod"), phase="decode", model="llama-2-7b")
-    costs = ChipCosts.of(chip)
+    on = Chip.of(chip)
     run = layer_of(bl.simulate("bitmod", "llama-2-7b", "decode"), "q_proj")
     steps = 4096 // 4 * (4096 // 64)
     assert run.sram_accesses["io_read"] == steps
-    banks, port = costs.banks["io"], costs.port_bits["io"]
+    banks, port = on.sram["io"].banks, on.sram["io"].port_bits
     one = math.ceil(64 * banks / port)
     drained = math.ceil(4096 * 16 * banks / port)
-    io = (steps * one + drained) * costs.buffers["io"].read_pj / banks
-    codes = steps * math.ceil(64 * 4 * 4 * costs.banks["weight"] / costs.port_bits["weight"])
+    io = (steps * one + drained) * on.sram["io"].cost.read_pj / banks
+    codes = steps * math.ceil(64 * 4 * 4 * on.sram["weight"].banks / on.sram["weight"].port_bits)
     scales = (
         64
         * 32
         * math.ceil(  # 64 folds of N, 32 groups: selector, scale, share of the row's
-            math.ceil(64 * (2 + 8 + 16 / 32)) * costs.banks["weight"] / costs.port_bits["weight"]
+            math.ceil(64 * (2 + 8 + 16 / 32))
+            * on.sram["weight"].banks
+            / on.sram["weight"].port_bits
         )
     )
-    weight = (codes + scales) * costs.buffers["weight"].read_pj / costs.banks["weight"]
+    weight = (codes + scales) * on.sram["weight"].cost.read_pj / on.sram["weight"].banks
     assert run.energy_pj["sram_read"] == pytest.approx(io + weight)
 
 
@@ -271,7 +274,7 @@ def test_a_shared_buffer_gives_weights_and_inputs_of_a_step_together() -> None:
         })  # fmt: skip
         layer = Gemm(name="x", m=8, n=16, k=100)
         bits = LayerBits.of(arch, arch.formats.linear, layer)
-        run = run_layer(arch, layer, bits, ChipCosts.of(arch))
+        run = run_layer(Chip.of(arch), layer, bits)
         assert arch.port_bits("shared") == (96 if port == "auto" else 64)
         assert run.sram_accesses["shared_read"] == 100 * 2 * 2 * accesses
 
@@ -282,15 +285,13 @@ def test_the_bandwidth_needed_is_the_most_of_a_layers_ways() -> None:
     chip = resolve(chip, phase="prefill", model="opt-125m")
     order = execution_order(load_model("opt-125m"), "prefill", 64)
 
-    def bits_of(gemm: Gemm) -> LayerBits:
-        return layer_bits(chip, gemm)
-
-    plan = plan_of(chip, order, bits_of)
+    bits = {step.gemm: layer_bits(chip, step.gemm) for step in steps_of(order)}
+    plan, on = plan_of(chip, order, bits), Chip.of(chip)
     ways: dict[str, list[float]] = {}
-    for gemm, kept in dict.fromkeys((p.step.gemm, p.kept) for p, _ in placed_steps(plan)):
-        rate = layer_bits_per_clock(chip, gemm, bits_of(gemm), kept=kept)
+    for gemm, kept in layer_counts(plan):
+        rate = layer_bits_per_clock(layouts(on, gemm, bits[gemm], "whole-buffer", kept))
         ways.setdefault(gemm.name, []).append(rate)
-    needed, most = required_bits_per_clock(chip, plan, bits_of)
+    needed, most = required_bits_per_clock(on, plan, bits)
     assert needed == {name: max(rates) for name, rates in ways.items()}
     assert most == max(needed.values())
     assert any(rates[-1] < max(rates) for rates in ways.values())
@@ -337,9 +338,9 @@ def test_look_up_tables_are_filled() -> None:
         "accounting": {"layout_factor": 1.0},
     })  # fmt: skip
     layer = Gemm(name="x", m=8, n=16, k=4096)
-    bits, costs = LayerBits.of(arch, arch.formats.linear, layer), ChipCosts.of(arch)
-    run = run_layer(arch, layer, bits, costs)
+    bits, on = LayerBits.of(arch, arch.formats.linear, layer), Chip.of(arch)
+    run = run_layer(on, layer, bits)
     assert run.compute_cycles == 512 * 3
     assert run.cycles == 512 * (3 + 19)
     assert run.energy_pj["pe"] == pytest.approx(128 * 512 * 3 * 1.0 + 8 * 512 * 304 * 0.5)
-    assert run_layer_cycle(arch, layer, bits, costs).cycles >= run.cycles
+    assert run_layer_cycle(on, layer, bits).cycles >= run.cycles

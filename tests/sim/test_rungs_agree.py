@@ -14,18 +14,17 @@ from bitlathe.sim.array.tile.model import SCOPES, TileArray, tile_count
 from bitlathe.sim.array.tile.term_clocks import CountedClocks, skipping_array
 from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.cycle.options import CycleOptions
-from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
+from bitlathe.sim.layout import lay_out
+from bitlathe.sim.policy import layer_bits
 from bitlathe.sim.run import LayerRun
-from bitlathe.sim.simulation import layer_bits
 from bitlathe.sim.work import layer_work
 from bitlathe.workloads import Gemm, load_model
-from cycle_cases import naive_layer
+from cycle_cases import built, naive_layer
 from naive import layout_naive, tile_naive
 from naive.layout_naive import pieces
 
 NO_MEMORY = CycleOptions(memory=False)
-COSTS = ChipCosts.of(load_arch("bitmod"))
 COST = {"energy_pj": 0.2, "area_um2": 400.0}
 SERIAL = ("int8@{}", "int6@{}/int8", "int4@{}/int4", "int3_asym@{}/int8", "fp4_e2m1@{}/bf16")
 PARALLEL = ("int8@{}", "int4@{}/int8", "int4@{}/e8m0")
@@ -151,8 +150,8 @@ def test_all_rungs_take_the_clocks_of_the_array(seed: int) -> None:
             continue
         tiles = tiles_in_order(arch, gemm, bits)
         work = work_of(tiles, array, bits.terms)
-        run = run_layer_cycle(arch, gemm, bits, COSTS, options=NO_MEMORY)
-        base = run_layer(arch, gemm, bits, COSTS)
+        run = run_layer_cycle(built(arch), gemm, bits, options=NO_MEMORY)
+        base = run_layer(built(arch), gemm, bits)
         assert run.cycles == played(work, array), (arch.pe, arch.array, gemm, array)
         assert run.compute_cycles == base.compute_cycles == sum(clocks for clocks, _ in work)
         assert run.cycles == run.compute_cycles + sum(run.stalls.values())
@@ -163,7 +162,7 @@ def test_all_rungs_take_the_clocks_of_the_array(seed: int) -> None:
         count = tile_count(m, n, k, array, bits.terms)
         assert run.compute_cycles == count.issue_cycles
         chunks = sum(-(-(b - a) // array.lanes) for a, b in pieces(k, array.group_size or k))
-        work_done = layer_work(arch, gemm, bits)
+        work_done = layer_work(lay_out(built(arch), gemm, bits, "whole-buffer"))
         assert work_done.busy_pe_cycles == m * n * chunks * bits.terms
         assert work_done.weight_reads == work_done.io_reads == chunks * count.tiles
         if n % array.rows == 0 or count.row_folds == 1 or count.column_folds == 1:
@@ -186,7 +185,7 @@ def test_skipped_terms_of_given_weights_too() -> None:
         skipping = skipping_array(arch, scheme, dense.rescale_bits)
         mask = np.random.default_rng(case).random((gemm.n, gemm.k, dense.terms)) < rng.random()
         bits = replace(dense, skipping=CountedClocks(mask, skipping))
-        run = run_layer_cycle(arch, gemm, bits, COSTS, options=NO_MEMORY)
+        run = run_layer_cycle(built(arch), gemm, bits, options=NO_MEMORY)
         work = work_of(tiles_in_order(arch, gemm, bits), skipping, bits.terms, mask)
         assert run.cycles == played(work, skipping)
         assert run.compute_cycles == sum(clocks for clocks, _ in work)
@@ -199,7 +198,7 @@ def cycle_run(scheme: str, lanes: int, m: int, n: int, k: int) -> tuple[LayerRun
     array = TileArray(
         rows=4, cols=4, lanes=lanes, group_size=bits.group or None, rescale_cycles=bits.rescale_bits
     )
-    return run_layer_cycle(arch, gemm, bits, COSTS, options=NO_MEMORY), array
+    return run_layer_cycle(built(arch), gemm, bits, options=NO_MEMORY), array
 
 
 @pytest.mark.parametrize(
@@ -237,7 +236,7 @@ def test_depthwise_convolutions_wait_for_the_rescale_unit() -> None:
     layer = next(x for x in layers if x.name == "block1.depthwise")
     assert (layer.m, layer.n, layer.k) == (12544, 1, 9)
     channel = replace(layer, batch=1)
-    run = run_layer_cycle(arch, channel, layer_bits(arch, channel), COSTS, options=NO_MEMORY)
+    run = run_layer_cycle(built(arch), channel, layer_bits(arch, channel), options=NO_MEMORY)
     assert (run.cycles, run.stalls["rescale"]) == (3149, 391 * (8 - 3 * 2))
     assert tile_count(12544, 1, 9, TileArray(rows=32, cols=32), 2).cycles == 3149
     assert bl.simulate("bitmod", "mobilenet-v2").stalls["rescale"] > 0

@@ -12,9 +12,9 @@ from typing import Any
 
 from ....arch import Arch, load_arch, resolve
 from ....sim.analytic import run_layer
-from ....sim.energy import ChipCosts, area_um2
+from ....sim.chip import Chip
+from ....sim.policy import layer_bits
 from ....sim.run import LayerRun, Run
-from ....sim.simulation import layer_bits
 from ....workloads import Gemm, Model, Transformer
 
 KV_BITS = Fraction(16)
@@ -59,20 +59,20 @@ def run_as_published(
 
     ``published_attention=False`` takes the correct attention products instead and leaves all else.
     """
-    costs = ChipCosts.of(arch)
+    chip = Chip.of(arch)
     layers: list[LayerRun] = []
     gemms = model.gemms(phase=phase, context=context, batch=1)
     for gemm in gemms:
-        if gemm.kind == "linear":
-            layers.append(run_layer(arch, gemm, layer_bits(arch, gemm), costs, mapper))
+        if gemm.role in ("linear", "head"):
+            layers.append(run_layer(chip, gemm, layer_bits(arch, gemm), mapper))
     linear = layer_bits(arch, gemms[0])
     attention = replace(linear, weight=KV_BITS)
     products = (
         attention_as_published(model, phase, context)
         if published_attention
-        else [g for g in gemms if g.kind.startswith("attention")]
+        else [g for g in gemms if g.role in ("scores", "mix")]
     )
-    layers += [run_layer(arch, g, attention, costs, mapper) for g in products]
+    layers += [run_layer(chip, g, attention, mapper) for g in products]
     return Run(
         arch=arch.name,
         model=model.name,
@@ -82,6 +82,6 @@ def run_as_published(
         fidelity="analytic",
         mapper=mapper,
         clock_ghz=arch.technology.clock_ghz,
-        area_um2=area_um2(arch, costs),
+        area_um2=chip.area_um2,
         layers=tuple(layers),
     )

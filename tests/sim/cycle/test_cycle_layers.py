@@ -3,8 +3,8 @@
 import csv
 import math
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -19,20 +19,21 @@ from bitlathe.mapping.keep import NOTHING, Kept, Placed, PlacedRepeat, Plan, kee
 from bitlathe.mapping.whole_buffer import operand_bytes
 from bitlathe.reports.explore import run_sweep
 from bitlathe.reports.page.report import report
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.cycle.bandwidth import layer_bits_per_clock
 from bitlathe.sim.cycle.layer import run_layer_cycle
-from bitlathe.sim.cycle.model import run_overlapped, walk
+from bitlathe.sim.cycle.model import PlanRunner, layouts_of, run_overlapped, run_plan
 from bitlathe.sim.cycle.options import CycleOptions
-from bitlathe.sim.energy import ChipCosts
-from bitlathe.sim.in_order import plan_of
 from bitlathe.sim.layer_bits import LayerBits
-from bitlathe.sim.simulation import layer_bits
+from bitlathe.sim.layout import layouts
+from bitlathe.sim.plan import plan_of
+from bitlathe.sim.policy import layer_bits
 from bitlathe.workloads import Gemm, load_model
-from bitlathe.workloads.order import Repeat, Step, execution_order
+from bitlathe.workloads.order import Repeat, Step, execution_order, steps_of
 from cycle_cases import (
     bits_of,
+    built,
     chip_of,
-    costs_of,
     naive_chip,
     naive_layer,
     named,
@@ -87,9 +88,15 @@ def unrolled(plan: Plan) -> list[Placed]:
     return found
 
 
-def same(bits: LayerBits) -> Callable[[Gemm], LayerBits]:
+def same(bits: LayerBits) -> Mapping[Gemm, LayerBits]:
     """All layers in the same formats."""
-    return lambda _: bits
+    return defaultdict(lambda: bits)
+
+
+def walk(arch: Arch, plan: Plan, bits: LayerBits, options: CycleOptions) -> PlanRunner:
+    """Run a plan on one machine."""
+    laid_out = layouts_of(built(arch), plan, same(bits), "whole-buffer", options)
+    return run_plan(built(arch), plan, laid_out, options)
 
 
 def naive_layers(plan: Plan, chip: dict) -> list[tuple]:
@@ -123,10 +130,10 @@ def test_overlapped_layers_equal_naive(seed: int) -> None:
         except layout_naive.Refused:
             refused += 1
             with pytest.raises(BitlatheError, match="too small"):
-                walk(arch, plan, same(bits), options=options_of(chip))
+                walk(arch, plan, bits, options_of(chip))
             continue
-        found = walk(arch, plan, same(bits), options=options_of(chip))
-        plain = walk(arch, plan, same(bits), options=options_of(chip, fold=False))
+        found = walk(arch, plan, bits, options_of(chip))
+        plain = walk(arch, plan, bits, options_of(chip, fold=False))
         expected: dict = {}
         for placed, (cycles, stalls) in zip(unrolled(plan), shares, strict=True):
             what = (placed.step.gemm, placed.kept), (cycles, *stalls.values())
@@ -138,7 +145,7 @@ def test_overlapped_layers_equal_naive(seed: int) -> None:
                 counted[key] = counted.get(key, 0) + times
             assert {key: times for key, times in counted.items() if times} == expected, (chip, plan)
             assert each.machine.exposed == exposed
-        rows = run_overlapped(arch, plan, same(bits), costs_of(arch), options=options_of(chip))
+        rows = run_overlapped(built(arch), plan, same(bits), options=options_of(chip))
         dram = [sum(r.dram_bits[x] * r.count for r in rows) for x in ("weight", "input", "output")]
         assert dram == [8 * size for size in moved.values()]
         accesses: Counter[str] = Counter()
@@ -158,12 +165,12 @@ def test_one_layer_takes_the_same_clocks_alone_and_in_order() -> None:
         chip, arch, bits = chip_for(rng)
         gemm = random_layer(rng)
         plan = (Placed(step=Step(gemm=gemm)),)
-        costs = costs_of(arch)
+        on = built(arch)
         try:
-            alone = run_layer_cycle(arch, gemm, bits, costs, options=options_of(chip))
+            alone = run_layer_cycle(on, gemm, bits, options=options_of(chip))
         except BitlatheError:
             continue
-        (row,) = run_overlapped(arch, plan, same(bits), costs, options=options_of(chip))
+        (row,) = run_overlapped(on, plan, same(bits), options=options_of(chip))
         same_way += row == alone
         # a mask is kept or not for the clocks of the array; alone, for those of a port too
         assert row == alone or (gemm.causal and row.cycles >= alone.cycles)
@@ -179,8 +186,8 @@ def test_the_next_layers_weights_come_beside_the_layer_before() -> None:
     arch, bits = chip_of(plain_chip()), bits_of(plain_chip())
     first, second = (replace(timing_layer(4, 4, 8), name=name) for name in "ab")
     plan = Placed(step=Step(gemm=first)), Placed(step=Step(gemm=second))
-    a, b = run_overlapped(arch, plan, same(bits), costs_of(arch))
-    alone = run_layer_cycle(arch, first, bits, costs_of(arch))
+    a, b = run_overlapped(built(arch), plan, same(bits))
+    alone = run_layer_cycle(built(arch), first, bits)
     assert (a.cycles, a.stalls["weights"], a.stalls["inputs"]) == (16, 4, 4)
     assert b.stalls["weights"] == b.stalls["inputs"] == b.stalls["bandwidth"] == 0
     assert b.cycles == 8 + 5 + 4  # its results leave the array, then go to DRAM
@@ -192,13 +199,13 @@ def test_what_a_layer_stored_is_read_after_it_was_stored() -> None:
     arch, bits = chip_of(plain_chip()), bits_of(plain_chip())
     first, second = (replace(timing_layer(4, 4, 8), name=name) for name in "ab")
     stored = Placed(step=Step(gemm=first)), Placed(step=Step(gemm=second, inputs=("a",)))
-    _, b = run_overlapped(arch, stored, same(bits), costs_of(arch))
+    _, b = run_overlapped(built(arch), stored, same(bits))
     assert (b.stalls["outputs"], b.stalls["inputs"]) == (5 + 4 + 4, 4)
     kept = (
         Placed(step=Step(gemm=first), kept=Kept(output=True, held_bytes=32)),
         Placed(step=Step(gemm=second, inputs=("a",)), kept=Kept(input=True, held_bytes=32)),
     )
-    _, c = run_overlapped(arch, kept, same(bits), costs_of(arch))
+    _, c = run_overlapped(built(arch), kept, same(bits))
     assert c.stalls["pipeline"] == 5 + 5  # results of the first, then its own, leave the array
     assert c.stalls["inputs"] == 0 == c.dram_bits["input"]
     assert c.cycles == 5 + 8 + 5 + 4
@@ -263,17 +270,13 @@ def test_all_layers_of_a_model_fold_exactly() -> None:
         },
     )
     order = execution_order(load_model("opt-1.3b"), "decode", 64)
-    bits = cache_bits(arch)
+    bits = {step.gemm: layer_bits(arch, step.gemm) for step in steps_of(order)}
     plan = plan_of(arch, order, bits)
     folded, plain = (
-        run_overlapped(arch, plan, bits, ChipCosts.of(arch), options=CycleOptions(fold=fold))
+        run_overlapped(Chip.of(arch), plan, bits, options=CycleOptions(fold=fold))
         for fold in (True, False)
     )
     assert sorted(folded, key=repr) == sorted(plain, key=repr)
-
-
-def cache_bits(arch: Arch):
-    return cache(lambda gemm: layer_bits(arch, gemm))
 
 
 # -- what stays on the chip -------------------------------------------------------------------
@@ -372,7 +375,9 @@ def test_required_bandwidth_is_the_least_that_suffices() -> None:
     for _ in range(12):
         chip, arch, bits = chip_for(rng)
         gemm = random_layer(rng)
-        needed = layer_bits_per_clock(arch, gemm, bits, options=options_of(chip))
+        needed = layer_bits_per_clock(
+            layouts(built(arch), gemm, bits, "whole-buffer"), options=options_of(chip)
+        )
 
         def waits(rate: float, arch: Arch = arch, gemm: Gemm = gemm, chip: dict = chip) -> int:
             lay = cycle_naive.way(naive_chip(chip), naive_layer(gemm))
@@ -392,10 +397,11 @@ def test_required_bandwidth_of_a_stream() -> None:
     """Weights of 8 bits for 4 rows a step, all else in place: 32 bits a clock and the ends."""
     chip = plain_chip(burst=1, weight_bytes=2**20, io_bytes=2**20, bo=Fraction(1))
     gemm = timing_layer(4, 4096, 1024)
-    needed = layer_bits_per_clock(chip_of(chip), gemm, bits_of(chip))
+    ways = layouts(built(chip_of(chip)), gemm, bits_of(chip), "whole-buffer")
+    needed = layer_bits_per_clock(ways)
     assert 32 < needed <= 64
     starved = chip_of(chip | {"rate": Fraction(24)})
-    run = run_layer_cycle(starved, gemm, bits_of(chip), costs_of(starved))
+    run = run_layer_cycle(built(starved), gemm, bits_of(chip))
     assert run.stalls["weights"] > 0.2 * run.cycles
 
 
@@ -440,10 +446,7 @@ def test_single_buffers_wait_for_the_array() -> None:
     gemm = timing_layer(4, 32, 8)
     double = plain_chip(weight_bytes=64, bo=Fraction(1))
     single = double | {"single": "w"}
-    a, b = (
-        run_layer_cycle(chip_of(c), gemm, bits_of(c), costs_of(chip_of(c)))
-        for c in (double, single)
-    )
+    a, b = (run_layer_cycle(built(chip_of(c)), gemm, bits_of(c)) for c in (double, single))
     assert a.stalls["weights"] == 4
     assert b.stalls["weights"] + b.stalls["bandwidth"] >= 8 * 4
     assert b.dram_bits == a.dram_bits
@@ -454,13 +457,11 @@ def test_one_port_gives_its_clocks_to_what_comes_in() -> None:
     gemm = timing_layer(4, 32, 8)
     two = plain_chip(weight_port=32)
     one = two | {"one_port": ("w",)}
-    a, b = (run_layer_cycle(chip_of(c), gemm, bits_of(c), costs_of(chip_of(c))) for c in (two, one))
+    a, b = (run_layer_cycle(built(chip_of(c)), gemm, bits_of(c)) for c in (two, one))
     assert b.stalls["bandwidth"] - a.stalls["bandwidth"] >= 8 * 8 - 8 * 4
     slow = one | {"serial": True, "terms": 4}  # a port that is free three clocks of four
-    c = run_layer_cycle(chip_of(slow), gemm, bits_of(slow), costs_of(chip_of(slow)))
-    wide = run_layer_cycle(
-        chip_of(slow | {"one_port": ()}), gemm, bits_of(slow), costs_of(chip_of(slow))
-    )
+    c = run_layer_cycle(built(chip_of(slow)), gemm, bits_of(slow))
+    wide = run_layer_cycle(built(chip_of(slow | {"one_port": ()})), gemm, bits_of(slow))
     assert c.cycles == wide.cycles
 
 

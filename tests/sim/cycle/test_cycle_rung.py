@@ -9,28 +9,28 @@ from fractions import Fraction
 import pytest
 
 import bitlathe as bl
-from bitlathe.arch import Arch, load_arch, resolve
+from bitlathe.arch import load_arch, resolve
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.mapping.keep import NOTHING
-from bitlathe.sim.analytic import demand_of, run_layer, without_mask
+from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.systolic.model import systolic
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.cycle.dram import DramPort
-from bitlathe.sim.cycle.layer import layer_program, run_layer_cycle
-from bitlathe.sim.cycle.lower import groups_of
+from bitlathe.sim.cycle.layer import run_layer_cycle
+from bitlathe.sim.cycle.lower import groups_of, layer_program
 from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.cycle.program import moved_bytes
 from bitlathe.sim.cycle.slices import cut
-from bitlathe.sim.energy import ChipCosts
+from bitlathe.sim.demand import Demand
 from bitlathe.sim.layer_bits import LayerBits
-from bitlathe.sim.simulation import layer_bits
+from bitlathe.sim.layout import lay_out, layouts
+from bitlathe.sim.policy import layer_bits
 from bitlathe.workloads import Gemm, load_model
 from cycle_cases import (
-    CHIP,
     FLOWS,
     NAMES,
     bits_of,
+    built,
     chip_of,
-    costs_of,
     naive_chip,
     naive_layer,
     named,
@@ -41,7 +41,6 @@ from cycle_cases import (
 )
 from naive import cycle_naive, layout_naive
 
-COSTS = ChipCosts.of(CHIP)
 OPERANDS = ("weight", "input", "output")
 IDEAL = CycleOptions(memory=False, pipeline=False, rescale=False)
 
@@ -64,19 +63,17 @@ def test_folded_equals_unfolded_equals_naive(seed: int) -> None:
             naive_chip(plain),
             naive_layer(gemm),
         )
-        costs = costs_of(arch)
+        on = built(arch)
         options = options_of(plain)
         try:
             cycles, stalls, total, ledger = cycle_naive.run(chip, layer)
         except layout_naive.Refused:
             refused += 1
             with pytest.raises(BitlatheError, match=r"too small: .* must hold .* larger buffer"):
-                run_layer_cycle(arch, gemm, bits, costs, options=options)
+                run_layer_cycle(on, gemm, bits, options=options)
             continue
-        folded = run_layer_cycle(arch, gemm, bits, costs, options=options)
-        assert folded == run_layer_cycle(
-            arch, gemm, bits, costs, options=options_of(plain, fold=False)
-        )
+        folded = run_layer_cycle(on, gemm, bits, options=options)
+        assert folded == run_layer_cycle(on, gemm, bits, options=options_of(plain, fold=False))
         assert (folded.cycles, folded.stalls) == (cycles, stalls), (plain, gemm)
         assert folded.dram_bits == {
             name: 8 * size for name, size in zip(OPERANDS, total.values(), strict=True)
@@ -85,29 +82,23 @@ def test_folded_equals_unfolded_equals_naive(seed: int) -> None:
         assert folded.stall_cycles == sum(folded.stalls.values())
         assert folded.cycles == folded.compute_cycles + folded.stall_cycles
         assert min(folded.stalls.values()) >= 0
-        check_masked_or_not(arch, gemm, bits, costs, chip, layer)
-        base = run_layer(arch, gemm, bits, costs)
+        check_masked_or_not(on, gemm, bits, chip, layer)
+        base = run_layer(on, gemm, bits)
         if gemm.causal is None:  # each rung takes the mask or not, as its own clocks say
             assert folded.cycles >= base.cycles
             assert folded.dram_bits == base.dram_bits
             assert folded.sram_accesses == base.sram_accesses
-            ideal = run_layer_cycle(arch, gemm, bits, costs, options=IDEAL)
+            ideal = run_layer_cycle(on, gemm, bits, options=IDEAL)
             assert ideal.cycles == base.compute_cycles
             assert ideal.stall_cycles == 0
     assert refused < 20
 
 
-def check_masked_or_not(
-    arch: Arch, gemm: Gemm, bits: LayerBits, costs: ChipCosts, chip: dict, layer: dict
-) -> None:
+def check_masked_or_not(on: Chip, gemm: Gemm, bits: LayerBits, chip: dict, layer: dict) -> None:
     """Traffic, accesses, port clocks and DRAM bytes of a layer, with its mask and without."""
-    for g, plain in ((gemm, layer), (without_mask(arch, gemm), cycle_naive.unmasked(layer))):
-        if g is None:
-            continue
-        demand, lay = (
-            demand_of(arch, g, bits, costs, "whole-buffer"),
-            layout_naive.lay_out(chip, plain),
-        )
+    plain_ways = layer, cycle_naive.unmasked(layer)
+    for layout, plain in zip(layouts(on, gemm, bits, "whole-buffer"), plain_ways, strict=False):
+        demand, lay, g = Demand.of(layout), layout_naive.lay_out(chip, plain), layout.gemm
         traffic = demand.layout.traffic
         assert (traffic.weight_reads, traffic.input_reads) == (lay.p, lay.q), (chip, g)
         assert demand.layout.stream[0] == lay.stream
@@ -122,7 +113,7 @@ def check_masked_or_not(
                 "words": found.words,
             }, (chip, g, held)  # fmt: skip
         assert demand.port_cycles == layout_naive.port_clocks(lay, use)
-        program = layer_program(demand.layout, CycleOptions(), NOTHING)
+        program = layer_program(layout, CycleOptions())
         each = tuple(size * g.batch for size in lay.moved())
         assert moved_bytes(program.nodes) == each
 
@@ -139,10 +130,9 @@ def test_without_memory_a_systolic_layer_takes_the_closed_form(flow: str, timing
             registers=registers,
         )  # fmt: skip
         run = run_layer_cycle(
-            chip_of(chip),
+            built(chip_of(chip)),
             timing_layer(m, n, k),
             bits_of(chip),
-            COSTS,
             options=CycleOptions(memory=False),
         )
         count = systolic(
@@ -156,12 +146,12 @@ def test_without_memory_a_systolic_layer_takes_the_closed_form(flow: str, timing
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_whole_models_on_shipped_chips(arch: str, phase: str) -> None:
     chip = resolve(load_arch(arch), phase=phase, model="opt-1.3b")
-    costs = ChipCosts.of(chip)
+    on = Chip.of(chip)
     for gemm in load_model("opt-1.3b").gemms(phase=phase, context=256, batch=1, causal=False):
         bits = layer_bits(chip, gemm)
-        base = run_layer(chip, gemm, bits, costs)
-        run = run_layer_cycle(chip, gemm, bits, costs)
-        assert run == run_layer_cycle(chip, gemm, bits, costs, options=CycleOptions(fold=False))
+        base = run_layer(on, gemm, bits)
+        run = run_layer_cycle(on, gemm, bits)
+        assert run == run_layer_cycle(on, gemm, bits, options=CycleOptions(fold=False))
         assert base.cycles <= run.cycles < 1.1 * base.cycles
         assert run.dram_bits == base.dram_bits
         assert sum(run.stalls.values()) == run.stall_cycles
@@ -171,7 +161,7 @@ def test_whole_models_on_shipped_chips(arch: str, phase: str) -> None:
 def test_the_first_tile_waits_for_its_operands_and_the_last_results_for_dram() -> None:
     """One 4 x 4 tile of 8 steps: 32 bytes of each operand at 8 bytes a clock, latency 5."""
     chip = plain_chip(latency=5)
-    run = run_layer_cycle(chip_of(chip), timing_layer(4, 4, 8), bits_of(chip), COSTS)
+    run = run_layer_cycle(built(chip_of(chip)), timing_layer(4, 4, 8), bits_of(chip))
     assert run.stalls == {
         "weights": 4 + 5, "inputs": 4, "outputs": 4, "bandwidth": 0, "rescale": 0,
         "pipeline": 1 + 4,
@@ -181,7 +171,7 @@ def test_the_first_tile_waits_for_its_operands_and_the_last_results_for_dram() -
 
 def accesses_of(chip: dict, gemm: Gemm) -> dict[str, int]:
     arch = chip_of(chip)
-    return run_layer(arch, gemm, bits_of(chip), costs_of(arch)).sram_accesses
+    return run_layer(built(arch), gemm, bits_of(chip)).sram_accesses
 
 
 def test_sums_wait_only_while_other_tiles_use_the_piece() -> None:
@@ -227,7 +217,7 @@ def test_a_load_that_no_register_hides_is_waited_for_once() -> None:
     for port in (32, 16):
         chip = plain_chip(flow="ws", registers=False, weight_port=port, rate=Fraction(10**6))
         arch = chip_of(chip)
-        runs.append(run_layer_cycle(arch, timing_layer(4, 4, 4), bits_of(chip), costs_of(arch)))
+        runs.append(run_layer_cycle(built(arch), timing_layer(4, 4, 4), bits_of(chip)))
     # 16 bytes of weights also take 8 clocks, not 4, to come in
     assert runs[1].cycles - runs[0].cycles == 4 + 4
     assert runs[0].stalls["bandwidth"] == runs[1].stalls["bandwidth"]
@@ -236,11 +226,11 @@ def test_a_load_that_no_register_hides_is_waited_for_once() -> None:
 def test_what_nobody_sees_is_not_read() -> None:
     """3 tokens see 3 of 40 keys of 20 bytes; 4 tokens from position 9 on, 3 each, see 7 to 12."""
     arch, bits = chip_of(plain_chip()), bits_of(plain_chip())
-    costs = costs_of(arch)
+    on = built(arch)
     few = Gemm(name="qk", m=3, n=40, k=20, kind="attention_qk", causal="n")
-    assert run_layer(arch, few, bits, costs).dram_bits["weight"] == 3 * 20 * 8
+    assert run_layer(on, few, bits).dram_bits["weight"] == 3 * 20 * 8
     slid = replace(few, m=4, window=3, visible_before=9)
-    assert run_layer(arch, slid, bits, costs).dram_bits["weight"] == 6 * 20 * 8
+    assert run_layer(on, slid, bits).dram_bits["weight"] == 6 * 20 * 8
 
 
 def test_scores_that_are_read_again_are_masked_once() -> None:
@@ -251,23 +241,21 @@ def test_scores_that_are_read_again_are_masked_once() -> None:
     """
     chip = plain_chip(weight_bytes=160, io_bytes=60)
     gemm = Gemm(name="av", m=12, n=40, k=12, kind="attention_av", causal="k")
-    traffic = demand_of(
-        chip_of(chip), gemm, bits_of(chip), costs_of(chip_of(chip)), "whole-buffer"
-    ).layout.traffic
+    traffic = lay_out(built(chip_of(chip)), gemm, bits_of(chip), "whole-buffer").traffic
     assert (traffic.weight_reads, traffic.input_reads) == (1, 3)
     assert (traffic.input_bytes, traffic.input_moved_bytes) == (78, 3 * 78)
 
 
 def test_a_starved_layer_runs_at_the_pace_of_dram() -> None:
     chip = plain_chip(rate=Fraction(8), burst=8)
-    run = run_layer_cycle(chip_of(chip), timing_layer(4, 400, 32), bits_of(chip), COSTS)
+    run = run_layer_cycle(built(chip_of(chip)), timing_layer(4, 400, 32), bits_of(chip))
     assert run.dram_cycles <= run.cycles <= run.dram_cycles + 60
     assert run.stalls["weights"] > 0.5 * run.cycles
 
 
 def test_small_groups_stall_on_the_rescale_unit() -> None:
     chip = plain_chip(serial=True, terms=2, lanes=4, group=8, rescale_bits=8)
-    run = run_layer_cycle(chip_of(chip), timing_layer(4, 4, 64), bits_of(chip), COSTS)
+    run = run_layer_cycle(built(chip_of(chip)), timing_layer(4, 4, 64), bits_of(chip))
     assert run.stalls["rescale"] == 7 * (8 - 2 * 2)  # the last group's is beside the drain
 
 
@@ -276,7 +264,7 @@ def test_a_narrow_port_stalls_every_step_and_every_transfer() -> None:
     wide = plain_chip()
     narrow = plain_chip(weight_port=16)  # 4 rows of 8 bits take two accesses
     a, b = (
-        run_layer_cycle(chip_of(c), timing_layer(4, 4, 64), bits_of(c), COSTS)
+        run_layer_cycle(built(chip_of(c)), timing_layer(4, 4, 64), bits_of(c))
         for c in (wide, narrow)
     )
     assert b.stalls["bandwidth"] - a.stalls["bandwidth"] == 64
@@ -288,7 +276,7 @@ def test_more_bandwidth_and_less_latency_never_hurt() -> None:
     for flow in FLOWS:
         runs = [
             run_layer_cycle(
-                chip_of(c), timing_layer(64, 80, 96), bits_of(c), COSTS
+                built(chip_of(c)), timing_layer(64, 80, 96), bits_of(c)
             ).cycles
             for c in (
                 plain_chip(flow=flow, rate=Fraction(rate), latency=latency, weight_bytes=1024)
@@ -302,7 +290,7 @@ def test_more_bandwidth_and_less_latency_never_hurt() -> None:
 def test_work_done_does_not_grow_with_the_layer() -> None:
     """Time is independent of the number of clocks: 2^40 of them in a fraction of a second."""
     chip = plain_chip(rows=32, cols=32, weight_bytes=2**19, io_bytes=2**19)
-    run = run_layer_cycle(chip_of(chip), timing_layer(2**22, 2**16, 512), bits_of(chip), COSTS)
+    run = run_layer_cycle(built(chip_of(chip)), timing_layer(2**22, 2**16, 512), bits_of(chip))
     assert run.cycles > 2**37
 
 
@@ -332,10 +320,9 @@ def test_long_loops_fold_exactly(flow: str, rate: float) -> None:
         chip = plain_chip(flow=flow, rate=Fraction(rate), latency=40, burst=64, bo=Fraction(32))
         a, b = (
             run_layer_cycle(
-                chip_of(chip),
+                built(chip_of(chip)),
                 Gemm(name="x", m=m, n=n, k=k, batch=3),
                 bits_of(chip),
-                COSTS,
                 options=CycleOptions(fold=fold),
             )
             for fold in (True, False)
@@ -378,16 +365,20 @@ def test_the_default_rung_tells_causes_and_the_run_adds_them_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fidelity", "loaded"), [("analytic", set()), ("cycle", {"bitlathe.sim.cycle.layer"})]
+    ("fidelity", "without"),
+    [("analytic", "bitlathe.sim.cycle"), ("cycle", "bitlathe.sim.analytic")],
 )
-def test_each_rung_loads_only_its_own_module(fidelity: str, loaded: set[str]) -> None:
+def test_each_rung_loads_none_of_the_others_modules(fidelity: str, without: str) -> None:
     code = (
         f"import sys, bitlathe as bl; bl.simulate('bitmod', 'phi-2', fidelity={fidelity!r});"
         "print(*sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(out.stdout.split())
-    assert {m for m in modules if m == "bitlathe.sim.cycle.layer"} == loaded
+    assert not {name for name in modules if name.startswith(without)}
+    assert {"analytic": "bitlathe.sim.analytic", "cycle": "bitlathe.sim.cycle.layer"}[
+        fidelity
+    ] in modules
     assert not modules & {"numba", "torch", "networkx"}
 
 

@@ -6,9 +6,9 @@ import bitlathe as bl
 from bitlathe.arch import Arch, load_arch
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.analytic import run_layer
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.cycle.options import CycleOptions
-from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm
 
@@ -44,10 +44,10 @@ def test_clocks_of_a_tile_are_those_of_the_pe(arch: Arch, terms: int) -> None:
     for k in (1, 100, 256):
         gemm = Gemm(name="x", m=2 * columns, n=3 * rows - 1, k=k)
         bits = LayerBits.of(arch, arch.formats.linear, gemm)
-        run = run_layer(arch, gemm, bits, ChipCosts.of(arch))
+        run = run_layer(Chip.of(arch), gemm, bits)
         clocks = arch.pe.record.clocks(k, terms)
         assert run.compute_cycles == 2 * 3 * clocks
-        cycle = run_layer_cycle(arch, gemm, bits, ChipCosts.of(arch), options=IDEAL)
+        cycle = run_layer_cycle(Chip.of(arch), gemm, bits, options=IDEAL)
         assert cycle.cycles == run.compute_cycles
 
 

@@ -7,9 +7,10 @@ import pytest
 from bitlathe.arch import Arch, load_arch
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.systolic.model import systolic
+from bitlathe.sim.chip import Chip
 from bitlathe.sim.cycle.layer import run_layer_cycle
-from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
+from bitlathe.sim.layout import lay_out
 from bitlathe.sim.work import layer_work
 from bitlathe.workloads import Gemm
 
@@ -61,7 +62,7 @@ def test_exposed_clocks_and_partial_sums_are_those_of_the_systolic_model(
             accumulator_buffer=buffer, timing=timing,
         )  # fmt: skip
         gemm = Gemm(name="x", m=m, n=n, k=k, batch=2)
-        work = layer_work(arch, gemm, layer(arch, gemm))
+        work = layer_work(lay_out(Chip.of(arch), gemm, layer(arch, gemm), "whole-buffer"))
         count = systolic(  # the accumulator buffer holds the same sums elsewhere
             m, n, k, rows, columns, flow, timing, double_buffered_operand=registers,
             drain_register=registers,
@@ -85,23 +86,23 @@ def test_partial_sums_are_counted_at_the_accumulators_width(flow: str) -> None:
     runs = []
     for buffer in (False, True):
         arch = chip(flow, accumulator_buffer=buffer)
-        costs = ChipCosts.of(arch)
-        runs.append((run_layer(arch, gemm, layer(arch, gemm), costs), costs))
-    (without, costs), (kept, own) = runs
-    edge = own.buffers["accumulator"]  # a port of the sums' own width: one access of all its banks
-    assert own.port_bits["accumulator"] == 32 * 24
-    port, banks = costs.port_bits["io"], costs.banks["io"]
+        on = Chip.of(arch)
+        runs.append((run_layer(on, gemm, layer(arch, gemm)), on.sram))
+    (without, sram), (kept, own) = runs
+    edge = own["accumulator"].cost  # a port of the sums' own width: one access of all its banks
+    assert own["accumulator"].port_bits == 32 * 24
+    port, banks = sram["io"].port_bits, sram["io"].banks
     rows, a_row = 576, -(-32 * 24 // port)
     reads = without.sram_accesses["io_read"] - kept.sram_accesses["io_read"]
     words = without.sram_accesses["io_write_words"] - kept.sram_accesses["io_write_words"]
     assert reads == rows * a_row
     assert words == rows * 32 * 24 // 64
     read_pj = without.energy_pj["sram_read"] - kept.energy_pj["sram_read"]
-    of_a_bank = costs.buffers["io"].read_pj / banks
+    of_a_bank = sram["io"].cost.read_pj / banks
     shared_pj = rows * -(-32 * 24 * banks // port) * of_a_bank
     assert read_pj == pytest.approx(shared_pj - rows * edge.read_pj)
     write_pj = without.energy_pj["sram_write"] - kept.energy_pj["sram_write"]
-    shared_pj = rows * 32 * 24 / port * costs.buffers["io"].write_pj
+    shared_pj = rows * 32 * 24 / port * sram["io"].cost.write_pj
     assert write_pj == pytest.approx(shared_pj - rows * edge.write_pj)
     inputs = {"ws": 4 * 3 * 64, "is": 2 * 100}[flow] * -(-32 * 8 // port)
     given = inputs + rows * a_row
@@ -109,17 +110,14 @@ def test_partial_sums_are_counted_at_the_accumulators_width(flow: str) -> None:
     taken += -(-64 * 16 // port)  # a scale for each row of results
     assert without.cycles == max(given, taken) > kept.cycles
     scalesim = chip(flow, timing="scalesim")  # sums go and never return
-    plain = run_layer(scalesim, gemm, layer(scalesim, gemm), costs).sram_accesses
+    plain = run_layer(Chip.of(scalesim), gemm, layer(scalesim, gemm)).sram_accesses
     assert plain["io_read"] == kept.sram_accesses["io_read"]
     assert plain["io_write_words"] == without.sram_accesses["io_write_words"]
 
 
 def test_a_stationary_operand_is_read_once_a_fold() -> None:
     gemm = Gemm(name="x", m=64, n=96, k=100)
-    accesses = {
-        f: run_layer(chip(f), gemm, layer(chip(f), gemm), ChipCosts.of(chip(f)))
-        for f in ("os", "ws")
-    }
+    accesses = {f: run_layer(Chip.of(chip(f)), gemm, layer(chip(f), gemm)) for f in ("os", "ws")}
     steps = 4 * 3 * 64
     assert accesses["ws"].sram_accesses["weight_read"] == 3 * 100  # rows loaded, three folds of N
     assert accesses["ws"].compute_cycles == steps
@@ -139,7 +137,7 @@ def test_registers_save_clocks_on_both_rungs(flow: str) -> None:
             arch = arch.model_copy(
                 update={"dram": arch.dram.model_copy(update={"bits_per_clock": 1e9})}
             )
-            run = rung(arch, gemm, layer(arch, gemm), ChipCosts.of(arch))
+            run = rung(Chip.of(arch), gemm, layer(arch, gemm))
             assert run.cycles == run.compute_cycles + run.stall_cycles
             cycles.append(run.cycles)
         assert cycles[0] < cycles[1]

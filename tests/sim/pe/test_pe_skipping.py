@@ -24,13 +24,12 @@ from bitlathe.sim.array.tile.term_clocks import (
 )
 from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.cycle.options import CycleOptions
-from bitlathe.sim.energy import ChipCosts
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm
+from cycle_cases import built
 
 SIX_BITS = Scheme.parse("int6@g32/int8")
 NO_MEMORY = CycleOptions(memory=False)
-COSTS = ChipCosts.of(load_arch("bitmod"))
 SKIPPING = {"pe.skip_zero_terms": True, "pe.unpriced": ["skip_zero_terms"]}
 SCHEMES = ("int8@channel", "int6@g16/int8", "int4_asym@g8", "bitmod_fp4@g16/int8", "fp8_e4m3@g16")
 
@@ -75,7 +74,7 @@ def test_given_weights_take_the_clocks_of_the_array_clock_by_clock() -> None:
         q = quantize(weights.astype(np.float32), scheme)
         gemm = Gemm(name="x", m=m, n=n, k=k)
         bits = layer_of(arch, gemm, q)
-        run = run_layer_cycle(arch, gemm, bits, COSTS, options=NO_MEMORY)
+        run = run_layer_cycle(built(arch), gemm, bits, options=NO_MEMORY)
         integers, decoder = pe_integers(q)
         array = skipping_array(arch, Scheme.parse(scheme), bits.rescale_bits)
         count = tile_count_skipping(decoder.man[decoder.rows(integers)] != 0, array, m=m)
@@ -101,8 +100,8 @@ def test_never_more_clocks_or_energy_than_without(sync: str) -> None:
         off = arch.model_copy(update={"pe": arch.pe.model_copy(update={"skip_zero_terms": False})})
         gemm = Gemm(name="x", m=rng.randint(1, 20), n=rng.randint(1, 20), k=rng.randint(1, 80))
         for rung in (run_layer, run_layer_cycle):
-            skipped = rung(on, gemm, layer_of(on, gemm), COSTS)
-            dense = rung(off, gemm, layer_of(off, gemm), COSTS)
+            skipped = rung(built(on), gemm, layer_of(on, gemm))
+            dense = rung(built(off), gemm, layer_of(off, gemm))
             assert skipped.compute_cycles <= dense.compute_cycles
             assert skipped.energy_pj["pe"] <= dense.energy_pj["pe"]
             assert skipped.dram_bits == dense.dram_bits
@@ -124,16 +123,16 @@ def test_the_rungs_agree_and_the_cycle_rung_is_never_below() -> None:
         tight = arch.model_copy(update={"buffers": arch.buffers.model_copy(update=small)})
         given = np.random.default_rng(0).standard_normal((n, k)).astype(np.float32)
         bits = layer_of(tight, gemm, rng.choice((None, given)))
-        base = run_layer(tight, gemm, bits, COSTS)
-        run = run_layer_cycle(tight, gemm, bits, COSTS)
+        base = run_layer(built(tight), gemm, bits)
+        run = run_layer_cycle(built(tight), gemm, bits)
         assert run.compute_cycles == base.compute_cycles
         assert run.cycles >= base.cycles
         ideal = CycleOptions(memory=False, pipeline=False, rescale=False)
         assert (
-            run_layer_cycle(tight, gemm, bits, COSTS, options=ideal).cycles == base.compute_cycles
+            run_layer_cycle(built(tight), gemm, bits, options=ideal).cycles == base.compute_cycles
         )
         unfolded = CycleOptions(fold=False)
-        assert run == run_layer_cycle(tight, gemm, bits, COSTS, options=unfolded), scheme
+        assert run == run_layer_cycle(built(tight), gemm, bits, options=unfolded), scheme
 
 
 def test_clocks_of_many_folds_are_those_of_each_group() -> None:
@@ -166,10 +165,10 @@ def test_expected_clocks_are_the_mean_of_the_sample() -> None:
 def test_zero_weights_take_one_clock_a_chunk_and_no_pe_energy() -> None:
     arch = chip(formats__linear__weight="int8@channel")
     gemm = Gemm(name="x", m=3, n=4, k=40)
-    run = run_layer(arch, gemm, layer_of(arch, gemm, np.zeros((4, 40), np.float32)), COSTS)
+    run = run_layer(built(arch), gemm, layer_of(arch, gemm, np.zeros((4, 40), np.float32)))
     assert (run.compute_cycles, run.energy_pj["pe"]) == (10, 0.0)
     idle = chip(formats__linear__weight="int8@channel", accounting__idle_pes=True)
-    all_pes = run_layer(idle, gemm, layer_of(idle, gemm, np.zeros((4, 40), np.float32)), COSTS)
+    all_pes = run_layer(built(idle), gemm, layer_of(idle, gemm, np.zeros((4, 40), np.float32)))
     energy = idle.accounting.layout_factor * idle.pe.clock_energy_pj
     assert all_pes.energy_pj["pe"] == pytest.approx(10 * 12 * energy)
 

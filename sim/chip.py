@@ -1,0 +1,137 @@
+"""A chip as one phase and model find it: its buffers, PE and area, looked up once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+from ..arch.dataflow import Dataflow
+from ..arch.pe_base import PEKind
+from ..arch.schema import Arch, BufferName, OperandName
+from ..arch.sram import SramCost
+from ..mapping.integers import ceil_div
+from .run import with_total
+
+WORD_BITS = 64  # SRAM is filled word by word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sram:
+    """One of a chip's buffers: its size, its ports and banks, what an access costs."""
+
+    name: BufferName
+    size_bytes: int
+    port_bits: int
+    banks: int
+    ports: int
+    double_buffered: bool
+    cost: SramCost
+
+    @classmethod
+    def of(cls, arch: Arch, name: BufferName) -> "Sram":
+        """Look up a buffer of a chip."""
+        buffer = arch.buffers.named(name)
+        return cls(
+            name=name,
+            size_bytes=buffer.size_bytes,
+            port_bits=arch.port_bits(name),
+            banks=arch.banks(name),
+            ports=buffer.ports,
+            double_buffered=buffer.double_buffered,
+            cost=arch.sram_cost(name),
+        )
+
+    def accesses(self, size_bits: int) -> int:
+        """Return the accesses that so many bits at once take."""
+        return ceil_div(size_bits, self.port_bits)
+
+    def banks_enabled(self, size_bits: int) -> int:
+        """Return the banks that hold so many bits, over all accesses."""
+        return ceil_div(size_bits * self.banks, self.port_bits)
+
+    @property
+    def places(self) -> int:
+        """Pieces that the buffer holds at least: two where it is double buffered."""
+        return 2 if self.double_buffered else 1
+
+    @property
+    def word_write_pj(self) -> float:
+        """Energy of one 64-bit word that is written: its share of a port."""
+        return self.cost.write_pj / (self.port_bits / WORD_BITS)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chip:
+    """A resolved chip and its buffers; the rest follows, and is looked up once."""
+
+    arch: Arch
+    sram: Mapping[BufferName, Sram]
+
+    @classmethod
+    def of(cls, arch: Arch) -> "Chip":
+        """Look up the buffers of a chip that is resolved for a phase and model."""
+        return cls(arch=arch, sram={name: Sram.of(arch, name) for name in arch.buffers.priced})
+
+    @cached_property
+    def flow(self) -> Dataflow:
+        """How products lie on the array."""
+        return self.arch.array.flow
+
+    @cached_property
+    def pe(self) -> PEKind:
+        """The record of the PE: its ports and its arithmetic."""
+        return self.arch.pe.record
+
+    @cached_property
+    def published(self) -> bool:
+        """Whether ports, accesses and leakage are counted as the BitMoD study counts them."""
+        return self.arch.published_accounting
+
+    @cached_property
+    def buffer_of(self) -> dict[OperandName, BufferName]:
+        """The buffer that holds each operand."""
+        return self.arch.buffers.layout
+
+    def holding(self, operand: OperandName) -> Sram:
+        """Return the buffer that holds an operand."""
+        return self.sram[self.buffer_of[operand]]
+
+    @cached_property
+    def sums(self) -> Sram:
+        """The buffer of unfinished sums: the accumulator buffer, or that of results.
+
+        ``scalesim`` timing knows no accumulator buffer.
+        """
+        array = self.arch.array
+        if array.accumulator_buffer and array.timing == "physical" and "accumulator" in self.sram:
+            return self.sram["accumulator"]
+        return self.holding("output")
+
+    @cached_property
+    def sums_beside_inputs(self) -> bool:
+        """Whether unfinished sums share a buffer with the inputs."""
+        return self.sums is self.holding("input")
+
+    @cached_property
+    def sum_bits(self) -> int:
+        """Bits of an unfinished sum."""
+        return self.pe.partial_sum_bits
+
+    @cached_property
+    def dram_bits_per_clock(self) -> Fraction:
+        """Bits that the DRAM moves in one clock."""
+        return self.arch.dram_bits_per_clock
+
+    @cached_property
+    def leakage_mw(self) -> float:
+        """Leakage of all buffers and PEs."""
+        buffers = math.fsum(buffer.cost.leakage_mw for buffer in self.sram.values())
+        return buffers + self.arch.pe_leakage_mw
+
+    @cached_property
+    def area_um2(self) -> dict[str, float]:
+        """Area by component: PE array (cells, before place and route), buffers, and the total."""
+        parts = {"pe_array": self.arch.pes * self.arch.pe_area_um2}
+        parts |= {f"{name}_buffer": buffer.cost.area_um2 for name, buffer in self.sram.items()}
+        return with_total(parts)

@@ -1,0 +1,30 @@
+"""The plan of a model: its layers in order, with what stays on the chip between them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..arch.schema import Arch
+from ..mapping.keep import Plan, keep_outputs, nothing_kept
+from ..mapping.whole_buffer import Traffic, operand_bytes
+from ..workloads.gemm import Gemm
+from ..workloads.order import Order
+from .layer_bits import LayerBits
+
+
+def plan_of(arch: Arch, order: Order, bits: Mapping[Gemm, LayerBits]) -> Plan:
+    """Return the order of execution with what stays on the chip around each layer."""
+    if not arch.execution.keep_outputs:
+        return nothing_kept(order)
+
+    def bytes_of(gemm: Gemm) -> Traffic:
+        """Return the bytes of all products together, which stay together; scores unmasked."""
+        stored = bits[gemm]
+        one = operand_bytes(gemm, stored.weight, stored.input, stored.output, masked=False)
+        return replace(
+            one,
+            weight_bytes=one.weight_bytes * one.products,
+            input_bytes=one.input_bytes * one.products,
+            output_bytes=one.output_bytes * one.products,
+        )
+
+    return keep_outputs(order, bytes_of, arch.buffers.of("input").size_bytes)

@@ -1,0 +1,91 @@
+"""The rungs of the ladder of fidelity: how each gives a model's layers their time.
+
+A rung's modules are loaded on use: the closed forms need none of the event machine's.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..mapping.keep import Plan, layer_counts
+from ..workloads.gemm import Gemm
+from .account import TimeOf, fastest_run
+from .chip import Chip
+from .layer_bits import LayerBits
+from .layout import layouts
+from .run import LayerRun
+
+Bits = Mapping[Gemm, LayerBits]
+Required = tuple[Mapping[str, float], float]
+"""DRAM bits per clock that layers need, by name, and the whole plan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """A way to time a plan.
+
+    Attributes
+    ----------
+    time_of : callable
+        Loads the function that times a layer alone on the chip.
+    run_overlapped : callable, optional
+        Runs a plan whose layers overlap; without it they run one by one.
+    required : callable, optional
+        Finds the DRAM bandwidth that a plan needs.
+    """
+
+    name: str
+    time_of: Callable[[], TimeOf]
+    run_overlapped: Callable[[Chip, Plan, Bits, str], tuple[LayerRun, ...]] | None = None
+    required: Callable[[Chip, Plan, Bits, str], Required] | None = None
+
+    def overlaps(self, chip: Chip) -> bool:
+        """Whether a chip's layers overlap on this rung."""
+        return self.run_overlapped is not None and chip.arch.execution.overlap_layers
+
+    def run(self, chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[LayerRun, ...]:
+        """Return a plan's layers; those whose instances differ have a row for each kind."""
+        if self.run_overlapped is not None and self.overlaps(chip):
+            return self.run_overlapped(chip, plan, bits, mapper)
+        time_of = self.time_of()
+        return tuple(
+            fastest_run(gemm, layouts(chip, gemm, bits[gemm], mapper, kept), time_of, count=count)
+            for (gemm, kept), count in layer_counts(plan).items()
+        )
+
+
+def _analytic_time() -> TimeOf:
+    from .analytic import time_of
+
+    return time_of
+
+
+def _cycle_time() -> TimeOf:
+    from .cycle.layer import time_of
+
+    return time_of
+
+
+def _run_overlapped(chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[LayerRun, ...]:
+    from .cycle.model import run_overlapped
+
+    return run_overlapped(chip, plan, bits, mapper)
+
+
+def _required(chip: Chip, plan: Plan, bits: Bits, mapper: str) -> Required:
+    from .cycle.bandwidth import required_bits_per_clock
+
+    return required_bits_per_clock(chip, plan, bits, mapper)
+
+
+RUNGS = {
+    rung.name: rung
+    for rung in (
+        Rung(name="analytic", time_of=_analytic_time),
+        Rung(
+            name="cycle",
+            time_of=_cycle_time,
+            run_overlapped=_run_overlapped,
+            required=_required,
+        ),
+    )
+}
