@@ -57,6 +57,14 @@ class FloatLayout:
         return math.ldexp(hidden + mantissa, power)
 
     @property
+    def quiet_nan(self) -> int | None:
+        """Code of the quiet NaN without a sign; None where there is no NaN."""
+        all_ones = (1 << (self.exponent_bits + self.mantissa_bits)) - 1
+        payload = (1 << max(self.mantissa_bits - 1, 0)) - 1
+        codes = {"ieee": all_ones & ~payload, "fn": all_ones, "fnuz": all_ones + 1}
+        return codes.get(self.specials)
+
+    @property
     def limit(self) -> float:
         """Half-way from `max` to `overflow_value`: from here on values round beyond the format."""
         return (self.max + self.overflow_value) / 2

@@ -1,11 +1,35 @@
-"""What a scale may be stored as: bits, second level, and how a real scale becomes a stored one."""
+"""How a scale is stored: one record a format of scales, from the real scale to bits and back.
 
+`store` makes bit patterns, `read` reads them. Quantization always encodes with what `read`
+returns, so a tensor read back from a file gives the very same numbers.
+"""
+
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, ClassVar, Final, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError
+from ..formats.catalogue import single
+from ..formats.floats import FloatLayout
+from ..formats.grid import Grid
+from .layout import Layout
+from .patterns import LAYOUTS, Floats, Raw, bits_to_float, float_bits
+from .powers import exponent_of, ocp_exponent, power_of_two
+
+BIAS = 127
+NAN_EXPONENT = 255
+STEP_MAX = 15
+# largest exponent of a power of two in a sum of them (`bcq`)
+PLANE_MAX = 31
+E4M3 = "fp8_e4m3"
+OUTER_BITS: Final = {"none": 0, "row": 16, "tensor": 32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScaleFormat:
+class ScaleFormat(ABC):
     """How the scale of a group is stored.
 
     Attributes
@@ -14,69 +38,440 @@ class ScaleFormat:
         As written after ``/`` in a scheme string.
     bits : int
         Bits of one stored scale.
-    kind : str
-        ``none``, ``float`` (rounded to nearest even), ``ocp`` (power of two from the exponent of
-        the group's maximum and of the grid's), ``pot`` (power of two from the real scale),
-        ``bitmod_mx``, ``step`` (maximum of the row over a power of two), ``int`` (integer times a
-        scale of the row), ``e4m3`` (under a scale of the tensor), ``planes`` (sums of powers of
-        two, one scale per bit plane).
     rule : str
         Rounding of the exponent: ``floor``, ``ceil``, ``even``, ``rceil`` or ``nearest``.
+    source : str
+    kind : str
+        What it is, one for each sort of record below.
     outer : str
         Where the second-level scale lives: ``none``, ``row`` (one fp16 per row of groups) or
         ``tensor`` (one fp32).
-    source : str
+    power : bool
+        Whether a scale is a power of two.
     """
 
     name: str
     bits: int
-    kind: str
     rule: str = ""
-    outer: str = "none"
     source: str = ""
+    kind: ClassVar[str]
+    outer: ClassVar[str] = "none"
+    power: ClassVar[bool] = False
 
     @property
     def outer_bits(self) -> int:
         """Bits of one second-level scale."""
-        return {"none": 0, "row": 16, "tensor": 32}[self.outer]
+        return OUTER_BITS[self.outer]
+
+    @property
+    def nan_pattern(self) -> int | None:
+        """The bit pattern by which a stored scale says NaN; None if it has none."""
+        return None
+
+    @property
+    @abstractmethod
+    def room(self) -> str:
+        """Where a scale that is too large does not fit, for errors."""
+
+    @property
+    def narrow(self) -> bool:
+        """Whether scales stored as bf16 or fp32 would reach further."""
+        return self.name == "fp16" or self.outer == "row"
+
+    def fits(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.bool_]:
+        """Return which scales can be stored without overflow; arguments as for `store`."""
+        finite = np.isfinite(real) & np.isfinite(amax)
+        with np.errstate(over="ignore"):  # of float32, that of fp32 is infinity
+            return np.asarray(finite & (real < real.dtype.type(self.limit(grid))))
+
+    def limit(self, grid: Grid) -> float:
+        """Return the smallest scale that is too large."""
+        del grid
+        return LAYOUTS["fp16"].limit
+
+    def store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
+        """Return the bit patterns of the scales and of the second-level scales.
+
+        Parameters
+        ----------
+        real : (groups,) float
+            Scale wanted: range of the group over that of the grid.
+        amax : (groups,) float
+            Range of the group itself, from which OCP rules take their exponent.
+        grid : Grid
+        layout : Layout
+
+        Returns
+        -------
+        raw : (groups,) uint32
+        outer : (0,), (1,) or (down,) uint32
+
+        Raises
+        ------
+        BitlatheError
+            If a scale is too large for its format.
+        """
+        fit = self.fits(real, amax, grid)
+        if not fit.all():
+            at = int(np.argmin(fit))
+            self.refuse(at, float(real[at]))
+        return self._store(real, amax, grid, layout)
+
+    @abstractmethod
+    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
+        """Do what `store` does, of scales that fit."""
+
+    @abstractmethod
+    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        """Return the scales that stored patterns stand for.
+
+        Parameters
+        ----------
+        raw, outer : uint32
+            As `store` returns them.
+        grid : Grid
+        layout : Layout
+
+        Returns
+        -------
+        (groups,) float32
+            NaN where a group was given up to NaN.
+        """
+
+    def refuse(self, group: int, value: float, wider: bool = True) -> NoReturn:
+        """Raise the error of a scale that is too large to be stored.
+
+        Parameters
+        ----------
+        group : int
+        value : float
+            The scale wanted.
+        wider : bool
+            Whether the scheme takes float scales.
+
+        Raises
+        ------
+        BitlatheError
+            Always.
+        """
+        remedy = "store scales as /bf16 or /fp32, or " if self.narrow and wider else ""
+        raise BitlatheError(
+            f"the scale of group {group}, {value:g}, does not fit {self.room}; {remedy}divide the "
+            "tensor by a constant first"
+        )
 
 
-def _power_of_two() -> list[ScaleFormat]:
-    ocp = "OCP MX v1.0; ceil, even, rceil: torchao and microxcaling"
-    zeroquant = "ZeroQuant-FP, arXiv 2307.09782"
-    return [
-        ScaleFormat(name="e8m0", bits=8, kind="ocp", rule="floor", source=ocp),
-        ScaleFormat(name="e8m0_ceil", bits=8, kind="ocp", rule="ceil", source=ocp),
-        ScaleFormat(name="e8m0_even", bits=8, kind="ocp", rule="even", source=ocp),
-        ScaleFormat(name="e8m0_rceil", bits=8, kind="ocp", rule="rceil", source=ocp),
-        ScaleFormat(name="pot", bits=8, kind="pot", rule="nearest", source=zeroquant),
-        ScaleFormat(name="pot_ceil", bits=8, kind="pot", rule="ceil", source=f"{zeroquant}, M1"),
-        ScaleFormat(name="pot_floor", bits=8, kind="pot", rule="floor", source=zeroquant),
-        ScaleFormat(name="m2", bits=4, kind="step", rule="nearest", outer="row", source=zeroquant),
-        ScaleFormat(name="m2_ceil", bits=4, kind="step", rule="ceil", outer="row"),
-        ScaleFormat(name="m2_floor", bits=4, kind="step", rule="floor", outer="row"),
-        ScaleFormat(name="mxbm", bits=8, kind="bitmod_mx", source="BitMoD's MX baseline"),
-    ]
+def _no_outer() -> Raw:
+    return np.zeros(0, np.uint32)
 
 
-def _all() -> dict[str, ScaleFormat]:
-    listed = [
-        ScaleFormat(name="none", bits=0, kind="none"),
-        ScaleFormat(name="fp32", bits=32, kind="float"),
-        ScaleFormat(name="fp16", bits=16, kind="float"),
-        ScaleFormat(name="bf16", bits=16, kind="float"),
-        *_power_of_two(),
-        ScaleFormat(name="e4m3", bits=8, kind="e4m3", outer="tensor", source="NVFP4"),
-        *(
-            ScaleFormat(name=f"int{b}", bits=b, kind="int", outer="row", source="VS-Quant")
-            for b in range(2, 9)
-        ),
-        *(
-            ScaleFormat(name=f"pot{k}", bits=8 * k, kind="planes", source="ShiftAddLLM")
-            for k in (1, 2, 3)
-        ),
-    ]
-    return {s.name: s for s in listed}
+class NoScale(ScaleFormat):
+    """No scale: codes stand for values of the grid."""
+
+    __slots__ = ()
+    kind = "none"
+    room = ""
+
+    def fits(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.bool_]:
+        """Return that all do."""
+        del amax, grid
+        return np.ones(real.shape, np.bool_)
+
+    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
+        del amax, grid, layout
+        return np.zeros(real.shape, np.uint32), _no_outer()
+
+    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        """Return ones."""
+        del outer, grid, layout
+        return np.ones(raw.shape, np.float32)
 
 
-SCALES: Final[dict[str, ScaleFormat]] = _all()
+class FloatScale(ScaleFormat):
+    """A binary float, rounded to nearest even."""
+
+    __slots__ = ()
+    kind = "float"
+
+    @property
+    def layout(self) -> FloatLayout:
+        """The facts of the float."""
+        return LAYOUTS[self.name]
+
+    @property
+    def nan_pattern(self) -> int | None:
+        """The bit pattern by which a stored scale says NaN."""
+        return self.layout.quiet_nan
+
+    @property
+    def room(self) -> str:
+        """Where a scale that is too large does not fit."""
+        return self.name
+
+    def limit(self, grid: Grid) -> float:
+        """Return the smallest scale that is too large."""
+        del grid
+        return self.layout.limit
+
+    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
+        del grid, layout
+        return float_bits(real, self.name, amax > 0), _no_outer()
+
+    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        """Return the scales that stored patterns stand for."""
+        del outer, grid, layout
+        return bits_to_float(raw, self.name)
+
+
+class PowerScale(ScaleFormat):
+    """A power of two with an exponent of 8 bits, from the real scale."""
+
+    __slots__ = ()
+    kind = "pot"
+    power = True
+    nan_pattern = NAN_EXPONENT
+
+    @property
+    def room(self) -> str:
+        """Where a scale that is too large does not fit."""
+        return f"{self.name}, powers of two up to 2^{BIAS}"
+
+    def exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the exponents wanted, of whatever size."""
+        del amax, grid
+        return power_of_two(real, self.rule)
+
+    def least_exponent(self, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the exponents below which a scale must not be cut: those of OCP's floor rule."""
+        return ocp_exponent(amax, grid, "floor")
+
+    def unit(self, grid: Grid) -> float:
+        """Return what the power of two is a multiple of."""
+        del grid
+        return 1.0
+
+    def fits(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.bool_]:
+        """Return which can be stored: a power that is cut to 2**127 fits if it is not too low."""
+        finite = np.isfinite(real) & np.isfinite(amax)
+        floor = self.least_exponent(np.where(finite, amax, 0), grid)
+        return np.asarray(finite & (floor <= BIAS))
+
+    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
+        del layout
+        exponent = np.where(amax > 0, self.exponent(real, amax, grid), -BIAS)
+        return (np.clip(exponent, -BIAS, BIAS) + BIAS).astype(np.uint32), _no_outer()
+
+    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        """Return the scales that stored patterns stand for."""
+        del outer, layout
+        unit = np.float32(self.unit(grid))
+        powers = np.ldexp(unit, np.arange(NAN_EXPONENT, dtype=np.int32) - BIAS)
+        return np.asarray(np.append(powers, np.float32(np.nan))[raw])
+
+
+class OcpScale(PowerScale):
+    """A power of two from the exponent of the group's maximum and of the grid's."""
+
+    __slots__ = ()
+    kind = "ocp"
+
+    def exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the exponents wanted, of whatever size."""
+        del real
+        return ocp_exponent(amax, grid, self.rule)
+
+
+class BitmodMxScale(PowerScale):
+    """A power of two from the exponent of the group's maximum; the grid reaches to 2."""
+
+    __slots__ = ()
+    kind = "bitmod_mx"
+
+    def exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the exponents wanted, of whatever size."""
+        del real, grid
+        return exponent_of(amax)
+
+    def least_exponent(self, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the exponents below which a scale must not be cut."""
+        del grid
+        return exponent_of(amax)
+
+    def unit(self, grid: Grid) -> float:
+        """Return what the power of two is a multiple of."""
+        return 2 / grid.max_abs
+
+
+class RowScale(ScaleFormat):
+    """A count under an fp16 scale of the row of groups."""
+
+    __slots__ = ()
+    outer = "row"
+    room = "the fp16 scale of its row"
+
+    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
+        del grid
+        tops = real.reshape(layout.down, layout.across).max(axis=1)
+        outer = float_bits(tops, "fp16")
+        stored = np.repeat(bits_to_float(outer, "fp16"), layout.across)
+        counts = self.counts(real, np.repeat(tops, layout.across), stored, amax > 0)
+        return counts.astype(np.uint32), outer
+
+    @abstractmethod
+    def counts(
+        self, real: Floats, top: Floats, stored: Floats, wanted: NDArray[np.bool_]
+    ) -> NDArray[Any]:
+        """Return the stored counts of (groups,) scales.
+
+        `top` is the largest scale of each group's row, `stored` that one as stored; `wanted` says
+        where no scale may become 0.
+        """
+
+    @abstractmethod
+    def read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scales of counts under the stored scales of their rows."""
+
+    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        """Return the scales that stored patterns stand for."""
+        del grid
+        return self.read_under(raw, np.repeat(bits_to_float(outer, "fp16"), layout.across))
+
+
+class StepScale(RowScale):
+    """The row's scale over a power of two."""
+
+    __slots__ = ()
+    kind = "step"
+
+    def counts(
+        self, real: Floats, top: Floats, stored: Floats, wanted: NDArray[np.bool_]
+    ) -> NDArray[Any]:
+        """Return how many halvings below the row's scale each one is."""
+        del stored, wanted
+        # against the row's maximum before rounding: its own group must come out at 2**0
+        own = top.astype(np.float64)
+        ratio = np.divide(own, real, out=np.full(real.shape, 2.0**20), where=real > 0)
+        return np.clip(power_of_two(np.maximum(ratio, 1.0), self.rule), 0, STEP_MAX)
+
+    def read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scales of counts under the stored scales of their rows."""
+        return np.ldexp(top, -raw.astype(np.int32))
+
+
+class IntScale(RowScale):
+    """An integer multiple of the row's scale over the largest integer."""
+
+    __slots__ = ()
+    kind = "int"
+
+    @property
+    def levels(self) -> int:
+        """The largest multiple."""
+        return (1 << self.bits) - 1
+
+    def counts(
+        self, real: Floats, top: Floats, stored: Floats, wanted: NDArray[np.bool_]
+    ) -> NDArray[Any]:
+        """Return the multiples of the row's unit."""
+        del top
+        unit = stored / self.levels
+        count = np.rint(np.divide(real, unit, out=np.zeros(real.shape), where=unit > 0))
+        return np.clip(count, wanted, self.levels)
+
+    def read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scales of counts under the stored scales of their rows."""
+        return raw.astype(np.float32) * (top / np.float32(self.levels))
+
+
+class E4m3Scale(ScaleFormat):
+    """FP8 E4M3 under an fp32 scale of the tensor, which maps the largest scale to 448 (NVFP4)."""
+
+    __slots__ = ()
+    kind = "e4m3"
+    outer = "tensor"
+    room = "the fp32 scale of the tensor"
+
+    @property
+    def nan_pattern(self) -> int | None:
+        """The bit pattern by which a stored scale says NaN."""
+        nans = single(E4M3).grid.quiet_nans
+        return nans[0] if nans else None
+
+    def limit(self, grid: Grid) -> float:
+        """Return the smallest scale that is too large."""
+        del grid
+        return LAYOUTS["fp32"].limit
+
+    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
+        del layout
+        whole = self.of_tensor(real, amax, grid)
+        positive = np.maximum(whole, np.float32(np.finfo(np.float32).smallest_subnormal))
+        codes = single(E4M3).encode(np.asarray(real, np.float64) / np.float64(positive))
+        raw = np.where((codes == 0) & (amax > 0), 1, codes)
+        return raw.astype(np.uint32), np.array([positive]).view(np.uint32)
+
+    def of_tensor(self, real: Floats, amax: Floats, grid: Grid) -> np.float32:
+        """Return the scale of the tensor.
+
+        One division, absmax / (448 * largest element), where every block scale is a block's absmax
+        over that of the format.
+        """
+        top = single(E4M3).max
+        if np.array_equal(real, amax / amax.dtype.type(grid.max_abs)):
+            return np.float32(amax.max(initial=0.0) / amax.dtype.type(top * grid.max_abs))
+        return np.float32(real.max(initial=0.0) / top)
+
+    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        """Return the scales that stored patterns stand for."""
+        del grid, layout
+        return np.asarray(single(E4M3).values.astype(np.float32)[raw] * outer.view(np.float32)[0])
+
+
+class PlaneScale(ScaleFormat):
+    """Sums of powers of two, one scale for each bit plane; `coding.bcq` stores and reads them."""
+
+    __slots__ = ()
+    kind = "planes"
+    narrow = True
+
+    @property
+    def room(self) -> str:
+        """Where a scale that is too large does not fit."""
+        return f"{self.name}, sums of powers of two up to 2^{PLANE_MAX}"
+
+    @property
+    def summands(self) -> int:
+        """Powers of two in a sum, a byte each."""
+        return self.bits // 8
+
+    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
+        raise NotImplementedError("scales of bit planes are stored by the coder")
+
+    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        """Refuse: the coder reads them."""
+        raise NotImplementedError("scales of bit planes are read by the coder")
+
+
+_OCP = "OCP MX v1.0; ceil, even, rceil: torchao and microxcaling"
+_ZEROQUANT = "ZeroQuant-FP, arXiv 2307.09782"
+_LISTED: tuple[ScaleFormat, ...] = (
+    NoScale(name="none", bits=0),
+    FloatScale(name="fp32", bits=32),
+    FloatScale(name="fp16", bits=16),
+    FloatScale(name="bf16", bits=16),
+    OcpScale(name="e8m0", bits=8, rule="floor", source=_OCP),
+    OcpScale(name="e8m0_ceil", bits=8, rule="ceil", source=_OCP),
+    OcpScale(name="e8m0_even", bits=8, rule="even", source=_OCP),
+    OcpScale(name="e8m0_rceil", bits=8, rule="rceil", source=_OCP),
+    PowerScale(name="pot", bits=8, rule="nearest", source=_ZEROQUANT),
+    PowerScale(name="pot_ceil", bits=8, rule="ceil", source=f"{_ZEROQUANT}, M1"),
+    PowerScale(name="pot_floor", bits=8, rule="floor", source=_ZEROQUANT),
+    StepScale(name="m2", bits=4, rule="nearest", source=_ZEROQUANT),
+    StepScale(name="m2_ceil", bits=4, rule="ceil"),
+    StepScale(name="m2_floor", bits=4, rule="floor"),
+    BitmodMxScale(name="mxbm", bits=8, source="BitMoD's MX baseline"),
+    E4m3Scale(name="e4m3", bits=8, source="NVFP4"),
+    *(IntScale(name=f"int{b}", bits=b, source="VS-Quant") for b in range(2, 9)),
+    *(PlaneScale(name=f"pot{k}", bits=8 * k, source="ShiftAddLLM") for k in (1, 2, 3)),
+)
+SCALES: Final[dict[str, ScaleFormat]] = {s.name: s for s in _LISTED}
