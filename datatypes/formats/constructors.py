@@ -87,6 +87,8 @@ def float_format(
     check_name("specials", specials, SPECIALS)
     whole_number("float_format: e", e, 1, MAX_EXPONENT_BITS)
     whole_number("float_format: m", m, 0, MAX_BITS)
+    if specials == "fnuz" and not signed:
+        raise BitlatheError("float_format: fnuz makes a NaN of -0, which an unsigned format lacks")
     bits = e + m + signed
     if bits > MAX_BITS:
         raise BitlatheError(f"float_format: e={e}, m={m} come to more than {MAX_BITS} bits")

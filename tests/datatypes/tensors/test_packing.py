@@ -8,6 +8,7 @@ import pytest
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.datatypes.tensors import packing
+from bitlathe.datatypes.tensors.packing import pack, unpack
 from quantized_cases import SCHEMES, weights
 
 
@@ -55,3 +56,16 @@ def test_bytes_are_counted_without_packing(text, monkeypatch):
     packed = sum(stream.nbytes for stream in q.packed.values())
     monkeypatch.setattr(packing, "pack", None)
     assert q.nbytes == packed
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+def test_packing_is_a_little_endian_bit_stream(bits):
+    codes = np.random.default_rng(bits).integers(0, 1 << bits, 37).astype(np.uint32)
+    whole = sum(int(c) << (bits * i) for i, c in enumerate(codes))
+    stream = pack(codes, bits)
+    assert stream.tobytes() == whole.to_bytes(-(-37 * bits // 8), "little")
+    np.testing.assert_array_equal(unpack(stream, bits, 37), codes)
+    with pytest.raises(ValueError, match="does not fit"):
+        pack(codes + (1 << bits), bits)
+    with pytest.raises(ValueError, match="the stream has"):
+        unpack(stream[:-1], bits, 37)

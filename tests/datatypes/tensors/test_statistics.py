@@ -1,10 +1,12 @@
 """Statistics of the bit-serial terms of a tensor."""
 
+import numpy as np
 import pytest
 
 import bitlathe as bl
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
+from bitlathe.datatypes.tensors import statistics as tensor_terms
 from quantized_cases import weights
 
 
@@ -32,3 +34,21 @@ def test_terms_on_a_fixed_point_say_so():
         assert (found.exact, found.max_error) == (False, error)
         assert Scheme.parse(text).term_error == error
     assert Scheme.parse("int4_asym").term_error == 0
+
+
+def weights(shape, seed=0):
+    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["int4@g32", "bitmod_fp3@g20", "int4_asym@g7", "olive4@g9", "olive3", "nf4@b2x16", "mxfp4"],
+)
+def test_statistics_of_terms_are_the_same_in_parts(text, monkeypatch):
+    q = quantize(weights((24, 70)), text)
+    whole = q.terms()
+    for part in (1, 100, 1000):
+        monkeypatch.setattr(tensor_terms, "PART", part)
+        assert q.terms() == whole
+    assert whole.weights == q.size
+    assert sum(whole.histogram) == q.size
