@@ -23,7 +23,6 @@ from .job import (
     percentile,
     worth_compiling,
 )
-from .scaling import effective, fits, refuse_scale, store
 
 
 def group_range(job: Job) -> tuple[Floats, Floats]:
@@ -84,8 +83,8 @@ def encode_asym(job: Job) -> Coded:
     drawn = job.rounding == "stochastic"
     if drawn:
         wanted = covering_scale(start, end, top)
-    raw, outer = store(wanted, np.maximum(high, -low), fmt, scale_format, job.layout)
-    used = effective(raw, outer, fmt, scale_format, job.layout)
+    raw, outer = scale_format.store(wanted, np.maximum(high, -low), fmt.grid, job.layout)
+    used = scale_format.read(raw, outer, fmt.grid, job.layout)
     zeros = covering_zeros(used, start, end, top) if drawn else zeros_of(used, start, top)
     codes = np.zeros(job.groups.shape, np.uint8)
     for part in job.slices():
@@ -98,7 +97,7 @@ def _search(job: Job, wanted: Floats, low: Floats) -> Floats:
     ratios = np.array(RATIOS, wanted.dtype)
     with np.errstate(over="ignore"):
         scales, edges = wanted[:, None] * ratios, low[:, None] * ratios
-    fit = fits(scales, scales, job.scheme.formats[0], job.scheme.scale_format)
+    fit = job.scheme.scale_format.fits(scales, scales, job.scheme.formats[0].grid)
     fit &= np.isfinite(edges)
     even = replace(job, rounding="even") if job.rounding == "stochastic" else job
     quick = job.scheme.clip == "mse" and even.rounding == "even" and worth_compiling(job)
@@ -107,7 +106,7 @@ def _search(job: Job, wanted: Floats, low: Floats) -> Floats:
     best = np.where(best < 0, np.argmax(fit, axis=1), best)
     if not (found := fit.any(axis=1)).all():
         at = int(np.argmin(found))
-        refuse_scale(at, float(wanted[at]), job.scheme.scale_format)
+        job.scheme.scale_format.refuse(at, float(wanted[at]))
     return np.asarray(ratios[best])
 
 

@@ -9,16 +9,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..schemes.scales import SignedScale
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Tables, integer_ends
 from .job import Job, worth_compiling
-from .scaling import LIMITS, PLANE_MAX, bits_to_float, float_bits, refuse_scale
 
 ROUNDS = 15
-# a byte is sign (1 bit) and exponent (7 bits); exponent field 0 is an absent term
-EXPONENT_BIAS = 96
-PLANE_MIN = 1 - EXPONENT_BIAS
 # squares of these and their sums stay within float64
 MAGNITUDE_MAX = 1e150
 
@@ -32,6 +29,7 @@ def encode_bcq(job: Job) -> Coded:
     """
     x, weights = job.groups.astype(np.float64), job.kernel_weights().astype(np.float64)
     _refuse_beyond(job, x)
+    scale = scale_of(job.scheme)
     compiled = worth_compiling(job)
     search, measure = (alternate_compiled, errors_compiled) if compiled else (alternate, errors)
     alphas, used = search(x, weights, job.scheme.element_bits)
@@ -39,16 +37,16 @@ def encode_bcq(job: Job) -> Coded:
     raw = np.zeros((x.shape[0], job.scheme.element_bits), np.uint32)
     for r in range(alphas.shape[1]):
         index = np.flatnonzero(used > r)
-        index = index[planes_fit(alphas[index, r], job.scheme).all(axis=1)]
-        trial = store_planes(alphas[index, r], job.scheme)
-        error = measure(x, weights, index, planes_effective(trial, job.scheme))
+        index = index[scale.fits_signed(alphas[index, r]).all(axis=1)]
+        trial = scale.store_signed(alphas[index, r])
+        error = measure(x, weights, index, scale.read_signed(trial))
         better = error < least[index]
         least[index[better]], raw[index[better]] = error[better], trial[better]
     if np.isinf(least).any():
         at = int(np.argmax(np.isinf(least)))
-        refuse_scale(at, float(np.abs(alphas[at, 0]).max()), job.scheme.scale_format)
+        scale.refuse(at, float(np.abs(alphas[at, 0]).max()))
     final = nearest_codes_compiled if compiled else nearest_codes
-    codes = final(x, planes_effective(raw, job.scheme))
+    codes = final(x, scale.read_signed(raw))
     return job.coded(job.layout.join(codes), raw)
 
 
@@ -57,7 +55,7 @@ def _refuse_beyond(job: Job, x: Floats) -> None:
     amax = np.abs(x).max(axis=1, initial=0.0)
     if (far := amax > MAGNITUDE_MAX).any():
         at = int(np.argmax(far))
-        refuse_scale(at, float(amax[at]), job.scheme.scale_format)
+        job.scheme.scale_format.refuse(at, float(amax[at]))
 
 
 def alternate(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -200,60 +198,16 @@ def plane_values(codes: Codes, alpha: Floats) -> Floats:
     return np.asarray(np.take_along_axis(sums_of(alpha), codes.astype(np.intp), axis=1))
 
 
-def planes_fit(alpha: Floats, scheme: Scheme) -> NDArray[np.bool_]:
-    """Return which scales can be stored without overflow.
-
-    A sum of K powers of two leaves at most (sqrt(2) - 1)^K of a scale within their range.
-    """
-    if scheme.scale_format.kind == "float":
-        return np.asarray(np.abs(alpha) < LIMITS[scheme.scale])
-    rest = np.abs(alpha - planes_effective(store_planes(alpha, scheme), scheme))
-    small = np.abs(alpha) <= 2.0**PLANE_MAX
-    left: Floats = (np.sqrt(2) - 1) ** (scheme.scale_format.bits // 8) * np.abs(alpha)
-    return np.asarray(small | (rest <= left))
-
-
-def store_planes(alpha: Floats, scheme: Scheme) -> NDArray[np.uint32]:
-    """Return the stored form of (groups, planes) scales: bytes of powers of two, or floats.
-
-    What is nearer to 0 than to the smallest number is 0.
-    """
-    if scheme.scale_format.kind == "float":
-        flat = np.abs(alpha).reshape(-1)
-        sign = np.signbit(alpha).reshape(-1)
-        top = scheme.scale_format.bits - 1
-        bits = float_bits(flat, scheme.scale, np.zeros(flat.shape, np.bool_))
-        return (bits | (sign.astype(np.uint32) << np.uint32(top))).reshape(alpha.shape)
-    rest = alpha.astype(np.float64).copy()
-    raw = np.zeros(alpha.shape, np.uint32)
-    for k in range(scheme.scale_format.bits // 8):
-        mantissa, exponent = np.frexp(np.abs(rest))
-        power = np.clip(exponent - 1 + (mantissa >= np.sqrt(0.5)), PLANE_MIN, PLANE_MAX)
-        absent = np.abs(rest) <= 2.0 ** (PLANE_MIN - 1)
-        field = np.where(absent, 0, power + EXPONENT_BIAS).astype(np.uint32)
-        sign = np.where(absent, 0, np.signbit(rest)).astype(np.uint32)
-        raw |= (field | (sign << np.uint32(7))) << np.uint32(8 * k)
-        rest -= np.where(absent, 0.0, np.copysign(np.ldexp(1.0, power), rest))
-    return raw
-
-
-def planes_effective(raw: NDArray[np.uint32], scheme: Scheme) -> Floats:
-    """Return the (groups, planes) scales that stored patterns stand for, exactly."""
-    if scheme.scale_format.kind == "float":
-        flat = np.ascontiguousarray(raw).reshape(-1)
-        return bits_to_float(flat, scheme.scale).reshape(raw.shape).astype(np.float64)
-    total = np.zeros(raw.shape)
-    for k in range(scheme.scale_format.bits // 8):
-        byte = (raw >> np.uint32(8 * k)) & np.uint32(255)
-        field = (byte & np.uint32(127)).astype(np.int32)
-        term = np.ldexp(np.where(byte >> np.uint32(7), -1.0, 1.0), field - EXPONENT_BIAS)
-        total += np.where(field > 0, term, 0.0)
-    return total
+def scale_of(scheme: Scheme) -> SignedScale:
+    """Return the record that stores the signed scales of a scheme."""
+    scale = scheme.scale_format
+    assert isinstance(scale, SignedScale)  # the rules of schemes say so
+    return scale
 
 
 def scales(coded: Coded) -> Floats:
     """Return the (groups, planes) scales; see `Coder.scales`."""
-    return planes_effective(coded.scales, coded.scheme)
+    return scale_of(coded.scheme).read_signed(coded.scales)
 
 
 def values(_: Coded, codes: Codes, alpha: Floats, dtype: np.dtype[Any]) -> Floats:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .job import Job
-from .scaling import effective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,8 @@ def no_kernel(_: Job) -> None:
 def stored_scales(coded: Coded) -> Floats:
     """Return the (groups,) scales that stored patterns stand for."""
     scheme, raw = coded.scheme, coded.scales[:, 0]
-    return effective(raw, coded.outer_scales, scheme.formats[0], scheme.scale_format, coded.layout)
+    grid = scheme.formats[0].grid
+    return scheme.scale_format.read(raw, coded.outer_scales, grid, coded.layout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.rounding import round_integer
+from ..schemes.patterns import bits_to_float, float_bits
 from .asym import ASYM, best_grid, group_range, integer_values, search_groups, zeros_of
 from .coded import Coded, Codes, Floats
 from .coder import no_kernel
 from .job import Job, divide, group_error, least_error, worth_compiling
-from .scaling import bits_to_float, float_bits, refuse_scale
 
 # shares of the group's range, and of the channel's, that are tried
 PHASE_1 = tuple(1.02 - 0.011 * (i + 1) for i in range(20))
@@ -60,9 +60,8 @@ def _channel_scales(job: Job) -> Floats:
     channels = np.stack([bits_to_float(float_bits(w, "fp16"), "fp16") for w in wanted], axis=1)
     if not (fit := np.isfinite(channels).any(axis=1)).all():
         row = int(np.argmin(fit))
-        refuse_scale(
-            row * job.layout.across, float(amax[row]) / INT8_MAX, job.scheme.scale_format, False
-        )
+        group, value = row * job.layout.across, float(amax[row]) / INT8_MAX
+        job.scheme.scale_format.refuse(group, value, wider=False)
     return channels
 
 

@@ -14,9 +14,9 @@ from ..base.jit import have_numba
 from ..formats.constructors import int_format
 from ..formats.format import Format
 from ..formats.rounding import NEAREST
+from ..schemes.scales import OcpScale
 from .coded import Coded
 from .job import MAX_BOOKS, Job
-from .scaling import effective, store
 
 if TYPE_CHECKING:
     from ..kernels import Book, Groups
@@ -65,11 +65,11 @@ def grids(job: Job) -> Coded | None:
             made = kernels.symmetric(job.matrix, fmt.bits, group, scale.name, values=False)
             return coded_of(job, made)
         return _searched(job, scale.name)
-    if single and scale.kind == "ocp" and job.rounding == "even":
+    if single and isinstance(scale, OcpScale) and job.rounding == "even":
         found = _mx(job, fmt, group, scale.rule)
         if found is not None:
             return found
-    if scale.kind in ("int", "e4m3", "step", "ocp", "pot", "bitmod_mx"):
+    if scale.power or scale.outer != "none":
         return _given(job)
     return None
 
@@ -114,8 +114,8 @@ def _given(job: Job) -> Coded | None:
     real, amax = scales.reshape(-1), amax.reshape(-1)
     if (real[amax > 0] == 0).any():
         return None
-    raw, outer = store(real, amax, formats[0], scale, layout)
-    used = effective(raw, outer, formats[0], scale, layout).reshape(scales.shape)
+    raw, outer = scale.store(real, amax, formats[0].grid, layout)
+    used = scale.read(raw, outer, formats[0].grid, layout).reshape(scales.shape)
     if special is not None:
         found = kernels.bitmod_given(x, *special, group, used, choice, values=False)
     else:
@@ -148,7 +148,8 @@ def coded_of(job: Job, found: "Groups") -> Coded | None:
         amax = kernels.absmax_groups(job.matrix, job.layout.block_columns).reshape(-1)
         if amax[none].any():  # one underflowed: the numpy path stores the smallest there is
             return None
-    raw, _ = store(scales, scales, job.scheme.formats[0], job.scheme.scale_format, job.layout)
+    grid = job.scheme.formats[0].grid
+    raw, _ = job.scheme.scale_format.store(scales, scales, grid, job.layout)
     return job.coded(found.codes, raw, zeros=found.zeros, choices=found.choices)
 
 

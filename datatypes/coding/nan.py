@@ -10,19 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
-from ..schemes.scales import ScaleFormat
 from ..schemes.scheme import Scheme
 from .coded import Coded
-from .scaling import NAN_EXPONENT
-
-PATTERNS = {"fp32": 0x7FC00000, "fp16": 0x7E00, "bf16": 0x7FC0, "e4m3": 0x7F}
-
-
-def nan_pattern(scale: ScaleFormat) -> int | None:
-    """Return the bit pattern by which a stored group scale says NaN; None if it has none."""
-    if scale.kind in ("ocp", "pot", "bitmod_mx"):
-        return NAN_EXPONENT
-    return PATTERNS.get(scale.name)
 
 
 def grain(scheme: Scheme) -> str:
@@ -34,9 +23,9 @@ def grain(scheme: Scheme) -> str:
         If the scheme has no place for a NaN.
     """
     scale = scheme.scale_format
-    if scale.kind == "none" and len(scheme.formats) == 1 and scheme.formats[0].nan_codes:
+    if not scale.bits and len(scheme.formats) == 1 and scheme.formats[0].nan_codes:
         return "element"
-    if nan_pattern(scale) is not None:
+    if scale.nan_pattern is not None:
         return "group"
     if scale.outer == "row":
         return "row"
@@ -63,7 +52,7 @@ def propagate(coded: Coded, array: NDArray[np.floating]) -> Coded:
         See `grain`.
     """
     layout, scheme = coded.layout, coded.scheme
-    kind, pattern = grain(scheme), nan_pattern(scheme.scale_format)
+    kind, pattern = grain(scheme), scheme.scale_format.nan_pattern
     elements = layout.matrix(array)
     lost = ~np.isfinite(elements)
     if kind == "element":
@@ -75,5 +64,5 @@ def propagate(coded: Coded, array: NDArray[np.floating]) -> Coded:
     if pattern is not None:
         return replace(coded, scales=np.where(groups[:, None], np.uint32(pattern), coded.scales))
     rows = groups.reshape(layout.down, layout.across).any(axis=1)
-    outer = np.where(rows, np.uint32(PATTERNS["fp16"]), coded.outer_scales)
-    return replace(coded, outer_scales=outer)
+    outer = np.where(rows, np.float16(np.nan).view(np.uint16), coded.outer_scales)
+    return replace(coded, outer_scales=outer.astype(np.uint32))

@@ -21,7 +21,6 @@ from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Integers, Tables, integer_ends
 from .job import Job, divide, group_error, least_error, moments, worth_compiling
-from .scaling import effective, fits, refuse_scale, store
 
 # range over max |mean +- 3 sigma|: from 75 % to 250 %, as the authors search it, in steps of
 # 10 %; in their steps of 2 % under +mse
@@ -82,17 +81,17 @@ def encode_olive(job: Job) -> Coded:
     shares = np.array(ALL_SHARES if job.scheme.clip == "mse" else SHARES)
     with np.errstate(over="ignore", invalid="ignore"):
         trials = (base_range(job)[:, None] * shares / pairs.top).astype(dtype)
-        fit = fits(trials, trials * pairs.top, fmt, scale_format)
+        fit = scale_format.fits(trials, trials * pairs.top, fmt.grid)
     trials = np.where(fit, trials, np.inf).astype(dtype)
     find = search_compiled if worth_compiling(job) else search
     best = find(job, pairs, trials)
     if (lost := (best < 0) & (job.groups != 0).any(axis=1)).any():
         at = int(np.argmax(lost))
-        refuse_scale(at, float(np.abs(job.groups[at]).max() / pairs.top), scale_format)
+        scale_format.refuse(at, float(np.abs(job.groups[at]).max() / pairs.top))
     wanted = np.take_along_axis(trials, np.maximum(best, 0)[:, None], axis=1)[:, 0]
     wanted = np.where(best < 0, dtype.type(0), wanted)
-    raw, outer = store(wanted, wanted * pairs.top, fmt, scale_format, job.layout)
-    used = effective(raw, outer, fmt, scale_format, job.layout)
+    raw, outer = scale_format.store(wanted, wanted * pairs.top, fmt.grid, job.layout)
+    used = scale_format.read(raw, outer, fmt.grid, job.layout)
     codes, lengths = np.zeros(job.groups.shape, np.uint8), job.lengths()
     for part in job.slices():
         codes[part] = pair_codes(divide(job.groups[part], used[part]), lengths[part], pairs.bits)

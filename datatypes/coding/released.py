@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
 from ..formats.format import Format
+from ..schemes.patterns import float_bits
 from . import asym, table
 from .coded import Coded, Codes
 from .coder import no_kernel
 from .dispatch import coded_of, special_values
 from .job import Job, divide
-from .scaling import effective, float_bits, store
 
 Half = NDArray[np.float16]
 
@@ -45,7 +45,7 @@ def integer_unit(fmt: Format) -> float:
 
 def encode_grids(job: Job) -> Coded:
     """Code a job on its grid or mixture in the released quantiser's arithmetic."""
-    if job.scheme.scale_format.kind == "bitmod_mx":
+    if job.scheme.scale_format.power:
         return _encode_mx(job)
     x = _half(job)
     formats = job.scheme.formats
@@ -121,8 +121,8 @@ def _encode_mx(job: Job) -> Coded:
     x = _half(job).astype(np.float32)
     fmt, scale = job.scheme.formats[0], job.scheme.scale_format
     amax = np.abs(x).max(axis=1, initial=0.0)
-    raw, outer = store(amax / np.float32(fmt.max_abs), amax, fmt, scale, job.layout)
-    used = effective(raw, outer, fmt, scale, job.layout)
+    raw, outer = scale.store(amax / np.float32(fmt.max_abs), amax, fmt.grid, job.layout)
+    used = scale.read(raw, outer, fmt.grid, job.layout)
     codes = fmt.encode(divide(x, used), rounding="down")
     return job.coded(job.layout.join(codes), raw, outer)
 

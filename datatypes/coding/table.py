@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError
 from ..formats.format import Format
 from ..formats.rounding import NEAREST
+from ..schemes.patterns import Raw
+from ..schemes.scales import OcpScale
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Integers, Tables
@@ -26,7 +28,6 @@ from .job import (
     magnitude_range,
     worth_compiling,
 )
-from .scaling import Raw, effective, fits, refuse_scale, store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def _search(job: Job, reach: Floats, ratios: Floats) -> Choice:
         with np.errstate(over="ignore"):
             wide = reach[:, None] * ratios
         wanted = _wanted(job, index, wide)
-        fit = fits(wanted, wide, fmt, job.scheme.scale_format) & covered[:, index, None]
+        fit = job.scheme.scale_format.fits(wanted, wide, fmt.grid) & covered[:, index, None]
         columns = zip(wanted.T, wide.T, fit.T, strict=True)
         scales = np.stack([_trial(job, fmt, *column) for column in columns], axis=1)
         best = lower(even, fmt, scales, least)
@@ -105,7 +106,7 @@ def _search(job: Job, reach: Floats, ratios: Floats) -> Choice:
         real[mine], span[mine] = wanted[mine, best[mine]], wide[mine, best[mine]]
     if (member < 0).any():
         at = int(np.argmin(member))
-        refuse_scale(at, float(_wanted(job, 0, reach)[at]), job.scheme.scale_format)
+        job.scheme.scale_format.refuse(at, float(_wanted(job, 0, reach)[at]))
     return Choice(member=member, real=real, span=span)
 
 
@@ -163,7 +164,8 @@ def _trial(job: Job, fmt: Format, wanted: Floats, wide: Floats, fit: NDArray[np.
     scale = job.scheme.scale_format
     if scale.outer == "none":
         kept, span = np.where(fit, wanted, 0), np.where(fit, wide, 0)
-        wanted = effective(*store(kept, span, fmt, scale, job.layout), fmt, scale, job.layout)
+        raw, outer = scale.store(kept, span, fmt.grid, job.layout)
+        wanted = scale.read(raw, outer, fmt.grid, job.layout)
     return np.where(fit, wanted, np.float32(np.inf)).astype(wanted.dtype)
 
 
@@ -176,7 +178,7 @@ def _finish(job: Job, choice: Choice) -> Coded:
     """Store the scales of groups and code them under what was stored."""
     formats, scale = job.scheme.formats, job.scheme.scale_format
     raw, outer = _stored(job, choice)
-    used = effective(raw, outer, formats[0], scale, job.layout)
+    used = scale.read(raw, outer, formats[0].grid, job.layout)
     codes = np.zeros(job.groups.shape, formats[0].code_dtype)
     for part in job.slices(_slice(job)):
         x = job.groups[part]
@@ -195,13 +197,13 @@ def _finish(job: Job, choice: Choice) -> Coded:
 
 def _stored(job: Job, choice: Choice) -> tuple[Raw, Raw]:
     formats, scale = job.scheme.formats, job.scheme.scale_format
-    if len(formats) == 1 or scale.kind != "ocp":
-        return store(choice.real, choice.span, formats[0], scale, job.layout)
+    if len(formats) == 1 or not isinstance(scale, OcpScale):
+        return scale.store(choice.real, choice.span, formats[0].grid, job.layout)
     # the exponent depends on the member
     raw = np.zeros(len(choice.real), np.uint32)
     for member, fmt in enumerate(formats):
         mine = choice.member == member
-        raw[mine] = store(choice.real[mine], choice.span[mine], fmt, scale, job.layout)[0]
+        raw[mine], _ = scale.store(choice.real[mine], choice.span[mine], fmt.grid, job.layout)
     return raw, np.zeros(0, np.uint32)
 
 

@@ -22,8 +22,9 @@ from .powers import exponent_of, ocp_exponent, power_of_two
 BIAS = 127
 NAN_EXPONENT = 255
 STEP_MAX = 15
-# largest exponent of a power of two in a sum of them (`bcq`)
-PLANE_MAX = 31
+# of sums of powers of two: a byte each, sign (1 bit) and exponent (7 bits), of which 0 is absent
+PLANE_BIAS = 96
+PLANE_MIN, PLANE_MAX = 1 - PLANE_BIAS, 31
 E4M3 = "fp8_e4m3"
 OUTER_BITS: Final = {"none": 0, "row": 16, "tensor": 32}
 
@@ -221,6 +222,22 @@ class FloatScale(ScaleFormat):
         """Return the scales that stored patterns stand for."""
         del outer, grid, layout
         return bits_to_float(raw, self.name)
+
+    def fits_signed(self, alpha: Floats) -> NDArray[np.bool_]:
+        """Return which signed scales, of any shape, can be stored without overflow."""
+        return np.asarray(np.abs(alpha) < self.layout.limit)
+
+    def store_signed(self, alpha: Floats) -> Raw:
+        """Return the patterns of signed scales, of any shape; none is kept from becoming 0."""
+        flat = np.abs(alpha).reshape(-1)
+        sign = np.signbit(alpha).reshape(-1).astype(np.uint32)
+        bits = float_bits(flat, self.name, np.zeros(flat.shape, np.bool_))
+        return np.asarray(bits | (sign << np.uint32(self.bits - 1))).reshape(alpha.shape)
+
+    def read_signed(self, raw: Raw) -> NDArray[np.float64]:
+        """Return the signed scales that patterns stand for, exactly."""
+        flat = np.ascontiguousarray(raw).reshape(-1)
+        return bits_to_float(flat, self.name).reshape(raw.shape).astype(np.float64)
 
 
 class PowerScale(ScaleFormat):
@@ -428,7 +445,7 @@ class E4m3Scale(ScaleFormat):
 
 
 class PlaneScale(ScaleFormat):
-    """Sums of powers of two, one scale for each bit plane; `coding.bcq` stores and reads them."""
+    """Signed sums of powers of two, one scale for each bit plane of a group."""
 
     __slots__ = ()
     kind = "planes"
@@ -444,14 +461,49 @@ class PlaneScale(ScaleFormat):
         """Powers of two in a sum, a byte each."""
         return self.bits // 8
 
+    def fits_signed(self, alpha: Floats) -> NDArray[np.bool_]:
+        """Return which signed scales, of any shape, can be stored without overflow.
+
+        A sum of K powers of two leaves at most (sqrt(2) - 1)^K of a scale within their range.
+        """
+        rest = np.abs(alpha - self.read_signed(self.store_signed(alpha)))
+        small = np.abs(alpha) <= 2.0**PLANE_MAX
+        left = (np.sqrt(2) - 1) ** self.summands * np.abs(alpha)
+        return np.asarray(small | (rest <= left))
+
+    def store_signed(self, alpha: Floats) -> Raw:
+        """Return the patterns of signed scales; what is nearer to 0 than to 2^-95 is 0."""
+        rest = alpha.astype(np.float64).copy()
+        raw = np.zeros(alpha.shape, np.uint32)
+        for k in range(self.summands):
+            mantissa, exponent = np.frexp(np.abs(rest))
+            power = np.clip(exponent - 1 + (mantissa >= np.sqrt(0.5)), PLANE_MIN, PLANE_MAX)
+            absent = np.abs(rest) <= 2.0 ** (PLANE_MIN - 1)
+            field = np.where(absent, 0, power + PLANE_BIAS).astype(np.uint32)
+            sign = np.where(absent, 0, np.signbit(rest)).astype(np.uint32)
+            raw |= (field | (sign << np.uint32(7))) << np.uint32(8 * k)
+            rest -= np.where(absent, 0.0, np.copysign(np.ldexp(1.0, power), rest))
+        return raw
+
+    def read_signed(self, raw: Raw) -> NDArray[np.float64]:
+        """Return the signed scales that patterns stand for, exactly."""
+        total = np.zeros(raw.shape)
+        for k in range(self.summands):
+            byte = (raw >> np.uint32(8 * k)) & np.uint32(255)
+            field = (byte & np.uint32(127)).astype(np.int32)
+            term = np.ldexp(np.where(byte >> np.uint32(7), -1.0, 1.0), field - PLANE_BIAS)
+            total += np.where(field > 0, term, 0.0)
+        return total
+
     def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
-        raise NotImplementedError("scales of bit planes are stored by the coder")
+        raise NotImplementedError("a group has a scale for each of its bit planes")
 
     def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        """Refuse: the coder reads them."""
-        raise NotImplementedError("scales of bit planes are read by the coder")
+        """Refuse: a group has a scale for each of its bit planes."""
+        raise NotImplementedError("a group has a scale for each of its bit planes")
 
 
+SignedScale = FloatScale | PlaneScale
 _OCP = "OCP MX v1.0; ceil, even, rceil: torchao and microxcaling"
 _ZEROQUANT = "ZeroQuant-FP, arXiv 2307.09782"
 _LISTED: tuple[ScaleFormat, ...] = (

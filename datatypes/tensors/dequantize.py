@@ -12,7 +12,7 @@ from ..base.jit import have_numba
 from ..coding.coded import Coded, Floats
 from ..coding.coder import Tables
 from ..coding.coders import coder_of
-from ..coding.scaling import bits_to_float
+from ..schemes.patterns import bits_to_float
 from .packing import MIN_SIZE
 
 COMPILED = ("float32", "float64", "float16", "bfloat16")

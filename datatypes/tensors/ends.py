@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError
 from ..coding.coded import Coded
 from ..coding.coders import coder_of
-from ..coding.scaling import BIAS, LIMITS, POWERS
+from ..schemes.patterns import LAYOUTS
+from ..schemes.scales import BIAS, IntScale, PlaneScale
 from ..schemes.scheme import Scheme
 from .dequantize import group_scales, outer_scales, values_of
 
@@ -23,9 +24,9 @@ Floats = NDArray[np.floating[Any]]
 
 # what rounds to infinity in the type that values come back in
 BEYOND = {
-    "float16": LIMITS["fp16"],
-    "bfloat16": LIMITS["bf16"],
-    "float32": LIMITS["fp32"],
+    "float16": LAYOUTS["fp16"].limit,
+    "bfloat16": LAYOUTS["bf16"].limit,
+    "float32": LAYOUTS["fp32"].limit,
     "float64": np.inf,
 }
 # patterns below these are multiples of the smallest number
@@ -62,7 +63,7 @@ def check_ends(coded: Coded, array: Floats, dtype: str, device: str | None, expl
     """
     if coded.layout.groups == 0 or coded.scheme.paper:
         return
-    if coded.scheme.scale_format.kind == "none":
+    if not coded.scheme.scale_format.bits:
         if not explicit:
             _warn_of_cut(coded.scheme, array)
         return
@@ -110,7 +111,7 @@ def _look_for_lost_digits(coded: Coded, array: Floats, work: np.dtype[Any]) -> N
     x = _groups(coded, array)[index]
     amax = np.abs(x).max(axis=1).astype(np.float64)
     lossy = amax > 0
-    if coded.scheme.scale_format.kind in POWERS:
+    if coded.scheme.scale_format.power:
         # under a larger scale than wanted, the upper half of the grid is not used
         lossy &= amax <= coded.scheme.formats[0].max_abs * 2.0 ** (-BIAS - 1)
     if lossy.any():
@@ -131,9 +132,9 @@ def _look_for_lost_digits(coded: Coded, array: Floats, work: np.dtype[Any]) -> N
 def _small_scales(coded: Coded) -> Bools:
     """Return which groups have a scale that may have lost digits; among them those of zeros."""
     coder, scale, raw = coder_of(coded.scheme), coded.scheme.scale_format, coded.scales
-    if scale.kind in POWERS:
+    if scale.power:
         return np.asarray(raw[:, 0] == 0)
-    if scale.kind == "planes":
+    if isinstance(scale, PlaneScale):
         return np.asarray((raw & 127).max(axis=1) <= PLANE_FIELD)
     name, pattern = scale.name, raw[:, 0]
     if scale.outer == "row":
@@ -148,9 +149,9 @@ def _small_scales(coded: Coded) -> Bools:
         pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
     few = min(max(FEW, coder.ends(coded.scheme)[1] / STEPS), NORMAL[name] - 1)
     small = (pattern <= few) & ((pattern > 0) | planes)
-    if scale.kind == "int":
+    if isinstance(scale, IntScale):
         # as many multiples of the row's unit as it takes make up for digits that the unit lacks
-        most = np.inf if coder.outer_is_step else (1 << scale.bits) - 1
+        most = np.inf if coder.outer_is_step else scale.levels
         small &= (raw[:, 0] <= few) | (raw[:, 0] >= most)
     return np.asarray(small)
 
@@ -160,7 +161,7 @@ def _room(scheme: Scheme) -> tuple[str, str]:
     scale = scheme.scale_format
     where = {"row": "the fp16 scale of its row", "tensor": "float32"}.get(scale.outer, scale.name)
     wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
-    if coder_of(scheme).outer_is_step or scale.kind in ("e4m3", *POWERS):
+    if coder_of(scheme).outer_is_step or scale.power or scale.outer == "tensor":
         wider = ""
     return where, f"store scales as {wider}, or " if wider else ""
 
