@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.numbers import whole_number
 from ..datatypes.base.yamlfile import Record
 
 
@@ -82,8 +83,7 @@ class PENumerics:
 
 
 def _in_range(field: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BitlatheError(f"PENumerics.{field}: an integer in {low}..{high}, got {value!r}")
+    whole_number(f"PENumerics.{field}", value, low, high)
 
 
 def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.numbers import whole_number
 from ..datatypes.base.yamlfile import Record
 from ..datatypes.schemes.scheme import Scheme
 from .components import PEComponent, pe_component
@@ -96,11 +97,7 @@ class PEKind(ABC):
 def check_range(record: object, **bounds: tuple[int, int]) -> None:
     """Raise BitlatheError unless these fields of a record are whole numbers in their bounds."""
     for name, (low, high) in bounds.items():
-        value = getattr(record, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise BitlatheError(
-                f"{type(record).__name__}.{name}: an integer in {low}..{high}, got {value!r}"
-            )
+        whole_number(f"{type(record).__name__}.{name}", getattr(record, name), low, high)
 
 
 def check_name(record: object, name: str, known: Iterable[str]) -> None:

@@ -164,10 +164,15 @@ def test_every_kind_has_a_record_from_its_section() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
-        ("lanes: 4", "lanes: 17", 7, r"lanes: an integer in 1\.\.16, got 17"),
+        ("lanes: 4", "lanes: 17", 7, r"lanes is 17, must be a whole number 1\.\.16"),
         ("lanes: 4", "lanes: 4, overflow: wrap", 7, "overflow is no key of kind 'bit_serial'"),
         ("lanes: 4", "lanes: 4, activation: fp7", 7, "activation: unknown name 'fp7'"),
-        ("numerics: aligned", "numerics: {guard_bits: 9}", 7, r"guard_bits: an integer in 0\.\.8"),
+        (
+            "numerics: aligned",
+            "numerics: {guard_bits: 9}",
+            7,
+            r"guard_bits is 9, must be a whole number 0\.\.8",
+        ),
         ("numerics: aligned", "numerics: {guards: 3}", 7, "did you mean 'guard_bits'"),
         ("bitmod_fp4@g128/int8", "fp16", 14, "cannot take 'fp16' as weights; it takes int2"),
         ("int8@channel, input: fp16", "int8@channel, input: int8", 15, "as activations; .*fp16"),
