@@ -13,16 +13,13 @@ from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.study.compare import compare
 from bitlathe.datatypes.tensors.tensor import QuantizedTensor
 from bitlathe.datatypes.torch_module import fake_quantize, quantize_module
+from quantized_cases import weights
 
 MODEL = """
 input: [16, 32, 32]
 layers:
   - {name: conv, type: conv, out_channels: 32, kernel: 3, padding: 1}
 """
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
 
 
 @pytest.mark.parametrize("shape", [(32, 16, 3, 3), (5, 1, 3, 3), (4, 3, 2, 3, 3), (2, 2, 1, 1)])

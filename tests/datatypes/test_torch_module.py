@@ -7,10 +7,7 @@ import torch
 import bitlathe as bl
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.torch_module import fake_quantize, quantize_module
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
+from quantized_cases import weights
 
 
 def test_fake_quantisation_passes_the_gradient_through():

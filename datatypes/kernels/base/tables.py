@@ -180,12 +180,6 @@ def groups_of(k: int, group: int) -> int:
     return -(-k // group) if k else 0
 
 
-def check_bits(name: str, bits: int, low: int, high: int) -> None:
-    """Refuse a width outside ``low..high``, naming the caller."""
-    if not low <= bits <= high:
-        raise BitlatheError(f"{name}: bits is {bits}, must be {low}..{high}")
-
-
 def power_of(value: float) -> int:
     """Return the exponent of the binade of a positive number."""
     return int(np.frexp(value)[1]) - 1

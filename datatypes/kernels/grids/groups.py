@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...base.errors import BitlatheError, unknown_name
-from ..base.tables import Book, check_bits, extended_tables, float_constants, groups_of
+from ...base.numbers import whole_number
+from ..base.tables import Book, extended_tables, float_constants, groups_of
 from ..base.threads import over_rows
 
 Matrix = NDArray[np.float32]
@@ -220,7 +221,7 @@ def symmetric(
     """Code groups in symmetric two's complement, +-(2**(bits-1) - 1), 2..8 bits."""
     from .integer import symmetric as kernel
 
-    check_bits("symmetric", bits, 2, 8)
+    whole_number("symmetric: bits", bits, 2, 8)
     return _coded(kernel, x, group, (bits, _mode(scale)), options)
 
 
@@ -234,7 +235,7 @@ def asymmetric(
     """Code groups in unsigned integers with a zero point, range stretched to contain 0."""
     from .integer import asymmetric as kernel
 
-    check_bits("asymmetric", bits, 1, 8)
+    whole_number("asymmetric: bits", bits, 1, 8)
     return _coded(kernel, x, group, (bits, _mode(scale)), options, beside="zeros")
 
 

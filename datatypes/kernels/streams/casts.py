@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...base.errors import BitlatheError
-from ..base.tables import check_bits, float_constants, power_of
+from ...base.numbers import whole_number
+from ..base.tables import float_constants, power_of
 from ..base.threads import over_rows
 
 Matrix = NDArray[np.float32]
@@ -139,7 +140,7 @@ def pack(codes: NDArray[Any], bits: int, threads: int | None = None) -> Bytes:
     """
     from .packing import pack as kernel
 
-    check_bits("pack", bits, 1, 16)
+    whole_number("pack: bits", bits, 1, 16)
     flat = np.ascontiguousarray(codes).reshape(-1)
     out = np.zeros((flat.size * bits + 7) // 8, np.uint8)
     _eights(flat.size, bits, threads, lambda r, h: kernel(flat[r], bits, out[h]))
@@ -150,7 +151,7 @@ def unpack(packed: Bytes, bits: int, count: int, threads: int | None = None) -> 
     """Return ``count`` codes of ``bits`` bits: uint8 up to 8 bits, uint16 above."""
     from .packing import unpack as kernel
 
-    check_bits("unpack", bits, 1, 16)
+    whole_number("unpack: bits", bits, 1, 16)
     raw = np.ascontiguousarray(packed, np.uint8).reshape(-1)
     if raw.size < (count * bits + 7) // 8:
         raise BitlatheError(

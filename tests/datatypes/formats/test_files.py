@@ -7,10 +7,7 @@ import bitlathe as bl
 from bitlathe.datatypes.formats.files import load_format
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.datatypes.tensors.tensor import QuantizedTensor
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
+from quantized_cases import weights
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,7 @@ from bitlathe.datatypes.study import compare as study
 from bitlathe.datatypes.study import metrics
 from bitlathe.datatypes.study.metrics import error_metrics
 from bitlathe.datatypes.tensors import statistics as tensor_terms
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
+from quantized_cases import weights
 
 
 def test_a_study_has_a_row_per_tensor_and_a_total():

@@ -7,11 +7,7 @@ from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.study import compare as study
 from bitlathe.datatypes.study.metrics import error_metrics
 from bitlathe.workloads.minilm import minilm_weights
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
-
+from quantized_cases import weights
 
 # relative squared errors measured on Gaussian weights
 GAUSSIAN = {

@@ -7,10 +7,7 @@ import pytest
 
 from bitlathe.datatypes.study import metrics
 from bitlathe.datatypes.study.metrics import error_metrics, error_sums
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
+from quantized_cases import weights
 
 
 def test_error_metrics():

@@ -1,6 +1,5 @@
 """Statistics of the bit-serial terms of a tensor."""
 
-import numpy as np
 import pytest
 
 import bitlathe as bl
@@ -34,10 +33,6 @@ def test_terms_on_a_fixed_point_say_so():
         assert (found.exact, found.max_error) == (False, error)
         assert Scheme.parse(text).term_error == error
     assert Scheme.parse("int4_asym").term_error == 0
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,7 @@ from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.datatypes.tensors import store
 from bitlathe.datatypes.tensors.tensor import QuantizedTensor
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
+from quantized_cases import weights
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,7 @@ from safetensors.numpy import save_file
 
 import bitlathe as bl
 from bitlathe.datatypes.weights.read import read_tensors
-
-
-def weights(shape, seed=0):
-    return (np.random.default_rng(seed).standard_normal(shape) * 0.05).astype(np.float32)
+from quantized_cases import weights
 
 
 def test_weight_files_are_read(tmp_path):
