@@ -50,6 +50,9 @@ class Operand(Record):
             raise ValueError("give 'scheme' or 'bits'")
         return self
 
+    def __repr__(self) -> str:
+        return f"Operand({self.label!r})"
+
     @property
     def label(self) -> str:
         """The scheme, and the stated bits if there are any."""

@@ -55,13 +55,12 @@ class Override(Record):
         return {key: _as_text(part) for key, part in value.items()}
 
     def __hash__(self) -> int:
-        return hash(self.model_dump_json())
+        return hash((self.when.phase, *self.set))  # what is set may be a list or a mapping
 
 
 def nested(record: Record) -> dict[str, Any]:
     """Return a record's keys that have a value, nested; values stay what they are."""
-    found = {key: getattr(record, key) for key in type(record).model_fields}
-    return {key: _nested(value) for key, value in found.items() if value is not None}
+    return {key: _nested(value) for key, value in record if value is not None}
 
 
 def _nested(value: Any) -> Any:

@@ -133,6 +133,7 @@ class PESection(Record):
     unpriced: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
 
     @classmethod
+    @cache
     def arithmetic_keys(cls) -> tuple[str, ...]:
         """Return the keys that describe the arithmetic of this kind."""
         return tuple(key for key in cls.model_fields if key not in PESection.model_fields)

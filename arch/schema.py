@@ -133,8 +133,8 @@ class Arch(Record):
         wider ports.
         """
         chip = self.model_copy()
-        known = {f for f in (*other._built_for, *(f for _, f in other.variants)) if self._takes(f)}
-        chip._built_for = tuple(sorted(known, key=repr))
+        known = dict.fromkeys((*other._built_for, *(f for _, f in other.variants)))
+        chip._built_for = tuple(filter(self._takes, known))
         return chip
 
     def _takes(self, formats: Formats) -> bool:

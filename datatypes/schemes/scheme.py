@@ -115,6 +115,10 @@ class Scheme:
             coder=base.coder,
         )
 
+    def __hash__(self) -> int:
+        # caches ask often; equal schemes have equal names
+        return hash((self.name, self.scale, self.clip))
+
     def __str__(self) -> str:
         return write_scheme(self)
 
