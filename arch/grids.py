@@ -38,10 +38,10 @@ def has_terms(fmt: Format) -> bool:
 def grids(scheme: Scheme) -> list[tuple[Values, int]]:
     """Return the values that reach a multiplier, and the bits of their codes, by member."""
     bits = scheme.element_bits
-    if scheme.coder in ("asym", "dgq"):
+    if scheme.coder_facts.zero_point:
         top = (1 << bits) - 1
         return [(np.arange(-top, top + 1, dtype=np.float64), bits)]
-    if scheme.coder == "olive":
+    if scheme.coder_facts.pairs:
         return [(integers(PAIR_BITS)[1:], PAIR_BITS)]
     return [(f.grid.values, f.bits) for f in scheme.formats]
 

@@ -73,7 +73,7 @@ WEIGHT_PORTS = (*FLOAT_BITS, "int8", "int4")
 
 def _plain_format(scheme: Scheme) -> Format | None:
     """Return the one format of a scheme whose codes are a table's; None of any other."""
-    return scheme.formats[0] if scheme.coder == "table" and len(scheme.formats) == 1 else None
+    return scheme.formats[0] if scheme.coder_facts.plain and len(scheme.formats) == 1 else None
 
 
 def _is_format(scheme: Scheme, name: str) -> bool:
@@ -138,9 +138,8 @@ class BitSerialPE(PEKind):
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether its decoder, and its rescale unit, take a scheme."""
         scale = scheme.scale_bits if scheme.scale_format.kind == "int" else 0
-        paired_or_planes = scheme.coder in ("olive", "bcq")
         return (
-            not paired_or_planes
+            scheme.coder_facts.alone
             and scale <= self.scale_bits
             and all(map(has_terms, scheme.formats))
         )
@@ -219,7 +218,7 @@ class IntMacPE(PEKind):
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether weights of a scheme are integers of its port, times a power of two."""
         port = integers(self.weight_bits)
-        return scheme.coder != "bcq" and all(scaled_to(v, port) for v, _ in grids(scheme))
+        return not scheme.coder_facts.planes and all(scaled_to(v, port) for v, _ in grids(scheme))
 
     def takes_activation(self, scheme: Scheme) -> bool:
         """Return whether activations of a scheme are integers of its port."""
@@ -296,7 +295,7 @@ class AntPE(_DecodedMac):
 
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether weights are a mantissa of the MAC's width, shifted; products fit."""
-        if scheme.coder in ("olive", "bcq"):
+        if not scheme.coder_facts.alone:
             return False
         return all(self._shifts_to(*odd_and_largest(values)) for values, _ in grids(scheme))
 
@@ -322,9 +321,9 @@ class OlivePE(_DecodedMac):
 
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether weights are pairs, or plain integers, of the MAC's width."""
-        if scheme.coder == "olive":
+        if scheme.coder_facts.pairs:
             return scheme.element_bits <= self.mac.weight_bits
-        return scheme.coder != "bcq" and all(
+        return not scheme.coder_facts.planes and all(
             are_integers_of(values, self.mac.weight_bits) for values, _ in grids(scheme)
         )
 
@@ -381,7 +380,7 @@ class FpMacPE(PEKind):
 
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether weights of a scheme are values of its port, times a power of two."""
-        return scheme.coder != "bcq" and all(
+        return not scheme.coder_facts.planes and all(
             on_port(values, bits, self.weight) for values, bits in grids(scheme)
         )
 
@@ -452,7 +451,7 @@ class LutPE(PEKind):
 
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether weights of a scheme are signed bit planes of power-of-two scales."""
-        return scheme.coder == "bcq" and scheme.scale_format.kind == "planes"
+        return scheme.scale_format.kind == "planes"
 
     def takes_activation(self, scheme: Scheme) -> bool:
         """Return whether activations of a scheme are FP16."""

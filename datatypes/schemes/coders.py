@@ -30,9 +30,8 @@ class CoderFacts:
         Whether a group has a zero point, as wide as a code.
     planes : bool
         Whether a group has a scale for each bit of its codes.
-    alone : bool
-        Whether a code by itself stands for a value of the grid: not one of a pair, nor a sum of
-        scales.
+    pairs : bool
+        Whether two codes together say what both stand for.
     along_rows : bool
         Whether it works along a row, so that blocks of several rows are not for it.
     clips : tuple of str or None
@@ -50,10 +49,20 @@ class CoderFacts:
     least_rule: str = ""
     zero_point: bool = False
     planes: bool = False
-    alone: bool = True
+    pairs: bool = False
     along_rows: bool = False
     clips: tuple[str, ...] | None = None
     paper: tuple[str, ...] = ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether a code by itself stands for a number in units of one scale."""
+        return not (self.pairs or self.planes)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a code by itself stands for a value of the format."""
+        return self.alone and not self.zero_point
 
 
 _LISTED = (
@@ -74,7 +83,7 @@ _LISTED = (
         unsigned=False,
         least_bits=3,
         least_rule="outlier-victim pairs take 3 bits or more",
-        alone=False,
+        pairs=True,
         along_rows=True,
         clips=("absmax", "mse"),  # it searches its range anyway; mse in finer steps
     ),
@@ -83,7 +92,6 @@ _LISTED = (
         scales=("planes", "float"),
         scale_rule="a sum of signed scales stores them as pot1, pot2, pot3, fp16, bf16 or fp32",
         planes=True,
-        alone=False,
         along_rows=True,
         clips=("absmax",),
     ),

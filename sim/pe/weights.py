@@ -16,13 +16,12 @@ import numpy.typing as npt
 from ...arch.grids import has_terms
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.formats.format import Format, Mixture
+from ...datatypes.schemes.coders import CODERS
 from ...datatypes.terms.schedule import TWO_BIT_FAMILIES, TermSchedule, schedule_of_grid, term_rows
 from ...datatypes.terms.table import MAX_BITS, TermTable, term_table
 from ...datatypes.terms.term import MAX_BSIG
 from .operands import as_array, first_index
 
-# Codings that are no integers on a grid: sums of signed scales (the `lut` PE), pairs (`olive`).
-UNHELD_CODERS = frozenset({"bcq", "olive"})
 # Short names of the two BitMoD decoders, on top of the catalogue's.
 ALIASES = {"fp3": "fp3_e2m0", "fp4": "fp4_e2m1"}
 
@@ -144,7 +143,7 @@ def _members(format: "str | Format | Mixture | TermTable") -> tuple[str, Sequenc
 
     if isinstance(format, str):
         name = ALIASES.get(format, format)
-        if name not in catalogue.names() or catalogue.entry(name).coder in UNHELD_CODERS:
+        if name not in catalogue.names() or not CODERS[catalogue.entry(name).coder].alone:
             raise BitlatheError(
                 f"format {format!r} is not one the bit-serial PE can hold. It holds: "
                 f"{', '.join(supported_formats())}"
@@ -206,6 +205,6 @@ def supported_formats() -> tuple[str, ...]:
     """Names of the catalogue's formats that a bit-serial PE can hold."""
     from ...datatypes.formats import catalogue
 
-    names = (n for n in catalogue.names() if catalogue.entry(n).coder not in UNHELD_CODERS)
+    names = (n for n in catalogue.names() if CODERS[catalogue.entry(n).coder].alone)
     supported = [n for n in names if all(map(has_terms, _formats(catalogue.element(n))))]
     return (*ALIASES, *supported)

@@ -58,8 +58,7 @@ def pe_integers(q: QuantizedTensor) -> tuple[NDArray[np.int64], WeightDecoder]:
     BitlatheError
         Schemes whose weights a bit-serial PE does not take.
     """
-    coder = q.scheme.coder
-    if coder in ("bcq", "olive"):
+    if not q.scheme.coder_facts.alone:
         raise BitlatheError(f"{q.scheme}: its weights have no bit-serial terms of one schedule")
     codes = q.layout.split(q.matrix)
     if q.zero_points is not None:
