@@ -52,15 +52,10 @@ def over_groups(one: Function, scratch: Function = no_scratch) -> Callable[..., 
             for g in range(scales.shape[1]):
                 a = g * group
                 b = min(k, a + group)
-                scales[r, g], beside[r, g] = one(
-                    x[r, a:b],
-                    scales[r, g],
-                    beside[r, g],
-                    facts,
-                    work,
-                    codes[r, a:b],
-                    deq[r, a:b],
-                )
+                xs, cs, ds = x[r, a:b], codes[r, a:b], deq[r, a:b]
+                s, c = one(xs, scales[r, g], beside[r, g], facts, work, cs, ds)
+                scales[r, g] = s
+                beside[r, g] = c
 
     return kernel
 
