@@ -482,33 +482,27 @@ def sweep(
     as_json: bool,
 ) -> None:
     """Walk the design space of a sweep FILE; what OUT already holds is not run again."""
-    from .reports.explore import SweepSummary, run_sweep
+    from .reports.explore import plan_sweep, run_sweep
 
     if missing := [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]:
         needed = " and ".join(missing)  # said before hours of work, not after
         _note(f"the report of a sweep needs {needed}: {to_install(' '.join(missing), 'report')}.")
+    if dry_run:
+        plan = plan_sweep(file)
+        _print_json(plan.to_dict()) if as_json else click.echo(plan.text())
+        return
+    if out is None:
+        raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
     try:
         done = run_sweep(
-            file,
-            out,
-            jobs=jobs,
-            dask=dask,
-            timeout=timeout,
-            dry_run=dry_run,
-            say=_note,
-            salvage=salvage,
+            file, out, jobs=jobs, dask=dask, timeout=timeout, say=_note, salvage=salvage
         )
     except KeyboardInterrupt:
         click.echo(
             f"Stopped. Finished points are safe in {out}; run the same command to go on.", err=True
         )
         ctx.exit(130)
-    if as_json:
-        _print_json(done.to_dict())
-    else:
-        click.echo(done.text())
-    if not isinstance(done, SweepSummary):
-        return
+    _print_json(done.to_dict()) if as_json else click.echo(done.text())
     for line in done.reasons_text():
         click.echo(line, err=True)
     if done.failed:
@@ -534,14 +528,15 @@ def sweep(
 @json_option
 def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
     """Write a sweep FOLDER's page, charts and tables."""
-    from .reports.page.accuracy import Wanted
-    from .reports.page.report import report as write_report
+    from .reports.explore.accuracy import Wanted, measure_accuracy
+    from .reports.page import report as write_report
     from .reports.terminal import progress_bar
 
     wanted = None if tokens is None else Wanted(tokens=tokens)
+    notes: list[str] = []
     with progress_bar() as show:
-        notes: list[str] = []
-        paths = [str(path) for path in write_report(folder, wanted, show, notes.append)]
+        measures = measure_accuracy(folder, wanted, show)
+        paths = [str(path) for path in write_report(folder, measures, notes.append)]
     for note in notes:
         _note(note)
     if as_json:

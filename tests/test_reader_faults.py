@@ -20,7 +20,7 @@ from bitlathe.datatypes.base.yamlfile import parse_yaml
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.tensors.tensor import QuantizedTensor
 from bitlathe.datatypes.weights.read import read_tensors
-from bitlathe.reports.explore import read_results, run_sweep
+from bitlathe.reports.explore import plan_sweep, read_results, run_sweep
 from bitlathe.workloads.lm.checkpoint import find_checkpoint
 
 CHIP = (Path(bl.__file__).parent / "arch/chips/bitmod.yaml").read_text()
@@ -33,7 +33,7 @@ def load_format(path):
 
 
 def sweep(path):
-    return run_sweep(path, dry_run=True)
+    return plan_sweep(path)
 
 
 def refused(read, *given):

@@ -10,7 +10,8 @@ from ...sim.layout import MAPPERS
 from ...sim.simulation import FIDELITIES
 from ...workloads import Model
 from .evaluate import SimulatorEvaluator, load_evaluator, plain_words
-from .space import Space, axis_keys
+from .space import Space
+from .sweepfile import axis_keys
 
 CHECKED_VALUES = 1000
 

@@ -1,221 +1,40 @@
-"""Evaluate a point of a sweep with the simulator, and name what its result depends on."""
+"""Evaluate a point of a sweep with the simulator."""
 
-import csv
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ...arch import Arch, load_arch, resolve
-from ...arch.components import FOLDER
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.base.sources import PACKAGE, digest_of, files_of
-from ...datatypes.base.yamlfile import read_yaml
-from ...datatypes.schemes.scheme import Scheme
 from ...sim import Run, simulate
 from ...sim.chip import Chip
-from ...sim.policy import format_labels
-from ...sim.run import ENERGY_COMPONENTS, STALL_CAUSES
 from ...workloads import Model, load_model
+from .evaluator import Evaluator
+from .identity import (
+    arch_content,
+    component_digests,
+    model_digest,
+    models_version,
+    own_formats,
+    sha,
+    texts_of,
+)
 from .iso import solve
-from .space import KINDS, Iso, Point, canonical
+from .points import Point
+from .rows import chip_row, layer_table, macs_by_product, result_columns, result_row, roofline
 from .spelling import place
 from .store import LAYERS
+from .sweepfile import Iso, canonical
 
-# rooms whose code decides results
-MODEL_ROOMS = ("datatypes", "workloads", "arch", "mapping", "sim")
-HERE = (
-    Path(__file__).resolve(),
-    Path(__file__).resolve().with_name("iso.py"),
-)  # what makes rows of runs
 KEPT = 512  # resolved chips and layer lists kept per process
-
-# the weight format of each kind of layer, as it was resolved
-FORMAT_COLUMNS = tuple(f"scheme.{kind}" for kind in KINDS)
-# result columns in the order of the tables; energies in pJ, areas in um2, DRAM traffic in bits
-_ENERGY = ("total", *ENERGY_COMPONENTS)
-_AREA = ("total", "pe_array", "weight_buffer", "io_buffer")
-RESULT_COLUMNS = (
-    "cycles",
-    "seconds",
-    "compute_cycles",
-    "dram_cycles",
-    "stall_cycles",
-    "utilization",
-    "peak_macs_per_cycle",
-    *(f"energy_pj.{part}" for part in _ENERGY),
-    "power_w",
-    "edp_pj_s",
-    *(f"area_um2.{part}" for part in _AREA),
-    "dram_bits.total",
-    "dram_bits.weight",
-    "dram_bits.input",
-    "dram_bits.output",
-    "dram_gb_per_s",
-    "weight_bits",
-)
-STALL_COLUMNS = tuple(f"stall_{cause}_cycles" for cause in STALL_CAUSES)
-
-
-def result_columns(fidelity: str) -> tuple[str, ...]:
-    """Return the result columns of a rung, in the order of the tables."""
-    if fidelity == "analytic":  # it bounds the stalls and does not tell their causes
-        return (*FORMAT_COLUMNS, *RESULT_COLUMNS)
-    after = RESULT_COLUMNS.index("stall_cycles") + 1
-    return (*FORMAT_COLUMNS, *RESULT_COLUMNS[:after], *STALL_COLUMNS, *RESULT_COLUMNS[after:])
-
-
-def result_row(run: Run, chip: Arch) -> dict[str, Any]:
-    """Return a run as flat columns (`result_columns`, the run's context and its formats).
-
-    ``scheme.KIND`` is the weight format of each kind of layer that the model has, as resolved, and
-    of linear layers in any case.
-    ``dram_gb_per_s`` is the peak bandwidth of the chip's DRAM, ``weight_bits`` the stored bits of
-    one weight of a linear layer of 4,096 inputs, ``edp_pj_s`` energy times time.
-    """
-    layers = run.layers
-    seconds, energy = run.seconds, run.energy_pj
-    dram = {
-        part: sum(layer.dram_bits[part] * layer.count for layer in layers)
-        for part in ("weight", "input", "output")
-    }
-    busy = math.fsum(layer.utilization * layer.cycles * layer.count for layer in layers)
-    formats = {"linear": format_labels(chip, "linear"), **run.formats}
-    return {
-        **{f"scheme.{kind}": operands["weight"] for kind, operands in formats.items()},
-        "context": run.context,
-        "cycles": run.cycles,
-        "seconds": seconds,
-        "compute_cycles": sum(layer.compute_cycles * layer.count for layer in layers),
-        "dram_cycles": sum(layer.dram_cycles * layer.count for layer in layers),
-        "stall_cycles": sum(layer.stall_cycles * layer.count for layer in layers),
-        **_stalls(run.stalls),
-        "utilization": busy / run.cycles if run.cycles else 0.0,
-        **{f"energy_pj.{part}": value for part, value in energy.items()},
-        "power_w": energy["total"] * 1e-12 / seconds if run.cycles else 0.0,
-        "edp_pj_s": energy["total"] * seconds,
-        "dram_bits.total": sum(dram.values()),
-        **{f"dram_bits.{part}": value for part, value in dram.items()},
-        **chip_row(chip, run.area_um2),
-    }
-
-
-def _stalls(stalls: Mapping[str, int]) -> dict[str, int]:
-    return {f"stall_{cause}_cycles": clocks for cause, clocks in stalls.items()}
-
-
-def layer_table(run: Run) -> dict[str, Any]:
-    """Return a run's layers as ``columns`` and ``rows``; figures of one instance of ``count``."""
-    flat = []
-    for layer in run.layers:
-        row: dict[str, Any] = {}
-        for name, value in layer.to_dict().items():
-            if name == "total":  # of all instances: `count` times the others
-                continue
-            if name == "stalls":
-                row |= _stalls(value)
-            elif isinstance(value, Mapping):
-                row |= {f"{name}.{part}": figure for part, figure in value.items()}
-            else:
-                row["layer" if name == "name" else name] = value
-        flat.append(row)
-    columns = list(dict.fromkeys(name for row in flat for name in row))
-    return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in flat]}
-
-
-def chip_row(chip: Arch, area: Mapping[str, float]) -> dict[str, Any]:
-    """Return the columns that the chip alone decides, whatever runs on it."""
-    return {
-        "peak_macs_per_cycle": chip.array.rows * chip.array.columns * chip.pe.lanes,
-        **{f"area_um2.{part}": value for part, value in area.items()},
-        "dram_gb_per_s": float(chip.dram_bits_per_clock) * chip.technology.clock_ghz / 8,
-        "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096)),
-    }
-
-
-# -- what a result depends on ------------------------------------------------------------------
-
-
-def _sha(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.hexdigest()
-
-
-@cache
-def models_version() -> str:
-    """Return the digest of all code and format files that decide results.
-
-    Component tables and model files are left out: a point's key holds those it uses.
-    """
-
-    def counts(path: Path) -> bool:
-        code = path.suffix == ".py" and "cuda" not in path.parts
-        return code or (path.parts[0] == "datatypes" and path.suffix == ".yaml")
-
-    return digest_of([*HERE, *files_of(PACKAGE, MODEL_ROOMS, counts)], PACKAGE)
-
-
-@cache
-def component_digests() -> dict[str, str]:
-    """Return the digest of every entry of the component tables, by its name."""
-    digests: dict[str, str] = {}
-    for kind in ("pe", "dram", "sram"):
-        for name, entry in read_yaml(FOLDER / f"{kind}.yaml").data.items():
-            values = {k: v for k, v in entry.items() if k != "source"}
-            extra = ""
-            if kind == "sram":
-                with (FOLDER / entry["file"]).open(encoding="utf-8", newline="") as file:
-                    extra = canonical(list(csv.reader(file)))
-            digests[name] = _sha(digests.get(name, ""), kind, canonical(values), extra)
-    return digests
-
-
-def _texts(value: Any) -> set[str]:
-    """Return every string in nested plain data."""
-    if isinstance(value, str):
-        return {value}
-    if isinstance(value, Mapping):
-        return set().union(*(_texts(v) for v in value.values()))
-    if isinstance(value, list | tuple):
-        return set().union(*(_texts(v) for v in value))
-    return set()
-
-
-def own_formats(texts: Collection[str]) -> dict[str, str]:
-    """Return a digest of the values of formats that stand in files of their own, by scheme."""
-    found = {}
-    for text in texts:
-        if re.search(r"\.ya?ml", text, re.IGNORECASE):
-            with suppress(BitlatheError):  # no scheme, or one that the point will fail with
-                formats = Scheme.parse(text).formats
-                found[text] = _sha(repr([(f.bits, f.values.tolist()) for f in formats]))
-    return found
-
-
-def model_digest(model: Model) -> str:
-    """Return the digest of what decides a model's results: its sizes, not its name."""
-    return _sha(model.family, repr(model.shape))
-
-
-def arch_content(arch: Arch) -> dict[str, Any]:
-    """Return what of a chip decides results: all but its names and descriptions."""
-    return arch.model_dump(mode="json", exclude={"name", "title", "description"})
-
-
-# -- the evaluator -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatorEvaluator:
+class SimulatorEvaluator(Evaluator):
     """Runs points through `simulate`; carries its chips and models, so workers need no files."""
 
     archs: Mapping[str, Arch]
@@ -224,13 +43,17 @@ class SimulatorEvaluator:
     @property
     def version(self) -> str:
         """Digest of the code that decides results and of all component tables."""
-        return _sha(models_version(), canonical(component_digests()))
+        return sha(models_version(), canonical(component_digests()))
 
     @property
     def content(self) -> str:
         """Digest of the chips and models carried."""
         archs = {name: arch_content(arch) for name, arch in self.archs.items()}
-        return _sha(canonical(archs), repr(sorted(self.models.items())))
+        return sha(canonical(archs), repr(sorted(self.models.items())))
+
+    def columns(self, fidelity: str) -> tuple[str, ...]:
+        """Return the result columns of a rung, in the order of the tables."""
+        return result_columns(fidelity)
 
     def described(self, settings: Collection[Any] = ()) -> dict[str, Any]:
         """Return what files of chips, models and formats say, for the store to keep.
@@ -246,7 +69,7 @@ class SimulatorEvaluator:
         return {
             "chips": chips,
             "models": {name: model_digest(model) for name, model in self.models.items()},
-            "formats": own_formats(_texts([chips, *settings])),
+            "formats": own_formats(texts_of([chips, *settings])),
         }
 
     @property
@@ -267,7 +90,9 @@ class SimulatorEvaluator:
         """Return the SHA-256 of the resolved configuration and of everything it uses."""
         base, used = _arch_identity(self.archs[point.arch])
         digests = component_digests()
-        named = _texts([value for _, value in point.settings if not isinstance(value, int | float)])
+        named = texts_of(
+            [value for _, value in point.settings if not isinstance(value, int | float)]
+        )
         model = self.models[point.model]
         content = {
             "chip": base,
@@ -286,17 +111,18 @@ class SimulatorEvaluator:
         return hashlib.sha256(canonical(content).encode()).hexdigest()
 
     def __call__(self, point: Point) -> dict[str, Any]:
-        """Return the point's results as one flat row, with ``layers`` if it keeps them."""
+        """Return the point's results as one flat row, and its layers under ``layers``."""
         base, model = self.archs[point.arch], self.models[point.model]
         settings = dict(point.settings)
         solved: dict[str, Any] = {}
         if point.iso is not None:
             solved = {point.iso.solve: _solved(base, model, point, point.iso)}
         text = canonical(settings | solved)
-        arch = _chip(base, text, canonical(own_formats(_texts(settings))))
+        arch = _chip(base, text, canonical(own_formats(texts_of(settings))))
         run, chip = _simulated(arch, model, point)
-        row = {**solved, **result_row(run, chip)}
-        return row | {LAYERS: layer_table(run)} if point.layers else row
+        macs = _macs(model, point.phase, point.context, point.batch, point.causal, run.logits)
+        layers = {"roofline": roofline(run, macs), **(layer_table(run) if point.layers else {})}
+        return {**solved, **result_row(run, chip), LAYERS: layers}
 
 
 def _simulated(arch: Arch, model: Model, point: Point) -> tuple[Run, Arch]:
@@ -376,10 +202,17 @@ def _resolve(arch: Arch, phase: str, model: str) -> Arch:
     return chip.resolved_from(arch)
 
 
+def _count_macs(
+    model: Model, phase: Any, context: int | None, batch: int, causal: bool, logits: Any
+) -> dict[tuple[Any, ...], int]:
+    gemms = model.gemms(phase=phase, context=context, batch=batch, causal=causal, logits=logits)
+    return macs_by_product(gemms)
+
+
 def _identify_arch(arch: Arch) -> tuple[str, frozenset[str]]:
     content = arch_content(arch)
-    texts = _texts(content)
-    base = _sha(canonical({"chip": content, "formats": own_formats(texts)}))
+    texts = texts_of(content)
+    base = sha(canonical({"chip": content, "formats": own_formats(texts)}))
     return base, frozenset(texts & component_digests().keys())
 
 
@@ -387,14 +220,15 @@ def _identify_workload(
     model: Model, phase: Any, context: int | None, batch: int, causal: bool
 ) -> str:
     try:
-        return _sha(repr(model.gemms(phase=phase, context=context, batch=batch, causal=causal)))
+        return sha(repr(model.gemms(phase=phase, context=context, batch=batch, causal=causal)))
     except BitlatheError as err:  # the point will fail with the same words
-        return _sha(str(err))
+        return sha(str(err))
 
 
 _chip = _Kept(_load_chip)
 _resolved = _Kept(_resolve)
 _chip_values = _Kept(_read_chip)
+_macs = _Kept(_count_macs)
 _arch_identity = _Kept(_identify_arch)
 _workload_identity = _Kept(_identify_workload)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from ...datatypes.base.errors import BitlatheError
-from .space import Iso
+from .sweepfile import Iso
 
 
 def solve(resource: Callable[[float], float], iso: Iso, *, whole: bool) -> float:

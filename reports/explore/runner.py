@@ -25,10 +25,11 @@ from concurrent.futures import (
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
-from .space import Point
+from .evaluator import Evaluator
+from .points import Point
 from .store import CRASHED, REFUSED, Entry, Outcome
 
 CHUNK_SECONDS = 0.4
@@ -38,20 +39,6 @@ POINT_SECONDS = 3600.0  # how long a point may take, unless told otherwise
 START_SECONDS = 60.0  # how long processes may take to start, beside that
 STARTS = 20  # how often they may die as they start
 TRIES = 3  # a point alone in its process is tried so often before its process's death is its fault
-
-
-class Evaluator(Protocol):
-    """What a sweep runs: picklable, the same result for the same key on any machine."""
-
-    @property
-    def version(self) -> str:
-        """Digest of what results depend on beside the point."""
-
-    def key(self, point: Point) -> str:
-        """Digest of everything the point's result depends on."""
-
-    def __call__(self, point: Point) -> dict[str, Any]:
-        """Return the results of a point as a flat mapping of numbers and strings."""
 
 
 _DIED = f"the worker process died {TRIES} times (killed, or out of memory)"

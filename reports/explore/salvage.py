@@ -12,7 +12,16 @@ from itertools import count
 from pathlib import Path
 
 from ...datatypes.base.errors import BitlatheError
-from .store import FILE_NAME, SCHEMA_VERSION, FolderLock, Outcome, Row, create, other_layout
+from .store import (
+    FILE_NAME,
+    RESULTS,
+    SCHEMA_VERSION,
+    FolderLock,
+    Outcome,
+    Row,
+    create,
+    other_layout,
+)
 
 DAMAGED = f"{FILE_NAME}.damaged"
 LOG, INDEX = "-wal", "-shm"  # SQLite's files beside a store; the index can be made anew
@@ -68,10 +77,11 @@ def _copy(damaged: Path, made: Path) -> int:
     with closing(sqlite3.connect(address, uri=True)) as old:
         old.text_factory = lambda data: data.decode("utf-8", "replace")
         _refuse_other_layout(old, damaged)
+        marks = ", ".join("?" * len(RESULTS.split(",")))
         with closing(create(made)) as new:
             with new:
                 for row in _readable(old):
-                    new.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)
+                    new.execute(f"INSERT OR REPLACE INTO results({RESULTS}) VALUES ({marks})", row)
             return int(new.execute("SELECT count(*) FROM results").fetchone()[0])
 
 
@@ -121,11 +131,12 @@ def _one_by_one(db: sqlite3.Connection, start: int, end: int) -> Iterator[Row]:
 
 def _walk(db: sqlite3.Connection, which: str, *numbers: int) -> Iterator[tuple[int, list[Row]]]:
     """Yield numbers of rows, each with the row if it is sound, as far as they can be read."""
-    query = f"SELECT rowid, key, status, result, error, checksum FROM results {which}"
+    query = f"SELECT rowid, {RESULTS} FROM results {which}"
     try:
-        for number, key, status, result, error, checksum in db.execute(query, numbers):
-            outcome = Outcome(status=status, text=result, error=error)
+        for number, *row in db.execute(query, numbers):
+            key, status, result, layers, error, checksum = row
+            outcome = Outcome(status=status, text=result, layers=layers, error=error)
             sound = isinstance(number, int) and outcome.checksum(key) == checksum
-            yield number, [(key, status, result, error, checksum)] if sound else []
+            yield number, [(key, status, result, layers, error, checksum)] if sound else []
     except _UNREADABLE:
         return

@@ -21,7 +21,8 @@ from typing import Any
 from ...datatypes.base.errors import BitlatheError, to_install
 from .expressions import lookup
 from .pareto import pareto_front
-from .space import GuidedSampling, Space
+from .space import Space
+from .sweepfile import GuidedSampling
 
 # results of the points with these indices, None for a point without a usable result
 Batch = Callable[[list[int]], list[dict[str, Any] | None]]

@@ -11,7 +11,8 @@ from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.slugs import slug
 from ...datatypes.schemes.scheme import Scheme
 from ...workloads.model import model_names
-from .space import Space, axis_keys
+from .space import Space
+from .sweepfile import axis_keys
 
 Where = tuple[str | int, ...]
 OPERANDS = ("weight", "input", "output")

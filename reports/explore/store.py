@@ -1,8 +1,9 @@
 """The store of a sweep: one SQLite file in the output folder, safe against kill -9.
 
-Results are kept by the content of their configuration (``results.key``), with a checksum;
-``points`` says which of them the folder's sweep consists of, in its order. One transaction holds a
-chunk of both. ``meta`` holds facts about the sweep, and a revision that each transaction raises.
+Results are kept by the content of their configuration (``results.key``), with a checksum, a run's
+layers beside its row; ``points`` says which of them the folder's sweep consists of, in its order,
+and holds each `Point`. One transaction holds a chunk of both. ``meta`` holds facts about the sweep,
+and a revision that each transaction raises.
 """
 
 import hashlib
@@ -11,15 +12,16 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
 from .guard import FileGuard
+from .points import Point, point_paths
 
 try:
     import fcntl
@@ -28,20 +30,21 @@ except ImportError:  # not on Windows
 
 FILE_NAME = "sweep.sqlite"
 LOCK_NAME = "sweep.lock"
-LAYERS = "layers"  # the one result that is a table, not a number or a name
-SCHEMA_VERSION = 3
+LAYERS = "layers"  # the one result that is a mapping, not a number or a name
+SCHEMA_VERSION = 4
 LOCK_SECONDS = 30.0
 LOOKUP = 500  # keys per query, below SQLite's limit of 999 variables
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS results(key TEXT PRIMARY KEY, status TEXT NOT NULL, "
-    "result TEXT, error TEXT, checksum TEXT NOT NULL)",
+    "result TEXT, layers TEXT, error TEXT, checksum TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS points(ordinal INTEGER PRIMARY KEY, key TEXT NOT NULL, "
     "point TEXT NOT NULL, checksum TEXT NOT NULL)",
 )
 
-Row = tuple[str, str, str | None, str | None, str]  # of `results`
+RESULTS = "key, status, result, layers, error, checksum"  # the columns of `results`
+Row = tuple[str, str, str | None, str | None, str | None, str]
 
 # what SQLite raises; the words of an error about a damaged file may be no text
 FAULTS = (sqlite3.Error, UnicodeDecodeError)
@@ -55,27 +58,30 @@ class Outcome:
 
     ``done``: results. ``refused``: the configuration is impossible, which a second run cannot
     change. ``crashed``: something failed that is not the configuration's fault; tried again when
-    the sweep is run again. ``text`` is the JSON of the results: it is made where they are, and
-    goes to the store and back as it is.
+    the sweep is run again. ``text`` is the JSON of the results, ``layers`` that of a run's layers:
+    they are made where the run is, and go to the store and back as they are.
     """
 
     status: str
     text: str | None = None
+    layers: str | None = None
     error: str | None = None
 
     @classmethod
     def of(cls, result: dict[str, Any]) -> "Outcome":
         """Return the outcome of a point with results."""
-        return cls(status=DONE, text=_dump(result))
+        layers = result.get(LAYERS)
+        flat = {name: value for name, value in result.items() if name != LAYERS}
+        return cls(status=DONE, text=_dump(flat), layers=None if layers is None else _dump(layers))
 
     @property
     def result(self) -> dict[str, Any] | None:
         """The results, read from their text."""
-        return None if self.text is None else _read(self.text)
+        return None if self.text is None else read_mapping(self.text)
 
     def checksum(self, key: str) -> str:
         """Return what tells a row that was changed or damaged from one that was stored."""
-        return _checksum(key, self.status, self.text, self.error)
+        return _checksum(key, self.status, self.text, self.layers, self.error)
 
 
 def _checksum(*parts: object) -> str:
@@ -83,7 +89,7 @@ def _checksum(*parts: object) -> str:
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
-def _read(text: str) -> dict[str, Any]:
+def read_mapping(text: str) -> dict[str, Any]:
     """Read a JSON mapping from the store."""
     try:
         content = json.loads(text)
@@ -103,11 +109,32 @@ def _damaged(text: str | None) -> BitlatheError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A point on its way into the store: its place in the space, its key, its columns."""
+    """A point in the store: its place in the space, its key, what constraints read of its chip."""
 
     ordinal: int
     key: str
-    columns: dict[str, Any]
+    point: Point
+    chip: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of the point."""
+        return self.point.columns() | dict(self.chip)
+
+    @property
+    def text(self) -> str:
+        """The JSON of the point and of its chip's keys."""
+        return _dump(self.point.to_dict() | ({"chip": dict(self.chip)} if self.chip else {}))
+
+    @classmethod
+    def of(cls, ordinal: int, key: str, text: str) -> "Entry":
+        """Return the entry of a text that was stored."""
+        plain = read_mapping(text)
+        try:
+            point = Point.from_dict(plain)
+        except (KeyError, AttributeError, ValueError):
+            raise _damaged(text) from None
+        return cls(ordinal=ordinal, key=key, point=point, chip=plain.get("chip", {}))
 
 
 def _explain(path: Path, err: Exception, saved: str, again: str) -> BitlatheError:
@@ -213,7 +240,7 @@ class Store:
         self._guard: FileGuard | None = None
         start = "The store is as it was" if readonly else "Nothing was started"
         try:
-            self._db = self._open_to_read() if readonly else self._open_to_write()
+            self._db = self._open_toread_mapping() if readonly else self._open_to_write()
         except OSError as err:
             raise BitlatheError(
                 f"{folder}: cannot make this output folder: {err.strerror or err}; use a folder "
@@ -242,7 +269,7 @@ class Store:
         # by its address, which takes any name that a file may have
         return sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True, timeout=30)
 
-    def _open_to_read(self) -> sqlite3.Connection:
+    def _open_toread_mapping(self) -> sqlite3.Connection:
         folder = self.path.parent
         if not self.path.exists():
             raise BitlatheError(
@@ -404,8 +431,8 @@ class Store:
         pairs = list(zip(entries, outcomes, strict=True))
         with self._transaction():
             self._db.executemany(
-                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
-                [(e.key, o.status, o.text, o.error, o.checksum(e.key)) for e, o in pairs],
+                f"INSERT OR REPLACE INTO results({RESULTS}) VALUES (?, ?, ?, ?, ?, ?)",
+                [(e.key, o.status, o.text, o.layers, o.error, o.checksum(e.key)) for e, o in pairs],
             )
             self._list([e for e, _ in pairs])
 
@@ -415,7 +442,7 @@ class Store:
             self._list(entries)
 
     def _list(self, entries: Iterable[Entry]) -> None:
-        rows = [(e.ordinal, e.key, _dump(e.columns)) for e in entries]
+        rows = [(e.ordinal, e.key, e.text) for e in entries]
         self._db.executemany(
             "INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)",
             [(*row, _checksum(*row)) for row in rows],
@@ -423,12 +450,11 @@ class Store:
 
     def make_view(self, columns: Sequence[str]) -> None:
         """Make the SQL view ``runs``: one row per finished point, one column per key."""
-        point = "json_extract(p.point, {0})"
-        both = f"coalesce(json_extract(r.result, {{0}}), {point})"
         parts = []
         for name in columns:
-            path = "'$.\"" + name.replace("'", "''") + "\"'"
-            parts.append(f'{both.format(path)} AS "{name.replace(chr(34), chr(34) * 2)}"')
+            places = [("r.result", f'$."{name}"'), *(("p.point", at) for at in point_paths(name))]
+            found = ", ".join(f"json_extract({of}, {_quoted(at)})" for of, at in places)
+            parts.append(f'coalesce({found}) AS "{name.replace(chr(34), chr(34) * 2)}"')
         with self._transaction():
             self._db.execute("DROP VIEW IF EXISTS runs")
             self._db.execute(
@@ -465,7 +491,7 @@ class Store:
     def facts(self, name: str) -> dict[str, Any]:
         """Return a mapping of facts about the sweep; empty where the store has none."""
         text = self.meta(name)
-        return {} if text is None else _read(text)
+        return {} if text is None else read_mapping(text)
 
     @property
     def revision(self) -> int:
@@ -479,10 +505,7 @@ class Store:
         for start in range(0, len(keys), LOOKUP):
             part = keys[start : start + LOOKUP]
             marks = ",".join("?" * len(part))
-            rows = self._rows(
-                f"SELECT key, status, result, error, checksum FROM results WHERE key IN ({marks})",
-                part,
-            )
+            rows = self._rows(f"SELECT {RESULTS} FROM results WHERE key IN ({marks})", part)
             for key, *values in rows:
                 outcome = _checked(key, *values)
                 if outcome.status != CRASHED:
@@ -514,15 +537,28 @@ class Store:
     def rows(self) -> Iterator[tuple[Entry, Outcome]]:
         """Yield the sweep's points and outcomes in the order of the space."""
         query = (
-            "SELECT ordinal, point, p.checksum, key, status, result, error, r.checksum "
+            "SELECT ordinal, point, p.checksum, key, status, result, layers, error, r.checksum "
             "FROM points p JOIN results r USING (key) "
             "ORDER BY ordinal"
         )
         for ordinal, point, checksum, key, *values in self._rows(query):
             if _checksum(ordinal, key, point) != checksum:
                 raise _damaged(point)
-            entry = Entry(ordinal=ordinal, key=key, columns=_read(point))
-            yield entry, _checked(key, *values)
+            yield Entry.of(ordinal, key, point), _checked(key, *values)
+
+    def layers(self, ordinals: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return what was stored of the layers of some points, by their places in the space."""
+        found: dict[int, dict[str, Any]] = {}
+        for start in range(0, len(ordinals), LOOKUP):
+            part = ordinals[start : start + LOOKUP]
+            marks = ",".join("?" * len(part))
+            rows = self._rows(
+                "SELECT ordinal, layers FROM points JOIN results USING (key) "
+                f"WHERE layers IS NOT NULL AND ordinal IN ({marks})",
+                part,
+            )
+            found |= {ordinal: read_mapping(text) for ordinal, text in rows}
+        return found
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -542,8 +578,18 @@ def _lay_out(db: sqlite3.Connection) -> None:
 _COUNT = "SELECT count(*) FROM points JOIN results USING (key)"
 
 
+def _quoted(text: str) -> str:
+    """Return a text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _checked(
-    key: str, status: str, text: str | None, error: str | None, checksum: str | None
+    key: str,
+    status: str,
+    text: str | None,
+    layers: str | None,
+    error: str | None,
+    checksum: str | None,
 ) -> Outcome:
     """Return an outcome as it was stored.
 
@@ -552,7 +598,7 @@ def _checked(
     BitlatheError
         The row is not the one that was stored.
     """
-    outcome = Outcome(status=status, text=text, error=error)
+    outcome = Outcome(status=status, text=text, layers=layers, error=error)
     if outcome.checksum(key) != checksum:
         raise _damaged(text or error)
     return outcome

@@ -1,10 +1,10 @@
-"""Run a sweep file: plan, evaluate what is missing, store, export."""
+"""Run a sweep file: evaluate what is missing, store, write tables."""
 
 import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -14,51 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.base.files import read_text
 from ..provenance import FILE_NAME, provenance, record
-from .checks import simulator
-from .evaluate import result_columns
+from .evaluator import Evaluator
 from .expressions import Verdict, verdict
+from .plan import Sweep, planned_points, read_sweep
+from .points import Point
 from .progress import Progress, Report
-from .runner import POINT_SECONDS, Evaluator, InlineExecutor, Job, Runner, process_pool
+from .runner import POINT_SECONDS, InlineExecutor, Job, Runner, process_pool
 from .salvage import salvage_store
 from .search import guided, shuffled
-from .space import Point, Space, axis_keys, canonical, column_of, constrained, parse_sweep
-from .spelling import spelled
+from .space import Space
 from .store import CRASHED, REFUSED, Entry, Outcome, Store
-from .tables import Reason, constraints_of, export, results, set_aside
+from .sweepfile import canonical
+from .tables import Finished, Reason, constraints_of, export, set_aside
 
 BLOCK = 500  # points planned at once
 Judged = tuple[int, Point, Verdict]  # a point with its index, and what the constraints say of it
-FIRST = 5
 MAX_JOBS = 1000
 SHOWN_REASONS = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """What ``--dry-run`` shows: sizes and the first points.
-
-    ``size`` counts the product of all lists, ``points`` what is evaluated: after the constraints
-    that points alone decide (None when the space is too large to walk), samples or budget.
-    """
-
-    size: int
-    points: int | None
-    dimensions: dict[str, int]
-    first: list[dict[str, Any]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def text(self) -> str:
-        """Return the preview for people."""
-        product = " x ".join(f"{count} {name}" for name, count in self.dimensions.items())
-        count = "not counted" if self.points is None else f"{self.points:,}"
-        lines = [f"space: {self.size:,} points ({product})", f"to evaluate: {count}"]
-        lines += [", ".join(f"{k}={v}" for k, v in row.items()) for row in self.first]
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +74,7 @@ class SweepSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        return found | {"reasons": [asdict(reason) for reason in self.reasons]}
+        return asdict(self)
 
     def text(self) -> str:
         """Return the summary for people."""
@@ -117,34 +89,31 @@ class SweepSummary:
 
 def run_sweep(
     path: str | Path,
-    out: str | Path | None = None,
+    out: str | Path,
     *,
     jobs: int | None = None,
     dask: str | None = None,
     executor: Executor | None = None,
-    dry_run: bool = False,
     progress: bool | Report | None = None,
     evaluator: Evaluator | None = None,
     timeout: float | None = None,
     say: Callable[[str], None] | None = None,
     salvage: bool = False,
-) -> SweepSummary | Preview:
+) -> SweepSummary:
     """Run a sweep file; what the output folder already holds is not run again.
 
     Parameters
     ----------
     path : str or Path
         The sweep file.
-    out : str or Path, optional
-        Output folder: the store and the tables. Only a dry run goes without.
+    out : str or Path
+        Output folder: the store and the tables.
     jobs : int, optional
         Processes; all cores by default, 1 runs in this process.
     dask : str, optional
         Address of a Dask scheduler to run on instead.
     executor : concurrent.futures.Executor, optional
         Any other executor to run on; it is not shut down.
-    dry_run : bool
-        Evaluate nothing, write nothing; return the size of the space and the first points.
     progress : bool or callable, optional
         True, False, None (a bar when stderr is a terminal) or a function of (finished, total).
     evaluator : Evaluator, optional
@@ -158,59 +127,36 @@ def run_sweep(
     salvage : bool
         First replace a damaged store by one of its sound results; the others run again.
 
-    Returns
-    -------
-    SweepSummary or Preview
-        A Preview with ``dry_run``.
-
     Raises
     ------
     BitlatheError
         A bad sweep file (file, line, column), a folder or disk that cannot be written, a cluster
         that does not answer, a lost executor.
     """
-    path = Path(path)
-    text = read_text(path, "sweep file")
-    space = spelled(parse_sweep(text, str(path)), path.parent)
-    if evaluator is None:
-        evaluator = simulator(space, path.parent)
-    columns = list(getattr(evaluator, "columns", None) or result_columns(space.file.fidelity))
-    keys, values = (getattr(evaluator, name, None) for name in ("chip_keys", "chip_values"))
-    space = constrained(space, columns, keys or (), values)
-    if dry_run:
-        return preview(space)
-    if out is None:
-        raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
+    sweep = read_sweep(Path(path), evaluator)
     if not str(out):
         raise BitlatheError("out: an empty name; give a folder, '.' for the one you are in.")
     _check_workers(jobs, timeout, elsewhere=dask is not None or executor is not None)
-    start, folder = time.perf_counter(), Path(out)
-    say = say or (lambda _: None)
+    start, folder, say = time.perf_counter(), Path(out), say or (lambda _: None)
     if salvage:
         say(salvage_store(folder))
     with ExitStack() as stack:
         store = stack.enter_context(Store(folder))
-        runner = _open_runner(evaluator, jobs, dask, executor, timeout, stack)
-        made = provenance()
-        facts = _facts(space, text, path.parent, evaluator, columns)
-        facts["provenance"] = canonical(made)
-        digest = _sweep_digest(space, evaluator, facts)
-        _begin(store, folder, digest, facts, say)
-        record(folder, "sweep", made)
-        _view(store, space, columns)
-        bar = stack.enter_context(Progress(progress, _planned(space)))
-        sweep = _Sweep(space, evaluator, store, runner, bar)
-        sweep.run()
+        runner = _open_runner(sweep.evaluator, jobs, dask, executor, timeout, stack)
+        _begin(sweep, store, folder, say)
+        bar = stack.enter_context(Progress(progress, planned_points(sweep.space)))
+        walk = _Walk(sweep, store, runner, bar)
+        walk.run()
         seconds = time.perf_counter() - start
-        store.state(_progress(space, finished=True))
+        store.state(_progress(sweep.space, finished=True))
         done = export(store, folder)
         return SweepSummary(
             folder=str(folder),
             points=store.count(),
-            evaluated=sweep.evaluated,
-            reused=sweep.reused,
+            evaluated=walk.evaluated,
+            reused=walk.reused,
             rows=done.rows,
-            ruled_out=done.ruled_out + sweep.ruled_out,
+            ruled_out=done.ruled_out + walk.ruled_out,
             failures=done.failures,
             seconds=seconds,
             reasons=done.reasons,
@@ -221,17 +167,15 @@ def run_sweep(
 def read_results(folder: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a sweep's folder: finished, within the constraints, in order."""
     with Store(folder, readonly=True) as store, store.snapshot():
-        yield from results(store, constraints_of(store))
+        yield from (row for _, row in Finished(store, constraints_of(store)).placed())
 
 
-class _Sweep:
+class _Walk:
     """One run: moves points from the space through the runner into the store."""
 
-    def __init__(
-        self, space: Space, evaluator: Evaluator, store: Store, runner: Runner, bar: Progress
-    ) -> None:
+    def __init__(self, sweep: Sweep, store: Store, runner: Runner, bar: Progress) -> None:
         self.evaluated = self.reused = self.ruled_out = 0
-        self._space, self._evaluator, self._store = space, evaluator, store
+        self._space, self._evaluator, self._store = sweep.space, sweep.evaluator, store
         self._runner, self._bar = runner, bar
 
     def run(self) -> None:
@@ -265,9 +209,7 @@ class _Sweep:
         while block := list(islice(points, BLOCK)):
             self._refuse([(i, point, met) for i, point, met in block if isinstance(met, str)])
             jobs = [
-                (Entry(ordinal=i, key=self._evaluator.key(p), columns=self._space.row(p)), p)
-                for i, p, met in block
-                if met is True
+                (self._entry(i, p, self._evaluator.key(p)), p) for i, p, met in block if met is True
             ]
             known = self._store.known([entry.key for entry, _ in jobs])
             reused = [entry for entry, _ in jobs if entry.key in known]
@@ -277,12 +219,15 @@ class _Sweep:
                 self._bar.add(len(reused))
             yield from (job for job in jobs if job[0].key not in known)
 
+    def _entry(self, index: int, point: Point, key: str) -> Entry:
+        return Entry(ordinal=index, key=key, point=point, chip=self._space.chip_row(point))
+
     def _refuse(self, points: list[tuple[int, Point, str]]) -> None:
         """Record points of which a constraint cannot be computed."""
         if points:
             keys = [hashlib.sha256(error.encode()).hexdigest() for *_, error in points]
             entries = [
-                Entry(ordinal=index, key=f"constraint {key}", columns=self._space.row(point))
+                self._entry(index, point, f"constraint {key}")
                 for key, (index, point, _) in zip(keys, points, strict=True)
             ]
             self._store.add(entries, [Outcome(status=REFUSED, error=e) for *_, e in points])
@@ -352,17 +297,19 @@ def _open_runner(
     return runner
 
 
-def _begin(
-    store: Store, folder: Path, sweep: str, facts: dict[str, str], say: Callable[[str], None]
-) -> None:
+def _begin(sweep: Sweep, store: Store, folder: Path, say: Callable[[str], None]) -> None:
     """Make this the folder's sweep; what tells of another one is set aside."""
-    if store.meta("sweep") not in (None, sweep) and (kept := set_aside(folder)):
+    made, facts = provenance(), _facts(sweep)
+    digest = _digest(sweep, facts)
+    if store.meta("sweep") not in (None, digest) and (kept := set_aside(folder)):
         names = ", ".join(path.name for path in kept)
         say(
             f"{folder} held the tables or the report of another sweep; they are kept as {names}, "
             "in place of any older ones of these names. Its results stay in the store."
         )
-    store.begin(sweep, facts)
+    store.begin(digest, facts | {"provenance": canonical(made)})
+    record(folder, "sweep", made)
+    store.make_view(sweep.columns)
 
 
 def _progress(space: Space, *, finished: bool) -> dict[str, str]:
@@ -371,79 +318,30 @@ def _progress(space: Space, *, finished: bool) -> dict[str, str]:
     The number is an upper bound where constraints may rule points out; ``exact`` says so.
     """
     exact = not space.early and space.file.sampling.nsga2 is None
-    facts = {"planned": _planned(space), "exact": exact, "finished": finished}
+    facts = {"planned": planned_points(space), "exact": exact, "finished": finished}
     return {"progress": canonical(facts)}
 
 
-WALKED = 200_000
-
-
-def _planned(space: Space) -> int:
-    """Return the points to evaluate if no constraint rules any out."""
-    sampling = space.file.sampling
-    if sampling.random is not None:
-        return min(sampling.random.samples, space.size)
-    if sampling.nsga2 is not None:
-        budget = min(sampling.nsga2.budget, space.size)
-        return budget - budget % space.workloads
-    return space.size
-
-
-def preview(space: Space) -> Preview:
-    """Return the size of a space and its first points."""
-    planned = _planned(space)
-    walked = space.size <= WALKED or not space.early
-    order: Iterable[int] = range(space.size if walked else 0)
-    sampling = space.file.sampling
-    if sampling.random is not None:
-        order = islice(shuffled(space.size, sampling.random.seed), WALKED)
-    met = (p for p in map(space.point, order) if space.verdict(p) is not False)
-    first = [space.row(point) for point in islice(met, min(FIRST, planned))]
-    points: int | None = planned
-    if space.early and sampling.nsga2 is None and sampling.random is None:
-        points = len(first) + sum(1 for _ in met) if walked else None
-    return Preview(
-        size=space.size,
-        points=points,
-        dimensions={
-            ", ".join(map(column_of, axis_keys(name))): len(values)
-            for name, values in space.dimensions
-        },
-        first=first,
-    )
-
-
-def _facts(
-    space: Space, text: str, folder: Path, evaluator: Evaluator, results: list[str]
-) -> dict[str, str]:
+def _facts(sweep: Sweep) -> dict[str, str]:
     """Return what the store keeps about the sweep, and of the files that it reads."""
-    describe = getattr(evaluator, "described", None)
+    space = sweep.space
     values = [value for _, of_axis in space.dimensions for value in of_axis]
-    described = describe(values) if describe is not None else {}
-    solved = [space.file.iso.solve] if space.file.iso else []
-    columns = [column_of(key) for keys in space.settings for key in keys]
     return {
-        "file": canonical({"text": text, "folder": str(folder.resolve())}),
-        "settings": canonical({"columns": [*columns, *solved]}),
+        "file": canonical({"text": sweep.text, "folder": str(sweep.folder.resolve())}),
         "tables": canonical(
             {
-                "order": [*space.columns, *results],
+                "order": [*space.columns, *sweep.results],
                 "layers": space.file.layers,
                 "constraints": [[each.text, each.place] for each in space.late],
             }
         ),
         **_progress(space, finished=False),
-        **{name: canonical(content) for name, content in described.items()},
+        **{name: canonical(held) for name, held in sweep.evaluator.described(values).items()},
     }
 
 
-def _sweep_digest(space: Space, evaluator: Evaluator, facts: dict[str, str]) -> str:
+def _digest(sweep: Sweep, facts: Mapping[str, str]) -> str:
     """Return the digest of the sweep itself: its lists, sampling, and what it runs on."""
-    content = space.file.model_dump(mode="json", exclude={"title", "description"})
-    parts = [canonical(content), evaluator.version, getattr(evaluator, "content", "")]
+    content = sweep.space.file.model_dump(mode="json", exclude={"title", "description"})
+    parts = [canonical(content), sweep.evaluator.version, sweep.evaluator.content]
     return hashlib.sha256("\n".join([*parts, facts.get("formats", "")]).encode()).hexdigest()
-
-
-def _view(store: Store, space: Space, columns: list[str]) -> None:
-    solved = [space.file.iso.solve] if space.file.iso else []
-    store.make_view(list(dict.fromkeys([*space.columns, *solved, *columns])))

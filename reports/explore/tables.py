@@ -16,8 +16,8 @@ from typing import Any
 from ...datatypes.base.errors import BitlatheError
 from ..provenance import record, recorded
 from .expressions import Expression, parse_expression, verdict
-from .space import POINT_COLUMNS
-from .store import DONE, LAYERS, REFUSED, Store
+from .points import POINT_COLUMNS
+from .store import DONE, REFUSED, Entry, Outcome, Store, read_mapping
 
 ROW_GROUP = 5_000
 # the first columns of the table of layers; the others follow by name
@@ -56,54 +56,50 @@ class Exported:
     reasons: tuple[Reason, ...] = ()
 
 
-def results(
-    store: Store, constraints: Sequence[Expression] = (), *, keyed: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Yield the finished points that meet the constraints as flat rows, in order.
-
-    With ``keyed``, points that kept their layers have a column ``key``, as their layers have.
-    """
-    return _Finished(store, constraints).rows(keyed=keyed)
-
-
 def constraints_of(store: Store) -> list[Expression]:
     """Return the constraints on results of a store's sweep."""
     kept = store.facts("tables").get("constraints", [])
     return [parse_expression(text, place=place) for text, place in kept]
 
 
-class _Finished:
-    """The finished points that meet the constraints; ``unclear`` counts those no one can tell."""
+class Finished:
+    """The finished points that meet a sweep's constraints, in the order of the space.
+
+    ``unclear`` counts those of which a constraint cannot be computed, once all have been walked.
+    """
 
     def __init__(self, store: Store, constraints: Sequence[Expression]) -> None:
         self.unclear = 0
         self._store, self._constraints = store, constraints
 
-    def __iter__(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
-        """Yield key, row and table of layers of each point."""
+    def _walk(self) -> Iterator[tuple[Entry, dict[str, Any], Outcome]]:
         self.unclear = 0
         for entry, outcome in self._store.rows():
             result = outcome.result
             if result is None:
                 continue
-            table = result.pop(LAYERS, None)
             row = entry.columns | result
             met = verdict(self._constraints, row)
             if met is True:
-                yield entry.key, row, table
+                yield entry, row, outcome
             self.unclear += isinstance(met, str)
 
-    def rows(self, *, keyed: bool) -> Iterator[dict[str, Any]]:
-        """Yield flat rows, as `results`."""
-        for key, row, table in self:
-            yield row | {"key": key} if keyed and table is not None else row
+    def placed(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the flat row of each point with its place in the space."""
+        return ((entry.ordinal, row) for entry, row, _ in self._walk())
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield flat rows; points that keep whole tables of layers have a column ``key``."""
+        for entry, row, _ in self._walk():
+            yield row | {"key": entry.key} if entry.point.layers else row
 
     def layers(self) -> Iterator[dict[str, Any]]:
         """Yield the layers of the points as flat rows, each with the ``key`` of its point."""
-        for key, _, table in self:
-            if table is not None:
+        for entry, _, outcome in self._walk():
+            if entry.point.layers and outcome.layers is not None:
+                table = read_mapping(outcome.layers)
                 for values in table["rows"]:
-                    yield {"key": key, **dict(zip(table["columns"], values, strict=True))}
+                    yield {"key": entry.key, **dict(zip(table["columns"], values, strict=True))}
 
 
 def failures(store: Store, constraints: Sequence[Expression] = ()) -> Iterator[dict[str, Any]]:
@@ -359,8 +355,8 @@ def export(store: Store, folder: Path) -> Exported:
 def _export(store: Store, folder: Path) -> Exported:
     late = constraints_of(store)
     order = store.facts("tables").get("order", [])
-    found = _Finished(store, late)
-    files, rows = write_tables(folder / "results", lambda: found.rows(keyed=True), order)
+    found = Finished(store, late)
+    files, rows = write_tables(folder / "results", found.rows, order)
     unclear = found.unclear
     if store.facts("tables").get("layers") and rows:
         files += write_tables(folder / "layers", found.layers, LAYER_COLUMNS)[0]

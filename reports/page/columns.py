@@ -76,8 +76,7 @@ RESULTS: dict[str, Label] = {
 # measures whose standard error is a column of its own
 ERROR_OF = {"perplexity": "perplexity_se", "loss_nats": "loss_se_nats"}
 
-# measures of accuracy that a row may carry; less is better in each. The most telling one first:
-# the report charts the first that a row has.
+# `explore.accuracy.MEASURES`: the report charts the first that a row has
 ACCURACY: dict[str, Label] = {
     "perplexity": Label(text="perplexity"),
     "kl_nats": Label(text="KL divergence from the unquantised model", unit="nats"),
@@ -87,9 +86,6 @@ ACCURACY: dict[str, Label] = {
     "weight_error.minilm": Label(text="relative weight error of MiniLM-L6, a proxy"),
     "weight_error.gaussian": Label(text="relative error of Gaussian weights, a proxy"),
 }
-# errors, not scores of the models shown
-PROXIES = ("output_error", "weight_error", "weight_error.minilm", "weight_error.gaussian")
-
 # columns that say what was run, in the order of tables and filters
 RUN: dict[str, Label] = {
     "format": Label(text="format"),

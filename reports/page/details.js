@@ -49,7 +49,7 @@ function roofline(i) {
     const kept = Object.keys(DATA.layers).length;
     const why = kept
       ? `Layers are kept for ${kept.toLocaleString("en")} points, those on a Pareto front first; this is not one of them.`
-      : "This report holds no layers: its chips or models were not at hand when it was written.";
+      : "This report holds no layers: its rows came without them.";
     place.append(make("p", { class: "note" }, `${why} "bitlathe simulate" shows any point's layers.`));
     return;
   }

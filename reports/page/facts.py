@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...workloads.accuracy import Accuracy
+from ..explore.accuracy import PROXIES
+from ..explore.origin import Origin
 from .accuracy import Measured
-from .columns import ACCURACY, ERROR_OF, PROXIES, label_of
+from .columns import ACCURACY, ERROR_OF, label_of
 from .frame import Frame, Texts
 from .fronts import Tradeoff, shown
-from .origin import Origin
 
 FEW = 4  # values that are listed; more are counted
 _CONDITIONS = ("arch", "context", "batch", "fidelity")
@@ -52,7 +52,11 @@ def conditions(frame: Frame, measured: Measured, tradeoff: Tradeoff | None = Non
         words.append(_left_out(frame.take(np.flatnonzero(~mask)), tradeoff))
     measures = {tradeoff.x, tradeoff.y}
     if measures & {*ACCURACY} - {*PROXIES}:
-        words += [_of_model(name, row) for name, row in measured.unquantised.items()]
+        words += [
+            f"{model}: {row.tokens:,} tokens of {row.text}, in windows of {row.context}; "
+            f"perplexity unquantised {row.perplexity:.4g} (dashed)."
+            for model, row in measured.measures.unquantized.items()
+        ]
     if any(ERROR_OF.get(name) in frame.numbers for name in measures & {*ERROR_OF}):
         words.append("Bars: one standard error of the growth over the unquantised model.")
     if measured.proxy and measures & {*PROXIES}:
@@ -93,13 +97,6 @@ def _words_of(frame: Frame, name: str) -> str:
     return f"{_listed(values)} (none for {_listed(_values(bare, 'model')) or 'some points'})"
 
 
-def _of_model(model: str, row: Accuracy) -> str:
-    return (
-        f"{model}: {row.tokens:,} tokens of {row.text}, in windows of {row.context}; perplexity "
-        f"unquantised {row.perplexity:.4g} (dashed)."
-    )
-
-
 def _values(frame: Frame, name: str) -> list[str]:
     if name in frame.texts:
         return [level for level in frame.texts[name].levels if level]
@@ -109,3 +106,24 @@ def _values(frame: Frame, name: str) -> list[str]:
 
 def _listed(values: list[str]) -> str:
     return ", ".join(values) if len(values) <= FEW else f"{len(values)} of them"
+
+
+def with_formats(frame: Frame, origin: Origin) -> Frame:
+    """Add the column ``format``: the weight format of linear layers, from the row or its chip.
+
+    Rows of a sweep name their formats; those of other sources may leave them to the chip.
+    """
+    if "format" in frame.texts or "arch" not in frame.texts:
+        return frame
+    if "scheme.linear" in frame.texts:
+        given = frame.texts["scheme.linear"]
+        names = [given.levels[code] for code in given.codes]
+    else:
+        names = [""] * frame.count
+    if not all(names):
+        columns = [frame.texts.get(name) for name in ("arch", "phase", "model")]
+        for i, name in enumerate(names):
+            if not name:
+                keys = [c.levels[c.codes[i]] if c is not None else "" for c in columns]
+                names[i] = origin.linear_format(*keys)
+    return frame.with_texts("format", names)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..explore.accuracy import PROXIES
 from ..explore.pareto import pareto_front
-from .columns import ACCURACY, PROXIES
+from .columns import ACCURACY
 from .frame import Frame
 
 

@@ -127,7 +127,7 @@ def render(
     tradeoffs : tuple of Tradeoff
         The charts the page opens with.
     layers : dict
-        Layers of shown points by row, for rooflines (`layers.layer_rows`).
+        Layers of shown points by row, for rooflines (`explore.rows.roofline`).
     measured : Measured, optional
         What is known of accuracy.
     index : ndarray of int, optional

@@ -1,13 +1,14 @@
-"""Write the report of a sweep: page, charts, tables."""
+"""Write the report of a sweep, page, charts, tables, from what was measured: it runs nothing."""
 
 import os
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +16,44 @@ from numpy.typing import NDArray
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.files import shown_path
 from ...datatypes.base.yamlfile import parse_yaml
-from ..explore.space import AccuracyAsked
-from ..explore.store import DONE, FAULTS, FILE_NAME, FolderInUseError, FolderLock, Store
+from ..explore.accuracy import Measures
+from ..explore.origin import Origin
+from ..explore.store import (
+    DONE,
+    FAULTS,
+    FILE_NAME,
+    LAYERS,
+    FolderInUseError,
+    FolderLock,
+    Store,
+)
 from ..explore.tables import (
+    Finished,
     TableError,
     are_current,
     columns_of,
     constraints_of,
     export,
     keep_old,
-    results,
     write_csv,
 )
 from ..provenance import provenance, record
 from . import figures
-from .accuracy import TABLE, Measured, Progress, Wanted, with_accuracy
-from .facts import titled
+from .accuracy import TABLE, Measured, with_accuracy
+from .facts import titled, with_formats
 from .frame import Frame
 from .fronts import NAMES, on_front, tradeoffs
-from .layers import layers_of, with_formats
-from .origin import Origin
 from .page import render, sample
 
 PAGE = "report.html"
 PAGE_POINTS = 20_000
 LAYER_POINTS = {"analytic": 2000}
-FEW_LAYER_POINTS = 200  # for rungs that take milliseconds a layer
+FEW_LAYER_POINTS = 200  # of other rungs, whose models have more layers that differ
 
 
 def report(
     folder: str | Path,
-    accuracy: Wanted | None = None,
-    progress: Progress | None = None,
+    measures: Measures | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write the report of a sweep's folder into it.
@@ -55,11 +62,8 @@ def report(
     ----------
     folder : str or Path
         What ``bitlathe sweep --out`` wrote.
-    accuracy : Wanted, optional
-        How to measure the perplexity of models whose weights are at hand, in place of what the
-        sweep file's key ``accuracy`` says. Without either, accuracy is a proxy.
-    progress : callable, optional
-        ``progress(items, label)`` yields the items and may show how far it is.
+    measures : Measures, optional
+        What was measured of its models and formats (`explore.accuracy.measure_accuracy`).
     say : callable, optional
         Called with each remark that the page shows: points that are missing, what accuracy is.
 
@@ -79,18 +83,16 @@ def report(
         tables = _tables(store, folder)
         with store.snapshot():
             file, origin = store.facts("file"), Origin.of(store)
-            title, description, stated = _words(str(file.get("text", "")))
+            title, description = _words(str(file.get("text", "")))
             words = Words(
                 title=title or shown_path(folder.resolve().name),
                 description=description,
                 notes=(*_missing(store), *tables, *origin.changes()),
                 origin=origin,
-                wanted=accuracy or _wanted(stated, origin.home),
-                progress=progress,
+                measures=measures or Measures(),
                 say=say or (lambda _: None),
             )
-            late = constraints_of(store)
-            return _write(lambda: results(store, late), folder, words)
+            return _write(_Stored(store), folder, words)
 
 
 def _tables(store: Store, folder: Path) -> list[str]:
@@ -143,28 +145,15 @@ def _missing(store: Store) -> Iterator[str]:
         )
 
 
-def _words(text: str) -> tuple[str, str, Any]:
-    """Return title, description and the key ``accuracy`` of a sweep file's text."""
+def _words(text: str) -> tuple[str, str]:
+    """Return title and description of a sweep file's text."""
     try:
         data = parse_yaml(text, "sweep file").data
     except BitlatheError:
-        return "", "", None
+        return "", ""
     if not isinstance(data, dict):
-        return "", "", None
-    return (
-        str(data.get("title") or ""),
-        str(data.get("description") or ""),
-        data.get("accuracy"),
-    )
-
-
-def _wanted(stated: Any, home: Path | None) -> Wanted | None:
-    """Return what a sweep file's key ``accuracy`` asks for."""
-    if stated is None:
-        return None
-    asked = AccuracyAsked.model_validate(stated)
-    text = None if asked.text is None else (home or Path()) / asked.text
-    return Wanted(tokens=asked.tokens, context=asked.context, text=text)
+        return "", ""
+    return str(data.get("title") or ""), str(data.get("description") or "")
 
 
 def write(
@@ -174,6 +163,7 @@ def write(
     title: str,
     description: str = "",
     notes: Sequence[str] = (),
+    measures: Measures | None = None,
 ) -> list[Path]:
     """Write page, charts and tables for any rows.
 
@@ -183,15 +173,16 @@ def write(
         One record a point: ``arch, model, phase, context, batch``, what was chosen, and results
         named as in a sweep's table (``seconds``, ``energy_pj.total``, ``area_um2.total`` ...;
         nested mappings become dotted columns). A measure of accuracy may be among them
-        (``perplexity``, ``kl_nats``, ``output_error``, ``weight_error``); without one, the error
-        of each format on reference weights is measured and labelled as a proxy. Rows whose
-        ``status`` is not ``done`` are left out.
+        (``perplexity``, ``kl_nats``, ``output_error``, ``weight_error``), and ``layers`` for
+        rooflines (`explore.rows.roofline`). Rows whose ``status`` is not ``done`` are left out.
     folder : Path
         Where to write; made if missing.
     title, description : str
         Shown on top of the page.
     notes : sequence of str
         What a reader must know beside what this function finds.
+    measures : Measures, optional
+        What was measured of rows that carry no accuracy (`explore.accuracy.measure_pairs`).
 
     Returns
     -------
@@ -203,24 +194,69 @@ def write(
     BitlatheError
         No row, a folder that cannot be written, a missing package of the [report] extra.
     """
-    words = Words(title=title, description=description, notes=tuple(notes))
-    return _write(lambda: rows, folder, words, results=True)
+    words = Words(
+        title=title,
+        description=description,
+        notes=tuple(notes),
+        measures=measures or Measures(),
+    )
+    return _write(_Given(rows), folder, words, results=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What the page says beside its data, where that comes from, what is to be measured."""
+    """What the page says beside its data, where that comes from, what was measured of it."""
 
     title: str
     description: str = ""
     notes: tuple[str, ...] = ()
     origin: Origin = field(default_factory=Origin)
-    wanted: Wanted | None = None
-    progress: Progress | None = None
+    measures: Measures = field(default_factory=Measures)
     say: Callable[[str], None] = lambda _: None
 
 
-Source = Callable[[], Iterable[Mapping[str, Any]]]
+Layers = list[list[Any]]
+
+
+class Source(Protocol):
+    """Where a report's points come from."""
+
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        """Return the finished points as flat rows."""
+
+    def layers(self, places: Sequence[int]) -> dict[int, Layers]:
+        """Return the layers of some of the rows, once these have been walked, by their places."""
+
+
+class _Stored:
+    """The points of a sweep's store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._ordinals = store, array("q")
+
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        self._ordinals = array("q")
+        for ordinal, row in Finished(self._store, constraints_of(self._store)).placed():
+            self._ordinals.append(ordinal)
+            yield row
+
+    def layers(self, places: Sequence[int]) -> dict[int, Layers]:
+        kept = self._store.layers([self._ordinals[i] for i in places])
+        found = {i: kept.get(self._ordinals[i], {}).get("roofline") for i in places}
+        return {i: layers for i, layers in found.items() if layers is not None}
+
+
+class _Given:
+    """Rows that a caller has."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._rows = [row for row in rows if row.get("status", DONE) == DONE]
+
+    def rows(self) -> Iterable[Mapping[str, Any]]:
+        return self._rows
+
+    def layers(self, places: Sequence[int]) -> dict[int, Layers]:
+        return {i: self._rows[i][LAYERS] for i in places if LAYERS in self._rows[i]}
 
 
 def _write(source: Source, folder: Path, words: Words, *, results: bool = False) -> list[Path]:
@@ -261,7 +297,7 @@ def _write_files(
     source: Source, part: Path, folder: Path, words: Words, *, results: bool
 ) -> list[str]:
     """Write all files into ``part``; return the names that the folder then has."""
-    measured = _prepare(source(), part, folder, words)
+    measured = _prepare(source.rows(), part, folder, words)
     frame, remarks = measured.frame, [*words.notes, *measured.remarks]
     named = titled(frame, words.origin)
     chosen = tradeoffs(frame)
@@ -281,7 +317,7 @@ def _write_files(
         figures.draw(named, tradeoff, measured, [part / n for n in pair], words.origin.made)
         names += pair
     if results:
-        rows = [dict(row) for row in source()]
+        rows = [{k: v for k, v in row.items() if k != LAYERS} for row in source.rows()]
         write_csv(part / "results.csv", iter(rows), list(columns_of(iter(rows), [])))
     _write_pareto(part / "pareto.csv", frame, masks, on_any)
     page = render(
@@ -293,7 +329,7 @@ def _write_files(
         measured=measured,
         index=index,
         made=words.origin.made,
-        layers=_layers(frame.take(index), on_any[index], words.origin),
+        layers=_layers(source, frame, index, on_any),
     )
     (part / PAGE).write_text(page, encoding="utf-8", errors="backslashreplace")
     for remark in remarks:
@@ -303,24 +339,30 @@ def _write_files(
 
 def _prepare(rows: Iterable[Mapping[str, Any]], part: Path, folder: Path, words: Words) -> Measured:
     """Return the finished rows as columns, with formats and an accuracy axis."""
-    frame = Frame.of(row for row in rows if row.get("status", DONE) == DONE)
+    frame = Frame.of(rows)
     if not frame.count:
         raise BitlatheError(
             f"{folder} holds no finished point to report; failures.csv there says what failed, "
             "or run the sweep first."
         )
     frame = with_formats(frame, words.origin)
-    return with_accuracy(frame, part, folder, words.origin, words.wanted, words.progress)
+    return with_accuracy(frame, words.measures, part)
 
 
 def _layers(
-    frame: Frame, preferred: NDArray[np.bool_], origin: Origin
-) -> dict[int, list[list[Any]]]:
-    """Simulate points again for their layers: those on a front first, up to a budget."""
+    source: Source, frame: Frame, index: NDArray[np.intp], on_any: NDArray[np.bool_]
+) -> dict[int, Layers]:
+    """Return the layers of shown points, by their places on the page: those on a front first."""
     fidelities = frame.texts.get("fidelity")
     rungs = set(fidelities.levels) if fidelities is not None else {"analytic"}
     most = min(LAYER_POINTS.get(rung, FEW_LAYER_POINTS) for rung in rungs)
-    return layers_of(frame, sample(frame, preferred, most).tolist(), origin)
+    chosen = sample(frame.take(index), on_any[index], most)
+    found = source.layers(index[chosen].tolist())
+    return {
+        i: found[j]
+        for i, j in zip(chosen.tolist(), index[chosen].tolist(), strict=True)
+        if j in found
+    }
 
 
 def _write_pareto(

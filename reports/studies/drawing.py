@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from ...datatypes.base.errors import BitlatheError
 from ..explore import Store, read_results
+from ..explore.origin import Origin
 from ..page.accuracy import Measured
 from ..page.facts import conditions, titled
 from ..page.frame import Frame
-from ..page.origin import Origin
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]

@@ -194,9 +194,9 @@ def make_sweep(rng, folder):
 
 
 def read_sweep(path):
-    from bitlathe.reports.explore import run_sweep
+    from bitlathe.reports.explore import plan_sweep
 
-    return run_sweep(path, dry_run=True)
+    return plan_sweep(path)
 
 
 def make_tensors(kind):

@@ -8,9 +8,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitlathe.reports.explore.evaluator import Evaluator
+from bitlathe.reports.explore.points import Point
+
+
+def point(value):
+    """Return a point that sets the key ``a``."""
+    return Point(
+        arch="chip", model="net", phase="decode", context=None, batch=1, fidelity="analytic",
+        mapper="whole-buffer", settings=(("a", value),),
+    )  # fmt: skip
+
 
 @dataclass(frozen=True)
-class PlainEvaluator:
+class PlainEvaluator(Evaluator):
     """cost, time and area of a point by plain formulae; optional delay, failures, log of calls."""
 
     delay: float = 0.0
@@ -23,8 +34,7 @@ class PlainEvaluator:
     hang_rows: int = -1
     version: str = "plain-1"
 
-    @property
-    def columns(self):
+    def columns(self, fidelity):
         return ["cost", "area_um2.total", "area_um2.cells"]
 
     def key(self, point):
@@ -67,7 +77,7 @@ class PlainEvaluator:
 
 
 @dataclass(frozen=True)
-class FrontEvaluator:
+class FrontEvaluator(Evaluator):
     """Two objectives over five axes of a 5,000-point space, with a curved, uneven front.
 
     The workload scales what is computed and what is moved: ``large`` is ten times ``small``, and
@@ -76,8 +86,7 @@ class FrontEvaluator:
 
     version: str = "front-1"
 
-    @property
-    def columns(self):
+    def columns(self, fidelity):
         return ["energy", "seconds"]
 
     def key(self, point):

@@ -25,7 +25,7 @@ TESTS = Path(__file__).parents[2]
 
 def start(tmp_path, name, *arguments):
     quiet = {
-        "PYTHONPATH": str(TESTS),
+        "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
         "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
         "DASK_TEMPORARY_DIRECTORY": str(tmp_path / "dask"),
     }

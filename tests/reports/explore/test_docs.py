@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bitlathe.reports.explore import run_sweep
+from bitlathe.reports.explore.accuracy import measure, measure_accuracy
 from bitlathe.reports.page import report
-from bitlathe.reports.page.accuracy import measure
 
 TEXT = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
@@ -57,8 +57,8 @@ def test_documented_questions_have_answers_without_schemes(tmp_path, monkeypatch
     Path("sweep.yaml").write_text(PLAIN)
     run_sweep("sweep.yaml", "runs/x", jobs=1)
     run_sweep("sweep.yaml", "runs/formats", jobs=1)
-    report("runs/formats")
-    report("runs/x")
+    report("runs/formats", measure_accuracy("runs/formats"))
+    report("runs/x", measure_accuracy("runs/x"))
     formats = {"bitmod": "bitmod_fp4@g128/int8", "fp16": "fp16"}  # the chips' files say so
     chosen = duckdb.sql("SELECT DISTINCT arch, \"scheme.linear\" FROM 'runs/x/results.csv'")
     assert dict(chosen.fetchall()) == formats

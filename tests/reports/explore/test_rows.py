@@ -1,9 +1,17 @@
 """The row of a run, column by column, by hand: layers with counts, so that none may be left out."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+import bitlathe as bl
 from bitlathe.arch import load_arch
-from bitlathe.reports.explore.evaluate import chip_row, layer_table, result_row
+from bitlathe.reports.explore.evaluate import load_evaluator
+from bitlathe.reports.explore.points import Point
+from bitlathe.reports.explore.rows import chip_row, layer_table, result_row
+from bitlathe.reports.explore.store import LAYERS
 from bitlathe.sim import simulate
 from bitlathe.sim.run import LayerRun, Run
 
@@ -135,3 +143,37 @@ def test_a_run_without_clocks_has_no_power_and_no_utilization() -> None:
     )
     row = result_row(nothing, load_arch("bitmod"))
     assert (row["cycles"], row["power_w"], row["utilization"]) == (0, 0.0, 0.0)
+
+
+def layers_on(point: Point) -> list[list[Any]]:
+    """Return a point's layers as a roofline has them."""
+    found = load_evaluator([point.arch], [point.model], Path())(point)[LAYERS]
+    assert list(found) == ["roofline"]
+    return found["roofline"]
+
+
+CAUSAL = Point(
+    arch="bitmod", model="opt-125m", phase="prefill", context=1024, batch=1, fidelity="analytic",
+    mapper="whole-buffer",
+)  # fmt: skip
+
+
+def test_layers_under_a_causal_mask_have_their_own_work() -> None:
+    run = bl.simulate("bitmod", "opt-125m", "prefill", 1024, fidelity="analytic")
+    masked = layers_on(replace(CAUSAL, causal=True))
+    for before, after, layer in zip(layers_on(CAUSAL), masked, run.layers, strict=True):
+        assert before[2] == layer.m * layer.n * layer.k * layer.batch
+        if layer.name.startswith("attention"):
+            assert 0.5 < after[2] / before[2] < 0.51  # a triangle and its diagonal
+        else:
+            assert after[2] == before[2]
+
+
+def test_layers_that_overlap_keep_the_work_of_their_product() -> None:
+    """One product may be two layers of a run; no multiply-accumulate is lost or counted twice."""
+    overlapped = (("execution.overlap_layers", True),)
+    layers = layers_on(replace(CAUSAL, context=64, fidelity="cycle", settings=overlapped))
+    gemms = bl.load_model("opt-125m").gemms(phase="prefill", context=64, batch=1, logits="last")
+    assert sum(count * macs for _, count, macs, *_ in layers) == sum(
+        gemm.macs * gemm.count for gemm in gemms
+    )

@@ -17,6 +17,7 @@ from bitlathe.arch import load_arch, resolve
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import Store, read_results, run_sweep
+from bitlathe.reports.explore.evaluator import Evaluator
 from naive.sweep_model import PlainEvaluator
 
 TESTS = Path(__file__).parents[2]
@@ -49,7 +50,10 @@ def expected_cost(row):
 
 
 def environment():
-    return os.environ | {"PYTHONPATH": str(TESTS), "PYTHONWARNINGS": "default"}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
+        "PYTHONWARNINGS": "default",
+    }
 
 
 def test_rows_are_the_product_with_the_right_values(sweep, tmp_path):
@@ -105,9 +109,11 @@ def test_failing_points_are_recorded_and_the_rest_goes_on(sweep, tmp_path):
 
 
 def test_results_that_are_not_finite_are_failures(sweep, tmp_path):
-    class Infinite:
+    class Infinite(Evaluator):
         version = "inf"
-        columns = ("cost",)
+
+        def columns(self, fidelity):
+            return ("cost",)
 
         def key(self, point):
             return str(point.columns())

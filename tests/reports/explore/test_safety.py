@@ -18,6 +18,7 @@ import pytest
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import Store, read_results, run_sweep
+from bitlathe.reports.explore.accuracy import measure_accuracy
 from bitlathe.reports.page import report
 from naive.sweep_model import PlainEvaluator
 
@@ -74,7 +75,7 @@ def test_a_report_beside_a_running_sweep_leaves_its_files_alone(tmp_path):
     def meanwhile(done, total):
         if not seen:
             part.write_text("half")
-        paths = report(out, say=said.append)
+        paths = report(out, measure_accuracy(out), say=said.append)
         seen.append((done, part.exists(), (out / "results.csv") in paths))
 
     done = run_sweep(path, out, jobs=1, progress=meanwhile)
@@ -100,7 +101,7 @@ def test_a_sweep_and_reports_in_processes_of_their_own(tmp_path):
         reports = 0
         while program.poll() is None:
             try:
-                report(out)
+                report(out, measure_accuracy(out))
                 reports += 1
             except BitlatheError as err:  # before the first point
                 assert "holds no" in str(err)  # noqa: PT017
@@ -118,7 +119,7 @@ def test_tables_grow_with_the_store(tmp_path):
     for count in (1, 9):
         with pytest.raises(KeyboardInterrupt):
             run_sweep(path, out, jobs=1, progress=stop_after(count))
-        report(out)
+        report(out, measure_accuracy(out))
         with Store(out, readonly=True) as store:
             rows.append((len(lines(out / "results.csv")), store.count()))
         held = json.loads((out / "provenance.json").read_text())["tables"]
@@ -126,7 +127,7 @@ def test_tables_grow_with_the_store(tmp_path):
     assert [written for written, _ in rows] == [stored for _, stored in rows]
     assert rows[0][0] < rows[1][0]
     before = (out / "results.csv").stat().st_mtime_ns
-    report(out)
+    report(out, measure_accuracy(out))
     assert (out / "results.csv").stat().st_mtime_ns == before, "nothing new: nothing written"
 
 
@@ -148,7 +149,7 @@ def test_an_interrupted_report_leaves_the_old_page(tmp_path, monkeypatch):
     path, out = tmp_path / "s.yaml", tmp_path / "out"
     path.write_text(REAL.replace("to: 103", "to: 67"))
     run_sweep(path, out, jobs=1)
-    report(out)
+    report(out, measure_accuracy(out))
     before = {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
 
     def interrupt(*_, **__):
@@ -156,7 +157,7 @@ def test_an_interrupted_report_leaves_the_old_page(tmp_path, monkeypatch):
 
     monkeypatch.setattr(import_module("bitlathe.reports.page.report"), "render", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        report(out)
+        report(out, measure_accuracy(out))
     assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
     assert not [p for p in out.iterdir() if p.is_dir()], "no half report is left"
 
@@ -166,10 +167,10 @@ def test_pictures_that_are_no_longer_made_are_kept_as_old(tmp_path):
     path, out = tmp_path / "s.yaml", tmp_path / "out"
     path.write_text(REAL.replace("to: 103", "to: 67"))
     run_sweep(path, out, jobs=1)
-    report(out)
+    report(out, measure_accuracy(out))
     (out / "accuracy_edp.png").write_text("of a sweep with accuracy")
     said = []
-    report(out, say=said.append)
+    report(out, measure_accuracy(out), say=said.append)
     assert (out / "accuracy_edp.old.png").read_text() == "of a sweep with accuracy"
     assert "This report no longer makes accuracy_edp.png; kept as accuracy_edp.old.png." in said
 

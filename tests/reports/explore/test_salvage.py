@@ -11,6 +11,7 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import read_results, run_sweep
 from bitlathe.reports.explore.salvage import DAMAGED, salvage_store
 from bitlathe.reports.explore.store import FILE_NAME, Entry, Outcome, Store
+from naive.sweep_model import point
 
 PAGE = 4096
 SWEEP = """
@@ -29,16 +30,20 @@ def filled(folder, count):
     with Store(folder) as store:
         for start in range(0, count, 500):
             numbers = range(start, min(count, start + 500))
-            entries = [Entry(ordinal=n, key=f"key {n:09d}", columns={"n": n}) for n in numbers]
-            outcomes = [Outcome.of({"cycles": n, "text": "x" * (n % 90)}) for n in numbers]
+            entries = [Entry(ordinal=n, key=f"key {n:09d}", point=point(n)) for n in numbers]
+            outcomes = [
+                Outcome.of({"cycles": n, "text": "x" * (n % 90), "layers": {"roofline": [[n]]}})
+                for n in numbers
+            ]
             store.add(entries, outcomes)
-            stored |= {e.key: o.text for e, o in zip(entries, outcomes, strict=True)}
+            stored |= {e.key: (o.text, o.layers) for e, o in zip(entries, outcomes, strict=True)}
     return stored
 
 
 def found(folder, name=FILE_NAME):
     with closing(sqlite3.connect(folder / name)) as db:
-        return dict(db.execute("SELECT key, result FROM results"))
+        rows = db.execute("SELECT key, result, layers FROM results")
+        return {key: (result, layers) for key, result, layers in rows}
 
 
 def leaves(path):
@@ -166,7 +171,9 @@ def test_what_was_set_aside_before_stays(tmp_path):
         before = found(tmp_path)
         assert salvage_store(tmp_path).endswith(f"The old store is {name}.")
         assert found(tmp_path, name) == before
-    assert found(tmp_path, DAMAGED) == stored | {"key 000000000": "{}"}
+    assert found(tmp_path, DAMAGED) == stored | {
+        "key 000000000": ("{}", stored["key 000000000"][1])
+    }
     assert (tmp_path / f"{DAMAGED}3-wal").read_bytes() == b"somebody's"
 
 
@@ -177,7 +184,7 @@ def test_rows_that_stand_in_the_log_alone_are_set_aside_with_it(tmp_path, header
     dead.mkdir()
     filled(live, 50)
     with Store(live) as store:
-        entries = [Entry(ordinal=n, key=f"late {n}", columns={"n": n}) for n in range(50, 80)]
+        entries = [Entry(ordinal=n, key=f"late {n}", point=point(n)) for n in range(50, 80)]
         store.add(entries, [Outcome.of({"cycles": 1})] * 30)
         for side in ("", "-wal"):
             shutil.copy(live / f"{FILE_NAME}{side}", dead / f"{FILE_NAME}{side}")
@@ -205,7 +212,7 @@ def test_a_store_of_another_version_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(BitlatheError) as caught:
         salvage_store(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path / FILE_NAME}: written by another version (layout 2, this one reads 3); "
+        f"{tmp_path / FILE_NAME}: written by another version (layout 2, this one reads 4); "
         "use another output folder."
     )
     assert (tmp_path / FILE_NAME).read_bytes() == content

@@ -8,9 +8,11 @@ import pytest
 from bitlathe.arch import load_arch, resolve
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import evaluate as sweep_evaluate
-from bitlathe.reports.explore import read_results, run_sweep
-from bitlathe.reports.explore.evaluate import load_evaluator, models_version, solve
-from bitlathe.reports.explore.space import Iso, Point
+from bitlathe.reports.explore import identity, read_results, run_sweep
+from bitlathe.reports.explore.evaluate import load_evaluator, solve
+from bitlathe.reports.explore.identity import models_version
+from bitlathe.reports.explore.points import Point
+from bitlathe.reports.explore.sweepfile import Iso
 from bitlathe.sim import simulate
 
 POINT = Point(
@@ -124,9 +126,9 @@ def test_changed_code_or_tables_change_the_version(tmp_path, monkeypatch):
     room = tmp_path / "sim"
     room.mkdir()
     (room / "model.py").write_text("A = 1\n")
-    monkeypatch.setattr(sweep_evaluate, "PACKAGE", tmp_path)
-    monkeypatch.setattr(sweep_evaluate, "HERE", ())
-    monkeypatch.setattr(sweep_evaluate, "MODEL_ROOMS", ("sim",))
+    monkeypatch.setattr(identity, "PACKAGE", tmp_path)
+    monkeypatch.setattr(identity, "HERE", ())
+    monkeypatch.setattr(identity, "MODEL_ROOMS", ("sim",))
     before = models_version.__wrapped__()
     assert before == models_version.__wrapped__()
     (room / "model.py").write_text("A = 2\n")

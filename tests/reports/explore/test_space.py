@@ -6,15 +6,17 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from bitlathe.arch.loader import CHIPS
+from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.reports.explore import run_sweep
+from bitlathe.reports.explore import plan_sweep, run_sweep
+from bitlathe.reports.explore.origin import Origin
+from bitlathe.reports.explore.plan import _preview as preview
 from bitlathe.reports.explore.search import shuffled
 from bitlathe.reports.explore.space import constrained, parse_sweep
 from bitlathe.reports.explore.spelling import place
-from bitlathe.reports.explore.sweep import preview
-from bitlathe.reports.page.origin import Origin
 
 RESULTS = ["cost", "energy_pj.total", "area_um2.total"]
 BASE = "arch: bitmod\nmodels: [opt-1.3b]\n"
@@ -220,13 +222,14 @@ def test_errors_about_chips_and_models_name_the_sweep_file(tmp_path, text, words
 def test_dry_run_writes_nothing(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(BASE + "axes: {array.rows: [16, 32]}\nschemes: {linear: int8}\n")
-    shown = run_sweep(path, dry_run=True)
+    shown = plan_sweep(path)
     assert shown.size == shown.points == 4
     assert len(shown.first) == 4
     assert "2 array.rows x 1 scheme.linear x 1 model" in shown.text()
     assert [file.name for file in tmp_path.iterdir()] == ["sweep.yaml"]
-    with pytest.raises(BitlatheError, match="give --out"):
-        run_sweep(path)
+    without = CliRunner().invoke(main, ["sweep", str(path)])
+    assert without.exit_code == 2
+    assert "give --out" in without.stderr
 
 
 # -- rows mean what they say --------------------------------------------------------------------
@@ -333,7 +336,7 @@ def test_a_constraint_that_is_no_yes_or_no_is_refused(tmp_path, text):
     path = tmp_path / "sweep.yaml"
     path.write_text(f'{POINT}axes: {{array.rows: [8, 16]}}\nconstraints: "{text}"\n')
     with pytest.raises(BitlatheError, match=r"sweep\.yaml:6:1: .* is neither true nor false; comp"):
-        run_sweep(path, dry_run=True)
+        plan_sweep(path)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +348,7 @@ def test_a_yes_or_no_needs_no_comparison(tmp_path, text, points):
     path.write_text(
         f"{POINT}causal: [false, true]\naxes: {{array.rows: [8, 16]}}\nconstraints: {text}\n"
     )
-    assert run_sweep(path, dry_run=True).points == points
+    assert plan_sweep(path).points == points
 
 
 def test_a_list_of_formats_is_told_where_it_belongs(tmp_path):
@@ -354,7 +357,7 @@ def test_a_list_of_formats_is_told_where_it_belongs(tmp_path):
     with pytest.raises(
         BitlatheError, match=r":5:1: schemes: .*write schemes: \{linear: \[int8, int4"
     ):
-        run_sweep(path, dry_run=True)
+        plan_sweep(path)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +367,7 @@ def test_words_for_results_lead_to_their_columns(tmp_path, word, meant):
     path = tmp_path / "sweep.yaml"
     path.write_text(f"{POINT}constraints: {word} < 1\n")
     with pytest.raises(BitlatheError, match=f"unknown key '{word}'; did you mean '{meant}'\\?$"):
-        run_sweep(path, dry_run=True)
+        plan_sweep(path)
 
 
 LONG = "a" * 5000 + "/b.yaml"  # longer than a file name may be: asking whether it exists may raise
@@ -376,7 +379,7 @@ def test_a_name_longer_than_any_files_is_refused_as_unknown(tmp_path, key):
     lists = {"arch": "bitmod", "models": "opt-125m"} | {key: LONG}
     path.write_text("".join(f"{k}: {v}\n" for k, v in lists.items()))
     with pytest.raises(BitlatheError, match="aaa"):
-        run_sweep(path, dry_run=True)
+        plan_sweep(path)
     assert Origin(home=tmp_path).place(LONG) == LONG
 
 
@@ -409,4 +412,4 @@ def test_two_paths_of_one_file_are_one_value(tmp_path, monkeypatch, home, twice)
     path = Path(home) / "s.yaml"
     path.write_text(f"arch: bitmod\nmodels: {twice}\n")
     with pytest.raises(BitlatheError, match="again; every value once"):
-        run_sweep(path, dry_run=True)
+        plan_sweep(path)

@@ -2,16 +2,22 @@
 
 import csv
 import json
+import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import Store, read_results, run_sweep, tables
+from bitlathe.reports.explore.salvage import salvage_store
 from bitlathe.reports.explore.store import Entry, Outcome
-from naive.sweep_model import PlainEvaluator
+from bitlathe.reports.explore.sweepfile import Iso
+from naive.sweep_model import PlainEvaluator, point
 
 PLAIN = PlainEvaluator()
 HOSTILE = [
@@ -37,7 +43,7 @@ def write(tmp_path, rows=400, models="net"):
 
 
 def entries(first, count):
-    return [Entry(ordinal=i, key=f"k{i}", columns={"a": i}) for i in range(first, first + count)]
+    return [Entry(ordinal=i, key=f"k{i}", point=point(i)) for i in range(first, first + count)]
 
 
 def outcomes(count):
@@ -62,7 +68,7 @@ def test_a_sweep_that_runs_out_of_space_goes_on_later(tmp_path):
         "import resource, signal, sys\n"
         "from bitlathe.datatypes.base.errors import BitlatheError\n"
         "from bitlathe.reports.explore import run_sweep\n"
-        "from naive.sweep_model import PlainEvaluator\n"
+        "from naive.sweep_model import PlainEvaluator, point\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
         "try:\n"
@@ -75,7 +81,7 @@ def test_a_sweep_that_runs_out_of_space_goes_on_later(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        env={"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
     )
     assert done.returncode == 1
     assert done.stderr.startswith("user error: "), done.stderr
@@ -149,7 +155,7 @@ def test_another_layout_is_refused(tmp_path):
 
 def test_a_transaction_is_all_or_nothing(tmp_path):
     with Store(tmp_path) as store:
-        bad = [*entries(0, 3), Entry(ordinal=3, key="k3", columns={"a": float("nan")})]
+        bad = [*entries(0, 3), Entry(ordinal=3, key="k3", point=point(float("nan")))]
         with pytest.raises(ValueError, match="JSON"):
             store.add(bad, outcomes(4))
         assert store._db.execute("SELECT count(*) FROM results").fetchone() == (0,)
@@ -190,3 +196,63 @@ def test_columns_widen_for_rows_that_come_late(tmp_path, monkeypatch, late):
     with files[0].open(newline="") as file:
         cells = [row["cost"] for row in csv.DictReader(file)]
     assert cells == [str(row["cost"]) for row in rows]
+
+
+OLD_LAYOUT = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE results(key TEXT PRIMARY KEY, status TEXT NOT NULL, result TEXT, error TEXT,
+  checksum TEXT NOT NULL);
+CREATE TABLE points(ordinal INTEGER PRIMARY KEY, key TEXT NOT NULL, point TEXT NOT NULL,
+  checksum TEXT NOT NULL);
+INSERT INTO meta VALUES ('schema', '3');
+"""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        Store,
+        lambda folder: Store(folder, readonly=True),
+        lambda folder: list(read_results(folder)),
+        salvage_store,
+    ],
+)
+def test_a_store_without_layers_is_refused_and_stays_as_it_is(tmp_path, use):
+    with closing(sqlite3.connect(tmp_path / "sweep.sqlite")) as db:
+        db.executescript(OLD_LAYOUT)
+    with pytest.raises(BitlatheError, match=r"layout 3, this one reads 4.*another output folder"):
+        use(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "sweep.sqlite")) as db:
+        assert [row[0] for row in db.execute("SELECT value FROM meta")] == ["3"]
+        assert len(db.execute("PRAGMA table_info(results)").fetchall()) == 5
+
+
+POINTS = (
+    point(1),
+    point({"b": [1, None], "c": "d"}),
+    replace(point(0.1), causal=True, layers=True, context=256, settings=()),
+    replace(
+        point(True),
+        settings=(("formats.linear.weight", "int8"), ("z", "a"), ("array", {"rows": 8})),
+        iso=Iso.model_validate({"resource": "area_um2", "target": 1e6, "solve": "z", "from": 2}),
+    ),
+)
+
+
+@pytest.mark.parametrize("kept", POINTS)
+def test_the_store_keeps_points_whole(tmp_path, kept):
+    entry = Entry(ordinal=7, key="k", point=kept, chip={"pe.lanes": 4})
+    layers = {"roofline": [["q", 1, 2, 3.0, 4, 0, 0.5, 1.0]]}
+    columns = list(entry.columns)
+    with Store(tmp_path) as store:
+        store.add([entry], [Outcome.of({"cycles": 5, "layers": layers})])
+        store.make_view([*columns, "cycles"])
+    with Store(tmp_path, readonly=True) as store:
+        ((back, outcome),) = store.rows()
+        assert back == entry
+        assert repr(back.point) == repr(kept)  # 1 and true are equal, and not the same
+        assert outcome.result == {"cycles": 5}
+        assert store.layers([6, 7, 8]) == {7: layers}
+        names = ", ".join(f'"{name}"' for name in [*columns, "cycles"])
+        seen = next(iter(store._db.execute(f"SELECT {names} FROM runs")))
+        assert seen == (*entry.columns.values(), 5)

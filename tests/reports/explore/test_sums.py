@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bitlathe.arch import load_arch
-from bitlathe.reports.explore.evaluate import layer_table, result_row
+from bitlathe.reports.explore.rows import layer_table, result_row
 from bitlathe.sim import simulate
 
 ROOMS = ("arch", "mapping", "sim", "workloads", "reports.sweep", "datatypes")

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import run_sweep
+from bitlathe.reports.explore.accuracy import Wanted, measure_accuracy
 from bitlathe.reports.page import report
-from bitlathe.reports.page.accuracy import Wanted
 from bitlathe.reports.page.columns import label_of
 from bitlathe.reports.page.frame import Frame
 from bitlathe.reports.page.fronts import accuracy_columns, tradeoffs
@@ -44,7 +44,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BITLATHE_CACHE", str(folder / "kept"))
         run_sweep(folder / "s.yaml", folder / "out", jobs=1)
-        report(folder / "out")
+        report(folder / "out", measure_accuracy(folder / "out"))
         yield folder
 
 
@@ -145,7 +145,7 @@ def test_without_the_key_nothing_is_run(place, tmp_path, monkeypatch):
     file = place / "plain.yaml"
     file.write_text("\n".join(SWEEP.splitlines()[:-1]))
     run_sweep(file, tmp_path / "out", jobs=1)
-    report(tmp_path / "out")
+    report(tmp_path / "out", measure_accuracy(tmp_path / "out"))
     assert "perplexity" not in page_columns(tmp_path / "out")
     table = (tmp_path / "out" / "accuracy.csv").read_text(encoding="utf-8")
     assert "perplexity," in table.splitlines()[0]
@@ -158,7 +158,8 @@ def test_the_command_asks_for_it(place, tmp_path):
     run_sweep(file, tmp_path / "out", jobs=1)
     result = CliRunner().invoke(main, ["report", str(tmp_path / "out"), "--accuracy", "0"])
     assert result.exit_code == 2
-    report(tmp_path / "out", Wanted(tokens=60, context=16, text=place / "words.txt"))
+    wanted = Wanted(tokens=60, context=16, text=place / "words.txt")
+    report(tmp_path / "out", measure_accuracy(tmp_path / "out", wanted))
     columns = page_columns(tmp_path / "out")
     assert columns["perplexity"]["values"] == [
         v for v in page_columns(place / "out")["perplexity"]["values"] if v is not None

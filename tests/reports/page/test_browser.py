@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import browser
+from bitlathe.reports.explore.accuracy import Measures
+from bitlathe.reports.explore.rows import roofline
 from bitlathe.reports.page.accuracy import Measured
 from bitlathe.reports.page.frame import Frame
 from bitlathe.reports.page.fronts import tradeoffs
-from bitlathe.reports.page.layers import layers_of
 from bitlathe.reports.page.page import render
 from bitlathe.workloads.accuracy import Accuracy
 from browser import DOWN, END, ENTER, HOME, RIGHT, Browser
@@ -256,10 +257,11 @@ def test_roofline_has_the_models_layers(chromium: Browser, tmp_path: Path) -> No
         rows.append(choice | {"seconds": 1.0, "energy_pj.total": 1.0, "dram_gb_per_s": 32.0})
     from bitlathe.sim import simulate
 
-    for row in rows:
+    layers = {}
+    for i, row in enumerate(rows):
         run = simulate("bitmod", "opt-125m", row["phase"], 64, fidelity="analytic")
         row |= {"cycles": run.cycles, "seconds": run.seconds}
-    layers = layers_of(Frame.of(rows), range(2))
+        layers[i] = roofline(run, {})
     chromium.open(page(tmp_path / "p.html", rows, layers))
     assert chromium.log() == []
     assert chromium.count("#roofline circle.layer") == len(layers[0])
@@ -456,7 +458,7 @@ def test_perplexities_have_bars_and_a_line_for_the_unquantised(
         model="model0", scheme="unquantised", bits_per_weight=None, perplexity=13.0,
         loss_se_nats=None, top1_agreement=1.0, ranked=True, **numbers, **facts,
     )  # fmt: skip
-    measured = Measured(frame=frame, unquantised={"model0": own})
+    measured = Measured(frame=frame, measures=Measures(own={"model0": (own,)}))
     text = render(
         frame, title="t", description="", notes=[], tradeoffs=tradeoffs(frame), layers={},
         measured=measured,

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bitlathe.reports.page.accuracy import _values
+from bitlathe.reports.explore.accuracy import Measures
+from bitlathe.reports.explore.rows import roofline
+from bitlathe.reports.page.accuracy import by_pair
 from bitlathe.reports.page.columns import RESULTS
 from bitlathe.reports.page.frame import Frame
-from bitlathe.reports.page.layers import layer_rows
 from bitlathe.reports.page.page import sample
 from bitlathe.reports.page.series import MOST, places
 from bitlathe.reports.studies.drawing import means
@@ -28,7 +29,7 @@ RUN = Run(
 
 def test_a_layer_of_the_roofline_has_bytes_and_figures_of_one_instance() -> None:
     """888 bits are 111 bytes; without a mask the product does 2 x 4 x 8 = 64 of them."""
-    assert layer_rows(RUN, ()) == [["q", 3, 64, 111.0, 7, 2, 0.12346, 2.5]]
+    assert roofline(RUN, {}) == [["q", 3, 64, 111.0, 7, 2, 0.12346, 2.5]]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +81,8 @@ def test_what_is_not_to_be_ranked_has_no_figure() -> None:
         top1_agreement=1.0, weight_error=0.0, output_error=0.0,
     )  # fmt: skip
     frame = Frame.of([{"model": "m", "format": "int8"}, {"model": "m", "format": "int4"}])
-    found = {("m", "int8"): measure, ("m", "int4"): replace(measure, ranked=False)}
-    values = _values(frame, found, "perplexity")
+    other = replace(measure, scheme="int4", ranked=False)
+    values = by_pair(frame, Measures(own={"m": (measure, other)}).figures("perplexity"))
     assert values[0] == 4.0
     assert np.isnan(values[1])
 

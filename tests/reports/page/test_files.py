@@ -15,13 +15,11 @@ import pytest
 
 import bitlathe as bl
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.reports.explore import run_sweep
-from bitlathe.reports.explore.sweep import Preview
-from bitlathe.reports.page import accuracy, report, write
-from bitlathe.reports.page.accuracy import measure
+from bitlathe.reports.explore import Preview, accuracy, plan_sweep, run_sweep
+from bitlathe.reports.explore.accuracy import measure, measure_accuracy
+from bitlathe.reports.page import report, write
 from bitlathe.reports.page.frame import Frame
 from bitlathe.reports.page.fronts import NAMES, on_front, tradeoffs
-from bitlathe.reports.page.layers import layer_rows, settings_of, simulate_row
 from bitlathe.reports.page.page import sample, script_json
 from bitlathe.workloads import minilm
 
@@ -66,7 +64,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "s.yaml").write_text(SWEEP)
     run_sweep(folder / "s.yaml", folder / "out", jobs=1)
-    report(folder / "out")
+    report(folder / "out", measure_accuracy(folder / "out"))
     return folder / "out"
 
 
@@ -170,7 +168,7 @@ def test_a_chart_of_many_points_stays_small(tmp_path: Path) -> None:
 def test_the_same_sweep_gives_the_same_report(sweep: Path) -> None:
     dated = {"sweep.sqlite", "provenance.json"}  # the date of the report
     before = {p.name: p.read_bytes() for p in sweep.iterdir() if p.name not in dated}
-    report(sweep)
+    report(sweep, measure_accuracy(sweep))
     after = {p.name: p.read_bytes() for p in sweep.iterdir() if p.name not in dated}
     assert before.keys() == after.keys()
     assert [n for n in before if before[n] != after[n]] == []
@@ -193,7 +191,7 @@ def test_an_unfinished_sweep_says_so(tmp_path: Path) -> None:
     file.write_text(SWEEP)
     interrupted(file, out, 1)
     words: list[str] = []
-    report(out, say=words.append)
+    report(out, measure_accuracy(out), say=words.append)
     said = "4 of 8 points are done: the sweep is not finished."
     assert said in words
     assert said in (out / "report.html").read_text(encoding="utf-8")
@@ -201,7 +199,7 @@ def test_an_unfinished_sweep_says_so(tmp_path: Path) -> None:
     assert (held["rows"], held["points"], held["of"], held["finished"]) == (4, 4, 8, False)
     run_sweep(file, out, jobs=1)
     words.clear()
-    report(out, say=words.append)
+    report(out, measure_accuracy(out), say=words.append)
     assert not any("finished" in line for line in words)
     held = json.loads((out / "provenance.json").read_text())["tables"]
     assert (held["rows"], held["points"], held["of"], held["finished"]) == (8, 8, 8, True)
@@ -212,14 +210,14 @@ def test_what_constraints_may_rule_out_is_counted_as_at_most(tmp_path: Path) -> 
     file.write_text(SWEEP + "constraints: array.rows * 1 > 0\n")
     interrupted(file, out, 1)
     words: list[str] = []
-    report(out, say=words.append)
+    report(out, measure_accuracy(out), say=words.append)
     assert "4 of at most 8 points are done: the sweep is not finished." in words
 
 
 def test_a_report_leaves_the_store_as_it_was(sweep: Path, tmp_path: Path) -> None:
     shutil.copytree(sweep, tmp_path / "out")
     before = (tmp_path / "out" / "sweep.sqlite").read_bytes()
-    report(tmp_path / "out")
+    report(tmp_path / "out", measure_accuracy(tmp_path / "out"))
     assert [p.name for p in (tmp_path / "out").glob("sweep.sqlite*")] == ["sweep.sqlite"]
     assert (tmp_path / "out" / "sweep.sqlite").read_bytes() == before
 
@@ -332,7 +330,7 @@ def test_a_shipped_study_runs_without_a_failure(name: str, tmp_path: Path) -> No
     assert not isinstance(summary, Preview)
     assert summary.failures == 0
     assert summary.rows == summary.points >= 20
-    report(tmp_path)
+    report(tmp_path, measure_accuracy(tmp_path))
     cycle = "fidelity: cycle" in (STUDIES / name / "sweep.yaml").read_text()
     assert len(page_data(tmp_path)["layers"]) == min(summary.points, 200 if cycle else 2000)
 
@@ -347,7 +345,7 @@ def test_shipped_studies_are_sweeps_and_their_chips_load() -> None:
     studies = sorted(STUDIES.glob("*/sweep.yaml"))
     assert len(studies) >= 6
     for path in studies:
-        plan = run_sweep(path, "unused", dry_run=True)
+        plan = plan_sweep(path)
         assert isinstance(plan, Preview)
         assert plan.points
         assert plan.points >= 20, path
@@ -357,7 +355,7 @@ def test_no_point_and_no_folder_are_explained(tmp_path: Path) -> None:
     with pytest.raises(BitlatheError, match="no finished point"):
         write([], tmp_path, title="t")
     with pytest.raises(BitlatheError, match="holds no sweep"):
-        report(tmp_path / "nowhere")
+        report(tmp_path / "nowhere", measure_accuracy(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")
     with pytest.raises(BitlatheError, match="cannot write the report"):
         write(rows(), tmp_path / "file" / "below", title="t")
@@ -395,52 +393,41 @@ def test_frames_keep_names_numbers_and_holes() -> None:
     assert Frame.of([]).groups() == []
 
 
-def test_rows_run_again_as_they_ran(sweep: Path) -> None:
-    row: dict[str, Any] = {
-        "arch": "bitmod",
-        "model": "opt-125m",
-        "phase": "decode",
-        "context": 64,
-        "batch": 1,
-        "array.rows": 16,
-        "scheme.linear": "int8@channel",
-    }
-    again = simulate_row(row)
-    assert again is not None
-    stored = next(
-        r
-        for r in table(sweep / "results.csv")
+def test_layers_on_the_page_are_those_of_the_runs(sweep: Path) -> None:
+    rows = table(sweep / "results.csv")
+    i = next(
+        i
+        for i, r in enumerate(rows)
         if (r["phase"], r["array.rows"], r["scheme.linear"]) == ("decode", "16", "int8@channel")
     )
-    assert again[0].cycles == int(stored["cycles"])
-    assert len(layer_rows(*again)) == len(again[0].layers)
-    assert simulate_row(row | {"arch": "no-such-chip"}) is None
-    assert settings_of({"pe.x": "true", "dram": '{"a": 1}'}) == {"pe.x": True, "dram": {"a": 1}}
+    settings = {"array.rows": 16, "formats.linear.weight": "int8@channel"}
+    chip = bl.load_arch("bitmod", settings)
+    run = bl.simulate(chip, "opt-125m", "decode", 64, fidelity="analytic")
+    shown = page_data(sweep)["layers"][str(i)]
+    assert [line[0] for line in shown] == [layer.name for layer in run.layers]
+    assert [line[4] for line in shown] == [layer.cycles for layer in run.layers]
+    assert run.cycles == int(rows[i]["cycles"])
 
 
-def test_layers_under_a_causal_mask_run_again_with_their_own_work() -> None:
-    row = {"arch": "bitmod", "model": "opt-125m", "phase": "prefill", "context": 1024, "batch": 1}
-    whole, masked = (simulate_row(row | {"causal": c}) for c in ("false", "true"))
-    assert whole is not None
-    assert masked is not None
-    for before, after, layer in zip(
-        layer_rows(*whole), layer_rows(*masked), whole[0].layers, strict=True
-    ):
-        assert before[2] == layer.m * layer.n * layer.k * layer.batch
-        if layer.name.startswith("attention"):
-            assert 0.5 < after[2] / before[2] < 0.51  # a triangle and its diagonal
-        else:
-            assert after[2] == before[2]
+def test_a_report_runs_nothing(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the simulator nor a quantizer: with both broken the page is the same."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise AssertionError("the report runs something")
+
+    before, measures = page_data(sweep), measure_accuracy(sweep)
+    monkeypatch.setattr("bitlathe.reports.explore.evaluate.simulate", broken)
+    monkeypatch.setattr("bitlathe.datatypes.quantize.quantize", broken)
+    report(sweep, measures)
+    assert page_data(sweep) == before
 
 
-def test_layers_that_overlap_keep_the_work_of_their_product() -> None:
-    """One product may be two layers of a run; no multiply-accumulate is lost or counted twice."""
-    row = {"arch": "bitmod", "model": "opt-125m", "phase": "prefill", "context": 64, "batch": 1}
-    again = simulate_row(row | {"fidelity": "cycle", "execution.overlap_layers": "true"})
-    assert again is not None
-    run, gemms = again
-    total = sum(count * macs for _, count, macs, *_ in layer_rows(run, gemms))
-    assert total == sum(gemm.macs * gemm.count for gemm in gemms)
+def test_rows_of_a_caller_bring_their_layers(tmp_path: Path) -> None:
+    layers = [["q", 1, 8, 2.0, 4, 0, 0.5, 1.0]]
+    given = [row | ({"layers": layers} if i == 1 else {}) for i, row in enumerate(rows())]
+    write([given[0] | {"status": "refused"}, *given], tmp_path, title="t")
+    assert page_data(tmp_path)["layers"] == {"1": layers}
+    assert "layers" not in table(tmp_path / "results.csv")[0]
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "&lt;", "\u2028", '"', "\\"])

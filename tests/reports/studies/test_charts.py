@@ -8,7 +8,7 @@ import pytest
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import run_sweep
-from bitlathe.reports.page.origin import Origin
+from bitlathe.reports.explore.origin import Origin
 from bitlathe.reports.studies import drawing, lines, points
 from bitlathe.reports.studies.array_shape import chart as array_shape
 from bitlathe.reports.studies.buffer_bandwidth import chart as buffer_bandwidth

@@ -1,4 +1,4 @@
-"""Where the rows of a report come from: chips as they were, settings, files that changed since."""
+"""What the chips, models and formats of a sweep's rows were, and which files changed since."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ...arch import Arch, load_arch
+from ...arch import Arch, load_arch, resolve
 from ...datatypes.base.errors import BitlatheError
+from ...sim.policy import format_labels
 from ...workloads import Model, load_model
-from ..explore.evaluate import model_digest, own_formats
-from ..explore.spelling import place
-from ..explore.store import Store
+from .identity import model_digest, own_formats
+from .spelling import place
+from .store import Store
 
 T = TypeVar("T")
 
@@ -26,8 +27,6 @@ class Origin:
     ----------
     chips : mapping of str to Arch
         Chips by the name that rows have; one that is not in it is loaded by its name.
-    settings : frozenset of str, optional
-        The columns that set a key of the chip; all that are no results without it.
     models, formats : mapping of str to str
         Digests of what files of models and formats held, by the name that rows have.
     home : Path, optional
@@ -37,7 +36,6 @@ class Origin:
     """
 
     chips: Mapping[str, Arch] = field(default_factory=dict)
-    settings: frozenset[str] | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     formats: Mapping[str, str] = field(default_factory=dict)
     home: Path | None = None
@@ -48,10 +46,8 @@ class Origin:
     def of(cls, store: Store) -> "Origin":
         """Return what a sweep's store says."""
         home = store.facts("file").get("folder")
-        settings = store.facts("settings").get("columns")
         return cls(
             chips=dict(_chips(store.facts("chips"))),
-            settings=None if settings is None else frozenset(settings),
             models=store.facts("models"),
             formats=store.facts("formats"),
             home=None if home is None else Path(home),
@@ -62,15 +58,28 @@ class Origin:
         """Return where a path of the sweep file lies."""
         return place(name, self.home)
 
-    def chip(self, name: str, settings: str = "{}") -> Arch | None:
-        """Return a chip as it was, with settings (JSON); None where it is not at hand."""
-        return self._once(("chip", name, settings), lambda: self._chip(name, json.loads(settings)))
+    def chip(self, name: str) -> Arch | None:
+        """Return a chip as it was; None where it is not at hand."""
+        return self._once(("chip", name), lambda: self._chip(name))
 
-    def _chip(self, name: str, settings: dict[str, Any]) -> Arch | None:
+    def _chip(self, name: str) -> Arch | None:
         try:
-            return load_arch(self.chips.get(name) or self.place(name), settings)
+            return self.chips.get(name) or load_arch(self.place(name))
         except (BitlatheError, ValueError):
             return None
+
+    def linear_format(self, arch: str, phase: str, model: str) -> str:
+        """Return a chip's own weight format of linear layers, or words that say it is the chip's.
+
+        Empty without a chip.
+        """
+        chip = self.chip(arch) if arch else None
+        try:
+            if chip is not None:
+                return format_labels(resolve(chip, phase=phase, model=model), "linear")["weight"]
+        except (BitlatheError, ValueError):
+            pass
+        return "the chip's own" if arch else ""
 
     def model(self, name: str) -> Model | None:
         """Return a model; None where it is not at hand, or no longer what it was."""
@@ -100,7 +109,7 @@ class Origin:
             if self.model(name) is None:
                 yield (
                     f"The file of model {name} is gone or has changed since the sweep ran: the "
-                    "points are those of the old one, and this page has no layers of them."
+                    "points are those of the old one."
                 )
         for scheme in self.formats:
             if self.is_changed(scheme):
