@@ -120,7 +120,7 @@ class Buffers(Record):
         return self.named(self.layout[operand])
 
     @property
-    def rooms_bytes(self) -> tuple[tuple[int, int], ...]:
+    def capacity_splits(self) -> tuple[tuple[int, int], ...]:
         """Bytes that weights and inputs may have: one choice, or the shares of a shared buffer."""
         if self.shared is None:
             return ((self.of("weight").size_bytes, self.of("input").size_bytes),)

@@ -124,6 +124,11 @@ class Chip:
         return self.arch.dram_bits_per_clock
 
     @cached_property
+    def dram_background_mw(self) -> float:
+        """Power of the DRAM's standby and refresh."""
+        return self.arch.dram_background_mw
+
+    @cached_property
     def leakage_mw(self) -> float:
         """Leakage of all buffers and PEs."""
         buffers = math.fsum(buffer.cost.leakage_mw for buffer in self.sram.values())

@@ -36,6 +36,6 @@ def timed_energy_pj(chip: Chip, cycles: int) -> dict[str, float]:
     arch = chip.arch
     time_ns = cycles / arch.technology.clock_ghz
     energy_pj = {"leakage": chip.leakage_mw * time_ns if arch.accounting.leakage else 0.0}
-    if arch.dram_background_mw:
-        energy_pj["dram_background"] = arch.dram_background_mw * time_ns
+    if chip.dram_background_mw:
+        energy_pj["dram_background"] = chip.dram_background_mw * time_ns
     return energy_pj

@@ -342,7 +342,7 @@ def _least_traffic(
     once = operand_bytes(seen, bits.weight, bits.input, bits.output, masked=not pooled)
     sums_room = None if chip.sums_beside_inputs else chip.sums.size_bytes
     found = []
-    for weight_room, input_room in chip.arch.buffers.rooms_bytes:
+    for weight_room, input_room in chip.arch.buffers.capacity_splits:
         roomy = replace(once, weight_room_bytes=weight_room, input_room_bytes=input_room)
         moved = whole_buffer(
             roomy,

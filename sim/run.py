@@ -26,7 +26,7 @@ class LayerRun:
     ``utilization`` is multiply-accumulates done over those the array could do in ``cycles``.
     ``dram_bits`` by operand; ``sram_accesses`` in full-port accesses; ``energy_pj`` by component
     with its total; ``stalls`` the stall clocks by cause, where the rung tells them;
-    ``required_bits_per_clock`` the DRAM bandwidth it needs (`sim.bandwidth`), where asked for.
+    ``required_bits_per_clock`` the DRAM bandwidth it needs (`cycle.bandwidth`), where asked for.
     """
 
     name: str

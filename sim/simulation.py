@@ -65,7 +65,7 @@ def simulate(
         Weights by layer name, for chips that skip zero terms: their terms are counted, in the
         layer's scheme. Other layers, and chips that skip nothing, do without.
     bandwidth : bool
-        Tell the DRAM bandwidth that each layer and the model need (`sim.bandwidth`).
+        Tell the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`).
 
     Returns
     -------

@@ -494,7 +494,7 @@ def layer_program(layout: Layout, options: CycleOptions) -> Program:
     return Program(
         nodes=tuple(program),
         rings=(scheduler.rings[STREAM], scheduler.rings[RESIDENT]),
-        rooms_bytes=(
+        capacity_bytes=(
             scheduler.traffic.weight_room_bytes,
             scheduler.free_input_bytes,
         ),

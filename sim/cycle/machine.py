@@ -88,7 +88,7 @@ class Machine:
         """
         self.layer = layer
         self.output_tiles = layer.output_tiles
-        for index, room in enumerate(layer.rooms_bytes):
+        for index, room in enumerate(layer.capacity_bytes):
             grown = room - self.rooms[index]
             if grown > 0:
                 self.free[index].append((self.end, grown))

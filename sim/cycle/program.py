@@ -134,7 +134,7 @@ class Program:
 
     nodes: tuple[Node, ...]
     rings: tuple[Ring, Ring]
-    rooms_bytes: tuple[int, int]
+    capacity_bytes: tuple[int, int]
     output_tiles: int
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ...arch.dataflow import TILE, Dataflow
 from ...arch.schema import BufferName, OperandName
+from ..array.groups import clocks_after_first
 from ..chip import Chip
 from ..layer_bits import LayerBits
 from ..layout import Layout
@@ -120,7 +121,7 @@ class Timing:
 
         ``load``: clocks to load its stationary operand.
 
-        Systolic arrays: the forms of `array.systolic_model`; what no register hides holds the
+        Systolic arrays: the forms of `array.systolic.model`; what no register hides holds the
         array up as fill does. Tile arrays: the pipeline, then, behind the rescale unit, a row of
         results a clock, all beside the next tile.
         """
@@ -245,14 +246,12 @@ class Timing:
     def _issue(self, piece: Slice, steps: int) -> TermClocks:
         """Return the clocks of a tile's terms, none skipped.
 
-        A group waits until the unit has rescaled the one before: with T clocks of terms it takes
-        max(T + gap, scale), the first one of a tile aside, which the machine times.
+        Groups follow one another as `array.groups` says; the machine times the first one's wait.
         """
         terms = self.bits.terms
         busy = steps * terms
         if self.flow is not TILE or piece.groups < 2:
             return TermClocks(busy, busy, 0)
         full, short = piece.full * terms, piece.short * terms
-        later = (piece.groups - 2) * max(full + self.gap, self.scale)
-        later += max(short + self.gap, self.scale)
+        later = clocks_after_first(piece.groups, full, short, gap=self.gap, unit=self.scale)
         return TermClocks(busy, full, full + later - busy)

@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.workloads import Gemm
+from bitlathe.workloads import Gemm, load_model
 from naive import workloads_naive
 
 small = st.integers(1, 7)
@@ -88,3 +88,54 @@ def test_numpy_integers_are_integers():
     import numpy as np
 
     assert Gemm(name="g", m=np.int32(2**30), n=8, k=8).macs == 2**36
+
+
+@pytest.mark.parametrize(
+    ("model", "roles"),
+    [
+        ("opt-125m", {"linear", "head", "scores", "mix"}),
+        ("resnet-18", {"conv", "linear"}),
+        ("bert-base", {"linear", "scores", "mix"}),
+    ],
+)
+def test_a_layers_role_is_told_by_its_product(model: str, roles: set[str]) -> None:
+    gemms = load_model(model).gemms()
+    assert {gemm.role for gemm in gemms} == roles
+    for gemm in gemms:
+        assert (gemm.role == "head") == (gemm.name == "lm_head")
+        assert (gemm.role in ("scores", "mix")) == (gemm.stationary == "kv_cache")
+
+
+def test_an_attention_product_of_any_name_is_no_head() -> None:
+    assert Gemm(name="lm_head", m=1, n=2, k=3, kind="attention_qk").role == "scores"
+
+
+@pytest.mark.parametrize("causal", ["n", "k"])
+@pytest.mark.parametrize("window", [None, 3, 9])
+@pytest.mark.parametrize(("per_token", "before"), [(1, 0), (3, 0), (2, 5)])
+def test_visible_blocks_hold_what_their_rows_see(
+    causal: str, window: int | None, per_token: int, before: int
+) -> None:
+    """Row by row: the entries that each row of a block sees, and no block that sees none."""
+    sizes = {"n": 14, "k": 20} if causal == "n" else {"n": 20, "k": 14}
+    gemm = Gemm(
+        name="x", m=17, **sizes, kind="attention_qk", causal=causal, window=window,
+        rows_per_token=per_token, visible_before=before,
+    )  # fmt: skip
+    for rows in (1, 4, 17, 40):
+        blocks = iter(gemm.visible_blocks(rows))
+        for first in range(0, 17, rows):
+            seen = set()
+            for row in range(first, min(first + rows, 17)):
+                position = before + row // per_token
+                low = 0 if window is None else max(0, position - window + 1)
+                seen.update(range(low, min(position + 1, 14)))
+            if not seen:
+                continue
+            block = next(blocks)
+            assert (block.low, block.high) == (min(seen), max(seen) + 1)
+            assert block.m == min(rows, 17 - first)
+            extent = {"n": block.n, "k": block.k}
+            assert extent.pop(causal) == len(seen)
+            assert extent.popitem()[1] == 20
+        assert next(blocks, None) is None

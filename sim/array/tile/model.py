@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ....datatypes.base.errors import BitlatheError, unknown_name
 from ....datatypes.base.numbers import whole_number
 from ..counts import OperandCounts, check_counter
+from ..groups import clocks_after_first
 
 SCOPES = ("lane", "row", "column", "array")
 MAX_LANES = 16
@@ -197,7 +198,7 @@ def tile_count(m: int, n: int, k: int, array: TileArray, terms: int) -> TileCoun
     tiles, unit, gap = row_folds * column_folds, array.rescale_cycles, array.group_gap
     first_t = full_t if groups > 1 else last_t
     # W: from the first hand-over of a tile to its last; A: issue of its first group
-    W = (groups - 2) * max(full_t + gap, unit) + max(last_t + gap, unit) if groups > 1 else 0
+    W = clocks_after_first(groups, full_t, last_t, gap=gap, unit=unit)
     A = first_t + gap
     start = first_t + array.pipeline_cycles + W + unit
     cycles = start + _steps(array, row_folds, column_folds, last_rows, A, W) + last_rows

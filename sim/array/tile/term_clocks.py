@@ -138,7 +138,7 @@ def fold_clocks(mask: NDArray[np.bool_], array: TileArray) -> tuple[NDArray[np.i
 
 
 def _waits(clocks: NDArray[np.int64], array: TileArray) -> NDArray[np.int64]:
-    """Return the clocks of each group but the first in which nothing enters."""
+    """Return the clocks of each group but the first in which nothing enters (`array.groups`)."""
     wait: NDArray[np.int64] = np.maximum(array.rescale_cycles - clocks[:, 1:], array.group_gap)
     return wait
 
