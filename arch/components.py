@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "components"
 class PEComponent(Record):
     """Cost of one processing element, and what it was made for.
 
-    ``energy_pj`` per clock in which it works. ``clock_ghz`` is the clock it was synthesised for.
+    ``energy_pj`` per clock in which it works. ``clock_ghz`` is the clock it was synthesized for.
     ``arithmetic`` are keys of the ``pe`` section: names are those of its ports, numbers the widest
     that it has (`arch.priced`).
     """
@@ -32,7 +32,7 @@ class PEComponent(Record):
     source: str
 
     def names_for(self, kind: str) -> dict[str, str]:
-        """Return the names of its ports, which a PE of its kind has for want of its own."""
+        """Return the names of its ports, the defaults of a PE of its kind."""
         names = {key: value for key, value in self.arithmetic.items() if isinstance(value, str)}
         return names if self.kind == kind else {}
 
@@ -58,7 +58,7 @@ class DramComponent(Record):
 
 
 class SramTable(Record):
-    """Where the costs of one kind of SRAM bank stand; what it was made for, if for one thing."""
+    """The file of SRAM bank costs; device, temperature and ports where it covers only one."""
 
     file: str
     device: str | None = None
@@ -91,21 +91,21 @@ def _component(kind: str, name: str) -> Record:
 
 
 def pe_component(name: str) -> PEComponent:
-    """Return a PE's cost by name; raise BitlatheError with the near names if there is none."""
+    """Return a PE's cost by name; an unknown name raises BitlatheError with the nearest ones."""
     found = _component("pe", name)
     assert isinstance(found, PEComponent)
     return found
 
 
 def dram_component(name: str) -> DramComponent:
-    """Return a DRAM's cost by name; raise BitlatheError with the near names if there is none."""
+    """Return a DRAM's cost by name; an unknown name raises BitlatheError with the nearest ones."""
     found = _component("dram", name)
     assert isinstance(found, DramComponent)
     return found
 
 
 def sram_table(name: str) -> SramTable:
-    """Return an SRAM table by name; raise BitlatheError with the near names if there is none."""
+    """Return an SRAM table by name; an unknown name raises BitlatheError with the nearest ones."""
     found = _component("sram", name)
     assert isinstance(found, SramTable)
     return found

@@ -93,7 +93,7 @@ class Operand(Record):
 
     @property
     def integer_scale_bits(self) -> int:
-        """Bits of an integer scale of a group; 0 where the scale is none."""
+        """Bits of an integer scale of a group; 0 if the scale is not an integer."""
         if self.scheme is None or self.scheme.scale_format.kind != "int":
             return 0
         return self.scheme.scale_bits

@@ -79,7 +79,13 @@ class Memory:
     words: int | None = None
 
     def port(self, direction: Direction, operand: str) -> int:
-        """Return the index of the port that serves an operand in one direction."""
+        """Return the index of the port that serves an operand in one direction.
+
+        Raises
+        ------
+        BitlatheError
+            If no port serves it.
+        """
         for i, port in enumerate(self.ports):
             if port.serves(direction, operand):
                 return i
@@ -193,7 +199,7 @@ class Hierarchy:
         Raises
         ------
         BitlatheError
-            If there is none of the name.
+            If no memory has the name.
         """
         for memory in self.memories:
             if memory.name == name:
@@ -207,7 +213,7 @@ class Hierarchy:
         Raises
         ------
         BitlatheError
-            If there is none of the name.
+            If no axis has the name.
         """
         for axis in self.axes:
             if axis.name == name:

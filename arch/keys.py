@@ -15,14 +15,14 @@ Phase = Literal["prefill", "decode"]
 
 
 class Condition(Record):
-    """When an override holds."""
+    """When an override applies."""
 
     phase: Phase | None = None
     model: str | list[str] | None = None
 
 
 def _with_scheme(value: Any) -> Any:
-    """Return what is set of ``formats`` with schemes for their text; what is none stays."""
+    """Return a value of ``formats`` with text parsed to schemes; text that is no scheme stays."""
     if isinstance(value, dict):
         return {key: _with_scheme(part) for key, part in value.items()}
     try:

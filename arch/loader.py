@@ -67,7 +67,7 @@ def _settable(value: Any, prefix: str = "") -> list[str]:
 
 
 def _reaches(data: Any, key: str) -> bool:
-    """Whether a dotted key leads to something in nested data."""
+    """Return whether a dotted key leads to something in nested data."""
     for part in key.split("."):
         if not isinstance(data, dict) or part not in data:
             return False
@@ -96,7 +96,7 @@ def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
 
 
 def _covers(key: str, other: str) -> bool:
-    """Whether setting ``key`` also settles ``other`` (equal, above or below it)."""
+    """Return whether setting ``key`` also settles ``other`` (equal, above or below it)."""
     return key == other or key.startswith(other + ".") or other.startswith(key + ".")
 
 
@@ -162,7 +162,7 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
 
 
 def _same_pe(one: PESection, other: PESection) -> bool:
-    """Whether two chips have the same kind of PE, whatever else is set of it."""
+    """Return whether two chips have PEs of the same kind, lanes and component."""
     return (one.kind, one.lanes, one.component) == (other.kind, other.lanes, other.component)
 
 
@@ -237,6 +237,11 @@ def resolve(arch: Arch, *, phase: str, model: str) -> Arch:
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """Split ``key=value`` of the command line; the value is read as YAML.
+
+    Raises
+    ------
+    BitlatheError
+        If the key, the value or the ``=`` is missing, or the value is not YAML.
 
     Examples
     --------

@@ -40,9 +40,9 @@ class Buffer(Record):
         if len(missing) == len(_FIGURES):
             return self
         if missing:
-            raise ValueError(f"figures of your own: give {', '.join(missing)} too")
+            raise ValueError(f"costs given instead of a table's: give {', '.join(missing)} too")
         if self.port_bits == "auto":
-            raise ValueError("figures of your own belong to one width: give port_bits in bits")
+            raise ValueError("costs given instead of a table's hold for one width: give port_bits")
         return self
 
     @property
@@ -121,7 +121,7 @@ class Buffers(Record):
 
     @property
     def capacity_splits(self) -> tuple[tuple[int, int], ...]:
-        """Bytes that weights and inputs may have: one choice, or the shares of a shared buffer."""
+        """Bytes for weights and for inputs: one split, or each that a shared buffer may have."""
         if self.shared is None:
             return ((self.of("weight").size_bytes, self.of("input").size_bytes),)
         size = self.shared.size_bytes
@@ -129,7 +129,7 @@ class Buffers(Record):
 
 
 DRAM_PAIRS = (("bits_per_clock", "gb_per_s"), ("latency_cycles", "latency_ns"))
-"""Keys of which a chip gives one: by clocks, or by time, which holds whatever the clock."""
+"""Pairs of keys of which a chip gives one: in clocks, or in time, independent of the clock."""
 
 
 class Dram(Record):

@@ -21,7 +21,8 @@ class PENumerics:
     name : str
         Label for reports.
     exact : bool
-        Integer accumulation without alignment, truncation or rounding; the other fields are idle.
+        Integer accumulation without alignment, truncation or rounding; the other fields are
+        ignored.
     guard_bits : int
         Bits kept below the significand when lanes are aligned, 0..8.
     reference : {'lanes', 'lanes_and_accumulator'}
@@ -42,7 +43,7 @@ class PENumerics:
     accumulator_bits : int
         Signed width of the accumulator's mantissa, 4..32.
     sum_bits : int or None
-        Signed width of the adder in front of the normaliser; None is wide enough for any sum, and
+        Signed width of the adder in front of the normalizer; None is wide enough for any sum, and
         the only choice with sticky alignment.
     exponent_bits : int or None
         Width of the accumulator's exponent; None gives the activation's exponent one bit more, and

@@ -263,7 +263,7 @@ class _DecodedMac(PEKind):
         return self.mac.ports
 
     def value(self, key: str) -> Any:
-        """Return what a key of its section stands at."""
+        """Return the value of a key of its section."""
         return self.mac.value(key)
 
     def takes_activation(self, scheme: Scheme) -> bool:
@@ -345,7 +345,7 @@ class FpMacPE(PEKind):
 
     ``product`` None fuses: the exact product enters the adder and the sum is rounded once. A name
     rounds the product to that format first. More than one lane: a tree adds the products of a
-    clock, neighbours first, before the accumulator takes their sum; each adder rounds to the
+    clock, neighbors first, before the accumulator takes their sum; each adder rounds to the
     accumulator's format. ``weight`` is the format of the multiplier's weight
     port, behind the decoder of the stored codes.
     """
@@ -496,7 +496,7 @@ PE_KEYS: tuple[str, ...] = tuple(
 
 
 def _of_its_kind(value: Any) -> Any:
-    """Refuse keys of other kinds by name; where they have no value they are left out."""
+    """Refuse keys of other kinds that have a value, and leave out those that have none."""
     kind = value.get("kind") if isinstance(value, dict) else None
     section = SECTIONS.get(kind) if isinstance(kind, str) else None
     if section is None:
@@ -505,7 +505,7 @@ def _of_its_kind(value: Any) -> Any:
     others = {key for key in value if key in PE_KEYS and key not in mine}
     for key in sorted(others):
         if value[key] is not None:
-            raise ValueError(f"{key} is no key of kind {kind!r}, whose keys are {', '.join(mine)}")
+            raise ValueError(f"{key} is not a key of kind {kind!r}; its keys: {', '.join(mine)}")
     return {key: given for key, given in value.items() if key not in others}
 
 

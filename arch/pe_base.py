@@ -85,7 +85,7 @@ class PEKind(ABC):
         return 1
 
     def value(self, key: str) -> Any:
-        """Return what a key of its section stands at."""
+        """Return the value of a key of its section."""
         return getattr(self, key)
 
     @property
@@ -95,13 +95,25 @@ class PEKind(ABC):
 
 
 def check_range(record: object, **bounds: tuple[int, int]) -> None:
-    """Raise BitlatheError unless these fields of a record are whole numbers in their bounds."""
+    """Check that fields of a record are whole numbers within (least, most).
+
+    Raises
+    ------
+    BitlatheError
+        If one is not; the error names the field and its bounds.
+    """
     for name, (low, high) in bounds.items():
         whole_number(f"{type(record).__name__}.{name}", getattr(record, name), low, high)
 
 
 def check_name(record: object, name: str, known: Iterable[str]) -> None:
-    """Raise BitlatheError unless a field of a record is one of the known names."""
+    """Check that a field of a record is one of the known names.
+
+    Raises
+    ------
+    BitlatheError
+        If it is not; the error names the field and the nearest name.
+    """
     value = getattr(record, name)
     if value not in known:
         where = f"{type(record).__name__}.{name}"
@@ -172,7 +184,7 @@ class PESection(Record):
 
     @property
     def own_costs(self) -> bool:
-        """Whether energy and area are figures of the chip's own, not a component's."""
+        """Whether the chip gives energy and area itself, instead of naming a component."""
         return self.energy_pj is not None and self.area_um2 is not None
 
     @property
@@ -182,7 +194,7 @@ class PESection(Record):
 
     @property
     def cell_leakage_mw(self) -> float:
-        """Leakage of one PE; none of a PE with figures of its own that do not give it."""
+        """Leakage of one PE; 0 if the chip gives energy and area but no leakage."""
         if self.leakage_mw is not None:
             return self.leakage_mw
         return self.part.leakage_mw if self.part else 0.0

@@ -45,7 +45,7 @@ def needs_bits_per_clock(
 
 
 def widest(buffer: BufferName, pe: PEKind, variants: Iterable[tuple[Array, Formats]]) -> int:
-    """Return the width that serves every step of all arrays and formats that a chip takes.
+    """Return the width in bits that serves every step of all arrays and formats of a chip.
 
     A shared buffer gives weights and inputs in one access; a buffer of outputs alone takes a
     result of every column.
@@ -64,10 +64,19 @@ def widest(buffer: BufferName, pe: PEKind, variants: Iterable[tuple[Array, Forma
 def published(
     buffer: BufferName, pe: PEKind, array: Array, formats: Formats, fraction: float
 ) -> int:
-    """Return a port of the BitMoD study (HPCA 2025): that of linear layers in one phase.
+    """Return the port width in bits that the BitMoD study (HPCA 2025) counts, in one phase.
 
-    ``lanes * rows`` weights in whole nibbles and ``lanes * columns`` inputs; a bit-serial array
-    fetches ``fraction`` of them an access.
+    An access is ``lanes * rows`` weights in whole nibbles, ``lanes * columns`` inputs, or
+    ``columns`` outputs of a linear layer.
+
+    Parameters
+    ----------
+    buffer : str
+        ``weight``, ``input``, ``io``, ``output`` or ``shared``.
+    pe, array, formats : PEKind, Array, Formats
+        Those of the chip in this phase.
+    fraction : float
+        Part of those weights and inputs that one access of a bit-serial array fetches.
     """
     linear = formats.linear
     share = fraction if pe.serial else 1.0

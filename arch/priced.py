@@ -1,6 +1,6 @@
 """Whether a PE's figures are those of the PE that a chip describes.
 
-A component was synthesised for one kind, one number of lanes, one node, one clock and certain
+A component was synthesized for one kind, one number of lanes, one node, one clock and certain
 widths. A chip that asks for something else is refused, unless it gives ``energy_pj`` and
 ``area_um2`` of its own, or says in ``pe.unpriced`` which keys it takes at the component's cost.
 """
@@ -22,7 +22,7 @@ REGISTER_NODE_NM = 28
 
 
 def _beyond(limits: Mapping[str, Any], record: PEKind) -> Iterator[tuple[str, Any]]:
-    """Yield the keys in which a PE's record goes beyond what was synthesised, and the limit."""
+    """Yield the keys in which a PE's record goes beyond what was synthesized, and the limit."""
     for key, limit in limits.items():
         has = record.value(key)
         if isinstance(limit, Mapping):

@@ -35,8 +35,8 @@ __all__ = [
     "LayerFormats",
     "Operand",
     "OperandName",
-    "check_held",
     "check_memories",
+    "check_supported",
 ]
 
 
@@ -84,7 +84,7 @@ class Arch(Record):
     @model_validator(mode="after")
     def _pe_fits(self) -> Arch:
         _check_pe_in_array(self)
-        check_held(self)
+        check_supported(self)
         return self
 
     @property
@@ -138,16 +138,16 @@ class Arch(Record):
         return chip
 
     def _takes(self, formats: Formats) -> bool:
-        """Whether the PE takes the weights and inputs of these formats."""
+        """Return whether the PE takes the weights and inputs of these formats."""
         try:
-            check_held(self.model_copy(update={"formats": formats}))
+            check_supported(self.model_copy(update={"formats": formats}))
         except BitlatheError:
             return False
         return True
 
     @property
     def whole(self) -> Arch | None:
-        """The chip of which this is one phase; None for a chip as it was loaded."""
+        """The chip that this one is a phase of; None for a chip as it was loaded."""
         return self._whole
 
     def resolved_from(self, whole: Arch) -> Arch:
@@ -182,7 +182,13 @@ class Arch(Record):
         )
 
     def sram_cost(self, buffer: BufferName) -> SramCost:
-        """Return the cost of one of the chip's buffers."""
+        """Return the cost of one of the chip's buffers.
+
+        Raises
+        ------
+        BitlatheError
+            If its SRAM table has no such node, bank size or bus width.
+        """
         part = self.buffers.named(buffer)
         if part.figures is not None:
             return SramCost(**part.figures, access_ns=0.0, cycle_ns=0.0)
@@ -201,8 +207,8 @@ class Arch(Record):
         """Area of one PE, with the registers that its place in a systolic array adds.
 
         A second operand register (ws, is) or a register of results (os), at the area of a bit in
-        the 28 nm library of BitMoD's sheet and the square of the node. Figures of one's own have
-        them already.
+        the 28 nm library of BitMoD's sheet, scaled by the square of the node. An ``area_um2`` that
+        the chip gives itself includes them already.
         """
         if self.array.kind == "tile" or self.pe.own_costs:
             return self.pe.cell_area_um2
@@ -287,7 +293,7 @@ def _variants(
 
 
 def _register_bits(pe: PESection, array: Array, formats: Formats) -> int:
-    """Return the bits that a PE holds beside what it computes, in one dataflow."""
+    """Return the bits of registers that a dataflow adds to a PE."""
     operand = array.flow.loaded
     if operand is None:
         return pe.record.partial_sum_bits if pe.drain_register else 0
@@ -348,7 +354,7 @@ def check_memories(arch: Arch) -> None:
             )
 
 
-def check_held(arch: Arch) -> None:
+def check_supported(arch: Arch) -> None:
     """Check that the PE can take the weights and inputs of every kind of layer.
 
     Raises

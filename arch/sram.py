@@ -11,7 +11,7 @@ from ..datatypes.base.errors import BitlatheError
 from .components import FOLDER, sram_table
 
 DEVICE, TEMPERATURE_K = "lop", 300
-"""What a chip has that names neither a device nor a temperature."""
+"""Defaults for a chip that names neither a device nor a temperature."""
 _COSTS = ("read_pj", "write_pj", "area_mm2", "access_ns", "cycle_ns")
 _PORTS = {"1r1w": 2, "1rw": 1}
 _NAMES = {2: "a read and a write port", 1: "one port"}
@@ -52,13 +52,23 @@ class Macro:
         temperature_k: int | None = None,
         ports: int = 2,
     ) -> "Macro":
-        """Return a kind of bank; a table of one device and temperature has its own.
+        """Return a kind of bank; what is not given is the table's, or else the default.
+
+        Parameters
+        ----------
+        table : str
+            A row of components/sram.yaml.
+        node_nm : int
+        device : {"hp", "lop", "lstp"}, optional
+        temperature_k : {300, 360}, optional
+        ports : {2, 1}
+            A read and a write port, or one port for both.
 
         Raises
         ------
         BitlatheError
-            A device or temperature that the table was not made for, or two ports of a table of
-            one.
+            If the table was made for another device or temperature, or for one port and two are
+            asked for.
         """
         own = sram_table(table)
         for key, asked, unit in (
@@ -148,7 +158,7 @@ def bank_cost(macro: Macro, bank_bytes: float, bus_bits: float) -> tuple[float, 
     The table's points are exact. Between them the logarithm of a cost is bilinear in the
     logarithms of bank size and bus width, so along either axis a value always lies between its
     two neighbors (monotone between points; CACTI's own points are not monotone everywhere,
-    because its optimiser changes the bank's internal division from one point to the next).
+    because its optimizer changes the bank's internal division from one point to the next).
     """
     points = _of(macro)
     size_low, size_high, u = _bracket(_sizes(macro), bank_bytes)
@@ -174,7 +184,7 @@ def _bus_bits(macro: Macro, banks: int, port_bits: float) -> float:
 
 
 def _outside(macro: Macro, size_bytes: int, banks: int, port_bits: float) -> str | None:
-    """Return why a buffer lies outside its table, and what would not, or None."""
+    """Return why a buffer lies outside its table and what lies inside, or None if it is inside."""
     sizes = _sizes(macro)
     bank_bytes, bus_bits = size_bytes / banks, _bus_bits(macro, banks, port_bits)
     if size_bytes < sizes[0]:
@@ -243,10 +253,19 @@ def least_banks(macro: Macro, *, size_bytes: int, port_bits: float, clock_ghz: f
 
     A power of two splits an address into bank and row without a divider.
 
+    Parameters
+    ----------
+    macro : Macro
+    size_bytes : int
+        Size of the whole buffer.
+    port_bits : float
+        Width of one access of the whole buffer.
+    clock_ghz : float
+
     Raises
     ------
     BitlatheError
-        If no number of banks does; it says how near the fastest comes, or why none is possible.
+        If no number of banks does; the error says how near the fastest comes, or why none exists.
     """
     first: str | None = None
     fastest: tuple[float, int] | None = None

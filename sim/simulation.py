@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arch import Arch, load_arch, resolve
-from ..arch.schema import check_held
+from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..mapping.keep import Plan
 from ..workloads import Gemm, Model, load_model
@@ -93,7 +93,7 @@ def simulate(
     logits = resolved.accounting.logits if logits is None else logits
     staged = network.staged(phase, context, batch, causal, logits)
     gemms = network.products(staged)
-    check_held(resolved)
+    check_supported(resolved)
     chip = Chip.of(resolved)
 
     in_order = resolved.execution.keep_outputs or rung.overlaps(chip)

@@ -1,7 +1,7 @@
 """What a number format does to a language model: perplexity, and the errors behind it.
 
 Every figure is measured by running the model. The linear layers of the blocks (query, key, value,
-output, gate, up, down) are quantised by rounding to nearest, without calibration; the embedding,
+output, gate, up, down) are quantized by rounding to nearest, without calibration; the embedding,
 the norms and the output head keep their precision; so do activations and the K/V cache.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .lm.evaluate import Baseline
 
 TOKENS, CONTEXT = 8000, 512
-UNQUANTISED = "unquantised"
+UNQUANTIZED = "unquantised"  # as tables and stored files spell it
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -33,23 +33,23 @@ class Accuracy:
     Attributes
     ----------
     model, scheme : str
-        ``scheme`` is `UNQUANTISED` for the model as stored.
+        ``scheme`` is `UNQUANTIZED` for the model as stored.
     bits_per_weight : float or None
-        Stored bits of the quantised layers per weight, everything counted.
+        Stored bits of the quantized layers per weight, everything counted.
     perplexity : float
         exp of the mean negative log-likelihood of a token.
     loss_nats, loss_se_nats : float or None
-        How much the mean negative log-likelihood of a token grew over the unquantised model's, and
+        How much the mean negative log-likelihood of a token grew over the unquantized model's, and
         the standard error of that: pairs of equal windows, standard deviation of their differences
         / sqrt(windows). None for one window.
     kl_nats : float
-        Mean Kullback-Leibler divergence KL(unquantised || quantised) of the next token.
+        Mean Kullback-Leibler divergence KL(unquantized || quantized) of the next token.
     top1_agreement : float
         Share of positions at which both models find the same token likeliest.
     weight_error : float
-        ||Q(W) - W|| / ||W|| over all quantised weights.
+        ||Q(W) - W|| / ||W|| over all quantized weights.
     output_error : float
-        Of each layer ||X (Q(W) - W)^T||^2 / ||X W^T||^2 with X the unquantised model's activations
+        Of each layer ||X (Q(W) - W)^T||^2 / ||X W^T||^2 with X the unquantized model's activations
         of 256 tokens; the root of the mean over layers.
     ranked : bool
         False where the stored weights lie on the scheme's kind of grid, so that its error says
@@ -138,7 +138,7 @@ def accuracy(
     Returns
     -------
     list of Accuracy
-        The unquantised model, then the schemes in their order.
+        The unquantized model, then the schemes in their order.
 
     Raises
     ------
@@ -160,10 +160,10 @@ def accuracy(
 def remarks(rows: Sequence[Accuracy]) -> list[str]:
     """Return what a reader of the measures must know, a sentence each."""
     words = [
-        "Linear layers of the blocks quantised, rounded to nearest; embedding, norms, output head, "
+        "Linear layers of the blocks quantized, rounded to nearest; embedding, norms, output head, "
         "activations and K/V cache as they are.",
     ]
-    apart = [row.scheme for row in rows if not row.ranked and row.scheme != UNQUANTISED]
+    apart = [row.scheme for row in rows if not row.ranked and row.scheme != UNQUANTIZED]
     if apart:
         words.append(
             f"Not to be ranked: {', '.join(apart)}. The weights are stored on this kind of grid."
@@ -213,7 +213,7 @@ class _Study:
         return self._run
 
     def base(self) -> dict[str, Any]:
-        """Return the unquantised model's measure."""
+        """Return the unquantized model's measure."""
         key = self._key()
         found = self.kept.get(key)
         if found is None:
@@ -243,7 +243,7 @@ def _row(
     same = scheme is None
     return Accuracy(
         model=checkpoint.name,
-        scheme=UNQUANTISED if scheme is None else str(scheme),
+        scheme=UNQUANTIZED if scheme is None else str(scheme),
         bits_per_weight=measure.get("bits_per_weight"),
         perplexity=math.exp(math.fsum(nll) / len(nll)),
         loss_nats=loss,

@@ -1,7 +1,7 @@
-"""What a number format does to a sentence encoder: MiniLM-L6, whose weights are unquantised.
+"""What a number format does to a sentence encoder: MiniLM-L6, whose weights are unquantized.
 
 The reference for errors of weights and of layer outputs, since its weights are stored in float32.
-Passages of the help topics of Python are embedded, with and without quantised linear layers.
+Passages of the help topics of Python are embedded, with and without quantized linear layers.
 """
 
 import copy
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, to_install
 from ..datatypes.schemes.scheme import Scheme
-from .accuracy import UNQUANTISED
+from .accuracy import UNQUANTIZED
 from .lm.kept import Kept, code_digest, default_folder, scheme_key
 from .lm.text import read_text
 from .minilm import PACKAGE, WEIGHTS_SHA256, minilm_tensors, minilm_tokenizer
@@ -36,11 +36,11 @@ class Embedding:
     ----------
     model, scheme : str
     bits_per_weight : float or None
-        Stored bits of the quantised layers per weight; None for the model as stored.
+        Stored bits of the quantized layers per weight; None for the model as stored.
     weight_error, output_error : float
         As of `bitlathe.workloads.accuracy.Accuracy`.
     embedding_error : float
-        Mean of 1 - cosine between a passage's embedding and the unquantised model's.
+        Mean of 1 - cosine between a passage's embedding and the unquantized model's.
     retrieval_top1 : float
         Share of passages whose nearest other passage is of the same topic.
     text : str
@@ -76,7 +76,7 @@ def embedding_accuracy(
     Returns
     -------
     list of Embedding
-        The unquantised model, then the schemes in their order.
+        The unquantized model, then the schemes in their order.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def embedding_accuracy(
                 measure = study.measure(scheme)
                 kept.put(keys[i], measure)
                 found[i] = measure
-    names = [UNQUANTISED, *map(str, parsed)]
+    names = [UNQUANTIZED, *map(str, parsed)]
     return [
         Embedding(model=NAME, scheme=name, text=text.title, **measure)
         for name, measure in zip(names, found, strict=True)
@@ -123,7 +123,7 @@ def passages(encode: Callable[[str], list[int]]) -> tuple[list[list[int]], list[
 
 
 class _Study:
-    """The unquantised model's embeddings and activations, against which schemes are held."""
+    """The unquantized model's embeddings and activations, against which schemes are held."""
 
     def __init__(self, progress: Progress) -> None:
         tensors = minilm_tensors()
@@ -149,7 +149,7 @@ class _Study:
         self.progress = progress
         with sampled(self.encoder.layers, self.ids.numel()) as take:
             rows = []
-            for i, passage in enumerate(progress(self.ids, UNQUANTISED)):
+            for i, passage in enumerate(progress(self.ids, UNQUANTIZED)):
                 take.at(i * LENGTH, LENGTH)
                 rows.append(self.encoder.embed(passage))
             self.inputs = {name: torch.cat(parts) for name, parts in take.parts.items()}

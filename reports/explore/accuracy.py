@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.yamlfile import parse_yaml
 from ...datatypes.schemes.scheme import Scheme
-from ...workloads.accuracy import CONTEXT, TOKENS, UNQUANTISED, Accuracy, accuracy, remarks
+from ...workloads.accuracy import CONTEXT, TOKENS, UNQUANTIZED, Accuracy, accuracy, remarks
 from ...workloads.lm import Checkpoint, checkpoint_names, find_checkpoint
 from ...workloads.lm.kept import code_digest
 from ...workloads.minilm import WEIGHTS_SHA256, minilm_weights
@@ -384,7 +384,7 @@ def _run_model(
         text=wanted.text,
         progress=progress,
     )
-    named = zip([UNQUANTISED, *schemes], rows, strict=True)
+    named = zip([UNQUANTIZED, *schemes], rows, strict=True)
     made = tuple(replace(row, scheme=text) for text, row in named)
     return made, [text for text in used if text not in schemes]
 

@@ -80,7 +80,7 @@ def combine(man, exp, incoming, reference, parameters):
 
 
 @cuda.jit(device=True)
-def normalise(total, below, exp, parameters):
+def normalize(total, below, exp, parameters):
     """Shift a sum right until it fits the accumulator: (man, exp)."""
     limit = parameters[5] - 1
     magnitude = abs(total) >> below
@@ -136,7 +136,7 @@ def one_dot(
                     np.int64(significands[row, k]), term_man[w, t], distance, parameters[0]
                 )
             total, below = combine(man, exp, total << bsig[t], reference, parameters)
-            man, exp = normalise(total, below, larger(reference, exp), parameters)
+            man, exp = normalize(total, below, larger(reference, exp), parameters)
         if clocks == before:
             clocks += 1
     return man, exp, clocks

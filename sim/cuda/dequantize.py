@@ -1,6 +1,6 @@
-"""Grid-table dequantisation and product on a GPU, one thread per output, partial sums per group.
+"""Grid-table dequantization and product on a GPU, one thread per output, partial sums per group.
 
-The arithmetic is that of `pe.dequantise_kernels`: float64 where a fused multiply-add could differ
+The arithmetic is that of `pe.dequantize_kernels`: float64 where a fused multiply-add could differ
 from a product and a sum, so that contraction by the compiler changes no bit.
 """
 

@@ -33,7 +33,7 @@ class CycleOptions:
         Whether a wait for a transfer that was asked for while the array worked is allowed; the
         machine stops at the first one where not.
     fold : bool
-        Recognise periodic steady states. Without it every tile is simulated; same figures.
+        Recognize periodic steady states. Without it every tile is simulated; same figures.
     """
 
     memory: bool = True

@@ -2,7 +2,7 @@
 
 One chunk of ``lanes`` weights takes one clock per term of the weight format. Each clock matches the
 exponents of its lanes, aligns and adds their significands, shifts the sum by the clock's
-significance and adds it to an accumulator that normalises to 15 bits. What is rounded, wrapped or
+significance and adds it to an accumulator that normalizes to 15 bits. What is rounded, wrapped or
 lost on the way is said by a `PENumerics`. Source: BitMoD (arXiv 2411.11745), section IV, and the
 widths of its authors' register-transfer code; choices where they leave room are in docs/pe.md.
 """

@@ -341,7 +341,7 @@ def ant_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: AntPE | None =
 def olive_decode(codes: npt.ArrayLike) -> Int64Array:
     """Decode outlier-victim pairs of 4-bit codes into integers, with shifts and a multiplexer.
 
-    A code 1000 marks a victim, which is 0, and makes its neighbour an outlier: sign, two exponent
+    A code 1000 marks a victim, which is 0, and makes its neighbor an outlier: sign, two exponent
     bits e, one mantissa bit m, value ``(2 + m) << (e + 2)``. Other pairs are two's complement.
 
     Parameters

@@ -51,7 +51,7 @@ def add_to_odd(a, b):
     if error != 0.0:
         pattern = np.float64(total).view(np.int64)
         if not pattern & 1:
-            # to the neighbour on the error's side; patterns grow away from zero
+            # to the neighbor on the error's side; patterns grow away from zero
             pattern += 1 if (error > 0.0) == (total > 0.0) else -1
             return np.int64(pattern).view(np.float64)
     return total
@@ -90,7 +90,7 @@ def add_product(total, a, w, rules):
 
 @compiled
 def sum_tree(part, fmt, saturate):
-    """Add neighbours, then their sums, each rounded; an odd one out moves up unchanged.
+    """Add neighbors, then their sums, each rounded; an odd one out moves up unchanged.
 
     ``part`` is used up.
     """

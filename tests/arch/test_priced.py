@@ -86,7 +86,8 @@ def refused(chip: str | Path, settings: dict[str, Any] | None = None) -> str:
         (
             "bitmod",
             {"buffers.weight.read_pj": 5.0},
-            "buffers.weight: figures of your own: give write_pj, leakage_mw, area_um2 too.",
+            "buffers.weight: costs given instead of a table's: give write_pj, leakage_mw, "
+            "area_um2 too.",
         ),
         (
             "bitmod",
@@ -281,7 +282,7 @@ def test_figures_of_one_s_own_for_a_buffer() -> None:
         {"buffers.weight": {**own, "port_bits": "auto", "leakage_mw": 1.0, "area_um2": 5.0}},
     )
     assert said == (
-        "buffers.weight: figures of your own belong to one width: give port_bits in bits."
+        "buffers.weight: costs given instead of a table's hold for one width: give port_bits."
     )
 
 

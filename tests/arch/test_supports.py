@@ -165,7 +165,7 @@ def test_every_kind_has_a_record_from_its_section() -> None:
     ("old", "new", "line", "says"),
     [
         ("lanes: 4", "lanes: 17", 7, r"lanes is 17, must be a whole number 1\.\.16"),
-        ("lanes: 4", "lanes: 4, overflow: wrap", 7, "overflow is no key of kind 'bit_serial'"),
+        ("lanes: 4", "lanes: 4, overflow: wrap", 7, "overflow is not a key of kind 'bit_serial'"),
         ("lanes: 4", "lanes: 4, activation: fp7", 7, "activation: unknown name 'fp7'"),
         (
             "numerics: aligned",

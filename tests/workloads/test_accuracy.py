@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import bitlathe as bl
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.workloads.accuracy import UNQUANTISED, Accuracy, accuracy
+from bitlathe.workloads.accuracy import UNQUANTIZED, Accuracy, accuracy
 from bitlathe.workloads.lm import find_checkpoint
 from bitlathe.workloads.lm.text import cut_windows, read_text
 from naive import tiny_lm
@@ -59,8 +59,8 @@ def test_logits_equal_the_slow_twin(folders, name):
     np.testing.assert_allclose(ours, slow, atol=2e-5)
 
 
-def quantised(weights, scheme):
-    """Return the weights with the linear layers of the blocks quantised."""
+def quantized(weights, scheme):
+    """Return the weights with the linear layers of the blocks quantized."""
     return {
         name: bl.quantize(w, scheme).dequantize() if ".layers." in name and w.ndim == 2 else w
         for name, w in weights.items()
@@ -79,7 +79,7 @@ def test_every_figure_equals_its_definition(folders, text, tmp_path):
     ids = [tiny_lm.WORDS.index(w) for w in text.read_text().split()]
     windows = [ids[w * 200 // 5 :][:12] for w in range(5)]
     plain = tiny_lm.tensors(config)
-    changed = quantised(plain, scheme)
+    changed = quantized(plain, scheme)
     before = [log_softmax(tiny_lm.logits(config, plain, w))[:-1] for w in windows]
     after = [log_softmax(tiny_lm.logits(config, changed, w))[:-1] for w in windows]
 
@@ -103,7 +103,7 @@ def test_every_figure_equals_its_definition(folders, text, tmp_path):
     np.testing.assert_allclose(row.weight_error, (noise / power) ** 0.5, rtol=1e-5)
     assert row.bits_per_weight == pytest.approx(4 + 16 / 8)
     assert asdict(base) | {"bits_per_weight": None, "kl_nats": 0.0} == asdict(base)
-    assert (base.scheme, base.loss_nats, base.weight_error) == (UNQUANTISED, 0.0, 0.0)
+    assert (base.scheme, base.loss_nats, base.weight_error) == (UNQUANTIZED, 0.0, 0.0)
 
 
 def test_output_error_of_a_layer_is_that_of_its_activations(folders, text, tmp_path):

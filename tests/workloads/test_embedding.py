@@ -37,7 +37,7 @@ def test_missing_tensors_are_an_error():
         load_encoder(weights, tiny_bert.HEADS)
 
 
-def test_retrieval_counts_neighbours_of_the_same_topic():
+def test_retrieval_counts_neighbors_of_the_same_topic():
     rows = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.8, 0.2]])
     assert retrieval_top1(rows, [0, 0, 1, 1]) == 0.75  # the last is nearest to the first
     assert retrieval_top1(rows, [0, 0, 0, 0]) == 1.0

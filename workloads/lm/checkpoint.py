@@ -273,7 +273,7 @@ def _safetensors(files: list[Path]) -> dict[str, NDArray[np.float32]]:
             if values.dtype.kind != "f":
                 raise BitlatheError(
                     f"{file}: tensor {name!r} holds {values.dtype}; the study starts from weights "
-                    "in floating point, not from quantised ones."
+                    "in floating point, not from quantized ones."
                 )
             found[plain] = np.array(values, np.float32)
     return found

@@ -80,7 +80,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A decoder whose ``layers`` may be exchanged for quantised ones.
+    """A decoder whose ``layers`` may be exchanged for quantized ones.
 
     Parameters
     ----------

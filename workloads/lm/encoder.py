@@ -45,7 +45,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A BERT encoder whose ``layers`` may be exchanged for quantised ones."""
+    """A BERT encoder whose ``layers`` may be exchanged for quantized ones."""
 
     def __init__(self, sizes: Mapping[str, int], heads: int, eps: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Run a decoder with and without quantised weights over the same windows of text."""
+"""Run a decoder with and without quantized weights over the same windows of text."""
 
 import copy
 import math
@@ -21,7 +21,7 @@ ROWS = 128  # tokens whose logits are in memory at once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The unquantised model's run over some windows.
+    """The unquantized model's run over some windows.
 
     Attributes
     ----------
@@ -55,11 +55,11 @@ class Measured:
 
 @torch.inference_mode()
 def run_baseline(decoder: Decoder, windows: list[list[int]], progress: Progress) -> Baseline:
-    """Run the unquantised model."""
+    """Run the unquantized model."""
     ids = torch.tensor(windows)
     states, nll = [], []
     with sampled(decoder.layers, ids.numel()) as take:
-        for w, window in enumerate(progress(ids, "unquantised")):
+        for w, window in enumerate(progress(ids, "unquantized")):
             take.at(w * len(window), len(window))
             states.append(decoder.hidden(window))
             nll.append(_score(decoder, states[-1], None, window)[0])
@@ -71,7 +71,7 @@ def run_baseline(decoder: Decoder, windows: list[list[int]], progress: Progress)
 
 @torch.inference_mode()
 def run_scheme(base: Baseline, scheme: Scheme, progress: Progress) -> Measured:
-    """Run the model with the linear layers of its blocks quantised; head and embedding stay.
+    """Run the model with the linear layers of its blocks quantized; head and embedding stay.
 
     Raises
     ------

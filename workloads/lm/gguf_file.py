@@ -37,7 +37,7 @@ _CONTROL = 3  # token_type of tokens that no text produces
 
 
 def gguf_tensors(path: Path, shape: Transformer) -> dict[str, NDArray[np.float32]]:
-    """Return the dequantised tensors under their Hugging Face names.
+    """Return the dequantized tensors under their Hugging Face names.
 
     GGUF files of Llama keep the rows of query and key in pairs (2i, 2i + 1) as ggml rotates them;
     they are put back into the two halves that Hugging Face rotates.

@@ -54,9 +54,9 @@ def layer_errors(
     Parameters
     ----------
     true, made : torch.nn.Module
-        The same layers, unquantised and quantised.
+        The same layers, unquantized and quantized.
     inputs : mapping of str to (samples, inputs)
-        What enters each linear layer of the unquantised ones.
+        What enters each linear layer of the unquantized ones.
 
     Returns
     -------
@@ -67,9 +67,9 @@ def layer_errors(
     """
     noise = power = 0.0
     outputs = []
-    quantised = dict(linears(made))
+    quantized = dict(linears(made))
     for name, layer in linears(true):
-        difference = quantised[name].weight - layer.weight
+        difference = quantized[name].weight - layer.weight
         noise += float(difference.square().sum())
         power += float(layer.weight.square().sum())
         x = inputs[name]

@@ -1,4 +1,4 @@
-"""Closed forms of a systolic array: clocks, SRAM accesses and utilisation of one product.
+"""Closed forms of a systolic array: clocks, SRAM accesses and utilization of one product.
 
 Plain Python integers, no loop over folds, no numba: a layer costs microseconds. The `physical`
 timing equals the clock-by-clock machine of `systolic.clock` on every size; the `scalesim`

@@ -38,7 +38,7 @@ class TileRun:
     cycles, issue_cycles, stall_cycles : int
         All clocks; those in which terms enter; those in which the pipeline stands still.
     busy_pe_cycles, waiting_pe_cycles : int
-        PE clocks of issue with a term and without: the loss to synchronisation and zero chunks.
+        PE clocks of issue with a term and without: the loss to synchronization and zero chunks.
     """
 
     mantissa: NDArray[np.int64]

@@ -15,7 +15,7 @@ from .model import SCOPES, TileArray, group_clocks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippingGain:
-    """Clocks with all terms over clocks with skipping, for every scope of synchronisation.
+    """Clocks with all terms over clocks with skipping, for every scope of synchronization.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class SkippingGain:
         Gain if every non-zero term took one lane clock and nothing ever waited.
     lane, row, column, array : float
         Gain with that scope (`TileArray.scope`); the distance to `ideal` is what chunks of zeros
-        and synchronisation cost.
+        and synchronization cost.
     """
 
     scheme: str
@@ -41,7 +41,7 @@ class SkippingGain:
 
 
 def pe_integers(q: QuantizedTensor) -> tuple[NDArray[np.int64], WeightDecoder]:
-    """Return a quantised tensor as the integers a bit-serial PE is fed, and their decoder.
+    """Return a quantized tensor as the integers a bit-serial PE is fed, and their decoder.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def pe_integers(q: QuantizedTensor) -> tuple[NDArray[np.int64], WeightDecoder]:
     Returns
     -------
     integers : (rows, columns) ndarray of int64
-        The quantised axis last.
+        The quantized axis last.
     decoder : WeightDecoder
 
     Raises

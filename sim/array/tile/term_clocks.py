@@ -1,7 +1,7 @@
 """Clocks of a layer whose zero terms are skipped, row fold by row fold.
 
 They depend on the weights: on those that are given (`CountedClocks`), or on a seeded stand-in of
-the layer's shape, quantised by its scheme (`StandInClocks`). Either way the clocks of a group are
+the layer's shape, quantized by its scheme (`StandInClocks`). Either way the clocks of a group are
 those of `model.group_clocks`, which equal the clock-by-clock array's.
 """
 
@@ -162,12 +162,12 @@ class CountedClocks:
 
     @classmethod
     def of(cls, weights: Any, scheme: Scheme, array: TileArray, gemm: Gemm) -> "CountedClocks":
-        """Quantise a layer's (N, K) weights by a scheme, unless they are already, and count.
+        """Quantize a layer's (N, K) weights by a scheme, unless they are already, and count.
 
         Raises
         ------
         BitlatheError
-            Weights of another shape, or quantised by another scheme.
+            Weights of another shape, or quantized by another scheme.
         """
         where = f"weights[{gemm.name!r}]"
         if tuple(weights.shape) != (gemm.n, gemm.k):
@@ -177,7 +177,7 @@ class CountedClocks:
         if not isinstance(weights, QuantizedTensor):
             weights = quantize(weights, scheme)
         elif weights.scheme != scheme:
-            raise BitlatheError(f"{where}: quantised as {weights.scheme}, the chip has {scheme}")
+            raise BitlatheError(f"{where}: quantized as {weights.scheme}, the chip has {scheme}")
         return cls(nonzero_mask(weights), array)
 
     def fold(self, first: int, rows: int, k: int) -> FoldClocks:

@@ -186,7 +186,7 @@ def test_the_accumulators_twin_at_every_end(width, overflow, alignment, sum_bits
     """The step of the kernel on its own, one thread, against the CPU's."""
     from numba import cuda
 
-    from bitlathe.sim.cuda.bit_serial import combine, larger, normalise
+    from bitlathe.sim.cuda.bit_serial import combine, larger, normalize
     from bitlathe.sim.pe.bit_serial import kernel_parameters
     from bitlathe.sim.pe.bit_serial_kernels import accumulate
     from bitlathe.sim.pe.operands import ACTIVATIONS
@@ -196,7 +196,7 @@ def test_the_accumulators_twin_at_every_end(width, overflow, alignment, sum_bits
         for i in range(men.size):
             total, below = combine(men[i], exps[i], sums[i], references[i], parameters)
             exp = larger(references[i], exps[i])
-            man_out[i], exp_out[i] = normalise(total, below, exp, parameters)
+            man_out[i], exp_out[i] = normalize(total, below, exp, parameters)
 
     for rounding in ("floor", "nearest_even"):
         numerics = PENumerics(

@@ -195,7 +195,7 @@ def test_one_clock_is_exhaustively_the_twins(numerics):
 
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_fp16_pattern_times_every_weight_is_within_the_guard_bits(step):
-    """A lone product: nothing to align, so only the normaliser may round."""
+    """A lone product: nothing to align, so only the normalizer may round."""
     patterns = np.arange(0, 0x7C00, step, dtype=np.uint16).view(np.float16)
     for weight in GRIDS["int8"]:
         dot = bitserial_dot(patterns[:, None], np.full((1, 1), weight), "int8", "aligned")

@@ -205,7 +205,7 @@ WRAPPED = {1: [*UP, (4, 0)], -1: [*((-m, e) for m, e in UP), (-8, 31), (-4, 0)]}
 
 @pytest.mark.parametrize("rounding", ["floor", "nearest_even"])
 @pytest.mark.parametrize("bits", [15, 23])
-def test_the_adder_in_front_of_the_normaliser_ends_where_its_bits_do(bits, rounding):
+def test_the_adder_in_front_of_the_normalizer_ends_where_its_bits_do(bits, rounding):
     """Sums of exactly the ends pass; one more saturates, or wraps to the other end."""
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     for overflow in ("saturate", "wrap"):
@@ -381,7 +381,7 @@ def test_rounding_to_odd_goes_to_the_side_of_the_error():
     """1 + 2^-24 (1 - 2^-46) lies under the midpoint of two float32 numbers, and float64 gives it.
 
     (1 + 2^-23)(1 - 2^-23) = 1 - 2^-46. Odd means down to 1 + 2^-24 - 2^-52, and so 1; always
-    up would give the midpoint's upper neighbour and 1 + 2^-23. With (1 + 2^-23)^2 the error is
+    up would give the midpoint's upper neighbor and 1 + 2^-23. With (1 + 2^-23)^2 the error is
     upward and so is the result.
     """
     below = (1 + 2.0**-23) * 2.0**-12, (1 - 2.0**-23) * 2.0**-12

@@ -136,7 +136,7 @@ def test_a_clock_of_zero_terms_is_as_if_it_had_been_left_out(seed, format, lanes
 
 @pytest.mark.parametrize("overflow", ["wrap", "saturate"])
 def test_the_lowest_mantissa_survives_clocks_of_zero_terms(overflow):
-    """Floor can give -8 in 4 bits, which the next normalisation would make -4 at one exponent more.
+    """Floor can give -8 in 4 bits, which the next normalization would make -4 at one exponent more.
 
     FP8 E4M3 has 1.875 as 15 * 2^(7 - 10), exponent 7. -15 does not fit 4 bits: -15 / 2 = -7.5,
     floor -8, at exponent 8.

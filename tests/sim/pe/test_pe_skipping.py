@@ -173,7 +173,7 @@ def test_zero_weights_take_one_clock_a_chunk_and_no_pe_energy() -> None:
     assert all_pes.energy_pj["pe"] == pytest.approx(10 * 12 * energy)
 
 
-def test_freer_synchronisation_is_faster_and_heavy_tails_skip_more() -> None:
+def test_freer_synchronization_is_faster_and_heavy_tails_skip_more() -> None:
     cycles = {}
     for sync in SCOPES:
         for weights in ("gaussian", "student_t"):
@@ -201,7 +201,7 @@ def test_a_run_is_the_same_twice_and_takes_weights_by_layer_name() -> None:
     with pytest.raises(BitlatheError, match=r"shape \(2, 2\), the layer's is"):
         bl.simulate(arch, "opt-1.3b", "decode", 64, weights={layer.name: np.zeros((2, 2))})
     wrong = quantize(zeros[layer.name], "int8@channel")
-    with pytest.raises(BitlatheError, match="quantised as int8@channel"):
+    with pytest.raises(BitlatheError, match="quantized as int8@channel"):
         bl.simulate(arch, "opt-1.3b", "decode", 64, weights={layer.name: wrong})
 
 
