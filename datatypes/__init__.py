@@ -1,4 +1,4 @@
-"""Numbers: formats, rounding, scales, quantised tensors, mixtures, bit-serial terms.
+"""Numbers: formats, rounding, scales, quantized tensors, mixtures, bit-serial terms.
 
 The functions ``format`` and ``quantize`` are exported by the package's root;
 ``datatypes.quantize`` is always the module.
@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these
+if not TYPE_CHECKING:  # a type checker would take every misspelled name for one of these
 
     def __getattr__(name):
         """Load a public name, or a module of this room, on first use."""

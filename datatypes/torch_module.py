@@ -1,4 +1,4 @@
-"""Formats inside torch modules: straight-through fake quantisation, weights replaced in place."""
+"""Formats inside torch modules: straight-through fake quantization, weights replaced in place."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ AnyScheme = str | Scheme | Format | Mixture
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Quantise forwards; hand the gradient through unchanged backwards."""
+    """Quantize on the way forward; pass the gradient back unchanged."""
 
     @staticmethod
     def forward(_ctx: Any, x: torch.Tensor, scheme: Scheme, axis: Axis) -> torch.Tensor:
@@ -31,7 +31,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def fake_quantize(x: torch.Tensor, scheme: AnyScheme, axis: Axis = None) -> torch.Tensor:
-    """Return the dequantised values of x, with the straight-through gradient.
+    """Return the dequantized values of x, with the straight-through gradient.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Weights:
     Attributes
     ----------
     layer : torch.nn.Module
-        Of whose kind the user's function may want to know.
+        Passed to a user's function that chooses schemes.
     tensor : torch.Tensor
     axis : int or tuple of int
         The inputs: of a convolution channels, height and width.
@@ -89,7 +89,7 @@ def quantize_module(
     module: nn.Module,
     scheme: AnyScheme | Callable[[str, nn.Module], AnyScheme | None],
 ) -> dict[str, float]:
-    """Replace the weights of a model's linear and convolution layers by their quantised values.
+    """Replace the weights of a model's linear and convolution layers by their quantized values.
 
     All of them or, on an error, none; in place. Groups run over the inputs of an output channel:
     of a convolution along (in x height x width), as `simulate` counts them. Embeddings, norms,
@@ -111,13 +111,13 @@ def quantize_module(
     Raises
     ------
     BitlatheError
-        If the module has no such layer, or a weight cannot be quantised.
+        Raised if the module has no such layer, or a weight cannot be quantized.
     """
     layers = weights_of(module)
     if not layers:
         raise BitlatheError(
             f"quantize_module: {type(module).__name__} has no torch.nn.Linear or convolution to "
-            "quantise"
+            "quantize"
         )
     made: dict[str, QuantizedTensor] = {}
     for name, weights in layers.items():

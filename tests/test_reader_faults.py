@@ -161,7 +161,7 @@ def test_json_that_is_refused():
         "3" * 1101: "a number of 1,101 characters",
         "1." + "3" * 9999: "a number of 10,001 characters",
         '{"a": 1, "b": {"c": 1, "c": 2}}': "key 'c' stands twice",
-        "-Infinity": "-Infinity is no JSON number",
+        "-Infinity": "-Infinity is not a JSON number",
         b"\xff": "not UTF-8",
     }.items():
         assert says in refused(parse_json, text, "x.json")
@@ -187,7 +187,7 @@ ARRAYS = {
     "minus signs": (facts(shape="(" + "-" * 9000 + "4,)"), "its header does not state"),
     "objects": (facts("'O'", "(2,)"), "arrays of Python objects are refused"),
     "hidden objects": (facts("[('a', '|O')]", "(2,)"), "arrays of Python objects are refused"),
-    "no size": (facts("'V0'", "(2,)"), "elements of no size"),
+    "no size": (facts("'V0'", "(2,)"), "its elements have no size"),
     "more bytes": (facts(shape="(24,)"), "takes 96 bytes; the file has 100"),
     "a long header": ("{" + " " * 20_000, "a header of 20,001 bytes"),
     "a fraction": (facts(shape="(25.0,)"), "its shape is (25.0,)"),

@@ -15,7 +15,7 @@ def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
 
     Parameters
     ----------
-    x : array_like or torch tensor
+    x : (...) array_like or torch tensor
         Real. Integers and booleans are read as float64, floats of 8 bits and fewer as float32.
     what : str
         What errors call it.
@@ -23,7 +23,7 @@ def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
     Raises
     ------
     BitlatheError
-        If it does not hold real numbers of a known width.
+        Raised if it does not hold real numbers of a known width.
     """
     if is_torch(x):
         return from_torch(x, what)
@@ -49,12 +49,12 @@ def as_float(x: Any, what: str) -> tuple[NDArray[Any], str, str | None]:
 
 
 def flat_numbers(values: Any, what: str) -> NDArray[np.float64]:
-    """Return a flat list of numbers as float64.
+    """Return a flat list of numbers as (n,) float64.
 
     Raises
     ------
     BitlatheError
-        If it is none.
+        Raised if it is not flat or holds anything but real numbers.
     """
     try:
         given = np.asarray(values if isinstance(values, np.ndarray) else list(values))

@@ -1,8 +1,8 @@
 """numba's ``njit`` with a disk cache that is safe against changes in other files and damage.
 
 numba looks only at the file that holds a function, not at the files of the helpers it inlines: a
-checkout that moves to another version would go on running old kernels. Here a kept kernel is one
-of all the package's kernels as they stand.
+checkout that moves to another version would go on running old kernels. Here a kept kernel is used
+only while the sources of all the package's kernels are the same.
 
 A file of the cache that is damaged, empty or of another version counts as absent, and is written
 again; where nothing can be written, kernels are compiled in each process.
@@ -95,14 +95,14 @@ class KernelFiles:
             path.unlink(missing_ok=True)
 
 
-def _told(part: Any) -> Any:
-    """Return what tells a function, or a part of what it closes over, in every process alike.
+def _identity(part: Any) -> Any:
+    """Return what identifies a function, or a part of what it closes over, in every process alike.
 
     Compiled functions that it closes over go by their names and what they close over themselves:
     their code is in the stamp, and numba's own key holds a number that each process draws anew.
     """
     if isinstance(part, tuple):
-        return tuple(map(_told, part))
+        return tuple(map(_identity, part))
     if isinstance(part, Dispatcher):
         part = part.py_func
     if not isinstance(part, FunctionType):
@@ -112,7 +112,7 @@ def _told(part: Any) -> Any:
         part.__module__,
         part.__qualname__,
         part.__code__.co_firstlineno,
-        _told(cells),
+        _identity(cells),
     )
 
 
@@ -132,7 +132,7 @@ class KernelCache(_Base):  # type: ignore[misc]
         self._cache_file = KernelFiles(Path(self.cache_path), self._impl.filename_base, stamp)
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return sig, codegen.magic_tuple(), _told(self._py_func)
+        return sig, codegen.magic_tuple(), _identity(self._py_func)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return a kept kernel, or None: it is compiled then."""
@@ -182,7 +182,7 @@ def compiled(function: Any = None, /, **options: Any) -> Any:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        if switched_off():  # compiled code overflows without a word, too
+        if switched_off():  # compiled code does not warn of overflow either
             return np.errstate(all="ignore")(function)
         made: Any = numba.njit(**options)(function)
         if isinstance(made, Dispatcher):  # not where numba's own settings say otherwise

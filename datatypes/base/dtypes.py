@@ -13,7 +13,7 @@ _SMALL = ("float8_", "float6_", "float4_")
 
 
 def is_torch(x: Any) -> bool:
-    """Say whether something comes from torch, without importing torch."""
+    """Return whether something comes from torch, without importing torch."""
     return type(x).__module__.split(".")[0] == "torch"
 
 
@@ -28,7 +28,7 @@ def float_name(dtype: Any) -> str:
     Raises
     ------
     BitlatheError
-        For anything else; the message lists what is right.
+        Raised for any other dtype; the message lists the known ones.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def numpy_float(name: str) -> np.dtype[Any]:
     except ImportError:
         raise BitlatheError(
             "bfloat16 in numpy needs the ml_dtypes package: pip install ml_dtypes; a torch tensor "
-            "needs none"
+            "does not need it"
         ) from None
     found: np.dtype[Any] = np.dtype(bfloat16)
     return found

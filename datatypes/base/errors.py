@@ -1,12 +1,10 @@
-"""Errors a user can mend: each names the place, what was wrong and what would be right."""
+"""Errors a user can correct: each names the place, what was wrong and what would be right."""
 
 import difflib
 from collections.abc import Iterable
 
-# no known name is longer; likeness takes time with the square of the length
+# no known name is longer; a comparison takes time with the square of the length
 NAME_MAX = 200
-
-
 LINE_MAX = 2500  # characters of a line of an error; the longest that are meant list known keys
 LINES_MAX = 100
 

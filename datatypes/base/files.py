@@ -49,7 +49,7 @@ def open_file(path: str | Path, what: str = "file") -> BufferedReader:
     Raises
     ------
     BitlatheError
-        It is missing, cannot be opened, is a folder, device or pipe, or no path at all.
+        Raised if it is missing, cannot be opened, is a folder, device or pipe, or not a path.
     """
     place = shown_path(path)
     # a pipe without a writer would block; a terminal must not become this program's
@@ -60,7 +60,7 @@ def open_file(path: str | Path, what: str = "file") -> BufferedReader:
         descriptor = os.open(path, flags)
     except ValueError:  # NUL, or a letter the file system's encoding lacks
         raise BitlatheError(
-            f"{place}: cannot read this {what}: no path has NUL or unencodable letters."
+            f"{place}: cannot read this {what}: a path cannot have NUL or unencodable letters."
         ) from None
     except OSError as err:
         reason = err.strerror or "unreadable"

@@ -29,7 +29,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> Any:
-    raise BitlatheError(f"{name} is no JSON number; write a finite number")
+    raise BitlatheError(f"{name} is not a JSON number; write a finite number")
 
 
 def _checked(text: str) -> str:
@@ -55,8 +55,8 @@ def _is_deep(data: Any) -> bool:
     for _ in range(DEPTH_MAX):
         level = [
             item
-            for held in level
-            for item in (held.values() if isinstance(held, dict) else held)
+            for group in level
+            for item in (group.values() if isinstance(group, dict) else group)
             if isinstance(item, dict | list)
         ]
         if not level:
@@ -72,7 +72,7 @@ def parse_json(text: str | bytes, source: str) -> Any:
     text : str or bytes
         The document; bytes in UTF-8.
     source : str
-        The file's name, as errors shall show it.
+        The file's name, as errors show it.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def parse_json(text: str | bytes, source: str) -> Any:
     except json.JSONDecodeError as error:
         raise BitlatheError(
             f"{source}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}. "
-            "Mend it there, or just before."
+            "Correct it there, or just before."
         ) from None
     except BitlatheError as error:
         raise BitlatheError(f"{source}: {error}.") from None

@@ -1,4 +1,4 @@
-"""Numbers: whole ones in range, and the exact middle of neighbouring floats."""
+"""Numbers: whole ones in range, and the exact middle of neighboring floats."""
 
 import operator
 from fractions import Fraction
@@ -49,7 +49,7 @@ def whole_number(what: str, value: Any, low: int, high: int | None = None) -> in
 
 
 def half_way(values: Floats) -> tuple[Floats, Bools]:
-    """Return where the exact middle of neighbouring values lies among float64 numbers.
+    """Return where the exact middle of neighboring values lies among float64 numbers.
 
     A float64 y is above the middle where ``y > midpoints``, and on it where ``y == midpoints`` and
     `exact`: comparisons with the exact middle, also where float64 cannot hold it.
@@ -62,7 +62,7 @@ def half_way(values: Floats) -> tuple[Floats, Bools]:
     Returns
     -------
     midpoints : (n - 1,) float64
-        The largest float64 at most half-way between neighbours.
+        The largest float64 at most half-way between neighbors.
     exact : (n - 1,) bool
         Whether that is half-way itself.
 

@@ -42,12 +42,12 @@ def _unreadable(x: Any) -> str:
     complex_or_packed = x.dtype.is_complex or str(x.dtype).endswith("_x2")
     rules = (
         (x.is_meta, "a tensor on the meta device has no values; load its weights first"),
-        (x.is_nested, "a nested tensor is several; quantise each of x.unbind()"),
+        (x.is_nested, "a nested tensor is several; quantize each of x.unbind()"),
         (
             x.layout != torch.strided,
             f"a tensor of layout {x.layout} is not dense; pass x.to_dense()",
         ),
-        (x.is_quantized, f"a tensor of {x.dtype} is quantised already; pass x.dequantize()"),
+        (x.is_quantized, f"a tensor of {x.dtype} is quantized already; pass x.dequantize()"),
         (
             complex_or_packed,
             f"a torch tensor of {x.dtype} is not supported; convert it to float32 first",
@@ -57,7 +57,16 @@ def _unreadable(x: Any) -> str:
 
 
 def to_torch(x: NDArray[Any], dtype: str, device: str) -> Any:
-    """Return an array as a torch tensor."""
+    """Return an array, of any shape, as a torch tensor.
+
+    Parameters
+    ----------
+    x : (...) array
+    dtype : str
+        Name of the tensor's dtype, such as ``bfloat16``.
+    device : str
+        Where it is put, such as ``cuda:0``.
+    """
     import torch
 
     made = torch.from_numpy(np.ascontiguousarray(x))

@@ -21,8 +21,8 @@ from .jsonfile import DEPTH_MAX, NUMBER_MAX
 
 VALUES_MAX = 300_000  # in a document
 _KIND = "kind"  # the key that tells the members of a union apart
-PROBLEMS_MAX = 20  # that are told of one file
-# libyaml where PyYAML was built with it (all wheels are): some ten times as fast
+PROBLEMS_MAX = 20  # reported for one file
+# libyaml where PyYAML was built with it (all wheels are): about ten times as fast
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Location = tuple[str | int, ...]
@@ -79,7 +79,9 @@ class _Builder:
         """Return what starts with an event; its further events are taken."""
         self.marks.setdefault(loc, _place(event))
         if len(self.marks) > VALUES_MAX:
-            raise self.error(event, f"more than {VALUES_MAX:,} values; a file may hold that many.")
+            raise self.error(
+                event, f"more than {VALUES_MAX:,} values; that is the limit of a file."
+            )
         if isinstance(event, yaml.AliasEvent):
             raise self.error(event, "YAML aliases (*name) are not supported; write the value out.")
         is_text = isinstance(event, yaml.ScalarEvent)
@@ -164,7 +166,7 @@ def parse_yaml(text: str, source: str) -> Document:
     text : str
         The document.
     source : str
-        The file's name, as errors shall show it.
+        The file's name, as errors show it.
 
     Raises
     ------
@@ -273,8 +275,8 @@ def _in_file(loc: Sequence[str | int], data: Any) -> Location:
     """Return ``loc`` without the names of a union's members, which pydantic puts between keys."""
     found: list[str | int] = []
     for i, part in enumerate(loc):
-        held = range(len(data)) if isinstance(data, list) else data
-        inside = isinstance(data, dict | list) and part in held
+        keys = range(len(data)) if isinstance(data, list) else data
+        inside = isinstance(data, dict | list) and part in keys
         if inside:
             data = data[part]
         named = isinstance(part, str) and (part[:1].isupper() or part == _tag(data))

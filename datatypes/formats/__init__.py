@@ -1,1 +1,1 @@
-"""Number formats: their grids, rounding, casts, the catalogue and files of one's own."""
+"""Number formats: their grids, rounding, casts, the catalogue and user-defined files."""

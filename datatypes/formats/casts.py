@@ -33,7 +33,7 @@ def encode(
     Parameters
     ----------
     grid : Grid
-    x : array_like, any shape, real
+    x : (...) array_like, real
     rounding, overflow, nan, seed
         See `Format.encode`.
     name : str
@@ -41,7 +41,7 @@ def encode(
 
     Returns
     -------
-    unsigned integers of the shape of x
+    (...) unsigned integers, of `Grid.code_dtype`
 
     Raises
     ------
@@ -71,12 +71,21 @@ def encode(
 
 
 def decode(grid: Grid, codes: ArrayLike, dtype: np.dtype[Any], name: str = "grid") -> NDArray[Any]:
-    """Return the values of codes, of any shape, as floats of `dtype`.
+    """Return the values of codes.
+
+    Parameters
+    ----------
+    grid : Grid
+    codes : (...) array_like of int
+    dtype : numpy dtype
+        Of the result, a float.
+    name : str
+        What errors call the grid.
 
     Raises
     ------
     BitlatheError
-        If a code is outside the table.
+        Raised if a code is outside the table.
     """
     c = checked_codes(grid, codes, name)
     compiled = fast_casts.decode(grid, c, dtype)
@@ -86,12 +95,12 @@ def decode(grid: Grid, codes: ArrayLike, dtype: np.dtype[Any], name: str = "grid
 
 
 def checked_codes(grid: Grid, codes: ArrayLike, name: str = "grid") -> NDArray[Any]:
-    """Return codes as an array.
+    """Return (...) codes as an array.
 
     Raises
     ------
     BitlatheError
-        If one is not an integer, or is outside the table.
+        Raised if one is not an integer, or is outside the table.
     """
     top = grid.by_code.size - 1
     try:

@@ -133,7 +133,13 @@ def _bitmod_one(width: str, kind: str) -> Format:
 
 
 def single(name: str) -> Format:
-    """Return the format of a name; a mixture is refused."""
+    """Return the format of a name.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the name is unknown, or that of a mixture.
+    """
     made = element(name)
     if not isinstance(made, Format):
         raise BitlatheError(f"{name!r} is a mixture, a single format is needed")
@@ -233,7 +239,7 @@ def _preset_entries() -> dict[str, Entry]:
             granularity="g32",
             scale="mxbm",
             preset=True,
-            source=f"{BITMOD} (released quantiser's MX baseline)",
+            source=f"{BITMOD} (released quantizer's MX baseline)",
         )
     known["nvfp4"] = Entry(
         build=_as("nvfp4", "fp4_e2m1"),
@@ -248,7 +254,7 @@ def _preset_entries() -> dict[str, Entry]:
             granularity="g128",
             coder="olive",
             preset=True,
-            source="OliVe, ISCA 2023, arXiv 2304.07493; levels of the authors' quantiser",
+            source="OliVe, ISCA 2023, arXiv 2304.07493; levels of the authors' quantizer",
         )
     for bits in (2, 3, 4):
         known[f"bcq{bits}"] = Entry(
@@ -312,11 +318,11 @@ def _element(name: str) -> Format | Mixture:
 
 
 def entry_of(made: Format | Mixture) -> Entry | None:
-    """Return the entry whose format this is; None for a format of one's own."""
+    """Return the entry whose format this is; None for a user-defined format."""
     known = made.name in ENTRIES and _element(made.name) == made
     return ENTRIES[made.name] if known else None
 
 
 def is_file(name: object) -> bool:
-    """Say whether a format is named by the path of its YAML file."""
+    """Return whether a format is named by the path of its YAML file."""
     return isinstance(name, str) and name.strip().lower().endswith((".yaml", ".yml"))

@@ -31,6 +31,11 @@ def int_format(
         is unused.
     name, source : str, optional
 
+    Raises
+    ------
+    BitlatheError
+        Raised if the width is out of range.
+
     Examples
     --------
     >>> int_format(3).values.tolist()
@@ -79,6 +84,12 @@ def float_format(
     signed : bool
     name, source : str
 
+    Raises
+    ------
+    BitlatheError
+        Raised if `specials` is unknown, a width or the bias is out of range, the format is wider
+        than 16 bits, or ``fnuz`` is asked for without a sign.
+
     Examples
     --------
     >>> float_format(2, 1).values[:8].tolist()
@@ -112,6 +123,20 @@ def codebook(
 ) -> Format:
     """Make a format from a list of values in code order; spare codes are left unused.
 
+    Parameters
+    ----------
+    name : str
+    values : iterable of float
+        Finite; 1 to 2**bits of them.
+    bits : int, optional
+        Width of a code, 1..16; by default the fewest that the values need.
+    source : str
+
+    Raises
+    ------
+    BitlatheError
+        Raised if there is no value, one is not a finite number, or they do not fit the width.
+
     Examples
     --------
     >>> codebook("ternary", [0, 1, -1]).bits
@@ -139,7 +164,13 @@ def codebook(
 
 
 def sign_magnitude(name: str, magnitudes: Sequence[float], source: str = "") -> Format:
-    """Make a signed format from magnitudes by code; the sign is the top bit, -0 stays -0."""
+    """Make a signed format from magnitudes by code; the sign is the top bit, -0 stays -0.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the number of magnitudes is not a power of two.
+    """
     values = flat_numbers(magnitudes, f"format {name!r}")
     bits = (values.size - 1).bit_length() + 1
     if values.size != 1 << (bits - 1):
@@ -149,6 +180,11 @@ def sign_magnitude(name: str, magnitudes: Sequence[float], source: str = "") -> 
 
 def with_special(fmt: Format, value: float, name: str = "") -> Format:
     """Add a value to a format in the code of -0, or else in its first unused code.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the value is not finite, or the format has no such code.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Codes of large arrays by the compiled kernels: the same as `casts` finds by search.
 
-Which kernel fits is decided by the grid, never by its name; None is returned where none does.
+The grid, never its name, decides which kernel fits; the result is None where no kernel does.
 """
 
 from typing import Any
@@ -24,7 +24,22 @@ ROW = 1 << 12
 
 
 def encode(grid: Grid, x: Any, rounding: str, overflow: str, min_size: int = MIN_SIZE) -> Any:
-    """Return the codes of a finite array, beyond the grid those of its ends; or None."""
+    """Return the codes of a finite array, beyond the grid those of its ends; None without a kernel.
+
+    Parameters
+    ----------
+    grid : Grid
+    x : object
+        Coded only if it is a float array of `min_size` elements or more.
+    rounding, overflow : str
+        See `Format.encode`; nearest rounding that saturates is compiled, nothing else.
+    min_size : int
+        Smallest number of elements for which a kernel is compiled.
+
+    Returns
+    -------
+    unsigned integers of the shape of x, or None
+    """
     fits = (
         isinstance(x, np.ndarray)
         and (x.dtype.name in NARROW or x.dtype == np.float64)
@@ -49,7 +64,7 @@ def encode(grid: Grid, x: Any, rounding: str, overflow: str, min_size: int = MIN
 
 
 def to_odd(x: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round float64 to float32, to the odd neighbour where it is between two.
+    """Round (...) float64 to float32, to the odd neighbor where it is between two.
 
     Rounding that to a float of at most 22 digits gives the same as rounding once. NaN and
     infinity stay what they are.
@@ -92,14 +107,25 @@ def _nearest(grid: Grid, x: NDArray[np.float32], rounding: str) -> Codes:
     for a, b, width in ((0, whole, ROW), (whole, flat.size, flat.size - whole)):
         if a < b:
             part = flat[a:b].reshape(-1, width)
-            ones, none = np.ones((len(part), 1), np.float32), np.zeros((len(part), 1), np.uint8)
-            found = kernels.codebooks_given(part, books, width, ones, none, values=False)
+            ones, first = np.ones((len(part), 1), np.float32), np.zeros((len(part), 1), np.uint8)
+            found = kernels.codebooks_given(part, books, width, ones, first, values=False)
             out[a:b] = found.codes.reshape(-1)
     return out.reshape(x.shape)
 
 
 def decode(grid: Grid, codes: NDArray[Any], dtype: np.dtype[Any], min_size: int = MIN_SIZE) -> Any:
-    """Return the values of codes, which must lie within the table, as floats; or None."""
+    """Return the values of codes as floats; None if no kernel fits.
+
+    Parameters
+    ----------
+    grid : Grid
+    codes : (...) unsigned integers
+        Within the table.
+    dtype : numpy dtype
+        Of the result; float32 and float64 are compiled.
+    min_size : int
+        Smallest number of elements for which a kernel is compiled.
+    """
     if codes.size < max(min_size, 1) or codes.dtype != grid.code_dtype or not have_numba():
         return None
     if dtype not in (np.float32, np.float64):

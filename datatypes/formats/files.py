@@ -20,6 +20,7 @@ One of four forms::
     add: [5]
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -36,7 +37,7 @@ from .format import Format
 Numbers = Annotated[list[float], Field(min_length=1)]
 
 
-# scales in fp16 are from 2^-24 to 2^16: so far from 1, groups of weights near 2^-4 still have one
+# fp16 scales reach from 2^-24 to 2^16: with such formats groups of weights near 2^-4 still have one
 _LARGEST = 2.0**20
 
 
@@ -50,15 +51,15 @@ def _moderate(fmt: Format) -> Format:
     return fmt
 
 
-class Form(Record):
+class Form(Record, ABC):
     """What the four forms share."""
 
     name: str = ""
     source: str = ""
 
+    @abstractmethod
     def make(self, name: str, source: str) -> Format:
         """Return the format."""
-        raise NotImplementedError
 
 
 class Values(Form):

@@ -14,7 +14,7 @@ MIN_SIZE = 1 << 18
 
 
 def all_finite(x: NDArray[Any]) -> bool:
-    """Return whether an array holds neither NaN nor infinity, without a temporary array."""
+    """Return whether a (...) array holds neither NaN nor infinity, without a temporary array."""
     if x.dtype == np.float32 and x.size >= MIN_SIZE and x.flags.c_contiguous and have_numba():
         return kernels.all_finite(x)
     # NaN and infinity reach the ends
@@ -22,12 +22,12 @@ def all_finite(x: NDArray[Any]) -> bool:
 
 
 def refuse_nonfinite(x: NDArray[np.float64], name: str) -> None:
-    """Raise an error that names the first NaN or infinity of `x`.
+    """Refuse a (...) array that holds NaN or infinity.
 
     Raises
     ------
     BitlatheError
-        If there is one.
+        Raised if it does; names the index of the first.
     """
     finite = np.isfinite(x)
     if finite.all():

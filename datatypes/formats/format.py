@@ -118,7 +118,7 @@ class Format:
 
         Parameters
         ----------
-        x : array_like, any shape, real
+        x : (...) array_like, real
         rounding : str
             Nearest with ties to the ``even`` code, ``away`` from zero, toward ``zero``,
             ``down`` or ``up``; or ``truncate`` (toward zero), ``odd``, ``stochastic``.
@@ -133,7 +133,7 @@ class Format:
 
         Returns
         -------
-        unsigned integers of the shape of x
+        (...) unsigned integers, of `code_dtype`
 
         Raises
         ------
@@ -153,14 +153,14 @@ class Format:
 
         Parameters
         ----------
-        codes : array_like of int, any shape
+        codes : (...) array_like of int
         dtype : numpy dtype
             Of the result, float64 by default.
 
         Raises
         ------
         BitlatheError
-            If a code is outside the table.
+            Raised if a code is outside the table.
         """
         return casts.decode(self.grid, codes, np.dtype(dtype), self.name)
 
@@ -172,20 +172,36 @@ class Format:
         nan: str = "raise",
         seed: int | None = None,
     ) -> NDArray[np.float64]:
-        """Return the value nearest each element: ``decode(encode(x, ...))``."""
+        """Return the value nearest each element: ``decode(encode(x, ...))``.
+
+        Parameters
+        ----------
+        x : (...) array_like, real
+        rounding, overflow, nan, seed
+            See `encode`.
+
+        Returns
+        -------
+        (...) float64
+
+        Raises
+        ------
+        BitlatheError
+            See `encode`.
+        """
         return self.decode(self.encode(x, rounding, overflow, nan, seed))
 
     def terms(self, code: int) -> list[Term]:
         """Return the bit-serial terms (sign, exp, bsig) of one code, zero terms left out.
 
-        They are those of the value rounded to the fixed point of a bit-serial PE where a format
-        spans more than that holds (NF4, FP8): small values then have none. `table.term_table`
-        tells the unit, and in ``exact`` and ``max_error`` what is lost.
+        Where a format spans more than the fixed point of a bit-serial PE (NF4, FP8), they are those
+        of the value rounded to it, and small values have none. `terms.table.term_table` states the
+        unit, and in ``exact`` and ``max_error`` what is lost.
 
         Raises
         ------
         BitlatheError
-            If the code is outside the table, or the format too wide for a bit-serial PE.
+            Raised if the code is outside the table, or the format too wide for a bit-serial PE.
         """
         c = casts.checked_codes(self.grid, code, self.name)
         if c.ndim:

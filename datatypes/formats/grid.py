@@ -43,7 +43,7 @@ class Grid:
     codes : (n,) int64
         Code of each of `values` (that of +0 for zero).
     midpoints : (n - 1,) float64
-        The largest float64 at most half-way between neighbours.
+        The largest float64 at most half-way between neighbors.
     exact : (n - 1,) bool
         Whether a midpoint is half-way itself; no float64 is where it is not.
     negative_zero : int or None
@@ -193,7 +193,7 @@ class Grid:
         return (exponent, mantissa, bias) if fits else None
 
     def tie_up(self, rounding: str) -> Bools:
-        """Return, for each midpoint, whether a value on it goes to the upper neighbour."""
+        """Return whether a value on each of the (n - 1,) midpoints goes to the upper neighbor."""
         return self.exact & rd.tie_goes_up(self.values, self.codes, rounding)
 
     def book(self, rounding: str) -> Book:
@@ -201,7 +201,21 @@ class Grid:
         return _book(self, rounding)
 
     def index(self, y: Floats, rounding: str, seed: int | None = None) -> Ints:
-        """Return the place among `values` of what each y rounds to; no y may be NaN."""
+        """Return the place among `values` of what each y rounds to.
+
+        Parameters
+        ----------
+        y : (...) float64
+            Without NaN.
+        rounding : str
+            One of `rounding.ROUNDINGS`.
+        seed : int, optional
+            For ``stochastic``.
+
+        Returns
+        -------
+        (...) int64
+        """
         if rounding == "stochastic":
             return rd.stochastic_index(y, self.values, seed)
         if rounding in rd.DIRECTED:
@@ -209,16 +223,16 @@ class Grid:
         return rd.nearest_index(y, self.midpoints, self.tie_up(rounding))
 
     def overflows(self, x: NDArray[Any], rounding: str = "even") -> Bools:
-        """Return which of finite values round past an end of the grid."""
+        """Return which of (...) finite values round past an end of the grid."""
         y = x.astype(np.float64)
         return self.above(y, rounding) | self.below(y, rounding)
 
     def above(self, y: Floats, rounding: str) -> Bools:
-        """Return which y round past the upper end of the grid."""
+        """Return which y, of any shape (...), round past the upper end of the grid."""
         return self._beyond(y, rounding, self.values[::-1], self.codes[-1], self.overflow_value)
 
     def below(self, y: Floats, rounding: str) -> Bools:
-        """Return which y round past the lower end of the grid."""
+        """Return which y, of any shape (...), round past the lower end of the grid."""
         # an overflow value is that of magnitudes: an unsigned grid has none at its lower end
         following = self.overflow_value if self.signed else None
         mirrored = {"up": "down", "down": "up"}.get(rounding, rounding)

@@ -26,13 +26,13 @@ SEED_MAX: Final = (1 << 63) - 1
 
 
 def check_rounding(rounding: str, seed: int | None = None) -> None:
-    """Refuse a rounding mode that does not exist, or a seed that is none.
+    """Refuse a rounding mode that does not exist, or an unusable seed.
 
     Raises
     ------
     BitlatheError
-        If `rounding` is not one of `ROUNDINGS`; if `seed` is not a whole number from 0, or is
-        missing where ``stochastic`` needs it so that the result can be made again.
+        Raised if `rounding` is not one of `ROUNDINGS`, if `seed` is not a whole number from 0, or
+        if it is missing where ``stochastic`` needs it so that the result can be made again.
     """
     check_name("rounding mode", rounding, ROUNDINGS)
     if seed is not None:
@@ -44,14 +44,14 @@ def check_rounding(rounding: str, seed: int | None = None) -> None:
 
 
 def tie_goes_up(values: Floats, codes: Ints, rounding: str) -> Bools:
-    """Say for each midpoint of neighbouring values whether a tie goes to the upper one.
+    """Return for each midpoint of neighboring values whether a tie goes to the upper one.
 
     Parameters
     ----------
     values : (n,) float64
         Distinct finite values, ascending.
     codes : (n,) int64
-        Code of each value; ``even`` looks at its lowest bit. Where both neighbours are even or
+        Code of each value; ``even`` looks at its lowest bit. Where both neighbors are even or
         both odd (a special value put into a spare code) the tie goes toward zero.
     rounding : str
         One of ``even``, ``away``, ``zero``, ``down``, ``up``.
@@ -79,7 +79,7 @@ def nearest_index(y: Floats, midpoints: Floats, tie_up: Bools) -> Ints:
 
     Parameters
     ----------
-    y : float64, any shape
+    y : (...) float64
     midpoints : (n - 1,) float64
         As `numbers.half_way` returns them.
     tie_up : (n - 1,) bool
@@ -87,7 +87,7 @@ def nearest_index(y: Floats, midpoints: Floats, tie_up: Bools) -> Ints:
 
     Returns
     -------
-    int64 of the shape of y, in 0 .. n - 1
+    (...) int64, in 0 .. n - 1
     """
     index = np.searchsorted(midpoints, y, side="left").astype(np.int64)
     if midpoints.size and bool(tie_up.any()):
@@ -96,7 +96,7 @@ def nearest_index(y: Floats, midpoints: Floats, tie_up: Bools) -> Ints:
     return index
 
 
-def bracket(y: Floats, values: Floats) -> tuple[Ints, Ints]:
+def _bracket(y: Floats, values: Floats) -> tuple[Ints, Ints]:
     """Return the indices of the largest value <= y and of the smallest value >= y.
 
     Outside the grid both are the end of the grid.
@@ -108,8 +108,23 @@ def bracket(y: Floats, values: Floats) -> tuple[Ints, Ints]:
 
 
 def directed_index(y: Floats, values: Floats, codes: Ints, rounding: str) -> Ints:
-    """Return the index after rounding toward zero (``truncate``) or to odd (``odd``)."""
-    low, high = bracket(y, values)
+    """Return the index after rounding toward zero (``truncate``) or to odd (``odd``).
+
+    Parameters
+    ----------
+    y : (...) float64
+    values : (n,) float64
+        Distinct finite values, ascending.
+    codes : (n,) int64
+        Code of each value; ``odd`` looks at its lowest bit.
+    rounding : str
+        One of `DIRECTED`.
+
+    Returns
+    -------
+    (...) int64, in 0 .. n - 1
+    """
+    low, high = _bracket(y, values)
     toward_zero = np.where(y < 0, high, low)
     if rounding == "truncate":
         return np.asarray(toward_zero, np.int64)
@@ -121,9 +136,19 @@ def directed_index(y: Floats, values: Floats, codes: Ints, rounding: str) -> Int
 def stochastic_index(y: Floats, values: Floats, seed: int | None) -> Ints:
     """Return the index after rounding up with probability (y - low) / (high - low).
 
-    The same seed gives the same draw.
+    Parameters
+    ----------
+    y : (...) float64
+    values : (n,) float64
+        Distinct finite values, ascending.
+    seed : int or None
+        The same seed gives the same draw.
+
+    Returns
+    -------
+    (...) int64, in 0 .. n - 1
     """
-    low, high = bracket(y, values)
+    low, high = _bracket(y, values)
     width = values[high] - values[low]
     share = np.where(width > 0, (y - values[low]) / np.where(width > 0, width, 1.0), 0.0)
     draw = np.random.default_rng(seed).random(y.shape)
@@ -135,11 +160,15 @@ def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:
 
     Parameters
     ----------
-    y : float64, any shape
+    y : (...) float64
     rounding : str
         One of `ROUNDINGS`.
     seed : int, optional
         For ``stochastic``.
+
+    Returns
+    -------
+    (...) float64
     """
     low = np.floor(y)
     rest = y - low

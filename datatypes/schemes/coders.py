@@ -19,13 +19,13 @@ class CoderFacts:
     scales : tuple of str
         Kinds of scales it goes with.
     scale_rule : str
-        That in words, for errors.
+        The same as a sentence, for errors.
     integers : bool
         Whether it codes integers of at most 8 bits only.
     unsigned : bool
         Whether these must be unsigned.
     least_bits : int
-        Fewest bits of a code, for errors `least_rule` in words.
+        Fewest bits of a code; `least_rule` is the same as a sentence, for errors.
     zero_point : bool
         Whether a group has a zero point, as wide as a code.
     planes : bool

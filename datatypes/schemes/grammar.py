@@ -45,7 +45,7 @@ def names_file(source: str) -> bool:
 
 
 def read_file_scheme(source: str) -> Reading:
-    """Read a scheme whose format is the path of a YAML file; anew each time, as it may change.
+    """Read a scheme whose format is the path of a YAML file; each time anew, as it may change.
 
     Raises
     ------
@@ -99,7 +99,13 @@ def base_entry(made: Format | Mixture) -> Entry:
 
 
 def fail(text: str, position: int, message: str) -> NoReturn:
-    """Raise an error with a caret under a place of a scheme."""
+    """Refuse a scheme with a caret under a place in its text.
+
+    Raises
+    ------
+    BitlatheError
+        Raised always.
+    """
     raise BitlatheError(f"scheme {text!r}: {message}\n  {text}\n  {' ' * position}^")
 
 

@@ -30,7 +30,7 @@ class Granularity:
 
     @classmethod
     def parse(cls, text: str) -> "Granularity | None":
-        """Read a granularity as `str` writes it; None for what is none.
+        """Read a granularity as `str` writes it; None for any other text.
 
         Examples
         --------

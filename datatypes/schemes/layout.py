@@ -1,6 +1,6 @@
 """How a tensor of any shape is cut into the blocks that share a scale.
 
-The quantised axis goes last and the others are flattened, which gives a (rows, columns) matrix;
+The quantized axis goes last and the others are flattened, which gives a (rows, columns) matrix;
 the matrix is cut into blocks, the last ones of a row or column may be short.
 """
 
@@ -27,11 +27,11 @@ class Layout:
     shape : tuple of int
         Shape of the tensor.
     axis : int
-        The quantised axis, 0 .. ndim - 1; the first of several.
+        The quantized axis, 0 .. ndim - 1; the first of several.
     axes : int
-        How many axes, one after the other, are quantised as one.
+        How many axes, one after the other, are quantized as one.
     rows, columns : int
-        Of the matrix; `columns` is the length of the quantised axes together.
+        Of the matrix; `columns` is the length of the quantized axes together.
     block_rows, block_columns : int
         Size of a full block.
     down, across : int
@@ -63,7 +63,7 @@ class Layout:
         Raises
         ------
         BitlatheError
-            If the tensor has no axes or not those.
+            Raised if the tensor has no axes, or not those.
         """
         if not shape:
             raise BitlatheError(
@@ -89,12 +89,12 @@ class Layout:
 
     @property
     def quantized(self) -> int | tuple[int, ...]:
-        """The quantised axis; a tuple where several are quantised as one."""
-        return self.axis if self.axes == 1 else tuple(self._quantised)
+        """The quantized axis; a tuple where several are quantized as one."""
+        return self.axis if self.axes == 1 else tuple(self._quantized)
 
     @property
     def others(self) -> tuple[int, ...]:
-        """Lengths of the axes that are not quantised."""
+        """Lengths of the axes that are not quantized."""
         return self.shape[: self.axis] + self.shape[self.axis + self.axes :]
 
     @property
@@ -113,16 +113,16 @@ class Layout:
         return self.groups * self.block_size != self.rows * self.columns
 
     def matrix(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return a tensor as its (rows, columns) matrix."""
-        return np.moveaxis(x, self._quantised, self._last).reshape(self.rows, self.columns)
+        """Return a tensor, of `shape`, as its (rows, columns) matrix."""
+        return np.moveaxis(x, self._quantized, self._last).reshape(self.rows, self.columns)
 
     def tensor(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """Return a (rows, columns) matrix as the tensor."""
         own = self.shape[self.axis : self.axis + self.axes]
-        return np.moveaxis(matrix.reshape(*self.others, *own), self._last, self._quantised)
+        return np.moveaxis(matrix.reshape(*self.others, *own), self._last, self._quantized)
 
     @property
-    def _quantised(self) -> list[int]:
+    def _quantized(self) -> list[int]:
         return list(range(self.axis, self.axis + self.axes))
 
     @property
@@ -161,7 +161,7 @@ class Layout:
 
 
 def _span(shape: tuple[int, ...], axis: Axis) -> tuple[int, int]:
-    """Return the first of the quantised axes, and how many there are."""
+    """Return the first of the quantized axes, and how many there are."""
     count = len(shape)
     if axis is None:
         return (1, count - 1) if count >= CONVOLUTION else (count - 1, 1)

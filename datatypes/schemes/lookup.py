@@ -18,7 +18,7 @@ def format(name: str) -> Format | Mixture | Scheme:
     Raises
     ------
     BitlatheError
-        If the name is unknown, or the file describes no format.
+        Raised if the name is unknown, or the file does not describe a format.
 
     Examples
     --------

@@ -31,12 +31,16 @@ def float_bits(real: Floats, name: str, wanted: NDArray[np.bool_] | None = None)
 
     Parameters
     ----------
-    real : float, any shape
+    real : (...) float
     name : str
         Key of `LAYOUTS`.
-    wanted : bool, the shape of real, optional
+    wanted : (...) bool, optional
         Where no scale may become 0, but takes the smallest positive number; by default where it
         is positive.
+
+    Returns
+    -------
+    (...) uint32
     """
     wide = np.asarray(real)
     with np.errstate(over="ignore", under="ignore"):
@@ -51,7 +55,7 @@ def float_bits(real: Floats, name: str, wanted: NDArray[np.bool_] | None = None)
 
 
 def bits_to_float(raw: Raw, name: str) -> NDArray[np.float32]:
-    """Return the float32 values of bit patterns, of any shape; `name` is a key of `LAYOUTS`."""
+    """Return the float32 values of (...) bit patterns; `name` is a key of `LAYOUTS`."""
     if name == "fp32":
         return raw.view(np.float32)
     if name == "fp16":

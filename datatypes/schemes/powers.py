@@ -14,7 +14,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 def exponent_of(x: Floats) -> NDArray[np.int64]:
-    """Return floor(log2(x)) for x > 0, exactly; 0 gives -1."""
+    """Return floor(log2(x)) of (...) x > 0, exactly; 0 gives -1."""
     return np.asarray(np.frexp(x)[1], np.int64) - 1
 
 

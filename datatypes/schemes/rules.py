@@ -77,7 +77,7 @@ def is_clip(text: str) -> bool:
 
 
 def _unknown(s: Facts) -> tuple[str, str] | None:
-    """Return what of a scheme is not a thing there is, or does not go with its format."""
+    """Return which part of a scheme does not exist, or does not go with its format."""
     if s.scale not in SCALES:
         return "/", unknown_name("scale", s.scale, SCALES)
     if s.coder not in CODERS:
@@ -138,7 +138,7 @@ def _conflict(s: Facts) -> tuple[str, str] | None:
         (
             s.paper and s.scale not in coder.paper,
             "+",
-            "+paper is the BitMoD authors' quantiser: grids and asymmetric integers with fp16 "
+            "+paper is the BitMoD authors' quantizer: grids and asymmetric integers with fp16 "
             "scales, and mx_bitmod_*",
         ),
         (s.paper and clipped, "+", "+paper does not clip"),

@@ -43,7 +43,7 @@ class ScaleFormat(ABC):
         Rounding of the exponent: ``floor``, ``ceil``, ``even``, ``rceil`` or ``nearest``.
     source : str
     kind : str
-        What it is, one for each sort of record below.
+        One for each class of record below.
     outer : str
         Where the second-level scale lives: ``none``, ``row`` (one fp16 per row of groups) or
         ``tensor`` (one fp32).
@@ -66,13 +66,13 @@ class ScaleFormat(ABC):
 
     @property
     def nan_pattern(self) -> int | None:
-        """The bit pattern by which a stored scale says NaN; None if it has none."""
+        """The bit pattern by which a stored scale says NaN; None if there is no such pattern."""
         return None
 
     @property
     @abstractmethod
-    def room(self) -> str:
-        """Where a scale that is too large does not fit, for errors."""
+    def _stored_in(self) -> str:
+        """What a scale that is too large does not fit, for errors."""
 
     @property
     def narrow(self) -> bool:
@@ -80,12 +80,12 @@ class ScaleFormat(ABC):
         return self.name == "fp16" or self.outer == "row"
 
     def fits(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.bool_]:
-        """Return which scales can be stored without overflow; arguments as for `store`."""
+        """Return which (groups,) scales can be stored without overflow; arguments as of `store`."""
         finite = np.isfinite(real) & np.isfinite(amax)
         with np.errstate(over="ignore"):  # of float32, that of fp32 is infinity
-            return np.asarray(finite & (real < real.dtype.type(self.limit(grid))))
+            return np.asarray(finite & (real < real.dtype.type(self._limit(grid))))
 
-    def limit(self, grid: Grid) -> float:
+    def _limit(self, grid: Grid) -> float:
         """Return the smallest scale that is too large."""
         del grid
         return LAYOUTS["fp16"].limit
@@ -110,7 +110,7 @@ class ScaleFormat(ABC):
         Raises
         ------
         BitlatheError
-            If a scale is too large for its format.
+            Raised if a scale is too large for its format.
         """
         fit = self.fits(real, amax, grid)
         if not fit.all():
@@ -122,13 +122,13 @@ class ScaleFormat(ABC):
     def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
         """Do what `store` does, of scales that fit."""
 
-    @abstractmethod
     def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
         """Return the scales that stored patterns stand for.
 
         Parameters
         ----------
-        raw, outer : uint32
+        raw : (groups,) uint32
+        outer : (0,), (1,) or (down,) uint32
             As `store` returns them.
         grid : Grid
         layout : Layout
@@ -138,6 +138,11 @@ class ScaleFormat(ABC):
         (groups,) float32
             NaN where a group was given up to NaN.
         """
+        return self._read(raw, outer, grid, layout)
+
+    @abstractmethod
+    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        """Do what `read` does."""
 
     def refuse(self, group: int, value: float, wider: bool = True) -> NoReturn:
         """Raise the error of a scale that is too large to be stored.
@@ -153,12 +158,12 @@ class ScaleFormat(ABC):
         Raises
         ------
         BitlatheError
-            Always.
+            Raised always.
         """
         remedy = "store scales as /bf16 or /fp32, or " if self.narrow and wider else ""
         raise BitlatheError(
-            f"the scale of group {group}, {value:g}, does not fit {self.room}; {remedy}divide the "
-            "tensor by a constant first"
+            f"the scale of group {group}, {value:g}, does not fit {self._stored_in}; "
+            f"{remedy}divide the tensor by a constant first"
         )
 
 
@@ -171,10 +176,10 @@ class NoScale(ScaleFormat):
 
     __slots__ = ()
     kind = "none"
-    room = ""
+    _stored_in = ""
 
     def fits(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.bool_]:
-        """Return that all do."""
+        """Return that all (groups,) scales do."""
         del amax, grid
         return np.ones(real.shape, np.bool_)
 
@@ -182,8 +187,8 @@ class NoScale(ScaleFormat):
         del amax, grid, layout
         return np.zeros(real.shape, np.uint32), _no_outer()
 
-    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        """Return ones."""
+    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+        # codes stand for values as they are
         del outer, grid, layout
         return np.ones(raw.shape, np.float32)
 
@@ -205,11 +210,11 @@ class FloatScale(ScaleFormat):
         return self.layout.quiet_nan
 
     @property
-    def room(self) -> str:
-        """Where a scale that is too large does not fit."""
+    def _stored_in(self) -> str:
+        """What a scale that is too large does not fit, for errors."""
         return self.name
 
-    def limit(self, grid: Grid) -> float:
+    def _limit(self, grid: Grid) -> float:
         """Return the smallest scale that is too large."""
         del grid
         return self.layout.limit
@@ -218,24 +223,23 @@ class FloatScale(ScaleFormat):
         del grid, layout
         return float_bits(real, self.name, amax > 0), _no_outer()
 
-    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        """Return the scales that stored patterns stand for."""
+    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
         del outer, grid, layout
         return bits_to_float(raw, self.name)
 
     def fits_signed(self, alpha: Floats) -> NDArray[np.bool_]:
-        """Return which signed scales, of any shape, can be stored without overflow."""
+        """Return which (...) signed scales can be stored without overflow."""
         return np.asarray(np.abs(alpha) < self.layout.limit)
 
     def store_signed(self, alpha: Floats) -> Raw:
-        """Return the patterns of signed scales, of any shape; none is kept from becoming 0."""
+        """Return the patterns of (...) signed scales; small ones may become 0."""
         flat = np.abs(alpha).reshape(-1)
         sign = np.signbit(alpha).reshape(-1).astype(np.uint32)
         bits = float_bits(flat, self.name, np.zeros(flat.shape, np.bool_))
         return np.asarray(bits | (sign << np.uint32(self.bits - 1))).reshape(alpha.shape)
 
     def read_signed(self, raw: Raw) -> NDArray[np.float64]:
-        """Return the signed scales that patterns stand for, exactly."""
+        """Return the signed scales that (...) patterns stand for, exactly."""
         flat = np.ascontiguousarray(raw).reshape(-1)
         return bits_to_float(flat, self.name).reshape(raw.shape).astype(np.float64)
 
@@ -249,39 +253,38 @@ class PowerScale(ScaleFormat):
     nan_pattern = NAN_EXPONENT
 
     @property
-    def room(self) -> str:
-        """Where a scale that is too large does not fit."""
+    def _stored_in(self) -> str:
+        """What a scale that is too large does not fit, for errors."""
         return f"{self.name}, powers of two up to 2^{BIAS}"
 
-    def exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
-        """Return the exponents wanted, of whatever size."""
+    def _exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the (groups,) exponents wanted, of whatever size."""
         del amax, grid
         return power_of_two(real, self.rule)
 
-    def least_exponent(self, amax: Floats, grid: Grid) -> NDArray[np.int64]:
-        """Return the exponents below which a scale must not be cut: those of OCP's floor rule."""
+    def _least_exponent(self, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the (groups,) exponents below which no scale may be cut: OCP's floor rule."""
         return ocp_exponent(amax, grid, "floor")
 
-    def unit(self, grid: Grid) -> float:
+    def _unit(self, grid: Grid) -> float:
         """Return what the power of two is a multiple of."""
         del grid
         return 1.0
 
     def fits(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.bool_]:
-        """Return which can be stored: a power that is cut to 2**127 fits if it is not too low."""
+        """Return which of (groups,) scales fit: of powers cut to 2**127, those not too low."""
         finite = np.isfinite(real) & np.isfinite(amax)
-        floor = self.least_exponent(np.where(finite, amax, 0), grid)
+        floor = self._least_exponent(np.where(finite, amax, 0), grid)
         return np.asarray(finite & (floor <= BIAS))
 
     def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
         del layout
-        exponent = np.where(amax > 0, self.exponent(real, amax, grid), -BIAS)
+        exponent = np.where(amax > 0, self._exponent(real, amax, grid), -BIAS)
         return (np.clip(exponent, -BIAS, BIAS) + BIAS).astype(np.uint32), _no_outer()
 
-    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        """Return the scales that stored patterns stand for."""
+    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
         del outer, layout
-        unit = np.float32(self.unit(grid))
+        unit = np.float32(self._unit(grid))
         powers = np.ldexp(unit, np.arange(NAN_EXPONENT, dtype=np.int32) - BIAS)
         return np.asarray(np.append(powers, np.float32(np.nan))[raw])
 
@@ -292,8 +295,8 @@ class OcpScale(PowerScale):
     __slots__ = ()
     kind = "ocp"
 
-    def exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
-        """Return the exponents wanted, of whatever size."""
+    def _exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the (groups,) exponents wanted, of whatever size."""
         del real
         return ocp_exponent(amax, grid, self.rule)
 
@@ -304,17 +307,17 @@ class BitmodMxScale(PowerScale):
     __slots__ = ()
     kind = "bitmod_mx"
 
-    def exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
-        """Return the exponents wanted, of whatever size."""
+    def _exponent(self, real: Floats, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the (groups,) exponents wanted, of whatever size."""
         del real, grid
         return exponent_of(amax)
 
-    def least_exponent(self, amax: Floats, grid: Grid) -> NDArray[np.int64]:
-        """Return the exponents below which a scale must not be cut."""
+    def _least_exponent(self, amax: Floats, grid: Grid) -> NDArray[np.int64]:
+        """Return the (groups,) exponents below which no scale may be cut."""
         del grid
         return exponent_of(amax)
 
-    def unit(self, grid: Grid) -> float:
+    def _unit(self, grid: Grid) -> float:
         """Return what the power of two is a multiple of."""
         return 2 / grid.max_abs
 
@@ -324,18 +327,18 @@ class RowScale(ScaleFormat):
 
     __slots__ = ()
     outer = "row"
-    room = "the fp16 scale of its row"
+    _stored_in = "the fp16 scale of its row"
 
     def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
         del grid
         tops = real.reshape(layout.down, layout.across).max(axis=1)
         outer = float_bits(tops, "fp16")
         stored = np.repeat(bits_to_float(outer, "fp16"), layout.across)
-        counts = self.counts(real, np.repeat(tops, layout.across), stored, amax > 0)
+        counts = self._counts(real, np.repeat(tops, layout.across), stored, amax > 0)
         return counts.astype(np.uint32), outer
 
     @abstractmethod
-    def counts(
+    def _counts(
         self, real: Floats, top: Floats, stored: Floats, wanted: NDArray[np.bool_]
     ) -> NDArray[Any]:
         """Return the stored counts of (groups,) scales.
@@ -345,13 +348,12 @@ class RowScale(ScaleFormat):
         """
 
     @abstractmethod
-    def read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scales of counts under the stored scales of their rows."""
+    def _read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (groups,) scales of counts under the stored scales of their rows."""
 
-    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        """Return the scales that stored patterns stand for."""
+    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
         del grid
-        return self.read_under(raw, np.repeat(bits_to_float(outer, "fp16"), layout.across))
+        return self._read_under(raw, np.repeat(bits_to_float(outer, "fp16"), layout.across))
 
 
 class StepScale(RowScale):
@@ -360,7 +362,7 @@ class StepScale(RowScale):
     __slots__ = ()
     kind = "step"
 
-    def counts(
+    def _counts(
         self, real: Floats, top: Floats, stored: Floats, wanted: NDArray[np.bool_]
     ) -> NDArray[Any]:
         """Return how many halvings below the row's scale each one is."""
@@ -370,8 +372,8 @@ class StepScale(RowScale):
         ratio = np.divide(own, real, out=np.full(real.shape, 2.0**20), where=real > 0)
         return np.clip(power_of_two(np.maximum(ratio, 1.0), self.rule), 0, STEP_MAX)
 
-    def read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scales of counts under the stored scales of their rows."""
+    def _read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (groups,) scales of counts under the stored scales of their rows."""
         return np.ldexp(top, -raw.astype(np.int32))
 
 
@@ -386,7 +388,7 @@ class IntScale(RowScale):
         """The largest multiple."""
         return (1 << self.bits) - 1
 
-    def counts(
+    def _counts(
         self, real: Floats, top: Floats, stored: Floats, wanted: NDArray[np.bool_]
     ) -> NDArray[Any]:
         """Return the multiples of the row's unit."""
@@ -395,8 +397,8 @@ class IntScale(RowScale):
         count = np.rint(np.divide(real, unit, out=np.zeros(real.shape), where=unit > 0))
         return np.clip(count, wanted, self.levels)
 
-    def read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scales of counts under the stored scales of their rows."""
+    def _read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (groups,) scales of counts under the stored scales of their rows."""
         return raw.astype(np.float32) * (top / np.float32(self.levels))
 
 
@@ -406,7 +408,7 @@ class E4m3Scale(ScaleFormat):
     __slots__ = ()
     kind = "e4m3"
     outer = "tensor"
-    room = "the fp32 scale of the tensor"
+    _stored_in = "the fp32 scale of the tensor"
 
     @property
     def nan_pattern(self) -> int | None:
@@ -414,20 +416,20 @@ class E4m3Scale(ScaleFormat):
         nans = single(E4M3).grid.quiet_nans
         return nans[0] if nans else None
 
-    def limit(self, grid: Grid) -> float:
+    def _limit(self, grid: Grid) -> float:
         """Return the smallest scale that is too large."""
         del grid
         return LAYOUTS["fp32"].limit
 
     def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
         del layout
-        whole = self.of_tensor(real, amax, grid)
+        whole = self._of_tensor(real, amax, grid)
         positive = np.maximum(whole, np.float32(np.finfo(np.float32).smallest_subnormal))
         codes = single(E4M3).encode(np.asarray(real, np.float64) / np.float64(positive))
         raw = np.where((codes == 0) & (amax > 0), 1, codes)
         return raw.astype(np.uint32), np.array([positive]).view(np.uint32)
 
-    def of_tensor(self, real: Floats, amax: Floats, grid: Grid) -> np.float32:
+    def _of_tensor(self, real: Floats, amax: Floats, grid: Grid) -> np.float32:
         """Return the scale of the tensor.
 
         One division, absmax / (448 * largest element), where every block scale is a block's absmax
@@ -438,8 +440,7 @@ class E4m3Scale(ScaleFormat):
             return np.float32(amax.max(initial=0.0) / amax.dtype.type(top * grid.max_abs))
         return np.float32(real.max(initial=0.0) / top)
 
-    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        """Return the scales that stored patterns stand for."""
+    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
         del grid, layout
         return np.asarray(single(E4M3).values.astype(np.float32)[raw] * outer.view(np.float32)[0])
 
@@ -452,8 +453,8 @@ class PlaneScale(ScaleFormat):
     narrow = True
 
     @property
-    def room(self) -> str:
-        """Where a scale that is too large does not fit."""
+    def _stored_in(self) -> str:
+        """What a scale that is too large does not fit, for errors."""
         return f"{self.name}, sums of powers of two up to 2^{PLANE_MAX}"
 
     @property
@@ -462,7 +463,7 @@ class PlaneScale(ScaleFormat):
         return self.bits // 8
 
     def fits_signed(self, alpha: Floats) -> NDArray[np.bool_]:
-        """Return which signed scales, of any shape, can be stored without overflow.
+        """Return which (...) signed scales can be stored without overflow.
 
         A sum of K powers of two leaves at most (sqrt(2) - 1)^K of a scale within their range.
         """
@@ -472,7 +473,7 @@ class PlaneScale(ScaleFormat):
         return np.asarray(small | (rest <= left))
 
     def store_signed(self, alpha: Floats) -> Raw:
-        """Return the patterns of signed scales; what is nearer to 0 than to 2^-95 is 0."""
+        """Return the patterns of (...) signed scales; what is nearer to 0 than to 2^-95 is 0."""
         rest = alpha.astype(np.float64).copy()
         raw = np.zeros(alpha.shape, np.uint32)
         for k in range(self.summands):
@@ -486,7 +487,7 @@ class PlaneScale(ScaleFormat):
         return raw
 
     def read_signed(self, raw: Raw) -> NDArray[np.float64]:
-        """Return the signed scales that patterns stand for, exactly."""
+        """Return the signed scales that (...) patterns stand for, exactly."""
         total = np.zeros(raw.shape)
         for k in range(self.summands):
             byte = (raw >> np.uint32(8 * k)) & np.uint32(255)
@@ -498,8 +499,8 @@ class PlaneScale(ScaleFormat):
     def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
         raise NotImplementedError("a group has a scale for each of its bit planes")
 
-    def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        """Refuse: a group has a scale for each of its bit planes."""
+    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
+
         raise NotImplementedError("a group has a scale for each of its bit planes")
 
 

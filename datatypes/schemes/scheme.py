@@ -29,7 +29,7 @@ from .scales import SCALES, ScaleFormat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """How a tensor is quantised, all of it.
+    """How a tensor is quantized, all of it.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Scheme:
     clip : str
         ``absmax``, ``mse``, ``mae``, ``pN`` or ``sigmaN``.
     paper : bool
-        The arithmetic of the BitMoD authors' released quantiser: float16, ties down.
+        The arithmetic of the BitMoD authors' released quantizer: float16, ties down.
     """
 
     name: str
@@ -91,8 +91,13 @@ class Scheme:
     ) -> "Scheme":
         """Make a scheme of a format, which need not be in the catalogue.
 
-        What is left out is what the catalogue says of its own formats; others are taken per
-        channel with fp16 scales.
+        What is left out is what the catalogue says of its own formats; a user-defined format
+        defaults to one fp16 scale per channel.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if the granularity is unknown, or the parts do not go together.
 
         Examples
         --------
@@ -166,6 +171,11 @@ class Scheme:
         """Return the stored bits of a rows x axis_length matrix, everything counted.
 
         Codes, scales, zero points, selectors, and the second-level scales.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if a size is negative.
         """
         if axis_length < 0 or rows < 0:
             raise BitlatheError(f"bits of a {rows} x {axis_length} matrix: sizes must be >= 0")
@@ -186,7 +196,7 @@ class Scheme:
         Parameters
         ----------
         axis_length : int
-            Length of the quantised axis (a matrix's input channels).
+            Length of the quantized axis (a matrix's input channels).
         rows : int
             Product of the other axes. Matters only where something is shared between rows.
 

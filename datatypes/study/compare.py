@@ -20,7 +20,7 @@ from ..tensors.packing import stored_bytes
 from .metrics import ErrorMetrics, ErrorSums, error_sums
 
 ALL = "all tensors"
-# elements quantised at once: what it takes beside the tensor does not grow with it
+# elements quantized at once: the memory taken beside the tensor does not grow with it
 BLOCK = 1 << 22
 
 
@@ -59,7 +59,7 @@ class Row:
 
 
 def quantizable(array: NDArray[Any]) -> bool:
-    """Say whether a tensor is a weight one would quantise: real, two axes or more, not empty."""
+    """Return whether a (...) array is a weight to quantize: real, two axes or more, not empty."""
     floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
     floating = floating or is_small_float(array.dtype)
     return floating and array.ndim >= 2 and array.size > 0
@@ -71,7 +71,7 @@ def compare(
     axis: Axis = None,
     everything: bool = False,
 ) -> list[Row]:
-    """Quantise every tensor in every scheme.
+    """Quantize every tensor in every scheme.
 
     Parameters
     ----------
@@ -91,14 +91,14 @@ def compare(
     Raises
     ------
     BitlatheError
-        No tensor left to quantise, or a tensor that cannot be; the message names it.
+        Raised if no tensor is left to quantize, or one cannot be; the message names it.
     """
     chosen = {k: v for k, v in arrays.items() if everything or quantizable(v)}
     if not chosen:
         shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in list(arrays.items())[:5])
         raise BitlatheError(
-            "no tensor to quantise: weights are floating-point arrays of two or more dimensions; "
-            f"the file has {shapes or 'none at all'}"
+            "no tensor to quantize: weights are floating-point arrays of two or more dimensions; "
+            f"the file has {shapes or 'no tensors'}"
         )
     return list(_rows(chosen, [Scheme.parse(s) for s in schemes], axis))
 
@@ -121,7 +121,7 @@ def _rows(arrays: Mapping[str, NDArray[Any]], schemes: list[Scheme], axis: Axis)
 
 
 def _measured(name: str, x: NDArray[Any], scheme: Scheme, axis: Axis) -> ErrorSums:
-    """Quantise a tensor, by blocks of rows where that changes nothing; measure the errors."""
+    """Quantize a tensor, by blocks of rows where that changes nothing; measure the errors."""
     layout = Layout.of(x.shape, axis, scheme.granularity)
     ends = _ends(x, scheme, layout)
     whole = [slice(0, x.shape[0])]
@@ -150,11 +150,11 @@ def _measured(name: str, x: NDArray[Any], scheme: Scheme, axis: Axis) -> ErrorSu
 
 
 def _ends(x: NDArray[Any], scheme: Scheme, layout: Layout) -> NDArray[Any] | None:
-    """Return the rows that must go along with a block of others, that it be quantised the same.
+    """Return the rows that must go along with a block of others, that it be quantized the same.
 
-    No row where rows have no scale in common. Where they have one (of the tensor, of a column, or
-    the second level of NVFP4), two: the largest and the least element of each column, on which it
-    depends. None where blocks would change something, or are not worth it.
+    No row where rows do not share a scale. Where they do (of the tensor, of a column, or the
+    second level of NVFP4), two: the largest and the least element of each column, on which it
+    depends. None where blocks would change the result, or are not worth it.
     """
     tall, shared = scheme.granularity.rows, scheme.scale_format.outer == "tensor"
     if layout.axis == 0 or layout.rows * layout.columns <= BLOCK:
@@ -169,7 +169,7 @@ def _ends(x: NDArray[Any], scheme: Scheme, layout: Layout) -> NDArray[Any] | Non
 
 
 def _blocks(shape: tuple[int, ...], scheme: Scheme, layout: Layout) -> Iterator[slice]:
-    """Cut the first axis into runs of about `BLOCK` elements."""
+    """Cut the first axis into blocks of about `BLOCK` elements."""
     inner = layout.rows // shape[0]
     # blocks of scales are not cut
     tall = max(scheme.granularity.rows, 1)

@@ -51,7 +51,8 @@ def describe_format(name: str) -> dict[str, Any]:
     Raises
     ------
     BitlatheError
-        Unknown name, the near names are listed; a file that describes no format.
+        Raised if the name is unknown (the message lists near ones), or the file does not describe
+        a format.
     """
     scheme = Scheme.parse(name) if is_file(name) else Scheme.parse(canonical(name))
     known = ENTRIES.get(scheme.name)

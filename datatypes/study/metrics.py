@@ -1,4 +1,4 @@
-"""How far a quantised tensor is from the tensor."""
+"""How far a quantized tensor is from the tensor."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError
 
 # elements whose sums are made at once
-RUN = 1 << 24
+CHUNK = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class ErrorMetrics:
     relative_mse : float
         sum (x - y)^2 / sum x^2; 0 for x = y = 0, infinite for x = 0 != y.
     sqnr_db : float
-        -10 log10(relative_mse), the ratio of signal to quantisation noise in decibel.
+        -10 log10(relative_mse), the ratio of signal to quantization noise in decibel.
     max_abs : float
         Largest |x - y|.
     mean_abs : float
@@ -72,8 +72,8 @@ class ErrorSums:
     def metrics(self) -> ErrorMetrics:
         """Return the errors that these are the sums of."""
         size = max(self.size, 1)
-        none = 0.0 if self.noise == 0 else np.inf
-        relative = self.noise / self.signal if self.signal else none
+        of_zeros = 0.0 if self.noise == 0 else np.inf
+        relative = self.noise / self.signal if self.signal else of_zeros
         both = np.sqrt(self.signal) * np.sqrt(self.other)
         return ErrorMetrics(
             relative_mse=float(relative),
@@ -88,35 +88,40 @@ class ErrorSums:
 def error_sums(pieces: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> ErrorSums:
     """Return the sums of a tensor and its approximation that come in pieces, in order.
 
-    They are cut anew into runs of `RUN` elements, and the sums of the runs added exactly, so that
-    the result does not depend on the pieces.
+    They are cut anew into chunks of `CHUNK` elements, and the sums of the chunks added exactly,
+    so that the result does not depend on the pieces.
+
+    Parameters
+    ----------
+    pieces : iterable of ((...) array, (...) array)
+        Part of the tensor and its approximation, of one shape.
     """
-    runs = [_sums(x, y) for x, y in _runs(pieces)]
+    chunks = [_sums(x, y) for x, y in _chunks(pieces)]
     names = ("signal", "other", "product", "noise", "power", "bias", "magnitude")
     return ErrorSums(
-        **{name: math.fsum(getattr(run, name) for run in runs) for name in names},
-        largest=max((run.largest for run in runs), default=0.0),
-        size=sum(run.size for run in runs),
+        **{name: math.fsum(getattr(chunk, name) for chunk in chunks) for name in names},
+        largest=max((chunk.largest for chunk in chunks), default=0.0),
+        size=sum(chunk.size for chunk in chunks),
     )
 
 
-def _runs(
+def _chunks(
     pieces: Iterable[tuple[NDArray[Any], NDArray[Any]]],
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Cut pieces, flattened and laid end to end, into runs."""
-    kept: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    """Cut pieces, flattened and laid end to end, into chunks."""
+    chunk: list[tuple[NDArray[Any], NDArray[Any]]] = []
     count = 0
     for piece in pieces:
         x, y = (np.asarray(part).reshape(-1) for part in piece)
         while x.size:
-            take = min(RUN - count, x.size)
-            kept.append((x[:take], y[:take]))
+            take = min(CHUNK - count, x.size)
+            chunk.append((x[:take], y[:take]))
             x, y, count = x[take:], y[take:], count + take
-            if count == RUN:
-                yield _joined(kept)
-                kept, count = [], 0
-    if kept:
-        yield _joined(kept)
+            if count == CHUNK:
+                yield _joined(chunk)
+                chunk, count = [], 0
+    if chunk:
+        yield _joined(chunk)
 
 
 def _joined(
@@ -128,7 +133,7 @@ def _joined(
 
 
 def _sums(x: NDArray[Any], y: NDArray[Any]) -> ErrorSums:
-    """Return the sums of one run."""
+    """Return the sums of one chunk."""
     a, b = x.astype(np.float64), y.astype(np.float64)
     signal, other, product = a @ a, b @ b, a @ b
     b -= a
@@ -150,7 +155,7 @@ def _sums(x: NDArray[Any], y: NDArray[Any]) -> ErrorSums:
 
 
 def error_metrics(x: NDArray[Any], y: NDArray[Any]) -> ErrorMetrics:
-    """Return the errors of y as an approximation of x, in float64.
+    """Return the errors of y as an approximation of x, both (...), in float64.
 
     Examples
     --------
@@ -175,7 +180,7 @@ def output_error(x: NDArray[Any], y: NDArray[Any], activations: NDArray[Any]) ->
     Raises
     ------
     BitlatheError
-        If the last axis of the activations is not that of the weights.
+        Raised if the last axis of the activations is not as long as that of the weights.
     """
     tokens, weights = np.asarray(activations, np.float64), np.asarray(x, np.float64)
     if tokens.ndim < 1 or weights.ndim != 2 or tokens.shape[-1] != weights.shape[1]:

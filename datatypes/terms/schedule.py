@@ -72,7 +72,7 @@ def schedule_of_grid(integers: Iterable[int], max_bsig: int = MAX_BSIG) -> TermS
     Raises
     ------
     BitlatheError
-        If the integers need higher bit positions than ``3 + max_bsig``.
+        Raised if the integers need higher bit positions than ``3 + max_bsig``.
 
     Examples
     --------
@@ -139,6 +139,11 @@ def terms_of_integer(value: int, rule: Rule, count: int | None = None) -> tuple[
         Rule, or a schedule of significances for the minimal decomposition.
     count : int, optional
         Number of Booth digits; by default as many as the value needs.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the rule is unknown, or cannot write the value.
 
     Examples
     --------

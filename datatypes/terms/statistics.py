@@ -1,4 +1,4 @@
-"""How many terms the codes of a tensor come to."""
+"""How many terms the codes of a tensor have."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,8 +40,7 @@ def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
     ----------
     table : TermTable
         Terms by code.
-    codes : array_like of int
-        Codes of any shape.
+    codes : (...) array_like of int
 
     Returns
     -------
@@ -52,7 +51,7 @@ def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
     Raises
     ------
     BitlatheError
-        If there are no codes, or one is out of range or stands for NaN or infinity.
+        Raised if there are no codes, or one is out of range or stands for NaN or infinity.
     """
     array = np.asarray(codes)
     if array.size == 0:
@@ -65,7 +64,10 @@ def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
 
 
 def code_counts(codes: npt.NDArray[Any], size: int) -> Int64Array:
-    """Return how often each code below `size` occurs, counted in parts that stay small."""
+    """Return how often each of (...) codes occurs, as (size,) counts; all codes are below `size`.
+
+    They are counted in parts, so that the memory taken beside the codes stays small.
+    """
     flat, counts = codes.reshape(-1), np.zeros(size, np.int64)
     for start in range(0, flat.size, _PART):
         counts += np.bincount(flat[start : start + _PART].astype(np.int64), minlength=size)
@@ -73,7 +75,20 @@ def code_counts(codes: npt.NDArray[Any], size: int) -> Int64Array:
 
 
 def statistics_of_counts(table: TermTable, counts: Int64Array) -> TermStatistics:
-    """Return the statistics of a tensor of which each code's count is known; see above."""
+    """Return the statistics of a tensor of which each code's count is known.
+
+    Parameters
+    ----------
+    table : TermTable
+        Terms by code.
+    counts : (codes,) int64
+        How often each code occurs.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if a code that stands for NaN or infinity occurs.
+    """
     if (counts[~table.valid] > 0).any():
         raise BitlatheError("codes: a code that stands for NaN or infinity has no terms")
     weights = int(counts.sum())

@@ -115,7 +115,7 @@ class TermTable:
         Raises
         ------
         BitlatheError
-            If the code does not exist or stands for NaN or infinity.
+            Raised if the code does not exist, or stands for NaN or infinity.
         """
         if not 0 <= code < len(self.grid):
             raise BitlatheError(f"code {code} does not exist; codes are 0..{len(self.grid) - 1}")
@@ -212,7 +212,8 @@ def term_table(
     Raises
     ------
     BitlatheError
-        If the format is wider than 8 bits, has no codes or no finite value.
+        Raised if the format is wider than 8 bits, has no codes or no finite value, or if
+        `fixed_bits` is not 2..10 or `max_bsig` not 0..24.
 
     Examples
     --------
@@ -230,13 +231,13 @@ def term_table(
     if width > MAX_BITS:
         raise BitlatheError(
             f"a format of {width} bits has no bit-serial terms; weights of at most {MAX_BITS} bits "
-            "do. Quantise to one of those, or use a floating-point PE."
+            "do. Quantize to one of those, or use a floating-point PE."
         )
     if not 2 <= fixed_bits <= 10:
         raise BitlatheError(f"fixed_bits must be 2..10, got {fixed_bits}")
     if not 0 <= max_bsig <= 24:
         raise BitlatheError(f"max_bsig must be 0..24, got {max_bsig}")
-    # one NaN object, since the cache tells NaNs apart by identity
+    # one NaN object, since the cache compares NaNs by identity
     values_key = tuple(math.nan if math.isnan(v) else v for v in array.tolist())
     return _term_table(values_key, fixed_bits, max_bsig)
 
@@ -265,6 +266,11 @@ def terms_of_format(fmt: FormatLike) -> tuple[tuple[Term, ...], ...]:
 
 def integer_term_count(low: int, high: int) -> int:
     """Booth terms of the integers ``low..high``, such as codes minus their zero point.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if ``low`` is above ``high``.
 
     Examples
     --------

@@ -26,7 +26,12 @@ class Term(NamedTuple):
 def booth_digits(value: int, count: int) -> tuple[int, ...]:
     """Radix-4 Booth digits of an integer, lowest first: ``value = sum(d[i] * 4**i)``.
 
-    The value must fit two's complement of ``2 * count`` bits; digits are -2..2.
+    Digits are -2..2. Sources: Booth (1951); MacSorley (1961) for radix 4.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the value does not fit two's complement of ``2 * count`` bits.
 
     Examples
     --------
@@ -58,7 +63,16 @@ def booth_terms(value: int, bsig: Sequence[int]) -> list[Term | None]:
 
 
 def two_bit_terms(value: int) -> list[Term | None]:
-    """Return the two set bits of a magnitude as terms, None for a bit that is not there."""
+    """Return the two set bits of a magnitude as terms, None for a bit that is not there.
+
+    The rule of BitMoD's FP3 and FP4 decoders (arXiv 2411.11745, III-B).
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the magnitude has more than two set bits, is above 24, or has its lower one of
+        two bits out of reach of bsig 0.
+    """
     magnitude, sign = abs(value), int(value < 0)
     bits = [i for i in range(magnitude.bit_length()) if magnitude >> i & 1]
     terms: list[Term | None] = [None, None]

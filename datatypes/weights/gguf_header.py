@@ -83,7 +83,7 @@ class _Cursor:
         return int(struct.unpack(code, self.take(struct.calcsize(code)))[0])
 
     def string(self) -> str:
-        # what is no UTF-8 stays as it is: vocabularies hold parts of letters
+        # bytes that are not UTF-8 stay as they are: vocabularies contain parts of letters
         return bytes(self.take(self.number("<Q"))).decode("utf-8", "surrogateescape")
 
     def value(self, kind: int, depth: int = 0) -> Any:
@@ -121,7 +121,7 @@ def read_gguf_header(data: Any, place: str) -> GgufHeader:
     Raises
     ------
     BitlatheError
-        It is no GGUF file of version 2 or 3, ends too early, or gives a name twice.
+        Raised if it is not a GGUF file of version 2 or 3, ends too early, or gives a name twice.
     """
     cursor = _Cursor(memoryview(data), place)
     if bytes(cursor.data[:4]) != b"GGUF":
@@ -182,7 +182,7 @@ def check_gguf_bytes(tensor: GgufTensor, block: tuple[int, int], size: int, plac
     Raises
     ------
     BitlatheError
-        Its rows are not whole blocks, or it does not lie in the file.
+        Raised if its rows are not whole blocks, or it does not lie in the file.
     """
     elements, width = block
     if tensor.shape[-1] % elements:

@@ -24,7 +24,7 @@ def check_shape(shape: Any, where: str) -> tuple[int, ...]:
     Raises
     ------
     BitlatheError
-        It is not a list of whole lengths, or of more elements than any file holds.
+        Raised if it is not a list of whole lengths, or has more elements than any file.
     """
     if (
         not isinstance(shape, list | tuple)

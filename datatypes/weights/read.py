@@ -59,7 +59,7 @@ def read_tensors(path: str | Path) -> Tensors:
     ----------
     path : str or Path
         ``.npy`` (its one array is named after the file), ``.npz``, ``.safetensors`` or ``.gguf``
-        (quantised tensors come dequantised, float32).
+        (quantized tensors come dequantized, float32).
 
     Returns
     -------
@@ -70,8 +70,9 @@ def read_tensors(path: str | Path) -> Tensors:
     Raises
     ------
     BitlatheError
-        Unknown ending; a missing or damaged file, a pipe or device; an array that would need
-        unpickling, that is larger than its file, or an archive that unpacks to many times its size.
+        Raised if the file's ending is unknown, it is missing, damaged, a pipe or a device, an
+        array would need unpickling or is larger than its file, or an archive would unpack to
+        many times its size.
     """
     file = Path(path)
     place = shown_path(file)
@@ -92,7 +93,13 @@ def read_tensors(path: str | Path) -> Tensors:
 
 @contextmanager
 def explained(place: str) -> Iterator[None]:
-    """Turn what damaged files raise within into a BitlatheError that names the file."""
+    """Turn what damaged files raise within into an error that names the file.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the file is damaged, or does not fit in memory.
+    """
     try:
         yield
     except BitlatheError:
@@ -136,7 +143,7 @@ def _npy_kind(stream: BinaryIO, place: str) -> _Kind:
             f"{place}: cannot be read: arrays of Python objects are refused, save plain numbers"
         )
     if not dtype.itemsize:
-        raise BitlatheError(f"{place}: cannot be read: elements of no size ({dtype})")
+        raise BitlatheError(f"{place}: cannot be read: its elements have no size ({dtype})")
     return dtype, check_shape(shape, place), bool(by_columns)
 
 
@@ -221,5 +228,5 @@ def _gguf_values(tensor: GgufTensor, raw: memoryview, where: str) -> NDArray[Any
         with np.errstate(over="ignore", invalid="ignore"):  # a scale may be infinite or NaN
             values = dequantize(rows, kind)
     except NotImplementedError:
-        raise BitlatheError(f"{where}: {kind.name} cannot be dequantised") from None
+        raise BitlatheError(f"{where}: {kind.name} cannot be dequantized") from None
     return np.asarray(values, np.float32).reshape(tensor.shape)

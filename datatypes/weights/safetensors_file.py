@@ -36,7 +36,7 @@ _KINDS = {
     "BOOL": "?",
 }
 _FLOAT8 = {"F8_E4M3": "fp8_e4m3", "F8_E5M2": "fp8_e5m2"}
-HEADER_MAX = 32 << 20  # bytes: some 200,000 tensors
+HEADER_MAX = 32 << 20  # bytes: about 200,000 tensors
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -45,7 +45,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
     Raises
     ------
     BitlatheError
-        The file is missing or damaged, tensors overlap, or bytes belong to none.
+        Raised if the file is missing or damaged, tensors overlap, or bytes belong to no tensor.
     """
     place = shown_path(path)
     with open_file(path, "safetensors file") as file:
@@ -114,7 +114,7 @@ def _tensor(
 
 
 def _check_spans(spans: Mapping[str, tuple[int, int]], size: int, place: str) -> None:
-    """Refuse bytes that two tensors claim, or none."""
+    """Refuse bytes that two tensors claim, or that no tensor does."""
     at, before = 0, ""
     for name, (start, stop) in sorted(spans.items(), key=lambda item: item[1]):
         if start < at:

@@ -119,6 +119,6 @@ def test_attention_keeps_its_joined_projection_apart():
     assert torch.equal(model.in_proj_weight.detach(), expected)
 
 
-def test_fake_quantisation_follows_the_same_rule():
+def test_fake_quantization_follows_the_same_rule():
     x = torch.from_numpy(weights((4, 2, 3, 3)))
     np.testing.assert_array_equal(fake_quantize(x, "int4@g9"), quantize(x, "int4@g9").dequantize())

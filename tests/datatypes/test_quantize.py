@@ -83,7 +83,7 @@ def test_torch_tensors_without_plain_values_are_refused(make, message):
         quantize(given, "int4")
 
 
-def test_numpy_takes_a_quantised_tensor_for_its_values():
+def test_numpy_takes_a_quantized_tensor_for_its_values():
     x = weights((6, 40))
     q = quantize(x, "int4@g16")
     np.testing.assert_array_equal(np.asarray(q), q.dequantize())
@@ -128,7 +128,7 @@ def test_a_format_of_ones_own_goes_straight_in():
     assert set(np.unique(np.abs(q.dequantize() / np.repeat(q.scales, 4, axis=1)))) <= {0, 1}
 
 
-def test_stochastic_quantisation_repeats_with_its_seed():
+def test_stochastic_quantization_repeats_with_its_seed():
     x = weights((8, 64))
     one = quantize(x, "int4@g64", rounding="stochastic", seed=3)
     np.testing.assert_array_equal(

@@ -10,7 +10,7 @@ from bitlathe.datatypes.torch_module import fake_quantize, quantize_module
 from quantized_cases import weights
 
 
-def test_fake_quantisation_passes_the_gradient_through():
+def test_fake_quantization_passes_the_gradient_through():
     x = torch.from_numpy(weights((4, 32))).requires_grad_()
     y = fake_quantize(x, "int3@g16")
     np.testing.assert_array_equal(y.detach().numpy(), quantize(x.detach(), "int3@g16").dequantize())
@@ -31,7 +31,7 @@ def test_linear_layers_of_a_module_are_replaced():
         quantize_module(torch.nn.ReLU(), "int4")
 
 
-def test_a_module_is_quantised_whole_or_not_at_all():
+def test_a_module_is_quantized_whole_or_not_at_all():
     model = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.Linear(8, 4))
     with torch.no_grad():
         model[1].weight[2, 3] = np.nan

@@ -216,7 +216,7 @@ def changed(**change):
           "intermediate_size": 8, "patch_size": 15}, (":7:2", "does not divide")),
         ('{"model_type": "llama",\n "hidden_size" 64}', (":2:16", "not valid JSON")),
         ('{"hidden_size": 1, "hidden_size": 2}', ("'hidden_size' stands twice",)),
-        ('{"model_type": "llama", "hidden_size": NaN}', ("NaN is no JSON number",)),
+        ('{"model_type": "llama", "hidden_size": NaN}', ("NaN is not a JSON number",)),
         ("[]", ("holds 'list' at its top",)),
         ("", ("not valid JSON",)),
         ("[" * 200_000, ("not a usable JSON file",)),

@@ -48,7 +48,7 @@ def hard_blocks(element):
     edges = beside([1, 1.5, 2 - 2.0 ** -(m + 1), 2, top, top * (1 + 2.0 ** -(m + 2)), 1.75])
     makers = [np.zeros(32), np.full(32, -0.0), rng.choice([-1, 1], 32) * 2.0**-149]
     makers += [np.r_[e, rng.choice(grid, 31)] for e in edges]
-    # ties and their neighbours under a scale that a first element of 2**emax sets to 1
+    # ties and their neighbors under a scale that a first element of 2**emax sets to 1
     chosen = rng.permutation(grid[: 2 ** (m + 2)])[:30]
     ties = beside(chosen)
     small = beside(chosen * 2.0 ** (1 - element.bias if element.exponent_bits else 0))

@@ -1,4 +1,4 @@
-"""The released quantiser's arithmetic, against a copy of what it does."""
+"""The released quantizer's arithmetic, against a copy of what it does."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from oracles import released_bitmod
 
 @pytest.mark.parametrize("bits", [3, 4])
 @pytest.mark.parametrize("std", [0.001, 0.02, 1.0, 400.0])
-def test_paper_mode_is_the_released_quantiser_bit_for_bit(bits, std):
+def test_paper_mode_is_the_released_quantizer_bit_for_bit(bits, std):
     rng = np.random.default_rng(bits)
     x = (rng.standard_t(5, (96, 256)) * std).astype(np.float16)
     x[0] = 0

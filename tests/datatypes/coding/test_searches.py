@@ -204,7 +204,7 @@ def test_alternation_never_ends_above_its_greedy_start():
 
 
 def layer(rows=24, columns=96, tokens=400, seed=9):
-    """Weights, and inputs of which a few channels are large and neighbours correlate."""
+    """Weights, and inputs of which a few channels are large and neighbors correlate."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((tokens, columns))
     x = x + 0.8 * np.roll(x, 1, axis=1)

@@ -23,7 +23,7 @@ def every_half():
 
 
 def around(fmt, dtype):
-    """Return midpoints and values of a format, their neighbours, and extremes."""
+    """Return midpoints and values of a format, their neighbors, and extremes."""
     at = np.concatenate([fmt.grid.midpoints, fmt.grid.values]).astype(dtype)
     beside = [np.nextafter(at, dtype(end)) for end in (-np.inf, np.inf)]
     top = np.finfo(dtype).max
@@ -97,7 +97,7 @@ def test_rounding_to_odd_is_that_of_its_definition(numbers):
     np.testing.assert_array_equal(found[exact], near[exact])
     rest, wanted = found[~exact], x[~exact]
     assert (rest.view(np.uint32) & 1).all()
-    # between its neighbours, of which none is odd
+    # between its neighbors, of which none is odd
     with np.errstate(over="ignore"):
         ends = [np.nextafter(rest, np.float32(end)).astype(np.float64) for end in (-np.inf, np.inf)]
     assert ((ends[0] < wanted) & (wanted < ends[1])).all()

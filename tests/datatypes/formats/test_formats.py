@@ -175,9 +175,9 @@ def exact_codes(fmt, x, rounding):
     narrow=st.booleans(),
 )
 def test_ties_of_any_float64_are_those_of_exact_rationals(rounding, values, narrow):
-    """The middle of two float64 often is none; its neighbours decide which value is nearer."""
+    """The middle of two float64 often is none; its neighbors decide which value is nearer."""
     v = np.array(values)
-    if narrow:  # neighbours as close as float64 has them
+    if narrow:  # neighbors as close as float64 has them
         with np.errstate(over="ignore"):
             v = np.concatenate([v, np.nextafter(v, np.inf), v * 1.5])
         v = v[np.isfinite(v)]

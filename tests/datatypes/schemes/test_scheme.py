@@ -77,7 +77,7 @@ def test_spaces_around_and_capitals_do_not_matter():
         ("olive4@tensor", 7, "along a row"),
         ("bcq3+mse", 5, "searches its own range"),
         ("olive3+p99", 7, "searches its own range"),
-        ("mxfp4+paper", 6, "authors' quantiser"),
+        ("mxfp4+paper", 6, "authors' quantizer"),
         ("int4@g128+paper+mse", 10, "does not clip"),
         ("fp16+mse", 5, "no range to search"),
     ],

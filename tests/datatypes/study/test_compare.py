@@ -30,7 +30,7 @@ def test_a_study_has_a_row_per_tensor_and_a_total():
     q = quantize(both, "int4@g32")
     assert rows[2].relative_mse == pytest.approx(error_metrics(both, q.dequantize()).relative_mse)
     assert rows[2].bits_per_element == 4.5
-    with pytest.raises(bl.BitlatheError, match="no tensor to quantise"):
+    with pytest.raises(bl.BitlatheError, match="no tensor to quantize"):
         study.compare({"bias": weights(4)}, ["int4"])
     with pytest.raises(bl.BitlatheError, match="tensor 'a': "):
         study.compare({"a": weights((2, 2)) * np.nan}, ["int4"])
@@ -49,7 +49,7 @@ BLOCKS = [
 def test_blocks_of_rows_change_no_digit(text, shape, monkeypatch):
     x = weights(shape)
     x.reshape(-1)[77] = 3  # an outlier, in one block
-    monkeypatch.setattr(metrics, "RUN", 500)
+    monkeypatch.setattr(metrics, "CHUNK", 500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         whole = study.compare({"x": x, "y": -x[:3]}, [text], everything=True)
@@ -78,7 +78,7 @@ def test_a_bad_value_of_a_later_block_is_named_with_its_rows(monkeypatch):
 @pytest.mark.parametrize("text", ["int4@g32", "int4_asym@g128", "nvfp4", "int4@tensor"])
 def test_a_study_takes_no_more_memory_for_a_larger_tensor(text, monkeypatch):
     monkeypatch.setattr(study, "BLOCK", 1 << 16)
-    monkeypatch.setattr(metrics, "RUN", 1 << 16)
+    monkeypatch.setattr(metrics, "CHUNK", 1 << 16)
     monkeypatch.setattr(tensor_terms, "PART", 1 << 16)
     x = weights((1024, 1024))
     study.compare({"x": x[:64]}, [text])  # what stays, such as tables

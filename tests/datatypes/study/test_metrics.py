@@ -23,7 +23,7 @@ def test_sums_of_runs_are_those_of_exact_fractions(monkeypatch):
     exact = [(Fraction(float(a)), Fraction(float(b))) for a, b in zip(x, y, strict=True)]
     noise, signal = sum((b - a) ** 2 for a, b in exact), sum(a * a for a, _ in exact)
     for run in (1000, 7, 64):
-        monkeypatch.setattr(metrics, "RUN", run)
+        monkeypatch.setattr(metrics, "CHUNK", run)
         found = error_metrics(x, y)
         assert found.relative_mse == pytest.approx(float(noise / signal), rel=1e-14)
         assert found.mean == pytest.approx(float(sum(b - a for a, b in exact) / 1000), rel=1e-12)

@@ -1,4 +1,4 @@
-"""Rows of a quantised tensor, chosen without unpacking."""
+"""Rows of a quantized tensor, chosen without unpacking."""
 
 import numpy as np
 import pytest
@@ -62,5 +62,5 @@ def test_rows_that_share_scales_are_chosen_together():
         with pytest.raises(ValueError, match="multiples"):
             q[key]
     for key in ("a", None, 1.5, True, (0, 1), [[1]], [0.5], 10, [-11]):
-        with pytest.raises(bl.BitlatheError, match="rows of a quantised tensor"):
+        with pytest.raises(bl.BitlatheError, match="rows of a quantized tensor"):
             q[key]

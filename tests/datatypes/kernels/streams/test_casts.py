@@ -22,7 +22,7 @@ CASTS = {
 
 
 def near_boundaries():
-    """Every float16, and float32 neighbours of each of those values and of their midpoints."""
+    """Every float16, and float32 neighbors of each of those values and of their midpoints."""
     half = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
     finite = half[np.isfinite(half)]
     up = np.nextafter(finite, np.float32(np.inf))
