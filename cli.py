@@ -1,84 +1,30 @@
 """The command line: ``bitlathe COMMAND``. Every command has ``--json`` for machines."""
 
-import json
-import sys
-import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable
 from importlib.util import find_spec
-from io import TextIOWrapper
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import click
 
 from . import __version__
-from .datatypes.base.errors import BitlatheError, nearest, to_install
+from .datatypes.base.errors import BitlatheError, to_install, unknown_name
+from .reports.options import (
+    PATH,
+    Commands,
+    dataflows,
+    known,
+    logits,
+    mappers,
+    phases,
+    rungs,
+    scopes,
+    sizes,
+)
+from .reports.terminal import print_json, print_table, progress_bar
 
-
-class NamedPath(click.Path):
-    """A path with a name: an empty one, as of an unset variable, is not the folder one is in."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path."""
-        if value == "":
-            self.fail("an empty name; write '.' for the folder you are in.", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-PATH = NamedPath()
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-
-
-def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning as one line, without the place in the code that Python names."""
-    click.echo(f"Warning: {message}", err=True)
-
-
-class Commands(click.Group):
-    """A group that names the near commands for a misspelt one; bad input ends without traceback."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, or say which one was likely meant."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            near = nearest(args[0], self.commands, limit=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(
-                f"no command {args[0]!r}.{hint} Commands: {', '.join(sorted(self.commands))}.", ctx
-            )
-        return super().resolve_command(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; errors of the user's input, and of what it needs, end with status 2."""
-        if isinstance(sys.stdout, TextIOWrapper):  # not every file name can be printed
-            sys.stdout.reconfigure(errors="backslashreplace")
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = _warn
-                made = super().invoke(ctx)
-            sys.stdout.flush()
-            return made
-        except BitlatheError as err:
-            click.echo(f"Error: {err}", err=True)
-        except MemoryError:
-            click.echo("Error: this computer has not enough free memory for that.", err=True)
-        except BrokenPipeError:
-            sys.stderr.close()
-            ctx.exit(1)
-        except OSError as err:
-            if err.filename is not None:  # not of the output: to be mended here
-                raise
-            click.echo(f"Error: cannot write the output: {err.strerror or err}.", err=True)
-            with suppress(OSError):  # or the interpreter tries again
-                sys.stdout.close()
-        return ctx.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,28 +35,6 @@ def main() -> None:
     Pick a number format and a chip: see what the format does to accuracy, and what the chip costs
     in time, energy and area.
     """
-
-
-def _print_json(data: Any) -> None:
-    click.echo(json.dumps(_finite(data), indent=1, allow_nan=False))
-
-
-def _finite(data: Any) -> Any:
-    """Return data with null for NaN and infinity, which JSON has no numbers for."""
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not isfinite(data) else data
-
-
-def _print_table(
-    rows: Sequence[Any], title: str = "", columns: Iterable[str] | None = None
-) -> None:
-    """Print records as a table; numbers to the right."""
-    from .reports.terminal import print_table
-
-    print_table(rows, title=title, columns=columns)
 
 
 def _note(text: str) -> None:
@@ -140,9 +64,9 @@ def archs(*, as_json: bool) -> None:
             }
         )
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        _print_table(rows)
+        print_table(rows)
 
 
 @main.command()
@@ -163,9 +87,9 @@ def models(*, as_json: bool) -> None:
             }
         )
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        _print_table(rows)
+        print_table(rows)
 
 
 @main.command()
@@ -188,16 +112,16 @@ def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
     if name is None:
         rows = list_formats()
         if as_json:
-            _print_json(rows)
+            print_json(rows)
         else:
-            _print_table(rows)
+            print_table(rows)
         return
     description = describe_format(name)
     if as_json:
-        _print_json(description)
+        print_json(description)
         return
     for member in description["formats"]:
-        _print_table(member["codes"], title=f"{member['name']}, {member['bits']} bits")
+        print_table(member["codes"], title=f"{member['name']}, {member['bits']} bits")
         if member["term_error"]:
             click.echo(
                 f"Terms are of the values rounded to multiples of {member['term_unit']:g}, the "
@@ -222,7 +146,6 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
     from .datatypes.schemes.scheme import Scheme
     from .datatypes.study.compare import compare, quantizable
     from .datatypes.weights.read import read_tensors
-    from .reports.terminal import progress_bar
 
     parsed = [Scheme.parse(scheme) for scheme in schemes]
     tensors = read_tensors(file)
@@ -234,9 +157,9 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
         draw_error_against_bits([asdict(rows[-1]) for rows in results], plot)
     flat = [asdict(row) for rows in results for row in rows]
     if as_json:
-        _print_json(flat)
+        print_json(flat)
         return
-    _print_table(flat, columns=[key for key in flat[0] if key != "term_error"])
+    print_table(flat, columns=[key for key in flat[0] if key != "term_error"])
     for scheme, rows in zip(parsed, results, strict=True):
         if error := rows[0].term_error:
             click.echo(f"{scheme}: terms are of its values rounded, by up to {error:.4g}.")
@@ -276,7 +199,6 @@ def accuracy(
     from dataclasses import asdict
 
     from .datatypes.base.slugs import slug
-    from .reports.terminal import progress_bar
     from .workloads import accuracy as lm
     from .workloads.embedding import NAME, embedding_accuracy
 
@@ -298,10 +220,10 @@ def accuracy(
                 f"{first.model}, {first.tokens:,} tokens of {first.text}, context {first.context}"
             )
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     apart = {"model", "text", "tokens", "context", "window_nll", "ranked", "passages"}
-    _print_table(rows, title=title, columns=[key for key in rows[0] if key not in apart])
+    print_table(rows, title=title, columns=[key for key in rows[0] if key not in apart])
     for word in words:
         click.echo(word)
 
@@ -315,13 +237,35 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 @main.command()
 @click.option("--arch", required=True, help="A shipped chip or the path of a YAML file.")
 @click.option("--model", required=True, help="A shipped model or the path of a config.json.")
-@click.option("--phase", default="prefill", show_default=True, help="prefill or decode.")
+@click.option(
+    "--phase",
+    callback=known(phases),
+    default="prefill",
+    show_default=True,
+    help="prefill or decode.",
+)
 @click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
 @click.option("--batch", type=int, default=1, show_default=True, help="Sequences or images.")
-@click.option("--fidelity", default="cycle", show_default=True, help="Rung: cycle or analytic.")
-@click.option("--mapper", default="whole-buffer", show_default=True, help="Or hpca25-whole-buffer.")
+@click.option(
+    "--fidelity",
+    callback=known(rungs),
+    default="cycle",
+    show_default=True,
+    help="Rung: cycle or analytic.",
+)
+@click.option(
+    "--mapper",
+    callback=known(mappers),
+    default="whole-buffer",
+    show_default=True,
+    help="Or hpca25-whole-buffer.",
+)
 @click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
-@click.option("--logits", help="Tokens of the head: last or all.  [default: the chip's]")
+@click.option(
+    "--logits",
+    callback=known(logits),
+    help="Tokens of the head: last or all.  [default: the chip's]",
+)
 @click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
 @json_option
@@ -355,10 +299,10 @@ def simulate(
         bandwidth=bandwidth,
     )
     if as_json:
-        _print_json(run.to_dict())
+        print_json(run.to_dict())
         return
     context_of = "" if run.context is None else f", context {run.context}"
-    _print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}{context_of}")
+    print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}{context_of}")
     click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
     if run.stalls:
         shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())
@@ -375,24 +319,21 @@ def simulate(
         click.echo(f"{label} ({unit}): {shown}")
 
 
-def _sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:
-    """Read ``3x4x5`` as sizes."""
-    parts = text.lower().split("x")
-    names = str(param.metavar).split("x")
-    if len(parts) != len(names) or not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise click.BadParameter(f"{text!r}: write {param.metavar}, each a whole number above 0.")
-    return tuple(int(p) for p in parts)
-
-
 @main.command()
-@click.option("--gemm", metavar="MxNxK", callback=_sizes, required=True, help="Product to run.")
-@click.option("--array", metavar="RxC", callback=_sizes, default="4x4", help="Rows x columns.")
+@click.option("--gemm", metavar="MxNxK", callback=sizes, required=True, help="Product to run.")
+@click.option("--array", metavar="RxC", callback=sizes, default="4x4", help="Rows x columns.")
 @click.option("--kind", default="systolic", show_default=True, help="systolic or tile.")
-@click.option("--dataflow", help="Systolic: os, ws or is.  [default: ws]")
+@click.option(
+    "--dataflow", callback=known(dataflows), help="Systolic: os, ws or is.  [default: ws]"
+)
 @click.option("--format", "weights", help="Tile: weight format.  [default: int8]")
 @click.option("--lanes", type=int, help="Tile: weights per PE and clock.  [default: 4]")
 @click.option("--group", type=int, help="Tile: weights per scale.  [default: 128]")
-@click.option("--skip", help="Tile: skip zero terms; row, column, array or lane steps together.")
+@click.option(
+    "--skip",
+    callback=known(scopes),
+    help="Tile: skip zero terms; row, column, array or lane steps together.",
+)
 @click.option("--out", type=PATH, help="A .png, .svg, .pdf or .csv file to write.")
 @json_option
 def trace(
@@ -432,7 +373,7 @@ def trace(
         text = trace_tile(*gemm, tile, weights, out) if out or not as_json else ""
         line = tile_timeline(*gemm, tile, weights) if as_json else None
     if as_json:
-        _print_json(_timeline(line))
+        print_json(_timeline(line))
     else:
         click.echo(text)
 
@@ -489,7 +430,7 @@ def sweep(
         _note(f"the report of a sweep needs {needed}: {to_install(' '.join(missing), 'report')}.")
     if dry_run:
         plan = plan_sweep(file)
-        _print_json(plan.to_dict()) if as_json else click.echo(plan.text())
+        print_json(plan.to_dict()) if as_json else click.echo(plan.text())
         return
     if out is None:
         raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
@@ -502,7 +443,7 @@ def sweep(
             f"Stopped. Finished points are safe in {out}; run the same command to go on.", err=True
         )
         ctx.exit(130)
-    _print_json(done.to_dict()) if as_json else click.echo(done.text())
+    print_json(done.to_dict()) if as_json else click.echo(done.text())
     for line in done.reasons_text():
         click.echo(line, err=True)
     if done.failed:
@@ -530,7 +471,6 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
     """Write a sweep FOLDER's page, charts and tables."""
     from .reports.explore.accuracy import Wanted, measure_accuracy
     from .reports.page import report as write_report
-    from .reports.terminal import progress_bar
 
     wanted = None if tokens is None else Wanted(tokens=tokens)
     notes: list[str] = []
@@ -540,7 +480,7 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
     for note in notes:
         _note(note)
     if as_json:
-        _print_json(paths)
+        print_json(paths)
     else:
         click.echo("\n".join(paths))
 
@@ -551,45 +491,19 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
 @json_option
 def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
     """Rebuild a published study: published beside reproduced beside corrected values."""
-    from .datatypes.base.errors import unknown_name
-
     known = ("bitmod-hpca25",)
     if study not in known:
         raise BitlatheError(unknown_name("study", study, known))
     from .reports.studies.bitmod_hpca25 import page
     from .reports.studies.bitmod_hpca25.study import reproduce as rebuild
-    from .reports.terminal import progress_bar
 
     with progress_bar() as show:
         result = rebuild(show)
     paths = page.write(result, out) if out else []
     if as_json:
-        _print_json(result.rows)
+        print_json(result.rows)
         return
-    _print_table(
-        result.rows,
-        title="published | reproduced | corrected (our chips, correct attention)",
-        columns=[
-            *("accelerator", "model", "phase", "published_cycles", "cycles", "corrected_cycles"),
-            *("published_total_uj", "total_uj", "corrected_total_uj", "agrees"),
-        ],
-    )
-    _print_table(
-        result.headlines,
-        title="Headline averages",
-        columns=[
-            *("what", "design", "baseline", "workload", "published"),
-            *("from_published_figures", "reproduced", "corrected"),
-        ],
-    )
-    effects = [
-        {"objection": o["title"], **e, "speedup_over_ant": o["speedup_over_ant"]}
-        for o in result.objections
-        for e in o["effects"]
-    ]
-    _print_table(effects, title="Objections, each switched off alone: changed / published form")
-    agree = sum(row["agrees"] for row in result.rows)
-    click.echo(f"{agree} of {len(result.rows)} rows agree with the published figures.")
+    page.print_tables(result)
     for path in paths:
         click.echo(str(path))
 

@@ -56,6 +56,11 @@ def _read(path: Path) -> Document:
     document = read_yaml(path, "architecture file")
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{path}:1:1: an architecture file is a mapping of keys to values.")
+    if "models" in document.data and "technology" not in document.data:
+        raise BitlatheError(
+            f"{path}: this file is a sweep, not a chip: run it (bitlathe sweep {path} --out DIR), "
+            "or name one of its chips."
+        )
     return document
 
 

@@ -1,11 +1,13 @@
-"""Tables and progress bars on the terminal."""
+"""Tables, JSON and progress bars on the terminal."""
 
+import json
 import os
 import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any
 
 SIGNIFICANT = 1000.0  # from here on, floats are shown as whole numbers
@@ -105,6 +107,20 @@ def print_table(
     known = "COLUMNS" in os.environ or sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if known else None
     print(table_text(rows, title, columns, width), end="\n\n")  # click's echo loses odd names
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as JSON on standard output, NaN and infinity as null."""
+    print(json.dumps(_finite(data), indent=1, allow_nan=False))
+
+
+def _finite(data: Any) -> Any:
+    """Return data with None for NaN and infinity, which JSON has no numbers for."""
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not isfinite(data) else data
 
 
 class _Column:

@@ -421,3 +421,23 @@ def test_what_the_report_will_need_is_said_before_the_sweep_runs(
         "Note: the report of a sweep needs matplotlib and jinja2: pip install matplotlib jinja2, "
         "or in the checkout pip install -e '.[report]'.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("simulate --phase prefil", "--phase: unknown value 'prefil'; did you mean 'prefill'?"),
+        ("simulate --fidelity exact", "--fidelity: unknown value 'exact'. Known: analytic, cycle"),
+        ("simulate --mapper best", "--mapper: unknown value 'best'"),
+        ("simulate --logits first", "--logits: unknown value 'first'"),
+        ("trace --gemm 1x1x1 --dataflow xs", "--dataflow: unknown value 'xs'"),
+        ("trace --gemm 1x1x1 --kind tile --skip all", "--skip: unknown value 'all'"),
+    ],
+)
+def test_a_name_that_an_option_does_not_know_is_refused_with_the_option(
+    arguments: str, words: str
+) -> None:
+    more = ["--arch", "bitmod", "--model", "opt-125m"] if arguments.startswith("sim") else []
+    done = CliRunner().invoke(main, [*arguments.split(), *more])
+    assert done.exit_code == 2
+    assert f"Error: {words}" in done.stderr

@@ -1,6 +1,7 @@
 """Checks of a sweep file against its chips, its models and the simulator."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,23 @@ def simulator(space: Space, folder: Path) -> SimulatorEvaluator:
     for i, name in enumerate(file.models):
         with _at(space, ("models", i)):
             models |= load_evaluator([], [name], folder).models
+    _check_contexts(space, models)
     _check_settings(space, list(archs.values()))
     return SimulatorEvaluator(archs=archs, models=models)
+
+
+def _check_contexts(space: Space, models: Mapping[str, Model]) -> None:
+    """Refuse a context that a model has twice: as a number, and as null, its default."""
+    contexts = space.file.contexts
+    for name, model in models.items():
+        default = model.context_of(None)
+        takes_any = default is not None and model.context_of(default + 1) != default
+        if takes_any and None in contexts and default in contexts:
+            where = space.document.where(("contexts", contexts.index(None)))
+            raise BitlatheError(
+                f"{where}: contexts: null is {default} tokens for {name}, which stand in the list "
+                "as well; every value once. Null alone does for models of images too."
+            )
 
 
 class _at:  # noqa: N801 - reads as a word

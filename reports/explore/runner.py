@@ -192,6 +192,7 @@ class Runner:
             return
         with suppress(Exception):
             self._pool.shutdown(wait=False, cancel_futures=True)
+        self._end_processes()  # the program's end waits for them: one that is stopped never ends
 
     def run(self, jobs: Iterable[Job], deliver: Deliver, total: int | None = None) -> None:
         """Evaluate all jobs; ``deliver`` gets each finished chunk, in no fixed order.
@@ -355,7 +356,6 @@ class Runner:
                 "the executor lost a worker process and cannot go on. Finished points are safe; "
                 "run the sweep again with a new executor."
             )
-        self._end_processes()
         self.close()
         self._started.clear()
         self._warm = False

@@ -12,11 +12,11 @@ from itertools import count
 from pathlib import Path
 
 from ...datatypes.base.errors import BitlatheError
+from .lock import FolderLock
 from .store import (
     FILE_NAME,
     RESULTS,
     SCHEMA_VERSION,
-    FolderLock,
     Outcome,
     Row,
     create,

@@ -155,6 +155,11 @@ def parse_sweep(text: str, source: str) -> Space:
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{source}:1:1: a sweep file is a mapping of keys to values.")
+    if not {"arch", "models"} & document.data.keys() and "technology" in document.data:
+        raise BitlatheError(
+            f"{source}: this file is a chip, not a sweep: simulate it (bitlathe simulate --arch "
+            f"{source} --model MODEL), or name it as the arch of a sweep file."
+        )
     file = validate(SweepFile, document)
     _check_axes(file, document)
     space = Space(file=file, document=document)

@@ -11,7 +11,6 @@ import json
 import os
 import sqlite3
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,18 +20,12 @@ from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
 from .guard import FileGuard
+from .lock import FolderLock, patient_lock
 from .points import Point, point_paths
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
 FILE_NAME = "sweep.sqlite"
-LOCK_NAME = "sweep.lock"
 LAYERS = "layers"  # the one result that is a mapping, not a number or a name
 SCHEMA_VERSION = 4
-LOCK_SECONDS = 30.0
 LOOKUP = 500  # keys per query, below SQLite's limit of 999 variables
 
 _SCHEMA = (
@@ -159,65 +152,6 @@ def other_layout(path: Path, found: str | None) -> BitlatheError:
         f"{path}: written by another version (layout {found}, this one reads {SCHEMA_VERSION}); "
         "use another output folder."
     )
-
-
-class FolderLock:
-    """Keeps other writers out of a folder while this one writes; it ends with the process.
-
-    A lock of the operating system on an empty file, which holds the process id for errors.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK_NAME
-        self._file = self._path.open("a+", encoding="ascii")
-        if fcntl is None:  # no such locks on this system
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            pid = self._file.read(20).strip() or "unknown"
-            self._file.close()
-            raise FolderInUseError(
-                f"{folder}: another sweep (pid {pid}) or its report is writing here; wait for it, "
-                "or use another output folder."
-            ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def holds(self) -> bool:
-        """Whether the file that is locked still is the folder's lock."""
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
-        except OSError:
-            return False
-
-    def release(self) -> None:
-        """Let others in."""
-        self._file.close()
-
-    def __enter__(self) -> "FolderLock":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-def _patient_lock(folder: Path) -> FolderLock:
-    """Lock a folder; a report that holds it for its tables is waited for."""
-    end = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            return FolderLock(folder)
-        except FolderInUseError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
-
-
-class FolderInUseError(BitlatheError):
-    """Another program writes into the folder."""
 
 
 class Store:
@@ -364,7 +298,7 @@ class Store:
         if self._lock is not None and not self._lock.holds():
             self._lock.release()  # its file was deleted: take the new one
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _patient_lock(self.path.parent)
+            self._lock = patient_lock(self.path.parent)
         problem = None if self._guard is None else self._guard.problem()
         if problem is None:
             return

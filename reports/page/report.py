@@ -17,14 +17,13 @@ from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.files import shown_path
 from ...datatypes.base.yamlfile import parse_yaml
 from ..explore.accuracy import Measures
+from ..explore.lock import FolderInUseError, FolderLock
 from ..explore.origin import Origin
 from ..explore.store import (
     DONE,
     FAULTS,
     FILE_NAME,
     LAYERS,
-    FolderInUseError,
-    FolderLock,
     Store,
 )
 from ..explore.tables import (

@@ -1,4 +1,4 @@
-"""Write a reproduction to a folder: page, charts, rows."""
+"""Show a reproduction: page, charts and rows in a folder, tables on the terminal."""
 
 import base64
 import csv
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ....datatypes.base.errors import BitlatheError, to_install
+from ...terminal import print_table
 from .charts import draw_energy, draw_speed
 from .study import Reproduction, published
 
@@ -53,3 +54,31 @@ def write(study: Reproduction, folder: Path) -> list[Path]:
     except OSError as err:
         raise BitlatheError(f"cannot write to {folder}: {err.strerror}.") from None
     return list(paths.values())
+
+
+def print_tables(study: Reproduction) -> None:
+    """Print rows, headline averages and objections, and how many rows agree."""
+    print_table(
+        study.rows,
+        title="published | reproduced | corrected (our chips, correct attention)",
+        columns=[
+            *("accelerator", "model", "phase", "published_cycles", "cycles", "corrected_cycles"),
+            *("published_total_uj", "total_uj", "corrected_total_uj", "agrees"),
+        ],
+    )
+    print_table(
+        study.headlines,
+        title="Headline averages",
+        columns=[
+            *("what", "design", "baseline", "workload", "published"),
+            *("from_published_figures", "reproduced", "corrected"),
+        ],
+    )
+    effects = [
+        {"objection": o["title"], **e, "speedup_over_ant": o["speedup_over_ant"]}
+        for o in study.objections
+        for e in o["effects"]
+    ]
+    print_table(effects, title="Objections, each switched off alone: changed / published form")
+    agree = sum(row["agrees"] for row in study.rows)
+    print(f"{agree} of {len(study.rows)} rows agree with the published figures.")

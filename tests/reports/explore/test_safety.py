@@ -277,7 +277,7 @@ def test_a_lock_that_is_deleted_is_taken_again(sweep, tmp_path):
 
 def test_of_two_sweeps_the_one_without_the_lock_stops(sweep, tmp_path, monkeypatch):
     """The lock is deleted, another program takes the folder: the first one must not write on."""
-    from bitlathe.reports.explore import store as room
+    from bitlathe.reports.explore import lock as room
 
     monkeypatch.setattr(room, "LOCK_SECONDS", 0.3)
     out, locks = tmp_path / "out", []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bitlathe.arch import load_arch
 from bitlathe.arch.loader import CHIPS
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
@@ -413,3 +414,24 @@ def test_two_paths_of_one_file_are_one_value(tmp_path, monkeypatch, home, twice)
     path.write_text(f"arch: bitmod\nmodels: {twice}\n")
     with pytest.raises(BitlatheError, match="again; every value once"):
         plan_sweep(path)
+
+
+def test_a_context_and_its_default_are_one_workload(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    text = "arch: bitmod\nmodels: [resnet-18, opt-125m]\ncontexts: {}\n"
+    path.write_text(text.format("[128, null, 256]"))
+    with pytest.raises(BitlatheError, match=r"sweep\.yaml:3:17: contexts: null is 256 tokens"):
+        plan_sweep(path)
+    path.write_text(text.format("[null, 128]"))
+    assert plan_sweep(path).points == 8
+    path.write_text(text.format("[256, null]").replace(", opt-125m", ""))
+    assert plan_sweep(path).points == 4  # of images alone: their points say what is impossible
+
+
+def test_a_chip_is_not_taken_for_a_sweep_nor_a_sweep_for_a_chip(tmp_path):
+    with pytest.raises(BitlatheError, match=r"bitmod\.yaml: this file is a chip, not a sweep"):
+        plan_sweep(CHIPS / "bitmod.yaml")
+    path = tmp_path / "sweep.yaml"
+    path.write_text(BASE)
+    with pytest.raises(BitlatheError, match=r"sweep\.yaml: this file is a sweep, not a chip"):
+        load_arch(path)
