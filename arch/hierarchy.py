@@ -96,6 +96,8 @@ class Memory:
         found = []
         if self.size_bits is not None and self.size_bits <= 0:
             found.append(f"memory {self.name!r} has {self.size_bits} bits; give more than 0.")
+        if None not in (self.size_bits, self.words):
+            found.append(f"memory {self.name!r} has a size in bits and in words; give one.")
         if self.words is not None and self.words <= 0:
             found.append(f"memory {self.name!r} has {self.words} words; give more than 0.")
         for port in self.ports:

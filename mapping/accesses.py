@@ -7,7 +7,6 @@ have parts of are read from each and arrive at the parent as one.
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
@@ -40,7 +39,8 @@ class Transfer:
     paced : Counter of Visit
         All visits to the child's tiles, in whose windows it can be moved.
     spared : Visit or None
-        The visit that is part of the first load, or last store, and delays nothing else.
+        The visit that is part of the first load, or last store, and delays nothing else; the
+        last of all stands for the last read-back.
     """
 
     operand: str
@@ -120,8 +120,7 @@ def _up(nest: Nest, parent: Place, child: Place) -> list[Transfer]:
     parts: list[tuple[Kind, bool, Visits, Visit | None]] = [("write", False, finished, last)]
     if visits != finished:
         parts.append(("write", True, visits - finished, None))
-        cheapest = min(readbacks, key=lambda visit: (_tile(nest, visit), visit.last_pass))
-        parts.append(("readback", True, readbacks, cheapest))
+        parts.append(("readback", True, readbacks, last))
     return [
         Transfer(
             operand="output",
@@ -137,10 +136,6 @@ def _up(nest: Nest, parent: Place, child: Place) -> list[Transfer]:
         )
         for kind, partial, some, spared in parts
     ]
-
-
-def _tile(nest: Nest, visit: Visit) -> int:
-    return prod(visit.block[dim] for dim in nest.relevant("output"))
 
 
 def amounts(

@@ -197,19 +197,27 @@ def _add(
 ) -> None:
     width = _width(move, bits, hierarchy)
     beside = bits.of(move.operand, partial=move.partial) - width
-    for visit, count in move.visits.items():
+    sums: dict[tuple[PortKey, bool], list[Fraction]] = {}
+    for visit, count in (*move.visits.items(), (move.spared, -1)):
+        if visit is None:
+            continue
         window = _window(move, visit) * bits.step_cycles
         for end in _ends(nest, move, visit, hierarchy):
             taken = end.clocks(width)
-            delayed = count - (visit == move.spared)
+            delays = sums.setdefault((end.port, end.reads), [Fraction(0), Fraction(0)])
+            delays[0] += max(Fraction(0), taken - window) * count
+            delays[1] += min(Fraction(taken), window) * count
+            if count < 0:
+                continue
             accesses = ports.reads if end.reads else ports.writes
             accesses[end.port] += taken * end.amount.copies * count
             ports.busy[end.port] += taken * count
-            ports.excess[end.port] += max(Fraction(0), taken - window) * delayed
-            ports.within[end.port] += min(Fraction(taken), window) * delayed
             if beside:
                 words = float(end.amount.elements * count * beside / end.width)
                 ports.beside_pj[end.port[0]].append(words * end.access_pj)
+    for (port, _), (excess, within) in sums.items():
+        ports.excess[port] += max(Fraction(0), excess)
+        ports.within[port] += max(Fraction(0), within)
     windows = sum(_window(move, visit) * count for visit, count in move.paced.items())
     for end in _ends(nest, move, next(iter(move.visits)), hierarchy):
         ports.windows[end.port] = max(ports.windows[end.port], windows * bits.step_cycles)

@@ -141,7 +141,7 @@ def footprints(
             share = prod(
                 nest.share(per, dim, place.outside, block[nest.dims[dim]]) for dim in relevant
             )
-            inside = places[i + 1].outside if i + 1 < len(places) else len(nest.loops)
+            inside = places[i + 1].outside if i + 1 < len(places) else None
             partial = operand == "output" and _adds(nest, relevant, inside)
             tiles = 2 if place.doubled else 1
             taken = math.ceil(share * bits.of(operand, partial=partial))
@@ -149,16 +149,14 @@ def footprints(
     return found
 
 
-def _adds(nest: Nest, relevant: frozenset[int], inside: int) -> bool:
-    """Whether sums arrive from inside a memory more than once, so that it holds unfinished ones."""
-    if inside == len(nest.loops):
-        return any(
-            len(nest.bottom(dim, 0, size)) > 1 or nest.bottom(dim, 0, size).total() > 1
-            for dim, size in enumerate(nest.sizes)
-            if dim not in relevant
-        )
-    visits = nest.visits(relevant, inside)
-    return visits != nest.visits(relevant, inside, "first")
+def _adds(nest: Nest, relevant: frozenset[int], inside: int | None) -> bool:
+    """Whether sums arrive from inside a memory more than once, so that it holds unfinished ones.
+
+    ``inside``: loops outside the next memory; None where that is the array.
+    """
+    if inside is None:
+        return nest.step_visits(relevant) != nest.step_visits(relevant, "first")
+    return nest.visits(relevant, inside) != nest.visits(relevant, inside, "first")
 
 
 def _sizes(

@@ -1,0 +1,31 @@
+"""Bits of a layer's operands and clocks of a step, as a chip's formats and PEs have them."""
+
+from fractions import Fraction
+
+from ..arch.formats import LayerFormats
+from ..arch.schema import Arch
+from .operands import OperandBits
+
+
+def operand_bits(arch: Arch, formats: LayerFormats, n: int, k: int) -> OperandBits:
+    """Return the bits of a product's operands on a chip.
+
+    Parameters
+    ----------
+    arch : Arch
+    formats : LayerFormats
+        Formats of the layer's weights, inputs and outputs.
+    n, k : int
+        Outputs and inputs of the product: lengths along which scales are shared.
+    """
+    pe, sums = arch.pe.record, {"weight": k, "input": k, "output": n}
+    stored = {op: getattr(formats, op).bits_per_element(length) for op, length in sums.items()}
+    return OperandBits(
+        **stored,
+        partial=pe.partial_sum_bits,
+        step_cycles=Fraction(pe.step_clocks(formats.weight)),
+        **{
+            f"{op}_code": min(stored[op], Fraction(getattr(formats, op).payload_bits))
+            for op in sums
+        },
+    )

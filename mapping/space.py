@@ -1,0 +1,159 @@
+"""The mappings that the search chooses among, and what the compiled search needs of them.
+
+* Unrolling: each axis unrolls none of its dimensions, one, or two side by side. Of each dimension
+  all extents that are the least for their number of steps, up to the axis.
+* Tiles: memories lie in tiers; below the outermost each tier has one tile, for all its memories.
+  A tile is a whole number of steps' tiles in every dimension (the last block may be short): all
+  those that are the least for their number of blocks of the tier outside. A dimension that indexes
+  nothing the tier keeps has no loop inside it but those of the next tier.
+* Orders: of the loops between two tiers, all. A batch that shares nothing is outermost.
+* Storage: operands that may go past a memory do or do not; of the tiles that may be doubled as
+  many as fit, in every way that leaves no room for another.
+
+Larger axes and memories, wider ports and narrower formats only add mappings, or make them cheaper.
+"""
+
+from functools import lru_cache
+from itertools import product
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
+from .integers import ceil_div
+from .nest import Loops, Unroll
+
+Ints = NDArray[np.int64]
+
+
+def least_extents(size: int, most: int) -> list[int]:
+    """Return the extents up to ``most`` that are the least for their number of blocks of ``size``.
+
+    Examples
+    --------
+    >>> least_extents(10, 10)
+    [10, 5, 4, 3, 2, 1]
+    """
+    found, blocks = [], max(1, ceil_div(size, most))
+    while blocks <= size:
+        extent = ceil_div(size, blocks)
+        found.append(extent)
+        if extent == 1:
+            break
+        blocks = ceil_div(size, extent - 1)
+    return found
+
+
+def tiers_of(hierarchy: Hierarchy) -> tuple[tuple[Memory, ...], ...]:
+    """Return the memories tier by tier, outermost first; siblings by name.
+
+    Chip-wide memories lie above those of which units have copies; among equals a memory lies below
+    all those that its operands pass first.
+    """
+    depth: dict[str, int] = {}
+    for memory in hierarchy.memories:
+        above = [
+            depth[outer.name] + 1
+            for operand in memory.holds
+            for outer in hierarchy.chain(operand)
+            if outer.name in depth and len(outer.per) == len(memory.per)
+        ]
+        depth[memory.name] = max(above, default=0)
+    tiers: dict[tuple[int, int], list[Memory]] = {}
+    for memory in hierarchy.memories:
+        tiers.setdefault((len(memory.per), depth[memory.name]), []).append(memory)
+    return tuple(tuple(sorted(tiers[key], key=lambda memory: memory.name)) for key in sorted(tiers))
+
+
+def unrollings(layer: Loops, axes: tuple[Axis, ...]) -> list[tuple[Unroll, ...]]:
+    """Return all ways to unroll a layer over a chip's axes, fewest steps first."""
+    choices = [_of_axis(layer, axis) for axis in sorted(axes, key=lambda axis: axis.name)]
+    ways = [tuple(each for some in way for each in some) for way in product(*choices)]
+    return sorted(ways, key=lambda way: (prod(step_counts(layer, way)), len(way)))
+
+
+def _of_axis(layer: Loops, axis: Axis) -> list[tuple[Unroll, ...]]:
+    dims = sorted(dim for dim in set(axis.dims) if layer.sizes.get(dim, 1) > 1)
+    alone = {dim: [u for u in least_extents(layer.sizes[dim], axis.size) if u > 1] for dim in dims}
+    ways: list[tuple[Unroll, ...]] = [()]
+    ways += [(Unroll(axis.name, dim, u),) for dim in dims for u in alone[dim]]
+    ways += [
+        (Unroll(axis.name, one, u), Unroll(axis.name, other, v))
+        for i, one in enumerate(dims)
+        for other in dims[i + 1 :]
+        for u in alone[one]
+        for v in alone[other]
+        if u * v <= axis.size
+    ]
+    return ways
+
+
+def step_tiles(layer: Loops, way: tuple[Unroll, ...]) -> dict[str, int]:
+    """Return what one step does of each dimension."""
+    return {dim: prod(each.size for each in way if each.dim == dim) for dim in layer.sizes}
+
+
+def step_counts(layer: Loops, way: tuple[Unroll, ...]) -> list[int]:
+    """Return how many steps each dimension takes."""
+    tiles = step_tiles(layer, way)
+    return [ceil_div(size, tiles[dim]) for dim, size in layer.sizes.items()]
+
+
+@lru_cache(maxsize=4096)
+def chains(size: int, step: int, indexed: tuple[bool, ...]) -> Ints:
+    """Return the tiles of a dimension at each tier below the outermost, and in one step.
+
+    Parameters
+    ----------
+    size, step : int
+        Extent of the dimension, and of one step.
+    indexed : tuple of bool
+        Whether each tier keeps an operand that the dimension indexes.
+
+    Examples
+    --------
+    >>> chains(6, 2, (True,)).tolist()
+    [[6, 2], [4, 2], [2, 2]]
+    """
+    found: list[tuple[int, ...]] = [()]
+    for kept in indexed:
+        longer = []
+        for outer in found:
+            around = next((tile for tile in reversed(outer) if tile), size)
+            steps = ceil_div(min(size, around), step)
+            inner = [tile * step for tile in least_extents(steps, steps)] if kept else [0]
+            longer += [(*outer, tile) for tile in inner]
+        found = longer
+    whole = np.array([(*chain, step) for chain in found], np.int64)
+    for tier in range(len(indexed) - 1, -1, -1):  # one without a tile has that of the next
+        whole[:, tier] = np.where(whole[:, tier], whole[:, tier], whole[:, tier + 1])
+    return whole
+
+
+Chains = dict[str, tuple[Memory, ...]]
+"""The memories that keep each operand, outermost first."""
+
+
+def storages(hierarchy: Hierarchy) -> list[Chains]:
+    """Return all choices of which operands pass through which memories; most memories first."""
+    optional = sorted(
+        (memory.name, operand)
+        for memory in hierarchy.memories[1:]
+        for operand in memory.optional
+        if operand in memory.holds
+    )
+    found = []
+    for skipped in product((False, True), repeat=len(optional)):
+        gone = {pair for pair, skip in zip(optional, skipped, strict=True) if skip}
+        found.append(
+            {
+                operand: tuple(
+                    memory
+                    for memory in hierarchy.chain(operand)
+                    if (memory.name, operand) not in gone
+                )
+                for operand in OPERANDS
+            }
+        )
+    return found

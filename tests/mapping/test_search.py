@@ -1,0 +1,267 @@
+"""The search against every mapping of small spaces; the compiled cost against the plain one."""
+
+import random
+from dataclasses import replace
+from fractions import Fraction
+from itertools import combinations
+from math import inf
+
+import numpy as np
+import pytest
+
+from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.mapping.cost import cost
+from bitlathe.mapping.legal import problems
+from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
+from bitlathe.mapping.operands import OperandBits
+from bitlathe.mapping.packed import ORDERS, Packed
+from bitlathe.mapping.search import OBJECTIVES, search
+from bitlathe.mapping.space import storages, tiers_of, unrollings
+from naive import mapping_naive
+
+
+def random_ports(rng: random.Random) -> tuple[Port, ...]:
+    def port(direction: str) -> Port:
+        return Port(
+            direction=direction,  # type: ignore[arg-type]
+            width_bits=Fraction(rng.choice([8, 12, 32, 100]), rng.choice([1, 1, 3])),
+            read_pj=rng.choice([0.5, 1.25, 4.0]),
+            write_pj=rng.choice([0.5, 1.5, 4.0]),
+        )
+
+    return (port("both"),) if rng.random() < 0.4 else (port("read"), port("write"))
+
+
+def random_chip(rng: random.Random, *, large: bool = False) -> Hierarchy:
+    """Random buffers (shared, or two), registers of one operand or none, one or two axes."""
+    dims = ["m", "n", "k"]
+    axes = tuple(
+        Axis(name=name, size=rng.randint(1, 3), dims=tuple(rng.sample(dims, rng.choice([1, 1, 2]))))
+        for name in ("x", "y")[: rng.choice([1, 2])]
+    )
+    scale = 60 if large else 1
+    groups = rng.choice([[OPERANDS], [("weight",), ("input", "output")], [("input", "output")]])
+    memories = [Memory(name="dram", holds=OPERANDS, size_bits=None, ports=random_ports(rng))]
+    memories += [
+        Memory(
+            name=f"buffer{i}",
+            holds=holds,
+            size_bits=rng.randint(60, 400) * scale,
+            ports=random_ports(rng),
+            double_buffered=rng.random() < 0.7,
+            optional=tuple(op for op in holds if rng.random() < 0.15),
+            latency_cycles=rng.choice([0, 0, 3]),
+        )
+        for i, holds in enumerate(groups)
+    ]
+    if rng.random() < 0.6:
+        memories.append(
+            Memory(
+                name="register",
+                holds=(rng.choice(OPERANDS),),
+                size_bits=None,
+                words=rng.choice([1, 2]),
+                ports=random_ports(rng),
+                per=tuple(axis.name for axis in axes),
+                double_buffered=rng.random() < 0.5,
+            )
+        )
+    return Hierarchy(
+        memories=tuple(memories),
+        axes=axes,
+        units=("x",),
+        unit_pj=0.75,
+        static_pj=rng.choice([0.0, 2.0]),
+        fill_cycles=rng.choice([0, 2]),
+    )
+
+
+def random_bits(rng: random.Random) -> OperandBits:
+    return OperandBits(
+        weight=Fraction(rng.choice([4, 17, 33]), rng.choice([1, 4])),
+        input=Fraction(8),
+        output=Fraction(rng.choice([8, 16])),
+        partial=24,
+        step_cycles=Fraction(rng.choice([1, 1, 3]), rng.choice([1, 2])),
+        input_code=Fraction(rng.choice([8, 7])),
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_compiled_cost_is_the_plain_one(seed: int) -> None:
+    """Random tiles, orders, doublings and unrollings, of whatever fits."""
+    rng = random.Random(seed)
+    compared = 0
+    while compared < 30:
+        chip, bits = random_chip(rng, large=True), random_bits(rng)
+        layer = Loops.product(*(rng.randint(1, 40) for _ in range(3)), rng.choice([1, 1, 2]))
+        packed = Packed(layer, bits, chip, rng.choice(storages(chip)))
+        unrolled = packed.unrolled(rng.choice(unrollings(layer, chip.axes)))
+        if not unrolled.counts.all():
+            continue
+        picks = [rng.randrange(count) for count in unrolled.counts]
+        unrolled.chain_lists = [
+            each[pick : pick + 1] for each, pick in zip(unrolled.chain_lists, picks, strict=True)
+        ]
+        unrolled.chains = np.stack(unrolled.chain_lists)
+        unrolled.counts[:] = 1
+        unrolled.orders = ORDERS[rng.sample(range(6), 6)]
+        unrolled.fixed[2] &= rng.getrandbits(8)
+        best, found = np.array([inf, inf]), np.zeros(5, np.int64)
+        if not unrolled.search(0, 1, best, found):
+            continue
+        mapping = unrolled.mapping(found)
+        assert problems(layer, bits, mapping, chip) == ()
+        plain = cost(layer, bits, mapping, chip)
+        assert best[0] == plain.cycles, mapping.text(layer.sizes)
+        assert best[1] == pytest.approx(plain.total_pj, rel=1e-12)
+        assert plain.cycles >= plain.lower_bound_cycles
+        compared += 1
+
+
+def every_mapping(layer: Loops, chip: Hierarchy):
+    """Every mapping of the space, legal or not."""
+    axes = [(axis.name, axis.size, axis.dims) for axis in chip.axes]
+    for storage in storages(chip):
+        tiers = tiers_of(chip)
+        holds = [
+            [(m.name, tuple(op for op in OPERANDS if m in storage[op])) for m in tier]
+            for tier in tiers
+        ]
+        kept = [
+            {dim for _, ops in tier for op in ops for dim in layer.indexes[op]}
+            for tier in holds[1:]
+        ]
+        places = [
+            (name, op)
+            for tier in holds[1:]
+            for name, ops in tier
+            for op in ops
+            if chip.memory(name).double_buffered
+        ]
+        for way in mapping_naive.unrollings(layer.sizes, axes):
+            for groups in mapping_naive.tilings(layer.sizes, way, kept):
+                for nest in mapping_naive.nests(layer.sizes, groups):
+                    for many in range(len(places) + 1):
+                        for two in combinations(places, many):
+                            yield _mapping(holds, way, nest, two)
+
+
+def _mapping(holds, way, nest, two) -> Mapping:
+    levels: list[Level] = []
+    for tier, loops in zip(holds, nest, strict=True):
+        for name, ops in tier:
+            doubled = tuple(op for op in ops if (name, op) in two)
+            if ops:
+                levels.append(Level(memory=name, keeps=ops, doubled=doubled))
+        levels[-1] = replace(levels[-1], loops=levels[-1].loops + tuple(Loop(*x) for x in loops))
+    return Mapping(levels=tuple(levels), spatial=tuple(Unroll(*each) for each in way))
+
+
+def least_of(layer: Loops, bits: OperandBits, chip: Hierarchy, objective: str):
+    """Return (clocks, pJ) of the best mapping, or None."""
+    key = {
+        "cycles": lambda c: (c.cycles, c.total_pj),
+        "energy": lambda c: (c.total_pj, c.cycles),
+        "edp": lambda c: (c.edp, c.cycles),
+    }[objective]
+    costs = [
+        cost(layer, bits, mapping, chip)
+        for mapping in every_mapping(layer, chip)
+        if not problems(layer, bits, mapping, chip)
+    ]
+    return min(costs, key=key, default=None)
+
+
+def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:
+    rng = random.Random(seed)
+    chip, bits = random_chip(rng), random_bits(rng)
+    return Loops.product(*rng.sample([1, 2, 3, 3], 3)), bits, chip
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, marks=pytest.mark.slow if seed in (0, 3, 9, 10, 12) or seed > 13 else ())
+        for seed in range(60)
+    ],
+)
+def test_search_finds_the_best_of_every_mapping(seed: int) -> None:
+    layer, bits, chip = small_space(seed)
+    for objective in OBJECTIVES:
+        expected = least_of(layer, bits, chip, objective)
+        if expected is None:
+            with pytest.raises(BitlatheError, match="too small"):
+                search(layer, bits, chip, objective)
+            continue
+        found = search(layer, bits, chip, objective)
+        assert found.optimal
+        assert problems(layer, bits, found.mapping, chip) == ()
+        at = {"cycles": "cycles", "energy": "total_pj", "edp": "edp"}[objective]
+        assert getattr(found.cost, at) == pytest.approx(getattr(expected, at), rel=1e-9)
+        if objective == "cycles":
+            assert found.cost.total_pj == pytest.approx(expected.total_pj, rel=1e-9)
+
+
+def test_a_limit_gives_the_best_of_what_was_tried() -> None:
+    """More is never worse, and only the whole space is called optimal."""
+    layer, bits, chip = small_space(8)
+    whole = search(layer, bits, chip)
+    cycles = []
+    for limit in range(1, 12):
+        found = search(layer, bits, chip, limit=limit)
+        cycles.append(found.cost.cycles)
+        assert found.mappings_evaluated <= limit
+        assert found.optimal == (found.mappings_evaluated < limit)
+    assert cycles == sorted(cycles, reverse=True)
+    assert cycles[-1] >= whole.cost.cycles
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_order_of_siblings_and_axes_changes_nothing(seed: int, objective: str) -> None:
+    rng = random.Random(seed)
+    bits, layer = random_bits(rng), Loops.product(*(rng.randint(5, 40) for _ in range(3)))
+    chip = random_chip(rng, large=True)
+    while len(tiers_of(chip)[1]) < 2:
+        chip = random_chip(rng, large=True)
+    dram, one, two, *rest = chip.memories
+    other = replace(chip, memories=(dram, two, one, *rest), axes=chip.axes[::-1])
+    found = [search(layer, bits, each, objective) for each in (chip, other)]  # type: ignore[arg-type]
+    assert found[0].mapping == found[1].mapping
+    assert found[0].cost.cycles == found[1].cost.cycles
+    assert found[0].cost.total_pj == found[1].cost.total_pj
+
+
+def test_a_memory_too_small_is_named_with_the_least_size_that_works() -> None:
+    ports = (Port(direction="both", width_bits=Fraction(8)),)
+    chip = Hierarchy(
+        memories=(
+            Memory(name="dram", holds=OPERANDS, size_bits=None, ports=ports),
+            Memory(name="sram", holds=OPERANDS, size_bits=39, ports=ports),
+        ),
+        axes=(Axis(name="x", size=2, dims=("n",)),),
+    )
+    bits = OperandBits(weight=Fraction(8), input=Fraction(8), output=Fraction(16), partial=24)
+    layer = Loops.product(4, 4, 4)
+    with pytest.raises(BitlatheError) as error:
+        search(layer, bits, chip)
+    assert str(error.value) == (
+        "memory 'sram' is too small: one element of each operand it must hold (weight, input, "
+        "output) takes 40 bits, and it has 39, 1 too few; give at least 40."
+    )
+    sram = replace(chip.memories[1], size_bits=40)
+    search(layer, bits, replace(chip, memories=(chip.memories[0], sram)))
+
+
+def test_bad_input_is_said() -> None:
+    layer, bits, chip = small_space(8)
+    with pytest.raises(BitlatheError, match="unknown objective 'cylces'; did you mean 'cycles'"):
+        search(layer, bits, chip, "cylces")  # type: ignore[arg-type]
+    with pytest.raises(BitlatheError, match="bits of weight: 0; they must be more than 0"):
+        replace(bits, weight=Fraction(0))
+    with pytest.raises(BitlatheError, match="dimension n is 0; it must be at least 1"):
+        Loops.product(1, 0, 1)
+    with pytest.raises(BitlatheError, match="takes products, of dimensions m, n, k and b"):
+        search(Loops(sizes={"p": 2}, indexes=dict.fromkeys(OPERANDS, ("p",))), bits, chip)

@@ -1,0 +1,68 @@
+"""Every mapping of a small space, one after the other, without bounds.
+
+The space as `bitlathe.mapping.space` words it, written down anew: extents by trying all numbers of
+blocks, every order of every group of loops, every set of doubled tiles that fits.
+"""
+
+from itertools import permutations, product
+from math import prod
+
+
+def extents(size):
+    return sorted({-(-size // blocks) for blocks in range(1, size + 1)})
+
+
+def unrollings(sizes, axes):
+    """Yield tuples of (axis, dim, extent); axes: (name, size, dims)."""
+    choices = []
+    for name, most, dims in sorted(axes):
+        ways = [()]
+        single = [(name, d, u) for d in sorted(dims) for u in extents(sizes[d]) if 1 < u <= most]
+        ways += [(one,) for one in single]
+        ways += [
+            (one, two)
+            for one in single
+            for two in single
+            if one[1] < two[1] and one[2] * two[2] <= most
+        ]
+        choices.append(ways)
+    for way in product(*choices):
+        yield tuple(each for some in way for each in some)
+
+
+def tilings(sizes, way, kept):
+    """Yield, per tier below the outermost, the tile of each dimension.
+
+    ``kept``: for each of those tiers the dimensions that index what it keeps.
+    """
+    step = {d: prod(u for _, dim, u in way if dim == d) for d in sizes}
+
+    def chains(dim, tiers, around):
+        if not tiers:
+            yield ()
+            return
+        first, *rest = tiers
+        blocks = -(-min(around, sizes[dim]) // step[dim])
+        for tile in extents(blocks) if dim in first else [None]:
+            inside = around if tile is None else tile * step[dim]
+            for chain in chains(dim, rest, inside):
+                below = chain[0] if chain else step[dim]
+                yield (below if tile is None else inside, *chain)
+
+    dims = list(sizes)
+    for chosen in product(*(list(chains(dim, kept, sizes[dim])) for dim in dims)):
+        groups = [
+            {d: chain[g] for d, chain in zip(dims, chosen, strict=True)} for g in range(len(kept))
+        ]
+        yield [*groups, step]
+
+
+def nests(sizes, groups):
+    """Yield the loops of each group in every order, dimensions with one block left out."""
+    ways = []
+    around = dict(sizes)
+    for tile in groups:
+        live = [d for d in sizes if tile[d] < around[d]]
+        ways.append([[(d, tile[d]) for d in order] for order in permutations(live)])
+        around = {d: min(around[d], tile[d]) for d in sizes}
+    yield from product(*ways)
