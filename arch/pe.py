@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -477,17 +477,7 @@ class LutSection(PESection):
 AnySection = (
     BitSerialSection | IntMacSection | FpMacSection | LutSection | AntSection | OliveSection
 )
-SECTIONS: dict[str, type[AnySection]] = {
-    section.made.kind: section
-    for section in (
-        BitSerialSection,
-        IntMacSection,
-        FpMacSection,
-        LutSection,
-        AntSection,
-        OliveSection,
-    )
-}
+SECTIONS: dict[str, type[AnySection]] = {s.made.kind: s for s in get_args(AnySection)}
 PE_KINDS: dict[str, type[PEKind]] = {kind: section.made for kind, section in SECTIONS.items()}
 PE_KEYS: tuple[str, ...] = tuple(
     dict.fromkeys(key for section in SECTIONS.values() for key in section.arithmetic_keys())
