@@ -240,7 +240,7 @@ def test_zero_sizes():
 
 
 def test_kinds_tell_their_clocks():
-    assert set(PE_KINDS) == {"bit_serial", "int_mac", "fp_mac", "lut", "ant", "olive"}
+    assert set(PE_KINDS) >= {"bit_serial", "int_mac", "fp_mac", "lut", "ant", "olive"}
     assert BitSerialPE().clocks(129, 2) == 66
     assert IntMacPE(lanes=8).clocks(17) == 3
     assert FpMacPE().clocks(5) == AntPE().clocks(5) == OlivePE().clocks(5) == 5
