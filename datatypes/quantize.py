@@ -1,7 +1,7 @@
 """One call for every scheme: `quantize` checks, cuts into groups, hands to a coder, packs.
 
-Large float32 tensors go through compiled kernels where one fits (`fast`); everything else, and
-everything the kernels are tested against, is plain numpy. What both compute, in the
+Large float32 tensors go through compiled kernels where one fits (`coding.dispatch`); everything
+else, and everything the kernels are tested against, is plain numpy. What both compute, in the
 precision of the input (float32 for anything narrower, float64 for float64):
 
 * the scale of a group: range / largest magnitude of the grid, one division, then rounded to the
@@ -21,7 +21,7 @@ from .base.errors import BitlatheError, unknown_name
 from .coding.coded import Coded
 from .coding.coders import coder_of, encode_fast
 from .coding.inputs import Inputs
-from .coding.job import Blocks, Job
+from .coding.job import GroupedMatrix, Job
 from .coding.nan import grain, propagate
 from .formats.finite import all_finite, refuse_nonfinite
 from .formats.format import Format, Mixture
@@ -43,23 +43,23 @@ def quantize(
     activations: Any = None,
     overflow: str | None = None,
 ) -> QuantizedTensor:
-    """Quantise a tensor.
+    """Quantize a tensor.
 
     Parameters
     ----------
-    x : array_like or torch tensor, real, at least one axis
+    x : (..., length of axis, ...) array_like or torch tensor, real
         float16, bfloat16, float32 or float64; integers are read as float64, floats of 8 bits and
         fewer as float32.
     scheme : str, Scheme, Format or Mixture
         A scheme string such as ``"bitmod_fp4@g128/int8"``. A format or mixture of the catalogue
-        means what its name means; one's own is taken per channel with fp16 scales, and
+        means what its name means; a user-defined one defaults to one fp16 scale per channel, and
         `Scheme.of` gives it another granularity.
     axis : int, tuple of int or None
         The axis along which groups run: input channels of a weight matrix. Several that follow
         one another, such as (1, 2, 3), are taken as one. None is the last axis; of four axes or
         more all but the first, as convolutions have (out, in, height, width).
     rounding : str
-        See `Format.encode`. ``+paper``, olive and bcq have rules of their own and take none.
+        See `Format.encode`. ``+paper``, olive and bcq have their own rules and refuse others.
     nan : str
         ``raise`` refuses NaN and infinity, naming the first index. ``propagate`` makes every
         value of a group NaN that holds one; of a row of groups where their scales are integers
@@ -71,7 +71,7 @@ def quantize(
         activations that meet it.
     activations : (..., length of axis) array_like or torch tensor, optional
         Inputs of the layer whose weights `x` are. Searches and the choice among members then
-        make the error of the layer's outputs small instead of that of its weights.
+        minimize the error of the layer's outputs instead of that of its weights.
     overflow : str, optional
         What an element beyond a format without scales (``fp16``, ``int8/none``) becomes:
         ``saturate``, ``inf``, ``nan`` or ``raise``, see `Format.encode`. By default the end of the
@@ -84,13 +84,14 @@ def quantize(
     Raises
     ------
     BitlatheError
-        Bad scheme, axis, dtype, NaN, or a scale that does not fit its format.
+        Raised if the scheme, axis, dtype or a rule is wrong, a value is not finite (unless it is
+        to be propagated), or a scale does not fit its format.
 
     Warns
     -----
     UserWarning
         Where scales underflow and cost a group its digits, values come back as infinity, or
-        elements are cut off; see `ends`.
+        elements are cut off; see `tensors.ends`.
 
     Examples
     --------
@@ -114,10 +115,10 @@ def quantize(
     if not all_finite(array):
         if nan == "raise":
             refuse_nonfinite(array, "quantize")
-        grain(parsed)  # refuses a scheme without a place for NaN before the work is done
+        grain(parsed)  # refuses a scheme that cannot express NaN before the work is done
         array = np.where(np.isfinite(array), array, 0)
     job = Job(
-        blocks=Blocks(
+        data=GroupedMatrix(
             matrix=layout.matrix(array),
             layout=layout,
             importance=_importance(layout, importance, array.dtype),
@@ -156,15 +157,15 @@ def _encode(job: Job) -> Coded:
 def _nothing(job: Job) -> Coded:
     """Return the coding of an empty tensor: no group, no scale, no second-level scale."""
     scheme = job.scheme
-    none = np.zeros(0, np.uint8)
+    empty = np.zeros(0, np.uint8)
     return Coded(
         scheme=scheme,
         layout=job.layout,
         codes=np.zeros(job.matrix.shape, scheme.formats[0].code_dtype),
         scales=np.zeros((0, scheme.scales_per_group), np.uint32),
         outer_scales=np.zeros(0, np.uint32),
-        zeros=none if scheme.zero_bits else None,
-        choices=none if scheme.selector_bits else None,
+        zeros=empty if scheme.zero_bits else None,
+        choices=empty if scheme.selector_bits else None,
     )
 
 

@@ -1,1 +1,1 @@
-"""From groups of numbers to codes: one file a coder, each with its scales and searches."""
+"""From groups of numbers to codes: one file for each coder, with its scales and searches."""

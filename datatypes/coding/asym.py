@@ -26,7 +26,7 @@ from .job import (
 
 
 def group_range(job: Job) -> tuple[Floats, Floats]:
-    """Return the lower and upper end of each group, stretched to contain 0, clipped as asked.
+    """Return the lower and upper end of each group, (groups,), stretched to 0, clipped as asked.
 
     A clip that would leave nothing of a group (a percentile of zeros) is not made.
     """
@@ -49,16 +49,16 @@ def group_range(job: Job) -> tuple[Floats, Floats]:
     return np.where(kept, cut_low, low), np.where(kept, cut_high, high)
 
 
-def real_scale(low: Floats, high: Floats, top: int) -> Floats:
-    """Return (high - low) / top, also where high - low is beyond the largest number."""
+def _real_scale(low: Floats, high: Floats, top: int) -> Floats:
+    """Return (high - low) / top of each group, also where high - low overflows."""
     most = low.dtype.type(top)
     with np.errstate(over="ignore"):
         width = high - low
     return np.asarray(np.where(np.isinf(width), high / most - low / most, width / most))
 
 
-def integer_codes(job: Job, part: slice, scale: Floats, zero: Floats) -> Codes:
-    """Return the codes of some groups, rounded quotients moved by the zero point and clamped."""
+def _integer_codes(job: Job, part: slice, scale: Floats, zero: Floats) -> Codes:
+    """Return the (n, size) codes of n groups: rounded quotients plus zero points, clamped."""
     top = (1 << job.scheme.element_bits) - 1
     y = divide(job.groups[part], scale).astype(np.float64)
     q = round_integer(y, job.rounding, job.seed) + zero[:, None]
@@ -75,7 +75,7 @@ def encode_asym(job: Job) -> Coded:
     low, high = group_range(job)
     scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     top = (1 << job.scheme.element_bits) - 1
-    wanted = real_scale(low, high, top)
+    wanted = _real_scale(low, high, top)
     start, end = low, high.astype(np.float64)
     if job.scheme.clip in ("mse", "mae"):
         ratio = _search(job, wanted, low)
@@ -88,7 +88,7 @@ def encode_asym(job: Job) -> Coded:
     zeros = covering_zeros(used, start, end, top) if drawn else zeros_of(used, start, top)
     codes = np.zeros(job.groups.shape, np.uint8)
     for part in job.slices():
-        codes[part] = integer_codes(job, part, used[part], zeros[part])
+        codes[part] = _integer_codes(job, part, used[part], zeros[part])
     return job.coded(job.layout.join(codes), raw, outer, zeros=zeros)
 
 
@@ -111,10 +111,17 @@ def _search(job: Job, wanted: Floats, low: Floats) -> Floats:
 
 
 def covering_scale(low: Floats, high: Floats, top: int) -> Floats:
-    """Return the least scale under which low..high are codes 0..top with a whole zero point.
+    """Return the (groups,) least scales under which low..high are 0..top, zero points whole.
 
     A zero point z takes max(-low / z, high / (top - z)), and the best is one of the two whole
     numbers beside top * -low / (high - low), where both are equal.
+
+    Parameters
+    ----------
+    low, high : (groups,) float
+        Ends of each group, around 0.
+    top : int
+        Largest code.
     """
     down, up = -low.astype(np.float64), high.astype(np.float64)
     width = np.maximum(down + up, np.finfo(np.float64).tiny)
@@ -131,7 +138,16 @@ def _least_scale(down: Floats, up: Floats, below: Floats, above: Floats) -> Floa
 
 
 def covering_zeros(scale: Floats, low: Floats, high: Floats, top: int) -> Floats:
-    """Return the zero points that cut least off low..high, in steps of the scale."""
+    """Return the (groups,) zero points that cut least off low..high, in steps of the scale.
+
+    Parameters
+    ----------
+    scale : (groups,) float
+    low, high : (groups,) float
+        Ends of each group, around 0.
+    top : int
+        Largest code.
+    """
     s = np.where(scale > 0, scale, 1).astype(np.float64)
     down, up = -low / s, high / s
     lower = np.clip(np.floor(down), 0, top)
@@ -144,21 +160,30 @@ def covering_zeros(scale: Floats, low: Floats, high: Floats, top: int) -> Floats
 
 
 def zeros_of(scales: Floats, edges: Floats, top: int) -> Floats:
-    """Return the zero points of scales and lower ends: round(-edge / scale), clamped."""
+    """Return the zero points of (...) scales and lower ends: round(-edge / scale) in 0..top."""
     ratio = np.divide(-edges, scales, out=np.zeros(scales.shape), where=scales > 0)
     return np.asarray(np.clip(np.rint(ratio), 0, top).astype(scales.dtype))
 
 
 def search_groups(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
-    """Return which of the (groups, n) candidates has the least error, the first among equals.
+    """Return which candidate of each group has the least error, the first among equals.
 
-    -1 where none has a finite one; infinite scales have none.
+    Parameters
+    ----------
+    job : Job
+    scales, edges : (groups, n) float
+        Scale and lower end of each candidate.
+
+    Returns
+    -------
+    (groups,) int64
+        -1 where no candidate has a finite error; those with infinite scales never do.
     """
     zeros = zeros_of(scales, edges, (1 << job.scheme.element_bits) - 1)
 
     def error(t: int, part: slice) -> NDArray[np.float64]:
         scale, zero = scales[part, t], zeros[part, t]
-        codes = integer_codes(job, part, scale, zero)
+        codes = _integer_codes(job, part, scale, zero)
         return group_error(job, part, integer_values(codes, zero, scale, scale.dtype))
 
     least = np.full(len(job.groups), np.inf)
@@ -166,7 +191,10 @@ def search_groups(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
 
 
 def best_grid(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
-    """Do what `search_groups` does, compiled; float32, squared errors, ties to even."""
+    """Do what `search_groups` does, compiled, of (groups, n) candidates.
+
+    For float32, squared errors and ties to even.
+    """
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.asym import search_groups as kernel
 
@@ -179,13 +207,25 @@ def best_grid(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
 def integer_values(
     codes: Codes, zero: NDArray[np.generic], scale: Floats, dtype: np.dtype[np.generic]
 ) -> Floats:
-    """Return (code - zero) x scale."""
+    """Return (code - zero) x scale.
+
+    Parameters
+    ----------
+    codes : (groups, size) unsigned integers
+    zero, scale : (groups,) float
+    dtype : numpy dtype
+        The precision in which it is computed.
+
+    Returns
+    -------
+    (groups, size) float, of `dtype`
+    """
     whole = codes.astype(dtype) - zero.astype(dtype)[:, None]
     return np.asarray(whole * scale.astype(dtype)[:, None])
 
 
 def encode_compiled(job: Job) -> Coded | None:
-    """Code a large job by one kernel; None where it does not fit."""
+    """Code a large job with one kernel; None where it does not fit."""
     from .. import kernels
 
     if job.rounding != "even" or job.scheme.scale not in ("fp16", "fp32"):
@@ -195,19 +235,19 @@ def encode_compiled(job: Job) -> Coded | None:
     return coded_of(job, found)
 
 
-def values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+def _values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
     """Return what codes stand for; see `Coder.values`."""
     assert coded.zeros is not None
     return integer_values(codes, coded.zeros, scales, dtype)
 
 
-def tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
+def _tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
     """Return the integers as they stand, and the zero points; see `Coder.tables`."""
     whole = np.arange(1 << coded.scheme.element_bits, dtype=dtype)[None]
     return Tables(tables=whole, scales=scales, zeros=coded.zeros)
 
 
-def integers(coded: Coded) -> list[Integers]:
+def _integers(coded: Coded) -> list[Integers]:
     """Return ``code - zero``; see `Coder.integers`."""
     top, zeros = (1 << coded.scheme.element_bits) - 1, coded.zeros
     assert zeros is not None
@@ -221,8 +261,8 @@ def integers(coded: Coded) -> list[Integers]:
 ASYM: Final = Coder(
     encode=encode_asym,
     compiled=encode_compiled,
-    values=values,
-    tables=tables,
-    integers=integers,
+    values=_values,
+    tables=_tables,
+    integers=_integers,
     ends=integer_ends,
 )

@@ -1,4 +1,4 @@
-"""Binary-coded quantisation with shift-add scales (ShiftAddLLM, arXiv 2406.05981).
+"""Binary-coded quantization with shift-add scales (ShiftAddLLM, arXiv 2406.05981).
 
 ``w = sum over i of alpha_i * b_i``, b_i in {-1, +1}: bit i of the code is 1 for +1. Each alpha is
 a sum of K signed powers of two, eight bits each, so that a product is K shifts and adds.
@@ -23,15 +23,15 @@ MAGNITUDE_MAX = 1e150
 def encode_bcq(job: Job) -> Coded:
     """Code a job: greedy start, then signs by nearest sum and scales by least squares in turn.
 
-    Of the scales of all rounds those are kept that, rounded as they are stored, have the least
-    error; a round whose scales overflow is passed over. The rounds themselves go on from unrounded
-    scales: with few powers of two the signs of rounded scales lead the search astray.
+    Of the scales of all rounds, those with the least error once rounded as they are stored are
+    taken; a round whose scales overflow is passed over. The rounds themselves go on from
+    unrounded scales: with few powers of two the signs of rounded scales lead the search astray.
     """
     x, weights = job.groups.astype(np.float64), job.kernel_weights().astype(np.float64)
     _refuse_beyond(job, x)
-    scale = scale_of(job.scheme)
+    scale = _scale_of(job.scheme)
     compiled = worth_compiling(job)
-    search, measure = (alternate_compiled, errors_compiled) if compiled else (alternate, errors)
+    search, measure = (alternate_compiled, _errors_compiled) if compiled else (alternate, errors)
     alphas, used = search(x, weights, job.scheme.element_bits)
     least = np.full(x.shape[0], np.inf)
     raw = np.zeros((x.shape[0], job.scheme.element_bits), np.uint32)
@@ -45,7 +45,7 @@ def encode_bcq(job: Job) -> Coded:
     if np.isinf(least).any():
         at = int(np.argmax(np.isinf(least)))
         scale.refuse(at, float(np.abs(alphas[at, 0]).max()))
-    final = nearest_codes_compiled if compiled else nearest_codes
+    final = _nearest_codes_compiled if compiled else nearest_codes
     codes = final(x, scale.read_signed(raw))
     return job.coded(job.layout.join(codes), raw)
 
@@ -82,7 +82,7 @@ def alternate(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[
 
 
 def alternate_compiled(x: Floats, weights: Floats, planes: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Do what `alternate` does, compiled."""
+    """Do what `alternate` does, compiled, of (groups, size) elements and weights."""
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.bcq import alternate as kernel
 
@@ -92,13 +92,25 @@ def alternate_compiled(x: Floats, weights: Floats, planes: int) -> tuple[Floats,
 
 
 def errors(x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats) -> Floats:
-    """Return the squared error of the groups `index` under scales (n, planes)."""
-    values = plane_values(nearest_codes(x[index], alphas), alphas)
+    """Return the (n,) weighted squared errors of some groups under given scales.
+
+    Parameters
+    ----------
+    x : (groups, size) float64
+    weights : (groups, size) float64, or (groups, 0) where all elements count the same
+    index : (n,) int64
+        The groups.
+    alphas : (n, planes) float64
+        Their signed scales.
+    """
+    values = _plane_values(nearest_codes(x[index], alphas), alphas)
     cost = np.square(x[index] - values)
     return np.asarray((weights[index] * cost if weights.shape[1] else cost).sum(axis=1))
 
 
-def errors_compiled(x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats) -> Floats:
+def _errors_compiled(
+    x: Floats, weights: Floats, index: NDArray[np.int64], alphas: Floats
+) -> Floats:
     """Do what `errors` does, compiled."""
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.bcq import errors as kernel
@@ -161,7 +173,7 @@ def _solve(matrix: Floats, right: Floats) -> Floats:
     return np.ascontiguousarray(alpha.T)
 
 
-def sums_of(alpha: Floats) -> Floats:
+def _sums_of(alpha: Floats) -> Floats:
     """Return the (groups, 2**planes) sums of signed scales, added in the order of the planes."""
     planes = alpha.shape[1]
     patterns = np.arange(1 << planes)
@@ -172,8 +184,11 @@ def sums_of(alpha: Floats) -> Floats:
 
 
 def nearest_codes(x: Floats, alpha: Floats) -> Codes:
-    """Return the code of the nearest sum of each element, that of the lower of two as near."""
-    sums = sums_of(alpha)
+    """Return the (groups, size) codes of the nearest sums of (groups, planes) scales.
+
+    Of two sums as near, the lower one.
+    """
+    sums = _sums_of(alpha)
     order = np.argsort(sums, axis=1, kind="stable")
     ranked = np.take_along_axis(sums, order, axis=1)
     middles = (ranked[:, :-1] + ranked[:, 1:]) / 2
@@ -183,7 +198,7 @@ def nearest_codes(x: Floats, alpha: Floats) -> Codes:
     return np.take_along_axis(order, place, axis=1).astype(np.uint8)
 
 
-def nearest_codes_compiled(x: Floats, alpha: Floats) -> Codes:
+def _nearest_codes_compiled(x: Floats, alpha: Floats) -> Codes:
     """Do what `nearest_codes` does, compiled."""
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.bcq import nearest_codes as kernel
@@ -193,32 +208,32 @@ def nearest_codes_compiled(x: Floats, alpha: Floats) -> Codes:
     return codes
 
 
-def plane_values(codes: Codes, alpha: Floats) -> Floats:
-    """Return the sum of signed scales that each code stands for."""
-    return np.asarray(np.take_along_axis(sums_of(alpha), codes.astype(np.intp), axis=1))
+def _plane_values(codes: Codes, alpha: Floats) -> Floats:
+    """Return the (groups, size) sums of signed scales that codes stand for."""
+    return np.asarray(np.take_along_axis(_sums_of(alpha), codes.astype(np.intp), axis=1))
 
 
-def scale_of(scheme: Scheme) -> SignedScale:
+def _scale_of(scheme: Scheme) -> SignedScale:
     """Return the record that stores the signed scales of a scheme."""
     scale = scheme.scale_format
     assert isinstance(scale, SignedScale)  # the rules of schemes say so
     return scale
 
 
-def scales(coded: Coded) -> Floats:
+def _scales(coded: Coded) -> Floats:
     """Return the (groups, planes) scales; see `Coder.scales`."""
-    return scale_of(coded.scheme).read_signed(coded.scales)
+    return _scale_of(coded.scheme).read_signed(coded.scales)
 
 
-def values(_: Coded, codes: Codes, alpha: Floats, dtype: np.dtype[Any]) -> Floats:
+def _values(_: Coded, codes: Codes, alpha: Floats, dtype: np.dtype[Any]) -> Floats:
     """Return what codes stand for; see `Coder.values`."""
-    return plane_values(codes, alpha).astype(dtype)
+    return _plane_values(codes, alpha).astype(dtype)
 
 
-def tables(coded: Coded, alpha: Floats, dtype: np.dtype[Any]) -> Tables:
+def _tables(coded: Coded, alpha: Floats, dtype: np.dtype[Any]) -> Tables:
     """Return a table for each group, the sums of its own signed scales; see `Coder.tables`."""
     return Tables(
-        tables=sums_of(alpha).astype(dtype),
+        tables=_sums_of(alpha).astype(dtype),
         scales=np.ones(coded.layout.groups, dtype),
         choices=np.arange(coded.layout.groups),
     )
@@ -226,9 +241,9 @@ def tables(coded: Coded, alpha: Floats, dtype: np.dtype[Any]) -> Tables:
 
 BCQ: Final = Coder(
     encode=encode_bcq,
-    scales=scales,
-    values=values,
-    tables=tables,
+    scales=_scales,
+    values=_values,
+    tables=_tables,
     integers=None,
     ends=integer_ends,
     own_rounding=True,

@@ -25,7 +25,7 @@ class Coded:
     layout : Layout
         How the tensor is a matrix, and how that is cut into groups.
     codes : (rows, columns) unsigned
-        The quantised axis last.
+        The quantized axis last.
     scales : (groups, n) uint32
         Bit patterns of the stored scales; n is 1 except for sums of signed scales.
     outer_scales : (0,), (1,) or (down,) uint32

@@ -14,7 +14,7 @@ from .job import Job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """What `kernels.streams.dequantize.dequantize` wants to know of a tensor; see there."""
+    """What `kernels.streams.dequantize.dequantize` takes of a tensor; see there."""
 
     tables: Floats
     scales: Floats
@@ -32,7 +32,7 @@ class Integers:
     values : (n,) float64
         Every number there may be.
     places : callable
-        Makes, of the (k, size) codes of a slice of groups, places among `values`.
+        Takes the (k, size) codes of a slice of groups, returns places among `values`.
     bits : int or None
         Width of the format whose values they are; None for integers as they stand.
     groups : (groups,) bool or None
@@ -49,7 +49,7 @@ class Integers:
 
 
 def no_kernel(_: Job) -> None:
-    """Return None: no kernel codes a job from end to end."""
+    """Return None: no kernel codes a whole job."""
 
 
 def stored_scales(coded: Coded) -> Floats:
@@ -78,15 +78,15 @@ class Coder:
         Of a scheme: the largest magnitude a code stands for, in scales, and in steps of the end of
         the grid.
     compiled : callable
-        Codes a large job by a kernel that does all; None where none fits.
+        Codes a large job with one kernel; returns None where no kernel fits.
     scales : callable
         Scales as used, (groups,), or (groups, planes) for sums of signed scales.
     own_rounding : bool
-        Whether it rounds in a way of its own and takes no rounding mode.
+        Whether it has its own rounding rule and takes no rounding mode.
     measures_outputs : bool
         Whether its searches can measure the outputs of a layer whose inputs are known.
     searches : bool
-        Whether a search finds scales, so that they hang on more than the ends of a group.
+        Whether a search finds scales, so that they depend on more than the ends of a group.
     outer_is_step : bool
         Whether the second-level scale of a row is the step of its integer scales, not the largest.
     through_half : bool
@@ -108,6 +108,6 @@ class Coder:
 
 
 def integer_ends(scheme: Scheme) -> tuple[float, float]:
-    """Return the ends of unsigned integers: the largest code, twice."""
+    """Return the ends of unsigned integers: the largest code, as magnitude and as steps."""
     top = float((1 << scheme.element_bits) - 1)
     return top, top

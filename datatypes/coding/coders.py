@@ -1,4 +1,4 @@
-"""The coders by name: the one table that is looked into. A coder stands in a file of its own."""
+"""The coders by name, each from its own file."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from .job import Job
 from .olive import OLIVE
 from .table import TABLE
 
-# by the name that a scheme calls its coder by
+# by the name of a scheme's coder
 CODERS: Final[dict[str, Coder]] = {
     "table": TABLE,
     "asym": ASYM,
@@ -34,5 +34,5 @@ def coder_of(scheme: Scheme) -> Coder:
 
 
 def encode_fast(job: Job, min_size: int = dispatch.MIN_SIZE) -> Coded | None:
-    """Code a job with a compiled kernel, or return None where none fits."""
+    """Code a job with a compiled kernel; None where no kernel fits."""
     return coder_of(job.scheme).compiled(job) if dispatch.plain(job, min_size) else None

@@ -6,7 +6,7 @@
 Phase 1 finds each group's range on its own, phase 2 the channel's scale with the group scales
 rounded to multiples of it. Both make the squared error of the weights small or, where the layer's
 inputs are given, that of its outputs, as the authors do (who in phase 2 compare with the outputs
-of phase 1; here both phases compare with those of the unquantised weights).
+of phase 1; here both phases compare with those of the unquantized weights).
 """
 
 from dataclasses import replace
@@ -43,11 +43,11 @@ def encode_dgq(job: Job) -> Coded:
     zeros = zeros_of(scales, edges, top)
     fine = np.take_along_axis(scales, best, axis=1)[:, 0]
     zero = np.take_along_axis(zeros, best, axis=1)[:, 0]
-    pick = search_channels_compiled if compiled else search_channels
+    pick = _search_channels_compiled if compiled else search_channels
     chosen = np.maximum(pick(even, fine, zero, channels), 0)[:, None]
     channel = np.take_along_axis(channels, chosen, axis=1)[:, 0]
-    whole = group_steps(job, fine, channel)
-    codes = job.layout.join(clamped_codes(job, whole, channel, zero))
+    whole = _group_steps(job, fine, channel)
+    codes = job.layout.join(_clamped_codes(job, whole, channel, zero))
     return job.coded(codes, whole.astype(np.uint32), float_bits(channel, "fp16"), zeros=zero)
 
 
@@ -70,18 +70,18 @@ def _most(job: Job) -> int:
     return min((1 << job.scheme.scale_format.bits) - 1, INT8_MAX)
 
 
-def group_steps(job: Job, fine: Floats, channel: Floats) -> Floats:
-    """Return the integer scales of groups: the multiples of the channel's scale they come to."""
+def _group_steps(job: Job, fine: Floats, channel: Floats) -> Floats:
+    """Return the (groups,) integer scales: the nearest multiples of the channel's scale."""
     each = np.repeat(channel, job.layout.across)
     ratio = np.divide(fine, each, out=np.ones_like(fine), where=each > 0)
     return np.asarray(np.clip(np.rint(ratio), 1, _most(job)))
 
 
-def clamped_codes(job: Job, whole: Floats, channel: Floats, zero: Floats) -> Codes:
+def _clamped_codes(job: Job, whole: Floats, channel: Floats, zero: Floats) -> Codes:
     """Return the codes, clamped so that (code - zero) x integer scale stays within 8 bits."""
     top = (1 << job.scheme.element_bits) - 1
-    room = np.floor(INT8_MAX / whole)
-    low, high = np.maximum(0, zero - room), np.minimum(top, zero + room)
+    span = np.floor(INT8_MAX / whole)
+    low, high = np.maximum(0, zero - span), np.minimum(top, zero + span)
     scale = whole * np.repeat(channel, job.layout.across)
     codes = np.zeros(job.groups.shape, np.uint8)
     for part in job.slices():
@@ -92,14 +92,31 @@ def clamped_codes(job: Job, whole: Floats, channel: Floats, zero: Floats) -> Cod
 
 
 def search_channels(job: Job, fine: Floats, zero: Floats, channels: Floats) -> NDArray[np.int64]:
-    """Return which of the (rows, n) channel scales has the least error, the first among equals."""
+    """Return which channel scale has the least error in each row, the first among equals.
+
+    Parameters
+    ----------
+    job : Job
+    fine, zero : (groups,) float
+        Real scale and zero point of each group.
+    channels : (rows, n) float
+        Candidates.
+
+    Returns
+    -------
+    (rows,) int64
+        -1 where no candidate has a finite error.
+    """
     rows = (job.layout.down, job.layout.across)
 
     def error(t: int, _: slice) -> NDArray[np.float64]:
         fit = np.isfinite(channels[:, t])
         channel = np.where(fit, channels[:, t], 0)
-        whole = group_steps(job, fine, channel)
-        codes, scale = clamped_codes(job, whole, channel, zero), whole * np.repeat(channel, rows[1])
+        whole = _group_steps(job, fine, channel)
+        codes, scale = (
+            _clamped_codes(job, whole, channel, zero),
+            whole * np.repeat(channel, rows[1]),
+        )
         return np.where(fit, _row_errors(job, codes, zero, scale), np.inf)
 
     return least_error([slice(None)], channels.shape[1], error, np.full(rows[0], np.inf))
@@ -118,7 +135,7 @@ def _row_errors(job: Job, codes: Codes, zero: Floats, scale: Floats) -> NDArray[
     return np.asarray(np.concatenate(parts).reshape(job.layout.down, -1).sum(axis=1))
 
 
-def search_channels_compiled(
+def _search_channels_compiled(
     job: Job, fine: Floats, zero: Floats, channels: Floats
 ) -> NDArray[np.int64]:
     """Do what `search_channels` does, compiled; float32, no layer inputs, ties to even."""
@@ -134,12 +151,12 @@ def search_channels_compiled(
     return best
 
 
-def scales(coded: Coded) -> Floats:
+def _scales(coded: Coded) -> Floats:
     """Return the integer scales times that of their channel; see `Coder.scales`."""
     channel = bits_to_float(coded.outer_scales, "fp16")
     return coded.scales[:, 0].astype(np.float32) * np.repeat(channel, coded.layout.across)
 
 
 DGQ: Final = replace(
-    ASYM, encode=encode_dgq, compiled=no_kernel, scales=scales, outer_is_step=True, searches=True
+    ASYM, encode=encode_dgq, compiled=no_kernel, scales=_scales, outer_is_step=True, searches=True
 )

@@ -1,7 +1,7 @@
 """Dispatch to the compiled kernels: the same numbers as the numpy path, at memory speed.
 
-Each function here returns None wherever no kernel fits; then the numpy path does the work. What
-fits is decided by the shape of a grid, never by its name.
+Each function here returns None where no kernel fits; then the numpy path does the work. The shape
+of a grid, never its name, decides which kernel fits.
 """
 
 from functools import cache
@@ -39,7 +39,7 @@ def plain(job: Job, min_size: int) -> bool:
         and job.overflow == "saturate"
         and job.inputs is None
         # a mask alone marks the fill of short groups; the kernels know short groups themselves
-        and job.blocks.importance is None
+        and job.data.importance is None
         and job.scheme.element_bits <= 8
         and job.matrix.size >= max(min_size, 1)
         and have_numba()
@@ -141,12 +141,12 @@ def coded_of(job: Job, found: "Groups") -> Coded | None:
     from .. import kernels
 
     scales = found.scales.reshape(-1)
-    none = scales == 0
-    if np.isinf(scales).any():  # one overflowed, which the numpy path tells of
+    zero = scales == 0
+    if np.isinf(scales).any():  # one overflowed: the numpy path refuses it
         return None
-    if none.any():
+    if zero.any():
         amax = kernels.absmax_groups(job.matrix, job.layout.block_columns).reshape(-1)
-        if amax[none].any():  # one underflowed: the numpy path stores the smallest there is
+        if amax[zero].any():  # one underflowed: the numpy path stores the smallest there is
             return None
     grid = job.scheme.formats[0].grid
     raw, _ = job.scheme.scale_format.store(scales, scales, grid, job.layout)
@@ -154,7 +154,7 @@ def coded_of(job: Job, found: "Groups") -> Coded | None:
 
 
 def books_of(formats: tuple[Format, ...], rounding: str) -> "tuple[Book, ...] | None":
-    """Return formats as the kernels want them; None where a search among them is not for those."""
+    """Return formats as the kernels take them; None where the kernels do not search among them."""
     longest = max(f.grid.values.size for f in formats)
     if len(formats) > MAX_BOOKS or (len(formats) > 1 and longest > MAX_BOOK):
         return None

@@ -38,13 +38,13 @@ class Inputs:
         Raises
         ------
         BitlatheError
-            If their last axis is not as long as the quantised one, or a value is not finite.
+            Raised if their last axis is not as long as the quantized one, or a value is not finite.
         """
         given = np.asarray(activations)
         if given.ndim < 2 or given.shape[-1] != layout.columns or given.size == 0:
             raise BitlatheError(
                 f"activations: an array of shape (tokens, {layout.columns}) is needed, the last "
-                f"axis as long as the quantised one, got {given.shape}"
+                f"axis as long as the quantized one, got {given.shape}"
             )
         x = given.reshape(-1, layout.columns).astype(np.float64)
         if not np.isfinite(x).all():

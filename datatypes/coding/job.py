@@ -17,7 +17,7 @@ from .inputs import Inputs
 
 # elements worked on at once: the temporaries of a slice stay in the cache
 SLICE = 1 << 18
-# fewer elements than a cast would compile a kernel of its own for
+# fewer elements than a cast would compile its own kernel for
 FEW = 1 << 15
 # kernels that search among more members would take minutes to compile
 MAX_BOOKS = 4
@@ -28,8 +28,8 @@ RATIOS = tuple(round(1.25 - 0.0125 * i, 4) for i in range(81))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Blocks:
-    """A matrix and its groups, which are cut when first asked for, and only once.
+class GroupedMatrix:
+    """A matrix and its groups, which are cut once, when first used.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Job:
 
     Attributes
     ----------
-    blocks : Blocks
+    data : GroupedMatrix
     scheme : Scheme
     rounding : str
     seed : int or None
@@ -74,7 +74,7 @@ class Job:
         What becomes of elements beyond a grid that has no scale; see `Format.encode`.
     """
 
-    blocks: Blocks
+    data: GroupedMatrix
     scheme: Scheme
     rounding: str = "even"
     seed: int | None = None
@@ -84,22 +84,22 @@ class Job:
     @property
     def matrix(self) -> Floats:
         """The (rows, columns) elements."""
-        return self.blocks.matrix
+        return self.data.matrix
 
     @property
     def layout(self) -> Layout:
         """How the matrix is cut into groups."""
-        return self.blocks.layout
+        return self.data.layout
 
     @property
     def groups(self) -> Floats:
         """The (groups, size) elements; short groups filled with 0."""
-        return self.blocks.groups
+        return self.data.groups
 
     @property
     def weights(self) -> Floats | None:
         """Weight of each element's error, (groups, size), 0 in the fill; None if all are equal."""
-        return self.blocks.weights
+        return self.data.weights
 
     def lengths(self) -> NDArray[np.int64]:
         """Return how many elements of each group are real."""
@@ -108,14 +108,14 @@ class Job:
         return np.asarray(np.full(count, size) if mask is None else mask.sum(axis=1), np.int64)
 
     def kernel_weights(self) -> Floats:
-        """Return the weights as compiled kernels take them: (groups, 0) stands for none."""
-        none = np.zeros((len(self.groups), 0), self.groups.dtype)
-        return none if self.weights is None else self.weights
+        """Return the (groups, size) weights for compiled kernels; (groups, 0) if all are equal."""
+        equal = np.zeros((len(self.groups), 0), self.groups.dtype)
+        return equal if self.weights is None else self.weights
 
     def slices(self, elements: int = SLICE) -> Iterator[slice]:
-        """Cut the groups into pieces of about so many elements, by default what fits the cache.
+        """Cut the groups into slices of about so many elements, by default what fits the cache.
 
-        One piece only where a random draw must not be repeated from piece to piece.
+        Only one slice where a random draw must not be repeated from slice to slice.
         """
         count, size = self.groups.shape
         if self.rounding == "stochastic":
@@ -133,7 +133,7 @@ class Job:
         zeros: NDArray[Any] | None = None,
         choices: NDArray[Any] | None = None,
     ) -> Coded:
-        """Return what the job came to.
+        """Return the coded tensor that the job's codes and scales make.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ def least_error(
     error: Callable[[int, slice], NDArray[np.float64]],
     least: NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """Return which candidate has the least error, the first among equals; -1 where none is less.
+    """Return which candidate has the least error, the first among equals.
 
     Parameters
     ----------
@@ -171,6 +171,11 @@ def least_error(
         never the least.
     least : (groups,) float64
         Errors to beat; lowered in place.
+
+    Returns
+    -------
+    (groups,) int64
+        -1 where no candidate's error is below `least`.
     """
     best = np.full(len(least), -1)
     # a value beyond the largest number, or an infinite scale: such a candidate is not taken
@@ -185,7 +190,7 @@ def least_error(
 
 
 def divide(x: Floats, scale: Floats) -> Floats:
-    """Return x / scale by group; 0 where the scale is 0."""
+    """Return (groups, size) x over the (groups,) scales; 0 where the scale is 0."""
     column = scale.astype(x.dtype)[:, None]
     with np.errstate(over="ignore", under="ignore"):
         return np.divide(x, column, out=np.zeros_like(x), where=column > 0)
@@ -198,11 +203,19 @@ def worth_compiling(job: Job) -> bool:
 
 
 def group_error(job: Job, part: slice, approximation: Floats) -> NDArray[np.float64]:
-    """Return the error of some groups, in float64: what a search makes small.
+    """Return the (n,) errors of some groups, in float64: what a search minimizes.
 
     The sum of the squared (absolute for ``mae``) differences, weighted by importance; of the
     squared differences they make in the layer's outputs where its inputs are known. The
     differences are taken in the precision of the groups.
+
+    Parameters
+    ----------
+    job : Job
+    part : slice
+        The n groups.
+    approximation : (n, size) float
+        The values that stand for their elements.
     """
     x = job.groups[part]
     difference = (x - approximation).astype(np.float64)
@@ -217,7 +230,7 @@ def group_error(job: Job, part: slice, approximation: Floats) -> NDArray[np.floa
 
 
 def magnitude_range(job: Job) -> Floats:
-    """Return the range of each group's magnitudes that the grid should cover.
+    """Return the range of each group's magnitudes that the grid should cover, (groups,).
 
     ``absmax``; the N-th percentile for ``pN``; the larger end of mean +- N sigma, at most absmax,
     for ``sigmaN``. For the searched clips this is the absmax they start from.
@@ -238,33 +251,42 @@ def magnitude_range(job: Job) -> Floats:
 
 
 def moments(job: Job) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each group, fill left out."""
+    """Return mean and standard deviation of each group, (groups,), fill left out."""
     x = job.groups.astype(np.float64)
     mask = job.layout.mask()
     count = np.full(x.shape[0], x.shape[1]) if mask is None else mask.sum(axis=1)
     with np.errstate(over="ignore"):
         mean = x.sum(axis=1) / count
     with np.errstate(over="ignore", invalid="ignore"):
-        centred = x - mean[:, None]
+        centered = x - mean[:, None]
         if mask is not None:
-            centred = np.where(mask, centred, 0.0)
-        return mean, np.sqrt((centred * centred).sum(axis=1) / count)
+            centered = np.where(mask, centered, 0.0)
+        return mean, np.sqrt((centered * centered).sum(axis=1) / count)
 
 
 def percentile(job: Job, x: Floats, share: float) -> Floats:
-    """Return a percentile of each group (linear between order statistics), fill left out."""
+    """Return the (groups,) percentiles of (groups, size) x without its fill, interpolated."""
     mask = job.layout.mask()
     shown = x if mask is None else np.where(mask, x, np.nan)
     find = np.percentile if mask is None else np.nanpercentile
     with np.errstate(over="ignore", invalid="ignore"):
         found = find(shown, share, axis=1)
-    if not np.isfinite(found).all():  # two neighbours differ by more than the largest number
+    if not np.isfinite(found).all():  # two neighbors differ by more than the largest number
         found = find(shown / 4, share, axis=1) * 4
     return np.asarray(found.astype(x.dtype))
 
 
 def grid_encode(job: Job, x: Floats, fmt: Format, scale: Floats) -> Codes:
-    """Return the codes of (n, size) groups on a grid under given scales."""
+    """Return the (n, size) codes of groups on a grid under given scales.
+
+    Parameters
+    ----------
+    job : Job
+        Whose rounding and overflow rules are followed.
+    x : (n, size) float
+    fmt : Format
+    scale : (n,) float
+    """
     y = divide(x, scale)
     codes: Codes = fmt.encode(
         y, rounding=job.rounding, overflow=job.overflow, nan="propagate", seed=job.seed
@@ -273,5 +295,17 @@ def grid_encode(job: Job, x: Floats, fmt: Format, scale: Floats) -> Codes:
 
 
 def grid_values(fmt: Format, codes: Codes, scale: Floats, dtype: Any) -> Floats:
-    """Return value x scale, one rounding to the precision asked for."""
+    """Return value x scale, one rounding to the precision asked for.
+
+    Parameters
+    ----------
+    fmt : Format
+    codes : (n, size) unsigned integers
+    scale : (n,) float
+    dtype : numpy dtype
+
+    Returns
+    -------
+    (n, size) float, of `dtype`
+    """
     return np.asarray(fmt.values.astype(dtype)[codes] * scale.astype(dtype)[:, None])

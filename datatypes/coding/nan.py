@@ -1,6 +1,6 @@
-"""NaN and infinity carried through quantisation: who becomes NaN for them.
+"""NaN and infinity carried through quantization: what becomes NaN for them.
 
-Whatever can say so at the finest grain: an element where there are no scales and the format has a
+The finest grain that can express it: an element where there are no scales and the format has a
 NaN, the group by its scale, the row of groups by its second-level scale.
 """
 
@@ -20,7 +20,7 @@ def grain(scheme: Scheme) -> str:
     Raises
     ------
     BitlatheError
-        If the scheme has no place for a NaN.
+        Raised if the scheme cannot express a NaN.
     """
     scale = scheme.scale_format
     if not scale.bits and len(scheme.formats) == 1 and scheme.formats[0].nan_codes:
@@ -43,7 +43,7 @@ def propagate(coded: Coded, array: NDArray[np.floating]) -> Coded:
     Parameters
     ----------
     coded : Coded
-    array : float, the shape of the tensor
+    array : (...) float, of the tensor's shape
         As it was given. Without scales an infinity stays one where the format has it.
 
     Raises

@@ -1,12 +1,12 @@
 """OliVe: outlier-victim pairs (ISCA 2023, arXiv 2304.07493).
 
 Elements are coded in pairs along a row. A normal pair is two integers. Where one is an outlier,
-its neighbour (the victim) is given up to 0: its place takes the code 10..0, which no normal
+its neighbor (the victim) is given up to 0: its place takes the code 10..0, which no normal
 integer uses, and the outlier takes the code of a small float of its own. So every element takes
 the bits of a normal integer.
 
-Levels, base and ends of the search follow the authors' quantiser; of two outliers in a pair the
-larger is kept, as the paper says (the quantiser keeps the left one).
+Levels, base and ends of the search follow the authors' quantizer; of two outliers in a pair the
+larger is kept, as the paper says (the quantizer keeps the left one).
 """
 
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def encode_olive(job: Job) -> Coded:
     scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     shares = np.array(ALL_SHARES if job.scheme.clip == "mse" else SHARES)
     with np.errstate(over="ignore", invalid="ignore"):
-        trials = (base_range(job)[:, None] * shares / pairs.top).astype(dtype)
+        trials = (_base_range(job)[:, None] * shares / pairs.top).astype(dtype)
         fit = scale_format.fits(trials, trials * pairs.top, fmt.grid)
     trials = np.where(fit, trials, np.inf).astype(dtype)
     find = search_compiled if worth_compiling(job) else search
@@ -98,7 +98,7 @@ def encode_olive(job: Job) -> Coded:
     return job.coded(job.layout.join(codes), raw, outer)
 
 
-def base_range(job: Job) -> NDArray[np.float64]:
+def _base_range(job: Job) -> NDArray[np.float64]:
     """Return max |mean +- 3 sigma| of each group, sigma with one degree of freedom less."""
     mean, sigma = moments(job)
     count = job.lengths()
@@ -107,9 +107,19 @@ def base_range(job: Job) -> NDArray[np.float64]:
 
 
 def search(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
-    """Return which of the (groups, n) scales has the least error, the first among equals.
+    """Return which scale of each group has the least error, the first among equals.
 
-    -1 where none has an error below infinity.
+    Parameters
+    ----------
+    job : Job
+    pairs : Pairs
+    trials : (groups, n) float
+        Candidates, infinite where one does not fit its format.
+
+    Returns
+    -------
+    (groups,) int64
+        -1 where no candidate has a finite error.
     """
     lengths = job.lengths()
 
@@ -124,7 +134,7 @@ def search(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
 
 
 def search_compiled(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]:
-    """Do what `search` does, compiled; float32, no layer inputs."""
+    """Do what `search` does, compiled, of (groups, n) scales; float32, no layer inputs."""
     from ..kernels.base.tables import cuts_of
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.olive import search as kernel
@@ -144,7 +154,7 @@ def search_compiled(job: Job, pairs: Pairs, trials: Floats) -> NDArray[np.int64]
 
 
 def _tie_up(pairs: Pairs) -> NDArray[np.bool_]:
-    """Say which ties between levels go up: to the even code, counted from 1."""
+    """Return which ties between levels go up: to the even code, counted from 1."""
     return np.asarray(np.arange(1, pairs.top) % 2 == 1)
 
 
@@ -199,23 +209,24 @@ def pair_values(codes: Codes, bits: int) -> NDArray[np.float64]:
     return np.asarray(values.reshape(count, -1)[:, :size])
 
 
-def values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+def _values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
     """Return what codes stand for; see `Coder.values`."""
     whole = pair_values(codes, coded.scheme.element_bits).astype(dtype)
     return np.asarray(whole * scales.astype(dtype)[:, None])
 
 
-def tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
-    """Return what a code stands for beside each code of its neighbour; see `Coder.tables`."""
+def _tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
+    """Return what a code stands for beside each code of its neighbor; see `Coder.tables`."""
     bits = coded.scheme.element_bits
     here, beside = np.meshgrid(*2 * [np.arange(1 << bits, dtype=np.uint8)])
     both = np.stack([here.reshape(-1), beside.reshape(-1)], axis=1)
-    # the neighbour only says what an element stands for: which of the two comes first is one
+    # the neighbor only decides what an element stands for; which of the two comes first does not
+    # matter
     whole = pair_values(both, bits)[None, :, 0].astype(dtype)
     return Tables(tables=whole, scales=scales, pairs=True)
 
 
-def integers(coded: Coded) -> list[Integers]:
+def _integers(coded: Coded) -> list[Integers]:
     """Return the decoded pairs; see `Coder.integers`."""
     bits = coded.scheme.element_bits
     kind = Pairs.of(bits)
@@ -228,17 +239,17 @@ def integers(coded: Coded) -> list[Integers]:
     return [Integers(values=every, places=places, occurring=True)]
 
 
-def ends(scheme: Scheme) -> tuple[float, float]:
+def _ends(scheme: Scheme) -> tuple[float, float]:
     """Return the largest outlier, and the codes' own largest; see `Coder.ends`."""
     return float(Pairs.of(scheme.element_bits).levels[-1]), integer_ends(scheme)[1]
 
 
 OLIVE: Final = Coder(
     encode=encode_olive,
-    values=values,
-    tables=tables,
-    integers=integers,
-    ends=ends,
+    values=_values,
+    tables=_tables,
+    integers=_integers,
+    ends=_ends,
     own_rounding=True,
     searches=True,
 )

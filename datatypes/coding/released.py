@@ -1,15 +1,15 @@
-"""The arithmetic of the BitMoD authors' released quantiser, for comparison with their numbers.
+"""The arithmetic of the BitMoD authors' released quantizer, for comparison with their numbers.
 
 Every step is rounded to float16. Scales are clamped to [1e-5, 1e4]. Grids are multiplied by the
 power of two that makes them integers (FP4 by 2), which matters for the clamp and for subnormals.
 Ties go down. A candidate must have a mean squared error strictly below the best so far, and below
-1000, to be taken: a group in which none has (overflow of float16) comes out as zeros.
+1000, to be taken: a group without one (overflow of float16) comes out as zeros.
 Plain integers are rounded to even, as the authors' separate integer routine does, and the zero
 point is clamped without stretching the range, so a group without both signs may fail.
 
 Their MX routine (groups of 32) takes float16 weights, works in float32 and rounds to float16 at the
 end: y = x / 2^e / (2 / max) with e = floor(log2 absmax), ties down, value * (2 / max) * 2^e.
-Source: the quantiser's `quant_mx` in abdelfattah-lab/BitMoD-HPCA-25, bitmod_quant.
+Source: the quantizer's `quant_mx` in abdelfattah-lab/BitMoD-HPCA-25, bitmod_quant.
 """
 
 import warnings
@@ -35,8 +35,8 @@ SCALE_MAX = np.float16(1e4)
 ERROR_MAX = np.float16(1e3)
 
 
-def integer_unit(fmt: Format) -> float:
-    """Return the power of two whose multiples all values of a grid are, or 1 if none is."""
+def _integer_unit(fmt: Format) -> float:
+    """Return the power of two whose multiples all values of a grid are; 1 if there is none."""
     step = fmt.smallest_subnormal
     whole = fmt.grid.values / step
     exact = float(np.frexp(step)[0]) == 0.5 and (whole == np.rint(whole)).all()
@@ -44,7 +44,7 @@ def integer_unit(fmt: Format) -> float:
 
 
 def encode_grids(job: Job) -> Coded:
-    """Code a job on its grid or mixture in the released quantiser's arithmetic."""
+    """Code a job on its grid or mixture in the released quantizer's arithmetic."""
     if job.scheme.scale_format.power:
         return _encode_mx(job)
     x = _half(job)
@@ -57,7 +57,7 @@ def encode_grids(job: Job) -> Coded:
     taken = np.zeros(count, np.bool_)
     for member, fmt in enumerate(formats):
         scale, found = _one(x, fmt, ties="even" if _plain_integer(job) else "down")
-        stored = float_bits(scale.astype(np.float32) / np.float32(integer_unit(fmt)), "fp16")
+        stored = float_bits(scale.astype(np.float32) / np.float32(_integer_unit(fmt)), "fp16")
         better = np.ones(count, np.bool_)
         if len(formats) > 1:
             error = _half_error(x, fmt, found, scale, job)
@@ -66,16 +66,16 @@ def encode_grids(job: Job) -> Coded:
         choice[better], raw[better] = member, stored[better]
         codes[better] = found[better]
         taken |= better
-    warn_of_zeros(int((~taken).sum()))
+    _warn_of_zeros(int((~taken).sum()))
     return job.coded(job.layout.join(codes), raw, choices=choice if len(formats) > 1 else None)
 
 
-def warn_of_zeros(groups: int) -> None:
+def _warn_of_zeros(groups: int) -> None:
     """Warn of groups that no candidate took."""
     if groups:
         warnings.warn(
             f"{groups} group(s) came out as zeros: their error overflows float16, as in the "
-            "released quantiser; leave +paper out to keep them",
+            "released quantizer; leave +paper out to keep them",
             stacklevel=5,
         )
 
@@ -96,7 +96,7 @@ def _half(job: Job) -> Half:
 
 
 def _one(x: Half, fmt: Format, ties: str) -> tuple[Half, Codes]:
-    unit = integer_unit(fmt)
+    unit = _integer_unit(fmt)
     amax = np.abs(x).max(axis=1, initial=np.float16(0))
     scale = np.clip(amax / np.float16(fmt.max_abs / unit), SCALE_MIN, SCALE_MAX)
     with np.errstate(over="ignore"):
@@ -105,7 +105,7 @@ def _one(x: Half, fmt: Format, ties: str) -> tuple[Half, Codes]:
 
 
 def _half_error(x: Half, fmt: Format, codes: Codes, scale: Half, job: Job) -> Half:
-    unit = integer_unit(fmt)
+    unit = _integer_unit(fmt)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         values = (fmt.values[codes] / unit).astype(np.float16) * scale[:, None]
         difference = values - x
@@ -117,7 +117,7 @@ def _half_error(x: Half, fmt: Format, codes: Codes, scale: Half, job: Job) -> Ha
 
 
 def _encode_mx(job: Job) -> Coded:
-    """Code a job in the released quantiser's MX variant."""
+    """Code a job in the released quantizer's MX variant."""
     x = _half(job).astype(np.float32)
     fmt, scale = job.scheme.formats[0], job.scheme.scale_format
     amax = np.abs(x).max(axis=1, initial=0.0)
@@ -142,17 +142,17 @@ def encode_asym(job: Job) -> Coded:
 
 
 def encode_compiled(job: Job) -> Coded | None:
-    """Code a large job of a BitMoD type by one kernel; None where it does not fit."""
+    """Code a large job of a BitMoD type with one kernel; None where it does not fit."""
     from .. import kernels
 
     special, group = special_values(job.scheme.formats), job.layout.block_columns
     if special is None or group > kernels.MAX_PAPER_GROUP:
         return None
-    unit = integer_unit(job.scheme.formats[0])
+    unit = _integer_unit(job.scheme.formats[0])
     found = kernels.bitmod_paper(job.matrix, *special, group, unit, values=False)
-    if np.isinf(found.scales).any():  # a magnitude beyond float16: the numpy path says so
+    if np.isinf(found.scales).any():  # a magnitude beyond float16: the numpy path refuses it
         return None
-    warn_of_zeros(int((found.scales == 0).sum()))
+    _warn_of_zeros(int((found.scales == 0).sum()))
     return coded_of(job, found)
 
 

@@ -53,7 +53,7 @@ def encode_table(job: Job) -> Coded:
     """Code a job on its format or mixture.
 
     Where scales are stored on their own, members and clipping ratios are compared under the
-    scale as stored. Where they hang on a second level (of the row or the tensor), they are
+    scale as stored. Where they depend on a second level (of the row or the tensor), they are
     compared under the real scale, and the codes are then taken under the stored one. A candidate
     whose scale overflows is passed over.
 
@@ -98,7 +98,7 @@ def _search(job: Job, reach: Floats, ratios: Floats) -> Choice:
         columns = zip(wanted.T, wide.T, fit.T, strict=True)
         scales = np.stack([_trial(job, fmt, *column) for column in columns], axis=1)
         best = lower(even, fmt, scales, least)
-        # one that fits is better than none, however large its error
+        # where every error is infinite, the first scale that fits is taken
         first = (member < 0) & (best < 0) & fit.any(axis=1)
         best[first] = np.argmax(fit[first], axis=1)
         mine = np.flatnonzero(best >= 0)
@@ -113,7 +113,7 @@ def _search(job: Job, reach: Floats, ratios: Floats) -> Choice:
 def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
     """Return (groups, members): whether a member's grid takes in both ends of a group.
 
-    All are said to where none does, or a percentile or sigma cuts the ends off anyway.
+    All are taken to where no grid does, or a percentile or sigma cuts the ends off anyway.
     """
     formats = job.scheme.formats
     if job.scheme.clip not in ("absmax", "mse", "mae"):
@@ -129,7 +129,7 @@ def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
 
 
 def _lower(job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Lower the least errors; return by which of the (groups, n) scales, -1 where by none.
+    """Lower the least errors; return by which of the (groups, n) scales, -1 where not lowered.
 
     Infinite scales lower nothing.
     """
@@ -163,8 +163,8 @@ def _trial(job: Job, fmt: Format, wanted: Floats, wide: Floats, fit: NDArray[np.
     """Return the scale under which a candidate is compared, infinite where it does not fit."""
     scale = job.scheme.scale_format
     if scale.outer == "none":
-        kept, span = np.where(fit, wanted, 0), np.where(fit, wide, 0)
-        raw, outer = scale.store(kept, span, fmt.grid, job.layout)
+        real, span = np.where(fit, wanted, 0), np.where(fit, wide, 0)
+        raw, outer = scale.store(real, span, fmt.grid, job.layout)
         wanted = scale.read(raw, outer, fmt.grid, job.layout)
     return np.where(fit, wanted, np.float32(np.inf)).astype(wanted.dtype)
 
@@ -216,7 +216,7 @@ def _refuse_negative(job: Job, fmt: Format) -> None:
         )
 
 
-def values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+def _values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
     """Return what codes stand for; see `Coder.values`."""
     scheme = coded.scheme
     if coded.choices is None:
@@ -226,12 +226,12 @@ def values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> 
     return np.asarray(whole * scales.astype(dtype)[:, None])
 
 
-def tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
+def _tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
     """Return the values of each member, and the choices among them; see `Coder.tables`."""
     return Tables(tables=_grids(coded.scheme, dtype), scales=scales, choices=coded.choices)
 
 
-def integers(coded: Coded) -> list[Integers]:
+def _integers(coded: Coded) -> list[Integers]:
     """Return the codes of each member as they are; see `Coder.integers`."""
     return [
         Integers(
@@ -244,7 +244,7 @@ def integers(coded: Coded) -> list[Integers]:
     ]
 
 
-def ends(scheme: Scheme) -> tuple[float, float]:
+def _ends(scheme: Scheme) -> tuple[float, float]:
     """Return the ends of the grids; see `Coder.ends`."""
     own = [f.grid.values for f in scheme.formats if f.grid.values.size > 1]
     steps = [max(-v[0] / (v[1] - v[0]), v[-1] / (v[-1] - v[-2])) for v in own]
@@ -258,8 +258,8 @@ def _grids(scheme: Scheme, dtype: np.dtype[Any]) -> Floats:
 TABLE: Final = Coder(
     encode=encode_table,
     compiled=grids,
-    values=values,
-    tables=tables,
-    integers=integers,
-    ends=ends,
+    values=_values,
+    tables=_tables,
+    integers=_integers,
+    ends=_ends,
 )

@@ -1,7 +1,7 @@
-"""Compiled kernels of the datatypes room: arrays in, arrays out, at about the speed of memory.
+"""Compiled kernels of the datatypes: arrays in, arrays out, at about the speed of memory.
 
 These functions check shapes, allocate outputs, compile what is needed on first use and spread the
-rows over threads. They know nothing of names: grids come as arrays. numba is imported on use.
+rows over threads. They know no names: grids come as arrays. numba is imported on use.
 `groups` codes matrices in groups that share a scale, `casts` single elements.
 """
 

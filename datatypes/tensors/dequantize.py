@@ -36,7 +36,7 @@ def outer_scales(coded: Coded) -> NDArray[np.float32]:
 def values_of(coded: Coded, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the values of a tensor, in its shape.
 
-    float64 is worked out in float64, anything else in float32 and rounded to `dtype` then.
+    float64 is computed in float64, anything else in float32 and then rounded to `dtype`.
     """
     layout = coded.layout
     if fits(coded, dtype):

@@ -1,7 +1,7 @@
 """The ends of the range: values that come back as infinity, scales that lose their digits.
 
-Where a scheme loses more than the format's own rounding takes, it is warned of, with the group and
-what would help. Scales that overflow are refused before (`scaling.store`).
+Where a scheme loses more than the format's own rounding does, a warning names the group and what
+would help. Scales that overflow are refused before (`schemes.scales.ScaleFormat.store`).
 """
 
 import warnings
@@ -42,24 +42,24 @@ PLANE_FIELD = 3
 
 
 def check_ends(coded: Coded, array: Floats, dtype: str, device: str | None, explicit: bool) -> None:
-    """Warn of what comes back as infinity, of what small scales and cuts lose.
+    """Warn of values that come back as infinity, and of what small scales and cuts lose.
 
     Parameters
     ----------
     coded : Coded
-    array : float, the shape of the tensor
-        What was quantised; finite.
+    array : (...) float, of the tensor's shape
+        What was quantized; finite.
     dtype : str
         Of the tensor as it was given.
     device : str or None
         Torch device it came from: to torch, values come back in their own dtype.
     explicit : bool
-        Whether the user said what becomes of elements beyond a grid without scales.
+        Whether the user chose what elements beyond a grid without scales become.
 
     Raises
     ------
     BitlatheError
-        If the scales of two levels together are infinite, naming the group.
+        Raised if the scales of two levels together are infinite; names the group.
     """
     if coded.layout.groups == 0 or coded.scheme.paper:
         return
@@ -121,7 +121,7 @@ def _look_for_lost_digits(coded: Coded, array: Floats, work: np.dtype[Any]) -> N
     at, more = int(index[np.argmax(lossy)]), int(lossy.sum()) - 1
     stored = float(np.abs(group_scales(coded)[at]).max())
     also = f", and of {more} more," if more else ""
-    where, remedy = _room(coded.scheme)
+    where, remedy = _where_stored(coded.scheme)
     _warn(
         f"{coded.scheme}: the scale of group {at}{also} underflows in {where}: stored as "
         f"{stored:.3g}, it costs the group's values digits or all; {remedy}multiply the tensor by "
@@ -156,8 +156,8 @@ def _small_scales(coded: Coded) -> Bools:
     return np.asarray(small)
 
 
-def _room(scheme: Scheme) -> tuple[str, str]:
-    """Return where a scale of a scheme stands, and which others would hold smaller ones."""
+def _where_stored(scheme: Scheme) -> tuple[str, str]:
+    """Return where a scale of a scheme is stored, and which formats would reach smaller ones."""
     scale = scheme.scale_format
     where = {"row": "the fp16 scale of its row", "tensor": "float32"}.get(scale.outer, scale.name)
     wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
@@ -177,7 +177,7 @@ def _warn_of_cut(scheme: Scheme, array: Floats) -> None:
         _warn(
             f"{scheme}: {int(cut.sum())} value(s) lie beyond {low:g}..{high:g} and were cut to "
             f"that, the first is {array[at]:g} at index {tuple(int(i) for i in at)}; divide the "
-            "tensor, take a scheme with scales, or say overflow='saturate'"
+            "tensor, take a scheme with scales, or pass overflow='saturate'"
         )
 
 

@@ -68,6 +68,11 @@ def pack(codes: NDArray[Any], bits: int) -> Bytes:
     bits : int
         1..32.
 
+    Raises
+    ------
+    BitlatheError
+        Raised if a code does not fit `bits` bits.
+
     Examples
     --------
     >>> pack(np.array([1, 2, 3], np.uint8), 3).tolist()
@@ -104,12 +109,12 @@ def _pack_narrow(flat: NDArray[Any], bits: int) -> Bytes:
 
 
 def unpack(stream: Bytes, bits: int, count: int) -> NDArray[np.uint32]:
-    """Return the `count` codes of a packed stream.
+    """Return the (count,) codes of a packed stream.
 
     Raises
     ------
     BitlatheError
-        If the stream is not as long as it should be.
+        Raised if the stream is not as long as it should be.
     """
     if stream.size != packed_size(count, bits):
         raise BitlatheError(

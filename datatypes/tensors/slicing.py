@@ -1,4 +1,4 @@
-"""Rows of a quantised tensor, by number, slice, list or mask: codes and scales, never unpacked."""
+"""Rows of a quantized tensor, by number, slice, list or mask: codes and scales, never unpacked."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ Index = NDArray[np.int64]
 def rows_of(coded: Coded, key: Any) -> Coded:
     """Return chosen rows of the first axis, as numpy would; a single one without that axis.
 
-    A run of rows shares memory with the tensor.
+    Consecutive rows share memory with the tensor.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def rows_of(coded: Coded, key: Any) -> Coded:
     Raises
     ------
     BitlatheError
-        If the first axis is the quantised one, a row does not exist, a block of several rows
-        would be cut, or the key is of another kind.
+        Raised if the first axis is the quantized one, a row does not exist, a block of several
+        rows would be cut, or the key is of another kind.
     """
     old = coded.layout
     if old.axis == 0:
-        raise BitlatheError("the first axis is the quantised one: its groups cannot be sliced")
+        raise BitlatheError("the first axis is the quantized one: its groups cannot be sliced")
     length = old.shape[0]
     picked = _picked(key, length)
     lines = _spread(picked, old.rows // length if length else 0)
@@ -39,14 +39,14 @@ def rows_of(coded: Coded, key: Any) -> Coded:
     single = isinstance(key, int | np.integer)
     shape = old.shape[1:] if single else (len(picked), *old.shape[1:])
     axes = tuple(range(old.axis - single, old.axis - single + old.axes))
-    groups = _run(_spread(blocks, old.across))
+    groups = _as_slice(_spread(blocks, old.across))
     per_row = coded.scheme.scale_format.outer == "row"
     return replace(
         coded,
         layout=Layout.of(shape, axes, coded.scheme.granularity),
-        codes=coded.codes[_run(lines)],
+        codes=coded.codes[_as_slice(lines)],
         scales=coded.scales[groups],
-        outer_scales=coded.outer_scales[_run(blocks)] if per_row else coded.outer_scales,
+        outer_scales=coded.outer_scales[_as_slice(blocks)] if per_row else coded.outer_scales,
         zeros=None if coded.zeros is None else coded.zeros[groups],
         choices=None if coded.choices is None else coded.choices[groups],
     )
@@ -58,16 +58,16 @@ def _picked(key: Any, length: int) -> Index:
     numbers = isinstance(key, int | np.integer | list | np.ndarray) and not isinstance(key, bool)
     if not (numbers or isinstance(key, slice)):
         raise BitlatheError(
-            "choose rows of a quantised tensor by number, slice, or list or mask of rows: q[3], "
+            "choose rows of a quantized tensor by number, slice, or list or mask of rows: q[3], "
             f"q[10:20], q[::2], q[[0, 5]]; got {key!r}"
         )
     try:
         # an empty list is one of floats to numpy
         found = every[np.array(key, np.int64) if isinstance(key, list) and not key else key]
     except (IndexError, TypeError, ValueError) as problem:
-        raise BitlatheError(f"rows of a quantised tensor of {length}: {problem}") from None
+        raise BitlatheError(f"rows of a quantized tensor of {length}: {problem}") from None
     if found.ndim > 1:
-        raise BitlatheError(f"rows of a quantised tensor: a flat list, got shape {found.shape}")
+        raise BitlatheError(f"rows of a quantized tensor: a flat list, got shape {found.shape}")
     return np.atleast_1d(found)
 
 
@@ -76,7 +76,7 @@ def _spread(starts: Index, each: int) -> Index:
     return (starts[:, None] * each + np.arange(each)).reshape(-1)
 
 
-def _run(index: Index) -> slice | Index:
+def _as_slice(index: Index) -> slice | Index:
     """Return consecutive places as a slice, which shares memory; others as they are."""
     if not index.size:
         return slice(0, 0)
@@ -84,7 +84,7 @@ def _run(index: Index) -> slice | Index:
 
 
 def _blocks(lines: Index, coded: Coded) -> Index:
-    """Return which rows of blocks hold some lines of the matrix; all of their lines are asked."""
+    """Return the rows of blocks of some lines of the matrix, which must be all of their lines."""
     tall = coded.scheme.granularity.rows
     if tall == 0:  # one block for all rows
         return np.zeros(int(lines.size > 0), np.int64)

@@ -1,4 +1,4 @@
-"""Statistics of the bit-serial terms of a quantised tensor."""
+"""Statistics of the bit-serial terms of a quantized tensor."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from ..coding.coders import coder_of
 from ..terms.statistics import TermStatistics, code_counts, statistics_of_counts
 from ..terms.table import term_table
 
-# elements counted at once: what it takes beside the tensor does not grow with it
+# elements counted at once: the memory taken beside the tensor does not grow with it
 PART = 1 << 22
 
 
@@ -21,9 +21,14 @@ def statistics(coded: Coded) -> TermStatistics:
 
     With a zero point these are ``code - zero``; for outlier-victim pairs the decoded integers;
     otherwise the codes of each group's own format, rounded to a fixed point where the format
-    spans more than a PE holds (``exact`` and ``max_error`` of the result say so).
+    spans more than the ten bit positions of a PE (see ``exact`` and ``max_error`` of the result).
 
-    Counted in parts of the groups: what it takes beside the tensor does not grow with it.
+    They are counted in parts, so that the memory taken beside the tensor does not grow with it.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the tensor is empty, or coded in sums of signed scales.
     """
     integers = coder_of(coded.scheme).integers
     if integers is None:

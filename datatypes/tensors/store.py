@@ -1,8 +1,8 @@
-"""Quantised tensors on disk: packed streams in a safetensors file, all facts in its header.
+"""Quantized tensors on disk: packed streams in a safetensors file, all facts in its header.
 
-The header holds everything needed to read the streams, formats of one's own included, so a file
+The header contains everything needed to read the streams, user-defined formats included, so a file
 needs no catalogue of the same version to be read. Nothing is pickled, nothing executed. A checksum
-of facts and streams tells a file that has changed since it was written.
+of facts and streams detects a file that has changed since it was written.
 """
 
 import hashlib
@@ -35,19 +35,19 @@ LONGEST = 1 << 48
 
 
 def save(coded: Coded, dtype: str, path: str | Path) -> None:
-    """Write a quantised tensor; the streams take exactly `stored_bytes` bytes.
+    """Write a quantized tensor; the streams take exactly `stored_bytes` bytes.
 
     Parameters
     ----------
     coded : Coded
     dtype : str
-        Of the tensor that was quantised.
+        Of the tensor that was quantized.
     path : str or Path
 
     Raises
     ------
     BitlatheError
-        If safetensors is not installed, or the file cannot be written.
+        Raised if safetensors is not installed, or the file cannot be written.
     """
     try:
         from safetensors import SafetensorError
@@ -73,7 +73,7 @@ def save(coded: Coded, dtype: str, path: str | Path) -> None:
 
 
 def checksum(facts: Mapping[str, str], streams: Mapping[str, NDArray[Any]]) -> str:
-    """Return the SHA-256 of a header's facts and of the streams, both in the order of names."""
+    """Return the SHA-256 of a header's facts and of the (bytes,) streams, ordered by name."""
     named = {name: value for name, value in facts.items() if name != "sha256"}
     digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
     for name, stream in sorted(streams.items()):
@@ -83,24 +83,25 @@ def checksum(facts: Mapping[str, str], streams: Mapping[str, NDArray[Any]]) -> s
 
 
 def load(path: str | Path) -> tuple[Coded, str]:
-    """Read a quantised tensor, and the dtype of what was quantised.
+    """Read a quantized tensor, and the dtype of what was quantized.
 
     Raises
     ------
     BitlatheError
-        If the file is missing, has changed since it was written, or holds something else.
+        Raised if the file is missing, has changed since it was written, or is not a quantized
+        tensor.
     """
     place = shown_path(path)
     with explained(place):
         streams, facts = read_safetensors(Path(path))
     if facts.get("kind") != KIND:
         raise BitlatheError(
-            f"{place}: holds plain tensors, not a quantised one; read it with read_tensors"
+            f"{place}: contains plain tensors, not a quantized one; read it with read_tensors"
         )
     if facts.get("version") != VERSION:
         raise BitlatheError(
             f"{place}: written by another version ({shown(facts.get('version'))}); "
-            "quantise the tensor again"
+            "quantize the tensor again"
         )
     if facts.get("sha256") != checksum(facts, streams):
         raise BitlatheError(
@@ -147,7 +148,7 @@ def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
     except BitlatheError as problem:
         raise BitlatheError(f"its header: {problem}") from None
     except LookupError as problem:
-        raise BitlatheError(f"its header lacks or does not know {problem}") from None
+        raise BitlatheError(f"its header lacks {problem}, or it is unknown") from None
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
         raise BitlatheError(f"its header cannot be read: {problem}") from None
     return scheme, layout

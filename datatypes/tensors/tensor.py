@@ -1,4 +1,4 @@
-"""Quantised tensors: codes, scales, zero points and choices, and what can be asked of them."""
+"""Quantized tensors: codes, scales, zero points and choices, and what follows from them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class QuantizedTensor:
     coded : Coded
         Codes, scales and what goes with them, as they are stored.
     dtype : str
-        Of the tensor that was quantised.
+        Of the tensor that was quantized.
     device : str or None
         Torch device it came from; None for numpy.
     """
@@ -40,7 +40,7 @@ class QuantizedTensor:
 
     @property
     def scheme(self) -> Scheme:
-        """The scheme it was quantised in."""
+        """The scheme it was quantized in."""
         return self.coded.scheme
 
     @property
@@ -50,7 +50,7 @@ class QuantizedTensor:
 
     @property
     def matrix(self) -> NDArray[Any]:
-        """The (rows, columns) codes, the quantised axis last."""
+        """The (rows, columns) codes, the quantized axis last."""
         return self.coded.codes
 
     @property
@@ -65,12 +65,12 @@ class QuantizedTensor:
 
     @property
     def zero_points(self) -> NDArray[np.uint8] | None:
-        """Zero points by group; None if the scheme has none."""
+        """(groups,) zero points; None if the scheme has no zero points."""
         return self.coded.zeros
 
     @property
     def selectors(self) -> NDArray[np.uint8] | None:
-        """Member of the mixture by group; None without a mixture."""
+        """(groups,) members of the mixture; None without a mixture."""
         return self.coded.choices
 
     @property
@@ -80,7 +80,7 @@ class QuantizedTensor:
 
     @property
     def axis(self) -> int | tuple[int, ...]:
-        """The quantised axis; a tuple where several are quantised as one."""
+        """The quantized axis; a tuple where several are quantized as one."""
         return self.layout.quantized
 
     @property
@@ -104,7 +104,7 @@ class QuantizedTensor:
 
     @property
     def zeros(self) -> NDArray[np.uint8] | None:
-        """Zero points, shaped as `scales`; None if the scheme has none."""
+        """Zero points, shaped as `scales`; None if the scheme has no zero points."""
         return None if self.zero_points is None else self._by_group(self.zero_points)
 
     @property
@@ -114,7 +114,7 @@ class QuantizedTensor:
 
     @property
     def outer_scales(self) -> NDArray[np.float32]:
-        """Second-level scales: of each row, or of the tensor; empty if there are none.
+        """Second-level scales: of each row, or of the tensor; empty without a second level.
 
         For integer group scales this is the largest scale of the row, which the integer
         ``2**bits - 1`` stands for (for dual grain, the step of one).
@@ -161,7 +161,7 @@ class QuantizedTensor:
         Raises
         ------
         BitlatheError
-            For any other dtype, or bfloat16 in numpy without the ml_dtypes package.
+            Raised for any other dtype, or bfloat16 in numpy without the ml_dtypes package.
         """
         name = None if dtype is None else float_name(dtype)
         if self.device is None:
@@ -179,10 +179,10 @@ class QuantizedTensor:
         Raises
         ------
         ValueError
-            If asked not to copy: the values are worked out anew.
+            Raised if asked not to copy: the values are computed each time.
         """
         if copy is False:
-            raise ValueError("the values of a quantised tensor are worked out anew: no copy=False")
+            raise ValueError("the values of a quantized tensor are computed anew: no copy=False")
         return values_of(self.coded, numpy_float(self._work)).astype(
             dtype or self._work, copy=False
         )
@@ -193,7 +193,8 @@ class QuantizedTensor:
         Raises
         ------
         BitlatheError
-            For sums of signed scales, whose products are shifts by design.
+            Raised for sums of signed scales, whose products are shifts by design, and for an
+            empty tensor.
         """
         return statistics(self.coded)
 
@@ -206,7 +207,8 @@ class QuantizedTensor:
         Raises
         ------
         BitlatheError
-            If the first axis is the quantised one, or a block of several rows would be cut.
+            Raised if the first axis is the quantized one, a block of several rows would be cut,
+            or the rows do not exist.
         """
         return replace(self, coded=rows_of(self.coded, rows))
 
@@ -225,7 +227,7 @@ class QuantizedTensor:
 
     @property
     def _work(self) -> str:
-        """The dtype in which values are worked out."""
+        """The dtype in which values are computed."""
         return "float64" if self.dtype == "float64" else "float32"
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import bitlathe as bl
-from bitlathe.datatypes.coding.job import Blocks, Job
+from bitlathe.datatypes.coding.job import GroupedMatrix, Job
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.formats.catalogue import single
 from bitlathe.datatypes.formats.constructors import codebook
@@ -200,10 +200,10 @@ def test_ragged_rows_are_coded_where_they_stand(text):
 def test_groups_are_cut_once_however_often_they_are_asked_for():
     x = weights((4, 100))
     layout = Layout.of(x.shape, None, Scheme.parse("int4@g32").granularity)
-    blocks = Blocks(matrix=x, layout=layout, importance=np.arange(100, dtype=np.float32))
-    job = Job(blocks=blocks, scheme=Scheme.parse("int4@g32"), rounding="stochastic", seed=1)
+    blocks = GroupedMatrix(matrix=x, layout=layout, importance=np.arange(100, dtype=np.float32))
+    job = Job(data=blocks, scheme=Scheme.parse("int4@g32"), rounding="stochastic", seed=1)
     assert job.groups is dataclasses.replace(job, rounding="even").groups
     np.testing.assert_array_equal(job.weights[3], [*range(96, 100), *[0] * 28])
-    assert Blocks(matrix=x, layout=layout).weights[3].tolist() == [1] * 4 + [0] * 28
+    assert GroupedMatrix(matrix=x, layout=layout).weights[3].tolist() == [1] * 4 + [0] * 28
     whole = Layout.of((4, 96), None, Scheme.parse("int4@g32").granularity)
-    assert Blocks(matrix=x[:, :96], layout=whole).weights is None
+    assert GroupedMatrix(matrix=x[:, :96], layout=whole).weights is None

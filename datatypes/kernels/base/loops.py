@@ -31,7 +31,7 @@ def over_groups(one: Function, scratch: Function = no_scratch) -> Callable[..., 
     one : compiled function
         ``one(x, scale, beside, facts, work, codes, deq)`` codes the values ``x`` of a group:
         writes ``codes`` and ``deq`` and returns the scale, and the choice or zero point beside
-        it, that are kept. It is handed those that stand there already.
+        it, that are stored. It is handed those that are stored already.
     scratch : compiled function
         ``scratch(group)`` makes ``work`` for groups of a size.
 

@@ -1,4 +1,4 @@
-"""Tables as the compiled kernels want them: float32 thresholds that already hold the tie rule."""
+"""Tables as the compiled kernels take them: float32 thresholds with the tie rule in them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ class Book:
     Attributes
     ----------
     cuts : tuple of float32
-        One between neighbouring values; the upper value is taken where ``y > cut``.
+        One between neighboring values; the upper value is taken where ``y > cut``.
     values : tuple of float32
     codes : tuple of uint8
     top : float32
@@ -49,7 +49,7 @@ def floor_float32(c: ArrayLike) -> NDArray[np.float32]:
 
 
 def cuts_of(values: NDArray[np.float64], tie_up: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return float32 cuts: ``y > cut`` says the same as comparing y with the exact midpoint.
+    """Return (n - 1,) float32 cuts: ``y > cut`` where y is above the exact midpoint.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def ordered_cuts(book: Book) -> tuple[tuple[np.int32, ...], tuple[np.int32, ...]
 
 
 def value_table(book: Book) -> NDArray[np.float32]:
-    """Return the value of each code, as many as a power of two; 0 where a code stands for none."""
+    """Return the (2**n,) values by code; 0 where a code stands for no value."""
     codes = np.array(book.codes, np.int64)
     table = np.zeros(1 << int(max(codes.max(), book.negative_zero)).bit_length(), np.float32)
     if book.negative_zero != book.zero:
@@ -144,7 +144,12 @@ def error_margin(values: ArrayLike, run: int) -> float:
 def float_grid(magnitudes: ArrayLike) -> tuple[int, int]:
     """Return mantissa bits and the float32 bits of the least normal value of a grid of floats.
 
-    (0, 0) for a grid that is none, or has no mantissa bits: ties of those do not alternate.
+    (0, 0) for any other grid, and without mantissa bits: ties of those do not alternate.
+
+    Parameters
+    ----------
+    magnitudes : (n,) float
+        By code, from 0 up.
 
     Examples
     --------
@@ -166,7 +171,7 @@ def float_grid(magnitudes: ArrayLike) -> tuple[int, int]:
 def grid_table(
     cuts: tuple[np.float32, ...], values: tuple[np.float32, ...], signed: bool = False
 ) -> tuple[Any, ...]:
-    """Return what `intrinsics.nearest` wants to know of ascending values and the cuts between.
+    """Return what `intrinsics.nearest` takes of ascending values and the cuts between.
 
     Where it may be asked for negative numbers (`signed`), it must not round them as floats.
     """
@@ -188,10 +193,15 @@ def power_of(value: float) -> int:
 def float_constants(
     exponent_bits: int, mantissa_bits: int, bias: int, largest: float
 ) -> tuple[int, int, int]:
-    """Return what the kernels of small floats want to know of one.
+    """Return the constants that the kernels of small floats take.
 
-    That is the biased float32 exponent of its least normal value, the float32 bits of its largest
-    value and the bit of its sign.
+    They are the biased float32 exponent of the least normal value, the float32 bits of the largest
+    value and the bit of the sign.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if `largest` is not below 2**100.
     """
     if not largest < 2.0**100:
         raise BitlatheError(f"kernels: largest is {largest:g}, must be below 2**100")
@@ -206,9 +216,21 @@ def extended_tables(
     """Return cuts and magnitudes of a base grid, and (value, low, high) of two special values.
 
     A special value is taken where ``low < |y| <= high``, on its side of zero.
-    The magnitudes rise from 0 and stand in the order of their codes; `specials` lie one within
-    and one beyond them. Ties go ``even``, to the even code, or toward ``zero``; a tie between two
-    even codes (the special value's code is even) goes toward zero.
+
+    Parameters
+    ----------
+    magnitudes : (n,) float64
+        By code, rising from 0.
+    specials : (inner, outer)
+        One within the magnitudes and one beyond them.
+    ties : {'even', 'zero'}
+        To the even code, or toward zero; a tie between two even codes (the special value's code
+        is even) goes toward zero.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the magnitudes do not rise from 0, or a special value lies elsewhere.
     """
     inner, outer = float(specials[0]), float(specials[1])
     count = magnitudes.size
@@ -223,7 +245,7 @@ def extended_tables(
     intervals = []
     for v in (inner, outer):
         at = int(np.searchsorted(magnitudes, v))
-        # the special value is taken on a tie with an odd neighbour
+        # the special value is taken on a tie with an odd neighbor
         low = cuts_of(np.array([magnitudes[at - 1], v]), odd[at - 1 : at])[0]
         high = np.float32(np.inf)
         if at < count:

@@ -50,14 +50,14 @@ class Groups:
 
 
 class Options(TypedDict, total=False):
-    """What every kernel here may be told beside its numbers.
+    """What every kernel here takes beside its numbers.
 
     Attributes
     ----------
     threads : int or None
         All available cores by default. The result does not depend on it.
     out : Groups or None
-        A result of the same call on a matrix of this shape, whose memory is written anew: fresh
+        A result of the same call on a matrix of this shape, whose memory is overwritten: fresh
         memory costs about as much as the work.
     values : bool
         Whether the values that codes stand for are wanted (they are, by default); without, they
@@ -104,7 +104,19 @@ def codebooks_given(
     choices: Bytes,
     **options: Unpack[Options],
 ) -> Groups:
-    """Code each group with a given book under a given scale (both (rows, groups))."""
+    """Code each group with a given book under a given scale.
+
+    Parameters
+    ----------
+    x : (rows, k) float32
+        Finite.
+    books : tuple of Book
+    group : int
+    scales : (rows, groups) float32
+    choices : (rows, groups) uint8
+        Index of each group's book.
+    **options : Options
+    """
     from .codebook import given_kernel
 
     return _given(given_kernel(books), len(books), x, group, scales, choices, options)
@@ -119,7 +131,16 @@ def bitmod_given(
     choices: Bytes,
     **options: Unpack[Options],
 ) -> Groups:
-    """Code each group as `bitmod` does, with a given choice under a given scale."""
+    """Code each group as `bitmod` does, with a given choice under a given scale.
+
+    Parameters
+    ----------
+    x, magnitudes, specials, group, **options
+        As for `bitmod`.
+    scales : (rows, groups) float32
+    choices : (rows, groups) uint8
+        Index in the order of `specials`.
+    """
     from .extended import given_kernel
 
     kernel = given_kernel(*extended_tables(np.asarray(magnitudes, np.float64), specials))
@@ -180,7 +201,7 @@ def bitmod_paper(
     unit: float = 1.0,
     **options: Unpack[Options],
 ) -> Groups:
-    """Code each group as `bitmod` does, in the float16 arithmetic of the released quantiser.
+    """Code each group as `bitmod` does, in the float16 arithmetic of the released quantizer.
 
     Parameters
     ----------
@@ -287,7 +308,7 @@ def mx_integer(
 
 
 def all_finite(x: Matrix, threads: int | None = None) -> bool:
-    """Say whether a float32 array holds neither NaN nor infinity."""
+    """Return whether a float32 array holds neither NaN nor infinity."""
     flat = np.ascontiguousarray(x, np.float32).reshape(-1)
     whole = flat.size // STRIP * STRIP
     parts = flat[:whole].reshape(-1, STRIP), flat[whole:].reshape(1, -1)

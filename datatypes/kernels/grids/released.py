@@ -1,6 +1,6 @@
-"""BitMoD groups in the float16 arithmetic of the authors' released quantiser.
+"""BitMoD groups in the float16 arithmetic of the authors' released quantizer.
 
-Every operation is worked out in float32 and rounded to float16 at once, which is the float16
+Every operation is computed in float32 and rounded to float16 at once, which is the float16
 operation: float32 has more than twice its digits. Squares in float16 are multiples of 2**-24, so
 float64 adds them exactly in any order as long as their sum is below 2**29.
 Source of the types and of the order of the search: BitMoD, HPCA 2025, arXiv 2411.11745; the

@@ -37,8 +37,8 @@ def search_channels(
                 zero = zeros[r, a]
                 ratio = fine[r, a] / channel if channel > 0 else np.float32(1)
                 whole = min(max(np.rint(ratio), np.float32(1)), most)
-                room = np.floor(limit / whole)
-                low, high = max(np.float32(0), zero - room), min(top, zero + room)
+                span = np.floor(limit / whole)
+                low, high = max(np.float32(0), zero - span), min(top, zero + span)
                 scale = whole * channel
                 errors[a] = error_of(x[r, a], weights[r, a], scale, zero, low, high, cost)
             error = pairwise_sum(errors, 0, across)

@@ -1,8 +1,8 @@
 """From codes to values: one table look-up and one product an element, whatever the format.
 
-A value is ``(table[code] - zero) * scale``, rounded once to the type it is worked out in. What
-differs between formats is data: which table a group reads (its choice, or one of its own), its
-zero point, its scale. Outlier-victim pairs read a table of (code, neighbour's code).
+A value is ``(table[code] - zero) * scale``, rounded once to the type it is computed in. What
+differs between formats is data: which table a group reads (that of its choice, or its own), its
+zero point, its scale. Outlier-victim pairs read a table of (code, neighbor's code).
 """
 
 from typing import Any, Final
@@ -71,7 +71,7 @@ def dequantize(
         Elements go in pairs from the left of each group; a table has n * n entries, by the code
         plus n times the code of the other one of the pair (0 for an element without one).
     dtype : numpy dtype
-        float32, float64 (worked out in float64), float16 or bfloat16 (worked out in float32, then
+        float32, float64 (computed in float64), float16 or bfloat16 (computed in float32, then
         rounded to nearest even).
     through_half : bool
         Round to float16 before `dtype`; for float32 and float16.
@@ -183,7 +183,7 @@ def _target(
 
 @njit(nogil=True)
 def by_pairs(codes: Any, bits: int) -> None:
-    """Put the code of its neighbour above each code of one row of a block, in place."""
+    """Put the code of its neighbor above each code of one row of a block, in place."""
     even = codes.size // 2 * 2
     for i in range(0, even, 2):
         left, right = codes[i], codes[i + 1]

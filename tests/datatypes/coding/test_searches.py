@@ -156,7 +156,7 @@ def test_both_searches_keep_the_larger_of_two_outliers():
     x[0, :2] = 10, 96
     scheme = Scheme.parse("olive4@g8")
     layout = Layout.of(x.shape, -1, scheme.granularity)
-    job = coding.Job(blocks=coding.Blocks(matrix=x, layout=layout), scheme=scheme)
+    job = coding.Job(data=coding.GroupedMatrix(matrix=x, layout=layout), scheme=scheme)
     # errors 100 at scale 1 (9220 if the left were kept), 256 + 100 at scale 5
     trials = np.array([[1, 5]], np.float32)
     for search in (olive.search, olive.search_compiled):

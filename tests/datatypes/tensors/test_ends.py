@@ -215,7 +215,7 @@ def test_numbers_below_an_unsigned_grid_overflow_too():
 )
 def test_scales_that_underflow_are_warned_of(scheme, std, says):
     usual = gaussian(1.0, (64, 128))
-    one = quantize(usual, scheme)  # without a word
+    one = quantize(usual, scheme)  # without a warning
     x = usual * np.float32(std)
     if scheme != "nvfp4":  # whose scale of the tensor is that of its largest
         x[:2] = usual[:2]
