@@ -227,7 +227,7 @@ class Scheme:
         """Largest change of a value of the format in becoming terms; 0 where they are exact.
 
         Formats that span more than the fixed point of a bit-serial PE (NF4, FP8) are rounded to
-        it; see `terms.term_table`.
+        it; see `datatypes.terms.table.term_table`.
         """
         if self.zero_bits:
             return 0.0

@@ -43,6 +43,8 @@ def statistics(coded: Coded) -> TermStatistics:
             values, counts = values[kept], counts[kept]
         if counts.any():
             parts.append(statistics_of_counts(term_table(values, part.bits), counts))
+        if part.bits is None:  # integers as they stand: one kind, and a mean would round again
+            return parts[0]
     return _merged(parts)
 
 

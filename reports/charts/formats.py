@@ -23,7 +23,7 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Parameters
     ----------
     rows : sequence of mappings
-        Rows of `datatypes.compare.compare`.
+        Rows of `datatypes.study.compare.compare`.
     """
     return [
         {

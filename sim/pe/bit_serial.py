@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...datatypes.formats.format import Format, Mixture
 
 MAX_LANES = 16
-MAX_SHIFT = 24  # largest significance, see `datatypes.terms.term_table`
+MAX_SHIFT = 24  # largest significance, see `datatypes.terms.table.term_table`
 ABSENT = -1024  # exponent of a gated term: below 0 whatever the activation's field (BF16: 254)
 DEVICES = ("cpu", "cuda")
 

@@ -25,6 +25,15 @@ def test_terms_of_a_tensor_are_those_of_its_codes():
     assert quantize(x, "int4_asym@g16").terms().clocks_per_weight == 3
 
 
+@pytest.mark.parametrize("text", ["int2_asym@g128", "int4_asym@g128", "olive4"])
+def test_shares_of_integers_are_divided_once(text):
+    for rows in range(1, 24):  # a mean over one kind of integers moves the last digit of some
+        found = quantize(weights((rows, 97)), text).terms()
+        terms = sum(count * of for count, of in enumerate(found.histogram))
+        places = rows * 97 * found.clocks_per_weight
+        assert found.zero_terms == 1.0 - terms / places
+
+
 def test_terms_on_a_fixed_point_say_so():
     x = weights((4, 64))
     assert (quantize(x, "int4").terms().exact, quantize(x, "int4").terms().max_error) == (True, 0)
