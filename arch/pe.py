@@ -211,6 +211,11 @@ class IntMacPE(PEKind):
         return self.accumulator_bits
 
     @property
+    def mac(self) -> IntMacPE:
+        """The PE itself."""
+        return self
+
+    @property
     def ports(self) -> dict[str, Any]:
         """The keys that decide which formats it takes."""
         return {"activation_bits": self.activation_bits, "weight_bits": self.weight_bits}
@@ -372,6 +377,11 @@ class FpMacPE(PEKind):
     def partial_sum_bits(self) -> int:
         """Bits of an unfinished sum."""
         return FLOAT_BITS[self.accumulator]
+
+    @property
+    def mac(self) -> FpMacPE:
+        """The PE itself."""
+        return self
 
     @property
     def ports(self) -> dict[str, Any]:

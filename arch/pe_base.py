@@ -93,6 +93,11 @@ class PEKind(ABC):
         """Additions that fill one look-up table."""
         return 0
 
+    @property
+    def mac(self) -> Any:
+        """The MAC that it is, or that follows its decoder; None if it adds in another way."""
+        return None
+
 
 def check_range(record: object, **bounds: tuple[int, int]) -> None:
     """Check that fields of a record are whole numbers within (least, most).

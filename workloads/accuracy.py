@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, to_install
 from ..datatypes.schemes.scheme import Scheme
+from .lm.cache import MeasureCache, code_digest, default_folder, scheme_key
 from .lm.checkpoint import Checkpoint, find_checkpoint
-from .lm.kept import Kept, code_digest, default_folder, scheme_key
 from .lm.text import Text, cut_windows, read_text
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def accuracy(
     parsed = [Scheme.parse(scheme) for scheme in schemes]
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model)
     words = read_text(text)
-    kept = Kept(Path(cache) if cache is not None else default_folder())
+    kept = MeasureCache(Path(cache) if cache is not None else default_folder())
     study = _Study(checkpoint, words, tokens, context, kept, progress or (lambda items, _: items))
     measures = [study.measure(scheme) for scheme in parsed]
     base = study.base()
@@ -180,7 +180,7 @@ class _Study:
         text: Text,
         tokens: int,
         context: int,
-        kept: Kept,
+        kept: MeasureCache,
         progress: Progress,
     ) -> None:
         self.checkpoint, self.text, self.kept, self.progress = checkpoint, text, kept, progress

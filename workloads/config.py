@@ -57,7 +57,13 @@ class Config:
         return self.defaults.get(key) if value is _MISSING else value
 
     def integer(self, key: str, *, default: int | None = None, least: int = 1) -> int:
-        """Return an integer of at least ``least``; without a default the key is required."""
+        """Return an integer of at least ``least``; without a default the key is required.
+
+        Raises
+        ------
+        BitlatheError
+            If the key is missing or null without a default, not an integer, or out of range.
+        """
         value = self.get(key)
         if value is None:
             if default is not None:
@@ -74,7 +80,13 @@ class Config:
         return value
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """Return true or false."""
+        """Return true or false.
+
+        Raises
+        ------
+        BitlatheError
+            If the value is neither.
+        """
         value = self.get(key)
         if value is None:
             return default
@@ -83,7 +95,13 @@ class Config:
         return value
 
     def string(self, key: str) -> str:
-        """Return a required string."""
+        """Return a required string.
+
+        Raises
+        ------
+        BitlatheError
+            If the key is missing, or its value is not a string.
+        """
         value = self.get(key)
         if value is None:
             raise self.missing(key)
@@ -92,7 +110,13 @@ class Config:
         return value
 
     def items(self, key: str) -> Sequence[Any]:
-        """Return a list; one left out is empty."""
+        """Return a list; one left out is empty.
+
+        Raises
+        ------
+        BitlatheError
+            If the value is not a list.
+        """
         value = self.get(key)
         if value is None:
             return []
@@ -101,7 +125,13 @@ class Config:
         return value
 
     def child(self, key: str, index: int | None = None) -> "Config":
-        """Return the object under a key, or at a position of the list under it."""
+        """Return the object under a key, or at a position of the list under it.
+
+        Raises
+        ------
+        BitlatheError
+            If what stands there is not an object of keys and values.
+        """
         value = self.data[key] if index is None else self.data[key][index]
         loc = (*self.loc, key) if index is None else (*self.loc, key, index)
         if not isinstance(value, dict):

@@ -202,7 +202,7 @@ def _sources(layer: Config, known: Mapping[str, _Value], last: str) -> list[_Val
         if not isinstance(name, str) or name not in known:
             near = nearest(str(name), known, limit=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise layer.error(f"'from' names {name!r}, no earlier layer.{hint}", "from")
+            raise layer.error(f"'from' names {name!r}, not an earlier layer.{hint}", "from")
     return [known[name] for name in names]
 
 

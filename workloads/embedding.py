@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..datatypes.base.errors import BitlatheError, to_install
 from ..datatypes.schemes.scheme import Scheme
 from .accuracy import UNQUANTIZED
-from .lm.kept import Kept, code_digest, default_folder, scheme_key
+from .lm.cache import MeasureCache, code_digest, default_folder, scheme_key
 from .lm.text import read_text
 from .minilm import PACKAGE, WEIGHTS_SHA256, minilm_tensors, minilm_tokenizer
 
@@ -84,7 +84,7 @@ def embedding_accuracy(
         The weights or a package are not installed, or a scheme is wrong.
     """
     parsed = [Scheme.parse(scheme) for scheme in schemes]
-    kept = Kept(Path(cache) if cache is not None else default_folder())
+    kept = MeasureCache(Path(cache) if cache is not None else default_folder())
     text = read_text()
     shared = {"model": WEIGHTS_SHA256, "text": text.sha256, "code": code_digest()}
     keys = [shared | scheme_key(scheme) for scheme in (None, *parsed)]
@@ -123,7 +123,7 @@ def passages(encode: Callable[[str], list[int]]) -> tuple[list[list[int]], list[
 
 
 class _Study:
-    """The unquantized model's embeddings and activations, against which schemes are held."""
+    """The unquantized model's embeddings and activations, with which schemes are compared."""
 
     def __init__(self, progress: Progress) -> None:
         tensors = minilm_tensors()

@@ -2,8 +2,8 @@
 
 Facts follow the model and configuration classes of the same names in Hugging Face transformers
 5.24 (key names, defaults, windows, biases, normalizations, heads); ``defaults`` are its values for
-keys that config.json files leave out. Every family is held to the parameter total of a published
-model.
+keys that config.json files leave out. Every family is tested against the parameter total of a
+published model.
 """
 
 from collections.abc import Mapping

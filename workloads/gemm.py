@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.numbers import whole_number
 
 Kind = Literal["linear", "attention_qk", "attention_av", "conv"]
 KINDS = ("linear", "attention_qk", "attention_av", "conv")
@@ -30,13 +31,9 @@ def check_size(what: str, value: object, *, least: int = 1) -> int:
     Raises
     ------
     BitlatheError
-        If the value is no integer, or out of range.
+        If the value is not an integer, or out of range.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise BitlatheError(f"{what} is {value!r}; it must be an integer of at least {least}.")
-    number = int(value.__index__())
-    if number < least:
-        raise BitlatheError(f"{what} is {number}; it must be at least {least}.")
+    number = whole_number(what, value, least)
     if number >= COUNTER_LIMIT:
         raise BitlatheError(f"{what} is {number}; it must be below 2^63, the range of a counter.")
     return number

@@ -38,7 +38,7 @@ _OTHER_PARTS = {
             *("full_attention_interval", "linear_num_value_heads", "layers_block_type"),
             *("mamba_d_state", "ssm_state_size", "state_size", "attn_layer_period"),
         ),
-        "layers that are no attention",
+        "layers other than attention",
     ),
     **dict.fromkeys(("attention_chunk_size",), "attention within chunks"),
     **dict.fromkeys(
@@ -121,7 +121,7 @@ _REFUSED_BY_SOME = frozenset(key for family in FAMILIES.values() for key in fami
 
 
 def _says_nothing(key: str, value: object) -> bool:
-    """Whether a key of other families asks for what a model without it does anyway."""
+    """Return whether a key of other families asks for what a model without it does anyway."""
     return key == "layer_types" and isinstance(value, list) and set(map(str, value)) == {FULL}
 
 

@@ -164,7 +164,18 @@ class Model:
         causal: bool = False,
         logits: str = "all",
     ) -> Staged:
-        """Return the matrix products of one pass, each with its stage; as `gemms`, none merged."""
+        """Return the matrix products of one pass, each with its stage; none merged.
+
+        Parameters
+        ----------
+        phase, context, batch, causal, logits
+            As in `gemms`.
+
+        Raises
+        ------
+        BitlatheError
+            As `gemms` does.
+        """
         for what, value, known in (("phase", phase, PHASES), ("logits", logits, LOGITS)):
             if value not in known:
                 raise BitlatheError(unknown_name(what, str(value), known))
@@ -310,7 +321,7 @@ def _build(config: Config, name: str) -> Model:
 
 
 def _unknown_type(name: str) -> str:
-    """Say that a model_type is unknown; only names as near as a typing error are suggested."""
+    """Return that a model_type is unknown; only names as near as a typing error are suggested."""
     known = sorted([*FAMILIES, "convnet"])
     near = get_close_matches(name, known, n=1, cutoff=0.85)
     hint = f"; did you mean {near[0]!r}?" if near else "."

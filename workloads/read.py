@@ -12,7 +12,13 @@ from .transformer import Layers, Transformer
 
 
 def read_transformer(config: Config, family: Family) -> Transformer:
-    """Read the sizes of a transformer from the object of its config.json."""
+    """Read the sizes of a transformer from the object of its config.json.
+
+    Raises
+    ------
+    BitlatheError
+        If a required key is missing or a value is impossible; file, line and key are named.
+    """
     keys = family.keys
     hidden = config.integer(keys.hidden)
     heads = config.integer(keys.heads)

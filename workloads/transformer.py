@@ -318,6 +318,11 @@ def staged_gemms(
         Whether prefill skips what the causal mask hides; layers with a sliding window always do.
     logits : {"all", "last"}
         Tokens that the output head works on: all, or the last one of each sequence.
+
+    Raises
+    ------
+    BitlatheError
+        If the model has no such phase or no causal mask, or the context does not fit it.
     """
     if causal and shape.family.kind != "decoder":
         raise BitlatheError(

@@ -23,7 +23,7 @@ from ...datatypes.base.yamlfile import parse_yaml
 from ...datatypes.schemes.scheme import Scheme
 from ...workloads.accuracy import CONTEXT, TOKENS, UNQUANTIZED, Accuracy, accuracy, remarks
 from ...workloads.lm import Checkpoint, checkpoint_names, find_checkpoint
-from ...workloads.lm.kept import code_digest
+from ...workloads.lm.cache import code_digest
 from ...workloads.minilm import WEIGHTS_SHA256, minilm_weights
 from .identity import own_formats
 from .origin import Origin

@@ -57,7 +57,13 @@ class OperandCounts(Mapping[str, int]):
 
 
 def check_counter(name: str, value: int) -> int:
-    """Return ``value``, refusing what a float64 or a JSON number could not hold exactly."""
+    """Return a counter's value.
+
+    Raises
+    ------
+    BitlatheError
+        If it is past 2^53, which a float64 or a JSON number may not represent exactly.
+    """
     if value > COUNTER_LIMIT:
         raise BitlatheError(
             f"{name} would be {value}, past 2^53 = {COUNTER_LIMIT}, the largest count kept "
@@ -67,7 +73,13 @@ def check_counter(name: str, value: int) -> int:
 
 
 def check_matrix(name: str, array: NDArray[Any]) -> None:
-    """Raise for what is not a matrix with at least one element."""
+    """Check that an array is an (M, N) matrix with at least one element.
+
+    Raises
+    ------
+    BitlatheError
+        If it is not; the error names the shape.
+    """
     if array.ndim != 2:
         raise BitlatheError(f"{name} must be a matrix, not an array of shape {array.shape}")
     if 0 in array.shape:

@@ -131,7 +131,17 @@ def ruled_lines(
     writes: NDArray[np.int64],
     width: int = LINE_CLOCKS,
 ) -> list[str]:
-    """Cut named rows of symbols to ``width`` clocks a line, with a ruler and the edge traffic."""
+    """Cut named rows of symbols into lines, with a ruler and the edge traffic.
+
+    Parameters
+    ----------
+    rows : sequence of (str, str)
+        Name, and a symbol per clock.
+    reads, writes : (clocks,) ndarray of int64
+        Elements that cross the array's edges in each clock.
+    width : int
+        Clocks in a line.
+    """
     counts = [
         (name, "".join(_digit(int(v)) for v in values))
         for name, values in (("reads", reads), ("writes", writes))
@@ -167,7 +177,19 @@ def new_figure(size: tuple[float, float]) -> "Figure":
 
 
 def draw_pes(axes: Any, image: NDArray[Any], title: str, cols: int, **options: Any) -> None:
-    """Draw (PEs, clocks) marks or colors as an image with its title and labels."""
+    """Draw marks or colors as an image with its title and labels.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+    image : (PEs, clocks) or (PEs, clocks, 3) ndarray
+        Marks, or red, green and blue; row-major PEs.
+    title : str
+    cols : int
+        Columns of the array.
+    **options
+        Passed to ``imshow``.
+    """
     pes, clocks = image.shape[:2]
     extent = (-0.5, clocks - 0.5, pes - 0.5, -0.5)
     axes.imshow(image, aspect="auto", interpolation="nearest", extent=extent, **options)
@@ -176,7 +198,7 @@ def draw_pes(axes: Any, image: NDArray[Any], title: str, cols: int, **options: A
 
 
 def draw_edges(axes: Any, reads: NDArray[np.int64], writes: NDArray[np.int64]) -> None:
-    """Draw elements read upwards and elements written downwards, clock by clock."""
+    """Draw (clocks,) elements read upwards and (clocks,) elements written downwards."""
     at = np.arange(reads.size)
     axes.bar(at, reads, width=0.9, color="#3182bd", label="elements read")
     axes.bar(at, -writes, width=0.9, color="#e6550d", label="elements written")

@@ -6,14 +6,20 @@ MAX_BLOCKS = 65_535
 
 
 def device_available() -> bool:
-    """Whether kernels can run: a CUDA device, or numba's simulator in its place."""
+    """Return whether kernels can run: on a CUDA device, or in numba's simulator."""
     from numba import cuda
 
     return bool(cuda.is_available())  # type: ignore[no-untyped-call]
 
 
 def require_device() -> None:
-    """Raise a BitlatheError where there is no CUDA device."""
+    """Check that there is a CUDA device.
+
+    Raises
+    ------
+    BitlatheError
+        If there is none.
+    """
     if not device_available():
         raise BitlatheError(
             "device 'cuda': numba finds no CUDA device; use device='cpu', which gives the same "

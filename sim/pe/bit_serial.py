@@ -66,10 +66,21 @@ def kernel_parameters(
 ) -> tuple[int, ...]:
     """Return the numerics as the integers that `bit_serial_kernels.accumulate` takes.
 
+    Parameters
+    ----------
+    numerics : PENumerics
+        Not exact.
+    kind : ActivationKind
+    lanes : int
+        Weights that a clock adds.
+    max_bsig : int
+        Largest significance that a lane sum is shifted by.
+
     Raises
     ------
     BitlatheError
-        If the widths together exceed the 62 bits of the simulator's own arithmetic.
+        If the widths together exceed the 62 bits of the simulator's own arithmetic, or the
+        accumulator's exponent is too narrow for the activations.
     """
     guard = numerics.guard_bits
     incoming = kind.significand_bits + guard + (lanes - 1).bit_length() + max_bsig
@@ -82,8 +93,8 @@ def kernel_parameters(
     exponent_bits = numerics.exponent_bits or max(6, kind.exponent_bits + 1)
     if kind.largest_exponent + MAX_EXP >= 1 << exponent_bits:
         raise BitlatheError(
-            f"exponent_bits={exponent_bits} cannot hold the exponents of {kind.name}; "
-            f"{(kind.largest_exponent + MAX_EXP).bit_length()} bits can"
+            f"exponent_bits={exponent_bits} is too narrow for the exponents of {kind.name}; "
+            f"{(kind.largest_exponent + MAX_EXP).bit_length()} bits are enough"
         )
     return (
         guard,
@@ -122,6 +133,13 @@ def prepare(
     activations: npt.ArrayLike, weights: npt.ArrayLike, kind: ActivationKind, decoder: WeightDecoder
 ) -> Operands:
     """Check, split and flatten the operands; leading axes broadcast without copies.
+
+    Parameters
+    ----------
+    activations, weights : (..., K) array_like
+        As in `bitserial_dot`.
+    kind : ActivationKind
+    decoder : WeightDecoder
 
     Raises
     ------
@@ -188,7 +206,7 @@ def bitserial_dot(
     ------
     BitlatheError
         For shapes that do not match, NaN or infinite activations, weights off the grid, formats
-        that the PE cannot hold.
+        that the PE does not take.
 
     References
     ----------
@@ -237,12 +255,10 @@ def bitserial_dot(
 def _kernels(device: str) -> Any:
     """Return the module whose kernels run on a device."""
     if device == "cuda":
-        from ..cuda import bit_serial
-
-        return bit_serial
-    from . import bit_serial_kernels
-
-    return bit_serial_kernels
+        from ..cuda import bit_serial_kernels as kernels
+    else:
+        from . import bit_serial_kernels as kernels  # type: ignore[no-redef]
+    return kernels
 
 
 def _shaped(lead: tuple[int, ...], *parts: npt.NDArray[Any]) -> BitSerialResult:

@@ -21,13 +21,13 @@ def table_matmul(
     group: int = 128,
     device: str = "cpu",
 ) -> npt.NDArray[np.float32]:
-    """Dequantise through grid tables and multiply, one float32 partial sum per group.
+    """Dequantize through grid tables and multiply, one float32 partial sum per group.
 
     ``out[m, n] = sum_g scale[n, g] * sum_(k in g) a[m, k] * grid[choice[n, g], code[n, k]]``
 
     Each addition takes the unrounded product and rounds through float64 to float32, so that the
-    same bits come from any device. A grid of all its codes' values may hold NaN for codes that
-    stand for nothing; using one gives NaN.
+    same bits come from any device. A grid may have NaN for codes that stand for nothing; using
+    one gives NaN.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _indices(array: npt.NDArray[Any], count: int, argument: str) -> npt.NDArray[
 
 def _runner(device: str) -> Any:
     if device == "cuda":
-        from ..cuda.dequantize import products as cuda_products
+        from ..cuda.dequantize_kernels import products as cuda_products
 
         return cuda_products
     from .dequantize_kernels import products

@@ -1,7 +1,7 @@
 """Bit-parallel PEs: integer and floating-point MACs, look-up tables, ANT and OliVe decoders.
 
 Each function takes activations ``(..., K)`` and weights ``(..., K)`` whose leading axes broadcast,
-and returns what the accumulator of the PE holds after K products, in the order of the last axis:
+and returns the accumulator of the PE after K products, in the order of the last axis:
 those of ``lanes`` inputs a clock, zeros where the last clock has no inputs left.
 
 Sources: ANT (MICRO 2022) for flint as mantissa and shift; OliVe (ISCA 2023, arXiv 2304.07493) for
@@ -65,7 +65,13 @@ def float_format(name: str) -> FloatFormat:
 
 
 def float_values(values: npt.ArrayLike, name: str, argument: str) -> Float64Array:
-    """Return an array as float64, refusing what is not a finite value of the format ``name``."""
+    """Return an array of any shape (...) as float64.
+
+    Raises
+    ------
+    BitlatheError
+        If a value is not a finite value of the format ``name``; the first index is named.
+    """
     array = as_array(values, argument)
     if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
         raise BitlatheError(f"{argument}: real numbers are needed, got {array.dtype}")
@@ -87,7 +93,24 @@ def float_values(values: npt.ArrayLike, name: str, argument: str) -> Float64Arra
 def integer_values(
     values: npt.ArrayLike, bits: int, argument: str, unsigned: bool = False
 ) -> Int64Array:
-    """Return an array as int64, refusing what does not fit ``bits`` bits."""
+    """Return an array as int64.
+
+    Parameters
+    ----------
+    values : (...) array_like of int
+        Of any shape.
+    bits : int
+        Width, the sign included.
+    argument : str
+        Name used in errors.
+    unsigned : bool
+        Without a sign.
+
+    Raises
+    ------
+    BitlatheError
+        If a value is not an integer or does not fit the width; the first index is named.
+    """
     array = as_array(values, argument)
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(np.int64)
@@ -219,6 +242,11 @@ def lut_tables(activations: npt.ArrayLike, pe: LutPE | None = None) -> Float64Ar
     (M, ceil(K / inputs), 2**inputs) ndarray of float64
         Entry e adds activation i with a plus where bit i of e is 1, else with a minus; sums are
         rounded to the table's format at every node of a balanced tree.
+
+    Raises
+    ------
+    BitlatheError
+        If the activations are not a matrix of finite FP16 values.
     """
     from .mac_kernels import build_tables
 
@@ -258,6 +286,12 @@ def lut_matmul(
     -------
     (M, N) ndarray of float64
         Values of the accumulator's format.
+
+    Raises
+    ------
+    BitlatheError
+        If shapes do not match, an activation is not an FP16 value, or an index or a scale is out
+        of range.
     """
     from .mac_kernels import lut_dots
 
@@ -291,7 +325,7 @@ def flint_decode(codes: npt.ArrayLike, format: str = "flint4") -> Flint:
 
     Parameters
     ----------
-    codes : array_like of int
+    codes : (...) array_like of int
         Codes of the format.
     format : str
         A format of the catalogue whose values are integers.
@@ -299,6 +333,11 @@ def flint_decode(codes: npt.ArrayLike, format: str = "flint4") -> Flint:
     Returns
     -------
     Flint
+
+    Raises
+    ------
+    BitlatheError
+        If the format is a mixture, wider than 8 bits or not of integers, or a code is not its.
     """
     from ...datatypes.formats import catalogue
     from ...datatypes.formats.format import Format

@@ -91,7 +91,7 @@ def activation_kind(name: str | ActivationKind) -> ActivationKind:
 
 
 def as_array(values: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
-    """Return values as an array.
+    """Return values (...) as an array.
 
     Raises
     ------
@@ -107,12 +107,18 @@ def as_array(values: npt.ArrayLike, argument: str) -> npt.NDArray[Any]:
 
 
 def first_index(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
-    """Return the first index, in C order, at which a mask is true."""
+    """Return the first index, in C order, at which a mask of any shape (...) is true."""
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
 
 
 def refuse_nonfinite(array: npt.NDArray[Any], argument: str) -> None:
-    """Raise a BitlatheError that names the first NaN or infinity."""
+    """Check that an array of any shape (...) is finite.
+
+    Raises
+    ------
+    BitlatheError
+        If it is not; the first NaN or infinity is named with its index.
+    """
     bad = ~np.isfinite(array)
     if bad.any():
         index = first_index(bad)
@@ -169,7 +175,7 @@ def pair_rows(
 
 
 def matrix(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Flatten the leading axes, also when the last one is empty."""
+    """Return an array (..., K) as a matrix (rows, K), also when the last axis is empty."""
     rows = int(np.prod(array.shape[:-1], dtype=np.int64))
     return np.ascontiguousarray(array.reshape(rows, array.shape[-1]))
 
@@ -181,7 +187,7 @@ def split_activations(
 
     Parameters
     ----------
-    activations : array_like, any shape
+    activations : (...) array_like
         Values that the kind represents exactly (round them first).
     kind : ActivationKind
         Kind of activation.

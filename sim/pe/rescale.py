@@ -79,6 +79,11 @@ def group_timing(
     -------
     GroupTiming
 
+    Raises
+    ------
+    BitlatheError
+        If a count is not a whole number in its range, or the group takes more than 2^53 clocks.
+
     Examples
     --------
     >>> group_timing(128, 2).stall_cycles, group_timing(8, 2).stall_cycles
@@ -110,9 +115,9 @@ def rescale(
 
     Parameters
     ----------
-    mantissa : array_like of int
+    mantissa : (...) array_like of int
         Accumulator mantissas, at most 32 bits signed.
-    scale : array_like of int
+    scale : (...) array_like of int
         Scales in 0..2**scale_bits - 1, broadcast against `mantissa`.
     scale_bits : int
         Width of the scale, 1..16.
@@ -121,6 +126,11 @@ def rescale(
     -------
     ndarray of int64
         The products.
+
+    Raises
+    ------
+    BitlatheError
+        If mantissas or scales are not integers of their widths, or do not broadcast.
 
     Examples
     --------

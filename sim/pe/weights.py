@@ -60,7 +60,7 @@ class WeightDecoder:
         return self.schedule.count
 
     def rows(self, weights: npt.ArrayLike, argument: str = "weights") -> npt.NDArray[np.int32]:
-        """Return the decoder's row of each weight.
+        """Return the decoder's row of each of (...) weights.
 
         Raises
         ------
@@ -145,7 +145,7 @@ def _members(format: "str | Format | Mixture | TermTable") -> tuple[str, Sequenc
         name = ALIASES.get(format, format)
         if name not in catalogue.names() or not CODERS[catalogue.entry(name).coder].alone:
             raise BitlatheError(
-                f"format {format!r} is not one the bit-serial PE can hold. It holds: "
+                f"format {format!r} is not one the bit-serial PE takes. It takes: "
                 f"{', '.join(supported_formats())}"
             )
         return format, _formats(catalogue.element(name))
@@ -184,25 +184,25 @@ def weight_decoder(
     name, members = _members(format)
     if any(f.bits > MAX_BITS for f in members):
         raise BitlatheError(
-            f"the bit-serial PE cannot hold {name!r}: {members[0].bits} bits, at most {MAX_BITS} "
-            f"do. It holds: {', '.join(supported_formats())}"
+            f"the bit-serial PE does not take {name!r}: {members[0].bits} bits, at most {MAX_BITS} "
+            f"fit. It takes: {', '.join(supported_formats())}"
         )
     if not all(map(has_terms, members)):
         raise BitlatheError(
-            f"the bit-serial PE cannot hold {name!r}: it has no zero, and small values rounded to "
-            f"the PE's fixed point would be 0. It holds: {', '.join(supported_formats())}"
+            f"the bit-serial PE does not take {name!r}: it has no zero, and small values rounded "
+            f"to the PE's fixed point would be 0. It takes: {', '.join(supported_formats())}"
         )
     tables = [term_table(f.values, f.bits, max_bsig=max_bsig) for f in members]
     unit = min(t.unit for t in tables)
     grid = frozenset(int(g * (t.unit / unit)) for t in tables for g in t.grid[t.valid].tolist())
-    # members that agree on their schedule keep it: -3 and 3 beside FP3 make no INT4 of it
+    # members that agree on their schedule keep it: FP3 with -3 and 3 does not become INT4
     agreed = {(t.schedule, t.unit) for t in tables}
     return _decoder(name, grid, max_bsig, agreed.pop()[0] if len(agreed) == 1 else None)
 
 
 @lru_cache(maxsize=1)
 def supported_formats() -> tuple[str, ...]:
-    """Names of the catalogue's formats that a bit-serial PE can hold."""
+    """Return the names of the catalogue's formats that a bit-serial PE takes."""
     from ...datatypes.formats import catalogue
 
     names = (n for n in catalogue.names() if CODERS[catalogue.entry(n).coder].alone)

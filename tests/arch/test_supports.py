@@ -137,7 +137,7 @@ def test_a_refusal_lists_what_would_do() -> None:
     assert said is not None
     assert "it takes int2" in said
     assert "e8m0," not in said
-    with pytest.raises(BitlatheError, match=r"'e8m0': it has no zero.* It holds: fp3, fp4, int2"):
+    with pytest.raises(BitlatheError, match=r"'e8m0': it has no zero.* It takes: fp3, fp4, int2"):
         weight_decoder("e8m0")
 
 

@@ -463,7 +463,8 @@ def reason(err: Exception) -> str:
 
 def kernels_between_events() -> list[Timed]:
     """Put every kernel of `sim.cuda` between two events, where its module launches it."""
-    from bitlathe.sim.cuda import bit_serial, dequantize
+    from bitlathe.sim.cuda import bit_serial_kernels as bit_serial
+    from bitlathe.sim.cuda import dequantize_kernels as dequantize
 
     places = ((bit_serial, "dots_kernel"), (bit_serial, "exact_kernel"),
               (dequantize, "products_kernel"))  # fmt: skip

@@ -33,7 +33,7 @@ def test_missing_tensors_are_an_error():
 
     weights = tiny_bert.tensors()
     del weights["encoder.layer.1.output.dense.bias"]
-    with pytest.raises(BitlatheError, match="no BERT encoder"):
+    with pytest.raises(BitlatheError, match="not a BERT encoder"):
         load_encoder(weights, tiny_bert.HEADS)
 
 

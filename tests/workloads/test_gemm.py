@@ -59,7 +59,7 @@ def test_derived_sizes():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"m": 0}, "m is 0; it must be at least 1"),
+        ({"m": 0}, "m is 0, must be a whole number of at least 1"),
         ({"n": -2}, "n is -2"),
         ({"k": 2.5}, "k is 2.5; it must be an integer"),
         ({"batch": True}, "batch is True"),
@@ -71,9 +71,9 @@ def test_derived_sizes():
         ({"visible_before": -1}, "visible_before is -1"),
         ({"input_elements": 0}, "input_elements is 0"),
         ({"m": 6, "sequences": 4}, "sequences is 4, which does not divide the 6 rows"),
-        ({"sequences": 0}, "sequences is 0; it must be at least 1"),
+        ({"sequences": 0}, "sequences is 0, must be a whole number of at least 1"),
         ({"window": 4}, "window is 4, but there is no mask"),
-        ({"window": 0, "causal": "n"}, "window is 0; it must be at least 1"),
+        ({"window": 0, "causal": "n"}, "window is 0, must be a whole number of at least 1"),
         ({"m": 6, "sequences": 2, "causal": "n"}, "use batch for the others"),
     ],
 )

@@ -260,7 +260,7 @@ def test_a_mistyped_key_is_an_error(tmp_path, family, old, new, near):
     [
         ("llama", "num_local_experts", 8, "a mixture of experts"),
         ("llama", "kv_lora_rank", 512, "latent attention"),
-        ("qwen3", "full_attention_interval", 4, "layers that are no attention"),
+        ("qwen3", "full_attention_interval", 4, "layers other than attention"),
         ("llama", "num_kv_heads", 4, "another name than 'num_key_value_heads'"),
         ("gpt2", "add_cross_attention", True, "another part"),
         ("bert", "is_decoder", True, "a decoder"),

@@ -88,7 +88,10 @@ class Checkpoint:
     grid: tuple[int, int] | None = None
 
     def ranks(self, scheme: Scheme) -> bool:
-        """Whether a scheme's error here tells of other models: its grid is not that of storage."""
+        """Return whether the weights are stored on another grid than the scheme's.
+
+        If on the same, the scheme's error says nothing about other models.
+        """
         if self.grid is None or scheme.coder != "asym":
             return True
         bits, group = self.grid
@@ -104,7 +107,14 @@ class Checkpoint:
         return _safetensors([f for f in self.files if f.suffix == ".safetensors"])
 
     def encode(self, text: str) -> list[int]:
-        """Return the token numbers of a text, without tokens for its start or end."""
+        """Return the token numbers of a text, without tokens for its start or end.
+
+        Raises
+        ------
+        BitlatheError
+            If the tokenizers package is missing, the file is not a tokenizer, or it cannot read
+            the text.
+        """
         try:
             from tokenizers import Tokenizer
         except ImportError:
@@ -235,7 +245,7 @@ def _shape(config: Config, file: Path) -> Transformer:
         )
     shape = load_model(file).shape
     if not isinstance(shape, Transformer):
-        raise BitlatheError(f"{config.source}: no transformer.")
+        raise BitlatheError(f"{config.source}: not a transformer.")
     return shape
 
 

@@ -76,10 +76,18 @@ def load_encoder(
 ) -> Encoder:
     """Return a BERT encoder from its tensors under Hugging Face names; a pooler is left out.
 
+    Parameters
+    ----------
+    tensors : mapping of str to (...) ndarray of float32
+        Matrices (outputs, inputs) and vectors (outputs,).
+    heads : int
+    eps : float
+        Of the layer norms.
+
     Raises
     ------
     BitlatheError
-        Tensors are missing.
+        Tensors are missing or of sizes that do not match.
     """
     outer = {
         "embeddings.word_embeddings.weight": "words.weight",
@@ -113,5 +121,5 @@ def load_encoder(
         }
         made.load_state_dict(owned, assign=True)
     except (KeyError, RuntimeError) as problem:
-        raise BitlatheError(f"no BERT encoder: {problem}") from None
+        raise BitlatheError(f"not a BERT encoder: {problem}") from None
     return made.eval().requires_grad_(False)

@@ -41,6 +41,11 @@ def gguf_tensors(path: Path, shape: Transformer) -> dict[str, NDArray[np.float32
 
     GGUF files of Llama keep the rows of query and key in pairs (2i, 2i + 1) as ggml rotates them;
     they are put back into the two halves that Hugging Face rotates.
+
+    Raises
+    ------
+    BitlatheError
+        If the file cannot be read, or a tensor's name is not one of a Llama-like model.
     """
     heads = {"attn_q": shape.heads, "attn_k": shape.kv_heads}
     found: dict[str, NDArray[np.float32]] = {}

@@ -55,8 +55,8 @@ def layer_errors(
     ----------
     true, made : torch.nn.Module
         The same layers, unquantized and quantized.
-    inputs : mapping of str to (samples, inputs)
-        What enters each linear layer of the unquantized ones.
+    inputs : mapping of str to (samples, inputs) Tensor
+        Activations that enter each linear layer of the unquantized ones.
 
     Returns
     -------

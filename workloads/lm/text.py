@@ -35,7 +35,7 @@ def read_text(path: str | Path | None = None) -> Text:
     Raises
     ------
     BitlatheError
-        The file cannot be read or is no UTF-8.
+        The file cannot be read or is not UTF-8.
     """
     if path is None:
         from pydoc_data.topics import topics

@@ -1,6 +1,6 @@
 """A systolic array clock by clock: operands move from PE to PE and are really multiplied.
 
-This machine defines the `physical` timing; `systolic.model` holds its closed form.
+It defines the `physical` timing, whose closed form is in `systolic.model`.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ....datatypes.base.errors import BitlatheError
+from ..clocks import EventSink, detail_level, run_clocks
 from ..counts import OperandCounts, check_matrix
-from ..machine import EventSink, detail_level, run_machine
 from .model import lay_out
 from .pe import WIDEST, Arithmetic, SystolicPE, pe_operands
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystolicRun:
-    """What the machine did: results, and everything it counted while doing it.
+    """What the array did: results, and everything counted on the way.
 
     Attributes
     ----------
@@ -79,11 +79,23 @@ def check_operands(
 ) -> tuple[NDArray[Any], NDArray[Any], Arithmetic]:
     """Return both operands of a product as matrices of one kind, and how their products add up.
 
+    Parameters
+    ----------
+    a, b : (M, K) and (K, N) array_like
+        As in `simulate_systolic`.
+    pe : IntMacPE, FpMacPE, AntPE or OlivePE, optional
+
+    Returns
+    -------
+    left, right : (M, K) and (K, N) ndarray
+        int64, float32 or float64: what the PEs multiply.
+    arithmetic : Arithmetic
+
     Raises
     ------
     BitlatheError
-        Not matrices, empty, shapes that do not chain, mixed kinds, NaN or infinity, values the PE
-        cannot hold, or, without a PE, integers whose sums could pass 63 bits signed.
+        Not matrices, empty, shapes that do not chain, mixed kinds, NaN or infinity, values that
+        the PE does not take, or, without a PE, integers whose sums could pass 63 bits signed.
     """
     if pe is None:
         left, right = _operand("a", a), _operand("b", b)
@@ -216,7 +228,7 @@ def _output_stationary(
     def advance(events: NDArray[np.int64]) -> int:
         return int(step(operands, state, mac, control, events, level, register))
 
-    run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
+    run_clocks(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
     return control
 
 
@@ -248,12 +260,12 @@ def _stationary(
     def advance(events: NDArray[np.int64]) -> int:
         return int(step(operands, state, mac, control, events, level, *registers))
 
-    run_machine(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
+    run_clocks(advance, control, kernels.DONE_ALL, 3 * (size[0] + 1) * (size[1] + 1), sink)
     return control
 
 
 def _report(control: NDArray[np.int64], out: NDArray[Any], swapped: bool) -> SystolicRun:
-    """Read the machine's counters into a record."""
+    """Read the counters of a run into a record."""
     from . import kernels
 
     if control[kernels.MISMATCH]:

@@ -1,4 +1,4 @@
-"""The systolic machines, one clock at a time. Imported on use: this module brings numba.
+"""The systolic arrays, one clock at a time. Imported on use: this module brings numba.
 
 Both kernels are resumable: all state lives in the arrays handed in, so that a long run can
 stop whenever its event buffer is full, be written to disk, and go on. Two planes of every

@@ -1,7 +1,7 @@
 """Closed forms of a systolic array: clocks, SRAM accesses and utilization of one product.
 
 Plain Python integers, no loop over folds, no numba: a layer costs microseconds. The `physical`
-timing equals the clock-by-clock machine of `systolic.clock` on every size; the `scalesim`
+timing equals the clock-by-clock simulator of `systolic.clock` on every size; the `scalesim`
 timing equals what SCALE-Sim v3 (github.com/scalesim-project/SCALE-Sim) counts for the same
 array, its printed clocks plus one.
 """
@@ -129,6 +129,11 @@ class ScaleSimReport:
 
 def lay_out(m: int, n: int, k: int, rows: int, cols: int, dataflow: str) -> SystolicShape:
     """Return how the product (m, k) x (k, n) lies on an array of ``rows`` x ``cols`` PEs.
+
+    Parameters
+    ----------
+    m, n, k, rows, cols, dataflow
+        As in `systolic`.
 
     Raises
     ------
@@ -332,6 +337,11 @@ def scalesim_report(
     m: int, n: int, k: int, rows: int, cols: int, dataflow: str = "ws"
 ) -> ScaleSimReport:
     """Return what SCALE-Sim v3 prints for the product, for comparisons with its own files.
+
+    Parameters
+    ----------
+    m, n, k, rows, cols, dataflow
+        As in `systolic`.
 
     Examples
     --------

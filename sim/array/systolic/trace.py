@@ -79,7 +79,9 @@ def write_trace(
     ----------
     path : Path
         File to write.
-    a, b, rows, cols, dataflow, pe, double_buffered_operand, drain_register
+    a, b : (M, K) and (K, N) array_like
+        As in `clock.simulate_systolic`.
+    rows, cols, dataflow, pe, double_buffered_operand, drain_register
         As in `clock.simulate_systolic`.
     detail : {"edges", "pes"}
         Accesses at the edges, or also every product and shift.
@@ -124,6 +126,11 @@ def timeline(
     drain_register: bool = True,
 ) -> Timeline:
     """Simulate a small product and return what each PE does in each clock.
+
+    Parameters
+    ----------
+    m, n, k, rows, cols, dataflow, double_buffered_operand, drain_register
+        As in `model.systolic`.
 
     Raises
     ------

@@ -16,12 +16,12 @@ from ....datatypes.base.errors import BitlatheError
 from ...pe.bit_serial import kernel_parameters, term_exponents
 from ...pe.operands import ActivationKind, activation_kind, split_activations
 from ...pe.weights import WeightDecoder, weight_decoder
+from ..clocks import EventSink, detail_level, run_clocks
 from ..counts import OperandCounts, check_matrix
-from ..machine import EventSink, detail_level, run_machine
 from .model import SCOPES, TileArray
 
 if TYPE_CHECKING:
-    from .kernels import Machine, Operands, State
+    from .kernels import Operands, Setup, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +184,8 @@ def simulate_tile_array(
         parameters: tuple[int, ...] = (0,) * 9
     else:
         parameters = kernel_parameters(rules, kind, array.lanes, max(decoder.schedule.bsig))
-    k, terms = operands.exponent.shape[1], decoder.man.shape[1]
-    machine = _machine(array, k, terms, rules.exact, lowest, parameters)
-    state, control = _advance_to_the_end(operands, machine, array, level, sink)
+    setup = _setup(array, operands, rules.exact, lowest, parameters)
+    state, control = _advance_to_the_end(operands, setup, array, level, sink)
     if rules.exact:
         state.out_exp[:] = lowest + rules.guard_bits
     return _report(state, control, kind.offset + rules.guard_bits, rules.exact)
@@ -224,21 +223,32 @@ def _term_bits(decoder: WeightDecoder) -> NDArray[np.int64]:
     return 1 << np.arange(decoder.man.shape[1], dtype=np.int64)
 
 
-def _machine(
-    array: TileArray, k: int, terms: int, exact: bool, lowest: int, parameters: tuple[int, ...]
-) -> "Machine":
+def _setup(
+    array: TileArray,
+    operands: "Operands",
+    exact: bool,
+    lowest: int,
+    parameters: tuple[int, ...],
+) -> "Setup":
     """Return the sizes and options of an array as the kernel takes them."""
-    from .kernels import Machine
+    from .kernels import Setup
 
-    return Machine(
+    (tokens, inputs), (channels, groups) = operands.exponent.shape, operands.scale.shape
+    return Setup(
+        tokens=tokens,
+        channels=channels,
+        inputs=inputs,
+        groups=groups,
+        rows=array.rows,
+        columns=array.cols,
         lanes=array.lanes,
-        size=array.groups_of(k)[1],
+        size=array.groups_of(inputs)[1],
         bits=array.rescale_cycles,
         gap=array.group_gap,
         register=array.drain_register,
         scope=SCOPES.index(array.scope),
         skip_zero=array.skip_zero_activations,
-        idle=0 if array.skip_zero_terms else (1 << terms) - 1,
+        idle=0 if array.skip_zero_terms else (1 << operands.man.shape[1]) - 1,
         exact=exact,
         lowest=lowest,
         parameters=parameters,
@@ -271,21 +281,20 @@ def _registers(array: TileArray, m: int, n: int, groups: int) -> "State":
 
 
 def _advance_to_the_end(
-    operands: "Operands", machine: "Machine", array: TileArray, level: int, sink: EventSink | None
+    operands: "Operands", setup: "Setup", array: TileArray, level: int, sink: EventSink | None
 ) -> tuple["State", NDArray[np.int64]]:
     """Make the registers of the array and run it; return them and its counters."""
     from . import kernels
 
-    (m, _), (n, groups) = operands.exponent.shape, operands.scale.shape
-    state = _registers(array, m, n, groups)
+    state = _registers(array, setup.tokens, setup.channels, setup.groups)
     control = np.zeros(kernels.CONTROL_SLOTS, np.int64)
     step: Any = kernels.advance_tile_array
 
     def advance(events: NDArray[np.int64]) -> int:
-        return int(step(operands, machine, state, control, events, level))
+        return int(step(operands, setup, state, control, events, level))
 
     per_clock = (array.rows + 1) * (array.cols + 1) * (array.lanes + 1)
-    run_machine(advance, control, kernels.DONE_ALL, per_clock, sink)
+    run_clocks(advance, control, kernels.DONE_ALL, per_clock, sink)
     return state, control
 
 

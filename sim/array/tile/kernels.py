@@ -54,14 +54,21 @@ class Operands(NamedTuple):
     needed: Any
 
 
-class Machine(NamedTuple):
-    """What does it: sizes and options.
+class Setup(NamedTuple):
+    """Sizes and options of an array and of its product.
 
-    ``size`` weights share a scale, which the rescale unit takes ``bits`` clocks for; ``idle`` are
+    ``tokens, channels, inputs``: M, N, K; ``groups``: of K; ``rows, columns``: PEs. ``size``
+    weights share a scale, which the rescale unit takes ``bits`` clocks for; ``idle`` are
     the terms of a lane without a weight; ``lowest`` is the exponent of exact sums, ``parameters``
     those of the PE's `accumulate`.
     """
 
+    tokens: int
+    channels: int
+    inputs: int
+    groups: int
+    rows: int
+    columns: int
     lanes: int
     size: int
     bits: int
@@ -101,61 +108,88 @@ class State(NamedTuple):
     out_exp: Any
 
 
-@compiled
-def tile_bounds(tile, rows, columns, n, m):
-    """Return (first channel, channels, first token, tokens) of a tile, row folds inner."""
-    row_folds = -(-n // rows)
-    i0 = tile % row_folds * rows
-    j0 = tile // row_folds * columns
-    return i0, min(rows, n - i0), j0, min(columns, m - j0)
+class Source(NamedTuple):
+    """Where the terms of a chunk come from: what `_wanted` needs of the operands."""
+
+    weight: Any
+    significand: Any
+    needed: Any
+    skip_zero: bool
+
+
+class Work(NamedTuple):
+    """A group of a tile, as the used PEs work on it.
+
+    ``first_row, rows``: channels; ``first_column, columns``: tokens; ``begin, end``: weights along
+    K.
+    """
+
+    first_row: int
+    rows: int
+    first_column: int
+    columns: int
+    begin: int
+    end: int
 
 
 @compiled
-def _wanted(weight, significand, needed, skip_zero, n, begin, end, m0, m1):
-    """Terms of the weights ``begin`` to ``end`` of channel n that a token of m0 to m1 needs."""
+def _work(setup, tile, group):
+    """Return a group of a tile; row folds are the inner loop of tiles."""
+    row_folds = -(-setup.channels // setup.rows)
+    i0, j0 = tile % row_folds * setup.rows, tile // row_folds * setup.columns
+    rows, columns = min(setup.rows, setup.channels - i0), min(setup.columns, setup.tokens - j0)
+    begin = group * setup.size
+    return Work(i0, rows, j0, columns, begin, min(begin + setup.size, setup.inputs))
+
+
+@compiled
+def _source(op, setup):
+    return Source(op.weight, op.significand, op.needed, setup.skip_zero)
+
+
+@compiled
+def _wanted(source, channel, begin, end, token, last_token):
+    """Terms of a channel's weights ``begin`` to ``end`` that any of these tokens needs."""
     terms = np.int64(0)
     for k in range(begin, end):
-        live = not skip_zero
-        for q in range(m0, m1 if skip_zero else m0):
-            live |= significand[q, k] != 0
+        live = not source.skip_zero
+        for q in range(token, last_token if source.skip_zero else token):
+            live |= source.significand[q, k] != 0
         if live:
-            terms |= needed[weight[n, k]]
+            terms |= source.needed[source.weight[channel, k]]
     return terms
 
 
 @compiled
-def _fetch(mask, domain, at, end, i0, j0, columns, weight, significand, needed, skip_zero, scope):
-    """Load the terms of the chunk ``at`` to ``end`` into the PEs of a domain."""
+def _fetch(mask, domain, at, source, setup, work):
+    """Load the terms of the chunk that starts at weight ``at`` into the PEs of a domain."""
+    end, j0 = min(at + setup.lanes, work.end), work.first_column
     for i in range(domain[0], domain[1]):
+        channel = work.first_row + i
         shared = np.int64(0)
-        if scope != COLUMN:
-            shared = _wanted(
-                weight, significand, needed, skip_zero, i0 + i, at, end, j0, j0 + columns
-            )
+        if setup.scope != COLUMN:
+            shared = _wanted(source, channel, at, end, j0, j0 + work.columns)
         for j in range(domain[2], domain[3]):
-            if scope == COLUMN:
-                shared = _wanted(
-                    weight, significand, needed, skip_zero, i0 + i, at, end, j0 + j, j0 + j + 1
-                )
+            if setup.scope == COLUMN:
+                shared = _wanted(source, channel, at, end, j0 + j, j0 + j + 1)
             mask[i, j, 0] = shared
 
 
 @compiled
-def _fetch_lane(mask, i, j, lane, at, last, i0, j0, weight, significand, needed, skip_zero, idle):
-    """Load the terms of the weight ``at`` into one lane that runs alone."""
-    if at < last:
-        mask[i, j, lane] = _wanted(
-            weight, significand, needed, skip_zero, i0 + i, at, at + 1, j0 + j, j0 + j + 1
-        )
-    else:
-        mask[i, j, lane] = idle
+def _lane_terms(source, i, j, at, idle, work):
+    """Terms of the weight ``at`` for one lane that runs alone."""
+    if at >= work.end:
+        return idle
+    token = work.first_column + j
+    return _wanted(source, work.first_row + i, at, at + 1, token, token + 1)
 
 
 @compiled
-def _issue(pipe, position, mask, r, c, chunks, ctl):
+def _issue(slot, position, mask, ctl, work, lanes):
     """Enter the lowest term still to do into the pipeline of every PE, or of every lane."""
-    for i in range(r):
-        for j in range(c):
+    chunks = -(-(work.end - work.begin) // lanes)
+    for i in range(work.rows):
+        for j in range(work.columns):
             busy = False
             for lane in range(mask.shape[2]):
                 terms = mask[i, j, lane]
@@ -163,7 +197,7 @@ def _issue(pipe, position, mask, r, c, chunks, ctl):
                     t = 0
                     while not (terms >> t) & 1:
                         t += 1
-                    pipe[i, j, lane] = position[i, j, lane] * 64 + t
+                    slot[i, j, lane] = position[i, j, lane] * 64 + t
                     mask[i, j, lane] = terms & (terms - 1)
                     busy = True
             ctl[BUSY] += busy
@@ -172,7 +206,7 @@ def _issue(pipe, position, mask, r, c, chunks, ctl):
 
 @compiled
 def _domain(i, j, r, c, scope):
-    """Bounds of the PEs that step together, told to the first of them; empty for the others."""
+    """Bounds of the PEs that step together, given to the first of them; empty for the others."""
     if scope == ROW:
         return (i, i + 1, 0, c) if j == 0 else (0, 0, 0, 0)
     if scope == COLUMN:
@@ -181,27 +215,26 @@ def _domain(i, j, r, c, scope):
 
 
 @compiled
-def _step_lanes(position, mask, r, c, first, last, i0, j0, op, machine):
+def _step_lanes(source, setup, position, mask, work):
     """Move every lane on that has issued its weight; return whether the group is issued."""
-    weight, significand, needed, lanes = op.weight, op.significand, op.needed, machine.lanes
-    chunks = -(-(last - first) // lanes)
+    lanes = setup.lanes
+    chunks = -(-(work.end - work.begin) // lanes)
     done = True
-    for i in range(r):
-        for j in range(c):
+    for i in range(work.rows):
+        for j in range(work.columns):
             for lane in range(lanes):
                 if position[i, j, lane] < chunks and mask[i, j, lane] == 0:
                     position[i, j, lane] += 1
                     if position[i, j, lane] < chunks:
-                        at = first + position[i, j, lane] * lanes + lane
-                        _fetch_lane(mask, i, j, lane, at, last, i0, j0, weight, significand,
-                                    needed, machine.skip_zero, machine.idle)  # fmt: skip
+                        at = work.begin + position[i, j, lane] * lanes + lane
+                        mask[i, j, lane] = _lane_terms(source, i, j, at, setup.idle, work)
                 done &= position[i, j, lane] == chunks
     return done
 
 
 @compiled
 def _all_issued(mask, domain):
-    """Whether no PE of a domain has a term left to do."""
+    """Return whether no PE of a domain has a term left to do."""
     for i in range(domain[0], domain[1]):
         for j in range(domain[2], domain[3]):
             if mask[i, j, 0] != 0:
@@ -210,134 +243,129 @@ def _all_issued(mask, domain):
 
 
 @compiled
-def _step(position, mask, r, c, first, last, i0, j0, op, machine):
+def _step(source, setup, position, mask, work):
     """Move every domain on that has issued its chunk; return whether the group is issued."""
-    weight, significand, needed, lanes = op.weight, op.significand, op.needed, machine.lanes
-    chunks = -(-(last - first) // lanes)
+    lanes = setup.lanes
+    chunks = -(-(work.end - work.begin) // lanes)
     done = True
-    for i in range(r):
-        for j in range(c):
-            domain = _domain(i, j, r, c, machine.scope)
+    for i in range(work.rows):
+        for j in range(work.columns):
+            domain = _domain(i, j, work.rows, work.columns, setup.scope)
             if domain[1] == 0 or position[i, j, 0] == chunks:
                 continue
             if _all_issued(mask, domain):
                 chunk = position[i, j, 0] + 1
                 position[domain[0] : domain[1], domain[2] : domain[3], 0] = chunk
                 if chunk < chunks:
-                    at = first + chunk * lanes
-                    _fetch(mask, domain, at, min(at + lanes, last), i0, j0, c, weight,
-                           significand, needed, machine.skip_zero, machine.scope)  # fmt: skip
+                    _fetch(mask, domain, work.begin + chunk * lanes, source, setup, work)
             done &= position[i, j, 0] == chunks
     return done
 
 
 @compiled
-def _start_group(state, ctl, r, c, first, last, i0, j0, op, machine):
+def _start_group(source, setup, state, ctl, work):
     """Point every PE at the first chunk of a group; its operands cross the array's edge once."""
     state.position[:] = 0
     state.row_read[:] = 0
     state.column_read[:] = 0
-    if machine.scope == LANE:
-        for i in range(r):
-            for j in range(c):
-                for lane in range(machine.lanes):
-                    _fetch_lane(state.mask, i, j, lane, first + lane, last, i0, j0, op.weight,
-                                op.significand, op.needed, machine.skip_zero,
-                                machine.idle)  # fmt: skip
+    if setup.scope == LANE:
+        for i in range(work.rows):
+            for j in range(work.columns):
+                for lane in range(setup.lanes):
+                    at = work.begin + lane
+                    state.mask[i, j, lane] = _lane_terms(source, i, j, at, setup.idle, work)
     else:
-        _fetch(state.mask, (0, r, 0, c), first, min(first + machine.lanes, last), i0, j0, c,
-               op.weight, op.significand, op.needed, machine.skip_zero, machine.scope)  # fmt: skip
-    ctl[READS_W] += r * (last - first)
-    ctl[READS_A] += c * (last - first)
+        _fetch(state.mask, (0, work.rows, 0, work.columns), work.begin, source, setup, work)
+    ctl[READS_W] += work.rows * (work.end - work.begin)
+    ctl[READS_A] += work.columns * (work.end - work.begin)
     ctl[STARTED] = 1
 
 
 @compiled
-def _emit_reads(edge, read, chunk, first, last, lanes, by_row, index, clock, count, events):
+def _emit_reads(edge, by_row, read, chunk, work, lanes, clock, count, events):
     """Events of the chunks up to ``chunk`` that row or column ``edge`` has not read yet."""
     while read[edge] <= chunk:
-        begin = first + read[edge] * lanes
-        for k in range(begin, min(begin + lanes, last)):
+        begin = work.begin + read[edge] * lanes
+        for k in range(begin, min(begin + lanes, work.end)):
             if by_row:
-                count = emit(events, count, clock, READ_W, edge, 0, k, index)
+                count = emit(events, count, clock, READ_W, edge, 0, k, work.first_row + edge)
             else:
-                count = emit(events, count, clock, READ_A, 0, edge, index, k)
+                count = emit(events, count, clock, READ_A, 0, edge, work.first_column + edge, k)
         read[edge] += 1
     return count
 
 
 @compiled
-def _emit_issue(state, ctl, r, c, first, last, i0, j0, lanes, count, events, detail):
+def _emit_issue(state, ctl, work, lanes, count, events, detail):
     """Events of an issue clock: operands that enter, terms taken, PEs that wait."""
     clock = ctl[CLOCK]
-    end = -(-(last - first) // lanes) - 1
+    end = -(-(work.end - work.begin) // lanes) - 1
     pipe, position = state.pipe[ctl[HEAD]], state.position
-    for i in range(r):
-        for j in range(c):
+    for i in range(work.rows):
+        for j in range(work.columns):
             busy = False
             for lane in range(position.shape[2]):
                 chunk = min(position[i, j, lane], end)
-                count = _emit_reads(i, state.row_read, chunk, first, last, lanes, True, i0 + i,
-                                    clock, count, events)  # fmt: skip
-                count = _emit_reads(j, state.column_read, chunk, first, last, lanes, False, j0 + j,
-                                    clock, count, events)  # fmt: skip
+                count = _emit_reads(
+                    i, True, state.row_read, chunk, work, lanes, clock, count, events
+                )
+                count = _emit_reads(
+                    j, False, state.column_read, chunk, work, lanes, clock, count, events
+                )
                 tag = pipe[i, j, lane]
                 if detail == PES and tag >= 0:
-                    k = first + tag // 64 * lanes + lane
+                    k = work.begin + tag // 64 * lanes + lane
                     count = emit(events, count, clock, TERM, i, j, k, tag % 64)
                     busy = True
             if detail == PES and not busy:
-                k = first + min(position[i, j, 0], end) * lanes
+                k = work.begin + min(position[i, j, 0], end) * lanes
                 count = emit(events, count, clock, WAIT, i, j, k, ctl[GROUP])
     return count
 
 
 @compiled
-def _issue_clock(op, machine, state, ctl, groups, count, events, detail):
+def _issue_clock(op, setup, state, ctl, count, events, detail):
     """Enter a term into every PE; when a group is issued, mark its end and turn to the next."""
-    rows, columns = state.acc_man.shape
-    (m, k), n = op.exponent.shape, op.weight.shape[0]
-    i0, r, j0, c = tile_bounds(ctl[TILE], rows, columns, n, m)
-    first = ctl[GROUP] * machine.size
-    last = min(first + machine.size, k)
-    lanes, position, mask = machine.lanes, state.position, state.mask
+    work = _work(setup, ctl[TILE], ctl[GROUP])
+    source, position, mask = _source(op, setup), state.position, state.mask
     if not ctl[STARTED]:
-        _start_group(state, ctl, r, c, first, last, i0, j0, op, machine)
-    _issue(state.pipe[ctl[HEAD]], position, mask, r, c, -(-(last - first) // lanes), ctl)
+        _start_group(source, setup, state, ctl, work)
+    _issue(state.pipe[ctl[HEAD]], position, mask, ctl, work, setup.lanes)
     ctl[ISSUE] += 1
     if detail:
-        count = _emit_issue(state, ctl, r, c, first, last, i0, j0, lanes, count, events, detail)
-    if machine.scope == LANE:
-        issued = _step_lanes(position, mask, r, c, first, last, i0, j0, op, machine)
+        count = _emit_issue(state, ctl, work, setup.lanes, count, events, detail)
+    if setup.scope == LANE:
+        issued = _step_lanes(source, setup, position, mask, work)
     else:
-        issued = _step(position, mask, r, c, first, last, i0, j0, op, machine)
+        issued = _step(source, setup, position, mask, work)
     if issued:
         state.ends[ctl[HEAD], 0] = ctl[TILE]
         state.ends[ctl[HEAD], 1] = ctl[GROUP]
         ctl[STARTED] = 0
-        ctl[GAP] = machine.gap
+        ctl[GAP] = setup.gap
         ctl[GROUP] += 1
-        if ctl[GROUP] == groups:
+        if ctl[GROUP] == setup.groups:
             ctl[GROUP] = 0
             ctl[TILE] += 1
     return count
 
 
 @compiled
-def _retire_exact(op, machine, state, r, c, i0, j0, first, last, leaving):
+def _retire_exact(op, setup, state, work, leaving):
     """Add what leaves the pipeline to exact accumulators."""
     exponent, significand, weight, acc = op.exponent, op.significand, op.weight, state.acc_man
-    term_exp, man, bsig, lanes, lowest = op.term_exp, op.man, op.bsig, machine.lanes, machine.lowest
+    term_exp, man, bsig, lanes, lowest = op.term_exp, op.man, op.bsig, setup.lanes, setup.lowest
+    i0, j0 = work.first_row, work.first_column
     width = 1 if leaving.shape[2] > 1 else lanes
-    for i in range(r):
-        for j in range(c):
+    for i in range(work.rows):
+        for j in range(work.columns):
             for lane in range(leaving.shape[2]):
                 tag = leaving[i, j, lane]
                 if tag < 0:
                     continue
-                at = first + tag // 64 * lanes + lane
+                at = work.begin + tag // 64 * lanes + lane
                 t = tag % 64
-                for k in range(at, min(at + width, last)):
+                for k in range(at, min(at + width, work.end)):
                     code = weight[i0 + i, k]
                     shift = np.int64(exponent[j0 + j, k]) - lowest + term_exp[code, t] + bsig[t]
                     product = np.int64(significand[j0 + j, k]) * np.int64(man[code, t])
@@ -345,22 +373,23 @@ def _retire_exact(op, machine, state, r, c, i0, j0, first, last, leaving):
 
 
 @compiled
-def _retire(op, machine, state, r, c, i0, j0, first, last, leaving):
+def _retire(op, setup, state, work, leaving):
     """Add what leaves the pipeline to the accumulators, in the PE's arithmetic."""
     exponent, significand, weight, bsig = op.exponent, op.significand, op.weight, op.bsig
-    term_exp, man, lanes, parameters = op.term_exp, op.man, machine.lanes, machine.parameters
+    term_exp, man, lanes, parameters = op.term_exp, op.man, setup.lanes, setup.parameters
     acc_man, acc_exp = state.acc_man, state.acc_exp
-    for i in range(r):
-        for j in range(c):
+    i0, j0 = work.first_row, work.first_column
+    for i in range(work.rows):
+        for j in range(work.columns):
             tag = leaving[i, j, 0]
             if tag < 0:
                 continue
-            at = first + tag // 64 * lanes
+            at = work.begin + tag // 64 * lanes
             t = tag % 64
             floor = acc_exp[i, j] if parameters[1] else np.int64(0)
             reference, total = lane_sum(
                 exponent[j0 + j], significand[j0 + j], at, weight[i0 + i], t, term_exp, man,
-                min(lanes, last - at), parameters[0], floor,
+                min(lanes, work.end - at), parameters[0], floor,
             )  # fmt: skip
             if reference >= 0:
                 acc_man[i, j], acc_exp[i, j] = accumulate(
@@ -369,37 +398,36 @@ def _retire(op, machine, state, r, c, i0, j0, first, last, leaving):
 
 
 @compiled
-def _deliver(state, ctl, n, m):
+def _deliver(setup, state, ctl):
     """Hand rescaled sums to the columns' accumulators and free the unit.
 
     The unit keeps the last group of a tile until the drain is empty.
     """
-    rows, columns = state.acc_man.shape
-    i0, r, j0, c = tile_bounds(ctl[UNIT_TILE], rows, columns, n, m)
-    for i in range(r):
-        for j in range(c):
-            state.out_man[j0 + j, i0 + i, ctl[UNIT_GROUP]] = state.product[i, j]
-            state.out_exp[j0 + j, i0 + i, ctl[UNIT_GROUP]] = state.unit_exp[i, j]
+    group = ctl[UNIT_GROUP]
+    work = _work(setup, ctl[UNIT_TILE], group)
+    for i in range(work.rows):
+        for j in range(work.columns):
+            m, n = work.first_column + j, work.first_row + i
+            state.out_man[m, n, group] = state.product[i, j]
+            state.out_exp[m, n, group] = state.unit_exp[i, j]
     if ctl[UNIT_LAST]:
         if ctl[DRAIN_LEFT] > 0:
             return
-        ctl[DRAIN_LEFT] = r
+        ctl[DRAIN_LEFT] = work.rows
         ctl[DRAIN_TILE] = ctl[UNIT_TILE]
     ctl[UNIT_FULL] = 0
 
 
 @compiled
-def _rescale_clock(op, state, ctl, count, events, detail):
+def _rescale_clock(scale, setup, state, ctl, count, events, detail):
     """Multiply by the next scale bit, most significant first."""
-    rows, columns = state.acc_man.shape
-    m, n = op.exponent.shape[0], op.weight.shape[0]
-    scale, product, unit = op.scale, state.product, state.unit_man
-    i0, r, _, c = tile_bounds(ctl[UNIT_TILE], rows, columns, n, m)
+    product, unit = state.product, state.unit_man
     group = ctl[UNIT_GROUP]
+    work = _work(setup, ctl[UNIT_TILE], group)
     ctl[UNIT_LEFT] -= 1
-    for i in range(r):
-        bit = (scale[i0 + i, group] >> ctl[UNIT_LEFT]) & 1
-        for j in range(c):
+    for i in range(work.rows):
+        bit = (scale[work.first_row + i, group] >> ctl[UNIT_LEFT]) & 1
+        for j in range(work.columns):
             product[i, j] = product[i, j] * 2 + unit[i, j] * bit
             if detail == PES:
                 count = emit(events, count, ctl[CLOCK], RESCALE, i, j, group, ctl[UNIT_LEFT])
@@ -407,22 +435,22 @@ def _rescale_clock(op, state, ctl, count, events, detail):
 
 
 @compiled
-def _drain_clock(state, ctl, n, m, count, events, detail):
+def _drain_clock(setup, ctl, count, events, detail):
     """Let the results of one row leave the array."""
-    rows, columns = state.acc_man.shape
-    i0, r, j0, c = tile_bounds(ctl[DRAIN_TILE], rows, columns, n, m)
-    i = r - ctl[DRAIN_LEFT]
+    work = _work(setup, ctl[DRAIN_TILE], 0)
+    i = work.rows - ctl[DRAIN_LEFT]
     if detail:
-        for j in range(c):
-            count = emit(events, count, ctl[CLOCK], WRITE, i, j, j0 + j, i0 + i)
+        for j in range(work.columns):
+            m, n = work.first_column + j, work.first_row + i
+            count = emit(events, count, ctl[CLOCK], WRITE, i, j, m, n)
     ctl[DRAIN_LEFT] -= 1
-    ctl[WRITES] += c
+    ctl[WRITES] += work.columns
     ctl[ENDED] += ctl[DRAIN_LEFT] == 0
     return count
 
 
 @compiled
-def _hand_over(state, ctl, bits, groups, n, m):
+def _hand_over(setup, state, ctl):
     """At the clock edge the finished sums of a group go to the rescale unit."""
     state.unit_man[:] = state.acc_man
     state.unit_exp[:] = state.acc_exp
@@ -430,45 +458,42 @@ def _hand_over(state, ctl, bits, groups, n, m):
     state.acc_exp[:] = 0
     state.product[:] = 0
     ctl[UNIT_FULL] = 1
-    ctl[UNIT_LEFT] = bits
+    ctl[UNIT_LEFT] = setup.bits
     ctl[UNIT_TILE] = ctl[SUM_TILE]
     ctl[UNIT_GROUP] = ctl[SUM_GROUP]
-    ctl[UNIT_LAST] = ctl[SUM_GROUP] == groups - 1
+    ctl[UNIT_LAST] = ctl[SUM_GROUP] == setup.groups - 1
     ctl[SUM_GROUP] += 1
-    if ctl[SUM_GROUP] == groups:
+    if ctl[SUM_GROUP] == setup.groups:
         ctl[SUM_GROUP] = 0
         ctl[SUM_TILE] += 1
-    if bits == 0:
+    if setup.bits == 0:
         state.product[:] = state.unit_man
-        _deliver(state, ctl, n, m)
+        _deliver(setup, state, ctl)
 
 
 @compiled
-def _accumulate_clock(op, machine, state, ctl, groups, leaving):
+def _accumulate_clock(op, setup, state, ctl, leaving):
     """Add the last stage to the accumulators, and clear its slot for what enters."""
-    (m, k), n = op.exponent.shape, op.weight.shape[0]
-    i0, r, j0, c = tile_bounds(ctl[SUM_TILE], state.acc_man.shape[0], state.acc_man.shape[1], n, m)
-    first = ctl[SUM_GROUP] * machine.size
-    last = min(first + machine.size, k)
+    work = _work(setup, ctl[SUM_TILE], ctl[SUM_GROUP])
     slot = state.pipe[ctl[HEAD]]
-    if machine.exact:
-        _retire_exact(op, machine, state, r, c, i0, j0, first, last, slot)
+    if setup.exact:
+        _retire_exact(op, setup, state, work, slot)
     else:
-        _retire(op, machine, state, r, c, i0, j0, first, last, slot)
+        _retire(op, setup, state, work, slot)
     slot[:] = -1
     state.ends[ctl[HEAD]] = -1
     if leaving:
-        _hand_over(state, ctl, machine.bits, groups, n, m)
+        _hand_over(setup, state, ctl)
 
 
 @compiled
-def advance_tile_array(op, machine, state, ctl, events, detail):
+def advance_tile_array(op, setup, state, ctl, events, detail):
     """Run the array until every result has left it or the event buffer might overflow.
 
     Parameters
     ----------
     op : Operands
-    machine : Machine
+    setup : Setup
     state : State
     ctl : (CONTROL_SLOTS,) int64 array
     events : (E, 6) int64 array; detail : 0 none, 1 edges, 2 every PE
@@ -477,24 +502,21 @@ def advance_tile_array(op, machine, state, ctl, events, detail):
     -------
     int : events written
     """
-    rows, columns = state.acc_man.shape
-    (m, k), n = op.exponent.shape, op.weight.shape[0]
-    tiles = -(-n // rows) * -(-m // columns)
-    groups = -(-k // machine.size)
-    per_clock = (rows + 1) * (columns + 1) * (machine.lanes + 1)
+    tiles = -(-setup.channels // setup.rows) * -(-setup.tokens // setup.columns)
+    per_clock = (setup.rows + 1) * (setup.columns + 1) * (setup.lanes + 1)
     count = 0
     while count + per_clock <= events.shape[0]:
         if ctl[ENDED] == tiles:
             ctl[DONE_ALL] = 1
             break
         if ctl[DRAIN_LEFT] > 0:
-            count = _drain_clock(state, ctl, n, m, count, events, detail)
+            count = _drain_clock(setup, ctl, count, events, detail)
         if ctl[UNIT_LEFT] > 0:
-            count = _rescale_clock(op, state, ctl, count, events, detail)
+            count = _rescale_clock(op.scale, setup, state, ctl, count, events, detail)
         if ctl[UNIT_FULL] and ctl[UNIT_LEFT] == 0:
-            _deliver(state, ctl, n, m)
+            _deliver(setup, state, ctl)
         leaving = state.ends[ctl[HEAD], 0] >= 0
-        unit_free = not ctl[UNIT_FULL] and (machine.register or ctl[DRAIN_LEFT] == 0)
+        unit_free = not ctl[UNIT_FULL] and (setup.register or ctl[DRAIN_LEFT] == 0)
         if leaving and not unit_free:
             ctl[STALL] += 1
             if detail:
@@ -502,11 +524,11 @@ def advance_tile_array(op, machine, state, ctl, events, detail):
                     events, count, ctl[CLOCK], STANDSTILL, 0, 0, ctl[SUM_TILE], ctl[SUM_GROUP]
                 )
         else:
-            _accumulate_clock(op, machine, state, ctl, groups, leaving)
+            _accumulate_clock(op, setup, state, ctl, leaving)
             if ctl[GAP] > 0:
                 ctl[GAP] -= 1
             elif ctl[TILE] < tiles:
-                count = _issue_clock(op, machine, state, ctl, groups, count, events, detail)
+                count = _issue_clock(op, setup, state, ctl, count, events, detail)
             ctl[HEAD] = (ctl[HEAD] + 1) % state.pipe.shape[0]
         ctl[CLOCK] += 1
     return count

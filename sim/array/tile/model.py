@@ -253,6 +253,11 @@ def group_clocks(
     -------
     (column_folds, row_folds, groups) ndarray of int64
         In the order in which tiles run: column folds outer, row folds inner.
+
+    Raises
+    ------
+    BitlatheError
+        Shapes that do not match, or an array that skips zero activations without activations.
     """
     if weight_terms.ndim != 3 or 0 in weight_terms.shape:
         raise BitlatheError(
@@ -349,7 +354,15 @@ def tile_count_skipping(
     activations_nonzero: NDArray[np.bool_] | None = None,
     m: int = 1,
 ) -> TileCount:
-    """Count the clocks of a product whose terms are known; arguments as in `group_clocks`."""
+    """Count the clocks of a product whose terms are known.
+
+    Parameters
+    ----------
+    weight_terms : (N, K, terms) ndarray of bool
+        Which terms of each weight are not zero.
+    array, activations_nonzero, m
+        As in `group_clocks`.
+    """
     clocks = group_clocks(weight_terms, array, activations_nonzero, m)
     n, k, terms = weight_terms.shape
     tokens = m if activations_nonzero is None else activations_nonzero.shape[0]

@@ -164,6 +164,14 @@ class CountedClocks:
     def of(cls, weights: Any, scheme: Scheme, array: TileArray, gemm: Gemm) -> "CountedClocks":
         """Quantize a layer's (N, K) weights by a scheme, unless they are already, and count.
 
+        Parameters
+        ----------
+        weights : (N, K) array_like or QuantizedTensor
+        scheme : Scheme
+        array : TileArray
+        gemm : Gemm
+            The layer; its n and k are the shape that the weights must have.
+
         Raises
         ------
         BitlatheError
@@ -220,7 +228,19 @@ class StandInClocks:
 
 @lru_cache(maxsize=8)
 def stand_in_terms(scheme: Scheme, k: int, rows: int, distribution: str) -> NDArray[np.bool_]:
-    """Return (rows, k, terms): the non-zero terms of seeded random weights in a scheme."""
+    """Return which terms of seeded random weights in a scheme are not zero.
+
+    Parameters
+    ----------
+    scheme : Scheme
+    k, rows : int
+        Shape of the weights: inputs and outputs.
+    distribution : {"gaussian", "student_t"}
+
+    Returns
+    -------
+    (rows, k, terms) ndarray of bool
+    """
     rng = np.random.default_rng(SEED)
     sample = DISTRIBUTIONS[distribution](rng, (rows, k)).astype(np.float32)
     return nonzero_mask(quantize(sample, scheme))

@@ -89,7 +89,9 @@ def write_tile_trace(
     ----------
     path : Path
         File to write.
-    activations, weights, array, format, numerics, scales, detail
+    activations, weights : (M, K) and (N, K) array_like
+        As in `clock.simulate_tile_array`.
+    array, format, numerics, scales, detail
         As in `clock.simulate_tile_array`.
 
     Raises
@@ -115,7 +117,22 @@ def write_tile_trace(
 def sample_operands(
     m: int, n: int, k: int, format: str
 ) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """Return normal activations, a tenth of them zero, and normal weights rounded to the grid."""
+    """Return seeded random operands.
+
+    Parameters
+    ----------
+    m, n, k : int
+        Tokens, outputs and inputs.
+    format : str
+        Weight format.
+
+    Returns
+    -------
+    activations : (m, k) ndarray of float16
+        Standard normal, a tenth of them zero.
+    weights : (n, k) ndarray of int64
+        Normal with a third of the grid's largest magnitude as deviation, rounded to the grid.
+    """
     rng = np.random.default_rng(0)
     activations = rng.standard_normal((m, k)).astype(np.float16)
     activations[rng.random((m, k)) < 0.1] = 0
@@ -138,7 +155,15 @@ def _title(m: int, n: int, k: int, array: TileArray, format: str, cycles: int) -
 
 
 def tile_timeline(m: int, n: int, k: int, array: TileArray, format: str = "int8") -> TileTimeline:
-    """Simulate a small product and return what everything does in each clock.
+    """Simulate a small product of `sample_operands` and return what each part does in each clock.
+
+    Parameters
+    ----------
+    m, n, k : int
+        Tokens, outputs and inputs.
+    array : TileArray
+    format : str
+        Weight format.
 
     Raises
     ------

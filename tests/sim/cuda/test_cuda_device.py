@@ -161,7 +161,7 @@ def test_the_status_is_1_where_bits_differ(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import bench_device as b\n"
-        "from bitlathe.sim.cuda import bit_serial\n"
+        "from bitlathe.sim.cuda import bit_serial_kernels as bit_serial\n"
         "right = bit_serial.dots\n"
         "def wrong(*arguments):\n"
         "    right(*arguments)\n"

@@ -23,7 +23,8 @@ import numpy as np
 from numba import cuda
 from numba.cuda import dispatcher
 
-from bitlathe.sim.cuda import bit_serial, dequantize
+from bitlathe.sim.cuda import bit_serial_kernels as bit_serial
+from bitlathe.sim.cuda import dequantize_kernels as dequantize
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from bitlathe.sim.pe.dequantize import table_matmul
 

@@ -47,7 +47,9 @@ def test_a_missing_device_is_explained():
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks and grids so small that tiny inputs span several and threads stride over the rest."""
-    from bitlathe.sim.cuda import bit_serial, dequantize, launch
+    from bitlathe.sim.cuda import bit_serial_kernels as bit_serial
+    from bitlathe.sim.cuda import dequantize_kernels as dequantize
+    from bitlathe.sim.cuda import launch
 
     run, exact, multiply = bit_serial.dots, bit_serial.exact_dots, dequantize.products
     monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
@@ -186,7 +188,7 @@ def test_the_accumulators_twin_at_every_end(width, overflow, alignment, sum_bits
     """The step of the kernel on its own, one thread, against the CPU's."""
     from numba import cuda
 
-    from bitlathe.sim.cuda.bit_serial import combine, larger, normalize
+    from bitlathe.sim.cuda.bit_serial_kernels import combine, larger, normalize
     from bitlathe.sim.pe.bit_serial import kernel_parameters
     from bitlathe.sim.pe.bit_serial_kernels import accumulate
     from bitlathe.sim.pe.operands import ACTIVATIONS

@@ -204,7 +204,7 @@ def test_bad_operands_are_told():
 
 
 @pytest.mark.parametrize("scheme", ["int6@g16", "int4_asym@g16", "bitmod_fp4@g16", "fp3_e2m0@g16"])
-def test_integers_of_a_quantised_tensor_are_its_values_over_the_scale(scheme):
+def test_integers_of_a_quantized_tensor_are_its_values_over_the_scale(scheme):
     weights = np.random.default_rng(4).standard_normal((6, 40)).astype(np.float32)
     q = quantize(weights, scheme)
     integers, decoder = pe_integers(q)

@@ -1,4 +1,4 @@
-"""What the clock-by-clock arrays share: blocks of events, and the loop that runs a machine."""
+"""What the clock-by-clock arrays share: blocks of events, and the loop over the clocks."""
 
 from collections.abc import Callable
 
@@ -27,16 +27,28 @@ def detail_level(detail: str, sink: EventSink | None) -> int:
     return DETAILS[detail] if sink is not None else 0
 
 
-def run_machine(
+def run_clocks(
     advance: Callable[[NDArray[np.int64]], int],
     control: NDArray[np.int64],
     done: int,
     per_clock: int,
     sink: EventSink | None,
 ) -> None:
-    """Call ``advance`` until the machine is done, handing each block of events to ``sink``.
+    """Advance an array until it is done, handing each block of events to ``sink``.
 
-    ``per_clock`` is the most events of a clock: the room the machine wants before it goes on.
+    Parameters
+    ----------
+    advance : callable
+        Runs clocks until done or the events may not fit; writes rows of an (E, 6) array of int64
+        and returns how many.
+    control : (slots,) ndarray of int64
+        The array's control vector.
+    done : int
+        Slot that is set when the array is done.
+    per_clock : int
+        Most events of one clock: the rows that must be free before the array goes on.
+    sink : callable, optional
+        Gets the (events, 6) rows of int64.
     """
     rows = per_clock if sink is None else EVENT_ROWS + per_clock
     events = np.empty((rows, 6), np.int64)

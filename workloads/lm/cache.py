@@ -38,7 +38,7 @@ def scheme_key(scheme: Scheme | None) -> dict[str, str]:
     }
 
 
-class Kept:
+class MeasureCache:
     """A folder with a JSON file per measure.
 
     Parameters
