@@ -61,7 +61,7 @@ def test_derived_sizes():
     [
         ({"m": 0}, "m is 0, must be a whole number of at least 1"),
         ({"n": -2}, "n is -2"),
-        ({"k": 2.5}, "k is 2.5; it must be an integer"),
+        ({"k": 2.5}, "k is 2.5, must be a whole number of at least 1"),
         ({"batch": True}, "batch is True"),
         ({"count": 2**63}, "below 2^63"),
         ({"m": 2**40, "k": 2**40}, "64-bit counters"),

@@ -16,10 +16,9 @@ ROWS = [
 
 
 def functions(file):
-    """Names of the functions of a test file."""
-    (path,) = FOLDER.parents[1].rglob(file)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    """Names of the functions of the test files of a name."""
+    trees = [ast.parse(p.read_text(encoding="utf-8")) for p in FOLDER.parents[1].rglob(file)]
+    return {n.name for tree in trees for n in tree.body if isinstance(n, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.sim.array import clocks
+from bitlathe.sim.array import clocks as array_clocks
 from bitlathe.sim.array.systolic.clock import simulate_systolic
 from bitlathe.sim.array.systolic.model import systolic
 from bitlathe.sim.array.systolic.trace import (
@@ -96,7 +96,7 @@ def test_no_output_leaves_before_its_last_operands_arrived(flow, tmp_path):
 
 
 def test_a_trace_is_streamed_in_blocks_of_bounded_size(monkeypatch):
-    monkeypatch.setattr(clocks, "EVENT_ROWS", 50)
+    monkeypatch.setattr(array_clocks, "EVENT_ROWS", 50)
     a, b = operands(np.random.default_rng(3), 20, 9, 11)
     for flow in ("os", "ws", "is"):
         sizes, clocks = [], []
@@ -262,7 +262,7 @@ def test_a_group_is_rescaled_then_drained_in_the_clocks_of_the_specification(tmp
 
 
 def test_a_tile_trace_is_streamed_in_blocks_of_bounded_size(monkeypatch):
-    monkeypatch.setattr(clocks, "EVENT_ROWS", 50)
+    monkeypatch.setattr(array_clocks, "EVENT_ROWS", 50)
     acts, weights = tile_case()
     for scope in SCOPES:
         array, sizes = skipping(scope), []

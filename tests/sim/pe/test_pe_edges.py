@@ -93,7 +93,7 @@ def test_fields_take_their_range_and_no_more(field, low, high, others):
     for value in (low, high):
         assert getattr(PENumerics(**{field: value}, **others), field) == value
     for value in (low - 1, high + 1):
-        with pytest.raises(BitlatheError, match=rf"PENumerics\.{field}: .*{low}\.\.{high}"):
+        with pytest.raises(BitlatheError, match=rf"PENumerics\.{field} is .*{low}\.\.{high}"):
             PENumerics(**{field: value}, **others)
 
 
@@ -108,7 +108,7 @@ def test_the_exponent_is_as_wide_as_the_activation_needs(kind, bits):
     ).value
     assert value == 3.0
     if bits > 4:
-        with pytest.raises(BitlatheError, match=rf"of {kind}; {bits} bits can"):
+        with pytest.raises(BitlatheError, match=rf"of {kind}; {bits} bits are"):
             bitserial_dot(
                 [1.0], [3], numerics=replace(ALIGNED, exponent_bits=bits - 1), activation=kind
             )
@@ -124,7 +124,7 @@ def test_an_exponent_that_is_a_power_of_two_needs_one_bit_more():
         if taken:
             assert bitserial_dot([120.0], [8], "int5", numerics, activation=kind).value == 960.0
         else:
-            with pytest.raises(BitlatheError, match="of mine; 5 bits can"):
+            with pytest.raises(BitlatheError, match="of mine; 5 bits are"):
                 bitserial_dot([120.0], [8], "int5", numerics, activation=kind)
 
 
