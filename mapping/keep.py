@@ -17,13 +17,13 @@ class Kept:
     ----------
     input, output : bool
         Its inputs are not fetched; its results are not stored.
-    held_bytes : int
+    kept_bytes : int
         Bytes of the input buffer that kept results take while it runs, its own among them.
     """
 
     input: bool = False
     output: bool = False
-    held_bytes: int = 0
+    kept_bytes: int = 0
 
 
 NOTHING = Kept()
@@ -118,7 +118,7 @@ def keep_outputs(order: Order, bytes_of: Callable[[Gemm], Traffic], buffer_bytes
             Kept(
                 input=bool(lives.sources[i]) and stay.issuperset(lives.sources[i]),
                 output=i in stay,
-                held_bytes=sum(lives.output_bytes[j] for j in stay if lives.alive(j, i)),
+                kept_bytes=sum(lives.output_bytes[j] for j in stay if lives.alive(j, i)),
             )
             for i in range(len(steps))
         ]
@@ -183,7 +183,7 @@ class _Lives:
         )
 
     def alive(self, j: int, i: int) -> bool:
-        """Whether the results of layer j are there while layer i runs."""
+        """Return whether the results of layer j are there while layer i runs."""
         return j <= i <= self.last_reader[j]
 
     def demand_bytes(self, i: int, results: set[int]) -> int:

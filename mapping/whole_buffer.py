@@ -34,7 +34,7 @@ class Traffic:
     input_kept, output_kept : bool
         Inputs are on the chip already, results stay there.
     weight_room_bytes, input_room_bytes : int
-        What buffers give the operands; 0 where not set.
+        Bytes of buffer for an operand; 0 where not set.
     """
 
     weight_bytes: int
@@ -88,8 +88,8 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rooms:
-    """Bytes that buffers give weights, inputs and unfinished sums (None: beside the inputs)."""
+class Capacity:
+    """Bytes of buffer for weights, inputs and unfinished sums (None: beside the inputs)."""
 
     weight: int
     input: int
@@ -123,7 +123,15 @@ def operand_bytes(
 
     W = ceil(K b / 8) N, I = ceil(K b_i / 8) M, O = ceil(N b_o / 8) M; an input with fewer
     distinct elements than the product (a feature map before im2col) counts those. Under a causal
-    mask scores that nobody sees are neither stored nor read (unless ``masked`` is false).
+    mask scores that nobody sees are neither stored nor read.
+
+    Parameters
+    ----------
+    gemm : Gemm
+    weight_bits, input_bits, output_bits : Fraction
+        Stored bits per element.
+    masked : bool
+        Whether a causal mask saves inputs and outputs.
     """
     cut = gemm.causal if masked else None
     seen = gemm.macs // (gemm.batch * (gemm.k if gemm.causal == "n" else gemm.n))
@@ -148,7 +156,7 @@ def operand_bytes(
 
 def whole_buffer(
     once: Traffic,
-    rooms: Rooms,
+    capacity: Capacity,
     *,
     sums: Sums = NO_SUMS,
     live_weight_bytes: int | None = None,
@@ -164,8 +172,8 @@ def whole_buffer(
     ----------
     once : Traffic
         The operands, read once.
-    rooms : Rooms
-        What the buffers give them.
+    capacity : Capacity
+        Bytes of buffer that they have.
     sums : Sums
         Unfinished sums that are live at once.
     live_weight_bytes : int, optional
@@ -178,17 +186,17 @@ def whole_buffer(
     together = once.products if pooled else 1
     W, I = once.weight_bytes * together, once.input_bytes * together  # noqa: E741
     live = W if live_weight_bytes is None else live_weight_bytes
-    beside = rooms.sums is None
-    rows_room = rooms.input if rooms.sums is None else rooms.sums
-    outputs_room = max(1, rooms.input // 2 if rooms.sums is None else rooms.sums)
+    beside = capacity.sums is None
+    rows_room = capacity.input if capacity.sums is None else capacity.sums
+    outputs_room = max(1, capacity.input // 2 if capacity.sums is None else capacity.sums)
     staying = I + sums.of_rows if beside else I
-    inputs_fit = staying <= rooms.input and sums.of_rows <= rows_room
-    weights_fit = live <= rooms.weight and sums.of_outputs <= outputs_room
+    inputs_fit = staying <= capacity.input and sums.of_rows <= rows_room
+    weights_fit = live <= capacity.weight and sums.of_outputs <= outputs_room
     found = replace(once, weights_fit=weights_fit, inputs_fit=inputs_fit)
     if weights_fit or inputs_fit:
         return found
-    p = max(ceil_div(staying, rooms.input), ceil_div(sums.of_rows, rows_room))
-    q = max(ceil_div(W, rooms.weight), ceil_div(sums.of_outputs, outputs_room))
+    p = max(ceil_div(staying, capacity.input), ceil_div(sums.of_rows, rows_room))
+    q = max(ceil_div(W, capacity.weight), ceil_div(sums.of_outputs, outputs_room))
     if p * W + I < q * I + W:
         return replace(found, weight_reads=p)
     return replace(found, input_reads=q)

@@ -65,7 +65,17 @@ def layer_run(gemm: Gemm, demand: Demand, time: Time, *, count: int) -> LayerRun
 def fastest_run(
     gemm: Gemm, layouts: Iterable[Layout], time_of: TimeOf, *, count: int | None = None
 ) -> LayerRun:
-    """Return the cost of a layer in the fastest of some layouts; of equal ones the first."""
+    """Return the cost of a layer in the fastest of some layouts; of equal ones the first.
+
+    Parameters
+    ----------
+    gemm : Gemm
+    layouts : iterable of Layout
+    time_of : callable
+        A rung's time of a layer.
+    count : int, optional
+        How many instances are alike; the layer's count by default.
+    """
     timed = [(demand, time_of(demand)) for demand in map(Demand.of, layouts)]
     demand, time = min(timed, key=lambda way: way[1].cycles)
     return layer_run(gemm, demand, time, count=gemm.count if count is None else count)

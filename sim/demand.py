@@ -55,7 +55,7 @@ class Demand:
         if cycles >= COUNTER_LIMIT:
             chip, layer = self.layout.chip, self.layout.gemm.name
             raise BitlatheError(
-                f"layer {layer!r} takes some 10^{math.floor(math.log10(cycles))} clocks, beyond "
+                f"layer {layer!r} takes about 10^{math.floor(math.log10(cycles))} clocks, beyond "
                 "the range of counters (2^63), with dram.bits_per_clock "
                 f"{float(chip.dram_bits_per_clock):g} and dram.latency_cycles "
                 f"{chip.arch.dram_latency_cycles}; use "

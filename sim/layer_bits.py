@@ -55,10 +55,18 @@ class LayerBits:
     ) -> "LayerBits":
         """Count the bits of a layer's operands, and the clocks a chunk takes.
 
-        Those are the terms of a bit-serial PE, the bit planes of a look-up PE, else one. Where
-        the PE skips zero terms they come from ``weights``, or from a stand-in. ``output``: mean
-        bits of a result, and of its code, where not all are stored in the layer's own format
-        (keys and values).
+        Those are the terms of a bit-serial PE, the bit planes of a look-up PE, else one.
+
+        Parameters
+        ----------
+        arch : Arch
+        formats : LayerFormats
+        gemm : Gemm
+        weights : (N, K) array or QuantizedTensor, optional
+            Weights whose zero terms a PE skips; a seeded stand-in by default.
+        output : (Fraction, Fraction), optional
+            Mean bits of a result, and of its code, where not all are stored in the layer's own
+            format (keys and values).
         """
         bits = formats.weight.bits_per_element(gemm.k)
         pe = arch.pe.record
@@ -104,6 +112,14 @@ class LayerBits:
 
     def sizes_between(self, k: int, lanes: int, first: int, last: int) -> tuple[ChunkSize, ...]:
         """Return (weights of a chunk, how many) of chunks ``first`` to ``last - 1`` of K.
+
+        Parameters
+        ----------
+        k : int
+            Weights along K.
+        lanes : int
+            Most weights of a chunk.
+        first, last : int
 
         Examples
         --------

@@ -14,7 +14,7 @@ from ..mapping.integers import ceil_div, units_of
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import (
     NO_SUMS,
-    Rooms,
+    Capacity,
     Sums,
     Traffic,
     operand_bytes,
@@ -108,7 +108,7 @@ class Layout:
         Raises
         ------
         BitlatheError
-            Half the buffer does not hold a single group.
+            Half the buffer is too small for a single group.
         """
         arch, bits, half = self.chip.arch, self.bits, self.half_bytes[self.stream]
         size_bytes = block_bytes(self.gemm, bits, self.stream, rows, k)
@@ -261,7 +261,18 @@ def _largest(extent: int, block: int, groups: int) -> int:
 
 
 def block_bytes(gemm: Gemm, bits: LayerBits, stream: Streamed, rows: int, k: int) -> int:
-    """Return the bytes of ``rows`` outputs of weights, or tokens of inputs, over k of K."""
+    """Return the bytes of a block of weights or inputs.
+
+    Parameters
+    ----------
+    gemm : Gemm
+    bits : LayerBits
+    stream : {"weight", "input"}
+    rows : int
+        Outputs of the weights, or tokens of the inputs.
+    k : int
+        Elements along K.
+    """
     if stream == "weight":
         return units_of(k, bits.weight) * rows
     if gemm.input_elements is None:
@@ -280,7 +291,7 @@ def _half_bytes(chip: Chip, traffic: Traffic, kept: Kept) -> dict[str, int]:
 
 def _free_bytes(input_room: int, kept: Kept) -> int:
     """Return the bytes that inputs have beside what is kept; all of it if they are kept."""
-    return input_room if kept.input else max(1, input_room - kept.held_bytes)
+    return input_room if kept.input else max(1, input_room - kept.kept_bytes)
 
 
 def layouts(
@@ -288,7 +299,12 @@ def layouts(
 ) -> tuple[Layout, ...]:
     """Return the layouts in which a chip may run a layer: a masked one also without its mask.
 
-    Arguments as in `lay_out`. The BitMoD study's chips take the mask as it is.
+    The BitMoD study's chips take the mask as it is.
+
+    Parameters
+    ----------
+    chip, gemm, bits, mapper, kept
+        As in `lay_out`.
     """
     ways = [gemm]
     if gemm.causal is not None and not chip.published:
@@ -307,6 +323,11 @@ def lay_out(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = N
         One of `MAPPERS`, or ``output-tiled``.
     kept : Kept
         What stays on the chip between this layer and others.
+
+    Raises
+    ------
+    BitlatheError
+        Half a buffer is too small for a single group of a block.
     """
     mapper = mapper_of(chip, mapper)
     pooled = "hpca25-whole-buffer" in (mapper, chip.arch.mapper)
@@ -346,7 +367,7 @@ def _least_traffic(
         roomy = replace(once, weight_room_bytes=weight_room, input_room_bytes=input_room)
         moved = whole_buffer(
             roomy,
-            Rooms(weight=weight_room, input=_free_bytes(input_room, kept), sums=sums_room),
+            Capacity(weight=weight_room, input=_free_bytes(input_room, kept), sums=sums_room),
             sums=_waiting_sums(chip, gemm, bits, _half_bytes(chip, roomy, kept)),
             live_weight_bytes=_live_weights(chip, seen, once),
             pooled=pooled,
@@ -370,7 +391,7 @@ def _stream(chip: Chip, gemm: Gemm, traffic: Traffic) -> Streamed:
 
 
 def folds_k(chip: Chip, bits: LayerBits, k: int) -> bool:
-    """Whether a systolic array that holds K on its rows needs several folds of it."""
+    """Return whether a systolic array with K on its rows needs several folds of it."""
     return bits.chunks(k, chip.arch.pe.lanes) > chip.arch.array.rows
 
 

@@ -85,8 +85,14 @@ def layer_bits(
 ) -> LayerBits:
     """Return the stored bits of a layer's operands on a chip, and the clocks of its weights.
 
-    ``weights`` (N, K) count where the chip skips zero terms; without, a stand-in does. Keys and
-    values are written as attention reads them (``cache``).
+    Parameters
+    ----------
+    arch : Arch
+    gemm : Gemm
+    weights : (N, K) array or QuantizedTensor, optional
+        Weights whose zero terms the chip skips; a seeded stand-in by default.
+    cache : CacheBits, optional
+        How attention reads keys and values, and so how they are written.
     """
     formats = formats_of(arch, FORMAT_KINDS[gemm.role])
     output = None

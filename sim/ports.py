@@ -168,7 +168,7 @@ def _add_fills(found: dict[BufferName, PortUse], layout: Layout) -> None:
 
 def _as_published(found: dict[BufferName, PortUse], chip: Chip, work: Work) -> None:
     """Count reads as the BitMoD study does: a full port of each buffer a step, no clocks."""
-    asked: dict[OperandName, int] = {"weight": work.weight_reads, "input": work.io_reads}
+    asked: dict[OperandName, int] = {"weight": work.weight_accesses, "input": work.input_accesses}
     for operand, count in asked.items():
         use = found[chip.buffer_of[operand]]
         use.reads = max(use.reads, count)

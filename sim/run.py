@@ -25,7 +25,7 @@ class LayerRun:
     ``cycles`` is the layer's time, ``stall_cycles`` the part in which the array waits;
     ``utilization`` is multiply-accumulates done over those the array could do in ``cycles``.
     ``dram_bits`` by operand; ``sram_accesses`` in full-port accesses; ``energy_pj`` by component
-    with its total; ``stalls`` the stall clocks by cause, where the rung tells them;
+    with its total; ``stalls`` the stall clocks by cause, where the rung finds them;
     ``required_bits_per_clock`` the DRAM bandwidth it needs (`cycle.bandwidth`), where asked for.
     """
 
@@ -132,7 +132,7 @@ class Run:
 
     @property
     def stalls(self) -> dict[str, int]:
-        """Stall clocks of the whole model by cause; empty on rungs that do not tell causes."""
+        """Stall clocks of the whole model by cause; empty on rungs that do not find causes."""
         total: dict[str, int] = {}
         for layer in self.layers:
             for cause, clocks in (layer.stalls or {}).items():

@@ -39,11 +39,20 @@ class Rung:
     required: Callable[[Chip, Plan, Bits, str], Required] | None = None
 
     def overlaps(self, chip: Chip) -> bool:
-        """Whether a chip's layers overlap on this rung."""
+        """Return whether a chip's layers overlap on this rung."""
         return self.run_overlapped is not None and chip.arch.execution.overlap_layers
 
     def run(self, chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[LayerRun, ...]:
-        """Return a plan's layers; those whose instances differ have a row for each kind."""
+        """Return a plan's layers; those whose instances differ have a row for each kind.
+
+        Parameters
+        ----------
+        chip : Chip
+        plan : Plan
+        bits : mapping of Gemm to LayerBits
+        mapper : str
+            As in `sim.layout.lay_out`.
+        """
         if self.run_overlapped is not None and self.overlaps(chip):
             return self.run_overlapped(chip, plan, bits, mapper)
         time_of = self.time_of()

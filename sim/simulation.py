@@ -65,7 +65,7 @@ def simulate(
         Weights by layer name, for chips that skip zero terms: their terms are counted, in the
         layer's scheme. Other layers, and chips that skip nothing, do without.
     bandwidth : bool
-        Tell the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`).
+        Report the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`).
 
     Returns
     -------
@@ -86,7 +86,7 @@ def simulate(
     _choice("mapper", mapper, MAPPERS)
     rung = RUNGS[fidelity]
     if bandwidth and rung.required is None:
-        raise BitlatheError(f"bandwidth: only fidelity 'cycle' tells it, not {fidelity!r}")
+        raise BitlatheError(f"bandwidth: only fidelity 'cycle' reports it, not {fidelity!r}")
     network = model if isinstance(model, Model) else load_model(model)
     given = load_arch(arch)
     resolved = resolve(given, phase=phase, model=network.name)

@@ -68,13 +68,13 @@ class Work:
     sum_writes: Counter[int] = field(default_factory=Counter)
 
     @property
-    def weight_reads(self) -> int:
-        """How often the array reads weights."""
+    def weight_accesses(self) -> int:
+        """How often the array reads weights from their buffer."""
         return sum(count for (weights, _), count in self.reads.items() if weights)
 
     @property
-    def io_reads(self) -> int:
-        """How often the array reads inputs."""
+    def input_accesses(self) -> int:
+        """How often the array reads inputs from their buffer."""
         return sum(count for (_, inputs), count in self.reads.items() if inputs)
 
     @property

@@ -78,6 +78,14 @@ def required_bits_per_clock(
     """Return what each layer needs alone, by name, and what the whole plan needs.
 
     A layer that runs in several ways needs the most of them; so do layers one after another.
+
+    Parameters
+    ----------
+    chip : Chip
+    plan : Plan
+    bits : mapping of Gemm to LayerBits
+    mapper : str
+        As in `sim.layout.lay_out`.
     """
     needed: dict[str, float] = {}
     for gemm, kept in layer_counts(plan):
@@ -96,7 +104,15 @@ def plan_bits_per_clock(
     *,
     options: CycleOptions = DEFAULT_OPTIONS,
 ) -> float:
-    """Return the same as `layer_bits_per_clock` for layers that overlap (`cycle.model`)."""
+    """Return the same as `layer_bits_per_clock` for layers that overlap (`cycle.model`).
+
+    Parameters
+    ----------
+    chip, plan, bits, mapper
+        As in `required_bits_per_clock`.
+    options : CycleOptions
+        As in `layer_bits_per_clock`.
+    """
     laid_out = layouts_of(chip, plan, bits, mapper, options)
     return least_bits_per_clock(
         lambda rate: _suffices(lambda given: run_plan(chip, plan, laid_out, given), options, rate)

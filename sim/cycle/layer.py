@@ -79,6 +79,15 @@ def timed(
 
     Tiles wait for their own accesses; what the busiest port needs beyond that (operands that come
     in beside results that are written) is added at the end.
+
+    Parameters
+    ----------
+    demand : Demand
+    options : CycleOptions
+    cycles, busy : int
+        Clocks of the layer, and those with work.
+    stalls : sequence of int
+        Clocks of waits, in the order of `run.STALL_CAUSES`.
     """
     assert busy == demand.work.cycles, (busy, demand.work.cycles)
     waits, least = list(stalls), demand.least_cycles

@@ -27,7 +27,7 @@ from .program import (
     loop,
 )
 from .slices import Blocks, Slice, before_last, cut, ends_apart, sized, slices_of
-from .tile import TermClocks, Timing
+from .tile import IssueClocks, Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ class Scheduler:
     @property
     def free_input_bytes(self) -> int:
         """Bytes of the input buffer that no kept results take."""
-        return max(1, self.traffic.input_room_bytes - self.kept.held_bytes)
+        return max(1, self.traffic.input_room_bytes - self.kept.kept_bytes)
 
     def room_bytes(self, operand: Streamed) -> int:
         """Return the bytes of buffer that pieces of an operand have; all of it for kept inputs."""
@@ -272,7 +272,7 @@ class Scheduler:
 
     def _clocks(
         self, part: SubProduct, blocks: Blocking, start: int, n: int, piece: Slice
-    ) -> TermClocks | None:
+    ) -> IssueClocks | None:
         """Return the clocks of a tile's terms, where some are skipped.
 
         A row fold's clocks are spread over the slices of K in proportion.
@@ -281,7 +281,7 @@ class Scheduler:
             return None
         fold = self.bits.skipping.fold(start, n, part.k)
         issue = blocks.portion(fold.issue, piece)
-        return TermClocks(issue, min(fold.first, issue), blocks.portion(fold.rescale, piece))
+        return IssueClocks(issue, min(fold.first, issue), blocks.portion(fold.rescale, piece))
 
     def _block(
         self, part: SubProduct, blocks: Blocking, extent: int, first: bool, last: bool, start: int
@@ -349,7 +349,17 @@ class Scheduler:
 
 
 def portion(total: int, whole: int, block: int, extent: int, last: bool) -> int:
-    """Return the bytes of one block of ``whole``; the last block takes what the others left."""
+    """Return the bytes of one block of a dimension.
+
+    Parameters
+    ----------
+    total : int
+        Bytes of the whole dimension.
+    whole, block, extent : int
+        Elements of the dimension, of a full block, and of this one.
+    last : bool
+        It is the last block, which takes what the others left.
+    """
     if not last:
         return share(total, extent, whole)
     others = (ceil_div(whole, block) - 1) if block < whole else 0

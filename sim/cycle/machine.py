@@ -70,7 +70,7 @@ class Machine:
         self.layer: Program | None = None
         self.rings: tuple[deque[int], deque[int]] = (deque(), deque())
         self.free: tuple[deque[tuple[int, int]], ...] = (deque(), deque())  # (from when, bytes)
-        self.rooms = [0, 0]
+        self.capacity_bytes = [0, 0]
         self.busy = 0
         self.stalls = [0] * (len(STALL_CAUSES) + 1)
 
@@ -89,12 +89,12 @@ class Machine:
         self.layer = layer
         self.output_tiles = layer.output_tiles
         for index, room in enumerate(layer.capacity_bytes):
-            grown = room - self.rooms[index]
+            grown = room - self.capacity_bytes[index]
             if grown > 0:
                 self.free[index].append((self.end, grown))
             elif grown:
                 _freed(self.free[index], -grown)
-            self.rooms[index] = room
+            self.capacity_bytes[index] = room
         for ring, places in zip(layer.rings, self.rings, strict=True):
             free = self.free[OPERANDS.index(ring.operand)]
             places.clear()
@@ -243,7 +243,7 @@ class Machine:
         if tile.drain:
             left = max(self.unit + tile.latency, self.drained)
             self.drained = left + tile.drain
-            self.unit = (self.drained if tile.held else left) - tile.latency
+            self.unit = (self.drained if tile.holds_unit else left) - tile.latency
 
     def _loop(self, node: Loop) -> None:
         if not self.fold:
@@ -301,7 +301,7 @@ class Machine:
 
     def key_between_layers(self) -> tuple[int, ...]:
         """Return all of the state between two layers, relative to the present."""
-        key = [*self.key(READS | WRITES), *self.rooms]
+        key = [*self.key(READS | WRITES), *self.capacity_bytes]
         for free in self.free:
             sizes: dict[int, int] = {}
             for when, size in free:

@@ -134,7 +134,18 @@ Counts = dict[tuple[LayerKey, Share], int]
 def layouts_of(
     chip: Chip, plan: Plan, bits: Mapping[Gemm, LayerBits], mapper: str, options: CycleOptions
 ) -> dict[LayerKey, Layout]:
-    """Return the layouts of a plan's layers, masked or not."""
+    """Return the layouts of a plan's layers, with or without their masks.
+
+    Parameters
+    ----------
+    chip : Chip
+    plan : Plan
+    bits : mapping of Gemm to LayerBits
+    mapper : str
+        As in `sim.layout.lay_out`.
+    options : CycleOptions
+        Those under which the fastest layout is sought.
+    """
     return {
         key: layout_to_run(layouts(chip, key.gemm, bits[key.gemm], mapper, key.kept), options)
         for key in layer_counts(plan)
@@ -144,7 +155,16 @@ def layouts_of(
 def run_plan(
     chip: Chip, plan: Plan, laid_out: Mapping[LayerKey, Layout], options: CycleOptions
 ) -> PlanRunner:
-    """Run a plan of layers that are laid out on one machine."""
+    """Run a plan of layers that are laid out on one machine.
+
+    Parameters
+    ----------
+    chip : Chip
+    plan : Plan
+    laid_out : mapping of LayerKey to Layout
+        As `layouts_of` returns them.
+    options : CycleOptions
+    """
     programs = {key: layer_program(layout, options) for key, layout in laid_out.items()}
     found = PlanRunner(new_machine(chip, options), programs)
     found.run(plan)
@@ -164,6 +184,11 @@ def run_overlapped(
     Reads go out in order across layers. What a layer reads that another one stored waits for the
     stores; weights wait for nothing but their place. Instances of a layer that take different
     clocks have a row each; rows times their counts add up to the run.
+
+    Parameters
+    ----------
+    chip, plan, bits, mapper, options
+        As in `layouts_of`.
     """
     laid_out = layouts_of(chip, plan, bits, mapper, options)
     found = run_plan(chip, plan, laid_out, options)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.numbers import whole_number
 
 PREFETCH_TRANSFERS = 8
 """Reads that may be under way or waiting in a buffer ahead of the tile that runs."""
@@ -47,8 +47,5 @@ class CycleOptions:
 
     def __post_init__(self) -> None:
         for name in ("prefetch_transfers", "output_tiles"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 2:
-                raise BitlatheError(
-                    f"{name} must be a whole number of at least 2 (double buffering), not {value!r}"
-                )
+            given = whole_number(f"{name} (double buffering)", getattr(self, name), 2)
+            object.__setattr__(self, name, given)

@@ -49,7 +49,7 @@ class Tile:
         Clocks that the unit takes for the last sum, and before the next group may begin.
     latency, drain : int
         Clocks from the end of the body to the unit, and over which results leave the unit.
-    held : bool
+    holds_unit : bool
         Results stay in the unit until they have left, not only until the drain is empty.
     store : int
         DRAM clocks of the results; 0 where none leave.
@@ -70,7 +70,7 @@ class Tile:
     latency: int
     drain: int
     store: int
-    held: bool = False
+    holds_unit: bool = False
     moved: Moved = NOTHING_MOVED
     loads: int = WEIGHTS
 
@@ -127,7 +127,7 @@ class Ring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A layer: its nodes, the rings for what streams and what stays, the rooms of the operands.
+    """A layer: its nodes, the rings for what streams and what stays, bytes of buffer by operand.
 
     ``output_tiles`` tiles of results may wait for DRAM.
     """

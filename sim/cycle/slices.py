@@ -64,7 +64,15 @@ def before_last(extent: int, block: int) -> tuple[int, int]:
 def slices_of(k: int, group: int, lanes: int, pieces: int) -> list[Slice]:
     """Cut the reduction into ``pieces`` slices: of whole groups, or, of too few of them, within.
 
-    ``group`` weights share a scale (0: all); a chunk holds up to ``lanes`` weights of one group.
+    Parameters
+    ----------
+    k : int
+        Weights along K.
+    group : int
+        Weights that share a scale; 0 for all of K.
+    lanes : int
+        Most weights of a chunk, all of one group.
+    pieces : int
 
     Examples
     --------
@@ -114,8 +122,17 @@ def ends_apart(slices: list[Slice]) -> list[Slice]:
 def sized(slices: list[Slice], bits: LayerBits, k: int, lanes: int, *, alike: bool) -> list[Slice]:
     """Return slices of K with the sizes of their chunks.
 
-    ``alike``: slices that are one entry hold the same chunks. Folds of an array need not, as
-    groups may end anywhere in them; those that differ then stand apart.
+    Parameters
+    ----------
+    slices : list of Slice
+    bits : LayerBits
+    k : int
+        Weights along K.
+    lanes : int
+        Most weights of a chunk.
+    alike : bool
+        Whether slices that are one entry hold the same chunks. Folds of an array need not, as
+        groups may end anywhere in them; those that differ then stand apart.
     """
     found: list[Slice] = []
     at = 0

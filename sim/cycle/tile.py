@@ -19,7 +19,7 @@ from .program import INPUTS, NOTHING_MOVED, WEIGHTS, Moved, Tile
 from .slices import Slice
 
 
-class TermClocks(NamedTuple):
+class IssueClocks(NamedTuple):
     """Clocks of a tile's terms: all, those of its first group, and those between its groups."""
 
     busy: int
@@ -68,14 +68,25 @@ class Timing:
         n: int,
         piece: Slice,
         moved: Moved = NOTHING_MOVED,
-        clocks: TermClocks | None = None,
+        clocks: IssueClocks | None = None,
         sums_stay: bool = False,
     ) -> Tile:
         """Return the tile of an m x n block of outputs over a slice of K.
 
-        The results of the last slice leave. ``moved``: bytes of weights and inputs read for it,
-        and of outputs stored after it. ``clocks``: where zero terms are skipped. ``sums_stay``:
-        the next tile goes on with the unfinished sums, which stay in the PEs (tile and os arrays).
+        The results of the last slice leave.
+
+        Parameters
+        ----------
+        m, n : int
+            Tokens and outputs.
+        piece : Slice
+        moved : Moved
+            Bytes of weights and inputs read for it, and of outputs stored after it.
+        clocks : IssueClocks, optional
+            Where zero terms are skipped.
+        sums_stay : bool
+            The next tile goes on with the unfinished sums, which stay in the PEs (tile and os
+            arrays).
         """
         array, chunks, tile = self.chip.arch.array, piece.chunks, self.flow is TILE
         *used, steps = self.flow.extents(m, n, chunks)
@@ -112,7 +123,7 @@ class Timing:
             gap=self.gap if sums else 0,
             latency=latency,
             drain=drain,
-            held=not tile,
+            holds_unit=not tile,
             store=self._transfer("output", timed.output),
         )
 
@@ -243,7 +254,7 @@ class Timing:
         counts = self.flow is TILE and self.options.rescale
         return self.chip.pe.group_gap if counts else 0
 
-    def _issue(self, piece: Slice, steps: int) -> TermClocks:
+    def _issue(self, piece: Slice, steps: int) -> IssueClocks:
         """Return the clocks of a tile's terms, none skipped.
 
         Groups follow one another as `array.groups` says; the machine times the first one's wait.
@@ -251,7 +262,7 @@ class Timing:
         terms = self.bits.terms
         busy = steps * terms
         if self.flow is not TILE or piece.groups < 2:
-            return TermClocks(busy, busy, 0)
+            return IssueClocks(busy, busy, 0)
         full, short = piece.full * terms, piece.short * terms
         later = clocks_after_first(piece.groups, full, short, gap=self.gap, unit=self.scale)
-        return TermClocks(busy, full, full + later - busy)
+        return IssueClocks(busy, full, full + later - busy)

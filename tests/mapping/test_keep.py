@@ -56,7 +56,7 @@ def instances(order):
 
 def decided(order, size):
     placed = played(keep_outputs(order, traffic, size))
-    return [(p.kept.input, p.kept.output, p.kept.held_bytes) for p in placed]
+    return [(p.kept.input, p.kept.output, p.kept.kept_bytes) for p in placed]
 
 
 @settings(max_examples=600)

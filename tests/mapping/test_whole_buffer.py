@@ -5,7 +5,7 @@ from fractions import Fraction
 import hypothesis.strategies as st
 from hypothesis import assume, given, settings
 
-from bitlathe.mapping.whole_buffer import Rooms, Traffic, operand_bytes, whole_buffer
+from bitlathe.mapping.whole_buffer import Capacity, Traffic, operand_bytes, whole_buffer
 from bitlathe.workloads import Gemm
 from naive import refetch_naive
 
@@ -16,7 +16,7 @@ BITS = st.sampled_from([Fraction(3), Fraction(4), Fraction(17, 4), Fraction(25, 
 @given(*[st.integers(1, 60)] * 2, *[st.integers(1, 25)] * 2)
 def test_fetches_equal_a_walk_through_the_buffers(weights, inputs, weight_room, input_room):
     once = Traffic(weight_bytes=weights, input_bytes=inputs, output_bytes=1, products=3)
-    found = whole_buffer(once, Rooms(weight=weight_room, input=input_room))
+    found = whole_buffer(once, Capacity(weight=weight_room, input=input_room))
     moved = found.weight_moved_bytes, found.input_moved_bytes
     assert moved == refetch_naive.fetched(weights, inputs, weight_room, input_room)
     assert (found.weight_bits, found.input_bits) == (24 * moved[0], 24 * moved[1])
@@ -28,7 +28,7 @@ def test_pooled_operands_are_walked_through_as_one(
     weights, inputs, weight_room, input_room, products
 ):
     once = Traffic(weight_bytes=weights, input_bytes=inputs, output_bytes=1, products=products)
-    found = whole_buffer(once, Rooms(weight=weight_room, input=input_room), pooled=True)
+    found = whole_buffer(once, Capacity(weight=weight_room, input=input_room), pooled=True)
     expected = refetch_naive.fetched(products * weights, products * inputs, weight_room, input_room)
     assert (found.weight_bits, found.input_bits) == tuple(8 * size for size in expected)
 

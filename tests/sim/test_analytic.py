@@ -10,7 +10,7 @@ import bitlathe as bl
 from bitlathe.arch import load_arch, resolve
 from bitlathe.arch.components import FOLDER
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.mapping import Rooms, Traffic, output_tiled, whole_buffer
+from bitlathe.mapping import Capacity, Traffic, output_tiled, whole_buffer
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.chip import Chip
 from bitlathe.sim.layer_bits import LayerBits
@@ -127,7 +127,7 @@ def test_causal_steps_equal_a_count_block_by_block(
 @given(st.integers(1, 10**8), st.integers(1, 10**8), st.integers(1, 10**6))
 def test_refetch_takes_the_cheaper_side(weight: int, inputs: int, size: int) -> None:
     once = Traffic(weight_bytes=weight, input_bytes=inputs, output_bytes=1)
-    moved = whole_buffer(once, Rooms(weight=size, input=size))
+    moved = whole_buffer(once, Capacity(weight=size, input=size))
     if weight <= size or inputs <= size:
         assert (moved.weight_reads, moved.input_reads) == (1, 1)
     else:

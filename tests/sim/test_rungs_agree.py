@@ -164,7 +164,7 @@ def test_all_rungs_take_the_clocks_of_the_array(seed: int) -> None:
         chunks = sum(-(-(b - a) // array.lanes) for a, b in pieces(k, array.group_size or k))
         work_done = layer_work(lay_out(built(arch), gemm, bits, "whole-buffer"))
         assert work_done.busy_pe_cycles == m * n * chunks * bits.terms
-        assert work_done.weight_reads == work_done.io_reads == chunks * count.tiles
+        assert work_done.weight_accesses == work_done.input_accesses == chunks * count.tiles
         if n % array.rows == 0 or count.row_folds == 1 or count.column_folds == 1:
             closed += 1  # tiles of equal rows, or one order only
             assert run.cycles == count.cycles

@@ -55,7 +55,7 @@ def test_nothing_is_made_twice(
 
 
 def test_only_the_cycle_rung_tells_the_bandwidth() -> None:
-    with pytest.raises(bl.BitlatheError, match="only fidelity 'cycle' tells it, not 'analytic'"):
+    with pytest.raises(bl.BitlatheError, match="only fidelity 'cycle' reports it, not 'analytic'"):
         bl.simulate("bitmod", "opt-125m", fidelity="analytic", bandwidth=True)
 
 

@@ -68,7 +68,7 @@ def random_plan(rng: random.Random, room_bytes: int) -> Plan:
             kept = Kept(
                 input=bool(inputs) and rng.random() < 0.4,
                 output=rng.random() < 0.4,
-                held_bytes=rng.choice((0, rng.randint(0, room_bytes))),
+                kept_bytes=rng.choice((0, rng.randint(0, room_bytes))),
             )
             kept = kept if room_bytes else NOTHING
             body.append(Placed(step=Step(gemm=gemm, inputs=inputs, weights=weights), kept=kept))
@@ -106,7 +106,7 @@ def naive_layers(plan: Plan, chip: dict) -> list[tuple]:
     for i, placed in enumerate(unrolled(plan)):
         step, kept = placed.step, placed.kept
         stays = "i" * kept.input + "o" * kept.output
-        lay = cycle_naive.way(chip, naive_layer(step.gemm), stays, kept.held_bytes)
+        lay = cycle_naive.way(chip, naive_layer(step.gemm), stays, kept.kept_bytes)
         layers.append(
             (lay, [latest[name] for name in step.weights], [latest[name] for name in step.inputs])
         )
@@ -202,8 +202,8 @@ def test_what_a_layer_stored_is_read_after_it_was_stored() -> None:
     _, b = run_overlapped(built(arch), stored, same(bits))
     assert (b.stalls["outputs"], b.stalls["inputs"]) == (5 + 4 + 4, 4)
     kept = (
-        Placed(step=Step(gemm=first), kept=Kept(output=True, held_bytes=32)),
-        Placed(step=Step(gemm=second, inputs=("a",)), kept=Kept(input=True, held_bytes=32)),
+        Placed(step=Step(gemm=first), kept=Kept(output=True, kept_bytes=32)),
+        Placed(step=Step(gemm=second, inputs=("a",)), kept=Kept(input=True, kept_bytes=32)),
     )
     _, c = run_overlapped(built(arch), kept, same(bits))
     assert c.stalls["pipeline"] == 5 + 5  # results of the first, then its own, leave the array
@@ -329,7 +329,7 @@ def test_what_stays_fits_and_everyone_finds_what_it_reads() -> None:
                 and (j == i or any(j in reads[k][0] for k in range(i, len(played))))
             }
             held = sum(sizes(played[j].step.gemm).output_bytes for j in there)
-            assert held <= placed.kept.held_bytes <= size
+            assert held <= placed.kept.kept_bytes <= size
             needed = 0 if placed.kept.input else sizes(placed.step.gemm).input_bytes
             assert not there or held + needed <= size
             stayed += len(there)
