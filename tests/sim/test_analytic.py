@@ -224,7 +224,7 @@ def test_clocks_past_any_float_are_refused_with_their_cause(
     fidelity: str, key: str, value: float, says: str
 ) -> None:
     slow = load_arch("bitmod", {key: value})
-    with pytest.raises(BitlatheError, match=f"layer 'c_attn' takes some {says}"):
+    with pytest.raises(BitlatheError, match=f"layer 'c_attn' takes about {says}"):
         bl.simulate(slow, "gpt2", fidelity=fidelity)
 
 
