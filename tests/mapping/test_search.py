@@ -261,9 +261,7 @@ def test_bad_input_is_said() -> None:
         search(layer, bits, chip, "cylces")  # type: ignore[arg-type]
     with pytest.raises(BitlatheError, match="bits of weight: 0; they must be more than 0"):
         replace(bits, weight=Fraction(0))
-    with pytest.raises(
-        BitlatheError, match="dimension n is 0, must be a whole number"
-    ):
+    with pytest.raises(BitlatheError, match="dimension n is 0, must be a whole number"):
         Loops.product(1, 0, 1)
     with pytest.raises(BitlatheError, match="takes products, of dimensions m, n, k and b"):
         search(Loops(sizes={"p": 2}, indexes=dict.fromkeys(OPERANDS, ("p",))), bits, chip)
