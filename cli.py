@@ -16,6 +16,7 @@ from .reports.options import (
     known,
     logits,
     mappers,
+    objectives,
     phases,
     rungs,
     scopes,
@@ -317,6 +318,47 @@ def simulate(
     ):
         shown = ", ".join(f"{name} {value / scale:,.3f}" for name, value in parts.items())
         click.echo(f"{label} ({unit}): {shown}")
+
+
+@main.command("map")
+@click.option("--arch", required=True, help="A shipped chip or the path of a YAML file.")
+@click.option("--gemm", metavar="MxNxK", callback=sizes, required=True, help="Product to map.")
+@click.option(
+    "--objective",
+    callback=known(objectives),
+    default="cycles",
+    show_default=True,
+    help="What is least: cycles, energy or edp.",
+)
+@click.option(
+    "--mapping", "file", type=PATH, help="A mapping of your own, as --json has it."
+)
+@click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
+@json_option
+def map_command(
+    arch: str,
+    gemm: tuple[int, int, int],
+    objective: Any,
+    file: Path | None,
+    settings: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Find the best mapping of a product on a chip: its loops, what moves, what stalls."""
+    from .arch import load_arch
+    from .mapping.mapped import map_product
+    from .mapping.read import read_mapping
+
+    mapping = None if file is None else read_mapping(file)
+    found = map_product(load_arch(arch, _settings(settings)), *gemm, objective, mapping=mapping)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_table(found.nest(), title=f"{'x'.join(map(str, gemm))} on {arch}")
+    print_table(found.accesses(), title="elements moved")
+    print_table(found.ports(), title="ports")
+    for line in found.lines():
+        click.echo(line)
 
 
 @main.command()

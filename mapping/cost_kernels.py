@@ -19,6 +19,7 @@ MEMORY, DEPTH, INDEXED, AXES, OPERAND, CHILD = 0, 1, 2, 3, 4, 5
 BUSY, EXCESS, WITHIN, WINDOWS = 0, 1, 2, 3  # rows of port sums
 # rows of `work`: scratch, a tile, its whole steps, the rest, blocks, and sums by kind and end
 SCRATCH, TILE, WHOLE, REST, BLOCK, EDGE, SUMS, WORK_ROWS = 0, 1, 2, 3, 4, 5, 6, 14
+AT_PORTS = 3  # row of `edges`: a block, its whole steps, the rest, ports, and ports by stage
 # how often a class of visits counts as each kind of transfer
 FETCHES, FINISHES, RETURNS = (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 1)
 NOT_PARTIAL, NOT_READ_BACK = (0, 0, -1, 0), (0, 0, 0, -1)
@@ -314,12 +315,13 @@ def edge_clocks(tile, sizes, plan, prices, edges):
     """Return the clocks of first load and last store, whatever the order of the loops.
 
     ``tile[g]``: the tile of each dimension inside the loops of group ``g``. Of an edge tile the
-    size is that of the first, or last, block of every group.
+    size is that of the first, or last, block of every group. What each port takes of it is left in
+    row ``AT_PORTS`` of ``edges``.
     """
     moves = plan[0]
     ratio, ports = prices[0], prices[1]
-    stages = edges[3:]
-    stages[:] = 0
+    stages = edges[AT_PORTS + 1 :]
+    edges[AT_PORTS:] = 0
     last_store = 0
     for t in range(moves.shape[0]):
         up = moves[t, OP] == 2
@@ -342,6 +344,7 @@ def edge_clocks(tile, sizes, plan, prices, edges):
                 num, den = ratio[t, kind, end, 0], ratio[t, kind, end, 1]
                 taken = (share * num + den - 1) // den
                 slowest = max(slowest, taken)
+                edges[AT_PORTS, ports[t, kind, end]] += taken
                 if not up:
                     stages[moves[t, STAGE], ports[t, kind, end]] += taken
         if up:

@@ -189,10 +189,10 @@ class Packed:
 
     @cached_property
     def floor_pj(self) -> float:
-        """Least energy of the outermost memory: each element once."""
+        """Least energy of the outermost memory, but for the array's: each element once."""
         floor = 0.0
         for t, move in enumerate(self.moves):
-            if move.parent is self.hierarchy.memories[0]:
+            if move.parent is self.hierarchy.memories[0] and move.child is not None:
                 kind = kernels.FINISHED if move.operand == "output" else kernels.FETCH
                 elements = prod(self.layer.sizes[dim] for dim in self.layer.indexes[move.operand])
                 num, den = self.ratio[t, kind, 0].tolist()

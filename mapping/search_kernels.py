@@ -6,12 +6,16 @@ import numpy as np
 
 from ..datatypes.base.compiled import compiled
 from .cost_kernels import (
+    AT_PORTS,
+    EXCESS,
     FETCH,
     FINISHED,
     OP,
+    READBACK,
     RELEVANT,
     TIER,
     WINDOWS,
+    WITHIN,
     WORK_ROWS,
     edge_clocks,
     find_partial,
@@ -168,8 +172,8 @@ def search_tiles(chains, counts, problem, fixed, fixed_pj, objective, limit, bes
         total *= counts[d]
     for start in range(0, total, CHUNK):
         numbers, edges, bounds = _bounded(
-            start, min(total, start + CHUNK), chains, counts, tile, problem, energies, fixed,
-            scratch,
+            start, min(total, start + CHUNK), chains, counts, tile, problem, base, energies,
+            fixed, scratch,
         )  # fmt: skip
         for i in np.argsort(bounds[:, objective], kind="mergesort"):
             if fixed[3] and hopeless(bounds[i, 0], bounds[i, 1], best, objective):
@@ -194,12 +198,17 @@ def _fill(number, chains, counts, tile):
 
 
 @compiled
-def _bounded(start, stop, chains, counts, tile, problem, energies, fixed, scratch):
-    """Return the tiles that fit: numbers, clocks beside the steps, bounds (clocks, pJ, both)."""
+def _bounded(start, stop, chains, counts, tile, problem, base, energies, fixed, scratch):
+    """Return the tiles that fit: numbers, clocks beside the steps, bounds (clocks, pJ, both).
+
+    A bound is the least over the dimension that is innermost of the outermost loops; only the
+    operand that it does not index stays through it. Transfers are not rounded up to whole accesses.
+    """
     sizes, plan, prices, layout, _ = problem
     numbers, edges = np.empty(stop - start, np.int64), np.empty(stop - start, np.int64)
     bounds = np.empty((stop - start, 3))
-    room = np.zeros((3 + chains.shape[2], max(sizes.size, fixed[1])), np.int64)
+    room = np.zeros((AT_PORTS + 1 + chains.shape[2], max(sizes.size, fixed[1])), np.int64)
+    busy = np.empty(fixed[1])
     partial, held = scratch[7], scratch[8]
     partial[:] = 0
     compute = whole(steps(sizes, plan[2]) * prices[4][0], prices[4])
@@ -210,45 +219,60 @@ def _bounded(start, stop, chains, counts, tile, problem, energies, fixed, scratc
         if not fits(0, held, layout):
             continue
         edge = edge_clocks(tile, sizes, plan, prices, room) + fixed[0]
-        cycles, pj = np.inf, np.inf
+        bounds[many] = np.inf
         for innermost in range(3):
-            busy, moved_pj = _outer_traffic(innermost, tile, sizes, plan, prices)
-            cycles, pj = min(cycles, busy), min(pj, moved_pj)
-        cycles = max(cycles * (1 - 1e-12), float(compute + edge))
-        pj += energies[0] + energies[1] * cycles
+            for p in range(fixed[1]):
+                within = base[p, EXCESS] + base[p, WITHIN]
+                busy[p] = within / prices[4][1] - room[AT_PORTS, p]
+            pj = energies[0]
+            for t in range(plan[0].shape[0]):
+                if plan[0][t, TIER] < tile.shape[0]:
+                    pj += _least_moved(t, innermost, tile, sizes, plan, prices, busy)
+            cycles = max(float(compute), busy.max() * (1 - 1e-12) - 1) + edge
+            pj += energies[1] * cycles
+            bounds[many, 0] = min(bounds[many, 0], cycles)
+            bounds[many, 1] = min(bounds[many, 1], pj)
+            bounds[many, 2] = min(bounds[many, 2], cycles * pj)
         numbers[many], edges[many] = number, edge
-        bounds[many, 0], bounds[many, 1], bounds[many, 2] = cycles, pj, cycles * pj
         many += 1
     return numbers[:many], edges[:many], bounds[:many]
 
 
 @compiled
-def _outer_traffic(innermost, tile, sizes, plan, prices):
-    """Return clocks and energy that the outermost port needs, with one dimension innermost.
+def _least_moved(t, innermost, tile, sizes, plan, prices, busy):
+    """Add the least clocks that a transfer takes of its ports; return its least energy.
 
-    Only the operand that this dimension does not index stays through it. Transfers are not rounded
-    up to whole accesses.
+    Outermost transfers are repeated for all blocks of what does not index them but the innermost;
+    others happen at least once.
     """
-    moves, ratio, access_pj = plan[0], prices[0], prices[2]
-    clocks = energy = 0.0
-    for t in range(moves.shape[0]):
-        if moves[t, TIER] != 1:
+    moves, axes, step_tile, reached_table, _ = plan
+    ratio, ports, access_pj = prices[0], prices[1], prices[2]
+    elements, again, step = 1.0, 1, 1.0
+    for d in range(sizes.size):
+        if moves[t, RELEVANT] >> d & 1:
+            elements *= sizes[d]
+            step *= min(sizes[d], tile[moves[t, TIER] - 1, d])
+        elif d != innermost and moves[t, TIER] == 1:
+            again *= (sizes[d] + tile[0, d] - 1) // tile[0, d]
+    energy = 0.0
+    for kind in range(4):
+        times = again if kind == FETCH else (1 if kind == FINISHED else again - 1)
+        if (moves[t, OP] == 2) == (kind == FETCH) or times == 0:
             continue
-        elements, again = 1.0, 1
-        for d in range(sizes.size):
-            if moves[t, RELEVANT] >> d & 1:
-                elements *= sizes[d]
-            elif d != innermost:
-                again *= (sizes[d] + tile[0, d] - 1) // tile[0, d]
-        up = moves[t, OP] == 2
-        for kind in range(4):
-            times = again if kind == FETCH else (1 if kind == FINISHED else again - 1)
-            if up == (kind == FETCH) or times == 0:
-                continue
-            accesses = elements * times * ratio[t, kind, 0, 0] / ratio[t, kind, 0, 1]
-            clocks += accesses
-            energy += accesses * access_pj[t, kind, 0]
-    return clocks, energy
+        spared = step if kind == READBACK else 0.0  # beside the first load and last store
+        for end in range(2):
+            port = ports[t, kind, end]
+            if port >= 0:
+                copies = 1
+                for d in range(sizes.size):
+                    if moves[t, RELEVANT] >> d & 1:
+                        copies *= reached_table[axes[t, kind, end, 0], d, step_tile[d]]
+                rate = ratio[t, kind, end, 0] / ratio[t, kind, end, 1]
+                busy[port] += max(0.0, elements * times - spared) / copies * rate
+                if kind == READBACK:
+                    busy[port] -= 1
+                energy += elements * times * rate * access_pj[t, kind, end]
+    return energy
 
 
 @compiled

@@ -74,6 +74,13 @@ def mappers() -> Iterable[str]:
     return MAPPERS
 
 
+def objectives() -> Iterable[str]:
+    """Return what a search of mappings makes least."""
+    from ..mapping.search import OBJECTIVES
+
+    return OBJECTIVES
+
+
 def dataflows() -> Iterable[str]:
     """Return the dataflows of a systolic array."""
     from ..arch.dataflow import SYSTOLIC

@@ -1,0 +1,72 @@
+"""`bitlathe map`: what it prints, what it takes back, what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bitlathe.cli import main
+
+GEMM = "16x256x256"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["map", "--arch", "bitmod", "--gemm", GEMM, *arguments])
+
+
+def test_json_has_the_documented_keys() -> None:
+    found = json.loads(run("--json").stdout)
+    assert found["optimal"] is True
+    assert found["cycles"] >= found["lower_bound_cycles"] > 0
+    assert found["energy_pj"]["total"] > 0
+    assert {"mappings_evaluated", "search_seconds"} <= set(found)
+    assert set(found["loops"][0]) == {"memory", "dim", "bound", "tile", "last"}
+
+
+def test_a_mapping_it_printed_costs_the_same_when_given_back(tmp_path: Path) -> None:
+    printed = run("--json").stdout
+    file = tmp_path / "mapping.json"
+    file.write_text(printed)
+    first, again = json.loads(printed), json.loads(run("--json", "--mapping", str(file)).stdout)
+    for key in ("cycles", "energy_pj", "loops", "accesses", "ports", "mapping"):
+        assert first[key] == again[key]
+    assert (again["optimal"], again["mappings_evaluated"]) == (False, 1)
+
+
+def test_table_shows_loops_moves_ports_and_energy() -> None:
+    text = run().stdout
+    for part in ("for ", "dram", "stall cycles", "clocks: ", "energy (uJ): ", "the best of"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("memory", "sram"), "unknown memory 'sram'"),
+        (("loops", [["q", 4]]), "unknown dimension 'q'. Known: k, m, n."),
+        (("loops", [["m", 0]]), "a loop over m has a tile of 0; give at least 1."),
+        (("loops", [["m"]]), "levels[0].loops[0] is ['m']; give [dimension, tile]."),
+        (("keeps", ["weight"]), "memory 'dram' must keep inputs on their way"),
+        (("color", "red"), "levels[0]: 'color' is not one of its keys"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, change: tuple[str, object], says: str) -> None:
+    mapping = json.loads(run("--json").stdout)["mapping"]
+    mapping["levels"][0][change[0]] = change[1]
+    file = tmp_path / "mapping.json"
+    file.write_text(json.dumps(mapping))
+    result = run("--mapping", str(file))
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_unrolling_more_than_an_axis_has_is_refused(tmp_path: Path) -> None:
+    mapping = json.loads(run("--json").stdout)["mapping"]
+    mapping["spatial"] = [["rows", "n", 64], ["columns", "m", 32], ["lanes", "k", 4]]
+    file = tmp_path / "mapping.json"
+    file.write_text(json.dumps(mapping))
+    result = run("--mapping", str(file))
+    assert "axis 'rows' has 32 units, and 64 are unrolled on it; unroll at most 32." in (
+        result.stderr
+    )
