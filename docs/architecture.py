@@ -8,6 +8,7 @@ import ast
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grimp
 import networkx as nx
@@ -17,7 +18,9 @@ PAGE, PICTURE = HERE / "architecture.md", HERE / "img" / "architecture.svg"
 ROOT = "bitlathe"
 FLOORS = ("datatypes", "arch", "workloads", "mapping", "sim", "reports")  # lowest first
 MARKS = ("<!-- rooms: made by architecture.py -->\n", "<!-- rooms end -->\n")
-BOX, GAP, WIDTH = 0.62, 0.42, 16.0  # inches: height of a box, between floors, of the picture
+HALVES = (("reports", "sim", "mapping"), ("workloads", "arch", "datatypes"))  # top floor first
+# inches: height of a box, between two rows and around them, from row to row, width of a half
+BOX, GAP, STEP, WIDTH = 0.46, 0.3, 0.76, 9.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,68 +99,76 @@ def table(houses: dict[str, dict[str, Room]]) -> str:
 
 
 def draw(houses: dict[str, dict[str, Room]], path: Path) -> None:
-    """Draw all floors, one above the other."""
+    """Draw the floors in two halves, the upper one on the left; rooms stand above what they use."""
     import matplotlib.pyplot as plt
-    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
     plt.rcParams["svg.hashsalt"] = ROOT
-    heights = {floor: len(levels_of(rooms)) for floor, rooms in houses.items()}
-    total = sum(heights.values()) * (BOX + GAP) + len(houses) * GAP * 2
-    figure, axes = plt.subplots(figsize=(WIDTH, total))
-    bottom = 0.0
-    for index, (floor, rooms) in enumerate(houses.items()):
-        height = heights[floor] * (BOX + GAP) + GAP
-        axes.axhspan(bottom, bottom + height, color=("0.96", "0.91")[index % 2], lw=0)
-        axes.text(0.1, bottom + height / 2, floor, fontsize=15, weight="bold", va="center")
-        places = _places(rooms, bottom + GAP)
-        kept = nx.transitive_reduction(
-            nx.DiGraph((name, other) for name, room in rooms.items() for other in room.imports)
-        )
-        for name, other in kept.edges:
-            (x, y, _), (u, v, _) = places[name], places[other]
-            axes.add_patch(
-                FancyArrowPatch(
-                    (x, y - BOX / 2), (u, v + BOX / 2), arrowstyle="-|>", mutation_scale=8,
-                    color="0.55", lw=0.8, zorder=1,
-                )
-            )  # fmt: skip
-        for name, (x, y, w) in places.items():
-            corner = (x - w / 2, y - BOX / 2)
-            axes.add_patch(
-                FancyBboxPatch(
-                    corner, w, BOX, boxstyle="round,pad=0,rounding_size=0.1", fc="white",
-                    ec="0.2", lw=1.0 if rooms[name].files == 1 else 2.0, zorder=2,
-                )
-            )  # fmt: skip
-            axes.text(x, y + 0.09, name, fontsize=10, ha="center", va="center", zorder=3)
-            facts = f"{rooms[name].lines:,} lines"
-            if rooms[name].files > 1:
-                facts = f"{rooms[name].files} files, {facts}"
-            axes.text(x, y - 0.16, facts, fontsize=7, color="0.35", ha="center", va="center")
-            axes.texts[-1].set_zorder(3)
-        bottom += height
-    axes.set(xlim=(0, WIDTH), ylim=(0, bottom))
+    heights = {floor: len(levels_of(rooms)) * STEP + GAP for floor, rooms in houses.items()}
+    total = max(sum(heights[floor] for floor in half) for half in HALVES)
+    figure, axes = plt.subplots(figsize=(2 * WIDTH + 0.3, total))
+    for column, half in enumerate(HALVES):
+        left, top = column * (WIDTH + 0.3), total
+        for index, floor in enumerate(half):
+            bottom = top - heights[floor]
+            shade = ("0.96", "0.91")[index % 2]
+            corner = (left, bottom)
+            axes.add_patch(plt.Rectangle(corner, WIDTH, heights[floor], color=shade, lw=0))
+            axes.text(left + 0.15, top - 0.3, floor, fontsize=14, weight="bold", va="center")
+            _draw_floor(axes, houses[floor], left, bottom)
+            top = bottom
+    axes.set(xlim=(0, 2 * WIDTH + 0.3), ylim=(0, total))
     axes.axis("off")
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
 
 
-def _places(rooms: dict[str, Room], bottom: float) -> dict[str, tuple[float, float, float]]:
-    """Return (x, y, width) of the box of each room of a floor, spread over the picture."""
-    places = {}
-    left = 2.2
+def _draw_floor(axes: Any, rooms: dict[str, Room], left: float, bottom: float) -> None:
+    """Draw the rooms of a floor, and an arrow for each import that no others imply."""
+    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+    places = _places(rooms, left, bottom + GAP)
+    imports = nx.DiGraph((name, other) for name, room in rooms.items() for other in room.imports)
+    for name, other in sorted(nx.transitive_reduction(imports).edges):
+        (x, y, _), (u, v, _) = places[name], places[other]
+        ends = {"posA": (x, y - BOX / 2), "posB": (u, v + BOX / 2)}
+        arrow = FancyArrowPatch(**ends, arrowstyle="-|>", mutation_scale=7, color="0.5", lw=0.7)
+        axes.add_patch(arrow)
+    for name, (x, y, width) in places.items():
+        room = rooms[name]
+        edge = 1.8 if room.files > 1 else 0.8
+        style = {"boxstyle": "round,pad=0,rounding_size=0.08", "fc": "white", "ec": "0.2"}
+        corner = (x - width / 2, y - BOX / 2)
+        axes.add_patch(FancyBboxPatch(corner, width, BOX, lw=edge, zorder=2, **style))
+        files = f"{room.files} files, " if room.files > 1 else ""
+        middle = {"ha": "center", "va": "center", "zorder": 3}
+        axes.text(x, y + 0.08, name, fontsize=9, **middle)
+        axes.text(x, y - 0.11, f"{files}{room.lines:,} lines", fontsize=6, color="0.35", **middle)
+
+
+def _places(
+    rooms: dict[str, Room], left: float, bottom: float
+) -> dict[str, tuple[float, float, float]]:
+    """Return (x, y, width) of the box of each room of a floor, each near what it imports."""
+    places: dict[str, tuple[float, float, float]] = {}
     for row, level in enumerate(levels_of(rooms)):
-        widths = [max(1.25, 0.105 * len(name) + 0.3) for name in level]
-        spare = (WIDTH - left - sum(widths)) / (len(level) + 1)
+        wished = {
+            name: sum(places[other][0] for other in rooms[name].imports)
+            / max(1, len(rooms[name].imports))
+            for name in level
+        }
+        order = sorted(level, key=lambda name: (wished[name], name))
+        widths = [max(1.1, 0.085 * len(name) + 0.3) for name in order]
+        spare = (WIDTH - sum(widths)) / (len(order) + 1)
         x = left + spare
-        for name, width in zip(level, widths, strict=True):
-            places[name] = (x + width / 2, bottom + BOX / 2 + row * (BOX + GAP), width)
+        for name, width in zip(order, widths, strict=True):
+            places[name] = (x + width / 2, bottom + BOX / 2 + row * STEP, width)
             x += width + spare
     return places
 
 
 def main() -> None:
     """Write the picture and the table, or check the table."""
-    graph = grimp.build_graph(ROOT)
+    graph = grimp.build_graph(ROOT, cache_dir=None)
     houses = {floor: rooms_of(graph, floor) for floor in FLOORS}
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(MARKS[0])
