@@ -11,14 +11,8 @@ from fractions import Fraction
 from math import ceil
 
 from naive import layout_naive
-from naive.layout_naive import (
-    buffer_of,
-    own_buffer,
-    reads_at_once,
-    rows_that_leave,
-    scales_at_once,
-    up,
-)
+from naive.layout_naive import buffer_of, own_buffer, up
+from naive.ports_naive import reads_at_once, rows_that_leave, scales_at_once
 
 WORD = 64
 

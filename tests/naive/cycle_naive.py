@@ -9,8 +9,9 @@ which it is free.
 from fractions import Fraction
 from math import ceil
 
-from naive import access_naive, layout_naive
-from naive.layout_naive import bits_through, buffer_of, tile_accesses, up
+from naive import access_naive, layout_naive, ports_naive
+from naive.layout_naive import buffer_of, up
+from naive.ports_naive import bits_through, tile_accesses
 
 
 def port_clocks(chip, layer, tile, exposed):
@@ -150,7 +151,7 @@ def run_as_it_is(chip, layer):
     lay = layout_naive.lay_out(chip, layer)
     ledger = access_naive.Ledger(lay)
     ((cycles, stalls),), moved, _ = run_layers(chip, [(lay, (), ())], [ledger])
-    beyond = layout_naive.port_clocks(lay, layout_naive.port_use(lay)) - cycles
+    beyond = ports_naive.port_clocks(lay, ports_naive.port_use(lay)) - cycles
     if beyond > 0:
         cycles, stalls["bandwidth"] = cycles + beyond, stalls["bandwidth"] + beyond
     return cycles, stalls, moved, ledger

@@ -39,7 +39,7 @@ from cycle_cases import (
     random_case,
     timing_layer,
 )
-from naive import cycle_naive, layout_naive
+from naive import cycle_naive, layout_naive, ports_naive
 
 OPERANDS = ("weight", "input", "output")
 IDEAL = CycleOptions(memory=False, pipeline=False, rescale=False)
@@ -104,7 +104,7 @@ def check_masked_or_not(on: Chip, gemm: Gemm, bits: LayerBits, chip: dict, layer
         assert demand.layout.stream[0] == lay.stream
         moved = traffic.weight_moved_bytes, traffic.input_moved_bytes, traffic.output_bytes
         assert moved == lay.moved()
-        use = layout_naive.port_use(lay)
+        use = ports_naive.port_use(lay)
         for held, mine in use.items():
             found = demand.ports[NAMES[held]]
             assert mine == {
@@ -112,7 +112,7 @@ def check_masked_or_not(on: Chip, gemm: Gemm, bits: LayerBits, chip: dict, layer
                 "scales": found.scale_reads, "drains": found.drain_reads, "banks": found.banks,
                 "words": found.words,
             }, (chip, g, held)  # fmt: skip
-        assert demand.port_cycles == layout_naive.port_clocks(lay, use)
+        assert demand.port_cycles == ports_naive.port_clocks(lay, use)
         program = layer_program(layout, CycleOptions())
         each = tuple(size * g.batch for size in lay.moved())
         assert moved_bytes(program.nodes) == each
