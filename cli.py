@@ -330,9 +330,7 @@ def simulate(
     show_default=True,
     help="What is least: cycles, energy or edp.",
 )
-@click.option(
-    "--mapping", "file", type=PATH, help="A mapping of your own, as --json has it."
-)
+@click.option("--mapping", "file", type=PATH, help="A mapping of your own, as --json has it.")
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
 @json_option
 def map_command(

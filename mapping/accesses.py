@@ -144,6 +144,17 @@ def amounts(
     """Return what a visit moves through the parent, and through the child.
 
     A read-back goes to one of the units that add to a sum: to as many as the parent has copies.
+
+    Parameters
+    ----------
+    nest : Nest
+        The loops, counted.
+    transfer : Transfer
+        Between which memories, of which operand.
+    visit : Visit
+        The block that is moved.
+    hierarchy : Hierarchy
+        Which axes each memory stands along.
     """
     outer = hierarchy.memory(transfer.parent).per
     inner = hierarchy.axis_names if transfer.child is None else hierarchy.memory(transfer.child).per

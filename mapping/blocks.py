@@ -205,7 +205,19 @@ class Nest:
         return len({_unit(self._unrolls(dim), per, x) for x in range(size)})
 
     def share(self, per: tuple[str, ...], dim: int, i: int, size: int) -> int:
-        """Return how many elements of a block the unit has that has most; arguments as `copies`."""
+        """Return how many elements of a block the unit has that has most; arguments as `copies`.
+
+        Parameters
+        ----------
+        per : tuple of str
+            Axes along which units have elements of their own.
+        dim : int
+            The dimension, by its number.
+        i : int
+            Loops outside the block.
+        size : int
+            Elements of the block along the dimension.
+        """
         unrolls = self._unrolls(dim)
         if not any(axis in per for axis, _ in unrolls):
             return size

@@ -15,7 +15,19 @@ from .operands import OperandBits
 def problems(
     layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
 ) -> tuple[str, ...]:
-    """Return what keeps a mapping from running, a sentence each; nothing if it is legal."""
+    """Return what keeps a mapping from running, a sentence each; nothing if it is legal.
+
+    Parameters
+    ----------
+    layer : Loops
+        Sizes of the layer's dimensions.
+    bits : OperandBits
+        Stored bits of an element of each operand.
+    mapping : Mapping
+        Its loops and places.
+    hierarchy : Hierarchy
+        The chip's memories and axes.
+    """
     wrong = (*_names(layer, mapping, hierarchy), *_extents(mapping))
     if wrong:
         return wrong
@@ -29,6 +41,11 @@ def problems(
 
 def check(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy) -> None:
     """Refuse a mapping that cannot run.
+
+    Parameters
+    ----------
+    layer, bits, mapping, hierarchy
+        As `problems` takes them.
 
     Raises
     ------
@@ -130,7 +147,18 @@ class Held:
 def footprints(
     layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
 ) -> dict[str, dict[str, Held]]:
-    """Return what each memory's copy with most holds of each operand at most."""
+    """Return what each memory's copy with most holds of each operand at most.
+
+    Parameters
+    ----------
+    layer, bits, mapping, hierarchy
+        As `problems` takes them.
+
+    Returns
+    -------
+    dict of dict
+        By memory and operand.
+    """
     nest = Nest(layer, mapping)
     found: dict[str, dict[str, Held]] = {memory.name: {} for memory in hierarchy.memories}
     for operand in OPERANDS:

@@ -299,7 +299,19 @@ class Unrolled:
         return chain[fits]
 
     def search(self, objective: int, limit: int, best: Any, found: Ints) -> int:
-        """Try all mappings of this unrolling; see `search_kernels.search_tiles`."""
+        """Try all mappings of this unrolling; see `search_kernels.search_tiles`.
+
+        Parameters
+        ----------
+        objective : int
+            Index of the objective.
+        limit : int
+            Mappings to cost at most.
+        best : (2,) float64 array
+            Clocks and energy of the best mapping so far; overwritten.
+        found : (5,) int64 array
+            Which mapping that is; overwritten.
+        """
         if not self.counts.all():
             return 0
         evaluated: int = search_kernels.search_tiles(

@@ -36,6 +36,11 @@ def known(names: Callable[[], Iterable[str]]) -> Callback:
     ----------
     names : callable
         Returns the names, and imports where they stand only when they are needed.
+
+    Raises
+    ------
+    BitlatheError
+        By what is returned, if the value is none of the names.
     """
 
     def check(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -99,7 +104,13 @@ PATH = NamedPath()
 
 
 def sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:
-    """Read ``3x4x5`` as sizes."""
+    """Read ``3x4x5`` as sizes.
+
+    Raises
+    ------
+    click.BadParameter
+        If the text is not as many whole numbers above 0 as the option names.
+    """
     parts = text.lower().split("x")
     names = str(param.metavar).split("x")
     if len(parts) != len(names) or not all(p.isdecimal() and int(p) > 0 for p in parts):
@@ -118,7 +129,13 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, or say which one was likely meant."""
+        """Find a command, or say which one was likely meant.
+
+        Raises
+        ------
+        click.UsageError
+            If there is no such command.
+        """
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             near = nearest(args[0], self.commands, limit=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -18,7 +18,13 @@ CHECKED_VALUES = 1000
 
 
 def simulator(space: Space, folder: Path) -> SimulatorEvaluator:
-    """Load the sweep's chips and models; errors get the place in the sweep file."""
+    """Load the sweep's chips and models; errors get the place in the sweep file.
+
+    Raises
+    ------
+    BitlatheError
+        If a name is unknown, a file cannot be read, or a context is given twice.
+    """
     file, document = space.file, space.document
     for key, value, known in (
         ("fidelity", file.fidelity, FIDELITIES),

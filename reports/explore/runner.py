@@ -74,7 +74,13 @@ def run_point(evaluator: Evaluator, point: Point) -> Outcome:
 
 
 def run_chunk(evaluator: Evaluator, version: str, points: list[Point]) -> ChunkResult:
-    """Evaluate a chunk in the process at hand; the unit of work of every executor."""
+    """Evaluate a chunk in the process at hand; the unit of work of every executor.
+
+    Raises
+    ------
+    BitlatheError
+        If this process runs another version than the program that made the chunk.
+    """
     if evaluator.version != version:
         raise BitlatheError(
             f"worker {platform.node()} runs another version of bitlathe or of its component "

@@ -83,7 +83,13 @@ def _checksum(*parts: object) -> str:
 
 
 def read_mapping(text: str) -> dict[str, Any]:
-    """Read a JSON mapping from the store."""
+    """Read a JSON mapping from the store.
+
+    Raises
+    ------
+    BitlatheError
+        If the text is not a JSON mapping: the row is damaged.
+    """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -121,7 +127,13 @@ class Entry:
 
     @classmethod
     def of(cls, ordinal: int, key: str, text: str) -> "Entry":
-        """Return the entry of a text that was stored."""
+        """Return the entry of a text that was stored.
+
+        Raises
+        ------
+        BitlatheError
+            If the text does not describe a point: the row is damaged.
+        """
         plain = read_mapping(text)
         try:
             point = Point.from_dict(plain)
@@ -469,7 +481,13 @@ class Store:
         return sum(counts.values()) if status is None else counts.get(status, 0)
 
     def rows(self) -> Iterator[tuple[Entry, Outcome]]:
-        """Yield the sweep's points and outcomes in the order of the space."""
+        """Yield the sweep's points and outcomes in the order of the space.
+
+        Raises
+        ------
+        BitlatheError
+            If a row is not as it was written.
+        """
         query = (
             "SELECT ordinal, point, p.checksum, key, status, result, layers, error, r.checksum "
             "FROM points p JOIN results r USING (key) "

@@ -337,6 +337,11 @@ def export(store: Store, folder: Path) -> Exported:
         The sweep's store.
     folder : Path
         Where to write.
+
+    Raises
+    ------
+    BitlatheError
+        If a table cannot be written; those of before stay.
     """
     _discard(part for name in TABLES for part in folder.glob(f".{name}.*.part"))  # of the killed
     try:

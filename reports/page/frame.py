@@ -22,7 +22,13 @@ class Texts:
     codes: Codes
 
     def take(self, index: NDArray[np.intp]) -> "Texts":
-        """Return some rows of the column, with the levels they use."""
+        """Return some rows of the column, with the levels they use.
+
+        Parameters
+        ----------
+        index : (rows,) int array
+            Places of the rows.
+        """
         used, codes = np.unique(self.codes[index], return_inverse=True)
         return Texts(levels=tuple(self.levels[i] for i in used), codes=codes.astype(np.int32))
 
@@ -64,7 +70,15 @@ class Frame:
         return sorted([*self.numbers, *self.texts], key=_rank)
 
     def with_numbers(self, name: str, values: Floats) -> "Frame":
-        """Return the frame with a numeric column added or replaced."""
+        """Return the frame with a numeric column added or replaced.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+        values : (count,) float array
+            Its numbers; NaN where a row has none.
+        """
         return Frame(
             count=self.count, numbers={**self.numbers, name: values}, texts=dict(self.texts)
         )
@@ -78,7 +92,13 @@ class Frame:
         return Frame(count=self.count, numbers=dict(self.numbers), texts=texts)
 
     def take(self, index: NDArray[np.intp]) -> "Frame":
-        """Return some rows, in the given order."""
+        """Return some rows, in the given order.
+
+        Parameters
+        ----------
+        index : (rows,) int array
+            Places of the rows.
+        """
         return Frame(
             count=len(index),
             numbers={name: values[index] for name, values in self.numbers.items()},

@@ -130,7 +130,7 @@ def render(
         Layers of shown points by row, for rooflines (`explore.rows.roofline`).
     measured : Measured, optional
         What is known of accuracy.
-    index : ndarray of int, optional
+    index : (rows,) int array, optional
         The rows shown; all without it.
     made : mapping, optional
         Provenance of the points.

@@ -33,7 +33,13 @@ class Points:
     log: bool = False
 
     def draw(self, source: Source, path: Path) -> None:
-        """Draw the formats of a sweep's rows and of the ``accuracy.csv`` of its report."""
+        """Draw the formats of a sweep's rows and of the ``accuracy.csv`` of its report.
+
+        Raises
+        ------
+        BitlatheError
+            If no line of ``accuracy.csv`` fits the sweep.
+        """
         rows, accuracies = source.rows, accuracies_of(source.folder)
         known = {(a["model"], a["scheme"]): a for a in accuracies if a["ranked"] != "false"}
         joined = [

@@ -41,7 +41,19 @@ def attention_as_published(model: Model, phase: str, context: int) -> tuple[Gemm
 
 
 def published_chip(accelerator: str, bits: float, phase: str, model: Model) -> Arch:
-    """Return the chip ``hpca25/<accelerator>`` with the weight bits of the published figures."""
+    """Return the chip ``hpca25/<accelerator>`` with the weight bits of the published figures.
+
+    Parameters
+    ----------
+    accelerator : str
+        Name of a chip in ``hpca25/``.
+    bits : float
+        Bits of a stored weight.
+    phase : {"prefill", "decode"}
+        Decides the chip's overrides.
+    model : Model
+        Decides the chip's overrides.
+    """
     chip = resolve(load_arch(f"hpca25/{accelerator}"), phase=phase, model=model.name)
     return load_arch(chip, {"formats.linear.weight": {"bits": bits}})
 
@@ -58,6 +70,19 @@ def run_as_published(
     """Return the run of a model on a resolved chip in the published form.
 
     ``published_attention=False`` takes the correct attention products instead and leaves all else.
+
+    Parameters
+    ----------
+    arch : Arch
+        A resolved chip.
+    model : Model
+        What runs.
+    phase, context
+        As `sim.simulate` takes them.
+    published_attention : bool
+        Without it the attention products are the correct ones.
+    mapper : str
+        How layers are laid on the chip.
     """
     chip = Chip.of(arch)
     layers: list[LayerRun] = []

@@ -194,7 +194,19 @@ def _generative(rows: Mapping[Key, Mapping[str, Any]], key: str, acc: str, model
 def workload_value(
     rows: Mapping[Key, Mapping[str, Any]], quantity: str, accelerator: str, model: str, work: str
 ) -> float:
-    """Return a quantity of the ``prefill`` or the ``generative`` workload."""
+    """Return a quantity of the ``prefill`` or the ``generative`` workload.
+
+    Parameters
+    ----------
+    rows : mapping
+        Figures by (accelerator, model, phase).
+    quantity : str
+        Which figure.
+    accelerator, model : str
+        Of which chip and model.
+    work : {"prefill", "generative"}
+        The study's workload.
+    """
     if work == "prefill":
         return float(rows[accelerator, model, "prefill"][quantity])
     return _generative(rows, quantity, accelerator, model)
@@ -203,7 +215,17 @@ def workload_value(
 def headline(
     rows: Mapping[Key, Mapping[str, Any]], quantity: str, design: str, baseline: str, work: str
 ) -> float:
-    """Return the arithmetic mean over the models of baseline / design."""
+    """Return the arithmetic mean over the models of baseline / design.
+
+    Parameters
+    ----------
+    rows, quantity
+        As `workload_value` takes them.
+    design, baseline : str
+        The two chips.
+    work : {"prefill", "generative", "both"}
+        The study's workload; the mean of the two for both.
+    """
     if work == "both":
         return (
             headline(rows, quantity, design, baseline, "prefill")

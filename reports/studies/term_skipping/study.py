@@ -38,6 +38,11 @@ def gains(rows: Iterable[Row], figure: str = "cycles") -> Gains:
     dict
         By (phase, format, what is in step, weights): dense over skipping, the geometric mean over
         models.
+
+    Raises
+    ------
+    BitlatheError
+        If a point that skips has no dense one.
     """
     dense: dict[tuple[str, str, str], float] = {}
     skipping: list[tuple[Row, tuple[str, str, str]]] = []
