@@ -16,7 +16,7 @@ from . import cost_kernels as kernels
 from . import search_kernels
 from .nest import Level, Loop, Loops, Mapping, Unroll
 from .operands import OperandBits
-from .space import Chains, chains, step_counts, step_tiles, tiers_of
+from .space import Chains, chains, least_extents, step_counts, step_tiles, tiers_of
 
 Ints = NDArray[np.int64]
 ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
@@ -187,17 +187,71 @@ class Packed:
                 "element, or a rounder DRAM bandwidth."
             )
 
+    def _moved_pj(self, t: int, elements: float, more: Any = 0.0) -> Any:
+        """Return the energy of elements that a transfer moves once, and ``more`` again."""
+        rates = self.ratio[t, :, :, 0] / self.ratio[t, :, :, 1] * self.access_pj[t]
+        pj = np.where(self.port_of[t] >= 0, rates, 0.0).sum(axis=1)
+        if self.moves[t].operand != "output":
+            return pj[kernels.FETCH] * (elements + more)
+        again = pj[kernels.PARTIAL] + pj[kernels.READBACK]
+        return pj[kernels.FINISHED] * elements + again * more
+
+    def _elements(self, operand: str) -> float:
+        return float(prod(self.layer.sizes[dim] for dim in self.layer.indexes[operand]))
+
     @cached_property
     def floor_pj(self) -> float:
-        """Least energy of the outermost memory, but for the array's: each element once."""
-        floor = 0.0
+        """Least energy of what memories move between them, whatever the unrolling.
+
+        That of the first tier's best tiles with a step's tile of one element, which has the blocks
+        of any other tiles and needs no more room; transfers further in happen once.
+        """
+        deeper = 0.0
         for t, move in enumerate(self.moves):
-            if move.parent is self.hierarchy.memories[0] and move.child is not None:
-                kind = kernels.FINISHED if move.operand == "output" else kernels.FETCH
-                elements = prod(self.layer.sizes[dim] for dim in self.layer.indexes[move.operand])
-                num, den = self.ratio[t, kind, 0].tolist()
-                floor += elements * num / den * float(self.access_pj[t, kind, 0])
-        return floor
+            if 1 < self.move_rows[t, kernels.TIER] < len(self.tiers):
+                deeper += self._moved_pj(t, self._elements(move.operand))
+        tiles = [
+            np.array(least_extents(self.layer.sizes[dim], self.layer.sizes[dim]))
+            if dim != "b"
+            else np.array([1])
+            for dim in self.dims
+        ]
+        grid = dict(zip(self.dims, np.ix_(*tiles), strict=True))
+        fits = self._roomy(grid)
+        if not fits.any():
+            return deeper
+        return deeper + min(self._outer_pj(grid, fits, innermost) for innermost in self.dims[:3])
+
+    def _outer_pj(self, grid: dict[str, Any], fits: Any, innermost: str) -> float:
+        """Return the least energy of the first tier's transfers with one dimension innermost."""
+        total = np.zeros(fits.shape)
+        for t, move in enumerate(self.moves):
+            if self.move_rows[t, kernels.TIER] == 1:
+                again: Any = 1.0
+                for dim, tile in grid.items():
+                    if dim not in self.layer.indexes[move.operand] and dim != innermost:
+                        again = again * -(-self.layer.sizes[dim] // tile)
+                elements = self._elements(move.operand)
+                total = total + self._moved_pj(t, elements, elements * (again - 1.0))
+        return float(total[fits].min())
+
+    def _roomy(self, grid: dict[str, Any]) -> Any:
+        """Return which tiles the chip-wide memories of the first tier hold."""
+        shape = tuple(tile.size for tile in grid.values())
+        needs: dict[int, Any] = {}
+        for (tier, name, operand), row, ratio in zip(
+            self.places, self.place_rows, self.held_ratio, strict=True
+        ):
+            if tier == 1 and not self.hierarchy.memory(name).per:
+                share: Any = 1
+                for dim in self.layer.indexes[operand]:
+                    share = share * grid[dim]
+                held = -(-share * ratio[0, 0] // ratio[0, 1])
+                needs[int(row[0])] = needs.get(int(row[0]), 0) + held
+        fits = np.ones(shape, np.bool_)
+        for memory, needed in needs.items():
+            fits &= np.broadcast_to(needed <= self.room[memory], shape)
+        return fits
 
     @cached_property
     def waiting_cycles(self) -> int:
@@ -209,11 +263,36 @@ class Packed:
                 latency[move.stage] = max(stage, move.parent.latency_cycles)
         return self.hierarchy.fill_cycles + sum(latency.values())
 
+    def units_pj(self, way: tuple[Unroll, ...]) -> float:
+        """Return the energy of the array's units: those with work, step by step."""
+        busy, tiles = 1, step_tiles(self.layer, way)
+        for dim, size in self.layer.sizes.items():
+            units = self.hierarchy.units
+            table = _spread(tuple((u.size, u.axis in units) for u in way if u.dim == dim))[0]
+            full, rest = divmod(size, tiles[dim])
+            busy *= full * int(table[-1]) + int(table[rest])
+        return float(busy * self.bits.step_cycles) * self.hierarchy.unit_pj
+
     def bounds(self, way: tuple[Unroll, ...]) -> tuple[int, float]:
         """Return clocks and energy that no mapping of a way to unroll undercuts."""
-        steps = prod(step_counts(self.layer, way))
-        cycles = math.ceil(steps * self.bits.step_cycles) + self.waiting_cycles
-        return cycles, self.floor_pj + cycles * self.hierarchy.static_pj
+        counts = dict(zip(self.dims, step_counts(self.layer, way), strict=True))
+        cycles = math.ceil(prod(counts.values()) * self.bits.step_cycles) + self.waiting_cycles
+        energy = self.units_pj(way) + self.floor_pj + cycles * self.hierarchy.static_pj
+        for pj, more_pj, again, elements in self._array_pj:
+            times = prod(counts[dim] for dim in again)
+            energy += elements * (pj + more_pj * (times - 1))
+        return cycles, energy * (1 - 1e-9)
+
+    @cached_property
+    def _array_pj(self) -> list[tuple[float, float, tuple[str, ...], float]]:
+        """What the array moves: pJ an element, again, the dimensions of which steps repeat it."""
+        found = []
+        for t, move in enumerate(self.moves):
+            if move.child is None:
+                again = tuple(d for d in self.dims if d not in self.layer.indexes[move.operand])
+                once, twice = float(self._moved_pj(t, 1.0)), float(self._moved_pj(t, 1.0, 1.0))
+                found.append((once, twice - once, again, self._elements(move.operand)))
+        return found
 
     def unrolled(self, way: tuple[Unroll, ...]) -> "Unrolled":
         """Return the arrays for one way to unroll."""
@@ -266,18 +345,12 @@ class Unrolled:
         self.chains = np.ones((len(dims), int(self.counts.max()), len(kept) + 1), np.int64)
         for d, each in enumerate(self.chain_lists):
             self.chains[d, : len(each)] = each
-        units = packed.hierarchy.units
-        busy = 1
-        for dim in dims:
-            radices = tuple((u.size, u.axis in units) for u in way if u.dim == dim)
-            table = _spread(radices)[0]
-            full, rest = divmod(layer.sizes[dim], steps[dim])
-            busy *= full * int(table[-1]) + int(table[rest])
-        unit_pj = float(busy * packed.bits.step_cycles) * packed.hierarchy.unit_pj
         self.fixed: Ints = np.array(
             [packed.waiting_cycles, len(packed.ports), packed.doublable, 1], np.int64
         )
-        self.fixed_pj = np.array([unit_pj, packed.floor_pj, packed.hierarchy.static_pj])
+        self.fixed_pj = np.array(
+            [packed.units_pj(way), packed.floor_pj, packed.hierarchy.static_pj]
+        )
 
     def _fitting(self, d: int, chain: Ints, share: Ints) -> Ints:
         """Leave out the chains of a dimension that do not fit with a step's tile of the others."""

@@ -3,11 +3,14 @@
 A part of the space is left out only where a bound on both clocks and energy says that it has
 nothing better than what was found:
 
-* an unrolling: clocks of its steps; energy of its array, of DRAM moving each element once, and of
-  as many clocks;
-* a tile: those, with first load and last store, which do not depend on the order of loops;
+* an unrolling: clocks of its steps; energy of its array, of as many clocks, and of the tiles of the
+  outer memories that would move least if a step were one element;
+* a tile: those, with first load and last store, which do not depend on the order of loops, and what
+  each port moves at least, the best dimension being innermost;
 * an order of the outermost loops: those, with all that passes DRAM, each transfer in the longest
   window that it could have.
+
+The most promising come first, which changes what is costed, not what is found.
 """
 
 import math
@@ -95,8 +98,9 @@ def search(
     winner: Unrolled | None = None
     chosen, evaluated = found.copy(), 0
     for part in packed:
-        for way in ways:
-            cycles, energy = part.bounds(way)
+        bounded = [(*part.bounds(way), way) for way in ways]
+        bounded.sort(key=lambda each: (each[0], each[1], each[0] * each[1])[number])
+        for cycles, energy, way in bounded:
             if hopeless(cycles, energy, best, number):
                 continue
             before, unrolled = best.copy(), part.unrolled(way)

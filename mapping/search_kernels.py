@@ -40,8 +40,8 @@ def hopeless(cycles, energy, best, objective):
         return cycles > best[0] or (cycles == best[0] and energy >= best[1])
     if objective == 1:
         return energy > best[1] or (energy == best[1] and cycles >= best[0])
-    product = cycles * energy
-    return product > best[0] * best[1]
+    product, found = cycles * energy, best[0] * best[1]
+    return product > found or (product == found and cycles >= best[0])
 
 
 @compiled
@@ -128,7 +128,7 @@ def search_tiles(chains, counts, problem, fixed, fixed_pj, objective, limit, bes
         Clocks beside the steps (fill, latencies), ports, places that may be doubled (a mask),
         whether to leave out what bounds say cannot be best.
     fixed_pj : (3,) float64 array
-        Energy of the array's units, least energy of DRAM, energy of a clock.
+        Energy of the array's units, least energy between memories, energy of a clock.
     objective : int
         0 clocks, 1 energy, 2 their product.
     limit : int
@@ -242,37 +242,65 @@ def _bounded(start, stop, chains, counts, tile, problem, base, energies, fixed, 
 def _least_moved(t, innermost, tile, sizes, plan, prices, busy):
     """Add the least clocks that a transfer takes of its ports; return its least energy.
 
-    Outermost transfers are repeated for all blocks of what does not index them but the innermost;
-    others happen at least once.
+    Outermost transfers are repeated for all blocks of what does not index them but the innermost.
+    Those further in are repeated for all of them where a whole outer block has several inner tiles;
+    short blocks are counted once.
     """
     moves, axes, step_tile, reached_table, _ = plan
     ratio, ports, access_pj = prices[0], prices[1], prices[2]
-    elements, again, step = 1.0, 1, 1.0
+    inner = moves[t, TIER] > 1
+    elements, repeated, again, step = 1.0, 1.0, 1, 1.0
+    several = not inner
     for d in range(sizes.size):
+        around = min(sizes[d], tile[0, d])
         if moves[t, RELEVANT] >> d & 1:
             elements *= sizes[d]
-            step *= min(sizes[d], tile[moves[t, TIER] - 1, d])
-        elif d != innermost and moves[t, TIER] == 1:
-            again *= (sizes[d] + tile[0, d] - 1) // tile[0, d]
+            repeated *= sizes[d] // around * around if inner else sizes[d]
+            step *= min(around, tile[moves[t, TIER] - 1, d])
+            several = several or tile[moves[t, TIER] - 1, d] < around
+        elif inner or d != innermost:
+            again *= (sizes[d] + around - 1) // around
+    more = repeated * (again - 1) if several else 0.0
     energy = 0.0
     for kind in range(4):
-        times = again if kind == FETCH else (1 if kind == FINISHED else again - 1)
-        if (moves[t, OP] == 2) == (kind == FETCH) or times == 0:
+        if (moves[t, OP] == 2) == (kind == FETCH):
             continue
-        spared = step if kind == READBACK else 0.0  # beside the first load and last store
+        moved = elements + more if kind == FETCH else (elements if kind == FINISHED else more)
+        # the first load and last store take outermost transfers apart by themselves
+        spared = step if inner or kind == READBACK else 0.0
         for end in range(2):
             port = ports[t, kind, end]
-            if port >= 0:
+            if port >= 0 and moved > 0:
                 copies = 1
                 for d in range(sizes.size):
                     if moves[t, RELEVANT] >> d & 1:
                         copies *= reached_table[axes[t, kind, end, 0], d, step_tile[d]]
                 rate = ratio[t, kind, end, 0] / ratio[t, kind, end, 1]
-                busy[port] += max(0.0, elements * times - spared) / copies * rate
-                if kind == READBACK:
-                    busy[port] -= 1
-                energy += elements * times * rate * access_pj[t, kind, end]
+                delayed = max(0.0, moved - spared) / copies * rate
+                busy[port] += max(0.0, delayed - 1) if spared else delayed
+                energy += moved * rate * access_pj[t, kind, end]
     return energy
+
+
+@compiled
+def _outer_bound(nest, inner, base, problem, work, stack, sums):
+    """Return clocks and energy of the outermost loops' transfers, each in its longest window.
+
+    ``inner``: clocks that transfers further in take of the ports at least.
+    """
+    sizes, plan, prices = problem[0], problem[1], problem[2]
+    elapsed = steps(sizes, plan[2]) * prices[4][0]
+    sums[:] = base
+    energy = 0.0
+    for t in range(plan[0].shape[0]):
+        if plan[0][t, TIER] == 1:
+            energy += move_cost(
+                t, nest[0].size, True, sizes, nest[0], nest[1], plan, prices, work, stack, sums
+            )
+    for p in range(sums.shape[0]):
+        sums[p, WITHIN] += np.int64(max(0.0, inner[p] - 1)) * prices[4][1]
+        sums[p, WINDOWS] = elapsed
+    return whole(elapsed + stall_of(sums), prices[4]), energy
 
 
 @compiled
@@ -283,25 +311,21 @@ def _search_orders(
     sizes, plan, prices, layout, orders = problem
     dims, tiles, work, stack, sums, cuts, fitting, partial, held = scratch
     array_pj, static_pj = energies
-    elapsed = steps(sizes, plan[2]) * prices[4][0]
     evaluated, start = 0, 0
     if sizes.size > 3 and sizes[3] > tile[0, 3]:
         dims[0], tiles[0] = 3, tile[0, 3]
         start = 1
+    inner, inner_pj = np.zeros(fixed[1]), 0.0
+    for t in range(plan[0].shape[0]):
+        if 1 < plan[0][t, TIER] < tile.shape[0]:
+            inner_pj += _least_moved(t, 0, tile, sizes, plan, prices, inner)
     for outer in range(orders.shape[0]):
         cuts[1] = _order(0, orders[outer], tile, sizes, dims, tiles, start)
         if cuts[1] < 0:
             continue
-        sums[:] = base
-        least_pj = array_pj
-        for t in range(plan[0].shape[0]):
-            if plan[0][t, TIER] == 1:
-                nest = dims[: cuts[1]], tiles[: cuts[1]]
-                least_pj += move_cost(
-                    t, cuts[1], True, sizes, nest[0], nest[1], plan, prices, work, stack, sums
-                )
-        sums[:, WINDOWS] = elapsed
-        least = whole(elapsed + stall_of(sums), prices[4]) + edge
+        nest = dims[: cuts[1]], tiles[: cuts[1]]
+        least, least_pj = _outer_bound(nest, inner, base, problem, work, stack, sums)
+        least, least_pj = least + edge, least_pj + array_pj + inner_pj * (1 - 1e-12)
         if fixed[3] and hopeless(least, least_pj + static_pj * least, best, objective):
             continue
         for inside in range(orders.shape[0] ** (tile.shape[0] - 1)):
