@@ -42,6 +42,10 @@ class Port:
         """Return whether transfers of an operand in one direction go through the port."""
         return self.direction in (direction, "both") and operand in self.operands
 
+    def energy_pj(self, reads: int, writes: int) -> float:
+        """Return the energy of so many accesses."""
+        return reads * self.read_pj + writes * self.write_pj
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -208,16 +212,3 @@ class Hierarchy:
                 return memory
         known = tuple(memory.name for memory in self.memories)
         raise BitlatheError(unknown_name("memory", name, known) + ".")
-
-    def axis(self, name: str) -> Axis:
-        """Return an axis by name.
-
-        Raises
-        ------
-        BitlatheError
-            If no axis has the name.
-        """
-        for axis in self.axes:
-            if axis.name == name:
-                return axis
-        raise BitlatheError(unknown_name("axis", name, self.axis_names) + ".")

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
-from ..datatypes.base.numbers import whole_number
+from ..datatypes.base.numbers import ceil_div, whole_number
 from ..datatypes.base.yamlfile import Record
 from ..datatypes.schemes.scheme import Scheme
 from .components import PEComponent, pe_component
@@ -78,7 +78,7 @@ class PEKind(ABC):
 
     def clocks(self, k: int, terms: int = 1) -> int:
         """Return the clocks of ``k`` products, each of ``terms``; no term skipped."""
-        return terms * -(-k // self.lanes)
+        return terms * ceil_div(k, self.lanes)
 
     def step_clocks(self, weight: Operand) -> int:
         """Return the clocks of one chunk of weights: terms, or bit planes, or one."""

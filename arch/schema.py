@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.numbers import ceil_div
 from ..datatypes.base.yamlfile import Record
 from . import ports
 from .formats import Formats, LayerFormats, Operand
@@ -229,7 +230,7 @@ class Arch(Record):
     @property
     def table_fill_cycles(self) -> int:
         """Clocks in which the PEs of a column fill one look-up table, an addition each a clock."""
-        return -(-self.pe.record.table_additions // self.array.rows)
+        return ceil_div(self.pe.record.table_additions, self.array.rows)
 
     @property
     def table_fill_pj(self) -> float:

@@ -1,6 +1,6 @@
 """What a mapping costs on a chip's memories: clocks by port, energy by memory.
 
-The one port-accurate formula; the search and both rungs call it, or its compiled twin.
+The one port-accurate formula; the search calls its compiled twin (`cost_kernels`).
 
 Clocks = steps x clocks of a step + the stalls of the worst port + first load + last store, and
 never less than any port needs for its bits. A transfer takes ``ceil(bits / width)`` clocks of a
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
+from ..datatypes.base.numbers import units_of
 from .accesses import Amount, Transfer, amounts, transfers
 from .blocks import Nest, Visit
-from .integers import units_of
 from .nest import Loops, Mapping
 from .operands import OperandBits
 
@@ -295,7 +295,7 @@ def _energy(
     energy = {memory.name: math.fsum(ports.beside_pj[memory.name]) for memory in hierarchy.memories}
     for load in loads:
         port = hierarchy.memory(load.memory).ports[load.port]
-        energy[load.memory] += load.reads * port.read_pj + load.writes * port.write_pj
+        energy[load.memory] += port.energy_pj(load.reads, load.writes)
     energy["array"] = float(busy_units(nest, hierarchy) * bits.step_cycles) * hierarchy.unit_pj
     energy["static"] = cycles * hierarchy.static_pj
     energy["total"] = math.fsum(energy.values())

@@ -9,7 +9,6 @@ from ..arch.short_form import hierarchy_of
 from .accesses import accesses
 from .chip_bits import operand_bits
 from .cost import Cost, cost
-from .integers import ceil_div
 from .legal import check
 from .nest import Loops, Mapping
 from .search import Objective, search
@@ -80,22 +79,19 @@ class Mapped:
 
     def _loops(self) -> Rows:
         """Return the loops, outermost first, with the memory each stands in."""
-        block, rows = dict(self.layer.sizes), []
-        for level in self.mapping.levels:
-            for loop in level.loops:
-                extent = block[loop.dim]
-                tile = min(extent, loop.tile)
-                rows.append(
-                    {
-                        "memory": level.memory,
-                        "dim": loop.dim,
-                        "bound": ceil_div(extent, tile),
-                        "tile": tile,
-                        "last": extent % tile or tile,
-                    }
-                )
-                block[loop.dim] = tile
-        return rows
+        mapping = self.mapping
+        memories = [level.memory for level in mapping.levels for _ in level.loops]
+        bounds = mapping.bounds(self.layer.sizes)
+        return [
+            {
+                "memory": memory,
+                "dim": loop.dim,
+                "bound": bound.blocks,
+                "tile": bound.tile,
+                "last": bound.last,
+            }
+            for memory, loop, bound in zip(memories, mapping.loops, bounds, strict=True)
+        ]
 
     def nest(self) -> Rows:
         """Return the nest as rows: memories and what they keep, loops and their bounds."""
@@ -133,7 +129,7 @@ class Mapped:
                     "writes": load.writes,
                     "busy_cycles": load.busy,
                     "stall_cycles": float(load.stall),
-                    "energy_pj": load.reads * port.read_pj + load.writes * port.write_pj,
+                    "energy_pj": port.energy_pj(load.reads, load.writes),
                 }
             )
         return rows

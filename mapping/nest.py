@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
+from ..datatypes.base.numbers import ceil_div
 from ..workloads.gemm import check_size
-from .integers import ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +152,19 @@ class Mapping:
         """Return the nest as text: a line a memory or loop, bounds with the short last block."""
         return "\n".join("  " * row.depth + f"{row.what} {row.detail}" for row in self.rows(sizes))
 
+    def bounds(self, sizes: Table[str, int]) -> tuple["Bound", ...]:
+        """Return the bounds of all loops, outermost first."""
+        block, found = dict(sizes), []
+        for loop in self.loops:
+            extent = block[loop.dim]
+            tile = min(loop.tile, extent)
+            found.append(Bound(ceil_div(extent, tile), tile, extent % tile or tile))
+            block[loop.dim] = tile
+        return tuple(found)
+
     def rows(self, sizes: Table[str, int]) -> list["Row"]:
         """Return the nest row by row: memories with what they keep, loops with their bounds."""
-        block = dict(sizes)
+        bounds = iter(self.bounds(sizes))
         rows: list[Row] = []
         for level in self.levels:
             keeps = ", ".join(
@@ -163,13 +173,9 @@ class Mapping:
             )
             rows.append(Row(len(rows), level.memory, f"keeps {keeps}"))
             for loop in level.loops:
-                extent = block[loop.dim]
-                tile = min(loop.tile, extent)
-                rest = extent % tile
-                short = f", the last of {rest}" if rest else ""
-                bound = ceil_div(extent, tile)
-                rows.append(Row(len(rows), f"for {loop.dim}", f"{bound} x {tile}{short}"))
-                block[loop.dim] = tile
+                blocks, tile, last = next(bounds)
+                short = f", the last of {last}" if last < tile else ""
+                rows.append(Row(len(rows), f"for {loop.dim}", f"{blocks} x {tile}{short}"))
         for each in self.spatial:
             rows.append(Row(len(rows), f"{each.dim} on {each.axis}", f"{each.size} at once"))
         return rows
@@ -188,6 +194,14 @@ class Mapping:
             ],
             "spatial": [[each.axis, each.dim, each.size] for each in self.spatial],
         }
+
+
+class Bound(NamedTuple):
+    """Iterations of a loop, the extent of one, and of the last, which may be short."""
+
+    blocks: int
+    tile: int
+    last: int
 
 
 class Row(NamedTuple):

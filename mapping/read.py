@@ -1,4 +1,4 @@
-"""A mapping from a file of one's own: what `Mapping.to_dict` writes, as YAML or JSON."""
+"""A user's mapping from a file: what `Mapping.to_dict` writes, as YAML or JSON."""
 
 from pathlib import Path
 from typing import Any

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
-from .integers import ceil_div
+from ..datatypes.base.numbers import ceil_div
 from .nest import Loops, Unroll
 
 Ints = NDArray[np.int64]

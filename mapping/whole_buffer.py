@@ -9,8 +9,8 @@ neither weights nor inputs fit, one of them is read again for every buffer-full 
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from ..datatypes.base.numbers import ceil_div, units_of
 from ..workloads.gemm import Gemm
-from .integers import ceil_div, units_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

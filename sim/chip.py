@@ -10,7 +10,7 @@ from ..arch.dataflow import Dataflow
 from ..arch.pe_base import PEKind
 from ..arch.schema import Arch, BufferName, OperandName
 from ..arch.sram import SramCost
-from ..mapping.integers import ceil_div
+from ..datatypes.base.numbers import ceil_div
 from .run import with_total
 
 WORD_BITS = 64  # SRAM is filled word by word

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arch.formats import LayerFormats
 from ..arch.schema import Arch, OperandName
-from ..mapping.integers import ceil_div
+from ..datatypes.base.numbers import ceil_div
 from ..workloads.gemm import Gemm
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..datatypes.base.errors import BitlatheError
-from ..mapping.integers import ceil_div, units_of
+from ..datatypes.base.numbers import ceil_div, units_of
 from ..mapping.keep import NOTHING, Kept
 from ..mapping.whole_buffer import (
     NO_SUMS,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..arch.schema import BufferName, OperandName
-from ..mapping.integers import ceil_div, units_of
+from ..datatypes.base.numbers import ceil_div, units_of
 from .chip import WORD_BITS, Chip, Sram
 from .layout import Layout, cropped
 from .work import Reads, Work

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from ..arch.dataflow import TILE
-from ..mapping.integers import ceil_div, units_of
+from ..datatypes.base.numbers import ceil_div, units_of
 from .chip import Chip
 from .layer_bits import LayerBits
 from .layout import Layout, visible_blocks

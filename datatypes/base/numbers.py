@@ -1,4 +1,4 @@
-"""Numbers: whole ones in range, and the exact middle of neighboring floats."""
+"""Numbers: whole ones in range, exact quotients rounded up, the middle of neighboring floats."""
 
 import operator
 from fractions import Fraction
@@ -46,6 +46,28 @@ def whole_number(what: str, value: Any, low: int, high: int | None = None) -> in
         bounds = f"{low}..{high}" if high is not None else f"of at least {low}"
         raise BitlatheError(f"{what} is {shown(value)}, must be a whole number {bounds}")
     return number
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Return a / b rounded up.
+
+    Examples
+    --------
+    >>> ceil_div(7, 2), ceil_div(8, 2)
+    (4, 4)
+    """
+    return -(-a // b)
+
+
+def units_of(count: int, bits: Fraction, unit_bits: int = 8) -> int:
+    """Return the bytes (units of ``unit_bits``) that ``count`` elements of ``bits`` bits fill.
+
+    Examples
+    --------
+    >>> units_of(3, Fraction(17, 4)), units_of(3, Fraction(17, 4), 1)
+    (2, 13)
+    """
+    return -(-count * bits.numerator // (bits.denominator * unit_bits))
 
 
 def half_way(values: Floats) -> tuple[Floats, Bools]:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from ..base.numbers import whole_number
+from ..base.numbers import ceil_div, whole_number
 
 GRANULARITIES = ("tensor", "channel", "input", "gN (groups of N)", "bRxC (blocks)")
 _LONGEST = 1 << 40
@@ -53,10 +53,6 @@ class Granularity:
 
     def blocks(self, rows: int, axis_length: int) -> tuple[int, int]:
         """Return how many blocks a rows x axis_length matrix has, the last ones may be short."""
-        return _ceil_div(rows, self.rows or rows), _ceil_div(
-            axis_length, self.columns or axis_length
-        )
-
-
-def _ceil_div(a: int, b: int) -> int:
-    return -(-a // b) if b else 0
+        sizes = ((rows, self.rows or rows), (axis_length, self.columns or axis_length))
+        down, across = (ceil_div(size, block) if block else 0 for size, block in sizes)
+        return down, across

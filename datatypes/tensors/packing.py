@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
 from ..base.jit import have_numba
+from ..base.numbers import ceil_div
 from ..coding.coded import Coded
 from ..schemes.layout import Layout
 from ..schemes.scheme import Scheme
@@ -51,7 +52,7 @@ def streams_of(coded: Coded) -> dict[str, Bytes]:
 
 def packed_size(count: int, bits: int) -> int:
     """Return the bytes that `count` codes of `bits` bits take."""
-    return -(-count * bits // 8)
+    return ceil_div(count * bits, 8)
 
 
 def _compiled(count: int, bits: int) -> bool:
@@ -98,7 +99,7 @@ def pack(codes: NDArray[Any], bits: int) -> Bytes:
 
 def _pack_narrow(flat: NDArray[Any], bits: int) -> Bytes:
     """Pack eight codes at a time into `bits` bytes."""
-    padded = np.zeros(-(-flat.size // 8) * 8, np.uint64)
+    padded = np.zeros(ceil_div(flat.size, 8) * 8, np.uint64)
     padded[: flat.size] = flat
     eights = padded.reshape(-1, 8)
     words = np.zeros(eights.shape[0], "<u8")
@@ -133,7 +134,7 @@ def unpack(stream: Bytes, bits: int, count: int) -> NDArray[np.uint32]:
         wide = np.zeros((count, 4), np.uint8)
         wide[:, : bits // 8] = stream.reshape(count, bits // 8)
         return wide.view("<u4").reshape(-1).astype(np.uint32)
-    padded = np.zeros((-(-count // 8), 8), np.uint8)
+    padded = np.zeros((ceil_div(count, 8), 8), np.uint8)
     whole = np.zeros(padded.shape[0] * bits, np.uint8)
     whole[: stream.size] = stream
     padded[:, :bits] = whole.reshape(-1, bits)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError, shown
+from ..base.numbers import ceil_div
 from .mapped import check_shape
 
 # types of facts -> numpy's
@@ -142,7 +143,7 @@ def read_gguf_header(data: Any, place: str) -> GgufHeader:
     align = facts.get("general.alignment", 32)
     if type(align) is not int or align < 1 or align & (align - 1):
         raise BitlatheError(f"{place}: its alignment is {shown(align)}; it must be a power of two")
-    base = -(-cursor.at // align) * align
+    base = ceil_div(cursor.at, align) * align
     names: set[str] = set()
     for name, *_ in stated:
         if name in names:

@@ -1,6 +1,7 @@
 """Finding a CUDA device, and launch sizes."""
 
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.numbers import ceil_div
 
 MAX_BLOCKS = 65_535
 
@@ -33,4 +34,4 @@ def blocks_for(items: int, threads: int) -> int:
     65,535 is the most that every axis of a grid takes (CUDA C++ Programming Guide, table of
     technical specifications per compute capability).
     """
-    return min(-(-items // threads), MAX_BLOCKS)
+    return min(ceil_div(items, threads), MAX_BLOCKS)

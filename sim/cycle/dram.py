@@ -8,7 +8,7 @@ one another without waiting for the latency.
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ...mapping.integers import ceil_div
+from ...datatypes.base.numbers import ceil_div
 from ..chip import Chip
 from .options import CycleOptions
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from ...mapping.integers import ceil_div
+from ...datatypes.base.numbers import ceil_div
 from ..layout import Layout, Streamed, block_bytes, visible_blocks
 from .options import CycleOptions
 from .program import (

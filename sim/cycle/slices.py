@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from ...mapping.integers import ceil_div
+from ...datatypes.base.numbers import ceil_div
 from ..layer_bits import ChunkSize, LayerBits
 
 Blocks = list[tuple[int, int]]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...datatypes.base.errors import BitlatheError, unknown_name
-from ...datatypes.base.numbers import whole_number
+from ...datatypes.base.numbers import ceil_div, whole_number
 from .bit_serial import DEVICES
 from .operands import as_array, first_index, refuse_nonfinite
 
@@ -71,7 +71,7 @@ def table_matmul(
             f"activations (M, K) and codes (N, K) are needed, got {acts.shape} and {code.shape}"
         )
     grid = np.atleast_2d(_reals(grids, "grids"))
-    shape = (code.shape[0], -(-code.shape[1] // group))
+    shape = (code.shape[0], ceil_div(code.shape[1], group))
     scale = _reals(scales, "scales")
     picks = np.zeros(shape, np.int64) if choices is None else as_array(choices, "choices")
     if scale.shape != shape or picks.shape != shape:

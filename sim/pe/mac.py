@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ...arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...datatypes.base.errors import BitlatheError, unknown_name
+from ...datatypes.base.numbers import ceil_div
 from ...datatypes.terms.table import term_table
 from .operands import as_array, first_index, matrix, pair_rows, refuse_nonfinite
 
@@ -254,7 +255,7 @@ def lut_tables(activations: npt.ArrayLike, pe: LutPE | None = None) -> Float64Ar
     acts = float_values(activations, "fp16", "activations")
     if acts.ndim != 2:
         raise BitlatheError(f"activations: shape (M, K) is needed, got {acts.shape}")
-    chunks = -(-acts.shape[1] // lut.inputs)
+    chunks = ceil_div(acts.shape[1], lut.inputs)
     tables = np.zeros((acts.shape[0], chunks, 1 << lut.inputs), dtype=np.float64)
     build_tables(acts, lut.inputs, tuple(float_format(lut.table)), tables)
     return tables

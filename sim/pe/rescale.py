@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...arch.numerics import PENumerics, numerics_of
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.base.numbers import whole_number
+from ...datatypes.base.numbers import ceil_div, whole_number
 from ...datatypes.terms.table import TermTable
 from .bit_serial import bitserial_dot
 from .operands import ActivationKind, activation_kind, as_array, first_index
@@ -92,7 +92,7 @@ def group_timing(
     group, terms = whole_number("group", group, 0), whole_number("terms", terms, 1)
     lanes, group_gap = whole_number("lanes", lanes, 1), whole_number("group_gap", group_gap, 0)
     scale_bits = whole_number("scale_bits", scale_bits, 0)
-    compute = terms * -(-group // lanes)
+    compute = terms * ceil_div(group, lanes)
     stall = max(0, scale_bits - compute - group_gap) if compute else 0
     if compute + stall + group_gap > COUNTER_LIMIT:
         raise BitlatheError(f"group: {group} weights take more than 2^53 clocks; split the group")

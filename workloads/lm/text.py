@@ -9,6 +9,7 @@ from pathlib import Path
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.files import read_text as read_file
 from ...datatypes.base.files import shown_path
+from ...datatypes.base.numbers import ceil_div
 
 TEXT_MAX = 64 << 20  # bytes
 
@@ -66,7 +67,7 @@ def cut_windows(ids: Sequence[int], tokens: int, context: int) -> list[list[int]
         raise BitlatheError(
             f"tokens {tokens}, context {context}: at least 1 token and a context of at least 2."
         )
-    count = -(-tokens // (context - 1))
+    count = ceil_div(tokens, context - 1)
     if count * context > len(ids):
         raise BitlatheError(
             f"the text has {len(ids):,} tokens; {count} windows of {context} need "

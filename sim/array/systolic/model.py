@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ....arch.dataflow import SYSTOLIC, Dataflow
 from ....datatypes.base.errors import BitlatheError, unknown_name
-from ....datatypes.base.numbers import whole_number
+from ....datatypes.base.numbers import ceil_div, whole_number
 from ..counts import OperandCounts, check_counter
 
 TIMINGS = ("physical", "scalesim")
@@ -39,12 +39,12 @@ class SystolicShape:
     @property
     def row_folds(self) -> int:
         """ceil(Sr / R)."""
-        return -(-self.stationary_rows // self.rows)
+        return ceil_div(self.stationary_rows, self.rows)
 
     @property
     def column_folds(self) -> int:
         """ceil(Sc / C)."""
-        return -(-self.stationary_columns // self.columns)
+        return ceil_div(self.stationary_columns, self.columns)
 
     @property
     def folds(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....datatypes.base.errors import BitlatheError, unknown_name
-from ....datatypes.base.numbers import whole_number
+from ....datatypes.base.numbers import ceil_div, whole_number
 from ..counts import OperandCounts, check_counter
 from ..groups import clocks_after_first
 
@@ -87,7 +87,7 @@ class TileArray:
     def groups_of(self, k: int) -> tuple[int, int, int]:
         """Return (groups, weights of each full group, weights of the last group)."""
         size = min(self.group_size or k, k)
-        groups = -(-k // size)
+        groups = ceil_div(k, size)
         return groups, size, k - (groups - 1) * size
 
 
@@ -121,7 +121,7 @@ class TileCount:
 
 def _folds(m: int, n: int, array: TileArray) -> tuple[int, int, int]:
     """Return (row folds, column folds, rows used by the last row fold)."""
-    row_folds, column_folds = -(-n // array.rows), -(-m // array.cols)
+    row_folds, column_folds = ceil_div(n, array.rows), ceil_div(m, array.cols)
     return row_folds, column_folds, n - (row_folds - 1) * array.rows
 
 
@@ -193,7 +193,7 @@ def tile_count(m: int, n: int, k: int, array: TileArray, terms: int) -> TileCoun
             "clocks with term skipping depend on the weights: use `group_clocks` and `tile_cycles`"
         )
     groups, size, last = array.groups_of(k)
-    full_t, last_t = terms * -(-size // array.lanes), terms * -(-last // array.lanes)
+    full_t, last_t = terms * ceil_div(size, array.lanes), terms * ceil_div(last, array.lanes)
     row_folds, column_folds, last_rows = _folds(m, n, array)
     tiles, unit, gap = row_folds * column_folds, array.rescale_cycles, array.group_gap
     first_t = full_t if groups > 1 else last_t

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ....arch.schema import Arch
 from ....datatypes.base.errors import BitlatheError
+from ....datatypes.base.numbers import ceil_div
 from ....datatypes.quantize import quantize
 from ....datatypes.schemes.scheme import Scheme
 from ....datatypes.tensors.tensor import QuantizedTensor
@@ -120,7 +121,7 @@ def fold_clocks(mask: NDArray[np.bool_], array: TileArray) -> tuple[NDArray[np.i
     clocks, busy = np.empty((folds, groups), np.int64), 0
     for g in range(groups):
         part = mask[:, :, g * size : (g + 1) * size]
-        chunks = -(-part.shape[2] // array.lanes)
+        chunks = ceil_div(part.shape[2], array.lanes)
         short = chunks * array.lanes - part.shape[2]
         padded = np.pad(part, ((0, 0), (0, 0), (0, short), (0, 0)))
         need = padded.reshape(folds, rows, chunks, array.lanes, terms)
