@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import kernels
 from ..base.jit import have_numba
 from .finite import all_finite
 from .grid import Grid
@@ -60,6 +59,8 @@ def encode(grid: Grid, x: Any, rounding: str, overflow: str, min_size: int = MIN
         return None
     if parameters is None:
         return _nearest(grid, single, rounding)
+    from .. import kernels  # loaded on use: casts of small arrays need none
+
     return kernels.encode_float(single, *parameters, grid.max)
 
 
@@ -100,6 +101,8 @@ WIDE = {(5, 10, 15): _half, (8, 7, 127): _bfloat16}
 
 def _nearest(grid: Grid, x: NDArray[np.float32], rounding: str) -> Codes:
     """Return the codes of the nearest values, the cuts between them compared one by one."""
+    from .. import kernels
+
     books = (grid.book(rounding),)
     flat = x.reshape(-1)
     out = np.empty(flat.size, np.uint8)

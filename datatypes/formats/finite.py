@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import kernels
 from ..base.errors import BitlatheError
 from ..base.jit import have_numba
 
@@ -16,6 +15,8 @@ MIN_SIZE = 1 << 18
 def all_finite(x: NDArray[Any]) -> bool:
     """Return whether a (...) array holds neither NaN nor infinity, without a temporary array."""
     if x.dtype == np.float32 and x.size >= MIN_SIZE and x.flags.c_contiguous and have_numba():
+        from .. import kernels  # loaded on use: casts of small arrays need none
+
         return kernels.all_finite(x)
     # NaN and infinity reach the ends
     return not x.size or bool(np.isfinite(x.min()) and np.isfinite(x.max()))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from ..base.arrays import flat_numbers
 from ..base.errors import BitlatheError
 from ..base.numbers import half_way, whole_number
-from ..kernels.base.tables import Book, make_book
 from . import rounding as rd
 from .floats import FloatLayout
+
+if TYPE_CHECKING:
+    from ..kernels.base.tables import Book
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -196,7 +198,7 @@ class Grid:
         """Return whether a value on each of the (n - 1,) midpoints goes to the upper neighbor."""
         return self.exact & rd.tie_goes_up(self.values, self.codes, rounding)
 
-    def book(self, rounding: str) -> Book:
+    def book(self, rounding: str) -> "Book":
         """Return the grid as the compiled kernels want it, under a nearest rounding."""
         return _book(self, rounding)
 
@@ -254,7 +256,9 @@ class Grid:
 
 
 @lru_cache(maxsize=256)
-def _book(grid: Grid, rounding: str) -> Book:
+def _book(grid: Grid, rounding: str) -> "Book":
+    from ..kernels.base.tables import make_book  # loaded on use, as the kernels it is for
+
     return make_book(grid.values, grid.codes, grid.tie_up(rounding), grid.negative_zero)
 
 
