@@ -1,6 +1,7 @@
 """The hierarchy that the short form of a chip means."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,33 @@ def test_bitmod() -> None:
     ]
     assert found.memory("dram").ports[0].width_bits == 256  # 32 GB/s at 1 GHz
     assert found.fill_cycles == 0
+
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize(
+    ("file", "setting", "kept", "words", "doubled", "fill"),
+    [
+        ("systolic-ws", {}, "weight", 2, True, 32 + 32 - 2),
+        ("systolic-ws", {"array.rows": 8}, "weight", 2, True, 8 + 32 - 2),
+        ("systolic-ws", {"pe.double_buffered_operand": False}, "weight", 1, False, 62),
+        ("systolic-ws", {"array.dataflow": "is"}, "input", 2, True, 62),
+        ("systolic-os", {}, "output", 2, True, 16 + 16 - 2),
+        ("systolic-os", {"pe.drain_register": False}, "output", 1, False, 30),
+    ],
+)
+def test_systolic_arrays_keep_an_operand_or_sums_and_fill_askew(
+    file: str, setting: dict[str, object], kept: str, words: int, doubled: bool, fill: int
+) -> None:
+    """The last of R rows starts R - 1 clocks after the first, the last column C - 1 after that."""
+    found = hierarchy_of(load_arch(load_arch(GOLDEN / f"{file}.yaml"), setting))
+    inner = found.memories[-1]
+    assert (inner.holds, inner.words, inner.double_buffered) == ((kept,), words, doubled)
+    assert inner.per == ("rows", "columns")
+    assert found.fill_cycles == fill
+    sums = {axis.name: axis.dims for axis in found.axes if "k" in axis.dims}
+    assert ("rows" in sums) is (file == "systolic-ws")  # summed down the columns, or in the PEs
 
 
 @pytest.mark.parametrize("name", [n for n in arch_names() if not n.startswith("hpca25")])
