@@ -7,11 +7,12 @@ from ..arch.hierarchy import Hierarchy
 from ..arch.schema import Arch
 from ..arch.short_form import hierarchy_of
 from .accesses import accesses
+from .best import Objective
 from .chip_bits import operand_bits
 from .cost import Cost, cost
+from .kept_results import best_mapping
 from .legal import check
 from .nest import Loops, Mapping
-from .search import Objective, search
 
 Rows = list[dict[str, Any]]
 
@@ -172,7 +173,7 @@ def map_product(
             False,
         )
     else:
-        best = search(layer, bits, hierarchy, objective)
+        best = best_mapping(layer, bits, hierarchy, objective)
         mapping, found, evaluated = best.mapping, best.cost, best.mappings_evaluated
         seconds, optimal = best.search_seconds, best.optimal
     return Mapped(

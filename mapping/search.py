@@ -15,47 +15,21 @@ The most promising come first, which changes what is costed, not what is found.
 
 import math
 import time
-from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 import numpy as np
 
 from ..arch.hierarchy import Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError, check_name
-from .cost import Cost, cost
-from .nest import Loops, Mapping
+from .best import OBJECTIVES, Best, Objective
+from .cost import cost
+from .nest import Loops
 from .operands import OperandBits
 from .packed import Packed, Unrolled
 from .search_kernels import hopeless
 from .space import least_extents, storages, unrollings
 
-Objective = Literal["cycles", "energy", "edp"]
-OBJECTIVES: tuple[Objective, ...] = ("cycles", "energy", "edp")
 NO_LIMIT = 1 << 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
-    """What a search found.
-
-    Attributes
-    ----------
-    mapping : Mapping
-    cost : Cost
-    mappings_evaluated : int
-        Mappings whose whole cost was computed.
-    search_seconds : float
-        Time of the search, compilation left out.
-    optimal : bool
-        Whether all others are known to be no better; false where a limit ended the search.
-    """
-
-    mapping: Mapping
-    cost: Cost
-    mappings_evaluated: int
-    search_seconds: float
-    optimal: bool
 
 
 def search(

@@ -81,7 +81,7 @@ def mappers() -> Iterable[str]:
 
 def objectives() -> Iterable[str]:
     """Return what a search of mappings makes least."""
-    from ..mapping.search import OBJECTIVES
+    from ..mapping.best import OBJECTIVES
 
     return OBJECTIVES
 

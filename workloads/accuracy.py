@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, to_install
+from ..datatypes.base.user_folder import kept_folder
 from ..datatypes.schemes.scheme import Scheme
-from .lm.cache import MeasureCache, code_digest, default_folder, scheme_key
+from .lm.cache import MeasureCache, code_digest, scheme_key
 from .lm.checkpoint import Checkpoint, find_checkpoint
 from .lm.text import Text, cut_windows, read_text
 
@@ -148,7 +149,7 @@ def accuracy(
     parsed = [Scheme.parse(scheme) for scheme in schemes]
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model)
     words = read_text(text)
-    kept = MeasureCache(Path(cache) if cache is not None else default_folder())
+    kept = MeasureCache(Path(cache) if cache is not None else kept_folder())
     study = _Study(checkpoint, words, tokens, context, kept, progress or (lambda items, _: items))
     measures = [study.measure(scheme) for scheme in parsed]
     base = study.base()

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, to_install
+from ..datatypes.base.user_folder import kept_folder
 from ..datatypes.schemes.scheme import Scheme
 from .accuracy import UNQUANTIZED
-from .lm.cache import MeasureCache, code_digest, default_folder, scheme_key
+from .lm.cache import MeasureCache, code_digest, scheme_key
 from .lm.text import read_text
 from .minilm import PACKAGE, WEIGHTS_SHA256, minilm_tensors, minilm_tokenizer
 
@@ -84,7 +85,7 @@ def embedding_accuracy(
         The weights or a package are not installed, or a scheme is wrong.
     """
     parsed = [Scheme.parse(scheme) for scheme in schemes]
-    kept = MeasureCache(Path(cache) if cache is not None else default_folder())
+    kept = MeasureCache(Path(cache) if cache is not None else kept_folder())
     text = read_text()
     shared = {"model": WEIGHTS_SHA256, "text": text.sha256, "code": code_digest()}
     keys = [shared | scheme_key(scheme) for scheme in (None, *parsed)]

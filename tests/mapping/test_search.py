@@ -11,12 +11,13 @@ import pytest
 
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.mapping.best import OBJECTIVES
 from bitlathe.mapping.cost import cost
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.packed import ORDERS, Packed
-from bitlathe.mapping.search import OBJECTIVES, search
+from bitlathe.mapping.search import search
 from bitlathe.mapping.space import storages, tiers_of, unrollings
 from naive import mapping_naive
 

@@ -15,13 +15,6 @@ from ...datatypes.schemes.scheme import Scheme
 _CODE = ("datatypes", "workloads/lm")
 
 
-def default_folder() -> Path:
-    """Return where measures are kept: ``$BITLATHE_CACHE``, else the user's cache folder."""
-    if chosen := os.environ.get("BITLATHE_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bitlathe"
-
-
 @cache
 def code_digest(rooms: tuple[str, ...] = _CODE) -> str:
     """Return the SHA-256 of the code and tables in some folders of the package."""
