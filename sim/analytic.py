@@ -12,6 +12,7 @@ from .chip import Chip
 from .demand import Demand
 from .layer_bits import LayerBits
 from .layout import layouts
+from .mapped import NestTime, Part
 from .run import LayerRun
 
 
@@ -20,6 +21,11 @@ def time_of(demand: Demand) -> Time:
     cycles = demand.least_cycles
     demand.check_clocks(cycles)
     return Time(cycles=cycles, utilization=demand.utilization(cycles))
+
+
+def time_of_nest(part: Part) -> NestTime:
+    """Return the clocks of a product under its mapping, in closed form (`mapping.cost`)."""
+    return NestTime(cycles=part.best.cost.cycles)
 
 
 def run_layer(

@@ -26,7 +26,9 @@ class LayerRun:
     ``utilization`` is multiply-accumulates done over those the array could do in ``cycles``.
     ``dram_bits`` by operand; ``sram_accesses`` in full-port accesses; ``energy_pj`` by component
     with its total; ``stalls`` the stall clocks by cause, where the rung finds them;
-    ``required_bits_per_clock`` the DRAM bandwidth it needs (`cycle.bandwidth`), where asked for.
+    ``required_bits_per_clock`` the DRAM bandwidth it needs (`cycle.bandwidth`), where asked for;
+    ``binds`` what takes most clocks (``array``, or a memory's port), ``mapping`` the loop nests of
+    its products as plain data (`mapping.nest`), where a mapper chose them.
     """
 
     name: str
@@ -45,6 +47,8 @@ class LayerRun:
     energy_pj: dict[str, float]
     stalls: dict[str, int] | None = None
     required_bits_per_clock: float | None = None
+    binds: str | None = None
+    mapping: tuple[dict[str, Any], ...] | None = None
 
     @property
     def total(self) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..mapping.keep import Plan, layer_counts
+from ..mapping.mappers import NEST_MAPPERS
 from ..workloads.gemm import Gemm
 from .account import TimeOf, fastest_run
 from .chip import Chip
 from .layer_bits import LayerBits
 from .layout import layouts
+from .mapped import TimeOfNest, mapped_run, parts_of
 from .run import LayerRun
 
 Bits = Mapping[Gemm, LayerBits]
@@ -27,6 +29,8 @@ class Rung:
     ----------
     time_of : callable
         Loads the function that times a layer alone on the chip.
+    time_of_nest : callable
+        Loads the function that times a product under its mapping.
     run_overlapped : callable, optional
         Runs a plan whose layers overlap; without it they run one by one.
     required : callable, optional
@@ -35,6 +39,7 @@ class Rung:
 
     name: str
     time_of: Callable[[], TimeOf]
+    time_of_nest: Callable[[], TimeOfNest]
     run_overlapped: Callable[[Chip, Plan, Bits, str], tuple[LayerRun, ...]] | None = None
     required: Callable[[Chip, Plan, Bits, str], Required] | None = None
 
@@ -51,8 +56,20 @@ class Rung:
         plan : Plan
         bits : mapping of Gemm to LayerBits
         mapper : str
-            As in `sim.layout.lay_out`.
+            One of `mapping.mappers.NEST_MAPPERS`, or as in `sim.layout.lay_out`.
         """
+        if mapper in NEST_MAPPERS:
+            time_of_nest = self.time_of_nest()
+            return tuple(
+                mapped_run(
+                    chip,
+                    gemm,
+                    parts_of(chip, gemm, bits[gemm], mapper),
+                    time_of_nest,
+                    count=count,
+                )
+                for (gemm, _), count in layer_counts(plan).items()
+            )
         if self.run_overlapped is not None and self.overlaps(chip):
             return self.run_overlapped(chip, plan, bits, mapper)
         time_of = self.time_of()
@@ -74,6 +91,18 @@ def _cycle_time() -> TimeOf:
     return time_of
 
 
+def _analytic_nest() -> TimeOfNest:
+    from .analytic import time_of_nest
+
+    return time_of_nest
+
+
+def _cycle_nest() -> TimeOfNest:
+    from .cycle.nest.time import time_of_nest
+
+    return time_of_nest
+
+
 def _run_overlapped(chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[LayerRun, ...]:
     from .cycle.model import run_overlapped
 
@@ -89,10 +118,11 @@ def _required(chip: Chip, plan: Plan, bits: Bits, mapper: str) -> Required:
 RUNGS = {
     rung.name: rung
     for rung in (
-        Rung(name="analytic", time_of=_analytic_time),
+        Rung(name="analytic", time_of=_analytic_time, time_of_nest=_analytic_nest),
         Rung(
             name="cycle",
             time_of=_cycle_time,
+            time_of_nest=_cycle_nest,
             run_overlapped=_run_overlapped,
             required=_required,
         ),

@@ -1,0 +1,306 @@
+"""A layer under mappings: its products, the mapping of each, and the account of what they cost.
+
+Both rungs execute the same mappings; they differ in the time that a nest takes. A layer is one
+product, or several one after the other: under a causal mask the blocks of tokens that see a part
+of the others.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+from ..arch.dataflow import TILE
+from ..arch.hierarchy import OPERANDS, Hierarchy
+from ..arch.short_form import hierarchy_of
+from ..datatypes.base.numbers import ceil_div
+from ..mapping.accesses import accesses
+from ..mapping.cost import Cost
+from ..mapping.mappers import NEST_MAPPERS
+from ..mapping.nest import Loops
+from ..mapping.operands import OperandBits
+from ..mapping.search import Best
+from ..workloads.gemm import Gemm
+from .chip import Chip
+from .energy import timed_energy_pj
+from .layer_bits import LayerBits
+from .layout import cropped, token_rows
+from .run import LayerRun, with_total
+
+MOST_MASKED_BLOCKS = 16
+
+Extents = tuple[int, int, int]
+"""Tokens, outputs and inputs of a product."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A product of a layer, its best mapping on a chip, and how often it runs."""
+
+    loops: Loops
+    bits: OperandBits
+    hierarchy: Hierarchy
+    best: Best
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NestTime:
+    """Clocks of a nest, and those of its stalls by cause where the rung finds them."""
+
+    cycles: int
+    stalls: Mapping[str, int] | None = None
+
+
+TimeOfNest = Callable[[Part], NestTime]
+"""What a rung is under mappings: the time of a product from its mapping."""
+
+
+def nest_bits(chip: Chip, gemm: Gemm, bits: LayerBits) -> OperandBits:
+    """Return the bits of a layer's operands, and the mean clocks of a step of the array.
+
+    A step works on ``lanes`` weights of each PE. Its clocks are the terms of the weights; where
+    groups end inside a chunk, terms are skipped, tables are filled or a group waits for the
+    rescaling of the one before, the mean over all of K of a fold of the array's rows.
+    """
+    steps = ceil_div(gemm.k, chip.arch.pe.lanes)
+    return OperandBits(
+        weight=bits.weight,
+        input=bits.input,
+        output=bits.output,
+        partial=chip.sum_bits,
+        step_cycles=fold_cycles(chip, gemm.k, bits) / steps,
+        weight_code=bits.code_of("weight"),
+        input_code=bits.code_of("input"),
+        output_code=bits.code_of("output"),
+    )
+
+
+def fold_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
+    """Return the clocks in which a fold of the array's rows goes over ``k`` inputs."""
+    arch, lanes = chip.arch, chip.arch.pe.lanes
+    chunks = bits.chunks(k, lanes)
+    if chip.flow is not TILE:
+        return Fraction(chunks * bits.terms)
+    filled = chunks * arch.table_fill_cycles
+    if bits.skipping is not None:
+        fold = bits.skipping.fold(0, arch.array.rows, k)
+        return Fraction(fold.issue + fold.rescale + filled)
+    groups = bits.groups(k)
+    a_group = ceil_div(chunks, groups) * bits.terms
+    gap = chip.pe.group_gap if groups > 1 else 0
+    waits = (groups - 1) * max(bits.rescale_bits - a_group, gap, 0)
+    return Fraction(chunks * bits.terms + waits + filled)
+
+
+def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy) -> Hierarchy:
+    """Return a chip's memories with the energy of a unit in a clock of a step of this layer.
+
+    A unit takes energy in clocks with a term, not while it waits; look-up tables are filled once
+    a chunk and column.
+    """
+    arch, factor = chip.arch, chip.arch.accounting.layout_factor
+    k, rows = gemm.k, arch.array.rows
+    busy = Fraction(bits.chunks(k, arch.pe.lanes) * bits.terms)
+    if bits.skipping is not None:
+        busy = Fraction(bits.skipping.fold(0, rows, k).busy) / rows
+    unit_pj = factor * arch.pe.clock_energy_pj * float(busy)
+    if arch.table_fill_cycles:
+        chunks = bits.chunks(k, arch.pe.lanes)
+        unit_pj += factor * arch.table_fill_pj * chunks * ceil_div(gemm.n, rows) / gemm.n
+    return replace(hierarchy, unit_pj=unit_pj / float(fold_cycles(chip, k, bits)))
+
+
+def ways_of(chip: Chip, gemm: Gemm) -> list[Counter[Extents]]:
+    """Return the ways to run a layer: products and how often; a masked layer in 1, 2, 4 ... blocks.
+
+    Blocks are not smaller than the array's tokens; each sees all that its last token sees.
+    """
+    if gemm.causal is None:
+        return [Counter([(gemm.m, gemm.n, gemm.k)])]
+    whole = cropped(gemm)
+    ways = [Counter([(whole.m, whole.n, whole.k)])]
+    tokens = ceil_div(gemm.m, gemm.rows_per_token)
+    blocks = 2
+    while blocks <= MOST_MASKED_BLOCKS:
+        rows = ceil_div(tokens, blocks) * gemm.rows_per_token
+        if rows < min(gemm.m, token_rows(chip)):
+            break
+        ways.append(Counter((each.m, each.n, each.k) for each in gemm.visible_blocks(rows)))
+        blocks *= 2
+    return ways
+
+
+def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part, ...]:
+    """Return the products of a layer under their mappings, in the way that is best.
+
+    Parameters
+    ----------
+    chip : Chip
+    gemm : Gemm
+    bits : LayerBits
+        Stored bits per element.
+    mapper : str
+        One of `NEST_MAPPERS`.
+
+    Raises
+    ------
+    BitlatheError
+        A chip without a hierarchy of memories, or one in which no mapping fits.
+    """
+    rule = NEST_MAPPERS[mapper]
+    hierarchy = nest_hierarchy(chip, gemm, bits, hierarchy_of(chip.arch))
+    stored = nest_bits(chip, gemm, bits)
+
+    def part(extents: Extents, times: int) -> Part:
+        loops = Loops.product(*extents, batch=gemm.batch)
+        best = rule.map(loops, stored, hierarchy)
+        return Part(loops=loops, bits=stored, hierarchy=hierarchy, best=best, times=times)
+
+    ways = [
+        tuple(part(extents, times) for extents, times in way.items())
+        for way in ways_of(chip, gemm)
+    ]
+    return min(ways, key=lambda parts: rule.rank(_total(parts)))
+
+
+def _total(parts: Sequence[Part]) -> tuple[int, float]:
+    """Return clocks and energy of products one after the other."""
+    cycles = sum(part.best.cost.cycles * part.times for part in parts)
+    return cycles, math.fsum(part.best.cost.total_pj * part.times for part in parts)
+
+
+def mapped_run(
+    chip: Chip, gemm: Gemm, parts: Sequence[Part], time_of: TimeOfNest, *, count: int
+) -> LayerRun:
+    """Return the cost of a layer under the mappings of its products.
+
+    Parameters
+    ----------
+    chip : Chip
+    gemm : Gemm
+    parts : sequence of Part
+        What runs one after the other.
+    time_of : callable
+        A rung's time of a nest.
+    count : int
+        How many instances are alike.
+    """
+    times = [time_of(part) for part in parts]
+    cycles = sum(time.cycles * part.times for part, time in zip(parts, times, strict=True))
+    compute = math.ceil(sum(part.best.cost.compute_cycles * part.times for part in parts))
+    array = chip.arch.array
+    peak = array.rows * array.columns * chip.arch.pe.lanes
+    terms = parts[0].bits.step_cycles
+    return LayerRun(
+        name=gemm.name,
+        count=count,
+        m=gemm.m,
+        n=gemm.n,
+        k=gemm.k,
+        batch=gemm.batch,
+        compute_cycles=compute,
+        dram_cycles=sum(_port_clocks(part)["dram"] * part.times for part in parts),
+        stall_cycles=cycles - compute,
+        cycles=cycles,
+        utilization=float(gemm.macs * terms / (peak * cycles)) if cycles else 0.0,
+        dram_bits=dram_bits(parts),
+        sram_accesses=sram_accesses(parts),
+        energy_pj=_energy_pj(chip, parts, cycles),
+        stalls=_stalls(parts, times),
+        binds=binds(parts),
+        mapping=tuple(_plain(part, time) for part, time in zip(parts, times, strict=True)),
+    )
+
+
+def _stalls(parts: Sequence[Part], times: Sequence[NestTime]) -> dict[str, int] | None:
+    if any(time.stalls is None for time in times):
+        return None
+    found: Counter[str] = Counter()
+    for part, time in zip(parts, times, strict=True):
+        for cause, clocks in (time.stalls or {}).items():
+            found[cause] += clocks * part.times
+    return dict(found)
+
+
+def _plain(part: Part, time: NestTime) -> dict[str, Any]:
+    best = part.best
+    return {
+        "sizes": dict(part.loops.sizes),
+        "times": part.times,
+        "cycles": time.cycles,
+        "lower_bound_cycles": best.cost.lower_bound_cycles,
+        "mappings_evaluated": best.mappings_evaluated,
+        "search_seconds": best.search_seconds,
+        "optimal": best.optimal,
+        **best.mapping.to_dict(),
+    }
+
+
+def dram_bits(parts: Sequence[Part]) -> dict[str, int]:
+    """Return the bits that pass DRAM by operand; unfinished sums count as outputs."""
+    found = dict.fromkeys(OPERANDS, Fraction(0))
+    for part in parts:
+        outermost = part.hierarchy.memories[0].name
+        for moved in accesses(part.loops, part.best.mapping, part.hierarchy):
+            if moved.parent == outermost:
+                width = part.bits.of(moved.operand, partial=moved.partial)
+                found[moved.operand] += moved.parent_elements * width * part.times
+    return {operand: math.ceil(bits) for operand, bits in found.items()}
+
+
+def sram_accesses(parts: Sequence[Part]) -> dict[str, int]:
+    """Return the accesses through the ports of the memories on the chip; registers left out."""
+    found: dict[str, int] = {}
+    for part in parts:
+        for load in part.best.cost.ports:
+            memory = part.hierarchy.memory(load.memory)
+            if memory is part.hierarchy.memories[0] or memory.words is not None:
+                continue
+            for way, count in (("read", load.reads), ("write", load.writes)):
+                name = f"{load.memory}_{way}"
+                found[name] = found.get(name, 0) + count * part.times
+    return found
+
+
+def _port_clocks(part: Part) -> dict[str, int]:
+    """Return the clocks of each memory's busiest port, and of the array's steps."""
+    found = {"array": math.ceil(part.best.cost.compute_cycles)}
+    for load in part.best.cost.ports:
+        found[load.memory] = max(found.get(load.memory, 0), load.busy)
+    return found
+
+
+def binds(parts: Sequence[Part]) -> str:
+    """Return what takes most clocks: ``array``, or the memory with the busiest port."""
+    total: Counter[str] = Counter()
+    for part in parts:
+        for name, clocks in _port_clocks(part).items():
+            total[name] += clocks * part.times
+    return max(total, key=lambda name: total[name])
+
+
+def _energy_pj(chip: Chip, parts: Sequence[Part], cycles: int) -> dict[str, float]:
+    """Return energy by component; what runs with the clocks follows the rung's."""
+    energy = dict.fromkeys(("pe", "sram_read", "sram_write", "dram"), 0.0)
+    for part in parts:
+        outermost = part.hierarchy.memories[0].name
+        cost = part.best.cost
+        energy["pe"] += cost.energy_pj["array"] * part.times
+        energy["dram"] += cost.energy_pj[outermost] * part.times
+        on_chip = [memory.name for memory in part.hierarchy.memories[1:]]
+        written = _written_pj(part.hierarchy, cost)
+        energy["sram_write"] += written * part.times
+        read = math.fsum(cost.energy_pj[name] for name in on_chip) - written
+        energy["sram_read"] += max(0.0, read) * part.times
+    return with_total({**energy, **timed_energy_pj(chip, cycles)})
+
+
+def _written_pj(hierarchy: Hierarchy, cost: Cost) -> float:
+    return math.fsum(
+        load.writes * hierarchy.memory(load.memory).ports[load.port].write_pj
+        for load in cost.ports
+        if load.memory != hierarchy.memories[0].name
+    )
