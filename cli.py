@@ -257,9 +257,9 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 @click.option(
     "--mapper",
     callback=known(mappers),
-    default="whole-buffer",
+    default="auto",
     show_default=True,
-    help="Or hpca25-whole-buffer.",
+    help="Best loop nests (search, search-cycles, search-energy), or a rule: see docs/mapping.md.",
 )
 @click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
 @click.option(

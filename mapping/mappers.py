@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..arch.hierarchy import Hierarchy
+from .best import Best, Objective
+from .kept_results import best_mapping
 from .nest import Loops
 from .operands import OperandBits
-from .search import Best, Objective, search
 
 Rank = tuple[float, float]
 ORDERS: Mapping[Objective, Callable[[int, float], Rank]] = {
@@ -37,7 +38,7 @@ class NestMapper:
         BitlatheError
             No mapping fits the memories.
         """
-        return search(layer, bits, hierarchy, self.objective)
+        return best_mapping(layer, bits, hierarchy, self.objective)
 
     def rank(self, total: tuple[int, float]) -> Rank:
         """Return what orders ways to run a layer by (clocks, energy): the least is the best."""

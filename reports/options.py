@@ -74,7 +74,7 @@ def rungs() -> Iterable[str]:
 
 def mappers() -> Iterable[str]:
     """Return the mappers."""
-    from ..sim.layout import MAPPERS
+    from ..sim.mappers import MAPPERS
 
     return MAPPERS
 

@@ -26,7 +26,6 @@ from .chip import Chip
 from .layer_bits import LayerBits
 
 Streamed = Literal["weight", "input"]
-MAPPERS = ("whole-buffer", "hpca25-whole-buffer")
 
 
 def token_rows(chip: Chip) -> int:

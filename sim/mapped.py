@@ -17,11 +17,11 @@ from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..arch.short_form import hierarchy_of
 from ..datatypes.base.numbers import ceil_div
 from ..mapping.accesses import accesses
+from ..mapping.best import Best
 from ..mapping.cost import Cost
 from ..mapping.mappers import NEST_MAPPERS
 from ..mapping.nest import Loops
 from ..mapping.operands import OperandBits
-from ..mapping.search import Best
 from ..workloads.gemm import Gemm
 from .chip import Chip
 from .energy import timed_energy_pj
@@ -100,6 +100,15 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
 
     A unit takes energy in clocks with a term, not while it waits; look-up tables are filled once
     a chunk and column.
+
+    Parameters
+    ----------
+    chip : Chip
+    gemm : Gemm
+    bits : LayerBits
+        The terms of the layer's weights.
+    hierarchy : Hierarchy
+        The chip's.
     """
     arch, factor = chip.arch, chip.arch.accounting.layout_factor
     k, rows = gemm.k, arch.array.rows
@@ -160,8 +169,7 @@ def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part
         return Part(loops=loops, bits=stored, hierarchy=hierarchy, best=best, times=times)
 
     ways = [
-        tuple(part(extents, times) for extents, times in way.items())
-        for way in ways_of(chip, gemm)
+        tuple(part(extents, times) for extents, times in way.items()) for way in ways_of(chip, gemm)
     ]
     return min(ways, key=lambda parts: rule.rank(_total(parts)))
 

@@ -6,6 +6,7 @@ A rung's modules are loaded on use: the closed forms need none of the event mach
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..datatypes.base.errors import BitlatheError
 from ..mapping.keep import Plan, layer_counts
 from ..mapping.mappers import NEST_MAPPERS
 from ..workloads.gemm import Gemm
@@ -29,7 +30,7 @@ class Rung:
     ----------
     time_of : callable
         Loads the function that times a layer alone on the chip.
-    time_of_nest : callable
+    time_of_nest : callable, optional
         Loads the function that times a product under its mapping.
     run_overlapped : callable, optional
         Runs a plan whose layers overlap; without it they run one by one.
@@ -39,7 +40,7 @@ class Rung:
 
     name: str
     time_of: Callable[[], TimeOf]
-    time_of_nest: Callable[[], TimeOfNest]
+    time_of_nest: Callable[[], TimeOfNest] | None = None
     run_overlapped: Callable[[Chip, Plan, Bits, str], tuple[LayerRun, ...]] | None = None
     required: Callable[[Chip, Plan, Bits, str], Required] | None = None
 
@@ -59,6 +60,10 @@ class Rung:
             One of `mapping.mappers.NEST_MAPPERS`, or as in `sim.layout.lay_out`.
         """
         if mapper in NEST_MAPPERS:
+            if self.time_of_nest is None:
+                raise BitlatheError(
+                    f"mapper {mapper!r}: fidelity {self.name!r} takes no mappings; use 'analytic'."
+                )
             time_of_nest = self.time_of_nest()
             return tuple(
                 mapped_run(
@@ -97,12 +102,6 @@ def _analytic_nest() -> TimeOfNest:
     return time_of_nest
 
 
-def _cycle_nest() -> TimeOfNest:
-    from .cycle.nest.time import time_of_nest
-
-    return time_of_nest
-
-
 def _run_overlapped(chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[LayerRun, ...]:
     from .cycle.model import run_overlapped
 
@@ -122,7 +121,6 @@ RUNGS = {
         Rung(
             name="cycle",
             time_of=_cycle_time,
-            time_of_nest=_cycle_nest,
             run_overlapped=_run_overlapped,
             required=_required,
         ),

@@ -13,7 +13,7 @@ from ..workloads import Gemm, Model, load_model
 from ..workloads.gemm import COUNTER_LIMIT
 from ..workloads.order import each_alone, ordered, steps_of
 from .chip import Chip
-from .layout import MAPPERS, mapper_of
+from .mappers import AUTO, MAPPERS, mapper_for
 from .plan import plan_of
 from .policy import CacheBits, labels_by_kind, layer_bits
 from .run import Run
@@ -29,7 +29,7 @@ def simulate(
     context: int | None = None,
     batch: int = 1,
     fidelity: str = "cycle",
-    mapper: str = "whole-buffer",
+    mapper: str = AUTO,
     *,
     causal: bool = False,
     logits: str | None = None,
@@ -54,8 +54,12 @@ def simulate(
     fidelity : {"cycle", "analytic"}
         Rung of the ladder of fidelity: events at clock resolution with stalls by cause, or
         closed forms.
-    mapper : {"whole-buffer", "hpca25-whole-buffer"}
-        How layers are laid on the chip; a chip that names a mapper takes it for the first.
+    mapper : {"auto", "search", "search-cycles", "search-energy", "whole-buffer", \
+"hpca25-whole-buffer"}
+        How layers are laid on the chip: their best loop nests for the product of energy and
+        clocks, for clocks, or for energy; or by a rule. ``auto``: the chip's own mapper, or
+        ``search``, or ``whole-buffer`` on chips that a nest does not describe
+        (`sim.mappers.why_no_search`).
     causal : bool
         Skip, in prefill, the attention products that the causal mask hides.
     logits : {"last", "all"}, optional
@@ -94,7 +98,7 @@ def simulate(
     staged = network.staged(phase, context, batch, causal, logits)
     gemms = network.products(staged)
     check_supported(resolved)
-    chip = Chip.of(resolved)
+    chip, mapper = Chip.of(resolved), mapper_for(resolved, mapper)
 
     in_order = resolved.execution.keep_outputs or rung.overlaps(chip)
     order = ordered(network, staged) if in_order else each_alone(gemms)
@@ -112,7 +116,7 @@ def simulate(
         context=network.context_of(context),
         batch=batch,
         fidelity=fidelity,
-        mapper=mapper_of(chip, mapper),
+        mapper=mapper,
         clock_ghz=resolved.technology.clock_ghz,
         area_um2=chip.area_um2,
         layers=rung.run(chip, plan, bits, mapper),

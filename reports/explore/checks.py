@@ -7,7 +7,7 @@ from typing import Any
 
 from ...arch import Arch, load_arch
 from ...datatypes.base.errors import BitlatheError, unknown_name
-from ...sim.layout import MAPPERS
+from ...sim.mappers import MAPPERS
 from ...sim.simulation import FIDELITIES
 from ...workloads import Model
 from .evaluate import SimulatorEvaluator, load_evaluator, plain_words

@@ -1,0 +1,51 @@
+"""Which mapper lays a chip's layers: a search for loop nests, or a rule that needs no nest."""
+
+from ..arch.schema import Arch
+from ..datatypes.base.errors import BitlatheError
+from ..mapping.mappers import NEST_MAPPERS
+
+AUTO = "auto"
+RULES = ("whole-buffer", "hpca25-whole-buffer")
+MAPPERS = (AUTO, *NEST_MAPPERS, *RULES)
+"""``auto``: the chip's own, else ``whole-buffer``."""
+
+
+def why_no_search(arch: Arch) -> str | None:
+    """Return the key of a chip that a mapping cannot describe, and why; None where it can."""
+    if arch.published_accounting:
+        return "accounting.study counts as a study without mappings does"
+    if arch.accounting.idle_pes:
+        return "accounting.idle_pes lets PEs without work take energy"
+    if arch.execution.keep_outputs:
+        return "execution.keep_outputs keeps results on the chip between layers"
+    if arch.execution.overlap_layers:
+        return "execution.overlap_layers lets layers run beside each other"
+    if arch.array.timing == "scalesim":
+        return "array.timing scalesim counts clocks as SCALE-Sim does"
+    return None
+
+
+def mapper_for(arch: Arch, mapper: str) -> str:
+    """Return the mapper that runs on a chip.
+
+    Parameters
+    ----------
+    arch : Arch
+        The chip; one that names a mapper takes it for ``auto`` and ``whole-buffer``.
+    mapper : str
+        One of `MAPPERS`.
+
+    Raises
+    ------
+    BitlatheError
+        A search on a chip that a mapping cannot describe.
+    """
+    reason = why_no_search(arch)
+    if mapper == AUTO:
+        return arch.mapper or "whole-buffer"
+    if mapper in NEST_MAPPERS and reason:
+        raise BitlatheError(
+            f"mapper {mapper!r}: {reason}, which a mapping does not describe; use mapper "
+            f"{arch.mapper or 'whole-buffer'!r} or take the key out of the chip."
+        )
+    return arch.mapper or mapper if mapper == "whole-buffer" else mapper
