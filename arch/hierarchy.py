@@ -5,6 +5,7 @@ it, is the way from DRAM to the array. Memories that no operand passes one after
 siblings: their order means nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -142,6 +143,12 @@ class Hierarchy:
         Axes whose units take energy; what the others unroll is done inside such a unit.
     unit_pj : float
         Energy of one unit in one clock of work.
+    table_cycles : int
+        Clocks of a step in which its units fill look-up tables instead of working.
+    table_units : tuple of str
+        Axes of which each unit with work has a table.
+    table_pj : float
+        Energy of filling one table.
     static_pj : float
         Energy that the chip takes each clock, work or not.
     fill_cycles : int
@@ -153,6 +160,9 @@ class Hierarchy:
     axes: tuple[Axis, ...]
     units: tuple[str, ...] = ()
     unit_pj: float = 0.0
+    table_cycles: int = 0
+    table_units: tuple[str, ...] = ()
+    table_pj: float = 0.0
     static_pj: float = 0.0
     fill_cycles: int = 0
 
@@ -189,6 +199,14 @@ class Hierarchy:
                         f"{', '.join(outer.per)} has a copy; it needs those axes in `per`."
                     )
         return found
+
+    def array_pj(self, busy: Callable[[tuple[str, ...]], int], step_cycles: Fraction) -> float:
+        """Return the energy of the array.
+
+        ``busy``: the units of some axes that have work, summed over all steps.
+        """
+        worked = float(busy(self.units) * (step_cycles - self.table_cycles)) * self.unit_pj
+        return worked + (busy(self.table_units) * self.table_pj if self.table_pj else 0.0)
 
     @property
     def axis_names(self) -> tuple[str, ...]:

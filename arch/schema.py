@@ -125,6 +125,10 @@ class Arch(Record):
         if self.published_accounting:
             fraction = self.accounting.serial_port_fraction
             return ports.published(buffer, self.pe.record, self.array, self.formats, fraction)
+        return self.widest_port(buffer)
+
+    def widest_port(self, buffer: BufferName) -> int:
+        """Return the bits that serve every step of all that the chip runs (`arch.ports`)."""
         return ports.widest(buffer, self.pe.record, self._port_needs)
 
     def built_as(self, other: Arch) -> Arch:

@@ -29,14 +29,8 @@ def hierarchy_of(arch: Arch) -> Hierarchy:
     Raises
     ------
     BitlatheError
-        A chip whose steps do not all take as many clocks, or that counts as a study does.
+        A chip that counts as a study does.
     """
-    if arch.pe.record.skip_zero_terms or arch.pe.record.table_additions:
-        what = "skip zero terms" if arch.pe.record.skip_zero_terms else "fill look-up tables"
-        raise BitlatheError(
-            f"chip {arch.name!r}: its PEs {what}, so its steps do not all take as many clocks; "
-            "mapping needs PEs whose steps do."
-        )
     if arch.published_accounting:
         raise BitlatheError(
             f"chip {arch.name!r} counts accesses as the study {arch.accounting.study} does; use a "
@@ -62,6 +56,9 @@ def hierarchy_of(arch: Arch) -> Hierarchy:
         ),
         units=PES,
         unit_pj=arch.accounting.layout_factor * arch.pe.clock_energy_pj,
+        table_cycles=arch.table_fill_cycles,
+        table_units=("columns",),
+        table_pj=arch.accounting.layout_factor * arch.table_fill_pj,
         static_pj=power / arch.technology.clock_ghz,
         fill_cycles=array.rows + array.columns - 2 if skewed else 0,
     )
@@ -86,19 +83,39 @@ def _dram(arch: Arch) -> Memory:
 
 
 def _buffer(arch: Arch, name: BufferName) -> Memory:
-    part, cost = arch.buffers.named(name), arch.sram_cost(name)
-    layout = arch.buffers.layout
-    ways: tuple[Direction, ...] = ("read", "write") if part.ports == 2 else ("both",)
-    width = Fraction(arch.port_bits(name))
+    part, layout = arch.buffers.named(name), arch.buffers.layout
     return Memory(
         name=name,
         holds=tuple(op for op in layout if layout[op] == name) or ("output",),
         size_bits=8 * part.size_bytes,
-        ports=tuple(
-            Port(direction=way, width_bits=width, read_pj=cost.read_pj, write_pj=cost.write_pj)
-            for way in ways
-        ),
+        ports=_ports(arch, name),
         double_buffered=part.double_buffered,
+    )
+
+
+def _ports(arch: Arch, name: BufferName) -> tuple[Port, ...]:
+    """Return the ports of a buffer.
+
+    One access of a shared buffer whose ports follow the array gives weights and inputs of a step:
+    banks of weights and banks of the rest, each as wide as its need, at that part of the energy.
+    """
+    cost, whole = arch.sram_cost(name), Fraction(arch.port_bits(name))
+    shares: dict[tuple[str, ...], Fraction] = {OPERANDS: whole}
+    if name == "shared" and arch.buffers.named(name).port_bits == "auto":
+        weight, rest = (Fraction(arch.widest_port(side)) for side in ("weight", "io"))
+        shares = {("weight",): weight, ("input", "output"): rest}
+    two = arch.buffers.named(name).ports == 2
+    ways: tuple[Direction, ...] = ("read", "write") if two else ("both",)
+    return tuple(
+        Port(
+            direction=way,
+            width_bits=width,
+            read_pj=float(width / whole) * cost.read_pj,
+            write_pj=float(width / whole) * cost.write_pj,
+            operands=operands,
+        )
+        for operands, width in shares.items()
+        for way in ways
     )
 
 

@@ -8,7 +8,9 @@ from .operands import OperandBits
 
 
 def operand_bits(arch: Arch, formats: LayerFormats, n: int, k: int) -> OperandBits:
-    """Return the bits of a product's operands on a chip.
+    """Return the bits of a product's operands on a chip, and the clocks of a step.
+
+    Clocks that fill a look-up table are clocks of its step. No term is skipped.
 
     Parameters
     ----------
@@ -23,7 +25,7 @@ def operand_bits(arch: Arch, formats: LayerFormats, n: int, k: int) -> OperandBi
     return OperandBits(
         **stored,
         partial=pe.partial_sum_bits,
-        step_cycles=Fraction(pe.step_clocks(formats.weight)),
+        step_cycles=Fraction(pe.step_clocks(formats.weight) + arch.table_fill_cycles),
         **{
             f"{op}_code": min(stored[op], Fraction(getattr(formats, op).payload_bits))
             for op in sums

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.numbers import units_of
@@ -272,12 +273,12 @@ def _last_store(
     )
 
 
-def busy_units(nest: Nest, hierarchy: Hierarchy) -> int:
-    """Return the units that have work, summed over all steps."""
+def busy_units(nest: Nest, axes: tuple[str, ...]) -> int:
+    """Return the units of some axes that have work, summed over all steps."""
     end = len(nest.loops)
     return math.prod(
         sum(
-            nest.copies(hierarchy.units, dim, end, tile) * count
+            nest.copies(axes, dim, end, tile) * count
             for tile, count in nest.bottom(dim, 0, size).items()
         )
         for dim, size in enumerate(nest.sizes)
@@ -296,7 +297,7 @@ def _energy(
     for load in loads:
         port = hierarchy.memory(load.memory).ports[load.port]
         energy[load.memory] += port.energy_pj(load.reads, load.writes)
-    energy["array"] = float(busy_units(nest, hierarchy) * bits.step_cycles) * hierarchy.unit_pj
+    energy["array"] = hierarchy.array_pj(partial(busy_units, nest), bits.step_cycles)
     energy["static"] = cycles * hierarchy.static_pj
     energy["total"] = math.fsum(energy.values())
     return energy

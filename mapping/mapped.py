@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ..arch.hierarchies import hierarchies_of
 from ..arch.hierarchy import Hierarchy
 from ..arch.schema import Arch
-from ..arch.short_form import hierarchy_of
 from .accesses import accesses
 from .best import Objective
 from .chip_bits import operand_bits
 from .cost import Cost, cost
+from .dataflows import best_dataflow
 from .kept_results import best_mapping
-from .legal import check
+from .legal import check, problems
 from .nest import Loops, Mapping
 
 Rows = list[dict[str, Any]]
@@ -162,9 +163,11 @@ def map_product(
     BitlatheError
         A mapping that the chip cannot run, or a chip on which none fits.
     """
-    hierarchy, layer = hierarchy_of(arch), Loops.product(m, n, k)
+    hierarchies, layer = hierarchies_of(arch), Loops.product(m, n, k)
     bits = operand_bits(arch, arch.formats.linear, n, k)
     if mapping is not None:
+        takes = (each for each in hierarchies if not problems(layer, bits, mapping, each))
+        hierarchy = next(takes, hierarchies[0])
         check(layer, bits, mapping, hierarchy)
         found, evaluated, seconds, optimal = (
             cost(layer, bits, mapping, hierarchy),
@@ -173,7 +176,9 @@ def map_product(
             False,
         )
     else:
-        best = best_mapping(layer, bits, hierarchy, objective)
+        hierarchy, best = best_dataflow(
+            lambda each: best_mapping(layer, bits, each, objective), hierarchies, objective
+        )
         mapping, found, evaluated = best.mapping, best.cost, best.mappings_evaluated
         seconds, optimal = best.search_seconds, best.optimal
     return Mapped(

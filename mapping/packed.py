@@ -265,13 +265,16 @@ class Packed:
 
     def units_pj(self, way: tuple[Unroll, ...]) -> float:
         """Return the energy of the array's units: those with work, step by step."""
+        return self.hierarchy.array_pj(lambda axes: self._busy(way, axes), self.bits.step_cycles)
+
+    def _busy(self, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:
+        """Return the units of some axes that have work, summed over all steps."""
         busy, tiles = 1, step_tiles(self.layer, way)
         for dim, size in self.layer.sizes.items():
-            units = self.hierarchy.units
-            table = _spread(tuple((u.size, u.axis in units) for u in way if u.dim == dim))[0]
+            table = _spread(tuple((u.size, u.axis in axes) for u in way if u.dim == dim))[0]
             full, rest = divmod(size, tiles[dim])
             busy *= full * int(table[-1]) + int(table[rest])
-        return float(busy * self.bits.step_cycles) * self.hierarchy.unit_pj
+        return busy
 
     def bounds(self, way: tuple[Unroll, ...]) -> tuple[int, float]:
         """Return clocks and energy that no mapping of a way to unroll undercuts."""

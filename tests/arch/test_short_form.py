@@ -9,6 +9,9 @@ from bitlathe.arch import arch_names, load_arch
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.mapping.chip_bits import operand_bits
+from bitlathe.mapping.nest import Loops
+from bitlathe.mapping.search import search
 
 BOTH = (Port(direction="both", width_bits=Fraction(8)),)
 
@@ -68,6 +71,50 @@ def test_shipped_chips_have_a_hierarchy(name: str) -> None:
 def test_a_study_is_refused() -> None:
     with pytest.raises(BitlatheError, match="counts accesses as the study hpca25 does"):
         hierarchy_of(load_arch("hpca25/bitmod-lossy"))
+
+
+def test_a_shared_buffer_gives_weights_and_inputs_of_a_step_at_once() -> None:
+    """One memory holds both; its banks of weights and of the rest are as wide as each needs."""
+    chip = load_arch(GOLDEN / "systolic-os.yaml")
+    found = hierarchy_of(chip).memory("shared")
+    assert found.holds == OPERANDS
+    assert found.size_bits == 8 * chip.buffers.shared.size_bytes
+    read = {p.operands: p for p in found.ports if p.direction == "read"}
+    weight, rest = read["weight",], read["input", "output"]
+    assert weight.width_bits == chip.widest_port("weight")
+    assert rest.width_bits == chip.widest_port("io")
+    cost = chip.sram_cost("shared")
+    assert weight.read_pj + rest.read_pj == pytest.approx(cost.read_pj)
+    narrow = load_arch(chip, {"buffers.shared.port_bits": 64})
+    ports = hierarchy_of(narrow).memory("shared").ports
+    assert [(p.direction, p.width_bits) for p in ports] == [("read", 64), ("write", 64)]
+
+
+def test_pes_that_fill_tables_add_instead_of_working() -> None:
+    """304 additions of a table for 8 inputs on the 32 PEs of a column: 10 clocks of each step.
+
+    40 outputs are two folds of rows, which fill the tables of all columns twice.
+    """
+    chip = load_arch(
+        "bitmod",
+        {
+            "technology": {"node_nm": 45, "clock_ghz": 0.25},
+            "pe": {"kind": "lut", "lanes": 8, "component": "lut8_45nm"},
+            "formats.linear.weight": "bcq3",
+            "formats.attention.weight": "bcq4",
+        },
+    )
+    rows, columns = chip.array.rows, chip.array.columns
+    bits = operand_bits(chip, chip.formats.linear, 40, 8)
+    assert (rows, bits.step_cycles) == (32, 3 + 10)
+    found = search(Loops.product(columns, 40, 8), bits, hierarchy_of(chip), "energy").cost
+    worked, added = 40 * columns * 3 * 1.27, 2 * columns * 304 * 0.4
+    assert found.energy_pj["array"] == pytest.approx(1.5 * (worked + added))
+
+
+def test_pes_that_skip_terms_have_a_hierarchy() -> None:
+    chip = load_arch("bitmod", {"pe.skip_zero_terms": True, "pe.unpriced": ["skip_zero_terms"]})
+    assert hierarchy_of(chip).unit_pj == hierarchy_of(load_arch("bitmod")).unit_pj
 
 
 @pytest.mark.parametrize(
