@@ -243,7 +243,7 @@ def _plain(part: Part, time: NestTime) -> dict[str, Any]:
         "mappings_evaluated": best.mappings_evaluated,
         "search_seconds": best.search_seconds,
         "optimal": best.optimal,
-        **best.mapping.to_dict(),
+        "nest": best.mapping.to_dict(),
     }
 
 

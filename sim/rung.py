@@ -109,6 +109,15 @@ def _run_overlapped(chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[La
 
 
 def _required(chip: Chip, plan: Plan, bits: Bits, mapper: str) -> Required:
+    if mapper in NEST_MAPPERS:
+        from .nest_bandwidth import parts_bits_per_clock
+
+        layers = [gemm for gemm, _ in layer_counts(plan)]
+        needed = {
+            gemm.name: parts_bits_per_clock(parts_of(chip, gemm, bits[gemm], mapper))
+            for gemm in layers
+        }
+        return needed, max(needed.values())
     from .cycle.bandwidth import required_bits_per_clock
 
     return required_bits_per_clock(chip, plan, bits, mapper)

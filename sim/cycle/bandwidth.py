@@ -6,12 +6,12 @@ first tile's operands, a piece whose only place was in use, results that are rea
 results on their way.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...mapping.keep import Plan, layer_counts
 from ...workloads.gemm import Gemm
+from ..bisect import least_bits_per_clock
 from ..chip import Chip
 from ..layer_bits import LayerBits
 from ..layout import Layout, layouts
@@ -19,29 +19,6 @@ from .layer import DEFAULT_OPTIONS, layout_to_run, run_alone
 from .machine import BandwidthTooLow
 from .model import layouts_of, run_plan
 from .options import CycleOptions
-
-MOST_BITS_PER_CLOCK = 2**40
-"""A transfer of any size takes a clock."""
-
-
-def least_bits_per_clock(suffices: Callable[[int], bool]) -> float:
-    """Return the least whole bits per clock that suffice, by bisection; infinity if none do.
-
-    Examples
-    --------
-    >>> least_bits_per_clock(lambda bits: bits >= 100)
-    100
-    """
-    if not suffices(MOST_BITS_PER_CLOCK):
-        return math.inf
-    high = 1
-    while not suffices(high):
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if suffices(middle) else (middle, high)
-    return high
 
 
 def _suffices(run: Callable[[CycleOptions], object], options: CycleOptions, bits: int) -> bool:
