@@ -71,6 +71,9 @@ class Memory:
         Operands that may go past it.
     latency_cycles : int
         Clocks until the first bit of a transfer arrives.
+    keep_halo : bool
+        Whether a tile of a convolution's input that moves on along p or q leaves the pixels in
+        place that the next one reads too; they are not fetched again.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Memory:
     optional: tuple[str, ...] = ()
     latency_cycles: int = 0
     words: int | None = None
+    keep_halo: bool = False
 
     def port(self, direction: Direction, operand: str) -> int:
         """Return the index of the port that serves an operand in one direction.

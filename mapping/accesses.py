@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
-from .blocks import Edge, Nest, Visit, Visits
+from .blocks import Edge, Nest, Spread, Visit, Visits
 from .nest import Loops, Mapping, Place
 
 Kind = Literal["fetch", "write", "readback"]
@@ -53,25 +53,6 @@ class Transfer:
     visits: Visits
     paced: Visits
     spared: Visit | None
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """What one visit moves at one end of a transfer.
-
-    Attributes
-    ----------
-    elements : int
-        Elements moved, all copies of the memory together.
-    copies : int
-        Copies of the memory that take part.
-    share : int
-        Elements of the copy that has most.
-    """
-
-    elements: int
-    copies: int
-    share: int
 
 
 def transfers(nest: Nest) -> tuple[Transfer, ...]:
@@ -140,10 +121,12 @@ def _up(nest: Nest, parent: Place, child: Place) -> list[Transfer]:
 
 def amounts(
     nest: Nest, transfer: Transfer, visit: Visit, hierarchy: Hierarchy
-) -> tuple[Amount, Amount]:
+) -> tuple[Spread, Spread]:
     """Return what a visit moves through the parent, and through the child.
 
-    A read-back goes to one of the units that add to a sum: to as many as the parent has copies.
+    A read-back goes to one of the units that add to a sum: to as many as the parent has copies. A
+    child that keeps halos takes the pixels that it has not; the parent reads those that are new to
+    some copy of the child.
 
     Parameters
     ----------
@@ -157,29 +140,15 @@ def amounts(
         Which axes each memory stands along.
     """
     outer = hierarchy.memory(transfer.parent).per
-    inner = hierarchy.axis_names if transfer.child is None else hierarchy.memory(transfer.child).per
+    child = None if transfer.child is None else hierarchy.memory(transfer.child)
+    inner = hierarchy.axis_names if child is None else child.per
     reached = outer if transfer.kind == "readback" else inner
-    return (
-        _amount(nest, transfer, visit, outer, outer),
-        _amount(nest, transfer, visit, inner, reached),
-    )
-
-
-def _amount(
-    nest: Nest, transfer: Transfer, visit: Visit, per: tuple[str, ...], reached: tuple[str, ...]
-) -> Amount:
-    """Return what goes through copies along ``per``; along ``reached`` they have the same."""
+    halo_of = inner if child is not None and child.keep_halo else None
     relevant, i = nest.relevant(transfer.operand), transfer.outside
-    elements = copies = share = 1
-    for dim, size in enumerate(visit.block):
-        if dim in relevant:
-            elements *= size
-            copies *= nest.copies(per, dim, i, size)
-            share *= nest.share(per, dim, i, size)
-        else:
-            same = nest.copies(reached, dim, i, size)
-            elements, copies = elements * same, copies * same
-    return Amount(elements, copies, share)
+    return (
+        nest.spread(relevant, visit, i, outer, halo_of=halo_of),
+        nest.spread(relevant, visit, i, inner, reached=reached, halo_of=halo_of),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,34 @@
 A tile is fetched when its coordinates change. A loop over a dimension that does not index the
 operand repeats the visits inside it, but for one: where there is a single tile inside, it stays.
 With a short last block that depends on the block, so the nest is followed from the outermost loop
-down with the sizes of the current block, and equal visits are counted together.
+down with the sizes of the current block, and equal visits are counted together. Of a convolution's
+input the place of a block counts too, as far as it reaches the border.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from math import prod
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
 
+from ..datatypes.base.numbers import ceil_div
 from .nest import Loops, Mapping
+from .window import INSIDE, Clip, Window, stored
 
+T = TypeVar("T")
 Sizes = tuple[int, ...]
+Lows = tuple[int | None, ...]
+"""The first pixel of a block in each window; None where no part of it reaches the border."""
 Edge = Literal["all", "first", "last"]
+
+
+class After(NamedTuple):
+    """The window that a tile moved on along, and the outputs there of the tile before."""
+
+    window: int
+    outputs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +47,33 @@ class Visit:
     last_pass : int
         Steps of the last turn of the loops that use the whole tile again: what it has to be
         replaced in, element by element, where there is no second tile.
+    clips : tuple of Clip
+        What of the tile is border, in each window of the operand.
+    after : After or None
+        The visit before, if it was to the outputs right ahead and all else was the same: a memory
+        that keeps halos has the pixels that both read.
     """
 
     block: Sizes
     steps: int
     last_pass: int
+    clips: tuple[Clip, ...] = ()
+    after: After | None = None
 
 
 Visits = Counter[Visit]
+
+
+class Spread(NamedTuple):
+    """How a tile lies in the copies of a memory.
+
+    ``elements``: of all copies together; ``copies``: those that have some; ``share``: elements of
+    the copy that has most.
+    """
+
+    elements: int
+    copies: int
+    share: int
 
 
 class Nest:
@@ -56,19 +90,55 @@ class Nest:
         self.dims = tuple(layer.sizes)
         self.sizes: Sizes = tuple(layer.sizes.values())
         self.loops = tuple((self.dims.index(loop.dim), loop.tile) for loop in mapping.loops)
+        self.windows = tuple(
+            _Slide(self.dims.index(each.out), self.dims.index(each.tap), each)
+            for each in layer.windows
+        )
+        self._pixels = cache(self._pixels_of)
 
     def relevant(self, operand: str) -> frozenset[int]:
         """Return the dimensions that index an operand, by position."""
         return frozenset(self.dims.index(dim) for dim in self.layer.indexes[operand])
 
-    def _blocks(self, i: int, sizes: Sizes) -> list[tuple[Sizes, int]]:
-        """Return the sizes inside one iteration of loop ``i``, first to last, and how many."""
+    def slid(self, relevant: frozenset[int]) -> tuple["_Slide", ...]:
+        """Return the windows of an operand: those of which both dimensions index it."""
+        return tuple(each for each in self.windows if {each.out, each.tap} <= relevant)
+
+    def _lows(self, relevant: frozenset[int]) -> Lows:
+        """Return the first pixel of the whole layer in each window."""
+        lows = tuple(each.window.low(0, 0) for each in self.slid(relevant))
+        return self._near_border(relevant, lows, self.sizes)
+
+    def _near_border(self, relevant: frozenset[int], lows: Lows, sizes: Sizes) -> Lows:
+        clips = self._clips(relevant, lows, sizes)
+        return tuple(None if clip == INSIDE else low for low, clip in zip(lows, clips, strict=True))
+
+    def _clips(self, relevant: frozenset[int], lows: Lows, sizes: Sizes) -> tuple[Clip, ...]:
+        return tuple(
+            INSIDE if low is None else each.window.clip(low, sizes[each.out], sizes[each.tap])
+            for each, low in zip(self.slid(relevant), lows, strict=True)
+        )
+
+    def _blocks(
+        self, i: int, relevant: frozenset[int], sizes: Sizes, lows: Lows
+    ) -> list[tuple[Sizes, Lows, int]]:
+        """Return the blocks inside one iteration of loop ``i``, first to last, and how many."""
         dim, tile = self.loops[i]
         if tile >= sizes[dim]:
-            return [(sizes, 1)]
+            return [(sizes, lows, 1)]
         full, rest = divmod(sizes[dim], tile)
-        found = [(_with(sizes, dim, tile), full)]
-        return [*found, (_with(sizes, dim, rest), 1)] if rest else found
+        parts = [(0, _with(sizes, dim, tile), full)]
+        if rest:
+            parts.append((full * tile, _with(sizes, dim, rest), 1))
+        slid = self.slid(relevant)
+        for w, (each, low) in enumerate(zip(slid, lows, strict=True)):
+            if low is not None and dim in (each.out, each.tap):
+                return [
+                    (block, self._near_border(relevant, _with(lows, w, first), block), count)
+                    for start, block, many in parts
+                    for first, count in each.runs(low, dim, start, tile, many, block)
+                ]
+        return [(block, lows, count) for _, block, count in parts]
 
     def steps(self, i: int, sizes: Sizes) -> int:
         """Return the steps of the loops from ``i`` inwards over a block."""
@@ -109,48 +179,87 @@ class Nest:
         of_one_tile : bool
             Only those to the first, or last, tile.
         """
-        return self._visits(0, cut, relevant, self.sizes, edge, of_one_tile)
+        lows = self._lows(relevant)
+        return self._visits(0, cut, relevant, (self.sizes, lows), edge, of_one_tile)
 
     def _visits(
         self,
         i: int,
         cut: int,
         relevant: frozenset[int],
-        sizes: Sizes,
+        around: tuple[Sizes, Lows],
         edge: Edge,
         of_one_tile: bool,
     ) -> Visits:
+        sizes, lows = around
         if i == cut:
-            steps, last_pass = self.steps(i, sizes), self._last_pass(i, relevant, sizes)
-            return Counter({Visit(sizes, steps, last_pass): 1})
-        blocks, indexed = self._blocks(i, sizes), self.loops[i][0] in relevant
+            steps, last_pass = self.steps(i, sizes), self._last_pass(i, sizes, relevant)
+            return Counter({Visit(sizes, steps, last_pass, self._clips(relevant, lows, sizes)): 1})
+        blocks, indexed = self._blocks(i, relevant, sizes, lows), self.loops[i][0] in relevant
         if not indexed and self._single(i + 1, cut, relevant, sizes):
             first, last = (
-                next(iter(self._visits(i + 1, cut, relevant, block, edge, of_one_tile)))
-                for block, _ in (blocks[0], blocks[-1])
+                next(iter(self._visits(i + 1, cut, relevant, each[:2], edge, of_one_tile)))
+                for each in (blocks[0], blocks[-1])
             )
-            return Counter({Visit(first.block, self.steps(i, sizes), last.last_pass): 1})
+            return Counter(
+                {replace(first, steps=self.steps(i, sizes), last_pass=last.last_pass): 1}
+            )
         if edge != "all" and (of_one_tile or not indexed):
-            blocks = [(blocks[-1 if edge == "last" else 0][0], 1)]
+            blocks = [(*blocks[-1 if edge == "last" else 0][:2], 1)]
         found: Visits = Counter()
-        for block, count in blocks:
-            for visit, times in self._visits(
-                i + 1, cut, relevant, block, edge, of_one_tile
-            ).items():
-                found[visit] += times * count
+        for each in blocks:
+            inner = self._visits(i + 1, cut, relevant, each[:2], edge, of_one_tile)
+            for visit, times in inner.items():
+                found[visit] += times * each[2]
+        if edge == "all":
+            self._note_halos(i, cut, relevant, blocks, found)
         return found
+
+    def _note_halos(
+        self,
+        i: int,
+        cut: int,
+        relevant: frozenset[int],
+        blocks: list[tuple[Sizes, Lows, int]],
+        found: Visits,
+    ) -> None:
+        """Say of the first visit of each block but the first what the visit before it was to."""
+        dim = self.loops[i][0]
+        w = next((w for w, each in enumerate(self.slid(relevant)) if each.out == dim), None)
+        if w is None:
+            return
+        ahead: int | None = None
+        for sizes, lows, count in blocks:
+            if not self._single(i + 1, cut, relevant - {dim}, sizes):
+                ahead = None
+                continue
+            visits = self._visits(i + 1, cut, relevant, (sizes, lows), "first", True)
+            first, last = next(iter(visits)), self._last_extent(dim, i + 1, cut, sizes[dim])
+            for outputs, times in ((ahead, 1), (last, count - 1)):
+                if outputs is not None and times:
+                    found[first] -= times
+                    found[replace(first, after=After(w, outputs))] += times
+            ahead = last
+        for visit in [visit for visit, times in found.items() if not times]:
+            del found[visit]
+
+    def _last_extent(self, dim: int, i: int, cut: int, size: int) -> int:
+        for at, tile in self.loops[i:cut]:
+            if at == dim and tile < size:
+                size = size % tile or tile
+        return size
 
     def _single(self, i: int, cut: int, relevant: frozenset[int], sizes: Sizes) -> bool:
         """Whether the loops from ``i`` to the cut make one tile of the block."""
         return all(dim not in relevant or tile >= sizes[dim] for dim, tile in self.loops[i:cut])
 
-    def _last_pass(self, i: int, relevant: frozenset[int], sizes: Sizes) -> int:
+    def _last_pass(self, i: int, sizes: Sizes, relevant: frozenset[int]) -> int:
         for j in range(i, len(self.loops)):
             dim, tile = self.loops[j]
-            if dim not in relevant:
-                sizes = self._blocks(j, sizes)[-1][0]
-            elif tile < sizes[dim]:
-                return self.steps(j, sizes)
+            if tile < sizes[dim]:
+                if dim in relevant:
+                    return self.steps(j, sizes)
+                sizes = _with(sizes, dim, sizes[dim] % tile or tile)
         return 1
 
     def step_visits(
@@ -158,19 +267,68 @@ class Nest:
     ) -> Visits:
         """Return what the array takes, or leaves, step by step: it keeps nothing."""
         tiles: list[Counter[int]] = []
+        slid = self.slid(relevant)
         for dim, size in enumerate(self.sizes):
             sizes = self.bottom(dim, 0, size)
             if edge != "all" and (of_one_tile or dim not in relevant):
                 sizes = Counter({self._end_tile(dim, size, edge): 1})
             tiles.append(sizes)
-        return Counter(
-            {
-                Visit(block, 1, 1): prod(
-                    sizes[size] for sizes, size in zip(tiles, block, strict=True)
+        if not slid:
+            return Counter(
+                {
+                    Visit(block, 1, 1): prod(
+                        sizes[size] for sizes, size in zip(tiles, block, strict=True)
+                    )
+                    for block in product(*tiles)
+                }
+            )
+        return self._slid_step_visits(slid, tiles, only=edge if of_one_tile else "all")
+
+    def _slid_step_visits(
+        self, slid: tuple["_Slide", ...], tiles: list[Counter[int]], only: Edge
+    ) -> Visits:
+        """Return the steps' visits to an operand with windows; ``tiles``: of each dimension."""
+        plain = [dim for dim in range(len(tiles)) if all(dim not in (s.out, s.tap) for s in slid)]
+        parts = [self._step_windows(each, only) for each in slid]
+        found: Visits = Counter()
+        for sizes in product(*(tiles[dim] for dim in plain)):
+            block = dict(zip(plain, sizes, strict=True))
+            steps = prod(tiles[dim][size] for dim, size in block.items())
+            for pairs in product(*parts):
+                for each, (outputs, taps, _) in zip(slid, pairs, strict=True):
+                    block |= {each.out: outputs, each.tap: taps}
+                whole = tuple(block[dim] for dim in range(len(tiles)))
+                visit = Visit(whole, 1, 1, tuple(clip for _, _, clip in pairs))
+                found[visit] += steps * prod(
+                    part[pair] for part, pair in zip(parts, pairs, strict=True)
                 )
-                for block in product(*tiles)
-            }
+        return found
+
+    def _step_windows(self, each: "_Slide", only: Edge) -> Counter[tuple[int, int, Clip]]:
+        """Return how many steps have so many outputs and taps of a window, so clipped."""
+        outs, taps = (
+            list(self._step_tiles(dim, 0, self.sizes[dim])) for dim in (each.out, each.tap)
         )
+        if only != "all":
+            end = -1 if only == "last" else 0
+            outs, taps = [outs[end]], [taps[end]]
+        window = each.window
+        return Counter(
+            (out, tap, window.clip(window.low(at, tap_at), out, tap))
+            for at, out in outs
+            for tap_at, tap in taps
+        )
+
+    def _step_tiles(self, dim: int, i: int, size: int) -> Iterator[tuple[int, int]]:
+        """Yield where each step's tile of a block begins, and its extent, in order."""
+        at = next((j for j in range(i, len(self.loops)) if self.loops[j][0] == dim), None)
+        if at is None:
+            yield 0, size
+            return
+        tile = self.loops[at][1]
+        for start in range(0, size, tile):
+            for inner, extent in self._step_tiles(dim, at + 1, min(tile, size - start)):
+                yield start + inner, extent
 
     def _end_tile(self, dim: int, size: int, edge: Edge) -> int:
         """Return the first, or last, step's tile of a dimension."""
@@ -227,6 +385,133 @@ class Nest:
             for tile, count in self.bottom(dim, i, size).items()
         )
 
+    def spread(
+        self,
+        relevant: frozenset[int],
+        visit: Visit,
+        i: int,
+        per: tuple[str, ...],
+        *,
+        reached: tuple[str, ...] | None = None,
+        halo_of: tuple[str, ...] | None = None,
+    ) -> Spread:
+        """Return how a tile lies in the copies of a memory.
+
+        Parameters
+        ----------
+        relevant : frozenset of int
+            Dimensions that index the operand.
+        visit : Visit
+            A visit to the tile.
+        i : int
+            Loops outside the tile.
+        per : tuple of str
+            Axes along which the memory has copies.
+        reached : tuple of str, optional
+            Axes along which copies have the same elements; ``per`` if left out.
+        halo_of : tuple of str, optional
+            Only pixels that are new to some copy along these axes, which include ``per``; all if
+            left out.
+        """
+        elements = copies = share = 1
+        slid = self.slid(relevant)
+        pairs = {dim for each in slid for dim in (each.out, each.tap)}
+        for dim, size in enumerate(visit.block):
+            if dim in pairs:
+                continue
+            if dim in relevant:
+                elements *= size
+                copies *= self.copies(per, dim, i, size)
+                share *= self.share(per, dim, i, size)
+            else:
+                same = self.copies(per if reached is None else reached, dim, i, size)
+                elements, copies = elements * same, copies * same
+        for w, (each, clip) in enumerate(zip(slid, visit.clips, strict=True)):
+            after = visit.after if halo_of is not None else None
+            had = after.outputs if after is not None and after.window == w else 0
+            extents = visit.block[each.out], visit.block[each.tap]
+            found = self._pixels(each, i, extents, clip, per, halo_of if had else per, had)
+            elements *= found.elements
+            copies *= found.copies
+            share *= found.share
+        return Spread(elements, copies, share)
+
+    def _pixels_of(
+        self,
+        each: "_Slide",
+        i: int,
+        extents: tuple[int, int],
+        clip: Clip,
+        per: tuple[str, ...],
+        inner: tuple[str, ...],
+        had: int,
+    ) -> Spread:
+        """Return how the pixels of a window lie in copies along ``per``.
+
+        ``had``: outputs of the tile right ahead, whose pixels the copies along ``inner`` have.
+        """
+        window = each.window
+        outputs, taps = extents
+        now, before = (self._members(each.out, i, some, inner) for some in (outputs, had))
+        rows = self._members(each.tap, i, taps, inner)
+        axes = self._axes(each.out, inner), self._axes(each.tap, inner)
+        found: Counter[tuple[tuple[int, ...], ...]] = Counter()
+        for out, tap in product(now, rows):
+            pixels = window.pixels(now[out], rows[tap])
+            ahead = had * window.stride
+            had_here = window.pixels(before.get(out, ()), rows[tap])
+            new = (pixels << ahead & ~had_here) >> ahead
+            place = tuple(
+                tuple(x for x, axis in zip(part, names, strict=True) if axis in per)
+                for part, names in zip((out, tap), axes, strict=True)
+            )
+            found[place] |= stored(new, clip, window.span(outputs, taps))
+        counts = [pixels.bit_count() for pixels in found.values()]
+        return Spread(sum(counts), sum(map(bool, counts)), max(counts))
+
+    def _members(
+        self, dim: int, i: int, size: int, axes: tuple[str, ...]
+    ) -> dict[tuple[int, ...], list[int]]:
+        """Return the elements of a block that the units along some axes have, by their place."""
+        found: dict[tuple[int, ...], list[int]] = {}
+        unrolls = self._unrolls(dim)
+        for start, extent in self._step_tiles(dim, i, size):
+            for x in range(extent):
+                found.setdefault(_unit(unrolls, axes, x), []).append(start + x)
+        return found
+
+    def _axes(self, dim: int, axes: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the axis of each entry of a place along some axes."""
+        return tuple(axis for axis, _ in self._unrolls(dim) if axis in axes)
+
+
+class _Slide(NamedTuple):
+    """A window and its two dimensions, by position."""
+
+    out: int
+    tap: int
+    window: Window
+
+    def runs(
+        self, low: int, dim: int, start: int, tile: int, many: int, block: Sizes
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the first pixels of equal blocks in a row; blocks off the border together.
+
+        ``low``: the first pixel of the block around them; ``start``: where the first of ``many``
+        blocks of ``tile`` lies in it along ``dim``.
+        """
+        pace = self.window.stride if dim == self.out else self.window.dilation
+        low, move = low + start * pace, tile * pace
+        span = self.window.span(block[self.out], block[self.tap])
+        first = min(many, max(0, ceil_div(-low, move)))
+        after = max(first, min(many, (self.window.size - span - low) // move + 1))
+        for at in range(first):
+            yield low + at * move, 1
+        if after > first:
+            yield low + first * move, after - first
+        for at in range(after, many):
+            yield low + at * move, 1
+
 
 def _unit(unrolls: list[tuple[str, int]], per: tuple[str, ...], x: int) -> tuple[int, ...]:
     """Return the place along some axes of element ``x`` of a step's tile."""
@@ -238,5 +523,5 @@ def _unit(unrolls: list[tuple[str, int]], per: tuple[str, ...], x: int) -> tuple
     return tuple(place)
 
 
-def _with(sizes: Sizes, dim: int, size: int) -> Sizes:
-    return (*sizes[:dim], size, *sizes[dim + 1 :])
+def _with(values: tuple[T, ...], i: int, value: T) -> tuple[T, ...]:
+    return (*values[:i], value, *values[i + 1 :])

@@ -19,8 +19,8 @@ from functools import partial
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.numbers import units_of
-from .accesses import Amount, Transfer, amounts, transfers
-from .blocks import Nest, Visit
+from .accesses import Transfer, amounts, transfers
+from .blocks import Nest, Spread, Visit
 from .nest import Loops, Mapping
 from .operands import OperandBits
 
@@ -121,7 +121,7 @@ class _End:
     reads: bool
     width: Fraction
     access_pj: float
-    amount: Amount
+    amount: Spread
 
     def clocks(self, bits: Fraction) -> int:
         return units_of(self.amount.share, bits / self.width, 1)

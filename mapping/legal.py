@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from ..arch.hierarchy import OPERANDS, Hierarchy
+from ..arch.hierarchy import OPERANDS, Axis, Hierarchy
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from .blocks import Nest
-from .nest import Loops, Mapping
+from .nest import PARTS, Loops, Mapping
 from .operands import OperandBits
 
 
@@ -94,10 +94,15 @@ def _unrolls(mapping: Mapping, hierarchy: Hierarchy) -> Iterator[str]:
                 f"unroll at most {axis.size}."
             )
         for each in unrolls:
-            if each.size > 1 and each.dim not in axis.dims:
+            if each.size > 1 and each.dim not in _taken(axis):
                 yield (
                     f"axis {axis.name!r} cannot unroll {each.dim}; it takes {', '.join(axis.dims)}."
                 )
+
+
+def _taken(axis: Axis) -> tuple[str, ...]:
+    """Return the dimensions that an axis unrolls: of a convolution, the parts of them too."""
+    return tuple(each for dim in axis.dims for each in (dim, *PARTS.get(dim, ())))
 
 
 def _steps(layer: Loops, mapping: Mapping) -> Iterator[str]:
@@ -165,10 +170,14 @@ def footprints(
         places, relevant = mapping.chain(operand), nest.relevant(operand)
         for i, place in enumerate(places):
             per = hierarchy.memory(place.memory).per
-            block = mapping.tile(layer.sizes, place.outside)
-            share = prod(
-                nest.share(per, dim, place.outside, block[nest.dims[dim]]) for dim in relevant
-            )
+            if nest.slid(relevant):
+                visits = nest.visits(relevant, place.outside)
+                share = max(nest.spread(relevant, v, place.outside, per).share for v in visits)
+            else:
+                block = mapping.tile(layer.sizes, place.outside)
+                share = prod(
+                    nest.share(per, dim, place.outside, block[nest.dims[dim]]) for dim in relevant
+                )
             inside = places[i + 1].outside if i + 1 < len(places) else None
             partial = operand == "output" and _adds(nest, relevant, inside)
             tiles = 2 if place.doubled else 1

@@ -12,7 +12,12 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ..datatypes.base.numbers import ceil_div
+from ..workloads.conv import ConvShape
 from ..workloads.gemm import check_size
+from .window import Window
+
+PARTS = {"m": ("p", "q"), "k": ("c", "r", "s")}
+"""What a convolution has of a product's dimensions: an axis that takes ``k`` takes c, r and s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +31,13 @@ class Loops:
     indexes : dict of str to tuple of str
         Dimensions that index ``weight``, ``input`` and ``output``; one that does not index the
         output is summed over.
+    windows : tuple of Window
+        Pairs of dimensions of the input that index it together.
     """
 
     sizes: Table[str, int]
     indexes: Table[str, tuple[str, ...]]
+    windows: tuple[Window, ...] = ()
 
     @classmethod
     def product(cls, m: int, n: int, k: int, batch: int = 1) -> "Loops":
@@ -40,30 +48,102 @@ class Loops:
         m, n, k : int
             Tokens, outputs, inputs.
         batch : int
-            Products that share nothing. Those that share their weights are one of more tokens.
+            Products that share nothing, as experts or heads do: dimension ``b``.
 
         Examples
         --------
         >>> Loops.product(2, 3, 4).macs
         24
         """
-        sizes = {"m": m, "n": n, "k": k} | ({"b": batch} if batch > 1 else {})
+        return cls.batched(m, n, k, own=batch)
+
+    @classmethod
+    def batched(cls, m: int, n: int, k: int, *, own: int = 1, sharing: int = 1) -> "Loops":
+        """Return the loops of products of (m, k) inputs with (n, k) weights.
+
+        Parameters
+        ----------
+        m, n, k : int
+            Tokens, outputs, inputs of one product.
+        own : int
+            Sets of products with weights of their own: experts, sequences with their keys or
+            values, heads. Dimension ``b``.
+        sharing : int
+            Products of a set, which share its weights: sequences of a prefill, query heads that
+            read the same keys or values. Dimension ``h``.
+
+        Examples
+        --------
+        >>> layer = Loops.batched(2, 3, 4, own=8, sharing=4)
+        >>> layer.indexes["weight"], layer.macs
+        (('b', 'n', 'k'), 768)
+        """
+        outer = {dim: size for dim, size in (("b", own), ("h", sharing)) if size != 1}
+        sizes = {"m": m, "n": n, "k": k} | outer
         for dim, size in sizes.items():
             check_size(f"dimension {dim}", size)
-        outer = ("b",) if batch > 1 else ()
         return cls(
             sizes=sizes,
             indexes={
-                "weight": (*outer, "n", "k"),
+                "weight": (*(dim for dim in outer if dim == "b"), "n", "k"),
                 "input": (*outer, "m", "k"),
                 "output": (*outer, "m", "n"),
             },
         )
 
+    @classmethod
+    def conv(cls, shape: ConvShape, images: int = 1) -> "Loops":
+        """Return the loops of a convolution.
+
+        Dimensions: images m, outputs n and inputs c of a group, rows p and columns q of the
+        output, rows r and columns s of the kernel, and the groups g where there are several.
+
+        Examples
+        --------
+        >>> shape = ConvShape(in_channels=8, out_channels=8, size=(7, 7), kernel=(3, 3), groups=8)
+        >>> Loops.conv(shape).sizes
+        {'m': 1, 'n': 1, 'c': 1, 'p': 5, 'q': 5, 'r': 3, 's': 3, 'g': 8}
+        """
+        groups = {"g": shape.groups} if shape.groups > 1 else {}
+        sizes = {
+            "m": check_size("images", images),
+            "n": shape.out_channels // shape.groups,
+            "c": shape.in_channels // shape.groups,
+            **dict(zip("pqrs", (*shape.output_size, *shape.kernel), strict=True)),
+            **groups,
+        }
+        windows = tuple(
+            Window(
+                out="pq"[i],
+                tap="rs"[i],
+                size=shape.size[i],
+                stride=shape.stride[i],
+                dilation=shape.dilation[i],
+                padding=shape.padding[i],
+            )
+            for i in (0, 1)
+        )
+        return cls(
+            sizes=sizes,
+            indexes={
+                "weight": (*groups, "n", "c", "r", "s"),
+                "input": (*groups, "m", "c", "p", "q", "r", "s"),
+                "output": (*groups, "m", "n", "p", "q"),
+            },
+            windows=windows,
+        )
+
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of the layer."""
+        """Multiply-accumulates of the layer, those with the border of a convolution included."""
         return prod(self.sizes.values())
+
+    def elements(self, operand: str) -> int:
+        """Return the distinct elements of an operand: of an input, the pixels that are read."""
+        slid = self.windows if operand == "input" else ()
+        pairs = {dim for window in slid for dim in (window.out, window.tap)}
+        plain = prod(self.sizes[dim] for dim in self.indexes[operand] if dim not in pairs)
+        return plain * prod(w.touched(self.sizes[w.out], self.sizes[w.tap]) for w in slid)
 
 
 @dataclass(frozen=True, slots=True)

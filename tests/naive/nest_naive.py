@@ -2,7 +2,8 @@
 
 Shares nothing with the package. A memory holds of each operand the tile that the loops outside it
 pick out; it is fetched, or written back, whenever the coordinates of that tile change. What a unit
-has of a tile is what its multiply-accumulates touch before the next change.
+has of a tile is what its multiply-accumulates touch before the next change. Elements of a
+convolution's input are real pixels; those of the border are nowhere.
 """
 
 from collections import Counter
@@ -47,7 +48,21 @@ def _macs(step, spatial):
         yield at, tuple(place)
 
 
-def walk(sizes, indexes, loops, spatial, chains):
+def _element(op, at, indexes, windows):
+    """Return the coordinates of an element, pixels of an input counted; None in the border."""
+    if op != "input":
+        return tuple(at[dim] for dim in indexes[op])
+    slid = {dim for out, tap, *_ in windows for dim in (out, tap)}
+    found = [at[dim] for dim in indexes[op] if dim not in slid]
+    for out, tap, size, stride, dilation, padding in windows:
+        pixel = at[out] * stride + at[tap] * dilation - padding
+        if not 0 <= pixel < size:
+            return None
+        found.append(pixel)
+    return tuple(found)
+
+
+def walk(sizes, indexes, loops, spatial, chains, windows=()):
     """Return the stays at each place of each operand's chain, the array last, in order.
 
     Parameters
@@ -58,6 +73,8 @@ def walk(sizes, indexes, loops, spatial, chains):
     spatial : list of (axis, dim, size)
     chains : dict of str to list of int
         Loops outside each of the places where an operand is kept, outermost first.
+    windows : list of (out, tap, size, stride, dilation, padding)
+        Pairs of dimensions that index pixels of the input.
     """
     stays = {(op, i): [] for op in OPERANDS for i in range(len(chains[op]) + 1)}
     for levels in _walk({dim: (0, size) for dim, size in sizes.items()}, loops, []):
@@ -73,8 +90,10 @@ def walk(sizes, indexes, loops, spatial, chains):
                     found.append(Stay(key))
                 found[-1].steps += 1
                 for at, place in macs:
-                    element = tuple(at[dim] for dim in indexes[op])
-                    found[-1].touched.setdefault(place, set()).add(element)
+                    element = _element(op, at, indexes, windows)
+                    touched = found[-1].touched.setdefault(place, set())
+                    if element is not None:
+                        touched.add(element)
     return stays
 
 
@@ -87,10 +106,39 @@ def _copies(stay, per):
     return copies
 
 
-def moved(stays, chains, per, axes):
+def _moved_on(before, stay, dims, outs):
+    """Whether a tile's outputs along one window begin where the last tile's end, all else equal."""
+    ranges = zip(dims, before.key, stay.key, strict=True)
+    changed = [(dim, old, new) for dim, old, new in ranges if old != new]
+    return len(changed) == 1 and changed[0][0] in outs and changed[0][1][1] == changed[0][2][0]
+
+
+def _new(before, stay, outer, inner):
+    """Return pixels read by the parent, and written to its children, that these do not have."""
+    had, below = _copies(before, inner), _copies(stay, inner)
+    above, written = {}, 0
+    for place, elements in below.items():
+        new = elements - had.get(place, set())
+        written += len(new)
+        at = tuple(p for p in place if p[0] in outer)
+        above.setdefault(at, set()).update(new)
+    return sum(map(len, above.values())), written
+
+
+def moved(stays, chains, per, axes, halos=(), dims=(), outs=()):
     """Return (operand, kind, partial, place of the child): [visits, parent, child elements].
 
-    ``per``: axes of the memory at each place, by (operand, place).
+    Parameters
+    ----------
+    stays, chains
+        As of `walk`.
+    per : dict
+        Axes of the memory at each place, by (operand, place).
+    axes : tuple of str
+    halos : set of int
+        Places of the input that keep halos.
+    dims, outs : tuple of str
+        Dimensions of the input; those of them that are outputs of a window.
     """
     counts = {}
 
@@ -105,7 +153,11 @@ def moved(stays, chains, per, axes):
             inner = axes if i == len(chains[op]) else per[op, i]
             left = Counter(stay.key for stay in stays[op, i])
             seen = set()
-            for stay in stays[op, i]:
+            for before, stay in zip([None, *stays[op, i]], stays[op, i], strict=False):
+                kept = op == "input" and i in halos and before is not None
+                if kept and _moved_on(before, stay, dims, outs):
+                    add((op, "fetch", False, i), *_new(before, stay, outer, inner))
+                    continue
                 above = sum(map(len, _copies(stay, outer).values()))
                 below = sum(map(len, _copies(stay, inner).values()))
                 if op != "output":
