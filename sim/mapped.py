@@ -98,8 +98,7 @@ def fold_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
 def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy) -> Hierarchy:
     """Return a chip's memories with the energy of a unit in a clock of a step of this layer.
 
-    A unit takes energy in clocks with a term, not while it waits; look-up tables are filled once
-    a chunk and column.
+    A unit takes energy in clocks with a term, not while it waits.
 
     Parameters
     ----------
@@ -110,16 +109,13 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
     hierarchy : Hierarchy
         The chip's.
     """
-    arch, factor = chip.arch, chip.arch.accounting.layout_factor
-    k, rows = gemm.k, arch.array.rows
+    arch, k, rows = chip.arch, gemm.k, chip.arch.array.rows
     busy = Fraction(bits.chunks(k, arch.pe.lanes) * bits.terms)
     if bits.skipping is not None:
         busy = Fraction(bits.skipping.fold(0, rows, k).busy) / rows
-    unit_pj = factor * arch.pe.clock_energy_pj * float(busy)
-    if arch.table_fill_cycles:
-        chunks = bits.chunks(k, arch.pe.lanes)
-        unit_pj += factor * arch.table_fill_pj * chunks * ceil_div(gemm.n, rows) / gemm.n
-    return replace(hierarchy, unit_pj=unit_pj / float(fold_cycles(chip, k, bits)))
+    steps = ceil_div(k, arch.pe.lanes)
+    stepping = fold_cycles(chip, k, bits) - steps * hierarchy.table_cycles
+    return replace(hierarchy, unit_pj=hierarchy.unit_pj * float(busy / stepping))
 
 
 def ways_of(chip: Chip, gemm: Gemm) -> list[Counter[Extents]]:
