@@ -13,13 +13,13 @@ from fractions import Fraction
 from typing import Any
 
 from ..arch.dataflow import TILE
+from ..arch.hierarchies import hierarchies_of
 from ..arch.hierarchy import OPERANDS, Hierarchy
-from ..arch.short_form import hierarchy_of
 from ..datatypes.base.numbers import ceil_div
 from ..mapping.accesses import accesses
 from ..mapping.best import Best
 from ..mapping.cost import Cost
-from ..mapping.mappers import NEST_MAPPERS
+from ..mapping.mappers import NEST_MAPPERS, NestMapper
 from ..mapping.nest import Loops
 from ..mapping.operands import OperandBits
 from ..workloads.gemm import Gemm
@@ -155,19 +155,25 @@ def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part
     BitlatheError
         A chip without a hierarchy of memories, or one in which no mapping fits.
     """
-    rule = NEST_MAPPERS[mapper]
-    hierarchy = nest_hierarchy(chip, gemm, bits, hierarchy_of(chip.arch))
-    stored = nest_bits(chip, gemm, bits)
-
-    def part(extents: Extents, times: int) -> Part:
-        loops = Loops.product(*extents, batch=gemm.batch)
-        best = rule.map(loops, stored, hierarchy)
-        return Part(loops=loops, bits=stored, hierarchy=hierarchy, best=best, times=times)
-
+    rule, stored = NEST_MAPPERS[mapper], nest_bits(chip, gemm, bits)
     ways = [
-        tuple(part(extents, times) for extents, times in way.items()) for way in ways_of(chip, gemm)
+        tuple(
+            _part(Loops.product(*extents, batch=gemm.batch), stored, hierarchy, rule, times)
+            for extents, times in way.items()
+        )
+        for hierarchy in (
+            nest_hierarchy(chip, gemm, bits, each) for each in hierarchies_of(chip.arch)
+        )
+        for way in ways_of(chip, gemm)
     ]
     return min(ways, key=lambda parts: rule.rank(_total(parts)))
+
+
+def _part(
+    loops: Loops, bits: OperandBits, hierarchy: Hierarchy, rule: NestMapper, times: int
+) -> Part:
+    best = rule.map(loops, bits, hierarchy)
+    return Part(loops=loops, bits=bits, hierarchy=hierarchy, best=best, times=times)
 
 
 def _total(parts: Sequence[Part]) -> tuple[int, float]:
