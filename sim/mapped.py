@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate, pairwise
 from typing import Any
 
 from ..arch.dataflow import TILE
@@ -27,7 +28,7 @@ from .chip import Chip
 from .energy import timed_energy_pj
 from .layer_bits import LayerBits
 from .layout import cropped, token_rows
-from .run import LayerRun, with_total
+from .run import STALL_CAUSES, LayerRun, with_total
 
 MOST_MASKED_BLOCKS = 16
 
@@ -48,10 +49,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NestTime:
-    """Clocks of a nest, and those of its stalls by cause where the rung finds them."""
+    """Clocks of a nest, and those of its waits where the rung finds them.
+
+    ``stalls`` by what the array waits for, as the rung names it, and by the causes of all layers
+    (`run.STALL_CAUSES`); both sum to the clocks beyond the steps.
+    """
 
     cycles: int
-    stalls: Mapping[str, int] | None = None
+    waits: Mapping[str, Fraction] | None = None
+    stalls: Mapping[str, Fraction] | None = None
 
 
 TimeOfNest = Callable[[Part], NestTime]
@@ -212,27 +218,30 @@ def mapped_run(
         k=gemm.k,
         batch=gemm.batch,
         compute_cycles=compute,
-        dram_cycles=sum(_port_clocks(part)["dram"] * part.times for part in parts),
+        dram_cycles=sum(_dram_clocks(part) * part.times for part in parts),
         stall_cycles=cycles - compute,
         cycles=cycles,
         utilization=float(gemm.macs * terms / (peak * cycles)) if cycles else 0.0,
         dram_bits=dram_bits(parts),
         sram_accesses=sram_accesses(parts),
         energy_pj=_energy_pj(chip, parts, cycles),
-        stalls=_stalls(parts, times),
+        stalls=_stalls(parts, times, cycles - compute),
         binds=binds(parts),
         mapping=tuple(_plain(part, time) for part, time in zip(parts, times, strict=True)),
     )
 
 
-def _stalls(parts: Sequence[Part], times: Sequence[NestTime]) -> dict[str, int] | None:
-    if any(time.stalls is None for time in times):
-        return None
-    found: Counter[str] = Counter()
+def _stalls(parts: Sequence[Part], times: Sequence[NestTime], total: int) -> dict[str, int] | None:
+    """Return whole clocks of stalls by cause, which sum to ``total``."""
+    found = dict.fromkeys(STALL_CAUSES, Fraction(0))
     for part, time in zip(parts, times, strict=True):
-        for cause, clocks in (time.stalls or {}).items():
+        if time.stalls is None:
+            return None
+        for cause, clocks in time.stalls.items():
             found[cause] += clocks * part.times
-    return dict(found)
+    bounds = [*accumulate(found.values(), initial=Fraction(0))]
+    ends = [min(total, round(bound)) for bound in bounds[:-1]] + [total]
+    return dict(zip(found, (b - a for a, b in pairwise(ends)), strict=True))
 
 
 def _plain(part: Part, time: NestTime) -> dict[str, Any]:
@@ -245,6 +254,11 @@ def _plain(part: Part, time: NestTime) -> dict[str, Any]:
         "mappings_evaluated": best.mappings_evaluated,
         "search_seconds": best.search_seconds,
         "optimal": best.optimal,
+        **(
+            {}
+            if time.waits is None
+            else {"waits": {name: float(clocks) for name, clocks in time.waits.items()}}
+        ),
         "nest": best.mapping.to_dict(),
     }
 
@@ -281,6 +295,10 @@ def _port_clocks(part: Part) -> dict[str, int]:
     for load in part.best.cost.ports:
         found[load.memory] = max(found.get(load.memory, 0), load.busy)
     return found
+
+
+def _dram_clocks(part: Part) -> int:
+    return _port_clocks(part)[part.hierarchy.memories[0].name]
 
 
 def binds(parts: Sequence[Part]) -> str:
