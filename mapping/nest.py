@@ -12,8 +12,8 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ..datatypes.base.numbers import ceil_div
-from ..workloads.conv import ConvShape
-from ..workloads.gemm import check_size
+from ..workloads.conv_shape import ConvShape
+from ..workloads.sizes import check_size
 from .window import Window
 
 PARTS = {"m": ("p", "q"), "k": ("c", "r", "s")}

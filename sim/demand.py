@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ..arch.schema import BufferName
 from ..datatypes.base.errors import BitlatheError
-from ..workloads.gemm import COUNTER_LIMIT
+from ..workloads.sizes import COUNTER_LIMIT
 from .layout import Layout
 from .ports import PortUse, port_cycles, port_use
 from .work import Work, layer_work

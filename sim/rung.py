@@ -58,6 +58,11 @@ class Rung:
         bits : mapping of Gemm to LayerBits
         mapper : str
             One of `mapping.mappers.NEST_MAPPERS`, or as in `sim.layout.lay_out`.
+
+        Raises
+        ------
+        BitlatheError
+            A mapping on a rung that takes none.
         """
         if mapper in NEST_MAPPERS:
             if self.time_of_nest is None:

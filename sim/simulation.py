@@ -10,8 +10,8 @@ from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..mapping.keep import Plan
 from ..workloads import Gemm, Model, load_model
-from ..workloads.gemm import COUNTER_LIMIT
 from ..workloads.order import each_alone, ordered, steps_of
+from ..workloads.sizes import COUNTER_LIMIT
 from .chip import Chip
 from .mappers import AUTO, MAPPERS, mapper_for
 from .plan import plan_of

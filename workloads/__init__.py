@@ -1,6 +1,7 @@
 """What runs: layers as matrix products, transformer and convolution models."""
 
-from .conv import ConvNet, ConvShape
+from .conv import ConvNet
+from .conv_shape import ConvShape
 from .gemm import Gemm
 from .model import Model, load_model, model_names
 from .transformer import Transformer

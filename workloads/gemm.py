@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError
-from ..datatypes.base.numbers import whole_number
+from .conv_shape import ConvShape
+from .sizes import COUNTER_LIMIT, check_size
 
 Kind = Literal["linear", "attention_qk", "attention_av", "conv"]
 KINDS = ("linear", "attention_qk", "attention_av", "conv")
@@ -13,30 +14,6 @@ HEAD = "lm_head"
 _ROLES: dict[Kind, Role] = {
     "linear": "linear", "conv": "conv", "attention_qk": "scores", "attention_av": "mix"
 }  # fmt: skip
-COUNTER_LIMIT = 2**63  # counters are 64-bit signed integers in the kernels
-
-
-def check_size(what: str, value: object, *, least: int = 1) -> int:
-    """Return ``value`` if it is an integer from ``least`` up to the counter limit.
-
-    Parameters
-    ----------
-    what : str
-        How an error names the value, e.g. ``"context"``.
-    value : object
-        The value to check.
-    least : int
-        The smallest value allowed.
-
-    Raises
-    ------
-    BitlatheError
-        If the value is not an integer, or out of range.
-    """
-    number = whole_number(what, value, least)
-    if number >= COUNTER_LIMIT:
-        raise BitlatheError(f"{what} is {number}; it must be below 2^63, the range of a counter.")
-    return number
 
 
 class VisibleBlock(NamedTuple):
@@ -89,6 +66,8 @@ class Gemm:
     input_elements : int or None
         Distinct input elements of one batch entry where they are not ``m*k``: what a convolution
         reads of its feature maps, ahead of the im2col transform, all images together.
+    conv : ConvShape or None
+        The convolution that the product is, its groups the batch and its images the sequences.
     keys, values : int
         Outputs that are keys, and values, of the K/V cache.
     """
@@ -107,6 +86,7 @@ class Gemm:
     visible_before: int = 0
     window: int | None = None
     input_elements: int | None = None
+    conv: ConvShape | None = None
     keys: int = 0
     values: int = 0
 

@@ -15,9 +15,10 @@ from ..datatypes.base.slugs import slug
 from .config import Config, read_config
 from .conv import ConvNet, read_convnet
 from .families import AROUND_TEXT, FAMILIES
-from .gemm import COUNTER_LIMIT, Gemm, check_size
+from .gemm import Gemm
 from .keys import check_keys, parts_left_out
 from .read import head_of, read_transformer
+from .sizes import COUNTER_LIMIT, check_size
 from .transformer import DEFAULT_CONTEXT, Staged, Transformer, edges, staged_gemms
 
 if TYPE_CHECKING:

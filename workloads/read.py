@@ -6,8 +6,8 @@ from typing import Any
 
 from .config import Config
 from .families import Family, Output
-from .gemm import check_size
 from .keys import FULL, SLIDING, total_key
+from .sizes import check_size
 from .transformer import Layers, Transformer
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from ..datatypes.base.errors import BitlatheError
 from .families import Family, Output
-from .gemm import Gemm, check_size
+from .gemm import Gemm
+from .sizes import check_size
 
 DEFAULT_CONTEXT = 256
 

@@ -13,7 +13,7 @@ from bitlathe.mapping.blocks import Nest
 from bitlathe.mapping.legal import footprints, problems
 from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
 from bitlathe.mapping.operands import OperandBits
-from bitlathe.workloads.conv import ConvShape
+from bitlathe.workloads.conv_shape import ConvShape
 from naive import nest_naive
 
 BITS = OperandBits(weight=Fraction(8), input=Fraction(8), output=Fraction(8))
