@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..base.errors import BitlatheError
+from ..base.errors import BitlatheError, unknown_name
 from .table import Int64Array, TermTable
 
+DEVICES = ("cpu", "cuda")
 # codes counted at once
 _PART = 1 << 22
 
@@ -33,7 +34,9 @@ class TermStatistics:
     max_error: float
 
 
-def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
+def term_statistics(
+    table: TermTable, codes: npt.ArrayLike, *, device: str = "cpu"
+) -> TermStatistics:
     """Count the terms of a tensor of codes.
 
     Parameters
@@ -41,6 +44,8 @@ def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
     table : TermTable
         Terms by code.
     codes : (...) array_like of int
+    device : {'cpu', 'cuda'}
+        Where codes are counted; the GPU takes codes of up to 8 bits.
 
     Returns
     -------
@@ -51,7 +56,8 @@ def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
     Raises
     ------
     BitlatheError
-        Raised if there are no codes, or one is out of range or stands for NaN or infinity.
+        Raised if there are no codes, or one is out of range or stands for NaN or infinity, or the
+        device is unknown or not there.
     """
     array = np.asarray(codes)
     if array.size == 0:
@@ -60,6 +66,12 @@ def term_statistics(table: TermTable, codes: npt.ArrayLike) -> TermStatistics:
         raise BitlatheError(f"codes: integers are needed, got {array.dtype}")
     if int(array.min()) < 0 or int(array.max()) >= len(table.grid):
         raise BitlatheError(f"codes: codes are 0..{len(table.grid) - 1}, got {array.max()}")
+    if device not in DEVICES:
+        raise BitlatheError(unknown_name("device", str(device), DEVICES))
+    if device == "cuda":
+        from ..kernels.cuda.counts import code_counts as on_device
+
+        return statistics_of_counts(table, on_device(array, len(table.grid)))
     return statistics_of_counts(table, code_counts(array, len(table.grid)))
 
 

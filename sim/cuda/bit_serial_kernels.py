@@ -4,28 +4,15 @@ Nothing is compiled until it runs: the module imports without a driver, and unde
 ``NUMBA_ENABLE_CUDASIM=1`` the kernel runs in numba's simulator.
 """
 
-
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, attr-defined"
 
 import numpy as np
 from numba import cuda
 
-from .launch import blocks_for, require_device
+from ...datatypes.kernels.cuda.floats import larger, smaller
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run
 
 THREADS = 128
-
-
-# Own comparisons: builtin min and max of mixed integer types do not compile for CUDA everywhere.
-@cuda.jit(device=True)
-def smaller(a, b):
-    """Return the smaller of two integers."""
-    return a if a < b else b
-
-
-@cuda.jit(device=True)
-def larger(a, b):
-    """Return the larger of two integers."""
-    return a if a > b else b
 
 
 @cuda.jit(device=True)
@@ -191,16 +178,12 @@ def launch(kernel, count, arrays, scalars, outputs, threads):
     BitlatheError
         If there is no CUDA device.
     """
-    require_device()
     if count == 0 or arrays[0].shape[1] == 0:
+        require_device()
         for out in outputs:
             out[:] = 0
         return
-    inputs = [cuda.to_device(np.ascontiguousarray(a)) for a in arrays]
-    results = [cuda.to_device(np.zeros(count, dtype=np.int64)) for _ in outputs]
-    kernel[blocks_for(count, threads), threads](*inputs, *scalars, *results)
-    for host, device in zip(outputs, results, strict=True):
-        device.copy_to_host(host)
+    run(kernel, (blocks_for(count, threads), threads), arrays, scalars, outputs)
 
 
 def dots(

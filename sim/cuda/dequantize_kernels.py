@@ -9,7 +9,7 @@ from a product and a sum, so that contraction by the compiler changes no bit.
 import numpy as np
 from numba import cuda
 
-from .launch import blocks_for, require_device
+from ...datatypes.kernels.cuda.launch import blocks_for, require_device, run
 
 THREADS = (16, 8)
 
@@ -49,17 +49,10 @@ def products(activations, codes, grids, choices, scales, group, out, threads=THR
     BitlatheError
         If there is no CUDA device.
     """
-    require_device()
-    if out.size == 0:
-        return
-    if codes.shape[1] == 0:
+    if out.size == 0 or codes.shape[1] == 0:
+        require_device()
         out[:] = 0
         return
-    inputs = [
-        cuda.to_device(np.ascontiguousarray(a))
-        for a in (activations, codes, grids, choices, scales)
-    ]
-    result = cuda.to_device(np.zeros(out.shape, dtype=np.float32))
     blocks = (blocks_for(out.shape[1], threads[0]), blocks_for(out.shape[0], threads[1]))
-    products_kernel[blocks, threads](*inputs, group, result)
-    result.copy_to_host(out)
+    inputs = (activations, codes, grids, choices, scales)
+    run(products_kernel, (blocks, threads), inputs, (group,), (out,))

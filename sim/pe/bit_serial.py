@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arch.numerics import PENumerics, numerics_of
-from ...datatypes.base.errors import BitlatheError, unknown_name
+from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import whole_number
 from ...datatypes.terms.table import TermTable
 from ...datatypes.terms.term import MAX_EXP
@@ -22,6 +22,7 @@ from .operands import (
     activation_kind,
     as_array,
     matrix,
+    on_cuda,
     pair_rows,
     split_activations,
 )
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 MAX_LANES = 16
 MAX_SHIFT = 24  # largest significance, see `datatypes.terms.table.term_table`
 ABSENT = -1024  # exponent of a gated term: below 0 whatever the activation's field (BF16: 254)
-DEVICES = ("cpu", "cuda")
 
 
 class BitSerialResult(NamedTuple):
@@ -222,8 +222,7 @@ def bitserial_dot(
     """
     lanes = whole_number("lanes", lanes, 1, MAX_LANES)
     max_bsig = whole_number("max_bsig", max_bsig, 0, MAX_SHIFT)
-    if device not in DEVICES:
-        raise BitlatheError(unknown_name("device", str(device), DEVICES))
+    on_cuda(device)
     rules, kind = numerics_of(numerics), activation_kind(activation)
     decoder = weight_decoder(format, max_bsig)
     operands = prepare(activations, weights, kind, decoder)

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...datatypes.base.errors import BitlatheError, unknown_name
+from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import ceil_div, whole_number
-from .bit_serial import DEVICES
-from .operands import as_array, first_index, refuse_nonfinite
+from .operands import as_array, first_index, on_cuda, refuse_nonfinite
 
 
 def table_matmul(
@@ -61,8 +60,7 @@ def table_matmul(
     >>> table_matmul([[1.0, 2.0]], [[3, 1]], [0.0, 0.5, 1.0, 1.5], [[2.0]]).tolist()
     [[5.0]]
     """
-    if device not in DEVICES:
-        raise BitlatheError(unknown_name("device", str(device), DEVICES))
+    cuda = on_cuda(device)
     group = whole_number("group", group, 1)
     acts = np.ascontiguousarray(_reals(activations, "activations"))
     code = as_array(codes, "codes")
@@ -84,7 +82,7 @@ def table_matmul(
     code = _indices(code, grid.shape[1], "codes")
     picks = _indices(picks, grid.shape[0], "choices")
     out = np.zeros((acts.shape[0], code.shape[0]), dtype=np.float32)
-    _runner(device)(acts, code, grid, picks, np.ascontiguousarray(scale), group, out)
+    _runner(cuda)(acts, code, grid, picks, np.ascontiguousarray(scale), group, out)
     return out
 
 
@@ -109,8 +107,8 @@ def _indices(array: npt.NDArray[Any], count: int, argument: str) -> npt.NDArray[
     return np.ascontiguousarray(array.astype(np.uint8))
 
 
-def _runner(device: str) -> Any:
-    if device == "cuda":
+def _runner(cuda: bool) -> Any:
+    if cuda:
         from ..cuda.dequantize_kernels import products as cuda_products
 
         return cuda_products

@@ -8,6 +8,8 @@ Sources: ANT (MICRO 2022) for flint as mantissa and shift; OliVe (ISCA 2023, arX
 the pair decoder; ShiftAddLLM (arXiv 2406.05981) for tables of activation sums.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,7 +19,7 @@ from ...arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...datatypes.base.errors import BitlatheError, unknown_name
 from ...datatypes.base.numbers import ceil_div
 from ...datatypes.terms.table import term_table
-from .operands import as_array, first_index, matrix, pair_rows, refuse_nonfinite
+from .operands import as_array, first_index, matrix, on_cuda, pair_rows, refuse_nonfinite
 
 PE = TypeVar("PE", IntMacPE, FpMacPE, LutPE, AntPE, OlivePE)
 
@@ -135,19 +137,34 @@ def _pe(given: PE | None, kind: type[PE]) -> PE:
     return kind() if given is None else given
 
 
-def _integer_dots(activations: Int64Array, weights: Int64Array, mac: IntMacPE) -> Any:
-    from .mac_kernels import int_dots
-
+def _integer_dots(
+    activations: Int64Array, weights: Int64Array, mac: IntMacPE, run: Callable[..., None]
+) -> Any:
+    """Sum products by ``run(activations, weights, rows, columns, lanes, bits, saturate, out)``."""
     lead, rows, columns = pair_rows(activations.shape, weights.shape)
     out = np.zeros(rows.size, dtype=np.int64)
-    saturate = mac.overflow == "saturate"
-    bits = mac.accumulator_bits
-    int_dots(matrix(activations), matrix(weights), rows, columns, mac.lanes, bits, saturate, out)
+    rules = mac.lanes, mac.accumulator_bits, mac.overflow == "saturate"
+    run(matrix(activations), matrix(weights), rows, columns, *rules, out)
     return out.reshape(lead)[()]
 
 
+def _kernels(device: str) -> Any:
+    """Return the module whose kernels run on a device."""
+    if on_cuda(device):
+        from ..cuda import mac_kernels as twins
+
+        return twins
+    from . import mac_kernels
+
+    return mac_kernels
+
+
 def int_mac_dot(
-    activations: npt.ArrayLike, weights: npt.ArrayLike, pe: IntMacPE | None = None
+    activations: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    pe: IntMacPE | None = None,
+    *,
+    device: str = "cpu",
 ) -> Any:
     """Sum integer products in an accumulator of fixed width.
 
@@ -157,6 +174,8 @@ def int_mac_dot(
         Signed integers of the PE's widths.
     pe : IntMacPE, optional
         INT8 x INT8 into 32 bits, saturating, by default.
+    device : {'cpu', 'cuda'}
+        Where to compute; both give the same bits.
 
     Returns
     -------
@@ -177,6 +196,7 @@ def int_mac_dot(
         integer_values(activations, mac.activation_bits, "activations"),
         integer_values(weights, mac.weight_bits, "weights"),
         mac,
+        _kernels(device).int_dots,
     )
 
 
@@ -194,7 +214,11 @@ def fp_rules(mac: FpMacPE) -> tuple[bool, tuple[Any, ...], tuple[Any, ...], bool
 
 
 def fp_mac_dot(
-    activations: npt.ArrayLike, weights: npt.ArrayLike, pe: FpMacPE | None = None
+    activations: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    pe: FpMacPE | None = None,
+    *,
+    device: str = "cpu",
 ) -> Any:
     """Sum floating-point products, each addition rounded to nearest even in the accumulator.
 
@@ -204,6 +228,8 @@ def fp_mac_dot(
         Values of the PE's formats.
     pe : FpMacPE, optional
         FP16 x FP16, fused, into FP32 by default.
+    device : {'cpu', 'cuda'}
+        Where to compute; both give the same bits.
 
     Returns
     -------
@@ -216,8 +242,7 @@ def fp_mac_dot(
     BitlatheError
         If a value is NaN, infinite or not of its format, or the shapes do not match.
     """
-    from .mac_kernels import fp_dots
-
+    fp_dots = _kernels(device).fp_dots
     mac = _pe(pe, FpMacPE)
     rules = fp_rules(mac)
     acts = float_values(activations, mac.activation, "activations")
@@ -228,7 +253,12 @@ def fp_mac_dot(
     return out.reshape(lead)[()]
 
 
-def lut_tables(activations: npt.ArrayLike, pe: LutPE | None = None) -> Float64Array:
+def lut_tables(
+    activations: npt.ArrayLike,
+    pe: LutPE | None = None,
+    *,
+    device: str = "cpu",
+) -> Float64Array:
     """Fill the tables of all signed sums of each run of activations.
 
     Parameters
@@ -237,6 +267,8 @@ def lut_tables(activations: npt.ArrayLike, pe: LutPE | None = None) -> Float64Ar
         FP16 values.
     pe : LutPE, optional
         Eight inputs, FP16 entries by default.
+    device : {'cpu', 'cuda'}
+        Where to compute; both give the same bits.
 
     Returns
     -------
@@ -249,8 +281,7 @@ def lut_tables(activations: npt.ArrayLike, pe: LutPE | None = None) -> Float64Ar
     BitlatheError
         If the activations are not a matrix of finite FP16 values.
     """
-    from .mac_kernels import build_tables
-
+    build_tables = _kernels(device).build_tables
     lut = _pe(pe, LutPE)
     acts = float_values(activations, "fp16", "activations")
     if acts.ndim != 2:
@@ -266,6 +297,8 @@ def lut_matmul(
     planes: npt.ArrayLike,
     scale_exponents: npt.ArrayLike,
     pe: LutPE | None = None,
+    *,
+    device: str = "cpu",
 ) -> Float64Array:
     """Multiply by sums of signed powers of two with look-ups and additions only.
 
@@ -282,6 +315,8 @@ def lut_matmul(
         Power of two of each plane, -64..64.
     pe : LutPE, optional
         Eight inputs, FP16 tables, FP32 accumulators by default.
+    device : {'cpu', 'cuda'}
+        Where to compute; both give the same bits.
 
     Returns
     -------
@@ -294,10 +329,9 @@ def lut_matmul(
         If shapes do not match, an activation is not an FP16 value, or an index or a scale is out
         of range.
     """
-    from .mac_kernels import lut_dots
-
+    lut_products = _kernels(device).lut_products
     lut = _pe(pe, LutPE)
-    tables = lut_tables(activations, lut)
+    tables = lut_tables(activations, lut, device=device)
     codes = integer_values(planes, lut.inputs, "planes", unsigned=True)
     scales = integer_values(scale_exponents, 8, "scale_exponents")
     if codes.ndim != 3 or codes.shape[2] != tables.shape[1] or scales.shape != codes.shape[:2]:
@@ -307,11 +341,9 @@ def lut_matmul(
         )
     if scales.size and int(np.abs(scales).max()) > 64:
         raise BitlatheError("scale_exponents: -64..64 is right")
-    lead = (tables.shape[0], codes.shape[0])
-    rows, columns = (np.ascontiguousarray(i.reshape(-1)) for i in np.indices(lead))
-    out = np.zeros(rows.size, dtype=np.float64)
-    lut_dots(tables, codes, scales, rows, columns, tuple(float_format(lut.accumulator)), out)
-    return out.reshape(lead)
+    out = np.zeros((tables.shape[0], codes.shape[0]), dtype=np.float64)
+    lut_products(tables, codes, scales, tuple(float_format(lut.accumulator)), out)
+    return out
 
 
 class Flint(NamedTuple):
@@ -340,6 +372,13 @@ def flint_decode(codes: npt.ArrayLike, format: str = "flint4") -> Flint:
     BitlatheError
         If the format is a mixture, wider than 8 bits or not of integers, or a code is not its.
     """
+    table = _flint_table(format)
+    array = integer_values(codes, table.mantissa.size.bit_length() - 1, "codes", unsigned=True)
+    return Flint(table.mantissa[array], table.shift[array])
+
+
+def _flint_table(format: str) -> Flint:
+    """Return mantissas and shifts by code."""
     from ...datatypes.formats import catalogue
     from ...datatypes.formats.format import Format
 
@@ -349,14 +388,19 @@ def flint_decode(codes: npt.ArrayLike, format: str = "flint4") -> Flint:
     table = term_table(fmt.values, fmt.bits)
     if not table.exact or table.unit < 1:
         raise BitlatheError(f"format {format!r}: the decoder takes formats of integers")
-    array = integer_values(codes, fmt.bits, "codes", unsigned=True)
-    value = (table.grid * int(table.unit))[array]
+    value = table.grid * int(table.unit)
     lowest = value & -value
     shift = np.where(value == 0, 0, np.bitwise_count(np.maximum(lowest - 1, 0))).astype(np.int64)
     return Flint(value >> shift, shift)
 
 
-def ant_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: AntPE | None = None) -> Any:
+def ant_dot(
+    activations: npt.ArrayLike,
+    codes: npt.ArrayLike,
+    pe: AntPE | None = None,
+    *,
+    device: str = "cpu",
+) -> Any:
     """Sum products of integer activations and flint codes: multiply by the mantissa, then shift.
 
     Parameters
@@ -367,6 +411,8 @@ def ant_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: AntPE | None =
         Codes of the PE's format.
     pe : AntPE, optional
         FLINT4 weights, INT8 activations, 32 bits saturating by default.
+    device : {'cpu', 'cuda'}
+        Where to compute; both give the same bits.
 
     Returns
     -------
@@ -375,7 +421,11 @@ def ant_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: AntPE | None =
     ant = _pe(pe, AntPE)
     flint = flint_decode(codes, ant.format)
     acts = integer_values(activations, ant.mac.activation_bits, "activations")
-    return _integer_dots(acts, flint.mantissa << flint.shift, ant.mac)
+    kernels = _kernels(device)
+    if not on_cuda(device):
+        return _integer_dots(acts, flint.mantissa << flint.shift, ant.mac, kernels.int_dots)
+    run = partial(kernels.flint_dots, tables=_flint_table(ant.format))
+    return _integer_dots(acts, as_array(codes, "codes"), ant.mac, run)
 
 
 def olive_decode(codes: npt.ArrayLike) -> Int64Array:
@@ -424,7 +474,13 @@ def olive_decode(codes: npt.ArrayLike) -> Int64Array:
     return np.where(victim, 0, value).reshape(wide.shape)[..., :length]
 
 
-def olive_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: OlivePE | None = None) -> Any:
+def olive_dot(
+    activations: npt.ArrayLike,
+    codes: npt.ArrayLike,
+    pe: OlivePE | None = None,
+    *,
+    device: str = "cpu",
+) -> Any:
     """Sum products of integer activations and outlier-victim pairs.
 
     Parameters
@@ -435,6 +491,8 @@ def olive_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: OlivePE | No
         4-bit codes of the weights.
     pe : OlivePE, optional
         INT8 activations, 32 bits saturating by default.
+    device : {'cpu', 'cuda'}
+        Where to compute; both give the same bits.
 
     Returns
     -------
@@ -442,4 +500,8 @@ def olive_dot(activations: npt.ArrayLike, codes: npt.ArrayLike, pe: OlivePE | No
     """
     olive = _pe(pe, OlivePE)
     acts = integer_values(activations, olive.mac.activation_bits, "activations")
-    return _integer_dots(acts, olive_decode(codes), olive.mac)
+    weights = olive_decode(codes)
+    kernels = _kernels(device)
+    if not on_cuda(device):
+        return _integer_dots(acts, weights, olive.mac, kernels.int_dots)
+    return _integer_dots(acts, as_array(codes, "codes"), olive.mac, kernels.pair_dots)

@@ -145,20 +145,22 @@ def build_tables(activations, inputs, fmt, tables):
 
 
 @compiled
-def lut_dots(tables, planes, scale_exponents, rows, columns, fmt, out):
+def lut_products(tables, planes, scale_exponents, fmt, out):
     """Sum over bit planes of ``2**scale * sum over chunks of the plane's table entry``.
 
-    ``planes`` is (weight rows, planes, chunks), ``scale_exponents`` (weight rows, planes).
+    ``planes`` is (weight rows, planes, chunks), ``scale_exponents`` (weight rows, planes), ``out``
+    (rows of tables, weight rows).
     """
-    for i in range(rows.size):
-        table, codes = tables[rows[i]], planes[columns[i]]
-        total = 0.0
-        for plane in range(codes.shape[0]):
-            shift = scale_exponents[columns[i], plane]
-            partial = 0.0
-            for chunk in range(codes.shape[1]):
-                entry = table[chunk, np.int64(codes[plane, chunk])]
-                partial = round_to(add_to_odd(partial, entry), fmt, False)
-            shifted = math.ldexp(partial, int(shift))  # plain: Python takes no other
-            total = round_to(add_to_odd(total, shifted), fmt, False)
-        out[i] = total
+    for m in range(out.shape[0]):
+        for n in range(out.shape[1]):
+            table, codes = tables[m], planes[n]
+            total = 0.0
+            for plane in range(codes.shape[0]):
+                partial = 0.0
+                for chunk in range(codes.shape[1]):
+                    entry = table[chunk, np.int64(codes[plane, chunk])]
+                    partial = round_to(add_to_odd(partial, entry), fmt, False)
+                # plain: Python takes no other
+                shifted = math.ldexp(partial, int(scale_exponents[n, plane]))
+                total = round_to(add_to_odd(total, shifted), fmt, False)
+            out[m, n] = total

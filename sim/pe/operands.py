@@ -14,6 +14,21 @@ from ...datatypes.base.errors import BitlatheError, unknown_name
 
 Int32Array = npt.NDArray[np.int32]
 
+DEVICES = ("cpu", "cuda")
+
+
+def on_cuda(device: str) -> bool:
+    """Return whether a device is the GPU.
+
+    Raises
+    ------
+    BitlatheError
+        If there is no such device.
+    """
+    if device not in DEVICES:
+        raise BitlatheError(unknown_name("device", str(device), DEVICES))
+    return device == "cuda"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActivationKind:

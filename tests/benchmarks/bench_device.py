@@ -20,10 +20,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+# whoever loads this file finds the jobs beside it, and the list of kernels among the tests
+sys.path += [str(folder) for folder in Path(__file__).resolve().parents[:2]]
+from device_jobs import Job, jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("numpy", "numba", "pydantic", "yaml")
@@ -157,135 +162,7 @@ def run_again(options: argparse.Namespace, facts: dict[str, str], folder: Path) 
         raise CannotRunError(f"a kernel or copy did not end within {KILL_SECONDS:.0f} s") from None
 
 
-# --- jobs: what runs on both, from here on with numpy and the package -----------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A call that gives the same bits on both devices: ``run(device)`` returns its arrays."""
-
-    name: str
-    macs: int
-    run: Callable[[str], tuple[Any, ...]]
-
-
-GRIDS = {"int8": range(-128, 128), "int4": range(-8, 8), "int3": range(-4, 4),
-         "fp4": [0, 1, 2, 3, 4, 6, 8, 12, -1, -2, -3, -4, -6, -8, -12, 10, -16]}  # fmt: skip
-
-
-def dot_job(name: str, operands: Any, *arguments: Any, **keywords: Any) -> Job:
-    """Return a job of `bitserial_dot`."""
-    import numpy as np
-
-    from bitlathe.sim.pe.bit_serial import bitserial_dot
-
-    activations, weights = operands
-    pairs = np.broadcast_shapes(activations.shape, weights.shape)
-    return Job(
-        name=name,
-        macs=int(np.prod(pairs)),
-        run=lambda device: bitserial_dot(*operands, *arguments, device=device, **keywords),
-    )
-
-
-def dot_jobs(small: bool) -> Iterator[Job]:
-    """Yield dot products: formats, numerics, skipping; massive activations, zeros, zero weights."""
-    import numpy as np
-
-    from bitlathe.arch.numerics import ALIGNED, PRESETS
-
-    shape = (6, 20) if small else (1 << 18, 128)
-    numerics = PRESETS | {"aligned, zero terms not gated": replace(ALIGNED, gate_zero_terms=False)}
-    for format, grid in GRIDS.items():
-        rng = np.random.default_rng(1)
-        acts = rng.standard_normal(shape, np.float32) * np.exp2(rng.integers(-14, 12, shape))
-        acts[rng.random(shape, np.float32) < 0.05] = 0.0
-        acts[rng.random(shape, np.float32) < 0.02] = 60000.0
-        weights = rng.choice(np.array(grid, np.int8), shape)
-        weights[rng.random(shape, np.float32) < 0.2] = 0
-        operands = acts.astype(np.float16), weights
-        for name, rules in numerics.items():
-            yield dot_job(f"bit_serial {format} {name}", operands, format, rules)
-        for name in ("aligned", "exact") if format in ("int8", "fp4") else ():
-            yield dot_job(f"bit_serial {format} {name}, term skipping", operands, format,
-                          numerics[name], skip_zero_terms=True)  # fmt: skip
-
-
-def edge_jobs(small: bool) -> Iterator[Job]:
-    """Yield odd lanes and lengths, other activations, exponents that saturate or wrap."""
-    import numpy as np
-
-    from bitlathe.arch.numerics import PENumerics
-
-    rng = np.random.default_rng(2)
-    m, n, k = (2, 3, 11) if small else (700, 900, 77)
-    acts = rng.standard_normal((m, 1, k)).astype(np.float16)
-    weights = rng.integers(-128, 128, (1, n, k))
-    for lanes in (1, 3, 16):
-        yield dot_job(f"bit_serial int8 aligned, {lanes} lanes, shared rows", (acts, weights),
-                      "int8", lanes=lanes)  # fmt: skip
-    shape = (4, 12) if small else (1 << 16, 128)
-    integers = rng.integers(-128, 128, shape)
-    halves = rng.integers(-7, 8, shape) / 2  # values that all formats have
-    for activation in ("bf16", "fp8_e4m3", "fp8_e5m2", "int8"):
-        values = integers if activation == "int8" else halves
-        yield dot_job(f"bit_serial int8 aligned, {activation} activations", (values, integers),
-                      "int8", activation=activation)  # fmt: skip
-    shape = (4, 48) if small else (1 << 16, 128)
-    ends = rng.choice([448.0, 416.0], shape) * (1 - 2 * (np.arange(shape[0]) % 2))[:, None]
-    weights = rng.integers(-128, -100, shape)
-    for overflow in ("wrap", "saturate"):
-        numerics = PENumerics(accumulator_bits=4, exponent_bits=5, overflow=overflow)
-        yield dot_job(f"bit_serial int8, exponent that {overflow}s", (ends, weights), "int8",
-                      numerics, activation="fp8_e4m3")  # fmt: skip
-
-
-def table_job(name: str, seed: int, size: tuple[int, int, int, int], kind: Any) -> Job:
-    """Return a grid-table product of random codes, four grids, scales down to subnormals."""
-    import numpy as np
-
-    from bitlathe.sim.pe.dequantize import table_matmul
-
-    m, n, k, group = size
-    rng = np.random.default_rng(seed)
-    shape = (n, -(-k // group))
-    activations = rng.standard_normal((m, k), np.float32).astype(kind)
-    arguments = (
-        rng.integers(0, 16, (n, k), np.uint8),
-        rng.standard_normal((4, 16)),
-        rng.random(shape) * 2.0 ** rng.integers(-140, 10, shape),
-    )
-    options = {"choices": rng.integers(0, 4, shape), "group": group}
-    return Job(
-        name=name,
-        macs=m * n * k,
-        run=lambda device: (table_matmul(activations, *arguments, **options, device=device),),
-    )
-
-
-def table_jobs(small: bool) -> Iterator[Job]:
-    """Yield grid-table products: a layer, odd sizes, more rows than a grid has threads."""
-    import numpy as np
-
-    from bitlathe.sim.cuda.launch import MAX_BLOCKS
-
-    for kind in (np.float16, np.float32):
-        label = np.dtype(kind).name
-        for size in ((3, 5, 21, 8),) if small else ((64, 4096, 4096, 128), (7, 4099, 515, 32)):
-            yield table_job(f"table product {size[0]} x {size[1]} x {size[2]}, {label}", 3, size,
-                            kind)  # fmt: skip
-    rows = 40 if small else MAX_BLOCKS * 8 + 1000
-    yield table_job(f"table product {rows} x 2 x 3, float16", 4, (rows, 2, 3, 3), np.float16)
-
-
-def jobs(small: bool) -> Iterator[Job]:
-    """Yield all jobs: every kernel of `sim.cuda`."""
-    yield from dot_jobs(small)
-    yield from edge_jobs(small)
-    yield from table_jobs(small)
-
-
-# --- measuring ------------------------------------------------------------------------------------
+# --- measuring, from here on with numpy and the package -------------------------------------------
 
 
 @dataclass
@@ -354,10 +231,10 @@ def measure(job: Job, kernels: list[Timed], runs: int = 2) -> Result:
             result.moved = sum(k.moved for k in kernels)
     for _ in range(2):  # the first may compile
         start = time.perf_counter()
-        host = job.run("cpu")
+        host = job.on_cpu()
         result.cpu_s = min(result.cpu_s, time.perf_counter() - start)
     for one, other in zip(host, device, strict=True):
-        compared, different = different_bits(one, other)
+        compared, different = different_bits(one, job.part(other))
         result.compared += compared
         result.different += different
     return result
@@ -434,7 +311,8 @@ def table(results: list[Result]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for r in results:
-        rate = [r.job.macs / s / 1e6 for s in (r.kernel_s, r.device_s, r.cpu_s)]
+        seconds = r.kernel_s, r.device_s, r.cpu_s / r.job.share
+        rate = [r.job.macs / s / 1e6 for s in seconds]
         lines.append(
             f"| {r.job.name} | {r.compared:,} | {r.different:,} | {rate[0]:,.1f} | {rate[1]:,.1f} "
             f"| {rate[2]:,.1f} | {r.moved / r.kernel_s / 1e9:,.1f} |"
@@ -463,11 +341,9 @@ def reason(err: Exception) -> str:
 
 def kernels_between_events() -> list[Timed]:
     """Put every kernel of `sim.cuda` between two events, where its module launches it."""
-    from bitlathe.sim.cuda import bit_serial_kernels as bit_serial
-    from bitlathe.sim.cuda import dequantize_kernels as dequantize
+    from cuda_calls import KERNELS
 
-    places = ((bit_serial, "dots_kernel"), (bit_serial, "exact_kernel"),
-              (dequantize, "products_kernel"))  # fmt: skip
+    places = [(import_module(module), name) for module, name in KERNELS.values()]
     kernels = [Timed(getattr(module, name)) for module, name in places]
     for (module, name), kernel in zip(places, kernels, strict=True):
         setattr(module, name, kernel)
@@ -502,7 +378,7 @@ def measured(options: argparse.Namespace) -> int:
     import numba
     import numpy as np
 
-    from bitlathe.sim.cuda.launch import device_available
+    from bitlathe.datatypes.kernels.cuda.launch import device_available
 
     if not device_available():
         raise CannotRunError("numba finds no CUDA device, though the driver has one")

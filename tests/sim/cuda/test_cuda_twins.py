@@ -14,7 +14,7 @@ import pytest
 
 from bitlathe.arch.numerics import PENumerics
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.sim.cuda.launch import device_available
+from bitlathe.datatypes.kernels.cuda.launch import device_available
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from bitlathe.sim.pe.dequantize import table_matmul
 from naive import pe_naive
@@ -47,9 +47,9 @@ def test_a_missing_device_is_explained():
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks and grids so small that tiny inputs span several and threads stride over the rest."""
+    from bitlathe.datatypes.kernels.cuda import launch
     from bitlathe.sim.cuda import bit_serial_kernels as bit_serial
     from bitlathe.sim.cuda import dequantize_kernels as dequantize
-    from bitlathe.sim.cuda import launch
 
     run, exact, multiply = bit_serial.dots, bit_serial.exact_dots, dequantize.products
     monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
@@ -215,7 +215,7 @@ def test_the_accumulators_twin_at_every_end(width, overflow, alignment, sum_bits
 
 
 def test_launches_cover_all_items_and_no_more_blocks_than_there_are():
-    from bitlathe.sim.cuda.launch import MAX_BLOCKS, blocks_for
+    from bitlathe.datatypes.kernels.cuda.launch import MAX_BLOCKS, blocks_for
 
     assert [blocks_for(n, 128) for n in (1, 127, 128, 129, 256, 257)] == [1, 1, 1, 2, 2, 3]
     assert MAX_BLOCKS == 65_535

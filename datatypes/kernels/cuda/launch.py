@@ -1,0 +1,83 @@
+"""Finding a CUDA device, launch sizes, and one way to run a kernel on host or device arrays."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numpy.typing import NDArray
+
+from ...base.errors import BitlatheError
+from ...base.numbers import ceil_div
+
+MAX_BLOCKS = 65_535
+
+
+def device_available() -> bool:
+    """Return whether kernels can run: on a CUDA device, or in numba's simulator."""
+    return bool(cuda.is_available())  # type: ignore[no-untyped-call]
+
+
+def require_device() -> None:
+    """Check that there is a CUDA device.
+
+    Raises
+    ------
+    BitlatheError
+        If there is none.
+    """
+    if not device_available():
+        raise BitlatheError(
+            "device 'cuda': numba finds no CUDA device; use device='cpu', which gives the same "
+            "bits, or set NUMBA_ENABLE_CUDASIM=1 to run the kernels in the simulator"
+        )
+
+
+def blocks_for(items: int, threads: int) -> int:
+    """Return how many blocks of ``threads`` to launch for ``items``; threads stride over the rest.
+
+    65,535 is the most that every axis of a grid takes (CUDA C++ Programming Guide, table of
+    technical specifications per compute capability).
+    """
+    return min(ceil_div(items, threads), MAX_BLOCKS)
+
+
+def to_device(array: Any) -> Any:
+    """Return an array as kernels take it: what lies on a device already is not copied."""
+    if hasattr(array, "__cuda_array_interface__"):
+        return cuda.as_cuda_array(array)  # type: ignore[no-untyped-call]
+    return cuda.to_device(np.ascontiguousarray(array))  # type: ignore[no-untyped-call]
+
+
+def run(
+    kernel: Any,
+    grid: tuple[Any, Any],
+    inputs: Sequence[Any],
+    scalars: Sequence[Any],
+    outputs: Sequence[NDArray[Any]],
+) -> None:
+    """Call ``kernel(*inputs, *scalars, *outputs)`` on a grid of (blocks, threads).
+
+    Parameters
+    ----------
+    kernel : CUDA kernel
+    grid : (blocks, threads)
+        Each a number, or a tuple of one for each axis.
+    inputs : sequence of array
+        On the host, or on the device.
+    scalars : sequence
+        Handed over as they are.
+    outputs : sequence of (...) array
+        On the host. The kernel starts from what they hold, and they get what it leaves.
+
+    Raises
+    ------
+    BitlatheError
+        If there is no CUDA device.
+    """
+    require_device()
+    arrays = [to_device(each) for each in inputs]
+    results = [to_device(each) for each in outputs]
+    kernel[grid](*arrays, *scalars, *results)
+    for host, device in zip(outputs, results, strict=True):
+        device.copy_to_host(host)

@@ -1,0 +1,228 @@
+"""Products of quantized operands: CUDA kernels against numba's, and those against fractions."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.formats import catalogue
+from bitlathe.sim.pe import products
+from bitlathe.sim.pe.products import Blocks
+from cuda_twins import assert_same, on_device, runs_itself_in_the_simulator
+
+test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles of 4 x 4 outputs and grids of two blocks, that small inputs span several of."""
+    from bitlathe.datatypes.kernels.cuda import launch
+    from bitlathe.sim.cuda import products_kernels as kernels
+
+    side, each = 2, 2
+    monkeypatch.setattr(launch, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(kernels, "SIDE", side)
+    monkeypatch.setattr(kernels, "EACH", each)
+    monkeypatch.setattr(kernels, "dual_grain_kernel", kernels.dual_grain_of(side, each))
+    for name, *decoders in (("block_kernel", "looked_up", "looked_up"),
+                            ("shifted_kernel", "byte_float", "shifted_float")):  # fmt: skip
+        functions = [getattr(kernels, each_name) for each_name in decoders]
+        monkeypatch.setattr(kernels, name, kernels.scaled_of(*functions, side, each))
+
+
+def dual_grain(seed, m, n, k, group):
+    """Operands whose weights reach both ends of 8 bits."""
+    rng = np.random.default_rng(seed)
+    shape = (n, -(-k // group))
+    zeros = rng.integers(0, 16, shape)
+    steps = rng.integers(1, 128 // np.maximum(zeros, 15 - zeros) + (zeros == 8), shape)
+    return rng.integers(-128, 128, (m, k)), rng.integers(0, 16, (n, k)), zeros, steps
+
+
+@on_device
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(("m", "n", "k", "group"), [(1, 1, 1, 1), (9, 11, 7, 3), (4, 13, 8, 4)])
+def test_dual_grain_twin(m, n, k, group):
+    assert_same(products.dual_grain_matmul, *dual_grain(1, m, n, k, group), group=group)
+
+
+def test_dual_grain_is_the_product_of_integers():
+    acts, codes, zeros, steps = dual_grain(2, 5, 6, 19, 4)
+    wide = [np.repeat(each, 4, axis=1)[:, :19] for each in (zeros, steps)]
+    weights = (codes - wide[0]) * wide[1]
+    assert np.abs(weights).max() > 100
+    out = products.dual_grain_matmul(acts, codes, zeros, steps, group=4)
+    np.testing.assert_array_equal(out, acts @ weights.T)
+
+
+def test_dual_grain_multiplies_what_the_coder_writes():
+    """Integer product times the channel's scale is that of the dequantized weights."""
+    from bitlathe import quantize
+
+    rng = np.random.default_rng(3)
+    weights = rng.standard_normal((4, 200)).astype(np.float32)
+    coded = quantize(weights, "dgq4")
+    acts = rng.integers(-128, 128, (3, 200))
+    values = coded.dequantize().astype(np.float64)
+    channel = coded.outer_scales.astype(np.float64)
+    steps = np.rint(coded.scales / channel[:, None]).astype(int)
+    out = products.dual_grain_matmul(acts, coded.codes, coded.zeros, steps) * channel
+    np.testing.assert_allclose(out, acts @ values.T, rtol=1e-5, atol=1e-3)
+
+
+def floats_of(format):
+    """Codes of a format that are numbers."""
+    values = np.asarray(catalogue.element(format).values)
+    return np.flatnonzero(np.isfinite(values))
+
+
+@on_device
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("format", ["fp8_e4m3", "fp8_e5m2"])
+@pytest.mark.parametrize(("m", "n", "k", "group"), [(1, 2, 1, 1), (7, 9, 11, 4)])
+def test_shifted_twin(format, m, n, k, group):
+    assert_same(products.shifted_fp4_matmul, *shifted(4, format, m, n, k, group), group=group,
+                format=format, activation_scales=np.linspace(0.1, 3, m))  # fmt: skip
+
+
+def shifted(seed, format, m, n, k, group):
+    rng = np.random.default_rng(seed)
+    facts = products.BYTE_FLOATS[format]
+    shifts = rng.integers(facts.lowest, facts.highest + 1, (n, -(-k // group)))
+    acts = rng.choice(floats_of(format), (m, k))
+    return acts, rng.integers(0, 16, (n, k)), shifts, rng.random(n)
+
+
+@on_device
+@pytest.mark.parametrize("format", ["fp8_e4m3", "fp8_e5m2"])
+def test_every_shifted_code_twin(format):
+    """Each FP4 code with each shift, times 1: the value of the byte is exact."""
+    facts = products.BYTE_FLOATS[format]
+    spans = np.arange(facts.lowest, facts.highest + 1)
+    codes, shifts = (each.reshape(-1, 1) for each in np.meshgrid(np.arange(16), spans))
+    one = np.flatnonzero(np.asarray(catalogue.element(format).values) == 1.0)[:1]
+    ones = np.ones(codes.size)
+    found = products.shifted_fp4_matmul([one], codes, shifts, ones, group=1, format=format,
+                                        device="cuda")  # fmt: skip
+    fp4 = np.asarray(catalogue.element("fp4_e2m1").values)[codes] * 2.0**shifts
+    np.testing.assert_array_equal(found[0], fp4[:, 0])
+    assert set(fp4[:, 0]) <= set(catalogue.element(format).values)
+
+
+@on_device
+@pytest.mark.parametrize("format", ["fp8_e4m3", "fp8_e5m2"])
+def test_every_activation_twin(format):
+    codes = floats_of(format)
+    found = products.shifted_fp4_matmul(codes[:, None], [[2]], [[0]], [1.0], format=format,
+                                        device="cuda")  # fmt: skip
+    np.testing.assert_array_equal(found[:, 0], np.asarray(catalogue.element(format).values)[codes])
+
+
+def blocks(rng, rows, k, group, grids, scales):
+    grids = np.atleast_2d(np.asarray(grids, np.float32))
+    shape = (rows, -(-k // group))
+    return Blocks(
+        codes=rng.integers(0, grids.shape[1], (rows, k)),
+        scales=rng.choice(scales, shape),
+        grids=grids,
+        choices=rng.integers(0, len(grids), shape),
+    )
+
+
+FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+RAZER = np.tile(FP4, (4, 1))
+RAZER[:, 8] = (5, -5, 8, -8)
+POWERS = 2.0 ** np.arange(-60, 40)
+SMALL = np.array([v for v in catalogue.element("fp8_e4m3").values if v > 0])
+
+
+@on_device
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(
+    ("grids", "scales", "group"),
+    [(FP4, POWERS, 4), (FP4, SMALL, 2), (RAZER, SMALL, 3),
+     (np.arange(256) / 7, 10.0 ** np.arange(-42, 12), 5)],
+)  # fmt: skip
+def test_block_scaled_twin(grids, scales, group):
+    rng = np.random.default_rng(5)
+    sides = [blocks(rng, rows, 11, group, grids, scales) for rows in (7, 9)]
+    assert_same(products.block_scaled_matmul, *sides, group=group)
+
+
+@pytest.mark.parametrize(("grids", "scales"), [(FP4, POWERS[50:70]), (RAZER, SMALL)])
+def test_block_scaled_product_within_its_bound(grids, scales):
+    """Against fractions: blocks of FP4 are exact in float32; two roundings a block remain."""
+    rng = np.random.default_rng(6)
+    sides = [blocks(rng, 3, 21, 8, grids, scales) for _ in range(2)]
+    got = products.block_scaled_matmul(*sides, group=8)
+    values = [
+        [[Fraction(float(side.grids[side.choices[r, k // 8], side.codes[r, k]]))
+          * Fraction(float(side.scales[r, k // 8])) for k in range(21)] for r in range(3)]
+        for side in sides
+    ]  # fmt: skip
+    for m in range(3):
+        for n in range(3):
+            terms = [a * w for a, w in zip(values[0][m], values[1][n], strict=True)]
+            bound = sum(map(abs, terms)) * Fraction(2 * 3, 2**24)
+            assert abs(Fraction(float(got[m, n])) - sum(terms)) <= bound
+
+
+@on_device
+def test_empty_products():
+    assert products.dual_grain_matmul(
+        np.zeros((2, 0), int), np.zeros((3, 0), int), np.zeros((3, 0), int), np.zeros((3, 0), int),
+        device="cuda",
+    ).tolist() == [[0] * 3] * 2  # fmt: skip
+    side = Blocks(codes=np.zeros((2, 0), int), scales=np.zeros((2, 0)), grids=[0.0, 1.0])
+    assert products.block_scaled_matmul(side, side, device="cuda").tolist() == [[0.0] * 2] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"activations": [[1, 200]]}, "does not fit 8 bits"),
+        ({"codes": [[0, 16]]}, r"0\.\.15 is right"),
+        ({"codes": [0, 1]}, "codes .N, K."),
+        ({"zeros": [[1, 1]]}, r"shape \(1, 1\) is needed"),
+        ({"codes": [[15, 0]], "steps": [[40]]}, "group 0 of row 0 has the weight -280"),
+        ({"device": "gpu"}, "device 'gpu'"),
+        ({"group": 0}, "at least 1"),
+    ],
+)
+def test_bad_dual_grains_are_explained(change, words):
+    good = {"activations": [[1, 2]], "codes": [[0, 1]], "zeros": [[7]], "steps": [[2]]}
+    with pytest.raises(BitlatheError, match=words):
+        products.dual_grain_matmul(**(good | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"activations": [[0x7F]]}, "NaN"),
+        ({"shifts": [[7]]}, r"-5\.\.6 is right"),
+        ({"shifts": [7]}, "shifts: integers of shape"),
+        ({"scales": [np.nan]}, "scales: nan"),
+        ({"format": "fp4_e2m1"}, "fp8_e4m3 or fp8_e5m2"),
+    ],
+)
+def test_bad_shifts_are_explained(change, words):
+    good = {"activations": [[56]], "codes": [[1]], "shifts": [[0]], "scales": [1.0]}
+    with pytest.raises(BitlatheError, match=words):
+        products.shifted_fp4_matmul(**(good | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scales": [[np.inf]]}, "weights.scales: inf"),
+        ({"scales": [[1.0, 1.0]]}, r"weights.scales: shape \(1, 1\)"),
+        ({"codes": [[0, 2]]}, r"weights.codes: .* 0\.\.1 is right"),
+        ({"choices": [[1]]}, r"weights.choices: .* 0\.\.0 is right"),
+        ({"codes": [[0]]}, "are needed, got"),
+    ],
+)
+def test_bad_blocks_are_explained(change, words):
+    good = Blocks(codes=[[0, 1]], scales=[[1.0]], grids=[0.0, 1.0])
+    with pytest.raises(BitlatheError, match=words):
+        products.block_scaled_matmul(good, good._replace(**change))
