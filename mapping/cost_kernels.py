@@ -3,30 +3,42 @@
 Tiles above the array are whole multiples of what the array works on in one step (``step_tile``),
 so a block of ``b`` elements takes ceil(b / step_tile) steps. Clocks are counted in units of
 1 / ``pace[1]``, so that a step of a fractional number of clocks, ``pace[0] / pace[1]``, is exact.
+
+Nothing here allocates, so the kernels are compiled without reference counts (``_nrt=False``),
+which would take most of their time. What they take of a layer on a chip, the *plan*, is a tuple:
+
+* moves (T, 5): operand, dimensions that index it (a mask), the child's tier and place, the stage of
+  the first load;
+* ends (T, kinds, 2, 5): port, bits of an element over the port's width (two numbers), the axes
+  along which copies have elements of their own, those along which copies have the same;
+* pj (T, kinds, 2, 2): energy of an access, and of an element's scales beside it;
+* sizes, step_tile (D,); pace (2,);
+* reached, shares (axes, D, elements): units that the first elements of a step's tile reach, and
+  elements of the first unit.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
-
-import numpy as np
 
 from ..datatypes.base.compiled import compiled
 
 FETCH, FINISHED, PARTIAL, READBACK = 0, 1, 2, 3
 ALL, FIRST, LAST = 0, 1, 2
 OP, RELEVANT, TIER, PLACE, STAGE = 0, 1, 2, 3, 4  # columns of moves; PLACE: the child's
+PORT, UP, DOWN, OWN, REACHED = 0, 1, 2, 3, 4  # columns of ends
 # columns of places
 MEMORY, DEPTH, INDEXED, AXES, OPERAND, CHILD = 0, 1, 2, 3, 4, 5
-BUSY, EXCESS, WITHIN, WINDOWS = 0, 1, 2, 3  # rows of port sums
-# rows of `work`: scratch, a tile, its whole steps, the rest, blocks, and sums by kind and end
-SCRATCH, TILE, WHOLE, REST, BLOCK, EDGE, SUMS, WORK_ROWS = 0, 1, 2, 3, 4, 5, 6, 14
+BUSY, EXCESS, WITHIN, WINDOWS = 0, 1, 2, 3  # columns of sums, by kind and end or by port
+# rows of `work`: blocks, a tile, its whole steps, the rest
+SCRATCH, TILE, WHOLE, REST, BLOCK, EDGE, WORK_ROWS = 0, 1, 2, 3, 4, 5, 6
+SUM_ROWS = 8  # kinds by ends
 AT_PORTS = 3  # row of `edges`: a block, its whole steps, the rest, ports, and ports by stage
 # how often a class of visits counts as each kind of transfer
 FETCHES, FINISHES, RETURNS = (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 1)
-NOT_PARTIAL, NOT_READ_BACK = (0, 0, -1, 0), (0, 0, 0, -1)
-SPARE_FETCH, SPARE_FINISH, SPARE_READBACK = (-1, 0, 0, 0), (0, -1, 0, 0), (0, 0, 0, -1)
+LAST_OF_MANY, NOT_READ_BACK = (0, 1, -1, 0), (0, 0, 0, -1)
+SPARE_FETCH, SPARE_FINISH, SPARE_RETURN = (-1, 0, 0, 0), (0, -1, 0, 0), (0, -1, 0, -1)
 
 
-@compiled
+@compiled(_nrt=False)
 def steps(block, step_tile):
     """Return the steps that a block takes."""
     count = 1
@@ -35,7 +47,13 @@ def steps(block, step_tile):
     return count
 
 
-@compiled
+@compiled(_nrt=False)
+def whole(units, pace):
+    """Return clocks, rounded up, of units of the pace."""
+    return (units + pace[1] - 1) // pace[1]
+
+
+@compiled(_nrt=False)
 def _single(i, cut, relevant, block, dims, tiles):
     for j in range(i, cut):
         d = dims[j]
@@ -44,12 +62,13 @@ def _single(i, cut, relevant, block, dims, tiles):
     return True
 
 
-@compiled
-def _last_pass(i, relevant, block, dims, tiles, step_tile, scratch):
+@compiled(_nrt=False)
+def _last_pass(i, relevant, block, nest, step_tile, scratch):
     """Return the steps of the last turn over the tile, from loop ``i`` inwards."""
+    dims, tiles, loops = nest
     for d in range(step_tile.size):
         scratch[d] = block[d]
-    for j in range(i, dims.size):
+    for j in range(i, loops):
         d, tile = dims[j], tiles[j]
         if tile < scratch[d]:
             if relevant >> d & 1:
@@ -59,75 +78,86 @@ def _last_pass(i, relevant, block, dims, tiles, step_tile, scratch):
     return 1
 
 
-@compiled
-def _moved(kind, end, t, tile, whole_steps, rest, plan):
-    """Return (share of one copy, copies, elements) of a tile at one end of a transfer."""
-    moves, axes, step_tile, reached_table, share_table = plan
+@compiled(_nrt=False)
+def _moved(t, kind, end, tile, whole_steps, rest, plan):
+    """Return (share of one copy, copies, elements) of a tile at one end of a transfer.
+
+    ``whole_steps``, ``rest``: the tile in whole steps' tiles of each dimension, and what is left.
+    """
+    moves, ends, _, _, step_tile, _, reached, shares = plan
     relevant = moves[t, RELEVANT]
     share = copies = elements = 1
-    own, reached = axes[t, kind, end, 0], axes[t, kind, end, 1]
+    own, alike = ends[t, kind, end, OWN], ends[t, kind, end, REACHED]
     for d in range(step_tile.size):
-        inside = min(tile[d], step_tile[d])
+        step = step_tile[d]
+        inside = min(tile[d], step)
         if relevant >> d & 1:
-            share *= (
-                whole_steps[d] * share_table[own, d, step_tile[d]] + share_table[own, d, rest[d]]
-            )
-            copies *= reached_table[own, d, inside]
+            share *= whole_steps[d] * shares[own, d, step] + shares[own, d, rest[d]]
+            copies *= reached[own, d, inside]
             elements *= tile[d]
         else:
-            same = reached_table[reached, d, inside]
+            same = reached[alike, d, inside]
             copies *= same
             elements *= same
     return share, copies, elements
 
 
-@compiled
-def _leaf(t, times, count, i, cut, block, doubled, dims, tiles, plan, prices, work):
+@compiled(_nrt=False)
+def accesses_of(share, up, down):
+    """Return the accesses of a port for the elements of one copy: ``up / down`` each, rounded."""
+    if down == 1:
+        return share * up
+    return (share * up + down - 1) // down
+
+
+@compiled(_nrt=False)
+def _leaf(t, times, count, i, cut, block, doubled, delays_only, nest, plan, work, sums):
     """Add a class of equal visits to the sums of a transfer, a number of times for each kind.
 
-    Returns the energy and the window of one visit.
+    ``delays_only``: leave accesses as they are. Returns the energy and the window of one visit.
     """
-    step_tile = plan[2]
-    ratio, ports, access_pj, beside_pj, pace = prices
-    tile, sums = work[TILE], work[SUMS:]
-    relevant = plan[0][t, RELEVANT]
+    moves, ends, pj, _, step_tile, pace, _, _ = plan
+    tile, relevant = work[TILE], moves[t, RELEVANT]
+    dims, tiles, _ = nest
     for d in range(step_tile.size):
         tile[d] = block[d]
     for j in range(i, cut):
         tile[dims[j]] = min(tile[dims[j]], tiles[j])
     for d in range(step_tile.size):
-        work[WHOLE, d], work[REST, d] = tile[d] // step_tile[d], tile[d] % step_tile[d]
+        work[WHOLE, d] = tile[d] // step_tile[d]
+        work[REST, d] = tile[d] - work[WHOLE, d] * step_tile[d]
     if doubled:
         window = steps(block, step_tile) * pace[0]
     else:
-        window = _last_pass(i, relevant, block, dims, tiles, step_tile, work[SCRATCH]) * pace[0]
+        window = _last_pass(i, relevant, block, nest, step_tile, work[SCRATCH]) * pace[0]
     energy = 0.0
     for kind in range(4):
         if times[kind] == 0:
             continue
         many = times[kind] * count
         for end in range(2):
-            if ports[t, kind, end] < 0:
+            if ends[t, kind, end, PORT] < 0:
                 continue
-            share, copies, elements = _moved(kind, end, t, tile, work[WHOLE], work[REST], plan)
-            up, down = ratio[t, kind, end, 0], ratio[t, kind, end, 1]
-            accesses = (share * up + down - 1) // down
+            share, copies, elements = _moved(t, kind, end, tile, work[WHOLE], work[REST], plan)
+            accesses = accesses_of(share, ends[t, kind, end, UP], ends[t, kind, end, DOWN])
             taken, row = accesses * pace[1], 2 * kind + end
-            sums[row, BUSY] += accesses * many
-            energy += access_pj[t, kind, end] * (accesses * copies * many)
-            energy += beside_pj[t, kind, end] * (elements * many)
+            if not delays_only:
+                sums[row, BUSY] += accesses * many
+                energy += pj[t, kind, end, 0] * (accesses * copies * many)
+                energy += pj[t, kind, end, 1] * (elements * many)
             sums[row, EXCESS] += max(0, taken - window) * many
             sums[row, WITHIN] += min(taken, window) * many
     return energy, window
 
 
-@compiled
-def _visits(t, edge, times, cut, doubled, sizes, dims, tiles, plan, prices, work, stack):
+@compiled(_nrt=False)
+def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
     """Follow the loops above a tile and add all its visits, or the first or last of each tile.
 
     Returns the energy, and the sum of the windows.
     """
-    relevant = plan[0][t, RELEVANT]
+    relevant, sizes = plan[0][t, RELEVANT], plan[3]
+    dims, tiles, _ = nest
     many = sizes.size
     energy, windows = 0.0, 0
     stack[0, 0], stack[0, 1] = 0, 1
@@ -144,7 +174,8 @@ def _visits(t, edge, times, cut, doubled, sizes, dims, tiles, plan, prices, work
             i += 1
             if tile >= block[d]:
                 continue
-            full, rest = block[d] // tile, block[d] % tile
+            full = block[d] // tile
+            rest = block[d] - full * tile
             if edge != ALL and not relevant >> d & 1:
                 block[d] = rest if edge == LAST and rest else tile
                 continue
@@ -156,16 +187,19 @@ def _visits(t, edge, times, cut, doubled, sizes, dims, tiles, plan, prices, work
                 depth += 1
             count *= full
             block[d] = tile
-        pj, window = _leaf(t, times, count, i, cut, block, doubled, dims, tiles, plan, prices, work)
+        pj, window = _leaf(
+            t, times, count, i, cut, block, doubled, False, nest, plan, work, sums
+        )  # fmt: skip
         energy += pj
         windows += window * count
     return energy, windows
 
 
-@compiled
-def _spare(t, edge, times, cut, doubled, sizes, dims, tiles, plan, prices, work):
+@compiled(_nrt=False)
+def _spare(t, edge, times, cut, doubled, nest, plan, work, sums):
     """Take the very first, or last, visit out of the sums of what delays the array."""
-    relevant, block = plan[0][t, RELEVANT], work[EDGE]
+    relevant, sizes, block = plan[0][t, RELEVANT], plan[3], work[EDGE]
+    dims, tiles, _ = nest
     for d in range(sizes.size):
         block[d] = sizes[d]
     i = 0
@@ -175,72 +209,81 @@ def _spare(t, edge, times, cut, doubled, sizes, dims, tiles, plan, prices, work)
             rest = block[d] % tile
             block[d] = rest if edge == LAST and rest else tile
         i += 1
-    _not_delayed(t, times, i, cut, block, doubled, dims, tiles, plan, prices, work)
+    _leaf(t, times, 1, i, cut, block, doubled, True, nest, plan, work, sums)
 
 
-@compiled
-def _not_delayed(t, times, i, cut, block, doubled, dims, tiles, plan, prices, work):
-    """Take a visit out of the sums of what delays the array; its accesses stay."""
-    sums = work[SUMS:]
-    for row in range(8):
-        sums[row, WINDOWS] = sums[row, BUSY]
-    _leaf(t, times, 1, i, cut, block, doubled, dims, tiles, plan, prices, work)
-    for row in range(8):
-        sums[row, BUSY] = sums[row, WINDOWS]
+@compiled(_nrt=False)
+def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
+    """Write what one operand moves between a parent and a child, by kind and end.
 
+    Parameters
+    ----------
+    t, cut : int
+        The transfer; loops outside the child.
+    doubled : bool
+        Whether the child has two tiles of the operand.
+    nest : tuple
+        Dimensions of the loops and their tiles, outermost first, and how many there are.
+    plan : tuple
+    work, stack : arrays
+        Room to compute in.
+    sums : (SUM_ROWS, 4) int64 array
+        Overwritten: clocks, clocks beyond the windows and within them, windows.
 
-@compiled
-def move_cost(t, cut, doubled, sizes, dims, tiles, plan, prices, work, stack, port_sums):
-    """Add what one operand moves between a parent and a child to the sums of the ports.
-
-    Returns the energy.
+    Returns
+    -------
+    energy : float
     """
-    work[SUMS:] = 0
-    args = (cut, doubled, sizes, dims, tiles, plan, prices, work)
+    for row in range(SUM_ROWS):
+        for column in range(4):
+            sums[row, column] = 0
+    relevant = plan[0][t, RELEVANT]
+    args = (cut, doubled, nest, plan, work)
     if plan[0][t, OP] < 2:
-        energy, windows = _visits(t, ALL, FETCHES, *args, stack)
-        _spare(t, FIRST, SPARE_FETCH, *args)
+        energy, windows = _visits(t, ALL, FETCHES, *args, stack, sums)
+        _spare(t, FIRST, SPARE_FETCH, *args, sums)
+    elif finishes(cut, relevant, plan[3], nest):
+        energy, windows = _visits(t, LAST, FINISHES, *args, stack, sums)
+        _spare(t, LAST, SPARE_FINISH, *args, sums)
     else:
-        energy, windows = _visits(t, LAST, FINISHES, *args, stack)
-        _spare(t, LAST, SPARE_FINISH, *args)
-        if not finishes(cut, plan[0][t, RELEVANT], sizes, dims, tiles):
-            pj, windows = _visits(t, ALL, RETURNS, *args, stack)
-            energy += pj + _visits(t, LAST, NOT_PARTIAL, *args, stack)[0]
-            energy += _visits(t, FIRST, NOT_READ_BACK, *args, stack)[0]
-            _spare(t, LAST, SPARE_READBACK, *args)
-    _add_to_ports(t, windows, plan, prices, work, port_sums)
+        energy = _visits(t, LAST, LAST_OF_MANY, *args, stack, sums)[0]
+        pj, windows = _visits(t, ALL, RETURNS, *args, stack, sums)
+        energy += pj + _visits(t, FIRST, NOT_READ_BACK, *args, stack, sums)[0]
+        _spare(t, LAST, SPARE_RETURN, *args, sums)
+    for row in range(SUM_ROWS):
+        sums[row, WINDOWS] = windows
     return energy
 
 
-@compiled
-def step_cost(t, sizes, plan, prices, work, port_sums):
-    """Add what the array takes, or leaves, step by step to the sums of the ports.
-
-    Returns the energy.
-    """
-    many, step_tile, block = sizes.size, plan[2], work[BLOCK]
-    work[SUMS:] = 0
+@compiled(_nrt=False)
+def step_cost(t, plan, work, sums):
+    """Write what the array takes, or leaves, step by step; as `move_cost`. Returns the energy."""
+    sizes, step_tile, block = plan[3], plan[4], work[BLOCK]
+    for row in range(SUM_ROWS):
+        for column in range(4):
+            sums[row, column] = 0
     up = plan[0][t, OP] == 2
-    none = np.empty(0, np.int64)
-    args = (0, 0, block, True, none, none, plan, prices, work)
+    nest = work[SCRATCH], work[SCRATCH], 0  # no loops
     energy, windows = 0.0, 0
-    for number in range(1 << many):
+    for number in range(1 << sizes.size):
         count, first, last = _step_tile(number, plan[0][t, RELEVANT], sizes, step_tile, block)
         if count:
             times = (0, last, count - last, count - first) if up else (count, 0, 0, 0)
-            pj, window = _leaf(t, times, 1, *args)
+            pj, window = _leaf(t, times, 1, 0, 0, block, True, False, nest, plan, work, sums)
             energy += pj
             windows += window * count
-    for d in range(many):  # the very first, or last, step
+    for d in range(sizes.size):  # the very first, or last, step
         rest = sizes[d] % step_tile[d]
         short = rest > 0 and (up or sizes[d] < step_tile[d])
         block[d] = rest if short else step_tile[d]
-    _not_delayed(t, (0, -1, 0, -1) if up else SPARE_FETCH, *args)
-    _add_to_ports(t, windows, plan, prices, work, port_sums)
+    spared = SPARE_RETURN if up else SPARE_FETCH
+    _leaf(t, spared, 1, 0, 0, block, True, True, nest, plan, work, sums)
+    for row in range(SUM_ROWS):
+        sums[row, WINDOWS] = windows
     return energy
 
 
-@compiled
+@compiled(_nrt=False)
 def _step_tile(number, relevant, sizes, step_tile, block):
     """Fill a step's tile, short in the dimensions that the bits of a number say.
 
@@ -264,22 +307,24 @@ def _step_tile(number, relevant, sizes, step_tile, block):
     return count, first, last
 
 
-@compiled
-def _add_to_ports(t, windows, plan, prices, work, port_sums):
-    ports, sums = prices[1], work[SUMS:]
+@compiled(_nrt=False)
+def add_to_ports(t, sums, plan, ports):
+    """Add the sums of a transfer to those of the ports."""
+    ends = plan[1]
     for kind in range(4):
         for end in range(2):
-            row, port = 2 * kind + end, ports[t, kind, end]
+            row, port = 2 * kind + end, ends[t, kind, end, PORT]
             if port >= 0 and sums[row, BUSY] > 0:
-                port_sums[port, BUSY] += sums[row, BUSY]
-                port_sums[port, EXCESS] += max(0, sums[row, EXCESS])
-                port_sums[port, WITHIN] += max(0, sums[row, WITHIN])
-                port_sums[port, WINDOWS] = max(port_sums[port, WINDOWS], windows)
+                ports[port, BUSY] += sums[row, BUSY]
+                ports[port, EXCESS] += max(0, sums[row, EXCESS])
+                ports[port, WITHIN] += max(0, sums[row, WITHIN])
+                ports[port, WINDOWS] = max(ports[port, WINDOWS], sums[row, WINDOWS])
 
 
-@compiled
-def finishes(cut, relevant, sizes, dims, tiles):
+@compiled(_nrt=False)
+def finishes(cut, relevant, sizes, nest):
     """Whether no tile is visited again: no loop of the reduction outside one that moves on."""
+    dims, tiles, _ = nest
     for j in range(cut):
         if relevant >> dims[j] & 1:
             continue
@@ -288,10 +333,12 @@ def finishes(cut, relevant, sizes, dims, tiles):
                 d = dims[i]
                 if relevant >> d & 1 and tiles[i] < _first_extent(i, d, sizes, dims, tiles):
                     return False
+            # the loops inside have no tile to move on to either
+            return True
     return True
 
 
-@compiled
+@compiled(_nrt=False)
 def _first_extent(i, d, sizes, dims, tiles):
     extent = sizes[d]
     for j in range(i):
@@ -300,151 +347,143 @@ def _first_extent(i, d, sizes, dims, tiles):
     return extent
 
 
-@compiled
-def stall_of(port_sums):
-    """Return the stall of the worst port, in units of the pace."""
-    worst = 0
-    for p in range(port_sums.shape[0]):
-        stall = port_sums[p, EXCESS] + max(0, port_sums[p, WITHIN] - port_sums[p, WINDOWS])
+@compiled(_nrt=False)
+def cycles_of(ports, elapsed, edge, pace):
+    """Return the clocks of a mapping: steps, the stall of the worst port, the edges; the roofline.
+
+    Parameters
+    ----------
+    ports : (P, 4) int64 array
+        Sums of the ports.
+    elapsed : int
+        Units of the pace that all steps take.
+    edge : int
+        Clocks of first load and last store, and of what else goes beside the steps.
+    pace : (2,) int64 array
+    """
+    worst = busiest = 0
+    for p in range(ports.shape[0]):
+        stall = ports[p, EXCESS] + max(0, ports[p, WITHIN] - ports[p, WINDOWS])
         worst = max(worst, stall)
-    return worst
+        busiest = max(busiest, ports[p, BUSY])
+    return max(whole(elapsed + worst, pace) + edge, whole(elapsed, pace), busiest)
 
 
-@compiled
-def edge_clocks(tile, sizes, plan, prices, edges):
+@compiled(_nrt=False)
+def _edge_size(d, groups, last, sizes, tile):
+    """Return the extent of the first, or last, block of a dimension inside some groups of loops."""
+    size = sizes[d]
+    for g in range(groups):
+        if tile[g, d] < size:
+            rest = size % tile[g, d] if last else 0
+            size = rest if rest else tile[g, d]
+    return size
+
+
+@compiled(_nrt=False)
+def edge_clocks(deepest, tile, plan, edges):
     """Return the clocks of first load and last store, whatever the order of the loops.
 
-    ``tile[g]``: the tile of each dimension inside the loops of group ``g``. Of an edge tile the
-    size is that of the first, or last, block of every group. What each port takes of it is left in
-    row ``AT_PORTS`` of ``edges``.
+    Parameters
+    ----------
+    deepest : int
+        Transfers into tiers further in than this one are left out.
+    tile : (G, D) int64 array
+        The tile of each dimension inside the loops of a group. Of an edge tile the size is that of
+        the first, or last, block of every group.
+    plan : tuple
+    edges : (4 + G, max(D, P)) int64 array
+        Room to compute in; row 3 gets what each port takes of the first tier's.
     """
-    moves = plan[0]
-    ratio, ports = prices[0], prices[1]
-    stages = edges[AT_PORTS + 1 :]
-    edges[AT_PORTS:] = 0
-    last_store = 0
+    moves, ends, _, sizes, step_tile, _, _, _ = plan
+    for row in range(AT_PORTS, edges.shape[0]):
+        for p in range(edges.shape[1]):
+            edges[row, p] = 0
+    block, whole_steps, left = edges[0], edges[1], edges[2]
+    clocks = 0
     for t in range(moves.shape[0]):
         up = moves[t, OP] == 2
-        if moves[t, STAGE] < 0 and not up:
+        if (moves[t, STAGE] < 0 and not up) or moves[t, TIER] > deepest:
             continue
-        block, kind = edges[0], FINISHED if up else FETCH
+        kind = FINISHED if up else FETCH
         for d in range(sizes.size):
-            block[d] = sizes[d]
-            for g in range(moves[t, TIER]):
-                if tile[g, d] < block[d]:
-                    rest = block[d] % tile[g, d]
-                    block[d] = rest if up and rest else tile[g, d]
-        whole_steps, left = edges[1], edges[2]
-        for d in range(sizes.size):
-            whole_steps[d], left[d] = block[d] // plan[2][d], block[d] % plan[2][d]
+            block[d] = _edge_size(d, moves[t, TIER], up, sizes, tile)
+            whole_steps[d] = block[d] // step_tile[d]
+            left[d] = block[d] - whole_steps[d] * step_tile[d]
         slowest = 0
         for end in range(2):
-            if ports[t, kind, end] >= 0:
-                share, _, _ = _moved(kind, end, t, block, whole_steps, left, plan)
-                num, den = ratio[t, kind, end, 0], ratio[t, kind, end, 1]
-                taken = (share * num + den - 1) // den
+            port = ends[t, kind, end, PORT]
+            if port >= 0:
+                share, _, _ = _moved(t, kind, end, block, whole_steps, left, plan)
+                taken = accesses_of(share, ends[t, kind, end, UP], ends[t, kind, end, DOWN])
                 slowest = max(slowest, taken)
-                edges[AT_PORTS, ports[t, kind, end]] += taken
+                if moves[t, TIER] == 1:
+                    edges[AT_PORTS, port] += taken
                 if not up:
-                    stages[moves[t, STAGE], ports[t, kind, end]] += taken
+                    edges[AT_PORTS + 1 + moves[t, STAGE], port] += taken
         if up:
-            last_store += slowest
-    first_load = 0
-    for stage in range(stages.shape[0]):
-        first_load += stages[stage].max()
-    return first_load + last_store
+            clocks += slowest
+    for stage in range(AT_PORTS + 1, edges.shape[0]):
+        most = 0
+        for p in range(edges.shape[1]):
+            most = max(most, edges[stage, p])
+        clocks += most
+    return clocks
 
 
-@compiled
-def _held(place, tile, sizes, partial, layout, plan):
-    """Return what one copy of a memory holds at a place, one tile of it."""
+@compiled(_nrt=False)
+def held_at(place, tile, partial, plan, layout):
+    """Return what one copy of a memory holds at a place, one tile of it.
+
+    ``partial``: 1 for unfinished sums.
+    """
     places, ratio = layout[0], layout[1]
-    step_tile, share_table = plan[2], plan[4]
+    sizes, step_tile, shares = plan[3], plan[4], plan[7]
     own, share = places[place, AXES], 1
     for d in range(sizes.size):
         if places[place, INDEXED] >> d & 1:
-            size = min(sizes[d], tile[places[place, DEPTH] - 1, d])
-            step = step_tile[d]
-            share *= size // step * share_table[own, d, step] + share_table[own, d, size % step]
-    num, den = ratio[place, partial, 0], ratio[place, partial, 1]
-    return (share * num + den - 1) // den
+            size, step = min(sizes[d], tile[places[place, DEPTH] - 1, d]), step_tile[d]
+            full = size // step
+            share *= full * shares[own, d, step] + shares[own, d, size - full * step]
+    return accesses_of(share, ratio[place, partial, 0], ratio[place, partial, 1])
 
 
-@compiled
-def hold(held, tile, sizes, partial, layout, plan):
-    """Write what one tile takes at each place."""
-    for place in range(held.size):
-        held[place] = _held(place, tile, sizes, partial[place], layout, plan)
+@compiled(_nrt=False)
+def fits(mask, held, partial, layout, needs):
+    """Whether all memories hold their tiles, two of each place in the mask.
 
-
-@compiled
-def fits(mask, held, layout):
-    """Whether all memories hold their tiles, two of each place in the mask."""
+    Parameters
+    ----------
+    mask : int
+    held : (places, 2) int64 array
+        What one tile takes, of finished and of unfinished sums.
+    partial : (places,) int64 array
+        Whether sums are unfinished.
+    layout : tuple
+    needs : (memories,) int64 array
+        Room to compute in.
+    """
     places, room = layout[0], layout[2]
     for memory in range(room.size):
-        needs = 0
-        for place in range(held.size):
-            if places[place, MEMORY] == memory:
-                needs += held[place] << (mask >> place & 1)
-        if needs > room[memory]:
-            return False
-    return True
+        needs[memory] = 0
+    for place in range(places.shape[0]):
+        needs[places[place, MEMORY]] += held[place, partial[place]] << (mask >> place & 1)
+    enough = True
+    for memory in range(room.size):
+        enough = enough and needs[memory] <= room[memory]
+    return enough
 
 
-@compiled
-def find_partial(partial, cuts, sizes, nest, layout):
+@compiled(_nrt=False)
+def find_partial(partial, cuts, nest, plan, layout):
     """Note which places hold unfinished sums: where sums arrive from inside more than once."""
     places = layout[0]
     for place in range(places.shape[0]):
         partial[place] = 0
         if places[place, OPERAND] == 2:
             child = places[place, CHILD]
-            once = finishes(cuts[child], places[place, INDEXED], sizes, nest[0], nest[1])
             if child == cuts.size - 1:
                 once = layout[3][0] == 1
+            else:
+                once = finishes(cuts[child], places[place, INDEXED], plan[3], nest)
             partial[place] = 0 if once else 1
-
-
-@compiled
-def whole(units, pace):
-    """Return clocks, rounded up, of units of the pace."""
-    return (units + pace[1] - 1) // pace[1]
-
-
-@compiled
-def nest_cost(nest, cuts, mask, edge, base, problem, work, stack, sums):
-    """Return clocks and energy of a mapping beyond the array's and static energy.
-
-    Parameters
-    ----------
-    nest : tuple of two (L,) int64 arrays
-        Dimensions and tiles of the loops, outermost first.
-    cuts : (G + 1,) int64 array
-        Loops outside each tier.
-    mask : int
-        Places with two tiles.
-    edge : int
-        Clocks of first load and last store, and of what else goes beside the steps.
-    base : (P, 4) int64 array
-        Sums of the ports for what the array takes step by step.
-    problem : tuple
-        Sizes, plan, prices, layout, orders, as `mapping.packed` has them.
-    work, stack, sums : arrays
-        Room to compute in.
-    """
-    sizes, plan, prices = problem[0], problem[1], problem[2]
-    moves, pace = plan[0], prices[4]
-    elapsed = steps(sizes, plan[2]) * pace[0]
-    sums[:] = base
-    energy = 0.0
-    for t in range(moves.shape[0]):
-        if moves[t, TIER] < cuts.size - 1:
-            doubled = mask >> moves[t, PLACE] & 1 == 1
-            cut = cuts[moves[t, TIER]]
-            energy += move_cost(
-                t, cut, doubled, sizes, nest[0], nest[1], plan, prices, work, stack, sums
-            )
-    cycles = max(whole(elapsed, pace), whole(elapsed + stall_of(sums), pace) + edge)
-    for p in range(sums.shape[0]):
-        cycles = max(cycles, sums[p, BUSY])
-    return cycles, energy

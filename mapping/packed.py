@@ -1,9 +1,7 @@
-"""A layer, a chip and one way to unroll as the arrays that the compiled search takes."""
+"""A layer and a chip as the arrays that the compiled search takes, however it is unrolled."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import permutations
 from math import prod
 from typing import Any
 
@@ -12,15 +10,15 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
+from . import bound_kernels
 from . import cost_kernels as kernels
-from . import search_kernels
-from .nest import Level, Loop, Loops, Mapping, Unroll
+from .nest import Loops
 from .operands import OperandBits
-from .space import Chains, chains, least_extents, step_counts, step_tiles, tiers_of
+from .space import Chains, Ways, least_extents, tiers_of
 
 Ints = NDArray[np.int64]
-ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
 COUNTER_BITS = 62
+NOTHING_FITS = 1e299
 KINDS: tuple[tuple[int, bool, tuple[str, str]], ...] = (
     (kernels.FETCH, False, ("read", "write")),
     (kernels.FINISHED, False, ("write", "read")),
@@ -39,7 +37,7 @@ class _Move:
 
 
 @lru_cache(maxsize=65536)
-def _spread(radices: tuple[tuple[int, bool], ...]) -> tuple[Ints, Ints]:
+def spread(radices: tuple[tuple[int, bool], ...]) -> tuple[Ints, Ints]:
     """Return of the first x elements of a step's tile: units reached, elements of the first unit.
 
     ``radices``: extent of each unroll of the dimension, and whether copies lie along its axis.
@@ -105,10 +103,10 @@ class Packed:
     def _pack_moves(self) -> None:
         many = len(self.moves)
         self.move_rows = np.zeros((many, 5), np.int64)
-        self.ratio = np.ones((many, 4, 2, 2), np.int64)
-        self.port_of = np.full((many, 4, 2), -1, np.int64)
-        self.axes = np.zeros((many, 4, 2, 2), np.int64)
-        self.access_pj, self.beside_pj = np.zeros((many, 4, 2)), np.zeros((many, 4, 2))
+        self.ends = np.zeros((many, 4, 2, 5), np.int64)
+        self.ends[..., kernels.PORT] = -1
+        self.ends[..., kernels.UP : kernels.DOWN + 1] = 1
+        self.pj = np.zeros((many, 4, 2, 2))
         for t, move in enumerate(self.moves):
             child = move.child
             place = 0
@@ -129,23 +127,24 @@ class Packed:
         self, t: int, move: _Move, kind: int, partial: bool, ways: tuple[str, str]
     ) -> None:
         bits, outer = self.bits, move.parent.per
-        whole = bits.of(move.operand, partial=partial)
+        stored = bits.of(move.operand, partial=partial)
         coded = move.child is None or move.child.words is not None
-        width = bits.code(move.operand, partial=partial) if coded else whole
+        width = bits.code(move.operand, partial=partial) if coded else stored
         inner = move.child.per if move.child else self.hierarchy.axis_names
         reached = outer if kind == kernels.READBACK else inner
-        self.axes[t, kind, 0] = self.pers.index(outer)
-        self.axes[t, kind, 1] = self.pers.index(inner), self.pers.index(reached)
+        self.ends[t, kind, 0, kernels.OWN :] = self.pers.index(outer)
+        self.ends[t, kind, 1, kernels.OWN] = self.pers.index(inner)
+        self.ends[t, kind, 1, kernels.REACHED] = self.pers.index(reached)
         for end, memory in enumerate((move.parent, move.child)):
             if memory is None:
                 continue
             i = memory.port(ways[end], move.operand)  # type: ignore[arg-type]
             port = memory.ports[i]
             pj = port.read_pj if ways[end] == "read" else port.write_pj
-            self.port_of[t, kind, end] = self.ports.index((memory.name, i))
-            self.ratio[t, kind, end] = (width / port.width_bits).as_integer_ratio()
-            self.access_pj[t, kind, end] = pj
-            self.beside_pj[t, kind, end] = float((whole - width) / port.width_bits) * pj
+            at = self.ends[t, kind, end]
+            at[kernels.PORT] = self.ports.index((memory.name, i))
+            at[kernels.UP], at[kernels.DOWN] = (width / port.width_bits).as_integer_ratio()
+            self.pj[t, kind, end] = pj, float((stored - width) / port.width_bits) * pj
 
     def _pack_places(self) -> None:
         many = len(self.places)
@@ -178,7 +177,10 @@ class Packed:
 
     def _check_range(self) -> None:
         """Refuse what 64-bit counters do not hold."""
-        most = max(int(self.ratio.max()), int(self.held_ratio.max(initial=1)))
+        most = max(
+            int(self.ends[..., kernels.UP : kernels.DOWN + 1].max()),
+            int(self.held_ratio.max(initial=1)),
+        )
         clocks = self.layer.macs * max(self.pace) * most * 8
         if clocks.bit_length() > COUNTER_BITS:
             raise BitlatheError(
@@ -187,17 +189,55 @@ class Packed:
                 "element, or a rounder DRAM bandwidth."
             )
 
-    def _moved_pj(self, t: int, elements: float, more: Any = 0.0) -> Any:
-        """Return the energy of elements that a transfer moves once, and ``more`` again."""
-        rates = self.ratio[t, :, :, 0] / self.ratio[t, :, :, 1] * self.access_pj[t]
-        pj = np.where(self.port_of[t] >= 0, rates, 0.0).sum(axis=1)
-        if self.moves[t].operand != "output":
-            return pj[kernels.FETCH] * (elements + more)
-        again = pj[kernels.PARTIAL] + pj[kernels.READBACK]
-        return pj[kernels.FINISHED] * elements + again * more
+    def plan(self, step_tile: Ints, reached: Ints, shares: Ints) -> tuple[Any, ...]:
+        """Return what `cost_kernels` calls a plan, for one way to unroll."""
+        pace: Ints = np.array(self.pace, np.int64)
+        return (
+            self.move_rows, self.ends, self.pj, self.sizes, step_tile, pace, reached, shares
+        )  # fmt: skip
+
+    def layout(self, once: bool) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return the places, bits of an element there, room, and whether one step adds all up."""
+        return self.place_rows, self.held_ratio, self.room, np.array([int(once)], np.int64)
+
+    def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Return what one element takes; see `bound_kernels.move_rates`."""
+        many = len(self.moves)
+        found = np.zeros((many, 4, len(self.ports))), np.zeros((many, 2))
+        bound_kernels.move_rates(plan, found)
+        return found
 
     def _elements(self, operand: str) -> float:
         return float(prod(self.layer.sizes[dim] for dim in self.layer.indexes[operand]))
+
+    @cached_property
+    def _flat(self) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
+        """The plan, and what one element takes, with a step's tile of one element."""
+        dims = len(self.dims)
+        table = np.zeros((len(self.pers), dims, 2), np.int64)
+        table[:, :, 1] = 1
+        plan = self.plan(np.ones(dims, np.int64), table, table)
+        return plan, self.rates(plan)
+
+    @cached_property
+    def deeper_pj(self) -> float:
+        """Least energy of what moves once between memories below the first tier."""
+        energy = self._flat[1][1]
+        return sum(
+            float(energy[t, 0]) * self._elements(move.operand)
+            for t, move in enumerate(self.moves)
+            if 1 < self.move_rows[t, kernels.TIER] < len(self.tiers)
+        )
+
+    @cached_property
+    def once_pj(self) -> float:
+        """Energy of what memories move between them, each element once."""
+        energy = self._flat[1][1]
+        return self.deeper_pj + sum(
+            float(energy[t, 0]) * self._elements(move.operand)
+            for t, move in enumerate(self.moves)
+            if self.move_rows[t, kernels.TIER] == 1 < len(self.tiers)
+        )
 
     @cached_property
     def floor_pj(self) -> float:
@@ -206,52 +246,30 @@ class Packed:
         That of the first tier's best tiles with a step's tile of one element, which has the blocks
         of any other tiles and needs no more room; transfers further in happen once.
         """
-        deeper = 0.0
-        for t, move in enumerate(self.moves):
-            if 1 < self.move_rows[t, kernels.TIER] < len(self.tiers):
-                deeper += self._moved_pj(t, self._elements(move.operand))
-        tiles = [
-            np.array(least_extents(self.layer.sizes[dim], self.layer.sizes[dim]))
-            if dim != "b"
-            else np.array([1])
-            for dim in self.dims
+        if len(self.tiers) == 1:
+            return self.once_pj
+        plan, rates = self._flat
+        lists = [
+            least_extents(size, size) if dim != "b" else [1]
+            for dim, size in self.layer.sizes.items()
         ]
-        grid = dict(zip(self.dims, np.ix_(*tiles), strict=True))
-        fits = self._roomy(grid)
-        if not fits.any():
-            return deeper
-        return deeper + min(self._outer_pj(grid, fits, innermost) for innermost in self.dims[:3])
-
-    def _outer_pj(self, grid: dict[str, Any], fits: Any, innermost: str) -> float:
-        """Return the least energy of the first tier's transfers with one dimension innermost."""
-        total = np.zeros(fits.shape)
-        for t, move in enumerate(self.moves):
-            if self.move_rows[t, kernels.TIER] == 1:
-                again: Any = 1.0
-                for dim, tile in grid.items():
-                    if dim not in self.layer.indexes[move.operand] and dim != innermost:
-                        again = again * -(-self.layer.sizes[dim] // tile)
-                elements = self._elements(move.operand)
-                total = total + self._moved_pj(t, elements, elements * (again - 1.0))
-        return float(total[fits].min())
-
-    def _roomy(self, grid: dict[str, Any]) -> Any:
-        """Return which tiles the chip-wide memories of the first tier hold."""
-        shape = tuple(tile.size for tile in grid.values())
-        needs: dict[int, Any] = {}
-        for (tier, name, operand), row, ratio in zip(
-            self.places, self.place_rows, self.held_ratio, strict=True
-        ):
-            if tier == 1 and not self.hierarchy.memory(name).per:
-                share: Any = 1
-                for dim in self.layer.indexes[operand]:
-                    share = share * grid[dim]
-                held = -(-share * ratio[0, 0] // ratio[0, 1])
-                needs[int(row[0])] = needs.get(int(row[0]), 0) + held
-        fits = np.ones(shape, np.bool_)
-        for memory, needed in needs.items():
-            fits &= np.broadcast_to(needed <= self.room[memory], shape)
-        return fits
+        extents = np.ones((len(lists), max(map(len, lists))), np.int64)
+        for d, some in enumerate(lists):
+            extents[d, : len(some)] = some
+        counts: Ints = np.array([len(some) for some in lists], np.int64)
+        places, ratios, room, once = self.layout(False)
+        names = sorted(memory.name for memory in self.hierarchy.memories)
+        copied = [bool(self.hierarchy.memory(name).per) for name in names]
+        room = np.where(copied, np.iinfo(np.int64).max, room)
+        empty = [np.zeros(n, np.int64) for n in (len(places), len(room))]
+        scratch = (
+            np.ones((1, len(lists)), np.int64), empty[0],
+            np.zeros((len(places), 2), np.int64), empty[1], np.zeros(0),
+        )  # fmt: skip
+        least = bound_kernels.floor_of(
+            extents, counts, plan, (places, ratios, room, once), rates, scratch
+        )
+        return max(self.once_pj, self.deeper_pj + (least if least < NOTHING_FITS else 0.0))
 
     @cached_property
     def waiting_cycles(self) -> int:
@@ -263,196 +281,48 @@ class Packed:
                 latency[move.stage] = max(stage, move.parent.latency_cycles)
         return self.hierarchy.fill_cycles + sum(latency.values())
 
-    def units_pj(self, way: tuple[Unroll, ...]) -> float:
-        """Return the energy of the array's units: those with work, step by step."""
-        return self.hierarchy.array_pj(lambda axes: self._busy(way, axes), self.bits.step_cycles)
+    def units_pj(self, ways: Ways) -> NDArray[np.float64]:
+        """Return the energy of the array's units with work, by way to unroll, step by step."""
+        chip = self.hierarchy
+        total = np.zeros(len(ways))
+        for axes in {chip.units, chip.table_units}:
+            one = chip.array_pj(lambda some, axes=axes: int(some == axes), self.bits.step_cycles)
+            if one:
+                total += self._busy(ways, axes) * one
+        return total
 
-    def _busy(self, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:
+    def _busy(self, ways: Ways, axes: tuple[str, ...]) -> Ints:
         """Return the units of some axes that have work, summed over all steps."""
-        busy, tiles = 1, step_tiles(self.layer, way)
-        for dim, size in self.layer.sizes.items():
-            table = _spread(tuple((u.size, u.axis in axes) for u in way if u.dim == dim))[0]
-            full, rest = divmod(size, tiles[dim])
-            busy *= full * int(table[-1]) + int(table[rest])
+        busy = np.ones(len(ways), np.int64)
+        for d, (dim, size) in enumerate(self.layer.sizes.items()):
+            examples, kinds = ways.by_kind(d)
+            units_of = []
+            for number in examples:
+                way = ways.way(number)
+                table = spread(tuple((u.size, u.axis in axes) for u in way if u.dim == dim))[0]
+                full, rest = divmod(size, len(table) - 1)
+                units_of.append(full * int(table[-1]) + int(table[rest]))
+            busy *= np.array(units_of, np.int64)[kinds]
         return busy
 
-    def bounds(self, way: tuple[Unroll, ...]) -> tuple[int, float]:
-        """Return clocks and energy that no mapping of a way to unroll undercuts."""
-        counts = dict(zip(self.dims, step_counts(self.layer, way), strict=True))
-        cycles = math.ceil(prod(counts.values()) * self.bits.step_cycles) + self.waiting_cycles
-        energy = self.units_pj(way) + self.floor_pj + cycles * self.hierarchy.static_pj
-        for pj, more_pj, again, elements in self._array_pj:
-            times = prod(counts[dim] for dim in again)
-            energy += elements * (pj + more_pj * (times - 1))
-        return cycles, energy * (1 - 1e-9)
+    def bounds(self, ways: Ways, *, traffic: bool = True) -> tuple[Ints, NDArray[np.float64]]:
+        """Return clocks and energy that no mapping undercuts, by way to unroll.
 
-    @cached_property
-    def _array_pj(self) -> list[tuple[float, float, tuple[str, ...], float]]:
-        """What the array moves: pJ an element, again, the dimensions of which steps repeat it."""
-        found = []
+        ``traffic``: whether to bound how often outer memories' tiles are moved, which takes longer.
+        """
+        counts = -(-self.sizes // ways.tiles)
+        up, down = self.pace
+        cycles = -(-(counts.prod(axis=1) * up) // down) + self.waiting_cycles
+        energy = self.units_pj(ways) + (self.floor_pj if traffic else self.once_pj)
+        energy += cycles * self.hierarchy.static_pj
+        rates = self._flat[1][1]
         for t, move in enumerate(self.moves):
             if move.child is None:
-                again = tuple(d for d in self.dims if d not in self.layer.indexes[move.operand])
-                once, twice = float(self._moved_pj(t, 1.0)), float(self._moved_pj(t, 1.0, 1.0))
-                found.append((once, twice - once, again, self._elements(move.operand)))
-        return found
-
-    def unrolled(self, way: tuple[Unroll, ...]) -> "Unrolled":
-        """Return the arrays for one way to unroll."""
-        return Unrolled(self, way)
-
-
-class Unrolled:
-    """The arrays of `search_kernels.search_tiles` for one way to unroll."""
-
-    def __init__(self, packed: Packed, way: tuple[Unroll, ...]) -> None:
-        self.packed, self.way = packed, way
-        layer, dims = packed.layer, packed.dims
-        steps = step_tiles(layer, way)
-        self.step_tile: Ints = np.array([steps[dim] for dim in dims], np.int64)
-        longest = int(self.step_tile.max()) + 1
-        shape = (len(packed.pers), len(dims), longest)
-        reached, share = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for p, per in enumerate(packed.pers):
-            for d, dim in enumerate(dims):
-                radices = tuple((u.size, u.axis in per) for u in way if u.dim == dim)
-                tables = _spread(radices)
-                for table, values in zip((reached, share), tables, strict=True):
-                    table[p, d, : values.size] = values
-        plan = (packed.move_rows, packed.axes, self.step_tile, reached, share)
-        pace: Ints = np.array(packed.pace, np.int64)
-        summed = [d for d, dim in enumerate(dims) if dim not in layer.indexes["output"]]
-        once = all(steps[dims[d]] >= layer.sizes[dims[d]] for d in summed)
-        layout = (
-            packed.place_rows,
-            packed.held_ratio,
-            packed.room,
-            np.array([int(once)], np.int64),
-        )
-        prices = (packed.ratio, packed.port_of, packed.access_pj, packed.beside_pj, pace)
-        self.orders = ORDERS
-        self.prepared = (packed.sizes, plan, prices, layout)
-        kept = [
-            {dim for memory in tier for op in OPERANDS if memory in packed.storage[op]
-             for dim in layer.indexes[op]}
-            for tier in packed.tiers[1:]
-        ]  # fmt: skip
-        lists = [
-            np.ones((1, len(kept) + 1), np.int64)
-            if dim == "b" and steps[dim] == 1
-            else chains(layer.sizes[dim], steps[dim], tuple(dim in some for some in kept))
-            for dim in dims
-        ]
-        self.chain_lists = [self._fitting(d, each, share) for d, each in enumerate(lists)]
-        self.counts: Ints = np.array([len(each) for each in self.chain_lists], np.int64)
-        self.chains = np.ones((len(dims), int(self.counts.max()), len(kept) + 1), np.int64)
-        for d, each in enumerate(self.chain_lists):
-            self.chains[d, : len(each)] = each
-        self.fixed: Ints = np.array(
-            [packed.waiting_cycles, len(packed.ports), packed.doublable, 1], np.int64
-        )
-        self.fixed_pj = np.array(
-            [packed.units_pj(way), packed.floor_pj, packed.hierarchy.static_pj]
-        )
-
-    def _fitting(self, d: int, chain: Ints, share: Ints) -> Ints:
-        """Leave out the chains of a dimension that do not fit with a step's tile of the others."""
-        packed, step = self.packed, int(self.step_tile[d])
-        fits = np.ones(len(chain), np.bool_)
-        for row, ratio in zip(packed.place_rows, packed.held_ratio, strict=True):
-            memory, tier, indexed, per = row[:4].tolist()
-            if not indexed >> d & 1:
-                continue
-            others = prod(
-                int(share[per, e, min(self.step_tile[e], packed.sizes[e])])
-                for e in range(len(packed.dims))
-                if e != d and indexed >> e & 1
-            )
-            tiles = np.minimum(chain[:, tier - 1], packed.sizes[d])
-            mine = tiles // step * share[per, d, step] + share[per, d, tiles % step]
-            held = -(-mine * others * ratio[0, 0] // ratio[0, 1])
-            fits &= held <= packed.room[memory]
-        return chain[fits]
-
-    def search(self, objective: int, limit: int, best: Any, found: Ints) -> int:
-        """Try all mappings of this unrolling; see `search_kernels.search_tiles`.
-
-        Parameters
-        ----------
-        objective : int
-            Index of the objective.
-        limit : int
-            Mappings to cost at most.
-        best : (2,) float64 array
-            Clocks and energy of the best mapping so far; overwritten.
-        found : (5,) int64 array
-            Which mapping that is; overwritten.
-        """
-        if not self.counts.all():
-            return 0
-        evaluated: int = search_kernels.search_tiles(
-            self.chains,
-            self.counts,
-            (*self.prepared, self.orders),
-            self.fixed,
-            self.fixed_pj,
-            objective,
-            limit,
-            best,
-            found,
-        )
-        return evaluated
-
-    def mapping(self, found: Ints) -> Mapping:
-        """Return the mapping that the search found."""
-        number, outer, inside, mask = (int(value) for value in found[:4])
-        tiles = []
-        for each in self.chain_lists:
-            tiles.append(tuple(each[number % len(each)].tolist()))
-            number //= len(each)
-        orders = [outer]
-        for _ in self.packed.tiers[1:]:
-            orders.append(inside % len(self.orders))
-            inside //= len(self.orders)
-        return self.nest(tiles, orders, mask)
-
-    def nest(self, tiles: list[tuple[int, ...]], orders: list[int], mask: int) -> Mapping:
-        """Return the mapping of tiles (of each dimension), orders (of each group) and doublings."""
-        packed, levels = self.packed, []
-        extent = dict(packed.layer.sizes)
-        for g, tier in enumerate(packed.tiers):
-            kept = [
-                (memory.name, tuple(op for op in OPERANDS if memory in packed.storage[op]))
-                for memory in tier
-            ]
-            loops = []
-            for d in ([3] if len(packed.dims) > 3 else []) + self.orders[orders[g]].tolist():
-                dim, tile = packed.dims[d], tiles[d][g]
-                if tile < extent[dim]:
-                    loops.append(Loop(dim, tile))
-                    extent[dim] = tile
-            named = [(name, keeps) for name, keeps in kept if keeps]
-            for i, (name, keeps) in enumerate(named):
-                doubled = tuple(
-                    op for op in keeps if g and mask >> packed.places.index((g, name, op)) & 1
-                )
-                last = i == len(named) - 1
-                levels.append(
-                    Level(
-                        memory=name,
-                        keeps=keeps,
-                        loops=tuple(loops) if last else (),
-                        doubled=doubled,
-                    )
-                )
-            if not named and loops:
-                inner = levels.pop()
-                levels.append(
-                    Level(
-                        memory=inner.memory,
-                        keeps=inner.keeps,
-                        loops=(*inner.loops, *loops),
-                        doubled=inner.doubled,
-                    )
-                )
-        return Mapping(levels=tuple(levels), spatial=self.way)
+                others = [
+                    d for d, dim in enumerate(self.dims)
+                    if dim not in self.layer.indexes[move.operand]
+                ]  # fmt: skip
+                times = counts[:, others].prod(axis=1)
+                once, again = rates[t].tolist()
+                energy += self._elements(move.operand) * (once + again * (times - 1))
+        return cycles, energy * (1 - 1e-9)

@@ -5,29 +5,37 @@ nothing better than what was found:
 
 * an unrolling: clocks of its steps; energy of its array, of as many clocks, and of the tiles of the
   outer memories that would move least if a step were one element;
-* a tile: those, with first load and last store, which do not depend on the order of loops, and what
-  each port moves at least, the best dimension being innermost;
+* tiles of the outer tiers, whatever is further in: those, with first load and last store of those
+  tiers, and what each port moves at least, the best dimension being innermost. A smaller tile of
+  the first tier moves no less, so one that is hopeless without its first load and last store
+  excludes the smaller ones;
 * an order of the outermost loops: those, with all that passes DRAM, each transfer in the longest
   window that it could have.
 
+Transfers below the first tier are repeated for every block of an outer tier that does not index
+them, where a whole block has several of their tiles, and happen once where inner tiles are open.
 The most promising come first, which changes what is costed, not what is found.
 """
 
 import math
 import time
+from fractions import Fraction
+from functools import cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from ..arch.hierarchy import Hierarchy, Memory
+from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from ..datatypes.base.errors import BitlatheError, check_name
 from .best import OBJECTIVES, Best, Objective
 from .cost import cost
+from .front_kernels import hopeless
 from .nest import Loops
 from .operands import OperandBits
-from .packed import Packed, Unrolled
-from .search_kernels import hopeless
-from .space import least_extents, storages, unrollings
+from .packed import Packed
+from .space import Ways, least_extents, storages
+from .unrolled import Unrolled, new_front
 
 NO_LIMIT = 1 << 60
 
@@ -63,35 +71,64 @@ def search(
     wrong = layer_problems(layer)
     if wrong:
         raise BitlatheError(wrong)
-    number = OBJECTIVES.index(objective)
-    packed = [Packed(layer, bits, hierarchy, storage) for storage in storages(hierarchy)]
-    ways = unrollings(layer, hierarchy.axes)
-    best, found = np.array([np.inf, np.inf]), np.zeros(5, np.int64)
-    packed[0].unrolled(ways[0]).search(number, 0, best, found)  # compiles what is not yet
+    _compile()
+    return _searched(layer, bits, hierarchy, OBJECTIVES.index(objective), limit)[0]
+
+
+def _searched(
+    layer: Loops, bits: OperandBits, hierarchy: Hierarchy, objective: int, limit: int
+) -> list[Best]:
+    """Return the best mapping of an objective, or the front of both, fewest clocks first."""
+    ways = Ways(layer, hierarchy.axes)
+    parts = [Packed(layer, bits, hierarchy, storage) for storage in storages(hierarchy)]
     started = time.perf_counter()
-    winner: Unrolled | None = None
-    chosen, evaluated = found.copy(), 0
-    for part in packed:
-        bounded = [(*part.bounds(way), way) for way in ways]
-        bounded.sort(key=lambda each: (each[0], each[1], each[0] * each[1])[number])
-        for cycles, energy, way in bounded:
-            if hopeless(cycles, energy, best, number):
-                continue
-            before, unrolled = best.copy(), part.unrolled(way)
-            evaluated += unrolled.search(number, limit - evaluated, best, found)
-            if not np.array_equal(before, best):
-                winner, chosen = unrolled, found.copy()
+    front, evaluated = new_front(objective), 0
+    for i, part in enumerate(parts):
+        cycles, energy = part.bounds(ways, traffic=objective != 0)
+        units_pj = part.units_pj(ways)
+        for way in np.lexsort((cycles, energy, *_keys(cycles, energy, objective))).tolist():
+            if not hopeless(cycles[way], energy[way], front, objective):
+                unrolled = Unrolled(part, ways.way(way), i * len(ways) + way, units_pj[way])
+                evaluated += unrolled.search(objective, limit - evaluated, front)
+            elif objective < 3:
+                break  # the others have no better bounds
     seconds = time.perf_counter() - started
-    if winner is None:
+    if not front[2][0]:
         raise BitlatheError(too_small(layer, bits, hierarchy))
-    mapping = winner.mapping(chosen)
-    return Best(
-        mapping=mapping,
-        cost=cost(layer, bits, mapping, hierarchy),
-        mappings_evaluated=evaluated,
-        search_seconds=seconds,
-        optimal=evaluated < limit,
+    bests = []
+    for row in front[1][: front[2][0]]:
+        storage, way = divmod(int(row[0]), len(ways))
+        mapping = Unrolled(parts[storage], ways.way(way), 0, 0.0).mapping(row)
+        bests.append(
+            Best(
+                mapping=mapping,
+                cost=cost(layer, bits, mapping, hierarchy),
+                mappings_evaluated=evaluated,
+                search_seconds=seconds,
+                optimal=evaluated < limit,
+            )
+        )
+    return bests
+
+
+def _keys(cycles: Any, energy: Any, objective: int) -> tuple[Any, ...]:
+    """Return what ways to unroll are sorted by, the most important last."""
+    if objective == 0:
+        return energy, cycles
+    return (cycles, energy) if objective == 1 else (cycles, cycles * energy)
+
+
+@cache
+def _compile() -> None:
+    """Load the compiled kernels, or compile them, so that searches are timed without."""
+    ports = (Port(direction="both", width_bits=Fraction(1)),)
+    memories = tuple(
+        Memory(name=name, holds=OPERANDS, size_bits=size, ports=ports)
+        for name, size in (("outer", None), ("inner", 3))
     )
+    bits = OperandBits(weight=Fraction(1), input=Fraction(1), output=Fraction(1), partial=1)
+    chip = Hierarchy(memories=memories, axes=(Axis(name="x", size=1, dims=("n",)),))
+    _searched(Loops.product(1, 1, 1), bits, chip, 1, NO_LIMIT)
 
 
 def layer_problems(layer: Loops) -> str | None:

@@ -1,108 +1,290 @@
-"""The search over tiles, orders and doublings of one unrolling, compiled."""
+"""The search over tiles, orders and doublings of one unrolling, compiled.
+
+Tiles are chosen tier by tier, outermost first. Those of a tier that fit, and that a bound does not
+exclude, are put in the order of their bounds; below the first of them the next tier's are tried,
+and so on down to a whole nest of tiles, of which all orders of loops are. Bounds are those that
+`mapping.search` names.
+"""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 import numpy as np
 
 from ..datatypes.base.compiled import compiled
+from .bound_kernels import EDGELESS, INNER, OUT, bound_of, has_room, move_rates
 from .cost_kernels import (
-    AT_PORTS,
-    EXCESS,
-    FETCH,
-    FINISHED,
-    OP,
-    READBACK,
-    RELEVANT,
+    BUSY,
+    PLACE,
+    SUM_ROWS,
     TIER,
     WINDOWS,
     WITHIN,
     WORK_ROWS,
+    add_to_ports,
+    cycles_of,
     edge_clocks,
     find_partial,
     fits,
-    hold,
+    held_at,
     move_cost,
-    nest_cost,
-    stall_of,
     step_cost,
     steps,
-    whole,
 )
+from .front_kernels import hopeless, keep
 
-CHUNK = 1 << 20  # tiles that are bounded, and tried in the order of their bounds, at a time
-
-
-@compiled
-def hopeless(cycles, energy, best, objective):
-    """Whether nothing of at least so many clocks and so much energy beats the best so far."""
-    energy *= 1 - 1e-12  # sums of the same terms in another order
-    if objective == 0:
-        return cycles > best[0] or (cycles == best[0] and energy >= best[1])
-    if objective == 1:
-        return energy > best[1] or (energy == best[1] and cycles >= best[0])
-    product, found = cycles * energy, best[0] * best[1]
-    return product > found or (product == found and cycles >= best[0])
+FIRST_ROOM = 1 << 12  # tiles to take room for at first
 
 
 @compiled
-def _better(cycles, energy, best, objective):
-    if objective == 0:
-        return cycles < best[0] or (cycles == best[0] and energy < best[1])
-    if objective == 1:
-        return energy < best[1] or (energy == best[1] and cycles < best[0])
-    product, found = cycles * energy, best[0] * best[1]
-    return product < found or (product == found and cycles < best[0])
+def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
+    """Try all tiles, orders and doublings of one unrolling; keep the best in ``front``.
 
+    Parameters
+    ----------
+    space : tuple
+        Chains (D, C, G): tiles of each dimension inside each group of loops, outermost group first,
+        in descending order; next (D, C, G), the next chain that differs in a group or outside it;
+        counts (D,), how many chains there are; orders (6, 3) of the first three dimensions (a
+        fourth, the batch, is outermost); allowed (G, 6, 8), whether a group's loops may have an
+        order, by which dimensions have a loop (a mask): one of those that are the same nest.
+    plan, layout : tuple
+        As `cost_kernels` takes them.
+    fixed : (6,) int64 array
+        Clocks beside the steps (fill, latencies), ports, places that may be doubled (a mask),
+        whether to leave out what bounds say cannot be best, the number of the unrolling, memories.
+    fixed_pj : (2,) float64 array
+        Energy of the array's units, energy of a clock.
+    objective : int
+        0 clocks, 1 energy, 2 their product, 3 all that are best in both.
+    limit : int
+        Mappings to cost at most.
+    front : tuple
+        As `front_kernels` has it; a row of ``found`` is: the unrolling, chain of each dimension
+        (4), orders outside and inside, mask of doubled places.
 
-@compiled
-def _order(g, order, tile, sizes, dims, tiles, at):
-    """Append the loops of a group in one order; return where they end, or -1 for a duplicate.
-
-    Dimensions without a loop here must stand last, ascending: any other place is the same nest.
+    Returns
+    -------
+    evaluated : int
+        Mappings costed.
     """
-    idle = -1
-    for p in range(order.size):
-        d = order[p]
+    chains, _, counts, _, _ = space
+    many, groups = counts.size, chains.shape[2]
+    scratch = _scratch(many, groups, fixed, plan, layout)
+    base, sums, work, tile = scratch[0], scratch[2][0, 0], scratch[4], scratch[6]
+    array_pj = fixed_pj[0]
+    for t in range(plan[0].shape[0]):
+        if plan[0][t, TIER] == groups:
+            array_pj += step_cost(t, plan, work, sums)
+            add_to_ports(t, sums, plan, base)
+    energies = array_pj, fixed_pj[1]
+    rates = np.zeros((plan[0].shape[0], 4, fixed[1])), np.zeros((plan[0].shape[0], 2))
+    move_rates(plan, rates)
+    for d in range(many):
+        tile[groups - 1, d] = plan[4][d]
+    low, high = np.zeros((groups, many), np.int64), np.zeros((groups, many), np.int64)
+    high[0] = counts
+    numbers, bounds = np.empty(FIRST_ROOM, np.int64), np.empty((FIRST_ROOM, 2))
+    at, stop = np.zeros(groups + 1, np.int64), np.zeros(groups + 1, np.int64)
+    stop[0] = 1  # the one choice of no tile
+    evaluated, level = 0, 0
+    while level >= 0:
+        if at[level] == stop[level]:
+            level -= 1
+            continue
+        i = at[level]
+        at[level] += 1
+        if level:
+            if fixed[3] and hopeless(bounds[i, 0], bounds[i, 1], front, objective):
+                continue
+            _choose(level, numbers[i], space, low, high, tile)
+        if level == groups - 1:
+            evaluated += _search_orders(
+                low[level], space, plan, layout, fixed, energies, rates, objective,
+                limit - evaluated, front, scratch,
+            )  # fmt: skip
+            if evaluated >= limit:
+                return evaluated
+            continue
+        start, level = stop[level] if level else 0, level + 1
+        numbers, bounds, end = _expand(
+            level, start, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
+            objective, front, scratch,
+        )  # fmt: skip
+        order = np.argsort(_keys(bounds[start:end], objective), kind="mergesort")
+        numbers[start:end] = numbers[start:end][order]
+        bounds[start:end] = bounds[start:end][order]
+        at[level], stop[level] = start, end
+    return evaluated
+
+
+@compiled
+def _keys(bounds, objective):
+    if objective < 2:
+        return bounds[:, objective].copy()
+    return bounds[:, 0] * bounds[:, 1]
+
+
+@compiled
+def _scratch(many, groups, fixed, plan, layout):
+    """Return the arrays to compute in."""
+    loops, places, memories = groups * many, layout[0].shape[0], fixed[5]
+    return (
+        np.zeros((fixed[1], 4), np.int64),  # sums of the ports for what the array takes
+        np.zeros((fixed[1], 4), np.int64),  # and for a mapping
+        np.zeros((plan[0].shape[0], 2, SUM_ROWS, 4), np.int64),  # sums of moves: one tile, or two
+        np.zeros(plan[0].shape[0]),  # energy of moves
+        np.zeros((WORK_ROWS, max(4, loops)), np.int64),
+        np.zeros((loops + 2, many + 2), np.int64),
+        np.zeros((groups, many), np.int64),  # tiles
+        (np.zeros(loops, np.int64), np.zeros(loops, np.int64)),  # loops: dimensions, tiles
+        np.zeros(groups + 1, np.int64),  # loops outside each tier
+        np.zeros(1 << places, np.int64),  # sets of doubled places that fit
+        np.zeros(places, np.int64),  # places that hold unfinished sums
+        np.zeros((places, 2), np.int64),  # what one tile takes at each place
+        np.zeros(memories, np.int64),
+        np.zeros((4 + groups, max(many, fixed[1])), np.int64),  # edges
+        np.zeros((2, fixed[1])),  # clocks that ports take at least: of inner transfers, of all
+        np.zeros(OUT),  # bounds
+    )
+
+
+@compiled(_nrt=False)
+def _choose(level, number, space, low, high, tile):
+    """Set the tiles of a level to those that a number stands for."""
+    chains, following, counts = space[0], space[1], space[2]
+    for d in range(counts.size):
+        i = number % counts[d]
+        number //= counts[d]
+        low[level, d], high[level, d] = i, following[d, i, level - 1]
+        tile[level - 1, d] = chains[d, i, level - 1]
+
+
+@compiled
+def _expand(
+    level, start, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
+    objective, front, scratch,
+):  # fmt: skip
+    """Append the tiles of a level that fit and may be best, with their bounds, from ``start`` on.
+
+    Returns the arrays, which may have grown, and where they end.
+    """
+    chains, following, counts = space[0], space[1], space[2]
+    tile, at = scratch[6], start
+    outer = counts.size == 4
+    batch = low[level - 1, 3] if outer else 0
+    while batch < (high[level - 1, 3] if outer else 1):
+        if outer:
+            tile[level - 1, 3] = chains[3, batch, level - 1]
+        m = low[level - 1, 0]
+        while m < high[level - 1, 0]:
+            tile[level - 1, 0] = chains[0, m, level - 1]
+            n = low[level - 1, 1]
+            while n < high[level - 1, 1]:
+                tile[level - 1, 1] = chains[1, n, level - 1]
+                if at + counts[2] > numbers.size:
+                    numbers, bounds = _grown(numbers, bounds, at + counts[2])
+                first = m + counts[0] * (n + counts[1] * counts[2] * batch)
+                at = _expand_last(
+                    level, at, first, numbers, bounds, space, low, high, plan, layout, fixed,
+                    energies, rates, objective, front, scratch,
+                )  # fmt: skip
+                n = following[1, n, level - 1]
+            m = following[0, m, level - 1]
+        batch = following[3, batch, level - 1] if outer else 1
+    return numbers, bounds, at
+
+
+@compiled
+def _grown(numbers, bounds, room):
+    more, more_bounds = np.empty(2 * room, np.int64), np.empty((2 * room, 2))
+    more[: numbers.size] = numbers
+    more_bounds[: numbers.size] = bounds
+    return more, more_bounds
+
+
+@compiled(_nrt=False)
+def _expand_last(
+    level, at, first, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
+    objective, front, scratch,
+):  # fmt: skip
+    """Append the tiles of a level along the last dimension; return where they end.
+
+    Of the outermost tiles, if no clocks at the edges make one hopeless, all that are smaller are:
+    each of their transfers is repeated as often or more.
+    """
+    chains, following, counts = space[0], space[1], space[2]
+    base, tile, edges, busy, out = scratch[0], scratch[6], scratch[13], scratch[14], scratch[15]
+    partial, held, needs = scratch[10], scratch[11], scratch[12]
+    stride = counts[0] * counts[1]
+    deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
+    k = low[level - 1, 2]
+    while k < high[level - 1, 2]:
+        tile[level - 1, 2] = chains[2, k, level - 1]
+        if has_room(level, tile, partial, held, needs, plan, layout):
+            edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
+            bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out)
+            if not fixed[3] or not hopeless(out[0], out[1], front, objective):
+                numbers[at], bounds[at, 0], bounds[at, 1] = first + stride * k, out[0], out[1]
+                at += 1
+            elif level == 1 and hopeless(out[EDGELESS], out[EDGELESS + 1], front, objective):
+                return at
+        k = following[2, k, level - 1]
+    return at
+
+
+@compiled(_nrt=False)
+def _live(g, tile, sizes):
+    """Return which of the first three dimensions have a loop in a group, as a mask."""
+    live = 0
+    for d in range(3):
         extent = sizes[d] if g == 0 else min(sizes[d], tile[g - 1, d])
         if tile[g, d] < extent:
-            if idle >= 0:
-                return -1
+            live |= 1 << d
+    return live
+
+
+@compiled(_nrt=False)
+def _order(g, order, live, tile, loops, at):
+    """Append the loops of a group in one order; return where they end."""
+    dims, tiles = loops
+    for p in range(order.size):
+        d = order[p]
+        if live >> d & 1:
             dims[at], tiles[at] = d, tile[g, d]
             at += 1
-        else:
-            if d < idle:
-                return -1
-            idle = d
     return at
 
 
-@compiled
-def _orders_inside(number, orders, tile, sizes, dims, tiles, cuts):
-    """Write the loops of all groups but the outermost; return where they end, -1 if a duplicate."""
+@compiled(_nrt=False)
+def _orders_inside(number, space, tile, sizes, loops, cuts):
+    """Write the loops of all groups but the outermost; return whether they are to be tried."""
+    orders, allowed = space[3], space[4]
     at = cuts[1]
     for g in range(1, tile.shape[0]):
-        at = _order(g, orders[number % orders.shape[0]], tile, sizes, dims, tiles, at)
+        which = number % orders.shape[0]
         number //= orders.shape[0]
-        if at < 0:
-            return -1
+        live = _live(g, tile, sizes)
+        if not allowed[g, which, live]:
+            return False
+        at = _order(g, orders[which], live, tile, loops, at)
         cuts[g + 1] = at
-    return at
+    return True
 
 
-@compiled
-def _largest(fitting, may, held, layout):
+@compiled(_nrt=False)
+def _largest(fitting, may, held, partial, layout, needs):
     """Find the sets of doubled places that fit, and that no place could be added to."""
-    if fits(may, held, layout):
+    if fits(may, held, partial, layout, needs):
         fitting[0] = may
         return 1
     many = 0
     for mask in range(may, -1, -1):
-        if mask & ~may or not fits(mask, held, layout):
+        if mask & ~may or not fits(mask, held, partial, layout, needs):
             continue
         most = True
-        for place in range(held.size):
+        for place in range(held.shape[0]):
             more = mask | 1 << place
-            if more != mask and may >> place & 1 and fits(more, held, layout):
+            if more != mask and may >> place & 1 and fits(more, held, partial, layout, needs):
                 most = False
                 break
         if most:
@@ -111,239 +293,108 @@ def _largest(fitting, may, held, layout):
     return many
 
 
-@compiled
-def search_tiles(chains, counts, problem, fixed, fixed_pj, objective, limit, best, found):
-    """Try all tiles, orders and doublings of one unrolling; keep the best in ``best``, ``found``.
+@compiled(_nrt=False)
+def _outer_bound(nest, edge, energies, plan, scratch):
+    """Cost the outermost loops' transfers, each in its longest window.
 
-    Parameters
-    ----------
-    chains : (D, C, G) int64 array
-        Tiles of each dimension inside each group of loops, outermost group first.
-    counts : (D,) int64 array
-        How many chains each dimension has.
-    problem : tuple
-        Sizes, plan, prices, layout, orders, as `mapping.packed` has them. Orders are those of the
-        first three dimensions; a fourth, the batch, is outermost.
-    fixed : (4,) int64 array
-        Clocks beside the steps (fill, latencies), ports, places that may be doubled (a mask),
-        whether to leave out what bounds say cannot be best.
-    fixed_pj : (3,) float64 array
-        Energy of the array's units, least energy between memories, energy of a clock.
-    objective : int
-        0 clocks, 1 energy, 2 their product.
-    limit : int
-        Mappings to cost at most.
-    best : (2,) float64 array
-        Clocks and energy of the best so far.
-    found : (5,) int64 array
-        Its number among the tiles, orders outside and inside, mask of doubled places, clocks.
-
-    Returns
-    -------
-    evaluated : int
-        Mappings costed.
+    Returns clocks and energy that no mapping with those loops undercuts.
     """
-    sizes, plan, prices, layout = problem[0], problem[1], problem[2], problem[3]
-    many, groups = sizes.size, chains.shape[2]
-    tile = np.empty((groups, many), np.int64)
-    base = np.zeros((fixed[1], 4), np.int64)
-    scratch = (
-        np.empty(groups * many, np.int64),  # dimensions of the loops
-        np.empty(groups * many, np.int64),  # their tiles
-        np.zeros((WORK_ROWS, max(4, many)), np.int64),
-        np.zeros((groups * many + 2, many + 2), np.int64),
-        np.zeros((fixed[1], 4), np.int64),  # sums of the ports
-        np.zeros(groups + 1, np.int64),  # loops outside each tier
-        np.zeros(1 << layout[0].shape[0], np.int64),  # sets of doubled places that fit
-        np.zeros(layout[0].shape[0], np.int64),  # places that hold unfinished sums
-        np.zeros(layout[0].shape[0], np.int64),  # what one tile takes at each place
-    )
-    array_pj = fixed_pj[0]
-    for t in range(plan[0].shape[0]):
-        if plan[0][t, TIER] == groups:
-            array_pj += step_cost(t, sizes, plan, prices, scratch[2], base)
-    energies = array_pj, fixed_pj[2]
-    compute = whole(steps(sizes, plan[2]) * prices[4][0], prices[4]) + fixed[0]
-    least_pj = array_pj + fixed_pj[1] + fixed_pj[2] * compute
-    if fixed[3] and hopeless(compute, least_pj, best, objective):
-        return 0
-    evaluated, total = 0, 1
-    for d in range(many):
-        total *= counts[d]
-    for start in range(0, total, CHUNK):
-        numbers, edges, bounds = _bounded(
-            start, min(total, start + CHUNK), chains, counts, tile, problem, base, energies,
-            fixed, scratch,
-        )  # fmt: skip
-        for i in np.argsort(bounds[:, objective], kind="mergesort"):
-            if fixed[3] and hopeless(bounds[i, 0], bounds[i, 1], best, objective):
-                continue
-            _fill(numbers[i], chains, counts, tile)
-            evaluated += _search_orders(
-                numbers[i], tile, edges[i], base, energies, problem, fixed, objective,
-                limit - evaluated, best, found, scratch,
-            )  # fmt: skip
-            if evaluated >= limit:
-                return evaluated
-    return evaluated
-
-
-@compiled
-def _fill(number, chains, counts, tile):
-    """Write the tiles that a number stands for."""
-    for d in range(chains.shape[0]):
-        for g in range(chains.shape[2]):
-            tile[g, d] = chains[d, number % counts[d], g]
-        number //= counts[d]
-
-
-@compiled
-def _bounded(start, stop, chains, counts, tile, problem, base, energies, fixed, scratch):
-    """Return the tiles that fit: numbers, clocks beside the steps, bounds (clocks, pJ, both).
-
-    A bound is the least over the dimension that is innermost of the outermost loops; only the
-    operand that it does not index stays through it. Transfers are not rounded up to whole accesses.
-    """
-    sizes, plan, prices, layout, _ = problem
-    numbers, edges = np.empty(stop - start, np.int64), np.empty(stop - start, np.int64)
-    bounds = np.empty((stop - start, 3))
-    room = np.zeros((AT_PORTS + 1 + chains.shape[2], max(sizes.size, fixed[1])), np.int64)
-    busy = np.empty(fixed[1])
-    partial, held = scratch[7], scratch[8]
-    partial[:] = 0
-    compute = whole(steps(sizes, plan[2]) * prices[4][0], prices[4])
-    many = 0
-    for number in range(start, stop):
-        _fill(number, chains, counts, tile)
-        hold(held, tile, sizes, partial, layout, plan)
-        if not fits(0, held, layout):
-            continue
-        edge = edge_clocks(tile, sizes, plan, prices, room) + fixed[0]
-        bounds[many] = np.inf
-        for innermost in range(3):
-            for p in range(fixed[1]):
-                within = base[p, EXCESS] + base[p, WITHIN]
-                busy[p] = within / prices[4][1] - room[AT_PORTS, p]
-            pj = energies[0]
-            for t in range(plan[0].shape[0]):
-                if plan[0][t, TIER] < tile.shape[0]:
-                    pj += _least_moved(t, innermost, tile, sizes, plan, prices, busy)
-            cycles = max(float(compute), busy.max() * (1 - 1e-12) - 1) + edge
-            pj += energies[1] * cycles
-            bounds[many, 0] = min(bounds[many, 0], cycles)
-            bounds[many, 1] = min(bounds[many, 1], pj)
-            bounds[many, 2] = min(bounds[many, 2], cycles * pj)
-        numbers[many], edges[many] = number, edge
-        many += 1
-    return numbers[:many], edges[:many], bounds[:many]
-
-
-@compiled
-def _least_moved(t, innermost, tile, sizes, plan, prices, busy):
-    """Add the least clocks that a transfer takes of its ports; return its least energy.
-
-    Outermost transfers are repeated for all blocks of what does not index them but the innermost.
-    Those further in are repeated for all of them where a whole outer block has several inner tiles;
-    short blocks are counted once.
-    """
-    moves, axes, step_tile, reached_table, _ = plan
-    ratio, ports, access_pj = prices[0], prices[1], prices[2]
-    inner = moves[t, TIER] > 1
-    elements, repeated, again, step = 1.0, 1.0, 1, 1.0
-    several = not inner
-    for d in range(sizes.size):
-        around = min(sizes[d], tile[0, d])
-        if moves[t, RELEVANT] >> d & 1:
-            elements *= sizes[d]
-            repeated *= sizes[d] // around * around if inner else sizes[d]
-            step *= min(around, tile[moves[t, TIER] - 1, d])
-            several = several or tile[moves[t, TIER] - 1, d] < around
-        elif inner or d != innermost:
-            again *= (sizes[d] + around - 1) // around
-    more = repeated * (again - 1) if several else 0.0
-    energy = 0.0
-    for kind in range(4):
-        if (moves[t, OP] == 2) == (kind == FETCH):
-            continue
-        moved = elements + more if kind == FETCH else (elements if kind == FINISHED else more)
-        # the first load and last store take outermost transfers apart by themselves
-        spared = step if inner or kind == READBACK else 0.0
-        for end in range(2):
-            port = ports[t, kind, end]
-            if port >= 0 and moved > 0:
-                copies = 1
-                for d in range(sizes.size):
-                    if moves[t, RELEVANT] >> d & 1:
-                        copies *= reached_table[axes[t, kind, end, 0], d, step_tile[d]]
-                rate = ratio[t, kind, end, 0] / ratio[t, kind, end, 1]
-                delayed = max(0.0, moved - spared) / copies * rate
-                busy[port] += max(0.0, delayed - 1) if spared else delayed
-                energy += moved * rate * access_pj[t, kind, end]
-    return energy
-
-
-@compiled
-def _outer_bound(nest, inner, base, problem, work, stack, sums):
-    """Return clocks and energy of the outermost loops' transfers, each in its longest window.
-
-    ``inner``: clocks that transfers further in take of the ports at least.
-    """
-    sizes, plan, prices = problem[0], problem[1], problem[2]
-    elapsed = steps(sizes, plan[2]) * prices[4][0]
-    sums[:] = base
-    energy = 0.0
+    base, ports, parts, parts_pj, work, stack = scratch[:6]
+    inner, pace = scratch[14][0], plan[5]
+    elapsed = steps(plan[3], plan[4]) * pace[0]
+    for p in range(ports.shape[0]):
+        for column in range(4):
+            ports[p, column] = base[p, column]
+    energy = energies[0] + scratch[15][INNER] * (1 - 1e-12)
     for t in range(plan[0].shape[0]):
         if plan[0][t, TIER] == 1:
-            energy += move_cost(
-                t, nest[0].size, True, sizes, nest[0], nest[1], plan, prices, work, stack, sums
-            )
-    for p in range(sums.shape[0]):
-        sums[p, WITHIN] += np.int64(max(0.0, inner[p] - 1)) * prices[4][1]
-        sums[p, WINDOWS] = elapsed
-    return whole(elapsed + stall_of(sums), prices[4]), energy
+            parts_pj[t] = move_cost(t, nest[2], True, nest, plan, work, stack, parts[t, 1])
+            add_to_ports(t, parts[t, 1], plan, ports)
+            energy += parts_pj[t]
+    for p in range(ports.shape[0]):
+        ports[p, WITHIN] += np.int64(max(0.0, inner[p] - 1)) * pace[1]
+        ports[p, WINDOWS] = elapsed
+        ports[p, BUSY] = 0
+    cycles = cycles_of(ports, elapsed, edge, pace)
+    return cycles, energy + energies[1] * cycles
+
+
+@compiled(_nrt=False)
+def _combined(mask, known, nest, cuts, plan, scratch):
+    """Add up the transfers of a nest with a set of doubled places; return their energy.
+
+    ``known``: transfers, as a mask, of which one tile's sums are there already, and are from now on
+    """
+    base, ports, parts, parts_pj, work, stack = scratch[:6]
+    for p in range(ports.shape[0]):
+        for column in range(4):
+            ports[p, column] = base[p, column]
+    energy = 0.0
+    for t in range(plan[0].shape[0]):
+        if plan[0][t, TIER] == cuts.size - 1:
+            continue
+        two = mask >> plan[0][t, PLACE] & 1
+        if not two and not known >> t & 1:
+            move_cost(
+                t, cuts[plan[0][t, TIER]], False, nest, plan, work, stack, parts[t, 0]
+            )  # fmt: skip
+            known |= 1 << t
+        add_to_ports(t, parts[t, two], plan, ports)
+        energy += parts_pj[t]
+    return energy, known
 
 
 @compiled
 def _search_orders(
-    number, tile, edge, base, energies, problem, fixed, objective, limit, best, found, scratch
+    chosen, space, plan, layout, fixed, energies, rates, objective, limit, front, scratch
 ):
-    """Try all orders and doublings of the tiles with a number; return how many were costed."""
-    sizes, plan, prices, layout, orders = problem
-    dims, tiles, work, stack, sums, cuts, fitting, partial, held = scratch
-    array_pj, static_pj = energies
-    evaluated, start = 0, 0
+    """Try all orders and doublings of the tiles that were chosen; return how many were costed."""
+    orders, allowed, sizes, pace = space[3], space[4], plan[3], plan[5]
+    parts, parts_pj, work, stack, tile, loops, cuts = (
+        scratch[2], scratch[3], scratch[4], scratch[5], scratch[6], scratch[7], scratch[8],
+    )  # fmt: skip
+    fitting, partial, held, needs = scratch[9], scratch[10], scratch[11], scratch[12]
+    elapsed = steps(sizes, plan[4]) * pace[0]
+    groups, evaluated, start = tile.shape[0], 0, 0
+    edge = edge_clocks(groups, tile, plan, scratch[13]) + fixed[0]
+    bound_of(
+        groups - 1, tile, edge, scratch[0], energies, plan, rates, scratch[13], scratch[14],
+        scratch[15],
+    )  # fmt: skip
+    for place in range(held.shape[0]):
+        for unfinished in range(2):
+            held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
     if sizes.size > 3 and sizes[3] > tile[0, 3]:
-        dims[0], tiles[0] = 3, tile[0, 3]
+        loops[0][0], loops[1][0] = 3, tile[0, 3]
         start = 1
-    inner, inner_pj = np.zeros(fixed[1]), 0.0
-    for t in range(plan[0].shape[0]):
-        if 1 < plan[0][t, TIER] < tile.shape[0]:
-            inner_pj += _least_moved(t, 0, tile, sizes, plan, prices, inner)
+    live = _live(0, tile, sizes)
     for outer in range(orders.shape[0]):
-        cuts[1] = _order(0, orders[outer], tile, sizes, dims, tiles, start)
-        if cuts[1] < 0:
+        if not allowed[0, outer, live]:
             continue
-        nest = dims[: cuts[1]], tiles[: cuts[1]]
-        least, least_pj = _outer_bound(nest, inner, base, problem, work, stack, sums)
-        least, least_pj = least + edge, least_pj + array_pj + inner_pj * (1 - 1e-12)
-        if fixed[3] and hopeless(least, least_pj + static_pj * least, best, objective):
+        cuts[1] = _order(0, orders[outer], live, tile, loops, start)
+        nest = loops[0], loops[1], cuts[1]
+        least, least_pj = _outer_bound(nest, edge, energies, plan, scratch)
+        if fixed[3] and hopeless(least, least_pj, front, objective):
             continue
-        for inside in range(orders.shape[0] ** (tile.shape[0] - 1)):
-            end = _orders_inside(inside, orders, tile, sizes, dims, tiles, cuts)
-            if end < 0:
+        for inside in range(orders.shape[0] ** (groups - 1)):
+            if not _orders_inside(inside, space, tile, sizes, loops, cuts):
                 continue
-            nest = dims[:end], tiles[:end]
-            find_partial(partial, cuts, sizes, nest, layout)
-            hold(held, tile, sizes, partial, layout, plan)
-            for which in range(_largest(fitting, fixed[2], held, layout)):
+            nest = loops[0], loops[1], cuts[groups]
+            for t in range(plan[0].shape[0]):
+                tier = plan[0][t, TIER]
+                if 1 < tier < groups:
+                    parts_pj[t] = move_cost(
+                        t, cuts[tier], True, nest, plan, work, stack, parts[t, 1]
+                    )
+            find_partial(partial, cuts, nest, plan, layout)
+            known = 0
+            for which in range(_largest(fitting, fixed[2], held, partial, layout, needs)):
                 if evaluated >= limit:
                     return evaluated
                 evaluated += 1
                 mask = fitting[which]
-                cycles, pj = nest_cost(nest, cuts, mask, edge, base, problem, work, stack, sums)
-                energy = array_pj + pj + static_pj * cycles
-                if _better(cycles, energy, best, objective):
-                    best[0], best[1] = cycles, energy
-                    found[0], found[1], found[2] = number, outer, inside
-                    found[3], found[4] = mask, cycles
+                pj, known = _combined(mask, known, nest, cuts, plan, scratch)
+                cycles = cycles_of(scratch[1], elapsed, edge, pace)
+                energy = energies[0] + pj + energies[1] * cycles
+                keep(cycles, energy, objective, fixed[4], chosen, outer, inside, mask, front)
     return evaluated

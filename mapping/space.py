@@ -66,11 +66,61 @@ def tiers_of(hierarchy: Hierarchy) -> tuple[tuple[Memory, ...], ...]:
     return tuple(tuple(sorted(tiers[key], key=lambda memory: memory.name)) for key in sorted(tiers))
 
 
+class Ways:
+    """All ways to unroll a layer over a chip's axes.
+
+    Parameters
+    ----------
+    layer : Loops
+    axes : tuple of Axis
+
+    Attributes
+    ----------
+    tiles : (N, D) int64 array
+        What one step does of each dimension, by way.
+    """
+
+    def __init__(self, layer: Loops, axes: tuple[Axis, ...]) -> None:
+        ordered = sorted(axes, key=lambda axis: axis.name)
+        self.choices = [_of_axis(layer, axis) for axis in ordered]
+        self.dims = tuple(layer.sizes)
+        self.tiles: Ints = np.ones((1, len(self.dims)), np.int64)
+        self._kinds: Ints = np.zeros((1, len(self.dims)), np.int64)
+        for some in self.choices:
+            sizes: Ints = np.ones((len(some), len(self.dims)), np.int64)
+            for i, way in enumerate(some):
+                for each in way:
+                    sizes[i, self.dims.index(each.dim)] = each.size
+            self.tiles = self._with(self.tiles, sizes, np.multiply)
+            most = int(sizes.max()) + 1
+            self._kinds = self._with(self._kinds * most, sizes, np.add)
+
+    def _with(self, some: Ints, more: Ints, join: np.ufunc) -> Ints:
+        """Return each row of some joined with each of more."""
+        found: Ints = join(some[:, None, :], more[None, :, :])
+        return found.reshape(-1, len(self.dims))
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def way(self, number: int) -> tuple[Unroll, ...]:
+        """Return what a way unrolls, axis by axis in the order of their names."""
+        found: list[Unroll] = []
+        for some in reversed(self.choices):
+            number, i = divmod(number, len(some))
+            found[:0] = some[i]
+        return tuple(found)
+
+    def by_kind(self, d: int) -> tuple[list[int], Ints]:
+        """Return a way of each kind of unrolling of a dimension, and the kind of every way."""
+        _, first, kinds = np.unique(self._kinds[:, d], return_index=True, return_inverse=True)
+        return first.tolist(), kinds.reshape(-1)
+
+
 def unrollings(layer: Loops, axes: tuple[Axis, ...]) -> list[tuple[Unroll, ...]]:
-    """Return all ways to unroll a layer over a chip's axes, fewest steps first."""
-    choices = [_of_axis(layer, axis) for axis in sorted(axes, key=lambda axis: axis.name)]
-    ways = [tuple(each for some in way for each in some) for way in product(*choices)]
-    return sorted(ways, key=lambda way: (prod(step_counts(layer, way)), len(way)))
+    """Return all ways to unroll a layer over a chip's axes."""
+    ways = Ways(layer, axes)
+    return [ways.way(i) for i in range(len(ways))]
 
 
 def _of_axis(layer: Loops, axis: Axis) -> list[tuple[Unroll, ...]]:
@@ -92,12 +142,6 @@ def _of_axis(layer: Loops, axis: Axis) -> list[tuple[Unroll, ...]]:
 def step_tiles(layer: Loops, way: tuple[Unroll, ...]) -> dict[str, int]:
     """Return what one step does of each dimension."""
     return {dim: prod(each.size for each in way if each.dim == dim) for dim in layer.sizes}
-
-
-def step_counts(layer: Loops, way: tuple[Unroll, ...]) -> list[int]:
-    """Return how many steps each dimension takes."""
-    tiles = step_tiles(layer, way)
-    return [ceil_div(size, tiles[dim]) for dim, size in layer.sizes.items()]
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,237 @@
+"""What no mapping with given tiles undercuts, compiled.
+
+Transfers are not rounded up to whole accesses here, and none has to wait for another.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
+from ..datatypes.base.compiled import compiled
+from .cost_kernels import (
+    AT_PORTS,
+    DEPTH,
+    DOWN,
+    EXCESS,
+    FETCH,
+    FINISHED,
+    OP,
+    OWN,
+    PORT,
+    READBACK,
+    RELEVANT,
+    TIER,
+    UP,
+    WITHIN,
+    fits,
+    held_at,
+    steps,
+    whole,
+)
+
+ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
+# in `out`: clocks and energy, those without first load and last store, energy of inner transfers
+EDGELESS, INNER, OUT = 2, 4, 5
+ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as a read-back is spared there
+
+
+@compiled(_nrt=False)
+def move_rates(plan, rates):
+    """Write what one element takes, moved once, and again.
+
+    Parameters
+    ----------
+    plan : tuple
+    rates : tuple
+        (T, 4, P) float64: clocks of each port when an element is moved for the first, or only, time
+        and for each other time; those of a transfer that may be spared; how many may be rounded.
+        (T, 2) float64: energy when it is moved once, and again.
+    """
+    moves, ends, pj, _, step_tile, _, reached, _ = plan
+    clocks, energy = rates
+    for t in range(moves.shape[0]):
+        for kind in range(4):
+            up = moves[t, OP] == 2
+            if up == (kind == FETCH):
+                continue
+            for end in range(2):
+                port = ends[t, kind, end, PORT]
+                if port < 0:
+                    continue
+                rate = ends[t, kind, end, UP] / ends[t, kind, end, DOWN]
+                copies = 1
+                for d in range(step_tile.size):
+                    if moves[t, RELEVANT] >> d & 1:
+                        copies *= reached[ends[t, kind, end, OWN], d, step_tile[d]]
+                if kind in (FETCH, FINISHED):
+                    clocks[t, ONCE, port] += rate / copies
+                    energy[t, 0] += rate * pj[t, kind, end, 0]
+                if kind != FINISHED:
+                    clocks[t, AGAIN, port] += rate / copies
+                    energy[t, 1] += rate * pj[t, kind, end, 0]
+                if kind in (FETCH, READBACK):
+                    clocks[t, SPARED, port] += rate / copies
+                clocks[t, ROUNDED, port] += 1
+
+
+@compiled(_nrt=False)
+def _inner(t, level, tile, plan, rates, busy):
+    """Add the least clocks that a transfer below the first tier takes of its ports.
+
+    All tiles inside a block of an outer tier are visited anew for each block of what does not index
+    them, where a whole block has several; short blocks are counted once. Returns the least energy.
+    """
+    moves, sizes = plan[0], plan[3]
+    relevant, tier = moves[t, RELEVANT], moves[t, TIER]
+    around = -1  # the innermost tier outside of which a block has several tiles
+    if tier <= level:
+        for g in range(tier - 1):
+            for d in range(sizes.size):
+                if relevant >> d & 1 and tile[tier - 1, d] < min(sizes[d], tile[g, d]):
+                    around = g
+    elements, repeated, again, step = 1.0, 1.0, 1, 1.0
+    for d in range(sizes.size):
+        size = sizes[d]
+        if relevant >> d & 1:
+            elements *= size
+            step *= min(size, tile[min(tier, level) - 1, d])
+            in_whole = 1
+            for g in range(around + 1):
+                block = min(size, tile[g, d])
+                in_whole *= size // block
+                size = block
+            repeated *= in_whole * size
+        elif around >= 0:
+            again *= (size + tile[around, d] - 1) // tile[around, d]
+    more = repeated * (again - 1) if around >= 0 else 0.0
+    clocks, energy = rates
+    for p in range(busy.size):
+        most = clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
+        busy[p] += max(0.0, most - step * (clocks[t, ONCE, p] + clocks[t, SPARED, p])
+                       - clocks[t, ROUNDED, p])  # fmt: skip
+    return energy[t, 0] * elements + energy[t, 1] * more
+
+
+@compiled(_nrt=False)
+def _outer(innermost, tile, plan, rates, busy):
+    """Add what the first tier's transfers take; return their least energy.
+
+    They are repeated for all blocks of what does not index them, but of one dimension: the
+    innermost, through which a tile stays.
+    """
+    moves, sizes = plan[0], plan[3]
+    clocks, energy = rates
+    total = 0.0
+    for t in range(moves.shape[0]):
+        if moves[t, TIER] != 1:
+            continue
+        elements, again, step = 1.0, 1, 1.0
+        for d in range(sizes.size):
+            if moves[t, RELEVANT] >> d & 1:
+                elements *= sizes[d]
+                step *= min(sizes[d], tile[0, d])
+            elif d != innermost:
+                again *= (sizes[d] + tile[0, d] - 1) // tile[0, d]
+        more = elements * (again - 1)
+        for p in range(busy.size):
+            busy[p] += clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
+            # one read-back is spared; first load and last store are taken apart by the edges
+            if more > 0.0 and moves[t, OP] == 2:
+                busy[p] -= step * clocks[t, SPARED, p] + clocks[t, ROUNDED, p]
+        total += energy[t, 0] * elements + energy[t, 1] * more
+    return total
+
+
+@compiled(_nrt=False)
+def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
+    """Write clocks and energy that no mapping undercuts with the tiles of the outermost tiers.
+
+    A bound is the least over the dimension that is innermost of the outermost loops.
+
+    Parameters
+    ----------
+    level : int
+        Tiers, below the outermost, that have tiles.
+    tile : (G, D) int64 array
+    edge : int
+        Clocks beside the steps.
+    base : (P, 4) int64 array
+        Sums of the ports for what the array takes.
+    energies : tuple
+        Energy of the array, and of a clock.
+    plan, rates : tuple
+    edges : int64 array
+        As `cost_kernels.edge_clocks` left them.
+    busy : (2, P) float64 array
+        Its first row gets the clocks that transfers below the first tier take of the ports.
+    out : (OUT,) float64 array
+        Clocks and energy; those without the edges; energy of transfers below the first tier.
+    """
+    moves, pace = plan[0], plan[5]
+    groups, ports = tile.shape[0], busy.shape[1]
+    inner, sums = busy[0], busy[1]
+    for p in range(ports):
+        inner[p] = 0.0
+    inner_pj = 0.0
+    for t in range(moves.shape[0]):
+        if 1 < moves[t, TIER] < groups:
+            inner_pj += _inner(t, level, tile, plan, rates, inner)
+    compute = float(whole(steps(plan[3], plan[4]) * pace[0], pace))
+    out[0] = out[1] = out[2] = out[3] = 1e300
+    for innermost in range(3):
+        for p in range(ports):
+            within = base[p, EXCESS] + base[p, WITHIN]
+            sums[p] = within / pace[1] - edges[AT_PORTS, p] + inner[p]
+        pj = energies[0] + inner_pj + _outer(innermost, tile, plan, rates, sums)
+        cycles = compute
+        for p in range(ports):
+            cycles = max(cycles, sums[p] * (1 - 1e-12) - 1)
+        edgeless = max(compute, cycles - ROUNDINGS)
+        out[0] = min(out[0], cycles + edge)
+        out[1] = min(out[1], pj + energies[1] * (cycles + edge))
+        out[EDGELESS] = min(out[EDGELESS], edgeless)
+        out[EDGELESS + 1] = min(out[EDGELESS + 1], pj + energies[1] * edgeless)
+    out[INNER] = inner_pj
+
+
+@compiled(_nrt=False)
+def floor_of(extents, counts, plan, layout, rates, scratch):
+    """Return the least energy of the first tier's transfers, whatever the unrolling.
+
+    Parameters
+    ----------
+    extents : (D, N) int64 array
+        Tiles of each dimension, in descending order, with a step's tile of one element.
+    counts : (D,) int64 array
+    plan, layout, rates : tuple
+        Memories of which units have copies have no bound.
+    scratch : tuple
+        (1, D), (places,), (places, 2), (memories,) int64 arrays, and an empty one: room.
+    """
+    tile, partial, held, needs, none = scratch
+    least = 1e300
+    if counts.size == 4:
+        tile[0, 3] = extents[3, 0]
+    for m in range(counts[0]):
+        tile[0, 0] = extents[0, m]
+        k = 0
+        for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the largest of the third
+            tile[0, 1] = extents[1, n]
+            while k < counts[2]:
+                tile[0, 2] = extents[2, k]
+                if has_room(1, tile, partial, held, needs, plan, layout):
+                    break
+                k += 1
+            if k == counts[2]:
+                break
+            for innermost in range(3):
+                least = min(least, _outer(innermost, tile, plan, rates, none))
+    return least
+
+
+@compiled(_nrt=False)
+def has_room(level, tile, partial, held, needs, plan, layout):
+    """Whether the memories of a tier hold their tiles, of finished sums, one of each."""
+    for place in range(held.shape[0]):
+        partial[place] = held[place, 0] = 0
+        if layout[0][place, DEPTH] == level:
+            held[place, 0] = held_at(place, tile, 0, plan, layout)
+    return fits(0, held, partial, layout, needs)

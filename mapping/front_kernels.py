@@ -1,0 +1,119 @@
+"""The best mappings found so far, compiled: one of an objective, or the front of both.
+
+A *front* is a tuple: costs (N, 2), clocks and energy of those kept, in ascending order of clocks;
+found (N, 8), what each is; kept (1,), how many there are, -1 where N were not enough.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
+from ..datatypes.base.compiled import compiled
+
+PARETO = 3
+SAME = 1 - 1e-12  # sums of the same terms in another order
+
+
+@compiled(_nrt=False)
+def _at_most(cycles, costs, many):
+    """Return how many on the front have at most so many clocks."""
+    low, high = 0, many
+    while low < high:
+        middle = (low + high) // 2
+        if costs[middle, 0] <= cycles:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled(_nrt=False)
+def hopeless(cycles, energy, front, objective):
+    """Whether nothing of at least so many clocks and so much energy beats the best so far."""
+    costs, kept = front[0], front[2]
+    energy *= SAME
+    if objective == PARETO:
+        before = _at_most(cycles, costs, kept[0])
+        return before > 0 and energy >= costs[before - 1, 1] * SAME
+    best, best_pj = costs[0, 0], costs[0, 1]
+    if objective == 0:
+        return cycles > best or (cycles == best and energy >= best_pj)
+    if objective == 1:
+        return energy > best_pj or (energy == best_pj and cycles >= best)
+    product, found = cycles * energy, best * best_pj
+    return product > found or (product == found and cycles >= best)
+
+
+@compiled(_nrt=False)
+def _better(cycles, energy, best, best_pj, objective):
+    if objective == 0:
+        return cycles < best or (cycles == best and energy < best_pj)
+    if objective == 1:
+        return energy < best_pj or (energy == best_pj and cycles < best)
+    product, found = cycles * energy, best * best_pj
+    return product < found or (product == found and cycles < best)
+
+
+@compiled(_nrt=False)
+def keep(cycles, energy, objective, way, chosen, outer, inside, mask, front):
+    """Keep a mapping if it is the best so far, or not dominated.
+
+    Parameters
+    ----------
+    cycles, energy : int, float
+    objective : int
+    way : int
+        Number of the unrolling.
+    chosen : (D,) int64 array
+        Chain of each dimension.
+    outer, inside, mask : int
+        Numbers of the orders, places that are doubled.
+    front : tuple
+    """
+    costs, found, kept = front
+    at = 0
+    if objective != PARETO:
+        if not _better(cycles, energy, costs[0, 0], costs[0, 1], objective):
+            return
+        kept[0] = 1
+    else:
+        many = kept[0]
+        at = _at_most(cycles, costs, many)
+        if many < 0 or (at and energy >= costs[at - 1, 1] * SAME):
+            return
+        if at and costs[at - 1, 0] == cycles:
+            at -= 1
+        stop = at  # those from here on that have more energy are dominated
+        while stop < many and costs[stop, 1] >= energy * SAME:
+            stop += 1
+        if not _make_room(at, stop, front):
+            return
+    costs[at, 0], costs[at, 1] = cycles, energy
+    found[at, 0] = way
+    for d in range(chosen.size):
+        found[at, 1 + d] = chosen[d]
+    found[at, 5], found[at, 6], found[at, 7] = outer, inside, mask
+
+
+@compiled(_nrt=False)
+def _make_room(at, stop, front):
+    """Replace the rows from ``at`` to ``stop`` by one; return whether there is room."""
+    costs, found, kept = front
+    many = kept[0]
+    if many + 1 - (stop - at) > costs.shape[0]:
+        kept[0] = -1
+        return False
+    if stop == at:
+        for row in range(many, at, -1):
+            _copy(row - 1, row, costs, found)
+    else:
+        for row in range(stop, many):
+            _copy(row, row + at + 1 - stop, costs, found)
+    kept[0] = many + 1 - (stop - at)
+    return True
+
+
+@compiled(_nrt=False)
+def _copy(here, there, costs, found):
+    for column in range(2):
+        costs[there, column] = costs[here, column]
+    for column in range(found.shape[1]):
+        found[there, column] = found[here, column]

@@ -1,0 +1,213 @@
+"""One way to unroll a layer over a chip's axes: what the compiled search takes, and gives back."""
+
+from functools import cached_property
+from itertools import permutations
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arch.hierarchy import OPERANDS
+from . import search_kernels
+from .nest import Level, Loop, Mapping, Unroll
+from .packed import Packed, spread
+from .space import chains, step_tiles
+
+Ints = NDArray[np.int64]
+ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
+PARETO_ROOM = 1 << 14  # mappings that a front has room for
+
+
+def new_front(objective: int) -> tuple[Any, Ints, Ints]:
+    """Return an empty front, as `front_kernels` has it."""
+    room = PARETO_ROOM if objective == 3 else 1
+    costs = np.full((room, 2), np.inf)
+    return costs, np.zeros((room, 8), np.int64), np.zeros(1, np.int64)
+
+
+def distinct_orders(groups: int) -> NDArray[np.bool_]:
+    """Return which orders of a group's loops are to be tried, by which dimensions have a loop.
+
+    Dimensions without a loop stand last there, ascending: any other place is the same nest.
+    """
+    allowed = np.zeros((groups, len(ORDERS), 8), np.bool_)
+    for i, order in enumerate(ORDERS.tolist()):
+        for live in range(8):
+            some = [d for d in order if live >> d & 1]
+            none = [d for d in range(3) if not live >> d & 1]
+            allowed[:, i, live] = order == some + none
+    return allowed
+
+
+class Unrolled:
+    """The arrays of `search_kernels.search_tiles` for one way to unroll.
+
+    Parameters
+    ----------
+    packed : Packed
+    way : tuple of Unroll
+    number : int
+        By which a front names it.
+    units_pj : float
+        Energy of the array's units.
+    """
+
+    def __init__(
+        self, packed: Packed, way: tuple[Unroll, ...], number: int, units_pj: float
+    ) -> None:
+        self.packed, self.way = packed, way
+        layer, dims = packed.layer, packed.dims
+        steps = step_tiles(layer, way)
+        self.step_tile: Ints = np.array([steps[dim] for dim in dims], np.int64)
+        reached, shares = self._tables()
+        self.plan = packed.plan(self.step_tile, reached, shares)
+        summed = [dim for dim in dims if dim not in layer.indexes["output"]]
+        self.layout = packed.layout(all(steps[dim] >= layer.sizes[dim] for dim in summed))
+        kept = [
+            {dim for memory in tier for op in OPERANDS if memory in packed.storage[op]
+             for dim in layer.indexes[op]}
+            for tier in packed.tiers[1:]
+        ]  # fmt: skip
+        self.chain_lists = [
+            self._fitting(
+                d,
+                np.ones((1, len(kept) + 1), np.int64)
+                if dim == "b" and steps[dim] == 1
+                else chains(layer.sizes[dim], steps[dim], tuple(dim in some for some in kept)),
+                shares,
+            )
+            for d, dim in enumerate(dims)
+        ]
+        self.allowed = distinct_orders(len(packed.tiers))
+        self.fixed: Ints = np.array(
+            [packed.waiting_cycles, len(packed.ports), packed.doublable, 1, number,
+             len(packed.room)],
+            np.int64,
+        )  # fmt: skip
+        self.fixed_pj = np.array([units_pj, packed.hierarchy.static_pj])
+
+    def _tables(self) -> tuple[Ints, Ints]:
+        """Return the units that first elements of a step's tile reach, and the first unit's."""
+        packed = self.packed
+        shape = (len(packed.pers), len(packed.dims), int(self.step_tile.max()) + 1)
+        reached, shares = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for p, per in enumerate(packed.pers):
+            for d, dim in enumerate(packed.dims):
+                tables = spread(tuple((u.size, u.axis in per) for u in self.way if u.dim == dim))
+                for table, values in zip((reached, shares), tables, strict=True):
+                    table[p, d, : values.size] = values
+        return reached, shares
+
+    @cached_property
+    def space(self) -> tuple[Any, ...]:
+        """The chains, which follow which, the orders of loops and those to be tried."""
+        lists = self.chain_lists
+        counts: Ints = np.array([len(each) for each in lists], np.int64)
+        shape = (len(lists), int(counts.max()), len(self.packed.tiers))
+        table, following = np.ones(shape, np.int64), np.zeros(shape, np.int64)
+        for d, each in enumerate(lists):
+            table[d, : len(each)] = each
+            following[d, : len(each)] = _following(each)
+        return table, following, counts, ORDERS, self.allowed
+
+    def _fitting(self, d: int, chain: Ints, share: Ints) -> Ints:
+        """Leave out the chains of a dimension that do not fit with a step's tile of the others."""
+        packed, step = self.packed, int(self.step_tile[d])
+        fits = np.ones(len(chain), np.bool_)
+        for row, ratio in zip(packed.place_rows, packed.held_ratio, strict=True):
+            memory, tier, indexed, per = row[:4].tolist()
+            if not indexed >> d & 1:
+                continue
+            others = prod(
+                int(share[per, e, min(self.step_tile[e], packed.sizes[e])])
+                for e in range(len(packed.dims))
+                if e != d and indexed >> e & 1
+            )
+            tiles = np.minimum(chain[:, tier - 1], packed.sizes[d])
+            mine = tiles // step * share[per, d, step] + share[per, d, tiles % step]
+            held = -(-mine * others * ratio[0, 0] // ratio[0, 1])
+            fits &= held <= packed.room[memory]
+        return chain[fits]
+
+    def search(self, objective: int, limit: int, front: tuple[Any, ...]) -> int:
+        """Try all mappings of this unrolling; see `search_kernels.search_tiles`.
+
+        Parameters
+        ----------
+        objective : int
+            Index of the objective.
+        limit : int
+            Mappings to cost at most.
+        front : tuple
+            The best so far (`new_front`); overwritten.
+        """
+        if not all(len(each) for each in self.chain_lists):
+            return 0
+        evaluated: int = search_kernels.search_tiles(
+            self.space, self.plan, self.layout, self.fixed, self.fixed_pj, objective, limit, front
+        )
+        return evaluated
+
+    def mapping(self, found: Ints) -> Mapping:
+        """Return the mapping of a row that the search found."""
+        _, *chosen, outer, inside, mask = found.tolist()
+        tiles = [tuple(each[i].tolist()) for each, i in zip(self.chain_lists, chosen, strict=False)]
+        orders = [outer]
+        for _ in self.packed.tiers[1:]:
+            orders.append(inside % len(ORDERS))
+            inside //= len(ORDERS)
+        return self.nest(tiles, orders, mask)
+
+    def nest(self, tiles: list[tuple[int, ...]], orders: list[int], mask: int) -> Mapping:
+        """Return the mapping of tiles (of each dimension), orders (of each group) and doublings."""
+        packed, levels = self.packed, []
+        extent = dict(packed.layer.sizes)
+        for g, tier in enumerate(packed.tiers):
+            kept = [
+                (memory.name, tuple(op for op in OPERANDS if memory in packed.storage[op]))
+                for memory in tier
+            ]
+            loops = []
+            for d in ([3] if len(packed.dims) > 3 else []) + ORDERS[orders[g]].tolist():
+                dim, tile = packed.dims[d], tiles[d][g]
+                if tile < extent[dim]:
+                    loops.append(Loop(dim, tile))
+                    extent[dim] = tile
+            named = [(name, keeps) for name, keeps in kept if keeps]
+            for i, (name, keeps) in enumerate(named):
+                doubled = tuple(
+                    op for op in keeps if g and mask >> packed.places.index((g, name, op)) & 1
+                )
+                last = i == len(named) - 1
+                levels.append(
+                    Level(
+                        memory=name,
+                        keeps=keeps,
+                        loops=tuple(loops) if last else (),
+                        doubled=doubled,
+                    )
+                )
+            if not named and loops:
+                inner = levels.pop()
+                levels.append(
+                    Level(
+                        memory=inner.memory,
+                        keeps=inner.keeps,
+                        loops=(*inner.loops, *loops),
+                        doubled=inner.doubled,
+                    )
+                )
+        return Mapping(levels=tuple(levels), spatial=self.way)
+
+
+def _following(chain: Ints) -> Ints:
+    """Return for each chain and group the next chain that differs in the group or outside it."""
+    many, groups = chain.shape
+    found = np.full((many, groups), many, np.int64)
+    changed = np.zeros(many - 1, np.bool_)
+    for g in range(groups):
+        changed |= chain[1:, g] != chain[:-1, g]
+        ends = np.append(np.flatnonzero(changed) + 1, many)
+        found[:, g] = ends[np.searchsorted(ends, np.arange(many), side="right")]
+    return found
