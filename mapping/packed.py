@@ -285,8 +285,8 @@ class Packed:
         """Return the energy of the array's units with work, by way to unroll, step by step."""
         chip = self.hierarchy
         total = np.zeros(len(ways))
-        for axes in {chip.units, chip.table_units}:
-            one = chip.array_pj(lambda some, axes=axes: int(some == axes), self.bits.step_cycles)
+        for axes in sorted({chip.units, chip.table_units}):
+            one = chip.array_pj(lambda some: int(some == axes), self.bits.step_cycles)  # noqa: B023
             if one:
                 total += self._busy(ways, axes) * one
         return total
