@@ -322,7 +322,18 @@ def simulate(
 
 @main.command("map")
 @click.option("--arch", required=True, help="A shipped chip or the path of a YAML file.")
-@click.option("--gemm", metavar="MxNxK", callback=sizes, required=True, help="Product to map.")
+@click.option("--gemm", metavar="MxNxK", callback=sizes, help="Product to map.")
+@click.option("--model", help="A shipped model or the path of a config.json, with --layer.")
+@click.option("--layer", help="The model's layer to map, e.g. q_proj.")
+@click.option(
+    "--phase",
+    callback=known(phases),
+    default="prefill",
+    show_default=True,
+    help="Of the model: prefill or decode.",
+)
+@click.option("--context", type=int, help="Of the model: tokens.  [default: 256]")
+@click.option("--batch", type=int, default=1, show_default=True, help="Sequences or images.")
 @click.option(
     "--objective",
     callback=known(objectives),
@@ -330,29 +341,48 @@ def simulate(
     show_default=True,
     help="What is least: cycles, energy or edp.",
 )
-@click.option("--mapping", "file", type=PATH, help="A mapping of your own, as --json has it.")
+@click.option("--mapping", "file", type=PATH, help="Your own: as --json has it, or a string.")
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
 @json_option
 def map_command(
     arch: str,
-    gemm: tuple[int, int, int],
+    gemm: tuple[int, int, int] | None,
+    model: str | None,
+    layer: str | None,
+    phase: str,
+    context: int | None,
+    batch: int,
     objective: Any,
     file: Path | None,
     settings: tuple[str, ...],
     *,
     as_json: bool,
 ) -> None:
-    """Find the best mapping of a product on a chip: its loops, what moves, what stalls."""
+    """Find the best mapping of a layer on a chip: its loops, what moves, what stalls.
+
+    The layer is a product (--gemm), or a model's (--model and --layer).
+    """
     from .arch import load_arch
-    from .mapping.mapped import map_product
+    from .mapping.mapped import product_on
     from .mapping.read import read_mapping
 
-    mapping = None if file is None else read_mapping(file)
-    found = map_product(load_arch(arch, _settings(settings)), *gemm, objective, mapping=mapping)
+    if (gemm is None) == (model is None) or (model is None) != (layer is None):
+        raise BitlatheError("map takes a product (--gemm), or a layer (--model and --layer).")
+    chip = load_arch(arch, _settings(settings))
+    if gemm is not None:
+        asked, name = product_on(chip, *gemm), "x".join(map(str, gemm))
+    else:
+        from .sim.map_layer import layer_on
+        from .workloads import load_model
+
+        network = load_model(model or "")
+        asked = layer_on(chip, network, layer or "", phase, context, batch)
+        name = f"{layer} of {network.name}"
+    found = asked.best(objective) if file is None else asked.under(read_mapping(file))
     if as_json:
         print_json(found.to_dict())
         return
-    print_table(found.nest(), title=f"{'x'.join(map(str, gemm))} on {arch}")
+    print_table(found.nest(), title=f"{name} on {arch}")
     print_table(found.accesses(), title="elements moved")
     print_table(found.ports(), title="ports")
     for line in found.lines():

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
-from ..arch.hierarchy import OPERANDS, Axis, Hierarchy
+from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from .blocks import Nest
-from .nest import PARTS, Loops, Mapping
+from .nest import Loops, Mapping, dims_of
 from .operands import OperandBits
 
 
@@ -94,15 +94,10 @@ def _unrolls(mapping: Mapping, hierarchy: Hierarchy) -> Iterator[str]:
                 f"unroll at most {axis.size}."
             )
         for each in unrolls:
-            if each.size > 1 and each.dim not in _taken(axis):
+            if each.size > 1 and each.dim not in dims_of(axis.dims):
                 yield (
                     f"axis {axis.name!r} cannot unroll {each.dim}; it takes {', '.join(axis.dims)}."
                 )
-
-
-def _taken(axis: Axis) -> tuple[str, ...]:
-    """Return the dimensions that an axis unrolls: of a convolution, the parts of them too."""
-    return tuple(each for dim in axis.dims for each in (dim, *PARTS.get(dim, ())))
 
 
 def _steps(layer: Loops, mapping: Mapping) -> Iterator[str]:
@@ -194,6 +189,42 @@ def _adds(nest: Nest, relevant: frozenset[int], inside: int | None) -> bool:
     if inside is None:
         return nest.step_visits(relevant) != nest.step_visits(relevant, "first")
     return nest.visits(relevant, inside) != nest.visits(relevant, inside, "first")
+
+
+def doubled(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy) -> Mapping:
+    """Return a mapping whose memories hold two tiles of each operand that they have room for.
+
+    Of weights first, then of inputs, then of outputs, beside one tile of the others.
+
+    Parameters
+    ----------
+    layer, bits, mapping, hierarchy
+        As `problems` takes them.
+    """
+    single = replace(mapping, levels=tuple(replace(each, doubled=()) for each in mapping.levels))
+    held = footprints(layer, bits, single, hierarchy)
+    twice: dict[str, tuple[str, ...]] = {}
+    for name, parts in held.items():
+        memory, chosen = hierarchy.memory(name), tuple[str, ...]()
+        if memory.double_buffered and memory is not hierarchy.memories[0]:
+            for operand in parts:
+                if _has_room(memory, parts, (*chosen, operand)):
+                    chosen = (*chosen, operand)
+        twice[name] = chosen
+    levels = tuple(
+        replace(each, doubled=tuple(op for op in each.keeps if op in twice[each.memory]))
+        for each in mapping.levels
+    )
+    return replace(mapping, levels=levels)
+
+
+def _has_room(memory: Memory, parts: dict[str, Held], twice: tuple[str, ...]) -> bool:
+    def needs(field: str) -> int:
+        return sum(getattr(part, field) * (1 + (op in twice)) for op, part in parts.items())
+
+    return (memory.size_bits is None or needs("bits") <= memory.size_bits) and (
+        memory.words is None or needs("elements") <= memory.words
+    )
 
 
 def _sizes(

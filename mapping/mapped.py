@@ -1,4 +1,4 @@
-"""A product on a chip under its best mapping, or a given one: what `bitlathe map` shows."""
+"""A layer on a chip under its best mapping, or a given one: what `bitlathe map` shows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,14 +6,17 @@ from typing import Any
 from ..arch.hierarchies import hierarchies_of
 from ..arch.hierarchy import Hierarchy
 from ..arch.schema import Arch
+from ..datatypes.base.errors import BitlatheError
 from .accesses import accesses
 from .best import Objective
 from .chip_bits import operand_bits
 from .cost import Cost, cost
 from .dataflows import best_dataflow
 from .kept_results import best_mapping
-from .legal import check, problems
+from .legal import check, doubled
+from .loop_string import mapping_of_string
 from .nest import Loops, Mapping
+from .operands import OperandBits
 
 Rows = list[dict[str, Any]]
 
@@ -137,6 +140,91 @@ class Mapped:
         return rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A layer to be mapped: its loops and bits, and the chip's memories, dataflow by dataflow."""
+
+    layer: Loops
+    bits: OperandBits
+    hierarchies: tuple[Hierarchy, ...]
+
+    def best(self, objective: Objective = "cycles") -> Mapped:
+        """Return the layer under its best mapping.
+
+        Raises
+        ------
+        BitlatheError
+            No mapping fits.
+        """
+        hierarchy, best = best_dataflow(
+            lambda each: best_mapping(self.layer, self.bits, each, objective),
+            self.hierarchies,
+            objective,
+        )
+        return Mapped(
+            layer=self.layer,
+            hierarchy=hierarchy,
+            mapping=best.mapping,
+            cost=best.cost,
+            mappings_evaluated=best.mappings_evaluated,
+            search_seconds=best.search_seconds,
+            optimal=best.optimal,
+        )
+
+    def under(self, given: Mapping | str) -> Mapped:
+        """Return the layer under a mapping, on the first dataflow that can run it.
+
+        Parameters
+        ----------
+        given : Mapping or str
+            A mapping, or a line (`loop_string.mapping_of_string`).
+
+        Raises
+        ------
+        BitlatheError
+            The chip cannot run it.
+        """
+        problems: list[BitlatheError] = []
+        for hierarchy in self.hierarchies:
+            try:
+                mapping = self._taken(given, hierarchy)
+            except BitlatheError as err:
+                problems.append(err)
+                continue
+            return Mapped(
+                layer=self.layer,
+                hierarchy=hierarchy,
+                mapping=mapping,
+                cost=cost(self.layer, self.bits, mapping, hierarchy),
+                mappings_evaluated=1,
+                search_seconds=0.0,
+                optimal=False,
+            )
+        raise problems[0]
+
+    def _taken(self, given: Mapping | str, hierarchy: Hierarchy) -> Mapping:
+        """Return a mapping that is legal; a line's holds two tiles where there is room."""
+        if isinstance(given, Mapping):
+            check(self.layer, self.bits, given, hierarchy)
+            return given
+        mapping = mapping_of_string(given, self.layer, hierarchy)
+        check(self.layer, self.bits, mapping, hierarchy)
+        return doubled(self.layer, self.bits, mapping, hierarchy)
+
+
+def product_on(arch: Arch, m: int, n: int, k: int) -> Asked:
+    """Return a product of a chip's linear layers, to be mapped.
+
+    Parameters
+    ----------
+    arch : Arch
+    m, n, k : int
+        Tokens, outputs, inputs.
+    """
+    bits = operand_bits(arch, arch.formats.linear, n, k)
+    return Asked(layer=Loops.product(m, n, k), bits=bits, hierarchies=hierarchies_of(arch))
+
+
 def map_product(
     arch: Arch,
     m: int,
@@ -144,7 +232,7 @@ def map_product(
     k: int,
     objective: Objective = "cycles",
     *,
-    mapping: Mapping | None = None,
+    mapping: Mapping | str | None = None,
 ) -> Mapped:
     """Return a product of a chip's linear layers under its best mapping, or a given one.
 
@@ -155,7 +243,7 @@ def map_product(
         Tokens, outputs, inputs.
     objective : {"cycles", "energy", "edp"}
         What the search makes least.
-    mapping : Mapping, optional
+    mapping : Mapping or str, optional
         The one to take.
 
     Raises
@@ -163,30 +251,5 @@ def map_product(
     BitlatheError
         A mapping that the chip cannot run, or a chip on which none fits.
     """
-    hierarchies, layer = hierarchies_of(arch), Loops.product(m, n, k)
-    bits = operand_bits(arch, arch.formats.linear, n, k)
-    if mapping is not None:
-        takes = (each for each in hierarchies if not problems(layer, bits, mapping, each))
-        hierarchy = next(takes, hierarchies[0])
-        check(layer, bits, mapping, hierarchy)
-        found, evaluated, seconds, optimal = (
-            cost(layer, bits, mapping, hierarchy),
-            1,
-            0.0,
-            False,
-        )
-    else:
-        hierarchy, best = best_dataflow(
-            lambda each: best_mapping(layer, bits, each, objective), hierarchies, objective
-        )
-        mapping, found, evaluated = best.mapping, best.cost, best.mappings_evaluated
-        seconds, optimal = best.search_seconds, best.optimal
-    return Mapped(
-        layer=layer,
-        hierarchy=hierarchy,
-        mapping=mapping,
-        cost=found,
-        mappings_evaluated=evaluated,
-        search_seconds=seconds,
-        optimal=optimal,
-    )
+    asked = product_on(arch, m, n, k)
+    return asked.best(objective) if mapping is None else asked.under(mapping)

@@ -13,11 +13,23 @@ from typing import Any, NamedTuple
 
 from ..datatypes.base.numbers import ceil_div
 from ..workloads.conv_shape import ConvShape
+from ..workloads.gemm import Gemm
 from ..workloads.sizes import check_size
 from .window import Window
 
 PARTS = {"m": ("p", "q"), "k": ("c", "r", "s")}
 """What a convolution has of a product's dimensions: an axis that takes ``k`` takes c, r and s."""
+
+
+def dims_of(dims: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the dimensions that an axis unrolls which takes ``dims``: with their parts.
+
+    Examples
+    --------
+    >>> dims_of(("k", "n"))
+    ('k', 'c', 'r', 's', 'n')
+    """
+    return tuple(each for dim in dims for each in (dim, *PARTS.get(dim, ())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +144,13 @@ class Loops:
             },
             windows=windows,
         )
+
+    @classmethod
+    def of(cls, gemm: Gemm) -> "Loops":
+        """Return the loops of a model's layer without a mask: a convolution's, or a product's."""
+        if gemm.conv is None:
+            return cls.product(gemm.m, gemm.n, gemm.k, gemm.batch)
+        return cls.conv(gemm.conv, gemm.sequences)
 
     @property
     def macs(self) -> int:

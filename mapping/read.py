@@ -1,4 +1,4 @@
-"""A user's mapping from a file: what `Mapping.to_dict` writes, as YAML or JSON."""
+"""A user's mapping from a file: what `Mapping.to_dict` writes, as YAML or JSON, or a line."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,14 @@ from ..datatypes.base.yamlfile import read_yaml
 from .nest import Level, Loop, Mapping, Unroll
 
 
-def read_mapping(path: Path) -> Mapping:
+def read_mapping(path: Path) -> Mapping | str:
     """Return the mapping of a file; one that `bitlathe map --json` printed is taken as it is.
+
+    Returns
+    -------
+    Mapping or str
+        A line of text is left as it is: it is a mapping for a layer and a chip only
+        (`loop_string.mapping_of_string`).
 
     Raises
     ------
@@ -17,6 +23,8 @@ def read_mapping(path: Path) -> Mapping:
         The file cannot be read, or is not a mapping; it names the entry.
     """
     data = read_yaml(path, "mapping file").data
+    if isinstance(data, str):
+        return data
     if isinstance(data, dict) and isinstance(data.get("mapping"), dict):
         data = data["mapping"]
     try:

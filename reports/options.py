@@ -103,14 +103,16 @@ def scopes() -> Iterable[str]:
 PATH = NamedPath()
 
 
-def sizes(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:
-    """Read ``3x4x5`` as sizes.
+def sizes(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Read ``3x4x5`` as sizes; None where the option is left out.
 
     Raises
     ------
     click.BadParameter
         If the text is not as many whole numbers above 0 as the option names.
     """
+    if text is None:
+        return None
     parts = text.lower().split("x")
     names = str(param.metavar).split("x")
     if len(parts) != len(names) or not all(p.isdecimal() and int(p) > 0 for p in parts):

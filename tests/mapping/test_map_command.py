@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bitlathe.cli import main
+from bitlathe.sim import simulate
 
 GEMM = "16x256x256"
 
@@ -70,3 +71,40 @@ def test_unrolling_more_than_an_axis_has_is_refused(tmp_path: Path) -> None:
     assert "axis 'rows' has 32 units, and 64 are unrolled on it; unroll at most 32." in (
         result.stderr
     )
+
+
+def test_a_layer_of_a_model_is_mapped_as_a_simulation_maps_it() -> None:
+    chip, model = ["--arch", "bitmod"], ["--model", "opt-1.3b", "--context", "32"]
+    found = CliRunner().invoke(main, ["map", *chip, *model, "--layer", "q_proj", "--json"])
+    run = simulate("bitmod", "opt-1.3b", "prefill", 32, 1, "analytic", "search-cycles")
+    layer = next(layer for layer in run.layers if layer.name == "q_proj")
+    assert json.loads(found.stdout)["cycles"] == layer.cycles
+
+
+def test_a_string_costs_what_the_same_nest_costs_as_data(tmp_path: Path) -> None:
+    line, data = tmp_path / "line.txt", tmp_path / "data.json"
+    line.write_text("L3[WIO] K8 - L2[W] - L1[IO] K32X P16X - L0[O] C64 C4X")
+    first = json.loads(run("--json", "--mapping", str(line)).stdout)
+    data.write_text(json.dumps(first))
+    again = json.loads(run("--json", "--mapping", str(data)).stdout)
+    for key in ("cycles", "energy_pj", "accesses", "mapping"):
+        assert first[key] == again[key]
+    assert [(row["dim"], row["bound"], row["tile"]) for row in first["loops"]] == [
+        ("n", 8, 32),
+        ("k", 64, 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "map takes a product (--gemm), or a layer (--model and --layer)."),
+        (["--model", "opt-1.3b"], "map takes a product (--gemm), or a layer"),
+        (["--gemm", GEMM, "--model", "opt-1.3b", "--layer", "q_proj"], "map takes a product"),
+        (["--model", "opt-1.3b", "--layer", "qproj"], "unknown layer 'qproj'"),
+    ],
+)
+def test_a_layer_is_asked_for_in_one_way(arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(main, ["map", "--arch", "bitmod", *arguments])
+    assert result.exit_code == 2
+    assert says in result.stderr
