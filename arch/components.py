@@ -67,19 +67,33 @@ class SramTable(Record):
     source: str
 
 
+class RegisterComponent(Record):
+    """Area of one bit of a register or register file, and energies of it where they are known.
+
+    Areas follow the square of the node; energies hold at ``node_nm`` alone.
+    """
+
+    area_um2_per_bit: float = Field(ge=0)
+    read_pj_per_bit: float | None = Field(default=None, ge=0)
+    write_pj_per_bit: float | None = Field(default=None, ge=0)
+    node_nm: int = Field(gt=0)
+    source: str
+
+
 @cache
 def _catalogue(kind: str) -> dict[str, Record]:
     records: dict[str, type[Record]] = {
         "pe": PEComponent,
         "dram": DramComponent,
         "sram": SramTable,
+        "registers": RegisterComponent,
     }
     document = read_yaml(FOLDER / f"{kind}.yaml")
     return {name: records[kind].model_validate(data) for name, data in document.data.items()}
 
 
 def component_names(kind: str) -> list[str]:
-    """Return the names in a component table: ``kind`` is ``pe``, ``dram`` or ``sram``."""
+    """Return the names in a table: ``kind`` is ``pe``, ``dram``, ``sram`` or ``registers``."""
     return sorted(_catalogue(kind))
 
 
@@ -108,4 +122,11 @@ def sram_table(name: str) -> SramTable:
     """Return an SRAM table by name; an unknown name raises BitlatheError with the nearest ones."""
     found = _component("sram", name)
     assert isinstance(found, SramTable)
+    return found
+
+
+def register_component(name: str) -> RegisterComponent:
+    """Return a register's cost by name; an unknown name raises BitlatheError with nearest ones."""
+    found = _component("registers", name)
+    assert isinstance(found, RegisterComponent)
     return found

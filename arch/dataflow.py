@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 Dimension = Literal["m", "n", "k"]
+FlowName = Literal["os", "ws", "is"]
 LoadedOperand = Literal["weight", "input"]
 
 

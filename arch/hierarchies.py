@@ -1,6 +1,7 @@
 """The hierarchies of memories that a chip can be: one for each dataflow that it can choose."""
 
 from .hierarchy import Hierarchy
+from .long_form import long_hierarchies
 from .schema import Arch
 from .short_form import hierarchy_of
 
@@ -13,6 +14,6 @@ def hierarchies_of(arch: Arch) -> tuple[Hierarchy, ...]:
     Raises
     ------
     BitlatheError
-        A chip that counts as a study does.
+        A chip that counts as a study does, or whose memories cannot feed its array.
     """
-    return (hierarchy_of(arch),)
+    return long_hierarchies(arch) if arch.memories else (hierarchy_of(arch),)

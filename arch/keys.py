@@ -64,7 +64,7 @@ def nested(record: Record) -> dict[str, Any]:
 
 
 def _nested(value: Any) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_nested(part) for part in value]
     return nested(value) if isinstance(value, Record) else value
 
@@ -78,14 +78,39 @@ def set_key(data: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
     {'array': {'rows': 64, 'columns': 8}}
     """
     head, _, rest = dotted.partition(".")
-    if not rest:
-        return {**data, head: value}
     child = data.get(head)
+    if not rest:
+        if isinstance(child, dict) and "size" in child and not isinstance(value, dict):
+            value = {**child, "size": value}  # of an axis; its dimensions stay
+        return {**data, head: value}
+    if isinstance(child, list | tuple):
+        return {**data, head: _set_named(child, rest, value)}
+    if isinstance(child, int) and rest in ("size", "dims"):
+        child = {"size": child}  # an axis written as a plain number
     if isinstance(child, str | Scheme) and rest in {"bits", "scheme"}:
         child = {"scheme": child}  # a scheme written as a plain string
     if isinstance(child, str) and head == "numerics":
         child = {"preset": child}
     return {**data, head: set_key(child if isinstance(child, dict) else {}, rest, value)}
+
+
+def _set_named(entries: Iterable[Any], dotted: str, value: Any) -> list[Any]:
+    """Return a list of entries with names, one key of one of them replaced; or an entry whole."""
+    name, _, rest = dotted.partition(".")
+    return [
+        (set_key(entry, rest, value) if rest else value)
+        if isinstance(entry, dict) and entry.get("name") == name
+        else entry
+        for entry in entries
+    ]
+
+
+def by_name(entries: Any) -> dict[str, Any] | None:
+    """Return a list of entries that all have names as a mapping; None of anything else."""
+    listed = isinstance(entries, list | tuple) and len(entries) > 0
+    if not listed or not all(isinstance(each, dict) and "name" in each for each in entries):
+        return None
+    return {str(each["name"]): each for each in entries}
 
 
 def _models(rule: Override) -> tuple[str, ...]:

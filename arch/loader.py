@@ -9,7 +9,9 @@ from typing import Any
 from ..datatypes.base.errors import BitlatheError, nearest, unknown_name
 from ..datatypes.base.slugs import slug
 from ..datatypes.base.yamlfile import Document, Location, parse_yaml, read_yaml, validate
-from .keys import changes_of, nested, set_key
+from .keys import by_name, changes_of, nested, set_key
+from .levels import SIZES
+from .long_form import check_feeds
 from .memories import DRAM_PAIRS
 from .numerics import Numerics
 from .pe import PE_KEYS
@@ -61,11 +63,48 @@ def _read(path: Path) -> Document:
             f"{path}: this file is a sweep, not a chip: run it (bitlathe sweep {path} --out DIR), "
             "or name one of its chips."
         )
-    return document
+    return _dram_apart(document)
+
+
+def _dram_apart(document: Document) -> Document:
+    """Return a chip's document with the first of its memories, the DRAM, as section ``dram``."""
+    data, marks = document.data, document.marks
+    listed = data.get("memories")
+    if "memories" not in data or "dram" in data:
+        return document
+    first = listed[0] if isinstance(listed, list) and listed else None
+    if not isinstance(first, dict) or not {"gb_per_s", "bits_per_clock"} & set(first):
+        raise BitlatheError(
+            f"{document.where(('memories', 0))}: memories: the first is the DRAM; give it gb_per_s "
+            "or bits_per_clock, or give the chip a section dram."
+        )
+    moved: dict[Location, tuple[int, int]] = {}
+    for loc, mark in marks.items():
+        if loc[:1] == ("memories",) and len(loc) > 1:
+            inside = int(loc[1]) - 1
+            head: Location = ("memories", inside) if inside >= 0 else ("dram",)
+            moved[(*head, *loc[2:])] = mark
+        else:
+            moved[loc] = mark
+    rest = {**data, "dram": first, "memories": listed[1:]}
+    return Document(source=document.source, data=rest, marks=moved)
+
+
+def _of_dram(key: str, dram: str) -> str:
+    """Return the key by which a chip's DRAM is set, where it is named as one of the memories.
+
+    Examples
+    --------
+    >>> _of_dram("memories.hbm.gb_per_s", "hbm")
+    'dram.gb_per_s'
+    """
+    head = f"memories.{dram}."
+    return f"dram.{key.removeprefix(head)}" if key.startswith(head) else key
 
 
 def _settable(value: Any, prefix: str = "") -> list[str]:
     """Return the dotted keys of a chip's record, leaves only."""
+    value = by_name(value) or value
     if isinstance(value, dict):
         return [k for name, v in value.items() for k in _settable(v, f"{prefix}{name}.")]
     return [prefix[:-1]]
@@ -74,6 +113,7 @@ def _settable(value: Any, prefix: str = "") -> list[str]:
 def _reaches(data: Any, key: str) -> bool:
     """Return whether a dotted key leads to something in nested data."""
     for part in key.split("."):
+        data = by_name(data) or data
         if not isinstance(data, dict) or part not in data:
             return False
         data = data[part]
@@ -92,12 +132,17 @@ def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
         for kind in ("lm_head", "conv")
         for op in ("weight", "input", "output")
     }
+    optional |= {f"{axis}.{key}" for axis in SIZED for key in ("size", "dims")}
     optional |= {f"pe.numerics.{field}" for field in Numerics.model_fields}
     for key in keys:
         if key not in branches | set(known) | operands | optional:
             near = nearest(key, known, limit=1)
             hint = f"did you mean {near[0]!r}?" if near else f"keys: {', '.join(sorted(known))}."
             raise BitlatheError(f"{say} {key!r}: no such key in a chip; {hint}")
+
+
+SIZED = ("array.rows", "array.columns")
+"""Keys that may be a number, or a size with dimensions."""
 
 
 def _covers(key: str, other: str) -> bool:
@@ -141,10 +186,11 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
             _check_memories(arch, document)
     if not overrides:
         return arch
+    overrides = {_of_dram(key, arch.dram.name): value for key, value in overrides.items()}
     _check_keys(arch, overrides, "--set")
     data: dict[str, Any] = {**document.data, "name": arch.name}
     for key, value in overrides.items():
-        data = _without_twin(set_key(data, key, value), key)
+        data = _without_twin(_one_size(set_key(data, key, value), key), key)
     kept = []
     for rule in data.get("overrides", []):
         left = {k: v for k, v in rule["set"].items() if not any(_covers(k, o) for o in overrides)}
@@ -172,9 +218,12 @@ def _same_pe(one: PESection, other: PESection) -> bool:
 
 
 def _check_memories(arch: Arch, document: Document) -> None:
-    """Check the buffers of a chip whose overrides are known to be right; say where they stand."""
+    """Check the memories of a chip whose overrides are known to be right; say where they stand."""
     try:
-        check_memories(arch)
+        if arch.memories:
+            check_feeds(arch)
+        else:
+            check_memories(arch)
     except BitlatheError as err:
         loc = str(err).partition(":")[0].split(".")
         raise BitlatheError(f"{document.where(loc)}: {err}") from None
@@ -193,6 +242,17 @@ def _without_twin(data: dict[str, Any], key: str) -> dict[str, Any]:
             other = pair[key == f"dram.{pair[0]}"]
             return {**data, "dram": {k: v for k, v in data["dram"].items() if k != other}}
     return data
+
+
+def _one_size(data: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a chip's data where a size of a memory just set replaces that of the other unit."""
+    head, _, rest = key.partition(".")
+    name, _, last = rest.partition(".")
+    entry = (by_name(data.get(head)) or {}).get(name)
+    if head != "memories" or last not in SIZES or not isinstance(entry, dict):
+        return data
+    kept = {k: v for k, v in entry.items() if k not in SIZES or k == last}
+    return set_key(data, f"memories.{name}", kept)
 
 
 _REARRANGED = ("array.rows", "array.columns", "array.dataflow", "formats", "execution")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.yamlfile import Record
 from .components import DramComponent, dram_component
 from .fields import NonNegative, Positive, PositiveInt, SizeKiB
@@ -85,25 +86,39 @@ class Buffers(Record):
     @model_validator(mode="after")
     def _one_layout(self) -> Buffers:
         given = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        sums = given == {"accumulator"}
         given.discard("accumulator")
-        if not any(given == set(layout.values()) for layout in _LAYOUTS):
+        if (given or sums) and not any(given == set(layout.values()) for layout in _LAYOUTS):
             known = ", or ".join(", ".join(dict.fromkeys(each.values())) for each in _LAYOUTS)
             raise ValueError(f"buffers are {', '.join(sorted(given)) or 'none'}; give {known}")
         return self
 
     @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return any(getattr(self, name) is not None for name in type(self).model_fields)
+
+    @property
     def layout(self) -> dict[OperandName, BufferName]:
-        """The buffer that holds each operand."""
-        return next(
-            each
-            for each in _LAYOUTS
-            if getattr(self, each["weight"]) and getattr(self, each["input"])
+        """The buffer that holds each operand.
+
+        Raises
+        ------
+        BitlatheError
+            Of a chip that gives memories instead.
+        """
+        for each in _LAYOUTS:
+            if getattr(self, each["weight"]) and getattr(self, each["input"]):
+                return each
+        raise BitlatheError(
+            "the chip gives memories, not buffers; its layers need mapper: search, on chips of "
+            "buffers alone the others."
         )
 
     @property
     def names(self) -> tuple[BufferName, ...]:
         """The buffers that hold operands."""
-        return tuple(dict.fromkeys(self.layout.values()))
+        return tuple(dict.fromkeys(self.layout.values())) if self.given else ()
 
     @property
     def priced(self) -> tuple[BufferName, ...]:
@@ -138,9 +153,11 @@ class Dram(Record):
     The bandwidth is ``bits_per_clock`` or ``gb_per_s`` (10^9 bytes a second), the latency
     ``latency_cycles`` or ``latency_ns``. Energies are those of ``component``, or given here for
     both directions or for each. ``background_mw`` is drawn whether bits move or not (standby and
-    refresh). What is left out is the component's.
+    refresh). ``refresh_fraction`` of the time it refreshes and moves nothing. What is left out is
+    the component's.
     """
 
+    name: str = "dram"
     bits_per_clock: Positive | None = None
     gb_per_s: Positive | None = None
     component: str | None = None
@@ -151,6 +168,7 @@ class Dram(Record):
     latency_ns: NonNegative | None = None
     burst_bits: PositiveInt = 512
     background_mw: NonNegative | None = None
+    refresh_fraction: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
 
     @model_validator(mode="after")
     def _one_of_each_pair(self) -> Dram:

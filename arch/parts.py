@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from ..datatypes.base.errors import unknown_name
 from ..datatypes.base.yamlfile import Record
-from .dataflow import DATAFLOWS, TILE, Dataflow
+from .dataflow import DATAFLOWS, SYSTOLIC, TILE, Dataflow, FlowName
 from .fields import Positive, PositiveInt
 
 
@@ -23,32 +25,151 @@ class Technology(Record):
     temperature_k: Literal[300, 360] | None = None
 
 
+DIMENSIONS = ("m", "n", "k", "b", "h", "c", "p", "q", "r", "s", "g")
+"""Dimensions of layers: tokens (images), outputs, inputs, products, those that share weights;
+of convolutions inputs, rows and columns of outputs, of the kernel, groups."""
+
+
+def _flows(value: Any) -> FlowName | tuple[FlowName, ...]:
+    """Read one dataflow, or a list of several."""
+    listed = list(value) if isinstance(value, list | tuple) else [value]
+    for flow in listed:
+        if flow not in SYSTOLIC:
+            known = "'os', 'ws' or 'is'"
+            raise PydanticCustomError("literal_error", f"Input should be {known}")
+    if len(set(listed)) != len(listed):
+        raise ValueError("a dataflow is listed twice; once will do")
+    if not listed:
+        raise ValueError("an empty list; name one or more of os, ws and is")
+    return listed[0] if len(listed) == 1 else tuple(listed)
+
+
+def _dims_of(value: Any) -> tuple[str, ...]:
+    """Read a list of dimensions."""
+    dims = (value,) if isinstance(value, str) else value
+    if not isinstance(dims, list | tuple) or not dims:
+        raise ValueError(f"give a list of dimensions: some of {', '.join(DIMENSIONS)}")
+    for dim in dims:
+        if dim not in DIMENSIONS:
+            raise ValueError(unknown_name("dimension", str(dim), DIMENSIONS))
+        if list(dims).count(dim) > 1:
+            raise ValueError(f"{dim!r} is listed twice; once will do")
+    return tuple(dims)
+
+
+def _dims(value: Any) -> Any:
+    """Read the dimensions of an axis: a list, or one for each dataflow."""
+    if isinstance(value, dict):
+        for flow in value:
+            if flow not in SYSTOLIC:
+                raise ValueError(unknown_name("dataflow", str(flow), SYSTOLIC))
+        return {flow: _dims_of(dims) for flow, dims in value.items()}
+    return _dims_of(value)
+
+
+Flows = Annotated[FlowName | tuple[FlowName, ...], BeforeValidator(_flows)]
+Dims = Annotated[tuple[str, ...] | dict[FlowName, tuple[str, ...]], BeforeValidator(_dims)]
+
+
+def apart(value: Any, key: str, dims_key: str) -> Any:
+    """Return a section where ``key: {size: ..., dims: ...}`` stands as two keys.
+
+    Raises
+    ------
+    ValueError
+        No size, another key, or dims that no layer has; it names the key.
+
+    Examples
+    --------
+    >>> apart({"rows": {"size": 4, "dims": ["k"]}}, "rows", "row_dims")
+    {'rows': 4, 'row_dims': ('k',)}
+    """
+    given = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(given, dict):
+        return value
+    unknown = sorted(set(given) - {"size", "dims"})
+    if unknown:
+        raise ValueError(f"{key}: {unknown_name('key', unknown[0], ('size', 'dims'))}")
+    if "size" not in given:
+        raise ValueError(f"{key}: 'size' is missing")
+    found = {**value, key: given["size"]}
+    if "dims" not in given:
+        return found
+    try:
+        return {**found, dims_key: _dims(given["dims"])}
+    except ValueError as err:
+        raise ValueError(f"{key}.dims: {err}") from None
+
+
 class Array(Record):
     """The array of PEs.
 
     ``accumulator_buffer``: partial sums of a systolic array stay at its edge instead of going to
-    the input/output buffer and back.
+    the input/output buffer and back. Where the chip gives ``memories``, ``rows`` and ``columns``
+    may be ``{size: ..., dims: ...}``, the dimensions that each may unroll (``row_dims``,
+    ``column_dims``), and ``dataflow`` a list, of which each layer takes one.
     """
 
     kind: Literal["tile", "systolic"] = "tile"
     rows: PositiveInt
     columns: PositiveInt
-    dataflow: Literal["os", "ws", "is"] = "os"
+    row_dims: Dims | None = None
+    column_dims: Dims | None = None
+    dataflow: Flows = "os"
     timing: Literal["physical", "scalesim"] = "physical"
     accumulator_buffer: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sides_apart(cls, value: Any) -> Any:
+        value = apart(apart(value, "rows", "row_dims"), "columns", "column_dims")
+        if not isinstance(value, dict) or "kind" in value:
+            return value
+        listed = isinstance(value.get("dataflow"), list | tuple)
+        sides = any(value.get(key) is not None for key in ("row_dims", "column_dims"))
+        skewed = listed or (sides and value.get("dataflow", "os") != "os")
+        return {**value, "kind": "systolic"} if skewed else value
+
     @model_validator(mode="after")
     def _possible(self) -> Array:
-        if self.kind == "tile" and self.dataflow != "os":
+        if self.kind == "tile" and self.dataflows != ("os",):
             raise ValueError("an array of kind 'tile' has dataflow 'os'; use kind: systolic")
         if self.kind == "tile" and self.accumulator_buffer:
             raise ValueError("accumulator_buffer is of systolic arrays; use kind: systolic")
+        for key, dims in (("rows", self.row_dims), ("columns", self.column_dims)):
+            if isinstance(dims, dict):
+                for flow in self.dataflows:
+                    if flow not in dims:
+                        raise ValueError(f"{key}.dims: those of dataflow {flow!r} are missing")
         return self
 
     @property
+    def dataflows(self) -> tuple[FlowName, ...]:
+        """The dataflows that it can have; a layer takes one."""
+        return (self.dataflow,) if isinstance(self.dataflow, str) else self.dataflow
+
+    @property
     def flow(self) -> Dataflow:
-        """How products lie on the array."""
-        return TILE if self.kind == "tile" else DATAFLOWS[self.dataflow]
+        """How products lie on the array: in the first of its dataflows."""
+        return self.flow_of(self.dataflows[0])
+
+    def flow_of(self, dataflow: FlowName) -> Dataflow:
+        """Return how products lie on the array in one of its dataflows."""
+        return TILE if self.kind == "tile" else DATAFLOWS[dataflow]
+
+    def dims_of(self, dataflow: FlowName) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the dimensions that rows and columns may unroll in one of its dataflows."""
+        flow = self.flow_of(dataflow)
+        given = (self.row_dims, self.column_dims)
+        rows, columns = (dims[dataflow] if isinstance(dims, dict) else dims for dims in given)
+        return rows or (flow.rows,), columns or (flow.columns,)
+
+
+class Cores(Record):
+    """Copies of the array side by side, and the dimensions that may be divided among them."""
+
+    size: PositiveInt = 1
+    dims: Annotated[tuple[str, ...], BeforeValidator(_dims_of)] = ("b", "h", "m", "n")
 
 
 class Accounting(Record):

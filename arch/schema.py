@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
@@ -20,8 +20,10 @@ from ..datatypes.base.yamlfile import Record
 from . import ports
 from .formats import Formats, LayerFormats, Operand
 from .keys import Override, nested, set_key, variants_of
+from .level_checks import check_levels
+from .levels import LevelsField
 from .memories import Buffer, BufferName, Buffers, Dram, OperandName
-from .parts import Accounting, Array, Execution, Technology
+from .parts import Accounting, Array, Cores, Execution, Technology
 from .pe import PE
 from .pe_base import PESection
 from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM, check_priced, takers
@@ -41,11 +43,16 @@ __all__ = [
 ]
 
 
+def _cores(value: Any) -> Any:
+    return {"size": value} if isinstance(value, int) else value
+
+
 class Arch(Record):
     """A chip. Build one with `load_arch`; see the fields of each part for units.
 
     ``mapper`` is the traffic rule that the chip names. `resolve` gives the chip as it is in one
-    phase; its silicon (PEs, ports, buffers) stays that of the whole chip.
+    phase; its silicon (PEs, ports, buffers) stays that of the whole chip. A chip gives ``buffers``,
+    or ``memories``: any hierarchy (`arch.levels`).
     """
 
     name: str = ""
@@ -54,7 +61,9 @@ class Arch(Record):
     technology: Technology
     pe: PE
     array: Array
-    buffers: Buffers
+    buffers: Buffers = Buffers()
+    memories: LevelsField = ()
+    cores: Annotated[Cores, BeforeValidator(_cores)] = Cores()
     dram: Dram
     formats: Formats
     accounting: Accounting = Accounting()
@@ -75,6 +84,11 @@ class Arch(Record):
         chip = self.model_copy()
         chip._settings = settings
         return chip
+
+    @model_validator(mode="after")
+    def _memories_fit(self) -> Arch:
+        _check_form(self)
+        return self
 
     @model_validator(mode="after")
     def _results_can_stay(self) -> Arch:
@@ -108,7 +122,7 @@ class Arch(Record):
     @property
     def pes(self) -> int:
         """PEs on the chip: those of the largest array of any phase and model."""
-        return max(array.rows * array.columns for array, _ in self.variants)
+        return self.cores.size * max(array.rows * array.columns for array, _ in self.variants)
 
     def port_bits(self, buffer: BufferName) -> int:
         """Return the bits of one access of a buffer: those given, or what the array needs.
@@ -213,9 +227,9 @@ class Arch(Record):
 
         A second operand register (ws, is) or a register of results (os), at the area of a bit in
         the 28 nm library of BitMoD's sheet, scaled by the square of the node. An ``area_um2`` that
-        the chip gives itself includes them already.
+        the chip gives itself includes them already; where it gives memories, registers are some.
         """
-        if self.array.kind == "tile" or self.pe.own_costs:
+        if self.array.kind == "tile" or self.pe.own_costs or self.memories:
             return self.pe.cell_area_um2
         registers: dict[str, int] = {}
         for array, formats in self._port_needs:
@@ -243,10 +257,11 @@ class Arch(Record):
 
     @property
     def dram_bits_per_clock(self) -> Fraction:
-        """Bits that the DRAM moves in one clock of the chip."""
+        """Bits that the DRAM moves in one clock of the chip, refresh left out."""
+        moved = 1 - _decimal(self.dram.refresh_fraction)
         if self.dram.bits_per_clock is not None:
-            return Fraction(self.dram.bits_per_clock)
-        return 8 * _decimal(self.dram.gb_per_s or 0) / _decimal(self.technology.clock_ghz)
+            return moved * Fraction(self.dram.bits_per_clock)
+        return moved * 8 * _decimal(self.dram.gb_per_s or 0) / _decimal(self.technology.clock_ghz)
 
     @property
     def dram_latency_cycles(self) -> int:
@@ -260,6 +275,9 @@ class Arch(Record):
     def plain(self) -> dict[str, Any]:
         """Return the keys that a chip can be asked for, DRAM rate and latency in both units."""
         data = self.model_dump(exclude={"name", "title", "description", "overrides"})
+        data["memories"] = {
+            level.name: data["memories"][i] for i, level in enumerate(self.memories)
+        }
         clock, bits = self.technology.clock_ghz, float(self.dram_bits_per_clock)
         cycles, given_ns = self.dram_latency_cycles, self.dram.latency_ns
         data["dram"] |= {
@@ -276,7 +294,8 @@ class Arch(Record):
         """Power of the DRAM's standby and refresh: given, or the component's for the bandwidth."""
         if self.dram.background_mw is not None:
             return self.dram.background_mw
-        gb_per_s = float(self.dram_bits_per_clock) * self.technology.clock_ghz / 8
+        moved = 1 - self.dram.refresh_fraction
+        gb_per_s = float(self.dram_bits_per_clock) * self.technology.clock_ghz / 8 / moved
         return self.dram.part.background_mw_per_gb_s * gb_per_s if self.dram.part else 0.0
 
 
@@ -306,6 +325,34 @@ def _register_bits(pe: PESection, array: Array, formats: Formats) -> int:
         return 0
     widest: int = max(getattr(layer, operand).payload_bits for layer in formats.layers)
     return pe.lanes * widest
+
+
+def _check_form(arch: Arch) -> None:
+    """Check that a chip gives buffers or memories, and no keys of the other form."""
+    array, short, wrong = arch.array, arch.buffers.given, "the chip gives memories"
+    if not short and not arch.memories:
+        raise ValueError("buffers: missing; give them, or memories, any hierarchy")
+    refused = {
+        "buffers": (short, "it gives buffers too; leave one of them out"),
+        "array.accumulator_buffer": (array.accumulator_buffer, "list one for sums"),
+        "array.timing": (array.timing != "physical", "their timing is physical; leave it out"),
+        "accounting.study": (arch.published_accounting, "studies count buffers; leave it out"),
+    }
+    if not arch.memories:
+        wrong = "the chip gives buffers"
+        refused = {
+            "array.rows.dims": (array.row_dims is not None, ""),
+            "array.columns.dims": (array.column_dims is not None, ""),
+            "array.dataflow": (not isinstance(array.dataflow, str), "one dataflow; "),
+            "cores": (arch.cores != Cores(), ""),
+        }
+    for key, (given, why) in refused.items():
+        if given and arch.memories:
+            raise ValueError(f"{key}: {wrong}; {why}")
+        if given:
+            raise ValueError(f"{key}: {wrong}, {why or 'which have none; '}memories take it")
+    if arch.memories:
+        check_levels(arch.memories, array, arch.dram.name, arch.pe.record)
 
 
 def _check_pe_in_array(arch: Arch) -> None:

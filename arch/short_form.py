@@ -29,15 +29,19 @@ def hierarchy_of(arch: Arch) -> Hierarchy:
     Raises
     ------
     BitlatheError
-        A chip that counts as a study does.
+        A chip that counts as a study does, or gives memories (`hierarchies.hierarchies_of`).
     """
+    if arch.memories:
+        raise BitlatheError(
+            f"chip {arch.name!r} gives memories, not buffers: it has a hierarchy a dataflow."
+        )
     if arch.published_accounting:
         raise BitlatheError(
             f"chip {arch.name!r} counts accesses as the study {arch.accounting.study} does; use a "
             "chip without accounting.study."
         )
     flow, array = arch.array.flow, arch.array
-    memories = [_dram(arch)]
+    memories = [dram_of(arch)]
     memories += [_buffer(arch, name) for name in arch.buffers.names]
     if arch.buffers.accumulator is not None:
         memories.append(_buffer(arch, "accumulator"))
@@ -64,10 +68,11 @@ def hierarchy_of(arch: Arch) -> Hierarchy:
     )
 
 
-def _dram(arch: Arch) -> Memory:
+def dram_of(arch: Arch) -> Memory:
+    """Return the outermost memory of a chip: one port of the DRAM's rate, both ways."""
     width = arch.dram_bits_per_clock
     return Memory(
-        name="dram",
+        name=arch.dram.name,
         holds=OPERANDS,
         size_bits=None,
         ports=(

@@ -9,6 +9,7 @@ from functools import cached_property
 from ..arch.dataflow import Dataflow
 from ..arch.pe_base import PEKind
 from ..arch.schema import Arch, BufferName, OperandName
+from ..arch.silicon import areas_um2, leakages_mw
 from ..arch.sram import SramCost
 from ..datatypes.base.numbers import ceil_div
 from .run import with_total
@@ -130,13 +131,17 @@ class Chip:
 
     @cached_property
     def leakage_mw(self) -> float:
-        """Leakage of all buffers and PEs."""
+        """Leakage of all memories and PEs."""
+        if self.arch.memories:
+            return math.fsum(leakages_mw(self.arch).values())
         buffers = math.fsum(buffer.cost.leakage_mw for buffer in self.sram.values())
         return buffers + self.arch.pe_leakage_mw
 
     @cached_property
     def area_um2(self) -> dict[str, float]:
-        """Area by component: PE array (cells, before place and route), buffers, and the total."""
+        """Area by component: PE array (cells, before place and route), memories, and the total."""
+        if self.arch.memories:
+            return with_total(areas_um2(self.arch))
         parts = {"pe_array": self.arch.pes * self.arch.pe_area_um2}
         parts |= {f"{name}_buffer": buffer.cost.area_um2 for name, buffer in self.sram.items()}
         return with_total(parts)

@@ -44,12 +44,39 @@ class Document:
     marks: Mapping[Location, tuple[int, int]]
 
     def where(self, loc: Sequence[str | int]) -> str:
-        """Return ``file:line:column`` of the deepest part of ``loc`` that exists."""
+        """Return ``file:line:column`` of the deepest part of ``loc`` that exists.
+
+        An entry of a list may be given by its name.
+        """
+        loc = _places(loc, self.data)
         for depth in range(len(loc), -1, -1):
             mark = self.marks.get(tuple(loc[:depth]))
             if mark is not None:
                 return f"{self.source}:{mark[0]}:{mark[1]}"
         return self.source
+
+
+def _places(loc: Sequence[str | int], data: Any) -> Location:
+    """Return ``loc`` with places in lists instead of names of entries, or of digits."""
+    found: list[str | int] = []
+    for part in loc:
+        place = part
+        if isinstance(data, list) and isinstance(part, str):
+            names = [each.get("name") if isinstance(each, dict) else None for each in data]
+            place = names.index(part) if part in names else int(part) if part.isdigit() else part
+        found.append(place)
+        data = _part(data, place)
+    return tuple(found)
+
+
+def _shown(loc: Sequence[str | int], data: Any) -> str:
+    """Return ``loc`` as a dotted key, with the names of entries that have one."""
+    found = []
+    for part in loc:
+        data = _part(data, part)
+        name = data.get("name") if isinstance(part, int) and isinstance(data, dict) else None
+        found.append(name if isinstance(name, str) else str(part))
+    return ".".join(found)
 
 
 # Scalars of the YAML 1.2 core schema; what matches none is a string.
@@ -251,10 +278,11 @@ def _of_union(error: Any) -> Any:
 def _explain(model: type[BaseModel], error: Any, data: Any) -> str:
     """Return what is wrong and what would be right for one pydantic error."""
     loc, kind = error["loc"], error["type"]
-    key = ".".join(str(part) for part in loc)
+    key = _shown(loc, data)
     if kind == "extra_forbidden":
         holder = _model_at(model, loc, data)
-        known = sorted(holder.model_fields) if holder else []
+        fields = holder.model_fields.items() if holder else ()
+        known = sorted(field.alias or name for name, field in fields)
         near = nearest(str(loc[-1]), known, limit=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"unknown key {shown(key)}; {hint}Known keys here: {', '.join(known)}."
@@ -266,6 +294,9 @@ def _explain(model: type[BaseModel], error: Any, data: Any) -> str:
         message = "must be a mapping of keys to values"
     if "\n" in message:  # a scheme string with a caret under its fault
         return f"{key}: {message}"
+    inner = re.match(r"([a-z_]+)((?:\.[a-z_0-9]+)*): ", message) if key else None
+    if inner and isinstance(error["input"], dict) and inner[1] in error["input"]:
+        return f"{key}.{message}."  # a check across keys names the one that it is about
     if isinstance(error["input"], dict | list) or kind == "value_error":
         return f"{key}: {message}." if key else f"{message}."
     return f"{key}: {message} (got {shown(error['input'])})."
@@ -300,9 +331,9 @@ def validate(model: type[ModelT], document: Document) -> ModelT:
         for error in map(_of_union, islice(err.errors(include_url=False), PROBLEMS_MAX)):
             loc = _in_file(error["loc"], document.data)
             text = _explain(model, {**error, "loc": loc}, document.data)
-            named = re.match(r"([a-z_]+(?:\.[a-z_]+)+): ", text)
-            if not loc and named:  # a check across keys names the key it is about
-                loc = tuple(named[1].split("."))
+            named = re.match(r"([a-z_]+(?:\.[a-z_0-9]+)*): ", text)
+            if named and (not loc or named[1].startswith(f"{_shown(loc, document.data)}.")):
+                loc = tuple(named[1].split("."))  # a check across keys names the one it is about
             seen[f"{document.where(loc)}: {text}"] = None
         if err.error_count() > PROBLEMS_MAX:
             seen[f"{document.source}: ... {err.error_count():,} problems in all."] = None

@@ -16,7 +16,11 @@ from bitlathe.sim.chip import Chip
 from bitlathe.sim.policy import layer_bits
 from bitlathe.workloads import Gemm
 
-OURS = [name for name in arch_names() if not name.startswith("hpca25/")]
+OURS = [
+    name
+    for name in arch_names()
+    if not name.startswith("hpca25/") and load_arch(name).buffers.given
+]
 BITMOD = (CHIPS / "bitmod.yaml").read_text()
 COST = {"pe.energy_pj": 0.3, "pe.area_um2": 400.0}
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from bitlathe.arch import Arch, load_arch, resolve
+from bitlathe.arch.hierarchies import hierarchies_of
 from bitlathe.arch.loader import CHIPS
+from bitlathe.arch.long_form import memory_costs
 from bitlathe.arch.pe import LutPE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.chip import Chip
@@ -108,7 +110,7 @@ def refused(chip: str | Path, settings: dict[str, Any] | None = None) -> str:
         (
             "bitmod",
             {"pe.unpriced": ["lanes"]},
-            "pe: unpriced: 'lanes' is not one of activation, numerics, scale_bits, group_gap, "
+            "pe.unpriced: 'lanes' is not one of activation, numerics, scale_bits, group_gap, "
             "skip_zero_terms, skip_sync, skip_weights.",
         ),
     ],
@@ -293,6 +295,8 @@ def figures(chip: Arch) -> dict[str, Any]:
     """All that a chip costs, as the energy model takes it."""
     on, dram = Chip.of(chip), chip.dram
     return {
+        "memories": [h.memories[1:] for h in hierarchies_of(chip)] if chip.memories else [],
+        "copies": memory_costs(chip) if chip.memories else {},
         "area": on.area_um2,
         "buffers": on.sram,
         "leakage": on.leakage_mw,
@@ -330,6 +334,17 @@ PRICED: dict[str, tuple[str, Any]] = {
     "array.dataflow": ("int8", "ws"),
     "array.kind": ("os", "tile"),
     "accounting.layout_factor": ("bitmod", 1.0),
+    "cores.size": ("gemmini", 2),
+    "memories.scratchpad.size_kib": ("gemmini", 512),
+    "memories.sums.size_bytes": ("gemmini", 64),
+    "memories.sums.words": ("gemmini", 8),
+    "memories.sums.bits": ("gemmini", 64),
+    "memories.sums.per": ("gemmini", ["rows"]),
+    "memories.scratchpad.banks": ("gemmini", 16),
+    "memories.weights.component": ("gemmini", "pe"),
+    "memories.accumulator.ports.read": ("gemmini", [{"read": 1024}, {"write": 512}]),
+    "memories.accumulator.ports.write": ("gemmini", [{"read": 512}, {"write": 1024}]),
+    "memories.accumulator.ports.both": ("gemmini", [{"both": 512}]),
 }
 REFUSED: dict[str, tuple[str, Any]] = {
     "technology.clock_ghz": ("bitmod", 2.0),
@@ -368,14 +383,24 @@ FREE = {
     "accounting.logits",
     # how the buffer's capacity and the DRAM are used
     "buffers.weight.double_buffered", "dram.latency_cycles", "dram.latency_ns", "dram.burst_bits",
-    "array.timing",
+    "array.timing", "dram.refresh_fraction", "dram.name",
+    # which operands and dimensions the mapper may send where; wires have no known cost
+    "memories.name", "memories.holds", "memories.bypass", "memories.dataflow",
+    "memories.double_buffered", "memories.ports.operands", "array.row_dims", "array.column_dims",
+    "cores.dims",
+    # said of the chip in what it does not price
+    "memories.unpriced",
 }  # fmt: skip
 OWN_FIGURES = {f"buffers.weight.{k}" for k in ("read_pj", "write_pj", "leakage_mw", "area_um2")}
+OWN_FIGURES |= {
+    f"memories.{k}" for k in ("read_pj_per_bit", "write_pj_per_bit", "leakage_mw", "area_um2")
+}
 
 BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bitmod": ("bitmod", {}),
     "fp16": ("fp16", {}),
     "ant": ("ant", {}),
+    "gemmini": ("gemmini-like", {}),
     "own": ("bitmod", COST),
     "plain": ("bitmod", {"technology": {"node_nm": 28, "clock_ghz": 1.0}}),
     "floor": ("bitmod", {"pe.numerics": "hpca25"}),
@@ -400,6 +425,8 @@ def test_a_key_changes_what_the_chip_costs(key: str) -> None:
     base, value = PRICED[key]
     name, settings = BASES[base]
     other = {**settings, key: value}
+    if "ports." in key and base == "gemmini":
+        other = {**settings, key.rpartition(".")[0]: value}
     if key == "buffers.weight.component":  # one device and temperature for all buffers
         other["buffers.io.component"] = value
     assert figures(load_arch(name, other)) != figures(load_arch(name, settings))
@@ -441,7 +468,8 @@ def keys_of_a_chip() -> set[str]:
 
 def test_every_key_is_priced_refused_or_said_to_be_free() -> None:
     """Formats cost the bits and clocks they take; overrides set keys that are listed here."""
-    listed = [set(PRICED), set(REFUSED), FREE, OWN_FIGURES]
+    priced = {re.sub(r"^memories\.\w+\.", "memories.", key) for key in PRICED}
+    listed = [priced, set(REFUSED), FREE, OWN_FIGURES]
     known = set().union(*listed)
     assert sum(map(len, listed)) == len(known)
     assert keys_of_a_chip() <= known, keys_of_a_chip() - known
@@ -452,6 +480,7 @@ def test_the_page_lists_every_key() -> None:
     text = DOCS.read_text()
     for key in keys_of_a_chip() - {"name"}:
         last = key.rpartition(".")[2]
+        last = {"operands": "for", "row_dims": "dims", "column_dims": "dims"}.get(last, last)
         assert f"`{last}`" in text or f"`{key}`" in text, key
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bitlathe.arch import arch_names, load_arch
+from bitlathe.arch.hierarchies import hierarchies_of
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.datatypes.base.errors import BitlatheError
@@ -63,9 +64,12 @@ def test_systolic_arrays_keep_an_operand_or_sums_and_fill_askew(
 @pytest.mark.parametrize("name", [n for n in arch_names() if not n.startswith("hpca25")])
 def test_shipped_chips_have_a_hierarchy(name: str) -> None:
     arch = load_arch(name)
-    found = hierarchy_of(arch)
-    units = [axis.size for axis in found.axes if axis.name in found.units]
-    assert units == [arch.array.rows, arch.array.columns]
+    found = hierarchies_of(arch)
+    assert len(found) == len(arch.array.dataflows)
+    for each in found:
+        units = {axis.name: axis.size for axis in each.axes if axis.name in each.units}
+        assert (units["rows"], units["columns"]) == (arch.array.rows, arch.array.columns)
+        assert units.get("cores", 1) == arch.cores.size
 
 
 def test_a_study_is_refused() -> None:
