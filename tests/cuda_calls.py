@@ -16,6 +16,8 @@ KERNELS = {
     "dual_grain": (SIM + "products_kernels", "dual_grain_kernel"),
     "block": (SIM + "products_kernels", "block_kernel"),
     "shifted": (SIM + "products_kernels", "shifted_kernel"),
+    "sums_stay": (SIM + "systolic_kernels", "sums_stay_kernel"),
+    "weights_stay": (SIM + "systolic_kernels", "weights_stay_kernel"),
     "choose": (DATA + "group_kernels", "choose_kernel"),
     "code": (DATA + "group_kernels", "code_kernel"),
     "power": (DATA + "group_kernels", "power_kernel"),
@@ -95,4 +97,14 @@ def counts() -> None:
     code_counts(np.ones((2, 3), int), 16)
 
 
-CALLS = (bit_serial, grid_tables, macs, products, groups, counts)
+def systolic() -> None:
+    """Launch the systolic arrays."""
+    from bitlathe.sim.array.systolic.stack import simulate_stack
+
+    for dataflow in ("ws", "os"):
+        for doubled in (False, True):
+            simulate_stack(np.ones((2, 3, 4), int), np.ones((2, 4, 5), int), 2, 2, dataflow,
+                           double_buffered_operand=doubled, device="cuda")  # fmt: skip
+
+
+CALLS = (bit_serial, grid_tables, macs, products, groups, counts, systolic)

@@ -384,6 +384,47 @@ def group_jobs(small: bool) -> Iterator[Job]:
     yield Job(name=f"count codes {rows} x {k}", macs=rows * k, run=counted)
 
 
+def systolic_jobs(small: bool) -> Iterator[Job]:
+    """Yield systolic arrays clock by clock: all counts beside the results."""
+    import numpy as np
+
+    from bitlathe.arch.pe import IntMacPE
+    from bitlathe.sim.array.systolic.stack import simulate_stack
+
+    def made(runs: Any) -> tuple[Any, ...]:
+        facts = [
+            (r.cycles, r.macs, r.pe_updates, r.exposed_cycles, r.sram_reads.input,
+             r.sram_reads.weight, r.sram_reads.output, r.sram_writes.output)
+            for r in runs
+        ]  # fmt: skip
+        return np.stack([r.outputs for r in runs]), np.array(facts)
+
+    tiles, m, k, n, size, some = (2, 3, 5, 4, 2, 1) if small else (512, 64, 96, 80, 32, 16)
+    rng = np.random.default_rng(11)
+    a, b = rng.integers(-128, 128, (tiles, m, k)), rng.integers(-128, 128, (tiles, k, n))
+    step = tiles // some
+    for dataflow in ("ws", "os", "is"):
+        for pe in (None, IntMacPE(accumulator_bits=18)):
+            options = {"rows": size, "cols": size, "dataflow": dataflow, "pe": pe}
+
+            def run(device: str, options: Any = options) -> tuple[Any, ...]:
+                return made(simulate_stack(a, b, device=device, **options))
+
+            def sample(options: Any = options) -> tuple[Any, ...]:
+                return made(simulate_stack(a[::step], b[::step], **options))
+
+            rule = "exact" if pe is None else "18 bits that saturate"
+            yield Job(
+                name=f"systolic {size} x {size} {dataflow}, {rule}, {tiles} x {m} x {k} x {n}; "
+                f"CPU: {some} tiles",
+                macs=tiles * m * k * n,
+                run=run,
+                sample=sample,
+                part=lambda array: array[::step],
+                share=some / tiles,
+            )
+
+
 def jobs(small: bool) -> Iterator[Job]:
     """Yield all jobs: every kernel of the package."""
     yield from dual_grain_jobs(small)
@@ -392,6 +433,7 @@ def jobs(small: bool) -> Iterator[Job]:
     yield from mac_jobs(small)
     yield from lut_jobs(small)
     yield from group_jobs(small)
+    yield from systolic_jobs(small)
     yield from table_jobs(small)
     yield from dot_jobs(small)
     yield from edge_jobs(small)

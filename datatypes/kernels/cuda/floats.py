@@ -31,7 +31,7 @@ def fit(total, bits, saturate):
     half = np.int64(1) << (bits - 1)
     if saturate:
         return smaller(larger(total, -half), half - 1)
-    return ((total + half) & ((half << 1) - 1)) - half
+    return ((total + half) & (half - 1 + half)) - half
 
 
 @cuda.jit(device=True)
