@@ -1,0 +1,1 @@
+"""The machine that executes a mapping: memories of any number, transfers on ports, the array."""

@@ -1,0 +1,284 @@
+"""The machine of a mapping, compiled: transfers on ports between one event and the next.
+
+Every edge, a memory and the next one that keeps an operand, has four slots for transfers under way:
+
+* a weight or input: the tile in use (0) and the next one (1);
+* outputs: results of the last visit but one (0) and of the last (1) on their way out; sums that
+  come back for this visit (2), and for the next visit of a doubled place or the last visit of a
+  single one (3).
+
+Times and clocks of ports are whole units: 1 / denominator of the clocks of a step.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
+from ....datatypes.base.compiled import compiled
+
+# what a slot is doing
+DONE, BLOCKED, ARMED, WAITING, DELAY, SERVING, LATENCY, UNCROSSED = range(8)
+# columns of a slot: what it does, units left at parent and child, units to wait, what it waits for
+PHASE, REST, WAIT, DEP, FIELDS = 0, 1, 3, 4, 5
+# what a transfer waits for: nothing; the other edge's slot of this visit, of the next, of the last
+FREE, CURRENT, NEXT, LAST = range(4)
+SLOTS = 4
+DOUBLED_ORDER, SINGLE_ORDER = (0, 2, 1, 3), (0, 3, 1, 2)  # of outputs, as they are needed
+# columns of edges
+OUT, MASK, CUT, DOUBLED, PARENT, CHILD, LATENCY_UNITS, RANK, COLUMNS = range(9)
+STEP, GATES, END = range(3)  # what the machine plays until
+NEVER = 1 << 62
+
+
+@compiled
+def gates(e, s, edges, late):
+    """Whether the array may not go on before a slot is done."""
+    if not edges[e, OUT]:
+        return s == 0
+    if edges[e, DOUBLED]:
+        return s in (0, 2)
+    return s in (0, 3) or late[e] == 1
+
+
+@compiled
+def slot_at(e, turn, edges):
+    """Return the slots of an edge in the order in which they are needed."""
+    if not edges[e, OUT]:
+        return turn
+    if edges[e, DOUBLED]:
+        return DOUBLED_ORDER[turn]
+    return SINGLE_ORDER[turn]
+
+
+@compiled
+def kind_of(e, s, edges):
+    """Return 1 for sums that come back, else 0."""
+    return 1 if edges[e, OUT] and s > 1 else 0
+
+
+@compiled
+def _resolved(e, s, edges, state):
+    """Whether all that a slot waits for has happened."""
+    dep = state[e, s, DEP]
+    parent, child = edges[e, PARENT], edges[e, CHILD]
+    if not edges[e, OUT]:
+        return dep == FREE or state[parent, dep - 1, PHASE] == DONE
+    before = _before(e, s, edges)
+    if before >= 0 and state[e, before, PHASE] != DONE:
+        return False
+    if s < 2:
+        return dep == FREE or state[child, 2 - dep, PHASE] == DONE
+    if dep == NEXT and not edges[parent, DOUBLED]:
+        return False
+    return dep == FREE or state[parent, 2 if dep == CURRENT else 3, PHASE] == DONE
+
+
+@compiled
+def _before(e, s, edges):
+    """Return the slot of the same edge that is to be done before another; -1: none."""
+    if s == 1:
+        return -1 if edges[e, DOUBLED] else 3
+    if s == 2:
+        return 0
+    return 1 if s == 3 and edges[e, DOUBLED] else -1
+
+
+@compiled
+def release(edges, state):
+    """Start every transfer whose place is free and whose elements are there."""
+    for e in range(state.shape[0]):
+        for s in range(SLOTS):
+            if state[e, s, PHASE] == WAITING and _resolved(e, s, edges, state):
+                state[e, s, PHASE], state[e, s, DEP] = SERVING, FREE
+
+
+@compiled
+def _finish(e, s, edges, state, done):
+    """Note that a transfer is complete; a single place has it when the array leaves the last."""
+    early = not edges[e, OUT] and s == 1 and not edges[e, DOUBLED]
+    state[e, s, PHASE] = UNCROSSED if early else DONE
+    done[edges[e, RANK]] += 1
+
+
+@compiled
+def _ready(until, edges, state, late, taken):
+    for e in range(state.shape[0]):
+        for s in range(SLOTS):
+            if state[e, s, PHASE] != DONE and (until == END or gates(e, s, edges, late)):
+                return False
+    if until == END:
+        for p in range(taken.size):
+            if taken[p] > 0:
+                return False
+    return True
+
+
+@compiled
+def _head(p, until, chip, state, late):
+    """Return the place in a port's list of what it serves: what the array waits for first."""
+    edges, lists, lengths = chip[0], chip[1], chip[2]
+    found = -1
+    for k in range(lengths[p]):
+        e, s, end = lists[p, k, 0], lists[p, k, 1], lists[p, k, 2]
+        if state[e, s, PHASE] == SERVING and state[e, s, REST + end] > 0:
+            if until != GATES or gates(e, s, edges, late):
+                return k
+            if found < 0:
+                found = k
+    return found
+
+
+@compiled
+def _awaited(until, chip, state, late):
+    """Return edge and slot of the first transfer that is awaited, before all one under way."""
+    edges, order = chip[0], chip[3]
+    pick_e, pick_s = -1, -1
+    for r in range(order.size):
+        e = order[r]
+        for turn in range(SLOTS):
+            s = slot_at(e, turn, edges)
+            phase = state[e, s, PHASE]
+            if phase == DONE or not (until == END or gates(e, s, edges, late)):
+                continue
+            if phase in (SERVING, LATENCY):
+                return e, s
+            if pick_e < 0:
+                pick_e, pick_s = e, s
+    return pick_e, pick_s
+
+
+@compiled
+def _blocker(e, s, edges, state):
+    """Return edge and slot of what a transfer waits for."""
+    dep, before = state[e, s, DEP], -1
+    if not edges[e, OUT]:
+        return edges[e, PARENT], dep - 1
+    before = _before(e, s, edges)
+    if before >= 0 and state[e, before, PHASE] != DONE:
+        return e, before
+    if s < 2:
+        return edges[e, CHILD], 2 - dep
+    return edges[e, PARENT], (2 if dep == CURRENT else 3)
+
+
+@compiled
+def _cause(until, chip, state, late, taken):
+    """Return what the array waits for: the first transfer, by rank, that moves or is on its way.
+
+    3 (2 edge + kind) + end (2: the latency), or, after those of all edges, a port that takes the
+    array's results.
+    """
+    edges, many = chip[0], state.shape[0]
+    e, s = _awaited(until, chip, state, late)
+    while e >= 0 and state[e, s, PHASE] == WAITING:
+        e, s = _blocker(e, s, edges, state)
+    if e >= 0 and state[e, s, PHASE] != DELAY:
+        return _name(e, s, edges, state)
+    for p in range(taken.size):
+        if taken[p] > 0:
+            return 6 * many + p
+    return -1
+
+
+@compiled
+def _name(e, s, edges, state):
+    base = 3 * (2 * e + kind_of(e, s, edges))
+    if state[e, s, PHASE] == LATENCY:
+        return base + 2
+    return base + (1 if state[e, s, REST + 1] > state[e, s, REST] else 0)
+
+
+@compiled
+def play(until, limit, chip, state, late, taken, books):
+    """Let transfers go on for ``limit`` units, or until the array can go on, or all is done.
+
+    Returns 0, or 1 where nothing can happen any more.
+
+    Parameters
+    ----------
+    until : {STEP, GATES, END}
+    limit : int
+        Units of a step.
+    chip : tuple
+        Edges, lists of the ports' slots, their lengths, edges by rank.
+    state : (E, 4, 5) int64 array
+    late : (E,) int64 array
+        Whether the array has gone once over the tile.
+    taken : (P,) int64 array
+        Units for which the array has each port.
+    books : tuple of int64 arrays
+        Time, units served by edge, kind and end, units taken by port, transfers done by rank,
+        units waited by cause.
+    """
+    edges, stalls, heads, elapsed = chip[0], books[4], books[5], 0
+    while True:
+        release(edges, state)
+        if until == STEP:
+            if elapsed == limit:
+                return 0
+        elif _ready(until, edges, state, late, taken):
+            return 0
+        delta = _next_event(until, limit - elapsed, chip, state, late, taken, heads)
+        if delta == NEVER:
+            return 1
+        if until != STEP:
+            stalls[_cause(until, chip, state, late, taken)] += delta
+        _pass_time(delta, chip, state, taken, books)
+        elapsed += delta
+
+
+@compiled
+def _next_event(until, limit, chip, state, late, taken, heads):
+    """Return the units until something ends, and leave what each port serves in ``heads``."""
+    lists, delta = chip[1], (limit if until == STEP else NEVER)
+    for p in range(taken.size):
+        if taken[p] > 0:
+            heads[p] = -1
+            delta = min(delta, taken[p])
+        else:
+            heads[p] = _head(p, until, chip, state, late)
+            if heads[p] >= 0:
+                e, s, end = lists[p, heads[p]]
+                delta = min(delta, state[e, s, REST + end])
+    for e in range(state.shape[0]):
+        for s in range(SLOTS):
+            if state[e, s, PHASE] in (LATENCY, DELAY):
+                delta = min(delta, state[e, s, WAIT])
+    return delta
+
+
+@compiled
+def _pass_time(delta, chip, state, taken, books):
+    """Let units pass: ports serve what ``heads`` says, what is on its way arrives."""
+    edges, lists = chip[0], chip[1]
+    served, array, done, heads = books[1], books[2], books[3], books[5]
+    books[0][0] += delta
+    _wait(delta, edges, state, done)
+    for p in range(taken.size):
+        if taken[p] > 0:
+            taken[p] -= delta
+            array[p] += delta
+        elif heads[p] >= 0:
+            e, s, end = lists[p, heads[p]]
+            state[e, s, REST + end] -= delta
+            served[e, kind_of(e, s, edges), end] += delta
+    for e in range(state.shape[0]):
+        for s in range(SLOTS):
+            if state[e, s, PHASE] != SERVING or state[e, s, REST] or state[e, s, REST + 1]:
+                continue
+            down = not edges[e, OUT] or s > 1
+            if down and edges[e, LATENCY_UNITS] > 0:
+                state[e, s, PHASE], state[e, s, WAIT] = LATENCY, edges[e, LATENCY_UNITS]
+            else:
+                _finish(e, s, edges, state, done)
+
+
+@compiled
+def _wait(delta, edges, state, done):
+    for e in range(state.shape[0]):
+        for s in range(SLOTS):
+            phase = state[e, s, PHASE]
+            if phase in (LATENCY, DELAY):
+                state[e, s, WAIT] -= delta
+                if state[e, s, WAIT] == 0 and phase == LATENCY:
+                    _finish(e, s, edges, state, done)
+                elif state[e, s, WAIT] == 0:
+                    state[e, s, PHASE] = WAITING

@@ -1,0 +1,126 @@
+"""The machine of a mapping against a plain simulation, folded and not; hand cases."""
+
+import random
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil
+
+import pytest
+
+from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
+from bitlathe.mapping.operands import OperandBits
+from bitlathe.sim.cycle.nest.run import NestRun, run_nest
+from naive import nest_machine_naive
+
+Case = tuple[Loops, OperandBits, Mapping, Hierarchy]
+
+
+def random_ports(rng: random.Random) -> tuple[Port, ...]:
+    def port(direction: str) -> Port:
+        width = Fraction(rng.choice([2, 8, 12, 32, 100]), rng.choice([1, 1, 3]))
+        return Port(direction=direction, width_bits=width)  # type: ignore[arg-type]
+
+    return (port("both"),) if rng.random() < 0.4 else (port("read"), port("write"))
+
+
+def random_case(rng: random.Random, most: int) -> Case:
+    """A layer of sizes up to ``most``, imperfect tiles in any order, memories at random places."""
+    layer = Loops.product(*(rng.randint(1, most) for _ in range(3)), rng.choice([1, 1, 2]))
+    dims = list(layer.sizes)
+    axes = [Axis(name=name, size=4, dims=tuple(dims)) for name in ("x", "y")]
+    spatial = [
+        Unroll(axis.name, dim, rng.choice([1, 2]))
+        for axis in axes
+        for dim in rng.sample(dims, rng.choice([0, 1]))
+    ]
+    together = Mapping(levels=(), spatial=tuple(spatial))
+    loops = []
+    for dim in dims:
+        least = together.unrolled(dim)
+        tiles = sorted({rng.randint(least, most) for _ in range(rng.randint(0, 2))}, reverse=True)
+        loops.append([Loop(dim, tile) for tile in [*tiles, least]])
+    nest = []
+    while any(loops):
+        nest.append(rng.choice([some for some in loops if some]).pop(0))
+    bounds = [0, *sorted(rng.randint(0, len(nest)) for _ in range(rng.randint(0, 3))), len(nest)]
+    memories, levels, per = [], [], ()
+    for i in range(len(bounds) - 1):
+        if i:
+            per = tuple(sorted({*per, *rng.sample(["x", "y"], rng.choice([0, 0, 1]))}))
+        kept = tuple(op for op in OPERANDS if i == 0 or rng.random() < 0.6) or ("weight",)
+        memories.append(
+            Memory(
+                name=f"m{i}",
+                holds=kept,
+                size_bits=1 << 30 if i and rng.random() < 0.7 else None,
+                ports=random_ports(rng),
+                per=per,
+                latency_cycles=rng.choice([0, 0, 3, 20]),
+            )
+        )
+        if i and memories[-1].size_bits is None:
+            memories[-1] = replace(memories[-1], words=1 << 20)
+        doubled = tuple(op for op in kept if i and rng.random() < 0.6)
+        inside = tuple(nest[bounds[i] : bounds[i + 1]])
+        levels.append(Level(memory=f"m{i}", keeps=kept, loops=inside, doubled=doubled))
+    bits = OperandBits(
+        weight=Fraction(rng.choice([4, 17, 33]), rng.choice([1, 4])),
+        input=Fraction(8),
+        output=Fraction(rng.choice([8, 16])),
+        partial=24,
+        step_cycles=Fraction(rng.choice([1, 1, 3, 8]), rng.choice([1, 2])),
+        input_code=Fraction(rng.choice([8, 7])),
+    )
+    mapping = Mapping(levels=tuple(levels), spatial=tuple(spatial))
+    return layer, bits, mapping, Hierarchy(memories=tuple(memories), axes=tuple(axes))
+
+
+def naive(case: Case) -> tuple[int, dict[str, Fraction]]:
+    layer, bits, mapping, chip = case
+    machine = nest_machine_naive.Machine(
+        dict(layer.sizes),
+        layer.indexes,
+        [(loop.dim, loop.tile) for loop in mapping.loops],
+        [(each.axis, each.dim, each.size) for each in mapping.spatial],
+        {op: [tuple(place) for place in mapping.chain(op)] for op in OPERANDS},
+        {
+            memory.name: {
+                "per": memory.per,
+                "ports": [(p.direction, p.width_bits, p.operands) for p in memory.ports],
+                "latency": memory.latency_cycles,
+                "words": memory.words,
+            }
+            for memory in chip.memories
+        },
+        chip.axis_names,
+        lambda op, partial, code: (bits.code if code else bits.of)(op, partial=partial),
+        bits.step_cycles,
+    )
+    return ceil(machine.run()), machine.stalls
+
+
+def same(found: NestRun, cycles: int, stalls: dict[str, Fraction]) -> bool:
+    return (found.cycles, {k: v for k, v in found.stalls.items() if k != "rounding"}) == (
+        cycles,
+        stalls,
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_folded_is_unfolded_is_a_plain_simulation(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(15):
+        case = random_case(rng, 4)
+        cycles, stalls = naive(case)
+        for fold in (False, True):
+            found = run_nest(*case, fold=fold)
+            assert same(found, cycles, stalls), (fold, case[2].text(case[0].sizes), found, stalls)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_folded_is_unfolded_on_more_steps(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(10):
+        case = random_case(rng, 20)
+        assert run_nest(*case) == run_nest(*case, fold=False), case[2].text(case[0].sizes)
