@@ -308,6 +308,10 @@ def simulate(
     if run.stalls:
         shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())
         click.echo(f"stalls (clocks): {shown}")
+    if run.binds:
+        shares = {at: 100 * clocks / run.cycles for at, clocks in run.binds.items()}
+        shown = ", ".join(f"{at} {share:.1f} %" for at, share in shares.items())
+        click.echo(f"bound by (share of clocks): {shown}")
     if run.unpriced:
         click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
     if run.required_bits_per_clock is not None:

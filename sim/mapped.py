@@ -207,6 +207,7 @@ def mapped_run(
     times = [time_of(part) for part in parts]
     cycles = sum(time.cycles * part.times for part, time in zip(parts, times, strict=True))
     compute = math.ceil(sum(part.best.cost.compute_cycles * part.times for part in parts))
+    busy = busy_cycles(parts)
     array = chip.arch.array
     peak = array.rows * array.columns * chip.arch.pe.lanes
     terms = parts[0].bits.step_cycles
@@ -218,7 +219,7 @@ def mapped_run(
         k=gemm.k,
         batch=gemm.batch,
         compute_cycles=compute,
-        dram_cycles=sum(_dram_clocks(part) * part.times for part in parts),
+        dram_cycles=busy[parts[0].hierarchy.memories[0].name],
         stall_cycles=cycles - compute,
         cycles=cycles,
         utilization=float(gemm.macs * terms / (peak * cycles)) if cycles else 0.0,
@@ -226,7 +227,8 @@ def mapped_run(
         sram_accesses=sram_accesses(parts),
         energy_pj=_energy_pj(chip, parts, cycles),
         stalls=_stalls(parts, times, cycles - compute),
-        binds=binds(parts),
+        binds=max(busy, key=lambda name: busy[name]),
+        busy_cycles=busy,
         mapping=tuple(_plain(part, time) for part, time in zip(parts, times, strict=True)),
     )
 
@@ -297,17 +299,13 @@ def _port_clocks(part: Part) -> dict[str, int]:
     return found
 
 
-def _dram_clocks(part: Part) -> int:
-    return _port_clocks(part)[part.hierarchy.memories[0].name]
-
-
-def binds(parts: Sequence[Part]) -> str:
-    """Return what takes most clocks: ``array``, or the memory with the busiest port."""
+def busy_cycles(parts: Sequence[Part]) -> dict[str, int]:
+    """Return the clocks in which the array works, and in which each memory's busiest port does."""
     total: Counter[str] = Counter()
     for part in parts:
         for name, clocks in _port_clocks(part).items():
             total[name] += clocks * part.times
-    return max(total, key=lambda name: total[name])
+    return dict(total)
 
 
 def _energy_pj(chip: Chip, parts: Sequence[Part], cycles: int) -> dict[str, float]:

@@ -27,8 +27,9 @@ class LayerRun:
     ``dram_bits`` by operand; ``sram_accesses`` in full-port accesses; ``energy_pj`` by component
     with its total; ``stalls`` the stall clocks by cause, where the rung finds them;
     ``required_bits_per_clock`` the DRAM bandwidth it needs (`cycle.bandwidth`), where asked for;
-    ``binds`` what takes most clocks (``array``, or a memory's port), ``mapping`` the loop nests of
-    its products as plain data (`mapping.nest`), where a mapper chose them.
+    ``busy_cycles`` the clocks in which the array works and in which each memory's busiest port
+    does, ``binds`` what is busy longest, ``mapping`` the loop nests of its products as plain data
+    (`mapping.nest`), where a mapper chose them.
     """
 
     name: str
@@ -48,13 +49,14 @@ class LayerRun:
     stalls: dict[str, int] | None = None
     required_bits_per_clock: float | None = None
     binds: str | None = None
+    busy_cycles: dict[str, int] | None = None
     mapping: tuple[dict[str, Any], ...] | None = None
 
     @property
     def total(self) -> dict[str, Any]:
         """What all ``count`` instances take together: clocks, DRAM bits, accesses, energy."""
         times = self.count
-        stalls = self.stalls
+        stalls, busy = self.stalls, self.busy_cycles
         return {
             "compute_cycles": self.compute_cycles * times,
             "dram_cycles": self.dram_cycles * times,
@@ -64,7 +66,15 @@ class LayerRun:
             "sram_accesses": {part: n * times for part, n in self.sram_accesses.items()},
             "energy_pj": {part: energy * times for part, energy in self.energy_pj.items()},
             **({} if stalls is None else {"stalls": {c: n * times for c, n in stalls.items()}}),
+            **({} if busy is None else {"busy_cycles": {p: n * times for p, n in busy.items()}}),
         }
+
+    @property
+    def busy(self) -> float:
+        """Share of the layer's clocks in which what binds it is busy; 0 where nothing is known."""
+        if self.busy_cycles is None or self.binds is None or not self.cycles:
+            return 0.0
+        return self.busy_cycles[self.binds] / self.cycles
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: figures of one instance, and ``total`` of all of them."""
@@ -144,6 +154,18 @@ class Run:
         return total
 
     @property
+    def binds(self) -> dict[str, int]:
+        """Clocks of the whole model by what binds their layer, the most first.
+
+        Empty where no mapper chose loop nests.
+        """
+        total: dict[str, int] = {}
+        for layer in self.layers:
+            if layer.binds is not None:
+                total[layer.binds] = total.get(layer.binds, 0) + layer.cycles * layer.count
+        return dict(sorted(total.items(), key=lambda item: -item[1]))
+
+    @property
     def onchip_pj(self) -> float:
         """Energy spent on the chip: all but DRAM."""
         energy_pj = self.energy_pj
@@ -155,6 +177,7 @@ class Run:
         Figures of a layer are those of one of its ``count`` instances; its ``total`` holds them
         for all instances, and these totals sum to the run's.
         """
+        binds = self.binds
         return {
             "version": __version__,
             "arch": self.arch,
@@ -174,6 +197,7 @@ class Run:
             "seconds": self.seconds,
             "stall_cycles": sum(layer.stall_cycles * layer.count for layer in self.layers),
             "stalls": self.stalls,
+            **({"binds": binds} if binds else {}),
             "dram_bits": self.dram_bits,
             "energy_pj": self.energy_pj,
             "area_um2": self.area_um2,
@@ -193,6 +217,7 @@ class Run:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat record a layer, times its count, for tables and data frames."""
+        bound = any(layer.binds is not None for layer in self.layers)
         return [
             {
                 "layer": layer.name,
@@ -202,6 +227,7 @@ class Run:
                 "cycles": layer.cycles * layer.count,
                 "stall_cycles": layer.stall_cycles * layer.count,
                 "utilization": layer.utilization,
+                **({} if not bound else {"binds": layer.binds, "busy": layer.busy}),
                 "dram_mib": sum(layer.dram_bits.values()) * layer.count / 8 / 2**20,
                 "energy_uj": layer.energy_pj["total"] * layer.count / 1e6,
                 **(
@@ -238,4 +264,4 @@ class Run:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.3f}" if value < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)

@@ -36,6 +36,19 @@ def test_simulate_table_names_layers_and_totals() -> None:
     assert "area (mm2)" in result.stdout
 
 
+def test_simulate_says_what_binds_each_layer_and_the_run() -> None:
+    """A port of 4 bits a clock binds all layers; its clocks are the run's but for few."""
+    command = "simulate --arch bitmod --model opt-125m --phase decode --context 16"
+    slow = [*command.split(), "--fidelity", "analytic", "--set", "dram.bits_per_clock=4"]
+    searched = run(*slow, "--mapper", "search-cycles")
+    assert searched.exit_code == 0, searched.output
+    assert "bound by (share of clocks): dram 100.0 %" in searched.stdout
+    assert {"binds", "busy"} <= set(searched.stdout.splitlines()[2].split())
+    ruled = run(*slow, "--mapper", "whole-buffer")
+    assert "bound by" not in ruled.stdout
+    assert "binds" not in ruled.stdout
+
+
 def test_set_changes_the_chip() -> None:
     command = "simulate --arch bitmod --model phi-2 --fidelity analytic --json"
     plain = json.loads(run(*command.split()).stdout)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...arch import Arch, load_arch
 from ...datatypes.base.errors import BitlatheError, unknown_name
-from ...sim.mappers import MAPPERS
+from ...sim.mappers import MAPPERS, mapper_for
 from ...sim.simulation import FIDELITIES
 from ...workloads import Model
 from .evaluate import SimulatorEvaluator, load_evaluator, plain_words
@@ -23,15 +23,16 @@ def simulator(space: Space, folder: Path) -> SimulatorEvaluator:
     Raises
     ------
     BitlatheError
-        If a name is unknown, a file cannot be read, or a context is given twice.
+        If a name is unknown, a file cannot be read, a context or a mapper is given twice.
     """
     file, document = space.file, space.document
-    for key, value, known in (
-        ("fidelity", file.fidelity, FIDELITIES),
-        ("mapper", file.mapper, MAPPERS),
-    ):
-        if value not in known:
-            raise BitlatheError(f"{document.where((key,))}: {unknown_name(key, value, known)}")
+    if file.fidelity not in FIDELITIES:
+        problem = unknown_name("fidelity", file.fidelity, FIDELITIES)
+        raise BitlatheError(f"{document.where(('fidelity',))}: {problem}")
+    for i, name in enumerate(file.mapper):
+        if name not in MAPPERS:
+            problem = unknown_name("mapper", name, MAPPERS)
+            raise BitlatheError(f"{document.where(('mapper', i))}: {problem}")
     archs: dict[str, Arch] = {}
     models: dict[str, Model] = {}
     for i, name in enumerate(file.arch):
@@ -41,6 +42,7 @@ def simulator(space: Space, folder: Path) -> SimulatorEvaluator:
         with _at(space, ("models", i)):
             models |= load_evaluator([], [name], folder).models
     _check_contexts(space, models)
+    _check_mappers(space, archs)
     _check_settings(space, list(archs.values()))
     return SimulatorEvaluator(archs=archs, models=models)
 
@@ -57,6 +59,24 @@ def _check_contexts(space: Space, models: Mapping[str, Model]) -> None:
                 f"{where}: contexts: null is {default} tokens for {name}, which stand in the list "
                 "as well; every value once. Null alone does for models of images too."
             )
+
+
+def _check_mappers(space: Space, archs: Mapping[str, Arch]) -> None:
+    """Refuse two mappers that are the same one on a chip, as ``auto`` and what it stands for."""
+    mappers = space.file.mapper
+    for name, arch in archs.items():
+        seen: dict[str, str] = {}
+        for i, mapper in enumerate(mappers):
+            try:
+                known = mapper_for(arch, mapper)
+            except BitlatheError:  # its points will say so
+                continue
+            if known in seen:
+                raise BitlatheError(
+                    f"{space.document.where(('mapper', i))}: mapper: {mapper!r} is {known!r} on "
+                    f"chip {name!r}, as is {seen[known]!r}; every value once."
+                )
+            seen[known] = mapper
 
 
 class _at:  # noqa: N801 - reads as a word

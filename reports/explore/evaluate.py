@@ -24,6 +24,7 @@ from .identity import (
     texts_of,
 )
 from .iso import solve
+from .nests import kept
 from .points import Point
 from .rows import chip_row, layer_table, macs_by_product, result_columns, result_row, roofline
 from .spelling import place
@@ -122,6 +123,8 @@ class SimulatorEvaluator(Evaluator):
         run, chip = _simulated(arch, model, point)
         macs = _macs(model, point.phase, point.context, point.batch, point.causal, run.logits)
         layers = {"roofline": roofline(run, macs), **(layer_table(run) if point.layers else {})}
+        if (nests := kept(run)) is not None:
+            layers["mappings"] = nests
         return {**solved, **result_row(run, chip), LAYERS: layers}
 
 

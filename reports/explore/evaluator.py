@@ -27,7 +27,8 @@ class Evaluator(Protocol):
         """Return the results of a point as a flat mapping of numbers and strings.
 
         What stands under `store.LAYERS` is no column: a mapping with ``roofline`` (`rows.roofline`)
-        and, for points that keep whole tables, ``columns`` and ``rows``.
+        where a mapper chose loop nests ``mappings`` (`nests.kept`), and, for points that keep whole
+        tables, ``columns`` and ``rows``.
         """
 
     @property

@@ -21,7 +21,8 @@ from .sweepfile import canonical
 # rooms whose code decides results
 MODEL_ROOMS = ("datatypes", "workloads", "arch", "mapping", "sim")
 # what makes rows of runs
-HERE = [Path(__file__).resolve().with_name(f"{name}.py") for name in ("evaluate", "rows", "iso")]
+ROWS = ("evaluate", "rows", "nests", "iso")
+HERE = [Path(__file__).resolve().with_name(f"{name}.py") for name in ROWS]
 
 
 def sha(*parts: str | bytes) -> str:

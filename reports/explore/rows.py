@@ -47,7 +47,7 @@ def result_columns(fidelity: str) -> tuple[str, ...]:
 
 
 def result_row(run: Run, chip: Arch) -> dict[str, Any]:
-    """Return a run as flat columns (`result_columns`, the run's context and its formats).
+    """Return a run as flat columns (`result_columns`, the run's context, mapper and formats).
 
     ``scheme.KIND`` is the weight format of each kind of layer that the model has, as resolved, and
     of linear layers in any case.
@@ -65,6 +65,7 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
     return {
         **{f"scheme.{kind}": operands["weight"] for kind, operands in formats.items()},
         "context": run.context,
+        "mapper": run.mapper,
         "cycles": run.cycles,
         "seconds": seconds,
         "compute_cycles": sum(layer.compute_cycles * layer.count for layer in layers),
@@ -132,7 +133,7 @@ def layer_table(run: Run) -> dict[str, Any]:
     for layer in run.layers:
         row: dict[str, Any] = {}
         for name, value in layer.to_dict().items():
-            if name == "total":  # of all instances: `count` times the others
+            if name in ("total", "mapping"):  # `count` times the others; `nests` keeps it
                 continue
             if name == "stalls":
                 row |= _stalls(value)

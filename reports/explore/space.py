@@ -8,13 +8,14 @@ from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.yamlfile import Document, parse_yaml, validate
+from ...mapping.mappers import NEST_MAPPERS
 from .expressions import Expression, Verdict, parse_expression, verdict
 from .points import POINT_COLUMNS, Point, column_of
 from .sweepfile import SweepFile, axis_keys
 
 MAX_SPACE = 2**63 - 1
 WORKLOAD = ("model", "phase", "context", "batch", "causal")
-_FIXED = ("arch", *WORKLOAD)
+_FIXED = ("arch", "mapper", *WORKLOAD)
 
 # which of some keys the chip of a point has, with their values
 ChipValues = Callable[[Point, Collection[str]], Mapping[str, Any]]
@@ -25,7 +26,7 @@ class Space:
     """The product of a sweep's lists, in a fixed order: chips outermost, causal innermost.
 
     The workloads (model, phase, context, batch, causal) are the innermost dimensions: the points
-    of one chip with its settings, a candidate, stand together.
+    of one chip with its settings and its mapper, a candidate, stand together.
     """
 
     file: SweepFile
@@ -44,6 +45,7 @@ class Space:
             "arch": file.arch,
             **file.axes,
             **schemes,
+            "mapper": file.mapper,
             "model": file.models,
             "phase": file.phases,
             "context": file.contexts,
@@ -116,7 +118,6 @@ class Space:
         return Point(
             **known,
             fidelity=self.file.fidelity,
-            mapper=self.file.mapper,
             layers=self.file.layers,
             settings=tuple(reversed(chosen.items())),
             iso=self.file.iso,
@@ -207,6 +208,8 @@ def constrained(
     read = {name for c in constraints for name in c.names if f"{name}.total" not in own}
     space = replace(space, chip_keys=tuple(sorted(read - own)), chip_values=chip_values)
     unknown = solved | ({"context"} if None in file.contexts else set())
+    if not set(file.mapper) <= NEST_MAPPERS.keys():  # rules and auto: the chip may have its own
+        unknown.add("mapper")
     decided = set(space.columns) - unknown
     for constraint in constraints:
         _check_switches(space, constraint, results)

@@ -217,7 +217,7 @@ class SweepFile(Record):
         dict[Literal["linear", "attention", "lm_head", "conv"], Names], BeforeValidator(_by_kind)
     ] = Field(default={})
     fidelity: str = "analytic"
-    mapper: str = "auto"
+    mapper: Names = Field(default=["auto"])
     constraints: Annotated[list[str], BeforeValidator(_values)] = Field(default=[])
     sampling: Annotated[Sampling, BeforeValidator(_sampling)] = Sampling()
     iso: Iso | None = None

@@ -141,3 +141,26 @@ def test_sums_of_floats_are_rounded_once() -> None:
         LayerRun(**{**LAYER, "name": str(i), "count": 1, "energy_pj": parts}) for i in range(10)
     ]
     assert run(*layers).energy_pj["pe"] == 1.0
+
+
+BOUND = {**LAYER, "binds": "dram", "busy_cycles": {"array": 10, "dram": 12}}
+
+
+def test_what_binds_is_said_of_layers_and_of_the_run() -> None:
+    """12 of 15 clocks of DRAM's port; 45 clocks of layers that it binds, 40 that the array does."""
+    array = {"binds": "array", "cycles": 20, "count": 2, "busy_cycles": {"array": 20, "dram": 3}}
+    found = run(LayerRun(**BOUND), LayerRun(**{**BOUND, "name": "b", **array}))
+    assert found.binds == found.to_dict()["binds"] == {"dram": 3 * 15, "array": 2 * 20}
+    assert [row["binds"] for row in found.rows()] == ["dram", "array"]
+    assert [row["busy"] for row in found.rows()] == [12 / 15, 20 / 20]
+    assert found.to_dict()["layers"][0]["total"]["busy_cycles"] == {"array": 30, "dram": 36}
+
+
+def test_runs_without_mappings_say_nothing_of_what_binds() -> None:
+    found = run(LayerRun(**LAYER))
+    assert found.binds == {}
+    assert "binds" not in found.to_dict()
+    assert not {"binds", "busy"} & found.rows()[0].keys()
+    mixed = run(LayerRun(**BOUND), LayerRun(**{**LAYER, "name": "b"}))
+    assert [row["binds"] for row in mixed.rows()] == ["dram", None]
+    assert "None" not in mixed.table()

@@ -226,7 +226,7 @@ def test_dry_run_writes_nothing(tmp_path):
     shown = plan_sweep(path)
     assert shown.size == shown.points == 4
     assert len(shown.first) == 4
-    assert "2 array.rows x 1 scheme.linear x 1 model" in shown.text()
+    assert "2 array.rows x 1 scheme.linear x 1 mapper x 1 model" in shown.text()
     assert [file.name for file in tmp_path.iterdir()] == ["sweep.yaml"]
     without = CliRunner().invoke(main, ["sweep", str(path)])
     assert without.exit_code == 2
