@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from .reports.options import (
     sizes,
 )
 from .reports.terminal import print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from .arch import Arch
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -44,17 +47,29 @@ def _note(text: str) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
+@click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
 @json_option
-def archs(*, as_json: bool) -> None:
-    """List the shipped chips."""
+def archs(name: str | None, settings: tuple[str, ...], *, as_json: bool) -> None:
+    """List the shipped chips, or show one: memories, axes, area, leakage.
+
+    NAME is a chip of the list or the path of a YAML file.
+    """
     from .arch import arch_names, load_arch
 
+    if name is not None:
+        _show_chip(load_arch(name, _settings(settings)), as_json=as_json)
+        return
+    if settings:
+        raise BitlatheError(
+            "--set: name a chip to set it in, e.g. archs bitmod --set array.rows=64."
+        )
     rows = []
-    for name in arch_names():
-        arch = load_arch(name)
+    for shipped in arch_names():
+        arch = load_arch(shipped)
         rows.append(
             {
-                "name": name,
+                "name": shipped,
                 "title": arch.title,
                 "pe": arch.pe.kind,
                 "lanes": arch.pe.lanes,
@@ -68,6 +83,20 @@ def archs(*, as_json: bool) -> None:
         print_json(rows)
     else:
         print_table(rows)
+
+
+def _show_chip(chip: "Arch", *, as_json: bool) -> None:
+    from .arch.describe import chip_dict, chip_lines, memory_rows, shown_hierarchies
+
+    if as_json:
+        print_json(chip_dict(chip))
+        return
+    for flow, hierarchy in shown_hierarchies(chip):
+        print_table(memory_rows(hierarchy), title=f"{chip.title}, dataflow {flow}")
+        axes = (f"{x.name} {x.size} ({', '.join(x.dims)})" for x in hierarchy.axes)
+        click.echo(f"axes: {'; '.join(axes)}\n")
+    for line in chip_lines(chip):
+        click.echo(line)
 
 
 @main.command()

@@ -38,10 +38,6 @@ def check_levels(levels: Sequence[Level], array: Array, dram: str, pe: PEKind) -
         for axis in level.axes:
             if axis not in AXES:
                 raise ValueError(f"{where}.per: {unknown_name('axis', axis, (*PER, *AXES))}")
-        for flow in level.dataflow:
-            if flow not in array.dataflows:
-                known = ", ".join(array.dataflows)
-                raise ValueError(f"{where}.dataflow: the array has no {flow!r}; it has {known}")
         _check_words(level, pe, where)
     for flow in array.dataflows:
         for operand in OPERANDS:

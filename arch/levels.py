@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from ..datatypes.base.yamlfile import Record
 from .dataflow import FlowName
@@ -85,6 +93,13 @@ class PortEntry(Record):
         return found
 
 
+PortsField = Annotated[
+    Annotated[tuple[PortEntry, ...], BeforeValidator(_names), Tag("Ports")]
+    | Annotated[Literal["auto"], Tag("Auto")],
+    Discriminator(lambda value: "Auto" if isinstance(value, str) else "Ports"),
+]
+
+
 class Level(Record):
     """A memory on the chip, or one of which each core, or each unit of some axes, has a copy.
 
@@ -103,7 +118,7 @@ class Level(Record):
     words: PositiveInt | None = None
     bits: PositiveInt | None = None
     banks: PositiveInt | Literal["auto"] = "auto"
-    ports: Annotated[tuple[PortEntry, ...], BeforeValidator(_names)] | Literal["auto"] = "auto"
+    ports: PortsField = "auto"
     double_buffered: bool = True
     dataflow: Flows = ()
     component: str | None = None

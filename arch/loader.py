@@ -70,10 +70,16 @@ def _dram_apart(document: Document) -> Document:
     """Return a chip's document with the first of its memories, the DRAM, as section ``dram``."""
     data, marks = document.data, document.marks
     listed = data.get("memories")
+    first = listed[0] if isinstance(listed, list) and listed else None
+    outside = isinstance(first, dict) and {"gb_per_s", "bits_per_clock"} & set(first)
+    if "dram" in data and outside:
+        raise BitlatheError(
+            f"{document.where(('memories', 0))}: memories: the DRAM is given twice, here and in "
+            "section dram; leave one of them out."
+        )
     if "memories" not in data or "dram" in data:
         return document
-    first = listed[0] if isinstance(listed, list) and listed else None
-    if not isinstance(first, dict) or not {"gb_per_s", "bits_per_clock"} & set(first):
+    if not outside:
         raise BitlatheError(
             f"{document.where(('memories', 0))}: memories: the first is the DRAM; give it gb_per_s "
             "or bits_per_clock, or give the chip a section dram."
@@ -182,6 +188,7 @@ def load_arch(name_or_path: str | Path | Arch, overrides: Mapping[str, Any] | No
         arch = validate(Arch, document)
         arch = arch.model_copy(update={"name": name})
         _check_overrides(arch, document)
+        _check_used(arch, document)
         if not overrides:
             _check_memories(arch, document)
     if not overrides:
@@ -227,6 +234,17 @@ def _check_memories(arch: Arch, document: Document) -> None:
     except BitlatheError as err:
         loc = str(err).partition(":")[0].split(".")
         raise BitlatheError(f"{document.where(loc)}: {err}") from None
+
+
+def _check_used(arch: Arch, document: Document) -> None:
+    """Check that a dataflow of the file uses each of its memories; one set later may use fewer."""
+    for level in arch.memories:
+        if not any(level.used_in(flow) for flow in arch.array.dataflows):
+            loc, known = ("memories", level.name, "dataflow"), ", ".join(arch.array.dataflows)
+            raise BitlatheError(
+                f"{document.where(loc)}: {'.'.join(loc)}: the array has no dataflow "
+                f"{' or '.join(level.dataflow)}; it has {known}."
+            )
 
 
 def _without_twin(data: dict[str, Any], key: str) -> dict[str, Any]:

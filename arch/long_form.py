@@ -61,12 +61,15 @@ def _moved(ports: Widths, way: Way) -> Fraction:
 
 
 def _widest(arch: Arch, level: Level) -> Widths:
-    """Return the ports that serve a memory in all dataflows that use it."""
+    """Return the ports that serve a memory in all dataflows that use it.
+
+    One that no dataflow uses, because another was set, stays on the chip as it is.
+    """
     found: dict[tuple[Way, tuple[str, ...]], Fraction] = {}
-    for flow in arch.array.dataflows:
-        if level.used_in(flow):
-            for way, width, operands in _widths(arch, level, flow):
-                found[way, operands] = max(found.get((way, operands), Fraction(0)), width)
+    used = tuple(flow for flow in arch.array.dataflows if level.used_in(flow))
+    for flow in used or level.dataflow:
+        for way, width, operands in _widths(arch, level, flow):
+            found[way, operands] = max(found.get((way, operands), Fraction(0)), width)
     return [(way, width, operands) for (way, operands), width in found.items()]
 
 

@@ -58,17 +58,34 @@ def _dims_of(value: Any) -> tuple[str, ...]:
 
 
 def _dims(value: Any) -> Any:
-    """Read the dimensions of an axis: a list, or one for each dataflow."""
-    if isinstance(value, dict):
-        for flow in value:
-            if flow not in SYSTOLIC:
-                raise ValueError(unknown_name("dataflow", str(flow), SYSTOLIC))
-        return {flow: _dims_of(dims) for flow, dims in value.items()}
-    return _dims_of(value)
+    """Read the dimensions of an axis: a list, or one for each dataflow, as pairs."""
+    pairs = value.items() if isinstance(value, dict) else _pairs(value)
+    if pairs is None:
+        return _dims_of(value)
+    for flow, _ in pairs:
+        if flow not in SYSTOLIC:
+            raise ValueError(unknown_name("dataflow", str(flow), SYSTOLIC))
+    return tuple((flow, _dims_of(dims)) for flow, dims in pairs)
+
+
+def _pairs(value: Any) -> list[tuple[Any, Any]] | None:
+    """Return a list of pairs (dataflow, dims) as read before; None of a list of dims."""
+    listed = isinstance(value, list | tuple) and len(value) > 0
+    if not listed or not all(isinstance(each, list | tuple) for each in value):
+        return None
+    return [(flow, dims) for flow, dims in value]
 
 
 Flows = Annotated[FlowName | tuple[FlowName, ...], BeforeValidator(_flows)]
-Dims = Annotated[tuple[str, ...] | dict[FlowName, tuple[str, ...]], BeforeValidator(_dims)]
+ByFlow = tuple[tuple[FlowName, tuple[str, ...]], ...]
+Dims = Annotated[tuple[str, ...] | ByFlow, BeforeValidator(_dims)]
+
+
+def _in_flow(dims: tuple[str, ...] | ByFlow | None, dataflow: FlowName) -> tuple[str, ...] | None:
+    """Return the dims of an axis in a dataflow; None where none are given for it."""
+    found = [each for each in dims or () if isinstance(each, str)]
+    by_flow = {each[0]: each[1] for each in dims or () if not isinstance(each, str)}
+    return tuple(found) or by_flow.get(dataflow)
 
 
 def apart(value: Any, key: str, dims_key: str) -> Any:
@@ -137,10 +154,9 @@ class Array(Record):
         if self.kind == "tile" and self.accumulator_buffer:
             raise ValueError("accumulator_buffer is of systolic arrays; use kind: systolic")
         for key, dims in (("rows", self.row_dims), ("columns", self.column_dims)):
-            if isinstance(dims, dict):
-                for flow in self.dataflows:
-                    if flow not in dims:
-                        raise ValueError(f"{key}.dims: those of dataflow {flow!r} are missing")
+            missing = [flow for flow in self.dataflows if _in_flow(dims, flow) is None]
+            if dims is not None and missing:
+                raise ValueError(f"{key}.dims: those of dataflow {missing[0]!r} are missing")
         return self
 
     @property
@@ -160,8 +176,7 @@ class Array(Record):
     def dims_of(self, dataflow: FlowName) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the dimensions that rows and columns may unroll in one of its dataflows."""
         flow = self.flow_of(dataflow)
-        given = (self.row_dims, self.column_dims)
-        rows, columns = (dims[dataflow] if isinstance(dims, dict) else dims for dims in given)
+        rows, columns = (_in_flow(dims, dataflow) for dims in (self.row_dims, self.column_dims))
         return rows or (flow.rows,), columns or (flow.columns,)
 
 
