@@ -23,6 +23,7 @@ from .cost_kernels import (
     WITHIN,
     fits,
     held_at,
+    slid_dims,
     steps,
     whole,
 )
@@ -45,7 +46,7 @@ def move_rates(plan, rates):
         and for each other time; those of a transfer that may be spared; how many may be rounded.
         (T, 2) float64: energy when it is moved once, and again.
     """
-    moves, ends, pj, _, step_tile, _, reached, _ = plan
+    moves, ends, pj, _, step_tile, _, reached, _, _, _, _ = plan
     clocks, energy = rates
     for t in range(moves.shape[0]):
         for kind in range(4):
@@ -73,6 +74,30 @@ def move_rates(plan, rates):
 
 
 @compiled(_nrt=False)
+def _elements(relevant, plan):
+    """Return the elements of an operand: of a convolution's input, pixels."""
+    sizes, windows, pixels = plan[3], plan[8], plan[9]
+    slid, elements = slid_dims(relevant, windows), 1.0
+    for w in range(windows.shape[0]):
+        if slid:  # the first axes are none: a memory of the chip
+            elements *= pixels[w, 0, sizes[windows[w, 0]], sizes[windows[w, 1]], 0]
+    for d in range(sizes.size):
+        if relevant >> d & 1 and not slid >> d & 1:
+            elements *= sizes[d]
+    return elements
+
+
+@compiled(_nrt=False)
+def _taps(relevant, plan):
+    """Return the taps of an operand's windows, as a mask: a block has a pixel or more an output."""
+    windows, taps = plan[8], 0
+    if slid_dims(relevant, windows):
+        for w in range(windows.shape[0]):
+            taps |= 1 << windows[w, 1]
+    return taps
+
+
+@compiled(_nrt=False)
 def _inner(t, level, tile, plan, rates, busy):
     """Add the least clocks that a transfer below the first tier takes of its ports.
 
@@ -87,12 +112,14 @@ def _inner(t, level, tile, plan, rates, busy):
             for d in range(sizes.size):
                 if relevant >> d & 1 and tile[tier - 1, d] < min(sizes[d], tile[g, d]):
                     around = g
-    elements, repeated, again, step = 1.0, 1.0, 1, 1.0
+    elements, repeated, again, step = _elements(relevant, plan), 1.0, 1, 1.0
+    taps = _taps(relevant, plan)
     for d in range(sizes.size):
         size = sizes[d]
         if relevant >> d & 1:
-            elements *= size
             step *= min(size, tile[min(tier, level) - 1, d])
+            if taps >> d & 1:
+                continue
             in_whole = 1
             for g in range(around + 1):
                 block = min(size, tile[g, d])
@@ -114,21 +141,20 @@ def _inner(t, level, tile, plan, rates, busy):
 def _outer(innermost, tile, plan, rates, busy):
     """Add what the first tier's transfers take; return their least energy.
 
-    They are repeated for all blocks of what does not index them, but of one dimension: the
-    innermost, through which a tile stays.
+    They are repeated for all blocks of what does not index them, but of one dimension, or those of
+    one kind: the innermost, through which a tile stays.
     """
-    moves, sizes = plan[0], plan[3]
+    moves, sizes, kinds = plan[0], plan[3], plan[10]
     clocks, energy = rates
     total = 0.0
     for t in range(moves.shape[0]):
         if moves[t, TIER] != 1:
             continue
-        elements, again, step = 1.0, 1, 1.0
+        elements, again, step = _elements(moves[t, RELEVANT], plan), 1, 1.0
         for d in range(sizes.size):
             if moves[t, RELEVANT] >> d & 1:
-                elements *= sizes[d]
                 step *= min(sizes[d], tile[0, d])
-            elif d != innermost:
+            elif kinds[d] != innermost:
                 again *= (sizes[d] + tile[0, d] - 1) // tile[0, d]
         more = elements * (again - 1)
         for p in range(busy.size):
@@ -208,13 +234,15 @@ def floor_of(extents, counts, plan, layout, rates, scratch):
     """
     tile, partial, held, needs, none = scratch
     least = 1e300
-    if counts.size == 4:
-        tile[0, 3] = extents[3, 0]
+    for d in range(3, counts.size):
+        tile[0, d] = extents[d, 0]
     for m in range(counts[0]):
         tile[0, 0] = extents[0, m]
         k = 0
         for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the largest of the third
             tile[0, 1] = extents[1, n]
+            if counts.size > 3:  # the smallest of the fourth fits best, the largest moves least
+                tile[0, 3] = extents[3, counts[3] - 1]
             while k < counts[2]:
                 tile[0, 2] = extents[2, k]
                 if has_room(1, tile, partial, held, needs, plan, layout):
@@ -222,6 +250,8 @@ def floor_of(extents, counts, plan, layout, rates, scratch):
                 k += 1
             if k == counts[2]:
                 break
+            if counts.size > 3:
+                tile[0, 3] = extents[3, 0]
             for innermost in range(3):
                 least = min(least, _outer(innermost, tile, plan, rates, none))
     return least

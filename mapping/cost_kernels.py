@@ -14,7 +14,11 @@ which would take most of their time. What they take of a layer on a chip, the *p
 * pj (T, kinds, 2, 2): energy of an access, and of an element's scales beside it;
 * sizes, step_tile (D,); pace (2,);
 * reached, shares (axes, D, elements): units that the first elements of a step's tile reach, and
-  elements of the first unit.
+  elements of the first unit;
+* windows (W, 2): pairs of dimensions that index the input together; pixels (W, axes, P + 1, R + 1,
+  3): of blocks of so many outputs and taps the pixels of all copies, copies, pixels of the copy
+  with most;
+* kinds (D,): which dimensions' loops stand together, 0 to 2; 3 is outermost.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
@@ -79,16 +83,32 @@ def _last_pass(i, relevant, block, nest, step_tile, scratch):
 
 
 @compiled(_nrt=False)
+def slid_dims(relevant, windows):
+    """Return the dimensions of an operand's windows, as a mask: all of them, or none."""
+    slid = 0
+    for w in range(windows.shape[0]):
+        slid |= 1 << windows[w, 0] | 1 << windows[w, 1]
+    return slid if slid & ~relevant == 0 else 0
+
+
+@compiled(_nrt=False)
 def _moved(t, kind, end, tile, whole_steps, rest, plan):
     """Return (share of one copy, copies, elements) of a tile at one end of a transfer.
 
     ``whole_steps``, ``rest``: the tile in whole steps' tiles of each dimension, and what is left.
     """
-    moves, ends, _, _, step_tile, _, reached, shares = plan
+    moves, ends, _, _, step_tile, _, reached, shares, windows, pixels, _ = plan
     relevant = moves[t, RELEVANT]
     share = copies = elements = 1
     own, alike = ends[t, kind, end, OWN], ends[t, kind, end, REACHED]
+    slid = slid_dims(relevant, windows)
+    for w in range(windows.shape[0]):
+        if slid:
+            found = pixels[w, own, tile[windows[w, 0]], tile[windows[w, 1]]]
+            elements, copies, share = elements * found[0], copies * found[1], share * found[2]
     for d in range(step_tile.size):
+        if slid >> d & 1:
+            continue
         step = step_tile[d]
         inside = min(tile[d], step)
         if relevant >> d & 1:
@@ -116,7 +136,7 @@ def _leaf(t, times, count, i, cut, block, doubled, delays_only, nest, plan, work
 
     ``delays_only``: leave accesses as they are. Returns the energy and the window of one visit.
     """
-    moves, ends, pj, _, step_tile, pace, _, _ = plan
+    moves, ends, pj, _, step_tile, pace, _, _, _, _, _ = plan
     tile, relevant = work[TILE], moves[t, RELEVANT]
     dims, tiles, _ = nest
     for d in range(step_tile.size):
@@ -395,7 +415,7 @@ def edge_clocks(deepest, tile, plan, edges):
     edges : (4 + G, max(D, P)) int64 array
         Room to compute in; row 3 gets what each port takes of the first tier's.
     """
-    moves, ends, _, sizes, step_tile, _, _, _ = plan
+    moves, ends, _, sizes, step_tile, _, _, _, _, _, _ = plan
     for row in range(AT_PORTS, edges.shape[0]):
         for p in range(edges.shape[1]):
             edges[row, p] = 0
@@ -439,9 +459,15 @@ def held_at(place, tile, partial, plan, layout):
     """
     places, ratio = layout[0], layout[1]
     sizes, step_tile, shares = plan[3], plan[4], plan[7]
-    own, share = places[place, AXES], 1
+    own, share, windows = places[place, AXES], 1, plan[8]
+    depth, slid = places[place, DEPTH] - 1, slid_dims(places[place, INDEXED], windows)
+    for w in range(windows.shape[0]):
+        if slid:
+            out, tap = windows[w, 0], windows[w, 1]
+            most = min(sizes[out], tile[depth, out]), min(sizes[tap], tile[depth, tap])
+            share *= plan[9][w, own, most[0], most[1], 2]
     for d in range(sizes.size):
-        if places[place, INDEXED] >> d & 1:
+        if places[place, INDEXED] >> d & 1 and not slid >> d & 1:
             size, step = min(sizes[d], tile[places[place, DEPTH] - 1, d]), step_tile[d]
             full = size // step
             share *= full * shares[own, d, step] + shares[own, d, size - full * step]

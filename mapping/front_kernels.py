@@ -1,7 +1,7 @@
 """The best mappings found so far, compiled: one of an objective, or the front of both.
 
 A *front* is a tuple: costs (N, 2), clocks and energy of those kept, in ascending order of clocks;
-found (N, 8), what each is; kept (1,), how many there are, -1 where N were not enough.
+found (N, 4 + D), what each is; kept (1,), how many there are, -1 where N were not enough.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
@@ -90,7 +90,8 @@ def keep(cycles, energy, objective, way, chosen, outer, inside, mask, front):
     found[at, 0] = way
     for d in range(chosen.size):
         found[at, 1 + d] = chosen[d]
-    found[at, 5], found[at, 6], found[at, 7] = outer, inside, mask
+    last = found.shape[1]
+    found[at, last - 3], found[at, last - 2], found[at, last - 1] = outer, inside, mask
 
 
 @compiled(_nrt=False)

@@ -35,7 +35,8 @@ class Mapped:
         Mappings whose cost the search computed; 1 where one was given.
     search_seconds : float
     optimal : bool
-        Whether it is known to be the best.
+        Whether it is known to be the best: of a convolution only where the search counts exactly
+        (`mapping.space`).
     """
 
     layer: Loops
@@ -45,6 +46,11 @@ class Mapped:
     mappings_evaluated: int
     search_seconds: float
     optimal: bool
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search found the mapping."""
+        return self.optimal or self.search_seconds > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: the figures, the loops outermost first, and the mapping whole."""
@@ -70,8 +76,9 @@ class Mapped:
         """Return clocks, energy and the search in a sentence each."""
         found = self.cost
         energy = ", ".join(f"{name} {pj / 1e6:,.3f}" for name, pj in found.energy_pj.items())
+        counted = "" if self.optimal else ", the border counted as stored and halos as never kept"
         searched = (
-            f"the best of its space; {self.mappings_evaluated:,} mappings costed in "
+            f"the best of its space{counted}; {self.mappings_evaluated:,} mappings costed in "
             f"{self.search_seconds:.3f} s, the others bounded"
         )
         return [
@@ -79,7 +86,7 @@ class Mapped:
             f"{float(found.compute_cycles):,.0f}, stalls {float(found.stall_cycles):,.0f}, first "
             f"load {found.first_load_cycles:,}, last store {found.last_store_cycles:,}",
             f"energy (uJ): {energy}",
-            f"mapping: {searched if self.optimal else 'given'}",
+            f"mapping: {searched if self.searched else 'given'}",
         ]
 
     def _loops(self) -> Rows:

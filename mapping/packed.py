@@ -14,7 +14,8 @@ from . import bound_kernels
 from . import cost_kernels as kernels
 from .nest import Loops
 from .operands import OperandBits
-from .space import Chains, Ways, least_extents, tiers_of
+from .pixels import pixel_table
+from .space import Chains, Ways, kinds_of, least_extents, tiers_of
 
 Ints = NDArray[np.int64]
 COUNTER_BITS = 62
@@ -61,7 +62,8 @@ class Packed:
     Parameters
     ----------
     layer : Loops
-        A product; dimensions m, n, k and, where it has one, b.
+        A product, of dimensions m, n, k and, where it has one, b; or a convolution
+        (`mapping.space.searchable`).
     bits : OperandBits
     hierarchy : Hierarchy
     storage : dict of str to tuple of Memory
@@ -189,11 +191,21 @@ class Packed:
                 "element, or a rounder DRAM bandwidth."
             )
 
-    def plan(self, step_tile: Ints, reached: Ints, shares: Ints) -> tuple[Any, ...]:
-        """Return what `cost_kernels` calls a plan, for one way to unroll."""
+    def plan(self, step_tile: Ints, reached: Ints, shares: Ints, pixels: Ints) -> tuple[Any, ...]:
+        """Return what `cost_kernels` calls a plan, for one way to unroll.
+
+        Parameters
+        ----------
+        step_tile, reached, shares, pixels : int64 array
+            As `cost_kernels` has them.
+        """
         pace: Ints = np.array(self.pace, np.int64)
+        kinds: Ints = np.array([kinds_of(self.layer)[dim] for dim in self.dims], np.int64)
+        pairs = [(self.dims.index(w.out), self.dims.index(w.tap)) for w in self.layer.windows]
+        windows: Ints = np.array(pairs, np.int64).reshape(-1, 2)
         return (
-            self.move_rows, self.ends, self.pj, self.sizes, step_tile, pace, reached, shares
+            self.move_rows, self.ends, self.pj, self.sizes, step_tile, pace, reached, shares,
+            windows, pixels, kinds,
         )  # fmt: skip
 
     def layout(self, once: bool) -> tuple[Ints, Ints, Ints, Ints]:
@@ -208,7 +220,7 @@ class Packed:
         return found
 
     def _elements(self, operand: str) -> float:
-        return float(prod(self.layer.sizes[dim] for dim in self.layer.indexes[operand]))
+        return float(self.layer.elements(operand))
 
     @cached_property
     def _flat(self) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
@@ -216,7 +228,7 @@ class Packed:
         dims = len(self.dims)
         table = np.zeros((len(self.pers), dims, 2), np.int64)
         table[:, :, 1] = 1
-        plan = self.plan(np.ones(dims, np.int64), table, table)
+        plan = self.plan(np.ones(dims, np.int64), table, table, pixel_table(self.layer, self.pers))
         return plan, self.rates(plan)
 
     @cached_property
@@ -249,10 +261,7 @@ class Packed:
         if len(self.tiers) == 1:
             return self.once_pj
         plan, rates = self._flat
-        lists = [
-            least_extents(size, size) if dim != "b" else [1]
-            for dim, size in self.layer.sizes.items()
-        ]
+        lists = [self._extents(dim, size) for dim, size in self.layer.sizes.items()]
         extents = np.ones((len(lists), max(map(len, lists))), np.int64)
         for d, some in enumerate(lists):
             extents[d, : len(some)] = some
@@ -270,6 +279,12 @@ class Packed:
             extents, counts, plan, (places, ratios, room, once), rates, scratch
         )
         return max(self.once_pj, self.deeper_pj + (least if least < NOTHING_FITS else 0.0))
+
+    def _extents(self, dim: str, size: int) -> list[int]:
+        """Return the tiles of a dimension that a memory of the chip may have."""
+        if kinds_of(self.layer)[dim] == 3:
+            return [1]
+        return [size] if self.layer.windows and dim in "qrs" else least_extents(size, size)
 
     @cached_property
     def waiting_cycles(self) -> int:

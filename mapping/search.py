@@ -19,6 +19,7 @@ The most promising come first, which changes what is costed, not what is found.
 
 import math
 import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from math import prod
@@ -31,10 +32,10 @@ from ..datatypes.base.errors import BitlatheError, check_name
 from .best import OBJECTIVES, Best, Objective
 from .cost import cost
 from .front_kernels import hopeless
-from .nest import Loops
+from .nest import Loops, dims_of
 from .operands import OperandBits
 from .packed import Packed
-from .space import Ways, least_extents, storages
+from .space import ORDERED, Ways, least_extents, searchable, storages
 from .unrolled import Unrolled, new_front
 
 NO_LIMIT = 1 << 60
@@ -53,7 +54,7 @@ def search(
     Parameters
     ----------
     layer : Loops
-        A product (`Loops.product`).
+        A product (`Loops.product`) or a convolution (`Loops.conv`).
     bits : OperandBits
     hierarchy : Hierarchy
     objective : {"cycles", "energy", "edp"}
@@ -79,10 +80,11 @@ def _searched(
     layer: Loops, bits: OperandBits, hierarchy: Hierarchy, objective: int, limit: int
 ) -> list[Best]:
     """Return the best mapping of an objective, or the front of both, fewest clocks first."""
+    asked, layer = layer, searchable(layer)
     ways = Ways(layer, hierarchy.axes)
     parts = [Packed(layer, bits, hierarchy, storage) for storage in storages(hierarchy)]
     started = time.perf_counter()
-    front, evaluated = new_front(objective), 0
+    front, evaluated = new_front(objective, max(4, len(layer.sizes))), 0
     for i, part in enumerate(parts):
         cycles, energy = part.bounds(ways, traffic=objective != 0)
         units_pj = part.units_pj(ways)
@@ -102,10 +104,10 @@ def _searched(
         bests.append(
             Best(
                 mapping=mapping,
-                cost=cost(layer, bits, mapping, hierarchy),
+                cost=cost(asked, bits, mapping, hierarchy),
                 mappings_evaluated=evaluated,
                 search_seconds=seconds,
-                optimal=evaluated < limit,
+                optimal=evaluated < limit and counts_all(asked, hierarchy),
             )
         )
     return bests
@@ -131,45 +133,77 @@ def _compile() -> None:
     _searched(Loops.product(1, 1, 1), bits, chip, 1, NO_LIMIT)
 
 
+def counts_all(layer: Loops, hierarchy: Hierarchy) -> bool:
+    """Return whether the search counts a layer as `cost` does: no border, and no halo is kept."""
+    border = any(
+        window.touched(layer.sizes[window.out], layer.sizes[window.tap])
+        < stored.touched(layer.sizes[window.out], layer.sizes[window.tap])
+        for window, stored in zip(layer.windows, searchable(layer).windows, strict=True)
+    )
+    halos = layer.windows and any(each.keep_halo for each in hierarchy.memories)
+    return not border and not halos
+
+
 def layer_problems(layer: Loops) -> str | None:
     """Return why a layer cannot be searched, or None."""
-    unknown = [dim for dim in layer.sizes if dim not in ("m", "n", "k", "b")]
-    if unknown or list(layer.sizes)[:3] != ["m", "n", "k"]:
+    dims = list(layer.sizes)
+    if layer.windows and sorted(set(ORDERED[:7]) - set(dims)) == [] and set(dims) <= set(ORDERED):
+        return None
+    if layer.windows or dims[:3] != ["m", "n", "k"] or set(dims[3:]) - {"b"}:
         return (
-            f"the search takes products, of dimensions m, n, k and b; this layer has "
-            f"{', '.join(layer.sizes)}."
+            f"the search takes products, of dimensions m, n, k and b, and convolutions, of m, n, "
+            f"c, p, q, r, s and g; this layer has {', '.join(layer.sizes)}."
         )
     return None
 
 
 def too_small(layer: Loops, bits: OperandBits, hierarchy: Hierarchy) -> str:
-    """Return which memories cannot hold one element of each operand that must pass them."""
+    """Return which memories cannot hold the least tile of each operand that must pass them.
+
+    That is one element; of a convolution in a memory of the chip a row of outputs, what it reads of
+    a channel, and a channel's kernel.
+    """
     found = []
     for memory in hierarchy.memories[1:]:
         held = [operand for operand in memory.holds if operand not in memory.optional]
         words = memory.words is not None
         size = memory.words if words else memory.size_bits
-        needs = sum(1 if words else _least_bits(layer, bits, hierarchy, op, memory) for op in held)
+        needs = sum(
+            _least_elements(layer, op, memory)
+            if words
+            else _least_bits(layer, bits, hierarchy, op, memory)
+            for op in held
+        )
         if size is not None and needs > size:
+            rows = layer.windows and not memory.per
             found.append(
-                f"memory {memory.name!r} is too small: one element of each operand it must hold "
-                f"({', '.join(held)}) takes {needs} {'words' if words else 'bits'}, and it has "
-                f"{size}, {needs - size} too few; give at least {needs}."
+                f"memory {memory.name!r} is too small: {'a row' if rows else 'one element'} of "
+                f"each operand it must hold ({', '.join(held)}) takes {needs} "
+                f"{'words' if words else 'bits'}, and it has {size}, {needs - size} too few; give "
+                f"at least {needs}."
             )
-    return " ".join(found)
+    return " ".join(found) or "no mapping of the layer fits the chip's memories; enlarge them."
+
+
+def _least_elements(layer: Loops, operand: str, memory: Memory) -> int:
+    if not layer.windows or memory.per:
+        return 1
+    sizes = {dim: size if dim in "qrs" else 1 for dim, size in layer.sizes.items()}
+    return replace(layer, sizes=sizes).elements(operand)
 
 
 def _least_bits(
     layer: Loops, bits: OperandBits, hierarchy: Hierarchy, operand: str, memory: Memory
 ) -> int:
-    """Return what one element takes: a sum is finished where it arrives from inside once."""
+    """Return what the least tile takes: a sum is finished where it arrives from inside once."""
     inside = hierarchy.chain(operand)[hierarchy.chain(operand).index(memory) + 1 :]
     summed = prod(size for dim, size in layer.sizes.items() if dim not in layer.indexes["output"])
     at_once = prod(
         max([1, *(u for u in least_extents(layer.sizes[dim], axis.size))])
         for axis in hierarchy.axes
-        for dim in axis.dims
+        for dim in dims_of(axis.dims)
         if dim in layer.sizes and dim not in layer.indexes["output"]
     )
     partial = operand == "output" and not inside and at_once < summed
-    return math.ceil(bits.of(operand, partial=partial))
+    elements = _least_elements(layer, operand, memory)
+    return math.ceil(elements * bits.of(operand, partial=partial))

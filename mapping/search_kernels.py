@@ -44,9 +44,10 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
     space : tuple
         Chains (D, C, G): tiles of each dimension inside each group of loops, outermost group first,
         in descending order; next (D, C, G), the next chain that differs in a group or outside it;
-        counts (D,), how many chains there are; orders (6, 3) of the first three dimensions (a
+        counts (D,), how many chains there are; orders (6, 3) of three kinds of dimensions (a
         fourth, the batch, is outermost); allowed (G, 6, 8), whether a group's loops may have an
-        order, by which dimensions have a loop (a mask): one of those that are the same nest.
+        order, by which kinds have a loop (a mask): one of those that are the same nest; members
+        (4, 3), the dimensions of each kind, outermost first, -1 for none.
     plan, layout : tuple
         As `cost_kernels` takes them.
     fixed : (6,) int64 array
@@ -59,15 +60,15 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
     limit : int
         Mappings to cost at most.
     front : tuple
-        As `front_kernels` has it; a row of ``found`` is: the unrolling, chain of each dimension
-        (4), orders outside and inside, mask of doubled places.
+        As `front_kernels` has it; a row of ``found`` is: the unrolling, chain of each dimension,
+        orders outside and inside, mask of doubled places.
 
     Returns
     -------
     evaluated : int
         Mappings costed.
     """
-    chains, _, counts, _, _ = space
+    chains, _, counts, _, _, _ = space
     many, groups = counts.size, chains.shape[2]
     scratch = _scratch(many, groups, fixed, plan, layout)
     base, sums, work, tile = scratch[0], scratch[2][0, 0], scratch[4], scratch[6]
@@ -145,6 +146,7 @@ def _scratch(many, groups, fixed, plan, layout):
         np.zeros((4 + groups, max(many, fixed[1])), np.int64),  # edges
         np.zeros((2, fixed[1])),  # clocks that ports take at least: of inner transfers, of all
         np.zeros(OUT),  # bounds
+        np.zeros(many, np.int64),  # chains
     )
 
 
@@ -169,28 +171,34 @@ def _expand(
     Returns the arrays, which may have grown, and where they end.
     """
     chains, following, counts = space[0], space[1], space[2]
-    tile, at = scratch[6], start
-    outer = counts.size == 4
-    batch = low[level - 1, 3] if outer else 0
-    while batch < (high[level - 1, 3] if outer else 1):
-        if outer:
-            tile[level - 1, 3] = chains[3, batch, level - 1]
-        m = low[level - 1, 0]
-        while m < high[level - 1, 0]:
-            tile[level - 1, 0] = chains[0, m, level - 1]
-            n = low[level - 1, 1]
-            while n < high[level - 1, 1]:
-                tile[level - 1, 1] = chains[1, n, level - 1]
-                if at + counts[2] > numbers.size:
-                    numbers, bounds = _grown(numbers, bounds, at + counts[2])
-                first = m + counts[0] * (n + counts[1] * counts[2] * batch)
-                at = _expand_last(
-                    level, at, first, numbers, bounds, space, low, high, plan, layout, fixed,
-                    energies, rates, objective, front, scratch,
-                )  # fmt: skip
-                n = following[1, n, level - 1]
-            m = following[0, m, level - 1]
-        batch = following[3, batch, level - 1] if outer else 1
+    tile, index, at = scratch[6], scratch[16], start
+    many, more = counts.size, True
+    for e in range(many):
+        index[e] = low[level - 1, e]
+        tile[level - 1, e] = chains[e, index[e], level - 1]
+    while more:
+        if at + counts[2] > numbers.size:
+            numbers, bounds = _grown(numbers, bounds, at + counts[2])
+        first, stride = 0, 1
+        for e in range(many):
+            first += 0 if e == 2 else stride * index[e]
+            stride *= counts[e]
+        at = _expand_last(
+            level, at, first, numbers, bounds, space, low, high, plan, layout, fixed, energies,
+            rates, objective, front, scratch,
+        )  # fmt: skip
+        more = False
+        for e in range(many):  # the next tiles of all but the third; the second goes first
+            d = 1 - e if e < 2 else e
+            if d == 2:
+                continue
+            index[d] = following[d, index[d], level - 1]
+            if index[d] < high[level - 1, d]:
+                tile[level - 1, d] = chains[d, index[d], level - 1]
+                more = True
+                break
+            index[d] = low[level - 1, d]
+            tile[level - 1, d] = chains[d, index[d], level - 1]
     return numbers, bounds, at
 
 
@@ -233,40 +241,47 @@ def _expand_last(
 
 
 @compiled(_nrt=False)
-def _live(g, tile, sizes):
-    """Return which of the first three dimensions have a loop in a group, as a mask."""
+def _live(g, tile, sizes, kinds):
+    """Return which of the first three kinds of dimensions have a loop in a group, as a mask."""
     live = 0
-    for d in range(3):
+    for d in range(sizes.size):
         extent = sizes[d] if g == 0 else min(sizes[d], tile[g - 1, d])
         if tile[g, d] < extent:
-            live |= 1 << d
-    return live
+            live |= 1 << kinds[d]
+    return live & 7
 
 
 @compiled(_nrt=False)
-def _order(g, order, live, tile, loops, at):
-    """Append the loops of a group in one order; return where they end."""
+def _append(g, kind, members, tile, sizes, loops, at):
+    """Append the loops of a group over the dimensions of a kind; return where they end."""
     dims, tiles = loops
-    for p in range(order.size):
-        d = order[p]
-        if live >> d & 1:
+    for i in range(members.shape[1]):
+        d = members[kind, i]
+        if d >= 0 and tile[g, d] < (sizes[d] if g == 0 else min(sizes[d], tile[g - 1, d])):
             dims[at], tiles[at] = d, tile[g, d]
             at += 1
     return at
 
 
 @compiled(_nrt=False)
-def _orders_inside(number, space, tile, sizes, loops, cuts):
+def _order(g, order, members, tile, sizes, loops, at):
+    """Append the loops of a group in one order; return where they end."""
+    for p in range(order.size):
+        at = _append(g, order[p], members, tile, sizes, loops, at)
+    return at
+
+
+@compiled(_nrt=False)
+def _orders_inside(number, space, tile, plan, loops, cuts):
     """Write the loops of all groups but the outermost; return whether they are to be tried."""
-    orders, allowed = space[3], space[4]
+    orders, allowed, members, sizes = space[3], space[4], space[5], plan[3]
     at = cuts[1]
     for g in range(1, tile.shape[0]):
         which = number % orders.shape[0]
         number //= orders.shape[0]
-        live = _live(g, tile, sizes)
-        if not allowed[g, which, live]:
+        if not allowed[g, which, _live(g, tile, sizes, plan[10])]:
             return False
-        at = _order(g, orders[which], live, tile, loops, at)
+        at = _order(g, orders[which], members, tile, sizes, loops, at)
         cuts[g + 1] = at
     return True
 
@@ -349,13 +364,13 @@ def _search_orders(
     chosen, space, plan, layout, fixed, energies, rates, objective, limit, front, scratch
 ):
     """Try all orders and doublings of the tiles that were chosen; return how many were costed."""
-    orders, allowed, sizes, pace = space[3], space[4], plan[3], plan[5]
+    orders, allowed, members, sizes, pace = space[3], space[4], space[5], plan[3], plan[5]
     parts, parts_pj, work, stack, tile, loops, cuts = (
         scratch[2], scratch[3], scratch[4], scratch[5], scratch[6], scratch[7], scratch[8],
     )  # fmt: skip
     fitting, partial, held, needs = scratch[9], scratch[10], scratch[11], scratch[12]
     elapsed = steps(sizes, plan[4]) * pace[0]
-    groups, evaluated, start = tile.shape[0], 0, 0
+    groups, evaluated = tile.shape[0], 0
     edge = edge_clocks(groups, tile, plan, scratch[13]) + fixed[0]
     bound_of(
         groups - 1, tile, edge, scratch[0], energies, plan, rates, scratch[13], scratch[14],
@@ -364,20 +379,18 @@ def _search_orders(
     for place in range(held.shape[0]):
         for unfinished in range(2):
             held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
-    if sizes.size > 3 and sizes[3] > tile[0, 3]:
-        loops[0][0], loops[1][0] = 3, tile[0, 3]
-        start = 1
-    live = _live(0, tile, sizes)
+    start = _append(0, 3, members, tile, sizes, loops, 0)
+    live = _live(0, tile, sizes, plan[10])
     for outer in range(orders.shape[0]):
         if not allowed[0, outer, live]:
             continue
-        cuts[1] = _order(0, orders[outer], live, tile, loops, start)
+        cuts[1] = _order(0, orders[outer], members, tile, sizes, loops, start)
         nest = loops[0], loops[1], cuts[1]
         least, least_pj = _outer_bound(nest, edge, energies, plan, scratch)
         if fixed[3] and hopeless(least, least_pj, front, objective):
             continue
         for inside in range(orders.shape[0] ** (groups - 1)):
-            if not _orders_inside(inside, space, tile, sizes, loops, cuts):
+            if not _orders_inside(inside, space, tile, plan, loops, cuts):
                 continue
             nest = loops[0], loops[1], cuts[groups]
             for t in range(plan[0].shape[0]):

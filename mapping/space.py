@@ -10,6 +10,15 @@
 * Storage: operands that may go past a memory do or do not; of the tiles that may be doubled as
   many as fit, in every way that leaves no room for another.
 
+A convolution is searched as a product of m = images x rows, n outputs and k = input channels, of
+which every product is a kernel that slides along a row. Memories of the chip have tiles of images,
+output rows p, outputs n and input channels c; columns q and taps r, s are whole in them. Memories
+of which units have copies have a tile of q, r and s that is whole, or what one step does. Of the
+loops between two tiers those over images, p and q stand together, in this order, and so do c, r, s;
+groups are outermost. An axis that takes k unrolls two of c, r, s, one that takes m two of images,
+p, q. The border is counted as if it were stored, and halos as if they were never kept; the cost of
+the mapping that is found leaves both out again (`mapping.cost`), which makes it less or equal.
+
 Larger axes and memories, wider ports and narrower formats only add mappings, or make them cheaper.
 """
 
@@ -22,7 +31,8 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
 from ..datatypes.base.numbers import ceil_div
-from .nest import Loops, Unroll
+from .nest import Loops, Unroll, dims_of
+from .window import Window
 
 Ints = NDArray[np.int64]
 
@@ -124,7 +134,7 @@ def unrollings(layer: Loops, axes: tuple[Axis, ...]) -> list[tuple[Unroll, ...]]
 
 
 def _of_axis(layer: Loops, axis: Axis) -> list[tuple[Unroll, ...]]:
-    dims = sorted(dim for dim in set(axis.dims) if layer.sizes.get(dim, 1) > 1)
+    dims = sorted(dim for dim in set(dims_of(axis.dims)) if layer.sizes.get(dim, 1) > 1)
     alone = {dim: [u for u in least_extents(layer.sizes[dim], axis.size) if u > 1] for dim in dims}
     ways: list[tuple[Unroll, ...]] = [()]
     ways += [(Unroll(axis.name, dim, u),) for dim in dims for u in alone[dim]]
@@ -173,6 +183,66 @@ def chains(size: int, step: int, indexed: tuple[bool, ...]) -> Ints:
     for tier in range(len(indexed) - 1, -1, -1):  # one without a tile has that of the next
         whole[:, tier] = np.where(whole[:, tier], whole[:, tier], whole[:, tier + 1])
     return whole
+
+
+@lru_cache(maxsize=4096)
+def whole_chains(size: int, step: int, indexed: tuple[bool, ...], copied: tuple[bool, ...]) -> Ints:
+    """Return the tiles of a dimension that is whole in the memories of the chip; as `chains`.
+
+    Parameters
+    ----------
+    size, step : int
+    indexed : tuple of bool
+    copied : tuple of bool
+        Whether units have copies of each tier's memories.
+
+    Examples
+    --------
+    >>> whole_chains(5, 2, (True, True), (False, True)).tolist()
+    [[6, 6, 2], [6, 2, 2]]
+    """
+    whole = ceil_div(size, step) * step
+    found: list[tuple[int, ...]] = [()]
+    for kept, copies in zip(indexed, copied, strict=True):
+        longer = []
+        for outer in found:
+            around = outer[-1] if outer else whole
+            tiles = {step} if copies else {around}
+            if kept:
+                tiles.add(around)
+            longer += [(*outer, tile) for tile in sorted(tiles, reverse=True)]
+        found = longer
+    return np.array([(*chain, step) for chain in found], np.int64)
+
+
+ORDERED = ("p", "n", "c", "m", "q", "r", "s", "g")
+"""The dimensions of a convolution as the search has them."""
+KINDS = ({"m": 0, "n": 1, "k": 2, "b": 3}, {"m": 0, "p": 0, "q": 0, "n": 1, "c": 2, "r": 2, "s": 2,
+         "g": 3})  # fmt: skip
+"""Whose loops stand together, of a product and of a convolution, outermost first; 3 is outermost"""
+
+
+def kinds_of(layer: Loops) -> dict[str, int]:
+    """Return the kind of each dimension of a layer that the search takes."""
+    return KINDS[bool(layer.windows)]
+
+
+def searchable(layer: Loops) -> Loops:
+    """Return a layer as the search takes it: a convolution's border is stored."""
+    if not layer.windows:
+        return layer
+    sizes = {dim: layer.sizes[dim] for dim in ORDERED if dim in layer.sizes}
+    windows = tuple(
+        Window(
+            out=each.out,
+            tap=each.tap,
+            size=each.span(sizes[each.out], sizes[each.tap]),
+            stride=each.stride,
+            dilation=each.dilation,
+        )
+        for each in layer.windows
+    )
+    return Loops(sizes=sizes, indexes=layer.indexes, windows=windows)
 
 
 Chains = dict[str, tuple[Memory, ...]]

@@ -12,18 +12,19 @@ from ..arch.hierarchy import OPERANDS
 from . import search_kernels
 from .nest import Level, Loop, Mapping, Unroll
 from .packed import Packed, spread
-from .space import chains, step_tiles
+from .pixels import pixel_table
+from .space import chains, kinds_of, step_tiles, whole_chains
 
 Ints = NDArray[np.int64]
 ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
 PARETO_ROOM = 1 << 14  # mappings that a front has room for
 
 
-def new_front(objective: int) -> tuple[Any, Ints, Ints]:
-    """Return an empty front, as `front_kernels` has it."""
+def new_front(objective: int, dims: int = 4) -> tuple[Any, Ints, Ints]:
+    """Return an empty front for layers of so many dimensions, as `front_kernels` has it."""
     room = PARETO_ROOM if objective == 3 else 1
     costs = np.full((room, 2), np.inf)
-    return costs, np.zeros((room, 8), np.int64), np.zeros(1, np.int64)
+    return costs, np.zeros((room, 4 + dims), np.int64), np.zeros(1, np.int64)
 
 
 def distinct_orders(groups: int) -> NDArray[np.bool_]:
@@ -61,7 +62,6 @@ class Unrolled:
         steps = step_tiles(layer, way)
         self.step_tile: Ints = np.array([steps[dim] for dim in dims], np.int64)
         reached, shares = self._tables()
-        self.plan = packed.plan(self.step_tile, reached, shares)
         summed = [dim for dim in dims if dim not in layer.indexes["output"]]
         self.layout = packed.layout(all(steps[dim] >= layer.sizes[dim] for dim in summed))
         kept = [
@@ -69,16 +69,16 @@ class Unrolled:
              for dim in layer.indexes[op]}
             for tier in packed.tiers[1:]
         ]  # fmt: skip
+        self.kinds = kinds_of(layer)
         self.chain_lists = [
             self._fitting(
-                d,
-                np.ones((1, len(kept) + 1), np.int64)
-                if dim == "b" and steps[dim] == 1
-                else chains(layer.sizes[dim], steps[dim], tuple(dim in some for some in kept)),
-                shares,
+                d, self._chains(dim, steps[dim], tuple(dim in some for some in kept)), shares
             )
             for d, dim in enumerate(dims)
         ]
+        tiles = dict(zip(dims, self.chain_lists, strict=True))
+        pixels = pixel_table(layer, packed.pers, way, tiles)
+        self.plan = packed.plan(self.step_tile, reached, shares, pixels)
         self.allowed = distinct_orders(len(packed.tiers))
         self.fixed: Ints = np.array(
             [packed.waiting_cycles, len(packed.ports), packed.doublable, 1, number,
@@ -86,6 +86,16 @@ class Unrolled:
             np.int64,
         )  # fmt: skip
         self.fixed_pj = np.array([units_pj, packed.hierarchy.static_pj])
+
+    def _chains(self, dim: str, step: int, indexed: tuple[bool, ...]) -> Ints:
+        """Return the tiles of a dimension at each tier below the outermost, and in one step."""
+        size = self.packed.layer.sizes[dim]
+        if self.kinds[dim] == 3:
+            return np.full((1, len(indexed) + 1), step, np.int64)
+        if self.packed.layer.windows and dim in "qrs":
+            copied = tuple(bool(tier[0].per) for tier in self.packed.tiers[1:])
+            return whole_chains(size, step, indexed, copied)
+        return chains(size, step, indexed)
 
     def _tables(self) -> tuple[Ints, Ints]:
         """Return the units that first elements of a step's tile reach, and the first unit's."""
@@ -109,7 +119,11 @@ class Unrolled:
         for d, each in enumerate(lists):
             table[d, : len(each)] = each
             following[d, : len(each)] = _following(each)
-        return table, following, counts, ORDERS, self.allowed
+        members = np.full((4, 3), -1, np.int64)
+        for kind in range(4):
+            some = [d for d in self.kinds if self.kinds[d] == kind and d in self.packed.dims]
+            members[kind, : len(some)] = [self.packed.dims.index(dim) for dim in some]
+        return table, following, counts, ORDERS, self.allowed, members
 
     def _fitting(self, d: int, chain: Ints, share: Ints) -> Ints:
         """Leave out the chains of a dimension that do not fit with a step's tile of the others."""
@@ -117,6 +131,7 @@ class Unrolled:
         fits = np.ones(len(chain), np.bool_)
         for row, ratio in zip(packed.place_rows, packed.held_ratio, strict=True):
             memory, tier, indexed, per = row[:4].tolist()
+            indexed &= ~self._taps(indexed)
             if not indexed >> d & 1:
                 continue
             others = prod(
@@ -129,6 +144,13 @@ class Unrolled:
             held = -(-mine * others * ratio[0, 0] // ratio[0, 1])
             fits &= held <= packed.room[memory]
         return chain[fits]
+
+    def _taps(self, indexed: int) -> int:
+        """Return the taps of an operand's windows, as a mask: a block has a pixel an output."""
+        dims, windows = self.packed.dims, self.packed.layer.windows
+        outs = sum(1 << dims.index(window.out) for window in windows)
+        taps = sum(1 << dims.index(window.tap) for window in windows)
+        return taps if (outs | taps) & ~indexed == 0 else 0
 
     def search(self, objective: int, limit: int, front: tuple[Any, ...]) -> int:
         """Try all mappings of this unrolling; see `search_kernels.search_tiles`.
@@ -159,6 +181,13 @@ class Unrolled:
             inside //= len(ORDERS)
         return self.nest(tiles, orders, mask)
 
+    def _ordered(self, kinds: list[int]) -> list[str]:
+        """Return the dimensions of a layer, those of each kind together, a batch first."""
+        return [
+            dim for kind in (3, *kinds) for dim, each in self.kinds.items()
+            if each == kind and dim in self.packed.dims
+        ]  # fmt: skip
+
     def nest(self, tiles: list[tuple[int, ...]], orders: list[int], mask: int) -> Mapping:
         """Return the mapping of tiles (of each dimension), orders (of each group) and doublings."""
         packed, levels = self.packed, []
@@ -169,8 +198,8 @@ class Unrolled:
                 for memory in tier
             ]
             loops = []
-            for d in ([3] if len(packed.dims) > 3 else []) + ORDERS[orders[g]].tolist():
-                dim, tile = packed.dims[d], tiles[d][g]
+            for dim in self._ordered(ORDERS[orders[g]].tolist()):
+                tile = tiles[packed.dims.index(dim)][g]
                 if tile < extent[dim]:
                     loops.append(Loop(dim, tile))
                     extent[dim] = tile

@@ -108,3 +108,21 @@ def test_a_layer_is_asked_for_in_one_way(arguments: list[str], says: str) -> Non
     result = CliRunner().invoke(main, ["map", "--arch", "bitmod", *arguments])
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+def test_a_convolution_is_mapped_by_name() -> None:
+    """Rows p, channels c and outputs n in the buffers; inputs from DRAM once, not nine times."""
+    layer = ["--model", "resnet-18", "--layer", "layer1.0.conv1"]
+    found = json.loads(
+        CliRunner().invoke(main, ["map", "--arch", "bitmod", *layer, "--json"]).stdout
+    )
+    assert found["optimal"] is False  # its border is counted as stored
+    fetched = sum(
+        row["parent_elements"]
+        for row in found["accesses"]
+        if (row["operand"], row["parent"]) == ("input", "dram")
+    )
+    assert 56 * 56 * 64 <= fetched < 2 * 56 * 56 * 64
+    text = CliRunner().invoke(main, ["map", "--arch", "bitmod", *layer]).stdout
+    assert "the best of its space, the border counted as stored" in text
+    assert {row["dim"] for row in found["loops"]} >= {"r", "s"}

@@ -1,0 +1,119 @@
+"""Random chips and bits for the search, and what every mapping of a space costs."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.mapping.cost import Cost, cost
+from bitlathe.mapping.legal import problems
+from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
+from bitlathe.mapping.operands import OperandBits
+from bitlathe.mapping.unrolled import Unrolled
+
+
+def random_ports(rng: random.Random) -> tuple[Port, ...]:
+    def port(direction: str) -> Port:
+        return Port(
+            direction=direction,  # type: ignore[arg-type]
+            width_bits=Fraction(rng.choice([8, 12, 32, 100]), rng.choice([1, 1, 3])),
+            read_pj=rng.choice([0.5, 1.25, 4.0]),
+            write_pj=rng.choice([0.5, 1.5, 4.0]),
+        )
+
+    return (port("both"),) if rng.random() < 0.4 else (port("read"), port("write"))
+
+
+def random_chip(rng: random.Random, *, large: bool = False) -> Hierarchy:
+    """Random buffers (shared, or two), registers of one operand or none, one or two axes."""
+    dims = ["m", "n", "k"]
+    axes = tuple(
+        Axis(name=name, size=rng.randint(1, 3), dims=tuple(rng.sample(dims, rng.choice([1, 1, 2]))))
+        for name in ("x", "y")[: rng.choice([1, 2])]
+    )
+    scale = 60 if large else 1
+    groups = rng.choice([[OPERANDS], [("weight",), ("input", "output")], [("input", "output")]])
+    memories = [Memory(name="dram", holds=OPERANDS, size_bits=None, ports=random_ports(rng))]
+    memories += [
+        Memory(
+            name=f"buffer{i}",
+            holds=holds,
+            size_bits=rng.randint(60, 400) * scale,
+            ports=random_ports(rng),
+            double_buffered=rng.random() < 0.7,
+            optional=tuple(op for op in holds if rng.random() < 0.15),
+            latency_cycles=rng.choice([0, 0, 3]),
+        )
+        for i, holds in enumerate(groups)
+    ]
+    if rng.random() < 0.6:
+        memories.append(
+            Memory(
+                name="register",
+                holds=(rng.choice(OPERANDS),),
+                size_bits=None,
+                words=rng.choice([1, 2]),
+                ports=random_ports(rng),
+                per=tuple(axis.name for axis in axes),
+                double_buffered=rng.random() < 0.5,
+            )
+        )
+    return Hierarchy(
+        memories=tuple(memories),
+        axes=axes,
+        units=("x",),
+        unit_pj=0.75,
+        static_pj=rng.choice([0.0, 2.0]),
+        fill_cycles=rng.choice([0, 2]),
+    )
+
+
+def random_bits(rng: random.Random) -> OperandBits:
+    return OperandBits(
+        weight=Fraction(rng.choice([4, 17, 33]), rng.choice([1, 4])),
+        input=Fraction(8),
+        output=Fraction(rng.choice([8, 16])),
+        partial=24,
+        step_cycles=Fraction(rng.choice([1, 1, 3]), rng.choice([1, 2])),
+        input_code=Fraction(rng.choice([8, 7])),
+    )
+
+
+def one_order(unrolled: Unrolled, rng: random.Random) -> None:
+    """Leave one order of each group's loops, by which dimensions have one."""
+    for by_live in unrolled.allowed:
+        for live in range(8):
+            some = np.flatnonzero(by_live[:, live])
+            by_live[:, live] = False
+            by_live[rng.choice(some), live] = True
+
+
+def mapping_of(holds, way, nest, two) -> Mapping:
+    levels: list[Level] = []
+    for tier, loops in zip(holds, nest, strict=True):
+        for name, ops in tier:
+            doubled = tuple(op for op in ops if (name, op) in two)
+            if ops:
+                levels.append(Level(memory=name, keeps=ops, doubled=doubled))
+        levels[-1] = replace(levels[-1], loops=levels[-1].loops + tuple(Loop(*x) for x in loops))
+    return Mapping(levels=tuple(levels), spatial=tuple(Unroll(*each) for each in way))
+
+
+def least_of(
+    layer: Loops, bits: OperandBits, chip: Hierarchy, objective: str, mappings: Iterable[Mapping]
+) -> Cost | None:
+    """Return what the best of some mappings costs, or None if none is legal."""
+    key = {
+        "cycles": lambda c: (c.cycles, c.total_pj),
+        "energy": lambda c: (c.total_pj, c.cycles),
+        "edp": lambda c: (c.edp, c.cycles),
+    }[objective]
+    costs = [
+        cost(layer, bits, mapping, chip)
+        for mapping in mappings
+        if not problems(layer, bits, mapping, chip)
+    ]
+    return min(costs, key=key, default=None)

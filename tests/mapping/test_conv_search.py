@@ -1,0 +1,141 @@
+"""The search of convolutions against every mapping of small spaces, and the plain cost."""
+
+import random
+from itertools import combinations
+
+import pytest
+
+from bitlathe.arch.hierarchy import OPERANDS, Hierarchy
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.mapping.best import OBJECTIVES
+from bitlathe.mapping.cost import cost
+from bitlathe.mapping.legal import problems
+from bitlathe.mapping.nest import Loops
+from bitlathe.mapping.operands import OperandBits
+from bitlathe.mapping.packed import Packed
+from bitlathe.mapping.search import search
+from bitlathe.mapping.space import Ways, searchable, storages, tiers_of
+from bitlathe.mapping.unrolled import Unrolled, new_front
+from bitlathe.workloads.conv_shape import ConvShape
+from map_cases import least_of, mapping_of, one_order, random_bits, random_chip
+from naive import mapping_naive
+
+
+def random_conv(rng: random.Random, most: int, *, padding: int = 0) -> Loops:
+    """A convolution of sizes up to ``most``: strides, dilations, groups, images."""
+    while True:
+        groups = rng.choice([1, 1, 2])
+        try:
+            shape = ConvShape(
+                in_channels=groups * rng.randint(1, most),
+                out_channels=groups * rng.randint(1, most),
+                size=(rng.randint(1, 2 * most), rng.randint(1, 2 * most)),
+                kernel=(rng.randint(1, min(3, most)), rng.randint(1, min(3, most))),
+                stride=(rng.randint(1, 3), rng.randint(1, 2)),
+                dilation=(rng.randint(1, 2), rng.randint(1, 2)),
+                padding=(rng.randint(0, padding), rng.randint(0, padding)),
+                groups=groups,
+            )
+        except BitlatheError:
+            continue
+        return Loops.conv(shape, rng.choice([1, 1, 2]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_compiled_cost_of_a_convolution_is_the_plain_one(seed: int) -> None:
+    """Random tiles, orders, doublings and unrollings, of whatever fits; no border."""
+    rng = random.Random(seed)
+    compared = 0
+    while compared < 15:
+        chip, bits = random_chip(rng, large=True), random_bits(rng)
+        layer = random_conv(rng, 6)
+        packed = Packed(searchable(layer), bits, chip, rng.choice(storages(chip)))
+        ways = Ways(packed.layer, chip.axes)
+        number = rng.randrange(len(ways))
+        unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
+        if not all(len(each) for each in unrolled.chain_lists):
+            continue
+        picks = [rng.randrange(len(each)) for each in unrolled.chain_lists]
+        unrolled.chain_lists = [
+            each[pick : pick + 1] for each, pick in zip(unrolled.chain_lists, picks, strict=True)
+        ]
+        one_order(unrolled, rng)
+        unrolled.fixed[2] &= rng.getrandbits(8)
+        front = new_front(0, len(packed.dims))
+        if not unrolled.search(0, 1, front):
+            continue
+        best, mapping = front[0][0], unrolled.mapping(front[1][0])
+        assert problems(layer, bits, mapping, chip) == ()
+        plain = cost(layer, bits, mapping, chip)
+        assert best[0] == plain.cycles, mapping.text(layer.sizes)
+        assert best[1] == pytest.approx(plain.total_pj, rel=1e-12)
+        compared += 1
+
+
+def every_mapping(layer: Loops, chip: Hierarchy):
+    """Every mapping of the space of convolutions, legal or not."""
+    axes = list(mapping_naive.conv_axes((axis.name, axis.size, axis.dims) for axis in chip.axes))
+    tiers = tiers_of(chip)
+    copied = [bool(tier[0].per) for tier in tiers[1:]]
+    for storage in storages(chip):
+        holds = [
+            [(m.name, tuple(op for op in OPERANDS if m in storage[op])) for m in tier]
+            for tier in tiers
+        ]
+        kept = [
+            {dim for _, ops in tier for op in ops for dim in layer.indexes[op]}
+            for tier in holds[1:]
+        ]
+        places = [
+            (name, op)
+            for tier in holds[1:]
+            for name, ops in tier
+            for op in ops
+            if chip.memory(name).double_buffered
+        ]
+        for way in mapping_naive.unrollings(layer.sizes, axes):
+            for groups in mapping_naive.conv_tilings(layer.sizes, way, kept, copied):
+                for nest in mapping_naive.conv_nests(layer.sizes, groups):
+                    for many in range(len(places) + 1):
+                        for two in combinations(places, many):
+                            yield mapping_of(holds, way, nest, two)
+
+
+def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:
+    rng = random.Random(seed)
+    chip, bits = random_chip(rng), random_bits(rng)
+    while True:
+        layer = random_conv(rng, 2)
+        if 4 <= layer.macs <= 32:
+            return layer, bits, chip
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_search_finds_the_best_of_every_mapping(seed: int) -> None:
+    layer, bits, chip = small_space(seed)
+    for objective in OBJECTIVES:
+        expected = least_of(layer, bits, chip, objective, every_mapping(layer, chip))
+        if expected is None:
+            with pytest.raises(BitlatheError, match=r"too small|no mapping of the layer fits"):
+                search(layer, bits, chip, objective)
+            continue
+        found = search(layer, bits, chip, objective)
+        assert problems(layer, bits, found.mapping, chip) == ()
+        at = {"cycles": "cycles", "energy": "total_pj", "edp": "edp"}[objective]
+        assert getattr(found.cost, at) == pytest.approx(getattr(expected, at), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_border_costs_no_more_than_if_it_were_stored(seed: int) -> None:
+    """The search counts it; what the mapping costs does not."""
+    rng = random.Random(100 + seed)
+    layer = random_conv(rng, 4, padding=2)
+    bits, chip = random_bits(rng), random_chip(rng, large=True)
+    stored = searchable(layer)
+    found = search(layer, bits, chip)
+    assert found.mapping == search(stored, bits, chip).mapping
+    assert problems(layer, bits, found.mapping, chip) == ()
+    assert found.cost == cost(layer, bits, found.mapping, chip)
+    whole = cost(stored, bits, found.mapping, chip)
+    assert found.cost.cycles <= whole.cycles
+    assert found.cost.total_pj <= whole.total_pj
