@@ -13,7 +13,7 @@ from .level_checks import LANES
 from .level_costs import LevelCost, level_costs, word_bits
 from .levels import COLUMNS, CORES, ROWS, Level, Way
 from .schema import Arch
-from .short_form import dram_of
+from .short_form import dram_of, unit_pj
 
 INDEXES = {
     "weight": frozenset("nkbgcrs"),
@@ -98,8 +98,8 @@ def _hierarchy(
             *(_memory(arch, level, costs[level.name], names) for level in levels),
         ),
         axes=axes,
-        units=tuple(name for name in names if name != LANES),
-        unit_pj=arch.accounting.layout_factor * arch.pe.clock_energy_pj,
+        units=() if arch.accounting.idle_pes else tuple(x for x in names if x != LANES),
+        unit_pj=unit_pj(arch),
         table_cycles=arch.table_fill_cycles,
         table_units=tuple(name for name in names if name in (CORES, COLUMNS)),
         table_pj=arch.accounting.layout_factor * arch.table_fill_pj,

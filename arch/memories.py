@@ -111,8 +111,8 @@ class Buffers(Record):
             if getattr(self, each["weight"]) and getattr(self, each["input"]):
                 return each
         raise BitlatheError(
-            "the chip gives memories, not buffers; its layers need mapper: search, on chips of "
-            "buffers alone the others."
+            "the chip gives memories, not buffers, and this mapper fills whole buffers; use mapper "
+            "'search'."
         )
 
     @property

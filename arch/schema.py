@@ -124,6 +124,11 @@ class Arch(Record):
         """PEs on the chip: those of the largest array of any phase and model."""
         return self.cores.size * max(array.rows * array.columns for array, _ in self.variants)
 
+    @property
+    def phase_pes(self) -> int:
+        """PEs of the array as it is in this phase, all cores together."""
+        return self.cores.size * self.array.rows * self.array.columns
+
     def port_bits(self, buffer: BufferName) -> int:
         """Return the bits of one access of a buffer: those given, or what the array needs.
 

@@ -58,14 +58,20 @@ def hierarchy_of(arch: Arch) -> Hierarchy:
             Axis(name="columns", size=array.columns, dims=(flow.columns,)),
             Axis(name="lanes", size=arch.pe.lanes, dims=(flow.lanes,)),
         ),
-        units=PES,
-        unit_pj=arch.accounting.layout_factor * arch.pe.clock_energy_pj,
+        units=() if arch.accounting.idle_pes else PES,
+        unit_pj=unit_pj(arch),
         table_cycles=arch.table_fill_cycles,
         table_units=("columns",),
         table_pj=arch.accounting.layout_factor * arch.table_fill_pj,
         static_pj=power / arch.technology.clock_ghz,
         fill_cycles=array.rows + array.columns - 2 if skewed else 0,
     )
+
+
+def unit_pj(arch: Arch) -> float:
+    """Return the energy of a PE in a clock of work, or of all of them where idle ones count too."""
+    one = arch.accounting.layout_factor * arch.pe.clock_energy_pj
+    return one * arch.phase_pes if arch.accounting.idle_pes else one
 
 
 def dram_of(arch: Arch) -> Memory:

@@ -208,8 +208,7 @@ def mapped_run(
     cycles = sum(time.cycles * part.times for part, time in zip(parts, times, strict=True))
     compute = math.ceil(sum(part.best.cost.compute_cycles * part.times for part in parts))
     busy = busy_cycles(parts)
-    array = chip.arch.array
-    peak = array.rows * array.columns * chip.arch.pe.lanes
+    peak = chip.arch.phase_pes * chip.arch.pe.lanes
     terms = parts[0].bits.step_cycles
     return LayerRun(
         name=gemm.name,

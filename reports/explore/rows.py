@@ -149,7 +149,7 @@ def layer_table(run: Run) -> dict[str, Any]:
 def chip_row(chip: Arch, area: Mapping[str, float]) -> dict[str, Any]:
     """Return the columns that the chip alone decides, whatever runs on it."""
     return {
-        "peak_macs_per_cycle": chip.array.rows * chip.array.columns * chip.pe.lanes,
+        "peak_macs_per_cycle": chip.phase_pes * chip.pe.lanes,
         **{f"area_um2.{part}": value for part, value in area.items()},
         "dram_gb_per_s": float(chip.dram_bits_per_clock) * chip.technology.clock_ghz / 8,
         "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096)),

@@ -133,6 +133,17 @@ def test_figures(name: str) -> None:
     assert all(h.static_pj == pytest.approx(static) for h in hierarchies_of(arch))
 
 
+@pytest.mark.parametrize("name", ["bitmod", "int8-three-level"])
+def test_pes_without_work_cost_what_others_do_where_the_chip_says_so(name: str) -> None:
+    """3 x 5 outputs of 8 inputs keep few PEs busy; all of them count in each clock of a step."""
+    arch = load_arch(name, {"accounting.idle_pes": True})
+    layer, bits = Loops.product(3, 5, 8), operand_bits(arch, arch.formats.linear, 5, 8)
+    best = search(layer, bits, hierarchies_of(arch)[0])
+    pes = arch.cores.size * arch.array.rows * arch.array.columns
+    one = 1.5 * arch.pe.clock_energy_pj * pes
+    assert best.cost.energy_pj["array"] == pytest.approx(one * float(best.cost.compute_cycles))
+
+
 def test_sram_is_priced_as_one_access_of_all_its_ports() -> None:
     arch = load_arch("gemmini-like")
     scratch = hierarchies_of(arch)[0].memory("scratchpad")
@@ -255,6 +266,49 @@ def test_archs_shows_a_chip() -> None:
     assert [row["memory"] for row in data["dataflows"][0]["memories"]][:2] == ["hbm", "common"]
     assert data["dram"]["gb_per_s"] == pytest.approx(614)
     assert CliRunner().invoke(main, ["archs", "hpca25/bitmod-lossy"]).exit_code == 0
+
+
+# -- laws ----------------------------------------------------------------------------------------
+
+
+def cycles_of(arch: Arch, sizes: tuple[int, int, int]) -> int:
+    layer, bits = Loops.product(*sizes), operand_bits(arch, arch.formats.linear, *sizes[1:])
+    return min(search(layer, bits, found).cost.cycles for found in hierarchies_of(arch))
+
+
+MORE = [
+    ("gemmini-like", {"memories.scratchpad.size_kib": 512}),
+    ("gemmini-like", {"memories.accumulator.size_kib": 128}),
+    ("gemmini-like", {"memories.accumulator.ports": [{"read": 1024}, {"write": 1024}]}),
+    ("gemmini-like", {"memories.dram.gb_per_s": 16}),
+    ("tpu-like", {"memories.local.bypass": ["weight", "input"]}),
+    ("eyeriss-like", {"memories.filters.words": 448}),
+    ("eyeriss-like", {"memories.sums.words": 48}),
+    ("eyeriss-like", {"array.rows.dims": ["r", "k", "c", "n", "m"]}),
+    ("int8-three-level", {"cores": 4}),
+    ("int8-three-level", {"array.rows": 64}),
+    ("int8-three-level", {"memories.shared.ports": [{"read": 2048}, {"write": 1024}]}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), MORE)
+def test_more_of_a_thing_is_never_slower(name: str, settings: dict[str, Any]) -> None:
+    for sizes in ((5, 24, 40), (1, 48, 32)):
+        plain = load_arch(name)
+        more = load_arch(name, settings)
+        fill = (hierarchies_of(more)[0].fill_cycles, hierarchies_of(plain)[0].fill_cycles)
+        waits = fill[0] - fill[1]  # a larger systolic array takes longer to fill
+        assert cycles_of(more, sizes) <= cycles_of(plain, sizes) + waits
+
+
+def test_a_second_dimension_fills_an_axis_that_one_leaves_empty() -> None:
+    """One token takes 1 of 4 columns; outputs beside it take all."""
+    layer, steps = Loops.product(1, 64, 64), {}
+    for dims in (["m"], ["m", "n"]):
+        arch = load_arch("edge-npu", {"array.columns.dims": dims, "dram.gb_per_s": 1000})
+        bits = operand_bits(arch, arch.formats.linear, 64, 64)
+        steps[len(dims)] = search(layer, bits, hierarchies_of(arch)[0]).cost.compute_cycles
+    assert steps[1] >= 8 * 8 > 2 * steps[2]  # a step does 8 outputs and 8 inputs, or 32 and 8
 
 
 # -- what is refused -----------------------------------------------------------------------------
@@ -396,5 +450,5 @@ def test_a_chip_without_buffers_or_memories_says_so() -> None:
 
 
 def test_rules_for_whole_buffers_refuse_a_chip_with_memories() -> None:
-    with pytest.raises(BitlatheError, match="gives memories, not buffers; its layers need mapper"):
+    with pytest.raises(BitlatheError, match="gives memories, not buffers, and this mapper"):
         _ = Chip.of(load_arch("gemmini-like")).buffer_of
