@@ -8,6 +8,15 @@ const PARTS = [
   { title: "Area", total: "area_um2.total", prefix: "area_um2." },
 ];
 
+// A row of a table of parts: words, figure, share, and the share as a bar.
+function partRow(words, shown, share, k) {
+  const width = Math.max(0, Math.min(1, share)) * 120;
+  const bar = draw("svg", { class: "bar", width: 122, height: 12, "aria-hidden": "true" },
+    draw("rect", { x: 0.5, y: 0.5, width: 121, height: 11, class: "track" }),
+    draw("rect", { x: 1, y: 1, width, height: 10, fill: DATA.palette[k % DATA.palette.length] }));
+  return make("tr", {}, make("th", { scope: "row" }, words), make("td", {}, shown), make("td", {}, percent(share)), make("td", {}, bar));
+}
+
 // A table of parts with bars: readable as text, printed as drawn.
 function breakdown(i, spec) {
   const total = BY_NAME.get(spec.total);
@@ -18,12 +27,7 @@ function breakdown(i, spec) {
   if (!parts.length) return null;
   const rows = parts.filter((c) => c.at(i) !== null).map((c, k) => {
     const share = total.at(i) ? c.at(i) / total.at(i) : 0;
-    const width = Math.max(0, Math.min(1, share)) * 120;
-    const bar = draw("svg", { class: "bar", width: 122, height: 12, "aria-hidden": "true" },
-      draw("rect", { x: 0.5, y: 0.5, width: 121, height: 11, class: "track" }),
-      draw("rect", { x: 1, y: 1, width, height: 10, fill: DATA.palette[k % DATA.palette.length] }));
-    return make("tr", {}, make("th", { scope: "row" }, c.label.replace(/^[^,]*, /, "")), make("td", {}, c.show(i)),
-      make("td", {}, `${(share * 100).toFixed(1)} %`), make("td", {}, bar));
+    return partRow(c.label.replace(/^[^,]*, /, ""), c.show(i), share, k);
   });
   return make("table", { class: "parts" },
     make("caption", {}, `${spec.title}: ${total.show(i)}${total.unit ? ` ${total.unit}` : ""}`), make("tbody", {}, rows));
@@ -38,6 +42,7 @@ function details(i) {
     make("dl", {}, values.map(item), main.filter((c) => c.at(i) !== null).map(item), ACCURACY.filter((c) => c.at(i) !== null).map(item)),
     make("div", { class: "row" }, PARTS.map((spec) => breakdown(i, spec)).filter(Boolean)));
   roofline(i);
+  mappings(i);
 }
 
 // Layers against what the array and the DRAM allow: multiply-accumulates per second and per byte.
@@ -56,8 +61,10 @@ function roofline(i) {
   const clock = BY_NAME.get("cycles").at(i) / BY_NAME.get("seconds").raw(i);
   const bandwidth = BY_NAME.get("dram_gb_per_s")?.at(i) * 1e9;
   const total = layers.reduce((sum, l) => sum + l[1] * l[4], 0);
-  const rows = layers.filter((l) => l[4] > 0 && l[2] > 0).map(([name, count, macs, bytes, clocks, stalls, utilization, energy]) => ({
+  const nests = layersOf(i).map((l) => l.nest);
+  const rows = layers.map((l, k) => [...l, nests[k]]).filter((l) => l[4] > 0 && l[2] > 0).map(([name, count, macs, bytes, clocks, stalls, utilization, energy, nest]) => ({
     name, count, macs, bytes, clocks, stalls, utilization, energy,
+    bound: boundBy(clocks, nest) ?? (stalls > 0 ? "memory" : "array"),
     x: bytes ? macs / bytes : Infinity,
     y: ((macs / clocks) * clock) / 1e9,
     roof: utilization ? ((macs / (utilization * clocks)) * clock) / 1e9 : NaN,
@@ -179,5 +186,5 @@ function layerTable(rows) {
     make("tbody", {}, rows.map((r) => make("tr", {}, make("th", { scope: "row" }, r.name),
       [r.count, r.macs, r.bytes, r.clocks, r.stalls].map((v) => make("td", {}, number(v))),
       make("td", {}, `${(r.share * 100).toFixed(1)} %`), make("td", {}, `${(r.utilization * 100).toFixed(1)} %`),
-      make("td", {}, number(r.energy / 1e6)), make("td", {}, r.stalls > 0 ? "memory" : "array"))))));
+      make("td", {}, number(r.energy / 1e6)), make("td", {}, r.bound))))));
 }

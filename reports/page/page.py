@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ from .columns import ACCURACY, ERROR_OF, WORKLOAD, is_result, label_of
 from .facts import conditions
 from .frame import Floats, Frame
 from .fronts import Tradeoff
+from .nests import nest_facts
 from .series import places
 
+Kept = Mapping[str, Any]
+"""What is kept of the layers of a point, by its kind."""
+
 HERE = Path(__file__).parent
-SCRIPTS = ("base.js", "scatter.js", "details.js", "table.js", "page.js")
+SCRIPTS = ("base.js", "scatter.js", "details.js", "nests.js", "table.js", "page.js")
 # what HTML could take for a tag, an entity or a line end inside a script element
 _ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -105,7 +110,7 @@ def render(
     description: str,
     notes: list[str],
     tradeoffs: tuple[Tradeoff, ...],
-    layers: dict[int, list[list[Any]]],
+    layers: Mapping[int, Kept],
     measured: Measured | None = None,
     index: NDArray[np.intp] | None = None,
     made: Facts | None = None,
@@ -126,8 +131,9 @@ def render(
         What a reader must know: proxies, points left out, failures.
     tradeoffs : tuple of Tradeoff
         The charts the page opens with.
-    layers : dict
-        Layers of shown points by row, for rooflines (`explore.rows.roofline`).
+    layers : mapping
+        What is kept of the layers of shown points, by row: ``roofline`` (`explore.rows.roofline`)
+        and, where a mapper chose loop nests, ``mappings`` (`explore.nests.kept`).
     measured : Measured, optional
         What is known of accuracy.
     index : (rows,) int array, optional
@@ -165,7 +171,10 @@ def render(
         ],
         "conditions": conditions(frame, measured),
         "unquantised": {name: measured.baseline(name) for name in ACCURACY},
-        "layers": {str(i): rows for i, rows in layers.items()},
+        "layers": {str(i): kept["roofline"] for i, kept in layers.items()},
+        "mappings": nest_facts(
+            {i: kept["mappings"] for i, kept in layers.items() if "mappings" in kept}
+        ),
     }
     parts = {name: (HERE / name).read_text(encoding="utf-8") for name in ("page.html", "page.css")}
     code = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)

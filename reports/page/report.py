@@ -42,7 +42,7 @@ from .accuracy import TABLE, Measured, with_accuracy
 from .facts import titled, with_formats
 from .frame import Frame
 from .fronts import NAMES, on_front, tradeoffs
-from .page import render, sample
+from .page import Kept, render, sample
 
 PAGE = "report.html"
 PAGE_POINTS = 20_000
@@ -214,17 +214,17 @@ class Words:
     say: Callable[[str], None] = lambda _: None
 
 
-Layers = list[list[Any]]
-
-
 class Source(Protocol):
     """Where a report's points come from."""
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         """Return the finished points as flat rows."""
 
-    def layers(self, places: Sequence[int]) -> dict[int, Layers]:
-        """Return the layers of some of the rows, once these have been walked, by their places."""
+    def layers(self, places: Sequence[int]) -> dict[int, Kept]:
+        """Return the layers of some of the rows, once these have been walked, by their places.
+
+        What has none is left out; all others have a ``roofline``.
+        """
 
 
 class _Stored:
@@ -239,10 +239,10 @@ class _Stored:
             self._ordinals.append(ordinal)
             yield row
 
-    def layers(self, places: Sequence[int]) -> dict[int, Layers]:
+    def layers(self, places: Sequence[int]) -> dict[int, Kept]:
         kept = self._store.layers([self._ordinals[i] for i in places])
-        found = {i: kept.get(self._ordinals[i], {}).get("roofline") for i in places}
-        return {i: layers for i, layers in found.items() if layers is not None}
+        found = {i: kept.get(self._ordinals[i], {}) for i in places}
+        return {i: layers for i, layers in found.items() if "roofline" in layers}
 
 
 class _Given:
@@ -254,8 +254,8 @@ class _Given:
     def rows(self) -> Iterable[Mapping[str, Any]]:
         return self._rows
 
-    def layers(self, places: Sequence[int]) -> dict[int, Layers]:
-        return {i: self._rows[i][LAYERS] for i in places if LAYERS in self._rows[i]}
+    def layers(self, places: Sequence[int]) -> dict[int, Kept]:
+        return {i: {"roofline": self._rows[i][LAYERS]} for i in places if LAYERS in self._rows[i]}
 
 
 def _write(source: Source, folder: Path, words: Words, *, results: bool = False) -> list[Path]:
@@ -350,7 +350,7 @@ def _prepare(rows: Iterable[Mapping[str, Any]], part: Path, folder: Path, words:
 
 def _layers(
     source: Source, frame: Frame, index: NDArray[np.intp], on_any: NDArray[np.bool_]
-) -> dict[int, Layers]:
+) -> dict[int, Kept]:
     """Return the layers of shown points, by their places on the page: those on a front first."""
     fidelities = frame.texts.get("fidelity")
     rungs = set(fidelities.levels) if fidelities is not None else {"analytic"}

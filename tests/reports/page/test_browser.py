@@ -20,46 +20,12 @@ from bitlathe.reports.page.fronts import tradeoffs
 from bitlathe.reports.page.page import render
 from bitlathe.workloads.accuracy import Accuracy
 from browser import DOWN, END, ENTER, HOME, RIGHT, Browser
+from page_cases import FORMATS, HOSTILE, page, points
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not browser.AVAILABLE, reason="needs chromium and chromedriver"),
 ]
-FORMATS = ("int8@channel", "int4_asym@g128", "bitmod_fp4@g128/int8")
-HOSTILE = '</script><script>window.owned=1</script><img src=x onerror="window.owned=1">"\'&<!--'
-
-
-def points(count: int, **extra: Any) -> list[dict[str, Any]]:
-    rng = np.random.default_rng(5)
-    return [
-        {
-            "format": FORMATS[i % 3],
-            "arch": f"chip{i % 4}",
-            "model": f"model{i // 4 % 2}",
-            "phase": ("prefill", "decode")[i // 8 % 2],
-            "array.rows": 8 * (1 + i % 5),
-            "cycles": int(rng.integers(1e6, 1e8)),
-            "compute_cycles": 600_000,
-            "stall_cycles": 400_000,
-            "seconds": float(10 ** rng.uniform(-3, 0)),
-            "energy_pj.pe": 2e9,
-            "energy_pj.dram": 6e9,
-            "energy_pj.total": float(10 ** rng.uniform(9, 12)),
-            "area_um2.total": float(rng.uniform(1e6, 5e6)),
-            "dram_gb_per_s": 32.0,
-            "weight_error": (0.01, 0.1, 0.09)[i % 3],
-        }
-        | extra
-        for i in range(count)
-    ]
-
-
-def page(path: Path, rows: list[dict[str, Any]], layers: Any = None, **words: Any) -> Path:
-    frame = Frame.of(rows)
-    text = {"title": "Trial", "description": "", "notes": []} | words
-    found = render(frame, tradeoffs=tradeoffs(frame), layers=layers or {}, **text)
-    path.write_text(found, encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -261,11 +227,11 @@ def test_roofline_has_the_models_layers(chromium: Browser, tmp_path: Path) -> No
     for i, row in enumerate(rows):
         run = simulate("bitmod", "opt-125m", row["phase"], 64, fidelity="analytic")
         row |= {"cycles": run.cycles, "seconds": run.seconds}
-        layers[i] = roofline(run, {})
+        layers[i] = {"roofline": roofline(run, {})}
     chromium.open(page(tmp_path / "p.html", rows, layers))
     assert chromium.log() == []
-    assert chromium.count("#roofline circle.layer") == len(layers[0])
-    names = [layer[0] for layer in layers[0]]
+    assert chromium.count("#roofline circle.layer") == len(layers[0]["roofline"])
+    names = [layer[0] for layer in layers[0]["roofline"]]
     code = 'return [...document.querySelectorAll("#roofline tbody th")].map((t) => t.textContent)'
     assert chromium.js(code) == names
     above = """const svg = document.querySelector("#roofline svg");
@@ -304,7 +270,7 @@ def test_hostile_names_run_nothing(chromium: Browser, tmp_path: Path) -> None:
             HOSTILE: HOSTILE + str(i % 4),
         }
     words = {"title": HOSTILE, "description": HOSTILE, "notes": [HOSTILE]}
-    layers = {0: [[HOSTILE, 1, 100, 50.0, 10, 0, 0.5, 1.0]]}
+    layers = {0: {"roofline": [[HOSTILE, 1, 100, 50.0, 10, 0, 0.5, 1.0]]}}
     chromium.open(page(tmp_path / "p.html", rows, layers, **words))
     focus(chromium, "#chart1 svg")
     chromium.keys(HOME, RIGHT, ENTER)
@@ -483,7 +449,7 @@ def test_the_heaviest_layers_are_named(chromium: Browser, tmp_path: Path) -> Non
     layers = [
         [f"layer{k}", 1, 10_000 * (k + 1), 500.0 + k, 10 * (k + 1), 0, 0.9, 1.0] for k in range(13)
     ]
-    chromium.open(page(tmp_path / "p.html", [row], {0: layers}))
+    chromium.open(page(tmp_path / "p.html", [row], {0: {"roofline": layers}}))
     names = chromium.js(
         'return [...document.querySelectorAll("#roofline .layername")].map((t) => t.textContent)'
     )
