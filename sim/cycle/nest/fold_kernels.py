@@ -14,27 +14,40 @@ from ....datatypes.base.compiled import compiled
 from .machine_kernels import (
     ARMED,
     BLOCKED,
+    CARRY,
     CUT,
     DELAY,
     DONE,
+    DONE_AT,
     DOUBLED,
     FIELDS,
+    LATE,
     LATENCY,
     MASK,
     NEVER,
+    ORDER,
+    OTHER,
     OUT,
     PHASE,
+    PORTS,
     RANK,
     REST,
     SERVING,
     SLOTS,
+    STUCK,
+    TAKEN,
+    TIME,
     WAIT,
     WAITING,
     gates,
     kind_of,
+    served_at,
+    taken_at,
 )
-from .step_kernels import CARRY, STUCK, arm, finish, go_on, passed, start, step
+from .step_kernels import SUMS, arm, finish, go_on, passed, start, step
 from .visit_kernels import (
+    COUNT,
+    TURN,
     at_first,
     at_last,
     enter,
@@ -49,35 +62,40 @@ from .visit_kernels import (
 )
 
 EMPTY = -1
+# notes of the books: when a loop began, when its state was noted, what happened since
+BEGUN, SINCE, DELTA, NOTES = range(4)
+# marks of a loop: the turn whose state is noted, turns since, and until another is noted; ranks
+# involved; whether it folds; length of its key. Of all loops: whether to fold, effects kept
+SEEN, LAPS, POWER, RANKS, FOLDS, KEY_LENGTH, MARKS = range(7)
 
 
 @compiled
 def _involved(e, i, plan, run):
     """Whether anything but time left by others happens to an edge in the loops from ``i``."""
-    nest, edges, at, state, late = plan[0], plan[1][0], run[0], run[1], run[2]
+    loops, edges, at, state = plan[0], plan[1][0], (run[0], run[1]), run[2]
     mask = edges[e, MASK]
-    if moves_on(mask, i, edges[e, CUT], nest, at):
+    if moves_on(mask, i, edges[e, CUT], loops, at):
         return True
     for s in range(SLOTS):
         phase = state[e, s, PHASE]
         if phase in (ARMED, WAITING, DELAY):
             return True
-        if phase != DONE and gates(e, s, edges, late):
+        if phase != DONE and gates(e, s, edges, state):
             return True
-    if edges[e, DOUBLED] or not pass_inside(e, i, edges, nest, at):
+    if edges[e, DOUBLED] or not pass_inside(e, i, edges, loops, at):
         return False
-    began = visit_began(e, i, edges, nest, at)
+    began = visit_began(e, i, edges, loops, at)
     if edges[e, OUT]:
-        return late[e] == 0 and at_first(mask, began, i, nest, at)
-    return state[e, 1, PHASE] == BLOCKED and at_last(mask, began, i, nest, at)
+        return state[e, LATE, 0] == 0 and at_first(mask, began, i, loops, at)
+    return state[e, 1, PHASE] == BLOCKED and at_last(mask, began, i, loops, at)
 
 
 @compiled
 def _lowest(i, plan, run):
     """Return how many ranks are involved in the loops from ``i`` inwards."""
-    order = plan[1][3]
-    for r in range(order.size - 1, -1, -1):
-        if _involved(order[r], i, plan, run):
+    edges = plan[1][0]
+    for r in range(edges.shape[0] - 1, -1, -1):
+        if _involved(edges[r, ORDER], i, plan, run):
             return r + 1
     return 0
 
@@ -85,87 +103,85 @@ def _lowest(i, plan, run):
 @compiled
 def _write_state(ranks, plan, run, row):
     """Write the state of the first ranks and what the array has of ports; return its length."""
-    order, state, late, taken, misc = plan[1][3], run[1], run[2], run[3], run[5]
-    n = 0
+    edges, state, now, n = plan[1][0], run[2], run[3], 0
     for r in range(ranks):
-        e = order[r]
-        row[n] = late[e]
+        e = edges[r, ORDER]
+        row[n] = state[e, LATE, 0]
         n += 1
         for s in range(SLOTS):
             for field in range(FIELDS):
                 row[n] = state[e, s, field]
                 n += 1
-    for p in range(taken.size):
-        row[n] = taken[p]
+    for p in range(now.shape[1]):
+        row[n] = now[TAKEN, p]
         n += 1
-    row[n] = misc[CARRY]
+    row[n] = now[OTHER, CARRY]
     return n + 1
 
 
 @compiled
 def _read_state(ranks, plan, run, row):
-    order, state, late, taken, misc = plan[1][3], run[1], run[2], run[3], run[5]
-    n = 0
+    edges, state, now, n = plan[1][0], run[2], run[3], 0
     for r in range(ranks):
-        e = order[r]
-        late[e] = row[n]
+        e = edges[r, ORDER]
+        state[e, LATE, 0] = row[n]
         n += 1
         for s in range(SLOTS):
             for field in range(FIELDS):
                 state[e, s, field] = row[n]
                 n += 1
-    for p in range(taken.size):
-        taken[p] = row[n]
+    for p in range(now.shape[1]):
+        now[TAKEN, p] = row[n]
         n += 1
-    misc[CARRY] = row[n]
+    now[OTHER, CARRY] = row[n]
 
 
 @compiled
 def _write_key(i, ranks, plan, run, row):
     """Write all that decides what the loops from ``i`` inwards do; return its length."""
-    nest, order, pace, at, state = plan[0], plan[1][3], plan[4], run[0], run[1]
+    loops, edges, mask, at = plan[0], plan[1][0], plan[3][SUMS], (run[0], run[1])
     row[0], row[1] = i, ranks
-    row[2] = 2 * at_first(pace[1], 0, i, nest, at) + at_last(pace[1], 0, i, nest, at)
+    row[2] = 2 * at_first(mask, 0, i, loops, at) + at_last(mask, 0, i, loops, at)
     n = 3
-    for d in range(at[3].size):
-        row[n + d] = at[0][i, d]
-    n += at[3].size
+    for d in range(run[0].shape[1]):
+        row[n] = run[0][i, d]
+        n += 1
     n += _write_state(ranks, plan, run, row[n:])
-    for r in range(order.size):
-        e = order[r]
-        if r >= ranks:
-            bits = 0
-            for s in range(SLOTS):
-                bits = 2 * bits + (state[e, s, PHASE] == DONE)
-            row[n] = bits
-            n += 1
+    for r in range(edges.shape[0]):
+        e = edges[r, ORDER]
+        if r < ranks:
+            n = _write_follower(e, i, plan, run, row, n)
             continue
-        n = _write_follower(e, i, plan, run, row, n)
+        bits = 0
+        for s in range(SLOTS):
+            bits = 2 * bits + (run[2][e, s, PHASE] == DONE)
+        row[n] = bits
+        n += 1
     return n
 
 
 @compiled
 def _write_follower(e, i, plan, run, row, n):
     """Write what comes after the loops from ``i`` inwards on an edge, and what turn it is."""
-    nest, edges, at = plan[0], plan[1][0], run[0]
-    mask = edges[e, MASK]
-    if not moves_on(mask, i, edges[e, CUT], nest, at):
-        began = visit_began(e, i, edges, nest, at)
-        row[n] = 2 * at_first(mask, began, i, nest, at) + at_last(mask, began, i, nest, at)
+    loops, edges, at = plan[0], plan[1][0], (run[0], run[1])
+    mask, block = edges[e, MASK], run[0][loops.shape[1] + 1]
+    if not moves_on(mask, i, edges[e, CUT], loops, at):
+        began = visit_began(e, i, edges, loops, at)
+        row[n] = 2 * at_first(mask, began, i, loops, at) + at_last(mask, began, i, loops, at)
         return n + 1
-    m = next_change(e, i, edges, nest, at)
-    row[n] = 4 + 2 * at_first(mask, 0, i, nest, at) + at_last(mask, 0, i, nest, at)
+    m = next_change(e, i, edges, loops, at)
+    row[n] = 4 + 2 * at_first(mask, 0, i, loops, at) + at_last(mask, 0, i, loops, at)
     row[n + 1] = m >= 0
     n += 2
     if m < 0:
         return n
-    row[n] = 2 * other_visit(e, m, edges, nest, at)
-    row[n] += indexes(mask, m, nest) and at_first(mask, 0, m, nest, at)
+    row[n] = 2 * other_visit(e, m, edges, loops, at)
+    row[n] += indexes(mask, m, loops) and at_first(mask, 0, m, loops, at)
     n += 1
-    first_block(m, edges[e, CUT], nest, at)
-    for d in range(at[3].size):
+    first_block(m, edges[e, CUT], loops, at)
+    for d in range(block.size):
         if mask >> d & 1:
-            row[n] = at[3][d]
+            row[n] = block[d]
             n += 1
     return n
 
@@ -179,142 +195,144 @@ def _same(a, b, length):
 
 
 @compiled
-def _find(row, length, memo):
+def _find(row, length, table):
     """Return the place of a key in the table, or of the empty place where it would go."""
-    keys, lengths = memo[0], memo[1]
     mixed = length
     for k in range(length):
         mixed = (mixed ^ row[k]) * 1099511628211
         mixed ^= (mixed >> 29) & 0x7FFFFFFFF
-    place = mixed % lengths.size
-    while lengths[place] != EMPTY:
-        if lengths[place] == length and _same(keys[place], row, length):
+    place = mixed % table.shape[0]
+    while table[place, 0] != EMPTY:
+        if table[place, 0] == length and _same(table[place, 1:], row, length):
             return place
-        place = (place + 1) % lengths.size
+        place = (place + 1) % table.shape[0]
     return place
 
 
 @compiled
-def _idle(p, ranks, delta, plan, views):
+def _idle(p, ranks, delta, edges):
     """Return the units that a port has left for what ranks lower."""
-    order = plan[1][3]
-    time, served, array = views
-    idle = delta[time] - delta[array + p]
-    ports = plan[1][4]
+    many = edges.shape[0]
+    idle = delta[TIME] - delta[taken_at(p, many)]
     for r in range(ranks):
-        e = order[r]
+        e = edges[r, ORDER]
         for kind in range(2):
             for end in range(2):
-                if ports[e, kind, end] == p:
-                    idle -= delta[served + (2 * e + kind) * 2 + end]
+                if edges[e, PORTS + 2 * kind + end] == p:
+                    idle -= delta[served_at(e, kind, end, many)]
     return idle
 
 
 @compiled
-def _background_head(p, ranks, plan, run):
+def _background_head(p, ranks, chip, state):
     """Return the place in a port's list of what it serves when it has nothing else."""
-    chip, state = plan[1], run[1]
-    edges, lists, lengths = chip[0], chip[1], chip[2]
-    for k in range(lengths[p]):
+    edges, lists = chip
+    for k in range(1, lists[p, 0, 0] + 1):
         e, s, end = lists[p, k, 0], lists[p, k, 1], lists[p, k, 2]
-        if (
-            edges[e, RANK] >= ranks
-            and state[e, s, PHASE] == SERVING
-            and state[e, s, REST + end] > 0
-        ):
+        waits = state[e, s, PHASE] == SERVING and state[e, s, REST + end] > 0
+        if waits and edges[e, RANK] >= ranks:
             return k
     return -1
 
 
 @compiled
-def _most_times(ranks, delta, plan, run, views):
+def _most_times(ranks, delta, plan, run):
     """Return how often an effect can be added before a background transfer is done."""
-    state, order, lists = run[1], plan[1][3], plan[1][1]
+    chip, state = plan[1], run[2]
+    edges, lists = chip
     most = NEVER
-    for p in range(run[3].size):
-        idle = _idle(p, ranks, delta, plan, views)
-        k = _background_head(p, ranks, plan, run)
-        if k >= 0 and idle > 0:
-            e, s, end = lists[p, k, 0], lists[p, k, 1], lists[p, k, 2]
-            most = min(most, (state[e, s, REST + end] - 1) // idle)
-    for r in range(ranks, order.size):
+    for p in range(lists.shape[0]):
+        k = _background_head(p, ranks, chip, state)
+        idle = _idle(p, ranks, delta, edges) if k >= 0 else 0
+        if idle > 0:
+            rest = state[lists[p, k, 0], lists[p, k, 1], REST + lists[p, k, 2]]
+            most = min(most, (rest - 1) // idle)
+    for r in range(ranks, state.shape[0]):
         for s in range(SLOTS):
-            if state[order[r], s, PHASE] == LATENCY and delta[views[0]] > 0:
-                most = min(most, (state[order[r], s, WAIT] - 1) // delta[views[0]])
+            if state[edges[r, ORDER], s, PHASE] == LATENCY:
+                most = min(most, (state[edges[r, ORDER], s, WAIT] - 1) // delta[TIME])
     return most
 
 
 @compiled
-def _add(times, ranks, delta, plan, run, views, total):
+def _add(times, ranks, delta, plan, run):
     """Add an effect, a number of times."""
-    edges, lists, order = plan[1][0], plan[1][1], plan[1][3]
-    state = run[1]
-    time, served, _array = views
-    for p in range(run[3].size):
-        idle = _idle(p, ranks, delta, plan, views)
-        k = _background_head(p, ranks, plan, run)
+    chip, state, total = plan[1], run[2], run[4]
+    edges, lists = chip
+    many = state.shape[0]
+    for p in range(lists.shape[0]):
+        k = _background_head(p, ranks, chip, state)
         if k >= 0:
             e, s, end = lists[p, k, 0], lists[p, k, 1], lists[p, k, 2]
-            state[e, s, REST + end] -= idle * times
-            total[served + (2 * e + kind_of(e, s, edges)) * 2 + end] += idle * times
-    for r in range(ranks, order.size):
+            idle = times * _idle(p, ranks, delta, edges)
+            state[e, s, REST + end] -= idle
+            total[served_at(e, kind_of(e, s, edges), end, many)] += idle
+    for r in range(ranks, many):
         for s in range(SLOTS):
-            if state[order[r], s, PHASE] == LATENCY:
-                state[order[r], s, WAIT] -= delta[time] * times
+            if state[edges[r, ORDER], s, PHASE] == LATENCY:
+                state[edges[r, ORDER], s, WAIT] -= delta[TIME] * times
     for k in range(total.size):
         total[k] += delta[k] * times
 
 
 @compiled
-def _effect(ranks, before, plan, total, views, done, delta):
+def _effect(ranks, before, edges, total, delta):
     """Leave in ``delta`` what happened since; return whether a background transfer was done."""
-    order, served = plan[1][3], views[1]
+    many = edges.shape[0]
     for k in range(total.size):
         delta[k] = total[k] - before[k]
-    for r in range(ranks, order.size):
-        if delta[done + r] != 0:
+    for r in range(ranks, many):
+        if delta[DONE_AT + r] != 0:
             return True
-        for k in range(4):
-            delta[served + 4 * order[r] + k] = 0
+        first = served_at(edges[r, ORDER], 0, 0, many)
+        delta[first : first + 4] = 0
     return False
 
 
 @compiled
 def _met(i, plan, run, fold):
     """Add the kept effect of the loops from ``i`` inwards; return -1, or the ranks involved."""
-    _folds, views, total, memo, room = fold
-    _keys, lengths, effects, exits, _kept = memo
-    key, key_length, begun = room[0], room[1], room[2]
-    ranks = _lowest(i, plan, run)
-    key_length[i] = _write_key(i, ranks, plan, run, key[i])
-    place = _find(key[i], key_length[i], memo)
-    if lengths[place] != EMPTY and _most_times(ranks, effects[place], plan, run, views) >= 1:
-        _add(1, ranks, effects[place], plan, run, views, total)
-        _read_state(ranks, plan, run, exits[place])
-        return -1
-    begun[i, :] = total
+    table, keys, notes, _, marks = fold
+    ranks, books = _lowest(i, plan, run), run[4].size
+    marks[i, KEY_LENGTH] = _write_key(i, ranks, plan, run, keys[i])
+    place = _find(keys[i], marks[i, KEY_LENGTH], table)
+    if table[place, 0] != EMPTY:
+        effect = table[place, 1 + keys.shape[1] :]
+        if _most_times(ranks, effect, plan, run) >= 1:
+            _add(1, ranks, effect[:books], plan, run)
+            _read_state(ranks, plan, run, effect[books:])
+            return -1
+    notes[BEGUN, i, :books] = run[4]
     return ranks
 
 
 @compiled
 def _keep(i, ranks, plan, run, fold):
     """Keep the effect of the loops from ``i`` inwards, if no background transfer was done."""
-    folds, views, total, memo, room = fold
-    keys, lengths, effects, exits, kept = memo
-    row, length, effect = room[0][i], room[1][i], room[3][i]
-    if _effect(ranks, room[2][i], plan, total, views, folds[1], effect):
+    table, keys, notes, _, marks = fold
+    total, length = run[4], marks[i, KEY_LENGTH]
+    effect = notes[DELTA, i]
+    if _effect(ranks, notes[BEGUN, i], plan[1][0], total, effect):
         return
-    place = _find(row, length, memo)
-    if lengths[place] == EMPTY:
-        if 2 * kept[0] >= lengths.size:
-            lengths[:] = EMPTY
-            kept[0] = 0
-            place = _find(row, length, memo)
-        kept[0] += 1
-    keys[place, :length] = row[:length]
-    lengths[place] = length
-    effects[place, :] = effect
-    _write_state(ranks, plan, run, exits[place])
+    place = _find(keys[i], length, table)
+    if table[place, 0] == EMPTY:
+        kept = marks[loops_of(plan), KEY_LENGTH]
+        if 2 * kept >= table.shape[0]:
+            table[:, 0] = EMPTY
+            kept = 0
+            place = _find(keys[i], length, table)
+        marks[loops_of(plan), KEY_LENGTH] = kept + 1
+    table[place, 0] = length
+    table[place, 1 : 1 + length] = keys[i, :length]
+    first = 1 + keys.shape[1]
+    table[place, first : first + total.size] = effect[: total.size]
+    _write_state(ranks, plan, run, table[place, first + total.size :])
+
+
+@compiled
+def loops_of(plan):
+    """Return how many loops a nest has."""
+    return plan[0].shape[1]
 
 
 @compiled
@@ -323,82 +341,97 @@ def _skipped(i, ranks, plan, run, fold):
 
     Turns alike are all but the first and those that are followed by a short one or by none.
     """
-    folds, views, total, _memo, room = fold
-    nest, at = plan[0], run[0]
-    seen, seen_total, marks, state_row = room[4], room[5], room[6], room[7]
-    turn, count = at[2][i], at[1][i]
-    short = at[0][i, nest[0][i]] % nest[1][i] > 0
-    final = count - 3 if short else count - 2
+    _, _, notes, states, marks = fold
+    loops, turn, total = plan[0], run[1][TURN, i], run[4]
+    short = run[0][i, loops[0, i]] % loops[1, i] > 0
+    final = run[1][COUNT, i] - (3 if short else 2)
     if turn < 1 or turn > final:
         return 0
+    state_row = states[loops.shape[1]]
     length = _write_state(ranks, plan, run, state_row)
-    mark = marks[i]  # the turn whose state is kept, turns since, and until another is
-    if mark[0] >= 0 and _same(seen[i], state_row, length):
-        period, effect = turn - mark[0], room[3][i]
-        if not _effect(ranks, seen_total[i], plan, total, views, folds[1], effect):
-            most = _most_times(ranks, effect, plan, run, views)
-            times = min(most, (final - turn) // period)
+    mark = marks[i]
+    if mark[SEEN] >= 0 and _same(states[i], state_row, length):
+        period, effect = turn - mark[SEEN], notes[DELTA, i]
+        if not _effect(ranks, notes[SINCE, i], plan[1][0], total, effect):
+            times = min(_most_times(ranks, effect, plan, run), (final - turn) // period)
             if times > 0:
-                _add(times, ranks, effect, plan, run, views, total)
-                mark[0] = -1
+                _add(times, ranks, effect, plan, run)
+                mark[SEEN] = -1
                 return times * period
-    if mark[0] < 0 or mark[1] >= mark[2]:
-        mark[2] = 1 if mark[0] < 0 else 2 * mark[2]
-        mark[0], mark[1] = turn, 0
-        seen[i, :length] = state_row[:length]
-        seen_total[i, :] = total
-    mark[1] += 1
+    if mark[SEEN] < 0 or mark[LAPS] >= mark[POWER]:
+        mark[POWER] = 1 if mark[SEEN] < 0 else 2 * mark[POWER]
+        mark[SEEN], mark[LAPS] = turn, 0
+        states[i, :length] = state_row[:length]
+        notes[SINCE, i, : total.size] = total
+    mark[LAPS] += 1
     return 0
 
 
 @compiled
-def play_loops(i, plan, run, fold):
-    """Play the loops from ``i`` inwards over their block.
-
-    Parameters
-    ----------
-    i : int
-    plan : tuple
-        Nest, chip, works, ports of the array, pace: what does not change.
-    run : tuple
-        Where the nest is, the state of all slots, books.
-    fold : tuple
-        Whether to fold, and where the books have what; the table of kept effects; room.
-    """
-    nest, at, misc = plan[0], run[0], run[5]
-    arm(i, plan, run)
-    if i == nest[0].size:
-        step(plan, run)
-        passed(i, plan, run)
-        return 0
-    count, folds, ranks = at[1][i], fold[0][0] == 1 and at[1][i] > 1, 0
+def _go_in(i, plan, run, fold):
+    """Begin a loop; return whether its turns are to be played."""
+    ranks, marks = 0, fold[4]
+    folds = marks[loops_of(plan), FOLDS] == 1 and run[1][COUNT, i] > 1
     if folds:
         ranks = _met(i, plan, run, fold)
-        fold[4][6][i, 0] = -1
-    turn = 0
-    while ranks >= 0 and turn < count and misc[STUCK] == 0:
-        if turn > 0:
-            go_on(i, turn, plan, run)
-        skipped = _skipped(i, ranks, plan, run, fold) if folds else 0
-        if skipped > 0:
-            turn += skipped
-            at[2][i] = turn
-            settle(i, nest, at)
-            enter(i + 1, nest, at)
-        play_loops(i + 1, plan, run, fold)
-        turn += 1
-    if folds and ranks >= 0 and misc[STUCK] == 0:
-        _keep(i, ranks, plan, run, fold)
-    passed(i, plan, run)
-    return 0
+    marks[i, RANKS], marks[i, SEEN], marks[i, FOLDS] = ranks, -1, folds
+    return ranks >= 0
+
+
+@compiled
+def _turn(i, plan, run, fold):
+    """Take a loop to its next turn, or past turns that are like others; or end it.
+
+    Returns whether there is a turn to play.
+    """
+    loops, at, mark = plan[0], (run[0], run[1]), fold[4][i]
+    turn = run[1][TURN, i] + 1
+    if turn == run[1][COUNT, i]:
+        if mark[FOLDS] and mark[RANKS] >= 0:
+            _keep(i, mark[RANKS], plan, run, fold)
+        return False
+    go_on(i, turn, plan, run)
+    skipped = _skipped(i, mark[RANKS], plan, run, fold) if mark[FOLDS] else 0
+    if skipped > 0:
+        run[1][TURN, i] = turn + skipped
+        settle(i, loops, at)
+        enter(i + 1, loops, at)
+    return True
 
 
 @compiled
 def play_nest(plan, run, fold):
-    """Play all of a nest; arguments as `play_loops` takes them. Return 0, or 1 if it got stuck."""
-    enter(0, plan[0], run[0])
+    """Play all of a nest; return 1 if nothing could happen any more, else 0.
+
+    Parameters
+    ----------
+    plan : tuple
+        Loops, chip, works, pace: what does not change.
+    run : tuple
+        As in `machine_kernels`.
+    fold : tuple
+        Table of kept effects (length of the key, key, effect, state after); keys of the loops;
+        their notes of the books; states they met; marks of each loop, and of all.
+    """
+    loops, at, now = plan[0], (run[0], run[1]), run[3]
+    enter(0, loops, at)
     start(plan, run)
-    play_loops(0, plan, run, fold)
-    if run[5][STUCK] == 0:
+    i, inwards = 0, True
+    while i >= 0 and now[OTHER, STUCK] == 0:
+        if not inwards:
+            inwards = _turn(i, plan, run, fold)
+        else:
+            arm(i, plan, run)
+            if i == loops.shape[1]:
+                step(plan, run)
+                inwards = False
+            else:
+                inwards = _go_in(i, plan, run, fold)
+        if inwards:
+            i += 1
+        else:
+            passed(i, plan, run)
+            i -= 1
+    if now[OTHER, STUCK] == 0:
         finish(plan, run)
-    return run[5][STUCK]
+    return now[OTHER, STUCK]

@@ -8,6 +8,11 @@ Every edge, a memory and the next one that keeps an operand, has four slots for 
   single one (3).
 
 Times and clocks of ports are whole units: 1 / denominator of the clocks of a step.
+
+``chip``: edges, and for each port what it may serve, first things first: edge, slot, end, behind a
+row with their number. ``run``: block outside each loop, turns of the loops, state of the edges,
+what goes on now, books (from the start: time, transfers done by rank, units served by edge, kind
+and end, units that the array took by port, units waited by cause).
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
@@ -20,22 +25,46 @@ DONE, BLOCKED, ARMED, WAITING, DELAY, SERVING, LATENCY, UNCROSSED = range(8)
 PHASE, REST, WAIT, DEP, FIELDS = 0, 1, 3, 4, 5
 # what a transfer waits for: nothing; the other edge's slot of this visit, of the next, of the last
 FREE, CURRENT, NEXT, LAST = range(4)
-SLOTS = 4
+# rows of an edge's state: its slots, and whether the array has gone once over the tile
+SLOTS, LATE, ROWS = 4, 4, 5
 DOUBLED_ORDER, SINGLE_ORDER = (0, 2, 1, 3), (0, 3, 1, 2)  # of outputs, as they are needed
-# columns of edges
-OUT, MASK, CUT, DOUBLED, PARENT, CHILD, LATENCY_UNITS, RANK, COLUMNS = range(9)
+# columns of edges; ORDER: of row r the edge of rank r; PORTS: 4, by kind and end
+OUT, MASK, CUT, DOUBLED, PARENT, CHILD, LATENCY_UNITS, RANK, ORDER, PORTS = range(10)
+COLUMNS = 13
+# rows of what goes on now: units for which the array has each port, what each port serves, and
+TAKEN, HEADS, OTHER = range(3)
+CARRY, STUCK = 0, 1  # units of the step's results; whether nothing can happen any more
+TIME, DONE_AT = 0, 1  # in the books
 STEP, GATES, END = range(3)  # what the machine plays until
 NEVER = 1 << 62
 
 
 @compiled
-def gates(e, s, edges, late):
+def served_at(e, kind, end, many):
+    """Return where the books have the units served of an edge, of ``many``."""
+    return 1 + many + 4 * e + 2 * kind + end
+
+
+@compiled
+def taken_at(p, many):
+    """Return where the books have the units that the array took of a port."""
+    return 1 + 5 * many + p
+
+
+@compiled
+def waited_at(cause, many, ports):
+    """Return where the books have the units waited for a cause."""
+    return 1 + 5 * many + ports + cause
+
+
+@compiled
+def gates(e, s, edges, state):
     """Whether the array may not go on before a slot is done."""
     if not edges[e, OUT]:
         return s == 0
     if edges[e, DOUBLED]:
         return s in (0, 2)
-    return s in (0, 3) or late[e] == 1
+    return s in (0, 3) or state[e, LATE, 0] == 1
 
 
 @compiled
@@ -52,6 +81,16 @@ def slot_at(e, turn, edges):
 def kind_of(e, s, edges):
     """Return 1 for sums that come back, else 0."""
     return 1 if edges[e, OUT] and s > 1 else 0
+
+
+@compiled
+def _before(e, s, edges):
+    """Return the slot of the same edge that is to be done before another; -1: none."""
+    if s == 1:
+        return -1 if edges[e, DOUBLED] else 3
+    if s == 2:
+        return 0
+    return 1 if s == 3 and edges[e, DOUBLED] else -1
 
 
 @compiled
@@ -72,16 +111,6 @@ def _resolved(e, s, edges, state):
 
 
 @compiled
-def _before(e, s, edges):
-    """Return the slot of the same edge that is to be done before another; -1: none."""
-    if s == 1:
-        return -1 if edges[e, DOUBLED] else 3
-    if s == 2:
-        return 0
-    return 1 if s == 3 and edges[e, DOUBLED] else -1
-
-
-@compiled
 def release(edges, state):
     """Start every transfer whose place is free and whose elements are there."""
     for e in range(state.shape[0]):
@@ -91,35 +120,31 @@ def release(edges, state):
 
 
 @compiled
-def _finish(e, s, edges, state, done):
+def _finish(e, s, edges, state, total):
     """Note that a transfer is complete; a single place has it when the array leaves the last."""
     early = not edges[e, OUT] and s == 1 and not edges[e, DOUBLED]
     state[e, s, PHASE] = UNCROSSED if early else DONE
-    done[edges[e, RANK]] += 1
+    total[DONE_AT + edges[e, RANK]] += 1
 
 
 @compiled
-def _ready(until, edges, state, late, taken):
+def _ready(until, edges, state, now):
     for e in range(state.shape[0]):
         for s in range(SLOTS):
-            if state[e, s, PHASE] != DONE and (until == END or gates(e, s, edges, late)):
+            if state[e, s, PHASE] != DONE and (until == END or gates(e, s, edges, state)):
                 return False
-    if until == END:
-        for p in range(taken.size):
-            if taken[p] > 0:
-                return False
-    return True
+    return until != END or now[TAKEN].max() == 0
 
 
 @compiled
-def _head(p, until, chip, state, late):
+def _head(p, until, chip, state):
     """Return the place in a port's list of what it serves: what the array waits for first."""
-    edges, lists, lengths = chip[0], chip[1], chip[2]
+    edges, lists = chip
     found = -1
-    for k in range(lengths[p]):
+    for k in range(1, lists[p, 0, 0] + 1):
         e, s, end = lists[p, k, 0], lists[p, k, 1], lists[p, k, 2]
         if state[e, s, PHASE] == SERVING and state[e, s, REST + end] > 0:
-            if until != GATES or gates(e, s, edges, late):
+            if until != GATES or gates(e, s, edges, state):
                 return k
             if found < 0:
                 found = k
@@ -127,16 +152,15 @@ def _head(p, until, chip, state, late):
 
 
 @compiled
-def _awaited(until, chip, state, late):
+def _awaited(until, edges, state):
     """Return edge and slot of the first transfer that is awaited, before all one under way."""
-    edges, order = chip[0], chip[3]
     pick_e, pick_s = -1, -1
-    for r in range(order.size):
-        e = order[r]
+    for r in range(state.shape[0]):
+        e = edges[r, ORDER]
         for turn in range(SLOTS):
             s = slot_at(e, turn, edges)
             phase = state[e, s, PHASE]
-            if phase == DONE or not (until == END or gates(e, s, edges, late)):
+            if phase == DONE or not (until == END or gates(e, s, edges, state)):
                 continue
             if phase in (SERVING, LATENCY):
                 return e, s
@@ -148,7 +172,7 @@ def _awaited(until, chip, state, late):
 @compiled
 def _blocker(e, s, edges, state):
     """Return edge and slot of what a transfer waits for."""
-    dep, before = state[e, s, DEP], -1
+    dep = state[e, s, DEP]
     if not edges[e, OUT]:
         return edges[e, PARENT], dep - 1
     before = _before(e, s, edges)
@@ -160,84 +184,68 @@ def _blocker(e, s, edges, state):
 
 
 @compiled
-def _cause(until, chip, state, late, taken):
+def _cause(until, edges, state, now):
     """Return what the array waits for: the first transfer, by rank, that moves or is on its way.
 
     3 (2 edge + kind) + end (2: the latency), or, after those of all edges, a port that takes the
     array's results.
     """
-    edges, many = chip[0], state.shape[0]
-    e, s = _awaited(until, chip, state, late)
+    e, s = _awaited(until, edges, state)
     while e >= 0 and state[e, s, PHASE] == WAITING:
         e, s = _blocker(e, s, edges, state)
     if e >= 0 and state[e, s, PHASE] != DELAY:
-        return _name(e, s, edges, state)
-    for p in range(taken.size):
-        if taken[p] > 0:
-            return 6 * many + p
-    return -1
+        base = 3 * (2 * e + kind_of(e, s, edges))
+        if state[e, s, PHASE] == LATENCY:
+            return base + 2
+        return base + (1 if state[e, s, REST + 1] > state[e, s, REST] else 0)
+    return 6 * state.shape[0] + now[TAKEN].argmax()
 
 
 @compiled
-def _name(e, s, edges, state):
-    base = 3 * (2 * e + kind_of(e, s, edges))
-    if state[e, s, PHASE] == LATENCY:
-        return base + 2
-    return base + (1 if state[e, s, REST + 1] > state[e, s, REST] else 0)
-
-
-@compiled
-def play(until, limit, chip, state, late, taken, books):
+def play(until, limit, chip, run):
     """Let transfers go on for ``limit`` units, or until the array can go on, or all is done.
-
-    Returns 0, or 1 where nothing can happen any more.
 
     Parameters
     ----------
     until : {STEP, GATES, END}
     limit : int
         Units of a step.
-    chip : tuple
-        Edges, lists of the ports' slots, their lengths, edges by rank.
-    state : (E, 4, 5) int64 array
-    late : (E,) int64 array
-        Whether the array has gone once over the tile.
-    taken : (P,) int64 array
-        Units for which the array has each port.
-    books : tuple of int64 arrays
-        Time, units served by edge, kind and end, units taken by port, transfers done by rank,
-        units waited by cause.
+    chip, run : tuple
     """
-    edges, stalls, heads, elapsed = chip[0], books[4], books[5], 0
+    edges, state, now, total = chip[0], run[2], run[3], run[4]
+    elapsed = 0
     while True:
         release(edges, state)
         if until == STEP:
             if elapsed == limit:
-                return 0
-        elif _ready(until, edges, state, late, taken):
-            return 0
-        delta = _next_event(until, limit - elapsed, chip, state, late, taken, heads)
+                return
+        elif _ready(until, edges, state, now):
+            return
+        delta = _next_event(until, limit - elapsed, chip, state, now)
         if delta == NEVER:
-            return 1
+            now[OTHER, STUCK] = 1
+            return
         if until != STEP:
-            stalls[_cause(until, chip, state, late, taken)] += delta
-        _pass_time(delta, chip, state, taken, books)
+            cause = _cause(until, edges, state, now)
+            total[waited_at(cause, state.shape[0], chip[1].shape[0])] += delta
+        _pass_time(delta, chip, state, now, total)
         elapsed += delta
 
 
 @compiled
-def _next_event(until, limit, chip, state, late, taken, heads):
-    """Return the units until something ends, and leave what each port serves in ``heads``."""
-    lists, delta = chip[1], (limit if until == STEP else NEVER)
-    for p in range(taken.size):
-        if taken[p] > 0:
-            heads[p] = -1
-            delta = min(delta, taken[p])
+def _next_event(until, limit, chip, state, now):
+    """Return the units until something ends, and leave what each port serves in ``now``."""
+    lists = chip[1]
+    delta = limit if until == STEP else NEVER
+    for p in range(lists.shape[0]):
+        if now[TAKEN, p] > 0:
+            now[HEADS, p] = -1
+            delta = min(delta, now[TAKEN, p])
         else:
-            heads[p] = _head(p, until, chip, state, late)
-            if heads[p] >= 0:
-                e, s, end = lists[p, heads[p]]
-                delta = min(delta, state[e, s, REST + end])
+            k = _head(p, until, chip, state)
+            now[HEADS, p] = k
+            if k >= 0:
+                delta = min(delta, state[lists[p, k, 0], lists[p, k, 1], REST + lists[p, k, 2]])
     for e in range(state.shape[0]):
         for s in range(SLOTS):
             if state[e, s, PHASE] in (LATENCY, DELAY):
@@ -246,21 +254,22 @@ def _next_event(until, limit, chip, state, late, taken, heads):
 
 
 @compiled
-def _pass_time(delta, chip, state, taken, books):
-    """Let units pass: ports serve what ``heads`` says, what is on its way arrives."""
-    edges, lists = chip[0], chip[1]
-    served, array, done, heads = books[1], books[2], books[3], books[5]
-    books[0][0] += delta
-    _wait(delta, edges, state, done)
-    for p in range(taken.size):
-        if taken[p] > 0:
-            taken[p] -= delta
-            array[p] += delta
-        elif heads[p] >= 0:
-            e, s, end = lists[p, heads[p]]
+def _pass_time(delta, chip, state, now, total):
+    """Let units pass: ports serve what ``now`` says, what is on its way arrives."""
+    edges, lists = chip
+    many = state.shape[0]
+    total[TIME] += delta
+    _wait(delta, edges, state, total)
+    for p in range(lists.shape[0]):
+        k = now[HEADS, p]
+        if now[TAKEN, p] > 0:
+            now[TAKEN, p] -= delta
+            total[taken_at(p, many)] += delta
+        elif k >= 0:
+            e, s, end = lists[p, k, 0], lists[p, k, 1], lists[p, k, 2]
             state[e, s, REST + end] -= delta
-            served[e, kind_of(e, s, edges), end] += delta
-    for e in range(state.shape[0]):
+            total[served_at(e, kind_of(e, s, edges), end, many)] += delta
+    for e in range(many):
         for s in range(SLOTS):
             if state[e, s, PHASE] != SERVING or state[e, s, REST] or state[e, s, REST + 1]:
                 continue
@@ -268,17 +277,17 @@ def _pass_time(delta, chip, state, taken, books):
             if down and edges[e, LATENCY_UNITS] > 0:
                 state[e, s, PHASE], state[e, s, WAIT] = LATENCY, edges[e, LATENCY_UNITS]
             else:
-                _finish(e, s, edges, state, done)
+                _finish(e, s, edges, state, total)
 
 
 @compiled
-def _wait(delta, edges, state, done):
+def _wait(delta, edges, state, total):
     for e in range(state.shape[0]):
         for s in range(SLOTS):
             phase = state[e, s, PHASE]
             if phase in (LATENCY, DELAY):
                 state[e, s, WAIT] -= delta
                 if state[e, s, WAIT] == 0 and phase == LATENCY:
-                    _finish(e, s, edges, state, done)
+                    _finish(e, s, edges, state, total)
                 elif state[e, s, WAIT] == 0:
                     state[e, s, PHASE] = WAITING

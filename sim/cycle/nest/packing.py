@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -15,7 +16,15 @@ from ....mapping.blocks import Nest, Visit, Visits
 from ....mapping.nest import Loops, Mapping
 from ....mapping.operands import OperandBits
 from . import machine_kernels as kernels
-from .step_kernels import FINISHED, PARTIAL, READBACK
+from .step_kernels import (
+    FINISHED,
+    PACE,
+    PARTIAL,
+    READBACK,
+    STEP_UNITS,
+    SUMS,
+    WEIGHT_READ,
+)
 
 Ints = NDArray[np.int64]
 KINDS: tuple[tuple[Kind, bool, int], ...] = (
@@ -48,10 +57,6 @@ class Packed:
     port_names : tuple of (memory, port)
     plan : tuple
         What the kernels take and do not change.
-    ports : (E, 2, 2) int64
-        Port of each edge between memories, by kind (1: sums that come back) and end.
-    array_ports : (4,) int64
-        Ports that the array reads weights, inputs and sums through, and writes results.
     unit : int
         Units of time of a clock.
     sizes : (D,) int64
@@ -60,8 +65,6 @@ class Packed:
     edges: tuple[Edge, ...]
     port_names: tuple[tuple[str, int], ...]
     plan: Any
-    ports: Ints
-    array_ports: Ints
     unit: int
     sizes: Ints
 
@@ -86,31 +89,29 @@ def pack(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
     rows = np.array(
         [_edge_row(nest, edges, e, hierarchy, bits) for e in range(len(between))], np.int64
     ).reshape(len(between), kernels.COLUMNS)
-    order = np.array(sorted(range(len(between)), key=lambda e: _rank(nest, between, e)), np.int64)
+    order = sorted(range(len(between)), key=lambda e: _rank(nest, between, e))
     rows[order, kernels.RANK] = np.arange(len(between))
-    ports = np.array(
-        [[_ports(edge, kind, names, hierarchy) for kind in range(2)] for edge in between], np.int64
-    ).reshape(len(between), 2, 2)
-    array_ports = np.array(
-        [
-            _ports(edge, kind, names, hierarchy)[0]
-            for edge, kind in zip((*edges[-3:], edges[-1]), (0, 0, 1, 0), strict=True)
-        ],
-        np.int64,
-    )
+    rows[:, kernels.ORDER] = order
+    for e, edge in enumerate(between):
+        both = (_ports(edge, kind, names, hierarchy) for kind in range(2))
+        rows[e, kernels.PORTS :] = [port for ports in both for port in ports]
     steps, unit = bits.step_cycles.as_integer_ratio()
-    dims = np.array([dim for dim, _ in nest.loops], np.int64)
-    tiles = np.array([tile for _, tile in nest.loops], np.int64)
-    lists, lengths = _lists(rows, order, ports, len(names))
-    pace = np.array([steps, sum(1 << d for d in nest.relevant("output"))], np.int64)
-    works = _works(nest, edges, bits, hierarchy, unit)
-    chip = (rows, lists, lengths, order, ports)
+    pace = np.zeros(PACE, np.int64)
+    pace[STEP_UNITS] = steps
+    pace[SUMS] = sum(1 << d for d in nest.relevant("output"))
+    pace[WEIGHT_READ:] = [
+        _ports(edge, kind, names, hierarchy)[0]
+        for edge, kind in zip((*edges[-3:], edges[-1]), (0, 0, 1, 0), strict=True)
+    ]
     return Packed(
         edges=edges,
         port_names=names,
-        plan=((dims, tiles), chip, works, array_ports, pace),
-        ports=ports,
-        array_ports=array_ports,
+        plan=(
+            np.array(nest.loops, np.int64).reshape(-1, 2).T.copy(),
+            (rows, _lists(rows, len(names))),
+            _works(nest, edges, bits, hierarchy, unit),
+            pace,
+        ),
         unit=unit,
         sizes=np.array(nest.sizes, np.int64),
     )
@@ -179,10 +180,10 @@ def _ports(
     return found[0], found[1]
 
 
-def _lists(rows: Ints, order: Ints, ports: Ints, many: int) -> tuple[Ints, Ints]:
-    """Return what each port may serve, first things first: edge, slot, end."""
+def _lists(rows: Ints, many: int) -> Ints:
+    """Return what each port may serve, first things first: edge, slot, end, behind their number."""
     found: list[list[tuple[int, int, int]]] = [[] for _ in range(many)]
-    for e in order:
+    for e in rows[:, kernels.ORDER]:
         slots: tuple[int, ...] = (0, 1)
         if rows[e, kernels.OUT]:
             doubled = rows[e, kernels.DOUBLED]
@@ -190,11 +191,13 @@ def _lists(rows: Ints, order: Ints, ports: Ints, many: int) -> tuple[Ints, Ints]
         for s in slots:
             kind = int(rows[e, kernels.OUT] and s > 1)
             for end in range(2):
-                found[ports[e, kind, end]].append((int(e), s, end))
-    lists = np.zeros((many, max(1, *map(len, found)), 3), np.int64)
+                port = rows[e, kernels.PORTS + 2 * kind + end]
+                found[port].append((int(e), s, end))
+    lists = np.zeros((many, 1 + max(map(len, found)), 3), np.int64)
     for p, some in enumerate(found):
-        lists[p, : len(some)] = np.array(some, np.int64).reshape(len(some), 3)
-    return lists, np.array([len(some) for some in found], np.int64)
+        lists[p, 0, 0] = len(some)
+        lists[p, 1 : 1 + len(some)] = np.array(some, np.int64).reshape(len(some), 3)
+    return lists
 
 
 def _extents(nest: Nest, dim: int, outside: int) -> list[int]:
@@ -237,8 +240,8 @@ def clocks(
 
 def _works(
     nest: Nest, edges: tuple[Edge, ...], bits: OperandBits, hierarchy: Hierarchy, unit: int
-) -> tuple[Ints, Ints, Ints]:
-    """Return extents by edge and dimension, strides into the last, and units by kind and end."""
+) -> tuple[Ints, Ints]:
+    """Return extents by edge and dimension behind a stride, and units by kind, end and block."""
     many, dims = len(edges), len(nest.sizes)
     extents = [
         [
@@ -247,28 +250,23 @@ def _works(
         ]
         for edge in edges
     ]
-    values = np.zeros((many, dims, max(len(x) for row in extents for x in row)), np.int64)
-    strides = np.zeros((many, dims), np.int64)
+    values = np.zeros((many, dims, 1 + max(len(x) for row in extents for x in row)), np.int64)
     most = max(prod(len(x) for x in row if x) for row in extents)
     units = np.zeros((many, 3, 2, most), np.int64)
     for e, edge in enumerate(edges):
         stride = 1
-        for d in range(dims):
-            if extents[e][d]:
-                values[e, d, : len(extents[e][d])] = extents[e][d]
-                strides[e, d] = stride
-                stride *= len(extents[e][d])
-        for index in range(stride):
-            block = tuple(
-                extents[e][d][index // strides[e, d] % len(extents[e][d])] if extents[e][d] else 1
-                for d in range(dims)
-            )
+        for d, some in enumerate(extents[e]):
+            if some:
+                values[e, d, : 1 + len(some)] = [stride, *some]
+                stride *= len(some)
+        for index, block in enumerate(product(*(some or [1] for some in reversed(extents[e])))):
+            visit = Visit(block[::-1], 1, 1)
             for kind, partial, row in KINDS:
                 if (kind == "fetch") != (edge.operand == "output"):
                     move = _transfer(edge, kind, partial)
-                    taken = clocks(nest, bits, hierarchy, move, Visit(block, 1, 1))
+                    taken = clocks(nest, bits, hierarchy, move, visit)
                     units[e, row, : len(taken), index] = [unit * each for each in taken]
-    return values, strides, units
+    return values, units
 
 
 def _transfer(edge: Edge, kind: Kind, partial: bool) -> Transfer:

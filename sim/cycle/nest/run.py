@@ -1,12 +1,11 @@
 """A layer executed by the machine of its mapping: clocks, and what the array waited for."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,11 +13,12 @@ from ....arch.hierarchy import Hierarchy
 from ....mapping.blocks import Nest
 from ....mapping.nest import Loops, Mapping
 from ....mapping.operands import OperandBits
-from .fold_kernels import EMPTY, play_nest
-from .machine_kernels import FIELDS, SLOTS
+from . import fold_kernels
+from . import machine_kernels as kernels
 from .packing import Edge, Ints, Packed, expected, pack
+from .step_kernels import WEIGHT_READ
 
-KEPT = 4096  # effects in the table, at most half of them in use
+KEPT = 4096  # places in the table of effects, at most half of them in use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,15 @@ class NestRun:
     compute_cycles: Fraction
     stalls: Table[str, Fraction]
     busy: Table[str, int]
+
+
+class Books(NamedTuple):
+    """Units of time: in all, by edge, kind and end, by port for the array, by cause."""
+
+    time: int
+    served: Ints
+    taken: Ints
+    waited: Ints
 
 
 def run_nest(
@@ -72,9 +81,9 @@ def run_nest(
     _check(packed, books, expected(layer, bits, mapping, hierarchy))
     nest = Nest(layer, mapping)
     compute = nest.steps(0, nest.sizes) * bits.step_cycles
-    cycles = ceil(Fraction(int(books["time"]), packed.unit)) + hierarchy.fill_cycles
+    cycles = ceil(Fraction(books.time, packed.unit)) + hierarchy.fill_cycles
     stalls: dict[str, Fraction] = defaultdict(Fraction)
-    for cause, units in enumerate(books["stalls"]):
+    for cause, units in enumerate(books.waited):
         if units:
             stalls[_cause(packed, hierarchy, cause)] += Fraction(int(units), packed.unit)
     if hierarchy.fill_cycles:
@@ -90,83 +99,55 @@ def run_nest(
     )
 
 
-def _play(packed: Packed, *, fold: bool) -> dict[str, Any]:
-    """Return the books of a run: time, units served, taken and waited."""
-    nest, chip, _works, _array_ports, _pace = packed.plan
-    edges, ports, loops = len(chip[0]), len(packed.port_names), len(nest[0])
-    dims = len(packed.sizes)
-    ends = np.cumsum([0, 1, 4 * edges, ports, edges, 6 * edges + ports])
-    total = np.zeros(ends[-1], np.int64)
-    time, served, array, done, stalls = (total[low:high] for low, high in itertools.pairwise(ends))
-    books = (time, served.reshape(edges, 2, 2), array, done, stalls, np.zeros(ports, np.int64))
-    size = np.zeros((loops + 1, dims), np.int64)
+def _play(packed: Packed, *, fold: bool) -> Books:
+    """Return the books of a run."""
+    loops, (edges, lists) = packed.plan[:2]
+    many, ports, depth = len(edges), len(lists), loops.shape[1]
+    size = np.zeros((depth + 2, len(packed.sizes)), np.int64)
     size[0] = packed.sizes
-    at = (size, np.ones(loops, np.int64), np.zeros(loops, np.int64), np.zeros(dims, np.int64))
-    state = np.zeros((edges, SLOTS, FIELDS), np.int64)
-    misc = np.zeros(2, np.int64)
-    run = (at, state, np.zeros(edges, np.int64), np.zeros(ports, np.int64), books, misc)
-    width = edges * (SLOTS * FIELDS + 1) + ports + 1
-    flags = np.array([fold, ends[3]], np.int64)
-    views = (int(ends[0]), int(ends[1]), int(ends[2]))
-    folding = (
-        flags,
-        views,
-        total,
-        _memo(width, edges, dims, total.size),
-        _room(loops, width, edges, dims, total.size),
+    turns = np.zeros((2, depth), np.int64)
+    state = np.zeros((many, kernels.ROWS, kernels.FIELDS), np.int64)
+    now = np.zeros((3, max(ports, 2)), np.int64)
+    total = np.zeros(kernels.waited_at(6 * many + ports, many, ports), np.int64)
+    held = many * (kernels.SLOTS * kernels.FIELDS + 1) + now.shape[1] + 1
+    key = 3 + len(packed.sizes) + held + many * (3 + len(packed.sizes))
+    table = np.empty((KEPT if fold else 1, 1 + key + total.size + held), np.int64)
+    table[:, 0] = fold_kernels.EMPTY
+    marks = np.zeros((depth + 1, fold_kernels.MARKS), np.int64)
+    marks[depth, fold_kernels.FOLDS] = fold
+    room = (
+        table,
+        np.zeros((depth + 1, key), np.int64),
+        np.zeros((fold_kernels.NOTES, depth + 1, total.size), np.int64),
+        np.zeros((depth + 1, held), np.int64),
+        marks,
     )
-    assert play_nest(packed.plan, run, folding) == 0, "the machine of a mapping stands still"
-    return {"time": time[0], "served": books[1], "array": array, "stalls": stalls}
+    stuck = fold_kernels.play_nest(packed.plan, (size, turns, state, now, total), room)
+    assert not stuck, "the machine of a mapping stands still"
+    taken, waited = kernels.taken_at(0, many), kernels.waited_at(0, many, ports)
+    served = total[kernels.served_at(0, 0, 0, many) : taken]
+    return Books(int(total[kernels.TIME]), served, total[taken:waited], total[waited:])
 
 
-def _key_width(width: int, edges: int, dims: int) -> int:
-    return 3 + dims + width + edges * (3 + dims)
-
-
-def _memo(width: int, edges: int, dims: int, books: int) -> tuple[Ints, ...]:
-    """Return an empty table of effects: keys, their lengths, effects, states after, how many."""
-    return (
-        np.empty((KEPT, _key_width(width, edges, dims)), np.int64),
-        np.full(KEPT, EMPTY, np.int64),
-        np.empty((KEPT, books), np.int64),
-        np.empty((KEPT, width), np.int64),
-        np.zeros(1, np.int64),
-    )
-
-
-def _room(loops: int, width: int, edges: int, dims: int, books: int) -> tuple[Ints, ...]:
-    """Return what each loop needs to note what it met."""
-    return (
-        np.zeros((loops + 1, _key_width(width, edges, dims)), np.int64),
-        np.zeros(loops + 1, np.int64),
-        np.zeros((loops + 1, books), np.int64),
-        np.zeros((loops + 1, books), np.int64),
-        np.zeros((loops, width), np.int64),
-        np.zeros((loops, books), np.int64),
-        np.zeros((loops, 3), np.int64),
-        np.zeros(width, np.int64),
-    )
-
-
-def _check(packed: Packed, books: dict[str, Any], moved: dict[tuple[Edge, int], list[int]]) -> None:
+def _check(packed: Packed, books: Books, moved: dict[tuple[Edge, int], list[int]]) -> None:
     """Assert that every transfer that the counts say was played, no more and no less."""
-    array: dict[int, int] = defaultdict(int)
+    array = np.zeros_like(books.taken)
+    served = books.served.reshape(-1, 2, 2)
     for (edge, kind), clocks in moved.items():
         units = [packed.unit * each for each in clocks]
+        at = packed.edges.index(edge)
         if edge.child is None:
-            where = packed.edges.index(edge) - len(packed.between)
-            sums = int(edge.operand == "output" and kind == 0)
-            array[int(packed.array_ports[where + sums])] += units[0]
+            port = WEIGHT_READ + at - len(packed.between)
+            port += int(edge.operand == "output" and kind == 0)
+            array[packed.plan[3][port]] += units[0]
         else:
-            played = books["served"][packed.edges.index(edge), kind].tolist()
-            assert played == units, (edge, kind, played, units)
-    for p, units in enumerate(books["array"].tolist()):
-        assert units == array[p], (packed.port_names[p], units, array[p])
+            assert served[at, kind].tolist() == units, (edge, kind, served[at, kind], units)
+    assert np.array_equal(books.taken, array), (packed.port_names, books.taken, array)
 
 
-def _busy(packed: Packed, books: dict[str, Any]) -> dict[str, int]:
-    units = books["array"].copy()
-    np.add.at(units, packed.ports, books["served"])
+def _busy(packed: Packed, books: Books) -> dict[str, int]:
+    units, edges = books.taken.copy(), packed.plan[1][0]
+    np.add.at(units, edges[:, kernels.PORTS :].ravel(), books.served)
     return {
         f"{memory}.{port}": int(each) // packed.unit
         for (memory, port), each in zip(packed.port_names, units, strict=True)
