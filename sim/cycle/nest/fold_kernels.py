@@ -48,6 +48,8 @@ from .step_kernels import SUMS, arm, finish, go_on, passed, start, step
 from .visit_kernels import (
     COUNT,
     TURN,
+    all_first,
+    all_last,
     at_first,
     at_last,
     enter,
@@ -141,7 +143,7 @@ def _write_key(i, ranks, plan, run, row):
     """Write all that decides what the loops from ``i`` inwards do; return its length."""
     loops, edges, mask, at = plan[0], plan[1][0], plan[3][SUMS], (run[0], run[1])
     row[0], row[1] = i, ranks
-    row[2] = 2 * at_first(mask, 0, i, loops, at) + at_last(mask, 0, i, loops, at)
+    row[2] = 2 * all_first(mask, i, loops, at) + all_last(mask, i, loops, at)
     n = 3
     for d in range(run[0].shape[1]):
         row[n] = run[0][i, d]
@@ -170,13 +172,13 @@ def _write_follower(e, i, plan, run, row, n):
         row[n] = 2 * at_first(mask, began, i, loops, at) + at_last(mask, began, i, loops, at)
         return n + 1
     m = next_change(e, i, edges, loops, at)
-    row[n] = 4 + 2 * at_first(mask, 0, i, loops, at) + at_last(mask, 0, i, loops, at)
+    row[n] = 4 + 2 * all_first(mask, i, loops, at) + all_last(mask, i, loops, at)
     row[n + 1] = m >= 0
     n += 2
     if m < 0:
         return n
     row[n] = 2 * other_visit(e, m, edges, loops, at)
-    row[n] += indexes(mask, m, loops) and at_first(mask, 0, m, loops, at)
+    row[n] += indexes(mask, m, loops) and all_first(mask, m, loops, at)
     n += 1
     first_block(m, edges[e, CUT], loops, at)
     for d in range(block.size):
@@ -416,7 +418,7 @@ def play_nest(plan, run, fold):
     loops, at, now = plan[0], (run[0], run[1]), run[3]
     enter(0, loops, at)
     start(plan, run)
-    i, inwards = 0, True
+    i, inwards = now[OTHER, STUCK], True  # 0, but no constant: it would be compiled apart
     while i >= 0 and now[OTHER, STUCK] == 0:
         if not inwards:
             inwards = _turn(i, plan, run, fold)

@@ -33,7 +33,8 @@ OUT, MASK, CUT, DOUBLED, PARENT, CHILD, LATENCY_UNITS, RANK, ORDER, PORTS = rang
 COLUMNS = 13
 # rows of what goes on now: units for which the array has each port, what each port serves, and
 TAKEN, HEADS, OTHER = range(3)
-CARRY, STUCK = 0, 1  # units of the step's results; whether nothing can happen any more
+# units of the step's results; whether nothing can happen any more; what is played until
+CARRY, STUCK, UNTIL, OTHERS = range(4)
 TIME, DONE_AT = 0, 1  # in the books
 STEP, GATES, END = range(3)  # what the machine plays until
 NEVER = 1 << 62
@@ -202,18 +203,18 @@ def _cause(until, edges, state, now):
 
 
 @compiled
-def play(until, limit, chip, run):
+def play(limit, chip, run):
     """Let transfers go on for ``limit`` units, or until the array can go on, or all is done.
 
     Parameters
     ----------
-    until : {STEP, GATES, END}
     limit : int
         Units of a step.
     chip, run : tuple
+        What is played until stands in ``run``: a constant here would be compiled for each.
     """
     edges, state, now, total = chip[0], run[2], run[3], run[4]
-    elapsed = 0
+    elapsed, until = 0, now[OTHER, UNTIL]
     while True:
         release(edges, state)
         if until == STEP:

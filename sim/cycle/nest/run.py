@@ -107,7 +107,7 @@ def _play(packed: Packed, *, fold: bool) -> Books:
     size[0] = packed.sizes
     turns = np.zeros((2, depth), np.int64)
     state = np.zeros((many, kernels.ROWS, kernels.FIELDS), np.int64)
-    now = np.zeros((3, max(ports, 2)), np.int64)
+    now = np.zeros((3, max(ports, kernels.OTHERS)), np.int64)
     total = np.zeros(kernels.waited_at(6 * many + ports, many, ports), np.int64)
     held = many * (kernels.SLOTS * kernels.FIELDS + 1) + now.shape[1] + 1
     key = 3 + len(packed.sizes) + held + many * (3 + len(packed.sizes))

@@ -31,6 +31,7 @@ from .machine_kernels import (
     STUCK,
     TAKEN,
     UNCROSSED,
+    UNTIL,
     WAIT,
     WAITING,
     play,
@@ -38,6 +39,8 @@ from .machine_kernels import (
 )
 from .visit_kernels import (
     TURN,
+    all_first,
+    all_last,
     at_first,
     at_last,
     changes,
@@ -85,7 +88,8 @@ def step(plan, run):
     """Play one step of the array: wait, read, work, leave results."""
     loops, chip, works, pace = plan
     size, turns, state, now, total = run
-    play(GATES, 0, chip, run)
+    now[OTHER, UNTIL] = GATES
+    play(pace[STEP_UNITS], chip, run)
     if now[OTHER, STUCK]:
         return
     many, last = state.shape[0], loops.shape[1]
@@ -95,15 +99,16 @@ def step(plan, run):
     block, mask, at = size[last], pace[SUMS], (size, turns)
     now[TAKEN, pace[WEIGHT_READ]] += work_of(many, 0, 0, block, works)
     now[TAKEN, pace[INPUT_READ]] += work_of(many + 1, 0, 0, block, works)
-    if not at_first(mask, 0, last, loops, at):
+    if not all_first(mask, last, loops, at):
         now[TAKEN, pace[SUM_READ]] += work_of(many + 2, READBACK, 0, block, works)
     worst = now[TAKEN].argmax()
     units = max(pace[STEP_UNITS], now[TAKEN, worst])
     if units > pace[STEP_UNITS]:
         cause = waited_at(6 * many + worst, many, chip[1].shape[0])
         total[cause] += units - pace[STEP_UNITS]
-    play(STEP, units, chip, run)
-    kind = FINISHED if at_last(mask, 0, last, loops, at) else PARTIAL
+    now[OTHER, UNTIL] = STEP
+    play(units, chip, run)
+    kind = FINISHED if all_last(mask, last, loops, at) else PARTIAL
     now[OTHER, CARRY] = work_of(many + 2, kind, 0, block, works)
     now[TAKEN, pace[RESULT_WRITE]] = now[OTHER, CARRY]
 
@@ -136,7 +141,7 @@ def _next_tile(e, plan, run):
     _empty(e, s, state)
     if m < 0:
         return
-    new = indexes(edges[e, MASK], m, loops) and at_first(edges[e, MASK], 0, m, loops, at)
+    new = indexes(edges[e, MASK], m, loops) and all_first(edges[e, MASK], m, loops, at)
     if edges[e, OUT] and new:
         return
     first_block(m, edges[e, CUT], loops, at)
@@ -171,7 +176,7 @@ def _store(e, m, plan, run):
     mask = edges[e, MASK]
     last_block(m, edges[e, CUT], loops, at)
     kind = FINISHED
-    if m >= 0 and not (indexes(mask, m, loops) and at_last(mask, 0, m, loops, at)):
+    if m >= 0 and not (indexes(mask, m, loops) and all_last(mask, m, loops, at)):
         kind = PARTIAL
     _copy(e, 0, 1, state)
     if edges[e, CHILD] >= 0:
@@ -205,7 +210,7 @@ def _arrive(e, m, plan, run):
     else:
         _copy(e, 3, 2, state)
         _empty(e, 2, state)
-        if not (indexes(mask, m, loops) and at_first(mask, 0, m, loops, at)):
+        if not (indexes(mask, m, loops) and all_first(mask, m, loops, at)):
             dep = CURRENT if edges[e, PARENT] >= 0 else FREE
             _fill(e, 2, WAITING, dep, e, READBACK, at[0][edges[e, CUT]], works, state)
     _children_moved(e, edges, state)
@@ -254,4 +259,5 @@ def finish(plan, run):
             _copy(e, 3, 2, state)
             _empty(e, 2, state)
             _children_moved(e, edges, state)
-    play(END, 0, plan[1], run)
+    run[3][OTHER, UNTIL] = END
+    play(plan[3][STEP_UNITS], plan[1], run)

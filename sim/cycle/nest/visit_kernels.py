@@ -90,6 +90,18 @@ def at_last(mask, low, high, loops, at):
 
 
 @compiled
+def all_first(mask, high, loops, at):
+    """Whether all loops outside ``high`` that sum over an operand's tiles are at first turns."""
+    return at_first(mask, 0, high, loops, at)
+
+
+@compiled
+def all_last(mask, high, loops, at):
+    """Whether all loops outside ``high`` that use an operand's tiles again are at last turns."""
+    return at_last(mask, 0, high, loops, at)
+
+
+@compiled
 def first_block(m, cut, loops, at):
     """Leave in scratch the block of the first visit after a loop's next turn; -1: of this one."""
     size, turns = at
