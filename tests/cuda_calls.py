@@ -105,6 +105,8 @@ def systolic() -> None:
         for doubled in (False, True):
             simulate_stack(np.ones((2, 3, 4), int), np.ones((2, 4, 5), int), 2, 2, dataflow,
                            double_buffered_operand=doubled, device="cuda")  # fmt: skip
+        simulate_stack(np.ones((1, 1, 1), int), np.ones((1, 1, 1), int), 32, 32, dataflow,
+                       device="cuda")  # fmt: skip
 
 
 CALLS = (bit_serial, grid_tables, macs, products, groups, counts, systolic)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import cuda
 
 from ...datatypes.kernels.cuda.floats import fit, smaller
-from ...datatypes.kernels.cuda.launch import blocks_for, run
+from ...datatypes.kernels.cuda.launch import blocks_for, kernel_of, run
 
 MOST_PES = 1024
 PLANES = (2, MOST_PES)
@@ -20,7 +20,7 @@ CLOCK, MACS, UPDATES, EXPOSED, READS_STREAM, READS_FIXED, READS_BACK, WRITES, MI
 COUNTERS = 9
 
 
-@cuda.jit
+@kernel_of(MOST_PES)
 def sums_stay_kernel(a, b, bits, saturate, register, out, counters):
     """Run output stationary arrays of ``blockDim`` PEs on a stack of products."""
     # a line each: the simulator knows shared arrays by their place
@@ -110,7 +110,7 @@ def sums_stay_kernel(a, b, bits, saturate, register, out, counters):
         cuda.syncthreads()
 
 
-@cuda.jit
+@kernel_of(MOST_PES)
 def weights_stay_kernel(a, b, bits, saturate, doubled, kept, out, counters):
     """Run weight stationary arrays of ``blockDim`` PEs on a stack of products.
 

@@ -350,9 +350,25 @@ def kernels_between_events() -> list[Timed]:
     return kernels
 
 
+def answers() -> bool:
+    """Return whether the device still copies: after an illegal access it never does again."""
+    import numpy as np
+    from numba import cuda
+
+    sent = np.arange(8)
+    try:
+        cuda.synchronize()
+        return bool((cuda.to_device(sent).copy_to_host() == sent).all())
+    except Exception:
+        return False
+
+
 def run_jobs(small: bool) -> tuple[list[Result], str]:
-    """Run all jobs; return what they gave, and why some did not run or an empty text."""
-    results, left_out, begin = [], [], time.perf_counter()
+    """Run all jobs; return what they gave, and why some did not run or an empty text.
+
+    A job that fails is told, and the others run, unless the device answers nothing any more.
+    """
+    results, left_out, told, begin = [], [], [], time.perf_counter()
     kernels = kernels_between_events()
     for job in jobs(small):
         if time.perf_counter() - begin > LIMIT_SECONDS:
@@ -360,11 +376,17 @@ def run_jobs(small: bool) -> tuple[list[Result], str]:
             continue
         try:
             results.append(measure(job, kernels))
-        except Exception as err:  # after one a device may answer nothing any more
-            return results, f"stopped at {job.name}: {reason(err)}"
+        except Exception as err:
+            told.append(f"failed: {job.name}: {reason(err)}")
+            sys.stderr.write(f"{told[-1]}\n")
+            if not answers():
+                told.append("the device answers nothing any more, the jobs after it did not run")
+                break
+            continue
         sys.stderr.write(f"{job.name}: {results[-1].different} different\n")
-    late = f"left out after {LIMIT_SECONDS:.0f} s: {'; '.join(left_out)}" if left_out else ""
-    return results, late
+    if left_out:
+        told.append(f"left out after {LIMIT_SECONDS:.0f} s: {'; '.join(left_out)}")
+    return results, "; ".join(told)
 
 
 def measured(options: argparse.Namespace) -> int:

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import cuda
+from numba import config, cuda
 from numpy.typing import NDArray
 
 from ...base.errors import BitlatheError
 from ...base.numbers import ceil_div
 
 MAX_BLOCKS = 65_535
+# 32-bit registers of all threads of a block: CUDA C++ Programming Guide, the table of technical
+# specifications, the same for every compute capability from 7.0 on
+BLOCK_REGISTERS = 65_536
 
 
 def device_available() -> bool:
@@ -40,6 +43,17 @@ def blocks_for(items: int, threads: int) -> int:
     technical specifications per compute capability).
     """
     return min(ceil_div(items, threads), MAX_BLOCKS)
+
+
+def kernel_of(threads: int) -> Any:
+    """Return the decorator of a kernel that is launched with up to ``threads`` a block.
+
+    The compiler gives each thread so few registers that any block of that size can be launched;
+    the simulator, which has none, takes no such option.
+    """
+    if config.ENABLE_CUDASIM:  # type: ignore[attr-defined]
+        return cuda.jit
+    return cuda.jit(max_registers=BLOCK_REGISTERS // threads)  # type: ignore[no-untyped-call]
 
 
 def to_device(array: Any) -> Any:

@@ -146,12 +146,17 @@ def test_what_differs_or_fails_or_comes_too_late_is_told(device, monkeypatch):
     wrong = fake(device, "wrong", {"cpu": [1, 2], "cuda": [1, 3]})
     broken = fake(device, "broken", {"cpu": [1], "cuda": RuntimeError("first\nillegal address")})
     monkeypatch.setattr(device, "kernels_between_events", list)
-    monkeypatch.setattr(device, "jobs", lambda small: iter([good, wrong, broken, good]))
-    results, why = device.run_jobs(False)
-    assert [(r.job.name, r.compared, r.different) for r in results] == [
-        ("good", 2, 0), ("wrong", 2, 1),
-    ]  # fmt: skip
-    assert why == "stopped at broken: RuntimeError: illegal address"
+    ran = [("good", 2, 0), ("wrong", 2, 1)]
+    failed = "failed: broken: RuntimeError: illegal address"
+    for alive, more, rest in (
+        (True, [("good", 2, 0)], ""),
+        (False, [], "; the device answers nothing any more, the jobs after it did not run"),
+    ):
+        monkeypatch.setattr(device, "jobs", lambda small: iter([good, wrong, broken, good]))
+        monkeypatch.setattr(device, "answers", lambda alive=alive: alive)
+        results, why = device.run_jobs(False)
+        assert [(r.job.name, r.compared, r.different) for r in results] == ran + more
+        assert why == failed + rest
     for result in results:
         result.kernel_s = 0.5
     assert "| wrong | 2 | 1 | 0.0 |" in "\n".join(device.table(results))

@@ -6,6 +6,7 @@ compiled for are those that the host functions launch the kernels with.
 """
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import cuda_calls
 
 COMPILE = """
+import json
 import sys
 from importlib import import_module
 from types import SimpleNamespace
@@ -31,11 +33,12 @@ from cuda_calls import CALLS, KERNELS
 
 
 class Recorder:
-    # Stands where a kernel is launched, and keeps the types it is launched with
+    # Stands where a kernel is launched, keeps the types and the most threads it is launched with
     def __init__(self):
-        self.types = set()
+        self.types, self.threads = set(), 0
 
     def __getitem__(self, grid):
+        self.threads = max(self.threads, int(np.prod(grid[1])))
         return lambda *a: self.types.add(tuple(nb.typeof(getattr(x, "array", x)) for x in a))
 
 
@@ -67,9 +70,16 @@ for sm in (80, 90):
         ptx, _ = cuda.compile_ptx(function, nb.void(*signature), cc=divmod(sm, 10))
         with open(f"{sys.argv[1]}/{name}.sm_{sm}.ptx", "w") as file:
             file.write(ptx)
+facts = {
+    name: (seen[name].threads, kernel.targetoptions.get("max_registers", 255))
+    for name, kernel in kept.items()
+}
+with open(f"{sys.argv[1]}/facts.json", "w") as file:
+    json.dump(facts, file)
 """
 NAMES = tuple(cuda_calls.KERNELS)
 ALONE = ("bit_serial", "exact", "dequantize", "int", "flint", "pair", "lookups")  # share nothing
+ANY = 255  # registers of a thread, unless its kernel takes fewer
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", reason="no compiler here"
 )
@@ -124,6 +134,26 @@ def opcodes(text):
     return re.findall(r"^\s+(?:@!?%p\d+\s+)?([a-z][a-z0-9_]*(?:\.[a-z0-9_:]+)*)\s", text, re.M)
 
 
+def assert_a_block_fits(report, threads):
+    """What a block of the largest launch takes: threads, registers (a warp's by the 256), bytes."""
+    assert 0 < threads <= 1024
+    registers = int(re.search(r"Used (\d+) registers", report)[1])
+    warps = -(-threads // 32)
+    assert warps * (-(-registers * 32 // 256) * 256) <= 65_536
+    shared = re.search(r"(\d+) bytes smem", report)
+    assert shared is None or int(shared[1]) <= 48 << 10
+
+
+def test_a_block_that_does_not_fit_is_found():
+    assert_a_block_fits("Used 64 registers, 49152 bytes smem", 1024)
+    for report, threads in (
+        ("Used 65 registers", 1024), ("Used 64 registers, 49153 bytes smem", 32),
+        ("Used 20 registers", 1056),
+    ):  # fmt: skip
+        with pytest.raises(AssertionError):
+            assert_a_block_fits(report, threads)
+
+
 @pytest.mark.parametrize("sm", [80, 90])
 @pytest.mark.parametrize("name", NAMES)
 def test_kernel_compiles_and_assembles(compiled, name, sm):
@@ -133,10 +163,14 @@ def test_kernel_compiles_and_assembles(compiled, name, sm):
     assert f".target sm_{sm}" in text
     cubin = home / f"{name}.cubin"
     source = home / f"{name}.sm_{sm}.ptx"
-    command = [folder / "bin" / "ptxas", "-v", f"-arch=sm_{sm}", source, "-o", cubin]
+    threads, most = json.loads((home / "facts.json").read_text())[name]
+    command = [folder / "bin" / "ptxas", "-v", f"-arch=sm_{sm}", f"-maxrregcount={most}", source,
+               "-o", cubin]  # fmt: skip
     report = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     assert cubin.stat().st_size > 0
-    assert "0 bytes spill stores, 0 bytes spill loads" in report
+    assert_a_block_fits(report, threads)
+    if most == ANY:
+        assert "0 bytes spill stores, 0 bytes spill loads" in report
     if name in ALONE:
         # nothing lives in thread-local memory, where it could be read before it is written
         assert "0 bytes stack frame" in report
