@@ -27,7 +27,8 @@ from math import prod, sqrt
 import numpy as np
 
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
-from .nest import Loops
+from .accesses import accesses
+from .nest import Loops, Mapping
 from .operands import OperandBits
 
 COMPULSORY = "each operand once"
@@ -39,6 +40,27 @@ TILES = {
 }
 PRICES = tuple(2.0**-i for i in range(6))
 SAFE = 1 - 1e-9  # more than the errors of floats
+
+
+def traffic_bits(
+    layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
+) -> Fraction:
+    """Return the bits that a mapping moves through DRAM.
+
+    Parameters
+    ----------
+    layer : Loops
+    bits : OperandBits
+    mapping : Mapping
+    hierarchy : Hierarchy
+        The first of its memories is the DRAM.
+    """
+    dram = hierarchy.memories[0].name
+    moved = (each for each in accesses(layer, mapping, hierarchy) if each.parent == dram)
+    return sum(
+        (each.parent_elements * bits.of(each.operand, partial=each.partial) for each in moved),
+        Fraction(0),
+    )
 
 
 def compulsory_bits(layer: Loops, bits: OperandBits) -> Fraction:

@@ -12,6 +12,7 @@ from .best import Objective
 from .chip_bits import operand_bits
 from .cost import Cost, cost
 from .dataflows import best_dataflow
+from .floors import nest_floor_bits, traffic_bits, traffic_floor_bits
 from .kept_results import best_mapping
 from .legal import check, doubled
 from .loop_string import mapping_of_string
@@ -28,6 +29,7 @@ class Mapped:
     Attributes
     ----------
     layer : Loops
+    bits : OperandBits
     hierarchy : Hierarchy
     mapping : Mapping
     cost : Cost
@@ -40,6 +42,7 @@ class Mapped:
     """
 
     layer: Loops
+    bits: OperandBits
     hierarchy: Hierarchy
     mapping: Mapping
     cost: Cost
@@ -63,6 +66,7 @@ class Mapped:
             "first_load_cycles": found.first_load_cycles,
             "last_store_cycles": found.last_store_cycles,
             "energy_pj": dict(found.energy_pj),
+            "dram_traffic": self.traffic(),
             "mappings_evaluated": self.mappings_evaluated,
             "search_seconds": self.search_seconds,
             "optimal": self.optimal,
@@ -86,8 +90,31 @@ class Mapped:
             f"{float(found.compute_cycles):,.0f}, stalls {float(found.stall_cycles):,.0f}, first "
             f"load {found.first_load_cycles:,}, last store {found.last_store_cycles:,}",
             f"energy (uJ): {energy}",
+            self._traffic_line(),
             f"mapping: {searched if self.searched else 'given'}",
         ]
+
+    def traffic(self) -> dict[str, Any]:
+        """Return the bits that pass DRAM, and what no schedule and no nest undercuts."""
+        of = (self.layer, self.bits)
+        floor, floor_of = traffic_floor_bits(*of, self.hierarchy)
+        nest, nest_of = nest_floor_bits(*of, self.hierarchy)
+        return {
+            "bits": float(traffic_bits(*of, self.mapping, self.hierarchy)),
+            "floor_bits": floor,
+            "floor": floor_of,
+            "nest_floor_bits": nest,
+            "nest_floor": nest_of,
+        }
+
+    def _traffic_line(self) -> str:
+        found = self.traffic()
+        bits, floor, nest = found["bits"], found["floor_bits"], found["nest_floor_bits"]
+        return (
+            f"DRAM traffic: {bits / 8e6:,.3f} MB; no loop nest moves less than {nest / 8e6:,.3f} "
+            f"({found['nest_floor']}), {bits / nest:.3f} x; no schedule less than "
+            f"{floor / 8e6:,.3f} ({found['floor']}), {bits / floor:.3f} x"
+        )
 
     def _loops(self) -> Rows:
         """Return the loops, outermost first, with the memory each stands in."""
@@ -170,6 +197,7 @@ class Asked:
         )
         return Mapped(
             layer=self.layer,
+            bits=self.bits,
             hierarchy=hierarchy,
             mapping=best.mapping,
             cost=best.cost,
@@ -200,6 +228,7 @@ class Asked:
                 continue
             return Mapped(
                 layer=self.layer,
+                bits=self.bits,
                 hierarchy=hierarchy,
                 mapping=mapping,
                 cost=cost(self.layer, self.bits, mapping, hierarchy),

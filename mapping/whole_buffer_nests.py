@@ -15,15 +15,14 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
 from typing import Literal
 
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
-from .accesses import accesses
 from .best import Best
 from .cost import cost
+from .floors import traffic_bits
 from .legal import footprints, problems
 from .nest import Level, Loop, Loops, Mapping, Unroll
 from .operands import OperandBits
@@ -161,27 +160,17 @@ class _Chip:
                 return False
         return True
 
-    def dram_bits(self, mapping: Mapping) -> int:
-        """Return the bits that a mapping moves through DRAM."""
-        dram = self.hierarchy.memories[0].name
-        return ceil(
-            sum(
-                moved.parent_elements * self.bits.of(moved.operand, partial=moved.partial)
-                for moved in accesses(self.layer, mapping, self.hierarchy)
-                if moved.parent == dram
-            )
-        )
-
     def least(self, mappings: Sequence[Mapping | None]) -> Best:
         """Return the mapping with the least traffic, of those that there are."""
         found = [
-            (self.dram_bits(mapping), cost(self.layer, self.bits, mapping, self.hierarchy), mapping)
+            (mapping, (self.layer, self.bits, mapping, self.hierarchy))
             for mapping in mappings
             if mapping is not None
         ]
         if not found:
             raise BitlatheError(self._no_room())
-        _, best, mapping = min(found, key=lambda each: (each[0], each[1].cycles))
+        ranked = [(traffic_bits(*of), cost(*of), mapping) for mapping, of in found]
+        _, best, mapping = min(ranked, key=lambda each: (each[0], each[1].cycles))
         return Best(
             mapping=mapping,
             cost=best,

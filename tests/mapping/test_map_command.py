@@ -21,6 +21,8 @@ def test_json_has_the_documented_keys() -> None:
     assert found["optimal"] is True
     assert found["cycles"] >= found["lower_bound_cycles"] > 0
     assert found["energy_pj"]["total"] > 0
+    traffic = found["dram_traffic"]
+    assert traffic["bits"] >= traffic["nest_floor_bits"] >= traffic["floor_bits"] > 0
     assert {"mappings_evaluated", "search_seconds"} <= set(found)
     assert set(found["loops"][0]) == {"memory", "dim", "bound", "tile", "last"}
 
@@ -37,7 +39,15 @@ def test_a_mapping_it_printed_costs_the_same_when_given_back(tmp_path: Path) -> 
 
 def test_table_shows_loops_moves_ports_and_energy() -> None:
     text = run().stdout
-    for part in ("for ", "dram", "stall cycles", "clocks: ", "energy (uJ): ", "the best of"):
+    for part in (
+        "for ",
+        "dram",
+        "stall cycles",
+        "clocks: ",
+        "energy (uJ): ",
+        "no schedule less than",
+        "the best of",
+    ):
         assert part in text
 
 
