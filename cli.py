@@ -375,6 +375,12 @@ def simulate(
     help="What is least: cycles, energy or edp.",
 )
 @click.option("--mapping", "file", type=PATH, help="Your own: as --json has it, or a string.")
+@click.option(
+    "--constraint",
+    "constraints",
+    multiple=True,
+    help="What the best must keep to, e.g. io.k=whole, weight.order=n,k,m, rows=k:32.",
+)
 @click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
 @json_option
 def map_command(
@@ -387,6 +393,7 @@ def map_command(
     batch: int,
     objective: Any,
     file: Path | None,
+    constraints: tuple[str, ...],
     settings: tuple[str, ...],
     *,
     as_json: bool,
@@ -396,11 +403,15 @@ def map_command(
     The layer is a product (--gemm), or a model's (--model and --layer).
     """
     from .arch import load_arch
+    from .mapping.constraints import Constraints
     from .mapping.mapped import product_on
     from .mapping.read import read_mapping
 
     if (gemm is None) == (model is None) or (model is None) != (layer is None):
         raise BitlatheError("map takes a product (--gemm), or a layer (--model and --layer).")
+    if file is not None and constraints:
+        raise BitlatheError("--constraint is for the search; leave it out with --mapping.")
+    kept_to = Constraints.of(*constraints)
     chip = load_arch(arch, _settings(settings))
     if gemm is not None:
         asked, name = product_on(chip, *gemm), "x".join(map(str, gemm))
@@ -411,7 +422,7 @@ def map_command(
         network = load_model(model or "")
         asked = layer_on(chip, network, layer or "", phase, context, batch)
         name = f"{layer} of {network.name}"
-    found = asked.best(objective) if file is None else asked.under(read_mapping(file))
+    found = asked.best(objective, kept_to) if file is None else asked.under(read_mapping(file))
     if as_json:
         print_json(found.to_dict())
         return

@@ -219,8 +219,8 @@ def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
 
 
 @compiled(_nrt=False)
-def floor_of(extents, counts, plan, layout, rates, scratch):
-    """Return the least energy of the first tier's transfers, whatever the unrolling.
+def floor_of(extents, counts, plan, layout, rates, scratch, least):
+    """Write the least that the first tier's transfers take, whatever the unrolling.
 
     Parameters
     ----------
@@ -230,10 +230,12 @@ def floor_of(extents, counts, plan, layout, rates, scratch):
     plan, layout, rates : tuple
         Memories of which units have copies have no bound.
     scratch : tuple
-        (1, D), (places,), (places, 2), (memories,) int64 arrays, and an empty one: room.
+        (1, D), (places,), (places, 2), (memories,) int64 and (P,) float64 arrays: room.
+    least : (2,) float64 array
+        Clocks of the busiest port, and energy; each the least of all tiles.
     """
-    tile, partial, held, needs, none = scratch
-    least = 1e300
+    tile, partial, held, needs, busy = scratch
+    least[0] = least[1] = 1e300
     for d in range(3, counts.size):
         tile[0, d] = extents[d, 0]
     for m in range(counts[0]):
@@ -253,8 +255,13 @@ def floor_of(extents, counts, plan, layout, rates, scratch):
             if counts.size > 3:
                 tile[0, 3] = extents[3, 0]
             for innermost in range(3):
-                least = min(least, _outer(innermost, tile, plan, rates, none))
-    return least
+                for p in range(busy.size):
+                    busy[p] = 0.0
+                least[1] = min(least[1], _outer(innermost, tile, plan, rates, busy))
+                busiest = 0.0
+                for p in range(busy.size):
+                    busiest = max(busiest, busy[p])
+                least[0] = min(least[0], busiest)
 
 
 @compiled(_nrt=False)

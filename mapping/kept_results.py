@@ -18,12 +18,14 @@ from ..arch.hierarchy import Hierarchy
 from ..datatypes.base.sources import PACKAGE, digest_of
 from ..datatypes.base.user_folder import kept_folder
 from .best import Best, Objective, best_of
+from .constraints import Constraints
 from .nest import Loops
 from .operands import OperandBits
 
 SWITCH = "BITLATHE_KEEP_MAPPINGS"
 _OFF = {"0", "no", "off", "false"}
 _HEX = 64
+FREE = Constraints()
 
 
 def best_mapping(
@@ -32,6 +34,7 @@ def best_mapping(
     hierarchy: Hierarchy,
     objective: Objective = "cycles",
     *,
+    constraints: Constraints = FREE,
     keep: bool = True,
 ) -> Best:
     """Return the best mapping of a layer, searched the first time and looked up from then on.
@@ -42,7 +45,9 @@ def best_mapping(
     bits : OperandBits
     hierarchy : Hierarchy
     objective : {"cycles", "energy", "edp"}
-        As `mapping.search.search` takes them.
+        What is least.
+    constraints : Constraints
+        What the mapping must keep to.
     keep : bool
         Whether to look among the results on disk, and to add to them. Without it, or with
         ``BITLATHE_KEEP_MAPPINGS=0``, they are kept in this process only.
@@ -57,7 +62,7 @@ def best_mapping(
     BitlatheError
         No mapping fits, or something is wrong with the arguments.
     """
-    key = _key(layer, bits, hierarchy, objective)
+    key = _key(layer, bits, hierarchy, objective, constraints)
     found = _FOUND.get(key)
     if found is not None:
         return found
@@ -68,7 +73,7 @@ def best_mapping(
     if found is None:
         from .search import search  # loads the compiler, which a kept result does not need
 
-        found = search(layer, bits, hierarchy, objective)
+        found = search(layer, bits, hierarchy, objective, constraints=constraints)
         if store:
             store.put(key, found.to_dict())
     _FOUND[key] = found

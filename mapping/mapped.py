@@ -10,10 +10,11 @@ from ..datatypes.base.errors import BitlatheError
 from .accesses import accesses
 from .best import Objective
 from .chip_bits import operand_bits
+from .constraints import Constraints
 from .cost import Cost, cost
 from .dataflows import best_dataflow
 from .floors import nest_floor_bits, traffic_bits, traffic_floor_bits
-from .kept_results import best_mapping
+from .kept_results import FREE, best_mapping
 from .legal import check, doubled
 from .loop_string import mapping_of_string
 from .nest import Loops, Mapping
@@ -182,8 +183,8 @@ class Asked:
     bits: OperandBits
     hierarchies: tuple[Hierarchy, ...]
 
-    def best(self, objective: Objective = "cycles") -> Mapped:
-        """Return the layer under its best mapping.
+    def best(self, objective: Objective = "cycles", constraints: Constraints = FREE) -> Mapped:
+        """Return the layer under its best mapping, of those that keep to some constraints.
 
         Raises
         ------
@@ -191,7 +192,9 @@ class Asked:
             No mapping fits.
         """
         hierarchy, best = best_dataflow(
-            lambda each: best_mapping(self.layer, self.bits, each, objective),
+            lambda each: best_mapping(
+                self.layer, self.bits, each, objective, constraints=constraints
+            ),
             self.hierarchies,
             objective,
         )

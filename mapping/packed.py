@@ -1,7 +1,9 @@
 """A layer and a chip as the arrays that the compiled search takes, however it is unrolled."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import permutations
 from math import prod
 from typing import Any
 
@@ -12,12 +14,14 @@ from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
 from . import bound_kernels
 from . import cost_kernels as kernels
+from .constraints import Constraints
 from .nest import Loops
 from .operands import OperandBits
 from .pixels import pixel_table
-from .space import Chains, Ways, kinds_of, least_extents, tiers_of
+from .space import FREE, Chains, Ways, kinds_of, least_extents, tiers_of
 
 Ints = NDArray[np.int64]
+ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
 COUNTER_BITS = 62
 NOTHING_FITS = 1e299
 KINDS: tuple[tuple[int, bool, tuple[str, str]], ...] = (
@@ -68,11 +72,19 @@ class Packed:
     hierarchy : Hierarchy
     storage : dict of str to tuple of Memory
         The memories that keep each operand (`mapping.space.storages`).
+    constraints : Constraints
+        What tiles and orders must keep to.
     """
 
     def __init__(
-        self, layer: Loops, bits: OperandBits, hierarchy: Hierarchy, storage: Chains
+        self,
+        layer: Loops,
+        bits: OperandBits,
+        hierarchy: Hierarchy,
+        storage: Chains,
+        constraints: Constraints = FREE,
     ) -> None:
+        self.constraints = constraints
         self.layer, self.bits, self.hierarchy, self.storage = layer, bits, hierarchy, storage
         self.tiers = tiers_of(hierarchy)
         self.tier = {m.name: i for i, tier in enumerate(self.tiers) for m in tier}
@@ -252,15 +264,33 @@ class Packed:
         )
 
     @cached_property
-    def floor_pj(self) -> float:
-        """Least energy of what memories move between them, whatever the unrolling.
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which orders of a tier's loops are to be tried, by which kinds have a loop.
+
+        Those without a loop stand last there, ascending: any other place is the same nest.
+        """
+        found = np.zeros((len(self.tiers), len(ORDERS), 8), np.bool_)
+        for g, tier in enumerate(self.tiers):
+            names = [memory.name for memory in tier]
+            for i, order in enumerate(ORDERS.tolist()):
+                for live in range(8):
+                    some = [d for d in order if live >> d & 1]
+                    none = [d for d in range(3) if not live >> d & 1]
+                    found[g, i, live] = order == some + none and self.constraints.allows(
+                        names, ["mnk"[kind] for kind in some]
+                    )
+        return found
+
+    @cached_property
+    def floor(self) -> tuple[float, float]:
+        """Least clocks of a port, and least energy, of what memories move, whatever the unrolling.
 
         That of the first tier's best tiles with a step's tile of one element, which has the blocks
         of any other tiles and needs no more room; transfers further in happen once.
         """
         if len(self.tiers) == 1:
-            return self.once_pj
-        plan, rates = self._flat
+            return 0.0, self.once_pj
+        plan, (clocks, energy) = self._flat
         lists = [self._extents(dim, size) for dim, size in self.layer.sizes.items()]
         extents = np.ones((len(lists), max(map(len, lists))), np.int64)
         for d, some in enumerate(lists):
@@ -268,17 +298,22 @@ class Packed:
         counts: Ints = np.array([len(some) for some in lists], np.int64)
         places, ratios, room, once = self.layout(False)
         names = sorted(memory.name for memory in self.hierarchy.memories)
-        copied = [bool(self.hierarchy.memory(name).per) for name in names]
-        room = np.where(copied, np.iinfo(np.int64).max, room)
+        copied = {name for name in names if self.hierarchy.memory(name).per}
+        room = np.where([name in copied for name in names], np.iinfo(np.int64).max, room)
+        alone = [name not in copied for name, _ in self.ports]  # copies share a port's elements
         empty = [np.zeros(n, np.int64) for n in (len(places), len(room))]
         scratch = (
             np.ones((1, len(lists)), np.int64), empty[0],
-            np.zeros((len(places), 2), np.int64), empty[1], np.zeros(0),
+            np.zeros((len(places), 2), np.int64), empty[1], np.zeros(len(self.ports)),
         )  # fmt: skip
-        least = bound_kernels.floor_of(
-            extents, counts, plan, (places, ratios, room, once), rates, scratch
-        )
-        return max(self.once_pj, self.deeper_pj + (least if least < NOTHING_FITS else 0.0))
+        least = np.zeros(2)
+        bound_kernels.floor_of(
+            extents, counts, plan, (places, ratios, room, once), (clocks * alone, energy), scratch,
+            least,
+        )  # fmt: skip
+        if least[1] >= NOTHING_FITS:
+            return 0.0, self.once_pj
+        return float(least[0]), max(self.once_pj, self.deeper_pj + float(least[1]))
 
     def _extents(self, dim: str, size: int) -> list[int]:
         """Return the tiles of a dimension that a memory of the chip may have."""
@@ -320,15 +355,17 @@ class Packed:
             busy *= np.array(units_of, np.int64)[kinds]
         return busy
 
-    def bounds(self, ways: Ways, *, traffic: bool = True) -> tuple[Ints, NDArray[np.float64]]:
+    def bounds(self, ways: Ways, *, traffic: bool) -> tuple[Ints, NDArray[np.float64]]:
         """Return clocks and energy that no mapping undercuts, by way to unroll.
 
         ``traffic``: whether to bound how often outer memories' tiles are moved, which takes longer.
         """
         counts = -(-self.sizes // ways.tiles)
         up, down = self.pace
-        cycles = -(-(counts.prod(axis=1) * up) // down) + self.waiting_cycles
-        energy = self.units_pj(ways) + (self.floor_pj if traffic else self.once_pj)
+        cycles = -(-(counts.prod(axis=1) * up) // down)
+        least, energy_pj = self.floor if traffic else (0.0, self.once_pj)
+        cycles = np.maximum(cycles, math.ceil(least * (1 - 1e-12)) - 1) + self.waiting_cycles
+        energy = self.units_pj(ways) + energy_pj
         energy += cycles * self.hierarchy.static_pj
         rates = self._flat[1][1]
         for t, move in enumerate(self.moves):

@@ -30,13 +30,14 @@ import numpy as np
 from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from ..datatypes.base.errors import BitlatheError, check_name
 from .best import OBJECTIVES, Best, Objective
+from .constraints import Constraints
 from .cost import cost
-from .front_kernels import hopeless
+from .front_kernels import PARETO, hopeless
 from .nest import Loops, dims_of
 from .operands import OperandBits
 from .packed import Packed
-from .space import ORDERED, Ways, least_extents, searchable, storages
-from .unrolled import Unrolled, new_front
+from .space import FREE, ORDERED, Ways, least_extents, searchable, storages
+from .unrolled import PARETO_ROOM, Unrolled, new_front
 
 NO_LIMIT = 1 << 60
 
@@ -47,6 +48,7 @@ def search(
     hierarchy: Hierarchy,
     objective: Objective = "cycles",
     *,
+    constraints: Constraints = FREE,
     limit: int = NO_LIMIT,
 ) -> Best:
     """Return the best mapping of the space (`mapping.space`) for an objective.
@@ -60,48 +62,95 @@ def search(
     objective : {"cycles", "energy", "edp"}
         What is least. Of mappings that are equal in it the one with less energy is taken, or with
         fewer clocks.
+    constraints : Constraints
+        What the mapping must keep to.
     limit : int
         Mappings to cost at most. The best of those is returned.
 
     Raises
     ------
     BitlatheError
-        No mapping fits: it says which memory is too small, and what would do.
+        No mapping fits: it says which memory is too small, and what would do, or which constraint
+        excludes all.
     """
     check_name("objective", objective, OBJECTIVES)
+    number = OBJECTIVES.index(objective)
+    return _checked(layer, bits, hierarchy, number, constraints, limit)[0]
+
+
+def front(
+    layer: Loops, bits: OperandBits, hierarchy: Hierarchy, *, constraints: Constraints = FREE
+) -> tuple[Best, ...]:
+    """Return the mappings of which none has fewer clocks and no more energy, or less and no more.
+
+    Of those with equal clocks and energy one. Energies that differ by less than 1e-12 are equal.
+
+    Parameters
+    ----------
+    layer, bits, hierarchy, constraints
+        As `search` takes them.
+
+    Returns
+    -------
+    tuple of Best
+        In ascending order of clocks; ``mappings_evaluated`` and ``search_seconds`` are those of the
+        search for all of them.
+
+    Raises
+    ------
+    BitlatheError
+        As `search`.
+    """
+    return tuple(_checked(layer, bits, hierarchy, PARETO, constraints, NO_LIMIT))
+
+
+def _checked(
+    layer: Loops,
+    bits: OperandBits,
+    hierarchy: Hierarchy,
+    objective: int,
+    constraints: Constraints,
+    limit: int,
+) -> list[Best]:
     wrong = layer_problems(layer)
     if wrong:
         raise BitlatheError(wrong)
+    constraints.check(layer, hierarchy)
     _compile()
-    return _searched(layer, bits, hierarchy, OBJECTIVES.index(objective), limit)[0]
+    found = _searched(layer, bits, hierarchy, objective, constraints, limit)
+    if not found:
+        raise BitlatheError(_excluded(layer, bits, hierarchy, constraints))
+    return found
 
 
 def _searched(
-    layer: Loops, bits: OperandBits, hierarchy: Hierarchy, objective: int, limit: int
+    layer: Loops,
+    bits: OperandBits,
+    hierarchy: Hierarchy,
+    objective: int,
+    constraints: Constraints,
+    limit: int,
 ) -> list[Best]:
     """Return the best mapping of an objective, or the front of both, fewest clocks first."""
-    asked, layer = layer, searchable(layer)
-    ways = Ways(layer, hierarchy.axes)
-    parts = [Packed(layer, bits, hierarchy, storage) for storage in storages(hierarchy)]
     started = time.perf_counter()
-    front, evaluated = new_front(objective, max(4, len(layer.sizes))), 0
+    asked, layer = layer, searchable(layer)
+    ways = Ways(layer, hierarchy.axes, constraints)
+    parts = [
+        Packed(layer, bits, hierarchy, storage, constraints)
+        for storage in storages(hierarchy)
+        if constraints.stores({op: [m.name for m in some] for op, some in storage.items()})
+    ]
+    best, evaluated = new_front(objective, max(4, len(layer.sizes))), 0
     for i, part in enumerate(parts):
-        cycles, energy = part.bounds(ways, traffic=objective != 0)
-        units_pj = part.units_pj(ways)
-        for way in np.lexsort((cycles, energy, *_keys(cycles, energy, objective))).tolist():
-            if not hopeless(cycles[way], energy[way], front, objective):
-                unrolled = Unrolled(part, ways.way(way), i * len(ways) + way, units_pj[way])
-                evaluated += unrolled.search(objective, limit - evaluated, front)
-            elif objective < 3:
-                break  # the others have no better bounds
+        evaluated += _search_part(part, ways, i * len(ways), objective, limit - evaluated, best)
     seconds = time.perf_counter() - started
-    if not front[2][0]:
-        raise BitlatheError(too_small(layer, bits, hierarchy))
-    bests = []
-    for row in front[1][: front[2][0]]:
+    if best[2][0] < 0:
+        raise BitlatheError(f"more than {PARETO_ROOM} mappings are best in clocks or energy.")
+    found = []
+    for row in best[1][: best[2][0]]:
         storage, way = divmod(int(row[0]), len(ways))
         mapping = Unrolled(parts[storage], ways.way(way), 0, 0.0).mapping(row)
-        bests.append(
+        found.append(
             Best(
                 mapping=mapping,
                 cost=cost(asked, bits, mapping, hierarchy),
@@ -110,7 +159,49 @@ def _searched(
                 optimal=evaluated < limit and counts_all(asked, hierarchy),
             )
         )
-    return bests
+    return found
+
+
+def _search_part(
+    part: Packed, ways: Ways, first: int, objective: int, limit: int, best: Any
+) -> int:
+    """Search all ways to unroll that may be best; return how many mappings were costed.
+
+    The most promising comes first. Where that does not exclude the others, they are bounded again,
+    with what their tiles move.
+    """
+    units_pj = part.units_pj(ways)
+
+    def searched(way: int, limit: int) -> int:
+        unrolled = Unrolled(part, ways.way(way), first + way, units_pj[way])
+        return unrolled.search(objective, limit, best)
+
+    cycles, energy, order = _ordered(part, ways, objective, traffic=False)
+    start, *others = order
+    evaluated = 0
+    if not hopeless(cycles[start], energy[start], best, objective):
+        evaluated = searched(start, limit)
+    if not others or (
+        objective != PARETO and hopeless(cycles[others[0]], energy[others[0]], best, objective)
+    ):
+        return evaluated
+    cycles, energy, order = _ordered(part, ways, objective, traffic=True)
+    for way in order:
+        if not hopeless(cycles[way], energy[way], best, objective):
+            if way != start:
+                evaluated += searched(way, limit - evaluated)
+        elif objective != PARETO:
+            break  # the others have no better bounds
+    return evaluated
+
+
+def _ordered(
+    part: Packed, ways: Ways, objective: int, *, traffic: bool
+) -> tuple[Any, Any, list[int]]:
+    """Return bounds on clocks and energy by way to unroll, and the ways, most promising first."""
+    cycles, energy = part.bounds(ways, traffic=traffic)
+    keys = (cycles, energy, *_keys(cycles, energy, objective))
+    return cycles, energy, np.lexsort(keys).tolist()
 
 
 def _keys(cycles: Any, energy: Any, objective: int) -> tuple[Any, ...]:
@@ -130,7 +221,8 @@ def _compile() -> None:
     )
     bits = OperandBits(weight=Fraction(1), input=Fraction(1), output=Fraction(1), partial=1)
     chip = Hierarchy(memories=memories, axes=(Axis(name="x", size=1, dims=("n",)),))
-    _searched(Loops.product(1, 1, 1), bits, chip, 1, NO_LIMIT)
+    for objective in (1, PARETO):
+        _searched(Loops.product(1, 1, 1), bits, chip, objective, FREE, NO_LIMIT)
 
 
 def counts_all(layer: Loops, hierarchy: Hierarchy) -> bool:
@@ -155,6 +247,23 @@ def layer_problems(layer: Loops) -> str | None:
             f"c, p, q, r, s and g; this layer has {', '.join(layer.sizes)}."
         )
     return None
+
+
+def _excluded(
+    layer: Loops, bits: OperandBits, hierarchy: Hierarchy, constraints: Constraints
+) -> str:
+    """Return why nothing was found: a memory that is too small, or a constraint."""
+    if not constraints.entries or not _searched(layer, bits, hierarchy, 0, FREE, 1):
+        return too_small(layer, bits, hierarchy)
+    for entry in constraints.entries:
+        alone = Constraints(entries=(entry,))
+        if not _searched(layer, bits, hierarchy, 0, alone, 1):
+            return (
+                f"constraint {entry.text!r}: no mapping of this layer on this chip keeps to it; a "
+                "tile must fit, and be a whole number of steps' tiles."
+            )
+    texts = ", ".join(repr(entry.text) for entry in constraints.entries)
+    return f"no mapping keeps to all of the constraints {texts}; leave one out."
 
 
 def too_small(layer: Loops, bits: OperandBits, hierarchy: Hierarchy) -> str:

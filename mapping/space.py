@@ -31,10 +31,12 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
 from ..datatypes.base.numbers import ceil_div
+from .constraints import WHOLE, Constraints
 from .nest import Loops, Unroll, dims_of
 from .window import Window
 
 Ints = NDArray[np.int64]
+FREE = Constraints()
 
 
 def least_extents(size: int, most: int) -> list[int]:
@@ -83,6 +85,8 @@ class Ways:
     ----------
     layer : Loops
     axes : tuple of Axis
+    constraints : Constraints
+        What an axis must unroll.
 
     Attributes
     ----------
@@ -90,9 +94,13 @@ class Ways:
         What one step does of each dimension, by way.
     """
 
-    def __init__(self, layer: Loops, axes: tuple[Axis, ...]) -> None:
-        ordered = sorted(axes, key=lambda axis: axis.name)
-        self.choices = [_of_axis(layer, axis) for axis in ordered]
+    def __init__(
+        self, layer: Loops, axes: tuple[Axis, ...], constraints: Constraints = FREE
+    ) -> None:
+        self.choices: list[list[tuple[Unroll, ...]]] = []
+        for axis in sorted(axes, key=lambda axis: axis.name):
+            fixed = constraints.unrolls(axis.name)
+            self.choices.append(_of_axis(layer, axis) if fixed is None else [fixed])
         self.dims = tuple(layer.sizes)
         self.tiles: Ints = np.ones((1, len(self.dims)), np.int64)
         self._kinds: Ints = np.zeros((1, len(self.dims)), np.int64)
@@ -127,12 +135,6 @@ class Ways:
         return first.tolist(), kinds.reshape(-1)
 
 
-def unrollings(layer: Loops, axes: tuple[Axis, ...]) -> list[tuple[Unroll, ...]]:
-    """Return all ways to unroll a layer over a chip's axes."""
-    ways = Ways(layer, axes)
-    return [ways.way(i) for i in range(len(ways))]
-
-
 def _of_axis(layer: Loops, axis: Axis) -> list[tuple[Unroll, ...]]:
     dims = sorted(dim for dim in set(dims_of(axis.dims)) if layer.sizes.get(dim, 1) > 1)
     alone = {dim: [u for u in least_extents(layer.sizes[dim], axis.size) if u > 1] for dim in dims}
@@ -155,7 +157,9 @@ def step_tiles(layer: Loops, way: tuple[Unroll, ...]) -> dict[str, int]:
 
 
 @lru_cache(maxsize=4096)
-def chains(size: int, step: int, indexed: tuple[bool, ...]) -> Ints:
+def chains(
+    size: int, step: int, indexed: tuple[bool, ...], fixed: tuple[int | None, ...] = ()
+) -> Ints:
     """Return the tiles of a dimension at each tier below the outermost, and in one step.
 
     Parameters
@@ -164,6 +168,8 @@ def chains(size: int, step: int, indexed: tuple[bool, ...]) -> Ints:
         Extent of the dimension, and of one step.
     indexed : tuple of bool
         Whether each tier keeps an operand that the dimension indexes.
+    fixed : tuple of int or None
+        The tile that it must have there, `constraints.WHOLE` for all of it; None for any.
 
     Examples
     --------
@@ -171,15 +177,18 @@ def chains(size: int, step: int, indexed: tuple[bool, ...]) -> Ints:
     [[6, 2], [4, 2], [2, 2]]
     """
     found: list[tuple[int, ...]] = [()]
-    for kept in indexed:
+    for kept, must in zip(indexed, fixed or (None,) * len(indexed), strict=True):
         longer = []
         for outer in found:
             around = next((tile for tile in reversed(outer) if tile), size)
             steps = ceil_div(min(size, around), step)
             inner = [tile * step for tile in least_extents(steps, steps)] if kept else [0]
+            if must is not None:
+                inner = _only(size if must == WHOLE else must, size, step, steps * step)
             longer += [(*outer, tile) for tile in inner]
         found = longer
     whole = np.array([(*chain, step) for chain in found], np.int64)
+    whole = whole.reshape(-1, len(indexed) + 1)
     for tier in range(len(indexed) - 1, -1, -1):  # one without a tile has that of the next
         whole[:, tier] = np.where(whole[:, tier], whole[:, tier], whole[:, tier + 1])
     return whole
@@ -243,6 +252,12 @@ def searchable(layer: Loops) -> Loops:
         for each in layer.windows
     )
     return Loops(sizes=sizes, indexes=layer.indexes, windows=windows)
+
+
+def _only(tile: int, size: int, step: int, around: int) -> list[int]:
+    """Return a tile alone, in whole steps, where there is room for it; all of a size is rounded."""
+    rounded = ceil_div(tile, step) * step
+    return [rounded] if rounded <= around and tile in (rounded, size) else []
 
 
 Chains = dict[str, tuple[Memory, ...]]

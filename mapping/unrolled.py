@@ -1,7 +1,6 @@
 """One way to unroll a layer over a chip's axes: what the compiled search takes, and gives back."""
 
 from functools import cached_property
-from itertools import permutations
 from math import prod
 from typing import Any
 
@@ -10,13 +9,13 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS
 from . import search_kernels
+from .constraints import WHOLE
 from .nest import Level, Loop, Mapping, Unroll
-from .packed import Packed, spread
+from .packed import ORDERS, Packed, spread
 from .pixels import pixel_table
 from .space import chains, kinds_of, step_tiles, whole_chains
 
 Ints = NDArray[np.int64]
-ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
 PARETO_ROOM = 1 << 14  # mappings that a front has room for
 
 
@@ -25,20 +24,6 @@ def new_front(objective: int, dims: int = 4) -> tuple[Any, Ints, Ints]:
     room = PARETO_ROOM if objective == 3 else 1
     costs = np.full((room, 2), np.inf)
     return costs, np.zeros((room, 4 + dims), np.int64), np.zeros(1, np.int64)
-
-
-def distinct_orders(groups: int) -> NDArray[np.bool_]:
-    """Return which orders of a group's loops are to be tried, by which dimensions have a loop.
-
-    Dimensions without a loop stand last there, ascending: any other place is the same nest.
-    """
-    allowed = np.zeros((groups, len(ORDERS), 8), np.bool_)
-    for i, order in enumerate(ORDERS.tolist()):
-        for live in range(8):
-            some = [d for d in order if live >> d & 1]
-            none = [d for d in range(3) if not live >> d & 1]
-            allowed[:, i, live] = order == some + none
-    return allowed
 
 
 class Unrolled:
@@ -79,7 +64,7 @@ class Unrolled:
         tiles = dict(zip(dims, self.chain_lists, strict=True))
         pixels = pixel_table(layer, packed.pers, way, tiles)
         self.plan = packed.plan(self.step_tile, reached, shares, pixels)
-        self.allowed = distinct_orders(len(packed.tiers))
+        self.allowed = packed.allowed
         self.fixed: Ints = np.array(
             [packed.waiting_cycles, len(packed.ports), packed.doublable, 1, number,
              len(packed.room)],
@@ -89,13 +74,21 @@ class Unrolled:
 
     def _chains(self, dim: str, step: int, indexed: tuple[bool, ...]) -> Ints:
         """Return the tiles of a dimension at each tier below the outermost, and in one step."""
-        size = self.packed.layer.sizes[dim]
-        if self.kinds[dim] == 3:
-            return np.full((1, len(indexed) + 1), step, np.int64)
-        if self.packed.layer.windows and dim in "qrs":
-            copied = tuple(bool(tier[0].per) for tier in self.packed.tiers[1:])
-            return whole_chains(size, step, indexed, copied)
-        return chains(size, step, indexed)
+        size, tiers = self.packed.layer.sizes[dim], self.packed.tiers[1:]
+        fixed = tuple(
+            self.packed.constraints.tile((memory.name for memory in tier), dim) for tier in tiers
+        )
+        if self.kinds[dim] != 3 and not (self.packed.layer.windows and dim in "qrs"):
+            return chains(size, step, indexed, fixed)
+        found = np.full((1, len(indexed) + 1), step, np.int64)
+        if self.kinds[dim] != 3:
+            copied = tuple(bool(tier[0].per) for tier in tiers)
+            found = whole_chains(size, step, indexed, copied)
+        for tier, must in enumerate(fixed):
+            if must is not None:
+                tiles = np.minimum(found[:, tier], size)
+                found = found[tiles == (size if must == WHOLE else must)]
+        return found
 
     def _tables(self) -> tuple[Ints, Ints]:
         """Return the units that first elements of a step's tile reach, and the first unit's."""

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from bitlathe.mapping.cost import Cost, cost
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
 from bitlathe.mapping.operands import OperandBits
+from bitlathe.mapping.space import storages, tiers_of
 from bitlathe.mapping.unrolled import Unrolled
+from naive import mapping_naive
 
 
 def random_ports(rng: random.Random) -> tuple[Port, ...]:
@@ -117,3 +120,37 @@ def least_of(
         if not problems(layer, bits, mapping, chip)
     ]
     return min(costs, key=key, default=None)
+
+
+def every_mapping(layer: Loops, chip: Hierarchy):
+    """Every mapping of the space, legal or not."""
+    axes = [(axis.name, axis.size, axis.dims) for axis in chip.axes]
+    for storage in storages(chip):
+        tiers = tiers_of(chip)
+        holds = [
+            [(m.name, tuple(op for op in OPERANDS if m in storage[op])) for m in tier]
+            for tier in tiers
+        ]
+        kept = [
+            {dim for _, ops in tier for op in ops for dim in layer.indexes[op]}
+            for tier in holds[1:]
+        ]
+        places = [
+            (name, op)
+            for tier in holds[1:]
+            for name, ops in tier
+            for op in ops
+            if chip.memory(name).double_buffered
+        ]
+        for way in mapping_naive.unrollings(layer.sizes, axes):
+            for groups in mapping_naive.tilings(layer.sizes, way, kept):
+                for nest in mapping_naive.nests(layer.sizes, groups):
+                    for many in range(len(places) + 1):
+                        for two in combinations(places, many):
+                            yield mapping_of(holds, way, nest, two)
+
+
+def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:
+    rng = random.Random(seed)
+    chip, bits = random_chip(rng), random_bits(rng)
+    return Loops.product(*rng.sample([1, 2, 3, 3], 3)), bits, chip

@@ -3,7 +3,6 @@
 import random
 from dataclasses import replace
 from fractions import Fraction
-from itertools import combinations
 
 import pytest
 
@@ -18,8 +17,14 @@ from bitlathe.mapping.packed import Packed
 from bitlathe.mapping.search import search
 from bitlathe.mapping.space import Ways, storages, tiers_of
 from bitlathe.mapping.unrolled import Unrolled, new_front
-from map_cases import least_of, mapping_of, one_order, random_bits, random_chip
-from naive import mapping_naive
+from map_cases import (
+    every_mapping,
+    least_of,
+    one_order,
+    random_bits,
+    random_chip,
+    small_space,
+)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -52,40 +57,6 @@ def test_compiled_cost_is_the_plain_one(seed: int) -> None:
         assert best[1] == pytest.approx(plain.total_pj, rel=1e-12)
         assert plain.cycles >= plain.lower_bound_cycles
         compared += 1
-
-
-def every_mapping(layer: Loops, chip: Hierarchy):
-    """Every mapping of the space, legal or not."""
-    axes = [(axis.name, axis.size, axis.dims) for axis in chip.axes]
-    for storage in storages(chip):
-        tiers = tiers_of(chip)
-        holds = [
-            [(m.name, tuple(op for op in OPERANDS if m in storage[op])) for m in tier]
-            for tier in tiers
-        ]
-        kept = [
-            {dim for _, ops in tier for op in ops for dim in layer.indexes[op]}
-            for tier in holds[1:]
-        ]
-        places = [
-            (name, op)
-            for tier in holds[1:]
-            for name, ops in tier
-            for op in ops
-            if chip.memory(name).double_buffered
-        ]
-        for way in mapping_naive.unrollings(layer.sizes, axes):
-            for groups in mapping_naive.tilings(layer.sizes, way, kept):
-                for nest in mapping_naive.nests(layer.sizes, groups):
-                    for many in range(len(places) + 1):
-                        for two in combinations(places, many):
-                            yield mapping_of(holds, way, nest, two)
-
-
-def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:
-    rng = random.Random(seed)
-    chip, bits = random_chip(rng), random_bits(rng)
-    return Loops.product(*rng.sample([1, 2, 3, 3], 3)), bits, chip
 
 
 @pytest.mark.parametrize(
