@@ -105,7 +105,8 @@ class Level(Record):
 
     ``bits``: width of a word, for memories of unfinished sums, and for registers. ``bypass``:
     operands that the mapper may let past it. ``dataflow``: those in which it is used; all if left
-    out. ``ports``: ``auto`` are as wide as the array needs. Costs are those of a row of a table
+    out. ``keep_halo``: of a convolution, the next tile of inputs fetches its new pixels only.
+    ``ports``: ``auto`` are as wide as the array needs. Costs are those of a row of a table
     (``component``), of the PE (``component: pe``), given here, or ``unpriced``.
     """
 
@@ -120,6 +121,7 @@ class Level(Record):
     banks: PositiveInt | Literal["auto"] = "auto"
     ports: PortsField = "auto"
     double_buffered: bool = True
+    keep_halo: bool = False
     dataflow: Flows = ()
     component: str | None = None
     unpriced: bool = False
@@ -144,6 +146,8 @@ class Level(Record):
     def _holds_something(self) -> Level:
         if not self.holds:
             raise ValueError("holds: no operands; name those that it may hold")
+        if self.keep_halo and "input" not in self.holds:
+            raise ValueError(f"keep_halo: of memories that hold input; {self.name} does not")
         for key, operands in (("bypass", self.bypass), *self._served()):
             for operand in operands:
                 if operand not in self.holds:

@@ -128,6 +128,7 @@ def _memory(arch: Arch, level: Level, cost: LevelCost, axes: tuple[str, ...]) ->
         per=tuple(axis for axis in level.axes if axis in axes),
         double_buffered=level.double_buffered,
         optional=level.bypass,
+        keep_halo=level.keep_halo,
     )
 
 

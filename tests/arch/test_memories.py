@@ -23,6 +23,7 @@ from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.search import search
 from bitlathe.sim.chip import Chip
+from bitlathe.workloads.conv_shape import ConvShape
 
 KIB = 8 * 1024  # bits
 GEMMINI = (CHIPS / "gemmini-like.yaml").read_text()
@@ -257,6 +258,21 @@ def test_plain_data_makes_the_same_chip(name: str) -> None:
     assert hierarchies_of(chip) == hierarchies_of(arch)
 
 
+def test_a_convolution_lies_on_its_rows_and_columns() -> None:
+    """Kernel rows beside each other on one axis, output rows on the other, inputs sliding by."""
+    arch = load_arch("eyeriss-like")
+    found = hierarchies_of(arch)[0]
+    assert found.memory("inputs").keep_halo
+    layer = Loops.conv(ConvShape(in_channels=4, out_channels=8, size=(8, 8), kernel=(3, 3)))
+    bits = operand_bits(arch, arch.formats.linear, 8, 36)
+    best = search(layer, bits, found)
+    assert problems(layer, bits, best.mapping, found) == ()
+    unrolled = {(each.axis, each.dim): each.size for each in best.mapping.spatial}
+    assert ("rows", "r") in unrolled
+    assert ("columns", "p") in unrolled
+    assert best.cost.compute_cycles == 8 * 9 * 4 * 36 // (12 * 12)  # 12 rows x 12 of 14 columns
+
+
 def test_archs_shows_a_chip() -> None:
     shown = CliRunner().invoke(main, ["archs", "gemmini-like"])
     assert shown.exit_code == 0
@@ -334,6 +350,8 @@ REFUSED = [
     ("holds: [weight, input]", "holds: [weight, inputs]", 1, "'weight', 'input' or 'output' (got"),
     ("holds: [output]\n", "holds: [input]\n", None, "memories: none on the chip holds output in "
      "dataflow 'ws'; add it to the holds of one."),
+    ("bits: 32\n", "bits: 32\n    keep_halo: true\n", 9, "memories.accumulator.keep_halo: of "
+     "memories that hold input; accumulator does not."),
     ("per: pe", "per: [row]", 11, "memories.weights.per: unknown axis 'row'; did you mean 'rows'?"),
     ("dataflow: [ws]", "dataflow: [is]", 11, "memories.weights.dataflow: the array has no dataflow "
      "is; it has ws, os."),

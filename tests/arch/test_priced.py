@@ -386,8 +386,8 @@ FREE = {
     "array.timing", "dram.refresh_fraction", "dram.name",
     # which operands and dimensions the mapper may send where; wires have no known cost
     "memories.name", "memories.holds", "memories.bypass", "memories.dataflow",
-    "memories.double_buffered", "memories.ports.operands", "array.row_dims", "array.column_dims",
-    "cores.dims",
+    "memories.double_buffered", "memories.keep_halo", "memories.ports.operands",
+    "array.row_dims", "array.column_dims", "cores.dims",
     # said of the chip in what it does not price
     "memories.unpriced",
 }  # fmt: skip
