@@ -33,8 +33,9 @@ OUT, MASK, CUT, DOUBLED, PARENT, CHILD, LATENCY_UNITS, RANK, ORDER, PORTS = rang
 COLUMNS = 13
 # rows of what goes on now: units for which the array has each port, what each port serves, and
 TAKEN, HEADS, OTHER = range(3)
-# units of the step's results; whether nothing can happen any more; what is played until
-CARRY, STUCK, UNTIL, OTHERS = range(4)
+# units of the step's results; whether nothing can happen any more; what is played until; whether
+# the first step began, when it did, and when the last ended
+CARRY, STUCK, UNTIL, BEGAN, BEGIN_AT, END_AT, OTHERS = range(7)
 TIME, DONE_AT = 0, 1  # in the books
 STEP, GATES, END = range(3)  # what the machine plays until
 NEVER = 1 << 62

@@ -31,6 +31,8 @@ class NestRun:
         Clocks in all, until the last result is stored.
     compute_cycles : Fraction
         Steps times the clocks of a step.
+    first_load_cycles, last_store_cycles : Fraction
+        Clocks before the first step, and after the last; they are among the stalls.
     stalls : dict of str to Fraction
         Clocks that the array waits, by what for; with ``compute_cycles`` they sum to ``cycles``.
         ``dram.read weight``: a port and the operand that moves; ``dram.latency weight``; ``io.read
@@ -42,14 +44,18 @@ class NestRun:
 
     cycles: int
     compute_cycles: Fraction
+    first_load_cycles: Fraction
+    last_store_cycles: Fraction
     stalls: Table[str, Fraction]
     busy: Table[str, int]
 
 
 class Books(NamedTuple):
-    """Units of time: in all, by edge, kind and end, by port for the array, by cause."""
+    """Units of time: in all, where steps begin and end, by edge and end, by port, by cause."""
 
     time: int
+    begin: int
+    end: int
     served: Ints
     taken: Ints
     waited: Ints
@@ -94,6 +100,8 @@ def run_nest(
     return NestRun(
         cycles=cycles,
         compute_cycles=compute,
+        first_load_cycles=Fraction(books.begin, packed.unit),
+        last_store_cycles=Fraction(books.time - books.end, packed.unit),
         stalls=dict(stalls),
         busy=_busy(packed, books),
     )
@@ -126,7 +134,8 @@ def _play(packed: Packed, *, fold: bool) -> Books:
     assert not stuck, "the machine of a mapping stands still"
     taken, waited = kernels.taken_at(0, many), kernels.waited_at(0, many, ports)
     served = total[kernels.served_at(0, 0, 0, many) : taken]
-    return Books(int(total[kernels.TIME]), served, total[taken:waited], total[waited:])
+    begin, end = (int(now[kernels.OTHER, at]) for at in (kernels.BEGIN_AT, kernels.END_AT))
+    return Books(int(total[kernels.TIME]), begin, end, served, total[taken:waited], total[waited:])
 
 
 def _check(packed: Packed, books: Books, moved: dict[tuple[Edge, int], list[int]]) -> None:

@@ -5,6 +5,8 @@
 from ....datatypes.base.compiled import compiled
 from .machine_kernels import (
     ARMED,
+    BEGAN,
+    BEGIN_AT,
     BLOCKED,
     CARRY,
     CHILD,
@@ -15,6 +17,7 @@ from .machine_kernels import (
     DONE,
     DOUBLED,
     END,
+    END_AT,
     FREE,
     GATES,
     LAST,
@@ -30,6 +33,7 @@ from .machine_kernels import (
     STEP,
     STUCK,
     TAKEN,
+    TIME,
     UNCROSSED,
     UNTIL,
     WAIT,
@@ -92,6 +96,8 @@ def step(plan, run):
     play(pace[STEP_UNITS], chip, run)
     if now[OTHER, STUCK]:
         return
+    if now[OTHER, BEGAN] == 0:
+        now[OTHER, BEGAN], now[OTHER, BEGIN_AT] = 1, total[TIME]
     many, last = state.shape[0], loops.shape[1]
     for e in range(many):
         if state[e, 1, PHASE] == ARMED:
@@ -251,6 +257,7 @@ def go_on(m, turn, plan, run):
 def finish(plan, run):
     """Store the last results."""
     edges, state = plan[1][0], run[2]
+    run[3][OTHER, END_AT] = run[4][TIME]
     for e in range(edges.shape[0] - 1, -1, -1):
         if edges[e, OUT]:
             _store(e, -1, plan, run)
