@@ -153,7 +153,7 @@ def run_again(options: argparse.Namespace, facts: dict[str, str], folder: Path) 
     environment |= toolkit_home([str(site), *sys.path], folder / "cuda")
     environment.setdefault("NUMBA_CACHE_DIR", str(folder / "cache"))
     command = [sys.executable, str(Path(__file__).resolve()), "--measure", json.dumps(facts)]
-    command += ["--out", str(options.out), "--size", options.size]
+    command += ["--out", str(options.out), "--size", options.size, "--only", options.only]
     try:
         return subprocess.run(
             command, env=environment, timeout=KILL_SECONDS, check=False
@@ -260,14 +260,14 @@ def copy_bandwidth(small: bool) -> float:
     return 2 * size / best
 
 
-def torch_rates(small: bool) -> dict[str, float]:
-    """Return million MACs a second of what torch does with the same sizes, where it is present."""
+def torch_rates(small: bool) -> Iterator[tuple[str, float]]:
+    """Yield million MACs a second of what torch does with the same sizes, where it is present."""
     if importlib.util.find_spec("torch") is None:
-        return {}
+        return
     import torch
 
     if not (torch.cuda.is_available() or simulated()):
-        return {}
+        return
     device = "cpu" if simulated() else "cuda"
     groups, length = (6, 20) if small else (1 << 18, 128)
     m, n, k, group = (3, 5, 24, 8) if small else (64, 4096, 4096, 128)
@@ -290,7 +290,15 @@ def torch_rates(small: bool) -> dict[str, float]:
         f"{size}, float16": (m * n * k, lambda: half_side @ half_wide.T),
         f"{size}, weights looked up, float32": (m * n * k, looked_up),
     }
-    rates = {}
+    more, out, deep = (32, 16, 24) if small else (256, 4096, 11008)
+    left, right = (
+        torch.randint(-128, 128, (rows, deep), device=device, dtype=torch.int8)
+        for rows in (more, out)
+    )
+    half_left, half_right = left.half(), right.half()
+    size = f"{more} x {out} x {deep}"
+    calls[f"{size}, float16"] = more * out * deep, lambda: half_left @ half_right.T
+    calls[f"{size}, int8 into int32"] = more * out * deep, lambda: torch._int_mm(left, right.T)
     for name, (macs, call) in calls.items():
         best = float("inf")
         for _ in range(6):
@@ -299,8 +307,7 @@ def torch_rates(small: bool) -> dict[str, float]:
             if not simulated():
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - began)
-        rates[name] = macs / best / 1e6
-    return rates
+        yield name, macs / best / 1e6
 
 
 def table(results: list[Result]) -> list[str]:
@@ -327,7 +334,7 @@ def comparison() -> Iterator[str]:
     try:
         rate = copy_bandwidth(small) / 1e9
         yield f"| copy within the device's memory, read and written | {rate:,.0f} GB/s |"
-        for name, rate in torch_rates(small).items():
+        for name, rate in torch_rates(small):
             yield f"| torch, {name} | {rate:,.0f} million MAC/s |"
     except Exception as err:
         yield f"| could not go on | {reason(err)} |"
@@ -363,7 +370,7 @@ def answers() -> bool:
         return False
 
 
-def run_jobs(small: bool) -> tuple[list[Result], str]:
+def run_jobs(small: bool, only: str = "") -> tuple[list[Result], str]:
     """Run all jobs; return what they gave, and why some did not run or an empty text.
 
     A job that fails is told, and the others run, unless the device answers nothing any more.
@@ -371,6 +378,8 @@ def run_jobs(small: bool) -> tuple[list[Result], str]:
     results, left_out, told, begin = [], [], [], time.perf_counter()
     kernels = kernels_between_events()
     for job in jobs(small):
+        if not any(word in job.name for word in only.split(",")):
+            continue
         if time.perf_counter() - begin > LIMIT_SECONDS:
             left_out.append(job.name)
             continue
@@ -405,9 +414,9 @@ def measured(options: argparse.Namespace) -> int:
     if not device_available():
         raise CannotRunError("numba finds no CUDA device, though the driver has one")
     facts, begin = json.loads(options.measure), time.perf_counter()
-    results, incomplete = run_jobs(options.size == "small")
+    results, incomplete = run_jobs(options.size == "small", options.only)
     if not results:
-        raise CannotRunError(incomplete)
+        raise CannotRunError(incomplete or f"--only {options.only}: no job has such a name")
     rest = list(comparison())
     different = sum(r.different for r in results)
     head = [
@@ -431,6 +440,9 @@ def main() -> int:
     parser.add_argument("--wheels", type=Path, help="folder of wheels to install from")
     parser.add_argument(
         "--size", choices=("full", "small"), default="full", help="small: for tests"
+    )
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="jobs whose names hold one of a,b,c"
     )
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -5,6 +5,7 @@ Seeds are fixed; ``small`` is for the tests, in numba's simulator.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 
@@ -352,6 +353,7 @@ def group_jobs(small: bool) -> Iterator[Job]:
         return tuple(f.grid.book("even") for f in getattr(found, "formats", (found,)))
 
     from bitlathe.datatypes.kernels.cuda import groups as cuda
+    from bitlathe.datatypes.kernels.cuda.launch import to_device
 
     def without_choice(found: Any) -> Any:
         return replace(found, choices=None)
@@ -373,6 +375,23 @@ def group_jobs(small: bool) -> Iterator[Job]:
         yield job(f"MX {name}, {rule}",
                   lambda x, b=given, f=fmt, p=facts, r=rule: cuda.mx(x, b, f.max, p[1], 32, r),
                   lambda x, f=fmt, p=facts, r=rule: kernels.mx(x, *p, f.max, 32, r))  # fmt: skip
+    held = cache(lambda: to_device(x))
+    for name, scale in (("int4", "fp16"), ("bitmod_fp4", "fp16")):
+        given = books(name)
+        host = job("", lambda x: x, lambda x, b=given, s=scale: kernels.codebooks(x, b, 128, s))
+
+        def lying(_: str, b: Any = given, s: str = scale) -> Any:
+            found = made(cuda.codebooks(held(), b, 128, s))
+            return found if len(b) > 1 else found[:2]
+
+        yield replace(
+            host,
+            name=f"code {name} in groups of 128, on the device, {rows} x {k}; CPU: {len(part):,} "
+            "rows",
+            run=lying,
+            sample=lambda h=host, b=given: h.sample()[: 3 if len(b) > 1 else 2],
+            part=lambda array: array.copy_to_host()[::step],
+        )
     codes = rng.integers(0, 16, (rows, k), np.uint8)
 
     def counted(device: str) -> tuple[Any, ...]:

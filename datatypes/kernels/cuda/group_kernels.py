@@ -140,12 +140,13 @@ def choose_kernel(x, cuts, labels, tables, tops, leaves, group, half, scales, ch
 
 @cuda.jit
 def code_kernel(x, cuts, labels, scales, choices, group, codes):
-    """Thread i: the code of an element under the scale and the book of its group."""
-    length = x.shape[1]
-    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
-        row, k = i // length, i % length
-        y = quotient(x[row, k], scales[row, k // group])
-        codes[row, k] = label_of(y, cuts, labels, choices[row, k // group])
+    """Thread (k, row): the code of an element under the scale and the book of its group."""
+    first, step = cuda.grid(1), cuda.gridsize(1)
+    for row in range(cuda.blockIdx.y, x.shape[0], cuda.gridDim.y):
+        for k in range(first, x.shape[1], step):
+            g = k // group
+            y = quotient(x[row, k], scales[row, g])
+            codes[row, k] = label_of(y, cuts, labels, choices[row, g])
 
 
 @cuda.jit(device=True)

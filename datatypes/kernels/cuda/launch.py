@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numba import config, cuda
-from numpy.typing import NDArray
 
 from ...base.errors import BitlatheError
 from ...base.numbers import ceil_div
@@ -56,11 +55,24 @@ def kernel_of(threads: int) -> Any:
     return cuda.jit(max_registers=BLOCK_REGISTERS // threads)  # type: ignore[no-untyped-call]
 
 
+def lies_on_device(array: Any) -> bool:
+    """Return whether an array is on a device: numba's, or anything with a CUDA array interface."""
+    own = getattr(array, "__cuda_ndarray__", False)
+    return own or hasattr(array, "__cuda_array_interface__")
+
+
 def to_device(array: Any) -> Any:
     """Return an array as kernels take it: what lies on a device already is not copied."""
-    if hasattr(array, "__cuda_array_interface__"):
+    if getattr(array, "__cuda_ndarray__", False):
+        return array
+    if lies_on_device(array):
         return cuda.as_cuda_array(array)  # type: ignore[no-untyped-call]
     return cuda.to_device(np.ascontiguousarray(array))  # type: ignore[no-untyped-call]
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array on the device that holds anything."""
+    return cuda.device_array(shape, dtype)  # type: ignore[no-untyped-call]
 
 
 def run(
@@ -68,7 +80,7 @@ def run(
     grid: tuple[Any, Any],
     inputs: Sequence[Any],
     scalars: Sequence[Any],
-    outputs: Sequence[NDArray[Any]],
+    outputs: Sequence[Any],
 ) -> None:
     """Call ``kernel(*inputs, *scalars, *outputs)`` on a grid of (blocks, threads).
 
@@ -82,7 +94,8 @@ def run(
     scalars : sequence
         Handed over as they are.
     outputs : sequence of (...) array
-        On the host. The kernel starts from what they hold, and they get what it leaves.
+        On the host, or on the device, where they stay. The kernel starts from what they hold, and
+        they get what it leaves.
 
     Raises
     ------
@@ -93,5 +106,6 @@ def run(
     arrays = [to_device(each) for each in inputs]
     results = [to_device(each) for each in outputs]
     kernel[grid](*arrays, *scalars, *results)
-    for host, device in zip(outputs, results, strict=True):
-        device.copy_to_host(host)
+    for given, device in zip(outputs, results, strict=True):
+        if not lies_on_device(given):
+            device.copy_to_host(given)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bitlathe.datatypes import kernels
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.kernels.cuda.groups import leaves_of
 from cuda_twins import bits, on_device, runs_itself_in_the_simulator
@@ -106,6 +107,29 @@ def test_shared_power_of_integers_twin(cuda, rule):
     x = matrix(7, 9, 19, 60.0)
     host = kernels.mx_integer(x, 8, rule)
     assert_groups(host, cuda.mx(x, *books("mxint8"), 127 / 64, 6, 8, rule))
+
+
+@on_device
+@pytest.mark.parametrize("name", ["int4", "bitmod_fp4"])
+def test_matrix_on_the_device_stays_there_twin(cuda, name):
+    from bitlathe.datatypes.kernels.cuda.launch import lies_on_device, to_device
+
+    x, given = matrix(8, 5, 21), members(name) if name == "bitmod_fp4" else books(name)
+    assert not lies_on_device(x)
+    found = cuda.codebooks(to_device(x), given, 8, "fp16")
+    host = kernels.codebooks(x, given, 8, "fp16")
+    for field in ("scales", "codes", "choices"):
+        one, other = getattr(host, field), getattr(found, field)
+        assert lies_on_device(other), field
+        if one is not None:
+            np.testing.assert_array_equal(bits(one), bits(other.copy_to_host()), err_msg=field)
+
+
+@on_device
+def test_matrices_of_another_type_are_refused_twin(cuda):
+    for x in (np.zeros((2, 3)), np.zeros(3, np.float32)):
+        with pytest.raises(BitlatheError, match="matrix of float32 is needed, got"):
+            cuda.codebooks(x, books("int4"), 2)
 
 
 @on_device
