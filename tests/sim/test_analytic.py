@@ -1,6 +1,7 @@
 """The analytic rung against a plain rendering of the study's model, and against simple truths."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +20,8 @@ from bitlathe.sim.work import Work, layer_work
 from bitlathe.workloads import Gemm
 from naive import hpca25_naive
 
+simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
+
 CASES = [
     *((c, m, p, 256, 1) for c in hpca25_naive.CHIPS for m in hpca25_naive.SHAPES
       for p in ("prefill", "decode")),
@@ -31,7 +34,7 @@ CASES = [
 def test_equals_the_study_with_correct_attention(
     chip: str, model: str, phase: str, context: int, batch: int
 ) -> None:
-    run = bl.simulate(f"hpca25/{chip}", model, phase, context, batch, "analytic", "whole-buffer")
+    run = simulate(f"hpca25/{chip}", model, phase, context, batch, "analytic")
     table = FOLDER / "sram_cacti7_hp.csv"
     cycles, onchip, total = hpca25_naive.run(chip, model, phase, context, batch, table)
     assert run.cycles == cycles
@@ -44,7 +47,7 @@ def speedup(design: str, baseline: str, steps: int) -> float:
 
     def clocks(chip: str, model: str) -> int:
         runs = [
-            bl.simulate(f"hpca25/{chip}", model, phase, 256, fidelity="analytic").cycles
+            simulate(f"hpca25/{chip}", model, phase, 256, fidelity="analytic").cycles
             for phase in ("prefill", "decode")
         ]
         return runs[0] + steps * runs[1]
@@ -172,7 +175,7 @@ def test_leakage_and_idle_pes_only_add() -> None:
 
 
 def test_energy_and_area_add_up() -> None:
-    run = bl.simulate("bitmod", "llama-2-7b", "decode", fidelity="analytic")
+    run = simulate("bitmod", "llama-2-7b", "decode", fidelity="analytic")
     for parts in (run.energy_pj, run.area_um2, *(layer.energy_pj for layer in run.layers)):
         assert parts["total"] == pytest.approx(sum(v for k, v in parts.items() if k != "total"))
     assert run.seconds == run.cycles / 1e9
@@ -181,7 +184,7 @@ def test_energy_and_area_add_up() -> None:
 
 
 def test_json_has_the_promised_keys() -> None:
-    data = bl.simulate("bitmod", "phi-2", "prefill", fidelity="analytic").to_dict()
+    data = simulate("bitmod", "phi-2", "prefill", fidelity="analytic").to_dict()
     top = "arch model phase context batch fidelity mapper cycles seconds energy_pj area_um2 layers"
     assert set(top.split()) <= set(data)
     layer = (
@@ -208,7 +211,7 @@ def test_json_has_the_promised_keys() -> None:
 def test_bad_arguments(changes: dict[str, object], says: str) -> None:
     good = {"arch": "bitmod", "model": "llama-2-7b", "phase": "prefill", "fidelity": "analytic"}
     with pytest.raises(BitlatheError, match=says):
-        bl.simulate(**(good | changes))  # type: ignore[arg-type]
+        simulate(**(good | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_clocks_past_any_float_are_refused_with_their_cause(
 ) -> None:
     slow = load_arch("bitmod", {key: value})
     with pytest.raises(BitlatheError, match=f"layer 'c_attn' takes about {says}"):
-        bl.simulate(slow, "gpt2", fidelity=fidelity)
+        simulate(slow, "gpt2", fidelity=fidelity)
 
 
 def test_utilization_of_full_tiles_is_one_and_falls_with_empty_columns() -> None:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from fractions import Fraction
+from functools import partial
 
 import pytest
 from hypothesis import assume, given, settings
@@ -19,6 +20,8 @@ from bitlathe.sim.cycle.layer import run_layer_cycle
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.sim.run import LayerRun
 from bitlathe.workloads import Gemm
+
+simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
 
 RUNGS = {"analytic": run_layer, "cycle": run_layer_cycle}
 SHIPPED = ("bitmod", "bitmod-int6", "fp16", "ant", "olive")
@@ -245,7 +248,7 @@ def test_fewer_bits_are_never_more_traffic_or_work(
 @pytest.mark.parametrize("name", SHIPPED)
 def test_one_area_in_all_phases_and_for_all_models(name: str) -> None:
     areas = {
-        tuple(bl.simulate(name, model, phase, fidelity="analytic").area_um2.items())
+        tuple(simulate(name, model, phase, fidelity="analytic").area_um2.items())
         for model, phase in itertools.product(
             ("opt-125m", "yi-6b", "llama-2-13b"), ("prefill", "decode")
         )
@@ -258,7 +261,7 @@ def test_one_area_in_all_phases_and_for_all_models(name: str) -> None:
 def test_a_shorter_context_is_never_slower(name: str, phase: str) -> None:
     chip = load_arch(name)
     clocks = [
-        bl.simulate(chip, "smollm2-135m", phase, context, fidelity="analytic").cycles
+        simulate(chip, "smollm2-135m", phase, context, fidelity="analytic").cycles
         for context in (1, 2, 16, 17, 100, 255, 256, 257, 511, 512, 513, 1000, 2048, 4096)
     ]
     assert clocks == sorted(clocks)
@@ -272,7 +275,7 @@ def test_a_causal_prefill_is_never_slower_and_moves_no_more(name: str, fidelity:
         ("smollm2-135m", "opt-125m", "qwen2.5-0.5b", "gemma-3-1b"), (128, 512, 2048)
     ):
         full, masked = (
-            bl.simulate(name, model, "prefill", context, fidelity=fidelity, causal=causal)
+            simulate(name, model, "prefill", context, fidelity=fidelity, causal=causal)
             for causal in (False, True)
         )
         for a, b in zip(full.layers, masked.layers, strict=True):
@@ -284,6 +287,6 @@ def test_a_causal_prefill_is_never_slower_and_moves_no_more(name: str, fidelity:
 def test_tokens_a_second_do_not_fall_with_the_batch(fidelity: str) -> None:
     rates = []
     for batch in (1, 8, 16, 64):
-        run = bl.simulate("bitmod", "llama-2-7b", "decode", 2048, batch, fidelity)
+        run = simulate("bitmod", "llama-2-7b", "decode", 2048, batch, fidelity)
         rates.append(Fraction(batch) / run.cycles)
     assert rates == sorted(rates)

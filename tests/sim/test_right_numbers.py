@@ -1,6 +1,7 @@
 """Values that commit 3dae14a got wrong, each with the derivation of the right one."""
 
 import math
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,8 @@ from bitlathe.sim.run import LayerRun
 from bitlathe.workloads import Gemm, load_model
 from bitlathe.workloads.order import execution_order, steps_of
 
+simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
+
 HEADS, HEAD_DIM, CONTEXT = 32, 128, 2048
 V_BITS = HEADS * HEAD_DIM * (8 * CONTEXT + 16)  # int8@channel: a scale for each of 128 columns
 
@@ -32,7 +35,7 @@ def layer_of(run: bl.Run, name: str) -> LayerRun:
 @pytest.mark.parametrize("batch", [1, 8, 16, 32, 64])
 def test_decode_reads_each_cache_once_whatever_the_batch(fidelity: str, batch: int) -> None:
     """A head's V takes 262,400 bytes and its probabilities 4,096: both fit 512 KiB."""
-    run = bl.simulate("bitmod", "llama-2-7b", "decode", CONTEXT, batch, fidelity)
+    run = simulate("bitmod", "llama-2-7b", "decode", CONTEXT, batch, fidelity)
     assert V_BITS == 67_174_400
     assert layer_of(run, "attention_av").dram_bits["weight"] == batch * V_BITS
 
@@ -40,7 +43,7 @@ def test_decode_reads_each_cache_once_whatever_the_batch(fidelity: str, batch: i
 @pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
 def test_prefill_decides_for_each_head(fidelity: str) -> None:
     """V of a head fits up to 2048 tokens (262,400 of 524,288 bytes): once, not 512 times."""
-    run = bl.simulate("bitmod", "llama-2-7b", "prefill", CONTEXT, 1, fidelity)
+    run = simulate("bitmod", "llama-2-7b", "prefill", CONTEXT, 1, fidelity)
     mix = layer_of(run, "attention_av")
     assert mix.dram_bits["weight"] == V_BITS
     assert mix.dram_bits["input"] == HEADS * CONTEXT * CONTEXT * 16
@@ -73,7 +76,7 @@ def test_prefill_of_2048_tokens(fidelity: str, most: float) -> None:
     lm_head 131,072,000. down_proj reads its inputs of 45,088,768 bytes 44 times (q = ceil(W / S) =
     ceil(22,994,944 / 524,288)), its weights once and stores 16,777,216 bytes: 63,239,936 clocks.
     """
-    run = bl.simulate("bitmod", "llama-2-7b", "prefill", CONTEXT, 1, fidelity, logits="all")
+    run = simulate("bitmod", "llama-2-7b", "prefill", CONTEXT, 1, fidelity, logits="all")
     assert run.cycles <= most
     weight = 4096 * math.ceil(11008 * (4 + 2 / 128 + 8 / 128 + 16 / 11008) / 8)
     reads = math.ceil(weight / 524_288)
@@ -88,7 +91,7 @@ def test_prefill_of_2048_tokens(fidelity: str, most: float) -> None:
 @pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
 def test_a_model_runs_at_its_own_context(fidelity: str) -> None:
     """K, V and scores alone are 64 heads x 131072^2 x 16 bits x 2 x 80 layers > 2^51 bits."""
-    run = bl.simulate("bitmod", "llama-3.1-70b", "prefill", 131_072, 1, fidelity)
+    run = simulate("bitmod", "llama-3.1-70b", "prefill", 131_072, 1, fidelity)
     moved = sum(sum(layer.dram_bits.values()) * layer.count for layer in run.layers)
     assert moved > 2 * 64 * 131_072**2 * 16 * 80
     assert isinstance(run.cycles, int)
@@ -99,7 +102,7 @@ def test_a_model_runs_at_its_own_context(fidelity: str) -> None:
 def test_one_token_each_of_four_sequences_is_decoding_without_a_cache(fidelity: str) -> None:
     """The same products; the array's other shape in decode changes clocks, not the bits."""
     a, b = (
-        bl.simulate("bitmod", "opt-125m", phase, 1, 4, fidelity) for phase in ("prefill", "decode")
+        simulate("bitmod", "opt-125m", phase, 1, 4, fidelity) for phase in ("prefill", "decode")
     )
     weights = [sum(x.dram_bits["weight"] * x.count for x in run.layers) for run in (a, b)]
     assert weights[0] == weights[1]
@@ -126,10 +129,10 @@ def chip_of(data: dict) -> Arch:
 
 def test_a_port_of_exactly_the_arrays_width_does_not_stall() -> None:
     """32 columns x 8 bits of code; the scales of int8@channel travel beside."""
-    run = bl.simulate(chip_of(INT8), "opt-125m", "prefill", 256)
+    run = simulate(chip_of(INT8), "opt-125m", "prefill", 256)
     assert run.stalls["bandwidth"] <= run.cycles / 1000  # DRAM's own turn-around only
     narrow = {**INT8, "buffers": {**INT8["buffers"], "io": {"size_kib": 512, "port_bits": 255}}}
-    half = bl.simulate(chip_of(narrow), "opt-125m", "prefill", 256)
+    half = simulate(chip_of(narrow), "opt-125m", "prefill", 256)
     assert half.cycles > 1.9 * run.cycles  # every step takes two accesses
 
 
@@ -182,7 +185,7 @@ def test_sums_need_room() -> None:
 def test_a_narrow_port_takes_more_accesses_of_the_same_step() -> None:
     """bitmod's step of 32 rows x 4 lanes x 4 bits = 512 bits: one access, or eight of 64 bits."""
     runs = [
-        bl.simulate(
+        simulate(
             load_arch("bitmod", {"buffers.weight.port_bits": port} if port else None),
             "opt-1.3b", "prefill", 256, fidelity=fidelity,
         )
@@ -201,7 +204,7 @@ def test_decode_reads_the_inputs_of_the_tokens_it_has() -> None:
     """One token x 4 lanes x 16 bits = 64 bits a step: one bank of the port's, not all of them."""
     chip = resolve(load_arch("bitmod"), phase="decode", model="llama-2-7b")
     on = Chip.of(chip)
-    run = layer_of(bl.simulate("bitmod", "llama-2-7b", "decode"), "q_proj")
+    run = layer_of(simulate("bitmod", "llama-2-7b", "decode"), "q_proj")
     steps = 4096 // 4 * (4096 // 64)
     assert run.sram_accesses["io_read"] == steps
     banks, port = on.sram["io"].banks, on.sram["io"].port_bits
@@ -224,7 +227,7 @@ def test_decode_reads_the_inputs_of_the_tokens_it_has() -> None:
 
 def test_keys_and_values_are_written_as_they_are_read() -> None:
     """K: 128 int8 and a 16-bit scale per token and head; V: int8 with a scale per channel."""
-    run = bl.simulate("bitmod", "llama-2-7b", "prefill", 256, fidelity="analytic")
+    run = simulate("bitmod", "llama-2-7b", "prefill", 256, fidelity="analytic")
     k, v = layer_of(run, "k_proj"), layer_of(run, "v_proj")
     assert k.dram_bits["output"] == 256 * 8 * math.ceil(4096 * (8 + 16 / 128) / 8)
     assert v.dram_bits["output"] == 256 * 8 * math.ceil(4096 * (8 + 16 / 256) / 8)
@@ -236,11 +239,11 @@ def test_keys_and_values_are_written_as_they_are_read() -> None:
 def test_slices_of_k_keep_the_double_buffer(size_kib: int) -> None:
     """DRAM binds decode; a weight buffer of 128 KiB took 1.85 times as long as it must."""
     chip = load_arch("ant", {"buffers.weight.size_kib": size_kib})
-    run = bl.simulate(chip, "llama-2-13b", "decode", 256)
+    run = simulate(chip, "llama-2-13b", "decode", 256)
     layer = layer_of(run, "up_proj")
     assert layer.dram_cycles <= layer.cycles <= 1.01 * layer.dram_cycles
-    whole = bl.simulate(chip, "llama-2-7b", "decode", 256)
-    bound = bl.simulate(chip, "llama-2-7b", "decode", 256, fidelity="analytic")
+    whole = simulate(chip, "llama-2-7b", "decode", 256)
+    bound = simulate(chip, "llama-2-7b", "decode", 256, fidelity="analytic")
     assert whole.cycles <= 1.01 * bound.cycles
 
 
@@ -248,7 +251,7 @@ def test_a_buffer_that_holds_no_group_twice_is_refused() -> None:
     """Half of 4 KiB against 32 outputs x 128 weights of 4 and some bits: 2,089 bytes."""
     chip = load_arch("bitmod", {"buffers.weight.size_kib": 4})
     with pytest.raises(bl.BitlatheError, match=r"buffers.weight is too small: half of it, 2048 b"):
-        bl.simulate(chip, "opt-125m", "prefill", 256)
+        simulate(chip, "opt-125m", "prefill", 256)
 
 
 def test_results_that_stay_need_room_beside_the_inputs_of_others() -> None:
@@ -299,7 +302,7 @@ def test_the_bandwidth_needed_is_the_most_of_a_layers_ways() -> None:
 
 def test_the_studys_chips_count_a_prefill_batchs_weights_once() -> None:
     """T = ceil(K/d) ceil(N/R) ceil(M/C) B; W once, I and O times B (opt-1.3b fc1, 3 x 37)."""
-    run = bl.simulate("hpca25/bitmod-lossy", "opt-1.3b", "prefill", 37, 3, "analytic")
+    run = simulate("hpca25/bitmod-lossy", "opt-1.3b", "prefill", 37, 3, "analytic")
     layer = layer_of(run, "fc1")
     assert run.mapper == "hpca25-whole-buffer"
     assert layer.compute_cycles == (2048 // 4) * (8192 // 32) * 2 * 3 * 2
@@ -309,10 +312,10 @@ def test_the_studys_chips_count_a_prefill_batchs_weights_once() -> None:
 
 def test_chips_and_pages_say_which_mapper() -> None:
     for name in ("bitmod", "fp16"):
-        assert bl.simulate(name, "opt-125m", "decode").mapper == "whole-buffer"
+        assert simulate(name, "opt-125m", "decode").mapper == "whole-buffer"
     with pytest.raises(bl.BitlatheError, match="hpca25-whole-buffer"):
-        bl.simulate("bitmod", "opt-125m", mapper="hpca25")
-    pooled = bl.simulate("bitmod", "llama-2-7b", "decode", CONTEXT, 8, mapper="hpca25-whole-buffer")
+        simulate("bitmod", "opt-125m", mapper="hpca25")
+    pooled = simulate("bitmod", "llama-2-7b", "decode", CONTEXT, 8, mapper="hpca25-whole-buffer")
     # 8 x 32 heads' probabilities are 1 MiB: V is read twice, as 3dae14a did
     assert layer_of(pooled, "attention_av").dram_bits["weight"] == 2 * 8 * V_BITS
 

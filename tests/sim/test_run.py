@@ -1,11 +1,14 @@
 """What a run says of itself: totals that add up, settings, formats; in JSON and in tables."""
 
 import json
+from functools import partial
 
 import pytest
 
 import bitlathe as bl
 from bitlathe.sim.run import LayerRun, Run, with_total
+
+simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
 
 LAYER = {
     "name": "a",
@@ -65,7 +68,7 @@ def test_totals_of_layers_sum_to_the_runs() -> None:
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_the_json_of_a_real_run_adds_up_over_its_layers(fidelity: str, phase: str) -> None:
     """Layers with counts from 1 to 24: whoever sums `cycles` alone gets another figure."""
-    data = json.loads(bl.simulate("bitmod", "opt-1.3b", phase, 64, fidelity=fidelity).to_json())
+    data = json.loads(simulate("bitmod", "opt-1.3b", phase, 64, fidelity=fidelity).to_json())
     totals = [layer["total"] for layer in data["layers"]]
     for name in ("cycles", "stall_cycles"):
         assert sum(total[name] for total in totals) == data[name]
@@ -82,25 +85,25 @@ def test_the_json_of_a_real_run_adds_up_over_its_layers(fidelity: str, phase: st
 
 def test_a_run_says_what_it_was_run_on() -> None:
     chip = bl.load_arch(bl.load_arch("bitmod", {"array.rows": 64}), {"pe.lanes": 4})
-    data = bl.simulate(chip, "opt-1.3b", "prefill", 64, fidelity="analytic", causal=True).to_dict()
+    data = simulate(chip, "opt-1.3b", "prefill", 64, fidelity="analytic", causal=True).to_dict()
     assert data["version"] == bl.__version__
     assert data["settings"] == {"array.rows": 64, "pe.lanes": 4}
     assert (data["causal"], data["clock_ghz"]) == (True, 1.0)
-    plain = bl.simulate("bitmod", "opt-1.3b", "prefill", 64, fidelity="analytic").to_dict()
+    plain = simulate("bitmod", "opt-1.3b", "prefill", 64, fidelity="analytic").to_dict()
     assert (plain["settings"], plain["causal"]) == ({}, False)
 
 
 def test_formats_are_those_of_the_layers_the_model_has() -> None:
     """The chip's policy, by hand: heads and convolutions follow linear layers unless told."""
     chip = bl.load_arch("bitmod", {"formats.lm_head.weight": "int8@channel"})
-    text = bl.simulate(chip, "opt-125m", "decode", 64, fidelity="analytic").formats
+    text = simulate(chip, "opt-125m", "decode", 64, fidelity="analytic").formats
     assert {kind: operands["weight"] for kind, operands in text.items()} == {
         "linear": "bitmod_fp4@g128/int8",
         "attention": "int8@channel",
         "lm_head": "int8@channel",
     }
     assert text["linear"]["input"] == "fp16"
-    images = bl.simulate("bitmod", "resnet-18", fidelity="analytic").formats
+    images = simulate("bitmod", "resnet-18", fidelity="analytic").formats
     assert {kind: operands["weight"] for kind, operands in images.items()} == {
         "conv": "bitmod_fp4@g128/int8",
         "linear": "bitmod_fp4@g128/int8",
@@ -113,7 +116,7 @@ def test_formats_are_as_the_phase_has_them() -> None:
     rule = {"when": {"phase": "decode"}, "set": {"formats.linear.weight": "int4@g128"}}
     chip = type(base).model_validate({**base.model_dump(exclude_none=True), "overrides": [rule]})
     found = [
-        bl.simulate(chip, "opt-125m", phase, 64, fidelity="analytic").formats["linear"]["weight"]
+        simulate(chip, "opt-125m", phase, 64, fidelity="analytic").formats["linear"]["weight"]
         for phase in ("prefill", "decode")
     ]
     assert found == ["int8@channel", "int4@g128"]

@@ -1,6 +1,7 @@
 """The road of a model through `simulate`: each thing once, from records to records."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,8 @@ from bitlathe.sim.demand import Demand
 from bitlathe.sim.layout import Layout
 from bitlathe.sim.run import LayerRun
 from bitlathe.workloads.model import Model
+
+simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
 
 SETTINGS = (
     {},
@@ -45,7 +48,7 @@ def test_nothing_is_made_twice(
         (LayerRun, "__init__"),
     ):
         counted(owner, name)
-    run = bl.simulate(chip, model, "decode", 64, fidelity=fidelity)
+    run = simulate(chip, model, "decode", 64, fidelity=fidelity)
     rows = len(run.layers)
     assert made["Model.staged"] == 1
     assert made["Arch.sram_cost"] == len(chip.buffers.priced)
@@ -56,9 +59,9 @@ def test_nothing_is_made_twice(
 
 def test_only_the_cycle_rung_tells_the_bandwidth() -> None:
     with pytest.raises(bl.BitlatheError, match="only fidelity 'cycle' reports it, not 'analytic'"):
-        bl.simulate("bitmod", "opt-125m", fidelity="analytic", bandwidth=True)
+        simulate("bitmod", "opt-125m", fidelity="analytic", bandwidth=True)
 
 
 def test_weights_of_no_layer_are_refused() -> None:
     with pytest.raises(bl.BitlatheError, match="weights: unknown layer 'q_prj'"):
-        bl.simulate("bitmod", "opt-125m", weights={"q_prj": None})
+        simulate("bitmod", "opt-125m", weights={"q_prj": None})

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import pytest
 
@@ -40,6 +41,8 @@ from cycle_cases import (
     timing_layer,
 )
 from naive import cycle_naive, layout_naive, ports_naive
+
+simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
 
 OPERANDS = ("weight", "input", "output")
 IDEAL = CycleOptions(memory=False, pipeline=False, rescale=False)
@@ -334,8 +337,8 @@ def test_long_loops_fold_exactly(flow: str, rate: float) -> None:
 def test_a_causal_mask_saves_clocks_and_scores(arch: str) -> None:
     """Of 512 x 512 FP16 scores of each of 32 heads 512 x 513 / 2 are seen, stored and read."""
     chip = load_arch(arch, {"dram.bits_per_clock": 4096.0})
-    full, masked = (bl.simulate(chip, "opt-1.3b", context=512, causal=c) for c in (False, True))
-    base = bl.simulate(chip, "opt-1.3b", context=512, fidelity="analytic", causal=True)
+    full, masked = (simulate(chip, "opt-1.3b", context=512, causal=c) for c in (False, True))
+    base = simulate(chip, "opt-1.3b", context=512, fidelity="analytic", causal=True)
     assert base.cycles <= masked.cycles < full.cycles
     scores = {False: 32 * 16 * 512 * 512, True: 32 * 16 * 512 * 513 // 2}
     cut = {"attention_qk": "output", "attention_av": "input"}
@@ -349,19 +352,19 @@ def test_a_causal_mask_saves_clocks_and_scores(arch: str) -> None:
 
 def test_convolutions_run() -> None:
     for name in ("resnet-18", "mobilenet-v2"):
-        run, base = (bl.simulate("bitmod", name, fidelity=f) for f in ("cycle", "analytic"))
+        run, base = (simulate("bitmod", name, fidelity=f) for f in ("cycle", "analytic"))
         for layer, other in zip(run.layers, base.layers, strict=True):
             assert layer.cycles >= other.cycles
             assert layer.dram_bits == other.dram_bits
 
 
 def test_the_default_rung_tells_causes_and_the_run_adds_them_up() -> None:
-    run = bl.simulate("bitmod", "phi-2", "decode")
+    run = simulate("bitmod", "phi-2", "decode")
     assert run.fidelity == "cycle"
     compute = sum(layer.compute_cycles * layer.count for layer in run.layers)
     assert run.cycles == compute + sum(run.stalls.values())
     assert set(run.stalls) == {"weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline"}
-    assert bl.simulate("bitmod", "phi-2", "decode", fidelity="analytic").stalls == {}
+    assert simulate("bitmod", "phi-2", "decode", fidelity="analytic").stalls == {}
 
 
 @pytest.mark.parametrize(
@@ -370,7 +373,8 @@ def test_the_default_rung_tells_causes_and_the_run_adds_them_up() -> None:
 )
 def test_each_rung_loads_none_of_the_others_modules(fidelity: str, without: str) -> None:
     code = (
-        f"import sys, bitlathe as bl; bl.simulate('bitmod', 'phi-2', fidelity={fidelity!r});"
+        "import sys, bitlathe as bl; "
+        f"bl.simulate('bitmod', 'phi-2', fidelity={fidelity!r}, mapper='whole-buffer');"
         "print(*sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,8 @@ from cycle_cases import (
     timing_layer,
 )
 from naive import access_naive, cycle_naive, layout_naive
+
+simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
 
 
 def chip_for(rng: random.Random) -> tuple[dict, Arch, LayerBits]:
@@ -226,10 +228,10 @@ SHIPPED = [  # whether any results fit the buffer
 def test_models_overlapped(chip: str, model: str, phase: str, fits: bool, keep: bool) -> None:
     """Never below the bound of the whole model, never above layers one by one; the same bits."""
     settings = {"execution.keep_outputs": keep}
-    apart = bl.simulate(load_arch(chip, settings), model, phase)
+    apart = simulate(load_arch(chip, settings), model, phase)
     arch = load_arch(chip, settings | {"execution.overlap_layers": True})
-    run = bl.simulate(arch, model, phase)
-    base = bl.simulate(arch, model, phase, fidelity="analytic")
+    run = simulate(arch, model, phase)
+    base = simulate(arch, model, phase, fidelity="analytic")
     bound = max(
         sum(layer.compute_cycles * layer.count for layer in base.layers),
         sum(layer.dram_cycles * layer.count for layer in base.layers),
@@ -240,7 +242,7 @@ def test_models_overlapped(chip: str, model: str, phase: str, fits: bool, keep: 
         (layer.compute_cycles + sum(layer.stalls.values())) * layer.count for layer in run.layers
     )
     assert {layer.name for layer in run.layers} >= {layer.name for layer in base.layers}
-    plain = bl.simulate(chip, model, phase)
+    plain = simulate(chip, model, phase)
     assert (totals(run)[1] < totals(plain)[1]) == (keep and fits)
     assert totals(run)[0] == totals(plain)[0]
 
@@ -337,13 +339,13 @@ def test_what_stays_fits_and_everyone_finds_what_it_reads() -> None:
 
 
 def test_decode_keeps_all_activations_but_keys_and_values() -> None:
-    run = bl.simulate(load_arch("bitmod", {"execution.keep_outputs": True}), "llama-2-7b", "decode")
+    run = simulate(load_arch("bitmod", {"execution.keep_outputs": True}), "llama-2-7b", "decode")
     stored = {layer.name for layer in run.layers if layer.dram_bits["output"]}
     fetched = [layer.name for layer in run.layers if layer.dram_bits["input"]]
     assert stored == {"k_proj", "v_proj", "lm_head"}
     assert sorted(fetched) == ["k_proj", "q_proj", "v_proj"]  # of the first layer: the embedding
     assert {layer.count for layer in run.layers if layer.dram_bits["input"]} == {1}
-    plain = bl.simulate("bitmod", "llama-2-7b", "decode")
+    plain = simulate("bitmod", "llama-2-7b", "decode")
     gone = totals(plain)[1] - totals(run)[1]
     wide = 31 * 3 + 1 + 32 * 8  # q, k, v but the first, lm_head; of q, o, down, av, qk, gate, up
     assert gone == 16 * (4096 * wide + 11008 * 32 * 3 + 32 * 256 * 32 * 2)
@@ -351,9 +353,7 @@ def test_decode_keeps_all_activations_but_keys_and_values() -> None:
 
 def test_scores_of_all_heads_stay_together_or_not_at_all() -> None:
     """Of 32 heads 256 x 256 FP16 scores are 4 MiB, and do not stay in 512 KiB; one head's would."""
-    run = bl.simulate(
-        load_arch("bitmod", {"execution.keep_outputs": True}), "opt-1.3b", context=256
-    )
+    run = simulate(load_arch("bitmod", {"execution.keep_outputs": True}), "opt-1.3b", context=256)
     (scores,) = [layer for layer in run.layers if layer.name == "attention_qk"]
     assert scores.dram_bits["output"] == 32 * 256 * 256 * 16
 
@@ -362,7 +362,7 @@ def test_a_mask_never_slows_layers_that_overlap() -> None:
     """Each runs as if it had no mask where that is faster; a mask saves scores all the same."""
     for chip in ("olive", "bitmod"):
         arch = load_arch(chip, {"execution.overlap_layers": True})
-        full, masked = (bl.simulate(arch, "opt-125m", context=512, causal=c) for c in (False, True))
+        full, masked = (simulate(arch, "opt-125m", context=512, causal=c) for c in (False, True))
         assert masked.cycles <= full.cycles
 
 
@@ -407,21 +407,21 @@ def test_required_bandwidth_of_a_stream() -> None:
 
 def test_simulate_tells_the_bandwidth_where_asked() -> None:
     at_once = {"dram.latency_cycles": 0}
-    run = bl.simulate(load_arch("bitmod", at_once), "opt-1.3b", "decode", bandwidth=True)
-    plain = bl.simulate("bitmod", "opt-1.3b", "decode")
+    run = simulate(load_arch("bitmod", at_once), "opt-1.3b", "decode", bandwidth=True)
+    plain = simulate("bitmod", "opt-1.3b", "decode")
     assert run.required_bits_per_clock == max(x.required_bits_per_clock for x in run.layers)
     assert "required_bits_per_clock" not in plain.to_dict()
     assert "required_bits_per_clock" not in plain.to_dict()["layers"][0]
     wide = load_arch(
         "bitmod", at_once | {"dram.bits_per_clock": float(run.required_bits_per_clock)}
     )
-    assert bl.simulate(wide, "opt-1.3b", "decode").stalls["bandwidth"] == 0
+    assert simulate(wide, "opt-1.3b", "decode").stalls["bandwidth"] == 0
     never = load_arch("bitmod", {"dram.latency_cycles": 10**6})
-    late = bl.simulate(never, "opt-1.3b", "decode", bandwidth=True)
+    late = simulate(never, "opt-1.3b", "decode", bandwidth=True)
     assert late.required_bits_per_clock == math.inf
     assert late.to_dict()["required_bits_per_clock"] is None
     with pytest.raises(BitlatheError, match="bandwidth: only fidelity 'cycle'"):
-        bl.simulate("bitmod", "opt-1.3b", fidelity="analytic", bandwidth=True)
+        simulate("bitmod", "opt-1.3b", fidelity="analytic", bandwidth=True)
 
 
 @pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
@@ -430,7 +430,7 @@ def test_background_power_runs_with_time(fidelity: str, overlap: bool) -> None:
     settings = {"execution.overlap_layers": overlap, "technology.clock_ghz": 0.5}
     arch = load_arch("bitmod", settings | {"dram.background_mw": 120.0})
     run, plain = (
-        bl.simulate(a, "opt-1.3b", "decode", fidelity=fidelity)
+        simulate(a, "opt-1.3b", "decode", fidelity=fidelity)
         for a in (arch, load_arch("bitmod", settings | {"dram.background_mw": 0.0}))
     )
     assert run.energy_pj["dram_background"] == pytest.approx(120e-3 * run.seconds * 1e12)
@@ -479,8 +479,8 @@ BUFFERS = {
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_other_layouts_of_buffers_run(layout: str, phase: str) -> None:
     arch = load_arch("bitmod", {"buffers": BUFFERS[layout]})
-    run = bl.simulate(arch, "opt-1.3b", phase)
-    base = bl.simulate(arch, "opt-1.3b", phase, fidelity="analytic")
+    run = simulate(arch, "opt-1.3b", phase)
+    base = simulate(arch, "opt-1.3b", phase, fidelity="analytic")
     names = BUFFERS[layout]
     assert set(run.area_um2) == {"total", "pe_array", *(f"{name}_buffer" for name in names)}
     for a, b in zip(run.layers, base.layers, strict=True):
@@ -488,7 +488,7 @@ def test_other_layouts_of_buffers_run(layout: str, phase: str) -> None:
         assert a.dram_bits == b.dram_bits
         assert a.sram_accesses == b.sram_accesses
         assert {name.split("_")[0] for name in a.sram_accesses} == set(names)
-    plain = bl.simulate("bitmod", "opt-1.3b", phase)
+    plain = simulate("bitmod", "opt-1.3b", phase)
     if layout == "shared":  # half and half is one of the shares tried
         assert totals(run)[1] <= totals(plain)[1]
     assert totals(run)[2] >= totals(base)[2]
