@@ -6,7 +6,6 @@ A rung's modules are loaded on use: the closed forms need none of the event mach
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..datatypes.base.errors import BitlatheError
 from ..mapping.keep import Plan, layer_counts
 from ..mapping.mappers import NEST_MAPPERS
 from ..workloads.gemm import Gemm
@@ -30,7 +29,7 @@ class Rung:
     ----------
     time_of : callable
         Loads the function that times a layer alone on the chip.
-    time_of_nest : callable, optional
+    time_of_nest : callable
         Loads the function that times a product under its mapping.
     run_overlapped : callable, optional
         Runs a plan whose layers overlap; without it they run one by one.
@@ -40,7 +39,7 @@ class Rung:
 
     name: str
     time_of: Callable[[], TimeOf]
-    time_of_nest: Callable[[], TimeOfNest] | None = None
+    time_of_nest: Callable[[], TimeOfNest]
     run_overlapped: Callable[[Chip, Plan, Bits, str], tuple[LayerRun, ...]] | None = None
     required: Callable[[Chip, Plan, Bits, str], Required] | None = None
 
@@ -58,17 +57,8 @@ class Rung:
         bits : mapping of Gemm to LayerBits
         mapper : str
             One of `mapping.mappers.NEST_MAPPERS`, or as in `sim.layout.lay_out`.
-
-        Raises
-        ------
-        BitlatheError
-            A mapping on a rung that takes none.
         """
         if mapper in NEST_MAPPERS:
-            if self.time_of_nest is None:
-                raise BitlatheError(
-                    f"mapper {mapper!r}: fidelity {self.name!r} takes no mappings; use 'analytic'."
-                )
             time_of_nest = self.time_of_nest()
             return tuple(
                 mapped_run(
@@ -107,6 +97,12 @@ def _analytic_nest() -> TimeOfNest:
     return time_of_nest
 
 
+def _cycle_nest() -> TimeOfNest:
+    from .cycle.nest.time import time_of_nest
+
+    return time_of_nest
+
+
 def _run_overlapped(chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[LayerRun, ...]:
     from .cycle.model import run_overlapped
 
@@ -135,6 +131,7 @@ RUNGS = {
         Rung(
             name="cycle",
             time_of=_cycle_time,
+            time_of_nest=_cycle_nest,
             run_overlapped=_run_overlapped,
             required=_required,
         ),
