@@ -7,6 +7,8 @@ from fractions import Fraction
 from functools import cached_property
 
 from ..arch.dataflow import Dataflow
+from ..arch.hierarchies import hierarchies_of
+from ..arch.hierarchy import Hierarchy
 from ..arch.pe_base import PEKind
 from ..arch.schema import Arch, BufferName, OperandName
 from ..arch.silicon import areas_um2, leakages_mw
@@ -113,6 +115,11 @@ class Chip:
     def sums_beside_inputs(self) -> bool:
         """Whether unfinished sums share a buffer with the inputs."""
         return self.sums is self.holding("input")
+
+    @cached_property
+    def hierarchies(self) -> tuple[Hierarchy, ...]:
+        """Its memories and axes, a hierarchy for each dataflow."""
+        return hierarchies_of(self.arch)
 
     @cached_property
     def sum_bits(self) -> int:

@@ -14,7 +14,6 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from ..arch.dataflow import TILE
-from ..arch.hierarchies import hierarchies_of
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.numbers import ceil_div
 from ..mapping.accesses import accesses
@@ -167,9 +166,7 @@ def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part
             _part(Loops.product(*extents, batch=gemm.batch), stored, hierarchy, rule, times)
             for extents, times in way.items()
         )
-        for hierarchy in (
-            nest_hierarchy(chip, gemm, bits, each) for each in hierarchies_of(chip.arch)
-        )
+        for hierarchy in (nest_hierarchy(chip, gemm, bits, each) for each in chip.hierarchies)
         for way in ways_of(chip, gemm)
     ]
     return min(ways, key=lambda parts: rule.rank(_total(parts)))
