@@ -6,6 +6,7 @@ copies of is read from the parent once and written to each copy; sums that units
 have parts of are read from each and arrive at the parent as one.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,13 +56,23 @@ class Transfer:
     spared: Visit | None
 
 
-def transfers(nest: Nest) -> tuple[Transfer, ...]:
-    """Return all that a mapping moves, operand by operand, outermost first."""
+def transfers(nest: Nest, parents: Container[str] | None = None) -> tuple[Transfer, ...]:
+    """Return all that a mapping moves, operand by operand, outermost first.
+
+    Parameters
+    ----------
+    nest : Nest
+        The loops, counted.
+    parents : container of str, optional
+        Only what these memories give or take as parents.
+    """
     found: list[Transfer] = []
     for operand in OPERANDS:
         places = nest.mapping.chain(operand)
         bottom = Place("", len(nest.loops), False)
         for parent, child in zip(places, (*places[1:], bottom), strict=True):
+            if parents is not None and parent.memory not in parents:
+                continue
             if operand == "output":
                 found += _up(nest, parent, child)
             else:
@@ -175,10 +186,25 @@ class Moved:
     child_elements: int
 
 
-def accesses(layer: Loops, mapping: Mapping, hierarchy: Hierarchy) -> tuple[Moved, ...]:
-    """Return the elements that a mapping moves, one row a parent, child and direction."""
+def accesses(
+    layer: Loops,
+    mapping: Mapping,
+    hierarchy: Hierarchy,
+    parents: Container[str] | None = None,
+) -> tuple[Moved, ...]:
+    """Return the elements that a mapping moves, one row a parent, child and direction.
+
+    Parameters
+    ----------
+    layer : Loops
+    mapping : Mapping
+    hierarchy : Hierarchy
+        Which axes each memory stands along.
+    parents : container of str, optional
+        Only what these memories give or take as parents.
+    """
     nest, found = Nest(layer, mapping), []
-    for each in transfers(nest):
+    for each in transfers(nest, parents):
         sums = [0, 0]
         for visit, count in each.visits.items():
             for end, part in enumerate(amounts(nest, each, visit, hierarchy)):

@@ -82,6 +82,11 @@ class Chip:
         return self.arch.array.flow
 
     @cached_property
+    def hierarchies(self) -> tuple[Hierarchy, ...]:
+        """Its memories and axes, one hierarchy for each of its dataflows (`hierarchies_of`)."""
+        return hierarchies_of(self.arch)
+
+    @cached_property
     def pe(self) -> PEKind:
         """The record of the PE: its ports and its arithmetic."""
         return self.arch.pe.record

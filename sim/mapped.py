@@ -266,10 +266,9 @@ def dram_bits(parts: Sequence[Part]) -> dict[str, int]:
     found = dict.fromkeys(OPERANDS, Fraction(0))
     for part in parts:
         outermost = part.hierarchy.memories[0].name
-        for moved in accesses(part.loops, part.best.mapping, part.hierarchy):
-            if moved.parent == outermost:
-                width = part.bits.of(moved.operand, partial=moved.partial)
-                found[moved.operand] += moved.parent_elements * width * part.times
+        for moved in accesses(part.loops, part.best.mapping, part.hierarchy, {outermost}):
+            width = part.bits.of(moved.operand, partial=moved.partial)
+            found[moved.operand] += moved.parent_elements * width * part.times
     return {operand: math.ceil(bits) for operand, bits in found.items()}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...mapping.nest import Row
 from ..explore.nests import Nest, Packed, layer_nests
 
 
@@ -47,6 +48,8 @@ class _Texts:
         if key not in self._known:
             self._known[key] = len(self.nests)
             sizes = ", ".join(f"{dim} {size:,}" for dim, size in nest.sizes.items())
-            rows = [self.rows.setdefault(tuple(row), len(self.rows)) for row in nest.rows()]
-            self.nests.append([sizes, rows])
+            self.nests.append([sizes, [self._row(row) for row in nest.rows()]])
         return self._known[key]
+
+    def _row(self, row: Row) -> int:
+        return self.rows.setdefault((row.depth, row.what, row.detail), len(self.rows))

@@ -1,8 +1,9 @@
 """Points a second of analytic and cycle sweeps, the share that is not simulation, and memory.
 
-    python tests/benchmarks/bench_sweep.py [ANALYTIC] [CYCLE] [JOBS]
+    python tests/benchmarks/bench_sweep.py [ANALYTIC] [CYCLE] [JOBS] [SEARCHED]
 
-Prints one JSON object. Each sweep runs twice, at a tenth of its points and at all of them.
+Prints one JSON object. Each sweep runs twice, at a tenth of its points and at all of them; one of
+`mapper: search` with no mapping kept yet (kernels are compiled before), and with all kept.
 
 `overhead` is the share of the CPU time of all processes that is not spent evaluating points:
 starting up, planning, keys, handing out, the store and the tables. `waiting` is the share of the
@@ -12,12 +13,15 @@ workers' time, from the first point to the last one stored, in which they evalua
 
 import json
 import multiprocessing
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bitlathe.reports.explore import run_sweep
 from bitlathe.reports.explore import runner as sweep_runner
@@ -36,6 +40,20 @@ schemes: {{linear: [int8@channel, bitmod_fp4@g128/int8]}}
 fidelity: {fidelity}
 """
 PER_WIDTH = 2 * 2 * 20 * 16 * 3 * 2
+SEARCHED = """\
+arch: bitmod
+models: llama-2-7b
+phases: [prefill, decode]
+contexts: 256
+axes:
+  array.rows: [16, 32, 64]
+  buffers.weight.size_kib: [256, 512]
+  dram.bits_per_clock: {{from: 64, to: {last}, step: 64}}
+mapper: search
+"""
+TWICE = ("cold", "kept")
+PER_STEP = 2 * 3 * 2
+WARM_UP = "simulate --arch bitmod --model opt-125m --context 8 --fidelity analytic --mapper search"
 SAMPLE = "sampling: {{random: {{samples: {points}, seed: 1}}}}\n"
 
 
@@ -45,7 +63,15 @@ def cpu_seconds() -> float:
     return sum(u.ru_utime + u.ru_stime for u in usage)
 
 
-def measure(fidelity: str, points: int, jobs: int) -> dict[str, float]:
+def file_of(kind: str, points: int) -> str:
+    """Return the sweep file of about so many points."""
+    if kind == "search":
+        return SEARCHED.format(last=64 * -(-points // PER_STEP))
+    text = FILE.format(widths=-(-points // PER_WIDTH), fidelity=kind)
+    return text + SAMPLE.format(points=points) if kind == "cycle" else text
+
+
+def measure(kind: str, points: int, jobs: int) -> dict[str, float]:
     """Run one sweep; return its size, rate, overhead and memory."""
     spent, cpu = [0.0], [0.0]
     collect = sweep_runner.Runner._collect
@@ -57,10 +83,9 @@ def measure(fidelity: str, points: int, jobs: int) -> dict[str, float]:
         return collect(self, future, chunk, deliver)
 
     sweep_runner.Runner._collect = counted  # type: ignore[method-assign]
-    text = FILE.format(widths=-(-points // PER_WIDTH), fidelity=fidelity)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sweep.yaml"
-        path.write_text(text + SAMPLE.format(points=points) if fidelity == "cycle" else text)
+        path.write_text(file_of(kind, points))
         start, cpu_start = time.perf_counter(), cpu_seconds()
         done = run_sweep(path, Path(folder) / "out", jobs=jobs)
         total = time.perf_counter() - start
@@ -73,7 +98,7 @@ def measure(fidelity: str, points: int, jobs: int) -> dict[str, float]:
         "points": done.points,
         "failures": done.failures,
         "seconds": round(total, 2),
-        "points_per_second": round(done.evaluated / total),
+        "points_per_second": round(done.evaluated / total, 1),
         "cpu_ms_per_point": round(1e3 * cpu_total / done.points, 3),
         "overhead": round(1 - cpu[0] / cpu_total, 3),
         "waiting": round(1 - spent[0] / (jobs * done.seconds), 3),
@@ -86,18 +111,32 @@ def measure(fidelity: str, points: int, jobs: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure each sweep in a process of its own, since peaks of memory never fall."""
-    if len(sys.argv) == 5:  # one measurement: FIDELITY POINTS JOBS -
+    if sys.argv[-1] == "-":  # one measurement: KIND POINTS JOBS -
         print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
         return
     given = [int(text) for text in sys.argv[1:]]
-    analytic, cycle, jobs = [*given, *(100_000, 2_000, 2)[len(given) :]]
-    found = {}
+    analytic, cycle, jobs, searched = [*given, *(100_000, 2_000, 2, 36)[len(given) :]]
+    found: dict[str, dict[str, Any]] = {}
     for fidelity, points in (("analytic", analytic), ("cycle", cycle)):
-        for name, count in (("tenth", points // 10), ("all", points)):
-            arguments = [sys.executable, __file__, fidelity, str(count), str(jobs), "-"]
-            run = subprocess.run(arguments, capture_output=True, text=True, check=True)
-            found.setdefault(fidelity, {})[name] = json.loads(run.stdout)
+        if points:
+            found[fidelity] = {
+                name: alone(fidelity, count, jobs)
+                for name, count in (("tenth", points // 10), ("all", points))
+            }
+    with tempfile.TemporaryDirectory() as kept:
+        folder = {"BITLATHE_CACHE": kept}
+        command = [sys.executable, "-m", "bitlathe", *WARM_UP.split()]
+        subprocess.run(command, capture_output=True, check=True, env={**os.environ, **folder})
+        found["search"] = {name: alone("search", searched, jobs, folder) for name in TWICE}
     print(json.dumps({"jobs": jobs, **found}, indent=2))
+
+
+def alone(kind: str, points: int, jobs: int, settings: Mapping[str, str] | None = None) -> Any:
+    """Return one measurement, taken in a process with these settings of the environment."""
+    arguments = [sys.executable, __file__, kind, str(points), str(jobs), "-"]
+    environment = {**os.environ, **(settings or {})}
+    run = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(run.stdout)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,17 @@ def test_counts_are_those_of_the_walk(seed: int) -> None:
         assert_counts_are_those_of_the_walk(*random_case(rng))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_one_memory_moves_is_its_part_of_all(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(20):
+        case = random_case(rng)
+        whole = accesses(*case)
+        for parent in {row.parent for row in whole}:
+            own = tuple(row for row in whole if row.parent == parent)
+            assert accesses(*case, {parent}) == own
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_counts_of_convolutions_are_those_of_the_walk(seed: int) -> None:
     """Strides, dilations, borders, groups, kept halos; pixels of every step and unit."""
