@@ -10,7 +10,7 @@ input the place of a block counts too, as far as it reaches the border.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from math import prod
 from typing import Literal, NamedTuple, TypeVar
@@ -21,6 +21,7 @@ from .window import INSIDE, Clip, Window, stored
 
 T = TypeVar("T")
 Sizes = tuple[int, ...]
+Unrolls = tuple[tuple[str, int], ...]
 Lows = tuple[int | None, ...]
 """The first pixel of a block in each window; None where no part of it reaches the border."""
 Edge = Literal["all", "first", "last"]
@@ -340,10 +341,10 @@ class Nest:
     # the units of the array, which share a step's tile: element x of a dimension that is unrolled
     # over axes of p, q, ... units is the work of unit (x mod p, x // p mod q, ...)
 
-    def _unrolls(self, dim: int) -> list[tuple[str, int]]:
-        return [
+    def _unrolls(self, dim: int) -> Unrolls:
+        return tuple(
             (each.axis, each.size) for each in self.mapping.spatial if each.dim == self.dims[dim]
-        ]
+        )
 
     def copies(self, per: tuple[str, ...], dim: int, i: int, size: int) -> int:
         """Return how many units along some axes a block of a dimension reaches.
@@ -360,7 +361,7 @@ class Nest:
         """
         for at, tile in self.loops[i:]:
             size = min(size, tile) if at == dim else size
-        return len({_unit(self._unrolls(dim), per, x) for x in range(size)})
+        return _units(self._unrolls(dim), per, size)[0]
 
     def share(self, per: tuple[str, ...], dim: int, i: int, size: int) -> int:
         """Return how many elements of a block the unit has that has most; arguments as `copies`.
@@ -379,9 +380,8 @@ class Nest:
         unrolls = self._unrolls(dim)
         if not any(axis in per for axis, _ in unrolls):
             return size
-        origin = _unit(unrolls, per, 0)
         return sum(
-            count * sum(_unit(unrolls, per, x) == origin for x in range(tile))
+            count * _units(unrolls, per, tile)[1]
             for tile, count in self.bottom(dim, i, size).items()
         )
 
@@ -513,7 +513,14 @@ class _Slide(NamedTuple):
             yield low + at * move, 1
 
 
-def _unit(unrolls: list[tuple[str, int]], per: tuple[str, ...], x: int) -> tuple[int, ...]:
+@lru_cache(maxsize=65536)
+def _units(unrolls: Unrolls, per: tuple[str, ...], size: int) -> tuple[int, int]:
+    """Return the units that the first elements of a step's tile reach, and the first unit's."""
+    places = [_unit(unrolls, per, x) for x in range(size)]
+    return len(set(places)), places.count(_unit(unrolls, per, 0))
+
+
+def _unit(unrolls: Unrolls, per: tuple[str, ...], x: int) -> tuple[int, ...]:
     """Return the place along some axes of element ``x`` of a step's tile."""
     place = []
     for axis, size in unrolls:

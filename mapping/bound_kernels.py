@@ -44,11 +44,12 @@ def move_rates(plan, rates):
     rates : tuple
         (T, 4, P) float64: clocks of each port when an element is moved for the first, or only, time
         and for each other time; those of a transfer that may be spared; how many may be rounded.
-        (T, 2) float64: energy when it is moved once, and again.
+        (T, 2) float64: energy when it is moved once, and again. (T,) float64: elements.
     """
     moves, ends, pj, _, step_tile, _, reached, _, _, _, _ = plan
-    clocks, energy = rates
+    clocks, energy, elements = rates
     for t in range(moves.shape[0]):
+        elements[t] = _elements(moves[t, RELEVANT], plan)
         for kind in range(4):
             up = moves[t, OP] == 2
             if up == (kind == FETCH):
@@ -112,7 +113,7 @@ def _inner(t, level, tile, plan, rates, busy):
             for d in range(sizes.size):
                 if relevant >> d & 1 and tile[tier - 1, d] < min(sizes[d], tile[g, d]):
                     around = g
-    elements, repeated, again, step = _elements(relevant, plan), 1.0, 1, 1.0
+    elements, repeated, again, step = rates[2][t], 1.0, 1, 1.0
     taps = _taps(relevant, plan)
     for d in range(sizes.size):
         size = sizes[d]
@@ -129,7 +130,7 @@ def _inner(t, level, tile, plan, rates, busy):
         elif around >= 0:
             again *= (size + tile[around, d] - 1) // tile[around, d]
     more = repeated * (again - 1) if around >= 0 else 0.0
-    clocks, energy = rates
+    clocks, energy, _ = rates
     for p in range(busy.size):
         most = clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
         busy[p] += max(0.0, most - step * (clocks[t, ONCE, p] + clocks[t, SPARED, p])
@@ -145,12 +146,12 @@ def _outer(innermost, tile, plan, rates, busy):
     one kind: the innermost, through which a tile stays.
     """
     moves, sizes, kinds = plan[0], plan[3], plan[10]
-    clocks, energy = rates
+    clocks, energy, _ = rates
     total = 0.0
     for t in range(moves.shape[0]):
         if moves[t, TIER] != 1:
             continue
-        elements, again, step = _elements(moves[t, RELEVANT], plan), 1, 1.0
+        elements, again, step = rates[2][t], 1, 1.0
         for d in range(sizes.size):
             if moves[t, RELEVANT] >> d & 1:
                 step *= min(sizes[d], tile[0, d])

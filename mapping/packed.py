@@ -224,10 +224,10 @@ class Packed:
         """Return the places, bits of an element there, room, and whether one step adds all up."""
         return self.place_rows, self.held_ratio, self.room, np.array([int(once)], np.int64)
 
-    def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any]:
+    def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:
         """Return what one element takes; see `bound_kernels.move_rates`."""
         many = len(self.moves)
-        found = np.zeros((many, 4, len(self.ports))), np.zeros((many, 2))
+        found = np.zeros((many, 4, len(self.ports))), np.zeros((many, 2)), np.zeros(many)
         bound_kernels.move_rates(plan, found)
         return found
 
@@ -235,7 +235,7 @@ class Packed:
         return float(self.layer.elements(operand))
 
     @cached_property
-    def _flat(self) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
+    def _flat(self) -> tuple[tuple[Any, ...], tuple[Any, Any, Any]]:
         """The plan, and what one element takes, with a step's tile of one element."""
         dims = len(self.dims)
         table = np.zeros((len(self.pers), dims, 2), np.int64)
@@ -290,7 +290,7 @@ class Packed:
         """
         if len(self.tiers) == 1:
             return 0.0, self.once_pj
-        plan, (clocks, energy) = self._flat
+        plan, (clocks, energy, elements) = self._flat
         lists = [self._extents(dim, size) for dim, size in self.layer.sizes.items()]
         extents = np.ones((len(lists), max(map(len, lists))), np.int64)
         for d, some in enumerate(lists):
@@ -308,8 +308,8 @@ class Packed:
         )  # fmt: skip
         least = np.zeros(2)
         bound_kernels.floor_of(
-            extents, counts, plan, (places, ratios, room, once), (clocks * alone, energy), scratch,
-            least,
+            extents, counts, plan, (places, ratios, room, once),
+            (clocks * alone, energy, elements), scratch, least,
         )  # fmt: skip
         if least[1] >= NOTHING_FITS:
             return 0.0, self.once_pj

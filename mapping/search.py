@@ -220,9 +220,9 @@ def _compile() -> None:
         for name, size in (("outer", None), ("inner", 3))
     )
     bits = OperandBits(weight=Fraction(1), input=Fraction(1), output=Fraction(1), partial=1)
-    chip = Hierarchy(memories=memories, axes=(Axis(name="x", size=1, dims=("n",)),))
+    chip = Hierarchy(memories=memories, axes=(Axis(name="x", size=2, dims=("n",)),))
     for objective in (1, PARETO):
-        _searched(Loops.product(1, 1, 1), bits, chip, objective, FREE, NO_LIMIT)
+        _searched(Loops.product(1, 2, 1), bits, chip, objective, FREE, NO_LIMIT)
 
 
 def counts_all(layer: Loops, hierarchy: Hierarchy) -> bool:

@@ -78,7 +78,8 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
             array_pj += step_cost(t, plan, work, sums)
             add_to_ports(t, sums, plan, base)
     energies = array_pj, fixed_pj[1]
-    rates = np.zeros((plan[0].shape[0], 4, fixed[1])), np.zeros((plan[0].shape[0], 2))
+    moved = plan[0].shape[0]
+    rates = np.zeros((moved, 4, fixed[1])), np.zeros((moved, 2)), np.zeros(moved)
     move_rates(plan, rates)
     for d in range(many):
         tile[groups - 1, d] = plan[4][d]

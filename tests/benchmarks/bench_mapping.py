@@ -1,0 +1,113 @@
+"""Speed of the search: ``python -m pytest -s tests/benchmarks/bench_mapping.py``.
+
+Each figure is a rate, or a time as a multiple of that of a fixed piece of work on the same core.
+"""
+
+import time
+from fractions import Fraction
+
+import pytest
+
+from bitlathe.arch import load_arch
+from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.arch.short_form import hierarchy_of
+from bitlathe.mapping.best import OBJECTIVES, Objective
+from bitlathe.mapping.chip_bits import operand_bits
+from bitlathe.mapping.kept_results import best_mapping, forget
+from bitlathe.mapping.nest import Loops
+from bitlathe.mapping.operands import OperandBits
+from bitlathe.mapping.packed import Packed
+from bitlathe.mapping.search import search
+from bitlathe.mapping.space import Ways, storages
+from bitlathe.mapping.unrolled import Unrolled, new_front
+
+LLAMA = ((4096, 4096), (11008, 4096), (4096, 11008), (32000, 4096))
+MAPPINGS = 200_000
+
+
+def port(direction: str, width: int, pj: float) -> Port:
+    return Port(direction=direction, width_bits=Fraction(width), read_pj=pj, write_pj=pj)  # type: ignore[arg-type]
+
+
+def int8_chip() -> Hierarchy:
+    """32x32 INT8, weight-stationary, two buffers of 512 KiB and DRAM of 256 bits a clock."""
+    sram = (port("read", 1024, 20.0), port("write", 1024, 20.0))
+    held = {"weights": ("weight",), "io": ("input", "output")}
+    return Hierarchy(
+        memories=(
+            Memory(name="dram", holds=OPERANDS, size_bits=None, ports=(port("both", 256, 1000.0),)),
+            *(
+                Memory(name=name, holds=holds, size_bits=8 * 512 * 1024, ports=sram)
+                for name, holds in held.items()
+            ),
+            Memory(
+                name="register",
+                holds=("weight",),
+                size_bits=None,
+                words=2,
+                per=("rows", "columns"),
+                ports=(port("read", 8, 0.01), port("write", 8, 0.01)),
+            ),
+        ),
+        axes=(Axis(name="rows", size=32, dims=("k",)), Axis(name="columns", size=32, dims=("n",))),
+        units=("rows", "columns"),
+        unit_pj=0.5,
+    )
+
+
+def bits_on(name: str, n: int, k: int) -> tuple[Hierarchy, OperandBits]:
+    if name == "int8":
+        eight = Fraction(8)
+        return int8_chip(), OperandBits(weight=eight, input=eight, output=eight)
+    arch = load_arch(name)
+    return hierarchy_of(arch), operand_bits(arch, arch.formats.linear, n, k)
+
+
+@pytest.mark.parametrize("name", ["bitmod", "int8"])
+def test_mappings_a_second(name: str) -> None:
+    """All mappings of one unrolling, none left out by a bound, of which so many are costed."""
+    chip, bits = bits_on(name, 4096, 4096)
+    layer = Loops.product(256, 4096, 4096)
+    packed, ways = Packed(layer, bits, chip, storages(chip)[0]), Ways(layer, chip.axes)
+    steps = packed.bounds(ways, traffic=False)[0]
+    number = int(steps.argmin())
+    unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
+    unrolled.fixed[3] = 0
+    unrolled.search(0, 1, new_front(0))
+    started = time.process_time()
+    evaluated = unrolled.search(0, MAPPINGS, new_front(0))
+    rate = evaluated / (time.process_time() - started)
+    print(f"\n{name}: {rate:,.0f} mappings costed a CPU second")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("name", ["bitmod", "int8"])
+def test_a_product(name: str, objective: Objective) -> None:
+    """256x4096x4096, proven."""
+    chip, bits = bits_on(name, 4096, 4096)
+    search(Loops.product(1, 1, 1), bits, chip)
+    started = time.process_time()
+    found = search(Loops.product(256, 4096, 4096), bits, chip, objective)
+    seconds = time.process_time() - started
+    print(f"\n{name}, {objective}: {seconds:.3f} CPU s, {found.mappings_evaluated:,} costed")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("tokens", [2048, 1])
+def test_a_model(tokens: int, objective: Objective, tmp_path, monkeypatch) -> None:
+    """The distinct linear products of Llama-2-7B on bitmod: found, and looked up."""
+    monkeypatch.setenv("BITLATHE_CACHE", str(tmp_path))
+    monkeypatch.delenv("BITLATHE_KEEP_MAPPINGS", raising=False)
+    cases = [(Loops.product(tokens, n, k), *bits_on("bitmod", n, k)) for n, k in LLAMA]
+    search(Loops.product(1, 1, 1), cases[0][2], cases[0][1])
+    times = []
+    for _ in range(2):
+        forget()
+        started = time.process_time()
+        for layer, chip, bits in cases:
+            best_mapping(layer, bits, chip, objective)
+        times.append(time.process_time() - started)
+    first, again = times
+    print(
+        f"\n{tokens} tokens, {objective}: {first:.3f} CPU s, kept {first / again:,.0f} times less"
+    )
