@@ -6,7 +6,7 @@ siblings: their order means nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
@@ -216,6 +216,19 @@ class Hierarchy:
     def axis_names(self) -> tuple[str, ...]:
         """Names of the axes."""
         return tuple(axis.name for axis in self.axes)
+
+    @property
+    def keeps_halos(self) -> bool:
+        """Whether a memory keeps halos of convolutions' inputs."""
+        return any(memory.keep_halo for memory in self.memories)
+
+    def without_halos(self) -> "Hierarchy":
+        """Return the hierarchy with memories that fetch every tile whole."""
+        if not self.keeps_halos:
+            return self
+        return replace(
+            self, memories=tuple(replace(each, keep_halo=False) for each in self.memories)
+        )
 
     def chain(self, operand: str) -> tuple[Memory, ...]:
         """Return the memories that may hold an operand, outermost first."""

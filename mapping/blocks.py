@@ -49,7 +49,7 @@ class Visit:
         Steps of the last turn of the loops that use the whole tile again: what it has to be
         replaced in, element by element, where there is no second tile.
     clips : tuple of Clip
-        What of the tile is border, in each window of the operand.
+        What of the tile is border, in each window of the operand; nothing, where there is none.
     after : After or None
         The visit before, if it was to the outputs right ahead and all else was the same: a memory
         that keeps halos has the pixels that both read.
@@ -426,7 +426,8 @@ class Nest:
             else:
                 same = self.copies(per if reached is None else reached, dim, i, size)
                 elements, copies = elements * same, copies * same
-        for w, (each, clip) in enumerate(zip(slid, visit.clips, strict=True)):
+        clips = visit.clips or (INSIDE,) * len(slid)
+        for w, (each, clip) in enumerate(zip(slid, clips, strict=True)):
             after = visit.after if halo_of is not None else None
             had = after.outputs if after is not None and after.window == w else 0
             extents = visit.block[each.out], visit.block[each.tap]

@@ -7,7 +7,7 @@ at two places of the nest for two operands.
 """
 
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -151,6 +151,12 @@ class Loops:
         if gemm.conv is None:
             return cls.product(gemm.m, gemm.n, gemm.k, gemm.batch)
         return cls.conv(gemm.conv, gemm.sequences)
+
+    def bordered(self) -> "Loops":
+        """Return the layer with the border of a convolution stored, as part of its input."""
+        sizes = self.sizes
+        windows = tuple(each.bordered(sizes[each.out], sizes[each.tap]) for each in self.windows)
+        return replace(self, windows=windows)
 
     @property
     def macs(self) -> int:

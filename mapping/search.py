@@ -227,13 +227,8 @@ def _compile() -> None:
 
 def counts_all(layer: Loops, hierarchy: Hierarchy) -> bool:
     """Return whether the search counts a layer as `cost` does: no border, and no halo is kept."""
-    border = any(
-        window.touched(layer.sizes[window.out], layer.sizes[window.tap])
-        < stored.touched(layer.sizes[window.out], layer.sizes[window.tap])
-        for window, stored in zip(layer.windows, searchable(layer).windows, strict=True)
-    )
-    halos = layer.windows and any(each.keep_halo for each in hierarchy.memories)
-    return not border and not halos
+    border = layer.elements("input") < layer.bordered().elements("input")
+    return not border and not (layer.windows and hierarchy.keeps_halos)
 
 
 def layer_problems(layer: Loops) -> str | None:

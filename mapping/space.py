@@ -22,6 +22,7 @@ the mapping that is found leaves both out again (`mapping.cost`), which makes it
 Larger axes and memories, wider ports and narrower formats only add mappings, or make them cheaper.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -33,7 +34,6 @@ from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
 from ..datatypes.base.numbers import ceil_div
 from .constraints import WHOLE, Constraints
 from .nest import Loops, Unroll, dims_of
-from .window import Window
 
 Ints = NDArray[np.int64]
 FREE = Constraints()
@@ -241,17 +241,7 @@ def searchable(layer: Loops) -> Loops:
     if not layer.windows:
         return layer
     sizes = {dim: layer.sizes[dim] for dim in ORDERED if dim in layer.sizes}
-    windows = tuple(
-        Window(
-            out=each.out,
-            tap=each.tap,
-            size=each.span(sizes[each.out], sizes[each.tap]),
-            stride=each.stride,
-            dilation=each.dilation,
-        )
-        for each in layer.windows
-    )
-    return Loops(sizes=sizes, indexes=layer.indexes, windows=windows)
+    return replace(layer.bordered(), sizes=sizes)
 
 
 def _only(tile: int, size: int, step: int, around: int) -> list[int]:

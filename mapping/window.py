@@ -9,7 +9,7 @@ Sets of pixels are integers: bit ``x`` stands for the pixel ``x`` after the firs
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 
@@ -43,6 +43,10 @@ class Window:
     stride: int = 1
     dilation: int = 1
     padding: int = 0
+
+    def bordered(self, outputs: int, taps: int) -> "Window":
+        """Return the window of a layer whose border is stored."""
+        return replace(self, size=self.span(outputs, taps), padding=0)
 
     def low(self, out: int, tap: int) -> int:
         """Return the pixel of an output and a tap; negative, or ``size`` or more, in the border."""

@@ -1,7 +1,6 @@
 """A layer of a model on a chip, to be mapped: what `bitlathe map --model M --layer L` asks."""
 
 from ..arch import Arch, resolve
-from ..arch.hierarchies import hierarchies_of
 from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..mapping.mapped import Asked
@@ -49,9 +48,7 @@ def layer_on(
     return Asked(
         layer=Loops.of(whole),
         bits=nest_bits(chip, whole, bits),
-        hierarchies=tuple(
-            nest_hierarchy(chip, whole, bits, each) for each in hierarchies_of(resolved)
-        ),
+        hierarchies=tuple(nest_hierarchy(chip, whole, bits, each) for each in chip.hierarchies),
     )
 
 

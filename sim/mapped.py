@@ -162,14 +162,25 @@ def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part
     """
     rule, stored = NEST_MAPPERS[mapper], nest_bits(chip, gemm, bits)
     ways = [
-        tuple(
-            _part(Loops.product(*extents, batch=gemm.batch), stored, hierarchy, rule, times)
-            for extents, times in way.items()
-        )
+        tuple(_part(loops, stored, hierarchy, rule, times) for loops, times in way)
         for hierarchy in (nest_hierarchy(chip, gemm, bits, each) for each in chip.hierarchies)
-        for way in ways_of(chip, gemm)
+        for way in _loops_of(chip, gemm, rule)
     ]
     return min(ways, key=lambda parts: rule.rank(_total(parts)))
+
+
+def _loops_of(chip: Chip, gemm: Gemm, rule: NestMapper) -> list[list[tuple[Loops, int]]]:
+    """Return the ways to run a layer as loops; a convolution also as a product of its taps.
+
+    The product has more multipliers at work where channels are few, and reads each input as often
+    as taps do: DRAM holds the matrix that they make.
+    """
+    ways = [
+        [(Loops.product(*extents, batch=gemm.batch), times) for extents, times in way.items()]
+        for way in ways_of(chip, gemm)
+    ]
+    searched = gemm.conv is not None and rule.rule is None
+    return [[(Loops.of(gemm), 1)], *ways] if searched else ways
 
 
 def _part(
