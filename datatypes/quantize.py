@@ -20,6 +20,7 @@ from .base.arrays import as_float
 from .base.errors import BitlatheError, unknown_name
 from .coding.coded import Coded
 from .coding.coders import coder_of, encode_fast
+from .coding.gpu import encode_on_cuda
 from .coding.inputs import Inputs
 from .coding.job import GroupedMatrix, Job
 from .coding.nan import grain, propagate
@@ -30,6 +31,8 @@ from .schemes.layout import Axis, Layout
 from .schemes.scheme import Scheme
 from .tensors.ends import check_ends
 from .tensors.tensor import QuantizedTensor
+
+DEVICES = ("cpu", "cuda")
 
 
 def quantize(
@@ -42,6 +45,7 @@ def quantize(
     importance: ArrayLike | None = None,
     activations: Any = None,
     overflow: str | None = None,
+    device: str = "cpu",
 ) -> QuantizedTensor:
     """Quantize a tensor.
 
@@ -76,6 +80,9 @@ def quantize(
         What an element beyond a format without scales (``fp16``, ``int8/none``) becomes:
         ``saturate``, ``inf``, ``nan`` or ``raise``, see `Format.encode`. By default the end of the
         grid, with a warning.
+    device : {"cpu", "cuda"}
+        Where groups are coded; both give the same bits. The GPU takes grids and mixtures under
+        fp16 and fp32 scales, and MX formats; see docs/device.md.
 
     Returns
     -------
@@ -109,7 +116,9 @@ def quantize(
     if nan not in NANS:
         raise BitlatheError(unknown_name("nan rule", nan, NANS))
     _check_overflow(parsed, overflow)
-    array, dtype, device = as_float(x, "quantize")
+    if device not in DEVICES:
+        raise BitlatheError(unknown_name("device", str(device), DEVICES))
+    array, dtype, place = as_float(x, "quantize")
     layout = Layout.of(array.shape, axis, parsed.granularity)
     given = array
     if not all_finite(array):
@@ -129,11 +138,11 @@ def quantize(
         inputs=_inputs(parsed, layout, importance, activations),
         overflow=overflow or "saturate",
     )
-    coded = _encode(job)
-    check_ends(coded, array, dtype, device, explicit=overflow is not None)
+    coded = _encode(job, device)
+    check_ends(coded, array, dtype, place, explicit=overflow is not None)
     if given is not array:
         coded = propagate(coded, given)
-    return QuantizedTensor(coded=coded, dtype=dtype, device=device)
+    return QuantizedTensor(coded=coded, dtype=dtype, device=place)
 
 
 def _check_overflow(scheme: Scheme, overflow: str | None) -> None:
@@ -148,9 +157,11 @@ def _check_overflow(scheme: Scheme, overflow: str | None) -> None:
         )
 
 
-def _encode(job: Job) -> Coded:
+def _encode(job: Job, device: str) -> Coded:
     if job.layout.groups == 0:
         return _nothing(job)
+    if device == "cuda":
+        return encode_on_cuda(job) or coder_of(job.scheme).encode(job)
     return encode_fast(job) or coder_of(job.scheme).encode(job)
 
 

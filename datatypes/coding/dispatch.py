@@ -46,8 +46,8 @@ def plain(job: Job, min_size: int) -> bool:
     )
 
 
-def _moderate(scales: NDArray[np.float32]) -> bool:
-    """Return whether all scales but those of groups of zeros have moderate exponents."""
+def moderate(scales: NDArray[np.float32]) -> bool:
+    """Return whether all (groups,) scales but those of groups of zeros have moderate exponents."""
     return bool(((scales == 0) | ((scales > LEAST) & (scales < LARGEST))).all())
 
 
@@ -87,7 +87,7 @@ def _searched(job: Job, scale: str) -> Coded | None:
         if books is None:
             return None
         found = kernels.codebooks(job.matrix, books, group, scale, values=False)
-    if len(formats) > 1 and not _moderate(found.scales):
+    if len(formats) > 1 and not moderate(found.scales):
         return None
     return coded_of(job, found)
 
@@ -109,7 +109,7 @@ def _given(job: Job) -> Coded | None:
         scales, choice = kernels.choose_bitmod(x, *special, group)
     elif len(formats) > 1:
         scales, choice = kernels.choose_book(x, books, group)
-    if len(formats) > 1 and not _moderate(scales):
+    if len(formats) > 1 and not moderate(scales):
         return None
     real, amax = scales.reshape(-1), amax.reshape(-1)
     if (real[amax > 0] == 0).any():

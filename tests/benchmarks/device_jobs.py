@@ -5,7 +5,7 @@ Seeds are fixed; ``small`` is for the tests, in numba's simulator.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 
@@ -403,6 +403,23 @@ def group_jobs(small: bool) -> Iterator[Job]:
     yield Job(name=f"count codes {rows} x {k}", macs=rows * k, run=counted)
 
 
+def quantize_jobs(small: bool) -> Iterator[Job]:
+    """Yield `quantize` of whole tensors, with everything it checks and packs."""
+    import numpy as np
+
+    from bitlathe.datatypes.quantize import quantize
+
+    rows, k = (4, 40) if small else (4096, 11008)
+    x = np.random.default_rng(12).standard_normal((rows, k), np.float32)
+
+    def run(scheme: str, device: str) -> tuple[Any, ...]:
+        made = quantize(x, scheme, device=device).coded
+        return tuple(part for part in (made.codes, made.scales, made.choices) if part is not None)
+
+    for scheme in ("int4@g128", "bitmod_fp4@g128"):
+        yield Job(name=f"quantize {scheme} {rows} x {k}", macs=rows * k, run=partial(run, scheme))
+
+
 def systolic_jobs(small: bool) -> Iterator[Job]:
     """Yield systolic arrays clock by clock: all counts beside the results."""
     import numpy as np
@@ -452,6 +469,7 @@ def jobs(small: bool) -> Iterator[Job]:
     yield from mac_jobs(small)
     yield from lut_jobs(small)
     yield from group_jobs(small)
+    yield from quantize_jobs(small)
     yield from systolic_jobs(small)
     yield from table_jobs(small)
     yield from dot_jobs(small)
