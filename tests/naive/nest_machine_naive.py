@@ -234,12 +234,10 @@ class Machine:
             v = e.visit_at(self.at)
             if e.operand != "output":
                 need = [("fetch", v)]
-            elif e.doubled:
-                need = [("write", v - 2), ("readback", v)]
             else:
                 need = [("write", v - 2), ("readback", v - 1)]
                 if self.at >= e.first[v] + e.early[v]:
-                    need += [("write", v - 1), ("readback", v)]
+                    need += [("readback", v)] if e.doubled else [("write", v - 1), ("readback", v)]
             found += [e.jobs[key] for key in need if not e.done(*key)]
         return found
 

@@ -19,7 +19,6 @@ from .machine_kernels import (
     DELAY,
     DONE,
     DONE_AT,
-    DOUBLED,
     FIELDS,
     LATE,
     LATENCY,
@@ -84,11 +83,13 @@ def _involved(e, i, plan, run):
             return True
         if phase != DONE and gates(e, s, edges, state):
             return True
-    if edges[e, DOUBLED] or not pass_inside(e, i, edges, loops, at):
+    if not pass_inside(e, i, edges, loops, at):
         return False
     began = visit_began(e, i, edges, loops, at)
     if edges[e, OUT]:
-        return state[e, LATE, 0] == 0 and at_first(mask, began, i, loops, at)
+        under_way = state[e, 1, PHASE] != DONE or state[e, 2, PHASE] != DONE
+        late = state[e, LATE, 0] == 1
+        return under_way and not late and at_first(mask, began, i, loops, at)
     return state[e, 1, PHASE] == BLOCKED and at_last(mask, began, i, loops, at)
 
 

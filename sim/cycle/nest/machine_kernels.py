@@ -1,11 +1,10 @@
 """The machine of a mapping, compiled: transfers on ports between one event and the next.
 
-Every edge, a memory and the next one that keeps an operand, has four slots for transfers under way:
+Every edge, a memory and the next one that keeps an operand, has slots for transfers under way:
 
 * a weight or input: the tile in use (0) and the next one (1);
 * outputs: results of the last visit but one (0) and of the last (1) on their way out; sums that
-  come back for this visit (2), and for the next visit of a doubled place or the last visit of a
-  single one (3).
+  come back for this visit (2), for the next visit of a doubled place (3), for the last visit (4).
 
 Times and clocks of ports are whole units: 1 / denominator of the clocks of a step.
 
@@ -23,11 +22,12 @@ from ....datatypes.base.compiled import compiled
 DONE, BLOCKED, ARMED, WAITING, DELAY, SERVING, LATENCY, UNCROSSED = range(8)
 # columns of a slot: what it does, units left at parent and child, units to wait, what it waits for
 PHASE, REST, WAIT, DEP, FIELDS = 0, 1, 3, 4, 5
-# what a transfer waits for: nothing; the other edge's slot of this visit, of the next, of the last
+# what a transfer waits for: nothing; the other edge's slot of this visit, the next, the last
 FREE, CURRENT, NEXT, LAST = range(4)
 # rows of an edge's state: its slots, and whether the array has gone once over the tile
-SLOTS, LATE, ROWS = 4, 4, 5
-DOUBLED_ORDER, SINGLE_ORDER = (0, 2, 1, 3), (0, 3, 1, 2)  # of outputs, as they are needed
+SLOTS, LATE, ROWS = 5, 5, 6
+# of outputs, as they are needed
+DOUBLED_ORDER, SINGLE_ORDER = (4, 0, 2, 1, 3), (0, 4, 1, 2, 3)
 # columns of edges; ORDER: of row r the edge of rank r; PORTS: 4, by kind and end
 OUT, MASK, CUT, DOUBLED, PARENT, CHILD, LATENCY_UNITS, RANK, ORDER, PORTS = range(10)
 COLUMNS = 13
@@ -64,9 +64,9 @@ def gates(e, s, edges, state):
     """Whether the array may not go on before a slot is done."""
     if not edges[e, OUT]:
         return s == 0
-    if edges[e, DOUBLED]:
-        return s in (0, 2)
-    return s in (0, 3) or state[e, LATE, 0] == 1
+    if s in (0, 4):
+        return True
+    return state[e, LATE, 0] == 1 and (s == 2 or (s == 1 and not edges[e, DOUBLED]))
 
 
 @compiled
@@ -89,7 +89,7 @@ def kind_of(e, s, edges):
 def _before(e, s, edges):
     """Return the slot of the same edge that is to be done before another; -1: none."""
     if s == 1:
-        return -1 if edges[e, DOUBLED] else 3
+        return 4
     if s == 2:
         return 0
     return 1 if s == 3 and edges[e, DOUBLED] else -1
@@ -109,7 +109,7 @@ def _resolved(e, s, edges, state):
         return dep == FREE or state[child, 2 - dep, PHASE] == DONE
     if dep == NEXT and not edges[parent, DOUBLED]:
         return False
-    return dep == FREE or state[parent, 2 if dep == CURRENT else 3, PHASE] == DONE
+    return dep == FREE or state[parent, dep + 1, PHASE] == DONE
 
 
 @compiled
@@ -182,7 +182,7 @@ def _blocker(e, s, edges, state):
         return e, before
     if s < 2:
         return edges[e, CHILD], 2 - dep
-    return edges[e, PARENT], (2 if dep == CURRENT else 3)
+    return edges[e, PARENT], dep + 1
 
 
 @compiled

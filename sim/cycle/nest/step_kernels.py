@@ -78,10 +78,10 @@ def arm(i, plan, run):
 
 @compiled
 def passed(i, plan, run):
-    """Note which single tiles of outputs have been gone over once."""
+    """Note which tiles of outputs have been gone over once."""
     loops, edges, at, state = plan[0], plan[1][0], (run[0], run[1]), run[2]
     for e in range(state.shape[0]):
-        if edges[e, OUT] and not edges[e, DOUBLED] and one_pass(e, i, edges, loops, at):
+        if edges[e, OUT] and one_pass(e, i, edges, loops, at):
             began = visit_began(e, i, edges, loops, at)
             if at_first(edges[e, MASK], began, i, loops, at):
                 state[e, LATE, 0] = 1
@@ -211,10 +211,11 @@ def _arrive(e, m, plan, run):
             state[e, 0, PHASE] = DONE
         _next_tile(e, plan, run)
     elif edges[e, DOUBLED]:
+        _copy(e, 4, 2, state)
         _copy(e, 2, 3, state)
         _next_tile(e, plan, run)
     else:
-        _copy(e, 3, 2, state)
+        _copy(e, 4, 2, state)
         _empty(e, 2, state)
         if not (indexes(mask, m, loops) and all_first(mask, m, loops, at)):
             dep = CURRENT if edges[e, PARENT] >= 0 else FREE
@@ -232,9 +233,7 @@ def _children_moved(e, edges, state):
             if state[child, s, DEP] == NEXT:
                 state[child, s, DEP] = CURRENT
             elif state[child, s, DEP] == CURRENT:
-                state[child, s, DEP] = FREE
-                if edges[e, OUT] and not edges[e, DOUBLED]:
-                    state[child, s, DEP] = LAST
+                state[child, s, DEP] = LAST if edges[e, OUT] else FREE
 
 
 @compiled
@@ -263,7 +262,7 @@ def finish(plan, run):
             _store(e, -1, plan, run)
     for e in range(edges.shape[0]):
         if edges[e, OUT]:
-            _copy(e, 3, 2, state)
+            _copy(e, 4, 2, state)
             _empty(e, 2, state)
             _children_moved(e, edges, state)
     run[3][OTHER, UNTIL] = END
