@@ -20,7 +20,6 @@ from ..drawing import Source, footer
 Row = Mapping[str, Any]
 OWN = "bitmod"
 RULE = "nest-whole-buffer"
-SEARCHES = ("search", "search-energy")
 FIGURES = {"cycles": "clocks", "energy_pj.total": "energy", "dram_bits.total": "DRAM traffic"}
 
 
@@ -74,13 +73,14 @@ def by_phase(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     Only of places that all mappers have.
     """
+    mappers = mappers_of(rows)
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for figure, words in FIGURES.items():
         found = gains(rows, figure)
-        for mapper in (RULE, *SEARCHES):
+        for mapper in mappers:
             logs: dict[tuple[str, str], list[float]] = {}
             for (chip, place), gain in found.items():
-                if place.mapper == mapper and _everywhere(found, chip, place):
+                if place.mapper == mapper and _everywhere(found, chip, place, mappers):
                     logs.setdefault((place.phase, chip), []).append(log(gain))
             for (phase, chip), values in logs.items():
                 line = lines.setdefault((phase, chip), {"phase": phase, "over": chip})
@@ -88,23 +88,29 @@ def by_phase(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [lines[key] for key in sorted(lines, key=lambda key: (key[0] != "prefill", key[1]))]
 
 
-def _everywhere(found: Gains, chip: str, place: Place) -> bool:
+def _everywhere(found: Gains, chip: str, place: Place, mappers: Sequence[str]) -> bool:
     return all(
         (chip, Place(place.phase, place.context, place.batch, mapper)) in found
-        for mapper in (RULE, *SEARCHES)
+        for mapper in mappers
     )
 
 
-def of_the_search(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def mappers_of(rows: Sequence[Row]) -> list[str]:
+    """Return the mappers of a sweep, the rule first."""
+    return sorted({row["mapper"] for row in rows}, key=lambda name: (name != RULE, name))
+
+
+def of_the_search(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return how many times as much each chip takes under the rule as under each search."""
+    mappers = mappers_of(rows)
     values: dict[tuple[str, str, str, Place], dict[str, Row]] = {}
     for row in rows:
         at = Place(row["phase"], row["context"], row["batch"], "")
         values.setdefault((row["phase"], row["arch"], row["model"], at), {})[row["mapper"]] = row
     logs: dict[tuple[str, str], dict[str, list[float]]] = {}
     for (phase, chip, _, _), of in values.items():
-        if {RULE, *SEARCHES} <= set(of):
-            for mapper in SEARCHES:
+        if set(mappers) == set(of):
+            for mapper in mappers[1:]:
                 for figure, words in FIGURES.items():
                     ratio = log(float(of[RULE][figure]) / float(of[mapper][figure]))
                     line = logs.setdefault((phase, chip), {})

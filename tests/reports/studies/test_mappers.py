@@ -1,0 +1,68 @@
+"""The study of mappers: gains by hand, layers that sum to the runs."""
+
+from typing import Any
+
+import pytest
+
+from bitlathe.reports.studies.mappers.layers import layer_rows
+from bitlathe.reports.studies.mappers.study import RULE, Place, by_phase, gains, of_the_search
+from bitlathe.sim import simulate
+from bitlathe.workloads import load_model
+
+
+def row(chip: str, model: str, mapper: str, cycles: float) -> dict[str, Any]:
+    return {
+        "arch": chip,
+        "model": model,
+        "phase": "decode",
+        "context": 256,
+        "batch": 1,
+        "mapper": mapper,
+        "cycles": cycles,
+        "energy_pj.total": 2 * cycles,
+        "dram_bits.total": 8,
+    }
+
+
+ROWS = [
+    row("bitmod", "a", RULE, 10),
+    row("bitmod", "b", RULE, 10),
+    row("fp16", "a", RULE, 20),
+    row("fp16", "b", RULE, 80),
+    row("bitmod", "a", "search", 10),
+    row("fp16", "a", "search", 20),
+    row("fp16", "b", "search", 40),  # without a point of BitMoD: not compared
+]
+
+
+def test_gains_are_means_over_the_models_of_both_chips() -> None:
+    found = gains(ROWS, "cycles")
+    assert found == {
+        ("fp16", Place("decode", 256, 1, RULE)): pytest.approx(4.0),
+        ("fp16", Place("decode", 256, 1, "search")): pytest.approx(2.0),
+    }
+    (line,) = by_phase(ROWS)
+    assert (line["phase"], line["over"]) == ("decode", "fp16")
+    assert line[f"clocks, {RULE}"] == pytest.approx(4.0)
+    assert line["clocks, search"] == pytest.approx(2.0)
+    assert line["DRAM traffic, search"] == pytest.approx(1.0)
+
+
+def test_what_the_search_gains_is_of_points_under_both() -> None:
+    lines = {line["chip"]: line for line in of_the_search(ROWS)}
+    assert lines["bitmod"]["clocks, search"] == pytest.approx(1.0)
+    assert lines["fp16"]["energy, search"] == pytest.approx(2**0.5)
+
+
+def test_layers_sum_to_the_runs() -> None:
+    rows = layer_rows("bitmod", "opt-125m", "decode", 16)
+    names = {gemm.name for gemm in load_model("opt-125m").gemms("decode", 16, 1)}
+    totals = [each for each in rows if each["layer"] == "all"]
+    assert len(rows) == (len(names) + 1) * len(totals)
+    for each in totals:
+        run = simulate("bitmod", "opt-125m", "decode", 16, 1, "analytic", each["mapper"])
+        assert each["Mclk"] * 1e6 == pytest.approx(run.cycles)
+        assert each["uJ"] * 1e6 == pytest.approx(run.energy_pj["total"])
+    for each in rows:
+        assert each["over nests' floor"] >= 1
+        assert each["over any floor"] >= each["over nests' floor"] * (1 - 1e-9)
