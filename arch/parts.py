@@ -34,7 +34,7 @@ def _flows(value: Any) -> FlowName | tuple[FlowName, ...]:
     """Read one dataflow, or a list of several."""
     listed = list(value) if isinstance(value, list | tuple) else [value]
     for flow in listed:
-        if flow not in SYSTOLIC:
+        if not isinstance(flow, str) or flow not in SYSTOLIC:
             known = "'os', 'ws' or 'is'"
             raise PydanticCustomError("literal_error", f"Input should be {known}")
     if len(set(listed)) != len(listed):
@@ -50,7 +50,7 @@ def _dims_of(value: Any) -> tuple[str, ...]:
     if not isinstance(dims, list | tuple) or not dims:
         raise ValueError(f"give a list of dimensions: some of {', '.join(DIMENSIONS)}")
     for dim in dims:
-        if dim not in DIMENSIONS:
+        if not isinstance(dim, str) or dim not in DIMENSIONS:
             raise ValueError(unknown_name("dimension", str(dim), DIMENSIONS))
         if list(dims).count(dim) > 1:
             raise ValueError(f"{dim!r} is listed twice; once will do")
@@ -63,7 +63,7 @@ def _dims(value: Any) -> Any:
     if pairs is None:
         return _dims_of(value)
     for flow, _ in pairs:
-        if flow not in SYSTOLIC:
+        if not isinstance(flow, str) or flow not in SYSTOLIC:
             raise ValueError(unknown_name("dataflow", str(flow), SYSTOLIC))
     return tuple((flow, _dims_of(dims)) for flow, dims in pairs)
 
@@ -71,7 +71,7 @@ def _dims(value: Any) -> Any:
 def _pairs(value: Any) -> list[tuple[Any, Any]] | None:
     """Return a list of pairs (dataflow, dims) as read before; None of a list of dims."""
     listed = isinstance(value, list | tuple) and len(value) > 0
-    if not listed or not all(isinstance(each, list | tuple) for each in value):
+    if not listed or not all(isinstance(each, list | tuple) and len(each) == 2 for each in value):
         return None
     return [(flow, dims) for flow, dims in value]
 

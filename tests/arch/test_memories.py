@@ -273,6 +273,24 @@ def test_a_convolution_lies_on_its_rows_and_columns() -> None:
     assert best.cost.compute_cycles == 8 * 9 * 4 * 36 // (12 * 12)  # 12 rows x 12 of 14 columns
 
 
+@pytest.mark.parametrize("name", ["gemmini-like", "edge-npu"])
+def test_the_order_of_siblings_changes_nothing(name: str) -> None:
+    text = (CHIPS / f"{name}.yaml").read_text()
+    head, rest = text.split("memories:\n")
+    inner, tail = rest.split("array:", 1)
+    first, second = {
+        "gemmini-like": ("  - name: scratchpad", "  - name: accumulator"),
+        "edge-npu": ("  - {name: weights", "  - {name: block"),
+    }[name]
+    start, middle = inner.index(first), inner.index(second)
+    end = inner.index("  - ", middle + 4)
+    swapped = inner[:start] + inner[middle:end] + inner[start:middle] + inner[end:]
+    assert swapped != inner
+    other, plain = written(f"{head}memories:\n{swapped}array:{tail}"), load_arch(name)
+    assert sorted(areas_um2(other).items()) == sorted(areas_um2(plain).items())
+    assert cycles_of(other, (4, 8, 16)) == cycles_of(plain, (4, 8, 16))
+
+
 def test_archs_shows_a_chip() -> None:
     shown = CliRunner().invoke(main, ["archs", "gemmini-like"])
     assert shown.exit_code == 0
@@ -356,6 +374,8 @@ REFUSED = [
     ("dataflow: [ws]", "dataflow: [is]", 11, "memories.weights.dataflow: the array has no dataflow "
      "is; it has ws, os."),
     ("dataflow: [ws, os]", "dataflow: [ws, oss]", 13, "array.dataflow: input should be 'os', 'ws'"),
+    ("dataflow: [ws, os]", "dataflow: [{ws: 3}, [os]]", 13, "array.dataflow: input should be 'os'"),
+    ("rows: 16", "rows: {size: 16, dims: [[k]]}", 13, "array.rows.dims: unknown dimension"),
     ("dataflow: [ws, os]", "dataflow: []", 13, "array.dataflow: an empty list; name one or more"),
     ("rows: 16", "rows: {size: 16, dims: [x]}", 13, "array.rows.dims: unknown dimension 'x'."),
     ("rows: 16", "rows: {size: 16, dims: []}", 13, "array.rows.dims: give a list of dimensions:"),
