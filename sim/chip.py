@@ -122,11 +122,6 @@ class Chip:
         return self.sums is self.holding("input")
 
     @cached_property
-    def hierarchies(self) -> tuple[Hierarchy, ...]:
-        """Its memories and axes, a hierarchy for each dataflow."""
-        return hierarchies_of(self.arch)
-
-    @cached_property
     def sum_bits(self) -> int:
         """Bits of an unfinished sum."""
         return self.pe.partial_sum_bits
