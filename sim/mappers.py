@@ -7,7 +7,7 @@ from ..mapping.mappers import NEST_MAPPERS
 AUTO = "auto"
 RULES = ("whole-buffer", "hpca25-whole-buffer")
 MAPPERS = (AUTO, *NEST_MAPPERS, *RULES)
-"""``auto``: the chip's own, else ``whole-buffer``."""
+"""``auto``: the chip's own, else ``search``, else, on chips that no nest describes, a rule."""
 
 
 def why_no_search(arch: Arch) -> str | None:
@@ -42,7 +42,7 @@ def mapper_for(arch: Arch, mapper: str) -> str:
     """
     reason = why_no_search(arch)
     if mapper == AUTO:
-        return arch.mapper or "whole-buffer"
+        return arch.mapper or ("whole-buffer" if reason else "search")
     if mapper in NEST_MAPPERS and reason:
         raise BitlatheError(
             f"mapper {mapper!r}: {reason}, which a mapping does not describe; use mapper "
