@@ -1,6 +1,6 @@
 """The cycle rung under mappings: the time of a product, event by event, its waits by cause."""
 
-from collections import Counter
+from collections import defaultdict
 from fractions import Fraction
 
 from ...mapped import NestTime, Part
@@ -24,8 +24,7 @@ def cause_of(wait: str) -> str:
 def time_of_nest(part: Part) -> NestTime:
     """Return the clocks of a product under its mapping on the machine (`run_nest`)."""
     found = run_nest(part.loops, part.bits, part.best.mapping, part.hierarchy)
-    stalls: Counter[str] = Counter()
+    stalls: dict[str, Fraction] = defaultdict(Fraction)
     for wait, clocks in found.stalls.items():
-        stalls[cause_of(wait)] += clocks  # type: ignore[assignment]
-    waits: dict[str, Fraction] = dict(found.stalls)
-    return NestTime(cycles=found.cycles, waits=waits, stalls=dict(stalls))
+        stalls[cause_of(wait)] += clocks
+    return NestTime(cycles=found.cycles, waits=found.stalls, stalls=stalls)
