@@ -7,14 +7,14 @@ from typing import Any
 
 import bitlathe as bl
 
-from . import formats, keys
+from . import formats, keys, searched
 
 FOLDER = Path(__file__).parent
 CHIPS = (
     *("bitmod", "bitmod-int6", "fp16", "ant", "olive", "systolic-ws", "systolic-os"),
     *(f"hpca25/{name}" for name in ("fp16", "ant", "olive", "bitmod-lossless", "bitmod-lossy")),
 )
-OTHERS = {"formats": formats, "keys": keys}
+OTHERS = {"formats": formats, "keys": keys, "searched": searched}
 PINS = (*CHIPS, *OTHERS)
 RUNS = (  # model, phase, context, batch
     ("llama-2-7b", "prefill", 256, 1),
@@ -46,7 +46,7 @@ def runs(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     arch = chip(name)
     for model, phase, context, batch in RUNS:
         for rung in RUNGS:
-            run = bl.simulate(arch, model, phase, context, batch, rung)
+            run = bl.simulate(arch, model, phase, context, batch, rung, "whole-buffer")
             layers = [{key: getattr(layer, key) for key in LAYER} for layer in run.layers]
             key = f"{model} {phase} {context} x {batch} {rung}"
             area = run.area_um2
@@ -70,7 +70,8 @@ def read(name: str) -> dict[str, Any]:
 
 def text(name: str, pinned: dict[str, Any]) -> str:
     """Return a pin as JSON, short lines for what changes together: a layer, a row of codes."""
-    return runs_text(pinned) if name in CHIPS else json.dumps(pinned, indent=0) + "\n"
+    layered = name in (*CHIPS, "searched")
+    return runs_text(pinned) if layered else json.dumps(pinned, indent=0) + "\n"
 
 
 def runs_text(pinned: dict[str, Any]) -> str:

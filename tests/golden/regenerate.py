@@ -2,7 +2,7 @@
 
 python tests/golden/regenerate.py --why "Heads are laid out one by one" [PIN...]
 
-A pin is a chip's name, ``formats`` or ``keys``; all of them without one.
+A pin is a chip's name, ``formats``, ``keys`` or ``searched``; all of them without one.
 """
 
 import argparse
