@@ -5,6 +5,7 @@ it, is the way from DRAM to the array. Memories that no operand passes one after
 siblings: their order means nothing.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,6 +16,27 @@ from ..datatypes.base.errors import BitlatheError, unknown_name
 
 OPERANDS = ("weight", "input", "output")
 Direction = Literal["read", "write", "both"]
+
+
+WIDTH_BITS = 16
+
+
+def port_width(bits_per_clock: Fraction) -> Fraction:
+    """Return a rate as a port's width: the same, or the next lower one of 16 binary digits.
+
+    A rate that was computed has a denominator that no 64-bit counter takes. Rounded down it is at
+    most 1/32,768 slower, and a faster one never becomes the slower.
+
+    Examples
+    --------
+    >>> port_width(Fraction(128, 5)), port_width(Fraction(1, 10**9)) > 0
+    (Fraction(128, 5), True)
+    """
+    if bits_per_clock.denominator < 1 << WIDTH_BITS or bits_per_clock <= 0:
+        return bits_per_clock
+    digits = bits_per_clock.numerator.bit_length() - bits_per_clock.denominator.bit_length()
+    scale = Fraction(2) ** (WIDTH_BITS - digits)
+    return Fraction(math.floor(bits_per_clock * scale)) / scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ accumulators of one word in the PEs, and axes that unroll what the dataflow says
 from fractions import Fraction
 
 from ..datatypes.base.errors import BitlatheError
-from .hierarchy import OPERANDS, Axis, Direction, Hierarchy, Memory, Port
+from .hierarchy import OPERANDS, Axis, Direction, Hierarchy, Memory, Port, port_width
 from .memories import BufferName
 from .schema import Arch
 
@@ -76,7 +76,7 @@ def unit_pj(arch: Arch) -> float:
 
 def dram_of(arch: Arch) -> Memory:
     """Return the outermost memory of a chip: one port of the DRAM's rate, both ways."""
-    width = arch.dram_bits_per_clock
+    width = port_width(arch.dram_bits_per_clock)
     return Memory(
         name=arch.dram.name,
         holds=OPERANDS,

@@ -157,7 +157,14 @@ class Packed:
             pj = port.read_pj if ways[end] == "read" else port.write_pj
             at = self.ends[t, kind, end]
             at[kernels.PORT] = self.ports.index((memory.name, i))
-            at[kernels.UP], at[kernels.DOWN] = (width / port.width_bits).as_integer_ratio()
+            ratio = (width / port.width_bits).as_integer_ratio()
+            if max(ratio).bit_length() > COUNTER_BITS:
+                raise BitlatheError(
+                    f"memory {memory.name!r}: a port of {float(port.width_bits):g} bits a clock "
+                    f"takes {move.operand}s at {ratio[0]}/{ratio[1]} clocks an element, which the "
+                    "search's 64-bit counters do not hold; give a rounder width."
+                )
+            at[kernels.UP], at[kernels.DOWN] = ratio
             self.pj[t, kind, end] = pj, float((stored - width) / port.width_bits) * pj
 
     def _pack_places(self) -> None:
@@ -190,13 +197,19 @@ class Packed:
             self.doublable |= (1 << i) if memory.double_buffered else 0
 
     def _check_range(self) -> None:
-        """Refuse what 64-bit counters do not hold."""
-        most = max(
-            int(self.ends[..., kernels.UP : kernels.DOWN + 1].max()),
-            int(self.held_ratio.max(initial=1)),
-        )
-        clocks = self.layer.macs * max(self.pace) * most * 8
-        if clocks.bit_length() > COUNTER_BITS:
+        """Refuse what 64-bit counters do not hold: bits of a tile, and clocks of a layer.
+
+        A tile's bits are counted as elements times a numerator, of one product of a batch; clocks
+        of all transfers are at most the multiply-accumulates times the clocks of an element, in
+        units of the pace.
+        """
+        ratios = self.ends[..., kernels.UP : kernels.DOWN + 1].reshape(-1, 2)
+        most = max(int(ratios.max()), int(self.held_ratio.max(initial=1)))
+        elements = max(self.layer.elements(operand) for operand in OPERANDS)
+        elements = 4 * elements if self.layer.windows else elements // self.layer.sizes.get("b", 1)
+        slowest = 1 + max(int(up) // int(down) for up, down in ratios)
+        clocks = self.layer.macs * max(self.pace) * slowest * 8
+        if max(elements * most, clocks).bit_length() > COUNTER_BITS:
             raise BitlatheError(
                 f"{self.layer.macs} multiply-accumulates at widths and rates with denominators "
                 f"of up to {most} do not fit the search's 64-bit counters; use rounder bits of an "
@@ -247,7 +260,7 @@ class Packed:
     def deeper_pj(self) -> float:
         """Least energy of what moves once between memories below the first tier."""
         energy = self._flat[1][1]
-        return sum(
+        return math.fsum(
             float(energy[t, 0]) * self._elements(move.operand)
             for t, move in enumerate(self.moves)
             if 1 < self.move_rows[t, kernels.TIER] < len(self.tiers)
@@ -257,7 +270,7 @@ class Packed:
     def once_pj(self) -> float:
         """Energy of what memories move between them, each element once."""
         energy = self._flat[1][1]
-        return self.deeper_pj + sum(
+        return self.deeper_pj + math.fsum(
             float(energy[t, 0]) * self._elements(move.operand)
             for t, move in enumerate(self.moves)
             if self.move_rows[t, kernels.TIER] == 1 < len(self.tiers)

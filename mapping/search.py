@@ -146,17 +146,19 @@ def _searched(
     seconds = time.perf_counter() - started
     if best[2][0] < 0:
         raise BitlatheError(f"more than {PARETO_ROOM} mappings are best in clocks or energy.")
-    found = []
-    for row in best[1][: best[2][0]]:
+    found, exact = [], counts_all(asked, hierarchy)
+    for (cycles, _), row in zip(best[0][: best[2][0]], best[1], strict=False):
         storage, way = divmod(int(row[0]), len(ways))
         mapping = Unrolled(parts[storage], ways.way(way), 0, 0.0).mapping(row)
+        costs = cost(asked, bits, mapping, hierarchy)
+        assert not exact or costs.cycles == cycles, "the compiled counts are the plain ones"
         found.append(
             Best(
                 mapping=mapping,
-                cost=cost(asked, bits, mapping, hierarchy),
+                cost=costs,
                 mappings_evaluated=evaluated,
                 search_seconds=seconds,
-                optimal=evaluated < limit and counts_all(asked, hierarchy),
+                optimal=evaluated < limit and exact,
             )
         )
     return found

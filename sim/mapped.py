@@ -316,18 +316,18 @@ def busy_cycles(parts: Sequence[Part]) -> dict[str, int]:
 
 def _energy_pj(chip: Chip, parts: Sequence[Part], cycles: int) -> dict[str, float]:
     """Return energy by component; what runs with the clocks follows the rung's."""
-    energy = dict.fromkeys(("pe", "sram_read", "sram_write", "dram"), 0.0)
+    energy: dict[str, list[float]] = {"pe": [], "sram_read": [], "sram_write": [], "dram": []}
     for part in parts:
-        outermost = part.hierarchy.memories[0].name
-        cost = part.best.cost
-        energy["pe"] += cost.energy_pj["array"] * part.times
-        energy["dram"] += cost.energy_pj[outermost] * part.times
-        on_chip = [memory.name for memory in part.hierarchy.memories[1:]]
+        outermost, *on_chip = (memory.name for memory in part.hierarchy.memories)
+        cost, times = part.best.cost, part.times
         written = _written_pj(part.hierarchy, cost)
-        energy["sram_write"] += written * part.times
         read = math.fsum(cost.energy_pj[name] for name in on_chip) - written
-        energy["sram_read"] += max(0.0, read) * part.times
-    return with_total({**energy, **timed_energy_pj(chip, cycles)})
+        energy["pe"].append(cost.energy_pj["array"] * times)
+        energy["dram"].append(cost.energy_pj[outermost] * times)
+        energy["sram_write"].append(written * times)
+        energy["sram_read"].append(max(0.0, read) * times)
+    summed = {name: math.fsum(terms) for name, terms in energy.items()}
+    return with_total({**summed, **timed_energy_pj(chip, cycles)})
 
 
 def _written_pj(hierarchy: Hierarchy, cost: Cost) -> float:

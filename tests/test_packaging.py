@@ -64,5 +64,5 @@ def test_import_is_light() -> None:
 
 
 def test_the_analytic_rung_needs_no_heavy_package() -> None:
-    run = "import bitlathe as bl; bl.simulate('bitmod', 'llama-2-7b', fidelity='analytic')"
+    run = "import bitlathe as bl; bl.simulate('hpca25/fp16', 'opt-1.3b', fidelity='analytic')"
     assert not HEAVY & _modules_after(run)

@@ -41,16 +41,20 @@ def test_all_axes_but_the_first_are_one(text, shape):
 def test_bits_are_those_of_a_simulated_layer(tmp_path):
     """4608 weights x 4 bits, 64 groups x (8 + 2) bits, 32 channels x 16 bits: 19,584.
 
-    A chip stores each output channel in whole bytes: 32 x ceil(612 / 8) bytes = 19,712 bits.
+    The rule stores each output channel in whole bytes: 32 x ceil(612 / 8) bytes = 19,712 bits.
     """
     text = "bitmod_fp4@g128/int8"
     q = quantize(weights((32, 16, 3, 3)), text)
     assert q.total_bits == 4608 * 4 + 32 * 2 * 10 + 32 * 16 == 19_584
     (tmp_path / "one.yaml").write_text(MODEL)
     assert bl.load_arch("bitmod").formats.linear.weight.label == text
-    run = bl.simulate("bitmod", str(tmp_path / "one.yaml"))
     channel = Fraction(q.total_bits, 32)
-    assert run.layers[0].dram_bits["weight"] == 32 * 8 * ceil(channel / 8) == 19_712
+    rule, mapping = (
+        bl.simulate("bitmod", str(tmp_path / "one.yaml"), mapper=mapper).layers[0]
+        for mapper in ("whole-buffer", "search")
+    )
+    assert rule.dram_bits["weight"] == 32 * 8 * ceil(channel / 8) == 19_712
+    assert mapping.dram_bits["weight"] == 19_584
 
 
 def test_other_axes_can_be_asked_for():

@@ -6,9 +6,12 @@ from fractions import Fraction
 
 import pytest
 
+from bitlathe.arch import load_arch, resolve
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.mapping.best import OBJECTIVES
+from bitlathe.mapping.best import OBJECTIVES, Objective
+from bitlathe.mapping.chip_bits import operand_bits
 from bitlathe.mapping.cost import cost
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
@@ -149,3 +152,15 @@ def test_bad_input_is_said() -> None:
         Loops.product(1, 0, 1)
     with pytest.raises(BitlatheError, match="takes products, of dimensions m, n, k and b"):
         search(Loops(sizes={"p": 2}, indexes=dict.fromkeys(OPERANDS, ("p",))), bits, chip)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_long_layers_are_searched(objective: Objective) -> None:
+    """As many tokens as models take, bits with large denominators; the search compares its clocks
+    with those of exact fractions."""
+    chip = resolve(load_arch("bitmod"), phase="prefill", model="llama-2-7b")
+    layer, hierarchy = Loops.product(131_072, 4_096, 11_008), hierarchy_of(chip)
+    bits = operand_bits(chip, chip.formats.linear, 4_096, 11_008)
+    best = search(layer, bits, hierarchy, objective, limit=50)
+    assert best.cost.cycles >= layer.macs // 4096 * bits.step_cycles
+    assert not problems(layer, bits, best.mapping, hierarchy)

@@ -124,4 +124,4 @@ def test_counters_beyond_2_to_63_are_refused(bits_per_clock, context, what):
     """4 M tokens read V of 1 GiB a head 4,096 times over; 2^63 clocks at a bit in 10,000 clocks."""
     chip = load_arch("bitmod", {"dram.bits_per_clock": bits_per_clock})
     with pytest.raises(BitlatheError, match=rf"{what}.* beyond the range of counters \(2\^63\)"):
-        bl.simulate(chip, "llama-2-7b", "prefill", context, fidelity="analytic")
+        bl.simulate(chip, "llama-2-7b", "prefill", context, 1, "analytic", "whole-buffer")
