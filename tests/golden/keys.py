@@ -17,6 +17,7 @@ SIMULATE = "simulate --arch bitmod --model opt-125m --context 16 --json"
 COMMANDS = (
     SIMULATE,
     f"{SIMULATE} --fidelity analytic --mapper search",
+    f"{SIMULATE} --mapper whole-buffer",
     f"{SIMULATE} --bandwidth --set array.rows=16",
     "simulate --arch systolic-ws.yaml --model resnet-18 --batch 2 --json",
     "simulate --arch hpca25/bitmod-lossy --model bert-base --mapper hpca25-whole-buffer "
