@@ -19,7 +19,7 @@ FAST := tests/arch tests/mapping tests/workloads tests/datatypes/formats tests/d
 SLOWER := accuracy or casts or stochastic or compiled_kernels
 # tests of kernels whose arrays are small enough for plain Python
 SMALL := (kernels or naive or mac or rescale or edges or bits_of_the_pe or equal) and not \
-  (quantize or wanted or random_cases or larger or exhaustive)
+  (quantize or wanted or random_cases or larger or exhaustive or simulator)
 MACHINES := tests/sim/pe tests/sim/array
 
 .PHONY: versions demo test fast cov jitless lint studies device bench clean
