@@ -49,7 +49,9 @@ def run(package, factor, **options):
     helper = package / "room" / "helper_kernels.py"
     if f"* {factor}" not in (helper.read_text() if helper.exists() else ""):
         helper.write_text(HELPER.format(factor=factor))
-    env = {**os.environ, "NUMBA_CACHE_DIR": str(package / "cache")}
+    # without files of bytecode: Python would take an old one for a file of equal time and size
+    kept = {"NUMBA_CACHE_DIR": str(package / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, **kept}
     program = [sys.executable, "-c", PROGRAM.format(package=package)]
     done = subprocess.run(program, env=env, capture_output=True, text=True, check=True, **options)
     return tuple(int(word) for word in done.stdout.split())
