@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+settings_option = click.option(
+    "--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64."
+)
+batch_option = click.option(
+    "--batch", type=int, default=1, show_default=True, help="Sequences or images."
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,7 +54,7 @@ def _note(text: str) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
+@settings_option
 @json_option
 def archs(name: str | None, settings: tuple[str, ...], *, as_json: bool) -> None:
     """List the shipped chips, or show one: memories, axes, area, leakage.
@@ -275,7 +281,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
     help="prefill or decode.",
 )
 @click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
-@click.option("--batch", type=int, default=1, show_default=True, help="Sequences or images.")
+@batch_option
 @click.option(
     "--fidelity",
     callback=known(rungs),
@@ -297,7 +303,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
     help="Tokens of the head: last or all.  [default: the chip's]",
 )
 @click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
-@click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
+@settings_option
 @json_option
 def simulate(
     arch: str,
@@ -366,7 +372,7 @@ def simulate(
     help="Of the model: prefill or decode.",
 )
 @click.option("--context", type=int, help="Of the model: tokens.  [default: 256]")
-@click.option("--batch", type=int, default=1, show_default=True, help="Sequences or images.")
+@batch_option
 @click.option(
     "--objective",
     callback=known(objectives),
@@ -381,7 +387,7 @@ def simulate(
     multiple=True,
     help="What the best must keep to, e.g. io.k=whole, weight.order=n,k,m, rows=k:32.",
 )
-@click.option("--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64.")
+@settings_option
 @json_option
 def map_command(
     arch: str,

@@ -8,11 +8,13 @@ have parts of are read from each and arrive at the parent as one.
 
 from collections.abc import Container
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from .blocks import Edge, Nest, Spread, Visit, Visits
 from .nest import Loops, Mapping, Place
+from .operands import OperandBits
 
 Kind = Literal["fetch", "write", "readback"]
 
@@ -222,3 +224,22 @@ def accesses(
             )
         )
     return tuple(found)
+
+
+def outermost_bits(
+    layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
+) -> dict[str, Fraction]:
+    """Return the bits that pass the outermost memory by operand; unfinished sums are outputs'.
+
+    Parameters
+    ----------
+    layer : Loops
+    bits : OperandBits
+    mapping : Mapping
+    hierarchy : Hierarchy
+    """
+    found = dict.fromkeys(OPERANDS, Fraction(0))
+    for moved in accesses(layer, mapping, hierarchy, {hierarchy.memories[0].name}):
+        width = bits.of(moved.operand, partial=moved.partial)
+        found[moved.operand] += moved.parent_elements * width
+    return found

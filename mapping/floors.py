@@ -27,7 +27,7 @@ from math import prod, sqrt
 import numpy as np
 
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
-from .accesses import accesses
+from .accesses import outermost_bits
 from .nest import Loops, Mapping
 from .operands import OperandBits
 
@@ -55,12 +55,7 @@ def traffic_bits(
     hierarchy : Hierarchy
         The first of its memories is the DRAM.
     """
-    dram = hierarchy.memories[0].name
-    moved = (each for each in accesses(layer, mapping, hierarchy) if each.parent == dram)
-    return sum(
-        (each.parent_elements * bits.of(each.operand, partial=each.partial) for each in moved),
-        Fraction(0),
-    )
+    return sum(outermost_bits(layer, bits, mapping, hierarchy).values(), Fraction(0))
 
 
 def compulsory_bits(layer: Loops, bits: OperandBits) -> Fraction:

@@ -24,6 +24,7 @@ from ..mapping.whole_buffer import (
 from ..workloads.gemm import Gemm, VisibleBlock
 from .chip import Chip
 from .layer_bits import LayerBits
+from .mappers import rule_of
 
 Streamed = Literal["weight", "input"]
 
@@ -56,11 +57,6 @@ def cropped(gemm: Gemm) -> Gemm:
 def visible_blocks(chip: Chip, gemm: Gemm) -> tuple[VisibleBlock, ...]:
     """Return the blocks of tokens of a masked layer that see something."""
     return gemm.visible_blocks(token_rows(chip))
-
-
-def mapper_of(chip: Chip, mapper: str) -> str:
-    """Return the mapper that runs: a chip that names one takes it for ``whole-buffer`` too."""
-    return chip.arch.mapper or mapper if mapper == "whole-buffer" else mapper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +324,7 @@ def lay_out(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = N
     BitlatheError
         Half a buffer is too small for a single group of a block.
     """
-    mapper = mapper_of(chip, mapper)
+    mapper = rule_of(chip.arch, mapper)
     pooled = "hpca25-whole-buffer" in (mapper, chip.arch.mapper)
     traffic = replace(
         _least_traffic(chip, gemm, bits, mapper, kept, pooled=pooled),

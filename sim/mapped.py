@@ -16,7 +16,7 @@ from typing import Any
 from ..arch.dataflow import TILE
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.numbers import ceil_div
-from ..mapping.accesses import accesses
+from ..mapping.accesses import outermost_bits
 from ..mapping.best import Best
 from ..mapping.cost import Cost
 from ..mapping.mappers import NEST_MAPPERS, NestMapper
@@ -276,10 +276,9 @@ def dram_bits(parts: Sequence[Part]) -> dict[str, int]:
     """Return the bits that pass DRAM by operand; unfinished sums count as outputs."""
     found = dict.fromkeys(OPERANDS, Fraction(0))
     for part in parts:
-        outermost = part.hierarchy.memories[0].name
-        for moved in accesses(part.loops, part.best.mapping, part.hierarchy, {outermost}):
-            width = part.bits.of(moved.operand, partial=moved.partial)
-            found[moved.operand] += moved.parent_elements * width * part.times
+        moved = outermost_bits(part.loops, part.bits, part.best.mapping, part.hierarchy)
+        for operand, bits in moved.items():
+            found[operand] += bits * part.times
     return {operand: math.ceil(bits) for operand, bits in found.items()}
 
 

@@ -48,4 +48,9 @@ def mapper_for(arch: Arch, mapper: str) -> str:
             f"mapper {mapper!r}: {reason}, which a mapping does not describe; use mapper "
             f"{arch.mapper or 'whole-buffer'!r} or take the key out of the chip."
         )
-    return arch.mapper or mapper if mapper == "whole-buffer" else mapper
+    return rule_of(arch, mapper)
+
+
+def rule_of(arch: Arch, rule: str) -> str:
+    """Return the rule that runs: a chip that names one takes it for ``whole-buffer`` too."""
+    return arch.mapper or rule if rule == "whole-buffer" else rule

@@ -4,11 +4,6 @@ Without a device this file runs itself once more in numba's CUDA simulator, in a
 because numba reads the switch when it is imported. With a device the tests run on it.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,25 +12,10 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.kernels.cuda.launch import device_available
 from bitlathe.sim.pe.bit_serial import bitserial_dot
 from bitlathe.sim.pe.dequantize import table_matmul
+from cuda_twins import on_device, runs_itself_in_the_simulator
 from naive import pe_naive
 
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
-ROOT = Path(__file__).resolve().parents[3]
-on_device = pytest.mark.skipif(
-    not device_available(), reason="no CUDA device: covered by the run in the simulator"
-)
-
-
-@pytest.mark.skipif(SIMULATED, reason="this is the run in the simulator")
-def test_twins_agree_in_the_simulator():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    command += ["-k", "twin or empty"]
-    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
-    run = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    assert " passed" in run.stdout
+test_twins_agree_in_the_simulator = runs_itself_in_the_simulator(__file__)
 
 
 @pytest.mark.skipif(device_available(), reason="there is a device")
