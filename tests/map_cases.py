@@ -13,8 +13,9 @@ from bitlathe.mapping.cost import Cost, cost
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
 from bitlathe.mapping.operands import OperandBits
-from bitlathe.mapping.space import storages, tiers_of
-from bitlathe.mapping.unrolled import Unrolled
+from bitlathe.mapping.packed import Packed
+from bitlathe.mapping.space import Ways, searchable, storages, tiers_of
+from bitlathe.mapping.unrolled import Unrolled, new_front
 from naive import mapping_naive
 
 
@@ -123,10 +124,18 @@ def least_of(
 
 
 def every_mapping(layer: Loops, chip: Hierarchy):
-    """Every mapping of the space, legal or not."""
+    """Every mapping of the space of products, legal or not."""
     axes = [(axis.name, axis.size, axis.dims) for axis in chip.axes]
+    yield from mappings_of(layer, chip, axes, mapping_naive.tilings, mapping_naive.nests)
+
+
+def mappings_of(layer: Loops, chip: Hierarchy, axes, tilings, nests):
+    """Every choice of memories, ways to unroll over axes, tiles, orders of loops and doubled tiles.
+
+    ``tilings(sizes, way, kept)`` gives groups of loops, ``nests(sizes, groups)`` their orders.
+    """
+    tiers = tiers_of(chip)
     for storage in storages(chip):
-        tiers = tiers_of(chip)
         holds = [
             [(m.name, tuple(op for op in OPERANDS if m in storage[op])) for m in tier]
             for tier in tiers
@@ -143,11 +152,38 @@ def every_mapping(layer: Loops, chip: Hierarchy):
             if chip.memory(name).double_buffered
         ]
         for way in mapping_naive.unrollings(layer.sizes, axes):
-            for groups in mapping_naive.tilings(layer.sizes, way, kept):
-                for nest in mapping_naive.nests(layer.sizes, groups):
+            for groups in tilings(layer.sizes, way, kept):
+                for nest in nests(layer.sizes, groups):
                     for many in range(len(places) + 1):
                         for two in combinations(places, many):
                             yield mapping_of(holds, way, nest, two)
+
+
+def compiled_and_plain(
+    rng: random.Random, layer: Loops, bits: OperandBits, chip: Hierarchy
+) -> tuple[Mapping, float, float, Cost] | None:
+    """A random mapping, its clocks and energy as the compiled search has them, and its plain cost.
+
+    Random memories, unrolling, tiles, orders and doublings; None where they do not fit.
+    """
+    packed = Packed(searchable(layer), bits, chip, rng.choice(storages(chip)))
+    ways = Ways(packed.layer, chip.axes)
+    number = rng.randrange(len(ways))
+    unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
+    if not all(len(each) for each in unrolled.chain_lists):
+        return None
+    picks = [rng.randrange(len(each)) for each in unrolled.chain_lists]
+    unrolled.chain_lists = [
+        each[pick : pick + 1] for each, pick in zip(unrolled.chain_lists, picks, strict=True)
+    ]
+    one_order(unrolled, rng)
+    unrolled.fixed[2] &= rng.getrandbits(8)
+    front = new_front(0, max(4, len(packed.dims)))
+    if not unrolled.search(0, 1, front):
+        return None
+    mapping = unrolled.mapping(front[1][0])
+    assert problems(layer, bits, mapping, chip) == ()
+    return mapping, *front[0][0], cost(layer, bits, mapping, chip)
 
 
 def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:

@@ -1,24 +1,21 @@
 """The search of convolutions against every mapping of small spaces, and the plain cost."""
 
 import random
-from itertools import combinations
 
 import pytest
 
-from bitlathe.arch.hierarchy import OPERANDS, Hierarchy
+from bitlathe.arch.hierarchy import Hierarchy
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.best import OBJECTIVES
 from bitlathe.mapping.cost import cost
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
-from bitlathe.mapping.packed import Packed
 from bitlathe.mapping.search import search
-from bitlathe.mapping.space import Ways, searchable, storages, tiers_of
-from bitlathe.mapping.unrolled import Unrolled, new_front
+from bitlathe.mapping.space import searchable, tiers_of
 from bitlathe.sim.cycle.nest.run import run_nest
 from bitlathe.workloads.conv_shape import ConvShape
-from map_cases import least_of, mapping_of, one_order, random_bits, random_chip
+from map_cases import compiled_and_plain, least_of, mappings_of, random_bits, random_chip
 from naive import mapping_naive
 
 
@@ -50,56 +47,24 @@ def test_compiled_cost_of_a_convolution_is_the_plain_one(seed: int) -> None:
     while compared < 15:
         chip, bits = random_chip(rng, large=True), random_bits(rng)
         layer = random_conv(rng, 6)
-        packed = Packed(searchable(layer), bits, chip, rng.choice(storages(chip)))
-        ways = Ways(packed.layer, chip.axes)
-        number = rng.randrange(len(ways))
-        unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
-        if not all(len(each) for each in unrolled.chain_lists):
+        found = compiled_and_plain(rng, layer, bits, chip)
+        if found is None:
             continue
-        picks = [rng.randrange(len(each)) for each in unrolled.chain_lists]
-        unrolled.chain_lists = [
-            each[pick : pick + 1] for each, pick in zip(unrolled.chain_lists, picks, strict=True)
-        ]
-        one_order(unrolled, rng)
-        unrolled.fixed[2] &= rng.getrandbits(8)
-        front = new_front(0, len(packed.dims))
-        if not unrolled.search(0, 1, front):
-            continue
-        best, mapping = front[0][0], unrolled.mapping(front[1][0])
-        assert problems(layer, bits, mapping, chip) == ()
-        plain = cost(layer, bits, mapping, chip)
-        assert best[0] == plain.cycles, mapping.text(layer.sizes)
-        assert best[1] == pytest.approx(plain.total_pj, rel=1e-12)
+        mapping, cycles, energy_pj, plain = found
+        assert cycles == plain.cycles, mapping.text(layer.sizes)
+        assert energy_pj == pytest.approx(plain.total_pj, rel=1e-12)
         compared += 1
 
 
 def every_mapping(layer: Loops, chip: Hierarchy):
     """Every mapping of the space of convolutions, legal or not."""
     axes = list(mapping_naive.conv_axes((axis.name, axis.size, axis.dims) for axis in chip.axes))
-    tiers = tiers_of(chip)
-    copied = [bool(tier[0].per) for tier in tiers[1:]]
-    for storage in storages(chip):
-        holds = [
-            [(m.name, tuple(op for op in OPERANDS if m in storage[op])) for m in tier]
-            for tier in tiers
-        ]
-        kept = [
-            {dim for _, ops in tier for op in ops for dim in layer.indexes[op]}
-            for tier in holds[1:]
-        ]
-        places = [
-            (name, op)
-            for tier in holds[1:]
-            for name, ops in tier
-            for op in ops
-            if chip.memory(name).double_buffered
-        ]
-        for way in mapping_naive.unrollings(layer.sizes, axes):
-            for groups in mapping_naive.conv_tilings(layer.sizes, way, kept, copied):
-                for nest in mapping_naive.conv_nests(layer.sizes, groups):
-                    for many in range(len(places) + 1):
-                        for two in combinations(places, many):
-                            yield mapping_of(holds, way, nest, two)
+    copied = [bool(tier[0].per) for tier in tiers_of(chip)[1:]]
+
+    def tilings(sizes, way, kept):
+        return mapping_naive.conv_tilings(sizes, way, kept, copied)
+
+    return mappings_of(layer, chip, axes, tilings, mapping_naive.conv_nests)
 
 
 def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:

@@ -13,6 +13,9 @@ from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.sim.cycle.nest.run import NestRun, run_nest
 from naive import nest_machine_naive
+from worked_example import BITS, LAYER, port
+from worked_example import chip as example_chip
+from worked_example import nest as example_nest
 
 Case = tuple[Loops, OperandBits, Mapping, Hierarchy]
 
@@ -176,61 +179,10 @@ def test_more_of_anything_is_hardly_ever_slower(seed: int) -> None:
 )
 def test_worked_example(registers: int, shared: bool, cycles: int) -> None:
     """The formula has 4,200,457, 4,315,138 and 8,369,671 (`tests/mapping/test_cost.py`)."""
-    weights = Memory(
-        name="weights",
-        holds=("weight",),
-        size_bits=1 << 22,
-        ports=(port("read", 1024), port("write", 1024)),
-    )
-    io = (port("read", 1024), port("write", 1024))
-    if not shared:
-        io = tuple(
-            port(way, 1024, operand) for operand in ("input", "output") for way in ("read", "write")
-        )
-    chip = Hierarchy(
-        memories=(
-            Memory(name="dram", holds=OPERANDS, size_bits=None, ports=(port("both", 256),)),
-            weights,
-            Memory(name="io", holds=("input", "output"), size_bits=1 << 22, ports=io),
-            Memory(
-                name="register",
-                holds=("weight",),
-                size_bits=16,
-                ports=(port("read", 8), port("write", 8)),
-                per=("rows", "columns"),
-            ),
-        ),
-        axes=(Axis(name="rows", size=32, dims=("k",)), Axis(name="columns", size=32, dims=("n",))),
-    )
-    two = ("weight",) if registers == 2 else ()
-    mapping = Mapping(
-        levels=(
-            Level(memory="dram", keeps=OPERANDS, loops=(Loop("n", 256),)),
-            Level(memory="io", keeps=("output",), loops=(Loop("k", 256),)),
-            Level(memory="weights", keeps=("weight",), doubled=("weight",)),
-            Level(
-                memory="io",
-                keeps=("input",),
-                doubled=("input",),
-                loops=(Loop("k", 32), Loop("n", 32)),
-            ),
-            Level(memory="register", keeps=("weight",), doubled=two, loops=(Loop("m", 1),)),
-        ),
-        spatial=(Unroll("rows", "k", 32), Unroll("columns", "n", 32)),
-    )
-    bits = OperandBits(weight=Fraction(8), input=Fraction(8), output=Fraction(8), partial=32)
-    found = run_nest(Loops.product(256, 4096, 4096), bits, mapping, chip)
+    found = run_nest(LAYER, BITS, example_nest(registers=registers), example_chip(shared=shared))
     assert found.cycles == cycles
     if registers == 1:  # 16,383 loads of 8 clocks in a window of 1, beside the first load's 8
         assert found.stalls["weights.read weight"] == 7 * 16_383 + 8
-
-
-def port(direction: str, width: int, *operands: str) -> Port:
-    return Port(
-        direction=direction,  # type: ignore[arg-type]
-        width_bits=Fraction(width),
-        operands=operands or OPERANDS,
-    )
 
 
 def test_one_memory_and_no_stall() -> None:
