@@ -9,7 +9,7 @@ from ..arch import Arch, load_arch, resolve
 from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..mapping.keep import Plan
-from ..workloads import Gemm, Model, load_model
+from ..workloads import Gemm, Model, Source, load_model
 from ..workloads.order import each_alone, ordered, steps_of
 from ..workloads.sizes import COUNTER_LIMIT
 from .chip import Chip
@@ -24,7 +24,7 @@ FIDELITIES = tuple(RUNGS)
 
 def simulate(
     arch: Arch | str | Path,
-    model: Model | str | Path,
+    model: Model | Source,
     phase: str = "prefill",
     context: int | None = None,
     batch: int = 1,
@@ -42,8 +42,8 @@ def simulate(
     ----------
     arch : Arch, str or Path
         A chip, or what `load_arch` takes.
-    model : Model, str or Path
-        A model, or what `load_model` takes.
+    model : Model, str, path, mapping or sequence
+        A model, or what `load_model` takes: a name, a file, a list of `Gemm`.
     phase : {"prefill", "decode"}
         All tokens of the context at once, or one new token that sees ``context`` tokens, itself
         among them.

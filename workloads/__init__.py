@@ -4,6 +4,8 @@ from .conv import ConvNet
 from .conv_shape import ConvShape
 from .gemm import Gemm
 from .model import Model, load_model, model_names
+from .products import Product, Products
+from .sources import Source
 from .transformer import Transformer
 
 __all__ = [
@@ -11,6 +13,9 @@ __all__ = [
     "ConvShape",
     "Gemm",
     "Model",
+    "Product",
+    "Products",
+    "Source",
     "Transformer",
     "load_model",
     "model_names",

@@ -1,7 +1,7 @@
 """Read a model's configuration file, and say where in it a value is wrong."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Config:
         Keys and positions that lead from the file's top to this object.
     defaults : mapping
         Values of keys the object may leave out.
+    place : str or None
+        What errors say instead of file, line and column, where the keys stand in no text.
     """
 
     data: Mapping[str, Any]
@@ -36,9 +38,12 @@ class Config:
     text: str = field(repr=False)
     loc: tuple[str | int, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    place: str | None = None
 
     def where(self, key: str | None = None) -> str:
         """Return ``file:line:column`` of a key, or of the deepest part that exists."""
+        if self.place is not None:
+            return ".".join((self.place, *map(str, self.loc)))
         loc = self.loc if key is None else (*self.loc, key)
         if _is_yaml(self.source):
             from ..datatypes.base.yamlfile import parse_yaml  # slow to import: not needed for JSON
@@ -136,10 +141,10 @@ class Config:
         loc = (*self.loc, key) if index is None else (*self.loc, key, index)
         if not isinstance(value, dict):
             raise BitlatheError(
-                f"{Config(data={}, source=self.source, text=self.text, loc=loc).where()}: "
-                f"{shown(value)} stands where an object of keys and values belongs."
+                f"{replace(self, data={}, loc=loc).where()}: {shown(value)} stands where an "
+                "object of keys and values belongs."
             )
-        return Config(data=value, source=self.source, text=self.text, loc=loc)
+        return replace(self, data=value, loc=loc, defaults={})
 
     def missing(self, key: str) -> BitlatheError:
         """Return the error for a required key that is not there."""
@@ -167,7 +172,8 @@ def read_config(path: Path) -> Config:
     if not isinstance(data, dict):
         raise BitlatheError(
             f"{source}:1: the file holds {type(data).__name__!r} at its top; a model's file holds "
-            "an object with 'model_type' (transformers) or 'input' and 'layers' (convolutions)."
+            "an object with 'model_type' (transformers), 'input' and 'layers' (convolutions) or "
+            "'products' (a list of them)."
         )
     return Config(data=data, source=source, text=text)
 

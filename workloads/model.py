@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +17,10 @@ from .conv import ConvNet, read_convnet
 from .families import AROUND_TEXT, FAMILIES
 from .gemm import Gemm
 from .keys import check_keys, parts_left_out
+from .products import Products
 from .read import head_of, read_transformer
 from .sizes import COUNTER_LIMIT, check_size
+from .sources import Found, Source, find
 from .transformer import DEFAULT_CONTEXT, Staged, Transformer, edges, staged_gemms
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ class Model:
     name : str
         The shipped name, or the stem of the user's file (its folder's name for config.json).
     family : str
-        The ``model_type`` of its configuration, e.g. ``"llama"``, or ``"convnet"``.
-    shape : Transformer or ConvNet
+        The ``model_type`` of its configuration, e.g. ``"llama"``, or ``"convnet"``, or
+        ``"products"``.
+    shape : Transformer, ConvNet or Products
         The sizes.
     notes : tuple of str
         What of its file is left out or not used, a sentence each.
@@ -56,21 +59,27 @@ class Model:
 
     name: str
     family: str
-    shape: Transformer | ConvNet
+    shape: Transformer | ConvNet | Products
     notes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
-        """What the model is: decoder, encoder, vision or conv."""
+        """What the model is: decoder, encoder, vision, conv or products."""
+        if isinstance(self.shape, Products):
+            return "products"
         return "conv" if isinstance(self.shape, ConvNet) else self.shape.family.kind
 
     @property
     def has_decode(self) -> bool:
-        """Whether the model generates tokens one by one."""
+        """Whether the model generates tokens one by one; a list of products may be of any phase."""
+        if isinstance(self.shape, Products):
+            return self.shape.phase != "prefill"
         return self.kind == "decoder"
 
     def context_of(self, context: int | None = None) -> int | None:
         """Return the tokens in view when ``context`` is asked for; None for convolutions."""
+        if isinstance(self.shape, Products):
+            return self.shape.context_of(context)
         if isinstance(self.shape, ConvNet):
             return None
         return self.shape.fixed_tokens or (DEFAULT_CONTEXT if context is None else context)
@@ -135,7 +144,10 @@ class Model:
     def products(self, staged: Staged) -> tuple[Gemm, ...]:
         """Return the matrix products of a pass from those with their stages (`staged`)."""
         found = tuple(gemm for _, gemm in staged)
-        return _merge(found) if isinstance(self.shape, ConvNet) else found
+        merged = isinstance(self.shape, ConvNet) or (
+            isinstance(self.shape, Products) and self.shape.merged
+        )
+        return _merge(found) if merged else found
 
     def graph(
         self, phase: str = "prefill", context: int | None = None, batch: int = 1
@@ -153,6 +165,9 @@ class Model:
         if isinstance(self.shape, ConvNet):
             by_name = {gemm.name: gemm for _, gemm in staged}
             flow.add_edges_from((by_name[a], by_name[b]) for a, b in self.shape.edges())
+        elif isinstance(self.shape, Products):
+            gemms = [gemm for _, gemm in staged]
+            flow.add_edges_from((gemms[a], gemms[b]) for a, b in self.shape.edges())
         else:
             flow.add_edges_from(edges(self.shape, staged))
         return flow
@@ -186,6 +201,9 @@ class Model:
             if isinstance(self.shape, ConvNet):
                 _check_conv_run(phase, context, causal)
                 found = tuple(("conv", gemm) for gemm in self.shape.gemms(images))
+            elif isinstance(self.shape, Products):
+                gemms = self.shape.gemms(phase, context, images, causal)
+                found = tuple(("listed", gemm) for gemm in gemms)
             else:
                 found = staged_gemms(self.shape, phase, context, images, causal, logits)
         except BitlatheError as error:
@@ -215,8 +233,6 @@ def _check_conv_run(phase: str, context: int | None, causal: bool) -> None:
 
 def _merge(gemms: tuple[Gemm, ...]) -> tuple[Gemm, ...]:
     """Merge layers that differ in nothing but their name; the first one's name stays."""
-    from dataclasses import replace
-
     first: dict[Gemm, str] = {}
     count: dict[Gemm, int] = {}
     for gemm in gemms:
@@ -231,15 +247,17 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.json")))
 
 
-def load_model(name_or_path: str | Path) -> Model:
-    """Return a shipped model by name, or read one from a file or folder.
+def load_model(source: Source) -> Model:
+    """Return a shipped model by name, or read one from a file, a folder or an object.
 
     Parameters
     ----------
-    name_or_path : str or Path
-        A shipped name (`model_names`; case does not matter, ``_`` and space stand for ``-``), a
-        Hugging Face config.json, a folder that holds one, or a JSON or YAML file that lists the
-        layers of a convolution network.
+    source : str, path, mapping, sequence or configuration object
+        A shipped name (`model_names`; case does not matter, ``_`` and space stand for ``-``); a
+        Hugging Face config.json, or a folder that holds one; a JSON or YAML file that lists the
+        layers of a convolution network; a list of products (YAML, JSON, CSV, a Python list of
+        `Gemm` or of dicts with its keys); the keys of a config.json as a dict; an object whose
+        ``to_dict`` gives them, such as a configuration of transformers.
 
     Returns
     -------
@@ -249,14 +267,22 @@ def load_model(name_or_path: str | Path) -> Model:
     ------
     BitlatheError
         If there is no such name or file, or the file is wrong: file, line and key are named.
+
+    Examples
+    --------
+    >>> from bitlathe.workloads import Gemm
+    >>> load_model([Gemm(name="up", m=8, n=64, k=32)]).gemms()[0].macs
+    16384
     """
-    text = str(name_or_path)
+    if not isinstance(source, str | os.PathLike):
+        return _of(find(source))
+    text = str(source)
     wanted = slug(text)
     if wanted in model_names():
         return _load(SHIPPED / f"{wanted}.json", wanted)
     path = Path(text)
     if not text or not os.path.exists(text):  # unlike Path.exists, never raises
-        if path.suffix in (".json", ".yaml", ".yml") or len(path.parts) > 1:
+        if path.suffix in (".json", ".yaml", ".yml", ".csv") or len(path.parts) > 1:
             raise BitlatheError(
                 f"{shown_path(text)}: cannot read this model file: no such file; give the path of "
                 "a config.json, its folder, or a shipped model's name."
@@ -264,26 +290,15 @@ def load_model(name_or_path: str | Path) -> Model:
         raise BitlatheError(
             f"{unknown_name('model', text, model_names())}; or give the path of a config.json."
         )
-    if path.is_dir():
-        inside = path / "config.json"
-        if not inside.is_file():
-            raise BitlatheError(f"{path}: the folder holds no config.json.")
-        path = inside
-    return _build(read_config(path), _name_of(path))
+    return _of(find(path))
 
 
-def _name_of(path: Path) -> str:
-    """Return a model's name: the file's, its folder's for config.json, the hub's for a snapshot.
-
-    A snapshot of the Hugging Face cache is ``models--owner--name/snapshots/revision``.
-    """
-    if path.stem != "config":
-        return path.stem
-    folder = Path(os.path.abspath(path)).parent  # links are kept: a cache links to its blobs
-    repository = folder.parent.parent.name
-    if folder.parent.name == "snapshots" and repository.startswith("models--"):
-        return repository.rpartition("--")[2]
-    return folder.name or path.stem
+def _of(found: Found) -> Model:
+    """Turn what a reader found into a model."""
+    if isinstance(found.what, Products):
+        return Model(name=found.name, family="products", shape=found.what, notes=found.notes)
+    model = _build(found.what, found.name)
+    return replace(model, notes=(*model.notes, *found.notes))
 
 
 @lru_cache(maxsize=64)
@@ -304,13 +319,7 @@ def _build(config: Config, name: str) -> Model:
             "model_type",
         )
     rules = FAMILIES[family]
-    config = Config(
-        data=config.data,
-        source=config.source,
-        text=config.text,
-        loc=config.loc,
-        defaults=rules.defaults,
-    )
+    config = replace(config, defaults=rules.defaults)
     notes += check_keys(config, family, rules)
     if config.get("architectures") and head_of(config, rules) is None:
         notes.append(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from .conv import ConvNet
 from .gemm import Gemm
 from .model import Model
+from .products import Products
 from .transformer import Layers, Staged, Transformer
 
 # stage of a transformer layer: the stages whose results are its inputs
@@ -109,7 +110,17 @@ def ordered(model: Model, staged: Staged) -> Order:
             Step(gemm=gemm, inputs=layer.sources)
             for layer, (_, gemm) in zip(model.shape.layers, staged, strict=True)
         )
+    if isinstance(model.shape, Products):
+        return tuple(_listed(model.shape, staged))
     return _transformer(model.shape, staged)
+
+
+def _listed(shape: Products, staged: Staged) -> Iterator[Step | Repeat]:
+    """Yield the products of a list as they stand, those of a count one after another."""
+    for entry, (_, gemm) in zip(shape.entries, staged, strict=True):
+        one = replace(gemm, count=1)
+        step = Step(gemm=one, inputs=entry.inputs, weights=entry.operands)
+        yield step if gemm.count == 1 else Repeat(count=gemm.count, body=(step,))
 
 
 def _transformer(shape: Transformer, staged: Staged) -> Order:

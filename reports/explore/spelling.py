@@ -16,6 +16,7 @@ from .sweepfile import axis_keys
 
 Where = tuple[str | int, ...]
 OPERANDS = ("weight", "input", "output")
+PATH_ENDINGS = {".yaml", ".yml", ".json", ".csv", ".gguf", ".safetensors", ".onnx"}
 
 
 def spelled(space: Space, folder: Path) -> Space:
@@ -88,7 +89,7 @@ def place(name: str, folder: Path | None) -> str:
     folder : Path, optional
         The sweep file's.
     """
-    is_path = "/" in name or Path(name).suffix in {".yaml", ".yml", ".json"}
+    is_path = "/" in name or Path(name).suffix.lower() in PATH_ENDINGS
     if folder is None or not is_path:
         return name
     beside = str(folder / name)

@@ -1,0 +1,160 @@
+"""Lists of products: a model of which nothing is known but what it multiplies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..datatypes.base.errors import BitlatheError
+from .gemm import Gemm
+from .sizes import check_size
+
+Phase = Literal["prefill", "decode"]
+DEFAULT_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """An entry of a list.
+
+    Attributes
+    ----------
+    gemm : Gemm
+        The product for one input of the model; for one token where ``by_token``.
+    inputs, operands : tuple of str
+        Names of earlier products whose results are its input, and its stationary operand. Empty
+        where they come from outside, or are not known.
+    by_token : bool
+        Whether its rows are the tokens of the run: all of the context in prefill, one in decode.
+    """
+
+    gemm: Gemm
+    inputs: tuple[str, ...] = ()
+    operands: tuple[str, ...] = ()
+    by_token: bool = False
+
+    def of(self, tokens: int, batch: int) -> Gemm:
+        """Return the product of a run of ``batch`` inputs, of ``tokens`` tokens each.
+
+        Inputs share the weights: their rows are stacked. What each input has for itself (a K/V
+        cache, a causal mask) is one more independent product an input.
+        """
+        gemm = self.gemm
+        rows = gemm.m * tokens if self.by_token else gemm.m
+        if gemm.stationary == "kv_cache" or gemm.causal is not None:
+            return replace(gemm, m=rows, batch=gemm.batch * batch)
+        elements = gemm.input_elements
+        return replace(
+            gemm,
+            m=rows * batch,
+            sequences=gemm.sequences * batch,
+            input_elements=None if elements is None else elements * batch,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Products:
+    """Products in the order in which they run.
+
+    Attributes
+    ----------
+    entries : tuple of Product
+    phase : {None, "prefill", "decode"}
+        The phase that they are listed for; None: any, for the list does not say.
+    merged : bool
+        Whether `Model.gemms` gives products that differ only in their name as one with a count.
+    """
+
+    entries: tuple[Product, ...]
+    phase: Phase | None = None
+    merged: bool = False
+
+    @property
+    def by_token(self) -> bool:
+        """Whether some product has as many rows as there are tokens."""
+        return any(entry.by_token for entry in self.entries)
+
+    def context_of(self, context: int | None) -> int | None:
+        """Return the tokens in view when ``context`` is asked for; None without tokens."""
+        if not self.by_token:
+            return None
+        return DEFAULT_TOKENS if context is None else context
+
+    def gemms(
+        self, phase: str, context: int | None, batch: int, causal: bool = False
+    ) -> tuple[Gemm, ...]:
+        """Return the products of a run.
+
+        Parameters
+        ----------
+        phase : {"prefill", "decode"}
+            Decides the rows of products with a row a token; the others are as listed.
+        context : int or None
+            Tokens; None where no product has a row a token.
+        batch : int
+            Inputs at once.
+        causal : bool
+            Refused: each product of a list states its own mask.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if the list is for the other phase, a context is given to a list without
+            tokens, or a mask is asked for.
+        """
+        if self.phase not in (None, phase):
+            raise BitlatheError(
+                f"phase is {phase!r}, but its products are listed for {self.phase}: use phase "
+                f"{self.phase!r}, or a list of what {phase} multiplies."
+            )
+        if context is not None and not self.by_token:
+            raise BitlatheError(
+                f"context is {context}, but a list of products has the sizes that it states. "
+                "Leave context out, or write 'm: tokens' where the rows are the tokens."
+            )
+        if causal:
+            raise BitlatheError(
+                "causal=True masks a decoder's attention; in a list of products each states its "
+                "own mask (causal: n or k). Leave causal out."
+            )
+        seen = check_size("context", self.context_of(context)) if self.by_token else 1
+        tokens = seen if phase == "prefill" else 1
+        return tuple(entry.of(tokens, batch) for entry in self.entries)
+
+    def edges(self) -> Iterator[tuple[int, int]]:
+        """Yield the places of a product and of one that reads its result, in `entries`."""
+        for place, sources in enumerate(self.sources()):
+            for source in sources:
+                yield source, place
+
+    def sources(self) -> Iterator[tuple[int, ...]]:
+        """Yield for each product the places of those that it reads: the latest of each name."""
+        latest: dict[str, int] = {}
+        for place, entry in enumerate(self.entries):
+            named = dict.fromkeys((*entry.inputs, *entry.operands))
+            yield tuple(latest[name] for name in named if name in latest)
+            latest[entry.gemm.name] = place
+
+    def weight_count(self) -> int:
+        """Elements of all weight matrices."""
+        gemms = (entry.gemm for entry in self.entries)
+        return sum(g.weight_elements * g.count for g in gemms if g.stationary == "weight")
+
+    def parameter_count(self) -> int:
+        """Parameters that the list knows of: those of the matrices."""
+        return self.weight_count()
+
+
+def listed(gemms: Iterable[Gemm]) -> Products:
+    """Return products as they are, one after the other, none of which reads another's results.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if there is none.
+    """
+    found = Products(entries=tuple(Product(gemm=gemm) for gemm in gemms))
+    if not found.entries:
+        raise BitlatheError("the list of products is empty; give at least one.")
+    return found

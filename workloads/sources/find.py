@@ -1,0 +1,107 @@
+"""From what a user gives to the reader that knows it: by content, not by the name alone."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...datatypes.base.errors import BitlatheError, shown
+from ...datatypes.base.files import read_text, shown_path
+from ..config import Config, read_config
+from ..gemm import Gemm
+from . import listed
+from .found import Found
+from .kinds import refuse_others
+
+
+class Configuration(Protocol):
+    """A configuration object, such as those of the transformers library."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its keys and values."""
+
+
+Source = (
+    str
+    | os.PathLike[str]
+    | Mapping[str, Any]
+    | Sequence[Gemm]
+    | Sequence[Mapping[str, Any]]
+    | Configuration
+)
+"""What a model is loaded from, beside the shipped names."""
+
+
+def find(source: Source) -> Found:
+    """Return what a file, a folder or an object holds.
+
+    Parameters
+    ----------
+    source : path, mapping, sequence or configuration object
+        A file or a folder with a config.json; the keys of a config.json, or a list under
+        ``products``; Gemms or dicts with their keys; an object with ``to_dict``.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if it is of another kind, or what it holds is wrong; its place is named.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _of_path(Path(source))
+    if isinstance(source, Mapping):
+        return _of_keys(source)
+    if isinstance(source, Sequence):
+        return Found(name="products", what=listed.of_python(source))
+    if callable(getattr(source, "to_dict", None)):
+        return _of_keys(source.to_dict())
+    raise BitlatheError(
+        f"model is {shown(source)}; give a shipped name, the path of a file, a dict with the keys "
+        "of a config.json, a list of Gemms, or a configuration object."
+    )
+
+
+def _of_keys(keys: Mapping[str, Any]) -> Found:
+    config = Config(data=dict(keys), source="model", text="", place="model")
+    if listed.KEY in keys:
+        return Found(name="products", what=listed.read_list(config))
+    given = keys.get("_name_or_path") or keys.get("model_type")
+    name = Path(given).name if isinstance(given, str) else ""
+    return Found(name=name or "model", what=config)
+
+
+def _of_path(path: Path) -> Found:
+    if path.is_dir():
+        inside = path / "config.json"
+        if not inside.is_file():
+            raise BitlatheError(f"{path}: the folder holds no config.json.")
+        path = inside
+    refuse_others(path)
+    name = name_of(path)
+    if path.suffix.lower() == ".csv":
+        return _of_csv(path, name)
+    config = read_config(path)
+    if listed.KEY in config.data:
+        return Found(name=name, what=listed.read_list(config))
+    return Found(name=name, what=config)
+
+
+def _of_csv(path: Path, name: str) -> Found:
+    source = shown_path(path)
+    rows = list(listed.rows_of(read_text(path, "model file"), source))
+    if not rows:
+        raise BitlatheError(f"{source}: the file is empty; its first line names the columns.")
+    return Found(name=name, what=listed.read_table(rows, source))
+
+
+def name_of(path: Path) -> str:
+    """Return a model's name: the file's, its folder's for config.json, the hub's for a snapshot.
+
+    A snapshot of the Hugging Face cache is ``models--owner--name/snapshots/revision``.
+    """
+    if path.stem != "config":
+        return path.stem
+    folder = Path(os.path.abspath(path)).parent  # links are kept: a cache links to its blobs
+    repository = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.rpartition("--")[2]
+    return folder.name or path.stem
