@@ -12,6 +12,7 @@ from ..gemm import Gemm
 from . import listed
 from .found import Found
 from .kinds import refuse_others
+from .scalesim import is_topology, read_topology
 
 
 class Configuration(Protocol):
@@ -90,6 +91,9 @@ def _of_csv(path: Path, name: str) -> Found:
     rows = list(listed.rows_of(read_text(path, "model file"), source))
     if not rows:
         raise BitlatheError(f"{source}: the file is empty; its first line names the columns.")
+    if is_topology(rows[0][1]):
+        products, notes = read_topology(rows, source)
+        return Found(name=name, what=products, notes=notes)
     return Found(name=name, what=listed.read_table(rows, source))
 
 
