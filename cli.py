@@ -369,7 +369,7 @@ def simulate(
     callback=known(phases),
     default="prefill",
     show_default=True,
-    help="Of the model: prefill or decode.",
+    help="prefill or decode.",
 )
 @click.option("--context", type=int, help="Of the model: tokens.  [default: 256]")
 @batch_option
@@ -410,8 +410,8 @@ def map_command(
     """
     from .arch import load_arch
     from .mapping.constraints import Constraints
-    from .mapping.mapped import product_on
     from .mapping.read import read_mapping
+    from .sim.map_layer import layer_on, product_on
 
     if (gemm is None) == (model is None) or (model is None) != (layer is None):
         raise BitlatheError("map takes a product (--gemm), or a layer (--model and --layer).")
@@ -420,9 +420,8 @@ def map_command(
     kept_to = Constraints.of(*constraints)
     chip = load_arch(arch, _settings(settings))
     if gemm is not None:
-        asked, name = product_on(chip, *gemm), "x".join(map(str, gemm))
+        asked, name = product_on(chip, *gemm, phase), "x".join(map(str, gemm))
     else:
-        from .sim.map_layer import layer_on
         from .workloads import load_model
 
         network = load_model(model or "")

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..arch.hierarchies import hierarchies_of
 from ..arch.hierarchy import Hierarchy
-from ..arch.schema import Arch
 from ..datatypes.base.errors import BitlatheError
 from .accesses import accesses
 from .best import Objective
-from .chip_bits import operand_bits
 from .constraints import Constraints
 from .cost import Cost, cost
 from .dataflows import best_dataflow
@@ -249,46 +246,3 @@ class Asked:
         mapping = mapping_of_string(given, self.layer, hierarchy)
         check(self.layer, self.bits, mapping, hierarchy)
         return doubled(self.layer, self.bits, mapping, hierarchy)
-
-
-def product_on(arch: Arch, m: int, n: int, k: int) -> Asked:
-    """Return a product of a chip's linear layers, to be mapped.
-
-    Parameters
-    ----------
-    arch : Arch
-    m, n, k : int
-        Tokens, outputs, inputs.
-    """
-    bits = operand_bits(arch, arch.formats.linear, n, k)
-    return Asked(layer=Loops.product(m, n, k), bits=bits, hierarchies=hierarchies_of(arch))
-
-
-def map_product(
-    arch: Arch,
-    m: int,
-    n: int,
-    k: int,
-    objective: Objective = "cycles",
-    *,
-    mapping: Mapping | str | None = None,
-) -> Mapped:
-    """Return a product of a chip's linear layers under its best mapping, or a given one.
-
-    Parameters
-    ----------
-    arch : Arch
-    m, n, k : int
-        Tokens, outputs, inputs.
-    objective : {"cycles", "energy", "edp"}
-        What the search makes least.
-    mapping : Mapping or str, optional
-        The one to take.
-
-    Raises
-    ------
-    BitlatheError
-        A mapping that the chip cannot run, or a chip on which none fits.
-    """
-    asked = product_on(arch, m, n, k)
-    return asked.best(objective) if mapping is None else asked.under(mapping)

@@ -1,4 +1,4 @@
-"""A layer of a model on a chip, to be mapped: what `bitlathe map --model M --layer L` asks."""
+"""A layer on a chip, to be mapped: a product, or a layer of a model, as a simulation runs it."""
 
 from ..arch import Arch, resolve
 from ..arch.schema import check_supported
@@ -7,6 +7,7 @@ from ..mapping.mapped import Asked
 from ..mapping.nest import Loops
 from ..workloads import Gemm, Model
 from .chip import Chip
+from .layer_bits import LayerBits
 from .layout import cropped
 from .mapped import nest_bits, nest_hierarchy
 from .policy import CacheBits, layer_bits
@@ -44,11 +45,32 @@ def layer_on(
     gemms = model.gemms(phase, context, batch)
     gemm = _named(layer, gemms)
     bits = layer_bits(resolved, gemm, None, CacheBits.of(resolved, gemms, phase))
-    chip, whole = Chip.of(resolved), cropped(gemm)
+    return _asked(resolved, cropped(gemm), bits)
+
+
+def product_on(arch: Arch, m: int, n: int, k: int, phase: str = "prefill") -> Asked:
+    """Return a product of a chip's linear layers, as `layer_on` returns a layer of a model.
+
+    Parameters
+    ----------
+    arch : Arch
+    m, n, k : int
+        Tokens, outputs, inputs.
+    phase : {"prefill", "decode"}
+        For chips that differ by phase.
+    """
+    resolved = resolve(arch, phase=phase, model="")
+    check_supported(resolved)
+    gemm = Gemm(name="product", m=m, n=n, k=k)
+    return _asked(resolved, gemm, layer_bits(resolved, gemm))
+
+
+def _asked(arch: Arch, gemm: Gemm, bits: LayerBits) -> Asked:
+    chip = Chip.of(arch)
     return Asked(
-        layer=Loops.of(whole),
-        bits=nest_bits(chip, whole, bits),
-        hierarchies=tuple(nest_hierarchy(chip, whole, bits, each) for each in chip.hierarchies),
+        layer=Loops.of(gemm),
+        bits=nest_bits(chip, gemm, bits),
+        hierarchies=tuple(nest_hierarchy(chip, gemm, bits, each) for each in chip.hierarchies),
     )
 
 

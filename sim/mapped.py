@@ -103,7 +103,8 @@ def fold_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
 def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy) -> Hierarchy:
     """Return a chip's memories with the energy of a unit in a clock of a step of this layer.
 
-    A unit takes energy in clocks with a term, not while it waits.
+    A unit takes energy in clocks with a term, not while it waits, unless those without work do too
+    (``accounting.idle_pes``).
 
     Parameters
     ----------
@@ -115,6 +116,8 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
         The chip's.
     """
     arch, k, rows = chip.arch, gemm.k, chip.arch.array.rows
+    if arch.accounting.idle_pes:
+        return hierarchy
     busy = Fraction(bits.chunks(k, arch.pe.lanes) * bits.terms)
     if bits.skipping is not None:
         busy = Fraction(bits.skipping.fold(0, rows, k).busy) / rows

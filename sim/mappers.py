@@ -14,8 +14,6 @@ def why_no_search(arch: Arch) -> str | None:
     """Return the key of a chip that a mapping cannot describe, and why; None where it can."""
     if arch.published_accounting:
         return "accounting.study counts as a study without mappings does"
-    if arch.accounting.idle_pes:
-        return "accounting.idle_pes lets PEs without work take energy"
     if arch.execution.keep_outputs:
         return "execution.keep_outputs keeps results on the chip between layers"
     if arch.execution.overlap_layers:

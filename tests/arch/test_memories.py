@@ -18,12 +18,12 @@ from bitlathe.arch.silicon import areas_um2, leakages_mw, unpriced
 from bitlathe.arch.sram import Macro, sram_cost
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.mapping.chip_bits import operand_bits
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.search import search
 from bitlathe.sim.chip import Chip
 from bitlathe.workloads.conv_shape import ConvShape
+from naive.chip_bits import operand_bits
 
 KIB = 8 * 1024  # bits
 GEMMINI = (CHIPS / "gemmini-like.yaml").read_text()

@@ -10,9 +10,9 @@ from bitlathe.arch.hierarchies import hierarchies_of
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.mapping.chip_bits import operand_bits
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.search import search
+from naive.chip_bits import operand_bits
 
 BOTH = (Port(direction="both", width_bits=Fraction(8)),)
 

@@ -12,7 +12,6 @@ from bitlathe.arch import load_arch
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.mapping.best import OBJECTIVES, Objective
-from bitlathe.mapping.chip_bits import operand_bits
 from bitlathe.mapping.kept_results import best_mapping, forget
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
@@ -20,6 +19,7 @@ from bitlathe.mapping.packed import Packed
 from bitlathe.mapping.search import search
 from bitlathe.mapping.space import Ways, storages
 from bitlathe.mapping.unrolled import Unrolled, new_front
+from naive.chip_bits import operand_bits
 
 LLAMA = ((4096, 4096), (11008, 4096), (4096, 11008), (32000, 4096))
 MAPPINGS = 200_000

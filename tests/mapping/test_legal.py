@@ -8,11 +8,11 @@ import pytest
 from bitlathe.arch.hierarchy import Axis, Hierarchy, Memory, Port
 from bitlathe.arch.loader import load_arch
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.mapping.chip_bits import operand_bits
 from bitlathe.mapping.legal import problems
-from bitlathe.mapping.mapped import map_product
 from bitlathe.mapping.nest import Bound, Level, Loop, Loops, Mapping
 from bitlathe.mapping.operands import OperandBits
+from bitlathe.sim.map_layer import product_on
+from naive.chip_bits import operand_bits
 
 ALL = ("weight", "input", "output")
 BITS = OperandBits(
@@ -53,7 +53,7 @@ def test_bounds_tell_blocks_tiles_and_the_short_last_one():
 
 
 def test_the_loops_of_a_mapped_product_say_the_same():
-    mapped = map_product(load_arch("bitmod"), 10, 7, 300)
+    mapped = product_on(load_arch("bitmod"), 10, 7, 300).best()
     bounds = mapped.mapping.bounds(mapped.layer.sizes)
     loops = mapped.to_dict()["loops"]
     assert [(row["bound"], row["tile"], row["last"]) for row in loops] == list(bounds)

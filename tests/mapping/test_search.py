@@ -11,7 +11,6 @@ from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.best import OBJECTIVES
-from bitlathe.mapping.chip_bits import operand_bits
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
@@ -25,6 +24,7 @@ from map_cases import (
     random_chip,
     small_space,
 )
+from naive.chip_bits import operand_bits
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -13,7 +13,6 @@ from bitlathe.arch.hierarchies import hierarchies_of
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.accesses import accesses
-from bitlathe.mapping.chip_bits import operand_bits
 from bitlathe.mapping.cost import cost
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.mappers import NEST_MAPPERS
@@ -27,6 +26,7 @@ from bitlathe.mapping.whole_buffer import (
     whole_buffer,
 )
 from bitlathe.workloads.gemm import Gemm
+from naive.chip_bits import operand_bits
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CHIPS = ["bitmod", "ant", "olive", "fp16", "systolic-ws", "systolic-os"]

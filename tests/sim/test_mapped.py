@@ -162,7 +162,6 @@ def test_dram_bandwidth_needed_is_the_least_that_spares_waits(bitmod):
     [
         ({"execution.keep_outputs": True}, "execution.keep_outputs"),
         ({"execution.overlap_layers": True}, "execution.overlap_layers"),
-        ({"accounting.idle_pes": True}, "accounting.idle_pes"),
     ],
 )
 def test_what_a_mapping_does_not_describe_is_named(settings, key):
@@ -171,6 +170,13 @@ def test_what_a_mapping_does_not_describe_is_named(settings, key):
     with pytest.raises(BitlatheError, match=rf"{key}.*use mapper 'whole-buffer'"):
         run(chip, "opt-125m", "decode", 16)
     assert bl.simulate(chip, "opt-125m", "decode", 16).mapper == "whole-buffer"
+
+
+def test_idle_pes_take_energy_in_all_clocks_of_work():
+    chip = load_arch("bitmod", {"accounting.idle_pes": True})
+    every_clock_pj = chip.pes * chip.pe.clock_energy_pj * chip.accounting.layout_factor
+    for layer in run(chip, "opt-125m", "prefill", 16).layers:
+        assert layer.energy_pj["pe"] == pytest.approx(every_clock_pj * layer.compute_cycles)
 
 
 def test_the_published_study_keeps_its_mapper():

@@ -1,10 +1,10 @@
-"""Bits of a layer's operands and clocks of a step, as a chip's formats and PEs have them."""
+"""Bits of a layer's operands and clocks of a step where no group waits: `sim.mapped.nest_bits`."""
 
 from fractions import Fraction
 
-from ..arch.formats import LayerFormats
-from ..arch.schema import Arch
-from .operands import OperandBits
+from bitlathe.arch.formats import LayerFormats
+from bitlathe.arch.schema import Arch
+from bitlathe.mapping.operands import OperandBits
 
 
 def operand_bits(arch: Arch, formats: LayerFormats, n: int, k: int) -> OperandBits:
