@@ -101,7 +101,7 @@ def simulate(
     chip, mapper = Chip.of(resolved), mapper_for(resolved, mapper)
 
     in_order = resolved.execution.keep_outputs or rung.overlaps(chip)
-    order = ordered(network, staged) if in_order else each_alone(gemms)
+    order = ordered(staged) if in_order else each_alone(gemms)
     weights = _named_layers(weights or {}, gemms)
     cache = CacheBits.of(resolved, gemms, phase)
     bits = {

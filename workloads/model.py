@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +13,15 @@ from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.base.files import shown_path
 from ..datatypes.base.slugs import slug
 from .config import Config, read_config
-from .conv import ConvNet, read_convnet
-from .families import AROUND_TEXT, FAMILIES
+from .conv import ConvNet
 from .gemm import Gemm
-from .keys import check_keys, parts_left_out
 from .products import Products
-from .read import head_of, read_transformer
+from .reading import read_model
 from .sizes import COUNTER_LIMIT, check_size
 from .sources import Found, Source, find
-from .transformer import DEFAULT_CONTEXT, Staged, Transformer, edges, staged_gemms
+from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
+from .transformer.matrix import Product
+from .transformer.products import staged as staged_of
 
 if TYPE_CHECKING:
     import networkx
@@ -67,7 +67,7 @@ class Model:
         """What the model is: decoder, encoder, vision, conv or products."""
         if isinstance(self.shape, Products):
             return "products"
-        return "conv" if isinstance(self.shape, ConvNet) else self.shape.family.kind
+        return "conv" if isinstance(self.shape, ConvNet) else self.shape.kind
 
     @property
     def has_decode(self) -> bool:
@@ -93,6 +93,23 @@ class Model:
     def parameter_count(self) -> int:
         """All parameters: embeddings, norms and biases included, a tied head counted once."""
         return self.shape.parameter_count()
+
+    def cache_elements(self, context: int) -> int:
+        """Return the elements that the model keeps of one sequence of ``context`` tokens.
+
+        Keys and values of all layers; of one with a window of W tokens those of the last W, the
+        newest included. What a layer keeps however long the sequence is (`state_elements`) is
+        not among them.
+        """
+        tokens = check_size("context", context)
+        if not isinstance(self.shape, Transformer) or self.shape.kind != "decoder":
+            return 0
+        return self.shape.cache_elements(tokens)
+
+    @property
+    def state_elements(self) -> int:
+        """Elements that the model keeps of one sequence, however long it is."""
+        return self.shape.state_elements() if isinstance(self.shape, Transformer) else 0
 
     def gemms(
         self,
@@ -141,9 +158,54 @@ class Model:
         """
         return self.products(self.staged(phase, context, batch, causal, logits))
 
+    def step(
+        self,
+        prefill: Iterable[tuple[int, int]] = (),
+        decode: Iterable[int] = (),
+        *,
+        decode_tokens: int = 1,
+        logits: str = "last",
+    ) -> tuple[Gemm, ...]:
+        """Return the matrix products of what a server computes at once.
+
+        Linear layers share their weights over all tokens; attention is counted for each distinct
+        pair of new and cached tokens, under its causal mask.
+
+        Parameters
+        ----------
+        prefill : iterable of (int, int)
+            Of each prompt, or piece of one: new tokens, and those cached before.
+        decode : iterable of int
+            Of each sequence that generates: tokens in view of the last new one, itself included.
+        decode_tokens : int
+            New tokens of each of these: more than one where drafted tokens are verified.
+        logits : {"last", "all"}
+            Tokens of a prompt that the output head works on. It works on all tokens that
+            ``decode`` asks for.
+
+        Raises
+        ------
+        BitlatheError
+            As `gemms` does, or if nothing is asked for.
+
+        Examples
+        --------
+        >>> from bitlathe.workloads import load_model
+        >>> step = load_model("llama-3.1-8b").step(prefill=[(512, 1024)], decode=[300, 2000])
+        >>> [(g.name, g.m, g.n) for g in step if g.role == "scores" or g.name == "lm_head"]
+        [('attention_qk', 2048, 1536), ('attention_qk', 4, 300), ('attention_qk', 4, 2000), \
+('lm_head', 3, 128256)]
+        """
+        _known("logits", logits, LOGITS)
+        try:
+            run = Forward.step(prefill, decode, decode_tokens=decode_tokens, logits=logits)
+        except BitlatheError as error:
+            raise BitlatheError(f"{self.name}: {error}") from None
+        return self.products(self.staged_forward(run))
+
     def products(self, staged: Staged) -> tuple[Gemm, ...]:
-        """Return the matrix products of a pass from those with their stages (`staged`)."""
-        found = tuple(gemm for _, gemm in staged)
+        """Return the matrix products of a pass from those with their places (`staged`)."""
+        found = staged.gemms()
         merged = isinstance(self.shape, ConvNet) or (
             isinstance(self.shape, Products) and self.shape.merged
         )
@@ -161,15 +223,16 @@ class Model:
 
         staged = self.staged(phase, context, batch)
         flow = nx.DiGraph(name=self.name)
-        flow.add_nodes_from(gemm for _, gemm in staged)
-        if isinstance(self.shape, ConvNet):
-            by_name = {gemm.name: gemm for _, gemm in staged}
-            flow.add_edges_from((by_name[a], by_name[b]) for a, b in self.shape.edges())
-        elif isinstance(self.shape, Products):
-            gemms = [gemm for _, gemm in staged]
+        gemms = staged.gemms()
+        flow.add_nodes_from(gemms)
+        if isinstance(self.shape, Products):  # a name may stand in a list more than once
             flow.add_edges_from((gemms[a], gemms[b]) for a, b in self.shape.edges())
-        else:
-            flow.add_edges_from(edges(self.shape, staged))
+            return flow
+        by_name: dict[str, list[Gemm]] = {}
+        for gemm in gemms:
+            by_name.setdefault(gemm.name, []).append(gemm)
+        for tail, head in staged.edges():
+            flow.add_edges_from((a, b) for a in by_name[tail] for b in by_name[head])
         return flow
 
     def staged(
@@ -180,7 +243,7 @@ class Model:
         causal: bool = False,
         logits: str = "all",
     ) -> Staged:
-        """Return the matrix products of one pass, each with its stage; none merged.
+        """Return the matrix products of one pass layer by layer, each with what it reads.
 
         Parameters
         ----------
@@ -192,29 +255,80 @@ class Model:
         BitlatheError
             As `gemms` does.
         """
-        for what, value, known in (("phase", phase, PHASES), ("logits", logits, LOGITS)):
-            if value not in known:
-                raise BitlatheError(unknown_name(what, str(value), known))
+        _known("phase", phase, PHASES)
+        _known("logits", logits, LOGITS)
         images = check_size("batch", batch)
-        found: Staged
         try:
             if isinstance(self.shape, ConvNet):
                 _check_conv_run(phase, context, causal)
-                found = tuple(("conv", gemm) for gemm in self.shape.gemms(images))
-            elif isinstance(self.shape, Products):
+                return self._counted(_staged_convolutions(self.shape, images))
+            if isinstance(self.shape, Products):
                 gemms = self.shape.gemms(phase, context, images, causal)
-                found = tuple(("listed", gemm) for gemm in gemms)
+                return self._counted(_staged_list(self.shape, gemms))
+            if causal:
+                self.shape.check_causal()
+            if phase == "decode":
+                self.shape.check_decode()
+            tokens = self.shape.check_context(context)
+            if phase == "decode":
+                run = Forward.decode(tokens, images)
             else:
-                found = staged_gemms(self.shape, phase, context, images, causal, logits)
+                run = Forward.prefill(tokens, images, causal=causal, logits=logits)
+            return self._counted(staged_of(self.shape, run))
         except BitlatheError as error:
             raise BitlatheError(f"{self.name}: {error}") from None
-        total = sum(gemm.macs * gemm.count for _, gemm in found)
+
+    def staged_forward(self, run: Forward) -> Staged:
+        """Return the matrix products of any pass of a decoder, as `staged` does.
+
+        Raises
+        ------
+        BitlatheError
+            If the model generates no tokens, a sequence is longer than the model allows, or
+            counters would pass 2^63.
+        """
+        try:
+            if not isinstance(self.shape, Transformer):
+                raise BitlatheError(
+                    f"a step needs a model that generates tokens; this one is {self.kind}."
+                )
+            self.shape.check_decode()
+            self.shape.check_context(run.longest)
+            return self._counted(staged_of(self.shape, run))
+        except BitlatheError as error:
+            raise BitlatheError(f"{self.name}: {error}") from None
+
+    def _counted(self, staged: Staged) -> Staged:
+        total = sum(gemm.macs * gemm.count for gemm in staged.gemms())
         if total >= COUNTER_LIMIT:
             raise BitlatheError(
-                f"{self.name}: {total} multiply-accumulates do not fit the 64-bit counters; "
+                f"{total} multiply-accumulates do not fit the 64-bit counters; "
                 "use a smaller context or batch."
             )
-        return found
+        return staged
+
+
+def _known(what: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise BitlatheError(unknown_name(what, str(value), known))
+
+
+def _staged_convolutions(network: ConvNet, images: int) -> Staged:
+    return Staged(
+        before=tuple(
+            Product(stage="conv", gemm=layer.gemm(images), inputs=layer.sources)
+            for layer in network.layers
+        )
+    )
+
+
+def _staged_list(listed: Products, gemms: tuple[Gemm, ...]) -> Staged:
+    return Staged(
+        before=tuple(
+            Product(stage="listed", gemm=gemm, inputs=entry.inputs, weights=entry.operands)
+            for entry, gemm in zip(listed.entries, gemms, strict=True)
+        )
+    )
 
 
 def _check_conv_run(phase: str, context: int | None, causal: bool) -> None:
@@ -307,52 +421,5 @@ def _load(path: Path, name: str) -> Model:
 
 
 def _build(config: Config, name: str) -> Model:
-    """Turn a configuration into a model, by the family that its model_type names."""
-    if "layers" in config.data and config.data.get("model_type", "convnet") == "convnet":
-        return Model(name=name, family="convnet", shape=read_convnet(config))
-    config, notes = _text_part(config)
-    family = config.string("model_type")
-    if family not in FAMILIES:
-        raise config.error(
-            f"{_unknown_type(family)}. Correct a misspelled name only: a model under the name of "
-            "another class is that class's model, with layers missing or wrong.",
-            "model_type",
-        )
-    rules = FAMILIES[family]
-    config = replace(config, defaults=rules.defaults)
-    notes += check_keys(config, family, rules)
-    if config.get("architectures") and head_of(config, rules) is None:
-        notes.append(
-            f"the head of {config.items('architectures')[0]!r} ('architectures') is not known: "
-            f"taken as a class that ends in {next(iter(rules.heads))!r}."
-        )
-    shape = read_transformer(config, rules)
-    return Model(name=name, family=family, shape=shape, notes=tuple(notes))
-
-
-def _unknown_type(name: str) -> str:
-    """Return that a model_type is unknown; only names as near as a typing error are suggested."""
-    known = sorted([*FAMILIES, "convnet"])
-    near = get_close_matches(name, known, n=1, cutoff=0.85)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown model_type {name!r}{hint} Known: {', '.join(known)}"
-
-
-def _text_part(config: Config) -> tuple[Config, list[str]]:
-    """Return the configuration of the text model inside a multimodal one, and what is left out."""
-    outer = config.data.get("model_type")
-    if not isinstance(outer, str) or outer in FAMILIES:
-        return config, []
-    if outer not in AROUND_TEXT:
-        for key in ("text_config", "llm_config", "language_config"):
-            if isinstance(config.data.get(key), dict):
-                raise config.error(
-                    f"{_unknown_type(outer)}. To run the part under {key!r} alone, give that "
-                    "object as a file of its own.",
-                    "model_type",
-                )
-        return config, []
-    key = AROUND_TEXT[outer]
-    if key not in config.data:
-        raise config.missing(key)
-    return config.child(key), [parts_left_out(config, key)]
+    family, shape, notes = read_model(config)
+    return Model(name=name, family=family, shape=shape, notes=notes)

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 
-from .conv import ConvNet
 from .gemm import Gemm
 from .model import Model
-from .products import Products
-from .transformer import Layers, Staged, Transformer
-
-# stage of a transformer layer: the stages whose results are its inputs
-_INPUTS = {
-    "mix": ("scores",),
-    "out": ("mix",),
-    "router": ("out",),
-    "mlp": ("out",),
-    "experts": ("out", "router"),
-    "down": ("mlp",),
-    "experts_down": ("experts",),
-}
-_OF_ENTRY = ("query", "value")  # stages that read what the layer before left
-_ROUTED = ("router", "experts", "experts_down")
+from .transformer.matrix import ENTRY, Product
+from .transformer.products import LayerProducts, Staged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +82,7 @@ def execution_order(
     >>> [s.gemm.name for s in steps_of(execution_order(load_model("opt-1.3b")))][:6]
     ['q_proj', 'k_proj', 'v_proj', 'attention_qk', 'attention_av', 'out_proj']
     """
-    return ordered(model, model.staged(phase, context, batch, causal, logits))
+    return ordered(model.staged(phase, context, batch, causal, logits))
 
 
 def each_alone(gemms: Iterable[Gemm]) -> Order:
@@ -103,100 +90,44 @@ def each_alone(gemms: Iterable[Gemm]) -> Order:
     return tuple(Step(gemm=gemm) for gemm in gemms)
 
 
-def ordered(model: Model, staged: Staged) -> Order:
+def ordered(staged: Staged) -> Order:
     """Return the products of a pass (`Model.staged`) in the order of `execution_order`."""
-    if isinstance(model.shape, ConvNet):
-        return tuple(
-            Step(gemm=gemm, inputs=layer.sources)
-            for layer, (_, gemm) in zip(model.shape.layers, staged, strict=True)
-        )
-    if isinstance(model.shape, Products):
-        return tuple(_listed(model.shape, staged))
-    return _transformer(model.shape, staged)
-
-
-def _listed(shape: Products, staged: Staged) -> Iterator[Step | Repeat]:
-    """Yield the products of a list as they stand, those of a count one after another."""
-    for entry, (_, gemm) in zip(shape.entries, staged, strict=True):
-        one = replace(gemm, count=1)
-        step = Step(gemm=one, inputs=entry.inputs, weights=entry.operands)
-        yield step if gemm.count == 1 else Repeat(count=gemm.count, body=(step,))
-
-
-def _transformer(shape: Transformer, staged: Staged) -> Order:
     order: list[Step | Repeat] = []
-    left: tuple[str, ...] = ()
-    for stage, gemm in staged:
-        if stage == "embed":
-            order.append(Step(gemm=gemm))
-            left = (*left, gemm.name)
-    for layers in shape.layers:
-        mine = _of_layer(shape, layers, staged)
-        order += _layer(shape, mine, left)
-        ends = ("out", "down") if shape.family.parallel else ("down", "experts_down")
-        left = _names(mine, *ends)
-        if layers.count > 1:
-            body = tuple(_layer(shape, mine, left))
-            order.append(Repeat(count=layers.count - 1, body=body))
-    heads: dict[str, str] = {}
-    for stage, gemm in staged:
-        kind, _, part = stage.partition(":")
-        if kind in ("head", "tail"):
-            inputs = left if kind == "head" else (heads[part],)
-            order.append(Step(gemm=replace(gemm, count=1), inputs=inputs))
-            heads[part] = gemm.name
+    for product in staged.before:
+        step, count = _step(product, product.inputs), product.gemm.count
+        order.append(step if count == 1 else Repeat(count=count, body=(step,)))
+    left = tuple(product.gemm.name for product in staged.before)
+    for layer in staged.layers:
+        order += _layer(layer, left)
+        left = layer.exits
+        if layer.layers.count > 1:
+            order.append(Repeat(count=layer.layers.count - 1, body=_layer(layer, left)))
+    for product in staged.after:
+        inputs = (left if source == ENTRY else (source,) for source in product.inputs)
+        order.append(_step(product, tuple(name for names in inputs for name in names)))
     return tuple(order)
 
 
-def _of_layer(shape: Transformer, layers: Layers, staged: Staged) -> list[tuple[str, Gemm]]:
-    """Return the products of one of ``layers``: its window's attention, its kind of MLP."""
-    windows = sorted({each.window for each in shape.layers}, key=lambda window: window or 0)
-    mine, seen = [], {"scores": 0, "mix": 0}
-    for stage, gemm in staged:
-        kind = stage.partition(":")[0]
-        if kind in seen:
-            if seen[kind] == windows.index(layers.window):
-                mine.append((kind, gemm))
-            seen[kind] += 1
-        elif kind in ("mlp", "down"):
-            if gemm.name.startswith("shared_expert_") == layers.routed:
-                mine.append((kind, gemm))
-        elif kind not in ("embed", "head", "tail") and (layers.routed or kind not in _ROUTED):
-            mine.append((kind, gemm))
-    return mine
+def _step(product: Product, inputs: tuple[str, ...]) -> Step:
+    return Step(
+        gemm=replace(product.gemm, count=1),
+        inputs=tuple(name for name in inputs if name != ENTRY),
+        weights=product.weights,
+        parts=product.parts,
+    )
 
 
-def _layer(
-    shape: Transformer, mine: list[tuple[str, Gemm]], left: tuple[str, ...]
-) -> list[Step | Repeat]:
+def _layer(layer: LayerProducts, left: tuple[str, ...]) -> Order:
     """Return the steps of one layer that reads what the layers ``left`` gave."""
-    names = {stage: _names(mine, stage) for stage, _ in mine}
-    query, key = names["query"][0], names["query"][-1]  # one matrix where they are fused
-    value = names.get("value", (query,))
     steps: list[Step | Repeat] = []
-    experts: dict[int, list[Step]] = {}  # by their rows: experts alike run one after another
-    busy: dict[int, int] = {}
-    for stage, gemm in mine:
-        inputs = tuple(name for source in _INPUTS.get(stage, ()) for name in names.get(source, ()))
-        if stage in _OF_ENTRY or (stage == "mlp" and shape.family.parallel):
-            inputs = left
-        step = Step(gemm=replace(gemm, count=1), inputs=inputs)
-        if stage == "scores":
-            step = replace(step, inputs=(query,), weights=(key,))
-        elif stage == "mix":
-            step = replace(step, weights=value)
-        if stage in ("experts", "experts_down"):
-            experts.setdefault(gemm.m, []).append(step)
-            busy[gemm.m] = gemm.count // shape.routed_depth
-        else:
-            steps.append(step)
-    for rows, body in experts.items():
-        *into, out = body  # the results of all experts of a layer are read together
-        parts = (*into, replace(out, parts=sum(busy.values())))
-        steps.append(Repeat(count=busy[rows], body=parts))
-    return steps
+    resolved = layer.resolved(left)
+    for (_, count), alike in groupby(resolved, key=lambda each: _instances(each[0])):
+        body = tuple(_step(product, inputs) for product, inputs in alike)
+        steps += body if count is None else [Repeat(count=count, body=body)]
+    return tuple(steps)
 
 
-def _names(mine: list[tuple[str, Gemm]], *stages: str) -> tuple[str, ...]:
-    """Return the names of the products of some stages, each once."""
-    return tuple(dict.fromkeys(gemm.name for stage, gemm in mine if stage in stages))
+def _instances(product: Product) -> tuple[int, int | None]:
+    """Return what products that run over and over together have alike, None where they do not."""
+    routed = product.stage in ("experts", "experts_down")
+    return (product.gemm.m, product.gemm.count) if routed else (0, None)

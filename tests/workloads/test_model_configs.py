@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import load_model, model_names
 from bitlathe.workloads.families import FAMILIES
+from bitlathe.workloads.transformer import Experts
 
 LLAMA = {
     "model_type": "llama",
@@ -289,20 +290,21 @@ def test_decoding_token_by_token_is_the_causal_prefill(tmp_path, config, tokens,
 def test_experts_in_use_are_possible(tmp_path, config, tokens):
     """As many rows as visits, no expert twice for one token, none without a row."""
     model = load_model(write(tmp_path, config))
-    shape = model.shape
     for phase, batch in (("prefill", 1), ("decode", tokens)):
         gemms = model.gemms(phase, tokens, batch)
         found = [(g.m, g.count) for g in gemms if g.name == "expert_down_proj"]
+        routed = [count for part, count in model.shape.parts() if isinstance(part, Experts)]
         if not found:
-            assert not shape.routed_depth
+            assert not routed
             continue
+        part, depth = model.shape.only(Experts), sum(routed)
         used = sum(count for _, count in found)
-        visits = tokens * shape.active_experts
-        assert sum(m * count for m, count in found) == visits * shape.routed_depth
+        visits = tokens * part.active
+        assert sum(m * count for m, count in found) == visits * depth
         assert all(1 <= m <= tokens for m, _ in found)
         assert max(m for m, _ in found) - min(m for m, _ in found) <= 1
-        assert used % shape.routed_depth == 0
-        assert shape.active_experts <= used // shape.routed_depth <= min(shape.experts, visits)
+        assert used % depth == 0
+        assert part.active <= used // depth <= min(part.total, visits)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

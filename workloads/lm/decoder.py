@@ -12,6 +12,8 @@ from torch.nn.functional import scaled_dot_product_attention, silu
 
 from ...datatypes.base.errors import BitlatheError
 from ..config import Config
+from ..transformer import Attention as AttentionSizes
+from ..transformer import Mlp as MlpSizes
 from ..transformer import Transformer
 from .checkpoint import Checkpoint
 
@@ -19,7 +21,7 @@ from .checkpoint import Checkpoint
 class Attention(nn.Module):
     """Causal attention with grouped key and value heads and rotary positions."""
 
-    def __init__(self, shape: Transformer, eps: float) -> None:
+    def __init__(self, shape: AttentionSizes, eps: float) -> None:
         super().__init__()
         wide, narrow = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         self.shape = shape
@@ -27,7 +29,7 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(shape.hidden, narrow, bias=shape.qkv_bias)
         self.v_proj = nn.Linear(shape.hidden, narrow, bias=shape.qkv_bias)
         self.o_proj = nn.Linear(wide, shape.hidden, bias=shape.output_bias)
-        if shape.family.qk_norm:
+        if shape.vectors:
             self.q_norm = nn.RMSNorm(shape.head_dim, eps)
             self.k_norm = nn.RMSNorm(shape.head_dim, eps)
 
@@ -37,7 +39,7 @@ class Attention(nn.Module):
         q = self.q_proj(x).view(tokens, shape.heads, shape.head_dim).transpose(0, 1)
         k = self.k_proj(x).view(tokens, shape.kv_heads, shape.head_dim).transpose(0, 1)
         v = self.v_proj(x).view(tokens, shape.kv_heads, shape.head_dim).transpose(0, 1)
-        if shape.family.qk_norm:
+        if shape.vectors:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = q * cos + _half_turn(q) * sin, k * cos + _half_turn(k) * sin
         shared = shape.heads // shape.kv_heads
@@ -50,11 +52,11 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     """Gated MLP: down(silu(gate x) * up x)."""
 
-    def __init__(self, shape: Transformer) -> None:
+    def __init__(self, shape: MlpSizes) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(shape.hidden, shape.inner, bias=shape.mlp_bias)
-        self.up_proj = nn.Linear(shape.hidden, shape.inner, bias=shape.mlp_bias)
-        self.down_proj = nn.Linear(shape.inner, shape.hidden, bias=shape.mlp_bias)
+        self.gate_proj = nn.Linear(shape.hidden, shape.inner, bias=shape.bias)
+        self.up_proj = nn.Linear(shape.hidden, shape.inner, bias=shape.bias)
+        self.down_proj = nn.Linear(shape.inner, shape.hidden, bias=shape.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what (tokens, hidden) become."""
@@ -68,9 +70,9 @@ class Block(nn.Module):
     def __init__(self, shape: Transformer, eps: float) -> None:
         super().__init__()
         self.input_layernorm = nn.RMSNorm(shape.hidden, eps)
-        self.self_attn = Attention(shape, eps)
+        self.self_attn = Attention(shape.only(AttentionSizes), eps)
         self.post_attention_layernorm = nn.RMSNorm(shape.hidden, eps)
-        self.mlp = Mlp(shape)
+        self.mlp = Mlp(shape.only(MlpSizes))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return what (tokens, hidden) become."""
@@ -168,7 +170,7 @@ def load_decoder(checkpoint: Checkpoint) -> Decoder:
         raise config.error(f"hidden_act {act!r}; the forward pass knows 'silu'.", "hidden_act")
     eps = float(config.get("rms_norm_eps") or 1e-6)
     with torch.device("meta"):
-        made = Decoder(shape, eps, rotary_frequencies(config, shape.head_dim))
+        made = Decoder(shape, eps, rotary_frequencies(config, shape.only(AttentionSizes).head_dim))
     tensors = checkpoint.tensors()
     if shape.tied and "embed_tokens.weight" in tensors:
         tensors["lm_head.weight"] = tensors["embed_tokens.weight"]

@@ -13,7 +13,7 @@ from ...datatypes.base.files import open_file, shown_path
 from ...datatypes.weights.gguf_header import read_gguf_header
 from ...datatypes.weights.mapped import mapped
 from ...datatypes.weights.read import read_tensors
-from ..transformer import Transformer
+from ..transformer import Attention, Transformer
 
 # names of llama.cpp's GGUF -> names of Hugging Face's Llama
 _OUTER = {
@@ -47,7 +47,8 @@ def gguf_tensors(path: Path, shape: Transformer) -> dict[str, NDArray[np.float32
     BitlatheError
         If the file cannot be read, or a tensor's name is not one of a Llama-like model.
     """
-    heads = {"attn_q": shape.heads, "attn_k": shape.kv_heads}
+    attention = shape.only(Attention)
+    heads = {"attn_q": attention.heads, "attn_k": attention.kv_heads}
     found: dict[str, NDArray[np.float32]] = {}
     for name, values in read_tensors(path).items():
         if name in _OUTER:

@@ -16,6 +16,7 @@ from ....sim.chip import Chip
 from ....sim.policy import layer_bits
 from ....sim.run import LayerRun, Run
 from ....workloads import Gemm, Model, Transformer
+from ....workloads.transformer import Attention
 
 KV_BITS = Fraction(16)
 
@@ -28,9 +29,10 @@ def attention_as_published(model: Model, phase: str, context: int) -> tuple[Gemm
     """
     sizes = model.shape
     assert isinstance(sizes, Transformer)
-    D, H = sizes.hidden, sizes.heads
+    attention = sizes.only(Attention)
+    D, H = sizes.hidden, attention.heads
     q = context if phase == "prefill" else 1
-    kd = D * sizes.kv_heads // H
+    kd = D * attention.kv_heads // H
     rest: Any = {"count": sizes.depth, "stationary": "kv_cache"}
     return (
         Gemm(name="qk", kind="attention_qk", m=H * q, n=q, k=D, input_elements=kd * H * q, **rest),

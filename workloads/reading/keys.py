@@ -7,9 +7,10 @@ not have either, or that says nothing about sizes, is noted.
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from ..datatypes.base.errors import BitlatheError
-from .config import Config
-from .families import FAMILIES, Family
+from ...datatypes.base.errors import BitlatheError
+from ..config import Config
+from ..families import FAMILIES, Family
+from .layers import FULL
 
 # Keys by which other model classes say that they are built in another way, and what they build.
 _OTHER_PARTS = {
@@ -56,36 +57,6 @@ _OTHER_PARTS = {
 _LIKE = 0.85  # similarity (difflib) from which a key is taken for a mistyped one
 
 
-def total_key(config: Config, family: Family) -> str:
-    """Return the key under which a configuration gives the number of its experts."""
-    assert family.experts is not None
-    other = family.experts.other_total
-    return other if other in config.data else family.experts.total
-
-
-def read_keys(family: Family) -> frozenset[str]:
-    """Return the keys that a family's models are read from."""
-    keys, found = family.keys, {"architectures", "id2label", "num_labels"}
-    found |= {keys.hidden, keys.layers, keys.heads, keys.inner, *family.defaults}
-    if family.kind != "vision":
-        found |= {"vocab_size", "tie_word_embeddings"}
-    if family.positions_learned and family.kind != "vision":
-        found.add(keys.positions)
-    if family.grouped:
-        found |= {"num_key_value_heads", "head_dim"}
-    rules = (family.qkv_bias, family.output_bias, family.mlp_bias, family.qk_norm)
-    found |= {rule[0] for rule in rules if isinstance(rule, tuple)}
-    if family.narrow_embedding:
-        found.add(family.narrow_embedding)
-    if experts := family.experts:
-        found |= {experts.total, experts.other_total, experts.active, experts.inner}
-        found |= {"decoder_sparse_step", "mlp_only_layers"} if experts.stepped else set()
-    if window := family.window:
-        found |= {"sliding_window", "layer_types"} if window.by_type else {"sliding_window"}
-        found |= {key for key in (window.flag, window.count_key) if key}
-    return frozenset(found)
-
-
 def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
     """Yield what of a configuration is not used, one sentence each.
 
@@ -94,8 +65,8 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
     BitlatheError
         A key that makes another model than one of this family, or that looks mistyped.
     """
-    mine = read_keys(family)
-    elsewhere = frozenset[str]().union(*map(read_keys, FAMILIES.values())) - _POSITIONS
+    mine = family.read_keys()
+    elsewhere = frozenset[str]().union(*map(Family.read_keys, FAMILIES.values())) - _POSITIONS
     absent = [key for key in mine if key not in config.data]
     for key, value in config.data.items():
         if key in mine or not value:
@@ -123,9 +94,6 @@ _REFUSED_BY_SOME = frozenset(key for family in FAMILIES.values() for key in fami
 def _says_nothing(key: str, value: object) -> bool:
     """Return whether a key of other families asks for what a model without it does anyway."""
     return key == "layer_types" and isinstance(value, list) and set(map(str, value)) == {FULL}
-
-
-FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def _other_part(config: Config, name: str, key: str) -> BitlatheError:

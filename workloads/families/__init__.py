@@ -1,0 +1,21 @@
+"""Catalogue of the transformer families: what a ``model_type`` stands for.
+
+Facts follow the model and configuration classes of the same names in Hugging Face transformers
+5.24 (key names, defaults, windows, biases, normalizations, heads); ``defaults`` are its values for
+keys that config.json files leave out. Every family is tested against the parameter total of a
+published model.
+"""
+
+from collections.abc import Mapping
+
+from .around import AROUND_TEXT
+from .early import EARLY
+from .encoders import ENCODERS
+from .family import Family
+from .gemma import GEMMA
+from .llama import LLAMA
+from .qwen import QWEN
+
+FAMILIES: Mapping[str, Family] = {**EARLY, **LLAMA, **QWEN, **GEMMA, **ENCODERS}
+
+__all__ = ["AROUND_TEXT", "FAMILIES", "Family"]

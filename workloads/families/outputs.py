@@ -1,0 +1,61 @@
+"""What stands behind the last layer of a model, by the class that ``architectures`` names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..gemm import HEAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A matrix behind the last layer.
+
+    ``stage``: "head" reads what the last layer leaves, "tail:x" what "head:x" leaves. ``outputs``
+    are the hidden width, the vocabulary, the labels, or two. ``tokens``: all, one of each
+    sequence, or as many as logits are wanted of. ``norm``: a norm follows.
+    """
+
+    name: str
+    stage: str = "head"
+    outputs: Literal["hidden", "vocabulary", "labels", "pair"] = "labels"
+    tokens: Literal["all", "one", "logits"] = "one"
+    bias: bool = True
+    norm: bool = False
+
+
+Outputs = Mapping[str, tuple[Output, ...]]
+
+LM_HEAD = Output(name=HEAD, outputs="vocabulary", tokens="logits", bias=False)
+_SCORE = Output(name="score", bias=False)
+_POOLER = Output(name="pooler", stage="head:pooled", outputs="hidden")
+_CLASSIFIER = Output(name="classifier")
+_WORDS = (
+    Output(name="mlm_transform", stage="head:words", outputs="hidden", tokens="all", norm=True),
+    Output(name="mlm_decoder", stage="tail:words", outputs="vocabulary", tokens="all"),
+)
+
+DECODER: Outputs = {
+    "ForCausalLM": (LM_HEAD,),
+    "LMHeadModel": (LM_HEAD,),
+    "Model": (),
+    "ForSequenceClassification": (_SCORE,),
+    "ForTokenClassification": (replace(_SCORE, tokens="all", bias=True),),
+}
+BIASED_DECODER: Outputs = {**DECODER, "ForCausalLM": (replace(LM_HEAD, bias=True),)}
+BERT: Outputs = {
+    "Model": (_POOLER,),
+    "ForMaskedLM": _WORDS,
+    "ForPreTraining": (
+        _POOLER,
+        *_WORDS,
+        Output(name="seq_relationship", stage="tail:pooled", outputs="pair"),
+    ),
+    "ForSequenceClassification": (_POOLER, replace(_CLASSIFIER, stage="tail:pooled")),
+    "ForTokenClassification": (replace(_CLASSIFIER, tokens="all"),),
+    "ForQuestionAnswering": (replace(_CLASSIFIER, name="qa_outputs", tokens="all"),),
+}
+VIT: Outputs = {
+    "ForImageClassification": (_CLASSIFIER,),
+    "Model": (_POOLER,),
+}

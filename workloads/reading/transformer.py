@@ -1,0 +1,128 @@
+"""Transformers: from the keys of a config.json to embeddings, layers of parts, and heads."""
+
+from typing import Any
+
+from ..config import Config
+from ..families.family import Family
+from ..families.outputs import Output
+from ..sizes import check_size
+from ..transformer import Head, Image, Matrix, Table, Transformer
+from .layers import read_layers
+
+
+def read_transformer(config: Config, family: Family) -> Transformer:
+    """Read the sizes of a transformer from the object of its config.json.
+
+    Raises
+    ------
+    BitlatheError
+        If a required key is missing or a value is impossible; file, line and key are named.
+    """
+    hidden = config.integer(family.keys.hidden)
+    layers = read_layers(config, family, hidden)
+    embeddings = _image(config, hidden) if family.kind == "vision" else _words(config, family)
+    outer = (family.final_norms + family.embedding_norms) * family.norm_vectors * hidden
+    vectors = outer + embeddings.pop("vectors", 0)
+    return Transformer(
+        kind=family.kind,
+        hidden=hidden,
+        layers=layers,
+        heads=_heads(config, family, hidden),
+        tied=config.flag("tie_word_embeddings", default=family.tied),
+        vectors=vectors,
+        **embeddings,
+    )
+
+
+def head_of(config: Config, family: Family) -> str | None:
+    """Return the known ending of the class that ``architectures`` names, None if there is none."""
+    named = config.items("architectures")
+    known = sorted(family.outputs, key=len, reverse=True)
+    return next((end for end in known if named and str(named[0]).endswith(end)), None)
+
+
+def _heads(config: Config, family: Family, hidden: int) -> tuple[Head, ...]:
+    """Return the matrices behind the last layer; one of no outputs is left out."""
+    wanted = family.outputs[head_of(config, family) or next(iter(family.outputs))]
+    made = (_head(config, family, output, hidden) for output in wanted)
+    return tuple(head for head in made if head is not None)
+
+
+def _head(config: Config, family: Family, output: Output, hidden: int) -> Head | None:
+    if output.outputs == "labels":
+        width = _labels(config)
+    elif output.outputs == "vocabulary":
+        width = config.integer("vocab_size")
+    else:
+        width = hidden if output.outputs == "hidden" else 2
+    if not width:
+        return None
+    return Head(
+        matrix=Matrix(
+            stage=output.stage, name=output.name, outputs=width, inputs=hidden, bias=output.bias
+        ),
+        tokens=output.tokens,
+        norm=family.norm_vectors * hidden if output.norm else 0,
+        words=output.outputs == "vocabulary",
+    )
+
+
+def _labels(config: Config) -> int:
+    """Return the number of classes; the class's default is 2, none where no class is named."""
+    named = config.get("id2label")
+    known = len(named) if isinstance(named, dict) else 2 if config.items("architectures") else 0
+    return config.integer("num_labels", default=known, least=0)
+
+
+def _words(config: Config, family: Family) -> dict[str, Any]:
+    """Return the tables of words, positions and token types, and the longest context."""
+    keys, hidden = family.keys, config.integer(family.keys.hidden)
+    if key := family.narrow_embedding:
+        narrow = config.integer(key, default=hidden)
+        if narrow != hidden:
+            raise config.error(
+                f"{key!r} is {narrow}; only {hidden}, the hidden size, is supported.", key
+            )
+    tables = [Table(name="words", rows=config.integer("vocab_size"), width=hidden)]
+    longest = None
+    if family.positions_learned:
+        longest = config.integer(keys.positions)
+        rows = longest + family.position_offset
+        tables.append(Table(name="positions", rows=rows, width=hidden))
+    if family.token_types:
+        types = config.integer("type_vocab_size", least=0)
+        tables.append(Table(name="token_types", rows=types, width=hidden))
+    return {"tables": tuple(tables), "longest_context": longest}
+
+
+def _image(config: Config, hidden: int) -> dict[str, Any]:
+    """Return the image, the table of positions, and the class token."""
+    channels = config.integer("num_channels")
+    sides, patches = _side(config, "image_size"), _side(config, "patch_size")
+    for side, patch in zip(sides, patches, strict=True):
+        if patch > side or side % patch:
+            raise config.error(
+                f"'patch_size' is {patch}, which does not divide the 'image_size' of {side}.",
+                "patch_size",
+            )
+    image = Image(
+        channels=channels,
+        height=sides[0],
+        width=sides[1],
+        patch_height=patches[0],
+        patch_width=patches[1],
+    )
+    positions = Table(name="positions", rows=image.tokens, width=hidden)
+    return {"image": image, "tables": (positions,), "vectors": image.other_tokens * hidden}
+
+
+def _side(config: Config, key: str) -> tuple[int, int]:
+    """Read a height and width: one integer for both, or a list of two."""
+    value = config.get(key)
+    if not isinstance(value, list):
+        one = config.integer(key)
+        return one, one
+    if len(value) != 2 or any(isinstance(v, bool) or not isinstance(v, int) for v in value):
+        raise config.error(f"{key!r} is {value!r}; give one integer or two [height, width].", key)
+    high, wide = (check_size(f"{config.where(key)}: {key!r}", part) for part in value)
+    return high, wide

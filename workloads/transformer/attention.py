@@ -1,0 +1,152 @@
+"""Attention of query heads to keys and values that groups of them share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..gemm import Gemm
+from .forward import Forward, Group
+from .matrix import Matrix, Product
+from .part import Part, linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention(Part):
+    """Multi-head, grouped-query or multi-query attention with its four projections.
+
+    Attributes
+    ----------
+    hidden, heads, kv_heads, head_dim : int
+        Widths; ``heads / kv_heads`` query heads share a key/value head.
+    projections : tuple of str
+        Names of the matrices that make queries, keys and values, or of the one that makes all.
+    output : str
+        Name of the matrix behind the mix.
+    window : int or None
+        Tokens in view at most, the own one included.
+    qkv_bias, output_bias : bool
+        Whether the projections have biases.
+    vectors : int
+        Parameters of its norms, and sinks.
+    suffix : str
+        Behind the names of scores and mix where layers with other windows stand beside it.
+    """
+
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
+    output: str = "o_proj"
+    window: int | None = None
+    qkv_bias: bool = False
+    output_bias: bool = False
+    vectors: int = 0
+    suffix: str = ""
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """Names of the products whose results the part leaves."""
+        return (self.output,)
+
+    @property
+    def rank(self) -> int:
+        """Full attention first, then by window."""
+        return self.window or 0
+
+    @property
+    def other_parameters(self) -> int:
+        """Parameters of norms, and sinks."""
+        return self.vectors
+
+    @property
+    def inputs(self) -> tuple[Matrix, ...]:
+        """The matrices that make queries, keys and values."""
+        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        one = Matrix(
+            stage="query",
+            name=self.projections[0],
+            outputs=query,
+            inputs=self.hidden,
+            bias=self.qkv_bias,
+        )
+        if len(self.projections) == 1:
+            return (replace(one, outputs=query + 2 * kv, keys=kv, values=kv),)
+        _, key, value = self.projections
+        return (
+            one,
+            replace(one, name=key, outputs=kv, keys=kv),
+            replace(one, stage="value", name=value, outputs=kv, values=kv),
+        )
+
+    @property
+    def out(self) -> Matrix:
+        """The matrix behind the mix."""
+        width = self.heads * self.head_dim
+        return Matrix(
+            stage="out",
+            name=self.output,
+            outputs=self.hidden,
+            inputs=width,
+            bias=self.output_bias,
+        )
+
+    def matrices(self) -> Iterator[tuple[Matrix, int]]:
+        """Yield each weight matrix with the number of its instances, in order."""
+        for matrix in (*self.inputs, self.out):
+            yield matrix, 1
+
+    def cache_elements(self, context: int) -> int:
+        """Return the keys and values kept of a sequence of ``context`` tokens.
+
+        A window of W tokens needs the last W of them, the newest included.
+        """
+        kept = context if self.window is None else min(context, self.window)
+        return kept * self.kv_heads * 2 * self.head_dim
+
+    def products(self, run: Forward) -> Iterator[Product]:
+        """Yield the products of a forward pass, in the order of execution."""
+        names = [matrix.name for matrix in self.inputs]
+        query, key, value = names[0], names[min(1, len(names) - 1)], names[-1]
+        for matrix in self.inputs:
+            yield linear(matrix, run)
+        scores_name, mix_name = f"attention_qk{self.suffix}", f"attention_av{self.suffix}"
+        for group in run.groups:
+            scores = self._scores(scores_name, group, causal=run.causal)
+            yield Product(stage="scores", gemm=scores, inputs=(query,), weights=(key,))
+            mix = replace(
+                scores,
+                name=mix_name,
+                n=self.head_dim,
+                k=scores.n,
+                kind="attention_av",
+                causal=None if scores.causal is None else "k",
+            )
+            parts = len(run.groups)
+            yield Product(
+                stage="mix", gemm=mix, inputs=(scores_name,), weights=(value,), parts=parts
+            )
+        yield linear(self.out, run, (mix_name,))
+
+    def _scores(self, name: str, group: Group, *, causal: bool) -> Gemm:
+        """Return queries times keys, per key/value head (HPCA 2025 model, form "v2").
+
+        Of n new tokens behind c cached ones, the first sees from ``c - W + 1`` on under a window
+        of W. One token sees all that it is given; several lie under a mask, if it is asked for,
+        or if a window cuts a band.
+        """
+        low = 0 if self.window is None else max(0, group.cached - self.window + 1)
+        masked = group.new > 1 and (causal or self.window is not None)
+        shared = self.heads // self.kv_heads
+        return Gemm(
+            name=name,
+            m=shared * group.new,
+            n=group.seen - low,
+            k=self.head_dim,
+            batch=group.sequences * self.kv_heads,
+            kind="attention_qk",
+            stationary="kv_cache",
+            causal="n" if masked else None,
+            rows_per_token=shared,
+            visible_before=group.cached - low,
+            window=self.window if masked else None,
+        )

@@ -1,0 +1,106 @@
+"""A mixture of experts: a router, experts of which each token visits some, perhaps a shared one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from .forward import Forward
+from .matrix import ENTRY, Matrix, Product
+from .mlp import Mlp
+from .part import Part, linear
+
+_SHARED = "shared_expert_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts(Part):
+    """A mixture of experts in the place of an MLP.
+
+    Attributes
+    ----------
+    total, active : int
+        Experts, and those that a token visits.
+    expert : Mlp
+        One of them.
+    shared : Mlp or None
+        The expert that every token visits.
+    shared_gate : bool
+        Whether a matrix of one output weighs the shared expert.
+    """
+
+    total: int
+    active: int
+    expert: Mlp
+    shared: Mlp | None = None
+    shared_gate: bool = False
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """Names of the products whose results the part leaves."""
+        shared = () if self.shared is None else (_SHARED + self.shared.names[-1],)
+        return (*shared, "expert_" + self.expert.names[-1])
+
+    @property
+    def rank(self) -> int:
+        """Behind the MLPs of dense layers."""
+        return 1
+
+    @property
+    def router(self) -> Matrix:
+        """The matrix that chooses experts."""
+        return Matrix(stage="router", name="router", outputs=self.total, inputs=self.expert.hidden)
+
+    def _shared(self) -> tuple[Matrix, ...]:
+        """Return the gate of the shared expert, if there is one, and its matrices."""
+        if self.shared is None:
+            return ()
+        gate = Matrix(stage="mlp", name="shared_expert_gate", outputs=1, inputs=self.expert.hidden)
+        return (*((gate,) if self.shared_gate else ()), *self.shared.into_and_back("mlp", _SHARED))
+
+    def _routed(self) -> tuple[Matrix, ...]:
+        return self.expert.into_and_back("experts", "expert_")
+
+    def matrices(self) -> Iterator[tuple[Matrix, int]]:
+        """Yield each weight matrix with the number of its instances, in order."""
+        for matrix in (self.router, *self._shared()):
+            yield matrix, 1
+        for matrix in self._routed():
+            yield matrix, self.total
+
+    def products(self, run: Forward) -> Iterator[Product]:
+        """Yield the products of a pass; of the experts, those that get one row more first.
+
+        The visits are spread as evenly as they go: of t k visits to e experts, (t k mod e)
+        experts get ceil(t k / e) rows and the others floor(t k / e).
+        """
+        yield linear(self.router, run)
+        if self.shared is not None:
+            *into, back = self._shared()
+            for matrix in into:
+                yield linear(matrix, run)
+            yield linear(back, run, tuple(matrix.name for matrix in into))
+        busy = experts_in_use(self.total, self.active, run.rows)
+        rows, more = divmod(run.rows * self.active, busy)
+        *into, back = self._routed()
+        for m, instances in ((rows + 1, more), (rows, busy - more)):
+            if not instances:
+                continue
+            for matrix in into:
+                gemm = replace(matrix.gemm(m), count=instances)
+                chosen = (ENTRY, self.router.name)
+                yield Product(stage=matrix.stage, gemm=gemm, inputs=chosen)
+            yield Product(
+                stage=back.stage,
+                gemm=replace(back.gemm(m), count=instances),
+                inputs=tuple(matrix.name for matrix in into),
+                parts=busy,
+            )
+
+
+def experts_in_use(experts: int, active: int, tokens: int) -> int:
+    """Return how many experts ``tokens`` tokens reach, each of which visits ``active`` of them.
+
+    The mean over uniform, independent routing, E (1 - (1 - k/E)^t), rounded: at least k and at
+    most E and the t k visits, which errors of floats must not pass.
+    """
+    mean = experts * (1 - (1 - active / experts) ** tokens)
+    return min(round(mean), tokens * active)

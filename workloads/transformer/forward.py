@@ -1,0 +1,152 @@
+"""A forward pass: how many tokens of which sequences a model computes, and what they can see."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ...datatypes.base.errors import BitlatheError
+from ..sizes import check_size
+
+DEFAULT_CONTEXT = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Sequences alike: each computes ``new`` tokens behind ``cached`` ones.
+
+    ``logits`` of the new tokens, the last ones, go through the output head.
+    """
+
+    new: int
+    cached: int = 0
+    sequences: int = 1
+    logits: int = 1
+
+    @property
+    def rows(self) -> int:
+        """New tokens of all the sequences."""
+        return self.new * self.sequences
+
+    @property
+    def seen(self) -> int:
+        """Tokens in view of the last one, itself included."""
+        return self.cached + self.new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """One forward pass of a model: what all linear layers do together.
+
+    Attributes
+    ----------
+    groups : tuple of Group
+        The sequences; no two groups are alike.
+    causal : bool
+        Whether attention skips what the causal mask hides.
+    stacked : bool
+        Whether the rows count as those of equal sequences (`Gemm.sequences`), rather than as
+        tokens of one batch.
+    """
+
+    groups: tuple[Group, ...]
+    causal: bool = False
+    stacked: bool = False
+
+    @classmethod
+    def prefill(cls, tokens: int, batch: int, *, causal: bool, logits: str) -> "Forward":
+        """Return the pass over all tokens of some sequences at once.
+
+        Parameters
+        ----------
+        tokens, batch : int
+            Tokens of a sequence, and sequences.
+        causal : bool
+            Whether attention skips what the causal mask hides.
+        logits : {"last", "all"}
+            Tokens that the output head works on.
+        """
+        wanted = 1 if logits == "last" else tokens
+        group = Group(new=tokens, sequences=batch, logits=wanted)
+        return cls(groups=(group,), causal=causal, stacked=True)
+
+    @classmethod
+    def decode(cls, context: int, batch: int) -> "Forward":
+        """Return the pass over one more token of ``batch`` sequences, the ``context``-th."""
+        return cls(groups=(Group(new=1, cached=context - 1, sequences=batch),))
+
+    @classmethod
+    def step(
+        cls,
+        prefill: Iterable[tuple[int, int]],
+        decode: Iterable[int],
+        *,
+        decode_tokens: int = 1,
+        logits: str = "last",
+    ) -> "Forward":
+        """Return what a server computes at once: pieces of prompts beside sequences that decode.
+
+        Parameters
+        ----------
+        prefill : iterable of (int, int)
+            Of each prompt: new tokens, and those cached before.
+        decode : iterable of int
+            Of each sequence that generates: tokens in view of the last new one, itself included.
+        decode_tokens : int
+            New tokens of each of these: more than one where drafted tokens are verified.
+        logits : {"last", "all"}
+            Tokens of a prompt that the output head works on. It works on all tokens that
+            ``decode`` asks for.
+
+        Raises
+        ------
+        BitlatheError
+            If a size is not an integer, too small, or nothing is asked for.
+        """
+        more = check_size("decode_tokens", decode_tokens)
+        found: Counter[Group] = Counter()
+        for i, piece in enumerate(prefill):
+            new, cached = _pair(f"prefill[{i}]", piece)
+            wanted = new if logits == "all" else 1
+            found[Group(new=new, cached=cached, logits=wanted)] += 1
+        for i, context in enumerate(decode):
+            seen = check_size(f"decode[{i}]", context, least=more)
+            found[Group(new=more, cached=seen - more, logits=more)] += 1
+        if not found:
+            raise BitlatheError(
+                "a step of nothing: give prefill=[(new, cached), ...], decode=[context, ...] or "
+                "both."
+            )
+        groups = tuple(replace(group, sequences=count) for group, count in found.items())
+        alike = len(groups) == 1 and groups[0].new > 1
+        return cls(groups=groups, causal=True, stacked=alike)
+
+    @property
+    def rows(self) -> int:
+        """New tokens of all sequences: rows of every linear layer."""
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def sequences(self) -> int:
+        """Number of sequences."""
+        return sum(group.sequences for group in self.groups)
+
+    @property
+    def logits(self) -> int:
+        """Tokens that the output head works on."""
+        return sum(group.logits * group.sequences for group in self.groups)
+
+    @property
+    def equal_sequences(self) -> int:
+        """Sequences that share the rows of a linear layer equally, as `Gemm.sequences` counts."""
+        return self.sequences if self.stacked else 1
+
+    @property
+    def longest(self) -> int:
+        """Most tokens in view of any sequence."""
+        return max(group.seen for group in self.groups)
+
+
+def _pair(what: str, piece: object) -> tuple[int, int]:
+    if not isinstance(piece, (tuple, list)) or len(piece) != 2:
+        raise BitlatheError(f"{what} is {piece!r}; give (new tokens, cached tokens), as (512, 0).")
+    return check_size(f"{what}: new", piece[0]), check_size(f"{what}: cached", piece[1], least=0)

@@ -1,0 +1,259 @@
+"""A transformer: embeddings, layers of parts, and the matrices behind the last layer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from ...datatypes.base.errors import BitlatheError
+from ..sizes import check_size
+from .forward import DEFAULT_CONTEXT, Forward
+from .matrix import Matrix, Table
+from .part import Part
+
+P = TypeVar("P", bound=Part)
+Kind = Literal["decoder", "encoder", "vision"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """Layers that are alike.
+
+    Attributes
+    ----------
+    count : int
+        How many.
+    parts : tuple of Part
+        In the order of execution: each reads what the one before leaves.
+    parallel : bool
+        Whether all parts read the layer's input instead.
+    norms : int
+        Parameters of one layer's norms.
+    """
+
+    count: int
+    parts: tuple[Part, ...]
+    parallel: bool = False
+    norms: int = 0
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """Where its products stand among those of other layers."""
+        return tuple(part.rank for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A matrix behind the last layer.
+
+    Attributes
+    ----------
+    matrix : Matrix
+        Its stage is "head" if it reads what the last layer leaves; "tail:x" reads what "head:x"
+        leaves.
+    tokens : {"all", "one", "logits"}
+        All tokens, one of each sequence, or as many as logits are wanted of.
+    norm : int
+        Parameters of a norm behind it.
+    words : bool
+        Whether its outputs are the vocabulary.
+    """
+
+    matrix: Matrix
+    tokens: Literal["all", "one", "logits"] = "one"
+    norm: int = 0
+    words: bool = False
+
+    def rows(self, run: Forward) -> int:
+        """Return the tokens of a pass that it works on."""
+        return {"all": run.rows, "one": run.sequences, "logits": run.logits}[self.tokens]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image cut into patches, each of which a matrix makes a token."""
+
+    channels: int
+    height: int
+    width: int
+    patch_height: int
+    patch_width: int
+    other_tokens: int = 1
+
+    @property
+    def patches(self) -> int:
+        """Patches of an image."""
+        return (self.height // self.patch_height) * (self.width // self.patch_width)
+
+    @property
+    def patch_inputs(self) -> int:
+        """Values of one patch."""
+        return self.channels * self.patch_height * self.patch_width
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of an image: its patches, and others such as the class token."""
+        return self.patches + self.other_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transformer:
+    """The sizes of a transformer.
+
+    Attributes
+    ----------
+    kind : {"decoder", "encoder", "vision"}
+        Whether it generates tokens, reads a text at once, or an image.
+    hidden : int
+        Width of what goes from layer to layer.
+    layers : tuple of Layers
+        The layers, those alike in one entry.
+    heads : tuple of Head
+        The matrices behind the last layer.
+    tables : tuple of Table
+        Embeddings; that of the words comes first.
+    tied : bool
+        Whether the head of words is the table of words.
+    vectors : int
+        Parameters outside the layers that are neither matrix nor table: norms, class tokens.
+    image : Image or None
+        What a vision model reads.
+    longest_context : int or None
+        Most tokens that the position embeddings allow; None without learned positions.
+    """
+
+    kind: Kind
+    hidden: int
+    layers: tuple[Layers, ...]
+    heads: tuple[Head, ...] = ()
+    tables: tuple[Table, ...] = ()
+    tied: bool = False
+    vectors: int = 0
+    image: Image | None = None
+    longest_context: int | None = None
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return sum(layers.count for layers in self.layers)
+
+    @property
+    def vocabulary(self) -> int:
+        """Words that are told apart; 0 for images."""
+        return self.tables[0].rows if self.tables and self.image is None else 0
+
+    @property
+    def fixed_tokens(self) -> int | None:
+        """Tokens of a vision model; None for text."""
+        return self.image.tokens if self.image else None
+
+    def parts(self) -> Iterator[tuple[Part, int]]:
+        """Yield the parts of all layers, each with the number of layers that have it."""
+        for layers in self.layers:
+            for part in layers.parts:
+                yield part, layers.count
+
+    def only(self, kind: type[P]) -> P:
+        """Return the part of a kind that all layers with such a part have alike.
+
+        Raises
+        ------
+        BitlatheError
+            If there is none, or more than one.
+        """
+        found = list(dict.fromkeys(part for part, _ in self.parts() if isinstance(part, kind)))
+        if len(found) != 1:
+            raise BitlatheError(
+                f"the layers have {len(found)} kinds of {kind.__name__}; one is needed here."
+            )
+        return found[0]
+
+    @property
+    def patch_matrix(self) -> Matrix | None:
+        """The matrix that makes a patch a token; None for text."""
+        if self.image is None:
+            return None
+        return Matrix(
+            stage="embed",
+            name="patch_embedding",
+            outputs=self.hidden,
+            inputs=self.image.patch_inputs,
+            bias=True,
+        )
+
+    def weight_count(self) -> int:
+        """Elements of all weight matrices: every expert, the head even if it is tied."""
+        outside = [head.matrix for head in self.heads]
+        if self.patch_matrix:
+            outside.append(self.patch_matrix)
+        inside = sum(part.weight_count() * count for part, count in self.parts())
+        return inside + sum(matrix.elements for matrix in outside)
+
+    def parameter_count(self) -> int:
+        """All parameters: matrices, embeddings, norms and biases; a tied head once."""
+        total = sum(part.parameter_count() * count for part, count in self.parts())
+        total += sum(layers.norms * layers.count for layers in self.layers)
+        total += sum(table.elements for table in self.tables) + self.vectors
+        for head in self.heads:
+            total += head.matrix.parameters + head.norm
+            if self.tied and head.words:
+                total -= head.matrix.elements  # the head's matrix is the embedding
+        return total + (self.patch_matrix.parameters if self.patch_matrix else 0)
+
+    def cache_elements(self, context: int) -> int:
+        """Return the elements that all layers keep of a sequence of ``context`` tokens."""
+        return sum(part.cache_elements(context) * count for part, count in self.parts())
+
+    def state_elements(self) -> int:
+        """Return the elements that all layers keep of a sequence, however long it is."""
+        return sum(part.state_elements * count for part, count in self.parts())
+
+    def check_decode(self) -> None:
+        """Raise unless the model generates tokens.
+
+        Raises
+        ------
+        BitlatheError
+            If it does not.
+        """
+        if self.kind != "decoder":
+            raise BitlatheError(
+                "phase 'decode' needs a model that generates tokens; this one is "
+                f"{self.kind}-only and reads its whole input at once: use phase 'prefill'."
+            )
+
+    def check_causal(self) -> None:
+        """Raise unless the model's attention can be causal.
+
+        Raises
+        ------
+        BitlatheError
+            If it attends both ways.
+        """
+        if self.kind != "decoder":
+            raise BitlatheError(
+                f"causal=True needs a decoder; this {self.kind} model attends both ways."
+            )
+
+    def check_context(self, context: int | None) -> int:
+        """Return the tokens in view when ``context`` are asked for; 256 by default.
+
+        Raises
+        ------
+        BitlatheError
+            If the model is fixed to another number, or its positions end before.
+        """
+        if self.fixed_tokens is not None:
+            if context is not None and context != self.fixed_tokens:
+                raise BitlatheError(
+                    f"context is {context}, but a vision model's is fixed by its image: "
+                    f"{self.fixed_tokens} tokens. Leave context out."
+                )
+            return self.fixed_tokens
+        tokens = check_size("context", DEFAULT_CONTEXT if context is None else context)
+        longest = self.longest_context
+        if longest is not None and tokens > longest:
+            raise BitlatheError(
+                f"context is {tokens}, but the model has learned positions for {longest} tokens "
+                "only."
+            )
+        return tokens

@@ -1,0 +1,65 @@
+"""What every part of a layer can tell: its weights, what it keeps between passes, its products."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from .forward import Forward
+from .matrix import ENTRY, Matrix, Product
+
+
+class Part(ABC):
+    """A part of a layer, such as attention or an MLP: frozen sizes, and what follows from them.
+
+    A subclass lists its matrices and yields its products; the rest is derived. A part reads what
+    the part before it leaves (the layer's own input where the parts stand in parallel), and
+    leaves the results of the products that ``exits`` names.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def exits(self) -> tuple[str, ...]:
+        """Names of the products whose results the part leaves."""
+
+    @abstractmethod
+    def matrices(self) -> Iterator[tuple[Matrix, int]]:
+        """Yield each weight matrix with the number of its instances (experts), in order."""
+
+    @abstractmethod
+    def products(self, run: Forward) -> Iterator[Product]:
+        """Yield the products of a forward pass, in the order of execution."""
+
+    @property
+    def other_parameters(self) -> int:
+        """Parameters that are neither a matrix nor its bias: norms, sinks."""
+        return 0
+
+    @property
+    def rank(self) -> int:
+        """Where products that layers do not share stand among those of other layers: low first."""
+        return 0
+
+    def cache_elements(self, context: int) -> int:
+        """Return the elements kept of a sequence of ``context`` tokens, such as keys and values."""
+        return 0
+
+    @property
+    def state_elements(self) -> int:
+        """Elements kept of a sequence, however long it is."""
+        return 0
+
+    def weight_count(self) -> int:
+        """Return the elements of all matrices."""
+        return sum(matrix.elements * count for matrix, count in self.matrices())
+
+    def parameter_count(self) -> int:
+        """Return all parameters: matrices, biases, norms and what else is learned."""
+        parameters = sum(matrix.parameters * count for matrix, count in self.matrices())
+        return parameters + self.other_parameters
+
+
+def linear(matrix: Matrix, run: Forward, inputs: tuple[str, ...] = (ENTRY,)) -> Product:
+    """Return the product of a matrix with all tokens of a pass."""
+    gemm = matrix.gemm(run.rows, run.equal_sequences)
+    return Product(stage=matrix.stage, gemm=gemm, inputs=inputs)

@@ -1,0 +1,126 @@
+"""The matrix products of a forward pass, layer by layer and all layers together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..gemm import Gemm
+from .forward import Forward
+from .matrix import ENTRY, Product
+from .network import Layers, Transformer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerProducts:
+    """The products of one of some layers that are alike, part by part."""
+
+    layers: Layers
+    parts: tuple[tuple[Product, ...], ...]
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """The products of all parts, in order."""
+        return tuple(product for part in self.parts for product in part)
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """Names of the products whose results the layer leaves."""
+        parts = self.layers.parts if self.layers.parallel else self.layers.parts[-1:]
+        return tuple(name for part in parts for name in part.exits)
+
+    def resolved(self, left: tuple[str, ...]) -> Iterator[tuple[Product, tuple[str, ...]]]:
+        """Yield each product with the names of those it reads, where the layer reads ``left``."""
+        entry = left
+        for part, products in zip(self.layers.parts, self.parts, strict=True):
+            for product in products:
+                sources = (entry if each == ENTRY else (each,) for each in product.inputs)
+                yield product, tuple(name for each in sources for name in each)
+            if not self.layers.parallel:
+                entry = part.exits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """The products of a pass: ahead of the first layer, of each kind of layers, behind the last."""
+
+    before: tuple[Product, ...] = ()
+    layers: tuple[LayerProducts, ...] = ()
+    after: tuple[Product, ...] = ()
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """Return all products in order, those that layers share once with their count.
+
+        Layers of other kinds share what has the same stage, name and sizes. What they do not
+        share stands where it runs: full attention ahead of windows, dense MLPs ahead of experts.
+        """
+        found: list[_Key] = []
+        count: dict[_Key, int] = {}
+        for each in sorted(self.layers, key=lambda each: each.layers.rank):
+            keys = []
+            for product in each.products:
+                key = product.stage, replace(product.gemm, count=1)
+                count[key] = count.get(key, 0) + product.gemm.count * each.layers.count
+                keys.append(key)
+            found = _merged(found, keys)
+        inside = (replace(gemm, count=count[stage, gemm]) for stage, gemm in found)
+        before, after = (tuple(each.gemm for each in ends) for ends in (self.before, self.after))
+        return (*before, *inside, *after)
+
+    def edges(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of which product of a layer feeds which; layers feed the heads."""
+        for product in self.before:
+            yield from ((name, product.gemm.name) for name in product.inputs if name != ENTRY)
+        first = tuple(each.gemm.name for each in self.before)
+        for layer in self.layers:
+            for product, sources in layer.resolved(first):
+                yield from ((name, product.gemm.name) for name in (*sources, *product.weights))
+        last = tuple(name for layer in self.layers for name in layer.exits) or first
+        for product in self.after:
+            for source in product.inputs:
+                names = last if source == ENTRY else (source,)
+                yield from ((name, product.gemm.name) for name in names)
+
+
+_Key = tuple[str, Gemm]
+
+
+def _merged(found: Sequence[_Key], more: Sequence[_Key]) -> list[_Key]:
+    """Return ``found`` with what only ``more`` has, ahead of what both have next."""
+    merged: list[_Key] = []
+    waiting: list[_Key] = []
+    place = 0
+    for key in more:
+        if key in found[place:]:
+            stop = found.index(key, place)
+            merged += [*found[place:stop], *waiting, key]
+            place, waiting = stop + 1, []
+        elif key not in found and key not in waiting:
+            waiting.append(key)
+    return [*merged, *found[place:], *waiting]
+
+
+def staged(shape: Transformer, run: Forward) -> Staged:
+    """Return the products of a forward pass of a model."""
+    ahead: list[Product] = []
+    if shape.image and shape.patch_matrix:
+        rows = run.sequences * shape.image.patches
+        gemm = replace(
+            shape.patch_matrix.gemm(rows, run.sequences),
+            kind="conv",
+            input_elements=rows * shape.patch_matrix.inputs,
+        )
+        ahead.append(Product(stage="embed", gemm=gemm))
+    inside = tuple(
+        LayerProducts(
+            layers=layers, parts=tuple(tuple(part.products(run)) for part in layers.parts)
+        )
+        for layers in shape.layers
+    )
+    behind: list[Product] = []
+    heads: dict[str, str] = {}
+    for head in shape.heads:
+        gemm = head.matrix.gemm(head.rows(run), run.equal_sequences)
+        kind, _, branch = head.matrix.stage.partition(":")
+        inputs = (ENTRY,) if kind == "head" else (heads[branch],)
+        behind.append(Product(stage=head.matrix.stage, gemm=gemm, inputs=inputs))
+        heads[branch] = gemm.name
+    return Staged(before=tuple(ahead), layers=inside, after=tuple(behind))
