@@ -10,7 +10,7 @@ import pytest
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import load_model
-from bitlathe.workloads.transformer import Attention, Experts
+from bitlathe.workloads.transformer import Attention, Experts, Mlp
 
 DENSE = {
     "hidden_size": 64,
@@ -115,6 +115,40 @@ def test_qk_layernorm_of_phi(tmp_path):
         model_of(tmp_path, "phi", base, qk_layernorm=flag).parameter_count for flag in (False, True)
     )
     assert normed - plain == 2 * 2 * 80 * 32 == 10_240
+
+
+@pytest.mark.parametrize(
+    ("family", "keys", "activation"),
+    [
+        ("llama", {}, "silu"),
+        ("llama", {"hidden_act": "gelu_pytorch_tanh"}, "gelu"),
+        ("gemma", {"hidden_activation": None, "hidden_act": "quick_gelu"}, "gelu"),
+        ("opt", {"ffn_dim": 96, "max_position_embeddings": 64}, "relu"),
+        ("phi", {"hidden_act": "relu2"}, "relu2"),
+    ],
+)
+def test_activations_have_one_name(tmp_path, family, keys, activation):
+    assert model_of(tmp_path, family, **keys).shape.only(Mlp).activation == activation
+
+
+def test_an_unknown_activation_is_named(tmp_path):
+    with pytest.raises(BitlatheError, match=r"mine\.json:\d+:2: 'hidden_act' is 'xyz'; known"):
+        model_of(tmp_path, "llama", hidden_act="xyz")
+
+
+@pytest.mark.parametrize(
+    ("family", "keys", "turned"),
+    [
+        ("llama", {"head_dim": 96}, 96),
+        ("phi", {}, 32),
+        ("phi", {"partial_rotary_factor": 0.25}, 16),
+        ("phi", {"rope_parameters": {"partial_rotary_factor": 0.75}}, 48),
+        ("bert", {"max_position_embeddings": 64}, 0),
+    ],
+)
+def test_the_share_of_a_head_that_is_turned(tmp_path, family, keys, turned):
+    base = {**DENSE, "hidden_size": 2048}
+    assert model_of(tmp_path, family, base, **keys).shape.only(Attention).rotary_dim == turned
 
 
 def test_qkv_bias_of_qwen2_moe(tmp_path):

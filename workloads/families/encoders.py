@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from .family import AttentionFacts, Family, MlpFacts
 from .outputs import BERT, VIT
 
-_MLP = MlpFacts(names=("intermediate", "output"), gated=False, bias=True)
+_MLP = MlpFacts(names=("intermediate", "output"), gated=False, bias=True, activation="gelu")
 
 ENCODERS: Mapping[str, Family] = {
     "bert": Family(
@@ -14,12 +14,14 @@ ENCODERS: Mapping[str, Family] = {
             projections=("query", "key", "value"),
             output="dense",
             grouped=False,
+            rotary=None,
             qkv_bias=True,
             output_bias=True,
         ),
         mlp=_MLP,
         outputs=BERT,
         tied=True,
+        norm="layer_norm",
         norm_vectors=2,
         final_norms=0,
         embedding_norms=1,
@@ -34,11 +36,13 @@ ENCODERS: Mapping[str, Family] = {
             projections=("query", "key", "value"),
             output="dense",
             grouped=False,
+            rotary=None,
             qkv_bias=("qkv_bias", True),
             output_bias=True,
         ),
         mlp=_MLP,
         outputs=VIT,
+        norm="layer_norm",
         norm_vectors=2,
         positions_learned=True,
         defaults={"image_size": 224, "patch_size": 16, "num_channels": 3},

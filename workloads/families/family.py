@@ -6,9 +6,11 @@ config.json it is read from.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
 from ..transformer.network import Kind
+from ..transformer.part import Norm
 from .outputs import DECODER, Output
 
 Rule = bool | tuple[str, bool]
@@ -35,13 +37,16 @@ class AttentionFacts:
     """How a family's attention is built.
 
     ``projections`` names the matrices of queries, keys and values, or the one that makes all;
-    ``grouped``: the keys ``num_key_value_heads`` and ``head_dim`` are read. ``qk_norm``: a norm of
-    each head of queries and keys.
+    ``grouped``: the keys ``num_key_value_heads`` and ``head_dim`` are read. ``rotary``: the share
+    of a head that is turned by its position, None where positions enter otherwise; ``rotary_key``
+    is the key of another share. ``qk_norm``: a norm of each head of queries and keys.
     """
 
     projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     output: str = "o_proj"
     grouped: bool = True
+    rotary: Fraction | None = Fraction(1)
+    rotary_key: str | None = None
     qkv_bias: Rule = False
     output_bias: Rule = False
     qk_norm: Rule = False
@@ -50,6 +55,8 @@ class AttentionFacts:
         """Yield the keys that it is read from."""
         if self.grouped:
             yield from ("num_key_value_heads", "head_dim")
+        if self.rotary_key:
+            yield from (self.rotary_key, "rope_parameters")
         yield from rule_keys(self.qkv_bias, self.output_bias, self.qk_norm)
 
 
@@ -58,16 +65,20 @@ class MlpFacts:
     """How a family's MLP is built.
 
     ``names`` of the matrices, the last one leads back; ``factor`` times the hidden size is its
-    width where no key gives it.
+    width where no key gives it. ``activation`` is the class's, ``activation_keys`` those that give
+    another: the first that is set.
     """
 
     names: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
     gated: bool = True
     bias: Rule = False
     factor: int | None = None
+    activation: str = "silu"
+    activation_keys: tuple[str, ...] = ("hidden_act",)
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from, but that of its width."""
+        yield from self.activation_keys
         yield from rule_keys(self.bias)
 
 
@@ -136,6 +147,8 @@ class Family:
         Whether the head is the embedding unless a key says otherwise.
     norms, final_norms, embedding_norms : int
         Norms in a layer, behind the last one and behind the embeddings.
+    norm : {"rms_norm", "layer_norm"}
+        Their kind.
     norm_vectors : int
         1 for a norm with a scale, 2 for one with scale and shift.
     parallel : bool
@@ -159,6 +172,7 @@ class Family:
     outputs: Mapping[str, tuple[Output, ...]] = field(default_factory=lambda: DECODER)
     tied: bool = False
     norms: int = 2
+    norm: Norm = "rms_norm"
     norm_vectors: int = 1
     final_norms: int = 1
     embedding_norms: int = 0

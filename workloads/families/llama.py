@@ -24,7 +24,7 @@ LLAMA: Mapping[str, Family] = {
         defaults={"num_key_value_heads": 8},
     ),
     "phi3": Family(
-        attention=AttentionFacts(projections=("qkv_proj",)),
+        attention=AttentionFacts(projections=("qkv_proj",), rotary_key="partial_rotary_factor"),
         mlp=MlpFacts(names=("gate_up_proj", "down_proj")),
         window=Window(default=None),
     ),

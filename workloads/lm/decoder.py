@@ -29,7 +29,7 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(shape.hidden, narrow, bias=shape.qkv_bias)
         self.v_proj = nn.Linear(shape.hidden, narrow, bias=shape.qkv_bias)
         self.o_proj = nn.Linear(wide, shape.hidden, bias=shape.output_bias)
-        if shape.vectors:
+        if shape.qk_norm:
             self.q_norm = nn.RMSNorm(shape.head_dim, eps)
             self.k_norm = nn.RMSNorm(shape.head_dim, eps)
 
@@ -39,7 +39,7 @@ class Attention(nn.Module):
         q = self.q_proj(x).view(tokens, shape.heads, shape.head_dim).transpose(0, 1)
         k = self.k_proj(x).view(tokens, shape.kv_heads, shape.head_dim).transpose(0, 1)
         v = self.v_proj(x).view(tokens, shape.kv_heads, shape.head_dim).transpose(0, 1)
-        if shape.vectors:
+        if shape.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = q * cos + _half_turn(q) * sin, k * cos + _half_turn(k) * sin
         shared = shape.heads // shape.kv_heads

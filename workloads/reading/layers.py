@@ -33,8 +33,16 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
             if with_experts
             else read_mlp(config, family, hidden),
         )
-        norms = family.norms * family.norm_vectors * hidden
-        found.append(Layers(count=count, parts=parts, parallel=family.parallel, norms=norms))
+        found.append(
+            Layers(
+                count=count,
+                parts=parts,
+                parallel=family.parallel,
+                norm=family.norm,
+                norm_count=family.norms,
+                norm_parameters=family.norms * family.norm_vectors * hidden,
+            )
+        )
     return tuple(found)
 
 

@@ -1,8 +1,12 @@
 """Parts of a layer: from the keys of a config.json to attention, MLP and experts."""
 
+from collections.abc import Mapping
+from fractions import Fraction
+
 from ..config import Config
-from ..families.family import ExpertFacts, Family, Rule
+from ..families.family import AttentionFacts, ExpertFacts, Family, MlpFacts, Rule
 from ..transformer import Attention, Experts, Mlp
+from ..transformer.part import Activation
 
 
 def flag_of(config: Config, rule: Rule) -> bool:
@@ -42,7 +46,7 @@ def read_attention(
             "num_key_value_heads",
         )
     head_dim = _head_dim(config, family, hidden, heads)
-    normed = 2 * head_dim * family.norm_vectors if flag_of(config, facts.qk_norm) else 0
+    normed = flag_of(config, facts.qk_norm)
     return Attention(
         hidden=hidden,
         heads=heads,
@@ -53,7 +57,10 @@ def read_attention(
         window=window,
         qkv_bias=flag_of(config, facts.qkv_bias),
         output_bias=flag_of(config, facts.output_bias),
-        vectors=normed,
+        rotary_dim=_rotary_dim(config, facts, head_dim),
+        qk_norm=family.norm if normed else None,
+        qk_norm_width=head_dim if normed else 0,
+        vectors=2 * head_dim * family.norm_vectors if normed else 0,
         suffix=suffix,
     )
 
@@ -71,6 +78,51 @@ def _head_dim(config: Config, family: Family, hidden: int, heads: int) -> int:
     return config.integer("head_dim", default=even) if grouped else even
 
 
+def _rotary_dim(config: Config, facts: AttentionFacts, head_dim: int) -> int:
+    """Return the elements of a head that are turned; the share may stand among rotary facts."""
+    share = facts.rotary
+    if share is None:
+        return 0
+    if (key := facts.rotary_key) is not None:
+        rules = config.get("rope_parameters")
+        inside = rules.get(key) if isinstance(rules, dict) else None
+        given = config.get(key) if inside is None else inside
+        if given is not None:
+            if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= 1:
+                raise config.error(f"{key!r} is {given!r}; it must be a share, as 0.5.", key)
+            share = Fraction(given)
+    return int(share * head_dim)
+
+
+_ACTIVATIONS: Mapping[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "mish": "silu",
+    "relu": "relu",
+    "relu6": "relu",
+    "leaky_relu": "relu",
+    "relu2": "relu2",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "xielu": "xielu",
+    "linear": "linear",
+    "laplace": "gelu",
+}
+
+
+def _activation(config: Config, facts: MlpFacts) -> Activation:
+    """Return the activation of an MLP; every name of a GELU is one."""
+    key = next((key for key in facts.activation_keys if config.get(key) is not None), None)
+    name = facts.activation if key is None else config.get(key)
+    if isinstance(name, str) and "gelu" in name:
+        return "gelu"
+    if name not in _ACTIVATIONS:
+        raise config.error(
+            f"{key!r} is {name!r}; known are the GELUs and {', '.join(_ACTIVATIONS)}.", key
+        )
+    return _ACTIVATIONS[name]
+
+
 def read_mlp(config: Config, family: Family, hidden: int) -> Mlp:
     """Read the MLP of dense layers."""
     facts, key = family.mlp, family.keys.inner
@@ -86,6 +138,7 @@ def _mlp(config: Config, family: Family, hidden: int, inner: int, *, bias: bool 
         names=facts.names,
         gated=facts.gated,
         bias=bias and flag_of(config, facts.bias),
+        activation=_activation(config, facts),
     )
 
 

@@ -29,6 +29,8 @@ def read_transformer(config: Config, family: Family) -> Transformer:
         layers=layers,
         heads=_heads(config, family, hidden),
         tied=config.flag("tie_word_embeddings", default=family.tied),
+        norm=family.norm,
+        final_norms=family.final_norms,
         vectors=vectors,
         **embeddings,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ..gemm import Gemm
 from .forward import Forward, Group
 from .matrix import Matrix, Product
-from .part import Part, linear
+from .part import Norm, Part, linear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,12 @@ class Attention(Part):
         Tokens in view at most, the own one included.
     qkv_bias, output_bias : bool
         Whether the projections have biases.
+    rotary_dim : int
+        Elements of a head of queries and keys that are turned by their position; 0: none.
+    qk_norm : {"rms_norm", "layer_norm"} or None
+        The norm of queries and keys.
+    qk_norm_width : int
+        Elements that it takes together: a head's, or those of all heads.
     vectors : int
         Parameters of its norms, and sinks.
     suffix : str
@@ -40,6 +46,9 @@ class Attention(Part):
     window: int | None = None
     qkv_bias: bool = False
     output_bias: bool = False
+    rotary_dim: int = 0
+    qk_norm: Norm | None = None
+    qk_norm_width: int = 0
     vectors: int = 0
     suffix: str = ""
 

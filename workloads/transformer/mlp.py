@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .forward import Forward
 from .matrix import Matrix, Product
-from .part import Part, linear
+from .part import Activation, Part, linear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,8 @@ class Mlp(Part):
         both: they are one matrix.
     bias : bool
         Whether the matrices have biases.
+    activation : str
+        The function between the matrices; all spellings of a GELU are ``"gelu"``.
     vectors : int
         Parameters of a norm within, and others.
     """
@@ -32,6 +34,7 @@ class Mlp(Part):
     names: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
     gated: bool = True
     bias: bool = False
+    activation: Activation = "silu"
     vectors: int = 0
 
     @property

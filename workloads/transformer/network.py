@@ -8,7 +8,7 @@ from ...datatypes.base.errors import BitlatheError
 from ..sizes import check_size
 from .forward import DEFAULT_CONTEXT, Forward
 from .matrix import Matrix, Table
-from .part import Part
+from .part import Norm, Part
 
 P = TypeVar("P", bound=Part)
 Kind = Literal["decoder", "encoder", "vision"]
@@ -26,14 +26,19 @@ class Layers:
         In the order of execution: each reads what the one before leaves.
     parallel : bool
         Whether all parts read the layer's input instead.
-    norms : int
-        Parameters of one layer's norms.
+    norm : {"rms_norm", "layer_norm"}
+    norm_count : int
+        Norms of the hidden width in one layer.
+    norm_parameters : int
+        Parameters of these norms, all together.
     """
 
     count: int
     parts: tuple[Part, ...]
     parallel: bool = False
-    norms: int = 0
+    norm: Norm = "rms_norm"
+    norm_count: int = 0
+    norm_parameters: int = 0
 
     @property
     def rank(self) -> tuple[int, ...]:
@@ -113,6 +118,9 @@ class Transformer:
         Embeddings; that of the words comes first.
     tied : bool
         Whether the head of words is the table of words.
+    norm : {"rms_norm", "layer_norm"}
+    final_norms : int
+        Norms behind the last layer.
     vectors : int
         Parameters outside the layers that are neither matrix nor table: norms, class tokens.
     image : Image or None
@@ -127,6 +135,8 @@ class Transformer:
     heads: tuple[Head, ...] = ()
     tables: tuple[Table, ...] = ()
     tied: bool = False
+    norm: Norm = "rms_norm"
+    final_norms: int = 0
     vectors: int = 0
     image: Image | None = None
     longest_context: int | None = None
@@ -191,7 +201,7 @@ class Transformer:
     def parameter_count(self) -> int:
         """All parameters: matrices, embeddings, norms and biases; a tied head once."""
         total = sum(part.parameter_count() * count for part, count in self.parts())
-        total += sum(layers.norms * layers.count for layers in self.layers)
+        total += sum(layers.norm_parameters * layers.count for layers in self.layers)
         total += sum(table.elements for table in self.tables) + self.vectors
         for head in self.heads:
             total += head.matrix.parameters + head.norm

@@ -2,9 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Literal
 
 from .forward import Forward
 from .matrix import ENTRY, Matrix, Product
+
+Norm = Literal["rms_norm", "layer_norm"]
+Activation = Literal["silu", "gelu", "relu", "relu2", "sigmoid", "tanh", "xielu", "linear"]
 
 
 class Part(ABC):
