@@ -11,6 +11,7 @@ is added. In the same way a loop whose state comes back goes round as often as t
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 from ....datatypes.base.compiled import compiled
+from ....datatypes.base.inner_kernels import OPTIONS, inner
 from .machine_kernels import (
     ARMED,
     BLOCKED,
@@ -70,7 +71,7 @@ BEGUN, SINCE, DELTA, NOTES = range(4)
 SEEN, LAPS, POWER, RANKS, FOLDS, KEY_LENGTH, MARKS = range(7)
 
 
-@compiled
+@inner
 def _involved(e, i, plan, run):
     """Whether anything but time left by others happens to an edge in the loops from ``i``."""
     loops, edges, at, state = plan[0], plan[1][0], (run[0], run[1]), run[2]
@@ -93,7 +94,7 @@ def _involved(e, i, plan, run):
     return state[e, 1, PHASE] == BLOCKED and at_last(mask, began, i, loops, at)
 
 
-@compiled
+@inner
 def _lowest(i, plan, run):
     """Return how many ranks are involved in the loops from ``i`` inwards."""
     edges = plan[1][0]
@@ -103,10 +104,17 @@ def _lowest(i, plan, run):
     return 0
 
 
-@compiled
-def _write_state(ranks, plan, run, row):
-    """Write the state of the first ranks and what the array has of ports; return its length."""
-    edges, state, now, n = plan[1][0], run[2], run[3], 0
+@inner
+def copied(source, first, target, at, many):
+    """Copy so many numbers of a row, from a place on, to a place of another row."""
+    for k in range(many):
+        target[at + k] = source[first + k]
+
+
+@inner
+def _write_state(ranks, plan, run, row, n):
+    """Write the state of the first ranks and what the array has of ports; return where it ends."""
+    edges, state, now = plan[1][0], run[2], run[3]
     for r in range(ranks):
         e = edges[r, ORDER]
         row[n] = state[e, LATE, 0]
@@ -122,9 +130,9 @@ def _write_state(ranks, plan, run, row):
     return n + 1
 
 
-@compiled
-def _read_state(ranks, plan, run, row):
-    edges, state, now, n = plan[1][0], run[2], run[3], 0
+@inner
+def _read_state(ranks, plan, run, row, n):
+    edges, state, now = plan[1][0], run[2], run[3]
     for r in range(ranks):
         e = edges[r, ORDER]
         state[e, LATE, 0] = row[n]
@@ -139,7 +147,7 @@ def _read_state(ranks, plan, run, row):
     now[OTHER, CARRY] = row[n]
 
 
-@compiled
+@inner
 def _write_key(i, ranks, plan, run, row):
     """Write all that decides what the loops from ``i`` inwards do; return its length."""
     loops, edges, mask, at = plan[0], plan[1][0], plan[3][SUMS], (run[0], run[1])
@@ -149,7 +157,7 @@ def _write_key(i, ranks, plan, run, row):
     for d in range(run[0].shape[1]):
         row[n] = run[0][i, d]
         n += 1
-    n += _write_state(ranks, plan, run, row[n:])
+    n = _write_state(ranks, plan, run, row, n)
     for r in range(edges.shape[0]):
         e = edges[r, ORDER]
         if r < ranks:
@@ -163,7 +171,7 @@ def _write_key(i, ranks, plan, run, row):
     return n
 
 
-@compiled
+@inner
 def _write_follower(e, i, plan, run, row, n):
     """Write what comes after the loops from ``i`` inwards on an edge, and what turn it is."""
     loops, edges, at = plan[0], plan[1][0], (run[0], run[1])
@@ -189,15 +197,16 @@ def _write_follower(e, i, plan, run, row, n):
     return n
 
 
-@compiled
-def _same(a, b, length):
+@inner
+def _same(a, b, at, length):
+    """Whether two rows are the same; ``b`` begins at a place of its row."""
     k = 0
-    while k < length and a[k] == b[k]:
+    while k < length and a[k] == b[at + k]:
         k += 1
     return k == length
 
 
-@compiled
+@inner
 def _find(row, length, table):
     """Return the place of a key in the table, or of the empty place where it would go."""
     mixed = length
@@ -206,13 +215,13 @@ def _find(row, length, table):
         mixed ^= (mixed >> 29) & 0x7FFFFFFFF
     place = mixed % table.shape[0]
     while table[place, 0] != EMPTY:
-        if table[place, 0] == length and _same(table[place, 1:], row, length):
+        if table[place, 0] == length and _same(row, table[place], 1, length):
             return place
         place = (place + 1) % table.shape[0]
     return place
 
 
-@compiled
+@inner
 def _idle(p, ranks, delta, edges):
     """Return the units that a port has left for what ranks lower."""
     many = edges.shape[0]
@@ -226,7 +235,7 @@ def _idle(p, ranks, delta, edges):
     return idle
 
 
-@compiled
+@inner
 def _background_head(p, ranks, chip, state):
     """Return the place in a port's list of what it serves when it has nothing else."""
     edges, lists = chip
@@ -238,7 +247,7 @@ def _background_head(p, ranks, chip, state):
     return -1
 
 
-@compiled
+@inner
 def _most_times(ranks, delta, plan, run):
     """Return how often an effect can be added before a background transfer is done."""
     chip, state = plan[1], run[2]
@@ -257,7 +266,7 @@ def _most_times(ranks, delta, plan, run):
     return most
 
 
-@compiled
+@inner
 def _add(times, ranks, delta, plan, run):
     """Add an effect, a number of times."""
     chip, state, total = plan[1], run[2], run[4]
@@ -278,7 +287,7 @@ def _add(times, ranks, delta, plan, run):
         total[k] += delta[k] * times
 
 
-@compiled
+@inner
 def _effect(ranks, before, edges, total, delta):
     """Leave in ``delta`` what happened since; return whether a background transfer was done."""
     many = edges.shape[0]
@@ -288,11 +297,12 @@ def _effect(ranks, before, edges, total, delta):
         if delta[DONE_AT + r] != 0:
             return True
         first = served_at(edges[r, ORDER], 0, 0, many)
-        delta[first : first + 4] = 0
+        for k in range(4):
+            delta[first + k] = 0
     return False
 
 
-@compiled
+@inner
 def _met(i, plan, run, fold):
     """Add the kept effect of the loops from ``i`` inwards; return -1, or the ranks involved."""
     table, keys, notes, _, marks = fold
@@ -300,16 +310,17 @@ def _met(i, plan, run, fold):
     marks[i, KEY_LENGTH] = _write_key(i, ranks, plan, run, keys[i])
     place = _find(keys[i], marks[i, KEY_LENGTH], table)
     if table[place, 0] != EMPTY:
-        effect = table[place, 1 + keys.shape[1] :]
+        effect, first = notes[DELTA, i], 1 + keys.shape[1]
+        copied(table[place], first, effect, 0, books)
         if _most_times(ranks, effect, plan, run) >= 1:
-            _add(1, ranks, effect[:books], plan, run)
-            _read_state(ranks, plan, run, effect[books:])
+            _add(1, ranks, effect, plan, run)
+            _read_state(ranks, plan, run, table[place], first + books)
             return -1
-    notes[BEGUN, i, :books] = run[4]
+    copied(run[4], 0, notes[BEGUN, i], 0, books)
     return ranks
 
 
-@compiled
+@inner
 def _keep(i, ranks, plan, run, fold):
     """Keep the effect of the loops from ``i`` inwards, if no background transfer was done."""
     table, keys, notes, _, marks = fold
@@ -321,24 +332,25 @@ def _keep(i, ranks, plan, run, fold):
     if table[place, 0] == EMPTY:
         kept = marks[loops_of(plan), KEY_LENGTH]
         if 2 * kept >= table.shape[0]:
-            table[:, 0] = EMPTY
+            for row in range(table.shape[0]):
+                table[row, 0] = EMPTY
             kept = 0
             place = _find(keys[i], length, table)
         marks[loops_of(plan), KEY_LENGTH] = kept + 1
     table[place, 0] = length
-    table[place, 1 : 1 + length] = keys[i, :length]
+    copied(keys[i], 0, table[place], 1, length)
     first = 1 + keys.shape[1]
-    table[place, first : first + total.size] = effect[: total.size]
-    _write_state(ranks, plan, run, table[place, first + total.size :])
+    copied(effect, 0, table[place], first, total.size)
+    _write_state(ranks, plan, run, table[place], first + total.size)
 
 
-@compiled
+@inner
 def loops_of(plan):
     """Return how many loops a nest has."""
     return plan[0].shape[1]
 
 
-@compiled
+@inner
 def _skipped(i, ranks, plan, run, fold):
     """Return the turns of a loop that are skipped as its state was met before; note the state.
 
@@ -351,9 +363,9 @@ def _skipped(i, ranks, plan, run, fold):
     if turn < 1 or turn > final:
         return 0
     state_row = states[loops.shape[1]]
-    length = _write_state(ranks, plan, run, state_row)
+    length = _write_state(ranks, plan, run, state_row, 0)
     mark = marks[i]
-    if mark[SEEN] >= 0 and _same(states[i], state_row, length):
+    if mark[SEEN] >= 0 and _same(states[i], state_row, 0, length):
         period, effect = turn - mark[SEEN], notes[DELTA, i]
         if not _effect(ranks, notes[SINCE, i], plan[1][0], total, effect):
             times = min(_most_times(ranks, effect, plan, run), (final - turn) // period)
@@ -364,13 +376,13 @@ def _skipped(i, ranks, plan, run, fold):
     if mark[SEEN] < 0 or mark[LAPS] >= mark[POWER]:
         mark[POWER] = 1 if mark[SEEN] < 0 else 2 * mark[POWER]
         mark[SEEN], mark[LAPS] = turn, 0
-        states[i, :length] = state_row[:length]
-        notes[SINCE, i, : total.size] = total
+        copied(state_row, 0, states[i], 0, length)
+        copied(total, 0, notes[SINCE, i], 0, total.size)
     mark[LAPS] += 1
     return 0
 
 
-@compiled
+@inner
 def _go_in(i, plan, run, fold):
     """Begin a loop; return whether its turns are to be played."""
     ranks, marks = 0, fold[4]
@@ -381,7 +393,7 @@ def _go_in(i, plan, run, fold):
     return ranks >= 0
 
 
-@compiled
+@inner
 def _turn(i, plan, run, fold):
     """Take a loop to its next turn, or past turns that are like others; or end it.
 
@@ -402,7 +414,7 @@ def _turn(i, plan, run, fold):
     return True
 
 
-@compiled
+@compiled(**OPTIONS)
 def play_nest(plan, run, fold):
     """Play all of a nest; return 1 if nothing could happen any more, else 0.
 
@@ -419,7 +431,7 @@ def play_nest(plan, run, fold):
     loops, at, now = plan[0], (run[0], run[1]), run[3]
     enter(0, loops, at)
     start(plan, run)
-    i, inwards = now[OTHER, STUCK], True  # 0, but no constant: it would be compiled apart
+    i, inwards = 0, True
     while i >= 0 and now[OTHER, STUCK] == 0:
         if not inwards:
             inwards = _turn(i, plan, run, fold)

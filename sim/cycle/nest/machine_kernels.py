@@ -16,7 +16,7 @@ and end, units that the array took by port, units waited by cause).
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-from ....datatypes.base.compiled import compiled
+from ....datatypes.base.inner_kernels import inner
 
 # what a slot is doing
 DONE, BLOCKED, ARMED, WAITING, DELAY, SERVING, LATENCY, UNCROSSED = range(8)
@@ -41,25 +41,25 @@ STEP, GATES, END = range(3)  # what the machine plays until
 NEVER = 1 << 62
 
 
-@compiled
+@inner
 def served_at(e, kind, end, many):
     """Return where the books have the units served of an edge, of ``many``."""
     return 1 + many + 4 * e + 2 * kind + end
 
 
-@compiled
+@inner
 def taken_at(p, many):
     """Return where the books have the units that the array took of a port."""
     return 1 + 5 * many + p
 
 
-@compiled
+@inner
 def waited_at(cause, many, ports):
     """Return where the books have the units waited for a cause."""
     return 1 + 5 * many + ports + cause
 
 
-@compiled
+@inner
 def gates(e, s, edges, state):
     """Whether the array may not go on before a slot is done."""
     if not edges[e, OUT]:
@@ -69,7 +69,7 @@ def gates(e, s, edges, state):
     return state[e, LATE, 0] == 1 and (s == 2 or (s == 1 and not edges[e, DOUBLED]))
 
 
-@compiled
+@inner
 def slot_at(e, turn, edges):
     """Return the slots of an edge in the order in which they are needed."""
     if not edges[e, OUT]:
@@ -79,13 +79,13 @@ def slot_at(e, turn, edges):
     return SINGLE_ORDER[turn]
 
 
-@compiled
+@inner
 def kind_of(e, s, edges):
     """Return 1 for sums that come back, else 0."""
     return 1 if edges[e, OUT] and s > 1 else 0
 
 
-@compiled
+@inner
 def _before(e, s, edges):
     """Return the slot of the same edge that is to be done before another; -1: none."""
     if s == 1:
@@ -95,7 +95,7 @@ def _before(e, s, edges):
     return 1 if s == 3 and edges[e, DOUBLED] else -1
 
 
-@compiled
+@inner
 def _resolved(e, s, edges, state):
     """Whether all that a slot waits for has happened."""
     dep = state[e, s, DEP]
@@ -112,7 +112,7 @@ def _resolved(e, s, edges, state):
     return dep == FREE or state[parent, dep + 1, PHASE] == DONE
 
 
-@compiled
+@inner
 def release(edges, state):
     """Start every transfer whose place is free and whose elements are there."""
     for e in range(state.shape[0]):
@@ -121,7 +121,7 @@ def release(edges, state):
                 state[e, s, PHASE], state[e, s, DEP] = SERVING, FREE
 
 
-@compiled
+@inner
 def _finish(e, s, edges, state, total):
     """Note that a transfer is complete; a single place has it when the array leaves the last."""
     early = not edges[e, OUT] and s == 1 and not edges[e, DOUBLED]
@@ -129,16 +129,26 @@ def _finish(e, s, edges, state, total):
     total[DONE_AT + edges[e, RANK]] += 1
 
 
-@compiled
+@inner
+def busiest(now):
+    """Return the port that the array has for longest: the first of equals."""
+    worst = 0
+    for p in range(now.shape[1]):
+        if now[TAKEN, p] > now[TAKEN, worst]:
+            worst = p
+    return worst
+
+
+@inner
 def _ready(until, edges, state, now):
     for e in range(state.shape[0]):
         for s in range(SLOTS):
             if state[e, s, PHASE] != DONE and (until == END or gates(e, s, edges, state)):
                 return False
-    return until != END or now[TAKEN].max() == 0
+    return until != END or now[TAKEN, busiest(now)] == 0
 
 
-@compiled
+@inner
 def _head(p, until, chip, state):
     """Return the place in a port's list of what it serves: what the array waits for first."""
     edges, lists = chip
@@ -153,7 +163,7 @@ def _head(p, until, chip, state):
     return found
 
 
-@compiled
+@inner
 def _awaited(until, edges, state):
     """Return edge and slot of the first transfer that is awaited, before all one under way."""
     pick_e, pick_s = -1, -1
@@ -171,7 +181,7 @@ def _awaited(until, edges, state):
     return pick_e, pick_s
 
 
-@compiled
+@inner
 def _blocker(e, s, edges, state):
     """Return edge and slot of what a transfer waits for."""
     dep = state[e, s, DEP]
@@ -185,7 +195,7 @@ def _blocker(e, s, edges, state):
     return edges[e, PARENT], dep + 1
 
 
-@compiled
+@inner
 def _cause(until, edges, state, now):
     """Return what the array waits for: the first transfer, by rank, that moves or is on its way.
 
@@ -200,10 +210,10 @@ def _cause(until, edges, state, now):
         if state[e, s, PHASE] == LATENCY:
             return base + 2
         return base + (1 if state[e, s, REST + 1] > state[e, s, REST] else 0)
-    return 6 * state.shape[0] + now[TAKEN].argmax()
+    return 6 * state.shape[0] + busiest(now)
 
 
-@compiled
+@inner
 def play(limit, chip, run):
     """Let transfers go on for ``limit`` units, or until the array can go on, or all is done.
 
@@ -212,7 +222,7 @@ def play(limit, chip, run):
     limit : int
         Units of a step.
     chip, run : tuple
-        What is played until stands in ``run``: a constant here would be compiled for each.
+        What is played until stands in ``run``.
     """
     edges, state, now, total = chip[0], run[2], run[3], run[4]
     elapsed, until = 0, now[OTHER, UNTIL]
@@ -234,7 +244,7 @@ def play(limit, chip, run):
         elapsed += delta
 
 
-@compiled
+@inner
 def _next_event(until, limit, chip, state, now):
     """Return the units until something ends, and leave what each port serves in ``now``."""
     lists = chip[1]
@@ -255,7 +265,7 @@ def _next_event(until, limit, chip, state, now):
     return delta
 
 
-@compiled
+@inner
 def _pass_time(delta, chip, state, now, total):
     """Let units pass: ports serve what ``now`` says, what is on its way arrives."""
     edges, lists = chip
@@ -282,7 +292,7 @@ def _pass_time(delta, chip, state, now, total):
                 _finish(e, s, edges, state, total)
 
 
-@compiled
+@inner
 def _wait(delta, edges, state, total):
     for e in range(state.shape[0]):
         for s in range(SLOTS):

@@ -2,7 +2,7 @@
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-from ....datatypes.base.compiled import compiled
+from ....datatypes.base.inner_kernels import inner
 from .machine_kernels import (
     ARMED,
     BEGAN,
@@ -38,6 +38,7 @@ from .machine_kernels import (
     UNTIL,
     WAIT,
     WAITING,
+    busiest,
     play,
     waited_at,
 )
@@ -65,7 +66,7 @@ FINISHED, PARTIAL, READBACK = 0, 1, 2  # kinds of work; a fetch is the first
 STEP_UNITS, SUMS, WEIGHT_READ, INPUT_READ, SUM_READ, RESULT_WRITE, PACE = range(7)
 
 
-@compiled
+@inner
 def arm(i, plan, run):
     """Let a single tile's place be filled again from the next step on: the last pass begins."""
     loops, edges, at, state = plan[0], plan[1][0], (run[0], run[1]), run[2]
@@ -76,7 +77,7 @@ def arm(i, plan, run):
                 state[e, 1, PHASE] = ARMED
 
 
-@compiled
+@inner
 def passed(i, plan, run):
     """Note which tiles of outputs have been gone over once."""
     loops, edges, at, state = plan[0], plan[1][0], (run[0], run[1]), run[2]
@@ -87,7 +88,7 @@ def passed(i, plan, run):
                 state[e, LATE, 0] = 1
 
 
-@compiled
+@inner
 def step(plan, run):
     """Play one step of the array: wait, read, work, leave results."""
     loops, chip, works, pace = plan
@@ -107,7 +108,7 @@ def step(plan, run):
     now[TAKEN, pace[INPUT_READ]] += work_of(many + 1, 0, 0, block, works)
     if not all_first(mask, last, loops, at):
         now[TAKEN, pace[SUM_READ]] += work_of(many + 2, READBACK, 0, block, works)
-    worst = now[TAKEN].argmax()
+    worst = busiest(now)
     units = max(pace[STEP_UNITS], now[TAKEN, worst])
     if units > pace[STEP_UNITS]:
         cause = waited_at(6 * many + worst, many, chip[1].shape[0])
@@ -119,25 +120,26 @@ def step(plan, run):
     now[TAKEN, pace[RESULT_WRITE]] = now[OTHER, CARRY]
 
 
-@compiled
+@inner
 def _fill(e, s, phase, dep, row, kind, block, works, state):
     state[e, s, PHASE], state[e, s, WAIT], state[e, s, DEP] = phase, 0, dep
     for end in range(2):
         state[e, s, REST + end] = work_of(row, kind, end, block, works)
 
 
-@compiled
+@inner
 def _copy(e, s, source, state):
     for field in range(state.shape[2]):
         state[e, s, field] = state[e, source, field]
 
 
-@compiled
+@inner
 def _empty(e, s, state):
-    state[e, s, :] = 0
+    for field in range(state.shape[2]):
+        state[e, s, field] = 0
 
 
-@compiled
+@inner
 def _next_tile(e, plan, run):
     """Ask for the tile of the next visit: it waits for its place and for the parent."""
     loops, edges, works = plan[0], plan[1][0], plan[2]
@@ -158,7 +160,7 @@ def _next_tile(e, plan, run):
     _fill(e, s, phase, dep, e, READBACK if edges[e, OUT] else FINISHED, block, works, state)
 
 
-@compiled
+@inner
 def start(plan, run):
     """Put the array before its first step: first tiles, and the next ones, are asked for."""
     loops, edges, works = plan[0], plan[1][0], plan[2]
@@ -173,7 +175,7 @@ def start(plan, run):
             _next_tile(e, plan, run)
 
 
-@compiled
+@inner
 def _store(e, m, plan, run):
     """Send the last visit's results on their way; ``m``: the loop that goes on, -1 at the end."""
     loops, edges, works = plan[0], plan[1][0], plan[2]
@@ -198,7 +200,7 @@ def _store(e, m, plan, run):
                 state[parent, s, DEP] += 1
 
 
-@compiled
+@inner
 def _arrive(e, m, plan, run):
     """Go on to the next visit: what was fetched for it is in use."""
     loops, edges, works = plan[0], plan[1][0], plan[2]
@@ -223,7 +225,7 @@ def _arrive(e, m, plan, run):
     _children_moved(e, edges, state)
 
 
-@compiled
+@inner
 def _children_moved(e, edges, state):
     child = edges[e, CHILD]
     if child < 0:
@@ -236,7 +238,7 @@ def _children_moved(e, edges, state):
                 state[child, s, DEP] = LAST if edges[e, OUT] else FREE
 
 
-@compiled
+@inner
 def go_on(m, turn, plan, run):
     """Take a loop to its next turn: tiles that change leave and arrive."""
     loops, edges, at = plan[0], plan[1][0], (run[0], run[1])
@@ -252,7 +254,7 @@ def go_on(m, turn, plan, run):
             _arrive(e, m, plan, run)
 
 
-@compiled
+@inner
 def finish(plan, run):
     """Store the last results."""
     edges, state = plan[1][0], run[2]

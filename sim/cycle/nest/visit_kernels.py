@@ -6,13 +6,13 @@ that of a step, and a row of scratch; how many blocks each loop has there, and a
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-from ....datatypes.base.compiled import compiled
+from ....datatypes.base.inner_kernels import inner
 from .machine_kernels import CUT, MASK, PARENT
 
 COUNT, TURN = 0, 1  # rows of the loops' turns
 
 
-@compiled
+@inner
 def enter(i, loops, at):
     """Set the loops from ``i`` inwards to their first blocks."""
     for m in range(i, loops.shape[1]):
@@ -20,7 +20,7 @@ def enter(i, loops, at):
         settle(m, loops, at)
 
 
-@compiled
+@inner
 def settle(i, loops, at):
     """Set the block inside a loop that is at some turn."""
     size, turns = at
@@ -36,13 +36,13 @@ def settle(i, loops, at):
         )
 
 
-@compiled
+@inner
 def indexes(mask, m, loops):
     """Whether a loop is over a dimension that indexes the operand."""
     return mask >> loops[0, m] & 1 == 1
 
 
-@compiled
+@inner
 def moves_on(mask, low, high, loops, at):
     """Whether loops from ``low`` to ``high`` pass more than one tile of an operand."""
     m = low
@@ -51,14 +51,14 @@ def moves_on(mask, low, high, loops, at):
     return m < high
 
 
-@compiled
+@inner
 def changes(e, m, edges, loops, at):
     """Whether the tile below an edge changes where a loop goes on to its next turn."""
     mask, cut = edges[e, MASK], edges[e, CUT]
     return m < cut and (indexes(mask, m, loops) or moves_on(mask, m + 1, cut, loops, at))
 
 
-@compiled
+@inner
 def next_change(e, limit, edges, loops, at):
     """Return the loop outside ``limit`` that brings the next visit; -1 if there is none."""
     for m in range(min(edges[e, CUT], limit) - 1, -1, -1):
@@ -67,7 +67,7 @@ def next_change(e, limit, edges, loops, at):
     return -1
 
 
-@compiled
+@inner
 def at_first(mask, low, high, loops, at):
     """Whether the loops that sum over an operand's tiles are at their first turns."""
     for m in range(low, high):
@@ -76,7 +76,7 @@ def at_first(mask, low, high, loops, at):
     return True
 
 
-@compiled
+@inner
 def at_last(mask, low, high, loops, at):
     """Whether the loops that use an operand's tiles again are at their last turns."""
     for m in range(low, high):
@@ -89,19 +89,19 @@ def at_last(mask, low, high, loops, at):
     return True
 
 
-@compiled
+@inner
 def all_first(mask, high, loops, at):
     """Whether all loops outside ``high`` that sum over an operand's tiles are at first turns."""
     return at_first(mask, 0, high, loops, at)
 
 
-@compiled
+@inner
 def all_last(mask, high, loops, at):
     """Whether all loops outside ``high`` that use an operand's tiles again are at last turns."""
     return at_last(mask, 0, high, loops, at)
 
 
-@compiled
+@inner
 def first_block(m, cut, loops, at):
     """Leave in scratch the block of the first visit after a loop's next turn; -1: of this one."""
     size, turns = at
@@ -111,26 +111,26 @@ def first_block(m, cut, loops, at):
     if m >= 0:
         d, tile = loops[0, m], loops[1, m]
         block[d] = min(tile, block[d] - (turns[TURN, m] + 1) * tile)
-    for inner in range(m + 1, cut):
-        d = loops[0, inner]
-        block[d] = min(block[d], loops[1, inner])
+    for i in range(m + 1, cut):
+        d = loops[0, i]
+        block[d] = min(block[d], loops[1, i])
 
 
-@compiled
+@inner
 def last_block(m, cut, loops, at):
     """Leave in scratch the block of the last visit in a loop's present turn; -1: of all."""
     size = at[0]
     block = size[loops.shape[1] + 1]
     for d in range(block.size):
         block[d] = size[m + 1, d]
-    for inner in range(m + 1, cut):
-        d, tile = loops[0, inner], loops[1, inner]
+    for i in range(m + 1, cut):
+        d, tile = loops[0, i], loops[1, i]
         if tile < block[d]:
             rest = block[d] % tile
             block[d] = rest if rest else tile
 
 
-@compiled
+@inner
 def one_pass(e, i, edges, loops, at):
     """Whether the loops from ``i`` inwards are one pass over the tile below an edge."""
     mask, cut = edges[e, MASK], edges[e, CUT]
@@ -139,7 +139,7 @@ def one_pass(e, i, edges, loops, at):
     return i == loops.shape[1] or (indexes(mask, i, loops) and at[1][COUNT, i] > 1)
 
 
-@compiled
+@inner
 def pass_inside(e, i, edges, loops, at):
     """Whether a pass over the tile begins or ends within the loops from ``i`` inwards."""
     mask, cut = edges[e, MASK], edges[e, CUT]
@@ -148,7 +148,7 @@ def pass_inside(e, i, edges, loops, at):
     return i < cut or not moves_on(mask, cut, i + 1, loops, at)
 
 
-@compiled
+@inner
 def visit_began(e, i, edges, loops, at):
     """Return the first loop inside the one that last changed the tile, of those outside ``i``."""
     mask, cut = edges[e, MASK], edges[e, CUT]
@@ -158,14 +158,14 @@ def visit_began(e, i, edges, loops, at):
     return 0
 
 
-@compiled
+@inner
 def other_visit(e, m, edges, loops, at):
     """Whether the parent's tile changes too where a loop goes on to its next turn."""
     parent = edges[e, PARENT]
     return parent >= 0 and changes(parent, m, edges, loops, at)
 
 
-@compiled
+@inner
 def work_of(row, kind, end, block, works):
     """Return the units of a port that a block of an operand takes."""
     extents, units = works

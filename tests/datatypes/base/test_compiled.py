@@ -9,6 +9,10 @@ import sys
 
 import pytest
 
+from bitlathe.datatypes.base.compiled import compiled
+from bitlathe.datatypes.base.inner_kernels import inner
+from bitlathe.datatypes.base.jit import switched_off
+
 SWITCHES = ("BITLATHE_COMPILED", "NUMBA_DISABLE_JIT")
 
 PROGRAM = """
@@ -37,6 +41,17 @@ from numba import njit
 def inner(x):
     return x * {factor}
 """
+PART = """
+from bitlathe.datatypes.base.inner_kernels import inner as part
+
+@part
+def times(x, factor):
+    return x * factor
+
+@part
+def inner(x):
+    return times(x, {factor}) + times(x, x) - times(x, 1)
+"""
 
 
 def make_room(package):
@@ -45,10 +60,11 @@ def make_room(package):
     (package / "room" / "kernel.py").write_text(KERNEL)
 
 
-def run(package, factor, **options):
+def run(package, factor, helper_text=HELPER, **options):
     helper = package / "room" / "helper_kernels.py"
-    if f"* {factor}" not in (helper.read_text() if helper.exists() else ""):
-        helper.write_text(HELPER.format(factor=factor))
+    text = helper_text.format(factor=factor)
+    if text != (helper.read_text() if helper.exists() else ""):
+        helper.write_text(text)
     # without files of bytecode: Python would take an old one for a file of equal time and size
     kept = {"NUMBA_CACHE_DIR": str(package / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     env = {**os.environ, **kept}
@@ -57,11 +73,12 @@ def run(package, factor, **options):
     return tuple(int(word) for word in done.stdout.split())
 
 
-def test_a_change_in_another_file_recompiles_and_none_does_not(tmp_path):
+@pytest.mark.parametrize("text", [HELPER, PART], ids=["njit", "part"])
+def test_a_change_in_another_file_recompiles_and_none_does_not(tmp_path, text):
     make_room(tmp_path)
-    assert run(tmp_path, 10) == (11, 0)
-    assert run(tmp_path, 10) == (11, 1)  # from the disk
-    assert run(tmp_path, 200) == (201, 0)
+    assert run(tmp_path, 10, text) == (11, 0)
+    assert run(tmp_path, 10, text) == (11, 1)  # from the disk
+    assert run(tmp_path, 200, text) == (201, 0)
 
 
 MAKER = """
@@ -94,6 +111,22 @@ def test_kernels_made_of_others_are_kept_by_what_those_close_over(tmp_path):
         kernel.write_text(MAKER.format(by=by))
         os.utime(kernel, (1, 1))  # numba's own stamp: as if one file made both
         assert run(tmp_path, 1) == (2 * by + 1, hits)
+
+
+def test_a_part_is_compiled_once_whatever_the_constants_and_runs_in_python():
+    @inner
+    def scaled(x, factor):
+        return x * factor
+
+    @compiled
+    def kernel(x):
+        return scaled(x, 2) + scaled(x, 3) + scaled(x, x)
+
+    assert kernel(10) == 150
+    assert scaled(10, 2) == 20
+    assert scaled("ab", 2) == "abab"  # plain Python
+    if not switched_off():
+        assert len(scaled.overloads) == 1
 
 
 DAMAGE = {
