@@ -6,6 +6,7 @@ from .gemm import Gemm
 from .model import Model, load_model, model_names
 from .products import Product, Products
 from .sources import Source
+from .traced import from_torch
 from .transformer import Transformer
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Products",
     "Source",
     "Transformer",
+    "from_torch",
     "load_model",
     "model_names",
 ]

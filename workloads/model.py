@@ -206,10 +206,9 @@ class Model:
     def products(self, staged: Staged) -> tuple[Gemm, ...]:
         """Return the matrix products of a pass from those with their places (`staged`)."""
         found = staged.gemms()
-        merged = isinstance(self.shape, ConvNet) or (
-            isinstance(self.shape, Products) and self.shape.merged
-        )
-        return _merge(found) if merged else found
+        if isinstance(self.shape, Products):
+            return self.shape.merge(found)
+        return _merge(found) if isinstance(self.shape, ConvNet) else found
 
     def graph(
         self, phase: str = "prefill", context: int | None = None, batch: int = 1

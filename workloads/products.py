@@ -63,12 +63,17 @@ class Products:
     phase : {None, "prefill", "decode"}
         The phase that they are listed for; None: any, for the list does not say.
     merged : bool
-        Whether `Model.gemms` gives products that differ only in their name as one with a count.
+        Whether `Model.gemms` gives equal products of one name once, with a count.
+    weights, parameters : int or None
+        Elements of all weight matrices, and all parameters, where the source of the list knows
+        them. None: the weights of all products, each of which has its own.
     """
 
     entries: tuple[Product, ...]
     phase: Phase | None = None
     merged: bool = False
+    weights: int | None = None
+    parameters: int | None = None
 
     @property
     def by_token(self) -> bool:
@@ -122,6 +127,16 @@ class Products:
         tokens = seen if phase == "prefill" else 1
         return tuple(entry.of(tokens, batch) for entry in self.entries)
 
+    def merge(self, gemms: tuple[Gemm, ...]) -> tuple[Gemm, ...]:
+        """Return products as `Model.gemms` lists them: where ``merged``, equal ones once."""
+        if not self.merged:
+            return gemms
+        counts: dict[Gemm, int] = {}
+        for gemm in gemms:
+            one = replace(gemm, count=1)
+            counts[one] = counts.get(one, 0) + gemm.count
+        return tuple(replace(one, count=count) for one, count in counts.items())
+
     def edges(self) -> Iterator[tuple[int, int]]:
         """Yield the places of a product and of one that reads its result, in `entries`."""
         for place, sources in enumerate(self.sources()):
@@ -138,12 +153,14 @@ class Products:
 
     def weight_count(self) -> int:
         """Elements of all weight matrices."""
+        if self.weights is not None:
+            return self.weights
         gemms = (entry.gemm for entry in self.entries)
         return sum(g.weight_elements * g.count for g in gemms if g.stationary == "weight")
 
     def parameter_count(self) -> int:
-        """Parameters that the list knows of: those of the matrices."""
-        return self.weight_count()
+        """All parameters that are known: at least those of the matrices."""
+        return self.weight_count() if self.parameters is None else self.parameters
 
 
 def listed(gemms: Iterable[Gemm]) -> Products:

@@ -14,6 +14,8 @@ from .found import Found
 from .kinds import refuse_others
 from .scalesim import is_topology, read_topology
 
+_NAME = "_name_or_path"
+
 
 class Configuration(Protocol):
     """A configuration object, such as those of the transformers library."""
@@ -54,7 +56,14 @@ def find(source: Source) -> Found:
     if isinstance(source, Sequence):
         return Found(name="products", what=listed.of_python(source))
     if callable(getattr(source, "to_dict", None)):
-        return _of_keys(source.to_dict())
+        keys = source.to_dict()
+        private = [key for key in keys if str(key).startswith("_") and key != _NAME]
+        return _of_keys({key: value for key, value in keys.items() if key not in private})
+    if any(cls.__module__.startswith("torch.nn") for cls in type(source).__mro__):
+        raise BitlatheError(
+            f"model is a torch module ({type(source).__name__}), whose shapes follow from its "
+            "inputs: give bitlathe.from_torch(module, example_input)."
+        )
     raise BitlatheError(
         f"model is {shown(source)}; give a shipped name, the path of a file, a dict with the keys "
         "of a config.json, a list of Gemms, or a configuration object."
@@ -65,7 +74,7 @@ def _of_keys(keys: Mapping[str, Any]) -> Found:
     config = Config(data=dict(keys), source="model", text="", place="model")
     if listed.KEY in keys:
         return Found(name="products", what=listed.read_list(config))
-    given = keys.get("_name_or_path") or keys.get("model_type")
+    given = keys.get(_NAME) or keys.get("model_type")
     name = Path(given).name if isinstance(given, str) else ""
     return Found(name=name or "model", what=config)
 

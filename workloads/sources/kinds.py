@@ -9,7 +9,8 @@ from ...datatypes.base.files import open_file, shown_path
 _CONFIG = "give the config.json beside it"
 _PICKLE = (
     "a pickle, whose reading can run any program, is not read: give the config.json or a "
-    ".safetensors or .gguf file of the same model, or the torch module itself"
+    ".safetensors or .gguf file of the same model, or the torch module itself to "
+    "bitlathe.from_torch"
 )
 # first bytes, and where they stand -> what such a file is, and what to give instead
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -34,7 +35,7 @@ _ENDINGS: Mapping[str, str] = {
     ".pb": "a TensorFlow graph, by its ending '.pb', which is not read; export the model to ONNX",
     ".msgpack": f"weights of Flax, by its ending '.msgpack', which are not read; {_CONFIG}",
     ".mlmodel": "a Core ML model, by its ending '.mlmodel', which is not read; export it to ONNX",
-    ".py": "a Python program; give the torch module that it makes to bitlathe.load_model",
+    ".py": "a Python program; give the torch module that it makes to bitlathe.from_torch",
     ".cfg": "a configuration, by its ending '.cfg'; SCALE-Sim's layers stand in a topology's .csv",
 }
 

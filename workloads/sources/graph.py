@@ -1,0 +1,312 @@
+"""Products as a graph is walked: their sizes from shapes, what feeds what, equal ones together."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ...datatypes.base.errors import BitlatheError
+from ..conv import conv_gemm
+from ..conv_shape import ConvShape
+from ..gemm import Gemm
+from ..products import Product, Products
+
+CONSTANT, WEIGHT, INPUT = range(3)
+"""What a tensor holds: what the program says, weights, or what depends on inputs."""
+Sizes = tuple[int, int, int, int]
+"""Rows, outputs, depth and independent products: m, n, k and batch."""
+Name = Callable[[frozenset[str], str], str]
+"""From the weights that a product has, and its kind, to its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a tensor comes from.
+
+    Attributes
+    ----------
+    kind : int
+        CONSTANT, WEIGHT or INPUT.
+    weights : frozenset of str
+        Names of the weights in it.
+    sources : frozenset of int
+        Places of the products whose results are in it.
+    softmax : bool
+        Whether a softmax lies between it and these.
+    distinct : int
+        Elements that are not copies of others.
+    """
+
+    kind: int
+    weights: frozenset[str] = frozenset()
+    sources: frozenset[int] = frozenset()
+    softmax: bool = False
+    distinct: int = 0
+
+    def of_size(self, distinct: int) -> "Origin":
+        """Return the origin of a tensor of so many elements."""
+        return replace(self, distinct=distinct)
+
+    def through_softmax(self) -> "Origin":
+        """Return the origin of what a softmax makes of it."""
+        return replace(self, softmax=True)
+
+
+def joined(origins: Sequence[Origin]) -> Origin:
+    """Return the origin of what is computed from tensors without a product."""
+    return Origin(
+        kind=max((each.kind for each in origins), default=CONSTANT),
+        weights=frozenset[str]().union(*(each.weights for each in origins)),
+        sources=frozenset[int]().union(*(each.sources for each in origins)),
+        softmax=any(each.softmax for each in origins),
+    )
+
+
+@dataclass(slots=True)
+class Graph:
+    """The products found so far: each with the places of those that it reads."""
+
+    _found: list[tuple[Gemm, frozenset[int], frozenset[int]]] = field(default_factory=list)
+    _weights: set[str] = field(default_factory=set)
+
+    def product(self, name: Name, sizes: Sizes, left: Origin, right: Origin) -> Origin:
+        """Add a matrix product; return the origin of its result.
+
+        The weights are the stationary operand, whichever side they stand on; of two operands that
+        depend on inputs the right one is, which is attention.
+
+        Parameters
+        ----------
+        name : callable
+        sizes : (int, int, int, int)
+        left, right : Origin
+            Of the (m, k) and the (k, n) operand.
+        """
+        m, n, k, batch = sizes
+        swapped = left.kind < INPUT and right.kind == INPUT
+        moving, held = (right, left) if swapped else (left, right)
+        m, n = (n, m) if swapped else (m, n)
+        copies = _copies(held, n * k * batch, batch)
+        m, batch = m * copies, batch // copies
+        if held.kind < INPUT:
+            gemm = Gemm(name=name(held.weights, "matmul"), m=m, n=n, k=k, batch=batch)
+        else:
+            kind = "attention_av" if moving.softmax or held.softmax else "attention_qk"
+            gemm = Gemm(
+                name=name(frozenset(), kind),
+                m=m,
+                n=n,
+                k=k,
+                batch=batch,
+                kind=kind,  # type: ignore[arg-type]
+                stationary="kv_cache",
+                rows_per_token=copies,
+            )
+        return self._add(gemm, moving, held)
+
+    def attention(
+        self,
+        name: Name,
+        sizes: Sizes,
+        pairs: int,
+        group: int,
+        origins: Sequence[Origin],
+        *,
+        causal: bool,
+    ) -> Origin:
+        """Add scores and mix of scaled dot-product attention; return the origin of its result.
+
+        Parameters
+        ----------
+        name : callable
+        sizes : (int, int, int, int)
+            Queries, keys, width of a key, width of a value.
+        pairs : int
+            Heads of keys, of all inputs together.
+        group : int
+            Heads of queries that share one.
+        origins : sequence of Origin
+            Of queries, keys and values.
+        causal : bool
+            Whether query i sees keys 0 to i only.
+        """
+        queries, keys, width, value_width = sizes
+        asked, key, value = origins
+        copies = _copies(key, keys * width * pairs, pairs)
+        group, pairs = group * copies, pairs // copies
+        scores = Gemm(
+            name=name(frozenset(), "attention_qk"),
+            m=group * queries,
+            n=keys,
+            k=width,
+            batch=pairs,
+            kind="attention_qk",
+            stationary="kv_cache",
+            causal="n" if causal else None,
+            rows_per_token=group,
+        )
+        mix = replace(
+            scores,
+            name=name(frozenset(), "attention_av"),
+            n=value_width,
+            k=keys,
+            kind="attention_av",
+            causal="k" if causal else None,
+        )
+        return self._add(mix, self._add(scores, asked, key), value)
+
+    def convolution(
+        self,
+        name: Name,
+        x: tuple[int, ...],
+        w: tuple[int, ...],
+        how: Mapping[str, Sequence[int]],
+        groups: int,
+        *,
+        transposed: bool,
+        origins: tuple[Origin, Origin],
+    ) -> Origin:
+        """Add a convolution of one to three dimensions; return the origin of its result.
+
+        A transposed one is the product of its pixels with all taps of the filters, whose results
+        are then summed where they overlap.
+
+        Parameters
+        ----------
+        name : callable
+        x : (images, channels, ...) tuple of int
+            Shape of the input.
+        w : (filters, channels of a group, ...) tuple of int
+            Shape of the filters; with the channels first where ``transposed``.
+        how : mapping of str to sequence of int
+            Stride, padding and dilation of each dimension.
+        groups : int
+        transposed : bool
+        origins : (Origin, Origin)
+            Of input and filters.
+        """
+        called = name(origins[1].weights, "conv")
+        if transposed:
+            n, k = w[1] * math.prod(w[2:]), x[1] // groups
+            m = x[0] * math.prod(x[2:])
+            gemm = Gemm(name=called, m=m, n=n, k=k, batch=groups, sequences=x[0], kind="conv")
+        else:
+            gemm = _convolution(called, x, w, how, groups)
+        return self._add(gemm, *origins)
+
+    def _add(self, gemm: Gemm, moving: Origin, held: Origin) -> Origin:
+        place = len(self._found)
+        self._found.append((gemm, moving.sources, held.sources))
+        self._weights |= held.weights if gemm.stationary == "weight" else set()
+        return Origin(kind=max(moving.kind, held.kind), sources=frozenset((place,)))
+
+    def products(self, sizes: Mapping[str, int], parameters: int) -> Products:
+        """Return the products in their order, those alike in repeated layers under one name.
+
+        Parameters
+        ----------
+        sizes : mapping of str to int
+            Elements of each weight, by its name.
+        parameters : int
+            All parameters.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if there is none.
+        """
+        if not self._found:
+            raise BitlatheError("it multiplies no matrices: there is nothing to run.")
+        names = _shared_names([gemm for gemm, _, _ in self._found])
+
+        def named(places: frozenset[int]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(names[place] for place in sorted(places)))
+
+        return Products(
+            entries=tuple(
+                Product(gemm=replace(gemm, name=name), inputs=named(read), operands=named(held))
+                for name, (gemm, read, held) in zip(names, self._found, strict=True)
+            ),
+            merged=True,
+            weights=sum(sizes.get(name, 0) for name in self._weights),
+            parameters=parameters,
+        )
+
+
+def _convolution(
+    name: str,
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    how: Mapping[str, Sequence[int]],
+    groups: int,
+) -> Gemm:
+    """Return a convolution over one, two or three dimensions as a product."""
+    axes = len(w) - 2
+    all_axes = {key: tuple(values) * (axes // len(values)) for key, values in how.items()}
+    lengths, taps = (1,) * (2 - axes) + x[2:], (1,) * (2 - axes) + w[2:]
+    neutral = {"stride": 1, "padding": 0, "dilation": 1}
+    given = {key: (neutral[key],) * (2 - axes) + all_axes[key] for key in neutral}
+    if axes <= 2:
+        shape = _shape(x[1], w[0], groups, lengths, taps, given)
+        return conv_gemm(shape, name, x[0])
+    alone = [
+        _shape(1, 1, 1, (lengths[i], 1), (taps[i], 1), {
+            key: (values[i], neutral[key]) for key, values in given.items()
+        })
+        for i in range(axes)
+    ]  # fmt: skip
+    inputs = x[1] // groups
+    return Gemm(
+        name=name,
+        m=x[0] * math.prod(each.output_size[0] for each in alone),
+        n=w[0] // groups,
+        k=inputs * math.prod(taps),
+        batch=groups,
+        sequences=x[0],
+        kind="conv",
+        input_elements=x[0] * inputs * math.prod(each.touched_size[0] for each in alone),
+    )
+
+
+def _shape(
+    inputs: int,
+    outputs: int,
+    groups: int,
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    given: Mapping[str, tuple[int, ...]],
+) -> ConvShape:
+    pairs = {key: (values[0], values[1]) for key, values in given.items()}
+    return ConvShape(
+        in_channels=inputs,
+        out_channels=outputs,
+        groups=groups,
+        size=(size[0], size[1]),
+        kernel=(kernel[0], kernel[1]),
+        **pairs,
+    )
+
+
+def _copies(held: Origin, elements: int, batch: int) -> int:
+    """Return how many of the independent products share one operand, of which they hold copies."""
+    if not held.distinct or elements % held.distinct:
+        return 1
+    copies = elements // held.distinct
+    return copies if batch % copies == 0 else 1
+
+
+def _shared_names(gemms: Sequence[Gemm]) -> list[str]:
+    """Return a name for each product: ``layers.*.up`` for those that differ in a number only."""
+    starred = [re.sub(r"(?<![^.])\d+(?![^.])", "*", gemm.name) for gemm in gemms]
+    alike: dict[tuple[str, Gemm], list[int]] = {}
+    for place, (star, gemm) in enumerate(zip(starred, gemms, strict=True)):
+        alike.setdefault((star, replace(gemm, name="")), []).append(place)
+    kinds: dict[str, int] = {}
+    for star, _ in alike:
+        kinds[star] = kinds.get(star, 0) + 1
+    names = [""] * len(gemms)
+    for (star, _), places in alike.items():
+        several = len({gemms[place].name for place in places}) > 1
+        for place in places:
+            names[place] = star if several and kinds[star] == 1 else gemms[places[0]].name
+    return names

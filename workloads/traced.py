@@ -1,0 +1,62 @@
+"""Models from torch modules, by running them on inputs of a shape."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..datatypes.base.errors import BitlatheError, shown, to_install
+from .model import Model
+
+if TYPE_CHECKING:
+    import torch
+
+
+def from_torch(
+    module: "torch.nn.Module", *inputs: Any, name: str | None = None, **keywords: Any
+) -> Model:
+    """Return what a torch module multiplies for inputs of these shapes, as a model.
+
+    The module runs once, on tensors that have shapes and types but no data: nothing is computed,
+    its weights are neither read nor changed, and it may be of any size, on any device (``meta``
+    too). Products stand in the order in which they ran; those of repeated layers, alike but for a
+    number in their name, are one with a count. Attention is two products, with the heads of
+    queries that share keys as rows of one.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    *inputs, **keywords
+        What to call it with; of tensors only shape and type count.
+    name : str, optional
+        Of the model; the module's class by default.
+
+    Returns
+    -------
+    Model
+        A list of products: it has no context of its own, and is the same in each phase.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if torch is missing, it is no module, it does not run on these inputs, or its shapes
+        depend on data.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mlp = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.Linear(256, 8))
+    >>> [(g.name, g.m, g.n, g.k) for g in from_torch(mlp, torch.empty(16, 64)).gemms()]
+    [('0', 16, 256, 64), ('1', 16, 8, 256)]
+    """
+    try:
+        import torch
+    except ImportError:
+        raise BitlatheError(f"from_torch needs torch: {to_install('torch', 'torch')}") from None
+    from .sources.torch_trace import trace
+
+    if not isinstance(module, torch.nn.Module):
+        raise BitlatheError(f"from_torch takes a torch.nn.Module, not {shown(module)}.")
+    called = name or type(module).__name__
+    try:
+        shape = trace(module, inputs, keywords)
+    except BitlatheError as error:
+        raise BitlatheError(f"{called}: {error}") from None
+    return Model(name=called, family="products", shape=shape)
