@@ -6,6 +6,7 @@ Transfers are not rounded up to whole accesses here, and none has to wait for an
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 from ..datatypes.base.compiled import compiled
+from ..datatypes.base.inner_kernels import OPTIONS, inner
 from .cost_kernels import (
     AT_PORTS,
     DEPTH,
@@ -34,7 +35,7 @@ EDGELESS, INNER, OUT = 2, 4, 5
 ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as a read-back is spared there
 
 
-@compiled(_nrt=False)
+@compiled(**OPTIONS)
 def move_rates(plan, rates):
     """Write what one element takes, moved once, and again.
 
@@ -74,7 +75,7 @@ def move_rates(plan, rates):
                 clocks[t, ROUNDED, port] += 1
 
 
-@compiled(_nrt=False)
+@inner
 def _elements(relevant, plan):
     """Return the elements of an operand: of a convolution's input, pixels."""
     sizes, windows, pixels = plan[3], plan[8], plan[9]
@@ -88,7 +89,7 @@ def _elements(relevant, plan):
     return elements
 
 
-@compiled(_nrt=False)
+@inner
 def _taps(relevant, plan):
     """Return the taps of an operand's windows, as a mask: a block has a pixel or more an output."""
     windows, taps = plan[8], 0
@@ -98,7 +99,7 @@ def _taps(relevant, plan):
     return taps
 
 
-@compiled(_nrt=False)
+@inner
 def _inner(t, level, tile, plan, rates, busy):
     """Add the least clocks that a transfer below the first tier takes of its ports.
 
@@ -138,7 +139,7 @@ def _inner(t, level, tile, plan, rates, busy):
     return energy[t, 0] * elements + energy[t, 1] * more
 
 
-@compiled(_nrt=False)
+@inner
 def _outer(innermost, tile, plan, rates, busy):
     """Add what the first tier's transfers take; return their least energy.
 
@@ -167,7 +168,7 @@ def _outer(innermost, tile, plan, rates, busy):
     return total
 
 
-@compiled(_nrt=False)
+@inner
 def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
     """Write clocks and energy that no mapping undercuts with the tiles of the outermost tiers.
 
@@ -219,7 +220,7 @@ def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
     out[INNER] = inner_pj
 
 
-@compiled(_nrt=False)
+@compiled(**OPTIONS)
 def floor_of(extents, counts, plan, layout, rates, scratch, least):
     """Write the least that the first tier's transfers take, whatever the unrolling.
 
@@ -265,7 +266,7 @@ def floor_of(extents, counts, plan, layout, rates, scratch, least):
                 least[0] = min(least[0], busiest)
 
 
-@compiled(_nrt=False)
+@inner
 def has_room(level, tile, partial, held, needs, plan, layout):
     """Whether the memories of a tier hold their tiles, of finished sums, one of each."""
     for place in range(held.shape[0]):

@@ -4,8 +4,7 @@ Tiles above the array are whole multiples of what the array works on in one step
 so a block of ``b`` elements takes ceil(b / step_tile) steps. Clocks are counted in units of
 1 / ``pace[1]``, so that a step of a fractional number of clocks, ``pace[0] / pace[1]``, is exact.
 
-Nothing here allocates, so the kernels are compiled without reference counts (``_nrt=False``),
-which would take most of their time. What they take of a layer on a chip, the *plan*, is a tuple:
+What they take of a layer on a chip, the *plan*, is a tuple:
 
 * moves (T, 5): operand, dimensions that index it (a mask), the child's tier and place, the stage of
   the first load;
@@ -23,7 +22,7 @@ which would take most of their time. What they take of a layer on a chip, the *p
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-from ..datatypes.base.compiled import compiled
+from ..datatypes.base.inner_kernels import inner
 
 FETCH, FINISHED, PARTIAL, READBACK = 0, 1, 2, 3
 ALL, FIRST, LAST = 0, 1, 2
@@ -42,7 +41,7 @@ LAST_OF_MANY, NOT_READ_BACK = (0, 1, -1, 0), (0, 0, 0, -1)
 SPARE_FETCH, SPARE_FINISH, SPARE_RETURN = (-1, 0, 0, 0), (0, -1, 0, 0), (0, -1, 0, -1)
 
 
-@compiled(_nrt=False)
+@inner
 def steps(block, step_tile):
     """Return the steps that a block takes."""
     count = 1
@@ -51,13 +50,13 @@ def steps(block, step_tile):
     return count
 
 
-@compiled(_nrt=False)
+@inner
 def whole(units, pace):
     """Return clocks, rounded up, of units of the pace."""
     return (units + pace[1] - 1) // pace[1]
 
 
-@compiled(_nrt=False)
+@inner
 def _single(i, cut, relevant, block, dims, tiles):
     for j in range(i, cut):
         d = dims[j]
@@ -66,7 +65,7 @@ def _single(i, cut, relevant, block, dims, tiles):
     return True
 
 
-@compiled(_nrt=False)
+@inner
 def _last_pass(i, relevant, block, nest, step_tile, scratch):
     """Return the steps of the last turn over the tile, from loop ``i`` inwards."""
     dims, tiles, loops = nest
@@ -82,7 +81,7 @@ def _last_pass(i, relevant, block, nest, step_tile, scratch):
     return 1
 
 
-@compiled(_nrt=False)
+@inner
 def slid_dims(relevant, windows):
     """Return the dimensions of an operand's windows, as a mask: all of them, or none."""
     slid = 0
@@ -91,7 +90,7 @@ def slid_dims(relevant, windows):
     return slid if slid & ~relevant == 0 else 0
 
 
-@compiled(_nrt=False)
+@inner
 def _moved(t, kind, end, tile, whole_steps, rest, plan):
     """Return (share of one copy, copies, elements) of a tile at one end of a transfer.
 
@@ -122,7 +121,7 @@ def _moved(t, kind, end, tile, whole_steps, rest, plan):
     return share, copies, elements
 
 
-@compiled(_nrt=False)
+@inner
 def accesses_of(share, up, down):
     """Return the accesses of a port for the elements of one copy: ``up / down`` each, rounded."""
     if down == 1:
@@ -130,7 +129,7 @@ def accesses_of(share, up, down):
     return (share * up + down - 1) // down
 
 
-@compiled(_nrt=False)
+@inner
 def _leaf(t, times, count, i, cut, block, doubled, delays_only, nest, plan, work, sums):
     """Add a class of equal visits to the sums of a transfer, a number of times for each kind.
 
@@ -170,7 +169,7 @@ def _leaf(t, times, count, i, cut, block, doubled, delays_only, nest, plan, work
     return energy, window
 
 
-@compiled(_nrt=False)
+@inner
 def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
     """Follow the loops above a tile and add all its visits, or the first or last of each tile.
 
@@ -215,7 +214,7 @@ def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
     return energy, windows
 
 
-@compiled(_nrt=False)
+@inner
 def _spare(t, edge, times, cut, doubled, nest, plan, work, sums):
     """Take the very first, or last, visit out of the sums of what delays the array."""
     relevant, sizes, block = plan[0][t, RELEVANT], plan[3], work[EDGE]
@@ -232,7 +231,7 @@ def _spare(t, edge, times, cut, doubled, nest, plan, work, sums):
     _leaf(t, times, 1, i, cut, block, doubled, True, nest, plan, work, sums)
 
 
-@compiled(_nrt=False)
+@inner
 def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
     """Write what one operand moves between a parent and a child, by kind and end.
 
@@ -275,7 +274,7 @@ def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
     return energy
 
 
-@compiled(_nrt=False)
+@inner
 def step_cost(t, plan, work, sums):
     """Write what the array takes, or leaves, step by step; as `move_cost`. Returns the energy."""
     sizes, step_tile, block = plan[3], plan[4], work[BLOCK]
@@ -303,7 +302,7 @@ def step_cost(t, plan, work, sums):
     return energy
 
 
-@compiled(_nrt=False)
+@inner
 def _step_tile(number, relevant, sizes, step_tile, block):
     """Fill a step's tile, short in the dimensions that the bits of a number say.
 
@@ -327,7 +326,7 @@ def _step_tile(number, relevant, sizes, step_tile, block):
     return count, first, last
 
 
-@compiled(_nrt=False)
+@inner
 def add_to_ports(t, sums, plan, ports):
     """Add the sums of a transfer to those of the ports."""
     ends = plan[1]
@@ -341,7 +340,7 @@ def add_to_ports(t, sums, plan, ports):
                 ports[port, WINDOWS] = max(ports[port, WINDOWS], sums[row, WINDOWS])
 
 
-@compiled(_nrt=False)
+@inner
 def finishes(cut, relevant, sizes, nest):
     """Whether no tile is visited again: no loop of the reduction outside one that moves on."""
     dims, tiles, _ = nest
@@ -358,7 +357,7 @@ def finishes(cut, relevant, sizes, nest):
     return True
 
 
-@compiled(_nrt=False)
+@inner
 def _first_extent(i, d, sizes, dims, tiles):
     extent = sizes[d]
     for j in range(i):
@@ -367,7 +366,7 @@ def _first_extent(i, d, sizes, dims, tiles):
     return extent
 
 
-@compiled(_nrt=False)
+@inner
 def cycles_of(ports, elapsed, edge, pace):
     """Return the clocks of a mapping: steps, the stall of the worst port, the edges; the roofline.
 
@@ -389,7 +388,7 @@ def cycles_of(ports, elapsed, edge, pace):
     return max(whole(elapsed + worst, pace) + edge, whole(elapsed, pace), busiest)
 
 
-@compiled(_nrt=False)
+@inner
 def _edge_size(d, groups, last, sizes, tile):
     """Return the extent of the first, or last, block of a dimension inside some groups of loops."""
     size = sizes[d]
@@ -400,7 +399,7 @@ def _edge_size(d, groups, last, sizes, tile):
     return size
 
 
-@compiled(_nrt=False)
+@inner
 def edge_clocks(deepest, tile, plan, edges):
     """Return the clocks of first load and last store, whatever the order of the loops.
 
@@ -451,7 +450,7 @@ def edge_clocks(deepest, tile, plan, edges):
     return clocks
 
 
-@compiled(_nrt=False)
+@inner
 def held_at(place, tile, partial, plan, layout):
     """Return what one copy of a memory holds at a place, one tile of it.
 
@@ -474,7 +473,7 @@ def held_at(place, tile, partial, plan, layout):
     return accesses_of(share, ratio[place, partial, 0], ratio[place, partial, 1])
 
 
-@compiled(_nrt=False)
+@inner
 def fits(mask, held, partial, layout, needs):
     """Whether all memories hold their tiles, two of each place in the mask.
 
@@ -500,7 +499,7 @@ def fits(mask, held, partial, layout, needs):
     return enough
 
 
-@compiled(_nrt=False)
+@inner
 def find_partial(partial, cuts, nest, plan, layout):
     """Note which places hold unfinished sums: where sums arrive from inside more than once."""
     places = layout[0]

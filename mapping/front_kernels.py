@@ -6,13 +6,13 @@ found (N, 4 + D), what each is; kept (1,), how many there are, -1 where N were n
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
-from ..datatypes.base.compiled import compiled
+from ..datatypes.base.inner_kernels import inner
 
 PARETO = 3
 SAME = 1 - 1e-12  # sums of the same terms in another order
 
 
-@compiled(_nrt=False)
+@inner
 def _at_most(cycles, costs, many):
     """Return how many on the front have at most so many clocks."""
     low, high = 0, many
@@ -25,7 +25,7 @@ def _at_most(cycles, costs, many):
     return low
 
 
-@compiled(_nrt=False)
+@inner
 def hopeless(cycles, energy, front, objective):
     """Whether nothing of at least so many clocks and so much energy beats the best so far."""
     costs, kept = front[0], front[2]
@@ -42,7 +42,7 @@ def hopeless(cycles, energy, front, objective):
     return product > found or (product == found and cycles >= best)
 
 
-@compiled(_nrt=False)
+@inner
 def _better(cycles, energy, best, best_pj, objective):
     if objective == 0:
         return cycles < best or (cycles == best and energy < best_pj)
@@ -52,7 +52,7 @@ def _better(cycles, energy, best, best_pj, objective):
     return product < found or (product == found and cycles < best)
 
 
-@compiled(_nrt=False)
+@inner
 def keep(cycles, energy, objective, way, chosen, outer, inside, mask, front):
     """Keep a mapping if it is the best so far, or not dominated.
 
@@ -94,7 +94,7 @@ def keep(cycles, energy, objective, way, chosen, outer, inside, mask, front):
     found[at, last - 3], found[at, last - 2], found[at, last - 1] = outer, inside, mask
 
 
-@compiled(_nrt=False)
+@inner
 def _make_room(at, stop, front):
     """Replace the rows from ``at`` to ``stop`` by one; return whether there is room."""
     costs, found, kept = front
@@ -112,7 +112,7 @@ def _make_room(at, stop, front):
     return True
 
 
-@compiled(_nrt=False)
+@inner
 def _copy(here, there, costs, found):
     for column in range(2):
         costs[there, column] = costs[here, column]

@@ -25,6 +25,7 @@ from .operands import OperandBits
 SWITCH = "BITLATHE_KEEP_MAPPINGS"
 _OFF = {"0", "no", "off", "false"}
 _HEX = 64
+_BASE = ("numbers", "compiled", "inner_kernels")
 FREE = Constraints()
 
 
@@ -97,9 +98,9 @@ def forget() -> None:
 @cache
 def sources_digest() -> str:
     """Return the digest of the sources that decide what is found."""
-    base = PACKAGE / "datatypes" / "base"
+    base = [PACKAGE / "datatypes" / "base" / f"{name}.py" for name in _BASE]
     files = [*(PACKAGE / "mapping").glob("*.py"), PACKAGE / "arch" / "hierarchy.py"]
-    return digest_of([*files, base / "numbers.py", base / "compiled.py"], PACKAGE)
+    return digest_of([*files, *base], PACKAGE)
 
 
 @lru_cache(maxsize=1024)

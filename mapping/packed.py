@@ -237,6 +237,39 @@ class Packed:
         """Return the places, bits of an element there, room, and whether one step adds all up."""
         return self.place_rows, self.held_ratio, self.room, np.array([int(once)], np.int64)
 
+    @cached_property
+    def scratch(self) -> tuple[Any, ...]:
+        """The arrays that `search_kernels.search_tiles` computes in."""
+        groups, many, ports = len(self.tiers), len(self.dims), len(self.ports)
+        loops, places, moves = groups * many, len(self.places), len(self.moves)
+
+        def ints(*shape: int) -> Ints:
+            return np.zeros(shape, np.int64)
+
+        return (
+            ints(ports, 4),  # sums of the ports for what the array takes
+            ints(ports, 4),  # and for a mapping
+            ints(moves, 2, kernels.SUM_ROWS, 4),  # sums of moves: one tile, or two
+            np.zeros(moves),  # energy of moves
+            ints(kernels.WORK_ROWS, max(4, loops)),
+            ints(loops + 2, many + 2),
+            ints(groups, many),  # tiles
+            (ints(loops), ints(loops)),  # loops: dimensions, tiles
+            ints(groups + 1),  # loops outside each tier
+            ints(1 << places),  # sets of doubled places that fit
+            ints(places),  # places that hold unfinished sums
+            ints(places, 2),  # what one tile takes at each place
+            ints(len(self.room)),
+            ints(4 + groups, max(many, ports)),  # edges
+            np.zeros((2, ports)),  # clocks that ports take at least: of inner transfers, of all
+            np.zeros(bound_kernels.OUT),  # bounds
+            ints(many),  # chains
+            ints(groups, many),  # chains to try of each level: the first,
+            ints(groups, many),  # and where they end
+            ints(groups + 1),  # candidates of each level: the next one,
+            ints(groups + 1),  # and where they end
+        )
+
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:
         """Return what one element takes; see `bound_kernels.move_rates`."""
         many = len(self.moves)

@@ -11,15 +11,14 @@ and so on down to a whole nest of tiles, of which all orders of loops are. Bound
 import numpy as np
 
 from ..datatypes.base.compiled import compiled
-from .bound_kernels import EDGELESS, INNER, OUT, bound_of, has_room, move_rates
+from ..datatypes.base.inner_kernels import inner
+from .bound_kernels import EDGELESS, INNER, bound_of, has_room
 from .cost_kernels import (
     BUSY,
     PLACE,
-    SUM_ROWS,
     TIER,
     WINDOWS,
     WITHIN,
-    WORK_ROWS,
     add_to_ports,
     cycles_of,
     edge_clocks,
@@ -31,12 +30,15 @@ from .cost_kernels import (
     steps,
 )
 from .front_kernels import hopeless, keep
+from .order_kernels import sort
 
 FIRST_ROOM = 1 << 12  # tiles to take room for at first
 
 
-@compiled
-def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
+@compiled(error_model="numpy")
+def search_tiles(
+    space, plan, layout, fixed, fixed_pj, rates, objective, limit, front, scratch
+):
     """Try all tiles, orders and doublings of one unrolling; keep the best in ``front``.
 
     Parameters
@@ -50,11 +52,13 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
         (4, 3), the dimensions of each kind, outermost first, -1 for none.
     plan, layout : tuple
         As `cost_kernels` takes them.
-    fixed : (6,) int64 array
+    fixed : (5,) int64 array
         Clocks beside the steps (fill, latencies), ports, places that may be doubled (a mask),
-        whether to leave out what bounds say cannot be best, the number of the unrolling, memories.
+        whether to leave out what bounds say cannot be best, the number of the unrolling.
     fixed_pj : (2,) float64 array
         Energy of the array's units, energy of a clock.
+    rates : tuple
+        As `bound_kernels.move_rates` leaves them.
     objective : int
         0 clocks, 1 energy, 2 their product, 3 all that are best in both.
     limit : int
@@ -62,33 +66,22 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
     front : tuple
         As `front_kernels` has it; a row of ``found`` is: the unrolling, chain of each dimension,
         orders outside and inside, mask of doubled places.
+    scratch : tuple
+        Arrays to compute in (`packed.Packed.scratch`).
 
     Returns
     -------
     evaluated : int
         Mappings costed.
     """
-    chains, _, counts, _, _, _ = space
-    many, groups = counts.size, chains.shape[2]
-    scratch = _scratch(many, groups, fixed, plan, layout)
-    base, sums, work, tile = scratch[0], scratch[2][0, 0], scratch[4], scratch[6]
-    array_pj = fixed_pj[0]
-    for t in range(plan[0].shape[0]):
-        if plan[0][t, TIER] == groups:
-            array_pj += step_cost(t, plan, work, sums)
-            add_to_ports(t, sums, plan, base)
-    energies = array_pj, fixed_pj[1]
-    moved = plan[0].shape[0]
-    rates = np.zeros((moved, 4, fixed[1])), np.zeros((moved, 2)), np.zeros(moved)
-    move_rates(plan, rates)
-    for d in range(many):
+    tile, low, high, at, stop = scratch[6], scratch[17], scratch[18], scratch[19], scratch[20]
+    counts, groups, level, evaluated = space[2], tile.shape[0], 0, 0
+    energies = _array_pj(plan, fixed_pj, scratch), fixed_pj[1]
+    for d in range(counts.size):
         tile[groups - 1, d] = plan[4][d]
-    low, high = np.zeros((groups, many), np.int64), np.zeros((groups, many), np.int64)
-    high[0] = counts
-    numbers, bounds = np.empty(FIRST_ROOM, np.int64), np.empty((FIRST_ROOM, 2))
-    at, stop = np.zeros(groups + 1, np.int64), np.zeros(groups + 1, np.int64)
-    stop[0] = 1  # the one choice of no tile
-    evaluated, level = 0, 0
+        low[0, d], high[0, d] = 0, counts[d]
+    numbers, bounds = np.empty((2, FIRST_ROOM), np.int64), np.empty((2, FIRST_ROOM, 2))
+    at[0], stop[0] = 0, 1  # the one choice of no tile
     while level >= 0:
         if at[level] == stop[level]:
             level -= 1
@@ -96,9 +89,9 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
         i = at[level]
         at[level] += 1
         if level:
-            if fixed[3] and hopeless(bounds[i, 0], bounds[i, 1], front, objective):
+            if fixed[3] and hopeless(bounds[0, i, 0], bounds[0, i, 1], front, objective):
                 continue
-            _choose(level, numbers[i], space, low, high, tile)
+            _choose(level, numbers[0, i], space, low, high, tile)
         if level == groups - 1:
             evaluated += _search_orders(
                 low[level], space, plan, layout, fixed, energies, rates, objective,
@@ -107,51 +100,46 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, objective, limit, front):
             if evaluated >= limit:
                 return evaluated
             continue
-        start, level = stop[level] if level else 0, level + 1
-        numbers, bounds, end = _expand(
-            level, start, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
-            objective, front, scratch,
-        )  # fmt: skip
-        order = np.argsort(_keys(bounds[start:end], objective), kind="mergesort")
-        numbers[start:end] = numbers[start:end][order]
-        bounds[start:end] = bounds[start:end][order]
+        start, end, level = stop[level] if level else 0, -1, level + 1
+        while end < 0:
+            end = _expand(
+                level, start, numbers[0], bounds[0], space, low, high, plan, layout, fixed,
+                energies, rates, objective, front, scratch,
+            )  # fmt: skip
+            if end < 0:
+                numbers, bounds = _grown(numbers, bounds)
+        sort(start, end, objective, numbers, bounds)
         at[level], stop[level] = start, end
     return evaluated
 
 
-@compiled
-def _keys(bounds, objective):
-    if objective < 2:
-        return bounds[:, objective].copy()
-    return bounds[:, 0] * bounds[:, 1]
+@inner
+def _array_pj(plan, fixed_pj, scratch):
+    """Return the energy of the array and of what it takes; leave the sums of that at the ports."""
+    base, sums, work, tile = scratch[0], scratch[2][0, 0], scratch[4], scratch[6]
+    for p in range(base.shape[0]):
+        for column in range(4):
+            base[p, column] = 0
+    energy = fixed_pj[0]
+    for t in range(plan[0].shape[0]):
+        if plan[0][t, TIER] == tile.shape[0]:
+            energy += step_cost(t, plan, work, sums)
+            add_to_ports(t, sums, plan, base)
+    return energy
 
 
-@compiled
-def _scratch(many, groups, fixed, plan, layout):
-    """Return the arrays to compute in."""
-    loops, places, memories = groups * many, layout[0].shape[0], fixed[5]
-    return (
-        np.zeros((fixed[1], 4), np.int64),  # sums of the ports for what the array takes
-        np.zeros((fixed[1], 4), np.int64),  # and for a mapping
-        np.zeros((plan[0].shape[0], 2, SUM_ROWS, 4), np.int64),  # sums of moves: one tile, or two
-        np.zeros(plan[0].shape[0]),  # energy of moves
-        np.zeros((WORK_ROWS, max(4, loops)), np.int64),
-        np.zeros((loops + 2, many + 2), np.int64),
-        np.zeros((groups, many), np.int64),  # tiles
-        (np.zeros(loops, np.int64), np.zeros(loops, np.int64)),  # loops: dimensions, tiles
-        np.zeros(groups + 1, np.int64),  # loops outside each tier
-        np.zeros(1 << places, np.int64),  # sets of doubled places that fit
-        np.zeros(places, np.int64),  # places that hold unfinished sums
-        np.zeros((places, 2), np.int64),  # what one tile takes at each place
-        np.zeros(memories, np.int64),
-        np.zeros((4 + groups, max(many, fixed[1])), np.int64),  # edges
-        np.zeros((2, fixed[1])),  # clocks that ports take at least: of inner transfers, of all
-        np.zeros(OUT),  # bounds
-        np.zeros(many, np.int64),  # chains
-    )
+@compiled(error_model="numpy")
+def _grown(numbers, bounds):
+    """Return arrays of twice the room, with what the first have."""
+    room = numbers.shape[1]
+    more, more_bounds = np.empty((2, 2 * room), np.int64), np.empty((2, 2 * room, 2))
+    for i in range(room):
+        more[0, i] = numbers[0, i]
+        more_bounds[0, i, 0], more_bounds[0, i, 1] = bounds[0, i, 0], bounds[0, i, 1]
+    return more, more_bounds
 
 
-@compiled(_nrt=False)
+@inner
 def _choose(level, number, space, low, high, tile):
     """Set the tiles of a level to those that a number stands for."""
     chains, following, counts = space[0], space[1], space[2]
@@ -162,14 +150,14 @@ def _choose(level, number, space, low, high, tile):
         tile[level - 1, d] = chains[d, i, level - 1]
 
 
-@compiled
+@inner
 def _expand(
     level, start, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
     objective, front, scratch,
 ):  # fmt: skip
     """Append the tiles of a level that fit and may be best, with their bounds, from ``start`` on.
 
-    Returns the arrays, which may have grown, and where they end.
+    Returns where they end, -1 where there is no room for them.
     """
     chains, following, counts = space[0], space[1], space[2]
     tile, index, at = scratch[6], scratch[16], start
@@ -179,7 +167,7 @@ def _expand(
         tile[level - 1, e] = chains[e, index[e], level - 1]
     while more:
         if at + counts[2] > numbers.size:
-            numbers, bounds = _grown(numbers, bounds, at + counts[2])
+            return -1
         first, stride = 0, 1
         for e in range(many):
             first += 0 if e == 2 else stride * index[e]
@@ -200,18 +188,10 @@ def _expand(
                 break
             index[d] = low[level - 1, d]
             tile[level - 1, d] = chains[d, index[d], level - 1]
-    return numbers, bounds, at
+    return at
 
 
-@compiled
-def _grown(numbers, bounds, room):
-    more, more_bounds = np.empty(2 * room, np.int64), np.empty((2 * room, 2))
-    more[: numbers.size] = numbers
-    more_bounds[: numbers.size] = bounds
-    return more, more_bounds
-
-
-@compiled(_nrt=False)
+@inner
 def _expand_last(
     level, at, first, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
     objective, front, scratch,
@@ -241,7 +221,7 @@ def _expand_last(
     return at
 
 
-@compiled(_nrt=False)
+@inner
 def _live(g, tile, sizes, kinds):
     """Return which of the first three kinds of dimensions have a loop in a group, as a mask."""
     live = 0
@@ -252,7 +232,7 @@ def _live(g, tile, sizes, kinds):
     return live & 7
 
 
-@compiled(_nrt=False)
+@inner
 def _append(g, kind, members, tile, sizes, loops, at):
     """Append the loops of a group over the dimensions of a kind; return where they end."""
     dims, tiles = loops
@@ -264,7 +244,7 @@ def _append(g, kind, members, tile, sizes, loops, at):
     return at
 
 
-@compiled(_nrt=False)
+@inner
 def _order(g, order, members, tile, sizes, loops, at):
     """Append the loops of a group in one order; return where they end."""
     for p in range(order.size):
@@ -272,7 +252,7 @@ def _order(g, order, members, tile, sizes, loops, at):
     return at
 
 
-@compiled(_nrt=False)
+@inner
 def _orders_inside(number, space, tile, plan, loops, cuts):
     """Write the loops of all groups but the outermost; return whether they are to be tried."""
     orders, allowed, members, sizes = space[3], space[4], space[5], plan[3]
@@ -287,7 +267,7 @@ def _orders_inside(number, space, tile, plan, loops, cuts):
     return True
 
 
-@compiled(_nrt=False)
+@inner
 def _largest(fitting, may, held, partial, layout, needs):
     """Find the sets of doubled places that fit, and that no place could be added to."""
     if fits(may, held, partial, layout, needs):
@@ -309,7 +289,7 @@ def _largest(fitting, may, held, partial, layout, needs):
     return many
 
 
-@compiled(_nrt=False)
+@inner
 def _outer_bound(nest, edge, energies, plan, scratch):
     """Cost the outermost loops' transfers, each in its longest window.
 
@@ -335,7 +315,7 @@ def _outer_bound(nest, edge, energies, plan, scratch):
     return cycles, energy + energies[1] * cycles
 
 
-@compiled(_nrt=False)
+@inner
 def _combined(mask, known, nest, cuts, plan, scratch):
     """Add up the transfers of a nest with a set of doubled places; return their energy.
 
@@ -360,7 +340,7 @@ def _combined(mask, known, nest, cuts, plan, scratch):
     return energy, known
 
 
-@compiled
+@inner
 def _search_orders(
     chosen, space, plan, layout, fixed, energies, rates, objective, limit, front, scratch
 ):

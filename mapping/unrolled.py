@@ -66,8 +66,7 @@ class Unrolled:
         self.plan = packed.plan(self.step_tile, reached, shares, pixels)
         self.allowed = packed.allowed
         self.fixed: Ints = np.array(
-            [packed.waiting_cycles, len(packed.ports), packed.doublable, 1, number,
-             len(packed.room)],
+            [packed.waiting_cycles, len(packed.ports), packed.doublable, 1, number],
             np.int64,
         )  # fmt: skip
         self.fixed_pj = np.array([units_pj, packed.hierarchy.static_pj])
@@ -160,8 +159,9 @@ class Unrolled:
         if not all(len(each) for each in self.chain_lists):
             return 0
         evaluated: int = search_kernels.search_tiles(
-            self.space, self.plan, self.layout, self.fixed, self.fixed_pj, objective, limit, front
-        )
+            self.space, self.plan, self.layout, self.fixed, self.fixed_pj,
+            self.packed.rates(self.plan), objective, limit, front, self.packed.scratch,
+        )  # fmt: skip
         return evaluated
 
     def mapping(self, found: Ints) -> Mapping:
