@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .datatypes.quantize import quantize
     from .datatypes.schemes.lookup import format as format
     from .sim import Run, simulate
-    from .workloads import Gemm, Model, from_torch, load_model
+    from .workloads import Gemm, Model, from_onnx, from_torch, load_model
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ _HOME = {
     "Run": "sim",
     "Scheme": "datatypes",
     "format": "datatypes.schemes.lookup",
+    "from_onnx": "workloads",
     "from_torch": "workloads",
     "load_arch": "arch",
     "load_model": "workloads",
@@ -51,6 +52,7 @@ __all__ = [
     "QuantizedTensor",
     "Run",
     "Scheme",
+    "from_onnx",
     "from_torch",
     "load_arch",
     "load_model",

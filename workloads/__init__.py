@@ -6,7 +6,7 @@ from .gemm import Gemm
 from .model import Model, load_model, model_names
 from .products import Product, Products
 from .sources import Source
-from .traced import from_torch
+from .traced import from_onnx, from_torch
 from .transformer import Transformer
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Products",
     "Source",
     "Transformer",
+    "from_onnx",
     "from_torch",
     "load_model",
     "model_names",

@@ -1,5 +1,7 @@
-"""Models from torch modules, by running them on inputs of a shape."""
+"""Models from programs: torch modules, run on inputs of a shape, and ONNX graphs."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, shown, to_install
@@ -60,3 +62,30 @@ def from_torch(
     except BitlatheError as error:
         raise BitlatheError(f"{called}: {error}") from None
     return Model(name=called, family="products", shape=shape)
+
+
+def from_onnx(
+    path: str | Path, sizes: Mapping[str, int] | None = None, *, name: str | None = None
+) -> Model:
+    """Return what the graph of an ONNX file multiplies, as a model.
+
+    `load_model` does the same for a file that states the sizes of its inputs.
+
+    Parameters
+    ----------
+    path : str or Path
+    sizes : mapping of str to int, optional
+        Sizes of dimensions that the file only names, e.g. ``{"batch": 1, "sequence": 128}``.
+    name : str, optional
+        Of the model; the file's by default.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the onnx package is missing, the file is damaged, a shape is not known, or a
+        node multiplies in a way that is not read; node and tensor are named.
+    """
+    from .sources.onnx_graph import read_onnx
+
+    shape = read_onnx(Path(path), sizes)
+    return Model(name=name or Path(path).stem, family="products", shape=shape)

@@ -87,6 +87,10 @@ def _of_path(path: Path) -> Found:
         path = inside
     refuse_others(path)
     name = name_of(path)
+    if path.suffix.lower() == ".onnx":
+        from .onnx_graph import read_onnx
+
+        return Found(name=name, what=read_onnx(path))
     if path.suffix.lower() == ".csv":
         return _of_csv(path, name)
     config = read_config(path)

@@ -1,0 +1,317 @@
+"""ONNX files: sizes against onnx's own shape inference and its reference evaluator."""
+
+import math
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bitlathe as bl
+from bitlathe.cli import main
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.workloads.order import execution_order, steps_of
+
+onnx = pytest.importorskip("onnx")
+helper, FLOAT, INT8, INT64 = onnx.helper, 1, 3, 7
+
+
+def weight(name, *shape, kind=FLOAT):
+    zeros = np.zeros(shape, {FLOAT: np.float32, INT8: np.int8, INT64: np.int64}[kind])
+    return onnx.numpy_helper.from_array(zeros, name)
+
+
+def save(folder, nodes, inputs, outputs, weights, *, domains=(), name="net.onnx"):
+    """Write a model: inputs and outputs by name, with shapes of sizes, names or None."""
+    ends = [
+        [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in values.items()]
+        for values in (inputs, outputs)
+    ]
+    graph = helper.make_graph(nodes, "g", *ends, initializer=weights)
+    imports = [helper.make_opsetid(d, v) for d, v in (("", 23), *domains)]
+    path = folder / name
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=10), path)
+    return path
+
+
+def node(op, inputs, output, name="", domain="", **how):
+    return helper.make_node(op, inputs.split(), [output], name=name, domain=domain, **how)
+
+
+def encoder(folder, tokens=6):
+    """Write two layers of attention with shared keys, by hand, and a head."""
+    shapes = [
+        onnx.numpy_helper.from_array(np.array(v, np.int64), n)
+        for n, v in {
+            "heads": [1, tokens, 4, 8], "kv": [1, tokens, 2, 8], "wide": [1, 2, 2, tokens, 8],
+            "four": [1, 4, tokens, 8], "flat": [1, tokens, 32], "two": [2],
+        }.items()
+    ]  # fmt: skip
+    nodes, weights, x = [], list(shapes), "x"
+    for i in range(2):
+        p = f"/layers.{i}"
+        for n, out in (("q", 32), ("k", 16), ("v", 16), ("o", 32)):
+            weights.append(weight(f"layers.{i}.{n}.weight", 32, out))
+        nodes += [
+            node("MatMul", f"{x} layers.{i}.q.weight", f"q{i}", f"{p}/q/MatMul"),
+            node("MatMul", f"{x} layers.{i}.k.weight", f"k{i}", f"{p}/k/MatMul"),
+            node("MatMul", f"{x} layers.{i}.v.weight", f"v{i}", f"{p}/v/MatMul"),
+            node("Reshape", f"q{i} heads", f"qh{i}"),
+            node("Transpose", f"qh{i}", f"qt{i}", perm=[0, 2, 1, 3]),
+        ]
+        for n in "kv":
+            nodes += [
+                node("Reshape", f"{n}{i} kv", f"{n}h{i}"),
+                node("Transpose", f"{n}h{i}", f"{n}t{i}", perm=[0, 2, 1, 3]),
+                node("Unsqueeze", f"{n}t{i} two", f"{n}u{i}"),
+                node("Expand", f"{n}u{i} wide", f"{n}e{i}"),
+                node("Reshape", f"{n}e{i} four", f"{n}f{i}"),
+            ]
+        nodes += [
+            node("Transpose", f"kf{i}", f"kx{i}", perm=[0, 1, 3, 2]),
+            node("MatMul", f"qt{i} kx{i}", f"s{i}", f"{p}/MatMul"),
+            node("Softmax", f"s{i}", f"p{i}"),
+            node("MatMul", f"p{i} vf{i}", f"m{i}", f"{p}/MatMul_1"),
+            node("Transpose", f"m{i}", f"mt{i}", perm=[0, 2, 1, 3]),
+            node("Reshape", f"mt{i} flat", f"mr{i}"),
+            node("MatMul", f"mr{i} layers.{i}.o.weight", f"o{i}", f"{p}/o/MatMul"),
+            node("Add", f"{x} o{i}", f"x{i}"),
+        ]
+        x = f"x{i}"
+    weights.append(weight("lm_head.weight", 32, 50))
+    nodes.append(node("MatMul", f"{x} lm_head.weight", "y", "/lm_head/MatMul"))
+    return save(
+        folder, nodes, {"x": (FLOAT, [1, tokens, 32])}, {"y": (FLOAT, [1, tokens, 50])}, weights
+    )
+
+
+def test_attention_by_hand(tmp_path):
+    model = bl.load_model(encoder(tmp_path))
+    found = [(g.name, g.m, g.n, g.k, g.batch, g.count) for g in model.gemms()]
+    assert found == [
+        ("layers.*.q", 6, 32, 32, 1, 2),
+        ("layers.*.k", 6, 16, 32, 1, 2),
+        ("layers.*.v", 6, 16, 32, 1, 2),
+        ("layers.*.attention_qk", 2 * 6, 6, 8, 2, 2),
+        ("layers.*.attention_av", 2 * 6, 8, 6, 2, 2),
+        ("layers.*.o", 6, 32, 32, 1, 2),
+        ("lm_head", 6, 50, 32, 1, 1),
+    ]
+    assert [g.role for g in model.gemms()] == [
+        *("linear",) * 3, "scores", "mix", "linear", "head"
+    ]  # fmt: skip
+    assert model.weight_count == model.parameter_count == 2 * 32 * 96 + 32 * 50
+    steps = list(steps_of(execution_order(model)))[3:6]
+    assert [(s.inputs, s.weights) for s in steps] == [
+        (("layers.*.q",), ("layers.*.k",)),
+        (("layers.*.attention_qk",), ("layers.*.v",)),
+        (("layers.*.attention_av",), ()),
+    ]
+
+
+def test_from_file_to_table(tmp_path):
+    path = encoder(tmp_path)
+    done = CliRunner().invoke(main, ["simulate", "--arch", "bitmod", "--model", str(path)])
+    assert done.exit_code == 0, done.output
+    assert "layers.*.attention_qk" in done.output
+
+
+small = st.integers(1, 3)
+
+
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kernel=st.tuples(small, small),
+    strides=st.tuples(small, small),
+    dilations=st.tuples(small, small),
+    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    auto=st.sampled_from(["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]),
+    group=st.integers(1, 2),
+)
+def test_convolutions_have_the_outputs_that_onnx_infers(
+    tmp_path_factory, size, kernel, strides, dilations, pads, auto, group
+):
+    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    total = [pads[i] + pads[i + 2] if auto == "NOTSET" else 0 for i in (0, 1)]
+    if any(r > s + t for r, s, t in zip(reach, size, total, strict=True)):
+        return
+    how = {"pads": pads} if auto == "NOTSET" else {"auto_pad": auto}
+    path = save(
+        tmp_path_factory.mktemp("o"),
+        [node("Conv", "x w", "y", strides=strides, dilations=dilations, group=group, **how)],
+        {"x": (FLOAT, [2, 4, *size])},
+        {"y": (FLOAT, None)},
+        [weight("w", 6, 4 // group, *kernel)],
+    )
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
+    out = [d.dim_value for d in graph.output[0].type.tensor_type.shape.dim]
+    problem = ""
+    try:
+        (gemm,) = bl.load_model(path).gemms()
+    except BitlatheError as error:
+        problem = str(error)
+    if problem:
+        assert "reads nothing but the padding" in problem
+        return
+    assert (gemm.m, gemm.n * gemm.batch) == (out[0] * out[2] * out[3], out[1])
+    assert gemm.macs == math.prod(out) * (4 // group) * math.prod(kernel)
+    assert gemm.conv.output_size == tuple(out[2:])
+    if auto == "NOTSET" and pads[:2] == pads[2:]:
+        assert gemm.conv.size == size
+        assert gemm.conv.padding == tuple(pads[:2])
+
+
+MATRICES = {
+    # operator: its inputs with their shapes, attributes, domain, m x n x k x batch
+    "MatMul": ("x:2,3,8 w:8,5", {}, "", (6, 5, 8, 1)),
+    "left": ("w:5,8 x:2,8,3", {}, "", (6, 5, 8, 1)),
+    "vector": ("x:8 w:8,5", {}, "", (1, 5, 8, 1)),
+    "experts": ("x:4,3,8 w:4,8,5", {}, "", (3, 5, 8, 4)),
+    "broadcast": ("x:2,4,3,8 w:4,8,5", {}, "", (2 * 3, 5, 8, 4)),
+    "Gemm": ("x:8,3 w:5,8", {"transA": 1, "transB": 1}, "", (3, 5, 8, 1)),
+    "MatMulInteger": ("x:3,8:i w:8,5:i", {}, "", (3, 5, 8, 1)),
+    "MatMulNBits": ("x:2,3,8 w:5,1,4:i s:5", {"N": 5, "K": 8, "bits": 4, "block_size": 16},
+                    "com.microsoft", (6, 5, 8, 1)),
+    "FusedMatMul": ("x:3,8 w:5,8", {"transB": 1}, "com.microsoft", (3, 5, 8, 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_matrix_products_of_every_operator(tmp_path, name):
+    given_inputs, how, domain, sizes = MATRICES[name]
+    op = name if name[0].isupper() else "MatMul"
+    inputs, weights = {}, []
+    for each in given_inputs.split():
+        called, shape, *kind = each.split(":")
+        shape = [int(n) for n in shape.split(",")]
+        if called == "x":
+            inputs["x"] = (INT8 if kind else FLOAT, shape)
+        else:
+            weights.append(weight(called, *shape, kind=INT8 if kind else FLOAT))
+    names = " ".join(each.split(":")[0] for each in given_inputs.split())
+    path = save(
+        tmp_path, [node(op, names, "y", domain=domain, **how)], inputs, {"y": (FLOAT, None)},
+        weights, domains=[(domain, 1)] if domain else [],
+    )  # fmt: skip
+    (gemm,) = bl.load_model(path).gemms()
+    m, n, k, batch = sizes
+    assert (gemm.m, gemm.n, gemm.k, gemm.batch, gemm.stationary) == (m, n, k, batch, "weight")
+    assert gemm.name == "w"
+    if not domain:
+        from onnx.reference import ReferenceEvaluator
+
+        run = ReferenceEvaluator(str(path))
+        shape = tuple(inputs["x"][1])
+        kind = np.float32 if inputs["x"][0] == FLOAT else np.int8
+        (out,) = run.run(None, {"x": np.zeros(shape, kind)})
+        assert gemm.output_elements == out.size
+
+
+def test_quantized_and_transposed_convolutions_and_recurrent_layers(tmp_path):
+    scalars = [weight(n) for n in ("s0", "s1", "s2")]
+    zeros = [weight(n, kind=INT8) for n in ("z0", "z1", "z2")]
+    quantized = node("QLinearConv", "x s0 z0 w s1 z1 s2 z2", "y", kernel_shape=[3, 3])
+    path = save(
+        tmp_path, [quantized], {"x": (INT8, [1, 4, 8, 8])}, {"y": (INT8, None)},
+        [weight("w", 6, 4, 3, 3, kind=INT8), *scalars, *zeros],
+    )  # fmt: skip
+    (gemm,) = bl.load_model(path).gemms()
+    assert (gemm.m, gemm.n, gemm.k, gemm.kind) == (36, 6, 36, "conv")
+    path = save(
+        tmp_path, [node("ConvTranspose", "x w", "y", strides=[2, 2], group=2)],
+        {"x": (FLOAT, [1, 4, 5, 5])}, {"y": (FLOAT, None)}, [weight("w", 4, 3, 4, 4)],
+    )  # fmt: skip
+    (gemm,) = bl.load_model(path).gemms()
+    assert (gemm.m, gemm.n, gemm.k, gemm.batch) == (25, 48, 2, 2)
+    path = save(
+        tmp_path, [node("LSTM", "x w r", "y", "/rnn/LSTM", hidden_size=6)],
+        {"x": (FLOAT, [5, 3, 4])}, {"y": (FLOAT, None)},
+        [weight("w", 2, 24, 4), weight("r", 2, 24, 6)],
+    )  # fmt: skip
+    model = bl.load_model(path)
+    assert [(g.name, g.m, g.n, g.k, g.count) for g in model.gemms()] == [
+        ("rnn.input.*", 15, 24, 4, 2), ("rnn.state.*", 3, 24, 6, 10)
+    ]  # fmt: skip
+    assert model.weight_count == 2 * 24 * 10
+
+
+def test_the_attention_operator(tmp_path):
+    how = {"q_num_heads": 4, "kv_num_heads": 2, "is_causal": 1}
+    for shapes, given_how in (
+        ([[1, 4, 6, 8], [1, 2, 6, 8], [1, 2, 6, 8]], {"is_causal": 1}),
+        ([[1, 6, 32], [1, 6, 16], [1, 6, 16]], how),
+    ):
+        inputs = {n: (FLOAT, shape) for n, shape in zip("qkv", shapes, strict=True)}
+        path = save(
+            tmp_path, [node("Attention", "q k v", "y", **given_how)], inputs,
+            {"y": (FLOAT, None)}, [],
+        )  # fmt: skip
+        scores, mix = bl.load_model(path).gemms()
+        assert (scores.m, scores.n, scores.k, scores.batch) == (12, 6, 8, 2)
+        assert scores.macs == mix.macs == 4 * 8 * (6 * 7 // 2)
+
+
+def named(folder, **how):
+    return save(
+        folder, [node("MatMul", "x w", "y", "/up/MatMul")],
+        {"x": (FLOAT, ["batch", "tokens", 8])}, {"y": (FLOAT, ["batch", "tokens", 5])},
+        [weight("w", 8, 5)], **how,
+    )  # fmt: skip
+
+
+def test_named_sizes_are_given_or_asked_for(tmp_path):
+    path = named(tmp_path)
+    model = bl.from_onnx(path, {"batch": 2, "tokens": 3}, name="mine")
+    assert (model.name, [(g.name, g.m) for g in model.gemms()]) == ("mine", [("up", 6)])
+    for read, words in (
+        (lambda: bl.load_model(path), r"net.onnx: node '/up/MatMul' \(MatMul\): the shape of "
+         r"'x' is batch x tokens x 8. State .*from_onnx\(path, \{'batch': 1, 'tokens': 1\}\)"),
+        (lambda: bl.from_onnx(path, {"batch": 2}), "the shape of 'x' is 2 x tokens x 8"),
+        (lambda: bl.from_onnx(path, {"batches": 2}), "called 'batches'; those without"),
+        (lambda: bl.from_onnx(path, {"batch": 0}), "the size of 'batch' is 0; it must"),
+    ):  # fmt: skip
+        with pytest.raises(BitlatheError, match=words) as caught:
+            read()
+        assert str(caught.value).startswith(str(tmp_path))
+
+
+def test_what_a_file_may_not_be(tmp_path):
+    unknown = save(
+        tmp_path, [node("Mystery", "x", "z", domain="own"), node("MatMul", "z w", "y", "last")],
+        {"x": (FLOAT, [2, 8])}, {"y": (FLOAT, None)}, [weight("w", 8, 5)], domains=[("own", 1)],
+        name="unknown.onnx",
+    )  # fmt: skip
+    fused = save(
+        tmp_path, [node("GroupQueryAttention", "x", "y", "/a", domain="com.microsoft")],
+        {"x": (FLOAT, [2, 8])}, {"y": (FLOAT, None)}, [], domains=[("com.microsoft", 1)],
+        name="fused.onnx",
+    )  # fmt: skip
+    branch = helper.make_graph(
+        [node("MatMul", "x w", "b")], "b", [], [helper.make_tensor_value_info("b", FLOAT, None)]
+    )
+    either = save(
+        tmp_path, [node("If", "c", "y", then_branch=branch, else_branch=branch)],
+        {"x": (FLOAT, [2, 8]), "c": (9, [])}, {"y": (FLOAT, None)}, [weight("w", 8, 5)],
+        name="either.onnx",
+    )  # fmt: skip
+    nothing = save(tmp_path, [node("Relu", "x", "y")], {"x": (FLOAT, [2])}, {"y": (FLOAT, [2])}, [],
+                   name="nothing.onnx")  # fmt: skip
+    (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(unknown.read_bytes()[:40])
+    for path, words in (
+        (unknown, "node 'last' (MatMul): the shape of 'z' is unknown. State the sizes"),
+        (fused, "node '/a' (GroupQueryAttention): its products are not read; export the model"),
+        (either, "node 0 (If): what it multiplies depends on data"),
+        (nothing, "it multiplies no matrices"),
+        (tmp_path / "text.onnx", "cannot be read as ONNX"),
+        (tmp_path / "empty.onnx", "the graph has no nodes"),
+        (cut, "cannot be read as ONNX"),
+    ):
+        with pytest.raises(BitlatheError) as caught:
+            bl.load_model(path)
+        assert words in str(caught.value)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
