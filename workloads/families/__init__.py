@@ -14,8 +14,9 @@ from .encoders import ENCODERS
 from .family import Family
 from .gemma import GEMMA
 from .llama import LLAMA
+from .mixtures import MIXTURES
 from .qwen import QWEN
 
-FAMILIES: Mapping[str, Family] = {**EARLY, **LLAMA, **QWEN, **GEMMA, **ENCODERS}
+FAMILIES: Mapping[str, Family] = {**EARLY, **LLAMA, **MIXTURES, **QWEN, **GEMMA, **ENCODERS}
 
 __all__ = ["AROUND_TEXT", "FAMILIES", "Family"]

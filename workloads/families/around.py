@@ -1,18 +1,48 @@
 """Models around a text model that is run alone: where its configuration stands in theirs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-AROUND_TEXT: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            *("audioflamingo3", "blip-2", "deepseek_vl", "fast_vlm", "gemma3", "glmasr"),
-            *("got_ocr2", "idefics2", "idefics3", "instructblip", "internvl", "janus"),
-            *("lighton_ocr", "llava", "llava_next", "llava_next_video", "llava_onevision"),
-            *("mistral3", "musicflamingo", "ovis2", "paligemma", "perception_lm", "qwen2_audio"),
-            *("qwen3_asr", "shieldgemma2", "smolvlm", "video_llama_3", "video_llava", "vipllava"),
-            "voxtral",
-        ),
-        "text_config",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """Where a model holds the configuration of its text model.
+
+    ``key`` leads to it. ``text`` is its ``model_type`` where it names none. ``flat``: where there
+    is no such key, the text model's keys stand beside the outer ones.
+    """
+
+    text: str
+    key: str = "text_config"
+    flat: bool = False
+
+
+_TEXTS: Mapping[str, tuple[str, ...]] = {
+    "llama": (
+        *("deepseek_vl", "deepseek_vl_hybrid", "glmasr", "idefics3", "janus", "llava"),
+        *("llava_next", "llava_next_video", "omniasr", "perception_lm", "smolvlm"),
+        *("video_llava", "vipllava", "voxtral"),
     ),
-    "internvl_chat": "llm_config",
+    "mistral": ("idefics2", "mistral3"),
+    "opt": ("blip-2", "instructblip", "instructblipvideo"),
+    "qwen2": (
+        *("audioflamingo3", "fast_vlm", "got_ocr2", "internvl", "llava_onevision"),
+        *("musicflamingo", "ovis2", "pp_chart2table", "qwen2_audio", "vibevoice"),
+        *("vibevoice_asr", "video_llama_3"),
+    ),
+    "qwen3": ("fun_asr_nano", "lighton_ocr", "moss_transcribe_diarize", "qianfan_ocr", "qwen3_asr"),
+    "qwen3_vl_text": ("qwen3_vl",),
+    "gemma": ("paligemma",),
+    "gemma3_text": ("gemma3", "shieldgemma2"),
+    "llama4_text": ("llama4",),
+    "cohere2": ("aya_vision", "cohere2_vision"),
+    "exaone4": ("exaone4_5",),
+    "granite": ("granite_speech", "granite_speech_plus"),
+}
+
+AROUND_TEXT: Mapping[str, Around] = {
+    **{outer: Around(text=text) for text, outers in _TEXTS.items() for outer in outers},
+    "qwen2_vl": Around(text="qwen2_vl_text", flat=True),
+    "qwen2_5_vl": Around(text="qwen2_5_vl_text", flat=True),
+    "internvl_chat": Around(text="qwen2", key="llm_config"),
 }

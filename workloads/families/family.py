@@ -1,7 +1,7 @@
 """The record of a transformer family: what a ``model_type`` stands for, as data.
 
-A rule is true, false, or the key that says so with its default. Each record tells which keys of a
-config.json it is read from.
+A rule is true, false, or the key that says so with its default. Where a fact may stand under one
+of several names, the first is the class's own. Each record tells the keys that it is read from.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,9 +11,15 @@ from typing import Any, Literal
 
 from ..transformer.network import Kind
 from ..transformer.part import Norm
-from .outputs import DECODER, Output
+from .outputs import DECODER, Output, Rule
 
-Rule = bool | tuple[str, bool]
+Names = str | tuple[str, ...]
+
+
+def all_names(*names: Names | None) -> Iterator[str]:
+    """Yield every name."""
+    for each in names:
+        yield from (each,) if isinstance(each, str) else each or ()
 
 
 def rule_keys(*rules: Rule) -> Iterator[str]:
@@ -25,38 +31,73 @@ def rule_keys(*rules: Rule) -> Iterator[str]:
 class Keys:
     """Names under which a family's config.json gives the sizes."""
 
-    hidden: str = "hidden_size"
-    layers: str = "num_hidden_layers"
-    heads: str = "num_attention_heads"
-    inner: str = "intermediate_size"
-    positions: str = "max_position_embeddings"
+    hidden: Names = "hidden_size"
+    layers: Names = "num_hidden_layers"
+    heads: Names = "num_attention_heads"
+    inner: Names | None = "intermediate_size"
+    positions: Names = "max_position_embeddings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionFacts:
     """How a family's attention is built.
 
-    ``projections`` names the matrices of queries, keys and values, or the one that makes all;
-    ``grouped``: the keys ``num_key_value_heads`` and ``head_dim`` are read. ``rotary``: the share
-    of a head that is turned by its position, None where positions enter otherwise; ``rotary_key``
-    is the key of another share. ``qk_norm``: a norm of each head of queries and keys.
+    Attributes
+    ----------
+    projections : tuple of str
+        The matrices of queries, keys and values, or the one that makes all.
+    output : str
+        The matrix behind the mix.
+    kv_heads, head_dim : str or None
+        Their keys; without one there are as many as heads, and hidden size / heads.
+    one_kv_head, many_kv_heads : rule
+        Whether there is a single key/value head, unless the other rule holds.
+    rotary : Fraction or None
+        The share of a head that is turned by its position; None where positions enter otherwise.
+    rotary_key : str or None
+        The key of another share, or of the number of elements (an integer).
+    alibi : rule
+        Whether positions enter as a bias of the scores instead.
+    rotary_layers : {"all", "windowed", "listed"}
+        All layers turn; those with a window, where some have one; or those that
+        ``no_rope_layers`` marks, by default all but each ``no_rope_layer_interval``-th (4).
+    qk_norm : rule
+        Whether queries and keys are normalized: over a ``head`` with one scale for all heads, over
+        a head with a scale for ``each``, or over ``all`` heads together.
+    qk_norm_vectors : int or None
+        Its scale and shift; None: as the family's norms.
+    sub_norm : bool
+        Whether the mix is normalized ahead of the output matrix.
+    sinks : bool
+        Whether a learned score of each head takes part in the softmax.
     """
 
     projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     output: str = "o_proj"
-    grouped: bool = True
+    kv_heads: str | None = "num_key_value_heads"
+    head_dim: str | None = "head_dim"
+    one_kv_head: Rule = False
+    many_kv_heads: Rule = False
     rotary: Fraction | None = Fraction(1)
     rotary_key: str | None = None
+    alibi: Rule = False
+    rotary_layers: Literal["all", "windowed", "listed"] = "all"
     qkv_bias: Rule = False
     output_bias: Rule = False
     qk_norm: Rule = False
+    qk_norm_over: Literal["head", "each", "all"] = "head"
+    qk_norm_vectors: int | None = None
+    sub_norm: bool = False
+    sinks: bool = False
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
-        if self.grouped:
-            yield from ("num_key_value_heads", "head_dim")
+        yield from all_names(self.kv_heads, self.head_dim)
         if self.rotary_key:
             yield from (self.rotary_key, "rope_parameters")
+        if self.rotary_layers == "listed":
+            yield from ("no_rope_layers", "no_rope_layer_interval")
+        yield from rule_keys(self.one_kv_head, self.many_kv_heads, self.alibi)
         yield from rule_keys(self.qkv_bias, self.output_bias, self.qk_norm)
 
 
@@ -66,7 +107,7 @@ class MlpFacts:
 
     ``names`` of the matrices, the last one leads back; ``factor`` times the hidden size is its
     width where no key gives it. ``activation`` is the class's, ``activation_keys`` those that give
-    another: the first that is set.
+    another: the first that is set. ``sub_norm``: a norm ahead of the matrix back.
     """
 
     names: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
@@ -75,6 +116,7 @@ class MlpFacts:
     factor: int | None = None
     activation: str = "silu"
     activation_keys: tuple[str, ...] = ("hidden_act",)
+    sub_norm: bool = False
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from, but that of its width."""
@@ -84,50 +126,87 @@ class MlpFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertFacts:
-    """Keys of a mixture of experts; ``stepped`` if some layers may be dense.
+    """Where a mixture of experts is told, and how it is built.
 
-    The number of experts stands under either of two names, whichever a class calls its own.
+    Attributes
+    ----------
+    total, active, inner
+        Keys of the experts, of those that a token visits, and of the width of one.
+    layers : {"all", "stepped", "after_first", "interleaved"}
+        Which layers have experts: all; each ``decoder_sparse_step``-th that ``mlp_only_layers``
+        does not name; those from ``first_k_dense_replace`` on, or as ``mlp_layer_types`` says;
+        those of ``moe_layers``, by default each ``interleave_moe_layer_step``-th.
+    dense_inner : str or None
+        Key of the width of dense layers, where it is not that of the family.
+    shared_inner, shared_count : str or None
+        Key of the width of the shared expert, or of how many times it is as wide as another.
+    shared : int
+        Shared experts where no key gives them.
+    shared_gate : bool
+        Whether the shared expert is weighed by a matrix of one output.
+    router_bias, bias : bool
+        Whether the router, and the experts, have biases.
     """
 
-    total: str = "num_experts"
-    other_total: str = "num_local_experts"
-    active: str = "num_experts_per_tok"
+    total: Names = ("num_experts", "num_local_experts")
+    active: Names = "num_experts_per_tok"
     inner: str = "moe_intermediate_size"
+    layers: Literal["all", "stepped", "after_first", "interleaved"] = "all"
+    dense_inner: str | None = None
     shared_inner: str | None = None
-    stepped: bool = True
+    shared_count: str | None = None
+    shared: int = 0
+    shared_gate: bool = False
+    router_bias: bool = False
+    bias: bool = False
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
-        yield from (self.total, self.other_total, self.active, self.inner)
-        if self.shared_inner:
-            yield self.shared_inner
-        if self.stepped:
-            yield from ("decoder_sparse_step", "mlp_only_layers")
+        yield from all_names(self.total, self.active, self.inner, self.dense_inner)
+        yield from all_names(self.shared_inner, self.shared_count)
+        yield from {
+            "all": (),
+            "stepped": ("decoder_sparse_step", "mlp_only_layers"),
+            "after_first": ("first_k_dense_replace", "mlp_layer_types"),
+            "interleaved": ("moe_layers", "interleave_moe_layer_step"),
+        }[self.layers]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which layers attend to a sliding window, and where its length stands.
+    """Which layers see the tokens of a window only, and where its length stands.
 
-    ``sliding_window`` gives the length, ``default`` is it where the key is left out. ``flag`` is
-    a key that must be true. ``by_type``: ``layer_types`` decides where it is given. Otherwise
-    ``layers`` says which layers i, counted from 0, with n from the key ``count_key``, or
-    ``count``: all, those from n on, even ones below n, all but each n-th.
+    Attributes
+    ----------
+    key : str
+        Its length in tokens.
+    default : int or None
+        The length where the key is left out.
+    chunked : bool
+        Whether positions are cut into chunks of this length, rather than each token seeing as many
+        before it.
+    flag : str or None
+        A key that must be true.
+    types : str or None
+        A key that names the kind of each layer: it decides where it is given.
+    layers
+        Otherwise: which layers i, counted from 0, with n from the key ``count_key``, or ``count``:
+        all, those from n on, even ones below n, all but each n-th, those whose heads are turned by
+        positions, or those that are not.
     """
 
+    key: str = "sliding_window"
     default: int | None = 4096
+    chunked: bool = False
     flag: str | None = None
-    by_type: bool = False
-    layers: Literal["all", "from", "even_below", "but_each"] = "all"
+    types: str | None = None
+    layers: Literal["all", "from", "even_below", "but_each", "turned", "unturned"] = "all"
     count_key: str | None = None
     count: int = 0
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
-        yield "sliding_window"
-        if self.by_type:
-            yield "layer_types"
-        yield from (key for key in (self.flag, self.count_key) if key)
+        yield from all_names(self.key, self.types, self.flag, self.count_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,20 +226,34 @@ class Family:
         Whether the head is the embedding unless a key says otherwise.
     norms, final_norms, embedding_norms : int
         Norms in a layer, behind the last one and behind the embeddings.
+    parallel_norms : int or None
+        Norms in a layer whose parts stand in parallel, where that is another number.
+    parallel_norms_key, two_parallel_norms : str or None, rule
+        The key of this number, and whether it is 2 where the key is left out.
+    final_norm : rule
+        Whether there are those behind the last layer.
     norm : {"rms_norm", "layer_norm"}
         Their kind.
     norm_vectors : int
         1 for a norm with a scale, 2 for one with scale and shift.
-    parallel : bool
+    parallel : rule
         Whether attention and MLP read the same input.
     positions_learned, position_offset, token_types
         Which tables stand beside that of the words, and rows that positions leave unused.
     narrow_embedding : str or None
-        Key of an embedding's own width.
+        Key of the words' own width: a matrix leads to the hidden width where they differ.
+    narrow_head : bool
+        Whether the head is as narrow, with a matrix back ahead of it.
+    narrow_bias : bool
+        Whether these matrices have biases.
     refused : tuple of str
         Keys that, when set, make another model than this.
+    plain : tuple of str
+        Keys that say nothing about sizes, though they do in other families or look like mistyped.
     defaults : mapping
         Values of the class for keys that files leave out.
+    sizes : mapping
+        Values of the class for sizes, which only the configuration of a part leaves out.
     """
 
     kind: Kind = "decoder"
@@ -172,29 +265,57 @@ class Family:
     outputs: Mapping[str, tuple[Output, ...]] = field(default_factory=lambda: DECODER)
     tied: bool = False
     norms: int = 2
-    norm: Norm = "rms_norm"
-    norm_vectors: int = 1
+    parallel_norms: int | None = None
+    parallel_norms_key: str | None = None
+    two_parallel_norms: Rule = False
     final_norms: int = 1
     embedding_norms: int = 0
-    parallel: bool = False
+    final_norm: Rule = True
+    norm: Norm = "rms_norm"
+    norm_vectors: int = 1
+    parallel: Rule = False
     positions_learned: bool = False
     position_offset: int = 0
     token_types: bool = False
     narrow_embedding: str | None = None
+    narrow_head: bool = False
+    narrow_bias: bool = False
     refused: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, Any] = field(default_factory=dict)
 
     def read_keys(self) -> frozenset[str]:
         """Return the keys that the family's models are read from."""
         keys, found = self.keys, {"architectures", "id2label", "num_labels", *self.defaults}
-        found |= {keys.hidden, keys.layers, keys.heads, keys.inner}
+        found.update(all_names(keys.hidden, keys.layers, keys.heads, keys.inner))
         if self.kind != "vision":
             found |= {"vocab_size", "tie_word_embeddings"}
         if self.positions_learned and self.kind != "vision":
-            found.add(keys.positions)
-        if self.narrow_embedding:
-            found.add(self.narrow_embedding)
+            found.update(all_names(keys.positions))
+        found.update(all_names(self.narrow_embedding, self.parallel_norms_key))
+        found.update(rule_keys(self.parallel, self.two_parallel_norms, self.final_norm))
         for facts in (self.attention, self.mlp, self.experts, self.window):
             if facts is not None:
                 found.update(facts.keys())
+        for output in (each for outputs in self.outputs.values() for each in outputs):
+            found.update(rule_keys(output.bias))
         return frozenset(found)
+
+
+def sizes(hidden: int, layers: int, heads: int, inner: int, words: int) -> dict[str, int]:
+    """Return the sizes that a class takes where the configuration of a part leaves them out.
+
+    Parameters
+    ----------
+    hidden, layers, heads, inner, words : int
+        ``hidden_size``, ``num_hidden_layers``, ``num_attention_heads``, ``intermediate_size`` and
+        ``vocab_size``.
+    """
+    return {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": inner,
+        "vocab_size": words,
+    }

@@ -22,7 +22,7 @@ GEMMA: Mapping[str, Family] = {
         mlp=_GELU,
         tied=True,
         norms=4,
-        window=Window(by_type=True, layers="but_each", count=2),
+        window=Window(types="layer_types", layers="but_each", count=2),
         refused=_BOTH_WAYS,
         defaults={"head_dim": 256, "num_key_value_heads": 4},
     ),
@@ -31,7 +31,9 @@ GEMMA: Mapping[str, Family] = {
         mlp=_GELU,
         tied=True,
         norms=4,
-        window=Window(by_type=True, layers="but_each", count_key="sliding_window_pattern", count=6),
+        window=Window(
+            types="layer_types", layers="but_each", count_key="sliding_window_pattern", count=6
+        ),
         refused=_BOTH_WAYS,
         defaults={
             "head_dim": 256,

@@ -1,31 +1,124 @@
-"""Families of the shape of Llama: RMS norms, gated MLPs, grouped heads; its mixtures too."""
+"""Families of the shape of Llama: RMS norms, gated MLPs, grouped heads."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
 
-from .family import AttentionFacts, ExpertFacts, Family, MlpFacts, Window
+from .family import AttentionFacts, Family, MlpFacts, Window, sizes
 
 ATTENTION = ("attention_bias", False)
 """The rule of many classes: ``attention_bias``, false where it is left out."""
 
+BIASED = AttentionFacts(qkv_bias=ATTENTION, output_bias=ATTENTION)
+MLP_BIAS = ("mlp_bias", False)
+PARTIAL = "partial_rotary_factor"
+
+_LLAMA = Family(
+    attention=BIASED, mlp=MlpFacts(bias=MLP_BIAS), sizes=sizes(4096, 32, 32, 11008, 32000)
+)
+
 LLAMA: Mapping[str, Family] = {
-    "llama": Family(
-        attention=AttentionFacts(qkv_bias=ATTENTION, output_bias=ATTENTION),
-        mlp=MlpFacts(bias=("mlp_bias", False)),
-    ),
-    "mistral": Family(window=Window(), defaults={"num_key_value_heads": 8}),
-    "mixtral": Family(
-        window=Window(default=None),
-        experts=ExpertFacts(
-            total="num_local_experts",
-            other_total="num_experts",
-            inner="intermediate_size",
-            stepped=False,
-        ),
+    "llama": _LLAMA,
+    "granite": _LLAMA,
+    "mistral": Family(
+        window=Window(),
         defaults={"num_key_value_heads": 8},
+        sizes=sizes(4096, 32, 32, 14336, 32000),
+    ),
+    "ministral3": Family(
+        window=Window(default=None),
+        defaults={"num_key_value_heads": 8, "head_dim": 128},
+        sizes=sizes(4096, 34, 32, 14336, 131072),
     ),
     "phi3": Family(
-        attention=AttentionFacts(projections=("qkv_proj",), rotary_key="partial_rotary_factor"),
+        attention=AttentionFacts(projections=("qkv_proj",), rotary_key=PARTIAL),
         mlp=MlpFacts(names=("gate_up_proj", "down_proj")),
         window=Window(default=None),
+        sizes=sizes(3072, 32, 32, 8192, 32064),
+    ),
+    "smollm3": Family(
+        attention=replace(BIASED, rotary_layers="listed"),
+        mlp=MlpFacts(bias=MLP_BIAS),
+        window=Window(
+            default=None, flag="use_sliding_window", types="layer_types", layers="unturned"
+        ),
+        tied=True,
+        defaults={"num_key_value_heads": 4},
+        sizes=sizes(2048, 36, 16, 11008, 128256),
+    ),
+    "internlm3": Family(
+        attention=AttentionFacts(qkv_bias=("qkv_bias", False), output_bias=("bias", False)),
+        mlp=MlpFacts(bias=("bias", False)),
+    ),
+    "seed_oss": Family(
+        attention=AttentionFacts(
+            qkv_bias=("attention_bias", True), output_bias=("attention_out_bias", False)
+        ),
+        mlp=MlpFacts(bias=MLP_BIAS),
+        defaults={"num_key_value_heads": 8, "head_dim": 128},
+        sizes=sizes(4096, 64, 80, 27648, 155136),
+    ),
+    "arcee": Family(
+        attention=BIASED,
+        mlp=MlpFacts(
+            names=("up_proj", "down_proj"), gated=False, bias=MLP_BIAS, activation="relu2"
+        ),
+        sizes=sizes(2560, 32, 32, 18432, 32000),
+    ),
+    "apertus": Family(
+        attention=replace(BIASED, qk_norm=True),
+        mlp=MlpFacts(names=("up_proj", "down_proj"), gated=False, activation="xielu"),
+        sizes=sizes(4096, 32, 32, 14336, 131072),
+    ),
+    "bitnet": Family(
+        attention=replace(BIASED, sub_norm=True),
+        mlp=MlpFacts(activation="relu2", sub_norm=True),
+        defaults={"num_key_value_heads": 5},
+        sizes=sizes(2560, 30, 20, 6912, 128256),
+    ),
+    "glm4": Family(
+        attention=AttentionFacts(
+            qkv_bias=("attention_bias", True), rotary=Fraction(1, 2), rotary_key=PARTIAL
+        ),
+        mlp=MlpFacts(names=("gate_up_proj", "down_proj")),
+        norms=4,
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
+        sizes=sizes(4096, 40, 32, 13696, 151552),
+    ),
+    "olmo2": Family(
+        attention=replace(BIASED, qk_norm=True, qk_norm_over="all"),
+        sizes=sizes(4096, 32, 32, 11008, 50304),
+    ),
+    "olmo3": Family(
+        attention=replace(BIASED, qk_norm=True, qk_norm_over="all"),
+        window=Window(types="layer_types", layers="but_each", count=4),
+        sizes=sizes(4096, 32, 32, 11008, 50304),
+    ),
+    "exaone4": Family(
+        attention=AttentionFacts(qk_norm=True, rotary_layers="windowed"),
+        window=Window(
+            types="layer_types", layers="but_each", count_key="sliding_window_pattern", count=4
+        ),
+        defaults={"num_key_value_heads": 32},
+        sizes=sizes(4096, 32, 32, 16384, 102400),
+    ),
+    "cohere": Family(
+        attention=replace(BIASED, qk_norm=("use_qk_norm", False), qk_norm_over="each"),
+        tied=True,
+        norms=1,
+        norm="layer_norm",
+        parallel=True,
+        sizes=sizes(8192, 40, 64, 22528, 256000),
+    ),
+    "cohere2": Family(
+        attention=replace(BIASED, rotary_layers="windowed"),
+        window=Window(
+            types="layer_types", layers="but_each", count_key="sliding_window_pattern", count=4
+        ),
+        tied=True,
+        norms=1,
+        norm="layer_norm",
+        parallel=True,
+        sizes=sizes(8192, 40, 64, 22528, 256000),
     ),
 }

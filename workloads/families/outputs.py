@@ -6,6 +6,9 @@ from typing import Literal
 
 from ..gemm import HEAD
 
+Rule = bool | tuple[str, bool]
+"""True, false, or the key that says so with its default."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
@@ -13,14 +16,14 @@ class Output:
 
     ``stage``: "head" reads what the last layer leaves, "tail:x" what "head:x" leaves. ``outputs``
     are the hidden width, the vocabulary, the labels, or two. ``tokens``: all, one of each
-    sequence, or as many as logits are wanted of. ``norm``: a norm follows.
+    sequence, or as many as logits are wanted of. ``bias`` is a rule. ``norm``: a norm follows.
     """
 
     name: str
     stage: str = "head"
     outputs: Literal["hidden", "vocabulary", "labels", "pair"] = "labels"
     tokens: Literal["all", "one", "logits"] = "one"
-    bias: bool = True
+    bias: Rule = True
     norm: bool = False
 
 
@@ -38,6 +41,7 @@ _WORDS = (
 DECODER: Outputs = {
     "ForCausalLM": (LM_HEAD,),
     "LMHeadModel": (LM_HEAD,),
+    "ForConditionalGeneration": (LM_HEAD,),
     "Model": (),
     "ForSequenceClassification": (_SCORE,),
     "ForTokenClassification": (replace(_SCORE, tokens="all", bias=True),),

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from ...datatypes.base.errors import BitlatheError
 from ..config import Config
 from ..families import FAMILIES, Family
+from ..families.family import all_names
 from .layers import FULL
 
 # Keys by which other model classes say that they are built in another way, and what they build.
@@ -69,7 +70,7 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
     elsewhere = frozenset[str]().union(*map(Family.read_keys, FAMILIES.values())) - _POSITIONS
     absent = [key for key in mine if key not in config.data]
     for key, value in config.data.items():
-        if key in mine or not value:
+        if key in mine or key in family.plain or not value:
             continue
         near = get_close_matches(key, absent, n=1, cutoff=_LIKE)
         if key in _OTHER_PARTS and (key in family.refused or key not in _REFUSED_BY_SOME):
@@ -87,7 +88,9 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
         yield f"'quantization_config'{how} is not used: a chip or a sweep sets the formats."
 
 
-_POSITIONS = {family.keys.positions for family in FAMILIES.values()}  # all classes have them
+_POSITIONS = {
+    name for family in FAMILIES.values() for name in all_names(family.keys.positions)
+}  # all classes have them
 _REFUSED_BY_SOME = frozenset(key for family in FAMILIES.values() for key in family.refused)
 
 
@@ -113,7 +116,8 @@ def parts_left_out(config: Config, text_key: str) -> str:
             if key not in ("quantization_config", "generation_config"):
                 kinds.append(f"{key} ({kind})" if isinstance(kind, str) else key)
     others = ", ".join(kinds) or "what else it has"
+    where = f", {text_key!r}," if text_key in config.data else ""
     return (
-        f"of this {config.data['model_type']} model only the text part, {text_key!r}, is read; "
+        f"of this {config.data['model_type']} model only the text part{where} is read; "
         f"left out: {others}, and what joins them to the text."
     )

@@ -1,8 +1,14 @@
 """A model's file: which family it is of, which part of it is read, and what is left out."""
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
+from .. import families
 from ..config import Config
 from ..conv import ConvNet, read_convnet
 from ..families import AROUND_TEXT, FAMILIES
@@ -38,7 +44,7 @@ def read_model(config: Config) -> tuple[str, Transformer | ConvNet, tuple[str, .
             "model_type",
         )
     rules = FAMILIES[family]
-    config = replace(config, defaults=rules.defaults)
+    config = replace(config, defaults={**config.defaults, **rules.defaults})
     notes += check_keys(config, family, rules)
     if config.get("architectures") and head_of(config, rules) is None:
         notes.append(
@@ -49,11 +55,18 @@ def read_model(config: Config) -> tuple[str, Transformer | ConvNet, tuple[str, .
 
 
 def _unknown_type(name: str) -> str:
-    """Return that a model_type is unknown; only names as near as a typing error are suggested."""
-    known = sorted([*FAMILIES, "convnet"])
+    """Return that a model_type is unknown; only what may be a typing error gets a suggestion.
+
+    The name of another class is none, nor is one that differs by a figure, as llama5 does.
+    """
+    known = sorted([*FAMILIES, *AROUND_TEXT, "convnet"])
+    types = Path(families.__file__).with_name("model_types.json")
+    if name in json.loads(types.read_text(encoding="utf-8"))["model_types"]:
+        return f"model_type {name!r} is not supported. Supported: {', '.join(known)}"
     near = get_close_matches(name, known, n=1, cutoff=0.85)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown model_type {name!r}{hint} Known: {', '.join(known)}"
+    figures = [re.sub(r"\D", "", each) for each in (name, *near)]
+    hint = f"; did you mean {near[0]!r}?" if near and len(set(figures)) == 1 else "."
+    return f"unknown model_type {name!r}{hint} Supported: {', '.join(known)}"
 
 
 def _text_part(config: Config) -> tuple[Config, list[str]]:
@@ -70,7 +83,25 @@ def _text_part(config: Config) -> tuple[Config, list[str]]:
                     "model_type",
                 )
         return config, []
-    key = AROUND_TEXT[outer]
-    if key not in config.data:
-        raise config.missing(key)
-    return config.child(key), [parts_left_out(config, key)]
+    around = AROUND_TEXT[outer]
+    if around.key in config.data:
+        text = config.child(around.key)
+    elif around.flat:
+        text = replace(config, data=_without_outer_class(config.data))
+    else:
+        raise config.missing(around.key)
+    data = dict(text.data)
+    if text.data.get("model_type") in (None, outer):
+        data["model_type"] = around.text
+    if "tie_word_embeddings" in config.data:
+        data.setdefault("tie_word_embeddings", config.data["tie_word_embeddings"])
+    text = replace(text, data=data)
+    family = FAMILIES.get(text.string("model_type"))
+    if family is not None and around.key in config.data:
+        text = replace(text, defaults=family.sizes)
+    return text, [parts_left_out(config, around.key)]
+
+
+def _without_outer_class(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a flat file that are the text model's: not the other parts'."""
+    return {key: value for key, value in data.items() if not key.endswith("_config")}

@@ -1,52 +1,37 @@
 """Parts of a layer: from the keys of a config.json to attention, MLP and experts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from ..config import Config
-from ..families.family import AttentionFacts, ExpertFacts, Family, MlpFacts, Rule
+from ..families.family import AttentionFacts, ExpertFacts, Family, MlpFacts
 from ..transformer import Attention, Experts, Mlp
 from ..transformer.part import Activation
+from .values import chosen, holds
 
 
-def flag_of(config: Config, rule: Rule) -> bool:
-    """Return what a rule says of a configuration."""
-    return rule if isinstance(rule, bool) else config.flag(rule[0], default=rule[1])
-
-
-def read_attention(
-    config: Config, family: Family, hidden: int, window: int | None, suffix: str
-) -> Attention:
-    """Read the attention of layers with a window, or with none.
-
-    Parameters
-    ----------
-    config, family
-        The configuration, and the rules that it is read by.
-    hidden : int
-        The width of its input.
-    window : int or None
-        Tokens in view.
-    suffix : str
-        Behind the names of scores and mix.
+def read_attention(config: Config, family: Family, hidden: int) -> Attention:
+    """Read the attention of a layer that sees all tokens and turns its heads.
 
     Raises
     ------
     BitlatheError
         If heads and widths do not fit together.
     """
-    keys, facts = family.keys, family.attention
-    heads = config.integer(keys.heads)
-    kv_heads = config.integer("num_key_value_heads", default=heads) if facts.grouped else heads
+    facts, key = family.attention, chosen(config, family.keys.heads)
+    heads = config.integer(key)
+    kv_heads = _kv_heads(config, facts, heads)
     if heads % kv_heads:
-        by_default = "" if "num_key_value_heads" in config.data else " by the class's default"
+        by_default = "" if facts.kv_heads in config.data else " by the class's default"
         raise config.error(
-            f"'num_key_value_heads' is {kv_heads}{by_default}, which does not divide the {heads} "
-            f"heads of {keys.heads!r}.",
-            "num_key_value_heads",
+            f"{facts.kv_heads!r} is {kv_heads}{by_default}, which does not divide the {heads} "
+            f"heads of {key!r}.",
+            facts.kv_heads,
         )
     head_dim = _head_dim(config, family, hidden, heads)
-    normed = flag_of(config, facts.qk_norm)
+    normed = holds(config, facts.qk_norm)
+    whole = {"head": head_dim, "each": head_dim, "all": heads * head_dim}[facts.qk_norm_over]
     return Attention(
         hidden=hidden,
         heads=heads,
@@ -54,39 +39,60 @@ def read_attention(
         head_dim=head_dim,
         projections=facts.projections,
         output=facts.output,
-        window=window,
-        qkv_bias=flag_of(config, facts.qkv_bias),
-        output_bias=flag_of(config, facts.output_bias),
+        qkv_bias=holds(config, facts.qkv_bias),
+        output_bias=holds(config, facts.output_bias),
         rotary_dim=_rotary_dim(config, facts, head_dim),
         qk_norm=family.norm if normed else None,
-        qk_norm_width=head_dim if normed else 0,
-        vectors=2 * head_dim * family.norm_vectors if normed else 0,
-        suffix=suffix,
+        qk_norm_width=whole if normed else 0,
+        vectors=_attention_vectors(family, heads, kv_heads, head_dim, normed=normed),
     )
 
 
+def _kv_heads(config: Config, facts: AttentionFacts, heads: int) -> int:
+    if facts.one_kv_head is not False and not holds(config, facts.many_kv_heads):
+        return 1 if holds(config, facts.one_kv_head) else heads
+    return heads if facts.kv_heads is None else config.integer(facts.kv_heads, default=heads)
+
+
 def _head_dim(config: Config, family: Family, hidden: int, heads: int) -> int:
-    grouped, keys = family.attention.grouped, family.keys
-    given = config.get("head_dim") if grouped else None
-    if given is None and hidden % heads:
+    key, keys = family.attention.head_dim, family.keys
+    if (key is None or config.get(key) is None) and hidden % heads:
+        wide, many = chosen(config, keys.hidden), chosen(config, keys.heads)
+        instead = f" or give {key!r}" if key else ""
         raise config.error(
-            f"{keys.hidden!r} is {hidden}, which the {heads} heads of {keys.heads!r} do not "
-            "divide; change one of them or give 'head_dim'.",
-            keys.hidden,
+            f"{wide!r} is {hidden}, which the {heads} heads of {many!r} do not divide; change one "
+            f"of them{instead}.",
+            wide,
         )
     even = max(hidden // heads, 1)
-    return config.integer("head_dim", default=even) if grouped else even
+    return even if key is None else config.integer(key, default=even)
+
+
+def _attention_vectors(
+    family: Family, heads: int, kv_heads: int, head_dim: int, *, normed: bool
+) -> int:
+    """Return the parameters of attention's norms, and its sinks."""
+    facts = family.attention
+    each = facts.qk_norm_vectors
+    each = family.norm_vectors if each is None else each
+    normed_heads = 2 if facts.qk_norm_over == "head" else heads + kv_heads
+    vectors = each * normed_heads * head_dim if normed else 0
+    if facts.sub_norm:
+        vectors += family.norm_vectors * heads * head_dim
+    return vectors + (heads if facts.sinks else 0)
 
 
 def _rotary_dim(config: Config, facts: AttentionFacts, head_dim: int) -> int:
     """Return the elements of a head that are turned; the share may stand among rotary facts."""
     share = facts.rotary
-    if share is None:
+    if share is None or holds(config, facts.alibi):
         return 0
     if (key := facts.rotary_key) is not None:
         rules = config.get("rope_parameters")
-        inside = rules.get(key) if isinstance(rules, dict) else None
+        inside = rules.get("partial_rotary_factor") if isinstance(rules, dict) else None
         given = config.get(key) if inside is None else inside
+        if isinstance(given, int) and not isinstance(given, bool) and 1 < given <= head_dim:
+            return given
         if given is not None:
             if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= 1:
                 raise config.error(f"{key!r} is {given!r}; it must be a share, as 0.5.", key)
@@ -125,26 +131,29 @@ def _activation(config: Config, facts: MlpFacts) -> Activation:
 
 def read_mlp(config: Config, family: Family, hidden: int) -> Mlp:
     """Read the MLP of dense layers."""
-    facts, key = family.mlp, family.keys.inner
-    default = facts.factor * hidden if facts.factor else None
-    return _mlp(config, family, hidden, config.integer(key, default=default))
+    facts, names = family.mlp, family.keys.inner
+    if family.experts is not None and family.experts.dense_inner is not None:
+        names = family.experts.dense_inner
+    inner = facts.factor * hidden if facts.factor else None
+    if names is None:
+        assert inner is not None
+        return _mlp(config, family, hidden, inner)
+    return _mlp(config, family, hidden, config.integer(chosen(config, names), default=inner))
 
 
-def _mlp(config: Config, family: Family, hidden: int, inner: int, *, bias: bool = True) -> Mlp:
+def _mlp(config: Config, family: Family, hidden: int, inner: int) -> Mlp:
     facts = family.mlp
+    activation = _activation(config, facts)
+    normed = family.norm_vectors * inner if facts.sub_norm else 0
     return Mlp(
         hidden=hidden,
         inner=inner,
         names=facts.names,
         gated=facts.gated,
-        bias=bias and flag_of(config, facts.bias),
-        activation=_activation(config, facts),
+        bias=holds(config, facts.bias),
+        activation=activation,
+        vectors=normed + 2 * (activation == "xielu"),  # two learned slopes
     )
-
-
-def total_key(config: Config, facts: ExpertFacts) -> str:
-    """Return the key under which a configuration gives the number of its experts."""
-    return facts.other_total if facts.other_total in config.data else facts.total
 
 
 def read_experts(config: Config, family: Family, hidden: int) -> Experts:
@@ -157,19 +166,30 @@ def read_experts(config: Config, family: Family, hidden: int) -> Experts:
     """
     facts = family.experts
     assert facts is not None
-    of_all = total_key(config, facts)
-    total, active = config.integer(of_all), config.integer(facts.active)
+    of_all, of_active = chosen(config, facts.total), chosen(config, facts.active)
+    total, active = config.integer(of_all), config.integer(of_active)
     if active > total:
         raise config.error(
-            f"{facts.active!r} is {active}, more than the {total} experts of {of_all!r}.",
-            facts.active,
+            f"{of_active!r} is {active}, more than the {total} experts of {of_all!r}.", of_active
         )
-    key = facts.shared_inner
-    shared = config.integer(key, default=0, least=0) if key else 0
+    inner = config.integer(facts.inner)
+    expert = replace(_mlp(config, family, hidden, inner), bias=facts.bias)
+    wide = _shared_inner(config, facts, inner)
     return Experts(
         total=total,
         active=active,
-        expert=_mlp(config, family, hidden, config.integer(facts.inner), bias=False),
-        shared=_mlp(config, family, hidden, shared, bias=False) if shared else None,
-        shared_gate=bool(shared),
+        expert=expert,
+        shared=replace(expert, inner=wide) if wide else None,
+        shared_gate=facts.shared_gate and wide > 0,
+        router_bias=facts.router_bias,
     )
+
+
+def _shared_inner(config: Config, facts: ExpertFacts, inner: int) -> int:
+    """Return the width of all shared experts together, 0 if there is none."""
+    if facts.shared_inner:
+        return config.integer(facts.shared_inner, default=0, least=0)
+    count = facts.shared
+    if facts.shared_count:
+        count = config.integer(facts.shared_count, default=0, least=0)
+    return count * inner

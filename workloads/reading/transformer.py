@@ -1,5 +1,6 @@
 """Transformers: from the keys of a config.json to embeddings, layers of parts, and heads."""
 
+from dataclasses import replace
 from typing import Any
 
 from ..config import Config
@@ -8,6 +9,7 @@ from ..families.outputs import Output
 from ..sizes import check_size
 from ..transformer import Head, Image, Matrix, Table, Transformer
 from .layers import read_layers
+from .values import chosen, holds
 
 
 def read_transformer(config: Config, family: Family) -> Transformer:
@@ -18,22 +20,34 @@ def read_transformer(config: Config, family: Family) -> Transformer:
     BitlatheError
         If a required key is missing or a value is impossible; file, line and key are named.
     """
-    hidden = config.integer(family.keys.hidden)
+    hidden = config.integer(chosen(config, family.keys.hidden))
+    narrow = _narrow(config, family, hidden)
     layers = read_layers(config, family, hidden)
-    embeddings = _image(config, hidden) if family.kind == "vision" else _words(config, family)
-    outer = (family.final_norms + family.embedding_norms) * family.norm_vectors * hidden
-    vectors = outer + embeddings.pop("vectors", 0)
+    if family.kind == "vision":
+        embeddings = _image(config, hidden)
+    else:
+        embeddings = _words(config, family, hidden, narrow)
+    final = family.final_norms if holds(config, family.final_norm) else 0
+    vectors = embeddings.pop("vectors", 0)
+    vectors += final * family.norm_vectors * hidden
+    vectors += family.embedding_norms * family.norm_vectors * narrow
     return Transformer(
         kind=family.kind,
         hidden=hidden,
         layers=layers,
-        heads=_heads(config, family, hidden),
+        heads=_heads(config, family, hidden, narrow),
         tied=config.flag("tie_word_embeddings", default=family.tied),
         norm=family.norm,
-        final_norms=family.final_norms,
+        final_norms=final,
         vectors=vectors,
         **embeddings,
     )
+
+
+def _narrow(config: Config, family: Family, hidden: int) -> int:
+    """Return the width of the words' table."""
+    key = family.narrow_embedding
+    return hidden if key is None else config.integer(key, default=hidden)
 
 
 def head_of(config: Config, family: Family) -> str | None:
@@ -43,11 +57,25 @@ def head_of(config: Config, family: Family) -> str | None:
     return next((end for end in known if named and str(named[0]).endswith(end)), None)
 
 
-def _heads(config: Config, family: Family, hidden: int) -> tuple[Head, ...]:
+def _heads(config: Config, family: Family, hidden: int, narrow: int) -> tuple[Head, ...]:
     """Return the matrices behind the last layer; one of no outputs is left out."""
     wanted = family.outputs[head_of(config, family) or next(iter(family.outputs))]
-    made = (_head(config, family, output, hidden) for output in wanted)
-    return tuple(head for head in made if head is not None)
+    made = [_head(config, family, output, hidden) for output in wanted]
+    heads = [head for head in made if head is not None]
+    if not family.narrow_head or narrow == hidden:
+        return tuple(heads)
+    back = Matrix(
+        stage="head:narrow",
+        name="project_out",
+        outputs=narrow,
+        inputs=hidden,
+        bias=family.narrow_bias,
+    )
+    behind = (
+        replace(head, matrix=replace(head.matrix, stage="tail:narrow", inputs=narrow))
+        for head in heads
+    )
+    return (Head(matrix=back, tokens=heads[0].tokens if heads else "all"), *behind)
 
 
 def _head(config: Config, family: Family, output: Output, hidden: int) -> Head | None:
@@ -61,7 +89,11 @@ def _head(config: Config, family: Family, output: Output, hidden: int) -> Head |
         return None
     return Head(
         matrix=Matrix(
-            stage=output.stage, name=output.name, outputs=width, inputs=hidden, bias=output.bias
+            stage=output.stage,
+            name=output.name,
+            outputs=width,
+            inputs=hidden,
+            bias=holds(config, output.bias),
         ),
         tokens=output.tokens,
         norm=family.norm_vectors * hidden if output.norm else 0,
@@ -76,25 +108,26 @@ def _labels(config: Config) -> int:
     return config.integer("num_labels", default=known, least=0)
 
 
-def _words(config: Config, family: Family) -> dict[str, Any]:
-    """Return the tables of words, positions and token types, and the longest context."""
-    keys, hidden = family.keys, config.integer(family.keys.hidden)
-    if key := family.narrow_embedding:
-        narrow = config.integer(key, default=hidden)
-        if narrow != hidden:
-            raise config.error(
-                f"{key!r} is {narrow}; only {hidden}, the hidden size, is supported.", key
-            )
-    tables = [Table(name="words", rows=config.integer("vocab_size"), width=hidden)]
+def _words(config: Config, family: Family, hidden: int, narrow: int) -> dict[str, Any]:
+    """Return the tables of words, positions and token types, and the longest context.
+
+    Positions and token types are as wide as the words where the head is not (ALBERT).
+    """
+    wide = hidden if family.narrow_head else narrow
+    tables = [Table(name="words", rows=config.integer("vocab_size"), width=narrow)]
     longest = None
     if family.positions_learned:
-        longest = config.integer(keys.positions)
+        longest = config.integer(chosen(config, family.keys.positions))
         rows = longest + family.position_offset
-        tables.append(Table(name="positions", rows=rows, width=hidden))
+        tables.append(Table(name="positions", rows=rows, width=wide))
     if family.token_types:
         types = config.integer("type_vocab_size", least=0)
-        tables.append(Table(name="token_types", rows=types, width=hidden))
-    return {"tables": tuple(tables), "longest_context": longest}
+        tables.append(Table(name="token_types", rows=types, width=wide))
+    project = Matrix(
+        stage="embed", name="project_in", outputs=hidden, inputs=narrow, bias=family.narrow_bias
+    )
+    ahead = () if narrow == hidden else (project,)
+    return {"tables": tuple(tables), "longest_context": longest, "ahead": ahead}
 
 
 def _image(config: Config, hidden: int) -> dict[str, Any]:

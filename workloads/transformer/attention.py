@@ -1,5 +1,6 @@
 """Attention of query heads to keys and values that groups of them share."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,8 @@ class Attention(Part):
         Name of the matrix behind the mix.
     window : int or None
         Tokens in view at most, the own one included.
+    chunk : int or None
+        Tokens of the chunks that positions are cut into: a token sees its own chunk up to itself.
     qkv_bias, output_bias : bool
         Whether the projections have biases.
     rotary_dim : int
@@ -44,6 +47,7 @@ class Attention(Part):
     projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     output: str = "o_proj"
     window: int | None = None
+    chunk: int | None = None
     qkv_bias: bool = False
     output_bias: bool = False
     rotary_dim: int = 0
@@ -59,8 +63,8 @@ class Attention(Part):
 
     @property
     def rank(self) -> int:
-        """Full attention first, then by window."""
-        return self.window or 0
+        """Full attention first, then by window or chunk."""
+        return self.window or self.chunk or 0
 
     @property
     def other_parameters(self) -> int:
@@ -107,9 +111,12 @@ class Attention(Part):
     def cache_elements(self, context: int) -> int:
         """Return the keys and values kept of a sequence of ``context`` tokens.
 
-        A window of W tokens needs the last W of them, the newest included.
+        A window of W tokens needs the last W of them, the newest included; chunks of C tokens
+        those since the last multiple of C.
         """
         kept = context if self.window is None else min(context, self.window)
+        if self.chunk is not None:
+            kept = (context - 1) % self.chunk + 1
         return kept * self.kv_heads * 2 * self.head_dim
 
     def products(self, run: Forward) -> Iterator[Product]:
@@ -119,7 +126,8 @@ class Attention(Part):
         for matrix in self.inputs:
             yield linear(matrix, run)
         scores_name, mix_name = f"attention_qk{self.suffix}", f"attention_av{self.suffix}"
-        for group in run.groups:
+        groups = [each for group in run.groups for each in self._apart(group)]
+        for group in groups:
             scores = self._scores(scores_name, group, causal=run.causal)
             yield Product(stage="scores", gemm=scores, inputs=(query,), weights=(key,))
             mix = replace(
@@ -130,21 +138,35 @@ class Attention(Part):
                 kind="attention_av",
                 causal=None if scores.causal is None else "k",
             )
-            parts = len(run.groups)
+            parts = len(groups)
             yield Product(
                 stage="mix", gemm=mix, inputs=(scores_name,), weights=(value,), parts=parts
             )
         yield linear(self.out, run, (mix_name,))
+
+    def _apart(self, group: Group) -> Iterator[Group]:
+        """Yield the pieces of a group that see nothing of each other: one in each chunk."""
+        if self.chunk is None:
+            yield group
+            return
+        size, cached = self.chunk, group.cached % self.chunk
+        first = min(group.new, size - cached)
+        whole, last = divmod(group.new - first, size)
+        pieces = Counter({(first, cached): 1})
+        pieces += Counter({(size, 0): whole}) + Counter({(last, 0): last > 0})
+        for (new, before), times in pieces.items():
+            yield replace(group, new=new, cached=before, sequences=group.sequences * times)
 
     def _scores(self, name: str, group: Group, *, causal: bool) -> Gemm:
         """Return queries times keys, per key/value head (HPCA 2025 model, form "v2").
 
         Of n new tokens behind c cached ones, the first sees from ``c - W + 1`` on under a window
         of W. One token sees all that it is given; several lie under a mask, if it is asked for,
-        or if a window cuts a band.
+        or if a window cuts a band or chunks cut triangles.
         """
         low = 0 if self.window is None else max(0, group.cached - self.window + 1)
-        masked = group.new > 1 and (causal or self.window is not None)
+        bounded = self.window is not None or self.chunk is not None
+        masked = group.new > 1 and (causal or bounded)
         shared = self.heads // self.kv_heads
         return Gemm(
             name=name,

@@ -25,6 +25,8 @@ class Experts(Part):
         The expert that every token visits.
     shared_gate : bool
         Whether a matrix of one output weighs the shared expert.
+    router_bias : bool
+        Whether the router has a bias.
     """
 
     total: int
@@ -32,6 +34,7 @@ class Experts(Part):
     expert: Mlp
     shared: Mlp | None = None
     shared_gate: bool = False
+    router_bias: bool = False
 
     @property
     def exits(self) -> tuple[str, ...]:
@@ -47,7 +50,13 @@ class Experts(Part):
     @property
     def router(self) -> Matrix:
         """The matrix that chooses experts."""
-        return Matrix(stage="router", name="router", outputs=self.total, inputs=self.expert.hidden)
+        return Matrix(
+            stage="router",
+            name="router",
+            outputs=self.total,
+            inputs=self.expert.hidden,
+            bias=self.router_bias,
+        )
 
     def _shared(self) -> tuple[Matrix, ...]:
         """Return the gate of the shared expert, if there is one, and its matrices."""

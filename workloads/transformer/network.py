@@ -112,6 +112,8 @@ class Transformer:
         Width of what goes from layer to layer.
     layers : tuple of Layers
         The layers, those alike in one entry.
+    ahead : tuple of Matrix
+        Matrices between the embeddings and the first layer, of all tokens.
     heads : tuple of Head
         The matrices behind the last layer.
     tables : tuple of Table
@@ -132,6 +134,7 @@ class Transformer:
     kind: Kind
     hidden: int
     layers: tuple[Layers, ...]
+    ahead: tuple[Matrix, ...] = ()
     heads: tuple[Head, ...] = ()
     tables: tuple[Table, ...] = ()
     tied: bool = False
@@ -192,7 +195,7 @@ class Transformer:
 
     def weight_count(self) -> int:
         """Elements of all weight matrices: every expert, the head even if it is tied."""
-        outside = [head.matrix for head in self.heads]
+        outside = [*self.ahead, *(head.matrix for head in self.heads)]
         if self.patch_matrix:
             outside.append(self.patch_matrix)
         inside = sum(part.weight_count() * count for part, count in self.parts())
@@ -203,6 +206,7 @@ class Transformer:
         total = sum(part.parameter_count() * count for part, count in self.parts())
         total += sum(layers.norm_parameters * layers.count for layers in self.layers)
         total += sum(table.elements for table in self.tables) + self.vectors
+        total += sum(matrix.parameters for matrix in self.ahead)
         for head in self.heads:
             total += head.matrix.parameters + head.norm
             if self.tied and head.words:

@@ -109,6 +109,9 @@ def staged(shape: Transformer, run: Forward) -> Staged:
             input_elements=rows * shape.patch_matrix.inputs,
         )
         ahead.append(Product(stage="embed", gemm=gemm))
+    for matrix in shape.ahead:
+        gemm = matrix.gemm(run.rows, run.equal_sequences)
+        ahead.append(Product(stage=matrix.stage, gemm=gemm))
     inside = tuple(
         LayerProducts(
             layers=layers, parts=tuple(tuple(part.products(run)) for part in layers.parts)

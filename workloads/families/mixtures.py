@@ -1,0 +1,105 @@
+"""Families of which some or all layers are mixtures of experts."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+from .family import AttentionFacts, ExpertFacts, Family, Window, sizes
+from .llama import ATTENTION, BIASED, PARTIAL
+from .outputs import DECODER, LM_HEAD
+
+_LOCAL = ("num_local_experts", "num_experts")
+
+MIXTURES: Mapping[str, Family] = {
+    "mixtral": Family(
+        window=Window(default=None),
+        experts=ExpertFacts(total=_LOCAL, inner="intermediate_size"),
+        defaults={"num_key_value_heads": 8},
+        sizes=sizes(4096, 32, 32, 14336, 32000),
+    ),
+    "phimoe": Family(
+        attention=BIASED,
+        window=Window(default=None),
+        experts=ExpertFacts(total=_LOCAL, inner="intermediate_size"),
+        outputs={
+            **DECODER,
+            "ForCausalLM": (replace(LM_HEAD, bias=("lm_head_bias", False)),),
+        },
+        norm="layer_norm",
+        norm_vectors=2,
+        defaults={"num_key_value_heads": 8},
+        sizes=sizes(4096, 32, 32, 6400, 32064),
+    ),
+    "olmoe": Family(
+        attention=replace(BIASED, qk_norm=True, qk_norm_over="all"),
+        experts=ExpertFacts(inner="intermediate_size"),
+        sizes=sizes(2048, 16, 16, 2048, 50304),
+    ),
+    "minimax_m2": Family(
+        attention=AttentionFacts(qk_norm=True, qk_norm_over="all", rotary_key="rotary_dim"),
+        experts=ExpertFacts(total=_LOCAL, inner="intermediate_size"),
+        defaults={"num_key_value_heads": 8, "head_dim": 128},
+        sizes=sizes(3072, 62, 48, 1536, 200064),
+    ),
+    "gpt_oss": Family(
+        attention=AttentionFacts(
+            qkv_bias=("attention_bias", True), output_bias=("attention_bias", True), sinks=True
+        ),
+        window=Window(default=128, types="layer_types", layers="but_each", count=2),
+        experts=ExpertFacts(
+            total=_LOCAL,
+            inner="intermediate_size",
+            router_bias=True,
+            bias=True,
+        ),
+        plain=("experts_per_token",),
+        defaults={"num_key_value_heads": 8, "head_dim": 64},
+        sizes=sizes(2880, 36, 64, 2880, 201088),
+    ),
+    "glm4_moe": Family(
+        attention=AttentionFacts(
+            qkv_bias=ATTENTION,
+            rotary=Fraction(1, 2),
+            rotary_key=PARTIAL,
+            qk_norm=("use_qk_norm", False),
+        ),
+        experts=ExpertFacts(
+            total=("n_routed_experts", "num_local_experts"),
+            layers="after_first",
+            shared_count="n_shared_experts",
+        ),
+        defaults={
+            "num_key_value_heads": 8,
+            "n_shared_experts": 1,
+            "first_k_dense_replace": 1,
+        },
+        sizes=sizes(4096, 46, 96, 10944, 151552),
+    ),
+    "llama4_text": Family(
+        attention=replace(
+            BIASED, qk_norm=("use_qk_norm", True), qk_norm_vectors=0, rotary_layers="listed"
+        ),
+        window=Window(
+            key="attention_chunk_size",
+            default=8192,
+            chunked=True,
+            types="layer_types",
+            layers="turned",
+        ),
+        experts=ExpertFacts(
+            total=_LOCAL,
+            inner="intermediate_size",
+            layers="interleaved",
+            dense_inner="intermediate_size_mlp",
+            shared=1,
+        ),
+        defaults={
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "num_local_experts": 16,
+            "num_experts_per_tok": 1,
+            "intermediate_size_mlp": 16384,
+        },
+        sizes=sizes(5120, 48, 40, 8192, 202048),
+    ),
+}

@@ -1,0 +1,17 @@
+"""Values of a configuration under rules, and under the one of several names that it uses."""
+
+from ..config import Config
+from ..families.family import Names
+from ..families.outputs import Rule
+
+
+def chosen(config: Config, names: Names) -> str:
+    """Return the name that a configuration uses, the class's own where it uses none."""
+    if isinstance(names, str):
+        return names
+    return next((name for name in names if name in config.data), names[0])
+
+
+def holds(config: Config, rule: Rule) -> bool:
+    """Return what a rule says of a configuration."""
+    return rule if isinstance(rule, bool) else config.flag(rule[0], default=rule[1])
