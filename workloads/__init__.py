@@ -5,7 +5,7 @@ from .conv_shape import ConvShape
 from .gemm import Gemm
 from .model import Model, load_model, model_names
 from .products import Product, Products
-from .sources import Source
+from .sources import Source, stored_formats
 from .traced import from_onnx, from_torch
 from .transformer import Transformer
 
@@ -22,4 +22,5 @@ __all__ = [
     "from_torch",
     "load_model",
     "model_names",
+    "stored_formats",
 ]

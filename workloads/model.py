@@ -18,7 +18,7 @@ from .gemm import Gemm
 from .products import Products
 from .reading import read_model
 from .sizes import COUNTER_LIMIT, check_size
-from .sources import Found, Source, find
+from .sources import Found, Source, check_weights, find
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
 from .transformer.matrix import Product
 from .transformer.products import staged as staged_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "models"
 PHASES = ("prefill", "decode")
 LOGITS = ("last", "all")
+ENDINGS = (".json", ".yaml", ".yml", ".csv", ".gguf", ".safetensors", ".onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,7 +370,8 @@ def load_model(source: Source) -> Model:
         A shipped name (`model_names`; case does not matter, ``_`` and space stand for ``-``); a
         Hugging Face config.json, or a folder that holds one; a JSON or YAML file that lists the
         layers of a convolution network; a list of products (YAML, JSON, CSV, a Python list of
-        `Gemm` or of dicts with its keys); the keys of a config.json as a dict; an object whose
+        `Gemm` or of dicts with its keys); a topology of SCALE-Sim; a GGUF, safetensors (with the
+        config.json beside it) or ONNX file; the keys of a config.json as a dict; an object whose
         ``to_dict`` gives them, such as a configuration of transformers.
 
     Returns
@@ -395,7 +397,7 @@ def load_model(source: Source) -> Model:
         return _load(SHIPPED / f"{wanted}.json", wanted)
     path = Path(text)
     if not text or not os.path.exists(text):  # unlike Path.exists, never raises
-        if path.suffix in (".json", ".yaml", ".yml", ".csv") or len(path.parts) > 1:
+        if path.suffix in ENDINGS or len(path.parts) > 1:
             raise BitlatheError(
                 f"{shown_path(text)}: cannot read this model file: no such file; give the path of "
                 "a config.json, its folder, or a shipped model's name."
@@ -411,6 +413,11 @@ def _of(found: Found) -> Model:
     if isinstance(found.what, Products):
         return Model(name=found.name, family="products", shape=found.what, notes=found.notes)
     model = _build(found.what, found.name)
+    if found.weights is not None:
+        context = None if model.context_of(1) != 1 else 1
+        phases = PHASES if model.has_decode else PHASES[:1]
+        gemms = [gemm for phase in phases for gemm in model.gemms(phase, context)]
+        check_weights(found.weights, gemms, model.weight_count)
     return replace(model, notes=(*model.notes, *found.notes))
 
 

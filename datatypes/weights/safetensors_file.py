@@ -64,6 +64,24 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
     return tensors, facts
 
 
+def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return type and shape of the tensors of a file, by name; of the file only its header is read.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the file is missing, or its header damaged.
+    """
+    place = shown_path(path)
+    with open_file(path, "safetensors file") as file:
+        header, _ = _header(file, place)
+    header.pop("__metadata__", None)
+    entries = (
+        (name, _entry(entry, f"{place}: tensor {shown(name)}")) for name, entry in header.items()
+    )
+    return {name: (kind, shape) for name, (kind, shape, _) in entries}
+
+
 def _header(file: BinaryIO, place: str) -> tuple[dict[str, Any], int]:
     """Return the table at the start of a file, and where its data begins."""
     start = file.read(8)

@@ -1,6 +1,7 @@
 """Other ways in: models as lists, topologies, graphs and weight files."""
 
-from .find import Source, find
+from .find import Source, find, stored_formats
 from .found import Found
+from .weights import check_weights
 
-__all__ = ["Found", "Source", "find"]
+__all__ = ["Found", "Source", "check_weights", "find", "stored_formats"]

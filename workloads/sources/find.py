@@ -11,10 +11,14 @@ from ..config import Config, read_config
 from ..gemm import Gemm
 from . import listed
 from .found import Found
-from .kinds import refuse_others
+from .gguf_model import read_gguf
+from .kinds import kind_of, refuse_others
+from .safetensors_model import INDEX, read_index, read_safetensors_header
 from .scalesim import is_topology, read_topology
+from .weights import Weights, alone
 
 _NAME = "_name_or_path"
+_SETTINGS = ("quantization_config", "generation_config")
 
 
 class Configuration(Protocol):
@@ -87,6 +91,8 @@ def _of_path(path: Path) -> Found:
         path = inside
     refuse_others(path)
     name = name_of(path)
+    if kind_of(path) in ("gguf", "safetensors"):
+        return _of_weights(path, name)
     if path.suffix.lower() == ".onnx":
         from .onnx_graph import read_onnx
 
@@ -96,7 +102,77 @@ def _of_path(path: Path) -> Found:
     config = read_config(path)
     if listed.KEY in config.data:
         return Found(name=name, what=listed.read_list(config))
+    if INDEX in config.data and "model_type" not in config.data:
+        return _beside(read_index(path), path, name)
     return Found(name=name, what=config)
+
+
+def _of_weights(path: Path, name: str) -> Found:
+    """Read a file of weights: GGUF by its facts, safetensors by the config.json beside it."""
+    if kind_of(path) == "gguf":
+        config, weights, notes = read_gguf(path)
+        return Found(name=name, what=config, notes=notes, weights=weights)
+    return _beside(read_safetensors_header(path), path, name)
+
+
+def _beside(weights: Weights, path: Path, name: str) -> Found:
+    """Return the model of the config.json beside weights, else their matrices alone."""
+    beside = path.with_name("config.json")
+    if not beside.is_file():
+        note = (
+            "without a config.json beside it, its matrices run alone, with a row for each token: "
+            "attention, the head of tied embeddings, and which experts a token visits are unknown."
+        )
+        return Found(name=name, what=alone(weights), notes=(note,))
+    config = read_config(beside)
+    if others := _other_parts(config):
+        note = f"its weights are not compared with the config.json, which has {', '.join(others)}."
+        return Found(name=name_of(beside), what=config, notes=(note,))
+    if weights.packed:
+        note = f"its weights are packed ({weights.packed}), and not compared with the config.json."
+        return Found(name=name_of(beside), what=config, notes=(note,))
+    return Found(name=name_of(beside), what=config, weights=weights)
+
+
+def _other_parts(config: Config) -> list[str]:
+    """Return the keys of the parts of a multimodal model, which not all stand in one model here."""
+    return [
+        key
+        for key, value in config.data.items()
+        if key.endswith("_config") and isinstance(value, dict) and key not in _SETTINGS
+    ]
+
+
+def stored_formats(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return how each tensor of a weight file is stored, in the words of the file.
+
+    Parameters
+    ----------
+    path : str or path
+        A .gguf (``"Q4_K"``, ``"F32"``), a .safetensors (``"BF16"``) or the index of several.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if it is no such file, or damaged.
+
+    Examples
+    --------
+    >>> stored_formats("model.gguf")["blk.0.attn_q.weight"]  # doctest: +SKIP
+    'Q4_K'
+    """
+    file = Path(path)
+    kind = kind_of(file)
+    if kind == "gguf":
+        return dict(read_gguf(file)[1].formats)
+    if kind == "safetensors":
+        return dict(read_safetensors_header(file).formats)
+    if file.name.endswith(".index.json"):
+        return dict(read_index(file).formats)
+    raise BitlatheError(
+        f"{shown_path(file)}: no .gguf, .safetensors or .safetensors.index.json: it stores no "
+        "tensors."
+    )
 
 
 def _of_csv(path: Path, name: str) -> Found:

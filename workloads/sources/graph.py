@@ -217,7 +217,7 @@ class Graph:
         """
         if not self._found:
             raise BitlatheError("it multiplies no matrices: there is nothing to run.")
-        names = _shared_names([gemm for gemm, _, _ in self._found])
+        names = shared_names([gemm for gemm, _, _ in self._found])
 
         def named(places: frozenset[int]) -> tuple[str, ...]:
             return tuple(dict.fromkeys(names[place] for place in sorted(places)))
@@ -295,7 +295,7 @@ def _copies(held: Origin, elements: int, batch: int) -> int:
     return copies if batch % copies == 0 else 1
 
 
-def _shared_names(gemms: Sequence[Gemm]) -> list[str]:
+def shared_names(gemms: Sequence[Gemm]) -> list[str]:
     """Return a name for each product: ``layers.*.up`` for those that differ in a number only."""
     starred = [re.sub(r"(?<![^.])\d+(?![^.])", "*", gemm.name) for gemm in gemms]
     alike: dict[tuple[str, Gemm], list[int]] = {}

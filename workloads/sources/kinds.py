@@ -58,6 +58,17 @@ def refuse_others(path: Path) -> None:
         raise BitlatheError(f"{shown_path(path)}: this is {what}.")
 
 
+def kind_of(path: Path) -> str:
+    """Return what a file is by its first bytes: gguf, safetensors, or the ending of its name."""
+    start = first_bytes(path)
+    if start[:4] == b"GGUF":
+        return "gguf"
+    length = int.from_bytes(start[:8], "little")
+    if start[8:9] == b"{" and length < 1 << 40:  # far below the first eight letters of a text
+        return "safetensors"
+    return path.suffix.lower().removeprefix(".")
+
+
 def first_bytes(path: Path) -> bytes:
     """Return the first bytes of a file, up to 16.
 
