@@ -1,5 +1,6 @@
 """What a search found, as a record and as plain data."""
 
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -20,6 +21,8 @@ class Best:
     ----------
     mapping : Mapping
     cost : Cost
+    outer_bits : dict of str to Fraction
+        Bits that pass the outermost memory, by operand (`accesses.outermost_bits`).
     mappings_evaluated : int
         Mappings whose whole cost was computed.
     search_seconds : float
@@ -30,6 +33,7 @@ class Best:
 
     mapping: Mapping
     cost: Cost
+    outer_bits: Table[str, Fraction]
     mappings_evaluated: int
     search_seconds: float
     optimal: bool
@@ -52,6 +56,7 @@ class Best:
                 ],
                 "energy_pj": dict(cost.energy_pj),
             },
+            "outer_bits": {operand: str(bits) for operand, bits in self.outer_bits.items()},
             "mappings_evaluated": self.mappings_evaluated,
             "search_seconds": self.search_seconds,
             "optimal": self.optimal,
@@ -70,6 +75,9 @@ def best_of(data: dict[str, Any]) -> Best:
         )
         ports.append(load)
     cost["ports"] = tuple(ports)
-    return Best(
-        **{**data, "mapping": mapping_of(data["mapping"]), "cost": Cost(**cost)},
-    )
+    made = {
+        "mapping": mapping_of(data["mapping"]),
+        "cost": Cost(**cost),
+        "outer_bits": {operand: Fraction(bits) for operand, bits in data["outer_bits"].items()},
+    }
+    return Best(**{**data, **made})

@@ -29,6 +29,7 @@ import numpy as np
 
 from ..arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from ..datatypes.base.errors import BitlatheError, check_name
+from .accesses import outermost_bits
 from .best import OBJECTIVES, Best, Objective
 from .constraints import Constraints
 from .cost import cost
@@ -156,6 +157,7 @@ def _searched(
             Best(
                 mapping=mapping,
                 cost=costs,
+                outer_bits=outermost_bits(asked, bits, mapping, hierarchy),
                 mappings_evaluated=evaluated,
                 search_seconds=seconds,
                 optimal=evaluated < limit and exact,

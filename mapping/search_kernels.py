@@ -36,9 +36,7 @@ FIRST_ROOM = 1 << 12  # tiles to take room for at first
 
 
 @compiled(error_model="numpy")
-def search_tiles(
-    space, plan, layout, fixed, fixed_pj, rates, objective, limit, front, scratch
-):
+def search_tiles(space, plan, layout, fixed, fixed_pj, rates, objective, limit, front, scratch):
     """Try all tiles, orders and doublings of one unrolling; keep the best in ``front``.
 
     Parameters

@@ -20,6 +20,7 @@ from typing import Literal
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
+from .accesses import outermost_bits
 from .best import Best
 from .cost import cost
 from .floors import traffic_bits
@@ -174,6 +175,7 @@ class _Chip:
         return Best(
             mapping=mapping,
             cost=best,
+            outer_bits=outermost_bits(self.layer, self.bits, mapping, self.hierarchy),
             mappings_evaluated=len(found),
             search_seconds=0.0,
             optimal=False,

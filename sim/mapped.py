@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
 from ..arch.dataflow import TILE
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.numbers import ceil_div
-from ..mapping.accesses import outermost_bits
 from ..mapping.best import Best
 from ..mapping.cost import Cost
 from ..mapping.mappers import NEST_MAPPERS, NestMapper
@@ -123,7 +123,12 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
         busy = Fraction(bits.skipping.fold(0, rows, k).busy) / rows
     steps = ceil_div(k, arch.pe.lanes)
     stepping = fold_cycles(chip, k, bits) - steps * hierarchy.table_cycles
-    return replace(hierarchy, unit_pj=hierarchy.unit_pj * float(busy / stepping))
+    return _with_unit_pj(hierarchy, hierarchy.unit_pj * float(busy / stepping))
+
+
+@lru_cache(maxsize=1024)
+def _with_unit_pj(hierarchy: Hierarchy, unit_pj: float) -> Hierarchy:
+    return replace(hierarchy, unit_pj=unit_pj)  # checked anew, so made once
 
 
 def ways_of(chip: Chip, gemm: Gemm) -> list[Counter[Extents]]:
@@ -279,8 +284,7 @@ def dram_bits(parts: Sequence[Part]) -> dict[str, int]:
     """Return the bits that pass DRAM by operand; unfinished sums count as outputs."""
     found = dict.fromkeys(OPERANDS, Fraction(0))
     for part in parts:
-        moved = outermost_bits(part.loops, part.bits, part.best.mapping, part.hierarchy)
-        for operand, bits in moved.items():
+        for operand, bits in part.best.outer_bits.items():
             found[operand] += bits * part.times
     return {operand: math.ceil(bits) for operand, bits in found.items()}
 

@@ -12,7 +12,7 @@ from bitlathe.arch import load_arch
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.mapping.best import OBJECTIVES, Objective
-from bitlathe.mapping.kept_results import best_mapping, forget
+from bitlathe.mapping.kept_results import KEPT, best_mapping
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.packed import Packed
@@ -102,7 +102,7 @@ def test_a_model(tokens: int, objective: Objective, tmp_path, monkeypatch) -> No
     search(Loops.product(1, 1, 1), cases[0][2], cases[0][1])
     times = []
     for _ in range(2):
-        forget()
+        KEPT.forget()
         started = time.process_time()
         for layer, chip, bits in cases:
             best_mapping(layer, bits, chip, objective)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.datatypes.base.kept_lines import Store
 from bitlathe.mapping import kept_results
 from bitlathe.mapping.best import best_of
-from bitlathe.mapping.kept_results import Store, best_mapping
+from bitlathe.mapping.kept_results import best_mapping
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.search import search
@@ -37,9 +38,9 @@ LAYER = Loops.product(5, 6, 7)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BITLATHE_CACHE", str(tmp_path))
     monkeypatch.delenv("BITLATHE_KEEP_MAPPINGS", raising=False)
-    kept_results.forget()
+    kept_results.KEPT.forget()
     yield tmp_path
-    kept_results.forget()
+    kept_results.KEPT.forget()
 
 
 def kept_file(folder: Path) -> Path:
@@ -62,7 +63,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[Loops]:
 
 def test_a_kept_result_is_the_one_that_was_found(searches: list[Loops]) -> None:
     found = best_mapping(LAYER, BITS, CHIP, "energy")
-    kept_results.forget()
+    kept_results.KEPT.forget()
     assert best_mapping(LAYER, BITS, CHIP, "energy") == found
     assert len(searches) == 1
     assert found.cost.compute_cycles.denominator > 0
@@ -97,8 +98,8 @@ def test_sources_are_part_of_the_file_name(
     folder: Path, searches: list[Loops], monkeypatch
 ) -> None:
     best_mapping(LAYER, BITS, CHIP)
-    kept_results.forget()
-    monkeypatch.setattr(kept_results, "sources_digest", lambda: "f" * 64)
+    kept_results.KEPT.forget()
+    monkeypatch.setattr(kept_results.KEPT, "sources", lambda: "f" * 64)
     best_mapping(LAYER, BITS, CHIP)
     assert len(searches) == 2
     assert len(list((folder / "mappings").iterdir())) == 2
@@ -120,7 +121,7 @@ def test_damage_means_another_search(folder: Path, searches: list[Loops], damage
     path = kept_file(folder)
     path.write_bytes(damage(path.read_bytes()))
     for _ in range(2):  # the second time it is there again
-        kept_results.forget()
+        kept_results.KEPT.forget()
         again = best_mapping(LAYER, BITS, CHIP)
         assert (again.mapping, again.cost) == (found.mapping, found.cost)
     assert len(searches) == 2
