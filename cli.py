@@ -349,6 +349,8 @@ def simulate(
         click.echo(f"bound by (share of clocks): {shown}")
     if run.unpriced:
         click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
+    if run.uncounted:
+        click.echo(f"not counted (no vector unit): {', '.join(run.uncounted)}")
     if run.required_bits_per_clock is not None:
         click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
     for label, parts, scale, unit in (

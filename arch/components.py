@@ -80,6 +80,27 @@ class RegisterComponent(Record):
     source: str
 
 
+class VectorComponent(Record):
+    """Cost of one lane of a vector unit, and the clocks of its special functions.
+
+    Energies are those of one operation on one element; ``area_um2`` and ``leakage_mw`` of the lane.
+    """
+
+    add_pj: float = Field(ge=0)
+    multiply_pj: float = Field(ge=0)
+    special_pj: float = Field(ge=0)
+    special_cycles: int = Field(ge=1)
+    area_um2: float = Field(ge=0)
+    leakage_mw: float = Field(default=0.0, ge=0)
+    node_nm: int = Field(gt=0)
+    source: str
+
+    def scale(self, figure: str, node_nm: int) -> float:
+        """Return a figure at a node: energies and leakage follow it, areas its square."""
+        power = {"area_um2": 2, "special_cycles": 0}.get(figure, 1)
+        return getattr(self, figure) * (node_nm / self.node_nm) ** power
+
+
 @cache
 def _catalogue(kind: str) -> dict[str, Record]:
     records: dict[str, type[Record]] = {
@@ -87,13 +108,14 @@ def _catalogue(kind: str) -> dict[str, Record]:
         "dram": DramComponent,
         "sram": SramTable,
         "registers": RegisterComponent,
+        "vector": VectorComponent,
     }
     document = read_yaml(FOLDER / f"{kind}.yaml")
     return {name: records[kind].model_validate(data) for name, data in document.data.items()}
 
 
 def component_names(kind: str) -> list[str]:
-    """Return the names in a table: ``kind`` is ``pe``, ``dram``, ``sram`` or ``registers``."""
+    """Return the names in a table: ``pe``, ``dram``, ``sram``, ``registers`` or ``vector``."""
     return sorted(_catalogue(kind))
 
 
@@ -129,4 +151,11 @@ def register_component(name: str) -> RegisterComponent:
     """Return a register's cost by name; an unknown name raises BitlatheError with nearest ones."""
     found = _component("registers", name)
     assert isinstance(found, RegisterComponent)
+    return found
+
+
+def vector_component(name: str) -> VectorComponent:
+    """Return a vector lane's cost by name; an unknown name raises BitlatheError with near ones."""
+    found = _component("vector", name)
+    assert isinstance(found, VectorComponent)
     return found

@@ -37,7 +37,7 @@ def long_hierarchies(arch: Arch) -> tuple[Hierarchy, ...]:
     static = arch.dram_background_mw
     if arch.accounting.leakage:
         static += math.fsum(cost.leakage_mw * cost.copies for cost in costs.values())
-        static += arch.pe_leakage_mw
+        static += arch.pe_leakage_mw + arch.vector_leakage_mw
     return tuple(_hierarchy(arch, flow, costs, static) for flow in arch.array.dataflows)
 
 

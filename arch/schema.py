@@ -29,6 +29,7 @@ from .pe_base import PESection
 from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM, check_priced, takers
 from .sram import Macro, SramCost, least_banks, sram_cost
 from .supports import refusal
+from .vector import Lane, VectorUnit
 
 __all__ = [
     "Arch",
@@ -52,7 +53,8 @@ class Arch(Record):
 
     ``mapper`` is the traffic rule that the chip names. `resolve` gives the chip as it is in one
     phase; its silicon (PEs, ports, buffers) stays that of the whole chip. A chip gives ``buffers``,
-    or ``memories``: any hierarchy (`arch.levels`).
+    or ``memories``: any hierarchy (`arch.levels`). Without ``vector`` nothing counts what stands
+    between matrix products.
     """
 
     name: str = ""
@@ -64,6 +66,7 @@ class Arch(Record):
     buffers: Buffers = Buffers()
     memories: LevelsField = ()
     cores: Annotated[Cores, BeforeValidator(_cores)] = Cores()
+    vector: VectorUnit | None = None
     dram: Dram
     formats: Formats
     accounting: Accounting = Accounting()
@@ -100,6 +103,7 @@ class Arch(Record):
     def _pe_fits(self) -> Arch:
         _check_pe_in_array(self)
         check_supported(self)
+        _check_vector(self)
         return self
 
     @property
@@ -251,6 +255,29 @@ class Arch(Record):
         return 0.0 if self.published_accounting else self.pes * self.pe.cell_leakage_mw
 
     @property
+    def vector_lane(self) -> Lane | None:
+        """What a lane of the vector unit costs; None without one."""
+        unit = self.vector_unit
+        return None if unit is None else unit.lane(self.technology.node_nm)
+
+    @property
+    def vector_area_um2(self) -> float:
+        """Area of all lanes of the vector unit; 0 without one."""
+        unit, lane = self.vector_unit, self.vector_lane
+        return 0.0 if unit is None or lane is None else unit.lanes * lane.area_um2
+
+    @property
+    def vector_leakage_mw(self) -> float:
+        """Leakage of all lanes of the vector unit; 0 without one."""
+        unit, lane = self.vector_unit, self.vector_lane
+        return 0.0 if unit is None or lane is None else unit.lanes * lane.leakage_mw
+
+    @property
+    def vector_unit(self) -> VectorUnit | None:
+        """The vector unit; None where the chip gives none, or one without lanes."""
+        return self.vector if self.vector is not None and self.vector.lanes else None
+
+    @property
     def table_fill_cycles(self) -> int:
         """Clocks in which the PEs of a column fill one look-up table, an addition each a clock."""
         return ceil_div(self.pe.record.table_additions, self.array.rows)
@@ -375,6 +402,25 @@ def _check_pe_in_array(arch: Arch) -> None:
         )
     if buffer is not None and not kept:
         raise ValueError("buffers.accumulator: for array.accumulator_buffer: true; leave it out")
+
+
+def _check_vector(arch: Arch) -> None:
+    """Check that the vector unit stands beside a memory of the chip."""
+    unit = arch.vector_unit
+    if unit is None:
+        return
+    if arch.published_accounting:
+        raise ValueError("vector: accounting.study counts no vector unit; leave it out")
+    if unit.memory is not None:
+        holding: list[str] = [
+            name for name in arch.buffers.names if name in ("io", "output", "shared")
+        ]
+        holding += [level.name for level in arch.memories if "output" in level.holds]
+        if unit.memory not in holding:
+            raise ValueError(
+                f"vector.memory: {unit.memory!r} is no memory that holds results; "
+                f"use {' or '.join(holding)}"
+            )
 
 
 def check_memories(arch: Arch) -> None:

@@ -49,7 +49,7 @@ def hierarchy_of(arch: Arch) -> Hierarchy:
     leakage = sum(arch.sram_cost(name).leakage_mw for name in arch.buffers.priced)
     power = arch.dram_background_mw
     if arch.accounting.leakage:
-        power += leakage + arch.pe_leakage_mw
+        power += leakage + arch.pe_leakage_mw + arch.vector_leakage_mw
     skewed = array.kind == "systolic"
     return Hierarchy(
         memories=tuple(memories),

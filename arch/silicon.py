@@ -4,18 +4,21 @@ from .long_form import memory_costs
 from .schema import Arch
 
 PE_ARRAY = "pe_array"
+VECTOR_UNIT = "vector_unit"
 
 
 def areas_um2(arch: Arch) -> dict[str, float]:
-    """Return the area of the PE array (cells, before place and route) and of each memory.
+    """Return the area of the PE array (cells, before place and route), memories, vector unit.
 
     Buffers are named ``weight_buffer``; memories by their names, all copies together.
     """
     found = {PE_ARRAY: arch.pes * arch.pe_area_um2}
     if arch.memories:
         costs = memory_costs(arch)
-        return found | {name: cost.copies * cost.area_um2 for name, cost in costs.items()}
-    return found | {f"{name}_buffer": arch.sram_cost(name).area_um2 for name in arch.buffers.priced}
+        found |= {name: cost.copies * cost.area_um2 for name, cost in costs.items()}
+    names = arch.buffers.priced
+    found |= {f"{name}_buffer": arch.sram_cost(name).area_um2 for name in names}
+    return found | ({VECTOR_UNIT: arch.vector_area_um2} if arch.vector_unit else {})
 
 
 def leakages_mw(arch: Arch) -> dict[str, float]:
@@ -23,9 +26,10 @@ def leakages_mw(arch: Arch) -> dict[str, float]:
     found = {PE_ARRAY: arch.pe_leakage_mw}
     if arch.memories:
         costs = memory_costs(arch)
-        return found | {name: cost.copies * cost.leakage_mw for name, cost in costs.items()}
+        found |= {name: cost.copies * cost.leakage_mw for name, cost in costs.items()}
     names = arch.buffers.priced
-    return found | {f"{name}_buffer": arch.sram_cost(name).leakage_mw for name in names}
+    found |= {f"{name}_buffer": arch.sram_cost(name).leakage_mw for name in names}
+    return found | ({VECTOR_UNIT: arch.vector_leakage_mw} if arch.vector_unit else {})
 
 
 def unpriced(arch: Arch) -> tuple[str, ...]:

@@ -11,8 +11,10 @@ from ..arch.hierarchies import hierarchies_of
 from ..arch.hierarchy import Hierarchy
 from ..arch.pe_base import PEKind
 from ..arch.schema import Arch, BufferName, OperandName
-from ..arch.silicon import areas_um2, leakages_mw
+from ..arch.silicon import PE_ARRAY, VECTOR_UNIT, areas_um2, leakages_mw
 from ..arch.sram import SramCost
+from ..arch.vector import VectorUnit
+from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
 from .run import with_total
 
@@ -86,6 +88,19 @@ class Chip:
         """Its memories and axes, one hierarchy for each of its dataflows (`hierarchies_of`)."""
         return hierarchies_of(self.arch)
 
+    @property
+    def vector(self) -> VectorUnit:
+        """Its vector unit.
+
+        Raises
+        ------
+        BitlatheError
+            The chip has none.
+        """
+        if self.arch.vector_unit is None:
+            raise BitlatheError(f"chip {self.arch.name!r} has no vector unit; give it vector.")
+        return self.arch.vector_unit
+
     @cached_property
     def pe(self) -> PEKind:
         """The record of the PE: its ports and its arithmetic."""
@@ -138,17 +153,21 @@ class Chip:
 
     @cached_property
     def leakage_mw(self) -> float:
-        """Leakage of all memories and PEs."""
+        """Leakage of all memories, PEs and the vector unit."""
         if self.arch.memories:
             return math.fsum(leakages_mw(self.arch).values())
         buffers = math.fsum(buffer.cost.leakage_mw for buffer in self.sram.values())
-        return buffers + self.arch.pe_leakage_mw
+        return buffers + self.arch.pe_leakage_mw + self.arch.vector_leakage_mw
 
     @cached_property
     def area_um2(self) -> dict[str, float]:
-        """Area by component: PE array (cells, before place and route), memories, and the total."""
+        """Area by component: PE array (cells, before place and route), memories, vector unit.
+
+        As `arch.silicon` has it, of buffers that were looked up already.
+        """
         if self.arch.memories:
             return with_total(areas_um2(self.arch))
-        parts = {"pe_array": self.arch.pes * self.arch.pe_area_um2}
+        parts = {PE_ARRAY: self.arch.pes * self.arch.pe_area_um2}
         parts |= {f"{name}_buffer": buffer.cost.area_um2 for name, buffer in self.sram.items()}
-        return with_total(parts)
+        unit = {VECTOR_UNIT: self.arch.vector_area_um2} if self.arch.vector_unit else {}
+        return with_total({**parts, **unit})

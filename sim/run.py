@@ -11,6 +11,7 @@ from .. import __version__
 
 ENERGY_COMPONENTS = ("pe", "sram_read", "sram_write", "dram", "leakage")
 STALL_CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline")
+"""What the array waits for within a product; with a vector unit also for that: ``vector``."""
 
 
 def with_total(parts: Mapping[str, float]) -> dict[str, float]:
@@ -29,7 +30,8 @@ class LayerRun:
     ``required_bits_per_clock`` the DRAM bandwidth it needs (`cycle.bandwidth`), where asked for;
     ``busy_cycles`` the clocks in which the array works and in which each memory's busiest port
     does, ``binds`` what is busy longest, ``mapping`` the loop nests of its products as plain data
-    (`mapping.nest`), where a mapper chose them.
+    (`mapping.nest`), where a mapper chose them. ``unit`` is ``vector`` for what the vector unit
+    does between products: its ``cycles`` are those that the array waits, ``busy_cycles`` all.
     """
 
     name: str
@@ -51,6 +53,7 @@ class LayerRun:
     binds: str | None = None
     busy_cycles: dict[str, int] | None = None
     mapping: tuple[dict[str, Any], ...] | None = None
+    unit: str | None = None
 
     @property
     def total(self) -> dict[str, Any]:
@@ -90,7 +93,8 @@ class Run:
     ``settings`` are the chip's keys that were set by hand, ``formats`` the schemes of each kind of
     layer that the model has (linear, attention, lm_head, conv) by operand, as they were resolved
     for this phase and model. ``logits`` are the tokens of a prefill that the output head worked on,
-    ``unpriced`` the keys of the PE that its cost does not cover.
+    ``unpriced`` the keys of the PE that its cost does not cover, ``uncounted`` the work between
+    products of a chip without a vector unit, which costs nothing here.
     """
 
     arch: str
@@ -106,6 +110,7 @@ class Run:
     causal: bool = False
     logits: str = "all"
     unpriced: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     formats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     required_bits_per_clock: float | None = None
@@ -192,6 +197,7 @@ class Run:
             "mapper": self.mapper,
             "formats": {kind: dict(operands) for kind, operands in self.formats.items()},
             "unpriced": list(self.unpriced),
+            "uncounted": list(self.uncounted),
             "clock_ghz": self.clock_ghz,
             "cycles": self.cycles,
             "seconds": self.seconds,

@@ -18,6 +18,7 @@ from .plan import plan_of
 from .policy import CacheBits, labels_by_kind, layer_bits
 from .run import Run
 from .rung import RUNGS, Bits, Rung
+from .vector import with_vector
 
 FIDELITIES = tuple(RUNGS)
 
@@ -109,6 +110,8 @@ def simulate(
         for step in steps_of(order)
     }
     plan = plan_of(resolved, order, bits)
+    layers, steps = rung.run(chip, plan, bits, mapper), network.vector_steps(staged)
+    counted = resolved.vector_unit is not None
     run = Run(
         arch=resolved.name,
         model=network.name,
@@ -119,10 +122,11 @@ def simulate(
         mapper=mapper,
         clock_ghz=resolved.technology.clock_ghz,
         area_um2=chip.area_um2,
-        layers=rung.run(chip, plan, bits, mapper),
+        layers=with_vector(chip, steps, layers) if counted else layers,
         causal=causal,
         logits=logits,
         unpriced=resolved.pe.unpriced,
+        uncounted=() if counted else tuple(dict.fromkeys(step.name for step in steps)),
         settings=given.settings,
         formats=labels_by_kind(resolved, gemms),
     )
@@ -149,7 +153,7 @@ def _with_bandwidth(run: Run, rung: Rung, chip: Chip, plan: Plan, bits: Bits) ->
     assert rung.required is not None
     needed, most = rung.required(chip, plan, bits, run.mapper)
     layers = tuple(
-        replace(layer, required_bits_per_clock=needed[layer.name]) for layer in run.layers
+        replace(layer, required_bits_per_clock=needed.get(layer.name)) for layer in run.layers
     )
     return replace(run, layers=layers, required_bits_per_clock=most)
 

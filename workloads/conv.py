@@ -3,22 +3,24 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..datatypes.base.errors import BitlatheError, nearest
+from ..datatypes.base.errors import BitlatheError, nearest, unknown_name
 from .config import Config
 from .conv_shape import ConvShape
 from .gemm import Gemm
 from .sizes import check_size
+from .vector_step import Tensor, VectorStep
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "conv": (
         "name", "type", "from", "out_channels", "kernel", "stride", "padding", "dilation",
-        "groups", "norm", "bias",
+        "groups", "norm", "bias", "activation",
     ),
     "pool": ("name", "type", "from", "kernel", "stride", "padding"),
     "global_pool": ("name", "type", "from"),
-    "add": ("name", "type", "from"),
-    "linear": ("name", "type", "from", "out_channels", "bias"),
+    "add": ("name", "type", "from", "activation"),
+    "linear": ("name", "type", "from", "out_channels", "bias", "activation"),
 }  # fmt: skip
+ACTIVATIONS = ("relu", "relu6", "relu2", "silu", "gelu", "sigmoid")
 
 
 def conv_gemm(shape: ConvShape, name: str, images: int = 1) -> Gemm:
@@ -63,14 +65,70 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """What stands between weighted layers: activation, sum, pooling.
+
+    Attributes
+    ----------
+    name : str
+    operations : tuple of str
+        Of `vector_step.OPERATIONS`.
+    channels : int
+    size : (int, int)
+        Height and width of its results.
+    taps : int
+        Elements that go into each result.
+    streams : bool
+        Whether it takes results of the last of ``sources`` one by one as they come.
+    read_elements : int
+        Of an image, what it reads from memory.
+    sources : tuple of str
+        The weighted layers that feed it.
+    """
+
+    name: str
+    operations: tuple[str, ...]
+    channels: int
+    size: tuple[int, int]
+    taps: int
+    streams: bool
+    read_elements: int
+    sources: tuple[str, ...]
+
+    def step(self, images: int) -> VectorStep:
+        """Return what it asks of a vector unit."""
+        results = images * self.channels * self.size[0] * self.size[1]
+        width, read = self.size[1], images * self.read_elements
+        return VectorStep(
+            name=self.name,
+            operations=self.operations,
+            rows=images * self.channels * self.size[0],
+            elements=results * self.taps,
+            after=self.sources,
+            streams=self.streams,
+            pieces=results if self.streams else images,
+            reads=(Tensor(read, width, "conv"),) if read else (),
+            writes=() if self.streams else (Tensor(results, width, "conv", "input"),),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConvNet:
-    """A convolution network: its weighted layers in order, joined as a graph."""
+    """A convolution network: its weighted layers in order, joined as a graph.
+
+    ``between`` is what stands between them, in order.
+    """
 
     layers: tuple[Layer, ...]
+    between: tuple[Between, ...] = ()
 
     def gemms(self, images: int) -> tuple[Gemm, ...]:
         """Return one matrix product per layer."""
         return tuple(layer.gemm(images) for layer in self.layers)
+
+    def vector_steps(self, images: int) -> tuple[VectorStep, ...]:
+        """Return what stands between the layers, as steps of a vector unit."""
+        return tuple(each.step(images) for each in self.between)
 
     def edges(self) -> Iterator[tuple[str, str]]:
         """Yield the names of a layer and of one that reads its result."""
@@ -191,6 +249,43 @@ def _pooled(layer: Config, kind: str, value: _Value) -> _Value:
     return _Value(value.channels, window.output_size, value.behind)
 
 
+def _between(layer: Config, name: str, kind: str, value: _Value, made: _Value) -> list[Between]:
+    """Return what a layer does beside its products, which read ``value`` and make ``made``."""
+    operations, taps, read, streams = _activation(layer), 1, 0, True
+    if kind == "add":
+        joined = layer.get("from")
+        others = len(joined) - 1 if isinstance(joined, list) else 0
+        operations = ("add",) * others + operations
+        read = others * made.channels * made.size[0] * made.size[1]
+    elif kind in ("pool", "global_pool"):
+        high, wide = value.size if kind == "global_pool" else _pair(layer, "kernel", None)
+        operations, taps, streams = ("add",), high * wide, False
+        read = value.channels * value.size[0] * value.size[1]
+    if not operations:
+        return []
+    return [
+        Between(
+            name=name if kind not in ("conv", "linear") else f"{name}.{operations[-1]}",
+            operations=operations,
+            channels=made.channels,
+            size=made.size,
+            taps=taps,
+            streams=streams,
+            read_elements=read,
+            sources=made.behind,
+        )
+    ]
+
+
+def _activation(layer: Config) -> tuple[str, ...]:
+    if layer.get("activation") is None:
+        return ()
+    name = layer.string("activation")
+    if name not in ACTIVATIONS:
+        raise layer.error(unknown_name("activation", name, ACTIVATIONS), "activation")
+    return (name,)
+
+
 def _kind(layer: Config) -> str:
     kind = layer.get("type") or "conv"
     if not isinstance(kind, str) or kind not in _KEYS:
@@ -222,7 +317,7 @@ def read_convnet(config: Config) -> ConvNet:
     for value in image:
         check_size(f"{config.where('input')}: 'input'" if value < 1 else "'input'", value)
     known = {"input": _Value(image[0], (image[1], image[2]), ())}
-    last, found = "input", []
+    last, found, between = "input", [], []
     for index in range(len(config.items("layers"))):
         layer = config.child("layers", index)
         kind = _kind(layer)
@@ -236,7 +331,8 @@ def read_convnet(config: Config) -> ConvNet:
             known[name] = _Value(shape.out_channels, shape.output_size, (name,))
         else:
             known[name] = _pooled(layer, kind, value)
+        between += _between(layer, name, kind, value, known[name])
         last = name
     if not found:
         raise config.error("'layers' holds no conv or linear layer.", "layers")
-    return ConvNet(layers=tuple(found))
+    return ConvNet(layers=tuple(found), between=tuple(between))

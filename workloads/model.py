@@ -22,6 +22,7 @@ from .sources import Found, Source, check_weights, find
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
 from .transformer.matrix import Product
 from .transformer.products import staged as staged_of
+from .vector_step import VectorStep
 
 if TYPE_CHECKING:
     import networkx
@@ -211,6 +212,27 @@ class Model:
             return self.shape.merge(found)
         return _merge(found) if isinstance(self.shape, ConvNet) else found
 
+    def vector_steps(self, staged: Staged) -> tuple[VectorStep, ...]:
+        """Return what a pass asks of a vector unit between its products.
+
+        Steps of equal layers stand once with a count, behind the products of `products`.
+        """
+        if not isinstance(self.shape, ConvNet):
+            return staged.steps
+        first: dict[Gemm, str] = {}
+        stands = {
+            gemm.name: first.setdefault(replace(gemm, name="", count=1), gemm.name)
+            for gemm in staged.gemms()
+        }
+        names: dict[VectorStep, str] = {}
+        count: dict[VectorStep, int] = {}
+        for step in staged.steps:
+            after = tuple(dict.fromkeys(stands[name] for name in step.after))
+            alone = replace(step, name="", after=after, count=1)
+            names.setdefault(alone, step.name)
+            count[alone] = count.get(alone, 0) + step.count
+        return tuple(replace(step, name=names[step], count=count[step]) for step in names)
+
     def graph(
         self, phase: str = "prefill", context: int | None = None, batch: int = 1
     ) -> networkx.DiGraph:
@@ -318,7 +340,8 @@ def _staged_convolutions(network: ConvNet, images: int) -> Staged:
         before=tuple(
             Product(stage="conv", gemm=layer.gemm(images), inputs=layer.sources)
             for layer in network.layers
-        )
+        ),
+        steps=network.vector_steps(images),
     )
 
 

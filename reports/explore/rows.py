@@ -124,6 +124,7 @@ def roofline(run: Run, macs: Mapping[tuple[Any, ...], int]) -> list[list[Any]]:
             float(f"{layer.energy_pj['total']:.6g}"),
         ]
         for layer in run.layers
+        if layer.unit is None
     ]
 
 

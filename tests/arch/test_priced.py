@@ -13,6 +13,7 @@ from bitlathe.arch.hierarchies import hierarchies_of
 from bitlathe.arch.loader import CHIPS
 from bitlathe.arch.long_form import memory_costs
 from bitlathe.arch.pe import LutPE
+from bitlathe.arch.vector import Lane
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.chip import Chip
 from bitlathe.sim.energy import timed_energy_pj
@@ -179,18 +180,18 @@ def test_the_study_s_chips_keep_their_16_bit_keys_and_values() -> None:
 
 
 def test_leakage_is_that_of_all_banks_and_pes() -> None:
-    """16 banks of 32 KiB, 32 and 64 bits, lop at 300 K: 1.24842 and 1.24357 mW; 1024 PEs."""
+    """16 banks of 32 KiB, 32 and 64 bits, lop at 300 K: 1.24842 and 1.24357 mW; PEs, lanes."""
     chip = load_arch("bitmod")
     on = Chip.of(chip)
     assert [chip.banks(name) for name in chip.buffers.names] == [16, 16]
-    buffers = 16 * 1.24842 + 16 * 1.24357
-    assert on.leakage_mw == pytest.approx(buffers + 1024 * 0.005899)
+    all_mw = 16 * 1.24842 + 16 * 1.24357 + 1024 * 0.005899 + 64 * 0.010965 * 28 / 45
+    assert on.leakage_mw == pytest.approx(all_mw)
     energy = timed_energy_pj(on, 1000)
-    assert energy["leakage"] == pytest.approx((buffers + 1024 * 0.005899) * 1000)
+    assert energy["leakage"] == pytest.approx(all_mw * 1000)
     assert energy["dram_background"] == pytest.approx(15.50 * 32 * 1000)
     half = load_arch("bitmod", {"technology.clock_ghz": 0.5})
-    slow = timed_energy_pj(Chip(arch=half, sram=on.sram), 1000)
-    assert slow["leakage"] == pytest.approx(2 * energy["leakage"])
+    slow = timed_energy_pj(Chip.of(half), 1000)
+    assert slow["leakage"] == pytest.approx(2 * 1000 * Chip.of(half).leakage_mw)
 
 
 def test_dram_by_time_holds_whatever_the_clock() -> None:
@@ -302,6 +303,7 @@ def figures(chip: Arch) -> dict[str, Any]:
         "leakage": on.leakage_mw,
         "pe": (chip.pe.clock_energy_pj, chip.accounting.layout_factor, chip.table_fill_pj),
         "dram": (dram.read_bit_pj, dram.write_bit_pj, chip.dram_background_mw),
+        "vector": chip.vector_lane,
     }
 
 
@@ -345,6 +347,7 @@ PRICED: dict[str, tuple[str, Any]] = {
     "memories.accumulator.ports.read": ("gemmini", [{"read": 1024}, {"write": 512}]),
     "memories.accumulator.ports.write": ("gemmini", [{"read": 512}, {"write": 1024}]),
     "memories.accumulator.ports.both": ("gemmini", [{"both": 512}]),
+    "vector.lanes": ("bitmod", 128),
 }
 REFUSED: dict[str, tuple[str, Any]] = {
     "technology.clock_ghz": ("bitmod", 2.0),
@@ -388,10 +391,13 @@ FREE = {
     "memories.name", "memories.holds", "memories.bypass", "memories.dataflow",
     "memories.double_buffered", "memories.keep_halo", "memories.ports.operands",
     "array.row_dims", "array.column_dims", "cores.dims",
+    # which memory it stands beside, whether it waits; one component so far
+    "vector.memory", "vector.overlap", "vector.component",
     # said of the chip in what it does not price
     "memories.unpriced",
 }  # fmt: skip
 OWN_FIGURES = {f"buffers.weight.{k}" for k in ("read_pj", "write_pj", "leakage_mw", "area_um2")}
+OWN_FIGURES |= {f"vector.{k}" for k in Lane._fields}
 OWN_FIGURES |= {
     f"memories.{k}" for k in ("read_pj_per_bit", "write_pj_per_bit", "leakage_mw", "area_um2")
 }

@@ -174,11 +174,11 @@ def test_every_kind_has_a_record_from_its_section() -> None:
             r"guard_bits is 9, must be a whole number 0\.\.8",
         ),
         ("numerics: aligned", "numerics: {guards: 3}", 7, "did you mean 'guard_bits'"),
-        ("bitmod_fp4@g128/int8", "fp16", 14, "cannot take 'fp16' as weights; it takes int2"),
-        ("int8@channel, input: fp16", "int8@channel, input: int8", 15, "as activations; .*fp16"),
+        ("bitmod_fp4@g128/int8", "fp16", 15, "cannot take 'fp16' as weights; it takes int2"),
+        ("int8@channel, input: fp16", "int8@channel, input: int8", 16, "as activations; .*fp16"),
         ("lanes: 4", "lanes: 4, drain_register: false", 7, "of systolic arrays"),
         ("rows: 32", "accumulator_buffer: true, rows: 32", 8, "of systolic arrays"),
-        ("bitmod_fp4@g128/int8", "{bits: 4}", 14, "needs a scheme"),
+        ("bitmod_fp4@g128/int8", "{bits: 4}", 15, "needs a scheme"),
     ],
 )
 def test_errors_name_file_line_and_key(
@@ -201,7 +201,7 @@ def test_a_conditional_format_is_checked_at_load(tmp_path: Path) -> None:
     path = tmp_path / "chip.yaml"
     rule = "set: {formats.linear.weight: fp16, array.rows: 64,"
     path.write_text(BITMOD.replace("set: {array.rows: 64,", rule))
-    with pytest.raises(BitlatheError, match=r":18:.*cannot take 'fp16' as weights"):
+    with pytest.raises(BitlatheError, match=r":19:.*cannot take 'fp16' as weights"):
         load_arch(path)
 
 

@@ -165,7 +165,7 @@ def test_leakage_and_idle_pes_only_add() -> None:
     idle = cost(chip(accounting__idle_pes=True), gemm).energy_pj
     assert plain["leakage"] == 0
     leaking = [chip().sram_cost(name).leakage_mw for name in ("weight", "io")]
-    leaking.append(1024 * chip().pe.cell_leakage_mw)
+    leaking += [1024 * chip().pe.cell_leakage_mw, chip().vector_leakage_mw]
     # mW x ns = pJ, at 1 GHz one clock is one ns
     assert leaky["leakage"] == pytest.approx(sum(leaking) * cost(chip(), gemm).cycles)
     assert leaky["pe"] * 32 == pytest.approx(idle["pe"])

@@ -33,6 +33,7 @@ def bitmod():
 def small():
     """A chip whose buffers hold little: what is kept where matters."""
     settings = {"array.rows": 8, "array.columns": 8, "buffers.weight.size_kib": 16}
+    settings |= {"vector.lanes": 0}
     return load_arch("bitmod", {**settings, "buffers.io.size_kib": 16})
 
 

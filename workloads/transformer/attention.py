@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..gemm import Gemm
+from ..vector_step import Tensor, VectorStep
 from .forward import Forward, Group
 from .matrix import Matrix, Product
 from .part import Norm, Part, linear
@@ -126,7 +127,7 @@ class Attention(Part):
         for matrix in self.inputs:
             yield linear(matrix, run)
         scores_name, mix_name = f"attention_qk{self.suffix}", f"attention_av{self.suffix}"
-        groups = [each for group in run.groups for each in self._apart(group)]
+        groups = self._pieces(run)
         for group in groups:
             scores = self._scores(scores_name, group, causal=run.causal)
             yield Product(stage="scores", gemm=scores, inputs=(query,), weights=(key,))
@@ -144,6 +145,10 @@ class Attention(Part):
             )
         yield linear(self.out, run, (mix_name,))
 
+    def _pieces(self, run: Forward) -> list[Group]:
+        """Return the pieces of all groups that see nothing of each other."""
+        return [piece for group in run.groups for piece in self._apart(group)]
+
     def _apart(self, group: Group) -> Iterator[Group]:
         """Yield the pieces of a group that see nothing of each other: one in each chunk."""
         if self.chunk is None:
@@ -156,6 +161,64 @@ class Attention(Part):
         pieces += Counter({(size, 0): whole}) + Counter({(last, 0): last > 0})
         for (new, before), times in pieces.items():
             yield replace(group, new=new, cached=before, sequences=group.sequences * times)
+
+    def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
+        """Yield norm and rotation of queries and keys, what fills the cache, and the softmax.
+
+        The cache takes keys and values in the format in which attention reads it. Of a softmax
+        each key/value head of each sequence is a piece.
+        """
+        made = tuple(matrix.name for matrix in self.inputs)
+        heads = run.rows * (self.heads + self.kv_heads)
+        if self.qk_norm is not None:
+            each = self.qk_norm_width == self.head_dim
+            yield VectorStep(
+                name="qk_norm",
+                operations=(self.qk_norm,),
+                rows=heads if each else 2 * run.rows,
+                elements=heads * self.head_dim,
+                pieces=heads if each else 2 * run.rows,
+                after=made,
+                streams=True,
+            )
+        if self.rotary_dim:
+            turned = heads * self.rotary_dim
+            yield VectorStep(
+                name="rotary",
+                operations=("rotary",),
+                rows=heads,
+                elements=turned,
+                pieces=turned,
+                after=made,
+                streams=True,
+            )
+        cached = Tensor(2 * run.rows * self.kv_heads * self.head_dim, self.head_dim)
+        yield VectorStep(
+            name="kv_cache",
+            operations=(),
+            rows=2 * run.rows * self.kv_heads,
+            elements=cached.elements,
+            pieces=cached.elements,
+            makes=(cached._replace(kind="attention", operand="weight"),),
+            after=made,
+            streams=True,
+        )
+        for group in self._pieces(run):
+            yield self._softmax(self._scores("", group, causal=run.causal))
+
+    def _softmax(self, scores: Gemm) -> VectorStep:
+        """Return the softmax of some scores, of those that the mask leaves."""
+        seen = Tensor(scores.macs // self.head_dim, scores.n, "attention")
+        return VectorStep(
+            name=f"softmax{self.suffix}",
+            operations=("softmax",),
+            rows=scores.m * scores.batch,
+            elements=seen.elements,
+            after=(f"attention_qk{self.suffix}",),
+            pieces=scores.batch,
+            reads=(seen,),
+            writes=(seen._replace(operand="input"),),
+        )
 
     def _scores(self, name: str, group: Group, *, causal: bool) -> Gemm:
         """Return queries times keys, per key/value head (HPCA 2025 model, form "v2").

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ..vector_step import Tensor, VectorStep
 from .forward import Forward
 from .matrix import ENTRY, Matrix, Product
 from .mlp import Mlp
@@ -103,6 +104,35 @@ class Experts(Part):
                 inputs=tuple(matrix.name for matrix in into),
                 parts=busy,
             )
+
+    def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
+        """Yield the choice of experts, their activations, and the weighted sum of what they give.
+
+        The sum is a row for each token, read and written back with each of its experts.
+        """
+        visits, width = run.rows * self.active, self.expert.hidden
+        yield VectorStep(
+            name="router_softmax",
+            operations=("softmax",),
+            rows=run.rows,
+            elements=run.rows * self.total,
+            after=(self.router.name,),
+            streams=True,
+        )
+        if self.shared is not None:
+            yield self.shared.activated(run.rows, _SHARED)
+        yield self.expert.activated(visits, "expert_")
+        sums = Tensor(visits * width, width)
+        yield VectorStep(
+            name="experts_sum",
+            operations=("weighted_sum",),
+            rows=visits,
+            elements=sums.elements,
+            after=self.exits,
+            streams=True,
+            pieces=sums.elements,
+            reads=(sums,),
+        )
 
 
 def experts_in_use(experts: int, active: int, tokens: int) -> int:

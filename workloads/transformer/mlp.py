@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..vector_step import Tensor, VectorStep
 from .forward import Forward
 from .matrix import Matrix, Product
 from .part import Activation, Part, linear
@@ -81,3 +82,26 @@ class Mlp(Part):
         for matrix in into:
             yield linear(matrix, run)
         yield linear(back, run, tuple(matrix.name for matrix in into))
+
+    def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
+        """Yield the activation, and the product with the gate."""
+        yield self.activated(run.rows)
+
+    def activated(self, rows: int, prefix: str = "") -> VectorStep:
+        """Return the activation of ``rows`` tokens, of matrices under ``prefix`` and the name.
+
+        Of two matrices the first one's results are read from memory, the second's stream in.
+        """
+        into = tuple(prefix + name for name in self.names[:-1])
+        vector = Tensor(rows * self.inner, self.inner)
+        return VectorStep(
+            name=f"{prefix}activation",
+            operations=(self.activation, *(("multiply",) if self.gated else ())),
+            rows=rows,
+            elements=vector.elements,
+            after=into,
+            streams=True,
+            pieces=vector.elements,
+            reads=(vector,) * (len(into) - 1),
+            makes=(vector._replace(operand="input"),),
+        )

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Literal
 
+from ..vector_step import VectorStep
 from .forward import Forward
 from .matrix import ENTRY, Matrix, Product
 
@@ -33,6 +34,10 @@ class Part(ABC):
     @abstractmethod
     def products(self, run: Forward) -> Iterator[Product]:
         """Yield the products of a forward pass, in the order of execution."""
+
+    def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
+        """Yield what stands between its products, as steps of a vector unit."""
+        yield from ()
 
     @property
     def other_parameters(self) -> int:

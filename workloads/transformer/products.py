@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..gemm import Gemm
+from ..vector_step import VectorStep
+from .between import vector_steps
 from .forward import Forward
 from .matrix import ENTRY, Product
 from .network import Layers, Transformer
@@ -40,11 +42,15 @@ class LayerProducts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
-    """The products of a pass: ahead of the first layer, of each kind of layers, behind the last."""
+    """The products of a pass: ahead of the first layer, of each kind of layers, behind the last.
+
+    ``steps`` are those of a vector unit between them, of all layers together.
+    """
 
     before: tuple[Product, ...] = ()
     layers: tuple[LayerProducts, ...] = ()
     after: tuple[Product, ...] = ()
+    steps: tuple[VectorStep, ...] = ()
 
     def gemms(self) -> tuple[Gemm, ...]:
         """Return all products in order, those that layers share once with their count.
@@ -126,4 +132,5 @@ def staged(shape: Transformer, run: Forward) -> Staged:
         inputs = (ENTRY,) if kind == "head" else (heads[branch],)
         behind.append(Product(stage=head.matrix.stage, gemm=gemm, inputs=inputs))
         heads[branch] = gemm.name
-    return Staged(before=tuple(ahead), layers=inside, after=tuple(behind))
+    steps = vector_steps(shape, run)
+    return Staged(before=tuple(ahead), layers=inside, after=tuple(behind), steps=steps)

@@ -1,0 +1,283 @@
+"""The vector unit: clocks, traffic and energy of what stands between matrix products.
+
+A step is one pass: what it reads comes from DRAM through the unit's memory, what it leaves goes
+back the same way; results that stream out of the array are taken on their way. Its clocks are
+those of the busiest of lanes, DRAM and ports, and the DRAM's latency where it reads.
+
+Beside the array: of ``n`` equal pieces, each done by the array in ``a`` clocks and then by the unit
+in ``v``, the last is done after ``max(na, nv) + min(a, v)`` clocks (two machines in a row, equal
+jobs), and not before DRAM has moved the bits of both. What this adds to the array's clocks is the
+step's time; with one piece, or a unit that does not overlap, that is all of it.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..arch.formats import Operand
+from ..arch.hierarchy import Hierarchy, Memory
+from ..arch.schema import Arch
+from ..arch.vector import VectorUnit
+from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.numbers import ceil_div
+from ..workloads.vector_step import QUANTIZE, Operation, Tensor, VectorStep, summed, work
+from .chip import Chip
+from .energy import timed_energy_pj
+from .policy import formats_of
+from .run import STALL_CAUSES, LayerRun, with_total
+
+VECTOR = "vector"
+"""The unit's name among what is busy, what takes energy and what the array waits for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What a step asks of a chip.
+
+    Attributes
+    ----------
+    lane_cycles, dram_cycles, port_cycles : int
+        Clocks in which the lanes, the DRAM, and the busiest port of the unit's memory work.
+    latency_cycles : int
+        Clocks until the first bit arrives.
+    read_bits, write_bits : int
+        What passes DRAM.
+    accesses : tuple of (str, int)
+        Accesses of the memory by direction.
+    energy_pj : dict of str to float
+        By component, without what runs with the clocks.
+    """
+
+    lane_cycles: int
+    dram_cycles: int
+    port_cycles: int
+    latency_cycles: int
+    read_bits: int
+    write_bits: int
+    accesses: tuple[tuple[str, int], ...]
+    energy_pj: dict[str, float]
+
+    @property
+    def cycles(self) -> int:
+        """Clocks of the step alone on the chip."""
+        return max(self.lane_cycles, self.dram_cycles, self.port_cycles) + self.latency_cycles
+
+
+def stored_bits(arch: Arch, tensor: Tensor) -> Fraction:
+    """Return the bits of a tensor as the chip stores such an operand."""
+    stored = getattr(formats_of(arch, tensor.kind), tensor.operand)
+    return tensor.elements * Fraction(stored.bits_per_element(tensor.width))
+
+
+def _quantizing(arch: Arch, step: VectorStep) -> Iterator[Operation]:
+    """Yield the work of storing what a step makes in another format than results have."""
+    for tensor in (*step.writes, *step.makes):
+        formats = formats_of(arch, tensor.kind)
+        stored: Operand = getattr(formats, tensor.operand)
+        if stored.label != formats.output.label:
+            rows = ceil_div(tensor.elements, _group(stored, tensor.width))
+            yield work(QUANTIZE, tensor.elements, rows)
+
+
+def _group(stored: Operand, width: int) -> int:
+    """Return the elements that share a scale, of rows of ``width``."""
+    granularity = None if stored.scheme is None else stored.scheme.granularity
+    return min(width, getattr(granularity, "columns", None) or width)
+
+
+def unit_memory(unit: VectorUnit, hierarchy: Hierarchy) -> Memory:
+    """Return the memory that the unit stands beside.
+
+    Raises
+    ------
+    BitlatheError
+        No memory on the chip holds results.
+    """
+    if unit.memory is not None:
+        return hierarchy.memory(unit.memory)
+    for memory in hierarchy.memories[1:]:
+        if "output" in memory.holds and memory.size_bits is not None:
+            return memory
+    raise BitlatheError("vector: no memory on the chip holds results; give one.")
+
+
+def pass_of(chip: Chip, step: VectorStep) -> Pass:
+    """Return what a step asks of a chip that has a vector unit."""
+    arch, unit, hierarchy = chip.arch, chip.vector, chip.hierarchies[0]
+    lane, totals = (
+        unit.lane(arch.technology.node_nm),
+        summed([step.totals, *_quantizing(arch, step)]),
+    )
+    adds, multiplies = totals.adds + totals.row_adds, totals.multiplies + totals.row_multiplies
+    specials = totals.specials + totals.row_specials
+    read = math.ceil(sum((stored_bits(arch, each) for each in step.reads), Fraction(0)))
+    written = math.ceil(sum((stored_bits(arch, each) for each in step.writes), Fraction(0)))
+    dram, memory = hierarchy.memories[0], unit_memory(unit, hierarchy)
+    ends, busy = [], dict.fromkeys(range(len(memory.ports)), 0)
+    incoming = "input" if "input" in memory.holds else "output"
+    for way, operand, bits in (
+        ("write", incoming, read), ("read", incoming, read),
+        ("write", "output", written), ("read", "output", written),
+    ):  # fmt: skip
+        index = memory.port(way, operand)  # type: ignore[arg-type]
+        port = memory.ports[index]
+        accesses = math.ceil(bits / port.width_bits)
+        busy[index] += accesses
+        ends.append((way, accesses, accesses * (port.read_pj if way == "read" else port.write_pj)))
+    work_pj = adds * lane.add_pj + multiplies * lane.multiply_pj + specials * lane.special_pj
+    return Pass(
+        lane_cycles=ceil_div(adds + multiplies + specials * lane.special_cycles, unit.lanes),
+        dram_cycles=math.ceil((read + written) / dram.ports[0].width_bits),
+        port_cycles=max(busy.values()),
+        latency_cycles=dram.latency_cycles if read else 0,
+        read_bits=read,
+        write_bits=written,
+        accesses=tuple(
+            (f"{memory.name}_{way}", sum(n for has, n, _ in ends if has == way))
+            for way in ("read", "write")
+        ),
+        energy_pj={
+            VECTOR: arch.accounting.layout_factor * work_pj,
+            "sram_read": math.fsum(pj for way, _, pj in ends if way == "read"),
+            "sram_write": math.fsum(pj for way, _, pj in ends if way == "write"),
+            "dram": read * arch.dram.read_bit_pj + written * arch.dram.write_bit_pj,
+        },
+    )
+
+
+def time_beside(array: int, vector: int, pieces: int, dram: int) -> int:
+    """Return the clocks of products and steps that follow piece by piece.
+
+    Parameters
+    ----------
+    array, vector : int
+        Clocks of the products, and of the steps.
+    pieces : int
+        Equal parts of both.
+    dram : int
+        Clocks in which DRAM moves the bits of both.
+
+    Examples
+    --------
+    >>> time_beside(100, 60, 1, 0), time_beside(100, 60, 4, 0), time_beside(100, 60, 4, 150)
+    (160, 115, 150)
+    """
+    return max(max(array, vector) + ceil_div(min(array, vector), pieces), dram)
+
+
+def with_vector(
+    chip: Chip, steps: Sequence[VectorStep], layers: Sequence[LayerRun]
+) -> tuple[LayerRun, ...]:
+    """Return layers with the steps of the vector unit, each behind what it works on.
+
+    Parameters
+    ----------
+    chip : Chip
+        One that has a vector unit.
+    steps : sequence of VectorStep
+        In the order of execution.
+    layers : sequence of LayerRun
+        The products on the array.
+    """
+    found, known = list(layers), _Known.of(layers)
+    beside: dict[str, _Beside] = {}
+    for step in steps:
+        asked = pass_of(chip, step)
+        at = _last(found, step.after)
+        product = _product_behind(beside, found, step, at)
+        exposed = product.add(asked, step.pieces if chip.vector.overlap else 1)
+        beside[step.name] = product
+        place = 0 if at is None else at + 1
+        while place < len(found) and found[place].unit is not None:
+            place += 1  # steps that came before
+        found.insert(place, _layer_run(chip, step, asked, exposed, known))
+    return tuple(found)
+
+
+class _Beside:
+    """Products and the steps that follow them; gives what each step adds to the array's clocks.
+
+    Steps of several pieces follow the array piece by piece, together; one of a single piece starts
+    when all before it is done.
+    """
+
+    def __init__(self, layers: Iterable[LayerRun], count: int) -> None:
+        each = [(layer, Fraction(layer.count, count)) for layer in layers]
+        self.array = math.floor(sum(layer.cycles * times for layer, times in each))
+        self.dram = math.floor(sum(layer.dram_cycles * times for layer, times in each))
+        self.vector, self.pieces, self.alone, self.time = 0, 0, 0, self.array
+
+    def add(self, asked: Pass, pieces: int) -> int:
+        self.dram += asked.dram_cycles
+        if pieces == 1:
+            self.alone += asked.cycles
+        else:
+            self.vector += asked.cycles
+            self.pieces = min(pieces, self.pieces or pieces)
+        together = time_beside(self.array, self.vector, max(1, self.pieces), 0)
+        before, self.time = self.time, max(together + self.alone, self.dram, self.time)
+        return self.time - before
+
+
+def _product_behind(
+    beside: dict[str, _Beside], layers: Sequence[LayerRun], step: VectorStep, at: int | None
+) -> _Beside:
+    """Return the products that a step follows, with the steps that follow them already."""
+    for name in reversed(step.after):
+        if name in beside:
+            return beside[name]
+    made = [] if at is None else [each for each in layers if each.name == layers[at].name]
+    found = _Beside((each for each in made if each.unit is None), step.count)
+    for each in made:
+        beside[each.name] = found
+    return found
+
+
+def _last(layers: Sequence[LayerRun], names: Sequence[str]) -> int | None:
+    """Return the place of the last of some layers; None where there is none of them."""
+    places = [i for i, layer in enumerate(layers) if layer.name in names]
+    return places[-1] if places else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a run finds of its layers: causes of stalls, what binds."""
+
+    causes: bool
+    binds: bool
+
+    @classmethod
+    def of(cls, layers: Sequence[LayerRun]) -> "_Known":
+        return cls(
+            any(layer.stalls is not None for layer in layers),
+            any(layer.binds is not None for layer in layers),
+        )
+
+
+def _layer_run(chip: Chip, step: VectorStep, asked: Pass, exposed: int, known: _Known) -> LayerRun:
+    busy = {
+        VECTOR: asked.lane_cycles,
+        chip.hierarchies[0].memories[0].name: asked.dram_cycles,
+        unit_memory(chip.vector, chip.hierarchies[0]).name: asked.port_cycles,
+    }
+    return LayerRun(
+        name=step.name,
+        count=step.count,
+        m=step.rows,
+        n=ceil_div(step.elements, step.rows),
+        k=1,
+        batch=1,
+        compute_cycles=0,
+        dram_cycles=asked.dram_cycles,
+        stall_cycles=exposed,
+        cycles=exposed,
+        utilization=0.0,
+        dram_bits={"weight": 0, "input": asked.read_bits, "output": asked.write_bits},
+        sram_accesses=dict(asked.accesses),
+        energy_pj=with_total({"pe": 0.0, **asked.energy_pj, **timed_energy_pj(chip, exposed)}),
+        stalls={**dict.fromkeys(STALL_CAUSES, 0), VECTOR: exposed} if known.causes else None,
+        binds=max(busy, key=lambda name: busy[name]) if known.binds else None,
+        busy_cycles=busy,
+        unit=VECTOR,
+    )

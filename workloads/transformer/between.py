@@ -1,0 +1,128 @@
+"""What stands between the products of a transformer: norms, residual sums, embeddings."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from ..vector_step import Tensor, VectorStep
+from .forward import Forward
+from .network import Layers, Transformer
+
+
+def vector_steps(shape: Transformer, run: Forward) -> tuple[VectorStep, ...]:
+    """Return the steps of a vector unit in a forward pass, those that layers share once."""
+    found = [*_embedding(shape, run)]
+    for layers in shape.layers:
+        found += (
+            replace(step, count=step.count * layers.count)
+            for step in _of_layer(layers, run, shape.hidden)
+        )
+    found += _final_norms(shape, run)
+    return tuple(_merged(found))
+
+
+def _merged(steps: Iterable[VectorStep]) -> list[VectorStep]:
+    count: dict[VectorStep, int] = {}
+    for step in steps:
+        alone = replace(step, count=1)
+        count[alone] = count.get(alone, 0) + step.count
+    return [replace(step, count=n) for step, n in count.items()]
+
+
+def _embedding(shape: Transformer, run: Forward) -> Iterator[VectorStep]:
+    """Yield the look-up of words: a row of the table for each token."""
+    if shape.vocabulary:
+        rows = Tensor(run.rows * shape.hidden, shape.hidden)
+        yield VectorStep(
+            name="embedding",
+            operations=(),
+            rows=run.rows,
+            elements=rows.elements,
+            after=(),
+            reads=(rows,),
+            writes=(rows,),
+        )
+
+
+def _final_norms(shape: Transformer, run: Forward) -> Iterator[VectorStep]:
+    """Yield the norms behind the last layer, of the tokens that the output head works on."""
+    if shape.final_norms:
+        width, rows = shape.hidden, run.logits
+        yield VectorStep(
+            name="final_norm",
+            operations=(shape.norm,) * shape.final_norms,
+            rows=rows,
+            elements=rows * width,
+            after=shape.layers[-1].parts[-1].exits,
+            reads=(Tensor(rows * width, width),),
+            writes=(Tensor(rows * width, width, "lm_head", "input"),),
+        )
+
+
+def _of_layer(layers: Layers, run: Forward, width: int) -> Iterator[VectorStep]:
+    """Yield the steps of one layer: of each part its own, then its residual sum and its norms.
+
+    A layer's first norm stands behind its last part, which feeds the next layer's.
+    """
+    parts = layers.parts
+    for i, part in enumerate(parts):
+        yield from part.vector_steps(run)
+        if layers.parallel and i < len(parts) - 1:
+            continue
+        sums = len(parts) if layers.parallel else 1
+        norms = _share(layers.norm_count, 1 if layers.parallel else len(parts), i)
+        yield from _sums_and_norms(layers, norms, sums, run.rows, width, part.exits[-1])
+
+
+def _sums_and_norms(
+    layers: Layers, norms: int, sums: int, rows: int, width: int, after: str
+) -> Iterator[VectorStep]:
+    """Yield the residual sum and the norms behind a part.
+
+    Parameters
+    ----------
+    layers : Layers
+        Which kind of norm.
+    norms, sums : int
+        How many: with two norms the first is that of the part's result, ahead of the sum.
+    rows, width : int
+        Tokens, and their elements.
+    after : str
+        The product that the part ends with.
+    """
+    stream = Tensor(rows * width, width)
+    alone = VectorStep(
+        name=f"{after}_residual",
+        operations=("add",) * sums,
+        rows=rows,
+        elements=stream.elements,
+        after=(after,),
+        streams=True,
+        pieces=stream.elements,
+        reads=(stream,) * sums,
+    )
+    if norms < 2:
+        yield alone
+    if norms:
+        both = norms > 1
+        yield replace(
+            alone,
+            name=f"{after}_norm{'s' if both else ''}",
+            operations=(*(alone.operations if both else ()), *(layers.norm,) * norms),
+            streams=False,
+            pieces=1,
+            reads=(stream,) * (sums + 1 if both else 1),
+            writes=(*((stream,) if both else ()), stream._replace(operand="input")),
+        )
+
+
+def _share(norms: int, parts: int, i: int) -> int:
+    """Return the norms behind the ``i``-th part; the last parts have more.
+
+    Examples
+    --------
+    >>> [_share(3, 2, i) for i in range(2)], [_share(1, 1, 0)]
+    ([1, 2], [1])
+    """
+    if parts == 1:
+        return norms
+    return norms // parts + (i >= parts - norms % parts)

@@ -1,0 +1,149 @@
+"""Work between matrix products, element by element and row by row: what a vector unit does."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ..datatypes.base.errors import BitlatheError, unknown_name
+from .sizes import check_size
+
+
+class Operation(NamedTuple):
+    """What one operation asks of each element, and of each row beside.
+
+    ``adds`` are additions, maxima and roundings; ``specials`` exponentials, reciprocals and
+    reciprocal square roots.
+    """
+
+    adds: int = 0
+    multiplies: int = 0
+    specials: int = 0
+    row_adds: int = 0
+    row_multiplies: int = 0
+    row_specials: int = 0
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    # maximum, difference, exponential, sum; the row's 1 / sum; product
+    "softmax": Operation(adds=3, multiplies=1, specials=1, row_specials=1),
+    # square, sum, product with the row's 1 / sqrt(mean + epsilon), product with the weight
+    "rms_norm": Operation(1, 3, 0, row_adds=1, row_multiplies=1, row_specials=1),
+    # sum, difference to the mean, square, sum, product with 1 / deviation, weight, bias
+    "layer_norm": Operation(4, 3, 0, row_adds=1, row_multiplies=2, row_specials=1),
+    # x cos + x' sin
+    "rotary": Operation(adds=1, multiplies=2),
+    # x / (1 + exp(-x))
+    "silu": Operation(adds=1, multiplies=1, specials=2),
+    # x / (1 + exp(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3): the form with tanh
+    "gelu": Operation(adds=2, multiplies=4, specials=2),
+    "sigmoid": Operation(adds=1, specials=2),
+    # 1 - 2 / (exp(2x) + 1)
+    "tanh": Operation(adds=2, multiplies=2, specials=2),
+    # a x^2 + b x, or a (exp(x) - 1 - x) + b x below 0 (arXiv 2411.13010)
+    "xielu": Operation(adds=3, multiplies=3, specials=1),
+    "linear": Operation(),
+    "relu": Operation(adds=1),
+    "relu6": Operation(adds=2),
+    "relu2": Operation(adds=1, multiplies=1),
+    "multiply": Operation(multiplies=1),
+    "add": Operation(adds=1),
+    # product with a weight, sum: of what each expert gives
+    "weighted_sum": Operation(adds=1, multiplies=1),
+    # largest magnitude, product with the row's 1 / scale, rounding; a row is a group
+    "quantize": Operation(adds=2, multiplies=1, row_specials=1),
+}
+"""Operations of the vector unit; each counts what its formula says, nothing shared."""
+QUANTIZE = "quantize"
+
+
+def work(operation: str, elements: int, rows: int) -> Operation:
+    """Return the elementary operations of an operation on elements in rows.
+
+    Examples
+    --------
+    >>> work("softmax", 100, 10)
+    Operation(adds=300, multiplies=100, specials=100, row_adds=0, row_multiplies=0, row_specials=10)
+    """
+    asked = OPERATIONS[operation]
+    return Operation(*(n * elements for n in asked[:3]), *(n * rows for n in asked[3:]))
+
+
+def summed(works: Iterable[Operation]) -> Operation:
+    """Return the elementary operations of several pieces of work."""
+    return Operation(*(sum(each) for each in zip(Operation(), *works, strict=True)))
+
+
+class Tensor(NamedTuple):
+    """Numbers that a step reads from memory or leaves there.
+
+    Stored as the ``operand`` of a ``kind`` of layer is, in rows of ``width``. Where that is not
+    the format of the kind's results, whoever makes it quantizes it.
+    """
+
+    elements: int
+    width: int
+    kind: Literal["linear", "attention", "conv", "lm_head"] = "linear"
+    operand: Literal["weight", "input", "output"] = "output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorStep:
+    """Operations on the same numbers, in ``count`` equal layers of a model.
+
+    Attributes
+    ----------
+    name : str
+        E.g. ``"attention_softmax"``.
+    operations : tuple of str
+        Of `OPERATIONS`, in order, all on the same elements.
+    rows : int
+        Rows of all sequences and heads.
+    elements : int
+        Elements of all rows, those under a mask left out.
+    after : tuple of str
+        The products, or steps, that make what it works on.
+    streams : bool
+        Whether it takes the results of the last of ``after`` on their way out of the array: these
+        are not read from memory, and its own results are written in their place.
+    pieces : int
+        Parts that follow each other, each of which may start when the array has made it, while the
+        array goes on with the next: heads of all sequences, say. 1: all rows are needed first.
+    reads, writes : tuple of Tensor
+        What it reads from memory beside what streams in, and leaves there beside what streams out.
+    makes : tuple of Tensor
+        What streams out, where it is stored in another format than results.
+    count : int
+        Identical layers in the model.
+
+    Examples
+    --------
+    >>> VectorStep(name="silu", operations=("silu",), rows=4, elements=64, after=("up",)).totals
+    Operation(adds=64, multiplies=64, specials=128, row_adds=0, row_multiplies=0, row_specials=0)
+    """
+
+    name: str
+    operations: tuple[str, ...]
+    rows: int
+    elements: int
+    after: tuple[str, ...]
+    streams: bool = False
+    pieces: int = 1
+    reads: tuple[Tensor, ...] = ()
+    writes: tuple[Tensor, ...] = ()
+    makes: tuple[Tensor, ...] = ()
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        where = f"vector step {self.name!r}: "
+        for field in ("rows", "elements", "pieces", "count"):
+            object.__setattr__(self, field, check_size(where + field, getattr(self, field)))
+        for operation in self.operations:
+            if operation not in OPERATIONS:
+                raise BitlatheError(where + unknown_name("operation", operation, OPERATIONS))
+
+    @property
+    def totals(self) -> Operation:
+        """Elementary operations of one instance: of its elements, and of its rows."""
+        asked = [OPERATIONS[name] for name in self.operations]
+        sums = [sum(each[i] for each in asked) for i in range(6)]
+        return Operation(*(n * self.elements for n in sums[:3]), *(n * self.rows for n in sums[3:]))
