@@ -8,7 +8,8 @@ from fuzz import harness
 from fuzz.readers import READERS
 
 FEW, MANY = 14, 1500
-NEEDS = {"language model's folder": "tokenizers", ".gguf": "gguf"}  # the extras they are read with
+# the extras they are read with
+NEEDS = {"language model's folder": "tokenizers", ".gguf": "gguf", ".onnx": "onnx"}
 KINDS = [kind for kind in READERS if kind not in NEEDS or find_spec(NEEDS[kind])]
 
 

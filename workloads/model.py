@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
-from ..datatypes.base.files import shown_path
 from ..datatypes.base.slugs import slug
 from .config import Config, read_config
 from .conv import ConvNet
@@ -18,7 +17,7 @@ from .gemm import Gemm
 from .products import Products
 from .reading import read_model
 from .sizes import COUNTER_LIMIT, check_size
-from .sources import Found, Source, check_weights, find
+from .sources import Found, Source, check_weights, find, no_such
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
 from .transformer.matrix import Product
 from .transformer.products import staged as staged_of
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "models"
 PHASES = ("prefill", "decode")
 LOGITS = ("last", "all")
-ENDINGS = (".json", ".yaml", ".yml", ".csv", ".gguf", ".safetensors", ".onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -420,14 +418,7 @@ def load_model(source: Source) -> Model:
         return _load(SHIPPED / f"{wanted}.json", wanted)
     path = Path(text)
     if not text or not os.path.exists(text):  # unlike Path.exists, never raises
-        if path.suffix in ENDINGS or len(path.parts) > 1:
-            raise BitlatheError(
-                f"{shown_path(text)}: cannot read this model file: no such file; give the path of "
-                "a config.json, its folder, or a shipped model's name."
-            )
-        raise BitlatheError(
-            f"{unknown_name('model', text, model_names())}; or give the path of a config.json."
-        )
+        raise no_such(text, model_names())
     return _of(find(path))
 
 

@@ -11,12 +11,12 @@ from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.slugs import slug
 from ...datatypes.schemes.scheme import Scheme
 from ...workloads.model import model_names
+from ...workloads.sources.kinds import ENDINGS
 from .space import Space
 from .sweepfile import axis_keys
 
 Where = tuple[str | int, ...]
 OPERANDS = ("weight", "input", "output")
-PATH_ENDINGS = {".yaml", ".yml", ".json", ".csv", ".gguf", ".safetensors", ".onnx"}
 
 
 def spelled(space: Space, folder: Path) -> Space:
@@ -89,7 +89,7 @@ def place(name: str, folder: Path | None) -> str:
     folder : Path, optional
         The sweep file's.
     """
-    is_path = "/" in name or Path(name).suffix.lower() in PATH_ENDINGS
+    is_path = "/" in name or Path(name).suffix.lower() in ENDINGS
     if folder is None or not is_path:
         return name
     beside = str(folder / name)

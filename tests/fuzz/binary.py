@@ -165,3 +165,40 @@ def gguf(rng: random.Random) -> bytes:
     head = b"".join(body)
     data = bytes(68).ljust(96, b"\0") + np.arange(8, dtype="<f4").tobytes()
     return head + bytes(-len(head) % 32) + data
+
+
+def gguf_model() -> bytes:
+    """Return the header of a small llama with one layer; its data is not there."""
+    facts = {"embedding_length": 8, "block_count": 1, "attention.head_count": 2,
+             "attention.head_count_kv": 2, "feed_forward_length": 12}  # fmt: skip
+    layer = {"attn_q": (8, 8), "attn_k": (8, 8), "attn_v": (8, 8), "attn_output": (8, 8),
+             "ffn_gate": (12, 8), "ffn_up": (12, 8), "ffn_down": (8, 12)}  # fmt: skip
+    tensors = {"token_embd": (16, 8), "output": (16, 8)}
+    tensors |= {f"blk.0.{part}": shape for part, shape in layer.items()}
+    head = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(facts) + 1)]
+    head += [_text("general.architecture"), struct.pack("<I", 8), _text("llama")]
+    for key, value in facts.items():
+        head += [_text(f"llama.{key}"), struct.pack("<II", 4, value)]
+    for name, (rows, columns) in tensors.items():
+        head += [_text(f"{name}.weight"), struct.pack("<IQQIQ", 2, columns, rows, 0, 0)]
+    return b"".join(head)
+
+
+def onnx() -> bytes:
+    """Return a graph of a convolution and a product."""
+    from onnx import helper, numpy_helper
+
+    weights = [
+        numpy_helper.from_array(np.zeros(shape, np.float32), name)
+        for name, shape in {"w": (4, 2, 3, 3), "v": (6, 5)}.items()
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], "/conv", pads=[1, 1, 1, 1], group=1),
+        helper.make_node("MatMul", ["y", "v"], ["z"], "/up/MatMul"),
+        helper.make_node("Softmax", ["z"], ["out"]),
+    ]
+    ends = [helper.make_tensor_value_info("x", 1, [1, 2, 6, 6])]
+    outs = [helper.make_tensor_value_info("out", 1, [1, 4, 6, 5])]
+    made = helper.make_model(helper.make_graph(nodes, "g", ends, outs, initializer=weights))
+    content: bytes = made.SerializeToString()
+    return content

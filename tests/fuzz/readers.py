@@ -34,6 +34,20 @@ CONVNET = {
         {"type": "linear", "out_channels": 10},
     ],
 }
+PRODUCTS = {
+    "phase": "prefill",
+    "products": [
+        {"name": "q", "m": 4, "n": 8, "k": 8, "count": 2, "kind": "linear", "from": []},
+        {"name": "s", "m": 4, "n": 4, "k": 8, "batch": 2, "stationary": "kv_cache", "causal": "n"},
+        {"name": "c", "c": 4, "h": 6, "w": 6, "k": 4, "r": 3, "s": 3, "padding": [1, 0]},
+    ],
+}
+TABLES = [
+    "name,m,n,k,batch,causal\nq,4,8,8,,\ns,4,4,8,2,n\n",
+    "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, "
+    "Strides,\nc1,14,14,3,3,4,8,2,\nc2,7,7,1,1,8,4,1,\n",
+    "Layer,M,N,K,\na,4,8,8,\nb,8,4,8,\n",
+]
 SWEEP = {
     "title": "t",
     "arch": ["bitmod"],
@@ -184,6 +198,27 @@ def read_model(path):
     return model.parameter_count, bitlathe.simulate(
         "bitmod", model, phase=phase, context=16 if model.has_decode else None, fidelity="analytic"
     )
+
+
+def make_products(rng, folder):
+    return _file(folder, "list.yaml", _yaml_of(rng, as_yaml(PRODUCTS)))
+
+
+def make_table(rng, folder):
+    return _file(folder, "list.csv", damaged(rng.choice(TABLES), rng))
+
+
+def make_graph_file(rng, folder):
+    return _file(folder, "net.onnx", binary.flipped(binary.onnx(), rng))
+
+
+def make_gguf_model(rng, folder):
+    return _file(folder, "m.gguf", binary.flipped(binary.gguf_model(), rng))
+
+
+def read_products(path):
+    model = bitlathe.load_model(path)
+    return model.parameter_count, model.gemms(batch=2), model.notes
 
 
 def make_sweep(rng, folder):
@@ -378,6 +413,10 @@ READERS = {
     "scheme": Reader(make=make_scheme, read=_quantised),
     "model, JSON": Reader(make=make_model, read=read_model),
     "model, YAML": Reader(make=make_convnet, read=read_model),
+    "list of products": Reader(make=make_products, read=read_products),
+    "table of products": Reader(make=make_table, read=read_products),
+    ".onnx": Reader(make=make_graph_file, read=read_products),
+    "model, .gguf": Reader(make=make_gguf_model, read=read_products),
     "sweep file": Reader(make=make_sweep, read=read_sweep),
     ".npy": Reader(make=make_tensors("npy"), read=read_tensors),
     ".npz": Reader(make=make_tensors("npz"), read=read_tensors),

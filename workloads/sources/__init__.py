@@ -2,6 +2,7 @@
 
 from .find import Source, find, stored_formats
 from .found import Found
+from .kinds import no_such
 from .weights import check_weights
 
-__all__ = ["Found", "Source", "check_weights", "find", "stored_formats"]
+__all__ = ["Found", "Source", "check_weights", "find", "no_such", "stored_formats"]

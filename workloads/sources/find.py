@@ -12,7 +12,7 @@ from ..gemm import Gemm
 from . import listed
 from .found import Found
 from .gguf_model import read_gguf
-from .kinds import kind_of, refuse_others
+from .kinds import kind_of, no_config, refuse_others, refuse_text
 from .safetensors_model import INDEX, read_index, read_safetensors_header
 from .scalesim import is_topology, read_topology
 from .weights import Weights, alone
@@ -87,23 +87,25 @@ def _of_path(path: Path) -> Found:
     if path.is_dir():
         inside = path / "config.json"
         if not inside.is_file():
-            raise BitlatheError(f"{path}: the folder holds no config.json.")
+            raise no_config(path)
         path = inside
     refuse_others(path)
     name = name_of(path)
-    if kind_of(path) in ("gguf", "safetensors"):
+    kind = kind_of(path)
+    if kind in ("gguf", "safetensors"):
         return _of_weights(path, name)
-    if path.suffix.lower() == ".onnx":
+    if kind == "onnx":
         from .onnx_graph import read_onnx
 
         return Found(name=name, what=read_onnx(path))
-    if path.suffix.lower() == ".csv":
+    if kind == "csv":
         return _of_csv(path, name)
     config = read_config(path)
     if listed.KEY in config.data:
         return Found(name=name, what=listed.read_list(config))
     if INDEX in config.data and "model_type" not in config.data:
         return _beside(read_index(path), path, name)
+    refuse_text(config.data.keys(), config.source)
     return Found(name=name, what=config)
 
 

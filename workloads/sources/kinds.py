@@ -1,11 +1,13 @@
 """Kinds of files that hold models, told by their first bytes: those not read, and what to give."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.errors import BitlatheError, unknown_name
 from ...datatypes.base.files import open_file, shown_path
 
+ENDINGS = (".json", ".yaml", ".yml", ".csv", ".gguf", ".safetensors", ".onnx")
 _CONFIG = "give the config.json beside it"
 _PICKLE = (
     "a pickle, whose reading can run any program, is not read: give the config.json or a "
@@ -26,18 +28,37 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"ggjt", "a file of llama.cpp before GGUF, which is not read; convert it to GGUF"),
     (0, b"lmgg", "a file of llama.cpp before GGUF, which is not read; convert it to GGUF"),
 )  # fmt: skip
-# endings of files without such bytes
+# endings that say more than the first bytes do, or of files without any
 _ENDINGS: Mapping[str, str] = {
     **dict.fromkeys(
         (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"),
         f"weights of PyTorch, by its ending {{ending!r}}: {_PICKLE}",
     ),
+    **dict.fromkeys(
+        (".pt2", ".keras", ".mlpackage"),
+        "an exported program, by its ending {ending!r}, which is not read; export it to ONNX",
+    ),
+    ".npz": f"an archive of numpy arrays, not a model; {_CONFIG}",
     ".pb": "a TensorFlow graph, by its ending '.pb', which is not read; export the model to ONNX",
     ".msgpack": f"weights of Flax, by its ending '.msgpack', which are not read; {_CONFIG}",
     ".mlmodel": "a Core ML model, by its ending '.mlmodel', which is not read; export it to ONNX",
     ".py": "a Python program; give the torch module that it makes to bitlathe.from_torch",
     ".cfg": "a configuration, by its ending '.cfg'; SCALE-Sim's layers stand in a topology's .csv",
 }
+
+
+# keys at the top of other files in JSON and YAML -> what such a file is, and what to give
+_TOPS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("peft_type",), "an adapter's configuration; give the config.json of its base model"),
+    (("added_tokens", "model"), f"a tokenizer; {_CONFIG}"),
+    (("tokenizer_class",), f"a tokenizer's configuration; {_CONFIG}"),
+    (("image_processor_type",), f"an image processor's configuration; {_CONFIG}"),
+    (("bos_token_id", "transformers_version"), f"settings of generation; {_CONFIG}"),
+    (("array", "pe"), "a chip; give it as the chip (--arch)"),
+    (("arch", "models"), "a sweep; run it with bitlathe sweep"),
+)
+# keys without which none of these is a model
+_MODEL_KEYS = ("model_type", "layers", "products", "hidden_size", "architectures")
 
 
 def refuse_others(path: Path) -> None:
@@ -48,14 +69,63 @@ def refuse_others(path: Path) -> None:
     BitlatheError
         Raised if it is of such a kind, or cannot be opened.
     """
-    start = first_bytes(path)
-    for at, magic, what in _MAGIC:
-        if start[at : at + len(magic)] == magic:
-            raise BitlatheError(f"{shown_path(path)}: this is {what}.")
-    ending = path.suffix.lower()
-    if ending in _ENDINGS:
-        what = _ENDINGS[ending].format(ending=ending)
-        raise BitlatheError(f"{shown_path(path)}: this is {what}.")
+    start, ending, kind = first_bytes(path), path.suffix.lower(), kind_of(path)
+    if kind in ("gguf", "safetensors"):  # a header's length may look like another mark
+        return
+    magic = (what for at, mark, what in _MAGIC if start[at : at + len(mark)] == mark)
+    what = _ENDINGS.get(ending) or next(magic, None)
+    if what is not None:
+        raise BitlatheError(f"{shown_path(path)}: this is {what.format(ending=ending)}.")
+    known = ending in ("", *ENDINGS) or start[:1] == b"{" or kind != ending[1:]
+    if not known:
+        raise BitlatheError(
+            f"{shown_path(path)}: files that end in {ending!r} are not read; give one of "
+            f"{', '.join(ENDINGS)}, or a folder with a config.json."
+        )
+
+
+def refuse_text(keys: Collection[str], place: str) -> None:
+    """Refuse a file in JSON or YAML that describes something else than a model.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if its keys at the top are those of another kind of file.
+    """
+    if any(key in keys for key in _MODEL_KEYS):
+        return
+    for tops, what in _TOPS:
+        if all(key in keys for key in tops):
+            raise BitlatheError(f"{place}: this is {what}.")
+
+
+def no_such(text: str, names: Iterable[str]) -> BitlatheError:
+    """Return the error for a name that is neither a shipped model's nor a path of something."""
+    place, path = shown_path(text), Path(text)
+    if re.match(r"[a-z]+://", text):
+        return BitlatheError(
+            f"{place}: nothing is fetched from the network; give the path of the file."
+        )
+    if path.suffix.lower() in ENDINGS or len(path.parts) > 2 or text.startswith((".", "/", "~")):
+        return BitlatheError(
+            f"{place}: cannot read this model file: no such file; give the path of a config.json, "
+            "its folder, or a shipped model's name."
+        )
+    if len(path.parts) == 2:
+        return BitlatheError(
+            f"{place}: cannot read this model file: no such file or folder; if it is the name of a "
+            "model on a hub, nothing is fetched from there: give the path of its config.json."
+        )
+    return BitlatheError(
+        f"{unknown_name('model', text, names)}; or give the path of a config.json."
+    )
+
+
+def no_config(folder: Path) -> BitlatheError:
+    """Return the error for a folder without a config.json, which names what else it holds."""
+    held = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    more = f", but {', '.join(held[:4])}; give the path of the file" if held else ""
+    return BitlatheError(f"{folder}: the folder holds no config.json{more}.")
 
 
 def kind_of(path: Path) -> str:
@@ -66,6 +136,8 @@ def kind_of(path: Path) -> str:
     length = int.from_bytes(start[:8], "little")
     if start[8:9] == b"{" and length < 1 << 40:  # far below the first eight letters of a text
         return "safetensors"
+    if start[:1] == b"\x08" and start[1:2] < b"\x20":  # protobuf: field 1 is the version
+        return "onnx"
     return path.suffix.lower().removeprefix(".")
 
 

@@ -119,8 +119,13 @@ def _value(name: str, cell: str) -> Any:
     parts = cell.split()
     if name in _WORDS:
         return parts if name == "from" else cell
-    numbers = [int(part) if part.lstrip("-").isdecimal() else part for part in parts]
+    numbers = [whole_or_text(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def whole_or_text(cell: str) -> int | str:
+    """Return the integer that a cell holds, else the cell; no size has twenty digits."""
+    return int(cell) if cell.lstrip("-").isdecimal() and len(cell) < 20 else cell
 
 
 def of_python(given: Sequence[Any]) -> Products:

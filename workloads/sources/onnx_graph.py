@@ -38,6 +38,7 @@ _VIEWS = frozenset(
     )
 )
 _SIZES_LARGEST = 2**31
+_INT, _STRING, _INTS = 2, 3, 7  # AttributeProto.AttributeType
 _NO_WEIGHTS = (7, 8, 9)  # TensorProto.DataType: INT64, STRING, BOOL; they say how, not what
 
 
@@ -65,9 +66,13 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> Products:
             f"{place}: reading ONNX needs the onnx package: {to_install('onnx', 'onnx')}"
         ) from None
     with _explained(place):
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load(str(path), format="protobuf", load_external_data=False)
         if not model.graph.node:
             raise BitlatheError(f"{place}: the graph has no nodes; it is no ONNX model, or empty.")
+        names = [each.name for each in (*model.graph.node, *model.graph.initializer)]
+        names += [name for node in model.graph.node for name in (*node.input, *node.output)]
+        if not all(isinstance(name, str) for name in names):  # protobuf leaves damaged ones bytes
+            raise BitlatheError(f"{place}: cannot be read as ONNX: a name in it is not UTF-8.")
         if model.functions:
             import onnx.inliner
 
@@ -165,6 +170,10 @@ class _Walk:
                 self._node(node, _Node(node, place))
             except BitlatheError as error:
                 raise BitlatheError(f"{self.place}: {_Node(node, place)}: {error}") from None
+            except (ArithmeticError, LookupError, ValueError):  # shapes of other operators
+                raise BitlatheError(
+                    f"{self.place}: {_Node(node, place)}: its inputs are not those that it takes."
+                ) from None
         try:
             return self.found.products(self.weights, sum(self.weights.values()))
         except BitlatheError as error:
@@ -371,13 +380,23 @@ class _Node:
         return f"{kind}_{self.place}"
 
     def value(self, key: str, default: Any) -> Any:
-        """Return an attribute."""
-        import onnx
+        """Return an attribute, of the kind of its default: an integer, some of them, or bytes.
 
+        Raises
+        ------
+        BitlatheError
+            Raised if it is of another kind.
+        """
         for each in self.node.attribute:
             if each.name == key:
-                found = onnx.helper.get_attribute_value(each)
-                return tuple(found) if isinstance(default, tuple) else found
+                kinds = {int: (_INT, each.i), bytes: (_STRING, each.s), tuple: (_INTS, each.ints)}
+                kind, found = kinds[type(default)]
+                fits = not isinstance(default, tuple) or len(each.ints) == len(default)
+                if each.type != kind or not fits:
+                    raise BitlatheError(
+                        f"its attribute {key!r} is not of the type, or the length, that it takes."
+                    )
+                return type(default)(found)
         return default
 
     def begins(self, x: Sequence[int], w: Sequence[int]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from ...datatypes.base.errors import shown
 from ...datatypes.base.files import shown_path
 from ...datatypes.weights.safetensors_file import safetensors_shapes
 from ..config import read_config
+from .kinds import refuse_others
 from .weights import Weights
 
 INDEX = "weight_map"
@@ -43,6 +44,7 @@ def read_index(path: Path) -> Weights:
                     "the shapes.",
                     name,
                 )
+            refuse_others(path.parent / shard)
             shards[shard] = safetensors_shapes(path.parent / shard)
         if name not in shards[shard]:
             raise files.error(f"{shown(shard)} holds no tensor {shown(name)}.", name)

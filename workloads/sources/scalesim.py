@@ -16,6 +16,7 @@ from ..conv import conv_gemm
 from ..conv_shape import ConvShape
 from ..gemm import Gemm
 from ..products import Product, Products
+from .listed import whole_or_text
 
 Row = tuple[int, list[str]]
 _MNK = ["m", "n", "k"]
@@ -91,8 +92,7 @@ def _data(names: Sequence[str], cells: Sequence[str]) -> Mapping[str, object]:
     data: dict[str, object] = {}
     for name, cell in zip(meaning, cells, strict=False):
         if cell:
-            whole = cell.lstrip("-").isdecimal() and name not in ("name", "sparsity")
-            data[name] = int(cell) if whole else cell
+            data[name] = cell if name in ("name", "sparsity") else whole_or_text(cell)
     return data
 
 

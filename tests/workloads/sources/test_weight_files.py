@@ -373,6 +373,16 @@ def test_an_index_of_several_files(tmp_path):
         load_model(index)
 
 
+def test_a_header_may_begin_as_a_pickle_does(tmp_path):
+    """Its length is the first thing in the file: 640 bytes are a pickle's mark, 8 are protobuf's."""
+    for length in (0x280, 0x380, 0x480, 0x580, 0x1F08):
+        head = json.dumps({"up.weight": {"dtype": "F16", "shape": [4, 8], "data_offsets": [0, 64]}})
+        content = length.to_bytes(8, "little") + head.ljust(length).encode() + bytes(64)
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(content)
+        assert load_model(path).gemms()[0].n == 4
+
+
 def test_files_that_store_no_tensors(tmp_path):
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(BitlatheError, match=r"a.json: no .gguf, .safetensors or"):
