@@ -13,10 +13,19 @@ from .early import EARLY
 from .encoders import ENCODERS
 from .family import Family
 from .gemma import GEMMA
+from .latent import LATENT
 from .llama import LLAMA
 from .mixtures import MIXTURES
 from .qwen import QWEN
 
-FAMILIES: Mapping[str, Family] = {**EARLY, **LLAMA, **MIXTURES, **QWEN, **GEMMA, **ENCODERS}
+FAMILIES: Mapping[str, Family] = {
+    **EARLY,
+    **LLAMA,
+    **MIXTURES,
+    **LATENT,
+    **QWEN,
+    **GEMMA,
+    **ENCODERS,
+}
 
 __all__ = ["AROUND_TEXT", "FAMILIES", "Family"]

@@ -36,6 +36,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     "gemma3_text": ("gemma3", "shieldgemma2"),
     "llama4_text": ("llama4",),
     "cohere2": ("aya_vision", "cohere2_vision"),
+    "deepseek_v3": ("kimi_k25",),
     "exaone4": ("exaone4_5",),
     "granite": ("granite_speech", "granite_speech_plus"),
 }

@@ -102,6 +102,30 @@ class AttentionFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatentFacts:
+    """How a family's latent attention is built; its sizes stand under the same keys everywhere.
+
+    ``bias`` is a rule; ``indexed``: an indexer chooses the tokens in view, in all layers or in
+    those that ``indexer_types`` calls full (``indexer_types``).
+    """
+
+    bias: Rule = ("attention_bias", False)
+    indexed: bool = False
+    indexer_types: bool = False
+    rotary_layers: Literal["all"] = "all"
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys that it is read from."""
+        yield from ("q_lora_rank", "kv_lora_rank", "v_head_dim")
+        yield from ("qk_nope_head_dim", "qk_rope_head_dim")
+        yield from rule_keys(self.bias)
+        if self.indexed:
+            yield from ("index_n_heads", "index_head_dim", "index_topk")
+        if self.indexer_types:
+            yield from ("indexer_types", "index_topk_freq", "index_skip_topk_offset")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MlpFacts:
     """How a family's MLP is built.
 
@@ -258,7 +282,7 @@ class Family:
 
     kind: Kind = "decoder"
     keys: Keys = Keys()
-    attention: AttentionFacts = AttentionFacts()
+    attention: AttentionFacts | LatentFacts = AttentionFacts()
     mlp: MlpFacts = MlpFacts()
     experts: ExpertFacts | None = None
     window: Window | None = None

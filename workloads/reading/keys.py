@@ -11,7 +11,7 @@ from ...datatypes.base.errors import BitlatheError
 from ..config import Config
 from ..families import FAMILIES, Family
 from ..families.family import all_names
-from .layers import FULL
+from .windows import FULL
 
 # Keys by which other model classes say that they are built in another way, and what they build.
 _OTHER_PARTS = {
@@ -55,6 +55,7 @@ _OTHER_PARTS = {
     "is_decoder": "a decoder",
     "use_bidirectional_attention": "attention both ways",
 }
+_FURTHER_TOKENS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
 _LIKE = 0.85  # similarity (difflib) from which a key is taken for a mistyped one
 
 
@@ -81,6 +82,12 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
         elif near:
             raise config.error(
                 f"unknown key {key!r}. Is it meant to be {near[0]!r}, which is not given?", key
+            )
+    for key in _FURTHER_TOKENS:
+        if config.data.get(key):
+            yield (
+                f"the layers that predict further tokens ({key!r} is {config.data[key]!r}) are "
+                "left out, as by the model class."
             )
     if isinstance(quantized := config.data.get("quantization_config"), dict):
         method = quantized.get("quant_method")

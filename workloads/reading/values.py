@@ -1,5 +1,7 @@
 """Values of a configuration under rules, and under the one of several names that it uses."""
 
+from typing import Any
+
 from ..config import Config
 from ..families.family import Names
 from ..families.outputs import Rule
@@ -15,3 +17,17 @@ def chosen(config: Config, names: Names) -> str:
 def holds(config: Config, rule: Rule) -> bool:
     """Return what a rule says of a configuration."""
     return rule if isinstance(rule, bool) else config.flag(rule[0], default=rule[1])
+
+
+def one_a_layer(config: Config, key: str, depth: int) -> list[Any]:
+    """Return a list of one value a layer, empty where it is left out.
+
+    Raises
+    ------
+    BitlatheError
+        If there are more or fewer values than layers.
+    """
+    given = list(config.items(key))
+    if given and len(given) != depth:
+        raise config.error(f"{key!r} names {len(given)} layers, but there are {depth}.", key)
+    return given

@@ -3,6 +3,7 @@
 from .attention import Attention
 from .experts import Experts
 from .forward import DEFAULT_CONTEXT, Forward, Group
+from .latent import Indexer, LatentAttention
 from .matrix import Matrix, Product, Table
 from .mlp import Mlp
 from .network import Head, Image, Layers, Transformer
@@ -17,6 +18,8 @@ __all__ = [
     "Group",
     "Head",
     "Image",
+    "Indexer",
+    "LatentAttention",
     "Layers",
     "Matrix",
     "Mlp",

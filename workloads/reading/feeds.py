@@ -1,0 +1,159 @@
+"""What follows attention in a layer: from the keys of a config.json to MLPs and experts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ..config import Config
+from ..families.family import ExpertFacts, Family, MlpFacts
+from ..transformer import Experts, Mlp, Part
+from ..transformer.part import Activation
+from .values import chosen, holds, one_a_layer
+
+
+def read_feeds(config: Config, family: Family, hidden: int, depth: int) -> list[Part]:
+    """Read the MLP, or the experts, of each layer.
+
+    Parameters
+    ----------
+    config, family
+        The configuration, and the rules that it is read by.
+    hidden : int
+        The width of their inputs.
+    depth : int
+        Number of layers.
+    """
+    if family.experts is None:
+        return [read_mlp(config, family, hidden)] * depth
+    routed = _ROUTED[family.experts.layers](config, depth)
+    dense: Part | None = None if all(routed) else read_mlp(config, family, hidden)
+    experts: Part | None = read_experts(config, family, hidden) if any(routed) else None
+    chosen_parts = (experts if with_experts else dense for with_experts in routed)
+    return [part for part in chosen_parts if part is not None]
+
+
+def _stepped(config: Config, depth: int) -> list[bool]:
+    step = config.integer("decoder_sparse_step", default=1)
+    dense = config.items("mlp_only_layers")
+    return [i not in dense and (i + 1) % step == 0 for i in range(depth)]
+
+
+def _after_first(config: Config, depth: int) -> list[bool]:
+    kinds = one_a_layer(config, "mlp_layer_types", depth)
+    for kind in kinds:
+        if kind not in ("dense", "sparse"):
+            raise config.error(
+                f"'mlp_layer_types' names {kind!r}; it must be 'dense' or 'sparse'.",
+                "mlp_layer_types",
+            )
+    first = config.integer("first_k_dense_replace", default=0, least=0)
+    return [kind == "sparse" for kind in kinds] or [i >= first for i in range(depth)]
+
+
+def _interleaved(config: Config, depth: int) -> list[bool]:
+    step = config.integer("interleave_moe_layer_step", default=1)
+    given = config.get("moe_layers")
+    routed = range(step - 1, depth, step) if given is None else config.items("moe_layers")
+    return [i in routed for i in range(depth)]
+
+
+_ROUTED: Mapping[str, Callable[[Config, int], list[bool]]] = {
+    "all": lambda config, depth: [True] * depth,
+    "stepped": _stepped,
+    "after_first": _after_first,
+    "interleaved": _interleaved,
+}
+
+
+_ACTIVATIONS: Mapping[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "mish": "silu",
+    "relu": "relu",
+    "relu6": "relu",
+    "leaky_relu": "relu",
+    "relu2": "relu2",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "xielu": "xielu",
+    "linear": "linear",
+    "laplace": "gelu",
+}
+
+
+def _activation(config: Config, facts: MlpFacts) -> Activation:
+    """Return the activation of an MLP; every name of a GELU is one."""
+    key = next((key for key in facts.activation_keys if config.get(key) is not None), None)
+    name = facts.activation if key is None else config.get(key)
+    if isinstance(name, str) and "gelu" in name:
+        return "gelu"
+    if name not in _ACTIVATIONS:
+        raise config.error(
+            f"{key!r} is {name!r}; known are the GELUs and {', '.join(_ACTIVATIONS)}.", key
+        )
+    return _ACTIVATIONS[name]
+
+
+def read_mlp(config: Config, family: Family, hidden: int) -> Mlp:
+    """Read the MLP of dense layers."""
+    facts, names = family.mlp, family.keys.inner
+    if family.experts is not None and family.experts.dense_inner is not None:
+        names = family.experts.dense_inner
+    inner = facts.factor * hidden if facts.factor else None
+    if names is None:
+        assert inner is not None
+        return _mlp(config, family, hidden, inner)
+    return _mlp(config, family, hidden, config.integer(chosen(config, names), default=inner))
+
+
+def _mlp(config: Config, family: Family, hidden: int, inner: int) -> Mlp:
+    facts = family.mlp
+    activation = _activation(config, facts)
+    normed = family.norm_vectors * inner if facts.sub_norm else 0
+    return Mlp(
+        hidden=hidden,
+        inner=inner,
+        names=facts.names,
+        gated=facts.gated,
+        bias=holds(config, facts.bias),
+        activation=activation,
+        vectors=normed + 2 * (activation == "xielu"),  # two learned slopes
+    )
+
+
+def read_experts(config: Config, family: Family, hidden: int) -> Experts:
+    """Read the mixture of experts of routed layers.
+
+    Raises
+    ------
+    BitlatheError
+        If a token visits more experts than there are.
+    """
+    facts = family.experts
+    assert facts is not None
+    of_all, of_active = chosen(config, facts.total), chosen(config, facts.active)
+    total, active = config.integer(of_all), config.integer(of_active)
+    if active > total:
+        raise config.error(
+            f"{of_active!r} is {active}, more than the {total} experts of {of_all!r}.", of_active
+        )
+    inner = config.integer(facts.inner)
+    whole = _mlp(config, family, hidden, inner)
+    wide = _shared_inner(config, facts, inner)
+    return Experts(
+        total=total,
+        active=active,
+        expert=replace(whole, bias=facts.bias),
+        shared=replace(whole, inner=wide) if wide else None,
+        shared_gate=facts.shared_gate and wide > 0,
+        router_bias=facts.router_bias,
+    )
+
+
+def _shared_inner(config: Config, facts: ExpertFacts, inner: int) -> int:
+    """Return the width of all shared experts together, 0 if there is none."""
+    if facts.shared_inner:
+        return config.integer(facts.shared_inner, default=0, least=0)
+    count = facts.shared
+    if facts.shared_count:
+        count = config.integer(facts.shared_count, default=0, least=0)
+    return count * inner
