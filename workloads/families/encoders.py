@@ -1,52 +1,128 @@
 """Families that read their whole input at once: text encoders and vision transformers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from .family import AttentionFacts, Family, MlpFacts
-from .outputs import BERT, VIT
+from .family import AttentionFacts, Family, Keys, MlpFacts, Window, sizes
+from .outputs import ALBERT, BERT, DEIT, DISTILBERT, MODERNBERT, ROBERTA, VIT
 
 _MLP = MlpFacts(names=("intermediate", "output"), gated=False, bias=True, activation="gelu")
+_ATTENTION = AttentionFacts(
+    projections=("query", "key", "value"),
+    output="dense",
+    kv_heads=None,
+    head_dim=None,
+    rotary=None,
+    qkv_bias=True,
+    output_bias=True,
+)
+_BERT = Family(
+    kind="encoder",
+    attention=_ATTENTION,
+    mlp=_MLP,
+    outputs=BERT,
+    tied=True,
+    norm="layer_norm",
+    norm_vectors=2,
+    final_norms=0,
+    embedding_norms=1,
+    positions_learned=True,
+    token_types=True,
+    refused=("is_decoder",),
+    defaults={"type_vocab_size": 2},
+    sizes=sizes(768, 12, 12, 3072, 30522),
+)
+_ROBERTA = replace(
+    _BERT, outputs=ROBERTA, positions_unused=2, sizes=sizes(768, 12, 12, 3072, 50265)
+)
+_VIT = Family(
+    kind="vision",
+    attention=replace(_ATTENTION, qkv_bias=("qkv_bias", True)),
+    mlp=_MLP,
+    outputs=VIT,
+    norm="layer_norm",
+    norm_vectors=2,
+    positions_learned=True,
+    defaults={"image_size": 224, "patch_size": 16, "num_channels": 3},
+)
 
 ENCODERS: Mapping[str, Family] = {
-    "bert": Family(
+    "bert": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "distilbert": Family(
         kind="encoder",
-        attention=AttentionFacts(
-            projections=("query", "key", "value"),
-            output="dense",
-            kv_heads=None,
-            head_dim=None,
-            rotary=None,
-            qkv_bias=True,
-            output_bias=True,
+        keys=Keys(
+            hidden=("dim", "hidden_size"),
+            layers=("n_layers", "num_hidden_layers"),
+            heads=("n_heads", "num_attention_heads"),
+            inner="hidden_dim",
         ),
-        mlp=_MLP,
-        outputs=BERT,
+        attention=replace(_ATTENTION, projections=("q_lin", "k_lin", "v_lin"), output="out_lin"),
+        mlp=MlpFacts(
+            names=("lin1", "lin2"),
+            gated=False,
+            bias=True,
+            activation="gelu",
+            activation_keys=("activation",),
+        ),
+        outputs=DISTILBERT,
         tied=True,
         norm="layer_norm",
         norm_vectors=2,
         final_norms=0,
         embedding_norms=1,
         positions_learned=True,
-        token_types=True,
-        refused=("is_decoder",),
-        defaults={"type_vocab_size": 2},
     ),
-    "vit": Family(
-        kind="vision",
+    "albert": replace(
+        _BERT,
+        outputs=ALBERT,
+        narrow_embedding="embedding_size",
+        narrow_bias=True,
+        narrow_always=True,
+        groups_key="num_hidden_groups",
+        defaults={
+            "type_vocab_size": 2,
+            "embedding_size": 128,
+            "num_hidden_groups": 1,
+        },
+        only={"inner_group_num": 1},
+        sizes=sizes(4096, 12, 64, 16384, 30000),
+    ),
+    "modernbert": Family(
+        kind="encoder",
         attention=AttentionFacts(
-            projections=("query", "key", "value"),
-            output="dense",
+            projections=("Wqkv",),
+            output="Wo",
             kv_heads=None,
             head_dim=None,
-            rotary=None,
-            qkv_bias=("qkv_bias", True),
-            output_bias=True,
+            qkv_bias=("attention_bias", False),
+            output_bias=("attention_bias", False),
         ),
-        mlp=_MLP,
-        outputs=VIT,
+        mlp=MlpFacts(
+            names=("Wi", "mlp_Wo"),
+            bias=("mlp_bias", False),
+            activation="gelu",
+            activation_keys=("hidden_activation",),
+        ),
+        window=Window(
+            key="local_attention",
+            default=128,
+            both_ways=True,
+            types="layer_types",
+            layers="behind_each",
+            count_key="global_attn_every_n_layers",
+            count=3,
+        ),
+        outputs=MODERNBERT,
+        tied=True,
+        first_norms=1,
+        embedding_norms=1,
         norm="layer_norm",
-        norm_vectors=2,
-        positions_learned=True,
-        defaults={"image_size": 224, "patch_size": 16, "num_channels": 3},
+        norm_shift=("norm_bias", False),
+        sizes=sizes(768, 22, 12, 1152, 50368),
     ),
+    "vit": _VIT,
+    "deit": replace(_VIT, outputs=DEIT, other_tokens=2),
 }

@@ -209,22 +209,27 @@ class Window:
     chunked : bool
         Whether positions are cut into chunks of this length, rather than each token seeing as many
         before it.
+    both_ways : bool
+        Whether half of the length is seen on each side, and the own token.
     flag : str or None
         A key that must be true.
     types : str or None
         A key that names the kind of each layer: it decides where it is given.
     layers
         Otherwise: which layers i, counted from 0, with n from the key ``count_key``, or ``count``:
-        all, those from n on, even ones below n, all but each n-th, those whose heads are turned by
-        positions, or those that are not.
+        all, those from n on, even ones below n, all but each n-th, all but the first of each n,
+        those whose heads are turned by positions, or those that are not.
     """
 
     key: str = "sliding_window"
     default: int | None = 4096
     chunked: bool = False
+    both_ways: bool = False
     flag: str | None = None
     types: str | None = None
-    layers: Literal["all", "from", "even_below", "but_each", "turned", "unturned"] = "all"
+    layers: Literal[
+        "all", "from", "even_below", "but_each", "behind_each", "turned", "unturned"
+    ] = "all"
     count_key: str | None = None
     count: int = 0
 
@@ -260,18 +265,31 @@ class Family:
         Their kind.
     norm_vectors : int
         1 for a norm with a scale, 2 for one with scale and shift.
+    norm_shift : rule
+        Whether norms have a shift beside a scale after all.
     parallel : rule
         Whether attention and MLP read the same input.
-    positions_learned, position_offset, token_types
-        Which tables stand beside that of the words, and rows that positions leave unused.
+    first_norms : int or None
+        Norms in the first layer, where that is another number.
+    groups_key : str or None
+        Key of how many layers have weights of their own; the others share them.
+    positions_learned, position_offset, positions_unused, token_types
+        Which tables stand beside that of the words; rows that positions have beyond the key's
+        number, and rows of this number that no token takes.
+    other_tokens : int
+        Tokens of an image beside its patches.
     narrow_embedding : str or None
         Key of the words' own width: a matrix leads to the hidden width where they differ.
     narrow_head : bool
         Whether the head is as narrow, with a matrix back ahead of it.
     narrow_bias : bool
         Whether these matrices have biases.
+    narrow_always : bool
+        Whether there is one where the widths are equal, too.
     refused : tuple of str
         Keys that, when set, make another model than this.
+    only : mapping
+        Keys of which a single value can be read.
     plain : tuple of str
         Keys that say nothing about sizes, though they do in other families or look like mistyped.
     defaults : mapping
@@ -297,28 +315,40 @@ class Family:
     final_norm: Rule = True
     norm: Norm = "rms_norm"
     norm_vectors: int = 1
+    norm_shift: Rule = False
     parallel: Rule = False
     positions_learned: bool = False
+    first_norms: int | None = None
+    groups_key: str | None = None
     position_offset: int = 0
+    positions_unused: int = 0
     token_types: bool = False
+    other_tokens: int = 1
     narrow_embedding: str | None = None
     narrow_head: bool = False
     narrow_bias: bool = False
+    narrow_always: bool = False
     refused: tuple[str, ...] = ()
+    only: Mapping[str, Any] = field(default_factory=dict)
     plain: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     sizes: Mapping[str, Any] = field(default_factory=dict)
 
     def read_keys(self) -> frozenset[str]:
         """Return the keys that the family's models are read from."""
-        keys, found = self.keys, {"architectures", "id2label", "num_labels", *self.defaults}
+        keys, found = (
+            self.keys,
+            {"architectures", "id2label", "num_labels", *self.defaults, *self.only},
+        )
         found.update(all_names(keys.hidden, keys.layers, keys.heads, keys.inner))
         if self.kind != "vision":
             found |= {"vocab_size", "tie_word_embeddings"}
         if self.positions_learned and self.kind != "vision":
             found.update(all_names(keys.positions))
-        found.update(all_names(self.narrow_embedding, self.parallel_norms_key))
-        found.update(rule_keys(self.parallel, self.two_parallel_norms, self.final_norm))
+        found.update(all_names(self.narrow_embedding, self.parallel_norms_key, self.groups_key))
+        found.update(
+            rule_keys(self.parallel, self.two_parallel_norms, self.final_norm, self.norm_shift)
+        )
         for facts in (self.attention, self.mlp, self.experts, self.window):
             if facts is not None:
                 found.update(facts.keys())

@@ -15,13 +15,14 @@ class Output:
     """A matrix behind the last layer.
 
     ``stage``: "head" reads what the last layer leaves, "tail:x" what "head:x" leaves. ``outputs``
-    are the hidden width, the vocabulary, the labels, or two. ``tokens``: all, one of each
-    sequence, or as many as logits are wanted of. ``bias`` is a rule. ``norm``: a norm follows.
+    are the hidden width, that of the words' table, the vocabulary, the labels, or two.
+    ``tokens``: all, one of each sequence, or as many as logits are wanted of. ``bias`` is a rule.
+    ``norm``: a norm follows.
     """
 
     name: str
     stage: str = "head"
-    outputs: Literal["hidden", "vocabulary", "labels", "pair"] = "labels"
+    outputs: Literal["hidden", "narrow", "vocabulary", "labels", "pair"] = "labels"
     tokens: Literal["all", "one", "logits"] = "one"
     bias: Rule = True
     norm: bool = False
@@ -59,7 +60,54 @@ BERT: Outputs = {
     "ForTokenClassification": (replace(_CLASSIFIER, tokens="all"),),
     "ForQuestionAnswering": (replace(_CLASSIFIER, name="qa_outputs", tokens="all"),),
 }
+_CLASSIFIED: tuple[Output, ...] = (
+    Output(name="classifier_dense", stage="head:label", outputs="hidden"),
+    replace(_CLASSIFIER, stage="tail:label"),
+)
+_TOKENS: Outputs = {
+    "ForTokenClassification": (replace(_CLASSIFIER, tokens="all"),),
+    "ForQuestionAnswering": (replace(_CLASSIFIER, name="qa_outputs", tokens="all"),),
+}
+ROBERTA: Outputs = {
+    "Model": (_POOLER,),
+    "ForMaskedLM": _WORDS,
+    "ForSequenceClassification": _CLASSIFIED,
+    **_TOKENS,
+}
+DISTILBERT: Outputs = {
+    "Model": (),
+    "ForMaskedLM": _WORDS,
+    "ForSequenceClassification": _CLASSIFIED,
+    **_TOKENS,
+}
+ALBERT: Outputs = {
+    "Model": (_POOLER,),
+    "ForMaskedLM": (replace(_WORDS[0], outputs="narrow"), _WORDS[1]),
+    "ForSequenceClassification": (_POOLER, replace(_CLASSIFIER, stage="tail:pooled")),
+    **_TOKENS,
+}
+_HEAD = Output(
+    name="head_dense", stage="head:dense", outputs="hidden", tokens="all", norm=True,
+    bias=("classifier_bias", False),
+)  # fmt: skip
+MODERNBERT: Outputs = {
+    "Model": (),
+    "ForMaskedLM": (_HEAD, replace(_WORDS[1], stage="tail:dense", bias=("decoder_bias", True))),
+    "ForSequenceClassification": (
+        replace(_HEAD, tokens="one"),
+        replace(_CLASSIFIER, stage="tail:dense"),
+    ),
+    "ForTokenClassification": (_HEAD, replace(_CLASSIFIER, stage="tail:dense", tokens="all")),
+}
 VIT: Outputs = {
     "ForImageClassification": (_CLASSIFIER,),
+    "Model": (_POOLER,),
+}
+DEIT: Outputs = {
+    "ForImageClassification": (_CLASSIFIER,),
+    "ForImageClassificationWithTeacher": (
+        replace(_CLASSIFIER, name="cls_classifier"),
+        replace(_CLASSIFIER, name="distillation_classifier"),
+    ),
     "Model": (_POOLER,),
 }

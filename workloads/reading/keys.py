@@ -67,6 +67,12 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
     BitlatheError
         A key that makes another model than one of this family, or that looks mistyped.
     """
+    for key, value in family.only.items():
+        if config.get(key) not in (None, value):
+            raise config.error(
+                f"{key!r} is {config.get(key)!r}; of {name} models only {value!r} is supported.",
+                key,
+            )
     mine = family.read_keys()
     elsewhere = frozenset[str]().union(*map(Family.read_keys, FAMILIES.values())) - _POSITIONS
     absent = [key for key in mine if key not in config.data]

@@ -9,7 +9,7 @@ from ..transformer import Layers, Part
 from .attention import read_attention
 from .feeds import read_feeds
 from .latent import read_latents
-from .values import chosen, holds
+from .values import chosen, holds, norm_vectors
 from .windows import turned_layers, windows
 
 _DEEPEST = 100_000
@@ -25,20 +25,35 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     """
     depth = _depth(config, family)
     mixers = _mixers(config, family, hidden, depth)
-    alike = Counter(zip(mixers, read_feeds(config, family, hidden, depth), strict=True))
+    feeds = read_feeds(config, family, hidden, depth)
     parallel = holds(config, family.parallel)
-    norms = _norms(config, family, parallel=parallel)
+    norms = [_norms(config, family, parallel=parallel)] * depth
+    if family.first_norms is not None:
+        norms[0] = family.first_norms
+    stored = _stored(config, family, depth)
     return tuple(
         Layers(
             count=count,
-            parts=parts,
+            parts=(mixer, feed),
             parallel=parallel,
             norm=family.norm,
-            norm_count=norms,
-            norm_parameters=norms * family.norm_vectors * hidden,
+            norm_count=normed,
+            norm_parameters=normed * norm_vectors(config, family) * hidden,
+            stored=stored,
         )
-        for parts, count in alike.items()
+        for (mixer, feed, normed), count in Counter(zip(mixers, feeds, norms, strict=True)).items()
     )
+
+
+def _stored(config: Config, family: Family, depth: int) -> int | None:
+    """Return how many layers have weights of their own, None for all."""
+    key = family.groups_key
+    if key is None:
+        return None
+    groups = config.integer(key)
+    if groups > depth:
+        raise config.error(f"{key!r} is {groups}, more than the {depth} layers.", key)
+    return groups
 
 
 def _mixers(config: Config, family: Family, hidden: int, depth: int) -> list[Part]:
@@ -57,6 +72,7 @@ def _attentions(
     if facts.rotary_layers == "windowed":
         turned = [window is not None or not any(seen) for window in seen]
     chunked = family.window is not None and family.window.chunked
+    both_ways = family.window is not None and family.window.both_ways
     several = len(set(seen)) > 1
     whole = read_attention(config, family, facts, hidden)
     found: list[Part] = []
@@ -66,6 +82,7 @@ def _attentions(
                 whole,
                 window=None if chunked else length,
                 chunk=length if chunked else None,
+                ahead=length // 2 if both_ways and length is not None else 0,
                 suffix="_local" if several and length is not None else "",
                 rotary_dim=whole.rotary_dim if turns else 0,
             )

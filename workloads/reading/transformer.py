@@ -9,7 +9,7 @@ from ..families.outputs import Output
 from ..sizes import check_size
 from ..transformer import Head, Image, Matrix, Table, Transformer
 from .layers import read_layers
-from .values import chosen, holds
+from .values import chosen, holds, norm_vectors
 
 
 def read_transformer(config: Config, family: Family) -> Transformer:
@@ -24,13 +24,13 @@ def read_transformer(config: Config, family: Family) -> Transformer:
     narrow = _narrow(config, family, hidden)
     layers = read_layers(config, family, hidden)
     if family.kind == "vision":
-        embeddings = _image(config, hidden)
+        embeddings = _image(config, hidden, family.other_tokens)
     else:
         embeddings = _words(config, family, hidden, narrow)
     final = family.final_norms if holds(config, family.final_norm) else 0
     vectors = embeddings.pop("vectors", 0)
-    vectors += final * family.norm_vectors * hidden
-    vectors += family.embedding_norms * family.norm_vectors * narrow
+    vectors += final * norm_vectors(config, family) * hidden
+    vectors += family.embedding_norms * norm_vectors(config, family) * narrow
     return Transformer(
         kind=family.kind,
         hidden=hidden,
@@ -60,8 +60,15 @@ def head_of(config: Config, family: Family) -> str | None:
 def _heads(config: Config, family: Family, hidden: int, narrow: int) -> tuple[Head, ...]:
     """Return the matrices behind the last layer; one of no outputs is left out."""
     wanted = family.outputs[head_of(config, family) or next(iter(family.outputs))]
-    made = [_head(config, family, output, hidden) for output in wanted]
-    heads = [head for head in made if head is not None]
+    heads: list[Head] = []
+    branches: dict[str, int] = {}  # width that a "head:x" leaves to "tail:x"
+    for output in wanted:
+        kind, _, branch = output.stage.partition(":")
+        inputs = branches[branch] if kind == "tail" else hidden
+        width = _outputs(config, output, hidden, narrow)
+        if width:
+            heads.append(_head(config, family, output, width, inputs))
+            branches[branch] = width
     if not family.narrow_head or narrow == hidden:
         return tuple(heads)
     back = Matrix(
@@ -78,25 +85,26 @@ def _heads(config: Config, family: Family, hidden: int, narrow: int) -> tuple[He
     return (Head(matrix=back, tokens=heads[0].tokens if heads else "all"), *behind)
 
 
-def _head(config: Config, family: Family, output: Output, hidden: int) -> Head | None:
+def _outputs(config: Config, output: Output, hidden: int, narrow: int) -> int:
+    """Return the outputs of a matrix behind the last layer."""
     if output.outputs == "labels":
-        width = _labels(config)
-    elif output.outputs == "vocabulary":
-        width = config.integer("vocab_size")
-    else:
-        width = hidden if output.outputs == "hidden" else 2
-    if not width:
-        return None
+        return _labels(config)
+    if output.outputs == "vocabulary":
+        return config.integer("vocab_size")
+    return {"hidden": hidden, "narrow": narrow, "pair": 2}[output.outputs]
+
+
+def _head(config: Config, family: Family, output: Output, width: int, inputs: int) -> Head:
     return Head(
         matrix=Matrix(
             stage=output.stage,
             name=output.name,
             outputs=width,
-            inputs=hidden,
+            inputs=inputs,
             bias=holds(config, output.bias),
         ),
         tokens=output.tokens,
-        norm=family.norm_vectors * hidden if output.norm else 0,
+        norm=norm_vectors(config, family) * width if output.norm else 0,
         words=output.outputs == "vocabulary",
     )
 
@@ -117,8 +125,8 @@ def _words(config: Config, family: Family, hidden: int, narrow: int) -> dict[str
     tables = [Table(name="words", rows=config.integer("vocab_size"), width=narrow)]
     longest = None
     if family.positions_learned:
-        longest = config.integer(chosen(config, family.keys.positions))
-        rows = longest + family.position_offset
+        given = config.integer(chosen(config, family.keys.positions))
+        rows, longest = given + family.position_offset, given - family.positions_unused
         tables.append(Table(name="positions", rows=rows, width=wide))
     if family.token_types:
         types = config.integer("type_vocab_size", least=0)
@@ -126,11 +134,12 @@ def _words(config: Config, family: Family, hidden: int, narrow: int) -> dict[str
     project = Matrix(
         stage="embed", name="project_in", outputs=hidden, inputs=narrow, bias=family.narrow_bias
     )
-    ahead = () if narrow == hidden else (project,)
+    led = narrow != hidden or family.narrow_always
+    ahead = (project,) if led else ()
     return {"tables": tuple(tables), "longest_context": longest, "ahead": ahead}
 
 
-def _image(config: Config, hidden: int) -> dict[str, Any]:
+def _image(config: Config, hidden: int, other_tokens: int) -> dict[str, Any]:
     """Return the image, the table of positions, and the class token."""
     channels = config.integer("num_channels")
     sides, patches = _side(config, "image_size"), _side(config, "patch_size")
@@ -146,6 +155,7 @@ def _image(config: Config, hidden: int) -> dict[str, Any]:
         width=sides[1],
         patch_height=patches[0],
         patch_width=patches[1],
+        other_tokens=other_tokens,
     )
     positions = Table(name="positions", rows=image.tokens, width=hidden)
     return {"image": image, "tables": (positions,), "vectors": image.other_tokens * hidden}

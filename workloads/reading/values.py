@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..config import Config
-from ..families.family import Names
+from ..families.family import Family, Names
 from ..families.outputs import Rule
 
 
@@ -31,3 +31,8 @@ def one_a_layer(config: Config, key: str, depth: int) -> list[Any]:
     if given and len(given) != depth:
         raise config.error(f"{key!r} names {len(given)} layers, but there are {depth}.", key)
     return given
+
+
+def norm_vectors(config: Config, family: Family) -> int:
+    """Return how many parameters a norm has for each element."""
+    return family.norm_vectors + holds(config, family.norm_shift)

@@ -64,13 +64,15 @@ def windows(
     length = rule.default
     if rule.key in config.data:
         length = None if config.data[rule.key] is None else config.integer(rule.key)
+    if rule.both_ways and length is not None:
+        length = 2 * (length // 2) + 1
     if length is None or (rule.flag and not config.flag(rule.flag, default=False)):
         return [None] * depth
     if types:
         return [None if kind == FULL else length for kind in types]
     n = rule.count
     if rule.count_key:
-        least = 1 if rule.layers == "but_each" else 0
+        least = 1 if rule.layers in ("but_each", "behind_each") else 0
         n = config.integer(rule.count_key, default=n, least=least)
     windowed = _WINDOWED[rule.layers]
     return [length if windowed(i, n, turned[i]) else None for i in range(depth)]
@@ -81,6 +83,7 @@ _WINDOWED: Mapping[str, Callable[[int, int, bool], bool]] = {
     "from": lambda i, n, turned: i >= n,
     "even_below": lambda i, n, turned: i % 2 == 0 and i < n,
     "but_each": lambda i, n, turned: (i + 1) % n != 0,
+    "behind_each": lambda i, n, turned: i % n != 0,
     "turned": lambda i, n, turned: turned,
     "unturned": lambda i, n, turned: not turned,
 }

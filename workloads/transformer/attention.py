@@ -25,6 +25,8 @@ class Attention(Part):
         Name of the matrix behind the mix.
     window : int or None
         Tokens in view at most, the own one included.
+    ahead : int
+        Those of the window that stand behind the own one: 0 where attention looks back only.
     chunk : int or None
         Tokens of the chunks that positions are cut into: a token sees its own chunk up to itself.
     qkv_bias, output_bias : bool
@@ -48,6 +50,7 @@ class Attention(Part):
     projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     output: str = "o_proj"
     window: int | None = None
+    ahead: int = 0
     chunk: int | None = None
     qkv_bias: bool = False
     output_bias: bool = False
@@ -241,6 +244,6 @@ class Attention(Part):
             stationary="kv_cache",
             causal="n" if masked else None,
             rows_per_token=shared,
-            visible_before=group.cached - low,
+            visible_before=group.cached - low + self.ahead,
             window=self.window if masked else None,
         )

@@ -31,6 +31,9 @@ class Layers:
         Norms of the hidden width in one layer.
     norm_parameters : int
         Parameters of these norms, all together.
+    stored : int or None
+        How many of the layers have weights of their own, which the others share (ALBERT); None:
+        all.
     """
 
     count: int
@@ -39,6 +42,12 @@ class Layers:
     norm: Norm = "rms_norm"
     norm_count: int = 0
     norm_parameters: int = 0
+    stored: int | None = None
+
+    @property
+    def copies(self) -> int:
+        """Number of layers with weights of their own."""
+        return self.count if self.stored is None else self.stored
 
     @property
     def rank(self) -> tuple[int, ...]:
@@ -159,6 +168,12 @@ class Transformer:
         """Tokens of a vision model; None for text."""
         return self.image.tokens if self.image else None
 
+    def stored_parts(self) -> Iterator[tuple[Part, int]]:
+        """Yield the parts of all layers, each with the number of times that it is stored."""
+        for layers in self.layers:
+            for part in layers.parts:
+                yield part, layers.copies
+
     def parts(self) -> Iterator[tuple[Part, int]]:
         """Yield the parts of all layers, each with the number of layers that have it."""
         for layers in self.layers:
@@ -198,13 +213,13 @@ class Transformer:
         outside = [*self.ahead, *(head.matrix for head in self.heads)]
         if self.patch_matrix:
             outside.append(self.patch_matrix)
-        inside = sum(part.weight_count() * count for part, count in self.parts())
+        inside = sum(part.weight_count() * count for part, count in self.stored_parts())
         return inside + sum(matrix.elements for matrix in outside)
 
     def parameter_count(self) -> int:
         """All parameters: matrices, embeddings, norms and biases; a tied head once."""
-        total = sum(part.parameter_count() * count for part, count in self.parts())
-        total += sum(layers.norm_parameters * layers.count for layers in self.layers)
+        total = sum(part.parameter_count() * count for part, count in self.stored_parts())
+        total += sum(layers.norm_parameters * layers.copies for layers in self.layers)
         total += sum(table.elements for table in self.tables) + self.vectors
         total += sum(matrix.parameters for matrix in self.ahead)
         for head in self.heads:
