@@ -272,7 +272,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 @main.command()
 @click.option("--arch", required=True, help="A shipped chip or the path of a YAML file.")
-@click.option("--model", required=True, help="A shipped model or the path of a config.json.")
+@click.option("--model", required=True, help="A shipped model or a file: config.json, list, graph.")
 @click.option(
     "--phase",
     callback=known(phases),

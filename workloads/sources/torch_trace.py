@@ -6,6 +6,7 @@ inputs, or results of products) is followed through all that lies between.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -50,6 +51,7 @@ _UNKNOWN = _packets(
     *("_native_multi_head_attention", "_transformer_encoder_layer_fwd", "mkldnn_rnn_layer"),
     *("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "_cudnn_rnn"),
 )
+_CHOSEN = _packets("index", "index_select")
 _SOFTMAX = _packets("_softmax", "_safe_softmax", "softmax")
 # ops whose results hold no other elements than their first argument does
 _VIEWS = _packets(
@@ -91,17 +93,17 @@ def trace(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
         raise
     except (DynamicOutputShapeException, DataDependentOutputException) as stop:
         raise BitlatheError(
-            f"shapes depend on data ({stop.func} in {names.here}): a trace runs without any. Give "
-            "a module whose shapes follow from those of its inputs, or list its products."
+            f"shapes depend on data ({stop.func} in {names.failed_in}): a trace runs without any. "
+            "Give a module whose shapes follow from those of its inputs, or list its products."
         ) from None
     except UnsupportedOperatorException as stop:
         raise BitlatheError(
-            f"{stop.func} in {names.here} says nothing of its shapes: list the module's products."
+            f"{stop.func} in {names.failed_in} says nothing of its shapes: list the products."
         ) from None
     except Exception as problem:  # whatever the user's own code raises
         why = cut(str(problem).partition("\n")[0] or type(problem).__name__, 200)
         raise BitlatheError(
-            f"the module does not run on these inputs (in {names.here}): {why}"
+            f"the module does not run on these inputs (in {names.failed_in}): {why}"
         ) from None
     return graph.products(
         {name: tensor.numel() for name, tensor in state.items()},
@@ -148,11 +150,16 @@ class _Path:
     def __init__(self, module: torch.nn.Module) -> None:
         self.root = module
         self.stack: list[tuple[str, torch.nn.Module]] = [("", module)]
+        self.failed: str | None = None
 
     @property
     def here(self) -> str:
         path, module = self.stack[-1]
         return path or type(module).__name__
+
+    @property
+    def failed_in(self) -> str:
+        return self.failed or self.here
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -171,6 +178,8 @@ class _Path:
         return hook
 
     def _leave(self, _module: torch.nn.Module, _inputs: Any, _output: Any) -> None:
+        if sys.exc_info()[0] is not None and self.failed is None:  # the hook runs then, too
+            self.failed = self.here
         if len(self.stack) > 1:
             self.stack.pop()
 
@@ -240,6 +249,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not made:
             return
         origin = joined([self.origin(t) for t in read])
+        if packet in _CHOSEN and read[0].dim() > 2 and self.origin(read[0]).kind == WEIGHT:
+            origin = self.origin(read[0])  # of a stack of matrices some are chosen by the data
         if packet in _SOFTMAX:
             origin = origin.through_softmax()
         held = self.origin(read[0]).distinct if read and packet in _VIEWS else None

@@ -224,6 +224,35 @@ def test_more_inputs_at_once_share_the_weights():
         assert (one.m, one.n, one.k, one.batch) == (many.m, many.n, many.k, many.batch)
 
 
+class Chosen(nn.Module):
+    """Each token's own expert, whose matrix is copied out of the stack."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.Parameter(torch.ones(4, 5, 8))
+
+    def forward(self, x, which):
+        return torch.bmm(self.experts[which], x.unsqueeze(-1)).squeeze(-1)
+
+
+def test_experts_chosen_by_the_data_are_weights():
+    model = bl.from_torch(Chosen(), torch.ones(6, 8), torch.zeros(6, dtype=torch.long))
+    (gemm,) = model.gemms()
+    assert (gemm.m, gemm.n, gemm.k, gemm.batch, gemm.stationary) == (1, 5, 8, 6, "weight")
+    assert (gemm.name, model.parameter_count) == ("experts", 160)
+
+
+def test_an_error_names_the_module_it_is_in():
+    nested = nn.Sequential(nn.Linear(8, 8), nn.Sequential(nn.ReLU(), DataDependent("nonzero")))
+    with pytest.raises(
+        BitlatheError, match=r"Sequential: shapes depend .*nonzero.default in 1\.1\)"
+    ):
+        bl.from_torch(nested, torch.ones(4, 8))
+    nested[1][1] = nn.Linear(7, 3)
+    with pytest.raises(BitlatheError, match=r"does not run on these inputs \(in 1\.1\)"):
+        bl.from_torch(nested, torch.ones(4, 8))
+
+
 class DataDependent(nn.Module):
     def __init__(self, how):
         super().__init__()

@@ -374,7 +374,7 @@ def test_an_index_of_several_files(tmp_path):
 
 
 def test_a_header_may_begin_as_a_pickle_does(tmp_path):
-    """Its length is the first thing in the file: 640 bytes are a pickle's mark, 8 are protobuf's."""
+    """Its length is the first thing in the file: that of 640 bytes is also a pickle's mark."""
     for length in (0x280, 0x380, 0x480, 0x580, 0x1F08):
         head = json.dumps({"up.weight": {"dtype": "F16", "shape": [4, 8], "data_offsets": [0, 64]}})
         content = length.to_bytes(8, "little") + head.ljust(length).encode() + bytes(64)
