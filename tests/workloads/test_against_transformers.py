@@ -4,12 +4,14 @@ The truths stand in published_models.json and small_models.json, which name thei
 """
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import bitlathe
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import load_model
 from bitlathe.workloads.families import FAMILIES
@@ -268,3 +270,10 @@ def test_kimi_k2_is_built_as_deepseek_v3():
     model = load_model(KIMI_K2)
     assert round(model.parameter_count / 1e9) == 1026
     assert model.shape == load_model({**KIMI_K2, "model_type": "deepseek_v3"}).shape
+
+
+def test_the_documentation_names_every_family():
+    page = Path(bitlathe.__file__).with_name("docs") / "workloads.md"
+    rows = [row for row in page.read_text().splitlines() if re.match(r"\| `\w+\.py` \|", row)]
+    named = {name.strip() for row in rows for name in row.split("|")[2].split(",")}
+    assert named == set(FAMILIES)
