@@ -102,8 +102,16 @@ def unit_memory(unit: VectorUnit, hierarchy: Hierarchy) -> Memory:
     raise BitlatheError("vector: no memory on the chip holds results; give one.")
 
 
-def pass_of(chip: Chip, step: VectorStep) -> Pass:
-    """Return what a step asks of a chip that has a vector unit."""
+def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
+    """Return what a step asks of a chip that has a vector unit.
+
+    Parameters
+    ----------
+    chip : Chip
+    step : VectorStep
+    stays : bool
+        Whether what it works on stays on the chip: nothing passes DRAM.
+    """
     arch, unit, hierarchy = chip.arch, chip.vector, chip.hierarchies[0]
     lane, totals = (
         unit.lane(arch.technology.node_nm),
@@ -114,11 +122,12 @@ def pass_of(chip: Chip, step: VectorStep) -> Pass:
     read = math.ceil(sum((stored_bits(arch, each) for each in step.reads), Fraction(0)))
     written = math.ceil(sum((stored_bits(arch, each) for each in step.writes), Fraction(0)))
     dram, memory = hierarchy.memories[0], unit_memory(unit, hierarchy)
+    outside = (0, 0) if stays else (read, written)
     ends, busy = [], dict.fromkeys(range(len(memory.ports)), 0)
     incoming = "input" if "input" in memory.holds else "output"
     for way, operand, bits in (
-        ("write", incoming, read), ("read", incoming, read),
-        ("write", "output", written), ("read", "output", written),
+        ("write", incoming, outside[0]), ("read", incoming, read),
+        ("write", "output", written), ("read", "output", outside[1]),
     ):  # fmt: skip
         index = memory.port(way, operand)  # type: ignore[arg-type]
         port = memory.ports[index]
@@ -128,11 +137,11 @@ def pass_of(chip: Chip, step: VectorStep) -> Pass:
     work_pj = adds * lane.add_pj + multiplies * lane.multiply_pj + specials * lane.special_pj
     return Pass(
         lane_cycles=ceil_div(adds + multiplies + specials * lane.special_cycles, unit.lanes),
-        dram_cycles=math.ceil((read + written) / dram.ports[0].width_bits),
+        dram_cycles=math.ceil(sum(outside) / dram.ports[0].width_bits),
         port_cycles=max(busy.values()),
-        latency_cycles=dram.latency_cycles if read else 0,
-        read_bits=read,
-        write_bits=written,
+        latency_cycles=dram.latency_cycles if outside[0] else 0,
+        read_bits=outside[0],
+        write_bits=outside[1],
         accesses=tuple(
             (f"{memory.name}_{way}", sum(n for has, n, _ in ends if has == way))
             for way in ("read", "write")
@@ -141,7 +150,7 @@ def pass_of(chip: Chip, step: VectorStep) -> Pass:
             VECTOR: arch.accounting.layout_factor * work_pj,
             "sram_read": math.fsum(pj for way, _, pj in ends if way == "read"),
             "sram_write": math.fsum(pj for way, _, pj in ends if way == "write"),
-            "dram": read * arch.dram.read_bit_pj + written * arch.dram.write_bit_pj,
+            "dram": outside[0] * arch.dram.read_bit_pj + outside[1] * arch.dram.write_bit_pj,
         },
     )
 
@@ -183,8 +192,8 @@ def with_vector(
     found, known = list(layers), _Known.of(layers)
     beside: dict[str, _Beside] = {}
     for step in steps:
-        asked = pass_of(chip, step)
         at = _last(found, step.after)
+        asked = pass_of(chip, step, stays=at is not None and _stays(found, step))
         product = _product_behind(beside, found, step, at)
         exposed = product.add(asked, step.pieces if chip.vector.overlap else 1)
         beside[step.name] = product
@@ -232,6 +241,12 @@ def _product_behind(
     for each in made:
         beside[each.name] = found
     return found
+
+
+def _stays(layers: Sequence[LayerRun], step: VectorStep) -> bool:
+    """Return whether the results that a step works on stay on the chip (`keep_outputs`)."""
+    made = [each for each in layers if each.name in step.after and each.unit is None]
+    return not any(each.dram_bits["output"] for each in made)
 
 
 def _last(layers: Sequence[LayerRun], names: Sequence[str]) -> int | None:

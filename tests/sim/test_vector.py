@@ -1,5 +1,6 @@
 """The vector unit: clocks, traffic and energy by hand, and its pieces beside the array."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -55,7 +56,7 @@ def _layer(name="attention_qk", cycles=1000, dram_cycles=0, count=1):
     return LayerRun(
         name=name, count=count, m=1, n=1, k=1, batch=1, compute_cycles=cycles,
         dram_cycles=dram_cycles, stall_cycles=0, cycles=cycles, utilization=1.0,
-        dram_bits={"weight": 0, "input": 0, "output": 0}, sram_accesses={},
+        dram_bits={"weight": 0, "input": 0, "output": 1}, sram_accesses={},
         energy_pj={"pe": 0.0, "total": 0.0}, stalls={},
     )  # fmt: skip
 
@@ -166,6 +167,14 @@ def test_layers_of_one_name_are_one_product(chip):
     made = with_vector(chip, [step], layers)
     array = 3 * 100 + 50
     assert made[-1].cycles == time_beside(array, alone.cycles, 8, alone.dram_cycles) - array
+
+
+def test_results_that_stay_on_the_chip_pass_no_dram(chip):
+    layer = replace(_layer(), dram_bits={"weight": 9, "input": 9, "output": 0})
+    step = with_vector(chip, [_softmax()], [layer])[1]
+    assert step.dram_bits == {"weight": 0, "input": 0, "output": 0}
+    assert step.sram_accesses == {"io_read": 80, "io_write": 80}
+    assert step.cycles == pass_of(chip, _softmax(), stays=True).lane_cycles
 
 
 def test_a_unit_that_does_not_overlap_adds_all_its_clocks(tmp_path):

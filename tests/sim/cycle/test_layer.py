@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 import bitlathe as bl
-from bitlathe.arch import load_arch, resolve
+from bitlathe.arch import resolve
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.analytic import run_layer
 from bitlathe.sim.array.systolic.model import systolic
@@ -41,6 +41,7 @@ from cycle_cases import (
     timing_layer,
 )
 from naive import cycle_naive, layout_naive, ports_naive
+from naive.products_alone import alone
 
 simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
 
@@ -148,7 +149,7 @@ def test_without_memory_a_systolic_layer_takes_the_closed_form(flow: str, timing
 @pytest.mark.parametrize("arch", ["bitmod", "fp16", "ant", "olive", "hpca25/bitmod-lossy"])
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_whole_models_on_shipped_chips(arch: str, phase: str) -> None:
-    chip = resolve(load_arch(arch), phase=phase, model="opt-1.3b")
+    chip = resolve(alone(arch), phase=phase, model="opt-1.3b")
     on = Chip.of(chip)
     for gemm in load_model("opt-1.3b").gemms(phase=phase, context=256, batch=1, causal=False):
         bits = layer_bits(chip, gemm)
@@ -336,7 +337,7 @@ def test_long_loops_fold_exactly(flow: str, rate: float) -> None:
 @pytest.mark.parametrize("arch", ["bitmod", "fp16"])
 def test_a_causal_mask_saves_clocks_and_scores(arch: str) -> None:
     """Of 512 x 512 FP16 scores of each of 32 heads 512 x 513 / 2 are seen, stored and read."""
-    chip = load_arch(arch, {"dram.bits_per_clock": 4096.0})
+    chip = alone(arch, {"dram.bits_per_clock": 4096.0})
     full, masked = (simulate(chip, "opt-1.3b", context=512, causal=c) for c in (False, True))
     base = simulate(chip, "opt-1.3b", context=512, fidelity="analytic", causal=True)
     assert base.cycles <= masked.cycles < full.cycles
@@ -352,19 +353,19 @@ def test_a_causal_mask_saves_clocks_and_scores(arch: str) -> None:
 
 def test_convolutions_run() -> None:
     for name in ("resnet-18", "mobilenet-v2"):
-        run, base = (simulate("bitmod", name, fidelity=f) for f in ("cycle", "analytic"))
+        run, base = (simulate(alone("bitmod"), name, fidelity=f) for f in ("cycle", "analytic"))
         for layer, other in zip(run.layers, base.layers, strict=True):
             assert layer.cycles >= other.cycles
             assert layer.dram_bits == other.dram_bits
 
 
 def test_the_default_rung_tells_causes_and_the_run_adds_them_up() -> None:
-    run = simulate("bitmod", "phi-2", "decode")
+    run = simulate(alone("bitmod"), "phi-2", "decode")
     assert run.fidelity == "cycle"
     compute = sum(layer.compute_cycles * layer.count for layer in run.layers)
     assert run.cycles == compute + sum(run.stalls.values())
     assert set(run.stalls) == {"weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline"}
-    assert simulate("bitmod", "phi-2", "decode", fidelity="analytic").stalls == {}
+    assert simulate(alone("bitmod"), "phi-2", "decode", fidelity="analytic").stalls == {}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bitlathe as bl
-from bitlathe.arch import Arch, load_arch
+from bitlathe.arch import Arch
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.keep import NOTHING, Kept, Placed, PlacedRepeat, Plan, keep_outputs
 from bitlathe.mapping.whole_buffer import operand_bytes
@@ -44,6 +44,7 @@ from cycle_cases import (
     timing_layer,
 )
 from naive import access_naive, cycle_naive, layout_naive
+from naive.products_alone import alone
 
 simulate = partial(bl.simulate, mapper="whole-buffer")  # the rule, not a search
 
@@ -228,8 +229,8 @@ SHIPPED = [  # whether any results fit the buffer
 def test_models_overlapped(chip: str, model: str, phase: str, fits: bool, keep: bool) -> None:
     """Never below the bound of the whole model, never above layers one by one; the same bits."""
     settings = {"execution.keep_outputs": keep}
-    apart = simulate(load_arch(chip, settings), model, phase)
-    arch = load_arch(chip, settings | {"execution.overlap_layers": True})
+    apart = simulate(alone(chip, settings), model, phase)
+    arch = alone(chip, settings | {"execution.overlap_layers": True})
     run = simulate(arch, model, phase)
     base = simulate(arch, model, phase, fidelity="analytic")
     bound = max(
@@ -242,7 +243,7 @@ def test_models_overlapped(chip: str, model: str, phase: str, fits: bool, keep: 
         (layer.compute_cycles + sum(layer.stalls.values())) * layer.count for layer in run.layers
     )
     assert {layer.name for layer in run.layers} >= {layer.name for layer in base.layers}
-    plain = simulate(chip, model, phase)
+    plain = simulate(alone(chip), model, phase)
     assert (totals(run)[1] < totals(plain)[1]) == (keep and fits)
     assert totals(run)[0] == totals(plain)[0]
 
@@ -263,7 +264,7 @@ def totals(run: bl.Run) -> tuple[int, int, int]:
 
 def test_all_layers_of_a_model_fold_exactly() -> None:
     """A whole model with each tile and each layer played; slow DRAM with latency."""
-    arch = load_arch(
+    arch = alone(
         "bitmod",
         {
             "execution": {"overlap_layers": True, "keep_outputs": True},
@@ -339,13 +340,13 @@ def test_what_stays_fits_and_everyone_finds_what_it_reads() -> None:
 
 
 def test_decode_keeps_all_activations_but_keys_and_values() -> None:
-    run = simulate(load_arch("bitmod", {"execution.keep_outputs": True}), "llama-2-7b", "decode")
+    run = simulate(alone("bitmod", {"execution.keep_outputs": True}), "llama-2-7b", "decode")
     stored = {layer.name for layer in run.layers if layer.dram_bits["output"]}
     fetched = [layer.name for layer in run.layers if layer.dram_bits["input"]]
     assert stored == {"k_proj", "v_proj", "lm_head"}
     assert sorted(fetched) == ["k_proj", "q_proj", "v_proj"]  # of the first layer: the embedding
     assert {layer.count for layer in run.layers if layer.dram_bits["input"]} == {1}
-    plain = simulate("bitmod", "llama-2-7b", "decode")
+    plain = simulate(alone("bitmod"), "llama-2-7b", "decode")
     gone = totals(plain)[1] - totals(run)[1]
     wide = 31 * 3 + 1 + 32 * 8  # q, k, v but the first, lm_head; of q, o, down, av, qk, gate, up
     assert gone == 16 * (4096 * wide + 11008 * 32 * 3 + 32 * 256 * 32 * 2)
@@ -353,7 +354,7 @@ def test_decode_keeps_all_activations_but_keys_and_values() -> None:
 
 def test_scores_of_all_heads_stay_together_or_not_at_all() -> None:
     """Of 32 heads 256 x 256 FP16 scores are 4 MiB, and do not stay in 512 KiB; one head's would."""
-    run = simulate(load_arch("bitmod", {"execution.keep_outputs": True}), "opt-1.3b", context=256)
+    run = simulate(alone("bitmod", {"execution.keep_outputs": True}), "opt-1.3b", context=256)
     (scores,) = [layer for layer in run.layers if layer.name == "attention_qk"]
     assert scores.dram_bits["output"] == 32 * 256 * 256 * 16
 
@@ -361,7 +362,7 @@ def test_scores_of_all_heads_stay_together_or_not_at_all() -> None:
 def test_a_mask_never_slows_layers_that_overlap() -> None:
     """Each runs as if it had no mask where that is faster; a mask saves scores all the same."""
     for chip in ("olive", "bitmod"):
-        arch = load_arch(chip, {"execution.overlap_layers": True})
+        arch = alone(chip, {"execution.overlap_layers": True})
         full, masked = (simulate(arch, "opt-125m", context=512, causal=c) for c in (False, True))
         assert masked.cycles <= full.cycles
 
@@ -407,31 +408,29 @@ def test_required_bandwidth_of_a_stream() -> None:
 
 def test_simulate_tells_the_bandwidth_where_asked() -> None:
     at_once = {"dram.latency_cycles": 0}
-    run = simulate(load_arch("bitmod", at_once), "opt-1.3b", "decode", bandwidth=True)
-    plain = simulate("bitmod", "opt-1.3b", "decode")
+    run = simulate(alone("bitmod", at_once), "opt-1.3b", "decode", bandwidth=True)
+    plain = simulate(alone("bitmod"), "opt-1.3b", "decode")
     assert run.required_bits_per_clock == max(x.required_bits_per_clock for x in run.layers)
     assert "required_bits_per_clock" not in plain.to_dict()
     assert "required_bits_per_clock" not in plain.to_dict()["layers"][0]
-    wide = load_arch(
-        "bitmod", at_once | {"dram.bits_per_clock": float(run.required_bits_per_clock)}
-    )
+    wide = alone("bitmod", at_once | {"dram.bits_per_clock": float(run.required_bits_per_clock)})
     assert simulate(wide, "opt-1.3b", "decode").stalls["bandwidth"] == 0
-    never = load_arch("bitmod", {"dram.latency_cycles": 10**6})
+    never = alone("bitmod", {"dram.latency_cycles": 10**6})
     late = simulate(never, "opt-1.3b", "decode", bandwidth=True)
     assert late.required_bits_per_clock == math.inf
     assert late.to_dict()["required_bits_per_clock"] is None
     with pytest.raises(BitlatheError, match="bandwidth: only fidelity 'cycle'"):
-        simulate("bitmod", "opt-1.3b", fidelity="analytic", bandwidth=True)
+        simulate(alone("bitmod"), "opt-1.3b", fidelity="analytic", bandwidth=True)
 
 
 @pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
 @pytest.mark.parametrize("overlap", [False, True])
 def test_background_power_runs_with_time(fidelity: str, overlap: bool) -> None:
     settings = {"execution.overlap_layers": overlap, "technology.clock_ghz": 0.5}
-    arch = load_arch("bitmod", settings | {"dram.background_mw": 120.0})
+    arch = alone("bitmod", settings | {"dram.background_mw": 120.0})
     run, plain = (
         simulate(a, "opt-1.3b", "decode", fidelity=fidelity)
-        for a in (arch, load_arch("bitmod", settings | {"dram.background_mw": 0.0}))
+        for a in (arch, alone("bitmod", settings | {"dram.background_mw": 0.0}))
     )
     assert run.energy_pj["dram_background"] == pytest.approx(120e-3 * run.seconds * 1e12)
     assert run.energy_pj["total"] == pytest.approx(
@@ -478,7 +477,7 @@ BUFFERS = {
 @pytest.mark.parametrize("layout", BUFFERS)
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_other_layouts_of_buffers_run(layout: str, phase: str) -> None:
-    arch = load_arch("bitmod", {"buffers": BUFFERS[layout]})
+    arch = alone("bitmod", {"buffers": BUFFERS[layout]})
     run = simulate(arch, "opt-1.3b", phase)
     base = simulate(arch, "opt-1.3b", phase, fidelity="analytic")
     names = BUFFERS[layout]
@@ -488,7 +487,7 @@ def test_other_layouts_of_buffers_run(layout: str, phase: str) -> None:
         assert a.dram_bits == b.dram_bits
         assert a.sram_accesses == b.sram_accesses
         assert {name.split("_")[0] for name in a.sram_accesses} == set(names)
-    plain = simulate("bitmod", "opt-1.3b", phase)
+    plain = simulate(alone("bitmod"), "opt-1.3b", phase)
     if layout == "shared":  # half and half is one of the shares tried
         assert totals(run)[1] <= totals(plain)[1]
     assert totals(run)[2] >= totals(base)[2]
@@ -509,7 +508,7 @@ def test_other_layouts_of_buffers_run(layout: str, phase: str) -> None:
 )
 def test_what_cannot_be_is_refused(changes: dict, said: str) -> None:
     with pytest.raises(BitlatheError, match=said):
-        load_arch("bitmod", changes)
+        alone("bitmod", changes)
 
 
 def test_sweeps_and_reports_take_overlapped_runs(tmp_path: Path) -> None:
