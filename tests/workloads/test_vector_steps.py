@@ -92,3 +92,25 @@ def test_steps_stand_behind_products_that_run(model):
     for step in network.vector_steps(staged):
         assert set(step.after) <= names
         assert set(step.operations) <= set(OPERATIONS)
+
+
+def test_latent_attention_by_hand():
+    """Heads of 16 on latents of 32 + 8: expanded in prefill, absorbed in decode."""
+    config = {
+        "model_type": "deepseek_v3", "hidden_size": 64, "intermediate_size": 128,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+        "kv_lora_rank": 32, "q_lora_rank": 24, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8,
+        "v_head_dim": 16, "vocab_size": 100, "first_k_dense_replace": 2, "n_routed_experts": 4,
+        "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_shared_experts": 1,
+        "n_group": 1, "topk_group": 1,
+    }  # fmt: skip
+    for how, queries, seen in ((("prefill", 10, 3), 10, 10), (("decode", 50, 3), 1, 50)):
+        steps = _steps(config, *how)
+        tokens = 3 * queries
+        assert steps["softmax"].elements == 4 * tokens * seen
+        assert steps["softmax"].rows == 4 * tokens
+        assert steps["rotary"].elements == tokens * (4 + 1) * 8
+        assert steps["latent_norm"].elements == tokens * 32
+        assert steps["query_latent_norm"].elements == tokens * 24
+        assert steps["kv_cache"].elements == tokens * 40
+    assert steps["softmax"].pieces == 3  # absorbed: all heads of a sequence meet its latents

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..gemm import Gemm
-from ..vector_step import Tensor, VectorStep
+from ..vector_step import VectorStep
 from .forward import Forward, Group
 from .matrix import Matrix, Product
-from .part import Norm, Part, linear
+from .part import Norm, Part, into_cache, linear, softmax, streamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,54 +174,15 @@ class Attention(Part):
         made = tuple(matrix.name for matrix in self.inputs)
         heads = run.rows * (self.heads + self.kv_heads)
         if self.qk_norm is not None:
-            each = self.qk_norm_width == self.head_dim
-            yield VectorStep(
-                name="qk_norm",
-                operations=(self.qk_norm,),
-                rows=heads if each else 2 * run.rows,
-                elements=heads * self.head_dim,
-                pieces=heads if each else 2 * run.rows,
-                after=made,
-                streams=True,
-            )
+            rows = heads if self.qk_norm_width == self.head_dim else 2 * run.rows
+            yield streamed("qk_norm", self.qk_norm, heads * self.head_dim, rows, made)
         if self.rotary_dim:
-            turned = heads * self.rotary_dim
-            yield VectorStep(
-                name="rotary",
-                operations=("rotary",),
-                rows=heads,
-                elements=turned,
-                pieces=turned,
-                after=made,
-                streams=True,
-            )
-        cached = Tensor(2 * run.rows * self.kv_heads * self.head_dim, self.head_dim)
-        yield VectorStep(
-            name="kv_cache",
-            operations=(),
-            rows=2 * run.rows * self.kv_heads,
-            elements=cached.elements,
-            pieces=cached.elements,
-            makes=(cached._replace(kind="attention", operand="weight"),),
-            after=made,
-            streams=True,
-        )
+            yield streamed("rotary", "rotary", heads * self.rotary_dim, heads, made)
+        cached = 2 * run.rows * self.kv_heads
+        yield into_cache(cached * self.head_dim, cached, made)
         for group in self._pieces(run):
-            yield self._softmax(self._scores("", group, causal=run.causal))
-
-    def _softmax(self, scores: Gemm) -> VectorStep:
-        """Return the softmax of some scores, of those that the mask leaves."""
-        seen = Tensor(scores.macs // self.head_dim, scores.n, "attention")
-        return VectorStep(
-            name=f"softmax{self.suffix}",
-            operations=("softmax",),
-            rows=scores.m * scores.batch,
-            elements=seen.elements,
-            after=(f"attention_qk{self.suffix}",),
-            pieces=scores.batch,
-            reads=(seen,),
-            writes=(seen._replace(operand="input"),),
-        )
+            name = f"attention_qk{self.suffix}"
+            yield softmax(self._scores(name, group, causal=run.causal), self.suffix)
 
     def _scores(self, name: str, group: Group, *, causal: bool) -> Gemm:
         """Return queries times keys, per key/value head (HPCA 2025 model, form "v2").

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..gemm import Gemm
+from ..vector_step import VectorStep
 from .forward import Forward, Group
 from .matrix import Matrix, Product
-from .part import Part, linear
+from .part import Part, into_cache, linear, softmax, streamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +196,25 @@ class LatentAttention(Part):
         value = replace(query, name="kv_b_proj_values", n=self.value_dim, k=self.rank)
         yield _product("lower", value, ("attention_av",))
 
+    def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
+        """Yield norms of latents, rotation, what fills the cache, the indexer's choice, softmax."""
+        query, latent = self.queries[-1].name, self.latents.name
+        if self.query_rank:
+            first = (self.queries[0].name,)
+            elements = run.rows * self.query_rank
+            yield streamed("query_latent_norm", "rms_norm", elements, run.rows, first)
+        yield streamed("latent_norm", "rms_norm", run.rows * self.rank, run.rows, (latent,))
+        heads = run.rows * (self.heads + 1)
+        yield streamed("rotary", "rotary", heads * self.rope_dim, heads, (query, latent))
+        yield into_cache(run.rows * self.cached_dim, run.rows, (latent,))
+        if self.indexing:
+            yield from map(_chosen, self._index_scores(run))
+        for group in run.groups:
+            rows = self.heads if self.absorbs(group) else 1
+            scores = self._scores("attention_qk", group, rows, self.rank, causal=run.causal)
+            copies = self.heads // rows
+            yield softmax(replace(scores, batch=scores.batch * copies))
+
     def _indexed(self, run: Forward) -> Iterator[Product]:
         """Yield what chooses the tokens in view: scores of all of them, summed over heads."""
         if not self.indexing or self.indexer is None:
@@ -203,11 +223,16 @@ class LatentAttention(Part):
         yield linear(queries, run, (self.queries[0].name,))
         yield linear(keys, run)
         yield linear(weights, run)
-        whole = replace(self, indexer=None)
-        for group in run.groups:
-            heads, width = self.indexer.heads, self.indexer.head_dim
-            scores = whole._scores("index_scores", group, heads, width, causal=run.causal)
+        for scores in self._index_scores(run):
             yield _product("scores", scores, (queries.name, weights.name), (keys.name,))
+
+    def _index_scores(self, run: Forward) -> Iterator[Gemm]:
+        whole, index = replace(self, indexer=None), self.indexer
+        assert index is not None
+        for group in run.groups:
+            yield whole._scores(
+                "index_scores", group, index.heads, index.head_dim, causal=run.causal
+            )
 
     def _scores(
         self, name: str, group: Group, rows_per_token: int, width: int, *, causal: bool
@@ -243,6 +268,19 @@ def _mix(scores: Gemm, width: int) -> Gemm:
         k=scores.n,
         kind="attention_av",
         causal=None if scores.causal is None else "k",
+    )
+
+
+def _chosen(scores: Gemm) -> VectorStep:
+    """Return the indexer's work on its scores: none below 0, weighted sum over heads, choice."""
+    return VectorStep(
+        name="index_choice",
+        operations=("relu", "weighted_sum"),
+        rows=scores.m * scores.batch,
+        elements=scores.macs // scores.k,
+        after=(scores.name,),
+        streams=True,
+        pieces=scores.m * scores.batch,
     )
 
 

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Literal
 
-from ..vector_step import VectorStep
+from ..gemm import Gemm
+from ..vector_step import Tensor, VectorStep
 from .forward import Forward
 from .matrix import ENTRY, Matrix, Product
 
@@ -72,3 +73,59 @@ def linear(matrix: Matrix, run: Forward, inputs: tuple[str, ...] = (ENTRY,)) -> 
     """Return the product of a matrix with all tokens of a pass."""
     gemm = matrix.gemm(run.rows, run.equal_sequences)
     return Product(stage=matrix.stage, gemm=gemm, inputs=inputs)
+
+
+def softmax(scores: Gemm, suffix: str = "") -> VectorStep:
+    """Return the softmax of some scores, of those that the mask leaves; ``suffix`` of its name.
+
+    Each of their independent products is a piece.
+    """
+    seen = Tensor(scores.macs // scores.k, scores.n, "attention")
+    return VectorStep(
+        name=f"softmax{suffix}",
+        operations=("softmax",),
+        rows=scores.m * scores.batch,
+        elements=seen.elements,
+        after=(scores.name,),
+        pieces=scores.batch,
+        reads=(seen,),
+        writes=(seen._replace(operand="input"),),
+    )
+
+
+def into_cache(elements: int, rows: int, after: tuple[str, ...]) -> VectorStep:
+    """Return what stores new elements of the cache as attention reads them, in ``rows``."""
+    cached = Tensor(elements, elements // rows, "attention", "weight")
+    return VectorStep(
+        name="kv_cache",
+        operations=(),
+        rows=rows,
+        elements=elements,
+        after=after,
+        streams=True,
+        pieces=elements,
+        makes=(cached,),
+    )
+
+
+def streamed(
+    name: str, operation: str, elements: int, rows: int, after: tuple[str, ...]
+) -> VectorStep:
+    """Return an operation on results as they come: on single elements, or on short rows.
+
+    Parameters
+    ----------
+    name, operation : str
+    elements, rows : int
+    after : tuple of str
+        The products whose results they are.
+    """
+    return VectorStep(
+        name=name,
+        operations=(operation,),
+        rows=rows,
+        elements=elements,
+        after=after,
+        streams=True,
+        pieces=rows,
+    )
