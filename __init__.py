@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .datatypes.quantize import quantize
     from .datatypes.schemes.lookup import format as format
     from .sim import Run, simulate
-    from .workloads import Gemm, Model, from_onnx, from_torch, load_model
+    from .workloads import Gemm, Model, Step, from_onnx, from_torch, load_model
 
 __version__ = "0.1.0"
 
@@ -32,6 +32,7 @@ _HOME = {
     "QuantizedTensor": "datatypes",
     "Run": "sim",
     "Scheme": "datatypes",
+    "Step": "workloads",
     "format": "datatypes.schemes.lookup",
     "from_onnx": "workloads",
     "from_torch": "workloads",
@@ -52,6 +53,7 @@ __all__ = [
     "QuantizedTensor",
     "Run",
     "Scheme",
+    "Step",
     "from_onnx",
     "from_torch",
     "load_arch",

@@ -302,6 +302,11 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
     callback=known(logits),
     help="Tokens of the head: last or all.  [default: the chip's]",
 )
+@click.option(
+    "--step",
+    type=PATH,
+    help="File of what a server runs at once, in place of phase, context and batch.",
+)
 @click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
 @settings_option
 @json_option
@@ -318,12 +323,13 @@ def simulate(
     causal: bool,
     logits: str | None,
     bandwidth: bool,
+    step: Path | None,
     as_json: bool,
 ) -> None:
     """Simulate a model on a chip: clocks, energy and area, by component and by layer."""
     from .arch import load_arch
     from .sim import simulate as run_model
-    from .workloads import load_model
+    from .workloads import Step, load_model
 
     chip, network = load_arch(arch, _settings(settings)), load_model(model)
     for note in network.notes:
@@ -333,12 +339,13 @@ def simulate(
         causal=causal,
         logits=logits,
         bandwidth=bandwidth,
+        step=None if step is None else Step.read(step),
     )
     if as_json:
         print_json(run.to_dict())
         return
     context_of = "" if run.context is None else f", context {run.context}"
-    print_table(run.rows(), title=f"{run.model} on {run.arch}: {phase}{context_of}")
+    print_table(run.rows(), title=f"{run.model} on {run.arch}: {run.phase}{context_of}")
     click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
     if run.stalls:
         shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())

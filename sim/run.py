@@ -94,7 +94,8 @@ class Run:
     layer that the model has (linear, attention, lm_head, conv) by operand, as they were resolved
     for this phase and model. ``logits`` are the tokens of a prefill that the output head worked on,
     ``unpriced`` the keys of the PE that its cost does not cover, ``uncounted`` the work between
-    products of a chip without a vector unit, which costs nothing here.
+    products of a chip without a vector unit, which costs nothing here. ``step`` is what a server
+    ran at once: then the context is the longest in view, the batch all sequences.
     """
 
     arch: str
@@ -111,6 +112,7 @@ class Run:
     logits: str = "all"
     unpriced: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
+    step: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     formats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     required_bits_per_clock: float | None = None
@@ -191,6 +193,7 @@ class Run:
             "phase": self.phase,
             "context": self.context,
             "batch": self.batch,
+            **({} if self.step is None else {"step": dict(self.step)}),
             "causal": self.causal,
             "logits": self.logits,
             "fidelity": self.fidelity,

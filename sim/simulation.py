@@ -8,8 +8,9 @@ from typing import Any
 from ..arch import Arch, load_arch, resolve
 from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.yamlfile import Document, validate
 from ..mapping.keep import Plan
-from ..workloads import Gemm, Model, Source, load_model
+from ..workloads import Gemm, Model, Source, Step, load_model
 from ..workloads.order import each_alone, ordered, steps_of
 from ..workloads.sizes import COUNTER_LIMIT
 from .chip import Chip
@@ -36,6 +37,7 @@ def simulate(
     logits: str | None = None,
     weights: Mapping[str, Any] | None = None,
     bandwidth: bool = False,
+    step: Step | Mapping[str, Any] | None = None,
 ) -> Run:
     """Simulate a model on a chip.
 
@@ -69,6 +71,9 @@ def simulate(
     weights : mapping of str to (N, K) array or QuantizedTensor, optional
         Weights by layer name, for chips that skip zero terms: their terms are counted, in the
         layer's scheme. Other layers, and chips that skip nothing, do without.
+    step : Step or mapping, optional
+        What a server runs at once (`workloads.step`), in the place of phase, context and batch:
+        its prompts are causal. The chip is as in prefill if there is any prompt.
     bandwidth : bool
         Report the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`).
 
@@ -93,10 +98,17 @@ def simulate(
     if bandwidth and rung.required is None:
         raise BitlatheError(f"bandwidth: only fidelity 'cycle' reports it, not {fidelity!r}")
     network = model if isinstance(model, Model) else load_model(model)
-    given = load_arch(arch)
+    given, served = load_arch(arch), _served(step)
+    if served is not None:
+        if (phase, context, batch, causal, logits) != ("prefill", None, 1, False, None):
+            raise BitlatheError("step: it says phase, context, batch, mask and logits; leave them.")
+        phase, causal = served.phase, True
     resolved = resolve(given, phase=phase, model=network.name)
-    logits = resolved.accounting.logits if logits is None else logits
-    staged = network.staged(phase, context, batch, causal, logits)
+    if served is not None:
+        logits, staged = served.logits, network.staged_forward(served.forward)
+    else:
+        logits = resolved.accounting.logits if logits is None else logits
+        staged = network.staged(phase, context, batch, causal, logits)
     gemms = network.products(staged)
     check_supported(resolved)
     chip, mapper = Chip.of(resolved), mapper_for(resolved, mapper)
@@ -104,7 +116,7 @@ def simulate(
     in_order = resolved.execution.keep_outputs or rung.overlaps(chip)
     order = ordered(staged) if in_order else each_alone(gemms)
     weights = _named_layers(weights or {}, gemms)
-    cache = CacheBits.of(resolved, gemms, phase)
+    cache = CacheBits.of(resolved, gemms, "decode" if served and served.grows else phase)
     bits = {
         step.gemm: layer_bits(resolved, step.gemm, weights.get(step.gemm.name), cache)
         for step in steps_of(order)
@@ -115,9 +127,9 @@ def simulate(
     run = Run(
         arch=resolved.name,
         model=network.name,
-        phase=phase,
-        context=network.context_of(context),
-        batch=batch,
+        phase="step" if served else phase,
+        context=served.forward.longest if served else network.context_of(context),
+        batch=served.sequences if served else batch,
         fidelity=fidelity,
         mapper=mapper,
         clock_ghz=resolved.technology.clock_ghz,
@@ -125,6 +137,7 @@ def simulate(
         layers=with_vector(chip, steps, layers) if counted else layers,
         causal=causal,
         logits=logits,
+        step=served.model_dump() if served else None,
         unpriced=resolved.pe.unpriced,
         uncounted=() if counted else tuple(dict.fromkeys(step.name for step in steps)),
         settings=given.settings,
@@ -132,6 +145,12 @@ def simulate(
     )
     _check_counters(run)
     return _with_bandwidth(run, rung, chip, plan, bits) if bandwidth else run
+
+
+def _served(step: Step | Mapping[str, Any] | None) -> Step | None:
+    if step is None or isinstance(step, Step):
+        return step
+    return validate(Step, Document(source="step", data=dict(step), marks={}))
 
 
 def _choice(argument: str, value: str, known: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ from .gemm import Gemm
 from .model import Model, load_model, model_names
 from .products import Product, Products
 from .sources import Source, stored_formats
+from .step import Step
 from .traced import from_onnx, from_torch
 from .transformer import Transformer
 
@@ -17,6 +18,7 @@ __all__ = [
     "Product",
     "Products",
     "Source",
+    "Step",
     "Transformer",
     "from_onnx",
     "from_torch",
