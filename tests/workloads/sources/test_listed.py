@@ -65,8 +65,12 @@ def test_the_products_of_a_model_cost_what_the_model_costs(name):
     gemms = model.gemms(context=context, logits="last")
     whole = bl.simulate("bitmod", model, context=context, fidelity="analytic", mapper="auto")
     alone = bl.simulate("bitmod", gemms, fidelity="analytic", mapper="auto")
-    assert alone.layers == whole.layers
-    assert alone.to_dict() | {"model": whole.model, "context": whole.context} == whole.to_dict()
+    products = {gemm.name for gemm in gemms}  # what stands between them is not in the list
+    assert alone.layers == tuple(layer for layer in whole.layers if layer.name in products)
+    assert (alone.formats, alone.area_um2["pe_array"]) == (
+        whole.formats,
+        whole.area_um2["pe_array"],
+    )
 
 
 def test_a_gemm_is_an_entry():
