@@ -26,6 +26,7 @@ from .reports.terminal import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from .arch import Arch
+    from .workloads import Model
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -106,17 +107,28 @@ def _show_chip(chip: "Arch", *, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
+@click.option("--context", type=int, default=2048, show_default=True, help="Tokens in view.")
+@click.option("--plot", type=PATH, help="Draw one layer: a .png, .svg or .pdf file.")
 @json_option
-def models(*, as_json: bool) -> None:
-    """List the shipped models."""
+def models(name: str | None, context: int, plot: Path | None, *, as_json: bool) -> None:
+    """List the shipped models, or show one: matrices, parameters, work and cache of a token.
+
+    NAME is a model of the list or a file that `simulate` takes.
+    """
     from .workloads import load_model, model_names
 
+    if name is not None:
+        _show_model(load_model(name), context, plot, as_json=as_json)
+        return
+    if plot:
+        raise BitlatheError("--plot: name a model to draw, e.g. models llama-3.1-8b.")
     rows = []
-    for name in model_names():
-        model = load_model(name)
+    for shipped in model_names():
+        model = load_model(shipped)
         rows.append(
             {
-                "name": name,
+                "name": shipped,
                 "family": model.family,
                 "parameters": model.parameter_count,
                 "decode": model.has_decode,
@@ -126,6 +138,24 @@ def models(*, as_json: bool) -> None:
         print_json(rows)
     else:
         print_table(rows)
+
+
+def _show_model(model: "Model", context: int, plot: Path | None, *, as_json: bool) -> None:
+    from .workloads.describe import block, figures, layer_rows, lines, matrix_rows
+
+    if plot:
+        from .reports.charts.block import draw_block
+
+        draw_block(*block(model), model.name, plot)
+    if as_json:
+        data = {"layers": layer_rows(model), "matrices": matrix_rows(model)}
+        print_json(figures(model, context) | data)
+        return
+    if layers := layer_rows(model):
+        print_table(layers, title=f"{model.name} ({model.family})")
+    print_table(matrix_rows(model), title="matrices")
+    for line in lines(model, context):
+        click.echo(line)
 
 
 @main.command()

@@ -172,12 +172,13 @@ class Attention(Part):
         each key/value head of each sequence is a piece.
         """
         made = tuple(matrix.name for matrix in self.inputs)
+        turned = made[:2] if len(made) == 3 else made
         heads = run.rows * (self.heads + self.kv_heads)
         if self.qk_norm is not None:
             rows = heads if self.qk_norm_width == self.head_dim else 2 * run.rows
-            yield streamed("qk_norm", self.qk_norm, heads * self.head_dim, rows, made)
+            yield streamed("qk_norm", self.qk_norm, heads * self.head_dim, rows, turned)
         if self.rotary_dim:
-            yield streamed("rotary", "rotary", heads * self.rotary_dim, heads, made)
+            yield streamed("rotary", "rotary", heads * self.rotary_dim, heads, turned)
         cached = 2 * run.rows * self.kv_heads
         yield into_cache(cached * self.head_dim, cached, made)
         for group in self._pieces(run):

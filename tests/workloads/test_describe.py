@@ -1,0 +1,48 @@
+"""`bitlathe models NAME`: rows that sum to the model, figures by hand, a drawing."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from bitlathe.cli import main
+from bitlathe.workloads import load_model, model_names
+from bitlathe.workloads.describe import block, figures, layer_rows, matrix_rows
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_matrices_sum_to_the_weights_and_layers_to_the_depth(name):
+    model = load_model(name)
+    assert sum(row["elements"] for row in matrix_rows(model)) == model.weight_count
+    if layers := layer_rows(model):
+        assert sum(row["layers"] for row in layers) == model.shape.depth
+
+
+def test_the_figures_of_a_token_by_hand():
+    """32 layers, 8 K/V heads of 128; every matrix once, scores and mix of 32 heads."""
+    found = figures(load_model("llama-3.1-8b"), 1000)
+    assert found["cache_elements_per_token"] == 32 * 2 * 8 * 128
+    assert found["cache_elements"] == 1000 * 32 * 2 * 8 * 128
+    assert found["macs"] == found["weight_elements"] + 32 * 2 * 32 * 128 * 1000
+
+
+@pytest.mark.parametrize("name", ["llama-2-7b", "resnet-18", "vit-base", "mixtral-8x7b"])
+def test_a_block_is_whole_and_has_no_circle(name):
+    from bitlathe.reports.charts.block import ranks
+
+    nodes, edges = block(load_model(name))
+    names = [node["name"] for node in nodes]
+    assert {end for edge in edges for end in edge} <= set(names)
+    rows = ranks(names, edges)
+    assert all(rows[tail] < rows[head] for tail, head in edges)
+
+
+def test_the_command(tmp_path):
+    picture = tmp_path / "block.svg"
+    done = CliRunner().invoke(main, ["models", "gemma-3-1b", "--plot", str(picture)])
+    assert done.exit_code == 0, done.output
+    assert "999,885,952 parameters" in done.output
+    assert "softmax_local" in picture.read_text()
+    plain = CliRunner().invoke(main, ["models", "gemma-3-1b", "--json", "--context", "100"])
+    assert json.loads(plain.stdout)["cache_elements"] == 100 * 26 * 2 * 256
+    assert "name a model" in CliRunner().invoke(main, ["models", "--plot", "x.png"]).output
