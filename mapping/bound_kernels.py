@@ -221,7 +221,7 @@ def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
 
 
 @compiled(**OPTIONS)
-def floor_of(extents, counts, plan, layout, rates, scratch, least):
+def floor_of(extents, counts, plan, layout, rates, scratch, least, pairs):
     """Write the least that the first tier's transfers take, whatever the unrolling.
 
     Parameters
@@ -235,6 +235,9 @@ def floor_of(extents, counts, plan, layout, rates, scratch, least):
         (1, D), (places,), (places, 2), (memories,) int64 and (P,) float64 arrays: room.
     least : (2,) float64 array
         Clocks of the busiest port, and energy; each the least of all tiles.
+    pairs : (2, N, N) float64 array
+        The same with each tile of the first dimension and each of the second; left as it is where
+        none of the third has room.
     """
     tile, partial, held, needs, busy = scratch
     least[0] = least[1] = 1e300
@@ -259,11 +262,14 @@ def floor_of(extents, counts, plan, layout, rates, scratch, least):
             for innermost in range(3):
                 for p in range(busy.size):
                     busy[p] = 0.0
-                least[1] = min(least[1], _outer(innermost, tile, plan, rates, busy))
+                pj = _outer(innermost, tile, plan, rates, busy)
                 busiest = 0.0
                 for p in range(busy.size):
                     busiest = max(busiest, busy[p])
-                least[0] = min(least[0], busiest)
+                pairs[0, m, n] = min(pairs[0, m, n], busiest)
+                pairs[1, m, n] = min(pairs[1, m, n], pj)
+            least[0] = min(least[0], pairs[0, m, n])
+            least[1] = min(least[1], pairs[1, m, n])
 
 
 @inner

@@ -21,6 +21,7 @@ from .pixels import pixel_table
 from .space import FREE, Chains, Ways, kinds_of, least_extents, tiers_of
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
 COUNTER_BITS = 62
 NOTHING_FITS = 1e299
@@ -327,15 +328,44 @@ class Packed:
                     )
         return found
 
-    @cached_property
+    @property
     def floor(self) -> tuple[float, float]:
         """Least clocks of a port, and least energy, of what memories move, whatever the unrolling.
 
         That of the first tier's best tiles with a step's tile of one element, which has the blocks
         of any other tiles and needs no more room; transfers further in happen once.
         """
+        clocks, energy, _ = self._floors
+        return clocks, energy
+
+    def pair_floors(self, chains: list[Ints]) -> tuple[Floats, Ints]:
+        """Return least clocks and energy of the first tier by tiles of the first two dimensions.
+
+        Parameters
+        ----------
+        chains : list of (N, G) int64 array
+            Tiles of each dimension, tier by tier.
+
+        Returns
+        -------
+        floors : (2, M, N) float64 array
+            Clocks of a port, and energy of all transfers; infinite where nothing has room.
+        places : (2, C) int64 array
+            Where they stand for each chain of the two dimensions: by the number of its blocks.
+        """
+        places = np.zeros((2, max(map(len, chains))), np.int64)
+        if len(self.tiers) > 1:
+            for d in range(2):
+                size = self.sizes[d]
+                blocks = -(-size // np.array(self._extents(self.dims[d], int(size))))
+                places[d, : len(chains[d])] = np.searchsorted(blocks, -(-size // chains[d][:, 0]))
+        return self._floors[2], places
+
+    @cached_property
+    def _floors(self) -> tuple[float, float, Floats]:
+        """The floor, and that with each tile of the first dimension and each of the second."""
         if len(self.tiers) == 1:
-            return 0.0, self.once_pj
+            return 0.0, self.once_pj, np.zeros((2, 1, 1))
         plan, (clocks, energy, elements) = self._flat
         lists = [self._extents(dim, size) for dim, size in self.layer.sizes.items()]
         extents = np.ones((len(lists), max(map(len, lists))), np.int64)
@@ -352,14 +382,15 @@ class Packed:
             np.ones((1, len(lists)), np.int64), empty[0],
             np.zeros((len(places), 2), np.int64), empty[1], np.zeros(len(self.ports)),
         )  # fmt: skip
-        least = np.zeros(2)
+        least, pairs = np.zeros(2), np.full((2, len(lists[0]), len(lists[1])), np.inf)
         bound_kernels.floor_of(
             extents, counts, plan, (places, ratios, room, once),
-            (clocks * alone, energy, elements), scratch, least,
+            (clocks * alone, energy, elements), scratch, least, pairs,
         )  # fmt: skip
+        pairs[1] += self.deeper_pj
         if least[1] >= NOTHING_FITS:
-            return 0.0, self.once_pj
-        return float(least[0]), max(self.once_pj, self.deeper_pj + float(least[1]))
+            return 0.0, self.once_pj, pairs
+        return float(least[0]), max(self.once_pj, self.deeper_pj + float(least[1])), pairs
 
     def _extents(self, dim: str, size: int) -> list[int]:
         """Return the tiles of a dimension that a memory of the chip may have."""

@@ -28,6 +28,7 @@ from .cost_kernels import (
     move_cost,
     step_cost,
     steps,
+    whole,
 )
 from .front_kernels import hopeless, keep
 from .order_kernels import sort
@@ -36,7 +37,9 @@ FIRST_ROOM = 1 << 12  # tiles to take room for at first
 
 
 @compiled(error_model="numpy")
-def search_tiles(space, plan, layout, fixed, fixed_pj, rates, objective, limit, front, scratch):
+def search_tiles(
+    space, plan, layout, fixed, fixed_pj, rates, floors, objective, limit, front, scratch
+):
     """Try all tiles, orders and doublings of one unrolling; keep the best in ``front``.
 
     Parameters
@@ -57,6 +60,8 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, rates, objective, limit, 
         Energy of the array's units, energy of a clock.
     rates : tuple
         As `bound_kernels.move_rates` leaves them.
+    floors : tuple
+        What no tiles with two of the first tier undercut (`packed.Packed.pair_floors`).
     objective : int
         0 clocks, 1 energy, 2 their product, 3 all that are best in both.
     limit : int
@@ -102,7 +107,7 @@ def search_tiles(space, plan, layout, fixed, fixed_pj, rates, objective, limit, 
         while end < 0:
             end = _expand(
                 level, start, numbers[0], bounds[0], space, low, high, plan, layout, fixed,
-                energies, rates, objective, front, scratch,
+                energies, rates, floors, objective, front, scratch,
             )  # fmt: skip
             if end < 0:
                 numbers, bounds = _grown(numbers, bounds)
@@ -150,7 +155,7 @@ def _choose(level, number, space, low, high, tile):
 
 @inner
 def _expand(
-    level, start, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
+    level, start, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates, floors,
     objective, front, scratch,
 ):  # fmt: skip
     """Append the tiles of a level that fit and may be best, with their bounds, from ``start`` on.
@@ -160,20 +165,26 @@ def _expand(
     chains, following, counts = space[0], space[1], space[2]
     tile, index, at = scratch[6], scratch[16], start
     many, more = counts.size, True
+    compute = whole(steps(plan[3], plan[4]) * plan[5][0], plan[5])
     for e in range(many):
         index[e] = low[level - 1, e]
         tile[level - 1, e] = chains[e, index[e], level - 1]
     while more:
         if at + counts[2] > numbers.size:
             return -1
-        first, stride = 0, 1
-        for e in range(many):
-            first += 0 if e == 2 else stride * index[e]
-            stride *= counts[e]
-        at = _expand_last(
-            level, at, first, numbers, bounds, space, low, high, plan, layout, fixed, energies,
-            rates, objective, front, scratch,
-        )  # fmt: skip
+        if (
+            level > 1
+            or not fixed[3]
+            or not _hopeless_pair(index, compute, fixed, energies, floors, objective, front)
+        ):
+            first, stride = 0, 1
+            for e in range(many):
+                first += 0 if e == 2 else stride * index[e]
+                stride *= counts[e]
+            at = _expand_last(
+                level, at, first, numbers, bounds, space, low, high, plan, layout, fixed,
+                energies, rates, objective, front, scratch,
+            )  # fmt: skip
         more = False
         for e in range(many):  # the next tiles of all but the third; the second goes first
             d = 1 - e if e < 2 else e
@@ -190,6 +201,34 @@ def _expand(
 
 
 @inner
+def _hopeless_pair(index, compute, fixed, energies, floors, objective, front):
+    """Whether no tiles of the first tier with these of the first two dimensions may be best."""
+    pairs, places = floors
+    i, j = places[0, index[0]], places[1, index[1]]
+    cycles = fixed[0] + max(float(compute), pairs[0, i, j] * (1 - 1e-12) - 1)
+    return hopeless(cycles, energies[0] + pairs[1, i, j] + energies[1] * cycles, front, objective)
+
+
+@inner
+def _first_with_room(level, space, low, high, plan, layout, scratch):
+    """Return the first chain of the third dimension of which the tile has room beside the others.
+
+    Tiles descend, so those after it have room as well.
+    """
+    chains, tile = space[0], scratch[6]
+    partial, held, needs = scratch[10], scratch[11], scratch[12]
+    first, end = low[level - 1, 2], high[level - 1, 2]
+    while first < end:
+        k = (first + end) // 2
+        tile[level - 1, 2] = chains[2, k, level - 1]
+        if has_room(level, tile, partial, held, needs, plan, layout):
+            end = k
+        else:
+            first = k + 1
+    return first
+
+
+@inner
 def _expand_last(
     level, at, first, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
     objective, front, scratch,
@@ -201,20 +240,18 @@ def _expand_last(
     """
     chains, following, counts = space[0], space[1], space[2]
     base, tile, edges, busy, out = scratch[0], scratch[6], scratch[13], scratch[14], scratch[15]
-    partial, held, needs = scratch[10], scratch[11], scratch[12]
     stride = counts[0] * counts[1]
     deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
-    k = low[level - 1, 2]
+    k = _first_with_room(level, space, low, high, plan, layout, scratch)
     while k < high[level - 1, 2]:
         tile[level - 1, 2] = chains[2, k, level - 1]
-        if has_room(level, tile, partial, held, needs, plan, layout):
-            edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
-            bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out)
-            if not fixed[3] or not hopeless(out[0], out[1], front, objective):
-                numbers[at], bounds[at, 0], bounds[at, 1] = first + stride * k, out[0], out[1]
-                at += 1
-            elif level == 1 and hopeless(out[EDGELESS], out[EDGELESS + 1], front, objective):
-                return at
+        edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
+        bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out)
+        if not fixed[3] or not hopeless(out[0], out[1], front, objective):
+            numbers[at], bounds[at, 0], bounds[at, 1] = first + stride * k, out[0], out[1]
+            at += 1
+        elif level == 1 and hopeless(out[EDGELESS], out[EDGELESS + 1], front, objective):
+            return at
         k = following[2, k, level - 1]
     return at
 

@@ -160,7 +160,8 @@ class Unrolled:
             return 0
         evaluated: int = search_kernels.search_tiles(
             self.space, self.plan, self.layout, self.fixed, self.fixed_pj,
-            self.packed.rates(self.plan), objective, limit, front, self.packed.scratch,
+            self.packed.rates(self.plan), self.packed.pair_floors(self.chain_lists), objective,
+            limit, front, self.packed.scratch,
         )  # fmt: skip
         return evaluated
 
