@@ -7,7 +7,7 @@ read from the header; weights are not read.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,15 @@ _EXPERTS = _ROUTED | {
     "moe_intermediate_size": "expert_feed_forward_length",
 }
 _LOCAL_EXPERTS = _ROUTED | {"num_local_experts": "expert_count"}
-_LATENT = {
-    **{key: name for key, name in _SIZES.items() if key != "head_dim"},
-    **_ROUTED,
+_SHARED = _ROUTED | {
     "n_routed_experts": "expert_count",
     "n_shared_experts": "expert_shared_count",
     "moe_intermediate_size": "expert_feed_forward_length",
     "first_k_dense_replace": "leading_dense_block_count",
+}
+_LATENT = {
+    **{key: name for key, name in _SIZES.items() if key != "head_dim"},
+    **_SHARED,
     "q_lora_rank": "attention.q_lora_rank",
     "kv_lora_rank": "attention.kv_lora_rank",
     "qk_rope_head_dim": "rope.dimension_count",
@@ -61,16 +63,17 @@ _LATENT = {
 class _Architecture:
     """How an architecture of llama.cpp is written as a configuration.
 
-    ``keys`` are those of config.json, with the fact that holds each; ``biases`` those that say
-    whether a tensor of the first layer has a bias.
+    ``keys`` are those of config.json, with the fact that holds each; ``tensors`` those that say
+    whether the first layer has a tensor.
     """
 
     model_type: str
     keys: Mapping[str, str] = field(default_factory=lambda: _SIZES)
-    biases: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)
 
 
-_BIASES = {"attention_bias": "attn_q"}
+_BIAS = {"attention_bias": "attn_q.bias"}
+_NO_HEAD_DIM = {key: fact for key, fact in _SIZES.items() if key != "head_dim"}
 _GPT2 = {
     "n_embd": "embedding_length",
     "n_layer": "block_count",
@@ -79,9 +82,7 @@ _GPT2 = {
     "n_positions": "context_length",
 }
 _ARCHITECTURES: Mapping[str, _Architecture] = {
-    "llama": _Architecture(
-        model_type="llama", biases={"attention_bias": "attn_q", "mlp_bias": "ffn_up"}
-    ),
+    "llama": _Architecture(model_type="llama", tensors=_BIAS | {"mlp_bias": "ffn_up.bias"}),
     "qwen2": _Architecture(model_type="qwen2"),
     "qwen2moe": _Architecture(
         model_type="qwen2_moe",
@@ -89,22 +90,28 @@ _ARCHITECTURES: Mapping[str, _Architecture] = {
         | _EXPERTS
         | {"shared_expert_intermediate_size": "expert_shared_feed_forward_length"},
     ),
-    "qwen3": _Architecture(model_type="qwen3", biases=_BIASES),
-    "qwen3moe": _Architecture(model_type="qwen3_moe", keys=_SIZES | _EXPERTS, biases=_BIASES),
+    "qwen3": _Architecture(model_type="qwen3", tensors=_BIAS),
+    "qwen3moe": _Architecture(model_type="qwen3_moe", keys=_SIZES | _EXPERTS, tensors=_BIAS),
     "gemma": _Architecture(model_type="gemma"),
     "gemma2": _Architecture(model_type="gemma2", keys=_SIZES | _WINDOW),
     "gemma3": _Architecture(model_type="gemma3_text", keys=_SIZES | _WINDOW),
     "phi2": _Architecture(model_type="phi"),
     "phi3": _Architecture(
         model_type="phi3",
-        keys={k: v for k, v in _SIZES.items() if k != "head_dim"} | _WINDOW,
+        keys=_NO_HEAD_DIM | _WINDOW,
     ),
     "gpt2": _Architecture(model_type="gpt2", keys=_GPT2),
-    "starcoder2": _Architecture(
-        model_type="starcoder2", keys={k: v for k, v in _SIZES.items() if k != "head_dim"}
+    "gptneox": _Architecture(
+        model_type="gpt_neox",
+        keys={k: fact for k, fact in _NO_HEAD_DIM.items() if k != "num_key_value_heads"},
     ),
+    "starcoder2": _Architecture(model_type="starcoder2", keys=_NO_HEAD_DIM),
     "stablelm": _Architecture(model_type="stablelm"),
     "command-r": _Architecture(model_type="cohere"),
+    "cohere2": _Architecture(model_type="cohere2", keys=_SIZES | _WINDOW),
+    "arcee": _Architecture(model_type="arcee", tensors=_BIAS),
+    "exaone4": _Architecture(model_type="exaone4", keys=_SIZES | _WINDOW),
+    "glm4": _Architecture(model_type="glm4", tensors=_BIAS),
     "olmo2": _Architecture(model_type="olmo2"),
     "granite": _Architecture(model_type="granite"),
     "smollm3": _Architecture(model_type="smollm3"),
@@ -115,6 +122,19 @@ _ARCHITECTURES: Mapping[str, _Architecture] = {
         | _LOCAL_EXPERTS
         | _WINDOW
         | {"intermediate_size": "expert_feed_forward_length"},
+    ),
+    "olmoe": _Architecture(
+        model_type="olmoe", keys=_NO_HEAD_DIM | _ROUTED | {"num_experts": "expert_count"}
+    ),
+    "phimoe": _Architecture(model_type="phimoe", keys=_NO_HEAD_DIM | _LOCAL_EXPERTS | _WINDOW),
+    "minimax-m2": _Architecture(
+        model_type="minimax_m2",
+        keys=_SIZES | _LOCAL_EXPERTS | {"intermediate_size": "expert_feed_forward_length"},
+    ),
+    "glm4moe": _Architecture(
+        model_type="glm4_moe",
+        keys=_SIZES | _SHARED,
+        tensors=_BIAS | {"use_qk_norm": "attn_q_norm.weight"},
     ),
     "deepseek2": _Architecture(model_type="deepseek_v2", keys=_LATENT),
 }
@@ -142,11 +162,14 @@ def read_gguf(path: Path) -> tuple[Config, Weights, tuple[str, ...]]:
         raise BitlatheError(f"{place}: {problem}. Give the model's config.json instead.")
     reader = _Facts(place, f"{name}.", facts)
     config = _config(reader, _ARCHITECTURES[name], weights)
+    weights, notes = _without_extra_layers(reader, config, weights)
     matrices = [each[0] for each in weights.matrices()]
     counted = Counter(weights.formats[each] for each in matrices).most_common()
     stored = ", ".join(f"{count} as {kind}" for kind, count in counted[:_FEW])
-    notes = f"its {len(matrices)} matrices are stored {stored}; a chip or a sweep sets the formats."
-    return Config(data=config, source=place, text="", place=place), weights, (notes,)
+    notes += (
+        f"its {len(matrices)} matrices are stored {stored}; a chip or a sweep sets the formats.",
+    )
+    return Config(data=config, source=place, text="", place=place), weights, notes
 
 
 def _header(path: Path) -> GgufHeader:
@@ -222,21 +245,32 @@ def _config(facts: _Facts, architecture: _Architecture, weights: Weights) -> dic
     if "token_embd.weight" in shapes:
         found["vocab_size"] = shapes["token_embd.weight"][0]
     found["tie_word_embeddings"] = "output.weight" not in shapes
-    for key, tensor in architecture.biases.items():
-        found[key] = f"blk.0.{tensor}.bias" in shapes
+    for key, tensor in architecture.tensors.items():
+        found[key] = f"blk.0.{tensor}" in shapes
     heads, hidden = found.get("num_attention_heads"), found.get("hidden_size")
     if "num_key_value_heads" in keys:
         found.setdefault("num_key_value_heads", heads)
     if "head_dim" in keys and "head_dim" not in found and heads and hidden:
         found["head_dim"] = hidden // heads
-    if not found.get("sliding_window", 1):
-        found["sliding_window"] = None  # 0 stands for none
+    if "sliding_window" in keys:
+        found["sliding_window"] = found.get("sliding_window") or None  # 0 stands for none
     if architecture.model_type == "deepseek_v2":
         _latent(facts, found)
-    layers = facts.get("nextn_predict_layers")
-    if layers and "num_hidden_layers" in found:
-        found["num_hidden_layers"] -= layers
     return found
+
+
+def _without_extra_layers(
+    facts: _Facts, config: dict[str, Any], weights: Weights
+) -> tuple[Weights, tuple[str, ...]]:
+    """Leave out layers that predict further tokens, which the count of layers includes."""
+    extra, layers = facts.get("nextn_predict_layers"), config.get("num_hidden_layers")
+    if not extra or type(layers) is not int or not 0 < extra < layers:
+        return weights, ()
+    config["num_hidden_layers"] = layers - extra
+    left_out = tuple(f"blk.{layers - extra + i}." for i in range(extra))
+    kept = {name: shape for name, shape in weights.shapes.items() if not name.startswith(left_out)}
+    note = f"{extra} of its {layers} layers predict further tokens, and are left out."
+    return replace(weights, shapes=kept), (note,)
 
 
 def _latent(facts: _Facts, found: dict[str, Any]) -> None:

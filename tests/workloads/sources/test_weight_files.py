@@ -10,7 +10,6 @@ import bitlathe as bl
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import load_model, stored_formats
-from bitlathe.workloads.families import FAMILIES
 from bitlathe.workloads.sources.gguf_model import TYPES
 
 gguf = pytest.importorskip("gguf")
@@ -83,6 +82,31 @@ CASES = {
                    "n_shared_experts": 1, "first_k_dense_replace": 1, "num_key_value_heads": 4}),
     "starcoder2": ({}, ATTENTION | {"ffn_up": (F, H), "ffn_down": (H, F)}, TIED,
                    {"model_type": "starcoder2", "tie_word_embeddings": True}),
+    "gptneox": ({}, {"attn_qkv": (192, H), "attn_output": (H, H), "ffn_up": (F, H),
+                     "ffn_down": (H, F)}, HEAD, {"model_type": "gpt_neox"}),
+    "cohere2": ({"attention.sliding_window": 8}, ATTENTION | GATED, TIED,
+                {"model_type": "cohere2", "sliding_window": 8, "head_dim": 16}),
+    "arcee": ({}, ATTENTION | {"ffn_up": (F, H), "ffn_down": (H, F)}, HEAD,
+              {"model_type": "arcee"}),
+    "exaone4": ({}, ATTENTION | GATED, HEAD, {"model_type": "exaone4", "sliding_window": None}),
+    "glm4": ({"attention.key_length": 32}, WIDE | {"ffn_up": (2 * F, H), "ffn_down": (H, F)}, HEAD,
+             {"model_type": "glm4", "head_dim": 32, "attention_bias": False}),
+    "olmoe": (ROUTED | {"feed_forward_length": 24}, ATTENTION | EXPERTS, HEAD,
+              {"model_type": "olmoe", "num_experts": 8, "num_experts_per_tok": 2,
+               "intermediate_size": 24}),
+    "phimoe": (ROUTED | {"feed_forward_length": 24, "attention.sliding_window": 8},
+               ATTENTION | EXPERTS, HEAD,
+               {"model_type": "phimoe", "num_local_experts": 8, "num_experts_per_tok": 2,
+                "intermediate_size": 24, "sliding_window": 8}),
+    "minimax-m2": (ROUTED | {"attention.key_length": 32, "expert_feed_forward_length": 24},
+                   WIDE | EXPERTS, HEAD,
+                   {"model_type": "minimax_m2", "head_dim": 32, "num_local_experts": 8,
+                    "num_experts_per_tok": 2, "intermediate_size": 24}),
+    "glm4moe": (ROUTED | {"expert_feed_forward_length": 24, "expert_shared_count": 1,
+                          "leading_dense_block_count": 1}, ATTENTION, HEAD,
+                {"model_type": "glm4_moe", "n_routed_experts": 8, "num_experts_per_tok": 2,
+                 "moe_intermediate_size": 24, "n_shared_experts": 1, "head_dim": 16,
+                 "first_k_dense_replace": 1, "attention_bias": False}),
     "command-r": ({}, ATTENTION | GATED, TIED, {"model_type": "cohere"}),
     "olmo2": ({}, ATTENTION | GATED, HEAD, {"model_type": "olmo2"}),
     "granite": ({}, ATTENTION | GATED, HEAD, {"model_type": "granite"}),
@@ -91,11 +115,10 @@ CASES = {
     "seed_oss": ({}, ATTENTION | GATED, HEAD, {"model_type": "seed_oss", "head_dim": 16}),
     "stablelm": ({}, ATTENTION | GATED, HEAD, {"model_type": "stablelm"}),
 }  # fmt: skip
-KNOWN = [name for name, case in CASES.items() if case[3]["model_type"] in FAMILIES]
 
 
 def tensors_of(name, layer, outer):
-    """Yield the tensors of a file: the second layer of deepseek2 has experts, its first has not."""
+    """Yield the tensors of a file; of two architectures the second layer alone has experts."""
     yield "token_embd.weight", (V, H)
     if name == "gpt2":
         yield "position_embd.weight", (512, H)
@@ -103,7 +126,7 @@ def tensors_of(name, layer, outer):
         yield f"{part}.weight", shape
     for i in range(2):
         parts = layer
-        if name == "deepseek2":
+        if name in ("deepseek2", "glm4moe"):
             shared = {"ffn_gate_shexp": (24, H), "ffn_up_shexp": (24, H), "ffn_down_shexp": (H, 24)}
             parts = layer | (EXPERTS | shared if i else GATED)
         for part, shape in parts.items():
@@ -137,7 +160,7 @@ def of_case(folder, name, change=lambda tensors: tensors, **more):
     return write_gguf(folder / "m.gguf", arch, FACTS | facts | more, tensors)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", CASES)
 def test_a_gguf_is_the_model_of_its_config(tmp_path, name):
     keys = CASES[name][3]
     sizes = {} if name == "gpt2" else {"max_position_embeddings": 512} | SIZES
@@ -194,6 +217,15 @@ def test_a_gguf_in_parts(tmp_path):
     assert load_model(first).shape == load_model(of_case(tmp_path, "llama")).shape
     with pytest.raises(BitlatheError, match="it is one of 2 parts of a model; give the first one"):
         load_model(second)
+
+
+def test_layers_that_predict_further_tokens_are_left_out(tmp_path):
+    extra = {f"blk.2.{part}.weight": shape for part, shape in (ATTENTION | GATED).items()}
+    extra |= {"blk.2.nextn.eh_proj.weight": (H, 2 * H)}
+    path = of_case(tmp_path, "glm4moe", lambda t: t | extra, block_count=3, nextn_predict_layers=1)
+    model = load_model(path)
+    assert model.notes[0] == "1 of its 3 layers predict further tokens, and are left out."
+    assert model.shape == load_model(of_case(tmp_path, "glm4moe")).shape
 
 
 def without(part):
