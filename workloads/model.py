@@ -20,6 +20,7 @@ from .sizes import COUNTER_LIMIT, check_size
 from .sources import Found, Source, check_weights, find, no_such
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
 from .transformer.matrix import Product
+from .transformer.network import GENERATING
 from .transformer.products import staged as staged_of
 from .vector_step import VectorStep
 
@@ -64,7 +65,7 @@ class Model:
 
     @property
     def kind(self) -> str:
-        """What the model is: decoder, encoder, vision, conv or products."""
+        """What the model is: decoder, encoder, encoder-decoder, vision, conv or products."""
         if isinstance(self.shape, Products):
             return "products"
         return "conv" if isinstance(self.shape, ConvNet) else self.shape.kind
@@ -74,7 +75,7 @@ class Model:
         """Whether the model generates tokens one by one; a list of products may be of any phase."""
         if isinstance(self.shape, Products):
             return self.shape.phase != "prefill"
-        return self.kind == "decoder"
+        return self.kind in GENERATING
 
     def context_of(self, context: int | None = None) -> int | None:
         """Return the tokens in view when ``context`` is asked for; None for convolutions."""
@@ -94,17 +95,18 @@ class Model:
         """All parameters: embeddings, norms and biases included, a tied head counted once."""
         return self.shape.parameter_count()
 
-    def cache_elements(self, context: int) -> int:
+    def cache_elements(self, context: int, source: int | None = None) -> int:
         """Return the elements that the model keeps of one sequence of ``context`` tokens.
 
         Keys and values of all layers; of one with a window of W tokens those of the last W, the
-        newest included. What a layer keeps however long the sequence is (`state_elements`) is
-        not among them.
+        newest included; of a model with an encoder those of the ``source`` too. What a layer keeps
+        however long the sequence is (`state_elements`) is not among them.
         """
         tokens = check_size("context", context)
-        if not isinstance(self.shape, Transformer) or self.shape.kind != "decoder":
+        if not isinstance(self.shape, Transformer) or not self.has_decode:
             return 0
-        return self.shape.cache_elements(tokens)
+        encoded = self.shape.source_elements(self.shape.check_source(source))
+        return self.shape.cache_elements(tokens) + encoded
 
     @property
     def state_elements(self) -> int:
@@ -118,6 +120,7 @@ class Model:
         batch: int = 1,
         causal: bool = False,
         logits: str = "all",
+        source: int | None = None,
     ) -> tuple[Gemm, ...]:
         """Return the matrix products of one pass, identical layers once with a count.
 
@@ -135,6 +138,9 @@ class Model:
         logits : {"all", "last"}
             Tokens of a prefill that the output head works on: all of them, or the last one of
             each sequence, which is what generation needs.
+        source : int, optional
+            Tokens of the source of a model with an encoder, which prefill reads: 256 by default
+            for text; fixed for sounds. ``context`` is that of the decoder.
 
         Returns
         -------
@@ -156,7 +162,7 @@ class Model:
         Linear layers and convolutions share their weights over the batch: M = sequences * tokens.
         A sliding window of W tokens cuts a band out of prefill and shortens decode to W entries.
         """
-        return self.products(self.staged(phase, context, batch, causal, logits))
+        return self.products(self.staged(phase, context, batch, causal, logits, source))
 
     def step(
         self,
@@ -165,6 +171,7 @@ class Model:
         *,
         decode_tokens: int = 1,
         logits: str = "last",
+        source: int | None = None,
     ) -> tuple[Gemm, ...]:
         """Return the matrix products of what a server computes at once.
 
@@ -182,6 +189,8 @@ class Model:
         logits : {"last", "all"}
             Tokens of a prompt that the output head works on. It works on all tokens that
             ``decode`` asks for.
+        source : int, optional
+            As in `gemms`; prompts with nothing cached read theirs.
 
         Raises
         ------
@@ -198,7 +207,11 @@ class Model:
         """
         _known("logits", logits, LOGITS)
         try:
-            run = Forward.step(prefill, decode, decode_tokens=decode_tokens, logits=logits)
+            shape = self.shape
+            encoded = shape.check_source(source) if isinstance(shape, Transformer) else 0
+            run = Forward.step(
+                prefill, decode, decode_tokens=decode_tokens, logits=logits, source=encoded
+            )
         except BitlatheError as error:
             raise BitlatheError(f"{self.name}: {error}") from None
         return self.products(self.staged_forward(run))
@@ -252,7 +265,7 @@ class Model:
         for gemm in gemms:
             by_name.setdefault(gemm.name, []).append(gemm)
         for tail, head in staged.edges():
-            flow.add_edges_from((a, b) for a in by_name[tail] for b in by_name[head])
+            flow.add_edges_from((a, b) for a in by_name.get(tail, ()) for b in by_name[head])
         return flow
 
     def staged(
@@ -262,12 +275,13 @@ class Model:
         batch: int = 1,
         causal: bool = False,
         logits: str = "all",
+        source: int | None = None,
     ) -> Staged:
         """Return the matrix products of one pass layer by layer, each with what it reads.
 
         Parameters
         ----------
-        phase, context, batch, causal, logits
+        phase, context, batch, causal, logits, source
             As in `gemms`.
 
         Raises
@@ -289,11 +303,11 @@ class Model:
                 self.shape.check_causal()
             if phase == "decode":
                 self.shape.check_decode()
-            tokens = self.shape.check_context(context)
+            tokens, encoded = self.shape.check_context(context), self.shape.check_source(source)
             if phase == "decode":
-                run = Forward.decode(tokens, images)
+                run = Forward.decode(tokens, images, encoded)
             else:
-                run = Forward.prefill(tokens, images, causal=causal, logits=logits)
+                run = Forward.prefill(tokens, images, causal=causal, logits=logits, source=encoded)
             return self._counted(staged_of(self.shape, run))
         except BitlatheError as error:
             raise BitlatheError(f"{self.name}: {error}") from None

@@ -92,16 +92,17 @@ def each_alone(gemms: Iterable[Gemm]) -> Order:
 
 def ordered(staged: Staged) -> Order:
     """Return the products of a pass (`Model.staged`) in the order of `execution_order`."""
-    order: list[Step | Repeat] = []
+    order: list[Step | Repeat] = [] if staged.source is None else [*ordered(staged.source)]
+    encoded = () if staged.source is None else staged.source.exits
     for product in staged.before:
         step, count = _step(product, product.inputs), product.gemm.count
         order.append(step if count == 1 else Repeat(count=count, body=(step,)))
     left = tuple(product.gemm.name for product in staged.before)
     for layer in staged.layers:
-        order += _layer(layer, left)
+        order += _layer(layer, left, encoded)
         left = layer.exits
         if layer.layers.count > 1:
-            order.append(Repeat(count=layer.layers.count - 1, body=_layer(layer, left)))
+            order.append(Repeat(count=layer.layers.count - 1, body=_layer(layer, left, encoded)))
     for product in staged.after:
         inputs = (left if source == ENTRY else (source,) for source in product.inputs)
         order.append(_step(product, tuple(name for names in inputs for name in names)))
@@ -117,10 +118,10 @@ def _step(product: Product, inputs: tuple[str, ...]) -> Step:
     )
 
 
-def _layer(layer: LayerProducts, left: tuple[str, ...]) -> Order:
-    """Return the steps of one layer that reads what the layers ``left`` gave."""
+def _layer(layer: LayerProducts, left: tuple[str, ...], encoded: tuple[str, ...]) -> Order:
+    """Return the steps of one layer that reads what ``left`` gave, and ``encoded`` an encoder."""
     steps: list[Step | Repeat] = []
-    resolved = layer.resolved(left)
+    resolved = layer.resolved(left, encoded)
     for (_, count), alike in groupby(resolved, key=lambda each: _instances(each[0])):
         body = tuple(_step(product, inputs) for product, inputs in alike)
         steps += body if count is None else [Repeat(count=count, body=body)]

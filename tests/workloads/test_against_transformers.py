@@ -30,8 +30,6 @@ REFUSED = {
     "jamba-v0.1": "model_type 'jamba' is not supported",
     "lfm2-1.2b": "model_type 'lfm2' is not supported",
     "gemma-3n-e2b": "model_type 'gemma3n' is not supported",
-    "t5-base": "model_type 't5' is not supported",
-    "whisper-large-v3": "model_type 'whisper' is not supported",
     "clip-vit-large-14": "model_type 'clip' is not supported",
     "dinov2-base": "model_type 'dinov2' is not supported",
     "convnext-tiny": "model_type 'convnext' is not supported",
@@ -61,6 +59,9 @@ def square_macs(gemms):
 
 def matrices_of(shape):
     """Count the matrices by their outputs and inputs: experts apart from all others."""
+    if shape.encoder is not None:
+        here, there = matrices_of(replace(shape, encoder=None)), matrices_of(shape.encoder)
+        return tuple(a + b for a, b in zip(here, there, strict=True))
     found, experts = Counter(), Counter()
     for part, layers in shape.stored_parts():
         for matrix, instances in part.matrices():
@@ -165,6 +166,12 @@ def test_small_models(name):
 def test_runs_of_small_models(name):
     truth = SMALL[name]
     model = load_model(truth["config"])
+    if "source" in truth:  # two lengths
+        tokens, more = truth["context"], {"source": truth["source"]}
+        assert square_macs(model.gemms("prefill", tokens, **more)) == truth["macs"]["prefill"]
+        assert square_macs(model.gemms("decode", tokens + 1, **more)) == truth["macs"]["decode"]
+        assert model.cache_elements(tokens, **more) == truth["cache"]
+        return
     prefill = square_macs(model.gemms("prefill", None if model.kind == "vision" else 24))
     for part, layers in model.shape.parts():
         if isinstance(part, LatentAttention) and part.indexer and not part.indexer.shared:
@@ -277,3 +284,61 @@ def test_the_documentation_names_every_family():
     rows = [row for row in page.read_text().splitlines() if re.match(r"\| `\w+\.py` \|", row)]
     named = {name.strip() for row in rows for name in row.split("|")[2].split(",")}
     assert named == set(FAMILIES)
+
+
+def test_whisper_by_hand():
+    """Large: 1500 tokens of 3000 steps of 128 bands, 32 and 32 layers of 1280."""
+    model = load_model(PUBLISHED["whisper-large-v3"]["config"])
+    wide, sound, layers, heads = 1280, 1500, 32, 20
+    stem = 2 * sound * wide * 3 * 128 + sound * wide * 3 * wide
+    matrices = 4 * wide**2 + 2 * wide * 4 * wide
+    encoder = layers * (sound * matrices + 2 * sound**2 * wide)
+    source = layers * 2 * sound * wide**2  # keys and values of the source, once
+    prompt, words = 4, 51866
+    decoder = prompt * (matrices + 2 * wide**2) + 2 * wide * (prompt**2 + prompt * sound)
+    total = stem + encoder + source + layers * decoder + prompt * words * wide
+    assert square_macs(model.gemms("prefill", prompt)) == total
+    token = layers * (matrices + 2 * wide**2 + 2 * wide * (100 + sound)) + words * wide
+    assert square_macs(model.gemms("decode", 100)) == token
+    assert model.cache_elements(100) == layers * 2 * wide * (100 + sound)
+    conv2 = next(g for g in model.gemms("prefill", prompt, batch=3) if g.name == "conv2")
+    assert (conv2.m, conv2.k, conv2.input_elements) == (3 * 1500, 3 * 1280, 3 * 3000 * 1280)
+    scores = next(g for g in model.gemms("decode", 9) if g.name == "attention_qk_cross")
+    assert (scores.m, scores.n, scores.batch, scores.count) == (1, 1500, heads, layers)
+
+
+def test_a_source_is_read_once():
+    """Prompts with nothing cached read theirs; sequences that decode find it in the cache."""
+    model = load_model(PUBLISHED["t5-base"]["config"])
+    step = model.step(prefill=[(3, 0), (2, 5)], decode=[40] * 4, source=50)
+    rows = {g.name: g.m for g in step}
+    assert (rows["encoder_q"], rows["cross_k"], rows["cross_q"]) == (50, 50, 3 + 2 + 4)
+    alone = [model.step(prefill=[(3, 0)], source=50), model.step(prefill=[(2, 5)], source=50)]
+    alone += [model.gemms("decode", 40, 4, source=50)]
+    assert sum(g.macs * g.count for g in step) == sum(
+        g.macs * g.count for gemms in alone for g in gemms
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "run", "words"),
+    [
+        ("whisper-large-v3", {"source": 1400}, "source is 1400, but a sound has 1500 tokens"),
+        ("whisper-large-v3", {"context": 449}, "448 tokens only"),
+        ("t5-base", {"source": 0}, "source is 0"),
+        ("gemma-2-2b", {"source": 5}, "has no encoder"),
+    ],
+)
+def test_sources_a_model_cannot_read(name, run, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model(PUBLISHED[name]["config"]).gemms(**run)
+    assert words in str(caught.value)
+
+
+def test_a_graph_joins_encoder_and_decoder():
+    graph = load_model(PUBLISHED["t5-base"]["config"]).graph()
+    into = {node.name: {g.name for g in graph.predecessors(node)} for node in graph}
+    assert into["cross_k"] == into["cross_v"] == {"encoder_wo"}
+    assert into["cross_q"] == {"o"}
+    assert into["attention_av_cross"] == {"attention_qk_cross", "cross_v"}
+    assert into["lm_head"] == {"wo"}

@@ -114,3 +114,17 @@ def test_latent_attention_by_hand():
         assert steps["query_latent_norm"].elements == tokens * 24
         assert steps["kv_cache"].elements == tokens * 40
     assert steps["softmax"].pieces == 3  # absorbed: all heads of a sequence meet its latents
+
+
+def test_an_encoder_and_its_decoder():
+    """Whisper: 20 heads, 1500 tokens of sound, 5 of text; 32 layers each."""
+    whisper = {
+        "model_type": "whisper", "d_model": 1280, "encoder_layers": 32, "decoder_layers": 32,
+        "encoder_attention_heads": 20, "decoder_attention_heads": 20, "encoder_ffn_dim": 5120,
+        "decoder_ffn_dim": 5120, "vocab_size": 51866, "num_mel_bins": 128,
+    }  # fmt: skip
+    steps = _steps(whisper, "prefill", 5)
+    assert steps["softmax_encoder"].elements == 20 * 1500**2
+    assert steps["softmax_cross"].elements == 20 * 5 * 1500
+    assert steps["softmax"].elements == 20 * 5**2
+    assert "softmax_encoder" not in _steps(whisper, "decode", 5)

@@ -17,6 +17,7 @@ from .latent import LATENT
 from .llama import LLAMA
 from .mixtures import MIXTURES
 from .qwen import QWEN
+from .seq2seq import SEQ2SEQ_FAMILIES
 
 FAMILIES: Mapping[str, Family] = {
     **EARLY,
@@ -26,6 +27,7 @@ FAMILIES: Mapping[str, Family] = {
     **QWEN,
     **GEMMA,
     **ENCODERS,
+    **SEQ2SEQ_FAMILIES,
 }
 
 __all__ = ["AROUND_TEXT", "FAMILIES", "Family"]

@@ -61,6 +61,10 @@ class AttentionFacts:
     rotary_layers : {"all", "windowed", "listed"}
         All layers turn; those with a window, where some have one; or those that
         ``no_rope_layers`` marks, by default all but each ``no_rope_layer_interval``-th (4).
+    key_bias : rule or None
+        Whether the matrix of the keys has a bias, where it is not as the others.
+    suffix : str
+        Behind the names of scores and mix.
     qk_norm : rule
         Whether queries and keys are normalized: over a ``head`` with one scale for all heads, over
         a head with a scale for ``each``, or over ``all`` heads together.
@@ -84,6 +88,8 @@ class AttentionFacts:
     rotary_layers: Literal["all", "windowed", "listed"] = "all"
     qkv_bias: Rule = False
     output_bias: Rule = False
+    key_bias: Rule | None = None
+    suffix: str = ""
     qk_norm: Rule = False
     qk_norm_over: Literal["head", "each", "all"] = "head"
     qk_norm_vectors: int | None = None
@@ -131,7 +137,9 @@ class MlpFacts:
 
     ``names`` of the matrices, the last one leads back; ``factor`` times the hidden size is its
     width where no key gives it. ``activation`` is the class's, ``activation_keys`` those that give
-    another: the first that is set. ``sub_norm``: a norm ahead of the matrix back.
+    another: the first that is set. ``sub_norm``: a norm ahead of the matrix back. ``gated_key``: a
+    key whose value starts with ``gated-`` where there is a gate, and then names the activation;
+    ``plain_names`` are the matrices without it.
     """
 
     names: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
@@ -141,9 +149,12 @@ class MlpFacts:
     activation: str = "silu"
     activation_keys: tuple[str, ...] = ("hidden_act",)
     sub_norm: bool = False
+    gated_key: str | None = None
+    plain_names: tuple[str, ...] = ()
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from, but that of its width."""
+        yield from all_names(self.gated_key)
         yield from self.activation_keys
         yield from rule_keys(self.bias)
 
@@ -278,6 +289,17 @@ class Family:
         number, and rows of this number that no token takes.
     other_tokens : int
         Tokens of an image beside its patches.
+    relative, relative_each_layer : str or None, bool
+        Key of the rows of a table of relative positions, a score for each head; whether each layer
+        has one.
+    sound : bool
+        Whether the input is a sound: two convolutions over its spectrum, a fixed number of tokens.
+    encoder : Family or None
+        What reads the source: a family whose keys stand beside this one's.
+    cross : AttentionFacts or None
+        The attention to the source.
+    words : bool
+        Whether there is a table of words.
     narrow_embedding : str or None
         Key of the words' own width: a matrix leads to the hidden width where they differ.
     narrow_head : bool
@@ -324,6 +346,12 @@ class Family:
     positions_unused: int = 0
     token_types: bool = False
     other_tokens: int = 1
+    relative: str | None = None
+    relative_each_layer: bool = False
+    sound: bool = False
+    encoder: "Family | None" = None
+    cross: AttentionFacts | None = None
+    words: bool = True
     narrow_embedding: str | None = None
     narrow_head: bool = False
     narrow_bias: bool = False
@@ -349,7 +377,12 @@ class Family:
         found.update(
             rule_keys(self.parallel, self.two_parallel_norms, self.final_norm, self.norm_shift)
         )
-        for facts in (self.attention, self.mlp, self.experts, self.window):
+        found.update(all_names(self.relative))
+        if self.sound:
+            found.add("num_mel_bins")
+        if self.encoder is not None:
+            found |= self.encoder.read_keys()
+        for facts in (self.attention, self.mlp, self.experts, self.window, self.cross):
             if facts is not None:
                 found.update(facts.keys())
         for output in (each for outputs in self.outputs.values() for each in outputs):

@@ -47,6 +47,11 @@ DECODER: Outputs = {
     "ForSequenceClassification": (_SCORE,),
     "ForTokenClassification": (replace(_SCORE, tokens="all", bias=True),),
 }
+SEQ2SEQ: Outputs = {
+    "ForConditionalGeneration": (LM_HEAD,),
+    "MTModel": (LM_HEAD,),
+    "Model": (),
+}
 BIASED_DECODER: Outputs = {**DECODER, "ForCausalLM": (replace(LM_HEAD, bias=True),)}
 BERT: Outputs = {
     "Model": (_POOLER,),

@@ -45,6 +45,8 @@ def read_attention(config: Config, family: Family, facts: AttentionFacts, hidden
         output=facts.output,
         qkv_bias=holds(config, facts.qkv_bias),
         output_bias=holds(config, facts.output_bias),
+        key_bias=None if facts.key_bias is None else holds(config, facts.key_bias),
+        suffix=facts.suffix,
         rotary_dim=_rotary_dim(config, facts, head_dim),
         qk_norm=family.norm if normed else None,
         qk_norm_width=whole if normed else 0,

@@ -106,7 +106,7 @@ def read_mlp(config: Config, family: Family, hidden: int) -> Mlp:
 
 
 def _mlp(config: Config, family: Family, hidden: int, inner: int) -> Mlp:
-    facts = family.mlp
+    facts = _gated_or_plain(config, family.mlp)
     activation = _activation(config, facts)
     normed = family.norm_vectors * inner if facts.sub_norm else 0
     return Mlp(
@@ -117,6 +117,28 @@ def _mlp(config: Config, family: Family, hidden: int, inner: int) -> Mlp:
         bias=holds(config, facts.bias),
         activation=activation,
         vectors=normed + 2 * (activation == "xielu"),  # two learned slopes
+    )
+
+
+def _gated_or_plain(config: Config, facts: MlpFacts) -> MlpFacts:
+    """Return facts with the gate, and the activation, that a key names: ``gated-gelu``, ``relu``.
+
+    Raises
+    ------
+    BitlatheError
+        If the key's value is no name.
+    """
+    key = facts.gated_key
+    if key is None:
+        return facts
+    named = config.string(key)
+    gate, _, activation = named.rpartition("-")
+    if gate not in ("", "gated"):
+        raise config.error(f"{key!r} is {named!r}; it must be as 'relu' or 'gated-gelu'.", key)
+    if gate:
+        return replace(facts, activation=activation, activation_keys=())
+    return replace(
+        facts, gated=False, names=facts.plain_names, activation=activation, activation_keys=()
     )
 
 

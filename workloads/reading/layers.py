@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..config import Config
 from ..families.family import AttentionFacts, Family, LatentFacts
-from ..transformer import Layers, Part
+from ..transformer import CrossAttention, Layers, Part
 from .attention import read_attention
 from .feeds import read_feeds
 from .latent import read_latents
@@ -31,10 +31,13 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     if family.first_norms is not None:
         norms[0] = family.first_norms
     stored = _stored(config, family, depth)
+    cross: tuple[Part, ...] = ()
+    if family.cross is not None:
+        cross = (CrossAttention(heads=read_attention(config, family, family.cross, hidden)),)
     return tuple(
         Layers(
             count=count,
-            parts=(mixer, feed),
+            parts=(mixer, *cross, feed),
             parallel=parallel,
             norm=family.norm,
             norm_count=normed,
@@ -83,7 +86,7 @@ def _attentions(
                 window=None if chunked else length,
                 chunk=length if chunked else None,
                 ahead=length // 2 if both_ways and length is not None else 0,
-                suffix="_local" if several and length is not None else "",
+                suffix="_local" if several and length is not None else whole.suffix,
                 rotary_dim=whole.rotary_dim if turns else 0,
             )
         )

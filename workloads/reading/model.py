@@ -62,7 +62,7 @@ def _unknown_type(name: str) -> str:
     known = sorted([*FAMILIES, *AROUND_TEXT, "convnet"])
     types = Path(families.__file__).with_name("model_types.json")
     if name in json.loads(types.read_text(encoding="utf-8"))["model_types"]:
-        return f"model_type {name!r} is not supported. Supported: {', '.join(known)}"
+        return f"model_type {name!r} is not supported; docs/workloads.md lists those that are"
     near = get_close_matches(name, known, n=1, cutoff=0.85)
     figures = [re.sub(r"\D", "", each) for each in (name, *near)]
     hint = f"; did you mean {near[0]!r}?" if near and len(set(figures)) == 1 else "."

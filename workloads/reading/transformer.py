@@ -7,7 +7,7 @@ from ..config import Config
 from ..families.family import Family
 from ..families.outputs import Output
 from ..sizes import check_size
-from ..transformer import Head, Image, Matrix, Table, Transformer
+from ..transformer import Head, Image, Layers, Matrix, Stem, Table, Transformer
 from .layers import read_layers
 from .values import chosen, holds, norm_vectors
 
@@ -25,14 +25,19 @@ def read_transformer(config: Config, family: Family) -> Transformer:
     layers = read_layers(config, family, hidden)
     if family.kind == "vision":
         embeddings = _image(config, hidden, family.other_tokens)
+    elif family.sound:
+        embeddings = _sound(config, family, hidden)
     else:
         embeddings = _words(config, family, hidden, narrow)
     final = family.final_norms if holds(config, family.final_norm) else 0
     vectors = embeddings.pop("vectors", 0)
     vectors += final * norm_vectors(config, family) * hidden
     vectors += family.embedding_norms * norm_vectors(config, family) * narrow
+    embeddings["tables"] += _relative_positions(config, family, layers)
+    encoder = None if family.encoder is None else read_transformer(config, family.encoder)
     return Transformer(
         kind=family.kind,
+        encoder=encoder,
         hidden=hidden,
         layers=layers,
         heads=_heads(config, family, hidden, narrow),
@@ -122,7 +127,9 @@ def _words(config: Config, family: Family, hidden: int, narrow: int) -> dict[str
     Positions and token types are as wide as the words where the head is not (ALBERT).
     """
     wide = hidden if family.narrow_head else narrow
-    tables = [Table(name="words", rows=config.integer("vocab_size"), width=narrow)]
+    tables = []
+    if family.words:
+        tables.append(Table(name="words", rows=config.integer("vocab_size"), width=narrow))
     longest = None
     if family.positions_learned:
         given = config.integer(chosen(config, family.keys.positions))
@@ -137,6 +144,39 @@ def _words(config: Config, family: Family, hidden: int, narrow: int) -> dict[str
     led = narrow != hidden or family.narrow_always
     ahead = (project,) if led else ()
     return {"tables": tuple(tables), "longest_context": longest, "ahead": ahead}
+
+
+def _relative_positions(
+    config: Config, family: Family, layers: tuple[Layers, ...]
+) -> tuple[Table, ...]:
+    """Return the tables of relative positions: of the first layer, or of each."""
+    if family.relative is None:
+        return ()
+    heads = config.integer(chosen(config, family.keys.heads))
+    table = Table(name="relative_positions", rows=config.integer(family.relative), width=heads)
+    depth = sum(each.count for each in layers)
+    return (table,) * (depth if family.relative_each_layer else 1)
+
+
+def _sound(config: Config, family: Family, hidden: int) -> dict[str, Any]:
+    """Return the convolutions of a spectrum, three taps each, the second of stride 2.
+
+    Twice as many steps of time as tokens go in.
+    """
+    bands, tokens = (
+        config.integer("num_mel_bins"),
+        config.integer(chosen(config, family.keys.positions)),
+    )
+    first, second = (
+        Matrix(stage="embed", name=name, outputs=hidden, inputs=3 * wide, bias=True)
+        for name, wide in (("conv1", bands), ("conv2", hidden))
+    )
+    stems = (
+        Stem(matrix=first, rows=2 * tokens, elements=2 * tokens * bands),
+        Stem(matrix=second, rows=tokens, elements=2 * tokens * hidden),
+    )
+    positions = Table(name="positions", rows=tokens, width=hidden)
+    return {"stems": stems, "tables": (positions,), "sound_tokens": tokens}
 
 
 def _image(config: Config, hidden: int, other_tokens: int) -> dict[str, Any]:

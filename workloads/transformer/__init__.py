@@ -1,18 +1,20 @@
 """Transformers: layers of parts, what each part stores and computes, products of a forward pass."""
 
 from .attention import Attention
+from .cross import CrossAttention
 from .experts import Experts
 from .forward import DEFAULT_CONTEXT, Forward, Group
 from .latent import Indexer, LatentAttention
 from .matrix import Matrix, Product, Table
 from .mlp import Mlp
-from .network import Head, Image, Layers, Transformer
+from .network import Head, Image, Layers, Stem, Transformer
 from .part import Part
 from .products import Staged
 
 __all__ = [
     "DEFAULT_CONTEXT",
     "Attention",
+    "CrossAttention",
     "Experts",
     "Forward",
     "Group",
@@ -26,6 +28,7 @@ __all__ = [
     "Part",
     "Product",
     "Staged",
+    "Stem",
     "Table",
     "Transformer",
 ]

@@ -31,6 +31,8 @@ class Attention(Part):
         Tokens of the chunks that positions are cut into: a token sees its own chunk up to itself.
     qkv_bias, output_bias : bool
         Whether the projections have biases.
+    key_bias : bool or None
+        Whether that of the keys has one; None: as the others.
     rotary_dim : int
         Elements of a head of queries and keys that are turned by their position; 0: none.
     qk_norm : {"rms_norm", "layer_norm"} or None
@@ -54,6 +56,7 @@ class Attention(Part):
     chunk: int | None = None
     qkv_bias: bool = False
     output_bias: bool = False
+    key_bias: bool | None = None
     rotary_dim: int = 0
     qk_norm: Norm | None = None
     qk_norm_width: int = 0
@@ -89,9 +92,10 @@ class Attention(Part):
         if len(self.projections) == 1:
             return (replace(one, outputs=query + 2 * kv, keys=kv, values=kv),)
         _, key, value = self.projections
+        key_bias = self.qkv_bias if self.key_bias is None else self.key_bias
         return (
             one,
-            replace(one, name=key, outputs=kv, keys=kv),
+            replace(one, name=key, outputs=kv, keys=kv, bias=key_bias),
             replace(one, stage="value", name=value, outputs=kv, values=kv),
         )
 

@@ -14,13 +14,15 @@ DEFAULT_CONTEXT = 256
 class Group:
     """Sequences alike: each computes ``new`` tokens behind ``cached`` ones.
 
-    ``logits`` of the new tokens, the last ones, go through the output head.
+    ``logits`` of the new tokens, the last ones, go through the output head. ``encodes``: their
+    source is read in this pass, by a model that has an encoder.
     """
 
     new: int
     cached: int = 0
     sequences: int = 1
     logits: int = 1
+    encodes: bool = False
 
     @property
     def rows(self) -> int:
@@ -46,14 +48,19 @@ class Forward:
     stacked : bool
         Whether the rows count as those of equal sequences (`Gemm.sequences`), rather than as
         tokens of one batch.
+    source : int
+        Tokens of each sequence's source, for models with an encoder.
     """
 
     groups: tuple[Group, ...]
     causal: bool = False
     stacked: bool = False
+    source: int = 0
 
     @classmethod
-    def prefill(cls, tokens: int, batch: int, *, causal: bool, logits: str) -> "Forward":
+    def prefill(
+        cls, tokens: int, batch: int, *, causal: bool, logits: str, source: int = 0
+    ) -> "Forward":
         """Return the pass over all tokens of some sequences at once.
 
         Parameters
@@ -64,15 +71,18 @@ class Forward:
             Whether attention skips what the causal mask hides.
         logits : {"last", "all"}
             Tokens that the output head works on.
+        source : int
+            Tokens of each source, which is read by an encoder.
         """
         wanted = 1 if logits == "last" else tokens
-        group = Group(new=tokens, sequences=batch, logits=wanted)
-        return cls(groups=(group,), causal=causal, stacked=True)
+        group = Group(new=tokens, sequences=batch, logits=wanted, encodes=source > 0)
+        return cls(groups=(group,), causal=causal, stacked=True, source=source)
 
     @classmethod
-    def decode(cls, context: int, batch: int) -> "Forward":
+    def decode(cls, context: int, batch: int, source: int = 0) -> "Forward":
         """Return the pass over one more token of ``batch`` sequences, the ``context``-th."""
-        return cls(groups=(Group(new=1, cached=context - 1, sequences=batch),))
+        group = Group(new=1, cached=context - 1, sequences=batch)
+        return cls(groups=(group,), source=source)
 
     @classmethod
     def step(
@@ -82,6 +92,7 @@ class Forward:
         *,
         decode_tokens: int = 1,
         logits: str = "last",
+        source: int = 0,
     ) -> "Forward":
         """Return what a server computes at once: pieces of prompts beside sequences that decode.
 
@@ -96,6 +107,8 @@ class Forward:
         logits : {"last", "all"}
             Tokens of a prompt that the output head works on. It works on all tokens that
             ``decode`` asks for.
+        source : int
+            Tokens of each source; prompts with nothing cached read theirs.
 
         Raises
         ------
@@ -107,7 +120,8 @@ class Forward:
         for i, piece in enumerate(prefill):
             new, cached = _pair(f"prefill[{i}]", piece)
             wanted = new if logits == "all" else 1
-            found[Group(new=new, cached=cached, logits=wanted)] += 1
+            encodes = source > 0 and cached == 0
+            found[Group(new=new, cached=cached, logits=wanted, encodes=encodes)] += 1
         for i, context in enumerate(decode):
             seen = check_size(f"decode[{i}]", context, least=more)
             found[Group(new=more, cached=seen - more, logits=more)] += 1
@@ -118,7 +132,7 @@ class Forward:
             )
         groups = tuple(replace(group, sequences=count) for group, count in found.items())
         alike = len(groups) == 1 and groups[0].new > 1
-        return cls(groups=groups, causal=True, stacked=alike)
+        return cls(groups=groups, causal=True, stacked=alike, source=source)
 
     @property
     def rows(self) -> int:
@@ -134,6 +148,16 @@ class Forward:
     def logits(self) -> int:
         """Tokens that the output head works on."""
         return sum(group.logits * group.sequences for group in self.groups)
+
+    @property
+    def sources(self) -> int:
+        """Number of sources that are read."""
+        return sum(group.sequences for group in self.groups if group.encodes)
+
+    def of_encoder(self) -> "Forward":
+        """Return the pass of the encoder over the sources that are read."""
+        group = Group(new=self.source, sequences=self.sources, logits=self.source)
+        return Forward(groups=(group,), stacked=True)
 
     @property
     def equal_sequences(self) -> int:

@@ -69,6 +69,7 @@ class Table:
 
 
 ENTRY = ""  # among the inputs of a product: what its part reads
+SOURCE = "<source>"  # what the encoder leaves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,8 @@ class Product:
     gemm : Gemm
         The product; ``count`` instances of it run one after another (experts).
     inputs : tuple of str
-        Names of the products whose results it reads; ``ENTRY`` is what its part reads.
+        Names of the products whose results it reads; ``ENTRY`` is what its part reads,
+        ``SOURCE`` what the encoder leaves.
     weights : tuple of str
         Names of the products whose results are its weight operand: K and V of attention.
     parts : int

@@ -1,17 +1,19 @@
 """A transformer: embeddings, layers of parts, and the matrices behind the last layer."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from ...datatypes.base.errors import BitlatheError
+from ..gemm import Gemm
 from ..sizes import check_size
 from .forward import DEFAULT_CONTEXT, Forward
 from .matrix import Matrix, Table
 from .part import Norm, Part
 
 P = TypeVar("P", bound=Part)
-Kind = Literal["decoder", "encoder", "vision"]
+Kind = Literal["decoder", "encoder", "vision", "encoder-decoder"]
+GENERATING = ("decoder", "encoder-decoder")  # kinds of models that have a decode phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,30 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stem:
+    """A convolution of a sequence's input, as a product of im2col.
+
+    Attributes
+    ----------
+    matrix : Matrix
+        Its filters; the inputs are those of all taps.
+    rows : int
+        Outputs along the sequence.
+    elements : int
+        Distinct elements that it reads of a sequence.
+    """
+
+    matrix: Matrix
+    rows: int
+    elements: int
+
+    def gemm(self, sequences: int) -> Gemm:
+        """Return the product for some sequences."""
+        gemm = self.matrix.gemm(sequences * self.rows, sequences)
+        return replace(gemm, kind="conv", input_elements=sequences * self.elements)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transformer:
     """The sizes of a transformer.
 
@@ -123,6 +149,10 @@ class Transformer:
         The layers, those alike in one entry.
     ahead : tuple of Matrix
         Matrices between the embeddings and the first layer, of all tokens.
+    stems : tuple of Stem
+        Convolutions ahead of the first layer.
+    encoder : Transformer or None
+        What reads the source of an encoder-decoder model.
     heads : tuple of Head
         The matrices behind the last layer.
     tables : tuple of Table
@@ -136,6 +166,8 @@ class Transformer:
         Parameters outside the layers that are neither matrix nor table: norms, class tokens.
     image : Image or None
         What a vision model reads.
+    sound_tokens : int or None
+        Tokens of the sound that an encoder reads.
     longest_context : int or None
         Most tokens that the position embeddings allow; None without learned positions.
     """
@@ -144,6 +176,8 @@ class Transformer:
     hidden: int
     layers: tuple[Layers, ...]
     ahead: tuple[Matrix, ...] = ()
+    stems: tuple[Stem, ...] = ()
+    encoder: "Transformer | None" = None
     heads: tuple[Head, ...] = ()
     tables: tuple[Table, ...] = ()
     tied: bool = False
@@ -151,6 +185,7 @@ class Transformer:
     final_norms: int = 0
     vectors: int = 0
     image: Image | None = None
+    sound_tokens: int | None = None
     longest_context: int | None = None
 
     @property
@@ -160,13 +195,13 @@ class Transformer:
 
     @property
     def vocabulary(self) -> int:
-        """Words that are told apart; 0 for images."""
-        return self.tables[0].rows if self.tables and self.image is None else 0
+        """Words that are told apart; 0 for images and sounds."""
+        return sum(table.rows for table in self.tables if table.name == "words")
 
     @property
     def fixed_tokens(self) -> int | None:
-        """Tokens of a vision model; None for text."""
-        return self.image.tokens if self.image else None
+        """Tokens of an image or a sound; None for text."""
+        return self.image.tokens if self.image else self.sound_tokens
 
     def stored_parts(self) -> Iterator[tuple[Part, int]]:
         """Yield the parts of all layers, each with the number of times that it is stored."""
@@ -196,6 +231,14 @@ class Transformer:
         return found[0]
 
     @property
+    def patches(self) -> Stem | None:
+        """The convolution that makes a patch a token; None for text."""
+        if self.image is None or self.patch_matrix is None:
+            return None
+        rows, inputs = self.image.patches, self.image.patch_inputs
+        return Stem(matrix=self.patch_matrix, rows=rows, elements=rows * inputs)
+
+    @property
     def patch_matrix(self) -> Matrix | None:
         """The matrix that makes a patch a token; None for text."""
         if self.image is None:
@@ -210,10 +253,9 @@ class Transformer:
 
     def weight_count(self) -> int:
         """Elements of all weight matrices: every expert, the head even if it is tied."""
-        outside = [*self.ahead, *(head.matrix for head in self.heads)]
-        if self.patch_matrix:
-            outside.append(self.patch_matrix)
+        outside = [*self._ahead(), *(head.matrix for head in self.heads)]
         inside = sum(part.weight_count() * count for part, count in self.stored_parts())
+        inside += self.encoder.weight_count() if self.encoder else 0
         return inside + sum(matrix.elements for matrix in outside)
 
     def parameter_count(self) -> int:
@@ -221,16 +263,28 @@ class Transformer:
         total = sum(part.parameter_count() * count for part, count in self.stored_parts())
         total += sum(layers.norm_parameters * layers.copies for layers in self.layers)
         total += sum(table.elements for table in self.tables) + self.vectors
-        total += sum(matrix.parameters for matrix in self.ahead)
+        total += sum(matrix.parameters for matrix in self._ahead())
+        total += self.encoder.parameter_count() if self.encoder else 0
         for head in self.heads:
             total += head.matrix.parameters + head.norm
             if self.tied and head.words:
                 total -= head.matrix.elements  # the head's matrix is the embedding
-        return total + (self.patch_matrix.parameters if self.patch_matrix else 0)
+        return total
+
+    def _ahead(self) -> Iterator[Matrix]:
+        """Yield the matrices ahead of the first layer."""
+        yield from self.ahead
+        yield from (stem.matrix for stem in self.stems)
+        if self.patch_matrix:
+            yield self.patch_matrix
 
     def cache_elements(self, context: int) -> int:
         """Return the elements that all layers keep of a sequence of ``context`` tokens."""
         return sum(part.cache_elements(context) * count for part, count in self.parts())
+
+    def source_elements(self, source: int) -> int:
+        """Return the elements that all layers keep of a source of ``source`` tokens."""
+        return sum(part.source_elements(source) * count for part, count in self.parts())
 
     def state_elements(self) -> int:
         """Return the elements that all layers keep of a sequence, however long it is."""
@@ -244,7 +298,7 @@ class Transformer:
         BitlatheError
             If it does not.
         """
-        if self.kind != "decoder":
+        if self.kind not in GENERATING:
             raise BitlatheError(
                 "phase 'decode' needs a model that generates tokens; this one is "
                 f"{self.kind}-only and reads its whole input at once: use phase 'prefill'."
@@ -258,10 +312,29 @@ class Transformer:
         BitlatheError
             If it attends both ways.
         """
-        if self.kind != "decoder":
+        if self.kind not in GENERATING:
             raise BitlatheError(
                 f"causal=True needs a decoder; this {self.kind} model attends both ways."
             )
+
+    def check_source(self, source: int | None) -> int:
+        """Return the tokens of a source when ``source`` are asked for; 0 without an encoder.
+
+        Raises
+        ------
+        BitlatheError
+            If the model has no encoder, or one that is fixed to another number or ends before.
+        """
+        if self.encoder is None:
+            if source is not None:
+                raise BitlatheError(
+                    f"source is {source}, but this {self.kind} model has no encoder. Leave it out."
+                )
+            return 0
+        try:
+            return self.encoder.check_context(source)
+        except BitlatheError as error:
+            raise BitlatheError(str(error).replace("context", "source")) from None
 
     def check_context(self, context: int | None) -> int:
         """Return the tokens in view when ``context`` are asked for; 256 by default.
@@ -276,6 +349,9 @@ class Transformer:
                 raise BitlatheError(
                     f"context is {context}, but a vision model's is fixed by its image: "
                     f"{self.fixed_tokens} tokens. Leave context out."
+                    if self.image
+                    else f"context is {context}, but a sound has {self.fixed_tokens} tokens. Leave "
+                    "context out."
                 )
             return self.fixed_tokens
         tokens = check_size("context", DEFAULT_CONTEXT if context is None else context)

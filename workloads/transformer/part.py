@@ -54,6 +54,10 @@ class Part(ABC):
         """Return the elements kept of a sequence of ``context`` tokens, such as keys and values."""
         return 0
 
+    def source_elements(self, source: int) -> int:
+        """Return the elements kept of a sequence's source of ``source`` tokens."""
+        return 0
+
     @property
     def state_elements(self) -> int:
         """Elements kept of a sequence, however long it is."""

@@ -7,7 +7,7 @@ from ..gemm import Gemm
 from ..vector_step import VectorStep
 from .between import vector_steps
 from .forward import Forward
-from .matrix import ENTRY, Product
+from .matrix import ENTRY, SOURCE, Product
 from .network import Layers, Transformer
 
 
@@ -29,12 +29,19 @@ class LayerProducts:
         parts = self.layers.parts if self.layers.parallel else self.layers.parts[-1:]
         return tuple(name for part in parts for name in part.exits)
 
-    def resolved(self, left: tuple[str, ...]) -> Iterator[tuple[Product, tuple[str, ...]]]:
-        """Yield each product with the names of those it reads, where the layer reads ``left``."""
+    def resolved(
+        self, left: tuple[str, ...], encoded: tuple[str, ...] = ()
+    ) -> Iterator[tuple[Product, tuple[str, ...]]]:
+        """Yield each product with the names of those it reads.
+
+        The layer itself reads ``left``, and of an encoder ``encoded``.
+        """
+        known = {SOURCE: encoded}
         entry = left
         for part, products in zip(self.layers.parts, self.parts, strict=True):
             for product in products:
-                sources = (entry if each == ENTRY else (each,) for each in product.inputs)
+                known[ENTRY] = entry
+                sources = (known.get(each, (each,)) for each in product.inputs)
                 yield product, tuple(name for each in sources for name in each)
             if not self.layers.parallel:
                 entry = part.exits
@@ -47,6 +54,7 @@ class Staged:
     ``steps`` are those of a vector unit between them, of all layers together.
     """
 
+    source: "Staged | None" = None
     before: tuple[Product, ...] = ()
     layers: tuple[LayerProducts, ...] = ()
     after: tuple[Product, ...] = ()
@@ -69,20 +77,30 @@ class Staged:
             found = _merged(found, keys)
         inside = (replace(gemm, count=count[stage, gemm]) for stage, gemm in found)
         before, after = (tuple(each.gemm for each in ends) for ends in (self.before, self.after))
-        return (*before, *inside, *after)
+        source = self.source.gemms() if self.source else ()
+        return (*source, *before, *inside, *after)
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """Names of the products whose results the last layers leave."""
+        last = tuple(name for layer in self.layers for name in layer.exits)
+        return last or tuple(each.gemm.name for each in self.before)
 
     def edges(self) -> Iterator[tuple[str, str]]:
         """Yield the names of which product of a layer feeds which; layers feed the heads."""
         for product in self.before:
             yield from ((name, product.gemm.name) for name in product.inputs if name != ENTRY)
         first = tuple(each.gemm.name for each in self.before)
+        encoded: tuple[str, ...] = ()
+        if self.source:
+            yield from self.source.edges()
+            encoded = self.source.exits
         for layer in self.layers:
-            for product, sources in layer.resolved(first):
+            for product, sources in layer.resolved(first, encoded):
                 yield from ((name, product.gemm.name) for name in (*sources, *product.weights))
-        last = tuple(name for layer in self.layers for name in layer.exits) or first
         for product in self.after:
             for source in product.inputs:
-                names = last if source == ENTRY else (source,)
+                names = self.exits if source == ENTRY else (source,)
                 yield from ((name, product.gemm.name) for name in names)
 
 
@@ -106,15 +124,14 @@ def _merged(found: Sequence[_Key], more: Sequence[_Key]) -> list[_Key]:
 
 def staged(shape: Transformer, run: Forward) -> Staged:
     """Return the products of a forward pass of a model."""
+    source = None
+    if shape.encoder is not None and run.sources:
+        source = staged(shape.encoder, run.of_encoder())
     ahead: list[Product] = []
-    if shape.image and shape.patch_matrix:
-        rows = run.sequences * shape.image.patches
-        gemm = replace(
-            shape.patch_matrix.gemm(rows, run.sequences),
-            kind="conv",
-            input_elements=rows * shape.patch_matrix.inputs,
-        )
-        ahead.append(Product(stage="embed", gemm=gemm))
+    for stem in (*((shape.patches,) if shape.patches else ()), *shape.stems):
+        inputs = (ahead[-1].gemm.name,) if ahead else (ENTRY,)
+        gemm = stem.gemm(run.sequences)
+        ahead.append(Product(stage=stem.matrix.stage, gemm=gemm, inputs=inputs))
     for matrix in shape.ahead:
         gemm = matrix.gemm(run.rows, run.equal_sequences)
         ahead.append(Product(stage=matrix.stage, gemm=gemm))
@@ -132,5 +149,7 @@ def staged(shape: Transformer, run: Forward) -> Staged:
         inputs = (ENTRY,) if kind == "head" else (heads[branch],)
         behind.append(Product(stage=head.matrix.stage, gemm=gemm, inputs=inputs))
         heads[branch] = gemm.name
-    steps = vector_steps(shape, run)
-    return Staged(before=tuple(ahead), layers=inside, after=tuple(behind), steps=steps)
+    steps = (*(source.steps if source else ()), *vector_steps(shape, run))
+    return Staged(
+        source=source, before=tuple(ahead), layers=inside, after=tuple(behind), steps=steps
+    )
