@@ -4,7 +4,7 @@ from .conv import ConvNet
 from .conv_shape import ConvShape
 from .gemm import Gemm
 from .model import Model, load_model, model_names
-from .products import Product, Products
+from .products import Entry, Products
 from .sources import Source, stored_formats
 from .step import Step
 from .traced import from_onnx, from_torch
@@ -13,9 +13,9 @@ from .transformer import Transformer
 __all__ = [
     "ConvNet",
     "ConvShape",
+    "Entry",
     "Gemm",
     "Model",
-    "Product",
     "Products",
     "Source",
     "Step",

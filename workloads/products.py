@@ -15,7 +15,7 @@ DEFAULT_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
+class Entry:
     """An entry of a list.
 
     Attributes
@@ -59,7 +59,7 @@ class Products:
 
     Attributes
     ----------
-    entries : tuple of Product
+    entries : tuple of Entry
     phase : {None, "prefill", "decode"}
         The phase that they are listed for; None: any, for the list does not say.
     merged : bool
@@ -69,7 +69,7 @@ class Products:
         them. None: the weights of all products, each of which has its own.
     """
 
-    entries: tuple[Product, ...]
+    entries: tuple[Entry, ...]
     phase: Phase | None = None
     merged: bool = False
     weights: int | None = None
@@ -171,7 +171,7 @@ def listed(gemms: Iterable[Gemm]) -> Products:
     BitlatheError
         Raised if there is none.
     """
-    found = Products(entries=tuple(Product(gemm=gemm) for gemm in gemms))
+    found = Products(entries=tuple(Entry(gemm=gemm) for gemm in gemms))
     if not found.entries:
         raise BitlatheError("the list of products is empty; give at least one.")
     return found

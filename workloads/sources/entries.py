@@ -9,7 +9,7 @@ from ..config import Config
 from ..conv import conv_gemm
 from ..conv_shape import ConvShape
 from ..gemm import Gemm
-from ..products import Product
+from ..products import Entry
 
 TOKENS = "tokens"
 _SIZES = ("m", "n", "k")
@@ -27,7 +27,7 @@ PRODUCT_KEYS = (*_COMMON, *_SIZES, *(k for k in _LEAST if k != "count"), *_WORDS
 CONV_KEYS = (*_COMMON, "n", "k", *_CONV_ONLY)
 
 
-def read_entry(entry: Config, place: int, earlier: Collection[str]) -> Product:
+def read_entry(entry: Config, place: int, earlier: Collection[str]) -> Entry:
     """Read an entry: a product by its m, n and k, or a convolution by its c, h, w, k, r and s.
 
     Parameters
@@ -55,7 +55,7 @@ def read_entry(entry: Config, place: int, earlier: Collection[str]) -> Product:
         if str(error).startswith(entry.source):
             raise
         raise entry.error(str(error)) from None
-    return Product(gemm=gemm, inputs=inputs, by_token=by_token)
+    return Entry(gemm=gemm, inputs=inputs, by_token=by_token)
 
 
 def _check_keys(entry: Config, known: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from ...datatypes.base.errors import BitlatheError
 from ..conv import conv_gemm
 from ..conv_shape import ConvShape
 from ..gemm import Gemm
-from ..products import Product, Products
+from ..products import Entry, Products
 
 CONSTANT, WEIGHT, INPUT = range(3)
 """What a tensor holds: what the program says, weights, or what depends on inputs."""
@@ -224,7 +224,7 @@ class Graph:
 
         return Products(
             entries=tuple(
-                Product(gemm=replace(gemm, name=name), inputs=named(read), operands=named(held))
+                Entry(gemm=replace(gemm, name=name), inputs=named(read), operands=named(held))
                 for name, (gemm, read, held) in zip(names, self._found, strict=True)
             ),
             merged=True,

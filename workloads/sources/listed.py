@@ -8,7 +8,7 @@ from typing import Any
 from ...datatypes.base.errors import BitlatheError, nearest, shown
 from ..config import Config
 from ..gemm import Gemm
-from ..products import Phase, Product, Products, listed
+from ..products import Entry, Phase, Products, listed
 from .entries import CONV_KEYS, PRODUCT_KEYS, read_entry
 
 KEY = "products"
@@ -47,7 +47,7 @@ def of_entries(entries: Iterable[Config], config: Config, phase: Phase | None = 
     BitlatheError
         Raised if there is none, or one is wrong; its place is named.
     """
-    found: list[Product] = []
+    found: list[Entry] = []
     names: set[str] = set()
     for place, entry in enumerate(entries):
         found.append(read_entry(entry, place, names))

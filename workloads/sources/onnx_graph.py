@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...datatypes.base.errors import BitlatheError, cut, shown, to_install
 from ...datatypes.base.files import shown_path
 from ..products import Products
 from .graph import CONSTANT, INPUT, WEIGHT, Graph, Name, Origin, joined
+from .onnx_node import Node, even_padding
 
 if TYPE_CHECKING:
     import onnx
@@ -38,7 +39,6 @@ _VIEWS = frozenset(
     )
 )
 _SIZES_LARGEST = 2**31
-_INT, _STRING, _INTS = 2, 3, 7  # AttributeProto.AttributeType
 _NO_WEIGHTS = (7, 8, 9)  # TensorProto.DataType: INT64, STRING, BOOL; they say how, not what
 
 
@@ -167,19 +167,19 @@ class _Walk:
     def products(self) -> Products:
         for place, node in enumerate(self.graph.node):
             try:
-                self._node(node, _Node(node, place))
+                self._node(node, Node(node, place))
             except BitlatheError as error:
-                raise BitlatheError(f"{self.place}: {_Node(node, place)}: {error}") from None
+                raise BitlatheError(f"{self.place}: {Node(node, place)}: {error}") from None
             except (ArithmeticError, LookupError, ValueError):  # shapes of other operators
                 raise BitlatheError(
-                    f"{self.place}: {_Node(node, place)}: its inputs are not those that it takes."
+                    f"{self.place}: {Node(node, place)}: its inputs are not those that it takes."
                 ) from None
         try:
             return self.found.products(self.weights, sum(self.weights.values()))
         except BitlatheError as error:
             raise BitlatheError(f"{self.place}: {error}") from None
 
-    def _node(self, node: "onnx.NodeProto", seen: "_Node") -> None:
+    def _node(self, node: "onnx.NodeProto", seen: Node) -> None:
         op = node.op_type
         if op in _MATRICES:
             origin = self._product(node, seen, *_MATRICES[op])
@@ -249,7 +249,7 @@ class _Walk:
             )
         return tuple(int(size) for size in found)
 
-    def _product(self, node: "onnx.NodeProto", seen: "_Node", a: int, b: int) -> Origin:
+    def _product(self, node: "onnx.NodeProto", seen: Node, a: int, b: int) -> Origin:
         left, right = node.input[a], node.input[b]
         x, y = self.shape(left), self.shape(right)
         x = (1, *x) if len(x) == 1 else x
@@ -267,7 +267,7 @@ class _Walk:
             return joined(origins)
         return self.found.product(seen.name, sizes, *origins)
 
-    def _packed_product(self, node: "onnx.NodeProto", seen: "_Node") -> Origin:
+    def _packed_product(self, node: "onnx.NodeProto", seen: Node) -> Origin:
         x, n, k = self.shape(node.input[0]), seen.value("N", 0), seen.value("K", 0)
         if x[-1] != k:
             raise BitlatheError(f"its K is {k}, but {node.input[0]!r} is {x[-1]} wide.")
@@ -276,7 +276,7 @@ class _Walk:
         sizes = (math.prod(x[:-1]), n, k, 1)
         return self.found.product(seen.name, sizes, self.origin(node.input[0]), held)
 
-    def _convolution(self, node: "onnx.NodeProto", seen: "_Node", a: int, b: int) -> Origin:
+    def _convolution(self, node: "onnx.NodeProto", seen: Node, a: int, b: int) -> Origin:
         x, w = self.shape(node.input[a]), self.shape(node.input[b])
         transposed = node.op_type == "ConvTranspose"
         how = {
@@ -290,7 +290,8 @@ class _Walk:
             y = self.shape(node.output[0])
             axes = zip(x[2:], w[2:], y[2:], how["stride"], how["dilation"], strict=True)
             even = [
-                _even(*axis, begin) for axis, begin in zip(axes, seen.begins(x, w), strict=True)
+                even_padding(*axis, begin)
+                for axis, begin in zip(axes, seen.begins(x, w), strict=True)
             ]
             padded = (*x[:2], *(size for size, _ in even))
             how["padding"] = tuple(padding for _, padding in even)
@@ -304,7 +305,7 @@ class _Walk:
             origins=(self.origin(node.input[a]), self.origin(node.input[b])),
         )
 
-    def _recurrent(self, node: "onnx.NodeProto", seen: "_Node") -> Origin:
+    def _recurrent(self, node: "onnx.NodeProto", seen: Node) -> Origin:
         """Add the products of a recurrent layer: of all inputs, then of each step's state."""
         x, w = self.shape(node.input[0]), self.shape(node.input[1])
         directions, gates = w[0], _GATES[node.op_type]
@@ -312,6 +313,7 @@ class _Walk:
         by_batch = seen.value("layout", 0)
         steps, batch = (x[1], x[0]) if by_batch else (x[0], x[1])
         origin = self.origin(node.input[0])
+        ends = []
         for direction in range(directions):
             suffix = f".{direction}" if directions > 1 else ""
             fed = self.found.product(
@@ -328,9 +330,10 @@ class _Walk:
                     fed,
                     self.origin(node.input[2]).of_size(0),
                 )
-        return fed
+            ends.append(fed)
+        return joined(ends)
 
-    def _attention(self, node: "onnx.NodeProto", seen: "_Node") -> Origin:
+    def _attention(self, node: "onnx.NodeProto", seen: Node) -> Origin:
         if any(node.input[4:6]):
             raise BitlatheError("attention with past keys is not read; list its products.")
         names = node.input[:3]
@@ -351,84 +354,8 @@ class _Walk:
         )
 
 
-class _Node:
-    """A node as errors and products name it, and its attributes."""
-
-    def __init__(self, node: "onnx.NodeProto", place: int) -> None:
-        self.node, self.place = node, place
-
-    def __str__(self) -> str:
-        called = f"node {shown(self.node.name)}" if self.node.name else f"node {self.place}"
-        return f"{called} ({self.node.op_type})"
-
-    @property
-    def path(self) -> str:
-        """Its name as a dotted path, without what only repeats the operator."""
-        parts = [part for part in self.node.name.replace(".", "/").split("/") if part]
-        if len(parts) > 1 and parts[-1].rstrip("0123456789").rstrip("_") == self.node.op_type:
-            parts = parts[:-1]
-        return ".".join(parts)
-
-    def name(self, weights: frozenset[str], kind: str) -> str:
-        """Return what its product is called: after the node, else after its only weight."""
-        if not weights and kind.startswith("attention"):
-            return f"{self.path}.{kind}" if self.path else kind
-        if self.path and self.path != f"{self.node.op_type}_{self.place}":
-            return self.path
-        if len(weights) == 1:
-            return next(iter(weights)).removesuffix(".weight")
-        return f"{kind}_{self.place}"
-
-    def value(self, key: str, default: Any) -> Any:
-        """Return an attribute, of the kind of its default: an integer, some of them, or bytes.
-
-        Raises
-        ------
-        BitlatheError
-            Raised if it is of another kind.
-        """
-        for each in self.node.attribute:
-            if each.name == key:
-                kinds = {int: (_INT, each.i), bytes: (_STRING, each.s), tuple: (_INTS, each.ints)}
-                kind, found = kinds[type(default)]
-                fits = not isinstance(default, tuple) or len(each.ints) == len(default)
-                if each.type != kind or not fits:
-                    raise BitlatheError(
-                        f"its attribute {key!r} is not of the type, or the length, that it takes."
-                    )
-                return type(default)(found)
-        return default
-
-    def begins(self, x: Sequence[int], w: Sequence[int]) -> tuple[int, ...]:
-        """Return the padding ahead of each axis of a convolution, -1 where it is automatic."""
-        axes = len(w) - 2
-        auto = self.value("auto_pad", b"NOTSET").decode()
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            return (-1,) * axes
-        pads = self.value("pads", (0,) * (2 * axes))
-        return tuple(pads[:axes]) if auto == "NOTSET" else (0,) * axes
-
-
 def _called(text: str) -> Name:
     return lambda _weights, _kind: text
-
-
-def _even(
-    size: int, taps: int, outputs: int, stride: int, dilation: int, begin: int
-) -> tuple[int, int]:
-    """Return an input size and an even padding that give so many outputs, -1 being any padding.
-
-    Where no even padding does, what one side has more of padding than the other counts as input.
-    """
-    reach = dilation * (taps - 1) + 1
-    needed = (outputs - 1) * stride + reach  # positions from the first window's to the last one's
-    if begin < 0:
-        begin = max(needed - size, 0) // 2
-    for padding in (begin, begin + 1):
-        if (size + 2 * padding - reach) // stride + 1 == outputs:
-            return size, padding
-    padding = max(0, min(begin, needed - size - begin))
-    return needed - 2 * padding, padding
 
 
 def _broadcast(a: Sequence[int], b: Sequence[int]) -> Iterator[int]:

@@ -15,7 +15,7 @@ from ..config import Config
 from ..conv import conv_gemm
 from ..conv_shape import ConvShape
 from ..gemm import Gemm
-from ..products import Product, Products
+from ..products import Entry, Products
 from .listed import whole_or_text
 
 Row = tuple[int, list[str]]
@@ -72,7 +72,7 @@ def read_topology(rows: Sequence[Row], source: str) -> tuple[Products, tuple[str
             f"windows reach past the input, as SCALE-Sim counts them: {_few(wider)}, so that the "
             "last one is whole."
         )
-    return Products(entries=tuple(Product(gemm=gemm) for gemm in found)), tuple(notes)
+    return Products(entries=tuple(Entry(gemm=gemm) for gemm in found)), tuple(notes)
 
 
 def _few(named: Sequence[str]) -> str:

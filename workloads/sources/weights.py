@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement
 
 from ...datatypes.base.errors import BitlatheError
 from ..gemm import Gemm
-from ..products import Product, Products
+from ..products import Entry, Products
 from .graph import shared_names
 
 Shape = tuple[int, ...]
@@ -167,7 +167,7 @@ def alone(weights: Weights) -> Products:
     entries = zip(names, gemms, strict=True)
     return Products(
         entries=tuple(
-            Product(gemm=Gemm(name=name, m=1, n=gemm.n, k=gemm.k, count=gemm.count), by_token=True)
+            Entry(gemm=Gemm(name=name, m=1, n=gemm.n, k=gemm.k, count=gemm.count), by_token=True)
             for name, gemm in entries
         ),
         merged=True,
