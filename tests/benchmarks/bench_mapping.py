@@ -3,6 +3,9 @@
 Each figure is a rate, or a time as a multiple of that of a fixed piece of work on the same core.
 """
 
+import os
+import subprocess
+import sys
 import time
 from fractions import Fraction
 
@@ -19,6 +22,8 @@ from bitlathe.mapping.packed import Packed
 from bitlathe.mapping.search import search
 from bitlathe.mapping.space import Ways, storages
 from bitlathe.mapping.unrolled import Unrolled, new_front
+from bitlathe.sim import simulate
+from bitlathe.sim.cycle.nest.time import KEPT as TIMES
 from naive.chip_bits import operand_bits
 
 LLAMA = ((4096, 4096), (11008, 4096), (4096, 11008), (32000, 4096))
@@ -111,3 +116,45 @@ def test_a_model(tokens: int, objective: Objective, tmp_path, monkeypatch) -> No
     print(
         f"\n{tokens} tokens, {objective}: {first:.3f} CPU s, kept {first / again:,.0f} times less"
     )
+
+
+FIRST_USE = """
+import time
+from bitlathe.sim import simulate
+
+for fidelity in ("analytic", "cycle"):
+    started = time.process_time()
+    simulate("bitmod", "opt-125m", "decode", 8, fidelity=fidelity)
+    print(f"{fidelity}: {time.process_time() - started:.2f} CPU s")
+"""
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "kept"])
+def test_first_use(kernels: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The first simulation of a process: the search, then the machine of the cycle rung."""
+    folder = tmp_path_factory.getbasetemp() / "first"
+    cleared = {"NUMBA_CACHE_DIR": str(folder), "BITLATHE_KEEP_MAPPINGS": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USE],
+        env={**os.environ, **cleared},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    print(f"\nkernels {kernels}: " + ", ".join(done.stdout.split("\n")[:2]))
+
+
+@pytest.mark.parametrize("phase", ["decode", "prefill"])
+@pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
+def test_a_kept_simulation(fidelity: str, phase: str, tmp_path, monkeypatch) -> None:
+    """Llama-2-7B at 2048 tokens from a chip's file on, mappings and times of nests on disk."""
+    monkeypatch.setenv("BITLATHE_CACHE", str(tmp_path))
+    monkeypatch.delenv("BITLATHE_KEEP_MAPPINGS", raising=False)
+    times = []
+    for _ in range(3):
+        for kept in (KEPT, TIMES):
+            kept.forget()
+        started = time.process_time()
+        simulate("bitmod", "llama-2-7b", phase, 2048, fidelity=fidelity)
+        times.append(time.process_time() - started)
+    print(f"\n{fidelity}, {phase}: {1e3 * min(times):.1f} CPU ms")
