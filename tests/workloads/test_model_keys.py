@@ -276,6 +276,23 @@ def test_what_says_nothing_is_not_noted(tmp_path, keys):
 
 
 @pytest.mark.parametrize(
+    ("family", "keys"),
+    [  # as transformers 5 writes them
+        ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}),
+        ("gemma3_text", {"_sliding_window_pattern": 6, "layer_types": HALF}),
+        ("qwen2", {"use_sliding_window": False, "sliding_window": 0}),
+    ],
+)
+def test_files_of_the_library_itself_are_read_without_a_word(tmp_path, family, keys):
+    assert model_of(tmp_path, family, **keys).notes == ()
+
+
+def test_a_prompt_of_paligemma_may_attend_both_ways(tmp_path):
+    text = {"model_type": "gemma", **DENSE, "use_bidirectional_attention": True}
+    assert model_of(tmp_path, "paligemma", {}, text_config=text).family == "gemma"
+
+
+@pytest.mark.parametrize(
     ("family", "old", "new", "near"),
     [
         ("llama", "num_key_value_heads", "num_key_value_head", "num_key_value_heads"),

@@ -9,12 +9,14 @@ class Around:
     """Where a model holds the configuration of its text model.
 
     ``key`` leads to it. ``text`` is its ``model_type`` where it names none. ``flat``: where there
-    is no such key, the text model's keys stand beside the outer ones.
+    is no such key, the text model's keys stand beside the outer ones. ``plain`` are keys of the
+    text that say nothing about sizes: PaliGemma's prompt attends both ways.
     """
 
     text: str
     key: str = "text_config"
     flat: bool = False
+    plain: tuple[str, ...] = ()
 
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
@@ -32,7 +34,6 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     ),
     "qwen3": ("fun_asr_nano", "lighton_ocr", "moss_transcribe_diarize", "qianfan_ocr", "qwen3_asr"),
     "qwen3_vl_text": ("qwen3_vl",),
-    "gemma": ("paligemma",),
     "gemma3_text": ("gemma3", "shieldgemma2"),
     "llama4_text": ("llama4",),
     "cohere2": ("aya_vision", "cohere2_vision"),
@@ -45,5 +46,6 @@ AROUND_TEXT: Mapping[str, Around] = {
     **{outer: Around(text=text) for text, outers in _TEXTS.items() for outer in outers},
     "qwen2_vl": Around(text="qwen2_vl_text", flat=True),
     "qwen2_5_vl": Around(text="qwen2_5_vl_text", flat=True),
+    "paligemma": Around(text="gemma", plain=("use_bidirectional_attention",)),
     "internvl_chat": Around(text="qwen2", key="llm_config"),
 }

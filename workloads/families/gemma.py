@@ -35,6 +35,7 @@ GEMMA: Mapping[str, Family] = {
             types="layer_types", layers="but_each", count_key="sliding_window_pattern", count=6
         ),
         refused=_BOTH_WAYS,
+        plain=("_sliding_window_pattern",),
         defaults={
             "head_dim": 256,
             "num_attention_heads": 8,

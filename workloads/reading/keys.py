@@ -74,7 +74,11 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
                 key,
             )
     mine = family.read_keys()
-    elsewhere = frozenset[str]().union(*map(Family.read_keys, FAMILIES.values())) - _POSITIONS
+    elsewhere = (
+        frozenset[str]().union(*map(Family.read_keys, FAMILIES.values()))
+        - _POSITIONS
+        - {"rope_parameters"}
+    )
     absent = [key for key in mine if key not in config.data]
     for key, value in config.data.items():
         if key in mine or key in family.plain or not value:

@@ -90,7 +90,7 @@ def _text_part(config: Config) -> tuple[Config, list[str]]:
         text = replace(config, data=_without_outer_class(config.data))
     else:
         raise config.missing(around.key)
-    data = dict(text.data)
+    data = {key: value for key, value in text.data.items() if key not in around.plain}
     if text.data.get("model_type") in (None, outer):
         data["model_type"] = around.text
     if "tie_word_embeddings" in config.data:

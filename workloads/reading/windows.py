@@ -61,13 +61,15 @@ def windows(
     if rule is None:
         return [None] * depth
     types = _types(config, rule, depth)
+    if rule.flag and not config.flag(rule.flag, default=False):
+        return [None] * depth
     length = rule.default
     if rule.key in config.data:
         length = None if config.data[rule.key] is None else config.integer(rule.key)
-    if rule.both_ways and length is not None:
-        length = 2 * (length // 2) + 1
-    if length is None or (rule.flag and not config.flag(rule.flag, default=False)):
+    if length is None:
         return [None] * depth
+    if rule.both_ways:
+        length = 2 * (length // 2) + 1
     if types:
         return [None if kind == FULL else length for kind in types]
     n = rule.count
