@@ -76,6 +76,36 @@ LLAMA: Mapping[str, Family] = {
         defaults={"num_key_value_heads": 5},
         sizes=sizes(2560, 30, 20, 6912, 128256),
     ),
+    "glm": Family(
+        attention=AttentionFacts(
+            qkv_bias=("attention_bias", True), rotary=Fraction(1, 2), rotary_key=PARTIAL
+        ),
+        mlp=MlpFacts(names=("gate_up_proj", "down_proj")),
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
+        sizes=sizes(4096, 40, 32, 13696, 151552),
+    ),
+    "olmo": Family(
+        attention=BIASED,
+        norm="layer_norm",
+        norm_vectors=0,
+        sizes=sizes(4096, 32, 32, 11008, 50304),
+    ),
+    "nemotron": Family(
+        attention=replace(BIASED, rotary=Fraction(1, 2), rotary_key=PARTIAL),
+        mlp=MlpFacts(
+            names=("up_proj", "down_proj"), gated=False, bias=MLP_BIAS, activation="relu2"
+        ),
+        norm="layer_norm",
+        norm_vectors=2,
+        sizes=sizes(6144, 32, 48, 24576, 256000),
+    ),
+    "ernie4_5": Family(
+        attention=AttentionFacts(qkv_bias=("use_bias", False), output_bias=("use_bias", False)),
+        mlp=MlpFacts(bias=("use_bias", False)),
+        tied=True,
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
+        sizes=sizes(1024, 18, 16, 3072, 103424),
+    ),
     "glm4": Family(
         attention=AttentionFacts(
             qkv_bias=("attention_bias", True), rotary=Fraction(1, 2), rotary_key=PARTIAL

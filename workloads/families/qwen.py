@@ -51,6 +51,17 @@ QWEN: Mapping[str, Family] = {
         defaults={"num_key_value_heads": 32, "head_dim": 128},
         sizes=sizes(4096, 32, 32, 22016, 151936),
     ),
+    "qwen3_vl_moe_text": Family(
+        attention=_NORMED,
+        experts=ExpertFacts(layers="stepped"),
+        defaults={
+            "num_key_value_heads": 16,
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+            "moe_intermediate_size": 1408,
+        },
+        sizes=sizes(2048, 24, 16, 5632, 151936),
+    ),
     "qwen3_moe": Family(
         attention=_NORMED,
         window=Window(flag="use_sliding_window"),
