@@ -98,7 +98,8 @@ class VectorComponent(Record):
     def scale(self, figure: str, node_nm: int) -> float:
         """Return a figure at a node: energies and leakage follow it, areas its square."""
         power = {"area_um2": 2, "special_cycles": 0}.get(figure, 1)
-        return getattr(self, figure) * (node_nm / self.node_nm) ** power
+        value: float = getattr(self, figure)
+        return value * (node_nm / self.node_nm) ** power
 
 
 @cache
