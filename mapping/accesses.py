@@ -6,10 +6,11 @@ copies of is read from the parent once and written to each copy; sums that units
 have parts of are read from each and arrive at the parent as one.
 """
 
+from collections import Counter
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from .blocks import Edge, Nest, Spread, Visit, Visits
@@ -17,6 +18,8 @@ from .nest import Loops, Mapping, Place
 from .operands import OperandBits
 
 Kind = Literal["fetch", "write", "readback"]
+Timed = Counter[tuple[Visit, int]]
+EDGES: tuple[Edge, ...] = ("all", "first", "last")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +42,13 @@ class Transfer:
         Whether the child has room for the next tile beside the one in use.
     visits : Counter of Visit
         Those that move something.
-    paced : Counter of Visit
-        All visits to the child's tiles, in whose windows it can be moved.
+    timed : Counter of (Visit, int)
+        Those with a window, and its steps: all but first load and last store. Of two tiles the
+        next is fetched while the one in use is; one is replaced in the last pass over it.
+    window_steps : int
+        Steps of the windows in which its edge can move anything.
     spared : Visit or None
-        The visit that is part of the first load, or last store, and delays nothing else; the
-        last of all stands for the last read-back.
+        The visit that is the first load, or last store.
     """
 
     operand: str
@@ -54,7 +59,8 @@ class Transfer:
     outside: int
     doubled: bool
     visits: Visits
-    paced: Visits
+    timed: Timed
+    window_steps: int
     spared: Visit | None
 
 
@@ -82,54 +88,109 @@ def transfers(nest: Nest, parents: Container[str] | None = None) -> tuple[Transf
     return tuple(found)
 
 
-def _visits(nest: Nest, operand: str, child: Place, *, edge: Edge, of_one: bool = False) -> Visits:
-    relevant = nest.relevant(operand)
-    if not child.memory:
-        return nest.step_visits(relevant, edge, of_one_tile=of_one)
-    return nest.visits(relevant, child.outside, edge, of_one_tile=of_one)
-
-
-def _fetch(nest: Nest, operand: str, parent: Place, child: Place) -> Transfer:
-    visits = _visits(nest, operand, child, edge="all")
+def _transfer(nest: Nest, operand: str, kind: Kind, parent: Place, child: Place) -> Transfer:
+    """Return a transfer that moves nothing."""
     return Transfer(
         operand=operand,
-        kind="fetch",
-        partial=False,
+        kind=kind,
+        partial=kind == "readback",
         parent=parent.memory,
         child=child.memory or None,
         outside=child.outside,
         doubled=child.doubled,
-        visits=visits,
-        paced=visits,
-        spared=next(iter(_visits(nest, operand, child, edge="first", of_one=True))),
+        visits=Counter(),
+        timed=Counter(),
+        window_steps=nest.steps(0, nest.sizes),
+        spared=None,
     )
+
+
+def _fetch(nest: Nest, operand: str, parent: Place, child: Place) -> Transfer:
+    fetch, relevant = _transfer(nest, operand, "fetch", parent, child), nest.relevant(operand)
+    if not child.memory:
+        visits = nest.step_visits(relevant)
+        (first,) = nest.step_visits(relevant, "first", of_one_tile=True)
+        return replace(fetch, visits=visits, timed=_in_steps(visits, first), spared=first)
+    walk = nest.walk(relevant, child.outside)
+    timed: Timed = Counter()
+    for (ahead, visit), count in walk.pairs.items():
+        timed[visit, ahead.steps if child.doubled else ahead.last_pass] += count
+    moved = replace(fetch, visits=walk.visits(after=True), timed=timed, spared=walk.first)
+    return moved if child.doubled else replace(moved, window_steps=_steps(timed))
+
+
+def _in_steps(visits: Visits, spared: Visit | None) -> Timed:
+    """Return what the array takes or leaves, each in its step, but for one."""
+    timed: Timed = Counter({(visit, 1): count for visit, count in visits.items()})
+    if spared is not None and visits:
+        timed[spared, 1] -= 1
+    return timed
+
+
+def _steps(timed: Timed) -> int:
+    return sum(steps * count for (_, steps), count in timed.items())
 
 
 def _up(nest: Nest, parent: Place, child: Place) -> list[Transfer]:
     """Return the writes of finished sums, of unfinished ones, and the read-backs."""
-    visits = _visits(nest, "output", child, edge="all")
-    finished = _visits(nest, "output", child, edge="last")
-    readbacks = visits - _visits(nest, "output", child, edge="first")
-    last = next(iter(_visits(nest, "output", child, edge="last", of_one=True)))
-    parts: list[tuple[Kind, bool, Visits, Visit | None]] = [("write", False, finished, last)]
-    if visits != finished:
-        parts.append(("write", True, visits - finished, None))
-        parts.append(("readback", True, readbacks, last))
+    write, readback = (
+        _transfer(nest, "output", kind, parent, child) for kind in ("write", "readback")
+    )
+    found = [write, replace(write, partial=True), readback]
+    parts = _tiles_up(nest, child) if child.memory else _steps_up(nest)
     return [
-        Transfer(
-            operand="output",
-            kind=kind,
-            partial=partial,
-            parent=parent.memory,
-            child=child.memory or None,
-            outside=child.outside,
-            doubled=child.doubled,
-            visits=some,
-            paced=visits,
-            spared=spared,
-        )
-        for kind, partial, some, spared in parts
+        replace(each, **part)
+        for each, part in zip(found, parts, strict=True)
+        if part["visits"] or not each.partial
     ]
+
+
+def _steps_up(nest: Nest) -> list[dict[str, Any]]:
+    """Return what the array leaves and takes again; the last of either delays nothing."""
+    relevant = nest.relevant("output")
+    every, first, last = (nest.step_visits(relevant, edge) for edge in EDGES)
+    (end,) = nest.step_visits(relevant, "last", of_one_tile=True)
+    return [
+        {"visits": visits, "timed": _in_steps(visits, spared), "spared": spared}
+        for visits, spared in ((last, end), (every - last, None), (every - first, end))
+    ]
+
+
+def _tiles_up(nest: Nest, child: Place) -> list[dict[str, Any]]:
+    """Return what a child's tiles of sums move.
+
+    They leave while the next visit goes on, or its first pass where there is one tile, in which
+    sums come back, too; to the second of two tiles in the visit before it and in its own. The last
+    read-back delays nothing else, nor does the last write but one that has all of the last visit.
+    """
+    relevant, two = nest.relevant("output"), child.doubled
+    every, first, last = (nest.walk(relevant, child.outside, edge) for edge in EDGES)
+    ending, parts = nest.ending(relevant, child.outside), []
+    late = every.last.first_pass == every.last.steps
+    for pairs, finished, spared in (
+        (last.pairs, True, every.last),
+        (every.pairs - last.pairs, False, None),
+    ):
+        visits, timed = Counter({spared: 1} if spared else {}), Counter()
+        for (visit, after), count in pairs.items():
+            visits[visit] += count
+            timed[visit, after.steps if two else after.first_pass] += count
+        if ending and ending.finished == finished and (two or late):
+            timed[ending.before, every.last.steps] -= 1
+        parts.append({"visits": visits, "timed": timed, "spared": spared})
+    visits, timed = Counter(), Counter()
+    for (ahead, visit), count in (every.pairs - first.pairs).items():
+        visits[visit] += count
+        timed[visit, ahead.steps + visit.steps if two else visit.first_pass] += count
+    if ending and ending.again:
+        both = ending.before.steps + every.last.steps
+        timed[every.last, both if two else every.last.first_pass] -= 1
+    parts.append({"visits": visits, "timed": timed})
+    if not two:
+        steps = sum(after.first_pass * count for (_, after), count in every.pairs.items())
+        for part in parts:
+            part["window_steps"] = steps
+    return parts
 
 
 def amounts(

@@ -45,9 +45,10 @@ class Visit:
         what is done with it before the next loop that does, or that fetches it anew.
     steps : int
         Steps of the array until the next visit.
-    last_pass : int
-        Steps of the last turn of the loops that use the whole tile again: what it has to be
-        replaced in, element by element, where there is no second tile.
+    first_pass, last_pass : int
+        Steps of the first, and last, turn of the loops that use the whole tile again: what sums
+        have to leave, and tiles have to be replaced in, element by element, where there is no
+        second tile.
     clips : tuple of Clip
         What of the tile is border, in each window of the operand; nothing, where there is none.
     after : After or None
@@ -57,12 +58,39 @@ class Visit:
 
     block: Sizes
     steps: int
+    first_pass: int
     last_pass: int
     clips: tuple[Clip, ...] = ()
     after: After | None = None
 
 
 Visits = Counter[Visit]
+
+
+class Walk(NamedTuple):
+    """The first and last visit to an operand's tiles, and how often which come one after which."""
+
+    first: Visit
+    last: Visit
+    pairs: Counter[tuple[Visit, Visit]]
+
+    def visits(self, *, after: bool) -> Visits:
+        """Return the visits: the first and those after others, or the last and those before."""
+        found = Counter({self.first if after else self.last: 1})
+        for pair, count in self.pairs.items():
+            found[pair[after]] += count
+        return found
+
+
+class Ending(NamedTuple):
+    """The last visit but one.
+
+    ``finished``: it is the last to its tile; ``again``: the last visit is not the first to its own.
+    """
+
+    before: Visit
+    finished: bool
+    again: bool
 
 
 class Spread(NamedTuple):
@@ -180,87 +208,105 @@ class Nest:
         of_one_tile : bool
             Only those to the first, or last, tile.
         """
-        lows = self._lows(relevant)
-        return self._visits(0, cut, relevant, (self.sizes, lows), edge, of_one_tile)
+        walk = self.walk(relevant, cut, edge)
+        if of_one_tile:
+            return Counter({walk.last if edge == "last" else walk.first: 1})
+        return walk.visits(after=edge != "last")
 
-    def _visits(
+    def walk(self, relevant: frozenset[int], cut: int, edge: Edge = "all") -> "Walk":
+        """Return the first and last visit, and how often which visit comes right before which.
+
+        Parameters
+        ----------
+        relevant : frozenset of int
+            Dimensions that index the operand.
+        cut : int
+            Loops outside the tile.
+        edge : {"all", "first", "last"}
+            Which pairs: all, those to whose second visit a tile is visited for the first time, or
+            those after whose first visit a tile is not visited again.
+        """
+        return self._walk(0, cut, relevant, (self.sizes, self._lows(relevant)), edge)
+
+    def _walk(
         self,
         i: int,
         cut: int,
         relevant: frozenset[int],
         around: tuple[Sizes, Lows],
         edge: Edge,
-        of_one_tile: bool,
-    ) -> Visits:
+    ) -> "Walk":
         sizes, lows = around
         if i == cut:
-            steps, last_pass = self.steps(i, sizes), self._last_pass(i, sizes, relevant)
-            return Counter({Visit(sizes, steps, last_pass, self._clips(relevant, lows, sizes)): 1})
+            passes = (self._pass(i, sizes, relevant, last=last) for last in (False, True))
+            clips = self._clips(relevant, lows, sizes)
+            visit = Visit(sizes, self.steps(i, sizes), *passes, clips)
+            return Walk(visit, visit, Counter())
         blocks, indexed = self._blocks(i, relevant, sizes, lows), self.loops[i][0] in relevant
+        walks = [
+            (self._walk(i + 1, cut, relevant, each[:2], edge), each[2])
+            for each in (blocks if indexed or edge == "all" else (blocks[0], blocks[-1]))
+        ]
+        first, last = walks[0][0].first, walks[-1][0].last
         if not indexed and self._single(i + 1, cut, relevant, sizes):
-            first, last = (
-                next(iter(self._visits(i + 1, cut, relevant, each[:2], edge, of_one_tile)))
-                for each in (blocks[0], blocks[-1])
-            )
-            return Counter(
-                {replace(first, steps=self.steps(i, sizes), last_pass=last.last_pass): 1}
-            )
-        if edge != "all" and (of_one_tile or not indexed):
-            blocks = [(*blocks[-1 if edge == "last" else 0][:2], 1)]
-        found: Visits = Counter()
-        for each in blocks:
-            inner = self._visits(i + 1, cut, relevant, each[:2], edge, of_one_tile)
-            for visit, times in inner.items():
-                found[visit] += times * each[2]
-        if edge == "all":
-            self._note_halos(i, cut, relevant, blocks, found)
-        return found
+            visit = replace(first, steps=self.steps(i, sizes), last_pass=last.last_pass)
+            return Walk(visit, visit, Counter())
+        if not indexed and edge != "all":
+            return Walk(first, last, walks[-1 if edge == "last" else 0][0].pairs)
+        pairs: Counter[tuple[Visit, Visit]] = Counter()
+        before: tuple[Visit, Sizes] | None = None
+        for (walk, times), (block, _, _) in zip(walks, blocks, strict=True):
+            for pair, count in walk.pairs.items():
+                pairs[pair] += times * count
+            for ahead, count in ((before, 1), ((walk.last, block), times - 1)):
+                if ahead is not None and count:
+                    one = all(self._in_a_row(i, cut, relevant, each) for each in (ahead[1], block))
+                    visit = self._after(i, relevant, ahead[0], walk.first) if one else walk.first
+                    pairs[ahead[0], visit] += count
+            before = walk.last, block
+        return Walk(first, last, pairs)
 
-    def _note_halos(
-        self,
-        i: int,
-        cut: int,
-        relevant: frozenset[int],
-        blocks: list[tuple[Sizes, Lows, int]],
-        found: Visits,
-    ) -> None:
-        """Say of the first visit of each block but the first what the visit before it was to."""
+    def ending(self, relevant: frozenset[int], cut: int) -> Ending | None:
+        """Return the last visit but one to the tiles of an operand without windows, if any."""
+        sizes, turn, again = self.sizes, None, False
+        for i in range(cut):
+            if self._single(i, cut, relevant, sizes):
+                break
+            dim, tile = self.loops[i]
+            if tile < sizes[dim]:
+                turn, again = (i, _with(sizes, dim, tile)), again or dim not in relevant
+                sizes = _with(sizes, dim, sizes[dim] % tile or tile)
+        if turn is None:
+            return None
+        i, sizes = turn
+        before = self._walk(i + 1, cut, relevant, (sizes, ()), "all").last
+        return Ending(before, self.loops[i][0] in relevant, again)
+
+    def _in_a_row(self, i: int, cut: int, relevant: frozenset[int], block: Sizes) -> bool:
+        """Whether inside a turn of loop ``i`` only its own dimension moves on."""
+        return self._single(i + 1, cut, relevant - {self.loops[i][0]}, block)
+
+    def _after(self, i: int, relevant: frozenset[int], ahead: Visit, visit: Visit) -> Visit:
+        """Return a visit with the outputs ahead of it, if loop ``i`` is over those of a window."""
         dim = self.loops[i][0]
-        w = next((w for w, each in enumerate(self.slid(relevant)) if each.out == dim), None)
-        if w is None:
-            return
-        ahead: int | None = None
-        for sizes, lows, count in blocks:
-            if not self._single(i + 1, cut, relevant - {dim}, sizes):
-                ahead = None
-                continue
-            visits = self._visits(i + 1, cut, relevant, (sizes, lows), "first", True)
-            first, last = next(iter(visits)), self._last_extent(dim, i + 1, cut, sizes[dim])
-            for outputs, times in ((ahead, 1), (last, count - 1)):
-                if outputs is not None and times:
-                    found[first] -= times
-                    found[replace(first, after=After(w, outputs))] += times
-            ahead = last
-        for visit in [visit for visit, times in found.items() if not times]:
-            del found[visit]
-
-    def _last_extent(self, dim: int, i: int, cut: int, size: int) -> int:
-        for at, tile in self.loops[i:cut]:
-            if at == dim and tile < size:
-                size = size % tile or tile
-        return size
+        for w, each in enumerate(self.slid(relevant)):
+            if each.out == dim:
+                return replace(visit, after=After(w, ahead.block[dim]))
+        return visit
 
     def _single(self, i: int, cut: int, relevant: frozenset[int], sizes: Sizes) -> bool:
         """Whether the loops from ``i`` to the cut make one tile of the block."""
         return all(dim not in relevant or tile >= sizes[dim] for dim, tile in self.loops[i:cut])
 
-    def _last_pass(self, i: int, sizes: Sizes, relevant: frozenset[int]) -> int:
+    def _pass(self, i: int, sizes: Sizes, relevant: frozenset[int], *, last: bool) -> int:
+        """Return the steps of the first, or last, turn over the tile, from loop ``i`` inwards."""
         for j in range(i, len(self.loops)):
             dim, tile = self.loops[j]
             if tile < sizes[dim]:
                 if dim in relevant:
                     return self.steps(j, sizes)
-                sizes = _with(sizes, dim, sizes[dim] % tile or tile)
+                rest = sizes[dim] % tile if last else 0
+                sizes = _with(sizes, dim, rest or tile)
         return 1
 
     def step_visits(
@@ -277,7 +323,7 @@ class Nest:
         if not slid:
             return Counter(
                 {
-                    Visit(block, 1, 1): prod(
+                    Visit(block, 1, 1, 1): prod(
                         sizes[size] for sizes, size in zip(tiles, block, strict=True)
                     )
                     for block in product(*tiles)
@@ -299,7 +345,7 @@ class Nest:
                 for each, (outputs, taps, _) in zip(slid, pairs, strict=True):
                     block |= {each.out: outputs, each.tap: taps}
                 whole = tuple(block[dim] for dim in range(len(tiles)))
-                visit = Visit(whole, 1, 1, tuple(clip for _, _, clip in pairs))
+                visit = Visit(whole, 1, 1, 1, tuple(clip for _, _, clip in pairs))
                 found[visit] += steps * prod(
                     part[pair] for part, pair in zip(parts, pairs, strict=True)
                 )

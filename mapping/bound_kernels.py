@@ -14,6 +14,7 @@ from .cost_kernels import (
     EXCESS,
     FETCH,
     FINISHED,
+    LATENCY,
     OP,
     OWN,
     PORT,
@@ -25,14 +26,14 @@ from .cost_kernels import (
     fits,
     held_at,
     slid_dims,
-    steps,
     whole,
 )
+from .visit_kernels import steps
 
 ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
 # in `out`: clocks and energy, those without first load and last store, energy of inner transfers
 EDGELESS, INNER, OUT = 2, 4, 5
-ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as a read-back is spared there
+ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as more is spared there
 
 
 @compiled(**OPTIONS)
@@ -44,7 +45,8 @@ def move_rates(plan, rates):
     plan : tuple
     rates : tuple
         (T, 4, P) float64: clocks of each port when an element is moved for the first, or only, time
-        and for each other time; those of a transfer that may be spared; how many may be rounded.
+        and for each other time; those that may be spared: a fetch, or a read-back and the dearer
+        write; how many may be rounded.
         (T, 2) float64: energy when it is moved once, and again. (T,) float64: elements.
     """
     moves, ends, pj, _, step_tile, _, reached, _, _, _, _ = plan
@@ -73,6 +75,10 @@ def move_rates(plan, rates):
                 if kind in (FETCH, READBACK):
                     clocks[t, SPARED, port] += rate / copies
                 clocks[t, ROUNDED, port] += 1
+        for port in range(clocks.shape[2]):
+            if moves[t, OP] == 2:
+                again = clocks[t, AGAIN, port] - clocks[t, SPARED, port]
+                clocks[t, SPARED, port] += max(clocks[t, ONCE, port], again)
 
 
 @inner
@@ -161,11 +167,39 @@ def _outer(innermost, tile, plan, rates, busy):
         more = elements * (again - 1)
         for p in range(busy.size):
             busy[p] += clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
-            # one read-back is spared; first load and last store are taken apart by the edges
-            if more > 0.0 and moves[t, OP] == 2:
-                busy[p] -= step * clocks[t, SPARED, p] + clocks[t, ROUNDED, p]
+            # a write, and a read-back, are spared; first load and last store are with the edges
+            if moves[t, OP] == 2:
+                spared = clocks[t, SPARED, p] if more > 0.0 else clocks[t, ONCE, p]
+                busy[p] -= step * spared + clocks[t, ROUNDED, p]
         total += energy[t, 0] * elements + energy[t, 1] * more
     return total
+
+
+@inner
+def _late(innermost, tile, plan, rates):
+    """Return the clocks of a first tier's fetches and latencies, the first apart; the most of all.
+
+    Of two tiles each must come within two visits, so that all take no more than steps and stalls.
+    """
+    moves, sizes, kinds = plan[0], plan[3], plan[10]
+    most = 0.0
+    for t in range(moves.shape[0]):
+        if moves[t, TIER] != 1 or moves[t, LATENCY] == 0 or moves[t, OP] == 2:
+            continue
+        visits, again, step = 1.0, 1.0, 1.0
+        for d in range(sizes.size):
+            extent = min(sizes[d], tile[0, d])
+            blocks = (sizes[d] + extent - 1) // extent
+            if moves[t, RELEVANT] >> d & 1:
+                visits *= blocks
+                step *= extent
+            elif kinds[d] != innermost:
+                again *= blocks
+        moved, slowest = max(0.0, rates[2][t] * again - step), 0.0
+        for p in range(rates[0].shape[2]):
+            slowest = max(slowest, moved * rates[0][t, ONCE, p])
+        most = max(most, slowest + (visits * again - 1) * moves[t, LATENCY])
+    return most
 
 
 @inner
@@ -212,6 +246,7 @@ def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
         cycles = compute
         for p in range(ports):
             cycles = max(cycles, sums[p] * (1 - 1e-12) - 1)
+        cycles = max(cycles, (compute + _late(innermost, tile, plan, rates)) / 2 * (1 - 1e-12) - 1)
         edgeless = max(compute, cycles - ROUNDINGS)
         out[0] = min(out[0], cycles + edge)
         out[1] = min(out[1], pj + energies[1] * (cycles + edge))

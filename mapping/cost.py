@@ -1,13 +1,20 @@
 """What a mapping costs on a chip's memories: clocks by port, energy by memory.
 
-The one port-accurate formula; the search calls its compiled twin (`cost_kernels`).
+The one port-accurate formula; the search calls its compiled twin (`cost_kernels`). The machine that
+plays a mapping (`sim.cycle.nest`) takes at least as many clocks: the formula takes of its rules
+what each transfer, and each port, must wait for at least.
 
 Clocks = steps x clocks of a step + the stalls of the worst port + first load + last store, and
 never less than any port needs for its bits. A transfer takes ``ceil(bits / width)`` clocks of a
-port at each end. It has a window: from one visit to the next where the child has room for two
-tiles, else the last pass over the tile. A transfer longer than its window stalls by the rest;
-transfers of one port that each fit their windows stall by what they take together beyond the
-longest time that any of them has. Ports work beside each other.
+port at each end. It has a window (`accesses.Transfer`): the visit before its own where the child
+has room for two tiles, else the last pass over the tile that it replaces. A transfer longer than
+its window stalls by the rest; transfers of one port that each fit their windows stall by what they
+take together beyond all windows that any of them has. Ports work beside each other.
+
+A parent's latency takes no clock of a port, and transfers follow one another without waiting for
+it, but each of them must come within its window: with one tile the array waits for what its
+clocks and the latency are beyond it. With two tiles the next but one is asked for while the next is
+on its way, so that the array waits for two visits at once: for half of that each.
 """
 
 import math
@@ -39,7 +46,7 @@ class PortLoad:
     busy : int
         Clocks that the transfers of the copy that has most take.
     stall : Fraction
-        Clocks by which they delay the array.
+        Clocks by which they delay the array: for the port's width, or for the memory's latency.
     """
 
     memory: str
@@ -94,23 +101,28 @@ class Cost:
 
 
 PortKey = tuple[str, int]
+EdgeKey = tuple[str, str | None]
 
 
 class _Ports:
-    """Sums over the transfers of every port."""
+    """Sums over the transfers of every port; windows by operand and child, late by transfer."""
 
-    def __init__(self) -> None:
+    def __init__(self, elapsed: Fraction) -> None:
+        self.elapsed = elapsed
         self.reads: dict[PortKey, int] = defaultdict(int)
         self.writes: dict[PortKey, int] = defaultdict(int)
         self.busy: dict[PortKey, int] = defaultdict(int)
         self.excess: dict[PortKey, Fraction] = defaultdict(Fraction)
         self.within: dict[PortKey, Fraction] = defaultdict(Fraction)
+        self.late: dict[PortKey, Fraction] = defaultdict(Fraction)
         self.beside_pj: dict[str, list[float]] = defaultdict(list)
-        self.windows: dict[PortKey, Fraction] = defaultdict(Fraction)
+        self.windows: dict[PortKey, dict[EdgeKey, Fraction]] = defaultdict(dict)
 
     def stall(self, key: PortKey) -> Fraction:
         """Return the clocks by which a port delays the array."""
-        return self.excess[key] + max(Fraction(0), self.within[key] - self.windows[key])
+        windows = min(self.elapsed, sum(self.windows[key].values(), Fraction(0)))
+        width = self.excess[key] + max(Fraction(0), self.within[key] - windows)
+        return max(width, self.late[key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +152,11 @@ def cost(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
     """
     nest = Nest(layer, mapping)
     moves = transfers(nest)
-    ports = _Ports()
+    compute = nest.steps(0, nest.sizes) * bits.step_cycles
+    ports = _Ports(compute)
     for move in moves:
-        _add(ports, nest, move, bits, hierarchy)
-    steps = nest.steps(0, nest.sizes)
-    compute = steps * bits.step_cycles
+        _count(ports, nest, move, bits, hierarchy)
+        _delay(ports, nest, move, bits, hierarchy)
     loads = tuple(
         PortLoad(
             memory=memory.name,
@@ -193,35 +205,52 @@ def _ends(nest: Nest, move: Transfer, visit: Visit, hierarchy: Hierarchy) -> lis
     return found
 
 
-def _add(
+def _count(
     ports: _Ports, nest: Nest, move: Transfer, bits: OperandBits, hierarchy: Hierarchy
 ) -> None:
+    """Add the accesses of a transfer, and the energy of what it moves beside the ports."""
     width = _width(move, bits, hierarchy)
     beside = bits.of(move.operand, partial=move.partial) - width
-    sums: dict[tuple[PortKey, bool], list[Fraction]] = {}
-    for visit, count in (*move.visits.items(), (move.spared, -1)):
-        if visit is None:
-            continue
-        window = _window(move, visit) * bits.step_cycles
+    for visit, count in move.visits.items():
         for end in _ends(nest, move, visit, hierarchy):
             taken = end.clocks(width)
-            delays = sums.setdefault((end.port, end.reads), [Fraction(0), Fraction(0)])
-            delays[0] += max(Fraction(0), taken - window) * count
-            delays[1] += min(Fraction(taken), window) * count
-            if count < 0:
-                continue
             accesses = ports.reads if end.reads else ports.writes
             accesses[end.port] += taken * end.amount.copies * count
             ports.busy[end.port] += taken * count
             if beside:
                 words = float(end.amount.elements * count * beside / end.width)
                 ports.beside_pj[end.port[0]].append(words * end.access_pj)
-    for (port, _), (excess, within) in sums.items():
-        ports.excess[port] += max(Fraction(0), excess)
-        ports.within[port] += max(Fraction(0), within)
-    windows = sum(_window(move, visit) * count for visit, count in move.paced.items())
-    for end in _ends(nest, move, next(iter(move.visits)), hierarchy):
-        ports.windows[end.port] = max(ports.windows[end.port], windows * bits.step_cycles)
+
+
+def _delay(
+    ports: _Ports, nest: Nest, move: Transfer, bits: OperandBits, hierarchy: Hierarchy
+) -> None:
+    """Add what a transfer takes of its windows, and beyond."""
+    width, latency = _width(move, bits, hierarchy), _latency(move, hierarchy)
+    excess, within, late = defaultdict(Fraction), defaultdict(Fraction), Fraction(0)
+    for (visit, steps), count in move.timed.items():
+        window, slowest = steps * bits.step_cycles, 0
+        for end in _ends(nest, move, visit, hierarchy):
+            taken = end.clocks(width)
+            excess[end.port] += max(Fraction(0), taken - window) * count
+            within[end.port] += min(Fraction(taken), window) * count
+            slowest = max(slowest, taken)
+        late += max(Fraction(0), slowest + latency - window) * count
+    edge, windows = (move.operand, move.child), move.window_steps * bits.step_cycles
+    for port in excess:
+        ports.excess[port] += max(Fraction(0), excess[port])
+        ports.within[port] += max(Fraction(0), within[port])
+        ports.windows[port][edge] = windows
+    if latency:
+        apart = move.kind == "fetch" and not move.doubled
+        at = move.parent, hierarchy.memory(move.parent).port("read", move.operand)
+        ports.late[at] = max(ports.late[at], late if apart else late / 2)
+
+
+def _latency(move: Transfer, hierarchy: Hierarchy) -> int:
+    """Return the clocks until what a parent sends is there; the array's reads are on time."""
+    down = move.kind != "write" and move.child is not None
+    return hierarchy.memory(move.parent).latency_cycles if down else 0
 
 
 def _width(move: Transfer, bits: OperandBits, hierarchy: Hierarchy) -> Fraction:
@@ -231,27 +260,28 @@ def _width(move: Transfer, bits: OperandBits, hierarchy: Hierarchy) -> Fraction:
     return bits.of(move.operand, partial=move.partial)
 
 
-def _window(move: Transfer, visit: Visit) -> int:
-    """Return the steps in which a transfer has its time."""
-    return visit.steps if move.doubled or move.child is None else visit.last_pass
-
-
 def _first_load(
     nest: Nest, moves: tuple[Transfer, ...], bits: OperandBits, hierarchy: Hierarchy
 ) -> int:
     """Return the clocks until all memories have their first tiles.
 
-    Memory by memory down the chains; transfers through one port queue.
+    Memory by memory down the chains; transfers through one port queue, their latencies do not.
     """
     stages: dict[int, dict[PortKey, int]] = defaultdict(lambda: defaultdict(int))
-    latency: dict[int, int] = defaultdict(int)
+    alone: dict[int, int] = defaultdict(int)
+    least: dict[int, int] = {}
     for operand in OPERANDS[:2]:
         chain = (move for move in moves if move.operand == operand and move.child is not None)
         for stage, move in enumerate(chain):
+            latency = _latency(move, hierarchy)
+            least[stage] = min(least.get(stage, latency), latency)
             for end in _ends(nest, move, _spared(move), hierarchy):
-                stages[stage][end.port] += end.clocks(_width(move, bits, hierarchy))
-            latency[stage] = max(latency[stage], hierarchy.memory(move.parent).latency_cycles)
-    return sum(max(ports.values()) + latency[stage] for stage, ports in stages.items())
+                taken = end.clocks(_width(move, bits, hierarchy))
+                stages[stage][end.port] += taken
+                alone[stage] = max(alone[stage], taken + latency)
+    return sum(
+        max(alone[stage], max(ports.values()) + least[stage]) for stage, ports in stages.items()
+    )
 
 
 def _spared(move: Transfer) -> Visit:

@@ -6,9 +6,9 @@ so a block of ``b`` elements takes ceil(b / step_tile) steps. Clocks are counted
 
 What they take of a layer on a chip, the *plan*, is a tuple:
 
-* moves (T, 5): operand, dimensions that index it (a mask), the child's tier and place, the stage of
-  the first load;
-* ends (T, kinds, 2, 5): port, bits of an element over the port's width (two numbers), the axes
+* moves (T, 6): operand, dimensions that index it (a mask), the child's tier and place, the stage of
+  the first load, the parent's latency in clocks, 0 where the array is the child;
+* ends (T, kinds, 2, 5): port, bits of an element over the port's width (doubled numbers), the axes
   along which copies have elements of their own, those along which copies have the same;
 * pj (T, kinds, 2, 2): energy of an access, and of an element's scales beside it;
 * sizes, step_tile (D,); pace (2,);
@@ -23,18 +23,33 @@ What they take of a layer on a chip, the *plan*, is a tuple:
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 from ..datatypes.base.inner_kernels import inner
+from .visit_kernels import (
+    ALL,
+    FIRST,
+    LAST,
+    descend,
+    finishes,
+    one_tile,
+    pass_steps,
+    steps,
+    visits_alike,
+)
 
 FETCH, FINISHED, PARTIAL, READBACK = 0, 1, 2, 3
-ALL, FIRST, LAST = 0, 1, 2
-OP, RELEVANT, TIER, PLACE, STAGE = 0, 1, 2, 3, 4  # columns of moves; PLACE: the child's
+# columns of moves; PLACE: the child's
+OP, RELEVANT, TIER, PLACE, STAGE, LATENCY, MOVE_COLUMNS = 0, 1, 2, 3, 4, 5, 6
 PORT, UP, DOWN, OWN, REACHED = 0, 1, 2, 3, 4  # columns of ends
 # columns of places
 MEMORY, DEPTH, INDEXED, AXES, OPERAND, CHILD = 0, 1, 2, 3, 4, 5
-BUSY, EXCESS, WITHIN, WINDOWS = 0, 1, 2, 3  # columns of sums, by kind and end or by port
-# rows of `work`: blocks, a tile, its whole steps, the rest
-SCRATCH, TILE, WHOLE, REST, BLOCK, EDGE, WORK_ROWS = 0, 1, 2, 3, 4, 5, 6
+# columns of sums, by kind and end or by port; LATE: twice the clocks that latencies delay
+BUSY, EXCESS, WITHIN, WINDOWS, LATE, SUM_COLUMNS = 0, 1, 2, 3, 4, 5
+# rows of `work`: blocks, a tile, its whole steps, the rest, doubled visits that follow each other
+SCRATCH, TILE, WHOLE, REST, BLOCK, BEFORE, AFTER, WORK_ROWS = 0, 1, 2, 3, 4, 5, 6, 7
 SUM_ROWS = 8  # kinds by ends
-AT_PORTS = 3  # row of `edges`: a block, its whole steps, the rest, ports, and ports by stage
+# row of `edges`: a block, its whole steps, the rest, ports, and ports by stage with, last, the
+# clocks of the longest transfer and the least latency
+AT_PORTS = 3
+NEVER = 1 << 62
 # how often a class of visits counts as each kind of transfer
 FETCHES, FINISHES, RETURNS = (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 1)
 LAST_OF_MANY, NOT_READ_BACK = (0, 1, -1, 0), (0, 0, 0, -1)
@@ -42,43 +57,9 @@ SPARE_FETCH, SPARE_FINISH, SPARE_RETURN = (-1, 0, 0, 0), (0, -1, 0, 0), (0, -1, 
 
 
 @inner
-def steps(block, step_tile):
-    """Return the steps that a block takes."""
-    count = 1
-    for d in range(step_tile.size):
-        count *= (block[d] + step_tile[d] - 1) // step_tile[d]
-    return count
-
-
-@inner
 def whole(units, pace):
     """Return clocks, rounded up, of units of the pace."""
     return (units + pace[1] - 1) // pace[1]
-
-
-@inner
-def _single(i, cut, relevant, block, dims, tiles):
-    for j in range(i, cut):
-        d = dims[j]
-        if relevant >> d & 1 and tiles[j] < block[d]:
-            return False
-    return True
-
-
-@inner
-def _last_pass(i, relevant, block, nest, step_tile, scratch):
-    """Return the steps of the last turn over the tile, from loop ``i`` inwards."""
-    dims, tiles, loops = nest
-    for d in range(step_tile.size):
-        scratch[d] = block[d]
-    for j in range(i, loops):
-        d, tile = dims[j], tiles[j]
-        if tile < scratch[d]:
-            if relevant >> d & 1:
-                return steps(scratch, step_tile)
-            rest = scratch[d] % tile
-            scratch[d] = rest if rest else tile
-    return 1
 
 
 @inner
@@ -130,65 +111,106 @@ def accesses_of(share, up, down):
 
 
 @inner
-def _leaf(t, times, count, i, cut, block, doubled, delays_only, nest, plan, work, sums):
-    """Add a class of equal visits to the sums of a transfer, a number of times for each kind.
+def _window(kind, before, after, doubled, relevant, nest, plan, work):
+    """Return the window between doubled visits; see `mapping.accesses`."""
+    step_tile, pace, scratch = plan[4], plan[5], work[SCRATCH]
+    if not doubled:
+        block, i, edge = work[AFTER], after, FIRST
+        if kind == FETCH:
+            block, i, edge = work[BEFORE], before, LAST
+        return pass_steps(i, edge, relevant, block, nest, step_tile, scratch) * pace[0]
+    window = 0
+    if kind in (FETCH, READBACK):
+        window += steps(work[BEFORE], step_tile)
+    if kind != FETCH:
+        window += steps(work[AFTER], step_tile)
+    return window * pace[0]
 
-    ``delays_only``: leave accesses as they are. Returns the energy and the window of one visit.
+
+@inner
+def _add(t, times, visits, pairs, before, after, cut, doubled, nest, plan, work, sums):
+    """Add visits, and pairs of visits that follow each other, to the sums of a transfer.
+
+    ``times``: how often they count as each kind; ``before``, ``after``: the loops from which on the
+    blocks in ``work`` go. Visits are to the second. Returns the energy, and the window of a pair.
     """
     moves, ends, pj, _, step_tile, pace, _, _, _, _, _ = plan
     tile, relevant = work[TILE], moves[t, RELEVANT]
     dims, tiles, _ = nest
-    for d in range(step_tile.size):
-        tile[d] = block[d]
-    for j in range(i, cut):
-        tile[dims[j]] = min(tile[dims[j]], tiles[j])
-    for d in range(step_tile.size):
-        work[WHOLE, d] = tile[d] // step_tile[d]
-        work[REST, d] = tile[d] - work[WHOLE, d] * step_tile[d]
-    if doubled:
-        window = steps(block, step_tile) * pace[0]
-    else:
-        window = _last_pass(i, relevant, block, nest, step_tile, work[SCRATCH]) * pace[0]
-    energy = 0.0
+    energy, window = 0.0, 0
     for kind in range(4):
         if times[kind] == 0:
             continue
-        many = times[kind] * count
+        down = kind in (FETCH, READBACK)
+        block, i = work[AFTER if down else BEFORE], after if down else before
+        for d in range(step_tile.size):
+            tile[d] = block[d]
+        for j in range(i, cut):
+            tile[dims[j]] = min(tile[dims[j]], tiles[j])
+        for d in range(step_tile.size):
+            work[WHOLE, d] = tile[d] // step_tile[d]
+            work[REST, d] = tile[d] - work[WHOLE, d] * step_tile[d]
+        if pairs:
+            window = _window(kind, before, after, doubled, relevant, nest, plan, work)
+        many, slowest = times[kind] * pairs, 0
         for end in range(2):
             if ends[t, kind, end, PORT] < 0:
                 continue
             share, copies, elements = _moved(t, kind, end, tile, work[WHOLE], work[REST], plan)
             accesses = accesses_of(share, ends[t, kind, end, UP], ends[t, kind, end, DOWN])
             taken, row = accesses * pace[1], 2 * kind + end
-            if not delays_only:
-                sums[row, BUSY] += accesses * many
-                energy += pj[t, kind, end, 0] * (accesses * copies * many)
-                energy += pj[t, kind, end, 1] * (elements * many)
+            if visits:
+                sums[row, BUSY] += accesses * times[kind] * visits
+                energy += pj[t, kind, end, 0] * (accesses * copies * times[kind] * visits)
+                energy += pj[t, kind, end, 1] * (elements * times[kind] * visits)
             sums[row, EXCESS] += max(0, taken - window) * many
             sums[row, WITHIN] += min(taken, window) * many
+            slowest = max(slowest, taken)
+        if moves[t, LATENCY] and down:
+            late = max(0, slowest + moves[t, LATENCY] * pace[1] - window)
+            sums[2 * kind, LATE] += late * (many if doubled or kind == READBACK else 2 * many)
     return energy, window
 
 
 @inner
-def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
+def _turn(t, times, count, i, tile, next_tile, block, cut, doubled, nest, plan, work, sums):
+    """Add the pairs of a last visit in one turn of the loop before ``i``, a first in the next.
+
+    ``tile``, ``next_tile``: extents of the turns. Returns the window.
+    """
+    dims, tiles, _ = nest
+    relevant, d = plan[0][t, RELEVANT], dims[i - 1]
+    for e in range(block.size):
+        work[BEFORE, e] = work[AFTER, e] = block[e]
+    work[BEFORE, d], work[AFTER, d] = tile, next_tile
+    before = descend(i, cut, LAST, relevant, work[BEFORE], dims, tiles)
+    after = descend(i, cut, FIRST, relevant, work[AFTER], dims, tiles)
+    return _add(t, times, 0, count, before, after, cut, doubled, nest, plan, work, sums)[1]
+
+
+@inner
+def _visits(t, edge, times, cut, doubled, timed, nest, plan, work, stack, sums):  # noqa: PLR0912
     """Follow the loops above a tile and add all its visits, or the first or last of each tile.
 
-    Returns the energy, and the sum of the windows.
+    Blocks whose visits are alike are added at once. Returns the energy, and the sum of the windows,
+    or where nothing is timed the visits.
     """
     relevant, sizes = plan[0][t, RELEVANT], plan[3]
     dims, tiles, _ = nest
-    many = sizes.size
+    dim_count = sizes.size
     energy, windows = 0.0, 0
     stack[0, 0], stack[0, 1] = 0, 1
-    for d in range(many):
+    for d in range(dim_count):
         stack[0, 2 + d] = sizes[d]
     depth, block = 1, work[BLOCK]
     while depth:
         depth -= 1
         i, count = stack[depth, 0], stack[depth, 1]
-        for d in range(many):
+        for d in range(dim_count):
             block[d] = stack[depth, 2 + d]
-        while not _single(i, cut, relevant, block, dims, tiles):
+        runs = count  # of visits in a row
+        many = visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
+        while many == 0:
             d, tile = dims[i], tiles[i]
             i += 1
             if tile >= block[d]:
@@ -197,42 +219,94 @@ def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
             rest = block[d] - full * tile
             if edge != ALL and not relevant >> d & 1:
                 block[d] = rest if edge == LAST and rest else tile
+                many = visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
                 continue
             if rest:
+                if timed:
+                    windows += count * _turn(
+                        t, times, count, i, tile, rest, block, cut, doubled, nest, plan, work, sums
+                    )  # fmt: skip
                 stack[depth, 0], stack[depth, 1] = i, count
-                for e in range(many):
+                for e in range(dim_count):
                     stack[depth, 2 + e] = block[e]
                 stack[depth, 2 + d] = rest
                 depth += 1
-            count *= full
             block[d] = tile
-        pj, window = _leaf(
-            t, times, count, i, cut, block, doubled, False, nest, plan, work, sums
+            count *= full
+            many = visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
+            more = count - runs
+            if many == 0 and timed and more:
+                windows += more * _turn(
+                    t, times, more, i, tile, tile, block, cut, doubled, nest, plan, work, sums
+                )  # fmt: skip
+            if many == 0:
+                runs = count
+        for d in range(dim_count):
+            work[AFTER, d] = block[d]
+        i = descend(i, cut, FIRST, relevant, work[AFTER], dims, tiles)
+        for d in range(dim_count):
+            work[BEFORE, d] = work[AFTER, d]
+        pairs = count * many - runs if timed else 0
+        pj, window = _add(
+            t, times, count * many, pairs, i, i, cut, doubled, nest, plan, work, sums
         )  # fmt: skip
         energy += pj
-        windows += window * count
+        windows += window * pairs if timed else count * many
     return energy, windows
 
 
 @inner
-def _spare(t, edge, times, cut, doubled, nest, plan, work, sums):
-    """Take the very first, or last, visit out of the sums of what delays the array."""
-    relevant, sizes, block = plan[0][t, RELEVANT], plan[3], work[EDGE]
+def _spare(t, cut, doubled, timed, nest, plan, work, sums):
+    """Take out of the sums what has no window, or has until the end: see `mapping.accesses`.
+
+    Where nothing is timed, first load and last store too, out of the clocks.
+    """
+    relevant, sizes, last, before = plan[0][t, RELEVANT], plan[3], work[AFTER], work[BEFORE]
     dims, tiles, _ = nest
+    many, pairs = (0, 1) if timed else (1, 0)
     for d in range(sizes.size):
-        block[d] = sizes[d]
-    i = 0
-    while not _single(i, cut, relevant, block, dims, tiles):
+        last[d] = sizes[d]
+    if plan[0][t, OP] < 2:
+        if not timed:
+            i = descend(0, cut, FIRST, relevant, last, dims, tiles)
+            _add(t, SPARE_FETCH, 1, 0, i, i, cut, doubled, nest, plan, work, sums)
+        return
+    i, turn, again = 0, -1, 0
+    while not one_tile(i, cut, relevant, last, dims, tiles):
         d, tile = dims[i], tiles[i]
-        if tile < block[d]:
-            rest = block[d] % tile
-            block[d] = rest if edge == LAST and rest else tile
+        if tile < last[d]:
+            turn = i
+            for e in range(sizes.size):
+                before[e] = last[e]
+            before[d] = tile
+            again |= 1 - (relevant >> d & 1)
+            rest = last[d] % tile
+            last[d] = rest if rest else tile
         i += 1
-    _leaf(t, times, 1, i, cut, block, doubled, True, nest, plan, work, sums)
+    if turn >= 0:
+        whole = 1
+        if not doubled:
+            first = pass_steps(i, FIRST, relevant, last, nest, plan[4], work[SCRATCH])
+            whole = 1 if first == steps(last, plan[4]) else 0
+        finished = relevant >> dims[turn] & 1
+        times = 0, -whole * finished, -whole * (1 - finished), -again
+        at = descend(turn + 1, cut, LAST, relevant, before, dims, tiles)
+        _add(t, times, many, pairs, at, i, cut, doubled, nest, plan, work, sums)
+    if not timed:
+        for d in range(sizes.size):
+            before[d] = last[d]
+        _add(t, SPARE_FINISH, 1, 0, i, i, cut, doubled, nest, plan, work, sums)
 
 
 @inner
-def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
+def _clear(sums):
+    for row in range(SUM_ROWS):
+        for column in range(SUM_COLUMNS):
+            sums[row, column] = 0
+
+
+@inner
+def move_cost(t, cut, doubled, timed, nest, plan, work, stack, sums):
     """Write what one operand moves between a parent and a child, by kind and end.
 
     Parameters
@@ -240,35 +314,37 @@ def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
     t, cut : int
         The transfer; loops outside the child.
     doubled : bool
-        Whether the child has two tiles of the operand.
+        Whether the child has two tiles of the operand. Loops inside the child do not matter then.
+    timed : bool
+        Whether to find what delays the array. Else clocks are those of what has a window, and
+        windows the visits.
     nest : tuple
         Dimensions of the loops and their tiles, outermost first, and how many there are.
     plan : tuple
     work, stack : arrays
         Room to compute in.
-    sums : (SUM_ROWS, 4) int64 array
-        Overwritten: clocks, clocks beyond the windows and within them, windows.
+    sums : (SUM_ROWS, SUM_COLUMNS) int64 array
+        Overwritten: clocks, clocks beyond the windows and within them, windows, twice the clocks
+        that a latency delays.
 
     Returns
     -------
     energy : float
     """
-    for row in range(SUM_ROWS):
-        for column in range(4):
-            sums[row, column] = 0
+    _clear(sums)
     relevant = plan[0][t, RELEVANT]
-    args = (cut, doubled, nest, plan, work)
+    args = (cut, doubled, timed, nest, plan, work, stack, sums)
     if plan[0][t, OP] < 2:
-        energy, windows = _visits(t, ALL, FETCHES, *args, stack, sums)
-        _spare(t, FIRST, SPARE_FETCH, *args, sums)
+        energy, windows = _visits(t, ALL, FETCHES, *args)
     elif finishes(cut, relevant, plan[3], nest):
-        energy, windows = _visits(t, LAST, FINISHES, *args, stack, sums)
-        _spare(t, LAST, SPARE_FINISH, *args, sums)
+        energy, windows = _visits(t, LAST, FINISHES, *args)
     else:
-        energy = _visits(t, LAST, LAST_OF_MANY, *args, stack, sums)[0]
-        pj, windows = _visits(t, ALL, RETURNS, *args, stack, sums)
-        energy += pj + _visits(t, FIRST, NOT_READ_BACK, *args, stack, sums)[0]
-        _spare(t, LAST, SPARE_RETURN, *args, sums)
+        energy = _visits(t, LAST, LAST_OF_MANY, *args)[0]
+        pj, windows = _visits(t, ALL, RETURNS, *args)
+        energy += pj + _visits(t, FIRST, NOT_READ_BACK, *args)[0]
+    _spare(t, cut, doubled, timed, nest, plan, work, sums)
+    if timed and doubled:
+        windows = steps(plan[3], plan[4]) * plan[5][0]
     for row in range(SUM_ROWS):
         sums[row, WINDOWS] = windows
     return energy
@@ -277,26 +353,27 @@ def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
 @inner
 def step_cost(t, plan, work, sums):
     """Write what the array takes, or leaves, step by step; as `move_cost`. Returns the energy."""
-    sizes, step_tile, block = plan[3], plan[4], work[BLOCK]
-    for row in range(SUM_ROWS):
-        for column in range(4):
-            sums[row, column] = 0
+    sizes, step_tile = plan[3], plan[4]
+    before, after = work[BEFORE], work[AFTER]
+    _clear(sums)
     up = plan[0][t, OP] == 2
     nest = work[SCRATCH], work[SCRATCH], 0  # no loops
     energy, windows = 0.0, 0
     for number in range(1 << sizes.size):
-        count, first, last = _step_tile(number, plan[0][t, RELEVANT], sizes, step_tile, block)
+        count, first, last = _step_tile(number, plan[0][t, RELEVANT], sizes, step_tile, after)
         if count:
+            for d in range(sizes.size):
+                before[d] = after[d]
             times = (0, last, count - last, count - first) if up else (count, 0, 0, 0)
-            pj, window = _leaf(t, times, 1, 0, 0, block, True, False, nest, plan, work, sums)
+            pj, window = _add(t, times, 1, 1, 0, 0, 0, False, nest, plan, work, sums)
             energy += pj
             windows += window * count
     for d in range(sizes.size):  # the very first, or last, step
         rest = sizes[d] % step_tile[d]
         short = rest > 0 and (up or sizes[d] < step_tile[d])
-        block[d] = rest if short else step_tile[d]
+        before[d] = after[d] = rest if short else step_tile[d]
     spared = SPARE_RETURN if up else SPARE_FETCH
-    _leaf(t, spared, 1, 0, 0, block, True, True, nest, plan, work, sums)
+    _add(t, spared, 0, 1, 0, 0, 0, False, nest, plan, work, sums)
     for row in range(SUM_ROWS):
         sums[row, WINDOWS] = windows
     return energy
@@ -330,40 +407,19 @@ def _step_tile(number, relevant, sizes, step_tile, block):
 def add_to_ports(t, sums, plan, ports):
     """Add the sums of a transfer to those of the ports."""
     ends = plan[1]
-    for kind in range(4):
-        for end in range(2):
-            row, port = 2 * kind + end, ends[t, kind, end, PORT]
-            if port >= 0 and sums[row, BUSY] > 0:
-                ports[port, BUSY] += sums[row, BUSY]
-                ports[port, EXCESS] += max(0, sums[row, EXCESS])
-                ports[port, WITHIN] += max(0, sums[row, WITHIN])
-                ports[port, WINDOWS] = max(ports[port, WINDOWS], sums[row, WINDOWS])
-
-
-@inner
-def finishes(cut, relevant, sizes, nest):
-    """Whether no tile is visited again: no loop of the reduction outside one that moves on."""
-    dims, tiles, _ = nest
-    for j in range(cut):
-        if relevant >> dims[j] & 1:
+    for row in range(SUM_ROWS):
+        port = ends[t, row // 2, row % 2, PORT]
+        if port < 0 or sums[row, BUSY] <= 0:
             continue
-        if tiles[j] < _first_extent(j, dims[j], sizes, dims, tiles):
-            for i in range(j + 1, cut):
-                d = dims[i]
-                if relevant >> d & 1 and tiles[i] < _first_extent(i, d, sizes, dims, tiles):
-                    return False
-            # the loops inside have no tile to move on to either
-            return True
-    return True
-
-
-@inner
-def _first_extent(i, d, sizes, dims, tiles):
-    extent = sizes[d]
-    for j in range(i):
-        if dims[j] == d and tiles[j] < extent:
-            extent = tiles[j]
-    return extent
+        ports[port, BUSY] += sums[row, BUSY]
+        ports[port, EXCESS] += max(0, sums[row, EXCESS])
+        ports[port, WITHIN] += max(0, sums[row, WITHIN])
+        ports[port, LATE] = max(ports[port, LATE], sums[row, LATE])
+        windows = sums[row, WINDOWS]  # those of an edge count once
+        for other in range(row):
+            if ends[t, other // 2, other % 2, PORT] == port and sums[other, BUSY] > 0:
+                windows = 0
+        ports[port, WINDOWS] += windows
 
 
 @inner
@@ -372,7 +428,7 @@ def cycles_of(ports, elapsed, edge, pace):
 
     Parameters
     ----------
-    ports : (P, 4) int64 array
+    ports : (P, SUM_COLUMNS) int64 array
         Sums of the ports.
     elapsed : int
         Units of the pace that all steps take.
@@ -382,10 +438,11 @@ def cycles_of(ports, elapsed, edge, pace):
     """
     worst = busiest = 0
     for p in range(ports.shape[0]):
-        stall = ports[p, EXCESS] + max(0, ports[p, WITHIN] - ports[p, WINDOWS])
-        worst = max(worst, stall)
+        stall = ports[p, EXCESS] + max(0, ports[p, WITHIN] - min(elapsed, ports[p, WINDOWS]))
+        worst = max(worst, 2 * stall, ports[p, LATE])
         busiest = max(busiest, ports[p, BUSY])
-    return max(whole(elapsed + worst, pace) + edge, whole(elapsed, pace), busiest)
+    stepping = (2 * elapsed + worst + 2 * pace[1] - 1) // (2 * pace[1])
+    return max(stepping + edge, whole(elapsed, pace), busiest)
 
 
 @inner
@@ -400,7 +457,7 @@ def _edge_size(d, groups, last, sizes, tile):
 
 
 @inner
-def edge_clocks(deepest, tile, plan, edges):
+def edge_clocks(deepest, tile, plan, edges):  # noqa: PLR0912
     """Return the clocks of first load and last store, whatever the order of the loops.
 
     Parameters
@@ -411,13 +468,15 @@ def edge_clocks(deepest, tile, plan, edges):
         The tile of each dimension inside the loops of a group. Of an edge tile the size is that of
         the first, or last, block of every group.
     plan : tuple
-    edges : (4 + G, max(D, P)) int64 array
+    edges : (4 + G, max(D, P) + 2) int64 array
         Room to compute in; row 3 gets what each port takes of the first tier's.
     """
     moves, ends, _, sizes, step_tile, _, _, _, _, _, _ = plan
+    alone, least = edges.shape[1] - 2, edges.shape[1] - 1
     for row in range(AT_PORTS, edges.shape[0]):
-        for p in range(edges.shape[1]):
+        for p in range(least):
             edges[row, p] = 0
+        edges[row, least] = NEVER
     block, whole_steps, left = edges[0], edges[1], edges[2]
     clocks = 0
     for t in range(moves.shape[0]):
@@ -429,7 +488,7 @@ def edge_clocks(deepest, tile, plan, edges):
             block[d] = _edge_size(d, moves[t, TIER], up, sizes, tile)
             whole_steps[d] = block[d] // step_tile[d]
             left[d] = block[d] - whole_steps[d] * step_tile[d]
-        slowest = 0
+        slowest, stage = 0, AT_PORTS + 1 + moves[t, STAGE]
         for end in range(2):
             port = ends[t, kind, end, PORT]
             if port >= 0:
@@ -439,14 +498,18 @@ def edge_clocks(deepest, tile, plan, edges):
                 if moves[t, TIER] == 1:
                     edges[AT_PORTS, port] += taken
                 if not up:
-                    edges[AT_PORTS + 1 + moves[t, STAGE], port] += taken
+                    edges[stage, port] += taken
         if up:
             clocks += slowest
+        else:
+            edges[stage, alone] = max(edges[stage, alone], slowest + moves[t, LATENCY])
+            edges[stage, least] = min(edges[stage, least], moves[t, LATENCY])
     for stage in range(AT_PORTS + 1, edges.shape[0]):
-        most = 0
-        for p in range(edges.shape[1]):
-            most = max(most, edges[stage, p])
-        clocks += most
+        if edges[stage, least] < NEVER:
+            most = 0
+            for p in range(alone):
+                most = max(most, edges[stage, p])
+            clocks += max(edges[stage, alone], most + edges[stage, least])
     return clocks
 
 
@@ -475,7 +538,7 @@ def held_at(place, tile, partial, plan, layout):
 
 @inner
 def fits(mask, held, partial, layout, needs):
-    """Whether all memories hold their tiles, two of each place in the mask.
+    """Whether all memories hold their tiles, doubled of each place in the mask.
 
     Parameters
     ----------

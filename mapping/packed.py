@@ -117,7 +117,7 @@ class Packed:
 
     def _pack_moves(self) -> None:
         many = len(self.moves)
-        self.move_rows = np.zeros((many, 5), np.int64)
+        self.move_rows = np.zeros((many, kernels.MOVE_COLUMNS), np.int64)
         self.ends = np.zeros((many, 4, 2, 5), np.int64)
         self.ends[..., kernels.PORT] = -1
         self.ends[..., kernels.UP : kernels.DOWN + 1] = 1
@@ -133,6 +133,7 @@ class Packed:
                 self.tier[child.name] if child else len(self.tiers),
                 place,
                 move.stage if move.operand != "output" else -1,
+                move.parent.latency_cycles if child else 0,
             )
             for kind, partial, ways in KINDS:
                 if (kind == kernels.FETCH) == (move.operand != "output"):
@@ -248,9 +249,9 @@ class Packed:
             return np.zeros(shape, np.int64)
 
         return (
-            ints(ports, 4),  # sums of the ports for what the array takes
-            ints(ports, 4),  # and for a mapping
-            ints(moves, 2, kernels.SUM_ROWS, 4),  # sums of moves: one tile, or two
+            ints(ports, kernels.SUM_COLUMNS),  # sums of the ports for what the array takes
+            ints(ports, kernels.SUM_COLUMNS),  # and for a mapping
+            ints(moves, 2, kernels.SUM_ROWS, kernels.SUM_COLUMNS),  # sums of one tile, or two
             np.zeros(moves),  # energy of moves
             ints(kernels.WORK_ROWS, max(4, loops)),
             ints(loops + 2, many + 2),
@@ -261,7 +262,7 @@ class Packed:
             ints(places),  # places that hold unfinished sums
             ints(places, 2),  # what one tile takes at each place
             ints(len(self.room)),
-            ints(4 + groups, max(many, ports)),  # edges
+            ints(4 + groups, max(many, ports) + 2),  # edges
             np.zeros((2, ports)),  # clocks that ports take at least: of inner transfers, of all
             np.zeros(bound_kernels.OUT),  # bounds
             ints(many),  # chains
@@ -400,12 +401,12 @@ class Packed:
 
     @cached_property
     def waiting_cycles(self) -> int:
-        """Clocks of fill and drain, and of the latencies of the first load."""
+        """Clocks of fill and drain, and of the latencies of the first load, at least."""
         latency: dict[int, int] = {}
         for move in self.moves:
             if move.operand != "output" and move.child is not None:
-                stage = latency.get(move.stage, 0)
-                latency[move.stage] = max(stage, move.parent.latency_cycles)
+                own = move.parent.latency_cycles
+                latency[move.stage] = min(latency.get(move.stage, own), own)
         return self.hierarchy.fill_cycles + sum(latency.values())
 
     def units_pj(self, ways: Ways) -> NDArray[np.float64]:

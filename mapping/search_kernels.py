@@ -15,7 +15,11 @@ from ..datatypes.base.inner_kernels import inner
 from .bound_kernels import EDGELESS, INNER, bound_of, has_room
 from .cost_kernels import (
     BUSY,
+    LATE,
+    LATENCY,
+    OP,
     PLACE,
+    SUM_COLUMNS,
     TIER,
     WINDOWS,
     WITHIN,
@@ -27,11 +31,11 @@ from .cost_kernels import (
     held_at,
     move_cost,
     step_cost,
-    steps,
     whole,
 )
 from .front_kernels import hopeless, keep
 from .order_kernels import sort
+from .visit_kernels import steps
 
 FIRST_ROOM = 1 << 12  # tiles to take room for at first
 
@@ -54,7 +58,7 @@ def search_tiles(
     plan, layout : tuple
         As `cost_kernels` takes them.
     fixed : (5,) int64 array
-        Clocks beside the steps (fill, latencies), ports, places that may be doubled (a mask),
+        Clocks beside the steps (fill), ports, places that may be doubled (a mask),
         whether to leave out what bounds say cannot be best, the number of the unrolling.
     fixed_pj : (2,) float64 array
         Energy of the array's units, energy of a clock.
@@ -121,7 +125,7 @@ def _array_pj(plan, fixed_pj, scratch):
     """Return the energy of the array and of what it takes; leave the sums of that at the ports."""
     base, sums, work, tile = scratch[0], scratch[2][0, 0], scratch[4], scratch[6]
     for p in range(base.shape[0]):
-        for column in range(4):
+        for column in range(SUM_COLUMNS):
             base[p, column] = 0
     energy = fixed_pj[0]
     for t in range(plan[0].shape[0]):
@@ -326,25 +330,30 @@ def _largest(fitting, may, held, partial, layout, needs):
 
 @inner
 def _outer_bound(nest, edge, energies, plan, scratch):
-    """Cost the outermost loops' transfers, each in its longest window.
+    """Count what the outermost loops' transfers move.
 
     Returns clocks and energy that no mapping with those loops undercuts.
     """
-    base, ports, parts, parts_pj, work, stack = scratch[:6]
-    inner, pace = scratch[14][0], plan[5]
+    base, ports, parts, _, work, stack = scratch[:6]
+    inner, moves, pace = scratch[14][0], plan[0], plan[5]
     elapsed = steps(plan[3], plan[4]) * pace[0]
     for p in range(ports.shape[0]):
-        for column in range(4):
+        for column in range(SUM_COLUMNS):
             ports[p, column] = base[p, column]
-    energy = energies[0] + scratch[15][INNER] * (1 - 1e-12)
-    for t in range(plan[0].shape[0]):
-        if plan[0][t, TIER] == 1:
-            parts_pj[t] = move_cost(t, nest[2], True, nest, plan, work, stack, parts[t, 1])
-            add_to_ports(t, parts[t, 1], plan, ports)
-            energy += parts_pj[t]
+    energy, late = energies[0] + scratch[15][INNER] * (1 - 1e-12), 0
+    for t in range(moves.shape[0]):
+        if moves[t, TIER] == 1:
+            sums = parts[t, 1]
+            energy += move_cost(t, nest[2], True, False, nest, plan, work, stack, sums)
+            add_to_ports(t, sums, plan, ports)
+            if moves[t, LATENCY] and moves[t, OP] < 2:
+                waits = (sums[0, WINDOWS] - 1) * moves[t, LATENCY]
+                late = max(late, (sums[0, BUSY] + waits) * pace[1] - elapsed)
     for p in range(ports.shape[0]):
-        ports[p, WITHIN] += np.int64(max(0.0, inner[p] - 1)) * pace[1]
+        moved = ports[p, BUSY] - base[p, BUSY]
+        ports[p, WITHIN] += (moved + np.int64(max(0.0, inner[p] - 1))) * pace[1]
         ports[p, WINDOWS] = elapsed
+        ports[p, LATE] = late
         ports[p, BUSY] = 0
     cycles = cycles_of(ports, elapsed, edge, pace)
     return cycles, energy + energies[1] * cycles
@@ -354,22 +363,24 @@ def _outer_bound(nest, edge, energies, plan, scratch):
 def _combined(mask, known, nest, cuts, plan, scratch):
     """Add up the transfers of a nest with a set of doubled places; return their energy.
 
-    ``known``: transfers, as a mask, of which one tile's sums are there already, and are from now on
+    ``known``: transfers with one tile, and with two, as a mask, whose sums are there already; those
+    that are from now on are returned.
     """
     base, ports, parts, parts_pj, work, stack = scratch[:6]
     for p in range(ports.shape[0]):
-        for column in range(4):
+        for column in range(SUM_COLUMNS):
             ports[p, column] = base[p, column]
     energy = 0.0
     for t in range(plan[0].shape[0]):
-        if plan[0][t, TIER] == cuts.size - 1:
+        tier = plan[0][t, TIER]
+        if tier == cuts.size - 1:
             continue
         two = mask >> plan[0][t, PLACE] & 1
-        if not two and not known >> t & 1:
-            move_cost(
-                t, cuts[plan[0][t, TIER]], False, nest, plan, work, stack, parts[t, 0]
-            )  # fmt: skip
-            known |= 1 << t
+        if not known >> (2 * t + two) & 1:
+            parts_pj[t] = move_cost(
+                t, cuts[tier], two == 1, True, nest, plan, work, stack, parts[t, two]
+            )
+            known |= 1 << (2 * t + two)
         add_to_ports(t, parts[t, two], plan, ports)
         energy += parts_pj[t]
     return energy, known
@@ -381,9 +392,7 @@ def _search_orders(
 ):
     """Try all orders and doublings of the tiles that were chosen; return how many were costed."""
     orders, allowed, members, sizes, pace = space[3], space[4], space[5], plan[3], plan[5]
-    parts, parts_pj, work, stack, tile, loops, cuts = (
-        scratch[2], scratch[3], scratch[4], scratch[5], scratch[6], scratch[7], scratch[8],
-    )  # fmt: skip
+    tile, loops, cuts = scratch[6], scratch[7], scratch[8]
     fitting, partial, held, needs = scratch[9], scratch[10], scratch[11], scratch[12]
     elapsed = steps(sizes, plan[4]) * pace[0]
     groups, evaluated = tile.shape[0], 0
@@ -395,6 +404,10 @@ def _search_orders(
     for place in range(held.shape[0]):
         for unfinished in range(2):
             held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
+    outer_two = 0  # of two tiles of the first tier: whatever is inside
+    for t in range(plan[0].shape[0]):
+        if plan[0][t, TIER] == 1:
+            outer_two |= 2 << 2 * t
     start = _append(0, 3, members, tile, sizes, loops, 0)
     live = _live(0, tile, sizes, plan[10])
     for outer in range(orders.shape[0]):
@@ -405,18 +418,13 @@ def _search_orders(
         least, least_pj = _outer_bound(nest, edge, energies, plan, scratch)
         if fixed[3] and hopeless(least, least_pj, front, objective):
             continue
+        known = 0
         for inside in range(orders.shape[0] ** (groups - 1)):
             if not _orders_inside(inside, space, tile, plan, loops, cuts):
                 continue
             nest = loops[0], loops[1], cuts[groups]
-            for t in range(plan[0].shape[0]):
-                tier = plan[0][t, TIER]
-                if 1 < tier < groups:
-                    parts_pj[t] = move_cost(
-                        t, cuts[tier], True, nest, plan, work, stack, parts[t, 1]
-                    )
+            known &= outer_two
             find_partial(partial, cuts, nest, plan, layout)
-            known = 0
             for which in range(_largest(fitting, fixed[2], held, partial, layout, needs)):
                 if evaluated >= limit:
                     return evaluated

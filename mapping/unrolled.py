@@ -66,7 +66,7 @@ class Unrolled:
         self.plan = packed.plan(self.step_tile, reached, shares, pixels)
         self.allowed = packed.allowed
         self.fixed: Ints = np.array(
-            [packed.waiting_cycles, len(packed.ports), packed.doublable, 1, number],
+            [packed.hierarchy.fill_cycles, len(packed.ports), packed.doublable, 1, number],
             np.int64,
         )  # fmt: skip
         self.fixed_pj = np.array([units_pj, packed.hierarchy.static_pj])

@@ -40,7 +40,11 @@ def random_chip(rng: random.Random, *, large: bool = False) -> Hierarchy:
     )
     scale = 60 if large else 1
     groups = rng.choice([[OPERANDS], [("weight",), ("input", "output")], [("input", "output")]])
-    memories = [Memory(name="dram", holds=OPERANDS, size_bits=None, ports=random_ports(rng))]
+    ports = random_ports(rng)  # a DRAM of one port is late
+    late = 9 if len(ports) == 1 else 0
+    memories = [
+        Memory(name="dram", holds=OPERANDS, size_bits=None, ports=ports, latency_cycles=late)
+    ]
     memories += [
         Memory(
             name=f"buffer{i}",

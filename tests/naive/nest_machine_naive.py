@@ -199,16 +199,22 @@ class Machine:
         """Whether the array has done the last step of a visit."""
         return visit < 0 or self.at >= edge.first[visit + 1]
 
+    def outside(self, e):
+        """Return the edges of weights and inputs that are further out in their chains."""
+        return [each for each in self.edges if each.operand != "output" and each.place < e.place]
+
     def may_move(self, job):
         """Whether a transfer's place is free and its elements are there."""
         rule = {"fetch": self._may_come, "write": self._may_leave, "readback": self._may_return}
         return rule[job.kind](job.edge, job.visit)
 
     def _may_come(self, e, v):
+        if v == 0:
+            return all(each.jobs["fetch", 0].done for each in self.outside(e))
         if e.doubled:
-            free = self.ended(e, v - 2)
+            free = self.ended(e, v - 2) and self.begun(0)
         else:
-            free = v == 0 or self.begun(e.first[v] - e.late[v - 1])
+            free = self.begun(e.first[v] - e.late[v - 1])
         if not free or e.parent is None:
             return free
         up = e.parent.visit_at(e.first[v])

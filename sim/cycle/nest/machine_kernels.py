@@ -22,15 +22,17 @@ from ....datatypes.base.inner_kernels import inner
 DONE, BLOCKED, ARMED, WAITING, DELAY, SERVING, LATENCY, UNCROSSED = range(8)
 # columns of a slot: what it does, units left at parent and child, units to wait, what it waits for
 PHASE, REST, WAIT, DEP, FIELDS = 0, 1, 3, 4, 5
-# what a transfer waits for: nothing; the other edge's slot of this visit, the next, the last
-FREE, CURRENT, NEXT, LAST = range(4)
+# what a transfer waits for: nothing; the other edge's slot of this visit, the next, the last; all
+# first tiles of the stages outside
+FREE, CURRENT, NEXT, LAST, FIRST_LOAD = range(5)
 # rows of an edge's state: its slots, and whether the array has gone once over the tile
 SLOTS, LATE, ROWS = 5, 5, 6
 # of outputs, as they are needed
 DOUBLED_ORDER, SINGLE_ORDER = (4, 0, 2, 1, 3), (0, 4, 1, 2, 3)
 # columns of edges; ORDER: of row r the edge of rank r; PORTS: 4, by kind and end
-OUT, MASK, CUT, DOUBLED, PARENT, CHILD, LATENCY_UNITS, RANK, ORDER, PORTS = range(10)
-COLUMNS = 13
+# STAGE: edges further out of the same operand
+OUT, MASK, CUT, DOUBLED, PARENT, CHILD, LATENCY_UNITS, RANK, ORDER, STAGE, PORTS = range(11)
+COLUMNS = 14
 # rows of what goes on now: units for which the array has each port, what each port serves, and
 TAKEN, HEADS, OTHER = range(3)
 # units of the step's results; whether nothing can happen any more; what is played until; whether
@@ -96,10 +98,22 @@ def _before(e, s, edges):
 
 
 @inner
+def _first_missing(stage, edges, state):
+    """Return the first edge, by rank, of outer stages whose first tile is missing; -1: none."""
+    for r in range(edges.shape[0]):
+        e = edges[r, ORDER]
+        if not edges[e, OUT] and edges[e, STAGE] < stage and state[e, 0, PHASE] != DONE:
+            return e
+    return -1
+
+
+@inner
 def _resolved(e, s, edges, state):
     """Whether all that a slot waits for has happened."""
     dep = state[e, s, DEP]
     parent, child = edges[e, PARENT], edges[e, CHILD]
+    if dep == FIRST_LOAD:
+        return _first_missing(edges[e, STAGE], edges, state) < 0
     if not edges[e, OUT]:
         return dep == FREE or state[parent, dep - 1, PHASE] == DONE
     before = _before(e, s, edges)
@@ -185,6 +199,8 @@ def _awaited(until, edges, state):
 def _blocker(e, s, edges, state):
     """Return edge and slot of what a transfer waits for."""
     dep = state[e, s, DEP]
+    if dep == FIRST_LOAD:
+        return _first_missing(edges[e, STAGE], edges, state), 0
     if not edges[e, OUT]:
         return edges[e, PARENT], dep - 1
     before = _before(e, s, edges)

@@ -1,6 +1,7 @@
 """A layer, a mapping and a chip as the arrays that the machine of a mapping takes."""
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -137,6 +138,7 @@ def _edge_row(
     row[kernels.MASK] = sum(1 << d for d in nest.relevant(edge.operand))
     row[kernels.CUT], row[kernels.DOUBLED] = edge.outside, edge.doubled
     row[kernels.PARENT] = row[kernels.CHILD] = -1
+    row[kernels.STAGE] = sum(each.operand == edge.operand for each in between[:e])
     for other, each in enumerate(between):
         if each.operand == edge.operand:
             if each.child == edge.parent:
@@ -260,7 +262,7 @@ def _works(
                 values[e, d, : 1 + len(some)] = [stride, *some]
                 stride *= len(some)
         for index, block in enumerate(product(*(some or [1] for some in reversed(extents[e])))):
-            visit = Visit(block[::-1], 1, 1)
+            visit = Visit(block[::-1], 1, 1, 1)
             for kind, partial, row in KINDS:
                 if (kind == "fetch") != (edge.operand == "output"):
                     move = _transfer(edge, kind, partial)
@@ -279,7 +281,8 @@ def _transfer(edge: Edge, kind: Kind, partial: bool) -> Transfer:
         outside=edge.outside,
         doubled=edge.doubled,
         visits=Visits(),
-        paced=Visits(),
+        timed=Counter(),
+        window_steps=0,
         spared=None,
     )
 

@@ -18,6 +18,7 @@ from .machine_kernels import (
     DOUBLED,
     END,
     END_AT,
+    FIRST_LOAD,
     FREE,
     GATES,
     LAST,
@@ -162,17 +163,19 @@ def _next_tile(e, plan, run):
 
 @inner
 def start(plan, run):
-    """Put the array before its first step: first tiles, and the next ones, are asked for."""
+    """Put the array before its first step: first tiles are asked for, the next ones with it."""
     loops, edges, works = plan[0], plan[1][0], plan[2]
     at, state, block = (run[0], run[1]), run[2], run[0][loops.shape[1] + 1]
     enter(0, loops, at)
     for e in range(state.shape[0]):
         if not edges[e, OUT]:
             first_block(-1, edges[e, CUT], loops, at)
-            dep = CURRENT if edges[e, PARENT] >= 0 else FREE
+            dep = FIRST_LOAD if edges[e, PARENT] >= 0 else FREE
             _fill(e, 0, WAITING, dep, e, FINISHED, block, works, state)
         if not edges[e, OUT] or edges[e, DOUBLED]:
             _next_tile(e, plan, run)
+        if not edges[e, OUT] and state[e, 1, PHASE] == WAITING:
+            state[e, 1, PHASE] = ARMED
 
 
 @inner

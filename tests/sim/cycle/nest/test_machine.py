@@ -137,13 +137,13 @@ def test_folded_is_unfolded_on_more_steps(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_port_and_no_formula_is_beaten(seed: int) -> None:
-    """Only first loads can be shorter than the formula's: it lets one memory wait for the other."""
+    """The formula takes of the machine's rules only what each transfer must wait for."""
     rng = random.Random(1000 + seed)
     for _ in range(20):
         case = random_case(rng, 12)
         found, formula = run_nest(*case), cost(*case)
-        assert found.cycles >= formula.lower_bound_cycles
-        assert found.cycles >= formula.cycles - formula.first_load_cycles
+        assert found.cycles >= formula.cycles >= formula.lower_bound_cycles
+        assert found.first_load_cycles >= formula.first_load_cycles
         assert found.busy == {load.name: load.busy for load in formula.ports}
 
 
@@ -175,7 +175,7 @@ def test_more_of_anything_is_hardly_ever_slower(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("registers", "shared", "cycles"),
-    [(2, False, 4_200_464), (1, False, 4_315_130), (2, True, 8_369_665)],
+    [(2, False, 4_200_472), (1, False, 4_315_138), (2, True, 8_369_673)],
 )
 def test_worked_example(registers: int, shared: bool, cycles: int) -> None:
     """The formula has 4,200,457, 4,315,138 and 8,369,671 (`tests/mapping/test_cost.py`)."""
