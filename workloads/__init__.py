@@ -1,14 +1,18 @@
 """What runs: layers as matrix products, transformer and convolution models."""
 
+from typing import TYPE_CHECKING, Any
+
 from .conv import ConvNet
 from .conv_shape import ConvShape
 from .gemm import Gemm
 from .model import Model, load_model, model_names
 from .products import Entry, Products
 from .sources import Source, stored_formats
-from .step import Step
 from .traced import from_onnx, from_torch
 from .transformer import Transformer
+
+if TYPE_CHECKING:
+    from .step import Step
 
 __all__ = [
     "ConvNet",
@@ -26,3 +30,12 @@ __all__ = [
     "model_names",
     "stored_formats",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what reads a step on first use: it needs pydantic, and reading a model does not."""
+    if name == "Step":
+        from .step import Step
+
+        return Step
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
