@@ -165,13 +165,15 @@ def _tiles_up(nest: Nest, child: Place) -> list[dict[str, Any]]:
     """
     relevant, two = nest.relevant("output"), child.doubled
     every, first, last = (nest.walk(relevant, child.outside, edge) for edge in EDGES)
-    ending, parts = nest.ending(relevant, child.outside), []
+    ending = nest.ending(relevant, child.outside)
+    parts: list[dict[str, Any]] = []
     late = every.last.first_pass == every.last.steps
     for pairs, finished, spared in (
         (last.pairs, True, every.last),
         (every.pairs - last.pairs, False, None),
     ):
-        visits, timed = Counter({spared: 1} if spared else {}), Counter()
+        visits: Visits = Counter({spared: 1} if spared else {})
+        timed: Timed = Counter()
         for (visit, after), count in pairs.items():
             visits[visit] += count
             timed[visit, after.steps if two else after.first_pass] += count

@@ -238,9 +238,13 @@ class Nest:
     ) -> "Walk":
         sizes, lows = around
         if i == cut:
-            passes = (self._pass(i, sizes, relevant, last=last) for last in (False, True))
-            clips = self._clips(relevant, lows, sizes)
-            visit = Visit(sizes, self.steps(i, sizes), *passes, clips)
+            visit = Visit(
+                sizes,
+                self.steps(i, sizes),
+                self._pass(i, sizes, relevant, last=False),
+                self._pass(i, sizes, relevant, last=True),
+                self._clips(relevant, lows, sizes),
+            )
             return Walk(visit, visit, Counter())
         blocks, indexed = self._blocks(i, relevant, sizes, lows), self.loops[i][0] in relevant
         walks = [

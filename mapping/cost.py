@@ -227,7 +227,9 @@ def _delay(
 ) -> None:
     """Add what a transfer takes of its windows, and beyond."""
     width, latency = _width(move, bits, hierarchy), _latency(move, hierarchy)
-    excess, within, late = defaultdict(Fraction), defaultdict(Fraction), Fraction(0)
+    late = Fraction(0)
+    excess: dict[PortKey, Fraction] = defaultdict(Fraction)
+    within: dict[PortKey, Fraction] = defaultdict(Fraction)
     for (visit, steps), count in move.timed.items():
         window, slowest = steps * bits.step_cycles, 0
         for end in _ends(nest, move, visit, hierarchy):
@@ -237,8 +239,8 @@ def _delay(
             slowest = max(slowest, taken)
         late += max(Fraction(0), slowest + latency - window) * count
     edge, windows = (move.operand, move.child), move.window_steps * bits.step_cycles
-    for port in excess:
-        ports.excess[port] += max(Fraction(0), excess[port])
+    for port, beyond in excess.items():
+        ports.excess[port] += max(Fraction(0), beyond)
         ports.within[port] += max(Fraction(0), within[port])
         ports.windows[port][edge] = windows
     if latency:
