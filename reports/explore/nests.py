@@ -60,11 +60,11 @@ class LayerNests:
 
 
 def kept(run: Run) -> list[Packed | None] | None:
-    """Return the mappings of a run's layers as plain data for the store, one entry a layer.
+    """Return the mappings of a run's products as plain data for the store, one entry each.
 
     None where no mapper chose any.
     """
-    found = [_kept_layer(layer) for layer in run.layers]
+    found = [_kept_layer(layer) for layer in run.layers if layer.unit is None]
     return found if any(found) else None
 
 

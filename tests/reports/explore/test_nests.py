@@ -59,8 +59,8 @@ def test_a_searched_point_keeps_the_mappings_that_simulate_gives(both: Path) -> 
     run = bl.simulate(
         chip(4), "opt-125m", "prefill", 16, fidelity="analytic", mapper="search-cycles"
     )
-    assert len(kept[0]["mappings"]) == len(run.layers)
-    for entry, layer in zip(kept[0]["mappings"], run.layers, strict=True):
+    products = [layer for layer in run.layers if layer.unit is None]
+    for entry, layer in zip(kept[0]["mappings"], products, strict=True):
         found = layer_nests(entry)
         assert found.busy_cycles == layer.busy_cycles
         assert layer.mapping is not None
@@ -79,8 +79,10 @@ def test_tables_say_what_binds_and_hold_no_nest_and_no_seconds_of_a_search(both:
     searched = [row for row in layers if row["binds"]]
     assert len(searched) == len(layers) / 2
     for row in searched:
-        busy = {k: int(v) for k, v in row.items() if k.startswith("busy_cycles.")}
-        assert busy[f"busy_cycles.{row['binds']}"] == max(busy.values()) <= int(row["cycles"])
+        busy = {k: int(v) for k, v in row.items() if k.startswith("busy_cycles.") and v}
+        assert busy[f"busy_cycles.{row['binds']}"] == max(busy.values())
+        if row["unit"] != "vector":  # whose clocks are those that it adds
+            assert max(busy.values()) <= int(row["cycles"])
     assert b"search_seconds" not in (both / "sweep.sqlite").read_bytes()
 
 
