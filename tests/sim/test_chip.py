@@ -27,9 +27,11 @@ def test_buffers_ports_and_area_are_the_chips(name: str) -> None:
         assert sram.size_bytes == arch.buffers.named(buffer).size_bytes
     buffers = {f"{b}_buffer": sram.cost.area_um2 for b, sram in chip.sram.items()}
     parts = {"pe_array": arch.pes * arch.pe_area_um2, **buffers}
+    if arch.vector_unit:
+        parts["vector_unit"] = arch.vector_area_um2
     assert chip.area_um2 == {**parts, "total": math.fsum(parts.values())}
     leakage = math.fsum(sram.cost.leakage_mw for sram in chip.sram.values())
-    assert chip.leakage_mw == leakage + arch.pe_leakage_mw
+    assert chip.leakage_mw == leakage + arch.pe_leakage_mw + arch.vector_leakage_mw
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from ...terminal import print_table
 MAPPERS = ("nest-whole-buffer", "nest-output-tiled", "search", "search-energy", "search-cycles")
 MEGABYTE = 8e6
 
+PRODUCTS_ALONE = {"vector.lanes": 0}
+
 
 def layer_rows(
     chip: str, model: str, phase: str = "prefill", context: int = 2048, batch: int = 1
@@ -36,7 +38,7 @@ def layer_rows(
         A row a layer and mapper: Mclk, energy in uJ, their product, DRAM traffic in MB, and over
         the floors of loop nests and of any schedule; then a row a mapper for all layers.
     """
-    arch, network = load_arch(chip), load_model(model)
+    arch, network = load_arch(chip, PRODUCTS_ALONE), load_model(model)
     rows: list[dict[str, Any]] = []
     totals = {name: [0.0] * 5 for name in MAPPERS}
     for gemm in network.gemms(phase, context, batch):

@@ -24,7 +24,7 @@ from naive.sweep_model import PlainEvaluator
 
 PLAIN = PlainEvaluator()
 REAL = (
-    "arch: bitmod\nmodels: [opt-125m]\ncontexts: 16\n"
+    "arch: bitmod\nmodels: [opt-125m]\ncontexts: 16\nmapper: whole-buffer\n"
     "axes: {dram.bits_per_clock: {from: 64, to: 103, step: 1}}\n"
 )
 

@@ -8,6 +8,7 @@ from bitlathe.reports.studies.mappers.layers import layer_rows
 from bitlathe.reports.studies.mappers.study import RULE, Place, by_phase, gains, of_the_search
 from bitlathe.sim import simulate
 from bitlathe.workloads import load_model
+from naive.products_alone import alone
 
 
 def row(chip: str, model: str, mapper: str, cycles: float) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def test_layers_sum_to_the_runs() -> None:
     totals = [each for each in rows if each["layer"] == "all"]
     assert len(rows) == (len(names) + 1) * len(totals)
     for each in totals:
-        run = simulate("bitmod", "opt-125m", "decode", 16, 1, "analytic", each["mapper"])
+        run = simulate(alone("bitmod"), "opt-125m", "decode", 16, 1, "analytic", each["mapper"])
         assert each["Mclk"] * 1e6 == pytest.approx(run.cycles)
         assert each["uJ"] * 1e6 == pytest.approx(run.energy_pj["total"])
     for each in rows:

@@ -71,6 +71,7 @@ def test_without_a_device_one_sentence_says_so(tmp_path):
     assert made.stderr.startswith("device check: no NVIDIA ")
 
 
+@pytest.mark.slow
 def test_every_kernel_runs_and_the_table_says_what_where_and_when(tmp_path):
     out = tmp_path / "new" / "table.md"
     run = in_simulator("--out", out)
@@ -88,6 +89,7 @@ def test_every_kernel_runs_and_the_table_says_what_where_and_when(tmp_path):
     assert "copy within the device's memory" in text
 
 
+@pytest.mark.slow
 def test_kernels_are_timed_where_they_are_launched(tmp_path):
     """In the simulator: each kernel's wrapper has seen launches and bytes."""
     code = (

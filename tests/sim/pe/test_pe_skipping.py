@@ -27,6 +27,7 @@ from bitlathe.sim.cycle.options import CycleOptions
 from bitlathe.sim.layer_bits import LayerBits
 from bitlathe.workloads import Gemm
 from cycle_cases import built
+from naive.products_alone import alone
 
 SIX_BITS = Scheme.parse("int6@g32/int8")
 NO_MEMORY = CycleOptions(memory=False)
@@ -188,7 +189,7 @@ def test_freer_synchronization_is_faster_and_heavy_tails_skip_more() -> None:
 
 
 def test_a_run_is_the_same_twice_and_takes_weights_by_layer_name() -> None:
-    arch = load_arch("bitmod", SKIPPING | {"pe.skip_sync": "lane"})
+    arch = alone("bitmod", SKIPPING | {"pe.skip_sync": "lane"})
     first, second = (bl.simulate(arch, "opt-1.3b", "decode", 64) for _ in range(2))
     assert first == second
     layer = first.layers[0]
