@@ -97,7 +97,7 @@ class VectorComponent(Record):
 
     def scale(self, figure: str, node_nm: int) -> float:
         """Return a figure at a node: energies and leakage follow it, areas its square."""
-        power = {"area_um2": 2, "special_cycles": 0}.get(figure, 1)
+        power = 2 if figure == "area_um2" else 1
         value: float = getattr(self, figure)
         return value * (node_nm / self.node_nm) ** power
 

@@ -62,7 +62,7 @@ class VectorUnit(Record):
         found: dict[str, Any] = {}
         if self.component is not None:
             part = vector_component(self.component)
-            found = {name: part.scale(name, node_nm) for name in Lane._fields}
+            found = {name: part.scale(name, node_nm) for name in (*_FIGURES, "leakage_mw")}
             found["special_cycles"] = part.special_cycles
         given = {name: getattr(self, name) for name in Lane._fields}
         return Lane(**found | {name: value for name, value in given.items() if value is not None})

@@ -104,11 +104,14 @@ def simulate(
             raise BitlatheError("step: it says phase, context, batch, mask and logits; leave them.")
         phase, causal = served.phase, True
     resolved = resolve(given, phase=phase, model=network.name)
+    seen: int | None
     if served is not None:
-        logits, staged = served.logits, network.staged_forward(served.forward)
+        forward = served.forward
+        logits, staged, seen = served.logits, network.staged_forward(forward), forward.longest
     else:
         logits = resolved.accounting.logits if logits is None else logits
         staged = network.staged(phase, context, batch, causal, logits)
+        seen = network.context_of(context)
     gemms = network.products(staged)
     check_supported(resolved)
     chip, mapper = Chip.of(resolved), mapper_for(resolved, mapper)
@@ -128,7 +131,7 @@ def simulate(
         arch=resolved.name,
         model=network.name,
         phase="step" if served else phase,
-        context=served.forward.longest if served else network.context_of(context),
+        context=seen,
         batch=served.sequences if served else batch,
         fidelity=fidelity,
         mapper=mapper,
