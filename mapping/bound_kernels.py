@@ -31,8 +31,9 @@ from .cost_kernels import (
 from .visit_kernels import steps
 
 ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
-# in `out`: clocks and energy, those without first load and last store, energy of inner transfers
-EDGELESS, INNER, OUT = 2, 4, 5
+# in `out`: clocks and energy, those without first load and last store, energy of inner transfers,
+# clocks as if nothing were spared
+EDGELESS, INNER, LIKELY, OUT = 2, 4, 5, 6
 ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as more is spared there
 
 
@@ -146,8 +147,8 @@ def _inner(t, level, tile, plan, rates, busy):
 
 
 @inner
-def _outer(innermost, tile, plan, rates, busy):
-    """Add what the first tier's transfers take; return their least energy.
+def _outer(innermost, tile, plan, rates, busy, spared):
+    """Add what the first tier's transfers take, and what is spared; return their least energy.
 
     They are repeated for all blocks of what does not index them, but of one dimension, or those of
     one kind: the innermost, through which a tile stays.
@@ -169,8 +170,8 @@ def _outer(innermost, tile, plan, rates, busy):
             busy[p] += clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
             # a write, and a read-back, are spared; first load and last store are with the edges
             if moves[t, OP] == 2:
-                spared = clocks[t, SPARED, p] if more > 0.0 else clocks[t, ONCE, p]
-                busy[p] -= step * spared + clocks[t, ROUNDED, p]
+                each = clocks[t, SPARED, p] if more > 0.0 else clocks[t, ONCE, p]
+                spared[p] += step * each + clocks[t, ROUNDED, p]
         total += energy[t, 0] * elements + energy[t, 1] * more
     return total
 
@@ -222,14 +223,15 @@ def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
     plan, rates : tuple
     edges : int64 array
         As `cost_kernels.edge_clocks` left them.
-    busy : (2, P) float64 array
+    busy : (3, P) float64 array
         Its first row gets the clocks that transfers below the first tier take of the ports.
     out : (OUT,) float64 array
-        Clocks and energy; those without the edges; energy of transfers below the first tier.
+        Clocks and energy; those without the edges; energy of transfers below the first tier; what
+        clocks are likely, by which candidates are sorted.
     """
     moves, pace = plan[0], plan[5]
     groups, ports = tile.shape[0], busy.shape[1]
-    inner, sums = busy[0], busy[1]
+    inner, sums, spared = busy[0], busy[1], busy[2]
     for p in range(ports):
         inner[p] = 0.0
     inner_pj = 0.0
@@ -237,19 +239,21 @@ def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
         if 1 < moves[t, TIER] < groups:
             inner_pj += _inner(t, level, tile, plan, rates, inner)
     compute = float(whole(steps(plan[3], plan[4]) * pace[0], pace))
-    out[0] = out[1] = out[2] = out[3] = 1e300
+    out[0] = out[1] = out[2] = out[3] = out[LIKELY] = 1e300
     for innermost in range(3):
         for p in range(ports):
             within = base[p, EXCESS] + base[p, WITHIN]
-            sums[p] = within / pace[1] - edges[AT_PORTS, p] + inner[p]
-        pj = energies[0] + inner_pj + _outer(innermost, tile, plan, rates, sums)
-        cycles = compute
+            sums[p], spared[p] = within / pace[1] - edges[AT_PORTS, p] + inner[p], 0.0
+        pj = energies[0] + inner_pj + _outer(innermost, tile, plan, rates, sums, spared)
+        late = (compute + _late(innermost, tile, plan, rates)) / 2
+        cycles = likely = max(compute, late * (1 - 1e-12) - 1)
         for p in range(ports):
-            cycles = max(cycles, sums[p] * (1 - 1e-12) - 1)
-        cycles = max(cycles, (compute + _late(innermost, tile, plan, rates)) / 2 * (1 - 1e-12) - 1)
+            cycles = max(cycles, (sums[p] - spared[p]) * (1 - 1e-12) - 1)
+            likely = max(likely, sums[p])
         edgeless = max(compute, cycles - ROUNDINGS)
         out[0] = min(out[0], cycles + edge)
         out[1] = min(out[1], pj + energies[1] * (cycles + edge))
+        out[LIKELY] = min(out[LIKELY], likely + edge)
         out[EDGELESS] = min(out[EDGELESS], edgeless)
         out[EDGELESS + 1] = min(out[EDGELESS + 1], pj + energies[1] * edgeless)
     out[INNER] = inner_pj
@@ -267,14 +271,14 @@ def floor_of(extents, counts, plan, layout, rates, scratch, least, pairs):
     plan, layout, rates : tuple
         Memories of which units have copies have no bound.
     scratch : tuple
-        (1, D), (places,), (places, 2), (memories,) int64 and (P,) float64 arrays: room.
+        (1, D), (places,), (places, 2), (memories,) int64 and (2, P) float64 arrays: room.
     least : (2,) float64 array
         Clocks of the busiest port, and energy; each the least of all tiles.
     pairs : (2, N, N) float64 array
         The same with each tile of the first dimension and each of the second; left as it is where
         none of the third has room.
     """
-    tile, partial, held, needs, busy = scratch
+    tile, partial, held, needs, (busy, spared) = scratch
     least[0] = least[1] = 1e300
     for d in range(3, counts.size):
         tile[0, d] = extents[d, 0]
@@ -296,11 +300,11 @@ def floor_of(extents, counts, plan, layout, rates, scratch, least, pairs):
                 tile[0, 3] = extents[3, 0]
             for innermost in range(3):
                 for p in range(busy.size):
-                    busy[p] = 0.0
-                pj = _outer(innermost, tile, plan, rates, busy)
+                    busy[p] = spared[p] = 0.0
+                pj = _outer(innermost, tile, plan, rates, busy, spared)
                 busiest = 0.0
                 for p in range(busy.size):
-                    busiest = max(busiest, busy[p])
+                    busiest = max(busiest, busy[p] - spared[p])
                 pairs[0, m, n] = min(pairs[0, m, n], busiest)
                 pairs[1, m, n] = min(pairs[1, m, n], pj)
             least[0] = min(least[0], pairs[0, m, n])

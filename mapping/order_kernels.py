@@ -7,16 +7,17 @@ from ..datatypes.base.inner_kernels import inner
 
 @inner
 def _rank(bounds, i, objective):
-    if objective < 2:
-        return bounds[i, objective]
-    return bounds[i, 0] * bounds[i, 1]
+    if objective == 0:
+        return bounds[i, 2]
+    return bounds[i, 1] if objective == 1 else bounds[i, 2] * bounds[i, 1]
 
 
 @inner
 def _move(numbers, bounds, here, i, j):
     """Copy a candidate to the other half of the arrays."""
     numbers[1 - here, j] = numbers[here, i]
-    bounds[1 - here, j, 0], bounds[1 - here, j, 1] = bounds[here, i, 0], bounds[here, i, 1]
+    for column in range(3):
+        bounds[1 - here, j, column] = bounds[here, i, column]
 
 
 @inner
@@ -48,8 +49,8 @@ def sort(start, end, objective, numbers, bounds):
         0 clocks, 1 energy, else their product.
     numbers : (2, N) int64 array
         What they are, in the first row; the second is room.
-    bounds : (2, N, 2) float64 array
-        Their clocks and energy, likewise.
+    bounds : (2, N, 3) float64 array
+        Their clocks and energy, and the clocks that are likely, likewise.
     """
     here, width = 0, 1
     while width < end - start:

@@ -202,15 +202,16 @@ class Packed:
         """Refuse what 64-bit counters do not hold: bits of a tile, and clocks of a layer.
 
         A tile's bits are counted as elements times a numerator, of one product of a batch; clocks
-        of all transfers are at most the multiply-accumulates times the clocks of an element, in
-        units of the pace.
+        of all transfers are at most the multiply-accumulates times the clocks of an element and the
+        latency, in units of the pace.
         """
         ratios = self.ends[..., kernels.UP : kernels.DOWN + 1].reshape(-1, 2)
         most = max(int(ratios.max()), int(self.held_ratio.max(initial=1)))
         elements = max(self.layer.elements(operand) for operand in OPERANDS)
         elements = 4 * elements if self.layer.windows else elements // self.layer.sizes.get("b", 1)
         slowest = 1 + max(int(up) // int(down) for up, down in ratios)
-        clocks = self.layer.macs * max(self.pace) * slowest * 8
+        late = max(memory.latency_cycles for memory in self.hierarchy.memories)
+        clocks = self.layer.macs * max(self.pace) * (8 * slowest + 2 * late)
         if max(elements * most, clocks).bit_length() > COUNTER_BITS:
             raise BitlatheError(
                 f"{self.layer.macs} multiply-accumulates at widths and rates with denominators "
@@ -263,7 +264,9 @@ class Packed:
             ints(places, 2),  # what one tile takes at each place
             ints(len(self.room)),
             ints(4 + groups, max(many, ports) + 2),  # edges
-            np.zeros((2, ports)),  # clocks that ports take at least: of inner transfers, of all
+            np.zeros(
+                (3, ports)
+            ),  # clocks that ports take at least: of inner transfers, of all; spared
             np.zeros(bound_kernels.OUT),  # bounds
             ints(many),  # chains
             ints(groups, many),  # chains to try of each level: the first,
@@ -381,7 +384,8 @@ class Packed:
         empty = [np.zeros(n, np.int64) for n in (len(places), len(room))]
         scratch = (
             np.ones((1, len(lists)), np.int64), empty[0],
-            np.zeros((len(places), 2), np.int64), empty[1], np.zeros(len(self.ports)),
+            np.zeros((len(places), 2), np.int64), empty[1],
+            (np.zeros(len(self.ports)), np.zeros(len(self.ports))),
         )  # fmt: skip
         least, pairs = np.zeros(2), np.full((2, len(lists[0]), len(lists[1])), np.inf)
         bound_kernels.floor_of(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..datatypes.base.compiled import compiled
 from ..datatypes.base.inner_kernels import inner
-from .bound_kernels import EDGELESS, INNER, bound_of, has_room
+from .bound_kernels import EDGELESS, INNER, LIKELY, bound_of, has_room
 from .cost_kernels import (
     BUSY,
     LATE,
@@ -87,7 +87,7 @@ def search_tiles(
     for d in range(counts.size):
         tile[groups - 1, d] = plan[4][d]
         low[0, d], high[0, d] = 0, counts[d]
-    numbers, bounds = np.empty((2, FIRST_ROOM), np.int64), np.empty((2, FIRST_ROOM, 2))
+    numbers, bounds = np.empty((2, FIRST_ROOM), np.int64), np.empty((2, FIRST_ROOM, 3))
     at[0], stop[0] = 0, 1  # the one choice of no tile
     while level >= 0:
         if at[level] == stop[level]:
@@ -139,10 +139,11 @@ def _array_pj(plan, fixed_pj, scratch):
 def _grown(numbers, bounds):
     """Return arrays of twice the room, with what the first have."""
     room = numbers.shape[1]
-    more, more_bounds = np.empty((2, 2 * room), np.int64), np.empty((2, 2 * room, 2))
+    more, more_bounds = np.empty((2, 2 * room), np.int64), np.empty((2, 2 * room, 3))
     for i in range(room):
         more[0, i] = numbers[0, i]
-        more_bounds[0, i, 0], more_bounds[0, i, 1] = bounds[0, i, 0], bounds[0, i, 1]
+        for column in range(3):
+            more_bounds[0, i, column] = bounds[0, i, column]
     return more, more_bounds
 
 
@@ -252,7 +253,8 @@ def _expand_last(
         edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
         bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out)
         if not fixed[3] or not hopeless(out[0], out[1], front, objective):
-            numbers[at], bounds[at, 0], bounds[at, 1] = first + stride * k, out[0], out[1]
+            numbers[at] = first + stride * k
+            bounds[at, 0], bounds[at, 1], bounds[at, 2] = out[0], out[1], out[LIKELY]
             at += 1
         elif level == 1 and hopeless(out[EDGELESS], out[EDGELESS + 1], front, objective):
             return at

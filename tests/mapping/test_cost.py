@@ -3,9 +3,14 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
+
+from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
 from bitlathe.mapping.accesses import accesses
 from bitlathe.mapping.cost import Cost, PortLoad, cost
 from bitlathe.mapping.legal import footprints, problems
+from bitlathe.mapping.nest import Level, Loop, Loops, Mapping
+from bitlathe.sim.cycle.nest.run import run_nest
 from worked_example import BITS, KIB, LAYER, chip, nest, port
 
 
@@ -85,3 +90,48 @@ def test_a_narrow_port_multiplies_accesses() -> None:
     loads = [ports_of(cost(LAYER, BITS, nest(), each))["weights.0"] for each in (wide, narrow)]
     assert loads[1].reads == 16 * loads[0].reads
     assert loads[1].stall == 0  # 128 clocks in a window of 256
+
+
+@pytest.mark.parametrize(
+    ("doubled", "latency", "stall"),
+    [
+        (False, 0, Fraction(0)),
+        (False, 10, 3 * Fraction(10)),  # 1 + 10 clocks in a window of 1, the last of m
+        (True, 5, Fraction(0)),  # 1 + 5 clocks in a window of 6
+        (True, 10, 3 * Fraction(5, 2)),  # 11 in 6: two are on their way, half of 5 each
+        (True, 20, 3 * Fraction(15, 2)),
+    ],
+)
+def test_a_latency_must_fit_its_window(doubled: bool, latency: int, stall: Fraction) -> None:
+    """4 weights of 1 clock each, for 6 steps each; inputs and sums pass through ports of their own.
+
+    The machine takes as many clocks, but for half of a visit's wait: 4 visits have 3 transitions.
+    """
+    word = tuple(port(way, 8) for way in ("read", "write"))
+    wide = tuple(port(way, 1024) for way in ("read", "write"))
+    hierarchy = Hierarchy(
+        memories=(
+            Memory(name="dram", holds=OPERANDS, size_bits=None, ports=wide, latency_cycles=latency),
+            Memory(name="rest", holds=("input", "output"), size_bits=1 << 20, ports=wide),
+            Memory(name="weights", holds=("weight",), size_bits=16, ports=word),
+        ),
+        axes=(Axis(name="x", size=1, dims=("n",)),),
+    )
+    mapping = Mapping(
+        levels=(
+            Level(memory="dram", keeps=OPERANDS),
+            Level(memory="rest", keeps=("input", "output"), loops=(Loop("n", 1),)),
+            Level(
+                memory="weights",
+                keeps=("weight",),
+                doubled=("weight",) if doubled else (),
+                loops=(Loop("m", 1),),
+            ),
+        )
+    )
+    layer = Loops.product(6, 4, 1)
+    found = cost(layer, BITS, mapping, hierarchy)
+    assert found.stall_cycles == ports_of(found)["dram.0"].stall == stall
+    played = run_nest(layer, BITS, mapping, hierarchy)
+    assert 0 <= played.cycles - found.cycles <= stall / 3
+    assert played.stalls.get("dram.latency weight", 0) >= stall
