@@ -271,8 +271,20 @@ class Runner:
 
     def _start(self, chunk: list[Job]) -> Future[ChunkResult]:
         points = [point for _, point in chunk]
-        with _without_interrupts():
-            return self._pool.submit(run_chunk, self._evaluator, self._version, points)
+        return self._hand_over(run_chunk, self._evaluator, self._version, points)
+
+    def _hand_over(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Submit a call to the pool; a pool that breaks meanwhile is a broken one.
+
+        Its thread may close the pool's pipes while a process is started that inherits them.
+        """
+        try:
+            with _without_interrupts():
+                return self._pool.submit(call, *arguments)
+        except (OSError, ValueError) as err:
+            if getattr(self._pool, "_broken", False):
+                raise BrokenExecutor(str(err)) from err
+            raise
 
     def _collect(self, future: Future[ChunkResult], chunk: list[Job], deliver: Deliver) -> bool:
         """Deliver a finished chunk; return whether there was one."""
@@ -346,9 +358,7 @@ class Runner:
             if self._warm or self._limit is None:  # which says that these are our own processes
                 return
             with suppress(BrokenExecutor, TimeoutError):
-                with _without_interrupts():
-                    first = self._pool.submit(abs, -1)
-                self._warm = first.result(START_SECONDS) == 1
+                self._warm = self._hand_over(abs, -1).result(START_SECONDS) == 1
                 return
             self._reopen()
         raise BitlatheError(

@@ -19,6 +19,7 @@ import pytest
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.explore import Store, read_results, run_sweep
 from bitlathe.reports.explore.accuracy import measure_accuracy
+from bitlathe.reports.explore.runner import InlineExecutor
 from bitlathe.reports.page import report
 from naive.sweep_model import PlainEvaluator
 
@@ -341,6 +342,27 @@ def test_workers_killed_from_outside_cost_no_point(sweep, tmp_path, shots, rows)
     assert (done.rows, done.failures) == (rows * 6, 0)
     run_sweep(path, tmp_path / "alone", jobs=1, evaluator=PLAIN)
     assert tables(tmp_path / "out") == tables(tmp_path / "alone")
+
+
+class BreaksAsItIsHandedTo(InlineExecutor):
+    """A pool whose worker dies while another is started: its pipes close under the start."""
+
+    def submit(self, *what, **more):
+        self._broken = "a process ended"
+        raise OSError("handle is closed")
+
+
+def test_a_pool_that_breaks_as_it_is_handed_a_chunk_costs_no_point(sweep, tmp_path, monkeypatch):
+    path = sweep()
+    pools = [BreaksAsItIsHandedTo(), BreaksAsItIsHandedTo()]
+
+    def open_pool(jobs):
+        return pools.pop() if pools else InlineExecutor()
+
+    monkeypatch.setattr("bitlathe.reports.explore.sweep.process_pool", open_pool)
+    done = run_sweep(path, tmp_path / "out", jobs=2, evaluator=PLAIN)
+    assert not pools
+    assert (done.rows, done.failures) == (240, 0)
 
 
 def test_a_point_is_blamed_for_the_third_death_alone_and_not_before(sweep, tmp_path):
