@@ -70,6 +70,16 @@ def stored_bits(arch: Arch, tensor: Tensor) -> Fraction:
     return tensor.elements * Fraction(stored.bits_per_element(tensor.width))
 
 
+def _bits(arch: Arch, tensors: Iterable[Tensor]) -> int:
+    """Return the bits of all of some tensors, as the chip stores them."""
+    return math.ceil(sum((stored_bits(arch, each) for each in tensors), Fraction(0)))
+
+
+def _states(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield those that are kept between passes."""
+    return (each for each in tensors if each.kept)
+
+
 def _quantizing(arch: Arch, step: VectorStep) -> Iterator[Operation]:
     """Yield the work of storing what a step makes in another format than results have."""
     for tensor in (*step.writes, *step.makes):
@@ -110,7 +120,7 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     chip : Chip
     step : VectorStep
     stays : bool
-        Whether what it works on stays on the chip: nothing passes DRAM.
+        Whether what it works on stays on the chip: nothing but a state passes DRAM.
     """
     arch, unit, hierarchy = chip.arch, chip.vector, chip.hierarchies[0]
     lane, totals = (
@@ -119,10 +129,11 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     )
     adds, multiplies = totals.adds + totals.row_adds, totals.multiplies + totals.row_multiplies
     specials = totals.specials + totals.row_specials
-    read = math.ceil(sum((stored_bits(arch, each) for each in step.reads), Fraction(0)))
-    written = math.ceil(sum((stored_bits(arch, each) for each in step.writes), Fraction(0)))
+    read, written = _bits(arch, step.reads), _bits(arch, step.writes)
     dram, memory = hierarchy.memories[0], unit_memory(unit, hierarchy)
-    outside = (0, 0) if stays else (read, written)
+    outside = (read, written)
+    if stays:
+        outside = _bits(arch, _states(step.reads)), _bits(arch, _states(step.writes))
     ends, busy = [], dict.fromkeys(range(len(memory.ports)), 0)
     incoming = "input" if "input" in memory.holds else "output"
     for way, operand, bits in (

@@ -49,6 +49,20 @@ OPERATIONS: Mapping[str, Operation] = {
     "add": Operation(adds=1),
     # product with a weight, sum: of what each expert gives
     "weighted_sum": Operation(adds=1, multiplies=1),
+    # square, sum, product with the row's 1 / sqrt(sum + epsilon), which a scale enters
+    "l2_norm": Operation(1, 2, 0, row_adds=1, row_multiplies=1, row_specials=1),
+    # log(1 + exp(x + b))
+    "softplus": Operation(adds=2, specials=2),
+    # exp(-a log(1 + exp(x + b)))
+    "decay": Operation(adds=2, multiplies=1, specials=3),
+    # of a state's element a s, its part of k a s, its growth k d, its part of q s; a row is a
+    # column of the state: d = b (v - k a s)
+    "delta_rule": Operation(3, 4, row_adds=1, row_multiplies=1),
+    "channel_delta_rule": Operation(3, 4, row_adds=1, row_multiplies=1),
+    # exp(d a) s + b (d x), its part of c s; a row is a channel: d x, and D x added
+    "selective_scan": Operation(2, 4, 1, row_adds=1, row_multiplies=2),
+    # the same, with a decay that is there
+    "state_space": Operation(2, 3, row_adds=1, row_multiplies=2),
     # largest magnitude, product with the row's 1 / scale, rounding; a row is a group
     "quantize": Operation(adds=2, multiplies=1, row_specials=1),
 }
@@ -77,13 +91,15 @@ class Tensor(NamedTuple):
     """Numbers that a step reads from memory or leaves there.
 
     Stored as the ``operand`` of a ``kind`` of layer is, in rows of ``width``. Where that is not
-    the format of the kind's results, whoever makes it quantizes it.
+    the format of the kind's results, whoever makes it quantizes it. ``kept``: a state, which lies
+    there between passes, so that it passes memory even where results stay on the chip.
     """
 
     elements: int
     width: int
     kind: Literal["linear", "attention", "conv", "lm_head"] = "linear"
     operand: Literal["weight", "input", "output"] = "output"
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

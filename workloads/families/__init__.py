@@ -13,6 +13,7 @@ from .early import EARLY
 from .encoders import ENCODERS
 from .family import Family
 from .gemma import GEMMA
+from .hybrids import HYBRIDS
 from .latent import LATENT
 from .llama import LLAMA
 from .mixtures import MIXTURES
@@ -26,6 +27,7 @@ FAMILIES: Mapping[str, Family] = {
     **LATENT,
     **QWEN,
     **GEMMA,
+    **HYBRIDS,
     **ENCODERS,
     **SEQ2SEQ_FAMILIES,
 }

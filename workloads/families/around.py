@@ -35,6 +35,8 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     "qwen3": ("fun_asr_nano", "lighton_ocr", "moss_transcribe_diarize", "qianfan_ocr", "qwen3_asr"),
     "qwen3_vl_text": ("qwen3_vl",),
     "qwen3_vl_moe_text": ("qwen3_vl_moe",),
+    "qwen3_5_text": ("qwen3_5",),
+    "qwen3_5_moe_text": ("qwen3_5_moe",),
     "gemma3_text": ("gemma3", "shieldgemma2"),
     "llama4_text": ("llama4",),
     "cohere2": ("aya_vision", "cohere2_vision"),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from ..transformer.network import Kind
 from ..transformer.part import Norm
 from .outputs import DECODER, Output, Rule
+from .recurrent import RecurrentFacts
 
 Names = str | tuple[str, ...]
 
@@ -74,6 +75,10 @@ class AttentionFacts:
         Whether the mix is normalized ahead of the output matrix.
     sinks : bool
         Whether a learned score of each head takes part in the softmax.
+    gated : bool
+        Whether the matrix of the queries makes a gate of the mix too.
+    turned_where_given : bool
+        Whether heads turn only where ``rope_parameters`` states a ``rope_theta``.
     """
 
     projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
@@ -95,12 +100,14 @@ class AttentionFacts:
     qk_norm_vectors: int | None = None
     sub_norm: bool = False
     sinks: bool = False
+    gated: bool = False
+    turned_where_given: bool = False
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
         yield from all_names(self.kv_heads, self.head_dim)
-        if self.rotary_key:
-            yield from (self.rotary_key, "rope_parameters")
+        if self.rotary_key or self.turned_where_given:
+            yield from all_names(self.rotary_key, "rope_parameters")
         if self.rotary_layers == "listed":
             yield from ("no_rope_layers", "no_rope_layer_interval")
         yield from rule_keys(self.one_kv_head, self.many_kv_heads, self.alibi)
@@ -112,13 +119,14 @@ class LatentFacts:
     """How a family's latent attention is built; its sizes stand under the same keys everywhere.
 
     ``bias`` is a rule; ``indexed``: an indexer chooses the tokens in view, in all layers or in
-    those that ``indexer_types`` calls full (``indexer_types``).
+    those that ``indexer_types`` calls full (``indexer_types``); ``turned``: whether positions turn
+    the keys that heads share.
     """
 
     bias: Rule = ("attention_bias", False)
     indexed: bool = False
     indexer_types: bool = False
-    rotary_layers: Literal["all"] = "all"
+    turned: bool = True
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
@@ -139,7 +147,9 @@ class MlpFacts:
     width where no key gives it. ``activation`` is the class's, ``activation_keys`` those that give
     another: the first that is set. ``sub_norm``: a norm ahead of the matrix back. ``gated_key``: a
     key whose value starts with ``gated-`` where there is a gate, and then names the activation;
-    ``plain_names`` are the matrices without it.
+    ``plain_names`` are the matrices without it. ``adjusted``: the width is two thirds of the key's,
+    times ``block_ffn_dim_multiplier``, up to a multiple of ``block_multiple_of``, unless
+    ``block_auto_adjust_ff_dim`` is false (LFM2).
     """
 
     names: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
@@ -151,9 +161,13 @@ class MlpFacts:
     sub_norm: bool = False
     gated_key: str | None = None
     plain_names: tuple[str, ...] = ()
+    adjusted: bool = False
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from, but that of its width."""
+        if self.adjusted:
+            yield from ("block_multiple_of", "block_ffn_dim_multiplier")
+            yield "block_auto_adjust_ff_dim"
         yield from all_names(self.gated_key)
         yield from self.activation_keys
         yield from rule_keys(self.bias)
@@ -167,10 +181,12 @@ class ExpertFacts:
     ----------
     total, active, inner
         Keys of the experts, of those that a token visits, and of the width of one.
-    layers : {"all", "stepped", "after_first", "interleaved"}
+    layers : {"all", "stepped", "after_first", "after_dense", "interleaved", "periods"}
         Which layers have experts: all; each ``decoder_sparse_step``-th that ``mlp_only_layers``
         does not name; those from ``first_k_dense_replace`` on, or as ``mlp_layer_types`` says;
-        those of ``moe_layers``, by default each ``interleave_moe_layer_step``-th.
+        those from ``num_dense_layers`` on; those of ``moe_layers``, by default each
+        ``interleave_moe_layer_step``-th; those at ``expert_layer_offset`` of each
+        ``expert_layer_period``, if there are several.
     dense_inner : str or None
         Key of the width of dense layers, where it is not that of the family.
     shared_inner, shared_count : str or None
@@ -186,7 +202,9 @@ class ExpertFacts:
     total: Names = ("num_experts", "num_local_experts")
     active: Names = "num_experts_per_tok"
     inner: str = "moe_intermediate_size"
-    layers: Literal["all", "stepped", "after_first", "interleaved"] = "all"
+    layers: Literal["all", "stepped", "after_first", "after_dense", "interleaved", "periods"] = (
+        "all"
+    )
     dense_inner: str | None = None
     shared_inner: str | None = None
     shared_count: str | None = None
@@ -203,7 +221,9 @@ class ExpertFacts:
             "all": (),
             "stepped": ("decoder_sparse_step", "mlp_only_layers"),
             "after_first": ("first_k_dense_replace", "mlp_layer_types"),
+            "after_dense": ("num_dense_layers",),
             "interleaved": ("moe_layers", "interleave_moe_layer_step"),
+            "periods": ("expert_layer_period", "expert_layer_offset"),
         }[self.layers]
 
 
@@ -260,10 +280,14 @@ class Family:
         Names of the sizes.
     attention, mlp, experts, window
         How the parts are built; ``experts`` stand in the place of the MLP.
+    recurrent : DeltaFacts, StateFacts or ConvolutionFacts, or None
+        How the layers are built that do not attend.
     outputs : mapping of str to tuple of Output
         What stands behind the last layer, by the end of the class's name; the first by default.
     tied : bool
         Whether the head is the embedding unless a key says otherwise.
+    tied_keys : tuple of str
+        Other names of this key.
     norms, final_norms, embedding_norms : int
         Norms in a layer, behind the last one and behind the embeddings.
     parallel_norms : int or None
@@ -322,12 +346,14 @@ class Family:
 
     kind: Kind = "decoder"
     keys: Keys = Keys()
-    attention: AttentionFacts | LatentFacts = AttentionFacts()
-    mlp: MlpFacts = MlpFacts()
+    attention: AttentionFacts | LatentFacts | None = AttentionFacts()
+    mlp: MlpFacts | None = MlpFacts()
+    recurrent: RecurrentFacts | None = None
     experts: ExpertFacts | None = None
     window: Window | None = None
     outputs: Mapping[str, tuple[Output, ...]] = field(default_factory=lambda: DECODER)
     tied: bool = False
+    tied_keys: tuple[str, ...] = ()
     norms: int = 2
     parallel_norms: int | None = None
     parallel_norms_key: str | None = None
@@ -370,7 +396,7 @@ class Family:
         )
         found.update(all_names(keys.hidden, keys.layers, keys.heads, keys.inner))
         if self.kind != "vision":
-            found |= {"vocab_size", "tie_word_embeddings"}
+            found |= {"vocab_size", "tie_word_embeddings", *self.tied_keys}
         if self.positions_learned and self.kind != "vision":
             found.update(all_names(keys.positions))
         found.update(all_names(self.narrow_embedding, self.parallel_norms_key, self.groups_key))
@@ -382,7 +408,8 @@ class Family:
             found.add("num_mel_bins")
         if self.encoder is not None:
             found |= self.encoder.read_keys()
-        for facts in (self.attention, self.mlp, self.experts, self.window, self.cross):
+        parts = (self.attention, self.mlp, self.experts, self.window, self.cross, self.recurrent)
+        for facts in parts:
             if facts is not None:
                 found.update(facts.keys())
         for output in (each for outputs in self.outputs.values() for each in outputs):

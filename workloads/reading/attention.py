@@ -46,6 +46,7 @@ def read_attention(config: Config, family: Family, facts: AttentionFacts, hidden
         qkv_bias=holds(config, facts.qkv_bias),
         output_bias=holds(config, facts.output_bias),
         key_bias=None if facts.key_bias is None else holds(config, facts.key_bias),
+        gated=facts.gated,
         suffix=facts.suffix,
         rotary_dim=_rotary_dim(config, facts, head_dim),
         qk_norm=family.norm if normed else None,
@@ -97,11 +98,12 @@ def _attention_vectors(
 
 def _rotary_dim(config: Config, facts: AttentionFacts, head_dim: int) -> int:
     """Return the elements of a head that are turned; the share may stand among rotary facts."""
-    share = facts.rotary
+    share, rules = facts.rotary, config.get("rope_parameters")
     if share is None or holds(config, facts.alibi):
         return 0
+    if facts.turned_where_given and (not isinstance(rules, dict) or not rules.get("rope_theta")):
+        return 0
     if (key := facts.rotary_key) is not None:
-        rules = config.get("rope_parameters")
         inside = rules.get("partial_rotary_factor") if isinstance(rules, dict) else None
         given = config.get(key) if inside is None else inside
         if isinstance(given, int) and not isinstance(given, bool) and 1 < given <= head_dim:

@@ -7,11 +7,12 @@ from ..config import Config
 from ..families.family import ExpertFacts, Family, MlpFacts
 from ..transformer import Experts, Mlp, Part
 from ..transformer.part import Activation
+from .recurrent import periodic
 from .values import chosen, holds, one_a_layer
 
 
-def read_feeds(config: Config, family: Family, hidden: int, depth: int) -> list[Part]:
-    """Read the MLP, or the experts, of each layer.
+def read_feeds(config: Config, family: Family, hidden: int, depth: int) -> list[Part | None]:
+    """Read the MLP, or the experts, of each layer; None where layers have neither.
 
     Parameters
     ----------
@@ -23,12 +24,11 @@ def read_feeds(config: Config, family: Family, hidden: int, depth: int) -> list[
         Number of layers.
     """
     if family.experts is None:
-        return [read_mlp(config, family, hidden)] * depth
+        return [None if family.mlp is None else read_mlp(config, family, hidden)] * depth
     routed = _ROUTED[family.experts.layers](config, depth)
     dense: Part | None = None if all(routed) else read_mlp(config, family, hidden)
     experts: Part | None = read_experts(config, family, hidden) if any(routed) else None
-    chosen_parts = (experts if with_experts else dense for with_experts in routed)
-    return [part for part in chosen_parts if part is not None]
+    return [experts if with_experts else dense for with_experts in routed]
 
 
 def _stepped(config: Config, depth: int) -> list[bool]:
@@ -49,6 +49,17 @@ def _after_first(config: Config, depth: int) -> list[bool]:
     return [kind == "sparse" for kind in kinds] or [i >= first for i in range(depth)]
 
 
+def _after_dense(config: Config, depth: int) -> list[bool]:
+    first = config.integer("num_dense_layers", least=0)
+    return [i >= first for i in range(depth)]
+
+
+def _periods(config: Config, depth: int) -> list[bool]:
+    several = config.integer("num_experts") > 1
+    found = periodic(config, "expert_layer_period", "expert_layer_offset", depth)
+    return [several and routed for routed in found]
+
+
 def _interleaved(config: Config, depth: int) -> list[bool]:
     step = config.integer("interleave_moe_layer_step", default=1)
     given = config.get("moe_layers")
@@ -60,7 +71,9 @@ _ROUTED: Mapping[str, Callable[[Config, int], list[bool]]] = {
     "all": lambda config, depth: [True] * depth,
     "stepped": _stepped,
     "after_first": _after_first,
+    "after_dense": _after_dense,
     "interleaved": _interleaved,
+    "periods": _periods,
 }
 
 
@@ -96,16 +109,34 @@ def _activation(config: Config, facts: MlpFacts) -> Activation:
 def read_mlp(config: Config, family: Family, hidden: int) -> Mlp:
     """Read the MLP of dense layers."""
     facts, names = family.mlp, family.keys.inner
+    assert facts is not None
     if family.experts is not None and family.experts.dense_inner is not None:
         names = family.experts.dense_inner
     inner = facts.factor * hidden if facts.factor else None
     if names is None:
         assert inner is not None
         return _mlp(config, family, hidden, inner)
-    return _mlp(config, family, hidden, config.integer(chosen(config, names), default=inner))
+    width = config.integer(chosen(config, names), default=inner)
+    return _mlp(config, family, hidden, _adjusted(config, width) if facts.adjusted else width)
+
+
+def _adjusted(config: Config, width: int) -> int:
+    """Return the width of an MLP of LFM2: two thirds, times a factor, up to a whole multiple."""
+    if not config.flag("block_auto_adjust_ff_dim", default=True):
+        return width
+    width = 2 * width // 3
+    times = config.get("block_ffn_dim_multiplier")
+    if times is None:
+        return width
+    key = "block_ffn_dim_multiplier"
+    if isinstance(times, bool) or not isinstance(times, int | float) or times <= 0:
+        raise config.error(f"{key!r} is {times!r}; it must be a number above 0, as 1.0.", key)
+    multiple = config.integer("block_multiple_of")
+    return -(-int(times * width) // multiple) * multiple
 
 
 def _mlp(config: Config, family: Family, hidden: int, inner: int) -> Mlp:
+    assert family.mlp is not None
     facts = _gated_or_plain(config, family.mlp)
     activation = _activation(config, facts)
     normed = family.norm_vectors * inner if facts.sub_norm else 0

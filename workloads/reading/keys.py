@@ -39,6 +39,8 @@ _OTHER_PARTS = {
         (
             *("full_attention_interval", "linear_num_value_heads", "layers_block_type"),
             *("mamba_d_state", "ssm_state_size", "state_size", "attn_layer_period"),
+            *("attn_layer_indices", "full_attn_idxs", "mamba_n_heads", "mamba_expand"),
+            *("linear_num_key_heads", "linear_num_heads", "linear_attn_config"),
         ),
         "layers other than attention",
     ),

@@ -33,6 +33,7 @@ def read_latents(
         query_rank=0 if given is None else config.integer("q_lora_rank"),
         bias=holds(config, facts.bias),
         indexer=_indexer(config) if facts.indexed else None,
+        turned=facts.turned,
     )
     if own.indexer is None:
         return [own] * depth

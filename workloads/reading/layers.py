@@ -9,6 +9,7 @@ from ..transformer import CrossAttention, Layers, Part
 from .attention import read_attention
 from .feeds import read_feeds
 from .latent import read_latents
+from .recurrent import attending_layers, read_recurrent
 from .values import chosen, holds, norm_vectors
 from .windows import turned_layers, windows
 
@@ -37,7 +38,7 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     return tuple(
         Layers(
             count=count,
-            parts=(mixer, *cross, feed),
+            parts=(mixer, *cross, *(() if feed is None else (feed,))),
             parallel=parallel,
             norm=family.norm,
             norm_count=normed,
@@ -61,7 +62,22 @@ def _stored(config: Config, family: Family, depth: int) -> int | None:
 
 def _mixers(config: Config, family: Family, hidden: int, depth: int) -> list[Part]:
     """Return the part of each layer that mixes tokens."""
+    if family.recurrent is None:
+        return _attending(config, family, hidden, depth)
+    attends = attending_layers(config, family.recurrent, depth)
+    found: list[Part] = []
+    if not all(attends):
+        found = [read_recurrent(config, family.recurrent, hidden)] * depth
+    if any(attends):
+        attending = _attending(config, family, hidden, depth)
+        found = [attending[i] if attends[i] else found[i] for i in range(depth)]
+    return found
+
+
+def _attending(config: Config, family: Family, hidden: int, depth: int) -> list[Part]:
+    """Return the attention of each layer, as if all attended."""
     facts = family.attention
+    assert facts is not None
     if isinstance(facts, LatentFacts):
         return [*read_latents(config, family, facts, hidden, depth)]
     return _attentions(config, family, facts, hidden, depth)

@@ -41,7 +41,9 @@ def read_transformer(config: Config, family: Family) -> Transformer:
         hidden=hidden,
         layers=layers,
         heads=_heads(config, family, hidden, narrow),
-        tied=config.flag("tie_word_embeddings", default=family.tied),
+        tied=config.flag(
+            chosen(config, (*family.tied_keys, "tie_word_embeddings")), default=family.tied
+        ),
         norm=family.norm,
         final_norms=final,
         vectors=vectors,

@@ -10,6 +10,7 @@ from .mlp import Mlp
 from .network import Head, Image, Layers, Stem, Transformer
 from .part import Part
 from .products import Staged
+from .recurrent import Recurrent
 
 __all__ = [
     "DEFAULT_CONTEXT",
@@ -27,6 +28,7 @@ __all__ = [
     "Mlp",
     "Part",
     "Product",
+    "Recurrent",
     "Staged",
     "Stem",
     "Table",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..gemm import Gemm
-from ..vector_step import VectorStep
+from ..vector_step import Tensor, VectorStep
 from .forward import Forward, Group
 from .matrix import Matrix, Product
 from .part import Norm, Part, into_cache, linear, softmax, streamed
@@ -41,6 +41,8 @@ class Attention(Part):
         Elements that it takes together: a head's, or those of all heads.
     vectors : int
         Parameters of its norms, and sinks.
+    gated : bool
+        Whether the matrix of the queries makes a gate of the mix too.
     suffix : str
         Behind the names of scores and mix where layers with other windows stand beside it.
     """
@@ -61,6 +63,7 @@ class Attention(Part):
     qk_norm: Norm | None = None
     qk_norm_width: int = 0
     vectors: int = 0
+    gated: bool = False
     suffix: str = ""
 
     @property
@@ -85,12 +88,12 @@ class Attention(Part):
         one = Matrix(
             stage="query",
             name=self.projections[0],
-            outputs=query,
+            outputs=query * (1 + self.gated),
             inputs=self.hidden,
             bias=self.qkv_bias,
         )
         if len(self.projections) == 1:
-            return (replace(one, outputs=query + 2 * kv, keys=kv, values=kv),)
+            return (replace(one, outputs=one.outputs + 2 * kv, keys=kv, values=kv),)
         _, key, value = self.projections
         key_bias = self.qkv_bias if self.key_bias is None else self.key_bias
         return (
@@ -188,6 +191,20 @@ class Attention(Part):
         for group in self._pieces(run):
             name = f"attention_qk{self.suffix}"
             yield softmax(self._scores(name, group, causal=run.causal), self.suffix)
+        if self.gated:
+            yield self._gate(run)
+
+    def _gate(self, run: Forward) -> VectorStep:
+        """Return the product of the mix with the sigmoid of the gate, which is read."""
+        wide = run.rows * self.heads * self.head_dim
+        vector = Tensor(wide, self.heads * self.head_dim)
+        mixed = streamed("attention_gate", "sigmoid", wide, wide, (f"attention_av{self.suffix}",))
+        return replace(
+            mixed,
+            operations=("sigmoid", "multiply"),
+            reads=(vector,),
+            makes=(vector._replace(operand="input"),),
+        )
 
     def _scores(self, name: str, group: Group, *, causal: bool) -> Gemm:
         """Return queries times keys, per key/value head (HPCA 2025 model, form "v2").

@@ -51,6 +51,8 @@ class LatentAttention(Part):
         Whether the matrices that read or write the hidden width have biases.
     indexer : Indexer or None
         What chooses the tokens in view.
+    turned : bool
+        Whether positions turn the keys that heads share.
     """
 
     hidden: int
@@ -62,6 +64,7 @@ class LatentAttention(Part):
     query_rank: int = 0
     bias: bool = False
     indexer: Indexer | None = None
+    turned: bool = True
 
     @property
     def exits(self) -> tuple[str, ...]:
@@ -205,7 +208,8 @@ class LatentAttention(Part):
             yield streamed("query_latent_norm", "rms_norm", elements, run.rows, first)
         yield streamed("latent_norm", "rms_norm", run.rows * self.rank, run.rows, (latent,))
         heads = run.rows * (self.heads + 1)
-        yield streamed("rotary", "rotary", heads * self.rope_dim, heads, (query, latent))
+        if self.turned:
+            yield streamed("rotary", "rotary", heads * self.rope_dim, heads, (query, latent))
         yield into_cache(run.rows * self.cached_dim, run.rows, (latent,))
         if self.indexing:
             yield from map(_chosen, self._index_scores(run))
