@@ -14,6 +14,7 @@ from .reports.options import (
     Commands,
     dataflows,
     known,
+    listed,
     logits,
     mappers,
     objectives,
@@ -26,6 +27,7 @@ from .reports.terminal import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from .arch import Arch
+    from .sim import Run
     from .workloads import Model
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
@@ -377,6 +379,7 @@ def simulate(
     context_of = "" if run.context is None else f", context {run.context}"
     print_table(run.rows(), title=f"{run.model} on {run.arch}: {run.phase}{context_of}")
     click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
+    click.echo(_served(run))
     if run.stalls:
         shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())
         click.echo(f"stalls (clocks): {shown}")
@@ -396,6 +399,96 @@ def simulate(
     ):
         shown = ", ".join(f"{name} {value / scale:,.3f}" for name, value in parts.items())
         click.echo(f"{label} ({unit}): {shown}")
+
+
+def _served(run: "Run") -> str:
+    """Return what those who serve ask of a run: speed, energy, power, utilization."""
+    words = [f"{run.power_w:.3g} W", f"{100 * run.utilization:.1f} % of the array's MACs (MFU)"]
+    if run.tokens_per_second is not None and run.energy_per_token_pj is not None:
+        millijoules = run.energy_per_token_pj / 1e9
+        words = [f"{run.tokens_per_second:,.4g} tokens/s", f"{millijoules:,.4g} mJ a token", *words]
+    return ", ".join(words)
+
+
+@main.command()
+@click.option("--arch", required=True, help="A shipped chip or the path of a YAML file.")
+@click.option("--model", required=True, help="A shipped model or the path of a config.json.")
+@click.option("--out", type=PATH, required=True, help="Folder for the tables.")
+@click.option(
+    "--batch",
+    callback=listed,
+    default="0,1,4,16,64",
+    show_default=True,
+    help="Sequences that generate.",
+)
+@click.option(
+    "--context", callback=listed, default="512,2048,8192", show_default=True, help="Tokens in view."
+)
+@click.option(
+    "--chunk",
+    callback=listed,
+    default="0,512,2048",
+    show_default=True,
+    help="New tokens of a prompt beside them.",
+)
+@click.option(
+    "--cached",
+    callback=listed,
+    default="0",
+    show_default=True,
+    help="Tokens of the prompt that are cached.",
+)
+@click.option("--profile", is_flag=True, help="Write an LLMServingSim profile of the chip too.")
+@click.option("--hardware", help="Its name of the chip.  [default: the chip's]")
+@click.option("--variant", help="Its name of the number formats.  [default: from the formats]")
+@click.option("--fidelity", callback=known(rungs), default="analytic", show_default=True)
+@click.option("--mapper", callback=known(mappers), default="auto", show_default=True)
+@settings_option
+@json_option
+def table(
+    arch: str,
+    model: str,
+    out: Path,
+    batch: tuple[int, ...],
+    context: tuple[int, ...],
+    chunk: tuple[int, ...],
+    cached: tuple[int, ...],
+    hardware: str | None,
+    variant: str | None,
+    fidelity: str,
+    mapper: str,
+    settings: tuple[str, ...],
+    *,
+    profile: bool,
+    as_json: bool,
+) -> None:
+    """Tabulate what steps of a server take on a chip: latency, energy, power, what binds.
+
+    A step is sequences that generate, beside a piece of a prompt: one row of steps.csv for each
+    combination of sizes, e.g. table --arch bitmod --model llama-2-7b --out tables --batch 1,8.
+    """
+    from .arch import load_arch
+    from .reports.serving.grid import Grid
+    from .reports.serving.table import Names, tabulate, write
+    from .workloads import load_model
+
+    for option, given in (("--hardware", hardware), ("--variant", variant)):
+        if given is not None and not profile:
+            raise BitlatheError(f"{option}: it names a folder of a profile; add --profile.")
+    grid = Grid(batches=batch, contexts=context, chunks=chunk, cached=cached)
+    names = Names(hardware=hardware, variant=variant) if profile else None
+    chip, network = load_arch(arch, _settings(settings)), load_model(model)
+    with progress_bar() as show:
+        found = tabulate(
+            *(chip, network, grid), profile=names, fidelity=fidelity, mapper=mapper, track=show
+        )
+    paths = write(found, out)
+    if as_json:
+        print_json({"steps": found.steps, "files": [str(path) for path in paths]})
+        return
+    print_table(found.steps, title=f"{network.name} on {chip.name}")
+    for path in paths:
+        click.echo(str(path))
 
 
 @main.command("map")

@@ -120,6 +120,20 @@ def sizes(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple
     return tuple(int(p) for p in parts)
 
 
+def listed(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:
+    """Read ``1,4,16`` as sizes.
+
+    Raises
+    ------
+    click.BadParameter
+        If the text is not whole numbers with commas between them.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise click.BadParameter(f"{text!r}: write whole numbers with commas, as 1,4,16.")
+    return tuple(int(part) for part in parts)
+
+
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code that Python names."""
     click.echo(f"Warning: {message}", err=True)

@@ -95,7 +95,8 @@ class Run:
     for this phase and model. ``logits`` are the tokens of a prefill that the output head worked on,
     ``unpriced`` the keys of the PE that its cost does not cover, ``uncounted`` the work between
     products of a chip without a vector unit, which costs nothing here. ``step`` is what a server
-    ran at once: then the context is the longest in view, the batch all sequences.
+    ran at once: then the context is the longest in view, the batch all sequences. ``tokens`` are
+    those that were computed, of all sequences; None for models of images and lists of products.
     """
 
     arch: str
@@ -113,6 +114,7 @@ class Run:
     unpriced: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
     step: Mapping[str, Any] | None = None
+    tokens: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     formats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     required_bits_per_clock: float | None = None
@@ -126,6 +128,31 @@ class Run:
     def seconds(self) -> float:
         """Time of the whole model."""
         return self.cycles / (self.clock_ghz * 1e9)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens computed in a second; None where there are none."""
+        return None if self.tokens is None or not self.cycles else self.tokens / self.seconds
+
+    @property
+    def energy_per_token_pj(self) -> float | None:
+        """Energy of a token computed; None where there are none."""
+        return None if self.tokens is None else self.energy_pj["total"] / self.tokens
+
+    @property
+    def power_w(self) -> float:
+        """Mean power, DRAM included."""
+        return self.energy_pj["total"] * 1e-12 / self.seconds if self.cycles else 0.0
+
+    @property
+    def utilization(self) -> float:
+        """Model FLOPs utilization (PaLM, arXiv 2204.02311).
+
+        Multiply-accumulates of the model over those that the array could do in the run's clocks,
+        at each layer's formats.
+        """
+        busy = math.fsum(each.utilization * each.cycles * each.count for each in self.layers)
+        return busy / self.cycles if self.cycles else 0.0
 
     @cached_property
     def energy_pj(self) -> dict[str, float]:
@@ -204,6 +231,9 @@ class Run:
             "clock_ghz": self.clock_ghz,
             "cycles": self.cycles,
             "seconds": self.seconds,
+            **self._served(),
+            "power_w": self.power_w,
+            "utilization": self.utilization,
             "stall_cycles": sum(layer.stall_cycles * layer.count for layer in self.layers),
             "stalls": self.stalls,
             **({"binds": binds} if binds else {}),
@@ -213,6 +243,15 @@ class Run:
             **self._required(),
             "layers": [layer.to_dict() for layer in self.layers],
         }
+
+    def _served(self) -> dict[str, float]:
+        """Return what those who serve ask for, of models of text."""
+        found = {
+            "tokens": self.tokens,
+            "tokens_per_second": self.tokens_per_second,
+            "energy_per_token_pj": self.energy_per_token_pj,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def _required(self) -> dict[str, float | None]:
         needed = self.required_bits_per_clock

@@ -141,6 +141,7 @@ def simulate(
         causal=causal,
         logits=logits,
         step=served.model_dump() if served else None,
+        tokens=served.forward.rows if served else network.tokens_of(phase, context, batch),
         unpriced=resolved.pe.unpriced,
         uncounted=() if counted else tuple(dict.fromkeys(step.name for step in steps)),
         settings=given.settings,

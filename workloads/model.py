@@ -85,6 +85,15 @@ class Model:
             return None
         return self.shape.fixed_tokens or (DEFAULT_CONTEXT if context is None else context)
 
+    def tokens_of(self, phase: str, context: int | None = None, batch: int = 1) -> int | None:
+        """Return the tokens that a phase computes, of all sequences; None where there are none.
+
+        Those of the decoder, of a model that has an encoder too.
+        """
+        if not isinstance(self.shape, Transformer) or self.kind == "vision":
+            return None
+        return batch if phase == "decode" else batch * (self.context_of(context) or 0)
+
     @property
     def weight_count(self) -> int:
         """Elements of all weight matrices, the output head included, embeddings not."""

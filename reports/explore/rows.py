@@ -1,6 +1,5 @@
 """What a sweep keeps of a run: a flat row, its layers for rooflines, whole tables of layers."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -60,7 +59,6 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
         part: sum(layer.dram_bits[part] * layer.count for layer in layers)
         for part in ("weight", "input", "output")
     }
-    busy = math.fsum(layer.utilization * layer.cycles * layer.count for layer in layers)
     formats = {"linear": format_labels(chip, "linear"), **run.formats}
     return {
         **{f"scheme.{kind}": operands["weight"] for kind, operands in formats.items()},
@@ -72,9 +70,9 @@ def result_row(run: Run, chip: Arch) -> dict[str, Any]:
         "dram_cycles": sum(layer.dram_cycles * layer.count for layer in layers),
         "stall_cycles": sum(layer.stall_cycles * layer.count for layer in layers),
         **_stalls(run.stalls),
-        "utilization": busy / run.cycles if run.cycles else 0.0,
+        "utilization": run.utilization,
         **{f"energy_pj.{part}": value for part, value in energy.items()},
-        "power_w": energy["total"] * 1e-12 / seconds if run.cycles else 0.0,
+        "power_w": run.power_w,
         "edp_pj_s": energy["total"] * seconds,
         "dram_bits.total": sum(dram.values()),
         **{f"dram_bits.{part}": value for part, value in dram.items()},
