@@ -51,6 +51,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "weighted_sum": Operation(adds=1, multiplies=1),
     # square, sum, product with the row's 1 / sqrt(sum + epsilon), which a scale enters
     "l2_norm": Operation(1, 2, 0, row_adds=1, row_multiplies=1, row_specials=1),
+    # sum, difference to the mean, square, sum; none below mean + c deviations
+    "cutoff": Operation(5, 1, row_adds=1, row_multiplies=3, row_specials=1),
     # log(1 + exp(x + b))
     "softplus": Operation(adds=2, specials=2),
     # exp(-a log(1 + exp(x + b)))

@@ -23,7 +23,6 @@ SMALL = json.loads((HERE / "small_models.json").read_text())["models"]
 
 # What cannot be read yet, and what its error says.
 REFUSED = {
-    "gemma-3n-e2b": "model_type 'gemma3n' is not supported",
     "clip-vit-large-14": "model_type 'clip' is not supported",
     "dinov2-base": "model_type 'dinov2' is not supported",
     "convnext-tiny": "model_type 'convnext' is not supported",
@@ -42,6 +41,7 @@ TEXT_ONLY = {
     "qwen2.5-vl-7b": 7_615_616_512,
     "llava-1.5-7b": 6_738_939_904,
     "qwen3.5-9b": 8_953_803_264,
+    "gemma-3n-e2b": 4_435_182_688,
 }
 
 READ = sorted(PUBLISHED.keys() - REFUSED.keys())
@@ -338,3 +338,46 @@ def test_a_graph_joins_encoder_and_decoder():
     assert into["cross_q"] == {"o"}
     assert into["attention_av_cross"] == {"attention_qk_cross", "cross_v"}
     assert into["lm_head"] == {"wo"}
+
+
+def test_the_last_layers_of_gemma_3n_keep_nothing():
+    """30 layers, of which the last 10 take keys and values of layers 18 (local) and 19."""
+    model = load_model(PUBLISHED["gemma-3n-e2b"]["config"])
+    one = 2 * 2 * 256
+    assert model.cache_elements(4096) == (4 * 4096 + 16 * 512) * one
+    names = {g.name: g.count for g in model.gemms("decode", 4096)}
+    assert (names["q_proj"], names["k_proj"], names["attention_qk"]) == (30, 20, 6)
+    assert names["altup_router"] == 60  # ahead of each layer and behind it
+    found = model.vector_steps(model.staged("decode", 4096))
+    steps = {step.name: step for step in found}
+    assert steps["layer_embedding"].elements == 30 * 256
+    assert steps["altup_predict_streams"].elements == 4 * 4 * 2048
+    assert sum(s.count for s in found if "cutoff" in s.operations) == 10
+
+
+def test_gemma_4_by_its_class():
+    """Heads of layers without a window are wider; a window ends at the last layer."""
+    config = {**SMALL["gemma4_text-0"]["config"], "attention_k_eq_v": True}
+    config |= {"head_dim": 8, "global_head_dim": 24, "num_global_key_value_heads": 2}
+    config |= {"num_kv_shared_layers": 0, "layer_types": ["sliding_attention"] * 6}
+    config |= {"num_hidden_layers": 6, "num_key_value_heads": 4}
+    model = load_model(config)
+    sizes = {(p.window is None, p.head_dim, p.kv_heads, p.made): n for p, n in model.shape.parts()
+             if isinstance(p, Attention)}  # fmt: skip
+    assert sizes == {(False, 8, 4, "all"): 5, (True, 24, 2, "keys"): 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("gemma3n_text-0", {"num_kv_shared_layers": 99}, "'num_kv_shared_layers' is 99 of"),
+        ("gemma3n_text-0", {"intermediate_size": [8]}, "names 1 layers, but there are"),
+        ("gemma3n_text-0", {"laurel_rank": 0}, "'laurel_rank' is 0"),
+        ("gemma4_text-0", {"use_bidirectional_attention": "all"}, "only 'vision' is supported"),
+        ("gemma4_text-1", {"top_k_experts": 99}, "more than the"),
+    ],
+)
+def test_gemmas_that_cannot_be(name, more, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model({**SMALL[name]["config"], **more})
+    assert words in str(caught.value)

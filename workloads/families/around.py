@@ -37,6 +37,8 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     "qwen3_vl_moe_text": ("qwen3_vl_moe",),
     "qwen3_5_text": ("qwen3_5",),
     "qwen3_5_moe_text": ("qwen3_5_moe",),
+    "gemma3n_text": ("gemma3n",),
+    "gemma4_text": ("gemma4",),
     "gemma3_text": ("gemma3", "shieldgemma2"),
     "llama4_text": ("llama4",),
     "cohere2": ("aya_vision", "cohere2_vision"),

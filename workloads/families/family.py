@@ -77,6 +77,15 @@ class AttentionFacts:
         Whether a learned score of each head takes part in the softmax.
     gated : bool
         Whether the matrix of the queries makes a gate of the mix too.
+    kept_key : str or None
+        Key of how many layers, the last ones, take keys and values of the last layer before them
+        that has the same window.
+    full_head_dim, full_kv_heads, full_rotary : str or None, str or None, Fraction or None
+        Keys of the width of a head and of the key/value heads of layers without a window, and the
+        share of a head that they turn, where these differ from the others'.
+    full_keys_only : rule
+        Whether layers without a window have no matrix for values, which are the keys; their own
+        number of key/value heads holds only then.
     turned_where_given : bool
         Whether heads turn only where ``rope_parameters`` states a ``rope_theta``.
     """
@@ -101,11 +110,18 @@ class AttentionFacts:
     sub_norm: bool = False
     sinks: bool = False
     gated: bool = False
+    kept_key: str | None = None
+    full_head_dim: str | None = None
+    full_kv_heads: str | None = None
+    full_rotary: Fraction | None = None
+    full_keys_only: Rule = False
     turned_where_given: bool = False
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
-        yield from all_names(self.kv_heads, self.head_dim)
+        yield from all_names(self.kv_heads, self.head_dim, self.kept_key)
+        yield from all_names(self.full_head_dim, self.full_kv_heads)
+        yield from rule_keys(self.full_keys_only)
         if self.rotary_key or self.turned_where_given:
             yield from all_names(self.rotary_key, "rope_parameters")
         if self.rotary_layers == "listed":
@@ -149,7 +165,9 @@ class MlpFacts:
     key whose value starts with ``gated-`` where there is a gate, and then names the activation;
     ``plain_names`` are the matrices without it. ``adjusted``: the width is two thirds of the key's,
     times ``block_ffn_dim_multiplier``, up to a multiple of ``block_multiple_of``, unless
-    ``block_auto_adjust_ff_dim`` is false (LFM2).
+    ``block_auto_adjust_ff_dim`` is false (LFM2). ``listed``: the width's key may hold one a layer,
+    and ``activation_sparsity_pattern`` says which layers cut their gates (Gemma 3n). ``doubled``:
+    twice as wide where keys and values are another layer's.
     """
 
     names: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
@@ -162,6 +180,8 @@ class MlpFacts:
     gated_key: str | None = None
     plain_names: tuple[str, ...] = ()
     adjusted: bool = False
+    listed: bool = False
+    doubled: Rule = False
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from, but that of its width."""
@@ -169,8 +189,10 @@ class MlpFacts:
             yield from ("block_multiple_of", "block_ffn_dim_multiplier")
             yield "block_auto_adjust_ff_dim"
         yield from all_names(self.gated_key)
+        if self.listed:
+            yield "activation_sparsity_pattern"
         yield from self.activation_keys
-        yield from rule_keys(self.bias)
+        yield from rule_keys(self.bias, self.doubled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +203,13 @@ class ExpertFacts:
     ----------
     total, active, inner
         Keys of the experts, of those that a token visits, and of the width of one.
-    layers : {"all", "stepped", "after_first", "after_dense", "interleaved", "periods"}
+    layers : {"all", "stepped", "after_first", "after_dense", "interleaved", "periods", "beside"}
         Which layers have experts: all; each ``decoder_sparse_step``-th that ``mlp_only_layers``
         does not name; those from ``first_k_dense_replace`` on, or as ``mlp_layer_types`` says;
         those from ``num_dense_layers`` on; those of ``moe_layers``, by default each
         ``interleave_moe_layer_step``-th; those at ``expert_layer_offset`` of each
-        ``expert_layer_period``, if there are several.
+        ``expert_layer_period``, if there are several; or, if ``enable_moe_block``, all of them
+        beside their MLP.
     dense_inner : str or None
         Key of the width of dense layers, where it is not that of the family.
     shared_inner, shared_count : str or None
@@ -197,6 +220,8 @@ class ExpertFacts:
         Whether the shared expert is weighed by a matrix of one output.
     router_bias, bias : bool
         Whether the router, and the experts, have biases.
+    scaled : bool
+        Whether the router scales its inputs, element by element, and what each expert gives.
     """
 
     total: Names = ("num_experts", "num_local_experts")
@@ -212,6 +237,7 @@ class ExpertFacts:
     shared_gate: bool = False
     router_bias: bool = False
     bias: bool = False
+    scaled: bool = False
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
@@ -223,6 +249,7 @@ class ExpertFacts:
             "after_first": ("first_k_dense_replace", "mlp_layer_types"),
             "after_dense": ("num_dense_layers",),
             "interleaved": ("moe_layers", "interleave_moe_layer_step"),
+            "beside": ("enable_moe_block",),
             "periods": ("expert_layer_period", "expert_layer_offset"),
         }[self.layers]
 
@@ -248,8 +275,9 @@ class Window:
         A key that names the kind of each layer: it decides where it is given.
     layers
         Otherwise: which layers i, counted from 0, with n from the key ``count_key``, or ``count``:
-        all, those from n on, even ones below n, all but each n-th, all but the first of each n,
-        those whose heads are turned by positions, or those that are not.
+        all, those from n on, even ones below n, all but each n-th, all but these and the last one,
+        all but the first of each n, those whose heads are turned by positions, or those that are
+        not.
     """
 
     key: str = "sliding_window"
@@ -259,7 +287,14 @@ class Window:
     flag: str | None = None
     types: str | None = None
     layers: Literal[
-        "all", "from", "even_below", "but_each", "behind_each", "turned", "unturned"
+        "all",
+        "from",
+        "even_below",
+        "but_each",
+        "but_each_and_last",
+        "behind_each",
+        "turned",
+        "unturned",
     ] = "all"
     count_key: str | None = None
     count: int = 0
@@ -324,6 +359,9 @@ class Family:
         The attention to the source.
     words : bool
         Whether there is a table of words.
+    streams, layer_inputs : bool
+        Whether a layer computes one of several streams, beside a low-rank residual (Gemma 3n);
+        whether each token has a vector for each layer.
     narrow_embedding : str or None
         Key of the words' own width: a matrix leads to the hidden width where they differ.
     narrow_head : bool
@@ -378,6 +416,8 @@ class Family:
     encoder: "Family | None" = None
     cross: AttentionFacts | None = None
     words: bool = True
+    streams: bool = False
+    layer_inputs: bool = False
     narrow_embedding: str | None = None
     narrow_head: bool = False
     narrow_bias: bool = False
@@ -404,6 +444,10 @@ class Family:
             rule_keys(self.parallel, self.two_parallel_norms, self.final_norm, self.norm_shift)
         )
         found.update(all_names(self.relative))
+        if self.streams:
+            found |= {"altup_num_inputs", "laurel_rank"}
+        if self.layer_inputs:
+            found |= {"hidden_size_per_layer_input", "vocab_size_per_layer_input"}
         if self.sound:
             found.add("num_mel_bins")
         if self.encoder is not None:

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..config import Config
-from ..families.family import ExpertFacts, Family, MlpFacts
+from ..families.family import AttentionFacts, ExpertFacts, Family, MlpFacts
 from ..transformer import Experts, Mlp, Part
 from ..transformer.part import Activation
 from .recurrent import periodic
 from .values import chosen, holds, one_a_layer
 
 
-def read_feeds(config: Config, family: Family, hidden: int, depth: int) -> list[Part | None]:
-    """Read the MLP, or the experts, of each layer; None where layers have neither.
+def read_feeds(config: Config, family: Family, hidden: int, depth: int) -> list[tuple[Part, ...]]:
+    """Read what follows attention in each layer: an MLP, experts, both or nothing.
 
     Parameters
     ----------
@@ -23,12 +24,54 @@ def read_feeds(config: Config, family: Family, hidden: int, depth: int) -> list[
     depth : int
         Number of layers.
     """
-    if family.experts is None:
-        return [None if family.mlp is None else read_mlp(config, family, hidden)] * depth
-    routed = _ROUTED[family.experts.layers](config, depth)
+    facts = family.experts
+    if facts is None:
+        return [(mlp,) for mlp in _mlps(config, family, hidden, depth)] or [()] * depth
+    if facts.layers == "beside":
+        several = config.flag("enable_moe_block", default=False)
+        beside = (read_experts(config, family, hidden),) if several else ()
+        return [(mlp, *beside) for mlp in _mlps(config, family, hidden, depth)]
+    routed = _ROUTED[facts.layers](config, depth)
     dense: Part | None = None if all(routed) else read_mlp(config, family, hidden)
     experts: Part | None = read_experts(config, family, hidden) if any(routed) else None
-    return [experts if with_experts else dense for with_experts in routed]
+    found = (experts if with_experts else dense for with_experts in routed)
+    return [(part,) for part in found if part is not None]
+
+
+def _mlps(config: Config, family: Family, hidden: int, depth: int) -> list[Mlp]:
+    """Return the MLP of each layer; none where layers have no MLP."""
+    facts = family.mlp
+    if facts is None:
+        return []
+    if facts.listed:
+        return _listed_mlps(config, family, hidden, depth)
+    one = read_mlp(config, family, hidden)
+    if not holds(config, facts.doubled) or not isinstance(family.attention, AttentionFacts):
+        return [one] * depth
+    key = family.attention.kept_key
+    kept = 0 if key is None else config.integer(key, default=0, least=0)
+    wide = replace(one, inner=2 * one.inner)
+    return [wide if i >= depth - kept else one for i in range(depth)]
+
+
+def _listed_mlps(config: Config, family: Family, hidden: int, depth: int) -> list[Mlp]:
+    """Return the MLP of each layer, whose width and cut may stand in lists (Gemma 3n).
+
+    The class cuts the gates of the first ten of more than ten layers where no list says which.
+    """
+    key = "intermediate_size"
+    widths: list[Any] = [config.get(key)] * depth
+    if isinstance(config.get(key), list):
+        widths = one_a_layer(config, key, depth)
+    cuts = one_a_layer(config, "activation_sparsity_pattern", depth)
+    cuts = cuts or [0.95 * (depth > 10 and i < 10) for i in range(depth)]
+    made: dict[tuple[Any, bool], Mlp] = {}
+    for width, cut in zip(widths, cuts, strict=True):
+        alone = replace(config, data={**config.data, key: width})
+        if (width, bool(cut)) not in made:
+            found = read_mlp(alone, family, hidden)
+            made[width, bool(cut)] = replace(found, cut=bool(cut))
+    return [made[width, bool(cut)] for width, cut in zip(widths, cuts, strict=True)]
 
 
 def _stepped(config: Config, depth: int) -> list[bool]:
@@ -199,6 +242,7 @@ def read_experts(config: Config, family: Family, hidden: int) -> Experts:
         shared=replace(whole, inner=wide) if wide else None,
         shared_gate=facts.shared_gate and wide > 0,
         router_bias=facts.router_bias,
+        vectors=hidden + total if facts.scaled else 0,
     )
 
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from ..config import Config
 from ..families.family import AttentionFacts, Family, LatentFacts
-from ..transformer import CrossAttention, Layers, Part
+from ..transformer import Attention, CrossAttention, Layers, Part
 from .attention import read_attention
 from .feeds import read_feeds
 from .latent import read_latents
 from .recurrent import attending_layers, read_recurrent
+from .streams import layers_that_share, read_beside
 from .values import chosen, holds, norm_vectors
 from .windows import turned_layers, windows
 
@@ -28,7 +29,10 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     mixers = _mixers(config, family, hidden, depth)
     feeds = read_feeds(config, family, hidden, depth)
     parallel = holds(config, family.parallel)
-    norms = [_norms(config, family, parallel=parallel)] * depth
+    beside = read_beside(config, family, hidden)
+    norms = [_norms(config, family, parallel=parallel) + beside.norms] * depth
+    if family.experts is not None and family.experts.layers == "beside":
+        norms = [n + 3 * (len(feed) > 1) for n, feed in zip(norms, feeds, strict=True)]
     if family.first_norms is not None:
         norms[0] = family.first_norms
     stored = _stored(config, family, depth)
@@ -38,7 +42,7 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     return tuple(
         Layers(
             count=count,
-            parts=(mixer, *cross, *(() if feed is None else (feed,))),
+            parts=(*beside.ahead, mixer, *cross, *feed, *beside.behind),
             parallel=parallel,
             norm=family.norm,
             norm_count=normed,
@@ -94,19 +98,39 @@ def _attentions(
     both_ways = family.window is not None and family.window.both_ways
     several = len(set(seen)) > 1
     whole = read_attention(config, family, facts, hidden)
+    full = _unbounded(config, family, facts, hidden)
+    kept = layers_that_share(config, facts, seen)
     found: list[Part] = []
-    for length, turns in zip(seen, turned, strict=True):
+    for length, turns, shares in zip(seen, turned, kept, strict=True):
+        own = full if length is None else whole
+        if shares:
+            own = replace(own, made="none", vectors=own.vectors // 2)
         found.append(
             replace(
-                whole,
+                own,
                 window=None if chunked else length,
                 chunk=length if chunked else None,
                 ahead=length // 2 if both_ways and length is not None else 0,
-                suffix="_local" if several and length is not None else whole.suffix,
-                rotary_dim=whole.rotary_dim if turns else 0,
+                suffix="_local" if several and length is not None else own.suffix,
+                rotary_dim=own.rotary_dim if turns else 0,
             )
         )
     return found
+
+
+def _unbounded(config: Config, family: Family, facts: AttentionFacts, hidden: int) -> Attention:
+    """Return the attention of layers without a window, whose heads may be of other sizes."""
+    own = dict(config.data)
+    keys_only = holds(config, facts.full_keys_only)
+    pairs = [(facts.full_head_dim, facts.head_dim)]
+    pairs += [(facts.full_kv_heads, facts.kv_heads)] if keys_only else []
+    for key, general in pairs:
+        if key is not None and general is not None and config.get(key) is not None:
+            own[general] = config.integer(key)
+    if facts.full_rotary is not None:
+        facts = replace(facts, rotary=facts.full_rotary)
+    found = read_attention(replace(config, data=own), family, facts, hidden)
+    return replace(found, made="keys") if keys_only else found
 
 
 def _norms(config: Config, family: Family, *, parallel: bool) -> int:

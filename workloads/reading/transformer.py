@@ -9,6 +9,7 @@ from ..families.outputs import Output
 from ..sizes import check_size
 from ..transformer import Head, Image, Layers, Matrix, Stem, Table, Transformer
 from .layers import read_layers
+from .streams import around_layers
 from .values import chosen, holds, norm_vectors
 
 
@@ -34,13 +35,17 @@ def read_transformer(config: Config, family: Family) -> Transformer:
     vectors += final * norm_vectors(config, family) * hidden
     vectors += family.embedding_norms * norm_vectors(config, family) * narrow
     embeddings["tables"] += _relative_positions(config, family, layers)
+    more = around_layers(config, family, hidden, sum(each.count for each in layers))
+    vectors += more["vectors"]
+    embeddings["tables"] += more["tables"]
+    embeddings["ahead"] = (*embeddings.get("ahead", ()), *more["ahead"])
     encoder = None if family.encoder is None else read_transformer(config, family.encoder)
     return Transformer(
         kind=family.kind,
         encoder=encoder,
         hidden=hidden,
         layers=layers,
-        heads=_heads(config, family, hidden, narrow),
+        heads=(*more["heads"], *_heads(config, family, hidden, narrow)),
         tied=config.flag(
             chosen(config, (*family.tied_keys, "tie_word_embeddings")), default=family.tied
         ),

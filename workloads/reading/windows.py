@@ -70,6 +70,9 @@ def windows(
         return [None] * depth
     if rule.both_ways:
         length = 2 * (length // 2) + 1
+    if rule.layers == "but_each_and_last":
+        kinds = types or [FULL if (i + 1) % rule.count == 0 else SLIDING for i in range(depth)]
+        return [None if kind == FULL else length for kind in (*kinds[:-1], FULL)]
     if types:
         return [None if kind == FULL else length for kind in types]
     n = rule.count

@@ -11,9 +11,11 @@ from .network import Head, Image, Layers, Stem, Transformer
 from .part import Part
 from .products import Staged
 from .recurrent import Recurrent
+from .streams import AltUp, LayerInput, LowRank
 
 __all__ = [
     "DEFAULT_CONTEXT",
+    "AltUp",
     "Attention",
     "CrossAttention",
     "Experts",
@@ -23,7 +25,9 @@ __all__ = [
     "Image",
     "Indexer",
     "LatentAttention",
+    "LayerInput",
     "Layers",
+    "LowRank",
     "Matrix",
     "Mlp",
     "Part",

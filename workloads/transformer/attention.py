@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..gemm import Gemm
 from ..vector_step import Tensor, VectorStep
@@ -41,6 +42,9 @@ class Attention(Part):
         Elements that it takes together: a head's, or those of all heads.
     vectors : int
         Parameters of its norms, and sinks.
+    made : {"all", "keys", "none"}
+        Which matrices there are beside that of the queries: of keys and values; of keys, which are
+        the values too; or none: both are those of an earlier layer.
     gated : bool
         Whether the matrix of the queries makes a gate of the mix too.
     suffix : str
@@ -63,6 +67,7 @@ class Attention(Part):
     qk_norm: Norm | None = None
     qk_norm_width: int = 0
     vectors: int = 0
+    made: Literal["all", "keys", "none"] = "all"
     gated: bool = False
     suffix: str = ""
 
@@ -94,13 +99,14 @@ class Attention(Part):
         )
         if len(self.projections) == 1:
             return (replace(one, outputs=one.outputs + 2 * kv, keys=kv, values=kv),)
+        if self.made == "none":
+            return (one,)
         _, key, value = self.projections
         key_bias = self.qkv_bias if self.key_bias is None else self.key_bias
-        return (
-            one,
-            replace(one, name=key, outputs=kv, keys=kv, bias=key_bias),
-            replace(one, stage="value", name=value, outputs=kv, values=kv),
-        )
+        of_keys = replace(one, name=key, outputs=kv, keys=kv, bias=key_bias)
+        if self.made == "keys":
+            return one, of_keys
+        return one, of_keys, replace(one, stage="value", name=value, outputs=kv, values=kv)
 
     @property
     def out(self) -> Matrix:
@@ -125,6 +131,8 @@ class Attention(Part):
         A window of W tokens needs the last W of them, the newest included; chunks of C tokens
         those since the last multiple of C.
         """
+        if self.made == "none":
+            return 0
         kept = context if self.window is None else min(context, self.window)
         if self.chunk is not None:
             kept = (context - 1) % self.chunk + 1
@@ -134,13 +142,14 @@ class Attention(Part):
         """Yield the products of a forward pass, in the order of execution."""
         names = [matrix.name for matrix in self.inputs]
         query, key, value = names[0], names[min(1, len(names) - 1)], names[-1]
+        keys, values = ((), ()) if self.made == "none" else ((key,), (value,))
         for matrix in self.inputs:
             yield linear(matrix, run)
         scores_name, mix_name = f"attention_qk{self.suffix}", f"attention_av{self.suffix}"
         groups = self._pieces(run)
         for group in groups:
             scores = self._scores(scores_name, group, causal=run.causal)
-            yield Product(stage="scores", gemm=scores, inputs=(query,), weights=(key,))
+            yield Product(stage="scores", gemm=scores, inputs=(query,), weights=keys)
             mix = replace(
                 scores,
                 name=mix_name,
@@ -151,7 +160,11 @@ class Attention(Part):
             )
             parts = len(groups)
             yield Product(
-                stage="mix", gemm=mix, inputs=(scores_name,), weights=(value,), parts=parts
+                stage="mix",
+                gemm=mix,
+                inputs=(scores_name,),
+                weights=values,
+                parts=parts,
             )
         yield linear(self.out, run, (mix_name,))
 
@@ -180,14 +193,15 @@ class Attention(Part):
         """
         made = tuple(matrix.name for matrix in self.inputs)
         turned = made[:2] if len(made) == 3 else made
-        heads = run.rows * (self.heads + self.kv_heads)
+        heads = run.rows * (self.heads + (self.kv_heads if self.made != "none" else 0))
         if self.qk_norm is not None:
             rows = heads if self.qk_norm_width == self.head_dim else 2 * run.rows
             yield streamed("qk_norm", self.qk_norm, heads * self.head_dim, rows, turned)
         if self.rotary_dim:
             yield streamed("rotary", "rotary", heads * self.rotary_dim, heads, turned)
         cached = 2 * run.rows * self.kv_heads
-        yield into_cache(cached * self.head_dim, cached, made)
+        if self.made != "none":
+            yield into_cache(cached * self.head_dim, cached, made)
         for group in self._pieces(run):
             name = f"attention_qk{self.suffix}"
             yield softmax(self._scores(name, group, causal=run.causal), self.suffix)

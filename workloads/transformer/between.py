@@ -7,6 +7,8 @@ from ..vector_step import Tensor, VectorStep
 from .forward import Forward
 from .network import Layers, Transformer
 
+_LOOKED_UP = {"words": "embedding", "layer_words": "layer_embedding"}
+
 
 def vector_steps(shape: Transformer, run: Forward) -> tuple[VectorStep, ...]:
     """Return the steps of a vector unit in a forward pass, those that layers share once."""
@@ -29,11 +31,14 @@ def _merged(steps: Iterable[VectorStep]) -> list[VectorStep]:
 
 
 def _embedding(shape: Transformer, run: Forward) -> Iterator[VectorStep]:
-    """Yield the look-up of words: a row of the table for each token."""
-    if shape.vocabulary:
-        rows = Tensor(run.rows * shape.hidden, shape.hidden)
+    """Yield the look-ups of words: a row of each of their tables for each token."""
+    for table in shape.tables:
+        if table.name not in _LOOKED_UP:
+            continue
+        width = shape.hidden if table.name == "words" else table.width
+        rows = Tensor(run.rows * width, width)
         yield VectorStep(
-            name="embedding",
+            name=_LOOKED_UP[table.name],
             operations=(),
             rows=run.rows,
             elements=rows.elements,

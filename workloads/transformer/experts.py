@@ -28,6 +28,8 @@ class Experts(Part):
         Whether a matrix of one output weighs the shared expert.
     router_bias : bool
         Whether the router has a bias.
+    vectors : int
+        Parameters of scales.
     """
 
     total: int
@@ -36,6 +38,7 @@ class Experts(Part):
     shared: Mlp | None = None
     shared_gate: bool = False
     router_bias: bool = False
+    vectors: int = 0
 
     @property
     def exits(self) -> tuple[str, ...]:
@@ -47,6 +50,11 @@ class Experts(Part):
     def rank(self) -> int:
         """Behind the MLPs of dense layers."""
         return 1
+
+    @property
+    def other_parameters(self) -> int:
+        """Parameters of scales."""
+        return self.vectors
 
     @property
     def router(self) -> Matrix:

@@ -28,6 +28,8 @@ class Mlp(Part):
         The function between the matrices; all spellings of a GELU are ``"gelu"``.
     vectors : int
         Parameters of a norm within, and others.
+    cut : bool
+        Whether the gate's inputs below so many deviations over their mean are cut (Gemma 3n).
     """
 
     hidden: int
@@ -37,6 +39,7 @@ class Mlp(Part):
     bias: bool = False
     activation: Activation = "silu"
     vectors: int = 0
+    cut: bool = False
 
     @property
     def exits(self) -> tuple[str, ...]:
@@ -96,7 +99,11 @@ class Mlp(Part):
         vector = Tensor(rows * self.inner, self.inner)
         return VectorStep(
             name=f"{prefix}activation",
-            operations=(self.activation, *(("multiply",) if self.gated else ())),
+            operations=(
+                *(("cutoff",) if self.cut else ()),
+                self.activation,
+                *(("multiply",) if self.gated else ()),
+            ),
             rows=rows,
             elements=vector.elements,
             after=into,
