@@ -1,0 +1,1 @@
+"""Chains of layers fused on the chip: product, vector unit, product, block by block."""

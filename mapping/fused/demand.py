@@ -1,0 +1,272 @@
+"""What a chain cut into blocks asks of a chip: the clocks of every job, and what all of them move.
+
+Blocks of a kind ask the same, so kinds are counted, and nothing is walked here.
+"""
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from ...datatypes.base.numbers import ceil_div
+from ...workloads.vector_step import Operation, summed
+from .blocks import ALONE, FIRST, LAST, LATER, NONE, Blocks, Kind
+from .chain import Chain, Ints, Lanes, scaled
+from .moves import Moves, Transfer, transfer
+from .near import NearChip, PortAt
+from .products import Asked, BlockProduct, ProductOf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What one instance of a chain asks of a chip.
+
+    Attributes
+    ----------
+    blocks : Blocks
+    jobs : (2, 2, 4, 4) int64 array
+        Clocks by kind of rows, of columns, place of the block, of: first product, steps, second
+        product, adding its results.
+    loads : (4, 3) int64 array
+        Clocks of the inputs of a kind of rows with the first product's weights of a kind of
+        columns; `NONE`: without. In the last row those of the second product's weights.
+    stores : (2,) int64 array
+        Clocks of the results of a kind of rows.
+    counts : Counter of Kind
+    busy : dict of str or PortAt to int
+        Clocks of ``array`` (products), ``vector`` (its lanes) and of each port.
+    unit_cycles : int
+        Clocks of the vector unit's jobs: of its lanes, or of the ports where they take longer.
+    load_cycles : int
+        Clocks of all loads.
+    reads, writes : Counter of PortAt
+    outer_bits : dict of str to Fraction
+        Bits that pass the outermost memory by operand.
+    step_cycles : Fraction
+        Clocks of the array's steps.
+    energy_pj : dict of str to float
+        Of ``array``, ``vector``, ``sram_read``, ``sram_write``, ``dram``; without what runs with
+        the clocks.
+    """
+
+    blocks: Blocks
+    jobs: Ints
+    loads: Ints
+    stores: Ints
+    counts: Counter[Kind]
+    busy: dict[str | PortAt, int]
+    unit_cycles: int
+    load_cycles: int
+    reads: Counter[PortAt]
+    writes: Counter[PortAt]
+    outer_bits: dict[str, Fraction]
+    step_cycles: Fraction
+    energy_pj: dict[str, float]
+
+
+class _Sum:
+    """All that an instance moves and takes."""
+
+    def __init__(self, near: NearChip) -> None:
+        self.near = near
+        self.busy: dict[str | PortAt, int] = defaultdict(int)
+        self.unit_cycles, self.step_cycles = 0, Fraction(0)
+        self.reads: Counter[PortAt] = Counter()
+        self.writes: Counter[PortAt] = Counter()
+        self.outer_bits = dict.fromkeys(("weight", "input", "output"), Fraction(0))
+        self.pj: dict[str, list[float]] = {
+            name: [] for name in ("array", "vector", "sram_read", "sram_write", "dram")
+        }
+
+    def move(self, moves: Moves, times: int) -> None:
+        for (at, way), accesses in moves.found.items():
+            port = self.near.whole.memory(at.memory).ports[at.port]
+            count, reads = accesses * times, way == "read"
+            (self.reads if reads else self.writes)[at] += count
+            self.busy[at] += count
+            name, each_pj = ("sram_read", port.read_pj) if reads else ("sram_write", port.write_pj)
+            self.pj[name].append(count * each_pj)
+
+    def outer(self, each: Transfer, times: int) -> None:
+        self.move(each.moves, times)
+        outermost, leaves = self.near.outermost, each.operand == "output"
+        i = outermost.port("write" if leaves else "read", each.operand)
+        at, port = PortAt(outermost.name, i), outermost.ports[i]
+        count = each.cycles * times
+        (self.writes if leaves else self.reads)[at] += count
+        self.busy[at] += count
+        self.outer_bits[each.operand] += each.bits * times
+        self.pj["dram"].append(count * (port.write_pj if leaves else port.read_pj))
+
+    def product(self, made: BlockProduct, times: int) -> None:
+        for at, (reads, writes, busy) in made.accesses.items():
+            self.reads[at] += reads * times
+            self.writes[at] += writes * times
+            self.busy[at] += busy * times
+        self.busy["array"] += made.cycles * times
+        self.step_cycles += made.step_cycles * times
+        self.pj["array"].append(made.array_pj * times)
+        self.pj["sram_write"].append(made.written_pj * times)
+        self.pj["sram_read"].append(max(0.0, made.memory_pj - made.written_pj) * times)
+
+    def job(self, work: Operation, moves: Moves, lanes: Lanes, times: int) -> int:
+        """Add a job of the vector unit; return its clocks."""
+        self.move(moves, times)
+        busy = lanes.cycles(work)
+        cycles = max(busy, moves.cycles)
+        self.busy["vector"] += busy * times
+        self.unit_cycles += cycles * times
+        self.pj["vector"].append(lanes.energy_pj(work) * times)
+        return cycles
+
+
+def demand(
+    chain: Chain,
+    blocks: Blocks,
+    near: NearChip,
+    lanes: Lanes,
+    product_of: ProductOf,
+    *,
+    held: bool,
+) -> Demand:
+    """Return what one instance of a chain asks of a chip.
+
+    Parameters
+    ----------
+    chain : Chain
+    blocks : Blocks
+        How it is cut.
+    near : NearChip
+    lanes : Lanes
+        The vector unit.
+    product_of : callable
+        What a block's product costs.
+    held : bool
+        Whether weights stay until the instance has ended: they come once.
+    """
+    total, counts = _Sum(near), blocks.counted()
+    jobs = np.zeros((2, 2, 4, 4), np.int64)
+    for kind, times in counts.items():
+        rows, columns = blocks.rows[kind.rows], blocks.columns[kind.columns]
+        first = product_of(Asked(False, rows, columns, True))
+        second = product_of(Asked(True, rows, columns, kind.place == ALONE))
+        total.product(first, chain.matrices * times)
+        total.product(second, times)
+        jobs[kind] = (
+            first.cycles * chain.matrices,
+            total.job(*_steps(chain, near, rows, columns, kind.place), lanes, times),
+            second.cycles,
+            total.job(*_added(chain, near, rows, kind.place), lanes, times),
+        )
+    loads, load_cycles = _loads(chain, blocks, near, total, counts, held)
+    stores = np.zeros(2, np.int64)
+    for rows, times in _row_kinds(counts).items():
+        leaves = transfer(near, "output", 1, blocks.rows[rows] * chain.out, chain.second.output)
+        total.outer(leaves, times)
+        stores[rows] = max(leaves.cycles, leaves.moves.cycles)
+    return Demand(
+        blocks=blocks,
+        jobs=jobs,
+        loads=loads,
+        stores=stores,
+        counts=counts,
+        busy=dict(total.busy),
+        unit_cycles=total.unit_cycles,
+        load_cycles=load_cycles,
+        reads=total.reads,
+        writes=total.writes,
+        outer_bits=total.outer_bits,
+        step_cycles=total.step_cycles,
+        energy_pj={name: math.fsum(each) for name, each in total.pj.items()},
+    )
+
+
+def _row_kinds(counts: Counter[Kind]) -> Counter[int]:
+    """Return the blocks of rows by kind: each has one block that is its last, or alone."""
+    found: Counter[int] = Counter()
+    for kind, times in counts.items():
+        if kind.place in (ALONE, LAST):
+            found[kind.rows] += times
+    return found
+
+
+def _steps(
+    chain: Chain, near: NearChip, rows: int, columns: int, place: int
+) -> tuple[Operation, Moves]:
+    """Return what the unit does with a block of the middle, and moves: middle, row state."""
+    steps, elements, moves = chain.steps, rows * columns, Moves()
+    asked = {ALONE: steps.alone, FIRST: steps.first}.get(place, steps.later)
+    groups = ceil_div(elements, min(columns, steps.group or columns))
+    work = summed([scaled(asked, elements, rows), scaled(steps.quantize, elements, groups)])
+    for _ in range(chain.matrices):
+        moves.add(near, "read", "output", elements, chain.first.output)
+    moves.add(near, "write", "input", elements, chain.second.input)
+    state, sums = steps.state * rows, near_sums(chain)
+    if state and place in (LATER, LAST):
+        moves.add(near, "read", "output", state, sums)
+    if state and place in (FIRST, LATER):
+        moves.add(near, "write", "output", state, sums)
+    return work, moves
+
+
+def near_sums(chain: Chain) -> Fraction:
+    """Return the bits of an unfinished sum of the second product."""
+    return Fraction(chain.second.partial)
+
+
+def _added(chain: Chain, near: NearChip, rows: int, place: int) -> tuple[Operation, Moves]:
+    """Return what the unit does with a block's results, and moves: the block's sums, the rows'.
+
+    The first block's are the rows' sums. Those of a block that is alone are results.
+    """
+    moves, elements, sums = Moves(), rows * chain.out, near_sums(chain)
+    if place in (ALONE, FIRST):
+        return Operation(), moves
+    for _ in range(2):
+        moves.add(near, "read", "output", elements, sums)
+    work = scaled(chain.steps.carry, elements, rows)
+    if place == LATER:
+        moves.add(near, "write", "output", elements, sums)
+        return work, moves
+    moves.add(near, "write", "output", elements, chain.second.output)
+    return summed([work, scaled(chain.steps.finish, elements, rows)]), moves
+
+
+def _loads(
+    chain: Chain,
+    blocks: Blocks,
+    near: NearChip,
+    total: _Sum,
+    counts: Counter[Kind],
+    held: bool,
+) -> tuple[Ints, int]:
+    """Return the clocks of loads by what comes together, and those of all of them at least."""
+    first, second = chain.first, chain.second
+    by_columns: Counter[int] = Counter()
+    for kind, times in counts.items():
+        by_columns[kind.columns] += times
+    if held:
+        by_columns = blocks.columns_seen()
+    kinds, by_rows = (0, 1), _row_kinds(counts)
+    loads, least = np.zeros((4, 3), np.int64), 0
+    rows, columns = blocks.rows, blocks.columns
+    inputs = [transfer(near, "input", 1, rows[a] * chain.inner, first.input) for a in kinds]
+    weights = [
+        transfer(near, "weight", chain.matrices, columns[b] * chain.inner, first.weight)
+        for b in kinds
+    ]
+    more = [transfer(near, "weight", 1, columns[b] * chain.out, second.weight) for b in kinds]
+    for each, counted in ((inputs, by_rows), (weights, by_columns), (more, by_columns)):
+        for i, times in counted.items():
+            total.outer(each[i], times)
+            least += each[i].cycles * times
+    for a in (*kinds, NONE):
+        for b in (*kinds, NONE):
+            some = [each[at] for each, at in ((inputs, a), (weights, b)) if at != NONE]
+            together = Moves.joined(each.moves for each in some)
+            loads[a, b] = max(sum(each.cycles for each in some), together.cycles)
+    for b in kinds:
+        loads[NONE + 1, b] = max(more[b].cycles, more[b].moves.cycles)
+    return loads, least

@@ -1,0 +1,79 @@
+"""Whole accesses of the near memories' ports, and transfers between those and the outermost."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import NamedTuple
+
+from ...datatypes.base.numbers import units_of
+from .near import NearChip, PortAt
+
+
+class Moves:
+    """What some job moves through ports: accesses by port and way."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[PortAt, str], int] = defaultdict(int)
+
+    def add(self, near: NearChip, way: str, operand: str, elements: int, bits: Fraction) -> None:
+        """Add a transfer at an operand's near memory: whole accesses.
+
+        Parameters
+        ----------
+        near : NearChip
+        way : {"read", "write"}
+        operand : str
+        elements : int
+        bits : Fraction
+            Of an element.
+        """
+        at = near.port(way, operand)
+        width = near.whole.memory(at.memory).ports[at.port].width_bits
+        self.found[at, way] += units_of(elements, bits / width, 1)
+
+    @classmethod
+    def joined(cls, several: Iterable["Moves"]) -> "Moves":
+        """Return what several jobs move together."""
+        joined = cls()
+        for each in several:
+            for at, accesses in each.found.items():
+                joined.found[at] += accesses
+        return joined
+
+    @property
+    def cycles(self) -> int:
+        """Clocks of the busiest port."""
+        busy: Counter[PortAt] = Counter()
+        for (at, _), accesses in self.found.items():
+            busy[at] += accesses
+        return max(busy.values(), default=0)
+
+
+class Transfer(NamedTuple):
+    """Bits of an operand between the outermost memory and a near one, in whole accesses."""
+
+    operand: str
+    bits: Fraction
+    cycles: int
+    moves: Moves
+
+
+def transfer(near: NearChip, operand: str, many: int, elements: int, bits: Fraction) -> Transfer:
+    """Return what loads, or stores, some tiles: results leave, the others come.
+
+    Parameters
+    ----------
+    near : NearChip
+    operand : str
+    many, elements : int
+        Tiles, and the elements of each.
+    bits : Fraction
+        Of an element.
+    """
+    leaves = operand == "output"
+    outer, moves = near.outermost, Moves()
+    width = outer.ports[outer.port("write" if leaves else "read", operand)].width_bits
+    for _ in range(many):
+        moves.add(near, "read" if leaves else "write", operand, elements, bits)
+    cycles = many * units_of(elements, bits / width, 1)
+    return Transfer(operand, many * elements * bits, cycles, moves)

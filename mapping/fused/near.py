@@ -1,0 +1,107 @@
+"""The near memories of a chip: those beside the outermost, in which fused layers keep their blocks.
+
+A product of blocks that lie there is a product on a chip whose outermost memory is all of them
+together: it has their ports, each for what lies behind it. Its best mapping, accesses and energy
+are those of `mapping.search` and `mapping.cost`.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from ...arch.hierarchy import OPERANDS, Hierarchy, Memory
+from ...datatypes.base.errors import BitlatheError
+
+NEAR = "near"
+"""The name of all near memories together."""
+
+
+class PortAt(NamedTuple):
+    """A port of a memory: its place among them."""
+
+    memory: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearChip:
+    """A chip as products of blocks find it.
+
+    Attributes
+    ----------
+    whole : Hierarchy
+        With its outermost memory.
+    inside : Hierarchy
+        The near memories as one, and all that is behind them.
+    ports : tuple of PortAt
+        Ports of the one, as the chip names them.
+    """
+
+    whole: Hierarchy
+    inside: Hierarchy
+    ports: tuple[PortAt, ...]
+
+    @property
+    def outermost(self) -> Memory:
+        """The memory that fused layers read from and write to."""
+        return self.whole.memories[0]
+
+    def memory(self, operand: str) -> Memory:
+        """Return the near memory of an operand."""
+        return self.whole.chain(operand)[1]
+
+    def port(self, way: str, operand: str) -> PortAt:
+        """Return the port of an operand's near memory through which it passes one way."""
+        memory = self.memory(operand)
+        return PortAt(memory.name, memory.port(way, operand))  # type: ignore[arg-type]
+
+
+def why_not(hierarchy: Hierarchy) -> str | None:
+    """Return why no layers can be fused on a chip; None where they can."""
+    outermost = hierarchy.memories[0].name
+    for operand in OPERANDS:
+        chain = hierarchy.chain(operand)
+        if len(chain) < 2 or chain[1].per:
+            return (
+                f"{operand}s pass from {outermost!r} to the array with no memory between that all "
+                "units share, so that no block of them can wait on the chip"
+            )
+    return None
+
+
+@lru_cache(maxsize=256)
+def near_chip(hierarchy: Hierarchy) -> NearChip:
+    """Return a chip as products of blocks in its near memories find it.
+
+    Raises
+    ------
+    BitlatheError
+        Some operand has no near memory.
+    """
+    reason = why_not(hierarchy)
+    if reason:
+        raise BitlatheError(f"fusion: {reason}; give the chip such a memory.")
+    near = {operand: hierarchy.chain(operand)[1] for operand in OPERANDS}
+    memories = {memory.name: memory for memory in near.values()}
+    ports, places = [], []
+    for name, memory in memories.items():
+        held = [operand for operand in OPERANDS if near[operand] is memory]
+        for i, port in enumerate(memory.ports):
+            operands = tuple(operand for operand in port.operands if operand in held)
+            if operands:
+                ports.append(replace(port, operands=operands))
+                places.append(PortAt(name, i))
+    behind = tuple(each for each in hierarchy.memories[1:] if each.name not in memories)
+    name = NEAR
+    while name in {*(memory.name for memory in behind), *hierarchy.axis_names}:
+        name += "_"
+    one = Memory(
+        name=name,
+        holds=OPERANDS,
+        size_bits=None,
+        ports=tuple(ports),
+        latency_cycles=max(memory.latency_cycles for memory in memories.values()),
+    )
+    return NearChip(
+        whole=hierarchy, inside=replace(hierarchy, memories=(one, *behind)), ports=tuple(places)
+    )

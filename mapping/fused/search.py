@@ -1,0 +1,205 @@
+"""The best tiling of a chain on a chip, proven: every tiling of the space is costed or bounded.
+
+The space: blocks of rows (whole tokens) and of columns that are the least for 1, 2, 3 ... 8 blocks
+of the chain, and for twice and 1.5 times as many up to all; one place or two; the array ahead of
+the vector unit or not; weights of no instance, one or two held. The products of a block are laid by
+their best mapping for the objective (`mapping.search`). A tiling is left out only where
+`cost.lower_bound` and the energy of it, with floors in the place of the products' costs
+(`products.floor_product`), are no better than what was found. Ties go to less energy, or fewer
+clocks, then to larger blocks.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from ...datatypes.base.errors import BitlatheError, check_name
+from ...datatypes.base.numbers import ceil_div
+from ..best import OBJECTIVES, Best, Objective
+from ..kept_results import best_mapping
+from ..mappers import ORDERS
+from .blocks import Blocks
+from .chain import Chain, Lanes
+from .cost import FusedCost, bound_of, cost_of
+from .demand import Demand, demand
+from .near import NearChip
+from .products import Asked, BlockProduct, ProductOf, block_product, floor_product
+from .tiling import Tiling, problem
+
+ALL_BLOCKS = 8
+_SAME = 1 - 1e-12  # sums of the same terms in another order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestFusion:
+    """What a search found.
+
+    Attributes
+    ----------
+    tiling : Tiling
+    cost : FusedCost
+    products : dict of Asked to Best
+        The mappings of its blocks' products.
+    tilings, tilings_costed : int
+        Of the space that fit, and those of them whose whole cost was computed; the others were
+        bounded.
+    search_seconds : float
+    """
+
+    tiling: Tiling
+    cost: FusedCost
+    products: Mapping[Asked, Best]
+    tilings: int
+    tilings_costed: int
+    search_seconds: float
+
+
+def extents(size: int) -> list[int]:
+    """Return the sizes of blocks that are tried, each once, the largest first.
+
+    Examples
+    --------
+    >>> extents(100)
+    [100, 50, 34, 25, 20, 17, 15, 13, 9, 7, 5, 4, 3, 2, 1]
+    """
+    counts, twice = [*range(1, ALL_BLOCKS + 1)], ALL_BLOCKS
+    while twice < size:
+        counts += [3 * twice // 2, 2 * twice]
+        twice *= 2
+    return list(dict.fromkeys(ceil_div(size, blocks) for blocks in counts))
+
+
+def modes(chain: Chain, lanes: Lanes, rows: int) -> Iterator[tuple[int, bool, int]]:
+    """Yield places, whether the array is ahead, and the instances held, of blocks of so many rows.
+
+    Nothing is gained by holding weights that one block of rows uses.
+    """
+    for places in (2, 1):
+        for ahead in (True, False) if lanes.overlap else (False,):
+            for held in range(places + 1 if rows < chain.m else 1):
+                if held < 2 or chain.instances > 1:
+                    yield places, ahead, held
+
+
+def tilings(chain: Chain, near: NearChip, lanes: Lanes) -> Iterator[Tiling]:
+    """Yield the tilings of the space that fit a chip, in a fixed order."""
+    token = chain.rows_per_token
+    for tokens in extents(ceil_div(chain.m, token)):
+        rows = min(tokens * token, chain.m)
+        for columns in extents(chain.middle):
+            for places, ahead, held in modes(chain, lanes, rows):
+                each = Tiling(rows=rows, columns=columns, places=places, ahead=ahead, held=held)
+                if problem(chain, each, near) is None:
+                    yield each
+
+
+def search(
+    chain: Chain,
+    near: NearChip,
+    lanes: Lanes,
+    objective: Objective = "cycles",
+    *,
+    map_product: Callable[..., Best] = best_mapping,
+) -> BestFusion:
+    """Return the best tiling of the space for an objective.
+
+    Parameters
+    ----------
+    chain : Chain
+    near : NearChip
+        The chip.
+    lanes : Lanes
+        Its vector unit.
+    objective : {"cycles", "energy", "edp"}
+        What is least.
+    map_product : callable
+        Gives a product its mapping: loops, bits, hierarchy, objective.
+
+    Raises
+    ------
+    BitlatheError
+        No tiling fits: it says which memory is too small, and by how much.
+    """
+    check_name("objective", objective, OBJECTIVES)
+    started = time.perf_counter()
+    rank = ORDERS[objective]
+    some = [*tilings(chain, near, lanes)]
+    if not some:
+        raise BitlatheError(f"fusion: {too_small(chain, near)}")
+    floors = _Demands(chain, near, lanes, lambda each: floor_product(chain, near, each))
+    bounds = [rank(*_rounded(bound_of(chain, each, near, floors.of(each)))) for each in some]
+    products: dict[Asked, Best] = {}
+
+    def mapped(asked: Asked) -> BlockProduct:
+        if asked not in products:
+            products[asked] = map_product(
+                asked.loops(chain), asked.bits(chain), near.inside, objective
+            )
+        return block_product(products[asked], near)
+
+    demands = _Demands(chain, near, lanes, mapped)
+    best: tuple[tuple[float, float], int, FusedCost] | None = None
+    costed = 0
+    for i in sorted(range(len(some)), key=lambda i: (bounds[i], i)):
+        if best is not None and bounds[i] > best[0]:
+            break  # the bounds of the others are no lower
+        found = cost_of(chain, some[i], near, demands.of(some[i]))
+        costed += 1
+        at = rank(found.cycles, found.total_pj)
+        if best is None or (at, i) < best[:2]:
+            best = at, i, found
+    assert best is not None
+    _, i, cost = best
+    used: dict[Asked, Best] = {}
+    demands.again(some[i], lambda asked: used.setdefault(asked, products[asked]))
+    return BestFusion(
+        tiling=some[i],
+        cost=cost,
+        products=used,
+        tilings=len(some),
+        tilings_costed=costed,
+        search_seconds=time.perf_counter() - started,
+    )
+
+
+def _rounded(bound: tuple[int, float]) -> tuple[int, float]:
+    return bound[0], bound[1] * _SAME
+
+
+class _Demands:
+    """What tilings ask of a chip: those alike in all but their places ask the same."""
+
+    def __init__(self, chain: Chain, near: NearChip, lanes: Lanes, product_of: ProductOf) -> None:
+        self._asked = chain, near, lanes
+        self._blocks = cache(lambda rows, columns: Blocks.of(chain, rows, columns))
+        self._product_of = cache(product_of)
+        self._found: dict[tuple[int, int, bool], Demand] = {}
+
+    def of(self, tiling: Tiling) -> Demand:
+        """Return what a tiling asks."""
+        chain, near, lanes = self._asked
+        key = tiling.rows, tiling.columns, tiling.held > 0
+        if key not in self._found:
+            blocks = self._blocks(tiling.rows, tiling.columns)
+            self._found[key] = demand(
+                chain, blocks, near, lanes, self._product_of, held=tiling.held > 0
+            )
+        return self._found[key]
+
+    def again(self, tiling: Tiling, see: Callable[[Asked], object]) -> None:
+        """Let ``see`` have the products that a tiling asks for."""
+        chain, near, lanes = self._asked
+
+        def seen(asked: Asked) -> BlockProduct:
+            see(asked)
+            return self._product_of(asked)
+
+        blocks = self._blocks(tiling.rows, tiling.columns)
+        demand(chain, blocks, near, lanes, seen, held=tiling.held > 0)
+
+
+def too_small(chain: Chain, near: NearChip) -> str:
+    """Return which memory cannot hold the least blocks, and by how much."""
+    least = Tiling(rows=min(chain.rows_per_token, chain.m), columns=1)
+    return f"{problem(chain, least, near)} These are the least blocks."

@@ -1,0 +1,127 @@
+"""How a chain is cut into blocks, and whether they fit the near memories.
+
+For blocks of rows, for blocks of columns of the middle: the first product's tile of weights (K, or
+gate and up) and the second's (V, or down) come from the outermost memory unless they are there;
+the array makes the block of the middle, the vector unit does its steps, the array makes the block's
+part of the results, and the unit adds it to the rows' sums. The inputs (Q) come with the first
+block of their rows, the results leave after the last.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.numbers import whole_number
+from .chain import Chain
+from .near import NearChip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """Blocks of a chain, and what lies twice in the near memories.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Of a block of the middle: whole tokens; the last ones may be short.
+    places : int
+        1, or 2 where what comes next from the outermost memory, inputs and weights, has a place of
+        its own while the block before it is worked on, and results one while they leave.
+    ahead : bool
+        Whether the array makes the next block of the middle while the vector unit works on one:
+        the middle and the unfinished sums have two places.
+    held : int
+        Instances whose weights (K and V) stay whole: 0, tiles come anew for each block of rows; 1,
+        each instance starts when the one before has ended; 2, the next one's come beside it.
+    """
+
+    rows: int
+    columns: int
+    places: int = 1
+    ahead: bool = False
+    held: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("rows", 1, None),
+            ("columns", 1, None),
+            ("places", 1, 2),
+            ("held", 0, 2),
+        ):
+            whole_number(f"tiling: {name}", getattr(self, name), low, high)
+        if self.places < 2 <= self.held:
+            raise BitlatheError("tiling: two instances held and places 1; it needs places 2.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+class Need(NamedTuple):
+    """A tile in a near memory: whose, what of, its elements, bits of each, how many tiles."""
+
+    operand: str
+    what: str
+    elements: int
+    bits: Fraction
+    tiles: int
+
+
+def needs(chain: Chain, tiling: Tiling) -> Iterator[Need]:
+    """Yield the tiles that a tiling keeps in the near memories, none of them empty."""
+    rows, columns = min(tiling.rows, chain.m), min(tiling.columns, chain.middle)
+    places, beside = tiling.places, 2 if tiling.ahead else 1
+    first, second = chain.first, chain.second
+    kept = chain.middle if tiling.held else columns
+    sets = tiling.held or places
+    sums = Fraction(second.partial)
+    yield Need("input", "inputs", rows * chain.inner, first.input, places)
+    yield Need("weight", "weights", chain.matrices * kept * chain.inner, first.weight, sets)
+    yield Need("weight", "weights of the second", kept * chain.out, second.weight, sets)
+    block = rows * columns
+    yield Need("output", "middle", chain.matrices * block, first.output, beside)
+    yield Need("input", "middle as input", block, second.input, beside)
+    yield Need("output", "results", rows * chain.out, second.output, places)
+    if columns < chain.middle:
+        yield Need("output", "a block's sums", rows * chain.out, sums, beside)
+        yield Need("output", "sums", rows * chain.out, sums, 1)
+        if chain.steps.state:
+            yield Need("output", "row state", chain.steps.state * rows, sums, beside)
+
+
+def problem(chain: Chain, tiling: Tiling, near: NearChip) -> str | None:
+    """Return what keeps a tiling from running on a chip, in a sentence; None if nothing does."""
+    if tiling.rows % chain.rows_per_token and tiling.rows < chain.m:
+        return (
+            f"blocks of {tiling.rows} rows cut tokens of {chain.rows_per_token} rows; give a "
+            "multiple."
+        )
+    taken: dict[str, list[Need]] = {}
+    for need in needs(chain, tiling):
+        memory = near.memory(need.operand)
+        if need.tiles == 2 and not memory.double_buffered:
+            return (
+                f"memory {memory.name!r} is not double-buffered; it holds one tile of {need.what}."
+            )
+        taken.setdefault(memory.name, []).append(need)
+    for name, some in taken.items():
+        memory = near.whole.memory(name)
+        size = memory.size_bits if memory.words is None else memory.words
+        listed = {each.what: each.tiles * _taken(each, memory.words is None) for each in some}
+        needed = sum(listed.values())
+        if size is not None and needed > size:
+            unit = "bits" if memory.words is None else "words"
+            parts = ", ".join(f"{what} {part}" for what, part in listed.items())
+            return (
+                f"memory {name!r} is too small to fuse: blocks of {tiling.rows} x "
+                f"{tiling.columns} take {needed} {unit} ({parts}), and it has {size}, "
+                f"{needed - size} too few."
+            )
+    return None
+
+
+def _taken(need: Need, in_bits: bool) -> int:
+    return math.ceil(need.elements * need.bits) if in_bits else need.elements

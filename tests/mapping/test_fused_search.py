@@ -1,0 +1,169 @@
+"""The search for tilings of fused chains: against every tiling of the space; its laws."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bitlathe.arch.hierarchy import Hierarchy, Memory
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.mapping.best import OBJECTIVES, Best
+from bitlathe.mapping.fused.chain import Chain, Lanes
+from bitlathe.mapping.fused.cost import cost
+from bitlathe.mapping.fused.near import NearChip, near_chip, why_not
+from bitlathe.mapping.fused.products import Asked, BlockProduct, block_product
+from bitlathe.mapping.fused.search import extents, search
+from bitlathe.mapping.fused.tiling import Tiling, problem
+from bitlathe.mapping.mappers import ORDERS
+from bitlathe.mapping.search import search as search_mapping
+from fused_cases import enlarged, random_chain, random_lanes, random_near
+
+
+def found_once() -> Callable[..., Best]:
+    kept: dict[Any, Best] = {}
+
+    def found(loops: Any, bits: Any, hierarchy: Any, objective: Any) -> Best:
+        key = repr((loops, bits, hierarchy, objective))
+        if key not in kept:
+            kept[key] = search_mapping(loops, bits, hierarchy, objective)
+        return kept[key]
+
+    return found
+
+
+def every_tiling(chain: Chain, lanes: Lanes) -> list[Tiling]:
+    """All tilings of the space, written down anew: rows in whole tokens."""
+    token, found = chain.rows_per_token, []
+    tokens = -(-chain.m // token)
+    for rows in {min(chain.m, token * each) for each in sizes(tokens)}:
+        for columns in sizes(chain.middle):
+            found += [
+                Tiling(rows=rows, columns=columns, places=places, ahead=ahead, held=held)
+                for places in (1, 2)
+                for ahead in ((False, True) if lanes.overlap else (False,))
+                for held in range(places + 1)
+            ]
+    return found
+
+
+def sizes(size: int) -> set[int]:
+    counts = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256}
+    return {-(-size // count) for count in counts}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_search_finds_the_best_of_every_tiling(objective: Any) -> None:
+    rng = random.Random(f"search {objective}")
+    cases = better = 0
+    while cases < 3:
+        near, lanes, chain = random_near(rng), random_lanes(rng), random_chain(rng)
+        kept = found_once()
+        some = [each for each in every_tiling(chain, lanes) if problem(chain, each, near) is None]
+        if not some:
+            with pytest.raises(BitlatheError, match="too small to fuse"):
+                search(chain, near, lanes, objective, map_product=kept)
+            continue
+
+        def product(
+            asked: Asked, chain: Chain = chain, near: NearChip = near, kept: Any = kept
+        ) -> BlockProduct:
+            best = kept(asked.loops(chain), asked.bits(chain), near.inside, objective)
+            return block_product(best, near)
+
+        rank = ORDERS[objective]
+        costs = [cost(chain, each, near, lanes, product) for each in some]
+        least = min(rank(each.cycles, each.total_pj) for each in costs)
+        found = search(chain, near, lanes, objective, map_product=kept)
+        assert rank(found.cost.cycles, found.cost.total_pj) == pytest.approx(least, rel=1e-12)
+        mapped = {each: block_product(best, near) for each, best in found.products.items()}
+        assert cost(chain, found.tiling, near, lanes, mapped.__getitem__) == found.cost
+        assert found.tilings_costed <= found.tilings
+        better += found.tilings_costed < found.tilings
+        cases += 1
+    assert better
+
+
+def test_extents_are_the_least_for_their_number_of_blocks() -> None:
+    for size in range(1, 130):
+        assert set(extents(size)) == sizes(size)
+
+
+def wider(memory: Memory) -> Memory:
+    ports = (replace(port, width_bits=port.width_bits * 2) for port in memory.ports)
+    return replace(memory, ports=tuple(ports))
+
+
+def larger(memory: Memory) -> Memory:
+    return memory if memory.size_bits is None else replace(memory, size_bits=2 * memory.size_bits)
+
+
+def faster(memory: Memory) -> Memory:
+    if memory.size_bits is not None or memory.words is not None:
+        return memory
+    return replace(wider(memory), latency_cycles=0)
+
+
+def as_it_is(lanes: Lanes) -> Lanes:
+    return lanes
+
+
+def more_lanes(lanes: Lanes) -> Lanes:
+    return replace(lanes, lanes=2 * lanes.lanes)
+
+
+@pytest.mark.parametrize(
+    ("memories", "unit"),
+    [(wider, as_it_is), (larger, as_it_is), (faster, as_it_is), (None, more_lanes)],
+)
+def test_more_of_a_chip_is_never_slower(
+    memories: Callable[[Memory], Memory] | None, unit: Callable[[Lanes], Lanes]
+) -> None:
+    rng = random.Random(f"laws {memories} {unit}".partition(" at ")[0])
+    cases = 0
+    while cases < 2:
+        near, lanes, chain = random_near(rng), random_lanes(rng), random_chain(rng)
+        more: Hierarchy = enlarged(near.whole, memories) if memories else near.whole
+        try:
+            before = search(chain, near, lanes, map_product=found_once())
+        except BitlatheError:
+            continue
+        after = search(chain, near_chip(more), unit(lanes), map_product=found_once())
+        assert after.cost.cycles <= before.cost.cycles, (chain, near.whole)
+        cases += 1
+
+
+def test_larger_buffers_and_faster_dram_are_never_costlier() -> None:
+    rng = random.Random("energy")
+    cases = 0
+    while cases < 2:
+        near, lanes, chain = random_near(rng), random_lanes(rng), random_chain(rng)
+        near = near_chip(replace(near.whole, static_pj=0.0))
+        try:
+            before = search(chain, near, lanes, "energy", map_product=found_once())
+        except BitlatheError:
+            continue
+        after = search(
+            chain,
+            near_chip(enlarged(near.whole, larger)),
+            lanes,
+            "energy",
+            map_product=found_once(),
+        )
+        assert after.cost.total_pj <= before.cost.total_pj * (1 + 1e-12)
+        cases += 1
+
+
+def test_a_chip_without_near_memory_of_an_operand_is_refused() -> None:
+    rng = random.Random("near")
+    whole = random_near(rng).whole
+    bare = replace(
+        whole, memories=(whole.memories[0], *(m for m in whole.memories if "weight" not in m.holds))
+    )
+    assert why_not(bare) == (
+        "weights pass from 'dram' to the array with no memory between that all units share, so "
+        "that no block of them can wait on the chip"
+    )
+    with pytest.raises(BitlatheError, match="give the chip such a memory"):
+        near_chip(bare)
