@@ -24,7 +24,6 @@ SMALL = json.loads((HERE / "small_models.json").read_text())["models"]
 # What cannot be read yet, and what its error says.
 REFUSED = {
     "clip-vit-large-14": "model_type 'clip' is not supported",
-    "dinov2-base": "model_type 'dinov2' is not supported",
     "convnext-tiny": "model_type 'convnext' is not supported",
     "hf-resnet-50": "model_type 'resnet' is not supported",
     "flux.1-dev-transformer": "required key 'model_type' is missing",

@@ -19,6 +19,7 @@ from .llama import LLAMA
 from .mixtures import MIXTURES
 from .qwen import QWEN
 from .seq2seq import SEQ2SEQ_FAMILIES
+from .vision import VISION_FAMILIES
 
 FAMILIES: Mapping[str, Family] = {
     **EARLY,
@@ -29,6 +30,7 @@ FAMILIES: Mapping[str, Family] = {
     **GEMMA,
     **HYBRIDS,
     **ENCODERS,
+    **VISION_FAMILIES,
     **SEQ2SEQ_FAMILIES,
 }
 

@@ -35,7 +35,7 @@ _BERT = Family(
 _ROBERTA = replace(
     _BERT, outputs=ROBERTA, positions_unused=2, sizes=sizes(768, 12, 12, 3072, 50265)
 )
-_VIT = Family(
+VISION = Family(
     kind="vision",
     attention=replace(_ATTENTION, qkv_bias=("qkv_bias", True)),
     mlp=_MLP,
@@ -45,6 +45,7 @@ _VIT = Family(
     positions_learned=True,
     defaults={"image_size": 224, "patch_size": 16, "num_channels": 3},
 )
+"""The family of the Vision Transformer (arXiv:2010.11929)."""
 
 ENCODERS: Mapping[str, Family] = {
     "bert": _BERT,
@@ -123,6 +124,6 @@ ENCODERS: Mapping[str, Family] = {
         norm_shift=("norm_bias", False),
         sizes=sizes(768, 22, 12, 1152, 50368),
     ),
-    "vit": _VIT,
-    "deit": replace(_VIT, outputs=DEIT, other_tokens=2),
+    "vit": VISION,
+    "deit": replace(VISION, outputs=DEIT, other_tokens=2),
 }

@@ -167,7 +167,9 @@ class MlpFacts:
     times ``block_ffn_dim_multiplier``, up to a multiple of ``block_multiple_of``, unless
     ``block_auto_adjust_ff_dim`` is false (LFM2). ``listed``: the width's key may hold one a layer,
     and ``activation_sparsity_pattern`` says which layers cut their gates (Gemma 3n). ``doubled``:
-    twice as wide where keys and values are another layer's.
+    twice as wide where keys and values are another layer's. ``ratio``: a key of the width in
+    hidden widths; ``gated_flag``: one by which the MLP has a gate, SiLU and two thirds of this
+    width, up to a multiple of 8 (DINOv2).
     """
 
     names: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
@@ -182,13 +184,15 @@ class MlpFacts:
     adjusted: bool = False
     listed: bool = False
     doubled: Rule = False
+    ratio: str | None = None
+    gated_flag: str | None = None
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from, but that of its width."""
         if self.adjusted:
             yield from ("block_multiple_of", "block_ffn_dim_multiplier")
             yield "block_auto_adjust_ff_dim"
-        yield from all_names(self.gated_key)
+        yield from all_names(self.gated_key, self.gated_flag, self.ratio)
         if self.listed:
             yield "activation_sparsity_pattern"
         yield from self.activation_keys
@@ -227,9 +231,9 @@ class ExpertFacts:
     total: Names = ("num_experts", "num_local_experts")
     active: Names = "num_experts_per_tok"
     inner: str = "moe_intermediate_size"
-    layers: Literal["all", "stepped", "after_first", "after_dense", "interleaved", "periods"] = (
-        "all"
-    )
+    layers: Literal[
+        "all", "stepped", "after_first", "after_dense", "interleaved", "periods", "beside"
+    ] = "all"
     dense_inner: str | None = None
     shared_inner: str | None = None
     shared_count: str | None = None
@@ -348,6 +352,11 @@ class Family:
         number, and rows of this number that no token takes.
     other_tokens : int
         Tokens of an image beside its patches.
+    patch_bias, mask_token, pooling : rule
+        Of an image: whether the matrix of the patches has a bias, whether there is a vector in the
+        place of hidden patches, and whether a learned query pools the tokens.
+    layer_scales : int
+        Vectors of the hidden width in a layer beside its norms.
     relative, relative_each_layer : str or None, bool
         Key of the rows of a table of relative positions, a score for each head; whether each layer
         has one.
@@ -410,6 +419,10 @@ class Family:
     positions_unused: int = 0
     token_types: bool = False
     other_tokens: int = 1
+    patch_bias: Rule = True
+    mask_token: Rule = False
+    pooling: Rule = False
+    layer_scales: int = 0
     relative: str | None = None
     relative_each_layer: bool = False
     sound: bool = False
@@ -442,6 +455,13 @@ class Family:
         found.update(all_names(self.narrow_embedding, self.parallel_norms_key, self.groups_key))
         found.update(
             rule_keys(self.parallel, self.two_parallel_norms, self.final_norm, self.norm_shift)
+        )
+        found.update(rule_keys(self.patch_bias, self.mask_token, self.pooling))
+        found.update(
+            output.outputs
+            for outputs in self.outputs.values()
+            for output in outputs
+            if output.outputs.startswith("projection")
         )
         found.update(all_names(self.relative))
         if self.streams:

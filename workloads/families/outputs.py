@@ -15,17 +15,22 @@ class Output:
     """A matrix behind the last layer.
 
     ``stage``: "head" reads what the last layer leaves, "tail:x" what "head:x" leaves. ``outputs``
-    are the hidden width, that of the words' table, the vocabulary, the labels, or two.
+    are the hidden width, that of the words' table, the vocabulary, the labels, two, or the width of
+    the space that images and texts share, from one of two keys. ``joined``: so many tokens'
+    vectors are its input.
     ``tokens``: all, one of each sequence, or as many as logits are wanted of. ``bias`` is a rule.
     ``norm``: a norm follows.
     """
 
     name: str
     stage: str = "head"
-    outputs: Literal["hidden", "narrow", "vocabulary", "labels", "pair"] = "labels"
+    outputs: Literal[
+        "hidden", "narrow", "vocabulary", "labels", "pair", "projection_dim", "projection_size"
+    ] = "labels"
     tokens: Literal["all", "one", "logits"] = "one"
     bias: Rule = True
     norm: bool = False
+    joined: int = 1
 
 
 Outputs = Mapping[str, tuple[Output, ...]]
@@ -115,4 +120,22 @@ DEIT: Outputs = {
         replace(_CLASSIFIER, name="distillation_classifier"),
     ),
     "Model": (_POOLER,),
+}
+_PROJECTION = Output(name="visual_projection", outputs="projection_dim", bias=False)
+CLIP_VISION: Outputs = {
+    "Model": (),
+    "VisionModelWithProjection": (_PROJECTION,),
+    "ForImageClassification": (replace(_CLASSIFIER, tokens="one"),),
+}
+CLIP_TEXT: Outputs = {
+    "Model": (),
+    "TextModelWithProjection": (replace(_PROJECTION, name="text_projection"),),
+}
+SIGLIP_VISION: Outputs = {"Model": ()}
+SIGLIP_TEXT: Outputs = {
+    "Model": (Output(name="text_head", outputs="projection_size", bias=True),),
+}
+DINO: Outputs = {
+    "Model": (),
+    "ForImageClassification": (replace(_CLASSIFIER, joined=2),),
 }

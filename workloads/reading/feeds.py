@@ -156,11 +156,29 @@ def read_mlp(config: Config, family: Family, hidden: int) -> Mlp:
     if family.experts is not None and family.experts.dense_inner is not None:
         names = family.experts.dense_inner
     inner = facts.factor * hidden if facts.factor else None
+    if facts.ratio is not None:
+        return _by_ratio(config, family, hidden, facts.ratio)
     if names is None:
         assert inner is not None
         return _mlp(config, family, hidden, inner)
     width = config.integer(chosen(config, names), default=inner)
     return _mlp(config, family, hidden, _adjusted(config, width) if facts.adjusted else width)
+
+
+def _by_ratio(config: Config, family: Family, hidden: int, key: str) -> Mlp:
+    """Return an MLP whose width is a multiple of the hidden width, perhaps gated (DINOv2)."""
+    facts, times = family.mlp, config.get(key)
+    assert facts is not None
+    if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times <= 2**10:
+        raise config.error(f"{key!r} is {times!r}; it must be a number above 0, as 4.", key)
+    width = int(hidden * times)
+    gated = facts.gated_flag is not None and config.flag(facts.gated_flag, default=False)
+    if not gated:
+        return _mlp(config, family, hidden, width)
+    names = MlpFacts().names
+    own = replace(facts, gated=True, names=names, activation="silu", activation_keys=())
+    wide = -(-(2 * width // 3) // 8) * 8
+    return _mlp(config, replace(family, mlp=own), hidden, wide)
 
 
 def _adjusted(config: Config, width: int) -> int:

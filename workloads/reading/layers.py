@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from ..config import Config
 from ..families.family import AttentionFacts, Family, LatentFacts
-from ..transformer import Attention, CrossAttention, Layers, Part
+from ..transformer import Attention, CrossAttention, Layers, Part, Pooling
 from .attention import read_attention
-from .feeds import read_feeds
+from .feeds import read_feeds, read_mlp
 from .latent import read_latents
 from .recurrent import attending_layers, read_recurrent
 from .streams import layers_that_share, read_beside
@@ -39,18 +39,29 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     cross: tuple[Part, ...] = ()
     if family.cross is not None:
         cross = (CrossAttention(heads=read_attention(config, family, family.cross, hidden)),)
-    return tuple(
+    found = [
         Layers(
             count=count,
             parts=(*beside.ahead, mixer, *cross, *feed, *beside.behind),
             parallel=parallel,
             norm=family.norm,
             norm_count=normed,
-            norm_parameters=normed * norm_vectors(config, family) * hidden,
+            norm_parameters=(normed * norm_vectors(config, family) + family.layer_scales) * hidden,
             stored=stored,
         )
         for (mixer, feed, normed), count in Counter(zip(mixers, feeds, norms, strict=True)).items()
-    )
+    ]
+    if holds(config, family.pooling):
+        found.append(_pooling(config, family, hidden))
+    return tuple(found)
+
+
+def _pooling(config: Config, family: Family, hidden: int) -> Layers:
+    """Return the layer that pools all tokens, with its norm."""
+    heads = config.integer(chosen(config, family.keys.heads))
+    pool = Pooling(hidden=hidden, heads=heads, mlp=read_mlp(config, family, hidden))
+    norms = norm_vectors(config, family) * hidden
+    return Layers(count=1, parts=(pool,), norm=family.norm, norm_count=1, norm_parameters=norms)
 
 
 def _stored(config: Config, family: Family, depth: int) -> int | None:

@@ -25,7 +25,7 @@ def read_transformer(config: Config, family: Family) -> Transformer:
     narrow = _narrow(config, family, hidden)
     layers = read_layers(config, family, hidden)
     if family.kind == "vision":
-        embeddings = _image(config, hidden, family.other_tokens)
+        embeddings = _image(config, family, hidden)
     elif family.sound:
         embeddings = _sound(config, family, hidden)
     else:
@@ -76,7 +76,7 @@ def _heads(config: Config, family: Family, hidden: int, narrow: int) -> tuple[He
     branches: dict[str, int] = {}  # width that a "head:x" leaves to "tail:x"
     for output in wanted:
         kind, _, branch = output.stage.partition(":")
-        inputs = branches[branch] if kind == "tail" else hidden
+        inputs = branches[branch] if kind == "tail" else hidden * output.joined
         width = _outputs(config, output, hidden, narrow)
         if width:
             heads.append(_head(config, family, output, width, inputs))
@@ -103,6 +103,8 @@ def _outputs(config: Config, output: Output, hidden: int, narrow: int) -> int:
         return _labels(config)
     if output.outputs == "vocabulary":
         return config.integer("vocab_size")
+    if output.outputs in ("projection_dim", "projection_size"):
+        return config.integer(output.outputs, default=hidden)
     return {"hidden": hidden, "narrow": narrow, "pair": 2}[output.outputs]
 
 
@@ -186,7 +188,7 @@ def _sound(config: Config, family: Family, hidden: int) -> dict[str, Any]:
     return {"stems": stems, "tables": (positions,), "sound_tokens": tokens}
 
 
-def _image(config: Config, hidden: int, other_tokens: int) -> dict[str, Any]:
+def _image(config: Config, family: Family, hidden: int) -> dict[str, Any]:
     """Return the image, the table of positions, and the class token."""
     channels = config.integer("num_channels")
     sides, patches = _side(config, "image_size"), _side(config, "patch_size")
@@ -202,10 +204,12 @@ def _image(config: Config, hidden: int, other_tokens: int) -> dict[str, Any]:
         width=sides[1],
         patch_height=patches[0],
         patch_width=patches[1],
-        other_tokens=other_tokens,
+        other_tokens=family.other_tokens,
+        patch_bias=holds(config, family.patch_bias),
     )
     positions = Table(name="positions", rows=image.tokens, width=hidden)
-    return {"image": image, "tables": (positions,), "vectors": image.other_tokens * hidden}
+    others = image.other_tokens + holds(config, family.mask_token)
+    return {"image": image, "tables": (positions,), "vectors": others * hidden}
 
 
 def _side(config: Config, key: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from .matrix import Matrix, Product, Table
 from .mlp import Mlp
 from .network import Head, Image, Layers, Stem, Transformer
 from .part import Part
+from .pooling import Pooling
 from .products import Staged
 from .recurrent import Recurrent
 from .streams import AltUp, LayerInput, LowRank
@@ -31,6 +32,7 @@ __all__ = [
     "Matrix",
     "Mlp",
     "Part",
+    "Pooling",
     "Product",
     "Recurrent",
     "Staged",

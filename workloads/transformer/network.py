@@ -94,6 +94,7 @@ class Image:
     patch_height: int
     patch_width: int
     other_tokens: int = 1
+    patch_bias: bool = True
 
     @property
     def patches(self) -> int:
@@ -248,7 +249,7 @@ class Transformer:
             name="patch_embedding",
             outputs=self.hidden,
             inputs=self.image.patch_inputs,
-            bias=True,
+            bias=self.image.patch_bias,
         )
 
     def weight_count(self) -> int:
