@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from . import reports as reports
     from . import sim as sim
     from . import workloads as workloads
-    from .arch import Arch, load_arch
+    from .arch import Arch, System, load_arch, load_system
     from .datatypes import BitlatheError, Format, QuantizedTensor, Scheme
     from .datatypes.quantize import quantize
     from .datatypes.schemes.lookup import format as format
-    from .sim import Run, simulate
+    from .sim import Run, SystemRun, simulate
     from .workloads import Gemm, Model, Step, from_onnx, from_torch, load_model
 
 __version__ = "0.1.0"
@@ -33,11 +33,14 @@ _HOME = {
     "Run": "sim",
     "Scheme": "datatypes",
     "Step": "workloads",
+    "System": "arch",
+    "SystemRun": "sim",
     "format": "datatypes.schemes.lookup",
     "from_onnx": "workloads",
     "from_torch": "workloads",
     "load_arch": "arch",
     "load_model": "workloads",
+    "load_system": "arch",
     "quantize": "datatypes.quantize",
     "simulate": "sim",
 }
@@ -54,10 +57,13 @@ __all__ = [
     "Run",
     "Scheme",
     "Step",
+    "System",
+    "SystemRun",
     "from_onnx",
     "from_torch",
     "load_arch",
     "load_model",
+    "load_system",
     "quantize",
     "simulate",
 ]

@@ -28,7 +28,7 @@ from .reports.terminal import print_json, print_table, progress_bar
 if TYPE_CHECKING:
     from .arch import Arch
     from .sim import Run
-    from .workloads import Model
+    from .workloads import Model, Step
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -303,7 +303,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 @main.command()
-@click.option("--arch", required=True, help="A shipped chip or the path of a YAML file.")
+@click.option("--arch", required=True, help="A shipped chip or system, or the path of a YAML file.")
 @click.option("--model", required=True, help="A shipped model or a file: config.json, list, graph.")
 @click.option(
     "--phase",
@@ -358,20 +358,28 @@ def simulate(
     step: Path | None,
     as_json: bool,
 ) -> None:
-    """Simulate a model on a chip: clocks, energy and area, by component and by layer."""
+    """Simulate a model on a chip or a system: clocks, energy and area, by component and layer."""
     from .arch import load_arch
+    from .arch.system import is_system
     from .sim import simulate as run_model
     from .workloads import Step, load_model
 
-    chip, network = load_arch(arch, _settings(settings)), load_model(model)
+    given, network = _settings(settings), load_model(model)
     for note in network.notes:
         _note(f"{network.name}: {note}")
+    served = None if step is None else Step.read(step)
+    asked = (network, phase, context, batch, fidelity, mapper)
+    if is_system(arch):
+        if bandwidth:
+            raise BitlatheError("--bandwidth: of one chip; give --arch a chip.")
+        _simulate_system(arch, given, asked, causal, logits, served, as_json=as_json)
+        return
     run = run_model(
-        *(chip, network, phase, context, batch, fidelity, mapper),
+        *(load_arch(arch, given), *asked),
         causal=causal,
         logits=logits,
         bandwidth=bandwidth,
-        step=None if step is None else Step.read(step),
+        step=served,
     )
     if as_json:
         print_json(run.to_dict())
@@ -489,6 +497,31 @@ def table(
     print_table(found.steps, title=f"{network.name} on {chip.name}")
     for path in paths:
         click.echo(str(path))
+
+
+def _simulate_system(
+    name: str,
+    settings: dict[str, Any],
+    asked: tuple[Any, ...],
+    causal: bool,
+    logits: str | None,
+    step: "Step | None",
+    *,
+    as_json: bool,
+) -> None:
+    from .arch import load_arch, load_system
+    from .reports.systems.show import print_run
+    from .sim import simulate as run_model
+
+    system = load_system(name)
+    if settings:
+        system = system.of_chip(load_arch(system.arch, settings))
+    run = run_model(system, *asked, causal=causal, logits=logits, step=step)
+    if as_json:
+        print_json(run.to_dict())
+        return
+    for line in print_run(run):
+        click.echo(line)
 
 
 @main.command("map")

@@ -40,6 +40,10 @@ def _find(name_or_path: str | Path) -> tuple[Path, str]:
         if os.path.isdir(text):
             raise BitlatheError(f"{path} is a folder; give the YAML file of a chip.")
         return path, path.stem
+    if (CHIPS.parent / "systems" / f"{wanted}.yaml").is_file():
+        raise BitlatheError(
+            f"{wanted!r} is a system of chips, not a chip; load it with load_system."
+        )
     raise BitlatheError(
         unknown_name("chip", text, arch_names()) + "; or give the path of a YAML file."
     )
@@ -58,6 +62,8 @@ def _read(path: Path) -> Document:
     document = read_yaml(path, "architecture file")
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{path}:1:1: an architecture file is a mapping of keys to values.")
+    if {"chips", "links"} <= set(document.data):
+        raise BitlatheError(f"{path}: this file is a system of chips; load it with load_system.")
     if "models" in document.data and "technology" not in document.data:
         raise BitlatheError(
             f"{path}: this file is a sweep, not a chip: run it (bitlathe sweep {path} --out DIR), "

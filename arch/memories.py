@@ -153,8 +153,8 @@ class Dram(Record):
     The bandwidth is ``bits_per_clock`` or ``gb_per_s`` (10^9 bytes a second), the latency
     ``latency_cycles`` or ``latency_ns``. Energies are those of ``component``, or given here for
     both directions or for each. ``background_mw`` is drawn whether bits move or not (standby and
-    refresh). ``refresh_fraction`` of the time it refreshes and moves nothing. What is left out is
-    the component's.
+    refresh). ``refresh_fraction`` of the time it refreshes and moves nothing. ``size_gib`` is what
+    it holds: runs on systems of chips say what does not fit. What is left out is the component's.
     """
 
     name: str = "dram"
@@ -167,6 +167,7 @@ class Dram(Record):
     latency_cycles: Annotated[int, Field(ge=0)] | None = None
     latency_ns: NonNegative | None = None
     burst_bits: PositiveInt = 512
+    size_gib: Positive | None = None
     background_mw: NonNegative | None = None
     refresh_fraction: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
 

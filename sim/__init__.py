@@ -2,14 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .entry import simulate
 from .run import LayerRun, Run
-from .simulation import simulate
+from .system.run import SystemRun
 
 if TYPE_CHECKING:
     from .array.systolic.model import systolic
     from .pe.bit_serial import bitserial_dot
 
-__all__ = ["LayerRun", "Run", "bitserial_dot", "simulate", "systolic"]
+__all__ = ["LayerRun", "Run", "SystemRun", "bitserial_dot", "simulate", "systolic"]
 
 # name -> module; loaded on use, since the kernels bring numba
 _LAZY = {"bitserial_dot": ".pe.bit_serial", "systolic": ".array.systolic.model"}

@@ -98,7 +98,7 @@ def simulate(
     if bandwidth and rung.required is None:
         raise BitlatheError(f"bandwidth: only fidelity 'cycle' reports it, not {fidelity!r}")
     network = model if isinstance(model, Model) else load_model(model)
-    given, served = load_arch(arch), _served(step)
+    given, served = load_arch(arch), served_step(step)
     if served is not None:
         if (phase, context, batch, causal, logits) != ("prefill", None, 1, False, None):
             raise BitlatheError("step: it says phase, context, batch, mask and logits; leave them.")
@@ -151,7 +151,8 @@ def simulate(
     return _with_bandwidth(run, rung, chip, plan, bits) if bandwidth else run
 
 
-def _served(step: Step | Mapping[str, Any] | None) -> Step | None:
+def served_step(step: Step | Mapping[str, Any] | None) -> Step | None:
+    """Return what a server runs at once, read from plain data where it is not a Step yet."""
     if step is None or isinstance(step, Step):
         return step
     return validate(Step, Document(source="step", data=dict(step), marks={}))

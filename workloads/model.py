@@ -308,18 +308,55 @@ class Model:
             if isinstance(self.shape, Products):
                 gemms = self.shape.gemms(phase, context, images, causal)
                 return self._counted(_staged_list(self.shape, gemms))
-            if causal:
-                self.shape.check_causal()
-            if phase == "decode":
-                self.shape.check_decode()
-            tokens, encoded = self.shape.check_context(context), self.shape.check_source(source)
-            if phase == "decode":
-                run = Forward.decode(tokens, images, encoded)
-            else:
-                run = Forward.prefill(tokens, images, causal=causal, logits=logits, source=encoded)
+            run = self._forward(phase, context, images, causal, logits, source)
             return self._counted(staged_of(self.shape, run))
         except BitlatheError as error:
             raise BitlatheError(f"{self.name}: {error}") from None
+
+    def forward(
+        self,
+        phase: str = "prefill",
+        context: int | None = None,
+        batch: int = 1,
+        causal: bool = False,
+        logits: str = "all",
+    ) -> Forward:
+        """Return a transformer's pass: which tokens of which sequences it computes.
+
+        Parameters
+        ----------
+        phase, context, batch, causal, logits
+            As in `gemms`.
+
+        Raises
+        ------
+        BitlatheError
+            As `gemms` does.
+        """
+        try:
+            return self._forward(phase, context, check_size("batch", batch), causal, logits, None)
+        except BitlatheError as error:
+            raise BitlatheError(f"{self.name}: {error}") from None
+
+    def _forward(
+        self,
+        phase: str,
+        context: int | None,
+        batch: int,
+        causal: bool,
+        logits: str,
+        source: int | None,
+    ) -> Forward:
+        if not isinstance(self.shape, Transformer):
+            raise BitlatheError(f"a pass of tokens needs a transformer; this model is {self.kind}.")
+        if causal:
+            self.shape.check_causal()
+        if phase == "decode":
+            self.shape.check_decode()
+        tokens, encoded = self.shape.check_context(context), self.shape.check_source(source)
+        if phase == "decode":
+            return Forward.decode(tokens, batch, encoded)
+        return Forward.prefill(tokens, batch, causal=causal, logits=logits, source=encoded)
 
     def staged_forward(self, run: Forward) -> Staged:
         """Return the matrix products of any pass of a decoder, as `staged` does.

@@ -1,6 +1,6 @@
 """A mixture of experts: a router, experts of which each token visits some, perhaps a shared one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..vector_step import Tensor, VectorStep
@@ -79,10 +79,18 @@ class Experts(Part):
 
     def matrices(self) -> Iterator[tuple[Matrix, int]]:
         """Yield each weight matrix with the number of its instances, in order."""
+        yield from self.common_matrices()
+        yield from self.expert_matrices(self.total)
+
+    def common_matrices(self) -> Iterator[tuple[Matrix, int]]:
+        """Yield the matrices of all tokens: of the router, and of the shared expert."""
         for matrix in (self.router, *self._shared()):
             yield matrix, 1
+
+    def expert_matrices(self, experts: int) -> Iterator[tuple[Matrix, int]]:
+        """Yield the matrices of so many experts."""
         for matrix in self._routed():
-            yield matrix, self.total
+            yield matrix, experts
 
     def products(self, run: Forward) -> Iterator[Product]:
         """Yield the products of a pass; of the experts, those that get one row more first.
@@ -90,17 +98,26 @@ class Experts(Part):
         The visits are spread as evenly as they go: of t k visits to e experts, (t k mod e)
         experts get ceil(t k / e) rows and the others floor(t k / e).
         """
+        yield from self.of_every_token(run)
+        busy = experts_in_use(self.total, self.active, run.rows)
+        rows, more = divmod(run.rows * self.active, busy)
+        yield from self.visited(((rows + 1, more), (rows, busy - more)))
+
+    def of_every_token(self, run: Forward) -> Iterator[Product]:
+        """Yield the products of all tokens: of the router, and of the shared expert."""
         yield linear(self.router, run)
         if self.shared is not None:
             *into, back = self._shared()
             for matrix in into:
                 yield linear(matrix, run)
             yield linear(back, run, tuple(matrix.name for matrix in into))
-        busy = experts_in_use(self.total, self.active, run.rows)
-        rows, more = divmod(run.rows * self.active, busy)
+
+    def visited(self, spread: Sequence[tuple[int, int]]) -> Iterator[Product]:
+        """Yield the products of experts, given as rows and how many experts get so many."""
         *into, back = self._routed()
-        for m, instances in ((rows + 1, more), (rows, busy - more)):
-            if not instances:
+        busy = sum(instances for m, instances in spread if m)
+        for m, instances in spread:
+            if not instances or not m:
                 continue
             for matrix in into:
                 gemm = replace(matrix.gemm(m), count=instances)
@@ -118,7 +135,11 @@ class Experts(Part):
 
         The sum is a row for each token, read and written back with each of its experts.
         """
-        visits, width = run.rows * self.active, self.expert.hidden
+        yield from self.between(run, run.rows * self.active)
+
+    def between(self, run: Forward, visits: int) -> Iterator[VectorStep]:
+        """Yield the vector steps of a chip whose experts get ``visits`` rows, its own or others."""
+        width = self.expert.hidden
         yield VectorStep(
             name="router_softmax",
             operations=("softmax",),
@@ -129,12 +150,13 @@ class Experts(Part):
         )
         if self.shared is not None:
             yield self.shared.activated(run.rows, _SHARED)
-        yield self.expert.activated(visits, "expert_")
-        sums = Tensor(visits * width, width)
+        if visits:
+            yield self.expert.activated(visits, "expert_")
+        sums = Tensor(run.rows * self.active * width, width)
         yield VectorStep(
             name="experts_sum",
             operations=("weighted_sum",),
-            rows=visits,
+            rows=run.rows * self.active,
             elements=sums.elements,
             after=self.exits,
             streams=True,

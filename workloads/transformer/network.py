@@ -254,7 +254,7 @@ class Transformer:
 
     def weight_count(self) -> int:
         """Elements of all weight matrices: every expert, the head even if it is tied."""
-        outside = [*self._ahead(), *(head.matrix for head in self.heads)]
+        outside = [*self.matrices_ahead(), *(head.matrix for head in self.heads)]
         inside = sum(part.weight_count() * count for part, count in self.stored_parts())
         inside += self.encoder.weight_count() if self.encoder else 0
         return inside + sum(matrix.elements for matrix in outside)
@@ -264,7 +264,7 @@ class Transformer:
         total = sum(part.parameter_count() * count for part, count in self.stored_parts())
         total += sum(layers.norm_parameters * layers.copies for layers in self.layers)
         total += sum(table.elements for table in self.tables) + self.vectors
-        total += sum(matrix.parameters for matrix in self._ahead())
+        total += sum(matrix.parameters for matrix in self.matrices_ahead())
         total += self.encoder.parameter_count() if self.encoder else 0
         for head in self.heads:
             total += head.matrix.parameters + head.norm
@@ -272,7 +272,7 @@ class Transformer:
                 total -= head.matrix.elements  # the head's matrix is the embedding
         return total
 
-    def _ahead(self) -> Iterator[Matrix]:
+    def matrices_ahead(self) -> Iterator[Matrix]:
         """Yield the matrices ahead of the first layer."""
         yield from self.ahead
         yield from (stem.matrix for stem in self.stems)

@@ -143,7 +143,7 @@ def run_corrected(key: Key) -> Run:
     accelerator, model, phase = key
     study = published()
     return simulate(
-        study["corrected"][accelerator],
+        str(study["corrected"][accelerator]),
         model,
         phase,
         study["context"],

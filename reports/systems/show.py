@@ -1,0 +1,38 @@
+"""A run on a system of chips as tables and sentences."""
+
+from ...sim.system.run import SystemRun
+from ..terminal import print_table
+
+
+def print_run(run: SystemRun) -> list[str]:
+    """Print the tables of a run: its chips, what they exchange; return the lines below them."""
+    context = "" if run.context is None else f", context {run.context}"
+    title = f"{run.model} on {run.system}, {run.chips:,} chips: {run.phase}{context}"
+    print_table(run.rows(), title=title)
+    if run.collectives:
+        print_table(run.collective_rows(), title="exchanges of a step")
+    return [*_lines(run), *run.notes]
+
+
+def _lines(run: SystemRun) -> list[str]:
+    ways = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in run.parallel.items())
+    exchanging = sum(each.total["cycles"] for each in run.collectives if each.kind != "send")
+    lines = [
+        f"divided: {ways}",
+        f"step: {run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz",
+        f"steps follow each other every {run.interval_cycles:,} clocks: "
+        f"{run.tokens_per_second:,.1f} tokens/s",
+    ]
+    if len(run.stage_cycles) > 1:
+        shown = ", ".join(f"{clocks:,}" for clocks in run.stage_cycles)
+        lines.append(f"stages (clocks): {shown}; bubble {100 * run.bubble:.1f} %")
+    elif run.collectives:
+        lines.append(f"exchanges: {100 * exchanging / run.cycles:.1f} % of the clocks of a step")
+    if run.replicated:
+        most = sorted(run.replicated.items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{name} {n:,}" for name, n in most)
+        lines.append(f"parameters stored beyond once: {shown}")
+    for label, parts, unit in (("energy", run.energy_pj, "uJ"), ("area", run.area_um2, "mm2")):
+        shown = ", ".join(f"{name} {value / 1e6:,.3f}" for name, value in parts.items())
+        lines.append(f"{label} ({unit}): {shown}")
+    return lines

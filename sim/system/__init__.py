@@ -1,0 +1,1 @@
+"""Systems of chips: each chip's share on the plain chip, what they send each other, stages."""

@@ -1,0 +1,106 @@
+"""What a chip's DRAM has to hold: its share of the weights, and of the K/V cache."""
+
+from fractions import Fraction
+from math import ceil
+
+from ...arch.schema import Arch
+from ...workloads.model import Model
+from ...workloads.transformer import Forward, Transformer
+from ...workloads.transformer.matrix import Matrix
+from ...workloads.transformer.products import staged
+from ..policy import CacheBits, formats_of
+
+GIB_BITS = 8 * 2**30
+
+
+def weight_bits(arch: Arch, model: Model) -> int:
+    """Return the bits of all parameters of a model, or of a share of one, as a chip stores them.
+
+    Matrices are stored as the weights of their kind of layer; biases, norms and embeddings as
+    results are. Of models that are no transformers, matrices only.
+    """
+    if not isinstance(model.shape, Transformer):
+        phase = "prefill" if not model.has_decode else "decode"
+        context = model.context_of()
+        gemms = model.gemms(phase, context)
+        bits = formats_of(arch, "conv" if model.kind == "conv" else "linear").weight
+        each = (g.weight_elements * g.count * bits.bits_per_element(g.k) for g in gemms)
+        return ceil(sum(each, Fraction(0)))
+    return ceil(_transformer_bits(arch, model.shape))
+
+
+def _transformer_bits(arch: Arch, shape: Transformer) -> Fraction:
+    total = Fraction(0)
+    for part, copies in shape.stored_parts():
+        for matrix, count in part.matrices():
+            total += count * copies * _matrix_bits(arch, matrix, "linear")
+    for head in shape.heads:
+        kind = "lm_head" if head.words else "linear"
+        total += 0 if shape.tied and head.words else _matrix_bits(arch, head.matrix, kind)
+    stems = {stem.matrix for stem in (*shape.stems, *((shape.patches,) if shape.patches else ()))}
+    for matrix in shape.matrices_ahead():
+        total += _matrix_bits(arch, matrix, "conv" if matrix in stems else "linear")
+    plain = formats_of(arch, "linear").output.bits_per_element(shape.hidden)
+    beside = shape.vectors + sum(table.elements for table in shape.tables)
+    beside += sum(layers.norm_parameters * layers.copies for layers in shape.layers)
+    beside += sum(part.other_parameters * copies for part, copies in shape.stored_parts())
+    beside += sum(head.norm for head in shape.heads)
+    total += beside * plain
+    return total + (_transformer_bits(arch, shape.encoder) if shape.encoder else 0)
+
+
+def _matrix_bits(arch: Arch, matrix: Matrix, kind: str) -> Fraction:
+    formats = formats_of(arch, kind)
+    biases = (matrix.parameters - matrix.elements) * formats.output.bits_per_element(matrix.outputs)
+    return matrix.elements * Fraction(formats.weight.bits_per_element(matrix.inputs)) + biases
+
+
+def cache_bits(arch: Arch, model: Model, run: Forward, phase: str) -> int:
+    """Return the bits that a chip keeps of the sequences of a pass: the cache behind it.
+
+    Each element takes the larger of what one of a key and one of a value take.
+
+    Parameters
+    ----------
+    arch : Arch
+    model : Model
+        The chip's share.
+    run : Forward
+        The pass of all its sequences.
+    phase : {"prefill", "decode"}
+    """
+    shape = model.shape
+    if not isinstance(shape, Transformer) or not model.has_decode:
+        return 0
+    elements = sum(
+        (shape.cache_elements(group.seen) + shape.state_elements()) * group.sequences
+        for group in run.groups
+    )
+    if run.source:
+        elements += shape.source_elements(run.source) * run.sequences
+    gemms = staged(shape, run).gemms()
+    stored = CacheBits.of(arch, gemms, phase)
+    code = formats_of(arch, "attention").weight.code_bits
+    return ceil(elements * (code if stored is None else max(stored.key, stored.value)))
+
+
+def shortfall(arch: Arch, weights: int, cache: int, where: str) -> str | None:
+    """Return by how much a chip's DRAM is too small, in a sentence; None where it is not.
+
+    Parameters
+    ----------
+    arch : Arch
+    weights, cache : int
+        Bits.
+    where : str
+        Which chip.
+    """
+    size_gib = arch.dram.size_gib
+    needed = Fraction(weights + cache, GIB_BITS)
+    if size_gib is None or needed <= Fraction(str(size_gib)):
+        return None
+    over = float(needed - Fraction(str(size_gib)))
+    return (
+        f"{where} needs {float(needed):,.2f} GiB of DRAM (weights {weights / GIB_BITS:,.2f}, K/V "
+        f"cache {cache / GIB_BITS:,.2f}) and has {size_gib:g}: {over:,.2f} GiB too little."
+    )

@@ -1,0 +1,198 @@
+"""Shares of models: they sum to the whole; what is on several chips is what must be."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.workloads import Transformer, load_model, model_names
+from bitlathe.workloads.sharding import Place, held, shard
+from bitlathe.workloads.slices import slices
+from bitlathe.workloads.transformer.expert_share import ExpertShare
+from naive.sharding_naive import dense_holdings, stored
+
+TRANSFORMERS = [n for n in model_names() if isinstance(load_model(n).shape, Transformer)]
+MLA = {
+    "model_type": "deepseek_v3", "hidden_size": 32, "num_hidden_layers": 3,
+    "num_attention_heads": 8, "q_lora_rank": 12, "kv_lora_rank": 16, "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4, "v_head_dim": 8, "vocab_size": 60, "intermediate_size": 48,
+    "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 12,
+    "n_shared_experts": 1, "first_k_dense_replace": 1,
+}  # fmt: skip
+
+
+def dense(heads=8, kv_heads=2, inner=36, words=50, layers=4):
+    return {
+        "model_type": "llama", "hidden_size": 16, "num_hidden_layers": layers,
+        "num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": 4,
+        "intermediate_size": inner, "vocab_size": words, "tie_word_embeddings": False,
+    }  # fmt: skip
+
+
+def mixture(experts=8, active=2, heads=4, kv_heads=4):
+    return {
+        "model_type": "mixtral", "hidden_size": 16, "num_hidden_layers": 4,
+        "num_attention_heads": heads, "num_key_value_heads": kv_heads,
+        "intermediate_size": 20, "vocab_size": 48, "num_local_experts": experts,
+        "num_experts_per_tok": active,
+    }  # fmt: skip
+
+
+def places(tensor=1, pipeline=1, expert=1):
+    for stage in slices(pipeline):
+        for mine in slices(expert):
+            for each in slices(tensor):
+                yield Place(tensor=each, stage=stage, expert=mine, group_rows=expert)
+
+
+def macs(model, *how, **more):
+    return sum(g.macs * g.count for g in model.gemms(*how, **more))
+
+
+def by_name(model, *how, **more):
+    found = Counter()
+    for g in model.gemms(*how, **more):
+        found[g.name] += g.macs * g.count
+    return found
+
+
+@given(
+    kv_heads=st.integers(1, 4),
+    group=st.integers(1, 4),
+    inner=st.integers(1, 9),
+    words=st.integers(1, 9),
+    chips=st.integers(1, 9),
+)
+def test_matrices_are_divided_as_a_walk_of_their_elements_says(
+    kv_heads, group, inner, words, chips
+):
+    heads = kv_heads * group
+    assume(chips <= min(heads, inner, words))
+    model = load_model(dense(heads, kv_heads, inner, words, layers=1))
+    holdings = dense_holdings(16, heads, kv_heads, 4, inner, words, chips)
+    total, once = stored(holdings)
+    whole, shares = held(model.shape), Counter()
+    for place, mine in zip(places(tensor=chips), holdings, strict=True):
+        share = held(shard(model, place).shape)
+        # the same chips, though those of one head may stand in another order
+        shares += share
+        assert {name: share[name] for name in ("gate_proj", "down_proj", "words", "lm_head")} == {
+            name: len(mine[name]) for name in ("gate_proj", "down_proj", "words", "lm_head")
+        }
+    assert {name: shares[name] for name in total} == dict(total)
+    assert {name: whole[name] for name in once} == dict(once)
+    assert shares["vectors"] == chips * whole["vectors"]
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_stored_parameters_are_listed_by_matrix(name):
+    model = load_model(name)
+    assert sum(held(model.shape).values()) == model.parameter_count
+
+
+@pytest.mark.parametrize(
+    "config", [dense(), dense(8, 8), mixture(), MLA, {**MLA, "q_lora_rank": None}]
+)
+@pytest.mark.parametrize("degrees", [(2, 1), (3, 1), (1, 3), (4, 3), (8, 2), (5, 2)])
+@pytest.mark.parametrize("how", [("prefill", 9, 2), ("decode", 9, 2)])
+def test_products_of_all_chips_are_those_of_the_model(config, degrees, how):
+    model = load_model(config)
+    tensor, pipeline = degrees
+    if tensor > config["num_attention_heads"]:
+        pytest.skip("more chips than heads")
+    whole, total = by_name(model, *how), Counter()
+    for place in places(tensor, pipeline):
+        total += by_name(shard(model, place), *how)
+    on_all = {"router", "q_a_proj", "kv_a_proj_with_mqa"}
+    kv_heads = config.get("num_key_value_heads", tensor)
+    for name, count in whole.items():
+        times = tensor if name in on_all else 1
+        if name in ("k_proj", "v_proj") and tensor > kv_heads:
+            times = total[name] / count
+            assert times == tensor / kv_heads
+        assert total[name] == times * count, name
+
+
+@pytest.mark.parametrize("degrees", [(1, 1, 2), (2, 2, 3), (1, 2, 8)])
+@pytest.mark.parametrize("config", [mixture(), MLA])
+@pytest.mark.parametrize("tokens", [1, 3, 50])
+def test_experts_of_all_chips_do_the_visits_of_all_tokens(config, degrees, tokens):
+    """Each chip has its own tokens; the experts of all chips together see those of all."""
+    model, (tensor, pipeline, expert) = load_model(config), degrees
+    whole = by_name(model, "prefill", tokens, expert)
+    total = Counter()
+    for place in places(tensor, pipeline, expert):
+        total += by_name(shard(model, place), "prefill", tokens, 1)
+    for name, count in whole.items():
+        on_all = {"router", "q_a_proj", "kv_a_proj_with_mqa"}
+        assert total[name] == (tensor if name in on_all else 1) * count, name
+
+
+def test_experts_are_stored_once_and_the_rest_on_each_chip():
+    model = load_model(mixture())
+    shares = [held(shard(model, place).shape) for place in places(expert=3)]
+    whole, total = held(model.shape), sum(shares, Counter())
+    for name in whole:
+        assert total[name] == (1 if name.startswith("expert_") else 3) * whole[name]
+    experts = [shard(model, place).shape.only(ExpertShare) for place in places(expert=3)]
+    assert [each.own.of(each.mixture.total) for each in experts] == [3, 3, 2]
+
+
+@pytest.mark.parametrize("config", [dense(), dense(8, 8), mixture()])
+def test_caches_of_all_chips_are_the_models_times_its_replicas(config):
+    model = load_model(config)
+    for tensor, pipeline in ((1, 2), (2, 1), (2, 4), (4, 1)):
+        kept = sum(shard(model, p).cache_elements(7) for p in places(tensor, pipeline))
+        times = max(1, tensor / config["num_key_value_heads"])
+        assert kept == times * model.cache_elements(7)
+
+
+def test_latents_are_cached_on_each_chip():
+    model = load_model(MLA)
+    kept = [shard(model, place).cache_elements(7) for place in places(tensor=4)]
+    assert kept == [model.cache_elements(7)] * 4
+
+
+def test_the_first_share_is_the_largest():
+    for config in (dense(9, 3), dense(8, 1), mixture(), MLA):
+        model = load_model(config)
+        for tensor in (1, 2, 3, 4):
+            done = [macs(shard(model, p), "decode", 9) for p in places(tensor)]
+            assert done[0] == max(done)
+
+
+def test_one_chip_has_the_model():
+    model = load_model("llama-2-7b")
+    assert shard(model, Place()) is model
+    assert shard(load_model("resnet-18"), Place()).name == "resnet-18"
+
+
+def test_a_tied_head_is_stored_with_the_table_where_one_chip_has_both():
+    model = load_model({**dense(), "tie_word_embeddings": True})
+    whole = held(model.shape)
+    within = sum((held(shard(model, p).shape) for p in places(tensor=2)), Counter())
+    assert (within["words"], within["lm_head"]) == (whole["words"], 0)
+    apart = sum((held(shard(model, p).shape) for p in places(pipeline=2)), Counter())
+    assert (apart["words"], apart["lm_head"]) == (whole["words"], whole["words"])
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "said"),
+    [
+        (
+            "llama-2-7b",
+            {"tensor": 33},
+            "tensor is 33, but there are 32 attention heads; use at most 32",
+        ),
+        ("llama-2-7b", {"pipeline": 33}, "pipeline is 33, but there are 32 layers; use at most 32"),
+        ("llama-2-7b", {"expert": 2}, "0 mixtures of experts (the model has none); use at most 1"),
+        ("mixtral-8x7b", {"expert": 9}, "expert is 9, but there are 8 experts; use at most 8"),
+        ("resnet-18", {"tensor": 2}, "is no transformer, whose layers are not divided"),
+    ],
+)
+def test_what_cannot_be_divided_is_said(name, how, said):
+    with pytest.raises(BitlatheError) as error:
+        [shard(load_model(name), place) for place in places(**how)]
+    assert said in str(error.value)

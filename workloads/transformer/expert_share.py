@@ -1,0 +1,74 @@
+"""A chip's share of a mixture: some of the experts, for its own tokens and those of other chips."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ..slices import Slice
+from ..vector_step import VectorStep
+from .experts import Experts, experts_in_use
+from .forward import Forward
+from .matrix import Matrix, Product
+from .part import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertShare(Part):
+    """Experts of one chip of several that share them; each routes its own tokens to all.
+
+    Attributes
+    ----------
+    mixture : Experts
+        All experts; the router and the shared expert are on every chip.
+    own : Slice
+        Which of the experts the chip has.
+    group_rows : Fraction
+        Tokens of all the chips for one of its own.
+    """
+
+    mixture: Experts
+    own: Slice
+    group_rows: Fraction
+
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """Names of the products whose results the part leaves."""
+        return self.mixture.exits
+
+    @property
+    def rank(self) -> int:
+        """As of the whole mixture."""
+        return self.mixture.rank
+
+    @property
+    def other_parameters(self) -> int:
+        """As of the whole mixture."""
+        return self.mixture.other_parameters
+
+    def matrices(self) -> Iterator[tuple[Matrix, int]]:
+        """Yield each weight matrix with the number of its instances, in order."""
+        yield from self.mixture.common_matrices()
+        yield from self.mixture.expert_matrices(self.own.of(self.mixture.total))
+
+    def spread(self, run: Forward) -> tuple[tuple[int, int], ...]:
+        """Return how many of the chip's experts get how many rows in a pass.
+
+        All chips' visits go to experts as evenly as they go (`Experts.products`), and the experts
+        in use to chips in turn, those that get one row more first.
+        """
+        experts, active = self.mixture.total, self.mixture.active
+        tokens = int(run.rows * self.group_rows)
+        busy = experts_in_use(experts, active, tokens)
+        rows, more = divmod(tokens * active, busy)
+        here = self.own.of(more)
+        return ((rows + 1, here), (rows, self.own.of(busy) - here))
+
+    def products(self, run: Forward) -> Iterator[Product]:
+        """Yield the products of a forward pass of the chip's own tokens."""
+        yield from self.mixture.of_every_token(run)
+        yield from self.mixture.visited(self.spread(run))
+
+    def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
+        """Yield the choice of experts, the activations of those here, the sum of own tokens."""
+        visits = sum(rows * experts for rows, experts in self.spread(run))
+        yield from self.mixture.between(run, visits)
