@@ -34,6 +34,7 @@ ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
 # in `out`: clocks and energy, those without first load and last store, energy of inner transfers,
 # clocks as if nothing were spared
 EDGELESS, INNER, LIKELY, OUT = 2, 4, 5, 6
+NONE = 1e200  # of what has no room
 ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as more is spared there
 
 
@@ -107,7 +108,7 @@ def _taps(relevant, plan):
 
 
 @inner
-def _inner(t, level, tile, plan, rates, busy):
+def _inner(t, tile, plan, rates, busy):
     """Add the least clocks that a transfer below the first tier takes of its ports.
 
     All tiles inside a block of an outer tier are visited anew for each block of what does not index
@@ -116,17 +117,16 @@ def _inner(t, level, tile, plan, rates, busy):
     moves, sizes = plan[0], plan[3]
     relevant, tier = moves[t, RELEVANT], moves[t, TIER]
     around = -1  # the innermost tier outside of which a block has several tiles
-    if tier <= level:
-        for g in range(tier - 1):
-            for d in range(sizes.size):
-                if relevant >> d & 1 and tile[tier - 1, d] < min(sizes[d], tile[g, d]):
-                    around = g
+    for g in range(tier - 1):
+        for d in range(sizes.size):
+            if relevant >> d & 1 and tile[tier - 1, d] < min(sizes[d], tile[g, d]):
+                around = g
     elements, repeated, again, step = rates[2][t], 1.0, 1, 1.0
     taps = _taps(relevant, plan)
     for d in range(sizes.size):
         size = sizes[d]
         if relevant >> d & 1:
-            step *= min(size, tile[min(tier, level) - 1, d])
+            step *= min(size, tile[tier - 1, d])
             if taps >> d & 1:
                 continue
             in_whole = 1
@@ -147,30 +147,51 @@ def _inner(t, level, tile, plan, rates, busy):
 
 
 @inner
-def _outer(innermost, tile, plan, rates, busy, spared):
-    """Add what the first tier's transfers take, and what is spared; return their least energy.
+def _crossing(innermost, tier, tile, plan):
+    """Return the share of elements for which loops of the innermost kind may not go round.
+
+    Of a tier's tiles the loops next to them go round in every whole block; in the last block of the
+    first tier, of which at most one tile is left, they need not. Further in such blocks repeat.
+    """
+    sizes, kinds = plan[3], plan[10]
+    share, some = 1.0, False
+    for d in range(sizes.size):
+        if kinds[d] == innermost and tile[tier - 1, d] < sizes[d]:
+            some = True
+            share = min(share, tile[tier - 1, d] / sizes[d])
+    if tier == 1 or not some:
+        return 0.0
+    return share if tier == 2 else 1.0
+
+
+@inner
+def _tier(tier, innermost, tile, plan, rates, busy, spared):
+    """Add what a tier's transfers take, and what is spared; return their least energy.
 
     They are repeated for all blocks of what does not index them, but of one dimension, or those of
     one kind: the innermost, through which a tile stays.
     """
     moves, sizes, kinds = plan[0], plan[3], plan[10]
     clocks, energy, _ = rates
-    total = 0.0
+    crossing, total = _crossing(innermost, tier, tile, plan), 0.0
     for t in range(moves.shape[0]):
-        if moves[t, TIER] != 1:
+        if moves[t, TIER] != tier:
             continue
         elements, again, step = rates[2][t], 1, 1.0
         for d in range(sizes.size):
             if moves[t, RELEVANT] >> d & 1:
-                step *= min(sizes[d], tile[0, d])
+                step *= min(sizes[d], tile[tier - 1, d])
             elif kinds[d] != innermost:
-                again *= (sizes[d] + tile[0, d] - 1) // tile[0, d]
-        more = elements * (again - 1)
+                again *= (sizes[d] + tile[tier - 1, d] - 1) // tile[tier - 1, d]
+        more = elements * (1 - crossing) * (again - 1)
         for p in range(busy.size):
             busy[p] += clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
-            # a write, and a read-back, are spared; first load and last store are with the edges
+            # a write, and a read-back, are spared; of the first tier first load and last store are
+            # with the edges
+            each = clocks[t, ONCE, p] if tier > 1 else 0.0
             if moves[t, OP] == 2:
-                each = clocks[t, SPARED, p] if more > 0.0 else clocks[t, ONCE, p]
+                each += clocks[t, SPARED, p] if more > 0.0 or tier > 1 else clocks[t, ONCE, p]
+            if each > 0.0:
                 spared[p] += step * each + clocks[t, ROUNDED, p]
         total += energy[t, 0] * elements + energy[t, 1] * more
     return total
@@ -204,7 +225,7 @@ def _late(innermost, tile, plan, rates):
 
 
 @inner
-def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
+def bound_of(level, tile, edge, base, energies, plan, rates, deeper, edges, busy, part, out):
     """Write clocks and energy that no mapping undercuts with the tiles of the outermost tiers.
 
     A bound is the least over the dimension that is innermost of the outermost loops.
@@ -221,36 +242,45 @@ def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
     energies : tuple
         Energy of the array, and of a clock.
     plan, rates : tuple
+    deeper : (1 + P,) float64 array
+        Energy, and clocks of the ports, that transfers of the other tiers take at least.
     edges : int64 array
         As `cost_kernels.edge_clocks` left them.
     busy : (3, P) float64 array
         Its first row gets the clocks that transfers below the first tier take of the ports.
+    part : (1 + P,) float64 array
+        Gets energy and clocks of the ports without those of deeper tiers.
     out : (OUT,) float64 array
         Clocks and energy; those without the edges; energy of transfers below the first tier; what
         clocks are likely, by which candidates are sorted.
     """
     moves, pace = plan[0], plan[5]
-    groups, ports = tile.shape[0], busy.shape[1]
+    ports = busy.shape[1]
     inner, sums, spared = busy[0], busy[1], busy[2]
     for p in range(ports):
-        inner[p] = 0.0
-    inner_pj = 0.0
+        inner[p] = deeper[1 + p]
+        part[1 + p] = NONE
+    inner_pj, part[0] = deeper[0], NONE
     for t in range(moves.shape[0]):
-        if 1 < moves[t, TIER] < groups:
-            inner_pj += _inner(t, level, tile, plan, rates, inner)
+        if 1 < moves[t, TIER] <= level:
+            inner_pj += _inner(t, tile, plan, rates, inner)
     compute = float(whole(steps(plan[3], plan[4]) * pace[0], pace))
     out[0] = out[1] = out[2] = out[3] = out[LIKELY] = 1e300
     for innermost in range(3):
         for p in range(ports):
             within = base[p, EXCESS] + base[p, WITHIN]
             sums[p], spared[p] = within / pace[1] - edges[AT_PORTS, p] + inner[p], 0.0
-        pj = energies[0] + inner_pj + _outer(innermost, tile, plan, rates, sums, spared)
-        late = (compute + _late(innermost, tile, plan, rates)) / 2
+        pj = energies[0] + inner_pj
+        if level:
+            pj += _tier(1, innermost, tile, plan, rates, sums, spared)
+        late = (compute + (_late(innermost, tile, plan, rates) if level else 0.0)) / 2
         cycles = likely = max(compute, late * (1 - 1e-12) - 1)
         for p in range(ports):
+            part[1 + p] = min(part[1 + p], sums[p] - spared[p] - deeper[1 + p])
             cycles = max(cycles, (sums[p] - spared[p]) * (1 - 1e-12) - 1)
             likely = max(likely, sums[p])
         edgeless = max(compute, cycles - ROUNDINGS)
+        part[0] = min(part[0], pj - deeper[0])
         out[0] = min(out[0], cycles + edge)
         out[1] = min(out[1], pj + energies[1] * (cycles + edge))
         out[LIKELY] = min(out[LIKELY], likely + edge)
@@ -260,55 +290,52 @@ def bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out):
 
 
 @compiled(**OPTIONS)
-def floor_of(extents, counts, plan, layout, rates, scratch, least, pairs):
-    """Write the least that the first tier's transfers take, whatever the unrolling.
+def tier_floors(extents, counts, least, plan, layout, rates, scratch, found):
+    """Write the least that the transfers of each tier take, whatever the tiles of the others.
 
     Parameters
     ----------
     extents : (D, N) int64 array
-        Tiles of each dimension, in descending order, with a step's tile of one element.
+        Tiles of each dimension, in descending order: one for each number of blocks.
     counts : (D,) int64 array
+    least : (G - 1, D) int64 array
+        The smallest tile of each dimension in each tier.
     plan, layout, rates : tuple
-        Memories of which units have copies have no bound.
     scratch : tuple
-        (1, D), (places,), (places, 2), (memories,) int64 and (2, P) float64 arrays: room.
-    least : (2,) float64 array
-        Clocks of the busiest port, and energy; each the least of all tiles.
-    pairs : (2, N, N) float64 array
-        The same with each tile of the first dimension and each of the second; left as it is where
-        none of the third has room.
+        (G - 1, D), (places,), (places, 2), (memories,) int64 and (2, P) float64 arrays: room.
+    found : (G - 1, 1 + P, N, N) float64 array
+        Of each tier, with each tile of the first dimension and each of the second: least energy,
+        and least clocks of each port; `NONE` where none of the third has room.
     """
-    tile, partial, held, needs, (busy, spared) = scratch
-    least[0] = least[1] = 1e300
-    for d in range(3, counts.size):
-        tile[0, d] = extents[d, 0]
-    for m in range(counts[0]):
-        tile[0, 0] = extents[0, m]
-        k = 0
-        for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the largest of the third
-            tile[0, 1] = extents[1, n]
-            if counts.size > 3:  # the smallest of the fourth fits best, the largest moves least
-                tile[0, 3] = extents[3, counts[3] - 1]
-            while k < counts[2]:
-                tile[0, 2] = extents[2, k]
-                if has_room(1, tile, partial, held, needs, plan, layout):
-                    break
-                k += 1
-            if k == counts[2]:
-                break
-            if counts.size > 3:
-                tile[0, 3] = extents[3, 0]
-            for innermost in range(3):
-                for p in range(busy.size):
-                    busy[p] = spared[p] = 0.0
-                pj = _outer(innermost, tile, plan, rates, busy, spared)
-                busiest = 0.0
-                for p in range(busy.size):
-                    busiest = max(busiest, busy[p] - spared[p])
-                pairs[0, m, n] = min(pairs[0, m, n], busiest)
-                pairs[1, m, n] = min(pairs[1, m, n], pj)
-            least[0] = min(least[0], pairs[0, m, n])
-            least[1] = min(least[1], pairs[1, m, n])
+    tile, partial, held, needs = scratch[:4]
+    busy, spared = scratch[4][0], scratch[4][1]
+    for tier in range(1, found.shape[0] + 1):
+        at = tile[tier - 1]
+        for m in range(counts[0]):
+            k = 0
+            for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the third's largest
+                for row in range(found.shape[1]):
+                    found[tier - 1, row, m, n] = NONE
+                at[0], at[1] = extents[0, m], extents[1, n]
+                for d in range(3, counts.size):  # the smallest fits best, the largest moves least
+                    at[d] = least[tier - 1, d]
+                while k < counts[2]:
+                    at[2] = extents[2, k]
+                    if has_room(tier, tile, partial, held, needs, plan, layout):
+                        break
+                    k += 1
+                if k == counts[2]:
+                    continue
+                for d in range(3, counts.size):
+                    at[d] = extents[d, 0]
+                for innermost in range(3):
+                    for p in range(busy.size):
+                        busy[p] = spared[p] = 0.0
+                    pj = _tier(tier, innermost, tile, plan, rates, busy, spared)
+                    found[tier - 1, 0, m, n] = min(found[tier - 1, 0, m, n], pj)
+                    for p in range(busy.size):
+                        clocks = max(0.0, busy[p] - spared[p])
+                        found[tier - 1, 1 + p, m, n] = min(found[tier - 1, 1 + p, m, n], clocks)
 
 
 @inner

@@ -14,17 +14,18 @@ from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
 from . import bound_kernels
 from . import cost_kernels as kernels
+from .bound_kernels import NONE
 from .constraints import Constraints
 from .nest import Loops
 from .operands import OperandBits
 from .pixels import pixel_table
-from .space import FREE, Chains, Ways, kinds_of, least_extents, tiers_of
+from .space import FREE, Chains, Ways, kinds_of, tiers_of
+from .tier_floors import TierTiles, floors_of, tiles_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
 COUNTER_BITS = 62
-NOTHING_FITS = 1e299
 KINDS: tuple[tuple[int, bool, tuple[str, str]], ...] = (
     (kernels.FETCH, False, ("read", "write")),
     (kernels.FINISHED, False, ("write", "read")),
@@ -273,6 +274,9 @@ class Packed:
             ints(groups, many),  # and where they end
             ints(groups + 1),  # candidates of each level: the next one,
             ints(groups + 1),  # and where they end
+            np.zeros(1 + ports),  # energy and clocks that tiers without tiles take at least,
+            np.zeros((groups, 1 + ports)),  # and those of each level take
+            ints(groups),  # clocks beside the steps, by level
         )
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:
@@ -295,23 +299,13 @@ class Packed:
         return plan, self.rates(plan)
 
     @cached_property
-    def deeper_pj(self) -> float:
-        """Least energy of what moves once between memories below the first tier."""
+    def once_pj(self) -> float:
+        """Energy of what memories move between them, each element once."""
         energy = self._flat[1][1]
         return math.fsum(
             float(energy[t, 0]) * self._elements(move.operand)
             for t, move in enumerate(self.moves)
-            if 1 < self.move_rows[t, kernels.TIER] < len(self.tiers)
-        )
-
-    @cached_property
-    def once_pj(self) -> float:
-        """Energy of what memories move between them, each element once."""
-        energy = self._flat[1][1]
-        return self.deeper_pj + math.fsum(
-            float(energy[t, 0]) * self._elements(move.operand)
-            for t, move in enumerate(self.moves)
-            if self.move_rows[t, kernels.TIER] == 1 < len(self.tiers)
+            if move.child is not None
         )
 
     @cached_property
@@ -332,76 +326,53 @@ class Packed:
                     )
         return found
 
-    @property
+    @cached_property
     def floor(self) -> tuple[float, float]:
         """Least clocks of a port, and least energy, of what memories move, whatever the unrolling.
 
-        That of the first tier's best tiles with a step's tile of one element, which has the blocks
-        of any other tiles and needs no more room; transfers further in happen once.
+        That of each tier's best tiles with a step's tile of one element, which has the blocks of
+        any other tiles and needs no more room. Copies of a memory have as much room as all of them,
+        and share what goes through their ports.
         """
-        clocks, energy, _ = self._floors
-        return clocks, energy
+        if len(self.tiers) == 1:
+            return 0.0, self.once_pj
+        plan, (clocks, energy, elements) = self._flat
+        places, ratios, room, once = self.layout(False)
+        axes = {axis.name: axis.size for axis in self.hierarchy.axes}
+        copies = {m.name: prod(axes[name] for name in m.per) for m in self.hierarchy.memories}
+        most = np.iinfo(np.int64).max
+        held = zip(sorted(copies), room.tolist(), strict=True)
+        room = np.array([min(most, size * copies[name]) for name, size in held], np.int64)
+        shared = np.array([copies[name] for name, _ in self.ports])
+        tiers = floors_of(
+            self.tier_tiles([1] * len(self.dims)),
+            plan,
+            (places, ratios, room, once),
+            (clocks / shared, energy, elements),
+        )[0][0]
+        if tiers[0].min() >= NONE:
+            return 0.0, self.once_pj
+        return float(tiers[1:].max(axis=0).min()), max(self.once_pj, float(tiers[0].min()))
 
-    def pair_floors(self, chains: list[Ints]) -> tuple[Floats, Ints]:
-        """Return least clocks and energy of the first tier by tiles of the first two dimensions.
+    def tier_tiles(self, steps: list[int]) -> TierTiles:
+        """Return the tiles that tiers may have.
 
         Parameters
         ----------
-        chains : list of (N, G) int64 array
-            Tiles of each dimension, tier by tier.
-
-        Returns
-        -------
-        floors : (2, M, N) float64 array
-            Clocks of a port, and energy of all transfers; infinite where nothing has room.
-        places : (2, C) int64 array
-            Where they stand for each chain of the two dimensions: by the number of its blocks.
+        steps : list of int
+            What a step of the array does of each dimension.
         """
-        places = np.zeros((2, max(map(len, chains))), np.int64)
-        if len(self.tiers) > 1:
-            for d in range(2):
-                size = self.sizes[d]
-                blocks = -(-size // np.array(self._extents(self.dims[d], int(size))))
-                places[d, : len(chains[d])] = np.searchsorted(blocks, -(-size // chains[d][:, 0]))
-        return self._floors[2], places
-
-    @cached_property
-    def _floors(self) -> tuple[float, float, Floats]:
-        """The floor, and that with each tile of the first dimension and each of the second."""
-        if len(self.tiers) == 1:
-            return 0.0, self.once_pj, np.zeros((2, 1, 1))
-        plan, (clocks, energy, elements) = self._flat
-        lists = [self._extents(dim, size) for dim, size in self.layer.sizes.items()]
-        extents = np.ones((len(lists), max(map(len, lists))), np.int64)
-        for d, some in enumerate(lists):
-            extents[d, : len(some)] = some
-        counts: Ints = np.array([len(some) for some in lists], np.int64)
-        places, ratios, room, once = self.layout(False)
-        names = sorted(memory.name for memory in self.hierarchy.memories)
-        copied = {name for name in names if self.hierarchy.memory(name).per}
-        room = np.where([name in copied for name in names], np.iinfo(np.int64).max, room)
-        alone = [name not in copied for name, _ in self.ports]  # copies share a port's elements
-        empty = [np.zeros(n, np.int64) for n in (len(places), len(room))]
-        scratch = (
-            np.ones((1, len(lists)), np.int64), empty[0],
-            np.zeros((len(places), 2), np.int64), empty[1],
-            (np.zeros(len(self.ports)), np.zeros(len(self.ports))),
-        )  # fmt: skip
-        least, pairs = np.zeros(2), np.full((2, len(lists[0]), len(lists[1])), np.inf)
-        bound_kernels.floor_of(
-            extents, counts, plan, (places, ratios, room, once),
-            (clocks * alone, energy, elements), scratch, least, pairs,
-        )  # fmt: skip
-        pairs[1] += self.deeper_pj
-        if least[1] >= NOTHING_FITS:
-            return 0.0, self.once_pj, pairs
-        return float(least[0]), max(self.once_pj, self.deeper_pj + float(least[1])), pairs
-
-    def _extents(self, dim: str, size: int) -> list[int]:
-        """Return the tiles of a dimension that a memory of the chip may have."""
-        if kinds_of(self.layer)[dim] == 3:
-            return [1]
-        return [size] if self.layer.windows and dim in "qrs" else least_extents(size, size)
+        kinds, lists = kinds_of(self.layer), []
+        least = np.array([steps] * (len(self.tiers) - 1), np.int64).reshape(-1, len(steps))
+        for d, (dim, size) in enumerate(self.layer.sizes.items()):
+            tiles = tiles_of(int(size), steps[d])
+            if kinds[dim] == 3:
+                tiles = (steps[d],)
+            elif self.layer.windows and dim in "qrs":
+                for tier, memories in enumerate(self.tiers[1:]):
+                    least[tier, d] = steps[d] if memories[0].per else tiles[0]
+            lists.append(tiles)
+        return TierTiles(lists=tuple(lists), least=least)
 
     @cached_property
     def waiting_cycles(self) -> int:

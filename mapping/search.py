@@ -6,14 +6,16 @@ nothing better than what was found:
 * an unrolling: clocks of its steps; energy of its array, of as many clocks, and of the tiles of the
   outer memories that would move least if a step were one element;
 * tiles of the outer tiers, whatever is further in: those, with first load and last store of those
-  tiers, and what each port moves at least, the best dimension being innermost. A smaller tile of
-  the first tier moves no less, so one that is hopeless without its first load and last store
-  excludes the smaller ones;
+  tiers, and what each port moves at least, the best dimension being innermost, with the least that
+  transfers of each tier further in take, if its tiles are no larger (`mapping.tier_floors`). A
+  smaller tile of the first tier moves no less, so one that is hopeless without its first load and
+  last store excludes the smaller ones;
+* two dimensions of a tier's tiles, whatever the third: the same, from tables;
 * an order of the outermost loops: those, with all that passes DRAM, each transfer in the longest
   window that it could have.
 
 Transfers below the first tier are repeated for every block of an outer tier that does not index
-them, where a whole block has several of their tiles, and happen once where inner tiles are open.
+them, where a whole block has several of their tiles.
 The most promising come first, which changes what is costed, not what is found.
 """
 

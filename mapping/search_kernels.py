@@ -65,7 +65,7 @@ def search_tiles(
     rates : tuple
         As `bound_kernels.move_rates` leaves them.
     floors : tuple
-        What no tiles with two of the first tier undercut (`packed.Packed.pair_floors`).
+        What no tiles with two of a tier undercut (`packed.floors_of`).
     objective : int
         0 clocks, 1 energy, 2 their product, 3 all that are best in both.
     limit : int
@@ -82,6 +82,7 @@ def search_tiles(
         Mappings costed.
     """
     tile, low, high, at, stop = scratch[6], scratch[17], scratch[18], scratch[19], scratch[20]
+    deeper, parts, known_edge = scratch[21], scratch[22], scratch[23]
     counts, groups, level, evaluated = space[2], tile.shape[0], 0, 0
     energies = _array_pj(plan, fixed_pj, scratch), fixed_pj[1]
     for d in range(counts.size):
@@ -107,6 +108,13 @@ def search_tiles(
             if evaluated >= limit:
                 return evaluated
             continue
+        known_edge[level] = edge_clocks(level, tile, plan, scratch[13]) + fixed[0]
+        for row in range(deeper.size):
+            deeper[row] = 0.0
+        bound_of(
+            level, tile, known_edge[level], scratch[0], energies, plan, rates, deeper,
+            scratch[13], scratch[14], parts[level], scratch[15],
+        )  # fmt: skip
         start, end, level = stop[level] if level else 0, -1, level + 1
         while end < 0:
             end = _expand(
@@ -177,10 +185,8 @@ def _expand(
     while more:
         if at + counts[2] > numbers.size:
             return -1
-        if (
-            level > 1
-            or not fixed[3]
-            or not _hopeless_pair(index, compute, fixed, energies, floors, objective, front)
+        if not fixed[3] or not _hopeless_pair(
+            level, index, compute, energies, floors, objective, front, scratch
         ):
             first, stride = 0, 1
             for e in range(many):
@@ -188,7 +194,7 @@ def _expand(
                 stride *= counts[e]
             at = _expand_last(
                 level, at, first, numbers, bounds, space, low, high, plan, layout, fixed,
-                energies, rates, objective, front, scratch,
+                energies, rates, floors, objective, front, scratch,
             )  # fmt: skip
         more = False
         for e in range(many):  # the next tiles of all but the third; the second goes first
@@ -206,12 +212,17 @@ def _expand(
 
 
 @inner
-def _hopeless_pair(index, compute, fixed, energies, floors, objective, front):
-    """Whether no tiles of the first tier with these of the first two dimensions may be best."""
-    pairs, places = floors
-    i, j = places[0, index[0]], places[1, index[1]]
-    cycles = fixed[0] + max(float(compute), pairs[0, i, j] * (1 - 1e-12) - 1)
-    return hopeless(cycles, energies[0] + pairs[1, i, j] + energies[1] * cycles, front, objective)
+def _hopeless_pair(level, index, compute, energies, floors, objective, front, scratch):
+    """Whether no tiles of a tier with these of the first two dimensions may be best."""
+    tiers, places = floors[0], floors[2]
+    part, edge = scratch[22][level - 1], scratch[23][level - 1]
+    i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
+    busiest = 0.0
+    for p in range(1, part.size):
+        busiest = max(busiest, part[p] + tiers[level - 1, p, i, j])
+    cycles = edge + max(float(compute), busiest * (1 - 1e-12) - 1)
+    pj = part[0] + tiers[level - 1, 0, i, j] + energies[1] * cycles
+    return hopeless(cycles, pj, front, objective)
 
 
 @inner
@@ -236,7 +247,7 @@ def _first_with_room(level, space, low, high, plan, layout, scratch):
 @inner
 def _expand_last(
     level, at, first, numbers, bounds, space, low, high, plan, layout, fixed, energies, rates,
-    objective, front, scratch,
+    floors, objective, front, scratch,
 ):  # fmt: skip
     """Append the tiles of a level along the last dimension; return where they end.
 
@@ -247,11 +258,18 @@ def _expand_last(
     base, tile, edges, busy, out = scratch[0], scratch[6], scratch[13], scratch[14], scratch[15]
     stride = counts[0] * counts[1]
     deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
+    deeper, index, places = scratch[21], scratch[16], floors[2]
+    i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
+    for row in range(deeper.size):
+        deeper[row] = floors[1][level - 1, row, i, j]
     k = _first_with_room(level, space, low, high, plan, layout, scratch)
     while k < high[level - 1, 2]:
         tile[level - 1, 2] = chains[2, k, level - 1]
         edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
-        bound_of(level, tile, edge, base, energies, plan, rates, edges, busy, out)
+        bound_of(
+            level, tile, edge, base, energies, plan, rates, deeper, edges, busy,
+            scratch[22][level], out,
+        )  # fmt: skip
         if not fixed[3] or not hopeless(out[0], out[1], front, objective):
             numbers[at] = first + stride * k
             bounds[at, 0], bounds[at, 1], bounds[at, 2] = out[0], out[1], out[LIKELY]
@@ -399,9 +417,11 @@ def _search_orders(
     elapsed = steps(sizes, plan[4]) * pace[0]
     groups, evaluated = tile.shape[0], 0
     edge = edge_clocks(groups, tile, plan, scratch[13]) + fixed[0]
+    for row in range(scratch[21].size):
+        scratch[21][row] = 0.0
     bound_of(
-        groups - 1, tile, edge, scratch[0], energies, plan, rates, scratch[13], scratch[14],
-        scratch[15],
+        groups - 1, tile, edge, scratch[0], energies, plan, rates, scratch[21], scratch[13],
+        scratch[14], scratch[22][groups - 1], scratch[15],
     )  # fmt: skip
     for place in range(held.shape[0]):
         for unfinished in range(2):

@@ -14,6 +14,7 @@ from .nest import Level, Loop, Mapping, Unroll
 from .packed import ORDERS, Packed, spread
 from .pixels import pixel_table
 from .space import chains, kinds_of, step_tiles, whole_chains
+from .tier_floors import floors_of
 
 Ints = NDArray[np.int64]
 PARETO_ROOM = 1 << 14  # mappings that a front has room for
@@ -158,10 +159,12 @@ class Unrolled:
         """
         if not all(len(each) for each in self.chain_lists):
             return 0
+        rates, tiles = self.packed.rates(self.plan), self.packed.tier_tiles(self.step_tile.tolist())
+        places = tiles.places(self.packed.sizes, self.chain_lists)
         evaluated: int = search_kernels.search_tiles(
             self.space, self.plan, self.layout, self.fixed, self.fixed_pj,
-            self.packed.rates(self.plan), self.packed.pair_floors(self.chain_lists), objective,
-            limit, front, self.packed.scratch,
+            rates, (*floors_of(tiles, self.plan, self.layout, rates), places), objective, limit,
+            front, self.packed.scratch,
         )  # fmt: skip
         return evaluated
 

@@ -194,3 +194,27 @@ def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:
     rng = random.Random(seed)
     chip, bits = random_chip(rng), random_bits(rng)
     return Loops.product(*rng.sample([1, 2, 3, 3], 3)), bits, chip
+
+
+def deep_chip(rng: random.Random, *, large: bool = False) -> Hierarchy:
+    """Two or three tiers of memories between the DRAM and the array; units may have copies."""
+    chip = random_chip(rng, large=large)
+    outer, *inner = chip.memories
+    per = (chip.axes[0].name,) if rng.random() < 0.5 else ()
+    kept = [memory for memory in inner if memory.name == "register"]
+    middle = [
+        Memory(
+            name=f"middle{i}",
+            holds=holds,
+            size_bits=rng.randint(40, 160) * (20 if large else 1),
+            ports=random_ports(rng),
+            per=per,
+            double_buffered=rng.random() < 0.7,
+            latency_cycles=rng.choice([0, 0, 2]),
+        )
+        for i, holds in enumerate(
+            rng.choice([[OPERANDS], [("weight",), ("input", "output")], [("input",), ("output",)]])
+        )
+    ]
+    outers = [memory for memory in inner if memory.name != "register"]
+    return replace(chip, memories=(outer, *outers, *middle, *kept))

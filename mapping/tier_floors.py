@@ -1,0 +1,110 @@
+"""What the transfers of each tier take at least, as the tables that the compiled search looks up.
+
+A tier's tiles are taken alone, as if they were the only ones: tiles outside of them can only cut
+them further, and more often. Of each number of blocks of a dimension the least tile stands for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import bound_kernels
+from .space import least_extents
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierTiles:
+    """The tiles that tiers may have.
+
+    Attributes
+    ----------
+    lists : tuple of tuple of int
+        Of each dimension the tiles in descending order, one for each number of blocks.
+    least : (G - 1, D) int64 array
+        The smallest tile of each dimension in each tier.
+    """
+
+    lists: tuple[tuple[int, ...], ...]
+    least: Ints
+
+    def places(self, sizes: Ints, chains: Sequence[Ints]) -> Ints:
+        """Return where tiles of the first two dimensions stand in their lists.
+
+        Parameters
+        ----------
+        sizes : (D,) int64 array
+        chains : sequence of (N, G) int64 array
+            Tiles of each dimension, tier by tier.
+
+        Returns
+        -------
+        (2, N, G - 1) int64 array
+        """
+        tiers = self.least.shape[0]
+        found = np.zeros((2, max(map(len, chains)), max(1, tiers)), np.int64)
+        for d in range(2):
+            blocks = -(-sizes[d] // np.array(self.lists[d]))
+            counts = -(-sizes[d] // chains[d][:, :tiers])
+            found[d, : len(chains[d]), :tiers] = np.searchsorted(blocks, counts)
+        return found
+
+
+def tiles_of(size: int, step: int) -> tuple[int, ...]:
+    """Return the tiles of a dimension in whole steps, the largest first.
+
+    Examples
+    --------
+    >>> tiles_of(10, 3)
+    (12, 6, 3)
+    """
+    steps = -(-size // step)
+    return tuple(tile * step for tile in least_extents(steps, steps))
+
+
+def floors_of(
+    tiles: TierTiles, plan: tuple[Any, ...], layout: tuple[Ints, ...], rates: tuple[Any, Any, Any]
+) -> tuple[Floats, Floats]:
+    """Return the least energy, and clocks of each port, by tiles of the first two dimensions.
+
+    Parameters
+    ----------
+    tiles : TierTiles
+    plan, layout, rates : tuple
+        As `bound_kernels` takes them.
+
+    Returns
+    -------
+    tiers, deeper : (G - 1, 1 + P, M, N) float64 array
+        What transfers into a tier with these tiles take, and into all tiers further in; what those
+        further in take alone. `bound_kernels.NONE` or more where nothing has room.
+    """
+    groups, dims = tiles.least.shape[0], len(tiles.lists)
+    ports = rates[0].shape[2]
+    extents = np.ones((dims, max(map(len, tiles.lists))), np.int64)
+    for d, some in enumerate(tiles.lists):
+        extents[d, : len(some)] = some
+    counts: Ints = np.array([len(some) for some in tiles.lists], np.int64)
+    places, room = len(layout[0]), len(layout[2])
+    scratch = (
+        np.ones((groups, dims), np.int64),
+        np.zeros(places, np.int64),
+        np.zeros((places, 2), np.int64),
+        np.zeros(room, np.int64),
+        np.zeros((2, ports)),
+    )
+    found = np.zeros((groups, 1 + ports, len(tiles.lists[0]), len(tiles.lists[1])))
+    bound_kernels.tier_floors(extents, counts, tiles.least, plan, layout, rates, scratch, found)
+    smaller = found[:, :, ::-1, ::-1]  # tiles inside are no larger
+    for axis in (2, 3):
+        smaller = np.minimum.accumulate(smaller, axis=axis)
+    smaller = smaller[:, :, ::-1, ::-1]
+    deeper = np.zeros_like(found)
+    for tier in range(groups - 2, -1, -1):
+        deeper[tier] = deeper[tier + 1] + smaller[tier + 1]
+    return found + deeper, deeper

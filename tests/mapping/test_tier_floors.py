@@ -1,0 +1,129 @@
+"""Bounds below the first tier, on chips of three and four levels: what no mapping undercuts."""
+
+import random
+
+import numpy as np
+import pytest
+
+from bitlathe.mapping.bound_kernels import NONE
+from bitlathe.mapping.cost import cost
+from bitlathe.mapping.nest import Loops
+from bitlathe.mapping.packed import Packed
+from bitlathe.mapping.search import search
+from bitlathe.mapping.space import Ways, storages, tiers_of
+from bitlathe.mapping.tier_floors import floors_of, tiles_of
+from bitlathe.mapping.unrolled import Unrolled, new_front
+from map_cases import deep_chip, every_mapping, least_of, one_order, random_bits
+
+
+def unrolled_case(rng: random.Random):
+    """Return a layer on a deep chip, unrolled somehow, with a few tiles of each dimension."""
+    while True:
+        chip, bits = deep_chip(rng, large=True), random_bits(rng)
+        layer = Loops.product(*(rng.randint(1, 60) for _ in range(3)), rng.choice([1, 1, 2]))
+        packed, ways = Packed(layer, bits, chip, rng.choice(storages(chip))), Ways(layer, chip.axes)
+        number = rng.randrange(len(ways))
+        unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
+        if all(len(each) for each in unrolled.chain_lists):
+            return layer, bits, chip, packed, ways, number, unrolled
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_mapping_moves_less_than_the_floors_of_its_tiers(seed: int) -> None:
+    """Energy of all transfers between memories, and clocks of each port, tier by tier."""
+    rng = random.Random(seed)
+    compared = repeated = 0
+    while compared < 40:
+        layer, bits, chip, packed, *_, unrolled = unrolled_case(rng)
+        tiles = packed.tier_tiles(unrolled.step_tile.tolist())
+        tables = floors_of(tiles, unrolled.plan, unrolled.layout, packed.rates(unrolled.plan))
+        picks = [rng.randrange(len(each)) for each in unrolled.chain_lists]
+        unrolled.chain_lists = [
+            each[i : i + 1] for each, i in zip(unrolled.chain_lists, picks, strict=True)
+        ]
+        places = tiles.places(packed.sizes, unrolled.chain_lists)[:, 0]
+        one_order(unrolled, rng)
+        front = new_front(0)
+        if not unrolled.search(0, 1, front):
+            continue
+        found = cost(layer, bits, unrolled.mapping(front[1][0]), chip)
+        busy = {(load.memory, load.port): load.busy for load in found.ports}
+        moved = sum(found.energy_pj[memory.name] for memory in chip.memories)
+        rows = [tables[0][0], *tables[1]]  # all tiers; those inside each
+        for tier, row in zip([0, *range(len(places[0]))], rows, strict=True):
+            floor = row[:, places[0, tier], places[1, tier]]
+            assert floor[0] <= moved * (1 + 1e-9)
+            for clocks, port in zip(floor[1:], packed.ports, strict=True):
+                assert clocks <= busy[port] * (1 + 1e-9)
+        first = tables[0][0, 0, places[0, 0], places[1, 0]]
+        repeated += first > 1.2 * packed.once_pj
+        floor_cycles, floor_pj = packed.floor
+        assert floor_cycles <= found.cycles
+        assert floor_pj <= moved * (1 + 1e-9)
+        compared += 1
+    assert repeated  # they say more than that each element moves once
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_undercuts_a_bound_on_deep_chips(seed: int) -> None:
+    """Of any part of an unrolling: what bounds exclude is not better than the best."""
+    rng = random.Random(100 + seed)
+    compared = 0
+    while compared < 20:
+        _, _, _, packed, ways, number, unrolled = unrolled_case(rng)
+        unrolled.chain_lists = [
+            each[sorted(rng.sample(range(len(each)), min(len(each), rng.randint(1, 6))))]
+            for each in unrolled.chain_lists
+        ]
+        unrolled.allowed = unrolled.allowed.copy()
+        one_order(unrolled, rng)
+        bounds = [packed.bounds(ways, traffic=traffic) for traffic in (False, True)]
+        for objective in range(3):
+            whole, bounded = new_front(objective), new_front(objective)
+            unrolled.fixed[3] = 0
+            unrolled.search(objective, 1 << 40, whole)
+            unrolled.fixed[3] = 1
+            unrolled.search(objective, 1 << 40, bounded)
+            np.testing.assert_allclose(bounded[0][0], whole[0][0], rtol=1e-12)
+            for cycles, energy in bounds:
+                assert cycles[number] <= whole[0][0, 0]
+                assert energy[number] <= whole[0][0, 1]
+        compared += bool(whole[2][0])
+
+
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=pytest.mark.slow if seed else ()) for seed in range(12)]
+)
+def test_search_finds_the_best_of_every_mapping_of_deep_chips(seed: int) -> None:
+    rng = random.Random(200 + seed)
+    expected = None
+    while expected is None:
+        chip, bits = deep_chip(rng), random_bits(rng)
+        layer = Loops.product(*rng.sample([1, 2, 2, 3], 3))
+        if len(tiers_of(chip)) < 3 or len(storages(chip)) > 1:
+            continue
+        expected = least_of(layer, bits, chip, "edp", every_mapping(layer, chip))
+    found = search(layer, bits, chip, "edp")
+    assert found.optimal
+    assert found.cost.edp == pytest.approx(expected.edp, rel=1e-9)
+
+
+def test_tiles_are_the_least_of_their_number_of_blocks() -> None:
+    assert tiles_of(10, 3) == (12, 6, 3)
+    assert tiles_of(1, 4) == (4,)
+    for size, step in ((7, 2), (60, 7), (31, 1)):
+        blocks = [-(-size // tile) for tile in tiles_of(size, step)]
+        assert blocks == sorted(set(blocks))
+        assert {-(-size // (step * i)) for i in range(1, size + 1)} == set(blocks)
+
+
+def test_what_has_no_room_has_no_floor_that_counts() -> None:
+    """A pair of tiles that no third leaves room for is beyond all costs."""
+    rng = random.Random(1)
+    largest = 0.0
+    while largest < NONE:
+        *_, packed, _, _, unrolled = unrolled_case(rng)
+        tiles = packed.tier_tiles(unrolled.step_tile.tolist())
+        tables = floors_of(tiles, unrolled.plan, unrolled.layout, packed.rates(unrolled.plan))
+        largest = float(tables[0][0].max(initial=0.0))
+    assert largest >= NONE
