@@ -525,7 +525,7 @@ def _simulate_system(
 
 
 @main.command("map")
-@click.option("--arch", required=True, help="A shipped chip or the path of a YAML file.")
+@click.option("--arch", help="A shipped chip or the path of a YAML file.")
 @click.option("--gemm", metavar="MxNxK", callback=sizes, help="Product to map.")
 @click.option("--model", help="A shipped model or the path of a config.json, with --layer.")
 @click.option("--layer", help="The model's layer to map, e.g. q_proj.")
@@ -552,10 +552,14 @@ def _simulate_system(
     multiple=True,
     help="What the best must keep to, e.g. io.k=whole, weight.order=n,k,m, rows=k:32.",
 )
+@click.option("--certificate", type=PATH, help="A file to write: the mapping with a proof.")
+@click.option(
+    "--check", type=PATH, help="A certificate to check; alone, or for --arch and a layer."
+)
 @settings_option
 @json_option
 def map_command(
-    arch: str,
+    arch: str | None,
     gemm: tuple[int, int, int] | None,
     model: str | None,
     layer: str | None,
@@ -565,6 +569,8 @@ def map_command(
     objective: Any,
     file: Path | None,
     constraints: tuple[str, ...],
+    certificate: Path | None,
+    check: Path | None,
     settings: tuple[str, ...],
     *,
     as_json: bool,
@@ -576,12 +582,20 @@ def map_command(
     from .arch import load_arch
     from .mapping.constraints import Constraints
     from .mapping.read import read_mapping
+    from .sim.map_certificate import check_certificate, write_certificate
     from .sim.map_layer import layer_on, product_on
 
+    if check is not None and arch is None:
+        _say_checked(check_certificate, check)
+        return
+    if arch is None:
+        raise BitlatheError("map needs a chip: give --arch, or --check FILE.")
     if (gemm is None) == (model is None) or (model is None) != (layer is None):
         raise BitlatheError("map takes a product (--gemm), or a layer (--model and --layer).")
     if file is not None and constraints:
         raise BitlatheError("--constraint is for the search; leave it out with --mapping.")
+    if constraints and certificate is not None:
+        raise BitlatheError("--certificate is of the whole space; leave --constraint out.")
     kept_to = Constraints.of(*constraints)
     chip = load_arch(arch, _settings(settings))
     if gemm is not None:
@@ -592,7 +606,12 @@ def map_command(
         network = load_model(model or "")
         asked = layer_on(chip, network, layer or "", phase, context, batch)
         name = f"{layer} of {network.name}"
+    if check is not None:
+        _say_checked(check_certificate, check, asked)
+        return
     found = asked.best(objective, kept_to) if file is None else asked.under(read_mapping(file))
+    if certificate is not None:
+        _note(f"{certificate}: {write_certificate(certificate, asked, found, objective)}")
     if as_json:
         print_json(found.to_dict())
         return
@@ -601,6 +620,15 @@ def map_command(
     print_table(found.ports(), title="ports")
     for line in found.lines():
         click.echo(line)
+
+
+def _say_checked(check: Any, *of: Any) -> None:
+    """Print what a certificate proves, or what does not hold: then the exit status is 1."""
+    try:
+        click.echo(check(*of))
+    except BitlatheError as err:
+        click.echo(f"Error: {err}", err=True)
+        raise SystemExit(1) from None
 
 
 @main.command()

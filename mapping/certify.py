@@ -1,0 +1,160 @@
+"""Certificates of mappings: what a search found, with a proof that anyone can check.
+
+Here the records of a layer, a chip and a mapping become the plain data that `mapping.proof` reads.
+Energies are floats on a chip; a certificate has exactly these floats, as fractions.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
+from ..datatypes.base.errors import BitlatheError
+from .best import Objective
+from .nest import Loops, Mapping, dims_of
+from .operands import OperandBits
+from .proof.check import ABOUT, SPACE, VERSION, cost_data, traffic_data
+from .proof.count import cost
+from .proof.floor import dram_bits, traffic_floor
+from .proof.record import chip_of, layer_of, nest_of
+from .prove import prove
+
+BUDGET = 6_000
+
+
+def number(value: float | Fraction) -> int | str:
+    """Return a number exactly: an integer, or text such as ``"7/2"``.
+
+    Examples
+    --------
+    >>> number(3.0), number(0.1)
+    (3, '3602879701896397/36028797018963968')
+    """
+    exact = Fraction(value)
+    return exact.numerator if exact.denominator == 1 else str(exact)
+
+
+def layer_data(layer: Loops, bits: OperandBits) -> dict[str, Any]:
+    """Return a product as plain data.
+
+    Raises
+    ------
+    BitlatheError
+        The layer is not a product.
+    """
+    if layer.windows or list(layer.sizes) not in (["m", "n", "k"], ["m", "n", "k", "b"]):
+        raise BitlatheError(
+            f"certificates are for products, of dimensions m, n, k and b; this layer has "
+            f"{', '.join(layer.sizes)}: map the product that it is (--gemm)."
+        )
+    return {
+        "sizes": dict(layer.sizes),
+        "bits": {operand: number(bits.of(operand)) for operand in OPERANDS},
+        "code_bits": {operand: number(bits.code(operand)) for operand in OPERANDS},
+        "partial_bits": number(bits.partial),
+        "step_cycles": number(bits.step_cycles),
+    }
+
+
+def chip_data(chip: Hierarchy) -> dict[str, Any]:
+    """Return a chip as plain data: of its axes the dimensions that products have."""
+    return {
+        "memories": [_memory_data(memory) for memory in chip.memories],
+        "axes": [
+            {
+                "name": axis.name,
+                "size": axis.size,
+                "dims": [dim for dim in "mnkb" if dim in dims_of(axis.dims)],
+            }
+            for axis in chip.axes
+        ],
+        "units": list(chip.units),
+        "unit_pj": number(chip.unit_pj),
+        "table_cycles": chip.table_cycles,
+        "table_units": list(chip.table_units),
+        "table_pj": number(chip.table_pj),
+        "static_pj": number(chip.static_pj),
+        "fill_cycles": chip.fill_cycles,
+    }
+
+
+def _memory_data(memory: Memory) -> dict[str, Any]:
+    return {
+        "name": memory.name,
+        "holds": list(memory.holds),
+        "size_bits": memory.size_bits,
+        "words": memory.words,
+        "ports": [
+            {
+                "direction": port.direction,
+                "width_bits": number(port.width_bits),
+                "read_pj": number(port.read_pj),
+                "write_pj": number(port.write_pj),
+                "operands": list(port.operands),
+            }
+            for port in memory.ports
+        ],
+        "per": list(memory.per),
+        "double_buffered": memory.double_buffered,
+        "optional": list(memory.optional),
+        "latency_cycles": memory.latency_cycles,
+    }
+
+
+def certificate(
+    layer: Loops,
+    bits: OperandBits,
+    hierarchies: tuple[Hierarchy, ...],
+    mapping: Mapping,
+    hierarchy: Hierarchy,
+    *,
+    objective: Objective = "cycles",
+    budget: int = BUDGET,
+    rung_cycles: int | None = None,
+) -> dict[str, Any]:
+    """Return the certificate of a mapping as plain data, to be written as JSON.
+
+    Parameters
+    ----------
+    layer : Loops
+        A product.
+    bits : OperandBits
+    hierarchies : tuple of Hierarchy
+        The chip's memories, dataflow by dataflow.
+    mapping : Mapping
+        Legal on ``hierarchy``, one of them. Where the proof comes upon one that is better by the
+        exact energies, of which the search has floats, that takes its place.
+    hierarchy : Hierarchy
+    objective : {"cycles", "energy", "edp"}
+        What is least.
+    budget : int
+        Parts of the space to bound at most (`prove.prove`).
+    rung_cycles : int, optional
+        Clocks of the mapping on the cycle rung.
+
+    Raises
+    ------
+    BitlatheError
+        The layer is not a product.
+    """
+    described, chips = layer_data(layer, bits), [chip_data(each) for each in hierarchies]
+    product = layer_of(described)
+    some = [chip_of(chip, f"chips[{i}]") for i, chip in enumerate(chips)]
+    at, nest = hierarchies.index(hierarchy), nest_of(mapping.to_dict())
+    found = cost(product, some[at], nest)
+    proof = prove(product, some, objective, found.of(objective), budget=budget)
+    return {
+        "certificate": VERSION,
+        "about": ABOUT,
+        "objective": objective,
+        "layer": described,
+        "chips": chips,
+        "space": SPACE,
+        "mapping": {"chip": at, **mapping.to_dict()},
+        "cost": cost_data(found),
+        "bound": str(proof.bound),
+        "proof": proof.data,
+        "traffic": traffic_data(
+            dram_bits(product, some[at], nest), traffic_floor(product, some[at])
+        ),
+        "cycle_rung_cycles": rung_cycles,
+    }

@@ -1,0 +1,463 @@
+"""What no mapping of a part of the space undercuts: the formulas that a certificate names.
+
+A part is one storage, one way to unroll, and for every dimension some chains of tiles. `floors`
+gives pairs of clocks and energy, one for each choice of the loop that is innermost of those between
+two tiers; each mapping of the part takes at least as much of both as one of the pairs.
+
+Transfers. A tile is fetched again for every block of the dimension that does not index it, unless
+that dimension's loop is the innermost of its group with more than one iteration (then the tile
+stays). So with loop x innermost in the outermost group an operand that x indexes is moved once for
+each of those blocks, the other one once. Further in the same holds of what lies in whole blocks of
+x, and of what lies in whole blocks of an outer tier with more than one tile of the operand: two
+blocks in a row do not end and begin with the same tile. All of it is monotone in the tiles, so that
+the largest tile of a part counts for blocks, the smallest for what is loaded first.
+
+Clocks. A port is busy for what is moved, in bits over its width; the clocks of a mapping are at
+least those, and at least those of the steps, or of what the port has windows for, with first load,
+last store and fill beside. Of results the last write, the one before and one read-back may have no
+window. Energy. Every access of a port, rounded down to a fraction of one, the units' work, and the
+least clocks' static energy.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+from .count import Counted, code_bits, first_load, total, units
+from .record import OPERANDS, Chip, Layer, Level, Memory, Nest
+from .space import Chain, Storage, Way, chains, kept_by, steps_of, tiers
+
+OTHER = {"weight": 0, "input": 1, "output": 2}
+"""The dimension that does not index an operand."""
+ZERO = Fraction(0)
+
+
+class Pair(NamedTuple):
+    """Clocks, and energy in units of ``1 / scale`` pJ, that mappings take at least."""
+
+    cycles: int
+    energy: int
+    scale: int
+
+    def of(self, objective: str) -> Fraction:
+        """Return what follows for the objective."""
+        if objective == "cycles":
+            return Fraction(self.cycles)
+        return Fraction(self.energy * (1 if objective == "energy" else self.cycles), self.scale)
+
+
+def least(pairs: Iterable[Pair], objective: str) -> Fraction:
+    """Return the least of an objective over pairs of one scale."""
+    if objective == "cycles":
+        return Fraction(min(pair.cycles for pair in pairs))
+    return min(
+        pairs, key=lambda pair: pair.energy * (1 if objective == "energy" else pair.cycles)
+    ).of(objective)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """What elements take that pass between two memories, in units of `Unrolled.scales`.
+
+    Attributes
+    ----------
+    operand : str
+    parent, child : Memory
+    tier : int
+        The child's.
+    stage : int
+        Place among the operand's transfers, outermost first.
+    own : frozenset of int
+        Dimensions that index the operand.
+    elements : int
+    clocks : tuple of (int, int, int, int)
+        By port: clocks of an element that passes for the first, or only, time, and each other; of
+        what may have no window.
+    pj : tuple of (int, int)
+        Energy of an element that passes for the first time, and each other.
+    """
+
+    operand: str
+    parent: Memory
+    child: Memory
+    tier: int
+    stage: int
+    own: frozenset[int]
+    elements: int
+    clocks: tuple[tuple[int, int, int, int], ...]
+    pj: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """Some chains of a dimension, and what follows from all of them, tier by tier.
+
+    Attributes
+    ----------
+    chains : tuple of tuple of int
+    low, high : tuple of int
+        Least and largest tile, cut to the dimension.
+    last : tuple of int
+        Least extent of the very last tile.
+    blocks : tuple of int
+        Least number of tiles of the whole dimension.
+    whole : tuple of int
+        Elements, at least, in tiles that are not short, nor in a short one.
+    """
+
+    chains: tuple[Chain, ...]
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    last: tuple[int, ...]
+    blocks: tuple[int, ...]
+    whole: tuple[int, ...]
+
+    @classmethod
+    def of(cls, some: tuple[Chain, ...]) -> "Side":
+        """Return what follows from some chains."""
+        facts = [_facts(chain) for chain in some]
+        least = [
+            tuple(min(column) for column in zip(*rows, strict=True))
+            for rows in zip(*facts, strict=True)
+        ]
+        high = tuple(max(column) for column in zip(*(fact[0] for fact in facts), strict=True))
+        return cls(
+            chains=some, low=least[0], high=high, last=least[1], blocks=least[2], whole=least[3]
+        )
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one chain."""
+        return len(self.chains) == 1
+
+
+@cache
+def _facts(chain: Chain) -> tuple[tuple[int, ...], ...]:
+    """Return of each tier the tile, the last tile, the number of tiles, elements in whole ones."""
+    size = chain[0]
+    tiles, last, blocks, whole = [size], [size], [1], [size]
+    classes = {size: 1}
+    for tile in chain[1:]:
+        inner: dict[int, int] = {}
+        for extent, count in classes.items():
+            for part, times in ((tile, extent // tile), (extent % tile, 1)):
+                if part and times:
+                    inner[part] = inner.get(part, 0) + count * times
+        classes = inner
+        end = last[-1]
+        last.append(end if tile >= end else end % tile or tile)
+        tiles.append(min(tile, tiles[-1]))
+        blocks.append(sum(classes.values()))
+        around = tiles[-2]
+        whole.append(whole[-1] // around * (around // tiles[-1]) * tiles[-1])
+    return tuple(tiles), tuple(last), tuple(blocks), tuple(whole)
+
+
+class Room(NamedTuple):
+    """A memory of a tier: its size, and of each operand its dimensions and an element's size.
+
+    ``copies``: units that a step's tile reaches, by dimension.
+    """
+
+    tier: int
+    per: tuple[str, ...]
+    size: int
+    own: tuple[frozenset[int], ...]
+    elements: tuple[int, ...]
+    copies: tuple[int, ...]
+
+
+class Unrolled:
+    """One storage and one way to unroll: what all its mappings have in common.
+
+    Parameters
+    ----------
+    layer : Layer
+    chip : Chip
+    storage : Storage
+    way : Way
+    """
+
+    def __init__(self, layer: Layer, chip: Chip, storage: Storage, way: Way) -> None:
+        self.layer, self.chip, self.storage, self.way = layer, chip, storage, way
+        self.groups, self.steps = tiers(chip), steps_of(layer, way)
+        self.kept = [kept_by(storage, tier) for tier in self.groups[1:]]
+        keys = [(memory.name, i) for memory in chip.memories for i in range(len(memory.ports))]
+        self.ports = {key: i for i, key in enumerate(keys)}
+        self.unrolls = tuple(
+            tuple((axis, size) for axis, d, size in way if d == dim) for dim in layer.dims
+        )
+        self.deep = len(self.groups) > 2
+        rooms = [
+            self._room(tier, memory)
+            for tier, some in enumerate(self.groups[1:], 1)
+            for memory in some
+        ]
+        self.rooms = [room for room in rooms if room]
+        found = [
+            (operand, stage, *self._rate(operand, stage))
+            for operand in OPERANDS
+            for stage in range(len(storage[operand]) - 1)
+        ]
+        clocks = [rate for _, _, some, _ in found for row in some.values() for rate in row]
+        energies = [pj for _, _, _, some in found for pj in some]
+        self._array(clocks, energies)
+        self.rates = [self._scaled(*each) for each in found]
+
+    def sides(self) -> tuple[Side, ...]:
+        """Return all chains of every dimension."""
+        return tuple(
+            Side.of(chains(self.layer, d, step, self.kept)) for d, step in enumerate(self.steps)
+        )
+
+    def _array(self, clocks: list[Fraction], energies: list[Fraction]) -> None:
+        """Count what the array takes and leaves: the same under all tiles and orders.
+
+        Clocks and energies become integers, in units in which all of those given are integers.
+        """
+        levels = [
+            Level(memory=self.storage[op][-1].name, keeps=(op,), doubled=(), loops=())
+            for op in OPERANDS
+        ]
+        loops = tuple(zip(self.layer.dims, self.steps, strict=True))
+        levels[-1] = Level(memory=levels[-1].memory, keeps=("output",), doubled=(), loops=loops)
+        counted = Counted(self.layer, self.chip, Nest(levels=tuple(levels), spatial=self.way))
+        moves = counted.moves()
+        alone = total(counted, moves)
+        own_pj = alone.total_pj - alone.energy_pj["static"]
+        self.scales = tuple(
+            math.lcm(*(value.denominator for value in some))
+            for some in (clocks, [*energies, own_pj, self.chip.static_pj])
+        )
+        self.static = int(self.chip.static_pj * self.scales[1])
+        scale = self.scales[0]
+        self.compute = math.ceil(alone.compute)
+        self.busy = [alone.ports[key][2] * scale for key in self.ports]
+        self.timed = [0] * len(self.ports)
+        for move in moves:
+            width = code_bits(self.layer, move)
+            for visit, _, count in move.timed:
+                for key, _, port, tile in counted.ends(move, visit):
+                    taken = math.ceil(tile.share * width / port)
+                    self.timed[self.ports[key]] += taken * count * scale
+        self.fixed_pj = int(own_pj * self.scales[1])
+
+    def _rate(
+        self, operand: str, stage: int
+    ) -> tuple[dict[int, tuple[Fraction, ...]], tuple[Fraction, Fraction]]:
+        """Return, by port, clocks of an element the first time, again, and spared; energies."""
+        parent, child = self.storage[operand][stage : stage + 2]
+        if operand != "output":
+            clocks, pj = self._ends(operand, parent, child, "fetch", partial=False)
+            return {port: (rate, rate, rate) for port, rate in clocks.items()}, (pj, pj)
+        write, write_pj = self._ends(operand, parent, child, "write", partial=False)
+        unfinished, unfinished_pj = self._ends(operand, parent, child, "write", partial=True)
+        back, back_pj = self._ends(operand, parent, child, "readback", partial=True)
+        found: dict[int, tuple[Fraction, ...]] = {}
+        for port in {**write, **back}:
+            once, again = write.get(port, ZERO), unfinished.get(port, ZERO)
+            returned = back.get(port, ZERO)
+            found[port] = once, again + returned, 2 * max(once, again) + returned
+        return found, (write_pj, unfinished_pj + back_pj)
+
+    def _scaled(
+        self,
+        operand: str,
+        stage: int,
+        clocks: dict[int, tuple[Fraction, ...]],
+        pj: tuple[Fraction, Fraction],
+    ) -> Rate:
+        parent, child = self.storage[operand][stage : stage + 2]
+        own, (scale, scale_pj) = self.layer.indexed(operand), self.scales
+        rows = [(port, *(int(rate * scale) for rate in row)) for port, row in clocks.items()]
+        return Rate(
+            operand=operand,
+            parent=parent,
+            child=child,
+            tier=next(i for i, some in enumerate(self.groups) if child in some),
+            stage=stage,
+            own=own,
+            elements=prod(self.layer.sizes[d] for d in own),
+            clocks=tuple((port, once, again, gone) for port, once, again, gone in rows),
+            pj=(int(pj[0] * scale_pj), int(pj[1] * scale_pj)),
+        )
+
+    def _ends(
+        self, operand: str, parent: Memory, child: Memory, kind: str, *, partial: bool
+    ) -> tuple[dict[int, Fraction], Fraction]:
+        """Return clocks by port, and energy, that an element takes at least."""
+        own, down = self.layer.indexed(operand), kind != "write"
+        stored = self.layer.bits(operand, partial=partial, code=False)
+        width = self.layer.bits(operand, partial=partial, code=child.words is not None)
+        clocks: dict[int, Fraction] = {}
+        energy = ZERO
+        for memory, reads, same in (
+            (parent, down, parent.per),
+            (child, not down, parent.per if kind == "readback" else child.per),
+        ):
+            i = memory.port(operand, reads=reads)
+            port = memory.ports[i]
+            copies = prod(units(self.unrolls[d], memory.per, self.steps[d])[0] for d in own)
+            alike = prod(self._least_units(d, same) for d in range(len(self.steps)) if d not in own)
+            clocks[self.ports[memory.name, i]] = width / port.width / copies
+            energy += stored / port.width * (port.read_pj if reads else port.write_pj) * alike
+        return clocks, energy
+
+    def _least_units(self, d: int, per: tuple[str, ...]) -> int:
+        """Return the units along some axes that the least step's tile of a dimension reaches."""
+        size, step = self.layer.sizes[d], self.steps[d]
+        inside = [min(size, step)] + ([size % step] if size % step else [])
+        return min(units(self.unrolls[d], per, extent)[0] for extent in inside)
+
+    def most(self, per: tuple[str, ...], d: int, tile: int) -> int:
+        """Return the elements of a tile of the unit along some axes that has most."""
+        step = self.steps[d]
+        unrolls = self.unrolls[d]
+        if not any(axis in per for axis, _ in unrolls):
+            return tile
+        rest = units(unrolls, per, tile % step)[1] if tile % step else 0
+        return tile // step * units(unrolls, per, step)[1] + rest
+
+    def share(self, operand: str, memory: Memory, tiles: list[int]) -> int:
+        """Return the elements of a tile of the copy of a memory that has most."""
+        return prod(self.most(memory.per, d, tiles[d]) for d in self.layer.indexed(operand))
+
+    def has_room(self, sides: tuple[Side, ...]) -> bool:
+        """Whether the least tiles of finished sums fit all memories, one of each."""
+        for tier, some in enumerate(self.groups[1:], 1):
+            tiles = [side.low[tier] for side in sides]
+            for memory in some:
+                elements = bits = 0
+                for operand in OPERANDS:
+                    if memory in self.storage[operand]:
+                        share = self.share(operand, memory, tiles)
+                        elements += share
+                        bits += math.ceil(share * self.layer.stored[operand])
+                if memory.words is not None and elements > memory.words:
+                    return False
+                if memory.size_bits is not None and bits > memory.size_bits:
+                    return False
+        return True
+
+    def narrowed(self, sides: tuple[Side, ...]) -> tuple[Side, ...]:
+        """Return sides without the tiles that have no room beside the least of all others."""
+        found = list(sides)
+        for room in self.rooms:
+            for d in range(len(found)):
+                most = self._most_tile(found, room, d)
+                if most is not None and most < found[d].high[room.tier]:
+                    kept = tuple(
+                        chain
+                        for chain in found[d].chains
+                        if min(chain[room.tier], chain[0]) <= most
+                    )
+                    if not kept:
+                        return sides  # the least do not fit: `has_room` says so
+                    found[d] = Side.of(kept)
+        return tuple(found)
+
+    def _room(self, tier: int, memory: Memory) -> "Room | None":
+        """Return what a memory has room for, in units in which all of it is whole."""
+        size = memory.words if memory.words is not None else memory.size_bits
+        held = [operand for operand in OPERANDS if memory in self.storage[operand]]
+        if size is None or not held:
+            return None
+        each = [Fraction(1) if memory.words else self.layer.stored[operand] for operand in held]
+        copies = [units(self.unrolls[d], memory.per, step)[0] for d, step in enumerate(self.steps)]
+        scale = math.lcm(*(bits.denominator for bits in each))
+        own = tuple(self.layer.indexed(operand) for operand in held)
+        elements = tuple(int(bits * scale) for bits in each)
+        return Room(tier, memory.per, size * scale, own, elements, tuple(copies))
+
+    def _most_tile(self, sides: list[Side], room: "Room", d: int) -> int | None:
+        """Return the largest tile of a dimension that may fit, or None if it takes no room."""
+        beside = slope = 0
+        for own, each in zip(room.own, room.elements, strict=True):
+            taken = each
+            for e in own:
+                if e != d:
+                    taken *= self.most(room.per, e, sides[e].low[room.tier])
+            if d in own:
+                slope += taken
+            else:
+                beside += taken
+        return (room.size - beside) * room.copies[d] // slope if slope else None
+
+    def floors(self, sides: tuple[Side, ...]) -> dict[tuple[int, int | None], Pair]:
+        """Return, by the loops innermost of the two outer groups, what mappings take at least.
+
+        Parameters
+        ----------
+        sides : tuple of Side
+            The chains of each dimension.
+        """
+        edge = sum(self.edges(sides)) + self.chip.fill_cycles
+        inner: list[int | None] = [None]
+        if self.deep:
+            inner = [0, 1, 2]
+            if not any(side.low[1] > side.high[2] for side in sides[:3]):
+                inner.append(None)
+        return {(x, y): self._floor(sides, x, y, edge) for x, y in product(range(3), inner)}
+
+    def _floor(self, sides: tuple[Side, ...], x: int, y: int | None, edge: int) -> Pair:
+        """Return the floor with loops x and y innermost of the two outer groups."""
+        scale, scale_pj = self.scales
+        busy, timed, energy = list(self.busy), list(self.timed), self.fixed_pj
+        for rate in self.rates:
+            more = self._again(rate, sides, x, y)
+            energy += rate.pj[0] * rate.elements + rate.pj[1] * more
+            spared = prod(sides[d].high[rate.tier] for d in rate.own)
+            for port, once, again, gone in rate.clocks:
+                moved = once * rate.elements + again * more
+                busy[port] += moved
+                timed[port] += max(0, moved - gone * spared)
+        stepping = max(self.compute, -(-max(timed) // scale))
+        cycles = max(-(-max(busy) // scale), stepping + edge)
+        return Pair(cycles, energy + cycles * self.static, scale_pj)
+
+    def _again(self, rate: Rate, sides: tuple[Side, ...], x: int, y: int | None) -> int:
+        """Return how often elements are moved at least, the first time of each apart."""
+        other, elements = OTHER[rate.operand], rate.elements
+        times = sides[other].blocks[1] if x != other else 1
+        found = once = elements * (times - 1)
+        if rate.tier == 1:
+            return found
+        for around in range(1, rate.tier):
+            repeated = max(times, sides[other].blocks[around]) - times
+            for d in rate.own if repeated else ():
+                side = sides[d]
+                if side.low[around] > side.high[rate.tier]:  # several tiles in a whole block
+                    part = elements // self.layer.sizes[d] * side.whole[around]
+                    found = max(found, once + part * repeated)
+        if rate.tier == 2 and y is not None and y != other:
+            repeated = max(times, sides[other].blocks[2]) - times
+            part = elements // self.layer.sizes[y] * sides[y].whole[1]
+            found = max(found, once + part * repeated)
+        return found
+
+    def edges(self, sides: tuple[Side, ...]) -> tuple[int, int]:
+        """Return the least clocks of first load and last store."""
+        loads: dict[int, list[tuple[int, dict[tuple[str, int], int], int]]] = {}
+        last = 0
+        for rate in self.rates:
+            up = rate.operand == "output"
+            tiles = [(side.last if up else side.low)[rate.tier] for side in sides]
+            width = self.layer.bits(rate.operand, partial=False, code=rate.child.words is not None)
+            clocks = {}
+            for memory, reads in ((rate.parent, not up), (rate.child, up)):
+                i = memory.port(rate.operand, reads=reads)
+                share = self.share(rate.operand, memory, tiles)
+                clocks[memory.name, i] = math.ceil(share * width / memory.ports[i].width)
+            if up:
+                last += max(clocks.values())
+            else:
+                waits = rate.parent.latency
+                loads.setdefault(rate.stage, []).append(
+                    (max(clocks.values()) + waits, clocks, waits)
+                )
+        return sum(map(first_load, loads.values())), last

@@ -1,0 +1,373 @@
+"""Check a certificate of a mapping: everything in it is derived again and compared exactly.
+
+The mapping's cost is counted from its loops (`count`), the space is written down from the chip
+(`space`), every part of it is there (`tree`), and the least of what the formulas say of the parts
+(`bounds`, `ways`) is the bound that the certificate claims.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from typing import Any
+
+from .bounds import Unrolled
+from .count import Cost, cost
+from .floor import TrafficFloor, dram_bits, traffic_floor
+from .legal import problem
+from .record import (
+    OBJECTIVES,
+    Chip,
+    Layer,
+    Nest,
+    ProofError,
+    chip_of,
+    exact,
+    layer_of,
+    listed,
+    load,
+    nest_of,
+    short,
+    take,
+    text,
+    whole,
+)
+from .space import Storage, Way, storages, ways
+from .tree import Part
+from .ways import WayFloors
+
+VERSION = 1
+ABOUT = (
+    "clocks of the analytic rung, which counts every port and window (docs/mapping.md), and "
+    "energy; what the cycle rung takes is beside it and not proven"
+)
+SPACE = {
+    "storage": "each operand passes each memory that holds it, or goes past where it may",
+    "ways": "each axis unrolls none, one or two of its dimensions, by every extent that is the "
+    "least for its number of steps",
+    "tiles": "one tile a tier, in each dimension a whole number of steps' tiles; every one that is "
+    "the least for its number of blocks of the tier outside, the last of which may be short",
+    "orders": "all of m, n and k between two tiers; a batch is outermost",
+    "doubled": "every largest set of tiles for which there is room",
+    "dataflows": "one chip of the list each",
+}
+KEYS = (
+    "certificate about objective layer chips space mapping cost bound proof traffic "
+    "cycle_rung_cycles"
+)
+LARGEST_DEPTH = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a certificate proves.
+
+    Attributes
+    ----------
+    objective : str
+    value, bound : Fraction
+        What the mapping takes, and what no mapping of the space undercuts.
+    parts : int
+        Parts of the space, ways that were excluded at once included.
+    traffic_bits, floor_bits : Fraction, int
+        What the mapping moves through the outermost memory, and what no schedule undercuts.
+    floor : str
+        The formula of the latter.
+    """
+
+    objective: str
+    value: Fraction
+    bound: Fraction
+    parts: int
+    traffic_bits: Fraction
+    floor_bits: int
+    floor: str
+
+    def __str__(self) -> str:
+        ratio, traffic = self.value / self.bound, self.traffic_bits / self.floor_bits
+        most = "" if ratio == 1 else "at most "
+        return (
+            f"{self.objective}: {most}{above(ratio)} x of the space's optimum ({self.parts} parts "
+            f"checked); traffic: {above(traffic)} x of the floor ({self.floor})"
+        )
+
+
+def above(ratio: Fraction) -> str:
+    """Return a ratio rounded up to the least digits that tell it from 1.
+
+    Examples
+    --------
+    >>> above(Fraction(1)), above(Fraction(10001, 10000)), above(Fraction(107, 100))
+    ('1.00', '1.0001', '1.07')
+    """
+    digits = 2
+    while ratio > 1 and digits < 6 and abs(ratio - 1) * 10**digits < 1:
+        digits += 1
+    scaled = -floor(-ratio * 10**digits)
+    return f"{scaled // 10**digits}.{scaled % 10**digits:0{digits}d}"
+
+
+def check(content: str) -> Verdict:
+    """Check the text of a certificate.
+
+    Parameters
+    ----------
+    content : str
+        JSON, as `mapping.certify` writes it.
+
+    Raises
+    ------
+    ProofError
+        Something in it does not hold: it says what, in a sentence.
+    """
+    top = load(content)
+    if not isinstance(top, dict) or "certificate" not in top:
+        raise ProofError("the file is not a certificate of a mapping; give one that map wrote.")
+    version, about, objective, layer, chips, space, mapping, costs, bound, proof, traffic, _ = take(
+        top, "the certificate", KEYS
+    )
+    if version != VERSION or isinstance(version, bool):
+        raise ProofError(f"certificate is {short(version)}; this checker knows version {VERSION}.")
+    for name, said, known in (("about", about, ABOUT), ("space", space, SPACE)):
+        if said != known:
+            raise ProofError(f"{name} does not say what this checker checks: {short(said)}.")
+    if objective not in OBJECTIVES:
+        raise ProofError(f"objective is {short(objective)}; it must be one of {OBJECTIVES}.")
+    product = layer_of(layer)
+    some = [chip_of(chip, f"chips[{i}]") for i, chip in enumerate(listed(chips, "chips"))]
+    at, nest, found = _mapping(product, some, mapping)
+    _check_cost(costs, found)
+    value, least = found.of(objective), exact(bound, "bound")
+    if not least:
+        raise ProofError("bound is 0; it must be more than 0.")
+    rung = top["cycle_rung_cycles"]
+    if rung is not None and whole(rung, "cycle_rung_cycles") < found.cycles:
+        raise ProofError("cycle_rung_cycles is less than cycles, which it cannot be.")
+    derived, parts = Checker(product, objective, least).proof(some, proof)
+    if derived is None or min(derived, value) != least:
+        raise ProofError(
+            f"bound is {short(bound)}; the parts prove "
+            f"{'nothing' if derived is None else min(derived, value)}, which it must be."
+        )
+    moved, lowest = dram_bits(product, some[at], nest), traffic_floor(product, some[at])
+    _check_traffic(traffic, moved, lowest)
+    return Verdict(
+        objective=objective,
+        value=value,
+        bound=least,
+        parts=parts,
+        traffic_bits=moved,
+        floor_bits=lowest.bits,
+        floor=lowest.formula,
+    )
+
+
+def _mapping(layer: Layer, chips: list[Chip], data: Any) -> tuple[int, Nest, Cost]:
+    """Return the chip's number, the mapping and its cost."""
+    at, levels, spatial = take(data, "mapping", "chip levels spatial")
+    if whole(at, "mapping.chip") >= len(chips):
+        raise ProofError(f"mapping.chip is {at}; there are {len(chips)} chips.")
+    nest = nest_of({"levels": levels, "spatial": spatial})
+    wrong = problem(layer, chips[at], nest)
+    if wrong:
+        raise ProofError(f"the mapping: {wrong}")
+    return at, nest, cost(layer, chips[at], nest)
+
+
+def cost_data(found: Cost) -> dict[str, Any]:
+    """Return a cost as plain data: exact numbers as integers and text."""
+    return {
+        "cycles": found.cycles,
+        "compute_cycles": str(found.compute),
+        "stall_cycles": str(found.stall),
+        "first_load_cycles": found.first_load,
+        "last_store_cycles": found.last_store,
+        "ports": [
+            {
+                "memory": memory,
+                "port": port,
+                "reads": reads,
+                "writes": writes,
+                "busy_cycles": busy,
+                "stall_cycles": str(stall),
+            }
+            for (memory, port), (reads, writes, busy, stall) in found.ports.items()
+        ],
+        "energy_pj": {name: str(pj) for name, pj in found.energy_pj.items()},
+        "total_pj": str(found.total_pj),
+    }
+
+
+def _check_cost(said: Any, found: Cost) -> None:
+    _same(said, cost_data(found), "cost")
+
+
+def traffic_data(moved: Fraction, lowest: TrafficFloor) -> dict[str, Any]:
+    """Return the traffic of a mapping and its floor as plain data."""
+    return {
+        "bits": str(moved),
+        "floor_bits": lowest.bits,
+        "formula": lowest.formula,
+        "once_bits": str(lowest.once),
+    }
+
+
+def _check_traffic(said: Any, moved: Fraction, lowest: TrafficFloor) -> None:
+    _same(said, traffic_data(moved, lowest), "traffic")
+
+
+def _same(said: Any, derived: Any, where: str) -> None:
+    """Refuse data that is not exactly what was derived; the sentence names the entry."""
+    if isinstance(derived, dict):
+        values = take(said, where, " ".join(derived))
+        for (name, value), one in zip(derived.items(), values, strict=True):
+            _same(one, value, f"{where}.{name}")
+    elif isinstance(derived, list):
+        if len(listed(said, where)) != len(derived):
+            raise ProofError(f"{where} has {len(said)} entries; the mapping has {len(derived)}.")
+        for i, value in enumerate(derived):
+            _same(said[i], value, f"{where}[{i}]")
+    elif type(said) is not type(derived) or said != derived:
+        raise ProofError(f"{where} is {short(said)}; counted from the mapping it is {derived}.")
+
+
+class Checker:
+    """Derives the least of all parts' bounds.
+
+    Parameters
+    ----------
+    layer : Layer
+    objective : str
+    least : Fraction
+        The bound that is claimed: mappings whose floor reaches it are not costed.
+    """
+
+    def __init__(self, layer: Layer, objective: str, least: Fraction) -> None:
+        self.layer, self.objective, self.least = layer, objective, least
+        self.parts = 0
+
+    def proof(self, chips: list[Chip], data: Any) -> tuple[Fraction | None, int]:
+        """Return the least bound of all parts of all chips, and how many parts there are.
+
+        Raises
+        ------
+        ProofError
+            A part is missing, or something is said of one that does not hold.
+        """
+        rows = listed(data, "proof")
+        expected = [(i, j) for i, chip in enumerate(chips) for j in range(len(storages(chip)))]
+        if len(rows) != len(expected):
+            raise ProofError(
+                f"proof has {len(rows)} entries; the chips have {len(expected)} storages."
+            )
+        found: list[Fraction] = []
+        for (i, j), row in zip(expected, rows, strict=True):
+            where = f"proof[{len(found)}]"
+            at, number, trees = take(row, where, "chip storage ways")
+            if (whole(at, where), whole(number, where)) != (i, j):
+                raise ProofError(f"{where} is of chip {at}, storage {number}; it must be {i}, {j}.")
+            storage = storages(chips[i])[j]
+            found.append(min(self._bounds(chips[i], storage, trees, where)))
+        return min(found, default=None), self.parts
+
+    def _bounds(self, chip: Chip, storage: Storage, data: Any, where: str) -> Iterator[Fraction]:
+        """Yield the bounds of all ways to unroll."""
+        trees: dict[Way, Any] = {}
+        for i, row in enumerate(listed(data, f"{where}.ways")):
+            at = f"{where}.ways[{i}]"
+            way, tree = take(row, at, "way tree")
+            key = tuple(_unroll(each, at) for each in listed(way, at))
+            if key in trees:
+                raise ProofError(f"{at} is a way that is there before; each must be there once.")
+            trees[key] = tree
+        quick = WayFloors(self.layer, chip, storage)
+        for way in ways(self.layer, chip):
+            tree = trees.pop(way, None)
+            if tree is None:
+                self.parts += 1
+                yield quick.floor(way, energy=self.objective != "cycles").of(self.objective)
+            else:
+                unrolled = Unrolled(self.layer, chip, storage, way)
+                yield self.tree(Part(unrolled=unrolled, sides=unrolled.sides()), tree)
+        if trees:
+            raise ProofError(f"{where}.ways has {short(next(iter(trees)))}, which is no way.")
+
+    def tree(self, part: Part, data: Any, depth: int = 0) -> Fraction:
+        """Return the least bound of the parts of a tree; the claimed one where nothing fits.
+
+        Raises
+        ------
+        ProofError
+            The tree is not one, or says of a part what does not hold.
+        """
+        if not isinstance(data, list) or not data or depth > LARGEST_DEPTH:
+            raise ProofError(f"a part of the proof is {short(data)}; it must be a list.")
+        if data[0] in ("floor", "room", "all"):
+            self.parts += 1
+            return self._leaf(part.narrowed(), data)
+        tier, d, tile, small, large = self._split(part, data)
+        halves = part.split(tier, d, tile)
+        if None in halves or not part.has_tile(tier, d, tile):
+            raise ProofError(
+                f"a split of the proof is at {tile}, which is not one of several tiles."
+            )
+        return min(
+            self.tree(half, tree, depth + 1)
+            for half, tree in zip(halves, (small, large), strict=True)
+            if half is not None
+        )
+
+    def _split(self, part: Part, data: list[Any]) -> tuple[int, int, int, Any, Any]:
+        if len(data) != 5:
+            raise ProofError(f"a split of the proof is {short(data)}; it must have five entries.")
+        tier, dim, tile, small, large = data
+        dims = self.layer.dims
+        if text(dim, "a split's dimension") not in dims:
+            raise ProofError(f"a split of the proof is over {short(dim)}; the layer has {dims}.")
+        if not 1 <= whole(tier, "a split's tier") < len(part.unrolled.groups):
+            raise ProofError(f"a split of the proof is at tier {tier}; the chip has no such.")
+        return tier, dims.index(dim), whole(tile, "a split's tile", 1), small, large
+
+    def _leaf(self, part: Part, data: list[Any]) -> Fraction:
+        kind, *said = data
+        if kind == "room":
+            if said or part.has_room():
+                raise ProofError("a part of the proof has room, against what it says.")
+            return self.least
+        if kind == "all":
+            if said or not part.single:
+                raise ProofError('a part of the proof is "all"; it must have one choice of tiles.')
+            return min(
+                (value for value, _ in part.mappings(self.objective, self.least)),
+                default=self.least,
+            )
+        bound = part.floor(self.objective)
+        if len(said) != 1 or isinstance(said[0], bool) or said[0] != floor(bound):
+            raise ProofError(
+                f"a part of the proof has the floor {short(said)}; the formula gives "
+                f"{floor(bound)}."
+            )
+        return bound
+
+
+def _unroll(data: Any, where: str) -> tuple[str, str, int]:
+    parts = listed(data, where)
+    if len(parts) != 3:
+        raise ProofError(f"{where} unrolls {short(data)}; it must have axis, dimension and size.")
+    return text(parts[0], where), text(parts[1], where), whole(parts[2], where, 1)
+
+
+def main(path: str) -> int:
+    """Check a file; print the verdict, or the one sentence that says what does not hold."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            print(check(file.read()))
+    except (ProofError, OSError, UnicodeDecodeError) as err:
+        print(f"{path}: {err}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

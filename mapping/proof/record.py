@@ -1,0 +1,448 @@
+"""What a certificate says, read strictly: every key is known, every number exact.
+
+A number is an integer, or text such as ``"1045/256"``; floating point appears nowhere.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+OPERANDS = ("weight", "input", "output")
+DIRECTIONS = ("read", "write", "both")
+DIMS = ("m", "n", "k", "b")
+OBJECTIVES = ("cycles", "energy", "edp")
+LARGEST = 10**40  # digits that no figure of a real layer needs
+Loop = tuple[str, int]
+Unroll = tuple[str, str, int]
+_INDEXED = {
+    (many, operand): frozenset(range(many)) - {i}
+    for many in (3, 4)
+    for i, operand in enumerate(OPERANDS)
+}
+_NUMBER = re.compile(r"-?\d{1,400}(/[1-9]\d{0,400})?")
+
+
+class ProofError(Exception):
+    """A certificate that does not hold; the text says what, in a sentence."""
+
+
+def take(data: Any, where: str, keys: str) -> list[Any]:
+    """Return the values of an object that has these keys, and no others.
+
+    Parameters
+    ----------
+    data : object
+        What was read.
+    where : str
+        Its place in the file.
+    keys : str
+        The names, with spaces between them.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    names = keys.split()
+    if not isinstance(data, dict):
+        raise ProofError(f"{where} is {short(data)}; it must have the keys {', '.join(names)}.")
+    for name in [*data, *names]:
+        if name not in data or name not in names:
+            what = "is missing" if name in names else "is not one of its keys"
+            raise ProofError(f"{where}: {name!r} {what}; its keys are {', '.join(names)}.")
+    return [data[name] for name in names]
+
+
+def short(data: Any) -> str:
+    """Return a value as text of at most forty letters."""
+    text = repr(data)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def listed(data: Any, where: str) -> list[Any]:
+    """Return a list as it is, or refuse what is none.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    if not isinstance(data, list):
+        raise ProofError(f"{where} is {short(data)}; it must be a list.")
+    return data
+
+
+def texts(data: Any, where: str, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Return a list of names, each once, of those that are known.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    names = listed(data, where)
+    for name in names:
+        if not isinstance(name, str) or (known is not None and name not in known):
+            among = "a name" if known is None else f"one of {', '.join(known)}"
+            raise ProofError(f"{where} has {short(name)}; it must be {among}.")
+    if len(set(names)) != len(names):
+        raise ProofError(f"{where} names one thing twice; each must be there once.")
+    return tuple(names)
+
+
+def text(data: Any, where: str) -> str:
+    """Return text as it is, or refuse what is none.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    if not isinstance(data, str):
+        raise ProofError(f"{where} is {short(data)}; it must be text.")
+    return data
+
+
+def whole(data: Any, where: str, least: int = 0) -> int:
+    """Return a whole number of at least ``least``.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    if isinstance(data, bool) or not isinstance(data, int) or not least <= data <= LARGEST:
+        raise ProofError(
+            f"{where} is {short(data)}; it must be a whole number of at least {least}."
+        )
+    return data
+
+
+def exact(data: Any, where: str, *, positive: bool = False) -> Fraction:
+    """Return a rational number that is not negative.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    if isinstance(data, int) and not isinstance(data, bool):
+        data = str(data) if abs(data) <= LARGEST else "too long"
+    if not isinstance(data, str) or not _NUMBER.fullmatch(data):
+        raise ProofError(f'{where} is {short(data)}; it must be a number such as 3 or "7/2".')
+    value = Fraction(data)
+    if value < 0 or (positive and not value):
+        raise ProofError(f"{where} is {short(data)}; it must be more than 0.")
+    return value
+
+
+def truth(data: Any, where: str) -> bool:
+    """Return true or false, or refuse what is neither.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    if not isinstance(data, bool):
+        raise ProofError(f"{where} is {short(data)}; it must be true or false.")
+    return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A product: the extents of m, n, k and, of a batch, b; bits of elements; a step's clocks.
+
+    ``stored``, ``code``: bits of an element of each operand, with and without its share of scales.
+    """
+
+    sizes: tuple[int, ...]
+    stored: dict[str, Fraction]
+    code: dict[str, Fraction]
+    partial: Fraction
+    step_cycles: Fraction
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions."""
+        return DIMS[: len(self.sizes)]
+
+    def indexed(self, operand: str) -> frozenset[int]:
+        """Return the dimensions that index an operand: all but the third that is not its own."""
+        return _INDEXED[len(self.sizes), operand]
+
+    def bits(self, operand: str, *, partial: bool, code: bool) -> Fraction:
+        """Return the bits of an element, of its code alone, or of an unfinished sum."""
+        return self.partial if partial else (self.code if code else self.stored)[operand]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """One access of ``width`` bits a clock; energies in pJ an access."""
+
+    direction: str
+    width: Fraction
+    read_pj: Fraction
+    write_pj: Fraction
+    operands: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Memory:
+    """A memory; ``per``: axes along which each unit has its own copy."""
+
+    name: str
+    holds: tuple[str, ...]
+    size_bits: int | None
+    words: int | None
+    ports: tuple[Port, ...]
+    per: tuple[str, ...]
+    double_buffered: bool
+    optional: tuple[str, ...]
+    latency: int
+
+    def port(self, operand: str, *, reads: bool) -> int:
+        """Return the number of the port that an operand goes through."""
+        way = "read" if reads else "write"
+        return next(
+            i
+            for i, port in enumerate(self.ports)
+            if port.direction in (way, "both") and operand in port.operands
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """Units side by side, and the dimensions that they unroll."""
+
+    name: str
+    size: int
+    dims: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """Memories, outermost first, axes, and the energies of units, tables and clocks in pJ."""
+
+    memories: tuple[Memory, ...]
+    axes: tuple[Axis, ...]
+    units: tuple[str, ...]
+    unit_pj: Fraction
+    table_cycles: int
+    table_units: tuple[str, ...]
+    table_pj: Fraction
+    static_pj: Fraction
+    fill_cycles: int
+
+    def memory(self, name: str) -> Memory:
+        """Return a memory by its name."""
+        return next(memory for memory in self.memories if memory.name == name)
+
+    @property
+    def axis_names(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return tuple(axis.name for axis in self.axes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A memory, the operands it keeps, those of two tiles, and the loops right inside it."""
+
+    memory: str
+    keeps: tuple[str, ...]
+    doubled: tuple[str, ...]
+    loops: tuple[Loop, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nest:
+    """A mapping: levels, outermost first, and (axis, dimension, size) of what is unrolled."""
+
+    levels: tuple[Level, ...]
+    spatial: tuple[Unroll, ...]
+
+
+def layer_of(data: Any) -> Layer:
+    """Return the layer of plain data.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    dims, bits, code, partial, step = take(
+        data, "layer", "sizes bits code_bits partial_bits step_cycles"
+    )
+    if not isinstance(dims, dict) or list(dims) not in (list(DIMS[:3]), list(DIMS)):
+        raise ProofError(f"layer.sizes is {short(dims)}; it must have m, n, k and, of a batch, b.")
+    names = " ".join(OPERANDS)
+    stored, codes = (
+        {
+            operand: exact(value, f"layer.{key}.{operand}", positive=True)
+            for operand, value in zip(OPERANDS, take(some, f"layer.{key}", names), strict=True)
+        }
+        for key, some in (("bits", bits), ("code_bits", code))
+    )
+    for operand in OPERANDS:
+        if codes[operand] > stored[operand]:
+            raise ProofError(f"layer.code_bits.{operand} is more than all of an element's bits.")
+    return Layer(
+        sizes=tuple(whole(size, f"layer.sizes.{dim}", 1) for dim, size in dims.items()),
+        stored=stored,
+        code=codes,
+        partial=exact(partial, "layer.partial_bits", positive=True),
+        step_cycles=exact(step, "layer.step_cycles", positive=True),
+    )
+
+
+def chip_of(data: Any, where: str) -> Chip:
+    """Return the chip of plain data.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
+    keys = "memories axes units unit_pj table_cycles table_units table_pj static_pj fill_cycles"
+    memories, axes, units, unit_pj, cycles, tables, table_pj, static_pj, fill = take(
+        data, where, keys
+    )
+    lanes = []
+    for i, each in enumerate(listed(axes, f"{where}.axes")):
+        at = f"{where}.axes[{i}]"
+        name, size, dims = take(each, at, "name size dims")
+        lanes.append(
+            Axis(name=text(name, at), size=whole(size, f"{at}.size", 1), dims=texts(dims, at, DIMS))
+        )
+    names = tuple(axis.name for axis in lanes)
+    found = [
+        _memory(each, f"{where}.memories[{i}]", names)
+        for i, each in enumerate(listed(memories, f"{where}.memories"))
+    ]
+    every = [memory.name for memory in found] + list(names)
+    if len(set(every)) != len(every):
+        raise ProofError(f"{where}: two of its memories and axes have one name; names must differ.")
+    chip = Chip(
+        memories=tuple(found),
+        axes=tuple(lanes),
+        units=texts(units, f"{where}.units", names),
+        unit_pj=exact(unit_pj, f"{where}.unit_pj"),
+        table_cycles=whole(cycles, f"{where}.table_cycles"),
+        table_units=texts(tables, f"{where}.table_units", names),
+        table_pj=exact(table_pj, f"{where}.table_pj"),
+        static_pj=exact(static_pj, f"{where}.static_pj"),
+        fill_cycles=whole(fill, f"{where}.fill_cycles"),
+    )
+    _check_chains(chip, where)
+    return chip
+
+
+def _memory(data: Any, where: str, axes: tuple[str, ...]) -> Memory:
+    keys = "name holds size_bits words ports per double_buffered optional latency_cycles"
+    name, holds, size, words, ports, per, double, optional, latency = take(data, where, keys)
+    found = []
+    for i, each in enumerate(listed(ports, f"{where}.ports")):
+        at = f"{where}.ports[{i}]"
+        way, width, read, write, operands = take(
+            each, at, "direction width_bits read_pj write_pj operands"
+        )
+        found.append(
+            Port(
+                direction=texts([way], at, DIRECTIONS)[0],
+                width=exact(width, f"{at}.width_bits", positive=True),
+                read_pj=exact(read, f"{at}.read_pj"),
+                write_pj=exact(write, f"{at}.write_pj"),
+                operands=texts(operands, at, OPERANDS),
+            )
+        )
+    held = texts(holds, f"{where}.holds", OPERANDS)
+    for operand in held:
+        for way in DIRECTIONS[:2]:
+            serving = [p for p in found if p.direction in (way, "both") and operand in p.operands]
+            if len(serving) != 1:
+                raise ProofError(
+                    f"{where} has {len(serving)} ports that {way} {operand}s; not one."
+                )
+    return Memory(
+        name=text(name, f"{where}.name"),
+        holds=held,
+        size_bits=None if size is None else whole(size, f"{where}.size_bits", 1),
+        words=None if words is None else whole(words, f"{where}.words", 1),
+        ports=tuple(found),
+        per=texts(per, f"{where}.per", axes),
+        double_buffered=truth(double, f"{where}.double_buffered"),
+        optional=texts(optional, f"{where}.optional", held),
+        latency=whole(latency, f"{where}.latency_cycles"),
+    )
+
+
+def _check_chains(chip: Chip, where: str) -> None:
+    if not chip.memories or set(chip.memories[0].holds) != set(OPERANDS):
+        raise ProofError(f"{where}: the outermost memory must hold weight, input and output.")
+    first = chip.memories[0]
+    if first.per or first.optional or (first.size_bits, first.words) != (None, None):
+        raise ProofError(f"{where}: the outermost memory must have no bound, copies or bypass.")
+    for operand in OPERANDS:
+        chain = [memory for memory in chip.memories if operand in memory.holds]
+        for outer, inner in pairwise(chain):
+            if not set(outer.per) <= set(inner.per):
+                raise ProofError(f"{where}: copies of {inner.name!r} must lie along {outer.per}.")
+
+
+def nest_of(data: Any, where: str = "mapping") -> Nest:
+    """Return the mapping of plain data."""
+    levels, spatial = take(data, where, "levels spatial")
+    found = []
+    for i, each in enumerate(listed(levels, f"{where}.levels")):
+        at = f"{where}.levels[{i}]"
+        memory, keeps, loops, doubled = take(each, at, "memory keeps loops doubled")
+        held = texts(keeps, f"{at}.keeps", OPERANDS)
+        inside = [_sized(loop, f"{at}.loops", 2) for loop in listed(loops, f"{at}.loops")]
+        found.append(
+            Level(
+                memory=text(memory, f"{at}.memory"),
+                keeps=held,
+                doubled=texts(doubled, f"{at}.doubled", held),
+                loops=tuple((dim, tile) for dim, tile in inside),
+            )
+        )
+    unrolls = [_sized(each, f"{where}.spatial", 3) for each in listed(spatial, f"{where}.spatial")]
+    return Nest(
+        levels=tuple(found), spatial=tuple((axis, dim, size) for axis, dim, size in unrolls)
+    )
+
+
+def _sized(data: Any, where: str, many: int) -> list[Any]:
+    parts = listed(data, where)
+    if len(parts) != many:
+        raise ProofError(f"{where} has {short(data)}; it must have {many - 1} names and a size.")
+    return [*(text(part, where) for part in parts[:-1]), whole(parts[-1], where, 1)]
+
+
+def load(content: str) -> Any:
+    """Return the data of JSON text, of which no object has a key twice and no number is a float.
+
+    Raises
+    ------
+    ProofError
+        It is not JSON, or has such a key or number.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ProofError("an object of the file has a key twice; each must be there once.")
+        return found
+
+    def inexact(number: str) -> Any:
+        raise ProofError(f'the file has {number}, a floating point number; give it as "p/q".')
+
+    try:
+        return json.loads(
+            content, object_pairs_hook=once, parse_float=inexact, parse_constant=inexact
+        )
+    except (ValueError, RecursionError) as err:
+        raise ProofError(f"the file is not JSON ({err}); it must be a certificate.") from None

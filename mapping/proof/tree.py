@@ -1,0 +1,114 @@
+"""Parts of the space and how they are split: a tree whose leaves are bounded or enumerated.
+
+A tree is plain data: ``["floor", bound]`` where `bounds.Unrolled.floors` holds, its objective
+rounded down; ``["room"]`` where nothing fits; ``["all"]`` where every mapping is costed whose
+innermost loops' floor does not exclude it; else ``[tier, dimension, tile, tree, tree]``: the part
+whose tile is at most that, and the part where it is larger. Nothing else is possible, so that
+no mapping is in neither.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise, product
+
+from .bounds import Pair, Side, Unrolled, least
+from .count import Cost, cost
+from .record import Loop, Nest
+from .space import doublings, loops_between, nest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A storage, a way to unroll, and some chains of each dimension."""
+
+    unrolled: Unrolled
+    sides: tuple[Side, ...]
+
+    def narrowed(self) -> "Part":
+        """Return the part without tiles that have no room whatever the others are."""
+        return Part(unrolled=self.unrolled, sides=self.unrolled.narrowed(self.sides))
+
+    @property
+    def single(self) -> bool:
+        """Whether one chain is left of each dimension."""
+        return all(len(side.chains) == 1 for side in self.sides)
+
+    def has_room(self) -> bool:
+        """Whether the least tiles fit."""
+        return self.unrolled.has_room(self.sides)
+
+    def floors(self) -> dict[tuple[int, int | None], Pair]:
+        """Return what mappings take at least, by their innermost loops."""
+        return self.unrolled.floors(self.sides)
+
+    def floor(self, objective: str) -> Fraction:
+        """Return what all mappings take of an objective at least."""
+        return least(self.floors().values(), objective)
+
+    def has_tile(self, tier: int, d: int, tile: int) -> bool:
+        """Whether a tile is one of those that the part chooses among."""
+        return any(min(chain[tier], chain[0]) == tile for chain in self.sides[d].chains)
+
+    def split(self, tier: int, d: int, tile: int) -> "tuple[Part | None, Part | None]":
+        """Return the parts with a tile of at most ``tile``, and with a larger one."""
+        found: list[Part | None] = []
+        for small in (True, False):
+            some = tuple(
+                chain
+                for chain in self.sides[d].chains
+                if (min(chain[tier], chain[0]) <= tile) == small
+            )
+            sides = (*self.sides[:d], Side.of(some), *self.sides[d + 1 :]) if some else ()
+            found.append(Part(unrolled=self.unrolled, sides=sides) if sides else None)
+        return found[0], found[1]
+
+    def mappings(self, objective: str, enough: Fraction) -> Iterator[tuple[Fraction, Nest | None]]:
+        """Yield the objective of every mapping; of those left out their floor, without a mapping.
+
+        Parameters
+        ----------
+        objective : str
+        enough : Fraction
+            A floor of at least this excludes.
+        """
+        floors = self.floors()
+        hopeless = {at: pair.of(objective) >= enough for at, pair in floors.items()}
+        for at, pair in floors.items():
+            if hopeless[at]:
+                yield pair.of(objective), None
+        if all(hopeless.values()):
+            return
+        for mapping in self._nests(hopeless):
+            yield self.cost(mapping).of(objective), mapping
+
+    def cost(self, mapping: Nest) -> Cost:
+        """Return what a mapping of the part costs."""
+        return cost(self.unrolled.layer, self.unrolled.chip, mapping)
+
+    def _nests(self, hopeless: dict[tuple[int, int | None], bool]) -> Iterator[Nest]:
+        layer, groups = self.unrolled.layer, self.unrolled.groups
+        tiles = [[side.chains[0][tier] for side in self.sides] for tier in range(len(groups) + 1)]
+        between = [loops_between(layer, outer, inner) for outer, inner in pairwise(tiles)]
+        for orders in product(*between):
+            if all(hopeless[at] for at in self._innermost(orders, hopeless)):
+                continue
+            parts = self.unrolled.way, self.unrolled.storage, groups, orders
+            for two in doublings(layer, self.unrolled.chip, nest(*parts, frozenset())):
+                yield nest(*parts, two)
+
+    def _innermost(
+        self,
+        orders: tuple[tuple[Loop, ...], ...],
+        known: dict[tuple[int, int | None], bool],
+    ) -> list[tuple[int, int | None]]:
+        """Return the floors that hold for loops in some order: with none, those of any loop."""
+        inner: list[int | None] = [None]
+        if self.unrolled.deep:
+            inner = self._last(orders[1]) or [None]
+        outer = self._last(orders[0]) or list(range(3))
+        return [(x, y) for x in outer if x is not None for y in inner if (x, y) in known]
+
+    def _last(self, loops: tuple[Loop, ...]) -> list[int | None]:
+        dims = [self.unrolled.layer.dims.index(dim) for dim, _ in loops]
+        return [dims[-1]] if dims and dims[-1] < 3 else []

@@ -1,0 +1,93 @@
+"""What no mapping of one storage and one way to unroll undercuts, in a few operations.
+
+Every step takes its clocks; the array takes from, and leaves in, the innermost memories what it
+works on in each step; everything passes from memory to memory once.
+"""
+
+from fractions import Fraction
+from functools import cache
+from itertools import pairwise
+from math import ceil, lcm, prod
+
+from .bounds import OTHER, ZERO, Pair
+from .count import units
+from .record import OPERANDS, Chip, Layer, Memory
+from .space import Storage, Way, steps_of
+
+
+class WayFloors:
+    """The floors of all ways to unroll under one storage.
+
+    Parameters
+    ----------
+    layer : Layer
+    chip : Chip
+    storage : Storage
+    """
+
+    def __init__(self, layer: Layer, chip: Chip, storage: Storage) -> None:
+        self.layer, self.chip = layer, chip
+        self.elements = {op: prod(layer.sizes[d] for d in layer.indexed(op)) for op in OPERANDS}
+        self.once_pj = ZERO
+        self.step_pj: dict[str, tuple[Fraction, Fraction]] = {}
+        for op in OPERANDS:
+            chain = storage[op]
+            for outer, inner in pairwise(chain):
+                both = ((outer, op != "output"), (inner, op == "output"))
+                self.once_pj += self.elements[op] * sum(
+                    self._pj(op, memory, reads=reads, partial=False) for memory, reads in both
+                )
+            if op == "output":
+                finished = self._pj(op, chain[-1], reads=False, partial=False)
+                back = (self._pj(op, chain[-1], reads=way, partial=True) for way in (True, False))
+                self.step_pj[op] = finished, sum(back, ZERO)
+            else:
+                read = self._pj(op, chain[-1], reads=True, partial=False)
+                self.step_pj[op] = read, read
+        worked = (layer.step_cycles - chip.table_cycles) * chip.unit_pj
+        prices = [self.once_pj, chip.static_pj, worked, chip.table_pj]
+        prices += [pj for both in self.step_pj.values() for pj in both]
+        self.scale = lcm(*(price.denominator for price in prices))
+        self.once, self.static, *own = (int(price * self.scale) for price in prices[:4])
+        self.own = tuple(zip((chip.units, chip.table_units), own, strict=True))
+        self.step = {
+            op: (int(once * self.scale), int(again * self.scale))
+            for op, (once, again) in self.step_pj.items()
+        }
+        self._busy = cache(self._busy_of)
+
+    def _pj(self, operand: str, memory: Memory, *, reads: bool, partial: bool) -> Fraction:
+        """Return the energy of an element's accesses, rounded to no whole one."""
+        port = memory.ports[memory.port(operand, reads=reads)]
+        bits = self.layer.bits(operand, partial=partial, code=False)
+        return bits / port.width * (port.read_pj if reads else port.write_pj)
+
+    def _busy_of(self, unrolls: tuple[tuple[str, int], ...], d: int, axes: tuple[str, ...]) -> int:
+        step, size = prod(extent for _, extent in unrolls), self.layer.sizes[d]
+        full = size // step * units(unrolls, axes, step)[0]
+        return full + (units(unrolls, axes, size % step)[0] if size % step else 0)
+
+    def floor(self, way: Way, *, energy: bool) -> Pair:
+        """Return clocks and energy of a way's mappings at least.
+
+        Parameters
+        ----------
+        way : Way
+        energy : bool
+            Whether energy is asked for; else it is left at nothing.
+        """
+        layer, chip = self.layer, self.chip
+        steps = [-(-size // u) for size, u in zip(layer.sizes, steps_of(layer, way), strict=True)]
+        cycles = ceil(prod(steps) * layer.step_cycles) + chip.fill_cycles
+        if not energy:
+            return Pair(cycles, 0, 1)
+        energy_of = self.once + cycles * self.static
+        for op in OPERANDS:
+            once, again = self.step[op]
+            energy_of += self.elements[op] * (once + again * (steps[OTHER[op]] - 1))
+        unrolls = [tuple((a, u) for a, d, u in way if d == dim) for dim in layer.dims]
+        for axes, each in self.own:
+            if each:
+                worked = prod(self._busy(some, d, axes) for d, some in enumerate(unrolls))
+                energy_of += each * worked
+        return Pair(cycles, energy_of, self.scale)

@@ -1,0 +1,180 @@
+"""The proof of a certificate: branch and bound over parts of the space, the least promising first.
+
+The parts, their floors and their splits are those that `mapping.proof` checks. Here is decided only
+where to split, which no one needs to trust.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import count as numbers
+from math import floor
+from typing import Any
+
+from .proof.bounds import Unrolled
+from .proof.record import Chip, Layer, Nest
+from .proof.space import Storage, Way, storages, ways
+from .proof.tree import Part
+from .proof.ways import WayFloors
+
+
+@dataclass(slots=True, kw_only=True)
+class _Open:
+    """A part that is not closed: a whole way, until it is looked at, or a part of one.
+
+    ``tree``: its plain data, filled in when it is split or closed.
+    """
+
+    chip: int
+    storage: int
+    way: Way
+    part: Part | None = None
+    tree: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What branch and bound found.
+
+    Attributes
+    ----------
+    bound : Fraction
+        What no mapping of the space undercuts.
+    data : list
+        The proof as plain data.
+    chip : int
+    nest : Nest or None
+        A mapping that is better than the one given, and its chip.
+    """
+
+    bound: Fraction
+    data: list[Any]
+    chip: int
+    nest: Nest | None
+
+
+class _Prover:
+    def __init__(self, layer: Layer, chips: list[Chip], objective: str, best: Fraction) -> None:
+        self.layer, self.chips, self.objective, self.best = layer, chips, objective, best
+        self.found: tuple[int, Nest | None] = (0, None)
+        self.storages: list[list[Storage]] = [storages(chip) for chip in chips]
+        self.heap: list[tuple[Fraction, int, _Open]] = []
+        self.order = numbers()
+        self.trees: dict[tuple[int, int], dict[Way, list[Any]]] = {}
+        self.least: list[Fraction] = []  # bounds of all that is closed
+        self.work = 0
+
+    def start(self) -> None:
+        """Put all ways to unroll on the heap."""
+        for i, chip in enumerate(self.chips):
+            for j, storage in enumerate(self.storages[i]):
+                quick = WayFloors(self.layer, chip, storage)
+                self.trees[i, j] = {}
+                for way in ways(self.layer, chip):
+                    pair = quick.floor(way, energy=self.objective != "cycles")
+                    self._push(pair.of(self.objective), _Open(chip=i, storage=j, way=way))
+
+    def _push(self, bound: Fraction, each: _Open) -> None:
+        heapq.heappush(self.heap, (bound, next(self.order), each))
+
+    def run(self, budget: int) -> None:
+        """Split the part with the least floor until nothing is below the best, or work is done."""
+        while self.heap and self.heap[0][0] < self.best and self.work < budget:
+            _, _, each = heapq.heappop(self.heap)
+            if each.part is None:
+                unrolled = Unrolled(
+                    self.layer, self.chips[each.chip],
+                    self.storages[each.chip][each.storage], each.way,
+                )  # fmt: skip
+                each.part = Part(unrolled=unrolled, sides=unrolled.sides())
+                self.trees[each.chip, each.storage][each.way] = each.tree
+                self._close_or_push(each)
+            else:
+                self._refine(each)
+
+    def _close_or_push(self, each: _Open) -> None:
+        """Note a part's floor; it is open as long as that is below the best."""
+        assert each.part is not None
+        part = each.part.narrowed()
+        self.work += 1
+        if not part.has_room():
+            each.tree[:] = ["room"]
+            return
+        bound = part.floor(self.objective)
+        each.tree[:] = ["floor", floor(bound)]
+        self._push(bound, each)
+
+    def _refine(self, each: _Open) -> None:
+        assert each.part is not None
+        part = each.part.narrowed()
+        if part.single:
+            each.tree[:] = ["all"]
+            self._cost_all(each.chip, part)
+            return
+        tier, d, tile = _cut(part)
+        halves = each.part.split(tier, d, tile)
+        trees: list[list[Any]] = [[], []]
+        each.tree[:] = [tier, self.layer.dims[d], tile, *trees]
+        for half, tree in zip(halves, trees, strict=True):
+            assert half is not None
+            self._close_or_push(
+                _Open(chip=each.chip, storage=each.storage, way=each.way, part=half, tree=tree)
+            )
+
+    def _cost_all(self, chip: int, part: Part) -> None:
+        for value, nest in part.mappings(self.objective, self.best):
+            self.work += 10 if nest else 0
+            self.least.append(value)
+            if nest and value < self.best:
+                self.best, self.found = value, (chip, nest)
+
+    def data(self) -> list[Any]:
+        """Return the proof as plain data: ways without a tree are excluded by their own floor."""
+        return [
+            {
+                "chip": i,
+                "storage": j,
+                "ways": [
+                    {"way": [list(unroll) for unroll in way], "tree": tree}
+                    for way, tree in trees.items()
+                ],
+            }
+            for (i, j), trees in self.trees.items()
+        ]
+
+
+def _cut(part: Part) -> tuple[int, int, int]:
+    """Return where to split: the tile that differs most, about in the middle of its factor."""
+    best: tuple[float, int, int] = (1.0, 0, 0)
+    for tier in range(1, len(part.unrolled.groups)):
+        for d, side in enumerate(part.sides):
+            ratio = side.high[tier] / side.low[tier]
+            if ratio > best[0]:
+                best = ratio, tier, d
+    _, tier, d = best
+    side = part.sides[d]
+    tiles = sorted({min(chain[tier], chain[0]) for chain in side.chains})
+    middle = (side.low[tier] * side.high[tier]) ** 0.5
+    return tier, d, max(tile for tile in tiles[:-1] if tile <= max(middle, tiles[0]))
+
+
+def prove(layer: Layer, chips: list[Chip], objective: str, best: Fraction, *, budget: int) -> Proof:
+    """Return a proof of what no mapping of the space undercuts.
+
+    Parameters
+    ----------
+    layer : Layer
+    chips : list of Chip
+        One a dataflow.
+    objective : {"cycles", "energy", "edp"}
+    best : Fraction
+        What the best mapping known takes.
+    budget : int
+        Parts to bound at most; a mapping to cost counts as ten. What is still open then lowers the
+        bound.
+    """
+    prover = _Prover(layer, chips, objective, best)
+    prover.start()
+    prover.run(budget)
+    bound = min([prover.best, *prover.least, *(each[0] for each in prover.heap)])
+    return Proof(bound=bound, data=prover.data(), chip=prover.found[0], nest=prover.found[1])

@@ -1,0 +1,84 @@
+"""Certificates of mapped layers: written beside what the cycle rung takes, and checked."""
+
+import json
+from pathlib import Path
+
+from ..datatypes.base.errors import BitlatheError
+from ..mapping.best import Objective
+from ..mapping.certify import BUDGET, certificate, chip_data, layer_data
+from ..mapping.mapped import Asked, Mapped
+from ..mapping.proof.check import Verdict, check
+from ..mapping.proof.record import ProofError
+from .cycle.nest.run import run_nest
+
+
+def write_certificate(
+    path: Path, asked: Asked, found: Mapped, objective: Objective, budget: int = BUDGET
+) -> Verdict:
+    """Write the certificate of a mapping, and return what checking the file gives.
+
+    Parameters
+    ----------
+    path : Path
+    asked : Asked
+        The layer on the chip, with all its dataflows.
+    found : Mapped
+        Its mapping.
+    objective : {"cycles", "energy", "edp"}
+    budget : int
+        Parts of the space to bound at most.
+
+    Raises
+    ------
+    BitlatheError
+        The layer is not a product, or the file cannot be written.
+    """
+    of = asked.layer, asked.bits
+    layer_data(*of)  # refused before the machine plays it
+    rung = run_nest(*of, found.mapping, found.hierarchy).cycles
+    data = certificate(
+        *of, asked.hierarchies, found.mapping, found.hierarchy,
+        objective=objective, budget=budget, rung_cycles=rung,
+    )  # fmt: skip
+    try:
+        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    except OSError as err:
+        raise BitlatheError(f"{path}: {err.strerror}; name a file that can be written.") from None
+    return check_certificate(path)
+
+
+def check_certificate(path: Path, asked: Asked | None = None) -> Verdict:
+    """Check the certificate of a mapping, and whether it is about a layer on a chip.
+
+    Parameters
+    ----------
+    path : Path
+    asked : Asked, optional
+        The layer on the chip that it must be about.
+
+    Raises
+    ------
+    BitlatheError
+        The file cannot be read, or something in it does not hold.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+        verdict = check(content)
+    except OSError as err:
+        raise BitlatheError(f"{path}: {err.strerror}; give a certificate.") from None
+    except UnicodeDecodeError:
+        raise BitlatheError(f"{path} is not text; give a certificate, a JSON file.") from None
+    except ProofError as err:
+        raise BitlatheError(f"{path}: {err}") from None
+    if asked is not None:
+        said = json.loads(content)
+        for name, data in (
+            ("layer", layer_data(asked.layer, asked.bits)),
+            ("chips", [chip_data(each) for each in asked.hierarchies]),
+        ):
+            if said[name] != data:
+                raise BitlatheError(
+                    f"{path}: {name} is not that of --arch and the layer asked for; the "
+                    "certificate holds for another one."
+                )
+    return verdict
