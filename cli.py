@@ -524,6 +524,85 @@ def _simulate_system(
         click.echo(line)
 
 
+@main.command()
+@click.option("--arch", required=True, help="A shipped system or the path of a YAML file.")
+@click.option("--model", required=True, help="A shipped model or the path of a config.json.")
+@click.option("--phase", callback=known(phases), default="decode", show_default=True)
+@click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
+@click.option(
+    "--batch",
+    type=int,
+    default=64,
+    show_default=True,
+    help="Sequences: strong, of all chips; weak, of each.",
+)
+@click.option(
+    "--chips",
+    callback=listed,
+    default="1,2,4,8,16,32,64,128,256,512,1024",
+    show_default=True,
+    help="Numbers of chips.",
+)
+@click.option(
+    "--law", type=click.Choice(["strong", "weak", "both"]), default="both", show_default=True
+)
+@click.option("--fidelity", callback=known(rungs), default="analytic", show_default=True)
+@click.option("--mapper", callback=known(mappers), default="auto", show_default=True)
+@click.option("--plot", type=PATH, help="Draw it: a .png, .svg or .pdf file.")
+@settings_option
+@json_option
+def scaling(
+    arch: str,
+    model: str,
+    phase: str,
+    context: int | None,
+    batch: int,
+    chips: tuple[int, ...],
+    law: str,
+    fidelity: str,
+    mapper: str,
+    plot: Path | None,
+    settings: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Scale a model over chips of a system: the same sequences on more of them, or more of both.
+
+    For each number of chips, all ways to divide the model are run; shown are the best and those
+    of one way alone.
+    """
+    from .arch import load_arch, load_system
+    from .reports.systems.chart import draw_scaling
+    from .reports.systems.scaling import Work
+    from .reports.systems.scaling import scaling as scale
+    from .workloads import load_model
+
+    system, network = load_system(arch), load_model(model)
+    if settings:
+        system = system.of_chip(load_arch(system.arch, _settings(settings)))
+    work = Work(
+        model=network,
+        phase=phase,
+        context=context,
+        batch=batch,
+        fidelity=fidelity,
+        mapper=mapper,
+    )
+    laws: Any = ("strong", "weak") if law == "both" else (law,)
+    with progress_bar() as show:
+        points = scale(system, work, chips, laws, show)
+    title = f"{network.name} on chips of {system.name}, {phase}, batch {batch}"
+    if plot:
+        draw_scaling(points, title, plot)
+    rows = [point.row() for point in points]
+    if as_json:
+        print_json(rows)
+        return
+    print_table([row for row in rows if row["way"] == "best"], title=f"{title}: best of all ways")
+    if plot:
+        click.echo(str(plot))
+
+
 @main.command("map")
 @click.option("--arch", help="A shipped chip or the path of a YAML file.")
 @click.option("--gemm", metavar="MxNxK", callback=sizes, help="Product to map.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -18,8 +18,7 @@ from .schema import Arch
 
 SYSTEMS = Path(__file__).parent / "systems"
 Topology = Literal["ring", "all_to_all"]
-Degree = Literal["tensor", "pipeline", "expert", "data"]
-DEGREES: tuple[Degree, ...] = get_args(Degree)
+DEGREES = ("tensor", "pipeline", "expert", "data")
 
 
 class Links(Record):
@@ -69,7 +68,7 @@ class Parallel(Record):
     micro_batches: PositiveInt | None = None
 
     @property
-    def degrees(self) -> dict[Degree, int]:
+    def degrees(self) -> dict[str, int]:
         """The degree of each way."""
         return {name: getattr(self, name) for name in DEGREES}
 
@@ -156,7 +155,7 @@ class System(Record):
         system._arch = self._arch
         return system
 
-    def links_of(self, way: Degree) -> Links:
+    def links_of(self, way: str) -> Links:
         """Return the links of the groups that divide the model in one way."""
         own: Links | None = getattr(self.own_links, way, None)
         return own or self.links

@@ -23,7 +23,8 @@ from ..run import Run
 from ..simulation import simulate
 from .collectives import Cost, collective
 
-_Known = dict[tuple[tuple[Gemm, ...], tuple[VectorStep, ...], int], Run]
+Known = dict[tuple[tuple[Gemm, ...], tuple[VectorStep, ...], int], Run]
+"""Runs of shares on the plain chip, by their products, steps between and sequences."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +39,7 @@ class Asked:
     logits: str | None
     causal: bool
     options: Mapping[str, Any]
-    _known: _Known = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
 
     @cached_property
     def arch(self) -> Arch:
@@ -80,9 +81,9 @@ class Asked:
             return simulate(self.system.arch, model, **given, **self.options)
         products = staged(model.shape, run)
         key = (products.gemms(), products.steps, sequences)
-        if key not in self._known:
-            self._known[key] = simulate(self.system.arch, model, **given, **self.options)
-        return self._known[key]
+        if key not in self.known:
+            self.known[key] = simulate(self.system.arch, model, **given, **self.options)
+        return self.known[key]
 
     def exchanges(self, own: Model, place: Place, sequences: int) -> Iterator[Exchange]:
         """Yield what a chip with a share takes part in, in a pass of its sequences."""

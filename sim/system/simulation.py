@@ -12,7 +12,7 @@ from ...workloads.sizes import check_size
 from ..energy import timed_energy_pj
 from ..run import with_total
 from ..simulation import served_step
-from .asked import Asked
+from .asked import Asked, Known
 from .copy import Copy, merged
 from .loads import replicas
 from .notes import notes_of
@@ -31,6 +31,7 @@ def simulate_system(
     causal: bool = False,
     logits: str | None = None,
     step: Step | Mapping[str, Any] | None = None,
+    known: Known | None = None,
 ) -> SystemRun:
     """Simulate a model on a system of chips.
 
@@ -43,6 +44,9 @@ def simulate_system(
     step : Step or mapping, optional
         As in `sim.simulate`, on systems that divide a model by tensor and pipeline only; all of it
         is one micro-batch.
+
+    known : dict, optional
+        Shares that were run before on the same chip, context and options, and will be.
 
     Raises
     ------
@@ -62,6 +66,7 @@ def simulate_system(
         logits=logits,
         causal=causal,
         options={"fidelity": fidelity, "mapper": mapper},
+        known={} if known is None else known,
     )
     alike = replicas(system.parallel, 1 if served else check_size("batch", batch))
     copies = [Copy(asked=asked, replica=each, copies=n) for each, n in alike.items()]
@@ -80,7 +85,7 @@ def simulate_system(
         mapper=first.mapper,
         clock_ghz=first.clock_ghz,
         chips=system.chips,
-        parallel=_ways(system, slowest.micro_batches),
+        parallel={**system.parallel.degrees, "micro_batches": slowest.micro_batches},
         cycles=slowest.cycles,
         interval_cycles=max(copy.interval_cycles for copy in copies),
         stage_cycles=slowest.stage_cycles,
@@ -92,11 +97,6 @@ def simulate_system(
         replicated=copies[0].replicated(),
         notes=tuple(notes_of(asked.arch, network, system.parallel, kinds)),
     )
-
-
-def _ways(system: System, micro_batches: int) -> dict[str, int]:
-    degrees: dict[str, int] = dict(system.parallel.degrees.items())
-    return degrees | {"micro_batches": micro_batches}
 
 
 def _idle_pj(asked: Asked, kinds: Sequence[ShareRun], cycles: int) -> dict[str, float]:
