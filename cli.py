@@ -305,6 +305,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 @main.command()
 @click.option("--arch", required=True, help="A shipped chip or system, or the path of a YAML file.")
 @click.option("--model", required=True, help="A shipped model or a file: config.json, list, graph.")
+@click.option("--part", help="A tower of the model, run alone, e.g. vision.")
 @click.option(
     "--phase",
     callback=known(phases),
@@ -345,6 +346,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
 def simulate(
     arch: str,
     model: str,
+    part: str | None,
     phase: str,
     context: int | None,
     batch: int,
@@ -365,6 +367,7 @@ def simulate(
     from .workloads import Step, load_model
 
     given, network = _settings(settings), load_model(model)
+    network = network if part is None else network.part(part)
     for note in network.notes:
         _note(f"{network.name}: {note}")
     served = None if step is None else Step.read(step)

@@ -109,6 +109,12 @@ def lines(model: Model, context: int = 2048) -> list[str]:
             f"{found['cache_elements']:,} at {context:,} tokens; "
             f"{found['state_elements']:,} however long"
         )
+    for tower in model.towers:
+        text.append(
+            f"part {tower.name.rpartition(':')[2]!r} ({tower.family}): "
+            f"{tower.parameter_count:,} of the parameters; an image takes "
+            f"{tower.image_tokens:,} tokens of a prompt"
+        )
     return [*text, *model.notes]
 
 

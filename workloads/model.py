@@ -47,6 +47,10 @@ class Model:
         The sizes.
     notes : tuple of str
         What of its file is left out or not used, a sentence each.
+    towers : tuple of Model
+        Models of images beside the text model, each with what joins it to the text: `part` gives
+        one by its name. A pass of the model itself is of its text alone; the tokens of an image
+        (`image_tokens` of its tower) count among those of a prompt.
 
     Examples
     --------
@@ -62,6 +66,7 @@ class Model:
     family: str
     shape: Transformer | ConvNet | Products
     notes: tuple[str, ...] = ()
+    towers: tuple[Model, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -101,8 +106,28 @@ class Model:
 
     @property
     def parameter_count(self) -> int:
-        """All parameters: embeddings, norms and biases included, a tied head counted once."""
-        return self.shape.parameter_count()
+        """All parameters: embeddings, norms, biases and towers included, a tied head once."""
+        towers = sum(tower.parameter_count for tower in self.towers)
+        return self.shape.parameter_count() + towers
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens that an image takes of a prompt, as this tower leaves it; 0 for other models."""
+        return self.shape.tokens_left if isinstance(self.shape, Transformer) else 0
+
+    def part(self, name: str) -> Model:
+        """Return the tower of a name, e.g. ``"vision"``, as a model of its own.
+
+        Raises
+        ------
+        BitlatheError
+            If there is no such tower.
+        """
+        known = {tower.name.rpartition(":")[2]: tower for tower in self.towers}
+        if name not in known:
+            towers = ", ".join(map(repr, known)) or "none"
+            raise BitlatheError(f"{self.name}: no part {name!r}; towers it has: {towers}.")
+        return known[name]
 
     def cache_elements(self, context: int, source: int | None = None) -> int:
         """Return the elements that the model keeps of one sequence of ``context`` tokens.
@@ -501,5 +526,9 @@ def _load(path: Path, name: str) -> Model:
 
 
 def _build(config: Config, name: str) -> Model:
-    family, shape, notes = read_model(config)
-    return Model(name=name, family=family, shape=shape, notes=notes)
+    read = read_model(config)
+    towers = tuple(
+        Model(name=f"{name}:{part}", family=family, shape=shape)
+        for part, (family, shape) in read.towers.items()
+    )
+    return Model(name=name, family=read.family, shape=read.shape, notes=read.notes, towers=towers)

@@ -15,15 +15,16 @@ import bitlathe
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import load_model
 from bitlathe.workloads.families import FAMILIES
+from bitlathe.workloads.families.towers import TOWERS as KNOWN_TOWERS
 from bitlathe.workloads.transformer import Attention, LatentAttention, Transformer
 
 HERE = Path(__file__).parent
 PUBLISHED = json.loads((HERE / "published_models.json").read_text())["models"]
 SMALL = json.loads((HERE / "small_models.json").read_text())["models"]
+TOWERS = json.loads((HERE / "towers.json").read_text())["models"]
 
 # What cannot be read yet, and what its error says.
 REFUSED = {
-    "clip-vit-large-14": "model_type 'clip' is not supported",
     "convnext-tiny": "model_type 'convnext' is not supported",
     "hf-resnet-50": "model_type 'resnet' is not supported",
     "flux.1-dev-transformer": "required key 'model_type' is missing",
@@ -32,16 +33,15 @@ REFUSED = {
 # Of these the text model alone is read: its parameters are those of its matrices and vectors, as
 # the classes of the text models alone count them.
 TEXT_ONLY = {
-    "gemma-3-27b": 27_009_346_304,
-    "mistral-small-3.1-24b": 23_572_403_200,
-    "smolvlm-2.2b-text": 1_812_563_968,
-    "paligemma-3b-224": 2_508_662_784,
     "llama-4-scout-17b-16e": 107_769_861_120,
     "qwen2.5-vl-7b": 7_615_616_512,
-    "llava-1.5-7b": 6_738_939_904,
     "qwen3.5-9b": 8_953_803_264,
     "gemma-3n-e2b": 4_435_182_688,
 }
+WITH_TOWERS = [
+    *("gemma-3-27b", "mistral-small-3.1-24b", "smolvlm-2.2b-text", "paligemma-3b-224"),
+    *("llava-1.5-7b", "clip-vit-large-14"),
+]
 
 READ = sorted(PUBLISHED.keys() - REFUSED.keys())
 
@@ -108,6 +108,60 @@ def test_matrices_of_published_models(name):
             expected[outputs // (1 + fused), inputs] += count * (1 + fused)
     found, experts = matrices_of(model.shape)
     assert found + experts == expected
+
+
+@pytest.mark.parametrize("name", WITH_TOWERS)
+def test_matrices_of_published_towers(name):
+    tower = load_model(PUBLISHED[name]["config"]).part("vision")
+    expected = Counter()
+    for outputs, inputs, count, part, _ in PUBLISHED[name]["matrices"]:
+        if part in ("vision", "projector"):
+            expected[outputs, inputs] += count
+    found, _ = matrices_of(tower.shape)
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_small_models_with_towers(name):
+    """Parameters of the whole, and the multiply-accumulates of an image's way to the text."""
+    model = load_model(TOWERS[name]["config"])
+    assert model.parameter_count == TOWERS[name]["parameters"]
+    tower = model.part("vision")
+    assert square_macs(tower.gemms()) == TOWERS[name]["vision_macs"]
+    two = square_macs(tower.gemms(batch=2))
+    assert two == 2 * TOWERS[name]["vision_macs"]
+    assert not model.notes
+
+
+def test_every_tower_is_held_to_its_class():
+    assert {each["config"]["model_type"] for each in TOWERS.values()} == set(KNOWN_TOWERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("llava-0", {"vision_feature_select_strategy": "some"}, "must be 'default', which drops"),
+        ("smolvlm-0", {"scale_factor": 3}, "whose square does not divide the 16 patches"),
+        ("mistral3-0", {"spatial_merge_size": 0}, "'spatial_merge_size' is 0"),
+        ("gemma3-0", {"mm_tokens_per_image": "all"}, "'mm_tokens_per_image' is 'all'"),
+        ("clip-0", {"vision_config": {"hidden_sizes": 64}}, "unknown key 'hidden_sizes'"),
+    ],
+)
+def test_towers_that_cannot_be(name, change, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model({**TOWERS[name]["config"], **change})
+    assert words in str(caught.value)
+
+
+def test_parts_are_named():
+    model = load_model(TOWERS["llava-0"]["config"])
+    with pytest.raises(BitlatheError, match=r"no part 'visoin'; towers it has: 'vision'"):
+        model.part("visoin")
+    with pytest.raises(BitlatheError, match="towers it has: none"):
+        load_model("llama-3.1-8b").part("vision")
+    assert load_model(PUBLISHED["llava-1.5-7b"]["config"]).part("vision").image_tokens == 576
+    other = {**TOWERS["llava-0"]["config"], "vision_config": {"model_type": "swin"}}
+    assert "left out: vision_config (swin)" in load_model(other).notes[0]
 
 
 @pytest.mark.parametrize("name", [name for name in READ if "macs" in PUBLISHED[name]])
@@ -183,6 +237,7 @@ def test_runs_of_small_models(name):
 def test_every_family_is_held_to_its_class():
     held = {load_model(PUBLISHED[name]["config"]).family for name in READ}
     held |= {truth["config"]["model_type"] for truth in SMALL.values()}
+    held |= {each["config"]["vision_config"]["model_type"] for each in TOWERS.values()}
     held |= {"bert", "vit"}  # tests of published totals
     held |= {"internlm3", "kimi_k2"}  # no class in the library
     assert held >= FAMILIES.keys()

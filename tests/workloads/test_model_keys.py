@@ -342,12 +342,12 @@ TEXT = {"model_type": "gemma3_text", **DENSE}
 
 
 def test_what_is_left_out_of_a_multimodal_model_is_named(tmp_path):
-    vision = {"model_type": "siglip_vision_model", "hidden_size": 1152}
+    vision = {"model_type": "swin", "hidden_size": 1152}
     model = model_of(tmp_path, "gemma3", {}, text_config=TEXT, vision_config=vision)
     (note,) = model.notes
     assert "gemma3" in note
     assert "'text_config'" in note
-    assert "vision_config (siglip_vision_model)" in note
+    assert "vision_config (swin)" in note
     assert load_model("gemma-3-4b").notes  # its file does not say what it leaves out
 
 

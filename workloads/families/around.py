@@ -10,13 +10,15 @@ class Around:
 
     ``key`` leads to it. ``text`` is its ``model_type`` where it names none. ``flat``: where there
     is no such key, the text model's keys stand beside the outer ones. ``plain`` are keys of the
-    text that say nothing about sizes: PaliGemma's prompt attends both ways.
+    text that say nothing about sizes: PaliGemma's prompt attends both ways. ``tied``: whether the
+    head is the embedding where neither says.
     """
 
     text: str
     key: str = "text_config"
     flat: bool = False
     plain: tuple[str, ...] = ()
+    tied: bool | None = None
 
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
@@ -25,7 +27,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
         *("llava_next", "llava_next_video", "omniasr", "perception_lm", "smolvlm"),
         *("video_llava", "vipllava", "voxtral"),
     ),
-    "mistral": ("idefics2", "mistral3"),
+    "mistral": ("idefics2",),
     "opt": ("blip-2", "instructblip", "instructblipvideo"),
     "qwen2": (
         *("audioflamingo3", "fast_vlm", "got_ocr2", "internvl", "llava_onevision"),
@@ -37,6 +39,8 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     "qwen3_vl_moe_text": ("qwen3_vl_moe",),
     "qwen3_5_text": ("qwen3_5",),
     "qwen3_5_moe_text": ("qwen3_5_moe",),
+    "clip_text_model": ("clip",),
+    "siglip_text_model": ("siglip",),
     "gemma3n_text": ("gemma3n",),
     "gemma4_text": ("gemma4",),
     "gemma3_text": ("gemma3", "shieldgemma2"),
@@ -51,6 +55,7 @@ AROUND_TEXT: Mapping[str, Around] = {
     **{outer: Around(text=text) for text, outers in _TEXTS.items() for outer in outers},
     "qwen2_vl": Around(text="qwen2_vl_text", flat=True),
     "qwen2_5_vl": Around(text="qwen2_5_vl_text", flat=True),
+    "mistral3": Around(text="mistral", tied=True),
     "paligemma": Around(text="gemma", plain=("use_bidirectional_attention",)),
     "internvl_chat": Around(text="qwen2", key="llm_config"),
 }

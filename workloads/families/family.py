@@ -352,6 +352,8 @@ class Family:
         number, and rows of this number that no token takes.
     other_tokens : int
         Tokens of an image beside its patches.
+    whole_patches : bool
+        Whether patches must make up the image; else what is left over is not read.
     patch_bias, mask_token, pooling : rule
         Of an image: whether the matrix of the patches has a bias, whether there is a vector in the
         place of hidden patches, and whether a learned query pools the tokens.
@@ -419,6 +421,7 @@ class Family:
     positions_unused: int = 0
     token_types: bool = False
     other_tokens: int = 1
+    whole_patches: bool = True
     patch_bias: Rule = True
     mask_token: Rule = False
     pooling: Rule = False

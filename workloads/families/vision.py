@@ -16,7 +16,7 @@ _ATTENTION = AttentionFacts(
     output_bias=True,
 )
 _MLP = MlpFacts(names=("fc1", "fc2"), gated=False, bias=True, activation="gelu")
-_SEEN = replace(VISION, attention=_ATTENTION, mlp=_MLP)
+_SEEN = replace(VISION, attention=_ATTENTION, mlp=_MLP, whole_patches=False)
 _READ = Family(
     kind="encoder",
     attention=_ATTENTION,
@@ -51,6 +51,29 @@ VISION_FAMILIES: Mapping[str, Family] = {
         pooling=("vision_use_head", True),
         plain=_CLIP_PLAIN,
         sizes=sizes(768, 12, 12, 3072, 0),
+    ),
+    **dict.fromkeys(
+        ("smolvlm_vision", "idefics3_vision"),
+        replace(
+            _SEEN,
+            outputs=SIGLIP_VISION,
+            other_tokens=0,
+            plain=(*_CLIP_PLAIN, "max_image_size", "size"),
+            defaults={**VISION.defaults, "patch_size": 32},
+            sizes=sizes(1152, 12, 16, 3072, 0),
+        ),
+    ),
+    "pixtral": Family(
+        kind="vision",
+        attention=AttentionFacts(kv_heads=None),
+        mlp=MlpFacts(activation="gelu"),
+        outputs=SIGLIP_VISION,
+        other_tokens=0,
+        patch_bias=False,
+        embedding_norms=1,
+        final_norms=0,
+        defaults={"image_size": 1024, "patch_size": 16, "num_channels": 3},
+        sizes=sizes(1024, 24, 16, 4096, 0),
     ),
     "siglip_text_model": replace(
         _READ,

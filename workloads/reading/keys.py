@@ -4,7 +4,7 @@ A key that would change the model and is not understood is an error; one that th
 not have either, or that says nothing about sizes, is noted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from difflib import get_close_matches
 
 from ...datatypes.base.errors import BitlatheError
@@ -126,17 +126,32 @@ def _other_part(config: Config, name: str, key: str) -> BitlatheError:
     )
 
 
-def parts_left_out(config: Config, text_key: str) -> str:
-    """Return a sentence that names the parts around a text model, which are not run."""
+def parts_left_out(config: Config, text_key: str, towers: Container[str]) -> Iterator[str]:
+    """Yield a sentence on the parts around a text model: those that are left out, if any.
+
+    Parameters
+    ----------
+    config : Config
+        That of the whole model.
+    text_key : str
+        The key of its text model.
+    towers : container of str
+        Names of the towers that are read.
+    """
     kinds = []
+    found = False
     for key, value in config.data.items():
         if key.endswith("_config") and key != text_key and isinstance(value, dict):
             kind = value.get("model_type")
-            if key not in ("quantization_config", "generation_config"):
+            if key.removesuffix("_config") in towers:
+                found = True
+            elif key not in ("quantization_config", "generation_config"):
                 kinds.append(f"{key} ({kind})" if isinstance(kind, str) else key)
+    if found and not kinds:
+        return
     others = ", ".join(kinds) or "what else it has"
     where = f", {text_key!r}," if text_key in config.data else ""
-    return (
+    yield (
         f"of this {config.data['model_type']} model only the text part{where} is read; "
         f"left out: {others}, and what joins them to the text."
     )

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,34 @@ from ..conv import ConvNet, read_convnet
 from ..families import AROUND_TEXT, FAMILIES
 from ..transformer import Transformer
 from .keys import check_keys, parts_left_out
+from .towers import read_towers
 from .transformer import head_of, read_transformer
 
 
-def read_model(config: Config) -> tuple[str, Transformer | ConvNet, tuple[str, ...]]:
-    """Read a model from the object of its file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What a file says.
 
-    Returns
-    -------
+    Attributes
+    ----------
     family : str
         The ``model_type``, or "convnet".
     shape : Transformer or ConvNet
+        The model; of one with towers its text model.
+    towers : mapping of str to (str, Transformer)
+        The towers beside it by name, each with its ``model_type``.
     notes : tuple of str
         What of the file is left out or not used, a sentence each.
+    """
+
+    family: str
+    shape: Transformer | ConvNet
+    towers: Mapping[str, tuple[str, Transformer]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_model(config: Config) -> Read:
+    """Read a model from the object of its file.
 
     Raises
     ------
@@ -34,8 +49,9 @@ def read_model(config: Config) -> tuple[str, Transformer | ConvNet, tuple[str, .
         If there is no such family or the file is wrong: file, line and key are named.
     """
     if "layers" in config.data and config.data.get("model_type", "convnet") == "convnet":
-        return "convnet", read_convnet(config), ()
-    config, notes = _text_part(config)
+        return Read(family="convnet", shape=read_convnet(config))
+    whole = config
+    config = _text_part(config)
     family = config.string("model_type")
     if family not in FAMILIES:
         raise config.error(
@@ -45,13 +61,19 @@ def read_model(config: Config) -> tuple[str, Transformer | ConvNet, tuple[str, .
         )
     rules = FAMILIES[family]
     config = replace(config, defaults={**config.defaults, **rules.defaults})
-    notes += check_keys(config, family, rules)
+    notes = [*check_keys(config, family, rules)]
     if config.get("architectures") and head_of(config, rules) is None:
         notes.append(
             f"the head of {config.items('architectures')[0]!r} ('architectures') is not known: "
             f"taken as a class that ends in {next(iter(rules.outputs))!r}."
         )
-    return family, read_transformer(config, rules), tuple(notes)
+    shape = read_transformer(config, rules)
+    if whole.data.get("model_type") in AROUND_TEXT:
+        towers, shape = read_towers(whole, shape)
+        key = AROUND_TEXT[whole.string("model_type")].key
+        notes = [*parts_left_out(whole, key, towers), *notes]
+        return Read(family=family, shape=shape, towers=towers, notes=tuple(notes))
+    return Read(family=family, shape=shape, notes=tuple(notes))
 
 
 def _unknown_type(name: str) -> str:
@@ -69,11 +91,11 @@ def _unknown_type(name: str) -> str:
     return f"unknown model_type {name!r}{hint} Supported: {', '.join(known)}"
 
 
-def _text_part(config: Config) -> tuple[Config, list[str]]:
-    """Return the configuration of the text model inside a multimodal one, and what is left out."""
+def _text_part(config: Config) -> Config:
+    """Return the configuration of the text model inside a multimodal one."""
     outer = config.data.get("model_type")
     if not isinstance(outer, str) or outer in FAMILIES:
-        return config, []
+        return config
     if outer not in AROUND_TEXT:
         for key in ("text_config", "llm_config", "language_config"):
             if isinstance(config.data.get(key), dict):
@@ -82,7 +104,7 @@ def _text_part(config: Config) -> tuple[Config, list[str]]:
                     "object as a file of its own.",
                     "model_type",
                 )
-        return config, []
+        return config
     around = AROUND_TEXT[outer]
     if around.key in config.data:
         text = config.child(around.key)
@@ -95,11 +117,13 @@ def _text_part(config: Config) -> tuple[Config, list[str]]:
         data["model_type"] = around.text
     if "tie_word_embeddings" in config.data:
         data.setdefault("tie_word_embeddings", config.data["tie_word_embeddings"])
+    elif around.tied is not None:
+        data.setdefault("tie_word_embeddings", around.tied)
     text = replace(text, data=data)
     family = FAMILIES.get(text.string("model_type"))
     if family is not None and around.key in config.data:
         text = replace(text, defaults=family.sizes)
-    return text, [parts_left_out(config, around.key)]
+    return text
 
 
 def _without_outer_class(data: Mapping[str, Any]) -> dict[str, Any]:

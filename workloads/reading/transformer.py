@@ -193,7 +193,7 @@ def _image(config: Config, family: Family, hidden: int) -> dict[str, Any]:
     channels = config.integer("num_channels")
     sides, patches = _side(config, "image_size"), _side(config, "patch_size")
     for side, patch in zip(sides, patches, strict=True):
-        if patch > side or side % patch:
+        if patch > side or (family.whole_patches and side % patch):
             raise config.error(
                 f"'patch_size' is {patch}, which does not divide the 'image_size' of {side}.",
                 "patch_size",
@@ -208,8 +208,9 @@ def _image(config: Config, family: Family, hidden: int) -> dict[str, Any]:
         patch_bias=holds(config, family.patch_bias),
     )
     positions = Table(name="positions", rows=image.tokens, width=hidden)
+    tables = (positions,) if family.positions_learned else ()
     others = image.other_tokens + holds(config, family.mask_token)
-    return {"image": image, "tables": (positions,), "vectors": others * hidden}
+    return {"image": image, "tables": tables, "vectors": others * hidden}
 
 
 def _side(config: Config, key: str) -> tuple[int, int]:

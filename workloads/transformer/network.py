@@ -72,15 +72,20 @@ class Head:
         Parameters of a norm behind it.
     words : bool
         Whether its outputs are the vocabulary.
+    rows_each : int or None
+        Rows of each sequence, where these are not its tokens: patches of an image, say.
     """
 
     matrix: Matrix
     tokens: Literal["all", "one", "logits"] = "one"
     norm: int = 0
     words: bool = False
+    rows_each: int | None = None
 
     def rows(self, run: Forward) -> int:
         """Return the tokens of a pass that it works on."""
+        if self.rows_each is not None:
+            return run.sequences * self.rows_each
         return {"all": run.rows, "one": run.sequences, "logits": run.logits}[self.tokens]
 
 
@@ -203,6 +208,14 @@ class Transformer:
     def fixed_tokens(self) -> int | None:
         """Tokens of an image or a sound; None for text."""
         return self.image.tokens if self.image else self.sound_tokens
+
+    @property
+    def tokens_left(self) -> int:
+        """Tokens of an image that a tower leaves for a text model; 0 where there is no image."""
+        if self.image is None:
+            return 0
+        last = self.heads[-1].rows_each if self.heads else None
+        return self.image.tokens if last is None else last
 
     def stored_parts(self) -> Iterator[tuple[Part, int]]:
         """Yield the parts of all layers, each with the number of times that it is stored."""
