@@ -13,7 +13,7 @@ from .vector_step import Tensor, VectorStep
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "conv": (
         "name", "type", "from", "out_channels", "kernel", "stride", "padding", "dilation",
-        "groups", "norm", "bias", "activation",
+        "groups", "norm", "bias", "scale", "activation",
     ),
     "pool": ("name", "type", "from", "kernel", "stride", "padding"),
     "global_pool": ("name", "type", "from"),
@@ -55,6 +55,7 @@ class Layer:
     linear: bool = False
     norm: bool = False
     bias: bool = False
+    scale: bool = False
 
     def gemm(self, images: int) -> Gemm:
         """Return the layer as a matrix product; a linear layer has one row per image."""
@@ -141,9 +142,10 @@ class ConvNet:
         return sum(gemm.weight_elements for gemm in self.gemms(1))
 
     def parameter_count(self) -> int:
-        """Weights, biases, and scale and shift of the batch norms."""
+        """Weights, biases, scales of channels, and scale and shift of the norms."""
         return self.weight_count() + sum(
-            layer.shape.out_channels * (2 * layer.norm + layer.bias) for layer in self.layers
+            layer.shape.out_channels * (2 * layer.norm + layer.bias + layer.scale)
+            for layer in self.layers
         )
 
 
@@ -226,6 +228,7 @@ def _weighted(layer: Config, name: str, kind: str, value: _Value) -> Layer:
         linear=kind == "linear",
         norm=layer.flag("norm", default=False),
         bias=layer.flag("bias", default=False),
+        scale=layer.flag("scale", default=False),
     )
 
 

@@ -13,6 +13,7 @@ from ..config import Config
 from ..conv import ConvNet, read_convnet
 from ..families import AROUND_TEXT, FAMILIES
 from ..transformer import Transformer
+from .convolutions import CONV_FAMILIES, read_convolutions
 from .keys import check_keys, parts_left_out
 from .towers import read_towers
 from .transformer import head_of, read_transformer
@@ -50,6 +51,8 @@ def read_model(config: Config) -> Read:
     """
     if "layers" in config.data and config.data.get("model_type", "convnet") == "convnet":
         return Read(family="convnet", shape=read_convnet(config))
+    if (kind := config.data.get("model_type")) in CONV_FAMILIES:
+        return Read(family=str(kind), shape=read_convolutions(config))
     whole = config
     config = _text_part(config)
     family = config.string("model_type")
@@ -81,7 +84,7 @@ def _unknown_type(name: str) -> str:
 
     The name of another class is none, nor is one that differs by a figure, as llama5 does.
     """
-    known = sorted([*FAMILIES, *AROUND_TEXT, "convnet"])
+    known = sorted([*FAMILIES, *AROUND_TEXT, *CONV_FAMILIES, "convnet"])
     types = Path(families.__file__).with_name("model_types.json")
     if name in json.loads(types.read_text(encoding="utf-8"))["model_types"]:
         return f"model_type {name!r} is not supported; docs/workloads.md lists those that are"

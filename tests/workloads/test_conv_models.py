@@ -1,0 +1,67 @@
+"""Convolution networks of Hugging Face files against their classes (conv_models.json)."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.workloads import load_model
+from bitlathe.workloads.reading.convolutions import CONV_FAMILIES
+
+TRUTH = json.loads((Path(__file__).parent / "conv_models.json").read_text())["models"]
+
+
+def macs(model, **run):
+    return sum(gemm.macs * gemm.count for gemm in model.gemms(**run))
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_parameters_and_multiply_accumulates(name):
+    truth = TRUTH[name]
+    model = load_model(truth["config"])
+    assert model.parameter_count == truth["parameters"]
+    assert macs(model) == truth["macs"]
+    assert macs(model, batch=3) == 3 * truth["macs"]
+    assert model.family == truth["config"]["model_type"]
+
+
+def test_every_family_is_held_to_its_class():
+    assert {each["config"]["model_type"] for each in TRUTH.values()} == CONV_FAMILIES.keys()
+
+
+def test_resnet_50_is_the_shipped_network():
+    """The class puts the stride where torchvision does: 4.089 G multiply-accumulates."""
+    named = {str(i): str(i) for i in range(1000)}
+    config = {"model_type": "resnet", "id2label": named,
+              "architectures": ["ResNetForImageClassification"]}  # fmt: skip
+    mine, shipped = load_model(config), load_model("resnet-50")
+    assert mine.parameter_count == shipped.parameter_count == 25_557_032
+    assert macs(mine) == macs(shipped)
+    sizes = [sorted((g.m, g.n, g.k, g.count) for g in each.gemms()) for each in (mine, shipped)]
+    assert sizes[0] == sizes[1]
+
+
+RESNET = TRUTH["ResNetModel-0"]["config"]
+CONVNEXT = TRUTH["ConvNextModel-0"]["config"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({**RESNET, "depths": [1, 2]}, "'depths' lists 2 stages, 'hidden_sizes' 4"),
+        ({**RESNET, "hidden_sizes": [8, 0, 8, 8]}, "'hidden_sizes' is [8, 0, 8, 8]"),
+        ({**RESNET, "hidden_sizes": []}, "it must list an integer a stage"),
+        ({**RESNET, "layer_type": "wide"}, "must be 'basic' or 'bottleneck'"),
+        ({**RESNET, "layer_type": 3}, "'layer_type' is 3"),
+        ({**RESNET, "hidden_act": "sine"}, "'sine'"),
+        ({**CONVNEXT, "patch_size": 0}, "'patch_size' is 0"),
+        ({**CONVNEXT, "patch_size": 4096}, "patch_embeddings"),
+        ({"model_type": "convnext", "hiden_sizes": [8]}, "Is it meant to be 'hidden_sizes'"),
+    ],
+)
+def test_networks_that_cannot_be(config, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model(config)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
