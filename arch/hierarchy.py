@@ -149,11 +149,16 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """Units side by side, and the dimensions that may be unrolled over them."""
+    """Units side by side, and the dimensions that may be unrolled over them.
+
+    ``multicast``: what several units take alike of a memory outside them is read once; else once
+    for each.
+    """
 
     name: str
     size: int
     dims: tuple[str, ...]
+    multicast: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +214,13 @@ class Hierarchy:
         for axis in self.axes:
             if axis.size < 1 or not axis.dims:
                 found.append(f"axis {axis.name!r} has size {axis.size} and dims {axis.dims}.")
+            if not axis.multicast:
+                found += [
+                    f"axis {axis.name!r} has no multicast, and memory {memory.name!r} outside it "
+                    "has copies; let that be one, or multicast."
+                    for memory in self.memories
+                    if memory.per and axis.name not in memory.per
+                ]
         for memory in self.memories:
             found += memory.problems()
             found += [
@@ -238,6 +250,20 @@ class Hierarchy:
     def axis_names(self) -> tuple[str, ...]:
         """Names of the axes."""
         return tuple(axis.name for axis in self.axes)
+
+    def read_apart(self, outer: tuple[str, ...], inner: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the axes whose units read what they have alike one by one.
+
+        Parameters
+        ----------
+        outer, inner : tuple of str
+            Axes along which the memory that is read has copies, and what takes the elements.
+        """
+        return tuple(
+            axis.name
+            for axis in self.axes
+            if not axis.multicast and axis.name in inner and axis.name not in outer
+        )
 
     @property
     def keeps_halos(self) -> bool:

@@ -77,7 +77,8 @@ def axes_of(arch: Arch, flow: FlowName) -> tuple[Axis, ...]:
     """Return the axes of a chip that gives memories, in one dataflow."""
     array = arch.array
     rows, columns = array.dims_of(flow)
-    cores = Axis(name=CORES, size=arch.cores.size, dims=arch.cores.dims)
+    shared = arch.cores.multicast
+    cores = Axis(name=CORES, size=arch.cores.size, dims=arch.cores.dims, multicast=shared)
     return (
         *((cores,) if arch.cores.size > 1 else ()),
         Axis(name=ROWS, size=array.rows, dims=rows),

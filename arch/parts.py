@@ -181,9 +181,14 @@ class Array(Record):
 
 
 class Cores(Record):
-    """Copies of the array side by side, and the dimensions that may be divided among them."""
+    """Copies of the array side by side, and the dimensions that may be divided among them.
+
+    ``multicast``: what several take alike of a memory that they share is read once, else once a
+    core.
+    """
 
     size: PositiveInt = 1
+    multicast: bool = True
     dims: Annotated[tuple[str, ...], BeforeValidator(_dims_of)] = ("b", "h", "m", "n")
 
 

@@ -2,7 +2,8 @@
 
 Every operand goes down, or up, its chain of memories; the array is the last of them. Between two
 neighbors the child's tiles are fetched, or written back. A tile that units along some axes have
-copies of is read from the parent once and written to each copy; sums that units along some axes
+copies of is read from the parent once and written to each copy (read for each unit of an axis
+without multicast); sums that units along some axes
 have parts of are read from each and arrive at the parent as one.
 """
 
@@ -221,8 +222,10 @@ def amounts(
     reached = outer if transfer.kind == "readback" else inner
     halo_of = inner if child is not None and child.keep_halo else None
     relevant, i = nest.relevant(transfer.operand), transfer.outside
+    apart = hierarchy.read_apart(outer, inner) if transfer.kind == "fetch" else ()
+    above = nest.spread(relevant, visit, i, apart or outer, halo_of=halo_of)
     return (
-        nest.spread(relevant, visit, i, outer, halo_of=halo_of),
+        Spread(above.elements, 1, above.elements) if apart else above,
         nest.spread(relevant, visit, i, inner, reached=reached, halo_of=halo_of),
     )
 

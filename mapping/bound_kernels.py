@@ -8,6 +8,7 @@ Transfers are not rounded up to whole accesses here, and none has to wait for an
 from ..datatypes.base.compiled import compiled
 from ..datatypes.base.inner_kernels import OPTIONS, inner
 from .cost_kernels import (
+    APART,
     AT_PORTS,
     DEPTH,
     DOWN,
@@ -66,7 +67,7 @@ def move_rates(plan, rates):
                 rate = ends[t, kind, end, UP] / ends[t, kind, end, DOWN]
                 copies = 1
                 for d in range(step_tile.size):
-                    if moves[t, RELEVANT] >> d & 1:
+                    if moves[t, RELEVANT] >> d & 1 and not ends[t, kind, end, APART]:
                         copies *= reached[ends[t, kind, end, OWN], d, step_tile[d]]
                 if kind in (FETCH, FINISHED):
                     clocks[t, ONCE, port] += rate / copies

@@ -56,7 +56,18 @@ def layer_data(layer: Loops, bits: OperandBits) -> dict[str, Any]:
 
 
 def chip_data(chip: Hierarchy) -> dict[str, Any]:
-    """Return a chip as plain data: of its axes the dimensions that products have."""
+    """Return a chip as plain data: of its axes the dimensions that products have.
+
+    Raises
+    ------
+    BitlatheError
+        Of an axis without multicast, which certificates do not count.
+    """
+    alone = [axis.name for axis in chip.axes if not axis.multicast]
+    if alone:
+        raise BitlatheError(
+            f"{alone[0]}.multicast is false, which certificates do not count; set it to true."
+        )
     return {
         "memories": [_memory_data(memory) for memory in chip.memories],
         "axes": [

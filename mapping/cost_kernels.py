@@ -8,8 +8,9 @@ What they take of a layer on a chip, the *plan*, is a tuple:
 
 * moves (T, 6): operand, dimensions that index it (a mask), the child's tier and place, the stage of
   the first load, the parent's latency in clocks, 0 where the array is the child;
-* ends (T, kinds, 2, 5): port, bits of an element over the port's width (doubled numbers), the axes
-  along which copies have elements of their own, those along which copies have the same;
+* ends (T, kinds, 2, 6): port, bits of an element over the port's width (doubled numbers), the axes
+  along which copies have elements of their own, those along which copies have the same, whether
+  one memory gives the elements of these copies one by one;
 * pj (T, kinds, 2, 2): energy of an access, and of an element's scales beside it;
 * sizes, step_tile (D,); pace (2,);
 * reached, shares (axes, D, elements): units that the first elements of a step's tile reach, and
@@ -38,7 +39,7 @@ from .visit_kernels import (
 FETCH, FINISHED, PARTIAL, READBACK = 0, 1, 2, 3
 # columns of moves; PLACE: the child's
 OP, RELEVANT, TIER, PLACE, STAGE, LATENCY, MOVE_COLUMNS = 0, 1, 2, 3, 4, 5, 6
-PORT, UP, DOWN, OWN, REACHED = 0, 1, 2, 3, 4  # columns of ends
+PORT, UP, DOWN, OWN, REACHED, APART, END_COLUMNS = 0, 1, 2, 3, 4, 5, 6  # columns of ends
 # columns of places
 MEMORY, DEPTH, INDEXED, AXES, OPERAND, CHILD = 0, 1, 2, 3, 4, 5
 # columns of sums, by kind and end or by port; LATE: twice the clocks that latencies delay
@@ -99,6 +100,8 @@ def _moved(t, kind, end, tile, whole_steps, rest, plan):
             same = reached[alike, d, inside]
             copies *= same
             elements *= same
+    if ends[t, kind, end, APART]:
+        return elements, 1, elements
     return share, copies, elements
 
 

@@ -107,11 +107,17 @@ class Packed:
                 zip(storage[operand], (*storage[operand][1:], None), strict=True)
             )
         ]
-        self.pers = sorted({memory.per for memory in hierarchy.memories} | {hierarchy.axis_names})
+        known = {memory.per for memory in hierarchy.memories} | {hierarchy.axis_names}
+        self.pers = sorted(known | {self._apart(move) for move in self.moves})
         self.pace = bits.step_cycles.as_integer_ratio()
         self._pack_moves()
         self._pack_places()
         self._check_range()
+
+    def _apart(self, move: _Move) -> tuple[str, ...]:
+        """Return the axes whose units read what a parent gives one by one."""
+        inner = move.child.per if move.child else self.hierarchy.axis_names
+        return self.hierarchy.read_apart(move.parent.per, inner)
 
     def _mask(self, operand: str) -> int:
         return sum(1 << self.dims.index(dim) for dim in self.layer.indexes[operand])
@@ -119,7 +125,7 @@ class Packed:
     def _pack_moves(self) -> None:
         many = len(self.moves)
         self.move_rows = np.zeros((many, kernels.MOVE_COLUMNS), np.int64)
-        self.ends = np.zeros((many, 4, 2, 5), np.int64)
+        self.ends = np.zeros((many, 4, 2, kernels.END_COLUMNS), np.int64)
         self.ends[..., kernels.PORT] = -1
         self.ends[..., kernels.UP : kernels.DOWN + 1] = 1
         self.pj = np.zeros((many, 4, 2, 2))
@@ -149,7 +155,9 @@ class Packed:
         width = bits.code(move.operand, partial=partial) if coded else stored
         inner = move.child.per if move.child else self.hierarchy.axis_names
         reached = outer if kind == kernels.READBACK else inner
-        self.ends[t, kind, 0, kernels.OWN :] = self.pers.index(outer)
+        apart = self._apart(move) if kind == kernels.FETCH else ()
+        self.ends[t, kind, 0, kernels.OWN : kernels.APART] = self.pers.index(apart or outer)
+        self.ends[t, kind, 0, kernels.APART] = bool(apart)
         self.ends[t, kind, 1, kernels.OWN] = self.pers.index(inner)
         self.ends[t, kind, 1, kernels.REACHED] = self.pers.index(reached)
         for end, memory in enumerate((move.parent, move.child)):

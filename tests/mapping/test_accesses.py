@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -89,6 +90,9 @@ def random_mapping(rng: random.Random, layer: Loops) -> tuple[Mapping, Hierarchy
     for i, each in enumerate(memories):
         inside = tuple(nest[bounds[i] : bounds[i + 1]])
         levels.append(Level(memory=each.name, keeps=each.holds, loops=inside))
+    alone = rng.choice(["x", "y", None])
+    if all(alone in each.per for each in memories if each.per):
+        axes = [replace(axis, multicast=axis.name != alone) for axis in axes]
     hierarchy = Hierarchy(memories=tuple(memories), axes=tuple(axes))
     return Mapping(levels=tuple(levels), spatial=tuple(spatial)), hierarchy
 
@@ -120,6 +124,7 @@ def assert_counts_are_those_of_the_walk(
         chains,
         {place: each.per for place, each in places.items()},
         hierarchy.axis_names,
+        apart={axis.name for axis in hierarchy.axes if not axis.multicast},
         halos={i for (op, i), each in places.items() if op == "input" and each.keep_halo},
         dims=layer.indexes["input"],
         outs=[window.out for window in layer.windows],

@@ -125,7 +125,7 @@ def _new(before, stay, outer, inner):
     return sum(map(len, above.values())), written
 
 
-def moved(stays, chains, per, axes, halos=(), dims=(), outs=()):
+def moved(stays, chains, per, axes, halos=(), dims=(), outs=(), apart=()):
     """Return (operand, kind, partial, place of the child): [visits, parent, child elements].
 
     Parameters
@@ -139,6 +139,8 @@ def moved(stays, chains, per, axes, halos=(), dims=(), outs=()):
         Places of the input that keep halos.
     dims, outs : tuple of str
         Dimensions of the input; those of them that are outputs of a window.
+    apart : set of str
+        Axes whose units read what they have alike one by one.
     """
     counts = {}
 
@@ -151,14 +153,16 @@ def moved(stays, chains, per, axes, halos=(), dims=(), outs=()):
         for i in range(1, len(chains[op]) + 1):
             outer = per[op, i - 1]
             inner = axes if i == len(chains[op]) else per[op, i]
+            takers = {*outer, *(apart & set(inner))} if apart else outer
             left = Counter(stay.key for stay in stays[op, i])
             seen = set()
             for before, stay in zip([None, *stays[op, i]], stays[op, i], strict=False):
                 kept = op == "input" and i in halos and before is not None
                 if kept and _moved_on(before, stay, dims, outs):
-                    add((op, "fetch", False, i), *_new(before, stay, outer, inner))
+                    add((op, "fetch", False, i), *_new(before, stay, takers, inner))
                     continue
-                above = sum(map(len, _copies(stay, outer).values()))
+                reading = takers if op != "output" else outer
+                above = sum(map(len, _copies(stay, reading).values()))
                 below = sum(map(len, _copies(stay, inner).values()))
                 if op != "output":
                     add((op, "fetch", False, i), above, below)
