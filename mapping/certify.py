@@ -18,7 +18,7 @@ from .proof.floor import dram_bits, traffic_floor
 from .proof.record import chip_of, layer_of, nest_of
 from .prove import prove
 
-BUDGET = 6_000
+BUDGET = 12_000
 
 
 def number(value: float | Fraction) -> int | str:

@@ -97,10 +97,10 @@ class _Prover:
         assert each.part is not None
         part = each.part.narrowed()
         self.work += 1
-        if not part.has_room():
+        bound = part.floor(self.objective)
+        if bound is None:
             each.tree[:] = ["room"]
             return
-        bound = part.floor(self.objective)
         each.tree[:] = ["floor", floor(bound)]
         self._push(bound, each)
 
@@ -111,15 +111,23 @@ class _Prover:
             each.tree[:] = ["all"]
             self._cost_all(each.chip, part)
             return
-        tier, d, tile = _cut(part)
-        halves = each.part.split(tier, d, tile)
+        tier, d, tile = max(_cuts(part), key=lambda cut: self._gain(each.part, cut))
         trees: list[list[Any]] = [[], []]
         each.tree[:] = [tier, self.layer.dims[d], tile, *trees]
-        for half, tree in zip(halves, trees, strict=True):
+        for half, tree in zip(each.part.split(tier, d, tile), trees, strict=True):
             assert half is not None
             self._close_or_push(
                 _Open(chip=each.chip, storage=each.storage, way=each.way, part=half, tree=tree)
             )
+
+    def _gain(self, part: Part | None, cut: tuple[int, int, int]) -> tuple[float, float]:
+        """Return how near a split brings its two parts to being closed: together, and the worse."""
+        gains = []
+        for half in part.split(*cut) if part else ():
+            floor_of = half.narrowed().floor(self.objective) if half else None
+            reached = self.best if floor_of is None else min(floor_of, self.best)
+            gains.append(float(reached / self.best))
+        return sum(gains), min(gains)
 
     def _cost_all(self, chip: int, part: Part) -> None:
         for value, nest in part.mappings(self.objective, self.best):
@@ -143,19 +151,17 @@ class _Prover:
         ]
 
 
-def _cut(part: Part) -> tuple[int, int, int]:
-    """Return where to split: the tile that differs most, about in the middle of its factor."""
-    best: tuple[float, int, int] = (1.0, 0, 0)
+def _cuts(part: Part) -> list[tuple[int, int, int]]:
+    """Return where a part may be split: at each tier and dimension near the middle of its tiles."""
+    found = []
     for tier in range(1, len(part.unrolled.groups)):
         for d, side in enumerate(part.sides):
-            ratio = side.high[tier] / side.low[tier]
-            if ratio > best[0]:
-                best = ratio, tier, d
-    _, tier, d = best
-    side = part.sides[d]
-    tiles = sorted({min(chain[tier], chain[0]) for chain in side.chains})
-    middle = (side.low[tier] * side.high[tier]) ** 0.5
-    return tier, d, max(tile for tile in tiles[:-1] if tile <= max(middle, tiles[0]))
+            tiles = sorted({min(chain[tier], chain[0]) for chain in side.chains})
+            if len(tiles) > 1:
+                middle = (tiles[0] * tiles[-1]) ** 0.5
+                small = [tile for tile in tiles[:-1] if tile <= middle]
+                found.append((tier, d, small[-1] if small else tiles[0]))
+    return found
 
 
 def prove(layer: Layer, chips: list[Chip], objective: str, best: Fraction, *, budget: int) -> Proof:

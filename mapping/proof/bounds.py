@@ -159,17 +159,22 @@ def _facts(chain: Chain) -> tuple[tuple[int, ...], ...]:
 
 
 class Room(NamedTuple):
-    """A memory of a tier: its size, and of each operand its dimensions and an element's size.
+    """A memory of a tier: its size in bits or words, and what it holds, by operand.
 
-    ``copies``: units that a step's tile reaches, by dimension.
+    ``own``: dimensions of the operand; ``elements``, ``wider``: the size of an element and what an
+    unfinished sum takes beyond, over ``scale``; ``copies``: units that a step's tile reaches, by
+    dimension; ``sums``: what the next memory moves of sums, where there is one.
     """
 
     tier: int
     per: tuple[str, ...]
     size: int
+    scale: int
     own: tuple[frozenset[int], ...]
     elements: tuple[int, ...]
+    wider: tuple[int, ...]
     copies: tuple[int, ...]
+    sums: Rate | None
 
 
 class Unrolled:
@@ -193,12 +198,6 @@ class Unrolled:
             tuple((axis, size) for axis, d, size in way if d == dim) for dim in layer.dims
         )
         self.deep = len(self.groups) > 2
-        rooms = [
-            self._room(tier, memory)
-            for tier, some in enumerate(self.groups[1:], 1)
-            for memory in some
-        ]
-        self.rooms = [room for room in rooms if room]
         found = [
             (operand, stage, *self._rate(operand, stage))
             for operand in OPERANDS
@@ -208,6 +207,12 @@ class Unrolled:
         energies = [pj for _, _, _, some in found for pj in some]
         self._array(clocks, energies)
         self.rates = [self._scaled(*each) for each in found]
+        rooms = [
+            self._room(tier, memory)
+            for tier, some in enumerate(self.groups[1:], 1)
+            for memory in some
+        ]
+        self.rooms = [room for room in rooms if room]
 
     def sides(self) -> tuple[Side, ...]:
         """Return all chains of every dimension."""
@@ -327,22 +332,26 @@ class Unrolled:
         """Return the elements of a tile of the copy of a memory that has most."""
         return prod(self.most(memory.per, d, tiles[d]) for d in self.layer.indexed(operand))
 
-    def has_room(self, sides: tuple[Side, ...]) -> bool:
-        """Whether the least tiles of finished sums fit all memories, one of each."""
-        for tier, some in enumerate(self.groups[1:], 1):
-            tiles = [side.low[tier] for side in sides]
-            for memory in some:
-                elements = bits = 0
-                for operand in OPERANDS:
-                    if memory in self.storage[operand]:
-                        share = self.share(operand, memory, tiles)
-                        elements += share
-                        bits += math.ceil(share * self.layer.stored[operand])
-                if memory.words is not None and elements > memory.words:
-                    return False
-                if memory.size_bits is not None and bits > memory.size_bits:
-                    return False
-        return True
+    def _spare(self, sides: tuple[Side, ...]) -> list[Rate] | None:
+        """Return what may not come back for lack of room; None if the least tiles have none.
+
+        A memory of sums that arrive more than once, because what the next memory sends up comes
+        again, holds them at the width of unfinished ones.
+        """
+        found = []
+        for room in self.rooms:
+            tiles = [side.low[room.tier] for side in sides]
+            left, wider = room.size, 0
+            for own, each, unfinished in zip(room.own, room.elements, room.wider, strict=True):
+                share = prod(self.most(room.per, d, tiles[d]) for d in own)
+                taken = -(-share * each // room.scale)
+                left -= taken
+                wider += -(-share * (each + unfinished) // room.scale) - taken
+            if left < 0:
+                return None
+            if wider > left and room.sums:
+                found.append(room.sums)
+        return found
 
     def narrowed(self, sides: tuple[Side, ...]) -> tuple[Side, ...]:
         """Return sides without the tiles that have no room beside the least of all others."""
@@ -357,22 +366,39 @@ class Unrolled:
                         if min(chain[room.tier], chain[0]) <= most
                     )
                     if not kept:
-                        return sides  # the least do not fit: `has_room` says so
+                        return sides  # the least do not fit: `floors` says so
                     found[d] = Side.of(kept)
         return tuple(found)
 
     def _room(self, tier: int, memory: Memory) -> "Room | None":
-        """Return what a memory has room for, in units in which all of it is whole."""
-        size = memory.words if memory.words is not None else memory.size_bits
+        """Return what a memory has room for."""
+        words = memory.words is not None
+        size = memory.words if words else memory.size_bits
         held = [operand for operand in OPERANDS if memory in self.storage[operand]]
         if size is None or not held:
             return None
-        each = [Fraction(1) if memory.words else self.layer.stored[operand] for operand in held]
-        copies = [units(self.unrolls[d], memory.per, step)[0] for d, step in enumerate(self.steps)]
-        scale = math.lcm(*(bits.denominator for bits in each))
-        own = tuple(self.layer.indexed(operand) for operand in held)
-        elements = tuple(int(bits * scale) for bits in each)
-        return Room(tier, memory.per, size * scale, own, elements, tuple(copies))
+        each = [Fraction(1) if words else self.layer.stored[operand] for operand in held]
+        more = [Fraction(0)] * len(held)
+        sums = [rate for rate in self.rates if rate.operand == "output" and rate.parent is memory]
+        if "output" in held and not words:
+            width = self.layer.partial
+            more[held.index("output")] = max(Fraction(0), width - self.layer.stored["output"])
+            if not sums and self.layer.sizes[2] > self.steps[2]:  # the array's come again
+                each[held.index("output")], more = width, [Fraction(0)] * len(held)
+        scale = math.lcm(*(bits.denominator for bits in (*each, *more)))
+        return Room(
+            tier=tier,
+            per=memory.per,
+            size=size,
+            scale=scale,
+            own=tuple(self.layer.indexed(operand) for operand in held),
+            elements=tuple(int(bits * scale) for bits in each),
+            wider=tuple(int(bits * scale) for bits in more),
+            copies=tuple(
+                units(self.unrolls[d], memory.per, step)[0] for d, step in enumerate(self.steps)
+            ),
+            sums=sums[0] if sums else None,
+        )
 
     def _most_tile(self, sides: list[Side], room: "Room", d: int) -> int | None:
         """Return the largest tile of a dimension that may fit, or None if it takes no room."""
@@ -386,23 +412,32 @@ class Unrolled:
                 slope += taken
             else:
                 beside += taken
-        return (room.size - beside) * room.copies[d] // slope if slope else None
+        return (room.size * room.scale - beside) * room.copies[d] // slope if slope else None
 
     def floors(self, sides: tuple[Side, ...]) -> dict[tuple[int, int | None], Pair]:
         """Return, by the loops innermost of the two outer groups, what mappings take at least.
+
+        Loops for which there is no room are left out: all of them where nothing fits.
 
         Parameters
         ----------
         sides : tuple of Side
             The chains of each dimension.
         """
+        wide = self._spare(sides)
+        if wide is None:
+            return {}
         edge = sum(self.edges(sides)) + self.chip.fill_cycles
         inner: list[int | None] = [None]
         if self.deep:
             inner = [0, 1, 2]
             if not any(side.low[1] > side.high[2] for side in sides[:3]):
                 inner.append(None)
-        return {(x, y): self._floor(sides, x, y, edge) for x, y in product(range(3), inner)}
+        return {
+            (x, y): self._floor(sides, x, y, edge)
+            for x, y in product(range(3), inner)
+            if not any(self._again(rate, sides, x, y) for rate in wide)
+        }
 
     def _floor(self, sides: tuple[Side, ...], x: int, y: int | None, edge: int) -> Pair:
         """Return the floor with loops x and y innermost of the two outer groups."""

@@ -332,7 +332,7 @@ class Checker:
     def _leaf(self, part: Part, data: list[Any]) -> Fraction:
         kind, *said = data
         if kind == "room":
-            if said or part.has_room():
+            if said or part.floors():
                 raise ProofError("a part of the proof has room, against what it says.")
             return self.least
         if kind == "all":
@@ -343,6 +343,8 @@ class Checker:
                 default=self.least,
             )
         bound = part.floor(self.objective)
+        if bound is None:
+            raise ProofError('a part of the proof has no room; it must say "room".')
         if len(said) != 1 or isinstance(said[0], bool) or said[0] != floor(bound):
             raise ProofError(
                 f"a part of the proof has the floor {short(said)}; the formula gives "

@@ -34,17 +34,14 @@ class Part:
         """Whether one chain is left of each dimension."""
         return all(len(side.chains) == 1 for side in self.sides)
 
-    def has_room(self) -> bool:
-        """Whether the least tiles fit."""
-        return self.unrolled.has_room(self.sides)
-
     def floors(self) -> dict[tuple[int, int | None], Pair]:
         """Return what mappings take at least, by their innermost loops."""
         return self.unrolled.floors(self.sides)
 
-    def floor(self, objective: str) -> Fraction:
-        """Return what all mappings take of an objective at least."""
-        return least(self.floors().values(), objective)
+    def floor(self, objective: str) -> Fraction | None:
+        """Return what all mappings take of an objective at least; None if nothing fits."""
+        floors = self.floors()
+        return least(floors.values(), objective) if floors else None
 
     def has_tile(self, tier: int, d: int, tile: int) -> bool:
         """Whether a tile is one of those that the part chooses among."""
@@ -91,24 +88,19 @@ class Part:
         tiles = [[side.chains[0][tier] for side in self.sides] for tier in range(len(groups) + 1)]
         between = [loops_between(layer, outer, inner) for outer, inner in pairwise(tiles)]
         for orders in product(*between):
-            if all(hopeless[at] for at in self._innermost(orders, hopeless)):
+            if all(hopeless.get(at, True) for at in self._innermost(orders)):
                 continue
             parts = self.unrolled.way, self.unrolled.storage, groups, orders
             for two in doublings(layer, self.unrolled.chip, nest(*parts, frozenset())):
                 yield nest(*parts, two)
 
-    def _innermost(
-        self,
-        orders: tuple[tuple[Loop, ...], ...],
-        known: dict[tuple[int, int | None], bool],
-    ) -> list[tuple[int, int | None]]:
+    def _innermost(self, orders: tuple[tuple[Loop, ...], ...]) -> list[tuple[int, int | None]]:
         """Return the floors that hold for loops in some order: with none, those of any loop."""
         inner: list[int | None] = [None]
         if self.unrolled.deep:
-            inner = self._last(orders[1]) or [None]
-        outer = self._last(orders[0]) or list(range(3))
-        return [(x, y) for x in outer if x is not None for y in inner if (x, y) in known]
+            inner = [*self._last(orders[1])] or [None]
+        return [(x, y) for x in self._last(orders[0]) or range(3) for y in inner]
 
-    def _last(self, loops: tuple[Loop, ...]) -> list[int | None]:
+    def _last(self, loops: tuple[Loop, ...]) -> list[int]:
         dims = [self.unrolled.layer.dims.index(dim) for dim, _ in loops]
         return [dims[-1]] if dims and dims[-1] < 3 else []

@@ -1,0 +1,137 @@
+"""No floor of a part of the space is above a mapping of that part."""
+
+import random
+from typing import Any
+
+import pytest
+
+from bitlathe.arch.hierarchy import Axis, Hierarchy, Memory
+from bitlathe.mapping.certify import chip_data, layer_data
+from bitlathe.mapping.nest import Loops, Mapping
+from bitlathe.mapping.proof import count, record
+from bitlathe.mapping.proof.bounds import Side, Unrolled
+from bitlathe.mapping.proof.space import storages, ways
+from bitlathe.mapping.proof.tree import Part
+from bitlathe.mapping.proof.ways import WayFloors
+from map_cases import compiled_and_plain, random_bits, random_chip, random_ports
+
+
+def deep_chip(rng: random.Random) -> Hierarchy:
+    """A chip with one more tier: registers of two or three operands, or a second buffer."""
+    chip = random_chip(rng, large=True)
+    axes = tuple(axis.name for axis in chip.axes)
+    inner = [memory for memory in chip.memories if not memory.per]
+    registers = tuple(
+        Memory(
+            name=f"own{operand}", holds=(operand,), size_bits=None, words=rng.choice([1, 4, 9]),
+            ports=random_ports(rng), per=axes, double_buffered=rng.random() < 0.5,
+        )
+        for operand in rng.sample(["weight", "input", "output"], rng.choice([2, 3]))
+    )  # fmt: skip
+    if rng.random() < 0.5:
+        middle = Memory(
+            name="middle", holds=("weight", "input", "output"), size_bits=rng.randint(4000, 20000),
+            ports=random_ports(rng), double_buffered=rng.random() < 0.5,
+        )  # fmt: skip
+        inner.insert(1, middle)
+    return Hierarchy(
+        memories=(*inner, *registers), axes=chip.axes, units=chip.units, unit_pj=chip.unit_pj,
+        static_pj=chip.static_pj, fill_cycles=chip.fill_cycles,
+    )  # fmt: skip
+
+
+def tiles(layer: record.Layer, part: Unrolled, mapping: record.Nest) -> list[tuple[int, ...]]:
+    """The tile of each dimension at each tier, outermost first."""
+    found = [layer.sizes]
+    block = list(layer.sizes)
+    for tier in part.groups:
+        names = [memory.name for memory in tier]
+        for level in mapping.levels:
+            for dim, tile in level.loops if level.memory in names else ():
+                block[layer.dims.index(dim)] = tile
+        found.append(tuple(block))
+    return list(zip(*found, strict=True))
+
+
+def innermost(layer: record.Layer, part: Unrolled, mapping: record.Nest, tier: int) -> int | None:
+    names = [memory.name for memory in part.groups[tier]]
+    loops = [dim for level in mapping.levels if level.memory in names for dim, _ in level.loops]
+    return layer.dims.index(loops[-1]) if loops and loops[-1] != "b" else None
+
+
+def assert_below(layer: Any, bits: Any, chip: Any, mapping: Mapping, rng: random.Random) -> None:
+    own = record.layer_of(layer_data(layer, bits))
+    hardware = record.chip_of(chip_data(chip), "chip")
+    nest = record.nest_of(mapping.to_dict())
+    kept = {op: {level.memory for level in nest.levels if op in level.keeps} for op in "wio"}
+    kept = {
+        op: {level.memory for level in nest.levels if op in level.keeps}
+        for op in ("weight", "input", "output")
+    }
+    storage = next(
+        some for some in storages(hardware)
+        if all({memory.name for memory in some[op]} == kept[op] for op in kept)
+    )  # fmt: skip
+    way = tuple(nest.spatial)
+    assert way in ways(own, hardware)
+    cost = count.cost(own, hardware, nest)
+    quick = WayFloors(own, hardware, storage).floor(way, energy=True)
+    assert quick.cycles <= cost.cycles
+    assert quick.of("energy") <= cost.total_pj
+    unrolled = Unrolled(own, hardware, storage, way)
+    part = Part(unrolled=unrolled, sides=unrolled.sides())
+    chain = tiles(own, unrolled, nest)
+    for _ in range(12):
+        part = part.narrowed()
+        for side, each in zip(part.sides, chain, strict=True):
+            cut = [tuple(min(tile, own_tile[0]) for tile in own_tile) for own_tile in side.chains]
+            assert each in cut
+        floors = part.floors()
+        outer = innermost(own, unrolled, nest, 0)
+        inner = innermost(own, unrolled, nest, 1) if unrolled.deep else None
+        applying = [pair for (x, y), pair in floors.items() if outer in (x, None) and y == inner]
+        assert applying
+        for pair in applying:
+            assert pair.cycles <= cost.cycles
+            assert pair.of("energy") <= cost.total_pj
+        if part.single:
+            break
+        part = Part(unrolled=unrolled, sides=narrower(part.sides, chain, rng))
+
+
+def narrower(
+    sides: tuple[Side, ...], chain: list[tuple[int, ...]], rng: random.Random
+) -> tuple[Side, ...]:
+    """Some of the chains, among them those of a mapping."""
+    found = []
+    for side, each in zip(sides, chain, strict=True):
+        some = tuple(
+            own for own in side.chains
+            if rng.random() < 0.6 or tuple(min(tile, own[0]) for tile in own) == each
+        )  # fmt: skip
+        found.append(Side.of(some))
+    return tuple(found)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_no_floor_is_above_a_mapping(seed: int, deep: bool) -> None:
+    """Random mappings, in the whole space and in ever smaller parts down to their own tiles."""
+    rng, compared = random.Random(seed), 0
+    for _ in range(200):
+        chip = deep_chip(rng) if deep else random_chip(rng, large=True)
+        bits = random_bits(rng)
+        layer = Loops.product(*(rng.randint(1, 30) for _ in range(3)), rng.choice([1, 1, 2]))
+        found = compiled_and_plain(rng, layer, bits, chip)
+        if found is not None:
+            assert_below(layer, bits, chip, found[0], rng)
+            compared += 1
+        if compared == 8:
+            break
+    assert compared == 8
+
+
+def test_an_axis_of_the_test_chips_unrolls_two_dimensions() -> None:
+    """So that ways of two extents side by side are among those above."""
+    axes = [axis for seed in range(10) for axis in random_chip(random.Random(seed)).axes]
+    assert any(isinstance(axis, Axis) and len(axis.dims) == 2 for axis in axes)
