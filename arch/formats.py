@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
@@ -126,19 +127,121 @@ class LayerFormats(Record):
     output: OperandField = FP16
 
 
+Kind = Literal["linear", "attention", "lm_head", "conv"]
+
+
+def _tuple(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(tuple(each) if isinstance(each, list) else each for each in value)
+    return (value,) if isinstance(value, str | int) else value
+
+
+Span = tuple[int, int]
+
+
+class FormatRule(Record):
+    """Other formats for some layers of a kind; an operand that it leaves out stays as it is.
+
+    Attributes
+    ----------
+    kind : str
+        The kind of layer that it is about.
+    names : tuple of str
+        Names of products, ``*`` for any characters: ``router``, ``expert_*``, ``attention_qk*``.
+    layers : tuple of int or (int, int), optional
+        Numbers of layers from 0, or from the last one as -1, and ranges ``[first, last]`` of them.
+        Without, all layers, and what stands outside them.
+    """
+
+    kind: Kind = "linear"
+    names: Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1)] = ("*",)
+    layers: (
+        Annotated[tuple[int | Span, ...], BeforeValidator(_tuple), Field(min_length=1)] | None
+    ) = None
+    weight: OperandField | None = None
+    input: OperandField | None = None
+    output: OperandField | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> FormatRule:
+        if not (self.weight or self.input or self.output):
+            raise ValueError("give 'weight', 'input' or 'output'")
+        return self
+
+    def over(self, formats: LayerFormats) -> LayerFormats:
+        """Return formats with those of the rule in their place."""
+        own = {name: getattr(self, name) for name in ("weight", "input", "output")}
+        return formats.model_copy(update={k: v for k, v in own.items() if v is not None})
+
+    def numbers(self, depth: int) -> frozenset[int]:
+        """Return the layers that it is about, of so many.
+
+        Raises
+        ------
+        ValueError
+            If one of them is not there.
+        """
+        found: set[int] = set()
+        for each in self.layers or ():
+            first, last = each if isinstance(each, tuple) else (each, each)
+            low, high = (n if n >= 0 else n + depth for n in (first, last))
+            if not 0 <= low <= high < depth:
+                raise ValueError(
+                    f"layers: {each if isinstance(each, int) else list(each)} is not among the "
+                    f"{depth} layers; give numbers from 0 to {depth - 1}, or from -{depth} to -1."
+                )
+            found |= set(range(low, high + 1))
+        return frozenset(found)
+
+    def covers(self, kind: str, name: str, layers: tuple[int, ...]) -> bool:
+        """Return whether it is about a product, which stands for so numbered layers.
+
+        Of a rule with numbers of layers these must be counted from 0.
+        """
+        if kind != self.kind or not any(fnmatchcase(name, each) for each in self.names):
+            return False
+        if self.layers is None:
+            return True
+        return bool(layers) and set(layers) <= self.numbers(2**31)
+
+
 class Formats(Record):
-    """The chip's policy: formats by kind of layer. ``lm_head`` and ``conv`` follow ``linear``."""
+    """The chip's policy: formats by kind of layer. ``lm_head`` and ``conv`` follow ``linear``.
+
+    Of ``rules`` that are about the same product a later one goes ahead of an earlier one.
+    """
 
     linear: LayerFormats
     attention: LayerFormats
     lm_head: LayerFormats | None = None
     conv: LayerFormats | None = None
+    rules: Annotated[tuple[FormatRule, ...], BeforeValidator(_tuple)] | None = None
+
+    def of(self, kind: str, name: str = "", layers: tuple[int, ...] = ()) -> LayerFormats:
+        """Return the formats of a kind of layer, or of a product of a name in it.
+
+        Parameters
+        ----------
+        kind, name : str
+            The kind, and the product.
+        layers : tuple of int
+            The numbers of the layers that it stands for.
+        """
+        given: LayerFormats | None = getattr(self, kind)
+        found = given or self.linear
+        for rule in self.rules or ():
+            if name and rule.covers(kind, name, layers):
+                found = rule.over(found)
+        return found
 
     @property
     def by_kind(self) -> dict[str, LayerFormats]:
-        """The formats that are given, by kind of layer."""
+        """The formats that are given, by kind of layer, and those of rules."""
         kinds = ("linear", "attention", "lm_head", "conv")
-        return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind) is not None}
+        found = {kind: getattr(self, kind) for kind in kinds if getattr(self, kind) is not None}
+        for i, rule in enumerate(self.rules or ()):
+            found[f"rules.{i}"] = rule.over(self.of(rule.kind))
+        return found
 
     @property
     def layers(self) -> tuple[LayerFormats, ...]:

@@ -10,7 +10,7 @@ from .chip import Chip
 from .layer_bits import LayerBits
 from .layout import cropped
 from .mapped import nest_bits, nest_hierarchy
-from .policy import CacheBits, layer_bits
+from .policy import CacheBits, layer_bits, with_numbers
 
 
 def layer_on(
@@ -40,7 +40,7 @@ def layer_on(
     BitlatheError
         The model has no such layer, or sizes are impossible.
     """
-    resolved = resolve(arch, phase=phase, model=model.name)
+    resolved, model = with_numbers(resolve(arch, phase=phase, model=model.name), model)
     check_supported(resolved)
     gemms = model.gemms(phase, context, batch)
     gemm = _named(layer, gemms)

@@ -7,7 +7,9 @@ from typing import Any
 
 from ..arch.formats import LayerFormats, Operand
 from ..arch.schema import Arch
+from ..datatypes.base.errors import BitlatheError
 from ..workloads.gemm import Gemm, Role
+from ..workloads.model import Model
 from .layer_bits import LayerBits
 
 FORMAT_KINDS: Mapping[Role, str] = {
@@ -18,25 +20,76 @@ FORMAT_KINDS: Mapping[Role, str] = {
     "mix": "attention",
 }
 """The section of a chip's formats that a layer takes, by its role."""
+_OPERANDS = ("weight", "input", "output")
 MANY_TOKENS = 2**20  # scales along so many tokens weigh next to nothing
 
 
 def formats_of(arch: Arch, kind: str) -> LayerFormats:
     """Return the formats of a kind of layer; kinds without their own follow linear layers."""
-    found: LayerFormats | None = getattr(arch.formats, kind)
-    return found or arch.formats.linear
+    return arch.formats.of(kind)
+
+
+def formats_for(arch: Arch, gemm: Gemm) -> LayerFormats:
+    """Return the formats of a product: those of its kind, as the chip's rules change them."""
+    return arch.formats.of(FORMAT_KINDS[gemm.role], gemm.name, gemm.layers)
+
+
+def with_numbers(arch: Arch, model: Model) -> tuple[Arch, Model]:
+    """Return a chip and a model for rules that number layers: counted from 0, and told apart.
+
+    Raises
+    ------
+    BitlatheError
+        If the model has no layers, or not as many.
+    """
+    rules = arch.formats.rules or ()
+    if not any(rule.layers for rule in rules):
+        return arch, model
+    counted, groups = [], []
+    for i, rule in enumerate(rules):
+        if rule.layers is None:
+            counted.append(rule)
+            continue
+        try:
+            numbers = rule.numbers(model.depth)
+        except ValueError as error:
+            raise BitlatheError(f"formats.rules.{i}.{error} ({model.name})") from None
+        groups.append(numbers)
+        counted.append(rule.model_copy(update={"layers": tuple(sorted(numbers))}))
+    formats = arch.formats.model_copy(update={"rules": tuple(counted)})
+    return arch.model_copy(update={"formats": formats}), model.told_apart(groups)
 
 
 def format_labels(arch: Arch, kind: str) -> dict[str, str]:
     """Return the schemes of a kind of layer by operand, in words."""
     formats = formats_of(arch, kind)
-    return {operand: getattr(formats, operand).label for operand in ("weight", "input", "output")}
+    return {operand: getattr(formats, operand).label for operand in _OPERANDS}
 
 
 def labels_by_kind(arch: Arch, gemms: Iterable[Gemm]) -> dict[str, dict[str, str]]:
-    """Return the schemes of each kind of layer that there is (`format_labels`)."""
+    """Return the schemes of each kind of layer that there is (`format_labels`), and of rules."""
     kinds = dict.fromkeys(FORMAT_KINDS[gemm.role] for gemm in gemms)
-    return {kind: format_labels(arch, kind) for kind in kinds}
+    found = {kind: format_labels(arch, kind) for kind in kinds}
+    for i in range(len(arch.formats.rules or ())):
+        formats = arch.formats.by_kind[f"rules.{i}"]
+        found[f"rules.{i}"] = {name: getattr(formats, name).label for name in _OPERANDS}
+    return found
+
+
+def without_numbers(arch: Arch, where: str) -> Arch:
+    """Return a chip whose rules number no layers.
+
+    Raises
+    ------
+    BitlatheError
+        If one does; ``where`` says what cannot take it.
+    """
+    for i, rule in enumerate(arch.formats.rules or ()):
+        if rule.layers is not None:
+            raise BitlatheError(
+                f"formats.rules.{i}.layers: {where} tells no layers apart; give names only."
+            )
+    return arch
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +110,17 @@ class CacheBits:
         """
         if arch.published_accounting:
             return None
-        stored = arch.formats.attention.weight
-        keys = [gemm.k for gemm in gemms if gemm.role == "scores"]
-        tokens = [gemm.k for gemm in gemms if gemm.role == "mix"]
-        if not keys or not tokens:
+        found = [(gemm.role, gemm.k, formats_for(arch, gemm).weight) for gemm in gemms]
+        keys = [(k, stored) for role, k, stored in found if role == "scores"]
+        values = [(k, stored) for role, k, stored in found if role == "mix"]
+        if not keys or not values:
             return None
         if phase == "decode":
-            tokens = [MANY_TOKENS]
+            values = [(MANY_TOKENS, stored) for _, stored in values]
         return cls(
-            max(map(stored.bits_per_element, keys)),
-            max(map(stored.bits_per_element, tokens)),
-            stored.code_bits,
+            max(stored.bits_per_element(k) for k, stored in keys),
+            max(stored.bits_per_element(k) for k, stored in values),
+            max(stored.code_bits for _, stored in (*keys, *values)),
         )
 
     def of_outputs(self, gemm: Gemm, plain: Operand) -> tuple[Fraction, Fraction]:
@@ -94,7 +147,7 @@ def layer_bits(
     cache : CacheBits, optional
         How attention reads keys and values, and so how they are written.
     """
-    formats = formats_of(arch, FORMAT_KINDS[gemm.role])
+    formats = formats_for(arch, gemm)
     output = None
     if cache is not None and gemm.keys + gemm.values:
         output = cache.of_outputs(gemm, formats.output)

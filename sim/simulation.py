@@ -16,7 +16,7 @@ from ..workloads.sizes import COUNTER_LIMIT
 from .chip import Chip
 from .mappers import AUTO, MAPPERS, mapper_for
 from .plan import plan_of
-from .policy import CacheBits, labels_by_kind, layer_bits
+from .policy import CacheBits, labels_by_kind, layer_bits, with_numbers
 from .run import Run
 from .rung import RUNGS, Bits, Rung
 from .vector import with_vector
@@ -103,7 +103,7 @@ def simulate(
         if (phase, context, batch, causal, logits) != ("prefill", None, 1, False, None):
             raise BitlatheError("step: it says phase, context, batch, mask and logits; leave them.")
         phase, causal = served.phase, True
-    resolved = resolve(given, phase=phase, model=network.name)
+    resolved, network = with_numbers(resolve(given, phase=phase, model=network.name), network)
     seen: int | None
     if served is not None:
         forward = served.forward

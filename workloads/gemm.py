@@ -70,6 +70,8 @@ class Gemm:
         The convolution that the product is, its groups the batch and its images the sequences.
     keys, values : int
         Outputs that are keys, and values, of the K/V cache.
+    layers : tuple of int
+        Numbers of the model's layers that it stands for, where layers are told apart.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Gemm:
     conv: ConvShape | None = None
     keys: int = 0
     values: int = 0
+    layers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"layer {self.name!r}: "

@@ -111,6 +111,21 @@ class Model:
         return self.shape.parameter_count() + towers
 
     @property
+    def depth(self) -> int:
+        """Number of layers of a transformer; 0 for other models."""
+        return self.shape.depth if isinstance(self.shape, Transformer) else 0
+
+    def told_apart(self, groups: Iterable[frozenset[int]]) -> Model:
+        """Return the same model, whose products are not merged across groups of layers.
+
+        `Gemm.layers` tells of each product which layers it stands for. Models that are no
+        transformers are returned as they are.
+        """
+        if not isinstance(self.shape, Transformer):
+            return self
+        return replace(self, shape=self.shape.told_apart(groups))
+
+    @property
     def image_tokens(self) -> int:
         """Tokens that an image takes of a prompt, as this tower leaves it; 0 for other models."""
         return self.shape.tokens_left if isinstance(self.shape, Transformer) else 0

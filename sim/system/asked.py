@@ -18,7 +18,7 @@ from ...workloads.transformer import Forward
 from ...workloads.transformer.products import staged
 from ...workloads.vector_step import VectorStep
 from ..chip import Chip
-from ..policy import formats_of
+from ..policy import formats_of, without_numbers
 from ..run import Run
 from ..simulation import simulate
 from .collectives import Cost, collective
@@ -44,7 +44,8 @@ class Asked:
     @cached_property
     def arch(self) -> Arch:
         """The chip as this phase and model find it."""
-        return resolve(self.system.arch, phase=self.chip_phase, model=self.model.name)
+        found = resolve(self.system.arch, phase=self.chip_phase, model=self.model.name)
+        return without_numbers(found, "a system of several chips")
 
     @cached_property
     def chip(self) -> Chip:

@@ -50,7 +50,7 @@ def _transformer_bits(arch: Arch, shape: Transformer) -> Fraction:
 
 
 def _matrix_bits(arch: Arch, matrix: Matrix, kind: str) -> Fraction:
-    formats = formats_of(arch, kind)
+    formats = arch.formats.of(kind, matrix.name)
     biases = (matrix.parameters - matrix.elements) * formats.output.bits_per_element(matrix.outputs)
     return matrix.elements * Fraction(formats.weight.bits_per_element(matrix.inputs)) + biases
 

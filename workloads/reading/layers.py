@@ -1,6 +1,5 @@
 """Layers: how many there are, and the parts of each kind of them."""
 
-from collections import Counter
 from dataclasses import replace
 
 from ..config import Config
@@ -39,20 +38,24 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     cross: tuple[Part, ...] = ()
     if family.cross is not None:
         cross = (CrossAttention(heads=read_attention(config, family, family.cross, hidden)),)
+    alike: dict[tuple[Part, tuple[Part, ...], int], list[int]] = {}
+    for number, kind in enumerate(zip(mixers, feeds, norms, strict=True)):
+        alike.setdefault(kind, []).append(number)
     found = [
         Layers(
-            count=count,
+            count=len(numbers),
             parts=(*beside.ahead, mixer, *cross, *feed, *beside.behind),
             parallel=parallel,
             norm=family.norm,
             norm_count=normed,
             norm_parameters=(normed * norm_vectors(config, family) + family.layer_scales) * hidden,
             stored=stored,
+            numbers=tuple(numbers),
         )
-        for (mixer, feed, normed), count in Counter(zip(mixers, feeds, norms, strict=True)).items()
+        for (mixer, feed, normed), numbers in alike.items()
     ]
     if holds(config, family.pooling):
-        found.append(_pooling(config, family, hidden))
+        found.append(replace(_pooling(config, family, hidden), numbers=(depth,)))
     return tuple(found)
 
 

@@ -1,6 +1,6 @@
 """A transformer: embeddings, layers of parts, and the matrices behind the last layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -36,6 +36,10 @@ class Layers:
     stored : int or None
         How many of the layers have weights of their own, which the others share (ALBERT); None:
         all.
+    numbers : tuple of int
+        Which layers of the model they are, from 0.
+    told_apart : bool
+        Whether their products say so, and are not merged with those of other layers.
     """
 
     count: int
@@ -45,6 +49,8 @@ class Layers:
     norm_count: int = 0
     norm_parameters: int = 0
     stored: int | None = None
+    numbers: tuple[int, ...] = ()
+    told_apart: bool = False
 
     @property
     def copies(self) -> int:
@@ -198,6 +204,41 @@ class Transformer:
     def depth(self) -> int:
         """Number of layers."""
         return sum(layers.count for layers in self.layers)
+
+    @property
+    def in_order(self) -> tuple[Layers, ...]:
+        """The kind of each layer, from the first to the last."""
+        found = {number: layers for layers in self.layers for number in layers.numbers}
+        return tuple(found[number] for number in sorted(found))
+
+    def told_apart(self, groups: Iterable[frozenset[int]]) -> "Transformer":
+        """Return the same model, whose products are not merged across groups of layers.
+
+        Parameters
+        ----------
+        groups : iterable of frozenset of int
+            Numbers of layers; a layer may be in several groups, or in none.
+        """
+        apart = list(groups)
+        found: list[Layers] = []
+        for layers in self.layers:
+            kinds: dict[tuple[bool, ...], list[int]] = {}
+            for number in layers.numbers:
+                kinds.setdefault(tuple(number in group for group in apart), []).append(number)
+            shared = layers.stored
+            for numbers in kinds.values():
+                stored = None if shared is None else min(shared, len(numbers))
+                shared = None if shared is None else shared - (stored or 0)
+                found.append(
+                    replace(
+                        layers,
+                        count=len(numbers),
+                        stored=stored,
+                        numbers=tuple(numbers),
+                        told_apart=True,
+                    )
+                )
+        return replace(self, layers=tuple(found))
 
     @property
     def vocabulary(self) -> int:

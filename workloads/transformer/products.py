@@ -9,6 +9,7 @@ from .between import vector_steps
 from .forward import Forward
 from .matrix import ENTRY, SOURCE, Product
 from .network import Layers, Transformer
+from .part import Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,14 @@ def _merged(found: Sequence[_Key], more: Sequence[_Key]) -> list[_Key]:
     return [*merged, *found[place:], *waiting]
 
 
+def _numbered(layers: Layers, part: Part, run: Forward) -> tuple[Product, ...]:
+    """Return the products of a part, with the numbers of its layers where these are told apart."""
+    found = tuple(part.products(run))
+    if not layers.told_apart:
+        return found
+    return tuple(replace(each, gemm=replace(each.gemm, layers=layers.numbers)) for each in found)
+
+
 def staged(shape: Transformer, run: Forward) -> Staged:
     """Return the products of a forward pass of a model."""
     source = None
@@ -137,7 +146,7 @@ def staged(shape: Transformer, run: Forward) -> Staged:
         ahead.append(Product(stage=matrix.stage, gemm=gemm))
     inside = tuple(
         LayerProducts(
-            layers=layers, parts=tuple(tuple(part.products(run)) for part in layers.parts)
+            layers=layers, parts=tuple(_numbered(layers, part, run) for part in layers.parts)
         )
         for layers in shape.layers
     )

@@ -1,0 +1,165 @@
+"""Formats of single layers: rules by kind, name and number, keys and values apart."""
+
+import pytest
+
+import bitlathe as bl
+from bitlathe.arch import load_arch
+from bitlathe.arch.formats import FormatRule
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.schemes.scheme import Scheme
+from bitlathe.workloads import load_model
+
+QUICK = {"fidelity": "analytic", "mapper": "whole-buffer"}
+BASE = "bitmod_fp4@g128/int8"
+
+
+def bits(scheme, k):
+    return Scheme.parse(scheme).bits_per_element(k)
+
+
+def run(rules, model="smollm2-135m", phase="decode", context=64, **more):
+    chip = load_arch("bitmod", {"formats.rules": rules})
+    return bl.simulate(chip, model, phase, context, **QUICK, **more)
+
+
+def stored(found):
+    """Return the weight bits of an element by name and count, of layers whose weights pass once."""
+    return {
+        (layer.name, layer.count): layer.dram_bits["weight"] / (layer.n * layer.k * layer.batch)
+        for layer in found.layers
+        if layer.unit is None
+    }
+
+
+def test_first_and_last_layers_in_eight_bits():
+    """30 layers, 2 of them in INT8; the head and the rest as before."""
+    found = stored(run([{"layers": [0, -1], "weight": "int8@channel"}]))
+    assert found["q_proj", 2] == float(bits("int8@channel", 576))
+    assert found["q_proj", 28] == pytest.approx(float(bits(BASE, 576)), rel=0.02)
+    assert ("lm_head", 1) in found
+    plain = stored(run([{"names": "nothing", "weight": "int8@channel"}]))
+    assert found["lm_head", 1] == plain["lm_head", 1]
+    assert ("q_proj", 30) in plain
+
+
+def test_rules_add_up_to_the_same_model():
+    """Weights of all layers in a format are those of the format for all, whoever asks for it."""
+    everywhere = bl.simulate(
+        load_arch("bitmod", {"formats.linear.weight": "int8@channel"}), "smollm2-135m", "decode",
+        64, **QUICK,
+    )  # fmt: skip
+    rules = [
+        {"layers": [[0, 9]], "weight": "int8@channel"},
+        {"layers": [[10, -1]], "weight": "int8@channel"},
+        {"kind": "lm_head", "weight": "int8@channel"},
+    ]
+    split = run(rules)
+    total = {
+        each: sum(layer.dram_bits["weight"] * layer.count for layer in result.layers)
+        for each, result in (("all", everywhere), ("split", split))
+    }
+    assert total["all"] == total["split"]
+    assert everywhere.cycles == split.cycles
+
+
+def test_layers_of_different_kinds_keep_their_numbers():
+    """Gemma 3 1B: layers 5, 11, 17 and 23 see all tokens, the other 22 a window."""
+    model = load_model("gemma-3-1b")
+    order = model.shape.in_order
+    assert len(order) == 26
+    full = [i for i, layers in enumerate(order) if layers.parts[0].window is None]
+    assert full == [5, 11, 17, 23]
+    apart = model.told_apart([frozenset({0, 5}), frozenset({5, 6})])
+    sizes = sorted(layers.numbers for layers in apart.shape.layers)
+    assert (0,) in sizes
+    assert (5,) in sizes
+    assert (6,) in sizes
+    assert sorted(n for numbers in sizes for n in numbers) == list(range(26))
+    assert apart.parameter_count == model.parameter_count
+    plain, told = model.gemms("decode", 700), apart.gemms("decode", 700)
+    assert sum(g.macs * g.count for g in plain) == sum(g.macs * g.count for g in told)
+    assert {g.layers for g in plain} == {()}
+    assert {n for g in told for n in g.layers} == set(range(26))
+
+
+def test_layers_that_share_weights_stay_shared():
+    config = {"model_type": "albert", "hidden_size": 64, "num_hidden_layers": 6, "vocab_size": 90,
+              "num_attention_heads": 4, "intermediate_size": 96,
+              "max_position_embeddings": 32}  # fmt: skip
+    model = load_model(config)
+    for groups in ([frozenset({0})], [frozenset({3}), frozenset({5})]):
+        assert model.told_apart(groups).parameter_count == model.parameter_count
+
+
+def test_keys_and_values_apart():
+    """Keys in INT8, values in INT4: each is read in its own bits."""
+    rules = [
+        {"kind": "attention", "names": "attention_qk*", "weight": "int8@channel"},
+        {"kind": "attention", "names": "attention_av*", "weight": "int4@channel"},
+    ]
+    found = stored(run(rules))
+    assert found["attention_qk", 30] == float(bits("int8@channel", 64))
+    assert found["attention_av", 30] == float(bits("int4@channel", 64))
+
+
+def test_a_router_and_experts_apart():
+    config = {"model_type": "qwen3_moe", "hidden_size": 256, "num_hidden_layers": 3,
+              "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
+              "intermediate_size": 256, "vocab_size": 512, "num_experts": 4,
+              "num_experts_per_tok": 2, "moe_intermediate_size": 128}  # fmt: skip
+    rules = [
+        {"names": ["router"], "weight": "int8@channel"},
+        {"names": "expert_*", "weight": "int3@channel"},
+        {"names": "expert_down_proj", "weight": "int6@channel"},
+    ]
+    found = stored(run(rules, config))
+    by_name = {name: each for (name, _), each in found.items()}
+    assert by_name["router"] == float(bits("int8@channel", 256))
+    assert by_name["expert_gate_proj"] == float(bits("int3@channel", 256))
+    assert by_name["expert_down_proj"] == float(bits("int6@channel", 128))  # the later rule
+    result = run(rules, config)
+    assert result.formats["rules.1"]["weight"] == "int3@channel"
+    assert result.to_dict()["formats"]["rules.0"]["input"] == "fp16"
+
+
+def test_a_chip_without_rules_says_nothing_of_them():
+    assert load_arch("bitmod").plain()["formats"]["rules"] is None
+    found = bl.simulate("bitmod", "smollm2-135m", "decode", 64, **QUICK)
+    assert set(found.formats) == {"linear", "attention", "lm_head"}
+    assert load_arch("bitmod").formats.of("linear") == load_arch("bitmod").formats.linear
+
+
+def test_numbers_of_layers():
+    rule = FormatRule(layers=[0, -1, [2, 4], [-3, -2]], weight="fp16")
+    assert rule.numbers(10) == {0, 9, 2, 3, 4, 7, 8}
+    known = FormatRule(layers=[0, 3], names=["q_*"], weight="fp16")
+    assert known.covers("linear", "q_proj", (0, 3))
+    assert not known.covers("linear", "q_proj", (0, 1))
+    assert not known.covers("linear", "q_proj", ())
+    assert not known.covers("linear", "k_proj", (0,))
+    assert not known.covers("attention", "q_proj", (0,))
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ([{"layers": [30], "weight": "int8@channel"}], "rules.0.layers: 30 is not among the 30"),
+        ([{"layers": [-31], "weight": "int8@channel"}], "formats.rules.0.layers: -31 is not among"),
+        ([{"layers": [[5, 2]], "weight": "int8@channel"}], "layers: [5, 2] is not among"),
+        ([{"layers": [0]}], "give 'weight', 'input' or 'output'"),
+        ([{"names": [], "weight": "int8@channel"}], "names"),
+        ([{"kind": "router", "weight": "int8@channel"}], "kind"),
+        ([{"name": "router", "weight": "int8@channel"}], "name"),
+        ([{"weight": "int99"}], "int99"),
+        ([{"names": "q_proj", "weight": "fp16"}], "formats.rules.0.weight"),
+    ],
+)
+def test_rules_that_cannot_be(rules, words):
+    with pytest.raises(BitlatheError) as caught:
+        run(rules)
+    assert words in str(caught.value)
+
+
+def test_layers_of_models_without_layers():
+    with pytest.raises(BitlatheError, match=r"layers: 0 is not among the 0 layers"):
+        run([{"layers": [0], "weight": "int8@channel"}], "resnet-18", "prefill", None)
