@@ -100,8 +100,7 @@ def simulate(
     network = model if isinstance(model, Model) else load_model(model)
     given, served = load_arch(arch), served_step(step)
     if served is not None:
-        if (phase, context, batch, causal, logits) != ("prefill", None, 1, False, None):
-            raise BitlatheError("step: it says phase, context, batch, mask and logits; leave them.")
+        check_step_alone((phase, context, batch, causal, logits))
         phase, causal = served.phase, True
     resolved, network = with_numbers(resolve(given, phase=phase, model=network.name), network)
     seen: int | None
@@ -149,6 +148,18 @@ def simulate(
     )
     _check_counters(run)
     return _with_bandwidth(run, rung, chip, plan, bits) if bandwidth else run
+
+
+def check_step_alone(asked: tuple[Any, ...]) -> None:
+    """Refuse a phase, context, batch, mask or logits beside a step, which says them.
+
+    Raises
+    ------
+    BitlatheError
+        If one of them is given.
+    """
+    if asked != ("prefill", None, 1, False, None):
+        raise BitlatheError("step: it says phase, context, batch, mask and logits; leave them.")
 
 
 def served_step(step: Step | Mapping[str, Any] | None) -> Step | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 from ...workloads import Model, Transformer
 from ...workloads.exchanges import Exchange
@@ -50,37 +51,52 @@ class Copy:
         return slices(parallel.tensor), slices(parallel.pipeline), slices(parallel.expert)
 
     @cached_property
-    def shares(self) -> tuple[ShareRun, ...]:
-        """The chips, those that hold and do the same once."""
+    def _alike(self) -> Counter["_Chip"]:
+        """The chips of a copy, each with how many have the same share of every micro-batch."""
         tensors, stages, experts = self._slices
-        found: dict[tuple[int, ...], ShareRun] = {}
+        found: Counter[_Chip] = Counter()
         for stage in stages:
             for expert in experts:
+                each = [
+                    (batch.sequences[expert.index], times)
+                    for batch, times in self.replica.micro_batches
+                ]
                 for tensor in tensors:
-                    each = self._chip(tensor, stage, expert)
-                    plain = (each.stage, each.sequences, each.parameters, each.weight_bits)
-                    key = (*plain, each.cache_bits, *(id(run) for run, _ in each.runs))
-                    same = found.get(key)
-                    found[key] = replace(each, chips=each.chips + (same.chips if same else 0))
+                    models = [
+                        self._share(self.place(tensor, stage, expert, batch))
+                        for batch, _ in self.replica.micro_batches
+                    ]
+                    found[_Chip(stage.index, tuple(models), tuple(each))] += 1
+        return found
+
+    @cached_property
+    def shares(self) -> tuple[ShareRun, ...]:
+        """The chips, those that hold and do the same once."""
+        found: dict[tuple[int, ...], ShareRun] = {}
+        for chip, count in self._alike.items():
+            each = self._share_run(chip)
+            plain = (each.stage, each.sequences, each.parameters, each.weight_bits)
+            key = (*plain, each.cache_bits, *(id(run) for run, _ in each.runs))
+            same, chips = found.get(key), count * self.copies
+            found[key] = replace(each, chips=chips + (same.chips if same else 0))
         return tuple(found.values())
 
-    def _chip(self, tensor: Slice, stage: Slice, expert: Slice) -> ShareRun:
-        """Return one chip of each copy."""
-        asked, own = self.asked, self.replica.sequences[expert.index]
-        runs = []
-        for batch, times in self.replica.micro_batches:
-            share = self._share(self.place(tensor, stage, expert, batch))
-            runs.append((asked.run(share, batch.sequences[expert.index]), times))
+    def _share_run(self, chip: "_Chip") -> ShareRun:
+        asked, own = self.asked, sum(sequences * times for sequences, times in chip.sequences)
+        share = chip.models[0]
         every = asked.forward(share, own)
         cache = 0 if every is None else cache_bits(asked.arch, share, every, asked.chip_phase)
         return ShareRun(
-            stage=stage.index,
-            chips=self.copies,
+            stage=chip.stage,
+            chips=1,
             sequences=own if asked.step is None else asked.step.sequences,
             parameters=share.parameter_count,
             weight_bits=weight_bits(asked.arch, share),
             cache_bits=cache,
-            runs=tuple(runs),
+            runs=tuple(
+                (asked.run(model, sequences), times)
+                for model, (sequences, times) in zip(chip.models, chip.sequences, strict=True)
+            ),
         )
 
     def _exchanges(self, stage: Slice, expert: Slice, batch: MicroBatch) -> Iterator[Exchange]:
@@ -188,16 +204,22 @@ class Copy:
 
     def replicated(self) -> dict[str, int]:
         """Return the parameters that chips store beyond once, by matrix."""
-        model, batch = self.asked.model, self.replica.micro_batches[0][0]
-        if not isinstance(model.shape, Transformer):
+        if not isinstance(self.asked.model.shape, Transformer):
             return {}
         total: Counter[str] = Counter()
-        tensors, stages, experts = self._slices
-        for place in (self.place(t, s, e, batch) for t in tensors for s in stages for e in experts):
-            share = self._share(place).shape
+        for chip, count in self._alike.items():
+            share = chip.models[0].shape
             assert isinstance(share, Transformer)
-            total += held(share)
-        return dict(total - held(model.shape))
+            total += Counter({name: n * count for name, n in held(share).items()})
+        return dict(total - held(self.asked.model.shape))
+
+
+class _Chip(NamedTuple):
+    """A chip: its stage; of each kind of micro-batch its share, its sequences, how many."""
+
+    stage: int
+    models: tuple[Model, ...]
+    sequences: tuple[tuple[int, int], ...]
 
 
 def merged(found: Iterable[CollectiveRun]) -> tuple[CollectiveRun, ...]:

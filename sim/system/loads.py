@@ -69,10 +69,13 @@ def replicas(parallel: Parallel, batch: int) -> Counter[Replica]:
             f"at most {fewest}."
         )
     parts = min(parallel.pipeline, fewest) if given is None else given
-    return Counter(
-        _replica(shares(sequences, parallel.expert), parts)
-        for sequences in shares(batch, parallel.data)
-    )
+    more = batch % parallel.data
+    sizes = {batch // parallel.data + 1: more, batch // parallel.data: parallel.data - more}
+    found: Counter[Replica] = Counter()
+    for sequences, copies in sizes.items():
+        if copies:
+            found[_replica(shares(sequences, parallel.expert), parts)] += copies
+    return found
 
 
 def _replica(sequences: tuple[int, ...], parts: int) -> Replica:

@@ -11,7 +11,7 @@ from ...workloads import Model, Source, Step, load_model
 from ...workloads.sizes import check_size
 from ..energy import timed_energy_pj
 from ..run import with_total
-from ..simulation import served_step
+from ..simulation import check_step_alone, served_step
 from .asked import Asked, Known
 from .copy import Copy, merged
 from .loads import replicas
@@ -56,6 +56,7 @@ def simulate_system(
     network = model if isinstance(model, Model) else load_model(model)
     served = served_step(step)
     if served is not None:
+        check_step_alone((phase, context, batch, causal, logits))
         _check_step(system)
     asked = Asked(
         system=system,

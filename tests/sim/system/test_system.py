@@ -220,6 +220,16 @@ def test_a_step_runs_on_tensors_and_stages():
     assert found.tokens == alone.tokens == 66
 
 
+def test_a_step_stands_alone():
+    with pytest.raises(BitlatheError, match="step: it says phase, context"):
+        bl.simulate(system(tensor=2), "llama-3.2-1b", "decode", step={"decode": [9]}, **RULE)
+
+
+def test_a_million_copies_take_no_longer_than_one():
+    found, alone = run(data=2**20, batch=2**20), run()
+    assert (found.cycles, found.shares[0].chips) == (alone.cycles, 2**20)
+
+
 def test_the_command_prints_and_gives_json(tmp_path):
     options = ["--model", "llama-3.2-1b", "--phase", "decode", "--fidelity", "analytic"]
     asked = ["simulate", "--arch", "bitmod-pair", *options, "--mapper", "whole-buffer"]
