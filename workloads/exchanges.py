@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .sharding import Place
+from .sharding import ON_EACH_CHIP, Place
 from .transformer import Attention, CrossAttention, Forward, Layers, Part, Transformer
 from .transformer.expert_share import ExpertShare
 
@@ -91,7 +91,8 @@ def _of_layer(layers: Layers, run: Forward, hidden: int, tensor: int) -> Iterato
                 yield Exchange(
                     name=name, kind="all_to_all", way="expert", elements=visits, width=hidden
                 )
-        if tensor > 1 and (not layers.parallel or i == len(layers.parts) - 1):
+        summed = not layers.parallel or i == len(layers.parts) - 1
+        if tensor > 1 and summed and not isinstance(part, ON_EACH_CHIP):
             yield _reduce(part.exits[-1], run.rows * hidden, hidden)
 
 

@@ -28,6 +28,8 @@ from .transformer import (
     Transformer,
 )
 from .transformer.expert_share import ExpertShare
+from .transformer.pooling import Pooling
+from .transformer.streams import AltUp, LayerInput, LowRank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +122,25 @@ def _shard(shape: Transformer, place: Place) -> Transformer:
 
 
 def _layers(shape: Transformer, place: Place) -> Iterator[Layers]:
-    """Yield the layers of a stage: so many in a row, counted as the sizes list them."""
+    """Yield the layers of a stage, so many in a row.
+
+    Where their numbers are not known, layers that are alike count as standing together.
+    """
     start, size = place.stage.start(shape.depth), place.stage.of(shape.depth)
-    before = 0
+    mine, before = range(start, start + size), 0
     for layers in shape.layers:
-        count = min(before + layers.count, start + size) - max(before, start)
+        known = len(layers.numbers) == layers.count
+        numbers = layers.numbers if known else range(before, before + layers.count)
         before += layers.count
-        if count > 0:
-            parts = tuple(share(part, place) for part in layers.parts)
-            stored = None if layers.stored is None else min(layers.stored, count)
-            yield replace(layers, count=count, parts=parts, stored=stored)
+        here = tuple(number for number in numbers if number in mine)
+        if here:
+            yield replace(
+                layers,
+                count=len(here),
+                parts=tuple(share(part, place) for part in layers.parts),
+                stored=None if layers.stored is None else min(layers.stored, len(here)),
+                numbers=here if known else (),
+            )
 
 
 def _head(head: Head, tensor: Slice) -> Head:
@@ -211,6 +222,18 @@ def _of_experts(part: Experts, place: Place) -> Part:
 def _of(part: Slice, total: int, what: str) -> int:
     _enough("tensor", part.parts, total, what)
     return part.of(total)
+
+
+ON_EACH_CHIP = (AltUp, LayerInput, LowRank, Pooling)
+"""Small parts that tensor parallelism leaves whole: each chip has them, and all that they read."""
+
+
+def _on_each_chip(part: Part, place: Place) -> Part:
+    return part
+
+
+for _kind in ON_EACH_CHIP:
+    share.register(_kind, _on_each_chip)
 
 
 def _enough(degree: str, parts: int, total: int, what: str, shown: int | None = None) -> None:

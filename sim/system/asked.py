@@ -18,7 +18,7 @@ from ...workloads.transformer import Forward
 from ...workloads.transformer.products import staged
 from ...workloads.vector_step import VectorStep
 from ..chip import Chip
-from ..policy import formats_of, without_numbers
+from ..policy import formats_of, with_numbers, without_numbers
 from ..run import Run
 from ..simulation import simulate
 from .collectives import Cost, collective
@@ -32,7 +32,7 @@ class Asked:
     """A model on a system in a phase, or in a server's step."""
 
     system: System
-    model: Model
+    whole: Model
     phase: str
     context: int | None
     step: Step | None
@@ -42,10 +42,22 @@ class Asked:
     known: Known = field(default_factory=dict)
 
     @cached_property
+    def _resolved(self) -> tuple[Arch, Model]:
+        """The chip as this phase and model find it; the model, layers told apart as rules ask."""
+        found = resolve(self.system.arch, phase=self.chip_phase, model=self.whole.name)
+        if self.system.parallel.pipeline > 1:
+            found = without_numbers(found, "a system whose chips have some of the layers")
+        return with_numbers(found, self.whole)
+
+    @property
     def arch(self) -> Arch:
         """The chip as this phase and model find it."""
-        found = resolve(self.system.arch, phase=self.chip_phase, model=self.model.name)
-        return without_numbers(found, "a system of several chips")
+        return self._resolved[0]
+
+    @property
+    def model(self) -> Model:
+        """The model whose shares are run."""
+        return self._resolved[1]
 
     @cached_property
     def chip(self) -> Chip:

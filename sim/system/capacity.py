@@ -31,9 +31,12 @@ def weight_bits(arch: Arch, model: Model) -> int:
 
 def _transformer_bits(arch: Arch, shape: Transformer) -> Fraction:
     total = Fraction(0)
-    for part, copies in shape.stored_parts():
-        for matrix, count in part.matrices():
-            total += count * copies * _matrix_bits(arch, matrix, "linear")
+    for layers in shape.layers:
+        numbers = layers.numbers if layers.told_apart else ()
+        for part in layers.parts:
+            for matrix, count in part.matrices():
+                bits = _matrix_bits(arch, matrix, "linear", numbers)
+                total += count * layers.copies * bits
     for head in shape.heads:
         kind = "lm_head" if head.words else "linear"
         total += 0 if shape.tied and head.words else _matrix_bits(arch, head.matrix, kind)
@@ -49,8 +52,8 @@ def _transformer_bits(arch: Arch, shape: Transformer) -> Fraction:
     return total + (_transformer_bits(arch, shape.encoder) if shape.encoder else 0)
 
 
-def _matrix_bits(arch: Arch, matrix: Matrix, kind: str) -> Fraction:
-    formats = arch.formats.of(kind, matrix.name)
+def _matrix_bits(arch: Arch, matrix: Matrix, kind: str, numbers: tuple[int, ...] = ()) -> Fraction:
+    formats = arch.formats.of(kind, matrix.name, numbers)
     biases = (matrix.parameters - matrix.elements) * formats.output.bits_per_element(matrix.outputs)
     return matrix.elements * Fraction(formats.weight.bits_per_element(matrix.inputs)) + biases
 

@@ -60,7 +60,7 @@ def simulate_system(
         _check_step(system)
     asked = Asked(
         system=system,
-        model=network,
+        whole=network,
         phase=phase,
         context=context,
         step=served,

@@ -1,6 +1,8 @@
 """Shares of models: they sum to the whole; what is on several chips is what must be."""
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -10,6 +12,7 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import Transformer, load_model, model_names
 from bitlathe.workloads.sharding import Place, held, shard
 from bitlathe.workloads.slices import slices
+from bitlathe.workloads.transformer import Recurrent
 from bitlathe.workloads.transformer.expert_share import ExpertShare
 from naive.sharding_naive import dense_holdings, stored
 
@@ -161,6 +164,49 @@ def test_the_first_share_is_the_largest():
         for tensor in (1, 2, 3, 4):
             done = [macs(shard(model, p), "decode", 9) for p in places(tensor)]
             assert done[0] == max(done)
+
+
+SMALL = json.loads((Path(__file__).parent / "small_models.json").read_text())["models"]
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_every_family_is_divided_or_says_why_not(name):
+    """All shares store what the model does, and none of it less often; they have products."""
+    try:
+        model = load_model(SMALL[name]["config"])
+    except BitlatheError:
+        pytest.skip("not read")
+    if not isinstance(model.shape, Transformer):
+        pytest.skip("no transformer")
+    whole, degrees = held(model.shape), (2, 2)
+    assert sum(whole.values()) == model.shape.parameter_count()
+    if model.shape.encoder is not None:
+        degrees = (2, 1)
+    elif any(isinstance(part, Recurrent) for part, _ in model.shape.parts()):
+        with pytest.raises(BitlatheError, match="not known how chips share the layers' Recurrent"):
+            list(shards(model, 2))
+        degrees = (1, 2)
+    found = list(shards(model, *degrees))
+    assert not whole - sum((held(each.shape) for each in found), Counter())
+    if model.shape.encoder is None:
+        tokens = None if model.shape.fixed_tokens else 9
+        assert all(each.staged("prefill", tokens).gemms() for each in found)
+
+
+def shards(model, tensor=1, pipeline=1):
+    return (shard(model, place) for place in places(tensor, pipeline))
+
+
+def test_stages_have_layers_as_they_stand():
+    model = load_model("gemma-3-1b")  # every sixth of 26 layers sees all tokens
+    order = [layers.parts[0].window for layers in model.shape.in_order]
+    found = []
+    for place in places(pipeline=4):
+        stage = shard(model, place).shape
+        found.append([layers.parts[0].window for layers in stage.in_order])
+    assert [len(each) for each in found] == [7, 7, 6, 6]
+    assert [window for stage in found for window in stage] == order
+    assert len(set(order)) == 2
 
 
 def test_one_chip_has_the_model():

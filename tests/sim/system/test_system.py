@@ -220,6 +220,21 @@ def test_a_step_runs_on_tensors_and_stages():
     assert found.tokens == alone.tokens == 66
 
 
+def test_formats_of_single_layers_hold_for_shares():
+    rules = {"formats.rules": [{"layers": [0, 1], "weight": "int8@channel"}]}
+    chip = load_arch("bitmod", rules)
+    alone = bl.simulate(chip, "llama-3.2-1b", "decode", 64, **RULE)
+    pair = load_system("bitmod-pair", chip)
+    one = bl.simulate(pair.divided(), "llama-3.2-1b", "decode", 64, **RULE)
+    assert (one.cycles, one.energy_pj["dram"]) == (alone.cycles, alone.energy_pj["dram"])
+    two = bl.simulate(pair, "llama-3.2-1b", "decode", 64, **RULE)
+    plain = run(tensor=2, context=64)
+    assert two.cycles > plain.cycles
+    assert two.shares[0].weight_bits > plain.shares[0].weight_bits
+    with pytest.raises(BitlatheError, match=r"formats.rules.0.layers: a system whose chips have"):
+        bl.simulate(pair.divided(pipeline=2), "llama-3.2-1b", "decode", 64, **RULE)
+
+
 def test_a_step_stands_alone():
     with pytest.raises(BitlatheError, match="step: it says phase, context"):
         bl.simulate(system(tensor=2), "llama-3.2-1b", "decode", step={"decode": [9]}, **RULE)
