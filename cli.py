@@ -329,6 +329,13 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
     show_default=True,
     help="Best loop nests (search, search-cycles, search-energy), or a rule: see docs/mapping.md.",
 )
+@click.option(
+    "--formats",
+    callback=known(lambda: ("chip", "checkpoint")),
+    default="chip",
+    show_default=True,
+    help="Whose formats: the chip's, or as the model's checkpoint stores it (quantization_config).",
+)
 @click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
 @click.option(
     "--logits",
@@ -352,6 +359,7 @@ def simulate(
     batch: int,
     fidelity: str,
     mapper: str,
+    formats: str,
     settings: tuple[str, ...],
     *,
     causal: bool,
@@ -368,6 +376,8 @@ def simulate(
 
     given, network = _settings(settings), load_model(model)
     network = network if part is None else network.part(part)
+    if formats == "checkpoint":
+        given = {**network.stored_formats, **given}
     for note in network.notes:
         _note(f"{network.name}: {note}")
     served = None if step is None else Step.read(step)

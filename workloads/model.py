@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.base.slugs import slug
@@ -51,6 +51,8 @@ class Model:
         Models of images beside the text model, each with what joins it to the text: `part` gives
         one by its name. A pass of the model itself is of its text alone; the tokens of an image
         (`image_tokens` of its tower) count among those of a prompt.
+    stored : Stored or None
+        How its checkpoint stores weights (``quantization_config``), where it says so.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class Model:
     shape: Transformer | ConvNet | Products
     notes: tuple[str, ...] = ()
     towers: tuple[Model, ...] = ()
+    stored: Stored | None = None
 
     @property
     def kind(self) -> str:
@@ -109,6 +112,30 @@ class Model:
         """All parameters: embeddings, norms, biases and towers included, a tied head once."""
         towers = sum(tower.parameter_count for tower in self.towers)
         return self.shape.parameter_count() + towers
+
+    @property
+    def stored_formats(self) -> Mapping[str, Any]:
+        """Keys of a chip by which it stores the model as its checkpoint does.
+
+        Examples
+        --------
+        >>> config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
+        ...           "num_attention_heads": 4, "intermediate_size": 96, "vocab_size": 100,
+        ...           "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}}
+        >>> load_model(config).stored_formats["formats.linear.weight"]
+        'int4_asym@g32'
+
+        Raises
+        ------
+        BitlatheError
+            If the model does not say how its checkpoint stores weights.
+        """
+        if self.stored is None:
+            raise BitlatheError(
+                f"{self.name}: no 'quantization_config' that is understood says how its checkpoint "
+                "stores weights; use the chip's formats."
+            )
+        return self.stored.settings
 
     @property
     def depth(self) -> int:
@@ -546,4 +573,11 @@ def _build(config: Config, name: str) -> Model:
         Model(name=f"{name}:{part}", family=family, shape=shape)
         for part, (family, shape) in read.towers.items()
     )
-    return Model(name=name, family=read.family, shape=read.shape, notes=read.notes, towers=towers)
+    return Model(
+        name=name,
+        family=read.family,
+        shape=read.shape,
+        notes=read.notes,
+        towers=towers,
+        stored=read.stored,
+    )

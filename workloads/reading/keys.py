@@ -101,10 +101,6 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
                 f"the layers that predict further tokens ({key!r} is {config.data[key]!r}) are "
                 "left out, as by the model class."
             )
-    if isinstance(quantized := config.data.get("quantization_config"), dict):
-        method = quantized.get("quant_method")
-        how = f" ({method})" if isinstance(method, str) else ""
-        yield f"'quantization_config'{how} is not used: a chip or a sweep sets the formats."
 
 
 _POSITIONS = {

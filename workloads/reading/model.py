@@ -15,6 +15,7 @@ from ..families import AROUND_TEXT, FAMILIES
 from ..transformer import Transformer
 from .convolutions import CONV_FAMILIES, read_convolutions
 from .keys import check_keys, parts_left_out
+from .quantization import Stored, read_stored
 from .towers import read_towers
 from .transformer import head_of, read_transformer
 
@@ -33,12 +34,15 @@ class Read:
         The towers beside it by name, each with its ``model_type``.
     notes : tuple of str
         What of the file is left out or not used, a sentence each.
+    stored : Stored or None
+        How its checkpoint stores weights, where it says so.
     """
 
     family: str
     shape: Transformer | ConvNet
     towers: Mapping[str, tuple[str, Transformer]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stored: Stored | None = None
 
 
 def read_model(config: Config) -> Read:
@@ -71,12 +75,14 @@ def read_model(config: Config) -> Read:
             f"taken as a class that ends in {next(iter(rules.outputs))!r}."
         )
     shape = read_transformer(config, rules)
+    stored, said = read_stored(config if "quantization_config" in config.data else whole, shape)
+    notes += said
     if whole.data.get("model_type") in AROUND_TEXT:
         towers, shape = read_towers(whole, shape)
         key = AROUND_TEXT[whole.string("model_type")].key
         notes = [*parts_left_out(whole, key, towers), *notes]
-        return Read(family=family, shape=shape, towers=towers, notes=tuple(notes))
-    return Read(family=family, shape=shape, notes=tuple(notes))
+        return Read(family=family, shape=shape, towers=towers, notes=tuple(notes), stored=stored)
+    return Read(family=family, shape=shape, notes=tuple(notes), stored=stored)
 
 
 def _unknown_type(name: str) -> str:
