@@ -15,7 +15,7 @@ from .config import Config, read_config
 from .conv import ConvNet
 from .gemm import Gemm
 from .products import Products
-from .reading import read_model
+from .reading import Stored, read_model
 from .sizes import COUNTER_LIMIT, check_size
 from .sources import Found, Source, check_weights, find, no_such
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer

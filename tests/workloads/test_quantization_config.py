@@ -181,4 +181,4 @@ def test_the_command_takes_the_formats_of_the_checkpoint(tmp_path):
     assert "weights are stored as int4@g128" in shown.output
     refused = CliRunner().invoke(main, [*asked, "--formats", "mine"])
     assert refused.exit_code == 2
-    assert "chip, checkpoint" in refused.output
+    assert "--formats: unknown value 'mine'" in refused.output
