@@ -645,9 +645,8 @@ def scaling(
     help="What the best must keep to, e.g. io.k=whole, weight.order=n,k,m, rows=k:32.",
 )
 @click.option("--certificate", type=PATH, help="A file to write: the mapping with a proof.")
-@click.option(
-    "--check", type=PATH, help="A certificate to check; alone, or for --arch and a layer."
-)
+@click.option("--parts", type=int, help="Parts of its space to bound at most.  [default: 12000]")
+@click.option("--check", type=PATH, help="A certificate to check; --arch is not needed.")
 @settings_option
 @json_option
 def map_command(
@@ -662,6 +661,7 @@ def map_command(
     file: Path | None,
     constraints: tuple[str, ...],
     certificate: Path | None,
+    parts: int | None,
     check: Path | None,
     settings: tuple[str, ...],
     *,
@@ -703,7 +703,8 @@ def map_command(
         return
     found = asked.best(objective, kept_to) if file is None else asked.under(read_mapping(file))
     if certificate is not None:
-        _note(f"{certificate}: {write_certificate(certificate, asked, found, objective)}")
+        verdict = write_certificate(certificate, asked, found, objective, parts)
+        _note(f"{certificate}: {verdict}")
     if as_json:
         print_json(found.to_dict())
         return

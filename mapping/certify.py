@@ -132,8 +132,7 @@ def certificate(
     hierarchies : tuple of Hierarchy
         The chip's memories, dataflow by dataflow.
     mapping : Mapping
-        Legal on ``hierarchy``, one of them. Where the proof comes upon one that is better by the
-        exact energies, of which the search has floats, that takes its place.
+        Legal on ``hierarchy``, one of them; it need not be the best.
     hierarchy : Hierarchy
     objective : {"cycles", "energy", "edp"}
         What is least.

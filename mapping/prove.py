@@ -12,7 +12,7 @@ from math import floor
 from typing import Any
 
 from .proof.bounds import Unrolled
-from .proof.record import Chip, Layer, Nest
+from .proof.record import Chip, Layer
 from .proof.space import Storage, Way, storages, ways
 from .proof.tree import Part
 from .proof.ways import WayFloors
@@ -42,21 +42,15 @@ class Proof:
         What no mapping of the space undercuts.
     data : list
         The proof as plain data.
-    chip : int
-    nest : Nest or None
-        A mapping that is better than the one given, and its chip.
     """
 
     bound: Fraction
     data: list[Any]
-    chip: int
-    nest: Nest | None
 
 
 class _Prover:
     def __init__(self, layer: Layer, chips: list[Chip], objective: str, best: Fraction) -> None:
         self.layer, self.chips, self.objective, self.best = layer, chips, objective, best
-        self.found: tuple[int, Nest | None] = (0, None)
         self.storages: list[list[Storage]] = [storages(chip) for chip in chips]
         self.heap: list[tuple[Fraction, int, _Open]] = []
         self.order = numbers()
@@ -109,7 +103,7 @@ class _Prover:
         part = each.part.narrowed()
         if part.single:
             each.tree[:] = ["all"]
-            self._cost_all(each.chip, part)
+            self._cost_all(part)
             return
         tier, d, tile = max(_cuts(part), key=lambda cut: self._gain(each.part, cut))
         trees: list[list[Any]] = [[], []]
@@ -129,12 +123,12 @@ class _Prover:
             gains.append(float(reached / self.best))
         return sum(gains), min(gains)
 
-    def _cost_all(self, chip: int, part: Part) -> None:
+    def _cost_all(self, part: Part) -> None:
         for value, nest in part.mappings(self.objective, self.best):
             self.work += 10 if nest else 0
             self.least.append(value)
             if nest and value < self.best:
-                self.best, self.found = value, (chip, nest)
+                self.best = value
 
     def data(self) -> list[Any]:
         """Return the proof as plain data: ways without a tree are excluded by their own floor."""
@@ -183,4 +177,4 @@ def prove(layer: Layer, chips: list[Chip], objective: str, best: Fraction, *, bu
     prover.start()
     prover.run(budget)
     bound = min([prover.best, *prover.least, *(each[0] for each in prover.heap)])
-    return Proof(bound=bound, data=prover.data(), chip=prover.found[0], nest=prover.found[1])
+    return Proof(bound=bound, data=prover.data())

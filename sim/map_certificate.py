@@ -13,7 +13,7 @@ from .cycle.nest.run import run_nest
 
 
 def write_certificate(
-    path: Path, asked: Asked, found: Mapped, objective: Objective, budget: int = BUDGET
+    path: Path, asked: Asked, found: Mapped, objective: Objective, budget: int | None = None
 ) -> Verdict:
     """Write the certificate of a mapping, and return what checking the file gives.
 
@@ -25,20 +25,22 @@ def write_certificate(
     found : Mapped
         Its mapping.
     objective : {"cycles", "energy", "edp"}
-    budget : int
-        Parts of the space to bound at most.
+    budget : int, optional
+        Parts of the space to bound at most; `certify.BUDGET` if left out.
 
     Raises
     ------
     BitlatheError
         The layer is not a product, or the file cannot be written.
     """
+    if budget is not None and budget < 1:
+        raise BitlatheError(f"--parts is {budget}; give a whole number of at least 1.")
     of = asked.layer, asked.bits
     layer_data(*of)  # refused before the machine plays it
     rung = run_nest(*of, found.mapping, found.hierarchy).cycles
     data = certificate(
         *of, asked.hierarchies, found.mapping, found.hierarchy,
-        objective=objective, budget=budget, rung_cycles=rung,
+        objective=objective, budget=BUDGET if budget is None else budget, rung_cycles=rung,
     )  # fmt: skip
     try:
         path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

@@ -14,7 +14,8 @@ OPERANDS = ("weight", "input", "output")
 DIRECTIONS = ("read", "write", "both")
 DIMS = ("m", "n", "k", "b")
 OBJECTIVES = ("cycles", "energy", "edp")
-LARGEST = 10**40  # digits that no figure of a real layer needs
+LARGEST = 10**40  # more digits than any figure of a real layer has
+LARGEST_SIZE = 1 << 24
 Loop = tuple[str, int]
 Unroll = tuple[str, str, int]
 _INDEXED = {
@@ -119,6 +120,14 @@ def whole(data: Any, where: str, least: int = 0) -> int:
             f"{where} is {short(data)}; it must be a whole number of at least {least}."
         )
     return data
+
+
+def _extent(data: Any, where: str) -> int:
+    """Return a size of a layer or an axis, of which all elements can be gone through."""
+    size = whole(data, where, 1)
+    if size > LARGEST_SIZE:
+        raise ProofError(f"{where} is {short(data)}; this checker takes up to {LARGEST_SIZE}.")
+    return size
 
 
 def exact(data: Any, where: str, *, positive: bool = False) -> Fraction:
@@ -290,7 +299,7 @@ def layer_of(data: Any) -> Layer:
         if codes[operand] > stored[operand]:
             raise ProofError(f"layer.code_bits.{operand} is more than all of an element's bits.")
     return Layer(
-        sizes=tuple(whole(size, f"layer.sizes.{dim}", 1) for dim, size in dims.items()),
+        sizes=tuple(_extent(size, f"layer.sizes.{dim}") for dim, size in dims.items()),
         stored=stored,
         code=codes,
         partial=exact(partial, "layer.partial_bits", positive=True),
@@ -315,7 +324,7 @@ def chip_of(data: Any, where: str) -> Chip:
         at = f"{where}.axes[{i}]"
         name, size, dims = take(each, at, "name size dims")
         lanes.append(
-            Axis(name=text(name, at), size=whole(size, f"{at}.size", 1), dims=texts(dims, at, DIMS))
+            Axis(name=text(name, at), size=_extent(size, f"{at}.size"), dims=texts(dims, at, DIMS))
         )
     names = tuple(axis.name for axis in lanes)
     found = [
