@@ -60,12 +60,24 @@ def _note(text: str) -> None:
 @settings_option
 @json_option
 def archs(name: str | None, settings: tuple[str, ...], *, as_json: bool) -> None:
-    """List the shipped chips, or show one: memories, axes, area, leakage.
+    """List the shipped chips, or show one: memories, axes, area, leakage; or a system of chips.
 
-    NAME is a chip of the list or the path of a YAML file.
+    NAME is a chip of the list, a system, or the path of a YAML file.
     """
-    from .arch import arch_names, load_arch
+    from .arch import arch_names, load_arch, load_system
+    from .arch.system import is_system
 
+    if name is not None and is_system(name):
+        from .reports.systems.show import system_lines
+
+        system = load_system(name)
+        if settings:
+            system = system.of_chip(load_arch(system.arch, _settings(settings)))
+        if as_json:
+            print_json(system.model_dump())
+            return
+        click.echo("\n".join(system_lines(system)))
+        return
     if name is not None:
         _show_chip(load_arch(name, _settings(settings)), as_json=as_json)
         return

@@ -58,6 +58,8 @@ class Place:
 def shard(model: Model, place: Place) -> Model:
     """Return a chip's share of a model, as a model of its own under the same name.
 
+    Towers, which run by themselves, are not divided and not among the shares.
+
     Parameters
     ----------
     model : Model
@@ -83,7 +85,7 @@ def shard(model: Model, place: Place) -> Model:
             "tensor, pipeline and expert 1, and data as many chips as there are."
         )
     try:
-        return replace(model, shape=_shard(model.shape, place))
+        return replace(model, shape=_shard(model.shape, place), towers=())
     except BitlatheError as error:
         raise BitlatheError(f"{model.name}: {error}") from None
 

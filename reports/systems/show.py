@@ -1,7 +1,38 @@
 """A run on a system of chips as tables and sentences."""
 
+from ...arch.silicon import areas_um2, leakages_mw
+from ...arch.system import DEGREES, System
 from ...sim.system.run import SystemRun
 from ..terminal import print_table
+
+
+def system_lines(system: System) -> list[str]:
+    """Return what a system is, a line each: chips, ways to divide a model, links, silicon."""
+    arch, chips = system.arch, system.chips
+    ways = ", ".join(f"{name} {n}" for name, n in system.parallel.degrees.items())
+    lines = [
+        f"{system.title or system.name}: {chips:,} of {arch.name or system.chip} ({arch.title})",
+        f"divided: {ways}",
+    ]
+    for way in DEGREES:
+        if way == "data" or system.parallel.degrees[way] == 1:
+            continue
+        links = system.links_of(way)
+        lines.append(
+            f"links, {way}: {links.topology}, {links.gb_per_s:g} GB/s each way, "
+            f"{links.latency_ns:g} ns, {links.energy_pj_per_bit:g} pJ a bit"
+        )
+    area, leakage = sum(areas_um2(arch).values()), sum(leakages_mw(arch).values())
+    size = arch.dram.size_gib
+    held = "size not stated" if size is None else f"{chips * size:,g} GiB"
+    lines.append(f"DRAM: {chips * _gb_per_s(system):,.6g} GB/s, {held}")
+    lines.append(f"area {chips * area / 1e6:,.3f} mm2, leakage {chips * leakage:,.2f} mW")
+    return lines
+
+
+def _gb_per_s(system: System) -> float:
+    arch = system.arch
+    return float(arch.dram_bits_per_clock) * arch.technology.clock_ghz / 8
 
 
 def print_run(run: SystemRun) -> list[str]:

@@ -24,7 +24,8 @@ def weight_bits(arch: Arch, model: Model) -> int:
         context = model.context_of()
         gemms = model.gemms(phase, context)
         bits = formats_of(arch, "conv" if model.kind == "conv" else "linear").weight
-        each = (g.weight_elements * g.count * bits.bits_per_element(g.k) for g in gemms)
+        stored = (g for g in gemms if g.stationary == "weight")
+        each = (g.weight_elements * g.count * bits.bits_per_element(g.k) for g in stored)
         return ceil(sum(each, Fraction(0)))
     return ceil(_transformer_bits(arch, model.shape))
 

@@ -90,7 +90,7 @@ class Copy:
             stage=chip.stage,
             chips=1,
             sequences=own if asked.step is None else asked.step.sequences,
-            parameters=share.parameter_count,
+            parameters=share.shape.parameter_count(),
             weight_bits=weight_bits(asked.arch, share),
             cache_bits=cache,
             runs=tuple(

@@ -27,6 +27,8 @@ def notes_of(
     """
     if isinstance(model.shape, Transformer):
         yield from dict.fromkeys(_divided(model.shape, parallel))
+    if model.towers:
+        yield "towers run by themselves and are not counted here: load them as models of their own."
     largest = max(kinds, key=lambda each: each.weight_bits + each.cache_bits)
     where = f"a chip of stage {largest.stage}" if parallel.pipeline > 1 else "a chip"
     short = shortfall(arch, largest.weight_bits, largest.cache_bits, where)

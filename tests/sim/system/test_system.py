@@ -245,6 +245,18 @@ def test_a_million_copies_take_no_longer_than_one():
     assert (found.cycles, found.shares[0].chips) == (alone.cycles, 2**20)
 
 
+def test_a_system_is_shown():
+    shown = CliRunner().invoke(main, ["archs", "bitmod-pair"])
+    assert "2 of bitmod" in shown.output
+    assert "links, tensor: ring, 100 GB/s each way, 20 ns, 1.17 pJ a bit" in shown.output
+    area = 2 * bl.simulate("bitmod", "resnet-18", **RULE).area_um2["total"] / 1e6
+    assert f"area {area:,.3f} mm2" in shown.output
+    set_here = ["archs", "bitmod-pair", "--set", "dram.size_gib=4"]
+    assert "DRAM: 64 GB/s, 8 GiB" in CliRunner().invoke(main, set_here).output
+    plain = json.loads(CliRunner().invoke(main, ["archs", "bitmod-pair", "--json"]).output)
+    assert plain["links"]["topology"] == "ring"
+
+
 def test_the_command_prints_and_gives_json(tmp_path):
     options = ["--model", "llama-3.2-1b", "--phase", "decode", "--fidelity", "analytic"]
     asked = ["simulate", "--arch", "bitmod-pair", *options, "--mapper", "whole-buffer"]
