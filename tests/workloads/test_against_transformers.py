@@ -439,3 +439,36 @@ def test_gemmas_that_cannot_be(name, more, words):
     with pytest.raises(BitlatheError) as caught:
         load_model({**SMALL[name]["config"], **more})
     assert words in str(caught.value)
+
+
+def test_deberta_by_hand():
+    """DeBERTa-v3-base: 12 heads of 64, 256 positions to each side, which share the matrices."""
+    config = {"model_type": "deberta-v2", "hidden_size": 768, "num_hidden_layers": 12,
+              "num_attention_heads": 12, "intermediate_size": 3072, "vocab_size": 128_100,
+              "relative_attention": True, "position_buckets": 256, "share_att_key": True,
+              "pos_att_type": ["p2c", "c2p"], "position_biased_input": False,
+              "norm_rel_ebd": "layer_norm", "architectures": ["DebertaV2Model"]}  # fmt: skip
+    model = load_model(config)
+    assert model.parameter_count == 183_831_552
+    gemms = {g.name: g for g in model.gemms("prefill", 100, 2)}
+    for name in ("attention_c2p", "attention_p2c"):
+        assert (gemms[name].m, gemms[name].n, gemms[name].k) == (100, 512, 64)
+        assert gemms[name].batch == 2 * 12
+    assert gemms["pos_key_proj"].m == 512  # once a pass, however many sequences
+    steps = [s for s in model.vector_steps(model.staged("prefill", 100, 2)) if "p" in s.name]
+    assert {s.elements for s in steps if s.name.endswith("c_sum")} == {2 * 12 * 100 * 100}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"pos_att_type": ["c2q"]}, "'pos_att_type' names 'c2q'; it must be 'c2p' or 'p2c'"),
+        ({"conv_kernel_size": 3}, "'conv_kernel_size' is 3; of deberta-v2 models only 0"),
+        ({"position_buckets": "many"}, "'position_buckets' is 'many'"),
+        ({"relative_attention": 1}, "'relative_attention' is 1; it must be true or false"),
+    ],
+)
+def test_debertas_that_cannot_be(more, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model({**SMALL["DebertaV2Model-0"]["config"], "relative_attention": True, **more})
+    assert words in str(caught.value)

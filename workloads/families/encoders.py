@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .family import AttentionFacts, Family, Keys, MlpFacts, Window, sizes
-from .outputs import ALBERT, BERT, DEIT, DISTILBERT, MODERNBERT, ROBERTA, VIT
+from .outputs import ALBERT, BERT, DEBERTA, DEIT, DISTILBERT, MODERNBERT, ROBERTA, VIT
 
 _MLP = MlpFacts(names=("intermediate", "output"), gated=False, bias=True, activation="gelu")
 _ATTENTION = AttentionFacts(
@@ -90,6 +90,20 @@ ENCODERS: Mapping[str, Family] = {
         },
         only={"inner_group_num": 1},
         sizes=sizes(4096, 12, 64, 16384, 30000),
+    ),
+    "deberta-v2": replace(
+        _BERT,
+        attention=replace(
+            _ATTENTION,
+            projections=("query_proj", "key_proj", "value_proj"),
+            disentangled=True,
+        ),
+        outputs=DEBERTA,
+        positions_learned=("position_biased_input", True),
+        only={"conv_kernel_size": 0},
+        plain=("pooler_hidden_size", "attention_head_size", "legacy"),
+        defaults={"type_vocab_size": 0, "max_position_embeddings": 512},
+        sizes=sizes(1536, 24, 24, 6144, 128100),
     ),
     "modernbert": Family(
         kind="encoder",

@@ -86,6 +86,8 @@ class AttentionFacts:
     full_keys_only : rule
         Whether layers without a window have no matrix for values, which are the keys; their own
         number of key/value heads holds only then.
+    disentangled : bool
+        Whether scores are sums over contents and relative positions (DeBERTa).
     turned_where_given : bool
         Whether heads turn only where ``rope_parameters`` states a ``rope_theta``.
     """
@@ -115,6 +117,7 @@ class AttentionFacts:
     full_kv_heads: str | None = None
     full_rotary: Fraction | None = None
     full_keys_only: Rule = False
+    disentangled: bool = False
     turned_where_given: bool = False
 
     def keys(self) -> Iterator[str]:
@@ -122,6 +125,9 @@ class AttentionFacts:
         yield from all_names(self.kv_heads, self.head_dim, self.kept_key)
         yield from all_names(self.full_head_dim, self.full_kv_heads)
         yield from rule_keys(self.full_keys_only)
+        if self.disentangled:
+            yield from ("relative_attention", "pos_att_type", "share_att_key", "norm_rel_ebd")
+            yield from ("position_buckets", "max_relative_positions", "max_position_embeddings")
         if self.rotary_key or self.turned_where_given:
             yield from all_names(self.rotary_key, "rope_parameters")
         if self.rotary_layers == "listed":
@@ -348,8 +354,8 @@ class Family:
     groups_key : str or None
         Key of how many layers have weights of their own; the others share them.
     positions_learned, position_offset, positions_unused, token_types
-        Which tables stand beside that of the words; rows that positions have beyond the key's
-        number, and rows of this number that no token takes.
+        Which tables stand beside that of the words (the first by a rule); rows that positions have
+        beyond the key's number, and rows of this number that no token takes.
     other_tokens : int
         Tokens of an image beside its patches.
     whole_patches : bool
@@ -414,7 +420,7 @@ class Family:
     norm_vectors: int = 1
     norm_shift: Rule = False
     parallel: Rule = False
-    positions_learned: bool = False
+    positions_learned: Rule = False
     first_norms: int | None = None
     groups_key: str | None = None
     position_offset: int = 0
@@ -453,6 +459,7 @@ class Family:
         found.update(all_names(keys.hidden, keys.layers, keys.heads, keys.inner))
         if self.kind != "vision":
             found |= {"vocab_size", "tie_word_embeddings", *self.tied_keys}
+        found.update(rule_keys(self.positions_learned))
         if self.positions_learned and self.kind != "vision":
             found.update(all_names(keys.positions))
         found.update(all_names(self.narrow_embedding, self.parallel_norms_key, self.groups_key))

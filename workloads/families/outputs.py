@@ -84,6 +84,12 @@ ROBERTA: Outputs = {
     "ForSequenceClassification": _CLASSIFIED,
     **_TOKENS,
 }
+DEBERTA: Outputs = {
+    "Model": (),
+    "ForMaskedLM": _WORDS,
+    "ForSequenceClassification": (_POOLER, replace(_CLASSIFIER, stage="tail:pooled")),
+    **_TOKENS,
+}
 DISTILBERT: Outputs = {
     "Model": (),
     "ForMaskedLM": _WORDS,

@@ -6,6 +6,7 @@ from ..config import Config
 from ..families.family import AttentionFacts, Family, LatentFacts
 from ..transformer import Attention, CrossAttention, Layers, Part, Pooling
 from .attention import read_attention
+from .disentangled import disentangled
 from .feeds import read_feeds, read_mlp
 from .latent import read_latents
 from .recurrent import attending_layers, read_recurrent
@@ -98,6 +99,9 @@ def _attending(config: Config, family: Family, hidden: int, depth: int) -> list[
     assert facts is not None
     if isinstance(facts, LatentFacts):
         return [*read_latents(config, family, facts, hidden, depth)]
+    if facts.disentangled:
+        heads = read_attention(config, family, facts, hidden)
+        return [disentangled(config, family, heads)] * depth
     return _attentions(config, family, facts, hidden, depth)
 
 

@@ -8,6 +8,7 @@ from ..families.family import Family
 from ..families.outputs import Output
 from ..sizes import check_size
 from ..transformer import Head, Image, Layers, Matrix, Stem, Table, Transformer
+from .disentangled import disentangled_positions
 from .layers import read_layers
 from .streams import around_layers
 from .values import chosen, holds, norm_vectors
@@ -35,6 +36,9 @@ def read_transformer(config: Config, family: Family) -> Transformer:
     vectors += final * norm_vectors(config, family) * hidden
     vectors += family.embedding_norms * norm_vectors(config, family) * narrow
     embeddings["tables"] += _relative_positions(config, family, layers)
+    relative, normed = disentangled_positions(config, family, hidden)
+    embeddings["tables"] += relative
+    vectors += normed
     more = around_layers(config, family, hidden, sum(each.count for each in layers))
     vectors += more["vectors"]
     embeddings["tables"] += more["tables"]
@@ -140,7 +144,7 @@ def _words(config: Config, family: Family, hidden: int, narrow: int) -> dict[str
     if family.words:
         tables.append(Table(name="words", rows=config.integer("vocab_size"), width=narrow))
     longest = None
-    if family.positions_learned:
+    if holds(config, family.positions_learned):
         given = config.integer(chosen(config, family.keys.positions))
         rows, longest = given + family.position_offset, given - family.positions_unused
         tables.append(Table(name="positions", rows=rows, width=wide))
@@ -208,7 +212,7 @@ def _image(config: Config, family: Family, hidden: int) -> dict[str, Any]:
         patch_bias=holds(config, family.patch_bias),
     )
     positions = Table(name="positions", rows=image.tokens, width=hidden)
-    tables = (positions,) if family.positions_learned else ()
+    tables = (positions,) if holds(config, family.positions_learned) else ()
     others = image.other_tokens + holds(config, family.mask_token)
     return {"image": image, "tables": tables, "vectors": others * hidden}
 

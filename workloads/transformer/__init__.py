@@ -2,6 +2,7 @@
 
 from .attention import Attention
 from .cross import CrossAttention
+from .disentangled import DisentangledAttention
 from .experts import Experts
 from .forward import DEFAULT_CONTEXT, Forward, Group
 from .latent import Indexer, LatentAttention
@@ -19,6 +20,7 @@ __all__ = [
     "AltUp",
     "Attention",
     "CrossAttention",
+    "DisentangledAttention",
     "Experts",
     "Forward",
     "Group",
