@@ -360,6 +360,7 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
     help="File of what a server runs at once, in place of phase, context and batch.",
 )
 @click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
+@click.option("--fusion/--no-fusion", default=True, help="Fuse attention where it pays (default).")
 @settings_option
 @json_option
 def simulate(
@@ -377,6 +378,7 @@ def simulate(
     causal: bool,
     logits: str | None,
     bandwidth: bool,
+    fusion: bool,
     step: Path | None,
     as_json: bool,
 ) -> None:
@@ -405,6 +407,7 @@ def simulate(
         logits=logits,
         bandwidth=bandwidth,
         step=served,
+        fusion=fusion,
     )
     if as_json:
         print_json(run.to_dict())

@@ -61,3 +61,5 @@ NEST_MAPPERS: Mapping[str, NestMapper] = {
 }
 """``search``: the least product of energy and clocks; the next two: the least of one of them; then
 the published rules as loop nests (`mapping.whole_buffer_nests`)."""
+SEARCHES = tuple(name for name, mapper in NEST_MAPPERS.items() if mapper.rule is None)
+"""Those of them that search."""

@@ -244,7 +244,7 @@ def mapped_run(
         stalls=_stalls(parts, times, cycles - compute),
         binds=max(busy, key=lambda name: busy[name]),
         busy_cycles=busy,
-        mapping=tuple(_plain(part, time) for part, time in zip(parts, times, strict=True)),
+        mapping=tuple(plain(part, time) for part, time in zip(parts, times, strict=True)),
     )
 
 
@@ -256,12 +256,18 @@ def _stalls(parts: Sequence[Part], times: Sequence[NestTime], total: int) -> dic
             return None
         for cause, clocks in time.stalls.items():
             found[cause] += clocks * part.times
+    return whole_stalls(found, total)
+
+
+def whole_stalls(found: Mapping[str, Fraction], total: int) -> dict[str, int]:
+    """Return clocks by cause in whole ones that sum to ``total``."""
     bounds = [*accumulate(found.values(), initial=Fraction(0))]
     ends = [min(total, round(bound)) for bound in bounds[:-1]] + [total]
     return dict(zip(found, (b - a for a, b in pairwise(ends)), strict=True))
 
 
-def _plain(part: Part, time: NestTime) -> dict[str, Any]:
+def plain(part: Part, time: NestTime) -> dict[str, Any]:
+    """Return a product under its mapping as plain data."""
     best = part.best
     return {
         "sizes": dict(part.loops.sizes),

@@ -32,6 +32,8 @@ class LayerRun:
     does, ``binds`` what is busy longest, ``mapping`` the loop nests of its products as plain data
     (`mapping.nest`), where a mapper chose them. ``unit`` is ``vector`` for what the vector unit
     does between products: its ``cycles`` are those that the array waits, ``busy_cycles`` all.
+    ``fused`` tells of layers that run as one group (`sim.fused`): their names, multiply-accumulates
+    and tiling; sizes are those of the first, ``mapping`` has the products of their blocks.
     """
 
     name: str
@@ -54,6 +56,7 @@ class LayerRun:
     busy_cycles: dict[str, int] | None = None
     mapping: tuple[dict[str, Any], ...] | None = None
     unit: str | None = None
+    fused: dict[str, Any] | None = None
 
     @property
     def total(self) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from ..arch import Arch, load_arch, resolve
 from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.base.yamlfile import Document, validate
-from ..mapping.keep import Plan
+from ..mapping.keep import Plan, layer_counts
+from ..mapping.mappers import SEARCHES
 from ..workloads import Gemm, Model, Source, Step, load_model
 from ..workloads.order import each_alone, ordered, steps_of
 from ..workloads.sizes import COUNTER_LIMIT
 from .chip import Chip
+from .fused import with_fusion
 from .mappers import AUTO, MAPPERS, mapper_for
 from .plan import plan_of
 from .policy import CacheBits, labels_by_kind, layer_bits, with_numbers
@@ -38,6 +40,7 @@ def simulate(
     weights: Mapping[str, Any] | None = None,
     bandwidth: bool = False,
     step: Step | Mapping[str, Any] | None = None,
+    fusion: bool = True,
 ) -> Run:
     """Simulate a model on a chip.
 
@@ -75,7 +78,11 @@ def simulate(
         What a server runs at once (`workloads.step`), in the place of phase, context and batch:
         its prompts are causal. The chip is as in prefill if there is any prompt.
     bandwidth : bool
-        Report the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`).
+        Report the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`): of layers
+        that are not fused.
+    fusion : bool
+        Fuse attention on the chip where the run is better so (`sim.fused`): under a search, on
+        chips with a vector unit.
 
     Returns
     -------
@@ -126,6 +133,11 @@ def simulate(
     plan = plan_of(resolved, order, bits)
     layers, steps = rung.run(chip, plan, bits, mapper), network.vector_steps(staged)
     counted = resolved.vector_unit is not None
+    if counted and fusion and not bandwidth and mapper in SEARCHES:
+        alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
+        layers = with_fusion(chip, steps, alone, bits, mapper, rung.time_of_nest())
+    elif counted:
+        layers = with_vector(chip, steps, layers)
     run = Run(
         arch=resolved.name,
         model=network.name,
@@ -136,7 +148,7 @@ def simulate(
         mapper=mapper,
         clock_ghz=resolved.technology.clock_ghz,
         area_um2=chip.area_um2,
-        layers=with_vector(chip, steps, layers) if counted else layers,
+        layers=layers,
         causal=causal,
         logits=logits,
         step=served.model_dump() if served else None,

@@ -86,11 +86,11 @@ def _quantizing(arch: Arch, step: VectorStep) -> Iterator[Operation]:
         formats = formats_of(arch, tensor.kind)
         stored: Operand = getattr(formats, tensor.operand)
         if stored.label != formats.output.label:
-            rows = ceil_div(tensor.elements, _group(stored, tensor.width))
+            rows = ceil_div(tensor.elements, group_size(stored, tensor.width))
             yield work(QUANTIZE, tensor.elements, rows)
 
 
-def _group(stored: Operand, width: int) -> int:
+def group_size(stored: Operand, width: int) -> int:
     """Return the elements that share a scale, of rows of ``width``."""
     granularity = None if stored.scheme is None else stored.scheme.granularity
     return min(width, getattr(granularity, "columns", None) or width)
@@ -107,7 +107,7 @@ def unit_memory(unit: VectorUnit, hierarchy: Hierarchy) -> Memory:
     if unit.memory is not None:
         return hierarchy.memory(unit.memory)
     for memory in hierarchy.memories[1:]:
-        if "output" in memory.holds and memory.size_bits is not None:
+        if "output" in memory.holds and not memory.per:
             return memory
     raise BitlatheError("vector: no memory on the chip holds results; give one.")
 

@@ -20,6 +20,11 @@ class Kind(NamedTuple):
     columns: int
     place: int
 
+    @property
+    def alone(self) -> bool:
+        """Whether it holds all that its rows see."""
+        return self.place == ALONE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
@@ -86,9 +91,11 @@ class Blocks:
     def counted(self) -> Counter[Kind]:
         """Return the blocks by kind."""
         found: Counter[Kind] = Counter()
-        many, ends = self.high - self.low, (self.high == self.short + 1).astype(np.int64)
-        keys, counts = np.unique(np.stack([self.kinds, ends, many]), axis=1, return_counts=True)
-        for (rows, short, blocks), count in zip(keys.T.tolist(), counts.tolist(), strict=True):
+        ends = self.high == self.short + 1
+        turns = np.bincount(2 * (2 * (self.high - self.low) + ends) + self.kinds)
+        for key in np.flatnonzero(turns).tolist():
+            count = int(turns[key])
+            (blocks, short), rows = divmod(key // 2, 2), key % 2
             if blocks == 1:
                 found[Kind(rows, short, ALONE)] += count
                 continue
@@ -99,9 +106,8 @@ class Blocks:
 
     def columns_seen(self) -> Counter[int]:
         """Return the blocks of columns that any rows see, by kind."""
-        turns = np.zeros(int(self.high.max()) + 1, np.int64)
-        np.add.at(turns, self.low, 1)
-        np.add.at(turns, self.high, -1)
+        end = int(self.high.max()) + 1
+        turns = np.bincount(self.low, minlength=end) - np.bincount(self.high, minlength=end)
         seen = np.flatnonzero(np.cumsum(turns) > 0)
         short = int((seen == self.short).sum())
         return +Counter({0: len(seen) - short, 1: short})

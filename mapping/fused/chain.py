@@ -195,6 +195,8 @@ class Chain:
         Products with the same inputs that make the middle: 2 for gate and up.
     first, second : OperandBits
         Stored bits of both products' operands, the clocks of their steps.
+    first_pj, second_pj : float or None
+        Energy of a unit of the array in a clock of a step of each; None: the chip's.
     steps : Steps
     mask : Mask or None
         Which columns of the middle a row sees; None: all.
@@ -208,6 +210,8 @@ class Chain:
     matrices: int = 1
     first: OperandBits
     second: OperandBits
+    first_pj: float | None = None
+    second_pj: float | None = None
     steps: Steps = SOFTMAX
     mask: Mask | None = None
 

@@ -29,9 +29,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
-
-import numpy as np
 
 from ...datatypes.base.errors import BitlatheError
 from .blocks import ALONE, FIRST, LAST, Blocks
@@ -40,6 +37,7 @@ from .demand import Demand, demand
 from .near import NearChip, PortAt
 from .products import ProductOf
 from .tiling import Tiling, problem
+from .walk import Walk, Walked, walked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,8 @@ class FusedCost:
         What no order of the same jobs undercuts (`lower_bound`).
     compute_cycles : Fraction
         Clocks of the array's steps.
+    waits : (int, int, int, int)
+        Clocks between the array's products in which it waits (`Walked`).
     busy_cycles : dict of str to int
         Clocks in which ``array``, ``vector`` and the busiest port of each memory work.
     accesses : dict of PortAt to (int, int)
@@ -66,6 +66,7 @@ class FusedCost:
     cycles: int
     lower_bound_cycles: int
     compute_cycles: Fraction
+    waits: tuple[int, int, int, int]
     busy_cycles: Mapping[str, int]
     accesses: Mapping[PortAt, tuple[int, int]]
     outer_bits: Mapping[str, Fraction]
@@ -108,7 +109,9 @@ def cost(
     return cost_of(chain, tiling, near, asked)
 
 
-def cost_of(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> FusedCost:
+def cost_of(
+    chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, walk: Walk | None = None
+) -> FusedCost:
     """Return what a chain costs of which the jobs are known.
 
     Parameters
@@ -117,10 +120,11 @@ def cost_of(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> Fuse
         As of `cost`.
     asked : Demand
         Of one instance.
+    walk : callable, optional
+        Gives the clocks of the schedule, as `walked` does.
     """
-    times = chain.instances
-    cycles = max(walked(chain, tiling, near, asked), _busiest(asked) * times)
-    return _cost(chain, tiling, near, asked, cycles)
+    found = (walk or walked)(chain, tiling, near, asked)
+    return _cost(chain, tiling, near, asked, found)
 
 
 def bound_of(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> tuple[int, float]:
@@ -136,8 +140,9 @@ def bound_of(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> tup
     return cycles, dynamic + cycles * near.whole.static_pj
 
 
-def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, cycles: int) -> FusedCost:
+def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, found: Walked) -> FusedCost:
     times = chain.instances
+    cycles = max(found.cycles, _busiest(asked) * times)
     busy = {name: asked.busy[name] * times for name in ("array", "vector")}
     for at, clocks in asked.busy.items():
         if isinstance(at, PortAt):
@@ -148,6 +153,7 @@ def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, cycles: i
         cycles=cycles,
         lower_bound_cycles=lower_bound(chain, tiling, near, asked),
         compute_cycles=asked.step_cycles * times,
+        waits=found.waits,
         busy_cycles=busy,
         accesses={
             at: (asked.reads[at] * times, asked.writes[at] * times)
@@ -157,31 +163,6 @@ def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, cycles: i
         outer_bits={operand: bits * times for operand, bits in asked.outer_bits.items()},
         energy_pj={**energy, "total": math.fsum(energy.values())},
     )
-
-
-def walked(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> int:
-    """Return the clocks of the schedule of all jobs, ports aside.
-
-    Parameters
-    ----------
-    chain, tiling, near, asked
-        As of `cost_of`.
-    """
-    from .walk_kernels import walk  # loads the compiler
-
-    blocks = asked.blocks
-    options: Any = np.array(
-        [
-            near.outermost.latency_cycles,
-            tiling.places,
-            tiling.ahead,
-            tiling.held,
-            chain.instances,
-        ],
-        np.int64,
-    )
-    of_blocks = (blocks.low, blocks.high, blocks.kinds, blocks.short)
-    return int(walk(of_blocks, asked.jobs, asked.loads, asked.stores, options))
 
 
 def _busiest(asked: Demand) -> int:

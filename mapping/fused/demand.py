@@ -150,8 +150,7 @@ def demand(
     jobs = np.zeros((2, 2, 4, 4), np.int64)
     for kind, times in counts.items():
         rows, columns = blocks.rows[kind.rows], blocks.columns[kind.columns]
-        first = product_of(Asked(False, rows, columns, True))
-        second = product_of(Asked(True, rows, columns, kind.place == ALONE))
+        first, second = map(product_of, Asked.both(rows, columns, alone=kind.alone))
         total.product(first, chain.matrices * times)
         total.product(second, times)
         jobs[kind] = (

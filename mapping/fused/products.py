@@ -2,7 +2,8 @@
 
 A floor undercuts every mapping: the least steps of any unrolling; each operand read once, or, where
 nothing behind the near memories keeps it, as often as the units that share an element leave it; the
-energy of as many accesses, and of the units that the products need.
+energy of as many accesses, of what the array takes and leaves behind them, and of the units that
+the products need.
 """
 
 import math
@@ -13,7 +14,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from ...arch.hierarchy import OPERANDS, Hierarchy
+from ...arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ...datatypes.base.numbers import ceil_div, units_of
 from ..best import Best
 from ..nest import Loops, dims_of
@@ -31,6 +32,11 @@ class Asked(NamedTuple):
     columns: int
     finished: bool
 
+    @classmethod
+    def both(cls, rows: int, columns: int, *, alone: bool) -> "tuple[Asked, Asked]":
+        """Return the products of a block; ``alone``: it holds all that its rows see."""
+        return cls(False, rows, columns, True), cls(True, rows, columns, alone)
+
     def loops(self, chain: Chain) -> Loops:
         """Return its loops."""
         if self.second:
@@ -43,6 +49,16 @@ class Asked(NamedTuple):
         if self.finished:
             return stored
         return replace(stored, output=Fraction(stored.partial), output_code=None)
+
+    def chip(self, chain: Chain, near: NearChip) -> Hierarchy:
+        """Return the near memories and what is behind them, as the product finds them."""
+        unit_pj = chain.second_pj if self.second else chain.first_pj
+        return near.inside if unit_pj is None else _with_unit_pj(near.inside, unit_pj)
+
+
+@lru_cache(maxsize=1024)
+def _with_unit_pj(hierarchy: Hierarchy, unit_pj: float) -> Hierarchy:
+    return replace(hierarchy, unit_pj=unit_pj)  # checked anew, so made once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +119,17 @@ def block_product(best: Best, near: NearChip, cycles: int | None = None) -> Bloc
 
 def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
     """Return what no mapping of a block's product undercuts."""
-    loops, bits, inside = asked.loops(chain), asked.bits(chain), near.inside
+    loops, bits, inside = asked.loops(chain), asked.bits(chain), asked.chip(chain, near)
     steps = least_steps(tuple(loops.sizes.items()), inside.axes) * bits.step_cycles
     one, accesses = inside.memories[0], dict[PortAt, tuple[int, int, int]]()
     memory_pj, written_pj = 0.0, 0.0
     for operand in OPERANDS:
         writes = operand == "output"
         i = one.port("write" if writes else "read", operand)
-        port, elements = one.ports[i], _least_moved(loops, inside, operand)
-        units = units_of(elements, bits.code(operand) / port.width_bits, 1)
-        access_pj = port.write_pj if writes else port.read_pj
-        energy = float(elements * bits.of(operand) / port.width_bits) * access_pj
-        memory_pj += energy
+        elements = _least_moved(loops, inside, operand)
+        units = units_of(elements, bits.code(operand) / one.ports[i].width_bits, 1)
+        energy = float(elements * bits.of(operand)) * _bit_pj(one, operand, writes=writes)
+        memory_pj += energy + _array_end_pj(loops, bits, inside, operand)
         written_pj += energy if writes else 0.0
         reads, wrote, busy = accesses.get(near.ports[i], (0, 0, 0))
         both = (reads, wrote + units) if writes else (reads + units, wrote)
@@ -134,16 +149,39 @@ def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
 def _least_moved(loops: Loops, inside: Hierarchy, operand: str) -> int:
     """Return the elements of an operand that leave or reach the near memories at least.
 
-    Those that nothing behind them keeps go to the array in every step, one for all units of axes
-    along which it is the same.
+    Those that nothing behind them keeps go to the array in every step.
     """
     if operand == "output" or len(inside.chain(operand)) > 1:
         return loops.elements(operand)
+    return max(loops.elements(operand), _in_steps(loops, inside, operand))
+
+
+def _in_steps(loops: Loops, inside: Hierarchy, operand: str) -> int:
+    """Return the elements that the array takes or leaves, one for all units that share it."""
     index = loops.indexes[operand]
     shared = prod(
         axis.size for axis in inside.axes if any(dim not in index for dim in dims_of(axis.dims))
     )
-    return max(loops.elements(operand), ceil_div(loops.macs, shared))
+    return ceil_div(loops.macs, shared)
+
+
+def _array_end_pj(loops: Loops, bits: OperandBits, inside: Hierarchy, operand: str) -> float:
+    """Return the energy of what the array takes or leaves at least, behind the near memories.
+
+    Through the innermost memory, or one further out where the operand may go past it: the one of
+    least energy. Nothing where units have copies of it.
+    """
+    writes, ends = operand == "output", list[float]()
+    for memory in reversed(inside.chain(operand)[1:]):
+        ends.append(0.0 if memory.per else _bit_pj(memory, operand, writes=writes))
+        if operand not in memory.optional:
+            return float(_in_steps(loops, inside, operand) * bits.code(operand)) * min(ends)
+    return 0.0
+
+
+def _bit_pj(memory: Memory, operand: str, *, writes: bool) -> float:
+    port = memory.ports[memory.port("write" if writes else "read", operand)]
+    return (port.write_pj if writes else port.read_pj) / float(port.width_bits)
 
 
 @lru_cache(maxsize=65536)

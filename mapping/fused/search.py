@@ -32,13 +32,12 @@ _SAME = 1 - 1e-12  # sums of the same terms in another order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BestFusion:
+class Found:
     """What a search found.
 
     Attributes
     ----------
     tiling : Tiling
-    cost : FusedCost
     products : dict of Asked to Best
         The mappings of its blocks' products.
     tilings, tilings_costed : int
@@ -48,11 +47,33 @@ class BestFusion:
     """
 
     tiling: Tiling
-    cost: FusedCost
     products: Mapping[Asked, Best]
     tilings: int
     tilings_costed: int
     search_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestFusion:
+    """The best tiling of a chain, and what it costs."""
+
+    found: Found
+    cost: FusedCost
+
+
+def costed(chain: Chain, near: NearChip, lanes: Lanes, found: Found) -> Demand:
+    """Return what the best tiling asks of a chip.
+
+    Parameters
+    ----------
+    chain, near, lanes
+        As of `search`.
+    found : Found
+    """
+    blocks = Blocks.of(chain, found.tiling.rows, found.tiling.columns)
+    made = {asked: block_product(best, near) for asked, best in found.products.items()}
+    held = found.tiling.held > 0
+    return demand(chain, blocks, near, lanes, made.__getitem__, held=held)
 
 
 def extents(size: int) -> list[int]:
@@ -101,7 +122,7 @@ def search(
     objective: Objective = "cycles",
     *,
     map_product: Callable[..., Best] = best_mapping,
-) -> BestFusion:
+) -> Found:
     """Return the best tiling of the space for an objective.
 
     Parameters
@@ -134,31 +155,30 @@ def search(
     def mapped(asked: Asked) -> BlockProduct:
         if asked not in products:
             products[asked] = map_product(
-                asked.loops(chain), asked.bits(chain), near.inside, objective
+                asked.loops(chain), asked.bits(chain), asked.chip(chain, near), objective
             )
         return block_product(products[asked], near)
 
     demands = _Demands(chain, near, lanes, mapped)
-    best: tuple[tuple[float, float], int, FusedCost] | None = None
-    costed = 0
+    best: tuple[tuple[float, float], int] | None = None
+    many = 0
     for i in sorted(range(len(some)), key=lambda i: (bounds[i], i)):
         if best is not None and bounds[i] > best[0]:
             break  # the bounds of the others are no lower
         found = cost_of(chain, some[i], near, demands.of(some[i]))
-        costed += 1
+        many += 1
         at = rank(found.cycles, found.total_pj)
-        if best is None or (at, i) < best[:2]:
-            best = at, i, found
+        if best is None or (at, i) < best:
+            best = at, i
     assert best is not None
-    _, i, cost = best
+    _, i = best
     used: dict[Asked, Best] = {}
     demands.again(some[i], lambda asked: used.setdefault(asked, products[asked]))
-    return BestFusion(
+    return Found(
         tiling=some[i],
-        cost=cost,
         products=used,
         tilings=len(some),
-        tilings_costed=costed,
+        tilings_costed=many,
         search_seconds=time.perf_counter() - started,
     )
 

@@ -6,7 +6,8 @@ finished: when the second product ended, when the unit had added it, clocks of t
 wait to leave (0: none), and their place. *stored* (4,): when the results of the last blocks of rows
 had left, a ring of places. *coming* (7,): the block that is begun and not finished: whether any
 is, when its steps end, clocks of its second weights, of the second product, of adding it and of
-the results, their place.
+the results, their place. *idle* (4,): clocks that the array waited for weights, for inputs alone,
+for the vector unit, and for results to leave.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
@@ -20,6 +21,7 @@ PORT, ARRAY, UNIT = 0, 1, 2
 PRODUCT, STEPS, SECOND, ADDED = 0, 1, 2, 3
 ALONE, FIRST, LATER, LAST = 0, 1, 2, 3
 NONE = 2  # the kind of inputs, or weights, that a block does not load
+WEIGHTS, INPUTS, VECTOR, RESULTS = 0, 1, 2, 3  # what the array waits for
 RING = 4
 KEPT = 4  # ends of instances that are remembered: what repeats within so many is not walked again
 SIZE = 3 + 2 + 8 + RING + 7
@@ -35,16 +37,28 @@ def store(back, clock, done, stored):
 
 
 @inner
-def finish(coming, places, latency, clock, done, stored):
-    """Load a block's second weights, run the second product and add what it makes."""
-    back, begin = places - 1, max(clock[ARRAY], coming[1])
+def wait(clock, until, cause, idle):
+    """Let the array wait, if it is free before."""
+    if until > clock[ARRAY]:
+        idle[cause] += until - clock[ARRAY]
+        clock[ARRAY] = until
+
+
+@inner
+def finish(coming, places, latency, clock, done, stored, idle):
+    """Load a block's second weights, run the second product and add what it makes.
+
+    What the array waits for is told apart in this order: the unit, weights, results.
+    """
+    back = places - 1
+    wait(clock, coming[1], VECTOR, idle)
     if coming[2] > 0:
         clock[PORT] = max(clock[PORT], done[back, 0]) + coming[2]
-        begin = max(begin, clock[PORT] + latency)
+        wait(clock, clock[PORT] + latency, WEIGHTS, idle)
     store(back, clock, done, stored)
     if coming[5] > 0:
-        begin = max(begin, stored[(coming[6] - places) % RING])
-    clock[ARRAY] = begin + coming[3]
+        wait(clock, stored[(coming[6] - places) % RING], RESULTS, idle)
+    clock[ARRAY] += coming[3]
     for i in range(4):
         done[1, i] = done[0, i]
     done[0, 0] = clock[ARRAY]
@@ -86,7 +100,7 @@ def relative(rows, clock, made, done, stored, coming, found):
 @inner
 def instance(rows, blocks, jobs, loads, stores, latency, places, ahead, held, state):
     """Walk one instance; return the place of the results of its last rows."""
-    clock, made, done, stored, coming, there = state
+    clock, made, done, stored, coming, there, idle = state
     low, high, kinds, short = blocks
     for j in range(there.size):
         there[j] = 0
@@ -99,19 +113,19 @@ def instance(rows, blocks, jobs, loads, stores, latency, places, ahead, held, st
             kind = ALONE if first and last else (FIRST if first else (LAST if last else LATER))
             weights = b if held == 0 or there[j] == 0 else NONE
             there[j] = 1
-            begin, load = clock[ARRAY], loads[a if first else NONE, weights]
+            load = loads[a if first else NONE, weights]
+            if ahead == 0:
+                wait(clock, done[0, 1], VECTOR, idle)
             if load > 0:
                 clock[PORT] = max(clock[PORT], made[places - 1]) + load
-                begin = max(begin, clock[PORT] + latency)
-            if ahead == 0:
-                begin = max(begin, done[0, 1])
-            clock[ARRAY] = begin + jobs[a, b, kind, PRODUCT]
+                wait(clock, clock[PORT] + latency, INPUTS if weights == NONE else WEIGHTS, idle)
+            clock[ARRAY] += jobs[a, b, kind, PRODUCT]
             made[1] = made[0]
             made[0] = clock[ARRAY]
             clock[UNIT] = max(clock[UNIT], clock[ARRAY]) + jobs[a, b, kind, STEPS]
             end = clock[UNIT]
             if coming[0] == 1:
-                finish(coming, places, latency, clock, done, stored)
+                finish(coming, places, latency, clock, done, stored, idle)
             coming[0] = 1
             coming[1] = end
             coming[2] = loads[NONE + 1, weights]
@@ -120,13 +134,13 @@ def instance(rows, blocks, jobs, loads, stores, latency, places, ahead, held, st
             coming[5] = stores[a] if last else 0
             coming[6] = rows
             if ahead == 0:
-                finish(coming, places, latency, clock, done, stored)
+                finish(coming, places, latency, clock, done, stored, idle)
     return rows
 
 
 @compiled(error_model="numpy")
 def walk(blocks, jobs, loads, stores, options):
-    """Return the clocks of all instances.
+    """Return the clocks of all instances, and (4,) those of the array's waits by cause.
 
     Parameters
     ----------
@@ -152,7 +166,9 @@ def walk(blocks, jobs, loads, stores, options):
     clock, made, done = np.zeros(3, np.int64), np.zeros(2, np.int64), np.zeros((2, 4), np.int64)
     stored, coming = np.zeros(RING, np.int64), np.zeros(7, np.int64)
     there = np.zeros(max(1, blocks[1].max()), np.int8)
-    state = (clock, made, done, stored, coming, there)
+    idle, before = np.zeros(4, np.int64), np.zeros((KEPT, 4), np.int64)
+    state = (clock, made, done, stored, coming, there, idle)
+    more = np.zeros(4, np.int64)
     seen, ends = np.zeros((KEPT, SIZE), np.int64), np.zeros(KEPT, np.int64)
     now = np.zeros(SIZE, np.int64)
     rows, walked, skipped, jumped = 0, 0, 0, False
@@ -164,13 +180,17 @@ def walk(blocks, jobs, loads, stores, options):
             if not jumped and np.all(seen[back] == now):
                 turns = (count - walked) // (back + 1)
                 skipped, jumped = turns * (clock[ARRAY] - ends[back]), True
+                more = turns * (idle - before[back])
                 walked += turns * (back + 1)
         for back in range(KEPT - 1, 0, -1):
             seen[back] = seen[back - 1]
             ends[back] = ends[back - 1]
-        seen[0], ends[0] = now, clock[ARRAY]
+            before[back] = before[back - 1]
+        seen[0], ends[0], before[0] = now, clock[ARRAY], idle
     if coming[0] == 1:
-        finish(coming, places, latency, clock, done, stored)
+        finish(coming, places, latency, clock, done, stored, idle)
     for back in range(1, -1, -1):
         store(back, clock, done, stored)
-    return (max(clock[PORT], clock[ARRAY], clock[UNIT]) + skipped) * times
+    end = max(clock[PORT], clock[ARRAY], clock[UNIT])
+    wait(clock, end, RESULTS, idle)
+    return (end + skipped) * times, (idle + more) * times

@@ -114,7 +114,7 @@ def roofline(run: Run, macs: Mapping[tuple[Any, ...], int]) -> list[list[Any]]:
         [
             layer.name,
             layer.count,
-            macs.get(_product(layer), layer.m * layer.n * layer.k * layer.batch),
+            _macs(layer, macs),
             sum(layer.dram_bits.values()) / 8,
             layer.cycles,
             layer.stall_cycles,
@@ -126,13 +126,20 @@ def roofline(run: Run, macs: Mapping[tuple[Any, ...], int]) -> list[list[Any]]:
     ]
 
 
+def _macs(layer: LayerRun, macs: Mapping[tuple[Any, ...], int]) -> int:
+    if layer.fused is not None:
+        return int(layer.fused["macs"])
+    return macs.get(_product(layer), layer.m * layer.n * layer.k * layer.batch)
+
+
 def layer_table(run: Run) -> dict[str, Any]:
     """Return a run's layers as ``columns`` and ``rows``; figures of one instance of ``count``."""
     flat = []
     for layer in run.layers:
         row: dict[str, Any] = {}
         for name, value in layer.to_dict().items():
-            if name in ("total", "mapping"):  # `count` times the others; `nests` keeps it
+            # `count` times the others; `nests` keeps it; the name tells the layers
+            if name in ("total", "mapping", "fused"):
                 continue
             if name == "stalls":
                 row |= _stalls(value)

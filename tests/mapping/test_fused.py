@@ -49,6 +49,7 @@ def test_costs_are_those_of_a_walk_of_every_block(seed: int) -> None:
         cycles, machine = fused_naive.run(data[0], asdict(tiling), data[1], data[2], data[3])
         assert found.cycles == cycles, (chain, tiling)
         assert found.lower_bound_cycles <= cycles, (chain, tiling)
+        assert sum(found.waits) == machine.idle
         same_amounts(found, machine, near, cycles)
 
 

@@ -213,6 +213,7 @@ def order(machine, count, places, ahead):
 def play(machine):
     """Return when the last job ends: each machine takes its next job as soon as it may."""
     ends, free = {}, dict.fromkeys(machine.orders, 0)
+    machine.idle = 0
     left = {name: list(jobs) for name, jobs in machine.orders.items()}
     while any(left.values()):
         moved = False
@@ -226,10 +227,13 @@ def play(machine):
                 clocks = machine.clocks[job]
                 # a load of nothing, and nothing to add, hold up nobody
                 start = max(free[name], begin) if clocks else begin
+                if name == "array":
+                    machine.idle += start - free[name]
                 ends[job] = start + clocks
                 if clocks:
                     free[name] = ends[job]
         assert moved, "the schedule waits for itself"
+    machine.idle += max(ends.values()) - free["array"]
     return max(ends.values())
 
 
@@ -252,8 +256,11 @@ def run(chain, tiling, chip, lanes, product):
     """Return cycles and the machine of all instances: their figures are those of all."""
     count = chain["instances"]
     if tiling["held"] == 1:
-        cycles = play(one_run(chain, tiling, chip, lanes, product, 1)) * count
+        alone = one_run(chain, tiling, chip, lanes, product, 1)
+        cycles, idle = play(alone) * count, alone.idle * count
+        machine = one_run(chain, tiling, chip, lanes, product, count)
     else:
-        cycles = play(one_run(chain, tiling, chip, lanes, product, count))
-    machine = one_run(chain, tiling, chip, lanes, product, count)
+        machine = one_run(chain, tiling, chip, lanes, product, count)
+        cycles, idle = play(machine), machine.idle
+    machine.idle = idle
     return max(cycles, *machine.busy.values()), machine

@@ -10,7 +10,7 @@ import bitlathe as bl
 from bitlathe.arch import load_arch
 from bitlathe.reports.explore.evaluate import load_evaluator
 from bitlathe.reports.explore.points import Point
-from bitlathe.reports.explore.rows import chip_row, layer_table, result_row
+from bitlathe.reports.explore.rows import chip_row, layer_table, result_row, roofline
 from bitlathe.reports.explore.store import LAYERS
 from bitlathe.sim import simulate
 from bitlathe.sim.run import LayerRun, Run
@@ -92,10 +92,19 @@ def test_the_utilization_of_a_model_is_macs_done_over_those_possible() -> None:
         possible += each.cycles * each.count
         if each.unit is not None:  # the array waits
             continue
-        gemm = gemms[each.name]
-        clocks = terms["attention" if gemm.kind.startswith("attention") else "linear"]
-        busy += gemm.macs * each.count * clocks / lanes
+        names = [each.name] if each.fused is None else each.fused["layers"]
+        for gemm in (gemms[name] for name in names if name in gemms):
+            clocks = terms["attention" if gemm.kind.startswith("attention") else "linear"]
+            busy += gemm.macs * each.count * clocks / lanes
     assert result_row(run, chip)["utilization"] == pytest.approx(busy / possible, rel=1e-12)
+
+
+def test_a_fused_group_has_the_work_of_its_products() -> None:
+    run = simulate("bitmod", "opt-125m", "prefill", 64, fidelity="analytic")
+    (group,) = [row for row in roofline(run, {}) if "+" in row[0]]
+    assert group[:3] == ["attention_qk+av", 12, 2 * 12 * 64 * 64 * 64]
+    table = layer_table(run)
+    assert "fused" not in table["columns"]
 
 
 def test_energy_and_traffic_are_those_of_all_instances() -> None:
@@ -161,7 +170,7 @@ CAUSAL = Point(
 
 
 def test_layers_under_a_causal_mask_have_their_own_work() -> None:
-    run = bl.simulate("bitmod", "opt-125m", "prefill", 1024, fidelity="analytic")
+    run = bl.simulate("bitmod", "opt-125m", "prefill", 1024, fidelity="analytic", fusion=False)
     masked = layers_on(replace(CAUSAL, causal=True))
     products = [layer for layer in run.layers if layer.unit is None]
     for before, after, layer in zip(layers_on(CAUSAL), masked, products, strict=True):

@@ -1,0 +1,97 @@
+"""The best tilings of chains, and walks of their schedules, found once and kept on disk.
+
+By what decides them, as `mapping.kept_results` keeps mappings: a result that is kept loads no
+compiler.
+"""
+
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...datatypes.base.kept_lines import Kept, key_of
+from ...datatypes.base.sources import PACKAGE, digest_of
+from .. import kept_results
+from ..best import Best, Objective, best_of
+from .chain import Chain, Lanes
+from .cost import cost_of
+from .demand import Demand
+from .near import NearChip
+from .products import Asked
+from .search import BestFusion, Found, costed, search
+from .tiling import Tiling
+from .walk import Walked, walk_arguments, walked
+
+
+def best_fusion(
+    chain: Chain, near: NearChip, lanes: Lanes, objective: Objective = "cycles"
+) -> BestFusion:
+    """Return the best tiling of a chain, searched the first time and looked up from then on.
+
+    Parameters
+    ----------
+    chain, near, lanes, objective
+        As `search.search` takes them.
+
+    Raises
+    ------
+    BitlatheError
+        No tiling fits.
+    """
+    key = key_of(chain, near.whole, lanes, objective)
+    found = FUSIONS.get(key, lambda: search(chain, near, lanes, objective))
+    asked = costed(chain, near, lanes, found)
+    return BestFusion(found=found, cost=cost_of(chain, found.tiling, near, asked, kept_walk))
+
+
+def kept_walk(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> Walked:
+    """Return the clocks of a schedule, as `walk.walked` does, found once.
+
+    Parameters
+    ----------
+    chain, tiling, near, asked
+        As of `cost.cost_of`.
+    """
+    of_blocks, *others = walk_arguments(chain, tiling, near, asked)
+    parts = [*of_blocks, *others]
+    digest = sha256(b"|".join(np.ascontiguousarray(each).tobytes() for each in parts)).hexdigest()
+    return WALKS.get(key_of(digest), lambda: walked(chain, tiling, near, asked))
+
+
+@cache
+def sources_digest() -> str:
+    """Return the digest of the sources that decide what is found."""
+    fused = digest_of(Path(__file__).parent.glob("*.py"), PACKAGE)
+    return sha256(f"{fused} {kept_results.sources_digest()}".encode()).hexdigest()
+
+
+def _data_of_found(found: Found) -> dict[str, Any]:
+    return {
+        "tiling": found.tiling.to_dict(),
+        "products": [[list(asked), best.to_dict()] for asked, best in found.products.items()],
+        "tilings": found.tilings,
+        "tilings_costed": found.tilings_costed,
+        "search_seconds": found.search_seconds,
+    }
+
+
+def _found_of_data(data: dict[str, Any]) -> Found:
+    products: dict[Asked, Best] = {Asked(*asked): best_of(best) for asked, best in data["products"]}
+    return Found(**{**data, "tiling": Tiling(**data["tiling"]), "products": products})
+
+
+def _data_of_walk(walk: Walked) -> dict[str, Any]:
+    return {"cycles": walk.cycles, "waits": list(walk.waits)}
+
+
+def _walk_of_data(data: dict[str, Any]) -> Walked:
+    weights, inputs, vector, results = data["waits"]
+    return Walked(data["cycles"], (weights, inputs, vector, results))
+
+
+FUSIONS = Kept("fusions", sources_digest, _data_of_found, _found_of_data)
+"""The best tilings that were found."""
+WALKS = Kept("walks", sources_digest, _data_of_walk, _walk_of_data)
+"""The schedules that were walked."""
