@@ -399,7 +399,9 @@ def simulate(
     if is_system(arch):
         if bandwidth:
             raise BitlatheError("--bandwidth: of one chip; give --arch a chip.")
-        _simulate_system(arch, given, asked, causal, logits, served, as_json=as_json)
+        _simulate_system(
+            *(arch, given, asked, causal, logits, served), fusion=fusion, as_json=as_json
+        )
         return
     run = run_model(
         *(load_arch(arch, given), *asked),
@@ -535,6 +537,7 @@ def _simulate_system(
     logits: str | None,
     step: "Step | None",
     *,
+    fusion: bool,
     as_json: bool,
 ) -> None:
     from .arch import load_arch, load_system
@@ -544,7 +547,7 @@ def _simulate_system(
     system = load_system(name)
     if settings:
         system = system.of_chip(load_arch(system.arch, settings))
-    run = run_model(system, *asked, causal=causal, logits=logits, step=step)
+    run = run_model(system, *asked, causal=causal, logits=logits, step=step, fusion=fusion)
     if as_json:
         print_json(run.to_dict())
         return

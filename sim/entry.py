@@ -29,6 +29,7 @@ def simulate(
     weights: Mapping[str, Any] | None = ...,
     bandwidth: bool = ...,
     step: Step | Mapping[str, Any] | None = ...,
+    fusion: bool = ...,
 ) -> Run: ...
 
 
@@ -45,6 +46,7 @@ def simulate(
     causal: bool = ...,
     logits: str | None = ...,
     step: Step | Mapping[str, Any] | None = ...,
+    fusion: bool = ...,
 ) -> SystemRun: ...
 
 
@@ -61,8 +63,9 @@ def simulate(
         A model, or what `load_model` takes: a name, a file, a list of `Gemm`.
     *args, **options
         ``phase``, ``context``, ``batch``, ``fidelity``, ``mapper``, and by name ``causal``,
-        ``logits``, ``step``, ``weights``, ``bandwidth``: as in `sim.simulation.simulate`; the last
-        two are of chips only. The batch of a system is that of all its chips.
+        ``logits``, ``step``, ``fusion``, ``weights``, ``bandwidth``: as in
+        `sim.simulation.simulate`; the last two are of chips only. The batch of a system is that of
+        all its chips.
 
     Returns
     -------

@@ -293,6 +293,7 @@ def _layer_run(
         fused={
             "layers": list(group.names),
             "macs": scores.macs + mix.macs,
+            "dense_macs": sum(each.m * each.n * each.k * each.batch for each in (scores, mix)),
             "tiling": found.tiling.to_dict(),
             "tilings": found.tilings,
             "tilings_costed": found.tilings_costed,

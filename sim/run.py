@@ -59,6 +59,13 @@ class LayerRun:
     fused: dict[str, Any] | None = None
 
     @property
+    def dense_macs(self) -> int:
+        """Multiply-accumulates of its shapes, masked ones too; of a group those of its products."""
+        if self.fused is not None:
+            return int(self.fused["dense_macs"])
+        return self.m * self.n * self.k * self.batch
+
+    @property
     def total(self) -> dict[str, Any]:
         """What all ``count`` instances take together: clocks, DRAM bits, accesses, energy."""
         times = self.count

@@ -129,7 +129,7 @@ def roofline(run: Run, macs: Mapping[tuple[Any, ...], int]) -> list[list[Any]]:
 def _macs(layer: LayerRun, macs: Mapping[tuple[Any, ...], int]) -> int:
     if layer.fused is not None:
         return int(layer.fused["macs"])
-    return macs.get(_product(layer), layer.m * layer.n * layer.k * layer.batch)
+    return macs.get(_product(layer), layer.dense_macs)
 
 
 def layer_table(run: Run) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class ShareRun:
     def macs(self) -> int:
         """Entries of all products' operands multiplied in a step, masked ones too, by a chip."""
         return sum(
-            layer.m * layer.n * layer.k * layer.batch * layer.count * times
+            layer.dense_macs * layer.count * times
             for run, times in self.runs
             for layer in run.layers
             if layer.unit is None

@@ -31,6 +31,7 @@ def simulate_system(
     causal: bool = False,
     logits: str | None = None,
     step: Step | Mapping[str, Any] | None = None,
+    fusion: bool = True,
     known: Known | None = None,
 ) -> SystemRun:
     """Simulate a model on a system of chips.
@@ -44,7 +45,8 @@ def simulate_system(
     step : Step or mapping, optional
         As in `sim.simulate`, on systems that divide a model by tensor and pipeline only; all of it
         is one micro-batch.
-
+    fusion : bool
+        As in `sim.simulate`.
     known : dict, optional
         Shares that were run before on the same chip, context and options, and will be.
 
@@ -66,7 +68,7 @@ def simulate_system(
         step=served,
         logits=logits,
         causal=causal,
-        options={"fidelity": fidelity, "mapper": mapper},
+        options={"fidelity": fidelity, "mapper": mapper, "fusion": fusion},
         known={} if known is None else known,
     )
     alike = replicas(system.parallel, 1 if served else check_size("batch", batch))
