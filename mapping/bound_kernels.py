@@ -19,6 +19,7 @@ from .cost_kernels import (
     OP,
     OWN,
     PORT,
+    REACHED,
     READBACK,
     RELEVANT,
     TIER,
@@ -32,9 +33,8 @@ from .cost_kernels import (
 from .visit_kernels import steps
 
 ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
-# in `out`: clocks and energy, those without first load and last store, energy of inner transfers,
-# clocks as if nothing were spared
-EDGELESS, INNER, LIKELY, OUT = 2, 4, 5, 6
+# in `out`: clocks and energy, those without first load and last store, clocks if none were spared
+EDGELESS, LIKELY, OUT = 2, 4, 5
 NONE = 1e200  # of what has no room
 ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as more is spared there
 
@@ -69,12 +69,13 @@ def move_rates(plan, rates):
                 for d in range(step_tile.size):
                     if moves[t, RELEVANT] >> d & 1 and not ends[t, kind, end, APART]:
                         copies *= reached[ends[t, kind, end, OWN], d, step_tile[d]]
+                once, again = _same(t, kind, end, plan)
                 if kind in (FETCH, FINISHED):
                     clocks[t, ONCE, port] += rate / copies
-                    energy[t, 0] += rate * pj[t, kind, end, 0]
+                    energy[t, 0] += rate * pj[t, kind, end, 0] * once
                 if kind != FINISHED:
                     clocks[t, AGAIN, port] += rate / copies
-                    energy[t, 1] += rate * pj[t, kind, end, 0]
+                    energy[t, 1] += rate * pj[t, kind, end, 0] * again
                 if kind in (FETCH, READBACK):
                     clocks[t, SPARED, port] += rate / copies
                 clocks[t, ROUNDED, port] += 1
@@ -82,6 +83,24 @@ def move_rates(plan, rates):
             if moves[t, OP] == 2:
                 again = clocks[t, AGAIN, port] - clocks[t, SPARED, port]
                 clocks[t, SPARED, port] += max(clocks[t, ONCE, port], again)
+
+
+@inner
+def _same(t, kind, end, plan):
+    """Return how many copies of a memory have the same element, in one visit and in the others.
+
+    Fewer where a dimension that does not index it ends within a step; of several such dimensions
+    more than one visit may have those.
+    """
+    relevant, sizes, step_tile, reached = plan[0][t, RELEVANT], plan[3], plan[4], plan[6]
+    alike, least, full, ending = plan[1][t, kind, end, REACHED], 1, 1, 0
+    for d in range(sizes.size):
+        if not relevant >> d & 1 and sizes[d] > 1:
+            step, rest = min(step_tile[d], sizes[d]), sizes[d] % step_tile[d]
+            ending += 1
+            full *= reached[alike, d, step]
+            least *= reached[alike, d, rest if rest else step]
+    return least, full if ending == 1 else least
 
 
 @inner
@@ -109,11 +128,11 @@ def _taps(relevant, plan):
 
 
 @inner
-def _inner(t, tile, plan, rates, busy):
-    """Add the least clocks that a transfer below the first tier takes of its ports.
+def _repeated(t, tile, plan):
+    """Return the elements that a transfer below the first tier repeats, and those of a tile.
 
     All tiles inside a block of an outer tier are visited anew for each block of what does not index
-    them, where a whole block has several; short blocks are counted once. Returns the least energy.
+    them, where a whole block has several; short blocks are counted once.
     """
     moves, sizes = plan[0], plan[3]
     relevant, tier = moves[t, RELEVANT], moves[t, TIER]
@@ -122,7 +141,7 @@ def _inner(t, tile, plan, rates, busy):
         for d in range(sizes.size):
             if relevant >> d & 1 and tile[tier - 1, d] < min(sizes[d], tile[g, d]):
                 around = g
-    elements, repeated, again, step = rates[2][t], 1.0, 1, 1.0
+    repeated, again, step = 1.0, 1, 1.0
     taps = _taps(relevant, plan)
     for d in range(sizes.size):
         size = sizes[d]
@@ -138,13 +157,19 @@ def _inner(t, tile, plan, rates, busy):
             repeated *= in_whole * size
         elif around >= 0:
             again *= (size + tile[around, d] - 1) // tile[around, d]
-    more = repeated * (again - 1) if around >= 0 else 0.0
-    clocks, energy, _ = rates
-    for p in range(busy.size):
-        most = clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
-        busy[p] += max(0.0, most - step * (clocks[t, ONCE, p] + clocks[t, SPARED, p])
-                       - clocks[t, ROUNDED, p])  # fmt: skip
-    return energy[t, 0] * elements + energy[t, 1] * more
+    return repeated * (again - 1) if around >= 0 else 0.0, step
+
+
+@inner
+def _again(t, innermost, tile, plan):
+    """Return the blocks of what does not index a transfer's tiles, but of the innermost kind."""
+    moves, sizes, kinds = plan[0], plan[3], plan[10]
+    blocks = tile[moves[t, TIER] - 1]
+    again = 1
+    for d in range(sizes.size):
+        if not moves[t, RELEVANT] >> d & 1 and kinds[d] != innermost:
+            again *= (sizes[d] + blocks[d] - 1) // blocks[d]
+    return again
 
 
 @inner
@@ -172,19 +197,17 @@ def _tier(tier, innermost, tile, plan, rates, busy, spared):
     They are repeated for all blocks of what does not index them, but of one dimension, or those of
     one kind: the innermost, through which a tile stays.
     """
-    moves, sizes, kinds = plan[0], plan[3], plan[10]
+    moves, sizes = plan[0], plan[3]
     clocks, energy, _ = rates
     crossing, total = _crossing(innermost, tier, tile, plan), 0.0
     for t in range(moves.shape[0]):
         if moves[t, TIER] != tier:
             continue
-        elements, again, step = rates[2][t], 1, 1.0
+        elements, step = rates[2][t], 1.0
         for d in range(sizes.size):
             if moves[t, RELEVANT] >> d & 1:
                 step *= min(sizes[d], tile[tier - 1, d])
-            elif kinds[d] != innermost:
-                again *= (sizes[d] + tile[tier - 1, d] - 1) // tile[tier - 1, d]
-        more = elements * (1 - crossing) * (again - 1)
+        more = elements * (1 - crossing) * (_again(t, innermost, tile, plan) - 1)
         for p in range(busy.size):
             busy[p] += clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
             # a write, and a read-back, are spared; of the first tier first load and last store are
@@ -226,15 +249,76 @@ def _late(innermost, tile, plan, rates):
 
 
 @inner
-def bound_of(level, tile, edge, base, energies, plan, rates, deeper, edges, busy, part, out):
-    """Write clocks and energy that no mapping undercuts with the tiles of the outermost tiers.
+def _one_tier(tier, innermost, tile, plan, rates, busy):
+    """Write the clocks of a tier's transfers below the first, with an innermost kind, as room.
 
-    A bound is the least over the dimension that is innermost of the outermost loops.
+    Adds, with the first kind, those of elements that move once to all. Returns the energy.
+    """
+    moves, (clocks, energy, elements), some = plan[0], rates, busy[2]
+    pj, crossing = 0.0, _crossing(innermost, tier, tile, plan)
+    for p in range(some.size):
+        some[p] = 0.0
+    for t in range(moves.shape[0]):
+        if moves[t, TIER] != tier:
+            continue
+        more, step = _repeated(t, tile, plan)
+        if crossing < 1.0:
+            again = _again(t, innermost, tile, plan)
+            more = max(more, elements[t] * (1 - crossing) * (again - 1))
+        for p in range(some.size):
+            once = clocks[t, ONCE, p]
+            if innermost == 0:
+                busy[3, p] += once * elements[t]
+            spared = step * (once + (clocks[t, SPARED, p] if moves[t, OP] == 2 else 0.0))
+            most = once * elements[t] + clocks[t, AGAIN, p] * more
+            some[p] += max(0.0, most - spared - clocks[t, ROUNDED, p])
+        pj += energy[t, 0] * elements[t] + energy[t, 1] * more
+    return pj
+
+
+@inner
+def inner_of(level, tile, plan, rates, deeper, busy):
+    """Write the clocks that transfers below the first tier take of the ports; return their energy.
+
+    Of each tier they are the least over the dimension that is innermost of the loops outside.
 
     Parameters
     ----------
     level : int
         Tiers, below the outermost, that have tiles.
+    tile : (G, D) int64 array
+    plan, rates : tuple
+    deeper : (1 + P,) float64 array
+        Energy, and clocks of the ports, that transfers of the other tiers take at least.
+    busy : (4, P) float64 array
+        Its first row gets the clocks of what has a window, the last those of all; the others are
+        room.
+    """
+    inner, least, some, total = busy[0], busy[1], busy[2], deeper[0]
+    for p in range(inner.size):
+        inner[p] = busy[3, p] = deeper[1 + p]
+    for tier in range(2, level + 1):
+        least_pj = NONE
+        for innermost in range(3):
+            least_pj = min(least_pj, _one_tier(tier, innermost, tile, plan, rates, busy))
+            for p in range(inner.size):
+                least[p] = some[p] if innermost == 0 else min(least[p], some[p])
+        total += least_pj
+        for p in range(inner.size):
+            inner[p] += least[p]
+    for p in range(inner.size):
+        busy[3, p] = max(busy[3, p], inner[p])
+    return total
+
+
+@inner
+def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
+    """Write clocks and energy that no mapping undercuts with the tiles of the first tier.
+
+    A bound is the least over the dimension that is innermost of the outermost loops.
+
+    Parameters
+    ----------
     tile : (G, D) int64 array
     edge : int
         Clocks beside the steps.
@@ -248,46 +332,32 @@ def bound_of(level, tile, edge, base, energies, plan, rates, deeper, edges, busy
     edges : int64 array
         As `cost_kernels.edge_clocks` left them.
     busy : (3, P) float64 array
-        Its first row gets the clocks that transfers below the first tier take of the ports.
-    part : (1 + P,) float64 array
-        Gets energy and clocks of the ports without those of deeper tiers.
+        Room to compute in.
     out : (OUT,) float64 array
-        Clocks and energy; those without the edges; energy of transfers below the first tier; what
-        clocks are likely, by which candidates are sorted.
+        Clocks and energy; those without the edges; what clocks are likely, by which candidates are
+        sorted.
     """
-    moves, pace = plan[0], plan[5]
-    ports = busy.shape[1]
-    inner, sums, spared = busy[0], busy[1], busy[2]
-    for p in range(ports):
-        inner[p] = deeper[1 + p]
-        part[1 + p] = NONE
-    inner_pj, part[0] = deeper[0], NONE
-    for t in range(moves.shape[0]):
-        if 1 < moves[t, TIER] <= level:
-            inner_pj += _inner(t, tile, plan, rates, inner)
+    pace, ports = plan[5], busy.shape[1]
+    sums, spared = busy[1], busy[2]
     compute = float(whole(steps(plan[3], plan[4]) * pace[0], pace))
     out[0] = out[1] = out[2] = out[3] = out[LIKELY] = 1e300
     for innermost in range(3):
         for p in range(ports):
             within = base[p, EXCESS] + base[p, WITHIN]
-            sums[p], spared[p] = within / pace[1] - edges[AT_PORTS, p] + inner[p], 0.0
-        pj = energies[0] + inner_pj
-        if level:
-            pj += _tier(1, innermost, tile, plan, rates, sums, spared)
-        late = (compute + (_late(innermost, tile, plan, rates) if level else 0.0)) / 2
+            sums[p], spared[p] = within / pace[1] - edges[AT_PORTS, p] + deeper[1 + p], 0.0
+        pj = energies[0] + deeper[0]
+        pj += _tier(1, innermost, tile, plan, rates, sums, spared)
+        late = (compute + _late(innermost, tile, plan, rates)) / 2
         cycles = likely = max(compute, late * (1 - 1e-12) - 1)
         for p in range(ports):
-            part[1 + p] = min(part[1 + p], sums[p] - spared[p] - deeper[1 + p])
             cycles = max(cycles, (sums[p] - spared[p]) * (1 - 1e-12) - 1)
             likely = max(likely, sums[p])
         edgeless = max(compute, cycles - ROUNDINGS)
-        part[0] = min(part[0], pj - deeper[0])
         out[0] = min(out[0], cycles + edge)
         out[1] = min(out[1], pj + energies[1] * (cycles + edge))
         out[LIKELY] = min(out[LIKELY], likely + edge)
         out[EDGELESS] = min(out[EDGELESS], edgeless)
         out[EDGELESS + 1] = min(out[EDGELESS + 1], pj + energies[1] * edgeless)
-    out[INNER] = inner_pj
 
 
 @compiled(**OPTIONS)

@@ -29,17 +29,14 @@ def _at_most(cycles, costs, many):
 def hopeless(cycles, energy, front, objective):
     """Whether nothing of at least so many clocks and so much energy beats the best so far."""
     costs, kept = front[0], front[2]
-    energy *= SAME
     if objective == PARETO:
         before = _at_most(cycles, costs, kept[0])
-        return before > 0 and energy >= costs[before - 1, 1] * SAME
+        return before > 0 and energy * SAME >= costs[before - 1, 1] * SAME
     best, best_pj = costs[0, 0], costs[0, 1]
     if objective == 0:
-        return cycles > best or (cycles == best and energy >= best_pj)
-    if objective == 1:
-        return energy > best_pj or (energy == best_pj and cycles >= best)
-    product, found = cycles * energy, best * best_pj
-    return product > found or (product == found and cycles >= best)
+        return cycles > best or (cycles == best and energy >= best_pj * SAME)
+    found, least = (energy, best_pj) if objective == 1 else (cycles * energy, best * best_pj)
+    return found * SAME > least or (found >= least * SAME and cycles >= best)
 
 
 @inner

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
-from . import bound_kernels
+from . import bound_kernels, search_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
@@ -273,9 +273,7 @@ class Packed:
             ints(places, 2),  # what one tile takes at each place
             ints(len(self.room)),
             ints(4 + groups, max(many, ports) + 2),  # edges
-            np.zeros(
-                (3, ports)
-            ),  # clocks that ports take at least: of inner transfers, of all; spared
+            np.zeros((4, ports)),  # clocks that ports take at least (`bound_kernels`)
             np.zeros(bound_kernels.OUT),  # bounds
             ints(many),  # chains
             ints(groups, many),  # chains to try of each level: the first,
@@ -285,6 +283,8 @@ class Packed:
             np.zeros(1 + ports),  # energy and clocks that tiers without tiles take at least,
             np.zeros((groups, 1 + ports)),  # and those of each level take
             ints(groups),  # clocks beside the steps, by level
+            ints(len(ORDERS), ports, search_kernels.ORDER_COLUMNS),  # what outermost loops move,
+            np.zeros(len(ORDERS)),  # and its energy
         )
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:

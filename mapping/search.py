@@ -11,11 +11,12 @@ nothing better than what was found:
   smaller tile of the first tier moves no less, so one that is hopeless without its first load and
   last store excludes the smaller ones;
 * two dimensions of a tier's tiles, whatever the third: the same, from tables;
-* an order of the outermost loops: those, with all that passes DRAM, each transfer in the longest
-  window that it could have.
+* an order of the outermost loops, with tiles of one tier or more: those, with all that enters the
+  first tier counted exactly, each transfer in the longest window that it could have.
 
 Transfers below the first tier are repeated for every block of an outer tier that does not index
-them, where a whole block has several of their tiles.
+them, where a whole block has several of their tiles; and for every block of their own, but of the
+dimension that is innermost of the loops outside. Units that take an element alike all write it.
 The most promising come first, which changes what is costed, not what is found.
 """
 

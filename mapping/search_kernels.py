@@ -12,11 +12,14 @@ import numpy as np
 
 from ..datatypes.base.compiled import compiled
 from ..datatypes.base.inner_kernels import inner
-from .bound_kernels import EDGELESS, INNER, LIKELY, bound_of, has_room
+from .bound_kernels import EDGELESS, LIKELY, bound_of, has_room, inner_of
 from .cost_kernels import (
+    AT_PORTS,
     BUSY,
+    EXCESS,
     LATE,
     LATENCY,
+    NEVER,
     OP,
     PLACE,
     SUM_COLUMNS,
@@ -38,6 +41,10 @@ from .order_kernels import sort
 from .visit_kernels import steps
 
 FIRST_ROOM = 1 << 12  # tiles to take room for at first
+# columns of what ports move in an order of the outermost loops: clocks of what has a window, and of
+# all, the array's too; units that latencies delay; whether the order is to be tried
+MOVED, ALL_MOVED, DELAY, LIVE, ORDER_COLUMNS = 0, 1, 2, 3, 4
+MOST = 1e12  # clocks of a bound; it need not say more
 
 
 @compiled(error_model="numpy")
@@ -82,7 +89,7 @@ def search_tiles(
         Mappings costed.
     """
     tile, low, high, at, stop = scratch[6], scratch[17], scratch[18], scratch[19], scratch[20]
-    deeper, parts, known_edge = scratch[21], scratch[22], scratch[23]
+    known_edge, elapsed = scratch[23], steps(plan[3], plan[4]) * plan[5][0]
     counts, groups, level, evaluated = space[2], tile.shape[0], 0, 0
     energies = _array_pj(plan, fixed_pj, scratch), fixed_pj[1]
     for d in range(counts.size):
@@ -100,6 +107,8 @@ def search_tiles(
             if fixed[3] and hopeless(bounds[0, i, 0], bounds[0, i, 1], front, objective):
                 continue
             _choose(level, numbers[0, i], space, low, high, tile)
+        if level == min(1, groups - 1):
+            _count_outer(space, plan, scratch)
         if level == groups - 1:
             evaluated += _search_orders(
                 low[level], space, plan, layout, fixed, energies, rates, objective,
@@ -109,12 +118,13 @@ def search_tiles(
                 return evaluated
             continue
         known_edge[level] = edge_clocks(level, tile, plan, scratch[13]) + fixed[0]
-        for row in range(deeper.size):
-            deeper[row] = 0.0
-        bound_of(
-            level, tile, known_edge[level], scratch[0], energies, plan, rates, deeper,
-            scratch[13], scratch[14], parts[level], scratch[15],
-        )  # fmt: skip
+        if level == 1 and fixed[3]:
+            _look_up(level, low[level], floors, scratch)
+            if _bound_orders(
+                level, known_edge[level], elapsed, energies, plan, rates, objective, front, scratch
+            ):
+                continue
+        _note_part(level, energies, plan, rates, scratch)
         start, end, level = stop[level] if level else 0, -1, level + 1
         while end < 0:
             end = _expand(
@@ -258,19 +268,22 @@ def _expand_last(
     base, tile, edges, busy, out = scratch[0], scratch[6], scratch[13], scratch[14], scratch[15]
     stride = counts[0] * counts[1]
     deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
-    deeper, index, places = scratch[21], scratch[16], floors[2]
-    i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
-    for row in range(deeper.size):
-        deeper[row] = floors[1][level - 1, row, i, j]
+    _look_up(level, scratch[16], floors, scratch)
+    elapsed = steps(plan[3], plan[4]) * plan[5][0]
     k = _first_with_room(level, space, low, high, plan, layout, scratch)
     while k < high[level - 1, 2]:
         tile[level - 1, 2] = chains[2, k, level - 1]
         edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
-        bound_of(
-            level, tile, edge, base, energies, plan, rates, deeper, edges, busy,
-            scratch[22][level], out,
-        )  # fmt: skip
-        if not fixed[3] or not hopeless(out[0], out[1], front, objective):
+        if level > 1:
+            none = _bound_orders(
+                level, edge, elapsed, energies, plan, rates, objective, front, scratch
+            )
+        else:
+            bound_of(
+                tile, edge, base, energies, plan, rates, scratch[21], edges, busy, out
+            )  # fmt: skip
+            none = hopeless(out[0], out[1], front, objective)
+        if not fixed[3] or not none:
             numbers[at] = first + stride * k
             bounds[at, 0], bounds[at, 1], bounds[at, 2] = out[0], out[1], out[LIKELY]
             at += 1
@@ -349,34 +362,127 @@ def _largest(fitting, may, held, partial, layout, needs):
 
 
 @inner
-def _outer_bound(nest, edge, energies, plan, scratch):
-    """Count what the outermost loops' transfers move.
+def _count_outer(space, plan, scratch):
+    """Count what the outermost loops' transfers move, with the chosen tiles, in each order."""
+    orders, allowed, members, sizes, pace = space[3], space[4], space[5], plan[3], plan[5]
+    base, parts, work, stack, tile, loops = (
+        scratch[0], scratch[2], scratch[4], scratch[5], scratch[6], scratch[7],
+    )  # fmt: skip
+    moves, sums = plan[0], scratch[1]
+    outer, outer_pj = scratch[24], scratch[25]
+    elapsed = steps(sizes, plan[4]) * pace[0]
+    start, live = _append(0, 3, members, tile, sizes, loops, 0), _live(0, tile, sizes, plan[10])
+    for order in range(orders.shape[0]):
+        outer[order, 0, LIVE] = allowed[0, order, live]
+        if not outer[order, 0, LIVE]:
+            continue
+        nest = loops[0], loops[1], _order(0, orders[order], members, tile, sizes, loops, start)
+        for timed in (False, True):
+            outer_pj[order], late = 0.0, 0
+            for p in range(sums.shape[0]):
+                for column in range(SUM_COLUMNS):
+                    sums[p, column] = base[p, column]
+            for t in range(moves.shape[0]):
+                if moves[t, TIER] != 1 or tile.shape[0] == 1:
+                    continue
+                found = parts[t, 1]
+                outer_pj[order] += move_cost(
+                    t, nest[2], True, timed, nest, plan, work, stack, found
+                )  # fmt: skip
+                add_to_ports(t, found, plan, sums)
+                if moves[t, LATENCY] and moves[t, OP] < 2:
+                    waits = (found[0, WINDOWS] - 1) * moves[t, LATENCY]
+                    late = max(late, (found[0, BUSY] + waits) * pace[1] - elapsed)
+            for p in range(sums.shape[0]):
+                outer[order, p, MOVED if not timed else ALL_MOVED] = sums[p, BUSY]
+                if not timed:
+                    outer[order, p, DELAY] = late
 
-    Returns clocks and energy that no mapping with those loops undercuts.
+
+@inner
+def _outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch):
+    """Return clocks and energy that no mapping with an order of the outermost loops undercuts.
+
+    ``inner_pj``: the least energy of transfers further in; their clocks are in ``scratch``.
     """
-    base, ports, parts, _, work, stack = scratch[:6]
-    inner, moves, pace = scratch[14][0], plan[0], plan[5]
-    elapsed = steps(plan[3], plan[4]) * pace[0]
+    base, ports, outer, inner, pace = scratch[0], scratch[1], scratch[24], scratch[14][0], plan[5]
+    busiest = 0.0
     for p in range(ports.shape[0]):
-        for column in range(SUM_COLUMNS):
-            ports[p, column] = base[p, column]
-    energy, late = energies[0] + scratch[15][INNER] * (1 - 1e-12), 0
-    for t in range(moves.shape[0]):
-        if moves[t, TIER] == 1:
-            sums = parts[t, 1]
-            energy += move_cost(t, nest[2], True, False, nest, plan, work, stack, sums)
-            add_to_ports(t, sums, plan, ports)
-            if moves[t, LATENCY] and moves[t, OP] < 2:
-                waits = (sums[0, WINDOWS] - 1) * moves[t, LATENCY]
-                late = max(late, (sums[0, BUSY] + waits) * pace[1] - elapsed)
-    for p in range(ports.shape[0]):
-        moved = ports[p, BUSY] - base[p, BUSY]
-        ports[p, WITHIN] += (moved + np.int64(max(0.0, inner[p] - 1))) * pace[1]
+        further = np.int64(min(MOST, max(0.0, inner[p] - 1)))
+        moved = outer[order, p, MOVED] - base[p, BUSY]
+        ports[p, EXCESS] = base[p, EXCESS]
+        ports[p, WITHIN] = base[p, WITHIN] + (moved + further) * pace[1]
         ports[p, WINDOWS] = elapsed
-        ports[p, LATE] = late
+        ports[p, LATE] = outer[order, p, DELAY]
         ports[p, BUSY] = 0
-    cycles = cycles_of(ports, elapsed, edge, pace)
-    return cycles, energy + energies[1] * cycles
+        most = min(MOST, max(0.0, scratch[14][3, p] * (1 - 1e-12) - 1))
+        busiest = max(busiest, outer[order, p, ALL_MOVED] + most)
+    cycles = max(cycles_of(ports, elapsed, edge, pace), busiest)
+    pj = energies[0] + scratch[25][order] + inner_pj * (1 - 1e-12)
+    return cycles, pj + energies[1] * cycles
+
+
+@inner
+def _look_up(level, index, floors, scratch):
+    """Write what tiers further in than a level take at least, by chains of its tiles."""
+    deeper, places = scratch[21], floors[2]
+    i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
+    for row in range(deeper.size):
+        deeper[row] = floors[1][level - 1, row, i, j]
+
+
+@inner
+def _note_part(level, energies, plan, rates, scratch):
+    """Write energy and clocks of the ports that tiers with tiles, and the array, take at least."""
+    base, deeper, part, inner = scratch[0], scratch[21], scratch[22][level], scratch[14][0]
+    outer, outer_pj = scratch[24], scratch[25]
+    for row in range(deeper.size):
+        deeper[row] = 0.0
+    inner_pj = inner_of(level, scratch[6], plan, rates, deeper, scratch[14])
+    least_pj = 0.0
+    if level:
+        least_pj = 1e300
+        for order in range(outer_pj.size):
+            if outer[order, 0, LIVE]:
+                least_pj = min(least_pj, outer_pj[order])
+    part[0] = energies[0] + inner_pj + least_pj
+    for p in range(base.shape[0]):
+        least = NEVER if level else np.int64(0)
+        for order in range(outer_pj.size):
+            if level and outer[order, 0, LIVE]:
+                least = min(least, outer[order, p, MOVED] - base[p, BUSY])
+        part[1 + p] = (base[p, EXCESS] + base[p, WITHIN]) / plan[5][1] + least + inner[p]
+
+
+@inner
+def _bound_orders(level, edge, elapsed, energies, plan, rates, objective, front, scratch):
+    """Write what no mapping with the chosen tiles undercuts; return whether all are hopeless.
+
+    It is the least over the orders of the outermost loops.
+    """
+    out, orders, none = scratch[15], scratch[25].size, True
+    inner_pj = inner_of(level, scratch[6], plan, rates, scratch[21], scratch[14])
+    out[0] = out[1] = out[LIKELY] = 1e300
+    for order in range(orders):
+        if scratch[24][order, 0, LIVE]:
+            cycles, pj = _outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch)
+            if none and not hopeless(cycles, pj, front, objective):
+                none = False
+            out[0], out[1] = min(out[0], cycles), min(out[1], pj)
+            out[LIKELY] = min(out[LIKELY], max(cycles, edge + _likely(order, plan, scratch)))
+    return none
+
+
+@inner
+def _likely(order, plan, scratch):
+    """Return the clocks of the busiest port as if none were spared, without those at the edges."""
+    base, outer, inner, at_edges = scratch[0], scratch[24], scratch[14][0], scratch[13][AT_PORTS]
+    most = 0.0
+    for p in range(base.shape[0]):
+        stepping = (base[p, EXCESS] + base[p, WITHIN]) / plan[5][1]
+        moved = outer[order, p, ALL_MOVED] - base[p, BUSY] - at_edges[p]
+        most = max(most, stepping + moved + inner[p])
+    return most
 
 
 @inner
@@ -411,7 +517,7 @@ def _search_orders(
     chosen, space, plan, layout, fixed, energies, rates, objective, limit, front, scratch
 ):
     """Try all orders and doublings of the tiles that were chosen; return how many were costed."""
-    orders, allowed, members, sizes, pace = space[3], space[4], space[5], plan[3], plan[5]
+    orders, members, sizes, pace = space[3], space[5], plan[3], plan[5]
     tile, loops, cuts = scratch[6], scratch[7], scratch[8]
     fitting, partial, held, needs = scratch[9], scratch[10], scratch[11], scratch[12]
     elapsed = steps(sizes, plan[4]) * pace[0]
@@ -419,10 +525,7 @@ def _search_orders(
     edge = edge_clocks(groups, tile, plan, scratch[13]) + fixed[0]
     for row in range(scratch[21].size):
         scratch[21][row] = 0.0
-    bound_of(
-        groups - 1, tile, edge, scratch[0], energies, plan, rates, scratch[21], scratch[13],
-        scratch[14], scratch[22][groups - 1], scratch[15],
-    )  # fmt: skip
+    inner_pj = inner_of(groups - 1, tile, plan, rates, scratch[21], scratch[14])
     for place in range(held.shape[0]):
         for unfinished in range(2):
             held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
@@ -431,13 +534,11 @@ def _search_orders(
         if plan[0][t, TIER] == 1:
             outer_two |= 2 << 2 * t
     start = _append(0, 3, members, tile, sizes, loops, 0)
-    live = _live(0, tile, sizes, plan[10])
     for outer in range(orders.shape[0]):
-        if not allowed[0, outer, live]:
+        if not scratch[24][outer, 0, LIVE]:
             continue
         cuts[1] = _order(0, orders[outer], members, tile, sizes, loops, start)
-        nest = loops[0], loops[1], cuts[1]
-        least, least_pj = _outer_bound(nest, edge, energies, plan, scratch)
+        least, least_pj = _outer_bound(outer, edge, elapsed, inner_pj, energies, plan, scratch)
         if fixed[3] and hopeless(least, least_pj, front, objective):
             continue
         known = 0

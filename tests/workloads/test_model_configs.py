@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +11,6 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import load_model
 from bitlathe.workloads.transformer import Experts
 
-HERE = json.loads((Path(__file__).parent / "small_models.json").read_text())["models"]
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 64,
@@ -335,9 +333,7 @@ LAYER_KEYS = ("name", "type", "from", "out_channels", "kernel", "stride", "paddi
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), value=ANYTHING)
 def test_any_value_gives_a_model_or_an_explained_error(tmp_path, data, value):
-    others = [HERE[name]["config"] for name in ("jamba-0", "lfm2-0", "qwen3_next-0", "mamba2-0",
-                                                "gemma3n_text-0", "DebertaV2Model-0")]  # fmt: skip
-    base = data.draw(st.sampled_from([LLAMA, MOE, NET, {**LLAMA, "model_type": "vit"}, *others]))
+    base = data.draw(st.sampled_from([LLAMA, MOE, NET, {**LLAMA, "model_type": "vit"}]))
     extra = (
         *("mlp_only_layers", "layer_types", "sliding_window", "text_config", "image_size"),
         *("architectures", "id2label", "num_labels", "quantization_config", "kv_lora_rank"),

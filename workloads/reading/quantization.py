@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.schemes.scheme import Scheme
 from ..config import Config
 from ..transformer import Experts, Layers, Matrix, Mlp, Part, Recurrent, Transformer
 
@@ -176,8 +177,6 @@ def read_stored(config: Config, shape: Transformer) -> tuple[Stored | None, list
     given = config.data.get("quantization_config", config.data.get("compression_config"))
     if not isinstance(given, dict):
         return None, []
-    from ...datatypes.schemes.scheme import Scheme  # slow to import, and few files need it
-
     method = given.get("quant_method")
     how = f" ({method})" if isinstance(method, str) else ""
     try:

@@ -7,8 +7,6 @@ from ..config import Config
 from ..families.family import AttentionFacts, Family
 from ..transformer import AltUp, Head, LayerInput, LowRank, Matrix, Part, Table
 
-_MOST_STREAMS = 1024
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
@@ -28,7 +26,7 @@ def read_beside(config: Config, family: Family, hidden: int) -> Beside:
     ahead: tuple[Part, ...] = ()
     behind: tuple[Part, ...] = ()
     if family.streams:
-        many = _streams(config)
+        many = config.integer("altup_num_inputs")
         ahead = (
             AltUp(hidden=hidden, streams=many, half="predict", vectors=2 * hidden),
             LowRank(hidden=hidden, inner=config.integer("laurel_rank")),
@@ -37,15 +35,6 @@ def read_beside(config: Config, family: Family, hidden: int) -> Beside:
     if width := _input_width(config, family):
         behind = (*behind, LayerInput(hidden=hidden, inner=width))
     return Beside(ahead=ahead, behind=behind)
-
-
-def _streams(config: Config) -> int:
-    """Return the streams of a layer."""
-    key = "altup_num_inputs"
-    many = config.integer(key)
-    if many > _MOST_STREAMS:
-        raise config.error(f"{key!r} is {many}; at most {_MOST_STREAMS} are supported.", key)
-    return many
 
 
 def _input_width(config: Config, family: Family) -> int:
@@ -76,7 +65,7 @@ def around_layers(config: Config, family: Family, hidden: int, depth: int) -> di
         tables.append(Table(name="layer_words", rows=rows, width=depth * width))
         ahead.append(_square("per_layer_model_projection", depth * width, hidden))
     if family.streams:
-        for i in range(1, _streams(config)):
+        for i in range(1, config.integer("altup_num_inputs")):
             ahead.append(_square(f"altup_projection_{i}", hidden, hidden))
             last = _square(f"altup_unembed_{i}", hidden, hidden, "head")
             heads.append(Head(matrix=last, tokens="all"))

@@ -35,7 +35,7 @@ def read_towers(
     if tower is None or not isinstance(config.data.get(tower.key), dict):
         return {}, text
     own = config.child(tower.key)
-    kind = own.string("model_type") if "model_type" in own.data else tower.family
+    kind = own.data.get("model_type", tower.family)
     rules = FAMILIES.get(kind)
     if rules is None or rules.kind != "vision":
         return {}, text

@@ -137,35 +137,6 @@ def test_faster_links_are_never_slower(topology, degrees):
         assert list(one) == sorted(one, reverse=True)
 
 
-def test_own_links_are_those_of_their_way(tmp_path):
-    text = (
-        "chip: bitmod\nchips: 4\nparallel: {tensor: 2, pipeline: 2}\n"
-        "links: {gb_per_s: 100, latency_ns: 20, energy_pj_per_bit: 1.17, topology: ring}\n"
-    )
-    slow = "{gb_per_s: 1, latency_ns: 900, energy_pj_per_bit: 5, topology: all_to_all}"
-    (tmp_path / "a.yaml").write_text(text)
-    (tmp_path / "b.yaml").write_text(f"{text}own_links: {{pipeline: {slow}}}\n")
-    one, other = (
-        bl.simulate(load_system(tmp_path / f"{x}.yaml"), "llama-3.2-1b", "prefill", 64, 2, **RULE)
-        for x in "ab"
-    )
-    for a, b in zip(one.collectives, other.collectives, strict=True):
-        assert (a.name, a.bits) == (b.name, b.bits)
-        assert (a.cycles < b.cycles) == (a.kind == "send") == (a.energy_pj < b.energy_pj)
-    assert other.cycles > one.cycles
-
-
-def test_a_norm_over_all_heads_sums_squares_of_all_chips():
-    olmo = {
-        "model_type": "olmo2", "hidden_size": 256, "num_hidden_layers": 3,
-        "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 512,
-        "vocab_size": 1024,
-    }  # fmt: skip
-    found = run(olmo, "prefill", 16, 2, tensor=2)
-    (norm,) = (each for each in found.collectives if each.name == "qk_norm_reduce")
-    assert (norm.kind, norm.count, norm.bits) == ("all_reduce", 3, 2 * 2 * 16 * 16)
-
-
 def test_waiting_chips_leak():
     found, alone = run(phase="prefill", batch=2, pipeline=2), run(phase="prefill", batch=2)
     chips = 2 * load_arch("bitmod").technology.clock_ghz
