@@ -79,6 +79,30 @@ def random_chip(rng: random.Random, *, large: bool = False) -> Hierarchy:
     )
 
 
+def deeper_chip(rng: random.Random) -> Hierarchy:
+    """A chip with one more tier: registers of two or three operands, or a second buffer."""
+    chip = random_chip(rng, large=True)
+    axes = tuple(axis.name for axis in chip.axes)
+    inner = [memory for memory in chip.memories if not memory.per]
+    registers = tuple(
+        Memory(
+            name=f"own{operand}", holds=(operand,), size_bits=None, words=rng.choice([1, 4, 9]),
+            ports=random_ports(rng), per=axes, double_buffered=rng.random() < 0.5,
+        )
+        for operand in rng.sample(["weight", "input", "output"], rng.choice([2, 3]))
+    )  # fmt: skip
+    if rng.random() < 0.5:
+        middle = Memory(
+            name="middle", holds=("weight", "input", "output"), size_bits=rng.randint(4000, 20000),
+            ports=random_ports(rng), double_buffered=rng.random() < 0.5,
+        )  # fmt: skip
+        inner.insert(1, middle)
+    return Hierarchy(
+        memories=(*inner, *registers), axes=chip.axes, units=chip.units, unit_pj=chip.unit_pj,
+        static_pj=chip.static_pj, fill_cycles=chip.fill_cycles,
+    )  # fmt: skip
+
+
 def random_bits(rng: random.Random) -> OperandBits:
     return OperandBits(
         weight=Fraction(rng.choice([4, 17, 33]), rng.choice([1, 4])),
