@@ -359,6 +359,9 @@ def _settings(pairs: Iterable[str]) -> dict[str, Any]:
     type=PATH,
     help="File of what a server runs at once, in place of phase, context and batch.",
 )
+@click.option(
+    "--timeline", type=PATH, help="Write when what is busy: a picture, or .json for Perfetto."
+)
 @click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
 @click.option("--fusion/--no-fusion", default=True, help="Fuse attention where it pays (default).")
 @settings_option
@@ -380,6 +383,7 @@ def simulate(
     bandwidth: bool,
     fusion: bool,
     step: Path | None,
+    timeline: Path | None,
     as_json: bool,
 ) -> None:
     """Simulate a model on a chip or a system: clocks, energy and area, by component and layer."""
@@ -388,6 +392,10 @@ def simulate(
     from .sim import simulate as run_model
     from .workloads import Step, load_model
 
+    if timeline and timeline.suffix not in (*PICTURES, ".json"):
+        raise BitlatheError(
+            f"--timeline: {timeline.name} ends in none of .json, {', '.join(PICTURES)}."
+        )
     given, network = _settings(settings), load_model(model)
     network = network if part is None else network.part(part)
     if formats == "checkpoint":
@@ -399,6 +407,8 @@ def simulate(
     if is_system(arch):
         if bandwidth:
             raise BitlatheError("--bandwidth: of one chip; give --arch a chip.")
+        if timeline:
+            raise BitlatheError("--timeline: of one chip; give --arch a chip.")
         _simulate_system(
             *(arch, given, asked, causal, logits, served), fusion=fusion, as_json=as_json
         )
@@ -411,9 +421,16 @@ def simulate(
         step=served,
         fusion=fusion,
     )
+    if timeline:
+        _write_timeline(run, timeline)
     if as_json:
         print_json(run.to_dict())
         return
+    _print_run(run)
+
+
+def _print_run(run: "Run") -> None:
+    """Print a run for readers: layers, totals, what binds, what is not counted."""
     context_of = "" if run.context is None else f", context {run.context}"
     print_table(run.rows(), title=f"{run.model} on {run.arch}: {run.phase}{context_of}")
     click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
@@ -437,6 +454,25 @@ def simulate(
     ):
         shown = ", ".join(f"{name} {value / scale:,.3f}" for name, value in parts.items())
         click.echo(f"{label} ({unit}): {shown}")
+
+
+def _write_timeline(run: "Run", path: Path) -> None:
+    """Write when what is busy: a trace (.json), or a picture of the first block and the whole."""
+    from json import dumps
+
+    from .sim.timeline import first_block, shares, trace
+
+    if path.suffix == ".json":
+        path.write_text(dumps(trace(run)), encoding="utf-8")
+        return
+    from .reports.charts.timeline import Bar, draw_timeline
+
+    scale = run.clock_ghz * 1e3
+    bars = [
+        Bar(each.unit, each.layer, each.start_cycle / scale, each.cycles / scale)
+        for each in first_block(run)
+    ]
+    draw_timeline(bars, shares(run), f"{run.model} on {run.arch}: {run.phase}", "us", path)
 
 
 def _served(run: "Run") -> str:

@@ -1,5 +1,6 @@
 """Follow docs/recipes.md: apply each diff to a copy of the package, run what stands below it."""
 
+import hashlib
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("arch", "datatypes", "mapping", "reports", "sim", "workloads")
 FILES = ("__init__.py", "__main__.py", "cli.py", "py.typed", "pyproject.toml", "Makefile")
 BESIDE = ("tests/quantized_cases.py", "tests/sim/pe/test_pe_kinds.py")
+KERNELS = Path(os.environ.get("NUMBA_CACHE_DIR", ".numba_cache"))
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 SECTIONS = {text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, flags=re.M)[1:]}
 RECIPES = [name for name, text in SECTIONS.items() if "```diff" in text]
@@ -61,12 +63,29 @@ def copy(tmp_path: Path) -> Path:
     for name in (*FILES, *BESIDE):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
+    take_kernels_along(folder)
     return folder
+
+
+def take_kernels_along(folder: Path) -> None:
+    """Give a copy the kernels that are kept for the package: those whose code it leaves are used.
+
+    numba keeps those of a folder under its name and the SHA-1 of its path.
+    """
+
+    def kept(room: Path) -> str:
+        return f"{room.name}_{hashlib.sha1(str(room).encode()).hexdigest()}"
+
+    for room in [path for path in folder.rglob("*") if path.is_dir()]:
+        known = KERNELS / kept(ROOT / room.relative_to(folder))
+        if known.is_dir():
+            shutil.copytree(known, folder / ".kernels" / kept(room))
 
 
 def run(arguments: list[str], folder: Path) -> str:
     """Run Python in the copy; its output."""
     where = {"PYTHONPATH": str(folder.parent), "PYTHONWARNINGS": "error", "COLUMNS": "200"}
+    where["NUMBA_CACHE_DIR"] = str(folder / ".kernels")
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder, env=os.environ | where, capture_output=True, text=True, check=False,

@@ -42,8 +42,10 @@ def sources_stamp(package: Path = PACKAGE) -> str:
     def kernels(path: Path) -> bool:
         return "kernels" in path.relative_to(package).parts or path.stem.endswith("kernels")
 
-    # hidden folders hold environments, not the package
-    return digest_of(filter(kernels, package.glob("[!.]*/**/*.py")), package)
+    # other folders hold tests, environments, what was built
+    rooms = [path.parent for path in package.glob("[!.]*/__init__.py")]
+    files = sorted(path for room in rooms for path in room.rglob("*.py"))
+    return digest_of(filter(kernels, files), package)
 
 
 class KernelFiles:

@@ -1,0 +1,94 @@
+"""A picture of a run in time: what is busy in a layer of each kind, and how the whole divides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .style import PALETTE, figure_style, save
+
+_DARK = {"#009E73", "#D55E00", "#0072B2"}  # of the palette: words on them are white
+_LEAST_LABELED = 0.045  # of the width; names of narrower spans would overlap
+
+
+class Bar(NamedTuple):
+    """A span of a track: where it starts and how long it is, in any one unit."""
+
+    track: str
+    name: str
+    start: float
+    length: float
+
+
+def draw_timeline(
+    block: Sequence[Bar], shares: Sequence[tuple[str, float]], title: str, unit: str, path: Path
+) -> None:
+    """Draw bars on their tracks, and below them the shares of a whole.
+
+    Parameters
+    ----------
+    block : sequence of Bar
+        What is busy when; tracks from top to bottom as they come.
+    shares : sequence of (str, float)
+        What the whole is divided among, in its order, as fractions of 1.
+    title : str
+    unit : str
+        Of the bars' starts and lengths, e.g. ``us``.
+    path : Path
+        A file ending in .png, .svg or .pdf.
+    """
+    plt = figure_style()
+    tracks = list(dict.fromkeys(bar.track for bar in block))
+    names = list(dict.fromkeys([bar.name for bar in block] + [name for name, _ in shares]))
+    color = {name: PALETTE[i % (len(PALETTE) - 1)] for i, name in enumerate(names)}
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(10, 1.6 + 0.42 * len(tracks)), height_ratios=[len(tracks), 1.2]
+    )
+    end = max(bar.start + bar.length for bar in block)
+    for bar in block:
+        row = tracks.index(bar.track)
+        top.broken_barh(
+            [(bar.start, bar.length)], (-row - 0.4, 0.8), fc=color[bar.name], ec="white", lw=0.4
+        )
+        if bar.length >= _LEAST_LABELED * end:
+            middle = (bar.start + bar.length / 2, -row)
+            _write(top, middle, _short(bar.name, bar.length / end), color[bar.name])
+    top.set_yticks([-i for i in range(len(tracks))], tracks)
+    top.set_xlim(0, end)
+    top.set_ylim(0.5 - len(tracks), 0.5)
+    top.set_xlabel(f"first instance of each layer, {unit}")
+    top.set_title(title)
+    _divide(bottom, shares, color)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def _divide(axes: Any, shares: Sequence[tuple[str, float]], color: dict[str, str]) -> None:
+    """Draw shares of a whole one behind the other."""
+    left = 0.0
+    for name, share in shares:
+        axes.broken_barh([(left, share)], (-0.4, 0.8), fc=color[name], ec="white", lw=0.4)
+        if share >= _LEAST_LABELED:
+            label = f"{_short(name, share)}\n{100 * share:.0f} %"
+            _write(axes, (left + share / 2, 0), label, color[name])
+        left += share
+    axes.set_xlim(0, 1)
+    axes.set_yticks([0], ["whole run"])
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+
+
+def _write(axes: Any, at: tuple[float, float], words: str, background: str) -> None:
+    ink = "white" if background in _DARK else "black"
+    axes.text(*at, words, ha="center", va="center", size=7, color=ink)
+
+
+def _short(name: str, share: float) -> str:
+    """Return as much of a name as a bar of this share of the width holds.
+
+    Examples
+    --------
+    >>> _short("attention_qk", 0.5), _short("attention_qk", 0.05)
+    ('attention_qk', 'atten.')
+    """
+    room = int(share * 130)
+    return name if len(name) <= room else f"{name[: max(1, room - 1)]}."

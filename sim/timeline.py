@@ -1,0 +1,131 @@
+"""When what is busy in a run: spans of the array, the vector unit and the memories' ports.
+
+The layers of a run follow each other; identical ones are told once with their count. A timeline
+lays them out: the first instance of each layer, then the second of those that have one, and so on,
+which is the order of a transformer's blocks. Within a layer a unit's busy clocks are one span. That
+of a product starts with it. A step of the vector unit ends with the clocks that the array waits for
+it: what it does before that is beside the products ahead. A unit does one thing at a time: a span
+that would start earlier starts where the one before it ends. A span says how much is busy, not
+which of a layer's clocks are.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from .run import LayerRun, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A unit at work: on which layer's which instance, from which clock on, for how many clocks."""
+
+    unit: str
+    layer: str
+    instance: int
+    start_cycle: int
+    cycles: int
+
+
+LAYERS = "layers"
+"""The track of the layers themselves; its spans sum to the clocks of the run."""
+
+
+def instances(run: Run) -> Iterator[tuple[LayerRun, int]]:
+    """Yield the layers of a run in the order of its blocks, each instance with its number."""
+    for i in range(max((layer.count for layer in run.layers), default=0)):
+        for layer in run.layers:
+            if i < layer.count:
+                yield layer, i
+
+
+def spans(run: Run) -> Iterator[Span]:
+    """Yield what is busy in a run, layer by layer.
+
+    Parameters
+    ----------
+    run : Run
+        A run whose layers tell ``busy_cycles``: under mappings (`search`). Of others, the spans of
+        the layers alone.
+
+    Yields
+    ------
+    Span
+        The layer's own on the track `LAYERS`, then those of the units that work on it.
+    """
+    now, free = 0, Counter[str]()
+    for layer, i in instances(run):
+        end = now + layer.cycles
+        yield Span(unit=LAYERS, layer=layer.name, instance=i, start_cycle=now, cycles=layer.cycles)
+        for unit, busy in (layer.busy_cycles or {}).items():
+            if busy:
+                start = max(free[unit], now if layer.unit is None else end - busy)
+                free[unit] = start + busy
+                yield Span(unit=unit, layer=layer.name, instance=i, start_cycle=start, cycles=busy)
+        now = end
+
+
+def first_block(run: Run) -> list[Span]:
+    """Return the spans of the first instance of each layer."""
+    return [span for span in spans(run) if span.instance == 0]
+
+
+def shares(run: Run) -> list[tuple[str, float]]:
+    """Return the share of the run's clocks that each layer takes, layers of one name together."""
+    clocks: Counter[str] = Counter()
+    for layer in run.layers:
+        clocks[layer.name] += layer.cycles * layer.count
+    return [(name, cycles / run.cycles) for name, cycles in clocks.items()]
+
+
+def trace(run: Run) -> dict[str, Any]:
+    """Return a run as a trace in the JSON of Chrome's trace viewer, which Perfetto opens.
+
+    Complete events (``ph: X``) in microseconds, a thread for each unit, as Google's "Trace Event
+    Format" describes them; clocks stand in ``args``.
+
+    Parameters
+    ----------
+    run : Run
+        As for `spans`.
+    """
+    found = list(spans(run))
+    threads = {unit: i for i, unit in enumerate(dict.fromkeys(span.unit for span in found))}
+    per_us = Fraction(run.clock_ghz) * 1000
+    named = [
+        {
+            "ph": "M",
+            "name": "process_name",
+            "pid": 0,
+            "args": {"name": f"{run.model} on {run.arch}"},
+        }
+    ]
+    for unit, thread in threads.items():
+        of = {"ph": "M", "pid": 0, "tid": thread}
+        named += [
+            {**of, "name": "thread_name", "args": {"name": unit}},
+            {**of, "name": "thread_sort_index", "args": {"sort_index": thread}},
+        ]
+    events = [
+        {
+            "ph": "X",
+            "name": span.layer,
+            "pid": 0,
+            "tid": threads[span.unit],
+            "ts": float(span.start_cycle / per_us),
+            "dur": float(span.cycles / per_us),
+            "args": {
+                "instance": span.instance,
+                "start_cycle": span.start_cycle,
+                "cycles": span.cycles,
+            },
+        }
+        for span in found
+    ]
+    return {
+        "displayTimeUnit": "ns",
+        "otherData": {"arch": run.arch, "model": run.model, "phase": run.phase},
+        "traceEvents": [*named, *events],
+    }

@@ -1,0 +1,103 @@
+"""Timelines of runs: their spans are the run's clocks, and no unit does two things at once."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from click.testing import CliRunner
+
+from bitlathe import simulate
+from bitlathe.cli import main
+from bitlathe.sim.timeline import LAYERS, first_block, shares, spans, trace
+
+TINY = {
+    "model_type": "llama", "hidden_size": 256, "intermediate_size": 512, "vocab_size": 1000,
+    "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+}  # fmt: skip
+RUNS = [
+    ("bitmod", TINY, "prefill", 96, "analytic"),
+    ("bitmod", TINY, "decode", 96, "cycle"),
+    ("ant", "resnet-18", "prefill", None, "analytic"),
+]
+
+
+@pytest.fixture(params=RUNS, ids=["prefill", "decode", "convolutions"], scope="module")
+def run(request):
+    chip, model, phase, context, fidelity = request.param
+    return simulate(chip, model, phase, context, fidelity=fidelity)
+
+
+def test_spans_of_the_layers_are_the_run(run):
+    """One behind the other without gaps, each layer as often as it runs."""
+    found = [span for span in spans(run) if span.unit == LAYERS]
+    assert [b.start_cycle - a.start_cycle for a, b in pairwise(found)] == [
+        span.cycles for span in found[:-1]
+    ]
+    assert found[0].start_cycle == 0
+    assert found[-1].start_cycle + found[-1].cycles == run.cycles
+    times = Counter(layer.name for layer in run.layers for _ in range(layer.count))
+    assert Counter(span.layer for span in found) == times
+
+
+def test_units_are_busy_as_long_as_the_run_says(run):
+    told: Counter[str] = Counter()
+    for layer in run.layers:
+        for unit, busy in layer.busy_cycles.items():
+            told[unit] += busy * layer.count
+    found: Counter[str] = Counter()
+    for span in spans(run):
+        found[span.unit] += span.cycles
+    assert found.pop(LAYERS) == run.cycles
+    assert found == +told
+
+
+def test_no_unit_does_two_things_at_once_or_outlasts_the_run(run):
+    by_unit: dict[str, list] = {}
+    for span in spans(run):
+        by_unit.setdefault(span.unit, []).append(span)
+    for of_unit in by_unit.values():
+        assert all(a.start_cycle + a.cycles <= b.start_cycle for a, b in pairwise(of_unit))
+        assert of_unit[-1].start_cycle + of_unit[-1].cycles <= run.cycles
+        assert of_unit[0].start_cycle >= 0
+
+
+def test_blocks_follow_each_other():
+    run = simulate("bitmod", TINY, "decode", 96, fidelity="analytic")
+    order = [span.layer for span in spans(run) if span.unit == LAYERS]
+    assert order.count("q_proj") == 3
+    assert order.index("lm_head") < order.index("q_proj", order.index("q_proj") + 1)
+    assert all(span.instance == 0 for span in first_block(run))
+    assert sum(share for _, share in shares(run)) == pytest.approx(1)
+
+
+def test_a_trace_is_one_that_viewers_open(run):
+    """Complete events with times in microseconds; threads with names."""
+    found = json.loads(json.dumps(trace(run)))["traceEvents"]
+    names = {e["tid"]: e["args"]["name"] for e in found if e["name"] == "thread_name"}
+    events = [e for e in found if e["ph"] == "X"]
+    assert {names[e["tid"]] for e in events} == {span.unit for span in spans(run)}
+    layers = [e for e in events if names[e["tid"]] == LAYERS]
+    assert sum(e["dur"] for e in layers) == pytest.approx(run.seconds * 1e6, rel=1e-9)
+    assert sum(e["args"]["cycles"] for e in layers) == run.cycles
+
+
+def command(path):
+    words = "simulate --arch bitmod --model opt-125m --context 16 --phase decode --timeline"
+    return CliRunner().invoke(main, [*words.split(), str(path)])
+
+
+def test_the_command_writes_a_picture_or_a_trace(tmp_path):
+    pytest.importorskip("matplotlib")
+    for name in ("t.json", "t.svg"):
+        done = command(tmp_path / name)
+        assert done.exit_code == 0, done.output
+        assert (tmp_path / name).stat().st_size > 1000
+    assert "whole run" in (tmp_path / "t.svg").read_text()
+
+
+def test_other_files_are_refused(tmp_path):
+    done = command(tmp_path / "t.txt")
+    assert done.exit_code != 0
+    assert "--timeline: t.txt ends in none of .json, .png, .svg, .pdf." in done.output
+    assert not (tmp_path / "t.txt").exists()
