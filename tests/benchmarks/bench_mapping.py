@@ -24,6 +24,7 @@ from bitlathe.mapping.space import Ways, storages
 from bitlathe.mapping.unrolled import Unrolled, new_front
 from bitlathe.sim import simulate
 from bitlathe.sim.cycle.nest.time import KEPT as TIMES
+from bitlathe.sim.map_layer import product_on
 from naive.chip_bits import operand_bits
 
 LLAMA = ((4096, 4096), (11008, 4096), (4096, 11008), (32000, 4096))
@@ -95,6 +96,17 @@ def test_a_product(name: str, objective: Objective) -> None:
     found = search(Loops.product(256, 4096, 4096), bits, chip, objective)
     seconds = time.process_time() - started
     print(f"\n{name}, {objective}: {seconds:.3f} CPU s, {found.mappings_evaluated:,} costed")
+
+
+@pytest.mark.parametrize("name", ["edge-npu", "int8-three-level", "eyeriss-like"])
+def test_a_token_on_deep_chips(name: str) -> None:
+    """1x4096x4096 on chips of three and four levels, proven for clocks times energy."""
+    asked = product_on(load_arch(name), 1, 4096, 4096, "decode")
+    search(Loops.product(1, 1, 1), asked.bits, asked.hierarchies[0])
+    started = time.process_time()
+    found = search(asked.layer, asked.bits, asked.hierarchies[0], "edp")
+    seconds = time.process_time() - started
+    print(f"\n{name}: {seconds:.2f} CPU s, {found.mappings_evaluated:,} costed")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
