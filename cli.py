@@ -731,8 +731,8 @@ def map_command(
     from .sim.map_certificate import check_certificate, write_certificate
     from .sim.map_layer import layer_on, product_on
 
-    if check is not None and arch is None:
-        _say_checked(check_certificate, check)
+    if check is not None and (arch, gemm, model) == (None, None, None):
+        _say_checked(check_certificate, check, as_json=as_json)
         return
     if arch is None:
         raise BitlatheError("map needs a chip: give --arch, or --check FILE.")
@@ -753,7 +753,7 @@ def map_command(
         asked = layer_on(chip, network, layer or "", phase, context, batch)
         name = f"{layer} of {network.name}"
     if check is not None:
-        _say_checked(check_certificate, check, asked)
+        _say_checked(check_certificate, check, asked, as_json=as_json)
         return
     found = asked.best(objective, kept_to) if file is None else asked.under(read_mapping(file))
     if certificate is not None:
@@ -769,13 +769,17 @@ def map_command(
         click.echo(line)
 
 
-def _say_checked(check: Any, *of: Any) -> None:
+def _say_checked(check: Any, *of: Any, as_json: bool) -> None:
     """Print what a certificate proves, or what does not hold: then the exit status is 1."""
     try:
-        click.echo(check(*of))
+        verdict = check(*of)
     except BitlatheError as err:
         click.echo(f"Error: {err}", err=True)
         raise SystemExit(1) from None
+    if as_json:
+        print_json(verdict.to_dict())
+    else:
+        click.echo(verdict)
 
 
 @main.command()

@@ -9,7 +9,6 @@ from ..mapping.certify import BUDGET, certificate, chip_data, layer_data
 from ..mapping.mapped import Asked, Mapped
 from ..mapping.proof.check import Verdict, check
 from ..mapping.proof.record import ProofError
-from .cycle.nest.run import run_nest
 
 
 def write_certificate(
@@ -35,6 +34,8 @@ def write_certificate(
     """
     if budget is not None and budget < 1:
         raise BitlatheError(f"--parts is {budget}; give a whole number of at least 1.")
+    from .cycle.nest.run import run_nest  # compiled: checking does without
+
     of = asked.layer, asked.bits
     layer_data(*of)  # refused before the machine plays it
     rung = run_nest(*of, found.mapping, found.hierarchy).cycles

@@ -84,6 +84,20 @@ class Verdict:
     floor_bits: int
     floor: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data: exact numbers as text, and their ratios."""
+        return {
+            "objective": self.objective,
+            "value": str(self.value),
+            "bound": str(self.bound),
+            "times_optimum_at_most": float(self.value / self.bound),
+            "parts": self.parts,
+            "traffic_bits": str(self.traffic_bits),
+            "floor_bits": self.floor_bits,
+            "floor": self.floor,
+            "times_floor": float(self.traffic_bits / self.floor_bits),
+        }
+
     def __str__(self) -> str:
         ratio, traffic = self.value / self.bound, self.traffic_bits / self.floor_bits
         most = "" if ratio == 1 else "at most "

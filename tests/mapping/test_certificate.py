@@ -305,6 +305,8 @@ def test_the_command_writes_and_checks(tmp_path: Path) -> None:
     alone = run("--check", str(file))
     assert (alone.exit_code, alone.stdout.count("\n")) == (0, 1)
     assert run("--check", str(file), *of).exit_code == 0
+    assert json.loads(run("--check", str(file), "--json").stdout)["times_optimum_at_most"] == 1.0
+    assert "needs a chip" in run("--check", str(file), "--gemm", "1x2x3").stderr
     other = run("--check", str(file), *of, "--set", "array.rows=16")
     assert other.exit_code == 1
     assert "is not that of --arch" in other.stderr
