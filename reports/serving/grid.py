@@ -6,6 +6,7 @@ from itertools import product
 
 from ...datatypes.base.errors import BitlatheError
 from ...workloads import Step
+from ...workloads.step import Generating, Piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +24,11 @@ class Point:
     @property
     def step(self) -> Step:
         """The step as `simulate` takes it."""
-        generating = {"context": self.context, "sequences": self.batch}
+        piece = Piece(new=self.chunk, cached=self.cached) if self.chunk else None
+        generating = Generating(context=self.context, sequences=self.batch) if self.batch else None
         return Step(
-            prefill=((self.chunk, self.cached),) if self.chunk else (),
-            decode=(generating,) if self.batch else (),
+            prefill=() if piece is None else (piece,),
+            decode=() if generating is None else (generating,),
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ...datatypes.base.errors import BitlatheError
 from ...sim import Run
 from ...workloads import Step
+from ...workloads.step import Generating, Piece
 from .grid import Grid, Point
 
 _PLACES = (
@@ -70,8 +71,8 @@ def tokens_step(tokens: int, grid: Grid) -> Step:
     may be arranged otherwise for prompts.
     """
     if tokens <= max(grid.batches):
-        return Step(decode=({"context": 1, "sequences": tokens},))
-    return Step(prefill=({"new": 1, "sequences": tokens},))
+        return Step(decode=(Generating(context=1, sequences=tokens),))
+    return Step(prefill=(Piece(new=1, sequences=tokens),))
 
 
 def layer_times(run: Run) -> dict[str, Fraction]:
