@@ -442,6 +442,10 @@ def _print_run(run: "Run") -> None:
         shares = {at: 100 * clocks / run.cycles for at, clocks in run.binds.items()}
         shown = ", ".join(f"{at} {share:.1f} %" for at, share in shares.items())
         click.echo(f"bound by (share of clocks): {shown}")
+    if groups := dict.fromkeys(
+        ", ".join(each.fused["layers"]) for each in run.layers if each.fused
+    ):
+        click.echo(f"fused on the chip: {'; '.join(groups)}")
     if run.unpriced:
         click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
     if run.uncounted:

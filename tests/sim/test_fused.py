@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import bitlathe as bl
+from bitlathe.cli import main
 from bitlathe.sim.fused import chosen, groups_of
 from bitlathe.sim.run import LayerRun, Run
 from bitlathe.workloads import Gemm, load_model
@@ -78,6 +80,15 @@ def test_a_group_names_its_layers_and_stands_in_their_place() -> None:
     others = [layer for layer in apart.layers if layer.name not in group.fused["layers"]]
     assert [layer for layer in fused.layers if layer is not group] == others
     assert group.name in fused.table()
+
+
+def test_the_command_names_what_is_fused() -> None:
+    command = "simulate --arch bitmod --model opt-125m --context 64 --fidelity analytic"
+    fused, apart = (
+        CliRunner().invoke(main, [*command.split(), *more]).output for more in ([], ["--no-fusion"])
+    )
+    assert "fused on the chip: attention_qk, softmax, attention_av\n" in fused
+    assert "fused" not in apart
 
 
 def test_scores_never_touch_dram_and_keys_come_once_for_each_block_of_rows() -> None:
