@@ -64,7 +64,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	@mkdir -p $(VENV)/stage && ln -sfn ../.. $(VENV)/stage/bitlathe  # its own name, whatever the checkout's
 	cd $(VENV)/stage && ../bin/mypy --config-file ../../pyproject.toml \
-	  -m bitlathe.cli -m bitlathe.__main__ $(ROOMS:%=-p bitlathe.%)
+	  -p bitlathe.cli -m bitlathe.__main__ $(ROOMS:%=-p bitlathe.%)
 	$(BIN)/lint-imports
 
 studies: $(VENV)/.dev

@@ -318,7 +318,7 @@ def test_trace_as_json() -> None:
 
 
 def test_the_help_of_trace_names_every_ending_that_it_writes() -> None:
-    from bitlathe.cli import PICTURES
+    from bitlathe.cli.base import PICTURES
     from bitlathe.sim.array.picture import KINDS
 
     assert {*PICTURES, ".csv"} == set(KINDS)
@@ -336,7 +336,7 @@ def test_a_trace_written_and_printed_as_json(tmp_path: Path) -> None:
 def test_a_missing_matplotlib_is_said_before_anything_is_computed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("bitlathe.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("bitlathe.cli.base.find_spec", lambda name: None)
     monkeypatch.setattr("bitlathe.sim.array.systolic.trace.timeline", pytest.fail)
     result = run(*f"trace --gemm 2x2x2 --out {tmp_path / 'x.png'}".split())
     check(result, "pictures need matplotlib: pip install matplotlib, or in the checkout")
@@ -428,7 +428,7 @@ def test_what_the_report_will_need_is_said_before_the_sweep_runs(
 ) -> None:
     (tmp_path / "s.yaml").write_text(CNN)
     assert run("sweep", str(tmp_path / "s.yaml"), "--dry-run").stderr == ""
-    monkeypatch.setattr("bitlathe.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("bitlathe.cli.reports.find_spec", lambda name: None)
     result = run("sweep", str(tmp_path / "s.yaml"), "--dry-run")
     assert result.exit_code == 0
     assert result.stderr == (

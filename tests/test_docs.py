@@ -52,7 +52,7 @@ def _there(name: str) -> bool:
 
 
 def test_names_in_sources_and_pages_are_there() -> None:
-    rooms = ("arch", "datatypes", "mapping", "reports", "sim", "workloads", "docs")
+    rooms = ("arch", "cli", "datatypes", "mapping", "reports", "sim", "workloads", "docs")
     files = [p for room in rooms for p in (ROOT / room).rglob("*") if p.suffix in (".py", ".md")]
     named = {
         (str(path.relative_to(ROOT)), name)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("arch", "datatypes", "mapping", "reports", "sim", "workloads")
-FILES = ("__init__.py", "__main__.py", "cli.py", "py.typed", "pyproject.toml", "Makefile")
+ROOMS = ("arch", "cli", "datatypes", "mapping", "reports", "sim", "workloads")
+FILES = ("__init__.py", "__main__.py", "py.typed", "pyproject.toml", "Makefile")
 BESIDE = ("tests/quantized_cases.py", "tests/sim/pe/test_pe_kinds.py")
 KERNELS = Path(os.environ.get("NUMBA_CACHE_DIR", ".numba_cache"))
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")

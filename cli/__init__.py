@@ -1,0 +1,14 @@
+"""The command line: ``bitlathe COMMAND``. Every command has ``--json`` for machines."""
+
+from . import (  # noqa: F401  (their commands join the group)
+    catalog,
+    mapping,
+    numbers,
+    reports,
+    simulate,
+    tables,
+    trace,
+)
+from .base import main
+
+__all__ = ["main"]

@@ -1,0 +1,50 @@
+"""The group of commands, and what they share: options, remarks, settings."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..datatypes.base.errors import BitlatheError, to_install
+from ..reports.options import Commands
+
+PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+settings_option = click.option(
+    "--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64."
+)
+batch_option = click.option(
+    "--batch", type=int, default=1, show_default=True, help="Sequences or images."
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bitlathe")
+def main() -> None:
+    """Co-design toolkit for low-bit inference hardware.
+
+    Pick a number format and a chip: see what the format does to accuracy, and what the chip costs
+    in time, energy and area.
+    """
+
+
+def note(text: str) -> None:
+    """Print a remark where it does not mix with results."""
+    click.echo(f"Note: {text}", err=True)
+
+
+def chip_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` texts as settings of a chip."""
+    from ..arch.loader import parse_setting
+
+    return dict(parse_setting(pair) for pair in pairs)
+
+
+def check_drawing(option: str, path: Path | None) -> None:
+    """Refuse a picture where matplotlib is missing, before anything is computed."""
+    if path is not None and path.suffix.lower() in PICTURES and find_spec("matplotlib") is None:
+        hint = to_install("matplotlib", "report")
+        raise BitlatheError(f"{option} {path}: pictures need matplotlib: {hint}")

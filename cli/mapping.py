@@ -1,0 +1,123 @@
+"""The command that maps a layer on a chip, and certifies it."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..datatypes.base.errors import BitlatheError
+from ..reports.options import PATH, known, objectives, phases, sizes
+from ..reports.terminal import print_json, print_table
+from .base import batch_option, chip_settings, json_option, main, note, settings_option
+
+
+@main.command("map")
+@click.option("--arch", help="A shipped chip or the path of a YAML file.")
+@click.option("--gemm", metavar="MxNxK", callback=sizes, help="Product to map.")
+@click.option("--model", help="A shipped model or the path of a config.json, with --layer.")
+@click.option("--layer", help="The model's layer to map, e.g. q_proj.")
+@click.option(
+    "--phase",
+    callback=known(phases),
+    default="prefill",
+    show_default=True,
+    help="prefill or decode.",
+)
+@click.option("--context", type=int, help="Of the model: tokens.  [default: 256]")
+@batch_option
+@click.option(
+    "--objective",
+    callback=known(objectives),
+    default="cycles",
+    show_default=True,
+    help="What is least: cycles, energy or edp.",
+)
+@click.option("--mapping", "file", type=PATH, help="Your own: as --json has it, or a string.")
+@click.option(
+    "--constraint",
+    "constraints",
+    multiple=True,
+    help="What the best must keep to, e.g. io.k=whole, weight.order=n,k,m, rows=k:32.",
+)
+@click.option("--certificate", type=PATH, help="A file to write: the mapping with a proof.")
+@click.option("--parts", type=int, help="Parts of its space to bound at most.  [default: 12000]")
+@click.option("--check", type=PATH, help="A certificate to check; --arch is not needed.")
+@settings_option
+@json_option
+def map_command(
+    arch: str | None,
+    gemm: tuple[int, int, int] | None,
+    model: str | None,
+    layer: str | None,
+    phase: str,
+    context: int | None,
+    batch: int,
+    objective: Any,
+    file: Path | None,
+    constraints: tuple[str, ...],
+    certificate: Path | None,
+    parts: int | None,
+    check: Path | None,
+    settings: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Find the best mapping of a layer on a chip: its loops, what moves, what stalls.
+
+    The layer is a product (--gemm), or a model's (--model and --layer).
+    """
+    from ..arch import load_arch
+    from ..mapping.constraints import Constraints
+    from ..mapping.read import read_mapping
+    from ..sim.map_certificate import check_certificate, write_certificate
+    from ..sim.map_layer import layer_on, product_on
+
+    if check is not None and (arch, gemm, model) == (None, None, None):
+        _say_checked(check_certificate, check, as_json=as_json)
+        return
+    if arch is None:
+        raise BitlatheError("map needs a chip: give --arch, or --check FILE.")
+    if (gemm is None) == (model is None) or (model is None) != (layer is None):
+        raise BitlatheError("map takes a product (--gemm), or a layer (--model and --layer).")
+    if file is not None and constraints:
+        raise BitlatheError("--constraint is for the search; leave it out with --mapping.")
+    if constraints and certificate is not None:
+        raise BitlatheError("--certificate is of the whole space; leave --constraint out.")
+    kept_to = Constraints.of(*constraints)
+    chip = load_arch(arch, chip_settings(settings))
+    if gemm is not None:
+        asked, name = product_on(chip, *gemm, phase), "x".join(map(str, gemm))
+    else:
+        from ..workloads import load_model
+
+        network = load_model(model or "")
+        asked = layer_on(chip, network, layer or "", phase, context, batch)
+        name = f"{layer} of {network.name}"
+    if check is not None:
+        _say_checked(check_certificate, check, asked, as_json=as_json)
+        return
+    found = asked.best(objective, kept_to) if file is None else asked.under(read_mapping(file))
+    if certificate is not None:
+        verdict = write_certificate(certificate, asked, found, objective, parts)
+        note(f"{certificate}: {verdict}")
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_table(found.nest(), title=f"{name} on {arch}")
+    print_table(found.accesses(), title="elements moved")
+    print_table(found.ports(), title="ports")
+    for line in found.lines():
+        click.echo(line)
+
+
+def _say_checked(check: Any, *of: Any, as_json: bool) -> None:
+    """Print what a certificate proves, or what does not hold: then the exit status is 1."""
+    try:
+        verdict = check(*of)
+    except BitlatheError as err:
+        click.echo(f"Error: {err}", err=True)
+        raise SystemExit(1) from None
+    if as_json:
+        print_json(verdict.to_dict())
+    else:
+        click.echo(verdict)

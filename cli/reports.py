@@ -1,0 +1,119 @@
+"""Commands of design spaces and studies: sweep, report, reproduce."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from ..datatypes.base.errors import BitlatheError, to_install, unknown_name
+from ..reports.options import PATH
+from ..reports.terminal import print_json, progress_bar
+from .base import json_option, main, note
+
+
+@main.command()
+@click.argument("file", type=PATH)
+@click.option("--out", type=PATH, help="Results folder.")
+@click.option("--jobs", type=int, help="Processes.  [default: all cores]")
+@click.option("--dask", help="Address of a Dask scheduler to run on instead.")
+@click.option("--timeout", type=float, help="Seconds that a point may take.  [default: 3600]")
+@click.option("--dry-run", is_flag=True, help="Print the size of the space and its first points.")
+@click.option("--salvage", is_flag=True, help="First keep what is sound of a damaged store in OUT.")
+@json_option
+@click.pass_context
+def sweep(
+    ctx: click.Context,
+    file: Path,
+    out: Path | None,
+    jobs: int | None,
+    dask: str | None,
+    timeout: float | None,
+    *,
+    dry_run: bool,
+    salvage: bool,
+    as_json: bool,
+) -> None:
+    """Walk the design space of a sweep FILE; what OUT already holds is not run again."""
+    from ..reports.explore import plan_sweep, run_sweep
+
+    if missing := [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]:
+        needed = " and ".join(missing)  # said before hours of work, not after
+        note(f"the report of a sweep needs {needed}: {to_install(' '.join(missing), 'report')}.")
+    if dry_run:
+        plan = plan_sweep(file)
+        print_json(plan.to_dict()) if as_json else click.echo(plan.text())
+        return
+    if out is None:
+        raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
+    try:
+        done = run_sweep(
+            file, out, jobs=jobs, dask=dask, timeout=timeout, say=note, salvage=salvage
+        )
+    except KeyboardInterrupt:
+        click.echo(
+            f"Stopped. Finished points are safe in {out}; run the same command to go on.", err=True
+        )
+        ctx.exit(130)
+    print_json(done.to_dict()) if as_json else click.echo(done.text())
+    for line in done.reasons_text():
+        click.echo(line, err=True)
+    if done.failed:
+        click.echo("Error: no point has results; failures.csv says why for each.", err=True)
+        ctx.exit(1)
+    if done.crashed:
+        click.echo(
+            f"Error: {done.crashed:,} of {done.points:,} points could not be computed; the same "
+            "command tries them again.",
+            err=True,
+        )
+        ctx.exit(3)
+
+
+@main.command()
+@click.argument("folder", type=PATH)
+@click.option(
+    "--accuracy",
+    "tokens",
+    type=click.IntRange(min=1),
+    help="Measure the perplexity of models whose weights are at hand, over so many tokens.",
+)
+@json_option
+def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
+    """Write a sweep FOLDER's page, charts and tables."""
+    from ..reports.explore.accuracy import Wanted, measure_accuracy
+    from ..reports.page import report as write_report
+
+    wanted = None if tokens is None else Wanted(tokens=tokens)
+    notes: list[str] = []
+    with progress_bar() as show:
+        measures = measure_accuracy(folder, wanted, show)
+        paths = [str(path) for path in write_report(folder, measures, notes.append)]
+    for remark in notes:
+        note(remark)
+    if as_json:
+        print_json(paths)
+    else:
+        click.echo("\n".join(paths))
+
+
+@main.command()
+@click.argument("study")
+@click.option("--out", type=PATH, help="Folder for the page and charts.")
+@json_option
+def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
+    """Rebuild a published study: published beside reproduced beside corrected values."""
+    known = ("bitmod-hpca25",)
+    if study not in known:
+        raise BitlatheError(unknown_name("study", study, known))
+    from ..reports.studies.bitmod_hpca25 import page
+    from ..reports.studies.bitmod_hpca25.study import reproduce as rebuild
+
+    with progress_bar() as show:
+        result = rebuild(show)
+    paths = page.write(result, out) if out else []
+    if as_json:
+        print_json(result.rows)
+        return
+    page.print_tables(result)
+    for path in paths:
+        click.echo(str(path))

@@ -1,0 +1,225 @@
+"""The command that runs a model on a chip or a system, and how it prints a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..datatypes.base.errors import BitlatheError
+from ..reports.options import PATH, known, logits, mappers, phases, rungs
+from ..reports.terminal import print_json, print_table
+from .base import (
+    PICTURES,
+    batch_option,
+    check_drawing,
+    chip_settings,
+    json_option,
+    main,
+    note,
+    settings_option,
+)
+
+if TYPE_CHECKING:
+    from ..sim import Run
+    from ..workloads import Step
+
+
+@main.command()
+@click.option("--arch", required=True, help="A shipped chip or system, or the path of a YAML file.")
+@click.option("--model", required=True, help="A shipped model or a file: config.json, list, graph.")
+@click.option("--part", help="A tower of the model, run alone, e.g. vision.")
+@click.option(
+    "--phase",
+    callback=known(phases),
+    default="prefill",
+    show_default=True,
+    help="prefill or decode.",
+)
+@click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
+@batch_option
+@click.option(
+    "--fidelity",
+    callback=known(rungs),
+    default="cycle",
+    show_default=True,
+    help="Rung: cycle or analytic.",
+)
+@click.option(
+    "--mapper",
+    callback=known(mappers),
+    default="auto",
+    show_default=True,
+    help="Best loop nests (search, search-cycles, search-energy), or a rule: see docs/mapping.md.",
+)
+@click.option(
+    "--formats",
+    callback=known(lambda: ("chip", "checkpoint")),
+    default="chip",
+    show_default=True,
+    help="Whose formats: the chip's, or as the model's checkpoint stores it (quantization_config).",
+)
+@click.option("--causal", is_flag=True, help="Skip what the causal mask hides in prefill.")
+@click.option(
+    "--logits",
+    callback=known(logits),
+    help="Tokens of the head: last or all.  [default: the chip's]",
+)
+@click.option(
+    "--step",
+    type=PATH,
+    help="File of what a server runs at once, in place of phase, context and batch.",
+)
+@click.option(
+    "--timeline", type=PATH, help="Write when what is busy: a picture, or .json for Perfetto."
+)
+@click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
+@click.option("--fusion/--no-fusion", default=True, help="Fuse attention where it pays (default).")
+@settings_option
+@json_option
+def simulate(
+    arch: str,
+    model: str,
+    part: str | None,
+    phase: str,
+    context: int | None,
+    batch: int,
+    fidelity: str,
+    mapper: str,
+    formats: str,
+    settings: tuple[str, ...],
+    *,
+    causal: bool,
+    logits: str | None,
+    bandwidth: bool,
+    fusion: bool,
+    step: Path | None,
+    timeline: Path | None,
+    as_json: bool,
+) -> None:
+    """Simulate a model on a chip or a system: clocks, energy and area, by component and layer."""
+    from ..arch import load_arch
+    from ..arch.system import is_system
+    from ..sim import simulate as run_model
+    from ..workloads import Step, load_model
+
+    if timeline and timeline.suffix not in (*PICTURES, ".json"):
+        raise BitlatheError(
+            f"--timeline: {timeline.name} ends in none of .json, {', '.join(PICTURES)}."
+        )
+    check_drawing("--timeline", timeline)
+    given, network = chip_settings(settings), load_model(model)
+    network = network if part is None else network.part(part)
+    if formats == "checkpoint":
+        given = {**network.stored_formats, **given}
+    for remark in network.notes:
+        note(f"{network.name}: {remark}")
+    served = None if step is None else Step.read(step)
+    asked = (network, phase, context, batch, fidelity, mapper)
+    if is_system(arch):
+        if bandwidth:
+            raise BitlatheError("--bandwidth: of one chip; give --arch a chip.")
+        if timeline:
+            raise BitlatheError("--timeline: of one chip; give --arch a chip.")
+        _simulate_system(
+            *(arch, given, asked, causal, logits, served), fusion=fusion, as_json=as_json
+        )
+        return
+    run = run_model(
+        *(load_arch(arch, given), *asked),
+        causal=causal,
+        logits=logits,
+        bandwidth=bandwidth,
+        step=served,
+        fusion=fusion,
+    )
+    if timeline:
+        _write_timeline(run, timeline)
+    if as_json:
+        print_json(run.to_dict())
+        return
+    _print_run(run)
+
+
+def _print_run(run: "Run") -> None:
+    """Print a run for readers: layers, totals, what binds, what is not counted."""
+    context_of = "" if run.context is None else f", context {run.context}"
+    print_table(run.rows(), title=f"{run.model} on {run.arch}: {run.phase}{context_of}")
+    click.echo(f"{run.cycles:,} clocks, {run.seconds * 1e3:,.3f} ms at {run.clock_ghz:g} GHz")
+    click.echo(_served(run))
+    if run.stalls:
+        shown = ", ".join(f"{cause} {clocks:,}" for cause, clocks in run.stalls.items())
+        click.echo(f"stalls (clocks): {shown}")
+    if run.binds:
+        shares = {at: 100 * clocks / run.cycles for at, clocks in run.binds.items()}
+        shown = ", ".join(f"{at} {share:.1f} %" for at, share in shares.items())
+        click.echo(f"bound by (share of clocks): {shown}")
+    if groups := dict.fromkeys(
+        ", ".join(each.fused["layers"]) for each in run.layers if each.fused
+    ):
+        click.echo(f"fused on the chip: {'; '.join(groups)}")
+    if run.unpriced:
+        click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
+    if run.uncounted:
+        click.echo(f"not counted (no vector unit): {', '.join(run.uncounted)}")
+    if run.required_bits_per_clock is not None:
+        click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
+    for label, parts, scale, unit in (
+        ("energy", run.energy_pj, 1e6, "uJ"),
+        ("area", run.area_um2, 1e6, "mm2"),
+    ):
+        shown = ", ".join(f"{name} {value / scale:,.3f}" for name, value in parts.items())
+        click.echo(f"{label} ({unit}): {shown}")
+
+
+def _write_timeline(run: "Run", path: Path) -> None:
+    """Write when what is busy: a trace (.json), or a picture of the first block and the whole."""
+    from json import dumps
+
+    from ..sim.timeline import first_block, shares, trace
+
+    if path.suffix == ".json":
+        path.write_text(dumps(trace(run)), encoding="utf-8")
+        return
+    from ..reports.charts.timeline import Bar, draw_timeline
+
+    scale = run.clock_ghz * 1e3
+    bars = [
+        Bar(each.unit, each.layer, each.start_cycle / scale, each.cycles / scale)
+        for each in first_block(run)
+    ]
+    draw_timeline(bars, shares(run), f"{run.model} on {run.arch}: {run.phase}", "us", path)
+
+
+def _served(run: "Run") -> str:
+    """Return what those who serve ask of a run: speed, energy, power, utilization."""
+    words = [f"{run.power_w:.3g} W", f"{100 * run.utilization:.1f} % of the array's MACs (MFU)"]
+    if run.tokens_per_second is not None and run.energy_per_token_pj is not None:
+        millijoules = run.energy_per_token_pj / 1e9
+        words = [f"{run.tokens_per_second:,.4g} tokens/s", f"{millijoules:,.4g} mJ a token", *words]
+    return ", ".join(words)
+
+
+def _simulate_system(
+    name: str,
+    settings: dict[str, Any],
+    asked: tuple[Any, ...],
+    causal: bool,
+    logits: str | None,
+    step: "Step | None",
+    *,
+    fusion: bool,
+    as_json: bool,
+) -> None:
+    from ..arch import load_arch, load_system
+    from ..reports.systems.show import print_run
+    from ..sim import simulate as run_model
+
+    system = load_system(name)
+    if settings:
+        system = system.of_chip(load_arch(system.arch, settings))
+    run = run_model(system, *asked, causal=causal, logits=logits, step=step, fusion=fusion)
+    if as_json:
+        print_json(run.to_dict())
+        return
+    for line in print_run(run):
+        click.echo(line)
