@@ -44,7 +44,13 @@ def chip_settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def check_drawing(option: str, path: Path | None) -> None:
-    """Refuse a picture where matplotlib is missing, before anything is computed."""
+    """Refuse a picture where matplotlib is missing, before anything is computed.
+
+    Raises
+    ------
+    BitlatheError
+        It is missing.
+    """
     if path is not None and path.suffix.lower() in PICTURES and find_spec("matplotlib") is None:
         hint = to_install("matplotlib", "report")
         raise BitlatheError(f"{option} {path}: pictures need matplotlib: {hint}")

@@ -12,7 +12,7 @@ from pathlib import Path
 import bitlathe
 
 ROOT = Path(bitlathe.__file__).resolve().parent
-ROOMS = ("arch", "cli", "datatypes", "mapping", "reports", "sim", "workloads")
+ROOMS = ("arch", "datatypes", "mapping", "reports", "sim", "workloads")
 ARRAY = re.compile(r"\b(NDArray|ArrayLike|Floats|Codes)\b")
 SHAPE = re.compile(r"\([\w.*+ ]*(, ?[\w.*+ ]*)*\)")
 MOST_PLAIN = 3  # arguments that a sentence can tell
