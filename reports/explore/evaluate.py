@@ -104,7 +104,7 @@ class SimulatorEvaluator(Evaluator):
                 model, point.phase, point.context, point.batch, point.causal
             ),
             "workload": [model.name, point.phase, point.context, point.batch],
-            "how": [point.fidelity, point.mapper, point.causal],
+            "how": [point.fidelity, point.mapper, point.causal, point.fusion],
             "layers": point.layers,
             "iso": None if point.iso is None else point.iso.model_dump(),
             "code": models_version(),
@@ -140,6 +140,7 @@ def _simulated(arch: Arch, model: Model, point: Point) -> tuple[Run, Arch]:
         fidelity=point.fidelity,
         mapper=point.mapper,
         causal=point.causal,
+        fusion=point.fusion,
     )
     return run, chip
 

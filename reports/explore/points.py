@@ -7,7 +7,10 @@ from typing import Any
 from .sweepfile import KINDS, Iso, canonical
 
 # the columns of every point, in the order of the result tables
-POINT_COLUMNS = ("arch", "model", "phase", "context", "batch", "causal", "fidelity", "mapper")
+POINT_COLUMNS = (
+    *("arch", "model", "phase", "context", "batch", "causal"),
+    *("fidelity", "mapper", "fusion"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,7 @@ class Point:
     fidelity: str
     mapper: str
     causal: bool = False
+    fusion: bool = True
     layers: bool = False
     settings: tuple[tuple[str, Any], ...] = ()
     iso: Iso | None = None
@@ -48,7 +52,7 @@ class Point:
         """Return the point of plain data that `to_dict` made."""
         iso = plain.get("iso")
         return cls(
-            **{name: plain[name] for name in POINT_COLUMNS},
+            **{name: plain[name] for name in POINT_COLUMNS if name in plain},
             layers=plain.get("layers", False),
             settings=tuple(plain["settings"].items()),
             iso=None if iso is None else Iso.model_validate(iso),

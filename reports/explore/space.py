@@ -15,7 +15,7 @@ from .sweepfile import SweepFile, axis_keys
 
 MAX_SPACE = 2**63 - 1
 WORKLOAD = ("model", "phase", "context", "batch", "causal")
-_FIXED = ("arch", "mapper", *WORKLOAD)
+_FIXED = ("arch", "mapper", "fusion", *WORKLOAD)
 
 # which of some keys the chip of a point has, with their values
 ChipValues = Callable[[Point, Collection[str]], Mapping[str, Any]]
@@ -26,7 +26,7 @@ class Space:
     """The product of a sweep's lists, in a fixed order: chips outermost, causal innermost.
 
     The workloads (model, phase, context, batch, causal) are the innermost dimensions: the points
-    of one chip with its settings and its mapper, a candidate, stand together.
+    of one chip with its settings, its mapper and its fusion, a candidate, stand together.
     """
 
     file: SweepFile
@@ -46,6 +46,7 @@ class Space:
             **file.axes,
             **schemes,
             "mapper": file.mapper,
+            "fusion": file.fusion,
             "model": file.models,
             "phase": file.phases,
             "context": file.contexts,

@@ -218,6 +218,7 @@ class SweepFile(Record):
     ] = Field(default={})
     fidelity: str = "analytic"
     mapper: Names = Field(default=["auto"])
+    fusion: Switches = Field(default=[True])
     constraints: Annotated[list[str], BeforeValidator(_values)] = Field(default=[])
     sampling: Annotated[Sampling, BeforeValidator(_sampling)] = Sampling()
     iso: Iso | None = None

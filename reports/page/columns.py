@@ -97,6 +97,7 @@ RUN: dict[str, Label] = {
     "causal": Label(text="causal mask skipped"),
     "fidelity": Label(text="fidelity"),
     "mapper": Label(text="mapper"),
+    "fusion": Label(text="attention may be fused"),
     "array.rows": Label(text="array rows"),
     "array.columns": Label(text="array columns"),
     "buffers.weight.size_kib": Label(text="weight buffer", unit="KiB"),

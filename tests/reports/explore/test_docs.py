@@ -112,7 +112,7 @@ def test_documented_columns_are_those_of_a_sweep(tmp_path):
     for name in ("results", "layers"):
         with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
             header = next(csv.reader(file))
-        known = words | {"arch", "model", "phase", "context", "mapper", "fidelity"}
+        known = words | {"arch", "model", "phase", "context", "mapper", "fidelity", "fusion"}
         parts = {column.partition(".")[0] + ".PART" for column in header if "." in column}
         assert ("scheme.PART" in parts, "scheme.KIND" in words) == (name == "results", True)
         assert [c for c in header if "." not in c and c not in known] == []

@@ -89,6 +89,7 @@ def test_every_part_of_a_configuration_is_in_its_key(evaluator):
         replace(POINT, fidelity="cycle"),
         replace(POINT, phase="prefill", causal=True),
         replace(POINT, causal=True),
+        replace(POINT, fusion=False),
         replace(POINT, layers=True),
         replace(POINT, iso=Iso.model_validate({"resource": "x", "target": 1, "solve": "y"})),
     ]
@@ -413,6 +414,24 @@ def test_layers_leave_the_folder_with_the_sweep_that_kept_them(tmp_path):
     assert not (out / "layers.csv").exists()
     assert not (out / "layers.parquet").exists()
     assert "key" not in table(out)[0]
+
+
+def test_fusion_is_a_choice_of_the_sweep(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "arch: bitmod\nmodels: opt-125m\nphases: prefill\ncontexts: 64\nmapper: search\n"
+        "fusion: [true, false]\nconstraints: fusion or cycles > 0\n"
+    )
+    run_sweep(path, tmp_path / "out", jobs=1)
+    rows = table(tmp_path / "out")
+    assert [row["fusion"] for row in rows] == ["true", "false"]
+    for row, fusion in zip(rows, (True, False), strict=True):
+        run = simulate(
+            "bitmod", "opt-125m", "prefill", 64, fidelity="analytic", mapper="search", fusion=fusion
+        )
+        assert row["cycles"] == str(run.cycles)
+        assert row["energy_pj.total"] == repr(run.energy_pj["total"])
+    assert rows[0]["energy_pj.total"] != rows[1]["energy_pj.total"]
 
 
 def test_causal_attention_is_a_choice_of_the_sweep(tmp_path):

@@ -168,6 +168,7 @@ def test_keys_of_the_chip_may_stand_in_constraints_and_become_columns():
         (BASE + "axes: {array.rows: {from: 1, to: .inf, step: 1}}\n", "'to' of a range must be"),
         (BASE + "axes: {array.rows: {from: 1, to: .nan, step: 1}}\n", "'to' of a range must be"),
         (BASE + "causal: [1]\n", "s.yaml:3:10: causal.0: input should be a valid boolean"),
+        (BASE + "fusion: [1]\n", "s.yaml:3:10: fusion.0: input should be a valid boolean"),
         (BASE + "layers: [true]\n", "s.yaml:3:1: layers: input should be a valid boolean"),
         (BASE + "axes: {array.rows: [[1, 2]]}\n", "s.yaml:3:8: axes.array.rows: [1, 2] is no"),
         (BASE + "axes: {'a, b': [[1]]}\n", "list of 2"),
@@ -226,7 +227,7 @@ def test_dry_run_writes_nothing(tmp_path):
     shown = plan_sweep(path)
     assert shown.size == shown.points == 4
     assert len(shown.first) == 4
-    assert "2 array.rows x 1 scheme.linear x 1 mapper x 1 model" in shown.text()
+    assert "2 array.rows x 1 scheme.linear x 1 mapper x 1 fusion x 1 model" in shown.text()
     assert [file.name for file in tmp_path.iterdir()] == ["sweep.yaml"]
     without = CliRunner().invoke(main, ["sweep", str(path)])
     assert without.exit_code == 2
