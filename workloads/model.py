@@ -131,10 +131,9 @@ class Model:
             If the model does not say how its checkpoint stores weights.
         """
         if self.stored is None:
-            raise BitlatheError(
-                f"{self.name}: no 'quantization_config' that is understood says how its checkpoint "
-                "stores weights; use the chip's formats."
-            )
+            said = next((n for n in self.notes if n.startswith("'quantization_config'")), None)
+            missing = "no 'quantization_config' says how its checkpoint stores weights; leave them"
+            raise BitlatheError(f"{self.name}: {said or f'{missing} to the chip or a sweep.'}")
         return self.stored.settings
 
     @property

@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from ..datatypes.base.yamlfile import Record, read_yaml, validate
 from .transformer import Forward
 
-Size = Annotated[int, Field(ge=1, le=2**40)]
+MOST = 2**40
+Size = Annotated[int, Field(ge=1, le=MOST)]
 
 
 def _tuple(value: Any) -> Any:
@@ -19,7 +20,7 @@ class Piece(Record):
     """Some tokens of a prompt, behind those of it that are cached; in so many sequences alike."""
 
     new: Size
-    cached: Annotated[int, Field(ge=0, le=2**40)] = 0
+    cached: Annotated[int, Field(ge=0, le=MOST)] = 0
     sequences: Size = 1
 
 

@@ -6,7 +6,7 @@ from itertools import product
 
 from ...datatypes.base.errors import BitlatheError
 from ...workloads import Step
-from ...workloads.step import Generating, Piece
+from ...workloads.step import MOST, Generating, Piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,8 @@ class Grid:
             for size in sizes:
                 if size < least:
                     raise BitlatheError(f"{name}: {size} is too small; the least is {least}.")
+                if size > MOST:
+                    raise BitlatheError(f"{name}: {size} is too large; the most is 2^40.")
                 if sizes.count(size) > 1:
                     raise BitlatheError(f"{name}: {size} stands there twice; give each size once.")
         if not any(self.points()):

@@ -66,7 +66,7 @@ class _Said:
 def _groups(given: Mapping[str, Any], key: str, default: int) -> str:
     """Return the granularity of groups along the inputs; -1 or none is a scale a channel."""
     size = given.get(key, default)
-    return f"g{size}" if isinstance(size, int) and size > 0 else "channel"
+    return "channel" if size in (None, -1) else f"g{size}"
 
 
 def _ignored(given: Mapping[str, Any], key: str = "modules_to_not_convert") -> tuple[str, ...]:
@@ -80,10 +80,11 @@ def _mxfp4(given: Mapping[str, Any]) -> _Said:
 
 def _fp8(given: Mapping[str, Any]) -> _Said:
     block = given.get("weight_block_size")
-    if isinstance(block, list) and len(block) == 2:
-        weight, input_ = f"fp8_e4m3@b{block[0]}x{block[1]}", f"fp8_e4m3@g{block[1]}"
-    else:
+    if block is None:
         weight, input_ = "fp8_e4m3@tensor", "fp8_e4m3@tensor"
+    else:
+        high, wide = block
+        weight, input_ = f"fp8_e4m3@b{high}x{wide}", f"fp8_e4m3@g{wide}"
     return _Said(weight=weight, input=input_, ignored=_ignored(given))
 
 

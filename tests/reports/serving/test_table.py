@@ -143,6 +143,7 @@ def test_names_are_chosen(tmp_path):
     [
         ({"batches": ()}, "batches: no sizes; give at least one, as 1,4,16."),
         ({"contexts": (0,)}, "contexts: 0 is too small; the least is 1."),
+        ({"batches": (2**40 + 1,)}, "batches: 1099511627777 is too large; the most is 2^40."),
         ({"chunks": (5, 5)}, "chunks: 5 stands there twice; give each size once."),
         ({"batches": (0,), "chunks": (0,)}, "batches and chunks: only 0, which is no step"),
     ],
