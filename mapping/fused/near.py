@@ -59,13 +59,21 @@ class NearChip:
 def why_not(hierarchy: Hierarchy) -> str | None:
     """Return why no layers can be fused on a chip; None where they can."""
     outermost = hierarchy.memories[0].name
-    for operand in OPERANDS:
-        chain = hierarchy.chain(operand)
+    chains = {operand: hierarchy.chain(operand) for operand in OPERANDS}
+    for operand, chain in chains.items():
         if len(chain) < 2 or chain[1].per:
             return (
                 f"{operand}s pass from {outermost!r} to the array with no memory between that all "
                 "units share, so that no block of them can wait on the chip"
             )
+    near = {chain[1].name: operand for operand, chain in chains.items()}
+    for operand, chain in chains.items():
+        for memory in chain[2:]:
+            if memory.name in near:
+                return (
+                    f"{operand}s pass through {chain[1].name!r} and then {memory.name!r}, in which "
+                    f"blocks of {near[memory.name]}s wait, so that the two do not stand side by side"
+                )
     return None
 
 
@@ -76,11 +84,14 @@ def near_chip(hierarchy: Hierarchy) -> NearChip:
     Raises
     ------
     BitlatheError
-        Some operand has no near memory.
+        Some operand has no near memory, or one that is behind another's.
     """
     reason = why_not(hierarchy)
     if reason:
-        raise BitlatheError(f"fusion: {reason}; give the chip such a memory.")
+        raise BitlatheError(
+            f"fusion: {reason}; give each operand a memory right behind {hierarchy.memories[0].name!r}"
+            ", and none of these behind another."
+        )
     near = {operand: hierarchy.chain(operand)[1] for operand in OPERANDS}
     memories = {memory.name: memory for memory in near.values()}
     ports, places = [], []

@@ -3,11 +3,12 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
-from bitlathe.arch.hierarchy import Hierarchy, Memory
+from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.best import OBJECTIVES, Best, Objective
 from bitlathe.mapping.fused.chain import Chain, Lanes
@@ -167,5 +168,22 @@ def test_a_chip_without_near_memory_of_an_operand_is_refused() -> None:
         "weights pass from 'dram' to the array with no memory between that all units share, so "
         "that no block of them can wait on the chip"
     )
-    with pytest.raises(BitlatheError, match="give the chip such a memory"):
+    with pytest.raises(BitlatheError, match="give each operand a memory right behind 'dram'"):
         near_chip(bare)
+
+
+def test_a_near_memory_behind_that_of_another_operand_is_refused() -> None:
+    port = Port(direction="both", width_bits=Fraction(32))
+    outer, first, inner = (
+        Memory(name=name, holds=holds, size_bits=size, ports=(port,))
+        for name, holds, size in (
+            ("dram", OPERANDS, None),
+            ("first", ("weight", "input"), 2**16),
+            ("inner", ("input", "output"), 2**16),
+        )
+    )
+    axis = Axis(name="rows", size=4, dims=("n",))
+    assert why_not(Hierarchy(memories=(outer, first, inner), axes=(axis,))) == (
+        "inputs pass through 'first' and then 'inner', in which blocks of outputs wait, so that "
+        "the two do not stand side by side"
+    )
