@@ -159,6 +159,8 @@ def _print_run(run: "Run") -> None:
         click.echo(f"fused on the chip: {'; '.join(groups)}")
     if run.unpriced:
         click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
+    if run.idle_rules:
+        click.echo(f"about no layer of this run: {', '.join(run.idle_rules)}")
     if run.uncounted:
         click.echo(f"not counted (no vector unit): {', '.join(run.uncounted)}")
     if run.required_bits_per_clock is not None:
@@ -178,7 +180,11 @@ def _write_timeline(run: "Run", path: Path) -> None:
     from ..sim.timeline import first_block, shares, trace
 
     if path.suffix == ".json":
-        path.write_text(dumps(trace(run)), encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(dumps(trace(run)), encoding="utf-8")
+        except OSError as err:
+            raise BitlatheError(f"--timeline: cannot write {path}: {err.strerror}.") from None
         return
     from ..reports.charts.timeline import Bar, draw_timeline
 

@@ -76,6 +76,19 @@ def labels_by_kind(arch: Arch, gemms: Iterable[Gemm]) -> dict[str, dict[str, str
     return found
 
 
+def idle_rules(arch: Arch, gemms: Iterable[Gemm]) -> tuple[str, ...]:
+    """Return the rules that name products of which there is none: a misspelled name, perhaps.
+
+    Rules about all products of a kind are left out: a model need not have each kind.
+    """
+    products = [(FORMAT_KINDS[gemm.role], gemm.name, gemm.layers) for gemm in gemms]
+    return tuple(
+        f"formats.rules.{i} ({rule.kind} {', '.join(rule.names)})"
+        for i, rule in enumerate(arch.formats.rules or ())
+        if rule.names != ("*",) and not any(rule.covers(*product) for product in products)
+    )
+
+
 def without_numbers(arch: Arch, where: str) -> Arch:
     """Return a chip whose rules number no layers.
 

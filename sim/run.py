@@ -107,6 +107,7 @@ class Run:
     products of a chip without a vector unit, which costs nothing here. ``step`` is what a server
     ran at once: then the context is the longest in view, the batch all sequences. ``tokens`` are
     those that were computed, of all sequences; None for models of images and lists of products.
+    ``idle_rules`` are the chip's ``formats.rules`` that name products of which the run has none.
     """
 
     arch: str
@@ -123,6 +124,7 @@ class Run:
     logits: str = "all"
     unpriced: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
+    idle_rules: tuple[str, ...] = ()
     step: Mapping[str, Any] | None = None
     tokens: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)

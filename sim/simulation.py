@@ -18,7 +18,7 @@ from .chip import Chip
 from .fused import with_fusion
 from .mappers import AUTO, MAPPERS, mapper_for
 from .plan import plan_of
-from .policy import CacheBits, labels_by_kind, layer_bits, with_numbers
+from .policy import CacheBits, idle_rules, labels_by_kind, layer_bits, with_numbers
 from .run import Run
 from .rung import RUNGS, Bits, Rung
 from .vector import with_vector
@@ -157,6 +157,7 @@ def simulate(
         uncounted=() if counted else tuple(dict.fromkeys(step.name for step in steps)),
         settings=given.settings,
         formats=labels_by_kind(resolved, gemms),
+        idle_rules=idle_rules(resolved, gemms),
     )
     _check_counters(run)
     return _with_bandwidth(run, rung, chip, plan, bits) if bandwidth else run

@@ -52,16 +52,6 @@ def _neighbours(points: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return groups
 
 
-def _write(figure: Any, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(figure, path)
-    except OSError as err:
-        raise BitlatheError(f"cannot write {path}: {err.strerror}.") from None
-    except ValueError as err:
-        raise BitlatheError(f"cannot write {path}: {err}; use .png, .svg or .pdf.") from None
-
-
 def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw relative error against bits per element, the Pareto front as a line.
 
@@ -96,7 +86,7 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     figure.draw_without_rendering()  # settles where the points are, and so the labels
     figure.set_layout_engine("none")
     _label(axes, _neighbours(named))
-    _write(figure, path)
+    save(figure, path)
 
 
 def _label(axes: Any, groups: list[list[dict[str, Any]]]) -> None:
@@ -150,4 +140,4 @@ def draw_number_lines(names: Sequence[str], path: Path) -> None:
     axes.set_xlim(-1.05, 1.18)
     axes.set_xlabel("value / largest value (its size stands to the right)")
     axes.spines["left"].set_visible(False)
-    _write(figure, path)
+    save(figure, path)

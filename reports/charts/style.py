@@ -55,6 +55,11 @@ def save(figure: Any, *paths: Path, made: Facts | None = None) -> None:
         Files ending in .png or .svg.
     made : mapping, optional
         Provenance of the points: their command and date.
+
+    Raises
+    ------
+    BitlatheError
+        A file cannot be written, or ends in what matplotlib does not draw.
     """
     import matplotlib.pyplot as plt
 
@@ -66,5 +71,17 @@ def save(figure: Any, *paths: Path, made: Facts | None = None) -> None:
         else:
             facts = {"Creator": drawn, "Source": source, "Date": points.get("date")}
         # None takes out what matplotlib would write of its own
-        figure.savefig(path, metadata={k: v or None for k, v in facts.items()})
+        _write(figure, path, {k: v or None for k, v in facts.items()})
     plt.close(figure)
+
+
+def _write(figure: Any, path: Path, metadata: Facts) -> None:
+    from ...datatypes.base.errors import BitlatheError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata=metadata)
+    except OSError as err:
+        raise BitlatheError(f"cannot write {path}: {err.strerror}.") from None
+    except ValueError as err:
+        raise BitlatheError(f"cannot write {path}: {err}; use .png, .svg or .pdf.") from None

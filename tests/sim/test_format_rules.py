@@ -163,3 +163,19 @@ def test_rules_that_cannot_be(rules, words):
 def test_layers_of_models_without_layers():
     with pytest.raises(BitlatheError, match=r"layers: 0 is not among the 0 layers"):
         run([{"layers": [0], "weight": "int8@channel"}], "resnet-18", "prefill", None)
+
+
+def test_rules_that_name_nothing_are_told():
+    rules = [
+        {"names": ["q_prj", "nothing*"], "weight": "int8"},
+        {"names": ["q_proj", "nothing"], "weight": "int8"},
+        {"kind": "conv", "weight": "int8"},
+        {"kind": "attention", "names": "q_proj", "weight": "int8"},
+    ]
+    arch = bl.load_arch("bitmod", {"formats.rules": rules})
+    run = bl.simulate(arch, "opt-125m", "decode", 16, fidelity="analytic", mapper="whole-buffer")
+    assert run.idle_rules == (
+        "formats.rules.0 (linear q_prj, nothing*)",
+        "formats.rules.3 (attention q_proj)",
+    )
+    assert bl.simulate("bitmod", "opt-125m", mapper="whole-buffer").idle_rules == ()

@@ -96,6 +96,18 @@ def test_the_command_writes_a_picture_or_a_trace(tmp_path):
     assert "whole run" in (tmp_path / "t.svg").read_text()
 
 
+@pytest.mark.parametrize("name", ["t.json", "t.svg"])
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path, name):
+    (tmp_path / "file").touch()
+    done = command(tmp_path / "new" / name)
+    assert done.exit_code == 0, done.output
+    done = command(tmp_path / "file" / name)
+    assert done.exit_code == 2
+    last = done.output.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert f"cannot write {tmp_path / 'file' / name}: " in last
+
+
 def test_other_files_are_refused(tmp_path):
     done = command(tmp_path / "t.txt")
     assert done.exit_code != 0

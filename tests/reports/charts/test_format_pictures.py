@@ -36,7 +36,7 @@ def test_quantize_prints_rows_and_draws(tmp_path: Path) -> None:
 
 def test_no_label_covers_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Any] = []
-    monkeypatch.setattr(formats, "_write", lambda figure, _: figures.append(figure))
+    monkeypatch.setattr(formats, "save", lambda figure, _: figures.append(figure))
     places = [(4.1, 0.010), (4.11, 0.0099), (4.13, 0.0098), (4.5, 0.0088), (4.63, 0.0068)]
     rows = [
         {"scheme": f"a_long_name_{i}@g128/int8", "bits_per_element": x, "relative_mse": y}
