@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..datatypes.base.yamlfile import Record, read_yaml, validate
-from .transformer import Forward
+from .transformer.forward import Forward, generating, prompt
 
 MOST = 2**40
 Size = Annotated[int, Field(ge=1, le=MOST)]
@@ -107,9 +107,13 @@ class Step(Record):
     @property
     def forward(self) -> Forward:
         """The forward pass."""
-        return Forward.step(
-            [(each.new, each.cached) for each in self.prefill for _ in range(each.sequences)],
-            [each.context for each in self.decode for _ in range(each.sequences)],
-            decode_tokens=self.decode_tokens,
-            logits=self.logits,
+        prompts = (
+            prompt(each.new, each.cached, each.sequences, logits=self.logits)
+            for each in self.prefill
         )
+        more = self.decode_tokens
+        generate = (
+            generating(f"decode[{i}]", each.context, more, each.sequences)
+            for i, each in enumerate(self.decode)
+        )
+        return Forward.beside([*prompts, *generate])

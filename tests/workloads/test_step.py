@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.workloads import load_model
+from bitlathe.workloads import Step, load_model
+from bitlathe.workloads.transformer.forward import Group
 
 NAMES = ("gemma-3-1b", "mixtral-8x7b", "llama-3.2-1b", "opt-125m", "qwen3-30b-a3b")
 
@@ -129,3 +130,15 @@ def test_elements_of_the_cache(name):
 
 def test_a_model_that_keeps_nothing():
     assert load_model("resnet-18").cache_elements(10) == 0
+
+
+def test_sequences_alike_are_counted_and_not_listed():
+    step = Step(
+        prefill=[{"new": 3, "cached": 2, "sequences": 2**40}],
+        decode=[{"context": 9, "sequences": 2**40}, 9],
+    )
+    assert step.forward.groups == (
+        Group(new=3, cached=2, sequences=2**40),
+        Group(new=1, cached=8, sequences=2**40 + 1),
+    )
+    assert step.forward.sequences == step.sequences == 2**41 + 1

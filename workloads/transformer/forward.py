@@ -116,15 +116,25 @@ class Forward:
             If a size is not an integer, too small, or nothing is asked for.
         """
         more = check_size("decode_tokens", decode_tokens)
+        groups = [
+            prompt(new, cached, logits=logits, source=source)
+            for new, cached in (_pair(f"prefill[{i}]", piece) for i, piece in enumerate(prefill))
+        ]
+        groups += [generating(f"decode[{i}]", context, more) for i, context in enumerate(decode)]
+        return cls.beside(groups, source)
+
+    @classmethod
+    def beside(cls, some: Iterable[Group], source: int = 0) -> "Forward":
+        """Return what a server computes at once; groups that are alike become one.
+
+        Raises
+        ------
+        BitlatheError
+            If there is no group.
+        """
         found: Counter[Group] = Counter()
-        for i, piece in enumerate(prefill):
-            new, cached = _pair(f"prefill[{i}]", piece)
-            wanted = new if logits == "all" else 1
-            encodes = source > 0 and cached == 0
-            found[Group(new=new, cached=cached, logits=wanted, encodes=encodes)] += 1
-        for i, context in enumerate(decode):
-            seen = check_size(f"decode[{i}]", context, least=more)
-            found[Group(new=more, cached=seen - more, logits=more)] += 1
+        for group in some:
+            found[replace(group, sequences=1)] += group.sequences
         if not found:
             raise BitlatheError(
                 "a step of nothing: give prefill=[(new, cached), ...], decode=[context, ...] or "
@@ -168,6 +178,47 @@ class Forward:
     def longest(self) -> int:
         """Most tokens in view of any sequence."""
         return max(group.seen for group in self.groups)
+
+
+def prompt(
+    new: int, cached: int, sequences: int = 1, *, logits: str = "last", source: int = 0
+) -> Group:
+    """Return prompts, or pieces of them, as a group.
+
+    Parameters
+    ----------
+    new, cached : int
+        Tokens of each: new ones, and those cached before.
+    sequences : int
+    logits : {"last", "all"}
+        Tokens that the output head works on.
+    source : int
+        Tokens of each source; prompts with nothing cached read theirs.
+    """
+    wanted, encodes = new if logits == "all" else 1, source > 0 and cached == 0
+    return Group(new=new, cached=cached, sequences=sequences, logits=wanted, encodes=encodes)
+
+
+def generating(where: str, context: object, new: int, sequences: int = 1) -> Group:
+    """Return sequences that generate as a group.
+
+    Parameters
+    ----------
+    where : str
+        What is said to be wrong.
+    context : int
+        Tokens in view of the last new one, itself included.
+    new : int
+        New tokens of each.
+    sequences : int
+
+    Raises
+    ------
+    BitlatheError
+        If the context is no whole number, or less than the new tokens.
+    """
+    cached = check_size(where, context, least=new) - new
+    return Group(new=new, cached=cached, sequences=sequences, logits=new)
 
 
 def _pair(what: str, piece: object) -> tuple[int, int]:
