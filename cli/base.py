@@ -54,3 +54,17 @@ def check_drawing(option: str, path: Path | None) -> None:
     if path is not None and path.suffix.lower() in PICTURES and find_spec("matplotlib") is None:
         hint = to_install("matplotlib", "report")
         raise BitlatheError(f"{option} {path}: pictures need matplotlib: {hint}")
+
+
+def check_place(option: str, path: Path | None) -> None:
+    """Refuse a file that cannot be written, before anything is computed.
+
+    Raises
+    ------
+    BitlatheError
+        It is a folder, or would stand in one that is not there.
+    """
+    if path is not None and path.is_dir():
+        raise BitlatheError(f"{option} {path} is a folder; name a file.")
+    if path is not None and not path.parent.is_dir():
+        raise BitlatheError(f"{option} {path}: there is no folder {path.parent}; make it first.")

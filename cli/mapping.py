@@ -1,5 +1,6 @@
 """The command that maps a layer on a chip, and certifies it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,15 @@ import click
 from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH, known, objectives, phases, sizes
 from ..reports.terminal import print_json, print_table
-from .base import batch_option, chip_settings, json_option, main, note, settings_option
+from .base import (
+    batch_option,
+    check_place,
+    chip_settings,
+    json_option,
+    main,
+    note,
+    settings_option,
+)
 
 
 @main.command("map")
@@ -72,6 +81,15 @@ def map_command(
     from ..sim.map_certificate import check_certificate, write_certificate
     from ..sim.map_layer import layer_on, product_on
 
+    asked_too: dict[str, object] = {
+        "--mapping": file, "--certificate": certificate, "--parts": parts,
+        "--constraint": constraints or None,
+    }  # fmt: skip
+    of_models = {"--context": context, "--batch": None if batch == 1 else batch}
+    _refuse("beside --check", asked_too if check else {})
+    _refuse("beside --gemm", of_models if gemm else {})
+    _refuse("without --certificate", {} if certificate else {"--parts": parts})
+    check_place("--certificate", certificate)
     if check is not None and (arch, gemm, model) == (None, None, None):
         _say_checked(check_certificate, check, as_json=as_json)
         return
@@ -108,6 +126,19 @@ def map_command(
     print_table(found.ports(), title="ports")
     for line in found.lines():
         click.echo(line)
+
+
+def _refuse(where: str, options: Mapping[str, object]) -> None:
+    """Refuse options that say nothing there; None: not given.
+
+    Raises
+    ------
+    BitlatheError
+        One of them is given.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise BitlatheError(f"{name} says nothing {where}; leave it out.")
 
 
 def _say_checked(check: Any, *of: Any, as_json: bool) -> None:

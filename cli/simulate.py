@@ -12,6 +12,7 @@ from .base import (
     PICTURES,
     batch_option,
     check_drawing,
+    check_place,
     chip_settings,
     json_option,
     main,
@@ -107,6 +108,7 @@ def simulate(
             f"--timeline: {timeline.name} ends in none of .json, {', '.join(PICTURES)}."
         )
     check_drawing("--timeline", timeline)
+    check_place("--timeline", timeline)
     given, network = chip_settings(settings), load_model(model)
     network = network if part is None else network.part(part)
     if formats == "checkpoint":
@@ -133,7 +135,10 @@ def simulate(
         fusion=fusion,
     )
     if timeline:
-        _write_timeline(run, timeline)
+        try:
+            _write_timeline(run, timeline)
+        except OSError as err:
+            raise BitlatheError(f"--timeline {timeline}: {err.strerror}.") from None
     if as_json:
         print_json(run.to_dict())
         return

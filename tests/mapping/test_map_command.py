@@ -136,3 +136,24 @@ def test_a_convolution_is_mapped_by_name() -> None:
     text = CliRunner().invoke(main, ["map", "--arch", "bitmod", *layer]).stdout
     assert "the best of its space, the border counted as stored" in text
     assert {row["dim"] for row in found["loops"]} >= {"r", "s"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--batch", "4"), "--batch says nothing beside --gemm; leave it out."),
+        (("--batch", "0"), "--batch says nothing beside --gemm; leave it out."),
+        (("--context", "7"), "--context says nothing beside --gemm; leave it out."),
+        (("--parts", "0"), "--parts says nothing without --certificate; leave it out."),
+        (("--check", "x", "--parts", "0"), "--parts says nothing beside --check; leave it out."),
+        (("--check", "x", "--mapping", "y"), "--mapping says nothing beside --check; leave it"),
+        (("--check", "x", "--certificate", "y"), "--certificate says nothing beside --check;"),
+        (("--check", "x", "--constraint", "rows=none"), "--constraint says nothing beside --check"),
+        (("--certificate", "."), "--certificate . is a folder; name a file."),
+        (("--certificate", "no/x.json"), "there is no folder no; make it first."),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options: tuple[str, ...], says: str) -> None:
+    found = run(*options)
+    assert found.exit_code == 2
+    assert says in found.stderr

@@ -113,3 +113,11 @@ def test_other_files_are_refused(tmp_path):
     assert done.exit_code != 0
     assert "--timeline: t.txt ends in none of .json, .png, .svg, .pdf." in done.output
     assert not (tmp_path / "t.txt").exists()
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path):
+    command = "simulate --arch bitmod --model opt-125m --context 8 --fidelity analytic --timeline"
+    (tmp_path / "folder.json").mkdir()
+    for name, says in (("folder.json", "is a folder"), ("no/x.png", "there is no folder")):
+        found = CliRunner().invoke(main, [*command.split(), str(tmp_path / name)])
+        assert (found.exit_code, says in found.stderr) == (2, True)
