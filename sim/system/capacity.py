@@ -62,7 +62,8 @@ def _matrix_bits(arch: Arch, matrix: Matrix, kind: str, numbers: tuple[int, ...]
 def cache_bits(arch: Arch, model: Model, run: Forward, phase: str) -> int:
     """Return the bits that a chip keeps of the sequences of a pass: the cache behind it.
 
-    Each element takes the larger of what one of a key and one of a value take.
+    Each element takes the larger of what one of a key and one of a value take; one of a state what
+    one of results does, as layers that keep a state move it.
 
     Parameters
     ----------
@@ -76,16 +77,15 @@ def cache_bits(arch: Arch, model: Model, run: Forward, phase: str) -> int:
     shape = model.shape
     if not isinstance(shape, Transformer) or not model.has_decode:
         return 0
-    elements = sum(
-        (shape.cache_elements(group.seen) + shape.state_elements()) * group.sequences
-        for group in run.groups
-    )
+    elements = sum(shape.cache_elements(group.seen) * group.sequences for group in run.groups)
     if run.source:
         elements += shape.source_elements(run.source) * run.sequences
     gemms = staged(shape, run).gemms()
     stored = CacheBits.of(arch, gemms, phase)
     code = formats_of(arch, "attention").weight.code_bits
-    return ceil(elements * (code if stored is None else max(stored.key, stored.value)))
+    bits = elements * (code if stored is None else max(stored.key, stored.value))
+    plain = formats_of(arch, "linear").output.bits_per_element(shape.hidden)
+    return ceil(bits + shape.state_elements() * run.sequences * plain)
 
 
 def shortfall(arch: Arch, weights: int, cache: int, where: str) -> str | None:

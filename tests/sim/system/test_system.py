@@ -155,6 +155,16 @@ def test_what_does_not_fit_the_dram_is_said_by_how_much():
     assert short.notes[-1].endswith(f"{needed - 0.25:.2f} GiB too little.")
 
 
+def test_a_state_is_stored_as_it_is_moved():
+    """In each layer 32 channels of 4 numbers and 4 inputs of the taps, in 16 bits as results."""
+    mamba = {
+        "model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4,
+        "expand": 2, "conv_kernel": 4, "time_step_rank": 2, "vocab_size": 30,
+    }  # fmt: skip
+    (share,) = run(mamba, batch=3).shares
+    assert share.cache_bits == 16 * 3 * 2 * 32 * (4 + 4)
+
+
 def test_weights_and_cache_are_stored_in_the_chips_formats():
     found = run(context=100, batch=3)
     (share,) = found.shares
