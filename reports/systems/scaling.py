@@ -133,9 +133,11 @@ def scaling(
     Raises
     ------
     BitlatheError
-        Of a number of chips among which the model cannot be divided in any way.
+        Of a number of chips below 1, that stands twice, or among which the model cannot be divided
+        in any way.
     """
     show = track or (lambda each, _: each)
+    _check_chips(chips)
     known: dict[Any, Any] = {}
     found: list[Point] = []
     for law in laws:
@@ -153,6 +155,14 @@ def scaling(
                 )
             found += _points(law, many, runs, alone)
     return found
+
+
+def _check_chips(chips: Sequence[int]) -> None:
+    for many in chips:
+        if many < 1:
+            raise BitlatheError(f"chips: {many} is too small; the least is 1.")
+        if chips.count(many) > 1:
+            raise BitlatheError(f"chips: {many} stands there twice; give each number once.")
 
 
 def _points(

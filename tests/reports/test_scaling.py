@@ -78,6 +78,16 @@ def test_the_chart_and_the_command(points, tmp_path):
     assert [r["step_ms"] for r in rows if r["way"] == "best"] == same
 
 
+@pytest.mark.parametrize(
+    ("chips", "said"),
+    [((0,), "chips: 0 is too small; the least is 1."), ((2, 2), "chips: 2 stands there twice")],
+)
+def test_odd_numbers_of_chips_are_said(chips, said):
+    work = Work(model=bl.load_model(SMALL), context=64, batch=1, mapper="whole-buffer")
+    with pytest.raises(BitlatheError, match=said):
+        scaling(bl.load_system("bitmod-pair"), work, chips, ("strong",), None)
+
+
 def test_chips_that_cannot_be_used_are_said():
     work = Work(model=bl.load_model(SMALL), context=64, batch=1, mapper="whole-buffer")
     with pytest.raises(BitlatheError, match=r"cannot be divided among 64 chips; use fewer"):
