@@ -71,8 +71,9 @@ def why_not(hierarchy: Hierarchy) -> str | None:
         for memory in chain[2:]:
             if memory.name in near:
                 return (
-                    f"{operand}s pass through {chain[1].name!r} and then {memory.name!r}, in which "
-                    f"blocks of {near[memory.name]}s wait, so that the two do not stand side by side"
+                    f"{operand}s pass through {chain[1].name!r} and then {memory.name!r}, in "
+                    f"which blocks of {near[memory.name]}s wait, so that the two do not stand "
+                    "side by side"
                 )
     return None
 
@@ -89,8 +90,8 @@ def near_chip(hierarchy: Hierarchy) -> NearChip:
     reason = why_not(hierarchy)
     if reason:
         raise BitlatheError(
-            f"fusion: {reason}; give each operand a memory right behind {hierarchy.memories[0].name!r}"
-            ", and none of these behind another."
+            f"fusion: {reason}; give each operand a memory right behind "
+            f"{hierarchy.memories[0].name!r}, and none of these behind another."
         )
     near = {operand: hierarchy.chain(operand)[1] for operand in OPERANDS}
     memories = {memory.name: memory for memory in near.values()}

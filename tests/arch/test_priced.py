@@ -386,7 +386,7 @@ FREE = {
     "accounting.logits",
     # how the buffer's capacity and the DRAM are used
     "buffers.weight.double_buffered", "dram.latency_cycles", "dram.latency_ns", "dram.burst_bits",
-    "array.timing", "dram.refresh_fraction", "dram.name",
+    "array.timing", "dram.refresh_fraction", "dram.name", "dram.size_gib", "cores.multicast",
     # which operands and dimensions the mapper may send where; wires have no known cost
     "memories.name", "memories.holds", "memories.bypass", "memories.dataflow",
     "memories.double_buffered", "memories.keep_halo", "memories.ports.operands",

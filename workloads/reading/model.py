@@ -55,7 +55,8 @@ def read_model(config: Config) -> Read:
     """
     if "layers" in config.data and config.data.get("model_type", "convnet") == "convnet":
         return Read(family="convnet", shape=read_convnet(config))
-    if (kind := config.data.get("model_type")) in CONV_FAMILIES:
+    kind = config.data.get("model_type")
+    if isinstance(kind, str) and kind in CONV_FAMILIES:
         return Read(family=str(kind), shape=read_convolutions(config))
     whole = config
     config = _text_part(config)

@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.schemes.scheme import Scheme
 from ..config import Config
 from ..transformer import Experts, Layers, Matrix, Mlp, Part, Recurrent, Transformer
 
@@ -178,6 +177,8 @@ def read_stored(config: Config, shape: Transformer) -> tuple[Stored | None, list
     given = config.data.get("quantization_config", config.data.get("compression_config"))
     if not isinstance(given, dict):
         return None, []
+    from ...datatypes.schemes.scheme import Scheme  # pydantic: not needed for most models
+
     method = given.get("quant_method")
     how = f" ({method})" if isinstance(method, str) else ""
     try:

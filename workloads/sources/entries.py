@@ -23,7 +23,8 @@ _COMMON = ("name", "from", "count")
 # a convolution as deep-learning libraries write it: n images of c x h x w, k filters of r x s
 _CONV_SIZES = ("c", "h", "w", "k", "r", "s")
 _CONV_ONLY = ("c", "h", "w", "r", "s", "stride", "padding", "dilation", "groups")
-PRODUCT_KEYS = (*_COMMON, *_SIZES, *(k for k in _LEAST if k != "count"), *_WORDS)
+_LAYERS = "layers"
+PRODUCT_KEYS = (*_COMMON, _LAYERS, *_SIZES, *(k for k in _LEAST if k != "count"), *_WORDS)
 CONV_KEYS = (*_COMMON, "n", "k", *_CONV_ONLY)
 
 
@@ -95,12 +96,25 @@ def _product(entry: Config, name: str, by_token: bool) -> Gemm:
         if entry.get(key) is not None
     }
     given |= {key: entry.string(key) for key in _WORDS if entry.get(key) is not None}
+    if entry.get(_LAYERS) is not None:
+        given[_LAYERS] = _numbers(entry)
     gemm = Gemm(name=name, **({"m": 1} | sizes | given))
     if by_token and (gemm.stationary != "weight" or gemm.causal is not None):
         raise entry.error(
             "'m' is 'tokens', which is for products with weights; state the rows of attention.", "m"
         )
     return gemm
+
+
+def _numbers(entry: Config) -> tuple[int, ...]:
+    """Return the numbers of the layers that a product stands for."""
+    numbers = entry.get(_LAYERS)
+    listed = isinstance(numbers, list | tuple)
+    if not listed or not all(type(number) is int and number >= 0 for number in numbers):
+        raise entry.error(
+            f"'{_LAYERS}' are numbers of layers, from 0; give whole numbers, as [0, 1].", _LAYERS
+        )
+    return tuple(numbers)
 
 
 def _convolution(entry: Config, name: str) -> Gemm:
