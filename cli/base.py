@@ -62,9 +62,12 @@ def check_place(option: str, path: Path | None) -> None:
     Raises
     ------
     BitlatheError
-        It is a folder, or would stand in one that is not there.
+        It is a folder, or would stand in a file. Folders that are not there are made.
     """
-    if path is not None and path.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
         raise BitlatheError(f"{option} {path} is a folder; name a file.")
-    if path is not None and not path.parent.is_dir():
-        raise BitlatheError(f"{option} {path}: there is no folder {path.parent}; make it first.")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise BitlatheError(f"{option}: cannot write {path}: {above} is a file, not a folder.")

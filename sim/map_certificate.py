@@ -44,6 +44,7 @@ def write_certificate(
         objective=objective, budget=BUDGET if budget is None else budget, rung_cycles=rung,
     )  # fmt: skip
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     except OSError as err:
         raise BitlatheError(f"{path}: {err.strerror}; name a file that can be written.") from None

@@ -150,7 +150,7 @@ def test_a_convolution_is_mapped_by_name() -> None:
         (("--check", "x", "--certificate", "y"), "--certificate says nothing beside --check;"),
         (("--check", "x", "--constraint", "rows=none"), "--constraint says nothing beside --check"),
         (("--certificate", "."), "--certificate . is a folder; name a file."),
-        (("--certificate", "no/x.json"), "there is no folder no; make it first."),
+        (("--certificate", f"{__file__}/x.json"), "test_map_command.py is a file, not a folder."),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(options: tuple[str, ...], says: str) -> None:

@@ -118,6 +118,7 @@ def test_other_files_are_refused(tmp_path):
 def test_places_that_cannot_be_written_are_refused(tmp_path):
     command = "simulate --arch bitmod --model opt-125m --context 8 --fidelity analytic --timeline"
     (tmp_path / "folder.json").mkdir()
-    for name, says in (("folder.json", "is a folder"), ("no/x.png", "there is no folder")):
+    (tmp_path / "file").touch()
+    for name, says in (("folder.json", "is a folder"), ("file/x.png", "is a file, not a folder")):
         found = CliRunner().invoke(main, [*command.split(), str(tmp_path / name)])
         assert (found.exit_code, says in found.stderr) == (2, True)
