@@ -9,7 +9,7 @@ import click
 
 from .. import __version__
 from ..datatypes.base.errors import BitlatheError, to_install
-from ..reports.options import Commands
+from ..reports.options import Commands, known, phases
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -18,6 +18,13 @@ settings_option = click.option(
 )
 batch_option = click.option(
     "--batch", type=int, default=1, show_default=True, help="Sequences or images."
+)
+phase_option = click.option(
+    "--phase",
+    callback=known(phases),
+    default="prefill",
+    show_default=True,
+    help="prefill or decode.",
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..datatypes.base.errors import BitlatheError
-from ..reports.options import PATH, known, objectives, phases, sizes
+from ..reports.options import PATH, known, objectives, sizes
 from ..reports.terminal import print_json, print_table
 from .base import (
     batch_option,
@@ -16,6 +16,7 @@ from .base import (
     json_option,
     main,
     note,
+    phase_option,
     settings_option,
 )
 
@@ -25,13 +26,7 @@ from .base import (
 @click.option("--gemm", metavar="MxNxK", callback=sizes, help="Product to map.")
 @click.option("--model", help="A shipped model or the path of a config.json, with --layer.")
 @click.option("--layer", help="The model's layer to map, e.g. q_proj.")
-@click.option(
-    "--phase",
-    callback=known(phases),
-    default="prefill",
-    show_default=True,
-    help="prefill or decode.",
-)
+@phase_option
 @click.option("--context", type=int, help="Of the model: tokens.  [default: 256]")
 @batch_option
 @click.option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..datatypes.base.errors import BitlatheError
-from ..reports.options import PATH, known, logits, mappers, phases, rungs
+from ..reports.options import PATH, known, logits, mappers, rungs
 from ..reports.terminal import print_json, print_table
 from .base import (
     PICTURES,
@@ -17,6 +17,7 @@ from .base import (
     json_option,
     main,
     note,
+    phase_option,
     settings_option,
 )
 
@@ -29,13 +30,7 @@ if TYPE_CHECKING:
 @click.option("--arch", required=True, help="A shipped chip or system, or the path of a YAML file.")
 @click.option("--model", required=True, help="A shipped model or a file: config.json, list, graph.")
 @click.option("--part", help="A tower of the model, run alone, e.g. vision.")
-@click.option(
-    "--phase",
-    callback=known(phases),
-    default="prefill",
-    show_default=True,
-    help="prefill or decode.",
-)
+@phase_option
 @click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
 @batch_option
 @click.option(
