@@ -2,15 +2,17 @@
 
 numba looks only at the file that holds a function, not at the files of the helpers it inlines: a
 checkout that moves to another version would go on running old kernels. Here a kept kernel is used
-only while the sources of all the package's kernels are the same.
+only while its file and those that it takes its parts from are the same.
 
 A file of the cache that is damaged, empty or of another version counts as absent, and is written
 again; where nothing can be written, kernels are compiled in each process.
 """
 
+import ast
 import hashlib
+import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -24,28 +26,37 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
 from .jit import switched_off
-from .sources import PACKAGE, digest_of
+from .sources import digest_of
 
 Kernel = Callable[..., Any]
 _dumps: Any = dumps
 _DIGEST = 32  # bytes of a SHA-256
 
 
+def _imported(path: Path) -> Iterator[Path]:
+    """Yield the files of kernels that a file names in its relative imports."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            where = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            for part in (where, *(where / name.name for name in node.names)):
+                if part.name.endswith("kernels") or "kernels" in part.parts:
+                    files = (part.with_name(f"{part.name}.py"), part / "__init__.py")
+                    yield from filter(Path.is_file, files)
+
+
 @cache
-def sources_stamp(package: Path = PACKAGE) -> str:
-    """Return a digest of a package's kernels: of the files in `kernels` folders or named so.
+def sources_stamp(path: Path) -> str:
+    """Return a digest of a file and of all files of kernels that it takes its parts from.
 
-    Kernels take what they inline from each other and from nowhere else, so no other file can
-    change what a kept kernel does.
+    Kernels take what they inline from files in `kernels` folders or named so, and from nowhere
+    else: no other file can change what a kept kernel does.
     """
-
-    def kernels(path: Path) -> bool:
-        return "kernels" in path.relative_to(package).parts or path.stem.endswith("kernels")
-
-    # other folders hold tests, environments, what was built
-    rooms = [path.parent for path in package.glob("[!.]*/__init__.py")]
-    files = sorted(path for room in rooms for path in room.rglob("*.py"))
-    return digest_of(filter(kernels, files), package)
+    found, new = {path}, [path]
+    while new:
+        more = set(_imported(new.pop())) - found
+        found |= more
+        new += more
+    return digest_of(found, Path(os.path.commonpath([file.parent for file in found])))
 
 
 class KernelFiles:
@@ -100,8 +111,8 @@ class KernelFiles:
 def _identity(part: Any) -> Any:
     """Return what identifies a function, or a part of what it closes over, in every process alike.
 
-    Compiled functions that it closes over go by their names and what they close over themselves:
-    their code is in the stamp, and numba's own key holds a number that each process draws anew.
+    Compiled functions that it closes over go by the stamps of their files, their names and what
+    they close over themselves: numba's own key holds a number that each process draws anew.
     """
     if isinstance(part, tuple):
         return tuple(map(_identity, part))
@@ -111,6 +122,7 @@ def _identity(part: Any) -> Any:
         return hashlib.sha256(_dumps(part)).hexdigest()
     cells = tuple(cell.cell_contents for cell in part.__closure__ or ())
     return (
+        sources_stamp(Path(part.__code__.co_filename)),
         part.__module__,
         part.__qualname__,
         part.__code__.co_firstlineno,
@@ -126,11 +138,7 @@ class KernelCache(_Base):  # type: ignore[misc]
 
     def __init__(self, function: Kernel) -> None:
         super().__init__(function)
-        stamp = (
-            self._impl.locator.get_source_stamp(),
-            sources_stamp(),
-            numba.__version__,
-        )
+        stamp = (sources_stamp(Path(function.__code__.co_filename)), numba.__version__)
         self._cache_file = KernelFiles(Path(self.cache_path), self._impl.filename_base, stamp)
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:

@@ -16,11 +16,6 @@ from bitlathe.datatypes.base.jit import switched_off
 SWITCHES = ("BITLATHE_COMPILED", "NUMBA_DISABLE_JIT")
 
 PROGRAM = """
-from bitlathe.datatypes.base.compiled import compiled, sources_stamp
-import bitlathe.datatypes.base.compiled as module
-from pathlib import Path
-
-module.sources_stamp = lambda: sources_stamp(Path(r"{package}"))
 import sys
 sys.path.insert(0, r"{package}")
 from room.kernel import outer
@@ -77,11 +72,14 @@ def run(package, factor, helper_text=HELPER, **options):
 def test_a_change_in_another_file_recompiles_and_none_does_not(tmp_path, text):
     make_room(tmp_path)
     assert run(tmp_path, 10, text) == (11, 0)
-    assert run(tmp_path, 10, text) == (11, 1)  # from the disk
+    (tmp_path / "room" / "other_kernels.py").write_text(text.format(factor=7))
+    (tmp_path / "room" / "kernel.py").touch()
+    assert run(tmp_path, 10, text) == (11, 1)  # from the disk: these two change nothing
     assert run(tmp_path, 200, text) == (201, 0)
 
 
 MAKER = """
+import os
 from numba import njit
 from bitlathe.datatypes.base.compiled import compiled
 
@@ -100,16 +98,15 @@ def made(by):
 
     return kernel
 
-outer = made({by})
+outer = made(int(os.environ["BY"]))
 """
 
 
-def test_kernels_made_of_others_are_kept_by_what_those_close_over(tmp_path):
+def test_kernels_made_of_others_are_kept_by_what_those_close_over(tmp_path, monkeypatch):
     make_room(tmp_path)
-    kernel = tmp_path / "room" / "kernel.py"
+    (tmp_path / "room" / "kernel.py").write_text(MAKER)
     for by, hits in ((2, 0), (5, 0), (2, 1), (5, 1)):
-        kernel.write_text(MAKER.format(by=by))
-        os.utime(kernel, (1, 1))  # numba's own stamp: as if one file made both
+        monkeypatch.setenv("BY", str(by))
         assert run(tmp_path, 1) == (2 * by + 1, hits)
 
 
