@@ -49,7 +49,7 @@ def layer_rows(model: Model) -> Rows:
         {
             "layers": layers.count,
             "parts": ", ".join(type(part).__name__ for part in layers.parts),
-            "in parallel": layers.parallel,
+            "in parallel": layers.abreast > 1,
             "parameters of one": sum(part.parameter_count() for part in layers.parts)
             + layers.norm_parameters,
         }

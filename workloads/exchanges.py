@@ -82,7 +82,8 @@ def exchanges(
 
 def _of_layer(layers: Layers, run: Forward, hidden: int, tensor: int) -> Iterator[Exchange]:
     """Yield the exchanges of one layer; parts side by side are summed once, behind the last."""
-    for i, part in enumerate(layers.parts):
+    last = [i == len(turn) - 1 for turn in layers.turns for i in range(len(turn))]
+    for part, summed in zip(layers.parts, last, strict=True):
         if tensor > 1:
             yield from _within(part, run)
         if isinstance(part, ExpertShare):
@@ -91,7 +92,6 @@ def _of_layer(layers: Layers, run: Forward, hidden: int, tensor: int) -> Iterato
                 yield Exchange(
                     name=name, kind="all_to_all", way="expert", elements=visits, width=hidden
                 )
-        summed = not layers.parallel or i == len(layers.parts) - 1
         if tensor > 1 and summed and not isinstance(part, ON_EACH_CHIP):
             yield _reduce(part.exits[-1], run.rows * hidden, hidden)
 

@@ -472,3 +472,34 @@ def test_debertas_that_cannot_be(more, words):
     with pytest.raises(BitlatheError) as caught:
         load_model({**SMALL["DebertaV2Model-0"]["config"], "relative_attention": True, **more})
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("nemotron_h-0", {"layers_block_type": ["mamba", "rnn"]}, "names 'rnn'; it must be one of"),
+        ("nemotron_h-0", {"layers_block_type": []}, "names 0 layers"),
+        ("nemotron_h-0", {"layers_block_type": None}, "'layers_block_type' is missing"),
+        ("nemotron_h-1", {"hybrid_override_pattern": "M-Q"}, "names 'Q'; it must be one of 'M'"),
+        ("nemotron_h-0", {"moe_latent_size": 8}, "of nemotron_h models only None is supported"),
+        ("falcon_h1-1", {"mamba_d_ssm": 60}, "must make up 60 channels ('mamba_d_ssm')"),
+        ("granitemoehybrid-0", {"num_local_experts": 1}, "more than the 1 experts"),
+    ],
+)
+def test_hybrids_that_cannot_be(name, change, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model({**SMALL[name]["config"], **change})
+    assert words in str(caught.value)
+
+
+def test_parts_side_by_side():
+    """Falcon-H1: both mixers read the layer's input, the MLP what both leave."""
+    model = load_model(SMALL["falcon_h1-0"]["config"])
+    graph = model.graph()
+    into = {node.name: {g.name for g in graph.predecessors(node)} for node in graph}
+    assert into["gate_proj"] == {"out_proj", "o_proj"}
+    assert into["in_proj"] == into["q_proj"] == set()
+    adds = [s for s in model.vector_steps(model.staged("decode", 9)) if "add" in s.operations]
+    assert {s.name: s.operations.count("add") for s in adds} == {
+        "o_proj_residual": 2, "down_proj_residual": 1,
+    }  # fmt: skip

@@ -90,6 +90,8 @@ class AttentionFacts:
         Whether scores are sums over contents and relative positions (DeBERTa).
     turned_where_given : bool
         Whether heads turn only where ``rope_parameters`` states a ``rope_theta``.
+    turned_where : (str, str) or None
+        A key, and its value without which no head turns.
     """
 
     projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
@@ -119,6 +121,7 @@ class AttentionFacts:
     full_keys_only: Rule = False
     disentangled: bool = False
     turned_where_given: bool = False
+    turned_where: tuple[str, str] | None = None
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
@@ -130,6 +133,8 @@ class AttentionFacts:
             yield from ("position_buckets", "max_relative_positions", "max_position_embeddings")
         if self.rotary_key or self.turned_where_given:
             yield from all_names(self.rotary_key, "rope_parameters")
+        if self.turned_where is not None:
+            yield self.turned_where[0]
         if self.rotary_layers == "listed":
             yield from ("no_rope_layers", "no_rope_layer_interval")
         yield from rule_keys(self.one_kv_head, self.many_kv_heads, self.alibi)
@@ -213,13 +218,15 @@ class ExpertFacts:
     ----------
     total, active, inner
         Keys of the experts, of those that a token visits, and of the width of one.
-    layers : {"all", "stepped", "after_first", "after_dense", "interleaved", "periods", "beside"}
-        Which layers have experts: all; each ``decoder_sparse_step``-th that ``mlp_only_layers``
-        does not name; those from ``first_k_dense_replace`` on, or as ``mlp_layer_types`` says;
-        those from ``num_dense_layers`` on; those of ``moe_layers``, by default each
+    layers
+        Which layers have experts: all; all, if ``num_local_experts`` is above 0 (``any``); each
+        ``decoder_sparse_step``-th that ``mlp_only_layers`` does not name; those from
+        ``first_k_dense_replace`` on, or as ``mlp_layer_types`` says; those from
+        ``num_dense_layers`` on; those of ``moe_layers``, by default each
         ``interleave_moe_layer_step``-th; those at ``expert_layer_offset`` of each
-        ``expert_layer_period``, if there are several; or, if ``enable_moe_block``, all of them
-        beside their MLP.
+        ``expert_layer_period``, if there are several; each ``moe_layer_interval``-th from
+        ``moe_layer_start_index`` to ``moe_layer_end_index`` (``between``); or, if
+        ``enable_moe_block``, all of them beside their MLP.
     dense_inner : str or None
         Key of the width of dense layers, where it is not that of the family.
     shared_inner, shared_count : str or None
@@ -238,8 +245,9 @@ class ExpertFacts:
     active: Names = "num_experts_per_tok"
     inner: str = "moe_intermediate_size"
     layers: Literal[
-        "all", "stepped", "after_first", "after_dense", "interleaved", "periods", "beside"
-    ] = "all"
+        "all", "any", "stepped", "after_first", "after_dense", "interleaved", "periods",
+        "between", "beside",
+    ] = "all"  # fmt: skip
     dense_inner: str | None = None
     shared_inner: str | None = None
     shared_count: str | None = None
@@ -255,6 +263,8 @@ class ExpertFacts:
         yield from all_names(self.shared_inner, self.shared_count)
         yield from {
             "all": (),
+            "any": (),
+            "between": ("moe_layer_start_index", "moe_layer_end_index", "moe_layer_interval"),
             "stepped": ("decoder_sparse_step", "mlp_only_layers"),
             "after_first": ("first_k_dense_replace", "mlp_layer_types"),
             "after_dense": ("num_dense_layers",),
@@ -349,6 +359,9 @@ class Family:
         Whether norms have a shift beside a scale after all.
     parallel : rule
         Whether attention and MLP read the same input.
+    blocks : bool
+        Whether each layer is a single part with a norm: attention, a state space, an MLP or
+        experts, as ``layers_block_type`` or ``hybrid_override_pattern`` says.
     first_norms : int or None
         Norms in the first layer, where that is another number.
     groups_key : str or None
@@ -420,6 +433,7 @@ class Family:
     norm_vectors: int = 1
     norm_shift: Rule = False
     parallel: Rule = False
+    blocks: bool = False
     positions_learned: Rule = False
     first_norms: int | None = None
     groups_key: str | None = None
@@ -480,6 +494,8 @@ class Family:
             found |= {"hidden_size_per_layer_input", "vocab_size_per_layer_input"}
         if self.sound:
             found.add("num_mel_bins")
+        if self.blocks:
+            found |= {"layers_block_type", "layer_types", "hybrid_override_pattern"}
         if self.encoder is not None:
             found |= self.encoder.read_keys()
         parts = (self.attention, self.mlp, self.experts, self.window, self.cross, self.recurrent)

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from .family import AttentionFacts, ExpertFacts, Family, Keys, LatentFacts, MlpFacts, sizes
 from .llama import BIASED, MLP_BIAS, PARTIAL
+from .mixtures import GRANITE_SHARED, SHARED
 from .recurrent import ConvolutionFacts, DeltaFacts, StateFacts
 
 _LINEAR = {
@@ -30,6 +31,27 @@ _MAMBA = Family(
     plain=("d_model", "d_inner", "n_layer", "time_step_init_scheme"),
     defaults={"state_size": 16, "conv_kernel": 4, "expand": 2, "time_step_rank": "auto"},
 )
+
+_BAMBA_STATE = StateFacts(
+    attending="indices",
+    state="mamba_d_state",
+    taps="mamba_d_conv",
+    expand="mamba_expand",
+    heads="mamba_n_heads",
+    head_dim="mamba_d_head",
+    groups="mamba_n_groups",
+    chunk="mamba_chunk_size",
+    bias=("mamba_proj_bias", False),
+    conv_bias=("mamba_conv_bias", True),
+)
+_BAMBA_DEFAULTS = {
+    "mamba_n_heads": 128,
+    "mamba_n_groups": 1,
+    "mamba_d_state": 256,
+    "mamba_d_conv": 4,
+    "mamba_expand": 2,
+    "mamba_chunk_size": 256,
+}
 
 HYBRIDS: Mapping[str, Family] = {
     "qwen3_next": Family(
@@ -156,28 +178,73 @@ HYBRIDS: Mapping[str, Family] = {
     "bamba": Family(
         attention=replace(BIASED, head_dim=None, rotary=Fraction(1, 2)),
         mlp=MlpFacts(bias=MLP_BIAS),
-        recurrent=StateFacts(
-            attending="indices",
-            state="mamba_d_state",
-            taps="mamba_d_conv",
-            expand="mamba_expand",
-            heads="mamba_n_heads",
-            head_dim="mamba_d_head",
-            groups="mamba_n_groups",
-            chunk="mamba_chunk_size",
-            bias=("mamba_proj_bias", False),
-            conv_bias=("mamba_conv_bias", True),
+        recurrent=_BAMBA_STATE,
+        defaults={"num_key_value_heads": 8, **_BAMBA_DEFAULTS},
+        sizes=sizes(4096, 32, 32, 14336, 128000),
+    ),
+    "granitemoehybrid": replace(
+        GRANITE_SHARED,
+        attention=replace(BIASED, head_dim=None, turned_where=("position_embedding_type", "rope")),
+        recurrent=replace(_BAMBA_STATE, attending="typed"),
+        experts=replace(SHARED, layers="any", dense_inner="shared_intermediate_size"),
+        defaults={
+            **GRANITE_SHARED.defaults,
+            **_BAMBA_DEFAULTS,
+            "shared_intermediate_size": 1024,
+        },
+    ),
+    "falcon_h1": Family(
+        attention=BIASED,
+        mlp=MlpFacts(bias=MLP_BIAS),
+        recurrent=replace(
+            _BAMBA_STATE,
+            attending="beside",
+            channels="mamba_d_ssm",
+            out_bias=("projectors_bias", False),
+            gate_norm=("mamba_rms_norm", False),
         ),
+        plain=("mamba_norm_before_gate", "mamba_use_mlp"),
+        defaults={"num_key_value_heads": 8, "mamba_d_ssm": 1024, **_BAMBA_DEFAULTS},
+        sizes=sizes(4096, 32, 32, 14336, 128000),
+    ),
+    "nemotron_h": Family(
+        attention=AttentionFacts(rotary=None),
+        mlp=MlpFacts(
+            names=("up_proj", "down_proj"),
+            gated=False,
+            bias=MLP_BIAS,
+            activation="relu2",
+            activation_keys=("mlp_hidden_act",),
+        ),
+        recurrent=StateFacts(
+            attending="typed",
+            state="ssm_state_size",
+            expand=None,
+            heads="mamba_num_heads",
+            head_dim="mamba_head_dim",
+        ),
+        experts=ExpertFacts(
+            total=("n_routed_experts", "num_local_experts"),
+            shared_inner="moe_shared_expert_intermediate_size",
+        ),
+        blocks=True,
+        only={"moe_latent_size": None, "tie_word_embeddings": False},
+        plain=("num_hidden_layers", "expand", "n_shared_experts", "attention_bias"),
         defaults={
             "num_key_value_heads": 8,
-            "mamba_n_heads": 128,
-            "mamba_n_groups": 1,
-            "mamba_d_state": 256,
-            "mamba_d_conv": 4,
-            "mamba_expand": 2,
-            "mamba_chunk_size": 256,
+            "head_dim": 128,
+            "ssm_state_size": 128,
+            "mamba_num_heads": 128,
+            "mamba_head_dim": 64,
+            "n_groups": 8,
+            "conv_kernel": 4,
+            "chunk_size": 128,
+            "n_routed_experts": 8,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 7688,
+            "moe_shared_expert_intermediate_size": 7688,
         },
-        sizes=sizes(4096, 32, 32, 14336, 128000),
+        sizes=sizes(4096, 4, 32, 21504, 131072),
     ),
     "lfm2": Family(
         keys=Keys(inner=("block_ff_dim", "intermediate_size")),

@@ -4,13 +4,51 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from .family import AttentionFacts, ExpertFacts, Family, Window, sizes
+from .family import AttentionFacts, ExpertFacts, Family, MlpFacts, Window, sizes
 from .llama import ATTENTION, BIASED, PARTIAL
 from .outputs import DECODER, LM_HEAD
 
 _LOCAL = ("num_local_experts", "num_experts")
 
+_GRANITE = Family(
+    attention=replace(BIASED, head_dim=None),
+    mlp=MlpFacts(names=("input_linear", "output_linear")),
+    experts=ExpertFacts(total=_LOCAL, inner="intermediate_size"),
+    sizes=sizes(4096, 32, 32, 11008, 32000),
+    defaults={"num_local_experts": 8, "num_experts_per_tok": 2},
+)
+SHARED = ExpertFacts(
+    total=_LOCAL, inner="intermediate_size", shared_inner="shared_intermediate_size"
+)
+"""Granite's experts beside a shared one."""
+GRANITE_SHARED = replace(_GRANITE, experts=SHARED)
+
 MIXTURES: Mapping[str, Family] = {
+    "granitemoe": _GRANITE,
+    "granitemoeshared": GRANITE_SHARED,
+    "ernie4_5_moe": Family(
+        attention=AttentionFacts(
+            head_dim=None, qkv_bias=("use_bias", False), output_bias=("use_bias", False)
+        ),
+        mlp=MlpFacts(bias=("use_bias", False)),
+        experts=ExpertFacts(
+            total=("moe_num_experts", "num_experts"),
+            active=("moe_k", "num_experts_per_tok"),
+            layers="between",
+            shared_count="moe_num_shared_experts",
+            router_bias=True,
+        ),
+        outputs={**DECODER, "ForCausalLM": (replace(LM_HEAD, bias=("use_bias", False)),)},
+        tied=True,
+        defaults={
+            "num_key_value_heads": 4,
+            "moe_num_experts": 64,
+            "moe_k": 6,
+            "moe_intermediate_size": 1536,
+            "moe_num_shared_experts": 2,
+        },
+        sizes=sizes(2560, 28, 20, 12288, 103424),
+    ),
     "mixtral": Family(
         window=Window(default=None),
         experts=ExpertFacts(total=_LOCAL, inner="intermediate_size"),

@@ -11,6 +11,7 @@ Each record tells the keys that it is read from, and which layers attend instead
 * ``indices``: those of ``attn_layer_indices``
 * ``listed``: those of ``full_attn_idxs``, all by default, unless ``layer_types`` says so
 * ``typed``: as ``layer_types`` or ``layers_block_type`` says; none by default
+* ``beside``: all do, beside what is built here
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,9 @@ from typing import Literal
 
 from .outputs import Rule
 
-Attending = Literal["none", "intervals", "kimi", "fourths", "periods", "indices", "listed", "typed"]
+Attending = Literal[
+    "none", "intervals", "kimi", "fourths", "periods", "indices", "listed", "typed", "beside"
+]
 ATTENDING_KEYS: Mapping[Attending, tuple[str, ...]] = {
     "none": (),
     "intervals": ("layer_types", "full_attention_interval"),
@@ -29,6 +32,7 @@ ATTENDING_KEYS: Mapping[Attending, tuple[str, ...]] = {
     "indices": ("attn_layer_indices",),
     "listed": ("layer_types", "full_attn_idxs"),
     "typed": ("layer_types", "layers_block_type"),
+    "beside": (),
 }
 
 
@@ -64,9 +68,10 @@ class StateFacts:
     ----------
     attending
         As above.
-    state, taps, expand : str
-        Keys of the elements that a channel keeps, of the taps of the convolution, and of the
-        channels as a multiple of the hidden width.
+    state, taps : str
+        Keys of the elements that a channel keeps, and of the taps of the convolution.
+    expand : str or None
+        Key of the channels as a multiple of the hidden width; None: those of all heads.
     channels : str or None
         Key of the channels themselves, which decides where it is given.
     rank : str or None
@@ -74,8 +79,11 @@ class StateFacts:
     heads, head_dim, groups, chunk : str or None
         Keys of the heads, of their channels, of the groups of heads that share B and C, and of the
         tokens of a chunk.
-    bias, conv_bias : rule
-        Whether the matrices into the part and out of it have biases; whether the convolution has.
+    bias, out_bias, conv_bias : rule
+        Whether the matrices into the part and out of it have biases, the latter as the former
+        where it is None; whether the convolution has.
+    gate_norm : rule
+        Whether gated results are normalized, of a state space of heads.
     normed : {"no", "plain", "scaled"}
         Whether step sizes, B and C are normalized, and with a scale.
     """
@@ -83,7 +91,7 @@ class StateFacts:
     attending: Attending = "none"
     state: str = "state_size"
     taps: str = "conv_kernel"
-    expand: str = "expand"
+    expand: str | None = "expand"
     channels: str | None = None
     rank: str | None = None
     heads: str | None = None
@@ -91,17 +99,20 @@ class StateFacts:
     groups: str = "n_groups"
     chunk: str = "chunk_size"
     bias: Rule = ("use_bias", False)
+    out_bias: Rule | None = None
     conv_bias: Rule = ("use_conv_bias", True)
+    gate_norm: Rule = True
     normed: Literal["no", "plain", "scaled"] = "no"
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that it is read from."""
         yield from ATTENDING_KEYS[self.attending]
-        yield from (self.state, self.taps, self.expand)
-        yield from (key for key in (self.channels, self.rank) if key is not None)
+        yield from (self.state, self.taps)
+        yield from (key for key in (self.expand, self.channels, self.rank) if key is not None)
         if self.heads is not None:
             yield from (self.heads, self.head_dim, self.groups, self.chunk)
-        yield from (rule[0] for rule in (self.bias, self.conv_bias) if isinstance(rule, tuple))
+        rules = (self.bias, self.out_bias, self.conv_bias, self.gate_norm)
+        yield from (rule[0] for rule in rules if isinstance(rule, tuple))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,11 @@ def _rotary_dim(config: Config, facts: AttentionFacts, head_dim: int) -> int:
         return 0
     if facts.turned_where_given and (not isinstance(rules, dict) or not rules.get("rope_theta")):
         return 0
+    if (
+        facts.turned_where is not None
+        and config.get(facts.turned_where[0]) != facts.turned_where[1]
+    ):
+        return 0
     if (key := facts.rotary_key) is not None:
         inside = rules.get("partial_rotary_factor") if isinstance(rules, dict) else None
         given = config.get(key) if inside is None else inside

@@ -110,8 +110,25 @@ def _interleaved(config: Config, depth: int) -> list[bool]:
     return [i in routed for i in range(depth)]
 
 
+def _any(config: Config, depth: int) -> list[bool]:
+    return [config.integer("num_local_experts", least=0) > 0] * depth
+
+
+def _between(config: Config, depth: int) -> list[bool]:
+    first, last, each = (
+        config.integer(f"moe_layer_{name}", default=default, least=least)
+        for name, default, least in (
+            ("start_index", 1, 0), ("end_index", -1, -1), ("interval", 1, 1),
+        )
+    )  # fmt: skip
+    last = depth - 1 if last == -1 else last
+    return [first <= i <= last and (i + 1) % each == 0 for i in range(depth)]
+
+
 _ROUTED: Mapping[str, Callable[[Config, int], list[bool]]] = {
     "all": lambda config, depth: [True] * depth,
+    "any": _any,
+    "between": _between,
     "stepped": _stepped,
     "after_first": _after_first,
     "after_dense": _after_dense,

@@ -6,6 +6,7 @@ from ..config import Config
 from ..families.family import AttentionFacts, Family, LatentFacts
 from ..transformer import Attention, CrossAttention, Layers, Part, Pooling
 from .attention import read_attention
+from .blocks import read_blocks
 from .disentangled import disentangled
 from .feeds import read_feeds, read_mlp
 from .latent import read_latents
@@ -25,6 +26,8 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     BitlatheError
         If a required key is missing or a value is impossible; file, line and key are named.
     """
+    if family.blocks:
+        return read_blocks(config, family, hidden)
     depth = _depth(config, family)
     mixers = _mixers(config, family, hidden, depth)
     feeds = read_feeds(config, family, hidden, depth)
@@ -39,14 +42,14 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     cross: tuple[Part, ...] = ()
     if family.cross is not None:
         cross = (CrossAttention(heads=read_attention(config, family, family.cross, hidden)),)
-    alike: dict[tuple[Part, tuple[Part, ...], int], list[int]] = {}
+    alike: dict[tuple[tuple[Part, ...], tuple[Part, ...], int], list[int]] = {}
     for number, kind in enumerate(zip(mixers, feeds, norms, strict=True)):
         alike.setdefault(kind, []).append(number)
     found = [
         Layers(
             count=len(numbers),
-            parts=(*beside.ahead, mixer, *cross, *feed, *beside.behind),
-            parallel=parallel,
+            parts=(*beside.ahead, *mixer, *cross, *feed, *beside.behind),
+            abreast=len((*mixer, *feed)) if parallel else len(mixer),
             norm=family.norm,
             norm_count=normed,
             norm_parameters=(normed * norm_vectors(config, family) + family.layer_scales) * hidden,
@@ -79,10 +82,13 @@ def _stored(config: Config, family: Family, depth: int) -> int | None:
     return groups
 
 
-def _mixers(config: Config, family: Family, hidden: int, depth: int) -> list[Part]:
-    """Return the part of each layer that mixes tokens."""
+def _mixers(config: Config, family: Family, hidden: int, depth: int) -> list[tuple[Part, ...]]:
+    """Return the part of each layer that mixes tokens, or both that do so side by side."""
     if family.recurrent is None:
-        return _attending(config, family, hidden, depth)
+        return [(part,) for part in _attending(config, family, hidden, depth)]
+    if family.recurrent.attending == "beside":
+        beside = read_recurrent(config, family.recurrent, hidden)
+        return [(beside, part) for part in _attending(config, family, hidden, depth)]
     attends = attending_layers(config, family.recurrent, depth)
     found: list[Part] = []
     if not all(attends):
@@ -90,7 +96,7 @@ def _mixers(config: Config, family: Family, hidden: int, depth: int) -> list[Par
     if any(attends):
         attending = _attending(config, family, hidden, depth)
         found = [attending[i] if attends[i] else found[i] for i in range(depth)]
-    return found
+    return [(part,) for part in found]
 
 
 def _attending(config: Config, family: Family, hidden: int, depth: int) -> list[Part]:

@@ -109,6 +109,7 @@ _BY_DEFAULT: Mapping[Attending, Callable[[Config, int], list[bool]]] = {
     "indices": _indices,
     "listed": _listed,
     "typed": lambda config, depth: [False] * depth,
+    "beside": lambda config, depth: [True] * depth,
 }
 
 
@@ -153,6 +154,9 @@ def _channels(config: Config, facts: StateFacts, hidden: int) -> int:
     """Return the channels: as many as a key says, or the hidden width some times."""
     if facts.channels is not None and config.get(facts.channels) is not None:
         return config.integer(facts.channels)
+    if facts.expand is None:
+        assert facts.heads is not None
+        return config.integer(facts.heads) * config.integer(facts.head_dim)
     times = config.get(facts.expand)
     if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times <= 2**20:
         raise config.error(
@@ -176,7 +180,7 @@ def _selective_scan(config: Config, facts: StateFacts, hidden: int) -> Recurrent
             (_in("x_proj", rank + 2 * state, wide), "in_proj"),
             (_in("dt_proj", wide, rank, True), "x_proj"),
         ),
-        out=_out("out_proj", hidden, wide, bias),
+        out=_out("out_proj", hidden, wide, _out_bias(config, facts, bias)),
         rule="selective_scan",
         channels=wide,
         taps=taps,
@@ -200,14 +204,15 @@ def _state_space(config: Config, facts: StateFacts, hidden: int) -> Recurrent:
     if heads * head_dim != wide or heads % groups:
         raise config.error(
             f"{facts.heads!r} is {heads}: heads of {head_dim} channels must make up {wide} "
-            f"channels ({facts.expand!r} times the hidden width), in {groups} equal groups.",
+            f"channels ({_named(config, facts)}), in {groups} equal groups.",
             facts.heads,
         )
     taps, bias = config.integer(facts.taps), holds(config, facts.bias)
+    normed = holds(config, facts.gate_norm)
     channels = wide + 2 * groups * state
     return Recurrent(
         inputs=(_in("in_proj", wide + channels + heads, hidden, bias),),
-        out=_out("out_proj", hidden, wide, bias),
+        out=_out("out_proj", hidden, wide, _out_bias(config, facts, bias)),
         rule="state_space",
         channels=channels,
         taps=taps,
@@ -216,8 +221,19 @@ def _state_space(config: Config, facts: StateFacts, hidden: int) -> Recurrent:
         value_dim=head_dim,
         key_heads=groups,
         chunk=config.integer(facts.chunk),
-        vectors=channels * (taps + holds(config, facts.conv_bias)) + 3 * heads + wide,
+        vectors=channels * (taps + holds(config, facts.conv_bias)) + 3 * heads + wide * normed,
+        gate_norm=normed,
     )
+
+
+def _named(config: Config, facts: StateFacts) -> str:
+    """Return where the number of channels comes from."""
+    given = facts.channels is not None and config.get(facts.channels) is not None
+    return f"{facts.channels!r}" if given else f"{facts.expand!r} times the hidden width"
+
+
+def _out_bias(config: Config, facts: StateFacts, bias: bool) -> bool:
+    return bias if facts.out_bias is None else holds(config, facts.out_bias)
 
 
 def _delta(config: Config, facts: DeltaFacts, hidden: int) -> Recurrent:

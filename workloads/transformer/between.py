@@ -64,18 +64,17 @@ def _final_norms(shape: Transformer, run: Forward) -> Iterator[VectorStep]:
 
 
 def _of_layer(layers: Layers, run: Forward, width: int) -> Iterator[VectorStep]:
-    """Yield the steps of one layer: of each part its own, then its residual sum and its norms.
+    """Yield the steps of one layer: of parts in turn their own, then residual sums and norms.
 
     A layer's first norm stands behind its last part, which feeds the next layer's.
     """
-    parts = layers.parts
-    for i, part in enumerate(parts):
-        yield from part.vector_steps(run)
-        if layers.parallel and i < len(parts) - 1:
-            continue
-        sums = len(parts) if layers.parallel else 1
-        norms = _share(layers.norm_count, 1 if layers.parallel else len(parts), i)
-        yield from _sums_and_norms(layers, norms, sums, run.rows, width, part.exits[-1])
+    turns = layers.turns
+    for i, turn in enumerate(turns):
+        for part in turn:
+            yield from part.vector_steps(run)
+        norms = _share(layers.norm_count, len(turns), i)
+        after = turn[-1].exits[-1]
+        yield from _sums_and_norms(layers, norms, len(turn), run.rows, width, after)
 
 
 def _sums_and_norms(

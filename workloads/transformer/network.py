@@ -26,8 +26,9 @@ class Layers:
         How many.
     parts : tuple of Part
         In the order of execution: each reads what the one before leaves.
-    parallel : bool
-        Whether all parts read the layer's input instead.
+    abreast : int
+        The first parts, so many of them, read the layer's input side by side instead, and what
+        they leave is added up: all parts (GPT-J), or attention and a state space (Falcon-H1).
     norm : {"rms_norm", "layer_norm"}
     norm_count : int
         Norms of the hidden width in one layer.
@@ -44,7 +45,7 @@ class Layers:
 
     count: int
     parts: tuple[Part, ...]
-    parallel: bool = False
+    abreast: int = 1
     norm: Norm = "rms_norm"
     norm_count: int = 0
     norm_parameters: int = 0
@@ -56,6 +57,12 @@ class Layers:
     def copies(self) -> int:
         """Number of layers with weights of their own."""
         return self.count if self.stored is None else self.stored
+
+    @property
+    def turns(self) -> tuple[tuple[Part, ...], ...]:
+        """The parts in turn, those together that read the same input."""
+        first, others = self.parts[: self.abreast], self.parts[self.abreast :]
+        return (*((first,) if first else ()), *((part,) for part in others))
 
     @property
     def rank(self) -> tuple[int, ...]:

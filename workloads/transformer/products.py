@@ -27,8 +27,7 @@ class LayerProducts:
     @property
     def exits(self) -> tuple[str, ...]:
         """Names of the products whose results the layer leaves."""
-        parts = self.layers.parts if self.layers.parallel else self.layers.parts[-1:]
-        return tuple(name for part in parts for name in part.exits)
+        return _exits(self.layers.turns[-1]) if self.layers.parts else ()
 
     def resolved(
         self, left: tuple[str, ...], encoded: tuple[str, ...] = ()
@@ -38,14 +37,17 @@ class LayerProducts:
         The layer itself reads ``left``, and of an encoder ``encoded``.
         """
         known = {SOURCE: encoded}
-        entry = left
-        for part, products in zip(self.layers.parts, self.parts, strict=True):
-            for product in products:
+        entry, each_part = left, iter(self.parts)
+        for turn in self.layers.turns:
+            for product in (product for _ in turn for product in next(each_part)):
                 known[ENTRY] = entry
                 sources = (known.get(each, (each,)) for each in product.inputs)
                 yield product, tuple(name for each in sources for name in each)
-            if not self.layers.parallel:
-                entry = part.exits
+            entry = _exits(turn)
+
+
+def _exits(parts: Sequence[Part]) -> tuple[str, ...]:
+    return tuple(name for part in parts for name in part.exits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,8 @@ class Recurrent(Part):
         Tokens between two passes of the state through memory; None: all of a pass.
     vectors : int
         Parameters of the convolution, norms, decays and skips.
+    gate_norm : bool
+        Whether gated results are normalized, where the rule does so.
     normed, norms : int
         Elements of a token that are normalized ahead of the recurrence, and in how many rows.
     """
@@ -87,6 +89,7 @@ class Recurrent(Part):
     key_heads: int = 0
     chunk: int | None = None
     vectors: int = 0
+    gate_norm: bool = True
     normed: int = 0
     norms: int = 0
 
@@ -208,9 +211,10 @@ class Recurrent(Part):
         """Return the gate and the norm ahead of the last matrix."""
         wide = self.heads * self.value_dim
         vector = Tensor(run.rows * wide, wide)
+        done = _GATES[self.rule].output
         return VectorStep(
             name="output_gate",
-            operations=_GATES[self.rule].output,
+            operations=done if self.gate_norm else tuple(n for n in done if n != "rms_norm"),
             rows=run.rows * (self.heads if self.rule in _DELTA else max(1, self.key_heads)),
             elements=vector.elements,
             after=(self.inputs[0].name,),
