@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.rounding import round_integer
+from ..schemes.patterns import Raw
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Integers, Tables, integer_ends
 from .dispatch import coded_of
 from .job import (
-    RATIOS,
+    SLICE,
     Job,
     divide,
     group_error,
@@ -23,6 +24,7 @@ from .job import (
     percentile,
     worth_compiling,
 )
+from .trials import BATCH, is_searched, ratios_of
 
 
 def group_range(job: Job) -> tuple[Floats, Floats]:
@@ -68,23 +70,22 @@ def _integer_codes(job: Job, part: slice, scale: Floats, zero: Floats) -> Codes:
 def encode_asym(job: Job) -> Coded:
     """Code a job in unsigned integers with an integer zero point per group.
 
+    Ranges are compared under the scale as stored, second-level scales standing as they are
+    without a search.
+
     Under stochastic rounding the scale is the least under which both ends of the range are
     codes, with a whole zero point: nothing is cut off, so the result is the element itself on
     average, unless a clip was asked for.
     """
     low, high = group_range(job)
-    scale_format, fmt = job.scheme.scale_format, job.scheme.formats[0]
     top = (1 << job.scheme.element_bits) - 1
-    wanted = _real_scale(low, high, top)
     start, end = low, high.astype(np.float64)
-    if job.scheme.clip in ("mse", "mae"):
-        ratio = _search(job, wanted, low)
-        wanted, start, end = wanted * ratio, low * ratio, end * ratio
+    raw, outer = _store(job, low, high)
+    if is_searched(job.scheme.clip):
+        raw, ratio = _search(job, low, high, raw, outer)
+        start, end = low * ratio, end * ratio
+    used = job.scheme.scale_format.read(raw, outer, job.scheme.formats[0].grid, job.layout)
     drawn = job.rounding == "stochastic"
-    if drawn:
-        wanted = covering_scale(start, end, top)
-    raw, outer = scale_format.store(wanted, np.maximum(high, -low), fmt.grid, job.layout)
-    used = scale_format.read(raw, outer, fmt.grid, job.layout)
     zeros = covering_zeros(used, start, end, top) if drawn else zeros_of(used, start, top)
     codes = np.zeros(job.groups.shape, np.uint8)
     for part in job.slices():
@@ -92,22 +93,71 @@ def encode_asym(job: Job) -> Coded:
     return job.coded(job.layout.join(codes), raw, outer, zeros=zeros)
 
 
-def _search(job: Job, wanted: Floats, low: Floats) -> Floats:
-    """Return the ratio of each group's range that has the least error, the first among equals."""
-    ratios = np.array(RATIOS, wanted.dtype)
-    with np.errstate(over="ignore"):
-        scales, edges = wanted[:, None] * ratios, low[:, None] * ratios
-    fit = job.scheme.scale_format.fits(scales, scales, job.scheme.formats[0].grid)
-    fit &= np.isfinite(edges)
+def _wanted(job: Job, low: Floats, high: Floats) -> Floats:
+    """Return the scales under which (...) ranges are the codes."""
+    top = (1 << job.scheme.element_bits) - 1
+    if job.rounding == "stochastic":
+        return covering_scale(low, high, top)
+    return _real_scale(low, high, top)
+
+
+def _store(job: Job, low: Floats, high: Floats) -> tuple[Raw, Raw]:
+    """Return what is stored of the (groups,) ranges, where none is searched for.
+
+    A group whose scale does not fit is refused unless a search may find a smaller range.
+    """
+    scale, grid = job.scheme.scale_format, job.scheme.formats[0].grid
+    wanted, span = _wanted(job, low, high), np.maximum(high, -low)
+    if is_searched(job.scheme.clip) and scale.outer == "none":
+        fit = scale.fits(wanted, wanted, grid)
+        wanted, span = np.where(fit, wanted, 0), np.where(fit, span, 0)
+    return scale.store(wanted, span, grid, job.layout)
+
+
+def _search(
+    job: Job, low: Floats, high: Floats, plain: Raw, outer: Raw
+) -> tuple[Raw, NDArray[np.floating[Any]]]:
+    """Return the stored scale and the ratio of each group's range that err least.
+
+    The first among equals; the ratio 1 with the scale that is stored without a search is the last
+    where scales depend on a second level.
+
+    Parameters
+    ----------
+    job : Job
+    low, high : (groups,) float
+    plain, outer : uint32
+        What is stored without a search.
+    """
+    scale, grid = job.scheme.scale_format, job.scheme.formats[0].grid
+    tops, again = scale.tops(outer, job.layout), scale.outer != "none"
+    ratios = np.array(ratios_of(job.scheme.clip) + (1.0,) * again, low.dtype)
+    best, raw = np.full(len(low), -1), plain.copy()
     even = replace(job, rounding="even") if job.rounding == "stochastic" else job
-    quick = job.scheme.clip == "mse" and even.rounding == "even" and worth_compiling(job)
-    find = best_grid if quick else search_groups
-    best = find(even, np.where(fit, scales, np.inf).astype(scales.dtype), np.where(fit, edges, 0))
-    best = np.where(best < 0, np.argmax(fit, axis=1), best)
-    if not (found := fit.any(axis=1)).all():
-        at = int(np.argmin(found))
-        job.scheme.scale_format.refuse(at, float(wanted[at]))
-    return np.asarray(ratios[best])
+    for part in even.slices(BATCH // len(ratios) * max(job.groups.shape[1], 1)):
+        with np.errstate(over="ignore"):
+            edges, ends = low[part, None] * ratios, high[part, None] * ratios
+        real = _wanted(job, edges, ends)
+        fit = scale.fits(real, real, grid) & np.isfinite(edges)
+        flat, above = np.where(fit, real, 0).reshape(-1), np.repeat(tops[part], len(ratios))
+        tried = scale.patterns(flat, flat, above, grid).reshape(fit.shape)
+        if again:
+            tried[:, -1], fit[:, -1] = plain[part], True
+        scales = scale.scales(tried.reshape(-1), above, grid).reshape(fit.shape).astype(low.dtype)
+        scales[~fit] = np.inf
+        found = _best(even, part, scales, np.where(fit, edges, 0))
+        found = np.where(found < 0, np.where(fit.any(axis=1), np.argmax(fit, axis=1), -1), found)
+        best[part], raw[part] = found, tried[np.arange(len(found)), np.maximum(found, 0)]
+    if (best < 0).any():
+        at = int(np.argmin(best))
+        scale.refuse(at, float(_wanted(job, low, high)[at]))
+    return raw, np.asarray(ratios[best])
+
+
+def _best(job: Job, part: slice, scales: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Return which (n, t) candidate of some groups errs least; compiled where that is the same."""
+    quick = job.scheme.clip == "mse" and job.rounding == "even" and worth_compiling(job)
+    return (best_grid if quick else search_groups)(job, scales, edges, part)
 
 
 def covering_scale(low: Floats, high: Floats, top: int) -> Floats:
@@ -165,41 +215,56 @@ def zeros_of(scales: Floats, edges: Floats, top: int) -> Floats:
     return np.asarray(np.clip(np.rint(ratio), 0, top).astype(scales.dtype))
 
 
-def search_groups(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
+def search_groups(
+    job: Job, scales: Floats, edges: Floats, part: slice | None = None
+) -> NDArray[np.int64]:
     """Return which candidate of each group has the least error, the first among equals.
 
     Parameters
     ----------
     job : Job
-    scales, edges : (groups, n) float
+    scales, edges : (n, t) float
         Scale and lower end of each candidate.
+    part : slice, optional
+        The n groups; all by default.
 
     Returns
     -------
-    (groups,) int64
+    (n,) int64
         -1 where no candidate has a finite error; those with infinite scales never do.
     """
     zeros = zeros_of(scales, edges, (1 << job.scheme.element_bits) - 1)
+    first = 0 if part is None else part.start
 
-    def error(t: int, part: slice) -> NDArray[np.float64]:
-        scale, zero = scales[part, t], zeros[part, t]
-        codes = _integer_codes(job, part, scale, zero)
-        return group_error(job, part, integer_values(codes, zero, scale, scale.dtype))
+    def error(t: int, own: slice) -> NDArray[np.float64]:
+        whole = slice(first + own.start, first + own.stop)
+        scale, zero = scales[own, t], zeros[own, t]
+        codes = _integer_codes(job, whole, scale, zero)
+        return group_error(job, whole, integer_values(codes, zero, scale, scale.dtype))
 
-    least = np.full(len(job.groups), np.inf)
-    return least_error(list(job.slices()), scales.shape[1], error, least)
+    least = np.full(len(scales), np.inf)
+    step = max(1, SLICE // max(job.groups.shape[1], 1))
+    parts = [slice(a, min(a + step, len(scales))) for a in range(0, len(scales), step)]
+    return least_error(parts, scales.shape[1], error, least)
 
 
-def best_grid(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
-    """Do what `search_groups` does, compiled, of (groups, n) candidates.
+def best_grid(
+    job: Job, scales: Floats, edges: Floats, part: slice | None = None
+) -> NDArray[np.int64]:
+    """Do what `search_groups` does, compiled: float32, squared errors and ties to even.
 
-    For float32, squared errors and ties to even.
+    Parameters
+    ----------
+    job, scales, edges, part
+        As of `search_groups`; (n, t) candidates.
     """
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.asym import search_groups as kernel
 
-    top, best = (1 << job.scheme.element_bits) - 1, np.zeros(len(job.groups), np.int64)
-    cut = (job.groups, job.kernel_weights(), scales, zeros_of(scales, edges, top), best)
+    own = slice(0, len(scales)) if part is None else part
+    top, best = (1 << job.scheme.element_bits) - 1, np.zeros(len(scales), np.int64)
+    weights, zeros = job.kernel_weights()[own], zeros_of(scales, edges, top)
+    cut = (job.groups[own], weights, scales, zeros, best)
     on_rows(kernel, cut, (np.float32(top),), job.groups.shape[1] * scales.shape[1])
     return best
 

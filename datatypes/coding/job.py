@@ -23,8 +23,6 @@ FEW = 1 << 15
 MAX_BOOKS = 4
 # searches below this many elements are done before a kernel would be compiled
 SEARCH_MIN = 1 << 13
-# clipping search: range over absmax, widest first, so that equals keep the wider one
-RATIOS = tuple(round(1.25 - 0.0125 * i, 4) for i in range(81))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,7 +10,6 @@ from ..base.errors import BitlatheError
 from ..formats.format import Format
 from ..formats.rounding import NEAREST
 from ..schemes.patterns import Raw
-from ..schemes.scales import OcpScale
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Integers, Tables
@@ -18,7 +17,6 @@ from .dispatch import grids
 from .job import (
     FEW,
     MAX_BOOKS,
-    RATIOS,
     SLICE,
     Job,
     grid_encode,
@@ -28,6 +26,7 @@ from .job import (
     magnitude_range,
     worth_compiling,
 )
+from .trials import BATCH, Standing, count_of, is_searched, trials_of, wanted_scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,24 +37,21 @@ class Choice:
     ----------
     member : (groups,) int64
         Index of the format.
-    real : (groups,) float
-        Scale wanted.
-    span : (groups,) float
-        Magnitude that it maps to the largest of the grid.
+    raw : (groups,) uint32
+        Patterns of the scales.
     """
 
     member: NDArray[np.int64]
-    real: Floats
-    span: Floats
+    raw: Raw
 
 
 def encode_table(job: Job) -> Coded:
     """Code a job on its format or mixture.
 
-    Where scales are stored on their own, members and clipping ratios are compared under the
-    scale as stored. Where they depend on a second level (of the row or the tensor), they are
-    compared under the real scale, and the codes are then taken under the stored one. A candidate
-    whose scale overflows is passed over.
+    Members and ranges are compared under the scale as stored, members of a mixture without a
+    search of ranges under a second level (of the row or the tensor) under the real scale. A
+    candidate whose scale overflows is passed over. A search of ranges lets second-level scales
+    stand as they are without it.
 
     Under stochastic rounding members and ratios are compared by the errors of nearest rounding,
     before anything is drawn, and members that would cut off a group's end are passed over: the
@@ -63,51 +59,89 @@ def encode_table(job: Job) -> Coded:
     """
     for fmt in job.scheme.formats:
         _refuse_negative(job, fmt)
-    reach = magnitude_range(job)
-    searched = job.scheme.clip in ("mse", "mae")
-    ratios = np.array(RATIOS if searched else (1.0,), job.groups.dtype)
-    if len(ratios) * len(job.scheme.formats) == 1:
-        only = np.zeros(len(reach), np.int64)
-        return _finish(job, Choice(member=only, real=_wanted(job, 0, reach), span=reach))
-    return _finish(job, _search(job, reach, ratios))
+    reach, clip = magnitude_range(job), job.scheme.clip
+    if not is_searched(clip):
+        choice, outer = _plain(job, reach)
+        return _finish(job, choice, outer)
+    if job.scheme.scale_format.outer == "none" and clip != "search":
+        return _finish(job, _search(job, reach), np.zeros(0, np.uint32))
+    choice, outer = _plain(job, reach)
+    tops = job.scheme.scale_format.tops(outer, job.layout)
+    standing = Standing(raw=choice.raw, tops=tops)
+    return _finish(job, _search(job, reach, standing), outer)
 
 
-def _wanted(job: Job, member: int, span: Floats) -> Floats:
-    with np.errstate(over="ignore"):
-        return np.asarray(span / job.groups.dtype.type(job.scheme.formats[member].max_abs))
+def _plain(job: Job, reach: Floats) -> tuple[Choice, Raw]:
+    """Return what is stored without a search of ranges, and the second-level scales."""
+    formats, scale = job.scheme.formats, job.scheme.scale_format
+    count = len(reach)
+    member = np.zeros(count, np.int64)
+    if len(formats) > 1 and scale.outer == "none":
+        return _search(replace_clip(job), reach), np.zeros(0, np.uint32)
+    real = wanted_scale(formats[0], reach)
+    if len(formats) > 1:
+        member = _least_member(job, reach)
+        for index, fmt in enumerate(formats):
+            mine = member == index
+            real[mine] = wanted_scale(fmt, reach[mine])
+    raw, outer = scale.store(real, reach, formats[0].grid, job.layout)
+    return Choice(member=member, raw=raw), outer
 
 
-def _search(job: Job, reach: Floats, ratios: Floats) -> Choice:
+def replace_clip(job: Job) -> Job:
+    """Return the job without a search of ranges."""
+    if not is_searched(job.scheme.clip):
+        return job
+    return replace(job, scheme=replace(job.scheme, clip="absmax"))
+
+
+def _search(job: Job, reach: Floats, standing: Standing | None = None) -> Choice:
     """Return for each group the candidate of least error, the first among equals.
 
-    Candidates go by member, then by ratio.
+    Candidates go by member, then by scale as `trials_of` lists them.
     """
     drawn = job.rounding == "stochastic"
     even = replace(job, rounding="even") if drawn else job
-    quick = job.scheme.clip != "mae" and worth_compiling(job) and even.rounding in NEAREST
-    lower = _lower_compiled if quick else _lower
+    covered = _covered(job, reach) if drawn else None
     least, member = np.full(len(reach), np.inf), np.full(len(reach), -1)
-    real, span = np.zeros_like(reach), np.zeros_like(reach)
-    shape = (len(reach), len(job.scheme.formats))
-    covered = _covered(job, reach) if drawn else np.ones(shape, np.bool_)
-    for index, fmt in enumerate(job.scheme.formats):
-        with np.errstate(over="ignore"):
-            wide = reach[:, None] * ratios
-        wanted = _wanted(job, index, wide)
-        fit = job.scheme.scale_format.fits(wanted, wide, fmt.grid) & covered[:, index, None]
-        columns = zip(wanted.T, wide.T, fit.T, strict=True)
-        scales = np.stack([_trial(job, fmt, *column) for column in columns], axis=1)
-        best = lower(even, fmt, scales, least)
-        # where every error is infinite, the first scale that fits is taken
-        first = (member < 0) & (best < 0) & fit.any(axis=1)
-        best[first] = np.argmax(fit[first], axis=1)
-        mine = np.flatnonzero(best >= 0)
-        member[mine] = index
-        real[mine], span[mine] = wanted[mine, best[mine]], wide[mine, best[mine]]
+    raw = np.zeros(len(reach), np.uint32)
+    batch = min(_slice(job), BATCH // count_of(job) * max(job.groups.shape[1], 1))
+    for part in even.slices(batch):
+        for index, fmt in enumerate(job.scheme.formats):
+            tried = trials_of(job, fmt, part, reach, standing)
+            scales = tried.scales
+            if covered is not None:
+                scales = np.where(covered[part, index, None], scales, np.float32(np.inf))
+            best = _lower(even, fmt, part, scales, least[part])
+            # where every error is infinite, the first scale that fits is taken
+            fit = np.isfinite(scales)
+            first = (member[part] < 0) & (best < 0) & fit.any(axis=1)
+            best[first] = np.argmax(fit[first], axis=1)
+            mine = np.flatnonzero(best >= 0)
+            member[part][mine] = index
+            raw[part][mine] = tried.raw[mine, best[mine]]
     if (member < 0).any():
         at = int(np.argmin(member))
-        job.scheme.scale_format.refuse(at, float(_wanted(job, 0, reach)[at]))
-    return Choice(member=member, real=real, span=span)
+        wanted = wanted_scale(job.scheme.formats[0], reach)
+        job.scheme.scale_format.refuse(at, float(wanted[at]))
+    return Choice(member=member, raw=raw)
+
+
+def _least_member(job: Job, reach: Floats) -> NDArray[np.int64]:
+    """Return the member of least error of each group under the scale before it is stored."""
+    drawn = job.rounding == "stochastic"
+    even = replace(job, rounding="even") if drawn else job
+    covered = _covered(job, reach) if drawn else None
+    least, member = np.full(len(reach), np.inf), np.zeros(len(reach), np.int64)
+    for part in even.slices(_slice(job)):
+        for index, fmt in enumerate(job.scheme.formats):
+            wanted = wanted_scale(fmt, reach[part])
+            fit = job.scheme.scale_format.fits(wanted, reach[part], fmt.grid)
+            if covered is not None:
+                fit &= covered[part, index]
+            scales = np.where(fit, wanted, wanted.dtype.type(np.inf))[:, None]
+            member[part][_lower(even, fmt, part, scales, least[part]) >= 0] = index
+    return member
 
 
 def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
@@ -116,7 +150,7 @@ def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
     All are taken to where no grid does, or a percentile or sigma cuts the ends off anyway.
     """
     formats = job.scheme.formats
-    if job.scheme.clip not in ("absmax", "mse", "mae"):
+    if job.scheme.clip != "absmax" and not is_searched(job.scheme.clip):
         return np.ones((len(reach), len(formats)), np.bool_)
     x, amax = job.groups, reach.astype(np.float64)
     high = x.max(axis=1, initial=0.0).astype(np.float64)
@@ -128,45 +162,48 @@ def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
     return np.asarray(found | ~found.any(axis=1, keepdims=True))
 
 
-def _lower(job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Lower the least errors; return by which of the (groups, n) scales, -1 where not lowered.
+def _lower(
+    job: Job, fmt: Format, part: slice, scales: Floats, least: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Lower the least errors of some groups; return by which scale, -1 where not lowered.
 
-    Infinite scales lower nothing.
+    Parameters
+    ----------
+    job : Job
+    fmt : Format
+    part : slice
+        The n groups.
+    scales : (n, t) float
+        Infinite ones lower nothing.
+    least : (n,) float64
+        Lowered in place.
     """
+    small = job.scheme.clip != "mae" and fmt.bits <= 8
+    if small and worth_compiling(job) and job.rounding in NEAREST:
+        return _lower_compiled(job, fmt, part, scales, least)
 
-    def error(t: int, part: slice) -> NDArray[np.float64]:
-        scale = scales[part, t]
+    def error(t: int, _: slice) -> NDArray[np.float64]:
+        scale = scales[:, t]
         codes = grid_encode(job, job.groups[part], fmt, scale)
         found = group_error(job, part, grid_values(fmt, codes, scale, job.groups.dtype))
         return np.where(np.isfinite(scale), found, np.inf)
 
-    return least_error(list(job.slices(_slice(job))), scales.shape[1], error, least)
+    return least_error([slice(None)], scales.shape[1], error, least)
 
 
 def _lower_compiled(
-    job: Job, fmt: Format, scales: Floats, least: NDArray[np.float64]
+    job: Job, fmt: Format, part: slice, scales: Floats, least: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Do what `_lower` does, compiled; float32, squared errors."""
-    from ..kernels.base.tables import make_book
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.table import search as kernel
 
-    book = make_book(fmt.grid.values, fmt.grid.codes, fmt.grid.tie_up(job.rounding))
+    book = fmt.grid.book(job.rounding)
     cuts, values = np.array(book.cuts, np.float32), np.array(book.values, np.float32)
-    best = np.full(len(job.groups), -1)
-    cut = (job.groups, job.kernel_weights(), scales, least, best)
+    best = np.full(len(least), -1)
+    cut = (job.groups[part], job.kernel_weights()[part], scales, least, best)
     on_rows(kernel, cut, (cuts, values), job.groups.shape[1] * scales.shape[1])
     return best
-
-
-def _trial(job: Job, fmt: Format, wanted: Floats, wide: Floats, fit: NDArray[np.bool_]) -> Floats:
-    """Return the scale under which a candidate is compared, infinite where it does not fit."""
-    scale = job.scheme.scale_format
-    if scale.outer == "none":
-        real, span = np.where(fit, wanted, 0), np.where(fit, wide, 0)
-        raw, outer = scale.store(real, span, fmt.grid, job.layout)
-        wanted = scale.read(raw, outer, fmt.grid, job.layout)
-    return np.where(fit, wanted, np.float32(np.inf)).astype(wanted.dtype)
 
 
 def _slice(job: Job) -> int:
@@ -174,11 +211,10 @@ def _slice(job: Job) -> int:
     return FEW if len(job.scheme.formats) > MAX_BOOKS else SLICE
 
 
-def _finish(job: Job, choice: Choice) -> Coded:
-    """Store the scales of groups and code them under what was stored."""
+def _finish(job: Job, choice: Choice, outer: Raw) -> Coded:
+    """Code groups under the scales that were chosen."""
     formats, scale = job.scheme.formats, job.scheme.scale_format
-    raw, outer = _stored(job, choice)
-    used = scale.read(raw, outer, formats[0].grid, job.layout)
+    used = scale.read(choice.raw, outer, formats[0].grid, job.layout)
     codes = np.zeros(job.groups.shape, formats[0].code_dtype)
     for part in job.slices(_slice(job)):
         x = job.groups[part]
@@ -192,19 +228,7 @@ def _finish(job: Job, choice: Choice) -> Coded:
             else:
                 codes[part][mine] = grid_encode(job, x[mine], formats[member], used[part][mine])
     choices = choice.member if len(formats) > 1 else None
-    return job.coded(job.layout.join(codes), raw, outer, choices=choices)
-
-
-def _stored(job: Job, choice: Choice) -> tuple[Raw, Raw]:
-    formats, scale = job.scheme.formats, job.scheme.scale_format
-    if len(formats) == 1 or not isinstance(scale, OcpScale):
-        return scale.store(choice.real, choice.span, formats[0].grid, job.layout)
-    # the exponent depends on the member
-    raw = np.zeros(len(choice.real), np.uint32)
-    for member, fmt in enumerate(formats):
-        mine = choice.member == member
-        raw[mine], _ = scale.store(choice.real[mine], choice.span[mine], fmt.grid, job.layout)
-    return raw, np.zeros(0, np.uint32)
+    return job.coded(job.layout.join(codes), choice.raw, outer, choices=choices)
 
 
 def _refuse_negative(job: Job, fmt: Format) -> None:

@@ -29,6 +29,8 @@ class Entry:
         How codes are found, a name in `schemes.coders`: ``table`` (nearest value of the grid),
         ``asym`` (unsigned integers with a zero point), ``olive`` (outlier-victim pairs), ``bcq``
         (sums of signed scales), ``dgq`` (integer groups inside integer channels).
+    clip : str
+        Search that the name stands for; see `schemes.rules.SEARCHES`.
     preset : bool
         Whether the name is a whole scheme rather than a format.
     source : str
@@ -38,6 +40,7 @@ class Entry:
     granularity: str = "channel"
     scale: str = "fp16"
     coder: str = "table"
+    clip: str = "absmax"
     preset: bool = False
     source: str = ""
 
@@ -48,6 +51,7 @@ FNUZ = "Noune et al., 8-bit Numerical Formats for Deep Neural Networks, arXiv 22
 BITMOD = "BitMoD, HPCA 2025, arXiv 2411.11745, section III"
 ANT = "ANT, MICRO 2022, arXiv 2208.14286"
 NF = "QLoRA, arXiv 2305.14314; 3 bits: LQ-LoRA, arXiv 2311.12023"
+FOUR_OVER_SIX = "Four over six, arXiv 2512.02010"
 LLM_FP4 = "LLM-FP4, arXiv 2310.16836"
 
 # (exponent bits, mantissa bits, bias or None, special codes, source)
@@ -248,6 +252,15 @@ def _preset_entries() -> dict[str, Entry]:
         preset=True,
         source="NVIDIA, Pretraining LLMs with NVFP4, arXiv 2509.25149",
     )
+    for name, scale in (("nvfp4_4over6", "e4m3_256"), ("nvfp4_4over6_448", "e4m3")):
+        known[name] = Entry(
+            build=_as(name, "fp4_e2m1"),
+            granularity="g16",
+            scale=scale,
+            clip="4over6",
+            preset=True,
+            source=FOUR_OVER_SIX + ("; as a baseline of RaZeR, 2501.04052" * (scale == "e4m3")),
+        )
     for bits in (3, 4):
         known[f"olive{bits}"] = Entry(
             build=_as(f"olive{bits}", f"int{bits}"),

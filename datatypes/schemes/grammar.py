@@ -9,10 +9,10 @@ from ..formats.catalogue import ENTRIES, Entry, element, entry, entry_of
 from ..formats.files import load_format
 from ..formats.format import Format, Mixture
 from .granularity import DIGITS, GRANULARITIES, Granularity
-from .rules import Facts, is_clip
+from .rules import SEARCHES, Facts, is_clip
 from .scales import SCALES
 
-OPTIONS = ("mse", "mae", "paper", "pN (percentile)", "sigmaN (mean +- N sigma)")
+OPTIONS = (*SEARCHES, "paper", "pN (percentile)", "sigmaN (mean +- N sigma)")
 _FILE = re.compile(r"(.*\.ya?ml)(?=[@/+]|$)", re.IGNORECASE | re.DOTALL)
 
 
@@ -88,7 +88,7 @@ def write_scheme(s: Facts) -> str:
         text += f"@{s.granularity}"
     if s.scale != (_default_scale(base, s.paper) if base else "fp16"):
         text += f"/{s.scale}"
-    if s.clip != "absmax":
+    if s.clip != (base.clip if base else "absmax"):
         text += f"+{s.clip}"
     return text + ("+paper" if s.paper else "")
 
@@ -124,7 +124,7 @@ def _assemble(text: str, name: str, made: Format | Mixture, base: Entry) -> Read
         "granularity": _read_granularity(text, parts["@"], base),
         "scale": _read_scale(text, parts["/"], _default_scale(base, paper)),
         "coder": base.coder,
-        "clip": clip,
+        "clip": base.clip if clip == "absmax" else clip,
         "paper": paper,
     }
     return Reading(text=text, parts=parts, facts=facts)
@@ -195,6 +195,6 @@ def _options(text: str, found: list[tuple[int, str]]) -> tuple[bool, str]:
             bound = "at most 100" if number[1] == "p" else "below 1000"
             fail(text, position, f"option {word!r}: N is above 0, {bound}, of at most 6 decimals")
         else:
-            near = _hint(word, ("mse", "mae", "paper", "p99.9", "sigma3"))
+            near = _hint(word, (*SEARCHES, "paper", "p99.9", "sigma3"))
             fail(text, position, f"unknown option {word!r}{near} Known: {', '.join(OPTIONS)}")
     return paper, clip

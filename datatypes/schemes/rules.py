@@ -1,7 +1,7 @@
 """Which formats, scales, coders and options go together."""
 
 import re
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..base.errors import BitlatheError, unknown_name
 from ..formats.catalogue import ENTRIES
@@ -9,6 +9,10 @@ from ..formats.format import Format, Mixture
 from .coders import CODERS
 from .granularity import Granularity
 from .scales import SCALES
+
+# clips that try several scales for each group
+GRID_SEARCHES: Final = ("search", "4over6")
+SEARCHES: Final = ("mse", "mae", *GRID_SEARCHES)
 
 
 class Facts(Protocol):
@@ -66,8 +70,8 @@ def find_problem(s: Facts) -> tuple[str, str] | None:
 
 
 def is_clip(text: str) -> bool:
-    """Return whether a text names a clip: ``mse``, ``mae``, ``pN`` or ``sigmaN``."""
-    if text in ("mse", "mae"):
+    """Return whether a text names a clip: one of `SEARCHES`, ``pN`` or ``sigmaN``."""
+    if text in SEARCHES:
         return True
     if found := re.fullmatch(r"p(\d{1,3}(?:\.\d{1,6})?)", text):
         return 0 < float(found[1]) <= 100
@@ -90,7 +94,7 @@ def _unknown(s: Facts) -> tuple[str, str] | None:
         (
             s.clip != "absmax" and not is_clip(s.clip),
             "+",
-            f"unknown clip {s.clip!r}; known: absmax, mse, mae, pN, sigmaN",
+            f"unknown clip {s.clip!r}; known: absmax, {', '.join(SEARCHES)}, pN, sigmaN",
         ),
         (not isinstance(s.paper, bool), "+", f"paper is {s.paper!r}, must be True or False"),
         (
@@ -110,7 +114,14 @@ def _conflict(s: Facts) -> tuple[str, str] | None:
     base = ENTRIES.get(s.name)
     preset = base.scale if base and base.preset and not coder.integers else s.scale
     single = isinstance(s.element, Format)
+    own_clip = base.clip if base else "absmax"
     rules = (
+        (
+            own_clip != "absmax" and s.clip not in SEARCHES,
+            "+",
+            f"{s.name} searches its scales; without a search it is "
+            f"{s.element.name}@{s.granularity}/{s.scale}",
+        ),
         (
             kind == "planes" and kind not in coder.scales,
             "/",
@@ -134,6 +145,16 @@ def _conflict(s: Facts) -> tuple[str, str] | None:
             coder.clips is not None and s.clip not in coder.clips,
             "+",
             f"{s.name} searches its own range; leave +{s.clip} out",
+        ),
+        (
+            s.clip in GRID_SEARCHES and s.coder != "table",
+            "+",
+            f"+{s.clip} is for formats without a zero point; {s.name} takes +mse or +mae",
+        ),
+        (
+            s.clip == "search" and kind == "float",
+            "+",
+            f"+search tries every scale: {s.scale} has too many, it takes +mse",
         ),
         (
             s.paper and s.scale not in coder.paper,

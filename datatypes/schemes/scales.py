@@ -118,9 +118,42 @@ class ScaleFormat(ABC):
             self.refuse(at, float(real[at]))
         return self._store(real, amax, grid, layout)
 
-    @abstractmethod
     def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
         """Do what `store` does, of scales that fit."""
+        outer = np.zeros(0, np.uint32)
+        return self._patterns(real, amax, self.tops(outer, layout), grid), outer
+
+    def patterns(self, real: Floats, amax: Floats, tops: Floats, grid: Grid) -> Raw:
+        """Return the patterns of scales that fit, under second-level scales that stand already.
+
+        Parameters
+        ----------
+        real, amax : (n,) float
+            As of `store`. What is beyond the largest pattern gets that one.
+        tops : (n,) float32
+            As `tops` returns them.
+        grid : Grid
+
+        Returns
+        -------
+        (n,) uint32
+        """
+        return self._patterns(real, amax, tops, grid)
+
+    def _patterns(self, real: Floats, amax: Floats, tops: Floats, grid: Grid) -> Raw:
+        """Do what `patterns` does."""
+        raise NotImplementedError("a group has a scale for each of its bit planes")
+
+    @property
+    def every(self) -> Raw:
+        """Every pattern of a positive scale, (n,), the largest scale first.
+
+        Raises
+        ------
+        NotImplementedError
+            Raised by floats of 16 bits and more, which are too many.
+        """
+        raise NotImplementedError(f"{self.name}: too many scales to try each")
 
     def read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
         """Return the scales that stored patterns stand for.
@@ -138,11 +171,20 @@ class ScaleFormat(ABC):
         (groups,) float32
             NaN where a group was given up to NaN.
         """
-        return self._read(raw, outer, grid, layout)
+        return self.scales(raw, self.tops(outer, layout), grid)
 
-    @abstractmethod
-    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        """Do what `read` does."""
+    def tops(self, outer: Raw, layout: Layout) -> NDArray[np.float32]:
+        """Return the second-level scale above each of (groups,) groups; 1 where there is none."""
+        del outer
+        return np.ones(layout.groups, np.float32)
+
+    def scales(self, raw: Raw, tops: Floats, grid: Grid) -> NDArray[np.float32]:
+        """Return the scales of (n,) patterns under (n,) second-level scales; see `read`."""
+        return self._scales(raw, tops, grid)
+
+    def _scales(self, raw: Raw, tops: Floats, grid: Grid) -> NDArray[np.float32]:
+        """Do what `scales` does."""
+        raise NotImplementedError("a group has a scale for each of its bit planes")
 
     def refuse(self, group: int, value: float, wider: bool = True) -> NoReturn:
         """Raise the error of a scale that is too large to be stored.
@@ -167,10 +209,6 @@ class ScaleFormat(ABC):
         )
 
 
-def _no_outer() -> Raw:
-    return np.zeros(0, np.uint32)
-
-
 class NoScale(ScaleFormat):
     """No scale: codes stand for values of the grid."""
 
@@ -183,13 +221,12 @@ class NoScale(ScaleFormat):
         del amax, grid
         return np.ones(real.shape, np.bool_)
 
-    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
-        del amax, grid, layout
-        return np.zeros(real.shape, np.uint32), _no_outer()
+    def _patterns(self, real: Floats, amax: Floats, tops: Floats, grid: Grid) -> Raw:
+        del amax, tops, grid
+        return np.zeros(real.shape, np.uint32)
 
-    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        # codes stand for values as they are
-        del outer, grid, layout
+    def _scales(self, raw: Raw, tops: Floats, grid: Grid) -> NDArray[np.float32]:
+        del tops, grid
         return np.ones(raw.shape, np.float32)
 
 
@@ -219,12 +256,12 @@ class FloatScale(ScaleFormat):
         del grid
         return self.layout.limit
 
-    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
-        del grid, layout
-        return float_bits(real, self.name, amax > 0), _no_outer()
+    def _patterns(self, real: Floats, amax: Floats, tops: Floats, grid: Grid) -> Raw:
+        del tops, grid
+        return float_bits(real, self.name, amax > 0)
 
-    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        del outer, grid, layout
+    def _scales(self, raw: Raw, tops: Floats, grid: Grid) -> NDArray[np.float32]:
+        del tops, grid
         return bits_to_float(raw, self.name)
 
     def fits_signed(self, alpha: Floats) -> NDArray[np.bool_]:
@@ -277,15 +314,21 @@ class PowerScale(ScaleFormat):
         floor = self._least_exponent(np.where(finite, amax, 0), grid)
         return np.asarray(finite & (floor <= BIAS))
 
-    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
-        del layout
+    def _patterns(self, real: Floats, amax: Floats, tops: Floats, grid: Grid) -> Raw:
+        del tops
         exponent = np.where(amax > 0, self._exponent(real, amax, grid), -BIAS)
-        return (np.clip(exponent, -BIAS, BIAS) + BIAS).astype(np.uint32), _no_outer()
+        return np.asarray((np.clip(exponent, -BIAS, BIAS) + BIAS).astype(np.uint32))
 
-    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        del outer, layout
+    @property
+    def every(self) -> Raw:
+        """Every pattern of a scale that is positive, the largest scale first."""
+        return np.arange(2 * BIAS, -1, -1, dtype=np.uint32)
+
+    def _scales(self, raw: Raw, tops: Floats, grid: Grid) -> NDArray[np.float32]:
+        del tops
         unit = np.float32(self._unit(grid))
-        powers = np.ldexp(unit, np.arange(NAN_EXPONENT, dtype=np.int32) - BIAS)
+        with np.errstate(over="ignore"):  # of the largest, where the unit is 2
+            powers = np.ldexp(unit, np.arange(NAN_EXPONENT, dtype=np.int32) - BIAS)
         return np.asarray(np.append(powers, np.float32(np.nan))[raw])
 
 
@@ -337,6 +380,14 @@ class RowScale(ScaleFormat):
         counts = self._counts(real, np.repeat(tops, layout.across), stored, amax > 0)
         return counts.astype(np.uint32), outer
 
+    def tops(self, outer: Raw, layout: Layout) -> NDArray[np.float32]:
+        """Return the stored scale of the row of each of the (groups,) groups."""
+        return np.repeat(bits_to_float(outer, "fp16"), layout.across)
+
+    def _patterns(self, real: Floats, amax: Floats, tops: Floats, grid: Grid) -> Raw:
+        del grid
+        return np.asarray(self._counts(real, tops, tops, amax > 0).astype(np.uint32))
+
     @abstractmethod
     def _counts(
         self, real: Floats, top: Floats, stored: Floats, wanted: NDArray[np.bool_]
@@ -346,14 +397,6 @@ class RowScale(ScaleFormat):
         `top` is the largest scale of each group's row, `stored` that one as stored; `wanted` says
         where no scale may become 0.
         """
-
-    @abstractmethod
-    def _read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the (groups,) scales of counts under the stored scales of their rows."""
-
-    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        del grid
-        return self._read_under(raw, np.repeat(bits_to_float(outer, "fp16"), layout.across))
 
 
 class StepScale(RowScale):
@@ -372,9 +415,14 @@ class StepScale(RowScale):
         ratio = np.divide(own, real, out=np.full(real.shape, 2.0**20), where=real > 0)
         return np.clip(power_of_two(np.maximum(ratio, 1.0), self.rule), 0, STEP_MAX)
 
-    def _read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the (groups,) scales of counts under the stored scales of their rows."""
-        return np.ldexp(top, -raw.astype(np.int32))
+    @property
+    def every(self) -> Raw:
+        """Every pattern, the largest scale first."""
+        return np.arange(STEP_MAX + 1, dtype=np.uint32)
+
+    def _scales(self, raw: Raw, tops: Floats, grid: Grid) -> NDArray[np.float32]:
+        del grid
+        return np.asarray(np.ldexp(tops, -raw.astype(np.int32)))
 
 
 class IntScale(RowScale):
@@ -397,9 +445,14 @@ class IntScale(RowScale):
         count = np.rint(np.divide(real, unit, out=np.zeros(real.shape), where=unit > 0))
         return np.clip(count, wanted, self.levels)
 
-    def _read_under(self, raw: Raw, top: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the (groups,) scales of counts under the stored scales of their rows."""
-        return raw.astype(np.float32) * (top / np.float32(self.levels))
+    @property
+    def every(self) -> Raw:
+        """Every pattern of a scale that is positive, the largest scale first."""
+        return np.arange(self.levels, 0, -1, dtype=np.uint32)
+
+    def _scales(self, raw: Raw, tops: Floats, grid: Grid) -> NDArray[np.float32]:
+        del grid
+        return np.asarray(raw.astype(np.float32) * (tops / np.float32(self.levels)))
 
 
 class E4m3Scale(ScaleFormat):
@@ -407,6 +460,7 @@ class E4m3Scale(ScaleFormat):
 
     __slots__ = ()
     kind = "e4m3"
+    largest: ClassVar[float] = 448.0
     outer = "tensor"
     _stored_in = "the fp32 scale of the tensor"
 
@@ -422,27 +476,47 @@ class E4m3Scale(ScaleFormat):
         return LAYOUTS["fp32"].limit
 
     def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
-        del layout
         whole = self._of_tensor(real, amax, grid)
         positive = np.maximum(whole, np.float32(np.finfo(np.float32).smallest_subnormal))
-        codes = single(E4M3).encode(np.asarray(real, np.float64) / np.float64(positive))
-        raw = np.where((codes == 0) & (amax > 0), 1, codes)
-        return raw.astype(np.uint32), np.array([positive]).view(np.uint32)
+        outer = np.array([positive]).view(np.uint32)
+        return self._patterns(real, amax, self.tops(outer, layout), grid), outer
+
+    def tops(self, outer: Raw, layout: Layout) -> NDArray[np.float32]:
+        """Return the scale of the tensor for each of the (groups,) groups."""
+        return np.repeat(outer.view(np.float32), layout.groups)
+
+    def _patterns(self, real: Floats, amax: Floats, tops: Floats, grid: Grid) -> Raw:
+        del grid
+        codes = single(E4M3).encode(np.asarray(real, np.float64) / tops.astype(np.float64))
+        return np.asarray(np.where((codes == 0) & (amax > 0), 1, codes).astype(np.uint32))
+
+    @property
+    def every(self) -> Raw:
+        """Every pattern of a scale that is positive, the largest scale first."""
+        positive = single(E4M3).values > 0
+        return np.flatnonzero(positive)[::-1].astype(np.uint32)
 
     def _of_tensor(self, real: Floats, amax: Floats, grid: Grid) -> np.float32:
         """Return the scale of the tensor.
 
-        One division, absmax / (448 * largest element), where every block scale is a block's absmax
-        over that of the format.
+        One division, absmax / (`largest` * largest element), where every block scale is a block's
+        absmax over that of the format.
         """
-        top = single(E4M3).max
+        top = self.largest
         if np.array_equal(real, amax / amax.dtype.type(grid.max_abs)):
             return np.float32(amax.max(initial=0.0) / amax.dtype.type(top * grid.max_abs))
         return np.float32(real.max(initial=0.0) / top)
 
-    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        del grid, layout
-        return np.asarray(single(E4M3).values.astype(np.float32)[raw] * outer.view(np.float32)[0])
+    def _scales(self, raw: Raw, tops: Floats, grid: Grid) -> NDArray[np.float32]:
+        del grid
+        return np.asarray(single(E4M3).values.astype(np.float32)[raw] * tops)
+
+
+class RoomyE4m3Scale(E4m3Scale):
+    """The same with the largest scale at 256, so that a block may take one of 3/2 of its own."""
+
+    __slots__ = ()
+    largest = 256.0
 
 
 class PlaneScale(ScaleFormat):
@@ -496,13 +570,6 @@ class PlaneScale(ScaleFormat):
             total += np.where(field > 0, term, 0.0)
         return total
 
-    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
-        raise NotImplementedError("a group has a scale for each of its bit planes")
-
-    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-
-        raise NotImplementedError("a group has a scale for each of its bit planes")
-
 
 SignedScale = FloatScale | PlaneScale
 _OCP = "OCP MX v1.0; ceil, even, rceil: torchao and microxcaling"
@@ -524,6 +591,7 @@ _LISTED: tuple[ScaleFormat, ...] = (
     StepScale(name="m2_floor", bits=4, rule="floor"),
     BitmodMxScale(name="mxbm", bits=8, source="BitMoD's MX baseline"),
     E4m3Scale(name="e4m3", bits=8, source="NVFP4"),
+    RoomyE4m3Scale(name="e4m3_256", bits=8, source="four over six, arXiv 2512.02010"),
     *(IntScale(name=f"int{b}", bits=b, source="VS-Quant") for b in range(2, 9)),
     *(PlaneScale(name=f"pot{k}", bits=8 * k, source="ShiftAddLLM") for k in (1, 2, 3)),
 )

@@ -42,7 +42,7 @@ class Scheme:
     coder : str
         Key of `CODERS`.
     clip : str
-        ``absmax``, ``mse``, ``mae``, ``pN`` or ``sigmaN``.
+        ``absmax``, ``mse``, ``mae``, ``search``, ``4over6``, ``pN`` or ``sigmaN``.
     paper : bool
         The arithmetic of the BitMoD authors' released quantizer: float16, ties down.
     """
@@ -118,6 +118,7 @@ class Scheme:
             granularity=shape,
             scale=base.scale if scale is None else scale,
             coder=base.coder,
+            clip=base.clip,
         )
 
     def __hash__(self) -> int:

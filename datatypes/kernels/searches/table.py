@@ -19,7 +19,7 @@ def search(
     x, weights : (groups, size) float32
         ``weights`` is (groups, 0) where all elements count the same.
     scales : (groups, candidates) float32
-        The first of equals wins.
+        The first of equals wins; infinite ones lower nothing.
     least : (groups,) float64
         Errors to beat, lowered where they are.
     best : (groups,) int64
@@ -33,6 +33,8 @@ def search(
     for g in range(x.shape[0]):
         for t in range(scales.shape[1]):
             scale = scales[g, t]
+            if scale == np.inf or (t > 0 and scale == scales[g, t - 1]):
+                continue
             if scale > 0:
                 for i in range(size):
                     y[i] = x[g, i] / scale

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bitlathe as bl
-from bitlathe.datatypes.coding import bcq, dgq, olive
+from bitlathe.datatypes.coding import bcq, dgq, olive, trials
 from bitlathe.datatypes.coding import job as coding
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.layout import Layout
@@ -244,7 +244,7 @@ def test_each_group_takes_the_candidate_of_least_output_error():
         part = wide[:, a:b]
         amax = np.abs(part).max(axis=1, keepdims=True)
         errors = []
-        for ratio in coding.RATIOS:
+        for ratio in trials.RATIOS:
             s = amax * ratio / 3
             values = np.clip(np.rint(part / s), -3, 3) * s
             errors.append((((part - values) @ inputs[:, a:b].T) ** 2).sum(axis=1))
