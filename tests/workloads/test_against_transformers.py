@@ -32,14 +32,11 @@ REFUSED = {
 # Of these the text model alone is read: its parameters are those of its matrices and vectors, as
 # the classes of the text models alone count them.
 TEXT_ONLY = {
-    "llama-4-scout-17b-16e": 107_769_861_120,
-    "qwen2.5-vl-7b": 7_615_616_512,
-    "qwen3.5-9b": 8_953_803_264,
     "gemma-3n-e2b": 4_435_182_688,
 }
 WITH_TOWERS = [
     *("gemma-3-27b", "mistral-small-3.1-24b", "smolvlm-2.2b-text", "paligemma-3b-224"),
-    *("llava-1.5-7b", "clip-vit-large-14"),
+    *("llava-1.5-7b", "clip-vit-large-14", "llama-4-scout-17b-16e", "qwen2.5-vl-7b", "qwen3.5-9b"),
 ]
 
 READ = sorted(PUBLISHED.keys() - REFUSED.keys())
@@ -122,6 +119,9 @@ def test_matrices_of_published_towers(name):
         if part in ("vision", "projector"):
             expected[outputs, inputs] += count
     found, _ = matrices_of(tower.shape)
+    patch = tower.shape.patch_matrix
+    if patch.name == "patch_embedding" and (patch.outputs, patch.inputs) in expected:
+        found[patch.outputs, patch.inputs] += 1  # a linear module in Llama 4
     assert found == expected
 
 
@@ -149,6 +149,9 @@ def test_every_tower_is_held_to_its_class():
         ("mistral3-0", {"spatial_merge_size": 0}, "'spatial_merge_size' is 0"),
         ("gemma3-0", {"mm_tokens_per_image": "all"}, "'mm_tokens_per_image' is 'all'"),
         ("clip-0", {"vision_config": {"hidden_sizes": 64}}, "unknown key 'hidden_sizes'"),
+        ("qwen2_5_vl-1", {"vision_config": {"window_size": 27}}, "less than a square of patches"),
+        ("qwen2_5_vl-1", {"vision_config": {"image_size": 42}}, "the image has 3 x 3 patches"),
+        ("llama4-0", {"vision_config": {"pixel_shuffle_ratio": 0.3}}, "must be a share, as 0.5"),
     ],
 )
 def test_towers_that_cannot_be(name, change, words):
@@ -502,4 +505,22 @@ def test_parts_side_by_side():
     adds = [s for s in model.vector_steps(model.staged("decode", 9)) if "add" in s.operations]
     assert {s.name: s.operations.count("add") for s in adds} == {
         "o_proj_residual": 2, "down_proj_residual": 1,
+    }  # fmt: skip
+
+
+def test_images_of_any_size():
+    """Qwen2.5-VL: 448 x 448 pixels where no key says otherwise: 16 windows of 64 patches."""
+    config = PUBLISHED["qwen2.5-vl-7b"]["config"]
+    model = load_model(config)
+    assert "images are taken as 448 x 448 pixels" in model.notes[-1]
+    scores = [g for g in model.part("vision").gemms(batch=3) if g.name == "attention_qk_local"]
+    assert [(g.m, g.n, g.k, g.batch, g.count) for g in scores] == [(64, 64, 80, 3 * 16 * 16, 28)]
+    wide = {**config, "vision_config": {**config["vision_config"], "image_size": [280, 420]}}
+    model = load_model(wide)
+    assert not model.notes
+    assert model.part("vision").image_tokens == 10 * 15
+    scores = [g for g in model.part("vision").gemms() if g.name == "attention_qk_local"]
+    # squares of 2 x 2 patches: 10 x 15 in windows of 4 x 4, so 2 + 1 by 3 + 1 of them
+    assert {(g.m, g.batch // 16): g.count for g in scores} == {
+        (64, 6): 28, (48, 2): 28, (32, 3): 28, (24, 1): 28,
     }  # fmt: skip

@@ -325,6 +325,40 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageKeys:
+    """Names under which a family's config.json gives the sizes of an image.
+
+    Attributes
+    ----------
+    channels : str
+        Key of the channels of a pixel.
+    frames : str or None
+        Key of the frames that a patch takes: a still image is read so many times.
+    positions : str or None
+        Key of the rows of a table of positions, where these are not the tokens of the image.
+    window, full : str or None
+        Key of the side in pixels of windows that see nothing of each other, and of the layers that
+        see the whole image.
+    side : int or None
+        Pixels of an image's side where its class takes images of any size, and no key states one.
+    """
+
+    channels: str = "num_channels"
+    frames: str | None = None
+    positions: str | None = None
+    window: str | None = None
+    full: str | None = None
+    side: int | None = None
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys that it is read from."""
+        yield from ("image_size", "patch_size", self.channels)
+        yield from all_names(self.frames, self.positions, self.window, self.full)
+        if self.side is not None:
+            yield from ("spatial_merge_size", "out_hidden_size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """How the models of one ``model_type`` are built.
 
@@ -373,6 +407,8 @@ class Family:
         Tokens of an image beside its patches.
     whole_patches : bool
         Whether patches must make up the image; else what is left over is not read.
+    image_keys : ImageKeys
+        Names under which the sizes of an image stand.
     patch_bias, mask_token, pooling : rule
         Of an image: whether the matrix of the patches has a bias, whether there is a vector in the
         place of hidden patches, and whether a learned query pools the tokens.
@@ -442,6 +478,7 @@ class Family:
     token_types: bool = False
     other_tokens: int = 1
     whole_patches: bool = True
+    image_keys: ImageKeys = ImageKeys()
     patch_bias: Rule = True
     mask_token: Rule = False
     pooling: Rule = False
@@ -481,6 +518,8 @@ class Family:
             rule_keys(self.parallel, self.two_parallel_norms, self.final_norm, self.norm_shift)
         )
         found.update(rule_keys(self.patch_bias, self.mask_token, self.pooling))
+        if self.kind == "vision":
+            found.update(self.image_keys.keys())
         found.update(
             output.outputs
             for outputs in self.outputs.values()

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Join = Literal["two", "one", "shuffled", "pooled", "merged", "projected", "none"]
+Join = Literal[
+    "two", "one", "shuffled", "adapted", "pooled", "merged", "patched", "projected", "none"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,13 @@ class Tower:
         ``two`` matrices for each patch; ``one`` with a bias; ``one`` behind a square of
         ``scale_factor`` patches that become one token (``shuffled``); one behind a norm and the
         mean of patches, ``mm_tokens_per_image`` of them (``pooled``); two, behind a norm and a
-        matrix that makes one of a square of ``spatial_merge_size`` patches (``merged``); a matrix
-        into a space that both share (``projected``); or nothing.
+        matrix that makes one of a square of ``spatial_merge_size`` patches (``merged``); two behind
+        a norm, the first as wide as such a square, and the same for each layer that
+        ``deepstack_visual_indexes`` names (``patched``); two and the projector behind patches
+        that ``pixel_shuffle_ratio`` makes fewer (``adapted``); a matrix into a space that both
+        share (``projected``); or nothing.
+    width : str or None
+        Key, in the tower's configuration, of the width that it leaves.
     newline : bool
         Whether a vector of the text's width ends each row of patches.
     scales : int
@@ -35,12 +42,15 @@ class Tower:
     key: str = "vision_config"
     family: str = "clip_vision_model"
     join: Join = "two"
+    width: str | None = None
     newline: bool = False
     scales: int = 0
 
 
 _TWO = Tower()
 _SHUFFLED = Tower(family="smolvlm_vision", join="shuffled")
+_PATCHED = Tower(family="qwen2_vl_vision", join="patched", width="hidden_size")
+_OUT = replace(_PATCHED, family="qwen3_vl_vision", width="out_hidden_size")
 
 TOWERS: Mapping[str, Tower] = {
     "llava": _TWO,
@@ -50,6 +60,13 @@ TOWERS: Mapping[str, Tower] = {
     "smolvlm": _SHUFFLED,
     "idefics3": replace(_SHUFFLED, family="idefics3_vision"),
     "mistral3": Tower(family="pixtral", join="merged"),
+    "llama4": Tower(family="llama4_vision_model", join="adapted"),
+    "qwen2_vl": _PATCHED,
+    "qwen2_5_vl": replace(_PATCHED, family="qwen2_5_vl_vision", width="out_hidden_size"),
+    "qwen3_vl": _OUT,
+    "qwen3_vl_moe": replace(_OUT, family="qwen3_vl_moe_vision"),
+    "qwen3_5": replace(_OUT, family="qwen3_5_vision"),
+    "qwen3_5_moe": replace(_OUT, family="qwen3_5_moe_vision"),
     "clip": replace(_TWO, join="projected", scales=1),
     "siglip": Tower(family="siglip_vision_model", join="none", scales=2),
 }

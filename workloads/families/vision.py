@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from .encoders import VISION
-from .family import AttentionFacts, Family, MlpFacts, sizes
+from .family import AttentionFacts, Family, ImageKeys, Keys, MlpFacts, sizes
 from .outputs import CLIP_TEXT, CLIP_VISION, DINO, SIGLIP_TEXT, SIGLIP_VISION
 
 _ATTENTION = AttentionFacts(
@@ -28,7 +29,109 @@ _READ = Family(
 )
 _CLIP_PLAIN = ("projection_dim", "vocab_size", "max_position_embeddings", "text_config_dict")
 
+_QWEN_IMAGE = ImageKeys(channels="in_channels", frames="temporal_patch_size", side=448)
+_QWEN_SIZES = {"depth": 32, "num_heads": 16}
+_QWEN2_VL = Family(
+    kind="vision",
+    keys=Keys(
+        hidden="embed_dim",
+        layers=("depth", "num_hidden_layers"),
+        heads=("num_heads", "num_attention_heads"),
+        inner=None,
+    ),
+    attention=AttentionFacts(
+        projections=("qkv",),
+        output="proj",
+        kv_heads=None,
+        head_dim=None,
+        qkv_bias=True,
+        output_bias=True,
+    ),
+    mlp=replace(_MLP, ratio="mlp_ratio"),
+    outputs=SIGLIP_VISION,
+    norm="layer_norm",
+    norm_vectors=2,
+    final_norms=0,
+    other_tokens=0,
+    patch_bias=False,
+    image_keys=_QWEN_IMAGE,
+    plain=("in_chans", "spatial_patch_size", "hidden_size", "tokens_per_second", "embed_dim"),
+    defaults={
+        "in_channels": 3,
+        "patch_size": 14,
+        "temporal_patch_size": 2,
+        "spatial_merge_size": 2,
+        "mlp_ratio": 4,
+        "embed_dim": 1280,
+        "hidden_size": 3584,
+    },
+    sizes=_QWEN_SIZES,
+)
+_QWEN3_VL = replace(
+    _QWEN2_VL,
+    keys=replace(_QWEN2_VL.keys, hidden="hidden_size", inner="intermediate_size"),
+    mlp=replace(_MLP, names=("linear_fc1", "linear_fc2")),
+    patch_bias=True,
+    image_keys=replace(_QWEN_IMAGE, positions="num_position_embeddings"),
+    plain=("in_chans", "spatial_patch_size", "deepstack_visual_indexes"),
+    defaults={
+        "in_channels": 3,
+        "patch_size": 16,
+        "temporal_patch_size": 2,
+        "spatial_merge_size": 2,
+        "out_hidden_size": 3584,
+        "num_position_embeddings": 2304,
+    },
+    sizes={"depth": 27, "num_heads": 16, "hidden_size": 1152, "intermediate_size": 4304},
+)
+
 VISION_FAMILIES: Mapping[str, Family] = {
+    "qwen2_vl_vision": _QWEN2_VL,
+    "qwen2_5_vl_vision": replace(
+        _QWEN3_VL,
+        mlp=MlpFacts(bias=True),
+        norm="rms_norm",
+        norm_vectors=1,
+        patch_bias=False,
+        image_keys=replace(_QWEN_IMAGE, window="window_size", full="fullatt_block_indexes"),
+        plain=("in_chans", "spatial_patch_size", "tokens_per_second"),
+        defaults={
+            "in_channels": 3,
+            "patch_size": 14,
+            "temporal_patch_size": 2,
+            "spatial_merge_size": 2,
+            "out_hidden_size": 3584,
+            "window_size": 112,
+            "fullatt_block_indexes": [7, 15, 23, 31],
+        },
+        sizes={**_QWEN_SIZES, "hidden_size": 3584, "intermediate_size": 3420},
+    ),
+    **dict.fromkeys(("qwen3_5_vision", "qwen3_5_moe_vision"), _QWEN3_VL),
+    **dict.fromkeys(
+        ("qwen3_vl_vision", "qwen3_vl_moe_vision"),
+        replace(
+            _QWEN3_VL,
+            defaults={**_QWEN3_VL.defaults, "deepstack_visual_indexes": [8, 16, 24]},
+        ),
+    ),
+    "llama4_vision_model": replace(
+        _SEEN,
+        attention=replace(_ATTENTION, output="o_proj", rotary=Fraction(1)),
+        outputs=SIGLIP_VISION,
+        patch_bias=False,
+        embedding_norms=1,
+        plain=("multi_modal_projector_bias",),
+        defaults={
+            "image_size": 448,
+            "patch_size": 14,
+            "num_channels": 3,
+            "pixel_shuffle_ratio": 0.5,
+            "projector_input_dim": 4096,
+            "projector_output_dim": 4096,
+            "vision_output_dim": 7680,
+        },
+        sizes=sizes(768, 34, 16, 5632, 0),
+    ),
     "clip_vision_model": replace(
         _SEEN,
         outputs=CLIP_VISION,

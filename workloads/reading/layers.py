@@ -9,6 +9,7 @@ from .attention import read_attention
 from .blocks import read_blocks
 from .disentangled import disentangled
 from .feeds import read_feeds, read_mlp
+from .images import image_windows
 from .latent import read_latents
 from .recurrent import attending_layers, read_recurrent
 from .streams import layers_that_share, read_beside
@@ -114,6 +115,8 @@ def _attending(config: Config, family: Family, hidden: int, depth: int) -> list[
 def _attentions(
     config: Config, family: Family, facts: AttentionFacts, hidden: int, depth: int
 ) -> list[Part]:
+    if family.image_keys.window is not None:
+        return _in_windows(config, family, facts, hidden, depth)
     turned = turned_layers(config, facts, depth)
     seen = windows(config, family.window, depth, turned)
     if facts.rotary_layers == "windowed":
@@ -140,6 +143,17 @@ def _attentions(
             )
         )
     return found
+
+
+def _in_windows(
+    config: Config, family: Family, facts: AttentionFacts, hidden: int, depth: int
+) -> list[Part]:
+    """Return the attention of layers that see an image window by window, but for some."""
+    full = family.image_keys.full
+    whole = read_attention(config, family, facts, hidden)
+    local = replace(whole, pieces=image_windows(config, family), suffix="_local")
+    seen = () if full is None else config.items(full)
+    return [whole if i in seen else local for i in range(depth)]
 
 
 def _unbounded(config: Config, family: Family, facts: AttentionFacts, hidden: int) -> Attention:

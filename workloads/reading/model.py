@@ -79,7 +79,8 @@ def read_model(config: Config) -> Read:
     stored, said = read_stored(config if "quantization_config" in config.data else whole, shape)
     notes += said
     if whole.data.get("model_type") in AROUND_TEXT:
-        towers, shape = read_towers(whole, shape)
+        towers, shape, said = read_towers(whole, shape)
+        notes += said
         key = AROUND_TEXT[whole.string("model_type")].key
         notes = [*parts_left_out(whole, key, towers), *notes]
         return Read(family=family, shape=shape, towers=towers, notes=tuple(notes), stored=stored)

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from ..config import Config
 from ..families import FAMILIES
 from ..families.towers import TOWERS, Join, Tower
 from ..transformer import Head, Matrix, Transformer
+from .images import merged_grid
 from .keys import check_keys
 from .transformer import read_transformer
+from .values import norm_vectors
 
 
 def read_towers(
     config: Config, text: Transformer
-) -> tuple[dict[str, tuple[str, Transformer]], Transformer]:
+) -> tuple[dict[str, tuple[str, Transformer]], Transformer, list[str]]:
     """Read the towers of a model around a text model: images that become tokens of its width.
 
     Parameters
@@ -30,27 +33,39 @@ def read_towers(
         tower's class is not known.
     text : Transformer
         The text model, with what it has for the towers.
+    notes : list of str
+        What is taken of the towers that the file does not say, a sentence each.
     """
     tower = TOWERS.get(str(config.data.get("model_type")))
     if tower is None or not isinstance(config.data.get(tower.key), dict):
-        return {}, text
+        return {}, text, []
+    notes: list[str] = []
     own = config.child(tower.key)
     kind = own.data.get("model_type", tower.family)
+    if kind == config.data["model_type"]:  # files of earlier releases name the whole model here
+        kind = tower.family
     rules = FAMILIES.get(kind)
     if rules is None or rules.kind != "vision":
-        return {}, text
+        return {}, text, []
     own = replace(own, data={**own.data, "model_type": kind, "architectures": ["Model"]})
     own = replace(own, defaults={**rules.sizes, **rules.defaults})
     for _ in check_keys(own, kind, rules):
         pass  # what it ignores is no news here
     shape = read_transformer(own, rules)
-    joined = _JOINED[tower.join](config, tower, shape, text)
+    side = rules.image_keys.side
+    if side is not None and "image_size" not in own.data:
+        notes.append(
+            f"images are taken as {side} x {side} pixels, as {kind} takes any: 'image_size' in "
+            f"{tower.key!r}, a number or [height, width], is of others."
+        )
+    of = own if tower.join in _OF_TOWER else config
+    joined = _JOINED[tower.join](of, tower, shape, text)
     if tower.join == "projected":
         wide = config.integer("projection_dim", default=512)
         own_head = _matrix("text_projection", wide, text.hidden, rows=1)
         text = _joined(replace(text, heads=()), own_head)
     text = _joined(text, vectors=tower.scales)
-    return {tower.key.removesuffix("_config"): (kind, joined)}, text
+    return {tower.key.removesuffix("_config"): (kind, joined)}, text, notes
 
 
 def _joined(shape: Transformer, *heads: Head, vectors: int = 0) -> Transformer:
@@ -153,6 +168,46 @@ def _projected(config: Config, tower: Tower, shape: Transformer, text: Transform
     return _joined(shape, _matrix("visual_projection", wide, shape.hidden, rows=1))
 
 
+def _patched(config: Config, tower: Tower, shape: Transformer, text: Transformer) -> Transformer:
+    rules = FAMILIES[config.string("model_type")]
+    high, wide = merged_grid(config, rules)
+    many = config.integer("spatial_merge_size") ** 2
+    assert tower.width is not None
+    left, joint = config.integer(tower.width), shape.hidden * many
+    deep = config.items(_DEEP) if _DEEP in rules.defaults else ()
+    heads: list[Head] = []
+    for name in (*(f"deepstack_{i}" for i in range(len(deep))), "merger"):
+        for end, number, outputs in (("head", 1, joint), ("tail", 2, left)):
+            where, named = f"{end}:{name}", f"{name}_fc{number}"
+            made = _matrix(named, outputs, joint, rows=high * wide, bias=True, stage=where)
+            heads.append(made)
+    norms = norm_vectors(config, rules) * (shape.hidden + len(deep) * joint)
+    return _joined(shape, *heads, vectors=norms)
+
+
+def _adapted(config: Config, tower: Tower, shape: Transformer, text: Transformer) -> Transformer:
+    ratio = config.get("pixel_shuffle_ratio")
+    fewer = Fraction(ratio) ** 2 if isinstance(ratio, int | float) else Fraction(0)
+    if not 0 < fewer <= 1 or (_patches(shape) * fewer).denominator != 1:
+        raise config.error(
+            f"'pixel_shuffle_ratio' is {ratio!r}; it must be a share, as 0.5, whose square times "
+            f"the {_patches(shape)} patches of an image is whole.",
+            "pixel_shuffle_ratio",
+        )
+    rows = int(_patches(shape) * fewer)
+    inner = config.integer("intermediate_size")
+    into, out = (config.integer(f"projector_{end}_dim") for end in ("input", "output"))
+    left = config.integer("vision_output_dim")
+    return _joined(
+        shape,
+        _matrix("adapter_fc1", into, inner, rows=rows, stage="head:adapter"),
+        _matrix("adapter_fc2", out, out, rows=rows, stage="tail:adapter"),
+        _matrix("projector", text.hidden, left, rows=rows, stage="tail:adapter"),
+    )
+
+
+_DEEP = "deepstack_visual_indexes"
+_OF_TOWER = ("patched", "adapted")  # joins that are read from the tower's configuration
 _Joining = Callable[[Config, Tower, Transformer, Transformer], Transformer]
 _JOINED: Mapping[Join, _Joining] = {
     "two": _two,
@@ -160,6 +215,8 @@ _JOINED: Mapping[Join, _Joining] = {
     "shuffled": _shuffled,
     "pooled": _pooled,
     "merged": _merged,
+    "patched": _patched,
+    "adapted": _adapted,
     "projected": _projected,
     "none": lambda config, tower, shape, text: shape,
 }

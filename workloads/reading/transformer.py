@@ -6,9 +6,9 @@ from typing import Any
 from ..config import Config
 from ..families.family import Family
 from ..families.outputs import Output
-from ..sizes import check_size
 from ..transformer import Head, Image, Layers, Matrix, Stem, Table, Transformer
 from .disentangled import disentangled_positions
+from .images import image_sides
 from .layers import read_layers
 from .streams import around_layers
 from .values import chosen, holds, norm_vectors
@@ -194,8 +194,10 @@ def _sound(config: Config, family: Family, hidden: int) -> dict[str, Any]:
 
 def _image(config: Config, family: Family, hidden: int) -> dict[str, Any]:
     """Return the image, the table of positions, and the class token."""
-    channels = config.integer("num_channels")
-    sides, patches = _side(config, "image_size"), _side(config, "patch_size")
+    keys = family.image_keys
+    frames = 1 if keys.frames is None else config.integer(keys.frames)
+    channels = config.integer(keys.channels) * frames
+    sides, patches = image_sides(config, family)
     for side, patch in zip(sides, patches, strict=True):
         if patch > side or (family.whole_patches and side % patch):
             raise config.error(
@@ -211,19 +213,9 @@ def _image(config: Config, family: Family, hidden: int) -> dict[str, Any]:
         other_tokens=family.other_tokens,
         patch_bias=holds(config, family.patch_bias),
     )
-    positions = Table(name="positions", rows=image.tokens, width=hidden)
-    tables = (positions,) if holds(config, family.positions_learned) else ()
+    rows = image.tokens if keys.positions is None else config.integer(keys.positions)
+    positions = Table(name="positions", rows=rows, width=hidden)
+    learned = keys.positions is not None or holds(config, family.positions_learned)
+    tables = (positions,) if learned else ()
     others = image.other_tokens + holds(config, family.mask_token)
     return {"image": image, "tables": tables, "vectors": others * hidden}
-
-
-def _side(config: Config, key: str) -> tuple[int, int]:
-    """Read a height and width: one integer for both, or a list of two."""
-    value = config.get(key)
-    if not isinstance(value, list):
-        one = config.integer(key)
-        return one, one
-    if len(value) != 2 or any(isinstance(v, bool) or not isinstance(v, int) for v in value):
-        raise config.error(f"{key!r} is {value!r}; give one integer or two [height, width].", key)
-    high, wide = (check_size(f"{config.where(key)}: {key!r}", part) for part in value)
-    return high, wide

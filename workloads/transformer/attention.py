@@ -30,6 +30,8 @@ class Attention(Part):
         Those of the window that stand behind the own one: 0 where attention looks back only.
     chunk : int or None
         Tokens of the chunks that positions are cut into: a token sees its own chunk up to itself.
+    pieces : tuple of (int, int)
+        Windows of an image that see nothing of each other: tokens, and how many of so many.
     qkv_bias, output_bias : bool
         Whether the projections have biases.
     key_bias : bool or None
@@ -60,6 +62,7 @@ class Attention(Part):
     window: int | None = None
     ahead: int = 0
     chunk: int | None = None
+    pieces: tuple[tuple[int, int], ...] = ()
     qkv_bias: bool = False
     output_bias: bool = False
     key_bias: bool | None = None
@@ -173,9 +176,11 @@ class Attention(Part):
         return [piece for group in run.groups for piece in self._apart(group)]
 
     def _apart(self, group: Group) -> Iterator[Group]:
-        """Yield the pieces of a group that see nothing of each other: one in each chunk."""
+        """Yield the pieces of a group that see nothing of each other: chunks, windows of images."""
+        for tokens, times in self.pieces:
+            yield replace(group, new=tokens, sequences=group.sequences * times)
         if self.chunk is None:
-            yield group
+            yield from () if self.pieces else (group,)
             return
         size, cached = self.chunk, group.cached % self.chunk
         first = min(group.new, size - cached)
