@@ -37,6 +37,8 @@ def whole_number(what: str, value: Any, low: int, high: int | None = None) -> in
     >>> whole_number("rows", np.int64(3), 1)
     3
     """
+    if type(value) is int and low <= value and (high is None or value <= high):
+        return value
     is_whole = hasattr(value, "__index__") and not isinstance(value, bool | np.bool_)
     try:
         number = operator.index(value) if is_whole else low - 1

@@ -7,20 +7,23 @@ the products need.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from ...arch.hierarchy import OPERANDS, Hierarchy, Memory
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
 from ...datatypes.base.numbers import ceil_div, units_of
 from ..best import Best
 from ..nest import Loops, dims_of
 from ..operands import OperandBits
-from ..space import Ways
-from .chain import Chain
+from .chain import Chain, Ints
 from .near import NearChip, PortAt
 
 
@@ -120,7 +123,8 @@ def block_product(best: Best, near: NearChip, cycles: int | None = None) -> Bloc
 def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
     """Return what no mapping of a block's product undercuts."""
     loops, bits, inside = asked.loops(chain), asked.bits(chain), asked.chip(chain, near)
-    steps = least_steps(tuple(loops.sizes.items()), inside.axes) * bits.step_cycles
+    m, n, k = (loops.sizes[dim] for dim in "mnk")
+    steps = int(least_steps(m, n, k, inside.axes)) * bits.step_cycles
     one, accesses = inside.memories[0], dict[PortAt, tuple[int, int, int]]()
     memory_pj, written_pj = 0.0, 0.0
     for operand in OPERANDS:
@@ -128,8 +132,9 @@ def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
         i = one.port("write" if writes else "read", operand)
         elements = _least_moved(loops, inside, operand)
         units = units_of(elements, bits.code(operand) / one.ports[i].width_bits, 1)
-        energy = float(elements * bits.of(operand)) * _bit_pj(one, operand, writes=writes)
-        memory_pj += energy + _array_end_pj(loops, bits, inside, operand)
+        energy = float(elements * bits.of(operand)) * bit_pj(one, operand, writes=writes)
+        taken = float(_in_steps(loops, inside, operand) * bits.code(operand))
+        memory_pj += energy + taken * end_pj(inside, operand)
         written_pj += energy if writes else 0.0
         reads, wrote, busy = accesses.get(near.ports[i], (0, 0, 0))
         both = (reads, wrote + units) if writes else (reads + units, wrote)
@@ -158,46 +163,84 @@ def _least_moved(loops: Loops, inside: Hierarchy, operand: str) -> int:
 
 def _in_steps(loops: Loops, inside: Hierarchy, operand: str) -> int:
     """Return the elements that the array takes or leaves, one for all units that share it."""
+    return ceil_div(loops.macs, sharing(loops, inside, operand))
+
+
+def sharing(loops: Loops, inside: Hierarchy, operand: str) -> int:
+    """Return the units that may take, or add up to, the same element of an operand."""
     index = loops.indexes[operand]
-    shared = prod(
+    return prod(
         axis.size for axis in inside.axes if any(dim not in index for dim in dims_of(axis.dims))
     )
-    return ceil_div(loops.macs, shared)
 
 
-def _array_end_pj(loops: Loops, bits: OperandBits, inside: Hierarchy, operand: str) -> float:
-    """Return the energy of what the array takes or leaves at least, behind the near memories.
+def end_pj(inside: Hierarchy, operand: str) -> float:
+    """Return the energy of a bit that the array takes or leaves at least, behind the near memories.
 
     Through the innermost memory, or one further out where the operand may go past it: the one of
     least energy. Nothing where units have copies of it.
     """
     writes, ends = operand == "output", list[float]()
     for memory in reversed(inside.chain(operand)[1:]):
-        ends.append(0.0 if memory.per else _bit_pj(memory, operand, writes=writes))
+        ends.append(0.0 if memory.per else bit_pj(memory, operand, writes=writes))
         if operand not in memory.optional:
-            return float(_in_steps(loops, inside, operand) * bits.code(operand)) * min(ends)
+            return min(ends)
     return 0.0
 
 
-def _bit_pj(memory: Memory, operand: str, *, writes: bool) -> float:
+def bit_pj(memory: Memory, operand: str, *, writes: bool) -> float:
+    """Return the energy of a bit that passes a memory's port."""
     port = memory.ports[memory.port("write" if writes else "read", operand)]
     return (port.write_pj if writes else port.read_pj) / float(port.width_bits)
 
 
-@lru_cache(maxsize=65536)
-def least_steps(sizes: tuple[tuple[str, int], ...], axes: tuple[object, ...]) -> int:
-    """Return the fewest steps of the array over all ways to unroll a product.
+def least_steps(
+    m: Ints | int, n: Ints | int, k: Ints | int, axes: tuple[Axis, ...]
+) -> NDArray[np.int64]:
+    """Return steps of the array that no way to unroll products undercuts.
 
     Parameters
     ----------
-    sizes : tuple of (str, int)
-        Extents of m, n and k.
+    m, n, k : int64 arrays or int
+        Sizes of the products, that broadcast.
     axes : tuple of Axis
     """
-    extents = dict(sizes)
-    layer = Loops.product(extents["m"], extents["n"], extents["k"])
-    ways = Ways(layer, axes)  # type: ignore[arg-type]
-    return min(
-        prod(ceil_div(extents[dim], int(tile)) for dim, tile in zip(ways.dims, way, strict=True))
-        for way in ways.tiles.tolist()
-    )
+    found = np.asarray(m * n * k)
+    for tile_m, tile_n, tile_k in step_sizes(axes):
+        found = np.minimum(found, -(-m // tile_m) * -(-n // tile_n) * -(-k // tile_k))
+    return found
+
+
+Tile = tuple[int, int, int]
+
+
+@lru_cache(maxsize=256)
+def step_sizes(axes: tuple[Axis, ...]) -> tuple[Tile, ...]:
+    """Return the largest extents of m, n and k that axes unroll, of any product.
+
+    Those that no others exceed in all dimensions.
+
+    Examples
+    --------
+    >>> step_sizes((Axis(name="x", size=6, dims=("m", "k")), Axis(name="y", size=2, dims=("n",))))
+    ((6, 2, 1), (3, 2, 2), (2, 2, 3), (1, 2, 6))
+    """
+    found = [(1, 1, 1)]
+    for axis in axes:
+        some = {(1, 1, 1)}
+        for one, other in product(set(dims_of(axis.dims)) & set("mnk"), repeat=2):
+            for extent in {axis.size // blocks for blocks in range(1, axis.size + 1)}:
+                sizes = {one: extent} if one == other else {one: extent, other: axis.size // extent}
+                some.add((sizes.get("m", 1), sizes.get("n", 1), sizes.get("k", 1)))
+        joined = product(found, _largest(some))
+        found = _largest({(a * x, b * y, c * z) for (a, b, c), (x, y, z) in joined})
+    return tuple(found)
+
+
+def _largest(tiles: Iterable[Tile]) -> list[Tile]:
+    """Return the tiles that no others exceed in all dimensions."""
+    found: list[Tile] = []
+    for tile in sorted(tiles, reverse=True):
+        if not any(tile[1] <= other[1] and tile[2] <= other[2] for other in found):
+            found.append(tile)
+    return found

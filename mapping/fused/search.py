@@ -9,10 +9,12 @@ their best mapping for the objective (`mapping.search`). A tiling is left out on
 clocks, then to larger blocks.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from heapq import heapify, heappop, heappush
 
 from ...datatypes.base.errors import BitlatheError, check_name
 from ...datatypes.base.numbers import ceil_div
@@ -23,6 +25,7 @@ from .blocks import Blocks
 from .chain import Chain, Lanes
 from .cost import FusedCost, bound_of, cost_of
 from .demand import Demand, demand
+from .floors import Floors
 from .near import NearChip
 from .products import Asked, BlockProduct, ProductOf, block_product, floor_product
 from .tiling import Tiling, problem
@@ -104,15 +107,32 @@ def modes(chain: Chain, lanes: Lanes, rows: int) -> Iterator[tuple[int, bool, in
 
 
 def tilings(chain: Chain, near: NearChip, lanes: Lanes) -> Iterator[Tiling]:
-    """Yield the tilings of the space that fit a chip, in a fixed order."""
-    token = chain.rows_per_token
-    for tokens in extents(ceil_div(chain.m, token)):
-        rows = min(tokens * token, chain.m)
+    """Yield the tilings of the space that fit a chip, in a fixed order: the largest blocks first.
+
+    Where so many columns do not fit, none more do beside more rows; where they do, fewer do, but
+    for a block of all.
+    """
+    token, by_rows = chain.rows_per_token, list[list[Tiling]]()
+    lost: dict[tuple[int, ...], int] = {}  # the fewest columns that do not fit, by mode
+    for tokens in reversed(extents(ceil_div(chain.m, token))):
+        rows, found = min(tokens * token, chain.m), list[Tiling]()
+        fits = set[tuple[int, ...]]()
         for columns in extents(chain.middle):
             for places, ahead, held in modes(chain, lanes, rows):
                 each = Tiling(rows=rows, columns=columns, places=places, ahead=ahead, held=held)
-                if problem(chain, each, near) is None:
-                    yield each
+                whole = columns == chain.middle
+                if each.mode in fits or (
+                    (whole or columns < lost.get(each.mode, chain.middle))
+                    and problem(chain, each, near) is None
+                ):
+                    found.append(each)
+                    if not whole:
+                        fits.add(each.mode)
+                elif not whole:
+                    lost[each.mode] = min(columns, lost.get(each.mode, columns))
+        by_rows.append(found)
+    for found in reversed(by_rows):
+        yield from found
 
 
 def search(
@@ -148,8 +168,6 @@ def search(
     some = [*tilings(chain, near, lanes)]
     if not some:
         raise BitlatheError(f"fusion: {too_small(chain, near)}")
-    floors = _Demands(chain, near, lanes, lambda each: floor_product(chain, near, each))
-    bounds = [rank(*_rounded(bound_of(chain, each, near, floors.of(each)))) for each in some]
     products: dict[Asked, Best] = {}
 
     def mapped(asked: Asked) -> BlockProduct:
@@ -162,8 +180,8 @@ def search(
     demands = _Demands(chain, near, lanes, mapped)
     best: tuple[tuple[float, float], int] | None = None
     many = 0
-    for i in sorted(range(len(some)), key=lambda i: (bounds[i], i)):
-        if best is not None and bounds[i] > best[0]:
+    for i, bound in _by_bounds(chain, near, lanes, some, rank):
+        if best is not None and bound > best[0]:
             break  # the bounds of the others are no lower
         found = cost_of(chain, some[i], near, demands.of(some[i]))
         many += 1
@@ -183,8 +201,33 @@ def search(
     )
 
 
-def _rounded(bound: tuple[int, float]) -> tuple[int, float]:
-    return bound[0], bound[1] * _SAME
+def _by_bounds(
+    chain: Chain,
+    near: NearChip,
+    lanes: Lanes,
+    some: Sequence[Tiling],
+    rank: Callable[[int, float], tuple[float, float]],
+) -> Iterator[tuple[int, tuple[float, float]]]:
+    """Yield tilings by number, each with its bound, in the order of bounds, then of numbers.
+
+    The bound of a tiling is found where a floor that is found for all at once says that it may be
+    the next.
+    """
+    rows, columns = ({getattr(each, name) for each in some} for name in ("rows", "columns"))
+    floors = Floors(chain, near, lanes, sorted(rows), sorted(columns))
+    demands = _Demands(chain, near, lanes, lambda each: floor_product(chain, near, each))
+    waiting = []
+    for i, each in enumerate(some):
+        cycles, energy_pj = floors.of(each)
+        waiting.append((rank(math.floor(cycles), energy_pj), False, i))
+    heapify(waiting)
+    while waiting:
+        floor, bounded, i = heappop(waiting)
+        if bounded:
+            yield i, floor
+            continue
+        cycles, energy_pj = bound_of(chain, some[i], near, demands.of(some[i]))
+        heappush(waiting, (max(floor, rank(cycles, energy_pj * _SAME)), True, i))
 
 
 class _Demands:

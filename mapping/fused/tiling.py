@@ -7,14 +7,14 @@ part of the results, and the unit adds it to the rows' sums. The inputs (Q) come
 block of their rows, the results leave after the last.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from ...arch.hierarchy import OPERANDS
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.base.numbers import whole_number
+from ...datatypes.base.numbers import units_of, whole_number
 from .chain import Chain
 from .near import NearChip
 
@@ -54,6 +54,11 @@ class Tiling:
             whole_number(f"tiling: {name}", getattr(self, name), low, high)
         if self.places < 2 <= self.held:
             raise BitlatheError("tiling: two instances held and places 1; it needs places 2.")
+
+    @property
+    def mode(self) -> tuple[int, ...]:
+        """All but the sizes of blocks."""
+        return self.places, self.ahead, self.held
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -100,28 +105,29 @@ def problem(chain: Chain, tiling: Tiling, near: NearChip) -> str | None:
             "multiple."
         )
     taken: dict[str, list[Need]] = {}
+    memories = {operand: near.memory(operand) for operand in OPERANDS}
     for need in needs(chain, tiling):
-        memory = near.memory(need.operand)
+        memory = memories[need.operand]
         if need.tiles == 2 and not memory.double_buffered:
             return (
                 f"memory {memory.name!r} is not double-buffered; it holds one tile of {need.what}."
             )
         taken.setdefault(memory.name, []).append(need)
-    for name, some in taken.items():
-        memory = near.whole.memory(name)
+    for memory in memories.values():
+        some = taken.pop(memory.name, [])
         size = memory.size_bits if memory.words is None else memory.words
-        listed = {each.what: each.tiles * _taken(each, memory.words is None) for each in some}
-        needed = sum(listed.values())
+        parts = [each.tiles * _taken(each, memory.words is None) for each in some]
+        needed = sum(parts)
         if size is not None and needed > size:
             unit = "bits" if memory.words is None else "words"
-            parts = ", ".join(f"{what} {part}" for what, part in listed.items())
+            listed = ", ".join(f"{e.what} {part}" for e, part in zip(some, parts, strict=True))
             return (
-                f"memory {name!r} is too small to fuse: blocks of {tiling.rows} x "
-                f"{tiling.columns} take {needed} {unit} ({parts}), and it has {size}, "
+                f"memory {memory.name!r} is too small to fuse: blocks of {tiling.rows} x "
+                f"{tiling.columns} take {needed} {unit} ({listed}), and it has {size}, "
                 f"{needed - size} too few."
             )
     return None
 
 
 def _taken(need: Need, in_bits: bool) -> int:
-    return math.ceil(need.elements * need.bits) if in_bits else need.elements
+    return units_of(need.elements, need.bits, 1) if in_bits else need.elements

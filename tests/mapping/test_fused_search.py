@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ import pytest
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.best import OBJECTIVES, Best, Objective
+from bitlathe.mapping.fused.blocks import Blocks
 from bitlathe.mapping.fused.chain import Chain, Lanes
-from bitlathe.mapping.fused.cost import FusedCost, cost, cost_of
+from bitlathe.mapping.fused.cost import FusedCost, bound_of, cost, cost_of
+from bitlathe.mapping.fused.demand import demand
+from bitlathe.mapping.fused.floors import Floors
 from bitlathe.mapping.fused.near import NearChip, near_chip, why_not
-from bitlathe.mapping.fused.products import Asked, BlockProduct, block_product
-from bitlathe.mapping.fused.search import costed, extents, search
+from bitlathe.mapping.fused.products import Asked, BlockProduct, block_product, floor_product
+from bitlathe.mapping.fused.search import costed, extents, search, tilings
 from bitlathe.mapping.fused.tiling import Tiling, problem
 from bitlathe.mapping.mappers import ORDERS
 from bitlathe.mapping.search import search as search_mapping
@@ -92,6 +96,37 @@ def test_the_search_finds_the_best_of_every_tiling(objective: Any) -> None:
         better += found.tilings_costed < found.tilings
         cases += 1
     assert better
+
+
+def test_no_floor_of_all_tilings_is_above_a_bound_of_one() -> None:
+    rng = random.Random("floors of all")
+    close = cases = 0
+    while cases < 40:
+        near, lanes, chain = random_near(rng), random_lanes(rng), random_chain(rng)
+        some = [*tilings(chain, near, lanes)]
+        assert {*some} == {
+            each
+            for each in every_tiling(chain, lanes)
+            if each.held < (1 if each.rows == chain.m else 2 if chain.instances == 1 else 3)
+            if problem(chain, each, near) is None
+        }
+        if not some:
+            continue
+        floors = Floors(
+            chain, near, lanes,
+            sorted({each.rows for each in some}), sorted({each.columns for each in some}),
+        )  # fmt: skip
+        for tiling in rng.sample(some, min(8, len(some))):
+            blocks = Blocks.of(chain, tiling.rows, tiling.columns)
+            least = partial(floor_product, chain, near)
+            asked = demand(chain, blocks, near, lanes, least, held=tiling.held > 0)
+            cycles, energy_pj = bound_of(chain, tiling, near, asked)
+            floor, floor_pj = floors.of(tiling)
+            assert floor <= cycles
+            assert floor_pj <= energy_pj
+            close += floor_pj > 0.7 * energy_pj
+        cases += 1
+    assert close > 100
 
 
 def test_extents_are_the_least_for_their_number_of_blocks() -> None:
