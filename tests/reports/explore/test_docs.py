@@ -19,6 +19,9 @@ SMALLER = {
     "llama-2-7b": "smollm2-135m",
     "array.rows: [16, 32, 64]": "array.rows: [16, 64]",
     "{from: 8, to: 32, step: 8}": "{from: 16, to: 32, step: 16}",
+    "{from: 256, to: 1024, factor: 2}": "{from: 256, to: 1024, factor: 4}",
+    "samples: 50": "samples: 10",
+    "budget: 60": "budget: 24",
 }
 FILES = [reduce(lambda text, pair: text.replace(*pair), SMALLER.items(), text) for text in WHOLE]
 """With small models in the place of large ones and fewer shapes, so that they run in seconds."""
@@ -26,6 +29,10 @@ PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SQL, ACCURACY_SQL, LAYERS_SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
 REPORTS = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
 (REPORT_SQL,) = re.findall(r"```sql\n(.*?)```", REPORTS, re.DOTALL)
+
+
+def test_what_is_made_smaller_stands_in_the_page():
+    assert [large for large in SMALLER if large not in TEXT] == []
 
 
 @pytest.mark.parametrize("text", WHOLE)
