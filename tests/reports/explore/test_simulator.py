@@ -21,6 +21,9 @@ POINT = Point(
 )  # fmt: skip
 
 
+RULE = {"fidelity": "analytic", "mapper": "whole-buffer"}
+
+
 def table(out):
     with (out / "results.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -34,13 +37,13 @@ def evaluator(tmp_path):
 def test_rows_equal_single_simulations(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(
-        "arch: [bitmod, ant]\nmodels: [opt-1.3b, llama-2-7b]\nphases: [prefill, decode]\n"
-        "contexts: [256]\nbatches: [1, 4]\naxes: {array.rows: [16, 64]}\n"
+        "arch: [bitmod, ant]\nmodels: [opt-125m, smollm2-135m]\nphases: [prefill, decode]\n"
+        "contexts: [256]\nbatches: [1, 4]\naxes: {array.rows: [64]}\n"
         "schemes: {linear: [int8@channel, int4_asym@g128]}\n"
     )
     run_sweep(path, tmp_path / "out", jobs=1)
     rows = table(tmp_path / "out")
-    assert len(rows) == 64
+    assert len(rows) == 32
     for row in rows[::3]:
         settings = {
             "array.rows": int(row["array.rows"]),
@@ -205,7 +208,8 @@ def test_area_energy_and_bandwidth_can_be_held(tmp_path, resource, target, axes,
     """The solved value keeps the resource; the next one on the wrong side does not."""
     path = tmp_path / "sweep.yaml"
     path.write_text(
-        f"arch: bitmod\nmodels: opt-1.3b\nphases: decode\naxes: {{{axes}}}\n"
+        "arch: bitmod\nmodels: opt-1.3b\nphases: decode\nmapper: whole-buffer\n"
+        f"axes: {{{axes}}}\n"
         f"iso: {{resource: {resource}, target: {target}, solve: {solve}, from: {low}, "
         f"to: {high}}}\n"
     )
@@ -224,7 +228,7 @@ def test_area_energy_and_bandwidth_can_be_held(tmp_path, resource, target, axes,
 
         def at(solved, given=given, step=step):
             chip = load_arch("bitmod", given | {solve: int(solved) if step == 1 else solved})
-            run = simulate(chip, "opt-1.3b", "decode", fidelity="analytic")
+            run = simulate(chip, "opt-1.3b", "decode", **RULE)
             return {
                 "area_um2.pe_array": run.area_um2["pe_array"],
                 "energy_pj": run.energy_pj["total"],
@@ -256,6 +260,7 @@ def test_what_the_workload_decides_is_solved_for_each(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(
         "arch: bitmod\nmodels: [opt-1.3b, llama-2-7b]\nphases: decode\n"
+        "mapper: whole-buffer\n"
         "iso: {resource: seconds, target: 0.3, solve: dram.bits_per_clock, from: 16, to: 1024}\n"
     )
     assert run_sweep(path, tmp_path / "out", jobs=1).rows == 2
