@@ -18,6 +18,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "pool": ("name", "type", "from", "kernel", "stride", "padding"),
     "global_pool": ("name", "type", "from"),
     "add": ("name", "type", "from", "activation"),
+    "multiply": ("name", "type", "from"),
     "linear": ("name", "type", "from", "out_channels", "bias", "activation"),
 }  # fmt: skip
 ACTIVATIONS = ("relu", "relu6", "relu2", "silu", "gelu", "sigmoid")
@@ -183,8 +184,10 @@ def _sources(layer: Config, known: Mapping[str, _Value], last: str) -> list[_Val
 
 def _joined(layer: Config, kind: str, values: list[_Value]) -> _Value:
     first = values[0] if values else None
-    if first is None or (kind != "add" and len(values) != 1):
+    if first is None or (kind not in ("add", "multiply") and len(values) != 1):
         raise layer.error(f"a layer of type {kind!r} reads exactly one layer.", "from")
+    if kind == "multiply":
+        return _scaled(layer, values)
     for other in values[1:]:
         if (other.channels, other.size) != (first.channels, first.size):
             raise layer.error(
@@ -194,6 +197,17 @@ def _joined(layer: Config, kind: str, values: list[_Value]) -> _Value:
             )
     behind = tuple(dict.fromkeys(name for value in values for name in value.behind))
     return _Value(first.channels, first.size, behind)
+
+
+def _scaled(layer: Config, values: list[_Value]) -> _Value:
+    """Return the product of a result with a factor for each of its channels."""
+    if len(values) != 2 or (values[1].channels, values[1].size) != (values[0].channels, (1, 1)):
+        raise layer.error(
+            "'multiply' reads two layers: a result, and one of as many channels of one pixel.",
+            "from",
+        )
+    behind = tuple(dict.fromkeys((*values[0].behind, *values[1].behind)))
+    return _Value(values[0].channels, values[0].size, behind)
 
 
 def _weighted(layer: Config, name: str, kind: str, value: _Value) -> Layer:
@@ -233,7 +247,7 @@ def _weighted(layer: Config, name: str, kind: str, value: _Value) -> Layer:
 
 
 def _pooled(layer: Config, kind: str, value: _Value) -> _Value:
-    if kind == "add":
+    if kind in ("add", "multiply"):
         return value
     if kind == "global_pool":
         return _Value(value.channels, (1, 1), value.behind)
@@ -260,6 +274,9 @@ def _between(layer: Config, name: str, kind: str, value: _Value, made: _Value) -
         others = len(joined) - 1 if isinstance(joined, list) else 0
         operations = ("add",) * others + operations
         read = others * made.channels * made.size[0] * made.size[1]
+    elif kind == "multiply":
+        operations, streams = ("multiply",), False
+        read = made.channels * (made.size[0] * made.size[1] + 1)
     elif kind in ("pool", "global_pool"):
         high, wide = value.size if kind == "global_pool" else _pair(layer, "kernel", None)
         operations, taps, streams = ("add",), high * wide, False
@@ -304,8 +321,9 @@ def _kind(layer: Config) -> str:
 def read_convnet(config: Config) -> ConvNet:
     """Read a network: ``input: [channels, height, width]`` and a list of ``layers``.
 
-    A layer has a ``type`` (conv, pool, global_pool, add, linear; conv if left out), a ``name``,
-    and ``from``, the earlier layer it reads (the one above it if left out; "input" is the image).
+    A layer has a ``type`` (conv, pool, global_pool, add, multiply, linear; conv if left out), a
+    ``name``, and ``from``, the earlier layer it reads (the one above it if left out; "input" is the
+    image).
 
     Raises
     ------

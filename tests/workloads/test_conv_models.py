@@ -42,6 +42,29 @@ def test_resnet_50_is_the_shipped_network():
     assert sizes[0] == sizes[1]
 
 
+def test_mobilenet_v2_is_the_shipped_network():
+    named = {str(i): str(i) for i in range(1000)}
+    config = {"model_type": "mobilenet_v2", "id2label": named,
+              "architectures": ["MobileNetV2ForImageClassification"]}  # fmt: skip
+    mine, shipped = load_model(config), load_model("mobilenet-v2")
+    assert mine.parameter_count == shipped.parameter_count
+    assert macs(mine) == macs(shipped)
+
+
+def test_a_factor_for_each_channel(tmp_path):
+    """Squeeze and excitation: the map is read again, and a factor a channel."""
+    model = load_model(TRUTH["efficientnet-0"]["config"])
+    steps = {s.name: s for s in model.vector_steps(model.staged())}
+    step = steps["blocks.0.scale"]
+    assert (step.elements, step.reads[0].elements) == (32 * 32 * 32, 32 * 32 * 32 + 32)
+    listed = {"input": [8, 4, 4], "layers": [
+        {"name": "a", "out_channels": 8, "kernel": 1},
+        {"name": "b", "out_channels": 8, "kernel": 1},
+        {"name": "c", "type": "multiply", "from": ["a", "b"]}]}  # fmt: skip
+    with pytest.raises(BitlatheError, match="of as many channels of one pixel"):
+        load_model(listed)
+
+
 RESNET = TRUTH["ResNetModel-0"]["config"]
 CONVNEXT = TRUTH["ConvNextModel-0"]["config"]
 
@@ -57,6 +80,11 @@ CONVNEXT = TRUTH["ConvNextModel-0"]["config"]
         ({**RESNET, "hidden_act": "sine"}, "'sine'"),
         ({**CONVNEXT, "patch_size": 0}, "'patch_size' is 0"),
         ({**CONVNEXT, "patch_size": 4096}, "patch_embeddings"),
+        ({"model_type": "mobilenet_v2", "depth_multiplier": 0}, "'depth_multiplier' is 0"),
+        ({"model_type": "mobilenet_v2", "image_size": [64, 96]}, "'image_size' is [64, 96]"),
+        ({"model_type": "efficientnet", "strides": [1, 2]}, "lists 2 stages, 'in_channels' 7"),
+        ({"model_type": "efficientnet", "in_channels": [32] * 7}, "where 32 come in"),
+        ({"model_type": "efficientnet", "kernel_sizes": ["3"] * 7}, "must list an integer a"),
         ({"model_type": "convnext", "hiden_sizes": [8]}, "Is it meant to be 'hidden_sizes'"),
     ],
 )

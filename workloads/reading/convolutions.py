@@ -11,8 +11,8 @@ from typing import Any
 
 from ..config import Config
 from ..conv import ConvNet, read_convnet
-
-Layer = dict[str, Any]
+from .listed_layers import Layer, activation_of, classifier
+from .mobile import efficientnet, mobilenet_v2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +51,9 @@ def _widths(config: Config) -> list[tuple[int, int]]:
     return list(zip(*found, strict=True))
 
 
-def _activation(config: Config) -> str:
-    name = config.string("hidden_act")
-    return "gelu" if "gelu" in name else name
-
-
-def _classifier(config: Config) -> list[Layer]:
-    """Return the pooling of all pixels, and the classifier if the class has one."""
-    labels = config.get("id2label")
-    named = str((config.items("architectures") or [""])[0])
-    wanted = named.endswith("ForImageClassification")
-    count = config.integer("num_labels", default=len(labels) if isinstance(labels, dict) else 2)
-    pool: list[Layer] = [{"name": "pool", "type": "global_pool"}]
-    if not wanted:
-        return pool
-    return [*pool, {"name": "classifier", "type": "linear", "out_channels": count, "bias": True}]
-
-
 def _resnet(config: Config) -> list[Layer]:
     """List a residual network (arXiv:1512.03385), its stride in the 3 x 3 convolution."""
-    act = _activation(config)
+    act = activation_of(config)
     stem = config.integer("embedding_size")
     layers: list[Layer] = [
         {"name": "embedder", "out_channels": stem, "kernel": 7, "stride": 2, "padding": 3,
@@ -85,7 +68,7 @@ def _resnet(config: Config) -> list[Layer]:
             where = f"stages.{s}.layers.{i}"
             layers += _block(config, where, last, before, width, stride)
             before, last = width, f"{where}.sum"
-    return [*layers, *_classifier(config)]
+    return [*layers, *classifier(config)]
 
 
 def _block(
@@ -101,7 +84,7 @@ def _block(
     before, width, stride : int
         Channels that it reads and leaves, and its stride.
     """
-    act, kind = _activation(config), config.string("layer_type")
+    act, kind = activation_of(config), config.string("layer_type")
     if kind not in ("basic", "bottleneck"):
         raise config.error(
             f"'layer_type' is {kind!r}; it must be 'basic' or 'bottleneck'.", "layer_type"
@@ -131,7 +114,7 @@ def _block(
 
 def _convnext(config: Config) -> list[Layer]:
     """List a ConvNeXt (arXiv:2201.03545); norms count where the input they scale is made."""
-    act, patch = _activation(config), config.integer("patch_size")
+    act, patch = activation_of(config), config.integer("patch_size")
     stages = _widths(config)
     scaled = (config.get("layer_scale_init_value") or 0) > 0
     layers: list[Layer] = [
@@ -156,10 +139,45 @@ def _convnext(config: Config) -> list[Layer]:
                 {"name": f"{where}.sum", "type": "add", "from": [f"{where}.pwconv2", last]},
             ]  # fmt: skip
             last = f"{where}.sum"
-    return [*layers, *_classifier(config)]
+    return [*layers, *classifier(config)]
 
 
 CONV_FAMILIES: Mapping[str, ConvFamily] = {
+    "mobilenet_v2": ConvFamily(
+        layers=mobilenet_v2,
+        defaults={
+            "num_channels": 3,
+            "depth_multiplier": 1.0,
+            "depth_divisible_by": 8,
+            "min_depth": 8,
+            "expand_ratio": 6.0,
+            "output_stride": 32,
+            "first_layer_is_expansion": True,
+            "finegrained_output": True,
+            "hidden_act": "relu6",
+            "tf_padding": True,
+            "image_size": 224,
+        },
+    ),
+    "efficientnet": ConvFamily(
+        layers=efficientnet,
+        defaults={
+            "num_channels": 3,
+            "width_coefficient": 2.0,
+            "depth_coefficient": 3.1,
+            "depth_divisor": 8,
+            "kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
+            "in_channels": [32, 16, 24, 40, 80, 112, 192],
+            "out_channels": [16, 24, 40, 80, 112, 192, 320],
+            "depthwise_padding": [],
+            "strides": [1, 2, 2, 2, 1, 2, 1],
+            "num_block_repeats": [1, 2, 2, 3, 3, 4, 1],
+            "expand_ratios": [1, 6, 6, 6, 6, 6, 6],
+            "squeeze_expansion_ratio": 0.25,
+            "hidden_act": "swish",
+            "image_size": 600,
+        },
+    ),
     "resnet": ConvFamily(
         layers=_resnet,
         defaults={
