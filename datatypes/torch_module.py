@@ -2,36 +2,51 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import torch
 from torch import nn
 
-from .base.errors import BitlatheError
+from .base.arrays import as_float
+from .base.errors import BitlatheError, check_name
 from .formats.format import Format, Mixture
 from .quantize import quantize
 from .schemes.layout import Axis
 from .schemes.scheme import Scheme
+from .tensors.reach import cut_off
 from .tensors.tensor import QuantizedTensor
 
 AnyScheme = str | Scheme | Format | Mixture
+GRADIENTS: Final = ("straight", "clipped")
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Quantize on the way forward; pass the gradient back unchanged."""
+    """Quantize on the way forward; pass the gradient back unchanged, or 0 where asked for."""
 
     @staticmethod
-    def forward(_ctx: Any, x: torch.Tensor, scheme: Scheme, axis: Axis) -> torch.Tensor:
-        made: torch.Tensor = quantize(x, scheme, axis=axis).dequantize()
-        return made
+    def forward(ctx: Any, x: torch.Tensor, call: Callable[..., Any], clipped: bool) -> Any:
+        made: QuantizedTensor = call(x)
+        if clipped:
+            lost = cut_off(made.coded, as_float(x, "fake_quantize")[0])
+            ctx.save_for_backward(torch.from_numpy(lost).to(x.device))
+        return made.dequantize()
 
     @staticmethod
-    def backward(_ctx: Any, *gradients: Any) -> tuple[Any, None, None]:
-        return gradients[0], None, None
+    def backward(ctx: Any, *gradients: Any) -> tuple[Any, None, None]:
+        lost = ctx.saved_tensors
+        return gradients[0].masked_fill(lost[0], 0) if lost else gradients[0], None, None
 
 
-def fake_quantize(x: torch.Tensor, scheme: AnyScheme, axis: Axis = None) -> torch.Tensor:
-    """Return the dequantized values of x, with the straight-through gradient.
+def fake_quantize(
+    x: torch.Tensor,
+    scheme: AnyScheme,
+    axis: Axis = None,
+    rounding: str = "even",
+    seed: int | None = None,
+    gradient: str = "straight",
+) -> torch.Tensor:
+    """Return the dequantized values of x, with a gradient.
 
     Parameters
     ----------
@@ -42,9 +57,25 @@ def fake_quantize(x: torch.Tensor, scheme: AnyScheme, axis: Axis = None) -> torc
     axis : int, tuple of int or None
         Along which groups run, as for `quantize`: of a tensor of four axes or more, None takes
         all but the first as one.
+    rounding : str
+        See `quantize`. ``stochastic`` gives x on average.
+    seed : int, optional
+        For ``stochastic``: another one for each step of a training, or the draws repeat.
+    gradient : str
+        ``straight`` passes every gradient (Bengio et al., arXiv 1308.3432). ``clipped`` stops
+        those of elements that were cut off, more than half a step beyond the last value of their
+        group, as a hard tanh does (Hubara et al., arXiv 1609.07061).
+
+    Raises
+    ------
+    BitlatheError
+        See `quantize`; or the gradient is unknown.
     """
+    check_name("gradient", gradient, GRADIENTS)
+    parsed = Scheme.parse(scheme)
+    call = partial(quantize, scheme=parsed, axis=axis, rounding=rounding, seed=seed)
     made: torch.Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
-        x, Scheme.parse(scheme), axis
+        x, call, gradient == "clipped"
     )
     return made
 

@@ -51,7 +51,7 @@ def encode(
     rd.check_rounding(rounding, seed)
     check_name("overflow rule", overflow, rd.OVERFLOWS)
     check_name("nan rule", nan, rd.NANS)
-    compiled = fast_casts.encode(grid, x, rounding, overflow)
+    compiled = fast_casts.encode(grid, x, rounding, overflow, seed)
     if compiled is not None:
         return np.asarray(compiled)
     y = _as_float64(x, name)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..base.jit import have_numba
 from .finite import all_finite
 from .grid import Grid
-from .rounding import NEAREST
+from .rounding import NEAREST, draws_of
 
 Codes = NDArray[np.uint8]
 
@@ -22,7 +22,14 @@ NARROW = ("float16", "bfloat16", "float32")
 ROW = 1 << 12
 
 
-def encode(grid: Grid, x: Any, rounding: str, overflow: str, min_size: int = MIN_SIZE) -> Any:
+def encode(
+    grid: Grid,
+    x: Any,
+    rounding: str,
+    overflow: str,
+    seed: int | None = None,
+    min_size: int = MIN_SIZE,
+) -> Any:
     """Return the codes of a finite array, beyond the grid those of its ends; None without a kernel.
 
     Parameters
@@ -31,7 +38,10 @@ def encode(grid: Grid, x: Any, rounding: str, overflow: str, min_size: int = MIN
     x : object
         Coded only if it is a float array of `min_size` elements or more.
     rounding, overflow : str
-        See `Format.encode`; nearest rounding that saturates is compiled, nothing else.
+        See `Format.encode`; nearest and stochastic rounding that saturates are compiled, nothing
+        else.
+    seed : int, optional
+        For ``stochastic``.
     min_size : int
         Smallest number of elements for which a kernel is compiled.
 
@@ -44,10 +54,12 @@ def encode(grid: Grid, x: Any, rounding: str, overflow: str, min_size: int = MIN
         and (x.dtype.name in NARROW or x.dtype == np.float64)
         and x.dtype.isnative
         and x.size >= max(min_size, 1)
-        and rounding in NEAREST
+        and rounding in (*NEAREST, "stochastic")
         and overflow == "saturate"
         and have_numba()
     )
+    if fits and rounding == "stochastic":
+        return _drawn(grid, x, seed) if all_finite(x) else None
     parameters = grid.float_parameters if fits and rounding == "even" else None
     if parameters in WIDE:
         return WIDE[parameters](x, grid.max) if all_finite(x) else None
@@ -113,6 +125,19 @@ def _nearest(grid: Grid, x: NDArray[np.float32], rounding: str) -> Codes:
             ones, first = np.ones((len(part), 1), np.float32), np.zeros((len(part), 1), np.uint8)
             found = kernels.codebooks_given(part, books, width, ones, first, values=False)
             out[a:b] = found.codes.reshape(-1)
+    return out.reshape(x.shape)
+
+
+def _drawn(grid: Grid, x: NDArray[Any], seed: int | None) -> NDArray[Any]:
+    """Return the codes of the values drawn; the draws are those of `rounding.stochastic_index`."""
+    from ..kernels.base.threads import on_rows
+    from ..kernels.streams.drawn import draw as kernel
+
+    y = np.ascontiguousarray(x, np.float64 if x.dtype == np.float64 else np.float32).reshape(-1)
+    out = np.empty(y.size, grid.code_dtype)
+    minus = -1 if grid.negative_zero is None else grid.negative_zero
+    shared = (grid.values, grid.codes.astype(grid.code_dtype), minus)
+    on_rows(kernel, (y, draws_of(seed, y.shape), out), shared, 1)
     return out.reshape(x.shape)
 
 

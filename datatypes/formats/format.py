@@ -121,7 +121,8 @@ class Format:
         x : (...) array_like, real
         rounding : str
             Nearest with ties to the ``even`` code, ``away`` from zero, toward ``zero``,
-            ``down`` or ``up``; or ``truncate`` (toward zero), ``odd``, ``stochastic``.
+            ``down`` or ``up``. For any value: ``floor`` (down), ``ceil`` (up), ``truncate``
+            (toward zero), ``outward`` (away from zero), ``odd``, ``stochastic``.
         overflow : str
             What a value that rounds beyond the grid becomes: ``saturate``, ``inf``, ``nan`` or
             ``raise``.

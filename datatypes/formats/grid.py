@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MAX_BITS = 16
+_MIRRORED = {"up": "down", "down": "up", "floor": "ceil", "ceil": "floor"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -237,7 +238,7 @@ class Grid:
         """Return which y, of any shape (...), round past the lower end of the grid."""
         # an overflow value is that of magnitudes: an unsigned grid has none at its lower end
         following = self.overflow_value if self.signed else None
-        mirrored = {"up": "down", "down": "up"}.get(rounding, rounding)
+        mirrored = _MIRRORED.get(rounding, rounding)
         return self._beyond(-y, mirrored, -self.values, self.codes[0], following)
 
     @staticmethod
@@ -245,9 +246,12 @@ class Grid:
         y: Floats, rounding: str, values: Floats, code: int, following: float | None
     ) -> Bools:
         """Return which y round past the first of descending values, whose code is given."""
-        if rounding in ("truncate", "odd"):
+        # IEEE 754, 7.4: a mode that rounds back to the largest number does not overflow
+        if rounding in ("truncate", "floor", "odd"):
             return np.isposinf(y)
         edge = values[0]
+        if rounding in ("ceil", "outward"):
+            return np.asarray(y > edge)
         if following is None:
             following = edge + (edge - values[1] if values.size > 1 else 1.0)
         half = (edge + following) / 2

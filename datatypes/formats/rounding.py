@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 NEAREST: Final = ("even", "away", "zero", "down", "up")
-DIRECTED: Final = ("truncate", "odd")
+DIRECTED: Final = ("floor", "ceil", "truncate", "outward", "odd")
 ROUNDINGS: Final = (*NEAREST, *DIRECTED, "stochastic")
 OVERFLOWS: Final = ("saturate", "inf", "nan", "raise")
 NANS: Final = ("raise", "propagate")
@@ -108,7 +108,7 @@ def _bracket(y: Floats, values: Floats) -> tuple[Ints, Ints]:
 
 
 def directed_index(y: Floats, values: Floats, codes: Ints, rounding: str) -> Ints:
-    """Return the index after rounding toward zero (``truncate``) or to odd (``odd``).
+    """Return the index after rounding to one side, or to the odd code.
 
     Parameters
     ----------
@@ -118,19 +118,31 @@ def directed_index(y: Floats, values: Floats, codes: Ints, rounding: str) -> Int
     codes : (n,) int64
         Code of each value; ``odd`` looks at its lowest bit.
     rounding : str
-        One of `DIRECTED`.
+        One of `DIRECTED`: ``floor`` (to the value below), ``ceil`` (above), ``truncate`` (toward
+        zero), ``outward`` (away from zero), ``odd``.
 
     Returns
     -------
     (...) int64, in 0 .. n - 1
     """
     low, high = _bracket(y, values)
+    if rounding == "floor":
+        return low
+    if rounding == "ceil":
+        return high
+    if rounding == "outward":
+        return np.asarray(np.where(y < 0, low, high), np.int64)
     toward_zero = np.where(y < 0, high, low)
     if rounding == "truncate":
         return np.asarray(toward_zero, np.int64)
     low_odd, high_odd = codes[low] % 2 == 1, codes[high] % 2 == 1
     index = np.where(low_odd == high_odd, toward_zero, np.where(low_odd, low, high))
     return np.asarray(index, np.int64)
+
+
+def draws_of(seed: int | None, shape: tuple[int, ...]) -> Floats:
+    """Return the numbers in [0, 1) that stochastic rounding compares with; the same for a seed."""
+    return np.random.default_rng(seed).random(shape)
 
 
 def stochastic_index(y: Floats, values: Floats, seed: int | None) -> Ints:
@@ -151,8 +163,7 @@ def stochastic_index(y: Floats, values: Floats, seed: int | None) -> Ints:
     low, high = _bracket(y, values)
     width = values[high] - values[low]
     share = np.where(width > 0, (y - values[low]) / np.where(width > 0, width, 1.0), 0.0)
-    draw = np.random.default_rng(seed).random(y.shape)
-    return np.asarray(np.where(draw < share, high, low), np.int64)
+    return np.asarray(np.where(draws_of(seed, y.shape) < share, high, low), np.int64)
 
 
 def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:
@@ -172,12 +183,17 @@ def round_integer(y: Floats, rounding: str, seed: int | None = None) -> Floats:
     """
     low = np.floor(y)
     rest = y - low
-    if rounding == "truncate":
-        return np.trunc(y)
-    if rounding == "odd":
-        return np.where(rest == 0, low, low + (low % 2 == 0))
+    if rounding in DIRECTED:
+        away = {
+            "floor": np.zeros(y.shape, np.bool_),
+            "ceil": np.ones(y.shape, np.bool_),
+            "truncate": y < 0,
+            "outward": y > 0,
+            "odd": low % 2 == 0,
+        }[rounding]
+        return np.asarray(low + ((rest > 0) & away))
     if rounding == "stochastic":
-        return np.asarray(low + (np.random.default_rng(seed).random(y.shape) < rest))
+        return np.asarray(low + (draws_of(seed, y.shape) < rest))
     tie = {
         "even": low % 2 != 0,
         "down": np.zeros(y.shape, np.bool_),

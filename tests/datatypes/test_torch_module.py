@@ -18,6 +18,47 @@ def test_fake_quantization_passes_the_gradient_through():
     assert (x.grad == 3).all()
 
 
+@pytest.mark.parametrize(
+    ("scheme", "low", "high"),
+    [("int3@g16+p80", -3.5, 3.5), ("fp4_e2m1@g16+p80", -7, 7), ("int3_asym@g16+p80", -0.5, 7.5)],
+)
+def test_clipped_gradients_stop_where_elements_are_cut_off(scheme, low, high):
+    x = torch.from_numpy(weights((4, 32))).requires_grad_()
+    q = quantize(x.detach(), scheme)
+    steps = x.detach().numpy().reshape(8, 16) / q.scales.reshape(-1, 1)
+    steps += 0 if q.zeros is None else q.zeros.reshape(-1, 1)
+    inside = ((steps >= low) & (steps <= high)).reshape(4, 32)
+    assert 0 < (~inside).sum() < 40
+    fake_quantize(x, scheme, gradient="clipped").sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), inside)
+    # under the whole range nothing is cut, whatever the scale was rounded to
+    for whole in ("int3@g16", "bitmod_fp4@g16", "olive4@g16", "bcq3@g16", "int4_asym@g16"):
+        x.grad = None
+        fake_quantize(x, whole, gradient="clipped").sum().backward()
+        assert x.grad.numpy().mean() > 0.95
+    with pytest.raises(bl.BitlatheError, match=r"unknown gradient 'none'"):
+        fake_quantize(x, "int4", gradient="none")
+
+
+def test_fake_quantization_draws_as_quantize_does():
+    x = torch.from_numpy(weights((4, 32)))
+    for seed in (0, 1):
+        drawn = fake_quantize(x, "int3@g16", rounding="stochastic", seed=seed)
+        assert torch.equal(
+            drawn, quantize(x, "int3@g16", rounding="stochastic", seed=seed).dequantize()
+        )
+    assert not torch.equal(drawn, fake_quantize(x, "int3@g16", rounding="stochastic", seed=0))
+    mean = (
+        sum(fake_quantize(x, "int3@g16/fp32", rounding="stochastic", seed=s) for s in range(200))
+        / 200
+    )
+    # a step is a third of the group's maximum, a draw's deviation at most half of it
+    bound = 5 * x.reshape(8, 16).abs().amax(1, keepdim=True) / 3 / 2 / 200**0.5
+    assert ((mean - x).reshape(8, 16).abs() < bound).all()
+    with pytest.raises(bl.BitlatheError, match="needs a seed"):
+        fake_quantize(x, "int4", rounding="stochastic")
+
+
 def test_linear_layers_of_a_module_are_replaced():
     model = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4))
     before = [p.detach().clone() for p in model.parameters()]

@@ -35,10 +35,10 @@ def around(fmt, dtype):
 def searched(monkeypatch):
     """Return `Format.encode` without the compiled kernels."""
 
-    def encode(fmt, x, rounding):
+    def encode(fmt, x, rounding, **options):
         with monkeypatch.context() as patch:
             patch.setattr(fast_casts, "have_numba", lambda: False)
-            return fmt.encode(x, rounding)
+            return fmt.encode(x, rounding, **options)
 
     return encode
 
@@ -121,5 +121,18 @@ def test_large_arrays_take_the_kernels_and_what_does_not_fit_the_search():
     np.testing.assert_array_equal(fmt.round(x)[::7], fmt.round(x[::7]))
     for unfit in (x[:100], x[::-1].astype(">f4"), x.astype(np.int32), np.append(x, np.inf)):
         assert fast_casts.encode(fmt.grid, unfit, "even", "saturate") is None
-    for rule in (("truncate", "saturate"), ("stochastic", "saturate"), ("even", "nan")):
+    for rule in (("truncate", "saturate"), ("stochastic", "nan"), ("even", "nan")):
         assert fast_casts.encode(fmt.grid, x, *rule) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["fp4_e2m1", "fp8_e4m3", "nf4", "uint4", "bitmod_fp4_ea_neg", "fp16"]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_draws_are_those_of_the_search(name, dtype, searched):
+    fmt = single(name)
+    x = np.concatenate([around(fmt, dtype), np.linspace(fmt.min, fmt.max, 999).astype(dtype)])
+    for seed in range(3):
+        found = fast_casts.encode(fmt.grid, x, "stochastic", "saturate", seed, min_size=1)
+        expected = searched(fmt, x, "stochastic", seed=seed)
+        np.testing.assert_array_equal(found, expected)
