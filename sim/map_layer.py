@@ -20,6 +20,7 @@ def layer_on(
     phase: str = "prefill",
     context: int | None = None,
     batch: int = 1,
+    logits: str = "all",
 ) -> Asked:
     """Return a layer of a model on a chip, with the bits and clocks that a simulation gives it.
 
@@ -34,6 +35,8 @@ def layer_on(
         Tokens; 256 for text models, fixed by vision models.
     batch : int
         Sequences (images) at once.
+    logits : {"all", "last"}
+        Tokens of a prefill that the output head works on.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def layer_on(
     """
     resolved, model = with_numbers(resolve(arch, phase=phase, model=model.name), model)
     check_supported(resolved)
-    gemms = model.gemms(phase, context, batch)
+    gemms = model.gemms(phase, context, batch, logits=logits)
     gemm = _named(layer, gemms)
     bits = layer_bits(resolved, gemm, None, CacheBits.of(resolved, gemms, phase))
     return _asked(resolved, cropped(gemm), bits)

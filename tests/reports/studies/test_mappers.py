@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from bitlathe.arch import load_arch
 from bitlathe.reports.studies.mappers.layers import layer_rows
+from bitlathe.reports.studies.mappers.rates import decode_rows, prefill_rows
 from bitlathe.reports.studies.mappers.study import RULE, Place, by_phase, gains, of_the_search
 from bitlathe.sim import simulate
 from bitlathe.workloads import load_model
@@ -67,3 +69,41 @@ def test_layers_sum_to_the_runs() -> None:
     for each in rows:
         assert each["over nests' floor"] >= 1
         assert each["over any floor"] >= each["over nests' floor"] * (1 - 1e-9)
+
+
+def test_tokens_a_second_of_llama_2_7b_at_32_gigabytes_a_second() -> None:
+    """With the batch they do not fall, on either rung; every weight and key once is the ceiling."""
+    chip, model = load_arch("bitmod"), load_model("llama-2-7b")
+    assert chip.dram_bits_per_clock * chip.technology.clock_ghz / 8 == 32  # net of refresh
+    rows = decode_rows(chip, model, 2048, ["search"])
+    assert [row["batch"] for row in rows] == [1, 8, 16, 64]
+    for rung in ("cycle", "analytic"):
+        rates = [row[f"tokens/s, {rung}"] for row in rows]
+        assert rates == sorted(rates)
+        assert rates[1] >= 32
+        assert rates[3] >= 47
+    for row in rows:
+        assert row["tokens/s, cycle"] <= row["tokens/s, analytic"]
+        run = simulate(chip, model, "decode", 2048, row["batch"], "analytic")
+        once = run.dram_bits["total"] / chip.dram_bits_per_clock
+        assert row["tokens/s, analytic"] <= row["batch"] * 1e9 / once
+
+
+def test_a_prefill_of_2048_tokens_takes_its_clocks() -> None:
+    (row,) = prefill_rows(load_arch("bitmod"), load_model("llama-2-7b"), 2048, ["search"])
+    assert row["Gclk, analytic"] <= row["Gclk, cycle"] <= 8.3
+    assert 1 <= row["over the floor"] <= 1.26
+
+
+@pytest.mark.slow  # a minute of search
+def test_a_prefill_of_2048_tokens_moves_little_beyond_the_floor() -> None:
+    rows = {
+        row["mapper"]: row
+        for row in prefill_rows(load_arch("bitmod"), load_model("llama-2-7b"), 2048)
+    }
+    assert rows["search-energy"]["over the floor"] <= 1.15
+    clocks = {mapper: row["Gclk, analytic"] for mapper, row in rows.items()}
+    moved = {mapper: row["linear GB"] for mapper, row in rows.items()}
+    assert min(clocks, key=clocks.__getitem__) == "search-cycles"
+    assert min(moved, key=moved.__getitem__) == "search-energy"
+    assert all(row["over the floor"] >= 1 for row in rows.values())
