@@ -22,9 +22,7 @@ def matrix_rows(model: Model) -> Rows:
         for matrix, instances in part.matrices():
             key = matrix.name, matrix.outputs, matrix.inputs
             found[key] = found.get(key, 0) + instances * layers
-    outside = [head.matrix for head in model.shape.heads]
-    outside += [each for each in [model.shape.patch_matrix] if each is not None]
-    for matrix in outside:
+    for matrix in (*model.shape.matrices_ahead(), *(head.matrix for head in model.shape.heads)):
         found[matrix.name, matrix.outputs, matrix.inputs] = 1
     return [_row(*key, count) for key, count in found.items()]
 

@@ -166,7 +166,13 @@ def _stages(config: Config) -> list[dict[str, Any]]:
 
 
 def efficientnet(config: Config) -> list[Layer]:
-    """List an EfficientNet; one side's odd padding is counted as even, with the same outputs."""
+    """List an EfficientNet; one side's odd padding is counted as even, with the same outputs.
+
+    Raises
+    ------
+    BitlatheError
+        If a key is missing, a value impossible, or a stage does not read what the last one leaves.
+    """
     by, wider = config.integer("depth_divisor"), _number(config, "width_coefficient")
     deeper = _number(config, "depth_coefficient")
     made = _List(

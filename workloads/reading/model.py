@@ -14,6 +14,7 @@ from ..conv import ConvNet, read_convnet
 from ..families import AROUND_TEXT, FAMILIES
 from ..transformer import Transformer
 from .convolutions import CONV_FAMILIES, read_convolutions
+from .diffusers import CLASS_KEY, read_diffusers
 from .keys import check_keys, parts_left_out
 from .quantization import Stored, read_stored
 from .towers import read_towers
@@ -55,6 +56,9 @@ def read_model(config: Config) -> Read:
     """
     if "layers" in config.data and config.data.get("model_type", "convnet") == "convnet":
         return Read(family="convnet", shape=read_convnet(config))
+    if CLASS_KEY in config.data and "model_type" not in config.data:
+        made, said = read_diffusers(config)
+        return Read(family=config.string(CLASS_KEY), shape=made, notes=tuple(said))
     kind = config.data.get("model_type")
     if isinstance(kind, str) and kind in CONV_FAMILIES:
         return Read(family=str(kind), shape=read_convolutions(config))

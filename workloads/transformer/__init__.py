@@ -2,6 +2,7 @@
 
 from .attention import Attention
 from .cross import CrossAttention
+from .diffusion import JointAttention, JointMlp, SingleBlock
 from .disentangled import DisentangledAttention
 from .experts import Experts
 from .forward import DEFAULT_CONTEXT, Forward, Group
@@ -27,6 +28,8 @@ __all__ = [
     "Head",
     "Image",
     "Indexer",
+    "JointAttention",
+    "JointMlp",
     "LatentAttention",
     "LayerInput",
     "Layers",
@@ -37,6 +40,7 @@ __all__ = [
     "Pooling",
     "Product",
     "Recurrent",
+    "SingleBlock",
     "Staged",
     "Stem",
     "Table",

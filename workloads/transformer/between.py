@@ -52,6 +52,10 @@ def _final_norms(shape: Transformer, run: Forward) -> Iterator[VectorStep]:
     """Yield the norms behind the last layer, of the tokens that the output head works on."""
     if shape.final_norms:
         width, rows = shape.hidden, run.logits
+        if shape.normed_tokens is not None:
+            rows = run.sequences * shape.normed_tokens
+        elif any(head.rows_each for head in shape.heads):  # a tower leaves all its tokens
+            rows = run.rows
         yield VectorStep(
             name="final_norm",
             operations=(shape.norm,) * shape.final_norms,

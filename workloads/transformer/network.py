@@ -132,7 +132,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stem:
-    """A convolution of a sequence's input, as a product of im2col.
+    """A convolution of a sequence's input, as a product of im2col, or of another input of it.
 
     Attributes
     ----------
@@ -142,15 +142,23 @@ class Stem:
         Outputs along the sequence.
     elements : int
         Distinct elements that it reads of a sequence.
+    conv : bool
+        Whether it is one after all, and not the product of each row by itself.
+    begins : bool
+        Whether it reads what comes in, and not what the one before leaves.
     """
 
     matrix: Matrix
     rows: int
     elements: int
+    conv: bool = True
+    begins: bool = False
 
     def gemm(self, sequences: int) -> Gemm:
         """Return the product for some sequences."""
         gemm = self.matrix.gemm(sequences * self.rows, sequences)
+        if not self.conv:
+            return gemm
         return replace(gemm, kind="conv", input_elements=sequences * self.elements)
 
 
@@ -181,6 +189,8 @@ class Transformer:
     norm : {"rms_norm", "layer_norm"}
     final_norms : int
         Norms behind the last layer.
+    normed_tokens : int or None
+        Tokens of a sequence that these take; None: those of the output head.
     vectors : int
         Parameters outside the layers that are neither matrix nor table: norms, class tokens.
     image : Image or None
@@ -202,6 +212,7 @@ class Transformer:
     tied: bool = False
     norm: Norm = "rms_norm"
     final_norms: int = 0
+    normed_tokens: int | None = None
     vectors: int = 0
     image: Image | None = None
     sound_tokens: int | None = None

@@ -140,7 +140,7 @@ def staged(shape: Transformer, run: Forward) -> Staged:
         source = staged(shape.encoder, run.of_encoder())
     ahead: list[Product] = []
     for stem in (*((shape.patches,) if shape.patches else ()), *shape.stems):
-        inputs = (ahead[-1].gemm.name,) if ahead else (ENTRY,)
+        inputs = (ahead[-1].gemm.name,) if ahead and not stem.begins else (ENTRY,)
         gemm = stem.gemm(run.sequences)
         ahead.append(Product(stage=stem.matrix.stage, gemm=gemm, inputs=inputs))
     for matrix in shape.ahead:

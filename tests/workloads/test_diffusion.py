@@ -1,0 +1,83 @@
+"""Diffusion transformers against their classes (diffusion_models.json)."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.workloads import load_model
+
+HERE = Path(__file__).parent
+TRUTH = json.loads((HERE / "diffusion_models.json").read_text())["models"]
+PUBLISHED = json.loads((HERE / "published_models.json").read_text())["models"]
+FLUX = PUBLISHED["flux.1-dev-transformer"]["config"]
+
+
+def matrices_of(shape):
+    found = Counter()
+    for part, layers in shape.stored_parts():
+        for matrix, instances in part.matrices():
+            found[matrix.outputs, matrix.inputs] += instances * layers
+    for matrix in (*shape.matrices_ahead(), *(head.matrix for head in shape.heads)):
+        found[matrix.outputs, matrix.inputs] += 1
+    return found
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_parameters_matrices_and_multiply_accumulates(name):
+    truth = TRUTH[name]
+    model = load_model(truth["config"])
+    assert model.parameter_count == truth["parameters"]
+    assert matrices_of(model.shape) == Counter({(n, k): c for n, k, c in truth["matrices"]})
+    for batch in (1, 3):
+        macs = sum(gemm.macs * gemm.count for gemm in model.gemms(batch=batch))
+        assert macs == batch * truth["macs"]
+    assert not model.notes
+
+
+def test_flux_as_published():
+    model = load_model(FLUX)
+    assert model.parameter_count == PUBLISHED["flux.1-dev-transformer"]["parameters"]
+    assert "images of 1024 x 1024 pixels and texts of 512 tokens" in model.notes[0]
+    rows = {gemm.name: gemm.m for gemm in model.gemms()}
+    assert (rows["to_q"], rows["add_q_proj"], rows["single_to_q"]) == (4096, 512, 4608)
+    assert (rows["attention_qk"], rows["norm1_linear"], rows["proj_out"]) == (4608, 1, 4096)
+    steps = {step.name: step for step in model.vector_steps(model.staged())}
+    assert steps["final_norm"].rows == 4096
+    assert steps["softmax"].elements == 24 * 4608**2
+    assert (steps["softmax"].count, steps["ff_context_activation"].count) == (57, 19)
+
+
+def test_both_streams_feed_each_other():
+    graph = load_model(FLUX).graph()
+    into = {node.name: {g.name for g in graph.predecessors(node)} for node in graph}
+    assert into["attention_qk"] >= {"to_q", "add_q_proj", "to_k", "add_k_proj"}
+    assert into["to_out"] == into["to_add_out"] == {"attention_av"}
+    assert into["ff_context_in"] == {"to_out", "to_add_out"}
+    assert into["single_proj_out"] == {"attention_av", "proj_mlp"}
+    assert into["norm1_linear"] == into["time_linear_1"] == into["guidance_linear_1"] == set()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"_class_name": "UNet2DConditionModel"}, "only FluxTransformer2DModel can be read"),
+        ({"_class_name": 3}, "'_class_name' is 3"),
+        ({**FLUX, "image_size": 1000}, "a token is 16 x 16 pixels, which must divide it"),
+        ({**FLUX, "image_size": [1024]}, "give one integer or two [height, width]"),
+        ({**FLUX, "num_layers": 0, "num_single_layers": 0}, "give layers"),
+        ({**FLUX, "num_attention_heads": 0}, "'num_attention_heads' is 0"),
+        ({**FLUX, "max_sequence_length": "long"}, "'max_sequence_length' is 'long'"),
+    ],
+)
+def test_what_cannot_be_read(config, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model(config)
+    assert words in str(caught.value)
+
+
+def test_there_is_no_decoding():
+    with pytest.raises(BitlatheError, match="vision-only"):
+        load_model(FLUX).gemms("decode")
