@@ -177,6 +177,10 @@ def _nothing(job: Job) -> Coded:
         outer_scales=np.zeros(0, np.uint32),
         zeros=empty if scheme.zero_bits else None,
         choices=empty if scheme.selector_bits else None,
+        upper_scales=tuple(np.zeros(0, np.uint32) for _ in scheme.levels[1:]),
+        offsets=tuple(
+            np.zeros(0, np.uint32) for _ in (scheme.offset.levels if scheme.offset else ())
+        ),
     )
 
 

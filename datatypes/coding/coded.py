@@ -32,6 +32,9 @@ class Coded:
         Bit patterns of the second-level scales.
     zeros, choices : (groups,) uint8 or None
         Zero points; the member of a mixture that each group took.
+    upper_scales, offsets : tuple of (k,) uint32
+        Of nested scales: bit patterns of the levels above the first; those of the minima or zero
+        points, level by level.
     """
 
     scheme: Scheme
@@ -41,3 +44,5 @@ class Coded:
     outer_scales: Patterns
     zeros: Bytes | None = None
     choices: Bytes | None = None
+    upper_scales: tuple[Patterns, ...] = ()
+    offsets: tuple[Patterns, ...] = ()

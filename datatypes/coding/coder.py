@@ -91,6 +91,8 @@ class Coder:
         Whether the second-level scale of a row is the step of its integer scales, not the largest.
     through_half : bool
         Whether values are rounded to float16.
+    has_tables : bool
+        Whether the compiled kernel makes its values.
     """
 
     encode: Callable[[Job], Coded]
@@ -105,6 +107,7 @@ class Coder:
     searches: bool = False
     outer_is_step: bool = False
     through_half: bool = False
+    has_tables: bool = True
 
 
 def integer_ends(scheme: Scheme) -> tuple[float, float]:

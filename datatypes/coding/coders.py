@@ -10,6 +10,7 @@ from .coded import Coded
 from .coder import Coder
 from .dgq import DGQ
 from .job import Job
+from .levels import LEVELS, OFFSET
 from .olive import OLIVE
 from .table import TABLE
 
@@ -20,6 +21,8 @@ CODERS: Final[dict[str, Coder]] = {
     "olive": OLIVE,
     "bcq": BCQ,
     "dgq": DGQ,
+    "levels": LEVELS,
+    "offset": OFFSET,
 }
 # the same under +paper
 RELEASED: Final[dict[str, Coder]] = {

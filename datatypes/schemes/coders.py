@@ -38,6 +38,8 @@ class CoderFacts:
         The clips it takes; None for all.
     paper : tuple of str
         The scales under which ``+paper`` has an arithmetic for it.
+    offset : bool
+        Whether a group has a minimum or zero point that is a number of its own.
     """
 
     name: str
@@ -53,11 +55,12 @@ class CoderFacts:
     along_rows: bool = False
     clips: tuple[str, ...] | None = None
     paper: tuple[str, ...] = ()
+    offset: bool = False
 
     @property
     def alone(self) -> bool:
         """Whether a code by itself stands for a number in units of one scale."""
-        return not (self.pairs or self.planes)
+        return not (self.pairs or self.planes or self.offset)
 
     @property
     def plain(self) -> bool:
@@ -103,5 +106,7 @@ _LISTED = (
         along_rows=True,
         clips=("absmax",),
     ),
+    CoderFacts(name="levels", scales=("levels",), integers=False, unsigned=False),
+    CoderFacts(name="offset", scales=("levels",), integers=False, unsigned=False, offset=True),
 )
 CODERS: Final = {facts.name: facts for facts in _LISTED}

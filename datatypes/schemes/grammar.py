@@ -6,8 +6,10 @@ from typing import Any, NoReturn
 
 from ..base.errors import BitlatheError, nearest
 from ..formats.catalogue import ENTRIES, Entry, element, entry, entry_of
+from ..formats.families import of_family
 from ..formats.files import load_format
 from ..formats.format import Format, Mixture
+from .chains import is_chain, read_chain, write_chain
 from .granularity import DIGITS, GRANULARITIES, Granularity
 from .rules import SEARCHES, Facts, is_clip
 from .scales import SCALES
@@ -74,13 +76,19 @@ def read_scheme(source: str) -> Reading:
     name = text[: found.end() if found else 0]
     if not name:
         fail(text, 0, "a scheme starts with the name of a format, such as int4 or bitmod_fp4")
-    if name not in ENTRIES:
+    if name in ENTRIES:
+        return _assemble(text, name, element(name), entry(name))
+    made = of_family(name)
+    if made is None:
         fail(text, 0, f"unknown format {name!r}{_hint(name, tuple(ENTRIES))}")
-    return _assemble(text, name, element(name), entry(name))
+    return _assemble(text, name, made, base_entry(made))
 
 
 def write_scheme(s: Facts) -> str:
     """Return the text of a scheme, what its format's name implies left out."""
+    if s.levels:
+        clip = "" if s.clip == "absmax" else f"+{s.clip}"
+        return f"{s.name}{write_chain(s.granularity, s.levels, s.offset)}{clip}"
     base = ENTRIES.get(s.name)
     text = s.name
     standing = base is not None and (base.preset or base.scale == "none")
@@ -116,6 +124,8 @@ def _hint(word: str, known: tuple[str, ...]) -> str:
 
 def _assemble(text: str, name: str, made: Format | Mixture, base: Entry) -> Reading:
     """Read what follows the name, whose format is known."""
+    if is_chain(text[len(name) :]):
+        return _assemble_chain(text, name, made, base)
     parts = _split(text, len(name))
     paper, clip = _options(text, parts["+"])
     facts: dict[str, Any] = {
@@ -127,6 +137,30 @@ def _assemble(text: str, name: str, made: Format | Mixture, base: Entry) -> Read
         "clip": base.clip if clip == "absmax" else clip,
         "paper": paper,
     }
+    return Reading(text=text, parts=parts, facts=facts)
+
+
+def _assemble_chain(text: str, name: str, made: Format | Mixture, base: Entry) -> Reading:
+    """Read the levels of scales that follow the name."""
+    if base.coder != "table" or base.preset:
+        fail(text, 0, f"{name} has scales of its own; levels take a plain format, such as int4")
+    default = Granularity.parse(base.granularity)
+    assert default is not None
+    chain = read_chain(text, len(name), default)
+    paper, clip = _options(text, chain.options)
+    facts: dict[str, Any] = {
+        "name": name,
+        "element": made,
+        "granularity": chain.granularity,
+        "scale": "levels",
+        "levels": chain.levels,
+        "offset": chain.offset,
+        "coder": "offset" if chain.offset else "levels",
+        "clip": clip,
+        "paper": paper,
+    }
+    first = text.index("/") + 1
+    parts = {"@": [(len(name) + 1, "")], "/": [(first, "")], "+": chain.options}
     return Reading(text=text, parts=parts, facts=facts)
 
 

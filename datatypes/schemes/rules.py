@@ -8,6 +8,7 @@ from ..formats.catalogue import ENTRIES
 from ..formats.format import Format, Mixture
 from .coders import CODERS
 from .granularity import Granularity
+from .levels import Level, Offset, find_level_problem, free_of_scales
 from .scales import SCALES
 
 # clips that try several scales for each group
@@ -39,6 +40,14 @@ class Facts(Protocol):
         """Key of `CODERS`."""
 
     @property
+    def levels(self) -> tuple[Level, ...]:
+        """Nested scales; empty where the scale is one of `SCALES`."""
+
+    @property
+    def offset(self) -> Offset | None:
+        """The minimum or zero point beside nested scales."""
+
+    @property
     def clip(self) -> str:
         """How the range is chosen."""
 
@@ -66,7 +75,48 @@ class SchemeError(BitlatheError):
 
 def find_problem(s: Facts) -> tuple[str, str] | None:
     """Return what makes a scheme impossible, after the sign before the part at fault; or None."""
-    return _unknown(s) or _conflict(s)
+    return _nested(s) if s.levels else _unknown(s) or _conflict(s)
+
+
+def _nested(s: Facts) -> tuple[str, str] | None:
+    """Return what is wrong with a scheme of nested scales."""
+    offset = s.offset
+    if problem := find_level_problem(s.levels, s.granularity):
+        return "/", problem
+    if offset and (problem := find_level_problem(offset.levels, s.granularity, offset.kind)):
+        return "/", problem
+    formats = s.element.formats if isinstance(s.element, Mixture) else (s.element,)
+    signed = s.levels[0].signed
+    span = offset is not None and any(f.max == f.min for f in formats)
+    first, fixed = str(s.levels[0]), free_of_scales(formats, offset)
+    searched = len(formats) > 1 or any(level.search for level in s.levels)
+    plain = len(s.levels) == 1 and offset is None and first in SCALES
+    rules = (
+        (plain, "/", f"one level of {first} is a plain scale; give it as scale={first!r}"),
+        (s.coder != ("offset" if offset else "levels"), "", f"coder {s.coder!r} has no levels"),
+        (s.paper, "+", "+paper is the BitMoD authors' quantizer, which has no levels of scales"),
+        (
+            s.clip in ("mse", "mae"),
+            "+",
+            f"+{s.clip} is for a single scale; write _search after the scales to be searched",
+        ),
+        (s.clip != "absmax" and not is_clip(s.clip), "+", f"unknown clip {s.clip!r}"),
+        (
+            s.clip != "absmax" and (offset is not None or signed),
+            "+",
+            "a clip cuts the largest magnitude, not the ends of a range; leave it out",
+        ),
+        (signed and offset is not None, "/", "with a minimum or zero a scale needs no sign"),
+        (
+            searched and offset is not None and len(offset.levels) > 1 and not fixed,
+            "/",
+            f"a search or a mixture takes a {offset and offset.kind} of one level, or minima "
+            "under elements that start at 0, such as uint4",
+        ),
+        (all(f.max <= 0 for f in formats), "", "its format has no positive value"),
+        (span, "", "a minimum or zero needs a format of two values or more"),
+    )
+    return next(((part, problem) for wrong, part, problem in rules if wrong), None)
 
 
 def is_clip(text: str) -> bool:

@@ -65,6 +65,11 @@ class ScaleFormat(ABC):
         return OUTER_BITS[self.outer]
 
     @property
+    def shared(self) -> bool:
+        """Whether the scales of different rows hang on one another."""
+        return self.outer == "tensor"
+
+    @property
     def nan_pattern(self) -> int | None:
         """The bit pattern by which a stored scale says NaN; None if there is no such pattern."""
         return None

@@ -23,6 +23,7 @@ from .grammar import (
     write_scheme,
 )
 from .granularity import GRANULARITIES, Granularity
+from .levels import Level, Offset, level_bits, scale_of
 from .rules import SchemeError, find_problem
 from .scales import SCALES, ScaleFormat
 
@@ -45,6 +46,10 @@ class Scheme:
         ``absmax``, ``mse``, ``mae``, ``search``, ``4over6``, ``pN`` or ``sigmaN``.
     paper : bool
         The arithmetic of the BitMoD authors' released quantizer: float16, ties down.
+    levels : tuple of Level
+        Nested scales, the innermost first; empty where the scale is one of `SCALES`.
+    offset : Offset or None
+        The minimum or zero point beside nested scales.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Scheme:
     coder: str = "table"
     clip: str = "absmax"
     paper: bool = False
+    levels: tuple[Level, ...] = ()
+    offset: Offset | None = None
 
     def __post_init__(self) -> None:
         if problem := find_problem(self):
@@ -136,7 +143,7 @@ class Scheme:
     @property
     def scale_format(self) -> ScaleFormat:
         """How a scale is stored."""
-        return SCALES[self.scale]
+        return scale_of(self.levels) if self.levels else SCALES[self.scale]
 
     @property
     def coder_facts(self) -> CoderFacts:
@@ -183,6 +190,12 @@ class Scheme:
         if axis_length == 0 or rows == 0:
             return 0
         down, across = self.granularity.blocks(rows, axis_length)
+        if self.levels:
+            offsets = self.offset.levels if self.offset else ()
+            scales = level_bits((*self.levels, *offsets), rows, axis_length)
+            return (
+                rows * axis_length * self.element_bits + scales + down * across * self.selector_bits
+            )
         per_group = self.scale_bits + self.zero_bits + self.selector_bits
         outer = {"none": 0, "row": down, "tensor": 1}[self.scale_format.outer]
         return (

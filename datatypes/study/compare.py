@@ -156,11 +156,13 @@ def _ends(x: NDArray[Any], scheme: Scheme, layout: Layout) -> NDArray[Any] | Non
     second level of NVFP4), two: the largest and the least element of each column, on which it
     depends. None where blocks would change the result, or are not worth it.
     """
-    tall, shared = scheme.granularity.rows, scheme.scale_format.outer == "tensor"
+    tall, shared = scheme.granularity.rows, scheme.scale_format.shared
     if layout.axis == 0 or layout.rows * layout.columns <= BLOCK:
         return None
     if tall and not shared:
         return np.zeros((0, *x.shape[1:]), x.dtype)
+    if shared and scheme.levels:
+        return None
     simple = len(scheme.formats) == 1 and scheme.clip == "absmax" and not scheme.paper
     if tall > 1 or not simple or coder_of(scheme).searches:
         return None

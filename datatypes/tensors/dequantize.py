@@ -28,6 +28,8 @@ def group_scales(coded: Coded) -> Floats:
 
 def outer_scales(coded: Coded) -> NDArray[np.float32]:
     """Return the second-level scales that stored patterns stand for."""
+    if coded.scheme.levels:
+        return np.zeros(0, np.float32)
     if coded.scheme.scale_format.outer == "tensor":
         return coded.outer_scales.view(np.float32)
     return bits_to_float(coded.outer_scales, "fp16")
@@ -48,7 +50,8 @@ def values_of(coded: Coded, dtype: np.dtype[Any]) -> NDArray[Any]:
 def fits(coded: Coded, dtype: np.dtype[Any], min_size: int = MIN_SIZE) -> bool:
     """Return whether the compiled kernel can be used, and is worth compiling."""
     known = THROUGH_HALF if coder_of(coded.scheme).through_half else COMPILED
-    return dtype.name in known and coded.codes.size >= max(min_size, 1) and have_numba()
+    tables = coder_of(coded.scheme).has_tables
+    return tables and dtype.name in known and coded.codes.size >= max(min_size, 1) and have_numba()
 
 
 def group_values(coded: Coded, dtype: Any) -> Floats:

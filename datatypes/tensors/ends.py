@@ -95,7 +95,7 @@ def _look_for_infinities(coded: Coded, array: Floats, work: np.dtype[Any], name:
 def _largest_scale(coded: Coded) -> float:
     """Return a bound of the scales of all groups, from the largest of their patterns."""
     coder, outer = coder_of(coded.scheme), coded.scheme.scale_format.outer
-    if coded.scheme.coder_facts.planes:
+    if coded.scheme.coder_facts.planes or coded.scheme.levels:
         return float(np.abs(group_scales(coded)).max())
     if outer == "row":
         steps = float(coded.scales.max()) if coder.outer_is_step else 1.0
@@ -132,6 +132,8 @@ def _look_for_lost_digits(coded: Coded, array: Floats, work: np.dtype[Any]) -> N
 def _small_scales(coded: Coded) -> Bools:
     """Return which groups have a scale that may have lost digits; among them those of zeros."""
     coder, scale, raw = coder_of(coded.scheme), coded.scheme.scale_format, coded.scales
+    if coded.scheme.levels:
+        return np.asarray(np.abs(group_scales(coded)) < FAR)
     if scale.power:
         return np.asarray(raw[:, 0] == 0)
     if isinstance(scale, PlaneScale):
@@ -159,6 +161,8 @@ def _small_scales(coded: Coded) -> Bools:
 def _where_stored(scheme: Scheme) -> tuple[str, str]:
     """Return where a scale of a scheme is stored, and which formats would reach smaller ones."""
     scale = scheme.scale_format
+    if scheme.levels:
+        return "float32", ""
     where = {"row": "the fp16 scale of its row", "tensor": "float32"}.get(scale.outer, scale.name)
     wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
     if coder_of(scheme).outer_is_step or scale.power or scale.outer == "tensor":

@@ -20,6 +20,8 @@ MIN_SIZE = 1 << 18
 
 def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
     """Return the streams a tensor is stored in: bits of an item, and how many items."""
+    if scheme.levels:
+        return _level_sizes(scheme, layout)
     scale = scheme.scale_format
     outer = {"none": 0, "row": layout.down, "tensor": min(layout.groups, 1)}[scale.outer]
     sizes = {
@@ -30,6 +32,20 @@ def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
         "choices": (scheme.selector_bits, layout.groups),
     }
     return {name: (bits, count) for name, (bits, count) in sizes.items() if bits}
+
+
+def _level_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
+    """Return the streams of nested scales: ``scales``, ``scales1``, ..., ``offsets``, ..."""
+    sizes = {"codes": (scheme.element_bits, layout.rows * layout.columns)}
+    offsets = scheme.offset.levels if scheme.offset else ()
+    for kind, levels in (("scales", scheme.levels), ("offsets", offsets)):
+        for k, level in enumerate(levels):
+            down, across = level.granularity.blocks(layout.rows, layout.columns)
+            count = down * across if layout.groups else 0
+            sizes[f"{kind}{k or ''}"] = (level.bits, count)
+    if scheme.selector_bits:
+        sizes["choices"] = (scheme.selector_bits, layout.groups)
+    return sizes
 
 
 def stored_bytes(scheme: Scheme, layout: Layout) -> int:
@@ -45,6 +61,8 @@ def streams_of(coded: Coded) -> dict[str, Bytes]:
         "outer": coded.outer_scales,
         "zeros": coded.zeros,
         "choices": coded.choices,
+        **{f"scales{k}": raw for k, raw in enumerate(coded.upper_scales, 1)},
+        **{f"offsets{k or ''}": raw for k, raw in enumerate(coded.offsets)},
     }
     sizes = stream_sizes(coded.scheme, coded.layout)
     return {name: pack(parts[name], bits) for name, (bits, _) in sizes.items()}

@@ -1,5 +1,6 @@
 """Rows of a quantized tensor, by number, slice, list or mask: codes and scales, never unpacked."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
 from ..coding.coded import Coded
+from ..schemes.granularity import Granularity
 from ..schemes.layout import Layout
 
 Index = NDArray[np.int64]
@@ -35,11 +37,12 @@ def rows_of(coded: Coded, key: Any) -> Coded:
     length = old.shape[0]
     picked = _picked(key, length)
     lines = _spread(picked, old.rows // length if length else 0)
-    blocks = _blocks(lines, coded)
+    blocks = _blocks(lines, coded, coded.scheme.granularity.rows)
     single = isinstance(key, int | np.integer)
     shape = old.shape[1:] if single else (len(picked), *old.shape[1:])
     axes = tuple(range(old.axis - single, old.axis - single + old.axes))
     groups = _as_slice(_spread(blocks, old.across))
+    shape_of = _level_slices(coded, lines)
     per_row = coded.scheme.scale_format.outer == "row"
     return replace(
         coded,
@@ -49,7 +52,29 @@ def rows_of(coded: Coded, key: Any) -> Coded:
         outer_scales=coded.outer_scales[_as_slice(blocks)] if per_row else coded.outer_scales,
         zeros=None if coded.zeros is None else coded.zeros[groups],
         choices=None if coded.choices is None else coded.choices[groups],
+        upper_scales=tuple(
+            raw[shape_of(level.granularity)]
+            for level, raw in zip(coded.scheme.levels[1:], coded.upper_scales, strict=True)
+        ),
+        offsets=tuple(
+            raw[shape_of(level.granularity)]
+            for level, raw in zip(
+                coded.scheme.offset.levels if coded.scheme.offset else (),
+                coded.offsets,
+                strict=True,
+            )
+        ),
     )
+
+
+def _level_slices(coded: Coded, lines: Index) -> Callable[[Granularity], slice | Index]:
+    """Return which of a level's groups some lines of the matrix take, given what shares them."""
+
+    def groups(shape: Granularity) -> slice | Index:
+        _, across = shape.blocks(coded.layout.rows, coded.layout.columns)
+        return _as_slice(_spread(_blocks(lines, coded, shape.rows), across))
+
+    return groups
 
 
 def _picked(key: Any, length: int) -> Index:
@@ -83,9 +108,8 @@ def _as_slice(index: Index) -> slice | Index:
     return slice(int(index[0]), int(index[-1]) + 1) if (np.diff(index) == 1).all() else index
 
 
-def _blocks(lines: Index, coded: Coded) -> Index:
+def _blocks(lines: Index, coded: Coded, tall: int) -> Index:
     """Return the rows of blocks of some lines of the matrix, which must be all of their lines."""
-    tall = coded.scheme.granularity.rows
     if tall == 0:  # one block for all rows
         return np.zeros(int(lines.size > 0), np.int64)
     found = lines[::tall] // tall

@@ -32,7 +32,8 @@ def statistics(coded: Coded) -> TermStatistics:
     """
     integers = coder_of(coded.scheme).integers
     if integers is None:
-        raise BitlatheError(f"{coded.scheme}: sums of signed scales have no bit-serial terms")
+        kind = "elements beside a minimum" if coded.scheme.levels else "sums of signed scales"
+        raise BitlatheError(f"{coded.scheme}: {kind} have no bit-serial terms")
     if coded.layout.groups == 0:
         raise BitlatheError("terms: statistics of an empty tensor are undefined")
     parts = []

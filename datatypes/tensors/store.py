@@ -21,9 +21,11 @@ from ..base.files import shown_path
 from ..base.numbers import whole_number
 from ..coding.coded import Coded
 from ..formats.catalogue import ENTRIES, element
+from ..formats.families import named
 from ..formats.format import Format, Mixture
 from ..schemes.granularity import Granularity
 from ..schemes.layout import Layout
+from ..schemes.levels import Level, Offset
 from ..schemes.scheme import Scheme
 from ..weights.read import explained
 from ..weights.safetensors_file import read_safetensors
@@ -129,6 +131,11 @@ def _assemble(facts: dict[str, str], streams: dict[str, Any]) -> tuple[Coded, st
         outer_scales=found.get("outer", np.zeros(0, np.uint32)),
         zeros=None if zeros is None else zeros.astype(np.uint8),
         choices=None if choices is None else choices.astype(np.uint8),
+        upper_scales=tuple(found[f"scales{k}"] for k in range(1, len(scheme.levels))),
+        offsets=tuple(
+            found[f"offsets{k or ''}"]
+            for k in range(len(scheme.offset.levels) if scheme.offset else 0)
+        ),
     )
     return coded, facts["dtype"]
 
@@ -185,10 +192,51 @@ def _scheme_facts(scheme: Scheme) -> dict[str, Any]:
         "clip": scheme.clip,
         "paper": scheme.paper,
     }
+    if scheme.levels:
+        facts["levels"] = [_level_facts(level) for level in scheme.levels]
+    if scheme.offset:
+        facts["offset"] = {
+            "kind": scheme.offset.kind,
+            "levels": [_level_facts(level) for level in scheme.offset.levels],
+        }
     if not known:
         facts["formats"] = [_format_facts(f) for f in scheme.formats]
         facts["mixture"] = isinstance(scheme.element, Mixture)
     return facts
+
+
+def _level_facts(level: Level) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "name": level.name,
+        "granularity": [level.granularity.rows, level.granularity.columns],
+        "rule": level.rule,
+        "search": level.search,
+        "signed": level.signed,
+    }
+    if level.format is not None and named(level.name) != level.format:
+        facts["format"] = _format_facts(level.format)
+    return facts
+
+
+def _read_level(facts: dict[str, Any]) -> Level:
+    rows, columns = facts["granularity"]
+    return Level.of(
+        Granularity(rows=rows, columns=columns),
+        _read_format(facts["format"]) if "format" in facts else facts["name"],
+        facts["rule"],
+        bool(facts["search"]),
+        bool(facts["signed"]),
+    )
+
+
+def _read_format(facts: dict[str, Any]) -> Format:
+    return Format(
+        name=facts["name"],
+        bits=facts["bits"],
+        values=np.array([float.fromhex(v) for v in facts["values"]]),
+        unused=tuple(facts["unused"]),
+        overflow_value=facts["overflow_value"],
+    )
 
 
 def _format_facts(fmt: Format) -> dict[str, Any]:
@@ -204,21 +252,13 @@ def _format_facts(fmt: Format) -> dict[str, Any]:
 def _read_scheme(facts: dict[str, Any]) -> Scheme:
     rows, columns = facts["granularity"]
     if "formats" in facts:
-        formats = tuple(
-            Format(
-                name=f["name"],
-                bits=f["bits"],
-                values=np.array([float.fromhex(v) for v in f["values"]]),
-                unused=tuple(f["unused"]),
-                overflow_value=f["overflow_value"],
-            )
-            for f in facts["formats"]
-        )
+        formats = tuple(_read_format(f) for f in facts["formats"])
         made: Format | Mixture = formats[0]
         if facts["mixture"]:
             made = Mixture(name=facts["name"], formats=formats)
     else:
         made = element(facts["name"])
+    offset = facts.get("offset")
     return Scheme(
         name=facts["name"],
         element=made,
@@ -227,4 +267,7 @@ def _read_scheme(facts: dict[str, Any]) -> Scheme:
         coder=facts["coder"],
         clip=facts["clip"],
         paper=facts["paper"],
+        levels=tuple(_read_level(f) for f in facts.get("levels", ())),
+        offset=offset
+        and Offset(kind=offset["kind"], levels=tuple(_read_level(f) for f in offset["levels"])),
     )

@@ -1,0 +1,176 @@
+"""Nested scales: the slow twin, counted bits, presets that are levels, what is refused."""
+
+import numpy as np
+import pytest
+
+import bitlathe as bl
+from bitlathe.datatypes.schemes.layout import Layout
+from bitlathe.datatypes.schemes.scheme import Scheme
+from bitlathe.datatypes.tensors.packing import stored_bytes, stream_sizes
+from bitlathe.tests.datatypes.coding.level_schemes import codes_of, random_scheme, twin
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def matrix(rng, rows, columns):
+    x = rng.normal(size=(rows, columns)) * 10.0 ** rng.uniform(-3, 1)
+    kind = rng.integers(5)
+    if kind == 0:
+        x = np.rint(x * 4) / 4
+    if kind == 1:
+        x[rng.random(x.shape) < 0.7] = 0
+    if kind == 2:
+        x[0] = 0
+    if kind == 3:
+        x = np.abs(x)
+    return x.astype(np.float32)
+
+
+def quantized(x, scheme):
+    """The tensor; None where its numbers do not fit the scheme."""
+    try:
+        return bl.quantize(x, scheme)
+    except bl.BitlatheError as problem:
+        if "does not fit" in str(problem) or "unsigned" in str(problem):
+            return None
+        raise
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_schemes_are_what_the_slow_twin_says(seed):
+    rng = np.random.default_rng(seed)
+    done = 0
+    while done < 8:
+        scheme = random_scheme(rng)
+        x = matrix(rng, int(rng.integers(1, 6)), int(rng.integers(1, 40)))
+        q = quantized(x, scheme)
+        if q is None:
+            continue
+        done += 1
+        codes, values, scales, members, offsets = twin(x, scheme)
+        told = f"{scheme} {x.shape}"
+        raws = [q.raw[:, 0], *q.coded.upper_scales]
+        assert codes_of(scheme.levels, raws, q.layout) == scales, told
+        if scheme.offset:
+            assert codes_of(scheme.offset.levels, q.coded.offsets, q.layout) == offsets, told
+        if q.selectors is not None:
+            assert q.selectors.tolist() == [members[at] for at in range(q.layout.groups)], told
+        np.testing.assert_array_equal(q.codes, codes, err_msg=told)
+        np.testing.assert_array_equal(q.dequantize(), values, err_msg=told)
+
+
+def test_counted_bits_are_the_stored_ones_for_two_thousand_schemes(tmp_path):
+    rng = np.random.default_rng(7)
+    for number in range(2000):
+        scheme = random_scheme(rng)
+        assert Scheme.parse(str(scheme)) == scheme
+        rows, columns = (int(n) for n in rng.integers(1, 70, 2))
+        layout = Layout.of((rows, columns), None, scheme.granularity)
+        sizes = stream_sizes(scheme, layout)
+        assert scheme.total_bits(columns, rows) == sum(a * b for a, b in sizes.values())
+        q = quantized(matrix(rng, 2, 24), scheme) if number % 20 == 0 else None
+        if q is None:
+            continue
+        assert {name: s.size for name, s in q.packed.items()} == {
+            name: -(-bits * count // 8)
+            for name, (bits, count) in stream_sizes(scheme, q.layout).items()
+        }
+        assert q.nbytes == stored_bytes(scheme, q.layout)
+        q.save(tmp_path / "q.safetensors")
+        back = bl.QuantizedTensor.load(tmp_path / "q.safetensors")
+        assert back.scheme == scheme
+        np.testing.assert_array_equal(back.dequantize(), q.dequantize())
+
+
+def test_nvfp4_is_two_levels():
+    x = matrix(np.random.default_rng(3), 16, 64)
+    for factor in (1, 1e-30, 1e30):
+        a = bl.quantize(x * np.float32(factor), "nvfp4")
+        b = bl.quantize(x * np.float32(factor), "fp4_e2m1@g16/fp8_e4m3@tensor/fp32")
+        assert a.bits_per_element == b.bits_per_element
+        np.testing.assert_array_equal(a.codes, b.codes)
+        np.testing.assert_array_equal(a.scales, b.scales)
+
+
+@pytest.mark.parametrize("rule", ["", "_ceil", "_even", "_rceil"])
+@pytest.mark.parametrize("element", ["fp4_e2m1", "fp6_e3m2", "fp8_e4m3", "int4"])
+def test_powers_of_two_follow_the_rules_of_ocp(rule, element):
+    top = bl.format(element).max
+    x = (np.random.default_rng(4).normal(size=(64, 128)) * top / 8).astype(np.float32)
+    x[:4, ::32] = top * np.exp2(-np.arange(16.0)).reshape(4, 4)  # at the edges of the rules
+    x = np.clip(x, -top, top)  # so that the tensor's scale is 1
+    plain = bl.quantize(x, f"{element}@g32/e8m0{rule}")
+    under = bl.quantize(x, f"{element}@g32/e8m0{rule}@tensor/fp32")
+    np.testing.assert_array_equal(plain.scales, under.scales)
+    np.testing.assert_array_equal(plain.codes, under.codes)
+
+
+def test_rows_and_nan_and_files_go_with_levels():
+    x = matrix(np.random.default_rng(5), 16, 64)
+    for text in ("fp4_e2m1@g16/fp8_e4m3@tensor/fp32", "int4@b4x4/ue4m3fn@b8x32/fp32"):
+        q = bl.quantize(x, text)
+        np.testing.assert_array_equal(q[8:16].dequantize(), q.dequantize()[8:16])
+        lost = x.copy()
+        lost[3, 5] = np.nan
+        back = bl.quantize(lost, text, nan="propagate").dequantize()
+        assert np.isnan(back).sum() == 16
+    with pytest.raises(bl.BitlatheError, match="cut a block of 8 rows"):
+        q[4:8]
+    with pytest.raises(bl.BitlatheError, match="no scale of int4@g4/uint4@g8/uint8 can be NaN"):
+        bl.quantize(lost, "int4@g4/uint4@g8/uint8", nan="propagate")
+
+
+def test_drawn_elements_are_right_on_average():
+    x = matrix(np.random.default_rng(6), 4, 64)
+    text = "uint4@g16/uint6@g64/fp16~fp16"
+    total = np.zeros(x.shape)
+    for seed in range(300):
+        total += bl.quantize(x, text, rounding="stochastic", seed=seed).dequantize()
+    step = bl.quantize(x, text).scales.max()
+    inner = np.abs(total / 300 - x)[:, 1:-1]
+    assert np.median(inner) < step / 20
+
+
+REFUSED = {
+    "int4@g32/e4m3@tensor/fp32": "among levels it is written fp8_e4m3@tensor/fp32",
+    "int4@g32/ue5m3@g48/fp16": "levels do not nest: scale fp16 is shared by g48",
+    "int4@g32/uint8@g32/fp16": "not made of two or more whole groups of g32",
+    "int4@channel/uint8@g32/fp16": "levels do not nest",
+    "int4@g32/ue5m3_signed": "its format has no sign",
+    "int4@g32/uint4_search/fp16": "must stand before it, as @gN or @tensor",
+    "int4@g32/ue9m3@tensor/fp32": "unknown scale 'ue9m3'",
+    "int4@g32/fp16-e8m0": "minimum e8m0: a minimum is rounded to nearest",
+    "int4@g32/fp16-e0m2": "a minimum needs a format with 0",
+    "int4@g32/uint8@g64/fp16+mse": "write _search after the scales",
+    "int4@g32/uint8@g64/fp16+paper": "no levels of scales",
+    "mxfp4@g32/uint8@g64/fp16": "mxfp4 has scales of its own",
+    "int4-fp16": "a scale must stand here",
+    "int4@g32/fp16-": "nothing after '-'",
+    "int4@g32/fp16_search@tensor/fp32": "a search tries formats of at most 8 bits",
+    "int4@g32/uint8_even@tensor/fp32": "the rule 'even' is for powers of two",
+    "int4@g32/uint8@tensor": "a '/' and a scale must follow 'tensor'",
+    "int4@g4/uint8@g8/uint8@g16/uint8@g32/uint8@g64/uint8@g128/uint8@tensor/fp32": "7 levels",
+    "int4@g32/fp16-fp16~fp16": "'~' out of place",
+    "int4@g32/fp16-fp16_signed": "leave _signed out",
+    "bitmod_fp4@g32/fp16-uint6@g64/fp16": "takes a minimum of one level",
+    "int4@g32/fp16-fp16+p99": "a clip cuts the largest magnitude",
+    "int4_asym@g32/uint8@g64/fp16": "int4_asym has scales of its own",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_cannot_be_is_refused_in_a_sentence(text):
+    with pytest.raises(bl.BitlatheError) as problem:
+        Scheme.parse(text)
+    assert REFUSED[text] in str(problem.value)
+
+
+def test_scales_that_do_not_fit_are_refused_by_level():
+    x = np.full((2, 64), 1e9, np.float32)
+    for text in ("int4@g32/ue5m3", "int4@g16/e1m0@g32/uint8", "int4@g32/uint8@channel/fp16"):
+        with pytest.raises(bl.BitlatheError, match=r"does not fit .*put a level such as @tensor"):
+            bl.quantize(x, text)
+    with pytest.raises(bl.BitlatheError, match=r"the minimum of group 0, -1e.09, does not"):
+        bl.quantize(x, "uint4@g32/fp32-fp16")
+    with pytest.raises(bl.BitlatheError, match=r"is unsigned.*store a minimum"):
+        bl.quantize(-x, "uint4@g32/uint8@channel/fp32")
