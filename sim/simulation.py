@@ -14,8 +14,9 @@ from ..mapping.mappers import SEARCHES
 from ..workloads import Gemm, Model, Source, Step, load_model
 from ..workloads.order import each_alone, ordered, steps_of
 from ..workloads.sizes import COUNTER_LIMIT
+from ..workloads.transformer import Transformer
 from .chip import Chip
-from .fused import with_fusion
+from .fused.choose import with_fusion
 from .mappers import AUTO, MAPPERS, mapper_for
 from .plan import plan_of
 from .policy import CacheBits, idle_rules, labels_by_kind, layer_bits, with_numbers
@@ -81,8 +82,8 @@ def simulate(
         Report the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`): of layers
         that are not fused.
     fusion : bool
-        Fuse attention on the chip where the run is better so (`sim.fused`): under a search, on
-        chips with a vector unit.
+        Fuse attention and MLPs on the chip where the run is better so (`sim.fused`): under a
+        search, on chips with a vector unit.
 
     Returns
     -------
@@ -135,7 +136,8 @@ def simulate(
     counted = resolved.vector_unit is not None
     if counted and fusion and not bandwidth and mapper in SEARCHES:
         alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
-        layers = with_fusion(chip, steps, alone, bits, mapper, rung.time_of_nest())
+        edges = staged.edges() if isinstance(network.shape, Transformer) else ()
+        layers = with_fusion(chip, steps, alone, bits, mapper, rung.time_of_nest(), edges)
     elif counted:
         layers = with_vector(chip, steps, layers)
     run = Run(

@@ -206,7 +206,8 @@ def with_vector(
         at = _last(found, step.after)
         asked = pass_of(chip, step, stays=at is not None and _stays(found, step))
         product = _product_behind(beside, found, step, at)
-        exposed = product.add(asked, step.pieces if chip.vector.overlap else 1)
+        beside_it = chip.vector.overlap and not product.fused
+        exposed = product.add(asked, step.pieces if beside_it else 1)
         beside[step.name] = product
         place = 0 if at is None else at + 1
         while place < len(found) and found[place].unit is not None:
@@ -219,11 +220,12 @@ class _Beside:
     """Products and the steps that follow them; gives what each step adds to the array's clocks.
 
     Steps of several pieces follow the array piece by piece, together; one of a single piece starts
-    when all before it is done.
+    when all before it is done, and so does one that follows a fused group, in which the unit works.
     """
 
     def __init__(self, layers: Iterable[LayerRun], count: int) -> None:
         each = [(layer, Fraction(layer.count, count)) for layer in layers]
+        self.fused = any(layer.fused is not None for layer, _ in each)
         self.array = math.floor(sum(layer.cycles * times for layer, times in each))
         self.dram = math.floor(sum(layer.dram_cycles * times for layer, times in each))
         self.vector, self.pieces, self.alone, self.time = 0, 0, 0, self.array
@@ -247,22 +249,27 @@ def _product_behind(
     for name in reversed(step.after):
         if name in beside:
             return beside[name]
-    made = [] if at is None else [each for each in layers if each.name == layers[at].name]
+    made = [] if at is None else [each for each in layers if _maker(each) == _maker(layers[at])]
     found = _Beside((each for each in made if each.unit is None), step.count)
     for each in made:
-        beside[each.name] = found
+        beside[_maker(each)] = found
     return found
+
+
+def _maker(layer: LayerRun) -> str:
+    """Return the name of what made a layer's results: of a fused group its last product."""
+    return layer.name if layer.fused is None else str(layer.fused["layers"][-1])
 
 
 def _stays(layers: Sequence[LayerRun], step: VectorStep) -> bool:
     """Return whether the results that a step works on stay on the chip (`keep_outputs`)."""
-    made = [each for each in layers if each.name in step.after and each.unit is None]
+    made = [each for each in layers if _maker(each) in step.after and each.unit is None]
     return not any(each.dram_bits["output"] for each in made)
 
 
 def _last(layers: Sequence[LayerRun], names: Sequence[str]) -> int | None:
     """Return the place of the last of some layers; None where there is none of them."""
-    places = [i for i, layer in enumerate(layers) if layer.name in names]
+    places = [i for i, layer in enumerate(layers) if _maker(layer) in names]
     return places[-1] if places else None
 
 

@@ -74,12 +74,14 @@ def random_lanes(rng: random.Random) -> Lanes:
 
 def random_tiling(rng: random.Random, chain: Chain, lanes: Lanes) -> Tiling:
     places = rng.choice([1, 2])
+    spilled = chain.spills and chain.middle > 1 and rng.random() < 0.6
     return Tiling(
         rows=chain.rows_per_token * rng.randint(1, 9),
-        columns=rng.randint(1, 24),
+        columns=rng.randint(1, chain.middle - 1 if spilled else 24),
         places=places,
         ahead=lanes.overlap and rng.random() < 0.6,
-        held=rng.choice(range(places + 1)),
+        held=0 if spilled else rng.choice(range(places + 1)),
+        spilled=spilled,
     )
 
 

@@ -226,6 +226,11 @@ class Chain:
             )
 
     @property
+    def spills(self) -> bool:
+        """Whether its sums may leave the chip unfinished: rows see all, and the unit keeps none."""
+        return self.mask is None and not self.steps.state
+
+    @property
     def rows_per_token(self) -> int:
         """Rows that see the same columns: blocks of rows hold whole tokens."""
         return 1 if self.mask is None else min(self.mask.rows_per_token, self.m)

@@ -14,7 +14,13 @@ in order), with p places and s = 1 where the array works ahead of the unit, else
 * added(u): the unit adds the block's sums to the rows'; waits for second(u).
 * store(u), of the last block of its rows: waits for added(u).
 
-Order of the port: load(0), ..., load(u + s), more(u), store(u - p), ...; of the array: first(0),
+Where sums are spilled, all blocks of rows of one block of columns follow each other. Inputs come
+with every block, weights with the first of them. more(u) brings the sums of its rows too, but for
+the first block of columns, and waits for store(u - p); every block is stored, its sums unfinished
+but for the last block of columns, and second(u) waits for store(u - p).
+
+Order of the port: load(0), ..., load(u + s), more(u), store(u - p), ... (spilled,
+store(u - p) before more(u)); of the array: first(0),
 ..., first(u + s), second(u), ...; of the unit: steps(0), ..., steps(u + s), added(u), ... Where s
 is 0, array and unit take turns. The clocks are those of this schedule (`walk_kernels.walk` walks
 it), or of the busiest port, if more: jobs take the clocks of their own accesses, and what passes
@@ -31,7 +37,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ...datatypes.base.errors import BitlatheError
-from .blocks import ALONE, FIRST, LAST, Blocks
+from .blocks import ALONE, FIRST, LAST
 from .chain import Chain, Lanes
 from .demand import Demand, demand
 from .near import NearChip, PortAt
@@ -104,9 +110,7 @@ def cost(
         wrong = "the vector unit does not work beside the array (vector.overlap), so ahead is off."
     if wrong:
         raise BitlatheError(f"fusion: {wrong}")
-    blocks = Blocks.of(chain, tiling.rows, tiling.columns)
-    asked = demand(chain, blocks, near, lanes, product_of, held=tiling.held > 0)
-    return cost_of(chain, tiling, near, asked)
+    return cost_of(chain, tiling, near, demand(chain, tiling, near, lanes, product_of))
 
 
 def cost_of(
@@ -194,19 +198,14 @@ def lower_bound(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> 
     starts = [kind for kind in asked.counts if kind.place in (ALONE, FIRST)]
     load = min(int(asked.loads[kind.rows, kind.columns]) for kind in starts)
     head = load + near.outermost.latency_cycles
-    store = min(int(asked.stores[kind.rows]) for kind in ends)
+    store = min(int(asked.stores[kind.rows, 0]) for kind in ends)
     first = min(int(asked.jobs[kind][0]) for kind in starts)
     second, added = (min(int(asked.jobs[kind][i]) for kind in ends) for i in (2, 3))
     alone = all(kind.place == ALONE for kind in ends)
     array, unit = asked.busy["array"] * times, asked.unit_cycles * times
     every = sum(int(asked.jobs[kind][3]) * count for kind, count in asked.counts.items()) * times
     together = math.ceil((array + unit - every) / 2) if tiling.ahead else array + unit
-    stores = times * sum(
-        int(asked.stores[kind.rows]) * count
-        for kind, count in asked.counts.items()
-        if kind.place in (ALONE, LAST)
-    )
-    loads = asked.load_cycles * times
+    loads, stores = asked.load_cycles * times, asked.store_cycles * times
     bounds = [
         head + array + added + store,
         head + first + unit + store + (second if alone else 0),

@@ -5,6 +5,7 @@ Blocks of a kind ask the same, so kinds are counted, and nothing is walked here.
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,6 +18,7 @@ from .chain import Chain, Ints, Lanes, scaled
 from .moves import Moves, Transfer, transfer
 from .near import NearChip, PortAt
 from .products import Asked, BlockProduct, ProductOf
+from .tiling import Tiling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +31,20 @@ class Demand:
     jobs : (2, 2, 4, 4) int64 array
         Clocks by kind of rows, of columns, place of the block, of: first product, steps, second
         product, adding its results.
-    loads : (4, 3) int64 array
+    loads : (3, 3) int64 array
         Clocks of the inputs of a kind of rows with the first product's weights of a kind of
-        columns; `NONE`: without. In the last row those of the second product's weights.
-    stores : (2,) int64 array
-        Clocks of the results of a kind of rows.
+        columns; `NONE`: without.
+    more : (3, 3) int64 array
+        Clocks of the sums of a kind of rows with the second product's weights of a kind of columns.
+    stores : (2, 2) int64 array
+        Clocks of the results of a kind of rows, and of their unfinished sums.
     counts : Counter of Kind
     busy : dict of str or PortAt to int
         Clocks of ``array`` (products), ``vector`` (its lanes) and of each port.
     unit_cycles : int
         Clocks of the vector unit's jobs: of its lanes, or of the ports where they take longer.
-    load_cycles : int
-        Clocks of all loads.
+    load_cycles, store_cycles : int
+        Clocks of all loads, and stores.
     reads, writes : Counter of PortAt
     outer_bits : dict of str to Fraction
         Bits that pass the outermost memory by operand.
@@ -54,11 +58,13 @@ class Demand:
     blocks: Blocks
     jobs: Ints
     loads: Ints
+    more: Ints
     stores: Ints
     counts: Counter[Kind]
     busy: dict[str | PortAt, int]
     unit_cycles: int
     load_cycles: int
+    store_cycles: int
     reads: Counter[PortAt]
     writes: Counter[PortAt]
     outer_bits: dict[str, Fraction]
@@ -91,7 +97,7 @@ class _Sum:
 
     def outer(self, each: Transfer, times: int) -> None:
         self.move(each.moves, times)
-        outermost, leaves = self.near.outermost, each.operand == "output"
+        outermost, leaves = self.near.outermost, each.leaves
         i = outermost.port("write" if leaves else "read", each.operand)
         at, port = PortAt(outermost.name, i), outermost.ports[i]
         count = each.cycles * times
@@ -123,29 +129,23 @@ class _Sum:
 
 
 def demand(
-    chain: Chain,
-    blocks: Blocks,
-    near: NearChip,
-    lanes: Lanes,
-    product_of: ProductOf,
-    *,
-    held: bool,
+    chain: Chain, tiling: Tiling, near: NearChip, lanes: Lanes, product_of: ProductOf
 ) -> Demand:
     """Return what one instance of a chain asks of a chip.
 
     Parameters
     ----------
     chain : Chain
-    blocks : Blocks
-        How it is cut.
+    tiling : Tiling
+        How it is cut: tilings that differ in their places alone, or in how many instances are
+        held, ask the same.
     near : NearChip
     lanes : Lanes
         The vector unit.
     product_of : callable
         What a block's product costs.
-    held : bool
-        Whether weights stay until the instance has ended: they come once.
     """
+    blocks = Blocks.of(chain, tiling.rows, tiling.columns)
     total, counts = _Sum(near), blocks.counted()
     jobs = np.zeros((2, 2, 4, 4), np.int64)
     for kind, times in counts.items():
@@ -159,21 +159,19 @@ def demand(
             second.cycles,
             total.job(*_added(chain, near, rows, kind.place), lanes, times),
         )
-    loads, load_cycles = _loads(chain, blocks, near, total, counts, held)
-    stores = np.zeros(2, np.int64)
-    for rows, times in _row_kinds(counts).items():
-        leaves = transfer(near, "output", 1, blocks.rows[rows] * chain.out, chain.second.output)
-        total.outer(leaves, times)
-        stores[rows] = max(leaves.cycles, leaves.moves.cycles)
+    loads, more, load_cycles = _loads(chain, tiling, blocks, near, total, counts)
+    stores, store_cycles = _stores(chain, tiling, blocks, near, total, counts)
     return Demand(
         blocks=blocks,
         jobs=jobs,
         loads=loads,
+        more=more,
         stores=stores,
         counts=counts,
         busy=dict(total.busy),
         unit_cycles=total.unit_cycles,
         load_cycles=load_cycles,
+        store_cycles=store_cycles,
         reads=total.reads,
         writes=total.writes,
         outer_bits=total.outer_bits,
@@ -182,11 +180,11 @@ def demand(
     )
 
 
-def _row_kinds(counts: Counter[Kind]) -> Counter[int]:
-    """Return the blocks of rows by kind: each has one block that is its last, or alone."""
+def _by_rows(counts: Counter[Kind], places: Iterable[int]) -> Counter[int]:
+    """Return the blocks in some places by their kind of rows."""
     found: Counter[int] = Counter()
     for kind, times in counts.items():
-        if kind.place in (ALONE, LAST):
+        if kind.place in places:
             found[kind.rows] += times
     return found
 
@@ -235,37 +233,71 @@ def _added(chain: Chain, near: NearChip, rows: int, place: int) -> tuple[Operati
 
 def _loads(
     chain: Chain,
+    tiling: Tiling,
     blocks: Blocks,
     near: NearChip,
     total: _Sum,
     counts: Counter[Kind],
-    held: bool,
-) -> tuple[Ints, int]:
-    """Return the clocks of loads by what comes together, and those of all of them at least."""
-    first, second = chain.first, chain.second
+) -> tuple[Ints, Ints, int]:
+    """Return the clocks of loads by what comes together, and those of all of them at least.
+
+    Inputs come with the first block of their rows, weights with each block; held, or spilled,
+    inputs, weights or both otherwise (`tiling`).
+    """
+    first, second, spilled = chain.first, chain.second, tiling.spilled
+    rows, columns = blocks.rows, blocks.columns
+    inputs = [transfer(near, "input", 1, each * chain.inner, first.input) for each in rows]
+    weights = [
+        transfer(near, "weight", chain.matrices, each * chain.inner, first.weight)
+        for each in columns
+    ]
+    sums = [transfer(near, "output", 1, each * chain.out, near_sums(chain)) for each in rows]
+    others = [transfer(near, "weight", 1, each * chain.out, second.weight) for each in columns]
     by_columns: Counter[int] = Counter()
     for kind, times in counts.items():
         by_columns[kind.columns] += times
-    if held:
+    if tiling.held or spilled:
         by_columns = blocks.columns_seen()
-    kinds, by_rows = (0, 1), _row_kinds(counts)
-    loads, least = np.zeros((4, 3), np.int64), 0
-    rows, columns = blocks.rows, blocks.columns
-    inputs = [transfer(near, "input", 1, rows[a] * chain.inner, first.input) for a in kinds]
-    weights = [
-        transfer(near, "weight", chain.matrices, columns[b] * chain.inner, first.weight)
-        for b in kinds
-    ]
-    more = [transfer(near, "weight", 1, columns[b] * chain.out, second.weight) for b in kinds]
-    for each, counted in ((inputs, by_rows), (weights, by_columns), (more, by_columns)):
+    of_rows = _by_rows(counts, (ALONE, FIRST, LATER, LAST) if spilled else (ALONE, FIRST))
+    back = _by_rows(counts, (LATER, LAST)) if spilled else Counter[int]()
+    least = 0
+    for each, counted in (
+        (inputs, of_rows), (weights, by_columns), (others, by_columns), (sums, back)
+    ):  # fmt: skip
         for i, times in counted.items():
             total.outer(each[i], times)
             least += each[i].cycles * times
-    for a in (*kinds, NONE):
-        for b in (*kinds, NONE):
-            some = [each[at] for each, at in ((inputs, a), (weights, b)) if at != NONE]
-            together = Moves.joined(each.moves for each in some)
-            loads[a, b] = max(sum(each.cycles for each in some), together.cycles)
-    for b in kinds:
-        loads[NONE + 1, b] = max(more[b].cycles, more[b].moves.cycles)
-    return loads, least
+    return _together(inputs, weights), _together(sums, others), least
+
+
+def _together(of_rows: Sequence[Transfer], of_columns: Sequence[Transfer]) -> Ints:
+    """Return the clocks of what comes at once, by kinds of rows and of columns; `NONE`: neither."""
+    found = np.zeros((3, 3), np.int64)
+    for a in (0, 1, NONE):
+        for b in (0, 1, NONE):
+            some = [each[at] for each, at in ((of_rows, a), (of_columns, b)) if at != NONE]
+            moves = Moves.joined(each.moves for each in some)
+            found[a, b] = max(sum(each.cycles for each in some), moves.cycles)
+    return found
+
+
+def _stores(
+    chain: Chain,
+    tiling: Tiling,
+    blocks: Blocks,
+    near: NearChip,
+    total: _Sum,
+    counts: Counter[Kind],
+) -> tuple[Ints, int]:
+    """Return the clocks of stores by kinds of rows, of results and of sums, and of all of them."""
+    stores, every = np.zeros((2, 2), np.int64), 0
+    spilled = (FIRST, LATER) if tiling.spilled else ()
+    for what, bits, places in (
+        (0, Fraction(chain.second.output), (ALONE, LAST)), (1, near_sums(chain), spilled)
+    ):  # fmt: skip
+        for rows, times in _by_rows(counts, places).items():
+            leaves = transfer(near, "output", 1, blocks.rows[rows] * chain.out, bits, leaves=True)
+            total.outer(leaves, times)
+            stores[rows, what] = max(leaves.cycles, leaves.moves.cycles)
+            every += int(stores[rows, what]) * times
+    return stores, every

@@ -66,20 +66,24 @@ class Floors:
         self._add_steps()
         self._add_edges()
         self._found = {
-            (ahead, held): self._bounds(ahead=ahead, held=held)
+            (ahead, *once): self._bounds(ahead=ahead, held=once[0], spilled=once[1])
             for ahead in (False, True)
-            for held in (False, True)
+            for once in ((False, False), (True, False), (False, True))
         }
 
     def of(self, tiling: Tiling) -> tuple[float, float]:
         """Return clocks and energy that a tiling does not undercut, all instances together."""
-        cycles, pj = self._found[tiling.ahead, tiling.held > 0]
+        cycles, pj = self._found[tiling.ahead, tiling.held > 0, tiling.spilled]
         i, j = self._at[0][tiling.rows], self._at[1][tiling.columns]
         return cycles[i][j], pj[i][j]
 
-    def _bounds(self, *, ahead: bool, held: bool) -> tuple[list[list[float]], list[list[float]]]:
+    def _bounds(
+        self, *, ahead: bool, held: bool, spilled: bool
+    ) -> tuple[list[list[float]], list[list[float]]]:
         """Return clocks and energy by sizes of blocks."""
-        busy, pj = self._weights_of(held=held)
+        busy, pj = self._weights_of(once=held or spilled)
+        if spilled:
+            pj = pj + self._spill(busy)
         cycles = np.maximum(self.array, self.unit) if ahead else self.array + self.unit
         for clocks in busy.values():
             cycles = np.maximum(cycles, clocks)
@@ -152,15 +156,30 @@ class Floors:
         rows = (self._rows * ends.sum(axis=1)).sum(axis=0)
         self._outer(self._busy, "input", rows * chain.inner, chain.first.input)
         self.pj += self._outer_pj("input", rows * chain.inner, chain.first.input)
-        self._outer(self._busy, "output", rows * chain.out, chain.second.output)
-        self.pj += self._outer_pj("output", rows * chain.out, chain.second.output)
+        self._outer(self._busy, "output", rows * chain.out, chain.second.output, leaves=True)
+        self.pj += self._outer_pj("output", rows * chain.out, chain.second.output, leaves=True)
 
-    def _weights_of(self, *, held: bool) -> tuple[dict[PortAt, Floats], Floats]:
+    def _spill(self, busy: dict[PortAt, Floats]) -> Floats:
+        """Add the clocks of inputs that come again, and of sums; return the energy of both."""
+        chain, counts, sums = self._chain, self._counts, near_sums(self._chain)
+        rows = self._rows * counts.sum(axis=1)[:, [FIRST, LATER, LAST]].swapaxes(0, 1)
+        first, later, last = rows.sum(axis=1)
+        pj = self._zero.copy()
+        for operand, elements, bits, leaves in (
+            ("input", (first + later) * chain.inner, chain.first.input, False),
+            ("output", (later + last) * chain.out, sums, False),
+            ("output", (first + later) * chain.out, sums, True),
+        ):
+            self._outer(busy, operand, elements, bits, leaves=leaves)
+            pj += self._outer_pj(operand, elements, bits, leaves=leaves)
+        return pj
+
+    def _weights_of(self, *, once: bool) -> tuple[dict[PortAt, Floats], Floats]:
         """Return the clocks of all ports, with the weights that come, and the energy of these."""
         chain, busy = self._chain, {at: clocks.copy() for at, clocks in self._busy.items()}
         visits = self._counts.sum(axis=(0, 2))
         columns: NDArray[np.int64] = (self._columns * visits).sum(axis=0)
-        if held:
+        if once:
             columns = np.full_like(columns, _seen(chain))
         pj = self._zero.copy()
         for elements, bits in (
@@ -171,23 +190,30 @@ class Floors:
             pj += self._outer_pj("weight", elements, bits)
         return busy, pj
 
-    def _outer_ends(self, operand: str) -> list[tuple[PortAt, str]]:
-        near, leaves = self._near, operand == "output"
-        outer = near.outermost
+    def _outer_ends(self, operand: str, *, leaves: bool) -> list[tuple[PortAt, str]]:
+        near, outer = self._near, self._near.outermost
         i = outer.port("write" if leaves else "read", operand)
         ways = ("write", "read") if leaves else ("read", "write")
         return [(PortAt(outer.name, i), ways[0]), (near.port(ways[1], operand), ways[1])]
 
     def _outer(
-        self, busy: dict[PortAt, Floats], operand: str, elements: Ints, bits: Fraction
+        self,
+        busy: dict[PortAt, Floats],
+        operand: str,
+        elements: Ints,
+        bits: Fraction,
+        *,
+        leaves: bool = False,
     ) -> None:
-        for at, _ in self._outer_ends(operand):
+        for at, _ in self._outer_ends(operand, leaves=leaves):
             width = self._near.whole.memory(at.memory).ports[at.port].width_bits
             busy[at] = busy.get(at, self._zero) + elements * float(bits / width)
 
-    def _outer_pj(self, operand: str, elements: Ints, bits: Fraction) -> Floats:
+    def _outer_pj(
+        self, operand: str, elements: Ints, bits: Fraction, *, leaves: bool = False
+    ) -> Floats:
         pj = self._zero.copy()
-        for at, way in self._outer_ends(operand):
+        for at, way in self._outer_ends(operand, leaves=leaves):
             port = self._near.whole.memory(at.memory).ports[at.port]
             each = port.read_pj if way == "read" else port.write_pj
             pj += elements * (float(bits / port.width_bits) * each)

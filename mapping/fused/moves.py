@@ -53,13 +53,22 @@ class Transfer(NamedTuple):
     """Bits of an operand between the outermost memory and a near one, in whole accesses."""
 
     operand: str
+    leaves: bool
     bits: Fraction
     cycles: int
     moves: Moves
 
 
-def transfer(near: NearChip, operand: str, many: int, elements: int, bits: Fraction) -> Transfer:
-    """Return what loads, or stores, some tiles: results leave, the others come.
+def transfer(
+    near: NearChip,
+    operand: str,
+    many: int,
+    elements: int,
+    bits: Fraction,
+    *,
+    leaves: bool = False,
+) -> Transfer:
+    """Return what loads, or stores, some tiles.
 
     Parameters
     ----------
@@ -69,11 +78,12 @@ def transfer(near: NearChip, operand: str, many: int, elements: int, bits: Fract
         Tiles, and the elements of each.
     bits : Fraction
         Of an element.
+    leaves : bool
+        Whether they go to the outermost memory, or come from there.
     """
-    leaves = operand == "output"
     outer, moves = near.outermost, Moves()
     width = outer.ports[outer.port("write" if leaves else "read", operand)].width_bits
     for _ in range(many):
         moves.add(near, "read" if leaves else "write", operand, elements, bits)
     cycles = many * units_of(elements, bits / width, 1)
-    return Transfer(operand, many * elements * bits, cycles, moves)
+    return Transfer(operand, leaves, many * elements * bits, cycles, moves)

@@ -2,9 +2,9 @@
 
 The space: blocks of rows (whole tokens) and of columns that are the least for 1, 2, 3 ... 8 blocks
 of the chain, and for twice and 1.5 times as many up to all; one place or two; the array ahead of
-the vector unit or not; weights of no instance, one or two held. The products of a block are laid by
-their best mapping for the objective (`mapping.search`). A tiling is left out only where
-`cost.lower_bound` and the energy of it, with floors in the place of the products' costs
+the vector unit or not; weights of no instance, one or two held, or sums spilled. The products of a
+block are laid by their best mapping for the objective (`mapping.search`). A tiling is left out only
+where `cost.lower_bound` and the energy of it, with floors in the place of the products' costs
 (`products.floor_product`), are no better than what was found. Ties go to less energy, or fewer
 clocks, then to larger blocks.
 """
@@ -12,7 +12,7 @@ clocks, then to larger blocks.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from heapq import heapify, heappop, heappush
 
@@ -21,7 +21,6 @@ from ...datatypes.base.numbers import ceil_div
 from ..best import OBJECTIVES, Best, Objective
 from ..kept_results import best_mapping
 from ..mappers import ORDERS
-from .blocks import Blocks
 from .chain import Chain, Lanes
 from .cost import FusedCost, bound_of, cost_of
 from .demand import Demand, demand
@@ -73,10 +72,8 @@ def costed(chain: Chain, near: NearChip, lanes: Lanes, found: Found) -> Demand:
         As of `search`.
     found : Found
     """
-    blocks = Blocks.of(chain, found.tiling.rows, found.tiling.columns)
     made = {asked: block_product(best, near) for asked, best in found.products.items()}
-    held = found.tiling.held > 0
-    return demand(chain, blocks, near, lanes, made.__getitem__, held=held)
+    return demand(chain, found.tiling, near, lanes, made.__getitem__)
 
 
 def extents(size: int) -> list[int]:
@@ -94,16 +91,26 @@ def extents(size: int) -> list[int]:
     return list(dict.fromkeys(ceil_div(size, blocks) for blocks in counts))
 
 
-def modes(chain: Chain, lanes: Lanes, rows: int) -> Iterator[tuple[int, bool, int]]:
-    """Yield places, whether the array is ahead, and the instances held, of blocks of so many rows.
+def modes(chain: Chain, lanes: Lanes, rows: int, columns: int) -> Iterator[Tiling]:
+    """Yield the tilings of blocks of so many rows and columns.
 
-    Nothing is gained by holding weights that one block of rows uses.
+    Nothing is gained by holding weights that one block of rows uses, or by spilling its sums.
+
+    Parameters
+    ----------
+    chain : Chain
+    lanes : Lanes
+    rows, columns : int
+        Of a block.
     """
     for places in (2, 1):
         for ahead in (True, False) if lanes.overlap else (False,):
+            each = Tiling(rows=rows, columns=columns, places=places, ahead=ahead)
             for held in range(places + 1 if rows < chain.m else 1):
                 if held < 2 or chain.instances > 1:
-                    yield places, ahead, held
+                    yield replace(each, held=held)
+            if chain.spills and rows < chain.m and columns < chain.middle:
+                yield replace(each, spilled=True)
 
 
 def tilings(chain: Chain, near: NearChip, lanes: Lanes) -> Iterator[Tiling]:
@@ -118,8 +125,7 @@ def tilings(chain: Chain, near: NearChip, lanes: Lanes) -> Iterator[Tiling]:
         rows, found = min(tokens * token, chain.m), list[Tiling]()
         fits = set[tuple[int, ...]]()
         for columns in extents(chain.middle):
-            for places, ahead, held in modes(chain, lanes, rows):
-                each = Tiling(rows=rows, columns=columns, places=places, ahead=ahead, held=held)
+            for each in modes(chain, lanes, rows, columns):
                 whole = columns == chain.middle
                 if each.mode in fits or (
                     (whole or columns < lost.get(each.mode, chain.middle))
@@ -235,19 +241,15 @@ class _Demands:
 
     def __init__(self, chain: Chain, near: NearChip, lanes: Lanes, product_of: ProductOf) -> None:
         self._asked = chain, near, lanes
-        self._blocks = cache(lambda rows, columns: Blocks.of(chain, rows, columns))
         self._product_of = cache(product_of)
-        self._found: dict[tuple[int, int, bool], Demand] = {}
+        self._found: dict[tuple[int, int, bool, bool], Demand] = {}
 
     def of(self, tiling: Tiling) -> Demand:
         """Return what a tiling asks."""
         chain, near, lanes = self._asked
-        key = tiling.rows, tiling.columns, tiling.held > 0
+        key = tiling.rows, tiling.columns, tiling.held > 0, tiling.spilled
         if key not in self._found:
-            blocks = self._blocks(tiling.rows, tiling.columns)
-            self._found[key] = demand(
-                chain, blocks, near, lanes, self._product_of, held=tiling.held > 0
-            )
+            self._found[key] = demand(chain, tiling, near, lanes, self._product_of)
         return self._found[key]
 
     def again(self, tiling: Tiling, see: Callable[[Asked], object]) -> None:
@@ -258,11 +260,11 @@ class _Demands:
             see(asked)
             return self._product_of(asked)
 
-        blocks = self._blocks(tiling.rows, tiling.columns)
-        demand(chain, blocks, near, lanes, seen, held=tiling.held > 0)
+        demand(chain, tiling, near, lanes, seen)
 
 
 def too_small(chain: Chain, near: NearChip) -> str:
     """Return which memory cannot hold the least blocks, and by how much."""
-    least = Tiling(rows=min(chain.rows_per_token, chain.m), columns=1)
+    spilled = chain.spills and chain.m > 1 and chain.middle > 1
+    least = Tiling(rows=min(chain.rows_per_token, chain.m), columns=1, spilled=spilled)
     return f"{problem(chain, least, near)} These are the least blocks."

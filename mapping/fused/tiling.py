@@ -5,6 +5,10 @@ gate and up) and the second's (V, or down) come from the outermost memory unless
 the array makes the block of the middle, the vector unit does its steps, the array makes the block's
 part of the results, and the unit adds it to the rows' sums. The inputs (Q) come with the first
 block of their rows, the results leave after the last.
+
+Or, where sums are spilled, for blocks of columns, for blocks of rows: weights come once for all
+rows, with the first of them; inputs come with every block; the sums of its rows come back before
+they are added to, but for the first block of columns, and leave after.
 """
 
 from collections.abc import Iterator
@@ -36,6 +40,8 @@ class Tiling:
     held : int
         Instances whose weights (K and V) stay whole: 0, tiles come anew for each block of rows; 1,
         each instance starts when the one before has ended; 2, the next one's come beside it.
+    spilled : bool
+        Whether blocks of columns are outermost: unfinished sums go to the outermost memory.
     """
 
     rows: int
@@ -43,6 +49,7 @@ class Tiling:
     places: int = 1
     ahead: bool = False
     held: int = 0
+    spilled: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -54,11 +61,15 @@ class Tiling:
             whole_number(f"tiling: {name}", getattr(self, name), low, high)
         if self.places < 2 <= self.held:
             raise BitlatheError("tiling: two instances held and places 1; it needs places 2.")
+        if self.spilled and self.held:
+            raise BitlatheError(
+                "tiling: sums are spilled and weights held; spilled, weights come once: held is 0."
+            )
 
     @property
     def mode(self) -> tuple[int, ...]:
         """All but the sizes of blocks."""
-        return self.places, self.ahead, self.held
+        return self.places, self.ahead, self.held, self.spilled
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -89,6 +100,11 @@ def needs(chain: Chain, tiling: Tiling) -> Iterator[Need]:
     block = rows * columns
     yield Need("output", "middle", chain.matrices * block, first.output, beside)
     yield Need("input", "middle as input", block, second.input, beside)
+    if tiling.spilled:
+        widest = max(sums, Fraction(second.output))
+        yield Need("output", "sums or results", rows * chain.out, widest, places)
+        yield Need("output", "a block's sums", rows * chain.out, sums, beside)
+        return
     yield Need("output", "results", rows * chain.out, second.output, places)
     if columns < chain.middle:
         yield Need("output", "a block's sums", rows * chain.out, sums, beside)
@@ -103,6 +119,16 @@ def problem(chain: Chain, tiling: Tiling, near: NearChip) -> str | None:
         return (
             f"blocks of {tiling.rows} rows cut tokens of {chain.rows_per_token} rows; give a "
             "multiple."
+        )
+    if tiling.spilled and not chain.spills:
+        return (
+            "sums are spilled under a mask, or beside numbers that the vector unit keeps of each "
+            "row; set spilled off."
+        )
+    if tiling.spilled and tiling.columns >= chain.middle:
+        return (
+            f"sums are spilled between blocks of columns, and one block of {tiling.columns} has "
+            f"all {chain.middle}; set spilled off."
         )
     taken: dict[str, list[Need]] = {}
     memories = {operand: near.memory(operand) for operand in OPERANDS}

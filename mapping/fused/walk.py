@@ -48,7 +48,8 @@ def walk_arguments(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) 
         As of `cost_of`.
     """
     blocks, latency = asked.blocks, near.outermost.latency_cycles
-    options = (latency, tiling.places, tiling.ahead, tiling.held, chain.instances)
+    tiled = (tiling.places, tiling.ahead, tiling.held, tiling.spilled)
+    options = (latency, *tiled, chain.instances)
     of_blocks = (blocks.low, blocks.high, blocks.kinds, blocks.short)
-    of_jobs = (asked.jobs, asked.loads, asked.stores)
+    of_jobs = (asked.jobs, asked.loads, asked.more, asked.stores)
     return of_blocks, *of_jobs, np.array(options, np.int64)

@@ -45,13 +45,15 @@ def wait(clock, until, cause, idle):
 
 
 @inner
-def finish(coming, places, latency, clock, done, stored, idle):
-    """Load a block's second weights, run the second product and add what it makes.
+def finish(coming, places, latency, spilled, clock, done, stored, idle):
+    """Load a block's second weights and sums, run the second product and add what it makes.
 
     What the array waits for is told apart in this order: the unit, weights, results.
     """
     back = places - 1
     wait(clock, coming[1], VECTOR, idle)
+    if spilled == 1:
+        store(back, clock, done, stored)
     if coming[2] > 0:
         clock[PORT] = max(clock[PORT], done[back, 0]) + coming[2]
         wait(clock, clock[PORT] + latency, WEIGHTS, idle)
@@ -98,22 +100,27 @@ def relative(rows, clock, made, done, stored, coming, found):
 
 
 @inner
-def instance(rows, blocks, jobs, loads, stores, latency, places, ahead, held, state):
+def instance(rows, blocks, jobs, loads, more, stores, latency, tiling, state):
     """Walk one instance; return the place of the results of its last rows."""
     clock, made, done, stored, coming, there, idle = state
+    places, ahead, held, spilled = tiling
     low, high, kinds, short = blocks
     for j in range(there.size):
         there[j] = 0
-    for r in range(low.size):
-        a = kinds[r]
-        rows = (rows + 1) % RING
-        for j in range(low[r], high[r]):
-            b = 1 if j == short else 0
+    outer = high[0] if spilled == 1 else low.size
+    for o in range(outer):
+        begin = 0 if spilled == 1 else low[o]
+        end = low.size if spilled == 1 else high[o]
+        for i in range(begin, end):
+            r, j = (i, o) if spilled == 1 else (o, i)
+            a, b = kinds[r], 1 if j == short else 0
             first, last = j == low[r], j == high[r] - 1
+            if first or spilled == 1:
+                rows = (rows + 1) % RING
             kind = ALONE if first and last else (FIRST if first else (LAST if last else LATER))
-            weights = b if held == 0 or there[j] == 0 else NONE
+            weights = b if held + spilled == 0 or there[j] == 0 else NONE
             there[j] = 1
-            load = loads[a if first else NONE, weights]
+            load = loads[a if first or spilled == 1 else NONE, weights]
             if ahead == 0:
                 wait(clock, done[0, 1], VECTOR, idle)
             if load > 0:
@@ -123,23 +130,23 @@ def instance(rows, blocks, jobs, loads, stores, latency, places, ahead, held, st
             made[1] = made[0]
             made[0] = clock[ARRAY]
             clock[UNIT] = max(clock[UNIT], clock[ARRAY]) + jobs[a, b, kind, STEPS]
-            end = clock[UNIT]
+            worked = clock[UNIT]
             if coming[0] == 1:
-                finish(coming, places, latency, clock, done, stored, idle)
+                finish(coming, places, latency, spilled, clock, done, stored, idle)
             coming[0] = 1
-            coming[1] = end
-            coming[2] = loads[NONE + 1, weights]
+            coming[1] = worked
+            coming[2] = more[NONE if first or spilled == 0 else a, weights]
             coming[3] = jobs[a, b, kind, SECOND]
             coming[4] = jobs[a, b, kind, ADDED]
-            coming[5] = stores[a] if last else 0
+            coming[5] = stores[a, 0] if last else (stores[a, 1] if spilled == 1 else 0)
             coming[6] = rows
             if ahead == 0:
-                finish(coming, places, latency, clock, done, stored, idle)
+                finish(coming, places, latency, spilled, clock, done, stored, idle)
     return rows
 
 
 @compiled(error_model="numpy")
-def walk(blocks, jobs, loads, stores, options):
+def walk(blocks, jobs, loads, more, stores, options):
     """Return the clocks of all instances, and (4,) those of the array's waits by cause.
 
     Parameters
@@ -151,15 +158,18 @@ def walk(blocks, jobs, loads, stores, options):
     jobs : (2, 2, 4, 4) int64 array
         Clocks by kind of rows and columns (0, or 1: short), whether a block is alone, the first,
         in between or the last of its rows: of first product, steps, second product, adding it.
-    loads : (4, 3) int64 array
+    loads : (3, 3) int64 array
         Clocks of the inputs of a kind of rows with the first weights of a kind of columns; 2: no
-        inputs, or no weights. Last row: of the second weights.
-    stores : (2,) int64 array
-        Clocks of the results by kind of rows.
-    options : (5,) int64 array
-        Latency of the outermost memory, places, ahead (0 or 1), held, instances.
+        inputs, or no weights.
+    more : (3, 3) int64 array
+        Clocks of the sums of a kind of rows with the second weights of a kind of columns.
+    stores : (2, 2) int64 array
+        Clocks of the results by kind of rows, and of their sums.
+    options : (6,) int64 array
+        Latency of the outermost memory, places, ahead (0 or 1), held, spilled (0 or 1), instances.
     """
-    latency, places, ahead, held, count = options
+    latency, places, ahead, held, spilled, count = options
+    tiling = (places, ahead, held, spilled)
     times = 1
     if held == 1:
         times, count = count, 1
@@ -168,19 +178,19 @@ def walk(blocks, jobs, loads, stores, options):
     there = np.zeros(max(1, blocks[1].max()), np.int8)
     idle, before = np.zeros(4, np.int64), np.zeros((KEPT, 4), np.int64)
     state = (clock, made, done, stored, coming, there, idle)
-    more = np.zeros(4, np.int64)
+    further = np.zeros(4, np.int64)
     seen, ends = np.zeros((KEPT, SIZE), np.int64), np.zeros(KEPT, np.int64)
     now = np.zeros(SIZE, np.int64)
     rows, walked, skipped, jumped = 0, 0, 0, False
     while walked < count:
-        rows = instance(rows, blocks, jobs, loads, stores, latency, places, ahead, held, state)
+        rows = instance(rows, blocks, jobs, loads, more, stores, latency, tiling, state)
         walked += 1
         relative(rows, clock, made, done, stored, coming, now)
         for back in range(min(KEPT, walked - 1)):
             if not jumped and np.all(seen[back] == now):
                 turns = (count - walked) // (back + 1)
                 skipped, jumped = turns * (clock[ARRAY] - ends[back]), True
-                more = turns * (idle - before[back])
+                further = turns * (idle - before[back])
                 walked += turns * (back + 1)
         for back in range(KEPT - 1, 0, -1):
             seen[back] = seen[back - 1]
@@ -188,9 +198,9 @@ def walk(blocks, jobs, loads, stores, options):
             before[back] = before[back - 1]
         seen[0], ends[0], before[0] = now, clock[ARRAY], idle
     if coming[0] == 1:
-        finish(coming, places, latency, clock, done, stored, idle)
+        finish(coming, places, latency, spilled, clock, done, stored, idle)
     for back in range(1, -1, -1):
         store(back, clock, done, stored)
     end = max(clock[PORT], clock[ARRAY], clock[UNIT])
     wait(clock, end, RESULTS, idle)
-    return (end + skipped) * times, (idle + more) * times
+    return (end + skipped) * times, (idle + further) * times

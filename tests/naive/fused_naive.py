@@ -130,27 +130,35 @@ def plus(*works):
 def one_run(chain, tiling, chip, lanes, product, instances):
     """Return a machine with all jobs of some instances, one after another."""
     machine = Machine(chain, tiling, chip, lanes, product)
-    steps, places = chain["steps"], tiling["places"]
+    steps, places, spilled = chain["steps"], tiling["places"], tiling["spilled"]
     ahead = 1 if tiling["ahead"] else 0
     sums = chain["partial"]
     cut = blocks(chain, min(tiling["rows"], chain["m"]), min(tiling["columns"], chain["middle"]))
     uses, row_ends = [], []
     for _ in range(instances):
-        there = set()
-        for rows, sizes in cut:
+        there, these = set(), []
+        for top, (rows, sizes) in enumerate(cut):
             for number, (j, columns) in enumerate(sizes):
                 first, last = number == 0, number == len(sizes) - 1
-                comes = not tiling["held"] or j not in there
-                there.add(j)
-                uses.append((rows, columns, first, last, comes))
+                these.append((top, j, rows, columns, first, last))
+        if spilled:
+            these.sort(key=lambda use: (use[1], use[0]))
+        for _, j, rows, columns, first, last in these:
+            comes = j not in there or not (tiling["held"] or spilled)
+            there.add(j)
+            uses.append((rows, columns, first, last, comes))
     latency = chip["latency"]
     for u, (rows, columns, first, last, comes) in enumerate(uses):
-        parts = [("input", rows * chain["inner"], chain["first"]["input"])] if first else []
+        parts = []
+        if first or spilled:
+            parts.append(("input", rows * chain["inner"], chain["first"]["input"]))
         if comes:
             each = ("weight", columns * chain["inner"], chain["first"]["weight"])
             parts += [each] * chain["matrices"]
         machine.job("port", ("load", u), machine.load(parts), [("first", u - places)])
         second = [("weight", columns * chain["out"], chain["second"]["weight"])] if comes else []
+        if spilled and not first:
+            second.append(("output", rows * chain["out"], sums))
         machine.job("port", ("more", u), machine.load(second), [("second", u - places)])
         alone = first and last
         clocks = sum(
@@ -173,7 +181,7 @@ def one_run(chain, tiling, chip, lanes, product, instances):
             work = plus(work, times(chain["quantize"], elements, ceil(elements / group)))
         machine.job("unit", ("steps", u), machine.unit(work, used), [("first", u)])
         waits = [("steps", u), ("more", u, latency if second else None)]
-        if last:
+        if last or spilled:
             waits.append(("results", len(row_ends) - places))
         clocks = machine.run_product((True, rows, columns, alone))
         machine.job("array", ("second", u), clocks, waits)
@@ -188,20 +196,21 @@ def one_run(chain, tiling, chip, lanes, product, instances):
                 "write", "output", elements, chain["second"]["output"] if last else sums, used
             )
         machine.job("unit", ("added", u), machine.unit(work, used), [("second", u)])
-        if last:
+        if last or spilled:
             row_ends.append(u)
-            clocks = machine.leave(elements, chain["second"]["output"])
+            clocks = machine.leave(elements, chain["second"]["output"] if last else sums)
             machine.job("port", ("store", u), clocks, [("added", u)])
     machine.row_ends = row_ends
-    order(machine, len(uses), places, ahead)
+    order(machine, len(uses), places, ahead, spilled)
     return machine
 
 
-def order(machine, count, places, ahead):
+def order(machine, count, places, ahead, spilled):
     """Sort the jobs of each machine as the schedule says."""
     port, array, unit = [], [], []
     for u in range(count + ahead + places):
-        port += [("load", u), ("more", u - ahead), ("store", u - ahead - places)]
+        between = [("more", u - ahead), ("store", u - ahead - places)]
+        port += [("load", u), *(reversed(between) if spilled else between)]
         array += [("first", u), ("second", u - ahead)]
         unit += [("steps", u), ("added", u - ahead)]
     for name, jobs in (("port", port), ("array", array), ("unit", unit)):

@@ -1,7 +1,9 @@
-"""Fused attention in runs: never worse than apart, accounted for, left alone where it must be."""
+"""Fused attention and MLPs in runs: never worse than apart, accounted for, left alone where due."""
 
 import math
+import random
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -9,17 +11,29 @@ from click.testing import CliRunner
 
 import bitlathe as bl
 from bitlathe.cli import main
-from bitlathe.sim.fused import chosen, groups_of
+from bitlathe.mapping.mappers import ORDERS
+from bitlathe.sim.fused.choose import choice, chosen
+from bitlathe.sim.fused.groups import groups_of, left_of
 from bitlathe.sim.run import LayerRun, Run
 from bitlathe.workloads import Gemm, load_model
-from bitlathe.workloads.vector_step import VectorStep
+from bitlathe.workloads.vector_step import Tensor, VectorStep
 
 STEP = {"prefill": [[24, 8]], "decode": [40, {"context": 17, "sequences": 3}]}
+TINY = {
+    "model_type": "gemma3_text", "hidden_size": 64, "num_hidden_layers": 6,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 96,
+    "vocab_size": 100, "sliding_window": 20,
+}  # fmt: skip
+MOE = {
+    "model_type": "mixtral", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "intermediate_size": 96, "vocab_size": 100, "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+}  # fmt: skip
 CASES: tuple[dict[str, Any], ...] = (
     {"model": "opt-125m", "context": 64, "batch": 2},
     {"model": "opt-125m", "phase": "decode", "context": 96, "batch": 3},
-    {"model": "opt-125m", "context": 96, "causal": True},
-    {"model": "gemma-3-1b", "context": 700, "causal": True},
+    {"model": TINY, "context": 48, "causal": True},
+    {"model": MOE, "context": 5, "batch": 3},
     {"model": "gemma-3-1b", "step": STEP},
 )
 RANKS = {
@@ -29,8 +43,12 @@ RANKS = {
 }
 
 
+def fused_in(layers: tuple[LayerRun, ...]) -> list[LayerRun]:
+    return [layer for layer in layers if layer.fused is not None]
+
+
 def fused_of(run: Run) -> list[LayerRun]:
-    return [layer for layer in run.layers if layer.fused is not None]
+    return fused_in(run.layers)
 
 
 @pytest.mark.parametrize("mapper", RANKS)
@@ -67,19 +85,23 @@ def accounted(layer: LayerRun, rung: str) -> None:
 
 
 def test_a_group_names_its_layers_and_stands_in_their_place() -> None:
-    how: dict[str, Any] = {"fidelity": "analytic", **CASES[0]}
+    how: dict[str, Any] = {"model": "opt-125m", "context": 64, "fidelity": "analytic"}
     fused, apart = bl.simulate("bitmod", **how), bl.simulate("bitmod", **how, fusion=False)
     names = [layer.name for layer in apart.layers]
-    (group,) = fused_of(fused)
-    assert group.name == "attention_qk+av"
-    assert group.fused is not None
-    assert group.fused["layers"] == ["attention_qk", "softmax", "attention_av"]
-    at = names.index("attention_qk")
-    assert names[at : at + 3] == group.fused["layers"]
-    assert [layer.name for layer in fused.layers] == [*names[:at], group.name, *names[at + 3 :]]
-    others = [layer for layer in apart.layers if layer.name not in group.fused["layers"]]
-    assert [layer for layer in fused.layers if layer is not group] == others
-    assert group.name in fused.table()
+    groups = {
+        "attention_qk+av": ["attention_qk", "softmax", "attention_av"],
+        "fc1+fc2": ["fc1", "activation", "fc2"],
+    }
+    assert {group.name: (group.fused or {})["layers"] for group in fused_of(fused)} == groups
+    for name, layers in groups.items():
+        at = names.index(layers[0])
+        assert names[at : at + 3] == layers
+        names[at : at + 3] = [name]
+        assert name in fused.table()
+    assert [layer.name for layer in fused.layers] == names
+    gone = {*groups, *groups["attention_qk+av"], *groups["fc1+fc2"], "fc2_residual", "fc2_norm"}
+    others = [layer for layer in apart.layers if layer.name not in gone]
+    assert [layer for layer in fused.layers if layer.name not in gone] == others
 
 
 def test_the_command_names_what_is_fused() -> None:
@@ -87,13 +109,13 @@ def test_the_command_names_what_is_fused() -> None:
     fused, apart = (
         CliRunner().invoke(main, [*command.split(), *more]).output for more in ([], ["--no-fusion"])
     )
-    assert "fused on the chip: attention_qk, softmax, attention_av\n" in fused
+    assert "fused on the chip: attention_qk, softmax, attention_av; fc1, activation, fc2\n" in fused
     assert "fused" not in apart
 
 
 def test_scores_never_touch_dram_and_keys_come_once_for_each_block_of_rows() -> None:
     run = bl.simulate("bitmod", **CASES[0], fidelity="analytic", mapper="search")
-    (group,) = fused_of(run)
+    group = fused_of(run)[0]
     assert group.fused is not None
     tiling, heads, tokens, width = group.fused["tiling"], 12 * 2, 64, 64
     passes = 1 if tiling["held"] else math.ceil(tokens / tiling["rows"])
@@ -121,7 +143,7 @@ def test_a_chip_without_room_keeps_layers_apart(monkeypatch: pytest.MonkeyPatch)
     def too_small(*_: Any) -> None:
         raise bl.BitlatheError("too small to fuse")
 
-    monkeypatch.setattr("bitlathe.sim.fused.best_fusion", too_small)
+    monkeypatch.setattr("bitlathe.sim.fused.chains.best_fusion", too_small)
     how: dict[str, Any] = {"model": "opt-125m", "context": 32, "fidelity": "analytic"}
     assert bl.simulate("bitmod", **how).layers == bl.simulate("bitmod", **how, fusion=False).layers
 
@@ -134,7 +156,7 @@ def test_each_attention_of_a_step_is_fused_or_apart() -> None:
     def count(layers: tuple[LayerRun, ...], name: str) -> int:
         return sum(each.count for each in layers if each.name.startswith(name))
 
-    groups = sum(each.count for each in fused if each.fused is not None)
+    groups = sum(each.count for each in fused_in(fused) if each.name.startswith("attention"))
     assert 0 < groups < count(apart, "attention_qk")
     assert count(fused, "attention_qk") == count(apart, "attention_qk")
     for name in ("softmax", "attention_av"):
@@ -158,7 +180,7 @@ def gemms() -> tuple[Gemm, Gemm, VectorStep]:
 def test_groups_are_what_follows_each_other() -> None:
     scores, mix, softmax = gemms()
     (group,) = groups_of([scores, mix], [softmax])
-    assert (group.scores, group.mix, group.softmax) == (scores, mix, softmax)
+    assert (group.into, group.out, group.step) == ((scores,), mix, softmax)
     none: list[tuple[list[Gemm], list[VectorStep]]] = [
         ([mix, scores], [softmax]),  # the mix is another's
         ([scores, replace(mix, batch=1)], [softmax]),
@@ -188,8 +210,75 @@ def test_groups_are_taken_while_the_run_gets_better() -> None:
     def layers_of(some: Any) -> tuple[LayerRun, ...]:
         return (layer(20, 20.0), *(each for _, each in some))
 
-    found = {name: len(chosen(made, layers_of, name)) for name in ("cycles", "energy", "edp")}  # type: ignore[arg-type]
-    assert found == {"cycles": 2, "energy": 3, "edp": 3}
-    many = made * 6  # all, or none: all have 6 clocks more and 30 pJ less
-    assert len(chosen(many, layers_of, "cycles")) == 1
-    assert len(chosen(many, layers_of, "energy")) == 19
+    def taken(some: list[Any], objective: Any) -> int:
+        gains = [(each.cycles, each.energy_pj["total"]) for _, each in some]
+        assert len(chosen(some, [(0, 0.0)] * len(some), layers_of, objective)) - 1 <= len(some)
+        return len(chosen(some, gains, layers_of, objective)) - 1
+
+    found = {name: taken(made, name) for name in ("cycles", "energy", "edp")}
+    assert found == {"cycles": 1, "energy": 2, "edp": 2}
+    many = made * 6
+    found = {name: taken(many, name) for name in ("cycles", "energy")}
+    assert found == {"cycles": 6, "energy": 12}
+
+
+def test_of_many_groups_the_best_choice_is_found() -> None:
+    rng = random.Random("choice")
+    for _ in range(60):
+        gains = [(rng.randint(-9, 9), float(rng.randint(-9, 9))) for _ in range(rng.randint(0, 8))]
+        base = (100, float(rng.choice([80, 100, 700])))
+        for objective, rank in ORDERS.items():
+            every = [
+                rank(base[0] + sum(g[0] for g in some), base[1] + sum(g[1] for g in some))
+                for size in range(len(gains) + 1)
+                for some in combinations(gains, size)
+            ]
+            found = choice(gains, base, objective)
+            sums = [sum(gains[i][part] for i in found) for part in (0, 1)]
+            assert rank(base[0] + int(sums[0]), base[1] + sums[1])[0] == min(every)[0]
+
+
+def test_an_mlp_is_what_its_step_joins() -> None:
+    gate = Gemm(name="gate", m=6, n=10, k=4, count=3)
+    up, down = replace(gate, name="up"), replace(gate, name="down", n=4, k=10)
+    vector = Tensor(60, 10)
+    step = VectorStep(
+        name="activation", operations=("silu", "multiply"), rows=6, elements=60,
+        after=("gate", "up"), streams=True, pieces=60, reads=(vector,), count=3,
+    )  # fmt: skip
+    edges = [("gate", "down"), ("up", "down")]
+    (group,) = groups_of([gate, up, down], [step], edges)
+    assert (group.name, group.gemms, group.rows) == ("gate+up+down", (gate, up, down), 6)
+    both = replace(gate, n=20)
+    alone = replace(step, after=("gate",), reads=())
+    (one,) = groups_of([both, down], [alone], edges[:1])
+    assert one.gemms == (both, down)
+    none: list[tuple[list[Gemm], list[VectorStep], list[tuple[str, str]]]] = [
+        ([gate, up, down], [step], []),
+        ([gate, up, down], [step], [*edges, ("up", "other")]),  # another reads it
+        ([gate, up, replace(down, k=9)], [step], edges),
+        ([gate, replace(up, k=5), down], [step], edges),
+        ([gate, up, down], [replace(step, operations=("cutoff", "silu"))], edges),  # of whole rows
+        ([gate, up, down], [step, replace(step, name="x", operations=("add",))], edges),
+        ([gate, up, down], [replace(step, streams=False)], edges),
+        ([gate, up, replace(down, count=2)], [step], edges),
+    ]
+    for products, steps, joined in none:
+        assert not list(groups_of(products, steps, joined))
+
+
+def test_experts_leave_their_rows_of_the_step() -> None:
+    more = [
+        Gemm(name=name, m=3, n=n, k=k, count=2) for name, n, k in (("up", 8, 4), ("down", 4, 8))
+    ]
+    less = [replace(gemm, m=2, count=6) for gemm in more]
+    step = VectorStep(
+        name="activation", operations=("silu",), rows=9, elements=72, after=("up",), streams=True,
+        pieces=72, makes=(Tensor(72, 8),), count=2,
+    )  # fmt: skip
+    groups = [*groups_of([*more, *less], [step], [("up", "down")])]
+    assert [group.rows * group.count for group in groups] == [6, 12]
+    left = left_of(step, groups[:1])
+    assert left == replace(step, rows=6, elements=48, pieces=48, makes=(Tensor(48, 8),))
+    assert left_of(step, groups) is None
+    assert left_of(step, []) == step

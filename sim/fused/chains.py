@@ -1,0 +1,140 @@
+"""A group of layers as a chain on a chip: its sizes, bits, clocks, steps and best tiling."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...arch.hierarchy import Hierarchy
+from ...datatypes.base.errors import BitlatheError
+from ...mapping.best import Objective
+from ...mapping.fused.chain import SOFTMAX, Chain, Lanes, Mask, Steps, activation
+from ...mapping.fused.kept_results import best_fusion
+from ...mapping.fused.near import NearChip, near_chip, why_not
+from ...mapping.fused.search import BestFusion
+from ...mapping.mappers import ORDERS
+from ...mapping.operands import OperandBits
+from ...workloads.gemm import Gemm
+from ...workloads.vector_step import OPERATIONS, QUANTIZE
+from ..chip import Chip
+from ..layer_bits import LayerBits
+from ..mapped import nest_bits, nest_hierarchy
+from ..policy import formats_of
+from ..vector import group_size
+from .groups import Group
+
+Bits = Mapping[Gemm, LayerBits]
+
+
+def lanes_of(chip: Chip) -> Lanes:
+    """Return a chip's vector unit as chains find it."""
+    unit, factor = chip.vector, chip.arch.accounting.layout_factor
+    lane = unit.lane(chip.arch.technology.node_nm)
+    return Lanes(
+        lanes=unit.lanes,
+        special_cycles=lane.special_cycles,
+        add_pj=factor * lane.add_pj,
+        multiply_pj=factor * lane.multiply_pj,
+        special_pj=factor * lane.special_pj,
+        overlap=unit.overlap,
+    )
+
+
+def steps_of(chip: Chip, group: Group) -> Steps:
+    """Return the steps of a group on a chip, what stores their results among them.
+
+    Parameters
+    ----------
+    chip : Chip
+    group : Group
+        Its second product takes the results as its inputs, in the format of those.
+    """
+    steps = SOFTMAX if group.attends else activation(group.step.operations)
+    formats = formats_of(chip.arch, "attention" if group.attends else "linear")
+    if formats.input.label == formats.output.label:
+        return steps
+    width = group.out.k
+    size = group_size(formats.input, width)
+    return steps._replace(quantize=OPERATIONS[QUANTIZE], group=0 if size == width else size)
+
+
+def chain_of(chip: Chip, group: Group, bits: Bits, hierarchy: Hierarchy) -> Chain | None:
+    """Return a group as a chain on a chip, with the stored bits and clocks of its products.
+
+    None where the products that make the middle are not alike in these (rules for single layers).
+
+    Parameters
+    ----------
+    chip : Chip
+    group : Group
+    bits : mapping of Gemm to LayerBits
+    hierarchy : Hierarchy
+        The chip's memories.
+    """
+
+    def found(gemm: Gemm) -> tuple[OperandBits, float]:
+        unit_pj = nest_hierarchy(chip, gemm, bits[gemm], hierarchy).unit_pj
+        return nest_bits(chip, gemm, bits[gemm]), unit_pj
+
+    first, *others = (found(gemm) for gemm in group.into)
+    if any(other != first for other in others):
+        return None
+    into, out, second = group.into[0], group.out, found(group.out)
+    mask = None
+    if into.causal is not None:
+        mask = Mask(
+            rows_per_token=into.rows_per_token, before=into.visible_before, window=into.window
+        )
+    return Chain(
+        m=into.m,
+        middle=out.k,
+        out=out.n,
+        inner=into.k,
+        instances=into.batch,
+        matrices=sum(gemm.n for gemm in group.into) // out.k,
+        first=first[0],
+        second=second[0],
+        first_pj=first[1],
+        second_pj=second[1],
+        steps=steps_of(chip, group),
+        mask=mask,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fused:
+    """A group's chain on a chip under its best tiling."""
+
+    chain: Chain
+    near: NearChip
+    lanes: Lanes
+    best: BestFusion
+
+
+def best_of(chip: Chip, group: Group, bits: Bits, objective: Objective) -> Fused | None:
+    """Return a group under its best tiling over a chip's dataflows; None where none fits.
+
+    Parameters
+    ----------
+    chip : Chip
+    group : Group
+    bits : mapping of Gemm to LayerBits
+    objective : {"cycles", "energy", "edp"}
+        What is least.
+    """
+    lanes, found = lanes_of(chip), list[Fused]()
+    for hierarchy in chip.hierarchies:
+        if why_not(hierarchy) is not None:
+            continue
+        chain, near = chain_of(chip, group, bits, hierarchy), near_chip(hierarchy)
+        if chain is None:
+            continue
+        try:
+            best = best_fusion(chain, near, lanes, objective)
+        except BitlatheError:  # too small for the least blocks, or for a product's least tiles
+            continue
+        found.append(Fused(chain=chain, near=near, lanes=lanes, best=best))
+    rank = ORDERS[objective]
+    return min(
+        found,
+        key=lambda each: rank(each.best.cost.cycles, each.best.cost.total_pj),
+        default=None,
+    )

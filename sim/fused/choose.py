@@ -1,0 +1,196 @@
+"""Which groups of a run are fused: those that make it better in the mapper's objective.
+
+Each group is told by what it adds to the run's clocks and energy, in the place of its layers and
+its part of the step between them. For clocks, or energy, those that add less than nothing are
+taken. For their product: of all choices the least product of two sums lies at a corner of what the
+sums can reach, where for some weight w the groups are taken for which w clocks + (1 - w) energy is
+below 0; all these corners are tried. What groups do to the steps behind them is not in their sums:
+the choice is assembled, and each group tried anew beside it where there are few.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ...datatypes.base.numbers import ceil_div
+from ...mapping.best import Objective
+from ...mapping.mappers import NEST_MAPPERS, ORDERS
+from ...workloads.gemm import Gemm
+from ...workloads.vector_step import VectorStep
+from ..chip import Chip
+from ..mapped import TimeOfNest
+from ..run import LayerRun
+from ..vector import with_vector
+from .account import group_run
+from .chains import Bits
+from .groups import Group, groups_of, left_of
+
+Layers = tuple[LayerRun, ...]
+Made = tuple[Group, LayerRun]
+Total = tuple[int, float]
+"""Clocks and energy."""
+FEW = 16
+"""Groups up to which each is tried anew beside the choice."""
+
+
+def with_fusion(
+    chip: Chip,
+    steps: Sequence[VectorStep],
+    layers: Mapping[Gemm, LayerRun],
+    bits: Bits,
+    mapper: str,
+    time_of_nest: TimeOfNest,
+    edges: Iterable[tuple[str, str]] = (),
+) -> Layers:
+    """Return a run's layers, those of the vector unit among them, fused where the run is better.
+
+    Parameters
+    ----------
+    chip : Chip
+        One that has a vector unit.
+    steps : sequence of VectorStep
+        What stands between products.
+    layers : mapping of Gemm to LayerRun
+        The products, each alone, in the order of execution.
+    bits : mapping of Gemm to LayerBits
+    mapper : str
+        A search of `NEST_MAPPERS`.
+    time_of_nest : callable
+        The rung's time of a product under its mapping.
+    edges : iterable of (str, str)
+        Names of a product and of one that reads its results.
+    """
+    objective = NEST_MAPPERS[mapper].objective
+    made = [
+        (group, run)
+        for group in groups_of(layers, steps, edges)
+        if (run := group_run(chip, group, bits, objective, time_of_nest)) is not None
+    ]
+    apart = assembled(chip, steps, layers, ())
+    return chosen(
+        made,
+        [_gain(each, layers, apart) for each in made],
+        lambda some: assembled(chip, steps, layers, some) if some else apart,
+        objective,
+    )
+
+
+def chosen(
+    made: Sequence[Made],
+    gains: Sequence[Total],
+    layers_of: Callable[[Sequence[Made]], Layers],
+    objective: Objective,
+) -> Layers:
+    """Return a run's layers with those groups fused that make it better, never worse than none.
+
+    Parameters
+    ----------
+    made : sequence of (Group, LayerRun)
+    gains : sequence of (int, float)
+        Clocks and energy that each adds to the run, nearly: below 0 where it is better.
+    layers_of : callable
+        The run's layers with some groups fused.
+    objective : {"cycles", "energy", "edp"}
+        What is less in a better run.
+    """
+    rank = ORDERS[objective]
+
+    def tried(some: frozenset[int]) -> tuple[tuple[float, float], Layers]:
+        layers = layers_of([made[i] for i in sorted(some)])
+        return rank(*_total(layers)), layers
+
+    taken = frozenset[int]()
+    least, best = tried(taken)
+    some = choice(gains, _total(best), objective)
+    if some:
+        at, layers = tried(some)
+        if at < least:
+            taken, least, best = some, at, layers
+    for i in range(len(made)) if len(made) <= FEW else ():
+        at, layers = tried(taken ^ {i})
+        if at < least:
+            taken, least, best = taken ^ {i}, at, layers
+    return best
+
+
+def choice(gains: Sequence[Total], base: Total, objective: Objective) -> frozenset[int]:
+    """Return the places of the groups whose gains, added to a run's totals, make it best.
+
+    Parameters
+    ----------
+    gains : sequence of (int, float)
+        Clocks and energy that each group adds.
+    base : (int, float)
+        Those of the run without them.
+    objective : {"cycles", "energy", "edp"}
+        What is least.
+    """
+    rank = ORDERS[objective]
+    if objective != "edp":
+        return frozenset(i for i, gain in enumerate(gains) if rank(*gain) < (0, 0))
+    trades = [i for i, (cycles, pj) in enumerate(gains) if cycles * pj < 0]
+
+    def turn(i: int) -> float:
+        cycles, pj = (abs(each) for each in gains[i])
+        return pj / (pj + cycles)  # the weight of clocks at which it gains nothing
+
+    # weight 0: what saves energy, or clocks where it takes no more energy
+    some = {i for i, (cycles, pj) in enumerate(gains) if (pj, cycles) < (0, 0)}
+    corners = [frozenset(some)]
+    for i in sorted(trades, key=turn):
+        some ^= {i}
+        corners.append(frozenset(some))
+    return min(corners, key=lambda each: rank(*_summed(base, [gains[i] for i in each])))
+
+
+def _summed(base: Total, gains: Iterable[Total]) -> Total:
+    some = [base, *gains]
+    return sum(cycles for cycles, _ in some), math.fsum(pj for _, pj in some)
+
+
+def _gain(each: Made, layers: Mapping[Gemm, LayerRun], apart: Layers) -> Total:
+    """Return what a group adds to the run in which all layers are apart: its step's part too."""
+    group, run = each
+    step = group.step
+    gone = [(layers[gemm], gemm.count) for gemm in group.gemms]
+    share = group.count * group.rows / (step.count * step.rows)
+    alike = (step.name, step.rows, ceil_div(step.elements, step.rows), step.count)
+    unit = (one for one in apart if (one.name, one.m, one.n, one.count) == alike)
+    found = next(unit)
+    cycles = run.cycles * run.count - sum(one.cycles * count for one, count in gone)
+    pj = run.energy_pj["total"] * run.count
+    pj -= math.fsum(one.energy_pj["total"] * count for one, count in gone)
+    return (
+        cycles - round(found.cycles * step.count * share),
+        pj - found.energy_pj["total"] * step.count * share,
+    )
+
+
+def _total(layers: Iterable[LayerRun]) -> Total:
+    some = list(layers)
+    cycles = sum(layer.cycles * layer.count for layer in some)
+    return cycles, math.fsum(layer.energy_pj["total"] * layer.count for layer in some)
+
+
+def assembled(
+    chip: Chip,
+    steps: Sequence[VectorStep],
+    layers: Mapping[Gemm, LayerRun],
+    fused: Sequence[Made],
+) -> Layers:
+    """Return a run's layers with some groups in the place of theirs, and the other steps.
+
+    Parameters
+    ----------
+    chip : Chip
+    steps : sequence of VectorStep
+    layers : mapping of Gemm to LayerRun
+    fused : sequence of (Group, LayerRun)
+    """
+    instead = {group.into[0]: run for group, run in fused}
+    gone = {gemm for group, _ in fused for gemm in group.gemms[1:]}
+    by_step: dict[VectorStep, list[Group]] = {}
+    for group, _ in fused:
+        by_step.setdefault(group.step, []).append(group)
+    left = (left_of(step, by_step.get(step, ())) for step in steps)
+    runs = [instead.get(gemm, run) for gemm, run in layers.items() if gemm not in gone]
+    return with_vector(chip, [step for step in left if step is not None], runs)
