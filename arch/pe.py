@@ -184,7 +184,8 @@ class IntMacPE(PEKind):
     """Integer multiply-accumulate, one product per lane and clock.
 
     An exact tree adds the products of a clock; the accumulator takes their sum and saturates or
-    wraps at ``accumulator_bits``, once a clock.
+    wraps at ``accumulator_bits``, once a clock. With ``split_bits`` the multiplier of a lane splits
+    into several for narrower operands, down to so many bits (`mapping.bitfusion`).
     """
 
     kind: ClassVar[str] = "int_mac"
@@ -194,6 +195,7 @@ class IntMacPE(PEKind):
     weight_bits: int = 8
     accumulator_bits: int = 32
     overflow: Overflow = "saturate"
+    split_bits: int | None = None
 
     def __post_init__(self) -> None:
         check_range(
@@ -203,6 +205,8 @@ class IntMacPE(PEKind):
             weight_bits=(1, 16),
             accumulator_bits=(4, 62),
         )
+        if self.split_bits is not None:
+            check_range(self, split_bits=(1, min(self.activation_bits, self.weight_bits)))
         check_name(self, "overflow", ("wrap", "saturate"))
 
     @property
@@ -240,6 +244,7 @@ class IntMacSection(PESection):
     weight_bits: int | None = None
     accumulator_bits: int | None = None
     overflow: Overflow | None = None
+    split_bits: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,6 +44,11 @@ __all__ = [
 ]
 
 
+SPLITTING = ("bitfusion", "ant-os", "ant-ws")
+"""The mappers that count what PEs with ``split_bits`` do (`mapping.bitfusion`)."""
+MapperName = Literal["whole-buffer", "hpca25-whole-buffer", "bitfusion", "ant-os", "ant-ws"]
+
+
 def _cores(value: Any) -> Any:
     return {"size": value} if isinstance(value, int) else value
 
@@ -72,7 +77,7 @@ class Arch(Record):
     accounting: Accounting = Accounting()
     execution: Execution = Execution()
     overrides: list[Override] = Field(default_factory=list)
-    mapper: Literal["whole-buffer", "hpca25-whole-buffer"] | None = None
+    mapper: MapperName | None = None
     _whole: Arch | None = PrivateAttr(default=None)
     _built_for: tuple[Formats, ...] = PrivateAttr(default=())
     _settings: dict[str, Any] = PrivateAttr(default_factory=dict)
@@ -394,6 +399,17 @@ def _check_pe_in_array(arch: Arch) -> None:
     for key in ("double_buffered_operand", "drain_register"):
         if tile and not getattr(pe, key):
             raise ValueError(f"pe.{key}: of systolic arrays; use array.kind: systolic")
+    if getattr(pe, "split_bits", None) is not None:
+        if arch.mapper not in SPLITTING:
+            raise ValueError(
+                f"pe.split_bits: only the mappers {', '.join(SPLITTING)} count multipliers that "
+                "split; give one of them as mapper"
+            )
+        if not pe.own_costs and "split_bits" not in pe.unpriced:
+            raise ValueError(
+                "pe.split_bits: no component has a multiplier that splits; give energy_pj and "
+                "area_um2 of your own PE, or name it in pe.unpriced"
+            )
     kept, buffer = arch.array.accumulator_buffer, arch.buffers.accumulator
     if kept and buffer is None:
         raise ValueError(

@@ -102,18 +102,17 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
 @json_option
 def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
     """Rebuild a published study: published beside reproduced beside corrected values."""
-    known = ("bitmod-hpca25",)
-    if study not in known:
-        raise BitlatheError(unknown_name("study", study, known))
-    from ..reports.studies.bitmod_hpca25 import page
-    from ..reports.studies.bitmod_hpca25.study import reproduce as rebuild
+    from ..reports.studies.published import STUDIES
 
+    if study not in STUDIES:
+        raise BitlatheError(unknown_name("study", study, STUDIES))
+    rebuilt = STUDIES[study]
     with progress_bar() as show:
-        result = rebuild(show)
-    paths = page.write(result, out) if out else []
+        result = rebuilt.reproduce(show)
+    paths = rebuilt.write(result, out) if out else []
     if as_json:
-        print_json(result.rows)
+        print_json(result.plain())
         return
-    page.print_tables(result)
+    rebuilt.print_tables(result)
     for path in paths:
         click.echo(str(path))

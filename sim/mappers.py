@@ -1,12 +1,12 @@
 """Which mapper lays a chip's layers: a search for loop nests, or a rule that needs no nest."""
 
-from ..arch.schema import Arch
+from ..arch.schema import SPLITTING, Arch
 from ..datatypes.base.errors import BitlatheError
 from ..mapping.mappers import NEST_MAPPERS
 
 AUTO = "auto"
 RULES = ("whole-buffer", "hpca25-whole-buffer")
-MAPPERS = (AUTO, *NEST_MAPPERS, *RULES)
+MAPPERS = (AUTO, *NEST_MAPPERS, *RULES, *SPLITTING)
 """``auto``: the chip's own, else ``search``, else, on chips that no nest describes, a rule."""
 
 
@@ -18,6 +18,8 @@ def why_no_search(arch: Arch) -> str | None:
         return "execution.keep_outputs keeps results on the chip between layers"
     if arch.execution.overlap_layers:
         return "execution.overlap_layers lets layers run beside each other"
+    if arch.mapper in SPLITTING:
+        return "pe.split_bits splits multipliers for narrow operands"
     if arch.array.timing == "scalesim":
         return "array.timing scalesim counts clocks as SCALE-Sim does"
     return None
@@ -45,6 +47,11 @@ def mapper_for(arch: Arch, mapper: str) -> str:
         raise BitlatheError(
             f"mapper {mapper!r}: {reason}, which a mapping does not describe; use mapper "
             f"{arch.mapper or 'whole-buffer'!r} or take the key out of the chip."
+        )
+    if arch.mapper in SPLITTING and mapper in RULES:
+        raise BitlatheError(
+            f"mapper {mapper!r}: the chip's PEs split their multipliers, which this rule does not "
+            f"count; use mapper {arch.mapper!r}."
         )
     return rule_of(arch, mapper)
 

@@ -6,6 +6,8 @@ A rung's modules are loaded on use: the closed forms need none of the event mach
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..arch.schema import SPLITTING
+from ..datatypes.base.errors import BitlatheError
 from ..mapping.keep import Plan, layer_counts
 from ..mapping.mappers import NEST_MAPPERS
 from ..workloads.gemm import Gemm
@@ -56,7 +58,8 @@ class Rung:
         plan : Plan
         bits : mapping of Gemm to LayerBits
         mapper : str
-            One of `mapping.mappers.NEST_MAPPERS`, or as in `sim.layout.lay_out`.
+            One of `mapping.mappers.NEST_MAPPERS` or `mapping.bitfusion.RULES`, or as in
+            `sim.layout.lay_out`.
         """
         if mapper in NEST_MAPPERS:
             time_of_nest = self.time_of_nest()
@@ -70,6 +73,8 @@ class Rung:
                 )
                 for (gemm, _), count in layer_counts(plan).items()
             )
+        if mapper in SPLITTING:
+            return _run_split(self.name, chip, plan, bits, mapper)
         if self.run_overlapped is not None and self.overlaps(chip):
             return self.run_overlapped(chip, plan, bits, mapper)
         time_of = self.time_of()
@@ -77,6 +82,18 @@ class Rung:
             fastest_run(gemm, layouts(chip, gemm, bits[gemm], mapper, kept), time_of, count=count)
             for (gemm, kept), count in layer_counts(plan).items()
         )
+
+
+def _run_split(rung: str, chip: Chip, plan: Plan, bits: Bits, mapper: str) -> tuple[LayerRun, ...]:
+    if rung != "analytic":
+        raise BitlatheError(f"mapper {mapper!r} is a closed form: use fidelity 'analytic'.")
+    if chip.arch.execution.overlap_layers:
+        raise BitlatheError(
+            f"mapper {mapper!r} runs one layer after the other: leave execution.overlap_layers out."
+        )
+    from .bitfusion import run_layers
+
+    return run_layers(chip, plan, bits, mapper)
 
 
 def _analytic_time() -> TimeOf:

@@ -62,11 +62,11 @@ def simulate(
         Rung of the ladder of fidelity: events at clock resolution with stalls by cause, or
         closed forms.
     mapper : {"auto", "search", "search-cycles", "search-energy", "whole-buffer", \
-"hpca25-whole-buffer"}
+"hpca25-whole-buffer", "bitfusion", "ant-os", "ant-ws"}
         How layers are laid on the chip: their best loop nests for the product of energy and
-        clocks, for clocks, or for energy; or by a rule. ``auto``: the chip's own mapper, or
-        ``search``, or ``whole-buffer`` on chips that a nest does not describe
-        (`sim.mappers.why_no_search`).
+        clocks, for clocks, or for energy; or by a rule (the last three: `mapping.bitfusion`).
+        ``auto``: the chip's own mapper, or ``search``, or ``whole-buffer`` on chips that a nest
+        does not describe (`sim.mappers.why_no_search`).
     causal : bool
         Skip, in prefill, the attention products that the causal mask hides.
     logits : {"last", "all"}, optional

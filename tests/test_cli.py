@@ -88,6 +88,18 @@ def test_reproduce_prints_a_list_of_rows() -> None:
     assert all(set(keys.split()) <= set(row) for row in rows)
 
 
+def test_reproduce_bitfusion_prints_rows_and_networks() -> None:
+    data = json.loads(run("reproduce", "bitfusion-isca18", "--json").stdout)
+    keys = (
+        "rows columns port_bits network layer cycles stall_cycles wbuf_read wbuf_write ibuf_read "
+        "ibuf_write obuf_read obuf_write dram_read dram_write"
+    )
+    assert len(data["rows"]) == 305
+    assert all(list(row) == keys.split() for row in data["rows"])
+    keys = "network cycles milliwatts eyeriss_cycles eyeriss_milliwatts speed energy"
+    assert all(set(keys.split()) <= set(line) for line in data["networks"])
+
+
 CHIP = (CHIPS / "bitmod.yaml").read_text()
 MODEL = json.loads((MODELS / "llama-2-7b.json").read_text())
 

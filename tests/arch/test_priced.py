@@ -363,6 +363,7 @@ REFUSED: dict[str, tuple[str, Any]] = {
     "pe.skip_zero_terms": ("bitmod", True),
     "pe.activation_bits": ("int8", 16),
     "pe.weight_bits": ("int8", 16),
+    "pe.split_bits": ("int8", 2),
     "pe.accumulator_bits": ("int8", 48),
     "pe.weight": ("ant", "fp16"),
     "pe.accumulator": ("fp16", "fp32"),

@@ -299,6 +299,10 @@ class Reproduction:
     headlines: list[dict[str, Any]]
     objections: list[dict[str, Any]]
 
+    def plain(self) -> list[dict[str, Any]]:
+        """Return plain data for JSON: the rows."""
+        return self.rows
+
     def by_key(self) -> dict[Key, dict[str, Any]]:
         """Return the rows by accelerator, model and phase."""
         return {(r["accelerator"], r["model"], r["phase"]): r for r in self.rows}

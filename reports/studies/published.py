@@ -1,0 +1,43 @@
+"""The published studies that can be rebuilt, by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import bitfusion_isca18, bitmod_hpca25
+from .bitfusion_isca18 import page as bitfusion_page
+from .bitmod_hpca25 import page as bitmod_page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A study: what rebuilds it, writes its page, prints its tables.
+
+    Attributes
+    ----------
+    reproduce : callable
+        Takes what wraps long loops; its result has ``plain()``, the data of ``--json``.
+    write : callable
+        Takes the result and a folder; returns the paths written.
+    print_tables : callable
+        Takes the result.
+    """
+
+    reproduce: Callable[..., Any]
+    write: Callable[[Any, Path], list[Path]]
+    print_tables: Callable[[Any], None]
+
+
+STUDIES: Mapping[str, Published] = {
+    "bitmod-hpca25": Published(
+        reproduce=bitmod_hpca25.reproduce,
+        write=bitmod_page.write,
+        print_tables=bitmod_page.print_tables,
+    ),
+    "bitfusion-isca18": Published(
+        reproduce=bitfusion_isca18.reproduce,
+        write=bitfusion_page.write,
+        print_tables=bitfusion_page.print_tables,
+    ),
+}
