@@ -78,8 +78,12 @@ def _shifts(values: Values, port: Values) -> tuple[int, ...]:
 
 def on_port(values: Values, bits: int, port: str) -> bool:
     """Return whether a floating-point MAC's weight port takes a grid of codes of some bits."""
-    if port == "fp32":  # no table of its values: all that is shipped lies in its range
-        return True
+    if port == "fp32":  # no table of its values
+        with np.errstate(over="ignore"):
+            single = values.astype(np.float32)
+        if bits > BIT_SERIAL_BITS:
+            return bool((single == values).all())
+        return bool(np.isfinite(single).all() and ((single != 0) | (values == 0)).all())
     if port.startswith("int"):
         return scaled_to(values, integers(int(port[3:])))
     element = catalogue.element(port)

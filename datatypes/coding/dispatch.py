@@ -41,6 +41,7 @@ def plain(job: Job, min_size: int) -> bool:
         # a mask alone marks the fill of short groups; the kernels know short groups themselves
         and job.data.importance is None
         and job.scheme.element_bits <= 8
+        and all(f.thresholds is None for f in job.scheme.formats)
         and job.matrix.size >= max(min_size, 1)
         and have_numba()
     )

@@ -178,8 +178,7 @@ def _lower(
     least : (n,) float64
         Lowered in place.
     """
-    small = job.scheme.clip != "mae" and fmt.bits <= 8
-    if small and worth_compiling(job) and job.rounding in NEAREST:
+    if job.scheme.clip != "mae" and worth_compiling(job) and job.rounding in NEAREST:
         return _lower_compiled(job, fmt, part, scales, least)
 
     def error(t: int, _: slice) -> NDArray[np.float64]:
@@ -195,11 +194,15 @@ def _lower_compiled(
     job: Job, fmt: Format, part: slice, scales: Floats, least: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Do what `_lower` does, compiled; float32, squared errors."""
+    from ..kernels.base.tables import floor_float32
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.table import search as kernel
 
-    book = fmt.grid.book(job.rounding)
-    cuts, values = np.array(book.cuts, np.float32), np.array(book.values, np.float32)
+    grid, cuts = fmt.grid, floor_float32(fmt.grid.midpoints)
+    tie = grid.tie_up(job.rounding) & (cuts == grid.midpoints)
+    cuts = np.where(tie, np.nextafter(cuts, np.float32(-np.inf)), cuts)
+    with np.errstate(over="ignore"):
+        values = grid.values.astype(np.float32)
     best = np.full(len(least), -1)
     cut = (job.groups[part], job.kernel_weights()[part], scales, least, best)
     on_rows(kernel, cut, (cuts, values), job.groups.shape[1] * scales.shape[1])

@@ -13,6 +13,7 @@ from statistics import NormalDist
 from ..base.errors import BitlatheError, unknown_name
 from .constructors import codebook, float_format, int_format, sign_magnitude, with_special
 from .format import Format, Mixture
+from .tapered import LNS, POSIT, TAKUM, log_format, posit_format, takum_format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +188,22 @@ def _entries() -> dict[str, Entry]:
             build=lambda n=name, m=magnitudes, s=source: sign_magnitude(n, m, s),  # type: ignore[misc]
             source=source,
         )
+    known.update(_tapered_entries())
     known.update(_bitmod_entries())
     known.update(_preset_entries())
+    return known
+
+
+def _tapered_entries() -> dict[str, Entry]:
+    known: dict[str, Entry] = {}
+    for bits in (8, 16):
+        for name, build, source in (
+            (f"posit{bits}", lambda b=bits: posit_format(b), POSIT),
+            (f"takum{bits}", lambda b=bits: takum_format(b), TAKUM),
+        ):
+            known[name] = Entry(build=build, granularity="tensor", scale="none", source=source)
+    known["lns4"] = Entry(build=lambda: log_format(4, 1), source=LNS)
+    known["lns8"] = Entry(build=lambda: log_format(8, 3, zero=False), source=LNS)
     return known
 
 
@@ -292,13 +307,52 @@ def _preset_entries() -> dict[str, Entry]:
 ENTRIES: dict[str, Entry] = _entries()
 
 
+# names of other libraries for formats of the catalogue: torch, ml_dtypes, OCP MX
+ALIASES: dict[str, str] = {
+    "float16": "fp16",
+    "half": "fp16",
+    "bfloat16": "bf16",
+    "float8_e4m3fn": "fp8_e4m3",
+    "fp8_e4m3fn": "fp8_e4m3",
+    "e4m3": "fp8_e4m3",
+    "e4m3fn": "fp8_e4m3",
+    "float8_e5m2": "fp8_e5m2",
+    "e5m2": "fp8_e5m2",
+    "float8_e4m3fnuz": "fp8_e4m3fnuz",
+    "float8_e5m2fnuz": "fp8_e5m2fnuz",
+    "float8_e4m3b11fnuz": "fp8_e4m3b11fnuz",
+    "float8_e4m3": "fp8_e4m3_ieee",
+    "float8_e3m4": "fp8_e3m4_ieee",
+    "float8_e8m0fnu": "e8m0",
+    "float6_e2m3fn": "fp6_e2m3",
+    "e2m3": "fp6_e2m3",
+    "float6_e3m2fn": "fp6_e3m2",
+    "e3m2": "fp6_e3m2",
+    "float4_e2m1fn": "fp4_e2m1",
+    "float4_e2m1fn_x2": "fp4_e2m1",
+    "e2m1": "fp4_e2m1",
+}
+# names that say too little, and what may be meant
+UNCLEAR: dict[str, str] = {
+    "fp4": "is it fp4_e2m1 (OCP), fp4_e1m2 or fp4_e3m0; mxfp4 or nvfp4 with their scales?",
+    "fp6": "is it fp6_e2m3 or fp6_e3m2 (both OCP)?",
+    "fp8": "is it fp8_e4m3 or fp8_e5m2 (both OCP)?",
+    "float8": "is it fp8_e4m3 or fp8_e5m2 (both OCP)?",
+    "float4": "is it fp4_e2m1 (OCP)?",
+    "fp32": "float32 values are as they are; the widest formats are fp16, bf16 and posit16",
+    "float32": "float32 values are as they are; the widest formats are fp16, bf16 and posit16",
+    "posit": "is it posit8 or posit16?",
+    "ternary": "-1, 0 and 1 are int2",
+}
+
+
 def names() -> tuple[str, ...]:
     """Return every name the catalogue knows, in its own order."""
     return tuple(ENTRIES)
 
 
 def canonical(name: str) -> str:
-    """Return a name as the catalogue writes it: without spaces around, in small letters.
+    """Return a name as the catalogue writes it: in small letters, of other libraries' names ours.
 
     Raises
     ------
@@ -310,6 +364,9 @@ def canonical(name: str) -> str:
             f"a format has a name, such as 'bitmod_fp4', got {type(name).__name__} {name!r}"
         )
     found = name.strip().lower()
+    found = ALIASES.get(found, found)
+    if found in UNCLEAR:
+        raise BitlatheError(f"unknown format {name!r}: {UNCLEAR[found]}")
     if found not in ENTRIES:
         raise BitlatheError(unknown_name("format", name, ENTRIES))
     return found

@@ -119,7 +119,11 @@ def float_format(
 
 
 def codebook(
-    name: str, values: Iterable[float], bits: int | None = None, source: str = ""
+    name: str,
+    values: Iterable[float],
+    bits: int | None = None,
+    source: str = "",
+    thresholds: Iterable[float] | None = None,
 ) -> Format:
     """Make a format from a list of values in code order; spare codes are left unused.
 
@@ -131,6 +135,9 @@ def codebook(
     bits : int, optional
         Width of a code, 1..16; by default the fewest that the values need.
     source : str
+    thresholds : iterable of float, optional
+        Where rounding turns from a value to the next, in ascending order; see `Format`. By
+        default half-way.
 
     Raises
     ------
@@ -160,6 +167,7 @@ def codebook(
         values=table,
         unused=tuple(range(given.size, 1 << width)),
         source=source,
+        thresholds=None if thresholds is None else flat_numbers(thresholds, "thresholds"),
     )
 
 

@@ -38,7 +38,7 @@ def encode(
     x : object
         Coded only if it is a float array of `min_size` elements or more.
     rounding, overflow : str
-        See `Format.encode`; nearest and stochastic rounding that saturates are compiled, nothing
+        See `Format.encode`; nearest and stochastic rounding that saturate are compiled, nothing
         else.
     seed : int, optional
         For ``stochastic``.
@@ -58,8 +58,8 @@ def encode(
         and overflow == "saturate"
         and have_numba()
     )
-    if fits and rounding == "stochastic":
-        return _drawn(grid, x, seed) if all_finite(x) else None
+    if fits and (rounding == "stochastic" or grid.thresholds is not None):
+        return _bisected(grid, x, rounding, seed) if all_finite(x) else None
     parameters = grid.float_parameters if fits and rounding == "even" else None
     if parameters in WIDE:
         return WIDE[parameters](x, grid.max) if all_finite(x) else None
@@ -128,16 +128,22 @@ def _nearest(grid: Grid, x: NDArray[np.float32], rounding: str) -> Codes:
     return out.reshape(x.shape)
 
 
-def _drawn(grid: Grid, x: NDArray[Any], seed: int | None) -> NDArray[Any]:
-    """Return the codes of the values drawn; the draws are those of `rounding.stochastic_index`."""
+def _bisected(grid: Grid, x: NDArray[Any], rounding: str, seed: int | None) -> NDArray[Any]:
+    """Return codes found by bisection: of drawn values, of a grid with thresholds of its own.
+
+    The draws are those of `rounding.stochastic_index`.
+    """
     from ..kernels.base.threads import on_rows
-    from ..kernels.streams.drawn import draw as kernel
+    from ..kernels.streams.drawn import draw, part
 
     y = np.ascontiguousarray(x, np.float64 if x.dtype == np.float64 else np.float32).reshape(-1)
     out = np.empty(y.size, grid.code_dtype)
     minus = -1 if grid.negative_zero is None else grid.negative_zero
     shared = (grid.values, grid.codes.astype(grid.code_dtype), minus)
-    on_rows(kernel, (y, draws_of(seed, y.shape), out), shared, 1)
+    if rounding == "stochastic":
+        on_rows(draw, (y, draws_of(seed, y.shape), out), shared, 1)
+    else:
+        on_rows(part, (y, out), (grid.midpoints, grid.tie_up(rounding), *shared), 1)
     return out.reshape(x.shape)
 
 

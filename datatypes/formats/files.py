@@ -4,6 +4,7 @@ One of four forms::
 
     name: my4                      # a list of values, in code order
     values: [0, 0.25, 0.5, 1, 2, 4, 8, 16, -0.0, -0.25, -0.5, -1, -2, -4, -8, -16]
+    thresholds: [...]              # optional: between values in ascending order; else half-way
 
     name: e3m2b5                   # binary floating point
     exponent_bits: 3
@@ -67,10 +68,11 @@ class Values(Form):
 
     values: Numbers
     bits: int | None = None
+    thresholds: Numbers | None = None
 
     def make(self, name: str, source: str) -> Format:
         """Return the format."""
-        return _moderate(codebook(name, self.values, self.bits, source))
+        return _moderate(codebook(name, self.values, self.bits, source, self.thresholds))
 
 
 class Floats(Form):

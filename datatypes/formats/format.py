@@ -38,6 +38,12 @@ class Format:
         one more step like that at the end.
     source : str
         Where the grid comes from.
+    thresholds : (n - 1,) float64 or None
+        Where nearest rounding turns from a value to the next, for the n distinct finite values in
+        ascending order: the largest float64 that is at most the threshold. None: half-way.
+    ties : (n - 1,) bool or None
+        Whether a threshold is that float64, so that a number on it is a tie; where not, such a
+        number goes to the lower value. None: everywhere.
     """
 
     name: str
@@ -46,6 +52,8 @@ class Format:
     unused: tuple[int, ...] = field(default=(), compare=False)
     overflow_value: float | None = field(default=None, compare=False)
     source: str = field(default="", compare=False)
+    thresholds: NDArray[np.float64] | None = field(default=None, compare=False)
+    ties: NDArray[np.bool_] | None = field(default=None, compare=False)
     grid: Grid = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +63,8 @@ class Format:
                 by_code=self.values,
                 unused=self.unused,
                 overflow_value=self.overflow_value,
+                thresholds=self.thresholds,
+                ties=self.ties,
             )
         except BitlatheError as problem:
             raise BitlatheError(f"format {self.name!r}: {problem}") from None

@@ -41,12 +41,15 @@ class Grid:
         The codes that stand for nothing (NaN in `by_code`, but not a NaN).
     overflow_value : float or None
         See `Format`.
+    thresholds : (n - 1,) float64 or None
+    ties : (n - 1,) bool or None
+        See `Format`.
     values : (n,) float64
         The finite values, ascending and distinct.
     codes : (n,) int64
         Code of each of `values` (that of +0 for zero).
     midpoints : (n - 1,) float64
-        The largest float64 at most half-way between neighbors.
+        The largest float64 at most half-way between neighbors; the thresholds where there are some.
     exact : (n - 1,) bool
         Whether a midpoint is half-way itself; no float64 is where it is not.
     negative_zero : int or None
@@ -57,6 +60,8 @@ class Grid:
     by_code: Floats
     unused: tuple[int, ...] = ()
     overflow_value: float | None = None
+    thresholds: Floats | None = None
+    ties: Bools | None = None
     values: Floats = field(init=False, repr=False)
     codes: Ints = field(init=False, repr=False)
     midpoints: Floats = field(init=False, repr=False)
@@ -85,7 +90,7 @@ class Grid:
         if both:
             codes = codes[~minus]
         values, first = np.unique(by_code[codes], return_index=True)
-        midpoints, exact = half_way(values)
+        midpoints, exact = self._thresholds(values)
         facts = {
             "by_code": by_code,
             "values": values,
@@ -97,6 +102,26 @@ class Grid:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         object.__setattr__(self, "negative_zero", negative_zero)
+
+    def _thresholds(self, values: Floats) -> tuple[Floats, Bools]:
+        """Return midpoints and where they are exact, of the values or as they were given."""
+        if self.thresholds is None:
+            return half_way(values)
+        given = flat_numbers(self.thresholds, "thresholds").astype(np.float64)
+        exact = np.ones(given.shape, np.bool_) if self.ties is None else np.array(self.ties, bool)
+        if given.shape != (values.size - 1,) or exact.shape != given.shape:
+            raise BitlatheError(
+                f"{given.size} thresholds given, {values.size} distinct values have "
+                f"{values.size - 1} between them"
+            )
+        within = (values[:-1] <= given) & (given <= values[1:])
+        if not within.all():
+            at = int(np.argmin(within))
+            raise BitlatheError(
+                f"threshold {at} is {given[at]:g}, must lie from {values[at]:g} to "
+                f"{values[at + 1]:g}, the values that it parts"
+            )
+        return given, exact
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):
@@ -111,7 +136,8 @@ class Grid:
         return hash(self._facts())
 
     def _facts(self) -> tuple[Any, ...]:
-        return self.bits, self.unused, self.overflow_value, self.by_code.tobytes()
+        own = b"" if self.thresholds is None else self.midpoints.tobytes() + self.exact.tobytes()
+        return self.bits, self.unused, self.overflow_value, self.by_code.tobytes(), own
 
     @property
     def signed(self) -> bool:
@@ -189,6 +215,8 @@ class Grid:
         fraction, power = np.frexp(self.smallest_subnormal)
         if exponent < 1 or mantissa < 1 or float(fraction) != 0.5 or self.negative_zero is None:
             return None
+        if self.thresholds is not None:
+            return None
         bias = 2 - mantissa - int(power)
         whole = FloatLayout(exponent_bits=exponent, mantissa_bits=mantissa, bias=bias).values()
         finite = np.isfinite(self.by_code)
@@ -196,11 +224,19 @@ class Grid:
         return (exponent, mantissa, bias) if fits else None
 
     def tie_up(self, rounding: str) -> Bools:
-        """Return whether a value on each of the (n - 1,) midpoints goes to the upper neighbor."""
-        return self.exact & rd.tie_goes_up(self.values, self.codes, rounding)
+        """Return whether a number on each of the (n - 1,) midpoints goes to the upper neighbor."""
+        found = self.exact & rd.tie_goes_up(self.values, self.codes, rounding)
+        if self.thresholds is None:
+            return found
+        # a value stays what it is, also where it is a threshold
+        stays = found & (self.midpoints != self.values[:-1])
+        return np.asarray(stays | (self.midpoints == self.values[1:]))
 
     def book(self, rounding: str) -> "Book":
-        """Return the grid as the compiled kernels want it, under a nearest rounding."""
+        """Return the grid as the compiled kernels want it, under a nearest rounding.
+
+        Of a grid with its own thresholds they have no book.
+        """
         return _book(self, rounding)
 
     def index(self, y: Floats, rounding: str, seed: int | None = None) -> Ints:

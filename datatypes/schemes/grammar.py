@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..base.errors import BitlatheError, nearest
-from ..formats.catalogue import ENTRIES, Entry, element, entry, entry_of
+from ..formats.catalogue import ALIASES, ENTRIES, UNCLEAR, Entry, element, entry, entry_of
 from ..formats.families import of_family
 from ..formats.files import load_format
 from ..formats.format import Format, Mixture
@@ -76,8 +76,12 @@ def read_scheme(source: str) -> Reading:
     name = text[: found.end() if found else 0]
     if not name:
         fail(text, 0, "a scheme starts with the name of a format, such as int4 or bitmod_fp4")
+    rest = text[len(name) :]
+    name = ALIASES.get(name, name)
+    if name in UNCLEAR:
+        fail(text, 0, f"unknown format {name!r}: {UNCLEAR[name]}")
     if name in ENTRIES:
-        return _assemble(text, name, element(name), entry(name))
+        return _assemble(name + rest, name, element(name), entry(name))
     made = of_family(name)
     if made is None:
         fail(text, 0, f"unknown format {name!r}{_hint(name, tuple(ENTRIES))}")

@@ -173,7 +173,7 @@ def _where_stored(scheme: Scheme) -> tuple[str, str]:
 def _warn_of_cut(scheme: Scheme, array: Floats) -> None:
     formats = scheme.formats
     low, high = min(f.min for f in formats), max(f.max for f in formats)
-    if not array.size or (array.min() >= low and array.max() <= high):
+    if not array.size or (float(array.min()) >= low and float(array.max()) <= high):
         return
     cut = np.logical_and.reduce([f.grid.overflows(array) for f in formats])
     if cut.any():

@@ -230,17 +230,24 @@ def _read_level(facts: dict[str, Any]) -> Level:
 
 
 def _read_format(facts: dict[str, Any]) -> Format:
+    thresholds, ties = facts.get("thresholds"), facts.get("ties")
     return Format(
         name=facts["name"],
         bits=facts["bits"],
         values=np.array([float.fromhex(v) for v in facts["values"]]),
         unused=tuple(facts["unused"]),
         overflow_value=facts["overflow_value"],
+        thresholds=None if thresholds is None else np.array([float.fromhex(v) for v in thresholds]),
+        ties=None if ties is None else np.array(ties),
     )
 
 
 def _format_facts(fmt: Format) -> dict[str, Any]:
-    return {
+    own: dict[str, Any] = {}
+    if fmt.thresholds is not None:
+        own["thresholds"] = [float(v).hex() for v in fmt.grid.midpoints]
+        own["ties"] = fmt.grid.exact.tolist()
+    return own | {
         "name": fmt.name,
         "bits": fmt.bits,
         "values": [float(v).hex() for v in fmt.values],

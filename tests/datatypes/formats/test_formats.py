@@ -197,7 +197,7 @@ def test_a_middle_that_float64_lacks_is_compared_exactly():
     # the values of NF3 are float64 quantiles; four of its seven middles are none
     assert single("nf3").grid.exact.sum() == 3
     exact = [n for n in SMALL if not single(n).grid.exact.all()]
-    assert exact == ["nf3"]
+    assert exact == ["nf3", "lns4", "lns8"]  # the others' thresholds are roots of 2
 
 
 @settings(max_examples=60)

@@ -1,9 +1,12 @@
 """Scheme strings: what they mean, that they round-trip, that errors point at the place."""
 
+import ml_dtypes
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bitlathe as bl
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.formats.constructors import int_format
@@ -131,3 +134,20 @@ def test_schemes_are_values():
     assert hash(Scheme.parse("mxfp4")) == hash(Scheme.parse("mxfp4@g32/e8m0"))
     assert Scheme.parse("mxfp4") == Scheme.parse("mxfp4@g32/e8m0")
     assert Scheme.parse("int4") != Scheme.parse("int4@g128")
+
+
+def test_names_of_other_libraries_find_the_format():
+    for theirs, ours in catalogue.ALIASES.items():
+        assert theirs not in catalogue.ENTRIES
+        assert bl.format(theirs) is bl.format(ours)
+        assert str(Scheme.parse(f"{theirs.upper()}@g32/e8m0")) == f"{ours}@g32/e8m0"
+        for library in (ml_dtypes, torch):
+            if (kind := getattr(library, theirs, None)) is not None and "x2" not in theirs:
+                finfo = ml_dtypes.finfo if library is ml_dtypes else torch.finfo
+                assert bl.format(ours).max == float(finfo(kind).max), theirs
+    for unclear, hint in catalogue.UNCLEAR.items():
+        assert unclear not in catalogue.ENTRIES
+        for ask in (bl.format, Scheme.parse):
+            with pytest.raises(bl.BitlatheError, match=f"unknown format '{unclear}'") as problem:
+                ask(unclear)
+            assert hint in str(problem.value)
