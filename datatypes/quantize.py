@@ -24,6 +24,7 @@ from .coding.gpu import encode_on_cuda
 from .coding.inputs import Inputs
 from .coding.job import GroupedMatrix, Job
 from .coding.nan import grain, propagate
+from .coding.under_given import Given, encode_under
 from .formats.finite import all_finite, refuse_nonfinite
 from .formats.format import Format, Mixture
 from .formats.rounding import NANS, OVERFLOWS, check_rounding
@@ -46,6 +47,9 @@ def quantize(
     activations: Any = None,
     overflow: str | None = None,
     device: str = "cpu",
+    scales: Any = None,
+    zeros: Any = None,
+    choices: Any = None,
 ) -> QuantizedTensor:
     """Quantize a tensor.
 
@@ -84,6 +88,15 @@ def quantize(
         Where groups are coded; both give the same bits. The GPU takes grids and mixtures under
         fp16 and fp32 scales, and MX formats; see docs/device.md.
 
+    scales : array_like or list of array_like, optional
+        Scales to code under, shaped as `QuantizedTensor.scales` (one number will do for all);
+        rounded as the scheme stores them. A list holds the numbers of each level of scales, the
+        innermost first, which must be those of its format: see `QuantizedTensor.level_scales`.
+    zeros : array_like or list of array_like, optional
+        Zero points or minima that go with `scales`; by default those of the groups under them.
+    choices : array_like, optional
+        Member of a mixture for each group, with `scales`; by default the one of least error.
+
     Returns
     -------
     QuantizedTensor
@@ -116,6 +129,8 @@ def quantize(
     if nan not in NANS:
         raise BitlatheError(unknown_name("nan rule", nan, NANS))
     _check_overflow(parsed, overflow)
+    if scales is None and (zeros is not None or choices is not None):
+        raise BitlatheError("zeros and choices go with scales: pass scales as well")
     if device not in DEVICES:
         raise BitlatheError(unknown_name("device", str(device), DEVICES))
     array, dtype, place = as_float(x, "quantize")
@@ -138,7 +153,7 @@ def quantize(
         inputs=_inputs(parsed, layout, importance, activations),
         overflow=overflow or "saturate",
     )
-    coded = _encode(job, device)
+    coded = _encode(job, device) if scales is None else _encode_under(job, scales, zeros, choices)
     check_ends(coded, array, dtype, place, explicit=overflow is not None)
     if given is not array:
         coded = propagate(coded, given)
@@ -163,6 +178,12 @@ def _encode(job: Job, device: str) -> Coded:
     if device == "cuda":
         return encode_on_cuda(job) or coder_of(job.scheme).encode(job)
     return encode_fast(job) or coder_of(job.scheme).encode(job)
+
+
+def _encode_under(job: Job, scales: Any, zeros: Any, choices: Any) -> Coded:
+    if job.layout.groups == 0:
+        return _nothing(job)
+    return encode_under(job, Given(scales=scales, zeros=zeros, choices=choices))
 
 
 def _nothing(job: Job) -> Coded:

@@ -59,7 +59,7 @@ def _real_scale(low: Floats, high: Floats, top: int) -> Floats:
     return np.asarray(np.where(np.isinf(width), high / most - low / most, width / most))
 
 
-def _integer_codes(job: Job, part: slice, scale: Floats, zero: Floats) -> Codes:
+def integer_codes(job: Job, part: slice, scale: Floats, zero: Floats) -> Codes:
     """Return the (n, size) codes of n groups: rounded quotients plus zero points, clamped."""
     top = (1 << job.scheme.element_bits) - 1
     y = divide(job.groups[part], scale).astype(np.float64)
@@ -89,7 +89,7 @@ def encode_asym(job: Job) -> Coded:
     zeros = covering_zeros(used, start, end, top) if drawn else zeros_of(used, start, top)
     codes = np.zeros(job.groups.shape, np.uint8)
     for part in job.slices():
-        codes[part] = _integer_codes(job, part, used[part], zeros[part])
+        codes[part] = integer_codes(job, part, used[part], zeros[part])
     return job.coded(job.layout.join(codes), raw, outer, zeros=zeros)
 
 
@@ -239,7 +239,7 @@ def search_groups(
     def error(t: int, own: slice) -> NDArray[np.float64]:
         whole = slice(first + own.start, first + own.stop)
         scale, zero = scales[own, t], zeros[own, t]
-        codes = _integer_codes(job, whole, scale, zero)
+        codes = integer_codes(job, whole, scale, zero)
         return group_error(job, whole, integer_values(codes, zero, scale, scale.dtype))
 
     least = np.full(len(scales), np.inf)

@@ -273,7 +273,7 @@ def element_values(
     return np.asarray(v * s - column if offset.kind == "minimum" else (v - column) * s)
 
 
-def _spans(job: Job, tree: Tree) -> Spans:
+def spans_of(job: Job, tree: Tree) -> Spans:
     """Return the spans of a job's groups."""
     scheme = job.scheme
     if scheme.offset is None:
@@ -308,9 +308,9 @@ def encode_levels(job: Job) -> Coded:
         Raised if the elements are unsigned and the tensor is not, or a scale of the outermost level
         does not fit its format.
     """
-    _refuse_negative(job)
+    refuse_negative(job)
     tree = Tree.of(job.scheme.levels, job.layout)
-    descent = Descent(job=job, tree=tree, spans=_spans(job, tree))
+    descent = Descent(job=job, tree=tree, spans=spans_of(job, tree))
     found = descent.find(len(job.scheme.levels) - 1, None, measured=False)
     if not np.isfinite(found.scales).all():
         at = int(np.argmin(np.isfinite(found.scales)))
@@ -332,15 +332,22 @@ def encode_levels(job: Job) -> Coded:
     return replace(coded, upper_scales=tuple(found.raws[1:]), offsets=tuple(raws))
 
 
-def _refuse_negative(job: Job) -> None:
+def refuse_negative(job: Job) -> None:
+    """Refuse negative elements under unsigned formats without a minimum or zero point.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if there are any.
+    """
     if job.scheme.offset is not None or not job.groups.size or job.groups.min() >= 0:
         return
     for fmt in job.scheme.formats:
         if not fmt.signed:
             raise BitlatheError(
                 f"format {fmt.name!r} is unsigned, the tensor has values down to "
-                f"{job.groups.min():g}; use a signed format, or store a minimum: "
-                f"{job.scheme}-{job.scheme.levels[0].name}"
+                f"{job.groups.min():g}; use a signed format, or store a minimum, such as "
+                f"{job.scheme}-fp16"
             )
 
 
@@ -367,8 +374,9 @@ def _values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) ->
 
 
 def _no_tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
-    """Refuse: minima and zero points of formats of their own are numpy's; see `Coder.tables`."""
-    raise NotImplementedError("values under minima and zero points are computed by numpy")
+    """Refuse: values under minima and zero points are computed by numpy; see `Coder.tables`."""
+    del scales, dtype
+    raise BitlatheError(f"{coded.scheme}: a minimum or zero point of its own has no tables")
 
 
 def _offset_ends(scheme: Scheme) -> tuple[float, float]:

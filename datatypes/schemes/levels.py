@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError, unknown_name
 from ..formats.families import named
 from ..formats.format import Format
-from ..formats.grid import Grid
 from .granularity import Granularity
-from .layout import Layout
-from .patterns import LAYOUTS, Floats, Raw, bits_to_float, float_bits
+from .patterns import LAYOUTS, Raw, bits_to_float, float_bits
 from .scales import ScaleFormat
 
 # how a scale that is wanted becomes one of its format
@@ -242,12 +240,6 @@ class LevelScale(ScaleFormat):
     def narrow(self) -> bool:
         """Whether scales stored as bf16 or fp32 would reach further."""
         return self.top == "fp16"
-
-    def _store(self, real: Floats, amax: Floats, grid: Grid, layout: Layout) -> tuple[Raw, Raw]:
-        raise NotImplementedError("nested scales are stored by their coder")
-
-    def _read(self, raw: Raw, outer: Raw, grid: Grid, layout: Layout) -> NDArray[np.float32]:
-        raise NotImplementedError("nested scales are read by their coder")
 
 
 def scale_of(levels: tuple[Level, ...]) -> LevelScale:

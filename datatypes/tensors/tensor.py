@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from ..base.dtypes import float_name, numpy_float
 from ..coding.coded import Coded
-from ..schemes.layout import Layout
+from ..coding.levels import offsets_of
+from ..formats.format import Format, Mixture
+from ..schemes.layout import Axis, Layout
 from ..schemes.scheme import Scheme
 from ..terms.statistics import TermStatistics
+from .build import coded_from, joined, level_scales, shaped
 from .dequantize import group_scales, outer_scales, values_of
 from .packing import stored_bytes, streams_of
 from .slicing import rows_of
@@ -220,6 +223,92 @@ class QuantizedTensor:
         save(self.coded, self.dtype, path)
 
     @classmethod
+    def of(
+        cls,
+        codes: Any,
+        scales: Any = None,
+        *,
+        scheme: "str | Scheme | Format | Mixture",
+        axis: Axis = None,
+        zeros: Any = None,
+        choices: Any = None,
+        dtype: str = "float32",
+    ) -> "QuantizedTensor":
+        """Build a tensor from codes and scales that others made.
+
+        Parameters
+        ----------
+        codes : (...) array_like of int
+            In the shape of the tensor.
+        scales : array_like or list of array_like
+            Shaped as `scales`, or one number for all; a list holds the numbers of each level, the
+            innermost first, as `level_scales` returns them. Left out where a scheme has none.
+        scheme : str, Scheme, Format or Mixture
+        axis : int, tuple of int or None
+            See `quantize`.
+        zeros : array_like or list of array_like, optional
+            Zero points or minima; a list holds the numbers of each level.
+        choices : array_like of int, optional
+            Member of a mixture for each group.
+        dtype : str
+            Of the tensor that the codes stand for.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if a part is missing, has the wrong shape, or a number that its format does not
+            have.
+
+        Examples
+        --------
+        >>> q = QuantizedTensor.of([[1, 2, 15, 8]], [[0.5]], scheme="int4_full@channel/fp16_signed")
+        >>> q.dequantize().tolist()
+        [[0.5, 1.0, -0.5, -4.0]]
+        """
+        parsed = Scheme.parse(scheme)
+        coded = coded_from(parsed, codes, scales, axis, zeros, choices)
+        return cls(coded=coded, dtype=float_name(dtype))
+
+    @property
+    def level_scales(self) -> list[NDArray[np.float32]]:
+        """The numbers of each level of scales as stored, the innermost first, by group.
+
+        Those of one level alone are the scales themselves; of integer scales the counts, and what
+        the largest count stands for.
+        """
+        return level_scales(self.coded)
+
+    @property
+    def offsets(self) -> NDArray[np.float32] | None:
+        """Minima or zero points of their own formats as used, shaped as `scales`; else None."""
+        found = offsets_of(self.coded)
+        return None if found is None else self._by_group(found)
+
+    def append(self, other: "QuantizedTensor", axis: int = 0) -> "QuantizedTensor":
+        """Return the tensor with another one after it along a free axis: a cache that grows.
+
+        Parameters
+        ----------
+        other : QuantizedTensor
+            In the same scheme; of the same shape but along the axis.
+        axis : int
+            Not a quantized one.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if schemes or shapes differ, the axis is quantized, or rows share scales.
+
+        Examples
+        --------
+        >>> from bitlathe.datatypes.quantize import quantize
+        >>> cache = quantize(np.ones((2, 32)), "int8@g32")
+        >>> cache.append(quantize(np.ones((1, 32)), "int8@g32")).shape
+        (3, 32)
+        """
+        return replace(self, coded=joined(self.coded, other.coded, axis))
+
+    @classmethod
     def load(cls, path: str | Path) -> "QuantizedTensor":
         """Read a tensor that `save` wrote."""
         coded, dtype = load(path)
@@ -238,6 +327,4 @@ class QuantizedTensor:
 
     def _by_group(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return (groups, ...) facts in the shape of `scales`."""
-        layout = self.layout
-        leading = layout.others if self.scheme.granularity.rows == 1 else (layout.down,)
-        return x.reshape(*leading, layout.across, *x.shape[1:])
+        return shaped(x, self.layout, self.scheme.granularity)
