@@ -60,7 +60,15 @@ def _real_scale(low: Floats, high: Floats, top: int) -> Floats:
 
 
 def integer_codes(job: Job, part: slice, scale: Floats, zero: Floats) -> Codes:
-    """Return the (n, size) codes of n groups: rounded quotients plus zero points, clamped."""
+    """Return the (n, size) codes of n groups: rounded quotients plus zero points, clamped.
+
+    Parameters
+    ----------
+    job : Job
+    part : slice
+        The n groups.
+    scale, zero : (n,) float
+    """
     top = (1 << job.scheme.element_bits) - 1
     y = divide(job.groups[part], scale).astype(np.float64)
     q = round_integer(y, job.rounding, job.seed) + zero[:, None]
