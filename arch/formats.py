@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..datatypes.base.errors import shown
 from ..datatypes.base.yamlfile import Record
 from ..datatypes.schemes.scheme import Scheme
 
@@ -139,6 +140,22 @@ def _tuple(value: Any) -> Any:
 Span = tuple[int, int]
 
 
+def _numbers(value: Any) -> Any:
+    """Read numbers of layers and ranges of them, one alone or several."""
+    if value is None:
+        return None
+    numbers = _tuple(value)
+    for each in numbers if isinstance(numbers, tuple) else (value,):
+        ends = each if isinstance(each, tuple) and len(each) == 2 else (each,)
+        if any(isinstance(end, bool) or not isinstance(end, int) for end in ends):
+            wrong = shown(list(each) if isinstance(each, tuple) else each)
+            raise ValueError(
+                f"{wrong} is not a layer; list numbers of layers, as 0 or -1, and ranges of them, "
+                "as [2, 5]"
+            )
+    return numbers
+
+
 class FormatRule(Record):
     """Other formats for some layers of a kind; an operand that it leaves out stays as it is.
 
@@ -155,9 +172,9 @@ class FormatRule(Record):
 
     kind: Kind = "linear"
     names: Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1)] = ("*",)
-    layers: (
-        Annotated[tuple[int | Span, ...], BeforeValidator(_tuple), Field(min_length=1)] | None
-    ) = None
+    layers: Annotated[
+        Annotated[tuple[int | Span, ...], Field(min_length=1)] | None, BeforeValidator(_numbers)
+    ] = None
     weight: OperandField | None = None
     input: OperandField | None = None
     output: OperandField | None = None

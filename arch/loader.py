@@ -42,7 +42,8 @@ def _find(name_or_path: str | Path) -> tuple[Path, str]:
         return path, path.stem
     if (CHIPS.parent / "systems" / f"{wanted}.yaml").is_file():
         raise BitlatheError(
-            f"{wanted!r} is a system of chips, not a chip; load it with load_system."
+            f"{wanted!r} is a system of chips, where one chip is needed; `bitlathe archs {wanted}` "
+            "names its chip. Python loads systems with load_system."
         )
     raise BitlatheError(
         unknown_name("chip", text, arch_names()) + "; or give the path of a YAML file."
@@ -63,7 +64,10 @@ def _read(path: Path) -> Document:
     if not isinstance(document.data, dict):
         raise BitlatheError(f"{path}:1:1: an architecture file is a mapping of keys to values.")
     if {"chips", "links"} <= set(document.data):
-        raise BitlatheError(f"{path}: this file is a system of chips; load it with load_system.")
+        raise BitlatheError(
+            f"{path}: this file is a system of chips, where one chip is needed: give the chip that "
+            "its 'chip' names. Python loads systems with load_system."
+        )
     if "models" in document.data and "technology" not in document.data:
         raise BitlatheError(
             f"{path}: this file is a sweep, not a chip: run it (bitlathe sweep {path} --out DIR), "

@@ -44,6 +44,7 @@ from .space import FREE, ORDERED, Ways, least_extents, searchable, storages
 from .unrolled import PARETO_ROOM, Unrolled, new_front
 
 NO_LIMIT = 1 << 60
+_LONGEST = 1 << 28  # elements of a dimension: some 30 s of tiles; more would not end
 
 
 def search(
@@ -248,6 +249,13 @@ def layer_problems(layer: Loops) -> str | None:
             f"the search takes products, of dimensions m, n, k and b, and convolutions, of m, n, "
             f"c, p, q, r, s and g; this layer has {', '.join(layer.sizes)}."
         )
+    for dim in "mnk":
+        if layer.sizes[dim] > _LONGEST:
+            return (
+                f"{dim} is {layer.sizes[dim]}, but the search takes products of up to "
+                f"{_LONGEST} (2^28) elements a dimension; give fewer tokens, or a mapper that is a "
+                "rule, such as whole-buffer."
+            )
     return None
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from bitlathe.arch.loader import CHIPS
 from bitlathe.cli import main
-from bitlathe.workloads.model import SHIPPED as MODELS
+from bitlathe.workloads.load import SHIPPED as MODELS
 
 
 def run(*arguments: str) -> Result:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from .conv import ConvNet
 from .conv_shape import ConvShape
 from .gemm import Gemm
-from .model import Model, load_model, model_names
+from .load import load_model, model_names
+from .model import Model
 from .products import Entry, Products
 from .sources import Source, stored_formats
 from .traced import from_onnx, from_torch

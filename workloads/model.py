@@ -1,25 +1,19 @@
-"""A model: its matrix products for a phase, and how it is read from a file."""
+"""A model: its sizes, and its matrix products for a pass."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
-from ..datatypes.base.slugs import slug
-from .config import Config, read_config
 from .conv import ConvNet
 from .gemm import Gemm
+from .no_tokens import check_conv_run, merge_alike, staged_convolutions, staged_list
 from .products import Products
-from .reading import Stored, read_model
+from .reading import Stored
 from .sizes import COUNTER_LIMIT, check_size
-from .sources import Found, Source, check_weights, find, no_such
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
-from .transformer.matrix import Product
 from .transformer.network import GENERATING
 from .transformer.products import staged as staged_of
 from .vector_step import VectorStep
@@ -27,7 +21,6 @@ from .vector_step import VectorStep
 if TYPE_CHECKING:
     import networkx
 
-SHIPPED = Path(__file__).parent / "models"
 PHASES = ("prefill", "decode")
 LOGITS = ("last", "all")
 
@@ -296,7 +289,7 @@ class Model:
         found = staged.gemms()
         if isinstance(self.shape, Products):
             return self.shape.merge(found)
-        return _merge(found) if isinstance(self.shape, ConvNet) else found
+        return merge_alike(found) if isinstance(self.shape, ConvNet) else found
 
     def vector_steps(self, staged: Staged) -> tuple[VectorStep, ...]:
         """Return what a pass asks of a vector unit between its products.
@@ -369,11 +362,11 @@ class Model:
         images = check_size("batch", batch)
         try:
             if isinstance(self.shape, ConvNet):
-                _check_conv_run(phase, context, causal)
-                return self._counted(_staged_convolutions(self.shape, images))
+                check_conv_run(phase, context, causal)
+                return self._counted(staged_convolutions(self.shape, images))
             if isinstance(self.shape, Products):
                 gemms = self.shape.gemms(phase, context, images, causal)
-                return self._counted(_staged_list(self.shape, gemms))
+                return self._counted(staged_list(self.shape, gemms))
             run = self._forward(phase, context, images, causal, logits, source)
             return self._counted(staged_of(self.shape, run))
         except BitlatheError as error:
@@ -457,126 +450,3 @@ class Model:
 def _known(what: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         raise BitlatheError(unknown_name(what, str(value), known))
-
-
-def _staged_convolutions(network: ConvNet, images: int) -> Staged:
-    return Staged(
-        before=tuple(
-            Product(stage="conv", gemm=layer.gemm(images), inputs=layer.sources)
-            for layer in network.layers
-        ),
-        steps=network.vector_steps(images),
-    )
-
-
-def _staged_list(listed: Products, gemms: tuple[Gemm, ...]) -> Staged:
-    return Staged(
-        before=tuple(
-            Product(stage="listed", gemm=gemm, inputs=entry.inputs, weights=entry.operands)
-            for entry, gemm in zip(listed.entries, gemms, strict=True)
-        )
-    )
-
-
-def _check_conv_run(phase: str, context: int | None, causal: bool) -> None:
-    if phase == "decode":
-        raise BitlatheError(
-            "phase 'decode' needs a model that generates tokens; a convolution network reads "
-            "its whole input at once: use phase 'prefill'."
-        )
-    if context is not None:
-        raise BitlatheError(
-            f"context is {context}, but a convolution network has no tokens. Leave context out."
-        )
-    if causal:
-        raise BitlatheError("causal=True needs a decoder; a convolution network has no mask.")
-
-
-def _merge(gemms: tuple[Gemm, ...]) -> tuple[Gemm, ...]:
-    """Merge layers that differ in nothing but their name; the first one's name stays."""
-    first: dict[Gemm, str] = {}
-    count: dict[Gemm, int] = {}
-    for gemm in gemms:
-        shape = replace(gemm, name="", count=1)
-        first.setdefault(shape, gemm.name)
-        count[shape] = count.get(shape, 0) + gemm.count
-    return tuple(replace(s, name=first[s], count=count[s]) for s in first)
-
-
-def model_names() -> tuple[str, ...]:
-    """Return the names of the shipped models, sorted."""
-    return tuple(sorted(path.stem for path in SHIPPED.glob("*.json")))
-
-
-def load_model(source: Source) -> Model:
-    """Return a shipped model by name, or read one from a file, a folder or an object.
-
-    Parameters
-    ----------
-    source : str, path, mapping, sequence or configuration object
-        A shipped name (`model_names`; case does not matter, ``_`` and space stand for ``-``); a
-        Hugging Face config.json, or a folder that holds one; a JSON or YAML file that lists the
-        layers of a convolution network; a list of products (YAML, JSON, CSV, a Python list of
-        `Gemm` or of dicts with its keys); a topology of SCALE-Sim; a GGUF, safetensors (with the
-        config.json beside it) or ONNX file; the keys of a config.json as a dict; an object whose
-        ``to_dict`` gives them, such as a configuration of transformers.
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    BitlatheError
-        If there is no such name or file, or the file is wrong: file, line and key are named.
-
-    Examples
-    --------
-    >>> from bitlathe.workloads import Gemm
-    >>> load_model([Gemm(name="up", m=8, n=64, k=32)]).gemms()[0].macs
-    16384
-    """
-    if not isinstance(source, str | os.PathLike):
-        return _of(find(source))
-    text = str(source)
-    wanted = slug(text)
-    if wanted in model_names():
-        return _load(SHIPPED / f"{wanted}.json", wanted)
-    path = Path(text)
-    if not text or not os.path.exists(text):  # unlike Path.exists, never raises
-        raise no_such(text, model_names())
-    return _of(find(path))
-
-
-def _of(found: Found) -> Model:
-    """Turn what a reader found into a model."""
-    if isinstance(found.what, Products):
-        return Model(name=found.name, family="products", shape=found.what, notes=found.notes)
-    model = _build(found.what, found.name)
-    if found.weights is not None:
-        context = None if model.context_of(1) != 1 else 1
-        phases = PHASES if model.has_decode else PHASES[:1]
-        gemms = [gemm for phase in phases for gemm in model.gemms(phase, context)]
-        check_weights(found.weights, gemms, model.weight_count)
-    return replace(model, notes=(*model.notes, *found.notes))
-
-
-@lru_cache(maxsize=64)
-def _load(path: Path, name: str) -> Model:
-    return _build(read_config(path), name)
-
-
-def _build(config: Config, name: str) -> Model:
-    read = read_model(config)
-    towers = tuple(
-        Model(name=f"{name}:{part}", family=family, shape=shape)
-        for part, (family, shape) in read.towers.items()
-    )
-    return Model(
-        name=name,
-        family=read.family,
-        shape=read.shape,
-        notes=read.notes,
-        towers=towers,
-        stored=read.stored,
-    )

@@ -10,7 +10,7 @@ from ...arch.loader import arch_names
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.slugs import slug
 from ...datatypes.schemes.scheme import Scheme
-from ...workloads.model import model_names
+from ...workloads.load import model_names
 from ...workloads.sources.kinds import ENDINGS
 from .space import Space
 from .sweepfile import axis_keys

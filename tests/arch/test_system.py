@@ -105,5 +105,5 @@ def test_degrees_that_no_system_has_are_refused():
         load_system("bitmod-pair").divided(pipelin=2)
     with pytest.raises(BitlatheError, match="unknown system 'bitmod-pear'; did you mean"):
         load_system("bitmod-pear")
-    with pytest.raises(BitlatheError, match="is a system of chips"):
+    with pytest.raises(BitlatheError, match="is a system of chips, where one chip is needed"):
         load_arch("bitmod-pair")

@@ -133,6 +133,8 @@ def test_bad_input_is_said() -> None:
         replace(bits, weight=Fraction(0))
     with pytest.raises(BitlatheError, match="dimension n is 0, must be a whole number"):
         Loops.product(1, 0, 1)
+    with pytest.raises(BitlatheError, match=r"n is 268435457, but the search takes products of up"):
+        search(Loops.product(1, 2**28 + 1, 2), bits, chip)
     with pytest.raises(BitlatheError, match="takes products, of dimensions m, n, k and b"):
         search(Loops(sizes={"p": 2}, indexes=dict.fromkeys(OPERANDS, ("p",))), bits, chip)
 

@@ -144,6 +144,9 @@ def test_numbers_of_layers():
     ("rules", "words"),
     [
         ([{"layers": [30], "weight": "int8@channel"}], "rules.0.layers: 30 is not among the 30"),
+        ([{"layers": [1, "q"], "weight": "int8@channel"}], "'q' is not a layer; list numbers of"),
+        ([{"layers": 1.5, "weight": "int8@channel"}], "1.5 is not a layer; list numbers of layers"),
+        ([{"layers": [True], "weight": "int8@channel"}], "true is not a layer"),
         ([{"layers": [-31], "weight": "int8@channel"}], "formats.rules.0.layers: -31 is not among"),
         ([{"layers": [[5, 2]], "weight": "int8@channel"}], "layers: [5, 2] is not among"),
         ([{"layers": [0]}], "give 'weight', 'input' or 'output'"),

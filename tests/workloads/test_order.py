@@ -8,7 +8,7 @@ import pytest
 from bitlathe.mapping.keep import keep_outputs, placed_steps
 from bitlathe.mapping.whole_buffer import Traffic
 from bitlathe.workloads import load_model
-from bitlathe.workloads.model import model_names
+from bitlathe.workloads.load import model_names
 from bitlathe.workloads.order import Repeat, Step, execution_order
 
 

@@ -102,7 +102,11 @@ def test_a_mixed_batch_shares_its_weights():
         ("gpt2", {"prefill": [(4, 3), (4, -1)]}, "prefill[1]: cached is -1"),
         ("gpt2", {"prefill": [7]}, "prefill[0] is 7; give (new tokens, cached tokens)"),
         ("gpt2", {"decode": [5, 0]}, "decode[1] is 0"),
-        ("gpt2", {"decode": [3], "decode_tokens": 4}, "decode[0] is 3"),
+        (
+            "gpt2",
+            {"decode": [3], "decode_tokens": 4},
+            "fewer than the 4 new tokens of decode_tokens",
+        ),
         ("gpt2", {"prefill": [(500, 600)]}, "1024 tokens only"),
         ("gpt2", {"decode": [5], "logits": "none"}, "unknown logits"),
         ("bert-base", {"prefill": [(5, 0)]}, "encoder-only"),

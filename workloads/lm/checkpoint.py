@@ -17,7 +17,7 @@ from ...datatypes.base.files import open_file, read_text, shown_path
 from ...datatypes.base.slugs import slug
 from ...datatypes.schemes.scheme import Scheme
 from ..config import Config, read_config
-from ..model import SHIPPED, load_model
+from ..load import SHIPPED, load_model
 from ..transformer import Transformer
 
 TOKENIZER_MAX = 128 << 20  # bytes; known vocabularies take up to 40 MB

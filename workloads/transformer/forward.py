@@ -217,7 +217,13 @@ def generating(where: str, context: object, new: int, sequences: int = 1) -> Gro
     BitlatheError
         If the context is no whole number, or less than the new tokens.
     """
-    cached = check_size(where, context, least=new) - new
+    seen = check_size(where, context)
+    if seen < new:
+        raise BitlatheError(
+            f"{where} is {seen}, fewer than the {new} new tokens of decode_tokens, which are among "
+            f"those in view; give a context of at least {new}, or fewer decode_tokens."
+        )
+    cached = seen - new
     return Group(new=new, cached=cached, sequences=sequences, logits=new)
 
 
