@@ -10,13 +10,17 @@ from ..datatypes.base.inner_kernels import OPTIONS, inner
 from .cost_kernels import (
     APART,
     AT_PORTS,
+    BUSY,
+    CHILD,
     DEPTH,
     DOWN,
     EXCESS,
     FETCH,
     FINISHED,
     LATENCY,
+    MEMORY,
     OP,
+    OPERAND,
     OWN,
     PORT,
     REACHED,
@@ -27,6 +31,7 @@ from .cost_kernels import (
     WITHIN,
     fits,
     held_at,
+    held_with,
     slid_dims,
     whole,
 )
@@ -191,11 +196,12 @@ def _crossing(innermost, tier, tile, plan):
 
 
 @inner
-def _tier(tier, innermost, tile, plan, rates, busy, spared):
+def _tier(tier, innermost, again_too, tile, plan, rates, busy, spared):
     """Add what a tier's transfers take, and what is spared; return their least energy.
 
     They are repeated for all blocks of what does not index them, but of one dimension, or those of
-    one kind: the innermost, through which a tile stays.
+    one kind: the innermost, through which a tile stays. ``again_too``: sums below the first tier
+    are repeated as well.
     """
     moves, sizes = plan[0], plan[3]
     clocks, energy, _ = rates
@@ -207,7 +213,9 @@ def _tier(tier, innermost, tile, plan, rates, busy, spared):
         for d in range(sizes.size):
             if moves[t, RELEVANT] >> d & 1:
                 step *= min(sizes[d], tile[tier - 1, d])
-        more = elements * (1 - crossing) * (_again(t, innermost, tile, plan) - 1)
+        more = 0.0
+        if again_too or tier == 1 or moves[t, OP] != 2:
+            more = elements * (1 - crossing) * (_again(t, innermost, tile, plan) - 1)
         for p in range(busy.size):
             busy[p] += clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
             # a write, and a read-back, are spared; of the first tier first load and last store are
@@ -288,15 +296,16 @@ def inner_of(level, tile, plan, rates, deeper, busy):
         Tiers, below the outermost, that have tiles.
     tile : (G, D) int64 array
     plan, rates : tuple
-    deeper : (1 + P,) float64 array
-        Energy, and clocks of the ports, that transfers of the other tiers take at least.
+    deeper : (1 + 2 P,) float64 array
+        Energy, and clocks of the ports, that transfers of the other tiers take at least
+        (`further`).
     busy : (4, P) float64 array
         Its first row gets the clocks of what has a window, the last those of all; the others are
         room.
     """
     inner, least, some, total = busy[0], busy[1], busy[2], deeper[0]
     for p in range(inner.size):
-        inner[p] = busy[3, p] = deeper[1 + p]
+        inner[p], busy[3, p] = deeper[1 + p], deeper[1 + inner.size + p]
     for tier in range(2, level + 1):
         least_pj = NONE
         for innermost in range(3):
@@ -327,8 +336,9 @@ def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
     energies : tuple
         Energy of the array, and of a clock.
     plan, rates : tuple
-    deeper : (1 + P,) float64 array
-        Energy, and clocks of the ports, that transfers of the other tiers take at least.
+    deeper : (1 + 2 P,) float64 array
+        Energy, and clocks of the ports, that transfers of the other tiers take at least
+        (`further`).
     edges : int64 array
         As `cost_kernels.edge_clocks` left them.
     busy : (3, P) float64 array
@@ -338,30 +348,35 @@ def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
         sorted.
     """
     pace, ports = plan[5], busy.shape[1]
-    sums, spared = busy[1], busy[2]
+    moved, spared = busy[1], busy[2]
     compute = float(whole(steps(plan[3], plan[4]) * pace[0], pace))
     out[0] = out[1] = out[2] = out[3] = out[LIKELY] = 1e300
     for innermost in range(3):
         for p in range(ports):
-            within = base[p, EXCESS] + base[p, WITHIN]
-            sums[p], spared[p] = within / pace[1] - edges[AT_PORTS, p] + deeper[1 + p], 0.0
+            moved[p] = spared[p] = 0.0
         pj = energies[0] + deeper[0]
-        pj += _tier(1, innermost, tile, plan, rates, sums, spared)
+        pj += _tier(1, innermost, True, tile, plan, rates, moved, spared)
         late = (compute + _late(innermost, tile, plan, rates)) / 2
         cycles = likely = max(compute, late * (1 - 1e-12) - 1)
+        busiest = 0.0
         for p in range(ports):
-            cycles = max(cycles, (sums[p] - spared[p]) * (1 - 1e-12) - 1)
-            likely = max(likely, sums[p])
-        edgeless = max(compute, cycles - ROUNDINGS)
-        out[0] = min(out[0], cycles + edge)
-        out[1] = min(out[1], pj + energies[1] * (cycles + edge))
-        out[LIKELY] = min(out[LIKELY], likely + edge)
+            stepping = (base[p, EXCESS] + base[p, WITHIN]) / pace[1]
+            waits = stepping - edges[AT_PORTS, p] + deeper[1 + p] + moved[p]
+            cycles = max(cycles, (waits - spared[p]) * (1 - 1e-12) - 1)
+            likely = max(likely, waits)
+            busiest = max(busiest, base[p, BUSY] + moved[p] + deeper[1 + ports + p])
+        busiest = busiest * (1 - 1e-12) - 1
+        edgeless = max(compute, cycles - ROUNDINGS, busiest - ROUNDINGS)
+        cycles = max(cycles + edge, busiest)
+        out[0] = min(out[0], cycles)
+        out[1] = min(out[1], pj + energies[1] * cycles)
+        out[LIKELY] = min(out[LIKELY], max(likely + edge, busiest))
         out[EDGELESS] = min(out[EDGELESS], edgeless)
         out[EDGELESS + 1] = min(out[EDGELESS + 1], pj + energies[1] * edgeless)
 
 
 @compiled(**OPTIONS)
-def tier_floors(extents, counts, least, plan, layout, rates, scratch, found):
+def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found):
     """Write the least that the transfers of each tier take, whatever the tiles of the others.
 
     Parameters
@@ -369,27 +384,28 @@ def tier_floors(extents, counts, least, plan, layout, rates, scratch, found):
     extents : (D, N) int64 array
         Tiles of each dimension, in descending order: one for each number of blocks.
     counts : (D,) int64 array
-    least : (G - 1, D) int64 array
+    smallest : (G - 1, D) int64 array
         The smallest tile of each dimension in each tier.
     plan, layout, rates : tuple
     scratch : tuple
         (G - 1, D), (places,), (places, 2), (memories,) int64 and (2, P) float64 arrays: room.
-    found : (G - 1, 1 + P, N, N) float64 array
+    found : (2, G - 1, 1 + 2 P, N, N) float64 array
         Of each tier, with each tile of the first dimension and each of the second: least energy,
-        and least clocks of each port; `NONE` where none of the third has room.
+        least clocks of each port with those that may be spared left out, and of all; `NONE` where
+        none of the third has room. First with sums that each tier repeats; then with those that
+        the blocks of the first tier repeat further in (`sums_again`).
     """
     tile, partial, held, needs = scratch[:4]
-    busy, spared = scratch[4][0], scratch[4][1]
-    for tier in range(1, found.shape[0] + 1):
+    for tier in range(1, found.shape[1] + 1):
         at = tile[tier - 1]
         for m in range(counts[0]):
             k = 0
             for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the third's largest
-                for row in range(found.shape[1]):
-                    found[tier - 1, row, m, n] = NONE
+                for row in range(found.shape[2]):
+                    found[0, tier - 1, row, m, n] = found[1, tier - 1, row, m, n] = NONE
                 at[0], at[1] = extents[0, m], extents[1, n]
                 for d in range(3, counts.size):  # the smallest fits best, the largest moves least
-                    at[d] = least[tier - 1, d]
+                    at[d] = smallest[tier - 1, d]
                 while k < counts[2]:
                     at[2] = extents[2, k]
                     if has_room(tier, tile, partial, held, needs, plan, layout):
@@ -397,23 +413,132 @@ def tier_floors(extents, counts, least, plan, layout, rates, scratch, found):
                     k += 1
                 if k == counts[2]:
                     continue
+                move, more = sums_again(tile, plan, layout) if tier == 1 else (-1, 0.0)
                 for d in range(3, counts.size):
                     at[d] = extents[d, 0]
-                for innermost in range(3):
-                    for p in range(busy.size):
-                        busy[p] = spared[p] = 0.0
-                    pj = _tier(tier, innermost, tile, plan, rates, busy, spared)
-                    found[tier - 1, 0, m, n] = min(found[tier - 1, 0, m, n], pj)
-                    for p in range(busy.size):
-                        clocks = max(0.0, busy[p] - spared[p])
-                        found[tier - 1, 1 + p, m, n] = min(found[tier - 1, 1 + p, m, n], clocks)
+                for way in range(2):
+                    _least(
+                        tier, way == 0, tile, plan, rates, scratch[4], found[way, tier - 1, :, m, n]
+                    )
+                if move >= 0:
+                    _add_again(move, more, rates, found[1, 0, :, m, n])
+
+
+@inner
+def _least(tier, again_too, tile, plan, rates, room, found):
+    """Write the least of a tier's transfers over the dimension that is innermost: `tier_floors`."""
+    busy, spared = room[0], room[1]
+    for innermost in range(3):
+        for p in range(busy.size):
+            busy[p] = spared[p] = 0.0
+        found[0] = min(found[0], _tier(tier, innermost, again_too, tile, plan, rates, busy, spared))
+        for p in range(busy.size):
+            found[1 + p] = min(found[1 + p], max(0.0, busy[p] - spared[p]))
+            found[1 + busy.size + p] = min(found[1 + busy.size + p], busy[p])
+
+
+@inner
+def _add_again(move, more, rates, found):
+    """Add elements that a transfer moves again to energy, and to the clocks of which none is spared.
+
+    See `tier_floors`.
+    """
+    ports = rates[0].shape[2]
+    found[0] += rates[1][move, 1] * more
+    for p in range(ports):
+        found[1 + ports + p] += rates[0][move, AGAIN, p] * more
+
+
+@inner
+def further(level, tile, plan, layout, rates, deeper):
+    """Write, last, what transfers into tiers further in than some with tiles take at least.
+
+    Parameters
+    ----------
+    level : int
+        Tiers, below the outermost, that have tiles.
+    tile : (G, D) int64 array
+    plan, layout, rates : tuple
+    deeper : (3, 1 + 2 P) float64 array
+        Two rows as of `tier_floors`, whatever the tiles; the third is written.
+    """
+    for row in range(deeper.shape[1]):
+        deeper[2, row] = deeper[1, row]
+    if level == 1:
+        move, more = sums_again(tile, plan, layout)
+        if move >= 0:
+            _add_again(move, more, rates, deeper[2])
+    for row in range(deeper.shape[1]):
+        deeper[2, row] = max(deeper[2, row], deeper[0, row])
+
+
+@inner
+def sums_again(tile, plan, layout):
+    """Return a transfer of sums below the first tier, and the elements that it moves again.
+
+    Where sums are unfinished in the first tier, and what is next inside has no room for a tile of
+    them, each whole block of the first tier brings all of its sums there, and out again, for each
+    block of the third dimension. Transfer -1: nothing is known.
+    """
+    moves, sizes, places = plan[0], plan[3], layout[0]
+    for place in range(places.shape[0]):
+        if places[place, DEPTH] != 1 or _child(place, layout) < 0:
+            continue
+        if _unfinished(place, tile, plan, layout) == 0:
+            continue
+        for t in range(moves.shape[0]):
+            if moves[t, OP] == 2 and moves[t, TIER] == places[place, CHILD]:
+                elements = 1.0
+                for d in range(sizes.size):
+                    if moves[t, RELEVANT] >> d & 1:
+                        block = min(sizes[d], tile[0, d])
+                        elements *= sizes[d] // block * block
+                return t, elements * ((sizes[2] + tile[0, 2] - 1) // tile[0, 2] - 1)
+    return -1, 0.0
 
 
 @inner
 def has_room(level, tile, partial, held, needs, plan, layout):
-    """Whether the memories of a tier hold their tiles, of finished sums, one of each."""
+    """Whether the memories of a tier hold their tiles, one of each; of sums what they surely are.
+
+    Of two tiles that differ in the third dimension alone the smaller has room if the larger has,
+    unless that is whole.
+    """
     for place in range(held.shape[0]):
-        partial[place] = held[place, 0] = 0
+        partial[place] = held[place, 0] = held[place, 1] = 0
         if layout[0][place, DEPTH] == level:
-            held[place, 0] = held_at(place, tile, 0, plan, layout)
+            unfinished = _unfinished(place, tile, plan, layout)
+            partial[place] = unfinished
+            held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
     return fits(0, held, partial, layout, needs)
+
+
+@inner
+def _unfinished(place, tile, plan, layout):
+    """Return 1 if sums come to a place more than once, whatever is inside; as `find_partial`.
+
+    They do where the array does not add them up in one step and nothing is between; and where
+    loops of the third dimension, which is summed over, are outside, and some over results inside,
+    as what is next inside has no room for all of the tile.
+    """
+    places, row = layout[0], layout[0][place, DEPTH] - 1
+    if places[place, OPERAND] != 2:
+        return 0
+    child = _child(place, layout)
+    if child < 0:
+        return 1 - layout[3][0]
+    if tile[row, 2] >= plan[3][2]:
+        return 0
+    taken = held_with(child, row, tile, 0, plan, layout)
+    return 1 if taken > layout[2][places[child, MEMORY]] else 0
+
+
+@inner
+def _child(place, layout):
+    """Return the place of the same operand that is next inside, -1 for the array."""
+    places = layout[0]
+    for child in range(places.shape[0]):
+        same = places[child, OPERAND] == places[place, OPERAND]
+        if same and places[child, DEPTH] == places[place, CHILD]:
+            return child
+    return -1

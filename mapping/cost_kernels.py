@@ -522,10 +522,16 @@ def held_at(place, tile, partial, plan, layout):
 
     ``partial``: 1 for unfinished sums.
     """
+    return held_with(place, layout[0][place, DEPTH] - 1, tile, partial, plan, layout)
+
+
+@inner
+def held_with(place, depth, tile, partial, plan, layout):
+    """Return what one copy of a memory would hold with a tile in a row of them, as `held_at`."""
     places, ratio = layout[0], layout[1]
     sizes, step_tile, shares = plan[3], plan[4], plan[7]
     own, share, windows = places[place, AXES], 1, plan[8]
-    depth, slid = places[place, DEPTH] - 1, slid_dims(places[place, INDEXED], windows)
+    slid = slid_dims(places[place, INDEXED], windows)
     for w in range(windows.shape[0]):
         if slid:
             out, tap = windows[w, 0], windows[w, 1]
@@ -533,7 +539,7 @@ def held_at(place, tile, partial, plan, layout):
             share *= plan[9][w, own, most[0], most[1], 2]
     for d in range(sizes.size):
         if places[place, INDEXED] >> d & 1 and not slid >> d & 1:
-            size, step = min(sizes[d], tile[places[place, DEPTH] - 1, d]), step_tile[d]
+            size, step = min(sizes[d], tile[depth, d]), step_tile[d]
             full = size // step
             share *= full * shares[own, d, step] + shares[own, d, size - full * step]
     return accesses_of(share, ratio[place, partial, 0], ratio[place, partial, 1])

@@ -16,7 +16,7 @@ from . import bound_kernels, search_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
-from .nest import Loops
+from .nest import Loops, dims_of
 from .operands import OperandBits
 from .pixels import pixel_table
 from .space import FREE, Chains, Ways, kinds_of, tiers_of
@@ -280,8 +280,8 @@ class Packed:
             ints(groups, many),  # and where they end
             ints(groups + 1),  # candidates of each level: the next one,
             ints(groups + 1),  # and where they end
-            np.zeros(1 + ports),  # energy and clocks that tiers without tiles take at least,
-            np.zeros((groups, 1 + ports)),  # and those of each level take
+            np.zeros((3, 1 + 2 * ports)),  # energy and clocks that tiers without tiles take,
+            np.zeros((groups, 1 + 2 * ports)),  # and those of each level take, at least
             ints(groups),  # clocks beside the steps, by level
             ints(len(ORDERS), ports, search_kernels.ORDER_COLUMNS),  # what outermost loops move,
             np.zeros(len(ORDERS)),  # and its energy
@@ -336,7 +336,7 @@ class Packed:
 
     @cached_property
     def floor(self) -> tuple[float, float]:
-        """Least clocks of a port, and least energy, of what memories move, whatever the unrolling.
+        """Least clocks of the busiest port, and least energy, of what memories move, however unrolled.
 
         That of each tier's best tiles with a step's tile of one element, which has the blocks of
         any other tiles and needs no more room. Copies of a memory have as much room as all of them,
@@ -345,7 +345,7 @@ class Packed:
         if len(self.tiers) == 1:
             return 0.0, self.once_pj
         plan, (clocks, energy, elements) = self._flat
-        places, ratios, room, once = self.layout(False)
+        places, ratios, room, once = self.layout(self._may_sum_at_once)
         axes = {axis.name: axis.size for axis in self.hierarchy.axes}
         copies = {m.name: prod(axes[name] for name in m.per) for m in self.hierarchy.memories}
         most = np.iinfo(np.int64).max
@@ -360,7 +360,17 @@ class Packed:
         )[0][0]
         if tiers[0].min() >= NONE:
             return 0.0, self.once_pj
-        return float(tiers[1:].max(axis=0).min()), max(self.once_pj, float(tiers[0].min()))
+        busiest = tiers[1 + len(self.ports) :].max(axis=0)
+        return float(busiest.min()), max(self.once_pj, float(tiers[0].min()))
+
+    @property
+    def _may_sum_at_once(self) -> bool:
+        """Whether some way to unroll may add up all of a result in one step."""
+        return all(
+            prod(axis.size for axis in self.hierarchy.axes if dim in dims_of(axis.dims)) >= size
+            for dim, size in self.layer.sizes.items()
+            if dim not in self.layer.indexes["output"]
+        )
 
     def tier_tiles(self, steps: list[int]) -> TierTiles:
         """Return the tiles that tiers may have.
@@ -425,7 +435,7 @@ class Packed:
         up, down = self.pace
         cycles = -(-(counts.prod(axis=1) * up) // down)
         least, energy_pj = self.floor if traffic else (0.0, self.once_pj)
-        cycles = np.maximum(cycles, math.ceil(least * (1 - 1e-12)) - 1) + self.waiting_cycles
+        cycles = np.maximum(cycles + self.waiting_cycles, math.ceil(least * (1 - 1e-12)) - 1)
         energy = self.units_pj(ways) + energy_pj
         energy += cycles * self.hierarchy.static_pj
         rates = self._flat[1][1]

@@ -17,6 +17,8 @@ nothing better than what was found:
 Transfers below the first tier are repeated for every block of an outer tier that does not index
 them, where a whole block has several of their tiles; and for every block of their own, but of the
 dimension that is innermost of the loops outside. Units that take an element alike all write it.
+Sums are unfinished where loops that add to them are outside a tile of which the next memory inside
+holds a part only: they take the room of unfinished ones, and each block brings them in and out.
 The most promising come first, which changes what is costed, not what is found.
 """
 

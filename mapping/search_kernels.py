@@ -12,7 +12,7 @@ import numpy as np
 
 from ..datatypes.base.compiled import compiled
 from ..datatypes.base.inner_kernels import inner
-from .bound_kernels import EDGELESS, LIKELY, bound_of, has_room, inner_of
+from .bound_kernels import EDGELESS, LIKELY, bound_of, further, has_room, inner_of
 from .cost_kernels import (
     AT_PORTS,
     BUSY,
@@ -120,6 +120,7 @@ def search_tiles(
         known_edge[level] = edge_clocks(level, tile, plan, scratch[13]) + fixed[0]
         if level == 1 and fixed[3]:
             _look_up(level, low[level], floors, scratch)
+            further(level, tile, plan, layout, rates, scratch[21])
             if _bound_orders(
                 level, known_edge[level], elapsed, energies, plan, rates, objective, front, scratch
             ):
@@ -227,23 +228,32 @@ def _hopeless_pair(level, index, compute, energies, floors, objective, front, sc
     tiers, places = floors[0], floors[2]
     part, edge = scratch[22][level - 1], scratch[23][level - 1]
     i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
-    busiest = 0.0
-    for p in range(1, part.size):
-        busiest = max(busiest, part[p] + tiers[level - 1, p, i, j])
-    cycles = edge + max(float(compute), busiest * (1 - 1e-12) - 1)
+    waits = busiest = 0.0
+    for p in range(1, 1 + part.size // 2):
+        every = p + part.size // 2
+        waits = max(waits, part[p] + tiers[level - 1, p, i, j])
+        busiest = max(busiest, part[every] + tiers[level - 1, every, i, j])
+    cycles = max(edge + max(float(compute), waits * (1 - 1e-12) - 1), busiest * (1 - 1e-12) - 1)
     pj = part[0] + tiers[level - 1, 0, i, j] + energies[1] * cycles
     return hopeless(cycles, pj, front, objective)
 
 
 @inner
-def _first_with_room(level, space, low, high, plan, layout, scratch):
-    """Return the first chain of the third dimension of which the tile has room beside the others.
+def _first_with_room(level, first, space, high, plan, layout, scratch):
+    """Return the first chain, of some and those after, of which the tile has room beside others.
 
-    Tiles descend, so those after it have room as well.
+    Tiles descend, so those after it have room as well, unless it is whole.
     """
-    chains, tile = space[0], scratch[6]
+    chains, tile, size = space[0], scratch[6], plan[3][2]
     partial, held, needs = scratch[10], scratch[11], scratch[12]
-    first, end = low[level - 1, 2], high[level - 1, 2]
+    end = high[level - 1, 2]
+    if first >= end:
+        return end
+    tile[level - 1, 2] = chains[2, first, level - 1]
+    if tile[level - 1, 2] >= size:
+        if has_room(level, tile, partial, held, needs, plan, layout):
+            return first
+        first = space[1][2, first, level - 1]
     while first < end:
         k = (first + end) // 2
         tile[level - 1, 2] = chains[2, k, level - 1]
@@ -270,18 +280,18 @@ def _expand_last(
     deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
     _look_up(level, scratch[16], floors, scratch)
     elapsed = steps(plan[3], plan[4]) * plan[5][0]
-    k = _first_with_room(level, space, low, high, plan, layout, scratch)
+    k = _first_with_room(level, low[level - 1, 2], space, high, plan, layout, scratch)
+    whole_one = k < high[level - 1, 2] and chains[2, k, level - 1] >= plan[3][2]
     while k < high[level - 1, 2]:
         tile[level - 1, 2] = chains[2, k, level - 1]
         edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
+        further(level, tile, plan, layout, rates, scratch[21])
         if level > 1:
             none = _bound_orders(
                 level, edge, elapsed, energies, plan, rates, objective, front, scratch
             )
         else:
-            bound_of(
-                tile, edge, base, energies, plan, rates, scratch[21], edges, busy, out
-            )  # fmt: skip
+            bound_of(tile, edge, base, energies, plan, rates, scratch[21][2], edges, busy, out)
             none = hopeless(out[0], out[1], front, objective)
         if not fixed[3] or not none:
             numbers[at] = first + stride * k
@@ -290,6 +300,9 @@ def _expand_last(
         elif level == 1 and hopeless(out[EDGELESS], out[EDGELESS + 1], front, objective):
             return at
         k = following[2, k, level - 1]
+        if whole_one:
+            whole_one = False
+            k = _first_with_room(level, k, space, high, plan, layout, scratch)
     return at
 
 
@@ -427,18 +440,19 @@ def _look_up(level, index, floors, scratch):
     """Write what tiers further in than a level take at least, by chains of its tiles."""
     deeper, places = scratch[21], floors[2]
     i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
-    for row in range(deeper.size):
-        deeper[row] = floors[1][level - 1, row, i, j]
+    for way in range(2):
+        for row in range(deeper.shape[1]):
+            deeper[way, row] = floors[1][way, level - 1, row, i, j]
 
 
 @inner
 def _note_part(level, energies, plan, rates, scratch):
     """Write energy and clocks of the ports that tiers with tiles, and the array, take at least."""
-    base, deeper, part, inner = scratch[0], scratch[21], scratch[22][level], scratch[14][0]
-    outer, outer_pj = scratch[24], scratch[25]
+    base, deeper, part, busy = scratch[0], scratch[21][2], scratch[22][level], scratch[14]
+    outer, outer_pj, ports = scratch[24], scratch[25], base.shape[0]
     for row in range(deeper.size):
         deeper[row] = 0.0
-    inner_pj = inner_of(level, scratch[6], plan, rates, deeper, scratch[14])
+    inner_pj = inner_of(level, scratch[6], plan, rates, deeper, busy)
     least_pj = 0.0
     if level:
         least_pj = 1e300
@@ -446,12 +460,14 @@ def _note_part(level, energies, plan, rates, scratch):
             if outer[order, 0, LIVE]:
                 least_pj = min(least_pj, outer_pj[order])
     part[0] = energies[0] + inner_pj + least_pj
-    for p in range(base.shape[0]):
-        least = NEVER if level else np.int64(0)
+    for p in range(ports):
+        least = every = NEVER if level else np.int64(0)
         for order in range(outer_pj.size):
             if level and outer[order, 0, LIVE]:
                 least = min(least, outer[order, p, MOVED] - base[p, BUSY])
-        part[1 + p] = (base[p, EXCESS] + base[p, WITHIN]) / plan[5][1] + least + inner[p]
+                every = min(every, outer[order, p, ALL_MOVED] - base[p, BUSY])
+        part[1 + p] = (base[p, EXCESS] + base[p, WITHIN]) / plan[5][1] + least + busy[0, p]
+        part[1 + ports + p] = base[p, BUSY] + every + busy[3, p]
 
 
 @inner
@@ -461,7 +477,7 @@ def _bound_orders(level, edge, elapsed, energies, plan, rates, objective, front,
     It is the least over the orders of the outermost loops.
     """
     out, orders, none = scratch[15], scratch[25].size, True
-    inner_pj = inner_of(level, scratch[6], plan, rates, scratch[21], scratch[14])
+    inner_pj = inner_of(level, scratch[6], plan, rates, scratch[21][2], scratch[14])
     out[0] = out[1] = out[LIKELY] = 1e300
     for order in range(orders):
         if scratch[24][order, 0, LIVE]:
@@ -523,9 +539,9 @@ def _search_orders(
     elapsed = steps(sizes, plan[4]) * pace[0]
     groups, evaluated = tile.shape[0], 0
     edge = edge_clocks(groups, tile, plan, scratch[13]) + fixed[0]
-    for row in range(scratch[21].size):
-        scratch[21][row] = 0.0
-    inner_pj = inner_of(groups - 1, tile, plan, rates, scratch[21], scratch[14])
+    for row in range(scratch[21].shape[1]):
+        scratch[21][2, row] = 0.0
+    inner_pj = inner_of(groups - 1, tile, plan, rates, scratch[21][2], scratch[14])
     for place in range(held.shape[0]):
         for unfinished in range(2):
             held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)

@@ -70,7 +70,7 @@ def tiles_of(size: int, step: int) -> tuple[int, ...]:
 def floors_of(
     tiles: TierTiles, plan: tuple[Any, ...], layout: tuple[Ints, ...], rates: tuple[Any, Any, Any]
 ) -> tuple[Floats, Floats]:
-    """Return the least energy, and clocks of each port, by tiles of the first two dimensions.
+    """Return the least energy, and clocks of ports, by tiles of the first two dimensions.
 
     Parameters
     ----------
@@ -80,9 +80,12 @@ def floors_of(
 
     Returns
     -------
-    tiers, deeper : (G - 1, 1 + P, M, N) float64 array
-        What transfers into a tier with these tiles take, and into all tiers further in; what those
-        further in take alone. `bound_kernels.NONE` or more where nothing has room.
+    tiers : (G - 1, 1 + 2 P, M, N) float64 array
+        What transfers into a tier with these tiles take, and into all tiers further in: energy,
+        clocks with those that may be spared left out, and all. `bound_kernels.NONE` or more where
+        nothing has room.
+    deeper : (2, G - 1, 1 + 2 P, M, N) float64 array
+        What those further in take alone: with the sums that they repeat, and without.
     """
     groups, dims = tiles.least.shape[0], len(tiles.lists)
     ports = rates[0].shape[2]
@@ -98,13 +101,13 @@ def floors_of(
         np.zeros(room, np.int64),
         np.zeros((2, ports)),
     )
-    found = np.zeros((groups, 1 + ports, len(tiles.lists[0]), len(tiles.lists[1])))
+    found = np.zeros((2, groups, 1 + 2 * ports, len(tiles.lists[0]), len(tiles.lists[1])))
     bound_kernels.tier_floors(extents, counts, tiles.least, plan, layout, rates, scratch, found)
-    smaller = found[:, :, ::-1, ::-1]  # tiles inside are no larger
-    for axis in (2, 3):
+    smaller = found[..., ::-1, ::-1]  # tiles inside are no larger
+    for axis in (3, 4):
         smaller = np.minimum.accumulate(smaller, axis=axis)
-    smaller = smaller[:, :, ::-1, ::-1]
+    smaller = smaller[..., ::-1, ::-1]
     deeper = np.zeros_like(found)
     for tier in range(groups - 2, -1, -1):
-        deeper[tier] = deeper[tier + 1] + smaller[tier + 1]
-    return found + deeper, deeper
+        deeper[:, tier] = deeper[:, tier + 1] + smaller[:, tier + 1]
+    return (found + deeper).max(axis=0), deeper

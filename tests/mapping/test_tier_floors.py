@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from bitlathe.mapping.bound_kernels import NONE
+from bitlathe.mapping.accesses import accesses
+from bitlathe.mapping.bound_kernels import NONE, sums_again
 from bitlathe.mapping.cost import cost
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.packed import Packed
@@ -32,7 +33,7 @@ def unrolled_case(rng: random.Random):
 def test_no_mapping_moves_less_than_the_floors_of_its_tiers(seed: int) -> None:
     """Energy of all transfers between memories, and clocks of each port, tier by tier."""
     rng = random.Random(seed)
-    compared = repeated = 0
+    compared = repeated = sums = 0
     while compared < 40:
         layer, bits, chip, packed, *_, unrolled = unrolled_case(rng)
         tiles = packed.tier_tiles(unrolled.step_tile.tolist())
@@ -42,6 +43,8 @@ def test_no_mapping_moves_less_than_the_floors_of_its_tiers(seed: int) -> None:
             each[i : i + 1] for each, i in zip(unrolled.chain_lists, picks, strict=True)
         ]
         places = tiles.places(packed.sizes, unrolled.chain_lists)[:, 0]
+        tile = np.array([each[0] for each in unrolled.chain_lists]).T
+        move, more = sums_again(tile, unrolled.plan, unrolled.layout)
         one_order(unrolled, rng)
         front = new_front(0)
         if not unrolled.search(0, 1, front):
@@ -49,19 +52,31 @@ def test_no_mapping_moves_less_than_the_floors_of_its_tiers(seed: int) -> None:
         found = cost(layer, bits, unrolled.mapping(front[1][0]), chip)
         busy = {(load.memory, load.port): load.busy for load in found.ports}
         moved = sum(found.energy_pj[memory.name] for memory in chip.memories)
-        rows = [tables[0][0], *tables[1]]  # all tiers; those inside each
-        for tier, row in zip([0, *range(len(places[0]))], rows, strict=True):
+        tiers = range(len(places[0]))
+        rows = [tables[0][0], *tables[1][0], *tables[1][1]]  # all tiers; those inside each, twice
+        for tier, row in zip([0, *tiers, *tiers], rows, strict=True):
             floor = row[:, places[0, tier], places[1, tier]]
             assert floor[0] <= moved * (1 + 1e-9)
-            for clocks, port in zip(floor[1:], packed.ports, strict=True):
+            for clocks, port in zip(floor[1:], 2 * packed.ports, strict=True):
                 assert clocks <= busy[port] * (1 + 1e-9)
         first = tables[0][0, 0, places[0, 0], places[1, 0]]
         repeated += first > 1.2 * packed.once_pj
+        if more:
+            mapping, child = unrolled.mapping(front[1][0]), packed.moves[move].child.name
+            counted = {
+                (each.kind, each.partial): each.parent_elements
+                for each in accesses(layer, mapping, chip)
+                if each.operand == "output" and each.child == child
+            }
+            assert counted["write", True] >= more
+            assert counted["readback", True] >= more
+            sums += 1
         floor_cycles, floor_pj = packed.floor
         assert floor_cycles <= found.cycles
         assert floor_pj <= moved * (1 + 1e-9)
         compared += 1
     assert repeated  # they say more than that each element moves once
+    assert sums > 1  # and that some sums come again
 
 
 @pytest.mark.parametrize("seed", range(4))
