@@ -5,6 +5,7 @@ from . import (  # noqa: F401  (their commands join the group)
     mapping,
     numbers,
     reports,
+    request,
     simulate,
     tables,
     trace,
