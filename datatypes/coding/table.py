@@ -13,7 +13,7 @@ from ..schemes.patterns import Raw
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Integers, Tables
-from .dispatch import grids
+from .dispatch import MIN_SIZE, grids
 from .job import (
     FEW,
     MAX_BOOKS,
@@ -27,6 +27,9 @@ from .job import (
     worth_compiling,
 )
 from .trials import BATCH, Standing, count_of, is_searched, trials_of, wanted_scale
+
+# scales tried from which on a kernel for the book is worth its compiling
+MANY = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,17 +199,25 @@ def _lower_compiled(
     """Do what `_lower` does, compiled; float32, squared errors."""
     from ..kernels.base.tables import floor_float32
     from ..kernels.base.threads import on_rows
-    from ..kernels.searches.table import search as kernel
+    from ..kernels.searches.table import ranged_kernel, search
 
     grid, cuts = fmt.grid, floor_float32(fmt.grid.midpoints)
     tie = grid.tie_up(job.rounding) & (cuts == grid.midpoints)
     cuts = np.where(tie, np.nextafter(cuts, np.float32(-np.inf)), cuts)
     with np.errstate(over="ignore"):
         values = grid.values.astype(np.float32)
+    kernel = search
+    if job.groups.size >= MIN_SIZE and scales.shape[1] >= MANY and _has_book(fmt):
+        kernel = ranged_kernel(grid.book(job.rounding)) or search
     best = np.full(len(least), -1)
     cut = (job.groups[part], job.kernel_weights()[part], scales, least, best)
     on_rows(kernel, cut, (cuts, values), job.groups.shape[1] * scales.shape[1])
     return best
+
+
+def _has_book(fmt: Format) -> bool:
+    """Return whether kernels can be made for a format: short codes, rounded half-way."""
+    return fmt.bits <= 8 and fmt.thresholds is None
 
 
 def _slice(job: Job) -> int:

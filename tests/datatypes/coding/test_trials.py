@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import bitlathe as bl
 from bitlathe.datatypes.coding import job as coding
+from bitlathe.datatypes.coding import table
 from bitlathe.datatypes.formats.constructors import codebook
 from bitlathe.datatypes.schemes.scales import SCALES
 from bitlathe.datatypes.schemes.scheme import Scheme
@@ -130,6 +131,27 @@ def test_four_over_six_takes_the_better_of_both_scales(name, room):
         assert float(q.scales.reshape(-1)[g]) == pytest.approx(float(scale), rel=1e-6)
         assert got[g] == pytest.approx(float(error), rel=1e-5)
     assert got.sum() < errors(x, bl.quantize(x, "nvfp4"), 2).sum()
+
+
+@pytest.mark.filterwarnings("ignore:.*underflows in")
+@pytest.mark.parametrize("led", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    ["int3@g32+mse", "nf3@g20/fp32+mse", "bitmod_fp3@g32/int8+mse", "fp3_e2m0@g16/e4m3+search"],
+)
+def test_kernels_of_a_book_take_the_same_scales(text, led, monkeypatch):
+    x = np.vstack([tensor(kind, 6, 96, 3) for kind in ("normal", "tails", "dyadic", "sparse")])
+    x[0], x[1], x[2], x[3] = 0, 1e-42, -0.125, x[3] * np.float32(1e-33)
+    x[4, ::7] = 60
+    importance = np.random.default_rng(2).random(96) * 3 if led else None
+    monkeypatch.setattr(coding, "SEARCH_MIN", 0)
+    monkeypatch.setattr(table, "MIN_SIZE", 0)
+    by_book = bl.quantize(x, text, importance=importance)
+    for name in ("SEARCH_MIN", "MIN_SIZE"):
+        monkeypatch.setattr(coding if name == "SEARCH_MIN" else table, name, 1 << 60)
+        plain = bl.quantize(x, text, importance=importance)
+        for field in ("matrix", "raw", "outer", "selectors"):
+            np.testing.assert_array_equal(getattr(by_book, field), getattr(plain, field))
 
 
 def test_second_level_scales_stand_as_they_are_without_a_search():
