@@ -29,7 +29,7 @@ def square_layer(gemm: Gemm, bits: LayerBits, *, first: bool = False) -> SquareL
     Raises
     ------
     BitlatheError
-        A convolution whose kernel, output or stride is not square, or that is dilated.
+        A convolution whose output or stride is not square, or that is dilated.
     """
     widths: dict[str, Any] = {
         f"{name}_bits": math.ceil(bits.code_of(name)) for name in ("input", "weight")
@@ -40,7 +40,6 @@ def square_layer(gemm: Gemm, bits: LayerBits, *, first: bool = False) -> SquareL
         )
     shape = gemm.conv
     for what, (high, wide) in (
-        ("kernel", shape.kernel),
         ("output", shape.output_size),
         ("stride", shape.stride),
     ):
@@ -57,6 +56,7 @@ def square_layer(gemm: Gemm, bits: LayerBits, *, first: bool = False) -> SquareL
     return SquareLayer(
         name=gemm.name,
         kernel=shape.kernel[0],
+        kernel_width=shape.kernel[1],
         output_size=shape.output_size[0],
         stride=shape.stride[0],
         in_channels=shape.in_channels // shape.groups,

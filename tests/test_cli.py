@@ -100,6 +100,15 @@ def test_reproduce_bitfusion_prints_rows_and_networks() -> None:
     assert all(set(keys.split()) <= set(line) for line in data["networks"])
 
 
+def test_reproduce_ant_prints_rows_and_means() -> None:
+    data = json.loads(run("reproduce", "ant-micro22", "--json").stdout)
+    keys = "network chip cycles stall_cycles time static dram buffer core"
+    assert len(data["rows"]) == 48
+    assert all(list(row)[:9] == keys.split() for row in data["rows"])
+    chips = ["ANT-OS", "ANT-WS", "BitFusion", "OLAccel", "BiScaled", "AdaFloat"]
+    assert [line["chip"] for line in data["means"]] == chips
+
+
 CHIP = (CHIPS / "bitmod.yaml").read_text()
 MODEL = json.loads((MODELS / "llama-2-7b.json").read_text())
 

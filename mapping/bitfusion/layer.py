@@ -12,7 +12,7 @@ _SIZES = ("images", "output_size", "stride", "kernel", "in_channels", "out_chann
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SquareLayer:
-    """A convolution whose kernel and output are square; a matrix product has 1 of both.
+    """A convolution whose output is square; a matrix product has kernel and output of 1.
 
     Attributes
     ----------
@@ -20,6 +20,8 @@ class SquareLayer:
         What errors call it.
     kernel, output_size, stride : int
         Both sides of each.
+    kernel_width : int, optional
+        Of a kernel that is not square, whose height ``kernel`` then is.
     in_channels, out_channels : int
         Of one group.
     images : int
@@ -40,6 +42,7 @@ class SquareLayer:
     kernel: int = 1
     output_size: int = 1
     stride: int = 1
+    kernel_width: int | None = None
     in_channels: int
     out_channels: int
     images: int = 1
@@ -50,6 +53,8 @@ class SquareLayer:
     def __post_init__(self) -> None:
         for key in _SIZES:
             check_size(f"layer {self.name!r}: {key}", getattr(self, key))
+        if self.kernel_width is not None:
+            check_size(f"layer {self.name!r}: kernel_width", self.kernel_width)
         for key in ("input_bits", "weight_bits"):
             whole_number(f"layer {self.name!r}: {key}", getattr(self, key), 1, BITS_MOST)
         if self.macs >= 2**50:
@@ -61,7 +66,13 @@ class SquareLayer:
     @property
     def macs(self) -> int:
         """Products of the layer."""
-        return self.images * (self.output_size * self.kernel) ** 2 * self.channels
+        high, wide = self.sides
+        return self.images * self.output_size**2 * high * wide * self.channels
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        return self.kernel, self.kernel if self.kernel_width is None else self.kernel_width
 
     @property
     def channels(self) -> int:

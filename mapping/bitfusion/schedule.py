@@ -85,7 +85,12 @@ class Schedule:
 
 @cache
 def _orders() -> Ints:
-    return np.array(list(permutations(range(5))), np.int64)
+    """Return the orders of the tile loops, one of each two that differ in pixels' order alone.
+
+    Columns and rows of outputs have the same tiles: the later of the two can never be better.
+    """
+    orders = [order for order in permutations(range(5)) if order.index(1) < order.index(2)]
+    return np.array(orders, np.int64)
 
 
 def _halvings(extent: int, step: int = 1) -> Ints:
@@ -163,7 +168,7 @@ def best_schedule(layer: SquareLayer, machine: Machine, rule: Rule, costs: Costs
         np.array(extents, np.int64),
         tuple(map(_halvings, extents, steps)),
         (
-            layer.kernel, layer.stride, layer.input_bits, layer.weight_bits, rule.output_bits,
+            *layer.sides, layer.stride, layer.input_bits, layer.weight_bits, rule.output_bits,
             int(not im2col),
         ),
         units,
@@ -171,6 +176,7 @@ def best_schedule(layer: SquareLayer, machine: Machine, rule: Rule, costs: Costs
         (_CODES[rule.dataflow], int(rule.sums_read_back), int(rule.last_store_copied)),
         (*limits, machine.port_bits),
         _orders(),
+        np.ascontiguousarray(_orders()[::7]),
         _scaled(costs),
         best,
     )  # fmt: skip

@@ -82,12 +82,12 @@ def port_traffic(tile, layer, units, flow, found):
     the array counted.
     """
     b, o, c, q = tile
-    k, _, a, w, out, apart = layer
+    high, wide, _, a, w, out, apart = layer
     _, q_unit, k_unit = units
-    p = b * o * o
+    p, taps = b * o * o, high * wide
     if flow == CHEAPEST:
         iq = up(q, q_unit) * q_unit
-        r = up(c, k_unit) * k_unit * k * k if apart else up(c * k * k, k_unit) * k_unit
+        r = up(c, k_unit) * k_unit * taps if apart else up(c * taps, k_unit) * k_unit
         stay_inputs = r * p * (a + iq * (w + out))
         stay_outputs = iq * p * (out + r * (a + w))
         stay_weights = r * iq * (w + p * (a + out))
@@ -96,9 +96,9 @@ def port_traffic(tile, layer, units, flow, found):
             flow = OUTPUT_STATIONARY
         if stay_weights < min(stay_inputs, stay_outputs):
             flow = WEIGHT_STATIONARY
-    mac = k * k * c * p
+    mac = taps * c * p
     found[I_READ] = mac * a if flow == INPUT_STATIONARY else mac * q * a
-    found[W_READ] = k * k * c * q * w if flow == WEIGHT_STATIONARY else mac * q * w
+    found[W_READ] = taps * c * q * w if flow == WEIGHT_STATIONARY else mac * q * w
     found[O_READ] = q * p * out if flow == OUTPUT_STATIONARY else mac * q * out
     return flow
 
@@ -107,9 +107,10 @@ def port_traffic(tile, layer, units, flow, found):
 def steps(tile, layer, units):
     """Return the clocks in which the array works on a tile."""
     b, o, c, q = tile
-    k, _, _, _, _, apart = layer
+    high, wide, _, _, _, _, apart = layer
     p_unit, q_unit, k_unit = units
-    depth = k * k * up(c, k_unit) if apart else up(k * k * c, k_unit)
+    taps = high * wide
+    depth = taps * up(c, k_unit) if apart else up(taps * c, k_unit)
     return up(b * o * o, p_unit) * up(q, q_unit) * depth
 
 
@@ -117,11 +118,14 @@ def steps(tile, layer, units):
 def tile_bits(tile, layer, pads, write_side):
     """Return the bits of a tile: weights, inputs, outputs written and outputs read."""
     b, o, c, q = tile
-    k, s, a, w, out, apart = layer
+    high, wide, s, a, w, out, apart = layer
     weight_pad, input_pad, output_pad = pads
-    weights = up(k * k * c, weight_pad) * weight_pad * q * w
-    side = k + (o - 1) * s
-    inputs = side * side * c if apart else o * o * up(k * k * c, input_pad) * input_pad
+    depth = high * wide * c
+    weights = up(depth, weight_pad) * weight_pad * q * w
+    if apart:
+        inputs = (high + (o - 1) * s) * (wide + (o - 1) * s) * c
+    else:
+        inputs = o * o * up(depth, input_pad) * input_pad
     outputs = o * o * up(q, output_pad) * output_pad * b * out
     return weights, inputs * b * a, outputs * write_side, outputs
 
@@ -165,41 +169,12 @@ def best_order(tile, bits, trips, orders, limits, costs, copied, ports, found, b
     return best_energy
 
 
-@compiled
-def search(extents, tiles, layer, units, pads, switches, limits, orders, costs, best):
-    """Fill ``best`` with the fastest schedule of a layer, of equally fast ones the cheapest.
-
-    Tiles in ascending order, images outermost, then outputs, input and output channels; only a
-    strictly better one replaces. A tile whose work alone takes longer than the best is passed by.
-
-    Parameters
-    ----------
-    extents : (4,) int64 array
-        Images, output size (square), input and output channels.
-    tiles : tuple of 4 int64 arrays
-        Tiles to try of each.
-    layer : tuple of 6 int
-        Kernel, stride, bits of an input, a weight and an output; 1 where the array takes one tap
-        of the kernel after the other (0: im2col).
-    units : tuple of 3 int
-        Outputs (pixels), output channels and products along K that the array takes at once.
-    pads : tuple of 3 int
-        Multiples to which weights and inputs are padded along K, outputs along channels.
-    switches : tuple of 3 int
-        Dataflow, 1 if sums are read back from DRAM, 1 if the last store is the size of the write
-        side.
-    limits : tuple of 4 int
-        Half of each SRAM (weights, inputs, outputs), the DRAM port; all in bits.
-    orders : (120, 5) int64 array
-        Loop orders, outermost first.
-    costs : (10,) float64 array
-        Of a bit read and written of the SRAMs of weights, inputs and outputs and of DRAM, of a
-        clock, and of a clock of work.
-    best : (FIGURES,) int64 array
-        Zeros; the figures of the schedule, of all tiles. ``best[T_B]`` stays 0 where no tile fits.
-    """
+@inner
+def sweep(
+    extents, tiles, layer, units, pads, switches, limits, orders, costs, most, found, trips, best
+):
+    """Fill ``best`` with the best of all tiles whose work takes at most so many clocks."""
     flow, write_side, copied = switches
-    found, trips = np.zeros(FIGURES, np.int64), np.ones(5, np.int64)
     best_energy = 0.0
     for b in tiles[0]:
         trips[0] = up(extents[0], b)
@@ -215,7 +190,8 @@ def search(extents, tiles, layer, units, pads, switches, limits, orders, costs, 
                         continue
                     times = trips[0] * trips[1] * trips[2] * trips[3] * trips[4]
                     found[COMPUTE] = steps(tile, layer, units) * times
-                    if best[T_B] and found[COMPUTE] > best[COMPUTE] + best[STALL]:
+                    least = best[COMPUTE] + best[STALL] if best[T_B] else most
+                    if found[COMPUTE] > min(least, most):
                         continue
                     found[FLOW] = port_traffic(tile, layer, units, flow, found)
                     found[W_READ] *= times
@@ -225,3 +201,50 @@ def search(extents, tiles, layer, units, pads, switches, limits, orders, costs, 
                         tile, bits, trips, orders, limits, costs, copied, ports,
                         found, best, best_energy,
                     )  # fmt: skip
+
+
+@compiled
+def search(extents, tiles, layer, units, pads, switches, limits, orders, few, costs, best):
+    """Fill ``best`` with the fastest schedule of a layer, of equally fast ones the cheapest.
+
+    Tiles in ascending order, images outermost, then outputs, input and output channels; only a
+    strictly better one replaces. A tile whose work alone takes longer than the best, or than the
+    best of a few loop orders, is passed by.
+
+    Parameters
+    ----------
+    extents : (4,) int64 array
+        Images, output size (square), input and output channels.
+    tiles : tuple of 4 int64 arrays
+        Tiles to try of each.
+    layer : tuple of 7 int
+        Height and width of the kernel, stride, bits of an input, a weight and an output; 1 where
+        the array takes one tap of the kernel after the other (0: im2col).
+    units : tuple of 3 int
+        Outputs (pixels), output channels and products along K that the array takes at once.
+    pads : tuple of 3 int
+        Multiples to which weights and inputs are padded along K, outputs along channels.
+    switches : tuple of 3 int
+        Dataflow, 1 if sums are read back from DRAM, 1 if the last store is the size of the write
+        side.
+    limits : tuple of 4 int
+        Half of each SRAM (weights, inputs, outputs), the DRAM port; all in bits.
+    orders : (N, 5) int64 array
+        Loop orders, outermost first.
+    few : (n, 5) int64 array
+        Some of them.
+    costs : (10,) float64 array
+        Of a bit read and written of the SRAMs of weights, inputs and outputs and of DRAM, of a
+        clock, and of a clock of work.
+    best : (FIGURES,) int64 array
+        Zeros; the figures of the schedule, of all tiles. ``best[T_B]`` stays 0 where no tile fits.
+    """
+    found, trips = np.zeros(FIGURES, np.int64), np.ones(5, np.int64)
+    most = np.iinfo(np.int64).max
+    for some in (few, orders):
+        best[T_B] = 0
+        sweep(
+            extents, tiles, layer, units, pads, switches, limits, some, costs, most, found, trips,
+            best,
+        )  # fmt: skip
+        most = best[COMPUTE] + best[STALL]

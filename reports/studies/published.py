@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import bitfusion_isca18, bitmod_hpca25
+from . import ant_micro22, bitfusion_isca18, bitmod_hpca25
+from .ant_micro22 import page as ant_page
 from .bitfusion_isca18 import page as bitfusion_page
 from .bitmod_hpca25 import page as bitmod_page
 
@@ -39,5 +40,10 @@ STUDIES: Mapping[str, Published] = {
         reproduce=bitfusion_isca18.reproduce,
         write=bitfusion_page.write,
         print_tables=bitfusion_page.print_tables,
+    ),
+    "ant-micro22": Published(
+        reproduce=ant_micro22.reproduce,
+        write=ant_page.write,
+        print_tables=ant_page.print_tables,
     ),
 }

@@ -25,7 +25,7 @@ SMALL = st.integers(1, 3)
 @given(
     rule=st.sampled_from(sorted(RULES)),
     sizes=st.tuples(SMALL, SMALL, st.integers(1, 6), st.integers(1, 6)),
-    window=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    window=st.tuples(SMALL, SMALL, st.integers(1, 2)),
     bits=st.tuples(BITS, BITS),
     im2col=st.booleans(),
     array=st.tuples(SMALL, SMALL),
@@ -33,10 +33,11 @@ SMALL = st.integers(1, 3)
     sram=st.tuples(*[st.sampled_from([512, 4096, 16384])] * 3),
 )
 def test_brute_force(rule, sizes, window, bits, im2col, array, port, sram) -> None:
-    (images, size, ic, oc), (kernel, stride) = sizes, window
+    (images, size, ic, oc), (kernel, width, stride) = sizes, window
     layer = SquareLayer(
-        name="any", kernel=kernel, stride=stride, images=images, output_size=size, in_channels=ic,
-        out_channels=oc, input_bits=bits[0], weight_bits=bits[1], im2col=im2col,
+        name="any", kernel=kernel, kernel_width=width, stride=stride, images=images,
+        output_size=size, in_channels=ic, out_channels=oc,
+        input_bits=bits[0], weight_bits=bits[1], im2col=im2col,
     )  # fmt: skip
     weights, inputs, outputs = sram
     machine = Machine(
@@ -45,7 +46,8 @@ def test_brute_force(rule, sizes, window, bits, im2col, array, port, sram) -> No
     )  # fmt: skip
     expected = bitfusion_naive.best(
         {
-            "kernel": kernel, "stride": stride, "images": images, "size": size, "ic": ic, "oc": oc,
+            "kernel": kernel, "width": width, "stride": stride, "images": images,
+            "size": size, "ic": ic, "oc": oc,
             "a": bits[0], "w": bits[1], "im2col": im2col,
         },
         {

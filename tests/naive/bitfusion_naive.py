@@ -51,17 +51,18 @@ def order_traffic(sizes, trips, order, halves, quirk):
     return weights, inputs, written, read, w + i + o, last
 
 
-def flows(mac, p, q, c, k, a, w, out):
+def flows(mac, p, q, depth, a, w, out):
     return {
         "is": (mac * a, mac * q * w, mac * q * out),
         "os": (mac * q * a, mac * q * w, q * p * out),
-        "ws": (mac * q * a, k * k * c * q * w, mac * q * out),
+        "ws": (mac * q * a, depth * q * w, mac * q * out),
     }  # bits of inputs, weights, outputs each way
 
 
 def candidates(layer, machine, rule):
     """Yield (figures, tile, order, flow) in the order in which they are tried."""
-    k, s, out, a, w = layer["kernel"], layer["stride"], rule["output_bits"], layer["a"], layer["w"]
+    k, wide_k, s, a, w = (layer[key] for key in ("kernel", "width", "stride", "a", "w"))
+    out = rule["output_bits"]
     N, M, port = machine["rows"], machine["columns"], machine["port"]
     fa, fw = (machine["most"] // max(x, machine["least"]) for x in (a, w))
     side = rule["im2col"] or layer["im2col"]
@@ -71,14 +72,22 @@ def candidates(layer, machine, rule):
             for c in tiles(layer["ic"]):
                 for wide in tiles(layer["oc"], 1 if side or not rule["bitfusion"] else M):
                     q = min(wide, layer["oc"])
-                    depth, p = k * k * c, b * o * o
+                    depth, p = k * wide_k * c, b * o * o
                     if rule["bitfusion"]:
                         F = fa * fw
                         weights = ceil(depth, N * F) * N * F * q * w
-                        inputs = (o * o * depth if side else (k + (o - 1) * s) ** 2 * c) * b * a
+                        inputs = (
+                            (
+                                o * o * depth
+                                if side
+                                else (k + (o - 1) * s) * (wide_k + (o - 1) * s) * c
+                            )
+                            * b
+                            * a
+                        )
                         read = o * o * ceil(q, M) * M * b * out
                         written = read
-                        deep = ceil(depth, N * F) if side else k * k * ceil(c, N * F)
+                        deep = ceil(depth, N * F) if side else k * wide_k * ceil(c, N * F)
                         work = p * ceil(q, M) * deep
                         iq, r = ceil(q, M) * M, deep * N * F
                         estimate = {
@@ -111,7 +120,7 @@ def candidates(layer, machine, rule):
                     times = 1
                     for trip in trips.values():
                         times *= trip
-                    i_bits, w_bits, o_bits = flows(depth * p, p, q, c, k, a, w, out)[flow]
+                    i_bits, w_bits, o_bits = flows(depth * p, p, q, depth, a, w, out)[flow]
                     for order in permutations(LOOPS):
                         dw, di, do, dr, first, last = order_traffic(
                             sizes, trips, order, halves, True
