@@ -72,7 +72,6 @@ def map_command(
     """
     from ..arch import load_arch
     from ..mapping.constraints import Constraints
-    from ..mapping.read import read_mapping
     from ..sim.map_certificate import check_certificate, write_certificate
     from ..sim.map_layer import layer_on, product_on
 
@@ -109,7 +108,7 @@ def map_command(
     if check is not None:
         _say_checked(check_certificate, check, asked, as_json=as_json)
         return
-    found = asked.best(objective, kept_to) if file is None else asked.under(read_mapping(file))
+    found = asked.best(objective, kept_to) if file is None else _under(asked, file)
     if certificate is not None:
         verdict = write_certificate(certificate, asked, found, objective, parts)
         note(f"{certificate}: {verdict}")
@@ -121,6 +120,17 @@ def map_command(
     print_table(found.ports(), title="ports")
     for line in found.lines():
         click.echo(line)
+
+
+def _under(asked: Any, file: Path) -> Any:
+    """Return a layer under the mapping of a file, which errors name."""
+    from ..mapping.read import read_mapping
+
+    given = read_mapping(file)
+    try:
+        return asked.under(given)
+    except BitlatheError as err:
+        raise BitlatheError(f"{file}: {err}") from None
 
 
 def _refuse(where: str, options: Mapping[str, object]) -> None:

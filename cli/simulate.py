@@ -157,6 +157,8 @@ def _print_run(run: "Run") -> None:
         ", ".join(each.fused["layers"]) for each in run.layers if each.fused
     ):
         click.echo(f"fused on the chip: {'; '.join(groups)}")
+    if run.no_search:
+        click.echo(f"mapper {run.mapper}, a rule, no search: {run.no_search}")
     if run.unpriced:
         click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
     if run.idle_rules:

@@ -59,20 +59,21 @@ def check(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarch
 
 def _names(layer: Loops, mapping: Mapping, hierarchy: Hierarchy) -> Iterator[str]:
     memories = tuple(memory.name for memory in hierarchy.memories)
-    for level in mapping.levels:
+    for i, level in enumerate(mapping.levels):
         if level.memory not in memories:
-            yield unknown_name("memory", level.memory, memories) + "."
+            yield f"levels[{i}]: {unknown_name('memory', level.memory, memories)}."
         for operand in level.keeps:
             if operand not in OPERANDS:
-                yield unknown_name("operand", operand, OPERANDS) + "."
-    for loop in mapping.loops:
-        if loop.dim not in layer.sizes:
-            yield unknown_name("dimension", loop.dim, layer.sizes) + "."
-    for each in mapping.spatial:
+                yield f"levels[{i}].keeps: {unknown_name('operand', operand, OPERANDS)}."
+        for j, loop in enumerate(level.loops):
+            if loop.dim not in layer.sizes:
+                named = unknown_name("dimension", loop.dim, layer.sizes)
+                yield f"levels[{i}].loops[{j}]: {named}."
+    for i, each in enumerate(mapping.spatial):
         if each.dim not in layer.sizes:
-            yield unknown_name("dimension", each.dim, layer.sizes) + "."
+            yield f"spatial[{i}]: {unknown_name('dimension', each.dim, layer.sizes)}."
         if each.axis not in hierarchy.axis_names:
-            yield unknown_name("axis", each.axis, hierarchy.axis_names) + "."
+            yield f"spatial[{i}]: {unknown_name('axis', each.axis, hierarchy.axis_names)}."
 
 
 def _extents(mapping: Mapping) -> Iterator[str]:

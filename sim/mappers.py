@@ -56,6 +56,11 @@ def mapper_for(arch: Arch, mapper: str) -> str:
     return rule_of(arch, mapper)
 
 
+def why_a_rule(arch: Arch, mapper: str) -> str | None:
+    """Return why ``auto`` takes a rule on a chip; None where it searches, or the chip names one."""
+    return why_no_search(arch) if mapper == AUTO and arch.mapper is None else None
+
+
 def rule_of(arch: Arch, rule: str) -> str:
     """Return the rule that runs: a chip that names one takes it for ``whole-buffer`` too."""
     return arch.mapper or rule if rule == "whole-buffer" else rule

@@ -108,6 +108,7 @@ class Run:
     ran at once: then the context is the longest in view, the batch all sequences. ``tokens`` are
     those that were computed, of all sequences; None for models of images and lists of products.
     ``idle_rules`` are the chip's ``formats.rules`` that name products of which the run has none.
+    ``no_search`` is why mapper ``auto`` took a rule, where it did.
     """
 
     arch: str
@@ -122,6 +123,7 @@ class Run:
     layers: tuple[LayerRun, ...]
     causal: bool = False
     logits: str = "all"
+    no_search: str | None = None
     unpriced: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
     idle_rules: tuple[str, ...] = ()
@@ -237,6 +239,7 @@ class Run:
             "logits": self.logits,
             "fidelity": self.fidelity,
             "mapper": self.mapper,
+            **({} if self.no_search is None else {"no_search": self.no_search}),
             "formats": {kind: dict(operands) for kind, operands in self.formats.items()},
             "unpriced": list(self.unpriced),
             "uncounted": list(self.uncounted),

@@ -17,7 +17,7 @@ from ..workloads.sizes import COUNTER_LIMIT
 from ..workloads.transformer import Transformer
 from .chip import Chip
 from .fused.choose import with_fusion
-from .mappers import AUTO, MAPPERS, mapper_for
+from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
 from .policy import CacheBits, idle_rules, labels_by_kind, layer_bits, with_numbers
 from .run import Run
@@ -121,6 +121,7 @@ def simulate(
         seen = network.context_of(context)
     gemms = network.products(staged)
     check_supported(resolved)
+    no_search = why_a_rule(resolved, mapper)
     chip, mapper = Chip.of(resolved), mapper_for(resolved, mapper)
 
     in_order = resolved.execution.keep_outputs or rung.overlaps(chip)
@@ -148,6 +149,7 @@ def simulate(
         batch=served.sequences if served else batch,
         fidelity=fidelity,
         mapper=mapper,
+        no_search=no_search,
         clock_ghz=resolved.technology.clock_ghz,
         area_um2=chip.area_um2,
         layers=layers,

@@ -6,8 +6,9 @@ sweeps cannot afford that.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -22,6 +23,7 @@ from .jsonfile import DEPTH_MAX, NUMBER_MAX
 VALUES_MAX = 300_000  # in a document
 _KIND = "kind"  # the key that tells the members of a union apart
 PROBLEMS_MAX = 20  # reported for one file
+SHOULD_BE = "Input should be "  # how pydantic begins
 # libyaml where PyYAML was built with it (all wheels are): about ten times as fast
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -275,6 +277,28 @@ def _of_union(error: Any) -> Any:
     return {**error, "type": "model_type"} if kind == "model_attributes_type" else error
 
 
+def _joined(errors: Iterable[Any], data: Any) -> list[Any]:
+    """Return errors; those of several members of a union about one plain value as one.
+
+    Pydantic puts a member's name behind the key: ``port_bits.constrained-int``.
+    """
+    found: dict[Any, list[Any]] = {}
+    for i, error in enumerate(errors):
+        loc = error["loc"]
+        holder = reduce(_part, loc[:-2], data)
+        plain = len(loc) > 1 and isinstance(holder, dict) and loc[-2] in holder
+        plain = plain and not isinstance(holder[loc[-2]], dict | list)
+        found.setdefault(loc[:-1] if plain else (loc, i), []).append(error)
+    return [some[0] if len(some) == 1 else _one_of(some) for some in found.values()]
+
+
+def _one_of(errors: Sequence[Any]) -> Any:
+    """Return one error for those of all members of a union about a value."""
+    first, *others = errors
+    also = (error["msg"].removeprefix(SHOULD_BE) for error in others)
+    return {**first, "loc": first["loc"][:-1], "msg": ", or ".join([first["msg"], *also])}
+
+
 def _explain(model: type[BaseModel], error: Any, data: Any) -> str:
     """Return what is wrong and what would be right for one pydantic error."""
     loc, kind = error["loc"], error["type"]
@@ -328,7 +352,8 @@ def validate(model: type[ModelT], document: Document) -> ModelT:
         return model.model_validate(document.data)
     except ValidationError as err:
         seen: dict[str, None] = {}
-        for error in map(_of_union, islice(err.errors(include_url=False), PROBLEMS_MAX)):
+        errors = islice(err.errors(include_url=False), PROBLEMS_MAX)
+        for error in _joined(map(_of_union, errors), document.data):
             loc = _in_file(error["loc"], document.data)
             text = _explain(model, {**error, "loc": loc}, document.data)
             named = re.match(r"([a-z_]+(?:\.[a-z_0-9]+)*): ", text)

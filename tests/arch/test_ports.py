@@ -9,6 +9,7 @@ from bitlathe.arch import Arch, arch_names, load_arch, resolve
 from bitlathe.arch.loader import CHIPS
 from bitlathe.arch.ports import needs_bits_per_clock
 from bitlathe.arch.schema import Operand
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.base.yamlfile import Document, validate
 from bitlathe.reports.explore.evaluate import _resolve
 from bitlathe.sim.analytic import run_layer
@@ -287,3 +288,17 @@ def test_stated_bits_of_a_scheme_go_through_an_automatic_port_at_once(bits: floa
     layer = Gemm(name="x", m=32, n=32, k=768)
     run = run_layer(Chip.of(chip), layer, layer_bits(chip, layer))
     assert run.sram_accesses["weight_read"] == 768
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (0, "buffers.io.port_bits: input should be greater than 0, or 'auto' (got 0)."),
+        ("wide", "buffers.io.port_bits: input should be a valid integer, or 'auto' (got 'wide')."),
+    ],
+)
+def test_a_width_that_is_none_is_refused_in_a_sentence(value: object, says: str) -> None:
+    with pytest.raises(BitlatheError) as caught:
+        load_arch("bitmod", {"buffers.io.port_bits": value})
+    assert str(caught.value).endswith(says)
+    assert "\n" not in str(caught.value)

@@ -54,8 +54,8 @@ def test_table_shows_loops_moves_ports_and_energy() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("memory", "sram"), "unknown memory 'sram'"),
-        (("loops", [["q", 4]]), "unknown dimension 'q'. Known: k, m, n."),
+        (("memory", "sram"), "mapping.json: levels[0]: unknown memory 'sram'"),
+        (("loops", [["q", 4]]), "levels[0].loops[0]: unknown dimension 'q'. Known: k, m, n."),
         (("loops", [["m", 0]]), "a loop over m has a tile of 0; give at least 1."),
         (("loops", [["m"]]), "levels[0].loops[0] is ['m']; give [dimension, tile]."),
         (("keeps", ["weight"]), "memory 'dram' must keep inputs on their way"),

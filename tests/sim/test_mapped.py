@@ -170,7 +170,11 @@ def test_what_a_mapping_does_not_describe_is_named(settings, key):
     assert key in why_no_search(chip)
     with pytest.raises(BitlatheError, match=rf"{key}.*use mapper 'whole-buffer'"):
         run(chip, "opt-125m", "decode", 16)
-    assert bl.simulate(chip, "opt-125m", "decode", 16).mapper == "whole-buffer"
+    found = bl.simulate(chip, "opt-125m", "decode", 16)
+    assert found.mapper == "whole-buffer"
+    assert found.to_dict()["no_search"] == why_no_search(chip)
+    asked = bl.simulate(chip, "opt-125m", "decode", 16, mapper="whole-buffer")
+    assert asked.no_search is None
 
 
 def test_idle_pes_take_energy_in_all_clocks_of_work():
