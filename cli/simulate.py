@@ -22,7 +22,10 @@ from .base import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..sim import Run
+    from ..sim.timeline import Span
     from ..workloads import Step
 
 
@@ -115,10 +118,11 @@ def simulate(
     if is_system(arch):
         if bandwidth:
             raise BitlatheError("--bandwidth: of one chip; give --arch a chip.")
-        if timeline:
-            raise BitlatheError("--timeline: of one chip; give --arch a chip.")
         _simulate_system(
-            *(arch, given, asked, causal, logits, served), fusion=fusion, as_json=as_json
+            *(arch, given, asked, causal, logits, served),
+            fusion=fusion,
+            as_json=as_json,
+            timeline=timeline,
         )
         return
     run = run_model(
@@ -130,10 +134,7 @@ def simulate(
         fusion=fusion,
     )
     if timeline:
-        try:
-            _write_timeline(run, timeline)
-        except OSError as err:
-            raise BitlatheError(f"--timeline {timeline}: {err.strerror}.") from None
+        _write_timeline(run, timeline)
     if as_json:
         print_json(run.to_dict())
         return
@@ -177,25 +178,42 @@ def _print_run(run: "Run") -> None:
 
 def _write_timeline(run: "Run", path: Path) -> None:
     """Write when what is busy: a trace (.json), or a picture of the first block and the whole."""
+    from ..sim.timeline import first_block, shares, spans
+
+    whole = path.suffix == ".json"
+    about = {"arch": run.arch, "model": run.model, "phase": run.phase}
+    words = "first instance of each layer"
+    some = list(spans(run) if whole else first_block(run))
+    _write_spans(some, shares(run), run.clock_ghz, about, words, path)
+
+
+def _write_spans(
+    some: "Sequence[Span]",
+    shares: "Sequence[tuple[str, float]]",
+    clock_ghz: float,
+    about: dict[str, str],
+    words: str,
+    path: Path,
+) -> None:
     from json import dumps
 
-    from ..sim.timeline import first_block, shares, trace
-
-    if path.suffix == ".json":
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(dumps(trace(run)), encoding="utf-8")
-        except OSError as err:
-            raise BitlatheError(f"--timeline: cannot write {path}: {err.strerror}.") from None
-        return
     from ..reports.charts.timeline import Bar, draw_timeline
+    from ..sim.timeline import trace_of
 
-    scale = run.clock_ghz * 1e3
-    bars = [
-        Bar(each.unit, each.layer, each.start_cycle / scale, each.cycles / scale)
-        for each in first_block(run)
-    ]
-    draw_timeline(bars, shares(run), f"{run.model} on {run.arch}: {run.phase}", "us", path)
+    try:
+        if path.suffix == ".json":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(dumps(trace_of(some, clock_ghz, about)), encoding="utf-8")
+            return
+        scale = clock_ghz * 1e3
+        bars = [
+            Bar(each.unit, each.layer, each.start_cycle / scale, each.cycles / scale)
+            for each in some
+        ]
+        title = f"{about['model']} on {about['arch']}: {about['phase']}"
+        draw_timeline(bars, shares, title, f"{words}, us", path)
+    except OSError as err:
+        raise BitlatheError(f"--timeline: cannot write {path}: {err.strerror}.") from None
 
 
 def _served(run: "Run") -> str:
@@ -217,15 +235,21 @@ def _simulate_system(
     *,
     fusion: bool,
     as_json: bool,
+    timeline: Path | None,
 ) -> None:
     from ..arch import load_arch, load_system
     from ..reports.systems.show import print_run
     from ..sim import simulate as run_model
+    from ..sim.system.timeline import shares, spans
 
     system = load_system(name)
     if settings:
         system = system.of_chip(load_arch(system.arch, settings))
     run = run_model(system, *asked, causal=causal, logits=logits, step=step, fusion=fusion)
+    if timeline:
+        about = {"arch": run.system, "model": run.model, "phase": run.phase}
+        words = "micro-batches of the slowest copy"
+        _write_spans(list(spans(run)), shares(run), run.clock_ghz, about, words, timeline)
     if as_json:
         print_json(run.to_dict())
         return

@@ -10,7 +10,7 @@ which of a layer's clocks are.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -83,23 +83,38 @@ def shares(run: Run) -> list[tuple[str, float]]:
 def trace(run: Run) -> dict[str, Any]:
     """Return a run as a trace in the JSON of Chrome's trace viewer, which Perfetto opens.
 
-    Complete events (``ph: X``) in microseconds, a thread for each unit, as Google's "Trace Event
-    Format" describes them; clocks stand in ``args``.
-
     Parameters
     ----------
     run : Run
         As for `spans`.
     """
-    found = list(spans(run))
+    return trace_of(
+        spans(run), run.clock_ghz, {"arch": run.arch, "model": run.model, "phase": run.phase}
+    )
+
+
+def trace_of(some: Iterable[Span], clock_ghz: float, about: Mapping[str, str]) -> dict[str, Any]:
+    """Return spans as a trace in the JSON of Chrome's trace viewer, which Perfetto opens.
+
+    Complete events (``ph: X``) in microseconds, a thread for each unit, as Google's "Trace Event
+    Format" describes them; clocks stand in ``args``.
+
+    Parameters
+    ----------
+    some : iterable of Span
+    clock_ghz : float
+    about : mapping of str to str
+        What ran: ``arch``, ``model`` and ``phase``.
+    """
+    found = list(some)
     threads = {unit: i for i, unit in enumerate(dict.fromkeys(span.unit for span in found))}
-    per_us = Fraction(run.clock_ghz) * 1000
+    per_us = Fraction(clock_ghz) * 1000
     named = [
         {
             "ph": "M",
             "name": "process_name",
             "pid": 0,
-            "args": {"name": f"{run.model} on {run.arch}"},
+            "args": {"name": f"{about['model']} on {about['arch']}"},
         }
     ]
     for unit, thread in threads.items():
@@ -126,6 +141,6 @@ def trace(run: Run) -> dict[str, Any]:
     ]
     return {
         "displayTimeUnit": "ns",
-        "otherData": {"arch": run.arch, "model": run.model, "phase": run.phase},
+        "otherData": dict(about),
         "traceEvents": [*named, *events],
     }

@@ -20,7 +20,7 @@ class Bar(NamedTuple):
 
 
 def draw_timeline(
-    block: Sequence[Bar], shares: Sequence[tuple[str, float]], title: str, unit: str, path: Path
+    block: Sequence[Bar], shares: Sequence[tuple[str, float]], title: str, what: str, path: Path
 ) -> None:
     """Draw bars on their tracks, and below them the shares of a whole.
 
@@ -31,8 +31,8 @@ def draw_timeline(
     shares : sequence of (str, float)
         What the whole is divided among, in its order, as fractions of 1.
     title : str
-    unit : str
-        Of the bars' starts and lengths, e.g. ``us``.
+    what : str
+        Below the bars: what they are, and the unit of their starts and lengths.
     path : Path
         A file ending in .png, .svg or .pdf.
     """
@@ -55,7 +55,7 @@ def draw_timeline(
     top.set_yticks([-i for i in range(len(tracks))], tracks)
     top.set_xlim(0, end)
     top.set_ylim(0.5 - len(tracks), 0.5)
-    top.set_xlabel(f"first instance of each layer, {unit}")
+    top.set_xlabel(what)
     top.set_title(title)
     _divide(bottom, shares, color)
     figure.tight_layout()

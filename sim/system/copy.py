@@ -16,7 +16,7 @@ from .capacity import cache_bits, weight_bits
 from .collectives import collective
 from .loads import MicroBatch, Replica
 from .run import CollectiveRun, ShareRun
-from .stages import interval, makespan
+from .stages import Batches, StageClocks, interval, machines, makespan
 
 TOKEN_BITS = 32
 """A token's number, on its way from the last stage to the first."""
@@ -143,8 +143,8 @@ class Copy:
         return self.asked.system.parallel.degrees[exchange.way]
 
     @cached_property
-    def _machines(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
-        """Micro-batches, and the clocks of stages and of the links between them for each."""
+    def schedule(self) -> tuple[tuple[int, tuple[StageClocks, ...]], ...]:
+        """Micro-batches in their order, and what each stage does for one."""
         computing = [self._computing(stage.index) for stage in self._slices[1]]
         found = []
         for i, (batch, times) in enumerate(self.replica.micro_batches):
@@ -155,9 +155,13 @@ class Copy:
                     cycles = self.asked.cost(exchange).cycles * exchange.count
                     onward += cycles if exchange.kind == "send" else 0
                     within += 0 if exchange.kind == "send" else cycles
-                clocks += [computing[stage.index][i] + within, onward]
-            found.append((times, tuple(clocks[:-1])))
+                clocks.append(StageClocks(computing[stage.index][i], within, onward))
+            found.append((times, tuple(clocks)))
         return tuple(found)
+
+    @property
+    def _machines(self) -> Batches:
+        return machines(self.schedule)
 
     def _computing(self, stage: int) -> list[int]:
         """Return the clocks of a stage's slowest chip for each kind of micro-batch."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from ... import __version__
 from ..run import Run, with_total
+from .stages import Schedule
 
 LINKS = "links"
 """The links among what takes energy."""
@@ -149,6 +150,8 @@ class SystemRun:
         Of all chips.
     notes : tuple of str
         What does not divide, is stored more than once, or does not fit, a sentence each.
+    schedule : sequence of (int, sequence of StageClocks)
+        Micro-batches of the slowest copy of the model, and what its stages do for each.
     """
 
     system: str
@@ -172,6 +175,7 @@ class SystemRun:
     area_um2: Mapping[str, float]
     replicated: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    schedule: Schedule = ()
 
     @property
     def seconds(self) -> float:

@@ -99,6 +99,7 @@ def simulate_system(
         area_um2=with_total(areas),
         replicated=copies[0].replicated(),
         notes=tuple(notes_of(asked.arch, network, system.parallel, kinds)),
+        schedule=slowest.schedule,
     )
 
 

@@ -1,10 +1,64 @@
 """Stages and the links between them, through which micro-batches go one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 Batches = Sequence[tuple[int, Sequence[int]]]
 """Micro-batches in their order: how many are alike, and the clocks of each machine for one."""
+
+
+class StageClocks(NamedTuple):
+    """Clocks of a stage for a micro-batch: computing, exchanging within it, sending to the next."""
+
+    compute: int
+    exchange: int
+    send: int
+
+
+Schedule = Sequence[tuple[int, Sequence[StageClocks]]]
+"""Micro-batches in their order: how many are alike, and what each stage does for one."""
+
+
+def machines(schedule: Schedule) -> Batches:
+    """Return the clocks of stages, and of the links between them, in their order.
+
+    Examples
+    --------
+    >>> machines([(4, (StageClocks(10, 2, 3), StageClocks(11, 2, 0)))])
+    ((4, (12, 3, 13)),)
+    """
+    return tuple(
+        (
+            count,
+            tuple(
+                clocks for each in stages for clocks in (each.compute + each.exchange, each.send)
+            )[:-1],
+        )
+        for count, stages in schedule
+    )
+
+
+def starts(batches: Batches) -> Iterator[tuple[int, ...]]:
+    """Yield for each micro-batch, one by one, the clock at which each machine takes it.
+
+    Parameters
+    ----------
+    batches : sequence of (int, sequence of int)
+
+    Examples
+    --------
+    >>> list(starts([(2, (10, 3, 12))]))
+    [(0, 10, 13), (10, 20, 25)]
+    """
+    free = [0] * len(batches[0][1])
+    for count, clocks in batches:
+        for _ in range(count):
+            there, found = 0, []
+            for i, cycles in enumerate(clocks):
+                found.append(max(there, free[i]))
+                there = free[i] = found[-1] + cycles
+            yield tuple(found)
 
 
 def makespan(batches: Batches) -> int:
