@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .formats.files import load_format
     from .formats.format import Format, Mixture
     from .schemes.scheme import Scheme
+    from .tensors.gguf_file import read_gguf, write_gguf
     from .tensors.tensor import QuantizedTensor
     from .weights.read import read_tensors
 
@@ -34,9 +35,11 @@ _HOME = {
     "int_format": "formats.constructors",
     "load_format": "formats.files",
     "names": "formats.catalogue",
+    "read_gguf": "tensors.gguf_file",
     "read_tensors": "weights.read",
     "sign_magnitude": "formats.constructors",
     "with_special": "formats.constructors",
+    "write_gguf": "tensors.gguf_file",
 }
 
 __all__ = [
@@ -50,9 +53,11 @@ __all__ = [
     "int_format",
     "load_format",
     "names",
+    "read_gguf",
     "read_tensors",
     "sign_magnitude",
     "with_special",
+    "write_gguf",
 ]
 
 

@@ -9,6 +9,11 @@
 ``e0mY``        significands alone, ``1 + M / 2**Y``: ``e0m2`` is 1, 1.25, 1.5, 1.75
 ``e6m2``        HiF4's scale: all normal, from 2^-48 to 1.5 * 2^15, all ones are NaN
 ``intN_full``   two's complement with its most negative number
+``sXpY``        a sign, X integer and Y fraction bits: ``s1p2`` is 0 to 1.75 in quarters
+``trit``        -1, 0, 1; the fourth code stands for nothing
+``iq4_nl``      the 16 values of llama.cpp's IQ4_NL
+``if4``         a mixture: E2M1, and INT4 (-7..7) times 6/7
+``if4_7``       a mixture: E2M1 and INT4 (-7..7)
 =============== ===================================================================
 """
 
@@ -18,11 +23,14 @@ from typing import Final
 
 import numpy as np
 
-from .catalogue import ENTRIES, element
-from .constructors import float_format, int_format
-from .format import Format
+from .catalogue import ENTRIES, element, single
+from .constructors import codebook, float_format, int_format, sign_magnitude
+from .format import Format, Mixture
 
 HIF4: Final = "HiF4, arXiv 2602.11287"
+IF4: Final = "IF4, arXiv 2603.28765"
+IQ4_NL: Final = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+_FIXED = re.compile(r"s([1-4])p([0-6])")
 _UNSIGNED = re.compile(r"ue([1-8])m(\d)(fn)?")
 _POWER = re.compile(r"e([1-7])m0")
 _SIGNIFICAND = re.compile(r"e0m([1-8])")
@@ -37,7 +45,7 @@ def named(name: str) -> Format | None:
 
     Examples
     --------
-    >>> named("ue3m3").max, named("e1m0").values.tolist(), named("e0m1").values.tolist()
+    >>> named("ue3m3fn").max, named("e1m0").values.tolist(), named("e0m1").values.tolist()
     (28.0, [1.0, 2.0], [1.0, 1.5])
     """
     if name in ENTRIES:
@@ -60,9 +68,32 @@ def of_family(name: str) -> Format | None:
         return _normals(name, 0, int(found[1]), 0)
     if name == "e6m2":
         return _normals(name, 6, 2, 48, last_is_nan=True, source=HIF4)
+    return _integer_or_table(name)
+
+
+def _integer_or_table(name: str) -> Format | None:
     if found := _FULL.fullmatch(name):
         return int_format(int(found[1]), full=True, name=name)
+    if found := _FIXED.fullmatch(name):
+        integer, fraction = int(found[1]), int(found[2])
+        return sign_magnitude(name, (np.arange(1 << (integer + fraction)) / 2.0**fraction).tolist())
+    if name == "trit":
+        return codebook(name, (-1, 0, 1))
+    if name == "iq4_nl":
+        return codebook(name, IQ4_NL, source="llama.cpp, ggml-common.h")
     return None
+
+
+def mixture_of_family(name: str) -> Mixture | None:
+    """Return the mixture of a family by its name; None if there is none."""
+    if name not in ("if4", "if4_7"):
+        return None
+    top = 6 / 7 if name == "if4" else 1.0
+    integers = int_format(4)
+    second = Format(
+        name=f"int4_{name}", bits=4, values=integers.values * top, unused=integers.unused
+    )
+    return Mixture(name=name, formats=(single("fp4_e2m1"), second), source=IF4)
 
 
 def _normals(

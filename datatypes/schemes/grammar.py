@@ -6,11 +6,12 @@ from typing import Any, NoReturn
 
 from ..base.errors import BitlatheError, nearest
 from ..formats.catalogue import ALIASES, ENTRIES, UNCLEAR, Entry, element, entry, entry_of
-from ..formats.families import of_family
+from ..formats.families import mixture_of_family, of_family
 from ..formats.files import load_format
 from ..formats.format import Format, Mixture
 from .chains import is_chain, read_chain, write_chain
 from .granularity import DIGITS, GRANULARITIES, Granularity
+from .presets import BY_SCHEME, PRESETS
 from .rules import SEARCHES, Facts, is_clip
 from .scales import SCALES
 
@@ -82,17 +83,34 @@ def read_scheme(source: str) -> Reading:
         fail(text, 0, f"unknown format {name!r}: {UNCLEAR[name]}")
     if name in ENTRIES:
         return _assemble(name + rest, name, element(name), entry(name))
-    made = of_family(name)
+    if preset := _preset(text, name):
+        return read_scheme(preset)
+    made = of_family(name) or mixture_of_family(name)
     if made is None:
-        fail(text, 0, f"unknown format {name!r}{_hint(name, tuple(ENTRIES))}")
+        fail(text, 0, f"unknown format {name!r}{_hint(name, (*ENTRIES, *PRESETS))}")
     return _assemble(text, name, made, base_entry(made))
+
+
+def _preset(text: str, name: str) -> str:
+    """Return what a published block format stands for, its options after it; "" if it is none.
+
+    Where its name is also that of its elements, what follows says which is meant.
+    """
+    rest = text[len(name) :]
+    if name not in PRESETS or (rest and of_family(name)):
+        return ""
+    if rest and not rest.startswith("+"):
+        written = PRESETS[name].scheme
+        fail(text, len(name), f"{name} is a whole scheme; with other scales write {written}")
+    return PRESETS[name].scheme + rest
 
 
 def write_scheme(s: Facts) -> str:
     """Return the text of a scheme, what its format's name implies left out."""
     if s.levels:
         clip = "" if s.clip == "absmax" else f"+{s.clip}"
-        return f"{s.name}{write_chain(s.granularity, s.levels, s.offset)}{clip}"
+        text = f"{s.name}{write_chain(s.granularity, s.levels, s.offset)}"
+        return BY_SCHEME.get(text, text) + clip
     base = ENTRIES.get(s.name)
     text = s.name
     standing = base is not None and (base.preset or base.scale == "none")
@@ -100,6 +118,7 @@ def write_scheme(s: Facts) -> str:
         text += f"@{s.granularity}"
     if s.scale != (_default_scale(base, s.paper) if base else "fp16"):
         text += f"/{s.scale}"
+    text = BY_SCHEME.get(text, text)
     if s.clip != (base.clip if base else "absmax"):
         text += f"+{s.clip}"
     return text + ("+paper" if s.paper else "")

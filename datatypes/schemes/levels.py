@@ -120,9 +120,10 @@ class Level:
         """The scale that the largest of a level becomes under a level above it.
 
         The largest there is; 1 for formats that go beyond 2^32 (e8m0, bf16, fp32), whose scales
-        need no stretching.
+        need no stretching, and for searched ratios from 1 to below 2, as in M2XFP.
         """
-        return self.reach if self.reach <= WIDE else 1.0
+        ratio = self.search and self.reach < 2 and self.positive[0][0] == 1
+        return 1.0 if ratio or self.reach > WIDE else self.reach
 
     @cached_property
     def power(self) -> bool:

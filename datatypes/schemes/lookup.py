@@ -1,8 +1,10 @@
 """What a name stands for: an entry of the catalogue, a whole scheme, or a user's file."""
 
 from ..formats.catalogue import element, entry, is_file
+from ..formats.families import mixture_of_family, of_family
 from ..formats.files import load_format
 from ..formats.format import Format, Mixture
+from .presets import PRESETS
 from .scheme import Scheme
 
 
@@ -12,8 +14,8 @@ def format(name: str) -> Format | Mixture | Scheme:
     Parameters
     ----------
     name : str
-        A name of the catalogue, in capitals or not, or the path of a YAML file; see
-        `formats.files`.
+        A name of the catalogue, of a family (`formats.families`) or of a block format
+        (`schemes.presets`), in capitals or not, or the path of a YAML file; see `formats.files`.
 
     Raises
     ------
@@ -27,6 +29,11 @@ def format(name: str) -> Format | Mixture | Scheme:
     """
     if is_file(name):
         return load_format(name.strip())
+    known = name.strip().lower() if isinstance(name, str) else ""
+    if known in PRESETS:
+        return Scheme.parse(known)
+    if made := of_family(known) or mixture_of_family(known):
+        return made
     if entry(name).preset:
         return Scheme.parse(name)
     return element(name)
