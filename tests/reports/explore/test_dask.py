@@ -103,7 +103,8 @@ def test_a_lost_worker_costs_nothing_and_tables_are_byte_identical(cluster, tmp_
     assert exports(tmp_path / "dask") == exports(tmp_path / "one")
     simulated = tmp_path / "simulated.yaml"
     simulated.write_text(
-        "arch: [bitmod, ant]\nmodels: opt-1.3b\naxes: {array.rows: [16, 32, 64, 128]}\n"
+        "arch: [bitmod, ant]\nmodels: opt-125m\naxes: {array.rows: [16, 64]}\n"
+        "mapper: [search, whole-buffer]\n"
         "schemes: {linear: [int8@channel, int4_asym@g128]}\n"
     )
     run_sweep(simulated, tmp_path / "sim-dask", dask=address)
