@@ -45,6 +45,14 @@ class Document:
     data: Any
     marks: Mapping[Location, tuple[int, int]]
 
+    def part(self, *place: str | int) -> "Document":
+        """Return what stands at a place as a document of its own, its lines those of the file."""
+        data, deep = self.data, len(place)
+        for key in place:
+            data = data[key]
+        marks = {loc[deep:]: mark for loc, mark in self.marks.items() if loc[:deep] == place}
+        return Document(source=self.source, data=data, marks=marks)
+
     def where(self, loc: Sequence[str | int]) -> str:
         """Return ``file:line:column`` of the deepest part of ``loc`` that exists.
 

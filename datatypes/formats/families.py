@@ -54,6 +54,17 @@ def named(name: str) -> Format | None:
     return of_family(name)
 
 
+def named_element(name: str) -> Format | Mixture:
+    """Return the format or mixture of a name, of the catalogue or of a family.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the name is unknown.
+    """
+    return of_family(name) or mixture_of_family(name) or element(name)
+
+
 def of_family(name: str) -> Format | None:
     """Return the format of a family by its name; None if no family has it."""
     if found := _UNSIGNED.fullmatch(name):

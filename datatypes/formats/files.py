@@ -131,11 +131,27 @@ def load_format(path: str | Path) -> Format:
     BitlatheError
         Naming file, line and key.
     """
-    document = read_yaml(Path(path), "format file")
+    return format_of(read_yaml(Path(path), "format file"), Path(path).stem, str(path))
+
+
+def format_of(document: Document, name: str, source: str) -> Format:
+    """Make a format from a document that describes one.
+
+    Parameters
+    ----------
+    document : Document
+    name, source : str
+        Where the document gives none.
+
+    Raises
+    ------
+    BitlatheError
+        Naming file, line and key.
+    """
     key = _form(document)
     form = validate(FORMS[key], document)
     try:
-        return form.make(form.name or Path(path).stem, form.source or str(path))
+        return form.make(form.name or name, form.source or source)
     except BitlatheError as problem:
         raise BitlatheError(f"{document.where((key,))}: {problem}") from None
 

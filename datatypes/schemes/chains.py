@@ -8,12 +8,14 @@ rule (``_floor``, ``_ceil``, ``_even``, ``_rceil``, ``_nearest``), ``_search`` a
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from ..base.errors import BitlatheError, nearest
 from ..formats.catalogue import ENTRIES
 from ..formats.families import KNOWN, named
+from ..formats.format import Format
 from .granularity import GRANULARITIES, Granularity
 from .levels import RULES, Level, Offset
 from .scales import SCALES
@@ -99,6 +101,36 @@ def write_chain(granularity: Granularity, levels: tuple[Level, ...], offset: Off
         return text
     sign = next(s for s, kind in _SIGNS.items() if kind == offset.kind)
     return text + sign + _written(offset.levels)[1:]
+
+
+def levels_of(given: Sequence[tuple[str, str | Format] | Level]) -> tuple[Level, ...]:
+    """Return levels of pairs of what shares a scale and its format, or its name with a rule.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if a name is unknown.
+    """
+    levels = []
+    for one in given:
+        if isinstance(one, Level):
+            levels.append(one)
+            continue
+        if not isinstance(one, tuple | list) or len(one) != 2:
+            raise BitlatheError(f"a level is a pair such as ('g16', 'fp8_e4m3'), got {one!r}")
+        shape = Granularity.parse(one[0]) if isinstance(one[0], str) else None
+        if shape is None:
+            raise BitlatheError(
+                f"unknown granularity {one[0]!r}; known: {', '.join(GRANULARITIES)}"
+            )
+        if isinstance(one[1], Format):
+            levels.append(Level.of(shape, one[1]))
+            continue
+        parts = _level_parts(one[1]) if isinstance(one[1], str) else None
+        if parts is None:
+            raise BitlatheError(f"unknown scale {one[1]!r}{_hint(str(one[1]))}")
+        levels.append(Level.of(shape, parts[0], **parts[1]))
+    return tuple(levels)
 
 
 def refuse(text: str, position: int, message: str) -> NoReturn:

@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ..base.errors import BitlatheError, nearest
+from ..base.yamlfile import Document
 from ..formats.catalogue import ALIASES, ENTRIES, UNCLEAR, Entry, element, entry, entry_of
 from ..formats.families import mixture_of_family, of_family
-from ..formats.files import load_format
+from ..formats.files import format_of
 from ..formats.format import Format, Mixture
 from .chains import is_chain, read_chain, write_chain
+from .files import is_scheme, read_scheme_file, scheme_facts
 from .granularity import DIGITS, GRANULARITIES, Granularity
 from .presets import BY_SCHEME, PRESETS
 from .rules import SEARCHES, Facts, is_clip
@@ -30,11 +33,28 @@ class Reading:
         The words after ``@``, ``/`` and ``+``, each with its place in the text.
     facts : dict
         The arguments of `Scheme`.
+    document : Document or None
+        The file that describes all of it.
     """
 
     text: str
     parts: dict[str, list[tuple[int, str]]]
     facts: dict[str, Any]
+    document: Document | None = None
+
+    def refuse(self, part: str, problem: str) -> NoReturn:
+        """Refuse the scheme where a part stands, in its text or its file.
+
+        Raises
+        ------
+        BitlatheError
+            Raised always.
+        """
+        if self.document is None or part == "+":
+            fail(self.text, self.place(part), problem)
+        beside = "minimum" if "minimum" in self.document.data else "zero"
+        key = {"/": "scales", "@": "scales", "-": beside}.get(part, "element")
+        raise BitlatheError(f"{self.document.where((key,))}: {problem}")
 
     def place(self, part: str) -> int:
         """Return where a part stands, or else where the scale or the options do."""
@@ -58,8 +78,22 @@ def read_file_scheme(source: str) -> Reading:
     text = source.strip()
     found = _FILE.match(text)
     path = found[1] if found else text
-    made = load_format(path)
+    document = read_scheme_file(path)
+    if is_scheme(document):
+        return _file_of_scheme(path, text, document)
+    made = format_of(document, Path(path).stem, path)
     return _assemble(path + text[len(path) :].lower(), path, made, base_entry(made))
+
+
+def _file_of_scheme(path: str, text: str, document: Document) -> Reading:
+    """Read a scheme that a file describes, with the options after its path."""
+    rest = text[len(path) :].lower()
+    if rest and not rest.startswith("+"):
+        fail(text, len(path), f"{path} is a whole scheme; only options such as +p99 may follow")
+    parts = _split(path + rest, len(path))
+    paper, clip = _options(path + rest, parts["+"])
+    facts = {**scheme_facts(document, path), "clip": clip, "paper": paper}
+    return Reading(text=path + rest, parts=parts, facts=facts, document=document)
 
 
 def read_scheme(source: str) -> Reading:
@@ -109,6 +143,9 @@ def write_scheme(s: Facts) -> str:
     """Return the text of a scheme, what its format's name implies left out."""
     if s.levels:
         clip = "" if s.clip == "absmax" else f"+{s.clip}"
+        clip = "" if s.clip == "absmax" else f"+{s.clip}"
+        if s.file:
+            return s.file + clip
         text = f"{s.name}{write_chain(s.granularity, s.levels, s.offset)}"
         return BY_SCHEME.get(text, text) + clip
     base = ENTRIES.get(s.name)

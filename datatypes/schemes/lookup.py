@@ -1,9 +1,12 @@
 """What a name stands for: an entry of the catalogue, a whole scheme, or a user's file."""
 
+from pathlib import Path
+
 from ..formats.catalogue import element, entry, is_file
 from ..formats.families import mixture_of_family, of_family
-from ..formats.files import load_format
+from ..formats.files import format_of
 from ..formats.format import Format, Mixture
+from .files import is_scheme, read_scheme_file
 from .presets import PRESETS
 from .scheme import Scheme
 
@@ -28,7 +31,10 @@ def format(name: str) -> Format | Mixture | Scheme:
     6.0
     """
     if is_file(name):
-        return load_format(name.strip())
+        document = read_scheme_file(name.strip())
+        if is_scheme(document):
+            return Scheme.parse(name)
+        return format_of(document, Path(name.strip()).stem, name.strip())
     known = name.strip().lower() if isinstance(name, str) else ""
     if known in PRESETS:
         return Scheme.parse(known)

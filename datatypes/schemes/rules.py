@@ -48,6 +48,10 @@ class Facts(Protocol):
         """The minimum or zero point beside nested scales."""
 
     @property
+    def file(self) -> str:
+        """Path of the file that describes the whole scheme, or empty."""
+
+    @property
     def clip(self) -> str:
         """How the range is chosen."""
 
@@ -84,7 +88,7 @@ def _nested(s: Facts) -> tuple[str, str] | None:
     if problem := find_level_problem(s.levels, s.granularity):
         return "/", problem
     if offset and (problem := find_level_problem(offset.levels, s.granularity, offset.kind)):
-        return "/", problem
+        return "-", problem
     formats = s.element.formats if isinstance(s.element, Mixture) else (s.element,)
     signed = s.levels[0].signed
     span = offset is not None and any(f.max == f.min for f in formats)

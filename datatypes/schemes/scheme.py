@@ -5,18 +5,20 @@ A scheme is written ``FORMAT[@GRANULARITY][/SCALE][+OPTION...]``; `Scheme.parse`
 a user-defined format (see `formats.files`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
 from ..base.errors import BitlatheError
+from ..formats.families import named_element
 from ..formats.format import Format, Mixture
 from ..terms.table import term_count, term_table
+from .chains import levels_of
 from .coders import CODERS, CoderFacts
 from .grammar import (
     Reading,
     base_entry,
-    fail,
     names_file,
     read_file_scheme,
     read_scheme,
@@ -50,6 +52,8 @@ class Scheme:
         Nested scales, the innermost first; empty where the scale is one of `SCALES`.
     offset : Offset or None
         The minimum or zero point beside nested scales.
+    file : str
+        Path of the YAML file that describes all of it, which is then how it is written.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Scheme:
     paper: bool = False
     levels: tuple[Level, ...] = ()
     offset: Offset | None = None
+    file: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if problem := find_problem(self):
@@ -126,6 +131,53 @@ class Scheme:
             scale=base.scale if scale is None else scale,
             coder=base.coder,
             clip=base.clip,
+        )
+
+    @classmethod
+    def nested(
+        cls,
+        element: str | Format | Mixture,
+        scales: Sequence[tuple[str, str | Format] | Level],
+        minimum: Sequence[tuple[str, str | Format] | Level] = (),
+        zero: Sequence[tuple[str, str | Format] | Level] = (),
+    ) -> "Scheme":
+        """Make a scheme of nested scales, in which any format may be the user's own.
+
+        Parameters
+        ----------
+        element : str, Format or Mixture
+        scales : sequence of (str, str or Format) or Level
+            The innermost first: what shares a scale, and its format, by name with its rule
+            (``e8m0_ceil``) or as a format. `Level.of` gives a format of the user's a rule.
+        minimum, zero : sequence of (str, str or Format) or Level
+            How minima or zero points are stored; at most one of the two.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if a name is unknown, or the parts do not go together.
+
+        Examples
+        --------
+        >>> str(Scheme.nested("fp4_e2m1", [("g16", "fp8_e4m3"), ("tensor", "fp32")]))
+        'fp4_e2m1@g16/fp8_e4m3@tensor/fp32'
+        """
+        if minimum and zero:
+            raise BitlatheError("a group has a minimum or a zero point, not both")
+        made = named_element(element) if isinstance(element, str) else element
+        kind = "minimum" if minimum else "zero"
+        beside = levels_of(minimum or zero)
+        levels = levels_of(scales)
+        if not levels:
+            raise BitlatheError("scales: at least one level is needed, such as ('g32', 'fp16')")
+        return cls(
+            name=made.name,
+            element=made,
+            granularity=levels[0].granularity,
+            scale="levels",
+            coder="offset" if beside else "levels",
+            levels=levels,
+            offset=Offset(kind=kind, levels=beside) if beside else None,
         )
 
     def __hash__(self) -> int:
@@ -258,4 +310,4 @@ def _made(reading: Reading) -> Scheme:
     try:
         return Scheme(**reading.facts)
     except SchemeError as problem:
-        fail(reading.text, reading.place(problem.part), problem.problem)
+        reading.refuse(problem.part, problem.problem)
