@@ -77,12 +77,12 @@ def test_a_scheme_as_a_file(tmp_path):
 WRONG = {
     "group: g32": (
         "group: g12",
-        "mine.yaml:4:3: levels do not nest: scale e8m0_ceil is shared by g12",
+        "mine.yaml:3:1: levels do not nest: scale e8m0_ceil is shared",
     ),
     "group: g8, format: {v": ("group: q8, format: {v", "mine.yaml:4:6: unknown granularity 'q8'"),
     "e8m0": ("e9m0", "mine.yaml:5:18: unknown format 'e9m0'; did you mean 'e8m0'"),
     "search: true": ("serch: true", "unknown key 'scales.0.serch'; did you mean 'search'?"),
-    "int6": ("e8m0", "mine.yaml:4:3: zero e8m0: a zero is rounded to nearest"),
+    "int6": ("e8m0", "mine.yaml:6:1: zero e8m0: a zero is rounded to nearest"),
     "rule: ceil": ("rule: sealing", "unknown rule 'sealing'"),
     "element: {values": ("element: {valeus", "unknown key 'valeus'; did you mean 'values'?"),
     "zero:": ("minimum: [{group: g8, format: fp16}]\nzero:", "a minimum or a zero point, not both"),
