@@ -10,7 +10,7 @@ import bitlathe
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 ROOMS = ("arch", "cli", "datatypes", "mapping", "reports", "sim", "workloads")
-DATA = {".yaml", ".csv", ".json", ".html", ".js", ".css"}
+DATA = {".yaml", ".csv", ".json", ".html", ".js", ".css", ".v"}
 
 
 def test_every_package_is_listed() -> None:

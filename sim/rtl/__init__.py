@@ -1,0 +1,1 @@
+"""Hardware: Verilog made from a chip's PE, run clock by clock and compared with the bit rung."""

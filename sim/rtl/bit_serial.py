@@ -1,0 +1,174 @@
+"""Verilog of a bit-serial PE: the library's stages, the numerics as parameters, a term encoder."""
+
+from ...arch.pe import BitSerialPE
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.terms.term import MAX_BSIG, MAX_EXP
+from ..pe.bit_serial import kernel_parameters
+from ..pe.operands import ActivationKind, activation_kind
+from ..pe.weights import WeightDecoder, weight_decoder
+from .verilog import Design, Event, Port, library, library_modules, literal, with_parameters
+
+SHIFT_BITS = 3  # of a significance, 0..MAX_BSIG
+STAGES = (
+    "term_sequencer",
+    "float_unpack",
+    "integer_unpack",
+    "exponent_match",
+    "bit_serial_multiply",
+    "group_accumulate",
+    "group_rescale",
+)
+
+
+def weight_bits(decoder: WeightDecoder) -> int:
+    """Return the two's complement width of the integers that a decoder knows."""
+    low, high = int(decoder.grid[0]), int(decoder.grid[-1])
+    return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
+
+
+def activation_bits(kind: ActivationKind) -> int:
+    """Return the width of an activation's pattern."""
+    return kind.exponent_bits + kind.significand_bits
+
+
+def _booth(decoder: WeightDecoder) -> dict[str, str]:
+    offsets = [2 * i - b for i, b in enumerate(decoder.schedule.bsig)]
+    parameters: dict[str, int | str] = {
+        "WEIGHT_BITS": weight_bits(decoder),
+        "TERMS": decoder.terms,
+        "OFFSETS": literal(offsets, 2),
+    }
+    text = with_parameters(library("booth_encoder"), parameters)
+    return {"term_encoder": text.replace("module booth_encoder", "module term_encoder")}
+
+
+def _rows(decoder: WeightDecoder) -> str:
+    """Return one line of a case for each integer the decoder knows."""
+    bits, terms = weight_bits(decoder), decoder.terms
+    lines = []
+    for i in decoder.valid.nonzero()[0]:
+        man, exp = decoder.man[i].tolist(), decoder.exp[i].tolist()
+        sign = literal([int(m < 0) for m in man], 1)
+        present = literal([int(m != 0) for m in man], 1)
+        value = int(decoder.grid[i])
+        code = f"{bits}'d{value % (1 << bits)}"
+        fields = f"{{{sign}, {present}, {literal(exp, 2)}}}"
+        lines.append(f"            {code}: fields = {fields};  // {value}")
+    return "\n".join(lines) + f"\n            default: fields = {{{4 * terms}{{1'b0}}}};"
+
+
+def _table(decoder: WeightDecoder) -> dict[str, str]:
+    bits, terms = weight_bits(decoder), decoder.terms
+    return {
+        "term_encoder": f"""\
+// Terms of the integers that {decoder.name} feeds to a bit-serial PE: {terms} clocks of
+// significance {", ".join(map(str, decoder.schedule.bsig))}. Other integers have no terms.
+module term_encoder (
+    input  wire [{bits - 1}:0] weight,
+    output wire [{terms - 1}:0] sign,          // 1: the term is subtracted
+    output wire [{terms - 1}:0] present,       // 0: there is no term in this clock
+    output wire [{2 * terms - 1}:0] exponent       // 0..3
+);
+    reg [{4 * terms - 1}:0] fields;
+    always @*
+        case (weight)
+{_rows(decoder)}
+        endcase
+    assign {{sign, present, exponent}} = fields;
+endmodule
+"""
+    }
+
+
+def term_encoder(decoder: WeightDecoder) -> dict[str, str]:
+    """Return the module that turns an integer into the terms of all clocks, by name."""
+    return _booth(decoder) if decoder.schedule.rule == "booth" else _table(decoder)
+
+
+def pe_parameters(pe: BitSerialPE, decoder: WeightDecoder) -> dict[str, int | str]:
+    """Return the parameters of `bit_serial_pe` for a PE and a weight format.
+
+    Raises
+    ------
+    BitlatheError
+        Exact numerics, whose sums have no width, and widths beyond the bit rung's.
+    """
+    rules, kind = pe.numerics, activation_kind(pe.activation)
+    if rules.exact:
+        raise BitlatheError(
+            "pe.numerics: exact sums have no width, so no hardware; 'aligned', 'hpca25' or an "
+            "accumulator_bits of 4..32 is right"
+        )
+    widths = kernel_parameters(rules, kind, pe.lanes, MAX_BSIG)
+    return {
+        "LANES": pe.lanes,
+        "WEIGHT_BITS": weight_bits(decoder),
+        "TERMS": decoder.terms,
+        "SHIFT_BITS": SHIFT_BITS,
+        "SIGNIFICANCES": literal(decoder.schedule.bsig, SHIFT_BITS),
+        "SKIP": int(pe.skip_zero_terms),
+        "GAP": pe.group_gap,
+        "ACTIVATION_BITS": activation_bits(kind),
+        "FIELD_BITS": kind.exponent_bits,
+        "SIGNIFICAND_BITS": kind.significand_bits,
+        "GUARD_BITS": rules.guard_bits,
+        "EXPONENT_BITS": widths[7],
+        "MANTISSA_BITS": rules.accumulator_bits,
+        "ADDER_BITS": rules.sum_bits or 0,
+        "MAX_SHIFT": MAX_BSIG,
+        "GATE": int(rules.gate_zero_terms),
+        "IN_REFERENCE": int(rules.reference == "lanes_and_accumulator"),
+        "STICKY": int(rules.alignment == "sticky"),
+        "NEAREST": int(rules.rounding == "nearest_even"),
+        "SATURATE": int(rules.overflow == "saturate"),
+        "RESCALE": int(pe.scale_bits > 0),
+        "SCALE_BITS": max(pe.scale_bits, 1),
+    }
+
+
+def bit_serial_design(pe: BitSerialPE, weight: str = "int8") -> Design:
+    """Return the Verilog of a bit-serial PE behind the term encoder of one weight format.
+
+    Parameters
+    ----------
+    pe : BitSerialPE
+    weight : str
+        Weight format by name.
+
+    Raises
+    ------
+    BitlatheError
+        A format or numerics that no hardware of this kind has.
+    """
+    decoder = weight_decoder(weight)
+    if max(int(decoder.exp.max()), 0) > MAX_EXP or max(decoder.schedule.bsig) > MAX_BSIG:
+        raise BitlatheError(f"weight format {weight!r}: its terms pass the PE's shifts")
+    parameters = pe_parameters(pe, decoder)
+    width = {name: int(value) for name, value in parameters.items() if isinstance(value, int)}
+    sums = (
+        Port(name="mantissa", bits=width["MANTISSA_BITS"], signed=True),
+        Port(name="exponent", bits=width["EXPONENT_BITS"]),
+    )
+    scaled_bits = width["MANTISSA_BITS"] + width["SCALE_BITS"]
+    scaled = (
+        Port(name="scaled", bits=scaled_bits, signed=True),
+        Port(name="scaled_exponent", bits=width["EXPONENT_BITS"]),
+    )
+    events = [Event(valid="sum_valid", values=sums)]
+    if pe.scale_bits:
+        events.append(Event(valid="scaled_valid", values=scaled))
+    top = with_parameters(library("bit_serial_pe"), parameters)
+    return Design(
+        top="bit_serial_pe",
+        modules=library_modules(STAGES) | term_encoder(decoder) | {"bit_serial_pe": top},
+        inputs=(
+            Port(name="in_valid", bits=1),
+            Port(name="in_first", bits=1),
+            Port(name="in_last", bits=1),
+            Port(name="weights", bits=pe.lanes * width["WEIGHT_BITS"]),
+            Port(name="activations", bits=pe.lanes * width["ACTIVATION_BITS"]),
+            Port(name="scale", bits=width["SCALE_BITS"]),
+        ),
+        ready="in_ready",
+        events=tuple(events),
+    )

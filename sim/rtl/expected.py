@@ -1,0 +1,147 @@
+"""What hardware must show, computed by the bit rung: every output, and the clock it is there in."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arch.pe import BitSerialPE, IntMacPE
+from ..pe.bit_serial import bitserial_dot
+from ..pe.mac import int_mac_dot
+from ..pe.operands import activation_kind
+from ..pe.rescale import PIPELINE_CLOCKS, rescale
+from ..pe.weights import weight_decoder
+from .rows import Events, Int64Array
+from .stimulus import Cut, activation_patterns, cut, integers
+
+MAC_CLOCKS = 1  # from operands to their registered sum
+
+
+class Case(NamedTuple):
+    """A run of a design: fields of its input ports by row, clocks to run, events that must be."""
+
+    fields: Mapping[str, npt.ArrayLike]
+    clocks: int
+    expected: Mapping[str, Events]
+
+
+def _by_size(groups: Cut, run: Callable[[Int64Array], tuple[Int64Array, ...]]) -> Int64Array:
+    """Return results of all groups; ``run`` takes the (n, size) rows of n groups of one size."""
+    found: list[tuple[Int64Array, tuple[Int64Array, ...]]] = []
+    for size in np.unique(groups.sizes).tolist():
+        which = np.flatnonzero(groups.sizes == size)
+        found.append((which, run(groups.starts[which][:, None] + np.arange(size))))
+    out = np.zeros((len(groups.starts), len(found[0][1])), np.int64)
+    for which, columns in found:
+        out[which] = np.stack(columns, axis=1)
+    return out
+
+
+def handed_over(issue_clocks: Int64Array, unit_clocks: int, gap_clocks: int) -> Int64Array:
+    """Return the clock at which each group's sum is handed to the rescale unit.
+
+    ``h_i = max(h_{i-1} + T_i + gap, h_{i-1} + unit)``, ``h_0 = T_0 + pipeline``: the recursion of
+    `sim.array.tile.model.tile_cycles` for one PE.
+
+    Parameters
+    ----------
+    issue_clocks : (groups,) ndarray of int64
+        Clocks in which a group's terms enter.
+    unit_clocks, gap_clocks : int
+        Clocks of the rescale unit, and between groups.
+    """
+    apart = np.maximum(issue_clocks + gap_clocks, unit_clocks)
+    apart[0] = issue_clocks[0] + PIPELINE_CLOCKS
+    return np.cumsum(apart)
+
+
+def bit_serial_case(pe: BitSerialPE, weight: str, rows: int, seed: int) -> Case:
+    """Return groups of chunks for a bit-serial PE, and what it must show.
+
+    Parameters
+    ----------
+    pe : BitSerialPE
+    weight : str
+        Weight format.
+    rows : int
+        Chunks.
+    seed : int
+        Of the random numbers.
+    """
+    rng = np.random.default_rng(seed)
+    kind, decoder = activation_kind(pe.activation), weight_decoder(weight)
+    groups = cut(rows, max(pe.scale_bits, 1), rng)
+    patterns, values = activation_patterns(kind, rows * pe.lanes, rng)
+    weights = integers(decoder.grid[decoder.valid], rows * pe.lanes, rng).reshape(rows, -1)
+    acts = values.reshape(rows, -1)
+
+    def run(index: Int64Array) -> tuple[Int64Array, ...]:
+        dot = bitserial_dot(
+            acts[index].reshape(len(index), -1),
+            weights[index].reshape(len(index), -1),
+            weight,
+            pe.numerics,
+            lanes=pe.lanes,
+            activation=pe.activation,
+            skip_zero_terms=pe.skip_zero_terms,
+        )
+        return dot.mantissa, dot.exponent, dot.cycles
+
+    mantissa, exponent, issue = _by_size(groups, run).T
+    clock = handed_over(issue, pe.scale_bits, pe.group_gap)
+    expected = {"sum_valid": Events(clock, np.stack([mantissa, exponent], axis=1))}
+    if pe.scale_bits:
+        scaled = rescale(mantissa, groups.scale[groups.last], pe.scale_bits)
+        values_of = np.stack([scaled, exponent], axis=1)
+        expected["scaled_valid"] = Events(clock + pe.scale_bits, values_of)
+    fields: dict[str, Any] = {
+        "in_valid": np.ones(rows, np.int64),
+        "in_first": groups.first,
+        "in_last": groups.last,
+        "weights": weights,
+        "activations": patterns.reshape(rows, -1),
+        "scale": groups.scale,
+    }
+    return Case(fields, int(clock[-1]) + pe.scale_bits + 4, expected)
+
+
+def int_mac_case(pe: IntMacPE, rows: int, seed: int) -> Case:
+    """Return sums of products for an integer MAC, with idle clocks, and what it must show.
+
+    Parameters
+    ----------
+    pe : IntMacPE
+    rows : int
+        Clocks.
+    seed : int
+        Of the random numbers.
+    """
+    rng = np.random.default_rng(seed)
+    groups = cut(rows, 1, rng)
+    ends = [1 << (bits - 1) for bits in (pe.activation_bits, pe.weight_bits)]
+    acts, weights = (
+        integers(np.arange(-end, end), rows * pe.lanes, rng).reshape(rows, -1) for end in ends
+    )
+
+    def run(index: Int64Array) -> tuple[Int64Array, ...]:
+        left, right = (each[index].reshape(len(index), -1) for each in (acts, weights))
+        return (int_mac_dot(left, right, pe),)
+
+    sums = _by_size(groups, run)
+    # a row is offered in clock `when`; the clocks between are idle
+    when = np.cumsum(rng.random(rows) < 0.1) + np.arange(rows)
+    wide = {
+        "in_valid": np.ones(rows, np.int64),
+        "in_first": groups.first,
+        "in_last": groups.last,
+        "activations": acts,
+        "weights": weights,
+    }
+    fields = {}
+    for name, each in wide.items():
+        spread = np.zeros((int(when[-1]) + 1, *each.shape[1:]), np.int64)
+        spread[when] = each
+        fields[name] = spread
+    clock = when[groups.last] + MAC_CLOCKS
+    return Case(fields, int(clock[-1]) + 2, {"sum_valid": Events(clock, sums)})

@@ -1,0 +1,73 @@
+"""Which design a chip's PE is, and the run that checks it, by kind of PE."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ...arch.pe import BitSerialPE, IntMacPE
+from ...arch.pe_base import PEKind
+from ...datatypes.base.errors import BitlatheError
+from .bit_serial import bit_serial_design
+from .expected import Case, bit_serial_case, int_mac_case
+from .int_mac import int_mac_design
+from .verilog import Design
+
+
+class Kind(NamedTuple):
+    """How a kind of PE becomes hardware: its design and its run, for a weight format."""
+
+    design: Callable[[Any, str], Design]
+    case: Callable[[Any, str, int, int], Case]
+
+
+KINDS: dict[str, Kind] = {
+    BitSerialPE.kind: Kind(bit_serial_design, bit_serial_case),
+    IntMacPE.kind: Kind(
+        lambda pe, _: int_mac_design(pe), lambda pe, _, rows, seed: int_mac_case(pe, rows, seed)
+    ),
+}
+
+
+def _kind(pe: PEKind) -> Kind:
+    if pe.kind not in KINDS:
+        raise BitlatheError(
+            f"pe.kind: no hardware is generated for {pe.kind!r}; for {', '.join(KINDS)} it is"
+        )
+    return KINDS[pe.kind]
+
+
+def pe_design(pe: PEKind, weight: str = "int8") -> Design:
+    """Return the Verilog of a PE.
+
+    Parameters
+    ----------
+    pe : PEKind
+    weight : str
+        Weight format that its decoder takes, by name.
+
+    Raises
+    ------
+    BitlatheError
+        No hardware is generated for the kind of PE, or its numerics or format have none.
+    """
+    return _kind(pe).design(pe, weight)
+
+
+def pe_case(pe: PEKind, weight: str, rows: int, seed: int) -> Case:
+    """Return a run of a PE: stimulus of ``rows`` rows, and what the bit rung says of it.
+
+    Parameters
+    ----------
+    pe : PEKind
+    weight : str
+        Weight format.
+    rows : int
+        Rows of input: chunks of weights.
+    seed : int
+        Of the random numbers.
+
+    Raises
+    ------
+    BitlatheError
+        As `pe_design`.
+    """
+    return _kind(pe).case(pe, weight, rows, seed)

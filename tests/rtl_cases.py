@@ -1,0 +1,48 @@
+"""Configurations of hardware that tests run: PE, weight format."""
+
+import pytest
+
+from bitlathe.arch.numerics import HPCA25, PENumerics
+from bitlathe.arch.pe import BitSerialPE, IntMacPE
+from bitlathe.arch.pe_base import PEKind
+from bitlathe.sim.rtl.tools import missing_for_cxxrtl, missing_for_iverilog
+
+needs_iverilog = pytest.mark.skipif(
+    missing_for_iverilog() is not None, reason=str(missing_for_iverilog())
+)
+needs_cxxrtl = pytest.mark.skipif(
+    missing_for_cxxrtl() is not None, reason=str(missing_for_cxxrtl())
+)
+
+FLOOR = PENumerics(alignment="floor", rounding="floor", overflow="saturate", sum_bits=16,
+                   accumulator_bits=12, exponent_bits=6)  # fmt: skip
+NARROW = PENumerics(accumulator_bits=6, guard_bits=0, overflow="wrap", exponent_bits=6)
+WIDE = PENumerics(reference="lanes_and_accumulator", accumulator_bits=21)
+CONFIGURATIONS: dict[str, tuple[PEKind, str]] = {
+    "bit-serial hpca25 int8": (BitSerialPE(numerics=HPCA25), "int8"),
+    "bit-serial hpca25 fp4": (BitSerialPE(numerics=HPCA25, group_gap=1), "bitmod_fp4"),
+    "bit-serial hpca25 fp3 skipping": (BitSerialPE(numerics=HPCA25, skip_zero_terms=True), "fp3"),
+    "bit-serial int8": (BitSerialPE(), "int8"),
+    "bit-serial int4": (BitSerialPE(), "int4"),
+    "bit-serial int6 skipping": (BitSerialPE(skip_zero_terms=True, group_gap=2), "int6"),
+    "bit-serial fp4, one lane": (BitSerialPE(lanes=1, scale_bits=0), "bitmod_fp4"),
+    "bit-serial nf4, bf16": (BitSerialPE(activation="bf16", lanes=5), "nf4"),
+    "bit-serial fp6, fp8 e4m3": (BitSerialPE(activation="fp8_e4m3", lanes=2), "fp6_e2m3"),
+    "bit-serial int5, fp8 e5m2": (BitSerialPE(activation="fp8_e5m2", scale_bits=3), "int5"),
+    "bit-serial uint4, int8": (BitSerialPE(activation="int8", lanes=3), "uint4"),
+    "bit-serial floor, saturating": (BitSerialPE(numerics=FLOOR, scale_bits=1), "int8"),
+    "bit-serial narrow, wrapping": (BitSerialPE(numerics=NARROW, lanes=2), "int7"),
+    "bit-serial wide, accumulator in reference": (BitSerialPE(numerics=WIDE), "int3"),
+    "integer 8 x 8 into 32": (IntMacPE(), "int8"),
+    "integer 8 x 8 into 18, four lanes": (IntMacPE(lanes=4, accumulator_bits=18), "int8"),
+    "integer 5 x 3 into 7, wrapping": (
+        IntMacPE(lanes=3, activation_bits=5, weight_bits=3, accumulator_bits=7, overflow="wrap"),
+        "int3",
+    ),
+    "integer 4 x 1 into 4": (
+        IntMacPE(activation_bits=4, weight_bits=1, accumulator_bits=4), "int1",
+    ),
+    "integer 16 x 16 into 62": (
+        IntMacPE(activation_bits=16, weight_bits=16, accumulator_bits=62), "int16",
+    ),
+}  # fmt: skip

@@ -1,0 +1,39 @@
+"""Generated hardware gives the bits and the clocks of the bit rung."""
+
+import pytest
+
+from bitlathe.arch.numerics import EXACT
+from bitlathe.arch.pe import BitSerialPE, LutPE
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.sim.rtl.check import check_compiled, check_iverilog
+from bitlathe.sim.rtl.generate import pe_case, pe_design
+from rtl_cases import CONFIGURATIONS, needs_cxxrtl, needs_iverilog
+
+ROWS = 150
+CLOCKS = 100_000
+
+
+@needs_iverilog
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_bit_and_clock_of_a_short_run(name: str) -> None:
+    pe, weight = CONFIGURATIONS[name]
+    found = check_iverilog(pe_design(pe, weight), pe_case(pe, weight, ROWS, seed=1))
+    assert found.agree, found.first
+    assert found.numbers > ROWS / 10
+
+
+@pytest.mark.slow
+@needs_cxxrtl
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_bit_and_clock_of_a_hundred_thousand(name: str) -> None:
+    pe, weight = CONFIGURATIONS[name]
+    found = check_compiled(pe_design(pe, weight), pe_case(pe, weight, CLOCKS, seed=2))
+    assert found.agree, found.first
+    assert found.clocks >= CLOCKS
+
+
+def test_what_has_no_hardware_is_refused() -> None:
+    with pytest.raises(BitlatheError, match="exact sums have no width"):
+        pe_design(BitSerialPE(numerics=EXACT), "int8")
+    with pytest.raises(BitlatheError, match="no hardware is generated for 'lut'"):
+        pe_design(LutPE(), "bcq4")
