@@ -248,6 +248,25 @@ def magnitude_range(job: Job) -> Floats:
     return np.asarray(amax)
 
 
+def member_ranges(job: Job) -> list[Floats]:
+    """Return `magnitude_range` for each member of the scheme, (groups,) each.
+
+    Under ``ends`` a magnitude on the side to which a member reaches less counts as much more: the
+    side decides under which both ends of the group lie within the grid. Of -8..7 the largest
+    positive element counts 8/7 of its length.
+    """
+    if job.scheme.clip != "ends":
+        return [magnitude_range(job)] * len(job.scheme.formats)
+    x, found = job.groups, []
+    high, low = x.max(axis=1, initial=0.0), -x.min(axis=1, initial=0.0)
+    for fmt in job.scheme.formats:
+        with np.errstate(over="ignore"):
+            up = high * x.dtype.type(fmt.max_abs / fmt.max if fmt.max > 0 else 1)
+            down = low * x.dtype.type(fmt.max_abs / -fmt.min if fmt.min < 0 else 1)
+        found.append(np.maximum(up, down))
+    return found
+
+
 def moments(job: Job) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation of each group, (groups,), fill left out."""
     x = job.groups.astype(np.float64)

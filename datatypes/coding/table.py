@@ -23,7 +23,7 @@ from .job import (
     grid_values,
     group_error,
     least_error,
-    magnitude_range,
+    member_ranges,
     worth_compiling,
 )
 from .trials import BATCH, Standing, count_of, is_searched, trials_of, wanted_scale
@@ -62,7 +62,7 @@ def encode_table(job: Job) -> Coded:
     """
     for fmt in job.scheme.formats:
         _refuse_negative(job, fmt)
-    reach, clip = magnitude_range(job), job.scheme.clip
+    reach, clip = member_ranges(job), job.scheme.clip
     if not is_searched(clip):
         choice, outer = _plain(job, reach)
         return _finish(job, choice, outer)
@@ -74,20 +74,21 @@ def encode_table(job: Job) -> Coded:
     return _finish(job, _search(job, reach, standing), outer)
 
 
-def _plain(job: Job, reach: Floats) -> tuple[Choice, Raw]:
+def _plain(job: Job, reach: list[Floats]) -> tuple[Choice, Raw]:
     """Return what is stored without a search of ranges, and the second-level scales."""
     formats, scale = job.scheme.formats, job.scheme.scale_format
-    count = len(reach)
-    member = np.zeros(count, np.int64)
     if len(formats) > 1 and scale.outer == "none":
         return _search(replace_clip(job), reach), np.zeros(0, np.uint32)
-    real = wanted_scale(formats[0], reach)
+    member = np.zeros(len(reach[0]), np.int64)
+    span = reach[0].copy()
+    real = wanted_scale(formats[0], span)
     if len(formats) > 1:
         member = _least_member(job, reach)
         for index, fmt in enumerate(formats):
             mine = member == index
-            real[mine] = wanted_scale(fmt, reach[mine])
-    raw, outer = scale.store(real, reach, formats[0].grid, job.layout)
+            span[mine] = reach[index][mine]
+            real[mine] = wanted_scale(fmt, span[mine])
+    raw, outer = scale.store(real, span, formats[0].grid, job.layout)
     return Choice(member=member, raw=raw), outer
 
 
@@ -98,7 +99,7 @@ def replace_clip(job: Job) -> Job:
     return replace(job, scheme=replace(job.scheme, clip="absmax"))
 
 
-def _search(job: Job, reach: Floats, standing: Standing | None = None) -> Choice:
+def _search(job: Job, reach: list[Floats], standing: Standing | None = None) -> Choice:
     """Return for each group the candidate of least error, the first among equals.
 
     Candidates go by member, then by scale as `trials_of` lists them.
@@ -106,12 +107,13 @@ def _search(job: Job, reach: Floats, standing: Standing | None = None) -> Choice
     drawn = job.rounding == "stochastic"
     even = replace(job, rounding="even") if drawn else job
     covered = _covered(job, reach) if drawn else None
-    least, member = np.full(len(reach), np.inf), np.full(len(reach), -1)
-    raw = np.zeros(len(reach), np.uint32)
+    groups = len(job.groups)
+    least, member = np.full(groups, np.inf), np.full(groups, -1)
+    raw = np.zeros(groups, np.uint32)
     batch = min(_slice(job), BATCH // count_of(job) * max(job.groups.shape[1], 1))
     for part in even.slices(batch):
         for index, fmt in enumerate(job.scheme.formats):
-            tried = trials_of(job, fmt, part, reach, standing)
+            tried = trials_of(job, fmt, part, reach[index], standing)
             scales = tried.scales
             if covered is not None:
                 scales = np.where(covered[part, index, None], scales, np.float32(np.inf))
@@ -125,21 +127,22 @@ def _search(job: Job, reach: Floats, standing: Standing | None = None) -> Choice
             raw[part][mine] = tried.raw[mine, best[mine]]
     if (member < 0).any():
         at = int(np.argmin(member))
-        wanted = wanted_scale(job.scheme.formats[0], reach)
+        wanted = wanted_scale(job.scheme.formats[0], reach[0])
         job.scheme.scale_format.refuse(at, float(wanted[at]))
     return Choice(member=member, raw=raw)
 
 
-def _least_member(job: Job, reach: Floats) -> NDArray[np.int64]:
+def _least_member(job: Job, reach: list[Floats]) -> NDArray[np.int64]:
     """Return the member of least error of each group under the scale before it is stored."""
     drawn = job.rounding == "stochastic"
     even = replace(job, rounding="even") if drawn else job
     covered = _covered(job, reach) if drawn else None
-    least, member = np.full(len(reach), np.inf), np.zeros(len(reach), np.int64)
+    least, member = np.full(len(reach[0]), np.inf), np.zeros(len(reach[0]), np.int64)
     for part in even.slices(_slice(job)):
         for index, fmt in enumerate(job.scheme.formats):
-            wanted = wanted_scale(fmt, reach[part])
-            fit = job.scheme.scale_format.fits(wanted, reach[part], fmt.grid)
+            span = reach[index][part]
+            wanted = wanted_scale(fmt, span)
+            fit = job.scheme.scale_format.fits(wanted, span, fmt.grid)
             if covered is not None:
                 fit &= covered[part, index]
             scales = np.where(fit, wanted, wanted.dtype.type(np.inf))[:, None]
@@ -147,19 +150,22 @@ def _least_member(job: Job, reach: Floats) -> NDArray[np.int64]:
     return member
 
 
-def _covered(job: Job, reach: Floats) -> NDArray[np.bool_]:
+def _covered(job: Job, reach: list[Floats]) -> NDArray[np.bool_]:
     """Return (groups, members): whether a member's grid takes in both ends of a group.
 
     All are taken to where no grid does, or a percentile or sigma cuts the ends off anyway.
     """
     formats = job.scheme.formats
-    if job.scheme.clip != "absmax" and not is_searched(job.scheme.clip):
-        return np.ones((len(reach), len(formats)), np.bool_)
-    x, amax = job.groups, reach.astype(np.float64)
+    if job.scheme.clip not in ("absmax", "ends") and not is_searched(job.scheme.clip):
+        return np.ones((len(job.groups), len(formats)), np.bool_)
+    x, spans = job.groups, [r.astype(np.float64) for r in reach]
     high = x.max(axis=1, initial=0.0).astype(np.float64)
     low = x.min(axis=1, initial=0.0).astype(np.float64)
     found = np.stack(
-        [(high * f.max_abs <= f.max * amax) & (low * f.max_abs >= f.min * amax) for f in formats],
+        [
+            (high * f.max_abs <= f.max * span) & (low * f.max_abs >= f.min * span)
+            for f, span in zip(formats, spans, strict=True)
+        ],
         axis=1,
     )
     return np.asarray(found | ~found.any(axis=1, keepdims=True))

@@ -170,3 +170,37 @@ def test_names_of_searches_come_back_as_they_are_written():
         Scheme.parse("int4@g128+search")
     with pytest.raises(bl.BitlatheError, match=r"without a zero point; int4_asym takes \+mse"):
         Scheme.parse("int4_asym@g128/int8+search")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(
+        ("int4_full", "int2_full", "bitmod_fp4_ea_pos", "bitmod_fp3_ea", "fp4_e2m1")
+    ),
+    kind=st.sampled_from(("normal", "tails", "dyadic", "above")),
+    seed=st.integers(0, 99),
+)
+def test_the_side_that_decides_gives_the_least_scale_with_both_ends_inside(name, kind, seed):
+    x = tensor(kind, 3, 20, seed)
+    q = bl.quantize(x, f"{name}@g10/fp32+ends")
+    formats = q.scheme.formats
+    for g, group in enumerate(x.reshape(-1, 10)):
+        fmt = formats[0 if q.selectors is None else q.selectors[g]]
+        ends = float(group.max()) / fmt.max, float(group.min()) / fmt.min
+        assert q.scales.reshape(-1)[g] == pytest.approx(max(*ends, 0), rel=3e-7)
+    if len(formats) == 1:
+        with_ends = errors(x, q, 2)
+        plain = errors(x, bl.quantize(x, f"{name}@g10/fp32"), 2)
+        same = fmt.max == -fmt.min
+        assert not same or (with_ends == plain).all()
+
+
+def test_options_of_the_range_are_refused_where_they_say_nothing():
+    for text in ("int4@g32/ue5m3@tensor/fp32+ends", "nvfp4+ends", "mxfp4+ends"):
+        if known(text) is not None:
+            assert str(Scheme.parse(text)) == text
+    for text in ("int4_asym@g32+ends", "olive4+ends", "dgq4+search", "fp16+ends"):
+        with pytest.raises(bl.BitlatheError, match=r"\+|range"):
+            Scheme.parse(text)
+    with pytest.raises(bl.BitlatheError, match="is for a single scale"):
+        Scheme.parse("int4@g32/ue5m3@tensor/fp32+4over6")
