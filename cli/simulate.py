@@ -160,6 +160,8 @@ def _print_run(run: "Run") -> None:
         click.echo(f"fused on the chip: {'; '.join(groups)}")
     if run.no_search:
         click.echo(f"mapper {run.mapper}, a rule, no search: {run.no_search}")
+    for name, why in run.unfused.items():
+        click.echo(f"left apart: {name}: {why}")
     if run.unpriced:
         click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
     if run.idle_rules:

@@ -134,11 +134,12 @@ def simulate(
     }
     plan = plan_of(resolved, order, bits)
     layers, steps = rung.run(chip, plan, bits, mapper), network.vector_steps(staged)
-    counted = resolved.vector_unit is not None
+    counted, unfused = resolved.vector_unit is not None, dict[str, str]()
     if counted and fusion and not bandwidth and mapper in SEARCHES:
         alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
         edges = staged.edges() if isinstance(network.shape, Transformer) else ()
-        layers = with_fusion(chip, steps, alone, bits, mapper, rung.time_of_nest(), edges)
+        time_of = rung.time_of_nest()
+        layers, unfused = with_fusion(chip, steps, alone, bits, mapper, time_of, edges)
     elif counted:
         layers = with_vector(chip, steps, layers)
     run = Run(
@@ -162,6 +163,7 @@ def simulate(
         settings=given.settings,
         formats=labels_by_kind(resolved, gemms),
         idle_rules=idle_rules(resolved, gemms),
+        unfused=unfused,
     )
     _check_counters(run)
     return _with_bandwidth(run, rung, chip, plan, bits) if bandwidth else run

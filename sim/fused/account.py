@@ -24,8 +24,8 @@ from .groups import Group
 
 def group_run(
     chip: Chip, group: Group, bits: Bits, objective: Objective, time_of_nest: TimeOfNest
-) -> LayerRun | None:
-    """Return the cost of a group on a chip; None where its least blocks do not fit.
+) -> LayerRun | str:
+    """Return the cost of a group on a chip; where it cannot be fused, why.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def group_run(
         The rung's time of a product under its mapping: of each block's.
     """
     fused = best_of(chip, group, bits, objective)
-    if fused is None:
-        return None
+    if isinstance(fused, str):
+        return fused
     chain, near, found = fused.chain, fused.near, fused.best.found
     parts, times = dict[Asked, Part](), dict[Asked, NestTime]()
     runs: Counter[Asked] = Counter()

@@ -109,8 +109,8 @@ class Fused:
     best: BestFusion
 
 
-def best_of(chip: Chip, group: Group, bits: Bits, objective: Objective) -> Fused | None:
-    """Return a group under its best tiling over a chip's dataflows; None where none fits.
+def best_of(chip: Chip, group: Group, bits: Bits, objective: Objective) -> Fused | str:
+    """Return a group under its best tiling over a chip's dataflows; where none fits, why.
 
     Parameters
     ----------
@@ -120,21 +120,24 @@ def best_of(chip: Chip, group: Group, bits: Bits, objective: Objective) -> Fused
     objective : {"cycles", "energy", "edp"}
         What is least.
     """
-    lanes, found = lanes_of(chip), list[Fused]()
+    lanes, found, reasons = lanes_of(chip), list[Fused](), list[str]()
     for hierarchy in chip.hierarchies:
-        if why_not(hierarchy) is not None:
+        reason = why_not(hierarchy)
+        chain = chain_of(chip, group, bits, hierarchy)
+        if reason is None and chain is None:
+            names = " and ".join(gemm.name for gemm in group.into)
+            reason = f"the operands of {names} are not stored alike"
+        if reason is not None or chain is None:
+            reasons.append(f"{reason}.")
             continue
-        chain, near = chain_of(chip, group, bits, hierarchy), near_chip(hierarchy)
-        if chain is None:
-            continue
+        near = near_chip(hierarchy)
         try:
             best = best_fusion(chain, near, lanes, objective)
-        except BitlatheError:  # too small for the least blocks, or for a product's least tiles
+        except BitlatheError as error:  # too small for the least blocks, or for a product's tiles
+            reasons.append(str(error).removeprefix("fusion: "))
             continue
         found.append(Fused(chain=chain, near=near, lanes=lanes, best=best))
+    if not found:
+        return reasons[0]
     rank = ORDERS[objective]
-    return min(
-        found,
-        key=lambda each: rank(each.best.cost.cycles, each.best.cost.total_pj),
-        default=None,
-    )
+    return min(found, key=lambda each: rank(each.best.cost.cycles, each.best.cost.total_pj))

@@ -28,6 +28,7 @@ Layers = tuple[LayerRun, ...]
 Made = tuple[Group, LayerRun]
 Total = tuple[int, float]
 """Clocks and energy."""
+NO_BETTER = "the run is no better."
 FEW = 16
 """Groups up to which each is tried anew beside the choice."""
 
@@ -40,8 +41,10 @@ def with_fusion(
     mapper: str,
     time_of_nest: TimeOfNest,
     edges: Iterable[tuple[str, str]] = (),
-) -> Layers:
+) -> tuple[Layers, dict[str, str]]:
     """Return a run's layers, those of the vector unit among them, fused where the run is better.
+
+    And of the groups that are left apart, by name, why.
 
     Parameters
     ----------
@@ -60,18 +63,24 @@ def with_fusion(
         Names of a product and of one that reads its results.
     """
     objective = NEST_MAPPERS[mapper].objective
-    made = [
-        (group, run)
-        for group in groups_of(layers, steps, edges)
-        if (run := group_run(chip, group, bits, objective, time_of_nest)) is not None
-    ]
+    made, reasons = list[Made](), dict[str, str]()
+    for group in groups_of(layers, steps, edges):
+        found = group_run(chip, group, bits, objective, time_of_nest)
+        if isinstance(found, str):
+            reasons.setdefault(group.name, found)
+        else:
+            made.append((group, found))
     apart = assembled(chip, steps, layers, ())
-    return chosen(
+    best = chosen(
         made,
         [_gain(each, layers, apart) for each in made],
         lambda some: assembled(chip, steps, layers, some) if some else apart,
         objective,
     )
+    for group, run in made:
+        if not any(layer is run for layer in best):
+            reasons.setdefault(group.name, NO_BETTER)
+    return best, reasons
 
 
 def chosen(

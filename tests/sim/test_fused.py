@@ -145,7 +145,33 @@ def test_a_chip_without_room_keeps_layers_apart(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("bitlathe.sim.fused.chains.best_fusion", too_small)
     how: dict[str, Any] = {"model": "opt-125m", "context": 32, "fidelity": "analytic"}
-    assert bl.simulate("bitmod", **how).layers == bl.simulate("bitmod", **how, fusion=False).layers
+    apart = bl.simulate("bitmod", **how, fusion=False)
+    found = bl.simulate("bitmod", **how)
+    assert found.layers == apart.layers
+    assert apart.unfused == {}
+    assert found.unfused == dict.fromkeys(("attention_qk+av", "fc1+fc2"), "too small to fuse")
+
+
+def test_a_run_says_by_how_much_a_memory_is_too_small_to_fuse() -> None:
+    wide = TINY | {"intermediate_size": 2048, "hidden_size": 4096, "num_hidden_layers": 1}
+    chip = bl.load_arch("bitmod", {"buffers.io.size_kib": 32})
+    run = bl.simulate(chip, wide, "decode", 16, fidelity="analytic", mapper="search-cycles")
+    # a row's inputs and results of 16 bits, sums and a block's of 21; gate, up, product
+    needed = 4096 * (16 + 16 + 21 + 21) + 3 * 16
+    assert run.unfused["gate_proj+up_proj+down_proj"] == (
+        f"memory 'io' is too small to fuse: blocks of 1 x 1 take {needed} bits (inputs 65536, "
+        "middle 32, middle as input 16, results 65536, a block's sums 86016, sums 86016), and it "
+        f"has 262144, {needed - 262144} too few. These are the least blocks."
+    )
+    assert run.to_dict()["unfused"] == run.unfused
+
+
+def test_products_that_are_stored_in_different_formats_are_left_apart() -> None:
+    rules = [{"names": "gate_proj", "weight": "int8@channel"}]
+    chip = bl.load_arch("bitmod", {"formats.rules": rules})
+    run = bl.simulate(chip, TINY, "decode", 16, fidelity="analytic", mapper="search-cycles")
+    (why,) = [why for name, why in run.unfused.items() if name.startswith("gate_proj")]
+    assert why == "the operands of gate_proj and up_proj are not stored alike."
 
 
 def test_each_attention_of_a_step_is_fused_or_apart() -> None:
