@@ -168,6 +168,11 @@ def _print_run(run: "Run") -> None:
         click.echo(f"about no layer of this run: {', '.join(run.idle_rules)}")
     if run.uncounted:
         click.echo(f"not counted (no vector unit): {', '.join(run.uncounted)}")
+    if run.step is not None and (blocks := run.step.get("cache_blocks")):
+        click.echo(
+            f"cache: {blocks['blocks']:,} blocks of {blocks['block_tokens']:,} tokens, room for "
+            f"{blocks['held_elements']:,} elements, {100 * blocks['waste']:.1f} % of it wasted"
+        )
     if run.required_bits_per_clock is not None:
         click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
     for label, parts, scale, unit in (

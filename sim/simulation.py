@@ -110,6 +110,8 @@ def simulate(
     if served is not None:
         check_step_alone((phase, context, batch, causal, logits))
         phase, causal = served.phase, True
+        if served.routing is not None:
+            network = network.routed(served.routing)
     resolved, network = with_numbers(resolve(given, phase=phase, model=network.name), network)
     seen: int | None
     if served is not None:
@@ -156,7 +158,7 @@ def simulate(
         layers=layers,
         causal=causal,
         logits=logits,
-        step=served.model_dump() if served else None,
+        step=_told(served, network) if served else None,
         tokens=served.forward.rows if served else network.tokens_of(phase, context, batch),
         unpriced=resolved.pe.unpriced,
         uncounted=() if counted else tuple(dict.fromkeys(step.name for step in steps)),
@@ -186,6 +188,15 @@ def served_step(step: Step | Mapping[str, Any] | None) -> Step | None:
     if step is None or isinstance(step, Step):
         return step
     return validate(Step, Document(source="step", data=dict(step), marks={}))
+
+
+def _told(step: Step, network: Model) -> dict[str, Any]:
+    """Return a step as plain data, with the blocks of its cache where it is given out in blocks."""
+    told = step.model_dump(exclude_none=True)
+    if step.blocks is None:
+        return told
+    held = step.blocks.held_tokens * network.block_elements
+    return {**told, "cache_blocks": {**step.blocks.to_dict(), "held_elements": held}}
 
 
 def _choice(argument: str, value: str, known: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from .gemm import Gemm
 from .no_tokens import check_conv_run, merge_alike, staged_convolutions, staged_list
 from .products import Products
 from .reading import Stored
+from .routing import routed
 from .sizes import COUNTER_LIMIT, check_size
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
 from .transformer.network import GENERATING
@@ -112,6 +113,7 @@ class Model:
 
         Examples
         --------
+        >>> from bitlathe.workloads import load_model
         >>> config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
         ...           "num_attention_heads": 4, "intermediate_size": 96, "vocab_size": 100,
         ...           "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}}
@@ -144,6 +146,35 @@ class Model:
             return self
         return replace(self, shape=self.shape.told_apart(groups))
 
+    def routed(self, loads: Sequence[int]) -> Model:
+        """Return the same model, whose tokens visit experts as loads say instead of all alike.
+
+        Parameters
+        ----------
+        loads : sequence of int
+            Of each expert of a mixture, relative to the others': visits counted on one's own data,
+            say. All layers take the same (`transformer.routing.spread_of`).
+
+        Raises
+        ------
+        BitlatheError
+            If the model has no experts, or other numbers of them, or fewer have a load than a token
+            visits.
+
+        Examples
+        --------
+        >>> from bitlathe.workloads import load_model
+        >>> skewed = load_model("mixtral-8x7b").routed([40, 20, 10, 10, 5, 5, 5, 5])
+        >>> [(g.m, g.count) for g in skewed.gemms("prefill", 100) if g.name == "expert_down_proj"]
+        [(80, 32), (40, 32), (20, 64), (10, 128)]
+        """
+        try:
+            if not isinstance(self.shape, Transformer):
+                raise BitlatheError(f"routing: a mixture of experts takes it, not a {self.kind}.")
+            return replace(self, shape=routed(self.shape, loads))
+        except BitlatheError as error:
+            raise BitlatheError(f"{self.name}: {error}") from None
+
     @property
     def image_tokens(self) -> int:
         """Tokens that an image takes of a prompt, as this tower leaves it; 0 for other models."""
@@ -175,6 +206,11 @@ class Model:
             return 0
         encoded = self.shape.source_elements(self.shape.check_source(source))
         return self.shape.cache_elements(tokens) + encoded
+
+    @property
+    def block_elements(self) -> int:
+        """Elements that a token takes in a cache of blocks: in all layers, windows or not."""
+        return self.shape.cache_elements(1) if isinstance(self.shape, Transformer) else 0
 
     @property
     def state_elements(self) -> int:

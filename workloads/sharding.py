@@ -218,6 +218,8 @@ def _of_experts(part: Experts, place: Place) -> Part:
     if place.expert.parts == 1:
         return mixture
     _enough("expert", place.expert.parts, part.total, "experts")
+    if part.loads:
+        raise BitlatheError("chips that share experts take uniform routing; leave routing out.")
     return ExpertShare(mixture=mixture, own=place.expert, group_rows=place.group_rows)
 
 

@@ -1,5 +1,6 @@
 """What a server runs at once: pieces of prompts beside sequences that generate."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,39 @@ class Generating(Record):
     sequences: Size = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """A cache given out in blocks of some tokens, after a step: no two sequences share one.
+
+    Paging as in vLLM (arXiv 2309.06180, section 4.1): what the last block of a sequence does not
+    hold yet is the waste.
+    """
+
+    block_tokens: int
+    blocks: int
+    used_tokens: int
+
+    @property
+    def held_tokens(self) -> int:
+        """Tokens for which there is room."""
+        return self.blocks * self.block_tokens
+
+    @property
+    def waste(self) -> float:
+        """Share of the room that holds nothing."""
+        return 1 - self.used_tokens / self.held_tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "block_tokens": self.block_tokens,
+            "blocks": self.blocks,
+            "held_tokens": self.held_tokens,
+            "used_tokens": self.used_tokens,
+            "waste": self.waste,
+        }
+
+
 def _piece(value: Any) -> Any:
     """Read ``[new, cached]``, or a piece in full."""
     pair = isinstance(value, list | tuple) and len(value) == 2
@@ -55,6 +89,11 @@ class Step(Record):
         New tokens of each of these: more than one where drafted tokens are verified.
     logits : {"last", "all"}
         Tokens of a prompt that the output head works on.
+    routing : tuple of int, optional
+        How often tokens visit each expert of a mixture, relative to the others (`Model.routed`);
+        all alike without.
+    block_tokens : int, optional
+        Tokens of a block of the cache, where it is given out in blocks (`Step.blocks`).
 
     Examples
     --------
@@ -70,6 +109,10 @@ class Step(Record):
     ] = ()
     decode_tokens: Size = 1
     logits: Literal["last", "all"] = "last"
+    routing: (
+        Annotated[tuple[Annotated[int, Field(ge=0, le=MOST)], ...], BeforeValidator(_tuple)] | None
+    ) = None
+    block_tokens: Size | None = None
 
     @model_validator(mode="after")
     def _something_runs(self) -> "Step":
@@ -103,6 +146,20 @@ class Step(Record):
     def phase(self) -> Literal["prefill", "decode"]:
         """The phase for which a chip that differs by phase is arranged: prefill with any prompt."""
         return "prefill" if self.prefill else "decode"
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What the cache takes where it is given out in blocks; None where it is not."""
+        if self.block_tokens is None:
+            return None
+        size = self.block_tokens
+        seen = [(each.new + each.cached, each.sequences) for each in self.prefill]
+        seen += [(each.context, each.sequences) for each in self.decode]
+        return Blocks(
+            block_tokens=size,
+            blocks=sum(-(-tokens // size) * times for tokens, times in seen),
+            used_tokens=sum(tokens * times for tokens, times in seen),
+        )
 
     @property
     def forward(self) -> Forward:

@@ -60,6 +60,9 @@ def simulate_system(
     if served is not None:
         check_step_alone((phase, context, batch, causal, logits))
         _check_step(system)
+        if served.routing is not None:
+            network = network.routed(served.routing)
+            served = served.model_copy(update={"routing": None})
     asked = Asked(
         system=system,
         whole=network,

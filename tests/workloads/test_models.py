@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import load_model, model_names
-from bitlathe.workloads.transformer.experts import experts_in_use
+from bitlathe.workloads.transformer.routing import experts_in_use
 
 # Parameter totals as other programs count them. The text models: the total of the safetensors
 # files (Hugging Face model pages, "Model size"), general.parameter_count of the models' GGUF

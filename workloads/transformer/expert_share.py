@@ -6,10 +6,11 @@ from fractions import Fraction
 
 from ..slices import Slice
 from ..vector_step import VectorStep
-from .experts import Experts, experts_in_use
+from .experts import Experts
 from .forward import Forward
 from .matrix import Matrix, Product
 from .part import Part
+from .routing import experts_in_use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

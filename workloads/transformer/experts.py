@@ -8,6 +8,7 @@ from .forward import Forward
 from .matrix import ENTRY, Matrix, Product
 from .mlp import Mlp
 from .part import Part, linear
+from .routing import Spread, even_spread, spread_of
 
 _SHARED = "shared_expert_"
 
@@ -30,6 +31,8 @@ class Experts(Part):
         Whether the router has a bias.
     vectors : int
         Parameters of scales.
+    loads : tuple of int
+        Of each expert, relative to the others': how often tokens visit it; empty: all alike.
     """
 
     total: int
@@ -39,6 +42,7 @@ class Experts(Part):
     shared_gate: bool = False
     router_bias: bool = False
     vectors: int = 0
+    loads: tuple[int, ...] = ()
 
     @property
     def exits(self) -> tuple[str, ...]:
@@ -93,15 +97,19 @@ class Experts(Part):
             yield matrix, experts
 
     def products(self, run: Forward) -> Iterator[Product]:
-        """Yield the products of a pass; of the experts, those that get one row more first.
+        """Yield the products of a pass; of the experts, those that get the most rows first.
 
         The visits are spread as evenly as they go: of t k visits to e experts, (t k mod e)
-        experts get ceil(t k / e) rows and the others floor(t k / e).
+        experts get ceil(t k / e) rows and the others floor(t k / e); or as ``loads`` say.
         """
         yield from self.of_every_token(run)
-        busy = experts_in_use(self.total, self.active, run.rows)
-        rows, more = divmod(run.rows * self.active, busy)
-        yield from self.visited(((rows + 1, more), (rows, busy - more)))
+        yield from self.visited(self.spread(run.rows))
+
+    def spread(self, tokens: int) -> Spread:
+        """Return how many experts get how many rows of some tokens."""
+        if self.loads:
+            return spread_of(self.loads, self.active, tokens)
+        return even_spread(self.total, self.active, tokens)
 
     def of_every_token(self, run: Forward) -> Iterator[Product]:
         """Yield the products of all tokens: of the router, and of the shared expert."""
@@ -163,13 +171,3 @@ class Experts(Part):
             pieces=sums.elements,
             reads=(sums,),
         )
-
-
-def experts_in_use(experts: int, active: int, tokens: int) -> int:
-    """Return how many experts ``tokens`` tokens reach, each of which visits ``active`` of them.
-
-    The mean over uniform, independent routing, E (1 - (1 - k/E)^t), rounded: at least k and at
-    most E and the t k visits, which errors of floats must not pass.
-    """
-    mean = experts * (1 - (1 - active / experts) ** tokens)
-    return min(round(mean), tokens * active)
