@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.numbers import units_of
 
 OPERANDS = ("weight", "input", "output")
 Direction = Literal["read", "write", "both"]
@@ -53,6 +54,8 @@ class Port:
         Energy of an access.
     operands : tuple of str
         The operands it serves.
+    burst_bits : int or None
+        What moves at once: a transfer is whole bursts, in whole clocks. None: whole clocks.
     """
 
     direction: Direction
@@ -60,6 +63,21 @@ class Port:
     read_pj: float = 0.0
     write_pj: float = 0.0
     operands: tuple[str, ...] = OPERANDS
+    burst_bits: int | None = None
+
+    def clocks(self, elements: int, bits: Fraction) -> int:
+        """Return the clocks, an access each, that elements of so many bits take together.
+
+        Examples
+        --------
+        >>> port = Port(direction="both", width_bits=Fraction(256), burst_bits=512)
+        >>> port.clocks(3, Fraction(17, 4)), port.clocks(129, Fraction(4))
+        (2, 4)
+        """
+        if self.burst_bits is None:
+            return units_of(elements, bits / self.width_bits, 1)
+        bursts = units_of(elements, bits / self.burst_bits, 1)
+        return units_of(bursts, self.burst_bits / self.width_bits, 1)
 
     def serves(self, direction: Direction, operand: str) -> bool:
         """Return whether transfers of an operand in one direction go through the port."""

@@ -147,6 +147,10 @@ DRAM_PAIRS = (("bits_per_clock", "gb_per_s"), ("latency_cycles", "latency_ns"))
 """Pairs of keys of which a chip gives one: in clocks, or in time, independent of the clock."""
 
 
+RULE_BURST_BITS = 512
+"""A burst of a chip that gives none, under rules: BL8 on 64 pins (JEDEC DDR4)."""
+
+
 class Dram(Record):
     """The DRAM: how fast bits move and what they cost.
 
@@ -154,7 +158,9 @@ class Dram(Record):
     ``latency_cycles`` or ``latency_ns``. Energies are those of ``component``, or given here for
     both directions or for each. ``background_mw`` is drawn whether bits move or not (standby and
     refresh). ``refresh_fraction`` of the time it refreshes and moves nothing. ``size_gib`` is what
-    it holds: runs on systems of chips say what does not fit. What is left out is the component's.
+    it holds: runs on systems of chips say what does not fit. A transfer is whole bursts of
+    ``burst_bits``; left out, of `RULE_BURST_BITS` under rules, and whole clocks under mappings. What
+    else is left out is the component's.
     """
 
     name: str = "dram"
@@ -166,7 +172,7 @@ class Dram(Record):
     write_pj_per_bit: NonNegative | None = None
     latency_cycles: Annotated[int, Field(ge=0)] | None = None
     latency_ns: NonNegative | None = None
-    burst_bits: PositiveInt = 512
+    burst_bits: PositiveInt | None = None
     size_gib: Positive | None = None
     background_mw: NonNegative | None = None
     refresh_fraction: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0

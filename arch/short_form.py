@@ -75,7 +75,10 @@ def unit_pj(arch: Arch) -> float:
 
 
 def dram_of(arch: Arch) -> Memory:
-    """Return the outermost memory of a chip: one port of the DRAM's rate, both ways."""
+    """Return the outermost memory of a chip: one port of the DRAM's rate, both ways.
+
+    Transfers are whole bursts where the chip gives ``dram.burst_bits``.
+    """
     width = port_width(arch.dram_bits_per_clock)
     return Memory(
         name=arch.dram.name,
@@ -87,6 +90,7 @@ def dram_of(arch: Arch) -> Memory:
                 width_bits=width,
                 read_pj=float(width) * arch.dram.read_bit_pj,
                 write_pj=float(width) * arch.dram.write_bit_pj,
+                burst_bits=arch.dram.burst_bits,
             ),
         ),
         latency_cycles=arch.dram_latency_cycles,

@@ -10,6 +10,8 @@ from ..datatypes.base.inner_kernels import OPTIONS, inner
 from .cost_kernels import (
     APART,
     AT_PORTS,
+    BURST_DOWN,
+    BURST_UP,
     BUSY,
     CHILD,
     DEPTH,
@@ -44,6 +46,16 @@ NONE = 1e200  # of what has no room
 ROUNDINGS = 4  # clocks that a smaller tile's bound may be less by, as more is spared there
 
 
+@inner
+def _rate(end):
+    """Return the clocks of an element at an end, and those by which a transfer is rounded up."""
+    rate = end[UP] / end[DOWN]
+    if end[BURST_UP] == 0:
+        return rate, 1.0
+    burst = end[BURST_UP] / end[BURST_DOWN]
+    return rate * burst, 1.0 + burst
+
+
 @compiled(**OPTIONS)
 def move_rates(plan, rates):
     """Write what one element takes, moved once, and again.
@@ -69,7 +81,7 @@ def move_rates(plan, rates):
                 port = ends[t, kind, end, PORT]
                 if port < 0:
                     continue
-                rate = ends[t, kind, end, UP] / ends[t, kind, end, DOWN]
+                rate, rounded = _rate(ends[t, kind, end])
                 copies = 1
                 for d in range(step_tile.size):
                     if moves[t, RELEVANT] >> d & 1 and not ends[t, kind, end, APART]:
@@ -83,7 +95,7 @@ def move_rates(plan, rates):
                     energy[t, 1] += rate * pj[t, kind, end, 0] * again
                 if kind in (FETCH, READBACK):
                     clocks[t, SPARED, port] += rate / copies
-                clocks[t, ROUNDED, port] += 1
+                clocks[t, ROUNDED, port] += rounded
         for port in range(clocks.shape[2]):
             if moves[t, OP] == 2:
                 again = clocks[t, AGAIN, port] - clocks[t, SPARED, port]

@@ -6,10 +6,11 @@ what each transfer, and each port, must wait for at least.
 
 Clocks = steps x clocks of a step + the stalls of the worst port + first load + last store, and
 never less than any port needs for its bits. A transfer takes ``ceil(bits / width)`` clocks of a
-port at each end. It has a window (`accesses.Transfer`): the visit before its own where the child
-has room for two tiles, else the last pass over the tile that it replaces. A transfer longer than
-its window stalls by the rest; transfers of one port that each fit their windows stall by what they
-take together beyond all windows that any of them has. Ports work beside each other.
+port at each end, or those of whole bursts (`Port.clocks`). It has a window (`accesses.Transfer`):
+the visit before its own where the child has room for two tiles, else the last pass over the tile
+that it replaces. A transfer longer than its window stalls by the rest; transfers of one port that
+each fit their windows stall by what they take together beyond all windows that any of them has.
+Ports work beside each other.
 
 A parent's latency takes no clock of a port, and transfers follow one another without waiting for
 it, but each of them must come within its window: with one tile the array waits for what its
@@ -24,8 +25,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from ..arch.hierarchy import OPERANDS, Hierarchy
-from ..datatypes.base.numbers import units_of
+from ..arch.hierarchy import OPERANDS, Hierarchy, Port
 from .accesses import Transfer, amounts, transfers
 from .blocks import Nest, Spread, Visit
 from .nest import Loops, Mapping
@@ -129,14 +129,17 @@ class _Ports:
 class _End:
     """One end of a transfer: a port, the direction in which it is used, what moves."""
 
-    port: PortKey
+    key: PortKey
     reads: bool
-    width: Fraction
-    access_pj: float
+    port: Port
     amount: Spread
 
+    @property
+    def access_pj(self) -> float:
+        return self.port.read_pj if self.reads else self.port.write_pj
+
     def clocks(self, bits: Fraction) -> int:
-        return units_of(self.amount.share, bits / self.width, 1)
+        return self.port.clocks(self.amount.share, bits)
 
 
 def cost(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy) -> Cost:
@@ -199,9 +202,7 @@ def _ends(nest: Nest, move: Transfer, visit: Visit, hierarchy: Hierarchy) -> lis
         if name is not None:
             memory = hierarchy.memory(name)
             i = memory.port("read" if reads else "write", move.operand)
-            port = memory.ports[i]
-            access_pj = port.read_pj if reads else port.write_pj
-            found.append(_End((name, i), reads, port.width_bits, access_pj, amount))
+            found.append(_End((name, i), reads, memory.ports[i], amount))
     return found
 
 
@@ -215,11 +216,11 @@ def _count(
         for end in _ends(nest, move, visit, hierarchy):
             taken = end.clocks(width)
             accesses = ports.reads if end.reads else ports.writes
-            accesses[end.port] += taken * end.amount.copies * count
-            ports.busy[end.port] += taken * count
+            accesses[end.key] += taken * end.amount.copies * count
+            ports.busy[end.key] += taken * count
             if beside:
-                words = float(end.amount.elements * count * beside / end.width)
-                ports.beside_pj[end.port[0]].append(words * end.access_pj)
+                words = float(end.amount.elements * count * beside / end.port.width_bits)
+                ports.beside_pj[end.key[0]].append(words * end.access_pj)
 
 
 def _delay(
@@ -234,8 +235,8 @@ def _delay(
         window, slowest = steps * bits.step_cycles, 0
         for end in _ends(nest, move, visit, hierarchy):
             taken = end.clocks(width)
-            excess[end.port] += max(Fraction(0), taken - window) * count
-            within[end.port] += min(Fraction(taken), window) * count
+            excess[end.key] += max(Fraction(0), taken - window) * count
+            within[end.key] += min(Fraction(taken), window) * count
             slowest = max(slowest, taken)
         late += max(Fraction(0), slowest + latency - window) * count
     edge, windows = (move.operand, move.child), move.window_steps * bits.step_cycles
@@ -279,7 +280,7 @@ def _first_load(
             least[stage] = min(least.get(stage, latency), latency)
             for end in _ends(nest, move, _spared(move), hierarchy):
                 taken = end.clocks(_width(move, bits, hierarchy))
-                stages[stage][end.port] += taken
+                stages[stage][end.key] += taken
                 alone[stage] = max(alone[stage], taken + latency)
     return sum(
         max(alone[stage], max(ports.values()) + least[stage]) for stage, ports in stages.items()

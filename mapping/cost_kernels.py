@@ -8,9 +8,10 @@ What they take of a layer on a chip, the *plan*, is a tuple:
 
 * moves (T, 6): operand, dimensions that index it (a mask), the child's tier and place, the stage of
   the first load, the parent's latency in clocks, 0 where the array is the child;
-* ends (T, kinds, 2, 6): port, bits of an element over the port's width (doubled numbers), the axes
+* ends (T, kinds, 2, 8): port, bits of an element over the port's width (doubled numbers), the axes
   along which copies have elements of their own, those along which copies have the same, whether
-  one memory gives the elements of these copies one by one;
+  one memory gives the elements of these copies one by one; of a port with bursts its bits over
+  those of a burst, and clocks of a burst, else 0 of those;
 * pj (T, kinds, 2, 2): energy of an access, and of an element's scales beside it;
 * sizes, step_tile (D,); pace (2,);
 * reached, shares (axes, D, elements): units that the first elements of a step's tile reach, and
@@ -39,7 +40,8 @@ from .visit_kernels import (
 FETCH, FINISHED, PARTIAL, READBACK = 0, 1, 2, 3
 # columns of moves; PLACE: the child's
 OP, RELEVANT, TIER, PLACE, STAGE, LATENCY, MOVE_COLUMNS = 0, 1, 2, 3, 4, 5, 6
-PORT, UP, DOWN, OWN, REACHED, APART, END_COLUMNS = 0, 1, 2, 3, 4, 5, 6  # columns of ends
+# columns of ends; of ports with bursts UP / DOWN is bursts of an element, BURST_ clocks of one
+PORT, UP, DOWN, OWN, REACHED, APART, BURST_UP, BURST_DOWN, END_COLUMNS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 # columns of places
 MEMORY, DEPTH, INDEXED, AXES, OPERAND, CHILD = 0, 1, 2, 3, 4, 5
 # columns of sums, by kind and end or by port; LATE: twice the clocks that latencies delay
@@ -114,6 +116,15 @@ def accesses_of(share, up, down):
 
 
 @inner
+def clocks_of(share, t, kind, end, ends):
+    """Return the clocks of a port for the elements of one copy: whole bursts where it has some."""
+    clocks = accesses_of(share, ends[t, kind, end, UP], ends[t, kind, end, DOWN])
+    if ends[t, kind, end, BURST_UP]:
+        return accesses_of(clocks, ends[t, kind, end, BURST_UP], ends[t, kind, end, BURST_DOWN])
+    return clocks
+
+
+@inner
 def _window(kind, before, after, doubled, relevant, nest, plan, work):
     """Return the window between doubled visits; see `mapping.accesses`."""
     step_tile, pace, scratch = plan[4], plan[5], work[SCRATCH]
@@ -160,7 +171,7 @@ def _add(t, times, visits, pairs, before, after, cut, doubled, nest, plan, work,
             if ends[t, kind, end, PORT] < 0:
                 continue
             share, copies, elements = _moved(t, kind, end, tile, work[WHOLE], work[REST], plan)
-            accesses = accesses_of(share, ends[t, kind, end, UP], ends[t, kind, end, DOWN])
+            accesses = clocks_of(share, t, kind, end, ends)
             taken, row = accesses * pace[1], 2 * kind + end
             if visits:
                 sums[row, BUSY] += accesses * times[kind] * visits
@@ -496,7 +507,7 @@ def edge_clocks(deepest, tile, plan, edges):  # noqa: PLR0912
             port = ends[t, kind, end, PORT]
             if port >= 0:
                 share, _, _ = _moved(t, kind, end, block, whole_steps, left, plan)
-                taken = accesses_of(share, ends[t, kind, end, UP], ends[t, kind, end, DOWN])
+                taken = clocks_of(share, t, kind, end, ends)
                 slowest = max(slowest, taken)
                 if moves[t, TIER] == 1:
                     edges[AT_PORTS, port] += taken

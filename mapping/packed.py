@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import permutations
 from math import prod
@@ -168,7 +169,11 @@ class Packed:
             pj = port.read_pj if ways[end] == "read" else port.write_pj
             at = self.ends[t, kind, end]
             at[kernels.PORT] = self.ports.index((memory.name, i))
-            ratio = (width / port.width_bits).as_integer_ratio()
+            piece = port.width_bits if port.burst_bits is None else Fraction(port.burst_bits)
+            ratio = (width / piece).as_integer_ratio()
+            if port.burst_bits is not None:
+                clocks = (piece / port.width_bits).as_integer_ratio()
+                at[kernels.BURST_UP], at[kernels.BURST_DOWN] = clocks
             if max(ratio).bit_length() > COUNTER_BITS:
                 raise BitlatheError(
                     f"memory {memory.name!r}: a port of {float(port.width_bits):g} bits a clock "
@@ -219,6 +224,7 @@ class Packed:
         elements = max(self.layer.elements(operand) for operand in OPERANDS)
         elements = 4 * elements if self.layer.windows else elements // self.layer.sizes.get("b", 1)
         slowest = 1 + max(int(up) // int(down) for up, down in ratios)
+        slowest *= 1 + int(self.ends[..., kernels.BURST_UP].max())
         late = max(memory.latency_cycles for memory in self.hierarchy.memories)
         clocks = self.layer.macs * max(self.pace) * (8 * slowest + 2 * late)
         if max(elements * most, clocks).bit_length() > COUNTER_BITS:

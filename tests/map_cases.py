@@ -79,6 +79,13 @@ def random_chip(rng: random.Random, *, large: bool = False) -> Hierarchy:
     )
 
 
+def with_bursts(chip: Hierarchy, bits: int) -> Hierarchy:
+    """The outermost memory moves whole bursts."""
+    first, *others = chip.memories
+    ports = tuple(replace(port, burst_bits=bits) for port in first.ports)
+    return replace(chip, memories=(replace(first, ports=ports), *others))
+
+
 def deeper_chip(rng: random.Random) -> Hierarchy:
     """A chip with one more tier: registers of two or three operands, or a second buffer."""
     chip = random_chip(rng, large=True)

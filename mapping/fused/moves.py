@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from ...datatypes.base.numbers import units_of
 from .near import NearChip, PortAt
 
 
@@ -28,8 +27,7 @@ class Moves:
             Of an element.
         """
         at = near.port(way, operand)
-        width = near.whole.memory(at.memory).ports[at.port].width_bits
-        self.found[at, way] += units_of(elements, bits / width, 1)
+        self.found[at, way] += near.whole.memory(at.memory).ports[at.port].clocks(elements, bits)
 
     @classmethod
     def joined(cls, several: Iterable["Moves"]) -> "Moves":
@@ -82,8 +80,8 @@ def transfer(
         Whether they go to the outermost memory, or come from there.
     """
     outer, moves = near.outermost, Moves()
-    width = outer.ports[outer.port("write" if leaves else "read", operand)].width_bits
+    port = outer.ports[outer.port("write" if leaves else "read", operand)]
     for _ in range(many):
         moves.add(near, "read" if leaves else "write", operand, elements, bits)
-    cycles = many * units_of(elements, bits / width, 1)
+    cycles = many * port.clocks(elements, bits)
     return Transfer(operand, leaves, many * elements * bits, cycles, moves)

@@ -8,6 +8,7 @@ one another without waiting for the latency.
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ...arch.memories import RULE_BURST_BITS
 from ...datatypes.base.numbers import ceil_div
 from ..chip import Chip
 from .options import CycleOptions
@@ -27,7 +28,7 @@ class DramPort:
         return cls(
             bits_per_clock=Fraction(options.bits_per_clock or chip.dram_bits_per_clock),
             latency_cycles=chip.arch.dram_latency_cycles,
-            burst_bits=chip.arch.dram.burst_bits,
+            burst_bits=chip.arch.dram.burst_bits or RULE_BURST_BITS,
         )
 
     def transfer_cycles(self, size_bytes: int) -> int:

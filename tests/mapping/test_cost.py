@@ -2,15 +2,22 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
-from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
+from bitlathe.arch import load_arch
+from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.accesses import accesses
 from bitlathe.mapping.cost import Cost, PortLoad, cost
 from bitlathe.mapping.legal import footprints, problems
 from bitlathe.mapping.nest import Level, Loop, Loops, Mapping
+from bitlathe.sim import simulate
 from bitlathe.sim.cycle.nest.run import run_nest
+from bitlathe.sim.map_certificate import write_certificate
+from bitlathe.sim.map_layer import product_on
+from bitlathe.workloads import Gemm
 from worked_example import BITS, KIB, LAYER, chip, nest, port
 
 
@@ -135,3 +142,34 @@ def test_a_latency_must_fit_its_window(doubled: bool, latency: int, stall: Fract
     played = run_nest(layer, BITS, mapping, hierarchy)
     assert 0 <= played.cycles - found.cycles <= stall / 3
     assert played.stalls.get("dram.latency weight", 0) >= stall
+
+
+def test_a_transfer_is_whole_bursts() -> None:
+    """One row of 3 x 40 weights of 17/4 bits, at 64 bits a clock, bursts of 512: by hand.
+
+    Without: ceil(510 / 64) = 8 clocks; with: one burst, 8 clocks. Two tiles of 60: 255 bits, 4
+    clocks each; two bursts, 8 clocks each. Inputs, 40 bytes: 5 clocks against 8.
+    """
+    port = Port(direction="both", width_bits=Fraction(64), burst_bits=512)
+    assert port.clocks(120, Fraction(17, 4)) == 8
+    assert replace(port, burst_bits=None).clocks(120, Fraction(17, 4)) == 8
+    assert [replace(port, burst_bits=b).clocks(60, Fraction(17, 4)) for b in (None, 512)] == [4, 8]
+    assert [replace(port, burst_bits=b).clocks(40, Fraction(8)) for b in (None, 512)] == [5, 8]
+    slow = replace(port, width_bits=Fraction(1024, 5))
+    assert slow.clocks(60, Fraction(17, 4)) == 3  # a burst of 2.5 clocks: whole ones
+    assert slow.clocks(240, Fraction(17, 4)) == 5  # two of them
+
+
+def test_a_chip_that_gives_bursts_pays_for_them_in_both_rungs(tmp_path: Path) -> None:
+    plain, bursts = (load_arch("bitmod", more) for more in ({}, {"dram.burst_bits": 1 << 20}))
+    assert plain.dram.burst_bits is None
+    for rung in ("analytic", "cycle"):
+        before, after = (
+            simulate(chip, [Gemm(name="x", m=1, n=64, k=256)], fidelity=rung)
+            for chip in (plain, bursts)
+        )
+        burst = (1 << 20) / 256
+        assert before.cycles < burst < 3 * burst <= after.cycles  # weights, inputs, results
+    asked = product_on(bursts, 1, 64, 256)
+    with pytest.raises(BitlatheError, match=r"dram.burst_bits: certificates count whole clocks"):
+        write_certificate(tmp_path / "c.json", asked, asked.best(), "cycles", None)

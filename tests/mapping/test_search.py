@@ -23,6 +23,7 @@ from map_cases import (
     random_bits,
     random_chip,
     small_space,
+    with_bursts,
 )
 from naive.chip_bits import operand_bits
 
@@ -34,6 +35,8 @@ def test_compiled_cost_is_the_plain_one(seed: int) -> None:
     compared = 0
     while compared < 30:
         chip, bits = random_chip(rng, large=True), random_bits(rng)
+        if seed % 4 == 1:
+            chip = with_bursts(chip, 50)
         layer = Loops.product(*(rng.randint(1, 40) for _ in range(3)), rng.choice([1, 1, 2]))
         found = compiled_and_plain(rng, layer, bits, chip)
         if found is None:
@@ -59,6 +62,8 @@ def test_compiled_cost_is_the_plain_one(seed: int) -> None:
 )
 def test_search_finds_the_best_of_every_mapping(seed: int) -> None:
     layer, bits, chip = small_space(seed)
+    if seed % 4 == 1:
+        chip = with_bursts(chip, 20 + seed)
     for objective in OBJECTIVES:
         expected = least_of(layer, bits, chip, objective, every_mapping(layer, chip))
         if expected is None:

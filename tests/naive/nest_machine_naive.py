@@ -96,7 +96,7 @@ class Machine:
         As `nest_naive.walk` takes them.
     chains : dict of str to list of (memory name, loops outside, doubled)
     memories : dict of str to dict
-        ``per``, ``ports`` as (direction, width, operands), ``latency``, ``words``.
+        ``per``, ``ports`` as (direction, width, operands, bits of a burst or None), ``latency``, ``words``.
     axes : tuple of str
     bits : function of (operand, partial, code) to Fraction
     step_cycles : Fraction
@@ -159,9 +159,12 @@ class Machine:
                 continue
             per = self.memories[name]["per"]
             share = max(map(len, nest_naive._copies(stay, per).values()))
-            for i, (direction, port, operands) in enumerate(self.memories[name]["ports"]):
+            for i, (direction, port, operands, *burst) in enumerate(self.memories[name]["ports"]):
                 if direction in ("both", "read" if reads else "write") and op in operands:
-                    found.append(((name, i), ceil(share * width / port)))
+                    bits = share * width
+                    if burst and burst[0] is not None:
+                        bits = ceil(bits / burst[0]) * burst[0]
+                    found.append(((name, i), ceil(bits / port)))
         return found
 
     def _add_jobs(self, edge):

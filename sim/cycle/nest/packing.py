@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....arch.hierarchy import OPERANDS, Hierarchy
-from ....datatypes.base.numbers import units_of
 from ....mapping.accesses import Kind, Transfer, amounts, transfers
 from ....mapping.blocks import Nest, Visit, Visits
 from ....mapping.nest import Loops, Mapping
@@ -236,7 +235,7 @@ def clocks(
         if name is not None:
             memory = hierarchy.memory(name)
             port = memory.ports[memory.port("read" if reads else "write", move.operand)]
-            found.append(units_of(amount.share, width / port.width_bits, 1))
+            found.append(port.clocks(amount.share, width))
     return tuple(found)
 
 

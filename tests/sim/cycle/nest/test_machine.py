@@ -91,7 +91,9 @@ def naive(case: Case) -> tuple[int, dict[str, Fraction]]:
         {
             memory.name: {
                 "per": memory.per,
-                "ports": [(p.direction, p.width_bits, p.operands) for p in memory.ports],
+                "ports": [
+                    (p.direction, p.width_bits, p.operands, p.burst_bits) for p in memory.ports
+                ],
                 "latency": memory.latency_cycles,
                 "words": memory.words,
             }
@@ -111,6 +113,15 @@ def same(found: NestRun, cycles: int, stalls: dict[str, Fraction]) -> bool:
     )
 
 
+def with_bursts(case: Case, rng: random.Random) -> Case:
+    """The outermost memory moves whole bursts."""
+    *rest, chip = case
+    first, *others = chip.memories
+    ports = tuple(replace(port, burst_bits=rng.choice([5, 16, 64, 300])) for port in first.ports)
+    memories = (replace(first, ports=ports), *others)
+    return *rest, replace(chip, memories=memories)  # type: ignore[return-value]
+
+
 SEEDS = [pytest.param(seed, marks=pytest.mark.slow if seed > 7 else ()) for seed in range(40)]
 
 
@@ -125,6 +136,21 @@ def test_folded_is_unfolded_is_a_plain_simulation(seed: int) -> None:
             found = run_nest(*case, fold=fold)
             assert same(found, cycles, stalls), (fold, case[2].text(case[0].sizes), found, stalls)
             assert sum(found.stalls.values()) == found.cycles - found.compute_cycles
+
+
+def test_bursts_are_those_of_a_plain_simulation_and_of_the_formula() -> None:
+    rng = random.Random(5)
+    dearer = 0
+    for _ in range(20):
+        plain = random_case(rng, 4)
+        case = with_bursts(plain, rng)
+        cycles, stalls = naive(case)
+        found, formula, without = run_nest(*case), cost(*case), cost(*plain)
+        assert same(found, cycles, stalls), case
+        assert found.busy == {load.name: load.busy for load in formula.ports}
+        assert found.cycles >= formula.cycles >= without.cycles
+        dearer += formula.cycles > without.cycles
+    assert dearer > 10
 
 
 @pytest.mark.parametrize("seed", SEEDS)
