@@ -184,7 +184,8 @@ def _again(t, innermost, tile, plan):
     blocks = tile[moves[t, TIER] - 1]
     again = 1
     for d in range(sizes.size):
-        if not moves[t, RELEVANT] >> d & 1 and kinds[d] != innermost:
+        other = not moves[t, RELEVANT] >> d & 1 and kinds[d] != innermost
+        if other and blocks[d] < sizes[d]:
             again *= (sizes[d] + blocks[d] - 1) // blocks[d]
     return again
 
@@ -208,16 +209,16 @@ def _crossing(innermost, tier, tile, plan):
 
 
 @inner
-def _tier(tier, innermost, again_too, tile, plan, rates, busy, spared):
+def _tier(tier, innermost, tile, plan, rates, busy, spared, less):
     """Add what a tier's transfers take, and what is spared; return their least energy.
 
     They are repeated for all blocks of what does not index them, but of one dimension, or those of
-    one kind: the innermost, through which a tile stays. ``again_too``: sums below the first tier
-    are repeated as well.
+    one kind: the innermost, through which a tile stays. ``less``, and the second energy: what of it
+    sums below the first tier repeat.
     """
     moves, sizes = plan[0], plan[3]
     clocks, energy, _ = rates
-    crossing, total = _crossing(innermost, tier, tile, plan), 0.0
+    crossing, total, repeated_pj = _crossing(innermost, tier, tile, plan), 0.0, 0.0
     for t in range(moves.shape[0]):
         if moves[t, TIER] != tier:
             continue
@@ -225,20 +226,24 @@ def _tier(tier, innermost, again_too, tile, plan, rates, busy, spared):
         for d in range(sizes.size):
             if moves[t, RELEVANT] >> d & 1:
                 step *= min(sizes[d], tile[tier - 1, d])
-        more = 0.0
-        if again_too or tier == 1 or moves[t, OP] != 2:
-            more = elements * (1 - crossing) * (_again(t, innermost, tile, plan) - 1)
+        more = elements * (1 - crossing) * (_again(t, innermost, tile, plan) - 1)
+        sums = moves[t, OP] == 2
         for p in range(busy.size):
-            busy[p] += clocks[t, ONCE, p] * elements + clocks[t, AGAIN, p] * more
+            once, again = clocks[t, ONCE, p], clocks[t, AGAIN, p]
+            if once + again == 0.0:
+                continue
+            busy[p] += once * elements + again * more
             # a write, and a read-back, are spared; of the first tier first load and last store are
             # with the edges
-            each = clocks[t, ONCE, p] if tier > 1 else 0.0
-            if moves[t, OP] == 2:
-                each += clocks[t, SPARED, p] if more > 0.0 or tier > 1 else clocks[t, ONCE, p]
+            each = once if tier > 1 else 0.0
+            if sums:
+                each += clocks[t, SPARED, p] if more > 0.0 or tier > 1 else once
+                less[p] += again * more if tier > 1 else 0.0
             if each > 0.0:
                 spared[p] += step * each + clocks[t, ROUNDED, p]
         total += energy[t, 0] * elements + energy[t, 1] * more
-    return total
+        repeated_pj += energy[t, 1] * more if sums and tier > 1 else 0.0
+    return total, repeated_pj
 
 
 @inner
@@ -353,21 +358,21 @@ def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
         (`further`).
     edges : int64 array
         As `cost_kernels.edge_clocks` left them.
-    busy : (3, P) float64 array
+    busy : (4, P) float64 array
         Room to compute in.
     out : (OUT,) float64 array
         Clocks and energy; those without the edges; what clocks are likely, by which candidates are
         sorted.
     """
     pace, ports = plan[5], busy.shape[1]
-    moved, spared = busy[1], busy[2]
+    moved, spared, less = busy[1], busy[2], busy[3]
     compute = float(whole(steps(plan[3], plan[4]) * pace[0], pace))
     out[0] = out[1] = out[2] = out[3] = out[LIKELY] = 1e300
     for innermost in range(3):
         for p in range(ports):
-            moved[p] = spared[p] = 0.0
+            moved[p] = spared[p] = less[p] = 0.0
         pj = energies[0] + deeper[0]
-        pj += _tier(1, innermost, True, tile, plan, rates, moved, spared)
+        pj += _tier(1, innermost, tile, plan, rates, moved, spared, less)[0]
         late = (compute + _late(innermost, tile, plan, rates)) / 2
         cycles = likely = max(compute, late * (1 - 1e-12) - 1)
         busiest = 0.0
@@ -388,7 +393,7 @@ def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
 
 
 @compiled(**OPTIONS)
-def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found):
+def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found, deeper):
     """Write the least that the transfers of each tier take, whatever the tiles of the others.
 
     Parameters
@@ -400,60 +405,96 @@ def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found):
         The smallest tile of each dimension in each tier.
     plan, layout, rates : tuple
     scratch : tuple
-        (G - 1, D), (places,), (places, 2), (memories,) int64 and (2, P) float64 arrays: room.
-    found : (2, G - 1, 1 + 2 P, N, N) float64 array
-        Of each tier, with each tile of the first dimension and each of the second: least energy,
-        least clocks of each port with those that may be spared left out, and of all; `NONE` where
-        none of the third has room. First with sums that each tier repeats; then with those that
-        the blocks of the first tier repeat further in (`sums_again`).
+        (G - 1, D), (places,), (places, 2), (memories,) int64 and (3, P) float64 arrays: room.
+    found, deeper : (2, G - 1, 1 + 2 P, M, N) float64 array
+        Of each tier, with each tile of the first dimension and each of the second, and no larger
+        ones further in: least energy, least clocks of each port with those that may be spared left
+        out, and of all; `NONE` where none of the third has room. First with sums that each tier
+        repeats; then with those that the blocks of the first tier repeat further in
+        (`sums_again`). What tiers further in take alone.
     """
-    tile, partial, held, needs = scratch[:4]
     for tier in range(1, found.shape[1] + 1):
-        at = tile[tier - 1]
         for m in range(counts[0]):
-            k = 0
-            for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the third's largest
-                for row in range(found.shape[2]):
-                    found[0, tier - 1, row, m, n] = found[1, tier - 1, row, m, n] = NONE
-                at[0], at[1] = extents[0, m], extents[1, n]
-                for d in range(3, counts.size):  # the smallest fits best, the largest moves least
-                    at[d] = smallest[tier - 1, d]
-                while k < counts[2]:
-                    at[2] = extents[2, k]
-                    if has_room(tier, tile, partial, held, needs, plan, layout):
-                        break
-                    k += 1
-                if k == counts[2]:
-                    continue
-                move, more = sums_again(tile, plan, layout) if tier == 1 else (-1, 0.0)
-                for d in range(3, counts.size):
-                    at[d] = extents[d, 0]
-                for way in range(2):
-                    _least(
-                        tier, way == 0, tile, plan, rates, scratch[4], found[way, tier - 1, :, m, n]
-                    )
-                if move >= 0:
-                    _add_again(move, more, rates, found[1, 0, :, m, n])
+            _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, found)
+    for way in range(2):
+        for tier in range(found.shape[1] - 1, -1, -1):
+            for row in range(found.shape[2]):
+                some, further_in = found[way, tier, row], deeper[way, tier, row]
+                if tier:
+                    _close(some, further_in, deeper[way, tier - 1, row])
+                for m in range(counts[0]):
+                    for n in range(counts[1]):
+                        some[m, n] += further_in[m, n]
 
 
 @inner
-def _least(tier, again_too, tile, plan, rates, room, found):
-    """Write the least of a tier's transfers over the dimension that is innermost: `tier_floors`."""
-    busy, spared = room[0], room[1]
+def _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, found):
+    """Write the cells of a tier with one tile of the first dimension: see `tier_floors`."""
+    tile, partial, held, needs = scratch[:4]
+    at, k = tile[tier - 1], 0
+    for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the third's largest
+        for row in range(found.shape[2]):
+            found[0, tier - 1, row, m, n] = found[1, tier - 1, row, m, n] = NONE
+        at[0], at[1] = extents[0, m], extents[1, n]
+        for d in range(3, counts.size):  # the smallest fits best, the largest moves least
+            at[d] = smallest[tier - 1, d]
+        while k < counts[2]:
+            at[2] = extents[2, k]
+            if has_room(tier, tile, partial, held, needs, plan, layout):
+                break
+            k += 1
+        if k == counts[2]:
+            continue
+        move, more = sums_again(tile, plan, layout) if tier == 1 else (-1, 0.0)
+        for d in range(3, counts.size):
+            at[d] = extents[d, 0]
+        _least(tier, tile, plan, rates, scratch[4], found[:, tier - 1, :, m, n])
+        if move >= 0:
+            _add_again(move, more, rates, found[1, 0, :, m, n])
+
+
+@inner
+def _close(some, further_in, deeper):
+    """Write the least of a tier's cells with tiles no larger, and add what is further in."""
+    many, others = some.shape
+    for m in range(many - 1, -1, -1):
+        for n in range(others - 1, -1, -1):
+            deeper[m, n] = some[m, n]
+            if m + 1 < many:
+                deeper[m, n] = min(deeper[m, n], deeper[m + 1, n])
+            if n + 1 < others:
+                deeper[m, n] = min(deeper[m, n], deeper[m, n + 1])
+    for m in range(many):
+        for n in range(others):
+            deeper[m, n] += further_in[m, n]
+
+
+@inner
+def _least(tier, tile, plan, rates, room, found):
+    """Write the least of a tier's transfers over the dimension that is innermost.
+
+    ``found`` (2, 1 + 2 P): with all that is repeated; without the sums below the first tier.
+    """
+    busy, spared, less = room[0], room[1], room[2]
+    ports = busy.size
     for innermost in range(3):
-        for p in range(busy.size):
-            busy[p] = spared[p] = 0.0
-        found[0] = min(found[0], _tier(tier, innermost, again_too, tile, plan, rates, busy, spared))
-        for p in range(busy.size):
-            found[1 + p] = min(found[1 + p], max(0.0, busy[p] - spared[p]))
-            found[1 + busy.size + p] = min(found[1 + busy.size + p], busy[p])
+        for p in range(ports):
+            busy[p] = spared[p] = less[p] = 0.0
+        pj, less_pj = _tier(tier, innermost, tile, plan, rates, busy, spared, less)
+        found[0, 0], found[1, 0] = min(found[0, 0], pj), min(found[1, 0], pj - less_pj)
+        for p in range(ports):
+            every = 1 + ports + p
+            found[0, every] = min(found[0, every], busy[p])
+            found[1, every] = min(found[1, every], busy[p] - less[p])
+            found[0, 1 + p] = min(found[0, 1 + p], max(0.0, busy[p] - spared[p]))
+            found[1, 1 + p] = min(found[1, 1 + p], max(0.0, busy[p] - less[p] - spared[p]))
 
 
 @inner
 def _add_again(move, more, rates, found):
-    """Add elements that a transfer moves again to energy, and to the clocks of which none is spared.
+    """Add elements that a transfer moves again to energy, and to clocks of which none is spared.
 
-    See `tier_floors`.
+    As `tier_floors` has them.
     """
     ports = rates[0].shape[2]
     found[0] += rates[1][move, 1] * more
@@ -485,6 +526,24 @@ def further(level, tile, plan, layout, rates, deeper):
 
 
 @inner
+def _many_tiled(place, relevant, tile, plan, layout):
+    """Return the sums in blocks of the first tier of which what is next inside holds a part only.
+
+    All where it holds a part only of the last block, which is the smallest; else those of whole
+    blocks.
+    """
+    sizes, child, room = plan[3], _child(place, layout), layout[2]
+    every = whole_ones = 1.0
+    for d in range(sizes.size):
+        if relevant >> d & 1:
+            block = min(sizes[d], tile[0, d])
+            every *= sizes[d]
+            whole_ones *= sizes[d] // block * block
+    taken = held_with(child, 0, True, tile, 0, plan, layout)
+    return every if taken > room[layout[0][child, MEMORY]] else whole_ones
+
+
+@inner
 def sums_again(tile, plan, layout):
     """Return a transfer of sums below the first tier, and the elements that it moves again.
 
@@ -500,11 +559,7 @@ def sums_again(tile, plan, layout):
             continue
         for t in range(moves.shape[0]):
             if moves[t, OP] == 2 and moves[t, TIER] == places[place, CHILD]:
-                elements = 1.0
-                for d in range(sizes.size):
-                    if moves[t, RELEVANT] >> d & 1:
-                        block = min(sizes[d], tile[0, d])
-                        elements *= sizes[d] // block * block
+                elements = _many_tiled(place, moves[t, RELEVANT], tile, plan, layout)
                 return t, elements * ((sizes[2] + tile[0, 2] - 1) // tile[0, 2] - 1)
     return -1, 0.0
 
@@ -541,7 +596,7 @@ def _unfinished(place, tile, plan, layout):
         return 1 - layout[3][0]
     if tile[row, 2] >= plan[3][2]:
         return 0
-    taken = held_with(child, row, tile, 0, plan, layout)
+    taken = held_with(child, row, False, tile, 0, plan, layout)
     return 1 if taken > layout[2][places[child, MEMORY]] else 0
 
 

@@ -533,12 +533,15 @@ def held_at(place, tile, partial, plan, layout):
 
     ``partial``: 1 for unfinished sums.
     """
-    return held_with(place, layout[0][place, DEPTH] - 1, tile, partial, plan, layout)
+    return held_with(place, layout[0][place, DEPTH] - 1, False, tile, partial, plan, layout)
 
 
 @inner
-def held_with(place, depth, tile, partial, plan, layout):
-    """Return what one copy of a memory would hold with a tile in a row of them, as `held_at`."""
+def held_with(place, depth, last, tile, partial, plan, layout):
+    """Return what one copy of a memory would hold with a tile in a row of them, as `held_at`.
+
+    ``last``: of an operand without windows, that of the last block alone, which is the smallest.
+    """
     places, ratio = layout[0], layout[1]
     sizes, step_tile, shares = plan[3], plan[4], plan[7]
     own, share, windows = places[place, AXES], 1, plan[8]
@@ -551,6 +554,8 @@ def held_with(place, depth, tile, partial, plan, layout):
     for d in range(sizes.size):
         if places[place, INDEXED] >> d & 1 and not slid >> d & 1:
             size, step = min(sizes[d], tile[depth, d]), step_tile[d]
+            if last and sizes[d] % size:
+                size = sizes[d] % size
             full = size // step
             share *= full * shares[own, d, step] + shares[own, d, size - full * step]
     return accesses_of(share, ratio[place, partial, 0], ratio[place, partial, 1])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
-from . import bound_kernels, search_kernels
+from . import bound_kernels, nest_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
@@ -289,8 +289,9 @@ class Packed:
             np.zeros((3, 1 + 2 * ports)),  # energy and clocks that tiers without tiles take,
             np.zeros((groups, 1 + 2 * ports)),  # and those of each level take, at least
             ints(groups),  # clocks beside the steps, by level
-            ints(len(ORDERS), ports, search_kernels.ORDER_COLUMNS),  # what outermost loops move,
+            ints(len(ORDERS), ports, nest_kernels.ORDER_COLUMNS),  # what outermost loops move,
             np.zeros(len(ORDERS)),  # and its energy
+            ints(2),  # chains of the first two dimensions
         )
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:
@@ -342,7 +343,7 @@ class Packed:
 
     @cached_property
     def floor(self) -> tuple[float, float]:
-        """Least clocks of the busiest port, and least energy, of what memories move, however unrolled.
+        """Least clocks of the busiest port, and energy, of what memories move, however unrolled.
 
         That of each tier's best tiles with a step's tile of one element, which has the blocks of
         any other tiles and needs no more room. Copies of a memory have as much room as all of them,

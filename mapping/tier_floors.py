@@ -6,6 +6,7 @@ them further, and more often. Of each number of blocks of a dimension the least 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class TierTiles:
         return found
 
 
+@lru_cache(maxsize=4096)
 def tiles_of(size: int, step: int) -> tuple[int, ...]:
     """Return the tiles of a dimension in whole steps, the largest first.
 
@@ -99,15 +101,11 @@ def floors_of(
         np.zeros(places, np.int64),
         np.zeros((places, 2), np.int64),
         np.zeros(room, np.int64),
-        np.zeros((2, ports)),
+        np.zeros((3, ports)),
     )
     found = np.zeros((2, groups, 1 + 2 * ports, len(tiles.lists[0]), len(tiles.lists[1])))
-    bound_kernels.tier_floors(extents, counts, tiles.least, plan, layout, rates, scratch, found)
-    smaller = found[..., ::-1, ::-1]  # tiles inside are no larger
-    for axis in (3, 4):
-        smaller = np.minimum.accumulate(smaller, axis=axis)
-    smaller = smaller[..., ::-1, ::-1]
     deeper = np.zeros_like(found)
-    for tier in range(groups - 2, -1, -1):
-        deeper[:, tier] = deeper[:, tier + 1] + smaller[:, tier + 1]
-    return (found + deeper).max(axis=0), deeper
+    bound_kernels.tier_floors(
+        extents, counts, tiles.least, plan, layout, rates, scratch, found, deeper
+    )
+    return np.maximum(found[0], found[1]), deeper

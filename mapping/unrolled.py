@@ -47,30 +47,41 @@ class Unrolled:
         layer, dims = packed.layer, packed.dims
         steps = step_tiles(layer, way)
         self.step_tile: Ints = np.array([steps[dim] for dim in dims], np.int64)
-        reached, shares = self._tables()
         summed = [dim for dim in dims if dim not in layer.indexes["output"]]
         self.layout = packed.layout(all(steps[dim] >= layer.sizes[dim] for dim in summed))
-        kept = [
-            {dim for memory in tier for op in OPERANDS if memory in packed.storage[op]
-             for dim in layer.indexes[op]}
-            for tier in packed.tiers[1:]
-        ]  # fmt: skip
         self.kinds = kinds_of(layer)
-        self.chain_lists = [
-            self._fitting(
-                d, self._chains(dim, steps[dim], tuple(dim in some for some in kept)), shares
-            )
-            for d, dim in enumerate(dims)
-        ]
-        tiles = dict(zip(dims, self.chain_lists, strict=True))
-        pixels = pixel_table(layer, packed.pers, way, tiles)
-        self.plan = packed.plan(self.step_tile, reached, shares, pixels)
         self.allowed = packed.allowed
         self.fixed: Ints = np.array(
             [packed.hierarchy.fill_cycles, len(packed.ports), packed.doublable, 1, number],
             np.int64,
         )  # fmt: skip
         self.fixed_pj = np.array([units_pj, packed.hierarchy.static_pj])
+
+    @cached_property
+    def chain_lists(self) -> list[Ints]:
+        """The tiles of each dimension, tier by tier, that fit with a step's tile of the others."""
+        packed, shares = self.packed, self._tables[1]
+        kept = [
+            {dim for memory in tier for op in OPERANDS if memory in packed.storage[op]
+             for dim in packed.layer.indexes[op]}
+            for tier in packed.tiers[1:]
+        ]  # fmt: skip
+        return [
+            self._fitting(
+                d, self._chains(dim, int(step), tuple(dim in some for some in kept)), shares
+            )
+            for d, (dim, step) in enumerate(zip(packed.dims, self.step_tile, strict=True))
+        ]
+
+    @cached_property
+    def plan(self) -> tuple[Any, ...]:
+        """What `cost_kernels` calls a plan."""
+        packed = self.packed
+        tiles = {}
+        if packed.layer.windows:
+            tiles = dict(zip(packed.dims, self.chain_lists, strict=True))
+        pixels = pixel_table(packed.layer, packed.pers, self.way, tiles)
+        return packed.plan(self.step_tile, *self._tables, pixels)
 
     def _chains(self, dim: str, step: int, indexed: tuple[bool, ...]) -> Ints:
         """Return the tiles of a dimension at each tier below the outermost, and in one step."""
@@ -90,6 +101,7 @@ class Unrolled:
                 found = found[tiles == (size if must == WHOLE else must)]
         return found
 
+    @cached_property
     def _tables(self) -> tuple[Ints, Ints]:
         """Return the units that first elements of a step's tile reach, and the first unit's."""
         packed = self.packed
@@ -157,14 +169,23 @@ class Unrolled:
         front : tuple
             The best so far (`new_front`); overwritten.
         """
+        packed, plan = self.packed, self.plan
+        rates, tiles = packed.rates(plan), packed.tier_tiles(self.step_tile.tolist())
+        tiers, deeper = floors_of(tiles, plan, self.layout, rates)
+        if (
+            self.fixed[3]
+            and len(tiers)
+            and not search_kernels.may_be_best(
+                plan, self.fixed, self.fixed_pj, rates, tiers, objective, front, packed.scratch
+            )
+        ):
+            return 0
         if not all(len(each) for each in self.chain_lists):
             return 0
-        rates, tiles = self.packed.rates(self.plan), self.packed.tier_tiles(self.step_tile.tolist())
-        places = tiles.places(self.packed.sizes, self.chain_lists)
+        places = tiles.places(packed.sizes, self.chain_lists)
         evaluated: int = search_kernels.search_tiles(
-            self.space, self.plan, self.layout, self.fixed, self.fixed_pj,
-            rates, (*floors_of(tiles, self.plan, self.layout, rates), places), objective, limit,
-            front, self.packed.scratch,
+            self.space, plan, self.layout, self.fixed, self.fixed_pj, rates,
+            (tiers, deeper, places), objective, limit, front, packed.scratch,
         )  # fmt: skip
         return evaluated
 
