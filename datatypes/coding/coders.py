@@ -1,5 +1,6 @@
 """The coders by name, each from its own file."""
 
+from dataclasses import replace
 from typing import Final
 
 from ..schemes.scheme import Scheme
@@ -11,6 +12,7 @@ from .coder import Coder
 from .dgq import DGQ
 from .job import Job
 from .levels import LEVELS, OFFSET
+from .levels_compiled import encode_compiled
 from .olive import OLIVE
 from .table import TABLE
 
@@ -21,8 +23,8 @@ CODERS: Final[dict[str, Coder]] = {
     "olive": OLIVE,
     "bcq": BCQ,
     "dgq": DGQ,
-    "levels": LEVELS,
-    "offset": OFFSET,
+    "levels": replace(LEVELS, compiled=encode_compiled),
+    "offset": replace(OFFSET, compiled=encode_compiled),
 }
 # the same under +paper
 RELEASED: Final[dict[str, Coder]] = {

@@ -145,7 +145,7 @@ def _nested(scheme: Scheme, layout: Layout, real: Reals) -> Stored:
         raw = stored(levels[k], spans[k], reach, above, 0, sign)
         own = levels[k].decode(raw) if above is None else levels[k].decode(raw) * above
         raws.insert(0, raw)
-        above = own[tree.up[k - 1]] if k else None
+        above = tree.spread(k - 1, own) if k else None
     none = np.zeros(0, np.uint32)
     return Stored(scales=raws[0][:, None], outer_scales=none, upper_scales=tuple(raws[1:]))
 

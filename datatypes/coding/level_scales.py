@@ -29,10 +29,14 @@ class Tree:
         For each level but the last, the group of the next one that each of its groups lies in.
     counts : tuple of int
         Groups of each level.
+    ratios : tuple of int
+        For each level but the last, how many of its groups make one of the next, one after the
+        other; 0 where that is not everywhere so.
     """
 
     up: tuple[Index, ...]
     counts: tuple[int, ...]
+    ratios: tuple[int, ...]
 
     @classmethod
     def of(cls, levels: Sequence[Level], layout: Layout) -> "Tree":
@@ -42,7 +46,13 @@ class Tree:
         return cls(
             up=tuple(parents(low, high, rows, columns) for low, high in pairwise(shapes)),
             counts=tuple(_count(shape, rows, columns) for shape in shapes),
+            ratios=tuple(_ratio(low, high, rows, columns) for low, high in pairwise(shapes)),
         )
+
+    def spread(self, k: int, x: NDArray[Any]) -> NDArray[Any]:
+        """Return for the groups of a level what the (groups,) `x` of the next one above has."""
+        ratio = self.ratios[k]
+        return np.repeat(x, ratio) if ratio else x[self.up[k]]
 
     def climb(self, low: int, high: int) -> Index | None:
         """Return the group of a level that each group of a lower one lies in; None if the same."""
@@ -54,11 +64,39 @@ class Tree:
     def largest(self, x: Floats) -> list[Floats]:
         """Return the largest of (groups,) numbers in the groups of each level."""
         found = [x]
-        for up, count in zip(self.up, self.counts[1:], strict=True):
+        for up, count, ratio in zip(self.up, self.counts[1:], self.ratios, strict=True):
+            if ratio:
+                found.append(largest_of(found[-1].reshape(-1, ratio)))
+                continue
             top = np.zeros(count, x.dtype)
             np.maximum.at(top, up, found[-1])
             found.append(top)
         return found
+
+
+# of shorter rows the elements are compared place by place
+SHORT = 64
+
+
+def largest_of(x: Floats) -> Floats:
+    """Return the largest of each row of (rows, n) numbers, n > 0."""
+    if x.shape[1] > SHORT:
+        return np.asarray(x.max(axis=1))
+    top = x[:, 0].copy()
+    for column in range(1, x.shape[1]):
+        np.maximum(top, x[:, column], out=top)
+    return top
+
+
+def _ratio(lower: Granularity, upper: Granularity, rows: int, columns: int) -> int:
+    """Return how many lower groups, one after the other, make each upper one; 0 if not all."""
+    (down, across), (tall, wide) = (g.blocks(rows, columns) for g in (lower, upper))
+    if tall == wide == 1:
+        return down * across
+    if (lower.rows, upper.rows) != (1, 1):
+        return 0
+    ratio = upper.columns // lower.columns if upper.columns else across
+    return ratio if wide * ratio == across else 0
 
 
 def _count(shape: Granularity, rows: int, columns: int) -> int:
@@ -136,6 +174,9 @@ def directed(values: Reals, whole: Reals, units: Reals, up: bool) -> Index:
     (groups,) int64
         -1 or n where there is no such value.
     """
+    if len(values) <= FEW_VALUES:
+        under = [value * units < whole if up else value * units <= whole for value in values]
+        return np.asarray(np.add.reduce(under, axis=0, dtype=np.int64) - (not up), np.int64)
     guess = np.searchsorted(values, whole / units, side="left" if up else "right")
     guess = guess if up else guess - 1
     padded = np.concatenate([[-np.inf], values, [np.inf]])
@@ -213,6 +254,7 @@ def store_offsets(
         As used.
     """
     levels = offset.levels
+    real = real + 0.0  # -0 is 0
     tree = Tree.of(levels, layout)
     spans, above = tree.largest(np.abs(real)), None
     raws: list[Raw] = []
@@ -221,7 +263,7 @@ def store_offsets(
         raw = stored(levels[k], spans[k], reach, above, 0, None)
         own = levels[k].decode(raw) if above is None else levels[k].decode(raw) * above
         raws.insert(0, raw)
-        above = own[tree.up[k - 1]]
+        above = tree.spread(k - 1, own)
     if above is None:
         _refuse_offset(offset, real)
         quotient = real
@@ -265,5 +307,5 @@ def product(levels: Sequence[Level], raws: Sequence[Raw], layout: Layout) -> NDA
     total = levels[-1].decode(raws[-1])
     with np.errstate(over="ignore", invalid="ignore"):
         for k in range(len(levels) - 2, -1, -1):
-            total = levels[k].decode(raws[k]) * total[tree.up[k]]
+            total = levels[k].decode(raws[k]) * tree.spread(k, total)
     return total

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
 from ..formats.format import Format
+from ..schemes.layout import Layout
 from ..schemes.levels import Level, Offset, free_of_scales
 from ..schemes.patterns import Raw
 from ..schemes.scheme import Scheme
@@ -127,7 +128,7 @@ class Descent:
                 if k == 0:
                     found = self._leaf(raw, own, member or 0, measured or several)
                 else:
-                    found = self.find(k - 1, own[self.tree.up[k - 1]], measured or several)
+                    found = self.find(k - 1, self.tree.spread(k - 1, own), measured or several)
                     found = self._raised(found, k, raw)
                 best = found if best is None else self._better(best, found, k)
         assert best is not None
@@ -278,25 +279,46 @@ def spans_of(job: Job, tree: Tree) -> Spans:
     scheme = job.scheme
     if scheme.offset is None:
         span = magnitude_range(job)
-        sign = _signs(job) if scheme.levels[0].signed else None
+        sign = signs_of(job.groups, scheme.formats[0]) if scheme.levels[0].signed else None
         return Spans(by_level=tree.largest(span), sign=sign)
     mask = job.layout.mask()
     kept: Any = True if mask is None else mask
     low = job.groups.min(axis=1, initial=np.inf, where=kept).astype(np.float64)
     high = job.groups.max(axis=1, initial=-np.inf, where=kept).astype(np.float64)
-    fmt = scheme.offset.levels[0].format
+    return offset_spans(scheme.offset, tree, low, high)
+
+
+def offset_spans(offset: Offset, tree: Tree, low: Reals, high: Reals) -> Spans:
+    """Return the spans of groups beside minima or zero points.
+
+    Parameters
+    ----------
+    offset : Offset
+    tree : Tree
+    low, high : (groups,) float64
+        Ends of each group; under an unsigned format they are stretched to contain 0.
+    """
+    fmt = offset.levels[0].format
     if fmt is not None and not fmt.signed:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     return Spans(by_level=tree.largest(high - low), low=low)
 
 
-def _signs(job: Job) -> NDArray[np.bool_]:
-    """Return which signed scales are negative: the largest element goes to the longer side."""
-    x, fmt = job.groups, job.scheme.formats[0]
+def signs_of(x: Floats, fmt: Format) -> NDArray[np.bool_]:
+    """Return which signed scales of (groups, size) elements are negative.
+
+    The largest element, the first of equals, goes to the longer side of the grid.
+    """
     place = np.argmax(np.abs(x), axis=1)
     extreme = x[np.arange(len(x)), place]
     longer_up = fmt.max >= -fmt.min
     return np.asarray(((extreme < 0) == longer_up) & (extreme != 0))
+
+
+def spread_columns(layout: Layout, x: NDArray[Any]) -> NDArray[Any]:
+    """Return for every element, (rows, columns), what `x`, (groups,), has for its group."""
+    wide = np.repeat(x.reshape(layout.rows, layout.across), layout.block_columns, axis=1)
+    return np.asarray(wide[:, : layout.columns])
 
 
 def encode_levels(job: Job) -> Coded:
@@ -379,11 +401,6 @@ def _no_tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
     raise BitlatheError(f"{coded.scheme}: a minimum or zero point of its own has no tables")
 
 
-def _offset_ends(scheme: Scheme) -> tuple[float, float]:
-    """Return that a minimum has no bound; see `Coder.ends`."""
-    return float("inf"), TABLE.ends(scheme)[1]
-
-
 LEVELS: Final = Coder(
     encode=encode_levels,
     values=_values,
@@ -397,7 +414,7 @@ OFFSET: Final = Coder(
     values=_values,
     tables=_no_tables,
     integers=None,
-    ends=_offset_ends,
+    ends=TABLE.ends,
     scales=_scales,
     has_tables=False,
 )

@@ -12,6 +12,8 @@ from ..base.jit import have_numba
 from ..coding.coded import Coded, Floats
 from ..coding.coder import Tables
 from ..coding.coders import coder_of
+from ..coding.levels import offsets_of, spread_columns
+from ..coding.table import TABLE
 from ..schemes.patterns import bits_to_float
 from .packing import MIN_SIZE
 
@@ -41,10 +43,31 @@ def values_of(coded: Coded, dtype: np.dtype[Any]) -> NDArray[Any]:
     float64 is computed in float64, anything else in float32 and then rounded to `dtype`.
     """
     layout = coded.layout
+    if _has_minima(coded, dtype):
+        return layout.tensor(less_minima(coded, dtype))
     if fits(coded, dtype):
         return layout.tensor(compiled_values(coded, dtype))
     work = np.float64 if dtype == np.float64 else np.float32
     return layout.tensor(layout.join(group_values(coded, work))).astype(dtype, copy=False)
+
+
+def _has_minima(coded: Coded, dtype: np.dtype[Any]) -> bool:
+    """Return whether values are products, of which the kernel makes a tensor, less minima."""
+    offset, rows = coded.scheme.offset, coded.scheme.granularity.rows
+    own = offset is not None and offset.kind == "minimum" and rows == 1
+    return own and dtype.name in COMPILED and coded.codes.size >= MIN_SIZE and have_numba()
+
+
+def less_minima(coded: Coded, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the (rows, columns) values of a tensor with minima, products by the kernel."""
+    work = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    minima = offsets_of(coded)
+    assert minima is not None
+    products = TABLE.tables(coded, group_scales(coded), work)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = _by_kernel(coded, products, work)
+        values -= spread_columns(coded.layout, minima)
+        return values.astype(dtype, copy=False)
 
 
 def fits(coded: Coded, dtype: np.dtype[Any], min_size: int = MIN_SIZE) -> bool:
@@ -73,9 +96,15 @@ def tables_of(coded: Coded, dtype: np.dtype[Any]) -> Tables:
 
 def compiled_values(coded: Coded, dtype: np.dtype[Any], threads: int | None = None) -> NDArray[Any]:
     """Return the (rows, columns) values by the compiled kernel."""
+    found = tables_of(coded, np.dtype(np.float64 if dtype == np.float64 else np.float32))
+    return _by_kernel(coded, found, dtype, threads)
+
+
+def _by_kernel(
+    coded: Coded, found: Tables, dtype: np.dtype[Any], threads: int | None = None
+) -> NDArray[Any]:
     from ..kernels.streams.dequantize import dequantize
 
-    found = tables_of(coded, np.dtype(np.float64 if dtype == np.float64 else np.float32))
     return dequantize(
         coded.codes,
         found.tables,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError
 from ..coding.coded import Coded
 from ..coding.coders import coder_of
+from ..coding.levels import offsets_of
 from ..schemes.patterns import LAYOUTS
 from ..schemes.scales import BIAS, IntScale, PlaneScale
 from ..schemes.scheme import Scheme
@@ -29,6 +30,8 @@ BEYOND = {
     "float32": LAYOUTS["fp32"].limit,
     "float64": np.inf,
 }
+# the ends of float32's magnitudes
+FP32 = np.array([2.0**-149, LAYOUTS["fp32"].max])
 # patterns below these are multiples of the smallest number
 NORMAL = {"fp16": 1 << 10, "bf16": 1 << 7, "fp32": 1 << 23}
 # rounding a scale of so few multiples may change it by a quarter ...
@@ -76,8 +79,7 @@ def _look_for_infinities(coded: Coded, array: Floats, work: np.dtype[Any], name:
     """Look for values beyond the type, of that name, that they come back in."""
     with np.errstate(over="ignore", invalid="ignore"):
         # twice, as products are rounded
-        reach = coder_of(coded.scheme).ends(coded.scheme)[0]
-        if 2 * _largest_scale(coded) * reach < BEYOND[name]:
+        if 2 * _largest_value(coded) < BEYOND[name]:
             return
         scales = np.abs(group_scales(coded).reshape(coded.layout.groups, -1)).max(axis=1)
         lost = _groups(coded, ~(np.abs(values_of(coded, work)) < BEYOND[name])).any(axis=1)
@@ -92,10 +94,38 @@ def _look_for_infinities(coded: Coded, array: Floats, work: np.dtype[Any], name:
     _warn(f"{what}; take dequantize({wider!r}), or divide the tensor by a constant first")
 
 
+def _largest_value(coded: Coded) -> float:
+    """Return a bound of the magnitudes of all values."""
+    reach = coder_of(coded.scheme).ends(coded.scheme)[0]
+    offset, beside = coded.scheme.offset, offsets_of(coded)
+    if offset is None or beside is None:
+        return _largest_scale(coded) * reach
+    most = float(np.abs(beside).max())
+    if offset.kind == "zero":
+        return _largest_scale(coded) * (reach + most)
+    return _largest_scale(coded) * reach + most
+
+
+def _level_bounds(coded: Coded) -> tuple[float, float]:
+    """Return what no positive scale of nested levels is below, and none is above."""
+    levels = coded.scheme.levels
+    last = coded.upper_scales[-1] if coded.upper_scales else coded.scales
+    top = np.abs(levels[-1].decode(last).astype(np.float64))
+    grids = [level.format.grid.values if level.format else FP32 for level in levels[:-1]]
+    sizes = [np.abs(values[values != 0]) for values in grids]
+    least = float(np.min(top, where=top > 0, initial=np.inf))
+    most = float(top.max())
+    for size in sizes:
+        least, most = least * float(size.min()), most * float(size.max())
+    return least, most
+
+
 def _largest_scale(coded: Coded) -> float:
     """Return a bound of the scales of all groups, from the largest of their patterns."""
     coder, outer = coder_of(coded.scheme), coded.scheme.scale_format.outer
-    if coded.scheme.coder_facts.planes or coded.scheme.levels:
+    if coded.scheme.levels:
+        return _level_bounds(coded)[1]
+    if coded.scheme.coder_facts.planes:
         return float(np.abs(group_scales(coded)).max())
     if outer == "row":
         steps = float(coded.scales.max()) if coder.outer_is_step else 1.0
@@ -133,7 +163,8 @@ def _small_scales(coded: Coded) -> Bools:
     """Return which groups have a scale that may have lost digits; among them those of zeros."""
     coder, scale, raw = coder_of(coded.scheme), coded.scheme.scale_format, coded.scales
     if coded.scheme.levels:
-        return np.asarray(np.abs(group_scales(coded)) < FAR)
+        far = _level_bounds(coded)[0] >= FAR
+        return np.zeros(len(raw), np.bool_) if far else np.abs(group_scales(coded)) < FAR
     if scale.power:
         return np.asarray(raw[:, 0] == 0)
     if isinstance(scale, PlaneScale):

@@ -326,6 +326,18 @@ def absmax_groups(x: Matrix, group: int, threads: int | None = None) -> Matrix:
     return found
 
 
+def ends_groups(x: Matrix, group: int, threads: int | None = None) -> tuple[Matrix, Matrix]:
+    """Return the least and the largest element of each group, (rows, groups) float32 each."""
+    from ..base.ends import ends_of
+
+    x, group = _checked(x, group)
+    shape = (x.shape[0], groups_of(x.shape[1], group))
+    low, high = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    if x.size:
+        over_rows(lambda a, b: ends_of(x[a:b], group, low[a:b], high[a:b]), *x.shape, threads)
+    return low, high
+
+
 def _bitmod_kernel(magnitudes: ArrayLike, specials: tuple[float, float]) -> Callable[..., None]:
     from .extended import bitmod_kernel
 

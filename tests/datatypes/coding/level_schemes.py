@@ -26,10 +26,10 @@ SCALES = (
 OFFSETS = ("fp32", "fp16", "uint4", "uint6", "int6", "ue3m3", "fp8_e4m3", "uint8")
 
 
-def random_scheme(rng):
+def random_scheme(rng, elements=ELEMENTS):
     """A scheme of the grammar of levels; drawn until one is allowed."""
     while True:
-        text = _drawn(rng)
+        text = _drawn(rng, elements)
         try:
             made = Scheme.parse(text)
         except BitlatheError:
@@ -38,10 +38,10 @@ def random_scheme(rng):
             return made
 
 
-def _drawn(rng):
+def _drawn(rng, elements):
     groups = CHAINS[rng.integers(len(CHAINS))]
     count = int(rng.integers(1, len(groups) + 1))
-    text = str(rng.choice(ELEMENTS))
+    text = str(rng.choice(elements))
     text += "".join(f"@{g}/{rng.choice(SCALES)}" for g in groups[:count])
     if rng.random() < 0.4:
         text += str(rng.choice(["-", "~"])) + str(rng.choice(OFFSETS))

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 import bitlathe as bl
+from bitlathe.datatypes.base.jit import have_numba
+from bitlathe.datatypes.coding.coders import coder_of, encode_fast
+from bitlathe.datatypes.coding.job import GroupedMatrix, Job
 from bitlathe.datatypes.schemes.layout import Layout
 from bitlathe.datatypes.schemes.scheme import Scheme
-from bitlathe.datatypes.tensors.packing import stored_bytes, stream_sizes
-from bitlathe.tests.datatypes.coding.level_schemes import codes_of, random_scheme, twin
+from bitlathe.datatypes.tensors.dequantize import compiled_values, group_values, less_minima
+from bitlathe.datatypes.tensors.packing import stored_bytes, stream_sizes, streams_of
+from bitlathe.tests.datatypes.coding.level_schemes import ELEMENTS, codes_of, random_scheme, twin
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -80,6 +84,43 @@ def test_counted_bits_are_the_stored_ones_for_two_thousand_schemes(tmp_path):
         back = bl.QuantizedTensor.load(tmp_path / "q.safetensors")
         assert back.scheme == scheme
         np.testing.assert_array_equal(back.dequantize(), q.dequantize())
+
+
+def compare_compiled(seed, wanted, elements):
+    """Code random matrices in random schemes by kernels and by numpy; all bits are the same."""
+    rng, done = np.random.default_rng(seed), 0
+    while done < wanted:
+        scheme = random_scheme(rng, elements)
+        x = matrix(rng, 5, 130)
+        layout = Layout.of(x.shape, None, scheme.granularity)
+        job = Job(data=GroupedMatrix(matrix=layout.matrix(x), layout=layout), scheme=scheme)
+        try:
+            slow = coder_of(scheme).encode(job)
+        except bl.BitlatheError:
+            continue
+        fast = encode_fast(job, min_size=1)
+        if fast is None:
+            continue
+        done += 1
+        for name, stream in streams_of(slow).items():
+            told = f"{scheme}: {name}"
+            np.testing.assert_array_equal(streams_of(fast)[name], stream, err_msg=told)
+        dtype = np.dtype(np.float32)
+        values = group_values(slow, dtype)
+        minima = scheme.offset is not None
+        found = less_minima(fast, dtype) if minima else compiled_values(fast, dtype)
+        np.testing.assert_array_equal(found, layout.join(values), err_msg=str(scheme))
+
+
+@pytest.mark.skipif(not have_numba(), reason="needs numba")
+def test_compiled_is_numpy():
+    compare_compiled(1, 60, ("fp4_e2m1", "int4_full", "uint4"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not have_numba(), reason="needs numba")
+def test_compiled_is_numpy_for_two_thousand_schemes():
+    compare_compiled(2, 2000, ELEMENTS)
 
 
 def test_nvfp4_is_two_levels():

@@ -112,7 +112,7 @@ WRONG = {
     "codes: whole numbers are needed, got an array of float64": ("int4@g32", CODES + 0.5, ONE),
     "int4@g32 stores scales; pass them": ("int4@g32", CODES, None),
     "int4_asym@g32 stores a zero for each group": ("int4_asym@g32", CODES, ONE),
-    "uint4@g32/fp16-fp16 stores a minimum for each group": ("uint4@g32/fp16-fp16", CODES, ONE),
+    "uint4@g64/fp16-fp16 stores a minimum for each group": ("uint4@g64/fp16-fp16", CODES, ONE),
     "bitmod_fp4@g32 stores the member of each group": ("bitmod_fp4@g32", CODES, ONE),
     "scales: all must be finite": ("int4@g32", CODES, np.float32(np.nan)),
     "fp16 has no scales": ("fp16", CODES, ONE),
