@@ -9,6 +9,7 @@ from . import (  # noqa: F401  (their commands join the group)
     simulate,
     tables,
     trace,
+    verify,
 )
 from .base import main
 

@@ -2,11 +2,14 @@
 
 from ...arch.pe import BitSerialPE
 from ...datatypes.base.errors import BitlatheError
+from ...datatypes.formats.format import Format, Mixture
 from ...datatypes.terms.term import MAX_BSIG, MAX_EXP
 from ..pe.bit_serial import kernel_parameters
 from ..pe.operands import ActivationKind, activation_kind
 from ..pe.weights import WeightDecoder, weight_decoder
 from .verilog import Design, Event, Port, library, library_modules, literal, with_parameters
+
+Weight = str | Format | Mixture
 
 SHIFT_BITS = 3  # of a significance, 0..MAX_BSIG
 STAGES = (
@@ -126,14 +129,14 @@ def pe_parameters(pe: BitSerialPE, decoder: WeightDecoder) -> dict[str, int | st
     }
 
 
-def bit_serial_design(pe: BitSerialPE, weight: str = "int8") -> Design:
+def bit_serial_design(pe: BitSerialPE, weight: Weight = "int8") -> Design:
     """Return the Verilog of a bit-serial PE behind the term encoder of one weight format.
 
     Parameters
     ----------
     pe : BitSerialPE
-    weight : str
-        Weight format by name.
+    weight : str, Format or Mixture
+        Weight format.
 
     Raises
     ------

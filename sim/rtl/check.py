@@ -32,7 +32,7 @@ class Agreement:
     first: str = ""
 
 
-def check_compiled(design: Design, case: Case, *, optimize: str = "-O2") -> Agreement:
+def check_compiled(design: Design, case: Case, *, optimize: str = "-O1") -> Agreement:
     """Run a case by compiled simulation and compare every event with the bit rung's."""
     seen = simulate(design, pack(design, case.fields), case.clocks, optimize=optimize)
     first = ""

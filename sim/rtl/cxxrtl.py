@@ -90,7 +90,7 @@ def _cache() -> Path:
     return folder
 
 
-def build(design: Design, optimize: str = "-O2") -> Path:
+def build(design: Design, optimize: str = "-O1") -> Path:
     """Return the shared library that simulates a design, built unless it is there already.
 
     Parameters
@@ -126,7 +126,7 @@ def build(design: Design, optimize: str = "-O2") -> Path:
 
 
 def simulate(
-    design: Design, rows: Words, clocks: int, *, optimize: str = "-O2"
+    design: Design, rows: Words, clocks: int, *, optimize: str = "-O1"
 ) -> Mapping[str, Events]:
     """Run a design and return its events by the name of their valid port.
 

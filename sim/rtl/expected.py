@@ -12,6 +12,7 @@ from ..pe.mac import int_mac_dot
 from ..pe.operands import activation_kind
 from ..pe.rescale import PIPELINE_CLOCKS, rescale
 from ..pe.weights import weight_decoder
+from .bit_serial import Weight
 from .rows import Events, Int64Array
 from .stimulus import Cut, activation_patterns, cut, integers
 
@@ -56,13 +57,13 @@ def handed_over(issue_clocks: Int64Array, unit_clocks: int, gap_clocks: int) -> 
     return np.cumsum(apart)
 
 
-def bit_serial_case(pe: BitSerialPE, weight: str, rows: int, seed: int) -> Case:
+def bit_serial_case(pe: BitSerialPE, weight: Weight, rows: int, seed: int) -> Case:
     """Return groups of chunks for a bit-serial PE, and what it must show.
 
     Parameters
     ----------
     pe : BitSerialPE
-    weight : str
+    weight : str, Format or Mixture
         Weight format.
     rows : int
         Chunks.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ...arch.pe import BitSerialPE, IntMacPE
 from ...arch.pe_base import PEKind
 from ...datatypes.base.errors import BitlatheError
-from .bit_serial import bit_serial_design
+from .bit_serial import Weight, bit_serial_design
 from .expected import Case, bit_serial_case, int_mac_case
 from .int_mac import int_mac_design
 from .verilog import Design
@@ -15,8 +15,8 @@ from .verilog import Design
 class Kind(NamedTuple):
     """How a kind of PE becomes hardware: its design and its run, for a weight format."""
 
-    design: Callable[[Any, str], Design]
-    case: Callable[[Any, str, int, int], Case]
+    design: Callable[[Any, Weight], Design]
+    case: Callable[[Any, Weight, int, int], Case]
 
 
 KINDS: dict[str, Kind] = {
@@ -35,14 +35,14 @@ def _kind(pe: PEKind) -> Kind:
     return KINDS[pe.kind]
 
 
-def pe_design(pe: PEKind, weight: str = "int8") -> Design:
+def pe_design(pe: PEKind, weight: Weight = "int8") -> Design:
     """Return the Verilog of a PE.
 
     Parameters
     ----------
     pe : PEKind
-    weight : str
-        Weight format that its decoder takes, by name.
+    weight : str, Format or Mixture
+        Weight format that its decoder takes.
 
     Raises
     ------
@@ -52,13 +52,13 @@ def pe_design(pe: PEKind, weight: str = "int8") -> Design:
     return _kind(pe).design(pe, weight)
 
 
-def pe_case(pe: PEKind, weight: str, rows: int, seed: int) -> Case:
+def pe_case(pe: PEKind, weight: Weight, rows: int, seed: int) -> Case:
     """Return a run of a PE: stimulus of ``rows`` rows, and what the bit rung says of it.
 
     Parameters
     ----------
     pe : PEKind
-    weight : str
+    weight : str, Format or Mixture
         Weight format.
     rows : int
         Rows of input: chunks of weights.

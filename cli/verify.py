@@ -1,0 +1,86 @@
+"""Commands on hardware: Verilog of a chip's PE, and whether all rungs agree."""
+
+from pathlib import Path
+
+import click
+
+from ..datatypes.base.errors import BitlatheError
+from ..reports.options import PATH
+from ..reports.terminal import print_json, print_table, progress_bar
+from .base import chip_settings, json_option, main, settings_option
+
+
+@main.command()
+@click.option("--arch", required=True, help="A shipped chip, or the path of a YAML file.")
+@click.option("--out", type=PATH, required=True, help="Folder for the files.")
+@click.option(
+    "--rows",
+    type=click.IntRange(1, 1_000_000),
+    default=2000,
+    show_default=True,
+    help="Rows of the vectors: chunks of weights.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the vectors."
+)
+@settings_option
+@json_option
+def rtl(
+    arch: str, out: Path, rows: int, seed: int, settings: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Write a chip's PE as Verilog, with a testbench and vectors for any simulator.
+
+    One folder for each weight format that the chip's layers have. The vectors are what the
+    bit-exact model says, clock by clock: a simulator prints PASS.
+    """
+    from ..arch import load_arch
+    from ..sim.rtl.generate import pe_case, pe_design
+    from ..sim.rtl.testbench import files_of, write_files
+    from ..sim.verify.run import subjects_of
+
+    if out.exists() and not out.is_dir():
+        raise BitlatheError(f"--out {out} is a file; name a folder.")
+    written = []
+    for name, pe, weight in subjects_of(load_arch(arch, chip_settings(settings))):
+        texts = files_of(pe_design(pe, weight), pe_case(pe, weight, rows, seed))
+        folder = out / (getattr(weight, "name", "") or pe.kind)
+        write_files(folder, texts)
+        written.append({"name": name, "folder": str(folder), "files": sorted(texts)})
+    if as_json:
+        print_json(written)
+        return
+    for each in written:
+        click.echo(f"{each['name']}: {each['folder']} ({len(each['files'])} files)")
+    click.echo("In a folder: iverilog -g2005 -o sim *.v && vvp -n sim")
+
+
+@main.command()
+@click.option("--arch", help="A shipped chip, or the path of a YAML file.  [default: every PE]")
+@settings_option
+@json_option
+def verify(arch: str | None, settings: tuple[str, ...], *, as_json: bool) -> None:
+    """Run the same numbers on every rung: fractions, bits, CUDA, generated hardware.
+
+    Exit status 1 if any two disagree. What is not installed is named with how to install it.
+    """
+    from dataclasses import asdict
+
+    from ..arch import load_arch
+    from ..sim.verify.run import subjects_of
+    from ..sim.verify.run import verify as compare
+
+    if arch is None and settings:
+        raise BitlatheError("--set: name a chip to set it in, e.g. --arch bitmod --set pe.lanes=8.")
+    subjects = None if arch is None else subjects_of(load_arch(arch, chip_settings(settings)))
+    with progress_bar() as show:
+        found = compare(subjects, show=show)
+    if as_json:
+        keys = ("name", "rung", "against", "cases", "agree")
+        checks = [{key: getattr(each, key) for key in keys} for each in found.checks]
+        print_json({"checks": checks, "not_run": [asdict(each) for each in found.not_run]})
+    else:
+        print_table([asdict(each) for each in found.checks])
+        for missing in found.not_run:
+            click.echo(f"Not run: {missing.name}: {missing.why}")
+    if not found.agree:
+        raise SystemExit(1)

@@ -1,0 +1,1 @@
+"""Agreement of the rungs: plain fractions, the bit rung, CUDA, generated hardware."""

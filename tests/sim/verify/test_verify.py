@@ -1,0 +1,81 @@
+"""`bitlathe verify`: every rung agrees, and a disagreement is seen and ends with status 1."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bitlathe.arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
+from bitlathe.cli import main
+from bitlathe.sim.verify import run as verifying
+from bitlathe.sim.verify.dots import DOTS
+from bitlathe.sim.verify.reference import reference
+from rtl_cases import CONFIGURATIONS
+
+OTHERS = {
+    "fp16 into fp32": FpMacPE(),
+    "fp8 into fp16, three lanes": FpMacPE(
+        activation="fp8_e4m3", weight="fp8_e5m2", accumulator="fp16", lanes=3
+    ),
+    "fp16 x int8, rounded, saturating": FpMacPE(
+        weight="int8", product="fp16", accumulator="fp16", overflow="saturate", lanes=5
+    ),
+    "fp6 into fp4": FpMacPE(activation="fp6_e3m2", weight="fp6_e2m3", accumulator="fp4_e2m1"),
+    "fp32 into bf16": FpMacPE(activation="fp32", weight="fp32", accumulator="bf16", lanes=2),
+    "tables": LutPE(inputs=3),
+    "flint": AntPE(),
+    "pairs": OlivePE(mac=IntMacPE(weight_bits=4, accumulator_bits=12, lanes=2)),
+}
+SUBJECTS = CONFIGURATIONS | {name: (pe, "") for name, pe in OTHERS.items()}
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_bit_rung_gives_what_exact_arithmetic_gives(name: str) -> None:
+    pe, weight = SUBJECTS[name]
+    dots = DOTS[pe.kind]
+    operands = dots.operands(pe, weight, (40, 23), 3)
+    found, wanted = dots.run(pe, weight, operands, "cpu"), reference(pe, weight, operands)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes seconds to start: the simulator of CUDA, compilers."""
+    monkeypatch.setattr(
+        verifying,
+        "cuda_results",
+        lambda jobs: [DOTS[p.kind].run(p, w, o, "cpu") for p, w, o in jobs],
+    )
+    monkeypatch.setattr(verifying, "missing_for_cxxrtl", lambda: "needs pyosys: pip install pyosys")
+    monkeypatch.setattr(verifying, "missing_for_iverilog", lambda: "needs Icarus Verilog")
+
+
+def test_what_is_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    _alone(monkeypatch)
+    done = CliRunner().invoke(main, ["verify", "--arch", "gemmini-like", "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.output)
+    assert [check["rung"] for check in said["checks"]] == ["bit", "cuda (simulator)"]
+    assert all(check["agree"] and check["cases"] == 96 for check in said["checks"])
+    assert said["checks"][0] == {
+        "name": "gemmini-like int_mac",
+        "rung": "bit",
+        "against": "reference",
+        "cases": 96,
+        "agree": True,
+    }
+    assert said["not_run"][0] == {
+        "name": "gemmini-like int_mac, hardware (compiled)",
+        "why": "needs pyosys: pip install pyosys",
+    }
+
+
+def test_a_disagreement_ends_with_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    _alone(monkeypatch)
+    monkeypatch.setattr(
+        verifying, "reference", lambda *job: tuple(each + 1 for each in reference(*job))
+    )
+    done = CliRunner().invoke(main, ["verify", "--arch", "gemmini-like"])
+    assert done.exit_code == 1
+    assert "number 0:" in done.output
