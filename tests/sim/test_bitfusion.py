@@ -8,6 +8,7 @@ from bitlathe.arch import load_arch
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.bitfusion import RULES, Costs, Machine, SquareLayer, best_schedule
 from bitlathe.sim import simulate
+from bitlathe.sim.map_layer import product_on
 from bitlathe.workloads import Gemm
 from bitlathe.workloads.conv import conv_gemm
 from bitlathe.workloads.conv_shape import ConvShape
@@ -75,6 +76,8 @@ def test_what_is_refused() -> None:
         load_arch(CHIP, {"mapper": None})
     with pytest.raises(BitlatheError, match=r"split_bits .* 1\.\.8"):
         load_arch(CHIP, {"pe.split_bits": 9})
+    with pytest.raises(BitlatheError, match=r"'isca18/bf-e': pe\.split_bits .* mapper 'bitfusion'"):
+        product_on(CHIP, 4, 4, 4)
     part = {"kind": "int_mac", "component": "int8_mac_45nm", "split_bits": 2}
     with pytest.raises(BitlatheError, match=r"pe\.split_bits: no component"):
         load_arch(CHIP, {"pe": part, "technology.clock_ghz": 0.25})
