@@ -227,7 +227,7 @@ class IntMacPE(PEKind):
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether weights of a scheme are integers of its port, times a power of two."""
         port = integers(self.weight_bits)
-        return not scheme.coder_facts.planes and all(scaled_to(v, port) for v, _ in grids(scheme))
+        return scheme.scales_per_group == 1 and all(scaled_to(v, port) for v, _ in grids(scheme))
 
     def takes_activation(self, scheme: Scheme) -> bool:
         """Return whether activations of a scheme are integers of its port."""
@@ -333,7 +333,7 @@ class OlivePE(_DecodedMac):
         """Return whether weights are pairs, or plain integers, of the MAC's width."""
         if scheme.coder_facts.pairs:
             return scheme.element_bits <= self.mac.weight_bits
-        return not scheme.coder_facts.planes and all(
+        return scheme.scales_per_group == 1 and all(
             are_integers_of(values, self.mac.weight_bits) for values, _ in grids(scheme)
         )
 
@@ -395,7 +395,7 @@ class FpMacPE(PEKind):
 
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether weights of a scheme are values of its port, times a power of two."""
-        return not scheme.coder_facts.planes and all(
+        return scheme.scales_per_group == 1 and all(
             on_port(values, bits, self.weight) for values, bits in grids(scheme)
         )
 

@@ -67,7 +67,7 @@ def quantize(
         one another, such as (1, 2, 3), are taken as one. None is the last axis; of four axes or
         more all but the first, as convolutions have (out, in, height, width).
     rounding : str
-        See `Format.encode`. ``+paper``, olive and bcq have their own rules and refuse others.
+        See `Format.encode`. ``+paper``, olive, bcq and kmeans have their own rules.
     nan : str
         ``raise`` refuses NaN and infinity, naming the first index. ``propagate`` makes every
         value of a group NaN that holds one; of a row of groups where their scales are integers

@@ -11,6 +11,7 @@ from .coded import Coded
 from .coder import Coder
 from .dgq import DGQ
 from .job import Job
+from .kmeans import KMEANS
 from .levels import LEVELS, OFFSET
 from .levels_compiled import encode_compiled
 from .olive import OLIVE
@@ -23,6 +24,7 @@ CODERS: Final[dict[str, Coder]] = {
     "olive": OLIVE,
     "bcq": BCQ,
     "dgq": DGQ,
+    "kmeans": KMEANS,
     "levels": replace(LEVELS, compiled=encode_compiled),
     "offset": replace(OFFSET, compiled=encode_compiled),
 }

@@ -94,7 +94,7 @@ def store_scales(scheme: Scheme, layout: Layout, given: Any, exact: bool) -> Sto
         return _by_level(scheme, layout, given)
     if scheme.levels:
         found = _nested(scheme, layout, by_group("scales", given, layout, scheme.granularity))
-    elif scheme.coder_facts.planes:
+    elif scheme.scales_per_group > 1:
         return _planes(scheme, layout, given)
     else:
         found = _plain(scheme, layout, by_group("scales", given, layout, scheme.granularity))
@@ -167,7 +167,7 @@ def _plain(scheme: Scheme, layout: Layout, real: Reals) -> Stored:
 def _planes(scheme: Scheme, layout: Layout, given: Any) -> Stored:
     array = as_float(given, "scales")[0].astype(np.float64)
     scale = scheme.scale_format
-    wanted = (layout.groups, scheme.element_bits)
+    wanted = (layout.groups, scheme.scales_per_group)
     if array.size != np.prod(wanted):
         raise BitlatheError(
             f"scales: {scheme} over {layout.shape} has {wanted[0]} groups of {wanted[1]} signed "

@@ -29,7 +29,8 @@ class Entry:
     coder : str
         How codes are found, a name in `schemes.coders`: ``table`` (nearest value of the grid),
         ``asym`` (unsigned integers with a zero point), ``olive`` (outlier-victim pairs), ``bcq``
-        (sums of signed scales), ``dgq`` (integer groups inside integer channels).
+        (sums of signed scales), ``kmeans`` (entries of learned books), ``dgq`` (integer groups
+        inside integer channels).
     clip : str
         Search that the name stands for; see `schemes.rules.SEARCHES`.
     preset : bool
@@ -292,6 +293,13 @@ def _preset_entries() -> dict[str, Entry]:
             coder="bcq",
             preset=True,
             source="ShiftAddLLM, arXiv 2406.05981",
+        )
+    for bits in range(2, 7):
+        known[f"kmeans{bits}"] = Entry(
+            build=lambda b=bits: int_format(b, signed=False),  # type: ignore[misc]
+            coder="kmeans",
+            preset=True,
+            source="a book learned for each row, as SqueezeLLM's, arXiv 2306.07629",
         )
     known["dgq4"] = Entry(
         build=_as("dgq4", "uint4"),

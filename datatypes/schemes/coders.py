@@ -30,6 +30,8 @@ class CoderFacts:
         Whether a group has a zero point, as wide as a code.
     planes : bool
         Whether a group has a scale for each bit of its codes.
+    entries : bool
+        Whether a group has, in place of scales, a value for each of its codes.
     pairs : bool
         Whether two codes together say what both stand for.
     along_rows : bool
@@ -51,6 +53,7 @@ class CoderFacts:
     least_rule: str = ""
     zero_point: bool = False
     planes: bool = False
+    entries: bool = False
     pairs: bool = False
     along_rows: bool = False
     clips: tuple[str, ...] | None = None
@@ -60,7 +63,7 @@ class CoderFacts:
     @property
     def alone(self) -> bool:
         """Whether a code by itself stands for a number in units of one scale."""
-        return not (self.pairs or self.planes or self.offset)
+        return not (self.pairs or self.planes or self.entries or self.offset)
 
     @property
     def plain(self) -> bool:
@@ -96,6 +99,13 @@ _LISTED = (
         scale_rule="a sum of signed scales stores them as pot1, pot2, pot3, fp16, bf16 or fp32",
         planes=True,
         along_rows=True,
+        clips=("absmax",),
+    ),
+    CoderFacts(
+        name="kmeans",
+        scales=("float",),
+        scale_rule="a learned book stores its entries as fp16, bf16 or fp32",
+        entries=True,
         clips=("absmax",),
     ),
     CoderFacts(

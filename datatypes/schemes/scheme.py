@@ -214,7 +214,9 @@ class Scheme:
 
     @property
     def scales_per_group(self) -> int:
-        """Scales of one group: one, or one per bit plane in sums of signed scales."""
+        """Scales of one group: one, or one per bit plane in sums of signed scales, or per code."""
+        if self.coder_facts.entries:
+            return 1 << self.element_bits
         return self.element_bits if self.coder_facts.planes else 1
 
     @property

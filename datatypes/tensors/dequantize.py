@@ -23,7 +23,7 @@ THROUGH_HALF = ("float32", "float16")
 
 def group_scales(coded: Coded) -> Floats:
     """Return the scales as used: (groups,), or (groups, planes) for sums of signed scales."""
-    if coded.layout.groups == 0 and not coded.scheme.coder_facts.planes:
+    if coded.layout.groups == 0 and coded.scheme.scales_per_group == 1:
         return np.zeros(0, np.float32)
     return coder_of(coded.scheme).scales(coded)
 

@@ -125,7 +125,7 @@ def _largest_scale(coded: Coded) -> float:
     coder, outer = coder_of(coded.scheme), coded.scheme.scale_format.outer
     if coded.scheme.levels:
         return _level_bounds(coded)[1]
-    if coded.scheme.coder_facts.planes:
+    if coded.scheme.scales_per_group > 1:
         return float(np.abs(group_scales(coded)).max())
     if outer == "row":
         steps = float(coded.scales.max()) if coder.outer_is_step else 1.0
@@ -177,7 +177,7 @@ def _small_scales(coded: Coded) -> Bools:
             return np.zeros(len(raw), np.bool_)
         # the block's own scale makes up for digits that that of the tensor lacks
         name, pattern = "fp32", np.ascontiguousarray(group_scales(coded)).view(np.uint32)
-    planes = coded.scheme.coder_facts.planes  # signed scales, 0 among them
+    planes = coded.scheme.scales_per_group > 1  # signed scales, 0 among them
     if planes:
         pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
     few = min(max(FEW, coder.ends(coded.scheme)[1] / STEPS), NORMAL[name] - 1)
