@@ -3,7 +3,7 @@
 import pytest
 
 from bitlathe.arch.numerics import HPCA25, PENumerics
-from bitlathe.arch.pe import BitSerialPE, IntMacPE
+from bitlathe.arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
 from bitlathe.arch.pe_base import PEKind
 from bitlathe.sim.rtl.tools import missing_for_cxxrtl, missing_for_iverilog
 
@@ -44,5 +44,29 @@ CONFIGURATIONS: dict[str, tuple[PEKind, str]] = {
     ),
     "integer 16 x 16 into 62": (
         IntMacPE(activation_bits=16, weight_bits=16, accumulator_bits=62), "int16",
+    ),
+    "fp16 x fp16 into fp32": (FpMacPE(), ""),
+    "fp16 x int8 into fp16, saturating": (
+        FpMacPE(weight="int8", accumulator="fp16", overflow="saturate"), "",
+    ),
+    "fp8 x fp8 into fp16, three lanes": (
+        FpMacPE(activation="fp8_e4m3", weight="fp8_e5m2", accumulator="fp16", lanes=3), "",
+    ),
+    "fp32 x fp32 into bf16, product rounded": (
+        FpMacPE(activation="fp32", weight="fp32", product="fp16", accumulator="bf16"), "",
+    ),
+    "fp6 x fp4 into fp4, two lanes": (
+        FpMacPE(activation="fp6_e2m3", weight="fp4_e2m1", accumulator="fp4_e2m1", lanes=2), "",
+    ),
+    "fp4 x int4 into fp32, five lanes": (
+        FpMacPE(activation="fp4_e2m1", weight="int4", lanes=5), "",
+    ),
+    "ant flint4": (AntPE(), ""),
+    "ant flint4, three lanes into 10, wrapping": (
+        AntPE(mac=IntMacPE(weight_bits=4, lanes=3, accumulator_bits=10, overflow="wrap")), "",
+    ),
+    "olive": (OlivePE(), ""),
+    "olive, three lanes into 12": (
+        OlivePE(mac=IntMacPE(weight_bits=4, lanes=3, accumulator_bits=12)), "",
     ),
 }  # fmt: skip

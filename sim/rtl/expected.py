@@ -6,17 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...arch.pe import BitSerialPE, IntMacPE
+from ...arch.pe import BitSerialPE
 from ..pe.bit_serial import bitserial_dot
-from ..pe.mac import int_mac_dot
 from ..pe.operands import activation_kind
 from ..pe.rescale import PIPELINE_CLOCKS, rescale
 from ..pe.weights import weight_decoder
 from .bit_serial import Weight
 from .rows import Events, Int64Array
 from .stimulus import Cut, activation_patterns, cut, integers
-
-MAC_CLOCKS = 1  # from operands to their registered sum
 
 
 class Case(NamedTuple):
@@ -27,8 +24,8 @@ class Case(NamedTuple):
     expected: Mapping[str, Events]
 
 
-def _by_size(groups: Cut, run: Callable[[Int64Array], tuple[Int64Array, ...]]) -> Int64Array:
-    """Return results of all groups; ``run`` takes the (n, size) rows of n groups of one size."""
+def by_size(groups: Cut, run: Callable[[Int64Array], tuple[Int64Array, ...]]) -> Int64Array:
+    """Return (groups, results); ``run`` takes the (n, size) rows of n groups of one size."""
     found: list[tuple[Int64Array, tuple[Int64Array, ...]]] = []
     for size in np.unique(groups.sizes).tolist():
         which = np.flatnonzero(groups.sizes == size)
@@ -89,7 +86,7 @@ def bit_serial_case(pe: BitSerialPE, weight: Weight, rows: int, seed: int) -> Ca
         )
         return dot.mantissa, dot.exponent, dot.cycles
 
-    mantissa, exponent, issue = _by_size(groups, run).T
+    mantissa, exponent, issue = by_size(groups, run).T
     clock = handed_over(issue, pe.scale_bits, pe.group_gap)
     expected = {"sum_valid": Events(clock, np.stack([mantissa, exponent], axis=1))}
     if pe.scale_bits:
@@ -105,44 +102,3 @@ def bit_serial_case(pe: BitSerialPE, weight: Weight, rows: int, seed: int) -> Ca
         "scale": groups.scale,
     }
     return Case(fields, int(clock[-1]) + pe.scale_bits + 4, expected)
-
-
-def int_mac_case(pe: IntMacPE, rows: int, seed: int) -> Case:
-    """Return sums of products for an integer MAC, with idle clocks, and what it must show.
-
-    Parameters
-    ----------
-    pe : IntMacPE
-    rows : int
-        Clocks.
-    seed : int
-        Of the random numbers.
-    """
-    rng = np.random.default_rng(seed)
-    groups = cut(rows, 1, rng)
-    ends = [1 << (bits - 1) for bits in (pe.activation_bits, pe.weight_bits)]
-    acts, weights = (
-        integers(np.arange(-end, end), rows * pe.lanes, rng).reshape(rows, -1) for end in ends
-    )
-
-    def run(index: Int64Array) -> tuple[Int64Array, ...]:
-        left, right = (each[index].reshape(len(index), -1) for each in (acts, weights))
-        return (int_mac_dot(left, right, pe),)
-
-    sums = _by_size(groups, run)
-    # a row is offered in clock `when`; the clocks between are idle
-    when = np.cumsum(rng.random(rows) < 0.1) + np.arange(rows)
-    wide = {
-        "in_valid": np.ones(rows, np.int64),
-        "in_first": groups.first,
-        "in_last": groups.last,
-        "activations": acts,
-        "weights": weights,
-    }
-    fields = {}
-    for name, each in wide.items():
-        spread = np.zeros((int(when[-1]) + 1, *each.shape[1:]), np.int64)
-        spread[when] = each
-        fields[name] = spread
-    clock = when[groups.last] + MAC_CLOCKS
-    return Case(fields, int(clock[-1]) + 2, {"sum_valid": Events(clock, sums)})

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...arch.pe import BitSerialPE, IntMacPE
+from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
 from ...arch.pe_base import PEKind
 from ...datatypes.base.errors import BitlatheError
 from .bit_serial import Weight, bit_serial_design
-from .expected import Case, bit_serial_case, int_mac_case
+from .decoded import ant_design, olive_design
+from .expected import Case, bit_serial_case
+from .fp_mac import fp_mac_design
 from .int_mac import int_mac_design
+from .mac_cases import ant_case, fp_mac_case, int_mac_case, olive_case
 from .verilog import Design
 
 
@@ -19,11 +22,20 @@ class Kind(NamedTuple):
     case: Callable[[Any, Weight, int, int], Case]
 
 
+def _mac(design: Callable[[Any], Design], case: Callable[[Any, int, int], Case]) -> Kind:
+    """Return a kind whose hardware has no weight format of its own."""
+    return Kind(
+        lambda pe, _: design(pe),
+        lambda pe, _, rows, seed: case(pe, rows, seed),
+    )
+
+
 KINDS: dict[str, Kind] = {
     BitSerialPE.kind: Kind(bit_serial_design, bit_serial_case),
-    IntMacPE.kind: Kind(
-        lambda pe, _: int_mac_design(pe), lambda pe, _, rows, seed: int_mac_case(pe, rows, seed)
-    ),
+    IntMacPE.kind: _mac(int_mac_design, int_mac_case),
+    FpMacPE.kind: _mac(fp_mac_design, fp_mac_case),
+    AntPE.kind: _mac(ant_design, ant_case),
+    OlivePE.kind: _mac(olive_design, olive_case),
 }
 
 

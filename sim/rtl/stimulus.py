@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...arch.pe import FLOAT_BITS, AntPE
+from ..pe.mac import FLOAT_FORMATS
 from ..pe.operands import ActivationKind
 
 Int64Array = npt.NDArray[np.int64]
@@ -81,6 +83,47 @@ def integers(values: Int64Array, count: int, rng: np.random.Generator) -> Int64A
     chosen = np.where(rng.random(count) < 0.2, ends, chosen)
     runs = np.repeat(rng.random(-(-count // 16)) < 0.15, 16)[:count]
     return np.where(runs & (0 in values), 0, chosen).astype(np.int64)
+
+
+def float_kind(name: str) -> ActivationKind:
+    """Return the fields of a floating-point format, or of an integer weight port."""
+    significand, lowest, largest = FLOAT_FORMATS[name]
+    if name not in FLOAT_BITS:
+        bits = significand + 1
+        return ActivationKind(
+            name=name, exponent_bits=0, significand_bits=bits, bias=0, maximum=largest + 1
+        )
+    exponent_bits = FLOAT_BITS[name] - significand
+    bias = 1 - (significand - 1) - lowest
+    return ActivationKind(
+        name=name,
+        exponent_bits=exponent_bits,
+        significand_bits=significand,
+        bias=bias,
+        maximum=largest,
+    )
+
+
+def flint_bits(pe: AntPE) -> int:
+    """Return the bits of a code of an ANT PE's format."""
+    from ...datatypes.formats import catalogue
+
+    bits: int = catalogue.element(pe.format).bits
+    return bits
+
+
+def pair_codes(shape: tuple[int, int], rng: np.random.Generator) -> Int64Array:
+    """Return (n, K) codes of outlier-victim pairs, every fourth pair with an outlier."""
+    codes = rng.integers(0, 16, shape)
+    codes = np.where(codes == 8, 7, codes)
+    pairs = codes[:, : shape[1] // 2 * 2].reshape(shape[0], -1, 2)
+    outlier = rng.random(pairs.shape[:2]) < 0.25
+    side = rng.integers(0, 2, pairs.shape[:2])
+    code = rng.choice(np.array([*range(1, 8), *range(9, 16)]), pairs.shape[:2])
+    for at in (0, 1):
+        pairs[:, :, at] = np.where(outlier, np.where(side == at, 8, code), pairs[:, :, at])
+    codes[:, : shape[1] // 2 * 2] = pairs.reshape(shape[0], -1)
+    return codes
 
 
 SIZES = (1, 2, 3, 4, 8, 12, 32, 40)

@@ -16,31 +16,12 @@ from ..pe.mac import (
     lut_matmul,
     olive_dot,
 )
-from ..pe.operands import ActivationKind, activation_kind
+from ..pe.operands import activation_kind
 from ..pe.weights import weight_decoder
-from ..rtl.stimulus import activation_patterns, integers
+from ..rtl.stimulus import activation_patterns, flint_bits, float_kind, integers, pair_codes
 
 Array = npt.NDArray[Any]
 Operands = tuple[Array, ...]
-
-
-def float_kind(name: str) -> ActivationKind:
-    """Return the fields of a floating-point format, or of an integer weight port."""
-    significand, lowest, largest = FLOAT_FORMATS[name]
-    if name not in FLOAT_BITS:
-        bits = significand + 1
-        return ActivationKind(
-            name=name, exponent_bits=0, significand_bits=bits, bias=0, maximum=largest + 1
-        )
-    exponent_bits = FLOAT_BITS[name] - significand
-    bias = 1 - (significand - 1) - lowest
-    return ActivationKind(
-        name=name,
-        exponent_bits=exponent_bits,
-        significand_bits=significand,
-        bias=bias,
-        maximum=largest,
-    )
 
 
 def _floats(name: str, shape: tuple[int, int], rng: np.random.Generator) -> Array:
@@ -78,28 +59,6 @@ def _ant(pe: AntPE, _: str, shape: tuple[int, int], seed: int) -> Operands:
     return _whole(pe.mac.activation_bits, shape, rng), rng.integers(0, codes, shape)
 
 
-def flint_bits(pe: AntPE) -> int:
-    """Return the bits of a code of an ANT PE's format."""
-    from ...datatypes.formats import catalogue
-
-    bits: int = catalogue.element(pe.format).bits
-    return bits
-
-
-def pair_codes(shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Return (n, K) codes of outlier-victim pairs, every fourth pair with an outlier."""
-    codes = rng.integers(0, 16, shape)
-    codes = np.where(codes == 8, 7, codes)
-    pairs = codes[:, : shape[1] // 2 * 2].reshape(shape[0], -1, 2)
-    outlier = rng.random(pairs.shape[:2]) < 0.25
-    side = rng.integers(0, 2, pairs.shape[:2])
-    code = rng.choice(np.array([*range(1, 8), *range(9, 16)]), pairs.shape[:2])
-    for at in (0, 1):
-        pairs[:, :, at] = np.where(outlier, np.where(side == at, 8, code), pairs[:, :, at])
-    codes[:, : shape[1] // 2 * 2] = pairs.reshape(shape[0], -1)
-    return codes
-
-
 def _olive(pe: OlivePE, _: str, shape: tuple[int, int], seed: int) -> Operands:
     rng = np.random.default_rng(seed)
     return _whole(pe.mac.activation_bits, shape, rng), pair_codes(shape, rng)
@@ -122,8 +81,10 @@ class Dots(NamedTuple):
 
 
 def _bit_serial_run(pe: BitSerialPE, weight: str, operands: Operands, device: str) -> Operands:
+    activations, weights = operands
     dot = bitserial_dot(
-        *operands,
+        activations,
+        weights,
         format=weight,
         numerics=pe.numerics,
         lanes=pe.lanes,

