@@ -96,7 +96,16 @@ class Netlist:
         return number
 
     def add(self, name: str, x: Number, y: Number, format: str, overflow: str) -> Number:
-        """Add and round once."""
+        """Add and round once.
+
+        Parameters
+        ----------
+        name : str
+            Of the sum's wires.
+        x, y : Number
+        format, overflow : str
+            Of the sum.
+        """
         parameters = {"X_BITS": x.bits, "Y_BITS": y.bits, **float_parameters(format)}
         parameters |= {"SATURATE": int(overflow == "saturate"), "WIDE": WIDE}
         number = self._wires(name, parameters["BITS"])
@@ -110,7 +119,16 @@ class Netlist:
         return number
 
     def tree(self, name: str, parts: list[Number], format: str, overflow: str) -> Number:
-        """Add neighbors, then their sums; an odd one out moves up unchanged."""
+        """Add neighbors, then their sums; an odd one out moves up unchanged.
+
+        Parameters
+        ----------
+        name : str
+            What the names of the sums' wires start with.
+        parts : list of Number
+        format, overflow : str
+            Of each sum.
+        """
         level = 0
         while len(parts) > 1:
             level += 1
