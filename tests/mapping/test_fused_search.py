@@ -12,7 +12,7 @@ import pytest
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.best import OBJECTIVES, Best, Objective
-from bitlathe.mapping.fused.chain import Chain, Lanes
+from bitlathe.mapping.fused.chain import Chain, Lanes, activation
 from bitlathe.mapping.fused.cost import FusedCost, bound_of, cost, cost_of
 from bitlathe.mapping.fused.demand import demand
 from bitlathe.mapping.fused.floors import Floors
@@ -21,6 +21,7 @@ from bitlathe.mapping.fused.products import Asked, BlockProduct, block_product, 
 from bitlathe.mapping.fused.search import costed, extents, search, tilings
 from bitlathe.mapping.fused.tiling import Tiling, problem
 from bitlathe.mapping.mappers import ORDERS
+from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.search import search as search_mapping
 from fused_cases import enlarged, random_chain, random_lanes, random_near
 
@@ -101,6 +102,45 @@ def test_the_search_finds_the_best_of_every_tiling(objective: Any) -> None:
         better += found.tilings_costed < found.tilings
         cases += 1
     assert better
+
+
+def test_sums_are_spilled_where_weights_are_more_than_fits_and_rows_few() -> None:
+    """Half of the weights fit, and few rows: spilled, each weight comes once."""
+    ports = (Port(direction="both", width_bits=Fraction(8), read_pj=9.0, write_pj=9.0),)
+    cheap = (Port(direction="both", width_bits=Fraction(64), read_pj=0.1, write_pj=0.1),)
+    memories = (
+        Memory(name="dram", holds=OPERANDS, size_bits=None, ports=ports),
+        Memory(name="weights", holds=("weight",), size_bits=1500, ports=cheap),
+        Memory(name="io", holds=("input", "output"), size_bits=1200, ports=cheap),
+    )
+    axis = Axis(name="rows", size=4, dims=("n",))
+    near = near_chip(Hierarchy(memories=memories, axes=(axis,), units=("rows",), unit_pj=0.1))
+    bits = OperandBits(weight=8, input=8, output=8, partial=32)
+    chain = Chain(m=32, middle=32, out=4, inner=4, first=bits, second=bits,
+                  steps=activation(("relu",)))  # fmt: skip
+    lanes = Lanes(lanes=8)
+    found = search(chain, near, lanes, "energy", map_product=found_once())
+    assert found.tiling.spilled
+    spilled = cost_of(chain, found.tiling, near, costed(chain, near, lanes, found))
+    blocks = -(-32 // found.tiling.columns)
+    assert spilled.outer_bits == {
+        "weight": 32 * (4 + 4) * 8,
+        "input": blocks * 32 * 4 * 8,
+        "output": 32 * 4 * 8 + 2 * (blocks - 1) * 32 * 4 * 32,
+    }
+    kept = found_once()
+    products = {
+        each: cost(
+            chain, each, near, lanes,
+            lambda asked: block_product(
+                kept(asked.loops(chain), asked.bits(chain), near.inside, "energy"), near
+            ),
+        ).total_pj
+        for each in every_tiling(chain, lanes)
+        if problem(chain, each, near) is None
+    }  # fmt: skip
+    assert min(products.values()) == pytest.approx(spilled.total_pj, rel=1e-12)
+    assert min(pj for each, pj in products.items() if not each.spilled) > spilled.total_pj
 
 
 def test_no_floor_of_all_tilings_is_above_a_bound_of_one() -> None:
