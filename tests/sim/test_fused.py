@@ -29,6 +29,13 @@ MOE = {
     "num_key_value_heads": 2, "intermediate_size": 96, "vocab_size": 100, "num_local_experts": 4,
     "num_experts_per_tok": 2,
 }  # fmt: skip
+ROUTED: dict[str, dict[str, int]] = {
+    "mixtral": {"num_local_experts": 3, "num_experts_per_tok": 2},
+    "qwen2_moe": {
+        "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 40,
+        "shared_expert_intermediate_size": 56,
+    },
+}  # fmt: skip
 CASES: tuple[dict[str, Any], ...] = (
     {"model": "opt-125m", "context": 64, "batch": 2},
     {"model": "opt-125m", "phase": "decode", "context": 96, "batch": 3},
@@ -67,6 +74,38 @@ def test_a_run_is_never_worse_fused_and_never_faster_in_cycles_than_in_closed_fo
         for layer in fused.layers:
             accounted(layer, rung)
     assert runs["analytic"].cycles <= runs["cycle"].cycles
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_random_models_are_never_worse_fused(seed: int) -> None:
+    """Dense and routed MLPs, all searches, both rungs, both phases; no work is lost."""
+    rng, groups = random.Random(f"models {seed}"), 0
+    for _ in range(8):
+        kind = rng.choice(["llama", "mixtral", "qwen2_moe", "gpt_neox", "falcon"])
+        heads = rng.choice([2, 4])
+        model = {
+            "model_type": kind, "hidden_size": rng.choice([32, 64, 96]), "vocab_size": 50,
+            "num_hidden_layers": rng.randint(1, 3), "num_attention_heads": heads,
+            "num_key_value_heads": rng.choice([1, heads]),
+            "intermediate_size": rng.choice([48, 96, 160]), **ROUTED.get(kind, {}),
+        }  # fmt: skip
+        how: dict[str, Any] = {
+            "phase": rng.choice(["prefill", "decode"]), "context": rng.choice([1, 7, 33]),
+            "batch": rng.choice([1, 3]), "fidelity": rng.choice(["analytic", "cycle"]),
+            "mapper": rng.choice([*RANKS]),
+        }  # fmt: skip
+        chip = rng.choice(["bitmod", "ant", "olive", "fp16", "bitmod-int6"])
+        network = load_model(model)
+        fused, apart = (bl.simulate(chip, network, **how, fusion=on) for on in (True, False))
+        assert RANKS[how["mapper"]](fused) <= RANKS[how["mapper"]](apart)
+        for layer in fused.layers:
+            accounted(layer, how["fidelity"])
+        products = [[each for each in run.layers if each.unit is None] for run in (fused, apart)]
+        macs = [sum(each.dense_macs * each.count for each in some) for some in products]
+        assert macs[0] == macs[1]
+        groups += len(fused_of(fused))
+    assert groups
 
 
 def accounted(layer: LayerRun, rung: str) -> None:
