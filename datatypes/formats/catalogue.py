@@ -11,7 +11,14 @@ from functools import cache
 from statistics import NormalDist
 
 from ..base.errors import BitlatheError, unknown_name
-from .constructors import codebook, float_format, int_format, sign_magnitude, with_special
+from .constructors import (
+    bidirectional_format,
+    codebook,
+    float_format,
+    int_format,
+    sign_magnitude,
+    with_special,
+)
 from .format import Format, Mixture
 from .tapered import LNS, POSIT, TAKUM, log_format, posit_format, takum_format
 
@@ -53,6 +60,7 @@ FNUZ = "Noune et al., 8-bit Numerical Formats for Deep Neural Networks, arXiv 22
 BITMOD = "BitMoD, HPCA 2025, arXiv 2411.11745, section III"
 ANT = "ANT, MICRO 2022, arXiv 2208.14286"
 NF = "QLoRA, arXiv 2305.14314; 3 bits: LQ-LoRA, arXiv 2311.12023"
+BBFP = "BBAL, arXiv 2504.15721; groups of 32 and exponents of 8 bits are ours"
 FOUR_OVER_SIX = "Four over six, arXiv 2512.02010"
 LLM_FP4 = "LLM-FP4, arXiv 2310.16836"
 
@@ -203,6 +211,13 @@ def _tapered_entries() -> dict[str, Entry]:
             (f"takum{bits}", lambda b=bits: takum_format(b), TAKUM),
         ):
             known[name] = Entry(build=build, granularity="tensor", scale="none", source=source)
+    for m, o in ((4, 2), (6, 3)):
+        known[f"bbfp{m}_{o}"] = Entry(
+            build=lambda m=m, o=o: bidirectional_format(m, o),  # type: ignore[misc]
+            granularity="g32",
+            scale="e8m0",
+            source=BBFP,
+        )
     known["lns4"] = Entry(build=lambda: log_format(4, 1), source=LNS)
     known["lns8"] = Entry(build=lambda: log_format(8, 3, zero=False), source=LNS)
     return known

@@ -186,6 +186,41 @@ def sign_magnitude(name: str, magnitudes: Sequence[float], source: str = "") -> 
     return Format(name=name, bits=bits, values=np.concatenate([values, -values]), source=source)
 
 
+def bidirectional_format(
+    mantissa_bits: int, overlap_bits: int, name: str = "", source: str = ""
+) -> Format:
+    """Make the elements of bidirectional block floating point, BBFP(m, o).
+
+    A sign, a flag and m bits k: k, or where the flag is set k * 2**(m - o), which reaches m - o
+    binades further. Values that both have take the code without the flag.
+
+    Parameters
+    ----------
+    mantissa_bits : int
+        m, 2..8.
+    overlap_bits : int
+        o, 0..m - 1.
+    name, source : str, optional
+
+    Raises
+    ------
+    BitlatheError
+        Raised if a width is out of range.
+
+    Examples
+    --------
+    >>> bidirectional_format(2, 1).values[:8].tolist()
+    [0.0, 1.0, 2.0, 3.0, 0.0, 2.0, 4.0, 6.0]
+    """
+    whole_number("bidirectional_format: mantissa_bits", mantissa_bits, 2, 8)
+    whole_number("bidirectional_format: overlap_bits", overlap_bits, 0, mantissa_bits - 1)
+    k = np.arange(1 << mantissa_bits, dtype=np.float64)
+    magnitudes = np.concatenate([k, k * 2.0 ** (mantissa_bits - overlap_bits)])
+    return sign_magnitude(
+        name or f"bbfp{mantissa_bits}_{overlap_bits}", magnitudes.tolist(), source
+    )
+
+
 def with_special(fmt: Format, value: float, name: str = "") -> Format:
     """Add a value to a format in the code of -0, or else in its first unused code.
 

@@ -93,7 +93,7 @@ def test_rows_stand_alone_and_ends_are_said():
     assert bl.quantize(np.zeros((0, 5), np.float32), "kmeans2").shape == (0, 5)
     with pytest.raises(bl.BitlatheError, match="does not fit fp16"):
         bl.quantize(x * 1e6, "kmeans4")
-    with pytest.raises(bl.BitlatheError, match="its own range|searches"):
+    with pytest.raises(bl.BitlatheError, match="searches its own range"):
         Scheme.parse("kmeans4+mse")
     with pytest.raises(bl.BitlatheError, match="fp16, bf16 or fp32"):
         Scheme.parse("kmeans4/int8")

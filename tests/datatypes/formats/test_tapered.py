@@ -171,6 +171,25 @@ def test_nothing_but_zero_becomes_zero_whatever_the_rule_of_ties():
             assert found.tolist() == [1, 255, 0, 0]
 
 
+@pytest.mark.parametrize(("m", "o"), [(4, 2), (6, 3)])
+def test_bidirectional_blocks_share_an_exponent_below_the_largest(m, o):
+    """E = max - (m - o): an element beyond it is shifted the other way, by m - o places."""
+    x = np.random.default_rng(m).standard_t(3, (6, 64)).astype(np.float32)
+    q = bl.quantize(x, f"bbfp{m}_{o}")
+    values = q.dequantize("float64").reshape(-1, 32)
+    assert q.bits_per_element == m + 2 + 8 / 32
+    for group, found in zip(x.reshape(-1, 32), values, strict=True):
+        exponents = np.frexp(np.abs(group))[1] - 1
+        shared = exponents.max() - (m - o)
+        for v, got, exponent in zip(group, found, exponents, strict=True):
+            step = Fraction(2) ** int((shared + m - o if exponent > shared else shared) - m + 1)
+            k = round(abs(Fraction(float(v))) / step)
+            # what rounds up to the next binade takes the flag; the last one has none
+            k = min(k, 2**m - (exponent > shared))
+            error = abs(abs(Fraction(float(v))) - k * step)
+            assert abs(Fraction(float(v)) - Fraction(float(got))) == error
+
+
 def test_thresholds_of_ones_own_decide(tmp_path):
     fmt = codebook("mine", [0, 1, -1, 4], thresholds=[-0.9, 0.25, 1.5])
     assert fmt.round([-0.95, -0.5, 0.25, 0.26, 1.4, 1.6]).tolist() == [-1, 0, 0, 1, 1, 4]
