@@ -51,6 +51,7 @@ def _sorted(job: Job, part: slice) -> tuple[Floats, Floats]:
     x = job.groups[part].astype(np.float64)
     given = job.kernel_weights()[part]
     weights = given.astype(np.float64) if given.shape[1] else np.ones_like(x)
+    weights[weights.sum(axis=1) == 0] = 1  # nothing says which elements matter
     if x.shape[1] > LONGEST:
         both = [_joined(*row) for row in zip(x, weights, strict=True)]
         return np.stack([b[0] for b in both]), np.stack([b[1] for b in both])

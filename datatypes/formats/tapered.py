@@ -41,7 +41,7 @@ def posit_format(
     Examples
     --------
     >>> posit_format(4).values[:8].tolist()
-    [0.0, 0.0625, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0]
+    [0.0, 0.00390625, 0.0625, 0.25, 1.0, 4.0, 16.0, 256.0]
     """
     whole_number("posit_format: bits", bits, 3, MAX_BITS)
     whole_number("posit_format: exponent_bits", exponent_bits, 0, 4)
@@ -70,7 +70,7 @@ def takum_format(bits: int, name: str = "", source: str = TAKUM) -> Format:
     Examples
     --------
     >>> takum_format(8).values[[63, 64, 72, 80]].tolist()
-    [0.875, 1.0, 2.0, 4.0]
+    [0.9375, 1.0, 2.0, 8.0]
     """
     whole_number("takum_format: bits", bits, 5, MAX_BITS)
     return _tapered(name or f"takum{bits}", bits, _takum, source)

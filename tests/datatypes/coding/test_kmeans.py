@@ -91,6 +91,8 @@ def test_rows_stand_alone_and_ends_are_said():
     np.testing.assert_array_equal(bl.quantize(x[2:4], "kmeans4").dequantize(), q[2:4].dequantize())
     assert (bl.quantize(np.zeros((2, 5), np.float32), "kmeans2").dequantize() == 0).all()
     assert bl.quantize(np.zeros((0, 5), np.float32), "kmeans2").shape == (0, 5)
+    none = bl.quantize(x, "kmeans4", importance=np.zeros(64))
+    np.testing.assert_array_equal(none.dequantize(), q.dequantize())
     with pytest.raises(bl.BitlatheError, match="does not fit fp16"):
         bl.quantize(x * 1e6, "kmeans4")
     with pytest.raises(bl.BitlatheError, match="searches its own range"):
