@@ -4,7 +4,9 @@ from math import isfinite
 from typing import Any
 
 from ..formats.catalogue import ENTRIES, canonical, is_file, names
+from ..formats.families import mixture_of_family, of_family
 from ..formats.format import Format
+from ..schemes.presets import PRESETS
 from ..schemes.scheme import Scheme
 from ..terms.table import MAX_BITS, term_table
 
@@ -12,13 +14,13 @@ ROW_LENGTH = 4096  # the axis over which scales are shared out
 
 
 def list_formats() -> list[dict[str, Any]]:
-    """Return one record per format of the catalogue.
+    """Return one record per format of the catalogue, and per published block format.
 
     ``bits`` is the code's width; ``bits_per_element`` counts scales, zero points and selectors of
     the format's default scheme over a row of 4096.
     """
     rows = []
-    for name in names():
+    for name in (*names(), *PRESETS):
         scheme = Scheme.parse(name)
         finite = [v for f in scheme.formats for v in f.values if isfinite(v)]
         rows.append(
@@ -30,7 +32,7 @@ def list_formats() -> list[dict[str, Any]]:
                 "values": len({float(v) for v in finite}),
                 "min": float(min(finite)),
                 "max": float(max(finite)),
-                "scheme": str(scheme),
+                "scheme": PRESETS[name].scheme if name in PRESETS else str(scheme),
             }
         )
     return rows
@@ -46,7 +48,7 @@ def describe_format(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        A name of the catalogue or the path of a YAML file.
+        A name of the catalogue, of a family or of a block format, or the path of a YAML file.
 
     Raises
     ------
@@ -54,11 +56,13 @@ def describe_format(name: str) -> dict[str, Any]:
         Raised if the name is unknown (the message lists near ones), or the file does not describe
         a format.
     """
-    scheme = Scheme.parse(name) if is_file(name) else Scheme.parse(canonical(name))
-    known = ENTRIES.get(scheme.name)
+    plain = name.strip().lower()
+    other = plain in PRESETS or of_family(plain) or mixture_of_family(plain)
+    scheme = Scheme.parse(name) if is_file(name) or other else Scheme.parse(canonical(name))
+    known = PRESETS.get(plain) or ENTRIES.get(scheme.name)
     return {
-        "name": scheme.name,
-        "scheme": str(scheme),
+        "name": plain if plain in PRESETS else scheme.name,
+        "scheme": PRESETS[plain].scheme if plain in PRESETS else str(scheme),
         "bits_per_element": float(scheme.bits_per_element(ROW_LENGTH)),
         "source": known.source if known else scheme.element.source,
         "formats": [_describe(fmt) for fmt in scheme.formats],
