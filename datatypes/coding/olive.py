@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.rounding import nearest_index
+from ..schemes.patterns import Raw
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Integers, Tables, integer_ends
@@ -91,11 +92,38 @@ def encode_olive(job: Job) -> Coded:
     wanted = np.take_along_axis(trials, np.maximum(best, 0)[:, None], axis=1)[:, 0]
     wanted = np.where(best < 0, dtype.type(0), wanted)
     raw, outer = scale_format.store(wanted, wanted * pairs.top, fmt.grid, job.layout)
+    if scale_format.outer != "none":
+        raw = _again(job, pairs, trials, raw, outer)
     used = scale_format.read(raw, outer, fmt.grid, job.layout)
     codes, lengths = np.zeros(job.groups.shape, np.uint8), job.lengths()
     for part in job.slices():
         codes[part] = pair_codes(divide(job.groups[part], used[part]), lengths[part], pairs.bits)
     return job.coded(job.layout.join(codes), raw, outer)
+
+
+def _again(job: Job, pairs: Pairs, trials: Floats, raw: Raw, outer: Raw) -> Raw:
+    """Return the scales of least error under the second-level scales that were found.
+
+    Parameters
+    ----------
+    job : Job
+    pairs : Pairs
+    trials : (groups, n) float
+        Scales that are tried, infinite where one does not fit.
+    raw, outer : uint32
+        Patterns of the scales that err least before they are stored, and of the second level.
+    """
+    scale, grid = job.scheme.scale_format, job.scheme.formats[0].grid
+    above = np.repeat(scale.tops(outer, job.layout), trials.shape[1])
+    real = np.where(np.isfinite(trials), trials, 0).reshape(-1)
+    tried = scale.patterns(real, real * pairs.top, above, grid)
+    scales = scale.scales(tried, above, grid).reshape(trials.shape).astype(trials.dtype)
+    own = scale.read(raw, outer, grid, job.layout)[:, None].astype(trials.dtype)
+    scales = np.hstack([np.where(np.isfinite(trials), scales, np.inf), own]).astype(trials.dtype)
+    find = search_compiled if worth_compiling(job) else search
+    best = find(job, pairs, np.ascontiguousarray(scales))
+    both = np.hstack([tried.reshape(trials.shape), raw[:, None]])
+    return np.asarray(np.where(best < 0, raw, both[np.arange(len(raw)), best]))
 
 
 def _base_range(job: Job) -> NDArray[np.float64]:

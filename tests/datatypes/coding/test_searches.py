@@ -40,7 +40,7 @@ def tricky(columns):
 
 
 COMPILED = [
-    "olive4", "olive3", "olive4+mse", "olive3@g9", "dgq4", "dgq4@g7/int4", "bcq2", "bcq3@g20",
+    "olive4", "olive3", "olive4+mse", "olive3@g9", "olive3@g9/int3", "dgq4", "dgq4@g7/int4", "bcq2", "bcq3@g20",
     "bcq4@g16", "bcq2/fp16", "bcq3/pot1", "int4@g32+mse", "int4_asym@g32+mse", "nf4@g20+mse",
     "int3@b2x16+mse",
     "ant4@g32+mse", "fp4_e2m1@g16/e8m0+mse", "bitmod_fp3@g32/int8+mse",
@@ -141,6 +141,22 @@ def test_a_finer_olive_search_errs_no_more_up_to_the_rounding_of_scales():
         assert error(f"olive{bits}@g128/fp32+mse") < error(f"olive{bits}@g128/fp32")
     assert Scheme.parse("olive3").bits_per_element(4096) == 3 + Fraction(16, 128)
     assert Scheme.parse("olive3").terms_per_weight >= 1
+
+
+@pytest.mark.parametrize("stored", ["int2", "int4", "m2", "e4m3"])
+def test_olive_compares_ranges_under_the_scale_as_stored(stored, monkeypatch):
+    x = weights(16, 128, 4)
+    text = f"olive4@g16/{stored}"
+
+    def errors(q):
+        return ((x - q.dequantize()).astype(np.float64) ** 2).reshape(-1, 16).sum(axis=1)
+
+    found = quantize(x, text)
+    monkeypatch.setattr(olive, "_again", lambda _job, _pairs, _trials, raw, _outer: raw)
+    before = quantize(x, text)
+    np.testing.assert_array_equal(found.outer, before.outer)
+    assert (errors(found) <= errors(before) * (1 + 1e-12)).all()
+    assert (errors(found) < errors(before) * 0.999).any()
 
 
 def test_an_element_without_a_partner_only_limits_its_own_group():
