@@ -120,12 +120,29 @@ def test_two_batches_take_no_longer_in_one() -> None:
         assert both[1] <= TOLERATED * (one[1] + other[1])
 
 
-MOST_SLOWER = 0.15
-"""Measured: at most 12 of 100, see docs/cycle.md."""
+def test_search_cycles_takes_the_faster_of_two_mappings_on_the_machine() -> None:
+    """Neither is always the faster; the formula has the first no slower than the second."""
+    rng, faster = random.Random("more lanes"), [0, 0]
+    for _ in range(4):
+        layer = random_layer(rng)
+        cycles, product = (layer.run(mapper, "cycle") for mapper in ("search-cycles", "search"))
+        (alone,) = layer.run("search-cycles", "analytic").layers
+        assert alone.cycles <= layer.run("search", "analytic").cycles
+        assert cycles.cycles <= product.cycles
+        faster[cycles.cycles < product.cycles] += 1
+        assert cycles.layers[0].mapping[0]["nest"] in (
+            alone.mapping[0]["nest"],
+            product.layers[0].mapping[0]["nest"],
+        )
+    assert faster[0]
+
+
+MOST_SLOWER = 0.25
+"""Measured: at most 9 of 40, see docs/cycle.md."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("study", "cases"), [("small", 200), ("chips", 40)])
+@pytest.mark.parametrize(("study", "cases"), [("small", 200), ("chips", 16)])
 def test_how_often_more_is_slower(study: str, cases: int) -> None:
     pairs_of, laws = STUDIES[study]
     rows = []
