@@ -40,7 +40,8 @@ def tricky(columns):
 
 
 COMPILED = [
-    "olive4", "olive3", "olive4+mse", "olive3@g9", "olive3@g9/int3", "dgq4", "dgq4@g7/int4", "bcq2", "bcq3@g20",
+    "olive4", "olive3", "olive4+mse", "olive3@g9", "olive3@g9/int3",
+    "dgq4", "dgq4@g7/int4", "bcq2", "bcq3@g20",
     "bcq4@g16", "bcq2/fp16", "bcq3/pot1", "int4@g32+mse", "int4_asym@g32+mse", "nf4@g20+mse",
     "int3@b2x16+mse",
     "ant4@g32+mse", "fp4_e2m1@g16/e8m0+mse", "bitmod_fp3@g32/int8+mse",
