@@ -101,18 +101,24 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
 @click.option("--out", type=PATH, help="Folder for the page and charts.")
 @json_option
 def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
-    """Rebuild a published study: published beside reproduced beside corrected values."""
-    from ..reports.studies.published import STUDIES
+    """Rebuild a published STUDY: published beside reproduced beside corrected values.
 
-    if study not in STUDIES:
-        raise BitlatheError(unknown_name("study", study, STUDIES))
-    rebuilt = STUDIES[study]
-    with progress_bar() as show:
-        result = rebuilt.reproduce(show)
-    paths = rebuilt.write(result, out) if out else []
+    ``all``: each of them, and their chips on common ground, which takes minutes the first time.
+    """
+    from ..reports.studies.published import ALL, STUDIES
+
+    if study not in (*STUDIES, ALL):
+        raise BitlatheError(unknown_name("study", study, (*STUDIES, ALL)))
+    data = {}
+    for name in STUDIES if study == ALL else (study,):
+        rebuilt = STUDIES[name]
+        with progress_bar() as show:
+            result = rebuilt.reproduce(show)
+        folder = out / name if out is not None and study == ALL else out
+        paths = rebuilt.write(result, folder) if folder is not None else []
+        data[name] = result.plain()
+        if not as_json:
+            rebuilt.print_tables(result)
+            click.echo("\n".join(str(path) for path in paths), nl=bool(paths))
     if as_json:
-        print_json(result.plain())
-        return
-    rebuilt.print_tables(result)
-    for path in paths:
-        click.echo(str(path))
+        print_json(data if study == ALL else data[study])

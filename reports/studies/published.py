@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import ant_micro22, bitfusion_isca18, bitmod_hpca25
+from . import ant_micro22, bitfusion_isca18, bitmod_hpca25, common_ground
 from .ant_micro22 import page as ant_page
 from .bitfusion_isca18 import page as bitfusion_page
 from .bitmod_hpca25 import page as bitmod_page
+from .common_ground import page as ground_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,4 +47,11 @@ STUDIES: Mapping[str, Published] = {
         write=ant_page.write,
         print_tables=ant_page.print_tables,
     ),
+    "common-ground": Published(
+        reproduce=common_ground.reproduce,
+        write=ground_page.write,
+        print_tables=ground_page.print_tables,
+    ),
 }
+"""``common-ground`` is this project's: the chips of the others on the same models."""
+ALL = "all"

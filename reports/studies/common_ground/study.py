@@ -1,0 +1,216 @@
+"""Run the chips of three studies on the same models at equal PE area, and set headlines beside it.
+
+A chip whose PEs split runs layers of 4-bit weights and of 8 x 8 bits (attention) as two settings
+of the same array: each layer under the one that its bits ask for.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+from ....arch import Arch, load_arch
+from ....arch.silicon import PE_ARRAY
+from ....datatypes.base.yamlfile import read_yaml
+from ....sim import Run, simulate
+from ....workloads import Gemm, load_model
+from .. import ant_micro22, bitfusion_isca18, bitmod_hpca25
+
+HERE = Path(__file__).parent
+WIDE = ("attention_qk", "attention_av")  # kinds of layers without weights: 8 x 8 bits
+Show = Callable[[Iterable[Any], str], Iterable[Any]]
+Point = tuple[str, str, str]  # chip, model, phase
+
+
+@cache
+def ground() -> dict[str, Any]:
+    """Return chips, models, headlines and what each study assumed."""
+    data: dict[str, Any] = read_yaml(HERE / "ground.yaml").data
+    return data
+
+
+def points() -> Iterator[Point]:
+    """Yield all runs: networks once, language models in both phases."""
+    for chip in ground()["chips"]:
+        for model in ground()["models"]["image"]:
+            yield chip, model, "prefill"
+        for model in ground()["models"]["language"]:
+            yield from ((chip, model, phase) for phase in ("prefill", "decode"))
+
+
+def chip_of(name: str, phase: str, *, narrow: bool) -> Arch:
+    """Return a chip, of one whose PEs split the array that takes 4-bit weights if ``narrow``."""
+    of = ground()["chips"][name]
+    path = HERE / of["arch"]
+    chip = load_arch(path if path.suffix else of["arch"], {"vector.lanes": 0})
+    if "parts" not in of or not narrow:
+        return chip
+    settings = dict(ground()["parts"][of["parts"]][phase])
+    if "pe.lanes" not in settings:
+        settings |= {key: getattr(chip.pe, key[3:]) / 2 for key in ground()["halved"]}
+    return load_arch(chip, settings)
+
+
+def run(point: Point) -> dict[str, Any]:
+    """Return clocks, energy and area of a model on a chip.
+
+    Parameters
+    ----------
+    point : (str, str, str)
+        Chip, model and phase.
+    """
+    name, model, phase = point
+    settings = ground()
+    network = load_model(model)
+    language = model in settings["models"]["language"]
+    batch = settings["batch"][phase if language else "image"]
+    context = settings["context"] if language else None
+    gemms = network.gemms(phase, context, batch, logits="last")
+    splits = "parts" in settings["chips"][name]
+    parts: dict[bool, list[Gemm]] = {True: [], False: []}
+    for gemm in gemms:
+        parts[splits and gemm.kind not in WIDE].append(gemm)
+    runs = [
+        _run(chip_of(name, phase, narrow=narrow), part, phase)
+        for narrow, part in parts.items()
+        if part
+    ]
+    return {
+        "chip": name,
+        "model": model,
+        "phase": phase if language else "image",
+        "cycles": sum(each.cycles for each in runs),
+        "energy_uj": sum(each.energy_pj["total"] for each in runs) / 1e6,
+        "dram_uj": sum(each.energy_pj["dram"] for each in runs) / 1e6,
+        "leakage_uj": sum(each.energy_pj["leakage"] for each in runs) / 1e6,
+        "pe_area_mm2": max(each.area_um2[PE_ARRAY] for each in runs) / 1e6,
+    }
+
+
+def _run(chip: Arch, layers: list[Gemm], phase: str) -> Run:
+    return simulate(
+        chip, layers, phase, fidelity="analytic", mapper=ground()["mapper"], fusion=False
+    )
+
+
+def ratio(
+    rows: Iterable[Mapping[str, Any]], chip: str, over: str, figure: str, phases: Iterable[str]
+) -> float:
+    """Return the geometric mean over the models of how much less a chip takes than another.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        As `run` makes them.
+    chip, over : str
+        The design, and what it is compared with.
+    figure : {"speed", "energy"}
+    phases : iterable of str
+        Of ``image``, ``prefill`` and ``decode``.
+    """
+    key = {"speed": "cycles", "energy": "energy_uj"}[figure]
+    found = {(row["chip"], row["model"], row["phase"]): row[key] for row in rows}
+    return geometric_mean(
+        [
+            found[over, model, phase] / value
+            for (name, model, phase), value in found.items()
+            if name == chip and phase in tuple(phases)
+        ]
+    )
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return speed and energy over the baseline by chip and kind of work, geometric means."""
+    over = ground()["baseline"]
+    return [
+        {
+            "chip": chip,
+            "pe_area_mm2": max(row["pe_area_mm2"] for row in rows if row["chip"] == chip),
+            **{
+                f"{phase}_{figure}": ratio(rows, chip, over, figure, (phase,))
+                for figure in ("speed", "energy")
+                for phase in ("image", "prefill", "decode")
+            },
+        }
+        for chip in ground()["chips"]
+    ]
+
+
+def _of_studies() -> dict[str, tuple[float, float]]:
+    """Return headlines as the rebuilt studies have them: reproduced, corrected."""
+    fusion = bitfusion_isca18.reproduce().means
+    found = {
+        f"bitfusion_{key}": (fusion["reproduced"][key], fusion["corrected"][key])
+        for key in ("speed", "energy")
+    }
+    ant = ant_micro22.reproduce()
+    printed, fixed = (
+        {line["chip"]: line for line in lines} for lines in (ant.means, ant.corrected_means)
+    )
+    for key, parts in (("speed", ("time",)), ("energy", ("static", "dram", "buffer", "core"))):
+        sums = [
+            {chip: sum(lines[chip][part] for part in parts) for chip in ("ANT-OS", "BitFusion")}
+            for lines in (printed, fixed)
+        ]
+        found[f"ant_{key}"] = tuple(each["BitFusion"] / each["ANT-OS"] for each in sums)
+    names = {"speedup": "speed", "energy": "energy"}
+    for line in bitmod_hpca25.reproduce().headlines:
+        if line["design"] == "bitmod-lossy" and line["workload"] == "both":
+            key = f"bitmod_{line['baseline']}_{names[line['what']]}"
+            found[key] = (line["reproduced"], line["corrected"])
+    return found
+
+
+def headlines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each headline as published, reproduced, corrected, and on common ground."""
+    rebuilt, lines = _of_studies(), []
+    groups = {"image": ("image",), "language": ("prefill", "decode")}
+    for line in ground()["headlines"]:
+        reproduced, corrected = rebuilt[line["key"]]
+        here = None
+        if "design" in line:
+            pair = (line["design"], line["over"], line["figure"])
+            here = ratio(rows, *pair, groups[line["group"]])
+        lines.append(
+            {
+                **{key: line[key] for key in ("study", "claim", "published")},
+                "reproduced": reproduced,
+                "corrected": corrected,
+                "common_ground": here,
+            }
+        )
+    return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """Runs of all chips on all models, their means, the headlines, what each study assumed."""
+
+    rows: list[dict[str, Any]]
+    summary: list[dict[str, Any]]
+    headlines: list[dict[str, Any]]
+    assumptions: list[dict[str, Any]]
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {key: getattr(self, key) for key in self.__slots__}
+
+
+def reproduce(progress: Show | None = None) -> Reproduction:
+    """Run everything; mappings that were found before are looked up.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        ``progress(iterable, label)`` wraps the long loops.
+    """
+    show = progress or (lambda items, label: items)
+    rows = [run(point) for point in show(list(points()), "chips x models x phases")]
+    return Reproduction(
+        rows=rows,
+        summary=summary(rows),
+        headlines=headlines(rows),
+        assumptions=ground()["assumptions"],
+    )
