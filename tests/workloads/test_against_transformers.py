@@ -512,3 +512,28 @@ def test_images_of_any_size():
     assert {(g.m, g.batch // 16): g.count for g in scores} == {
         (64, 6): 28, (48, 2): 28, (32, 3): 28, (24, 1): 28,
     }  # fmt: skip
+
+
+ALWAYS_BUT_FALSE = {(None, True), (None, False), (True, True), (True, False)}
+OUTER, TEXT = {(True, True), (True, False)}, {(None, True), (True, True), (False, True)}
+TIED_IN = {
+    **dict.fromkeys(("gemma3", "mistral3", "paligemma"), ALWAYS_BUT_FALSE),
+    **dict.fromkeys(("idefics3", "llava_next", "smolvlm", "qwen3_vl", "qwen3_vl_moe"), OUTER),
+    **dict.fromkeys(("qwen3_5", "qwen3_5_moe"), OUTER),
+    "llama4": TEXT,
+    **dict.fromkeys(("llava", "qwen2_vl", "qwen2_5_vl"), TEXT | {(True, False)}),
+}
+"""In which classes the head is the embedding, by what the whole model and its text say (None: \
+nothing): parameters counted as those of towers.json."""
+
+
+@pytest.mark.parametrize("kind", TIED_IN)
+def test_whose_word_ties_the_head(kind):
+    config = TOWERS[f"{kind}-0"]["config"]
+    tied = set()
+    for outer in (None, True, False):
+        for text in (True, False):
+            own = {**config, "text_config": {**config["text_config"], "tie_word_embeddings": text}}
+            model = load_model(own if outer is None else {**own, "tie_word_embeddings": outer})
+            tied |= {(outer, text)} if model.shape.tied else set()
+    assert tied == TIED_IN[kind]

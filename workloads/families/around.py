@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,21 +11,24 @@ class Around:
 
     ``key`` leads to it. ``text`` is its ``model_type`` where it names none. ``flat``: where there
     is no such key, the text model's keys stand beside the outer ones. ``plain`` are keys of the
-    text that say nothing about sizes: PaliGemma's prompt attends both ways. ``tied``: whether the
-    head is the embedding where neither says.
+    text that say nothing about sizes: PaliGemma's prompt attends both ways. ``tying``: whose
+    ``tie_word_embeddings`` says that the head is the embedding: that of the outer model, with
+    ``tied`` where it is left out; the text's; that of either; or the outer one where it is
+    ``given``, else the text's.
     """
 
     text: str
     key: str = "text_config"
     flat: bool = False
     plain: tuple[str, ...] = ()
-    tied: bool | None = None
+    tying: Literal["given", "outer", "text", "either"] = "given"
+    tied: bool = False
 
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     "llama": (
-        *("deepseek_vl", "deepseek_vl_hybrid", "glmasr", "idefics3", "janus", "llava"),
-        *("llava_next", "llava_next_video", "omniasr", "perception_lm", "smolvlm"),
+        *("deepseek_vl", "deepseek_vl_hybrid", "glmasr", "janus", "llava_next_video"),
+        *("omniasr", "perception_lm"),
         *("video_llava", "vipllava", "voxtral"),
     ),
     "mistral": ("idefics2",),
@@ -35,16 +39,11 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
         *("vibevoice_asr", "video_llama_3"),
     ),
     "qwen3": ("fun_asr_nano", "lighton_ocr", "moss_transcribe_diarize", "qianfan_ocr", "qwen3_asr"),
-    "qwen3_vl_text": ("qwen3_vl",),
-    "qwen3_vl_moe_text": ("qwen3_vl_moe",),
-    "qwen3_5_text": ("qwen3_5",),
-    "qwen3_5_moe_text": ("qwen3_5_moe",),
     "clip_text_model": ("clip",),
     "siglip_text_model": ("siglip",),
     "gemma3n_text": ("gemma3n",),
     "gemma4_text": ("gemma4",),
-    "gemma3_text": ("gemma3", "shieldgemma2"),
-    "llama4_text": ("llama4",),
+    "gemma3_text": ("shieldgemma2",),
     "cohere2": ("aya_vision", "cohere2_vision"),
     "deepseek_v3": ("kimi_k25",),
     "exaone4": ("exaone4_5",),
@@ -53,9 +52,26 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
 
 AROUND_TEXT: Mapping[str, Around] = {
     **{outer: Around(text=text) for text, outers in _TEXTS.items() for outer in outers},
-    "qwen2_vl": Around(text="qwen2_vl_text", flat=True),
-    "qwen2_5_vl": Around(text="qwen2_5_vl_text", flat=True),
-    "mistral3": Around(text="mistral", tied=True),
-    "paligemma": Around(text="gemma", plain=("use_bidirectional_attention",)),
+    **{
+        outer: Around(text=text, tying="outer")
+        for outer, text in {
+            "idefics3": "llama",
+            "llava_next": "llama",
+            "smolvlm": "llama",
+            "qwen3_vl": "qwen3_vl_text",
+            "qwen3_vl_moe": "qwen3_vl_moe_text",
+            "qwen3_5": "qwen3_5_text",
+            "qwen3_5_moe": "qwen3_5_moe_text",
+        }.items()
+    },
+    "llava": Around(text="llama", tying="either"),
+    "llama4": Around(text="llama4_text", tying="text"),
+    "gemma3": Around(text="gemma3_text", tying="outer", tied=True),
+    "qwen2_vl": Around(text="qwen2_vl_text", flat=True, tying="either"),
+    "qwen2_5_vl": Around(text="qwen2_5_vl_text", flat=True, tying="either"),
+    "mistral3": Around(text="mistral", tying="outer", tied=True),
+    "paligemma": Around(
+        text="gemma", plain=("use_bidirectional_attention",), tying="outer", tied=True
+    ),
     "internvl_chat": Around(text="qwen2", key="llm_config"),
 }

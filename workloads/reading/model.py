@@ -12,6 +12,7 @@ from .. import families
 from ..config import Config
 from ..conv import ConvNet, read_convnet
 from ..families import AROUND_TEXT, FAMILIES
+from ..families.around import Around
 from ..transformer import Transformer
 from .convolutions import CONV_FAMILIES, read_convolutions
 from .diffusers import CLASS_KEY, read_diffusers
@@ -19,6 +20,8 @@ from .keys import check_keys, parts_left_out
 from .quantization import Stored, read_stored
 from .towers import read_towers
 from .transformer import head_of, read_transformer
+
+_TIED = "tie_word_embeddings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +133,25 @@ def _text_part(config: Config) -> Config:
     data = {key: value for key, value in text.data.items() if key not in around.plain}
     if text.data.get("model_type") in (None, outer):
         data["model_type"] = around.text
-    if "tie_word_embeddings" in config.data:
-        data["tie_word_embeddings"] = config.data["tie_word_embeddings"]  # the whole decides
-    elif around.tied is not None:
-        data.setdefault("tie_word_embeddings", around.tied)
+    tied = _tied(config.data, text.data, around)
+    if tied is not None:
+        data[_TIED] = tied
     text = replace(text, data=data)
     family = FAMILIES.get(text.string("model_type"))
     if family is not None and around.key in config.data:
         text = replace(text, defaults=family.sizes)
     return text
+
+
+def _tied(outer: Mapping[str, Any], text: Mapping[str, Any], around: Around) -> object:
+    """Return what a model around a text says of its head; None where the text's family says."""
+    if around.tying == "outer":
+        return outer.get(_TIED, around.tied)
+    if around.tying == "text":
+        return text.get(_TIED)
+    if around.tying == "either" and outer.get(_TIED) is False:
+        return text.get(_TIED)
+    return outer.get(_TIED, text.get(_TIED))
 
 
 def _without_outer_class(data: Mapping[str, Any]) -> dict[str, Any]:
