@@ -5,11 +5,12 @@ import pytest
 from bitlathe.arch.numerics import HPCA25, PENumerics
 from bitlathe.arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
 from bitlathe.arch.pe_base import PEKind
-from bitlathe.sim.rtl.tools import missing_for_cxxrtl, missing_for_iverilog
+from bitlathe.sim.rtl.tools import missing_for_cxxrtl, missing_for_iverilog, yosys_folder
 
 needs_iverilog = pytest.mark.skipif(
     missing_for_iverilog() is not None, reason=str(missing_for_iverilog())
 )
+needs_pyosys = pytest.mark.skipif(yosys_folder() is None, reason=str(missing_for_cxxrtl()))
 needs_cxxrtl = pytest.mark.skipif(
     missing_for_cxxrtl() is not None, reason=str(missing_for_cxxrtl())
 )
@@ -18,10 +19,21 @@ FLOOR = PENumerics(alignment="floor", rounding="floor", overflow="saturate", sum
                    accumulator_bits=12, exponent_bits=6)  # fmt: skip
 NARROW = PENumerics(accumulator_bits=6, guard_bits=0, overflow="wrap", exponent_bits=6)
 WIDE = PENumerics(reference="lanes_and_accumulator", accumulator_bits=21)
+# exponents that pass their top: INT8 activations have none, lane sums of 19 bits become 3
+SMALL = PENumerics(accumulator_bits=4, exponent_bits=4)
+SMALL_WRAPS = PENumerics(accumulator_bits=4, exponent_bits=4, alignment="floor",
+                         rounding="floor", overflow="wrap")  # fmt: skip
 CONFIGURATIONS: dict[str, tuple[PEKind, str]] = {
     "bit-serial hpca25 int8": (BitSerialPE(numerics=HPCA25), "int8"),
     "bit-serial hpca25 fp4": (BitSerialPE(numerics=HPCA25, group_gap=1), "bitmod_fp4"),
     "bit-serial hpca25 fp3 skipping": (BitSerialPE(numerics=HPCA25, skip_zero_terms=True), "fp3"),
+    "bit-serial hpca25 int8, twelve lanes": (BitSerialPE(numerics=HPCA25, lanes=12), "int8"),
+    "bit-serial exponents that saturate": (
+        BitSerialPE(numerics=SMALL, activation="int8"), "int8",
+    ),
+    "bit-serial exponents that wrap": (
+        BitSerialPE(numerics=SMALL_WRAPS, activation="int8"), "int8",
+    ),
     "bit-serial int8": (BitSerialPE(), "int8"),
     "bit-serial int4": (BitSerialPE(), "int4"),
     "bit-serial int6 skipping": (BitSerialPE(skip_zero_terms=True, group_gap=2), "int6"),

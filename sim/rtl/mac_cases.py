@@ -32,17 +32,13 @@ def _case(
     rows = len(groups.first)
     sums = by_size(groups, run)
     when = np.cumsum(rng.random(rows) < 0.1) + np.arange(rows)
-    wide: dict[str, Any] = {
-        "in_valid": np.ones(rows, np.int64),
-        "in_first": groups.first,
-        "in_last": groups.last,
-        **ports,
-    }
-    fields = {}
+    wide = {"in_first": groups.first, "in_last": groups.last, **ports}
+    # what lies at the ports of an idle clock is of any other row, and must not matter
+    other = rng.integers(0, rows, int(when[-1]) + 1)
+    fields: dict[str, Any] = {"in_valid": np.isin(np.arange(other.size), when)}
     for name, each in wide.items():
-        spread = np.zeros((int(when[-1]) + 1, *each.shape[1:]), np.int64)
-        spread[when] = each
-        fields[name] = spread
+        fields[name] = each[other].astype(np.int64)
+        fields[name][when] = each
     clock = when[groups.last] + MAC_CLOCKS
     return Case(fields, int(clock[-1]) + 2, {"sum_valid": Events(clock, sums)})
 
