@@ -14,7 +14,8 @@ from ..schemes.granularity import Granularity
 from ..schemes.layout import Layout
 from ..schemes.levels import Level
 from ..schemes.patterns import Raw, bits_to_float, float_bits
-from ..schemes.scales import E4M3, BitmodMxScale, FloatScale, PlaneScale, ScaleFormat
+from ..schemes.scale_format import ScaleFormat
+from ..schemes.scales import E4M3, BitmodMxScale, FloatScale, PlaneScale
 from ..schemes.scheme import Scheme
 from .level_scales import Tree, product, store_offsets, stored
 

@@ -18,7 +18,7 @@ from ..formats.families import named
 from ..formats.format import Format
 from .granularity import Granularity
 from .patterns import LAYOUTS, Raw, bits_to_float, float_bits
-from .scales import ScaleFormat
+from .scale_format import ScaleFormat
 
 # how a scale that is wanted becomes one of its format
 RULES: Final = ("nearest", "floor", "ceil", "even", "rceil")

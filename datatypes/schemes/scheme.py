@@ -27,7 +27,8 @@ from .grammar import (
 from .granularity import GRANULARITIES, Granularity
 from .levels import Level, Offset, level_bits, scale_of
 from .rules import SchemeError, find_problem
-from .scales import SCALES, ScaleFormat
+from .scale_format import ScaleFormat
+from .scales import SCALES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

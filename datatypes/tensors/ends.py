@@ -1,7 +1,7 @@
 """The ends of the range: values that come back as infinity, scales that lose their digits.
 
 Where a scheme loses more than the format's own rounding does, a warning names the group and what
-would help. Scales that overflow are refused before (`schemes.scales.ScaleFormat.store`).
+would help. Scales that overflow are refused before (`schemes.scale_format.ScaleFormat.store`).
 """
 
 import warnings
