@@ -138,7 +138,7 @@ def test_search_cycles_takes_the_faster_of_two_mappings_on_the_machine() -> None
 
 
 MOST_SLOWER = 0.25
-"""Measured: at most 9 of 40, see docs/cycle.md."""
+"""Measured: at most 9 of 40, without the second mapping (docs/cycle.md)."""
 
 
 @pytest.mark.slow
