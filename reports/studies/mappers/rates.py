@@ -69,8 +69,8 @@ def prefill_rows(
     -------
     list of dict
         Clocks in 1e9 and traffic in 1e9 bytes of the run; traffic of its linear layers, and how
-        many times the floor of loop nests that is. Linear layers that are fused send nothing to DRAM
-        between them, and may move less.
+        many times the floor of loop nests that is. Linear layers that are fused send nothing to
+        DRAM between them, and may move less.
     """
     rows = []
     floor = linear_floor_bits(chip, model, context)

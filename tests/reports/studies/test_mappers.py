@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bitlathe.arch import load_arch
+from bitlathe.reports.studies.mappers.kinds import kind_rows
 from bitlathe.reports.studies.mappers.layers import layer_rows
 from bitlathe.reports.studies.mappers.rates import decode_rows, prefill_rows
 from bitlathe.reports.studies.mappers.study import RULE, Place, by_phase, gains, of_the_search
@@ -107,3 +108,29 @@ def test_a_prefill_of_2048_tokens_moves_little_beyond_the_floor() -> None:
     assert min(clocks, key=clocks.__getitem__) == "search-cycles"
     assert min(moved, key=moved.__getitem__) == "search-energy"
     assert all(row["over the floor"] >= 1 for row in rows.values())
+
+
+def test_kinds_of_layers_are_ratios_of_the_runs() -> None:
+    rows = kind_rows(load_model("opt-125m"), 16, [("decode", 1)])
+    one = {row["chip"]: row for row in rows if row["layers"] == "fc1"}
+    assert set(one) == {"bitmod", "ant", "olive", "fp16"}
+    clocks = {
+        (chip, mapper): next(
+            layer.cycles
+            for layer in simulate(
+                alone(chip), "opt-125m", "decode", 16, 1, "analytic", mapper
+            ).layers
+            if layer.name == "fc1"
+        )
+        for chip in ("bitmod", "fp16")
+        for mapper in (RULE, "search")
+    }
+    row = one["fp16"]
+    gain = clocks["fp16", RULE] / clocks["fp16", "search"]
+    assert row["clocks, rule / search"] == pytest.approx(gain)
+    over = clocks["fp16", "search"] / clocks["bitmod", "search"]
+    assert row["clocks over bitmod, search"] == pytest.approx(over)
+    for each in one.values():
+        own = one["bitmod"]["clocks, rule / search"]
+        rule, search = (each[f"clocks over bitmod, {name}"] for name in ("rule", "search"))
+        assert rule / search == pytest.approx(each["clocks, rule / search"] / own)
