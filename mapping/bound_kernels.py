@@ -1,9 +1,11 @@
 """What no mapping with given tiles undercuts, compiled.
 
-Transfers are not rounded up to whole accesses here, and none has to wait for another.
+Transfers are rounded up to whole accesses all together here, and none has to wait for another.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
+import numpy as np
 
 from ..datatypes.base.compiled import compiled
 from ..datatypes.base.inner_kernels import OPTIONS, inner
@@ -209,6 +211,12 @@ def _crossing(innermost, tier, tile, plan):
 
 
 @inner
+def _whole_clocks(clocks):
+    """Return clocks of which each transfer takes whole ones, rounded up but for rounding errors."""
+    return max(0.0, np.ceil(clocks * (1 - 1e-12)))
+
+
+@inner
 def _tier(tier, innermost, tile, plan, rates, busy, spared, less):
     """Add what a tier's transfers take, and what is spared; return their least energy.
 
@@ -232,13 +240,13 @@ def _tier(tier, innermost, tile, plan, rates, busy, spared, less):
             once, again = clocks[t, ONCE, p], clocks[t, AGAIN, p]
             if once + again == 0.0:
                 continue
-            busy[p] += once * elements + again * more
+            busy[p] += _whole_clocks(once * elements + again * more)
             # a write, and a read-back, are spared; of the first tier first load and last store are
             # with the edges
             each = once if tier > 1 else 0.0
             if sums:
                 each += clocks[t, SPARED, p] if more > 0.0 or tier > 1 else once
-                less[p] += again * more if tier > 1 else 0.0
+                less[p] += again * more + 1 if tier > 1 else 0.0
             if each > 0.0:
                 spared[p] += step * each + clocks[t, ROUNDED, p]
         total += energy[t, 0] * elements + energy[t, 1] * more
@@ -382,7 +390,6 @@ def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
             cycles = max(cycles, (waits - spared[p]) * (1 - 1e-12) - 1)
             likely = max(likely, waits)
             busiest = max(busiest, base[p, BUSY] + moved[p] + deeper[1 + ports + p])
-        busiest = busiest * (1 - 1e-12) - 1
         edgeless = max(compute, cycles - ROUNDINGS, busiest - ROUNDINGS)
         cycles = max(cycles + edge, busiest)
         out[0] = min(out[0], cycles)
@@ -485,7 +492,7 @@ def _least(tier, tile, plan, rates, room, found):
         for p in range(ports):
             every = 1 + ports + p
             found[0, every] = min(found[0, every], busy[p])
-            found[1, every] = min(found[1, every], busy[p] - less[p])
+            found[1, every] = min(found[1, every], _whole_clocks(busy[p] - less[p]))
             found[0, 1 + p] = min(found[0, 1 + p], max(0.0, busy[p] - spared[p]))
             found[1, 1 + p] = min(found[1, 1 + p], max(0.0, busy[p] - less[p] - spared[p]))
 
@@ -499,7 +506,7 @@ def _add_again(move, more, rates, found):
     ports = rates[0].shape[2]
     found[0] += rates[1][move, 1] * more
     for p in range(ports):
-        found[1 + ports + p] += rates[0][move, AGAIN, p] * more
+        found[1 + ports + p] += _whole_clocks(rates[0][move, AGAIN, p] * more)
 
 
 @inner

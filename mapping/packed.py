@@ -442,7 +442,7 @@ class Packed:
         up, down = self.pace
         cycles = -(-(counts.prod(axis=1) * up) // down)
         least, energy_pj = self.floor if traffic else (0.0, self.once_pj)
-        cycles = np.maximum(cycles + self.waiting_cycles, math.ceil(least * (1 - 1e-12)) - 1)
+        cycles = np.maximum(cycles + self.waiting_cycles, math.ceil(least))
         energy = self.units_pj(ways) + energy_pj
         energy += cycles * self.hierarchy.static_pj
         rates = self._flat[1][1]

@@ -84,7 +84,7 @@ def bound_of_cell(level, i, j, compute, energies, tiers, scratch):
         every = p + part.size // 2
         waits = max(waits, part[p] + tiers[level - 1, p, i, j])
         busiest = max(busiest, part[every] + tiers[level - 1, every, i, j])
-    cycles = max(edge + max(float(compute), waits * (1 - 1e-12) - 1), busiest * (1 - 1e-12) - 1)
+    cycles = max(edge + max(float(compute), waits * (1 - 1e-12) - 1), busiest)
     return cycles, part[0] + tiers[level - 1, 0, i, j] + energies[1] * cycles
 
 
@@ -206,7 +206,7 @@ def note_part(level, energies, plan, rates, scratch):
                 least = min(least, outer[order, p, MOVED] - base[p, BUSY])
                 every = min(every, outer[order, p, ALL_MOVED] - base[p, BUSY])
         part[1 + p] = (base[p, EXCESS] + base[p, WITHIN]) / plan[5][1] + least + busy[0, p]
-        part[1 + ports + p] = base[p, BUSY] + every + busy[3, p]
+        part[1 + ports + p] = base[p, BUSY] + every + max(0.0, busy[3, p] * (1 - 1e-12) - 1)
 
 
 @inner
