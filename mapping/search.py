@@ -19,7 +19,8 @@ them, where a whole block has several of their tiles; and for every block of the
 dimension that is innermost of the loops outside. Units that take an element alike all write it.
 Sums are unfinished where loops that add to them are outside a tile of which the next memory inside
 holds a part only: they take the room of unfinished ones, and each block brings them in and out.
-The most promising come first, which changes what is costed, not what is found.
+The most promising come first, which changes what is costed, not what is found: of mappings that
+are equal in clocks and energy the first in the order of bounds, whatever was left out before it.
 """
 
 import math

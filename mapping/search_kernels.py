@@ -22,6 +22,7 @@ from .tile_kernels import bound_of_cell, bound_orders, expand, look_up, note_par
 from .visit_kernels import steps
 
 FIRST_ROOM = 1 << 12  # tiles to take room for at first
+RELAXED = 1e-9  # of the energy that a probe found
 
 
 @compiled(error_model="numpy")
@@ -83,6 +84,8 @@ def search_tiles(
         i = at[level]
         at[level] += 1
         if level == 0:
+            # of equals the first in the order of all is kept, not what the probe found
+            front[0][0, 1] *= 1 + RELAXED * probing
             probing = i == 0
         elif fixed[3] and hopeless(bounds[0, i, 0], bounds[0, i, 1], front, objective):
             continue
