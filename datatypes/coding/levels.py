@@ -296,10 +296,11 @@ def offset_spans(offset: Offset, tree: Tree, low: Reals, high: Reals) -> Spans:
     offset : Offset
     tree : Tree
     low, high : (groups,) float64
-        Ends of each group; under an unsigned format they are stretched to contain 0.
+        Ends of each group; beside a zero point, and under an unsigned format, they are stretched
+        to contain 0.
     """
     fmt = offset.levels[0].format
-    if fmt is not None and not fmt.signed:
+    if offset.kind == "zero" or (fmt is not None and not fmt.signed):
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     return Spans(by_level=tree.largest(high - low), low=low)
 

@@ -160,10 +160,11 @@ class Level:
         return np.asarray(self.format.values.astype(np.float32))
 
     def nearest(self, x: NDArray[np.float64], wanted: NDArray[np.bool_]) -> Raw:
-        """Return the patterns nearest to (...) numbers; where wanted, not that of 0."""
+        """Return the patterns nearest to (...) numbers, saturated; where wanted, not that of 0."""
         if self.format is None or self.name in LAYOUTS:
             sign = np.signbit(x).astype(np.uint32) << np.uint32(self.bits - 1)
-            return np.asarray(float_bits(np.abs(x), self.name, wanted) | sign)
+            size = np.minimum(np.abs(x), LAYOUTS[self.name].max)
+            return np.asarray(float_bits(size, self.name, wanted) | sign)
         found = self.format.encode(x).astype(np.uint32)
         lost = wanted & (self.format.values[found] == 0)
         if lost.any():
@@ -282,6 +283,17 @@ def level_bits(levels: Sequence[Level], rows: int, columns: int) -> int:
 def free_of_scales(formats: Sequence[Format], offset: Offset | None) -> bool:
     """Return whether minima are the same under all scales: where all elements start at 0."""
     return offset is not None and offset.kind == "minimum" and all(f.min == 0 for f in formats)
+
+
+def zero_reaches(formats: Sequence[Format], offset: Offset) -> bool:
+    """Return whether zero points may be any number between the ends of the elements' grids."""
+    fmt = offset.levels[0].format
+    if offset.kind != "zero" or fmt is None:
+        return True
+    below = all(f.min >= 0 or fmt.signed for f in formats)
+    if len(offset.levels) > 1:
+        return below
+    return below and all(fmt.max >= f.max and (f.min >= 0 or fmt.min <= f.min) for f in formats)
 
 
 def find_level_problem(

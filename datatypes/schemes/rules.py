@@ -8,7 +8,7 @@ from ..formats.catalogue import ENTRIES
 from ..formats.format import Format, Mixture
 from .coders import CODERS
 from .granularity import Granularity
-from .levels import Level, Offset, find_level_problem, free_of_scales
+from .levels import Level, Offset, find_level_problem, free_of_scales, zero_reaches
 from .scales import SCALES
 
 # clips that try several scales for each group
@@ -112,6 +112,13 @@ def _nested(s: Facts) -> tuple[str, str] | None:
             "a clip cuts the largest magnitude, not the ends of a range; leave it out",
         ),
         (signed and offset is not None, "/", "with a minimum or zero a scale needs no sign"),
+        (
+            offset is not None and not zero_reaches(formats, offset),
+            "-",
+            f"zero points of {offset and offset.levels[0].name} do not reach from "
+            f"{min(f.min for f in formats):g} to {max(f.max for f in formats):g}, the ends of "
+            f"{s.element.name}",
+        ),
         (
             searched and offset is not None and len(offset.levels) > 1 and not fixed,
             "/",

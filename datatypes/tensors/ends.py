@@ -15,6 +15,7 @@ from ..base.errors import BitlatheError
 from ..coding.coded import Coded
 from ..coding.coders import coder_of
 from ..coding.levels import offsets_of
+from ..schemes.levels import parents
 from ..schemes.patterns import LAYOUTS
 from ..schemes.scales import BIAS, IntScale, PlaneScale
 from ..schemes.scheme import Scheme
@@ -120,6 +121,22 @@ def _level_bounds(coded: Coded) -> tuple[float, float]:
     return least, most
 
 
+def _small_level_scales(coded: Coded) -> Bools:
+    """Return which groups' scales of nested levels are at the lower end of what is stored."""
+    levels, layout = coded.scheme.levels, coded.layout
+    small = np.zeros(layout.groups, np.bool_)
+    if _level_bounds(coded)[0] < FAR:
+        small |= np.abs(group_scales(coded)) < FAR
+    last = coded.upper_scales[-1] if coded.upper_scales else coded.scales[:, 0]
+    top = np.abs(levels[-1].decode(last))
+    fmt = levels[-1].format
+    least = FP32[0] if fmt is None else fmt.smallest_subnormal
+    if (low := top <= FEW * least).any():
+        first, outer = levels[0].granularity, levels[-1].granularity
+        small |= low[parents(first, outer, layout.rows, layout.columns)]
+    return small
+
+
 def _largest_scale(coded: Coded) -> float:
     """Return a bound of the scales of all groups, from the largest of their patterns."""
     coder, outer = coder_of(coded.scheme), coded.scheme.scale_format.outer
@@ -144,6 +161,10 @@ def _look_for_lost_digits(coded: Coded, array: Floats, work: np.dtype[Any]) -> N
     if coded.scheme.scale_format.power:
         # under a larger scale than wanted, the upper half of the grid is not used
         lossy &= amax <= coded.scheme.formats[0].max_abs * 2.0 ** (-BIAS - 1)
+    if coded.scheme.levels:
+        used = np.abs(group_scales(coded)[index]).astype(np.float64)
+        reach = used * max(f.max_abs for f in coded.scheme.formats)
+        lossy &= (2 * amax <= reach) | (used < FAR)
     if lossy.any():
         lossy &= (_groups(coded, values_of(coded, work))[index] != x).any(axis=1)
     if not lossy.any():
@@ -163,8 +184,7 @@ def _small_scales(coded: Coded) -> Bools:
     """Return which groups have a scale that may have lost digits; among them those of zeros."""
     coder, scale, raw = coder_of(coded.scheme), coded.scheme.scale_format, coded.scales
     if coded.scheme.levels:
-        far = _level_bounds(coded)[0] >= FAR
-        return np.zeros(len(raw), np.bool_) if far else np.abs(group_scales(coded)) < FAR
+        return _small_level_scales(coded)
     if scale.power:
         return np.asarray(raw[:, 0] == 0)
     if isinstance(scale, PlaneScale):
@@ -193,7 +213,7 @@ def _where_stored(scheme: Scheme) -> tuple[str, str]:
     """Return where a scale of a scheme is stored, and which formats would reach smaller ones."""
     scale = scheme.scale_format
     if scheme.levels:
-        return "float32", ""
+        return scheme.levels[-1].name, ""
     where = {"row": "the fp16 scale of its row", "tensor": "float32"}.get(scale.outer, scale.name)
     wider = {"fp32": "", "bf16": "/fp32"}.get(scale.name, "/bf16 or /fp32")
     if coder_of(scheme).outer_is_step or scale.power or scale.outer == "tensor":

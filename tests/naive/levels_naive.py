@@ -48,10 +48,13 @@ class Level:
         self.table = None
         if values is not None:
             self.table = [(c, v) for c, v in enumerate(values) if v is not None]
+            self.minus = next((c for c, v in self.table if v == 0 and str(v) == "-0.0"), None)
             signs = {c for c, v in self.table if v == 0 and str(v) == "-0.0"}
             if any(v == 0 and c not in signs for c, v in self.table):
                 self.table = [(c, v) for c, v in self.table if c not in signs]
             self.by_code = dict(self.table)
+            if self.minus is not None:
+                self.by_code[self.minus] = -0.0
             self.rising = sorted((v, c) for c, v in self.table)
             self.positive = sorted((v, c) for c, v in self.table if v > 0)
             doubles = zip(self.positive, self.positive[1:], strict=False)
@@ -68,6 +71,8 @@ class Level:
             found = f32(y)
             return float(np.nextafter(f32(0), f32(1))) if wanted and found == 0 else float(found)
         code = nearest(y, self.rising)
+        if self.by_code[code] == 0 and np.signbit(y) and not wanted and self.minus is not None:
+            return self.minus
         if wanted and self.by_code[code] == 0:
             if y < 0 and self.signed:
                 return max((v, c) for c, v in self.table if v < 0)[1]
@@ -146,7 +151,8 @@ class Coding:
         rows, columns = self.cut[0][at]
         part = [self.x[r, c] for r in rows for c in columns]
         low, high = float(min(part)), float(max(part))
-        if self.kind and all(v >= 0 for _, v in self.offset[1][0].table or [(0, -1)]):
+        unsigned = self.kind and all(v >= 0 for _, v in self.offset[1][0].table or [(0, -1)])
+        if self.kind == "zero" or unsigned:
             low, high = min(low, 0.0), max(high, 0.0)
         return low, high, part
 
@@ -215,7 +221,7 @@ class Coding:
         return least - (low / float(own) if own != 0 else 0.0)
 
     def offset_code(self, at, own, member, above):
-        real = self.real_offset(at, own, member)
+        real = self.real_offset(at, own, member) + 0.0  # -0 is 0
         if above is not None:
             real = real / float(above) if above > 0 else 0.0
         return self.offset[1][0].near(real, False)

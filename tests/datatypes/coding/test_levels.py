@@ -172,7 +172,22 @@ def test_drawn_elements_are_right_on_average():
     assert np.median(inner) < step / 20
 
 
+def test_groups_of_equal_elements_come_back():
+    x = np.full((4, 64), np.float32(-0.3))
+    for text in ("uint4@g64/fp16~fp16", "fp4_e2m1@g16/fp16~int6", "uint4@g32/fp16-fp16", "q4_k"):
+        np.testing.assert_allclose(bl.quantize(x, text).dequantize(), x, rtol=2e-3)
+
+
+@pytest.mark.parametrize("text", ["hif4", "q4_0", "int4@tensor/ue5m3", "razer"])
+def test_scales_at_the_lower_end_are_warned_of(text):
+    x = np.random.default_rng(8).normal(size=(2, 64)) * 1e-60
+    with pytest.warns(UserWarning, match="underflows in (e6m2|fp16|ue5m3|fp32): stored as"):
+        bl.quantize(x, text)
+
+
 REFUSED = {
+    "int4@g32/fp16~uint4": "zero points of uint4 do not reach from -7 to 7, the ends of int4",
+    "uint8@g32/fp16~uint4": "zero points of uint4 do not reach from 0 to 255",
     "int4@g32/e4m3@tensor/fp32": "among levels it is written fp8_e4m3@tensor/fp32",
     "int4@g32/ue5m3@g48/fp16": "levels do not nest: scale fp16 is shared by g48",
     "int4@g32/uint8@g32/fp16": "not made of two or more whole groups of g32",
