@@ -39,7 +39,8 @@ extern "C" int64_t run(const uint32_t *rows, int64_t row_count, int64_t clocks,
         top.p_clk.set<bool>(false); top.step();
 @WATCH@
         if (next < row_count && (!(row[0] & 1) || @READY@)) next++;
-        top.p_clk.set<bool>(true); top.step();
+        // registers take their values; what follows from them is seen to by the next step
+        top.p_clk.set<bool>(true); top.eval(); top.commit();
     }
     return next;
 }

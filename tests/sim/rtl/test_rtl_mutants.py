@@ -38,7 +38,7 @@ def test_wrong_gates_of_an_integer_mac_are_noticed(tmp_path: Path) -> None:
 @needs_iverilog
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("integer 8 x 8 into 18, four lanes", 1), ("bit-serial int6 skipping", 3),
+    [("integer 8 x 8 into 18, four lanes", 1), ("bit-serial int6 skipping", 4),
      ("bit-serial hpca25 int8", 3)],
 )  # fmt: skip
 def test_wrong_gates_are_noticed(name: str, most: int, tmp_path: Path) -> None:
