@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
-from math import prod
+from math import isqrt, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -229,12 +229,18 @@ def step_sizes(axes: tuple[Axis, ...]) -> tuple[Tile, ...]:
     for axis in axes:
         some = {(1, 1, 1)}
         for one, other in product(set(dims_of(axis.dims)) & set("mnk"), repeat=2):
-            for extent in {axis.size // blocks for blocks in range(1, axis.size + 1)}:
+            for extent in _quotients(axis.size):
                 sizes = {one: extent} if one == other else {one: extent, other: axis.size // extent}
                 some.add((sizes.get("m", 1), sizes.get("n", 1), sizes.get("k", 1)))
         joined = product(found, _largest(some))
         found = _largest({(a * x, b * y, c * z) for (a, b, c), (x, y, z) in joined})
     return tuple(found)
+
+
+def _quotients(size: int) -> set[int]:
+    """Return all whole quotients of a size."""
+    roots = range(1, isqrt(size) + 1)
+    return {*roots, *(size // each for each in roots)}
 
 
 def _largest(tiles: Iterable[Tile]) -> list[Tile]:
