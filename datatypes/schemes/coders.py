@@ -108,6 +108,8 @@ _LISTED = (
         entries=True,
         clips=("absmax",),
     ),
+    CoderFacts(name="levels", scales=("levels",), integers=False, unsigned=False),
+    CoderFacts(name="offset", scales=("levels",), integers=False, unsigned=False, offset=True),
     CoderFacts(
         name="dgq",
         scales=("int",),
@@ -116,7 +118,5 @@ _LISTED = (
         along_rows=True,
         clips=("absmax",),
     ),
-    CoderFacts(name="levels", scales=("levels",), integers=False, unsigned=False),
-    CoderFacts(name="offset", scales=("levels",), integers=False, unsigned=False, offset=True),
 )
 CODERS: Final = {facts.name: facts for facts in _LISTED}
