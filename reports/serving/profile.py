@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
-from ...sim import Run
+from ...sim import LayerRun, Run
 from ...workloads import Step
 from ...workloads.step import Generating, Piece
 from .grid import Grid, Point
@@ -78,6 +78,8 @@ def tokens_step(tokens: int, grid: Grid) -> Step:
 def layer_times(run: Run) -> dict[str, Fraction]:
     """Return the microseconds of one layer of each kind; kinds that differ (windows) in the mean.
 
+    The time of layers that are fused on the chip is that of the first of them, the others' is 0.
+
     Parameters
     ----------
     run : Run
@@ -91,11 +93,19 @@ def layer_times(run: Run) -> dict[str, Fraction]:
     clocks: Counter[str] = Counter()
     products: Counter[str] = Counter()
     for layer in run.layers:
-        clocks[place_of(layer.name)] += layer.cycles * layer.count
-        if layer.unit is None:
-            products[layer.name if layer.name == "router" else place_of(layer.name)] += layer.count
+        names = layers_of(layer)
+        clocks[place_of(names[0])] += layer.cycles * layer.count
+        for name in names[1:]:
+            clocks[place_of(name)] += 0
+        for name in names if layer.unit is None else ():
+            products[name if name == "router" else place_of(name)] += layer.count
     per_us = Fraction(run.clock_ghz) * 1000
     return {place: total / per_us / _instances(place, products) for place, total in clocks.items()}
+
+
+def layers_of(layer: LayerRun) -> list[str]:
+    """Return the names of what runs as one layer: a group's, or its own alone."""
+    return [layer.name] if layer.fused is None else list(layer.fused["layers"])
 
 
 def _instances(place: str, products: Mapping[str, int]) -> int:
@@ -167,7 +177,7 @@ def moe_row(run: Run, times: Mapping[str, Fraction], tokens: int) -> dict[str, A
     tokens : int
         Its tokens.
     """
-    used = sum(each.count for each in run.layers if each.name == "expert_down_proj")
+    used = sum(each.count for each in run.layers if layers_of(each)[-1] == "expert_down_proj")
     layers = sum(each.count for each in run.layers if each.name == "router")
     return {
         "ep": 1,

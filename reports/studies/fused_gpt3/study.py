@@ -1,0 +1,100 @@
+"""A layer of GPT-3 175B, fused and apart, beside AccelForge's optima of the same chip and layer.
+
+AccelForge searches all mappings of its own model, fused ones too, for one layer without norms,
+residual sums and activation: rows of the layer that are not there are left out of the sums here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ....arch import Arch, load_arch
+from ....sim import LayerRun, Run, simulate
+from ....workloads import Model, load_model
+
+CHIP = Path(__file__).with_name("tpu-v4i.yaml")
+GPT3 = {
+    "model_type": "opt",  # of GPT-3's sizes: two matrices in its MLP, all heads with their own keys
+    "hidden_size": 12288,
+    "word_embed_proj_dim": 12288,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 96,
+    "ffn_dim": 49152,
+    "vocab_size": 2,
+    "max_position_embeddings": 2048,
+    "activation_function": "relu",
+}
+"""One layer of GPT-3 175B (Brown et al., arXiv 2005.14165, table 2.1)."""
+CONTEXT = 2048
+
+
+class Published(NamedTuple):
+    """An optimum: energy in all and of DRAM, and time."""
+
+    joules: float
+    dram_joules: float
+    milliseconds: float
+
+
+ACCELFORGE: Mapping[bool, Published] = {
+    False: Published(1.3358088, 0.4472432, 59.500957),
+    True: Published(1.1749368, 0.2207908, 56.330588),
+}
+"""By whether layers are fused: ``tpu_v4i|gpt3_175B`` with 2,048 new tokens, of
+tests/regression_reference.json in Accelergy-Project/accelforge at commit 01f87eb; energy of DRAM is
+the sum of its ``MainMemory``."""
+
+_NOT_THERE = ("embedding", "final_norm", "lm_head")
+_NOT_THERE_BEHIND = ("norm", "residual", "kv_cache")
+
+
+def is_there(layer: LayerRun) -> bool:
+    """Return whether AccelForge's layer has a layer."""
+    return layer.name not in _NOT_THERE and not layer.name.endswith(_NOT_THERE_BEHIND)
+
+
+def rows(
+    chip: Arch | None = None, model: Model | None = None, context: int = CONTEXT
+) -> list[dict[str, Any]]:
+    """Return energy and time of a prefill, apart and fused, here and as published.
+
+    Parameters
+    ----------
+    chip : Arch, optional
+        The study's; published figures are of that.
+    model : Model, optional
+        One layer of GPT-3 175B.
+    context : int
+        Tokens.
+    """
+    on, network = chip or load_arch(CHIP), model or load_model(GPT3)
+    found = []
+    for fusion, published in ACCELFORGE.items():
+        run = simulate(
+            on, network, context=context, fidelity="analytic", mapper="search", fusion=fusion
+        )
+        here = of_run(run)
+        found.append(
+            {
+                "layers": "fused" if fusion else "apart",
+                "J": here.joules,
+                "J, AccelForge": published.joules,
+                "DRAM J": here.dram_joules,
+                "DRAM J, AccelForge": published.dram_joules,
+                "ms": here.milliseconds,
+                "ms, AccelForge": published.milliseconds,
+                "fused": " ".join(each.name for each in run.layers if each.fused),
+            }
+        )
+    return found
+
+
+def of_run(run: Run) -> Published:
+    """Return the energy and time of what AccelForge's layer has, in a run."""
+    some = [layer for layer in run.layers if is_there(layer)]
+    cycles = sum(layer.cycles * layer.count for layer in some)
+    return Published(
+        joules=sum(layer.energy_pj["total"] * layer.count for layer in some) * 1e-12,
+        dram_joules=sum(layer.energy_pj["dram"] * layer.count for layer in some) * 1e-12,
+        milliseconds=cycles / run.clock_ghz * 1e-6,
+    )
