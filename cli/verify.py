@@ -7,7 +7,7 @@ import click
 from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH
 from ..reports.terminal import print_json, print_table, progress_bar
-from .base import chip_settings, json_option, main, settings_option
+from .base import check_place, chip_settings, json_option, main, settings_option
 
 
 @main.command()
@@ -38,8 +38,7 @@ def rtl(
     from ..sim.rtl.testbench import files_of, write_files
     from ..sim.verify.run import subjects_of
 
-    if out.exists() and not out.is_dir():
-        raise BitlatheError(f"--out {out} is a file; name a folder.")
+    check_place("--out", out / "testbench.v")
     written = []
     for name, pe, weight in subjects_of(load_arch(arch, chip_settings(settings))):
         texts = files_of(pe_design(pe, weight), pe_case(pe, weight, rows, seed))

@@ -94,7 +94,13 @@ def _compared(
 
 
 def subjects_of(arch: Arch) -> tuple[Subject, ...]:
-    """Return the PE of a chip with each weight format that its layers have."""
+    """Return the PE of a chip with each weight format that its layers have.
+
+    Raises
+    ------
+    BitlatheError
+        A bit-serial PE whose weights are of stated bits alone: no terms follow from them.
+    """
     pe = arch.pe.record
     if not isinstance(pe, BitSerialPE):
         return ((f"{arch.name} {pe.kind}", pe, ""),)
@@ -104,6 +110,11 @@ def subjects_of(arch: Arch) -> tuple[Subject, ...]:
         if scheme is not None:
             element = scheme.element
             found[element.name] = (f"{arch.name} {pe.kind}, {element.name}", pe, element)
+    if not found:
+        raise BitlatheError(
+            f"{arch.name}: formats.linear.weight states bits alone; a scheme, such as "
+            "int8@channel, is needed for the terms of a bit-serial PE"
+        )
     return tuple(found.values())
 
 

@@ -1,13 +1,18 @@
 """`bitlathe verify`: every rung agrees, and a disagreement is seen and ends with status 1."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from bitlathe.arch import load_arch
 from bitlathe.arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from bitlathe.cli import main
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.sim.rtl.testbench import run_iverilog
+from bitlathe.sim.rtl.tools import missing_for_iverilog
 from bitlathe.sim.verify import run as verifying
 from bitlathe.sim.verify.dots import DOTS
 from bitlathe.sim.verify.reference import reference
@@ -79,3 +84,26 @@ def test_a_disagreement_ends_with_status_1(monkeypatch: pytest.MonkeyPatch) -> N
     done = CliRunner().invoke(main, ["verify", "--arch", "gemmini-like"])
     assert done.exit_code == 1
     assert "number 0:" in done.output
+
+
+def test_bad_places_and_chips_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
+        done = CliRunner().invoke(main, ["rtl", "--arch", "bitmod", "--out", str(folder)])
+        assert done.exit_code == 2
+        assert "is a file, not a folder" in done.output
+    chip = load_arch(
+        "bitmod", {"formats.linear.weight": {"bits": 4}, "formats.attention.weight": {"bits": 8}}
+    )
+    with pytest.raises(BitlatheError, match="a scheme, such as"):
+        verifying.subjects_of(chip)
+
+
+def test_what_is_written_passes_in_another_simulator(tmp_path: Path) -> None:
+    command = ["rtl", "--arch", "ant", "--rows", "40", "--out", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (said,) = json.loads(done.output)
+    assert {"fp_mac.v", "testbench.v", "rows.hex"} <= set(said["files"])
+    if missing_for_iverilog() is None:
+        assert run_iverilog(Path(said["folder"])).agree
