@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 @settings_option
 @json_option
 def archs(name: str | None, settings: tuple[str, ...], *, as_json: bool) -> None:
-    """List the shipped chips, or show one: memories, axes, area, leakage; or a system of chips.
+    """List the shipped chips and systems, or show one: memories, axes, area, leakage.
 
-    NAME is a chip of the list, a system, or the path of a YAML file.
+    NAME is a chip or a system of the list, or the path of a YAML file.
     """
     from ..arch import arch_names, load_arch, load_system
-    from ..arch.system import is_system
+    from ..arch.system import is_system, system_names
 
     if name is not None and is_system(name):
         from ..reports.systems.show import system_lines
@@ -64,6 +64,7 @@ def archs(name: str | None, settings: tuple[str, ...], *, as_json: bool) -> None
         print_json(rows)
     else:
         print_table(rows)
+        click.echo(f"systems of chips: {', '.join(system_names())}")
 
 
 def _show_chip(chip: "Arch", *, as_json: bool) -> None:

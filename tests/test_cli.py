@@ -76,6 +76,7 @@ def test_lists() -> None:
         names = {row["name"] for row in rows}
         assert {"archs": "bitmod", "models": "phi-2", "formats": "nf4"}[command] in names
         assert run(command).exit_code == 0
+    assert run("archs").stdout.splitlines()[-1] == "systems of chips: bitmod-pair"
 
 
 def test_reproduce_prints_a_list_of_rows() -> None:
