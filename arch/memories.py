@@ -159,8 +159,8 @@ class Dram(Record):
     both directions or for each. ``background_mw`` is drawn whether bits move or not (standby and
     refresh). ``refresh_fraction`` of the time it refreshes and moves nothing. ``size_gib`` is what
     it holds: runs on systems of chips say what does not fit. A transfer is whole bursts of
-    ``burst_bits``; left out, of `RULE_BURST_BITS` under rules, and whole clocks under mappings. What
-    else is left out is the component's.
+    ``burst_bits``; left out, of `RULE_BURST_BITS` under rules, and whole clocks under mappings.
+    What else is left out is the component's.
     """
 
     name: str = "dram"

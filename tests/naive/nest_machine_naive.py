@@ -96,7 +96,8 @@ class Machine:
         As `nest_naive.walk` takes them.
     chains : dict of str to list of (memory name, loops outside, doubled)
     memories : dict of str to dict
-        ``per``, ``ports`` as (direction, width, operands, bits of a burst or None), ``latency``, ``words``.
+        ``per``, ``ports`` as (direction, width, operands, bits of a burst or None), ``latency``,
+        ``words``.
     axes : tuple of str
     bits : function of (operand, partial, code) to Fraction
     step_cycles : Fraction
