@@ -180,9 +180,9 @@ def accumulator(net: Netlist, addend: Number, format: str, overflow: str) -> Non
         f"    assign old = in_first ? {bits}'d0 : total;",
         "    assign old_exponent = total_exponent;",
     ]
-    new = net.add("new", old, addend, format, overflow)
+    after = net.add("next", old, addend, format, overflow)
     clear = " ".join(f"total_{flag} <= 1'b0;" for flag in FLAGS)
-    take = " ".join(f"total_{flag} <= new_{flag};" for flag in FLAGS)
+    take = " ".join(f"total_{flag} <= next_{flag};" for flag in FLAGS)
     net.lines += [
         "    always @(posedge clk)",
         "        if (rst) begin",
@@ -191,8 +191,8 @@ def accumulator(net: Netlist, addend: Number, format: str, overflow: str) -> Non
         f"            total_exponent <= {WIDE}'d0;",
         "        end else if (in_valid) begin",
         f"            {take}",
-        f"            total <= {new.name};",
-        "            total_exponent <= new_exponent;",
+        f"            total <= {after.name};",
+        "            total_exponent <= next_exponent;",
         "        end",
         "    reg ended;",
         "    always @(posedge clk) ended <= !rst && in_valid && in_last;",

@@ -1,5 +1,7 @@
 """Generated hardware gives the bits and the clocks of the bit rung."""
 
+from pathlib import Path
+
 import pytest
 
 from bitlathe.arch.numerics import EXACT
@@ -7,6 +9,8 @@ from bitlathe.arch.pe import BitSerialPE, LutPE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.rtl.check import check_compiled, check_iverilog
 from bitlathe.sim.rtl.generate import pe_case, pe_design
+from bitlathe.sim.rtl.testbench import files_of, write_files
+from bitlathe.sim.rtl.tools import run_tool
 from rtl_cases import CONFIGURATIONS, needs_cxxrtl, needs_iverilog
 
 ROWS = 150
@@ -20,6 +24,16 @@ def test_every_bit_and_clock_of_a_short_run(name: str) -> None:
     found = check_iverilog(pe_design(pe, weight), pe_case(pe, weight, ROWS, seed=1))
     assert found.agree, found.first
     assert found.numbers > ROWS / 10
+
+
+@needs_iverilog
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_names_are_no_words_of_systemverilog(name: str, tmp_path: Path) -> None:
+    pe, weight = CONFIGURATIONS[name]
+    texts = files_of(pe_design(pe, weight), pe_case(pe, weight, 1, seed=1))
+    write_files(tmp_path, texts)
+    sources = sorted(each for each in texts if each.endswith(".v"))
+    run_tool("iverilog", ["iverilog", "-g2012", "-t", "null", *sources], tmp_path)
 
 
 @pytest.mark.slow
