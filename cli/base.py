@@ -12,6 +12,8 @@ from ..datatypes.base.errors import BitlatheError, to_install
 from ..reports.options import Commands, known, phases
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
+FIDELITY = "Rung: cycle (event by event) or analytic (closed forms)."
+MAPPER = "Best loop nests (search, search-cycles, search-energy), or a rule: see docs/mapping.md."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 settings_option = click.option(
     "--set", "settings", multiple=True, help="KEY=VALUE in the chip, e.g. array.rows=64."
@@ -24,17 +26,25 @@ phase_option = click.option(
     callback=known(phases),
     default="prefill",
     show_default=True,
-    help="prefill or decode.",
+    help="prefill (a prompt) or decode (a token).",
 )
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bitlathe")
 def main() -> None:
-    """Co-design toolkit for low-bit inference hardware.
+    r"""Co-design toolkit for low-bit inference hardware.
 
     Pick a number format and a chip: see what the format does to accuracy, and what the chip costs
     in time, energy and area.
+
+    \b
+    First steps:
+      bitlathe formats; bitlathe archs; bitlathe models     what is shipped
+      bitlathe quantize FILE --scheme int4_asym@g128        a format's error and bits
+      bitlathe simulate --arch bitmod --model llama-2-7b    a chip's time and energy
+
+    Each command prints JSON with --json, and its options with --help. Pages: docs/ of the project.
     """
 
 

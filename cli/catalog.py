@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @settings_option
 @json_option
 def archs(name: str | None, settings: tuple[str, ...], *, as_json: bool) -> None:
-    """List the shipped chips and systems, or show one: memories, axes, area, leakage.
+    """List the shipped chips and systems, or show one.
+
+    Shown of a chip: memories, axes, area, leakage.
 
     NAME is a chip or a system of the list, or the path of a YAML file.
     """
@@ -87,7 +89,9 @@ def _show_chip(chip: "Arch", *, as_json: bool) -> None:
 @click.option("--plot", type=PATH, help="Draw one layer: a .png, .svg or .pdf file.")
 @json_option
 def models(name: str | None, context: int, plot: Path | None, *, as_json: bool) -> None:
-    """List the shipped models, or show one: matrices, parameters, work and cache of a token.
+    """List the shipped models, or show one.
+
+    Shown of a model: matrices, parameters, work and cache of a token.
 
     NAME is a model of the list or a file that `simulate` takes.
     """
@@ -138,7 +142,9 @@ def _show_model(model: "Model", context: int, plot: Path | None, *, as_json: boo
 @click.option("--plot", type=PATH, help="Draw its values on number lines.")
 @json_option
 def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
-    """List the number formats, or show one: its values, codes and bit-serial terms.
+    """List the number formats, or show one.
+
+    Shown of a format: its values, codes and bit-serial terms.
 
     NAME is a format of the list or the path of a YAML file that describes one of your own.
     """

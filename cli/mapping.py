@@ -34,9 +34,14 @@ from .base import (
     callback=known(objectives),
     default="cycles",
     show_default=True,
-    help="What is least: cycles, energy or edp.",
+    help="What to make least: cycles, energy or edp (their product).",
 )
-@click.option("--mapping", "file", type=PATH, help="Your own: as --json has it, or a string.")
+@click.option(
+    "--mapping",
+    "file",
+    type=PATH,
+    help="File of your own mapping: as --json prints it, or one line.",
+)
 @click.option(
     "--constraint",
     "constraints",
@@ -44,7 +49,9 @@ from .base import (
     help="What the best must keep to, e.g. io.k=whole, weight.order=n,k,m, rows=k:32.",
 )
 @click.option("--certificate", type=PATH, help="A file to write: the mapping with a proof.")
-@click.option("--parts", type=int, help="Parts of its space to bound at most.  [default: 12000]")
+@click.option(
+    "--parts", type=int, help="Of the proof: parts of the space to bound at most.  [default: 12000]"
+)
 @click.option("--check", type=PATH, help="A certificate to check; --arch is not needed.")
 @settings_option
 @json_option
@@ -66,9 +73,10 @@ def map_command(
     *,
     as_json: bool,
 ) -> None:
-    """Find the best mapping of a layer on a chip: its loops, what moves, what stalls.
+    """Find the best mapping of a layer on a chip, and its cost.
 
-    The layer is a product (--gemm), or a model's (--model and --layer).
+    Shown are its loops, what moves, what stalls. The layer is a product (--gemm), or a model's
+    (--model and --layer).
     """
     from ..arch import load_arch
     from ..mapping.constraints import Constraints

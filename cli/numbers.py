@@ -14,12 +14,19 @@ from .base import json_option, main
 @main.command()
 @click.argument("file", type=PATH)
 @click.option(
-    "--scheme", "schemes", multiple=True, required=True, help="A scheme, e.g. bitmod_fp4@g128/int8."
+    "--scheme",
+    "schemes",
+    multiple=True,
+    required=True,
+    help="A scheme, e.g. int4_asym@g128; repeatable.",
 )
 @click.option("--plot", type=PATH, help="Draw error against bits (.png).")
 @json_option
 def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json: bool) -> None:
-    """Quantise the tensors of FILE (.npy, .npz, .safetensors, .gguf): error and bits per scheme.
+    """Quantize the tensors of FILE: error and bits per scheme.
+
+    FILE is a .npy, .npz, .safetensors or .gguf file. --scheme may be given more than once: a table
+    has a row for each. See `bitlathe formats` for names, docs/datatypes.md for the grammar.
 
     The format of a scheme may be the path of a YAML file: --scheme my.yaml@g64.
     """
@@ -55,7 +62,11 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
 @main.command()
 @click.option("--model", required=True, help="smollm2-135m, minilm-l6, or a Hugging Face folder.")
 @click.option(
-    "--scheme", "schemes", multiple=True, required=True, help="A scheme, e.g. bitmod_fp4@g128/int8."
+    "--scheme",
+    "schemes",
+    multiple=True,
+    required=True,
+    help="A scheme, e.g. int4_asym@g128; repeatable.",
 )
 @click.option("--tokens", type=int, help="Tokens to predict.  [default: 8000]")
 @click.option("--context", type=int, help="Tokens of a window.  [default: 512]")
@@ -72,11 +83,12 @@ def accuracy(
     *,
     as_json: bool,
 ) -> None:
-    """Run a language model with quantised weights: perplexity, divergence, errors.
+    """Measure a language model's perplexity with quantized weights.
 
-    The linear layers of its blocks are quantised; embedding and output head stay. Of the sentence
-    encoder minilm-l6: errors of weights, layer outputs and embeddings, and retrieval. A measure is
-    kept by the content of weights, text, scheme and code, and not taken twice.
+    Beside it: divergence and errors. The linear layers of its blocks are quantized; embedding
+    and output head stay. Of the sentence encoder minilm-l6: errors of weights, layer outputs
+    and embeddings, and retrieval. A measure is kept by the content of weights, text, scheme and
+    code, and not taken twice.
     """
     from dataclasses import asdict
 

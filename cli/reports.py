@@ -33,7 +33,11 @@ def sweep(
     salvage: bool,
     as_json: bool,
 ) -> None:
-    """Walk the design space of a sweep FILE; what OUT already holds is not run again."""
+    """Run the design space of a sweep FILE.
+
+    What the results folder already holds is not run again. See docs/sweeps.md for the file, and
+    `bitlathe report` for the page of the results.
+    """
     from ..reports.explore import plan_sweep, run_sweep
 
     if missing := [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]:
@@ -79,7 +83,10 @@ def sweep(
 )
 @json_option
 def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
-    """Write a sweep FOLDER's page, charts and tables."""
+    """Write the page, charts and tables of a sweep's FOLDER.
+
+    FOLDER is what `bitlathe sweep --out` made.
+    """
     from ..reports.explore.accuracy import Wanted, measure_accuracy
     from ..reports.page import report as write_report
 
@@ -101,9 +108,12 @@ def report(folder: Path, tokens: int | None, *, as_json: bool) -> None:
 @click.option("--out", type=PATH, help="Folder for the page and charts.")
 @json_option
 def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
-    """Rebuild a published STUDY: published beside reproduced beside corrected values.
+    """Rebuild a published STUDY, and correct it.
 
-    ``all``: each of them, and their chips on common ground, which takes minutes the first time.
+    Published values beside reproduced beside corrected ones, and what each objection changes.
+
+    STUDY is one of bitmod-hpca25, bitfusion-isca18, ant-micro22; common-ground, their chips on the
+    same models; or all of these. The last two take tens of minutes the first time.
     """
     from ..reports.studies.published import ALL, STUDIES
 

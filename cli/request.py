@@ -4,7 +4,7 @@ import click
 
 from ..reports.options import known, mappers, rungs
 from ..reports.terminal import print_json, print_table
-from .base import chip_settings, json_option, main, note, settings_option
+from .base import FIDELITY, MAPPER, chip_settings, json_option, main, note, settings_option
 
 
 @main.command()
@@ -13,9 +13,13 @@ from .base import chip_settings, json_option, main, note, settings_option
 @click.option("--text", type=int, default=256, show_default=True, help="Tokens of the text.")
 @click.option("--images", type=int, default=0, show_default=True, help="Images of the prompt.")
 @click.option("--answer", type=int, default=1, show_default=True, help="Tokens of the answer.")
-@click.option("--batch", type=int, default=1, show_default=True, help="Requests alike at once.")
-@click.option("--fidelity", callback=known(rungs), default="cycle", show_default=True)
-@click.option("--mapper", callback=known(mappers), default="auto", show_default=True)
+@click.option(
+    "--batch", type=int, default=1, show_default=True, help="Equal requests that run at once."
+)
+@click.option(
+    "--fidelity", callback=known(rungs), default="cycle", show_default=True, help=FIDELITY
+)
+@click.option("--mapper", callback=known(mappers), default="auto", show_default=True, help=MAPPER)
 @settings_option
 @json_option
 def request(
@@ -31,7 +35,9 @@ def request(
     *,
     as_json: bool,
 ) -> None:
-    """Simulate a request: tower of images, prompt, and answer token by token, summed.
+    """Simulate a request from its images to its last token.
+
+    Tower of images, prompt, and answer token by token, summed.
 
     E.g. request --arch bitmod --model llava/config.json --images 1 --text 64 --answer 16: the
     tower's image tokens stand ahead of the text in the prompt.

@@ -9,6 +9,8 @@ from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH, known, logits, mappers, rungs
 from ..reports.terminal import print_json, print_table
 from .base import (
+    FIDELITY,
+    MAPPER,
     PICTURES,
     batch_option,
     check_drawing,
@@ -41,14 +43,14 @@ if TYPE_CHECKING:
     callback=known(rungs),
     default="cycle",
     show_default=True,
-    help="Rung: cycle or analytic.",
+    help=FIDELITY,
 )
 @click.option(
     "--mapper",
     callback=known(mappers),
     default="auto",
     show_default=True,
-    help="Best loop nests (search, search-cycles, search-energy), or a rule: see docs/mapping.md.",
+    help=MAPPER,
 )
 @click.option(
     "--formats",
@@ -69,10 +71,14 @@ if TYPE_CHECKING:
     help="File of what a server runs at once, in place of phase, context and batch.",
 )
 @click.option(
-    "--timeline", type=PATH, help="Write when what is busy: a picture, or .json for Perfetto."
+    "--timeline", type=PATH, help="Write when each unit is busy: a picture, or .json for Perfetto."
 )
-@click.option("--bandwidth", is_flag=True, help="Tell the DRAM bandwidth that layers need.")
-@click.option("--fusion/--no-fusion", default=True, help="Fuse attention where it pays (default).")
+@click.option("--bandwidth", is_flag=True, help="Report the DRAM bandwidth each layer needs.")
+@click.option(
+    "--fusion/--no-fusion",
+    default=True,
+    help="Fuse attention and MLPs where the run is better for it (default).",
+)
 @settings_option
 @json_option
 def simulate(
@@ -95,7 +101,11 @@ def simulate(
     timeline: Path | None,
     as_json: bool,
 ) -> None:
-    """Simulate a model on a chip or a system: clocks, energy and area, by component and layer."""
+    """Simulate a model on a chip: clocks, energy and area.
+
+    By component and by layer; a system of chips by stage and exchange. See `bitlathe archs` and
+    `bitlathe models` for names.
+    """
     from ..arch import load_arch
     from ..arch.system import is_system
     from ..sim import simulate as run_model

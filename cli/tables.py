@@ -8,7 +8,7 @@ import click
 from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH, known, listed, mappers, phases, rungs
 from ..reports.terminal import print_json, print_table, progress_bar
-from .base import chip_settings, json_option, main, settings_option
+from .base import FIDELITY, MAPPER, chip_settings, json_option, main, settings_option
 
 
 @main.command()
@@ -42,8 +42,10 @@ from .base import chip_settings, json_option, main, settings_option
 @click.option("--profile", is_flag=True, help="Write an LLMServingSim profile of the chip too.")
 @click.option("--hardware", help="Its name of the chip.  [default: the chip's]")
 @click.option("--variant", help="Its name of the number formats.  [default: from the formats]")
-@click.option("--fidelity", callback=known(rungs), default="analytic", show_default=True)
-@click.option("--mapper", callback=known(mappers), default="auto", show_default=True)
+@click.option(
+    "--fidelity", callback=known(rungs), default="analytic", show_default=True, help=FIDELITY
+)
+@click.option("--mapper", callback=known(mappers), default="auto", show_default=True, help=MAPPER)
 @settings_option
 @json_option
 def table(
@@ -63,10 +65,11 @@ def table(
     profile: bool,
     as_json: bool,
 ) -> None:
-    """Tabulate what steps of a server take on a chip: latency, energy, power, what binds.
+    """Tabulate what steps of a server take on a chip.
 
-    A step is sequences that generate, beside a piece of a prompt: one row of steps.csv for each
-    combination of sizes, e.g. table --arch bitmod --model llama-2-7b --out tables --batch 1,8.
+    Latency, energy, power, what binds. A step is sequences that generate, beside a piece of a
+    prompt: one row of steps.csv for each combination of sizes, e.g. table --arch bitmod --model
+    llama-2-7b --out tables --batch 1,8.
     """
     from ..arch import load_arch
     from ..reports.serving.grid import Grid
@@ -95,7 +98,13 @@ def table(
 @main.command()
 @click.option("--arch", required=True, help="A shipped system or the path of a YAML file.")
 @click.option("--model", required=True, help="A shipped model or the path of a config.json.")
-@click.option("--phase", callback=known(phases), default="decode", show_default=True)
+@click.option(
+    "--phase",
+    callback=known(phases),
+    default="decode",
+    show_default=True,
+    help="prefill or decode.",
+)
 @click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
 @click.option(
     "--batch",
@@ -112,10 +121,16 @@ def table(
     help="Numbers of chips.",
 )
 @click.option(
-    "--law", type=click.Choice(["strong", "weak", "both"]), default="both", show_default=True
+    "--law",
+    type=click.Choice(["strong", "weak", "both"]),
+    default="both",
+    show_default=True,
+    help="The same sequences on all chips (strong), or on each (weak).",
 )
-@click.option("--fidelity", callback=known(rungs), default="analytic", show_default=True)
-@click.option("--mapper", callback=known(mappers), default="auto", show_default=True)
+@click.option(
+    "--fidelity", callback=known(rungs), default="analytic", show_default=True, help=FIDELITY
+)
+@click.option("--mapper", callback=known(mappers), default="auto", show_default=True, help=MAPPER)
 @click.option("--plot", type=PATH, help="Draw it: a .png, .svg or .pdf file.")
 @settings_option
 @json_option
@@ -134,10 +149,10 @@ def scaling(
     *,
     as_json: bool,
 ) -> None:
-    """Scale a model over chips of a system: the same sequences on more of them, or more of both.
+    """Scale a model over more and more chips of a system.
 
-    For each number of chips, all ways to divide the model are run; shown are the best and those
-    of one way alone.
+    The same sequences on more chips (strong), or more of both (weak). For each number of chips,
+    all ways to divide the model are run; shown are the best and those of one way alone.
     """
     from ..arch import load_arch, load_system
     from ..reports.systems.chart import draw_scaling

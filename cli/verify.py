@@ -28,10 +28,10 @@ from .base import check_place, chip_settings, json_option, main, settings_option
 def rtl(
     arch: str, out: Path, rows: int, seed: int, settings: tuple[str, ...], *, as_json: bool
 ) -> None:
-    """Write a chip's PE as Verilog, with a testbench and vectors for any simulator.
+    """Write a chip's PE as Verilog, with testbench and vectors.
 
     One folder for each weight format that the chip's layers have. The vectors are what the
-    bit-exact model says, clock by clock: a simulator prints PASS.
+    bit-exact model says, clock by clock: any Verilog simulator prints PASS.
     """
     from ..arch import load_arch
     from ..sim.rtl.generate import pe_case, pe_design
@@ -58,9 +58,10 @@ def rtl(
 @settings_option
 @json_option
 def verify(arch: str | None, settings: tuple[str, ...], *, as_json: bool) -> None:
-    """Run the same numbers on every rung: fractions, bits, CUDA, generated hardware.
+    """Run the same numbers on every rung and compare.
 
-    Exit status 1 if any two disagree. What is not installed is named with how to install it.
+    Rungs: exact fractions, the bit-exact model, CUDA, generated hardware. Exit status 1 if any
+    two disagree. What is not installed is named with how to install it.
     """
     from dataclasses import asdict
 

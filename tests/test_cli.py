@@ -5,12 +5,14 @@ import re
 import shutil
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from bitlathe.arch.loader import CHIPS
 from bitlathe.cli import main
+from bitlathe.reports.studies.published import STUDIES
 from bitlathe.workloads.load import SHIPPED as MODELS
 
 
@@ -77,6 +79,19 @@ def test_lists() -> None:
         assert {"archs": "bitmod", "models": "phi-2", "formats": "nf4"}[command] in names
         assert run(command).exit_code == 0
     assert run("archs").stdout.splitlines()[-1] == "systems of chips: bitmod-pair"
+
+
+def test_help_is_whole() -> None:
+    """No line is cut at 80 columns, every option says what it is, every study is named."""
+    shown = run("--help").stdout
+    for name, command in main.commands.items():
+        brief = command.get_short_help_str(80 - 2 - max(map(len, main.commands)) - 2)
+        assert not brief.endswith("..."), name
+        assert " ".join(brief.split()) in " ".join(shown.split())
+        silent = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
+        assert silent == [], name
+    told = " ".join(run("reproduce", "--help").stdout.split())
+    assert [study for study in STUDIES if study not in told] == []
 
 
 def test_reproduce_prints_a_list_of_rows() -> None:
