@@ -96,7 +96,7 @@ def store_scales(scheme: Scheme, layout: Layout, given: Any, exact: bool) -> Sto
     if scheme.levels:
         found = _nested(scheme, layout, by_group("scales", given, layout, scheme.granularity))
     elif scheme.scales_per_group > 1:
-        return _planes(scheme, layout, given)
+        return _planes(scheme, layout, given, exact)
     else:
         found = _plain(scheme, layout, by_group("scales", given, layout, scheme.granularity))
     if exact:
@@ -107,7 +107,7 @@ def store_scales(scheme: Scheme, layout: Layout, given: Any, exact: bool) -> Sto
 def _refuse_rounded(scheme: Scheme, layout: Layout, given: Any, found: Stored) -> None:
     used = scales_of(scheme, layout, found).astype(np.float64)
     wanted = by_group("scales", given, layout, scheme.granularity)
-    wrong = used != wanted.astype(np.float32)
+    wrong = _differ(wanted, used)
     if wrong.any():
         at = int(np.argmax(wrong))
         raise BitlatheError(
@@ -144,7 +144,8 @@ def _nested(scheme: Scheme, layout: Layout, real: Reals) -> Stored:
         reach = float(np.prod([level.anchor for level in levels[:k]]))
         sign = real < 0 if k == 0 and levels[0].signed else None
         raw = stored(levels[k], spans[k], reach, above, 0, sign)
-        own = levels[k].decode(raw) if above is None else levels[k].decode(raw) * above
+        with np.errstate(over="ignore"):
+            own = levels[k].decode(raw) if above is None else levels[k].decode(raw) * above
         raws.insert(0, raw)
         above = tree.spread(k - 1, own) if k else None
     none = np.zeros(0, np.uint32)
@@ -152,10 +153,10 @@ def _nested(scheme: Scheme, layout: Layout, real: Reals) -> Stored:
 
 
 def _plain(scheme: Scheme, layout: Layout, real: Reals) -> Stored:
-    _signless(real)
     scale, grid = scheme.scale_format, scheme.formats[0].grid
     if scale.kind == "none":
-        raise BitlatheError(f"scales: {scheme} has no scales")
+        raise BitlatheError(f"scales: {scheme} has no scales; leave scales out")
+    _signless(real)
     spans = real * grid.max_abs
     if scale.kind == "ocp":  # whose exponent is that of the span less the grid's
         spans = real * 2.0 ** (np.frexp(grid.max_abs)[1] - 1)
@@ -165,7 +166,7 @@ def _plain(scheme: Scheme, layout: Layout, real: Reals) -> Stored:
     return Stored(scales=raw[:, None], outer_scales=outer)
 
 
-def _planes(scheme: Scheme, layout: Layout, given: Any) -> Stored:
+def _planes(scheme: Scheme, layout: Layout, given: Any, exact: bool) -> Stored:
     array = as_float(given, "scales")[0].astype(np.float64)
     scale = scheme.scale_format
     wanted = (layout.groups, scheme.scales_per_group)
@@ -175,7 +176,12 @@ def _planes(scheme: Scheme, layout: Layout, given: Any) -> Stored:
             f"scales, got an array of shape {array.shape}"
         )
     assert isinstance(scale, FloatScale | PlaneScale)
-    raw = scale.store_signed(array.reshape(wanted))
+    if not np.isfinite(array).all():
+        raise BitlatheError("scales: all must be finite")
+    signed = array.reshape(wanted)
+    raw = scale.store_signed(signed)
+    if exact:
+        _same("scales", signed.reshape(-1), scale.read_signed(raw).reshape(-1), scale.name)
     return Stored(scales=raw, outer_scales=np.zeros(0, np.uint32))
 
 
@@ -255,8 +261,16 @@ def store_numbers(
     return tuple(raws)
 
 
-def _same(place: str, wanted: Reals, found: NDArray[np.float32], name: str) -> None:
-    wrong = found.astype(np.float64) != wanted
+def _differ(wanted: Reals, found: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Return which numbers were not found, not even as float32 has them."""
+    with np.errstate(over="ignore"):
+        rounded = wanted.astype(np.float32)
+    lost = ~np.isfinite(found) | ((found == 0) & (wanted != 0))
+    return np.asarray(((found != wanted) & (found != rounded)) | lost)
+
+
+def _same(place: str, wanted: Reals, found: NDArray[np.floating[Any]], name: str) -> None:
+    wrong = _differ(wanted, found)
     if wrong.any():
         at = int(np.argmax(wrong))
         raise BitlatheError(

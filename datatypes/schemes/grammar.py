@@ -143,7 +143,6 @@ def write_scheme(s: Facts) -> str:
     """Return the text of a scheme, what its format's name implies left out."""
     if s.levels:
         clip = "" if s.clip == "absmax" else f"+{s.clip}"
-        clip = "" if s.clip == "absmax" else f"+{s.clip}"
         if s.file:
             return s.file + clip
         text = f"{s.name}{write_chain(s.granularity, s.levels, s.offset)}"
@@ -219,8 +218,9 @@ def _assemble_chain(text: str, name: str, made: Format | Mixture, base: Entry) -
         "clip": clip,
         "paper": paper,
     }
-    first = text.index("/") + 1
-    parts = {"@": [(len(name) + 1, "")], "/": [(first, "")], "+": chain.options}
+    first = text.index("/", len(name)) + 1
+    beside = [(text.find(sign, len(name)) + 1, "") for sign in "-~" if sign in text[len(name) :]]
+    parts = {"@": [(len(name) + 1, "")], "/": [(first, "")], "-": beside, "+": chain.options}
     return Reading(text=text, parts=parts, facts=facts)
 
 

@@ -331,6 +331,14 @@ def find_level_problem(
     return None
 
 
+def _in_float32(level: Level) -> bool:
+    """Return whether no value of a format becomes 0 or infinity in float32."""
+    assert level.format is not None
+    sizes = np.abs(level.format.grid.values)
+    sizes = sizes[sizes > 0]
+    return not sizes.size or bool(sizes.min() >= 2.0**-149 and sizes.max() <= LAYOUTS["fp32"].max)
+
+
 def _own_problem(level: Level, what: str, first: bool) -> str | None:
     """Return what is wrong with one level."""
     if level.rule not in RULES:
@@ -341,6 +349,10 @@ def _own_problem(level: Level, what: str, first: bool) -> str | None:
     plain = what != "scale"
     rules = (
         (grid is not None and not (grid.values > 0).any(), "its format has no positive value"),
+        (
+            table and not _in_float32(level),
+            "its format has values beyond float32, in which scales are multiplied",
+        ),
         (level.signed and not first, "only the innermost scale takes a sign"),
         (level.signed and plain, f"a {what} has its own sign; leave _signed out"),
         (

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError
+from ..base.numbers import whole_number
 from ..coding.coded import Coded
 from ..coding.given import numbers_of, store_choices, store_scales, store_zeros
 from ..schemes.granularity import Granularity
@@ -34,7 +35,10 @@ def coded_from(
     BitlatheError
         Raised if a part is missing or too much, or its shape or a number in it is wrong.
     """
-    array = np.asarray(codes)
+    try:
+        array = np.asarray(codes)
+    except ValueError:
+        raise BitlatheError("codes: lists of equal lengths are needed, as of an array") from None
     if array.dtype.kind not in "iu":
         raise BitlatheError(f"codes: whole numbers are needed, got an array of {array.dtype}")
     layout = Layout.of(array.shape, axis, scheme.granularity)
@@ -60,7 +64,10 @@ def coded_from(
         )
     elif scales is not None:
         raise BitlatheError(f"scales: {scheme} has no scales; leave scales out")
-    return _with_rest(coded, zeros, choices)
+    coded = _with_rest(coded, zeros, choices)
+    if len(scheme.formats) > 1:
+        _check_member_codes(coded)
+    return coded
 
 
 def _with_rest(coded: Coded, zeros: Any, choices: Any) -> Coded:
@@ -93,6 +100,26 @@ def _check_codes(scheme: Scheme, codes: NDArray[Any]) -> None:
     if wrong.any():
         at = np.unravel_index(int(np.argmax(wrong)), codes.shape)
         raise BitlatheError(f"codes: {codes[at]} at index {tuple(int(i) for i in at)}; {what}")
+
+
+def _check_member_codes(coded: Coded) -> None:
+    """Refuse codes that the member which their group takes does not have."""
+    formats = coded.scheme.formats
+    unused = np.zeros((len(formats), 1 << coded.scheme.element_bits), np.bool_)
+    for member, fmt in enumerate(formats):
+        unused[member, list(fmt.unused)] = True
+    if not unused.any() or coded.choices is None:
+        return
+    codes = coded.layout.split(coded.codes)
+    wrong = unused[coded.choices[:, None], codes]
+    if (mask := coded.layout.mask()) is not None:
+        wrong &= mask
+    if wrong.any():
+        group, place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+        name = formats[coded.choices[group]].name
+        raise BitlatheError(
+            f"codes: {codes[group, place]} in group {group}; its member {name} has no value for it"
+        )
 
 
 def level_scales(coded: Coded) -> list[NDArray[np.float32]]:
@@ -185,8 +212,7 @@ def _checked_axis(first: Coded, second: Coded, axis: int) -> int:
     if second.scheme != scheme:
         raise BitlatheError(f"append: {second.scheme} does not go on after {scheme}")
     count = len(old.shape)
-    if not -count <= axis < count:
-        raise BitlatheError(f"append: axis {axis}, a tensor of shape {old.shape} has {count} axes")
+    axis = whole_number(f"append: axis of a tensor of shape {old.shape}", axis, -count, count - 1)
     axis %= count
     if old.axis <= axis < old.axis + old.axes or old.quantized != second.layout.quantized:
         raise BitlatheError(

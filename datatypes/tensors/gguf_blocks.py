@@ -266,7 +266,7 @@ def read_blocks(block: Block, raw: Any, shape: Sequence[int]) -> Coded:
     Raises
     ------
     BitlatheError
-        Raised if the bytes are not those of the shape, or a code stands for nothing.
+        Raised if the bytes are not those of the shape, or a code or a scale stands for nothing.
     """
     scheme, layout = _layout(block, shape)
     flat = np.frombuffer(raw, np.uint8)
@@ -276,8 +276,8 @@ def read_blocks(block: Block, raw: Any, shape: Sequence[int]) -> Coded:
             f"{block.name}: {tuple(shape)} takes {count * block.size:,} bytes, got {flat.size:,}"
         )
     codes, scales, offsets = _gathered(block, flat.reshape(count, block.size))
-    if block.name == "NVFP4":  # ggml reads the code of NaN as 0
-        scales[0] = np.where(scales[0] == 0x7F, 0, scales[0]).astype(np.uint32)
+    if block.name == "NVFP4":
+        scales[0] = _unsigned_e4m3(scales[0])
     unused = np.isin(codes, scheme.formats[0].unused)
     if unused.any():
         raise BitlatheError(f"{block.name}: code {codes[unused][0]} stands for nothing")
@@ -325,6 +325,13 @@ def write_blocks(block: Block, coded: Coded) -> Bytes:
         if block.codes is None:
             out[part, : _trits()[1].max() + 1] = _trits_to_bytes(codes[part])
     return out.reshape(-1)
+
+
+def _unsigned_e4m3(raw: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return scales of E4M3 as ggml reads them: without their sign, the code of NaN as 0."""
+    if (raw == 0xFF).any():  # 480 to ggml, which E4M3 has not
+        raise BitlatheError("NVFP4: the scale 0xFF is beyond 448, the largest of E4M3")
+    return np.where(raw == 0x7F, 0, raw & 0x7F).astype(np.uint32)
 
 
 def block_of(scheme: Scheme) -> Block:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.dtypes import is_torch
 from ..base.errors import BitlatheError, shown
 from ..base.files import open_file, shown_path
 from ..base.numbers import ceil_div
@@ -85,9 +86,13 @@ def write_gguf(path: str | Path, tensors: Tensors, architecture: str = "bitlathe
     Raises
     ------
     BitlatheError
-        Raised if no block format stores a scheme, a tensor has more than four axes, or the file
-        cannot be written.
+        Raised if no block format stores a scheme, a tensor has more than four axes, a name is not
+        a text, or the file cannot be written.
     """
+    if not isinstance(tensors, Mapping):
+        raise BitlatheError(
+            f"tensors: a dict of names to tensors is needed, got {type(tensors).__name__}"
+        )
     parts = [_part(name, tensor) for name, tensor in tensors.items()]
     head = b"GGUF" + struct.pack("<IQQ", 3, len(parts), 1)
     head += _string("general.architecture") + struct.pack("<I", 8) + _string(architecture)
@@ -99,14 +104,17 @@ def write_gguf(path: str | Path, tensors: Tensors, architecture: str = "bitlathe
     body = b"".join(raw.ljust(_aligned(len(raw)), b"\0") for *_, raw in parts)
     try:
         Path(path).write_bytes(head.ljust(_aligned(len(head)), b"\0") + body)
-    except OSError as problem:
-        raise BitlatheError(f"{shown_path(path)}: cannot be written: {problem.strerror}") from None
+    except (OSError, ValueError, TypeError) as problem:  # a path with NUL, or none
+        reason = getattr(problem, "strerror", None) or problem
+        raise BitlatheError(f"{shown_path(path)}: cannot be written: {reason}") from None
 
 
 def _part(
     name: str, tensor: QuantizedTensor | NDArray[Any]
 ) -> tuple[str, tuple[int, ...], int, bytes]:
     """Return a tensor's name, shape, type and bytes."""
+    if not isinstance(tensor, QuantizedTensor):
+        tensor = _array(name, tensor)
     shape = tuple(tensor.shape)
     if not 1 <= len(shape) <= 4 or math.prod(shape) == 0:
         raise BitlatheError(
@@ -118,15 +126,30 @@ def _part(
             return name, shape, block.kind, write_blocks(block, tensor.coded).tobytes()
         except BitlatheError as problem:
             raise BitlatheError(f"tensor {shown(name)}: {problem}") from None
-    array = np.asarray(tensor)
-    kind = _KINDS.get(array.dtype.newbyteorder("<"))
+    kind = _KINDS.get(tensor.dtype.newbyteorder("<"))
     if kind is None:
-        raise BitlatheError(f"tensor {shown(name)}: GGUF does not store {array.dtype}")
-    return name, shape, kind, array.astype(PLAIN[kind]).tobytes()
+        raise BitlatheError(f"tensor {shown(name)}: GGUF does not store {tensor.dtype}")
+    return name, shape, kind, tensor.astype(PLAIN[kind]).tobytes()
+
+
+def _array(name: str, given: Any) -> NDArray[Any]:
+    """Return plain numbers as an array, those of torch as well."""
+    try:
+        return np.asarray(given.detach().cpu() if is_torch(given) else given)
+    except (TypeError, ValueError, RuntimeError):  # bfloat16 of torch, lists that are no array
+        raise BitlatheError(
+            f"tensor {shown(name)}: a quantized tensor or an array is needed, of float16, float32, "
+            f"float64 or signed integers, got {type(given).__name__}"
+        ) from None
 
 
 def _string(text: str) -> bytes:
-    raw = text.encode()
+    try:
+        raw = text.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise BitlatheError(
+            f"name {shown(text)}: GGUF names tensors and architectures by text in UTF-8"
+        ) from None
     return struct.pack("<Q", len(raw)) + raw
 
 

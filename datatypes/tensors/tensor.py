@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.dtypes import float_name, numpy_float
+from ..base.errors import BitlatheError
 from ..coding.coded import Coded
 from ..coding.levels import offsets_of
 from ..formats.format import Format, Mixture
@@ -306,6 +307,11 @@ class QuantizedTensor:
         >>> cache.append(quantize(np.ones((1, 32)), "int8@g32")).shape
         (3, 32)
         """
+        if not isinstance(other, QuantizedTensor):
+            raise BitlatheError(
+                f"append: a quantized tensor is needed, got {type(other).__name__}; quantize it in "
+                f"{self.scheme} first"
+            )
         return replace(self, coded=joined(self.coded, other.coded, axis))
 
     @classmethod

@@ -109,6 +109,8 @@ def test_what_is_not_a_level_is_named():
         ([], "at least one level is needed"),
         ([("g32", "fp16")], "one level of fp16 is a plain scale; give it as scale='fp16'"),
         ([("g16", codebook("n", [0, -1]))], "its format has no positive value"),
+        ([("g16", codebook("n", [1, 2.0**-150]))], "its format has values beyond float32"),
+        ([("g16", "takum8"), ("tensor", "fp32")], "takum8: its format has values beyond float32"),
     ):
         with pytest.raises(bl.BitlatheError, match=sentence):
             Scheme.nested("int4", levels)
@@ -116,3 +118,14 @@ def test_what_is_not_a_level_is_named():
         Scheme.nested("int44", [("g16", own)])
     with pytest.raises(bl.BitlatheError, match="not both"):
         Scheme.nested("int4", [("g16", own)], minimum=[("g16", own)], zero=[("g16", own)])
+
+
+def test_a_caret_stands_under_the_part_at_fault(tmp_path):
+    path = tmp_path / "a-b~c.yaml"
+    path.write_text("values: [0, 1, 2, 3]\n")
+    for rest, part in (("@g8/fp16-takum8", "-"), ("@g8/fp16~ue8m1", "~"), ("@g8/ue8m1~fp16", "/u")):
+        for name in ("uint4", path.as_posix()):
+            with pytest.raises(bl.BitlatheError, match="beyond float32") as problem:
+                Scheme.parse(name + rest)
+            _, text, caret = str(problem.value).split("\n")
+            assert caret.index("^") == text.index(part, 2 + len(name)) + 1

@@ -116,6 +116,15 @@ WRONG = {
     "bitmod_fp4@g32 stores the member of each group": ("bitmod_fp4@g32", CODES, ONE),
     "scales: all must be finite": ("int4@g32", CODES, np.float32(np.nan)),
     "fp16 has no scales": ("fp16", CODES, ONE),
+    "1e+39 of group 0 cannot be stored in int4@g32/ue4m3fn@tensor/fp32, nearest is inf": (
+        "int4@g32/ue4m3fn@tensor/fp32", CODES, np.float64(1e39),
+    ),
+    "1e-60 of group 0 cannot be stored in nvfp4": ("nvfp4", CODES, np.float64(1e-60)),
+    "all must be finite": ("kmeans3", CODES, np.full((2, 8), np.nan)),
+    "scales: 0.1 is not a number of fp16": ("kmeans3", CODES, np.full((2, 8), 0.1)),
+    "scales: 1e+39 is not a number of fp32": ("kmeans3/fp32", CODES, np.full((2, 8), 1e39)),
+    "scales: 3 is not a number of pot1": ("bcq2@g64/pot1", CODES, np.full((2, 2), 3.0)),
+    "codes: lists of equal lengths are needed": ("int4@g32", [[1, 2], [3]], ONE),
 }  # fmt: skip
 
 
@@ -132,6 +141,8 @@ def test_what_is_too_much_is_named():
         bl.QuantizedTensor.of(CODES, ONE, scheme="int4@g32", zeros=ONE)
     with pytest.raises(bl.BitlatheError, match="has one format; leave choices out"):
         bl.quantize(X, "int4@g32", scales=ONE, choices=ONE)
+    with pytest.raises(bl.BitlatheError, match="8 in group 1; its member int4_if4 has no value"):
+        bl.QuantizedTensor.of(CODES + 8, ONE, scheme="if4@g32", choices=np.array([[0, 1], [1, 0]]))
     with pytest.raises(bl.BitlatheError, match="4 of group 0; members of bitmod_fp4"):
         bl.quantize(X, "bitmod_fp4@g32", scales=ONE, choices=4 * ONE)
     with pytest.raises(bl.BitlatheError, match="whole numbers from 0 to 15"):
@@ -141,6 +152,7 @@ def test_what_is_too_much_is_named():
     with pytest.raises(bl.BitlatheError, match="finds its scales together with its codes"):
         bl.quantize(X, "olive4", scales=ONE)
     q = bl.quantize(X, "int4@g32")
-    for other, axis in ((q, 2), (bl.quantize(X, "int8@g32"), 0), (q[0], 0), (q, 5)):
+    wrong = ((q, "a"), (q, None), (q, 1.0), (q.dequantize(), 0))
+    for other, axis in ((q, 2), (bl.quantize(X, "int8@g32"), 0), (q[0], 0), (q, 5), *wrong):
         with pytest.raises(bl.BitlatheError, match="append:"):
             q.append(other, axis)

@@ -22,7 +22,7 @@ def blocks_of(block, seed):
     if block.name == "TQ2_0":
         raw[:, :64] &= 0x55 if seed else 0xAA
     if block.name == "NVFP4":
-        raw[:, :4] = raw[:, :4] & 0x7F
+        raw[:, :4][raw[:, :4] == 0xFF] = 0x81  # the sign is read over
         raw[:, 0] = 0x7F  # read as 0
     if block.name == "MXFP4":
         raw[:, 0] = np.minimum(raw[:, 0], 254)  # 255 is NaN in OCP MX
@@ -38,9 +38,8 @@ def test_blocks_are_what_gguf_dequantizes(name, seed):
         wanted = gguf.dequantize(raw, gguf.GGMLQuantizationType(block.kind)).reshape(SHAPE)
     q = QuantizedTensor(coded=read_blocks(block, raw.tobytes(), SHAPE))
     np.testing.assert_array_equal(q.dequantize(), wanted)
-    assert block.elements, (
-        block.size == gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(block.kind)]
-    )
+    sizes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(block.kind)]
+    assert (block.elements, block.size) == sizes
     if name != "TQ1_0":  # whose trits take 1.6 bits there, and two here
         assert q.nbytes == raw.size
         assert q.bits_per_element == 8 * block.size / block.elements
@@ -108,11 +107,26 @@ def test_what_does_not_fit_is_named(tmp_path):
         "tensor 'w': Q4_0: blocks run along the last axis": bl.quantize(x[:, :32], "q4_0", axis=0),
         "tensor 'w': GGUF does not store complex64": x.astype(np.complex64),
         "tensor 'w': GGUF has 1 to 4 axes": x[:0],
+        "tensor 'w': GGUF does not store object": [None],
+        "tensor 'w': a quantized tensor or an array is needed": [[1, 2], [3]],
     }
     for sentence, tensor in refused.items():
         with pytest.raises(bl.BitlatheError) as problem:
             write_gguf(path, {"w": tensor})
         assert sentence in str(problem.value)
+    for sentence, call in {
+        "tensors: a dict of names to tensors is needed, got list": (path, [x]),
+        "name 7: GGUF names tensors": (path, {7: x}),
+        r"name '\ud800': GGUF names tensors": (path, {"\ud800": x}),
+        "cannot be written: embedded null byte": ("a\0b", {"w": x}),
+        "None: cannot be written": (None, {"w": x}),
+    }.items():
+        with pytest.raises(bl.BitlatheError) as problem:
+            write_gguf(*call)
+        assert sentence in str(problem.value)
+    assert not path.exists()
+    with pytest.raises(bl.BitlatheError, match="the scale 0xFF is beyond 448"):
+        read_blocks(BLOCKS["NVFP4"], b"\xff" * 36, (1, 64))
     with pytest.raises(bl.BitlatheError, match="Q4_0 stores tensors in int4_full"):
         write_blocks(BLOCKS["Q4_0"], bl.quantize(x, "q4_1").coded)
     with pytest.raises(bl.BitlatheError, match=r"Q4_0: \(2, 96\) takes 108 bytes, got 8"):
