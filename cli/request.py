@@ -3,7 +3,7 @@
 import click
 
 from ..reports.options import known, mappers, rungs
-from ..reports.terminal import print_json, print_table
+from ..reports.terminal import cost_lines, print_json, print_table
 from .base import FIDELITY, MAPPER, chip_settings, json_option, main, note, settings_option
 
 
@@ -63,6 +63,4 @@ def request(
     if run.token_seconds is not None:
         spoken += f", then one each {run.token_seconds * 1e3:,.3f} ms"
     click.echo(spoken)
-    for label, parts, unit in (("energy", run.energy_pj, "uJ"), ("area", run.area_um2, "mm2")):
-        shown = ", ".join(f"{name} {value / 1e6:,.3f}" for name, value in parts.items())
-        click.echo(f"{label} ({unit}): {shown}")
+    click.echo("\n".join(cost_lines(run.energy_pj, run.area_um2)))

@@ -7,7 +7,7 @@ import click
 
 from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH, known, logits, mappers, rungs
-from ..reports.terminal import print_json, print_table
+from ..reports.terminal import cost_lines, print_json, print_table
 from .base import (
     FIDELITY,
     MAPPER,
@@ -185,12 +185,7 @@ def _print_run(run: "Run") -> None:
         )
     if run.required_bits_per_clock is not None:
         click.echo(f"DRAM bandwidth needed: {run.required_bits_per_clock:,} bits per clock")
-    for label, parts, scale, unit in (
-        ("energy", run.energy_pj, 1e6, "uJ"),
-        ("area", run.area_um2, 1e6, "mm2"),
-    ):
-        shown = ", ".join(f"{name} {value / scale:,.3f}" for name, value in parts.items())
-        click.echo(f"{label} ({unit}): {shown}")
+    click.echo("\n".join(cost_lines(run.energy_pj, run.area_um2)))
 
 
 def _write_timeline(run: "Run", path: Path) -> None:

@@ -109,6 +109,20 @@ def print_table(
     print(table_text(rows, title, columns, width), end="\n\n")  # click's echo loses odd names
 
 
+def cost_lines(energy_pj: Mapping[str, float], area_um2: Mapping[str, float]) -> list[str]:
+    """Return a line of energies in uJ and one of areas in mm2, by component.
+
+    A chip that states no area (of studies that publish none) has a sentence in the place of zeros.
+    """
+    energy, area = (
+        ", ".join(f"{name} {value / 1e6:,.3f}" for name, value in parts.items())
+        for parts in (energy_pj, area_um2)
+    )
+    if not any(area_um2.values()):
+        return [f"energy (uJ): {energy}", "area: the chip's file states none"]
+    return [f"energy (uJ): {energy}", f"area (mm2): {area}"]
+
+
 def print_json(data: Any) -> None:
     """Print plain data as JSON on standard output, NaN and infinity as null."""
     print(json.dumps(_finite(data), indent=1, allow_nan=False))

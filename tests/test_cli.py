@@ -39,6 +39,13 @@ def test_simulate_table_names_layers_and_totals() -> None:
     assert "area (mm2)" in result.stdout
 
 
+def test_a_chip_without_areas_says_so() -> None:
+    command = "simulate --arch isca18/bf-e --model resnet-18 --fidelity analytic"
+    shown = run(*command.split()).stdout
+    assert shown.endswith("area: the chip's file states none\n")
+    assert "(mm2)" not in shown
+
+
 def test_simulate_says_what_binds_each_layer_and_the_run() -> None:
     """A port of 4 bits a clock binds all layers; its clocks are the run's but for few."""
     command = "simulate --arch bitmod --model opt-125m --phase decode --context 16"

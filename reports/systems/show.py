@@ -3,7 +3,7 @@
 from ...arch.silicon import areas_um2, leakages_mw
 from ...arch.system import DEGREES, System
 from ...sim.system.run import SystemRun
-from ..terminal import print_table
+from ..terminal import cost_lines, print_table
 
 
 def system_lines(system: System) -> list[str]:
@@ -63,7 +63,4 @@ def _lines(run: SystemRun) -> list[str]:
         most = sorted(run.replicated.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{name} {n:,}" for name, n in most)
         lines.append(f"parameters stored beyond once: {shown}")
-    for label, parts, unit in (("energy", run.energy_pj, "uJ"), ("area", run.area_um2, "mm2")):
-        shown = ", ".join(f"{name} {value / 1e6:,.3f}" for name, value in parts.items())
-        lines.append(f"{label} ({unit}): {shown}")
-    return lines
+    return [*lines, *cost_lines(run.energy_pj, run.area_um2)]
