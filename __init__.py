@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from . import workloads as workloads
     from .arch import Arch, System, load_arch, load_system
     from .datatypes import BitlatheError, Format, QuantizedTensor, Scheme
+    from .datatypes.methods.calibrate import calibrate
+    from .datatypes.methods.layer import QuantizedLinear
     from .datatypes.quantize import quantize
     from .datatypes.schemes.lookup import format as format
     from .sim import Run, SystemRun, simulate
@@ -29,12 +31,14 @@ _HOME = {
     "Format": "datatypes",
     "Gemm": "workloads",
     "Model": "workloads",
+    "QuantizedLinear": "datatypes.methods.layer",
     "QuantizedTensor": "datatypes",
     "Run": "sim",
     "Scheme": "datatypes",
     "Step": "workloads",
     "System": "arch",
     "SystemRun": "sim",
+    "calibrate": "datatypes.methods.calibrate",
     "format": "datatypes.schemes.lookup",
     "from_onnx": "workloads",
     "from_torch": "workloads",
@@ -53,12 +57,14 @@ __all__ = [
     "Format",
     "Gemm",
     "Model",
+    "QuantizedLinear",
     "QuantizedTensor",
     "Run",
     "Scheme",
     "Step",
     "System",
     "SystemRun",
+    "calibrate",
     "from_onnx",
     "from_torch",
     "load_arch",

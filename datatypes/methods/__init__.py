@@ -1,0 +1,1 @@
+"""Calibration: methods that choose scales, codes, rotations and rests of a layer's weights."""

@@ -1,0 +1,88 @@
+"""One call for every method: `calibrate` checks, runs the method, takes the best layer."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from ..base.errors import BitlatheError, check_name, unknown_name
+from ..formats.format import Format, Mixture
+from ..schemes.scheme import Scheme
+from .layer import QuantizedLinear, measured, rounded
+from .table import METHODS, Method
+from .task import Task
+
+
+def calibrate(
+    weights: Any,
+    activations: Any,
+    method: str,
+    scheme: str | Scheme | Format | Mixture | None = None,
+    activation_scheme: str | Scheme | Format | Mixture | None = None,
+    **options: Any,
+) -> QuantizedLinear:
+    """Quantize the weights of a linear layer by a named method, on inputs that it meets.
+
+    Plain rounding is always among what is compared, so that the outputs on these inputs are never
+    worse than its own; `QuantizedLinear.chosen` says ``rtn`` where it was best.
+
+    Parameters
+    ----------
+    weights : (outputs, inputs) array_like or torch tensor
+    activations : (..., inputs) array_like or torch tensor
+        Inputs of the layer.
+    method : str
+        Key of `datatypes.methods.table.METHODS`.
+    scheme : str, Scheme, Format or Mixture, optional
+        Of the weights, see `quantize`; by default the method's own.
+    activation_scheme : str, Scheme, Format or Mixture, optional
+        Of the inputs, such as ``int8@channel`` for one scale a token; by default the method's
+        own, which most do not have.
+    **options
+        Of the method; see its options in `datatypes.methods.table.METHODS`.
+
+    Returns
+    -------
+    QuantizedLinear
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the method or an option is unknown, the method does not go with the scheme, or
+        the weights and inputs do not go together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> random = np.random.default_rng(0)
+    >>> w, x = random.normal(size=(8, 32)), random.normal(size=(64, 32))
+    >>> layer = calibrate(w, x, "gptq", "int3@g32")
+    >>> layer.relative_error < layer.rounded_error
+    True
+    """
+    check_name("method", method, METHODS)
+    row = METHODS[method]
+    chosen = _options(row, options)
+    parsed = Scheme.parse(row.scheme if scheme is None else scheme)
+    if why := row.misfit(parsed):
+        raise BitlatheError(f"{method} does not go with {parsed}: {why}")
+    own = activation_scheme if activation_scheme is not None else row.activation_scheme or None
+    if own is None and row.needs_activations:
+        raise BitlatheError(f"{method} needs quantized inputs: pass activation_scheme")
+    inputs = None if own is None else Scheme.parse(own)
+    task = Task.of(weights, activations, parsed, inputs)
+    plain = measured(replace(rounded(task), method=method), task)
+    best = plain
+    for found in row.find(task, chosen):
+        layer = measured(found, task)
+        if layer.relative_error < best.relative_error:
+            best = layer
+    return replace(best, rounded_error=plain.relative_error)
+
+
+def _options(row: Method, given: dict[str, Any]) -> Any:
+    """Return the options of a method, or refuse those that it does not have."""
+    known = [field.name for field in fields(row.options)]
+    for name in given:
+        if name not in known:
+            hint = "it has none" if not known else unknown_name("option", name, known)
+            raise BitlatheError(f"{row.name}: option {name!r}: {hint}")
+    return row.options(**given)

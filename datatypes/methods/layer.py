@@ -1,0 +1,197 @@
+"""A layer whose weights were calibrated: what is stored, what it computes, what that costs."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..base.arrays import as_float
+from ..base.errors import BitlatheError
+from ..quantize import quantize
+from ..schemes.scheme import Scheme
+from ..tensors.tensor import QuantizedTensor
+from .rotations import Rotation
+from .task import Reals, Task
+
+DIVISOR_BITS = 32
+OUTLIER_BITS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """What a layer costs for one token.
+
+    Attributes
+    ----------
+    products : int
+        Multiply-accumulates of the quantized weights with the inputs.
+    fp16_products : int
+        Multiply-accumulates in fp16, of what is kept apart.
+    input_multiplies, input_adds : int
+        Of the inputs before the product: divisors and rotation, where the layer before has not
+        taken them in.
+    """
+
+    products: int
+    fp16_products: int = 0
+    input_multiplies: int = 0
+    input_adds: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QuantizedLinear:
+    """A linear layer with quantized weights, as `calibrate` makes it.
+
+    It divides its inputs by `divisors`, rotates them, keeps `outliers` apart, rounds the rest in
+    `activation_scheme` and multiplies with the weights.
+
+    Attributes
+    ----------
+    method : str
+    chosen : str
+        What the method's search settled on; ``rtn`` where plain rounding was better.
+    weights : QuantizedTensor
+        (outputs, inputs) or, with outliers, (outputs, inputs that are not).
+    activation_scheme : Scheme or None
+    divisors : (inputs,) float32 or None
+    rotation : Rotation or None
+    outliers : (n,) int64 or None
+        Inputs that are multiplied in fp16, ascending.
+    outlier_weights : (outputs, n) float16 or None
+    relative_error : float
+        Squared error of the outputs on the calibration inputs, over the outputs' own squares.
+    rounded_error : float
+        The same of plain rounding in the same schemes.
+    """
+
+    method: str
+    chosen: str
+    weights: QuantizedTensor
+    activation_scheme: Scheme | None = None
+    divisors: NDArray[np.float32] | None = None
+    rotation: Rotation | None = None
+    outliers: NDArray[np.int64] | None = None
+    outlier_weights: NDArray[np.float16] | None = None
+    relative_error: float = float("nan")
+    rounded_error: float = float("nan")
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return self.weights.shape[1] + (0 if self.outliers is None else len(self.outliers))
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        return self.weights.shape[0]
+
+    @property
+    def total_bits(self) -> int:
+        """Stored bits of the weights: codes, scales, and outliers with their places.
+
+        Divisors and rotations are not in it: the layer before can take them in; see
+        `transform_bits`.
+        """
+        if self.outliers is None:
+            return self.weights.total_bits
+        place = max(self.inputs - 1, 1).bit_length()
+        return self.weights.total_bits + len(self.outliers) * (OUTLIER_BITS * self.outputs + place)
+
+    @property
+    def bits_per_element(self) -> float:
+        """Stored bits per weight, everything in `total_bits` counted."""
+        return self.total_bits / (self.inputs * self.outputs)
+
+    @property
+    def transform_bits(self) -> int:
+        """Bits of divisors and rotation where the layer before cannot take them in."""
+        bits = 0 if self.divisors is None else DIVISOR_BITS * self.inputs
+        return bits + (0 if self.rotation is None else self.rotation.total_bits)
+
+    @property
+    def operations(self) -> Operations:
+        """What one token costs, divisors and rotation at run time."""
+        kept = 0 if self.outliers is None else len(self.outliers)
+        turn = self.rotation
+        return Operations(
+            products=self.outputs * self.weights.shape[1],
+            fp16_products=self.outputs * kept,
+            input_multiplies=(0 if self.divisors is None else self.inputs)
+            + (0 if turn is None else turn.multiplies),
+            input_adds=0 if turn is None else turn.adds,
+        )
+
+    def forward(self, x: Any) -> Reals:
+        """Return the layer's outputs, (..., outputs), of (..., inputs) inputs, in float64.
+
+        Codes and scales are those that are stored; products and sums are not rounded further than
+        float64 rounds them, and exact where scales are powers of two.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if the last axis is not as long as the layer has inputs.
+        """
+        given = as_float(x, "x")[0].astype(np.float64)
+        if given.ndim < 1 or given.shape[-1] != self.inputs:
+            raise BitlatheError(
+                f"x: an array of shape (..., {self.inputs}) is needed, got {given.shape}"
+            )
+        flat = given.reshape(-1, self.inputs)
+        if self.divisors is not None:
+            flat = flat / self.divisors.astype(np.float64)
+        if self.rotation is not None:
+            flat = self.rotation.apply(flat)
+        apart: Reals | float = 0.0
+        if self.outliers is not None and self.outlier_weights is not None:
+            apart = flat[:, self.outliers] @ self.outlier_weights.astype(np.float64).T
+            flat = np.delete(flat, self.outliers, axis=1)
+        if self.activation_scheme is not None and flat.size:
+            flat = quantize(flat, self.activation_scheme).dequantize(np.float64)
+        made = flat @ self.weights.dequantize(np.float64).T + apart
+        return np.asarray(made.reshape(*given.shape[:-1], self.outputs))
+
+    def dequantize(self) -> Reals:
+        """Return the (outputs, inputs) weights that do to plain inputs what this layer does.
+
+        The rounding of inputs is not in them.
+        """
+        found = self.weights.dequantize(np.float64)
+        if self.outliers is not None and self.outlier_weights is not None:
+            whole = np.zeros((self.outputs, self.inputs))
+            rest = np.delete(np.arange(self.inputs), self.outliers)
+            whole[:, rest], whole[:, self.outliers] = found, self.outlier_weights
+            found = whole
+        if self.rotation is not None:
+            found = self.rotation.undo(found)
+        return np.asarray(found if self.divisors is None else found / self.divisors)
+
+
+def rounded(task: Task, method: str = "rtn", chosen: str = "rtn", **parts: Any) -> QuantizedLinear:
+    """Return a task's layer by plain rounding, behind divisors or a rotation.
+
+    Parameters
+    ----------
+    task : Task
+    method, chosen : str
+    **parts
+        ``divisors`` and ``rotation`` of the layer.
+    """
+    weights: ArrayLike = task.weights
+    if parts.get("divisors") is not None:
+        weights = task.weights * parts["divisors"].astype(task.weights.dtype)
+    if parts.get("rotation") is not None:
+        weights = parts["rotation"].apply(np.asarray(weights)).astype(task.weights.dtype)
+    return QuantizedLinear(
+        method=method,
+        chosen=chosen,
+        weights=quantize(weights, task.scheme),
+        activation_scheme=task.activation_scheme,
+        **parts,
+    )
+
+
+def measured(layer: QuantizedLinear, task: Task) -> QuantizedLinear:
+    """Return a layer with the error of its outputs on the task's inputs."""
+    return replace(layer, relative_error=task.relative_error(layer.forward(task.activations)))

@@ -1,0 +1,157 @@
+"""`calibrate`: what every method keeps, and what is refused."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.methods.calibrate import calibrate
+from bitlathe.datatypes.methods.table import METHODS
+from bitlathe.datatypes.quantize import quantize
+from bitlathe.datatypes.schemes.scheme import Scheme
+from naive import methods_naive as naive
+
+SCHEMES = (
+    "int3@g16",
+    "int4_asym@g16/int8",
+    "bitmod_fp3@g16/int8",
+    "mxfp4",
+    "fp8_e4m3@channel",
+    "bcq2@g16/pot2",
+    "kmeans3@g16",
+    "dgq4@g16",
+    "olive4@channel",
+    "int4@b4x8",
+    "int4@g7",
+    "int3@input",
+)
+TOKENS, OUTPUTS, INPUTS = 40, 8, 32
+
+
+def layer(seed=0, outlier=20.0):
+    """Return weights and correlated inputs with one large column."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(TOKENS, INPUTS)) @ random.normal(size=(INPUTS, INPUTS)) / 6
+    x[:, 5] *= outlier
+    return random.normal(size=(OUTPUTS, INPUTS)).astype(np.float32), x
+
+
+def goes(method, scheme):
+    return not METHODS[method].misfit(Scheme.parse(scheme))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("method", METHODS)
+def test_never_worse_than_plain_rounding_in_the_outputs(method, scheme):
+    w, x = layer()
+    if not goes(method, scheme):
+        with pytest.raises(BitlatheError, match=f"{method} does not go with"):
+            calibrate(w, x, method, scheme)
+        return
+    own = METHODS[method].activation_scheme
+    found = calibrate(w, x, method, scheme)
+    inputs = quantize(x, own).dequantize(np.float64) if own else x
+    plain = inputs @ quantize(w, scheme).dequantize(np.float64).T
+    exact = x @ w.astype(np.float64).T
+    energy = np.square(exact).sum()
+    assert found.rounded_error == pytest.approx(np.square(plain - exact).sum() / energy)
+    error = np.square(found.forward(x) - exact).sum() / energy
+    assert error == pytest.approx(found.relative_error)
+    assert error <= found.rounded_error
+    assert str(found.weights.scheme) == str(Scheme.parse(scheme))
+    assert (found.inputs, found.outputs) == (INPUTS, OUTPUTS)
+    if not own:
+        assert x @ found.dequantize().T == pytest.approx(found.forward(x), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "rtn"])
+def test_much_better_where_inputs_have_outliers(method):
+    found = calibrate(*layer(), method, "int4@g16")
+    assert found.chosen != "rtn"
+    assert found.relative_error < 0.6 * found.rounded_error
+
+
+def test_forward_is_the_sum_of_fractions_where_scales_are_powers_of_two():
+    w, _ = layer()
+    x = np.random.default_rng(1).integers(-127, 128, (6, INPUTS)) / 16
+    found = calibrate(w, x, "gptq", "int4@g16/pot")
+    values = found.weights.dequantize(np.float64)
+    assert found.forward(x).tolist() == [
+        [float(v) for v in row] for row in naive.product(x, values)
+    ]
+
+
+def test_forward_of_integers_is_the_integer_product_times_its_scales():
+    w, x = layer(outlier=1.0)
+    found = calibrate(w, x, "gptq", "int4@channel", activation_scheme="int8@channel")
+    given = quantize(x, "int8@channel")
+    codes = [
+        np.array([[int(f.values[c]) for c in row] for row in q.codes])
+        for q, f in (
+            (given, given.scheme.formats[0]),
+            (found.weights, found.weights.scheme.formats[0]),
+        )
+    ]
+    whole = codes[0].astype(np.int64) @ codes[1].astype(np.int64).T
+    for t in range(3):
+        for n in range(OUTPUTS):
+            scale = Fraction(float(given.scales[t, 0])) * Fraction(
+                float(found.weights.scales[n, 0])
+            )
+            exact = float(int(whole[t, n]) * scale)
+            assert found.forward(x)[t, n] == pytest.approx(exact, rel=1e-12)
+
+
+def test_degenerate_layers_are_calibrated():
+    w, x = layer()
+    w[:, :16] = 0  # whole groups of zeros
+    x[:, 20] = 3.0  # a constant input
+    x[:, 21] = 0.0  # one that is never there
+    x[:, 22] = x[:, 23]  # two that are the same
+    for method in METHODS:
+        found = calibrate(w, x, method, "int4@g16")
+        assert found.relative_error <= found.rounded_error
+        one = calibrate(w[:1], x[:1], method, "int4@g16")
+        assert one.relative_error <= one.rounded_error
+
+
+def test_operations_and_bits_are_counted():
+    w, x = layer()
+    found = calibrate(w, x, "awq", "int4@g16")
+    assert found.total_bits == found.weights.total_bits == OUTPUTS * INPUTS * 4 + 16 * 16
+    assert found.bits_per_element == 5.0
+    assert found.operations.products == OUTPUTS * INPUTS
+    assert found.operations.input_multiplies == INPUTS
+    assert found.transform_bits == 32 * INPUTS
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"method": "gtpq"}, "unknown method 'gtpq'; did you mean 'gptq'"),
+        ({"method": "squeezellm"}, "unknown method 'squeezellm'"),
+        ({"scheme": "olive4@channel"}, "gptq does not go with olive4"),
+        ({"scheme": "fp16"}, "gptq does not go with fp16: it takes codes of at most 8 bits"),
+        ({"weights": np.ones(3)}, "weights: a matrix of shape"),
+        ({"weights": np.full((8, 32), np.nan)}, "weights: "),
+        ({"activations": np.ones((4, 31))}, r"activations: an array of shape \(tokens, 32\)"),
+        ({"activations": np.ones((0, 32))}, "of 1 token or more"),
+        ({"activations": np.full((4, 32), np.inf)}, "activations: "),
+        ({"activations": np.zeros((4, 32))}, "outputs on them are all 0"),
+        ({"damping": -1}, "damping: a number from 0 to 1"),
+        ({"damping": True}, "damping: a number from 0 to 1"),
+        ({"act_order": 1}, "act_order: True or False"),
+        ({"dampin": 0.1}, "gptq: option 'dampin': unknown option 'dampin'; did you mean 'damping'"),
+        ({"method": "rtn", "damping": 0.1}, "rtn: option 'damping': it has none"),
+        ({"method": "awq", "alphas": ()}, "alphas: numbers from 0 to 1"),
+        ({"method": "awq", "alphas": 0.5}, "alphas: numbers from 0 to 1"),
+        ({"method": "awq", "clips": (2,)}, "clips: a number from 0 to 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(change, said):
+    w, x = layer()
+    given = {"weights": w, "activations": x, "method": "gptq", "scheme": "int4@g16"} | change
+    with pytest.raises(BitlatheError, match=said) as problem:
+        calibrate(**given)
+    assert "\n" not in str(problem.value)
