@@ -219,7 +219,7 @@ class LevelScale(ScaleFormat):
     Attributes
     ----------
     across_rows : bool
-        Whether rows share a scale beyond their groups.
+        Whether rows share a scale, minimum or zero point beyond their groups.
     top : str
         Name of the outermost format.
     """
@@ -244,9 +244,10 @@ class LevelScale(ScaleFormat):
         return self.top == "fp16"
 
 
-def scale_of(levels: tuple[Level, ...]) -> LevelScale:
-    """Return what is asked of the scales of levels."""
-    shared = any(level.granularity.rows != 1 for level in levels[1:])
+def scale_of(levels: tuple[Level, ...], offset: Offset | None) -> LevelScale:
+    """Return what is asked of the scales of levels, and of the minima or zero points beside."""
+    upper = (*levels[1:], *(offset.levels[1:] if offset else ()))
+    shared = any(level.granularity.rows != 1 for level in upper)
     return LevelScale(name="levels", bits=levels[0].bits, across_rows=shared, top=levels[-1].name)
 
 

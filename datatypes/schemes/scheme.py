@@ -196,7 +196,7 @@ class Scheme:
     @property
     def scale_format(self) -> ScaleFormat:
         """How a scale is stored."""
-        return scale_of(self.levels) if self.levels else SCALES[self.scale]
+        return scale_of(self.levels, self.offset) if self.levels else SCALES[self.scale]
 
     @property
     def coder_facts(self) -> CoderFacts:

@@ -41,6 +41,7 @@ BLOCKS = [
     "int4_asym@tensor", "int4@input", "int3_asym@input", "int4@b4x16", "int4@tensor/int6",
     "mxfp4@tensor", "olive4@g16", "bcq2@g32", "dgq4@g32", "int4@g32+mse", "nvfp4+mse",
     "bitmod_fp4@g16/e4m3", "int4@b8x8/e4m3", "int4@tensor+mse", "fp16",
+    "int4@g8/ue4m3@b4x8/fp16", "uint4@g16/fp16-uint6@tensor/fp16", "kmeans2@b2x8",
 ]  # fmt: skip
 
 
