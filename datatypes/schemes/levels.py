@@ -167,6 +167,8 @@ class Level:
             return np.asarray(float_bits(size, self.name, wanted) | sign)
         found = self.format.encode(x).astype(np.uint32)
         lost = wanted & (self.format.values[found] == 0)
+        # of formats without 0, such as lns8, the value nearest to 0 may be negative
+        lost |= (x >= 0) & (self.format.values[found] < 0)
         if lost.any():
             grid = self.format.grid
             up = int(self.positive[1][0])

@@ -7,6 +7,7 @@ import bitlathe as bl
 from bitlathe.datatypes.base.jit import have_numba
 from bitlathe.datatypes.coding.coders import coder_of, encode_fast
 from bitlathe.datatypes.coding.job import GroupedMatrix, Job
+from bitlathe.datatypes.formats.constructors import codebook
 from bitlathe.datatypes.schemes.layout import Layout
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.datatypes.tensors.dequantize import compiled_values, group_values, less_minima
@@ -131,6 +132,15 @@ def test_nvfp4_is_two_levels():
         assert a.bits_per_element == b.bits_per_element
         np.testing.assert_array_equal(a.codes, b.codes)
         np.testing.assert_array_equal(a.scales, b.scales)
+
+
+@pytest.mark.parametrize("fmt", [bl.format("lns8"), codebook("far", [-1.0, 8.0])])
+def test_scales_without_a_sign_are_positive_where_their_format_has_no_0(fmt):
+    x = matrix(np.random.default_rng(3), 4, 64)
+    x[0], x[1] = 0, -0.0
+    q = bl.quantize(x, Scheme.nested("int4", [("g8", fmt), ("tensor", "fp32")]))
+    assert (q.scales > 0).all()
+    assert not q.dequantize()[:2].any()
 
 
 @pytest.mark.parametrize("rule", ["", "_ceil", "_even", "_rceil"])
