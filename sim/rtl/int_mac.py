@@ -1,11 +1,23 @@
 """Verilog of an integer multiply-accumulate."""
 
 from ...arch.pe import IntMacPE
+from ...datatypes.base.errors import BitlatheError
 from .verilog import Design, Event, Port, library, with_parameters
 
 
 def int_mac_design(pe: IntMacPE) -> Design:
-    """Return the Verilog of an integer MAC."""
+    """Return the Verilog of an integer MAC.
+
+    Raises
+    ------
+    BitlatheError
+        Its multipliers split for narrower operands.
+    """
+    if pe.split_bits is not None:
+        raise BitlatheError(
+            f"pe.split_bits: no hardware is generated for multipliers that split down to "
+            f"{pe.split_bits} bits; leave the key out for one product a lane and clock"
+        )
     parameters = {
         "LANES": pe.lanes,
         "ACTIVATION_BITS": pe.activation_bits,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bitlathe.arch.numerics import EXACT
-from bitlathe.arch.pe import BitSerialPE, LutPE
+from bitlathe.arch.pe import BitSerialPE, IntMacPE, LutPE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.rtl.check import check_compiled, check_iverilog
 from bitlathe.sim.rtl.generate import pe_case, pe_design
@@ -51,3 +51,5 @@ def test_what_has_no_hardware_is_refused() -> None:
         pe_design(BitSerialPE(numerics=EXACT), "int8")
     with pytest.raises(BitlatheError, match="no hardware is generated for 'lut'"):
         pe_design(LutPE(), "bcq4")
+    with pytest.raises(BitlatheError, match=r"pe\.split_bits: .* split down to 2 bits"):
+        pe_design(IntMacPE(split_bits=2))
