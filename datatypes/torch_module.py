@@ -144,6 +144,10 @@ def quantize_module(
     BitlatheError
         Raised if the module has no such layer, or a weight cannot be quantized.
     """
+    if not isinstance(module, nn.Module):
+        raise BitlatheError(
+            f"quantize_module: a torch.nn.Module is needed, got {type(module).__name__}"
+        )
     layers = weights_of(module)
     if not layers:
         raise BitlatheError(

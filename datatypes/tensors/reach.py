@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..coding.coded import Coded
-from .dequantize import tables_of
+from ..coding.levels import offsets_of
+from .dequantize import group_scales, tables_of
 
 Bools = NDArray[np.bool_]
 
@@ -30,15 +31,29 @@ def cut_off(coded: Coded, array: NDArray[Any]) -> Bools:
     layout = coded.layout
     if layout.groups == 0:
         return np.zeros(array.shape, np.bool_)
-    found = tables_of(coded, np.dtype(np.float64))
-    low, high = np.array([_ends(table) for table in found.tables]).T
-    member = np.zeros(layout.groups, np.int64) if found.choices is None else found.choices
-    zero = np.zeros(layout.groups) if found.zeros is None else found.zeros.astype(np.float64)
-    scale = found.scales.astype(np.float64)
     x = layout.split(layout.matrix(np.asarray(array, np.float64)))
-    under = x < ((low[member] - zero) * scale)[:, None]
-    over = x > ((high[member] - zero) * scale)[:, None]
-    return np.asarray(layout.tensor(layout.join(under | over)))
+    # a negative scale turns the grid around
+    low, high = np.sort(_reach(coded), axis=0)[..., None]
+    return np.asarray(layout.tensor(layout.join((x < low) | (x > high))))
+
+
+def _reach(coded: Coded) -> NDArray[np.float64]:
+    """Return what both ends of each group's grid stand for, (2, groups)."""
+    groups, offset, beside = coded.layout.groups, coded.scheme.offset, offsets_of(coded)
+    if offset is None or beside is None:
+        found = tables_of(coded, np.dtype(np.float64))
+        tables, choices, scale = list(found.tables), found.choices, found.scales.astype(np.float64)
+        zero = np.zeros(groups) if found.zeros is None else found.zeros.astype(np.float64)
+    else:
+        tables, choices = [f.values for f in coded.scheme.formats], coded.choices
+        scale, zero = group_scales(coded).astype(np.float64), beside.astype(np.float64)
+    member = np.zeros(groups, np.int64) if choices is None else choices
+    ends = np.array([_ends(table) for table in tables]).T[:, member]
+    if offset is None:
+        return np.asarray((ends - zero) * scale)
+    values = ends * scale - zero if offset.kind == "minimum" else (ends - zero) * scale
+    # of a group of one value the scale is 0, which cuts nothing off
+    return np.where(scale == 0, [[-np.inf], [np.inf]], values)
 
 
 def _ends(table: NDArray[np.float64]) -> tuple[float, float]:

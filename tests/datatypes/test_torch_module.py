@@ -32,10 +32,17 @@ def test_clipped_gradients_stop_where_elements_are_cut_off(scheme, low, high):
     fake_quantize(x, scheme, gradient="clipped").sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), inside)
     # under the whole range nothing is cut, whatever the scale was rounded to
-    for whole in ("int3@g16", "bitmod_fp4@g16", "olive4@g16", "bcq3@g16", "int4_asym@g16"):
+    wide = ("uint4@g16/fp16-fp16", "uint4@g16/uint6@channel/fp16~fp16", "if4@g16/ue4m3~fp16", "q4_1")
+    for whole in ("int3@g16", "bitmod_fp4@g16", "olive4@g16", "bcq3@g16", "int4_asym@g16", *wide):
         x.grad = None
         fake_quantize(x, whole, gradient="clipped").sum().backward()
         assert x.grad.numpy().mean() > 0.95
+    # the sign of a scale turns its grid around: one side ends at 8 steps, the other at 7
+    q = quantize(x.detach(), "int4_full@g16/fp16_signed")
+    steps = x.detach().numpy().reshape(8, 16) / q.scales.reshape(-1, 1)
+    x.grad = None
+    fake_quantize(x, q.scheme, gradient="clipped").sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy().reshape(8, 16), (steps >= -8.5) & (steps <= 7.5))
     with pytest.raises(bl.BitlatheError, match=r"unknown gradient 'none'"):
         fake_quantize(x, "int4", gradient="none")
 
@@ -70,6 +77,8 @@ def test_linear_layers_of_a_module_are_replaced():
     assert torch.equal(model[0].bias.detach(), before[1])
     with pytest.raises(bl.BitlatheError, match=r"no torch\.nn\.Linear"):
         quantize_module(torch.nn.ReLU(), "int4")
+    with pytest.raises(bl.BitlatheError, match=r"a torch\.nn\.Module is needed, got NoneType"):
+        quantize_module(None, "int4")
 
 
 def test_a_module_is_quantized_whole_or_not_at_all():
