@@ -10,6 +10,8 @@ from .layer import QuantizedLinear, measured, rounded
 from .table import METHODS, Method
 from .task import Task
 
+NO_SCHEME = "none"  # of inputs that are not quantized
+
 
 def calibrate(
     weights: Any,
@@ -34,8 +36,8 @@ def calibrate(
     scheme : str, Scheme, Format or Mixture, optional
         Of the weights, see `quantize`; by default the method's own.
     activation_scheme : str, Scheme, Format or Mixture, optional
-        Of the inputs, such as ``int8@channel`` for one scale a token; by default the method's
-        own, which most do not have.
+        Of the inputs, such as ``int8@channel`` for one scale a token; ``none`` for inputs as they
+        are. By default the method's own.
     **options
         Of the method; see its options in `datatypes.methods.table.METHODS`.
 
@@ -64,10 +66,8 @@ def calibrate(
     parsed = Scheme.parse(row.scheme if scheme is None else scheme)
     if why := row.misfit(parsed):
         raise BitlatheError(f"{method} does not go with {parsed}: {why}")
-    own = activation_scheme if activation_scheme is not None else row.activation_scheme or None
-    if own is None and row.needs_activations:
-        raise BitlatheError(f"{method} needs quantized inputs: pass activation_scheme")
-    inputs = None if own is None else Scheme.parse(own)
+    own = row.activation_scheme if activation_scheme is None else activation_scheme
+    inputs = None if own == NO_SCHEME else Scheme.parse(own)
     task = Task.of(weights, activations, parsed, inputs)
     plain = measured(replace(rounded(task), method=method), task)
     best = plain

@@ -9,6 +9,9 @@ from . import gptq
 from .awq import AwqOptions, awq
 from .gptq import GptqOptions
 from .layer import QuantizedLinear, rounded
+from .outliers import OutlierOptions, llm_int8
+from .rotated import RotationOptions, rotated
+from .smoothing import DgqOptions, SmoothquantOptions, dgq, is_dual_grain, smoothquant
 from .task import Task
 
 
@@ -41,9 +44,7 @@ class Method:
     scheme : str
         Of weights, where the user names none.
     activation_scheme : str
-        Of inputs, where the user names none; empty: not quantized.
-    needs_activations : bool
-        Whether inputs must be quantized for the method to mean anything.
+        Of inputs, where the user names none; ``none``: not quantized.
     """
 
     name: str
@@ -53,8 +54,7 @@ class Method:
     options: type[Any] = NoOptions
     misfit: Callable[[Scheme], str] = any_scheme
     scheme: str = "int4_asym@g128"
-    activation_scheme: str = ""
-    needs_activations: bool = False
+    activation_scheme: str = "none"
 
 
 def _rtn(task: Task, options: NoOptions) -> Iterator[QuantizedLinear]:
@@ -79,6 +79,50 @@ _LISTED = (
         source="arXiv 2306.00978",
         find=awq,
         options=AwqOptions,
+    ),
+    Method(
+        name="smoothquant",
+        summary="range of inputs moved into weights, both rounded",
+        source="arXiv 2211.10438",
+        find=smoothquant,
+        options=SmoothquantOptions,
+        scheme="int8@channel",
+        activation_scheme="int8@channel",
+    ),
+    Method(
+        name="hadamard",
+        summary="signed Hadamard blocks spread outliers over columns",
+        source="arXiv 2404.00456",
+        find=rotated("hadamard"),
+        options=RotationOptions,
+        activation_scheme="int8@channel",
+    ),
+    Method(
+        name="orthogonal",
+        summary="a random rotation spreads outliers over columns",
+        source="arXiv 2307.13304",
+        find=rotated("orthogonal"),
+        options=RotationOptions,
+        activation_scheme="int8@channel",
+    ),
+    Method(
+        name="llm_int8",
+        summary="inputs with outliers in fp16, all others in 8 bits",
+        source="arXiv 2208.07339",
+        find=llm_int8,
+        options=OutlierOptions,
+        scheme="int8@channel",
+        activation_scheme="int8@channel",
+    ),
+    Method(
+        name="dgq",
+        summary="4-bit groups in 8-bit channels, searched on outputs, large inputs brought down",
+        source="arXiv 2310.04836",
+        find=dgq,
+        options=DgqOptions,
+        misfit=is_dual_grain,
+        scheme="dgq4",
+        activation_scheme="int8@tensor",
     ),
 )
 METHODS: Final = {method.name: method for method in _LISTED}
