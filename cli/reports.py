@@ -8,7 +8,7 @@ import click
 from ..datatypes.base.errors import BitlatheError, to_install, unknown_name
 from ..reports.options import PATH
 from ..reports.terminal import print_json, progress_bar
-from .base import json_option, main, note
+from .base import check_place, json_option, main, note
 
 
 @main.command()
@@ -119,6 +119,8 @@ def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
 
     if study not in (*STUDIES, ALL):
         raise BitlatheError(unknown_name("study", study, (*STUDIES, ALL)))
+    if out is not None:
+        check_place("--out", out / "report.html")
     data = {}
     for name in STUDIES if study == ALL else (study,):
         rebuilt = STUDIES[name]

@@ -39,12 +39,14 @@ def rtl(
     from ..sim.verify.run import subjects_of
 
     check_place("--out", out / "testbench.v")
-    written = []
+    written, folders = [], {}
     for name, pe, weight in subjects_of(load_arch(arch, chip_settings(settings))):
         texts = files_of(pe_design(pe, weight), pe_case(pe, weight, rows, seed))
         folder = out / (getattr(weight, "name", "") or pe.kind)
-        write_files(folder, texts)
+        folders[folder] = texts
         written.append({"name": name, "folder": str(folder), "files": sorted(texts)})
+    for folder, texts in folders.items():  # nothing is written where one has no hardware
+        write_files(folder, texts)
     if as_json:
         print_json(written)
         return

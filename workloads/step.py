@@ -67,8 +67,11 @@ class Blocks:
 
 def _piece(value: Any) -> Any:
     """Read ``[new, cached]``, or a piece in full."""
-    pair = isinstance(value, list | tuple) and len(value) == 2
-    return {"new": value[0], "cached": value[1]} if pair else value
+    if isinstance(value, dict | Piece):
+        return value
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("write [new, cached] tokens, e.g. [512, 0], or {new: 512, sequences: 2}")
+    return {"new": value[0], "cached": value[1]}
 
 
 def _generating(value: Any) -> Any:

@@ -324,6 +324,8 @@ def _explain(model: type[BaseModel], error: Any, data: Any) -> str:
     message = message[:1].lower() + message[1:].removesuffix(".")
     if kind == "model_type":
         message = "must be a mapping of keys to values"
+    if kind in ("tuple_type", "list_type"):  # Python's words for what the file calls a list
+        message = "must be a list"
     if "\n" in message:  # a scheme string with a caret under its fault
         return f"{key}: {message}"
     inner = re.match(r"([a-z_]+)((?:\.[a-z_0-9]+)*): ", message) if key else None
@@ -331,7 +333,7 @@ def _explain(model: type[BaseModel], error: Any, data: Any) -> str:
         return f"{key}.{message}."  # a check across keys names the one that it is about
     if isinstance(error["input"], dict | list) or kind == "value_error":
         return f"{key}: {message}." if key else f"{message}."
-    return f"{key}: {message} (got {shown(error['input'])})."
+    return f"{key}: {message} (got {shown(error['input'])})." if key else f"{message}."
 
 
 def _in_file(loc: Sequence[str | int], data: Any) -> Location:

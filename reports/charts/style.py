@@ -78,6 +78,8 @@ def save(figure: Any, *paths: Path, made: Facts | None = None) -> None:
 def _write(figure: Any, path: Path, metadata: Facts) -> None:
     from ...datatypes.base.errors import BitlatheError
 
+    if path.is_dir() or not path.suffix:  # matplotlib would write to a name of its own
+        raise BitlatheError(f"cannot write {path}: name a file that ends in .png, .svg or .pdf.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata=metadata)

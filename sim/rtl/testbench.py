@@ -205,10 +205,19 @@ def run_iverilog(folder: Path) -> Verdict:
 
 
 def write_files(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write texts into a folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    """Write texts into a folder, which is made if it is not there.
+
+    Raises
+    ------
+    BitlatheError
+        The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as err:
+        raise BitlatheError(f"cannot write to {folder}: {err.strerror or err}.") from None
 
 
 def cells(case: Case) -> int:

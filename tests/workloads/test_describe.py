@@ -45,4 +45,8 @@ def test_the_command(tmp_path):
     assert "softmax_local" in picture.read_text()
     plain = CliRunner().invoke(main, ["models", "gemma-3-1b", "--json", "--context", "100"])
     assert json.loads(plain.stdout)["cache_elements"] == 100 * 26 * 2 * 256
+    for place in (str(tmp_path), "block"):
+        done = CliRunner().invoke(main, ["models", "gemma-3-1b", "--plot", place])
+        assert done.exit_code == 2
+        assert "name a file that ends in .png" in done.output
     assert "name a model" in CliRunner().invoke(main, ["models", "--plot", "x.png"]).output

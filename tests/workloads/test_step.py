@@ -146,3 +146,20 @@ def test_sequences_alike_are_counted_and_not_listed():
         Group(new=1, cached=8, sequences=2**40 + 1),
     )
     assert step.forward.sequences == step.sequences == 2**41 + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{decode: [5], routing: all}", "1:15: routing: must be a list (got 'all')."),
+        ("{decode: 300}", "1:2: decode: must be a list (got 300)."),
+        ("{prefill: [[5]]}", "1:12: prefill.0: write [new, cached] tokens"),
+        ("{prefill: [7]}", "1:12: prefill.0: write [new, cached] tokens"),
+        ("hello", "1:1: must be a mapping of keys to values."),
+    ],
+)
+def test_what_a_file_cannot_say(text, words, tmp_path):
+    (tmp_path / "step.yaml").write_text(text)
+    with pytest.raises(BitlatheError) as caught:
+        Step.read(tmp_path / "step.yaml")
+    assert f"step.yaml:{words}" in str(caught.value)

@@ -50,6 +50,15 @@ def test_all_of_them(tmp_path: Path) -> None:
     assert [(out / name / "report.html").read_text() for name in ("one", "two")] == ["one", "two"]
 
 
+def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "inside"):
+        done = CliRunner().invoke(main, ["reproduce", "one", "--out", str(place)])
+        assert done.exit_code == 2
+        assert "is a file, not a folder" in done.output
+        assert "tables of one" not in done.output
+
+
 def test_an_unknown_one() -> None:
     done = CliRunner().invoke(main, ["reproduce", "three"])
     assert done.exit_code == 2

@@ -8,11 +8,15 @@ import pytest
 from click.testing import CliRunner
 
 from bitlathe.arch import load_arch
-from bitlathe.arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
+from bitlathe.arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.formats.format import Format
+from bitlathe.sim.rtl import generate
+from bitlathe.sim.rtl.generate import pe_design
 from bitlathe.sim.rtl.testbench import run_iverilog
 from bitlathe.sim.rtl.tools import missing_for_iverilog
+from bitlathe.sim.rtl.verilog import Design
 from bitlathe.sim.verify import run as verifying
 from bitlathe.sim.verify.dots import DOTS
 from bitlathe.sim.verify.reference import reference
@@ -107,3 +111,30 @@ def test_what_is_written_passes_in_another_simulator(tmp_path: Path) -> None:
     assert {"fp_mac.v", "testbench.v", "rows.hex"} <= set(said["files"])
     if missing_for_iverilog() is None:
         assert run_iverilog(Path(said["folder"])).agree
+
+
+def test_no_folder_is_written_where_one_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    command = ["rtl", "--arch", "bitmod", "--rows", "3", "--out", str(out)]
+
+    def one_has_none(pe: BitSerialPE, weight: Format) -> Design:
+        if weight.name == "int8":
+            raise BitlatheError("no hardware for int8")
+        return pe_design(pe, weight)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generate, "pe_design", one_has_none)
+        done = CliRunner().invoke(main, command)
+    assert (done.exit_code, done.output) == (2, "Error: no hardware for int8\n")
+    assert not out.exists()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "name")
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert done.output.startswith(f"Error: cannot write to {out}")
+    assert "Permission denied." in done.output
