@@ -59,7 +59,11 @@ def goes_with(scheme: Scheme) -> str:
 
 def gptq(task: Task, options: GptqOptions) -> Iterator[QuantizedLinear]:
     """Yield the layer of a task by GPTQ."""
-    base = rounded(task, "gptq", f"damping={options.damping:g}")
+    yield propagated(task, rounded(task, "gptq", f"damping={options.damping:g}"), options)
+
+
+def propagated(task: Task, base: QuantizedLinear, options: GptqOptions) -> QuantizedLinear:
+    """Return a layer of a task, quantized without changes of its inputs, with codes by GPTQ."""
     hessian = task.activations.T @ task.activations
     order = np.arange(len(hessian))
     if options.act_order:
@@ -67,7 +71,7 @@ def gptq(task: Task, options: GptqOptions) -> Iterator[QuantizedLinear]:
     feedback = _feedback(hessian[np.ix_(order, order)], options.damping, len(task.activations))
     codes = _codes(task.weights.astype(np.float64), base.weights, feedback, order)
     coded = replace(base.weights.coded, codes=codes)
-    yield replace(base, weights=replace(base.weights, coded=coded))
+    return replace(base, weights=replace(base.weights, coded=coded))
 
 
 def _feedback(hessian: Reals, damping: float, tokens: int) -> Reals:

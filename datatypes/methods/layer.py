@@ -11,6 +11,7 @@ from ..base.errors import BitlatheError
 from ..quantize import quantize
 from ..schemes.scheme import Scheme
 from ..tensors.tensor import QuantizedTensor
+from .low_rank import LowRank
 from .rotations import Rotation
 from .task import Reals, Task
 
@@ -59,6 +60,8 @@ class QuantizedLinear:
     outliers : (n,) int64 or None
         Inputs that are multiplied in fp16, ascending.
     outlier_weights : (outputs, n) float16 or None
+    low_rank : LowRank or None
+        What is added to the weights, in fp16.
     relative_error : float
         Squared error of the outputs on the calibration inputs, over the outputs' own squares.
     rounded_error : float
@@ -73,6 +76,7 @@ class QuantizedLinear:
     rotation: Rotation | None = None
     outliers: NDArray[np.int64] | None = None
     outlier_weights: NDArray[np.float16] | None = None
+    low_rank: LowRank | None = None
     relative_error: float = float("nan")
     rounded_error: float = float("nan")
 
@@ -88,15 +92,16 @@ class QuantizedLinear:
 
     @property
     def total_bits(self) -> int:
-        """Stored bits of the weights: codes, scales, and outliers with their places.
+        """Stored bits of the weights: codes, scales, outliers with their places, low rank.
 
         Divisors and rotations are not in it: the layer before can take them in; see
         `transform_bits`.
         """
-        if self.outliers is None:
-            return self.weights.total_bits
-        place = max(self.inputs - 1, 1).bit_length()
-        return self.weights.total_bits + len(self.outliers) * (OUTLIER_BITS * self.outputs + place)
+        bits = self.weights.total_bits
+        if self.outliers is not None:
+            place = max(self.inputs - 1, 1).bit_length()
+            bits += len(self.outliers) * (OUTLIER_BITS * self.outputs + place)
+        return bits + (0 if self.low_rank is None else self.low_rank.total_bits)
 
     @property
     def bits_per_element(self) -> float:
@@ -113,10 +118,11 @@ class QuantizedLinear:
     def operations(self) -> Operations:
         """What one token costs, divisors and rotation at run time."""
         kept = 0 if self.outliers is None else len(self.outliers)
+        rank = 0 if self.low_rank is None else self.low_rank.rank
         turn = self.rotation
         return Operations(
             products=self.outputs * self.weights.shape[1],
-            fp16_products=self.outputs * kept,
+            fp16_products=self.outputs * kept + rank * (self.outputs + self.weights.shape[1]),
             input_multiplies=(0 if self.divisors is None else self.inputs)
             + (0 if turn is None else turn.multiplies),
             input_adds=0 if turn is None else turn.adds,
@@ -149,6 +155,8 @@ class QuantizedLinear:
             flat = np.delete(flat, self.outliers, axis=1)
         if self.activation_scheme is not None and flat.size:
             flat = quantize(flat, self.activation_scheme).dequantize(np.float64)
+        if self.low_rank is not None:
+            apart = apart + self.low_rank.apply(flat)
         made = flat @ self.weights.dequantize(np.float64).T + apart
         return np.asarray(made.reshape(*given.shape[:-1], self.outputs))
 
@@ -158,6 +166,8 @@ class QuantizedLinear:
         The rounding of inputs is not in them.
         """
         found = self.weights.dequantize(np.float64)
+        if self.low_rank is not None:
+            found = found + self.low_rank.matrix()
         if self.outliers is not None and self.outlier_weights is not None:
             whole = np.zeros((self.outputs, self.inputs))
             rest = np.delete(np.arange(self.inputs), self.outliers)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..schemes.scheme import Scheme
-from . import gptq
+from . import gptq, zeroquant_fp
 from .awq import AwqOptions, awq
 from .gptq import GptqOptions
 from .layer import QuantizedLinear, rounded
 from .outliers import OutlierOptions, llm_int8
 from .rotated import RotationOptions, rotated
+from .shiftadd import is_planes, shiftadd
 from .smoothing import DgqOptions, SmoothquantOptions, dgq, is_dual_grain, smoothquant
 from .task import Task
 
@@ -123,6 +124,25 @@ _LISTED = (
         misfit=is_dual_grain,
         scheme="dgq4",
         activation_scheme="int8@tensor",
+    ),
+    Method(
+        name="zeroquant_fp",
+        summary="FP4 under scales powers of two apart, errors carried on, a low-rank rest",
+        source="arXiv 2307.09782",
+        find=zeroquant_fp.zeroquant_fp,
+        options=zeroquant_fp.ZeroquantFpOptions,
+        misfit=zeroquant_fp.goes_with,
+        scheme="fp4_e2m1@g128/m2",
+        activation_scheme="fp8_e4m3@channel",
+    ),
+    Method(
+        name="shiftadd",
+        summary="sign planes under sums of powers of two, weighted by inputs, errors carried on",
+        source="arXiv 2406.05981",
+        find=shiftadd,
+        options=GptqOptions,
+        misfit=is_planes,
+        scheme="bcq3@g128/pot3",
     ),
 )
 METHODS: Final = {method.name: method for method in _LISTED}

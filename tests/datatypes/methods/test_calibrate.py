@@ -25,6 +25,8 @@ SCHEMES = (
     "int4@b4x8",
     "int4@g7",
     "int3@input",
+    "fp4_e2m1@g16/m2",
+    "fp4_e2m1@g16/pot_ceil",
 )
 TOKENS, OUTPUTS, INPUTS = 40, 8, 32
 
@@ -75,6 +77,8 @@ def test_never_worse_than_plain_rounding_in_the_outputs(method, scheme):
         ("orthogonal", "int6@channel", "int6@channel"),
         ("llm_int8", "int8@channel", "int8@channel"),
         ("dgq", "dgq4@g16", "int6@channel"),
+        ("zeroquant_fp", "fp4_e2m1@g16/m2", "fp8_e4m3@channel"),
+        ("shiftadd", "bcq2@g16/pot3", "none"),
     ],
 )
 def test_much_better_where_inputs_have_outliers(method, scheme, inputs):
@@ -126,7 +130,7 @@ def test_degenerate_layers_are_calibrated():
     x[:, 21] = 0.0  # one that is never there
     x[:, 22] = x[:, 23]  # two that are the same
     for method in METHODS:
-        scheme = "dgq4@g16" if method == "dgq" else "int4@g16"
+        scheme = str(METHODS[method].scheme)
         found = calibrate(w, x, method, scheme)
         assert found.relative_error <= found.rounded_error
         one = calibrate(w[:1], x[:1], method, scheme)
