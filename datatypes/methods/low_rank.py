@@ -52,7 +52,7 @@ class LowRank:
     @property
     def rank(self) -> int:
         """Number of vectors of each side."""
-        return self.right.shape[0]
+        return int(self.right.shape[0])
 
     @property
     def total_bits(self) -> int:

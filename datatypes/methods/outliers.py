@@ -33,7 +33,13 @@ class OutlierOptions:
 
 
 def llm_int8(task: Task, options: OutlierOptions) -> Iterator[QuantizedLinear]:
-    """Yield the layer of a task with outliers apart; nothing where there are none."""
+    """Yield the layer of a task with outliers apart; nothing where there are none.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if every input is an outlier, or weights of one are beyond fp16.
+    """
     apart = (np.abs(task.activations) >= options.threshold).any(axis=0)
     if not apart.any():
         return
