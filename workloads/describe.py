@@ -104,9 +104,10 @@ def lines(model: Model, context: int = 2048) -> list[str]:
     if "context" in found:
         text.append(
             f"cache: {found['cache_elements_per_token']:,} elements a token, "
-            f"{found['cache_elements']:,} at {context:,} tokens; "
-            f"{found['state_elements']:,} however long"
+            f"{found['cache_elements']:,} at {context:,} tokens"
         )
+    if found.get("state_elements"):
+        text.append(f"states: {found['state_elements']:,} elements of a sequence of any length")
     for tower in model.towers:
         text.append(
             f"part {tower.name.rpartition(':')[2]!r} ({tower.family}): "

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from bitlathe.cli import main
 from bitlathe.workloads import load_model, model_names
-from bitlathe.workloads.describe import block, figures, layer_rows, matrix_rows
+from bitlathe.workloads.describe import block, figures, layer_rows, lines, matrix_rows
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -24,6 +24,16 @@ def test_the_figures_of_a_token_by_hand():
     assert found["cache_elements_per_token"] == 32 * 2 * 8 * 128
     assert found["cache_elements"] == 1000 * 32 * 2 * 8 * 128
     assert found["macs"] == found["weight_elements"] + 32 * 2 * 32 * 128 * 1000
+
+
+def test_states_are_told_of_models_that_have_them():
+    """Mamba keeps, in both layers, 4 inputs of 128 channels and a state of 128 x 16."""
+    keys = {"vocab_size": 100, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    taps = {"state_size": 16, "conv_kernel": 4, "time_step_rank": 4}
+    mamba = load_model({"model_type": "mamba", **keys, **taps})
+    kept = 2 * 128 * (16 + 4)
+    assert lines(mamba)[-1] == f"states: {kept:,} elements of a sequence of any length"
+    assert not any("states" in line for line in lines(load_model("llama-3.1-8b")))
 
 
 @pytest.mark.parametrize("name", ["llama-2-7b", "resnet-18", "vit-base", "mixtral-8x7b"])
