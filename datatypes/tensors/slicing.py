@@ -34,6 +34,8 @@ def rows_of(coded: Coded, key: Any) -> Coded:
     old = coded.layout
     if old.axis == 0:
         raise BitlatheError("the first axis is the quantized one: its groups cannot be sliced")
+    if isinstance(key, np.ndarray) and key.ndim == 0:
+        key = key[()]
     length = old.shape[0]
     picked = _picked(key, length)
     lines = _spread(picked, old.rows // length if length else 0)
@@ -43,13 +45,18 @@ def rows_of(coded: Coded, key: Any) -> Coded:
     axes = tuple(range(old.axis - single, old.axis - single + old.axes))
     groups = _as_slice(_spread(blocks, old.across))
     shape_of = _level_slices(coded, lines)
-    per_row = coded.scheme.scale_format.outer == "row"
+    layout = Layout.of(shape, axes, coded.scheme.granularity)
+    outer = coded.outer_scales
+    if not layout.groups:  # no group, no second-level scale
+        outer = outer[:0]
+    elif coded.scheme.scale_format.outer == "row":
+        outer = outer[_as_slice(blocks)]
     return replace(
         coded,
-        layout=Layout.of(shape, axes, coded.scheme.granularity),
+        layout=layout,
         codes=coded.codes[_as_slice(lines)],
         scales=coded.scales[groups],
-        outer_scales=coded.outer_scales[_as_slice(blocks)] if per_row else coded.outer_scales,
+        outer_scales=outer,
         zeros=None if coded.zeros is None else coded.zeros[groups],
         choices=None if coded.choices is None else coded.choices[groups],
         upper_scales=tuple(

@@ -48,10 +48,16 @@ def test_any_rows_can_be_chosen(text):
         [0, 5],
         [7, 7],
         mask,
-        [],
+        np.array(2),
+        ~mask & mask,
+        slice(5, 5),
     ):
         np.testing.assert_array_equal(q[key].dequantize(), y[key])
         assert q[key].shape == y[key].shape
+        assert sum(stream.size for stream in q[key].packed.values()) == q[key].nbytes
+    for part in (q[[]], quantize(np.zeros((4, 0)), text)[[3, 0]]):
+        assert part.nbytes == part.total_bits == 0
+        assert all(numbers.size == 0 for numbers in (*part.level_scales, *part.packed.values()))
     assert [part.shape for part in q] == [(3, 48)] * 10
 
 
