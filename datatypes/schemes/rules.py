@@ -9,12 +9,17 @@ from ..formats.format import Format, Mixture
 from .coders import CODERS
 from .granularity import Granularity
 from .levels import Level, Offset, find_level_problem, free_of_scales, zero_reaches
+from .patterns import LAYOUTS
 from .scales import SCALES
 
 # clips that try several scales for each group
 GRID_SEARCHES: Final = ("search", "4over6")
 ENDS: Final = "ends"
 SEARCHES: Final = ("mse", "mae", *GRID_SEARCHES)
+_BEYOND: Final = (
+    "{name} reaches beyond float32, so that scales of its range are 0 there; take it without a "
+    "scale, or under the best power of two, as {name}@channel/pot+search"
+)
 
 
 class Facts(Protocol):
@@ -126,9 +131,15 @@ def _nested(s: Facts) -> tuple[str, str] | None:
             "under elements that start at 0, such as uint4",
         ),
         (all(f.max <= 0 for f in formats), "", "its format has no positive value"),
+        (_beyond_float32(formats), "/", _BEYOND.format(name=s.name)),
         (span, "", "a minimum or zero needs a format of two values or more"),
     )
     return next(((part, problem) for wrong, part, problem in rules if wrong), None)
+
+
+def _beyond_float32(formats: tuple[Format, ...]) -> bool:
+    """Return whether the largest element over the largest value is no scale in float32."""
+    return any(f.max_abs > LAYOUTS["fp32"].max for f in formats)
 
 
 def is_clip(text: str) -> bool:
@@ -176,6 +187,8 @@ def _conflict(s: Facts) -> tuple[str, str] | None:
     base = ENTRIES.get(s.name)
     preset = base.scale if base and base.preset and not coder.integers else s.scale
     single = isinstance(s.element, Format)
+    formats = s.element.formats if isinstance(s.element, Mixture) else (s.element,)
+    scaled = kind != "none" and not (kind == "pot" and s.clip == "search")
     own_clip = base.clip if base else "absmax"
     rules = (
         (
@@ -225,6 +238,7 @@ def _conflict(s: Facts) -> tuple[str, str] | None:
             "scales, and mx_bitmod_*",
         ),
         (s.paper and clipped, "+", "+paper does not clip"),
+        (scaled and _beyond_float32(formats), "/", _BEYOND.format(name=s.name)),
         (kind == "none" and clipped, "+", "without a scale there is no range to search"),
     )
     return next(((part, problem) for wrong, part, problem in rules if wrong), None)

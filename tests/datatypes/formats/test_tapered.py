@@ -171,6 +171,14 @@ def test_nothing_but_zero_becomes_zero_whatever_the_rule_of_ties():
             assert found.tolist() == [1, 255, 0, 0]
 
 
+@pytest.mark.parametrize("rest", ["@g8/fp16", "@g8/int8", "@g8/e8m0", "@g8/ue4m3@tensor/fp32"])
+def test_scales_of_a_range_beyond_float32_are_refused(rest):
+    with pytest.raises(bl.BitlatheError, match=r"beyond float32.*takum8@channel/pot\+search"):
+        bl.Scheme.parse("takum8" + rest)
+    assert bl.Scheme.parse("takum8@channel/pot+search").clip == "search"
+    assert bl.Scheme.parse("bf16" + rest)
+
+
 @pytest.mark.parametrize(("m", "o"), [(4, 2), (6, 3)])
 def test_bidirectional_blocks_share_an_exponent_below_the_largest(m, o):
     """E = max - (m - o): an element beyond it is shifted the other way, by m - o places."""
