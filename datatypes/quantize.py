@@ -210,11 +210,12 @@ def _importance(
 ) -> NDArray[Any] | None:
     if importance is None:
         return None
-    given = as_float(importance, "importance")[0].astype(dtype)
+    with np.errstate(over="ignore"):
+        given = as_float(importance, "importance")[0].astype(dtype)
     if given.shape != (layout.columns,) or not np.isfinite(given).all() or (given < 0).any():
         raise BitlatheError(
             f"importance: {layout.columns} finite weights >= 0 are needed, one per position along "
-            f"the axis, got an array of shape {given.shape}"
+            f"the axis, as {dtype} has them, got an array of shape {given.shape}"
         )
     return given
 

@@ -201,7 +201,8 @@ def _small_scales(coded: Coded) -> Bools:
     if planes:
         pattern = (raw & (0x7FFFFFFF if name == "fp32" else 0x7FFF)).max(axis=1)
     few = min(max(FEW, coder.ends(coded.scheme)[1] / STEPS), NORMAL[name] - 1)
-    small = (pattern <= few) & ((pattern > 0) | planes)
+    # the product of two levels may be 0
+    small = (pattern <= few) & ((pattern > 0) | planes | (scale.outer == "tensor"))
     if isinstance(scale, IntScale):
         # as many multiples of the row's unit as it takes make up for digits that the unit lacks
         most = np.inf if coder.outer_is_step else scale.levels

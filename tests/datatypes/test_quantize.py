@@ -150,6 +150,10 @@ def test_stochastic_quantization_repeats_with_its_seed():
         (lambda: quantize(weights((2, 3)), "int4", rounding="evne"), "did you mean 'even'"),
         (lambda: quantize(weights((2, 3)), "int4", nan="drop"), "nan rule"),
         (lambda: quantize(weights((2, 3)), "int4+mse", importance=[1, 2]), "3 finite weights"),
+        (
+            lambda: quantize(weights((2, 1)), "int4+mse", importance=[1e300]),
+            "as float32 has them",
+        ),
         (lambda: quantize(np.full((1, 2), 1e5), "bitmod_fp4+paper"), "float16"),
         (lambda: quantize(weights((2, 3)), "int4", rounding="stochastic"), "seed"),
         (lambda: quantize(weights((2, 3)), 4), "a scheme is a string"),

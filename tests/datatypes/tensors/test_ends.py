@@ -255,6 +255,13 @@ def test_a_second_level_that_makes_up_for_lost_digits_says_nothing():
         assert relative_error(small, found.dequantize().astype(np.float64)) < 1.1 * usual
 
 
+def test_a_product_of_two_levels_that_is_0_is_warned_of():
+    x = np.zeros((2, 32), np.float32)
+    x[1, 3] = 1e-45
+    with pytest.warns(UserWarning, match="scale of group 2 underflows in float32: stored as 0"):
+        assert not quantize(x, "nvfp4").dequantize().any()
+
+
 def test_groups_of_zeros_and_exact_ones_say_nothing():
     x = np.zeros((3, 128), np.float32)
     x[1] = np.random.default_rng(0).integers(-7, 8, 128) * np.float32(2.0**-24)
