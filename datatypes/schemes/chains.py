@@ -58,7 +58,9 @@ def is_chain(rest: str) -> bool:
         return True
     group, sign, scale = body.partition("/")
     nested = bool(group) and "@" in scale
-    return bool(sign) and scale not in SCALES and (nested or _level_parts(scale) is not None)
+    stem = scale.rpartition("_")[0]  # whose rule may be misspelt
+    level = _level_parts(scale) is not None or (stem not in SCALES and bool(named(stem)))
+    return bool(sign) and scale not in SCALES and (nested or level)
 
 
 def read_chain(text: str, start: int, default: Granularity) -> Chain:
@@ -212,6 +214,9 @@ def _level(text: str, place: int, word: str, granularity: Granularity) -> Level:
 def _hint(word: str) -> str:
     if word in _PLAIN:
         return f"; among levels it is written {_PLAIN[word]}"
+    scale = word.rpartition("_")[0]
+    if scale == "fp32" or (scale and named(scale)):
+        return f"; after {scale} may stand {', '.join(f'_{rule}' for rule in _WORDS)}"
     known = (*ENTRIES, *KNOWN, "fp32")
     near = nearest(word, known)
     if near:

@@ -200,6 +200,8 @@ REFUSED = {
     "uint8@g32/fp16~uint4": "zero points of uint4 do not reach from 0 to 255",
     "int4@g32/e4m3@tensor/fp32": "among levels it is written fp8_e4m3@tensor/fp32",
     "int4@g32/ue5m3@g48/fp16": "levels do not nest: scale fp16 is shared by g48",
+    "int4@g32/ue5m3_searc": "unknown scale 'ue5m3_searc'; after ue5m3 may stand _nearest, _floor",
+    "int4@g32/fp32_x@tensor/fp32": "unknown scale 'fp32_x'; after fp32 may stand",
     "int4@g32/uint8@g32/fp16": "not made of two or more whole groups of g32",
     "int4@channel/uint8@g32/fp16": "levels do not nest",
     "int4@g32/ue5m3_signed": "its format has no sign",
