@@ -121,6 +121,9 @@ def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
         raise BitlatheError(unknown_name("study", study, (*STUDIES, ALL)))
     if out is not None:
         check_place("--out", out / "report.html")
+        for name in ("matplotlib", "jinja2"):  # said before minutes of work, not after
+            if find_spec(name) is None:
+                raise BitlatheError(f"--out: the page needs {name}: {to_install(name, 'report')}.")
     data = {}
     for name in STUDIES if study == ALL else (study,):
         rebuilt = STUDIES[name]

@@ -86,7 +86,8 @@ def _quantizing(arch: Arch, step: VectorStep) -> Iterator[Operation]:
         formats = formats_of(arch, tensor.kind)
         stored: Operand = getattr(formats, tensor.operand)
         if stored.label != formats.output.label:
-            rows = ceil_div(tensor.elements, group_size(stored, tensor.width))
+            groups = ceil_div(tensor.width, group_size(stored, tensor.width))  # the last is short
+            rows = ceil_div(tensor.elements, tensor.width) * groups
             yield work(QUANTIZE, tensor.elements, rows)
 
 

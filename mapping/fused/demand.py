@@ -195,7 +195,7 @@ def _steps(
     """Return what the unit does with a block of the middle, and moves: middle, row state."""
     steps, elements, moves = chain.steps, rows * columns, Moves()
     asked = {ALONE: steps.alone, FIRST: steps.first}.get(place, steps.later)
-    groups = ceil_div(elements, min(columns, steps.group or columns))
+    groups = rows * ceil_div(columns, steps.group or columns)
     work = summed([scaled(asked, elements, rows), scaled(steps.quantize, elements, groups)])
     for _ in range(chain.matrices):
         moves.add(near, "read", "output", elements, chain.first.output)

@@ -177,8 +177,8 @@ def one_run(chain, tiling, chip, lanes, product, instances):
         place = "alone" if alone else "first" if first else "later"
         work = times(steps[place], elements, rows)
         if chain["quantize"]:
-            group = min(columns, chain["group"] or columns)
-            work = plus(work, times(chain["quantize"], elements, ceil(elements / group)))
+            groups = rows * ceil(columns / (chain["group"] or columns))
+            work = plus(work, times(chain["quantize"], elements, groups))
         machine.job("unit", ("steps", u), machine.unit(work, used), [("first", u)])
         waits = [("steps", u), ("more", u, latency if second else None)]
         if last or spilled:

@@ -100,6 +100,18 @@ def test_what_is_stored_in_another_format_is_quantized(chip):
     assert asked.read_bits == asked.write_bits == 0
 
 
+def test_the_last_group_of_a_row_has_a_scale_of_its_own(tmp_path):
+    """Rows of 80 values in groups of 32 have three scales each, two and a half of them full."""
+    text = CHIP.replace("weight: int8@channel", "weight: int8@g32")
+    assert text != CHIP
+    grouped = Chip.of(resolve(_arch(tmp_path, text), phase="prefill", model="m"))
+    cached = Tensor(10 * 80, 80, "attention", "weight")
+    made = VectorStep(
+        name="cache", operations=(), rows=10, elements=800, after=(), streams=True, makes=(cached,)
+    )
+    assert pass_of(grouped, made).lane_cycles == -(-(3 * 800 + 3 * 10 * 3) // 16)
+
+
 def test_tensors_are_stored_as_the_operands_they_are(chip):
     assert stored_bits(chip.arch, Tensor(100, 50)) == 1600
     assert stored_bits(chip.arch, Tensor(100, 50, "attention", "input")) == 1600

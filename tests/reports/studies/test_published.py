@@ -59,6 +59,16 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) 
         assert "tables of one" not in done.output
 
 
+def test_what_the_page_needs_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bitlathe.cli.reports.find_spec", lambda name: None)
+    assert told("one") == "tables of one\n"  # without a page it needs nothing
+    done = CliRunner().invoke(main, ["reproduce", "one", "--out", str(tmp_path / "out")])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: --out: the page needs matplotlib: pip install")
+
+
 def test_an_unknown_one() -> None:
     done = CliRunner().invoke(main, ["reproduce", "three"])
     assert done.exit_code == 2
