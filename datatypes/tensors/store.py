@@ -8,6 +8,7 @@ of facts and streams detects a file that has changed since it was written.
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,11 @@ def save(coded: Coded, dtype: str, path: str | Path) -> None:
     streams = streams_of(coded)
     facts["sha256"] = checksum(facts, streams)
     try:
-        save_file(streams, str(path), metadata=facts)
+        place = os.fsdecode(path)
+    except TypeError:
+        raise BitlatheError(f"save: a path is needed, got {type(path).__name__}") from None
+    try:
+        save_file(streams, place, metadata=facts)
     except (OSError, SafetensorError) as problem:
         raise BitlatheError(f"{path}: cannot be written: {problem}") from None
 

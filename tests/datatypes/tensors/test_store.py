@@ -127,3 +127,11 @@ def rewritten(path, text, change):
 )
 def test_a_damaged_tensor_says_at_load_what_is_wrong(tmp_path, text, change, says):
     assert re.search(says, rewritten(tmp_path / "q.safetensors", text, change))
+
+
+def test_what_is_no_path_is_not_written_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (None, 3):
+        with pytest.raises(bl.BitlatheError, match="save: a path is needed, got"):
+            bl.quantize(np.ones((1, 4)), "int4@g4").save(path)
+    assert not list(tmp_path.iterdir())
