@@ -49,7 +49,7 @@ def kind_rows(
         for kind in found[OWN, RULE]:
             for chip in CHIPS:
                 rule, best = found[chip, RULE][kind], found[chip, "search"][kind]
-                row = {"phase": phase, "layers": kind, "chip": chip}
+                row: dict[str, Any] = {"phase": phase, "layers": kind, "chip": chip}
                 row |= {"clocks, rule / search": rule[0] / best[0]}
                 row |= {"energy, rule / search": rule[1] / best[1]}
                 for words, mapper, own in (("rule", RULE, rule), ("search", "search", best)):
