@@ -13,6 +13,8 @@ from .chip import Chip
 from .layer_bits import LayerBits
 from .run import LayerRun, with_total
 
+_OTHER = "mapper 'search', on a chip without pe.split_bits"
+
 
 def square_layer(gemm: Gemm, bits: LayerBits, *, first: bool = False) -> SquareLayer:
     """Return a product as the mapper takes it: a convolution by its sides, all else as one pixel.
@@ -46,12 +48,12 @@ def square_layer(gemm: Gemm, bits: LayerBits, *, first: bool = False) -> SquareL
         if high != wide:
             raise BitlatheError(
                 f"layer {gemm.name!r}: {what} {high} x {wide} is not square, and this mapper knows "
-                "square ones only; use mapper 'search'."
+                f"square ones only; use {_OTHER}."
             )
     if shape.dilation != (1, 1):
         raise BitlatheError(
             f"layer {gemm.name!r}: dilation {shape.dilation}, and this mapper knows none; use "
-            "mapper 'search'."
+            f"{_OTHER}."
         )
     return SquareLayer(
         name=gemm.name,

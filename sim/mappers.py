@@ -44,9 +44,10 @@ def mapper_for(arch: Arch, mapper: str) -> str:
     if mapper == AUTO:
         return arch.mapper or ("whole-buffer" if reason else "search")
     if mapper in NEST_MAPPERS and reason:
+        keys = "pe.split_bits and mapper" if arch.mapper in SPLITTING else "the key"
         raise BitlatheError(
             f"mapper {mapper!r}: {reason}, which a mapping does not describe; use mapper "
-            f"{arch.mapper or 'whole-buffer'!r} or take the key out of the chip."
+            f"{arch.mapper or 'whole-buffer'!r} or take {keys} out of the chip."
         )
     if arch.mapper in SPLITTING and mapper in RULES:
         raise BitlatheError(

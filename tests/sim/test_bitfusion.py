@@ -55,6 +55,13 @@ def test_shipped_models_run() -> None:
     assert run("resnet-18").mapper == "bitfusion"
 
 
+def test_the_way_out_that_a_refusal_names_leads_out() -> None:
+    tall = ConvShape(in_channels=3, out_channels=4, size=(9, 7), kernel=(3, 3))
+    plain = load_arch(CHIP, {"pe.split_bits": None, "mapper": None})
+    found = simulate(plain, [conv_gemm(tall, "t")], mapper="search", fidelity="analytic")
+    assert found.layers[0].mapping is not None
+
+
 def test_what_is_refused() -> None:
     tall = ConvShape(in_channels=3, out_channels=4, size=(9, 7), kernel=(3, 3))
     wide = ConvShape(in_channels=3, out_channels=4, size=(9, 9), kernel=(3, 3), dilation=(2, 2))
@@ -63,7 +70,12 @@ def test_what_is_refused() -> None:
         ([conv_gemm(tall, "t")], CHIP, {}, "'t': output 7 x 5 is not square"),
         ([conv_gemm(wide, "w")], CHIP, {}, r"'w': dilation \(2, 2\)"),
         (layer, CHIP, {"fidelity": "cycle"}, "closed form: use fidelity 'analytic'"),
-        (layer, CHIP, {"mapper": "search"}, r"split_bits .* use mapper 'bitfusion'"),
+        (
+            layer,
+            CHIP,
+            {"mapper": "search"},
+            r"use mapper 'bitfusion' or take pe.split_bits and mapper",
+        ),
         (layer, CHIP, {"mapper": "whole-buffer"}, "use mapper 'bitfusion'"),
         (layer, "bitmod", {"mapper": "bitfusion"}, "gives weight, io; give it those three"),
         (layer, "tpu-like", {"mapper": "bitfusion"}, "gives memories"),
