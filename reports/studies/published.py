@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import ant_micro22, bitfusion_isca18, bitmod_hpca25, common_ground
+from . import ant_micro22, bitfusion_isca18, bitmod_hpca25, common_ground, papers
 from .ant_micro22 import page as ant_page
 from .bitfusion_isca18 import page as bitfusion_page
 from .bitmod_hpca25 import page as bitmod_page
@@ -52,6 +52,12 @@ STUDIES: Mapping[str, Published] = {
         write=ground_page.write,
         print_tables=ground_page.print_tables,
     ),
+    "papers": Published(
+        reproduce=papers.reproduce,
+        write=papers.write,
+        print_tables=papers.print_tables,
+    ),
 }
-"""``common-ground`` is this project's: the chips of the others on the same models."""
+"""``common-ground`` is this project's: the chips of the others on the same models. ``papers``
+checks statements of quantization papers on real weights."""
 ALL = "all"

@@ -1,0 +1,47 @@
+"""Statements of papers: rows, and that a check can fail."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bitlathe.reports.studies import papers
+from bitlathe.reports.studies.papers import study
+from bitlathe.reports.studies.papers.statements import CLAIMS, Ground, _ascending
+
+
+def test_without_weights_each_row_says_why(monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "minilm_tensors", lambda: None)
+    result = papers.reproduce(lambda rows, _: rows)
+    assert len(result.rows) == len(CLAIMS)
+    for number, row in enumerate(result.plain(), 1):
+        assert list(row) == ["row", "paper", "statement", "figure", "holds", "reason"]
+        assert (row["row"], row["figure"], row["holds"]) == (number, None, False)
+        assert "not installed" in row["reason"] or "needs torch" in row["reason"]
+    (path,) = papers.write(result, tmp_path)
+    assert json.loads(path.read_text()) == result.plain()
+
+
+def test_figures_out_of_order_do_not_hold():
+    assert _ascending({"a": 1.0, "b": 2.0})[1]
+    assert not _ascending({"a": 2.0, "b": 2.0})[1]
+
+
+def test_errors_are_measured_on_what_is_given():
+    w = np.random.default_rng(0).normal(size=(4, 128)).astype(np.float32)
+    x = np.random.default_rng(1).normal(size=(9, 128)).astype(np.float32)
+    ground = Ground(weights=[w, 2 * w], layers=[(w, x), (2 * w, x)])
+    one = Ground(weights=[w], layers=[(w, x)])
+    assert ground.weight_error("int3@g128") == pytest.approx(
+        one.weight_error("int3@g128"), rel=1e-3
+    )
+    assert one.output_error("rtn", "int3@g128") > one.output_error("gptq", "int3@g128")
+
+
+@pytest.mark.slow
+def test_statements_hold_on_real_weights():
+    result = papers.reproduce(lambda rows, _: rows)
+    if result.rows[0].reason:
+        pytest.skip(result.rows[0].reason)
+    failed = [row.statement for row in result.rows if not row.holds]
+    assert failed == []
