@@ -467,7 +467,7 @@ class Model:
                 raise BitlatheError(
                     f"a step needs a model that generates tokens; this one is {self.kind}."
                 )
-            self.shape.check_decode()
+            self.shape.check_decode("a step")
             self.shape.check_context(run.longest)
             return self._counted(staged_of(self.shape, run))
         except BitlatheError as error:

@@ -111,6 +111,7 @@ def test_a_mixed_batch_shares_its_weights():
         ("gpt2", {"decode": [5], "logits": "none"}, "unknown logits"),
         ("bert-base", {"prefill": [(5, 0)]}, "encoder-only"),
         ("resnet-18", {"decode": [5]}, "generates tokens"),
+        ("bert-base", {"prefill": [[5, 0]]}, "a step needs a model that generates tokens"),
     ],
 )
 def test_steps_a_model_cannot_make(name, step, words):

@@ -363,8 +363,8 @@ class Transformer:
         """Return the elements that all layers keep of a sequence, however long it is."""
         return sum(part.state_elements * count for part, count in self.parts())
 
-    def check_decode(self) -> None:
-        """Raise unless the model generates tokens.
+    def check_decode(self, asked: str = "phase 'decode'") -> None:
+        """Raise unless the model generates tokens, as what is asked needs.
 
         Raises
         ------
@@ -373,7 +373,7 @@ class Transformer:
         """
         if self.kind not in GENERATING:
             raise BitlatheError(
-                "phase 'decode' needs a model that generates tokens; this one is "
+                f"{asked} needs a model that generates tokens; this one is "
                 f"{self.kind}-only and reads its whole input at once: use phase 'prefill'."
             )
 
