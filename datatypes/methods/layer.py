@@ -154,7 +154,7 @@ class QuantizedLinear:
             apart = flat[:, self.outliers] @ self.outlier_weights.astype(np.float64).T
             flat = np.delete(flat, self.outliers, axis=1)
         if self.activation_scheme is not None and flat.size:
-            flat = quantize(flat, self.activation_scheme).dequantize(np.float64)
+            flat = _rounded_inputs(flat, self.activation_scheme)
         if self.low_rank is not None:
             apart = apart + self.low_rank.apply(flat)
         made = flat @ self.weights.dequantize(np.float64).T + apart
@@ -176,6 +176,14 @@ class QuantizedLinear:
         if self.rotation is not None:
             found = self.rotation.undo(found)
         return np.asarray(found if self.divisors is None else found / self.divisors)
+
+
+def _rounded_inputs(x: Reals, scheme: Scheme) -> Reals:
+    """Return (tokens, inputs) inputs in their scheme; errors say that they are the inputs'."""
+    try:
+        return np.asarray(quantize(x, scheme).dequantize(np.float64))
+    except BitlatheError as problem:
+        raise BitlatheError(f"inputs in {scheme}: {problem}") from None
 
 
 def rounded(task: Task, method: str = "rtn", chosen: str = "rtn", **parts: Any) -> QuantizedLinear:

@@ -49,14 +49,14 @@ class Rotation:
             block = inputs & -inputs
             if block == 1:
                 raise BitlatheError(
-                    f"rotation: Hadamard blocks need an even number of inputs, got {inputs}; pass "
-                    "kind='orthogonal'"
+                    f"rotation: Hadamard blocks need an even number of inputs, got {inputs}; take "
+                    "the method 'orthogonal'"
                 )
             return cls(signs=random.choice([-1.0, 1.0], inputs), block=block)
         if inputs > DENSE_MAX:
             raise BitlatheError(
-                f"rotation: dense rotations take at most {DENSE_MAX} inputs, got {inputs}; pass "
-                "kind='hadamard'"
+                f"rotation: dense rotations take at most {DENSE_MAX} inputs, got {inputs}; take "
+                "the method 'hadamard'"
             )
         # uniform over all rotations: QR with the signs of R taken out (Mezzadri, math-ph/0609050)
         q, r = np.linalg.qr(random.normal(size=(inputs, inputs)))

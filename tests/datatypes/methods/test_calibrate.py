@@ -160,6 +160,10 @@ def test_operations_and_bits_are_counted():
         ({"activations": np.ones((0, 32))}, "of 1 token or more"),
         ({"activations": np.full((4, 32), np.inf)}, "activations: "),
         ({"activations": np.zeros((4, 32))}, "outputs on them are all 0"),
+        (
+            {"method": "dgq", "scheme": "dgq4", "activations": np.full((4, 32), 1e30)},
+            "inputs in int8",
+        ),
         ({"damping": -1}, "damping: a number from 0 to 1"),
         ({"damping": True}, "damping: a number from 0 to 1"),
         ({"act_order": 1}, "act_order: True or False"),
