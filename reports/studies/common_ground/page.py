@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...terminal import print_table
 from ..writing import write_study
-from .chart import draw_summary
+from .charts import draw_summary
 from .study import Reproduction
 
 
