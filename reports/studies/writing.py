@@ -10,6 +10,7 @@ from typing import Any
 from ...datatypes.base.errors import BitlatheError, to_install
 
 Draw = Callable[[Path], None]
+FRAME = Path(__file__).with_name("page_frame.html")
 
 
 def write_study(
@@ -27,7 +28,8 @@ def write_study(
     ----------
     folder : Path
     template : Path
-        The page's; it gets the content, the words and ``images`` by the charts' names.
+        What the page has in `FRAME`. It gets the content, the words and ``images`` by the names
+        of the charts.
     rows : sequence of mappings
         Of ``rows.csv``; all have the keys of the first.
     content : mapping
@@ -43,7 +45,7 @@ def write_study(
         The folder cannot be written, or the packages of the [report] extra are missing.
     """
     try:
-        from jinja2 import Environment
+        from jinja2 import Environment, FileSystemLoader
     except ImportError:
         raise BitlatheError(f"the page needs jinja2: {to_install('jinja2', 'report')}.") from None
     files = ("report.html", *(f"{name}.png" for name in charts), "rows.csv", "study.json")
@@ -60,7 +62,8 @@ def write_study(
         images = {
             name: base64.b64encode(paths[f"{name}.png"].read_bytes()).decode() for name in charts
         }
-        page = Environment(autoescape=True).from_string(template.read_text(encoding="utf-8"))
+        pages = Environment(autoescape=True, loader=FileSystemLoader(FRAME.parent))
+        page = pages.from_string(template.read_text(encoding="utf-8"))
         text = page.render(**content, **(words or {}), images=images)
         paths["report.html"].write_text(text, encoding="utf-8")
     except OSError as err:
