@@ -1,4 +1,4 @@
-"""What every reader asks of a file first: that it is a plain file, not too large, and in UTF-8.
+"""What readers ask of a file first: that it is a plain file, not too large, in UTF-8; and writers.
 
 Devices, pipes and sockets are refused before they are read: they may block or never end. The size
 is that of what was read, not what the system says of it: some plain files have no stated size.
@@ -6,6 +6,8 @@ is that of what was read, not what the system says of it: some plain files have 
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -111,3 +113,39 @@ def read_text(path: str | Path, what: str = "file", largest: int = TEXT_MAX) -> 
         raise BitlatheError(
             f"{shown_path(path)}: not a text file (byte {err.start} is not UTF-8)."
         ) from None
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[Path]:
+    """Give a file beside ``path`` to write, moved there at the end: what stood there, or all of it.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a plain file, or of none yet: a device or a pipe is not replaced by a file.
+
+    Raises
+    ------
+    BitlatheError
+        It cannot be written, is no path, or is a folder, a device or a pipe.
+    """
+    where = f"{shown_path(path)}: cannot be written"
+    part: Path | None = None
+    try:
+        place = Path(os.fsdecode(path))
+        if place.exists() and not place.is_file():
+            mode = place.stat().st_mode
+            kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "special")
+            raise BitlatheError(f"{where}: it is {kind}; give the path of a plain file")
+        part = place.with_name(f".{place.name}.{os.getpid()}.part")
+        part.touch()
+        usual = stat.S_IMODE(part.stat().st_mode)
+        yield part
+        part.chmod(usual)  # a library that makes a file of its own lets its owner alone read it
+        part.replace(place)
+    except (OSError, ValueError, TypeError) as err:  # a path with NUL, or none
+        raise BitlatheError(f"{where}: {getattr(err, 'strerror', None) or err}") from None
+    finally:
+        if part is not None:
+            with suppress(OSError, ValueError):
+                part.unlink(missing_ok=True)

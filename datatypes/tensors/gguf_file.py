@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..base.dtypes import is_torch
 from ..base.errors import BitlatheError, shown
-from ..base.files import open_file, shown_path
+from ..base.files import open_file, shown_path, writing
 from ..base.numbers import ceil_div
 from ..weights.gguf_header import GgufTensor, check_gguf_bytes, read_gguf_header
 from ..weights.mapped import mapped
@@ -102,11 +102,8 @@ def write_gguf(path: str | Path, tensors: Tensors, architecture: str = "bitlathe
         head += struct.pack(f"<{len(shape)}Q", *reversed(shape)) + struct.pack("<IQ", kind, offset)
         offset += _aligned(len(raw))
     body = b"".join(raw.ljust(_aligned(len(raw)), b"\0") for *_, raw in parts)
-    try:
-        Path(path).write_bytes(head.ljust(_aligned(len(head)), b"\0") + body)
-    except (OSError, ValueError, TypeError) as problem:  # a path with NUL, or none
-        reason = getattr(problem, "strerror", None) or problem
-        raise BitlatheError(f"{shown_path(path)}: cannot be written: {reason}") from None
+    with writing(path) as file:
+        file.write_bytes(head.ljust(_aligned(len(head)), b"\0") + body)
 
 
 def _part(

@@ -8,7 +8,6 @@ of facts and streams detects a file that has changed since it was written.
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..base.dtypes import float_name
 from ..base.errors import BitlatheError, shown, to_install
-from ..base.files import shown_path
+from ..base.files import shown_path, writing
 from ..base.numbers import whole_number
 from ..coding.coded import Coded
 from ..formats.catalogue import ENTRIES, element
@@ -69,14 +68,11 @@ def save(coded: Coded, dtype: str, path: str | Path) -> None:
     }
     streams = streams_of(coded)
     facts["sha256"] = checksum(facts, streams)
-    try:
-        place = os.fsdecode(path)
-    except TypeError:
-        raise BitlatheError(f"save: a path is needed, got {type(path).__name__}") from None
-    try:
-        save_file(streams, place, metadata=facts)
-    except (OSError, SafetensorError) as problem:
-        raise BitlatheError(f"{path}: cannot be written: {problem}") from None
+    with writing(path) as part:
+        try:
+            save_file(streams, part, metadata=facts)
+        except SafetensorError as problem:
+            raise OSError(str(problem)) from None
 
 
 def checksum(facts: Mapping[str, str], streams: Mapping[str, NDArray[Any]]) -> str:

@@ -1,8 +1,11 @@
 """Tensors saved and loaded: the same numbers, and damage that is named."""
 
+import errno
 import json
+import os
 import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +80,29 @@ def test_damaged_files_are_explained(tmp_path):
         q.save(tmp_path / "absent" / "q.safetensors")
 
 
+def test_a_device_stays_a_device_and_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    q = quantize(weights((2, 8)), "int4@g4")
+    pipe, path = tmp_path / "pipe", tmp_path / "q.safetensors"
+    os.mkfifo(pipe)
+    for place, kind in ((pipe, "a pipe"), (tmp_path, "a folder"), (Path("/dev/null"), "a device")):
+        with pytest.raises(bl.BitlatheError, match=f"cannot be written: it is {kind}"):
+            q.save(place)
+    assert pipe.is_fifo()
+    (tmp_path / "usual").touch()
+    q.save(path)
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    before = path.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(bl.BitlatheError, match="cannot be written: No space left on device"):
+        q.save(path)
+    assert path.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["pipe", "q.safetensors", "usual"]
+
+
 def rewritten(path, text, change):
     """Save a tensor with its streams and its header changed; return what loading says."""
     quantize(weights((4, 16)), text).save(path)
@@ -132,6 +158,6 @@ def test_a_damaged_tensor_says_at_load_what_is_wrong(tmp_path, text, change, say
 def test_what_is_no_path_is_not_written_to(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in (None, 3):
-        with pytest.raises(bl.BitlatheError, match="save: a path is needed, got"):
+        with pytest.raises(bl.BitlatheError, match="cannot be written: expected str"):
             bl.quantize(np.ones((1, 4)), "int4@g4").save(path)
     assert not list(tmp_path.iterdir())
