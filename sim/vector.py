@@ -1,7 +1,8 @@
 """The vector unit: clocks, traffic and energy of what stands between matrix products.
 
 A step is one pass: what it reads comes from DRAM through the unit's memory, what it leaves goes
-back the same way; results that stream out of the array are taken on their way. Its clocks are
+back the same way, in whole bursts where the chip gives ``dram.burst_bits``, which take clocks and
+energy; results that stream out of the array are taken on their way. Its clocks are
 those of the busiest of lanes, DRAM and ports, and the DRAM's latency where it reads.
 
 Beside the array: of ``n`` equal pieces, each done by the array in ``a`` clocks and then by the unit
@@ -128,13 +129,15 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
         unit.lane(arch.technology.node_nm),
         summed([step.totals, *_quantizing(arch, step)]),
     )
+    dram, memory = hierarchy.memories[0], unit_memory(unit, hierarchy)
     adds, multiplies = totals.adds + totals.row_adds, totals.multiplies + totals.row_multiplies
     specials = totals.specials + totals.row_specials
     read, written = _bits(arch, step.reads), _bits(arch, step.writes)
-    dram, memory = hierarchy.memories[0], unit_memory(unit, hierarchy)
     outside = (read, written)
     if stays:
         outside = _bits(arch, _states(step.reads)), _bits(arch, _states(step.writes))
+    burst = arch.dram.burst_bits or 1
+    bursts = [ceil_div(bits, burst) * burst for bits in outside]
     ends, busy = [], dict.fromkeys(range(len(memory.ports)), 0)
     incoming = "input" if "input" in memory.holds else "output"
     for way, operand, bits in (
@@ -149,7 +152,7 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     work_pj = adds * lane.add_pj + multiplies * lane.multiply_pj + specials * lane.special_pj
     return Pass(
         lane_cycles=ceil_div(adds + multiplies + specials * lane.special_cycles, unit.lanes),
-        dram_cycles=math.ceil(sum(outside) / dram.ports[0].width_bits),
+        dram_cycles=math.ceil(sum(bursts) / dram.ports[0].width_bits),
         port_cycles=max(busy.values()),
         latency_cycles=dram.latency_cycles if outside[0] else 0,
         read_bits=outside[0],
@@ -162,7 +165,7 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
             VECTOR: arch.accounting.layout_factor * work_pj,
             "sram_read": math.fsum(pj for way, _, pj in ends if way == "read"),
             "sram_write": math.fsum(pj for way, _, pj in ends if way == "write"),
-            "dram": outside[0] * arch.dram.read_bit_pj + outside[1] * arch.dram.write_bit_pj,
+            "dram": bursts[0] * arch.dram.read_bit_pj + bursts[1] * arch.dram.write_bit_pj,
         },
     )
 

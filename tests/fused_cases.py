@@ -151,7 +151,7 @@ def plain(chain: Chain, near: NearChip, lanes: Lanes, product: ProductOf) -> tup
 
     def run(*of: Any) -> tuple[Any, ...]:
         each = product(Asked(*of))
-        return each.cycles, each.accesses, each.array_pj, each.memory_pj
+        return each.cycles, each.step_cycles, each.accesses, each.array_pj, each.memory_pj
 
     return asked, chip, {name: getattr(lanes, name) for name in figures}, run
 
@@ -162,7 +162,7 @@ def _ports(whole: Hierarchy, name: str, operand: str) -> dict[str, Any]:
         i = memory.port(way, operand)  # type: ignore[arg-type]
         port = memory.ports[i]
         pj = port.read_pj if way == "read" else port.write_pj
-        found[way] = PortAt(name, i), port.width_bits, pj
+        found[way] = PortAt(name, i), port.width_bits, port.burst_bits, pj
     return found
 
 

@@ -60,7 +60,8 @@ class FusedCost:
     waits : (int, int, int, int)
         Clocks between the array's products in which it waits (`Walked`).
     busy_cycles : dict of str to int
-        Clocks in which ``array``, ``vector`` and the busiest port of each memory work.
+        Clocks in which ``array`` (its steps), ``vector`` (its lanes) and the busiest port of each
+        memory work: waits left out.
     accesses : dict of PortAt to (int, int)
         Reads and writes of each port.
     outer_bits : dict of str to Fraction
@@ -147,7 +148,8 @@ def bound_of(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> tup
 def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, found: Walked) -> FusedCost:
     times = chain.instances
     cycles = max(found.cycles, _busiest(asked) * times)
-    busy = {name: asked.busy[name] * times for name in ("array", "vector")}
+    steps = asked.step_cycles * times
+    busy = {"array": math.ceil(steps), "vector": asked.busy["vector"] * times}
     for at, clocks in asked.busy.items():
         if isinstance(at, PortAt):
             busy[at.memory] = max(busy.get(at.memory, 0), clocks * times)
@@ -156,7 +158,7 @@ def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, found: Wa
     return FusedCost(
         cycles=cycles,
         lower_bound_cycles=lower_bound(chain, tiling, near, asked),
-        compute_cycles=asked.step_cycles * times,
+        compute_cycles=steps,
         waits=found.waits,
         busy_cycles=busy,
         accesses={
@@ -202,7 +204,7 @@ def lower_bound(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> 
     first = min(int(asked.jobs[kind][0]) for kind in starts)
     second, added = (min(int(asked.jobs[kind][i]) for kind in ends) for i in (2, 3))
     alone = all(kind.place == ALONE for kind in ends)
-    array, unit = asked.busy["array"] * times, asked.unit_cycles * times
+    array, unit = asked.array_cycles * times, asked.unit_cycles * times
     every = sum(int(asked.jobs[kind][3]) * count for kind, count in asked.counts.items()) * times
     together = math.ceil((array + unit - every) / 2) if tiling.ahead else array + unit
     loads, stores = asked.load_cycles * times, asked.store_cycles * times

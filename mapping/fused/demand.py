@@ -40,7 +40,9 @@ class Demand:
         Clocks of the results of a kind of rows, and of their unfinished sums.
     counts : Counter of Kind
     busy : dict of str or PortAt to int
-        Clocks of ``array`` (products), ``vector`` (its lanes) and of each port.
+        Clocks of ``vector`` (its lanes) and of each port.
+    array_cycles : int
+        Clocks of the array's jobs: of the steps of its products, and of the waits within them.
     unit_cycles : int
         Clocks of the vector unit's jobs: of its lanes, or of the ports where they take longer.
     load_cycles, store_cycles : int
@@ -62,6 +64,7 @@ class Demand:
     stores: Ints
     counts: Counter[Kind]
     busy: dict[str | PortAt, int]
+    array_cycles: int
     unit_cycles: int
     load_cycles: int
     store_cycles: int
@@ -78,7 +81,7 @@ class _Sum:
     def __init__(self, near: NearChip) -> None:
         self.near = near
         self.busy: dict[str | PortAt, int] = defaultdict(int)
-        self.unit_cycles, self.step_cycles = 0, Fraction(0)
+        self.array_cycles, self.unit_cycles, self.step_cycles = 0, 0, Fraction(0)
         self.reads: Counter[PortAt] = Counter()
         self.writes: Counter[PortAt] = Counter()
         self.outer_bits = dict.fromkeys(("weight", "input", "output"), Fraction(0))
@@ -111,7 +114,7 @@ class _Sum:
             self.reads[at] += reads * times
             self.writes[at] += writes * times
             self.busy[at] += busy * times
-        self.busy["array"] += made.cycles * times
+        self.array_cycles += made.cycles * times
         self.step_cycles += made.step_cycles * times
         self.pj["array"].append(made.array_pj * times)
         self.pj["sram_write"].append(made.written_pj * times)
@@ -169,6 +172,7 @@ def demand(
         stores=stores,
         counts=counts,
         busy=dict(total.busy),
+        array_cycles=total.array_cycles,
         unit_cycles=total.unit_cycles,
         load_cycles=load_cycles,
         store_cycles=store_cycles,

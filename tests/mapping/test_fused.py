@@ -23,6 +23,7 @@ from fused_cases import (
     random_near,
     random_tiling,
 )
+from map_cases import with_bursts
 from naive import fused_naive
 
 CASES = 400
@@ -43,6 +44,8 @@ def test_costs_are_those_of_a_walk_of_every_block(seed: int) -> None:
     rng = random.Random(f"fused {seed}")
     for _ in range(CASES // 8):
         near, lanes, chain = unbounded(random_near(rng)), random_lanes(rng), random_chain(rng)
+        if rng.random() < 0.3:
+            near = near_chip(with_bursts(near.whole, rng.choice([24, 50, 512])))
         tiling, product = random_tiling(rng, chain, lanes), made_up(rng, near)
         found = cost(chain, tiling, near, lanes, product)
         data = plain(chain, near, lanes, product)
@@ -56,6 +59,7 @@ def test_costs_are_those_of_a_walk_of_every_block(seed: int) -> None:
 def same_amounts(found: FusedCost, machine: Any, near: NearChip, cycles: int) -> None:
     assert dict(found.outer_bits) == machine.bits
     assert found.busy_cycles["vector"] == machine.lane_clocks
+    assert found.busy_cycles["array"] == math.ceil(machine.steps)
     for at, (reads, writes) in found.accesses.items():
         assert reads == machine.reads.get(at, 0), at
         assert writes == machine.writes.get(at, 0), at

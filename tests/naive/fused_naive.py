@@ -40,8 +40,12 @@ def blocks(chain, rows, columns):
     return found
 
 
-def chunks(elements, bits, width):
-    return ceil(elements * bits / width)
+def chunks(elements, bits, width, burst):
+    """Return the clocks, an access each, of some elements: whole bursts where there are some."""
+    moved = elements * bits
+    if burst is not None:
+        moved = ceil(moved / burst) * burst
+    return ceil(moved / width)
 
 
 class Machine:
@@ -54,13 +58,13 @@ class Machine:
         self.clocks, self.waits = {}, {}
         self.reads, self.writes, self.busy = {}, {}, {}
         self.bits = {"weight": 0, "input": 0, "output": 0}
-        self.lane_clocks = self.operations = 0
+        self.lane_clocks = self.steps = 0
         self.pj = {"array": 0.0, "vector": 0.0, "memories": 0.0, "dram": 0.0}
 
     def access(self, way, operand, elements, bits, used):
         """Count what passes a near memory's port; add it to the ports that a job uses."""
-        port, width, pj = self.chip["near"][operand][way]
-        count = chunks(elements, bits, width)
+        port, width, burst, pj = self.chip["near"][operand][way]
+        count = chunks(elements, bits, width, burst)
         where = self.reads if way == "read" else self.writes
         where[port] = where.get(port, 0) + count
         self.busy[port] = self.busy.get(port, 0) + count
@@ -68,8 +72,8 @@ class Machine:
         self.pj["memories"] += count * pj
 
     def outer(self, way, operand, elements, bits):
-        port, width, pj = self.chip["outer"][operand][way]
-        count = chunks(elements, bits, width)
+        port, width, burst, pj = self.chip["outer"][operand][way]
+        count = chunks(elements, bits, width, burst)
         where = self.reads if way == "read" else self.writes
         where[port] = where.get(port, 0) + count
         self.busy[port] = self.busy.get(port, 0) + count
@@ -104,7 +108,8 @@ class Machine:
         return max([clocks, *used.values()])
 
     def run_product(self, asked):
-        cycles, accesses, array_pj, memory_pj = self.product(*asked)
+        cycles, steps, accesses, array_pj, memory_pj = self.product(*asked)
+        self.steps += steps
         for port, (reads, writes, busy) in accesses.items():
             self.reads[port] = self.reads.get(port, 0) + reads
             self.writes[port] = self.writes.get(port, 0) + writes

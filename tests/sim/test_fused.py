@@ -165,6 +165,36 @@ def test_scores_never_touch_dram_and_keys_come_once_for_each_block_of_rows() -> 
 
 
 @pytest.mark.parametrize(
+    ("settings", "binds"),
+    [
+        ({}, "dram"),
+        # the array's products take more clocks than the unit's lanes work, their steps fewer
+        ({"dram.gb_per_s": 60}, "vector"),
+        ({"dram.gb_per_s": 200, "vector.lanes": 256}, "array"),
+    ],
+)
+def test_a_group_is_bound_by_what_works_longest_waits_left_out(
+    settings: dict[str, Any], binds: str
+) -> None:
+    chip = bl.load_arch("bitmod", settings)
+    run = bl.simulate(chip, "opt-125m", context=64, fidelity="analytic", mapper="search")
+    group = next(each for each in fused_of(run) if each.name == "attention_qk+av")
+    heads, tokens, width = 12, 64, 64
+    # an element: 3 additions, a product, a function of 4 clocks; a row: a function
+    lanes = heads * tokens * (tokens * (3 + 1 + 4) + 4) / chip.vector.lanes
+    macs = 2 * heads * tokens * tokens * width
+    a_clock = chip.array.rows * chip.array.columns * chip.pe.lanes / 4  # of an INT8 weight: 4 terms
+    stored = heads * tokens * width * (2 * 16 + 2 * (8 + 16 / 64))  # a scale a key, a value
+    moved = stored / (8 * chip.dram.gb_per_s / chip.technology.clock_ghz)
+    worked = {"array": macs / a_clock, "vector": lanes, "dram": moved}
+    assert group.busy_cycles is not None
+    for unit, clocks in worked.items():
+        assert clocks <= group.busy_cycles[unit] <= clocks * 1.02  # tiles in whole clocks
+    assert group.binds == binds == max(worked, key=worked.__getitem__)
+    assert sum(run.binds.values()) == run.cycles
+
+
+@pytest.mark.parametrize(
     "how",
     [
         {"arch": "hpca25/bitmod-lossy"},

@@ -79,6 +79,18 @@ def test_a_pass_by_hand(chip):
     assert asked.cycles == max(asked.lane_cycles, asked.dram_cycles) + 100
 
 
+def test_what_passes_dram_is_whole_bursts_where_the_chip_gives_them(chip, tmp_path):
+    """10,240 bits each way: three bursts of 4,096; of 512, as many bits as without."""
+    for burst, moved in ((4096, 3 * 4096), (512, 10240)):
+        text = CHIP.replace("latency_cycles: 100", f"latency_cycles: 100, burst_bits: {burst}")
+        arch = resolve(_arch(tmp_path, text), phase="prefill", model="m")
+        asked = pass_of(Chip.of(arch), _softmax())
+        assert (asked.read_bits, asked.write_bits) == (10240, 10240)
+        assert asked.dram_cycles == 2 * moved // 64
+        bit_pj = arch.dram.read_bit_pj + arch.dram.write_bit_pj
+        assert asked.energy_pj["dram"] == moved * bit_pj
+
+
 def test_what_streams_in_and_out_moves_nothing(chip):
     step = VectorStep(
         name="silu", operations=("silu", "multiply"), rows=2, elements=64, after=("up_proj",),
