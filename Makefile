@@ -22,7 +22,7 @@ SMALL := (kernels or naive or mac or rescale or edges or bits_of_the_pe or equal
   (quantize or wanted or random_cases or larger or exhaustive or simulator)
 MACHINES := tests/sim/pe tests/sim/array
 
-.PHONY: versions demo test fast cov jitless lint studies device bench clean
+.PHONY: versions demo test fast cov jitless lint studies docs device bench clean
 
 # One environment; each stamp says what is installed in it.
 $(BIN)/python:
@@ -36,6 +36,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
 
 demo: $(VENV)/.demo
 	$(BIN)/bitlathe reproduce bitmod-hpca25 --out $(OUT)
@@ -80,6 +84,11 @@ studies: $(VENV)/.dev
 	$(BIN)/python -m bitlathe.reports.studies.forty_schemes runs/forty_schemes.png
 	$(BIN)/python -m pytest -q -m slow
 
+# The site, with its gallery run anew: docs/_build/html/index.html, to be read without a network.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 # For a machine with an NVIDIA GPU, its driver and Python; WHEELS=folder has what Python lacks.
 device:
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/benchmarks/bench_device.py \
@@ -97,4 +106,5 @@ bench: $(VENV)/.dev
 	  tests/benchmarks/bench_array.py tests/benchmarks/bench_cycle.py
 
 clean:
+	rm -rf docs/_build docs/auto_gallery docs/reference
 	rm -rf $(VENV) build .coverage .numba_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

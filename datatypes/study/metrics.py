@@ -25,9 +25,9 @@ class ErrorMetrics:
     sqnr_db : float
         -10 log10(relative_mse), the ratio of signal to quantization noise in decibel.
     max_abs : float
-        Largest |x - y|.
+        Largest ``|x - y|``.
     mean_abs : float
-        Mean |x - y|.
+        Mean ``|x - y|``.
     mean : float
         Mean of y - x, the bias.
     cosine : float
@@ -53,9 +53,9 @@ class ErrorSums:
     power : float
         Of x^2 once more, added in pairs.
     bias, magnitude : float
-        Of y - x and of |y - x|.
+        Of y - x and of ``|y - x|``.
     largest : float
-        The largest |y - x|.
+        The largest ``|y - x|``.
     size : int
     """
 

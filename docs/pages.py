@@ -1,0 +1,118 @@
+"""The pages of the site that are made from the program: its Python names, commands and keys."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+import bitlathe
+from bitlathe.cli import main
+
+HERE = Path(__file__).parent
+ROOMS = {
+    "bitlathe": "The names at the root, `import bitlathe as bl`.",
+    "bitlathe.datatypes": "Formats, schemes, quantized tensors.",
+    "bitlathe.workloads": "Models, and products given one by one.",
+    "bitlathe.arch": "Chips, and systems of them.",
+    "bitlathe.mapping": "How a layer is laid on a chip.",
+    "bitlathe.sim": "Runs and their results, PEs and arrays.",
+}
+FOLDERS = "arch|datatypes|mapping|reports|sim|workloads"
+NAMED = re.compile(rf"(?:bitlathe\.|`)((?:{FOLDERS})(?:\.[a-z_]\w*)+)")
+IMPORTED = re.compile(r"from (bitlathe(?:\.\w+)+) import")
+
+
+def write(folder: Path) -> None:
+    """Write all pages into a folder."""
+    folder.mkdir(exist_ok=True)
+    made = {f"python-{room.rpartition('.')[2]}": room_page(room) for room in ROOMS}
+    made |= {"python-more": named_page(), "commands": commands_page()}
+    made |= {name: beside(f"{name.upper()}.md") for name in ("changelog", "contributing")}
+    for name, text in made.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def beside(name: str) -> str:
+    """Return a page that stands beside this folder, its links as they are from the new place."""
+    return (HERE.parent / name).read_text(encoding="utf-8").replace("](docs/", "](../")
+
+
+def room_page(room: str) -> str:
+    """Return the page of a room: each public name with its docstring."""
+    module = importlib.import_module(room)
+    names = sorted(module.__all__) if room != "bitlathe" else sorted({*module.__all__, "format"})
+    parts = [f"# {'bl' if room == 'bitlathe' else room.replace('bitlathe', 'bl')}", ROOMS[room]]
+    for name in names:
+        found = getattr(module, name)
+        told = room != "bitlathe" and name in bitlathe.__all__
+        if told or not (inspect.isclass(found) or inspect.isfunction(found)):
+            continue
+        parts.append(_directive(f"{found.__module__}.{name}", found, name))
+    return "\n\n".join(parts) + "\n"
+
+
+def _directive(path: str, found: object, name: str) -> str:
+    kind = "class" if inspect.isclass(found) else "function"
+    lines = [f".. auto{kind}:: {path}"]
+    if kind == "class":
+        lines += ["   :members:", "   :exclude-members: model_config, model_post_init"]
+    return f"## {name}\n\n```{{eval-rst}}\n" + "\n".join(lines) + "\n```"
+
+
+def _modules() -> list[str]:
+    """Return the modules that the pages name beside the rooms."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.md"))]
+    names = {f"bitlathe.{name}" for text in texts for name in NAMED.findall(text)}
+    names |= {name for text in texts for name in IMPORTED.findall(text)}
+    return sorted({module for name in names if (module := _module_of(name)) not in ROOMS})
+
+
+def _module_of(name: str) -> str:
+    while name:
+        try:
+            found = importlib.import_module(name)
+        except ModuleNotFoundError:
+            name = name.rpartition(".")[0]
+            continue
+        return "bitlathe" if "__init__" in str(found.__file__) else name
+    return "bitlathe"
+
+
+def named_page() -> str:
+    """Return the page of all modules that pages name, with their own public names."""
+    parts = ["# Modules that the pages name", "What the guides use beyond the rooms' own names."]
+    for name in _modules():
+        own = list(_own(name))
+        if not own:
+            continue
+        parts.append(f"## {name.replace('bitlathe', 'bl', 1)}")
+        parts.append((inspect.getdoc(importlib.import_module(name)) or "").partition("\n")[0])
+        for path, found in own:
+            kind = "class" if inspect.isclass(found) else "function"
+            members = "\n   :members:" if kind == "class" else ""
+            parts.append(f"```{{eval-rst}}\n.. auto{kind}:: {path}{members}\n   :no-index:\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _own(name: str) -> Iterator[tuple[str, object]]:
+    module = importlib.import_module(name)
+    for key, found in vars(module).items():
+        public = not key.startswith("_") and getattr(found, "__module__", None) == name
+        if public and (inspect.isclass(found) or inspect.isfunction(found)):
+            yield f"{name}.{key}", found
+
+
+def commands_page() -> str:
+    """Return the page of commands: what each prints with ``--help``."""
+    parts = ["# Commands", "What `bitlathe COMMAND --help` prints."]
+    group = click.Context(main, info_name="bitlathe", terminal_width=100)
+    parts.append(f"```text\n{main.get_help(group)}\n```")
+    for name, command in sorted(main.commands.items()):
+        context = click.Context(command, parent=group, info_name=name, terminal_width=100)
+        parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```")
+    return "\n\n".join(parts) + "\n"

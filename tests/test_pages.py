@@ -1,0 +1,110 @@
+"""The examples of README and docs run, and print what the pages show."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("blocks", ROOT / "docs" / "blocks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    __import__("sys").modules["blocks"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+examples = _load()
+PAGES = {path.name: path for path in examples.pages()}
+QUICK = ["first-session.md"]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_examples_of_a_page_print_what_it_shows(name: str) -> None:
+    assert examples.check(PAGES[name]) > 0
+
+
+PAGE = """
+<!-- file: a.txt -->
+```text
+4
+```
+
+```python
+from pathlib import Path
+
+print(Path("a.txt").read_text().strip(), 2 + 2)
+```
+
+```text
+4 4
+```
+
+```console
+$ bitlathe formats int4  # a remark
+int4, 4 bits
+...
+   1  0001 ...
+...
+$ bitlathe --version
+bitlathe, version ...
+```
+
+<!-- slow -->
+```python
+print("long")
+```
+
+```text
+never
+```
+
+<!-- skip: needs a network -->
+```console
+$ bitlathe nonsense
+```
+"""
+
+
+def test_blocks_run_in_their_order_and_moved_output_is_told(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    assert examples.check(page) == 3
+    with pytest.raises(examples.Moved, match=r"page\.md:3\d.*\n?shown:\nnever\n\nprinted:\nlong"):
+        examples.check(page, slow=True)
+    page.write_text(PAGE.replace("4 4", "4 5"))
+    with pytest.raises(examples.Moved, match="4 5"):
+        examples.check(page)
+    page.write_text(PAGE.replace("int4  # a remark", "int44"))
+    with pytest.raises(examples.Moved, match="ends with status 2"):
+        examples.check(page)
+
+
+def test_a_page_is_rewritten_where_its_output_moved(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.replace("4 4", "4 5").replace("never", "short"))
+    examples.rewrite(page)
+    assert page.read_text() == PAGE.replace("never", "long")
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("a\n", "a", True),
+        ("a ... c", "a b c", True),
+        ("a\n...", "a\nb\nc", True),
+        ("...\nc", "a\nb\nc", True),
+        ("...", "", True),
+        ("a\n...\nc", "a\nc", True),
+        ("a\n...\nc", "a\nb\nd", False),
+        ("a", "a\nb", False),
+        ("1.5", "1x5", False),
+    ],
+)
+def test_three_points_stand_for_anything(shown: str, printed: str, same: bool) -> None:
+    assert examples.agrees(shown, printed) is same
