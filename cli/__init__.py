@@ -1,6 +1,7 @@
 """The command line: ``bitlathe COMMAND``. Every command has ``--json`` for machines."""
 
 from . import (  # noqa: F401  (their commands join the group)
+    calibrate,
     catalog,
     mapping,
     numbers,

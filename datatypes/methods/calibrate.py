@@ -1,6 +1,7 @@
 """One call for every method: `calibrate` checks, runs the method, takes the best layer."""
 
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..base.errors import BitlatheError, check_name, unknown_name
@@ -11,14 +12,15 @@ from .table import METHODS, Method
 from .task import Task
 
 NO_SCHEME = "none"  # of inputs that are not quantized
+AnyScheme = str | Scheme | Format | Mixture | None
 
 
 def calibrate(
     weights: Any,
     activations: Any,
     method: str,
-    scheme: str | Scheme | Format | Mixture | None = None,
-    activation_scheme: str | Scheme | Format | Mixture | None = None,
+    scheme: AnyScheme = None,
+    activation_scheme: AnyScheme = None,
     **options: Any,
 ) -> QuantizedLinear:
     """Quantize the weights of a linear layer by a named method, on inputs that it meets.
@@ -60,25 +62,68 @@ def calibrate(
     >>> layer.relative_error < layer.rounded_error
     True
     """
-    check_name("method", method, METHODS)
-    row = METHODS[method]
-    chosen = _options(row, options)
-    parsed = Scheme.parse(row.scheme if scheme is None else scheme)
-    if why := row.misfit(parsed):
-        raise BitlatheError(f"{method} does not go with {parsed}: {why}")
-    own = row.activation_scheme if activation_scheme is None else activation_scheme
-    inputs = None if own == NO_SCHEME else Scheme.parse(own)
-    task = Task.of(weights, activations, parsed, inputs)
-    plain = measured(replace(rounded(task), method=method), task)
-    best = plain
-    for found in row.find(task, chosen):
-        layer = measured(found, task)
-        if layer.relative_error < best.relative_error:
-            best = layer
-    return replace(best, rounded_error=plain.relative_error)
+    way = Way.of(method, options, scheme, activation_scheme)
+    return way.layer(weights, activations)
 
 
-def _options(row: Method, given: dict[str, Any]) -> Any:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A method with its options and schemes, checked before there is a layer.
+
+    Attributes
+    ----------
+    method : Method
+    options : object
+        Of the method.
+    scheme : Scheme
+        Of weights.
+    activation_scheme : Scheme or None
+        Of inputs.
+    """
+
+    method: Method
+    options: Any
+    scheme: Scheme
+    activation_scheme: Scheme | None
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        options: Mapping[str, Any],
+        scheme: AnyScheme = None,
+        activation_scheme: AnyScheme = None,
+    ) -> "Way":
+        """Read what a user asks for; see `calibrate`.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if the method or an option is unknown, or the method does not go with the scheme.
+        """
+        check_name("method", method, METHODS)
+        row = METHODS[method]
+        chosen = _options(row, options)
+        parsed = Scheme.parse(row.scheme if scheme is None else scheme)
+        if why := row.misfit(parsed):
+            raise BitlatheError(f"{method} does not go with {parsed}: {why}")
+        own = row.activation_scheme if activation_scheme is None else activation_scheme
+        inputs = None if own == NO_SCHEME else Scheme.parse(own)
+        return cls(method=row, options=chosen, scheme=parsed, activation_scheme=inputs)
+
+    def layer(self, weights: Any, activations: Any) -> QuantizedLinear:
+        """Return (outputs, inputs) weights quantized on (..., inputs) inputs; see `calibrate`."""
+        task = Task.of(weights, activations, self.scheme, self.activation_scheme)
+        plain = measured(replace(rounded(task), method=self.method.name), task)
+        best = plain
+        for found in self.method.find(task, self.options):
+            layer = measured(found, task)
+            if layer.relative_error < best.relative_error:
+                best = layer
+        return replace(best, rounded_error=plain.relative_error)
+
+
+def _options(row: Method, given: Mapping[str, Any]) -> Any:
     """Return the options of a method, or refuse those that it does not have."""
     known = [field.name for field in fields(row.options)]
     for name in given:

@@ -58,14 +58,7 @@ def save(coded: Coded, dtype: str, path: str | Path) -> None:
         raise BitlatheError(
             f"saving needs the safetensors package: {to_install('safetensors', 'weights')}"
         ) from None
-    facts = {
-        "kind": KIND,
-        "version": VERSION,
-        "shape": json.dumps(coded.layout.shape),
-        "axis": json.dumps(coded.layout.quantized),
-        "dtype": dtype,
-        "scheme": json.dumps(_scheme_facts(coded.scheme)),
-    }
+    facts = {"kind": KIND, "version": VERSION, **header_of(coded, dtype)}
     streams = streams_of(coded)
     facts["sha256"] = checksum(facts, streams)
     with writing(path) as part:
@@ -73,6 +66,16 @@ def save(coded: Coded, dtype: str, path: str | Path) -> None:
             save_file(streams, part, metadata=facts)
         except SafetensorError as problem:
             raise OSError(str(problem)) from None
+
+
+def header_of(coded: Coded, dtype: str) -> dict[str, str]:
+    """Return what a header says of a tensor: all that is needed to read its streams."""
+    return {
+        "shape": json.dumps(coded.layout.shape),
+        "axis": json.dumps(coded.layout.quantized),
+        "dtype": dtype,
+        "scheme": json.dumps(scheme_facts(coded.scheme)),
+    }
 
 
 def checksum(facts: Mapping[str, str], streams: Mapping[str, NDArray[Any]]) -> str:
@@ -111,12 +114,19 @@ def load(path: str | Path) -> tuple[Coded, str]:
             f"{place}: damaged: its content does not have its checksum; save the tensor again"
         )
     try:
-        return _assemble(facts, streams)
+        return assemble(facts, streams)
     except BitlatheError as problem:
         raise BitlatheError(f"{place}: damaged: {problem}") from None
 
 
-def _assemble(facts: dict[str, str], streams: dict[str, Any]) -> tuple[Coded, str]:
+def assemble(facts: dict[str, str], streams: dict[str, Any]) -> tuple[Coded, str]:
+    """Return the tensor of a header and (bytes,) streams, and the dtype of what was quantized.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if they do not go together.
+    """
     scheme, layout = _read_header(facts)
     found = _read_streams(streams, scheme, layout)
     codes = found["codes"].astype(scheme.formats[0].code_dtype)
@@ -144,7 +154,7 @@ def _assemble(facts: dict[str, str], streams: dict[str, Any]) -> tuple[Coded, st
 def _read_header(facts: dict[str, str]) -> tuple[Scheme, Layout]:
     """Return the scheme and the layout that a header describes."""
     try:
-        scheme = _read_scheme(json.loads(facts["scheme"]))
+        scheme = read_scheme(json.loads(facts["scheme"]))
         shape = tuple(json.loads(facts["shape"]))
         for length in shape:
             whole_number("a length of its shape", length, 0, LONGEST)
@@ -183,7 +193,8 @@ def _read_streams(
     return {name: unpack(found[name], *size) for name, size in sizes.items()}
 
 
-def _scheme_facts(scheme: Scheme) -> dict[str, Any]:
+def scheme_facts(scheme: Scheme) -> dict[str, Any]:
+    """Return a scheme as plain data, user-defined formats included."""
     known = scheme.name in ENTRIES and element(scheme.name) == scheme.element
     facts: dict[str, Any] = {
         "name": scheme.name,
@@ -257,7 +268,8 @@ def _format_facts(fmt: Format) -> dict[str, Any]:
     }
 
 
-def _read_scheme(facts: dict[str, Any]) -> Scheme:
+def read_scheme(facts: dict[str, Any]) -> Scheme:
+    """Return the scheme that `scheme_facts` wrote."""
     rows, columns = facts["granularity"]
     if "formats" in facts:
         formats = tuple(_read_format(f) for f in facts["formats"])

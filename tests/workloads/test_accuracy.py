@@ -108,7 +108,8 @@ def test_every_figure_equals_its_definition(folders, text, tmp_path):
 
 def test_output_error_of_a_layer_is_that_of_its_activations(folders, text, tmp_path):
     from bitlathe.datatypes.schemes.scheme import Scheme
-    from bitlathe.workloads.lm.evaluate import run_baseline, run_scheme
+    from bitlathe.workloads.lm.evaluate import run_baseline, run_formats
+    from bitlathe.workloads.lm.formats import Formats
 
     model, scheme = decoder(folders["llama"]), Scheme.parse("int3@g8")
     seen: dict[str, list[np.ndarray]] = {}
@@ -131,7 +132,7 @@ def test_output_error_of_a_layer_is_that_of_its_activations(folders, text, tmp_p
         w, x = model.layers.get_submodule(name).weight.numpy(), np.concatenate(inputs)
         d = bl.quantize(w, scheme).dequantize() - w
         errors.append(((x @ d.T) ** 2).sum() / ((x @ w.T) ** 2).sum())
-    made = run_scheme(base, scheme, lambda items, _: items)
+    made = run_formats(base, Formats(weights=scheme), lambda items, _: items)
     assert len(errors) == 14
     np.testing.assert_allclose(made.output_error, np.mean(errors) ** 0.5, rtol=1e-4)
 

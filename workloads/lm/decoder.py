@@ -1,7 +1,7 @@
 """The forward pass of a Llama-like decoder in float32, in plain torch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ class Attention(nn.Module):
         super().__init__()
         wide, narrow = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         self.shape = shape
+        # keys and values, (heads, tokens, head_dim) each, as they are stored; None: as they are
+        self.cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
         self.q_proj = nn.Linear(shape.hidden, wide, bias=shape.qkv_bias)
         self.k_proj = nn.Linear(shape.hidden, narrow, bias=shape.qkv_bias)
         self.v_proj = nn.Linear(shape.hidden, narrow, bias=shape.qkv_bias)
@@ -42,6 +44,8 @@ class Attention(nn.Module):
         if shape.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = q * cos + _half_turn(q) * sin, k * cos + _half_turn(k) * sin
+        if self.cache is not None:
+            k, v = self.cache(k, v)
         shared = shape.heads // shape.kv_heads
         k, v = k.repeat_interleave(shared, 0), v.repeat_interleave(shared, 0)
         mixed = scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0]
@@ -101,13 +105,17 @@ class Decoder(nn.Module):
         self.norm = nn.RMSNorm(shape.hidden, eps)
         self.lm_head = nn.Linear(shape.hidden, shape.vocabulary, bias=False)
 
+    def turns(self, tokens: int) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine, (tokens, head_dim) each, of the rotary positions from 0."""
+        angle = torch.from_numpy(np.outer(np.arange(tokens), self.frequencies)).repeat(1, 2)
+        return angle.cos().float(), angle.sin().float()
+
     def hidden(self, ids: Tensor, layers: nn.ModuleList | None = None) -> Tensor:
         """Return (tokens, hidden), what the head reads, of (tokens,) token numbers.
 
         ``layers`` takes the place of the model's own ones if given.
         """
-        angle = torch.from_numpy(np.outer(np.arange(len(ids)), self.frequencies)).repeat(1, 2)
-        cos, sin = angle.cos().float(), angle.sin().float()
+        cos, sin = self.turns(len(ids))
         x = self.embed_tokens(ids)
         for layer in self.layers if layers is None else layers:
             x = layer(x, cos, sin)

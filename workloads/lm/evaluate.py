@@ -1,19 +1,21 @@
-"""Run a decoder with and without quantized weights over the same windows of text."""
+"""Run a decoder with and without quantized layers over the same windows of text."""
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.schemes.scheme import Scheme
-from ...datatypes.torch_module import quantize_module
+from .calibrated import put_layer
+from .calibration import Calibration
 from .decoder import Decoder
+from .formats import Formats
 from .layers import layer_errors, linears, sampled
+from .rounded import round_layers
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 ROWS = 128  # tokens whose logits are in memory at once
@@ -45,7 +47,7 @@ class Baseline:
 class Measured:
     """A scheme's run; see `bitlathe.workloads.accuracy.Accuracy` for the figures."""
 
-    bits_per_weight: float
+    bits_per_weight: float | None
     nll: list[float]
     kl_nats: float
     top1_agreement: float
@@ -70,27 +72,53 @@ def run_baseline(decoder: Decoder, windows: list[list[int]], progress: Progress)
 
 
 @torch.inference_mode()
-def run_scheme(base: Baseline, scheme: Scheme, progress: Progress) -> Measured:
-    """Run the model with the linear layers of its blocks quantized; head and embedding stay.
+def run_formats(base: Baseline, formats: Formats, progress: Progress) -> Measured:
+    """Run the model in formats; head and embedding stay.
 
     Raises
     ------
     BitlatheError
-        The scheme cannot take a layer's shape.
+        A scheme cannot take a layer's shape, or a rule is about no layer.
     """
     layers = copy.deepcopy(base.decoder.layers)
-    bits = quantize_module(layers, scheme)
-    sizes = {name: layer.weight.numel() for name, layer in linears(layers)}
+    bits = round_layers(layers, formats, base.inputs)
+    return _run(base, layers, bits, progress(base.windows, str(formats)))
+
+
+@torch.inference_mode()
+def run_calibrated(base: Baseline, calibration: Calibration, progress: Progress) -> Measured:
+    """Run the model with calibrated layers.
+
+    Raises
+    ------
+    BitlatheError
+        A layer's file is missing or damaged, or the model has no such layer.
+    """
+    layers = copy.deepcopy(base.decoder.layers)
+    bits = {}
+    for name in calibration.files:
+        layer = calibration.layer(name)
+        put_layer(layers, name, layer)
+        bits[name] = layer.bits_per_element
+    return _run(base, layers, bits, progress(base.windows, calibration.title))
+
+
+def _run(
+    base: Baseline, layers: nn.ModuleList, bits: Mapping[str, float], windows: Iterable[Tensor]
+) -> Measured:
+    """Run the model with other layers, of which some are stored in bits per weight."""
+    sizes = {n: m.weight.numel() for n, m in linears(base.decoder.layers) if n in bits}
     weight_error, output_error = layer_errors(base.decoder.layers, layers, base.inputs)
     nll, kl, same = [], 0.0, 0.0
-    for window, before in zip(progress(base.windows, str(scheme)), base.hidden, strict=True):
+    for window, before in zip(windows, base.hidden, strict=True):
         after = base.decoder.hidden(window, layers)
         loss, divergence, agreement = _score(base.decoder, after, before, window)
         nll.append(loss)
         kl += divergence / len(base.windows)
         same += agreement / len(base.windows)
+    stored = sum(bits[k] * n for k, n in sizes.items())
     return Measured(
-        bits_per_weight=sum(bits[k] * n for k, n in sizes.items()) / sum(sizes.values()),
+        bits_per_weight=stored / sum(sizes.values()) if sizes else None,
         nll=nll,
         kl_nats=kl,
         top1_agreement=same,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,8 +18,8 @@ def linears(layers: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
 class Sampled:
     """Which rows of the activations to keep, and those kept by layer."""
 
-    def __init__(self, tokens: int) -> None:
-        self.step = max(1, tokens // SAMPLES)
+    def __init__(self, tokens: int, samples: int = SAMPLES) -> None:
+        self.step = max(1, tokens // samples)
         self.rows: list[int] = []
         self.parts: dict[str, list[Tensor]] = {}
 
@@ -29,9 +30,9 @@ class Sampled:
 
 
 @contextmanager
-def sampled(layers: nn.Module, tokens: int) -> Iterator[Sampled]:
-    """Keep rows of what enters each linear layer while the context lasts."""
-    kept = Sampled(tokens)
+def sampled(layers: nn.Module, tokens: int, samples: int = SAMPLES) -> Iterator[Sampled]:
+    """Keep about ``samples`` rows of what enters each linear layer while the context lasts."""
+    kept = Sampled(tokens, samples)
     hooks = []
     for name, layer in linears(layers):
 
@@ -63,16 +64,19 @@ def layer_errors(
     weight_error : float
         ||Q(W) - W|| / ||W|| over all weights.
     output_error : float
-        Root of the mean over layers of ||X (Q(W) - W)^T||^2 / ||X W^T||^2.
+        Root of the mean over layers of ||X (Q(W) - W)^T||^2 / ||X W^T||^2, with X rounded first
+        where the layer rounds it.
     """
     noise = power = 0.0
     outputs = []
-    quantized = dict(linears(made))
     for name, layer in linears(true):
-        difference = quantized[name].weight - layer.weight
+        part: Any = made.get_submodule(name)
+        difference = part.weight - layer.weight
         noise += float(difference.square().sum())
         power += float(layer.weight.square().sum())
         x = inputs[name]
-        wrong, right = (x @ difference.T).square().sum(), (x @ layer.weight.T).square().sum()
-        outputs.append(float(wrong / right))
+        right = (x @ layer.weight.T).square().sum()
+        # of layers that do more than multiply, such as rounding inputs, the outputs themselves
+        gap = x @ difference.T if isinstance(part, nn.Linear) else part(x) - layer(x)
+        outputs.append(float(gap.square().sum() / right))
     return math.sqrt(noise / power), math.sqrt(sum(outputs) / len(outputs))

@@ -63,15 +63,36 @@ def cut_windows(ids: Sequence[int], tokens: int, context: int) -> list[list[int]
     BitlatheError
         The text is too short.
     """
+    starts = window_starts(len(ids), tokens, context)
+    return [list(ids[s : s + context]) for s in starts]
+
+
+def window_starts(length: int, tokens: int, context: int, shift: float = 0.0) -> list[int]:
+    """Return the first tokens of windows as `cut_windows` cuts them.
+
+    Parameters
+    ----------
+    length : int
+        Tokens of the text.
+    tokens, context : int
+        See `cut_windows`.
+    shift : float
+        Share of the text by which all windows stand further on, as far as there is text.
+
+    Raises
+    ------
+    BitlatheError
+        The text is too short.
+    """
     if context < 2 or tokens < 1:
         raise BitlatheError(
             f"tokens {tokens}, context {context}: at least 1 token and a context of at least 2."
         )
     count = ceil_div(tokens, context - 1)
-    if count * context > len(ids):
+    if count * context > length:
         raise BitlatheError(
-            f"the text has {len(ids):,} tokens; {count} windows of {context} need "
+            f"the text has {length:,} tokens; {count} windows of {context} need "
             f"{count * context:,}. Ask for fewer tokens or give a longer text."
         )
-    starts = [w * len(ids) // count for w in range(count)]
-    return [list(ids[s : s + context]) for s in starts]
+    later = min(int(shift * length), length // count - context)
+    return [w * length // count + later for w in range(count)]

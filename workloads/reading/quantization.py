@@ -158,6 +158,7 @@ _METHODS: Mapping[str, Callable[[Mapping[str, Any]], _Said]] = {
     "gptq": _gptq,
     "awq": _awq,
     "bitnet": _bitnet,
+    "bitlathe": lambda given: _Said(weight=given["weights"], input=given.get("input_activations")),
     "bitsandbytes": _bitsandbytes,
     "compressed-tensors": _compressed,
 }

@@ -1,0 +1,149 @@
+"""Calibrated layers on disk: one safetensors file each, all facts in its header.
+
+Weights are the packed streams of `datatypes.tensors.store`; divisors, rotations, outliers and
+low-rank products stand beside them as they are computed with. A checksum covers facts and tensors.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError, to_install
+from ..base.files import shown_path, writing
+from ..schemes.scheme import Scheme
+from ..tensors.packing import streams_of
+from ..tensors.store import assemble, checksum, header_of, read_scheme, scheme_facts
+from ..tensors.tensor import QuantizedTensor
+from ..weights.read import explained
+from ..weights.safetensors_file import read_safetensors
+from .layer import QuantizedLinear
+from .low_rank import LowRank
+from .rotations import Rotation
+
+KIND, VERSION = "bitlathe.QuantizedLinear", "1"
+PARTS: Final[tuple[type[Any], ...]] = (QuantizedLinear, LowRank, Rotation)
+# what may stand in a layer, by the name that headers give it
+KNOWN: Final[dict[str, Callable[..., Any]]] = {part.__name__: part for part in PARTS}
+Arrays = dict[str, NDArray[Any]]
+
+
+def save_layer(layer: QuantizedLinear, path: str | Path, notes: Mapping[str, str]) -> str:
+    """Write a calibrated layer, whole or not at all.
+
+    Parameters
+    ----------
+    layer : QuantizedLinear
+    path : str or Path
+    notes : mapping of str to str
+        Further facts for the header, such as the layer's name.
+
+    Returns
+    -------
+    str
+        The SHA-256 of what was written.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if safetensors is not installed, or the file cannot be written.
+    """
+    try:
+        from safetensors.numpy import save_file
+    except ImportError:
+        raise BitlatheError(
+            f"saving needs the safetensors package: {to_install('safetensors', 'weights')}"
+        ) from None
+    arrays: Arrays = {}
+    facts = {"kind": KIND, "version": VERSION, "layer": json.dumps(_plain(layer, "", arrays))}
+    facts |= {f"note.{name}": text for name, text in notes.items()}
+    facts["sha256"] = checksum(facts, arrays)
+    with writing(path) as part:
+        save_file(arrays, part, metadata=facts)
+    return facts["sha256"]
+
+
+def load_layer(path: str | Path) -> tuple[QuantizedLinear, dict[str, str]]:
+    """Read a calibrated layer and the notes of its header; ``sha256`` is among them.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the file is missing, has changed since it was written, or is no calibrated layer.
+    """
+    place = shown_path(path)
+    with explained(place):
+        arrays, facts = read_safetensors(Path(path))
+    if facts.get("kind") != KIND or facts.get("version") != VERSION:
+        raise BitlatheError(
+            f"{place}: not a calibrated layer of this version; make it with `bitlathe calibrate`"
+        )
+    if facts.get("sha256") != checksum(facts, arrays):
+        raise BitlatheError(
+            f"{place}: damaged: its content does not have its checksum; delete the file and run "
+            "`bitlathe calibrate` again"
+        )
+    try:
+        layer = _object(json.loads(facts["layer"]), arrays)
+    except (LookupError, ValueError, TypeError, AttributeError) as problem:
+        raise BitlatheError(f"{place}: damaged: {problem}") from None
+    if not isinstance(layer, QuantizedLinear):
+        raise BitlatheError(f"{place}: damaged: it holds a {type(layer).__name__}, no layer")
+    notes = {k.removeprefix("note."): v for k, v in facts.items() if k.startswith("note.")}
+    return layer, {**notes, "sha256": facts["sha256"]}
+
+
+def _plain(value: Any, path: str, arrays: Arrays) -> Any:
+    """Return a value as plain data; what it holds in (...) arrays goes to ``arrays`` by path."""
+    made: Any = value
+    if isinstance(value, np.ndarray):
+        arrays[path] = np.ascontiguousarray(value)
+        made = {"array": path}
+    elif isinstance(value, QuantizedTensor):
+        streams = streams_of(value.coded)
+        arrays.update({f"{path}.{name}": stream for name, stream in streams.items()})
+        made = {"tensor": path, "header": header_of(value.coded, value.dtype)}
+    elif isinstance(value, Scheme):
+        made = {"scheme": scheme_facts(value)}
+    elif isinstance(value, float):
+        made = {"float": value.hex()}
+    elif is_dataclass(value):
+        names = [field.name for field in fields(value)]
+        inner = {n: _plain(getattr(value, n), f"{path}.{n}".strip("."), arrays) for n in names}
+        made = {"part": type(value).__name__, "fields": inner}
+    elif isinstance(value, tuple):
+        made = {"tuple": [_plain(each, f"{path}.{i}", arrays) for i, each in enumerate(value)]}
+    return made
+
+
+def _object(data: Any, arrays: Arrays) -> Any:
+    """Return what `_plain` wrote."""
+    if not isinstance(data, dict):
+        return data
+    kind, value = next(iter(data.items()))
+    return _READERS[kind](value, data, arrays)
+
+
+def _tensor(path: str, data: dict[str, Any], arrays: Arrays) -> QuantizedTensor:
+    start = f"{path}."
+    streams = {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+    coded, dtype = assemble(data["header"], streams)
+    return QuantizedTensor(coded=coded, dtype=dtype)
+
+
+def _part(name: str, data: dict[str, Any], arrays: Arrays) -> Any:
+    return KNOWN[name](**{k: _object(v, arrays) for k, v in data["fields"].items()})
+
+
+_READERS: Final[dict[str, Callable[[Any, dict[str, Any], Arrays], Any]]] = {
+    "array": lambda path, _, arrays: arrays[path],
+    "tensor": _tensor,
+    "scheme": lambda facts, _, __: read_scheme(facts),
+    "float": lambda text, _, __: float.fromhex(text),
+    "tuple": lambda each, _, arrays: tuple(_object(one, arrays) for one in each),
+    "part": _part,
+}

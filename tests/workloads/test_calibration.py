@@ -1,0 +1,199 @@
+"""Calibrated models on disk: written, gone on with, measured, simulated, refused."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import bitlathe as bl
+from bitlathe.cli import main
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.methods.files import load_layer, save_layer
+from bitlathe.datatypes.methods.table import METHODS
+from bitlathe.workloads.accuracy import accuracy
+from bitlathe.workloads.calibration import calibrate_model
+from naive import tiny_lm
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tokenizers")
+CONFIG = tiny_lm.CONFIGS["llama3"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    made = tmp_path_factory.mktemp("calibrated")
+    tiny_lm.write(made / "model", CONFIG)
+    rng = np.random.default_rng(5)
+    (made / "words.txt").write_text(" ".join(rng.choice(tiny_lm.WORDS, 600)))
+    return made
+
+
+def calibrated(root, method="gptq", scheme="int4@g8", out="gptq", **more):
+    given = {"tokens": 120, "context": 13, "text": root / "words.txt"} | more
+    return calibrate_model(root / "model", method, scheme, out=root / out, **given)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_layer_is_read_as_it_was_written(method, tmp_path):
+    random = np.random.default_rng(0)
+    w, x = random.normal(size=(6, 32)).astype(np.float32), random.normal(size=(40, 32))
+    x[:, 3] *= 30
+    layer = bl.calibrate(w, x, method)
+    digest = save_layer(layer, tmp_path / "layer.safetensors", {"name": "up"})
+    again, notes = load_layer(tmp_path / "layer.safetensors")
+    assert notes == {"name": "up", "sha256": digest}
+    np.testing.assert_array_equal(again.forward(x), layer.forward(x))
+    np.testing.assert_array_equal(again.dequantize(), layer.dequantize())
+    assert (again.total_bits, again.transform_bits) == (layer.total_bits, layer.transform_bits)
+    assert (again.chosen, again.relative_error) == (layer.chosen, layer.relative_error)
+    data = bytearray((tmp_path / "layer.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "layer.safetensors").write_bytes(data)
+    with pytest.raises(BitlatheError, match="damaged"):
+        load_layer(tmp_path / "layer.safetensors")
+
+
+def test_blocks_are_calibrated_on_what_the_calibrated_ones_before_hand_on(root):
+    made = calibrated(root)
+    ids = [tiny_lm.WORDS.index(w) for w in (root / "words.txt").read_text().split()]
+    assert len(made.files) == 14
+    weights = tiny_lm.tensors(CONFIG)
+    for name in made.files:  # the first block as calibrated, the second as it was
+        if name.startswith("0."):
+            weights[f"model.layers.{name}.weight"] = (
+                made.layer(name).dequantize().astype(np.float32)
+            )
+    from bitlathe.workloads.lm import find_checkpoint
+    from bitlathe.workloads.lm.decoder import load_decoder
+
+    decoder = load_decoder(find_checkpoint(root / "model"))
+    state = {k.removeprefix("model."): torch.from_numpy(v) for k, v in weights.items()}
+    decoder.load_state_dict(state, strict=False)
+    seen = []
+    layer = decoder.layers[1].mlp.up_proj
+    layer.register_forward_pre_hook(lambda _, x: seen.append(x[0].numpy()))
+    with torch.inference_mode():
+        for start in made.starts:
+            decoder(torch.tensor(ids[start : start + 13]))
+    wanted = bl.calibrate(
+        weights["model.layers.1.mlp.up_proj.weight"], np.concatenate(seen), "gptq", "int4@g8"
+    )
+    found = made.layer("1.mlp.up_proj")
+    assert found.relative_error == pytest.approx(wanted.relative_error, rel=1e-3)
+    assert found.weights.codes.tolist() == wanted.weights.codes.tolist()
+
+
+def test_a_run_that_was_cut_off_goes_on(root, monkeypatch):
+    whole = calibrated(root)
+    files = sorted((root / "gptq" / "layers").iterdir())
+    times = {f.name: f.stat().st_mtime_ns for f in files}
+    facts = json.loads((root / "gptq" / "calibration.json").read_text())
+    layers = facts.pop("layers")
+    (root / "gptq" / "calibration.json").unlink()
+    (root / "gptq" / "calibration.unfinished.json").write_text(json.dumps(facts))
+    files[-1].write_bytes(files[-1].read_bytes()[:100])  # damaged as it was written
+    assert calibrated(root) == whole
+    assert json.loads((root / "gptq" / "calibration.json").read_text())["layers"] == layers
+    again = {f.name: f.stat().st_mtime_ns for f in (root / "gptq" / "layers").iterdir()}
+    assert {k for k in times if again[k] != times[k]} == {files[-1].name}
+    monkeypatch.setattr(
+        "bitlathe.workloads.lm.calibrate.load_decoder", lambda *_: pytest.fail("ran again")
+    )
+    assert calibrated(root) == whole
+    with pytest.raises(BitlatheError, match="holds another calibration \\(its 'method' differs"):
+        calibrated(root, method="rtn")
+
+
+def test_what_was_calibrated_is_measured_as_its_weights_are(root):
+    made = calibrated(root)
+    options = {"tokens": 50, "context": 12, "text": root / "words.txt", "cache": root / "kept"}
+    _, row = accuracy(root / "model", calibrated=[root / "gptq"], **options)
+    weights = tiny_lm.tensors(CONFIG)
+    for name in made.files:
+        weights[f"model.layers.{name}.weight"] = made.layer(name).dequantize()
+    ids = [tiny_lm.WORDS.index(w) for w in (root / "words.txt").read_text().split()]
+    nll = []
+    for w in range(5):
+        window = ids[w * 600 // 5 :][:12]
+        logits = tiny_lm.logits(CONFIG, weights, window)
+        logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        nll.append(-np.mean([x[t] for x, t in zip(logs, window[1:], strict=False)]))
+    np.testing.assert_allclose(row.window_nll, nll, rtol=1e-4)
+    assert row.scheme == "gptq: int4@g8"
+    assert row.bits_per_weight == 6.0
+    own = {t for w in range(5) for t in range(w * 120, w * 120 + 12)}
+    assert row.seen_tokens == sum(t in own for s in made.starts for t in range(s, s + 13))
+    again = accuracy(root / "model", calibrated=[root / "gptq"], **options)
+    assert again[1] == row
+
+
+def test_methods_that_change_inputs_run_in_the_model(root):
+    calibrated(root, "smoothquant", None, "smooth")
+    options = {"tokens": 50, "context": 12, "text": root / "words.txt", "cache": root / "kept"}
+    _, row = accuracy(root / "model", calibrated=[root / "smooth"], **options)
+    assert row.scheme == "smoothquant: int8@channel, inputs int8@channel"
+    assert 0 < row.kl_nats < 0.01
+    assert 0 < row.output_error < 0.02
+
+
+def test_a_calibrated_folder_is_a_model_to_simulate(root):
+    calibrated(root, "smoothquant", None, "smooth")
+    model = bl.load_model(str(root / "smooth"))
+    plain = bl.load_model(str(root / "model"))
+    assert model.parameter_count == plain.parameter_count
+    assert model.stored_formats["formats.linear.weight"] == "int8@channel"
+    assert model.stored_formats["formats.linear.input"] == "int8@channel"
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_the_command(root):
+    options = ("--tokens", 120, "--context", 13, "--text", root / "words.txt")
+    command = ("calibrate", root / "model", "--method", "awq", "--scheme", "int3@g8")
+    result = run(*command, "--out", root / "awq", "--option", "alphas=[0, 0.5]", *options, "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert facts["options"]["alphas"] == [0, 0.5]
+    assert [row["layer"] for row in facts["layers"]][:2] == [
+        "0.self_attn.q_proj",
+        "0.self_attn.k_proj",
+    ]
+    assert all(row["relative_error"] <= row["rounded_error"] for row in facts["layers"])
+    table = run(*command, "--out", root / "awq", "--option", "alphas=[0, 0.5]", *options)
+    assert "awq: int3@g8" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("--method", "gtpq"), "unknown method 'gtpq'; did you mean 'gptq'"),
+        (("--method", "dgq", "--scheme", "int4@g8"), "dgq does not go with int4@g8"),
+        (("--method", "gptq", "--option", "damping"), "--option 'damping': write KEY=VALUE"),
+        (("--method", "gptq", "--option", "model=1"), "option 'model'"),
+        (("--method", "gptq", "--option", "damping=high"), "damping: a number from 0 to 1"),
+        (("--method", "gptq", "--tokens", 6000), "the text has 600 tokens"),
+        (("--method", "gptq", "--scheme", "int4@g8", "--option", "damping=0", "--tokens", 12,
+          "--context", 13), "layer '0.self_attn.q_proj': activations: 13 tokens do not tell 24"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_sentence(change, said, root, tmp_path):
+    start = ("calibrate", root / "model", "--out", tmp_path / "out", "--text", root / "words.txt")
+    result = run(*start, "--tokens", 120, "--context", 13, *change)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert not (tmp_path / "out" / "calibration.json").exists()
+
+
+def test_folders_that_hold_no_calibration_are_refused(root, tmp_path):
+    with pytest.raises(BitlatheError, match=r"holds no calibration.json; make one with"):
+        accuracy(root / "model", calibrated=[tmp_path], text=root / "words.txt", cache=tmp_path)
+    calibrated(root)
+    other = tiny_lm.write(tmp_path / "other", CONFIG, seed=1)
+    with pytest.raises(BitlatheError, match="model was calibrated, not this other"):
+        accuracy(other, calibrated=[root / "gptq"], text=root / "words.txt", cache=tmp_path)
+    (tmp_path / "calibration.json").write_text("{}")
+    with pytest.raises(BitlatheError, match=r"calibration\.json: no calibration: 'kind'"):
+        accuracy(root / "model", calibrated=[tmp_path], text=root / "words.txt", cache=tmp_path)

@@ -1,0 +1,211 @@
+"""Calibrate a decoder block by block: each on what the calibrated blocks before it hand on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.files import shown_path, writing
+from ...datatypes.methods.calibrate import Way
+from ...datatypes.methods.files import load_layer, save_layer
+from ...datatypes.methods.layer import QuantizedLinear
+from ...datatypes.tensors.store import scheme_facts
+from .cache import code_digest
+from .calibrated import put_layer
+from .calibration import (
+    KIND,
+    LAYERS,
+    MANIFEST,
+    VERSION,
+    Calibration,
+    layer_path,
+    read_calibration,
+)
+from .checkpoint import Checkpoint
+from .decoder import Decoder, load_decoder
+from .layers import linears, sampled
+from .text import Text, window_starts
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+UNFINISHED = "calibration.unfinished.json"
+# of a text, by which windows stand behind those of `accuracy`: half its default ones' distance
+SHIFT = 1 / 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is to be calibrated, how, and into which folder.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    way : Way
+    text : Text
+    tokens, context : int
+        How many tokens enter, in windows of which length.
+    folder : Path
+    """
+
+    checkpoint: Checkpoint
+    way: Way
+    text: Text
+    tokens: int
+    context: int
+    folder: Path
+
+    def facts(self) -> dict[str, Any]:
+        """Return what decides every figure of the calibration."""
+        inputs = self.way.activation_scheme
+        return {
+            "kind": KIND,
+            "version": VERSION,
+            "model": self.checkpoint.name,
+            "sha256": self.checkpoint.sha256,
+            "method": self.way.method.name,
+            "options": asdict(self.way.options),
+            "scheme": scheme_facts(self.way.scheme),
+            "activation_scheme": None if inputs is None else scheme_facts(inputs),
+            "text": self.text.title,
+            "text_sha256": self.text.sha256,
+            "tokens": self.tokens,
+            "context": self.context,
+            "code": code_digest(),
+        }
+
+
+def calibrate_decoder(work: Work, progress: Progress) -> Calibration:
+    """Calibrate the linear layers of a decoder's blocks; go on where a run was cut off.
+
+    A block's layers are calibrated on the inputs that they get behind the calibrated blocks before
+    it. Each is written as it is done; a folder that is whole is read and nothing is computed.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the folder holds another calibration, the text is too short, or a layer cannot be
+        calibrated; the layer is named.
+    """
+    ids = work.checkpoint.encode(work.text.content)
+    starts = window_starts(len(ids), work.tokens, work.context, SHIFT)
+    facts = json.loads(json.dumps({**work.facts(), "starts": starts}))
+    if found := _claimed(work.folder, facts):
+        return found
+    decoder = load_decoder(work.checkpoint)
+    windows = torch.tensor([ids[s : s + work.context] for s in starts])
+    run = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    rows = _calibrate(decoder, windows, work, run, progress)
+    _write(work.folder / "config.json", _config(work))
+    _write(work.folder / MANIFEST, {**facts, "layers": rows})
+    (work.folder / UNFINISHED).unlink(missing_ok=True)
+    return read_calibration(work.folder)
+
+
+def _claimed(folder: Path, facts: dict[str, Any]) -> Calibration | None:
+    """Return the folder's calibration if it is this one; claim the folder if it holds none.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if it holds another, or cannot be made.
+    """
+    try:
+        (folder / LAYERS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BitlatheError(
+            f"--out: {shown_path(folder)} cannot be made: {error.strerror or error}"
+        ) from None
+    for name in (MANIFEST, UNFINISHED):
+        if not (folder / name).is_file():
+            continue
+        try:
+            held = json.loads((folder / name).read_text(encoding="utf-8"))
+        except ValueError:
+            held = {}
+        if not isinstance(held, dict) or any(held.get(k) != v for k, v in facts.items()):
+            other = next(k for k in facts if not isinstance(held, dict) or held.get(k) != facts[k])
+            raise BitlatheError(
+                f"{shown_path(folder)}: the folder holds another calibration (its {other!r} "
+                "differs); give an empty folder"
+            )
+        return read_calibration(folder) if name == MANIFEST else None
+    _write(folder / UNFINISHED, facts)
+    return None
+
+
+@torch.inference_mode()
+def _calibrate(
+    decoder: Decoder, windows: Tensor, work: Work, run: str, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Return a row of facts for each layer, by its name; their files are written."""
+    cos, sin = decoder.turns(windows.shape[1])
+    states = [decoder.embed_tokens(window) for window in windows]
+    rows: dict[str, dict[str, Any]] = {}
+    for number, block in enumerate(progress(decoder.layers, f"{work.way.method.name}, blocks")):
+        inputs = _inputs(block, states, cos, sin)
+        made: dict[str, QuantizedLinear] = {}
+        for name, linear in linears(block):
+            whole = f"{number}.{name}"
+            made[whole], rows[whole] = _layer(work, run, whole, linear.weight, inputs[name])
+        for whole, layer in made.items():
+            put_layer(decoder.layers, whole, layer)
+        states = [block(x, cos, sin) for x in states]
+    return rows
+
+
+def _inputs(block: nn.Module, states: list[Tensor], cos: Tensor, sin: Tensor) -> dict[str, Tensor]:
+    """Return (tokens, inputs) of what enters each linear layer of a block."""
+    tokens = sum(len(x) for x in states)
+    with sampled(block, tokens, tokens) as take:
+        for i, x in enumerate(states):
+            take.at(i * len(x), len(x))
+            block(x, cos, sin)
+        return {name: torch.cat(parts) for name, parts in take.parts.items()}
+
+
+def _layer(
+    work: Work, run: str, name: str, weights: Tensor, inputs: Tensor
+) -> tuple[QuantizedLinear, dict[str, Any]]:
+    """Return a layer, made or read from what a run before has left, and its row of facts."""
+    path = layer_path(work.folder, name)
+    try:
+        layer, notes = load_layer(path)
+        known = notes.get("run") == run
+    except BitlatheError:  # missing, damaged, or of another program
+        known = False
+    if not known:
+        try:
+            layer = work.way.layer(weights.numpy(), inputs.numpy())
+        except BitlatheError as problem:
+            raise BitlatheError(f"layer {name!r}: {problem}") from None
+        notes = {"sha256": save_layer(layer, path, {"run": run, "name": name})}
+    row = {
+        "sha256": notes["sha256"],
+        "chosen": layer.chosen,
+        "shape": [layer.outputs, layer.inputs],
+        "bits_per_weight": layer.bits_per_element,
+        "relative_error": layer.relative_error,
+        "rounded_error": layer.rounded_error,
+    }
+    return layer, row
+
+
+def _config(work: Work) -> dict[str, Any]:
+    """Return the model's configuration with the schemes that its layers are stored in."""
+    inputs = work.way.activation_scheme
+    stored = {
+        "quant_method": "bitlathe",
+        "weights": str(work.way.scheme),
+        "input_activations": None if inputs is None else str(inputs),
+    }
+    return {**work.checkpoint.config.data, "quantization_config": stored}
+
+
+def _write(path: Path, facts: dict[str, Any]) -> None:
+    with writing(path) as part:
+        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
