@@ -52,7 +52,7 @@ class Block:
         return self.about != "skip" and (self.kind in ("python", "console") or self.about == "file")
 
 
-class Moved(AssertionError):
+class MovedError(AssertionError):
     """A block prints something else than its page shows."""
 
 
@@ -138,7 +138,7 @@ def _command(line: str) -> str:
             words, target = words[: words.index(">")], words[-1]
         done = CliRunner().invoke(main, words[1:])
         if done.exit_code:
-            raise Moved(f"$ {line}\nends with status {done.exit_code}:\n{done.output}")
+            raise MovedError(f"$ {line}\nends with status {done.exit_code}:\n{done.output}")
         if target:
             Path(target).write_text(done.stdout, encoding="utf-8")
         else:
@@ -153,7 +153,7 @@ def _python(block: Block, names: dict[str, Any]) -> str:
         test = doctest.DocTestParser().get_doctest(block.text, names, "page", None, block.line)
         out = io.StringIO()
         if doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=out.write).failed:
-            raise Moved(out.getvalue())
+            raise MovedError(out.getvalue())
         return ""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(compile(block.text, f"line {block.line}", "exec"), names)
@@ -165,8 +165,8 @@ def agrees(shown: str, printed: str) -> bool:
 
     Examples
     --------
-    >>> agrees("12 clocks in ... s", "12 clocks in 0.3 s\\n"), agrees("a", "a\\nb")
-    (True, False)
+    >>> agrees("12 clocks in ... s", "12 clocks in 0.3 s"), agrees("...", "a"), agrees("a", "b")
+    (True, True, False)
     """
     want = [line.rstrip() for line in shown.strip().split("\n")]
     have = [line.rstrip() for line in printed.strip().split("\n")]
@@ -198,7 +198,7 @@ def check(path: Path, *, slow: bool = False) -> int:
 
     Raises
     ------
-    Moved
+    MovedError
         An output differs from what the page shows; with page, line, and both.
     """
     compared = 0
@@ -207,7 +207,7 @@ def check(path: Path, *, slow: bool = False) -> int:
             if not shown.strip():
                 continue
             if not agrees(shown, printed):
-                raise Moved(
+                raise MovedError(
                     f"{path.name}:{block.line}: {block.text if block.kind == 'console' else ''}\n"
                     f"shown:\n{shown}\nprinted:\n{printed}\n"
                     f"If it is meant to move: python docs/blocks.py {path.name}"

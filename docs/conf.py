@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from sphinx.ext.napoleon.docstring import NumpyDocstring
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
@@ -56,6 +58,8 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_", "__repr__"),
     "show_signature": False,
 }
+# "PEs on the chip: those of ..." is a sentence, not a type and what it means
+NumpyDocstring._consume_inline_attribute = lambda self: ("", self._consume_to_end())  # type: ignore[method-assign]
 warnings.filterwarnings("ignore", message="Matplotlib is currently using agg")
 
 # links of pages to what stands beside docs/: a page of the site, or the file itself
@@ -83,5 +87,5 @@ def _outside(_app: Any, page: str, text: list[str]) -> None:
 
 
 def setup(app: Any) -> None:
-    """Hook the above into Sphinx."""
+    """Connect the above with Sphinx."""
     app.connect("source-read", _outside)

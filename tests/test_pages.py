@@ -75,13 +75,15 @@ def test_blocks_run_in_their_order_and_moved_output_is_told(tmp_path: Path) -> N
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     assert examples.check(page) == 3
-    with pytest.raises(examples.Moved, match=r"page\.md:3\d.*\n?shown:\nnever\n\nprinted:\nlong"):
+    with pytest.raises(
+        examples.MovedError, match=r"page\.md:3\d.*\n?shown:\nnever\n\nprinted:\nlong"
+    ):
         examples.check(page, slow=True)
     page.write_text(PAGE.replace("4 4", "4 5"))
-    with pytest.raises(examples.Moved, match="4 5"):
+    with pytest.raises(examples.MovedError, match="4 5"):
         examples.check(page)
     page.write_text(PAGE.replace("int4  # a remark", "int44"))
-    with pytest.raises(examples.Moved, match="ends with status 2"):
+    with pytest.raises(examples.MovedError, match="ends with status 2"):
         examples.check(page)
 
 
