@@ -43,8 +43,10 @@ class Operand(Record):
     4 and 8 bits, say); without it they are counted from the scheme.
     """
 
-    scheme: SchemeField | None = None
-    bits: Annotated[float, Field(ge=1, le=64)] | None = None
+    scheme: SchemeField | None = Field(default=None, description="a scheme, as int4_asym@g128")
+    bits: Annotated[float, Field(ge=1, le=64)] | None = Field(
+        default=None, description="stored bits per element, where a study states them"
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> Operand:
@@ -123,9 +125,9 @@ FP16 = Operand(scheme=Scheme.parse("fp16"))
 class LayerFormats(Record):
     """Formats of the operands of one kind of layer; the weight is the stationary operand."""
 
-    weight: OperandField
-    input: OperandField = FP16
-    output: OperandField = FP16
+    weight: OperandField = Field(description="the stationary operand: weights, or keys and values")
+    input: OperandField = Field(default=FP16, description="the moving operand")
+    output: OperandField = Field(default=FP16, description="results")
 
 
 Kind = Literal["linear", "attention", "lm_head", "conv"]
@@ -170,14 +172,19 @@ class FormatRule(Record):
         Without, all layers, and what stands outside them.
     """
 
-    kind: Kind = "linear"
-    names: Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1)] = ("*",)
+    kind: Kind = Field(default="linear", description="kind of layer that it is about")
+    names: Annotated[tuple[str, ...], BeforeValidator(_tuple), Field(min_length=1)] = Field(
+        default=("*",), description="names of products, * for any characters"
+    )
     layers: Annotated[
         Annotated[tuple[int | Span, ...], Field(min_length=1)] | None, BeforeValidator(_numbers)
-    ] = None
-    weight: OperandField | None = None
-    input: OperandField | None = None
-    output: OperandField | None = None
+    ] = Field(
+        default=None,
+        description="numbers of layers from 0, from the last as -1, and ranges [first, last]",
+    )
+    weight: OperandField | None = Field(default=None, description="other format of weights")
+    input: OperandField | None = Field(default=None, description="other format of inputs")
+    output: OperandField | None = Field(default=None, description="other format of results")
 
     @model_validator(mode="after")
     def _says_something(self) -> FormatRule:
@@ -228,11 +235,18 @@ class Formats(Record):
     Of ``rules`` that are about the same product a later one goes ahead of an earlier one.
     """
 
-    linear: LayerFormats
-    attention: LayerFormats
-    lm_head: LayerFormats | None = None
-    conv: LayerFormats | None = None
-    rules: Annotated[tuple[FormatRule, ...], BeforeValidator(_tuple)] | None = None
+    linear: LayerFormats = Field(description="formats of linear layers")
+    attention: LayerFormats = Field(description="formats of attention; weight: keys and values")
+    lm_head: LayerFormats | None = Field(
+        default=None, description="formats of the output head; linear's if left out"
+    )
+    conv: LayerFormats | None = Field(
+        default=None, description="formats of convolutions; linear's if left out"
+    )
+    rules: Annotated[tuple[FormatRule, ...], BeforeValidator(_tuple)] | None = Field(
+        default=None,
+        description="other formats for some layers; a later rule goes ahead of an earlier one",
+    )
 
     def of(self, kind: str, name: str = "", layers: tuple[int, ...] = ()) -> LayerFormats:
         """Return the formats of a kind of layer, or of a product of a name in it.

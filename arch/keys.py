@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import field_serializer, field_validator
+from pydantic import Field, field_serializer, field_validator
 
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.yamlfile import Record
@@ -17,8 +17,8 @@ Phase = Literal["prefill", "decode"]
 class Condition(Record):
     """When an override applies."""
 
-    phase: Phase | None = None
-    model: str | list[str] | None = None
+    phase: Phase | None = Field(default=None, description="of this phase only")
+    model: str | list[str] | None = Field(default=None, description="of these models only")
 
 
 def _with_scheme(value: Any) -> Any:
@@ -40,8 +40,8 @@ def _as_text(value: Any) -> Any:
 class Override(Record):
     """Keys that change for one phase or some models."""
 
-    when: Condition
-    set: dict[str, Any]
+    when: Condition = Field(description="phase, models, or both")
+    set: dict[str, Any] = Field(description="dotted keys and their values, as array.rows: 64")
 
     @field_validator("set")
     @classmethod

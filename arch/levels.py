@@ -64,10 +64,18 @@ class PortEntry(Record):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    read: PositiveInt | None = None
-    write: PositiveInt | None = None
-    both: PositiveInt | None = None
-    operands: Operands | None = Field(default=None, alias="for")
+    read: PositiveInt | None = Field(
+        default=None, description="bits of an access of a port that reads"
+    )
+    write: PositiveInt | None = Field(
+        default=None, description="bits of an access of a port that writes"
+    )
+    both: PositiveInt | None = Field(
+        default=None, description="bits of an access of a port that does either"
+    )
+    operands: Operands | None = Field(
+        default=None, alias="for", description="operands that it serves; all if left out"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> PortEntry:
@@ -110,25 +118,59 @@ class Level(Record):
     (``component``), of the PE (``component: pe``), given here, or ``unpriced``.
     """
 
-    name: Annotated[str, AfterValidator(_name)]
-    holds: Operands
-    bypass: Operands = ()
-    per: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_once)] = ()
-    size_kib: SizeKiB | None = None
-    size_bytes: PositiveInt | None = None
-    words: PositiveInt | None = None
-    bits: PositiveInt | None = None
-    banks: PositiveInt | Literal["auto"] = "auto"
-    ports: PortsField = "auto"
-    double_buffered: bool = True
-    keep_halo: bool = False
-    dataflow: Flows = ()
-    component: str | None = None
-    unpriced: bool = False
-    read_pj_per_bit: NonNegative | None = None
-    write_pj_per_bit: NonNegative | None = None
-    leakage_mw: NonNegative | None = None
-    area_um2: NonNegative | None = None
+    name: Annotated[str, AfterValidator(_name)] = Field(
+        description="name in tables: lower-case letters, digits and _"
+    )
+    holds: Operands = Field(description="operands that it may hold: weight, input, output")
+    bypass: Operands = Field(default=(), description="operands that the mapper may let past it")
+    per: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_once)] = Field(
+        default=(), description="copies: one a core, a pe, or one along some axes"
+    )
+    size_kib: SizeKiB | None = Field(
+        default=None, description="size of a copy; or size_bytes, or words"
+    )
+    size_bytes: PositiveInt | None = Field(
+        default=None, description="size of a copy; or size_kib, or words"
+    )
+    words: PositiveInt | None = Field(
+        default=None, description="size of a copy in words; or size_kib, or size_bytes"
+    )
+    bits: PositiveInt | None = Field(
+        default=None, description="width of a word, for unfinished sums and registers"
+    )
+    banks: PositiveInt | Literal["auto"] = Field(
+        default="auto",
+        description="equal SRAM banks accessed together; auto: the fewest that meet the clock",
+    )
+    ports: PortsField = Field(
+        default="auto", description="ports by direction and bits; auto: as wide as the array needs"
+    )
+    double_buffered: bool = Field(
+        default=True, description="the next piece comes in beside the one in use"
+    )
+    keep_halo: bool = Field(
+        default=False,
+        description="of a convolution the next tile of inputs fetches its new pixels only",
+    )
+    dataflow: Flows = Field(
+        default=(), description="dataflows in which it is used; all if left out"
+    )
+    component: str | None = Field(
+        default=None, description="table that prices it; pe: its cost stands in the PE's figures"
+    )
+    unpriced: bool = Field(default=False, description="costs nothing, on purpose")
+    read_pj_per_bit: NonNegative | None = Field(
+        default=None, description="energy of a bit read, instead of a table's"
+    )
+    write_pj_per_bit: NonNegative | None = Field(
+        default=None, description="energy of a bit written, instead of a table's"
+    )
+    leakage_mw: NonNegative | None = Field(
+        default=None, description="leakage of a copy, instead of a table's"
+    )
+    area_um2: NonNegative | None = Field(
+        default=None, description="area of a copy, instead of a table's"
+    )
 
     @model_validator(mode="after")
     def _has_one_size(self) -> Level:

@@ -24,16 +24,35 @@ class Buffer(Record):
     leakage and area of the whole buffer, for the port that is stated.
     """
 
-    size_kib: SizeKiB
-    banks: PositiveInt | Literal["auto"] = "auto"
-    component: str = "cacti7"
-    port_bits: PositiveInt | Literal["auto"] = "auto"
-    double_buffered: bool = True
-    ports: Literal[1, 2] = 2
-    read_pj: NonNegative | None = None
-    write_pj: NonNegative | None = None
-    leakage_mw: NonNegative | None = None
-    area_um2: NonNegative | None = None
+    size_kib: SizeKiB = Field(description="size; a number of KiB, or text as 512 KiB or 2 MiB")
+    banks: PositiveInt | Literal["auto"] = Field(
+        default="auto",
+        description="equal SRAM banks accessed together; auto: the fewest that meet the clock",
+    )
+    component: str = Field(
+        default="cacti7", description="table of arch/components/sram.yaml that prices it"
+    )
+    port_bits: PositiveInt | Literal["auto"] = Field(
+        default="auto", description="bits of one access; auto: what the array needs"
+    )
+    double_buffered: bool = Field(
+        default=True, description="the next piece comes in beside the one in use"
+    )
+    ports: Literal[1, 2] = Field(
+        default=2, description="2: reads and writes at once; 1: one of them a clock"
+    )
+    read_pj: NonNegative | None = Field(
+        default=None, description="energy of reading a full port, instead of the table's"
+    )
+    write_pj: NonNegative | None = Field(
+        default=None, description="energy of writing a full port, instead of the table's"
+    )
+    leakage_mw: NonNegative | None = Field(
+        default=None, description="leakage of the whole buffer, instead of the table's"
+    )
+    area_um2: NonNegative | None = Field(
+        default=None, description="area of the whole buffer, instead of the table's"
+    )
 
     @model_validator(mode="after")
     def _own_figures_are_whole(self) -> Buffer:
@@ -76,12 +95,15 @@ class Buffers(Record):
     ``accumulator`` holds the partial sums of a systolic array at its edge, beside any of these.
     """
 
-    weight: Buffer | None = None
-    io: Buffer | None = None
-    input: Buffer | None = None
-    output: Buffer | None = None
-    shared: Buffer | None = None
-    accumulator: Buffer | None = None
+    weight: Buffer | None = Field(default=None, description="buffer of weights")
+    io: Buffer | None = Field(default=None, description="buffer of inputs and results")
+    input: Buffer | None = Field(default=None, description="buffer of inputs alone")
+    output: Buffer | None = Field(default=None, description="buffer of results alone")
+    shared: Buffer | None = Field(default=None, description="one buffer for all operands")
+    accumulator: Buffer | None = Field(
+        default=None,
+        description="partial sums of a systolic array at its edge, beside any of these",
+    )
 
     @model_validator(mode="after")
     def _one_layout(self) -> Buffers:
@@ -163,19 +185,42 @@ class Dram(Record):
     What else is left out is the component's.
     """
 
-    name: str = "dram"
-    bits_per_clock: Positive | None = None
-    gb_per_s: Positive | None = None
-    component: str | None = None
-    energy_pj_per_bit: NonNegative | None = None
-    read_pj_per_bit: NonNegative | None = None
-    write_pj_per_bit: NonNegative | None = None
-    latency_cycles: Annotated[int, Field(ge=0)] | None = None
-    latency_ns: NonNegative | None = None
-    burst_bits: PositiveInt | None = None
-    size_gib: Positive | None = None
-    background_mw: NonNegative | None = None
-    refresh_fraction: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    name: str = Field(default="dram", description="name in tables")
+    bits_per_clock: Positive | None = Field(
+        default=None, description="bandwidth by the chip's clock; or gb_per_s"
+    )
+    gb_per_s: Positive | None = Field(
+        default=None, description="bandwidth in 10^9 bytes a second; or bits_per_clock"
+    )
+    component: str | None = Field(
+        default=None, description="row of arch/components/dram.yaml that prices it"
+    )
+    energy_pj_per_bit: NonNegative | None = Field(
+        default=None, description="energy of a bit either way, instead of the component's"
+    )
+    read_pj_per_bit: NonNegative | None = Field(default=None, description="energy of a bit read")
+    write_pj_per_bit: NonNegative | None = Field(
+        default=None, description="energy of a bit written"
+    )
+    latency_cycles: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="clocks until the first bit arrives; or latency_ns"
+    )
+    latency_ns: NonNegative | None = Field(
+        default=None, description="time until the first bit arrives; or latency_cycles"
+    )
+    burst_bits: PositiveInt | None = Field(
+        default=None,
+        description="bits of a burst; left out: 512 under rules, whole clocks under mappings",
+    )
+    size_gib: Positive | None = Field(
+        default=None, description="what it holds: systems of chips say what does not fit"
+    )
+    background_mw: NonNegative | None = Field(
+        default=None, description="standby and refresh, drawn whether bits move or not"
+    )
+    refresh_fraction: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
+        default=0.0, description="share of the time in which it refreshes and moves nothing"
+    )
 
     @model_validator(mode="after")
     def _one_of_each_pair(self) -> Dram:

@@ -7,6 +7,8 @@ register-transfer code; `exact` is plain integer arithmetic, the reference for t
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pydantic import Field
+
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.base.numbers import whole_number
 from ..datatypes.base.yamlfile import Record
@@ -125,16 +127,38 @@ def numerics_of(numerics: str | PENumerics) -> PENumerics:
 class Numerics(Record):
     """Arithmetic of a bit-serial PE: a preset, and the fields of `PENumerics` that differ."""
 
-    preset: Literal["hpca25", "aligned", "exact"] = "aligned"
-    guard_bits: int | None = None
-    reference: Literal["lanes", "lanes_and_accumulator"] | None = None
-    gate_zero_terms: bool | None = None
-    alignment: Literal["floor", "sticky"] | None = None
-    rounding: Literal["floor", "nearest_even"] | None = None
-    overflow: Literal["wrap", "saturate"] | None = None
-    accumulator_bits: int | None = None
-    sum_bits: int | None = None
-    exponent_bits: int | None = None
+    preset: Literal["hpca25", "aligned", "exact"] = Field(
+        default="aligned",
+        description="hpca25: as published; aligned: rounded to nearest; exact: no rounding",
+    )
+    guard_bits: int | None = Field(
+        default=None, description="bits kept below the significand when lanes are aligned"
+    )
+    reference: Literal["lanes", "lanes_and_accumulator"] | None = Field(
+        default=None, description="what the reference exponent of a clock is the maximum of"
+    )
+    gate_zero_terms: bool | None = Field(
+        default=None, description="lanes whose term is zero take no part in the reference exponent"
+    )
+    alignment: Literal["floor", "sticky"] | None = Field(
+        default=None,
+        description="bits that leave on the right: lost (floor), or kept for the rounding (sticky)",
+    )
+    rounding: Literal["floor", "nearest_even"] | None = Field(
+        default=None, description="how a sum becomes the accumulator's mantissa"
+    )
+    overflow: Literal["wrap", "saturate"] | None = Field(
+        default=None, description="what happens beyond the exponent's bits"
+    )
+    accumulator_bits: int | None = Field(
+        default=None, description="signed width of the accumulator's mantissa"
+    )
+    sum_bits: int | None = Field(
+        default=None, description="signed width of the adder before the normalizer"
+    )
+    exponent_bits: int | None = Field(
+        default=None, description="width of the accumulator's exponent"
+    )
 
     @property
     def record(self) -> PENumerics:

@@ -19,10 +19,17 @@ class Technology(Record):
     ``device``: high performance, low operating power, low standby power (ITRS, as CACTI has them).
     """
 
-    node_nm: PositiveInt
-    clock_ghz: Positive
-    device: Literal["hp", "lop", "lstp"] | None = None
-    temperature_k: Literal[300, 360] | None = None
+    node_nm: PositiveInt = Field(
+        description="process node, for SRAM tables and the scaling of areas"
+    )
+    clock_ghz: Positive = Field(description="clock of the whole chip")
+    device: Literal["hp", "lop", "lstp"] | None = Field(
+        default=None,
+        description="transistors of SRAM: high performance, low operating or standby power",
+    )
+    temperature_k: Literal[300, 360] | None = Field(
+        default=None, description="temperature at which SRAM leaks"
+    )
 
 
 DIMENSIONS = ("m", "n", "k", "b", "h", "c", "p", "q", "r", "s", "g")
@@ -127,14 +134,34 @@ class Array(Record):
     ``column_dims``), and ``dataflow`` a list, of which each layer takes one.
     """
 
-    kind: Literal["tile", "systolic"] = "tile"
-    rows: PositiveInt
-    columns: PositiveInt
-    row_dims: Dims | None = None
-    column_dims: Dims | None = None
-    dataflow: Flows = "os"
-    timing: Literal["physical", "scalesim"] = "physical"
-    accumulator_buffer: bool = False
+    kind: Literal["tile", "systolic"] = Field(
+        default="tile",
+        description="tile: PEs share operands along rows and columns; systolic: they hand them on",
+    )
+    rows: PositiveInt = Field(
+        description="PEs along the first axis (tile: output channels); or {size, dims}"
+    )
+    columns: PositiveInt = Field(
+        description="PEs along the second axis (tile: tokens); or {size, dims}"
+    )
+    row_dims: Dims | None = Field(
+        default=None, description="with memories: dimensions of a layer that rows may unroll"
+    )
+    column_dims: Dims | None = Field(
+        default=None, description="with memories: dimensions of a layer that columns may unroll"
+    )
+    dataflow: Flows = Field(
+        default="os",
+        description="what stays in PEs: outputs, weights, inputs; with memories a list of them",
+    )
+    timing: Literal["physical", "scalesim"] = Field(
+        default="physical",
+        description="clocks of a systolic array: as its registers work, or as SCALE-Sim counts",
+    )
+    accumulator_buffer: bool = Field(
+        default=False,
+        description="systolic: partial sums stay at the array's edge, not in the io buffer",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -187,9 +214,14 @@ class Cores(Record):
     core.
     """
 
-    size: PositiveInt = 1
-    multicast: bool = True
-    dims: Annotated[tuple[str, ...], BeforeValidator(_dims_of)] = ("b", "h", "m", "n")
+    size: PositiveInt = Field(default=1, description="copies of the array")
+    multicast: bool = Field(
+        default=True, description="what several cores take alike of a shared memory is read once"
+    )
+    dims: Annotated[tuple[str, ...], BeforeValidator(_dims_of)] = Field(
+        default=("b", "h", "m", "n"),
+        description="dimensions of a layer that may be divided among cores",
+    )
 
 
 class Accounting(Record):

@@ -160,14 +160,29 @@ class BitSerialSection(PESection):
 
     made: ClassVar[type[PEKind]] = BitSerialPE
 
-    kind: Literal["bit_serial"]
-    activation: str | None = None
-    numerics: Annotated[Numerics | None, BeforeValidator(_numerics)] = None
-    scale_bits: int | None = None
-    group_gap: int | None = None
-    skip_zero_terms: bool | None = None
-    skip_sync: SkipSync | None = None
-    skip_weights: SkipWeights | None = None
+    kind: Literal["bit_serial"] = Field(description="what a PE does with a weight")
+    activation: str | None = Field(default=None, description="format of the activation port")
+    numerics: Annotated[Numerics | None, BeforeValidator(_numerics)] = Field(
+        default=None,
+        description="how it aligns, adds and rounds: a preset, or one and what differs",
+    )
+    scale_bits: int | None = Field(
+        default=None,
+        description="width of an integer scale that it multiplies by, a clock a bit; 0: none",
+    )
+    group_gap: int | None = Field(
+        default=None, description="clocks between two groups, for their scale"
+    )
+    skip_zero_terms: bool | None = Field(
+        default=None, description="spend no clock on terms that are zero"
+    )
+    skip_sync: SkipSync | None = Field(
+        default=None, description="which PEs step together when terms are skipped"
+    )
+    skip_weights: SkipWeights | None = Field(
+        default=None,
+        description="seeded weights whose terms are counted where no real ones are at hand",
+    )
 
     def record_of(self, given: dict[str, Any]) -> PEKind:
         """Return the record, its numerics those of a preset and what differs from it."""
@@ -239,12 +254,16 @@ class IntMacSection(PESection):
 
     made: ClassVar[type[PEKind]] = IntMacPE
 
-    kind: Literal["int_mac"]
-    activation_bits: int | None = None
-    weight_bits: int | None = None
-    accumulator_bits: int | None = None
-    overflow: Overflow | None = None
-    split_bits: int | None = None
+    kind: Literal["int_mac"] = Field(description="what a PE does with a weight")
+    activation_bits: int | None = Field(default=None, description="width of the activation port")
+    weight_bits: int | None = Field(default=None, description="width of the weight port")
+    accumulator_bits: int | None = Field(default=None, description="width of the accumulator")
+    overflow: Overflow | None = Field(
+        default=None, description="what the accumulator does beyond its width"
+    )
+    split_bits: int | None = Field(
+        default=None, description="a multiplier splits for narrower operands, down to so many bits"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -284,10 +303,12 @@ class _DecodedMac(PEKind):
 class _DecodedMacSection(PESection):
     """The section of a decoder in front of an integer MAC of 4-bit weights."""
 
-    activation_bits: int | None = None
-    weight_bits: int | None = None
-    accumulator_bits: int | None = None
-    overflow: Overflow | None = None
+    activation_bits: int | None = Field(default=None, description="width of the activation port")
+    weight_bits: int | None = Field(default=None, description="width of the weight port")
+    accumulator_bits: int | None = Field(default=None, description="width of the accumulator")
+    overflow: Overflow | None = Field(
+        default=None, description="what the accumulator does beyond its width"
+    )
 
     def record_of(self, given: dict[str, Any]) -> PEKind:
         """Return the record, whose MAC takes weights of 4 bits unless others are named."""
@@ -320,7 +341,7 @@ class AntSection(_DecodedMacSection):
 
     made: ClassVar[type[PEKind]] = AntPE
 
-    kind: Literal["ant"]
+    kind: Literal["ant"] = Field(description="what a PE does with a weight")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -343,7 +364,7 @@ class OliveSection(_DecodedMacSection):
 
     made: ClassVar[type[PEKind]] = OlivePE
 
-    kind: Literal["olive"]
+    kind: Literal["olive"] = Field(description="what a PE does with a weight")
 
 
 # -- floating-point multiply-accumulate ----------------------------------------------------------
@@ -409,12 +430,19 @@ class FpMacSection(PESection):
 
     made: ClassVar[type[PEKind]] = FpMacPE
 
-    kind: Literal["fp_mac"]
-    activation: str | None = None
-    weight: str | None = None
-    product: str | None = None
-    accumulator: str | None = None
-    overflow: Literal["inf", "saturate"] | None = None
+    kind: Literal["fp_mac"] = Field(description="what a PE does with a weight")
+    activation: str | None = Field(default=None, description="format of the activation port")
+    weight: str | None = Field(
+        default=None, description="format of the weight port, behind the decoder"
+    )
+    product: str | None = Field(
+        default=None,
+        description="format to which a product is rounded; left out: fused, rounded once",
+    )
+    accumulator: str | None = Field(default=None, description="format of the accumulator")
+    overflow: Literal["inf", "saturate"] | None = Field(
+        default=None, description="what the accumulator does beyond its range"
+    )
 
 
 # -- look-up tables ------------------------------------------------------------------------------
@@ -478,9 +506,9 @@ class LutSection(PESection):
 
     made: ClassVar[type[PEKind]] = LutPE
 
-    kind: Literal["lut"]
-    table: str | None = None
-    accumulator: str | None = None
+    kind: Literal["lut"] = Field(description="what a PE does with a weight")
+    table: str | None = Field(default=None, description="format of the entries of a look-up table")
+    accumulator: str | None = Field(default=None, description="format of the accumulator")
 
     def record_of(self, given: dict[str, Any]) -> PEKind:
         """Return the record."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.base.numbers import ceil_div, whole_number
@@ -138,16 +138,37 @@ class PESection(Record):
 
     made: ClassVar[type[PEKind]]
 
-    kind: str
-    lanes: PositiveInt = 1
-    double_buffered_operand: bool = True
-    drain_register: bool = True
-    component: str | None = None
-    energy_pj: NonNegative | None = None
-    area_um2: NonNegative | None = None
-    leakage_mw: NonNegative | None = None
-    table_addition_pj: NonNegative | None = None
-    unpriced: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    kind: str = Field(description="what a PE does with a weight")
+    lanes: PositiveInt = Field(
+        default=1, description="products of one dot product that a PE takes at a time"
+    )
+    double_buffered_operand: bool = Field(
+        default=True,
+        description="systolic ws and is: a second register for the operand that is loaded next",
+    )
+    drain_register: bool = Field(
+        default=True,
+        description="systolic os: a second register, so that results leave beside the next product",
+    )
+    component: str | None = Field(
+        default=None, description="row of arch/components/pe.yaml that prices the PE"
+    )
+    energy_pj: NonNegative | None = Field(
+        default=None,
+        description="dynamic energy of a PE in a clock of work, instead of the component's",
+    )
+    area_um2: NonNegative | None = Field(
+        default=None, description="area of a PE, its registers included, instead of the component's"
+    )
+    leakage_mw: NonNegative | None = Field(
+        default=None, description="leakage of a PE, instead of the component's"
+    )
+    table_addition_pj: NonNegative | None = Field(
+        default=None, description="kind lut: energy of one addition that fills a look-up table"
+    )
+    unpriced: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        default=(), description="keys that are taken though the component was not made for them"
+    )
 
     @classmethod
     @cache

@@ -62,22 +62,39 @@ class Arch(Record):
     between matrix products.
     """
 
-    name: str = ""
-    title: str = ""
-    description: str = ""
-    technology: Technology
-    pe: PE
-    array: Array
-    buffers: Buffers = Buffers()
-    memories: LevelsField = ()
-    cores: Annotated[Cores, BeforeValidator(_cores)] = Cores()
-    vector: VectorUnit | None = None
-    dram: Dram
-    formats: Formats
-    accounting: Accounting = Accounting()
-    execution: Execution = Execution()
-    overrides: list[Override] = Field(default_factory=list)
-    mapper: MapperName | None = None
+    name: str = Field(default="", description="name in results; the file's by default")
+    title: str = Field(default="", description="title in lists and charts")
+    description: str = Field(
+        default="", description="what the chip is, and where its figures are from"
+    )
+    technology: Technology = Field(description="node, clock, transistors and temperature")
+    pe: PE = Field(description="the processing element: kind, arithmetic, cost")
+    array: Array = Field(description="the array of PEs: kind, shape, dataflow")
+    buffers: Buffers = Field(
+        default=Buffers(), description="on-chip buffers, one layout of three; or memories"
+    )
+    memories: LevelsField = Field(
+        default=(),
+        description="any hierarchy of memories below the DRAM, outermost first; or buffers",
+    )
+    cores: Annotated[Cores, BeforeValidator(_cores)] = Field(
+        default=Cores(), description="copies of the array side by side: their number, or a section"
+    )
+    vector: VectorUnit | None = Field(
+        default=None,
+        description="unit for what stands between products; without it that is not counted",
+    )
+    dram: Dram = Field(description="the DRAM beside the chip: rate, latency, energy")
+    formats: Formats = Field(description="formats of weights, inputs and results by kind of layer")
+    accounting: Accounting = Field(default=Accounting(), description="what the energy model counts")
+    execution: Execution = Field(default=Execution(), description="how one layer follows another")
+    overrides: list[Override] = Field(
+        default_factory=list, description="keys that change for one phase or some models"
+    )
+    mapper: MapperName | None = Field(
+        default=None,
+        description="the rule by which layers are laid on the chip; without it the best loop nests",
+    )
     _whole: Arch | None = PrivateAttr(default=None)
     _built_for: tuple[Formats, ...] = PrivateAttr(default=())
     _settings: dict[str, Any] = PrivateAttr(default_factory=dict)

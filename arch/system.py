@@ -37,10 +37,16 @@ class Links(Record):
         switch that is no bottleneck.
     """
 
-    gb_per_s: Positive
-    latency_ns: NonNegative
-    energy_pj_per_bit: NonNegative
-    topology: Topology
+    gb_per_s: Positive = Field(
+        description="10^9 bytes a second that a chip sends, and receives at the same time"
+    )
+    latency_ns: NonNegative = Field(description="from the last bit sent until it has arrived")
+    energy_pj_per_bit: NonNegative = Field(
+        description="energy of a bit over one link; through a switch, of both and it"
+    )
+    topology: Topology = Field(
+        description="ring: each chip to the next; all_to_all: through a switch"
+    )
 
 
 class Parallel(Record):
@@ -61,11 +67,18 @@ class Parallel(Record):
         many as stages where left out, at most one a sequence.
     """
 
-    tensor: PositiveInt = 1
-    pipeline: PositiveInt = 1
-    expert: PositiveInt = 1
-    data: PositiveInt = 1
-    micro_batches: PositiveInt | None = None
+    tensor: PositiveInt = Field(default=1, description="chips that share each layer")
+    pipeline: PositiveInt = Field(default=1, description="stages of layers, one after the other")
+    expert: PositiveInt = Field(
+        default=1, description="chips that share the experts of each mixture"
+    )
+    data: PositiveInt = Field(
+        default=1, description="copies of all that, each with its own sequences"
+    )
+    micro_batches: PositiveInt | None = Field(
+        default=None,
+        description="parts in which sequences go through stages; as many as stages if left out",
+    )
 
     @property
     def degrees(self) -> dict[str, int]:
@@ -81,9 +94,9 @@ class Parallel(Record):
 class OwnLinks(Record):
     """Links of groups that are joined in another way than by ``links``."""
 
-    tensor: Links | None = None
-    pipeline: Links | None = None
-    expert: Links | None = None
+    tensor: Links | None = Field(default=None, description="links between chips that share a layer")
+    pipeline: Links | None = Field(default=None, description="links between stages")
+    expert: Links | None = Field(default=None, description="links between chips that share experts")
 
 
 class System(Record):
@@ -104,14 +117,16 @@ class System(Record):
         How the model is divided.
     """
 
-    name: str = ""
-    title: str = ""
-    description: str = ""
-    chip: str
-    chips: Annotated[int, Field(gt=0, le=2**20)]
-    links: Links
-    own_links: OwnLinks = OwnLinks()
-    parallel: Parallel = Parallel()
+    name: str = Field(default="", description="name in results; the file's by default")
+    title: str = Field(default="", description="title in lists")
+    description: str = Field(default="", description="what the system is")
+    chip: str = Field(description="a shipped chip, or a file, relative to the system's")
+    chips: Annotated[int, Field(gt=0, le=2**20)] = Field(description="number of chips")
+    links: Links = Field(description="what joins the chips of each group")
+    own_links: OwnLinks = Field(default=OwnLinks(), description="other links for some groups")
+    parallel: Parallel = Field(
+        default=Parallel(), description="how a model is divided; the degrees multiply to the chips"
+    )
     _arch: Arch | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")

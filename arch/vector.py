@@ -36,16 +36,25 @@ class VectorUnit(Record):
     between matrix products is not counted.
     """
 
-    lanes: Annotated[int, Field(ge=0)]
-    component: str | None = None
-    memory: str | None = None
+    lanes: Annotated[int, Field(ge=0)] = Field(description="elements worked on at once; 0: no unit")
+    component: str | None = Field(
+        default=None, description="row of arch/components/vector.yaml that prices a lane"
+    )
+    memory: str | None = Field(
+        default=None,
+        description="memory whose ports it uses; the outermost that holds results if left out",
+    )
     overlap: bool = Field(default=True, description="work beside the array where data allow it")
-    special_cycles: PositiveInt | None = None
-    add_pj: NonNegative | None = None
-    multiply_pj: NonNegative | None = None
-    special_pj: NonNegative | None = None
-    area_um2: NonNegative | None = None
-    leakage_mw: NonNegative | None = None
+    special_cycles: PositiveInt | None = Field(
+        default=None, description="clocks of a special function (exponential, reciprocal, root)"
+    )
+    add_pj: NonNegative | None = Field(
+        default=None, description="energy of an addition, a maximum, a rounding"
+    )
+    multiply_pj: NonNegative | None = Field(default=None, description="energy of a product")
+    special_pj: NonNegative | None = Field(default=None, description="energy of a special function")
+    area_um2: NonNegative | None = Field(default=None, description="area of a lane")
+    leakage_mw: NonNegative | None = Field(default=None, description="leakage of a lane")
 
     @model_validator(mode="after")
     def _priced(self) -> VectorUnit:

@@ -20,16 +20,18 @@ def _tuple(value: Any) -> Any:
 class Piece(Record):
     """Some tokens of a prompt, behind those of it that are cached; in so many sequences alike."""
 
-    new: Size
-    cached: Annotated[int, Field(ge=0, le=MOST)] = 0
-    sequences: Size = 1
+    new: Size = Field(description="new tokens of a prompt")
+    cached: Annotated[int, Field(ge=0, le=MOST)] = Field(
+        default=0, description="tokens of it that are cached"
+    )
+    sequences: Size = Field(default=1, description="sequences alike")
 
 
 class Generating(Record):
     """Sequences that generate, with so many tokens in view of the newest, itself included."""
 
-    context: Size
-    sequences: Size = 1
+    context: Size = Field(description="tokens in view of the newest, itself included")
+    sequences: Size = Field(default=1, description="sequences alike")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +108,28 @@ class Step(Record):
 
     prefill: Annotated[
         tuple[Annotated[Piece, BeforeValidator(_piece)], ...], BeforeValidator(_tuple)
-    ] = ()
+    ] = Field(
+        default=(), description="prompts, or pieces of them: [new, cached] tokens, or an object"
+    )
     decode: Annotated[
         tuple[Annotated[Generating, BeforeValidator(_generating)], ...], BeforeValidator(_tuple)
-    ] = ()
-    decode_tokens: Size = 1
-    logits: Literal["last", "all"] = "last"
+    ] = Field(default=(), description="sequences that generate: the context of each, or an object")
+    decode_tokens: Size = Field(
+        default=1,
+        description="new tokens of each of these; more than one where drafts are verified",
+    )
+    logits: Literal["last", "all"] = Field(
+        default="last", description="tokens of a prompt that the output head works on"
+    )
     routing: (
         Annotated[tuple[Annotated[int, Field(ge=0, le=MOST)], ...], BeforeValidator(_tuple)] | None
-    ) = None
-    block_tokens: Size | None = None
+    ) = Field(
+        default=None,
+        description="how often tokens visit each expert, relatively; all alike if left out",
+    )
+    block_tokens: Size | None = Field(
+        default=None, description="tokens of a block of the cache, where it is paged"
+    )
 
     @model_validator(mode="after")
     def _something_runs(self) -> "Step":

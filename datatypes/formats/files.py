@@ -55,8 +55,8 @@ def _moderate(fmt: Format) -> Format:
 class Form(Record, ABC):
     """What the four forms share."""
 
-    name: str = ""
-    source: str = ""
+    name: str = Field(default="", description="name in tables; the file's by default")
+    source: str = Field(default="", description="where the format is from")
 
     @abstractmethod
     def make(self, name: str, source: str) -> Format:
@@ -66,9 +66,14 @@ class Form(Record, ABC):
 class Values(Form):
     """A list of values, in code order."""
 
-    values: Numbers
-    bits: int | None = None
-    thresholds: Numbers | None = None
+    values: Numbers = Field(description="all values, in the order of their codes")
+    bits: int | None = Field(
+        default=None, description="width of a code; the least that fits if left out"
+    )
+    thresholds: Numbers | None = Field(
+        default=None,
+        description="where rounding moves to the next value, ascending; half-way if left out",
+    )
 
     def make(self, name: str, source: str) -> Format:
         """Return the format."""
@@ -78,11 +83,15 @@ class Values(Form):
 class Floats(Form):
     """Binary floating point."""
 
-    exponent_bits: int
-    mantissa_bits: int = 0
-    bias: int | None = None
-    specials: str = "none"
-    signed: bool = True
+    exponent_bits: int = Field(description="bits of the exponent")
+    mantissa_bits: int = Field(default=0, description="bits of the mantissa")
+    bias: int | None = Field(
+        default=None, description="bias of the exponent; 2^(bits - 1) - 1 if left out"
+    )
+    specials: str = Field(
+        default="none", description="codes of infinity and NaN: none, ieee, fn or fnuz"
+    )
+    signed: bool = Field(default=True, description="whether there is a sign bit")
 
     def make(self, name: str, source: str) -> Format:
         """Return the format."""
@@ -93,9 +102,9 @@ class Floats(Form):
 class Integers(Form):
     """Integers."""
 
-    integer_bits: int
-    signed: bool = True
-    full_range: bool = False
+    integer_bits: int = Field(description="width of a code")
+    signed: bool = Field(default=True, description="whether there is a sign")
+    full_range: bool = Field(default=False, description="signed: from -2^(b-1); else symmetric")
 
     def make(self, name: str, source: str) -> Format:
         """Return the format."""
@@ -105,8 +114,8 @@ class Integers(Form):
 class Extended(Form):
     """A known format with values added."""
 
-    base: str
-    add: Numbers
+    base: str = Field(description="the format that is extended")
+    add: Numbers = Field(description="values that are added")
 
     def make(self, name: str, source: str) -> Format:
         """Return the format."""

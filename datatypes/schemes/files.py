@@ -32,11 +32,15 @@ Given = str | dict[str, Any]
 class LevelEntry(Record):
     """A level of scales, minima or zero points."""
 
-    group: str
-    format: Given
-    rule: str | None = None
-    search: bool = False
-    signed: bool = False
+    group: str = Field(description="what shares a scale: g32, channel, tensor")
+    format: Given = Field(description="format of the scales: a name, or a table of keys")
+    rule: str | None = Field(
+        default=None, description="how scales are chosen; the format's own if left out"
+    )
+    search: bool = Field(
+        default=False, description="try the format's values, and take those of least error"
+    )
+    signed: bool = Field(default=False, description="whether scales have a sign")
 
 
 Entries = Annotated[list[LevelEntry], Field(min_length=1)]
@@ -45,11 +49,13 @@ Entries = Annotated[list[LevelEntry], Field(min_length=1)]
 class SchemeFile(Record):
     """A scheme."""
 
-    name: str = ""
-    element: Given
-    scales: Entries
-    minimum: Entries | None = None
-    zero: Entries | None = None
+    name: str = Field(default="", description="name in tables; the file's by default")
+    element: Given = Field(description="format of an element: a name, a file, or a table of keys")
+    scales: Entries = Field(description="levels of scales, the innermost first")
+    minimum: Entries | None = Field(default=None, description="levels of minima, beside the scales")
+    zero: Entries | None = Field(
+        default=None, description="levels of zero points, beside the scales"
+    )
 
 
 def is_scheme(document: Document) -> bool:

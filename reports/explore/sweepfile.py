@@ -112,8 +112,8 @@ def _by_kind(value: Any) -> Any:
 class RandomSampling(Record):
     """Points drawn from the grid without replacement."""
 
-    samples: Whole
-    seed: int
+    samples: Whole = Field(description="points that are drawn")
+    seed: int = Field(description="seed of the draw")
 
 
 def _objectives(value: Any) -> Any:
@@ -127,10 +127,14 @@ class GuidedSampling(Record):
     by the budget).
     """
 
-    budget: Whole
-    seed: Seed
-    objectives: Annotated[dict[Name, Literal["min", "max"]], BeforeValidator(_objectives)]
-    population: Annotated[int, Field(ge=4, le=10_000)] | None = None
+    budget: Whole = Field(description="points that are evaluated")
+    seed: Seed = Field(description="seed of the search")
+    objectives: Annotated[dict[Name, Literal["min", "max"]], BeforeValidator(_objectives)] = Field(
+        description="result columns to make least or most: a list, or {name: min or max}"
+    )
+    population: Annotated[int, Field(ge=4, le=10_000)] | None = Field(
+        default=None, description="chips asked for at once; by the budget if left out"
+    )
 
     @model_validator(mode="after")
     def _some(self) -> "GuidedSampling":
@@ -142,8 +146,12 @@ class GuidedSampling(Record):
 class Sampling(Record):
     """Which points of the grid are evaluated: all of them, or one of the two below."""
 
-    random: RandomSampling | None = None
-    nsga2: GuidedSampling | None = None
+    random: RandomSampling | None = Field(
+        default=None, description="points drawn without replacement"
+    )
+    nsga2: GuidedSampling | None = Field(
+        default=None, description="a guided search (NSGA-II of Optuna)"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> "Sampling":
@@ -170,11 +178,17 @@ class Iso(Record):
     and ``high`` (``from`` and ``to`` in the file) that keeps the resource at or under the target.
     """
 
-    resource: Name
-    target: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    solve: Name
-    low: Annotated[float, Field(gt=0, alias="from")] = 1.0
-    high: Annotated[float, Field(gt=0, alias="to")] = 4096.0
+    resource: Name = Field(description="result column that is held, as area_um2")
+    target: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        description="what it may be at most, in the column's unit"
+    )
+    solve: Name = Field(description="key of the chip that is solved for")
+    low: Annotated[float, Field(gt=0, alias="from")] = Field(
+        default=1.0, description="least value tried"
+    )
+    high: Annotated[float, Field(gt=0, alias="to")] = Field(
+        default=4096.0, description="largest value tried"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -196,31 +210,45 @@ class AccuracyAsked(Record):
     ``text`` is a UTF-8 file, relative to the sweep file; see `bitlathe.workloads.accuracy`.
     """
 
-    tokens: Whole = 8000
-    context: Annotated[int, Field(ge=2, le=2**20)] = 512
-    text: Name | None = None
+    tokens: Whole = Field(default=8000, description="tokens of text to measure on")
+    context: Annotated[int, Field(ge=2, le=2**20)] = Field(
+        default=512, description="tokens of a window"
+    )
+    text: Name | None = Field(
+        default=None, description="UTF-8 file of text, relative to the sweep's"
+    )
 
 
 class SweepFile(Record):
     """What a sweep file may say."""
 
-    title: str = ""
-    description: str = ""
-    arch: Names
-    models: Names
-    phases: Phases = Field(default=["prefill", "decode"])
-    contexts: Contexts = Field(default=[None])
-    batches: Wholes = Field(default=[1])
-    causal: Switches = Field(default=[False])
-    axes: Annotated[dict[Name, Axis], BeforeValidator(_sizes)] = Field(default={})
+    title: str = Field(default="", description="title of the report")
+    description: str = Field(default="", description="text of the report")
+    arch: Names = Field(description="chips: names or files")
+    models: Names = Field(description="models: names or files")
+    phases: Phases = Field(default=["prefill", "decode"], description="prefill, decode")
+    contexts: Contexts = Field(
+        default=[None], description="tokens in view; null: the model's default"
+    )
+    batches: Wholes = Field(default=[1], description="sequences, or images, at once")
+    causal: Switches = Field(default=[False], description="whether masked scores are left out")
+    axes: Annotated[dict[Name, Axis], BeforeValidator(_sizes)] = Field(
+        default={}, description="keys of the chip and the values that each takes"
+    )
     schemes: Annotated[
         dict[Literal["linear", "attention", "lm_head", "conv"], Names], BeforeValidator(_by_kind)
-    ] = Field(default={})
-    fidelity: str = "analytic"
-    mapper: Names = Field(default=["auto"])
-    fusion: Switches = Field(default=[True])
-    constraints: Annotated[list[str], BeforeValidator(_values)] = Field(default=[])
-    sampling: Annotated[Sampling, BeforeValidator(_sampling)] = Sampling()
-    iso: Iso | None = None
-    accuracy: AccuracyAsked | None = None
-    layers: bool = False
+    ] = Field(default={}, description="formats of weights by kind of layer")
+    fidelity: str = Field(default="analytic", description="rung: analytic or cycle")
+    mapper: Names = Field(default=["auto"], description="mappers: search and its kin, or rules")
+    fusion: Switches = Field(default=[True], description="whether layers may be fused on the chip")
+    constraints: Annotated[list[str], BeforeValidator(_values)] = Field(
+        default=[], description="what a point must meet, as area_um2 <= 2e6"
+    )
+    sampling: Annotated[Sampling, BeforeValidator(_sampling)] = Field(
+        default=Sampling(), description="grid, or a random or guided choice of points"
+    )
+    iso: Iso | None = Field(default=None, description="hold a resource while one key is solved for")
+    accuracy: AccuracyAsked | None = Field(
+        default=None, description="how the report measures perplexity"
+    )
+    layers: bool = Field(default=False, description="keep a table of layers beside that of points")
