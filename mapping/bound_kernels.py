@@ -15,16 +15,12 @@ from .cost_kernels import (
     BURST_DOWN,
     BURST_UP,
     BUSY,
-    CHILD,
-    DEPTH,
     DOWN,
     EXCESS,
     FETCH,
     FINISHED,
     LATENCY,
-    MEMORY,
     OP,
-    OPERAND,
     OWN,
     PORT,
     REACHED,
@@ -33,12 +29,10 @@ from .cost_kernels import (
     TIER,
     UP,
     WITHIN,
-    fits,
-    held_at,
-    held_with,
     slid_dims,
     whole,
 )
+from .room_kernels import CHILD, DEPTH, MEMORY, child_of, has_room, held_with, unfinished_at
 from .visit_kernels import steps
 
 ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
@@ -539,7 +533,7 @@ def _many_tiled(place, relevant, tile, plan, layout):
     All where it holds a part only of the last block, which is the smallest; else those of whole
     blocks.
     """
-    sizes, child, room = plan[3], _child(place, layout), layout[2]
+    sizes, child, room = plan[3], child_of(place, layout), layout[2]
     every = whole_ones = 1.0
     for d in range(sizes.size):
         if relevant >> d & 1:
@@ -560,59 +554,12 @@ def sums_again(tile, plan, layout):
     """
     moves, sizes, places = plan[0], plan[3], layout[0]
     for place in range(places.shape[0]):
-        if places[place, DEPTH] != 1 or _child(place, layout) < 0:
+        if places[place, DEPTH] != 1 or child_of(place, layout) < 0:
             continue
-        if _unfinished(place, tile, plan, layout) == 0:
+        if unfinished_at(place, tile, plan, layout) == 0:
             continue
         for t in range(moves.shape[0]):
             if moves[t, OP] == 2 and moves[t, TIER] == places[place, CHILD]:
                 elements = _many_tiled(place, moves[t, RELEVANT], tile, plan, layout)
                 return t, elements * ((sizes[2] + tile[0, 2] - 1) // tile[0, 2] - 1)
     return -1, 0.0
-
-
-@inner
-def has_room(level, tile, partial, held, needs, plan, layout):
-    """Whether the memories of a tier hold their tiles, one of each; of sums what they surely are.
-
-    Of two tiles that differ in the third dimension alone the smaller has room if the larger has,
-    unless that is whole.
-    """
-    for place in range(held.shape[0]):
-        partial[place] = held[place, 0] = held[place, 1] = 0
-        if layout[0][place, DEPTH] == level:
-            unfinished = _unfinished(place, tile, plan, layout)
-            partial[place] = unfinished
-            held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
-    return fits(0, held, partial, layout, needs)
-
-
-@inner
-def _unfinished(place, tile, plan, layout):
-    """Return 1 if sums come to a place more than once, whatever is inside; as `find_partial`.
-
-    They do where the array does not add them up in one step and nothing is between; and where
-    loops of the third dimension, which is summed over, are outside, and some over results inside,
-    as what is next inside has no room for all of the tile.
-    """
-    places, row = layout[0], layout[0][place, DEPTH] - 1
-    if places[place, OPERAND] != 2:
-        return 0
-    child = _child(place, layout)
-    if child < 0:
-        return 1 - layout[3][0]
-    if tile[row, 2] >= plan[3][2]:
-        return 0
-    taken = held_with(child, row, False, tile, 0, plan, layout)
-    return 1 if taken > layout[2][places[child, MEMORY]] else 0
-
-
-@inner
-def _child(place, layout):
-    """Return the place of the same operand that is next inside, -1 for the array."""
-    places = layout[0]
-    for child in range(places.shape[0]):
-        same = places[child, OPERAND] == places[place, OPERAND]
-        if same and places[child, DEPTH] == places[place, CHILD]:
-            return child
-    return -1

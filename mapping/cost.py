@@ -134,10 +134,6 @@ class _End:
     port: Port
     amount: Spread
 
-    @property
-    def access_pj(self) -> float:
-        return self.port.read_pj if self.reads else self.port.write_pj
-
     def clocks(self, bits: Fraction) -> int:
         return self.port.clocks(self.amount.share, bits)
 
@@ -172,21 +168,59 @@ def cost(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
         for memory in hierarchy.memories
         for i in range(len(memory.ports))
     )
+    edges = _first_load(nest, moves, bits, hierarchy), _last_store(nest, moves, bits, hierarchy)
+    array_pj = hierarchy.array_pj(partial(busy_units, nest), bits.step_cycles)
+    return summed_up(hierarchy, loads, compute, edges, ports.beside_pj, array_pj)
+
+
+def summed_up(
+    hierarchy: Hierarchy,
+    loads: tuple[PortLoad, ...],
+    compute: Fraction,
+    edges: tuple[int, int],
+    beside_pj: Table[str, list[float]],
+    array_pj: float,
+) -> Cost:
+    """Return the cost of a mapping from what was counted of it.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+    loads : tuple of PortLoad
+        Of all ports.
+    compute : Fraction
+        Clocks of all steps.
+    edges : (int, int)
+        Clocks of the first load and of the last store.
+    beside_pj : dict of str to list of float
+        Energy of what elements have beside what ports take, by memory, in any order.
+    array_pj : float
+    """
     stall = max(load.stall for load in loads)
-    first = _first_load(nest, moves, bits, hierarchy)
-    last = _last_store(nest, moves, bits, hierarchy)
     bound = max(math.ceil(compute), *(load.busy for load in loads))
-    cycles = max(bound, math.ceil(compute + stall) + first + last + hierarchy.fill_cycles)
+    cycles = max(bound, math.ceil(compute + stall) + sum(edges) + hierarchy.fill_cycles)
+    energy = {m.name: math.fsum(beside_pj.get(m.name, ())) for m in hierarchy.memories}
+    for load in loads:
+        port = hierarchy.memory(load.memory).ports[load.port]
+        energy[load.memory] += port.energy_pj(load.reads, load.writes)
+    energy["array"] = array_pj
+    energy["static"] = cycles * hierarchy.static_pj
+    energy["total"] = math.fsum(energy.values())
     return Cost(
         cycles=cycles,
         lower_bound_cycles=bound,
         compute_cycles=compute,
         stall_cycles=stall,
-        first_load_cycles=first,
-        last_store_cycles=last,
+        first_load_cycles=edges[0],
+        last_store_cycles=edges[1],
         ports=loads,
-        energy_pj=_energy(nest, bits, hierarchy, ports, loads, cycles),
+        energy_pj=energy,
     )
+
+
+def beside_pj(port: Port, reads: bool, bits: Fraction) -> float:
+    """Return the energy of bits that elements have beside what a port takes of them."""
+    return float(bits / port.width_bits) * (port.read_pj if reads else port.write_pj)
 
 
 def _ends(nest: Nest, move: Transfer, visit: Visit, hierarchy: Hierarchy) -> list[_End]:
@@ -212,15 +246,18 @@ def _count(
     """Add the accesses of a transfer, and the energy of what it moves beside the ports."""
     width = _width(move, bits, hierarchy)
     beside = bits.of(move.operand, partial=move.partial) - width
+    elements: dict[tuple[PortKey, bool], int] = defaultdict(int)
     for visit, count in move.visits.items():
         for end in _ends(nest, move, visit, hierarchy):
             taken = end.clocks(width)
             accesses = ports.reads if end.reads else ports.writes
             accesses[end.key] += taken * end.amount.copies * count
             ports.busy[end.key] += taken * count
-            if beside:
-                words = float(end.amount.elements * count * beside / end.port.width_bits)
-                ports.beside_pj[end.key[0]].append(words * end.access_pj)
+            elements[end.key, end.reads] += end.amount.elements * count
+    if beside:
+        for ((name, i), reads), moved in elements.items():
+            port = hierarchy.memory(name).ports[i]
+            ports.beside_pj[name].append(beside_pj(port, reads, moved * beside))
 
 
 def _delay(
@@ -316,21 +353,3 @@ def busy_units(nest: Nest, axes: tuple[str, ...]) -> int:
         )
         for dim, size in enumerate(nest.sizes)
     )
-
-
-def _energy(
-    nest: Nest,
-    bits: OperandBits,
-    hierarchy: Hierarchy,
-    ports: _Ports,
-    loads: tuple[PortLoad, ...],
-    cycles: int,
-) -> dict[str, float]:
-    energy = {memory.name: math.fsum(ports.beside_pj[memory.name]) for memory in hierarchy.memories}
-    for load in loads:
-        port = hierarchy.memory(load.memory).ports[load.port]
-        energy[load.memory] += port.energy_pj(load.reads, load.writes)
-    energy["array"] = hierarchy.array_pj(partial(busy_units, nest), bits.step_cycles)
-    energy["static"] = cycles * hierarchy.static_pj
-    energy["total"] = math.fsum(energy.values())
-    return energy

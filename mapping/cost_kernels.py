@@ -42,10 +42,10 @@ FETCH, FINISHED, PARTIAL, READBACK = 0, 1, 2, 3
 OP, RELEVANT, TIER, PLACE, STAGE, LATENCY, MOVE_COLUMNS = 0, 1, 2, 3, 4, 5, 6
 # columns of ends; of ports with bursts UP / DOWN is bursts of an element, BURST_ clocks of one
 PORT, UP, DOWN, OWN, REACHED, APART, BURST_UP, BURST_DOWN, END_COLUMNS = 0, 1, 2, 3, 4, 5, 6, 7, 8
-# columns of places
-MEMORY, DEPTH, INDEXED, AXES, OPERAND, CHILD = 0, 1, 2, 3, 4, 5
 # columns of sums, by kind and end or by port; LATE: twice the clocks that latencies delay
-BUSY, EXCESS, WITHIN, WINDOWS, LATE, SUM_COLUMNS = 0, 1, 2, 3, 4, 5
+BUSY, EXCESS, WITHIN, WINDOWS, LATE, PORT_COLUMNS = 0, 1, 2, 3, 4, 5
+# those by kind and end alone: accesses and elements of all copies
+ACCESSES, ELEMENTS, SUM_COLUMNS = 5, 6, 7
 # rows of `work`: blocks, a tile, its whole steps, the rest, doubled visits that follow each other
 SCRATCH, TILE, WHOLE, REST, BLOCK, BEFORE, AFTER, WORK_ROWS = 0, 1, 2, 3, 4, 5, 6, 7
 SUM_ROWS = 8  # kinds by ends
@@ -146,12 +146,12 @@ def _add(t, times, visits, pairs, before, after, cut, doubled, nest, plan, work,
     """Add visits, and pairs of visits that follow each other, to the sums of a transfer.
 
     ``times``: how often they count as each kind; ``before``, ``after``: the loops from which on the
-    blocks in ``work`` go. Visits are to the second. Returns the energy, and the window of a pair.
+    blocks in ``work`` go. Visits are to the second. Returns the window of a pair.
     """
-    moves, ends, pj, _, step_tile, pace, _, _, _, _, _ = plan
+    moves, ends, _, _, step_tile, pace, _, _, _, _, _ = plan
     tile, relevant = work[TILE], moves[t, RELEVANT]
     dims, tiles, _ = nest
-    energy, window = 0.0, 0
+    window = 0
     for kind in range(4):
         if times[kind] == 0:
             continue
@@ -174,16 +174,17 @@ def _add(t, times, visits, pairs, before, after, cut, doubled, nest, plan, work,
             accesses = clocks_of(share, t, kind, end, ends)
             taken, row = accesses * pace[1], 2 * kind + end
             if visits:
-                sums[row, BUSY] += accesses * times[kind] * visits
-                energy += pj[t, kind, end, 0] * (accesses * copies * times[kind] * visits)
-                energy += pj[t, kind, end, 1] * (elements * times[kind] * visits)
+                counted = times[kind] * visits
+                sums[row, BUSY] += accesses * counted
+                sums[row, ACCESSES] += accesses * copies * counted
+                sums[row, ELEMENTS] += elements * counted
             sums[row, EXCESS] += max(0, taken - window) * many
             sums[row, WITHIN] += min(taken, window) * many
             slowest = max(slowest, taken)
         if moves[t, LATENCY] and down:
             late = max(0, slowest + moves[t, LATENCY] * pace[1] - window)
             sums[2 * kind, LATE] += late * (many if doubled or kind == READBACK else 2 * many)
-    return energy, window
+    return window
 
 
 @inner
@@ -199,20 +200,20 @@ def _turn(t, times, count, i, tile, next_tile, block, cut, doubled, nest, plan, 
     work[BEFORE, d], work[AFTER, d] = tile, next_tile
     before = descend(i, cut, LAST, relevant, work[BEFORE], dims, tiles)
     after = descend(i, cut, FIRST, relevant, work[AFTER], dims, tiles)
-    return _add(t, times, 0, count, before, after, cut, doubled, nest, plan, work, sums)[1]
+    return _add(t, times, 0, count, before, after, cut, doubled, nest, plan, work, sums)
 
 
 @inner
 def _visits(t, edge, times, cut, doubled, timed, nest, plan, work, stack, sums):  # noqa: PLR0912
     """Follow the loops above a tile and add all its visits, or the first or last of each tile.
 
-    Blocks whose visits are alike are added at once. Returns the energy, and the sum of the windows,
-    or where nothing is timed the visits.
+    Blocks whose visits are alike are added at once. Returns the sum of the windows, or where
+    nothing is timed the visits.
     """
     relevant, sizes = plan[0][t, RELEVANT], plan[3]
     dims, tiles, _ = nest
     dim_count = sizes.size
-    energy, windows = 0.0, 0
+    windows = 0
     stack[0, 0], stack[0, 1] = 0, 1
     for d in range(dim_count):
         stack[0, 2 + d] = sizes[d]
@@ -261,12 +262,11 @@ def _visits(t, edge, times, cut, doubled, timed, nest, plan, work, stack, sums):
         for d in range(dim_count):
             work[BEFORE, d] = work[AFTER, d]
         pairs = count * many - runs if timed else 0
-        pj, window = _add(
+        window = _add(
             t, times, count * many, pairs, i, i, cut, doubled, nest, plan, work, sums
         )  # fmt: skip
-        energy += pj
         windows += window * pairs if timed else count * many
-    return energy, windows
+    return windows
 
 
 @inner
@@ -339,7 +339,7 @@ def move_cost(t, cut, doubled, timed, nest, plan, work, stack, sums):
         Room to compute in.
     sums : (SUM_ROWS, SUM_COLUMNS) int64 array
         Overwritten: clocks, clocks beyond the windows and within them, windows, twice the clocks
-        that a latency delays.
+        that a latency delays; accesses and elements of all copies.
 
     Returns
     -------
@@ -349,13 +349,14 @@ def move_cost(t, cut, doubled, timed, nest, plan, work, stack, sums):
     relevant = plan[0][t, RELEVANT]
     args = (cut, doubled, timed, nest, plan, work, stack, sums)
     if plan[0][t, OP] < 2:
-        energy, windows = _visits(t, ALL, FETCHES, *args)
+        windows = _visits(t, ALL, FETCHES, *args)
     elif finishes(cut, relevant, plan[3], nest):
-        energy, windows = _visits(t, LAST, FINISHES, *args)
+        windows = _visits(t, LAST, FINISHES, *args)
     else:
-        energy = _visits(t, LAST, LAST_OF_MANY, *args)[0]
-        pj, windows = _visits(t, ALL, RETURNS, *args)
-        energy += pj + _visits(t, FIRST, NOT_READ_BACK, *args)[0]
+        _visits(t, LAST, LAST_OF_MANY, *args)
+        windows = _visits(t, ALL, RETURNS, *args)
+        _visits(t, FIRST, NOT_READ_BACK, *args)
+    energy = _energy(t, plan, sums)
     _spare(t, cut, doubled, timed, nest, plan, work, sums)
     if timed and doubled:
         windows = steps(plan[3], plan[4]) * plan[5][0]
@@ -372,15 +373,14 @@ def step_cost(t, plan, work, sums):
     _clear(sums)
     up = plan[0][t, OP] == 2
     nest = work[SCRATCH], work[SCRATCH], 0  # no loops
-    energy, windows = 0.0, 0
+    windows = 0
     for number in range(1 << sizes.size):
         count, first, last = _step_tile(number, plan[0][t, RELEVANT], sizes, step_tile, after)
         if count:
             for d in range(sizes.size):
                 before[d] = after[d]
             times = (0, last, count - last, count - first) if up else (count, 0, 0, 0)
-            pj, window = _add(t, times, 1, 1, 0, 0, 0, False, nest, plan, work, sums)
-            energy += pj
+            window = _add(t, times, 1, 1, 0, 0, 0, False, nest, plan, work, sums)
             windows += window * count
     for d in range(sizes.size):  # the very first, or last, step
         rest = sizes[d] % step_tile[d]
@@ -390,7 +390,19 @@ def step_cost(t, plan, work, sums):
     _add(t, spared, 0, 1, 0, 0, 0, False, nest, plan, work, sums)
     for row in range(SUM_ROWS):
         sums[row, WINDOWS] = windows
-    return energy
+    return _energy(t, plan, sums)
+
+
+@inner
+def _energy(t, plan, sums):
+    """Return the energy of a transfer's accesses, and of what its elements take beside them."""
+    pj, total = plan[2], 0.0
+    for kind in range(4):
+        for end in range(2):
+            row = 2 * kind + end
+            total += pj[t, kind, end, 0] * sums[row, ACCESSES]
+            total += pj[t, kind, end, 1] * sums[row, ELEMENTS]
+    return total
 
 
 @inner
@@ -442,7 +454,7 @@ def cycles_of(ports, elapsed, edge, pace):
 
     Parameters
     ----------
-    ports : (P, SUM_COLUMNS) int64 array
+    ports : (P, PORT_COLUMNS) int64 array
         Sums of the ports.
     elapsed : int
         Units of the pace that all steps take.
@@ -483,7 +495,8 @@ def edge_clocks(deepest, tile, plan, edges):  # noqa: PLR0912
         the first, or last, block of every group.
     plan : tuple
     edges : (4 + G, max(D, P) + 2) int64 array
-        Room to compute in; row 3 gets what each port takes of the first tier's.
+        Room to compute in; row 3 gets what each port takes of the first tier's, and beside them
+        the clocks of the last store.
     """
     moves, ends, _, sizes, step_tile, _, _, _, _, _, _ = plan
     alone, least = edges.shape[1] - 2, edges.shape[1] - 1
@@ -518,6 +531,7 @@ def edge_clocks(deepest, tile, plan, edges):  # noqa: PLR0912
         else:
             edges[stage, alone] = max(edges[stage, alone], slowest + moves[t, LATENCY])
             edges[stage, least] = min(edges[stage, least], moves[t, LATENCY])
+    edges[AT_PORTS, alone] = clocks
     for stage in range(AT_PORTS + 1, edges.shape[0]):
         if edges[stage, least] < NEVER:
             most = 0
@@ -528,75 +542,6 @@ def edge_clocks(deepest, tile, plan, edges):  # noqa: PLR0912
 
 
 @inner
-def held_at(place, tile, partial, plan, layout):
-    """Return what one copy of a memory holds at a place, one tile of it.
-
-    ``partial``: 1 for unfinished sums.
-    """
-    return held_with(place, layout[0][place, DEPTH] - 1, False, tile, partial, plan, layout)
-
-
-@inner
-def held_with(place, depth, last, tile, partial, plan, layout):
-    """Return what one copy of a memory would hold with a tile in a row of them, as `held_at`.
-
-    ``last``: of an operand without windows, that of the last block alone, which is the smallest.
-    """
-    places, ratio = layout[0], layout[1]
-    sizes, step_tile, shares = plan[3], plan[4], plan[7]
-    own, share, windows = places[place, AXES], 1, plan[8]
-    slid = slid_dims(places[place, INDEXED], windows)
-    for w in range(windows.shape[0]):
-        if slid:
-            out, tap = windows[w, 0], windows[w, 1]
-            most = min(sizes[out], tile[depth, out]), min(sizes[tap], tile[depth, tap])
-            share *= plan[9][w, own, most[0], most[1], 2]
-    for d in range(sizes.size):
-        if places[place, INDEXED] >> d & 1 and not slid >> d & 1:
-            size, step = min(sizes[d], tile[depth, d]), step_tile[d]
-            if last and sizes[d] % size:
-                size = sizes[d] % size
-            full = size // step
-            share *= full * shares[own, d, step] + shares[own, d, size - full * step]
-    return accesses_of(share, ratio[place, partial, 0], ratio[place, partial, 1])
-
-
-@inner
-def fits(mask, held, partial, layout, needs):
-    """Whether all memories hold their tiles, doubled of each place in the mask.
-
-    Parameters
-    ----------
-    mask : int
-    held : (places, 2) int64 array
-        What one tile takes, of finished and of unfinished sums.
-    partial : (places,) int64 array
-        Whether sums are unfinished.
-    layout : tuple
-    needs : (memories,) int64 array
-        Room to compute in.
-    """
-    places, room = layout[0], layout[2]
-    for memory in range(room.size):
-        needs[memory] = 0
-    for place in range(places.shape[0]):
-        needs[places[place, MEMORY]] += held[place, partial[place]] << (mask >> place & 1)
-    enough = True
-    for memory in range(room.size):
-        enough = enough and needs[memory] <= room[memory]
-    return enough
-
-
-@inner
-def find_partial(partial, cuts, nest, plan, layout):
-    """Note which places hold unfinished sums: where sums arrive from inside more than once."""
-    places = layout[0]
-    for place in range(places.shape[0]):
-        partial[place] = 0
-        if places[place, OPERAND] == 2:
-            child = places[place, CHILD]
-            if child == cuts.size - 1:
-                once = layout[3][0] == 1
-            else:
-                once = finishes(cuts[child], places[place, INDEXED], plan[3], nest)
-            partial[place] = 0 if once else 1
+def last_store(edges):
+    """Return the clocks of the last store, as `edge_clocks` left them."""
+    return edges[AT_PORTS, edges.shape[1] - 2]

@@ -51,7 +51,7 @@ def _better(cycles, energy, best, best_pj, objective):
 
 @inner
 def keep(cycles, energy, objective, way, chosen, outer, inside, mask, front):
-    """Keep a mapping if it is the best so far, or not dominated.
+    """Keep a mapping if it is the best so far, or not dominated; return whether it was kept.
 
     Parameters
     ----------
@@ -69,26 +69,27 @@ def keep(cycles, energy, objective, way, chosen, outer, inside, mask, front):
     at = 0
     if objective != PARETO:
         if not _better(cycles, energy, costs[0, 0], costs[0, 1], objective):
-            return
+            return False
         kept[0] = 1
     else:
         many = kept[0]
         at = _at_most(cycles, costs, many)
         if many < 0 or (at and energy >= costs[at - 1, 1] * SAME):
-            return
+            return False
         if at and costs[at - 1, 0] == cycles:
             at -= 1
         stop = at  # those from here on that have more energy are dominated
         while stop < many and costs[stop, 1] >= energy * SAME:
             stop += 1
         if not _make_room(at, stop, front):
-            return
+            return False
     costs[at, 0], costs[at, 1] = cycles, energy
     found[at, 0] = way
     for d in range(chosen.size):
         found[at, 1 + d] = chosen[d]
     last = found.shape[1]
     found[at, last - 3], found[at, last - 2], found[at, last - 1] = outer, inside, mask
+    return True
 
 
 @inner

@@ -16,19 +16,18 @@ from .cost_kernels import (
     LATENCY,
     OP,
     PLACE,
-    SUM_COLUMNS,
+    PORT_COLUMNS,
     TIER,
     WINDOWS,
     WITHIN,
     add_to_ports,
     cycles_of,
     edge_clocks,
-    find_partial,
-    fits,
-    held_at,
+    last_store,
     move_cost,
 )
 from .front_kernels import hopeless, keep
+from .room_kernels import find_partial, fits, held_at
 from .visit_kernels import steps
 
 # columns of what ports move in an order of the outermost loops: clocks of what has a window, and of
@@ -124,7 +123,7 @@ def count_outer(space, plan, scratch):
         for timed in (False, True):
             outer_pj[order], late = 0.0, 0
             for p in range(sums.shape[0]):
-                for column in range(SUM_COLUMNS):
+                for column in range(PORT_COLUMNS):
                     sums[p, column] = base[p, column]
             for t in range(moves.shape[0]):
                 if moves[t, TIER] != 1 or tile.shape[0] == 1:
@@ -175,7 +174,7 @@ def _combined(mask, known, nest, cuts, plan, scratch):
     """
     base, ports, parts, parts_pj, work, stack = scratch[:6]
     for p in range(ports.shape[0]):
-        for column in range(SUM_COLUMNS):
+        for column in range(PORT_COLUMNS):
             ports[p, column] = base[p, column]
     energy = 0.0
     for t in range(plan[0].shape[0]):
@@ -191,6 +190,22 @@ def _combined(mask, known, nest, cuts, plan, scratch):
         add_to_ports(t, parts[t, two], plan, ports)
         energy += parts_pj[t]
     return energy, known
+
+
+@inner
+def _note(mask, edge, groups, plan, scratch):
+    """Note the counts of the mapping that was kept last: those of transfers, ports and edges."""
+    ports, parts = scratch[1], scratch[2]
+    transfers, at_ports, edges = scratch[27]
+    for t in range(parts.shape[0]):
+        two = mask >> plan[0][t, PLACE] & 1 if plan[0][t, TIER] < groups else 0
+        for row in range(parts.shape[2]):
+            for column in range(parts.shape[3]):
+                transfers[t, row, column] = parts[t, two, row, column]
+    for p in range(ports.shape[0]):
+        for column in range(PORT_COLUMNS):
+            at_ports[p, column] = ports[p, column]
+    edges[0], edges[1] = edge, last_store(scratch[13])
 
 
 @inner
@@ -257,5 +272,6 @@ def _search_inside(
             pj, known = _combined(mask, known, nest, cuts, plan, scratch)
             cycles = cycles_of(scratch[1], elapsed, edge, plan[5])
             energy = energies[0] + pj + energies[1] * cycles
-            keep(cycles, energy, objective, fixed[4], chosen, outer, inside, mask, front)
+            if keep(cycles, energy, objective, fixed[4], chosen, outer, inside, mask, front):
+                _note(mask, edge, groups, plan, scratch)
     return evaluated

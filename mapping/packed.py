@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.numbers import ceil_div
 from . import bound_kernels, nest_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
-from .nest import Loops, dims_of
+from .nest import Loops, Unroll, dims_of
 from .operands import OperandBits
 from .pixels import pixel_table
-from .space import FREE, Chains, Ways, kinds_of, tiers_of
+from .space import FREE, Chains, Ways, kinds_of, step_tiles, tiers_of
 from .tier_floors import TierTiles, floors_of, tiles_of
 
 Ints = NDArray[np.int64]
@@ -61,6 +62,13 @@ def spread(radices: tuple[tuple[int, bool], ...]) -> tuple[Ints, Ints]:
     new = np.zeros(x.size + 1, np.int64)
     new[firsts + 1] = 1
     return np.cumsum(new), np.concatenate(([0], np.cumsum(place == 0)))
+
+
+def _busy_units(dim: str, size: int, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:
+    """Return the units of some axes that have work of a dimension, summed over its steps."""
+    table = spread(tuple((each.size, each.axis in axes) for each in way if each.dim == dim))[0]
+    full, rest = divmod(size, len(table) - 1)
+    return full * int(table[-1]) + int(table[rest])
 
 
 class Packed:
@@ -151,9 +159,7 @@ class Packed:
         self, t: int, move: _Move, kind: int, partial: bool, ways: tuple[str, str]
     ) -> None:
         bits, outer = self.bits, move.parent.per
-        stored = bits.of(move.operand, partial=partial)
-        coded = move.child is None or move.child.words is not None
-        width = bits.code(move.operand, partial=partial) if coded else stored
+        stored, width = bits.of(move.operand, partial=partial), self.width(move, partial=partial)
         inner = move.child.per if move.child else self.hierarchy.axis_names
         reached = outer if kind == kernels.READBACK else inner
         apart = self._apart(move) if kind == kernels.FETCH else ()
@@ -182,6 +188,12 @@ class Packed:
                 )
             at[kernels.UP], at[kernels.DOWN] = ratio
             self.pj[t, kind, end] = pj, float((stored - width) / port.width_bits) * pj
+
+    def width(self, move: _Move, *, partial: bool) -> Fraction:
+        """Return the bits of an element on the way: its code where the array or registers end."""
+        if move.child is None or move.child.words is not None:
+            return self.bits.code(move.operand, partial=partial)
+        return self.bits.of(move.operand, partial=partial)
 
     def _pack_places(self) -> None:
         many = len(self.places)
@@ -265,8 +277,8 @@ class Packed:
             return np.zeros(shape, np.int64)
 
         return (
-            ints(ports, kernels.SUM_COLUMNS),  # sums of the ports for what the array takes
-            ints(ports, kernels.SUM_COLUMNS),  # and for a mapping
+            ints(ports, kernels.PORT_COLUMNS),  # sums of the ports for what the array takes
+            ints(ports, kernels.PORT_COLUMNS),  # and for a mapping
             ints(moves, 2, kernels.SUM_ROWS, kernels.SUM_COLUMNS),  # sums of one tile, or two
             np.zeros(moves),  # energy of moves
             ints(kernels.WORK_ROWS, max(4, loops)),
@@ -292,6 +304,11 @@ class Packed:
             ints(len(ORDERS), ports, nest_kernels.ORDER_COLUMNS),  # what outermost loops move,
             np.zeros(len(ORDERS)),  # and its energy
             ints(2),  # chains of the first two dimensions
+            (  # counts of the mapping kept last: of transfers and ports, clocks of the edges
+                ints(moves, kernels.SUM_ROWS, kernels.SUM_COLUMNS),
+                ints(ports, kernels.PORT_COLUMNS),
+                ints(2),
+            ),
         )
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:
@@ -419,6 +436,15 @@ class Packed:
                 total += self._busy(ways, axes) * one
         return total
 
+    def steps_of(self, way: tuple[Unroll, ...]) -> int:
+        """Return the steps of the array that a way to unroll takes."""
+        tiles = step_tiles(self.layer, way)
+        return prod(ceil_div(size, tiles[dim]) for dim, size in self.layer.sizes.items())
+
+    def busy_units(self, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:
+        """Return the units of some axes that have work, summed over all steps of a way."""
+        return prod(_busy_units(dim, size, way, axes) for dim, size in self.layer.sizes.items())
+
     def _busy(self, ways: Ways, axes: tuple[str, ...]) -> Ints:
         """Return the units of some axes that have work, summed over all steps."""
         busy = np.ones(len(ways), np.int64)
@@ -427,9 +453,7 @@ class Packed:
             units_of = []
             for number in examples:
                 way = ways.way(number)
-                table = spread(tuple((u.size, u.axis in axes) for u in way if u.dim == dim))[0]
-                full, rest = divmod(size, len(table) - 1)
-                units_of.append(full * int(table[-1]) + int(table[rest]))
+                units_of.append(_busy_units(dim, size, way, axes))
             busy *= np.array(units_of, np.int64)[kinds]
         return busy
 

@@ -39,6 +39,7 @@ from .accesses import outermost_bits
 from .best import OBJECTIVES, Best, Objective
 from .constraints import Constraints
 from .cost import cost
+from .counted import counted_cost
 from .front_kernels import PARETO, hopeless
 from .nest import Loops, dims_of
 from .operands import OperandBits
@@ -157,14 +158,19 @@ def _searched(
     found, exact = [], counts_all(asked, hierarchy)
     for (cycles, _), row in zip(best[0][: best[2][0]], best[1], strict=False):
         storage, way = divmod(int(row[0]), len(ways))
-        mapping = Unrolled(parts[storage], ways.way(way), 0, 0.0).mapping(row)
-        costs = cost(asked, bits, mapping, hierarchy)
+        unrolls = ways.way(way)
+        mapping = Unrolled(parts[storage], unrolls, 0, 0.0).mapping(row)
+        if exact and objective != PARETO:
+            costs, outer = counted_cost(parts[storage], unrolls)
+        else:
+            costs = cost(asked, bits, mapping, hierarchy)
+            outer = outermost_bits(asked, bits, mapping, hierarchy)
         assert not exact or costs.cycles == cycles, "the compiled counts are the plain ones"
         found.append(
             Best(
                 mapping=mapping,
                 cost=costs,
-                outer_bits=outermost_bits(asked, bits, mapping, hierarchy),
+                outer_bits=outer,
                 mappings_evaluated=evaluated,
                 search_seconds=seconds,
                 optimal=evaluated < limit and exact,

@@ -14,7 +14,7 @@ import numpy as np
 from ..datatypes.base.compiled import compiled
 from ..datatypes.base.inner_kernels import inner
 from .bound_kernels import further
-from .cost_kernels import SUM_COLUMNS, TIER, add_to_ports, edge_clocks, step_cost, whole
+from .cost_kernels import PORT_COLUMNS, TIER, add_to_ports, edge_clocks, step_cost, whole
 from .front_kernels import PARETO, hopeless
 from .nest_kernels import count_outer, search_orders
 from .order_kernels import sort
@@ -134,15 +134,15 @@ def _hopeless_orders(
 @inner
 def _array_pj(plan, fixed_pj, scratch):
     """Return the energy of the array and of what it takes; leave the sums of that at the ports."""
-    base, sums, work, tile = scratch[0], scratch[2][0, 0], scratch[4], scratch[6]
+    base, parts, work, tile = scratch[0], scratch[2], scratch[4], scratch[6]
     for p in range(base.shape[0]):
-        for column in range(SUM_COLUMNS):
+        for column in range(PORT_COLUMNS):
             base[p, column] = 0
     energy = fixed_pj[0]
     for t in range(plan[0].shape[0]):
         if plan[0][t, TIER] == tile.shape[0]:
-            energy += step_cost(t, plan, work, sums)
-            add_to_ports(t, sums, plan, base)
+            energy += step_cost(t, plan, work, parts[t, 0])
+            add_to_ports(t, parts[t, 0], plan, base)
     return energy
 
 

@@ -8,10 +8,11 @@ Bounds are those that `mapping.search` names.
 import numpy as np
 
 from ..datatypes.base.inner_kernels import inner
-from .bound_kernels import EDGELESS, LIKELY, bound_of, further, has_room, inner_of
+from .bound_kernels import EDGELESS, LIKELY, bound_of, further, inner_of
 from .cost_kernels import AT_PORTS, BUSY, EXCESS, NEVER, WITHIN, edge_clocks, whole
 from .front_kernels import hopeless
 from .nest_kernels import ALL_MOVED, LIVE, MOVED, outer_bound
+from .room_kernels import has_room
 from .visit_kernels import steps
 
 

@@ -9,11 +9,14 @@ from itertools import combinations
 import numpy as np
 
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.mapping.accesses import outermost_bits
 from bitlathe.mapping.cost import Cost, cost
+from bitlathe.mapping.counted import counted_cost
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Level, Loop, Loops, Mapping, Unroll
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.packed import Packed
+from bitlathe.mapping.search import counts_all
 from bitlathe.mapping.space import Ways, searchable, storages, tiers_of
 from bitlathe.mapping.unrolled import Unrolled, new_front
 from naive import mapping_naive
@@ -218,7 +221,11 @@ def compiled_and_plain(
         return None
     mapping = unrolled.mapping(front[1][0])
     assert problems(layer, bits, mapping, chip) == ()
-    return mapping, *front[0][0], cost(layer, bits, mapping, chip)
+    plain = cost(layer, bits, mapping, chip)
+    if counts_all(layer, chip):  # every figure of the record, from what was counted
+        found = counted_cost(packed, ways.way(number))
+        assert found == (plain, outermost_bits(layer, bits, mapping, chip))
+    return mapping, *front[0][0], plain
 
 
 def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:

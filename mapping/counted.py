@@ -1,0 +1,83 @@
+"""The cost of the mapping that a compiled search found, from what it counted.
+
+The same record as `mapping.cost.cost` makes of the mapping, figure by figure, without following its
+loops again.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping as Table
+from fractions import Fraction
+from typing import Any
+
+from ..arch.hierarchy import OPERANDS
+from . import cost_kernels as kernels
+from .cost import Cost, PortLoad, beside_pj, summed_up
+from .nest import Unroll
+from .packed import KINDS, Packed
+
+
+def counted_cost(packed: Packed, way: tuple[Unroll, ...]) -> tuple[Cost, dict[str, Fraction]]:
+    """Return the cost of the mapping that was kept last, and its bits at the outermost memory.
+
+    Parameters
+    ----------
+    packed : Packed
+        Whose arrays hold the counts (`Packed.scratch`).
+    way : tuple of Unroll
+        What the mapping unrolls.
+    """
+    transfers, at_ports, edges = packed.scratch[27]
+    bits, chip = packed.bits, packed.hierarchy
+    compute = packed.steps_of(way) * bits.step_cycles
+    moved, beside, outer_bits = _moved(packed, transfers.tolist())
+    loads, pace = [], packed.pace[1]
+    index = dict(zip(packed.ports, at_ports.tolist(), strict=True))
+    for memory in chip.memories:
+        for i in range(len(memory.ports)):
+            row = index[memory.name, i]
+            windows = min(compute, Fraction(row[kernels.WINDOWS], pace))
+            within = max(Fraction(0), Fraction(row[kernels.WITHIN], pace) - windows)
+            width = Fraction(row[kernels.EXCESS], pace) + within
+            loads.append(
+                PortLoad(
+                    memory=memory.name,
+                    port=i,
+                    reads=moved[memory.name, i, True],
+                    writes=moved[memory.name, i, False],
+                    busy=row[kernels.BUSY],
+                    stall=max(width, Fraction(row[kernels.LATE], 2 * pace)),
+                )
+            )
+    last = int(edges[1])
+    first = int(edges[0]) - last - chip.fill_cycles
+    array_pj = chip.array_pj(lambda axes: packed.busy_units(way, axes), bits.step_cycles)
+    return summed_up(chip, tuple(loads), compute, (first, last), beside, array_pj), outer_bits
+
+
+def _moved(
+    packed: Packed, transfers: Any
+) -> tuple[dict[tuple[str, int, bool], int], Table[str, list[float]], dict[str, Fraction]]:
+    """Return the accesses of each port by direction, energies beside them, outermost bits."""
+    bits = packed.bits
+    accesses: dict[tuple[str, int, bool], int] = defaultdict(int)
+    energy: dict[str, list[float]] = defaultdict(list)
+    outer_bits = dict.fromkeys(OPERANDS, Fraction(0))
+    outermost = packed.hierarchy.memories[0].name
+    for move, ends, sums in zip(packed.moves, packed.ends.tolist(), transfers, strict=True):
+        for kind, partial, ways in KINDS:
+            if (kind == kernels.FETCH) == (move.operand == "output"):
+                continue
+            stored = bits.of(move.operand, partial=partial)
+            beside = stored - packed.width(move, partial=partial)
+            for end, memory in enumerate((move.parent, move.child)):
+                row, reads = sums[2 * kind + end], ways[end] == "read"
+                if memory is None or not row[kernels.ACCESSES]:
+                    continue
+                name, i = packed.ports[ends[kind][end][kernels.PORT]]
+                accesses[name, i, reads] += row[kernels.ACCESSES]
+                elements = row[kernels.ELEMENTS]
+                if beside:
+                    energy[name].append(beside_pj(memory.ports[i], reads, elements * beside))
+                if name == outermost:
+                    outer_bits[move.operand] += elements * stored
+    return accesses, energy, outer_bits

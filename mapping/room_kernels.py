@@ -1,0 +1,138 @@
+"""What memories hold of tiles, and whether it fits, compiled.
+
+A *layout* is: places (N, 6), of each memory that keeps an operand the memory, its tier, dimensions
+that index the operand (a mask), axes of its copies, operand, tier of the next memory inside; bits
+of an element there (N, 2, 2), finished and unfinished; room of each memory; whether one step adds
+all of a result up.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
+from ..datatypes.base.inner_kernels import inner
+from .cost_kernels import accesses_of, slid_dims
+from .visit_kernels import finishes
+
+# columns of places
+MEMORY, DEPTH, INDEXED, AXES, OPERAND, CHILD = 0, 1, 2, 3, 4, 5
+
+
+@inner
+def held_at(place, tile, partial, plan, layout):
+    """Return what one copy of a memory holds at a place, one tile of it.
+
+    ``partial``: 1 for unfinished sums.
+    """
+    return held_with(place, layout[0][place, DEPTH] - 1, False, tile, partial, plan, layout)
+
+
+@inner
+def held_with(place, depth, last, tile, partial, plan, layout):
+    """Return what one copy of a memory would hold with a tile in a row of them, as `held_at`.
+
+    ``last``: of an operand without windows, that of the last block alone, which is the smallest.
+    """
+    places, ratio = layout[0], layout[1]
+    sizes, step_tile, shares = plan[3], plan[4], plan[7]
+    own, share, windows = places[place, AXES], 1, plan[8]
+    slid = slid_dims(places[place, INDEXED], windows)
+    for w in range(windows.shape[0]):
+        if slid:
+            out, tap = windows[w, 0], windows[w, 1]
+            most = min(sizes[out], tile[depth, out]), min(sizes[tap], tile[depth, tap])
+            share *= plan[9][w, own, most[0], most[1], 2]
+    for d in range(sizes.size):
+        if places[place, INDEXED] >> d & 1 and not slid >> d & 1:
+            size, step = min(sizes[d], tile[depth, d]), step_tile[d]
+            if last and sizes[d] % size:
+                size = sizes[d] % size
+            full = size // step
+            share *= full * shares[own, d, step] + shares[own, d, size - full * step]
+    return accesses_of(share, ratio[place, partial, 0], ratio[place, partial, 1])
+
+
+@inner
+def fits(mask, held, partial, layout, needs):
+    """Whether all memories hold their tiles, doubled of each place in the mask.
+
+    Parameters
+    ----------
+    mask : int
+    held : (places, 2) int64 array
+        What one tile takes, of finished and of unfinished sums.
+    partial : (places,) int64 array
+        Whether sums are unfinished.
+    layout : tuple
+    needs : (memories,) int64 array
+        Room to compute in.
+    """
+    places, room = layout[0], layout[2]
+    for memory in range(room.size):
+        needs[memory] = 0
+    for place in range(places.shape[0]):
+        needs[places[place, MEMORY]] += held[place, partial[place]] << (mask >> place & 1)
+    enough = True
+    for memory in range(room.size):
+        enough = enough and needs[memory] <= room[memory]
+    return enough
+
+
+@inner
+def find_partial(partial, cuts, nest, plan, layout):
+    """Note which places hold unfinished sums: where sums arrive from inside more than once."""
+    places = layout[0]
+    for place in range(places.shape[0]):
+        partial[place] = 0
+        if places[place, OPERAND] == 2:
+            child = places[place, CHILD]
+            if child == cuts.size - 1:
+                once = layout[3][0] == 1
+            else:
+                once = finishes(cuts[child], places[place, INDEXED], plan[3], nest)
+            partial[place] = 0 if once else 1
+
+
+@inner
+def has_room(level, tile, partial, held, needs, plan, layout):
+    """Whether the memories of a tier hold their tiles, one of each; of sums what they surely are.
+
+    Of two tiles that differ in the third dimension alone the smaller has room if the larger has,
+    unless that is whole.
+    """
+    for place in range(held.shape[0]):
+        partial[place] = held[place, 0] = held[place, 1] = 0
+        if layout[0][place, DEPTH] == level:
+            unfinished = unfinished_at(place, tile, plan, layout)
+            partial[place] = unfinished
+            held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
+    return fits(0, held, partial, layout, needs)
+
+
+@inner
+def unfinished_at(place, tile, plan, layout):
+    """Return 1 if sums come to a place more than once, whatever is inside; as `find_partial`.
+
+    They do where the array does not add them up in one step and nothing is between; and where
+    loops of the third dimension, which is summed over, are outside, and some over results inside,
+    as what is next inside has no room for all of the tile.
+    """
+    places, row = layout[0], layout[0][place, DEPTH] - 1
+    if places[place, OPERAND] != 2:
+        return 0
+    child = child_of(place, layout)
+    if child < 0:
+        return 1 - layout[3][0]
+    if tile[row, 2] >= plan[3][2]:
+        return 0
+    taken = held_with(child, row, False, tile, 0, plan, layout)
+    return 1 if taken > layout[2][places[child, MEMORY]] else 0
+
+
+@inner
+def child_of(place, layout):
+    """Return the place of the same operand that is next inside, -1 for the array."""
+    places = layout[0]
+    for child in range(places.shape[0]):
+        same = places[child, OPERAND] == places[place, OPERAND]
+        if same and places[child, DEPTH] == places[place, CHILD]:
+            return child
+    return -1
