@@ -14,12 +14,15 @@ Weight = str | Format | Mixture
 SHIFT_BITS = 3  # of a significance, 0..MAX_BSIG
 STAGES = (
     "term_sequencer",
+    "term_stage",
     "float_unpack",
     "integer_unpack",
+    "activation_stage",
     "exponent_match",
     "bit_serial_multiply",
     "group_accumulate",
     "group_rescale",
+    "bit_serial_core",
 )
 
 
@@ -89,7 +92,7 @@ def term_encoder(decoder: WeightDecoder) -> dict[str, str]:
 
 
 def pe_parameters(pe: BitSerialPE, decoder: WeightDecoder) -> dict[str, int | str]:
-    """Return the parameters of `bit_serial_pe` for a PE and a weight format.
+    """Return the parameters of `bit_serial_array` for a PE and a weight format.
 
     Raises
     ------
@@ -160,10 +163,10 @@ def bit_serial_design(pe: BitSerialPE, weight: Weight = "int8") -> Design:
     events = [Event(valid="sum_valid", values=sums)]
     if pe.scale_bits:
         events.append(Event(valid="scaled_valid", values=scaled))
-    top = with_parameters(library("bit_serial_pe"), parameters)
+    top = with_parameters(library("bit_serial_array"), parameters)
     return Design(
-        top="bit_serial_pe",
-        modules=library_modules(STAGES) | term_encoder(decoder) | {"bit_serial_pe": top},
+        top="bit_serial_array",
+        modules=library_modules(STAGES) | term_encoder(decoder) | {"bit_serial_array": top},
         inputs=(
             Port(name="in_valid", bits=1),
             Port(name="in_first", bits=1),

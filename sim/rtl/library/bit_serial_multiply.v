@@ -13,7 +13,6 @@ module bit_serial_multiply #(
     parameter SUM_BITS = PRODUCT_BITS + $clog2(LANES) + 1
 ) (
     input  wire                              clk,
-    input  wire                              enable,
     input  wire [LANES*EXPONENT_BITS-1:0]    distance,
     input  wire [LANES-1:0]                  product_sign,
     input  wire [LANES*SIGNIFICAND_BITS-1:0] product,
@@ -25,25 +24,23 @@ module bit_serial_multiply #(
     reg [LANES-1:0]              sign_1;
     reg [LANES*PRODUCT_BITS-1:0] aligned;
     integer i;
-    always @(posedge clk)
-        if (enable) begin
-            sign_1 <= product_sign;
-            for (i = 0; i < LANES; i = i + 1)
-                aligned[i*PRODUCT_BITS +: PRODUCT_BITS] <=
-                    {product[i*SIGNIFICAND_BITS +: SIGNIFICAND_BITS], {GUARD_BITS{1'b0}}}
-                    >> distance[i*EXPONENT_BITS +: EXPONENT_BITS];
-        end
+    always @(posedge clk) begin
+        sign_1 <= product_sign;
+        for (i = 0; i < LANES; i = i + 1)
+            aligned[i*PRODUCT_BITS +: PRODUCT_BITS] <=
+                {product[i*SIGNIFICAND_BITS +: SIGNIFICAND_BITS], {GUARD_BITS{1'b0}}}
+                >> distance[i*EXPONENT_BITS +: EXPONENT_BITS];
+    end
 
     // second clock: signs, then the tree of adders
     generate
         if (IN_REFERENCE) begin : lanes_pass
             reg [LANES-1:0]              sign_2;
             reg [LANES*PRODUCT_BITS-1:0] lane_2;
-            always @(posedge clk)
-                if (enable) begin
-                    sign_2 <= sign_1;
-                    lane_2 <= aligned;
-                end
+            always @(posedge clk) begin
+                sign_2 <= sign_1;
+                lane_2 <= aligned;
+            end
             assign lane_sign = sign_2;
             assign lane = lane_2;
             assign sum = {SUM_BITS{1'b0}};
@@ -56,8 +53,7 @@ module bit_serial_multiply #(
                     total = sign_1[j] ? total - aligned[j*PRODUCT_BITS +: PRODUCT_BITS]
                                       : total + aligned[j*PRODUCT_BITS +: PRODUCT_BITS];
             end
-            always @(posedge clk)
-                if (enable) sum_2 <= total;
+            always @(posedge clk) sum_2 <= total;
             assign lane_sign = {LANES{1'b0}};
             assign lane = {(LANES*PRODUCT_BITS){1'b0}};
             assign sum = sum_2;

@@ -10,7 +10,6 @@ module exponent_match #(
     parameter GATE = 1
 ) (
     input  wire                              clk,
-    input  wire                              enable,
     input  wire                              live,
     input  wire [LANES-1:0]                  sign,        // of the product
     input  wire [LANES-1:0]                  present,     // the lane's term is not zero
@@ -29,16 +28,15 @@ module exponent_match #(
     reg [LANES*SIGNIFICAND_BITS-1:0] significand_1;
     reg [LANES*EXPONENT_BITS-1:0]    v;
     integer i;
-    always @(posedge clk)
-        if (enable) begin
-            live_1 <= live;
-            sign_1 <= sign;
-            present_1 <= present;
-            significand_1 <= significand;
-            for (i = 0; i < LANES; i = i + 1)
-                v[i*EXPONENT_BITS +: EXPONENT_BITS] <=
-                    field[i*FIELD_BITS +: FIELD_BITS] + term_exponent[2*i +: 2];
-        end
+    always @(posedge clk) begin
+        live_1 <= live;
+        sign_1 <= sign;
+        present_1 <= present;
+        significand_1 <= significand;
+        for (i = 0; i < LANES; i = i + 1)
+            v[i*EXPONENT_BITS +: EXPONENT_BITS] <=
+                field[i*FIELD_BITS +: FIELD_BITS] + term_exponent[2*i +: 2];
+    end
 
     // second clock: M = max(v), and the distances
     wire [LANES-1:0] counted = GATE ? present_1 : {LANES{1'b1}};
@@ -52,17 +50,16 @@ module exponent_match #(
     end
 
     integer k;
-    always @(posedge clk)
-        if (enable) begin
-            active <= live_1 && counted != {LANES{1'b0}};
-            reference <= largest;
-            product_sign <= sign_1;
-            for (k = 0; k < LANES; k = k + 1) begin
-                distance[k*EXPONENT_BITS +: EXPONENT_BITS] <=
-                    largest - v[k*EXPONENT_BITS +: EXPONENT_BITS];
-                product[k*SIGNIFICAND_BITS +: SIGNIFICAND_BITS] <=
-                    present_1[k] ? significand_1[k*SIGNIFICAND_BITS +: SIGNIFICAND_BITS]
-                                 : {SIGNIFICAND_BITS{1'b0}};
-            end
+    always @(posedge clk) begin
+        active <= live_1 && counted != {LANES{1'b0}};
+        reference <= largest;
+        product_sign <= sign_1;
+        for (k = 0; k < LANES; k = k + 1) begin
+            distance[k*EXPONENT_BITS +: EXPONENT_BITS] <=
+                largest - v[k*EXPONENT_BITS +: EXPONENT_BITS];
+            product[k*SIGNIFICAND_BITS +: SIGNIFICAND_BITS] <=
+                present_1[k] ? significand_1[k*SIGNIFICAND_BITS +: SIGNIFICAND_BITS]
+                             : {SIGNIFICAND_BITS{1'b0}};
         end
+    end
 endmodule

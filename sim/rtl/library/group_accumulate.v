@@ -20,7 +20,6 @@ module group_accumulate #(
 ) (
     input  wire                            clk,
     input  wire                            rst,
-    input  wire                            enable,
     input  wire                            add,          // the clock adds something
     input  wire                            first,        // and is the first of its group
     input  wire [SHIFT_BITS-1:0]           significance,
@@ -56,12 +55,11 @@ module group_accumulate #(
             reg [SHIFT_BITS-1:0]         significance_1;
             reg [LANES-1:0]              sign_1;
             reg [LANES*PRODUCT_BITS-1:0] lane_1;
-            always @(posedge clk)
-                if (enable) begin
-                    significance_1 <= significance;
-                    sign_1 <= lane_sign;
-                    lane_1 <= lane;
-                end
+            always @(posedge clk) begin
+                significance_1 <= significance;
+                sign_1 <= lane_sign;
+                lane_1 <= lane;
+            end
             wire above = old_exponent > reference_1;
             wire [EXPONENT_BITS-1:0] rest =
                 above ? old_exponent - reference_1 : {EXPONENT_BITS{1'b0}};
@@ -82,21 +80,16 @@ module group_accumulate #(
         end else begin : sum_shifts
             reg signed [INCOMING_BITS-1:0] shifted;
             wire signed [INCOMING_BITS-1:0] extended = sum;
-            always @(posedge clk)
-                if (enable) shifted <= extended <<< significance;
+            always @(posedge clk) shifted <= extended <<< significance;
             assign incoming = shifted;
             assign top = reference_1;
         end
     endgenerate
-    always @(posedge clk)
-        if (rst) begin
-            add_1 <= 1'b0;
-            first_1 <= 1'b0;
-        end else if (enable) begin
-            add_1 <= add;
-            first_1 <= first;
-            reference_1 <= reference;
-        end
+    always @(posedge clk) begin
+        add_1 <= add && !rst;
+        first_1 <= first && !rst;
+        reference_1 <= reference;
+    end
 
     // second clock: align
     wire sum_above = top >= old_exponent;
@@ -164,13 +157,11 @@ module group_accumulate #(
         if (rst) begin
             mantissa <= {MANTISSA_BITS{1'b0}};
             exponent <= {EXPONENT_BITS{1'b0}};
-        end else if (enable) begin
-            if (add_1) begin
-                mantissa <= SATURATE && over ? bound : narrowed;
-                exponent <= SATURATE && over ? TOP[EXPONENT_BITS-1:0] : raised[EXPONENT_BITS-1:0];
-            end else begin
-                mantissa <= old_mantissa;
-                exponent <= old_exponent;
-            end
+        end else if (add_1) begin
+            mantissa <= SATURATE && over ? bound : narrowed;
+            exponent <= SATURATE && over ? TOP[EXPONENT_BITS-1:0] : raised[EXPONENT_BITS-1:0];
+        end else begin
+            mantissa <= old_mantissa;
+            exponent <= old_exponent;
         end
 endmodule

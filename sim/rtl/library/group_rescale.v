@@ -12,7 +12,6 @@ module group_rescale #(
     input  wire signed [MANTISSA_BITS-1:0]             mantissa,
     input  wire [EXPONENT_BITS-1:0]                    exponent,
     input  wire [SCALE_BITS-1:0]                       scale,
-    output wire                                        blocked,  // takes no sum after this clock
     output reg                                         scaled_valid,
     output reg signed [MANTISSA_BITS+SCALE_BITS-1:0]   scaled,
     output reg [EXPONENT_BITS-1:0]                     scaled_exponent
@@ -22,8 +21,6 @@ module group_rescale #(
     reg [COUNT_BITS-1:0] left;                   // how many they are
     wire busy = left != {COUNT_BITS{1'b0}};
     wire signed [MANTISSA_BITS+SCALE_BITS-1:0] wide_new = mantissa, wide_kept = kept;
-
-    assign blocked = sum_valid ? SCALE_BITS > 1 : left > 1;
 
     always @(posedge clk)
         if (rst) begin

@@ -1,4 +1,5 @@
-// Steps through the terms of a chunk of weights, one a clock, and waits between groups.
+// Steps through the terms of a chunk of weights, one a clock, and waits between groups: GAP clocks
+// after each, and the last term of a group until UNIT clocks after that of the group before.
 //
 // Without SKIP every chunk takes TERMS clocks. With SKIP terms that are zero in all lanes are left
 // out; a chunk of zeros still takes one clock, in which nothing is live.
@@ -6,12 +7,13 @@ module term_sequencer #(
     parameter TERMS = 4,                         // clocks of a chunk
     parameter SKIP = 0,                          // 1: leave out terms that no lane has
     parameter GAP = 0,                           // clocks between groups
+    parameter UNIT = 0,                          // clocks of the unit that takes a group's sum
     parameter INDEX_BITS = TERMS > 1 ? $clog2(TERMS) : 1,
-    parameter GAP_BITS = GAP > 0 ? $clog2(GAP + 1) : 1
+    parameter GAP_BITS = GAP > 0 ? $clog2(GAP + 1) : 1,
+    parameter BUSY_BITS = UNIT > 1 ? $clog2(UNIT) : 1
 ) (
     input  wire                  clk,
     input  wire                  rst,
-    input  wire                  enable,         // 0: the pipeline stands still
     input  wire                  chunk_valid,
     input  wire                  chunk_first,    // first chunk of a group
     input  wire                  chunk_last,     // last chunk of a group
@@ -25,7 +27,9 @@ module term_sequencer #(
 );
     reg [INDEX_BITS-1:0] position;               // terms below it are done with
     reg [GAP_BITS-1:0] gap_left;
+    reg [BUSY_BITS-1:0] busy_left;               // clocks until the unit takes another sum
     wire gap_over = gap_left == {GAP_BITS{1'b0}};
+    wire free = busy_left == {BUSY_BITS{1'b0}};
     wire more;                                   // the chunk has terms after this one
 
     generate
@@ -54,21 +58,27 @@ module term_sequencer #(
         end
     endgenerate
 
-    assign issue = chunk_valid && gap_over;
     assign issue_first = chunk_first && position == {INDEX_BITS{1'b0}};
     assign issue_last = chunk_last && !more;
-    assign chunk_ready = enable && gap_over && !more;
+    wire go = gap_over && (free || !issue_last);
+    assign issue = chunk_valid && go;
+    assign chunk_ready = go && !more;
 
     always @(posedge clk)
         if (rst) begin
             position <= {INDEX_BITS{1'b0}};
             gap_left <= {GAP_BITS{1'b0}};
-        end else if (enable) begin
+            busy_left <= {BUSY_BITS{1'b0}};
+        end else begin
             if (!gap_over)
                 gap_left <= gap_left - 1'b1;
-            else if (chunk_valid) begin
+            else if (issue) begin
                 position <= more ? index + 1'b1 : {INDEX_BITS{1'b0}};
                 if (issue_last) gap_left <= GAP[GAP_BITS-1:0];
             end
+            if (issue && issue_last)
+                busy_left <= UNIT > 1 ? UNIT - 1 : 0;
+            else if (!free)
+                busy_left <= busy_left - 1'b1;
         end
 endmodule
