@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from ..datatypes.formats import catalogue
 from ..datatypes.formats.format import Format
+from ..datatypes.formats.grid import MAX_BITS
 from ..datatypes.schemes.scheme import Scheme
 from ..datatypes.terms.table import term_table
 
@@ -43,7 +44,14 @@ def grids(scheme: Scheme) -> list[tuple[Values, int]]:
         return [(np.arange(-top, top + 1, dtype=np.float64), bits)]
     if scheme.coder_facts.pairs:
         return [(integers(PAIR_BITS)[1:], PAIR_BITS)]
-    return [(f.grid.values, f.bits) for f in scheme.formats]
+    return [(_values(f), f.bits) for f in scheme.formats]
+
+
+def _values(fmt: Format) -> Values:
+    """Return a format's values; of fp32, which has no table, some that no narrower port holds."""
+    if fmt.bits <= MAX_BITS:
+        return fmt.grid.values
+    return np.array([fmt.min, -fmt.smallest_subnormal, 0, 1, 1 + 2.0**-23, fmt.max])
 
 
 def integers(bits: int) -> Values:
@@ -59,7 +67,7 @@ def are_integers_of(values: Values, bits: int) -> bool:
 
 def steps_are_integers_of(fmt: Format, bits: int) -> bool:
     """Return whether a format's values are consecutive integers of a width, times one step."""
-    values = fmt.grid.values
+    values = _values(fmt)
     step = float(values[1] - values[0]) if values.size > 1 else 1.0
     return are_integers_of(values / step, bits)
 

@@ -325,4 +325,4 @@ def grid_values(fmt: Format, codes: Codes, scale: Floats, dtype: Any) -> Floats:
     -------
     (n, size) float, of `dtype`
     """
-    return np.asarray(fmt.values.astype(dtype)[codes] * scale.astype(dtype)[:, None])
+    return np.asarray(fmt.grid.values_of(codes, np.dtype(dtype)) * scale.astype(dtype)[:, None])

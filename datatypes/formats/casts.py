@@ -58,10 +58,8 @@ def encode(
     finite = np.isfinite(y)
     if nan == "raise":
         refuse_nonfinite(y, name)
-    safe = np.where(np.isnan(y), grid.values[0], y)
-    codes = grid.codes[grid.index(safe, rounding, seed)]
-    if grid.negative_zero is not None:
-        codes = np.where(np.signbit(y) & (grid.by_code[codes] == 0), grid.negative_zero, codes)
+    safe = np.where(np.isnan(y), grid.min, y)
+    codes = grid.codes_of(safe, rounding, seed)
     if overflow != "saturate":
         codes = _overflowed(grid, safe, codes, rounding, overflow, name)
     if not finite.all():
@@ -91,7 +89,7 @@ def decode(grid: Grid, codes: ArrayLike, dtype: np.dtype[Any], name: str = "grid
     compiled = fast_casts.decode(grid, c, dtype)
     if compiled is not None:
         return np.asarray(compiled)
-    return np.asarray(grid.by_code.astype(dtype)[c.astype(np.intp)])[()]
+    return grid.values_of(c, dtype)[()]
 
 
 def checked_codes(grid: Grid, codes: ArrayLike, name: str = "grid") -> NDArray[Any]:
@@ -102,7 +100,7 @@ def checked_codes(grid: Grid, codes: ArrayLike, name: str = "grid") -> NDArray[A
     BitlatheError
         Raised if one is not an integer, or is outside the table.
     """
-    top = grid.by_code.size - 1
+    top = (1 << grid.bits) - 1
     try:
         c = np.asarray(codes)
     except (TypeError, ValueError):
@@ -140,8 +138,9 @@ def _overflowed(
         )
     if overflow == "nan":
         return np.where(above | below, _nan_codes_for(grid, y, name), codes)
-    plus = [c for c in grid.inf_codes if grid.by_code[c] > 0]
-    minus = [c for c in grid.inf_codes if grid.by_code[c] < 0]
+    signs = grid.values_of(np.array(grid.inf_codes, np.int64), np.dtype(np.float64))
+    plus = [c for c, v in zip(grid.inf_codes, signs, strict=True) if v > 0]
+    minus = [c for c, v in zip(grid.inf_codes, signs, strict=True) if v < 0]
     if (above.any() and not plus) or (below.any() and not minus):
         raise BitlatheError(
             f'format {name!r} has no infinity for overflow="inf"; use "saturate"'

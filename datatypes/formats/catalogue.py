@@ -21,6 +21,7 @@ from .constructors import (
 )
 from .format import Format, Mixture
 from .tapered import LNS, POSIT, TAKUM, log_format, posit_format, takum_format
+from .wide import IEEE, binary32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +186,7 @@ def _entries() -> dict[str, Entry]:
         known[name] = Entry(build=lambda n=name: _float(n), source=spec[4])  # type: ignore[misc]
     for name in ("fp16", "bf16"):
         known[name] = Entry(build=lambda n=name: _float(n), granularity="tensor", scale="none")  # type: ignore[misc]
+    known["fp32"] = Entry(build=binary32, granularity="tensor", scale="none", source=IEEE)
     known["e8m0"] = Entry(build=_e8m0, granularity="tensor", scale="none", source=OCP_MX)
     known["nf3"] = Entry(
         build=lambda: codebook("nf3", normal_float(3), source=NF), granularity="g64", scale="fp32"
@@ -334,6 +336,7 @@ ENTRIES: dict[str, Entry] = _entries()
 ALIASES: dict[str, str] = {
     "float16": "fp16",
     "half": "fp16",
+    "float32": "fp32",
     "bfloat16": "bf16",
     "float8_e4m3fn": "fp8_e4m3",
     "fp8_e4m3fn": "fp8_e4m3",
@@ -362,8 +365,8 @@ UNCLEAR: dict[str, str] = {
     "fp8": "is it fp8_e4m3 or fp8_e5m2 (both OCP)?",
     "float8": "is it fp8_e4m3 or fp8_e5m2 (both OCP)?",
     "float4": "is it fp4_e2m1 (OCP)?",
-    "fp32": "float32 values are as they are; the widest formats are fp16, bf16 and posit16",
-    "float32": "float32 values are as they are; the widest formats are fp16, bf16 and posit16",
+    "fp64": "float64 values are as they are; the widest format is fp32",
+    "float64": "float64 values are as they are; the widest format is fp32",
     "posit": "is it posit8 or posit16?",
     "ternary": "-1, 0 and 1 are int2",
 }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..base.jit import have_numba
 from .finite import all_finite
-from .grid import Grid
+from .grid import MAX_BITS, Grid
 from .rounding import NEAREST, draws_of
 
 Codes = NDArray[np.uint8]
@@ -58,6 +58,7 @@ def encode(
         and overflow == "saturate"
         and have_numba()
     )
+    fits = fits and (rounding == "even" or grid.bits <= MAX_BITS)
     if fits and (rounding == "stochastic" or grid.thresholds is not None):
         return _bisected(grid, x, rounding, seed) if all_finite(x) else None
     parameters = grid.float_parameters if fits and rounding == "even" else None
@@ -107,8 +108,14 @@ def _bfloat16(x: NDArray[Any], largest: float) -> NDArray[np.uint16]:
     return (bits >> np.uint32(16)).astype(np.uint16)
 
 
+def _single(x: NDArray[Any], largest: float) -> NDArray[np.uint32]:
+    """Return the bits of float32; numpy rounds float64 to it in one step."""
+    cut = np.clip(x, -largest, largest) if x.dtype == np.float64 else x
+    return cut.astype(np.float32).view(np.uint32)
+
+
 # by (exponent bits, mantissa bits, bias)
-WIDE = {(5, 10, 15): _half, (8, 7, 127): _bfloat16}
+WIDE = {(5, 10, 15): _half, (8, 7, 127): _bfloat16, (8, 23, 127): _single}
 
 
 def _nearest(grid: Grid, x: NDArray[np.float32], rounding: str) -> Codes:
@@ -160,7 +167,8 @@ def decode(grid: Grid, codes: NDArray[Any], dtype: np.dtype[Any], min_size: int 
     min_size : int
         Smallest number of elements for which a kernel is compiled.
     """
-    if codes.size < max(min_size, 1) or codes.dtype != grid.code_dtype or not have_numba():
+    large = codes.size >= max(min_size, 1) and grid.bits <= MAX_BITS
+    if not large or codes.dtype != grid.code_dtype or not have_numba():
         return None
     if dtype not in (np.float32, np.float64):
         return None

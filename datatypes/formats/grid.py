@@ -22,7 +22,6 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MAX_BITS = 16
-_MIRRORED = {"up": "down", "down": "up", "floor": "ceil", "ceil": "floor"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,7 +167,7 @@ class Grid:
     @property
     def code_dtype(self) -> np.dtype[Any]:
         """Smallest unsigned dtype that holds a code."""
-        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16 if self.bits <= 16 else np.uint32)
 
     @property
     def integers(self) -> bool:
@@ -261,6 +260,18 @@ class Grid:
             return rd.directed_index(y, self.values, self.codes, rounding)
         return rd.nearest_index(y, self.midpoints, self.tie_up(rounding))
 
+    def codes_of(self, y: Floats, rounding: str, seed: int | None = None) -> Ints:
+        """Return the (...) codes that y, of any shape and without NaN, rounds to; see `index`."""
+        codes = self.codes[self.index(y, rounding, seed)]
+        if self.negative_zero is None:
+            return codes
+        minus = np.signbit(y) & (self.by_code[codes] == 0)
+        return np.where(minus, self.negative_zero, codes)
+
+    def values_of(self, codes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the values of (...) codes, rounded to a float dtype."""
+        return np.asarray(self.by_code.astype(dtype)[codes.astype(np.intp)])
+
     def overflows(self, x: NDArray[Any], rounding: str = "even") -> Bools:
         """Return which of (...) finite values round past an end of the grid."""
         y = x.astype(np.float64)
@@ -274,7 +285,7 @@ class Grid:
         """Return which y, of any shape (...), round past the lower end of the grid."""
         # an overflow value is that of magnitudes: an unsigned grid has none at its lower end
         following = self.overflow_value if self.signed else None
-        mirrored = _MIRRORED.get(rounding, rounding)
+        mirrored = rd.MIRRORED.get(rounding, rounding)
         return self._beyond(-y, mirrored, -self.values, self.codes[0], following)
 
     @staticmethod

@@ -21,6 +21,7 @@ NEAREST: Final = ("even", "away", "zero", "down", "up")
 DIRECTED: Final = ("floor", "ceil", "truncate", "outward", "odd")
 ROUNDINGS: Final = (*NEAREST, *DIRECTED, "stochastic")
 OVERFLOWS: Final = ("saturate", "inf", "nan", "raise")
+MIRRORED: Final = {"up": "down", "down": "up", "floor": "ceil", "ceil": "floor"}
 NANS: Final = ("raise", "propagate")
 SEED_MAX: Final = (1 << 63) - 1
 

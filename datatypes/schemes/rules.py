@@ -6,6 +6,7 @@ from typing import Final, Protocol
 from ..base.errors import BitlatheError, unknown_name
 from ..formats.catalogue import ENTRIES
 from ..formats.format import Format, Mixture
+from ..formats.grid import MAX_BITS
 from .coders import CODERS
 from .granularity import Granularity
 from .levels import Level, Offset, find_level_problem, free_of_scales, zero_reaches
@@ -20,6 +21,7 @@ _BEYOND: Final = (
     "{name} reaches beyond float32, so that scales of its range are 0 there; take it without a "
     "scale, or under the best power of two, as {name}@channel/pot+search"
 )
+_BASELINE: Final = "{name} is a baseline, whose values are as they are: it takes no scale"
 
 
 class Facts(Protocol):
@@ -131,10 +133,16 @@ def _nested(s: Facts) -> tuple[str, str] | None:
             "under elements that start at 0, such as uint4",
         ),
         (all(f.max <= 0 for f in formats), "", "its format has no positive value"),
+        (_tableless(formats), "/", _BASELINE.format(name=s.name)),
         (_beyond_float32(formats), "/", _BEYOND.format(name=s.name)),
         (span, "", "a minimum or zero needs a format of two values or more"),
     )
     return next(((part, problem) for wrong, part, problem in rules if wrong), None)
+
+
+def _tableless(formats: tuple[Format, ...]) -> bool:
+    """Return whether a format has too many values for a table of them: fp32."""
+    return any(f.bits > MAX_BITS for f in formats)
 
 
 def _beyond_float32(formats: tuple[Format, ...]) -> bool:
@@ -238,6 +246,7 @@ def _conflict(s: Facts) -> tuple[str, str] | None:
             "scales, and mx_bitmod_*",
         ),
         (s.paper and clipped, "+", "+paper does not clip"),
+        (kind != "none" and _tableless(formats), "/", _BASELINE.format(name=s.name)),
         (scaled and _beyond_float32(formats), "/", _BEYOND.format(name=s.name)),
         (kind == "none" and clipped, "+", "without a scale there is no range to search"),
     )

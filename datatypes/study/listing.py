@@ -3,9 +3,13 @@
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from ..formats.catalogue import ENTRIES, canonical, is_file, names
 from ..formats.families import mixture_of_family, of_family
 from ..formats.format import Format
+from ..formats.grid import MAX_BITS as WIDEST
+from ..formats.wide import COUNT, LANDMARKS
 from ..schemes.presets import PRESETS
 from ..schemes.scheme import Scheme
 from ..terms.table import MAX_BITS, term_table
@@ -22,24 +26,32 @@ def list_formats() -> list[dict[str, Any]]:
     rows = []
     for name in (*names(), *PRESETS):
         scheme = Scheme.parse(name)
-        finite = [v for f in scheme.formats for v in f.values if isfinite(v)]
         rows.append(
             {
                 "name": name,
                 "kind": "mixture" if len(scheme.formats) > 1 else "format",
                 "bits": scheme.element_bits,
                 "bits_per_element": float(scheme.bits_per_element(ROW_LENGTH)),
-                "values": len({float(v) for v in finite}),
-                "min": float(min(finite)),
-                "max": float(max(finite)),
+                "values": _count(scheme.formats),
+                "min": min(f.min for f in scheme.formats),
+                "max": max(f.max for f in scheme.formats),
                 "scheme": PRESETS[name].scheme if name in PRESETS else str(scheme),
             }
         )
     return rows
 
 
+def _count(formats: tuple[Format, ...]) -> int:
+    """Return how many different finite values formats have together."""
+    if any(f.bits > WIDEST for f in formats):
+        return COUNT
+    return len({float(v) for f in formats for v in f.values if isfinite(v)})
+
+
 def describe_format(name: str) -> dict[str, Any]:
     """Return a format (or the members of a mixture) code by code: value and bit-serial terms.
+
+    Of fp32, whose codes are too many, some are shown.
 
     A term (sign, exp, bsig) is worth (-1)^sign 2^exp 2^bsig on the format's integer grid, whose
     step is ``term_unit``. ``term_error`` is the largest difference between a value and its terms,
@@ -70,6 +82,7 @@ def describe_format(name: str) -> dict[str, Any]:
 
 
 def _describe(fmt: Format) -> dict[str, Any]:
+    codes = LANDMARKS if fmt.bits > WIDEST else range(1 << fmt.bits)
     table = None if fmt.bits > MAX_BITS else term_table(fmt.values, fmt.bits)
 
     def terms(code: int) -> str:
@@ -90,6 +103,6 @@ def _describe(fmt: Format) -> dict[str, Any]:
                 "value": float(value) if isfinite(value) else str(value),
                 "terms": terms(code),
             }
-            for code, value in enumerate(fmt.values)
+            for code, value in zip(codes, fmt.decode(np.asarray(codes)), strict=True)
         ],
     }

@@ -93,7 +93,8 @@ def _check_codes(scheme: Scheme, codes: NDArray[Any]) -> None:
     bits = scheme.element_bits
     wrong = (codes < 0) | (codes >= 1 << bits)
     what = f"codes of {scheme} are 0 to {(1 << bits) - 1}"
-    if not wrong.any() and scheme.coder_facts.plain and len(scheme.formats) == 1:
+    plain = scheme.coder_facts.plain and len(scheme.formats) == 1 and scheme.formats[0].unused
+    if not wrong.any() and plain:
         unused = np.zeros(1 << bits, np.bool_)
         unused[list(scheme.formats[0].unused)] = True
         wrong, what = unused[codes], f"{scheme.formats[0].name} has no value for it"

@@ -14,6 +14,7 @@ from ..coding.coder import Tables
 from ..coding.coders import coder_of
 from ..coding.levels import offsets_of, spread_columns
 from ..coding.table import TABLE
+from ..formats.grid import MAX_BITS
 from ..schemes.patterns import bits_to_float
 from .packing import MIN_SIZE
 
@@ -73,7 +74,7 @@ def less_minima(coded: Coded, dtype: np.dtype[Any]) -> NDArray[Any]:
 def fits(coded: Coded, dtype: np.dtype[Any], min_size: int = MIN_SIZE) -> bool:
     """Return whether the compiled kernel can be used, and is worth compiling."""
     known = THROUGH_HALF if coder_of(coded.scheme).through_half else COMPILED
-    tables = coder_of(coded.scheme).has_tables
+    tables = coder_of(coded.scheme).has_tables and coded.scheme.element_bits <= MAX_BITS
     return tables and dtype.name in known and coded.codes.size >= max(min_size, 1) and have_numba()
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..coding.coded import Coded
 from ..coding.levels import offsets_of
+from ..formats.grid import MAX_BITS
 from .dequantize import group_scales, tables_of
 
 Bools = NDArray[np.bool_]
@@ -31,6 +32,8 @@ def cut_off(coded: Coded, array: NDArray[Any]) -> Bools:
     layout = coded.layout
     if layout.groups == 0:
         return np.zeros(array.shape, np.bool_)
+    if coded.scheme.element_bits > MAX_BITS:  # fp32 has no scale, and no table
+        return coded.scheme.formats[0].grid.overflows(array)
     x = layout.split(layout.matrix(np.asarray(array, np.float64)))
     # a negative scale turns the grid around
     low, high = np.sort(_reach(coded), axis=0)[..., None]
