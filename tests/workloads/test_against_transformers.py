@@ -22,6 +22,7 @@ from bitlathe.workloads.transformer import Attention, LatentAttention, Transform
 HERE = Path(__file__).parent
 PUBLISHED = json.loads((HERE / "published_models.json").read_text())["models"]
 SMALL = json.loads((HERE / "small_models.json").read_text())["models"]
+SMALL |= json.loads((HERE / "drawn" / "models.json").read_text())["models"]
 TOWERS = json.loads((HERE / "towers.json").read_text())["models"]
 
 # Of these the text model alone is read: its parameters are those of its matrices and vectors, as

@@ -23,6 +23,7 @@ _GPT_MLP = MlpFacts(
     activation="gelu",
     activation_keys=_FUNCTION,
 )
+_GPT_POSITIONS = {"n_positions": 1024}
 _FOUR_H = ("dense_h_to_4h", "dense_4h_to_h")
 
 EARLY: Mapping[str, Family] = {
@@ -51,6 +52,9 @@ EARLY: Mapping[str, Family] = {
         narrow_embedding="word_embed_proj_dim",
         narrow_head=True,
         final_norm=("do_layer_norm_before", True),
+        norm_scaled=("layer_norm_elementwise_affine", True),
+        only={"_remove_final_layer_norm": False},
+        defaults={"max_position_embeddings": 2048},
     ),
     "gpt2": Family(
         keys=_GPT_KEYS,
@@ -68,6 +72,7 @@ EARLY: Mapping[str, Family] = {
         norm="layer_norm",
         norm_vectors=2,
         positions_learned=True,
+        defaults=_GPT_POSITIONS,
     ),
     "gpt_bigcode": Family(
         keys=_GPT_KEYS,
@@ -87,6 +92,7 @@ EARLY: Mapping[str, Family] = {
         norm_vectors=2,
         positions_learned=True,
         plain=("num_key_value_heads",),
+        defaults=_GPT_POSITIONS,
     ),
     "gpt_neo": Family(
         keys=Keys(
@@ -109,7 +115,10 @@ EARLY: Mapping[str, Family] = {
         norm_vectors=2,
         positions_learned=True,
         plain=("attention_layers",),
-        defaults={"attention_types": [[["global", "local"], 12]]},
+        defaults={
+            "attention_types": [[["global", "local"], 12]],
+            "max_position_embeddings": 2048,
+        },
     ),
     "gptj": Family(
         keys=_GPT_KEYS,

@@ -29,7 +29,7 @@ _BERT = Family(
     positions_learned=True,
     token_types=True,
     refused=("is_decoder",),
-    defaults={"type_vocab_size": 2},
+    defaults={"type_vocab_size": 2, "max_position_embeddings": 512},
     sizes=sizes(768, 12, 12, 3072, 30522),
 )
 _ROBERTA = replace(
@@ -50,8 +50,7 @@ VISION = Family(
 ENCODERS: Mapping[str, Family] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "camembert": _ROBERTA,
+    **dict.fromkeys(("xlm-roberta", "camembert"), replace(_ROBERTA, sizes=_BERT.sizes)),
     "distilbert": Family(
         kind="encoder",
         keys=Keys(
@@ -75,6 +74,7 @@ ENCODERS: Mapping[str, Family] = {
         final_norms=0,
         embedding_norms=1,
         positions_learned=True,
+        defaults={"max_position_embeddings": 512},
     ),
     "albert": replace(
         _BERT,
@@ -84,7 +84,7 @@ ENCODERS: Mapping[str, Family] = {
         narrow_always=True,
         groups_key="num_hidden_groups",
         defaults={
-            "type_vocab_size": 2,
+            **_BERT.defaults,
             "embedding_size": 128,
             "num_hidden_groups": 1,
         },

@@ -377,6 +377,12 @@ class Family:
         Whether the head is the embedding unless a key says otherwise.
     tied_keys : tuple of str
         Other names of this key.
+    tied_by_key : bool
+        Whether the key is heeded.
+    words_each : bool
+        Whether encoder and decoder have tables of words of their own where the head is not tied.
+    renamed : mapping of str to str
+        Other names of keys, under which files give them too, with the names that are read.
     norms, final_norms, embedding_norms : int
         Norms in a layer, behind the last one and behind the embeddings.
     parallel_norms : int or None
@@ -391,6 +397,8 @@ class Family:
         1 for a norm with a scale, 2 for one with scale and shift.
     norm_shift : rule
         Whether norms have a shift beside a scale after all.
+    norm_scaled : rule
+        Whether norms have scale and shift at all.
     parallel : rule
         Whether attention and MLP read the same input.
     blocks : bool
@@ -458,6 +466,9 @@ class Family:
     outputs: Mapping[str, tuple[Output, ...]] = field(default_factory=lambda: DECODER)
     tied: bool = False
     tied_keys: tuple[str, ...] = ()
+    tied_by_key: bool = True
+    words_each: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
     norms: int = 2
     parallel_norms: int | None = None
     parallel_norms_key: str | None = None
@@ -468,6 +479,7 @@ class Family:
     norm: Norm = "rms_norm"
     norm_vectors: int = 1
     norm_shift: Rule = False
+    norm_scaled: Rule = True
     parallel: Rule = False
     blocks: bool = False
     positions_learned: Rule = False
@@ -517,6 +529,7 @@ class Family:
         found.update(
             rule_keys(self.parallel, self.two_parallel_norms, self.final_norm, self.norm_shift)
         )
+        found.update(rule_keys(self.norm_scaled))
         found.update(rule_keys(self.patch_bias, self.mask_token, self.pooling))
         if self.kind == "vision":
             found.update(self.image_keys.keys())

@@ -103,7 +103,7 @@ HYBRIDS: Mapping[str, Family] = {
             layers="after_first",
             shared_count="num_shared_experts",
         ),
-        only={"tie_word_embeddings": False},
+        tied_by_key=False,
         plain=("num_key_value_heads", "head_dim", "qk_head_dim", "moe_layer_freq"),
         defaults={
             "kv_lora_rank": 512,
@@ -228,8 +228,12 @@ HYBRIDS: Mapping[str, Family] = {
             shared_inner="moe_shared_expert_intermediate_size",
         ),
         blocks=True,
-        only={"moe_latent_size": None, "tie_word_embeddings": False},
-        plain=("num_hidden_layers", "expand", "n_shared_experts", "attention_bias"),
+        only={"moe_latent_size": None},
+        tied_by_key=False,
+        plain=(
+            *("num_hidden_layers", "expand", "n_shared_experts", "attention_bias"),
+            *("n_group", "topk_group"),
+        ),
         defaults={
             "num_key_value_heads": 8,
             "head_dim": 128,
@@ -254,7 +258,12 @@ HYBRIDS: Mapping[str, Family] = {
         tied=True,
         tied_keys=("tie_embedding",),
         plain=("block_dim", "conv_dim", "conv_dim_out", "block_norm_eps", "block_use_swiglu"),
-        defaults={"num_key_value_heads": 8, "conv_L_cache": 3, "block_multiple_of": 256},
+        defaults={
+            "num_key_value_heads": 8,
+            "conv_L_cache": 3,
+            "block_multiple_of": 256,
+            "block_ffn_dim_multiplier": 1.0,
+        },
         sizes=sizes(2560, 32, 32, 12288, 65536),
     ),
     "lfm2_moe": Family(

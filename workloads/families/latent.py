@@ -93,7 +93,7 @@ LATENT: Mapping[str, Family] = {
         mlp=MlpFacts(bias=MLP_BIAS),
         tied=True,
         plain=_PLAIN,
-        defaults=_widths(768, 256, 64, 32, 64),
+        defaults={**_widths(768, 256, 64, 32, 64), "v_head_dim": None},
         sizes=sizes(2560, 62, 40, 6400, 73448),
     ),
 }

@@ -49,6 +49,8 @@ LLAMA: Mapping[str, Family] = {
     "internlm3": Family(
         attention=AttentionFacts(qkv_bias=("qkv_bias", False), output_bias=("bias", False)),
         mlp=MlpFacts(bias=("bias", False)),
+        renamed={"attention_bias": "qkv_bias", "mlp_bias": "bias"},
+        defaults={"num_key_value_heads": 2, "head_dim": 128},
     ),
     "seed_oss": Family(
         attention=AttentionFacts(

@@ -52,7 +52,7 @@ MIXTURES: Mapping[str, Family] = {
     "mixtral": Family(
         window=Window(default=None),
         experts=ExpertFacts(total=_LOCAL, inner="intermediate_size"),
-        defaults={"num_key_value_heads": 8},
+        defaults={"num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2},
         sizes=sizes(4096, 32, 32, 14336, 32000),
     ),
     "phimoe": Family(
@@ -65,18 +65,24 @@ MIXTURES: Mapping[str, Family] = {
         },
         norm="layer_norm",
         norm_vectors=2,
-        defaults={"num_key_value_heads": 8},
+        defaults={"num_key_value_heads": 8, "num_local_experts": 16, "num_experts_per_tok": 2},
         sizes=sizes(4096, 32, 32, 6400, 32064),
     ),
     "olmoe": Family(
         attention=replace(BIASED, qk_norm=True, qk_norm_over="all"),
         experts=ExpertFacts(inner="intermediate_size"),
+        defaults={"num_experts": 64, "num_experts_per_tok": 8},
         sizes=sizes(2048, 16, 16, 2048, 50304),
     ),
     "minimax_m2": Family(
         attention=AttentionFacts(qk_norm=True, qk_norm_over="all", rotary_key="rotary_dim"),
         experts=ExpertFacts(total=_LOCAL, inner="intermediate_size"),
-        defaults={"num_key_value_heads": 8, "head_dim": 128},
+        defaults={
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "num_local_experts": 256,
+            "num_experts_per_tok": 8,
+        },
         sizes=sizes(3072, 62, 48, 1536, 200064),
     ),
     "gpt_oss": Family(
@@ -91,7 +97,12 @@ MIXTURES: Mapping[str, Family] = {
             bias=True,
         ),
         plain=("experts_per_token",),
-        defaults={"num_key_value_heads": 8, "head_dim": 64},
+        defaults={
+            "num_key_value_heads": 8,
+            "head_dim": 64,
+            "num_local_experts": 128,
+            "num_experts_per_tok": 4,
+        },
         sizes=sizes(2880, 36, 64, 2880, 201088),
     ),
     "glm4_moe": Family(
@@ -108,6 +119,9 @@ MIXTURES: Mapping[str, Family] = {
         ),
         defaults={
             "num_key_value_heads": 8,
+            "n_routed_experts": 128,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 1408,
             "n_shared_experts": 1,
             "first_k_dense_replace": 1,
         },

@@ -38,7 +38,13 @@ QWEN: Mapping[str, Family] = {
         experts=ExpertFacts(
             layers="stepped", shared_inner="shared_expert_intermediate_size", shared_gate=True
         ),
-        defaults={"num_key_value_heads": 16, "shared_expert_intermediate_size": 5632},
+        defaults={
+            "num_key_value_heads": 16,
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+            "moe_intermediate_size": 1408,
+            "shared_expert_intermediate_size": 5632,
+        },
     ),
     "qwen3": Family(
         attention=_NORMED,
@@ -66,6 +72,11 @@ QWEN: Mapping[str, Family] = {
         attention=_NORMED,
         window=Window(flag="use_sliding_window"),
         experts=ExpertFacts(layers="stepped"),
-        defaults={"num_key_value_heads": 4},
+        defaults={
+            "num_key_value_heads": 4,
+            "num_experts": 128,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 768,
+        },
     ),
 }

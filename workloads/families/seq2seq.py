@@ -53,6 +53,7 @@ _T5 = Family(
     encoder=_T5_ENCODER,
     outputs=SEQ2SEQ,
     tied=True,
+    tied_by_key=False,
     norms=3,
     relative="relative_attention_num_buckets",
     plain=("is_gated_act", "dense_act_fn", "n_positions", "is_encoder_decoder"),
@@ -93,6 +94,7 @@ _BART_ENCODER = Family(
     positions_learned=True,
     position_offset=2,
     words=False,
+    defaults={"max_position_embeddings": 1024},
 )
 _BART = Family(
     kind="encoder-decoder",
@@ -108,6 +110,7 @@ _BART = Family(
     encoder=_BART_ENCODER,
     outputs=SEQ2SEQ,
     tied=True,
+    words_each=True,
     norms=3,
     norm="layer_norm",
     norm_vectors=2,
@@ -116,6 +119,7 @@ _BART = Family(
     positions_learned=True,
     position_offset=2,
     plain=("num_hidden_layers", "is_encoder_decoder", "num_attention_heads", "hidden_size"),
+    defaults={"max_position_embeddings": 1024},
 )
 
 
@@ -155,6 +159,7 @@ SEQ2SEQ_FAMILIES: Mapping[str, Family] = {
             "defaults": {"num_mel_bins": 80, "max_source_positions": 1500},
         },
         **_BARE,
+        words_each=False,
         final_norms=1,
         keys=replace(_BART.keys, positions="max_target_positions"),
         attention=_attention(_BART_NAMES, _WHISPER_LIKE, ""),

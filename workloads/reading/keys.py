@@ -76,11 +76,6 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
                 key,
             )
     mine = family.read_keys()
-    elsewhere = (
-        frozenset[str]().union(*map(Family.read_keys, FAMILIES.values()))
-        - _POSITIONS
-        - {"rope_parameters"}
-    )
     absent = [key for key in mine if key not in config.data]
     for key, value in config.data.items():
         if key in mine or key in family.plain or not value:
@@ -88,7 +83,7 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
         near = get_close_matches(key, absent, n=1, cutoff=_LIKE)
         if key in _OTHER_PARTS and (key in family.refused or key not in _REFUSED_BY_SOME):
             raise _other_part(config, name, key)
-        if key in elsewhere:
+        if key in _ELSEWHERE:
             if not _says_nothing(key, value):
                 yield f"{key!r} is ignored, as by the model class: {name} models have no such key."
         elif near:
@@ -106,6 +101,11 @@ def check_keys(config: Config, name: str, family: Family) -> Iterator[str]:
 _POSITIONS = {
     name for family in FAMILIES.values() for name in all_names(family.keys.positions)
 }  # all classes have them
+_ELSEWHERE = (
+    frozenset[str]().union(*map(Family.read_keys, FAMILIES.values()))
+    - _POSITIONS
+    - {"rope_parameters"}
+)
 _REFUSED_BY_SOME = frozenset(key for family in FAMILIES.values() for key in family.refused)
 
 

@@ -23,12 +23,14 @@ def read_latents(
         Number of layers.
     """
     given = config.get("q_lora_rank")
+    heads = config.integer(chosen(config, family.keys.heads))
+    even = "v_head_dim" in config.defaults and config.defaults["v_head_dim"] is None
     own = LatentAttention(
         hidden=hidden,
-        heads=config.integer(chosen(config, family.keys.heads)),
+        heads=heads,
         nope_dim=config.integer("qk_nope_head_dim"),
         rope_dim=config.integer("qk_rope_head_dim"),
-        value_dim=config.integer("v_head_dim"),
+        value_dim=config.integer("v_head_dim", default=hidden // heads if even else None),
         rank=config.integer("kv_lora_rank"),
         query_rank=0 if given is None else config.integer("q_lora_rank"),
         bias=holds(config, facts.bias),

@@ -76,6 +76,7 @@ def read_model(config: Config) -> Read:
         )
     rules = FAMILIES[family]
     config = replace(config, defaults={**config.defaults, **rules.defaults})
+    config = replace(config, data=_renamed(config.data, rules.renamed))
     notes = [*check_keys(config, family, rules)]
     if config.get("architectures") and head_of(config, rules) is None:
         notes.append(
@@ -152,6 +153,13 @@ def _tied(outer: Mapping[str, Any], text: Mapping[str, Any], around: Around) -> 
     if around.tying == "either" and outer.get(_TIED) is False:
         return text.get(_TIED)
     return outer.get(_TIED, text.get(_TIED))
+
+
+def _renamed(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keys of a file under the names that are read."""
+    found = {key: value for key, value in data.items() if key not in names}
+    given = {name: data[key] for key, name in names.items() if key in data}
+    return {**given, **found}
 
 
 def _without_outer_class(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -228,8 +228,11 @@ def _state_space(config: Config, facts: StateFacts, hidden: int) -> Recurrent:
 
 def _named(config: Config, facts: StateFacts) -> str:
     """Return where the number of channels comes from."""
-    given = facts.channels is not None and config.get(facts.channels) is not None
-    return f"{facts.channels!r}" if given else f"{facts.expand!r} times the hidden width"
+    if facts.channels is not None and config.get(facts.channels) is not None:
+        return repr(facts.channels)
+    if facts.expand is None:
+        return f"{facts.heads!r} times {facts.head_dim!r}"
+    return f"{facts.expand!r} times the hidden width"
 
 
 def _out_bias(config: Config, facts: StateFacts, bias: bool) -> bool:

@@ -50,13 +50,20 @@ def read_transformer(config: Config, family: Family) -> Transformer:
         hidden=hidden,
         layers=layers,
         heads=(*more["heads"], *_heads(config, family, hidden, narrow)),
-        tied=config.flag(
-            chosen(config, (*family.tied_keys, "tie_word_embeddings")), default=family.tied
-        ),
+        tied=_tied(config, family),
         norm=family.norm,
         final_norms=final,
         vectors=vectors,
         **embeddings,
+    )
+
+
+def _tied(config: Config, family: Family) -> bool:
+    """Return whether the head is the table of words."""
+    if not family.tied_by_key:
+        return family.tied
+    return config.flag(
+        chosen(config, (*family.tied_keys, "tie_word_embeddings")), default=family.tied
     )
 
 
@@ -142,7 +149,10 @@ def _words(config: Config, family: Family, hidden: int, narrow: int) -> dict[str
     wide = hidden if family.narrow_head else narrow
     tables = []
     if family.words:
-        tables.append(Table(name="words", rows=config.integer("vocab_size"), width=narrow))
+        words = Table(name="words", rows=config.integer("vocab_size"), width=narrow)
+        tables.append(words)
+        if family.words_each and not _tied(config, family):
+            tables += [replace(words, name=f"{which}_words") for which in ("encoder", "decoder")]
     longest = None
     if holds(config, family.positions_learned):
         given = config.integer(chosen(config, family.keys.positions))

@@ -35,4 +35,6 @@ def one_a_layer(config: Config, key: str, depth: int) -> list[Any]:
 
 def norm_vectors(config: Config, family: Family) -> int:
     """Return how many parameters a norm has for each element."""
+    if not holds(config, family.norm_scaled):
+        return 0
     return family.norm_vectors + holds(config, family.norm_shift)
