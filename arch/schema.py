@@ -84,7 +84,7 @@ class Arch(Record):
         default=None,
         description="unit for what stands between products; without it that is not counted",
     )
-    dram: Dram = Field(description="the DRAM beside the chip: rate, latency, energy")
+    dram: Dram = Field(description="DRAM beside the chip; or the first entry of memories")
     formats: Formats = Field(description="formats of weights, inputs and results by kind of layer")
     accounting: Accounting = Field(default=Accounting(), description="what the energy model counts")
     execution: Execution = Field(default=Execution(), description="how one layer follows another")

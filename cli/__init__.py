@@ -7,6 +7,7 @@ from . import (  # noqa: F401  (their commands join the group)
     numbers,
     reports,
     request,
+    schema,
     simulate,
     tables,
     trace,

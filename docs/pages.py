@@ -10,6 +10,7 @@ import click
 
 import bitlathe
 from bitlathe.cli import main
+from bitlathe.reports.schemas import KINDS, key_tables
 
 HERE = Path(__file__).parent
 ROOMS = {
@@ -30,6 +31,7 @@ def write(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     made = {f"python-{room.rpartition('.')[2]}": room_page(room) for room in ROOMS}
     made |= {"python-more": named_page(), "commands": commands_page()}
+    made["keys"] = keys_page()
     made |= {name: beside(f"{name.upper()}.md") for name in ("changelog", "contributing")}
     for name, text in made.items():
         path = folder / f"{name}.md"
@@ -116,3 +118,30 @@ def commands_page() -> str:
         context = click.Context(command, parent=group, info_name=name, terminal_width=100)
         parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def keys_page() -> str:
+    """Return the page of all keys of files, from the records that read them."""
+    parts = [
+        "# Keys of files",
+        "Every key that a file may have; any other is refused. `bitlathe schema KIND` prints the same as "
+        "JSON Schema for editors. Most numbers with a unit in their name also take what "
+        "[chips](../chips.md) and [sweeps](../sweeps.md) say of their short forms.",
+    ]
+    for kind in KINDS:
+        parts.append(f"## {kind.capitalize()} files")
+        for section, rows in key_tables(kind):
+            parts += [f"### {section}", _table(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    for row in rows:
+        lines.append([_cell(key, value) for key, value in row.items()])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(key: str, value: str) -> str:
+    text = value.replace("|", "\\|")
+    return f"`{text}`" if key == "key" else text.replace("<", "&lt;").replace("*", "\\*")
