@@ -25,8 +25,10 @@ def calibrate(
 ) -> QuantizedLinear:
     """Quantize the weights of a linear layer by a named method, on inputs that it meets.
 
-    Plain rounding is always among what is compared, so that the outputs on these inputs are never
-    worse than its own; `QuantizedLinear.chosen` says ``rtn`` where it was best.
+    Plain rounding in the scheme is among what is compared, so that the outputs on these inputs are
+    never worse than its own; `QuantizedLinear.chosen` says ``rtn`` where it was best. Of methods
+    that trade bits or have codes of their own (see `datatypes.methods.table.Method`) it is only a
+    measure.
 
     Parameters
     ----------
@@ -94,7 +96,12 @@ class Way:
         scheme: AnyScheme = None,
         activation_scheme: AnyScheme = None,
     ) -> "Way":
-        """Read what a user asks for; see `calibrate`.
+        """Read what a user asks for.
+
+        Parameters
+        ----------
+        method, options, scheme, activation_scheme
+            See `calibrate`.
 
         Raises
         ------
@@ -115,11 +122,13 @@ class Way:
         """Return (outputs, inputs) weights quantized on (..., inputs) inputs; see `calibrate`."""
         task = Task.of(weights, activations, self.scheme, self.activation_scheme)
         plain = measured(replace(rounded(task), method=self.method.name), task)
-        best = plain
+        free = self.method.own_codes or self.method.trades_bits
+        best: QuantizedLinear | None = None if free else plain
         for found in self.method.find(task, self.options):
             layer = measured(found, task)
-            if layer.relative_error < best.relative_error:
+            if best is None or layer.relative_error < best.relative_error:
                 best = layer
+        assert best is not None
         return replace(best, rounded_error=plain.relative_error)
 
 

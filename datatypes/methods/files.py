@@ -23,10 +23,18 @@ from ..weights.read import explained
 from ..weights.safetensors_file import read_safetensors
 from .layer import QuantizedLinear
 from .low_rank import LowRank
+from .parts import SignStack, Sparse, VectorWeights
 from .rotations import Rotation
 
 KIND, VERSION = "bitlathe.QuantizedLinear", "1"
-PARTS: Final[tuple[type[Any], ...]] = (QuantizedLinear, LowRank, Rotation)
+PARTS: Final[tuple[type[Any], ...]] = (
+    QuantizedLinear,
+    LowRank,
+    Rotation,
+    SignStack,
+    Sparse,
+    VectorWeights,
+)
 # what may stand in a layer, by the name that headers give it
 KNOWN: Final[dict[str, Callable[..., Any]]] = {part.__name__: part for part in PARTS}
 Arrays = dict[str, NDArray[Any]]

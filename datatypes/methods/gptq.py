@@ -64,21 +64,32 @@ def gptq(task: Task, options: GptqOptions) -> Iterator[QuantizedLinear]:
 
 def propagated(task: Task, base: QuantizedLinear, options: GptqOptions) -> QuantizedLinear:
     """Return a layer of a task, quantized without changes of its inputs, with codes by GPTQ."""
-    hessian = task.activations.T @ task.activations
+    hessian = hessian_of(task, options.damping)
     order = np.arange(len(hessian))
     if options.act_order:
         order = np.argsort(-np.diag(hessian), kind="stable")
-    feedback = _feedback(hessian[np.ix_(order, order)], options.damping, len(task.activations))
-    codes = _codes(task.weights.astype(np.float64), base.weights, feedback, order)
-    coded = replace(base.weights.coded, codes=codes)
-    return replace(base, weights=replace(base.weights, coded=coded))
+    feedback = unit_feedback(hessian[np.ix_(order, order)], len(task.activations))
+    codes = _codes(task.weights.astype(np.float64), base.tensor, feedback, order)
+    coded = replace(base.tensor.coded, codes=codes)
+    return replace(base, weights=replace(base.tensor, coded=coded))
 
 
-def _feedback(hessian: Reals, damping: float, tokens: int) -> Reals:
-    """Return U - 1 of ``H = U D U.T``, (inputs, inputs), strictly upper triangular."""
-    damped = hessian + damping * np.mean(np.diag(hessian)) * np.eye(len(hessian))
+def hessian_of(task: Task, damping: float) -> Reals:
+    """Return the damped (inputs, inputs) Hessian of a task's squared error."""
+    hessian = task.activations.T @ task.activations
+    return np.asarray(hessian + damping * np.mean(np.diag(hessian)) * np.eye(len(hessian)))
+
+
+def unit_feedback(hessian: Reals, tokens: int) -> Reals:
+    """Return U - 1 of ``H = U D U.T``, (inputs, inputs), strictly upper triangular.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the Hessian is singular.
+    """
     try:
-        lower = np.linalg.cholesky(damped[::-1, ::-1])
+        lower = np.linalg.cholesky(hessian[::-1, ::-1])
     except np.linalg.LinAlgError:
         raise BitlatheError(
             f"activations: {tokens} tokens do not tell {len(hessian)} inputs apart (their Hessian "

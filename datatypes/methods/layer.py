@@ -12,6 +12,7 @@ from ..quantize import quantize
 from ..schemes.scheme import Scheme
 from ..tensors.tensor import QuantizedTensor
 from .low_rank import LowRank
+from .parts import SignStack, Sparse, VectorWeights
 from .rotations import Rotation
 from .task import Reals, Task
 
@@ -52,9 +53,11 @@ class QuantizedLinear:
     method : str
     chosen : str
         What the method's search settled on; ``rtn`` where plain rounding was better.
-    weights : QuantizedTensor
+    weights : QuantizedTensor, VectorWeights or SignStack
         (outputs, inputs) or, with outliers, (outputs, inputs that are not).
     activation_scheme : Scheme or None
+    activation_scale : float or None
+        One for all inputs, fixed; None: that of the inputs themselves.
     divisors : (inputs,) float32 or None
     rotation : Rotation or None
     outliers : (n,) int64 or None
@@ -62,6 +65,8 @@ class QuantizedLinear:
     outlier_weights : (outputs, n) float16 or None
     low_rank : LowRank or None
         What is added to the weights, in fp16.
+    sparse : Sparse or None
+        Single weights that are added, in fp16.
     relative_error : float
         Squared error of the outputs on the calibration inputs, over the outputs' own squares.
     rounded_error : float
@@ -70,13 +75,15 @@ class QuantizedLinear:
 
     method: str
     chosen: str
-    weights: QuantizedTensor
+    weights: QuantizedTensor | VectorWeights | SignStack
     activation_scheme: Scheme | None = None
+    activation_scale: float | None = None
     divisors: NDArray[np.float32] | None = None
     rotation: Rotation | None = None
     outliers: NDArray[np.int64] | None = None
     outlier_weights: NDArray[np.float16] | None = None
     low_rank: LowRank | None = None
+    sparse: Sparse | None = None
     relative_error: float = float("nan")
     rounded_error: float = float("nan")
 
@@ -92,7 +99,7 @@ class QuantizedLinear:
 
     @property
     def total_bits(self) -> int:
-        """Stored bits of the weights: codes, scales, outliers with their places, low rank.
+        """Stored bits of the weights: codes, scales, outliers with their places, what is added.
 
         Divisors and rotations are not in it: the layer before can take them in; see
         `transform_bits`.
@@ -101,7 +108,8 @@ class QuantizedLinear:
         if self.outliers is not None:
             place = max(self.inputs - 1, 1).bit_length()
             bits += len(self.outliers) * (OUTLIER_BITS * self.outputs + place)
-        return bits + (0 if self.low_rank is None else self.low_rank.total_bits)
+        bits += 0 if self.low_rank is None else self.low_rank.total_bits
+        return bits + (0 if self.sparse is None else self.sparse.total_bits)
 
     @property
     def bits_per_element(self) -> float:
@@ -122,7 +130,9 @@ class QuantizedLinear:
         turn = self.rotation
         return Operations(
             products=self.outputs * self.weights.shape[1],
-            fp16_products=self.outputs * kept + rank * (self.outputs + self.weights.shape[1]),
+            fp16_products=self.outputs * kept
+            + rank * (self.outputs + self.weights.shape[1])
+            + (0 if self.sparse is None else len(self.sparse.values)),
             input_multiplies=(0 if self.divisors is None else self.inputs)
             + (0 if turn is None else turn.multiplies),
             input_adds=0 if turn is None else turn.adds,
@@ -154,20 +164,43 @@ class QuantizedLinear:
             apart = flat[:, self.outliers] @ self.outlier_weights.astype(np.float64).T
             flat = np.delete(flat, self.outliers, axis=1)
         if self.activation_scheme is not None and flat.size:
-            flat = _rounded_inputs(flat, self.activation_scheme)
+            flat = _rounded_inputs(flat, self.activation_scheme, self.activation_scale)
         if self.low_rank is not None:
             apart = apart + self.low_rank.apply(flat)
-        made = flat @ self.weights.dequantize(np.float64).T + apart
+        if self.sparse is not None:
+            apart = apart + flat @ self.sparse.matrix().T
+        made = flat @ self.matrix().T + apart
         return np.asarray(made.reshape(*given.shape[:-1], self.outputs))
+
+    @property
+    def tensor(self) -> QuantizedTensor:
+        """The weights, of methods that keep to a scheme.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if they are vectors or sign planes.
+        """
+        if isinstance(self.weights, QuantizedTensor):
+            return self.weights
+        raise BitlatheError(f"{self.method}: its weights are no quantized tensor")
+
+    def matrix(self) -> Reals:
+        """Return the (outputs, inputs) quantized matrix alone, without what is added to it."""
+        if isinstance(self.weights, QuantizedTensor):
+            return np.asarray(self.weights.dequantize(np.float64))
+        return self.weights.matrix()
 
     def dequantize(self) -> Reals:
         """Return the (outputs, inputs) weights that do to plain inputs what this layer does.
 
         The rounding of inputs is not in them.
         """
-        found = self.weights.dequantize(np.float64)
+        found = self.matrix()
         if self.low_rank is not None:
             found = found + self.low_rank.matrix()
+        if self.sparse is not None:
+            found = found + self.sparse.matrix()
         if self.outliers is not None and self.outlier_weights is not None:
             whole = np.zeros((self.outputs, self.inputs))
             rest = np.delete(np.arange(self.inputs), self.outliers)
@@ -178,10 +211,10 @@ class QuantizedLinear:
         return np.asarray(found if self.divisors is None else found / self.divisors)
 
 
-def _rounded_inputs(x: Reals, scheme: Scheme) -> Reals:
+def _rounded_inputs(x: Reals, scheme: Scheme, scale: float | None) -> Reals:
     """Return (tokens, inputs) inputs in their scheme; errors say that they are the inputs'."""
     try:
-        return np.asarray(quantize(x, scheme).dequantize(np.float64))
+        return np.asarray(quantize(x, scheme, scales=scale).dequantize(np.float64))
     except BitlatheError as problem:
         raise BitlatheError(f"inputs in {scheme}: {problem}") from None
 

@@ -54,9 +54,26 @@ def check_shares(name: str, values: Any) -> None:
     ------
     BitlatheError
     """
+    check_numbers(name, values, 0, 1)
+
+
+def check_numbers(name: str, values: Any, low: float, high: float) -> None:
+    """Refuse an option that is not a tuple of one or more numbers from low to high.
+
+    Parameters
+    ----------
+    name : str
+    values : object
+    low, high : float
+
+    Raises
+    ------
+    BitlatheError
+    """
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
         raise BitlatheError(
-            f"{name}: numbers from 0 to 1 are needed, such as (0.5,), got {values!r}"
+            f"{name}: numbers from {low:g} to {high:g} are needed, such as ({high / 2:g},), "
+            f"got {values!r}"
         )
     for value in values:
-        check_share(name, value)
+        check_number(name, value, low, high)

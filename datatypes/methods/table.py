@@ -7,13 +7,20 @@ from typing import Any, Final
 from ..schemes.scheme import Scheme
 from . import gptq, zeroquant_fp
 from .awq import AwqOptions, awq
+from .bitstack import BitstackOptions, bitstack
+from .curves import CompanderOptions, NupesOptions, compander, nupes, uniform
 from .gptq import GptqOptions
+from .granularity import AdadimOptions, FinequantOptions, adadim, both_ways, by_columns, finequant
 from .layer import QuantizedLinear, rounded
+from .llm_fp4 import LlmFp4Options, is_float, llm_fp4
+from .lq_lora import LqLoraOptions, lq_lora
 from .outliers import OutlierOptions, llm_int8
 from .rotated import RotationOptions, rotated
 from .shiftadd import is_planes, shiftadd
 from .smoothing import DgqOptions, SmoothquantOptions, dgq, is_dual_grain, smoothquant
+from .sparse import EasyquantOptions, easyquant
 from .task import Task
+from .vptq import VptqOptions, vptq
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,11 @@ class Method:
         Of weights, where the user names none.
     activation_scheme : str
         Of inputs, where the user names none; ``none``: not quantized.
+    own_codes : bool
+        Whether weights are stored in codes of the method's own: the scheme is only what it is
+        compared with, and its layer is taken where plain rounding errs less, too.
+    trades_bits : bool
+        Whether its layer is taken where plain rounding errs less, as it may take fewer bits.
     """
 
     name: str
@@ -56,6 +68,8 @@ class Method:
     misfit: Callable[[Scheme], str] = any_scheme
     scheme: str = "int4_asym@g128"
     activation_scheme: str = "none"
+    own_codes: bool = False
+    trades_bits: bool = False
 
 
 def _rtn(task: Task, options: NoOptions) -> Iterator[QuantizedLinear]:
@@ -143,6 +157,87 @@ _LISTED = (
         options=GptqOptions,
         misfit=is_planes,
         scheme="bcq3@g128/pot3",
+    ),
+    Method(
+        name="llm_fp4",
+        summary="exponent bits and ranges searched, exponents of input channels in the weights",
+        source="arXiv 2310.16836",
+        find=llm_fp4,
+        options=LlmFp4Options,
+        misfit=is_float,
+        scheme="fp4_e2m1@channel",
+        activation_scheme="fp4_e2m1@tensor",
+    ),
+    Method(
+        name="easyquant",
+        summary="weights far from the mean in fp16, ranges of the rest searched",
+        source="arXiv 2403.02775",
+        find=easyquant,
+        options=EasyquantOptions,
+        scheme="int4@channel+mse",
+    ),
+    Method(
+        name="adadim",
+        summary="groups along inputs or along outputs, whichever errs less",
+        source="arXiv 2309.15531",
+        find=adadim,
+        options=AdadimOptions,
+        misfit=both_ways,
+        scheme="int3_asym@g128",
+    ),
+    Method(
+        name="finequant",
+        summary="the largest groups that err little more than the smallest",
+        source="arXiv 2308.09723",
+        find=finequant,
+        options=FinequantOptions,
+        misfit=by_columns,
+        scheme="int4@g64",
+        trades_bits=True,
+    ),
+    Method(
+        name="nupes",
+        summary="integers of a power of the weights, the power searched",
+        source="arXiv 2308.05600",
+        find=nupes,
+        options=NupesOptions,
+        misfit=uniform,
+        scheme="int4@channel",
+    ),
+    Method(
+        name="compander",
+        summary="integers behind a bounded curve, its slope searched",
+        source="arXiv 2306.16993",
+        find=compander,
+        options=CompanderOptions,
+        misfit=uniform,
+        scheme="int4@channel",
+    ),
+    Method(
+        name="lq_lora",
+        summary="a quantized and a low-rank matrix, in turn fitted to what the other leaves",
+        source="arXiv 2311.12023",
+        find=lq_lora,
+        options=LqLoraOptions,
+        scheme="nf4@g64",
+    ),
+    Method(
+        name="vptq",
+        summary="vectors from codebooks, errors carried on; refined as in PV-Tuning",
+        source="arXiv 2409.17066, 2405.14852",
+        find=vptq,
+        options=VptqOptions,
+        scheme="int2_asym@g128",
+        own_codes=True,
+    ),
+    Method(
+        name="bitstack",
+        summary="sign planes times matrices of low rank, cut off anywhere",
+        source="arXiv 2410.23918",
+        find=bitstack,
+        options=BitstackOptions,
+        scheme="int4_asym@g128",
+        own_codes=True,
     ),
 )
 METHODS: Final = {method.name: method for method in _LISTED}

@@ -63,6 +63,6 @@ def zeroquant_fp(task: Task, options: ZeroquantFpOptions) -> Iterator[QuantizedL
     for base in (layer, plain):
         yield base
         if options.rank:
-            rest = task.weights.astype(np.float64) - base.weights.dequantize(np.float64)
+            rest = task.weights.astype(np.float64) - base.matrix()
             name = f"{'gptq' if base is layer else 'rtn'}, rank={options.rank}"
             yield replace(base, chosen=name, low_rank=LowRank.of(rest, options.rank))

@@ -15,6 +15,7 @@ from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.files import read_text, shown_path
 from ...datatypes.methods.files import load_layer
 from ...datatypes.methods.layer import QuantizedLinear
+from ...datatypes.methods.table import METHODS
 from ...datatypes.schemes.scheme import Scheme
 from ...datatypes.tensors.store import read_scheme
 
@@ -65,6 +66,8 @@ class Calibration:
     @property
     def title(self) -> str:
         """Method and schemes, as tables show them."""
+        if METHODS[self.method].own_codes:
+            return self.method
         inputs = f", inputs {self.activation_scheme}" if self.activation_scheme else ""
         return f"{self.method}: {self.scheme}{inputs}"
 
@@ -122,7 +125,7 @@ def _calibration(folder: Path, facts: Mapping[str, Any]) -> Calibration:
         folder=folder,
         model=facts["model"],
         sha256=facts["sha256"],
-        method=facts["method"],
+        method=METHODS[facts["method"]].name,
         scheme=read_scheme(facts["scheme"]),
         activation_scheme=None if inputs is None else read_scheme(inputs),
         text_sha256=facts["text_sha256"],

@@ -89,7 +89,7 @@ def _dual_grain(ground: Ground) -> tuple[Figures, bool]:
         layer = calibrate(w, x, "dgq", "dgq4", activation_scheme="none", smooth=False)
         found.append(layer.relative_error)
         plain.append(calibrate(w, x, "rtn", "int4_asym@g128").relative_error)
-        q = layer.weights
+        q = layer.tensor
         assert q.zero_points is not None
         steps = q.layout.split(q.matrix.astype(np.int64)) - q.zero_points[:, None].astype(np.int64)
         most = max(most, int(np.abs(steps * q.raw.astype(np.int64)).max()))

@@ -28,6 +28,8 @@ SCHEMES = (
     "fp4_e2m1@g16/m2",
     "fp4_e2m1@g16/pot_ceil",
 )
+# whose layers are in another scheme than the one that is asked for: turned groups, bent grids, ...
+OTHER_SCHEMES = ("adadim", "finequant", "nupes", "compander", "llm_fp4")
 TOKENS, OUTPUTS, INPUTS = 40, 8, 32
 
 
@@ -60,8 +62,10 @@ def test_never_worse_than_plain_rounding_in_the_outputs(method, scheme):
     assert found.rounded_error == pytest.approx(np.square(plain - exact).sum() / energy)
     error = np.square(found.forward(x) - exact).sum() / energy
     assert error == pytest.approx(found.relative_error)
-    assert error <= found.rounded_error
-    assert str(found.weights.scheme) == str(Scheme.parse(scheme))
+    row = METHODS[method]
+    assert error <= found.rounded_error or row.own_codes or row.trades_bits
+    if not row.own_codes and method not in OTHER_SCHEMES:
+        assert str(found.tensor.scheme) == str(Scheme.parse(scheme))
     assert (found.inputs, found.outputs) == (INPUTS, OUTPUTS)
     if own == "none":
         assert x @ found.dequantize().T == pytest.approx(found.forward(x), rel=1e-9, abs=1e-9)
@@ -79,6 +83,10 @@ def test_never_worse_than_plain_rounding_in_the_outputs(method, scheme):
         ("dgq", "dgq4@g16", "int6@channel"),
         ("zeroquant_fp", "fp4_e2m1@g16/m2", "fp8_e4m3@channel"),
         ("shiftadd", "bcq2@g16/pot3", "none"),
+        ("llm_fp4", "fp4_e2m1@channel", "fp4_e2m1@tensor"),
+        ("lq_lora", "int4@g16", "none"),
+        ("vptq", "int2_asym@g16", "none"),
+        ("bitstack", "int4@g16", "none"),
     ],
 )
 def test_much_better_where_inputs_have_outliers(method, scheme, inputs):
@@ -89,7 +97,8 @@ def test_much_better_where_inputs_have_outliers(method, scheme, inputs):
 
 def test_every_method_is_among_those_that_pay_where_inputs_have_outliers():
     mark = test_much_better_where_inputs_have_outliers.pytestmark[0]
-    assert {row[0] for row in mark.args[1]} == set(METHODS) - {"rtn"}
+    of_weights_alone = {"rtn", "adadim", "easyquant", "finequant", "nupes", "compander"}
+    assert {row[0] for row in mark.args[1]} == set(METHODS) - of_weights_alone
 
 
 def test_forward_is_the_sum_of_fractions_where_scales_are_powers_of_two():
@@ -131,10 +140,10 @@ def test_degenerate_layers_are_calibrated():
     x[:, 22] = x[:, 23]  # two that are the same
     for method in METHODS:
         scheme = str(METHODS[method].scheme)
-        found = calibrate(w, x, method, scheme)
-        assert found.relative_error <= found.rounded_error
-        one = calibrate(w[:1], x[:1], method, scheme)
-        assert one.relative_error <= one.rounded_error
+        free = METHODS[method].own_codes or METHODS[method].trades_bits
+        for part in (calibrate(w, x, method, scheme), calibrate(w[:1], x[:1], method, scheme)):
+            assert np.isfinite(part.relative_error)
+            assert part.relative_error <= part.rounded_error or free
 
 
 def test_operations_and_bits_are_counted():

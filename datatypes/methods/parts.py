@@ -1,0 +1,157 @@
+"""What may stand beside a layer's quantized matrix or in its place: numbers and their bits.
+
+Each part gives back the (outputs, inputs) matrix that it means, in float64, and counts its bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError
+from .task import Reals
+
+FP16_BITS = 16
+
+
+def bits_of_index(count: int) -> int:
+    """Return the bits that tell so many things apart; 0 for one."""
+    return max(count - 1, 0).bit_length()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sparse:
+    """Single weights in fp16 with their places; 0 elsewhere.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Outputs and inputs.
+    places : (n,) int64
+        output x inputs + input, ascending.
+    values : (n,) float16
+    """
+
+    shape: tuple[int, ...]
+    places: NDArray[np.int64]
+    values: NDArray[np.float16]
+
+    @classmethod
+    def of(cls, weights: NDArray[np.floating], apart: NDArray[np.bool_]) -> "Sparse":
+        """Take the marked ones of (outputs, inputs) weights.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if one is beyond fp16.
+        """
+        places = np.flatnonzero(apart)
+        with np.errstate(over="ignore"):
+            values = weights.reshape(-1)[places].astype(np.float16)
+        if not np.isfinite(values).all():
+            raise BitlatheError("weights: an outlier is beyond fp16, whose largest is 65504")
+        return cls(shape=weights.shape, places=places, values=values)
+
+    @property
+    def total_bits(self) -> int:
+        """Stored bits: each value and its place in the matrix."""
+        return len(self.values) * (FP16_BITS + bits_of_index(self.shape[0] * self.shape[1]))
+
+    def matrix(self) -> Reals:
+        """Return the (outputs, inputs) matrix."""
+        found = np.zeros(self.shape[0] * self.shape[1])
+        found[self.places] = self.values
+        return found.reshape(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VectorWeights:
+    """A matrix of vectors along its outputs, each the sum of an entry of every codebook.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Outputs and inputs; the last vector of a column is cut where outputs do not divide.
+    books : tuple of (entries, length) float16
+        The first holds vectors, each further one what is left of them.
+    indices : tuple of (vectors, inputs) int32
+        Entry of each book.
+    """
+
+    shape: tuple[int, ...]
+    books: tuple[NDArray[np.float16], ...]
+    indices: tuple[NDArray[np.int32], ...]
+
+    @property
+    def total_bits(self) -> int:
+        """Stored bits: indices of whole bits, and codebooks in fp16."""
+        return sum(
+            index.size * bits_of_index(len(book)) + FP16_BITS * book.size
+            for book, index in zip(self.books, self.indices, strict=True)
+        )
+
+    def matrix(self) -> Reals:
+        """Return the (outputs, inputs) matrix."""
+        down, across = self.indices[0].shape
+        length = self.books[0].shape[1]
+        found = np.zeros((down, across, length))
+        for book, index in zip(self.books, self.indices, strict=True):
+            found += book.astype(np.float64)[index]
+        return np.asarray(found.swapaxes(1, 2).reshape(down * length, across)[: self.shape[0]])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SignStack:
+    """A sum of sign planes, each times a matrix of low rank.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Outputs and inputs.
+    signs : tuple of (bytes,) uint8
+        A bit a weight, row by row, 1 for minus.
+    left : tuple of (outputs, rank) float16
+    right : tuple of (rank, inputs) float16
+    """
+
+    shape: tuple[int, ...]
+    signs: tuple[NDArray[np.uint8], ...]
+    left: tuple[NDArray[np.float16], ...]
+    right: tuple[NDArray[np.float16], ...]
+
+    @property
+    def block_bits(self) -> tuple[int, ...]:
+        """Stored bits of each block: a sign a weight, and its two thin matrices in fp16."""
+        count = self.shape[0] * self.shape[1]
+        return tuple(
+            count + FP16_BITS * (u.size + v.size)
+            for u, v in zip(self.left, self.right, strict=True)
+        )
+
+    @property
+    def total_bits(self) -> int:
+        """Stored bits."""
+        return sum(self.block_bits)
+
+    def first(self, blocks: int) -> "SignStack":
+        """Return the stack of the first blocks."""
+        return SignStack(
+            shape=self.shape,
+            signs=self.signs[:blocks],
+            left=self.left[:blocks],
+            right=self.right[:blocks],
+        )
+
+    def block(self, number: int) -> Reals:
+        """Return the (outputs, inputs) matrix of a block."""
+        count = self.shape[0] * self.shape[1]
+        minus = np.unpackbits(self.signs[number], count=count).reshape(self.shape)
+        product = self.left[number].astype(np.float64) @ self.right[number].astype(np.float64)
+        return np.where(minus, -product, product)
+
+    def matrix(self) -> Reals:
+        """Return the (outputs, inputs) matrix."""
+        found = np.zeros(self.shape)
+        for number in range(len(self.signs)):
+            found += self.block(number)
+        return found
