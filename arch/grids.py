@@ -36,6 +36,23 @@ def has_terms(fmt: Format) -> bool:
     return bool((table.grid[table.valid] != 0).all())
 
 
+def plain_format(scheme: Scheme) -> Format | None:
+    """Return the one format of a scheme whose codes are a table's; None of any other."""
+    return scheme.formats[0] if scheme.coder_facts.plain and len(scheme.formats) == 1 else None
+
+
+def is_format(scheme: Scheme, name: str) -> bool:
+    """Return whether a scheme's codes are those of one format of this name."""
+    fmt = plain_format(scheme)
+    return fmt is not None and fmt.name == name
+
+
+def is_integer(scheme: Scheme, bits: int) -> bool:
+    """Return whether a scheme's values are consecutive integers of a width, times one step."""
+    fmt = plain_format(scheme)
+    return fmt is not None and steps_are_integers_of(fmt, bits)
+
+
 def grids(scheme: Scheme) -> list[tuple[Values, int]]:
     """Return the values that reach a multiplier, and the bits of their codes, by member."""
     bits = scheme.element_bits
@@ -70,6 +87,17 @@ def steps_are_integers_of(fmt: Format, bits: int) -> bool:
     values = _values(fmt)
     step = float(values[1] - values[0]) if values.size > 1 else 1.0
     return are_integers_of(values / step, bits)
+
+
+def least_integer_bits(values: Values, most: int) -> int:
+    """Return the least bits of integers that values are, times a power of two; ``most`` at most.
+
+    Examples
+    --------
+    >>> least_integer_bits(np.array([-6.0, -0.5, 0.0, 3.0]), 8)  # FP4 E2M1: -12 fits 5 bits
+    5
+    """
+    return next((bits for bits in range(1, most) if scaled_to(values, integers(bits))), most)
 
 
 def scaled_to(values: Values, port: Values) -> bool:

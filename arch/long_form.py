@@ -8,6 +8,7 @@ from math import prod
 
 from ..datatypes.base.errors import BitlatheError
 from .dataflow import FlowName
+from .formats import LayerFormats
 from .hierarchy import Axis, Hierarchy, Memory, Port
 from .level_checks import LANES
 from .level_costs import LevelCost, level_costs, word_bits
@@ -169,21 +170,28 @@ def _need(arch: Arch, level: Level, operand: str, flow: FlowName) -> int:
             f"goes on to {below.name!r}; give its ports, e.g. [{{read: 256}}, {{write: 256}}]"
         )
     apart = set(level.axes) | ({ROWS} if below is not None and ROWS in below.axes else set())
-    count = prod(
-        axis.size
-        for axis in axes_of(arch, flow)
-        if axis.name not in apart and INDEXES[operand] & set(axis.dims)
-    )
-    if operand == "output" and (below is None or level.bits is not None):
-        return count * (level.bits or arch.pe.record.partial_sum_bits)
+    sums = operand == "output" and (below is None or level.bits is not None)
     needs = []
     for _, formats in arch.variants:
         for layer in formats.layers:
+            count = prod(
+                axis.size
+                for axis in axes_of(_split_for(arch, layer), flow)
+                if axis.name not in apart and INDEXES[operand] & set(axis.dims)
+            )
+            if sums:
+                needs.append(count * (level.bits or arch.pe.record.partial_sum_bits))
+                continue
             streams = below is None and operand != "output"
             one = streams and arch.pe.record.skip_zero_terms
             clocks = arch.pe.record.step_clocks(layer.weight) if streams and not one else 1
             needs.append(math.ceil(Fraction(count * getattr(layer, operand).payload_bits, clocks)))
     return max(needs)
+
+
+def _split_for(arch: Arch, layer: LayerFormats) -> Arch:
+    """Return a chip as it is for a kind of layer, of one that may be split for another."""
+    return arch.split_for(arch.unsplit.pe.record.split(layer.weight, layer.input))
 
 
 def check_feeds(arch: Arch) -> None:

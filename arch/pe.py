@@ -26,7 +26,8 @@ its zero point is a signed integer of one bit more. Scales (other than the integ
 scales of the bit-serial PE) are applied to sums and bind nothing here. An operand of stated bits
 alone has no format to refuse.
 
-A new kind is a record and a section here, and its arithmetic in `sim.pe`.
+A new kind is a record and a section here (integer MACs: in `pe_integer`), and its arithmetic in
+`sim.pe`.
 """
 
 from __future__ import annotations
@@ -38,23 +39,34 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from ..datatypes.base.errors import BitlatheError
-from ..datatypes.formats.format import Format
 from ..datatypes.schemes.scheme import Scheme
 from .formats import Operand
-from .grids import (
-    are_integers_of,
-    grids,
-    has_terms,
-    integers,
-    odd_and_largest,
-    on_port,
-    scaled_to,
-    steps_are_integers_of,
-)
+from .grids import grids, has_terms, is_format, is_integer, on_port
 from .numerics import ALIGNED, Numerics, PENumerics
 from .pe_base import PEKind, PESection, SkipSync, SkipWeights, check_name, check_range
+from .pe_integer import AntPE, AntSection, IntMacPE, IntMacSection, OlivePE, OliveSection
 
-Overflow = Literal["wrap", "saturate"]
+__all__ = [
+    "BIT_SERIAL_ACTIVATIONS",
+    "FLOAT_BITS",
+    "PE",
+    "PE_KEYS",
+    "PE_KINDS",
+    "SECTIONS",
+    "WEIGHT_PORTS",
+    "AntPE",
+    "AntSection",
+    "BitSerialPE",
+    "BitSerialSection",
+    "FpMacPE",
+    "FpMacSection",
+    "IntMacPE",
+    "IntMacSection",
+    "LutPE",
+    "LutSection",
+    "OlivePE",
+    "OliveSection",
+]
 
 BIT_SERIAL_ACTIVATIONS = ("fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "int8")
 # bits of the formats that a floating-point MAC adds in, or reads on its ports
@@ -69,21 +81,6 @@ FLOAT_BITS = {
     "fp4_e2m1": 4,
 }
 WEIGHT_PORTS = (*FLOAT_BITS, "int8", "int4")
-
-
-def _plain_format(scheme: Scheme) -> Format | None:
-    """Return the one format of a scheme whose codes are a table's; None of any other."""
-    return scheme.formats[0] if scheme.coder_facts.plain and len(scheme.formats) == 1 else None
-
-
-def _is_format(scheme: Scheme, name: str) -> bool:
-    fmt = _plain_format(scheme)
-    return fmt is not None and fmt.name == name
-
-
-def _is_integer(scheme: Scheme, bits: int) -> bool:
-    fmt = _plain_format(scheme)
-    return fmt is not None and steps_are_integers_of(fmt, bits)
 
 
 # -- bit-serial ----------------------------------------------------------------------------------
@@ -147,8 +144,8 @@ class BitSerialPE(PEKind):
     def takes_activation(self, scheme: Scheme) -> bool:
         """Return whether activations of a scheme are those of its port."""
         if self.activation == "int8":
-            return _is_integer(scheme, 8)
-        return _is_format(scheme, self.activation)
+            return is_integer(scheme, 8)
+        return is_format(scheme, self.activation)
 
 
 def _numerics(value: Any) -> Any:
@@ -189,182 +186,6 @@ class BitSerialSection(PESection):
         if "numerics" in given:
             given |= {"numerics": given["numerics"].record}
         return BitSerialPE(lanes=self.lanes, **given)
-
-
-# -- integer multiply-accumulate -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IntMacPE(PEKind):
-    """Integer multiply-accumulate, one product per lane and clock.
-
-    An exact tree adds the products of a clock; the accumulator takes their sum and saturates or
-    wraps at ``accumulator_bits``, once a clock. With ``split_bits`` the multiplier of a lane splits
-    into several for narrower operands, down to so many bits (`mapping.bitfusion`).
-    """
-
-    kind: ClassVar[str] = "int_mac"
-
-    lanes: int = 1
-    activation_bits: int = 8
-    weight_bits: int = 8
-    accumulator_bits: int = 32
-    overflow: Overflow = "saturate"
-    split_bits: int | None = None
-
-    def __post_init__(self) -> None:
-        check_range(
-            self,
-            lanes=(1, 64),
-            activation_bits=(2, 16),
-            weight_bits=(1, 16),
-            accumulator_bits=(4, 62),
-        )
-        if self.split_bits is not None:
-            check_range(self, split_bits=(1, min(self.activation_bits, self.weight_bits)))
-        check_name(self, "overflow", ("wrap", "saturate"))
-
-    @property
-    def partial_sum_bits(self) -> int:
-        """Bits of an unfinished sum."""
-        return self.accumulator_bits
-
-    @property
-    def mac(self) -> IntMacPE:
-        """The PE itself."""
-        return self
-
-    @property
-    def ports(self) -> dict[str, Any]:
-        """The keys that decide which formats it takes."""
-        return {"activation_bits": self.activation_bits, "weight_bits": self.weight_bits}
-
-    def takes_weight(self, scheme: Scheme) -> bool:
-        """Return whether weights of a scheme are integers of its port, times a power of two."""
-        port = integers(self.weight_bits)
-        return scheme.scales_per_group == 1 and all(scaled_to(v, port) for v, _ in grids(scheme))
-
-    def takes_activation(self, scheme: Scheme) -> bool:
-        """Return whether activations of a scheme are integers of its port."""
-        return _is_integer(scheme, self.activation_bits)
-
-
-class IntMacSection(PESection):
-    """The section of an integer multiply-accumulate, and of those with a decoder before it."""
-
-    made: ClassVar[type[PEKind]] = IntMacPE
-
-    kind: Literal["int_mac"] = Field(description="what a PE does with a weight")
-    activation_bits: int | None = Field(default=None, description="width of the activation port")
-    weight_bits: int | None = Field(default=None, description="width of the weight port")
-    accumulator_bits: int | None = Field(default=None, description="width of the accumulator")
-    overflow: Overflow | None = Field(
-        default=None, description="what the accumulator does beyond its width"
-    )
-    split_bits: int | None = Field(
-        default=None, description="a multiplier splits for narrower operands, down to so many bits"
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _DecodedMac(PEKind):
-    """A decoder in front of an integer MAC."""
-
-    mac: IntMacPE = field(default=IntMacPE(weight_bits=4))
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.mac, IntMacPE):
-            raise BitlatheError(f"{type(self).__name__}.mac: an IntMacPE, got {self.mac!r}")
-
-    @property
-    def lanes(self) -> int:
-        """Weights that it works on at once."""
-        return self.mac.lanes
-
-    @property
-    def partial_sum_bits(self) -> int:
-        """Bits of an unfinished sum."""
-        return self.mac.accumulator_bits
-
-    @property
-    def ports(self) -> dict[str, Any]:
-        """The keys that decide which formats it takes."""
-        return self.mac.ports
-
-    def value(self, key: str) -> Any:
-        """Return the value of a key of its section."""
-        return self.mac.value(key)
-
-    def takes_activation(self, scheme: Scheme) -> bool:
-        """Return whether activations of a scheme are integers of the MAC's port."""
-        return self.mac.takes_activation(scheme)
-
-
-class _DecodedMacSection(PESection):
-    """The section of a decoder in front of an integer MAC of 4-bit weights."""
-
-    activation_bits: int | None = Field(default=None, description="width of the activation port")
-    weight_bits: int | None = Field(default=None, description="width of the weight port")
-    accumulator_bits: int | None = Field(default=None, description="width of the accumulator")
-    overflow: Overflow | None = Field(
-        default=None, description="what the accumulator does beyond its width"
-    )
-
-    def record_of(self, given: dict[str, Any]) -> PEKind:
-        """Return the record, whose MAC takes weights of 4 bits unless others are named."""
-        mac = IntMacPE(**{"weight_bits": 4, **given, "lanes": self.lanes})
-        return self.made(mac=mac)  # type: ignore[call-arg]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AntPE(_DecodedMac):
-    """A flint decoder (mantissa and shift) in front of an integer MAC."""
-
-    kind: ClassVar[str] = "ant"
-
-    format: str = "flint4"
-
-    def takes_weight(self, scheme: Scheme) -> bool:
-        """Return whether weights are a mantissa of the MAC's width, shifted; products fit."""
-        if not scheme.coder_facts.alone:
-            return False
-        return all(self._shifts_to(*odd_and_largest(values)) for values, _ in grids(scheme))
-
-    def _shifts_to(self, odd: int, largest: int) -> bool:
-        mac = self.mac
-        fits = mac.activation_bits + largest.bit_length() <= mac.accumulator_bits
-        return odd < 1 << (mac.weight_bits - 1) and fits
-
-
-class AntSection(_DecodedMacSection):
-    """The section of an ANT PE."""
-
-    made: ClassVar[type[PEKind]] = AntPE
-
-    kind: Literal["ant"] = Field(description="what a PE does with a weight")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OlivePE(_DecodedMac):
-    """An outlier-victim pair decoder in front of an integer MAC."""
-
-    kind: ClassVar[str] = "olive"
-
-    def takes_weight(self, scheme: Scheme) -> bool:
-        """Return whether weights are pairs, or plain integers, of the MAC's width."""
-        if scheme.coder_facts.pairs:
-            return scheme.element_bits <= self.mac.weight_bits
-        return scheme.scales_per_group == 1 and all(
-            are_integers_of(values, self.mac.weight_bits) for values, _ in grids(scheme)
-        )
-
-
-class OliveSection(_DecodedMacSection):
-    """The section of an OliVe PE."""
-
-    made: ClassVar[type[PEKind]] = OlivePE
-
-    kind: Literal["olive"] = Field(description="what a PE does with a weight")
 
 
 # -- floating-point multiply-accumulate ----------------------------------------------------------
@@ -422,7 +243,7 @@ class FpMacPE(PEKind):
 
     def takes_activation(self, scheme: Scheme) -> bool:
         """Return whether activations of a scheme are those of its port."""
-        return _is_format(scheme, self.activation)
+        return is_format(scheme, self.activation)
 
 
 class FpMacSection(PESection):
@@ -498,7 +319,7 @@ class LutPE(PEKind):
 
     def takes_activation(self, scheme: Scheme) -> bool:
         """Return whether activations of a scheme are FP16."""
-        return _is_format(scheme, "fp16")
+        return is_format(scheme, "fp16")
 
 
 class LutSection(PESection):

@@ -24,6 +24,10 @@ from .formats import Operand
 
 SkipSync = Literal["lane", "row", "column", "array"]
 SkipWeights = Literal["gaussian", "student_t"]
+SplitOver = Literal["lanes", "axes"]
+"""Multipliers that a PE splits into add up in one sum, or lengthen the array's sides."""
+Split = tuple[int, int]
+"""Multipliers side by side in place of one: along weights, and along activations."""
 
 
 class PEKind(ABC):
@@ -35,6 +39,8 @@ class PEKind(ABC):
         Its name in architecture files.
     serial : bool
         Whether a chunk of weights takes a clock a term, and a scale a clock a bit.
+    decodes : bool
+        Whether weights pass decoders at the border of the array.
     pipeline_cycles : int
         Clocks from operands to their sum.
     table_additions : int
@@ -47,6 +53,7 @@ class PEKind(ABC):
 
     kind: ClassVar[str]
     serial: ClassVar[bool] = False
+    decodes: ClassVar[bool] = False
     pipeline_cycles: ClassVar[int] = 1  # a MAC with a registered result
     skip_zero_terms: bool = False
     skip_sync: SkipSync = "array"
@@ -83,6 +90,15 @@ class PEKind(ABC):
     def step_clocks(self, weight: Operand) -> int:
         """Return the clocks of one chunk of weights: terms, or bit planes, or one."""
         return 1
+
+    @property
+    def split_over(self) -> SplitOver:
+        """What the parts of a multiplier that splits lie along (`pe.IntMacPE`)."""
+        return "lanes"
+
+    def split(self, weight: Operand, activation: Operand) -> Split:
+        """Return the multipliers side by side in place of one: along weights, and activations."""
+        return 1, 1
 
     def value(self, key: str) -> Any:
         """Return the value of a key of its section."""
@@ -166,6 +182,9 @@ class PESection(Record):
     table_addition_pj: NonNegative | None = Field(
         default=None, description="kind lut: energy of one addition that fills a look-up table"
     )
+    decoder_um2: NonNegative | None = Field(
+        default=None, description="kinds ant and olive: area of a decoder of weights at the border"
+    )
     unpriced: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
         default=(), description="keys that are taken though the component was not made for them"
     )
@@ -202,6 +221,8 @@ class PESection(Record):
             raise ValueError(re.sub(r"^\w+\.", "", str(err))) from None
         if self.table_addition_pj is not None and not record.table_additions:
             raise ValueError("table_addition_pj is a key of kind 'lut'; leave it out")
+        if self.decoder_um2 is not None and not record.decodes:
+            raise ValueError("decoder_um2 is a key of kinds 'ant' and 'olive'; leave it out")
         if self.component is not None:
             pe_component(self.component)
         elif self.energy_pj is None or self.area_um2 is None:

@@ -15,6 +15,7 @@ from .formats import Formats, LayerFormats
 from .memories import BufferName
 from .parts import Array
 from .pe_base import PEKind
+from .splitting import split_array
 
 
 def _elements(array: Array) -> tuple[tuple[int, bool], tuple[int, bool]]:
@@ -35,13 +36,20 @@ def needs_bits_per_clock(
     Where zero terms are skipped a step may take a single clock.
     """
     clocks = 1 if pe.skip_zero_terms else pe.step_clocks(formats.weight)
+    lanes, array = split_array(pe, array, formats)
     weight, inputs = (
-        Fraction(count * pe.lanes * operand.payload_bits, 1 if still else clocks)
+        Fraction(count * lanes * operand.payload_bits, 1 if still else clocks)
         for (count, still), operand in zip(
             _elements(array), (formats.weight, formats.input), strict=True
         )
     )
     return weight, inputs
+
+
+def weights_at_once(pe: PEKind, array: Array, formats: LayerFormats) -> int:
+    """Return the weights that enter the array in one clock, those of all lanes."""
+    lanes, array = split_array(pe, array, formats)
+    return lanes * _elements(array)[0][0]
 
 
 def widest(buffer: BufferName, pe: PEKind, variants: Iterable[tuple[Array, Formats]]) -> int:
@@ -54,7 +62,8 @@ def widest(buffer: BufferName, pe: PEKind, variants: Iterable[tuple[Array, Forma
     for array, formats in variants:
         for layer in formats.layers:
             weight, inputs = needs_bits_per_clock(pe, array, layer)
-            outputs = Fraction(array.columns * layer.output.payload_bits)
+            columns = split_array(pe, array, layer)[1].columns
+            outputs = Fraction(columns * layer.output.payload_bits)
             needs.append(
                 {"weight": weight, "shared": weight + inputs, "output": outputs}.get(buffer, inputs)
             )

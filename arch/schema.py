@@ -25,8 +25,9 @@ from .levels import LevelsField
 from .memories import Buffer, BufferName, Buffers, Dram, OperandName
 from .parts import Accounting, Array, Cores, Execution, Technology
 from .pe import PE
-from .pe_base import PESection
+from .pe_base import PESection, Split
 from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM, check_priced, takers
+from .splitting import WHOLE, check_one_side, sides, split_array
 from .sram import Macro, SramCost, least_banks, sram_cost
 from .supports import refusal
 from .vector import Lane, VectorUnit
@@ -45,7 +46,7 @@ __all__ = [
 
 
 SPLITTING = ("bitfusion", "ant-os", "ant-ws")
-"""The mappers that count what PEs with ``split_bits`` do (`mapping.bitfusion`)."""
+"""The rules of the BitFusion and ANT studies, which split multipliers (`mapping.bitfusion`)."""
 MapperName = Literal["whole-buffer", "hpca25-whole-buffer", "bitfusion", "ant-os", "ant-ws"]
 
 
@@ -97,6 +98,7 @@ class Arch(Record):
     )
     _whole: Arch | None = PrivateAttr(default=None)
     _built_for: tuple[Formats, ...] = PrivateAttr(default=())
+    _unsplit: Arch | None = PrivateAttr(default=None)
     _settings: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property
@@ -165,8 +167,13 @@ class Arch(Record):
         if not isinstance(given, str):
             return given
         if buffer == "accumulator":
-            columns = max(array.columns for array, _ in self.variants)
-            return columns * self.pe.record.partial_sum_bits
+            pe = self.unsplit.pe.record
+            columns = max(
+                split_array(pe, array, layer)[1].columns
+                for array, formats in self.variants
+                for layer in formats.layers
+            )
+            return columns * pe.partial_sum_bits
         if self.published_accounting:
             fraction = self.accounting.serial_port_fraction
             return ports.published(buffer, self.pe.record, self.array, self.formats, fraction)
@@ -174,7 +181,7 @@ class Arch(Record):
 
     def widest_port(self, buffer: BufferName) -> int:
         """Return the bits that serve every step of all that the chip runs (`arch.ports`)."""
-        return ports.widest(buffer, self.pe.record, self._port_needs)
+        return ports.widest(buffer, self.unsplit.pe.record, self._port_needs)
 
     def built_as(self, other: Arch) -> Arch:
         """Return this chip with ports that also serve the formats of another: the same silicon.
@@ -205,6 +212,38 @@ class Arch(Record):
         chip = self.model_copy()
         chip._whole = whole._whole or whole
         return chip
+
+    def split_for(self, split: Split) -> Arch:
+        """Return this chip as it runs a kind of layer for which its multipliers split.
+
+        Area, leakage and ports stay those of the chip; parts of a PE that are PEs of their own
+        share its energy.
+
+        Parameters
+        ----------
+        split : (int, int)
+            Multipliers in place of one, along weights and along activations.
+        """
+        built = self.unsplit
+        if split == WHOLE:
+            return built
+        pe, array = built.pe, built.array
+        lanes, rows, columns = sides(pe.record, array, split)
+        parts = rows * columns // (array.rows * array.columns)
+        shared = {"lanes": lanes, "energy_pj": pe.clock_energy_pj / parts}
+        longer = {"rows": rows, "columns": columns}
+        changed = {
+            "pe": pe.model_copy(update=shared),
+            "array": array.model_copy(update=longer),
+        }
+        chip = built.model_copy(update=changed).resolved_from(built)
+        chip._unsplit = built
+        return chip
+
+    @property
+    def unsplit(self) -> Arch:
+        """The chip as it was built: no multiplier is split (`split_for`)."""
+        return self._unsplit or self
 
     def macro(self, buffer: BufferName) -> Macro:
         """Return the kind of SRAM bank that a buffer is made of."""
@@ -270,6 +309,21 @@ class Arch(Record):
         bits = sum(registers.values())
         scale = (self.technology.node_nm / REGISTER_NODE_NM) ** 2
         return self.pe.cell_area_um2 + bits * REGISTER_BIT_UM2 * scale
+
+    @property
+    def decoders(self) -> int:
+        """Decoders of weights at the border: one for each that enters the array in a clock."""
+        pe = self.unsplit.pe.record
+        return self.cores.size * max(
+            ports.weights_at_once(pe, array, layer)
+            for array, formats in self.variants
+            for layer in formats.layers
+        )
+
+    @property
+    def decoder_area_um2(self) -> float:
+        """Area of all decoders of weights; 0 where none is stated."""
+        return self.decoders * self.pe.decoder_um2 if self.pe.decoder_um2 else 0.0
 
     @property
     def pe_leakage_mw(self) -> float:
@@ -416,17 +470,13 @@ def _check_pe_in_array(arch: Arch) -> None:
     for key in ("double_buffered_operand", "drain_register"):
         if tile and not getattr(pe, key):
             raise ValueError(f"pe.{key}: of systolic arrays; use array.kind: systolic")
-    if getattr(pe, "split_bits", None) is not None:
-        if arch.mapper not in SPLITTING:
-            raise ValueError(
-                f"pe.split_bits: only the mappers {', '.join(SPLITTING)} count multipliers that "
-                "split; give one of them as mapper"
-            )
-        if not pe.own_costs and "split_bits" not in pe.unpriced:
-            raise ValueError(
-                "pe.split_bits: no component has a multiplier that splits; give energy_pj and "
-                "area_um2 of your own PE, or name it in pe.unpriced"
-            )
+    splits = getattr(pe, "split_bits", None) is not None
+    if splits and not pe.own_costs and "split_bits" not in pe.unpriced:
+        raise ValueError(
+            "pe.split_bits: no component has a multiplier that splits; give energy_pj and "
+            "area_um2 of your own PE, or name it in pe.unpriced"
+        )
+    check_one_side(pe.record, arch.array)
     kept, buffer = arch.array.accumulator_buffer, arch.buffers.accumulator
     if kept and buffer is None:
         raise ValueError(

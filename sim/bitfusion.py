@@ -13,7 +13,7 @@ from .chip import Chip
 from .layer_bits import LayerBits
 from .run import LayerRun, with_total
 
-_OTHER = "mapper 'search', on a chip without pe.split_bits"
+_OTHER = "mapper 'search'"
 
 
 def square_layer(gemm: Gemm, bits: LayerBits, *, first: bool = False) -> SquareLayer:

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
 from ..arch.dataflow import Dataflow
 from ..arch.hierarchies import hierarchies_of
 from ..arch.hierarchy import Hierarchy
-from ..arch.pe_base import PEKind
+from ..arch.pe_base import PEKind, Split
 from ..arch.schema import Arch, BufferName, OperandName
-from ..arch.silicon import PE_ARRAY, VECTOR_UNIT, areas_um2, leakages_mw
+from ..arch.silicon import VECTOR_UNIT, areas_um2, array_areas_um2, leakages_mw
+from ..arch.splitting import WHOLE
 from ..arch.sram import SramCost
 from ..arch.vector import VectorUnit
 from ..datatypes.base.errors import BitlatheError
@@ -68,15 +69,35 @@ class Sram:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chip:
-    """A resolved chip and its buffers; the rest follows, and is looked up once."""
+    """A resolved chip and its buffers; the rest follows, and is looked up once.
+
+    ``built`` is the whole chip, of one whose multipliers are split for a kind of layer.
+    """
 
     arch: Arch
     sram: Mapping[BufferName, Sram]
+    built: "Chip | None" = None
 
     @classmethod
     def of(cls, arch: Arch) -> "Chip":
         """Look up the buffers of a chip that is resolved for a phase and model."""
         return cls(arch=arch, sram={name: Sram.of(arch, name) for name in arch.buffers.priced})
+
+    def split_for(self, split: Split) -> "Chip":
+        """Return the chip as it runs layers for which its multipliers split (`Arch.split_for`).
+
+        Its buffers, area and leakage stay as they are.
+        """
+        whole = self.built or self
+        if split == WHOLE:
+            return whole
+        if split not in whole._split:
+            whole._split[split] = replace(whole, arch=whole.arch.split_for(split), built=whole)
+        return whole._split[split]
+
+    @cached_property
+    def _split(self) -> dict[Split, "Chip"]:
+        return {}
 
     @cached_property
     def flow(self) -> Dataflow:
@@ -154,6 +175,8 @@ class Chip:
     @cached_property
     def leakage_mw(self) -> float:
         """Leakage of all memories, PEs and the vector unit."""
+        if self.built is not None:
+            return self.built.leakage_mw
         if self.arch.memories:
             return math.fsum(leakages_mw(self.arch).values())
         buffers = math.fsum(buffer.cost.leakage_mw for buffer in self.sram.values())
@@ -165,9 +188,11 @@ class Chip:
 
         As `arch.silicon` has it, of buffers that were looked up already.
         """
+        if self.built is not None:
+            return self.built.area_um2
         if self.arch.memories:
             return with_total(areas_um2(self.arch))
-        parts = {PE_ARRAY: self.arch.pes * self.arch.pe_area_um2}
+        parts = array_areas_um2(self.arch)
         parts |= {f"{name}_buffer": buffer.cost.area_um2 for name, buffer in self.sram.items()}
         unit = {VECTOR_UNIT: self.arch.vector_area_um2} if self.arch.vector_unit else {}
         return with_total({**parts, **unit})

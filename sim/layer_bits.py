@@ -6,7 +6,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from ..arch.formats import LayerFormats
+from ..arch.pe_base import Split
 from ..arch.schema import Arch, OperandName
+from ..arch.splitting import WHOLE
 from ..datatypes.base.numbers import ceil_div
 from ..workloads.gemm import Gemm
 
@@ -28,7 +30,8 @@ class LayerBits:
     ``weight_code``, ``input_code`` and ``output_code`` are the bits of an element's code alone,
     which a step reads, or a row of results writes; the rest (scales, zero points, selectors of
     each group) is read once a group. None: all of the stored bits are code. ``input_group`` inputs
-    along K share a scale (0: all of K).
+    along K share a scale (0: all of K). ``split`` says into how many a multiplier splits for these
+    operands, along weights and along inputs.
     """
 
     weight: Fraction
@@ -43,6 +46,7 @@ class LayerBits:
     input_code: Fraction | None = None
     output_code: Fraction | None = None
     input_group: int = 0
+    split: Split = WHOLE
 
     @classmethod
     def of(
@@ -87,6 +91,7 @@ class LayerBits:
             input_code=formats.input.code_bits,
             output_code=code,
             input_group=formats.input.scale_group,
+            split=pe.split(formats.weight, formats.input),
         )
 
     def chunk_sizes(self, k: int, lanes: int) -> dict[int, int]:

@@ -324,7 +324,7 @@ def lay_out(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = N
     BitlatheError
         Half a buffer is too small for a single group of a block.
     """
-    mapper = rule_of(chip.arch, mapper)
+    chip, mapper = chip.split_for(bits.split), rule_of(chip.arch, mapper)
     pooled = "hpca25-whole-buffer" in (mapper, chip.arch.mapper)
     traffic = replace(
         _least_traffic(chip, gemm, bits, mapper, kept, pooled=pooled),

@@ -1,7 +1,7 @@
 """A layer on a chip, to be mapped: a product, or a layer of a model, as a simulation runs it."""
 
 from ..arch import Arch, resolve
-from ..arch.schema import SPLITTING, check_supported
+from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..mapping.mapped import Asked
 from ..mapping.nest import Loops
@@ -69,12 +69,7 @@ def product_on(arch: Arch, m: int, n: int, k: int, phase: str = "prefill") -> As
 
 
 def _asked(arch: Arch, gemm: Gemm, bits: LayerBits) -> Asked:
-    if arch.mapper in SPLITTING:
-        raise BitlatheError(
-            f"chip {arch.name!r}: pe.split_bits splits multipliers for narrow operands, which a "
-            f"loop nest does not describe; simulate it with mapper {arch.mapper!r}."
-        )
-    chip = Chip.of(arch)
+    chip = Chip.of(arch).split_for(bits.split)
     return Asked(
         layer=Loops.of(gemm),
         bits=nest_bits(chip, gemm, bits),

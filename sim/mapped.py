@@ -168,6 +168,7 @@ def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part
     BitlatheError
         A chip without a hierarchy of memories, or one in which no mapping fits.
     """
+    chip = chip.split_for(bits.split)
     rule, stored = NEST_MAPPERS[mapper], nest_bits(chip, gemm, bits)
     ways = [
         tuple(_part(loops, stored, hierarchy, rule, times) for loops, times in way)

@@ -18,8 +18,6 @@ def why_no_search(arch: Arch) -> str | None:
         return "execution.keep_outputs keeps results on the chip between layers"
     if arch.execution.overlap_layers:
         return "execution.overlap_layers lets layers run beside each other"
-    if arch.mapper in SPLITTING:
-        return "pe.split_bits splits multipliers for narrow operands"
     if arch.array.timing == "scalesim":
         return "array.timing scalesim counts clocks as SCALE-Sim does"
     return None
@@ -44,15 +42,9 @@ def mapper_for(arch: Arch, mapper: str) -> str:
     if mapper == AUTO:
         return arch.mapper or ("whole-buffer" if reason else "search")
     if mapper in NEST_MAPPERS and reason:
-        keys = "pe.split_bits and mapper" if arch.mapper in SPLITTING else "the key"
         raise BitlatheError(
             f"mapper {mapper!r}: {reason}, which a mapping does not describe; use mapper "
-            f"{arch.mapper or 'whole-buffer'!r} or take {keys} out of the chip."
-        )
-    if arch.mapper in SPLITTING and mapper in RULES:
-        raise BitlatheError(
-            f"mapper {mapper!r}: the chip's PEs split their multipliers, which this rule does not "
-            f"count; use mapper {arch.mapper!r}."
+            f"{arch.mapper or 'whole-buffer'!r} or take the key out of the chip."
         )
     return rule_of(arch, mapper)
 

@@ -82,7 +82,7 @@ class Rung:
 
     def _mapped(self, chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, count: int) -> LayerRun:
         """Return a layer under the mapping of its mapper, or of those beside it, that is best."""
-        time_of_nest = self.time_of_nest()
+        time_of_nest, chip = self.time_of_nest(), chip.split_for(bits.split)
         runs = (
             mapped_run(chip, gemm, parts_of(chip, gemm, bits, name), time_of_nest, count=count)
             for name in (mapper, *self.also.get(mapper, ()))

@@ -53,7 +53,7 @@ class Machine:
         ------
         BitlatheError
             A chip without buffers ``weight``, ``input`` and ``output``, whose PE is not
-            ``int_mac``, whose DRAM does not move whole bits in a clock.
+            ``int_mac``, whose DRAM does not move whole bits in a clock, or has latency or bursts.
         """
         given = arch.buffers.names if arch.buffers.given else ()
         if given != _BUFFERS:
@@ -70,6 +70,12 @@ class Machine:
             raise BitlatheError(
                 f"chip {arch.name!r}: dram moves {float(arch.dram_bits_per_clock):g} bits a clock; "
                 "this mapper takes whole bits: give dram.bits_per_clock."
+            )
+        if arch.dram_latency_cycles or arch.dram.burst_bits is not None:
+            raise BitlatheError(
+                f"chip {arch.name!r}: dram has a latency of {arch.dram_latency_cycles} clocks and "
+                f"bursts of {arch.dram.burst_bits or 1} bits, and this mapper counts neither: give "
+                "dram.latency_cycles: 0 and leave dram.burst_bits out, or use mapper 'search'."
             )
         record = arch.pe.record
         most = max(record.value("activation_bits"), record.value("weight_bits"))

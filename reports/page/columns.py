@@ -30,6 +30,7 @@ _ENERGY = {
 _AREA = {
     "total": "area",
     "pe_array": "area, PE array",
+    "decoders": "area, decoders",
     "weight_buffer": "area, weight buffer",
     "io_buffer": "area, input and output buffer",
 }

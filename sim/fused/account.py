@@ -65,6 +65,7 @@ def group_run(
         runs[second] += many * chain.instances
     cost = cost_of(chain, found.tiling, near, asked, kept_walk)
     nests = [(replace(parts[each], times=many), times[each]) for each, many in runs.items()]
+    chip = chip.split_for(bits[group.out].split)
     return _layer_run(chip, group, fused, cost, bits, nests)
 
 

@@ -120,6 +120,10 @@ def best_of(chip: Chip, group: Group, bits: Bits, objective: Objective) -> Fused
     objective : {"cycles", "energy", "edp"}
         What is least.
     """
+    if len({bits[gemm].split for gemm in group.gemms}) > 1:
+        into = " and ".join(gemm.name for gemm in group.into)
+        return f"multipliers split otherwise for {group.out.name} than for {into}."
+    chip = chip.split_for(bits[group.out].split)
     lanes, found, reasons = lanes_of(chip), list[Fused](), list[str]()
     for hierarchy in chip.hierarchies:
         reason = why_not(hierarchy)

@@ -2,6 +2,7 @@
 
 from ...arch.pe import AntPE, IntMacPE, OlivePE
 from ..pe.mac import flint_decode
+from .int_mac import check_whole
 from .stimulus import flint_bits
 from .verilog import Design, Event, Port, library_modules
 
@@ -91,6 +92,7 @@ endmodule
 
 
 def _design(mac: IntMacPE, modules: dict[str, str], code_bits: int, partners: bool) -> Design:
+    check_whole(mac)
     codes = [Port(name="codes", bits=mac.lanes * code_bits)]
     if partners:
         codes.append(Port(name="partners", bits=mac.lanes * code_bits))

@@ -5,6 +5,21 @@ from ...datatypes.base.errors import BitlatheError
 from .verilog import Design, Event, Port, library, with_parameters
 
 
+def check_whole(pe: IntMacPE) -> None:
+    """Check that the multipliers of an integer MAC do not split.
+
+    Raises
+    ------
+    BitlatheError
+        They do, for narrower operands.
+    """
+    if pe.split_bits is not None:
+        raise BitlatheError(
+            f"pe.split_bits: no hardware is generated for multipliers that split down to "
+            f"{pe.split_bits} bits; leave the key out for one product a lane and clock"
+        )
+
+
 def int_mac_design(pe: IntMacPE) -> Design:
     """Return the Verilog of an integer MAC.
 
@@ -13,11 +28,7 @@ def int_mac_design(pe: IntMacPE) -> Design:
     BitlatheError
         Its multipliers split for narrower operands.
     """
-    if pe.split_bits is not None:
-        raise BitlatheError(
-            f"pe.split_bits: no hardware is generated for multipliers that split down to "
-            f"{pe.split_bits} bits; leave the key out for one product a lane and clock"
-        )
+    check_whole(pe)
     parameters = {
         "LANES": pe.lanes,
         "ACTIVATION_BITS": pe.activation_bits,

@@ -13,7 +13,8 @@ BITMOD = (CHIPS / "bitmod.yaml").read_text()
 
 
 def test_shipped_chips() -> None:
-    expected = {"fp16", "ant", "olive", "bitmod", "hpca25/fp16", "hpca25/ant", "hpca25/olive"}
+    expected = {"fp16", "ant", "olive", "ant-fp16", "olive-fp16", "bitmod"}
+    expected |= {f"hpca25/{name}" for name in ("fp16", "ant", "olive")}
     assert expected | {"hpca25/bitmod-lossless", "hpca25/bitmod-lossy"} <= set(arch_names())
 
 
@@ -33,7 +34,7 @@ def test_names_forgive_case_and_underscores() -> None:
 
 def test_corrected_arrays_have_equal_area() -> None:
     areas = []
-    for name in ("fp16", "ant", "olive", "bitmod"):
+    for name in ("fp16", "ant", "olive", "ant-fp16", "olive-fp16", "bitmod"):
         for phase in ("prefill", "decode"):
             chip = resolve(load_arch(name), phase=phase, model="phi-2")
             areas.append(chip.array.rows * chip.array.columns * chip.pe.cell_area_um2)

@@ -35,10 +35,13 @@ def ports(chip: Arch) -> dict[str, int]:
     [
         # decode, 50 rows of 16 bits; prefill, 25 columns of 16 bits
         ("fp16", 50 * 16, 25 * 16),
+        # decode, 122 rows of INT8, or 244 of 4 bits; prefill, 49 columns of INT8
+        ("ant", 122 * 8, 49 * 8),
+        ("olive", 244 * 4, 49 * 8),
         # decode, 75 rows of INT8 keys and values (4-bit weights need half); prefill, 30 columns
-        ("ant", 75 * 8, 30 * 16),
+        ("ant-fp16", 75 * 8, 30 * 16),
         # decode, 70 rows of INT8 keys and values; prefill, 35 columns
-        ("olive", 70 * 8, 35 * 16),
+        ("olive-fp16", 70 * 8, 35 * 16),
         # decode, 64 rows of 4 lanes: INT8 in 4 clocks as FP4 in 2; prefill, 32 columns x 4 in 2
         ("bitmod", 64 * 4 * 8 // 4, 32 * 4 * 16 // 2),
         # INT6 in 3 clocks: 64 x 4 x 6 / 3; inputs 2048 bits over 3 clocks, rounded up
@@ -52,7 +55,7 @@ def test_widths_of_the_shipped_chips(name: str, weight: int, io: int) -> None:
 def test_olive_s_attention_does_not_come_out_of_a_port_for_its_weights() -> None:
     """16-bit keys and values on 34 rows are 544 bits a step, four times what 4-bit weights take."""
     own = {"pe.weight": "fp16", **COST, "array.rows": 34, "array.columns": 35}
-    chip = load_arch("olive", {**own, "formats.attention.weight": "fp16"})
+    chip = load_arch("olive-fp16", {**own, "formats.attention.weight": "fp16"})
     assert chip.port_bits("weight") == 34 * 16 == 544
 
 

@@ -126,7 +126,7 @@ def test_a_component_of_another_kind_is_refused() -> None:
     assert "fp16_mac_tile" in said
 
 
-@pytest.mark.parametrize("chip", ["ant", "olive"])
+@pytest.mark.parametrize("chip", ["ant-fp16", "olive-fp16"])
 def test_fp16_products_need_a_multiplier_for_them(chip: str) -> None:
     said = refused(chip, {"formats.attention.weight": "fp16"})
     assert said.startswith(
@@ -348,6 +348,8 @@ PRICED: dict[str, tuple[str, Any]] = {
     "memories.accumulator.ports.write": ("gemmini", [{"read": 512}, {"write": 1024}]),
     "memories.accumulator.ports.both": ("gemmini", [{"both": 512}]),
     "vector.lanes": ("bitmod", 128),
+    "pe.decoder_um2": ("ant", 20.0),
+    "pe.split_over": ("ant", "lanes"),
 }
 REFUSED: dict[str, tuple[str, Any]] = {
     "technology.clock_ghz": ("bitmod", 2.0),
@@ -365,7 +367,7 @@ REFUSED: dict[str, tuple[str, Any]] = {
     "pe.weight_bits": ("int8", 16),
     "pe.split_bits": ("int8", 2),
     "pe.accumulator_bits": ("int8", 48),
-    "pe.weight": ("ant", "fp16"),
+    "pe.weight": ("ant-fp16", "fp16"),
     "pe.accumulator": ("fp16", "fp32"),
     "pe.table": ("lut", "fp32"),
     "array.accumulator_buffer": ("ws", True),
@@ -407,6 +409,7 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bitmod": ("bitmod", {}),
     "fp16": ("fp16", {}),
     "ant": ("ant", {}),
+    "ant-fp16": ("ant-fp16", {}),
     "gemmini": ("gemmini-like", {}),
     "own": ("bitmod", COST),
     "plain": ("bitmod", {"technology": {"node_nm": 28, "clock_ghz": 1.0}}),

@@ -190,7 +190,7 @@ def test_the_smaller_the_budget_the_less_is_claimed() -> None:
     [
         ("bitmod", (2048, 4096, 4096), "cycles"),
         ("bitmod", (256, 4096, 4096), "edp"),
-        ("ant", (256, 4096, 4096), "edp"),
+        ("ant-fp16", (256, 4096, 4096), "edp"),
         ("int8", (256, 4096, 4096), "edp"),
         pytest.param("int8", (256, 4096, 4096), "energy", marks=pytest.mark.slow),
         pytest.param("bitmod", (256, 4096, 4096), "energy", marks=pytest.mark.slow),

@@ -274,6 +274,32 @@ def int_mac(activations, weights, bits: int, overflow: str, lanes: int = 1) -> i
     return total
 
 
+def small_product(a: int, w: int, a_bits: int, w_bits: int, size: int) -> int:
+    """A product from multipliers of ``size`` bits, operands as strings of two's complement bits."""
+
+    def pieces(value: int, bits: int) -> list[int]:
+        whole = -(-bits // size) * size
+        text = "".join(str((value >> i) & 1) for i in reversed(range(whole)))  # sign repeated
+        cut = [text[i : i + size] for i in range(0, whole, size)]
+        signed = int(cut[0], 2) - (2**size if cut[0][0] == "1" else 0)
+        return [int(each, 2) for each in reversed(cut[1:])] + [signed]
+
+    total = 0
+    for i, x in enumerate(pieces(a, a_bits)):
+        for j, y in enumerate(pieces(w, w_bits)):
+            assert max(abs(x), abs(y)) < 2**size
+            total += x * y * 2 ** (size * (i + j))
+    return total
+
+
+def split_mac(pairs, a_bits, w_bits, size, port, bits, overflow, lanes, adds_up) -> int:
+    """A PE of ``port`` x ``port`` bits that splits, its products in order, clock by clock."""
+    products = [small_product(a, w, a_bits, w_bits, size) for a, w in pairs]
+    side = [port // max(each, size) for each in (a_bits, w_bits)]
+    at_once = lanes * (side[0] * side[1] if adds_up else 1)
+    return int_mac(products, [1] * len(products), bits, overflow, at_once)
+
+
 def lut_sum(activations, entry: int, table: str):
     """One table entry, its sums rounded at every node of the tree."""
     parts = [Fraction(a) if entry >> i & 1 else -Fraction(a) for i, a in enumerate(activations)]

@@ -8,7 +8,6 @@ from bitlathe.arch import load_arch
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.bitfusion import RULES, Costs, Machine, SquareLayer, best_schedule
 from bitlathe.sim import simulate
-from bitlathe.sim.map_layer import product_on
 from bitlathe.workloads import Gemm
 from bitlathe.workloads.conv import conv_gemm
 from bitlathe.workloads.conv_shape import ConvShape
@@ -57,8 +56,7 @@ def test_shipped_models_run() -> None:
 
 def test_the_way_out_that_a_refusal_names_leads_out() -> None:
     tall = ConvShape(in_channels=3, out_channels=4, size=(9, 7), kernel=(3, 3))
-    plain = load_arch(CHIP, {"pe.split_bits": None, "mapper": None})
-    found = simulate(plain, [conv_gemm(tall, "t")], mapper="search", fidelity="analytic")
+    found = simulate(CHIP, [conv_gemm(tall, "t")], mapper="search", fidelity="analytic")
     assert found.layers[0].mapping is not None
 
 
@@ -70,26 +68,22 @@ def test_what_is_refused() -> None:
         ([conv_gemm(tall, "t")], CHIP, {}, "'t': output 7 x 5 is not square"),
         ([conv_gemm(wide, "w")], CHIP, {}, r"'w': dilation \(2, 2\)"),
         (layer, CHIP, {"fidelity": "cycle"}, "closed form: use fidelity 'analytic'"),
-        (
-            layer,
-            CHIP,
-            {"mapper": "search"},
-            r"use mapper 'bitfusion' or take pe.split_bits and mapper",
-        ),
-        (layer, CHIP, {"mapper": "whole-buffer"}, "use mapper 'bitfusion'"),
         (layer, "bitmod", {"mapper": "bitfusion"}, "gives weight, io; give it those three"),
         (layer, "tpu-like", {"mapper": "bitfusion"}, "gives memories"),
+        (
+            layer,
+            load_arch(CHIP, {"dram.burst_bits": 512}),
+            {},
+            "bursts of 512 bits, and this mapper",
+        ),
+        (layer, load_arch(CHIP, {"dram.latency_cycles": 9}), {}, "a latency of 9 clocks"),
         (layer, load_arch(CHIP, {"execution.overlap_layers": True}), {}, "overlap_layers"),
         (layer, load_arch(CHIP, {"buffers.weight.size_kib": 0.001}), {}, "'fc': the smallest tile"),
     ):
         with pytest.raises(BitlatheError, match=words):
             run(model, chip, **options)
-    with pytest.raises(BitlatheError, match=r"pe\.split_bits: only the mappers bitfusion, ant-os"):
-        load_arch(CHIP, {"mapper": None})
     with pytest.raises(BitlatheError, match=r"split_bits .* 1\.\.8"):
         load_arch(CHIP, {"pe.split_bits": 9})
-    with pytest.raises(BitlatheError, match=r"'isca18/bf-e': pe\.split_bits .* mapper 'bitfusion'"):
-        product_on(CHIP, 4, 4, 4)
     part = {"kind": "int_mac", "component": "int8_mac_45nm", "split_bits": 2}
     with pytest.raises(BitlatheError, match=r"pe\.split_bits: no component"):
         load_arch(CHIP, {"pe": part, "technology.clock_ghz": 0.25})

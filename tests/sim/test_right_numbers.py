@@ -239,7 +239,7 @@ def test_keys_and_values_are_written_as_they_are_read() -> None:
 @pytest.mark.parametrize("size_kib", [128, 256, 512])
 def test_slices_of_k_keep_the_double_buffer(size_kib: int) -> None:
     """DRAM binds decode; a weight buffer of 128 KiB took 1.85 times as long as it must."""
-    chip = load_arch("ant", {"buffers.weight.size_kib": size_kib})
+    chip = load_arch("ant-fp16", {"buffers.weight.size_kib": size_kib})
     run = simulate(chip, "llama-2-13b", "decode", 256)
     layer = layer_of(run, "up_proj")
     assert layer.dram_cycles <= layer.cycles <= 1.01 * layer.dram_cycles

@@ -15,7 +15,7 @@ from ...terminal import print_table
 from .layers import PRODUCTS_ALONE
 from .study import OWN, RULE
 
-CHIPS = (OWN, "ant", "olive", "fp16")
+CHIPS = (OWN, "ant-fp16", "olive-fp16", "fp16")
 PLACES = (("prefill", 1), ("decode", 64))
 Totals = dict[str, tuple[int, float]]
 

@@ -31,7 +31,7 @@ def table(out):
 
 @pytest.fixture
 def evaluator(tmp_path):
-    return load_evaluator(["bitmod", "ant"], ["opt-1.3b", "llama-2-7b"], tmp_path)
+    return load_evaluator(["bitmod", "ant-fp16"], ["opt-1.3b", "llama-2-7b"], tmp_path)
 
 
 def test_rows_equal_single_simulations(tmp_path):
@@ -80,7 +80,7 @@ def test_impossible_points_are_recorded_with_the_chips_own_words(tmp_path):
 
 def test_every_part_of_a_configuration_is_in_its_key(evaluator):
     others = [
-        replace(POINT, arch="ant"),
+        replace(POINT, arch="ant-fp16"),
         replace(POINT, model="llama-2-7b"),
         replace(POINT, phase="prefill"),
         replace(POINT, context=512),
@@ -116,13 +116,13 @@ def test_key_ignores_the_order_of_settings_and_the_words_of_a_chip(evaluator):
 
 def test_a_changed_component_invalidates_the_points_that_use_it(evaluator, monkeypatch):
     digests = sweep_evaluate.component_digests()
-    keys = {name: evaluator.key(replace(POINT, arch=name)) for name in ("bitmod", "ant")}
-    other_pe = replace(POINT, settings=(("pe.component", load_arch("ant").pe.component),))
+    keys = {name: evaluator.key(replace(POINT, arch=name)) for name in ("bitmod", "ant-fp16")}
+    other_pe = replace(POINT, settings=(("pe.component", load_arch("ant-fp16").pe.component),))
     key_other_pe = evaluator.key(other_pe)
-    changed = digests | {load_arch("ant").pe.component: "changed"}
+    changed = digests | {load_arch("ant-fp16").pe.component: "changed"}
     monkeypatch.setattr(sweep_evaluate, "component_digests", lambda: changed)
     assert evaluator.key(replace(POINT, arch="bitmod")) == keys["bitmod"]
-    assert evaluator.key(replace(POINT, arch="ant")) != keys["ant"]
+    assert evaluator.key(replace(POINT, arch="ant-fp16")) != keys["ant-fp16"]
     assert evaluator.key(other_pe) != key_other_pe
 
 

@@ -113,7 +113,7 @@ def test_a_prefill_of_2048_tokens_moves_little_beyond_the_floor() -> None:
 def test_kinds_of_layers_are_ratios_of_the_runs() -> None:
     rows = kind_rows(load_model("opt-125m"), 16, [("decode", 1)])
     one = {row["chip"]: row for row in rows if row["layers"] == "fc1"}
-    assert set(one) == {"bitmod", "ant", "olive", "fp16"}
+    assert set(one) == {"bitmod", "ant-fp16", "olive-fp16", "fp16"}
     clocks = {
         (chip, mapper): next(
             layer.cycles

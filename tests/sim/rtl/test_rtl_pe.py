@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bitlathe.arch.numerics import EXACT
-from bitlathe.arch.pe import BitSerialPE, IntMacPE, LutPE
+from bitlathe.arch.pe import BitSerialPE, IntMacPE, LutPE, OlivePE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.rtl.check import check_compiled, check_iverilog
 from bitlathe.sim.rtl.generate import pe_case, pe_design
@@ -53,3 +53,5 @@ def test_what_has_no_hardware_is_refused() -> None:
         pe_design(LutPE(), "bcq4")
     with pytest.raises(BitlatheError, match=r"pe\.split_bits: .* split down to 2 bits"):
         pe_design(IntMacPE(split_bits=2))
+    with pytest.raises(BitlatheError, match=r"pe\.split_bits: .* split down to 4 bits"):
+        pe_design(OlivePE(mac=IntMacPE(split_bits=4)), "olive4")

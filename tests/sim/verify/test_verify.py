@@ -104,7 +104,8 @@ def test_bad_places_and_chips_are_refused_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_what_is_written_passes_in_another_simulator(tmp_path: Path) -> None:
-    command = ["rtl", "--arch", "ant", "--rows", "40", "--out", str(tmp_path / "out"), "--json"]
+    out = ["--out", str(tmp_path / "out"), "--json"]
+    command = ["rtl", "--arch", "ant-fp16", "--rows", "40", *out]
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     (said,) = json.loads(done.output)
