@@ -5,6 +5,7 @@ from . import (  # noqa: F401  (their commands join the group)
     catalog,
     mapping,
     numbers,
+    quantize,
     reports,
     request,
     schema,

@@ -12,54 +12,6 @@ from .base import json_option, main
 
 
 @main.command()
-@click.argument("file", type=PATH)
-@click.option(
-    "--scheme",
-    "schemes",
-    multiple=True,
-    required=True,
-    help="A scheme, e.g. int4_asym@g128; repeatable.",
-)
-@click.option("--plot", type=PATH, help="Draw error against bits (.png).")
-@json_option
-def quantize(file: Path, schemes: tuple[str, ...], plot: Path | None, *, as_json: bool) -> None:
-    """Quantize the tensors of FILE: error and bits per scheme.
-
-    FILE is a .npy, .npz, .safetensors or .gguf file. --scheme may be given more than once: a table
-    has a row for each. See `bitlathe formats` for names, docs/datatypes.md for the grammar.
-
-    The format of a scheme may be the path of a YAML file: --scheme my.yaml@g64.
-    """
-    from dataclasses import asdict
-
-    from ..datatypes.schemes.scheme import Scheme
-    from ..datatypes.study.compare import compare, quantizable
-    from ..datatypes.weights.read import read_tensors
-
-    parsed = [Scheme.parse(scheme) for scheme in schemes]
-    tensors = read_tensors(file)
-    with progress_bar() as show:
-        results = [compare(tensors, [scheme]) for scheme in show(parsed, "schemes")]
-    if plot:
-        from ..reports.charts.formats import draw_error_against_bits
-
-        draw_error_against_bits([asdict(rows[-1]) for rows in results], plot)
-    flat = [asdict(row) for rows in results for row in rows]
-    if as_json:
-        print_json(flat)
-        return
-    print_table(flat, columns=[key for key in flat[0] if key != "term_error"])
-    for scheme, rows in zip(parsed, results, strict=True):
-        if error := rows[0].term_error:
-            click.echo(f"{scheme}: terms are of its values rounded, by up to {error:.4g}.")
-    if passed := [name for name, array in tensors.items() if not quantizable(array)]:
-        few = ", ".join(passed[:8]) + (", ..." if len(passed) > 8 else "")
-        click.echo(f"Passed over {len(passed)} (vectors, integers, empty): {few}")
-    if plot:
-        click.echo(str(plot))
-
-
-@main.command()
 @click.option("--model", required=True, help="smollm2-135m, minilm-l6, or a Hugging Face folder.")
 @click.option(
     "--scheme",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .base.errors import BitlatheError
+    from .checkpoints.checkpoint import quantize_checkpoint, read_checkpoint
+    from .checkpoints.rules import Rules
     from .formats.catalogue import names
     from .formats.constructors import (
         codebook,
@@ -29,12 +31,15 @@ _HOME = {
     "Format": "formats.format",
     "Mixture": "formats.format",
     "QuantizedTensor": "tensors.tensor",
+    "Rules": "checkpoints.rules",
     "Scheme": "schemes.scheme",
     "codebook": "formats.constructors",
     "float_format": "formats.constructors",
     "int_format": "formats.constructors",
     "load_format": "formats.files",
     "names": "formats.catalogue",
+    "quantize_checkpoint": "checkpoints.checkpoint",
+    "read_checkpoint": "checkpoints.checkpoint",
     "read_gguf": "tensors.gguf_file",
     "read_tensors": "weights.read",
     "sign_magnitude": "formats.constructors",
@@ -47,12 +52,15 @@ __all__ = [
     "Format",
     "Mixture",
     "QuantizedTensor",
+    "Rules",
     "Scheme",
     "codebook",
     "float_format",
     "int_format",
     "load_format",
     "names",
+    "quantize_checkpoint",
+    "read_checkpoint",
     "read_gguf",
     "read_tensors",
     "sign_magnitude",

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..tensors.packing import stored_bytes
 from .metrics import ErrorMetrics, ErrorSums, error_sums
 
 ALL = "all tensors"
+BY_NAME = "by name"
 # elements quantized at once: the memory taken beside the tensor does not grow with it
 BLOCK = 1 << 22
 
@@ -93,6 +94,43 @@ def compare(
     BitlatheError
         Raised if no tensor is left to quantize, or one cannot be; the message names it.
     """
+    chosen = _chosen(arrays, everything)
+    parsed = [Scheme.parse(s) for s in schemes]
+    return [row for s in parsed for row in _rows(chosen, dict.fromkeys(chosen, s), axis)]
+
+
+def compare_by_name(
+    arrays: Mapping[str, NDArray[Any]],
+    scheme_of: Callable[[str], Scheme | None],
+    axis: Axis = None,
+) -> list[Row]:
+    """Quantize every tensor in a scheme of its own.
+
+    Parameters
+    ----------
+    arrays : mapping of name to (...) array
+        Vectors, integers and empty arrays are passed over.
+    scheme_of : callable
+        The scheme of a tensor by its name; None passes over it.
+    axis : int, tuple of int or None
+
+    Returns
+    -------
+    list of Row
+        As `compare` returns them; the scheme of the totals is `BY_NAME` where there are several.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if no tensor is left to quantize, or one cannot be; the message names it.
+    """
+    schemes = {name: scheme for name in arrays if (scheme := scheme_of(name)) is not None}
+    chosen = _chosen({name: arrays[name] for name in schemes}, everything=False)
+    return _rows(chosen, schemes, axis)
+
+
+def _chosen(arrays: Mapping[str, NDArray[Any]], everything: bool) -> dict[str, NDArray[Any]]:
+    """Return the (...) arrays that are quantized; or refuse where none is."""
     chosen = {k: v for k, v in arrays.items() if everything or quantizable(v)}
     if not chosen:
         shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in list(arrays.items())[:5])
@@ -100,24 +138,26 @@ def compare(
             "no tensor to quantize: weights are floating-point arrays of two or more dimensions; "
             f"the file has {shapes or 'no tensors'}"
         )
-    return list(_rows(chosen, [Scheme.parse(s) for s in schemes], axis))
+    return chosen
 
 
-def _rows(arrays: Mapping[str, NDArray[Any]], schemes: list[Scheme], axis: Axis) -> Iterator[Row]:
-    for scheme in schemes:
-        rows: list[Row] = []
-        noise = signal = 0.0
-        bits = 0
-        for name, x in arrays.items():
-            sums = _measured(name, x, scheme, axis)
-            found, layout = sums.metrics(), Layout.of(x.shape, axis, scheme.granularity)
-            noise += found.relative_mse * sums.power if sums.power else 0.0
-            signal += sums.power
-            bits += scheme.total_bits(layout.columns, layout.rows)
-            rows.append(_row(name, scheme, layout, found))
-        yield from rows
-        if len(rows) > 1:
-            yield _total(scheme, rows, noise, signal, bits)
+def _rows(
+    arrays: Mapping[str, NDArray[Any]], schemes: Mapping[str, Scheme], axis: Axis
+) -> list[Row]:
+    rows: list[Row] = []
+    noise = signal = 0.0
+    bits = 0
+    for name, x in arrays.items():
+        scheme = schemes[name]
+        sums = _measured(name, x, scheme, axis)
+        found, layout = sums.metrics(), Layout.of(x.shape, axis, scheme.granularity)
+        noise += found.relative_mse * sums.power if sums.power else 0.0
+        signal += sums.power
+        bits += scheme.total_bits(layout.columns, layout.rows)
+        rows.append(_row(name, scheme, layout, found))
+    if len(rows) > 1:
+        rows.append(_total(rows, noise, signal, bits))
+    return rows
 
 
 def _measured(name: str, x: NDArray[Any], scheme: Scheme, axis: Axis) -> ErrorSums:
@@ -195,19 +235,21 @@ def _row(name: str, scheme: Scheme, layout: Layout, found: ErrorMetrics) -> Row:
     )
 
 
-def _total(scheme: Scheme, rows: list[Row], noise: float, signal: float, bits: int) -> Row:
+def _total(rows: list[Row], noise: float, signal: float, bits: int) -> Row:
+    first, alike = rows[0], len({r.scheme for r in rows}) == 1
     elements = sum(r.elements for r in rows)
     relative = noise / signal if signal else 0.0
     return Row(
         tensor=ALL,
-        scheme=str(scheme),
+        scheme=first.scheme if alike else BY_NAME,
         elements=elements,
         bits_per_element=bits / elements,
         nbytes=sum(r.nbytes for r in rows),
         relative_mse=relative,
         sqnr_db=float(-10 * np.log10(relative)) if relative else float("inf"),
         max_abs=max(r.max_abs for r in rows),
-        **_terms(scheme),
+        terms_per_weight=first.terms_per_weight if alike else None,
+        term_error=first.term_error if alike else None,
     )
 
 

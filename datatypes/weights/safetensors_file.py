@@ -1,12 +1,14 @@
-"""The reader of .safetensors: every byte belongs to exactly one tensor, or the file is refused.
+"""Reader and writer of .safetensors: every byte belongs to one tensor, or the file is refused.
 
 Layout: 8 bytes of header length, a JSON object (name -> dtype, shape, data_offsets), the data.
 The format asks for tensors without holes or overlap (github.com/huggingface/safetensors).
 """
 
+import json
 import math
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError, shown
-from ..base.files import open_file, shown_path
+from ..base.files import open_file, shown_path, writing
 from ..base.jsonfile import parse_json
 from ..formats.catalogue import single
 from .mapped import check_shape, mapped
@@ -35,7 +37,7 @@ _KINDS = {
     "U8": "u1",
     "BOOL": "?",
 }
-_FLOAT8 = {"F8_E4M3": "fp8_e4m3", "F8_E5M2": "fp8_e5m2"}
+_FLOAT8 = {"F8_E4M3": "fp8_e4m3", "F8_E5M2": "fp8_e5m2", "F8_E8M0": "e8m0"}
 HEADER_MAX = 32 << 20  # bytes: about 200,000 tensors
 
 
@@ -47,6 +49,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
     BitlatheError
         Raised if the file is missing or damaged, tensors overlap, or bytes belong to no tensor.
     """
+    header, facts, data = _opened(path)
+    tensors = {}
+    for name, entry in header.items():
+        where = f"{shown_path(path)}: tensor {shown(name)}"
+        tensors[name] = _tensor(*_entry(entry, where), data, where)
+    return tensors, facts
+
+
+def _opened(path: Path) -> tuple[dict[str, Any], dict[str, str], memoryview]:
+    """Return the table of a file's tensors, its facts, and its data, of which all is claimed."""
     place = shown_path(path)
     with open_file(path, "safetensors file") as file:
         header, base = _header(file, place)
@@ -55,13 +67,108 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str
     if not isinstance(facts, dict) or not all(isinstance(v, str) for v in facts.values()):
         raise BitlatheError(f"{place}: its __metadata__ is not a table of strings")
     spans: dict[str, tuple[int, int]] = {}
-    tensors = {}
     for name, entry in header.items():
         where = f"{place}: tensor {shown(name)}"
         kind, shape, spans[name] = _entry(entry, where)
-        tensors[name] = _tensor(kind, shape, spans[name], memoryview(data)[base:], where)
+        _check_size(kind, shape, spans[name], len(data) - base, where)
     _check_spans(spans, len(data) - base, place)
-    return tensors, facts
+    return header, facts, memoryview(data)[base:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A tensor as it lies in a file.
+
+    Attributes
+    ----------
+    kind : str
+        The format's name of its type, such as ``BF16``.
+    shape : tuple of int
+    data : bytes-like
+        Its elements in C order, little-endian.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its data."""
+        return memoryview(self.data).nbytes
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The elements; BF16 and FP8 widened to float32, exactly."""
+        whole = memoryview(self.data)
+        return _tensor(self.kind, self.shape, (0, whole.nbytes), whole, "a tensor")
+
+    @classmethod
+    def of(cls, array: NDArray[Any], kind: str = "") -> "Stored":
+        """Return a (...) array as it is written.
+
+        Parameters
+        ----------
+        array : (...) array
+        kind : str, optional
+            What its elements are the bits of; by default its own type.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if the format has no such type.
+        """
+        plain = np.ascontiguousarray(array)
+        wanted = plain.dtype.newbyteorder("<")
+        own = {np.dtype(v): k for k, v in _KINDS.items() if k != "BF16"}
+        found = kind or own.get(wanted, "")
+        if not found:
+            raise BitlatheError(f"safetensors has no type for {array.dtype}")
+        return cls(kind=found, shape=array.shape, data=plain.astype(wanted).tobytes())
+
+
+def read_stored(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+    """Return the tensors of a file as they lie in it, by name, and its facts.
+
+    Raises
+    ------
+    BitlatheError
+        See `read_safetensors`.
+    """
+    header, facts, data = _opened(path)
+    found = {}
+    for name, entry in header.items():
+        kind, shape, (start, stop) = _entry(entry, f"{shown_path(path)}: tensor {shown(name)}")
+        found[name] = Stored(kind=kind, shape=shape, data=data[start:stop])
+    return found, facts
+
+
+def write_stored(tensors: Mapping[str, Stored], facts: Mapping[str, str], path: Path) -> None:
+    """Write tensors into a safetensors file, those of wide elements first, so that all are aligned.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if it cannot be written.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(facts)} if facts else {}
+    at = 0
+    ordered = sorted(tensors.items(), key=lambda item: -_each(item[1].kind))
+    for name, tensor in ordered:
+        size = tensor.nbytes
+        header[name] = {
+            "dtype": tensor.kind,
+            "shape": list(tensor.shape),
+            "data_offsets": [at, at + size],
+        }
+        at += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    # what lies in the file that is replaced may be mapped: it is not written over
+    with writing(path) as part, part.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, tensor in ordered:
+            file.write(tensor.data)
 
 
 def safetensors_shapes(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -118,10 +225,8 @@ def _entry(entry: Any, where: str) -> tuple[str, tuple[int, ...], tuple[int, int
 def _tensor(
     kind: str, shape: tuple[int, ...], span: tuple[int, int], data: memoryview, where: str
 ) -> NDArray[Any]:
-    dtype = np.dtype(_KINDS.get(kind, "u1"))
-    count, (start, stop) = math.prod(shape), span
-    if stop - start != count * dtype.itemsize or not 0 <= start <= stop <= len(data):
-        raise BitlatheError(f"{where}: {kind} {shape} does not fit its bytes {start} to {stop}")
+    _check_size(kind, shape, span, data.nbytes, where)
+    dtype, count, start = np.dtype(_KINDS.get(kind, "u1")), math.prod(shape), span[0]
     flat = np.frombuffer(data, dtype, count, start) if count else np.zeros(0, dtype)
     flat = flat.reshape(shape)
     if kind == "BF16":
@@ -129,6 +234,21 @@ def _tensor(
     if kind in _FLOAT8:
         return np.asarray(single(_FLOAT8[kind]).values.astype(np.float32)[flat])
     return flat
+
+
+def _each(kind: str) -> int:
+    """Return the bytes of an element."""
+    return np.dtype(_KINDS.get(kind, "u1")).itemsize
+
+
+def _check_size(
+    kind: str, shape: tuple[int, ...], span: tuple[int, int], size: int, where: str
+) -> None:
+    """Refuse a tensor whose bytes are not in the file, or not as many as it takes."""
+    start, stop = span
+    each = _each(kind)
+    if stop - start != math.prod(shape) * each or not 0 <= start <= stop <= size:
+        raise BitlatheError(f"{where}: {kind} {shape} does not fit its bytes {start} to {stop}")
 
 
 def _check_spans(spans: Mapping[str, tuple[int, int]], size: int, place: str) -> None:

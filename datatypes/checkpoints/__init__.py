@@ -1,0 +1,1 @@
+"""Checkpoints: folders and files of many tensors, quantized and written whole; others' layouts."""

@@ -1,0 +1,341 @@
+"""Quantize a checkpoint into a folder, and read such folders.
+
+Two layouts. ``bitlathe`` holds every scheme: in each shard the packed streams of a tensor, named
+``TENSOR.codes``, ``TENSOR.scales`` and so on, beside what was left as it was, with all facts in
+the shard's header. ``compressed-tensors`` is that of vLLM's checkpoints, for the schemes it has
+(`compressed_tensors`): config.json says how to read it.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import BitlatheError, shown, unknown_name
+from ..base.files import shown_path
+from ..quantize import quantize
+from ..tensors.packing import streams_of
+from ..tensors.store import assemble, checksum, header_of
+from ..tensors.tensor import QuantizedTensor
+from ..weights.safetensors_file import Stored, write_stored
+from .compressed_tensors import FORMATS, Weights, parts_of, tensor_of
+from .folder import INDEX, index_of, read_config, stored_tensors, writing_folder
+from .rules import Rules
+
+LAYOUTS: Final = ("bitlathe", "compressed-tensors")
+KIND: Final = "bitlathe.checkpoint"
+VERSION: Final = "1"
+WEIGHT: Final = ".weight"
+OURS: Final = "quantization_config"
+FLOATING: Final = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+# files that a program needs beside the weights
+KEPT: Final = ("*.json", "*.txt", "*.model", "*.jinja")
+Tensors = dict[str, "QuantizedTensor | NDArray[Any]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was made of a tensor.
+
+    Attributes
+    ----------
+    tensor : str
+    scheme : str
+        Empty where it was left as it was.
+    elements, nbytes : int
+        Bytes of its parts in the file.
+    """
+
+    tensor: str
+    scheme: str
+    elements: int
+    nbytes: int
+
+
+@dataclass(kw_only=True)
+class _Made:
+    """What is collected while shards are written."""
+
+    rows: list[Written] = field(default_factory=list)
+    modules: dict[str, Weights] = field(default_factory=dict)
+    plain: list[str] = field(default_factory=list)
+
+
+def quantize_checkpoint(
+    source: str | Path,
+    out: str | Path,
+    rules: Rules,
+    layout: str = "bitlathe",
+    progress: Callable[[Iterable[Any], str], Iterable[Any]] | None = None,
+) -> list[Written]:
+    """Quantize the tensors of a checkpoint that rules name, into a new folder, whole or not at all.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder with safetensors files, or one file.
+    out : str or Path
+        A folder that does not exist, or is empty.
+    rules : Rules
+        Of floating-point tensors with two axes or more; all others are left as they are.
+    layout : {"bitlathe", "compressed-tensors"}
+    progress : callable, optional
+        Wraps the tensors of a shard, given what they are.
+
+    Returns
+    -------
+    list of Written
+        A record for each tensor, in the order of the files.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if nothing is left to quantize, a pattern names no tensor, a tensor cannot be
+        quantized, or the layout has no such scheme; names the tensor.
+    """
+    if layout not in LAYOUTS:
+        raise BitlatheError(unknown_name("layout", layout, LAYOUTS))
+    names = {n: t for _, tensors, _ in stored_tensors(source) for n, t in tensors.items()}
+    rules.check(names)
+    if not any(_scheme(rules, name, stored) for name, stored in names.items()):
+        raise BitlatheError(
+            f"{shown_path(source)}: no tensor is left to quantize: weights are floating-point "
+            "tensors of two axes or more that the patterns take in"
+        )
+    config = read_config(source)
+    if config.get(OURS):
+        raise BitlatheError(
+            f"{shown_path(source)}: it is quantized already; its config.json says so"
+        )
+    made, files = _Made(), dict[str, dict[str, int]]()
+    with writing_folder(out) as folder:
+        _copy_beside(Path(source), folder)
+        for shard, tensors, facts in stored_tensors(source):
+            walk = progress(tensors, shard.name) if progress else tensors
+            found, own = _shard(tensors, walk, rules, layout, made)
+            write_stored(found, {**facts, **own}, folder / shard.name)
+            files[shard.name] = {name: part.nbytes for name, part in found.items()}
+        if len(files) > 1:
+            (folder / INDEX).write_text(json.dumps(index_of(files), indent=2), "utf-8")
+        if layout == "compressed-tensors":
+            text = json.dumps({**config, OURS: _configuration(made)}, indent=2)
+            (folder / "config.json").write_text(text, "utf-8")
+    return made.rows
+
+
+def _scheme(rules: Rules, name: str, stored: Stored) -> Any:
+    floating = stored.kind in FLOATING and len(stored.shape) > 1 and 0 not in stored.shape
+    return rules.of_tensor(name) if floating else None
+
+
+def _copy_beside(source: Path, folder: Path) -> None:
+    if source.is_dir():
+        for pattern in KEPT:
+            for file in source.glob(pattern):
+                if file.name != INDEX and file.is_file():
+                    shutil.copyfile(file, folder / file.name)
+
+
+def _shard(
+    tensors: Mapping[str, Stored], walk: Iterable[str], rules: Rules, layout: str, made: _Made
+) -> tuple[dict[str, Stored], dict[str, str]]:
+    """Return what is written for the tensors of a shard, and the facts of its header."""
+    found: dict[str, Stored] = {}
+    headers: dict[str, Any] = {}
+    for name in walk:
+        stored = tensors[name]
+        scheme = _scheme(rules, name, stored)
+        parts = {name: stored}
+        if scheme is None:
+            if name.endswith(WEIGHT) and len(stored.shape) == 2:
+                made.plain.append(name.removesuffix(WEIGHT))
+        else:
+            try:
+                q = quantize(stored.values, scheme)
+                if layout == "bitlathe":
+                    headers[name] = header_of(q.coded, q.dtype)
+                    streams = streams_of(q.coded)
+                    parts = {f"{name}.{key}": Stored.of(s) for key, s in streams.items()}
+                else:
+                    parts = _parts(name, q, made)
+            except BitlatheError as problem:
+                raise BitlatheError(f"tensor {shown(name)}: {problem}") from None
+        others = set(found) | set(tensors) - {name}
+        inner = [key for key in tensors if key.rpartition(".")[0] == name]
+        if scheme is not None and (taken := sorted(set(parts) & others) or inner):
+            raise BitlatheError(f"tensor {shown(name)}: {shown(taken[0])} is a tensor already")
+        found.update(parts)
+        made.rows.append(
+            Written(
+                tensor=name,
+                scheme="" if scheme is None else str(scheme),
+                elements=int(np.prod(stored.shape)),
+                nbytes=sum(part.nbytes for part in parts.values()),
+            )
+        )
+    if not headers:
+        return found, {}
+    facts = {"kind": KIND, "version": VERSION, "tensors": json.dumps(headers)}
+    return found, {**facts, "sha256": checksum(facts, _streams(found, headers))}
+
+
+def _parts(name: str, q: QuantizedTensor, made: _Made) -> dict[str, Stored]:
+    """Return the parts of a tensor as compressed-tensors names them."""
+    if not name.endswith(WEIGHT):
+        raise BitlatheError(f"compressed-tensors quantizes weights of modules, named *{WEIGHT}")
+    module = name.removesuffix(WEIGHT)
+    made.modules[module] = Weights.of(q.scheme)
+    return {f"{module}.{key}": part for key, part in parts_of(q).items()}
+
+
+def _configuration(made: _Made) -> dict[str, Any]:
+    """Return the ``quantization_config`` of a checkpoint of compressed-tensors."""
+    kinds: dict[str, tuple[dict[str, Any], str, list[str]]] = {}
+    for module, weights in made.modules.items():
+        key = json.dumps([weights.facts, weights.format])
+        kinds.setdefault(key, (weights.facts, weights.format, []))[2].append(module)
+    formats = {kind for _, kind, _ in kinds.values()}
+    groups = {
+        f"group_{i}": {"targets": modules, "weights": facts, "format": kind}
+        for i, (facts, kind, modules) in enumerate(kinds.values())
+    }
+    return {
+        "quant_method": "compressed-tensors",
+        "format": formats.pop() if len(formats) == 1 else "mixed-precision",
+        "quantization_status": "compressed",
+        "config_groups": groups,
+        "ignore": sorted(made.plain),
+    }
+
+
+def _streams(found: Mapping[str, Stored], headers: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the packed streams of a shard's quantized tensors, by name."""
+    return {
+        key: np.frombuffer(part.data, np.uint8)
+        for key, part in found.items()
+        if key.rpartition(".")[0] in headers
+    }
+
+
+def read_checkpoint(path: str | Path) -> Tensors:
+    """Read a checkpoint that `quantize_checkpoint` or compressed-tensors wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder with safetensors files; or one file, of compressed-tensors beside its config.json.
+
+    Returns
+    -------
+    dict of str to QuantizedTensor or array
+        By name, arrays where a tensor is not quantized.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if a file is damaged or has changed since it was written, or its configuration does
+        not say how to read it; names the tensor.
+    """
+    found: Tensors = {}
+    groups = _groups(read_config(path).get(OURS), path)
+    for shard, tensors, facts in stored_tensors(path):
+        if facts.get("kind") == KIND:
+            found |= _read_ours(shard, tensors, facts)
+            continue
+        for module in _modules(tensors) if groups else ():
+            start = f"{module}."
+            parts = {k: tensors.pop(k) for k in list(tensors) if k.rpartition(".")[0] == module}
+            own = {k.removeprefix(start): part for k, part in parts.items()}
+            name = f"{module}{WEIGHT}"
+            try:
+                found[name] = tensor_of(own, _weights_of(module, groups))
+            except BitlatheError as problem:
+                raise BitlatheError(f"{shown_path(shard)}: {shown(name)}: {problem}") from None
+            rest = {k: part for k, part in parts.items() if not _is_part(k.removeprefix(start))}
+            tensors.update(rest)
+        found |= {name: stored.values for name, stored in tensors.items()}
+    return found
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith(("weight", "input_global_scale"))
+
+
+def _modules(tensors: Mapping[str, Stored]) -> list[str]:
+    """Return the modules whose weights are quantized: those that have scales."""
+    end = ".weight_scale"
+    return [name.removesuffix(end) for name in tensors if name.endswith(end)]
+
+
+def _groups(config: Any, path: str | Path) -> list[tuple[list[str], Weights]]:
+    """Return what a configuration says of weights, with the targets of each group."""
+    if config is None:
+        return []
+    where = f"{shown_path(path)}: config.json, {OURS}"
+    method = config.get("quant_method") if isinstance(config, dict) else None
+    if method != "compressed-tensors":
+        raise BitlatheError(f"{where}: quant_method is {shown(method)}; compressed-tensors is read")
+    found = []
+    groups = config.get("config_groups")
+    if not isinstance(groups, dict) or not groups:
+        raise BitlatheError(f"{where}: config_groups is missing")
+    for key, group in groups.items():
+        weights = group.get("weights") if isinstance(group, dict) else None
+        targets = group.get("targets") if isinstance(group, dict) else None
+        if not isinstance(weights, dict) or not isinstance(targets, list):
+            raise BitlatheError(f"{where}: {key} needs targets and weights")
+        kind = group.get("format") or config.get("format")
+        if kind not in FORMATS:
+            raise BitlatheError(f"{where}: {key}: {unknown_name('format', str(kind), FORMATS)}")
+        try:
+            found.append(([str(t) for t in targets], Weights.read(weights, kind)))
+        except BitlatheError as problem:
+            raise BitlatheError(f"{where}: {key}: {problem}") from None
+    return found
+
+
+def _weights_of(module: str, groups: list[tuple[list[str], Weights]]) -> Weights:
+    """Return what is said of a module: by name or pattern first, else by its class."""
+    classes = []
+    for targets, weights in groups:
+        for target in targets:
+            pattern = target.removeprefix("re:")
+            if target == module or (target != pattern and re.match(pattern, module)):
+                return weights
+            if target.isidentifier() and target[0].isupper():
+                classes.append(weights)
+    if len(classes) != 1:
+        raise BitlatheError("no group of config.json has it as a target by name or pattern")
+    return classes[0]
+
+
+def _read_ours(shard: Path, tensors: dict[str, Stored], facts: dict[str, str]) -> Tensors:
+    """Return the tensors of a shard in our own layout."""
+    place = shown_path(shard)
+    if facts.get("version") != VERSION:
+        raise BitlatheError(f"{place}: written by another version; quantize the checkpoint again")
+    try:
+        headers = json.loads(facts["tensors"])
+        streams = _streams(tensors, headers)
+        said = {key: facts[key] for key in ("kind", "version", "tensors")}
+        if checksum(said, streams) != facts["sha256"]:
+            raise BitlatheError("its content does not have its checksum; quantize again")
+        found: Tensors = {k: t.values for k, t in tensors.items() if k not in streams}
+        for name, header in headers.items():
+            start = f"{name}."
+            own = {
+                k.removeprefix(start): s for k, s in streams.items() if k.rpartition(".")[0] == name
+            }
+            coded, dtype = assemble(header, own)
+            found[name] = QuantizedTensor(coded=coded, dtype=dtype)
+    except BitlatheError as problem:
+        raise BitlatheError(f"{place}: damaged: {problem}") from None
+    except (LookupError, ValueError, TypeError, AttributeError) as problem:
+        raise BitlatheError(f"{place}: damaged: its header cannot be read: {problem}") from None
+    return found
