@@ -44,8 +44,8 @@ OP, RELEVANT, TIER, PLACE, STAGE, LATENCY, MOVE_COLUMNS = 0, 1, 2, 3, 4, 5, 6
 PORT, UP, DOWN, OWN, REACHED, APART, BURST_UP, BURST_DOWN, END_COLUMNS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 # columns of sums, by kind and end or by port; LATE: twice the clocks that latencies delay
 BUSY, EXCESS, WITHIN, WINDOWS, LATE, PORT_COLUMNS = 0, 1, 2, 3, 4, 5
-# those by kind and end alone: accesses and elements of all copies
-ACCESSES, ELEMENTS, SUM_COLUMNS = 5, 6, 7
+# those by kind and end alone: accesses and elements of all copies, visits
+ACCESSES, ELEMENTS, VISITS, SUM_COLUMNS = 5, 6, 7, 8
 # rows of `work`: blocks, a tile, its whole steps, the rest, doubled visits that follow each other
 SCRATCH, TILE, WHOLE, REST, BLOCK, BEFORE, AFTER, WORK_ROWS = 0, 1, 2, 3, 4, 5, 6, 7
 SUM_ROWS = 8  # kinds by ends
@@ -178,6 +178,7 @@ def _add(t, times, visits, pairs, before, after, cut, doubled, nest, plan, work,
                 sums[row, BUSY] += accesses * counted
                 sums[row, ACCESSES] += accesses * copies * counted
                 sums[row, ELEMENTS] += elements * counted
+                sums[row, VISITS] += counted
             sums[row, EXCESS] += max(0, taken - window) * many
             sums[row, WITHIN] += min(taken, window) * many
             slowest = max(slowest, taken)
@@ -204,11 +205,10 @@ def _turn(t, times, count, i, tile, next_tile, block, cut, doubled, nest, plan, 
 
 
 @inner
-def _visits(t, edge, times, cut, doubled, timed, nest, plan, work, stack, sums):  # noqa: PLR0912
+def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
     """Follow the loops above a tile and add all its visits, or the first or last of each tile.
 
-    Blocks whose visits are alike are added at once. Returns the sum of the windows, or where
-    nothing is timed the visits.
+    Blocks whose visits are alike are added at once. Returns the sum of the windows.
     """
     relevant, sizes = plan[0][t, RELEVANT], plan[3]
     dims, tiles, _ = nest
@@ -237,10 +237,9 @@ def _visits(t, edge, times, cut, doubled, timed, nest, plan, work, stack, sums):
                 many = visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
                 continue
             if rest:
-                if timed:
-                    windows += count * _turn(
-                        t, times, count, i, tile, rest, block, cut, doubled, nest, plan, work, sums
-                    )  # fmt: skip
+                windows += count * _turn(
+                    t, times, count, i, tile, rest, block, cut, doubled, nest, plan, work, sums
+                )  # fmt: skip
                 stack[depth, 0], stack[depth, 1] = i, count
                 for e in range(dim_count):
                     stack[depth, 2 + e] = block[e]
@@ -250,7 +249,7 @@ def _visits(t, edge, times, cut, doubled, timed, nest, plan, work, stack, sums):
             count *= full
             many = visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
             more = count - runs
-            if many == 0 and timed and more:
+            if many == 0 and more:
                 windows += more * _turn(
                     t, times, more, i, tile, tile, block, cut, doubled, nest, plan, work, sums
                 )  # fmt: skip
@@ -261,27 +260,27 @@ def _visits(t, edge, times, cut, doubled, timed, nest, plan, work, stack, sums):
         i = descend(i, cut, FIRST, relevant, work[AFTER], dims, tiles)
         for d in range(dim_count):
             work[BEFORE, d] = work[AFTER, d]
-        pairs = count * many - runs if timed else 0
+        pairs = count * many - runs
         window = _add(
             t, times, count * many, pairs, i, i, cut, doubled, nest, plan, work, sums
         )  # fmt: skip
-        windows += window * pairs if timed else count * many
+        windows += window * pairs
     return windows
 
 
 @inner
-def _spare(t, cut, doubled, timed, nest, plan, work, sums):
+def _spare(t, cut, doubled, edges, nest, plan, work, sums):
     """Take out of the sums what has no window, or has until the end: see `mapping.accesses`.
 
-    Where nothing is timed, first load and last store too, out of the clocks.
+    ``edges``: out of the clocks instead, and first load and last store too.
     """
     relevant, sizes, last, before = plan[0][t, RELEVANT], plan[3], work[AFTER], work[BEFORE]
     dims, tiles, _ = nest
-    many, pairs = (0, 1) if timed else (1, 0)
+    many, pairs = (1, 0) if edges else (0, 1)
     for d in range(sizes.size):
         last[d] = sizes[d]
     if plan[0][t, OP] < 2:
-        if not timed:
+        if edges:
             i = descend(0, cut, FIRST, relevant, last, dims, tiles)
             _add(t, SPARE_FETCH, 1, 0, i, i, cut, doubled, nest, plan, work, sums)
         return
@@ -306,7 +305,7 @@ def _spare(t, cut, doubled, timed, nest, plan, work, sums):
         times = 0, -whole * finished, -whole * (1 - finished), -again
         at = descend(turn + 1, cut, LAST, relevant, before, dims, tiles)
         _add(t, times, many, pairs, at, i, cut, doubled, nest, plan, work, sums)
-    if not timed:
+    if edges:
         for d in range(sizes.size):
             before[d] = last[d]
         _add(t, SPARE_FINISH, 1, 0, i, i, cut, doubled, nest, plan, work, sums)
@@ -320,7 +319,7 @@ def _clear(sums):
 
 
 @inner
-def move_cost(t, cut, doubled, timed, nest, plan, work, stack, sums):
+def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
     """Write what one operand moves between a parent and a child, by kind and end.
 
     Parameters
@@ -329,9 +328,6 @@ def move_cost(t, cut, doubled, timed, nest, plan, work, stack, sums):
         The transfer; loops outside the child.
     doubled : bool
         Whether the child has two tiles of the operand. Loops inside the child do not matter then.
-    timed : bool
-        Whether to find what delays the array. Else clocks are those of what has a window, and
-        windows the visits.
     nest : tuple
         Dimensions of the loops and their tiles, outermost first, and how many there are.
     plan : tuple
@@ -339,7 +335,7 @@ def move_cost(t, cut, doubled, timed, nest, plan, work, stack, sums):
         Room to compute in.
     sums : (SUM_ROWS, SUM_COLUMNS) int64 array
         Overwritten: clocks, clocks beyond the windows and within them, windows, twice the clocks
-        that a latency delays; accesses and elements of all copies.
+        that a latency delays; accesses and elements of all copies, visits.
 
     Returns
     -------
@@ -347,7 +343,7 @@ def move_cost(t, cut, doubled, timed, nest, plan, work, stack, sums):
     """
     _clear(sums)
     relevant = plan[0][t, RELEVANT]
-    args = (cut, doubled, timed, nest, plan, work, stack, sums)
+    args = (cut, doubled, nest, plan, work, stack, sums)
     if plan[0][t, OP] < 2:
         windows = _visits(t, ALL, FETCHES, *args)
     elif finishes(cut, relevant, plan[3], nest):
@@ -357,12 +353,19 @@ def move_cost(t, cut, doubled, timed, nest, plan, work, stack, sums):
         windows = _visits(t, ALL, RETURNS, *args)
         _visits(t, FIRST, NOT_READ_BACK, *args)
     energy = _energy(t, plan, sums)
-    _spare(t, cut, doubled, timed, nest, plan, work, sums)
-    if timed and doubled:
+    _spare(t, cut, doubled, False, nest, plan, work, sums)
+    if doubled:
         windows = steps(plan[3], plan[4]) * plan[5][0]
     for row in range(SUM_ROWS):
         sums[row, WINDOWS] = windows
     return energy
+
+
+@inner
+def without_window(t, cut, nest, plan, work, sums):
+    """Write, as less than nothing, what of two tiles has no window, first load and last store."""
+    _clear(sums)
+    _spare(t, cut, True, True, nest, plan, work, sums)
 
 
 @inner

@@ -2,6 +2,11 @@
 
 A *front* is a tuple: costs (N, 2), clocks and energy of those kept, in ascending order of clocks;
 found (N, 4 + D), what each is; kept (1,), how many there are, -1 where N were not enough.
+
+What a mapping is stands in numbers: the unrolling, the chain of each dimension, orders outside and
+inside, doubled places. Of an objective's mappings that are equal in clocks and energy (but for the
+rounding of sums, `SAME`) the first in the order of these numbers is kept, so that no bound, and no
+order in which they are tried, changes what is found.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
@@ -26,27 +31,61 @@ def _at_most(cycles, costs, many):
 
 
 @inner
-def hopeless(cycles, energy, front, objective):
-    """Whether nothing of at least so many clocks and so much energy beats the best so far."""
+def hopeless(cycles, energy, way, first, front, objective):
+    """Whether nothing of at least so many clocks and so much energy beats the best so far.
+
+    ``way``, ``first`` (D,): the unrolling and the first chains of what is bounded.
+    """
     costs, kept = front[0], front[2]
     if objective == PARETO:
         before = _at_most(cycles, costs, kept[0])
         return before > 0 and energy * SAME >= costs[before - 1, 1] * SAME
     best, best_pj = costs[0, 0], costs[0, 1]
-    if objective == 0:
-        return cycles > best or (cycles == best and energy >= best_pj * SAME)
-    found, least = (energy, best_pj) if objective == 1 else (cycles * energy, best * best_pj)
-    return found * SAME > least or (found >= least * SAME and cycles >= best)
+    least, other = _compared(cycles, energy, best, best_pj, objective)
+    if least or other:
+        return least > 0 or (least == 0 and other > 0)
+    return _after(way, first, front[1][0])
 
 
 @inner
-def _better(cycles, energy, best, best_pj, objective):
+def _sign(one, other):
+    """Return whether a sum is more (1) or less (-1) than another, or the same (0)."""
+    return int(one * SAME > other) - int(one < other * SAME)
+
+
+@inner
+def _compared(cycles, energy, best, best_pj, objective):
+    """Return how an objective compares with the best, and what breaks its ties."""
+    fewer, less = _sign(cycles, best), _sign(energy, best_pj)
     if objective == 0:
-        return cycles < best or (cycles == best and energy < best_pj)
-    if objective == 1:
-        return energy < best_pj or (energy == best_pj and cycles < best)
-    product, found = cycles * energy, best * best_pj
-    return product < found or (product == found and cycles < best)
+        return fewer, less
+    return (less if objective == 1 else _sign(cycles * energy, best * best_pj)), fewer
+
+
+@inner
+def _after(way, chosen, found):
+    """Whether an unrolling and chains come after those of the mapping that was found."""
+    if way != found[0]:
+        return way > found[0]
+    for d in range(chosen.size):
+        if chosen[d] != found[1 + d]:
+            return chosen[d] > found[1 + d]
+    return False
+
+
+@inner
+def _before(way, chosen, orders, found):
+    """Whether a mapping comes before the one that was found."""
+    if way != found[0]:
+        return way < found[0]
+    for d in range(chosen.size):
+        if chosen[d] != found[1 + d]:
+            return chosen[d] < found[1 + d]
+    for i in range(3):
+        at = found.size - 3 + i
+        if orders[i] != found[at]:
+            return orders[i] < found[at]
+    return False
 
 
 @inner
@@ -68,7 +107,11 @@ def keep(cycles, energy, objective, way, chosen, outer, inside, mask, front):
     costs, found, kept = front
     at = 0
     if objective != PARETO:
-        if not _better(cycles, energy, costs[0, 0], costs[0, 1], objective):
+        least, other = _compared(cycles, energy, costs[0, 0], costs[0, 1], objective)
+        if least > 0 or (least == 0 and other > 0):
+            return False
+        orders = outer, inside, mask
+        if least == 0 and other == 0 and not _before(way, chosen, orders, found[0]):
             return False
         kept[0] = 1
     else:

@@ -15,19 +15,21 @@ from .cost_kernels import (
     LATE,
     LATENCY,
     OP,
-    PLACE,
-    PORT_COLUMNS,
+    PORT,
+    SUM_ROWS,
     TIER,
+    VISITS,
     WINDOWS,
     WITHIN,
-    add_to_ports,
     cycles_of,
     edge_clocks,
     last_store,
     move_cost,
+    without_window,
 )
 from .front_kernels import hopeless, keep
 from .room_kernels import find_partial, fits, held_at
+from .shared_kernels import add_up, forget_below, note_counts, slot_of, start_slots
 from .visit_kernels import steps
 
 # columns of what ports move in an order of the outermost loops: clocks of what has a window, and of
@@ -68,21 +70,6 @@ def _order(g, order, members, tile, sizes, loops, at):
 
 
 @inner
-def _orders_inside(number, space, tile, plan, loops, cuts):
-    """Write the loops of all groups but the outermost; return whether they are to be tried."""
-    orders, allowed, members, sizes = space[3], space[4], space[5], plan[3]
-    at = cuts[1]
-    for g in range(1, tile.shape[0]):
-        which = number % orders.shape[0]
-        number //= orders.shape[0]
-        if not allowed[g, which, _live(g, tile, sizes, plan[10])]:
-            return False
-        at = _order(g, orders[which], members, tile, sizes, loops, at)
-        cuts[g + 1] = at
-    return True
-
-
-@inner
 def _largest(fitting, may, held, partial, layout, needs):
     """Find the sets of doubled places that fit, and that no place could be added to."""
     if fits(may, held, partial, layout, needs):
@@ -108,10 +95,8 @@ def _largest(fitting, may, held, partial, layout, needs):
 def count_outer(space, plan, scratch):
     """Count what the outermost loops' transfers move, with the chosen tiles, in each order."""
     orders, allowed, members, sizes, pace = space[3], space[4], space[5], plan[3], plan[5]
-    base, parts, work, stack, tile, loops = (
-        scratch[0], scratch[2], scratch[4], scratch[5], scratch[6], scratch[7],
-    )  # fmt: skip
-    moves, sums = plan[0], scratch[1]
+    base, work, stack, tile, loops = scratch[0], scratch[4], scratch[5], scratch[6], scratch[7]
+    moves, (sums_of, pj_of), spared = plan[0], scratch[30], scratch[32]
     outer, outer_pj = scratch[24], scratch[25]
     elapsed = steps(sizes, plan[4]) * pace[0]
     start, live = _append(0, 3, members, tile, sizes, loops, 0), _live(0, tile, sizes, plan[10])
@@ -120,26 +105,34 @@ def count_outer(space, plan, scratch):
         if not outer[order, 0, LIVE]:
             continue
         nest = loops[0], loops[1], _order(0, orders[order], members, tile, sizes, loops, start)
-        for timed in (False, True):
-            outer_pj[order], late = 0.0, 0
-            for p in range(sums.shape[0]):
-                for column in range(PORT_COLUMNS):
-                    sums[p, column] = base[p, column]
-            for t in range(moves.shape[0]):
-                if moves[t, TIER] != 1 or tile.shape[0] == 1:
-                    continue
-                found = parts[t, 1]
-                outer_pj[order] += move_cost(
-                    t, nest[2], True, timed, nest, plan, work, stack, found
-                )  # fmt: skip
-                add_to_ports(t, found, plan, sums)
-                if moves[t, LATENCY] and moves[t, OP] < 2:
-                    waits = (found[0, WINDOWS] - 1) * moves[t, LATENCY]
-                    late = max(late, (found[0, BUSY] + waits) * pace[1] - elapsed)
-            for p in range(sums.shape[0]):
-                outer[order, p, MOVED if not timed else ALL_MOVED] = sums[p, BUSY]
-                if not timed:
-                    outer[order, p, DELAY] = late
+        outer_pj[order], late = 0.0, 0
+        for p in range(base.shape[0]):
+            outer[order, p, MOVED] = outer[order, p, ALL_MOVED] = base[p, BUSY]
+        for t in range(moves.shape[0]):
+            if moves[t, TIER] != 1 or tile.shape[0] == 1:
+                continue
+            found = sums_of[order, t]
+            pj_of[order, t] = move_cost(t, nest[2], True, nest, plan, work, stack, found)
+            outer_pj[order] += pj_of[order, t]
+            _add_busy(t, found, plan, outer[order], MOVED)
+            _add_busy(t, found, plan, outer[order], ALL_MOVED)
+            without_window(t, nest[2], nest, plan, work, spared)
+            _add_busy(t, spared, plan, outer[order], MOVED)
+            if moves[t, LATENCY] and moves[t, OP] < 2:
+                waits = (found[0, VISITS] - 1) * moves[t, LATENCY]
+                timed = found[0, BUSY] + spared[0, BUSY]
+                late = max(late, (timed + waits) * pace[1] - elapsed)
+        for p in range(base.shape[0]):
+            outer[order, p, DELAY] = late
+
+
+@inner
+def _add_busy(t, sums, plan, outer, column):
+    """Add the clocks of a transfer to those of the ports."""
+    for row in range(SUM_ROWS):
+        port = plan[1][t, row // 2, row % 2, PORT]
+        if port >= 0:
+            outer[port, column] += sums[row, BUSY]
 
 
 @inner
@@ -166,52 +159,12 @@ def outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch):
 
 
 @inner
-def _combined(mask, known, nest, cuts, plan, scratch):
-    """Add up the transfers of a nest with a set of doubled places; return their energy.
-
-    ``known``: transfers with one tile, and with two, as a mask, whose sums are there already; those
-    that are from now on are returned.
-    """
-    base, ports, parts, parts_pj, work, stack = scratch[:6]
-    for p in range(ports.shape[0]):
-        for column in range(PORT_COLUMNS):
-            ports[p, column] = base[p, column]
-    energy = 0.0
-    for t in range(plan[0].shape[0]):
-        tier = plan[0][t, TIER]
-        if tier == cuts.size - 1:
-            continue
-        two = mask >> plan[0][t, PLACE] & 1
-        if not known >> (2 * t + two) & 1:
-            parts_pj[t] = move_cost(
-                t, cuts[tier], two == 1, True, nest, plan, work, stack, parts[t, two]
-            )
-            known |= 1 << (2 * t + two)
-        add_to_ports(t, parts[t, two], plan, ports)
-        energy += parts_pj[t]
-    return energy, known
-
-
-@inner
-def _note(mask, edge, groups, plan, scratch):
-    """Note the counts of the mapping that was kept last: those of transfers, ports and edges."""
-    ports, parts = scratch[1], scratch[2]
-    transfers, at_ports, edges = scratch[27]
-    for t in range(parts.shape[0]):
-        two = mask >> plan[0][t, PLACE] & 1 if plan[0][t, TIER] < groups else 0
-        for row in range(parts.shape[2]):
-            for column in range(parts.shape[3]):
-                transfers[t, row, column] = parts[t, two, row, column]
-    for p in range(ports.shape[0]):
-        for column in range(PORT_COLUMNS):
-            at_ports[p, column] = ports[p, column]
-    edges[0], edges[1] = edge, last_store(scratch[13])
-
-
-@inner
 def _prepare(tile, plan, layout, rates, scratch):
     """Write what tiles take at each place; return the least energy of transfers further in."""
-    deeper, held = scratch[21][2], scratch[11]
+    deeper, held, (_, live, _, known) = scratch[21][2], scratch[11], scratch[31]
+    known[0] = -1
+    for g in range(tile.shape[0]):
+        live[g] = _live(g, tile, plan[3], plan[10])
     for row in range(deeper.size):
         deeper[row] = 0.0
     for place in range(held.shape[0]):
@@ -229,6 +182,7 @@ def search_orders(
     tile, loops, cuts = scratch[6], scratch[7], scratch[8]
     elapsed, evaluated = steps(sizes, plan[4]) * plan[5][0], 0
     edge = edge_clocks(tile.shape[0], tile, plan, scratch[13]) + fixed[0]
+    scratch[31][3][2] = last_store(scratch[13])
     inner_pj = _prepare(tile, plan, layout, rates, scratch)
     start = _append(0, 3, members, tile, sizes, loops, 0)
     for outer in range(orders.shape[0]):
@@ -236,7 +190,7 @@ def search_orders(
             continue
         cuts[1] = _order(0, orders[outer], members, tile, sizes, loops, start)
         least, least_pj = outer_bound(outer, edge, elapsed, inner_pj, energies, plan, scratch)
-        if not fixed[3] or not hopeless(least, least_pj, front, objective):
+        if not fixed[3] or not hopeless(least, least_pj, fixed[4], chosen, front, objective):
             evaluated += _search_inside(
                 outer, chosen, edge, elapsed, space, plan, layout, fixed, energies, objective,
                 limit - evaluated, front, scratch,
@@ -251,27 +205,64 @@ def _search_inside(
     outer, chosen, edge, elapsed, space, plan, layout, fixed, energies, objective, limit, front,
     scratch,
 ):  # fmt: skip
-    """Try all orders of the other loops, and doublings, in one order of the outermost loops."""
-    tile, loops, cuts = scratch[6], scratch[7], scratch[8]
-    fitting, partial, held, needs = scratch[9], scratch[10], scratch[11], scratch[12]
-    groups, known, outer_two, evaluated = tile.shape[0], 0, 0, 0
-    for t in range(plan[0].shape[0]):  # of two tiles of the first tier: whatever is inside
-        if plan[0][t, TIER] == 1:
-            outer_two |= 2 << 2 * t
-    for inside in range(space[3].shape[0] ** (groups - 1)):
-        if not _orders_inside(inside, space, tile, plan, loops, cuts):
+    """Try all orders of the other loops, and doublings, in one order of the outermost loops.
+
+    The order of the second group of loops changes last, so that what it decides is counted once.
+    """
+    orders, allowed, members, tile, loops, cuts = (
+        space[3], space[4], space[5], scratch[6], scratch[7], scratch[8],
+    )  # fmt: skip
+    which, live = scratch[31][0], scratch[31][1]
+    groups, g, evaluated = tile.shape[0], 1, 0
+    start_slots(outer, plan, scratch)
+    for group in range(groups):
+        which[group] = -1
+    while g:
+        if g < groups:
+            which[g] += 1
+            if which[g] == orders.shape[0]:
+                g -= 1
+            elif allowed[g, which[g], live[g]]:
+                cuts[g + 1] = _order(g, orders[which[g]], members, tile, plan[3], loops, cuts[g])
+                forget_below(g, plan, scratch[29])
+                g += 1
+                if g < groups:
+                    which[g] = -1
             continue
-        nest = loops[0], loops[1], cuts[groups]
-        known &= outer_two
-        find_partial(partial, cuts, nest, plan, layout)
-        for which in range(_largest(fitting, fixed[2], held, partial, layout, needs)):
-            if evaluated >= limit:
-                return evaluated
-            evaluated += 1
-            mask = fitting[which]
-            pj, known = _combined(mask, known, nest, cuts, plan, scratch)
-            cycles = cycles_of(scratch[1], elapsed, edge, plan[5])
-            energy = energies[0] + pj + energies[1] * cycles
-            if keep(cycles, energy, objective, fixed[4], chosen, outer, inside, mask, front):
-                _note(mask, edge, groups, plan, scratch)
+        evaluated += _search_doubled(
+            outer, chosen, edge, elapsed, space, plan, layout, fixed, energies, objective,
+            limit - evaluated, front, scratch,
+        )  # fmt: skip
+        if evaluated >= limit:
+            return evaluated
+        g -= 1
     return evaluated
+
+
+@inner
+def _search_doubled(
+    outer, chosen, edge, elapsed, space, plan, layout, fixed, energies, objective, limit, front,
+    scratch,
+):  # fmt: skip
+    """Try all largest sets of doubled places of a nest; return how many were costed."""
+    loops, cuts, fitting, partial, held, needs = (
+        scratch[7], scratch[8], scratch[9], scratch[10], scratch[11], scratch[12],
+    )  # fmt: skip
+    which, live, single, known = scratch[31]
+    groups = live.size
+    nest = loops[0], loops[1], cuts[groups]
+    for t in range(single.size):
+        single[t] = slot_of(t, plan, space[3], which, live)
+    unfinished = find_partial(partial, cuts, nest, plan, layout)
+    if known[0] != unfinished:
+        known[0] = unfinished
+        known[1] = _largest(fitting, fixed[2], held, partial, layout, needs)
+    for i in range(min(known[1], limit)):
+        pj = add_up(fitting[i], single, nest, cuts, plan, scratch)
+        cycles = cycles_of(scratch[1], elapsed, edge, plan[5])
+        energy, inside = energies[0] + pj + energies[1] * cycles, 0
+        for g in range(groups - 1, 0, -1):
+            inside = inside * space[3].shape[0] + which[g]
+        if keep(cycles, energy, objective, fixed[4], chosen, outer, inside, fitting[i], front):
+            note_counts(fitting[i], single, edge, known[2], groups, plan, scratch)
+    return min(known[1], limit)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
-from . import bound_kernels, nest_kernels
+from . import bound_kernels, nest_kernels, shared_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
@@ -272,6 +272,8 @@ class Packed:
         """The arrays that `search_kernels.search_tiles` computes in."""
         groups, many, ports = len(self.tiers), len(self.dims), len(self.ports)
         loops, places, moves = groups * many, len(self.places), len(self.moves)
+        slots = 1 + (1 << shared_kernels.SLOT_BITS * (groups - 1))
+        sums = kernels.SUM_ROWS, kernels.SUM_COLUMNS
 
         def ints(*shape: int) -> Ints:
             return np.zeros(shape, np.int64)
@@ -279,8 +281,8 @@ class Packed:
         return (
             ints(ports, kernels.PORT_COLUMNS),  # sums of the ports for what the array takes
             ints(ports, kernels.PORT_COLUMNS),  # and for a mapping
-            ints(moves, 2, kernels.SUM_ROWS, kernels.SUM_COLUMNS),  # sums of one tile, or two
-            np.zeros(moves),  # energy of moves
+            ints(moves, slots, *sums),  # sums of transfers by slot (`shared_kernels`)
+            np.zeros((moves, slots)),  # and their energy
             ints(kernels.WORK_ROWS, max(4, loops)),
             ints(loops + 2, many + 2),
             ints(groups, many),  # tiles
@@ -305,10 +307,21 @@ class Packed:
             np.zeros(len(ORDERS)),  # and its energy
             ints(2),  # chains of the first two dimensions
             (  # counts of the mapping kept last: of transfers and ports, clocks of the edges
-                ints(moves, kernels.SUM_ROWS, kernels.SUM_COLUMNS),
+                ints(moves, *sums),
                 ints(ports, kernels.PORT_COLUMNS),
                 ints(2),
             ),
+            ints(moves, slots, ports, kernels.PORT_COLUMNS),  # what slots take of the ports,
+            ints(moves, slots + 1),  # and which are filled
+            (ints(len(ORDERS), moves, *sums), np.zeros((len(ORDERS), moves))),  # two outer tiles
+            (  # of a nest: order of each group, kinds with loops, slots of one tile; places of
+                # unfinished sums, how many sets of doubled places fit, clocks of the last store
+                ints(groups),
+                ints(groups),
+                ints(moves),
+                ints(3),
+            ),
+            ints(*sums),  # sums of what has no window
         )
 
     def rates(self, plan: tuple[Any, ...]) -> tuple[Any, Any, Any]:

@@ -78,8 +78,11 @@ def fits(mask, held, partial, layout, needs):
 
 @inner
 def find_partial(partial, cuts, nest, plan, layout):
-    """Note which places hold unfinished sums: where sums arrive from inside more than once."""
-    places = layout[0]
+    """Note which places hold unfinished sums: where sums arrive from inside more than once.
+
+    Returns them as a mask.
+    """
+    places, found = layout[0], 0
     for place in range(places.shape[0]):
         partial[place] = 0
         if places[place, OPERAND] == 2:
@@ -89,6 +92,8 @@ def find_partial(partial, cuts, nest, plan, layout):
             else:
                 once = finishes(cuts[child], places[place, INDEXED], plan[3], nest)
             partial[place] = 0 if once else 1
+            found |= partial[place] << place
+    return found
 
 
 @inner

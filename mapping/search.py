@@ -20,7 +20,7 @@ dimension that is innermost of the loops outside. Units that take an element ali
 Sums are unfinished where loops that add to them are outside a tile of which the next memory inside
 holds a part only: they take the room of unfinished ones, and each block brings them in and out.
 The most promising come first, which changes what is costed, not what is found: of mappings that
-are equal in clocks and energy the first in the order of bounds, whatever was left out before it.
+are equal in clocks and energy the first in an order of their own (`mapping.front_kernels`).
 """
 
 import math
@@ -40,7 +40,7 @@ from .best import OBJECTIVES, Best, Objective
 from .constraints import Constraints
 from .cost import cost
 from .counted import counted_cost
-from .front_kernels import PARETO, hopeless
+from .front_kernels import PARETO, SAME, hopeless
 from .nest import Loops, dims_of
 from .operands import OperandBits
 from .packed import Packed
@@ -48,6 +48,7 @@ from .space import FREE, ORDERED, Ways, least_extents, searchable, storages
 from .unrolled import PARETO_ROOM, Unrolled, new_front
 
 NO_LIMIT = 1 << 60
+_NONE: Any = np.zeros(0, np.int64)  # no chains
 _LONGEST = 1 << 28  # elements of a dimension: some 30 s of tiles; more would not end
 
 
@@ -193,39 +194,43 @@ def _search_part(
         unrolled = Unrolled(part, ways.way(way), first + way, units_pj[way])
         return unrolled.search(objective, limit, best)
 
-    cycles, energy, order = _ordered(part, ways, objective, traffic=False)
-    start, *others = order
+    found = part.bounds(ways, traffic=False)
+    start = _ordered(*found, objective)[0]
     evaluated = 0
-    if not hopeless(cycles[start], energy[start], best, objective):
+    if _may_be_best(*found, first, best, objective)[start]:
         evaluated = searched(start, limit)
-    if not others or (
-        objective != PARETO and hopeless(cycles[others[0]], energy[others[0]], best, objective)
-    ):
+    may = _may_be_best(*found, first, best, objective)
+    may[start] = False
+    if not may.any():
         return evaluated
-    cycles, energy, order = _ordered(part, ways, objective, traffic=True)
-    for way in order:
-        if not hopeless(cycles[way], energy[way], best, objective):
-            if way != start:
-                evaluated += searched(way, limit - evaluated)
-        elif objective != PARETO:
-            break  # the others have no better bounds
+    found = part.bounds(ways, traffic=True)
+    for way in _ordered(*found, objective):
+        if may[way] and _may_be_best(found[0][way], found[1][way], first + way, best, objective):
+            evaluated += searched(way, limit - evaluated)
     return evaluated
 
 
-def _ordered(
-    part: Packed, ways: Ways, objective: int, *, traffic: bool
-) -> tuple[Any, Any, list[int]]:
-    """Return bounds on clocks and energy by way to unroll, and the ways, most promising first."""
-    cycles, energy = part.bounds(ways, traffic=traffic)
-    keys = (cycles, energy, *_keys(cycles, energy, objective))
-    return cycles, energy, np.lexsort(keys).tolist()
+def _may_be_best(cycles: Any, energy: Any, first: int, best: Any, objective: int) -> Any:
+    """Return which ways to unroll, of a number on, may be best by their bounds (`hopeless`)."""
+    if objective == PARETO:
+        return np.vectorize(lambda c, pj: not hopeless(c, pj, 0, _NONE, best, PARETO))(
+            cycles, energy
+        )
+    (least, least_pj), found = best[0][0], best[1][0, 0]
+    sums = {0: (cycles, least), 1: (energy, least_pj), 2: (cycles * energy, least * least_pj)}
+    one, most = sums[objective]
+    other, other_most = sums[1 if objective == 0 else 0]
+    same, other_same = one >= most * SAME, other >= other_most * SAME
+    later = first + np.arange(np.size(cycles)).reshape(np.shape(cycles)) > found
+    worse = other * SAME > other_most
+    return ~((one * SAME > most) | (same & (worse | (other_same & later))))
 
 
-def _keys(cycles: Any, energy: Any, objective: int) -> tuple[Any, ...]:
-    """Return what ways to unroll are sorted by, the most important last."""
-    if objective == 0:
-        return energy, cycles
-    return (cycles, energy) if objective == 1 else (cycles, cycles * energy)
+def _ordered(cycles: Any, energy: Any, objective: int) -> list[int]:
+    """Return ways to unroll by their bounds, the most promising first."""
+    keys = {0: (energy, cycles), 1: (cycles, energy), 2: (cycles, cycles * energy)}
+    found: list[int] = np.lexsort(keys.get(objective, keys[2])).tolist()
+    return found
 
 
 @cache

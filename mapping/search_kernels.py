@@ -22,7 +22,6 @@ from .tile_kernels import bound_of_cell, bound_orders, expand, look_up, note_par
 from .visit_kernels import steps
 
 FIRST_ROOM = 1 << 12  # tiles to take room for at first
-RELAXED = 1e-9  # of the energy that a probe found
 
 
 @compiled(error_model="numpy")
@@ -84,13 +83,13 @@ def search_tiles(
         i = at[level]
         at[level] += 1
         if level == 0:
-            # of equals the first in the order of all is kept, not what the probe found
-            front[0][0, 1] *= 1 + RELAXED * probing
             probing = i == 0
-        elif fixed[3] and hopeless(bounds[0, i, 0], bounds[0, i, 1], front, objective):
-            continue
         else:
             _choose(level, numbers[0, i], space, low, high, tile)
+            if fixed[3] and hopeless(
+                bounds[0, i, 0], bounds[0, i, 1], fixed[4], low[level], front, objective
+            ):
+                continue
         if level == min(1, groups - 1):
             count_outer(space, plan, scratch)
         if level == groups - 1:
@@ -103,7 +102,8 @@ def search_tiles(
             continue
         known_edge[level] = edge_clocks(level, tile, plan, scratch[13]) + fixed[0]
         if level == 1 and fixed[3] and _hopeless_orders(
-            low[1], known_edge[1], energies, plan, layout, rates, floors, objective, front, scratch
+            low[1], known_edge[1], energies, plan, layout, fixed, rates, floors, objective, front,
+            scratch,
         ):  # fmt: skip
             continue
         note_part(level, energies, plan, rates, scratch)
@@ -122,13 +122,15 @@ def search_tiles(
 
 @inner
 def _hopeless_orders(
-    chosen, edge, energies, plan, layout, rates, floors, objective, front, scratch
+    chosen, edge, energies, plan, layout, fixed, rates, floors, objective, front, scratch
 ):  # fmt: skip
     """Whether no order of the outermost loops may be best, with the tiles of the first tier."""
     elapsed = steps(plan[3], plan[4]) * plan[5][0]
     look_up(1, chosen, floors, scratch)
     further(1, scratch[6], plan, layout, rates, scratch[21])
-    return bound_orders(1, edge, elapsed, energies, plan, rates, objective, front, scratch)
+    return bound_orders(
+        1, edge, elapsed, chosen, energies, plan, fixed, rates, objective, front, scratch
+    )
 
 
 @inner
@@ -185,10 +187,12 @@ def may_be_best(plan, fixed, fixed_pj, rates, tiers, objective, front, scratch):
     energies = _array_pj(plan, fixed_pj, scratch), fixed_pj[1]
     scratch[23][0] = edge_clocks(0, scratch[6], plan, scratch[13]) + fixed[0]
     note_part(0, energies, plan, rates, scratch)
+    for d in range(scratch[16].size):
+        scratch[16][d] = 0  # no chains before the first
     compute = whole(steps(plan[3], plan[4]) * plan[5][0], plan[5])
     for i in range(tiers.shape[2]):
         for j in range(tiers.shape[3]):
             cycles, pj = bound_of_cell(1, i, j, compute, energies, tiers, scratch)
-            if not hopeless(cycles, pj, front, objective):
+            if not hopeless(cycles, pj, fixed[4], scratch[16], front, objective):
                 return True
     return False

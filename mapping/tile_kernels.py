@@ -38,11 +38,12 @@ def expand(
         index[e] = low[level - 1, e]
         tile[level - 1, e] = chains[e, index[e], level - 1]
     while more:
+        index[2] = low[level - 1, 2]
         if at + counts[2] > numbers.size:
             return -1
         other = probing and (index[0] != pair[0] or index[1] != pair[1])
         if not other and not (fixed[3] and hopeless_pair(
-            level, index, compute, energies, floors, objective, front, scratch
+            level, index, compute, energies, fixed, floors, objective, front, scratch
         )):  # fmt: skip
             first, stride = 0, 1
             for e in range(many):
@@ -68,12 +69,12 @@ def expand(
 
 
 @inner
-def hopeless_pair(level, index, compute, energies, floors, objective, front, scratch):
+def hopeless_pair(level, index, compute, energies, fixed, floors, objective, front, scratch):
     """Whether no tiles of a tier with these of the first two dimensions may be best."""
     places = floors[2]
     i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
     cycles, pj = bound_of_cell(level, i, j, compute, energies, floors[0], scratch)
-    return hopeless(cycles, pj, front, objective)
+    return hopeless(cycles, pj, fixed[4], index, front, objective)
 
 
 @inner
@@ -145,28 +146,32 @@ def _expand_last(
     """
     chains, following, counts = space[0], space[1], space[2]
     base, tile, edges, busy, out = scratch[0], scratch[6], scratch[13], scratch[14], scratch[15]
+    index, way = scratch[16], fixed[4]
     stride = counts[0] * counts[1]
     deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
-    look_up(level, scratch[16], floors, scratch)
+    look_up(level, index, floors, scratch)
     elapsed = steps(plan[3], plan[4]) * plan[5][0]
     k = _first_with_room(level, low[level - 1, 2], space, high, plan, layout, scratch)
     whole_one = k < high[level - 1, 2] and chains[2, k, level - 1] >= plan[3][2]
     while k < high[level - 1, 2]:
-        tile[level - 1, 2] = chains[2, k, level - 1]
+        index[2], tile[level - 1, 2] = k, chains[2, k, level - 1]
         edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
         further(level, tile, plan, layout, rates, scratch[21])
         if level > 1:
             none = bound_orders(
-                level, edge, elapsed, energies, plan, rates, objective, front, scratch
-            )
+                level, edge, elapsed, index, energies, plan, fixed, rates, objective, front,
+                scratch,
+            )  # fmt: skip
         else:
             bound_of(tile, edge, base, energies, plan, rates, scratch[21][2], edges, busy, out)
-            none = hopeless(out[0], out[1], front, objective)
+            none = hopeless(out[0], out[1], way, index, front, objective)
         if not fixed[3] or not none:
             numbers[at] = first + stride * k
             bounds[at, 0], bounds[at, 1], bounds[at, 2] = out[0], out[1], out[LIKELY]
             at += 1
-        elif level == 1 and hopeless(out[EDGELESS], out[EDGELESS + 1], front, objective):
+        elif level == 1 and hopeless(
+            out[EDGELESS], out[EDGELESS + 1], way, index, front, objective
+        ):
             return at
         k = following[2, k, level - 1]
         if whole_one:
@@ -211,7 +216,9 @@ def note_part(level, energies, plan, rates, scratch):
 
 
 @inner
-def bound_orders(level, edge, elapsed, energies, plan, rates, objective, front, scratch):
+def bound_orders(
+    level, edge, elapsed, chosen, energies, plan, fixed, rates, objective, front, scratch
+):  # fmt: skip
     """Write what no mapping with the chosen tiles undercuts; return whether all are hopeless.
 
     It is the least over the orders of the outermost loops.
@@ -222,7 +229,7 @@ def bound_orders(level, edge, elapsed, energies, plan, rates, objective, front, 
     for order in range(orders):
         if scratch[24][order, 0, LIVE]:
             cycles, pj = outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch)
-            if none and not hopeless(cycles, pj, front, objective):
+            if none and not hopeless(cycles, pj, fixed[4], chosen, front, objective):
                 none = False
             out[0], out[1] = min(out[0], cycles), min(out[1], pj)
             out[LIKELY] = min(out[LIKELY], max(cycles, edge + _likely(order, plan, scratch)))

@@ -100,6 +100,7 @@ def test_nothing_undercuts_a_bound_on_deep_chips(seed: int) -> None:
             unrolled.fixed[3] = 1
             unrolled.search(objective, 1 << 40, bounded)
             np.testing.assert_allclose(bounded[0][0], whole[0][0], rtol=1e-12)
+            np.testing.assert_array_equal(bounded[1], whole[1])  # of equals the same
             for cycles, energy in bounds:
                 assert cycles[number] <= whole[0][0, 0]
                 assert energy[number] <= whole[0][0, 1]
