@@ -77,7 +77,7 @@ class Operand(Record):
         if self.bits is not None:
             return Fraction(self.bits)
         assert self.scheme is not None
-        return Fraction(self.scheme.element_bits)
+        return self.scheme.code_bits
 
     @property
     def payload_bits(self) -> int:

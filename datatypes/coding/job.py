@@ -253,8 +253,12 @@ def member_ranges(job: Job) -> list[Floats]:
 
     Under ``ends`` a magnitude on the side to which a member reaches less counts as much more: the
     side decides under which both ends of the group lie within the grid. Of -8..7 the largest
-    positive element counts 8/7 of its length.
+    positive element counts 8/7 of its length. Under ``mean`` it is the range whose scale is the
+    mean magnitude (BitNet b1.58, arXiv 2402.17764).
     """
+    if job.scheme.clip == "mean":
+        mean = mean_magnitude(job)
+        return [mean * job.groups.dtype.type(fmt.max_abs) for fmt in job.scheme.formats]
     if job.scheme.clip != "ends":
         return [magnitude_range(job)] * len(job.scheme.formats)
     x, found = job.groups, []
@@ -265,6 +269,13 @@ def member_ranges(job: Job) -> list[Floats]:
             down = low * x.dtype.type(fmt.max_abs / -fmt.min if fmt.min < 0 else 1)
         found.append(np.maximum(up, down))
     return found
+
+
+def mean_magnitude(job: Job) -> Floats:
+    """Return the mean magnitude of each group, (groups,), fill left out; summed in float64."""
+    with np.errstate(over="ignore"):
+        total = np.abs(job.groups).sum(axis=1, dtype=np.float64)  # the fill is 0
+    return np.asarray((total / np.maximum(job.lengths(), 1)).astype(job.groups.dtype))
 
 
 def moments(job: Job) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -60,6 +60,7 @@ OCP_FP8 = "OCP 8-bit Floating Point (OFP8) v1.0"
 FNUZ = "Noune et al., 8-bit Numerical Formats for Deep Neural Networks, arXiv 2206.02915"
 BITMOD = "BitMoD, HPCA 2025, arXiv 2411.11745, section III"
 ANT = "ANT, MICRO 2022, arXiv 2208.14286"
+BITNET = "BitNet b1.58, arXiv 2402.17764; five codes to a byte"
 NF = "QLoRA, arXiv 2305.14314; 3 bits: LQ-LoRA, arXiv 2311.12023"
 BBFP = "BBAL, arXiv 2504.15721; groups of 32 and exponents of 8 bits are ours"
 FOUR_OVER_SIX = "Four over six, arXiv 2512.02010"
@@ -193,6 +194,9 @@ def _entries() -> dict[str, Entry]:
     )
     known["nf4"] = Entry(
         build=lambda: codebook("nf4", NF4_VALUES, source=NF), granularity="g64", scale="fp32"
+    )
+    known["ternary"] = Entry(
+        build=lambda: codebook("ternary", (-1, 0, 1), source=BITNET, per_byte=5), source=BITNET
     )
     for name, (magnitudes, source) in MAGNITUDES.items():
         known[name] = Entry(
@@ -368,7 +372,6 @@ UNCLEAR: dict[str, str] = {
     "fp64": "float64 values are as they are; the widest format is fp32",
     "float64": "float64 values are as they are; the widest format is fp32",
     "posit": "is it posit8 or posit16?",
-    "ternary": "-1, 0 and 1 are int2",
 }
 
 

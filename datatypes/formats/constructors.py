@@ -124,6 +124,7 @@ def codebook(
     bits: int | None = None,
     source: str = "",
     thresholds: Iterable[float] | None = None,
+    per_byte: int = 0,
 ) -> Format:
     """Make a format from a list of values in code order; spare codes are left unused.
 
@@ -138,6 +139,8 @@ def codebook(
     thresholds : iterable of float, optional
         Where rounding turns from a value to the next, in ascending order; see `Format`. By
         default half-way.
+    per_byte : int
+        Codes that share a byte, as digits of a number: 5 of three values. 0: none do.
 
     Raises
     ------
@@ -168,6 +171,7 @@ def codebook(
         unused=tuple(range(given.size, 1 << width)),
         source=source,
         thresholds=None if thresholds is None else flat_numbers(thresholds, "thresholds"),
+        per_byte=per_byte,
     )
 
 

@@ -75,9 +75,14 @@ class Values(Form):
         description="where rounding moves to the next value, ascending; half-way if left out",
     )
 
+    per_byte: int = Field(
+        default=0, description="codes that share a byte as digits, 5 of three values; 0: none do"
+    )
+
     def make(self, name: str, source: str) -> Format:
         """Return the format."""
-        return _moderate(codebook(name, self.values, self.bits, source, self.thresholds))
+        made = codebook(name, self.values, self.bits, source, self.thresholds, self.per_byte)
+        return _moderate(made)
 
 
 class Floats(Form):

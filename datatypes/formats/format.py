@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..base.errors import BitlatheError
+from ..base.numbers import whole_number
 from ..terms.table import terms_of_format
 from ..terms.term import Term
 from . import casts
@@ -44,6 +45,9 @@ class Format:
     ties : (n - 1,) bool or None
         Whether a threshold is that float64, so that a number on it is a tie; where not, such a
         number goes to the lower value. None: everywhere.
+    per_byte : int
+        Codes that are stored together in one byte, as digits of a number whose base is the count
+        of codes in use: five of three codes, 1.6 bits each. 0: each code by itself.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Format:
     source: str = field(default="", compare=False)
     thresholds: NDArray[np.float64] | None = field(default=None, compare=False)
     ties: NDArray[np.bool_] | None = field(default=None, compare=False)
+    per_byte: int = 0
     grid: Grid = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +75,25 @@ class Format:
             raise BitlatheError(f"format {self.name!r}: {problem}") from None
         object.__setattr__(self, "grid", grid)
         object.__setattr__(self, "values", grid.by_code)
+        if self.per_byte:
+            self._check_digits()
+
+    def _check_digits(self) -> None:
+        """Refuse digits that are not all codes from 0, or do not fit a byte."""
+        whole_number(f"format {self.name!r}: per_byte", self.per_byte, 1, 8)
+        base = (1 << self.bits) - len(self.unused)
+        if self.unused != tuple(range(base, 1 << self.bits)):
+            raise BitlatheError(f"format {self.name!r}: per_byte needs codes in use from 0 on")
+        if base**self.per_byte > 256:
+            raise BitlatheError(
+                f"format {self.name!r}: per_byte: {self.per_byte} codes of {base} make "
+                f"{base**self.per_byte} numbers; a byte has 256"
+            )
+
+    @property
+    def digits(self) -> tuple[int, int] | None:
+        """Base and count of the digits that a byte holds; None where each code has its own bits."""
+        return ((1 << self.bits) - len(self.unused), self.per_byte) if self.per_byte else None
 
     @property
     def signed(self) -> bool:
@@ -248,10 +272,20 @@ class Mixture:
                 f"mixture {self.name!r}: members must share one width, got {widths or 'no members'}"
             )
 
+        if len({f.digits for f in self.formats}) != 1:
+            raise BitlatheError(
+                f"mixture {self.name!r}: members must be packed alike; their per_byte differ"
+            )
+
     @property
     def bits(self) -> int:
         """Width of a code."""
         return self.formats[0].bits
+
+    @property
+    def digits(self) -> tuple[int, int] | None:
+        """See `Format.digits`."""
+        return self.formats[0].digits
 
     @property
     def selector_bits(self) -> int:

@@ -15,10 +15,10 @@ from .chains import is_chain, read_chain, write_chain
 from .files import is_scheme, read_scheme_file, scheme_facts
 from .granularity import DIGITS, GRANULARITIES, Granularity
 from .presets import BY_SCHEME, PRESETS
-from .rules import ENDS, SEARCHES, Facts, is_clip
+from .rules import ENDS, MEAN, SEARCHES, Facts, is_clip
 from .scales import SCALES
 
-OPTIONS = (*SEARCHES, ENDS, "paper", "pN (percentile)", "sigmaN (mean +- N sigma)")
+OPTIONS = (*SEARCHES, ENDS, MEAN, "paper", "pN (percentile)", "sigmaN (mean +- N sigma)")
 _FILE = re.compile(r"(.*\.ya?ml)(?=[@/+]|$)", re.IGNORECASE | re.DOTALL)
 
 
@@ -289,6 +289,6 @@ def _options(text: str, found: list[tuple[int, str]]) -> tuple[bool, str]:
             bound = "at most 100" if number[1] == "p" else "below 1000"
             fail(text, position, f"option {word!r}: N is above 0, {bound}, of at most 6 decimals")
         else:
-            near = _hint(word, (*SEARCHES, ENDS, "paper", "p99.9", "sigma3"))
+            near = _hint(word, (*SEARCHES, ENDS, MEAN, "paper", "p99.9", "sigma3"))
             fail(text, position, f"unknown option {word!r}{near} Known: {', '.join(OPTIONS)}")
     return paper, clip

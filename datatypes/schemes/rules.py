@@ -16,6 +16,7 @@ from .scales import SCALES
 # clips that try several scales for each group
 GRID_SEARCHES: Final = ("search", "4over6")
 ENDS: Final = "ends"
+MEAN: Final = "mean"  # the mean magnitude is the scale
 SEARCHES: Final = ("mse", "mae", *GRID_SEARCHES)
 _BEYOND: Final = (
     "{name} reaches beyond float32, so that scales of its range are 0 there; take it without a "
@@ -108,7 +109,7 @@ def _nested(s: Facts) -> tuple[str, str] | None:
         (s.coder != ("offset" if offset else "levels"), "", f"coder {s.coder!r} has no levels"),
         (s.paper, "+", "+paper is the BitMoD authors' quantizer, which has no levels of scales"),
         (
-            s.clip in (*SEARCHES, ENDS),
+            s.clip in (*SEARCHES, ENDS, MEAN),
             "+",
             f"+{s.clip} is for a single scale; write _search after the scales to be searched",
         ),
@@ -151,8 +152,8 @@ def _beyond_float32(formats: tuple[Format, ...]) -> bool:
 
 
 def is_clip(text: str) -> bool:
-    """Return whether a text names a clip: one of `SEARCHES`, ``ends``, ``pN`` or ``sigmaN``."""
-    if text in (*SEARCHES, ENDS):
+    """Return whether a text names a clip: a search, ``ends``, ``mean``, ``pN`` or ``sigmaN``."""
+    if text in (*SEARCHES, ENDS, MEAN):
         return True
     if found := re.fullmatch(r"p(\d{1,3}(?:\.\d{1,6})?)", text):
         return 0 < float(found[1]) <= 100
@@ -175,7 +176,8 @@ def _unknown(s: Facts) -> tuple[str, str] | None:
         (
             s.clip != "absmax" and not is_clip(s.clip),
             "+",
-            f"unknown clip {s.clip!r}; known: absmax, {', '.join(SEARCHES)}, ends, pN, sigmaN",
+            f"unknown clip {s.clip!r}; known: absmax, {', '.join(SEARCHES)}, ends, mean, pN, "
+            "sigmaN",
         ),
         (not isinstance(s.paper, bool), "+", f"paper is {s.paper!r}, must be True or False"),
         (
@@ -230,7 +232,7 @@ def _conflict(s: Facts) -> tuple[str, str] | None:
             f"{s.name} searches its own range; leave +{s.clip} out",
         ),
         (
-            s.clip in (*GRID_SEARCHES, ENDS) and s.coder != "table",
+            s.clip in (*GRID_SEARCHES, ENDS, MEAN) and s.coder != "table",
             "+",
             f"+{s.clip} is for formats without a zero point; {s.name} takes +mse or +mae",
         ),

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from ..base.errors import BitlatheError
+from ..base.numbers import ceil_div
 from ..formats.families import named_element
 from ..formats.format import Format, Mixture
 from ..terms.table import term_count, term_table
@@ -46,7 +47,8 @@ class Scheme:
     coder : str
         Key of `CODERS`.
     clip : str
-        ``absmax``, ``mse``, ``mae``, ``search``, ``4over6``, ``pN`` or ``sigmaN``.
+        ``absmax``, ``mse``, ``mae``, ``search``, ``4over6``, ``ends``, ``mean``, ``pN`` or
+        ``sigmaN``.
     paper : bool
         The arithmetic of the BitMoD authors' released quantizer: float16, ties down.
     levels : tuple of Level
@@ -209,6 +211,17 @@ class Scheme:
         return self.element.bits
 
     @property
+    def code_bits(self) -> Fraction:
+        """Bits of one code as it is stored: a fraction where codes share bytes as digits."""
+        digits = self.element.digits
+        return Fraction(8, digits[1]) if digits else Fraction(self.element_bits)
+
+    def _codes(self, count: int) -> int:
+        """Return the bits that so many codes are stored in."""
+        digits = self.element.digits
+        return 8 * ceil_div(count, digits[1]) if digits else count * self.element_bits
+
+    @property
     def scale_bits(self) -> int:
         """Bits of the stored scale(s) of one group, second level not counted."""
         return self.scale_format.bits * self.scales_per_group
@@ -248,13 +261,11 @@ class Scheme:
         if self.levels:
             offsets = self.offset.levels if self.offset else ()
             scales = level_bits((*self.levels, *offsets), rows, axis_length)
-            return (
-                rows * axis_length * self.element_bits + scales + down * across * self.selector_bits
-            )
+            return self._codes(rows * axis_length) + scales + down * across * self.selector_bits
         per_group = self.scale_bits + self.zero_bits + self.selector_bits
         outer = {"none": 0, "row": down, "tensor": 1}[self.scale_format.outer]
         return (
-            rows * axis_length * self.element_bits
+            self._codes(rows * axis_length)
             + down * across * per_group
             + outer * self.scale_format.outer_bits
         )

@@ -238,7 +238,7 @@ _LISTED: Final = (
         "IQ4_NL", 20, "iq4_nl@g32/fp16_signed", Field(places=_nibbles(2, 32)), elements=32,
         size=18, scale_at=0,
     ),
-    _simple("TQ1_0", 34, "trit@g256/fp16", None, elements=256, size=54, scale_at=52),
+    _simple("TQ1_0", 34, "ternary@g256/fp16", None, elements=256, size=54, scale_at=52),
     _simple(
         "TQ2_0", 35, "trit@g256/fp16", Field(places=_halves(0)), elements=256, size=66,
         scale_at=64,
@@ -343,9 +343,7 @@ def block_of(scheme: Scheme) -> Block:
         Raised if there is none.
     """
     for block in _LISTED:
-        if block.codes is not None and any(
-            Scheme.parse(text) == scheme for text in (block.scheme, *block.also)
-        ):
+        if any(Scheme.parse(text) == scheme for text in (block.scheme, *block.also)):
             return block
     known = ", ".join(f"{block.scheme} ({block.name})" for block in _LISTED)
     raise BitlatheError(f"no block format of GGUF stores {scheme}; known: {known}")

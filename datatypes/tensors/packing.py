@@ -25,7 +25,7 @@ def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
     scale = scheme.scale_format
     outer = {"none": 0, "row": layout.down, "tensor": min(layout.groups, 1)}[scale.outer]
     sizes = {
-        "codes": (scheme.element_bits, layout.rows * layout.columns),
+        "codes": _code_stream(scheme, layout),
         "scales": (scale.bits, layout.groups * scheme.scales_per_group),
         "outer": (scale.outer_bits, outer),
         "zeros": (scheme.zero_bits, layout.groups),
@@ -34,9 +34,15 @@ def stream_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
     return {name: (bits, count) for name, (bits, count) in sizes.items() if bits}
 
 
+def _code_stream(scheme: Scheme, layout: Layout) -> tuple[int, int]:
+    """Return bits and number of codes; where codes share bytes as digits, of these bytes."""
+    count, digits = layout.rows * layout.columns, scheme.element.digits
+    return (8, ceil_div(count, digits[1])) if digits else (scheme.element_bits, count)
+
+
 def _level_sizes(scheme: Scheme, layout: Layout) -> dict[str, tuple[int, int]]:
     """Return the streams of nested scales: ``scales``, ``scales1``, ..., ``offsets``, ..."""
-    sizes = {"codes": (scheme.element_bits, layout.rows * layout.columns)}
+    sizes = {"codes": _code_stream(scheme, layout)}
     offsets = scheme.offset.levels if scheme.offset else ()
     for kind, levels in (("scales", scheme.levels), ("offsets", offsets)):
         for k, level in enumerate(levels):
@@ -55,8 +61,9 @@ def stored_bytes(scheme: Scheme, layout: Layout) -> int:
 
 def streams_of(coded: Coded) -> dict[str, Bytes]:
     """Return the streams of a tensor, each packed to the last bit."""
+    digits = coded.scheme.element.digits
     parts: dict[str, Any] = {
-        "codes": coded.codes,
+        "codes": to_bytes(coded.codes, *digits) if digits else coded.codes,
         "scales": coded.scales,
         "outer": coded.outer_scales,
         "zeros": coded.zeros,
@@ -66,6 +73,47 @@ def streams_of(coded: Coded) -> dict[str, Bytes]:
     }
     sizes = stream_sizes(coded.scheme, coded.layout)
     return {name: pack(parts[name], bits) for name, (bits, _) in sizes.items()}
+
+
+def to_bytes(codes: NDArray[Any], base: int, per_byte: int) -> Bytes:
+    """Return (...) codes as bytes, each a number with so many digits, the first lowest.
+
+    Examples
+    --------
+    >>> to_bytes(np.array([2, 1, 0, 0, 1, 2]), 3, 5).tolist()
+    [86, 2]
+    """
+    flat = np.zeros(ceil_div(codes.size, per_byte) * per_byte, np.int64)
+    flat[: codes.size] = codes.reshape(-1)
+    return np.asarray(flat.reshape(-1, per_byte) @ base ** np.arange(per_byte), np.uint8)
+
+
+def from_bytes(stream: Bytes, base: int, per_byte: int, count: int) -> NDArray[np.uint32]:
+    """Return the (count,) codes that are digits of the bytes of a stream.
+
+    Parameters
+    ----------
+    stream : (bytes,) uint8
+    base, per_byte : int
+        Of the digits.
+    count : int
+
+    Raises
+    ------
+    BitlatheError
+        Raised if a byte is no number of so many digits, or digits after the last code are not 0.
+    """
+    if stream.size and int(stream.max()) >= base**per_byte:
+        at = int(np.argmax(stream >= base**per_byte))
+        raise BitlatheError(
+            f"codes: byte {at} is {stream[at]}; {per_byte} digits of base {base} make numbers "
+            f"below {base**per_byte}"
+        )
+    digits = stream[:, None].astype(np.uint32) // base ** np.arange(per_byte, dtype=np.uint32)
+    codes = (digits % np.uint32(base)).reshape(-1)
+    if codes[count:].any():
+        raise BitlatheError("codes: digits after the last code must be 0")
+    return codes[:count]
 
 
 def packed_size(count: int, bits: int) -> int:

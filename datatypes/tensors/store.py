@@ -29,7 +29,7 @@ from ..schemes.levels import Level, Offset
 from ..schemes.scheme import Scheme
 from ..weights.read import explained
 from ..weights.safetensors_file import read_safetensors
-from .packing import packed_size, stream_sizes, streams_of, unpack
+from .packing import from_bytes, packed_size, stream_sizes, streams_of, unpack
 
 KIND = "bitlathe.QuantizedTensor"
 VERSION = "2"  # version 1 had no checksum
@@ -190,7 +190,11 @@ def _read_streams(
                 f"the stream {name!r} of {scheme} over {layout.shape} takes {wanted} bytes; the "
                 f"file has {stream.dtype}{list(stream.shape)}"
             )
-    return {name: unpack(found[name], *size) for name, size in sizes.items()}
+    read = {name: unpack(found[name], *size) for name, size in sizes.items()}
+    if digits := scheme.element.digits:
+        count = layout.rows * layout.columns
+        read["codes"] = from_bytes(found["codes"], *digits, count)
+    return read
 
 
 def scheme_facts(scheme: Scheme) -> dict[str, Any]:
@@ -251,6 +255,7 @@ def _read_format(facts: dict[str, Any]) -> Format:
         overflow_value=facts["overflow_value"],
         thresholds=None if thresholds is None else np.array([float.fromhex(v) for v in thresholds]),
         ties=None if ties is None else np.array(ties),
+        per_byte=facts.get("per_byte", 0),
     )
 
 
@@ -259,6 +264,8 @@ def _format_facts(fmt: Format) -> dict[str, Any]:
     if fmt.thresholds is not None:
         own["thresholds"] = [float(v).hex() for v in fmt.grid.midpoints]
         own["ties"] = fmt.grid.exact.tolist()
+    if fmt.per_byte:
+        own["per_byte"] = fmt.per_byte
     return own | {
         "name": fmt.name,
         "bits": fmt.bits,

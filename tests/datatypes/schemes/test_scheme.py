@@ -42,7 +42,7 @@ def test_every_scheme_that_parses_round_trips(name, shape, scale, options):
         return
     assert Scheme.parse(str(made)) == made
     assert str(Scheme.parse(str(made))) == str(made)
-    assert made.total_bits(64, 4) >= 256 * made.element_bits
+    assert made.total_bits(64, 4) >= 256 * made.code_bits
 
 
 def test_spaces_around_and_capitals_do_not_matter():

@@ -40,7 +40,7 @@ def test_blocks_are_what_gguf_dequantizes(name, seed):
     np.testing.assert_array_equal(q.dequantize(), wanted)
     sizes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(block.kind)]
     assert (block.elements, block.size) == sizes
-    if name != "TQ1_0":  # whose trits take 1.6 bits there, and two here
+    if name != "TQ1_0":  # whose last byte of 52 holds four trits
         assert q.nbytes == raw.size
         assert q.bits_per_element == 8 * block.size / block.elements
     again = write_blocks(block, q.coded)
@@ -134,3 +134,4 @@ def test_what_does_not_fit_is_named(tmp_path):
     with pytest.raises(bl.BitlatheError, match="TQ2_0: code 3 stands for nothing"):
         read_blocks(BLOCKS["TQ2_0"], b"\xff" * 66, (1, 256))
     assert block_of(bl.Scheme.parse("trit@g256/fp16")).name == "TQ2_0"
+    assert block_of(bl.Scheme.parse("ternary@g256/fp16")).name == "TQ1_0"
