@@ -65,6 +65,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "selective_scan": Operation(2, 4, 1, row_adds=1, row_multiplies=2),
     # the same, with a decay that is there
     "state_space": Operation(2, 3, row_adds=1, row_multiplies=2),
+    # of a channel's numerator, denominator and maximum: k + u, the greater of it and m, two
+    # differences, two exponentials, both sums of two products, one quotient; and the same without
+    # u and the quotient for what is kept (arXiv 2305.13048, section 3.1 and appendix D)
+    "wkv": Operation(adds=12, multiplies=7, specials=5),
     # largest magnitude, product with the row's 1 / scale, rounding; a row is a group
     "quantize": Operation(adds=2, multiplies=1, row_specials=1),
 }

@@ -34,10 +34,11 @@ def _transformer_bits(arch: Arch, shape: Transformer) -> Fraction:
     total = Fraction(0)
     for layers in shape.layers:
         numbers = layers.numbers if layers.told_apart else ()
-        for part in layers.parts:
+        stored = (each for part in layers.parts for each in part.stored(layers.copies))
+        for part, copies in stored:
             for matrix, count in part.matrices():
                 bits = _matrix_bits(arch, matrix, "linear", numbers)
-                total += count * layers.copies * bits
+                total += count * copies * bits
     for head in shape.heads:
         kind = "lm_head" if head.words else "linear"
         total += 0 if shape.tied and head.words else _matrix_bits(arch, head.matrix, kind)

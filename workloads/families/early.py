@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from fractions import Fraction
 
-from .family import AttentionFacts, Family, Keys, MlpFacts, Window
+from .facts import AttentionFacts, Keys, MlpFacts, Window
+from .family import Family
 from .outputs import BIASED_DECODER
 
 _ENABLED = ("enable_bias", True)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .family import AttentionFacts, Family, Keys, MlpFacts, Window, sizes
+from .facts import AttentionFacts, Keys, MlpFacts, Window
+from .family import Family, sizes
 from .outputs import ALBERT, BERT, DEBERTA, DEIT, DISTILBERT, MODERNBERT, ROBERTA, VIT
 
 _MLP = MlpFacts(names=("intermediate", "output"), gated=False, bias=True, activation="gelu")

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from .family import AttentionFacts, ExpertFacts, Family, MlpFacts, Window, sizes
+from .facts import AttentionFacts, ExpertFacts, MlpFacts, Window
+from .family import Family, sizes
 from .llama import ATTENTION
 
 _BOTH_WAYS = ("use_bidirectional_attention",)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from .family import AttentionFacts, ExpertFacts, Family, Keys, LatentFacts, MlpFacts, sizes
+from .facts import AttentionFacts, ExpertFacts, Keys, LatentFacts, MlpFacts
+from .family import Family, sizes
 from .llama import BIASED, MLP_BIAS, PARTIAL
 from .mixtures import GRANITE_SHARED, SHARED
 from .recurrent import ConvolutionFacts, DeltaFacts, StateFacts
@@ -227,7 +228,7 @@ HYBRIDS: Mapping[str, Family] = {
             total=("n_routed_experts", "num_local_experts"),
             shared_inner="moe_shared_expert_intermediate_size",
         ),
-        blocks=True,
+        layout="blocks",
         only={"moe_latent_size": None},
         tied_by_key=False,
         plain=(
@@ -249,6 +250,56 @@ HYBRIDS: Mapping[str, Family] = {
             "moe_shared_expert_intermediate_size": 7688,
         },
         sizes=sizes(4096, 4, 32, 21504, 131072),
+    ),
+    "zamba2": Family(
+        attention=AttentionFacts(head_dim=None, turned_where=("use_mem_rope", True)),
+        mlp=MlpFacts(
+            names=("gate_up_proj", "down_proj"),
+            bias=("add_bias_linear", False),
+            factor=4,
+            activation="gelu",
+        ),
+        recurrent=StateFacts(
+            attending="typed",
+            state="mamba_d_state",
+            taps="mamba_d_conv",
+            expand="mamba_expand",
+            heads="n_mamba_heads",
+            head_dim="mamba_headdim",
+            groups="mamba_ngroups",
+            bias=("add_bias_linear", False),
+            conv_bias=True,
+        ),
+        layout="shared_blocks",
+        tied=True,
+        only={"tie_word_embeddings": True},
+        norms=1,
+        plain=(
+            *("attention_head_dim", "kv_channels", "num_query_groups"),
+            *("hybrid_layer_ids", "use_conv_bias", "head_dim", "use_long_context"),
+        ),
+        defaults={
+            "mamba_d_state": 64,
+            "mamba_d_conv": 4,
+            "mamba_expand": 2,
+            "mamba_ngroups": 1,
+            "n_mamba_heads": 8,
+            "chunk_size": 256,
+            "adapter_rank": 128,
+            "num_mem_blocks": 1,
+        },
+        sizes=sizes(2560, 54, 32, 10240, 32000),
+    ),
+    "rwkv": Family(
+        keys=Keys(heads=(), inner="intermediate_size"),
+        attention=None,
+        mlp=None,
+        layout="mixes",
+        norm="layer_norm",
+        norm_vectors=2,
+        embedding_norms=1,
+        plain=("context_length", "rescale_every"),
+        sizes={"hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 50277},
     ),
     "lfm2": Family(
         keys=Keys(inner=("block_ff_dim", "intermediate_size")),

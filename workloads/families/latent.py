@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .family import ExpertFacts, Family, LatentFacts, MlpFacts, sizes
+from .facts import ExpertFacts, LatentFacts, MlpFacts
+from .family import Family, sizes
 from .llama import MLP_BIAS
 
 # Keys of these files that say nothing about sizes: num_key_value_heads is the number of heads,

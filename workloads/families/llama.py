@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from .family import AttentionFacts, Family, MlpFacts, Window, sizes
+from .facts import AttentionFacts, MlpFacts, Window
+from .family import Family, sizes
 
 ATTENTION = ("attention_bias", False)
 """The rule of many classes: ``attention_bias``, false where it is left out."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from .family import AttentionFacts, ExpertFacts, Family, MlpFacts, Window, sizes
+from .facts import AttentionFacts, ExpertFacts, MlpFacts, Window
+from .family import Family, sizes
 from .llama import ATTENTION, BIASED, PARTIAL
 from .outputs import DECODER, LM_HEAD
 
@@ -126,6 +127,37 @@ MIXTURES: Mapping[str, Family] = {
             "first_k_dense_replace": 1,
         },
         sizes=sizes(4096, 46, 96, 10944, 151552),
+    ),
+    "mimo_v2_flash": Family(
+        attention=AttentionFacts(
+            value_dim="v_head_dim",
+            qkv_bias=ATTENTION,
+            rotary=Fraction("0.334"),
+            windowed_kv_times=2,
+            windowed_sinks=True,
+        ),
+        window=Window(
+            default=129,
+            before="sliding_window_size",
+            types="layer_types",
+            layers="but_each_and_first",
+            count=6,
+        ),
+        experts=ExpertFacts(total=("n_routed_experts", "num_local_experts"), layers="after_first"),
+        plain=(
+            *("n_group", "topk_group", "hybrid_layer_pattern", "moe_layer_freq"),
+            "n_shared_experts",
+        ),
+        defaults={
+            "num_key_value_heads": 4,
+            "head_dim": 192,
+            "v_head_dim": 128,
+            "n_routed_experts": 256,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 2048,
+            "first_k_dense_replace": 1,
+        },
+        sizes=sizes(4096, 48, 64, 16384, 152576),
     ),
     "llama4_text": Family(
         attention=replace(

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .family import AttentionFacts, ExpertFacts, Family, Window, sizes
+from .facts import AttentionFacts, ExpertFacts, Window
+from .family import Family, sizes
 from .llama import ATTENTION
 
 _WINDOW = Window(

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .family import AttentionFacts, Family, Keys, MlpFacts
+from .facts import AttentionFacts, Keys, MlpFacts
+from .family import Family
 from .outputs import SEQ2SEQ
 
 _NONE = {"": ()}  # an encoder leaves no logits

@@ -5,7 +5,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from .encoders import VISION
-from .family import AttentionFacts, Family, ImageKeys, Keys, MlpFacts, sizes
+from .facts import AttentionFacts, ImageKeys, Keys, MlpFacts
+from .family import Family, sizes
 from .outputs import CLIP_TEXT, CLIP_VISION, DINO, SIGLIP_TEXT, SIGLIP_VISION
 
 _ATTENTION = AttentionFacts(

@@ -3,7 +3,8 @@
 from fractions import Fraction
 
 from ..config import Config
-from ..families.family import AttentionFacts, Family
+from ..families.facts import AttentionFacts
+from ..families.family import Family
 from ..transformer import Attention
 from .values import chosen, holds
 
@@ -41,6 +42,7 @@ def read_attention(config: Config, family: Family, facts: AttentionFacts, hidden
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
+        value_dim=None if facts.value_dim is None else config.integer(facts.value_dim),
         projections=facts.projections,
         output=facts.output,
         qkv_bias=holds(config, facts.qkv_bias),

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from ..config import Config
-from ..families.family import AttentionFacts, Family
+from ..families.facts import AttentionFacts
+from ..families.family import Family
 from ..transformer import Layers, Part
 from .attention import read_attention
 from .feeds import read_experts, read_mlp

@@ -1,7 +1,8 @@
 """Disentangled attention (DeBERTa): from the keys of a file to its part and its positions."""
 
 from ..config import Config
-from ..families.family import AttentionFacts, Family
+from ..families.facts import AttentionFacts
+from ..families.family import Family
 from ..transformer import Attention, DisentangledAttention, Table
 from .values import chosen
 

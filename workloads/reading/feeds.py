@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..config import Config
-from ..families.family import AttentionFacts, ExpertFacts, Family, MlpFacts
+from ..families.facts import AttentionFacts, ExpertFacts, MlpFacts
+from ..families.family import Family
 from ..transformer import Experts, Mlp, Part
 from ..transformer.part import Activation
 from .recurrent import periodic

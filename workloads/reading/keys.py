@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from ...datatypes.base.errors import BitlatheError
 from ..config import Config
 from ..families import FAMILIES, Family
-from ..families.family import all_names
+from ..families.facts import all_names
 from .windows import FULL
 
 # Keys by which other model classes say that they are built in another way, and what they build.

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from ..config import Config
-from ..families.family import Family, LatentFacts
+from ..families.facts import LatentFacts
+from ..families.family import Family
 from ..transformer import Indexer, LatentAttention
 from .values import chosen, holds
 

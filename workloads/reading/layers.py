@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from ..config import Config
-from ..families.family import AttentionFacts, Family, LatentFacts
+from ..families.facts import AttentionFacts, LatentFacts
+from ..families.family import Family
 from ..transformer import Attention, CrossAttention, Layers, Part, Pooling
 from .attention import read_attention
 from .blocks import read_blocks
@@ -11,6 +12,7 @@ from .disentangled import disentangled
 from .feeds import read_feeds, read_mlp
 from .images import image_windows
 from .latent import read_latents
+from .mixes import read_shared_blocks, read_time_mixes
 from .recurrent import attending_layers, read_recurrent
 from .streams import layers_that_share, read_beside
 from .values import chosen, holds, norm_vectors
@@ -27,9 +29,13 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     BitlatheError
         If a required key is missing or a value is impossible; file, line and key are named.
     """
-    if family.blocks:
+    if family.layout == "blocks":
         return read_blocks(config, family, hidden)
     depth = _depth(config, family)
+    if family.layout == "shared_blocks":
+        return read_shared_blocks(config, family, hidden, depth)
+    if family.layout == "mixes":
+        return read_time_mixes(config, family, hidden, depth)
     mixers = _mixers(config, family, hidden, depth)
     feeds = read_feeds(config, family, hidden, depth)
     parallel = holds(config, family.parallel)
@@ -124,7 +130,7 @@ def _attentions(
     chunked = family.window is not None and family.window.chunked
     both_ways = family.window is not None and family.window.both_ways
     several = len(set(seen)) > 1
-    whole = read_attention(config, family, facts, hidden)
+    whole = _bounded(config, family, facts, hidden)
     full = _unbounded(config, family, facts, hidden)
     kept = layers_that_share(config, facts, seen)
     found: list[Part] = []
@@ -154,6 +160,26 @@ def _in_windows(
     local = replace(whole, pieces=image_windows(config, family), suffix="_local")
     seen = () if full is None else config.items(full)
     return [whole if i in seen else local for i in range(depth)]
+
+
+def _bounded(config: Config, family: Family, facts: AttentionFacts, hidden: int) -> Attention:
+    """Return the attention of layers with a window, which may have more heads, and sinks.
+
+    Raises
+    ------
+    BitlatheError
+        If they have more key/value heads than there are heads to share them.
+    """
+    whole = read_attention(config, family, facts, hidden)
+    kv_heads = whole.kv_heads * facts.windowed_kv_times
+    if whole.heads % kv_heads:
+        raise config.error(
+            f"{facts.kv_heads!r} is {whole.kv_heads}: layers with a window have {kv_heads}, which "
+            f"do not divide the {whole.heads} heads.",
+            facts.kv_heads,
+        )
+    sinks = whole.heads * facts.windowed_sinks
+    return replace(whole, kv_heads=kv_heads, vectors=whole.vectors + sinks)
 
 
 def _unbounded(config: Config, family: Family, facts: AttentionFacts, hidden: int) -> Attention:

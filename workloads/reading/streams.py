@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import Config
-from ..families.family import AttentionFacts, Family
+from ..families.facts import AttentionFacts
+from ..families.family import Family
 from ..transformer import AltUp, Head, LayerInput, LowRank, Matrix, Part, Table
 
 

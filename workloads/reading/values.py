@@ -3,7 +3,8 @@
 from typing import Any
 
 from ..config import Config
-from ..families.family import Family, Names
+from ..families.facts import Names
+from ..families.family import Family
 from ..families.outputs import Rule
 
 

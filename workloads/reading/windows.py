@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ..config import Config
-from ..families.family import AttentionFacts, Window
+from ..families.facts import AttentionFacts, Window
 from .values import one_a_layer
 
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
@@ -66,6 +66,8 @@ def windows(
     length = rule.default
     if rule.key in config.data:
         length = None if config.data[rule.key] is None else config.integer(rule.key)
+    if rule.before is not None and config.get(rule.before) is not None:
+        length = config.integer(rule.before, least=0) + 1
     if length is None:
         return [None] * depth
     if rule.both_ways:
@@ -77,7 +79,7 @@ def windows(
         return [None if kind == FULL else length for kind in types]
     n = rule.count
     if rule.count_key:
-        least = 1 if rule.layers in ("but_each", "behind_each") else 0
+        least = 1 if rule.layers in ("but_each", "but_each_and_first", "behind_each") else 0
         n = config.integer(rule.count_key, default=n, least=least)
     windowed = _WINDOWED[rule.layers]
     return [length if windowed(i, n, turned[i]) else None for i in range(depth)]
@@ -88,6 +90,7 @@ _WINDOWED: Mapping[str, Callable[[int, int, bool], bool]] = {
     "from": lambda i, n, turned: i >= n,
     "even_below": lambda i, n, turned: i % 2 == 0 and i < n,
     "but_each": lambda i, n, turned: (i + 1) % n != 0,
+    "but_each_and_first": lambda i, n, turned: i > 0 and (i + 1) % n != 0,
     "behind_each": lambda i, n, turned: i % n != 0,
     "turned": lambda i, n, turned: turned,
     "unturned": lambda i, n, turned: not turned,

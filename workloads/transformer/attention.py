@@ -20,6 +20,10 @@ class Attention(Part):
     ----------
     hidden, heads, kv_heads, head_dim : int
         Widths; ``heads / kv_heads`` query heads share a key/value head.
+    value_dim : int or None
+        Width of a head of values, where that is another than that of queries and keys.
+    left : int or None
+        Width of what it leaves, where that is another than that of what it reads.
     projections : tuple of str
         Names of the matrices that make queries, keys and values, or of the one that makes all.
     output : str
@@ -57,6 +61,8 @@ class Attention(Part):
     heads: int
     kv_heads: int
     head_dim: int
+    value_dim: int | None = None
+    left: int | None = None
     projections: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     output: str = "o_proj"
     window: int | None = None
@@ -73,6 +79,11 @@ class Attention(Part):
     made: Literal["all", "keys", "none"] = "all"
     gated: bool = False
     suffix: str = ""
+
+    @property
+    def value_width(self) -> int:
+        """Width of a head of values."""
+        return self.head_dim if self.value_dim is None else self.value_dim
 
     @property
     def exits(self) -> tuple[str, ...]:
@@ -93,6 +104,7 @@ class Attention(Part):
     def inputs(self) -> tuple[Matrix, ...]:
         """The matrices that make queries, keys and values."""
         query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        values = self.kv_heads * self.value_width
         one = Matrix(
             stage="query",
             name=self.projections[0],
@@ -101,7 +113,7 @@ class Attention(Part):
             bias=self.qkv_bias,
         )
         if len(self.projections) == 1:
-            return (replace(one, outputs=one.outputs + 2 * kv, keys=kv, values=kv),)
+            return (replace(one, outputs=one.outputs + kv + values, keys=kv, values=values),)
         if self.made == "none":
             return (one,)
         _, key, value = self.projections
@@ -109,16 +121,16 @@ class Attention(Part):
         of_keys = replace(one, name=key, outputs=kv, keys=kv, bias=key_bias)
         if self.made == "keys":
             return one, of_keys
-        return one, of_keys, replace(one, stage="value", name=value, outputs=kv, values=kv)
+        return one, of_keys, replace(one, stage="value", name=value, outputs=values, values=values)
 
     @property
     def out(self) -> Matrix:
         """The matrix behind the mix."""
-        width = self.heads * self.head_dim
+        width = self.heads * self.value_width
         return Matrix(
             stage="out",
             name=self.output,
-            outputs=self.hidden,
+            outputs=self.hidden if self.left is None else self.left,
             inputs=width,
             bias=self.output_bias,
         )
@@ -139,7 +151,7 @@ class Attention(Part):
         kept = context if self.window is None else min(context, self.window)
         if self.chunk is not None:
             kept = (context - 1) % self.chunk + 1
-        return kept * self.kv_heads * 2 * self.head_dim
+        return kept * self.kv_heads * (self.head_dim + self.value_width)
 
     def products(self, run: Forward) -> Iterator[Product]:
         """Yield the products of a forward pass, in the order of execution."""
@@ -156,7 +168,7 @@ class Attention(Part):
             mix = replace(
                 scores,
                 name=mix_name,
-                n=self.head_dim,
+                n=self.value_width,
                 k=scores.n,
                 kind="attention_av",
                 causal=None if scores.causal is None else "k",
@@ -204,9 +216,10 @@ class Attention(Part):
             yield streamed("qk_norm", self.qk_norm, heads * self.head_dim, rows, turned)
         if self.rotary_dim:
             yield streamed("rotary", "rotary", heads * self.rotary_dim, heads, turned)
-        cached = 2 * run.rows * self.kv_heads
+        cached = run.rows * self.kv_heads
         if self.made != "none":
-            yield into_cache(cached * self.head_dim, cached, made)
+            both = self.head_dim + self.value_width
+            yield into_cache(cached * both, 2 * cached, made)
         for group in self._pieces(run):
             name = f"attention_qk{self.suffix}"
             yield softmax(self._scores(name, group, causal=run.causal), self.suffix)
@@ -215,8 +228,8 @@ class Attention(Part):
 
     def _gate(self, run: Forward) -> VectorStep:
         """Return the product of the mix with the sigmoid of the gate, which is read."""
-        wide = run.rows * self.heads * self.head_dim
-        vector = Tensor(wide, self.heads * self.head_dim)
+        wide = run.rows * self.heads * self.value_width
+        vector = Tensor(wide, self.heads * self.value_width)
         mixed = streamed("attention_gate", "sigmoid", wide, wide, (f"attention_av{self.suffix}",))
         return replace(
             mixed,

@@ -280,7 +280,7 @@ class Transformer:
         """Yield the parts of all layers, each with the number of times that it is stored."""
         for layers in self.layers:
             for part in layers.parts:
-                yield part, layers.copies
+                yield from part.stored(layers.copies)
 
     def parts(self) -> Iterator[tuple[Part, int]]:
         """Yield the parts of all layers, each with the number of layers that have it."""

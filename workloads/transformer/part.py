@@ -63,6 +63,10 @@ class Part(ABC):
         """Elements kept of a sequence, however long it is."""
         return 0
 
+    def stored(self, layers: int) -> Iterator[tuple["Part", int]]:
+        """Yield what is stored for so many layers that have it, each with its copies."""
+        yield self, layers
+
     def weight_count(self) -> int:
         """Return the elements of all matrices."""
         return sum(matrix.elements * count for matrix, count in self.matrices())

@@ -85,17 +85,20 @@ def truth_of(kind: str, seed: int) -> Truth:
         if _of_expert(n) and p.dim() > 1 and "bias" not in n
     )
     matrices: Counter = Counter()
+    seen: set[int] = set()
     for where, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and not _of_expert(f"{where}."):
-            matrices[tuple(module.weight.shape)] += 1
-        elif isinstance(module, Conv1D):
-            matrices[tuple(module.weight.shape)[::-1]] += 1
+        if isinstance(module, (torch.nn.Linear, Conv1D)) and not _of_expert(f"{where}."):
+            shape = tuple(module.weight.shape)
+            matrices[shape[::-1] if isinstance(module, Conv1D) else shape] += (
+                id(module.weight) not in seen
+            )
+            seen.add(id(module.weight))
     return Truth(
         drawn={**drawn, **outer},
         written={**written, **outer},
         model=model,
         parameters=sum(p.numel() for p in model.parameters()),
-        matrices=matrices,
+        matrices=+matrices,
         expert_elements=experts,
     )
 
@@ -167,7 +170,7 @@ def write(kinds: list[str], first: int) -> None:
     for kind in kinds:
         for seed in range(first, first + 50):
             try:
-                data["models"][f"{kind}-{seed}"] = kept(kind, seed)
+                data["models"][f"{kind}-drawn-{seed}"] = kept(kind, seed)
                 break
             except Exception as error:
                 print(kind, seed, type(error).__name__)

@@ -273,7 +273,33 @@ def _internlm3(drawn, sizes, rng):
     return dict.fromkeys(("attention_bias", "mlp_bias"), rng.random() < 0.5)
 
 
+def _mimo(drawn, sizes, rng):
+    return {"num_attention_heads": rng.choice([2, 4, 6]), "num_key_value_heads": 1}
+
+
+def _zamba2(drawn, sizes, rng):
+    wide = drawn.setdefault("mamba_expand", 2) * sizes["hidden_size"]
+    kinds = [rng.choice(["linear_attention", "hybrid"]) for _ in range(sizes["n_layer"])]
+    own = {
+        "layers_block_type": kinds,
+        "n_mamba_heads": wide // 8,
+        "num_mem_blocks": rng.randint(1, 2),
+    }
+    own |= {"tie_word_embeddings": True}
+    own["attention_hidden_size"] = 2 * sizes["hidden_size"]
+    if drawn.get("use_shared_attention_adapter"):
+        own["num_key_value_heads"] = sizes["n_head"]
+    return {**own, "adapter_rank": rng.choice([4, 8])}
+
+
+def _deepseek_v2(drawn, sizes, rng):
+    return {"num_experts_per_tok": rng.randint(1, 2), "q_lora_rank": rng.choice([None, 8])}
+
+
 OF_KIND = {
+    "deepseek_v2": _deepseek_v2,
+    "zamba2": _zamba2,
+    "mimo_v2_flash": _mimo,
     "bamba": _state_heads,
     "granitemoehybrid": _state_heads,
     "falcon_h1": _state_heads,
