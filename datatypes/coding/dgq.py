@@ -10,7 +10,7 @@ of phase 1; here both phases compare with those of the unquantized weights).
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,22 @@ from ..schemes.patterns import bits_to_float, float_bits
 from .asym import ASYM, best_grid, group_range, integer_values, search_groups, zeros_of
 from .coded import Coded, Codes, Floats
 from .coder import no_kernel
-from .job import Job, divide, group_error, least_error, worth_compiling
+from .job import (
+    SEARCH_MIN,
+    Job,
+    divide,
+    group_error,
+    have_numba,
+    least_error,
+    worth_compiling,
+)
 
 # shares of the group's range, and of the channel's, that are tried
 PHASE_1 = tuple(1.02 - 0.011 * (i + 1) for i in range(20))
 PHASE_2 = tuple(1.02 - 0.01025 * (i + 1) for i in range(80))
 INT8_MAX = 127
+LED_SLICE = 1 << 21  # elements whose differences are in memory at once
+Ends = tuple[NDArray[Any], NDArray[Any]]
 
 
 def encode_dgq(job: Job) -> Coded:
@@ -38,12 +48,14 @@ def encode_dgq(job: Job) -> Coded:
     shares = np.array(PHASE_1, dtype)
     edges = low[:, None] * shares
     scales = (high - low)[:, None] * shares / dtype.type(top)
-    find = best_grid if compiled else search_groups
+    led = _led(even)
+    find = best_grid if compiled else _search_groups_led if led else search_groups
     best = np.maximum(find(even, scales, edges), 0)[:, None]
     zeros = zeros_of(scales, edges, top)
     fine = np.take_along_axis(scales, best, axis=1)[:, 0]
     zero = np.take_along_axis(zeros, best, axis=1)[:, 0]
-    pick = _search_channels_compiled if compiled else search_channels
+    pick = _search_channels_led if led else search_channels
+    pick = _search_channels_compiled if compiled else pick
     chosen = np.maximum(pick(even, fine, zero, channels), 0)[:, None]
     channel = np.take_along_axis(channels, chosen, axis=1)[:, 0]
     whole = _group_steps(job, fine, channel)
@@ -72,9 +84,13 @@ def _most(job: Job) -> int:
 
 def _group_steps(job: Job, fine: Floats, channel: Floats) -> Floats:
     """Return the (groups,) integer scales: the nearest multiples of the channel's scale."""
-    each = np.repeat(channel, job.layout.across)
+    return _steps(fine, np.repeat(channel, job.layout.across), _most(job))
+
+
+def _steps(fine: Floats, each: Floats, most: int) -> Floats:
+    """Return the (groups,) multiples of (groups,) channel scales, from 1 to the most."""
     ratio = np.divide(fine, each, out=np.ones_like(fine), where=each > 0)
-    return np.asarray(np.clip(np.rint(ratio), 1, _most(job)))
+    return np.asarray(np.clip(np.rint(ratio), 1, most))
 
 
 def _clamped_codes(job: Job, whole: Floats, channel: Floats, zero: Floats) -> Codes:
@@ -133,6 +149,73 @@ def _row_errors(job: Job, codes: Codes, zero: Floats, scale: Floats) -> NDArray[
         for p in job.slices()
     ]
     return np.asarray(np.concatenate(parts).reshape(job.layout.down, -1).sum(axis=1))
+
+
+def _led(job: Job) -> bool:
+    """Return whether searches by the layer's outputs go through a kernel: float32, large."""
+    plain = job.groups.dtype == np.float32 and job.rounding == "even" and job.weights is None
+    return plain and job.inputs is not None and job.groups.size >= SEARCH_MIN and have_numba()
+
+
+def _differences(job: Job, part: slice, scale: Floats, zero: Floats, ends: Ends) -> Floats:
+    """Return what the groups of a part lose, (n, size) float64, codes within (n,) ends."""
+    from ..kernels.base.threads import on_rows
+    from ..kernels.searches.differences import differences as kernel
+
+    x = job.groups[part]
+    out = np.empty(x.shape, np.float64)
+    facts = [np.ascontiguousarray(a, np.float32) for a in (scale, zero, *ends)]
+    on_rows(kernel, [x, *facts, out], (), x.shape[1])
+    return out
+
+
+def _search_groups_led(job: Job, scales: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Do what `search_groups` does, compiled, by the layer's outputs."""
+    inputs, layout, top = job.inputs, job.layout, (1 << job.scheme.element_bits) - 1
+    assert inputs is not None
+    zeros = zeros_of(scales, edges, top)
+
+    def error(t: int, own: slice) -> NDArray[np.float64]:
+        ends = (np.zeros(own.stop - own.start), np.full(own.stop - own.start, top))
+        lost = _differences(job, own, scales[own, t], zeros[own, t], ends)
+        return inputs.block_errors(lost, own.start, layout)
+
+    return least_error(_row_parts(job, groups=True), scales.shape[1], error, _infinite(len(scales)))
+
+
+def _search_channels_led(
+    job: Job, fine: Floats, zero: Floats, channels: Floats
+) -> NDArray[np.int64]:
+    """Do what `search_channels` does, compiled, by the layer's outputs."""
+    inputs, layout, top = job.inputs, job.layout, (1 << job.scheme.element_bits) - 1
+    assert inputs is not None
+
+    def error(t: int, rows: slice) -> NDArray[np.float64]:
+        part = slice(rows.start * layout.across, rows.stop * layout.across)
+        fit = np.isfinite(channels[rows, t])
+        channel = np.where(fit, channels[rows, t], 0)
+        each = np.repeat(channel, layout.across)
+        whole = _steps(fine[part], each, _most(job))
+        span = np.floor(INT8_MAX / whole)
+        ends = (np.maximum(0, zero[part] - span), np.minimum(top, zero[part] + span))
+        lost = _differences(job, part, whole * each, zero[part], ends)
+        flat = lost.reshape(rows.stop - rows.start, -1)[:, : layout.columns]
+        return np.where(fit, inputs.row_errors(flat), np.inf)
+
+    return least_error(
+        _row_parts(job, groups=False), channels.shape[1], error, _infinite(layout.down)
+    )
+
+
+def _infinite(count: int) -> NDArray[np.float64]:
+    return np.full(count, np.inf)
+
+
+def _row_parts(job: Job, *, groups: bool) -> list[slice]:
+    """Return slices of whole rows that are worked on together, as rows or as their groups."""
+    down, each = job.layout.down, job.layout.across if groups else 1
+    step = max(1, LED_SLICE // max(job.layout.columns, 1))
+    return [slice(a * each, min(a + step, down) * each) for a in range(0, down, step)]
 
 
 def _search_channels_compiled(

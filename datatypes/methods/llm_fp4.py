@@ -5,7 +5,7 @@ scale: one for each output of the weights, one for all inputs. Inputs of small c
 by a power of two, 2^0 to 2^(2^E - 1), which the weights take back (the pre-shifted exponent bias).
 Format and range of weights and inputs are searched in turn by the squared error of the outputs.
 The paper tries biases from 0.01 to 1.2 of the first one, which ends where that is 0 or less; here
-ranges from 2^-1.2 to 2^0.2 of the largest value.
+ranges from 2^-1.2 to 2^0.2 of the largest value. Searches are in float32.
 """
 
 import re
@@ -25,6 +25,7 @@ from .layer import QuantizedLinear
 from .options import check_flag
 from .task import Reals, Task, positive_scales
 
+Singles = NDArray[np.float32]
 EXPONENTS = np.arange(-12, 3) / 10  # of two, the shares of the range that are tried
 ROUNDS_MAX = 20
 _FLOAT = re.compile(r"fp(\d+)_e(\d+)m(\d+)")
@@ -104,10 +105,10 @@ def _searched(
 ) -> QuantizedLinear:
     """Return the layer whose formats and ranges err least; inputs in the shift's format if any."""
     divisors = None
-    weights, inputs = task.weights.astype(np.float64), task.activations
+    weights, inputs = task.weights.astype(np.float32), task.activations.astype(np.float32)
     if shift is not None:
         divisors = positive_scales(2.0 ** -shift[1])
-        weights, inputs = weights * divisors, inputs / divisors.astype(np.float64)
+        weights, inputs = weights * divisors, inputs / divisors
     given, scheme, scale = inputs, task.activation_scheme, None
     for _ in range(options.rounds if scheme is not None else 1):
         made = _weights(weights, task, given)
@@ -125,17 +126,17 @@ def _searched(
     )
 
 
-def _weights(weights: Reals, task: Task, given: Reals) -> QuantizedTensor:
+def _weights(weights: Singles, task: Task, given: Singles) -> QuantizedTensor:
     """Return (outputs, inputs) weights in the format of least error, a range for each output."""
     best: tuple[float, QuantizedTensor] | None = None
-    top = np.abs(weights).max(axis=1)
+    top, outputs = np.abs(weights).max(axis=1), task.outputs.astype(np.float32)
     for scheme in floats_like(task.scheme).values():
         largest = float(np.nanmax(np.abs(scheme.formats[0].values)))
         least, kept = np.full(len(weights), np.inf), np.ones(len(weights), np.float32)
         for exponent in EXPONENTS:
             scales = positive_scales(np.where(top > 0, top, 1.0) / largest * 2.0**exponent)
-            values = quantize(weights, scheme, scales=scales[:, None]).dequantize(np.float64)
-            error = np.square(given @ values.T - task.outputs).sum(axis=0)
+            values = quantize(weights, scheme, scales=scales[:, None]).dequantize(np.float32)
+            error = np.square(given @ values.T - outputs).sum(axis=0)
             better = error < least
             least[better], kept[better] = error[better], scales[better]
         if best is None or least.sum() < best[0]:
@@ -145,10 +146,10 @@ def _weights(weights: Reals, task: Task, given: Reals) -> QuantizedTensor:
 
 
 def _inputs(
-    inputs: Reals, task: Task, made: QuantizedTensor, schemes: list[Scheme]
-) -> tuple[Scheme, float, Reals]:
+    inputs: Singles, task: Task, made: QuantizedTensor, schemes: list[Scheme]
+) -> tuple[Scheme, float, Singles]:
     """Return the format and scale of least error for (tokens, inputs) inputs, and them rounded."""
-    values = made.dequantize(np.float64)
+    values, outputs = made.dequantize(np.float32), task.outputs.astype(np.float32)
     best: tuple[float, Scheme, float] | None = None
     top = float(np.abs(inputs).max())
     for scheme in schemes:
@@ -156,10 +157,10 @@ def _inputs(
         largest = float(np.nanmax(np.abs(one.formats[0].values)))
         for exponent in EXPONENTS:
             scale = float(positive_scales(top / largest * 2.0**exponent))
-            rounded = quantize(inputs, one, scales=scale).dequantize(np.float64)
-            error = float(np.square(rounded @ values.T - task.outputs).sum())
+            rounded = quantize(inputs, one, scales=scale).dequantize(np.float32)
+            error = float(np.square(rounded @ values.T - outputs).sum())
             if best is None or error < best[0]:
                 best = error, one, scale
     assert best is not None
     _, scheme, scale = best
-    return scheme, scale, quantize(inputs, scheme, scales=scale).dequantize(np.float64)
+    return scheme, scale, quantize(inputs, scheme, scales=scale).dequantize(np.float32)

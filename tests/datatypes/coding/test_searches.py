@@ -269,6 +269,22 @@ def test_each_group_takes_the_candidate_of_least_output_error():
         np.testing.assert_allclose(mine, np.min(errors, axis=0), rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "tokens", "size"), [(32, 256, 40, 64), (20, 450, 9, 100)]
+)
+def test_dual_grain_by_outputs_is_the_same_compiled(rows, columns, tokens, size, monkeypatch):
+    w, x = layer(rows=rows, columns=columns, tokens=tokens)
+    w[3] = 0
+    found = quantize(w, f"dgq4@g{size}", activations=x)
+    monkeypatch.setattr(dgq, "LED_SLICE", 1000)  # several slices of rows
+    cut = quantize(w, f"dgq4@g{size}", activations=x)
+    monkeypatch.setattr(dgq, "_led", lambda job: False)
+    slow = quantize(w, f"dgq4@g{size}", activations=x)
+    for name in ("codes", "raw", "outer", "zeros"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(slow, name))
+        np.testing.assert_array_equal(getattr(cut, name), getattr(slow, name))
+
+
 def test_dual_grain_takes_group_ranges_then_the_channel_scale_of_least_output_error():
     w, x = layer(rows=6, columns=64, tokens=200)
     q = quantize(w, "dgq4@g32", activations=x)
