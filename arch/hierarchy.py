@@ -203,6 +203,9 @@ class Hierarchy:
     fill_cycles : int
         Clocks from the first operand's arrival in the array to the first result, and from the
         last operand to the last result, beyond the steps: once a layer.
+    staying : tuple of str
+        Operands that lie whole in the next memory behind the outermost, in a place that is not of
+        its size here: nothing of them passes between the two.
     """
 
     memories: tuple[Memory, ...]
@@ -214,6 +217,7 @@ class Hierarchy:
     table_pj: float = 0.0
     static_pj: float = 0.0
     fill_cycles: int = 0
+    staying: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problem = next(iter(self._problems()), None)
@@ -282,6 +286,10 @@ class Hierarchy:
             for axis in self.axes
             if not axis.multicast and axis.name in inner and axis.name not in outer
         )
+
+    def stays(self, operand: str, parent: str) -> bool:
+        """Return whether transfers of an operand between a memory and its child move nothing."""
+        return operand in self.staying and parent == self.memories[0].name
 
     @property
     def keeps_halos(self) -> bool:

@@ -119,7 +119,7 @@ class Arch(Record):
 
     @model_validator(mode="after")
     def _results_can_stay(self) -> Arch:
-        if self.execution.keep_outputs and self.buffers.io is None:
+        if self.execution.keep_outputs and not self.memories and self.buffers.io is None:
             raise ValueError("execution.keep_outputs needs the buffers weight and io")
         return self
 

@@ -297,6 +297,8 @@ def outermost_bits(
 ) -> dict[str, Fraction]:
     """Return the bits that pass the outermost memory by operand; unfinished sums are outputs'.
 
+    Of operands that stay behind it (`Hierarchy.staying`) none do.
+
     Parameters
     ----------
     layer : Loops
@@ -305,7 +307,10 @@ def outermost_bits(
     hierarchy : Hierarchy
     """
     found = dict.fromkeys(OPERANDS, Fraction(0))
-    for moved in accesses(layer, mapping, hierarchy, {hierarchy.memories[0].name}):
+    outermost = hierarchy.memories[0].name
+    for moved in accesses(layer, mapping, hierarchy, {outermost}):
+        if hierarchy.stays(moved.operand, outermost):
+            continue
         width = bits.of(moved.operand, partial=moved.partial)
         found[moved.operand] += moved.parent_elements * width
     return found

@@ -224,7 +224,9 @@ def beside_pj(port: Port, reads: bool, bits: Fraction) -> float:
 
 
 def _ends(nest: Nest, move: Transfer, visit: Visit, hierarchy: Hierarchy) -> list[_End]:
-    """Return the ends of a transfer that have ports: the array has none."""
+    """Return the ends of a transfer that have ports: the array has none, and what stays none."""
+    if hierarchy.stays(move.operand, move.parent):
+        return []
     down = move.kind != "write"
     found = []
     for name, amount, reads in zip(
@@ -290,6 +292,7 @@ def _delay(
 def _latency(move: Transfer, hierarchy: Hierarchy) -> int:
     """Return the clocks until what a parent sends is there; the array's reads are on time."""
     down = move.kind != "write" and move.child is not None
+    down = down and not hierarchy.stays(move.operand, move.parent)
     return hierarchy.memory(move.parent).latency_cycles if down else 0
 
 
@@ -335,8 +338,11 @@ def _last_store(
     """Return the clocks from the last step until its results are stored."""
     return sum(
         max(
-            end.clocks(_width(move, bits, hierarchy))
-            for end in _ends(nest, move, _spared(move), hierarchy)
+            (
+                end.clocks(_width(move, bits, hierarchy))
+                for end in _ends(nest, move, _spared(move), hierarchy)
+            ),
+            default=0,
         )
         for move in moves
         if move.kind == "write" and not move.partial

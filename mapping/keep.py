@@ -1,7 +1,9 @@
 """Which results stay on the chip between layers, instead of going to DRAM and back."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, combinations
 from typing import NamedTuple
 
 from ..workloads.gemm import Gemm
@@ -51,6 +53,8 @@ class PlacedRepeat:
 
 
 Plan = tuple[Placed | PlacedRepeat, ...]
+Total = tuple[int, float]
+"""Clocks and energy."""
 
 
 class LayerKey(NamedTuple):
@@ -113,17 +117,114 @@ def keep_outputs(order: Order, bytes_of: Callable[[Gemm], Traffic], buffer_bytes
     steps = list(steps_of(unfolded))
     lives = _Lives.of(steps, [bytes_of(step.gemm) for step in steps])
     stay = lives.staying(buffer_bytes)
-    kept = iter(
-        [
-            Kept(
-                input=bool(lives.sources[i]) and stay.issuperset(lives.sources[i]),
-                output=i in stay,
-                kept_bytes=sum(lives.output_bytes[j] for j in stay if lives.alive(j, i)),
-            )
-            for i in range(len(steps))
-        ]
-    )
+    kept = iter([lives.kept_at(i, stay) for i in range(len(steps))])
     return _with(unfolded, kept)
+
+
+FEW = 8
+"""Sets of results that are tried in all combinations, where they meet."""
+
+
+def keep_where_better(
+    order: Order,
+    room_of: Callable[[tuple[Step, ...], Step], int | None],
+    cost_of: Callable[[Gemm, Kept], Total | None],
+    rank: Callable[[Total], tuple[float, float]],
+) -> Plan:
+    """Return an order of execution with the results kept that make it best, and nothing worse.
+
+    The results that one layer reads stay together, or none of them; so do those that a layer in
+    between has in common with another. Sets of results that are there at the same time are tried
+    in all combinations, up to `FEW` of them; of more, each is taken in the order of execution where
+    it makes the layers better. Neither clocks nor energy of the layers around is ever more.
+
+    Parameters
+    ----------
+    order : Order
+        The layers in the order of execution.
+    room_of : callable
+        Of layers and of one that reads the results of all of them: the bytes that these take, each
+        as large; None where they cannot stay.
+    cost_of : callable
+        Clocks and energy of a layer with what stays around it; None where it has not the room.
+    rank : callable
+        What orders clocks and energy: less is better.
+    """
+    unfolded = _first_and_last_apart(order)
+    placed = list(placed_steps(nothing_kept(unfolded)))
+    steps, times = [each.step for each, _ in placed], [count for _, count in placed]
+    nothing = Traffic(weight_bytes=0, input_bytes=0, output_bytes=0)
+    lives = _Lives.of(steps, [nothing] * len(steps))
+    some, rooms = _sets(lives, steps, room_of)
+    lives = replace(lives, output_bytes=rooms)
+    stay: set[int] = set()
+    for sets in _met(lives, some):
+        span = range(min(map(min, sets)), max(map(lives.last_of, sets)) + 1)
+
+        def total(kept: set[int], span: range = span) -> Total | None:
+            found = [cost_of(steps[i].gemm, lives.kept_at(i, kept)) for i in span]
+            if any(each is None for each in found):
+                return None
+            pairs = [(each, times[i]) for each, i in zip(found, span, strict=True) if each]
+            cycles = sum(cycles * count for (cycles, _), count in pairs)
+            return cycles, math.fsum(pj * count for (_, pj), count in pairs)
+
+        stay |= _best(sets, total, rank)
+    kept = iter([lives.kept_at(i, stay) for i in range(len(steps))])
+    return _with(unfolded, kept)
+
+
+def _best(
+    sets: list[frozenset[int]],
+    total: Callable[[set[int]], Total | None],
+    rank: Callable[[Total], tuple[float, float]],
+) -> set[int]:
+    """Return the results of the sets that are best, no worse in clocks and energy than none."""
+    none = total(set())
+    assert none is not None
+    best, least = set[int](), none
+    choices: Iterator[tuple[frozenset[int], ...]] = chain.from_iterable(
+        combinations(sets, size) for size in range(1, len(sets) + 1)
+    )
+    for some in choices if len(sets) <= FEW else ((each,) for each in sets):
+        kept = set().union(*some) | (best if len(sets) > FEW else set())
+        found = total(kept)
+        if found and found[0] <= none[0] and found[1] <= none[1] and rank(found) < rank(least):
+            best, least = kept, found
+    return best
+
+
+def _sets(
+    lives: "_Lives", steps: list[Step], room_of: Callable[[tuple[Step, ...], Step], int | None]
+) -> tuple[list[frozenset[int]], list[int]]:
+    """Return the sets of results that may stay, each whole or not at all, and what results take."""
+    rooms = [0] * len(steps)
+    joined: list[tuple[set[int], bool]] = []
+    for i, sources in enumerate(lives.sources):
+        if not sources:
+            continue
+        room = room_of(tuple(steps[j] for j in sources), steps[i])
+        good = room is not None and not lives.barred & set(sources)
+        for j in sources:
+            rooms[j] = max(rooms[j], room or 0)
+        mine = set(sources)
+        for other in [each for each in joined if each[0] & mine]:
+            joined.remove(other)
+            mine, good = mine | other[0], good and other[1]
+        joined.append((mine, good))
+    return sorted((frozenset(some) for some, good in joined if good), key=min), rooms
+
+
+def _met(lives: "_Lives", sets: list[frozenset[int]]) -> list[list[frozenset[int]]]:
+    """Return sets of results that are there at the same time together, in the order of layers."""
+    found: list[list[frozenset[int]]] = []
+    end = -1
+    for some in sets:
+        if min(some) > end:
+            found.append([])
+        found[-1].append(some)
+        end = max(end, lives.last_of(some))
+    return found
 
 
 def _first_and_last_apart(order: Order) -> Order:
@@ -185,6 +286,18 @@ class _Lives:
     def alive(self, j: int, i: int) -> bool:
         """Return whether the results of layer j are there while layer i runs."""
         return j <= i <= self.last_reader[j]
+
+    def last_of(self, results: Iterable[int]) -> int:
+        """Return the last layer that reads some results."""
+        return max(self.last_reader[j] for j in results)
+
+    def kept_at(self, i: int, stay: set[int]) -> Kept:
+        """Return what stays around layer i where some results stay."""
+        return Kept(
+            input=bool(self.sources[i]) and stay.issuperset(self.sources[i]),
+            output=i in stay,
+            kept_bytes=sum(self.output_bytes[j] for j in stay if self.alive(j, i)),
+        )
 
     def demand_bytes(self, i: int, results: set[int]) -> int:
         """Return what layer i needs of the buffer with some results staying."""

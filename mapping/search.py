@@ -45,6 +45,7 @@ from .nest import Loops, dims_of
 from .operands import OperandBits
 from .packed import Packed
 from .space import FREE, ORDERED, Ways, least_extents, searchable, storages
+from .staying import searched as searched_chip
 from .unrolled import PARETO_ROOM, Unrolled, new_front
 
 NO_LIMIT = 1 << 60
@@ -143,11 +144,11 @@ def _searched(
 ) -> list[Best]:
     """Return the best mapping of an objective, or the front of both, fewest clocks first."""
     started = time.perf_counter()
-    asked, layer = layer, searchable(layer)
-    ways = Ways(layer, hierarchy.axes, constraints)
+    asked, layer, chip = layer, searchable(layer), searched_chip(hierarchy)
+    ways = Ways(layer, chip.axes, constraints)
     parts = [
-        Packed(layer, bits, hierarchy, storage, constraints)
-        for storage in storages(hierarchy)
+        Packed(layer, bits, chip, storage, constraints)
+        for storage in storages(chip)
         if constraints.stores({op: [m.name for m in some] for op, some in storage.items()})
     ]
     best, evaluated = new_front(objective, max(4, len(layer.sizes))), 0
@@ -248,9 +249,13 @@ def _compile() -> None:
 
 
 def counts_all(layer: Loops, hierarchy: Hierarchy) -> bool:
-    """Return whether the search counts a layer as `cost` does: no border, and no halo is kept."""
+    """Return whether the search counts a layer as `cost` does.
+
+    There is no border, no halo is kept, and nothing stays behind the outermost memory.
+    """
     border = layer.elements("input") < layer.bordered().elements("input")
-    return not border and not (layer.windows and hierarchy.keeps_halos)
+    halos = layer.windows and hierarchy.keeps_halos
+    return not border and not halos and not hierarchy.staying
 
 
 def layer_problems(layer: Loops) -> str | None:

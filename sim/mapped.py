@@ -16,12 +16,15 @@ from typing import Any
 
 from ..arch.dataflow import TILE
 from ..arch.hierarchy import OPERANDS, Hierarchy
+from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
 from ..mapping.best import Best
 from ..mapping.cost import Cost
+from ..mapping.keep import NOTHING, Kept
 from ..mapping.mappers import NEST_MAPPERS, NestMapper
 from ..mapping.nest import Loops
 from ..mapping.operands import OperandBits
+from ..mapping.staying import leaves_unfinished, with_staying
 from ..workloads.gemm import Gemm
 from .chip import Chip
 from .energy import timed_energy_pj
@@ -151,7 +154,9 @@ def ways_of(chip: Chip, gemm: Gemm) -> list[Counter[Extents]]:
     return ways
 
 
-def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part, ...]:
+def parts_of(
+    chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, kept: Kept = NOTHING
+) -> tuple[Part, ...]:
     """Return the products of a layer under their mappings, in the way that is best.
 
     Parameters
@@ -162,6 +167,8 @@ def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part
         Stored bits per element.
     mapper : str
         One of `NEST_MAPPERS`.
+    kept : Kept
+        What stays on the chip around the layer.
 
     Raises
     ------
@@ -170,20 +177,48 @@ def parts_of(chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str) -> tuple[Part
     """
     chip = chip.split_for(bits.split)
     rule, stored = NEST_MAPPERS[mapper], nest_bits(chip, gemm, bits)
+    chips = [nest_hierarchy(chip, gemm, bits, each) for each in chip.hierarchies]
+    if kept != NOTHING:
+        chips = _with_staying(gemm, chips, kept)
     ways = [
         tuple(_part(loops, stored, hierarchy, rule, times) for loops, times in way)
-        for hierarchy in (nest_hierarchy(chip, gemm, bits, each) for each in chip.hierarchies)
-        for way in _loops_of(chip, gemm, rule)
+        for hierarchy in chips
+        for way in _loops_of(chip, gemm, rule, taps=not kept.input)
     ]
-    return min(ways, key=lambda parts: rule.rank(_total(parts)))
+    some = [parts for parts in ways if not (kept.output and any(map(_spills, parts)))]
+    if not some:
+        raise BitlatheError(f"layer {gemm.name!r}: its results leave the buffer unfinished.")
+    return min(some, key=lambda parts: rule.rank(_total(parts)))
 
 
-def _loops_of(chip: Chip, gemm: Gemm, rule: NestMapper) -> list[list[tuple[Loops, int]]]:
+def _with_staying(gemm: Gemm, chips: Sequence[Hierarchy], kept: Kept) -> list[Hierarchy]:
+    """Return chips with what stays around a layer: those that have the room."""
+    both = (("input", kept.input), ("output", kept.output))
+    staying = tuple(operand for operand, stays in both if stays)
+    made = (with_staying(each, staying, 8 * kept.kept_bytes) for each in chips)
+    found = [each for each in made if each is not None]
+    if not found:
+        raise BitlatheError(
+            f"layer {gemm.name!r}: what stays on the chip takes {kept.kept_bytes} bytes, more than "
+            "the memory has."
+        )
+    return found
+
+
+def _spills(part: Part) -> bool:
+    return leaves_unfinished(part.loops, part.best.mapping, part.hierarchy)
+
+
+def _loops_of(
+    chip: Chip, gemm: Gemm, rule: NestMapper, *, taps: bool = True
+) -> list[list[tuple[Loops, int]]]:
     """Return the ways to run a layer as loops; a convolution also as a product of its taps.
 
     The product has more multipliers at work where channels are few, and reads each input as often
-    as taps do: DRAM holds the matrix that they make.
+    as taps do: DRAM holds the matrix that they make. Without ``taps`` it is left out.
     """
+    if gemm.conv is not None and rule.rule is None and not taps:
+        return [[(Loops.of(gemm), 1)]]
     ways = [
         [(Loops.product(*extents, batch=gemm.batch), times) for extents, times in way.items()]
         for way in ways_of(chip, gemm)

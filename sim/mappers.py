@@ -1,8 +1,10 @@
 """Which mapper lays a chip's layers: a search for loop nests, or a rule that needs no nest."""
 
+from ..arch.hierarchies import hierarchies_of
 from ..arch.schema import SPLITTING, Arch
 from ..datatypes.base.errors import BitlatheError
-from ..mapping.mappers import NEST_MAPPERS
+from ..mapping.mappers import NEST_MAPPERS, SEARCHES
+from ..mapping.staying import why_nothing_stays
 
 AUTO = "auto"
 RULES = ("whole-buffer", "hpca25-whole-buffer")
@@ -15,7 +17,9 @@ def why_no_search(arch: Arch) -> str | None:
     if arch.published_accounting:
         return "accounting.study counts as a study without mappings does"
     if arch.execution.keep_outputs:
-        return "execution.keep_outputs keeps results on the chip between layers"
+        reason = why_nothing_stays(hierarchies_of(arch)[0])
+        if reason:
+            return f"execution.keep_outputs: {reason}"
     if arch.execution.overlap_layers:
         return "execution.overlap_layers lets layers run beside each other"
     if arch.array.timing == "scalesim":
@@ -36,11 +40,18 @@ def mapper_for(arch: Arch, mapper: str) -> str:
     Raises
     ------
     BitlatheError
-        A search on a chip that a mapping cannot describe.
+        A search on a chip that a mapping cannot describe, a rule as nests where results stay.
     """
-    reason = why_no_search(arch)
+    reason = why_no_search(arch) if mapper in (AUTO, *NEST_MAPPERS) else None
+    if reason and arch.memories and arch.mapper is None:
+        raise BitlatheError(f"mapper {mapper!r}: {reason}; take the key out of the chip.")
     if mapper == AUTO:
         return arch.mapper or ("whole-buffer" if reason else "search")
+    if arch.execution.keep_outputs and mapper in NEST_MAPPERS and mapper not in SEARCHES:
+        raise BitlatheError(
+            f"mapper {mapper!r}: execution.keep_outputs keeps results on the chip between layers, "
+            "which this rule does not count; use mapper 'search' or take the key out of the chip."
+        )
     if mapper in NEST_MAPPERS and reason:
         raise BitlatheError(
             f"mapper {mapper!r}: {reason}, which a mapping does not describe; use mapper "

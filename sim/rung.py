@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..arch.schema import SPLITTING
 from ..datatypes.base.errors import BitlatheError
-from ..mapping.keep import Plan, layer_counts
+from ..mapping.keep import NOTHING, Kept, Plan, layer_counts
 from ..mapping.mappers import NEST_MAPPERS
 from ..workloads.gemm import Gemm
 from .account import TimeOf, fastest_run
@@ -67,7 +67,7 @@ class Rung:
         """
         if mapper in NEST_MAPPERS:
             return tuple(
-                self._mapped(chip, gemm, bits[gemm], mapper, count)
+                self.mapped(chip, gemm, bits[gemm], mapper, count=count)
                 for (gemm, _), count in layer_counts(plan).items()
             )
         if mapper in SPLITTING:
@@ -80,11 +80,35 @@ class Rung:
             for (gemm, kept), count in layer_counts(plan).items()
         )
 
-    def _mapped(self, chip: Chip, gemm: Gemm, bits: LayerBits, mapper: str, count: int) -> LayerRun:
-        """Return a layer under the mapping of its mapper, or of those beside it, that is best."""
+    def mapped(
+        self,
+        chip: Chip,
+        gemm: Gemm,
+        bits: LayerBits,
+        mapper: str,
+        kept: Kept = NOTHING,
+        *,
+        count: int = 1,
+    ) -> LayerRun:
+        """Return a layer under the mapping of its mapper, or of those beside it, that is best.
+
+        Parameters
+        ----------
+        chip : Chip
+        gemm : Gemm
+        bits : LayerBits
+        mapper : str
+            One of `mapping.mappers.NEST_MAPPERS`.
+        kept : Kept
+            What stays on the chip around the layer.
+        count : int
+            How many instances are alike.
+        """
         time_of_nest, chip = self.time_of_nest(), chip.split_for(bits.split)
         runs = (
-            mapped_run(chip, gemm, parts_of(chip, gemm, bits, name), time_of_nest, count=count)
+            mapped_run(
+                chip, gemm, parts_of(chip, gemm, bits, name, kept), time_of_nest, count=count
+            )
             for name in (mapper, *self.also.get(mapper, ()))
         )
         rank = NEST_MAPPERS[mapper].rank

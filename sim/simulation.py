@@ -1,7 +1,7 @@
 """Run a model on a chip: formats by policy, layers in order, totals."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +9,20 @@ from ..arch import Arch, load_arch, resolve
 from ..arch.schema import check_supported
 from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.base.yamlfile import Document, validate
-from ..mapping.keep import Plan, layer_counts
-from ..mapping.mappers import SEARCHES
+from ..mapping.keep import Plan, layer_counts, nothing_kept
+from ..mapping.mappers import NEST_MAPPERS, SEARCHES
 from ..workloads import Gemm, Model, Source, Step, load_model
-from ..workloads.order import each_alone, ordered, steps_of
+from ..workloads.order import Order, each_alone, ordered, steps_of
 from ..workloads.sizes import COUNTER_LIMIT
-from ..workloads.transformer import Transformer
+from ..workloads.transformer import Staged, Transformer
+from ..workloads.vector_step import VectorStep
 from .chip import Chip
 from .fused.choose import with_fusion
+from .kept import STAY_INSTEAD, with_kept
 from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
 from .policy import CacheBits, idle_rules, labels_by_kind, layer_bits, with_numbers
-from .run import Run
+from .run import LayerRun, Run
 from .rung import RUNGS, Bits, Rung
 from .vector import with_vector
 
@@ -126,24 +128,18 @@ def simulate(
     no_search = why_a_rule(resolved, mapper)
     chip, mapper = Chip.of(resolved), mapper_for(resolved, mapper)
 
-    in_order = resolved.execution.keep_outputs or rung.overlaps(chip)
-    order = ordered(staged) if in_order else each_alone(gemms)
+    if bandwidth:
+        _check_bandwidth(resolved, mapper)
     weights = _named_layers(weights or {}, gemms)
     cache = CacheBits.of(resolved, gemms, "decode" if served and served.grows else phase)
+    asked = _Asked.of(chip, rung, mapper, network, staged, gemms)
     bits = {
         step.gemm: layer_bits(resolved, step.gemm, weights.get(step.gemm.name), cache)
-        for step in steps_of(order)
+        for step in steps_of((*asked.order, *asked.kept_order))
     }
-    plan = plan_of(resolved, order, bits)
-    layers, steps = rung.run(chip, plan, bits, mapper), network.vector_steps(staged)
-    counted, unfused = resolved.vector_unit is not None, dict[str, str]()
-    if counted and fusion and not bandwidth and mapper in SEARCHES:
-        alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
-        edges = staged.edges() if isinstance(network.shape, Transformer) else ()
-        time_of = rung.time_of_nest()
-        layers, unfused = with_fusion(chip, steps, alone, bits, mapper, time_of, edges)
-    elif counted:
-        layers = with_vector(chip, steps, layers)
+    plan = nothing_kept(asked.order) if asked.nests else plan_of(resolved, asked.order, bits)
+    layers, unfused = _layers(asked, plan, bits, fusion=fusion and not bandwidth)
+    counted = resolved.vector_unit is not None
     run = Run(
         arch=resolved.name,
         model=network.name,
@@ -161,7 +157,7 @@ def simulate(
         step=_told(served, network) if served else None,
         tokens=served.forward.rows if served else network.tokens_of(phase, context, batch),
         unpriced=resolved.pe.unpriced,
-        uncounted=() if counted else tuple(dict.fromkeys(step.name for step in steps)),
+        uncounted=() if counted else tuple(dict.fromkeys(step.name for step in asked.steps)),
         settings=given.settings,
         formats=labels_by_kind(resolved, gemms),
         idle_rules=idle_rules(resolved, gemms),
@@ -169,6 +165,91 @@ def simulate(
     )
     _check_counters(run)
     return _with_bandwidth(run, rung, chip, plan, bits) if bandwidth else run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What runs on a chip: layers in an order, the steps between them, how they are laid.
+
+    Attributes
+    ----------
+    chip, rung, mapper
+        The mapper is one that runs (`mapper_for`).
+    order, kept_order : Order
+        The layers as they run, and in the order of execution where results may stay.
+    steps, every_step : tuple of VectorStep
+        What stands behind the layers of ``order``; the same of ``kept_order``.
+    edges : tuple of (str, str)
+        Names of a product and of one that reads its results, of transformers.
+    """
+
+    chip: Chip
+    rung: Rung
+    mapper: str
+    order: Order
+    kept_order: Order
+    steps: tuple[VectorStep, ...]
+    every_step: tuple[VectorStep, ...]
+    edges: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(
+        cls,
+        chip: Chip,
+        rung: Rung,
+        mapper: str,
+        network: Model,
+        staged: Staged,
+        gemms: tuple[Gemm, ...],
+    ) -> "_Asked":
+        keeps, nests = chip.arch.execution.keep_outputs, mapper in NEST_MAPPERS
+        in_order = (keeps and not nests) or rung.overlaps(chip)
+        return cls(
+            chip=chip,
+            rung=rung,
+            mapper=mapper,
+            order=ordered(staged) if in_order else each_alone(gemms),
+            kept_order=ordered(staged) if keeps and nests else (),
+            steps=staged.steps if in_order else network.vector_steps(staged),
+            every_step=staged.steps,
+            edges=tuple(staged.edges()) if isinstance(network.shape, Transformer) else (),
+        )
+
+    @property
+    def nests(self) -> bool:
+        """Whether each layer runs under mappings."""
+        return self.mapper in NEST_MAPPERS
+
+
+def _layers(
+    asked: _Asked, plan: Plan, bits: Bits, *, fusion: bool
+) -> tuple[tuple[LayerRun, ...], dict[str, str]]:
+    """Return the layers of a run with those of the vector unit, and why groups are apart."""
+    chip, rung, mapper, steps = asked.chip, asked.rung, asked.mapper, asked.steps
+    layers, unfused = rung.run(chip, plan, bits, mapper), dict[str, str]()
+    counted = chip.arch.vector_unit is not None
+    if counted and fusion and mapper in SEARCHES:
+        alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
+        time_of = rung.time_of_nest()
+        layers, unfused = with_fusion(chip, steps, alone, bits, mapper, time_of, asked.edges)
+    elif counted:
+        layers = with_vector(chip, steps, layers)
+    if not asked.kept_order:
+        return layers, unfused
+    kept = with_kept(chip, asked.kept_order, bits, asked.every_step, rung, mapper, layers)
+    if kept is not layers:
+        groups = (each.name for each in layers if each.fused)
+        unfused = {**unfused, **dict.fromkeys(groups, STAY_INSTEAD)}
+    return kept, unfused
+
+
+def _check_bandwidth(arch: Arch, mapper: str) -> None:
+    """Refuse to find the bandwidth of layers whose results stay under a search."""
+    if arch.execution.keep_outputs and mapper in SEARCHES:
+        raise BitlatheError(
+            f"bandwidth: with mapper {mapper!r} it is that of layers that keep nothing; take "
+            "execution.keep_outputs out of the chip, or use mapper 'whole-buffer'."
+        )
 
 
 def check_step_alone(asked: tuple[Any, ...]) -> None:

@@ -101,9 +101,14 @@ class Machine:
     axes : tuple of str
     bits : function of (operand, partial, code) to Fraction
     step_cycles : Fraction
+    staying : tuple of str
+        Operands of which nothing moves between the outermost memory and the next.
     """
 
-    def __init__(self, sizes, indexes, loops, spatial, chains, memories, axes, bits, step_cycles):
+    def __init__(
+        self, sizes, indexes, loops, spatial, chains, memories, axes, bits, step_cycles, staying=()
+    ):
+        self.staying = staying
         self.memories, self.axes, self.bits, self.step_cycles = memories, axes, bits, step_cycles
         outside = {op: [place[1] for place in chains[op]] for op in OPERANDS}
         stays = nest_naive.walk(sizes, indexes, loops, spatial, outside)
@@ -160,6 +165,8 @@ class Machine:
                 continue
             per = self.memories[name]["per"]
             share = max(map(len, nest_naive._copies(stay, per).values()))
+            if place == 1 and op in self.staying:
+                share = 0
             for i, (direction, port, operands, *burst) in enumerate(self.memories[name]["ports"]):
                 if direction in ("both", "read" if reads else "write") and op in operands:
                     bits = share * width
@@ -171,6 +178,8 @@ class Machine:
     def _add_jobs(self, edge):
         stays = self.stays[edge.operand, edge.place]
         latency = self.memories[self.chains[edge.operand][edge.place - 1][0]]["latency"]
+        if edge.place == 1 and edge.operand in self.staying:
+            latency = 0
         seen = set()
         for v, stay in enumerate(stays):
             if edge.operand != "output":
@@ -282,6 +291,8 @@ class Machine:
         for when in self.results.values():
             if when > self.time:
                 delta = min(delta, when - self.time)
+        if any(job.moving and job.arrives is None and not any(job.rest) for job in self.jobs):
+            delta = 0  # nothing is to move: it is there
         assert delta < 10**9, "stands still"
         self.time += delta
         for port in self.taken:

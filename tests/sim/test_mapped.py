@@ -161,8 +161,11 @@ def test_dram_bandwidth_needed_is_the_least_that_spares_waits(bitmod):
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
-        ({"execution.keep_outputs": True}, "execution.keep_outputs"),
         ({"execution.overlap_layers": True}, "execution.overlap_layers"),
+        (
+            {"execution.overlap_layers": True, "execution.keep_outputs": True},
+            "execution.overlap_layers",
+        ),
     ],
 )
 def test_what_a_mapping_does_not_describe_is_named(settings, key):

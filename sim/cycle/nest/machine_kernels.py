@@ -276,8 +276,11 @@ def _next_event(until, limit, chip, state, now):
                 delta = min(delta, state[lists[p, k, 0], lists[p, k, 1], REST + lists[p, k, 2]])
     for e in range(state.shape[0]):
         for s in range(SLOTS):
-            if state[e, s, PHASE] in (LATENCY, DELAY):
+            phase = state[e, s, PHASE]
+            if phase in (LATENCY, DELAY):
                 delta = min(delta, state[e, s, WAIT])
+            elif phase == SERVING and state[e, s, REST] == 0 and state[e, s, REST + 1] == 0:
+                delta = 0  # nothing moves: it is there
     return delta
 
 

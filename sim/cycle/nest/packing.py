@@ -144,7 +144,8 @@ def _edge_row(
                 row[kernels.PARENT] = other
             if each.parent == edge.child:
                 row[kernels.CHILD] = other
-    latency = hierarchy.memory(edge.parent).latency_cycles
+    stays = hierarchy.stays(edge.operand, edge.parent)
+    latency = 0 if stays else hierarchy.memory(edge.parent).latency_cycles
     row[kernels.LATENCY_UNITS] = latency * bits.step_cycles.denominator
     return row
 
@@ -218,6 +219,8 @@ def clocks(
 ) -> tuple[int, ...]:
     """Return the clocks that a visit takes of the port at each end; the array has none.
 
+    Of what stays behind the outermost memory (`Hierarchy.staying`) they are 0.
+
     Parameters
     ----------
     nest : Nest
@@ -235,7 +238,8 @@ def clocks(
         if name is not None:
             memory = hierarchy.memory(name)
             port = memory.ports[memory.port("read" if reads else "write", move.operand)]
-            found.append(port.clocks(amount.share, width))
+            stays = hierarchy.stays(move.operand, move.parent)
+            found.append(0 if stays else port.clocks(amount.share, width))
     return tuple(found)
 
 

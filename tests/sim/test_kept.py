@@ -1,0 +1,165 @@
+"""Results that stay on the chip under searches: never worse, in rooms that are there."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import bitlathe as bl
+from bitlathe.arch import resolve
+from bitlathe.mapping.cost import cost
+from bitlathe.mapping.keep import Kept
+from bitlathe.mapping.legal import problems
+from bitlathe.mapping.nest import Loops
+from bitlathe.mapping.search import search
+from bitlathe.mapping.staying import searched, with_staying
+from bitlathe.sim.chip import Chip
+from bitlathe.sim.kept import STAY_INSTEAD, read_elements
+from bitlathe.sim.mapped import nest_bits, parts_of
+from bitlathe.sim.policy import layer_bits
+from bitlathe.sim.run import Run
+from bitlathe.workloads import Gemm, load_model
+
+KEEPS = {"execution.keep_outputs": True}
+NET: dict[str, Any] = {
+    "input": [3, 16, 16],
+    "layers": [
+        {"name": "stem", "out_channels": 8, "kernel": 3, "padding": 1, "activation": "relu"},
+        {"name": "wide", "out_channels": 24, "kernel": 1, "activation": "relu6"},
+        {"name": "deep", "out_channels": 24, "kernel": 3, "padding": 1, "groups": 24},
+        {"name": "thin", "out_channels": 8, "kernel": 1},
+        {"name": "sum", "type": "add", "from": ["thin", "stem"]},
+        {"name": "down", "out_channels": 16, "kernel": 3, "stride": 2, "padding": 1},
+        {"name": "pool", "type": "global_pool"},
+        {"name": "head", "type": "linear", "out_channels": 10},
+    ],
+}
+RANKS = {
+    "search": lambda run: run.cycles * run.energy_pj["total"],
+    "search-cycles": lambda run: run.cycles,
+    "search-energy": lambda run: run.energy_pj["total"],
+}
+
+
+def run_of(chip: str, model: Any, mapper: str, fidelity: str, **more: Any) -> tuple[Run, Run]:
+    """A run without results that stay, and with."""
+    how: dict[str, Any] = {"mapper": mapper, "fidelity": fidelity, **more}
+    kept = bl.simulate(bl.load_arch(chip, KEEPS), model, **how)
+    return bl.simulate(chip, model, **how), kept
+
+
+def read_and_left(run: Run) -> dict[str, tuple[bool, bool]]:
+    """Of each layer whether inputs come from DRAM, and results go there."""
+    return {
+        each.name: (each.dram_bits["input"] > 0, each.dram_bits["output"] > 0)
+        for each in run.layers
+        if each.unit is None
+    }
+
+
+@pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
+@pytest.mark.parametrize("mapper", RANKS)
+def test_a_run_is_never_worse_and_moves_less(mapper: str, fidelity: str) -> None:
+    apart, kept = run_of("bitmod", NET, mapper, fidelity)
+    assert kept.mapper == mapper
+    assert kept.no_search is None
+    assert kept.cycles <= apart.cycles
+    assert kept.energy_pj["total"] <= apart.energy_pj["total"]
+    assert RANKS[mapper](kept) < RANKS[mapper](apart)
+    # not the stem's, which the sum reads later; nor what the sum, and the pool, work on
+    assert read_and_left(kept) == {
+        "stem": (True, True), "wide": (True, False), "deep": (False, False), "thin": (False, True),
+        "down": (True, True), "head": (True, True),
+    }  # fmt: skip
+    accounted(kept)
+
+
+def accounted(run: Run) -> None:
+    for each in run.layers:
+        assert each.cycles == each.compute_cycles + each.stall_cycles
+        if run.fidelity == "cycle":
+            assert each.stalls is not None
+            assert sum(each.stalls.values()) == each.stall_cycles
+        assert each.busy_cycles is not None
+        if each.unit is None:
+            assert max(each.busy_cycles.values()) <= each.cycles
+
+
+def test_cycle_is_never_below_analytic() -> None:
+    runs = [run_of("bitmod", NET, "search", rung)[1] for rung in ("analytic", "cycle")]
+    for one, other in zip(*(run.layers for run in runs), strict=True):
+        assert one.unit or one.cycles <= other.cycles
+
+
+def test_tiles_lie_in_the_room_that_is_left() -> None:
+    """Recounted from each nest: tiles beside all that stays are no more than the buffer."""
+    chip = Chip.of(resolve(bl.load_arch("bitmod"), phase="prefill", model="x"))
+    gemm = load_model(NET).gemms()[1]
+    bits, clocks = layer_bits(chip.arch, gemm), list[int]()
+    (hierarchy,) = chip.hierarchies
+    size = hierarchy.memory("io").size_bits
+    assert size is not None
+    for spare in (100, 3000, 60000):
+        kept = Kept(output=True, kept_bytes=size // 8 - spare)
+        (part,) = parts_of(chip, gemm, bits, "search-cycles", kept)
+        taken, mapping = 8 * kept.kept_bytes, part.best.mapping
+        for operand in ("input", "output"):
+            place = next(each for each in mapping.chain(operand) if each.memory == "io")
+            sizes = mapping.tile(part.loops.sizes, place.outside)
+            tile = replace(part.loops, sizes=sizes).elements(operand)
+            taken += math.ceil(tile * part.bits.of(operand)) * (2 if place.doubled else 1)
+        assert taken <= size
+        assert part.best.outer_bits["output"] == 0 < part.best.outer_bits["input"]
+        clocks.append(part.best.cost.cycles)
+    assert clocks == sorted(clocks, reverse=True)
+    assert clocks[0] > clocks[-1]
+    for many in (size // 8, size):
+        with pytest.raises(bl.BitlatheError, match=f"takes {many} bytes, more than the memory has"):
+            parts_of(chip, gemm, bits, "search", Kept(output=True, kept_bytes=many))
+
+
+def test_a_search_counts_what_stays_at_no_less_than_it_costs() -> None:
+    chip = Chip.of(resolve(bl.load_arch("bitmod"), phase="prefill", model="x"))
+    bits = layer_bits(chip.arch, Gemm(name="x", m=40, n=96, k=130))
+    stored = nest_bits(chip, Gemm(name="x", m=40, n=96, k=130), bits)
+    layer, (plain,) = Loops.product(40, 96, 130), chip.hierarchies
+    for staying in (("input",), ("output",), ("input", "output")):
+        on = with_staying(plain, staying, 8 * 4000)
+        assert on is not None
+        found = search(layer, stored, on, "energy")
+        counted = cost(layer, stored, found.mapping, searched(on))
+        assert not found.optimal
+        assert not problems(layer, stored, found.mapping, on)
+        assert found.cost == cost(layer, stored, found.mapping, on)
+        assert found.cost.cycles <= counted.cycles
+        assert found.cost.total_pj < counted.total_pj
+        assert {op for op, moved in found.outer_bits.items() if not moved} == set(staying)
+
+
+def test_chips_and_mappers_that_cannot_say_so() -> None:
+    refused = [
+        ("gemmini-like", "search", "inputs and outputs do not share the memory behind 'dram'"),
+        ("gemmini-like", "auto", "take the key out of the chip"),
+        ("bitmod", "nest-whole-buffer", "which this rule does not count; use mapper 'search'"),
+    ]
+    for chip, mapper, says in refused:
+        with pytest.raises(bl.BitlatheError, match=says):
+            bl.simulate(bl.load_arch(chip, KEEPS), NET, mapper=mapper, fidelity="analytic")
+    with pytest.raises(bl.BitlatheError, match="of layers that keep nothing"):
+        bl.simulate(bl.load_arch("bitmod", KEEPS), NET, mapper="search", bandwidth=True)
+
+
+def test_fused_groups_stay_where_keeping_is_no_better() -> None:
+    """Between a model's MLP layers results may stay; what is fused already is no worse."""
+    apart, kept = run_of("bitmod", "opt-125m", "search", "analytic", context=16)
+    assert kept.layers == apart.layers
+    assert STAY_INSTEAD not in kept.unfused.values()
+
+
+def test_an_input_is_what_the_layer_before_leaves() -> None:
+    """A stride that skips pixels leaves them where they are."""
+    model = load_model(NET)
+    assert [read_elements(gemm) for gemm in model.gemms()] == [
+        3 * 256, 8 * 256, 24 * 256, 24 * 256, 8 * 256, 16,
+    ]  # fmt: skip
