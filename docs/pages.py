@@ -124,7 +124,7 @@ def keys_page() -> str:
     """Return the page of all keys of files, from the records that read them."""
     parts = [
         "# Keys of files",
-        "Every key that a file may have; any other is refused. `bitlathe schema KIND` prints the same as "
+        "Every key that a file may have; others are refused. `bitlathe schema KIND` prints them as "
         "JSON Schema for editors. Most numbers with a unit in their name also take what "
         "[chips](../chips.md) and [sweeps](../sweeps.md) say of their short forms.",
     ]
