@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from . import workloads as workloads
     from .arch import Arch, System, load_arch, load_system
     from .datatypes import BitlatheError, Format, QuantizedTensor, Scheme
+    from .datatypes.formats.catalogue import names as formats
     from .datatypes.methods.calibrate import calibrate
     from .datatypes.methods.layer import QuantizedLinear
     from .datatypes.quantize import quantize
     from .datatypes.schemes.lookup import format as format
+    from .datatypes.torch_module import fake_quantize as fake_quantize
+    from .reports.explore.sweep import run_sweep as sweep
+    from .reports.page.report import report
     from .sim import Run, SystemRun, simulate
     from .workloads import Gemm, Model, Step, from_onnx, from_torch, load_model
 
 __version__ = "0.1.0"
 
-# public name -> the module that holds it
+# public name -> the module that holds it, and its name there where that is another
 _HOME = {
     "Arch": "arch",
     "BitlatheError": "datatypes.base.errors",
@@ -39,18 +43,23 @@ _HOME = {
     "System": "arch",
     "SystemRun": "sim",
     "calibrate": "datatypes.methods.calibrate",
+    "fake_quantize": "datatypes.torch_module",
     "format": "datatypes.schemes.lookup",
+    "formats": "datatypes.formats.catalogue:names",
     "from_onnx": "workloads",
     "from_torch": "workloads",
     "load_arch": "arch",
     "load_model": "workloads",
     "load_system": "arch",
     "quantize": "datatypes.quantize",
+    "report": "reports.page.report",
     "simulate": "sim",
+    "sweep": "reports.explore.sweep:run_sweep",
 }
 _ROOMS = ("arch", "datatypes", "mapping", "reports", "sim", "workloads")
 
-# what `from bitlathe import *` gives: not `format`, which would hide Python's own
+# what `from bitlathe import *` gives: not `format`, which would hide Python's own, and not
+# `fake_quantize`, which needs torch
 __all__ = [
     "Arch",
     "BitlatheError",
@@ -65,13 +74,16 @@ __all__ = [
     "System",
     "SystemRun",
     "calibrate",
+    "formats",
     "from_onnx",
     "from_torch",
     "load_arch",
     "load_model",
     "load_system",
     "quantize",
+    "report",
     "simulate",
+    "sweep",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these
@@ -81,7 +93,8 @@ if not TYPE_CHECKING:  # a type checker would take every misspelt name for one o
         from importlib import import_module
 
         if name in _HOME:
-            return getattr(import_module(f".{_HOME[name]}", __name__), name)
+            home, _, there = _HOME[name].partition(":")
+            return getattr(import_module(f".{home}", __name__), there or name)
         if name in _ROOMS:
             return import_module(f".{name}", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.notebook import flat, frame, html
 from ..datatypes.base.numbers import ceil_div
 from ..datatypes.base.yamlfile import Record
 from . import ports
@@ -111,6 +112,26 @@ class Arch(Record):
         chip = self.model_copy()
         chip._settings = settings
         return chip
+
+    def __repr__(self) -> str:
+        array = f"{self.array.kind} {self.array.rows} x {self.array.columns}"
+        return f"Arch({self.name!r}: {array} of {self.pe.kind}, {self.pe.lanes} lanes)"
+
+    def _repr_html_(self) -> str:
+        sections = self.model_dump(mode="json", exclude_defaults=True, exclude={"name", "title"})
+        told = flat({key: value for key, value in sections.items() if key != "description"})
+        rows = [{"key": key, "value": str(value)} for key, value in told.items()]
+        return html(self.title or self.name, {"": self.description}, rows)
+
+    def to_frame(self) -> Any:
+        """Return a pandas data frame of one row: what the chip's file says, keys by dots.
+
+        Raises
+        ------
+        BitlatheError
+            pandas is not installed.
+        """
+        return frame([self.model_dump(mode="json", exclude_defaults=True)])
 
     @model_validator(mode="after")
     def _memories_fit(self) -> Arch:

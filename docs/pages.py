@@ -47,7 +47,11 @@ def beside(name: str) -> str:
 def room_page(room: str) -> str:
     """Return the page of a room: each public name with its docstring."""
     module = importlib.import_module(room)
-    names = sorted(module.__all__) if room != "bitlathe" else sorted({*module.__all__, "format"})
+    names = (
+        sorted(module.__all__)
+        if room != "bitlathe"
+        else sorted({*module.__all__, "fake_quantize", "format"})
+    )
     parts = [f"# {'bl' if room == 'bitlathe' else room.replace('bitlathe', 'bl')}", ROOMS[room]]
     for name in names:
         found = getattr(module, name)

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..arch.hierarchy import Hierarchy
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.notebook import frame, html
 from .accesses import accesses
 from .best import Objective
 from .constraints import Constraints
@@ -47,6 +48,23 @@ class Mapped:
     mappings_evaluated: int
     search_seconds: float
     optimal: bool
+
+    def __repr__(self) -> str:
+        return f"Mapped({self.cost.cycles:,} cycles{', proven best' if self.optimal else ''})"
+
+    def _repr_html_(self) -> str:
+        facts = {"clocks": self.cost.cycles, "proven best": "yes" if self.optimal else "no"}
+        return html("Mapping", facts, self.nest(), self.accesses(), self.ports())
+
+    def to_frame(self) -> Any:
+        """Return a pandas data frame of what is moved between memories.
+
+        Raises
+        ------
+        BitlatheError
+            pandas is not installed.
+        """
+        return frame(self.accesses())
 
     @property
     def searched(self) -> bool:

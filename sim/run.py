@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from .. import __version__
+from ..datatypes.base.notebook import axes_of, frame, html
 
 ENERGY_COMPONENTS = ("pe", "sram_read", "sram_write", "dram", "leakage")
 STALL_CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipeline")
@@ -315,16 +316,56 @@ class Run:
             for line in [header, *lines]
         )
 
-    def _repr_html_(self) -> str:
-        from html import escape
+    def to_frame(self) -> Any:
+        """Return a pandas data frame, a row a layer, times its count; nested figures by dots.
 
-        header = list(self.rows()[0]) if self.layers else []
-        head = "".join(f"<th>{escape(key)}</th>" for key in header)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(_cell(row[key]))}</td>" for key in header) + "</tr>"
-            for row in self.rows()
+        Raises
+        ------
+        BitlatheError
+            pandas is not installed.
+        """
+        told = ("name", "count", "m", "n", "k", "batch", "utilization", "binds", "busy")
+        layers = [layer.to_dict() for layer in self.layers]
+        return frame({key: x[key] for key in told if key in x} | x["total"] for x in layers)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the clocks of each layer, those in which the array waits apart; return the axes.
+
+        Parameters
+        ----------
+        axes : matplotlib axes, optional
+            Where to draw; new ones if left out.
+        """
+        rows = self.rows()
+        axes = axes_of(axes, 1 + 0.24 * len(rows))
+        names = [f"{row['layer']} x {row['count']}" for row in rows]
+        waits = [row["stall_cycles"] for row in rows]
+        works = [row["cycles"] - row["stall_cycles"] for row in rows]
+        axes.barh(names, works, color="#0072B2", label="array works")
+        axes.barh(names, waits, left=works, color="#E69F00", label="array waits")
+        axes.invert_yaxis()
+        axes.margins(x=0.04)
+        axes.set(xlabel="clocks", title=f"{self.model} on {self.arch}, {self.phase}")
+        axes.legend(frameon=False)
+        return axes
+
+    def __repr__(self) -> str:
+        where = "" if self.context is None else f", context {self.context}"
+        return (
+            f"Run({self.model!r} on {self.arch!r}, {self.phase}{where}, batch {self.batch}: "
+            f"{self.cycles:,} cycles, {self.energy_pj['total'] / 1e9:,.4g} mJ)"
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _repr_html_(self) -> str:
+        where = "" if self.context is None else f", context {self.context}"
+        facts = {
+            "clocks": self.cycles,
+            "ms": self.seconds * 1e3,
+            "mJ": self.energy_pj["total"] / 1e9,
+            "mm2": self.area_um2["total"] / 1e6,
+            "utilization": self.utilization,
+        }
+        return html(f"{self.model} on {self.arch}: {self.phase}{where}", facts, self.rows())
 
 
 def _cell(value: Any) -> str:

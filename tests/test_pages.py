@@ -9,17 +9,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("blocks", ROOT / "docs" / "blocks.py")
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    __import__("sys").modules["blocks"] = module  # dataclasses look their module up
+    __import__("sys").modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-examples = _load()
+examples = _load("blocks")
 PAGES = {path.name: path for path in examples.pages()}
 QUICK = ["first-session.md"]
 
@@ -110,3 +110,38 @@ def test_a_page_is_rewritten_where_its_output_moved(tmp_path: Path) -> None:
 )
 def test_three_points_stand_for_anything(shown: str, printed: str, same: bool) -> None:
     assert examples.agrees(shown, printed) is same
+
+
+def test_notebooks_are_those_of_the_gallery() -> None:
+    made = _load("notebooks").made()
+    assert len(made) == 3
+    folder = ROOT / "docs" / "notebooks"
+    found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.ipynb")}
+    assert found == made, "python docs/notebooks.py"
+
+
+GALLERY = sorted((ROOT / "docs" / "gallery").glob("*.py"))
+
+
+def test_the_gallery_is_whole() -> None:
+    """Each script has a title that is underlined in full."""
+    assert len(GALLERY) >= 20
+    for path in GALLERY:
+        title, line = path.read_text(encoding="utf-8").split("\n")[1:3]
+        assert line == "=" * len(title), path.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
+def test_a_script_of_the_gallery_draws(path: Path) -> None:
+    import runpy
+
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    runpy.run_path(str(path))
+    assert plt.get_fignums()
+    plt.close("all")

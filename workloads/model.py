@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
+from ..datatypes.base.notebook import Rows, frame, html
 from .conv import ConvNet
 from .gemm import Gemm
 from .no_tokens import check_conv_run, merge_alike, staged_convolutions, staged_list
@@ -64,6 +65,33 @@ class Model:
     notes: tuple[str, ...] = ()
     towers: tuple[Model, ...] = ()
     stored: Stored | None = None
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}: {self.family}, {self.parameter_count:,} parameters)"
+
+    def _repr_html_(self) -> str:
+        facts = {"family": self.family, "kind": self.kind, "parameters": self.parameter_count}
+        return html(f"Model {self.name}", facts, self._rows())
+
+    def to_frame(self) -> Any:
+        """Return a pandas data frame of the model's products in prefill, a row each.
+
+        Raises
+        ------
+        BitlatheError
+            pandas is not installed.
+        """
+        return frame(self._rows())
+
+    def _rows(self) -> Rows:
+        told = ("name", "count", "m", "n", "k", "batch", "kind", "stationary")
+        return [{key: getattr(gemm, key) for key in told} for gemm in self.gemms()]
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """All that decides results, for digests: sizes, towers and stored formats, no name."""
+        towers = tuple(tower.content for tower in self.towers)
+        return self.family, self.shape, towers, self.stored
 
     @property
     def kind(self) -> str:

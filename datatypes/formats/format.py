@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..base.errors import BitlatheError
+from ..base.notebook import axes_of, frame, html
 from ..base.numbers import whole_number
 from ..terms.table import terms_of_format
 from ..terms.term import Term
@@ -18,6 +19,7 @@ from . import casts
 from .grid import Grid
 
 MAX_MEMBERS = 256
+_SHOWN = 64  # rows of a format's values in a notebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,46 @@ class Format:
     def digits(self) -> tuple[int, int] | None:
         """Base and count of the digits that a byte holds; None where each code has its own bits."""
         return ((1 << self.bits) - len(self.unused), self.per_byte) if self.per_byte else None
+
+    def __repr__(self) -> str:
+        finite = int(np.isfinite(self.values).sum())
+        return f"Format({self.name!r}, {self.bits} bits, {finite} finite values)"
+
+    def _repr_html_(self) -> str:
+        facts = {"bits": self.bits, "largest": self.max, "least": self.min, "from": self.source}
+        rows = self._rows()
+        return html(f"Format {self.name}", facts, rows if len(rows) <= _SHOWN else [])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {"code": code, "binary": f"{code:0{self.bits}b}", "value": float(value)}
+            for code, value in enumerate(self.values)
+        ]
+
+    def to_frame(self) -> Any:
+        """Return a pandas data frame of codes and their values.
+
+        Raises
+        ------
+        BitlatheError
+            pandas is not installed.
+        """
+        return frame(self._rows())
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the finite values on a number line; return the axes.
+
+        Parameters
+        ----------
+        axes : matplotlib axes, optional
+            Where to draw; new ones if left out.
+        """
+        axes = axes_of(axes, 1.3)
+        finite = np.unique(self.values[np.isfinite(self.values)])
+        axes.plot(finite, np.zeros(len(finite)), "|", color="#0072B2", markersize=18)
+        axes.set(yticks=[], title=f"{self.name}: {len(finite)} values in {self.bits} bits")
+        axes.spines[["top", "left", "right"]].set_visible(False)
+        return axes
 
     @property
     def signed(self) -> bool:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from ..base.errors import BitlatheError
+from ..base.notebook import html
 from ..base.numbers import ceil_div
 from ..formats.families import named_element
 from ..formats.format import Format, Mixture
@@ -189,6 +190,17 @@ class Scheme:
 
     def __str__(self) -> str:
         return write_scheme(self)
+
+    def __repr__(self) -> str:
+        return f"Scheme({str(self)!r})"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "formats": ", ".join(fmt.name for fmt in self.formats),
+            "bits of a code": self.element_bits,
+            "bits per element of 4096 in a row": float(self.bits_per_element(4096)),
+        }
+        return html(f"Scheme {self}", facts)
 
     @property
     def formats(self) -> tuple[Format, ...]:

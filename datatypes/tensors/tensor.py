@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..base.dtypes import float_name, numpy_float
 from ..base.errors import BitlatheError
+from ..base.notebook import axes_of, html
 from ..coding.coded import Coded
 from ..coding.levels import offsets_of
 from ..formats.format import Format, Mixture
@@ -22,6 +23,8 @@ from .packing import stored_bytes, streams_of
 from .slicing import rows_of
 from .statistics import statistics
 from .store import load, save
+
+_SHOWN = 32  # values of a format that a drawing names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -324,6 +327,36 @@ class QuantizedTensor:
     def _work(self) -> str:
         """The dtype in which values are computed."""
         return "float64" if self.dtype == "float64" else "float32"
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw how often each value of the format is taken; return the axes.
+
+        Parameters
+        ----------
+        axes : matplotlib axes, optional
+            Where to draw; new ones if left out.
+        """
+        axes = axes_of(axes, 2.6)
+        codes, counts = np.unique(self.matrix, return_counts=True)
+        shares, places, label = counts / counts.sum(), codes, "code"
+        if len(self.scheme.formats) == 1 and self.scheme.coder_facts.alone and len(codes) <= _SHOWN:
+            values = self.scheme.formats[0].values[codes]
+            order = np.argsort(values)
+            places, shares, label = np.arange(len(codes)), shares[order], "value of the format"
+            axes.set_xticks(places, [f"{value:.3g}" for value in values[order]], rotation=90)
+        axes.bar(places, shares, color="#0072B2")
+        axes.set(xlabel=label, ylabel="share of elements", title=str(self.scheme))
+        return axes
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "shape": " x ".join(map(str, self.shape)),
+            "bits per element": float(self.bits_per_element),
+            "bytes": self.nbytes,
+            "groups along axis": str(self.axis),
+            "made from": self.dtype,
+        }
+        return html(f"QuantizedTensor in {self.scheme}", facts)
 
     def __repr__(self) -> str:
         return (

@@ -50,7 +50,8 @@ class SimulatorEvaluator(Evaluator):
     def content(self) -> str:
         """Digest of the chips and models carried."""
         archs = {name: arch_content(arch) for name, arch in self.archs.items()}
-        return sha(canonical(archs), repr(sorted(self.models.items())))
+        models = [(name, model.content) for name, model in sorted(self.models.items())]
+        return sha(canonical(archs), repr(models))
 
     def columns(self, fidelity: str) -> tuple[str, ...]:
         """Return the result columns of a rung, in the order of the tables."""

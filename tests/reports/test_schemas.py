@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
@@ -14,8 +14,9 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.base.yamlfile import read_yaml
 from bitlathe.reports.schemas import KINDS, key_rows, key_tables, schema, unit_of
 from bitlathe.workloads.conv import _KEYS as LAYER_KEYS
+from bitlathe.workloads.conv import ACTIVATIONS
 from bitlathe.workloads.sources.entries import CONV_KEYS, PRODUCT_KEYS
-from bitlathe.workloads.sources.schema import ConvEntry, NetworkLayer, ProductEntry
+from bitlathe.workloads.sources.schema import Activation, ConvEntry, NetworkLayer, ProductEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = {
@@ -110,6 +111,7 @@ def test_records_of_models_have_the_keys_that_their_readers_know() -> None:
     def keys(record: Any) -> set[str]:
         return {field.alias or name for name, field in record.model_fields.items()}
 
+    assert get_args(Activation) == ACTIVATIONS
     assert keys(ProductEntry) == set(PRODUCT_KEYS)
     assert keys(ConvEntry) == set(CONV_KEYS)
     assert keys(NetworkLayer) == {key for known in LAYER_KEYS.values() for key in known}

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ...datatypes.base.yamlfile import Record
-from ..conv import ACTIVATIONS
+from ..gemm import Kind
 
 Size = Annotated[int, Field(ge=1)]
 Pair = Size | Annotated[list[Size], Field(min_length=2, max_length=2)]
@@ -18,7 +18,6 @@ Padding = (
     | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
 )
 Names = str | list[str]
-assert ACTIVATIONS == ("relu", "relu6", "relu2", "silu", "gelu", "sigmoid")
 Activation = Literal["relu", "relu6", "relu2", "silu", "gelu", "sigmoid"]
 
 
@@ -46,7 +45,7 @@ class ProductEntry(Record):
     visible_before: int = Field(default=0, ge=0, description="cached tokens before the first row")
     keys: int = Field(default=0, ge=0, description="outputs that are keys of the K/V cache")
     values: int = Field(default=0, ge=0, description="outputs that are values of the K/V cache")
-    kind: Literal["linear", "attention", "lm_head", "conv"] = Field(
+    kind: Kind = Field(
         default="linear", description="kind of layer, by which a chip chooses formats"
     )
     stationary: Literal["weight", "kv_cache"] = Field(

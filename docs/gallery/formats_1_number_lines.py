@@ -3,7 +3,7 @@ Formats on a number line
 ========================
 
 Where the values of four formats of four bits lie, each over its largest. Integers are spread
-evenly; a float is dense near 0, where most weights are.
+evenly; floats and NF4 are dense near 0, where most weights are.
 """
 
 import matplotlib.pyplot as plt
