@@ -58,6 +58,7 @@ COUNTED: Mapping[str, str] = {
     "micro_batches": "parts",
     "population": "chips",
     "count": "layers",
+    "per_byte": "codes",
     "batch": "products",
     "input_elements": "elements",
     "target": "the column's",
