@@ -26,7 +26,7 @@ from .options import check_flag
 from .task import Reals, Task, positive_scales
 
 Singles = NDArray[np.float32]
-EXPONENTS = np.arange(-12, 3) / 10  # of two, the shares of the range that are tried
+EXPONENTS = np.arange(-6, 2) / 5  # of two, the shares of the range that are tried
 ROUNDS_MAX = 20
 _FLOAT = re.compile(r"fp(\d+)_e(\d+)m(\d+)")
 

@@ -1,6 +1,7 @@
 """`calibrate`: what every method keeps, and what is refused."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,13 @@ def test_never_worse_than_plain_rounding_in_the_outputs(method, scheme):
     assert (found.inputs, found.outputs) == (INPUTS, OUTPUTS)
     if own == "none":
         assert x @ found.dequantize().T == pytest.approx(found.forward(x), rel=1e-9, abs=1e-9)
+
+
+def test_the_page_says_which_schemes_each_method_refuses():
+    page = (Path(__file__).parents[3] / "docs" / "methods.md").read_text(encoding="utf-8")
+    for scheme in SCHEMES:
+        refused = [f"`{m}`" for m in METHODS if not goes(m, scheme)]
+        assert f"| `{scheme}` | {', '.join(refused)} |" in page
 
 
 @pytest.mark.parametrize(
@@ -141,7 +149,12 @@ def test_degenerate_layers_are_calibrated():
     for method in METHODS:
         scheme = str(METHODS[method].scheme)
         free = METHODS[method].own_codes or METHODS[method].trades_bits
-        for part in (calibrate(w, x, method, scheme), calibrate(w[:1], x[:1], method, scheme)):
+        few = x[:3]  # tokens than inputs
+        for part in (
+            calibrate(w, x, method, scheme),
+            calibrate(w, few, method, scheme),
+            calibrate(w[:1], x[:1], method, scheme),
+        ):
             assert np.isfinite(part.relative_error)
             assert part.relative_error <= part.rounded_error or free
 
