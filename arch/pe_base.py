@@ -149,7 +149,8 @@ class PESection(Record):
     """The ``pe`` section of a chip: kind, arithmetic, registers; its cost from a table or given.
 
     Keys that are left out take the value of the component, or of the kind's record. ``unpriced``
-    are keys that are taken though the component was not made for them.
+    are keys that are taken though the component was not made for them. With ``area_source``
+    ``synthesis`` the cost is that of the generated hardware (`arch.synthesized`).
     """
 
     made: ClassVar[type[PEKind]]
@@ -168,6 +169,10 @@ class PESection(Record):
     )
     component: str | None = Field(
         default=None, description="row of arch/components/pe.yaml that prices the PE"
+    )
+    area_source: Literal["published", "synthesis"] = Field(
+        default="published",
+        description="what prices the PE: its component, or the synthesis of its generated hardware",
     )
     energy_pj: NonNegative | None = Field(
         default=None,
@@ -223,7 +228,13 @@ class PESection(Record):
             raise ValueError("table_addition_pj is a key of kind 'lut'; leave it out")
         if self.decoder_um2 is not None and not record.decodes:
             raise ValueError("decoder_um2 is a key of kinds 'ant' and 'olive'; leave it out")
-        if self.component is not None:
+        if self.area_source == "synthesis":
+            for key in ("component", "energy_pj", "area_um2", "leakage_mw"):
+                if getattr(self, key) is not None:
+                    raise ValueError(
+                        f"{key}: area_source is synthesis, which gives it; leave it out"
+                    )
+        elif self.component is not None:
             pe_component(self.component)
         elif self.energy_pj is None or self.area_um2 is None:
             raise ValueError("give 'component', or both 'energy_pj' (per clock) and 'area_um2'")

@@ -8,6 +8,7 @@ array follows the usual dataflow names (``os``, ``ws``, ``is``).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM, check_priced, takers
 from .splitting import WHOLE, check_one_side, sides, split_array
 from .sram import Macro, SramCost, least_banks, sram_cost
 from .supports import refusal
+from .synthesized import PECosts, synthesized_costs, weight_key
 from .vector import Lane, VectorUnit
 
 __all__ = [
@@ -148,6 +150,7 @@ class Arch(Record):
     def _pe_fits(self) -> Arch:
         _check_pe_in_array(self)
         check_supported(self)
+        _ = self.pe_costs  # synthesis may have none
         _check_vector(self)
         return self
 
@@ -313,6 +316,22 @@ class Arch(Record):
             raise BitlatheError(f"buffers.{buffer}: {err}") from None
 
     @property
+    def pe_costs(self) -> PECosts:
+        """Area, energy of a clock of work and leakage of one PE: published, given, or synthesized.
+
+        Raises
+        ------
+        BitlatheError
+            Synthesis prices it, and this PE was not measured.
+        """
+        pe, whole = self.pe, self._whole or self
+        if pe.area_source != "synthesis":
+            return PECosts(pe.cell_area_um2, pe.clock_energy_pj, pe.cell_leakage_mw)
+        weights = _weight_keys(self.variants) if pe.record.serial else ("",)
+        sides, node_nm = whole.array, self.technology.node_nm
+        return synthesized_costs(pe.record, weights, sides.rows, sides.columns, node_nm)
+
+    @property
     def pe_area_um2(self) -> float:
         """Area of one PE, with the registers that its place in a systolic array adds.
 
@@ -320,8 +339,9 @@ class Arch(Record):
         the 28 nm library of BitMoD's sheet, scaled by the square of the node. An ``area_um2`` that
         the chip gives itself includes them already; where it gives memories, registers are some.
         """
+        cell_um2 = self.pe_costs.area_um2
         if self.array.kind == "tile" or self.pe.own_costs or self.memories:
-            return self.pe.cell_area_um2
+            return cell_um2
         registers: dict[str, int] = {}
         for array, formats in self._port_needs:
             kind = "result" if array.flow.sums_stay else "operand"
@@ -329,7 +349,7 @@ class Arch(Record):
             registers[kind] = max(registers.get(kind, 0), bits)
         bits = sum(registers.values())
         scale = (self.technology.node_nm / REGISTER_NODE_NM) ** 2
-        return self.pe.cell_area_um2 + bits * REGISTER_BIT_UM2 * scale
+        return cell_um2 + bits * REGISTER_BIT_UM2 * scale
 
     @property
     def decoders(self) -> int:
@@ -349,7 +369,7 @@ class Arch(Record):
     @property
     def pe_leakage_mw(self) -> float:
         """Leakage of all PEs; the BitMoD study has none."""
-        return 0.0 if self.published_accounting else self.pes * self.pe.cell_leakage_mw
+        return 0.0 if self.published_accounting else self.pes * self.pe_costs.leakage_mw
 
     @property
     def vector_lane(self) -> Lane | None:
@@ -382,7 +402,8 @@ class Arch(Record):
     @property
     def table_fill_pj(self) -> float:
         """Energy of filling one look-up table."""
-        return self.pe.record.table_additions * self.pe.addition_pj
+        additions = self.pe.record.table_additions
+        return additions * self.pe.addition_pj if additions else 0.0
 
     @property
     def dram_bits_per_clock(self) -> Fraction:
@@ -443,6 +464,13 @@ def _variants(
             (Array.model_validate(changed["array"]), Formats.model_validate(changed["formats"]))
         )
     return tuple(dict.fromkeys(found))
+
+
+def _weight_keys(variants: Iterable[tuple[Array, Formats]]) -> tuple[str, ...]:
+    """Return the weight formats of linear layers and of attention, in any phase."""
+    layers = (layer for _, formats in variants for layer in (formats.linear, formats.attention))
+    schemes = (layer.weight.scheme for layer in layers)
+    return tuple(dict.fromkeys(weight_key(s.element) for s in schemes if s is not None))
 
 
 def _register_bits(pe: PESection, array: Array, formats: Formats) -> int:

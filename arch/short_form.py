@@ -70,7 +70,7 @@ def hierarchy_of(arch: Arch) -> Hierarchy:
 
 def unit_pj(arch: Arch) -> float:
     """Return the energy of a PE in a clock of work, or of all of them where idle ones count too."""
-    one = arch.accounting.layout_factor * arch.pe.clock_energy_pj
+    one = arch.accounting.layout_factor * arch.pe_costs.energy_pj
     return one * arch.phase_pes if arch.accounting.idle_pes else one
 
 

@@ -10,6 +10,7 @@ from . import (  # noqa: F401  (their commands join the group)
     request,
     schema,
     simulate,
+    synthesis,
     tables,
     trace,
     verify,

@@ -19,7 +19,7 @@ def energy_pj(demand: Demand, cycles: int) -> dict[str, float]:
     busy = pes * work.cycles if arch.accounting.idle_pes else work.busy_pe_cycles
     read_pj, write_pj = arch.dram.read_bit_pj, arch.dram.write_bit_pj
     parts = {
-        "pe": factor * arch.pe.clock_energy_pj * busy
+        "pe": factor * arch.pe_costs.energy_pj * busy
         + factor * arch.table_fill_pj * work.table_fills,
         "sram_read": read_energy_pj(chip, demand.ports),
         "sram_write": math.fsum(

@@ -149,8 +149,8 @@ class Costs:
             **found,
             dram_read=_exact(arch.dram.read_bit_pj),
             dram_write=_exact(arch.dram.write_bit_pj),
-            work=factor * arch.phase_pes * _exact(arch.pe.clock_energy_pj),
-            pe_leakage=counted * arch.pes * _exact(arch.pe.cell_leakage_mw) / clock,
+            work=factor * arch.phase_pes * _exact(arch.pe_costs.energy_pj),
+            pe_leakage=counted * arch.pes * _exact(arch.pe_costs.leakage_mw) / clock,
             sram_leakage=counted * leaked / clock,
             dram_background=_exact(arch.dram_background_mw) / clock,
         )

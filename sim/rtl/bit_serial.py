@@ -132,6 +132,95 @@ def pe_parameters(pe: BitSerialPE, decoder: WeightDecoder) -> dict[str, int | st
     }
 
 
+def _check_terms(decoder: WeightDecoder, weight: Weight) -> None:
+    if max(int(decoder.exp.max()), 0) > MAX_EXP or max(decoder.schedule.bsig) > MAX_BSIG:
+        raise BitlatheError(f"weight format {weight!r}: its terms pass the PE's shifts")
+
+
+def _set(module: str, parameters: dict[str, int | str]) -> str:
+    """Return a module of the library with those parameters that it has."""
+    text = library(module)
+    known = {key: value for key, value in parameters.items() if f" {key} = " in text}
+    return with_parameters(text, known)
+
+
+def edge_designs(pe: BitSerialPE, weight: Weight = "int8") -> tuple[Design, Design]:
+    """Return what lies at the edges of an array for one PE: terms of weights, and activations.
+
+    Raises
+    ------
+    BitlatheError
+        See `bit_serial_design`.
+    """
+    decoder = weight_decoder(weight)
+    _check_terms(decoder, weight)
+    sizes = pe_parameters(pe, decoder)
+    lanes, scale_bits = pe.lanes, int(sizes["SCALE_BITS"])
+    sizes |= {"UNIT": scale_bits if pe.scale_bits else 0, "SCALES_BITS": scale_bits}
+    widths = {"live": 1, "sign": lanes, "present": lanes, "exponent": 2 * lanes, "add": 1,
+              "add_first": 1, "significance": SHIFT_BITS, "sum_scales": scale_bits}  # fmt: skip
+    terms = Design(
+        top="term_stage",
+        modules=term_encoder(decoder)
+        | library_modules(("term_sequencer",))
+        | {"term_stage": _set("term_stage", sizes)},
+        inputs=(
+            Port(name="in_valid", bits=1),
+            Port(name="in_first", bits=1),
+            Port(name="in_last", bits=1),
+            Port(name="weights", bits=lanes * int(sizes["WEIGHT_BITS"])),
+            Port(name="scales", bits=scale_bits),
+        ),
+        ready="in_ready",
+        events=(
+            Event(
+                valid="sum_valid",
+                values=tuple(Port(name=name, bits=bits) for name, bits in widths.items()),
+            ),
+        ),
+    )
+    field_bits = max(int(sizes["FIELD_BITS"]), 1)
+    significand_bits = int(sizes["SIGNIFICAND_BITS"])
+    fields = {"sign": lanes, "field": lanes * field_bits, "significand": lanes * significand_bits}
+    ports = tuple(Port(name=name, bits=bits) for name, bits in fields.items())
+    activations = Design(
+        top="activation_stage",
+        modules=library_modules(("float_unpack", "integer_unpack"))
+        | {"activation_stage": _set("activation_stage", sizes)},
+        inputs=(Port(name="activations", bits=lanes * int(sizes["ACTIVATION_BITS"])),),
+        ready=None,
+        events=(Event(valid="sign", values=ports),),
+    )
+    return terms, activations
+
+
+def core_design(pe: BitSerialPE, weight: Weight = "int8") -> Design:
+    """Return the PE behind the edges of its array.
+
+    Raises
+    ------
+    BitlatheError
+        See `bit_serial_design`.
+    """
+    sizes = pe_parameters(pe, weight_decoder(weight))
+    lanes, field_bits = pe.lanes, max(int(sizes["FIELD_BITS"]), 1)
+    widths = {
+        "live": 1, "sign": lanes, "present": lanes, "term_exponent": 2 * lanes,
+        "activation_sign": lanes, "field": lanes * field_bits,
+        "significand": lanes * int(sizes["SIGNIFICAND_BITS"]), "add": 1, "add_first": 1,
+        "significance": SHIFT_BITS, "sum_valid": 1, "scale": int(sizes["SCALE_BITS"]),
+    }  # fmt: skip
+    blocks = ("exponent_match", "bit_serial_multiply", "group_accumulate", "group_rescale")
+    text = _set("bit_serial_core", sizes | {"E_BITS": field_bits})
+    return Design(
+        top="bit_serial_core",
+        modules=library_modules(blocks) | {"bit_serial_core": text},
+        inputs=tuple(Port(name=name, bits=bits) for name, bits in widths.items()),
+        ready=None,
+        events=(),
+    )
+
+
 def bit_serial_design(pe: BitSerialPE, weight: Weight = "int8") -> Design:
     """Return the Verilog of a bit-serial PE behind the term encoder of one weight format.
 
@@ -147,8 +236,7 @@ def bit_serial_design(pe: BitSerialPE, weight: Weight = "int8") -> Design:
         A format or numerics that no hardware of this kind has.
     """
     decoder = weight_decoder(weight)
-    if max(int(decoder.exp.max()), 0) > MAX_EXP or max(decoder.schedule.bsig) > MAX_BSIG:
-        raise BitlatheError(f"weight format {weight!r}: its terms pass the PE's shifts")
+    _check_terms(decoder, weight)
     parameters = pe_parameters(pe, decoder)
     width = {name: int(value) for name, value in parameters.items() if isinstance(value, int)}
     sums = (

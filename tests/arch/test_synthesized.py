@@ -1,0 +1,126 @@
+"""Chips whose PE is priced by synthesis: the right parts, shared and scaled, or an error."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from bitlathe.arch import load_arch
+from bitlathe.arch.pe import BitSerialPE
+from bitlathe.arch.synthesized import (
+    LEAKAGE_RATIO,
+    Part,
+    Results,
+    SynthesizedLibrary,
+    SynthesizedPE,
+    kept_path,
+    pe_key,
+    read_results,
+    shipped,
+    synthesized_costs,
+    weight_key,
+    write_results,
+)
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.datatypes.formats import catalogue
+from bitlathe.datatypes.formats.constructors import codebook
+from bitlathe.sim.entry import simulate
+from bitlathe.sim.synthesis.shipped import SHIPPED
+
+OWN = {"pe.component": None, "pe.area_source": "synthesis"}
+LIBRARY = SynthesizedLibrary(
+    name="round", units_per_um2=10.0, pj_per_pj=2.0, fanout_of_4_ns=0.5, operands="none"
+)
+
+
+def part(logic: float, registers: int = 0, energy_pj: float = 0.0) -> Part:
+    return Part(logic=logic, registers=registers, energy_pj=energy_pj, path_ns=5.0)
+
+
+def keep(made: BitSerialPE, weight: str, **parts: Part) -> None:
+    path = kept_path(pe_key(made), weight)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pes = [SynthesizedPE(pe=pe_key(made), weight=weight, parts=parts)]
+    path.write_text(write_results(Results(library=LIBRARY, pes=pes)), encoding="utf-8")
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITLATHE_CACHE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("kept")
+def test_edges_are_shared_and_formats_added() -> None:
+    pe = BitSerialPE(lanes=3)  # not shipped
+    keep(pe, "int8", pe=part(1000, 10, 8), row_edge=part(80, 0, 4), column_edge=part(40, 0, 2))
+    keep(pe, "int4", pe=part(1100, 10, 6), row_edge=part(160, 0, 4), column_edge=part(40, 0, 2))
+    costs = synthesized_costs(pe, ("int8", "int4"), 4, 8, 28)
+    # the larger PE, a column's edge over 4 rows, both encoders over 8 columns
+    wanted = Fraction(1100, 10) + 10 * Fraction("2.69") + Fraction(40, 40) + Fraction(240, 80)
+    assert costs.area_um2 == pytest.approx(float(wanted), rel=1e-12)
+    assert costs.energy_pj == pytest.approx((8 + 4 / 8 + 2 / 4) / 2, rel=1e-12)
+    assert costs.leakage_mw == pytest.approx(costs.energy_pj * LEAKAGE_RATIO)
+    older = synthesized_costs(pe, ("int8", "int4"), 4, 8, 56)
+    assert (older.area_um2, older.energy_pj) == (4 * costs.area_um2, 2 * costs.energy_pj)
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_was_not_measured_says_how() -> None:
+    with pytest.raises(BitlatheError, match="no synthesis of this PE with int8 weights"):
+        synthesized_costs(BitSerialPE(lanes=3), ("int8",), 1, 1, 28)
+    with pytest.raises(BitlatheError, match=r"bitlathe synthesize --arch"):
+        load_arch("bitmod", {**OWN, "pe.lanes": 3})
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"pe.area_source": "synthesis"}, "component: area_source is synthesis"),
+        ({**OWN, "pe.area_um2": 1.0}, "area_um2: area_source is synthesis"),
+        ({**OWN, "pe.area_source": "sheet"}, "'published' or 'synthesis'"),
+    ],
+)
+def test_one_source_of_costs(settings: dict[str, object], why: str) -> None:
+    with pytest.raises(BitlatheError, match=why):
+        load_arch("bitmod", settings)
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    pes = [SynthesizedPE(pe="lut x=1", weight="", parts={"pe": part(12.5, 3, 0.125)})]
+    path = tmp_path / "results.yaml"
+    path.write_text(write_results(Results(library=LIBRARY, pes=pes)), encoding="utf-8")
+    assert read_results(path) == Results(library=LIBRARY, pes=pes)
+
+
+def test_all_that_should_be_shipped_is() -> None:
+    _, found = shipped()
+    wanted = {(pe_key(pe), weight) for _, pe, weight in SHIPPED}
+    assert set(found) == wanted
+    assert len(wanted) == len(SHIPPED)
+
+
+def test_a_chip_is_simulated_with_synthesized_costs() -> None:
+    plain, chip = load_arch("bitmod"), load_arch("bitmod", OWN)
+    costs = chip.pe_costs
+    assert costs.area_um2 > plain.pe_costs.area_um2
+    one, other = (simulate(arch, "opt-125m", phase="decode") for arch in (plain, chip))
+    assert one.cycles == other.cycles
+    assert other.energy_pj["pe"] / one.energy_pj["pe"] == pytest.approx(
+        costs.energy_pj / plain.pe_costs.energy_pj
+    )
+    assert other.area_um2["pe_array"] == pytest.approx(1024 * costs.area_um2)
+
+
+def test_other_numerics_cost_something_else() -> None:
+    narrow, wide = (
+        load_arch("bitmod", {**OWN, "pe.numerics.accumulator_bits": bits}).pe_costs.area_um2
+        for bits in (15, 21)
+    )
+    assert wide > 1.05 * narrow
+
+
+def test_formats_of_equal_names_are_told_apart() -> None:
+    one, other = codebook("mine", [0, 1, 2, 3]), codebook("mine", [0, 1, 2, 4])
+    assert weight_key(one) != weight_key(other)
+    assert weight_key(catalogue.element("int8")) == "int8"
+    assert weight_key(None) == ""

@@ -1,0 +1,79 @@
+"""Gates of a real library give the bits of the bit rung, in its clocks."""
+
+import numpy as np
+import pytest
+
+from bitlathe.arch.pe import BitSerialPE, IntMacPE
+from bitlathe.arch.synthesized import pe_key, shipped
+from bitlathe.sim.rtl.generate import pe_case, pe_design
+from bitlathe.sim.rtl.tools import yosys_folder
+from bitlathe.sim.synthesis.flow import synthesize
+from bitlathe.sim.synthesis.gates import circuit_of, run_gates
+from bitlathe.sim.synthesis.liberty import DEFAULT_LIBRARY, read_library
+from bitlathe.sim.synthesis.measure import measure
+from rtl_cases import CONFIGURATIONS
+
+needs_gates = pytest.mark.skipif(
+    yosys_folder() is None or not DEFAULT_LIBRARY.is_file(),
+    reason="needs pyosys and qflow-tech-osu018",
+)
+
+
+def agrees(name: str, rows: int) -> bool:
+    """Return whether gates of a configuration show every event of the bit rung."""
+    pe, weight = CONFIGURATIONS[name]
+    library, design = read_library(DEFAULT_LIBRARY), pe_design(pe, weight)
+    case, given = pe_case(pe, weight, rows, seed=1), {}
+    for port in design.inputs:
+        fields = np.asarray(case.fields[port.name]).astype(np.int64)
+        fields = fields.reshape(len(fields), -1)
+        width = port.bits // fields.shape[1]
+        bits = (fields[:, :, None] >> np.arange(width)) & 1
+        given[port.name] = bits.astype(np.uint8).reshape(len(fields), 1, -1)
+    watch = tuple(
+        dict.fromkeys(p for e in design.events for p in (e.valid, *(v.name for v in e.values)))
+    )
+    netlist = synthesize(design, library)
+    circuit = circuit_of(netlist, library)
+    seen = run_gates(circuit, netlist, library, design, given, clocks=case.clocks, watch=watch).seen
+    for event in design.events:
+        wanted = case.expected[event.valid]
+        clocks = np.flatnonzero(seen[event.valid][:, 0, 0])
+        if not np.array_equal(clocks, wanted.clocks):
+            return False
+        for column, port in enumerate(event.values):
+            bits = seen[port.name][clocks, 0].astype(np.int64)
+            value = wanted.values[:, column] & ((1 << port.bits) - 1)
+            if not np.array_equal((bits << np.arange(port.bits)).sum(1), value):
+                return False
+    return True
+
+
+@needs_gates
+def test_gates_of_an_integer_mac_give_every_bit_and_clock() -> None:
+    assert agrees("integer 5 x 3 into 7, wrapping", 120)
+
+
+@pytest.mark.slow
+@needs_gates
+@pytest.mark.parametrize(
+    "name",
+    ["bit-serial hpca25 int8", "bit-serial int6 skipping", "fp16 x int8 into fp16, saturating"],
+)
+def test_gates_give_every_bit_and_clock(name: str) -> None:
+    assert agrees(name, 100)
+
+
+@pytest.mark.slow
+@needs_gates
+def test_the_shipped_results_are_what_is_measured() -> None:
+    library, found = shipped()
+    subjects = [("", IntMacPE(), ""), ("", BitSerialPE(), "bitmod_fp4")]
+    _, results = measure(subjects, read_library(DEFAULT_LIBRARY), keep=False)
+    if results.library.operands != library.operands:
+        pytest.skip("the package with the operands is not installed")
+    assert results.library.units_per_um2 == pytest.approx(library.units_per_um2, rel=1e-5)
+    assert results.library.pj_per_pj == pytest.approx(library.pj_per_pj, rel=1e-5)
+    for (_, pe, weight), seen in zip(subjects, results.pes, strict=True):
+        for name, part in found[pe_key(pe), weight].parts.items():
+            assert seen.parts[name].model_dump() == pytest.approx(part.model_dump(), rel=1e-5)
