@@ -25,8 +25,8 @@ SHIPPED = Path(__file__).parent / "components" / "synthesis.yaml"
 LEAKAGE_RATIO = 0.00958
 """Leakage over dynamic power at 28 nm and 1 GHz: FIGNA with 8-bit weights, as AxCore lists it
 (MICRO 2025): 2,282 / 238,167 nW. Leakage of an older library says nothing of 28 nm."""
-NO_HARDWARE = ("skip_sync", "skip_weights", "name")
-"""Fields of a PE's record that change no gate."""
+NO_HARDWARE = ("skip_sync", "skip_weights", "name", "split_over")
+"""Fields of a PE's record that change no gate; multipliers that split have none of their own."""
 PARTS = ("pe", "row_edge", "column_edge")
 
 

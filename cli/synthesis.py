@@ -31,8 +31,9 @@ def synthesize(
 ) -> None:
     """Measure PEs as gates: area, energy, longest path.
 
-    Generated hardware is mapped to a cell library and run on real operands. Figures are 28 nm equivalents by one constant a library, with its error on published blocks.
-    Results are kept where chips with `pe: {area_source: synthesis}` find them.
+    Generated hardware is mapped to a cell library and run on real operands. Figures are 28 nm
+    equivalents by one constant a library, with its error on published blocks. Results are kept
+    where chips with `pe: {area_source: synthesis}` find them.
     """
     from ..arch import load_arch
     from ..arch.synthesized import pe_key, write_results
