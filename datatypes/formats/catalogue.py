@@ -20,7 +20,16 @@ from .constructors import (
     with_special,
 )
 from .format import Format, Mixture
-from .tapered import LNS, POSIT, TAKUM, log_format, posit_format, takum_format
+from .tapered import (
+    HIF8,
+    LNS,
+    POSIT,
+    TAKUM,
+    hifloat_format,
+    log_format,
+    posit_format,
+    takum_format,
+)
 from .wide import IEEE, binary32
 
 
@@ -224,6 +233,7 @@ def _tapered_entries() -> dict[str, Entry]:
             scale="e8m0",
             source=BBFP,
         )
+    known["hif8"] = Entry(build=hifloat_format, granularity="tensor", scale="none", source=HIF8)
     known["lns4"] = Entry(build=lambda: log_format(4, 1), source=LNS)
     known["lns8"] = Entry(build=lambda: log_format(8, 3, zero=False), source=LNS)
     return known
@@ -358,6 +368,7 @@ ALIASES: dict[str, str] = {
     "e2m3": "fp6_e2m3",
     "float6_e3m2fn": "fp6_e3m2",
     "e3m2": "fp6_e3m2",
+    "hifloat8": "hif8",
     "float4_e2m1fn": "fp4_e2m1",
     "float4_e2m1fn_x2": "fp4_e2m1",
     "e2m1": "fp4_e2m1",

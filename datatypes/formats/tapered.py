@@ -17,6 +17,8 @@ from .grid import MAX_BITS
 STANDARD_EXPONENT = 2
 POSIT = "Posit Standard (2022), posithub.org"
 TAKUM = "Hunhold, Beating Posits at Their Own Game: Takum Arithmetic, arXiv 2404.18603"
+HIF8 = "HiFloat8, arXiv 2409.16626"
+_DOTS = {"11": 4, "10": 3, "01": 2, "001": 1, "0001": 0}  # bits of the exponent by its prefix
 LNS = "Miyashita et al., arXiv 1603.01025; 8 bits: LNS-Madam, arXiv 2106.13914"
 
 
@@ -129,6 +131,35 @@ def log_format(
         thresholds=np.array([*lower, *between, *upper]),
         ties=np.array([*reversed(ties), *(True for _ in between), *ties]),
     )
+
+
+def hifloat_format(name: str = "hif8", source: str = HIF8) -> Format:
+    """Make HiFloat8: a prefix of the code says how many bits are the exponent, from 4 to none.
+
+    Exponents have a sign and a leading one that is not stored; codes that start with four zeros
+    are powers of two from 2**-22 to 2**-16, and 0.
+
+    Examples
+    --------
+    >>> hifloat_format().values[[1, 7, 8, 9, 110]].tolist()
+    [2.384185791015625e-07, 1.52587890625e-05, 1.0, 1.125, 32768.0]
+    """
+    positive = [_hifloat(code) for code in range(1, 128)]
+    values = np.array([0.0, *positive, np.nan, *(-v for v in positive)])
+    return Format(name=name, bits=8, values=values, overflow_value=1.5 * 2.0**15, source=source)
+
+
+def _hifloat(code: int) -> float:
+    """Return the value of a positive code of HiFloat8."""
+    text = f"{code:07b}"
+    if code == 0b1101111:
+        return np.inf
+    if text.startswith("0000"):
+        return 2.0 ** (code - 23)
+    dot = next(dot for dot in _DOTS if text.startswith(dot))
+    rest, width = text[len(dot) :], _DOTS[dot]
+    size = int("1" + rest[1:width], 2) if width else 0
+    return _scaled(rest[width:], -size if width and rest[0] == "1" else size)
 
 
 def _root(square: Fraction, parts: int) -> tuple[float, bool]:

@@ -32,6 +32,11 @@ _LISTED: Final = (
     ("msfp16", "s1p6@g16/e8m0", MSFP),
     ("msfp12", "s1p2@g16/e8m0", MSFP),
     ("razer", "bitmod_fp4@g16/ue3m3fn@tensor/fp32", "RaZeR for weights, arXiv 2501.04052"),
+    (
+        "razer_activation",
+        "bitmod_fp4_er@g16/ue4m3fn@tensor/fp32",
+        "RaZeR for activations, arXiv 2501.04052",
+    ),
     ("nvif4", "if4@g16/ue4m3fn@tensor/fp32", "IF4, arXiv 2603.28765"),
     ("nvif4_two_scales", "if4_7@g16/ue4m3fn@tensor/fp32", "baseline in arXiv 2501.04052"),
     ("q4_0", "int4_full@g32/fp16_signed", LLAMA_CPP),

@@ -134,6 +134,12 @@ def razer(block, tensor):
     return least_of(block, tensor, [[*plain, v] for v in (5.0, -5.0, 8.0, -8.0)], E3M3)
 
 
+def razer_activation(block, tensor):
+    """16 values: NVFP4, with the code of -0 for -5 or +5, whichever errs less."""
+    plain = [*E2M1, *(-v for v in E2M1[1:])]
+    return least_of(block, tensor, [[*plain, v] for v in (-5.0, 5.0)], E4M3)
+
+
 def nvif4(block, tensor, seventh):
     """16 values: E2M1, or integers to 7 in steps of `seventh`, under E4M3."""
     plain = [*E2M1, *(-v for v in E2M1[1:])]

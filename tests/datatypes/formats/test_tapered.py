@@ -220,3 +220,32 @@ def test_thresholds_of_ones_own_decide(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("values: [0, 1, -1, 4]\nthresholds: [-0.9, 0.25, 1.5]\n")
     assert bl.format(str(path)).round([0.3]).tolist() == [1]
+
+
+def test_hifloat8_is_what_its_paper_says():
+    """Fields by hand: a prefix of the code, the exponent's sign and size, the mantissa."""
+    made = bl.format("HiFloat8")
+    # code in fields: sign, prefix, exponent, mantissa
+    for code, value in (
+        (0b0_0000_000, 0.0),
+        (0b0_0000_001, 2.0**-22),
+        (0b0_0000_111, 2.0**-16),
+        (0b0_0001_101, 1 + 5 / 8),
+        (0b1_001_0_011, -2 * (1 + 3 / 8)),
+        (0b0_001_1_011, (1 + 3 / 8) / 2),
+        (0b0_01_01_100, 2.0**3 * 1.5),
+        (0b0_01_10_001, 2.0**-2 * (1 + 1 / 8)),
+        (0b0_10_011_11, 2.0**7 * 1.75),
+        (0b0_10_100_01, 2.0**-4 * 1.25),
+        (0b1_11_0111_0, -(2.0**15)),
+        (0b0_11_1111_1, 2.0**-15 * 1.5),
+    ):
+        assert made.decode(code) == value
+        assert made.encode(value) == code
+    assert made.inf_codes == (0x6F, 0xEF)
+    assert made.nan_codes == (0x80,)
+    assert made.max == 2.0**15
+    assert made.encode(1.25 * 2**15 - 1, overflow="inf") == 0x6E
+    assert made.encode(1.25 * 2**15 + 1, overflow="inf") == 0x6F
+    assert made.grid.values.size == 253
+    assert len({np.frexp(v)[1] for v in made.grid.values if v > 0}) == 38

@@ -35,15 +35,16 @@ CASES = {
     "msfp16": lambda: by_block(naive.msfp, 16, 7),
     "msfp12": lambda: by_block(naive.msfp, 16, 3),
     "razer": lambda: by_block(naive.razer, 16, tensor_scale(6 * 28)),
+    "razer_activation": lambda: by_block(naive.razer_activation, 16, tensor_scale(6 * 448)),
     "nvif4": lambda: by_block(naive.nvif4, 16, tensor_scale(6 * 448), 6 / 7),
     "nvif4_two_scales": lambda: by_block(naive.nvif4, 16, tensor_scale(6 * 448), 1.0),
     "q4_0": lambda: by_block(naive.q4_0, 32, half),
 }
 BITS = {
     "hif4": 4.5, "m2xfp": 4.5, "mx9": 9, "mx6": 6, "mx4": 4, "msfp16": 8.5, "msfp12": 4.5,
-    "razer": 4.5, "nvif4": 4.5, "nvif4_two_scales": 4.5, "q4_0": 4.5, "q4_1": 5, "q5_0": 5.5,
-    "q5_1": 6, "q2_k": 2.625, "q3_k": 3.4375, "q4_k": 4.5, "q5_k": 5.5, "q6_k": 6.5625,
-    "iq4_nl": 4.5,
+    "razer": 4.5, "razer_activation": 4.5, "nvif4": 4.5, "nvif4_two_scales": 4.5, "q4_0": 4.5,
+    "q4_1": 5, "q5_0": 5.5, "q5_1": 6, "q2_k": 2.625, "q3_k": 3.4375, "q4_k": 4.5, "q5_k": 5.5,
+    "q6_k": 6.5625, "iq4_nl": 4.5,
 }  # fmt: skip
 
 
