@@ -10,7 +10,7 @@ from ...datatypes.base.errors import BitlatheError, cut, shown, to_install
 from ...datatypes.base.files import shown_path
 from ..products import Products
 from .graph import CONSTANT, INPUT, WEIGHT, Graph, Name, Origin, joined
-from .onnx_node import Node, even_padding
+from .onnx_node import Node, check_order, even_padding
 
 if TYPE_CHECKING:
     import onnx
@@ -77,6 +77,7 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> Products:
             import onnx.inliner
 
             model = onnx.inliner.inline_local_functions(model)
+        _check_order(model.graph, place)
         _fix(model.graph, sizes or {}, place)
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     return _Walk(model.graph, place).products()
@@ -92,6 +93,13 @@ def _explained(place: str) -> Iterator[None]:
     except Exception as problem:  # of protobuf and of onnx, with no base of their own
         why = cut(" ".join(str(problem).split()) or type(problem).__name__, 200)
         raise BitlatheError(f"{place}: cannot be read as ONNX: {why}") from None
+
+
+def _check_order(graph: "onnx.GraphProto", place: str) -> None:
+    try:
+        check_order(graph.node)
+    except BitlatheError as error:
+        raise BitlatheError(f"{place}: {error}") from None
 
 
 def _fix(graph: "onnx.GraphProto", sizes: Mapping[str, int], place: str) -> None:

@@ -11,6 +11,62 @@ if TYPE_CHECKING:
 _INT, _STRING, _INTS = 2, 3, 7  # AttributeProto.AttributeType
 
 
+def check_order(nodes: Sequence["onnx.NodeProto"]) -> None:
+    """Refuse nodes that read what is made further down, as no file of ONNX may have them.
+
+    Raises
+    ------
+    BitlatheError
+        Raised with the nodes of a circle, or the one to move.
+    """
+    maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    ahead = {
+        i: [name for name in node.input if name in maker and maker[name] >= i]
+        for i, node in enumerate(nodes)
+    }
+    early = next((i for i, names in ahead.items() if names), None)
+    if early is None:
+        return
+    circle = _circle(nodes, maker, early)
+    if circle:
+        called = " -> ".join(str(Node(nodes[i], i)) for i in (*circle, circle[0]))
+        raise BitlatheError(
+            f"its nodes go in a circle, which no order runs: {called}; give the graph of one step, "
+            "with what comes from the step before as an input."
+        )
+    name = ahead[early][0]
+    late = Node(nodes[maker[name]], maker[name])
+    raise BitlatheError(
+        f"{Node(nodes[early], early)} reads {shown(name)}, which {late} makes further down; put "
+        "nodes in the order in which they run."
+    )
+
+
+def _circle(
+    nodes: Sequence["onnx.NodeProto"], maker: dict[str, int], start: int
+) -> tuple[int, ...]:
+    """Return nodes that feed each other in a circle, each the next, nearest to one; or nothing."""
+    path, seen = {start: None}, {start}
+    waiting = [iter(_fed_by(nodes, maker, start))]
+    while waiting:
+        j = next(waiting[-1], None)
+        if j is None:
+            waiting.pop()
+            path.popitem()
+        elif j in path:
+            nearest_first = list(path)
+            return tuple(reversed(nearest_first[nearest_first.index(j) :]))
+        elif j not in seen:
+            seen.add(j)
+            path[j] = None
+            waiting.append(iter(_fed_by(nodes, maker, j)))
+    return ()
+
+
+def _fed_by(nodes: Sequence["onnx.NodeProto"], maker: dict[str, int], i: int) -> list[int]:
+    return [maker[name] for name in nodes[i].input if name in maker]
+
+
 class Node:
     """A node as errors and products name it, and its attributes."""
 

@@ -276,6 +276,26 @@ def test_named_sizes_are_given_or_asked_for(tmp_path):
         assert str(caught.value).startswith(str(tmp_path))
 
 
+def test_nodes_that_no_order_runs(tmp_path):
+    """A circle is told node by node, each before the one that it feeds; else the one to move."""
+    first, last = node("MatMul", "q w", "p", "one"), node("Relu", "r", "y", "end")
+    two, three = node("Add", "p x", "r", "two"), node("Neg", "r", "q", "three")
+    both = {"x": (FLOAT, [2, 8])}, {"y": (FLOAT, None)}, [weight("w", 8, 8)]
+    circle = "node 'two' (Add) -> node 'three' (Neg) -> node 'one' (MatMul) -> node 'two' (Add)"
+    for nodes, says in (
+        ([first, two, three, last], f"circle, which no order runs: {circle}; give"),
+        ([node("Add", "x r", "r", "self"), node("Relu", "r", "y")],
+         "circle, which no order runs: node 'self' (Add) -> node 'self' (Add)"),
+        ([last, node("MatMul", "x w", "p", "one"), two],
+         "node 'end' (Relu) reads 'r', which node 'two' (Add) makes further down; put nodes"),
+    ):  # fmt: skip
+        path = save(tmp_path, nodes, *both)
+        with pytest.raises(BitlatheError) as caught:
+            bl.load_model(path)
+        assert says in str(caught.value)
+        assert str(caught.value).startswith(f"{path}: ")
+
+
 def test_what_a_file_may_not_be(tmp_path):
     unknown = save(
         tmp_path, [node("Mystery", "x", "z", domain="own"), node("MatMul", "z w", "y", "last")],
