@@ -108,7 +108,7 @@ class Config:
             If the key is missing, or its value is not a string.
         """
         value = self.get(key)
-        if value is None:
+        if value is None and key not in self.data:
             raise self.missing(key)
         if not isinstance(value, str):
             raise self.error(f"{key!r} is {shown(value)}; it must be a string.", key)

@@ -364,12 +364,12 @@ def test_a_text_model_may_stand_under_another_key(tmp_path):
 
 def test_an_unknown_model_around_a_text_model_is_refused(tmp_path):
     with pytest.raises(BitlatheError) as caught:
-        model_of(tmp_path, "rwkv", {}, text_config={"model_type": "llama", **DENSE})
-    assert "mine.json:2:2: model_type 'rwkv' is not supported" in str(caught.value)
+        model_of(tmp_path, "xlstm", {}, text_config={"model_type": "llama", **DENSE})
+    assert "mine.json:2:2: model_type 'xlstm' is not supported" in str(caught.value)
     assert "give that object as a file of its own" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["rwkv", "swin", "llama5", "qwen4", "mistral2", "xlnet"])
+@pytest.mark.parametrize("name", ["xlstm", "swin", "llama5", "qwen4", "mistral2", "xlnet"])
 def test_another_architecture_is_not_taken_for_a_typing_error(tmp_path, name):
     with pytest.raises(BitlatheError) as caught:
         model_of(tmp_path, name)
@@ -409,3 +409,53 @@ def test_the_command_says_what_is_left_out():
     assert result.exit_code == 0
     assert "Note: gemma-3-4b: of this gemma3 model only the text part" in result.stderr
     assert json.loads(result.stdout)["model"] == "gemma-3-4b"
+
+
+@pytest.mark.parametrize(
+    ("family", "keys", "words"),
+    [
+        ("llama", {"id2label": [1], "architectures": ["LlamaForSequenceClassification"]}, "'id2label' is [1]; it must be an object of labels"),
+        ("llama", {"quantization_config": [1]}, "'quantization_config' is [1]; it must be an object"),
+        ("qwen3_moe", {"mlp_only_layers": ["a"]}, "'mlp_only_layers' names 'a'"),
+        ("zamba2", {}, "required key 'layers_block_type' is missing"),
+        ("zamba2", {"layers_block_type": ["mamba", "x"] * 16}, "names 'x'; it must be one of"),
+        ("zamba2", {"layer_types": ["hybrid"] * 32, "n_mamba_heads": 8,
+                    "attention_hidden_size": 64}, "beside the words, 128 elements"),
+        ("rwkv", {"attention_hidden_size": 0}, "'attention_hidden_size' is 0"),
+        ("mimo_v2_flash", {}, "layers with a window have 64, which do not divide the 32 heads"),
+        ("mimo_v2_flash", {"sliding_window_size": -1}, "'sliding_window_size' is -1"),
+        ("opt", {"ffn_dim": 8, "_remove_final_layer_norm": True}, "only False is supported"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_named(tmp_path, family, keys, words):
+    with pytest.raises(BitlatheError) as caught:
+        model_of(tmp_path, family, **keys)
+    assert words in str(caught.value)
+    assert "mine.json:" in str(caught.value)
+
+
+def test_a_null_is_not_missing(tmp_path):
+    with pytest.raises(BitlatheError, match="'model_type' is None; it must be a string"):
+        model_of(tmp_path, None)
+
+
+def test_what_zamba2_and_rwkv_keep():
+    """Blocks are stored once, keys and values kept by each layer; RWKV keeps five numbers."""
+    shared = {
+        "model_type": "zamba2", "hidden_size": 64, "num_hidden_layers": 4, "vocab_size": 10,
+        "num_attention_heads": 4, "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"],
+        "n_mamba_heads": 8, "intermediate_size": 96, "adapter_rank": 8,
+    }  # fmt: skip
+    one, two = (load_model({**shared, "num_mem_blocks": n}) for n in (1, 2))
+    block = 4 * 128 * 128 - 128 * 64 + 3 * 64 * 96 + 3 * 64
+    assert two.parameter_count - one.parameter_count == block
+    assert one.cache_elements(10) == 2 * 10 * 2 * 128
+    assert [g.count for g in one.gemms("decode", 10) if g.name == "q_proj"] == [2]
+    graph = one.graph()
+    into = {node.name: {g.name for g in graph.predecessors(node)} for node in graph}
+    assert into["down_proj"] == {"gate_up_proj", "gate_up_proj_adapter_right"}
+    assert into["linear"] == {"down_proj"}
+    keys = {"model_type": "rwkv", "hidden_size": 64, "num_hidden_layers": 3, "vocab_size": 10}
+    model = load_model({**keys, "attention_hidden_size": 48})
+    assert model.state_elements == 3 * (2 * 64 + 3 * 48)
+    assert model.cache_elements(100) == 0

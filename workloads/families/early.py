@@ -27,6 +27,25 @@ _GPT_MLP = MlpFacts(
 _GPT_POSITIONS = {"n_positions": 1024}
 _FOUR_H = ("dense_h_to_4h", "dense_4h_to_h")
 
+_GPT2 = Family(
+    keys=_GPT_KEYS,
+    attention=AttentionFacts(
+        projections=("c_attn",),
+        output="c_proj",
+        kv_heads=None,
+        head_dim=None,
+        rotary=None,
+        qkv_bias=True,
+        output_bias=True,
+    ),
+    mlp=_GPT_MLP,
+    tied=True,
+    norm="layer_norm",
+    norm_vectors=2,
+    positions_learned=True,
+    defaults=_GPT_POSITIONS,
+)
+
 EARLY: Mapping[str, Family] = {
     "opt": Family(
         keys=Keys(inner="ffn_dim"),
@@ -57,24 +76,8 @@ EARLY: Mapping[str, Family] = {
         only={"_remove_final_layer_norm": False},
         defaults={"max_position_embeddings": 2048},
     ),
-    "gpt2": Family(
-        keys=_GPT_KEYS,
-        attention=AttentionFacts(
-            projections=("c_attn",),
-            output="c_proj",
-            kv_heads=None,
-            head_dim=None,
-            rotary=None,
-            qkv_bias=True,
-            output_bias=True,
-        ),
-        mlp=_GPT_MLP,
-        tied=True,
-        norm="layer_norm",
-        norm_vectors=2,
-        positions_learned=True,
-        defaults=_GPT_POSITIONS,
-    ),
+    "gpt2": _GPT2,
+    "gpt-sw3": _GPT2,
     "gpt_bigcode": Family(
         keys=_GPT_KEYS,
         attention=AttentionFacts(

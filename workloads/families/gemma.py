@@ -29,6 +29,14 @@ GEMMA: Mapping[str, Family] = {
         refused=_BOTH_WAYS,
         defaults={"head_dim": 256, "num_key_value_heads": 4},
     ),
+    "vaultgemma": Family(
+        attention=_PLAIN,
+        mlp=_GELU,
+        tied=True,
+        window=Window(types="layer_types", layers="but_each", count=2),
+        defaults={"head_dim": 256, "num_key_value_heads": 4},
+        sizes=sizes(2304, 26, 8, 9216, 256000),
+    ),
     "gemma3_text": Family(
         attention=AttentionFacts(qkv_bias=ATTENTION, output_bias=ATTENTION, qk_norm=True),
         mlp=_GELU,

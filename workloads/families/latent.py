@@ -89,6 +89,13 @@ LATENT: Mapping[str, Family] = {
         },
         sizes=sizes(4096, 32, 32, 11008, 102400),
     ),
+    "youtu": Family(
+        attention=LatentFacts(),
+        tied=True,
+        plain=_PLAIN,
+        defaults=_widths(1536, 512, 128, 64, 128),
+        sizes=sizes(2048, 32, 16, 6144, 128256),
+    ),
     "minicpm3": Family(
         attention=LatentFacts(),
         mlp=MlpFacts(bias=MLP_BIAS),

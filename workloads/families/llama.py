@@ -21,6 +21,34 @@ _LLAMA = Family(
 LLAMA: Mapping[str, Family] = {
     "llama": _LLAMA,
     "granite": _LLAMA,
+    "exaone": replace(
+        _LLAMA,
+        renamed={"num_layers": "num_hidden_layers", "activation_function": "hidden_act"},
+        defaults={"num_key_value_heads": 8},
+        sizes=sizes(4096, 32, 32, 14336, 102400),
+    ),
+    "iquestcoder": replace(
+        _LLAMA,
+        defaults={"num_key_value_heads": 8, "head_dim": 128},
+        sizes=sizes(5120, 80, 40, 27648, 76800),
+    ),
+    "cwm": replace(
+        _LLAMA,
+        window=Window(default=8192, types="layer_types", layers="behind_each", count=4),
+        defaults={"num_key_value_heads": 8, "head_dim": 128},
+        sizes=sizes(6144, 64, 48, 21504, 128256),
+    ),
+    "hunyuan_v1_dense": replace(
+        _LLAMA,
+        attention=replace(BIASED, qk_norm=True),
+        mlp=MlpFacts(),
+        sizes=sizes(4096, 32, 32, 11008, 290943),
+    ),
+    "ministral": Family(
+        window=Window(types="layer_types"),
+        defaults={"num_key_value_heads": 8},
+        sizes=sizes(4096, 32, 32, 14336, 32000),
+    ),
     "mistral": Family(
         window=Window(),
         defaults={"num_key_value_heads": 8},
@@ -101,6 +129,21 @@ LLAMA: Mapping[str, Family] = {
         norm="layer_norm",
         norm_vectors=2,
         sizes=sizes(6144, 32, 48, 24576, 256000),
+    ),
+    "jais2": Family(
+        attention=AttentionFacts(
+            qkv_bias=("attention_bias", True), output_bias=("attention_bias", True)
+        ),
+        mlp=MlpFacts(
+            names=("up_proj", "down_proj"),
+            gated=False,
+            bias=("mlp_bias", True),
+            activation="relu2",
+        ),
+        norm="layer_norm",
+        norm_vectors=2,
+        defaults={"num_key_value_heads": 26},
+        sizes=sizes(3328, 32, 26, 26624, 150272),
     ),
     "ernie4_5": Family(
         attention=AttentionFacts(qkv_bias=("use_bias", False), output_bias=("use_bias", False)),

@@ -75,6 +75,12 @@ MIXTURES: Mapping[str, Family] = {
         defaults={"num_experts": 64, "num_experts_per_tok": 8},
         sizes=sizes(2048, 16, 16, 2048, 50304),
     ),
+    "flex_olmo": Family(
+        attention=replace(BIASED, head_dim=None, qk_norm=True, qk_norm_over="all"),
+        experts=ExpertFacts(inner="intermediate_size"),
+        defaults={"num_experts": 7, "num_experts_per_tok": 5},
+        sizes=sizes(4096, 32, 32, 11008, 100352),
+    ),
     "minimax_m2": Family(
         attention=AttentionFacts(qk_norm=True, qk_norm_over="all", rotary_key="rotary_dim"),
         experts=ExpertFacts(total=_LOCAL, inner="intermediate_size"),

@@ -172,8 +172,9 @@ def find_checkpoint(name_or_path: str | Path) -> Checkpoint:
         folder = folder.parent
     if not text or not os.path.isdir(folder):
         raise BitlatheError(
-            f"{unknown_name('model', text, PACKAGED)}; or give a folder that holds config.json, "
-            "*.safetensors and tokenizer.json."
+            f"{unknown_name('model', text, PACKAGED)} (`bitlathe accuracy` also takes minilm-l6, "
+            "whose embeddings are compared); or give a folder that holds config.json, "
+            "*.safetensors and tokenizer.json, as sizes alone have no accuracy."
         )
     return _folder(folder)
 

@@ -78,6 +78,12 @@ def _listed_mlps(config: Config, family: Family, hidden: int, depth: int) -> lis
 def _stepped(config: Config, depth: int) -> list[bool]:
     step = config.integer("decoder_sparse_step", default=1)
     dense = config.items("mlp_only_layers")
+    for number in dense:
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise config.error(
+                f"'mlp_only_layers' names {number!r}; it must be numbers of layers, from 0.",
+                "mlp_only_layers",
+            )
     return [i not in dense and (i + 1) % step == 0 for i in range(depth)]
 
 

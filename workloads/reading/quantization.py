@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.errors import BitlatheError, shown
 from ..config import Config
 from ..transformer import Experts, Layers, Matrix, Mlp, Part, Recurrent, Transformer
 
@@ -176,8 +176,13 @@ def read_stored(config: Config, shape: Transformer) -> tuple[Stored | None, list
         A sentence on what is stored how, or on what is not understood.
     """
     given = config.data.get("quantization_config", config.data.get("compression_config"))
-    if not isinstance(given, dict):
+    if given is None:
         return None, []
+    if not isinstance(given, dict):
+        raise config.error(
+            f"'quantization_config' is {shown(given)}; it must be an object with 'quant_method'.",
+            "quantization_config",
+        )
     from ...datatypes.schemes.scheme import Scheme  # pydantic: not needed for most models
 
     method = given.get("quant_method")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from ...datatypes.base.errors import shown
 from ..config import Config
 from ..families.family import Family
 from ..families.outputs import Output
@@ -137,6 +138,11 @@ def _head(config: Config, family: Family, output: Output, width: int, inputs: in
 def _labels(config: Config) -> int:
     """Return the number of classes; the class's default is 2, none where no class is named."""
     named = config.get("id2label")
+    if named is not None and not isinstance(named, dict):
+        raise config.error(
+            f"'id2label' is {shown(named)}; it must be an object of labels, as {{'0': 'yes'}}.",
+            "id2label",
+        )
     known = len(named) if isinstance(named, dict) else 2 if config.items("architectures") else 0
     return config.integer("num_labels", default=known, least=0)
 

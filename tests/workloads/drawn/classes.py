@@ -3,6 +3,7 @@
 Needs transformers 5.24 and torch, which are no dependencies of the tests:
 
     python -m bitlathe.tests.workloads.drawn.classes --draws 12            # compare, print a table
+    python -m bitlathe.tests.workloads.drawn.classes --page docs/model-types.md
     python -m bitlathe.tests.workloads.drawn.classes --write TYPE ...      # keep truths of types
 
 A configuration is compared as it was drawn, with keys left out, and as the class writes it, with
@@ -36,6 +37,20 @@ MAPPINGS = (
     "MODEL_MAPPING_NAMES",
 )
 UNEXPORTED = {"whisper": ("WhisperForConditionalGeneration",)}
+PAGE = """# Types of models, tried
+
+Random small configurations of every `model_type` that has a class of its own in transformers
+{version}: sizes, flags, kinds of layers and the ending of the class drawn, optional keys left out
+at random. Each was read twice, as drawn and as the class writes it with all its keys, and
+compared with the class built on torch's `meta` device: parameters and the shapes of all matrices,
+to the unit. *Built* counts the configurations, of twelve, that the class itself takes. This page
+is made by `python -m bitlathe.tests.workloads.drawn.classes --page docs/model-types.md`; one
+configuration of each type is kept with its truth and read by the tests. Multiply-accumulates, caches and windows are
+compared on other configurations of the same types ([workloads.md](workloads.md#how-it-is-checked)).
+
+| model_type | class, of others beside | built | equal |
+|---|---|---|---|
+"""
 BIAS_ONCE = ("modernbert", "distilbert")
 """Masked language models that hold the bias of an untied output once; the others twice."""
 
@@ -191,18 +206,24 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=12)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--page", type=Path)
     given = parser.parse_args()
     kinds = given.types or [kind for kind in FAMILIES if stands_alone(kind)]
     transformers.logging.set_verbosity(60)
     if given.write:
         write(kinds, given.first)
         return
-    print("| model_type | taken by the class | equal |\n|---|---|---|")
+    rows = []
     for kind in kinds:
         taken, agreed, wrong = compare(kind, given.draws, given.first)
-        print(f"| {kind} | {taken} | {agreed} |", flush=True)
+        rows.append(f"| {kind} | {classes_of(kind)[0]} | {taken} | {agreed} |")
+        print(rows[-1], flush=True)
         for each in wrong[:6]:
             print("   ", each[:300])
+    if given.page:
+        given.page.write_text(
+            PAGE.format(version=transformers.__version__) + "\n".join(rows) + "\n"
+        )
 
 
 if __name__ == "__main__":
