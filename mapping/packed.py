@@ -21,7 +21,7 @@ from .constraints import Constraints
 from .nest import Loops, Unroll, dims_of
 from .operands import OperandBits
 from .pixels import pixel_table
-from .space import FREE, Chains, Ways, kinds_of, step_tiles, tiers_of
+from .space import FREE, Chains, Ways, busy_units, kinds_of, step_tiles, tiers_of
 from .tier_floors import TierTiles, floors_of, tiles_of
 
 Ints = NDArray[np.int64]
@@ -45,30 +45,18 @@ class _Move:
     stage: int
 
 
-@lru_cache(maxsize=65536)
-def spread(radices: tuple[tuple[int, bool], ...]) -> tuple[Ints, Ints]:
-    """Return of the first x elements of a step's tile: units reached, elements of the first unit.
-
-    ``radices``: extent of each unroll of the dimension, and whether copies lie along its axis.
-    """
-    x = np.arange(prod(size for size, _ in radices), dtype=np.int64)
-    place, left, scale = np.zeros_like(x), x, 1
-    for size, along in radices:
-        if along:
-            place += left % size * scale
-            scale *= size
-        left = left // size
-    _, firsts = np.unique(place, return_index=True)
-    new = np.zeros(x.size + 1, np.int64)
-    new[firsts + 1] = 1
-    return np.cumsum(new), np.concatenate(([0], np.cumsum(place == 0)))
-
-
-def _busy_units(dim: str, size: int, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:
-    """Return the units of some axes that have work of a dimension, summed over its steps."""
-    table = spread(tuple((each.size, each.axis in axes) for each in way if each.dim == dim))[0]
-    full, rest = divmod(size, len(table) - 1)
-    return full * int(table[-1]) + int(table[rest])
+@lru_cache(maxsize=256)
+def _allowed(tiers: tuple[tuple[str, ...], ...], constraints: Constraints) -> NDArray[np.bool_]:
+    found = np.zeros((len(tiers), len(ORDERS), 8), np.bool_)
+    for g, names in enumerate(tiers):
+        for i, order in enumerate(ORDERS.tolist()):
+            for live in range(8):
+                some = [d for d in order if live >> d & 1]
+                none = [d for d in range(3) if not live >> d & 1]
+                found[g, i, live] = order == some + none and constraints.allows(
+                    list(names), ["mnk"[kind] for kind in some]
+                )
+    return found
 
 
 class Packed:
@@ -96,6 +84,7 @@ class Packed:
         constraints: Constraints = FREE,
     ) -> None:
         self.constraints = constraints
+        self._bounded: tuple[Ways, Ints, Floats] | None = None
         self.layer, self.bits, self.hierarchy, self.storage = layer, bits, hierarchy, storage
         self.tiers = tiers_of(hierarchy)
         self.tier = {m.name: i for i, tier in enumerate(self.tiers) for m in tier}
@@ -343,6 +332,11 @@ class Packed:
         plan = self.plan(np.ones(dims, np.int64), table, table, pixel_table(self.layer, self.pers))
         return plan, self.rates(plan)
 
+    @property
+    def rates_of_one(self) -> tuple[Any, Any, Any]:
+        """What one element takes, with a step's tile of one."""
+        return self._flat[1]
+
     @cached_property
     def once_pj(self) -> float:
         """Energy of what memories move between them, each element once."""
@@ -359,17 +353,8 @@ class Packed:
 
         Those without a loop stand last there, ascending: any other place is the same nest.
         """
-        found = np.zeros((len(self.tiers), len(ORDERS), 8), np.bool_)
-        for g, tier in enumerate(self.tiers):
-            names = [memory.name for memory in tier]
-            for i, order in enumerate(ORDERS.tolist()):
-                for live in range(8):
-                    some = [d for d in order if live >> d & 1]
-                    none = [d for d in range(3) if not live >> d & 1]
-                    found[g, i, live] = order == some + none and self.constraints.allows(
-                        names, ["mnk"[kind] for kind in some]
-                    )
-        return found
+        names = tuple(tuple(memory.name for memory in tier) for tier in self.tiers)
+        return _allowed(names, self.constraints)
 
     @cached_property
     def floor(self) -> tuple[float, float]:
@@ -379,8 +364,15 @@ class Packed:
         any other tiles and needs no more room. Copies of a memory have as much room as all of them,
         and share what goes through their ports.
         """
-        if len(self.tiers) == 1:
+        tiers = self.least_tiers
+        if not len(tiers) or tiers[0, 0].min() >= NONE:
             return 0.0, self.once_pj
+        busiest = self._tier_floors[0, 1 + len(self.ports) :].max(axis=0)
+        return float(busiest.min()), max(self.once_pj, float(tiers[0, 0, 0, 0]))
+
+    @cached_property
+    def _tier_floors(self) -> Floats:
+        """What no tiles of a tier undercut with a step's tile of one element (`floors_of`)."""
         plan, (clocks, energy, elements) = self._flat
         places, ratios, room, once = self.layout(self._may_sum_at_once)
         axes = {axis.name: axis.size for axis in self.hierarchy.axes}
@@ -389,16 +381,24 @@ class Packed:
         held = zip(sorted(copies), room.tolist(), strict=True)
         room = np.array([min(most, size * copies[name]) for name, size in held], np.int64)
         shared = np.array([copies[name] for name, _ in self.ports])
-        tiers = floors_of(
+        return floors_of(
             self.tier_tiles([1] * len(self.dims)),
             plan,
             (places, ratios, room, once),
             (clocks / shared, energy, elements),
-        )[0][0]
-        if tiers[0].min() >= NONE:
-            return 0.0, self.once_pj
-        busiest = tiers[1 + len(self.ports) :].max(axis=0)
-        return float(busiest.min()), max(self.once_pj, float(tiers[0].min()))
+        )[0]
+
+    @cached_property
+    def least_tiers(self) -> Floats:
+        """What no tiles of a tier undercut, however unrolled: (G - 1, 1 + 2 P, 1, 1).
+
+        Clocks of which some may be spared are left out: larger steps may spare more.
+        """
+        if len(self.tiers) == 1:
+            return np.zeros((0, 1 + 2 * len(self.ports), 1, 1))
+        found: Floats = self._tier_floors.min(axis=(2, 3), keepdims=True)
+        found[:, 1 : 1 + len(self.ports)] = 0.0
+        return found
 
     @property
     def _may_sum_at_once(self) -> bool:
@@ -446,7 +446,7 @@ class Packed:
         for axes in sorted({chip.units, chip.table_units}):
             one = chip.array_pj(lambda some: int(some == axes), self.bits.step_cycles)  # noqa: B023
             if one:
-                total += self._busy(ways, axes) * one
+                total += ways.busy_units(axes) * one
         return total
 
     def steps_of(self, way: tuple[Unroll, ...]) -> int:
@@ -456,40 +456,33 @@ class Packed:
 
     def busy_units(self, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:
         """Return the units of some axes that have work, summed over all steps of a way."""
-        return prod(_busy_units(dim, size, way, axes) for dim, size in self.layer.sizes.items())
-
-    def _busy(self, ways: Ways, axes: tuple[str, ...]) -> Ints:
-        """Return the units of some axes that have work, summed over all steps."""
-        busy = np.ones(len(ways), np.int64)
-        for d, (dim, size) in enumerate(self.layer.sizes.items()):
-            examples, kinds = ways.by_kind(d)
-            units_of = []
-            for number in examples:
-                way = ways.way(number)
-                units_of.append(_busy_units(dim, size, way, axes))
-            busy *= np.array(units_of, np.int64)[kinds]
-        return busy
+        return prod(busy_units(dim, size, way, axes) for dim, size in self.layer.sizes.items())
 
     def bounds(self, ways: Ways, *, traffic: bool) -> tuple[Ints, NDArray[np.float64]]:
         """Return clocks and energy that no mapping undercuts, by way to unroll.
 
         ``traffic``: whether to bound how often outer memories' tiles are moved, which takes longer.
         """
-        counts = -(-self.sizes // ways.tiles)
-        up, down = self.pace
-        cycles = -(-(counts.prod(axis=1) * up) // down)
+        cycles, energy = self._bounds_of(ways)
         least, energy_pj = self.floor if traffic else (0.0, self.once_pj)
-        cycles = np.maximum(cycles + self.waiting_cycles, math.ceil(least))
-        energy = self.units_pj(ways) + energy_pj
-        energy += cycles * self.hierarchy.static_pj
+        cycles = np.maximum(cycles, math.ceil(least))
+        return cycles, (energy + energy_pj + cycles * self.hierarchy.static_pj) * (1 - 1e-9)
+
+    def _bounds_of(self, ways: Ways) -> tuple[Ints, NDArray[np.float64]]:
+        """Return clocks of the steps, and energy of the array and what it takes, by way."""
+        if self._bounded is not None and self._bounded[0] is ways:
+            return self._bounded[1:]
+        up, down = self.pace
+        cycles: Ints = -(-(ways.steps * up) // down) + self.waiting_cycles
+        energy = self.units_pj(ways)
         rates = self._flat[1][1]
         for t, move in enumerate(self.moves):
             if move.child is None:
-                others = [
-                    d for d, dim in enumerate(self.dims)
-                    if dim not in self.layer.indexes[move.operand]
-                ]  # fmt: skip
-                times = counts[:, others].prod(axis=1)
+                times = np.ones(len(ways), np.int64)
+                for d, dim in enumerate(self.dims):
+                    if dim not in self.layer.indexes[move.operand]:
+                        times = times * ways.counts[:, d]
                 once, again = rates[t].tolist()
                 energy += self._elements(move.operand) * (once + again * (times - 1))
-        return cycles, energy * (1 - 1e-9)
+        self._bounded = ways, cycles, energy
+        return cycles, energy

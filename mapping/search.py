@@ -44,7 +44,7 @@ from .front_kernels import PARETO, SAME, hopeless
 from .nest import Loops, dims_of
 from .operands import OperandBits
 from .packed import Packed
-from .space import FREE, ORDERED, Ways, least_extents, searchable, storages
+from .space import FREE, ORDERED, Ways, least_extents, searchable, storages, ways_of
 from .staying import searched as searched_chip
 from .unrolled import PARETO_ROOM, Unrolled, new_front
 
@@ -145,7 +145,7 @@ def _searched(
     """Return the best mapping of an objective, or the front of both, fewest clocks first."""
     started = time.perf_counter()
     asked, layer, chip = layer, searchable(layer), searched_chip(hierarchy)
-    ways = Ways(layer, chip.axes, constraints)
+    ways = ways_of(layer, chip.axes, constraints)
     parts = [
         Packed(layer, bits, chip, storage, constraints)
         for storage in storages(chip)

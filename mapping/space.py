@@ -23,7 +23,7 @@ Larger axes and memories, wider ports and narrower formats only add mappings, or
 """
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
 
@@ -102,6 +102,8 @@ class Ways:
             fixed = constraints.unrolls(axis.name)
             self.choices.append(_of_axis(layer, axis) if fixed is None else [fixed])
         self.dims = tuple(layer.sizes)
+        self._sizes: Ints = np.array(list(layer.sizes.values()), np.int64)
+        self._busy: dict[tuple[str, ...], Ints] = {}
         self.tiles: Ints = np.ones((1, len(self.dims)), np.int64)
         self._kinds: Ints = np.zeros((1, len(self.dims)), np.int64)
         for some in self.choices:
@@ -129,10 +131,84 @@ class Ways:
             found[:0] = some[i]
         return tuple(found)
 
-    def by_kind(self, d: int) -> tuple[list[int], Ints]:
-        """Return a way of each kind of unrolling of a dimension, and the kind of every way."""
-        _, first, kinds = np.unique(self._kinds[:, d], return_index=True, return_inverse=True)
-        return first.tolist(), kinds.reshape(-1)
+    @cached_property
+    def counts(self) -> Ints:
+        """Steps of each dimension, by way: (N, D)."""
+        found: Ints = -(-self._sizes // self.tiles)
+        return found
+
+    @cached_property
+    def steps(self) -> Ints:
+        """Steps in all, by way."""
+        found: Ints = self.counts.prod(axis=1)
+        return found
+
+    def busy_units(self, axes: tuple[str, ...]) -> Ints:
+        """Return the units of some axes that have work, summed over all steps, by way."""
+        if axes not in self._busy:
+            busy = np.ones(len(self), np.int64)
+            for d, size in enumerate(self._sizes.tolist()):
+                first, kinds = self._by_kind[d]
+                dim = self.dims[d]
+                busy *= np.array([busy_units(dim, size, way, axes) for way in first])[kinds]
+            self._busy[axes] = busy
+        return self._busy[axes]
+
+    @cached_property
+    def _by_kind(self) -> list[tuple[list[tuple[Unroll, ...]], Ints]]:
+        """A way of each kind of unrolling of each dimension, and the kind of every way."""
+        found = []
+        for d in range(len(self.dims)):
+            _, first, kinds = np.unique(self._kinds[:, d], return_index=True, return_inverse=True)
+            found.append(([self.way(i) for i in first.tolist()], kinds.reshape(-1)))
+        return found
+
+
+@lru_cache(maxsize=128)
+def _kept_ways(
+    sizes: tuple[tuple[str, int], ...], axes: tuple[Axis, ...], constraints: Constraints
+) -> Ways:
+    return Ways(Loops(sizes=dict(sizes), indexes={}), axes, constraints)
+
+
+def ways_of(layer: Loops, axes: tuple[Axis, ...], constraints: Constraints = FREE) -> Ways:
+    """Return all ways to unroll a layer, found once for layers of the same sizes."""
+    return _kept_ways(tuple(layer.sizes.items()), axes, constraints)
+
+
+@lru_cache(maxsize=65536)
+def spread(radices: tuple[tuple[int, bool], ...]) -> tuple[Ints, Ints]:
+    """Return of the first x elements of a step's tile: units reached, elements of the first unit.
+
+    ``radices``: extent of each unroll of the dimension, and whether copies lie along its axis.
+    """
+    x = np.arange(prod(size for size, _ in radices), dtype=np.int64)
+    place, left, scale = np.zeros_like(x), x, 1
+    for size, along in radices:
+        if along:
+            place += left % size * scale
+            scale *= size
+        left = left // size
+    _, firsts = np.unique(place, return_index=True)
+    new = np.zeros(x.size + 1, np.int64)
+    new[firsts + 1] = 1
+    return np.cumsum(new), np.concatenate(([0], np.cumsum(place == 0)))
+
+
+def busy_units(dim: str, size: int, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:
+    """Return the units of some axes that have work of a dimension, summed over its steps.
+
+    Parameters
+    ----------
+    dim : str
+    size : int
+        Its extent.
+    way : tuple of Unroll
+    axes : tuple of str
+    """
+    table = spread(tuple((each.size, each.axis in axes) for each in way if each.dim == dim))[0]
+    full, rest = divmod(size, len(table) - 1)
+    return full * int(table[-1]) + int(table[rest])
 
 
 def _of_axis(layer: Loops, axis: Axis) -> list[tuple[Unroll, ...]]:

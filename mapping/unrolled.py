@@ -11,9 +11,9 @@ from ..arch.hierarchy import OPERANDS
 from . import search_kernels
 from .constraints import WHOLE
 from .nest import Level, Loop, Mapping, Unroll
-from .packed import ORDERS, Packed, spread
+from .packed import ORDERS, Packed
 from .pixels import pixel_table
-from .space import chains, kinds_of, step_tiles, whole_chains
+from .space import chains, kinds_of, spread, step_tiles, whole_chains
 from .tier_floors import floors_of
 
 Ints = NDArray[np.int64]
@@ -50,7 +50,7 @@ class Unrolled:
         summed = [dim for dim in dims if dim not in layer.indexes["output"]]
         self.layout = packed.layout(all(steps[dim] >= layer.sizes[dim] for dim in summed))
         self.kinds = kinds_of(layer)
-        self.allowed = packed.allowed
+        self.allowed = packed.allowed.copy()
         self.fixed: Ints = np.array(
             [packed.hierarchy.fill_cycles, len(packed.ports), packed.doublable, 1, number],
             np.int64,
@@ -170,15 +170,13 @@ class Unrolled:
             The best so far (`new_front`); overwritten.
         """
         packed, plan = self.packed, self.plan
+        if "_tier_floors" in vars(packed) and not self._may_be_best(
+            packed.rates_of_one, packed.least_tiers, objective, front
+        ):  # known where many unrollings are left
+            return 0
         rates, tiles = packed.rates(plan), packed.tier_tiles(self.step_tile.tolist())
         tiers, deeper = floors_of(tiles, plan, self.layout, rates)
-        if (
-            self.fixed[3]
-            and len(tiers)
-            and not search_kernels.may_be_best(
-                plan, self.fixed, self.fixed_pj, rates, tiers, objective, front, packed.scratch
-            )
-        ):
+        if not self._may_be_best(rates, tiers, objective, front):
             return 0
         if not all(len(each) for each in self.chain_lists):
             return 0
@@ -188,6 +186,19 @@ class Unrolled:
             (tiers, deeper, places), objective, limit, front, packed.scratch,
         )  # fmt: skip
         return evaluated
+
+    def _may_be_best(
+        self, rates: tuple[Any, ...], tiers: Any, objective: int, front: tuple[Any, ...]
+    ) -> bool:
+        """Return whether a bound on all tiles of the first tier leaves this unrolling open."""
+        if not self.fixed[3] or not len(tiers):
+            return True
+        return bool(
+            search_kernels.may_be_best(
+                self.plan, self.fixed, self.fixed_pj, rates, tiers, objective, front,
+                self.packed.scratch,
+            )
+        )  # fmt: skip
 
     def mapping(self, found: Ints) -> Mapping:
         """Return the mapping of a row that the search found."""

@@ -7,6 +7,7 @@ unit one after the other. It orders tilings, so that few of them are bounded one
 
 from collections import defaultdict
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import NamedTuple
@@ -58,7 +59,7 @@ class Floors:
         self._at = {size: i for i, size in enumerate(rows)}, {c: j for j, c in enumerate(columns)}
         self._rows = _sizes(chain.m, rows)[:, :, None]
         self._columns = _sizes(chain.middle, columns)[:, None, :]
-        self._counts = np.stack([_counted(chain, size, columns) for size in rows], axis=3)
+        self._counts = _counts(chain, tuple(rows), tuple(columns))
         self._zero = np.zeros((len(rows), len(columns)))
         self.array, self.unit, self.pj = self._zero.copy(), self._zero.copy(), self._zero.copy()
         self._busy: dict[PortAt, Floats] = defaultdict(self._zero.copy)
@@ -227,7 +228,13 @@ def _sizes(size: int, blocks: list[int]) -> Ints:
     return np.stack([whole, np.where(rest, rest, whole)])
 
 
-def _counted(chain: Chain, rows: int, columns: list[int]) -> Ints:
+@lru_cache(maxsize=64)
+def _counts(chain: Chain, rows: tuple[int, ...], columns: tuple[int, ...]) -> Ints:
+    """Return the blocks by kind of rows, of columns, place, and sizes: (2, 2, 4, I, J)."""
+    return np.stack([_counted(chain, size, columns) for size in rows], axis=3)
+
+
+def _counted(chain: Chain, rows: int, columns: tuple[int, ...]) -> Ints:
     """Return the blocks by kind of rows, of columns, and place, as `Blocks`: (2, 2, 4, J)."""
     at: Ints = np.arange(0, chain.m, rows, dtype=np.int64)
     last: Ints = np.minimum(at + rows, chain.m) - 1
@@ -286,6 +293,7 @@ def _product(
     macs: Ints = np.asarray(m * n * k)
     unit = inside.unit_pj if unit_pj is None else unit_pj
     one, busy = inside.memories[0], dict[PortAt, Floats]()
+    steps = least_steps(m, n, k, inside.axes).astype(np.float64)
     spread = prod(axis.size for axis in inside.axes if axis.name not in inside.units)
     pj = macs / spread * (float(bits.step_cycles - inside.table_cycles) * unit)
     whole = {"input": m * k, "weight": n * k, "output": m * n}
@@ -295,13 +303,14 @@ def _product(
         coded = sums if writes and sums is not None else bits.code(operand)
         shared = sharing(loops, inside, operand)
         elements: NDArray[np.float64] = np.asarray(whole[operand], np.float64)
-        if not writes and len(inside.chain(operand)) == 1:
-            elements = np.maximum(elements, macs / shared)
         i = one.port("write" if writes else "read", operand)
-        pj = pj + elements * (float(stored) * bit_pj(one, operand, writes=writes))
-        pj = pj + macs / shared * (float(coded) * end_pj(inside, operand))
         clocks = elements * float(coded / one.ports[i].width_bits)
+        if not writes and len(inside.chain(operand)) == 1:  # an access a step
+            elements = np.maximum(elements, macs / shared)
+            clocks = np.maximum(elements * float(coded / one.ports[i].width_bits), steps)
+        moved = clocks * float(one.ports[i].width_bits) + elements * float(stored - coded)
+        pj = pj + moved * bit_pj(one, operand, writes=writes)
+        pj = pj + macs / shared * (float(coded) * end_pj(inside, operand))
         at = near.ports[i]
         busy[at] = busy[at] + clocks if at in busy else clocks
-    steps = least_steps(m, n, k, inside.axes).astype(np.float64)
     return _Product(cycles=steps * float(bits.step_cycles), pj=pj, busy=busy)

@@ -1,9 +1,9 @@
 """The products of a chain's blocks on the near memories: exact under a mapping, or a floor.
 
 A floor undercuts every mapping: the least steps of any unrolling; each operand read once, or, where
-nothing behind the near memories keeps it, as often as the units that share an element leave it; the
-energy of as many accesses, of what the array takes and leaves behind them, and of the units that
-the products need.
+nothing behind the near memories keeps it, as often as the units that share an element leave it, and
+in an access a step at least; the energy of as many accesses, of what the array takes and leaves
+behind them, and of the units that the products need.
 """
 
 import math
@@ -124,7 +124,8 @@ def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
     """Return what no mapping of a block's product undercuts."""
     loops, bits, inside = asked.loops(chain), asked.bits(chain), asked.chip(chain, near)
     m, n, k = (loops.sizes[dim] for dim in "mnk")
-    steps = int(least_steps(m, n, k, inside.axes)) * bits.step_cycles
+    turns = int(least_steps(m, n, k, inside.axes))
+    steps = turns * bits.step_cycles
     one, accesses = inside.memories[0], dict[PortAt, tuple[int, int, int]]()
     memory_pj, written_pj = 0.0, 0.0
     for operand in OPERANDS:
@@ -132,7 +133,10 @@ def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
         i = one.port("write" if writes else "read", operand)
         elements = _least_moved(loops, inside, operand)
         units = units_of(elements, bits.code(operand) / one.ports[i].width_bits, 1)
-        energy = float(elements * bits.of(operand)) * bit_pj(one, operand, writes=writes)
+        each_pj, moved = bit_pj(one, operand, writes=writes), elements * bits.code(operand)
+        if not writes and len(inside.chain(operand)) == 1:
+            units, moved = max(units, turns), max(moved, turns * one.ports[i].width_bits)
+        energy = float(moved + elements * (bits.of(operand) - bits.code(operand))) * each_pj
         taken = float(_in_steps(loops, inside, operand) * bits.code(operand))
         memory_pj += energy + taken * end_pj(inside, operand)
         written_pj += energy if writes else 0.0

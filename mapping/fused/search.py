@@ -12,10 +12,11 @@ clocks, then to larger blocks.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from heapq import heapify, heappop, heappush
 
+from ...arch.hierarchy import OPERANDS
 from ...datatypes.base.errors import BitlatheError, check_name
 from ...datatypes.base.numbers import ceil_div
 from ..best import OBJECTIVES, Best, Objective
@@ -141,6 +142,31 @@ def tilings(chain: Chain, near: NearChip, lanes: Lanes) -> Iterator[Tiling]:
         yield from found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Room:
+    """What of a chip decides which tilings fit it: its near memories, whether the unit overlaps."""
+
+    memories: tuple[tuple[str, int | None, int | None, bool], ...]
+    overlap: bool
+    near: NearChip = field(compare=False)
+    lanes: Lanes = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _kept_tilings(chain: Chain, room: _Room) -> tuple[Tiling, ...]:
+    return tuple(tilings(chain, room.near, room.lanes))
+
+
+def _tilings_of(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[Tiling, ...]:
+    """Return all tilings that fit a chip, found once for chips with the same near memories."""
+    memories = tuple(
+        (memory.name, memory.size_bits, memory.words, memory.double_buffered)
+        for memory in map(near.memory, OPERANDS)
+    )
+    room = _Room(memories=memories, overlap=lanes.overlap, near=near, lanes=lanes)
+    return _kept_tilings(chain, room)
+
+
 def search(
     chain: Chain,
     near: NearChip,
@@ -171,7 +197,7 @@ def search(
     check_name("objective", objective, OBJECTIVES)
     started = time.perf_counter()
     rank = ORDERS[objective]
-    some = [*tilings(chain, near, lanes)]
+    some = _tilings_of(chain, near, lanes)
     if not some:
         raise BitlatheError(f"fusion: {too_small(chain, near)}")
     products: dict[Asked, Best] = {}

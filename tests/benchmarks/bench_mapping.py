@@ -3,11 +3,14 @@
 Each figure is a rate, or a time as a multiple of that of a fixed piece of work on the same core.
 """
 
+import cProfile
 import os
+import pstats
 import subprocess
 import sys
 import time
 from fractions import Fraction
+from itertools import product
 
 import pytest
 
@@ -15,6 +18,7 @@ from bitlathe.arch import load_arch
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.mapping.best import OBJECTIVES, Objective
+from bitlathe.mapping.fused.kept_results import FUSIONS, WALKS
 from bitlathe.mapping.kept_results import KEPT, best_mapping
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
@@ -29,6 +33,7 @@ from naive.chip_bits import operand_bits
 
 LLAMA = ((4096, 4096), (11008, 4096), (4096, 11008), (32000, 4096))
 MAPPINGS = 200_000
+SWEPT = ("array.rows", "buffers.weight.size_kib", "dram.bits_per_clock")
 
 
 def port(direction: str, width: int, pj: float) -> Port:
@@ -71,7 +76,11 @@ def bits_on(name: str, n: int, k: int) -> tuple[Hierarchy, OperandBits]:
 
 @pytest.mark.parametrize("name", ["bitmod", "int8"])
 def test_mappings_a_second(name: str) -> None:
-    """All mappings of one unrolling, none left out by a bound, of which so many are costed."""
+    """All mappings of one unrolling, none left out by a bound, of which so many are costed.
+
+    A mapping is costed when its clocks and energy are known exactly: tiles, orders of all loops and
+    doublings. Compilation is left out, tiles that are gone through and bounded are not.
+    """
     chip, bits = bits_on(name, 4096, 4096)
     layer = Loops.product(256, 4096, 4096)
     packed, ways = Packed(layer, bits, chip, storages(chip)[0]), Ways(layer, chip.axes)
@@ -128,6 +137,45 @@ def test_a_model(tokens: int, objective: Objective, tmp_path, monkeypatch) -> No
     print(
         f"\n{tokens} tokens, {objective}: {first:.3f} CPU s, kept {first / again:,.0f} times less"
     )
+
+
+ROOMS = (  # of a profile, by the file of a function: the first that fits
+    ("kernels", "kernels.py"),
+    ("search", "mapping/"),
+    ("run", "bitlathe/"),
+)
+
+
+def test_where_a_cold_point_goes(monkeypatch) -> None:
+    """CPU of a cold sweep point, fused chains included: kernels apart from Python, as shares.
+
+    Chips differ in rows, buffer and bandwidth, phases in turn; nothing is kept on disk. cProfile
+    makes Python's share larger than it is: seconds a point are measured without.
+    """
+    monkeypatch.setenv("BITLATHE_KEEP_MAPPINGS", "0")
+    axes = product((16, 64), (256, 512), (64, 128), ("prefill", "decode"))
+    points = [(load_arch("bitmod", dict(zip(SWEPT, p, strict=False))), p[-1]) for p in axes]
+    simulate("bitmod", "opt-125m", "prefill", 8, mapper="search", fidelity="analytic")
+
+    def run() -> None:
+        for kept in (KEPT, FUSIONS, WALKS):
+            kept.forget()
+        for arch, phase in points:
+            simulate(arch, "llama-2-7b", phase, 256, mapper="search", fidelity="analytic")
+
+    started = time.process_time()
+    run()
+    seconds = (time.process_time() - started) / len(points)
+    profile = cProfile.Profile()
+    profile.runcall(run)
+    shares = dict.fromkeys((*dict(ROOMS), "fused", "others"), 0.0)
+    for (file, _, _), row in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        names = [name for name, part in ROOMS if part in file]
+        name = names[0] if names else "others"
+        shares["fused" if name == "search" and "/fused/" in file else name] += row[2]
+    whole = sum(shares.values())
+    text = ", ".join(f"{name} {share / whole:.0%}" for name, share in shares.items())
+    print(f"\n{1e3 * seconds:.0f} CPU ms a point; {text}")
 
 
 FIRST_USE = """
