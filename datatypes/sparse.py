@@ -121,7 +121,7 @@ class SparseTensor:
         np.put_along_axis(found, self.places.reshape(split).astype(int), values.reshape(split), -1)
         return found.reshape(self.shape)
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.dequantize(), dtype)
 
     def save(self, path: str | Path) -> None:

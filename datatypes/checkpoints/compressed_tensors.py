@@ -202,7 +202,15 @@ def _fp4_parts(q: QuantizedTensor, kind: str) -> dict[str, Stored]:
     parts = {"weight_packed": Stored.of(codes[:, ::2] | codes[:, 1::2] << 4)}
     if kind == MXFP4:
         return {**parts, "weight_scale": Stored.of(scales)}
-    whole = np.float32(1) / q.outer_scales
+    with np.errstate(over="ignore"):
+        whole = np.float32(1) / q.outer_scales
+    if not np.isfinite(whole).all():
+        if scales.any():
+            raise BitlatheError(
+                f"compressed-tensors stores 1 / {q.outer_scales[0]:g}, the scale of the tensor, in "
+                "float32, which has no such number; multiply the tensor by a constant first"
+            )
+        whole = np.ones(1, np.float32)  # all elements are 0
     return {
         **parts,
         "weight_scale": Stored.of(scales, "F8_E4M3"),

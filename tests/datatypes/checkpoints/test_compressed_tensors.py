@@ -107,6 +107,15 @@ def test_the_reciprocal_of_nvfp4_is_rounded_once():
     assert abs(Fraction(float(stored)) - exact) <= Fraction(float(np.spacing(stored))) / 2
 
 
+def test_tensors_of_zeros_and_of_tiny_numbers():
+    zeros = bl.quantize(np.zeros((2, 32), np.float32), "nvfp4")
+    back = tensor_of(parts_of(zeros), Weights.of(zeros.scheme))
+    assert not back.dequantize().any()
+    tiny = bl.quantize(np.full((2, 32), 1e-38, np.float32), "nvfp4")
+    with pytest.raises(bl.BitlatheError, match="which has no such number; multiply the tensor"):
+        parts_of(tiny)
+
+
 REFUSED = {
     "nf4@g64": "nf4@g64: compressed-tensors has intN",
     "int4@g32/int8": "compressed-tensors has intN",
