@@ -122,6 +122,7 @@ def component_names(kind: str) -> list[str]:
 
 def _component(kind: str, name: str) -> Record:
     table = _catalogue(kind)
+    name = name if name in table else name.lower().replace("-", "_")
     if name not in table:
         raise BitlatheError(unknown_name(f"{kind} component", name, table))
     return table[name]

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-_SIZE_UNITS_KIB = {"B": 1 / 1024, "KiB": 1, "MiB": 1024, "GiB": 1024 * 1024}
+# of memories on a chip, KB and MB are powers of two as in every data sheet of an SRAM
+_SIZE_UNITS_KIB = {"B": 1 / 1024, "KiB": 1, "MiB": 1024, "GiB": 1024 * 1024, "KB": 1, "MB": 1024}
 
 
 def _size_kib(value: Any) -> Any:
@@ -20,6 +21,16 @@ def _size_kib(value: Any) -> Any:
     return float(found[1]) * _SIZE_UNITS_KIB[found[2]]
 
 
+def _gb_per_s(value: Any) -> Any:
+    """Read ``25.6``, ``"25.6 GB/s"`` or ``"1 TB/s"`` as 10^9 bytes a second."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([GT])B/s\s*", value)
+    if not found:
+        raise ValueError(f"{value!r} is not a bandwidth: write a number of GB/s, or '25.6 GB/s'")
+    return float(found[1]) * (1000 if found[2] == "T" else 1)
+
+
 def _not_tiny(value: float) -> float:
     if value < 1e-18:
         raise ValueError(f"{value!r} is nearer to 0 than anything of a chip; at least 1e-18")
@@ -31,3 +42,5 @@ PositiveInt = Annotated[int, Field(gt=0, le=2**31)]
 Positive = Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False), AfterValidator(_not_tiny)]
 NonNegative = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
 SizeKiB = Annotated[float, Field(gt=0, le=2**40, allow_inf_nan=False), BeforeValidator(_size_kib)]
+Rate = Annotated[Positive, BeforeValidator(_gb_per_s)]
+"""A bandwidth in 10^9 bytes a second."""

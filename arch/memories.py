@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.yamlfile import Record
 from .components import DramComponent, dram_component
-from .fields import NonNegative, Positive, PositiveInt, SizeKiB
+from .fields import NonNegative, Positive, PositiveInt, Rate, SizeKiB
 
 _FIGURES = ("read_pj", "write_pj", "leakage_mw", "area_um2")
 
@@ -189,7 +189,7 @@ class Dram(Record):
     bits_per_clock: Positive | None = Field(
         default=None, description="bandwidth by the chip's clock; or gb_per_s"
     )
-    gb_per_s: Positive | None = Field(
+    gb_per_s: Rate | None = Field(
         default=None, description="bandwidth in 10^9 bytes a second; or bits_per_clock"
     )
     component: str | None = Field(

@@ -37,9 +37,17 @@ DIMENSIONS = ("m", "n", "k", "b", "h", "c", "p", "q", "r", "s", "g")
 of convolutions inputs, rows and columns of outputs, of the kernel, groups."""
 
 
+_STATIONARY = {
+    "output_stationary": "os",
+    "weight_stationary": "ws",
+    "input_stationary": "is",
+}
+
+
 def _flows(value: Any) -> FlowName | tuple[FlowName, ...]:
     """Read one dataflow, or a list of several."""
-    listed = list(value) if isinstance(value, list | tuple) else [value]
+    given = list(value) if isinstance(value, list | tuple) else [value]
+    listed = [_STATIONARY.get(each, each) if isinstance(each, str) else each for each in given]
     for flow in listed:
         if not isinstance(flow, str) or flow not in SYSTOLIC:
             known = "'os', 'ws' or 'is'"

@@ -16,5 +16,8 @@ from . import (  # noqa: F401  (their commands join the group)
     verify,
 )
 from .base import main
+from .guide import guide
 
 __all__ = ["main"]
+
+guide(main)

@@ -1,5 +1,7 @@
 """The group of commands, and what they share: options, remarks, settings."""
 
+import os
+import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +11,8 @@ import click
 
 from .. import __version__
 from ..datatypes.base.errors import BitlatheError, to_install
-from ..reports.options import Commands, known, phases
+from ..datatypes.base.sources import PACKAGE
+from ..reports.options import Commands, known, phases, remarked
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
 FIDELITY = "Rung: cycle (event by event) or analytic (closed forms)."
@@ -32,7 +35,8 @@ phase_option = click.option(
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bitlathe")
-def main() -> None:
+@click.option("--strict", is_flag=True, help="End with status 1 if there is a note or a warning.")
+def main(*, strict: bool) -> None:
     r"""Co-design toolkit for low-bit inference hardware.
 
     Pick a number format and a chip: see what the format does to accuracy, and what the chip costs
@@ -45,11 +49,25 @@ def main() -> None:
       bitlathe simulate --arch bitmod --model llama-2-7b    a chip's time and energy
 
     Each command prints JSON with --json, and its options with --help. Pages: docs/ of the project.
+    The shell completes commands, chips, models and formats: see docs/command-line.md.
     """
+    first_run()
+
+
+def first_run() -> None:
+    """Say on a terminal that kernels are compiled, where none is kept yet."""
+    if not sys.stderr.isatty() or os.environ.get("BITLATHE_COMPILED") == "0":
+        return
+    folders = (os.environ.get("NUMBA_CACHE_DIR"), PACKAGE)
+    if not any(any(Path(folder).rglob("*.kernel")) for folder in folders if folder):
+        click.echo(
+            "Note: what this needs is compiled and kept; later runs start at once.", err=True
+        )
 
 
 def note(text: str) -> None:
-    """Print a remark where it does not mix with results."""
+    """Print a remark where it does not mix with results; `--strict` ends with status 1 for it."""
+    remarked()
     click.echo(f"Note: {text}", err=True)
 
 

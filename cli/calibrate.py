@@ -34,7 +34,9 @@ def calibrate(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Calibrate the linear layers of MODEL's blocks by a method, into a folder.
+    """Calibrate a model's linear layers into a folder.
+
+    Those of its blocks, by a method of calibration.
 
     MODEL is smollm2-135m or a Hugging Face folder of a Llama-like model. A block is calibrated on
     what the calibrated blocks before it hand on; each layer is written as it is done, and a run

@@ -42,7 +42,9 @@ def accuracy(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Measure a language model's perplexity with quantized weights, activations, keys and values.
+    """Measure a language model's perplexity under formats.
+
+    Measure a language model's perplexity with quantized weights, activations, keys and values.
 
     Beside it: divergence and errors. The linear layers of its blocks are quantized; embedding
     and output head stay. Of the sentence encoder minilm-l6: errors of weights, layer outputs

@@ -49,7 +49,9 @@ def quantize(
     *,
     as_json: bool,
 ) -> None:
-    """Quantize the tensors of FILE: error and bits per scheme, or a folder of the result.
+    """Quantize the tensors of FILE.
+
+    Shown are the error and bits of each scheme; --out writes a folder of the result.
 
     FILE is a .npy, .npz, .safetensors or .gguf file, or a folder with safetensors files. --scheme
     may be given more than once: a table has a row for each. With --out the checkpoint is written,

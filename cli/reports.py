@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..datatypes.base.errors import BitlatheError, to_install, unknown_name
-from ..reports.options import PATH
+from ..reports.options import PATH, remarked
 from ..reports.terminal import print_json, progress_bar
 from .base import check_place, json_option, main, note
 
@@ -60,6 +60,7 @@ def sweep(
         ctx.exit(130)
     print_json(done.to_dict()) if as_json else click.echo(done.text())
     for line in done.reasons_text():
+        remarked()
         click.echo(line, err=True)
     if done.failed:
         click.echo("Error: no point has results; failures.csv says why for each.", err=True)

@@ -18,15 +18,10 @@ def _kinds() -> tuple[str, ...]:
 @click.option("--table", is_flag=True, help="Print tables of the keys instead.")
 @json_option
 def schema(kind: str, *, table: bool, as_json: bool) -> None:
-    r"""Print what a kind of file may say, as JSON Schema.
+    """Print what a kind of file may say, as JSON Schema.
 
     KIND is chip, system, sweep, format, model or step. Each key comes with its type, unit,
     default, range and meaning. Editors complete and check files by it.
-
-    \b
-    Examples:
-      bitlathe schema chip --table
-      bitlathe schema sweep > sweep.schema.json
     """
     from ..reports.schemas import key_tables
     from ..reports.schemas import schema as schema_of

@@ -18,7 +18,7 @@ import bitlathe  # noqa: E402
 pages.write(HERE / "reference")
 
 project = "bitlathe"
-author = "the bitlathe developers"
+author = "the bitlathe authors"
 project_copyright = author
 version = release = bitlathe.__version__
 extensions = [

@@ -134,8 +134,18 @@ def listed(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, 
     return tuple(int(part) for part in parts)
 
 
+_REMARKED = "bitlathe.remarked"  # in what a command's context holds: there was something to say
+
+
+def remarked() -> None:
+    """Remember that there was a note or a warning, for ``--strict``."""
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.meta[_REMARKED] = True
+
+
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code that Python names."""
+    remarked()
     click.echo(f"Warning: {message}", err=True)
 
 
@@ -169,6 +179,9 @@ class Commands(click.Group):
                 warnings.showwarning = _warn
                 made = super().invoke(ctx)
             sys.stdout.flush()
+            if ctx.params.get("strict") and ctx.meta.get(_REMARKED):
+                click.echo("Error: --strict: there is a note or a warning above.", err=True)
+                ctx.exit(1)
             return made
         except BitlatheError as err:
             click.echo(f"Error: {err}", err=True)

@@ -1,4 +1,4 @@
-"""Schemes of every kind, and weights to quantise in them."""
+"""Schemes of every kind, and weights to quantize in them."""
 
 import numpy as np
 

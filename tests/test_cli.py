@@ -499,3 +499,89 @@ def test_a_name_that_an_option_does_not_know_is_refused_with_the_option(
     done = CliRunner().invoke(main, [*arguments.split(), *more])
     assert done.exit_code == 2
     assert f"Error: {words}" in done.stderr
+
+
+def test_every_command_has_an_example_that_it_reads() -> None:
+    from bitlathe.cli.guide import EXAMPLES
+
+    assert set(EXAMPLES) == set(main.commands)
+    for name, line in EXAMPLES.items():
+        words = line.split()
+        assert words[0] == name
+        assert f"bitlathe {line}" in " ".join(run(name, "--help").stdout.split())
+        command = main.commands[name]
+        known = {option for param in command.params for option in param.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def completed(*words: str) -> list[str]:
+    from click.shell_completion import ShellComplete
+
+    shell = ShellComplete(main, {}, "bitlathe", "_BITLATHE_COMPLETE")
+    return [item.value for item in shell.get_completions(list(words[:-1]), words[-1])]
+
+
+def test_the_shell_completes_names() -> None:
+    assert completed("simulate", "--arch", "bitmod-") == ["bitmod-int6", "bitmod-pair"]
+    assert "opt-125m" in completed("simulate", "--model", "opt")
+    assert {"bitmod_fp3_er", "bitmod_fp3_ea"} <= set(completed("formats", "bitmod_fp3_e"))
+    assert "nvfp4" in completed("quantize", "w.npy", "--scheme", "nv")
+    assert completed("simulate", "--phase", "d") == ["decode"]
+    assert completed("schema", "ch") == ["chip"]
+    assert completed("sim") == ["simulate"]
+
+
+def test_help_shows_choices() -> None:
+    shown = run("simulate", "--help").stdout
+    assert "[prefill|decode]" in shown
+    assert "[analytic|cycle]" in shown
+
+
+@pytest.mark.filterwarnings("default")
+def test_strict_ends_with_status_1_where_there_is_a_note(tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", np.full((2, 64), 1e-9, np.float32))
+    command = ("quantize", str(tmp_path / "w.npy"), "--scheme", "int4@g64")
+    done = run("--strict", *command)
+    assert done.exit_code == 1
+    assert done.stderr.endswith("Error: --strict: there is a note or a warning above.\n")
+    assert run(*command).exit_code == 0
+    assert run("--strict", "formats", "int4").exit_code == 0
+    points = "models: [resnet-18]\nphases: [prefill, decode]\nmapper: whole-buffer\n"
+    (tmp_path / "s.yaml").write_text("arch: bitmod\n" + points)
+    sweep = ("sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), "--jobs", "1")
+    assert (run(*sweep).exit_code, run("--strict", *sweep).exit_code) == (0, 1)
+
+
+def test_what_people_try_is_read(tmp_path: Path) -> None:
+    from bitlathe.arch import load_arch
+
+    chip = tmp_path / "mine.yaml"
+    text = CHIP.replace("gb_per_s: 32", "gb_per_s: 32 GB/s").replace("ddr4_2666", "DDR4-2666")
+    text = text.replace("weight: {size_kib: 512,", "weight: {size_kib: 512 KB,")
+    chip.write_text(text)
+    ours, shipped = load_arch(chip), load_arch("bitmod")
+    assert ours.plain()["dram"] | {"component": ""} == shipped.plain()["dram"] | {"component": ""}
+    assert ours.dram.part == shipped.dram.part
+    assert ours.buffers == shipped.buffers
+    systolic = {"array.kind": "systolic", "array.dataflow": "output_stationary"}
+    assert load_arch("fp16", systolic).array.dataflow == "os"
+    chip.write_text(CHIP.replace("gb_per_s: 32", "gb_per_s: 32 Gb/s"))
+    check(run("archs", str(chip)), "'32 Gb/s' is not a bandwidth")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_first_run_says_that_kernels_compile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bitlathe.cli import base
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(base, "PACKAGE", tmp_path)
+    base.first_run()
+    assert capsys.readouterr().err == (
+        "Note: what this needs is compiled and kept; later runs start at once.\n"
+    )
+    (tmp_path / "a.kernel").touch()
+    base.first_run()
+    assert capsys.readouterr().err == ""

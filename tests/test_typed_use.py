@@ -76,6 +76,13 @@ def test_the_readmes_python_passes_strict_checks(check):
     assert check("\n".join(blocks)) == []
 
 
+def test_a_users_file_of_a_hundred_lines_passes_strict_checks_and_runs(check):
+    text = (ROOT / "tests" / "typed_user.py.txt").read_text(encoding="utf-8")
+    assert len(text.splitlines()) >= 100
+    assert check(text) == []
+    fresh(text)
+
+
 def fresh(program):
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .lm.evaluate import Baseline
 
 TOKENS, CONTEXT = 8000, 512
-UNQUANTIZED = "unquantised"  # as tables and stored files spell it
+UNQUANTIZED = "unquantized"  # as tables and stored files spell it
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 

@@ -35,7 +35,7 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _neighbours(points: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def _neighbors(points: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Return the points in groups whose labels would cover each other, by bits."""
     groups: list[list[dict[str, Any]]] = []
     for point in sorted(points, key=lambda p: (p["bits_per_element"], -p["relative_mse"])):
@@ -85,7 +85,7 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     axes.legend(frameon=False)
     figure.draw_without_rendering()  # settles where the points are, and so the labels
     figure.set_layout_engine("none")
-    _label(axes, _neighbours(named))
+    _label(axes, _neighbors(named))
     save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""Marks of series: a colour and an outline each, the same on pages and in charts for papers."""
+"""Marks of series: a color and an outline each, the same on pages and in charts for papers."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -67,29 +67,29 @@ MOST = len(OUTLINES) + HOLED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A colour and the rings of an outline; a second ring is a hole."""
+    """A color and the rings of an outline; a second ring is a hole."""
 
-    colour: str
+    color: str
     rings: tuple[Ring, ...]
 
     def style(self, size: float) -> dict[str, Any]:
         """Return how matplotlib draws it, about ``size`` points wide."""
         # matplotlib scales every outline to one width; a star needs more of it than a square
         width = max(abs(v) for corner in self.rings[0] for v in corner)
-        return {"marker": _path(self.rings), "ms": size * width, "ls": "", "color": self.colour}
+        return {"marker": _path(self.rings), "ms": size * width, "ls": "", "color": self.color}
 
 
-# the first of the palette is grey: kept for what is left over
-OTHER = Mark(colour=PALETTE[0], rings=(_polygon(16),))
+# the first of the palette is gray: kept for what is left over
+OTHER = Mark(color=PALETTE[0], rings=(_polygon(16),))
 
 
 def mark(place: int) -> Mark:
     """Return the mark of the series at a place; no two of the first ``MOST`` share an outline."""
-    colours = PALETTE[1:]
+    colors = PALETTE[1:]
     holed = place >= len(OUTLINES)
     outline = OUTLINES[(place - len(OUTLINES)) % HOLED if holed else place]
     rings = (outline, _HOLE) if holed else (outline,)
-    return Mark(colour=colours[place % len(colours)], rings=rings)
+    return Mark(color=colors[place % len(colors)], rings=rings)
 
 
 @cache

@@ -1,11 +1,11 @@
-"""How charts look: one palette, readable by colour-blind readers and on paper."""
+"""How charts look: one palette, readable by color-blind readers and on paper."""
 
 from pathlib import Path
 from typing import Any
 
 from ..provenance import Facts, software
 
-# Okabe and Ito's colours, told apart under the common forms of colour blindness
+# Okabe and Ito's colors, told apart under the common forms of color blindness
 PALETTE = ("#999999", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#000000")
 
 

@@ -100,7 +100,7 @@ def fitting_ticks(
 
 
 def apart(places: Sequence[float], values: Sequence[float], size: float) -> bool:
-    """Whether the words of values, centred at places in points, leave room between them."""
+    """Whether the words of values, centered at places in points, leave room between them."""
     halves = [len(words_of(v)) * CHARACTER * size / 2 for v in values]
     return all(
         places[i + 1] - places[i] >= halves[i] + halves[i + 1] + GAP * size * 0.5

@@ -1,8 +1,8 @@
 """Measure the accuracy of a sweep's models and formats: the one place that does.
 
 A model whose weights are at hand gets its own perplexity, if that is asked for. The others get a
-proxy, labelled as one wherever it is shown: the error of each format on reference weights, those
-of MiniLM-L6 (float32, unquantised) where the package of the [studies] extra is installed, else
+proxy, labeled as one wherever it is shown: the error of each format on reference weights, those
+of MiniLM-L6 (float32, unquantized) where the package of the [studies] extra is installed, else
 seeded Gaussian ones. No model gets a figure that was measured on another without saying so.
 """
 
@@ -47,7 +47,7 @@ _KEYS = ("model", "scheme", "measure", "value", "proxy", "of")  # the first colu
 class Reference:
     """Weights that formats are measured on: matrices of outputs by inputs, and their identity.
 
-    ``column`` is where a report keeps the error, and so how it is labelled.
+    ``column`` is where a report keeps the error, and so how it is labeled.
     """
 
     title: str
@@ -406,7 +406,7 @@ def _perplexity_words(name: str, rows: Sequence[Accuracy], unread: Sequence[str]
     first = rows[0]
     words = [
         f"Perplexity of {name}: measured on {first.tokens:,} tokens of {first.text}, context "
-        f"{first.context}; {first.perplexity:.4g} unquantised. {' '.join(remarks(rows))}"
+        f"{first.context}; {first.perplexity:.4g} unquantized. {' '.join(remarks(rows))}"
     ]
     if unread:
         words.append(f"No perplexity of {name} for: {', '.join(unread)}.")

@@ -11,7 +11,7 @@ def solve(resource: Callable[[float], float], iso: Iso, *, whole: bool) -> float
     """Return the value at which a resource comes closest to its target from below.
 
     The range is walked by factors of two; values that the chip refuses are skipped; between two
-    neighbours that have the target between them, bisection. A resource that is not monotone has
+    neighbors that have the target between them, bisection. A resource that is not monotone has
     several such places: the first one is taken.
 
     Parameters

@@ -1,9 +1,9 @@
-"""Guided search over the chips of a sweep: NSGA-II (Optuna), then the neighbours of the fronts.
+"""Guided search over the chips of a sweep: NSGA-II (Optuna), then the neighbors of the fronts.
 
 A candidate is a chip with its settings and schemes. It is evaluated on every workload of the sweep:
 a search that could choose the workload would choose the cheapest. NSGA-II, which sees each
 objective as its geometric mean over the workloads, spends the first eighth of the budget; then come
-the unseen neighbours (one place on one axis) of each workload's own front, widest gaps first, and
+the unseen neighbors (one place on one axis) of each workload's own front, widest gaps first, and
 where there are none left, candidates at random.
 
 Candidates are asked for by the generation, evaluated in parallel and told in order, so the search
@@ -61,7 +61,7 @@ def guided(space: Space, sampling: GuidedSampling, evaluate: Batch) -> int:
     rng = random.Random(sampling.seed)
     others = map(space.places, shuffled(space.candidates, sampling.seed))
     while not search.spent:
-        picked = _neighbours(search, rng)[:size] or list(islice(others, size))
+        picked = _neighbors(search, rng)[:size] or list(islice(others, size))
         if not picked:
             break
         search.measure(picked)
@@ -127,7 +127,7 @@ class _Search:
 
 
 def _gaps(scores: Sequence[tuple[float, ...]]) -> list[float]:
-    """Return how far apart the neighbours of each score are, as ratios (crowding distances)."""
+    """Return how far apart the neighbors of each score are, as ratios (crowding distances)."""
     gaps = [0.0] * len(scores)
     for values in ([log(_positive(v)) for v in column] for column in zip(*scores, strict=True)):
         order = sorted(range(len(values)), key=values.__getitem__)
@@ -185,8 +185,8 @@ def _positive(value: float) -> float:
     return max(value, 1 if isinstance(value, int) else TINY)
 
 
-def _neighbours(search: _Search, rng: random.Random) -> list[Places]:
-    """Return the unseen neighbours of the candidates on the fronts, one of each in turns."""
+def _neighbors(search: _Search, rng: random.Random) -> list[Places]:
+    """Return the unseen neighbors of the candidates on the fronts, one of each in turns."""
     lanes = []
     for front in search.fronts():
         each = [list(_steps(candidate, search.lengths)) for candidate in front]

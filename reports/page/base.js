@@ -252,7 +252,7 @@ function seriesOf(column) {
 
 // A mark beside its name.
 const swatch = (mark) => draw("svg", { width: 16, height: 16, viewBox: "0 0 16 16", "aria-hidden": "true" },
-  draw("path", { d: `M8 8${outline(mark, 5.2)}`, fill: mark.colour, class: "fore" }));
+  draw("path", { d: `M8 8${outline(mark, 5.2)}`, fill: mark.color, class: "fore" }));
 
 // On paper charts have the width of a column, on the screen that of their place.
 let PAPER = 0;

@@ -62,7 +62,7 @@ RESULTS: dict[str, Label] = {
     **{f"stall_{k}_cycles": Label(text=f"clocks stalled, {v}") for k, v in _STALLS.items()},
     "macs": Label(text="multiply-accumulates"),
     "peak_macs_per_cycle": Label(text="lanes of the array"),
-    "utilization": Label(text="utilisation"),
+    "utilization": Label(text="utilization"),
     **{f"energy_pj.{k}": Label(text=v, unit="mJ", scale=_MJ) for k, v in _ENERGY.items()},
     "power_w": Label(text="power", unit="W"),
     "edp_pj_s": Label(text="energy × delay", unit="mJ s", scale=1e-9),
@@ -80,7 +80,7 @@ ERROR_OF = {"perplexity": "perplexity_se", "loss_nats": "loss_se_nats"}
 # `explore.accuracy.MEASURES`: the report charts the first that a row has
 ACCURACY: dict[str, Label] = {
     "perplexity": Label(text="perplexity"),
-    "kl_nats": Label(text="KL divergence from the unquantised model", unit="nats"),
+    "kl_nats": Label(text="KL divergence from the unquantized model", unit="nats"),
     "loss_nats": Label(text="loss of log-likelihood a token", unit="nats"),
     "output_error": Label(text="relative output error, a proxy"),
     "weight_error": Label(text="relative weight error, a proxy"),

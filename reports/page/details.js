@@ -180,7 +180,7 @@ function nameRoofs(svg, bandwidth, [[x0, y0], [x1, y1]], levels, box, taken) {
 const short = (name) => (name.length > 24 ? `${name.slice(0, 22)}\u2026` : name);
 
 function layerTable(rows) {
-  const heads = ["layer", "count", "MACs", "DRAM bytes", "clocks", "stalled", "share of clocks", "utilisation", "energy (µJ)", "bound by"];
+  const heads = ["layer", "count", "MACs", "DRAM bytes", "clocks", "stalled", "share of clocks", "utilization", "energy (µJ)", "bound by"];
   return make("div", { class: "wide" }, make("table", { class: "layers" },
     make("thead", {}, make("tr", {}, heads.map((h) => make("th", { scope: "col" }, h)))),
     make("tbody", {}, rows.map((r) => make("tr", {}, make("th", { scope: "row" }, r.name),

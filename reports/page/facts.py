@@ -54,11 +54,11 @@ def conditions(frame: Frame, measured: Measured, tradeoff: Tradeoff | None = Non
     if measures & {*ACCURACY} - {*PROXIES}:
         words += [
             f"{model}: {row.tokens:,} tokens of {row.text}, in windows of {row.context}; "
-            f"perplexity unquantised {row.perplexity:.4g} (dashed)."
+            f"perplexity unquantized {row.perplexity:.4g} (dashed)."
             for model, row in measured.measures.unquantized.items()
         ]
     if any(ERROR_OF.get(name) in frame.numbers for name in measures & {*ERROR_OF}):
-        words.append("Bars: one standard error of the growth over the unquantised model.")
+        words.append("Bars: one standard error of the growth over the unquantized model.")
     if measured.proxy and measures & {*PROXIES}:
         words.append(measured.proxy)
     return words

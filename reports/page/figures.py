@@ -135,7 +135,7 @@ def draw(
     tradeoff : Tradeoff
         What is set against what.
     measured : Measured
-        What is known of accuracy: lines for unquantised models, words of the footer.
+        What is known of accuracy: lines for unquantized models, words of the footer.
     paths : list of Path
         Files ending in .png or .svg.
     made : mapping, optional
@@ -160,7 +160,7 @@ def draw(
         axis.set_xlabel(_axis_words(tradeoff.x, log=chart.log[0]))
     for axis in axes[:, 0]:
         axis.set_ylabel(_axis_words(tradeoff.y, log=chart.log[1]))
-    order = ("Pareto front", "unquantised", *(one.name for one in chart.series))
+    order = ("Pareto front", "unquantized", *(one.name for one in chart.series))
     handles = {name: handles[name] for name in order if name in handles}
     note = f", {MAX_PANELS} of {total} workloads" if total > MAX_PANELS else ""
     figure.suptitle(tradeoff.title + note, x=0.01, ha="left", fontsize=11)
@@ -195,7 +195,7 @@ def _panel(axis: Any, chart: _Chart, rows: Rows, model: str) -> dict[str, Any]:
         handles["Pareto front"] = axis.step(x[best], y[best], where="post", **style)[0]
     if model in chart.baseline:
         style = {"color": "#595959", "lw": 0.9, "ls": (0, (4, 3)), "zorder": 0}
-        handles["unquantised"] = axis.axhline(chart.baseline[model], **style)
+        handles["unquantized"] = axis.axhline(chart.baseline[model], **style)
     size = 6.0 if len(rows) <= 200 else 3.0
     many = len(rows) > RASTER_POINTS
     for one in chart.series:
@@ -203,7 +203,7 @@ def _panel(axis: Any, chart: _Chart, rows: Rows, model: str) -> dict[str, Any]:
         if not len(of):
             continue
         if chart.error is not None:
-            bars = {"ecolor": one.mark.colour, "elinewidth": 0.8, "capsize": 2, "zorder": 1}
+            bars = {"ecolor": one.mark.color, "elinewidth": 0.8, "capsize": 2, "zorder": 1}
             axis.errorbar(x[of], y[of], yerr=chart.error[of], fmt="none", **bars)
         dim, on = of[~front[of]], of[front[of]]
         # in front of the others, which are larger, so that none hides

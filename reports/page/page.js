@@ -14,7 +14,7 @@ class Page {
     this.filters.sort((a, b) => rank(a) - rank(b));
     this.hidden = new Map(this.filters.map((c) => [c.name, new Set()]));
     this.buildFilters();
-    this.buildColour();
+    this.buildColor();
     this.buildWorkload();
     const place = document.getElementById("charts");
     this.charts = DATA.charts.map((preset) => new Scatter(place, preset, this));
@@ -53,8 +53,8 @@ class Page {
     if (!this.filters.length) place.append(make("p", { class: "note" }, "All points were run with the same choices."));
   }
 
-  buildColour() {
-    const list = document.getElementById("colour");
+  buildColor() {
+    const list = document.getElementById("color");
     const columns = NAMING;
     const lead = columns.find((c) => ["format", "arch"].includes(c.name)) ?? columns.find((c) => !DATA.workload.includes(c.name)) ?? columns[0];
     for (const c of columns) list.append(make("option", { value: c.name, selected: c === lead }, c.label));
@@ -85,12 +85,12 @@ class Page {
     });
   }
 
-  // How often each value of the colour column is on the Pareto front of a workload, by chart.
+  // How often each value of the color column is on the Pareto front of a workload, by chart.
   fronts() {
     const { series, of } = this.series;
     const charts = this.charts.filter((chart) => chart.best.length);
     const of_ = (chart) => `of ${chart.best.length.toLocaleString("en")} workload${chart.best.length === 1 ? "" : "s"}`;
-    const list = document.getElementById("colour");
+    const list = document.getElementById("color");
     document.getElementById("frontwords").textContent =
       `In how many workloads (${DATA.workload.join(", ")}) at least one point is on the Pareto front, by ${list.selectedOptions[0]?.textContent ?? "point"}; of those workloads that have both figures.`;
     const counts = charts.map((chart) => {

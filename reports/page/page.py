@@ -95,7 +95,7 @@ def _data(whole: Frame, frame: Frame, stored: Frame, facts: dict[str, Any]) -> s
 
 
 def _mark(known: Mark) -> dict[str, Any]:
-    return {"colour": known.colour, "rings": known.rings}
+    return {"color": known.color, "rings": known.rings}
 
 
 def _csp_hash(text: str) -> str:
@@ -170,7 +170,7 @@ def render(
             for t in tradeoffs
         ],
         "conditions": conditions(frame, measured),
-        "unquantised": {name: measured.baseline(name) for name in ACCURACY},
+        "unquantized": {name: measured.baseline(name) for name in ACCURACY},
         "layers": {str(i): kept["roofline"] for i, kept in layers.items()},
         "mappings": nest_facts(
             {i: kept["mappings"] for i, kept in layers.items() if "mappings" in kept}

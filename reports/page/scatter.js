@@ -103,7 +103,7 @@ class Scatter {
     for (const i of this.shown) { this.px[i] = sx.map(X.at(i)); this.py[i] = sy.map(Y.at(i)); }
     for (const [model, v] of bases) {
       this.svg.append(draw("path", { class: "base", d: `M${box.left} ${sy.map(v)}H${box.right}` }));
-      this.svg.append(text(box.right, sy.map(v) + (sy.map(v) + 14 < box.bottom ? 12 : -5), bases.length > 1 ? `${model}, unquantised` : "unquantised", { "text-anchor": "end" }));
+      this.svg.append(text(box.right, sy.map(v) + (sy.map(v) + 14 < box.bottom ? 12 : -5), bases.length > 1 ? `${model}, unquantized` : "unquantized", { "text-anchor": "end" }));
     }
     this.svg.append(draw("path", { class: "bars", d: bars.map((i) => this.bar(i, sy, Y.at(i), E.at(i), ylog)).join("") }));
     this.paint();
@@ -112,9 +112,9 @@ class Scatter {
     this.mark();
   }
 
-  // What the unquantised models of the shown points have of the measure on the y axis.
+  // What the unquantized models of the shown points have of the measure on the y axis.
   bases(Y) {
-    const known = DATA.unquantised[Y.name], model = BY_NAME.get("model");
+    const known = DATA.unquantized[Y.name], model = BY_NAME.get("model");
     if (!known || !model) return [];
     const shown = new Set(this.shown.map((i) => model.raw(i)));
     return Object.entries(known).filter(([name]) => shown.has(name)).slice(0, MAX_BASES);
@@ -168,7 +168,7 @@ class Scatter {
       (on[i] ? fore : back)[k].push(`M${Math.round(this.px[i] * 10) / 10} ${Math.round(this.py[i] * 10) / 10}${(on[i] ? large : small)[k]}`);
     }
     const group = draw("g", { class: this.front.checked ? "points" : "points all" });
-    const put = (found, name) => series.forEach((s, k) => found[k].length && group.append(draw("path", { d: found[k].join(""), fill: s.mark.colour, class: name })));
+    const put = (found, name) => series.forEach((s, k) => found[k].length && group.append(draw("path", { d: found[k].join(""), fill: s.mark.color, class: name })));
     put(back, "back");
     if (this.front.checked) {
       const drawn = draw("g", { class: this.line.length > 12 ? "fronts many" : "fronts" });

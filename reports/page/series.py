@@ -50,7 +50,7 @@ def places(frame: Frame, column: str) -> dict[Any, int]:
 
 
 def series_of(frame: Frame, column: str) -> list[Series]:
-    """Return the series of a column that have rows; what has no place comes last, in grey."""
+    """Return the series of a column that have rows; what has no place comes last, in gray."""
     if column not in frame.names:
         everything = np.ones(frame.count, dtype=bool)
         return [Series(name="all points", mark=mark(0), rows=everything)]

@@ -66,8 +66,8 @@ class Points:
         words = label_of(first["measure"]).full + (", log scale" if self.log else "")
         axes[0][0].set_ylabel("\n".join(wrap(words, 44)))
         figure.suptitle(self.title, x=0.01, ha="left", fontsize=11)
-        order = [name for name in ("Pareto front", "unquantised", *formats) if name in handles]
-        base = [a for a in accuracies if a["scheme"] == "unquantised"]
+        order = [name for name in ("Pareto front", "unquantized", *formats) if name in handles]
+        base = [a for a in accuracies if a["scheme"] == "unquantized"]
         for axis in axes[0] if base else ():
             axis.axhline(float(base[0]["value"]), color="#595959", lw=0.9, ls=(0, (4, 3)), zorder=0)
         for axis in axes[0]:
@@ -92,7 +92,7 @@ def _measure(line: Mapping[str, str], base: Sequence[Mapping[str, str]]) -> list
         return [f"A proxy: the relative error of each format on {line['of']}; no model's score."]
     return [
         f"{a['model']}: {int(a['tokens']):,} tokens of {a['of']}, in windows of {a['context']}; "
-        f"unquantised {float(a['value']):.4g} (dashed). Bars: one standard error of the growth."
+        f"unquantized {float(a['value']):.4g} (dashed). Bars: one standard error of the growth."
         for a in base
     ]
 
@@ -118,7 +118,7 @@ def _point_panel(
         handles[name] = axis.plot(x[i], y[i], zorder=3, **style)[0]
         of = [row["error"] for row in rows if row["scheme.linear"] == name]
         if len({row["model"] for row in rows}) == 1 and of[0] > 0:
-            bars = {"ecolor": known.colour, "elinewidth": 0.8, "capsize": 2, "zorder": 1}
+            bars = {"ecolor": known.color, "elinewidth": 0.8, "capsize": 2, "zorder": 1}
             axis.errorbar(x[i], y[i], yerr=of[0], fmt="none", **bars)
     axis.set_xscale("log")
     axis.set_yscale("log" if chart.log else "linear")

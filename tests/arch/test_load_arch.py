@@ -101,7 +101,7 @@ def change(old: str, new: str) -> str:
         (change("rows: 32", "rows: on"), "8:21", "got 'on'"),
         (change("rows: 32,", ""), "8:1", "key 'array.rows' is missing"),
         (change("kind: tile", "kind: ring"), "8:9", "'tile' or 'systolic'"),
-        (change("size_kib: 512", "size_kib: 512 KB"), "10:12", "'512 KB' is not a size"),
+        (change("size_kib: 512", "size_kib: 512 kb"), "10:12", "'512 kb' is not a size"),
         (change("size_kib: 512", "size_kib: 0.1"), "10:3", "less than the smallest bank"),
         (change("ddr4_2666", "ddr4_2667"), "", "did you mean 'ddr4_2666'"),
         (change("bitmod_fp4@g128", "bitmod_pf4@g128"), "", "bitmod_fp4"),

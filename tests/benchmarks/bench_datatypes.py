@@ -51,7 +51,7 @@ def copy_rows(x, threads, out=None):
     return made
 
 
-def dequantising(x):
+def dequantizing(x):
     """Jobs from codes, or packed streams, to values."""
     codes = (x.view(np.uint32) & 15).astype(np.uint8)
     stream, shape = kernels.pack(codes, 4), x.shape
@@ -116,7 +116,7 @@ def jobs(x, threads):
         ("packed e2m1 -> float32", 1.5, kernels.unpack_e2m1, (e2m1, x.size)),
         ("pack 3 bits", None, kernels.pack, (codes, 3)),
         ("unpack 3 bits", None, kernels.unpack, (packed, 3, x.size)),
-        *dequantising(x),
+        *dequantizing(x),
     ]
     return [(name, goal, reuse(function, args, threads)) for name, goal, function, args in listed]
 

@@ -8,7 +8,7 @@ def unpack(stream, bits, count):
 
 
 def dequantize(codes, tables, scales, group, block_rows, choices, zeros, pairs, work):
-    """Values of a list of rows of codes; tables by choice, then by code (and neighbour's code)."""
+    """Values of a list of rows of codes; tables by choice, then by code (and neighbor's code)."""
     across = -(-len(codes[0]) // group)
     side = round(len(tables[0]) ** 0.5)
     rows = []

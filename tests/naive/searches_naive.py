@@ -7,7 +7,7 @@ equal and the first candidate wins.
 from fractions import Fraction
 
 # OliVe's outlier levels in units of the normal integers, as printed for 4 bits and made by the
-# authors' quantiser for 3: 2 exponent bits from exponent 5, over the unit 32 / 2**(bits - 1)
+# authors' quantizer for 3: 2 exponent bits from exponent 5, over the unit 32 / 2**(bits - 1)
 OUTLIERS = {3: (8, 16, 32), 4: (12, 16, 24, 32, 48, 64, 96)}
 
 

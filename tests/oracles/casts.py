@@ -19,7 +19,7 @@ def all_float16() -> Array:
 
 
 def boundaries(values: Array) -> Array:
-    """Each finite grid value, each midpoint of two, and the float32 neighbours of all of them."""
+    """Each finite grid value, each midpoint of two, and the float32 neighbors of all of them."""
     v = np.unique(values[np.isfinite(values)])
     step = v[-1] - v[-2]
     points = np.concatenate([v, (v[:-1] + v[1:]) / 2, [v[-1] + step / 2, v[-1] + step]])

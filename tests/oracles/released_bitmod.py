@@ -1,4 +1,4 @@
-"""The rules of BitMoD's released quantiser in torch float16, from their description.
+"""The rules of BitMoD's released quantizer in torch float16, from their description.
 
 Per group: scale = absmax / largest grid magnitude, clamped to [1e-5, 1e4]; the nearest grid value
 by midpoints, ties down; mean squared error; a candidate must be strictly better than the best so
@@ -29,7 +29,7 @@ def on_grid(w: torch.Tensor, grid: list[float]) -> torch.Tensor:
 
 
 def bitmod(w: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return dequantised float16 groups and the member each took (-1: none)."""
+    """Return dequantized float16 groups and the member each took (-1: none)."""
     base, specials = SPECIALS[bits]
     best = torch.full(w.shape[:-1], 1e3, dtype=torch.float16)
     out = torch.zeros_like(w)
@@ -45,7 +45,7 @@ def bitmod(w: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def mx(w: torch.Tensor, bits: int, integers: bool) -> torch.Tensor:
-    """Return dequantised float16 groups of 32 of the MX variant: float32 inside, ties down.
+    """Return dequantized float16 groups of 32 of the MX variant: float32 inside, ties down.
 
     The groups are divided by 2^floor(log2 absmax), then by 2 / (largest grid value).
     """

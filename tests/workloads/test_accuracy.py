@@ -233,7 +233,7 @@ def test_the_command(folders, text, tmp_path):
     assert "perplexity" in table.stdout
     assert "45 tokens of words.txt, context 16" in table.stdout
     rows = json.loads(run(*command, "--json").stdout)
-    assert [row["scheme"] for row in rows] == ["unquantised", "int4@g8"]
+    assert [row["scheme"] for row in rows] == ["unquantized", "int4@g8"]
     direct = accuracy(
         folders["llama"], ["int4@g8"], tokens=40, context=16, text=text, cache=tmp_path
     )

@@ -43,7 +43,7 @@ def draw_scaling(study: Reproduction, path: Path) -> None:
         speed = [clocks[0] / each for each in clocks]
         style = {"color": PALETTE[i % len(PALETTE)], "marker": "osD^v<>P"[i % 8], "ms": 5}
         axes.plot(columns, speed, label=line["network"], **style)
-    axes.plot(columns, [wide / columns[0] for wide in columns], ":", color="grey", label="ideal")
+    axes.plot(columns, [wide / columns[0] for wide in columns], ":", color="gray", label="ideal")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(columns, map(str, columns))

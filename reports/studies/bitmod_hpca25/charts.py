@@ -78,7 +78,7 @@ def draw_energy(study: Reproduction, path: Path) -> None:
             axes.bar(x, total[accelerator], 0.15, color=PALETTE[i], alpha=0.45)
             axes.bar(x, onchip[accelerator], 0.15, color=PALETTE[i], label=settings["title"])
             axes.plot(x, corrected[accelerator], "D", ms=4, mfc="white", mec="black", mew=1.0)
-        axes.fill_between([], [], color="grey", alpha=0.45, lw=0, label="pale: DRAM")
+        axes.fill_between([], [], color="gray", alpha=0.45, lw=0, label="pale: DRAM")
         axes.plot([], [], "D", ms=4, mfc="white", mec="black", label="our corrected chips")
         _finish(axes, "energy relative to FP16", title)
     panels[0].legend(ncols=7, loc="upper center", bbox_to_anchor=(0.5, 1.24), frameon=False)

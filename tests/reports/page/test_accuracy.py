@@ -94,7 +94,7 @@ def test_both_measures_have_charts_and_the_table_holds_all(place):
     with (place / "out" / "accuracy.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     own, others = rows[:4], rows[4:]
-    assert [row["scheme"] for row in own] == ["unquantised", *FORMATS]
+    assert [row["scheme"] for row in own] == ["unquantized", *FORMATS]
     assert {row["model"] for row in own} == {"own/tiny"}
     assert {(row["measure"], row["proxy"], row["of"]) for row in own} == {
         ("perplexity", "false", "words.txt")
@@ -110,13 +110,13 @@ def test_both_measures_have_charts_and_the_table_holds_all(place):
 def test_charts_say_what_a_perplexity_is_of_and_how_sure_it_is(place):
     words = (place / "out" / "accuracy_area.svg").read_text()
     assert "own/tiny: 60 tokens of words.txt, in windows of 16" in words
-    assert "unquantised" in words
+    assert "unquantized" in words
     assert "one standard error" in words
     assert "Chip: BitMoD." in words
     text = (place / "out" / "report.html").read_text(encoding="utf-8")
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
     assert data["charts"][0]["conditions"][0] in words
-    assert data["unquantised"]["perplexity"].keys() == {"own/tiny"}
+    assert data["unquantized"]["perplexity"].keys() == {"own/tiny"}
     rows = accuracy(
         place / "own" / "tiny", FORMATS, tokens=60, context=16, text=place / "words.txt"
     )

@@ -174,8 +174,8 @@ def test_everything_works_by_keys(chromium: Browser, small: Path) -> None:
 def test_every_control_has_a_name_and_is_reached_by_tab(chromium: Browser, small: Path) -> None:
     chromium.open(small)
     code = """const all = document.querySelectorAll("input, select, button, svg[tabindex]");
-      const labelled = (c) => [...(c.labels ?? [])].some((l) => l.textContent.trim());
-      const named = (c) => c.getAttribute("aria-label") || c.textContent.trim() || labelled(c);
+      const labeled = (c) => [...(c.labels ?? [])].some((l) => l.textContent.trim());
+      const named = (c) => c.getAttribute("aria-label") || c.textContent.trim() || labeled(c);
       return [all.length, [...all].filter((c) => !named(c) || c.tabIndex < 0).length]"""
     controls, bad = chromium.js(code)
     assert controls > 30
@@ -410,7 +410,7 @@ def test_many_workloads_open_on_one(chromium: Browser, tmp_path: Path) -> None:
     assert drawn(chromium) == 60
 
 
-def test_perplexities_have_bars_and_a_line_for_the_unquantised(
+def test_perplexities_have_bars_and_a_line_for_the_unquantized(
     chromium: Browser, tmp_path: Path
 ) -> None:
     rows = []
@@ -421,7 +421,7 @@ def test_perplexities_have_bars_and_a_line_for_the_unquantised(
     facts = {"text": "words", "tokens": 4000, "context": 512, "window_nll": ()}
     numbers = dict.fromkeys(("loss_nats", "kl_nats", "weight_error", "output_error"), 0.0)
     own = Accuracy(
-        model="model0", scheme="unquantised", bits_per_weight=None, perplexity=13.0,
+        model="model0", scheme="unquantized", bits_per_weight=None, perplexity=13.0,
         loss_se_nats=None, top1_agreement=1.0, ranked=True, **numbers, **facts,
     )  # fmt: skip
     measured = Measured(frame=frame, measures=Measures(own={"model0": (own,)}))
@@ -440,7 +440,7 @@ def test_perplexities_have_bars_and_a_line_for_the_unquantised(
     assert chromium.count("#chart0 .base") == 1
     assert chromium.count("#chart1 .base") == 0
     words = chromium.text("#chart0 figcaption")
-    assert "model0: 4,000 tokens of words, in windows of 512; perplexity unquantised 13" in words
+    assert "model0: 4,000 tokens of words, in windows of 512; perplexity unquantized 13" in words
     assert "one standard error" in words
 
 
@@ -458,14 +458,14 @@ def test_the_heaviest_layers_are_named(chromium: Browser, tmp_path: Path) -> Non
 
 
 def test_series_differ_in_shape_and_in_grey(chromium: Browser, small: Path) -> None:
-    """Formats can be told apart without colour: by shape; and by colour in lightness."""
+    """Formats can be told apart without color: by shape; and by color in lightness."""
     chromium.open(small)
     code = """return [...document.querySelectorAll("#legend path")]
         .map((p) => [p.getAttribute("fill"), p.getAttribute("d")])"""
     marks = chromium.js(code)
     assert len(marks) == 3
     assert len({shape for _, shape in marks}) == 3
-    assert len({colour for colour, _ in marks}) == 3
+    assert len({color for color, _ in marks}) == 3
 
 
 def test_fronts_are_counted_by_workload(chromium: Browser, tmp_path: Path) -> None:

@@ -319,8 +319,8 @@ def test_pictures_are_not_blank(sweep: Path) -> None:
         image = imread(path)[..., :3]
         ink = (image < 0.98).any(axis=-1).mean()
         assert 0.01 < ink < 0.5, path
-        colours = np.unique((image.reshape(-1, 3) * 15).astype(int), axis=0)
-        assert len(colours) > 20, path
+        colors = np.unique((image.reshape(-1, 3) * 15).astype(int), axis=0)
+        assert len(colors) > 20, path
 
 
 @pytest.mark.slow
