@@ -91,7 +91,7 @@ def run(text: str, *, slow: bool = False) -> Iterator[tuple[Block, str, str]]:
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     found = blocks(text)
-    for block, after in zip(found, [*found[1:], None], strict=True):
+    for block, after in zip(found, [*found, None][1:], strict=True):
         if not block.runs or (block.about == "slow" and not slow):
             continue
         if block.about == "file":
@@ -116,7 +116,7 @@ def commands(text: str) -> list[tuple[str, int, str]]:
     """Return bitlathe's commands in a console block: line, place of its output, the output."""
     starts = [found.start() for found in re.finditer(r"^\$ ", text, re.MULTILINE)]
     found = []
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    for start, end in zip(starts, [*starts, len(text)][1:], strict=True):
         line, newline, shown = text[start + 2 : end].partition("\n")
         if line.startswith("bitlathe "):
             found.append((line, start + 2 + len(line + newline), shown))

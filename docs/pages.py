@@ -58,7 +58,7 @@ def room_page(room: str) -> str:
         told = room != "bitlathe" and name in bitlathe.__all__
         if told or not (inspect.isclass(found) or inspect.isfunction(found)):
             continue
-        parts.append(_directive(f"{found.__module__}.{name}", found, name))
+        parts.append(_directive(f"{found.__module__}.{found.__name__}", found, name))
     return "\n\n".join(parts) + "\n"
 
 

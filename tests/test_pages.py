@@ -21,12 +21,31 @@ def _load(name: str) -> ModuleType:
 
 examples = _load("blocks")
 PAGES = {path.name: path for path in examples.pages()}
-QUICK = ["first-session.md"]
+PAGES.pop("recipes.md")  # tests/test_recipes.py follows it
+TOLD = sorted(
+    name
+    for name, path in PAGES.items()
+    if any(block.runs for block in examples.blocks(path.read_text(encoding="utf-8")))
+)
+LONG = sorted(name for name in TOLD if "<!-- slow -->" in PAGES[name].read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", TOLD)
 def test_the_examples_of_a_page_print_what_it_shows(name: str) -> None:
-    assert examples.check(PAGES[name]) > 0
+    examples.check(PAGES[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_the_long_examples_of_a_page_print_what_it_shows(name: str) -> None:
+    examples.check(PAGES[name], slow=True)
+
+
+def test_pages_with_examples_are_found_and_what_does_not_run_says_why() -> None:
+    assert {"README.md", "first-session.md", "how-do-i.md", "datatypes.md"} <= set(TOLD)
+    for name, path in PAGES.items():
+        for block in examples.blocks(path.read_text(encoding="utf-8")):
+            assert block.about != "skip" or len(block.word) > 10, f"{name}:{block.line}"
 
 
 PAGE = """
