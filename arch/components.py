@@ -102,6 +102,21 @@ class VectorComponent(Record):
         return value * (node_nm / self.node_nm) ** power
 
 
+class OperatorComponent(Record):
+    """Energy of one operation of an arithmetic operator, and its area."""
+
+    energy_pj: float = Field(ge=0)
+    area_um2: float = Field(ge=0)
+    node_nm: int = Field(gt=0)
+    source: str
+
+    def scale(self, figure: str, node_nm: int) -> float:
+        """Return a figure at a node: energies follow it, areas its square."""
+        power = 2 if figure == "area_um2" else 1
+        value: float = getattr(self, figure)
+        return value * (node_nm / self.node_nm) ** power
+
+
 @cache
 def _catalogue(kind: str) -> dict[str, Record]:
     records: dict[str, type[Record]] = {
@@ -110,13 +125,14 @@ def _catalogue(kind: str) -> dict[str, Record]:
         "sram": SramTable,
         "registers": RegisterComponent,
         "vector": VectorComponent,
+        "operators": OperatorComponent,
     }
     document = read_yaml(FOLDER / f"{kind}.yaml")
     return {name: records[kind].model_validate(data) for name, data in document.data.items()}
 
 
 def component_names(kind: str) -> list[str]:
-    """Return the names in a table: ``pe``, ``dram``, ``sram``, ``registers`` or ``vector``."""
+    """Return the names in a table: ``pe``, ``dram``, ``sram``, ``registers``, ``operators`` ..."""
     return sorted(_catalogue(kind))
 
 
@@ -160,4 +176,11 @@ def vector_component(name: str) -> VectorComponent:
     """Return a vector lane's cost by name; an unknown name raises BitlatheError with near ones."""
     found = _component("vector", name)
     assert isinstance(found, VectorComponent)
+    return found
+
+
+def operator_component(name: str) -> OperatorComponent:
+    """Return an operator's cost by name; an unknown name raises BitlatheError with near ones."""
+    found = _component("operators", name)
+    assert isinstance(found, OperatorComponent)
     return found

@@ -21,6 +21,7 @@ from ..datatypes.schemes.scheme import Scheme
 from .components import PEComponent, pe_component
 from .fields import NonNegative, PositiveInt
 from .formats import Operand
+from .operators import Operators
 
 SkipSync = Literal["lane", "row", "column", "array"]
 SkipWeights = Literal["gaussian", "student_t"]
@@ -39,8 +40,6 @@ class PEKind(ABC):
         Its name in architecture files.
     serial : bool
         Whether a chunk of weights takes a clock a term, and a scale a clock a bit.
-    decodes : bool
-        Whether weights pass decoders at the border of the array.
     pipeline_cycles : int
         Clocks from operands to their sum.
     table_additions : int
@@ -53,7 +52,6 @@ class PEKind(ABC):
 
     kind: ClassVar[str]
     serial: ClassVar[bool] = False
-    decodes: ClassVar[bool] = False
     pipeline_cycles: ClassVar[int] = 1  # a MAC with a registered result
     skip_zero_terms: bool = False
     skip_sync: SkipSync = "array"
@@ -188,7 +186,11 @@ class PESection(Record):
         default=None, description="kind lut: energy of one addition that fills a look-up table"
     )
     decoder_um2: NonNegative | None = Field(
-        default=None, description="kinds ant and olive: area of a decoder of weights at the border"
+        default=None,
+        description="area of a decoder of weights at the border, one for each that enters",
+    )
+    operators: Operators | None = Field(
+        default=None, description="operators that energy and area are counted in, from a table"
     )
     unpriced: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
         default=(), description="keys that are taken though the component was not made for them"
@@ -226,24 +228,31 @@ class PESection(Record):
             raise ValueError(re.sub(r"^\w+\.", "", str(err))) from None
         if self.table_addition_pj is not None and not record.table_additions:
             raise ValueError("table_addition_pj is a key of kind 'lut'; leave it out")
-        if self.decoder_um2 is not None and not record.decodes:
-            raise ValueError("decoder_um2 is a key of kinds 'ant' and 'olive'; leave it out")
         if self.area_source == "synthesis":
-            for key in ("component", "energy_pj", "area_um2", "leakage_mw"):
+            for key in ("component", "energy_pj", "area_um2", "leakage_mw", "operators"):
                 if getattr(self, key) is not None:
                     raise ValueError(
                         f"{key}: area_source is synthesis, which gives it; leave it out"
                     )
+        elif self.operators is not None:
+            given = [
+                k for k in ("component", "energy_pj", "area_um2") if getattr(self, k) is not None
+            ]
+            if given:
+                raise ValueError(f"operators: they stand for {given[0]}; leave one of them out")
         elif self.component is not None:
             pe_component(self.component)
         elif self.energy_pj is None or self.area_um2 is None:
-            raise ValueError("give 'component', or both 'energy_pj' (per clock) and 'area_um2'")
+            raise ValueError(
+                "give 'component', or 'operators', or both 'energy_pj' (per clock) and 'area_um2'"
+            )
         return self
 
     @property
     def own_costs(self) -> bool:
         """Whether the chip gives energy and area itself, instead of naming a component."""
-        return self.energy_pj is not None and self.area_um2 is not None
+        figures = self.energy_pj is not None and self.area_um2 is not None
+        return figures or self.operators is not None
 
     @property
     def part(self) -> PEComponent | None:
@@ -271,13 +280,22 @@ class PESection(Record):
         """Dynamic energy of one PE in one clock of work."""
         if self.energy_pj is not None:
             return self.energy_pj
+        if self.operators is not None:
+            return self.operators.clock_pj
         return pe_component(self.component or "").energy_pj
+
+    @property
+    def group_sum_pj(self) -> float:
+        """Energy of what a PE does once for the sum of a group of weights: its scale."""
+        return self.operators.group_pj if self.operators is not None else 0.0
 
     @property
     def cell_area_um2(self) -> float:
         """Area of one PE."""
         if self.area_um2 is not None:
             return self.area_um2
+        if self.operators is not None:
+            return self.operators.area_um2
         return pe_component(self.component or "").area_um2
 
 

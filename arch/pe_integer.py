@@ -146,8 +146,6 @@ class IntMacSection(PESection):
 class _DecodedMac(PEKind):
     """A decoder in front of an integer MAC."""
 
-    decodes: ClassVar[bool] = True
-
     mac: IntMacPE = field(default=IntMacPE(weight_bits=4))
 
     def __post_init__(self) -> None:

@@ -45,6 +45,11 @@ def check_priced(pe: PESection, technology: Technology, record: PEKind) -> None:
     BitlatheError
         It names the key, what the component is, and what would do.
     """
+    if pe.operators is not None and pe.operators.node_nm != technology.node_nm:
+        raise BitlatheError(
+            f"pe.operators.node_nm: {pe.operators.node_nm} nm, and technology.node_nm is "
+            f"{technology.node_nm}; give the same"
+        )
     if pe.own_costs or pe.component is None:
         return
     part, name = pe_component(pe.component), pe.component

@@ -254,7 +254,7 @@ class Arch(Record):
         pe, array = built.pe, built.array
         lanes, rows, columns = sides(pe.record, array, split)
         parts = rows * columns // (array.rows * array.columns)
-        shared = {"lanes": lanes, "energy_pj": pe.clock_energy_pj / parts}
+        shared: dict[str, Any] = {"lanes": lanes, "energy_pj": pe.clock_energy_pj / parts}
         longer = {"rows": rows, "columns": columns}
         changed = {
             "pe": pe.model_copy(update=shared),

@@ -31,7 +31,7 @@ class LayerBits:
     which a step reads, or a row of results writes; the rest (scales, zero points, selectors of
     each group) is read once a group. None: all of the stored bits are code. ``input_group`` inputs
     along K share a scale (0: all of K). ``split`` says into how many a multiplier splits for these
-    operands, along weights and along inputs.
+    operands, along weights and along inputs. ``planes`` are the scales of a group: one a bit plane.
     """
 
     weight: Fraction
@@ -47,6 +47,7 @@ class LayerBits:
     output_code: Fraction | None = None
     input_group: int = 0
     split: Split = WHOLE
+    planes: int = 1
 
     @classmethod
     def of(
@@ -92,6 +93,7 @@ class LayerBits:
             output_code=code,
             input_group=formats.input.scale_group,
             split=pe.split(formats.weight, formats.input),
+            planes=1 if formats.weight.scheme is None else formats.weight.scheme.scales_per_group,
         )
 
     def chunk_sizes(self, k: int, lanes: int) -> dict[int, int]:
@@ -152,6 +154,13 @@ class LayerBits:
         """Return the groups of ``k`` weights (or inputs) that share a scale."""
         size = self.input_group if of_inputs else self.group
         return ceil_div(k, size or k)
+
+    def scaled_sums(self, k: int) -> int:
+        """Return the sums that get a scale in a dot product of ``k``: those of the finer groups.
+
+        A look-up PE scales the sum of each bit plane.
+        """
+        return self.planes * max(self.groups(k), self.groups(k, of_inputs=True))
 
     def beside_codes(self, k: int, *, of_inputs: bool = False) -> Fraction:
         """Return the bits of scales, zero points and selectors of one group of ``k`` elements."""

@@ -107,7 +107,7 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
     """Return a chip's memories with the energy of a unit in a clock of a step of this layer.
 
     A unit takes energy in clocks with a term, not while it waits, unless those without work do too
-    (``accounting.idle_pes``).
+    (``accounting.idle_pes``); and once for each sum of a group of weights, for its scale.
 
     Parameters
     ----------
@@ -119,14 +119,17 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
         The chip's.
     """
     arch, k, rows = chip.arch, gemm.k, chip.arch.array.rows
+    scaled_pj = arch.accounting.layout_factor * arch.pe.group_sum_pj * bits.scaled_sums(k)
     if arch.accounting.idle_pes:
-        return hierarchy
+        every = arch.phase_pes * scaled_pj / float(fold_cycles(chip, k, bits))
+        return _with_unit_pj(hierarchy, hierarchy.unit_pj + every) if scaled_pj else hierarchy
     busy = Fraction(bits.chunks(k, arch.pe.lanes) * bits.terms)
     if bits.skipping is not None:
         busy = Fraction(bits.skipping.fold(0, rows, k).busy) / rows
     steps = ceil_div(k, arch.pe.lanes)
     stepping = fold_cycles(chip, k, bits) - steps * hierarchy.table_cycles
-    return _with_unit_pj(hierarchy, hierarchy.unit_pj * float(busy / stepping))
+    unit_pj = hierarchy.unit_pj * float(busy / stepping)
+    return _with_unit_pj(hierarchy, unit_pj + scaled_pj / float(stepping))
 
 
 @lru_cache(maxsize=1024)

@@ -44,6 +44,8 @@ class Work:
     exposed_cycles : int
         Clocks in which the array only loads operands or only shifts results out, for want of the
         register that would hide them, or fills look-up tables.
+    group_sums : int
+        Sums of groups of weights, each of which gets its scale.
     table_fills : int
         Look-up tables filled: one a token and chunk, anew for each fold of outputs.
     reads : Counter
@@ -61,6 +63,7 @@ class Work:
     busy_pe_cycles: float = 0
     exposed_cycles: int = 0
     table_fills: int = 0
+    group_sums: int = 0
     reads: Reads = field(default_factory=Counter)
     scale_reads: Reads = field(default_factory=Counter)
     results: Counter[int] = field(default_factory=Counter)
@@ -90,7 +93,9 @@ class Work:
 
 def total_work(works: Iterable[Work], times: int = 1) -> Work:
     """Return the work of several products, ``times`` over."""
-    sums = dict.fromkeys(("steps", "cycles", "busy_pe_cycles", "exposed_cycles", "table_fills"), 0)
+    sums = dict.fromkeys(
+        ("steps", "cycles", "busy_pe_cycles", "exposed_cycles", "table_fills", "group_sums"), 0
+    )
     counts: dict[str, Counter[object]] = {
         name: Counter() for name in Work.__slots__ if name not in sums
     }
@@ -196,6 +201,7 @@ def _sums_stay_work(chip: Chip, bits: LayerBits, part: _Part, waiting: Waiting) 
         busy_pe_cycles=busy,
         exposed_cycles=filled + (column_folds * on_rows if shifted else 0),
         table_fills=chunks * ceil_div(n, array.rows) * m if filled else 0,
+        group_sums=m * n * bits.scaled_sums(k),
         reads=_counter(
             (codes.bits(some_outputs * size, some_tokens * size), count * a * b)
             for size, count in bits.chunk_sizes(k, pe.lanes).items()
@@ -260,6 +266,7 @@ def _loaded_work(chip: Chip, bits: LayerBits, part: _Part) -> Work:
         cycles=steps * bits.terms,
         busy_pe_cycles=rows * columns * streamed * bits.terms,
         exposed_cycles=column_folds * rows * passes if physical and not hidden else 0,
+        group_sums=part.m * part.n * bits.scaled_sums(k),
         reads=_counter((*stream_reads, *load_reads)),
         scale_reads=_counter(
             _scales(bits, part, *((on_columns, passing) if weights else (passing, on_columns)))

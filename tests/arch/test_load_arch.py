@@ -112,7 +112,7 @@ def change(old: str, new: str) -> str:
         (change("array.rows: 64", "pe.lanes: 8"), "19:", "a chip has one in all phases"),
         (change("array.rows: 64", "buffers.io.banks: 8"), "19:", "a chip has one in all phases"),
         (BITMOD + "title: again\n", "", "given twice"),
-        (BITMOD + "buffer: 3\n", "20:1", "did you mean 'buffers'"),
+        (BITMOD + "buffer: 3\n", "21:1", "did you mean 'buffers'"),
         ("", "", "empty"),
         ("- 1\n", "1:1", "a mapping"),
         ("a: [1, 2\n", "", "not valid YAML"),

@@ -302,6 +302,7 @@ def figures(chip: Arch) -> dict[str, Any]:
         "buffers": on.sram,
         "leakage": on.leakage_mw,
         "pe": (chip.pe.clock_energy_pj, chip.accounting.layout_factor, chip.table_fill_pj),
+        "scales": chip.pe.group_sum_pj,
         "dram": (dram.read_bit_pj, dram.write_bit_pj, chip.dram_background_mw),
         "vector": chip.vector_lane,
     }
@@ -349,12 +350,16 @@ PRICED: dict[str, tuple[str, Any]] = {
     "memories.accumulator.ports.both": ("gemmini", [{"both": 512}]),
     "vector.lanes": ("bitmod", 128),
     "pe.decoder_um2": ("ant", 20.0),
+    "pe.operators.clock": ("dgq", {"int32_add": 2}),
+    "pe.operators.group": ("dgq", {"int32_add": 2}),
+    "pe.operators.reused": ("dgq", {"int32_add": 2}),
     "pe.split_over": ("ant", "lanes"),
 }
 REFUSED: dict[str, tuple[str, Any]] = {
     "technology.clock_ghz": ("bitmod", 2.0),
     "pe.kind": ("fp16", "int_mac"),
     "pe.area_source": ("bitmod", "synthesis"),  # in place of a component
+    "pe.operators.node_nm": ("dgq", 45),
     "pe.lanes": ("bitmod", 8),
     "pe.activation": ("bitmod", "int8"),
     "pe.numerics.preset": ("bitmod", "exact"),
@@ -411,6 +416,7 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fp16": ("fp16", {}),
     "ant": ("ant", {}),
     "ant-fp16": ("ant-fp16", {}),
+    "dgq": ("dgq", {}),
     "gemmini": ("gemmini-like", {}),
     "own": ("bitmod", COST),
     "plain": ("bitmod", {"technology": {"node_nm": 28, "clock_ghz": 1.0}}),
@@ -448,7 +454,7 @@ def test_a_key_that_no_figure_covers_is_refused(key: str) -> None:
     base, value = REFUSED[key]
     name, settings = BASES[base]
     load_arch(name, settings)
-    with pytest.raises(BitlatheError, match=r"component|buffers.accumulator|study"):
+    with pytest.raises(BitlatheError, match=r"component|buffers.accumulator|study|node_nm"):
         load_arch(name, {**settings, key: value})
 
 

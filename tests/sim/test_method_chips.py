@@ -1,0 +1,151 @@
+"""Chips that run the methods: arithmetic of their PEs, operators they are priced in, scales."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bitlathe as bl
+from bitlathe.arch import load_arch
+from bitlathe.arch.operators import Operators
+from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.sim import simulate
+from bitlathe.sim.chip import Chip
+from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot
+from bitlathe.workloads.gemm import Gemm
+
+CHIPS = ("nvfp4", "mxfp4", "hif4", "fp8", "dgq", "shiftadd")
+
+
+def fractions(values: Any) -> list[Fraction]:
+    return [Fraction(float(v)) for v in values]
+
+
+def exact_dot(a: Any, b: Any) -> Fraction:
+    return sum((x * y for x, y in zip(fractions(a), fractions(b), strict=True)), Fraction(0))
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_arrays_are_as_large_as_those_of_the_other_chips(name: str) -> None:
+    area = Chip.of(load_arch(name)).area_um2
+    assert 1.56e6 < area["pe_array"] + area.get("decoders", 0.0) < 1.6e6
+
+
+# NVFP4 without its tensor scale, by which dequantized values are rounded to float32
+BLOCKS = {"nvfp4": ("fp4_e2m1@g16/ue4m3fn", 16), "mxfp4": ("mxfp4", 32), "hif4": ("hif4", 4)}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_blocks_are_multiplied_exactly(name: str, seed: int) -> None:
+    """Sums of blocks from the chip's PE, times the scales of both sides, are the exact product."""
+    rng = np.random.default_rng(seed)
+    record, (scheme, group) = load_arch(name).pe.record, BLOCKS[name]
+    sides = [bl.quantize(rng.normal(size=(1, 2 * group)).astype("f4"), scheme) for _ in "wx"]
+    whole = [side.dequantize()[0] for side in sides]
+    total = Fraction(0)
+    for first in range(0, 2 * group, group):
+        units, scale = [], Fraction(1)
+        for side, values in zip(sides, whole, strict=True):
+            step = Fraction(float(np.ravel(side.scales)[first // group]))
+            step *= Fraction(float(side.outer_scales[0])) if side.outer_scales.size else 1
+            step /= 4 if name == "hif4" else 1  # elements in quarters, here whole numbers
+            block = [v / step if step else Fraction(0) for v in fractions(values[first:][:group])]
+            assert all(v * 2 == int(v * 2) for v in block)
+            units.append([float(v) for v in block])
+            scale *= step
+        if name == "hif4":
+            found = int_mac_dot(*(np.array(u, np.int64) for u in units), record)
+        else:
+            found = fp_mac_dot(*units, record)
+        total += Fraction(float(found)) * scale
+    assert total == exact_dot(*whole)
+
+
+def test_dual_grain_needs_no_scale_within_a_dot_product() -> None:
+    rng = np.random.default_rng(3)
+    q = bl.quantize(rng.normal(size=(4, 256)).astype("f4"), "dgq4@g128")
+    x = rng.integers(-127, 128, 256)
+    for row in range(4):
+        channel = Fraction(float(q.outer_scales[row]))
+        whole = [v / channel for v in fractions(q.dequantize()[row])]
+        assert all(v.denominator == 1 and abs(v) <= 127 for v in whole)
+        found = int_mac_dot(x, np.array([int(v) for v in whole]), load_arch("dgq").pe.record)
+        assert int(found) * channel == exact_dot(q.dequantize()[row], x)
+
+
+def test_weights_with_powers_of_two_apart_are_values_of_e4m3() -> None:
+    """The FP8 port takes FP4 times the power of its group: adding to the exponent is exact."""
+    q = bl.quantize(np.random.default_rng(4).normal(size=(2, 256)).astype("f4"), "fp4_e2m1@g128/m2")
+    record = load_arch("fp8").pe.record
+    for row in range(2):
+        largest = Fraction(float(q.outer_scales[row]))
+        shifted = [float(v / largest) for v in fractions(q.dequantize()[row])]
+        assert fp_mac_dot(np.ones(256), shifted, record) == float(exact_dot(shifted, np.ones(256)))
+
+
+def test_costs_are_sums_over_operators() -> None:
+    """Energies follow the node, areas its square; what is reused has no area of its own."""
+    counts = Operators(
+        node_nm=15, clock={"fp16_add": 2, "int8_add": 3}, group={"fp32_add": 1},
+        reused={"int8_add": 5},
+    )  # fmt: skip
+    third = Fraction(15, 45)
+    clock = (2 * Fraction("0.4") + 3 * Fraction("0.03")) * third
+    assert counts.clock_pj == pytest.approx(float(clock), rel=1e-12)
+    group = (Fraction("0.9") + 5 * Fraction("0.03")) * third
+    assert counts.group_pj == pytest.approx(float(group), rel=1e-12)
+    area = (2 * 1360 + 3 * 36 + 4184) * third**2
+    assert counts.area_um2 == pytest.approx(float(area), rel=1e-12)
+
+
+LAYER = Gemm(name="linear", m=24, n=64, k=128)
+
+
+def _chip(weight: str, **group: float) -> Any:
+    return load_arch("dgq", {
+        "pe": {"kind": "int_mac",
+               "operators": {"node_nm": 28, "clock": {"int8_multiply": 1}, "group": group}},
+        "array": {"kind": "tile", "rows": 8, "columns": 6}, "formats.linear.weight": weight,
+        "buffers.accumulator": None, "vector.lanes": 0,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
+@pytest.mark.parametrize("mapper", ["whole-buffer", "search"])
+def test_each_group_s_sum_costs_its_scale(mapper: str, fidelity: str) -> None:
+    """M x N x K / g sums; the layout factor is 1.5; clocks stay as they are."""
+
+    def run(weight: str, **group: float) -> Any:
+        return simulate(_chip(weight, **group), [LAYER], fidelity=fidelity, mapper=mapper)
+
+    for weight, groups in (("int8@g32", 4), ("int8@channel", 1)):
+        without, scaled = run(weight), run(weight, int32_multiply=2)
+        more = scaled.energy_pj["pe"] - without.energy_pj["pe"]
+        assert more == pytest.approx(1.5 * 24 * 64 * groups * 2 * 3.1 * 28 / 45, rel=1e-9)
+        assert scaled.cycles == without.cycles
+
+
+@pytest.mark.parametrize("planes", [2, 4])
+def test_a_look_up_pe_scales_each_plane(planes: int) -> None:
+    """Without what look-ups and tables cost: three powers of two a plane, 1.5 for the layout."""
+    free = {"pe.operators.clock": {"lut8_query": 0}, "pe.table_addition_pj": 0, "vector.lanes": 0}
+    chip = load_arch("shiftadd", {**free, "formats.linear.weight": f"bcq{planes}@g128/pot3"})
+    run = simulate(chip, [LAYER], fidelity="analytic", mapper="whole-buffer")
+    expected = 1.5 * 24 * 64 * planes * (3 * 0.03 + 3 * 0.9) * 28 / 45
+    assert run.energy_pj["pe"] == pytest.approx(expected)
+
+
+def test_what_is_refused() -> None:
+    pe = {"kind": "int_mac", "operators": {"node_nm": 28, "clock": {"int9_add": 1}}}
+    with pytest.raises(BitlatheError, match="int8_add"):
+        load_arch("dgq", {"pe": pe})
+    with pytest.raises(BitlatheError, match="operators: they stand for energy_pj"):
+        load_arch("dgq", {"pe.energy_pj": 1.0})
+    with pytest.raises(BitlatheError, match=r"45 nm, and technology\.node_nm is 28"):
+        load_arch("dgq", {"pe.operators.node_nm": 45})
+    with pytest.raises(BitlatheError, match=r"operators\.clock"):
+        load_arch("dgq", {"pe.operators.clock": {"int8_add": -1}})
