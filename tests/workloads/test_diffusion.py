@@ -30,10 +30,16 @@ def test_parameters_matrices_and_multiply_accumulates(name):
     truth = TRUTH[name]
     model = load_model(truth["config"])
     assert model.parameter_count == truth["parameters"]
-    assert matrices_of(model.shape) == Counter({(n, k): c for n, k, c in truth["matrices"]})
+    expected = Counter({(n, k): c for n, k, c in truth["matrices"]})
+    if not name.startswith("flux"):  # patches are a convolution there
+        patch = model.shape.patch_matrix
+        expected[patch.outputs, patch.inputs] += 1
+    assert matrices_of(model.shape) == expected
+    # DiT's class embeds the time once more behind the last block, with the first one's matrices
+    again = (256 + model.shape.hidden) * model.shape.hidden if name.startswith("dit") else 0
     for batch in (1, 3):
         macs = sum(gemm.macs * gemm.count for gemm in model.gemms(batch=batch))
-        assert macs == batch * truth["macs"]
+        assert macs + batch * again == batch * truth["macs"]
     assert not model.notes
 
 
@@ -63,7 +69,10 @@ def test_both_streams_feed_each_other():
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"_class_name": "UNet2DConditionModel"}, "only FluxTransformer2DModel can be read"),
+        (
+            {"_class_name": "UNet2DConditionModel"},
+            "only FluxTransformer2DModel, DiTTransformer2DModel",
+        ),
         ({"_class_name": 3}, "'_class_name' is 3"),
         ({**FLUX, "image_size": 1000}, "a token is 16 x 16 pixels, which must divide it"),
         ({**FLUX, "image_size": [1024]}, "give one integer or two [height, width]"),
@@ -76,6 +85,47 @@ def test_what_cannot_be_read(config, words):
     with pytest.raises(BitlatheError) as caught:
         load_model(config)
     assert words in str(caught.value)
+
+
+DIT, PIXART = TRUTH["dit-0"]["config"], TRUTH["pixart-0"]["config"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({**DIT, "norm_type": "layer_norm"}, "only 'ada_norm_zero' is supported"),
+        ({**DIT, "patch_size": 3}, "does not divide the 'sample_size' of 8"),
+        ({**DIT, "activation_fn": "geglu"}, "it must be 'gelu' or 'gelu-approximate'"),
+        ({**DIT, "num_layers": 0}, "'num_layers' is 0"),
+        ({**PIXART, "caption_channels": -1}, "'caption_channels' is -1"),
+        ({**PIXART, "max_sequence_length": 0}, "'max_sequence_length' is 0"),
+        ({**PIXART, "attention_type": "gated"}, "only 'default' is supported"),
+    ],
+)
+def test_blocks_that_are_not_read(config, words):
+    with pytest.raises(BitlatheError) as caught:
+        load_model(config)
+    assert words in str(caught.value)
+
+
+def test_dit_and_pixart_as_published():
+    """DiT-XL/2 at 256 and 512 pixels, PixArt-alpha at 1024 (arXiv:2212.09748; 2310.00426)."""
+    dit = load_model({"_class_name": "DiTTransformer2DModel"})
+    rows = {gemm.name: (gemm.m, gemm.n, gemm.count) for gemm in dit.gemms()}
+    assert rows["to_q"] == (256, 1152, 28)
+    assert rows["norm1_linear"] == (1, 6 * 1152, 28)
+    pixart = load_model({"_class_name": "PixArtTransformer2DModel", "caption_channels": 4096})
+    assert "taken are texts of 120 tokens" in pixart.notes[0]
+    gemms = {gemm.name: gemm for gemm in pixart.gemms()}
+    assert (gemms["attention_qk"].m, gemms["attention_qk_text"].n) == (4096, 120)
+    assert (gemms["attn2_to_k"].m, gemms["attn2_to_k"].count) == (120, 28)
+    into = {node.name: set() for node in pixart.graph()}
+    for a, b in pixart.graph().edges:
+        into[b.name].add(a.name)
+    assert into["attention_qk_text"] == {"attn2_to_q", "attn2_to_k"}
+    assert into["attn2_to_q"] == {"to_out"}
+    steps = {step.name: step for step in pixart.vector_steps(pixart.staged())}
+    assert steps["softmax_text"].elements == 16 * 4096 * 120
 
 
 def test_there_is_no_decoding():

@@ -414,8 +414,9 @@ def test_the_command_says_what_is_left_out():
 @pytest.mark.parametrize(
     ("family", "keys", "words"),
     [
-        ("llama", {"id2label": [1], "architectures": ["LlamaForSequenceClassification"]}, "'id2label' is [1]; it must be an object of labels"),
-        ("llama", {"quantization_config": [1]}, "'quantization_config' is [1]; it must be an object"),
+        ("llama", {"id2label": [1], "architectures": ["LlamaForSequenceClassification"]},
+         "'id2label' is [1]; it must be an object of labels"),
+        ("llama", {"quantization_config": [1]}, "'quantization_config' is [1]; it must be an"),
         ("qwen3_moe", {"mlp_only_layers": ["a"]}, "'mlp_only_layers' names 'a'"),
         ("zamba2", {}, "required key 'layers_block_type' is missing"),
         ("zamba2", {"layers_block_type": ["mamba", "x"] * 16}, "names 'x'; it must be one of"),

@@ -1,4 +1,4 @@
-"""Configurations of diffusers, which name a class: the transformer of FLUX.
+"""Configurations of diffusers, which name a class: the transformers of FLUX, DiT and PixArt.
 
 Structures follow the class of that name in diffusers 0.42.1.
 """
@@ -22,6 +22,7 @@ from ..transformer import (
     Transformer,
 )
 from ..transformer.diffusion import steered
+from .dit import read_dit, read_pixart
 
 CLASS_KEY = "_class_name"
 _PIXELS = 16  # of a token's side: 8 of the autoencoder, 2 x 2 of them in a token
@@ -190,4 +191,6 @@ def _taken(config: Config, image: Image, text: int) -> list[str]:
 
 _READ: Mapping[str, Callable[[Config], tuple[Transformer, list[str]]]] = {
     "FluxTransformer2DModel": _flux,
+    "DiTTransformer2DModel": read_dit,
+    "PixArtTransformer2DModel": read_pixart,
 }

@@ -28,7 +28,7 @@ def _rows(matrix: Matrix, run: Forward, rows: int, inputs: tuple[str, ...]) -> P
     return Product(stage=matrix.stage, gemm=gemm, inputs=inputs)
 
 
-def _adapted(name: str, rows: int, width: int, after: tuple[str, ...]) -> VectorStep:
+def adapted(name: str, rows: int, width: int, after: tuple[str, ...]) -> VectorStep:
     """Return a norm whose results are scaled and shifted by what steers the block."""
     vector = Tensor(rows * width, width)
     return VectorStep(
@@ -121,22 +121,23 @@ class JointAttention(Part):
     def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
         """Yield what steers, the norms, what attention asks for, and the gates."""
         wide = self.image.hidden
-        yield from _steering(self.steer[0], 2 * run.sequences, wide)
-        yield _adapted("adaptive_norm", run.rows, wide, (self.steer[-1],))
+        yield from steering(self.steer[0], 2 * run.sequences, wide)
+        yield adapted("adaptive_norm", run.rows, wide, (self.steer[-1],))
         yield from (s for s in self.image.vector_steps(run) if s.name != "kv_cache")
-        yield _gate("attention_out_gate", run.rows, wide, self.exits)
+        yield gated("attention_out_gate", run.rows, wide, self.exits)
 
 
 def _named(theirs: dict[str, Matrix], name: str) -> tuple[str, ...]:
     return (theirs[name].name,) if name in theirs else ()
 
 
-def _steering(name: str, rows: int, width: int) -> Iterator[VectorStep]:
+def steering(name: str, rows: int, width: int) -> Iterator[VectorStep]:
     """Yield the activation of the vector that steers, ahead of each of its matrices."""
     yield replace(streamed(f"{name}_silu", "silu", rows * width, rows, ()), streams=False)
 
 
-def _gate(name: str, rows: int, width: int, after: tuple[str, ...]) -> VectorStep:
+def gated(name: str, rows: int, width: int, after: tuple[str, ...]) -> VectorStep:
+    """Return the product of results with a gate that steers the block."""
     return streamed(name, "multiply", rows * width, rows, after)
 
 
@@ -175,11 +176,11 @@ class JointMlp(Part):
 
     def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
         """Yield the norms, the activations and the gates."""
-        yield _adapted("adaptive_norm2", run.rows, self.image.hidden, (ENTRY,))
+        yield adapted("adaptive_norm2", run.rows, self.image.hidden, (ENTRY,))
         for (mlp, tokens), prefix in zip(self._both(run), ("ff_", "ff_context_"), strict=True):
             step = mlp.activated(tokens * run.sequences)
             yield replace(step, name=f"{prefix}{step.name}")
-        yield _gate("ff_gate", run.rows, self.image.hidden, self.exits)
+        yield gated("ff_gate", run.rows, self.image.hidden, self.exits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,9 +233,9 @@ class SingleBlock(Part):
     def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
         """Yield what steers, the norm, what attention asks for, the activation and the gate."""
         wide = self.attention.hidden
-        yield from _steering(self.steer, run.sequences, wide)
-        yield _adapted("adaptive_norm", run.rows, wide, (self.steer,))
+        yield from steering(self.steer, run.sequences, wide)
+        yield adapted("adaptive_norm", run.rows, wide, (self.steer,))
         yield from (s for s in self.attention.vector_steps(run) if s.name != "kv_cache")
         inner = run.rows * self.into.outputs
         yield streamed("mlp_activation", "gelu", inner, inner, (self.into.name,))
-        yield _gate("single_gate", run.rows, wide, self.exits)
+        yield gated("single_gate", run.rows, wide, self.exits)

@@ -45,8 +45,9 @@ at random. Each was read twice, as drawn and as the class writes it with all its
 compared with the class built on torch's `meta` device: parameters and the shapes of all matrices,
 to the unit. *Built* counts the configurations, of twelve, that the class itself takes. This page
 is made by `python -m bitlathe.tests.workloads.drawn.classes --page docs/model-types.md`; one
-configuration of each type is kept with its truth and read by the tests. Multiply-accumulates, caches and windows are
-compared on other configurations of the same types ([workloads.md](workloads.md#how-it-is-checked)).
+configuration of each type is kept with its truth and read by the tests. Multiply-accumulates,
+caches and windows are compared on other configurations of the same types
+([workloads.md](workloads.md#how-it-is-checked)).
 
 | model_type | class, of others beside | built | equal |
 |---|---|---|---|
