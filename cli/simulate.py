@@ -24,7 +24,7 @@ from .base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..sim import Run
     from ..sim.timeline import Span
@@ -190,18 +190,20 @@ def _print_run(run: "Run") -> None:
 
 def _write_timeline(run: "Run", path: Path) -> None:
     """Write when what is busy: a trace (.json), or a picture of the first block and the whole."""
-    from ..sim.timeline import first_block, shares, spans
+    from ..sim.timeline import bound, first_block, shares, spans
 
     whole = path.suffix == ".json"
     about = {"arch": run.arch, "model": run.model, "phase": run.phase}
     words = "first instance of each layer"
     some = list(spans(run) if whole else first_block(run))
-    _write_spans(some, shares(run), run.clock_ghz, about, words, path)
+    wholes = {"whole run": shares(run), "bound by": bound(run)}
+    wholes = {name: parts for name, parts in wholes.items() if parts}
+    _write_spans(some, wholes, run.clock_ghz, about, words, path)
 
 
 def _write_spans(
     some: "Sequence[Span]",
-    shares: "Sequence[tuple[str, float]]",
+    wholes: "Mapping[str, Sequence[tuple[str, float]]]",
     clock_ghz: float,
     about: dict[str, str],
     words: str,
@@ -223,7 +225,7 @@ def _write_spans(
             for each in some
         ]
         title = f"{about['model']} on {about['arch']}: {about['phase']}"
-        draw_timeline(bars, shares, title, f"{words}, us", path)
+        draw_timeline(bars, wholes, title, f"{words}, us", path)
     except OSError as err:
         raise BitlatheError(f"--timeline: cannot write {path}: {err.strerror}.") from None
 
@@ -261,7 +263,8 @@ def _simulate_system(
     if timeline:
         about = {"arch": run.system, "model": run.model, "phase": run.phase}
         words = "micro-batches of the slowest copy"
-        _write_spans(list(spans(run)), shares(run), run.clock_ghz, about, words, timeline)
+        wholes = {"whole run": shares(run)}
+        _write_spans(list(spans(run)), wholes, run.clock_ghz, about, words, timeline)
     if as_json:
         print_json(run.to_dict())
         return

@@ -80,6 +80,14 @@ def shares(run: Run) -> list[tuple[str, float]]:
     return [(name, cycles / run.cycles) for name, cycles in clocks.items()]
 
 
+def bound(run: Run) -> list[tuple[str, float]]:
+    """Return the share of the run's clocks that each unit binds, the most first (`Run.binds`).
+
+    Nothing where no mapper chose loop nests.
+    """
+    return [(unit, clocks / run.cycles) for unit, clocks in run.binds.items() if clocks]
+
+
 def trace(run: Run) -> dict[str, Any]:
     """Return a run as a trace in the JSON of Chrome's trace viewer, which Perfetto opens.
 

@@ -1,12 +1,13 @@
 """A picture of a run in time: what is busy in a layer of each kind, and how the whole divides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .style import PALETTE, figure_style, save
 
 _DARK = {"#009E73", "#D55E00", "#0072B2"}  # of the palette: words on them are white
+_GRAYS = ("#B8B8B8", "#DCDCDC")  # of parts that are no bars
 _LEAST_LABELED = 0.045  # of the width; names of narrower spans would overlap
 
 
@@ -20,16 +21,20 @@ class Bar(NamedTuple):
 
 
 def draw_timeline(
-    block: Sequence[Bar], shares: Sequence[tuple[str, float]], title: str, what: str, path: Path
+    block: Sequence[Bar],
+    wholes: Mapping[str, Sequence[tuple[str, float]]],
+    title: str,
+    what: str,
+    path: Path,
 ) -> None:
-    """Draw bars on their tracks, and below them the shares of a whole.
+    """Draw bars on their tracks, and below them the shares of wholes.
 
     Parameters
     ----------
     block : sequence of Bar
         What is busy when; tracks from top to bottom as they come.
-    shares : sequence of (str, float)
-        What the whole is divided among, in its order, as fractions of 1.
+    wholes : mapping of str to sequence of (str, float)
+        By name, from top to bottom, what a whole is divided among, in its order, as fractions of 1.
     title : str
     what : str
         Below the bars: what they are, and the unit of their starts and lengths.
@@ -38,11 +43,15 @@ def draw_timeline(
     """
     plt = figure_style()
     tracks = list(dict.fromkeys(bar.track for bar in block))
-    names = list(dict.fromkeys([bar.name for bar in block] + [name for name, _ in shares]))
+    names = list(dict.fromkeys(bar.name for bar in block))
     color = {name: PALETTE[i % (len(PALETTE) - 1)] for i, name in enumerate(names)}
+    parts = dict.fromkeys(name for shares in wholes.values() for name, _ in shares)
+    others = [name for name in parts if name not in color]
+    color |= {name: _GRAYS[i % len(_GRAYS)] for i, name in enumerate(others)}
     figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(10, 1.6 + 0.42 * len(tracks)), height_ratios=[len(tracks), 1.2]
-    )
+        2, 1, figsize=(10, 1.1 + 0.42 * len(tracks) + 0.5 * len(wholes)),
+        height_ratios=[len(tracks), 1.2 * len(wholes)],
+    )  # fmt: skip
     end = max(bar.start + bar.length for bar in block)
     for bar in block:
         row = tracks.index(bar.track)
@@ -57,22 +66,26 @@ def draw_timeline(
     top.set_ylim(0.5 - len(tracks), 0.5)
     top.set_xlabel(what)
     top.set_title(title)
-    _divide(bottom, shares, color)
+    _divide(bottom, wholes, color)
     figure.tight_layout()
     save(figure, path)
 
 
-def _divide(axes: Any, shares: Sequence[tuple[str, float]], color: dict[str, str]) -> None:
-    """Draw shares of a whole one behind the other."""
-    left = 0.0
-    for name, share in shares:
-        axes.broken_barh([(left, share)], (-0.4, 0.8), fc=color[name], ec="white", lw=0.4)
-        if share >= _LEAST_LABELED:
-            label = f"{_short(name, share)}\n{100 * share:.0f} %"
-            _write(axes, (left + share / 2, 0), label, color[name])
-        left += share
+def _divide(
+    axes: Any, wholes: Mapping[str, Sequence[tuple[str, float]]], color: dict[str, str]
+) -> None:
+    """Draw shares of each whole one behind the other, the wholes below each other."""
+    for row, shares in enumerate(wholes.values()):
+        left = 0.0
+        for name, share in shares:
+            axes.broken_barh([(left, share)], (-row - 0.4, 0.8), fc=color[name], ec="white", lw=0.4)
+            if share >= _LEAST_LABELED:
+                label = f"{_short(name, share)}\n{100 * share:.0f} %"
+                _write(axes, (left + share / 2, -row), label, color[name])
+            left += share
     axes.set_xlim(0, 1)
-    axes.set_yticks([0], ["whole run"])
+    axes.set_ylim(0.5 - len(wholes), 0.5)
+    axes.set_yticks([-row for row in range(len(wholes))], list(wholes))
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
 

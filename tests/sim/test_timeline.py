@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from bitlathe import simulate
 from bitlathe.cli import main
-from bitlathe.sim.timeline import LAYERS, first_block, shares, spans, trace
+from bitlathe.sim.timeline import LAYERS, bound, first_block, shares, spans, trace
 
 TINY = {
     "model_type": "llama", "hidden_size": 256, "intermediate_size": 512, "vocab_size": 1000,
@@ -71,6 +71,19 @@ def test_blocks_follow_each_other():
     assert sum(share for _, share in shares(run)) == pytest.approx(1)
 
 
+def test_what_binds_is_all_of_the_run(run):
+    """Each layer's clocks go to the unit that is busy longest in it."""
+    clocks: Counter[str] = Counter()
+    for layer in run.layers:
+        longest = max(layer.busy_cycles.values())
+        (unit, *_) = [name for name, busy in layer.busy_cycles.items() if busy == longest]
+        clocks[unit] += layer.cycles * layer.count
+    found = bound(run)
+    assert dict(found) == {unit: count / run.cycles for unit, count in clocks.items() if count}
+    assert sum(share for _, share in found) == pytest.approx(1)
+    assert [share for _, share in found] == sorted((s for _, s in found), reverse=True)
+
+
 def test_a_trace_is_one_that_viewers_open(run):
     """Complete events with times in microseconds; threads with names."""
     found = json.loads(json.dumps(trace(run)))["traceEvents"]
@@ -93,7 +106,8 @@ def test_the_command_writes_a_picture_or_a_trace(tmp_path):
         done = command(tmp_path / name)
         assert done.exit_code == 0, done.output
         assert (tmp_path / name).stat().st_size > 1000
-    assert "whole run" in (tmp_path / "t.svg").read_text()
+    for row in ("whole run", "bound by"):
+        assert row in (tmp_path / "t.svg").read_text()
 
 
 @pytest.mark.parametrize("name", ["t.json", "t.svg"])
