@@ -62,13 +62,13 @@ def decided(order, size):
     return [(p.kept.input, p.kept.output, p.kept.kept_bytes) for p in placed]
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(steps(6), st.integers(1, 30))
 def test_what_stays_is_the_largest_sound_choice(order, size):
     assert decided(order, size) == keep_naive.keep(instances(order), size)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(steps(2), steps(3), st.integers(2, 5), steps(2), st.integers(1, 30))
 def test_so_it_is_where_steps_repeat(before, body, count, after, size):
     """Turns between the first and the last are decided as one: where all of them are alike."""

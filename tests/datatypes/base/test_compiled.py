@@ -137,16 +137,16 @@ DAMAGE = {
 OTHER = pickle.dumps(("another stamp", "another key", b"machine code"))
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_kernel_is_compiled_again_and_kept(tmp_path, damage):
+def test_a_damaged_kernel_is_compiled_again_and_kept(tmp_path):
     make_room(tmp_path)
     assert run(tmp_path, 10) == (11, 0)
     kept = list((tmp_path / "cache").rglob("*.kernel"))
     assert kept
-    for path in kept:
-        path.write_bytes(damage(path.read_bytes()))
-    assert run(tmp_path, 10) == (11, 0)
-    assert run(tmp_path, 10) == (11, 1)
+    for name, damage in DAMAGE.items():
+        for path in kept:
+            path.write_bytes(damage(path.read_bytes()))
+        assert run(tmp_path, 10) == (11, 0), name
+        assert run(tmp_path, 10) == (11, 1), name
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):

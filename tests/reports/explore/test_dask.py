@@ -103,7 +103,7 @@ def test_a_lost_worker_costs_nothing_and_tables_are_byte_identical(cluster, tmp_
     assert exports(tmp_path / "dask") == exports(tmp_path / "one")
     simulated = tmp_path / "simulated.yaml"
     simulated.write_text(
-        "arch: [bitmod, ant]\nmodels: opt-125m\naxes: {array.rows: [16, 64]}\n"
+        "arch: [bitmod, ant]\nmodels: opt-125m\n"
         "mapper: [search, whole-buffer]\n"
         "schemes: {linear: [int8@channel, int4_asym@g128]}\n"
     )
@@ -111,7 +111,7 @@ def test_a_lost_worker_costs_nothing_and_tables_are_byte_identical(cluster, tmp_
     run_sweep(simulated, tmp_path / "sim-one", jobs=1)
     run_sweep(simulated, tmp_path / "sim-two", jobs=2)
     tables = exports(tmp_path / "sim-one")
-    assert tables["results.csv"].count(b"\n") > 20
+    assert tables["results.csv"].count(b"\n") > 10
     assert tables == exports(tmp_path / "sim-two") == exports(tmp_path / "sim-dask")
 
 

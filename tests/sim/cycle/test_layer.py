@@ -49,17 +49,14 @@ OPERANDS = ("weight", "input", "output")
 IDEAL = CycleOptions(memory=False, pipeline=False, rescale=False)
 
 
-FAST = 1000
-
-
 @pytest.mark.parametrize(
-    "seed", [*range(5), *(pytest.param(s, marks=pytest.mark.slow) for s in range(5, 30))]
+    "seed", [*range(2), *(pytest.param(s, marks=pytest.mark.slow) for s in range(2, 30))]
 )
 def test_folded_equals_unfolded_equals_naive(seed: int) -> None:
     """Clocks, every cause, bytes, accesses; refused by both where half a buffer holds no group."""
     rng = random.Random(seed)
     refused = 0
-    for _ in range(FAST // 5):
+    for _ in range(200):
         plain, gemm = random_case(rng)
         arch, bits, chip, layer = (
             chip_of(plain),
