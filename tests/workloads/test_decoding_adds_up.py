@@ -12,6 +12,7 @@ from bitlathe.workloads.transformer import Attention, Experts, LatentAttention, 
 
 HERE = Path(__file__).parent
 SMALL = json.loads((HERE / "small_models.json").read_text())["models"]
+SMALL |= json.loads((HERE / "drawn" / "models.json").read_text())["models"]
 
 
 def parts_of(model):

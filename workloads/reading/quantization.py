@@ -174,6 +174,11 @@ def read_stored(config: Config, shape: Transformer) -> tuple[Stored | None, list
         None without a ``quantization_config``, or with one that is not understood.
     notes : list of str
         A sentence on what is stored how, or on what is not understood.
+
+    Raises
+    ------
+    BitlatheError
+        If it is not an object of keys and values.
     """
     given = config.data.get("quantization_config", config.data.get("compression_config"))
     if given is None:

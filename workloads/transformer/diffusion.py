@@ -29,7 +29,17 @@ def _rows(matrix: Matrix, run: Forward, rows: int, inputs: tuple[str, ...]) -> P
 
 
 def adapted(name: str, rows: int, width: int, after: tuple[str, ...]) -> VectorStep:
-    """Return a norm whose results are scaled and shifted by what steers the block."""
+    """Return a norm whose results are scaled and shifted by what steers the block.
+
+    Parameters
+    ----------
+    name : str
+        Of the step.
+    rows, width : int
+        Tokens, and their elements.
+    after : tuple of str
+        The products that it waits for.
+    """
     vector = Tensor(rows * width, width)
     return VectorStep(
         name=name,
@@ -137,7 +147,17 @@ def steering(name: str, rows: int, width: int) -> Iterator[VectorStep]:
 
 
 def gated(name: str, rows: int, width: int, after: tuple[str, ...]) -> VectorStep:
-    """Return the product of results with a gate that steers the block."""
+    """Return the product of results with a gate that steers the block.
+
+    Parameters
+    ----------
+    name : str
+        Of the step.
+    rows, width : int
+        Tokens, and their elements.
+    after : tuple of str
+        The products whose results they are.
+    """
     return streamed(name, "multiply", rows * width, rows, after)
 
 
