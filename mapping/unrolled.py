@@ -1,6 +1,6 @@
 """One way to unroll a layer over a chip's axes: what the compiled search takes, and gives back."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -103,16 +103,8 @@ class Unrolled:
 
     @cached_property
     def _tables(self) -> tuple[Ints, Ints]:
-        """Return the units that first elements of a step's tile reach, and the first unit's."""
-        packed = self.packed
-        shape = (len(packed.pers), len(packed.dims), int(self.step_tile.max()) + 1)
-        reached, shares = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for p, per in enumerate(packed.pers):
-            for d, dim in enumerate(packed.dims):
-                tables = spread(tuple((u.size, u.axis in per) for u in self.way if u.dim == dim))
-                for table, values in zip((reached, shares), tables, strict=True):
-                    table[p, d, : values.size] = values
-        return reached, shares
+        """The units that first elements of a step's tile reach, and the first unit's."""
+        return _tables_of(self.way, self.packed.dims, tuple(self.packed.pers))
 
     @cached_property
     def space(self) -> tuple[Any, ...]:
@@ -257,6 +249,24 @@ class Unrolled:
                     )
                 )
         return Mapping(levels=tuple(levels), spatial=self.way)
+
+
+@lru_cache(maxsize=512)
+def _tables_of(
+    way: tuple[Unroll, ...], dims: tuple[str, ...], pers: tuple[tuple[str, ...], ...]
+) -> tuple[Ints, Ints]:
+    """Return the units that elements reach, and the first unit's, along some axes: (A, D, x)."""
+    tables = [
+        [spread(tuple((u.size, u.axis in per) for u in way if u.dim == dim)) for dim in dims]
+        for per in pers
+    ]
+    most = max(each[0].size for row in tables for each in row)
+    found = np.zeros((2, len(pers), len(dims), most), np.int64)
+    for p, row in enumerate(tables):
+        for d, each in enumerate(row):
+            for i, values in enumerate(each):
+                found[i, p, d, : values.size] = values
+    return found[0], found[1]
 
 
 def _following(chain: Ints) -> Ints:
