@@ -23,10 +23,20 @@ from .base import check_place, chip_settings, json_option, main, settings_option
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the vectors."
 )
+@click.option(
+    "--pes", help="ROWSxCOLUMNS of a bit-serial array to write, 64 PEs at most.  [default: one PE]"
+)
 @settings_option
 @json_option
 def rtl(
-    arch: str, out: Path, rows: int, seed: int, settings: tuple[str, ...], *, as_json: bool
+    arch: str,
+    out: Path,
+    rows: int,
+    seed: int,
+    pes: str | None,
+    settings: tuple[str, ...],
+    *,
+    as_json: bool,
 ) -> None:
     """Write a chip's PE as Verilog, with testbench and vectors.
 
@@ -34,14 +44,19 @@ def rtl(
     bit-exact model says, clock by clock: any Verilog simulator prints PASS.
     """
     from ..arch import load_arch
-    from ..sim.rtl.generate import pe_case, pe_design
+    from ..sim.rtl.generate import array_case, array_design, pe_case, pe_design
     from ..sim.rtl.testbench import files_of, write_files
     from ..sim.verify.run import subjects_of
 
     check_place("--out", out / "testbench.v")
+    sides = None if pes is None else _sides(pes)
     written, folders = [], {}
     for name, pe, weight in subjects_of(load_arch(arch, chip_settings(settings))):
-        texts = files_of(pe_design(pe, weight), pe_case(pe, weight, rows, seed))
+        if sides is None:
+            texts = files_of(pe_design(pe, weight), pe_case(pe, weight, rows, seed))
+        else:
+            case = array_case(pe, weight, sides, rows, seed)
+            texts = files_of(array_design(pe, weight, sides), case)
         folder = out / (getattr(weight, "name", "") or pe.kind)
         folders[folder] = texts
         written.append({"name": name, "folder": str(folder), "files": sorted(texts)})
@@ -53,6 +68,14 @@ def rtl(
     for each in written:
         click.echo(f"{each['name']}: {each['folder']} ({len(each['files'])} files)")
     click.echo("In a folder: iverilog -g2005 -o sim *.v && vvp -n sim")
+
+
+def _sides(text: str) -> tuple[int, int]:
+    """Return the rows and columns in ``2x3``."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise BitlatheError(f"--pes {text!r}: write ROWSxCOLUMNS, for example 2x3.")
+    return int(parts[0]), int(parts[1])
 
 
 @main.command()

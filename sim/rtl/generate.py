@@ -7,6 +7,7 @@ from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
 from ...arch.pe_base import PEKind
 from ...datatypes.base.errors import BitlatheError
 from .bit_serial import Weight, bit_serial_design
+from .bit_serial_tile import tile_case, tile_design
 from .decoded import ant_design, olive_design
 from .expected import Case, bit_serial_case
 from .fp_mac import fp_mac_design
@@ -83,3 +84,39 @@ def pe_case(pe: PEKind, weight: Weight, rows: int, seed: int) -> Case:
         As `pe_design`.
     """
     return _kind(pe).case(pe, weight, rows, seed)
+
+
+def _tiled(pe: PEKind) -> BitSerialPE:
+    if not isinstance(pe, BitSerialPE):
+        raise BitlatheError(
+            f"pe.kind: no array is generated of {pe.kind!r} PEs, only of 'bit_serial' ones; of "
+            "others one PE is written"
+        )
+    return pe
+
+
+def array_design(pe: PEKind, weight: Weight, sides: tuple[int, int]) -> Design:
+    """Return the Verilog of an array of PEs, ``sides`` its rows and columns.
+
+    Raises
+    ------
+    BitlatheError
+        Another kind than bit-serial, or what `tile_design` refuses.
+    """
+    return tile_design(_tiled(pe), weight, *sides)
+
+
+def array_case(pe: PEKind, weight: Weight, sides: tuple[int, int], rows: int, seed: int) -> Case:
+    """Return a run of an array of PEs, and what it must show.
+
+    Parameters
+    ----------
+    pe : PEKind
+    weight : str, Format or Mixture
+        Weight format.
+    sides : (int, int)
+        Rows and columns of the array.
+    rows, seed : int
+        As `pe_case`.
+    """
+    return tile_case(_tiled(pe), weight, *sides, rows, seed)
