@@ -16,7 +16,7 @@ from ..base.numbers import whole_number
 from ..terms.table import terms_of_format
 from ..terms.term import Term
 from . import casts
-from .grid import Grid
+from .grid import MAX_BITS, Grid
 
 MAX_MEMBERS = 256
 _SHOWN = 64  # rows of a format's values in a notebook
@@ -136,6 +136,16 @@ class Format:
         axes.set(yticks=[], title=f"{self.name}: {len(finite)} values in {self.bits} bits")
         axes.spines[["top", "left", "right"]].set_visible(False)
         return axes
+
+    @property
+    def listed(self) -> tuple[Any, ...]:
+        """Its values in code order, a list that is empty where there are too many; what else it is.
+
+        What tells formats of one name and width apart: for keys of what is kept of a measure.
+        """
+        values = [] if self.bits > MAX_BITS else self.values.tolist()
+        thresholds = () if self.thresholds is None else (self.thresholds.tolist(),)
+        return values, *thresholds, *((self.per_byte,) if self.per_byte else ())
 
     @property
     def signed(self) -> bool:

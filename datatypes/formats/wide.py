@@ -174,7 +174,14 @@ class WideFormat(Format):
         _no_table(name)
 
     def __repr__(self) -> str:
-        return f"Format(name={self.name!r}, bits=32)"
+        return f"Format({self.name!r}, 32 bits, {COUNT + 1} finite values)"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        values = self.grid.values_of(np.array(LANDMARKS, np.uint32), np.dtype(np.float64))
+        return [
+            {"code": code, "binary": f"{code:032b}", "value": float(value)}
+            for code, value in zip(LANDMARKS, values, strict=True)
+        ]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return binary32, (self.name,)

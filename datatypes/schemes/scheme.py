@@ -13,7 +13,7 @@ from functools import lru_cache
 from ..base.errors import BitlatheError
 from ..base.notebook import html
 from ..base.numbers import ceil_div
-from ..formats.families import named_element
+from ..formats.families import named, named_element
 from ..formats.format import Format, Mixture
 from ..terms.table import term_count, term_table
 from .chains import levels_of
@@ -206,6 +206,19 @@ class Scheme:
     def formats(self) -> tuple[Format, ...]:
         """The member formats, one unless the element is a mixture."""
         return self.element.formats if isinstance(self.element, Mixture) else (self.element,)
+
+    @property
+    def unsaid(self) -> list[tuple[object, ...]]:
+        """What the text of a nested scheme does not say: levels of a file, formats of one's own.
+
+        For keys of what is kept of a measure; empty where the text says all.
+        """
+        beside = self.offset.levels if self.offset else ()
+        return [
+            (str(x.granularity), x.name, x.rule, x.search, x.signed, x.format and x.format.listed)
+            for x in (*self.levels, *beside)
+            if self.file or (x.format is not None and named(x.name) != x.format)
+        ]
 
     @property
     def scale_format(self) -> ScaleFormat:

@@ -75,13 +75,14 @@ def texts_of(value: Any) -> set[str]:
 
 
 def own_formats(texts: Collection[str]) -> dict[str, str]:
-    """Return a digest of the values of formats that stand in files of their own, by scheme."""
+    """Return a digest of what files say of formats and of levels of scales, by scheme."""
     found = {}
     for text in texts:
         if re.search(r"\.ya?ml", text, re.IGNORECASE):
             with suppress(BitlatheError):  # no scheme, or one that the point will fail with
-                formats = Scheme.parse(text).formats
-                found[text] = sha(repr([(f.bits, f.values.tolist()) for f in formats]))
+                scheme = Scheme.parse(text)
+                formats = [(f.bits, *f.listed) for f in scheme.formats]
+                found[text] = sha(repr(formats + scheme.unsaid))
     return found
 
 

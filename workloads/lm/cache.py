@@ -24,10 +24,11 @@ def code_digest(rooms: tuple[str, ...] = _CODE) -> str:
 
 def scheme_key(scheme: Scheme | None) -> dict[str, str]:
     """Return what of a scheme decides a result: its text and the values of its formats."""
-    formats = [] if scheme is None else [(f.name, f.values.tolist()) for f in scheme.formats]
+    formats = [] if scheme is None else [(f.name, *f.listed) for f in scheme.formats]
+    levels = [] if scheme is None else scheme.unsaid
     return {
         "scheme": "" if scheme is None else str(scheme),
-        "formats": hashlib.sha256(repr(formats).encode()).hexdigest(),
+        "formats": hashlib.sha256(repr(formats + levels).encode()).hexdigest(),
     }
 
 

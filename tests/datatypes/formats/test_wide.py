@@ -167,3 +167,10 @@ def test_a_table_of_it_is_refused_and_it_is_one_record():
     assert hash(FP32) == hash(bl.format("float32"))
     with pytest.raises(AttributeError):
         FP32.nothing  # noqa: B018
+
+
+def test_a_notebook_shows_some_of_its_codes():
+    rows = FP32.to_frame()
+    assert rows.value[rows.code == 0x3F800000].tolist() == [1.0]
+    assert "fp32" in FP32._repr_html_()
+    assert repr(FP32) == "Format('fp32', 32 bits, 4278190080 finite values)"
