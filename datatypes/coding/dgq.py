@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.jit import have_numba
 from ..formats.rounding import round_integer
 from ..schemes.patterns import bits_to_float, float_bits
 from .asym import ASYM, best_grid, group_range, integer_values, search_groups, zeros_of
@@ -25,7 +26,6 @@ from .job import (
     Job,
     divide,
     group_error,
-    have_numba,
     least_error,
     worth_compiling,
 )
@@ -157,7 +157,9 @@ def _led(job: Job) -> bool:
     return plain and job.inputs is not None and job.groups.size >= SEARCH_MIN and have_numba()
 
 
-def _differences(job: Job, part: slice, scale: Floats, zero: Floats, ends: Ends) -> Floats:
+def _differences(
+    job: Job, part: slice, scale: Floats, zero: Floats, ends: Ends
+) -> NDArray[np.float64]:
     """Return what the groups of a part lose, (n, size) float64, codes within (n,) ends."""
     from ..kernels.base.threads import on_rows
     from ..kernels.searches.differences import differences as kernel

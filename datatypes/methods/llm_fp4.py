@@ -2,15 +2,17 @@
 
 LLM-FP4 (arXiv 2310.16836): a q-bit float has E exponent bits and a real bias, which is a real
 scale: one for each output of the weights, one for all inputs. Inputs of small channels are raised
-by a power of two, 2^0 to 2^(2^E - 1), which the weights take back (the pre-shifted exponent bias).
-Format and range of weights and inputs are searched in turn by the squared error of the outputs.
-The paper tries biases from 0.01 to 1.2 of the first one, which ends where that is 0 or less; here
-ranges from 2^-1.2 to 2^0.2 of the largest value. Searches are in float32.
+by a power of two, 2^0 to 2^(2^E - 1), which the weights take back (the pre-shifted exponent bias),
+towards the largest input or a power of two below it. Format and range of weights and inputs are
+searched in turn by the squared error of the outputs. The paper tries biases from 0.01 to 1.2 of
+the first one, which ends where that is 0 or less; here ranges from 2^-1.2 to 2^0.2 of the largest
+value. Searches are in float32.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +29,25 @@ from .task import Reals, Task, positive_scales
 
 Singles = NDArray[np.float32]
 EXPONENTS = np.arange(-6, 2) / 5  # of two, the shares of the range that are tried
+LOWER = range(4)  # powers of two below the largest input to which channels are raised
 ROUNDS_MAX = 20
 _FLOAT = re.compile(r"fp(\d+)_e(\d+)m(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shift:
+    """Powers of two by which channels of inputs are raised.
+
+    Attributes
+    ----------
+    exponent_bits, lower : int
+        See `exponents_of`.
+    steps : (inputs,) int64
+    """
+
+    exponent_bits: int
+    lower: int
+    steps: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +96,19 @@ def floats_like(scheme: Scheme) -> dict[int, Scheme]:
     return found
 
 
-def exponents_of(activations: Reals, exponent_bits: int) -> NDArray[np.int64]:
-    """Return the (inputs,) powers of two, from 0 to 2^E - 1, by which small channels are raised."""
+def exponents_of(activations: Reals, exponent_bits: int, lower: int = 0) -> NDArray[np.int64]:
+    """Return the (inputs,) powers of two, from 0 to 2^E - 1, by which small channels are raised.
+
+    Parameters
+    ----------
+    activations : (tokens, inputs) float64
+    exponent_bits : int
+        E.
+    lower : int
+        Powers of two below the largest value to which channels are raised; larger ones stay.
+    """
     size = np.abs(activations).max(axis=0)
-    top, most = float(size.max()), (1 << exponent_bits) - 1
+    top, most = float(size.max()) / 2.0**lower, (1 << exponent_bits) - 1
     steps = np.full(len(size), most, np.int64)
     there = size > 0
     steps[there] = np.clip(np.rint(np.log2(top / size[there])), 0, most)
@@ -91,31 +119,35 @@ def llm_fp4(task: Task, options: LlmFp4Options) -> Iterator[QuantizedLinear]:
     """Yield the layer of a task in searched floats, and with channels' exponents in the weights."""
     yield _searched(task, options, None, "search")
     if options.shift and task.activation_scheme is not None:
-        for exponent in floats_like(task.activation_scheme):
-            steps = exponents_of(task.activations, exponent)
+        for exponent, lower in product(floats_like(task.activation_scheme), LOWER):
+            steps = exponents_of(task.activations, exponent, lower)
             if steps.any():
-                yield _searched(task, options, (exponent, steps), "search, shift")
+                shift = Shift(exponent_bits=exponent, lower=lower, steps=steps)
+                yield _searched(task, options, shift, "search, shift")
 
 
 def _searched(
     task: Task,
     options: LlmFp4Options,
-    shift: tuple[int, NDArray[np.int64]] | None,
+    shift: Shift | None,
     name: str,
 ) -> QuantizedLinear:
     """Return the layer whose formats and ranges err least; inputs in the shift's format if any."""
     divisors = None
     weights, inputs = task.weights.astype(np.float32), task.activations.astype(np.float32)
     if shift is not None:
-        divisors = positive_scales(2.0 ** -shift[1])
+        divisors = positive_scales(2.0**-shift.steps)
         weights, inputs = weights * divisors, inputs / divisors
     given, scheme, scale = inputs, task.activation_scheme, None
     for _ in range(options.rounds if scheme is not None else 1):
         made = _weights(weights, task, given)
         if scheme is not None:
             kinds = floats_like(scheme)
-            tried = kinds if shift is None else {shift[0]: kinds[shift[0]]}
-            scheme, scale, given = _inputs(inputs, task, made, list(tried.values()))
+            tried = list(kinds.values()) if shift is None else [kinds[shift.exponent_bits]]
+            top = float(np.abs(task.activations).max()) / 2.0 ** (
+                0 if shift is None else shift.lower
+            )
+            scheme, scale, given = _inputs(inputs, task, made, tried, top)
     return QuantizedLinear(
         method="llm_fp4",
         chosen=f"{name}: {made.scheme.name}" + (f", {scheme.name}" if scheme else ""),
@@ -146,12 +178,11 @@ def _weights(weights: Singles, task: Task, given: Singles) -> QuantizedTensor:
 
 
 def _inputs(
-    inputs: Singles, task: Task, made: QuantizedTensor, schemes: list[Scheme]
+    inputs: Singles, task: Task, made: QuantizedTensor, schemes: list[Scheme], top: float
 ) -> tuple[Scheme, float, Singles]:
     """Return the format and scale of least error for (tokens, inputs) inputs, and them rounded."""
     values, outputs = made.dequantize(np.float32), task.outputs.astype(np.float32)
     best: tuple[float, Scheme, float] | None = None
-    top = float(np.abs(inputs).max())
     for scheme in schemes:
         one = Scheme.parse(f"{scheme.name}@tensor/fp32")
         largest = float(np.nanmax(np.abs(one.formats[0].values)))

@@ -72,7 +72,7 @@ def alternate(
     low = _low_rank(weights, rank, columns)
     best: tuple[QuantizedTensor, LowRank] | None = None
     for _ in range(rounds):
-        made = quantize(weights - low.matrix(), scheme)
+        made = quantize((weights - low.matrix()).astype(np.float32), scheme)
         rest = weights - made.dequantize(np.float64)
         low = _low_rank(rest, rank, columns)
         error = float(np.square((rest - low.matrix()) * columns).sum())

@@ -4,77 +4,16 @@ A check returns figures and whether the statement holds on them. Weights are tho
 layers of MiniLM-L6, inputs those of one block's layers on random tokens.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....datatypes.formats.catalogue import single
 from ....datatypes.methods.calibrate import calibrate
 from ....datatypes.methods.low_rank import LowRank
 from ....datatypes.quantize import quantize
-
-Figures = dict[str, float]
-Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ground:
-    """What statements are checked on.
-
-    Attributes
-    ----------
-    weights : list of (outputs, inputs) float32 arrays
-    layers : list of pairs of (outputs, inputs) weights and (tokens, inputs) inputs
-    """
-
-    weights: list[NDArray[np.float32]]
-    layers: list[Pair]
-
-    @cached_property
-    def _power(self) -> float:
-        return sum(float(np.square(w, dtype=np.float64).sum()) for w in self.weights)
-
-    def weight_error(self, scheme: str) -> float:
-        """Return the squared error of all weights over their squares."""
-        made = (quantize(w, scheme).dequantize(np.float64) - w for w in self.weights)
-        return sum(float(np.square(d).sum()) for d in made) / self._power
-
-    def output_error(self, method: str, scheme: str, **options: Any) -> float:
-        """Return the mean over layers of a method's relative error of outputs."""
-        found = [calibrate(w, x, method, scheme, **options) for w, x in self.layers]
-        return float(np.mean([layer.relative_error for layer in found]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A statement and its check.
-
-    Attributes
-    ----------
-    paper, statement : str
-    check : callable
-        Of a `Ground`; returns figures by name, and whether the statement holds.
-    """
-
-    paper: str
-    statement: str
-    check: Callable[[Ground], tuple[Figures, bool]]
-
-
-def _ascending(figures: Figures) -> tuple[Figures, bool]:
-    """Return figures, and whether each is less than the next."""
-    found = list(figures.values())
-    return figures, all(a < b for a, b in pairwise(found))
-
-
-def _ranked(*schemes: str) -> Callable[[Ground], tuple[Figures, bool]]:
-    """Return the check that errors of weights ascend in the order of schemes."""
-    return lambda ground: _ascending({s: ground.weight_error(s) for s in schemes})
+from .ground import Claim, Figures, Ground, ascending, ranked
+from .searched import SEARCHED
 
 
 def _scale_bits(ground: Ground) -> tuple[Figures, bool]:
@@ -121,7 +60,7 @@ def _three_powers(ground: Ground) -> tuple[Figures, bool]:
 
 def _steps_of_awq(ground: Ground) -> tuple[Figures, bool]:
     scheme = "int3_asym@g128"
-    return _ascending(
+    return ascending(
         {
             "scale and clip": ground.output_error("awq", scheme),
             "scale": ground.output_error("awq", scheme, clip=False),
@@ -132,7 +71,7 @@ def _steps_of_awq(ground: Ground) -> tuple[Figures, bool]:
 
 def _bitmod_under_awq(ground: Ground) -> tuple[Figures, bool]:
     schemes = ("bitmod_fp3@g128", "int3_asym@g128")
-    return _ascending({s: ground.output_error("awq", s) for s in schemes})
+    return ascending({s: ground.output_error("awq", s) for s in schemes})
 
 
 def _decomposed(ground: Ground) -> tuple[Figures, bool]:
@@ -150,16 +89,16 @@ def _decomposed(ground: Ground) -> tuple[Figures, bool]:
     return figures, apart <= 0.1 * vectors and vectors <= 0.2 * tensor
 
 
-CLAIMS: Final = (
+CLAIMS: Final[tuple[Claim, ...]] = (
     Claim(
         paper="BitMoD",
         statement="3 bits: error of weights below INT3 asymmetric, ANT, INT3 symmetric",
-        check=_ranked("bitmod_fp3@g128", "int3_asym@g128", "ant3@g128", "int3@g128"),
+        check=ranked("bitmod_fp3@g128", "int3_asym@g128", "ant3@g128", "int3@g128"),
     ),
     Claim(
         paper="BitMoD",
         statement="4 bits: error of weights below INT4 asymmetric, ANT",
-        check=_ranked("bitmod_fp4@g128", "int4_asym@g128", "ant4@g128"),
+        check=ranked("bitmod_fp4@g128", "int4_asym@g128", "ant4@g128"),
     ),
     Claim(
         paper="BitMoD",
@@ -179,7 +118,7 @@ CLAIMS: Final = (
     Claim(
         paper="ZeroQuant-FP",
         statement="error of weights under real scales below M2, nearest power of two, M1",
-        check=_ranked(
+        check=ranked(
             "fp4_e2m1@g128", "fp4_e2m1@g128/m2", "fp4_e2m1@g128/pot", "fp4_e2m1@g128/pot_ceil"
         ),
     ),
@@ -196,12 +135,12 @@ CLAIMS: Final = (
     Claim(
         paper="ShiftAddLLM",
         statement="3 bits: error of weights below INT3 asymmetric",
-        check=_ranked("bcq3@g128/pot3", "int3_asym@g128"),
+        check=ranked("bcq3@g128/pot3", "int3_asym@g128"),
     ),
     Claim(
         paper="ShiftAddLLM",
         statement="2 bits: error of weights below INT2 asymmetric",
-        check=_ranked("bcq2@g128/pot3", "int2_asym@g128"),
+        check=ranked("bcq2@g128/pot3", "int2_asym@g128"),
     ),
     Claim(
         paper="AWQ",
@@ -216,11 +155,12 @@ CLAIMS: Final = (
     Claim(
         paper="OliVe",
         statement="4 bits: error of weights BitMoD below INT4 asymmetric below OliVe below ANT",
-        check=_ranked("bitmod_fp4@g128", "int4_asym@g128", "olive4@g128", "ant4@g128"),
+        check=ranked("bitmod_fp4@g128", "int4_asym@g128", "olive4@g128", "ant4@g128"),
     ),
     Claim(
         paper="LLM.int8()",
         statement="three outlier columns: decomposed <= 0.1 vector-wise <= 0.2 per tensor",
         check=_decomposed,
     ),
+    *SEARCHED,
 )

@@ -12,7 +12,8 @@ import numpy as np
 from ....datatypes.base.errors import to_install
 from ....workloads.minilm import PACKAGE, minilm_tensors, minilm_weights
 from ...terminal import print_table
-from .statements import CLAIMS, Ground
+from .ground import Ground
+from .statements import CLAIMS
 
 HEADS = 12
 BLOCK = "2."  # whose six layers are calibrated

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bitlathe.reports.studies import papers
-from bitlathe.reports.studies.papers import study
-from bitlathe.reports.studies.papers.statements import CLAIMS, Ground, _ascending
+from bitlathe.reports.studies.papers import searched, study
+from bitlathe.reports.studies.papers.ground import Ground, ascending
+from bitlathe.reports.studies.papers.statements import CLAIMS
 
 
 def test_without_weights_each_row_says_why(monkeypatch, tmp_path):
@@ -23,8 +24,29 @@ def test_without_weights_each_row_says_why(monkeypatch, tmp_path):
 
 
 def test_figures_out_of_order_do_not_hold():
-    assert _ascending({"a": 1.0, "b": 2.0})[1]
-    assert not _ascending({"a": 2.0, "b": 2.0})[1]
+    assert ascending({"a": 1.0, "b": 2.0})[1]
+    assert not ascending({"a": 2.0, "b": 2.0})[1]
+
+
+def test_checks_of_searches_can_fail(monkeypatch):
+    """Each of these holds on heavy tails and does not where its method is made useless."""
+    random = np.random.default_rng(2)
+    w = random.standard_t(8, size=(24, 192)).astype(np.float32)
+    x = random.normal(size=(64, 192)).astype(np.float32)
+    ground = Ground(weights=[w, w[::-1]], layers=[(w, x), (w[::-1], x)])
+    for check in (searched._isolated, searched._blocks, searched._groups, searched._program):
+        assert check(ground)[1], check
+    assert searched._curves(ground)[1]
+    assert searched._closed_forms(ground)[1]
+    assert searched._flint(ground)[1]
+    monkeypatch.setattr(searched, "outliers", lambda w, sigmas: np.zeros(w.shape, np.bool_))
+    assert not searched._isolated(ground)[1]
+    monkeypatch.setattr(searched, "choose_group", lambda w, scheme, tolerance: (scheme, {64: 1.0}))
+    assert not searched._groups(ground)[1]
+    monkeypatch.setattr(searched, "allocate", lambda choices, limit: (0,) * len(choices))
+    assert not searched._program(ground)[1]
+    monkeypatch.setattr(searched, "CLOSED_FORMS", {"int4@g128": 4.0})
+    assert not searched._closed_forms(ground)[1]
 
 
 def test_errors_are_measured_on_what_is_given():
