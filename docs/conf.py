@@ -81,7 +81,12 @@ def _link(found: re.Match[str]) -> str:
 
 
 def _outside(_app: Any, page: str, text: list[str]) -> None:
-    """Turn links that leave the folder into what the site has."""
+    """Turn links that leave the folder into what the site has; no page goes unlisted."""
+    if page == "index":
+        names = sorted(path.stem for path in HERE.glob("*.md"))
+        rest = [name for name in names if f"\n{name}\n" not in text[0] and name != page]
+        lines = ["```{toctree}", ":caption: More", ":maxdepth: 1", "", *rest, "```"]
+        text[0] += "\n".join(["", *lines, ""]) if rest else ""
     if "/" not in page:
         text[0] = _LINK.sub(_link, text[0])
 

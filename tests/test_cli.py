@@ -585,3 +585,8 @@ def test_a_first_run_says_that_kernels_compile(
     (tmp_path / "a.kernel").touch()
     base.first_run()
     assert capsys.readouterr().err == ""
+
+
+def test_every_command_prints_json() -> None:
+    lacking = [n for n, c in main.commands.items() if "as_json" not in {p.name for p in c.params}]
+    assert lacking == []
