@@ -23,6 +23,7 @@ ROOMS = {
 }
 FOLDERS = "arch|datatypes|mapping|reports|sim|workloads"
 NAMED = re.compile(rf"(?:bitlathe\.|`)((?:{FOLDERS})(?:\.[a-z_]\w*)+)")
+ROOT = sorted({*bitlathe.__all__, "fake_quantize", "format"})  # beyond `import *`, too
 IMPORTED = re.compile(r"from (bitlathe(?:\.\w+)+) import")
 
 
@@ -47,15 +48,11 @@ def beside(name: str) -> str:
 def room_page(room: str) -> str:
     """Return the page of a room: each public name with its docstring."""
     module = importlib.import_module(room)
-    names = (
-        sorted(module.__all__)
-        if room != "bitlathe"
-        else sorted({*module.__all__, "fake_quantize", "format"})
-    )
+    names = ROOT if room == "bitlathe" else sorted(module.__all__)
     parts = [f"# {'bl' if room == 'bitlathe' else room.replace('bitlathe', 'bl')}", ROOMS[room]]
     for name in names:
         found = getattr(module, name)
-        told = room != "bitlathe" and name in bitlathe.__all__
+        told = room != "bitlathe" and any(found is getattr(bitlathe, own) for own in ROOT)
         if told or not (inspect.isclass(found) or inspect.isfunction(found)):
             continue
         parts.append(_directive(f"{found.__module__}.{found.__name__}", found, name))

@@ -79,6 +79,15 @@ def test_figures_in_html_are_those_of_the_object(run: Any, tensor: Any) -> None:
     assert "bit_serial" in bl.load_arch("bitmod")._repr_html_()
 
 
+@pytest.mark.parametrize("name", ["fp32", "fp16", "posit8", "e8m0", "int2"])
+def test_any_format_is_shown(name: str) -> None:
+    """Also those with too many values for a table, or none kept."""
+    fmt = bl.format(name)
+    assert isinstance(fmt, bl.Format)
+    assert repr(fmt).startswith(f"Format('{name}', {fmt.bits} bits")
+    assert len(fmt._repr_html_()) < 10_000
+
+
 def test_html_is_escaped() -> None:
     text = html("<script>", {"a&b": "<i>", "none": None}, [{"<k>": "<v>", "n": 1234}], [])
     assert "<script>" not in text
