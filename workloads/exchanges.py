@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .sharding import ON_EACH_CHIP, Place
-from .transformer import Attention, CrossAttention, Forward, Layers, Part, Transformer
+from .transformer import Attention, CrossAttention, Forward, Layers, Part, Recurrent, Transformer
 from .transformer.expert_share import ExpertShare
 
 Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send"]
@@ -98,11 +98,26 @@ def _of_layer(layers: Layers, run: Forward, hidden: int, tensor: int) -> Iterato
 
 def _within(part: Part, run: Forward) -> Iterator[Exchange]:
     """Yield the exchange of a norm over all heads: a sum of squares a row, of queries and keys."""
+    if isinstance(part, Recurrent):
+        yield from _within_state(part, run)
     heads = part.heads if isinstance(part, CrossAttention) else part
     if not isinstance(heads, Attention) or heads.qk_norm is None:
         return
     if heads.qk_norm_width != heads.head_dim:
         yield _reduce("qk_norm", 2 * run.rows, 1)
+
+
+def _within_state(part: Recurrent, run: Forward) -> Iterator[Exchange]:
+    """Yield what chips sum that share a state's channels.
+
+    Step sizes, B and C of Mamba are made of all channels; the norm of Mamba-2's gated results
+    needs a sum of squares a row.
+    """
+    if part.rule == "selective_scan":
+        steps = part.behind[0][0]
+        yield _reduce(steps.name, run.rows * steps.outputs, steps.outputs)
+    if part.rule == "state_space" and part.gate_norm:
+        yield _reduce("gate_norm", run.rows, 1)
 
 
 def _reduce(after: str, elements: int, width: int) -> Exchange:

@@ -15,6 +15,7 @@ from functools import singledispatch
 
 from ..datatypes.base.errors import BitlatheError
 from .model import Model
+from .recurrent_share import share_of
 from .slices import WHOLE, Slice
 from .transformer import (
     Attention,
@@ -25,6 +26,7 @@ from .transformer import (
     Layers,
     Mlp,
     Part,
+    Recurrent,
     Transformer,
 )
 from .transformer.expert_share import ExpertShare
@@ -221,6 +223,11 @@ def _of_experts(part: Experts, place: Place) -> Part:
     if part.loads:
         raise BitlatheError("chips that share experts take uniform routing; leave routing out.")
     return ExpertShare(mixture=mixture, own=place.expert, group_rows=place.group_rows)
+
+
+@share.register
+def _of_recurrent(part: Recurrent, place: Place) -> Recurrent:
+    return part if place.tensor.parts == 1 else share_of(part, place.tensor)
 
 
 def _of(part: Slice, total: int, what: str) -> int:

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import Transformer, load_model, model_names
+from bitlathe.workloads.exchanges import exchanges
+from bitlathe.workloads.recurrent_share import share_of
 from bitlathe.workloads.sharding import Place, held, shard
 from bitlathe.workloads.slices import slices
-from bitlathe.workloads.transformer import Recurrent
+from bitlathe.workloads.transformer import Forward, Recurrent
 from bitlathe.workloads.transformer.disentangled import DisentangledAttention
 from bitlathe.workloads.transformer.expert_share import ExpertShare
+from bitlathe.workloads.transformer.rwkv import TimeMix
+from bitlathe.workloads.transformer.shared_block import SharedBlock
 from naive.sharding_naive import dense_holdings, stored
 
 TRANSFORMERS = [n for n in model_names() if isinstance(load_model(n).shape, Transformer)]
@@ -170,7 +174,7 @@ def test_the_first_share_is_the_largest():
 SMALL = json.loads((Path(__file__).parent / "small_models.json").read_text())["models"]
 
 
-UNDIVIDED = (Recurrent, DisentangledAttention)
+UNDIVIDED = (DisentangledAttention, TimeMix, SharedBlock)
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
@@ -195,6 +199,75 @@ def test_every_family_is_divided_or_says_why_not(name):
     if model.shape.encoder is None:
         tokens = None if model.shape.fixed_tokens else 9
         assert all(each.staged("prefill", tokens).gemms() for each in found)
+
+
+def is_recurrent(name):
+    model = load_model(SMALL[name]["config"])
+    shape = model.shape
+    return isinstance(shape, Transformer) and any(
+        isinstance(p, Recurrent) for p, _ in shape.parts()
+    )
+
+
+@pytest.mark.parametrize("name", sorted(filter(is_recurrent, SMALL)))
+def test_states_are_divided_once(name):
+    """States, and what is made for a head or read of one, sum to the whole; keys may be copied."""
+    model = load_model(SMALL[name]["config"])
+    part = next(p for p, _ in model.shape.parts() if isinstance(p, Recurrent))
+    chips = 2 if part.rule in ("selective_scan", "convolution") else min(2, part.key_heads)
+    shares = [share_of(part, each) for each in slices(chips)]
+    assert sum(each.memory_elements for each in shares) == part.memory_elements
+    assert sum(each.channels for each in shares) == part.channels
+    assert sum(each.out.inputs for each in shares) == part.out.inputs
+    for i, matrix in enumerate(part.inputs):
+        made = [each.inputs[i].outputs for each in shares]
+        assert sum(made) == matrix.outputs or made == [matrix.outputs] * chips
+    done = Counter()
+    for each in shards(model, chips):
+        done += by_name(each, "decode", 9)
+    whole = by_name(model, "decode", 9)
+    for matrix in (part.out, *(m for m in part.inputs if m.name != "linear_f_a_proj")):
+        copied = done[matrix.name] - whole[matrix.name]
+        assert copied in (0, (chips - 1) * whole[matrix.name])
+    assert done[part.out.name] == whole[part.out.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "summed"),
+    [
+        ("mamba-0", {"x_proj_reduce", "out_proj_reduce"}),
+        ("mamba2-1", {"gate_norm_reduce", "out_proj_reduce"}),
+        ("lfm2-0", {"conv_out_proj_reduce", "out_proj_reduce", "w2_reduce"}),
+    ],
+)
+def test_what_chips_sum_that_share_a_state(name, summed):
+    model = load_model(SMALL[name]["config"])
+    place = next(places(tensor=2))
+    run = Forward.decode(9, 3)
+    found = {x.name: x for x in exchanges(model.shape, shard(model, place).shape, place, run)}
+    assert found.keys() == summed | {"embedding_reduce", "lm_head_gather"}
+    if name == "mamba-0":
+        part = model.shape.only(Recurrent)
+        assert found["x_proj_reduce"].elements == 3 * part.behind[0][0].outputs
+        assert found["x_proj_reduce"].count == model.shape.depth
+
+
+def test_heads_of_one_group_are_copied_keys():
+    """Mamba-2 with one group: B and C on each chip, heads divided."""
+    config = {
+        "model_type": "mamba2", "hidden_size": 32, "num_hidden_layers": 1, "vocab_size": 40,
+        "num_heads": 8, "head_dim": 8, "n_groups": 1, "state_size": 4,
+    }  # fmt: skip
+    model = load_model(config)
+    part = model.shape.only(Recurrent)
+    for chips in (2, 3, 8):
+        shares = [share_of(part, each) for each in slices(chips)]
+        assert sum(each.heads for each in shares) == 8
+        for each in shares:
+            assert each.inputs[0].outputs == 2 * 8 * each.heads + 2 * 4 + each.heads
+            assert each.other_parameters == (8 * each.heads + 8) * 5 + 11 * each.heads
+    with pytest.raises(BitlatheError, match="there are 8 heads of a state; use at most 8"):
+        share_of(part, next(iter(slices(9))))
 
 
 def shards(model, tensor=1, pipeline=1):
