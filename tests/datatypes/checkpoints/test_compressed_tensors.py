@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import bitlathe as bl
 from bitlathe.datatypes.checkpoints.compressed_tensors import (
     FORMATS,
+    INTS,
     PACKED,
     Weights,
     parts_of,
@@ -105,6 +106,22 @@ def test_the_reciprocal_of_nvfp4_is_rounded_once():
     stored = parts_of(q)["weight_global_scale"].values[0]
     exact = 1 / Fraction(float(q.outer_scales[0]))
     assert abs(Fraction(float(stored)) - exact) <= Fraction(float(np.spacing(stored))) / 2
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_integers_a_byte_each_are_read(symmetric):
+    rng = np.random.default_rng(1)
+    codes = rng.integers(-128, 128, (4, 32)).astype(np.int8)
+    scales = rng.random((4, 2)).astype(np.float32)
+    zeros = np.zeros((4, 2)) if symmetric else rng.integers(-128, 128, (4, 2))
+    parts = {"weight": Stored.of(codes), "weight_scale": Stored.of(scales)}
+    if not symmetric:
+        parts["weight_zero_point"] = Stored.of(zeros.astype(np.int8))
+    facts = {"num_bits": 8, "symmetric": symmetric, "strategy": "group", "group_size": 16}
+    q = tensor_of(parts, Weights.read(facts, INTS))
+    whole = codes.astype(np.float64) - np.repeat(zeros, 16, axis=1)
+    wanted = (whole * np.repeat(scales, 16, axis=1).astype(np.float64)).astype(np.float32)
+    assert np.array_equal(q.dequantize(), wanted)
 
 
 def test_tensors_of_zeros_and_of_tiny_numbers():
