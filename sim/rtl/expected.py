@@ -87,18 +87,26 @@ def bit_serial_case(pe: BitSerialPE, weight: Weight, rows: int, seed: int) -> Ca
         return dot.mantissa, dot.exponent, dot.cycles
 
     mantissa, exponent, issue = by_size(groups, run).T
-    clock = handed_over(issue, pe.scale_bits, pe.group_gap)
+    idle = ~groups.first & (rng.random(rows) < 0.05)  # nothing is offered before these rows
+    waits = np.add.reduceat(idle.astype(np.int64), groups.starts)
+    clock = handed_over(issue + waits, pe.scale_bits, pe.group_gap)
     expected = {"sum_valid": Events(clock, np.stack([mantissa, exponent], axis=1))}
     if pe.scale_bits:
         scaled = rescale(mantissa, groups.scale[groups.last], pe.scale_bits)
         values_of = np.stack([scaled, exponent], axis=1)
         expected["scaled_valid"] = Events(clock + pe.scale_bits, values_of)
-    fields: dict[str, Any] = {
-        "in_valid": np.ones(rows, np.int64),
+    given = {
         "in_first": groups.first,
         "in_last": groups.last,
         "weights": weights,
         "activations": patterns.reshape(rows, -1),
         "scale": groups.scale,
     }
+    # what lies at the ports of an idle clock is of any other row, and must not matter
+    when = np.arange(rows) + np.cumsum(idle)
+    other = rng.integers(0, rows, int(when[-1]) + 1)
+    fields: dict[str, Any] = {"in_valid": np.isin(np.arange(other.size), when)}
+    for name, each in given.items():
+        fields[name] = each[other].astype(np.int64)
+        fields[name][when] = each
     return Case(fields, int(clock[-1]) + pe.scale_bits + 4, expected)
