@@ -11,8 +11,8 @@ WORK = {
     "decode": "language models, decode",
 }
 LABELS = {
-    "speed": "speed over FP16, geometric mean",
-    "energy": "FP16's energy over the chip's, geometric mean",
+    "speed": "speed over FP16",
+    "energy": "energy of FP16 over the chip's",
 }
 
 

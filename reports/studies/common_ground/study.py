@@ -1,8 +1,4 @@
-"""Run the chips of three studies on the same models at equal PE area, and set headlines beside it.
-
-A chip whose PEs split runs layers of 4-bit weights and of 8 x 8 bits (attention) as two settings
-of the same array: each layer under the one that its bits ask for.
-"""
+"""Run the chips of three studies on the same models, and set headlines beside the results."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,14 +8,12 @@ from statistics import geometric_mean
 from typing import Any
 
 from ....arch import Arch, load_arch
-from ....arch.silicon import PE_ARRAY
+from ....arch.silicon import DECODERS, PE_ARRAY
 from ....datatypes.base.yamlfile import read_yaml
-from ....sim import Run, simulate
-from ....workloads import Gemm, load_model
+from ....sim import simulate
 from .. import ant_micro22, bitfusion_isca18, bitmod_hpca25
 
 HERE = Path(__file__).parent
-WIDE = ("attention_qk", "attention_av")  # kinds of layers without weights: 8 x 8 bits
 Show = Callable[[Iterable[Any], str], Iterable[Any]]
 Point = tuple[str, str, str]  # chip, model, phase
 
@@ -40,17 +34,12 @@ def points() -> Iterator[Point]:
             yield from ((chip, model, phase) for phase in ("prefill", "decode"))
 
 
-def chip_of(name: str, phase: str, *, narrow: bool) -> Arch:
-    """Return a chip, of one whose PEs split the array that takes 4-bit weights if ``narrow``."""
+def chip_of(name: str) -> Arch:
+    """Return a chip, without its vector unit: products alone."""
     of = ground()["chips"][name]
     path = HERE / of["arch"]
-    chip = load_arch(path if path.suffix else of["arch"], {"vector.lanes": 0})
-    if "parts" not in of or not narrow:
-        return chip
-    settings = dict(ground()["parts"][of["parts"]][phase])
-    if "pe.lanes" not in settings:
-        settings |= {key: getattr(chip.pe, key[3:]) / 2 for key in ground()["halved"]}
-    return load_arch(chip, settings)
+    settings = {"vector.lanes": 0, **of.get("settings", {})}
+    return load_arch(path if path.suffix else of["arch"], settings)
 
 
 def run(point: Point) -> dict[str, Any]:
@@ -63,36 +52,28 @@ def run(point: Point) -> dict[str, Any]:
     """
     name, model, phase = point
     settings = ground()
-    network = load_model(model)
     language = model in settings["models"]["language"]
-    batch = settings["batch"][phase if language else "image"]
-    context = settings["context"] if language else None
-    gemms = network.gemms(phase, context, batch, logits="last")
-    splits = "parts" in settings["chips"][name]
-    parts: dict[bool, list[Gemm]] = {True: [], False: []}
-    for gemm in gemms:
-        parts[splits and gemm.kind not in WIDE].append(gemm)
-    runs = [
-        _run(chip_of(name, phase, narrow=narrow), part, phase)
-        for narrow, part in parts.items()
-        if part
-    ]
+    found = simulate(
+        chip_of(name),
+        model,
+        phase,
+        settings["context"] if language else None,
+        settings["batch"][phase if language else "image"],
+        fidelity="analytic",
+        mapper=settings["mapper"],
+        fusion=False,
+    )
+    area = found.area_um2[PE_ARRAY] + found.area_um2.get(DECODERS, 0.0)
     return {
         "chip": name,
         "model": model,
         "phase": phase if language else "image",
-        "cycles": sum(each.cycles for each in runs),
-        "energy_uj": sum(each.energy_pj["total"] for each in runs) / 1e6,
-        "dram_uj": sum(each.energy_pj["dram"] for each in runs) / 1e6,
-        "leakage_uj": sum(each.energy_pj["leakage"] for each in runs) / 1e6,
-        "pe_area_mm2": max(each.area_um2[PE_ARRAY] for each in runs) / 1e6,
+        "cycles": found.cycles,
+        "energy_uj": found.energy_pj["total"] / 1e6,
+        "dram_uj": found.energy_pj["dram"] / 1e6,
+        "leakage_uj": found.energy_pj["leakage"] / 1e6,
+        "pe_area_mm2": area / 1e6,
     }
-
-
-def _run(chip: Arch, layers: list[Gemm], phase: str) -> Run:
-    return simulate(
-        chip, layers, phase, fidelity="analytic", mapper=ground()["mapper"], fusion=False
-    )
 
 
 def ratio(

@@ -1,13 +1,13 @@
-"""The common ground: equal areas, layers under the setting that their bits ask for, headlines."""
+"""The common ground: equal areas, weights of 4 bits at twice the speed, headlines."""
 
 from pathlib import Path
 
 import pytest
 
+from bitlathe.arch import resolve
 from bitlathe.reports.studies.common_ground import page, study
 from bitlathe.reports.studies.common_ground.study import Reproduction, chip_of, ground
 from bitlathe.sim import simulate
-from bitlathe.workloads import load_model
 
 
 def made() -> list[dict[str, object]]:
@@ -27,55 +27,44 @@ def made() -> list[dict[str, object]]:
 
 
 def test_arrays_are_of_equal_area() -> None:
-    """In both phases, and in both settings of PEs that split."""
     areas = []
     for name in ground()["chips"]:
+        chip = chip_of(name)
         for phase in ("prefill", "decode"):
-            for narrow in (False, True):
-                chip = chip_of(name, phase, narrow=narrow)
-                areas.append(chip.pes * chip.pe.cell_area_um2 / 1e6)
-                assert chip.technology.clock_ghz == ground()["clock_ghz"]
-                assert chip.dram.component == "ddr4_2666"
-                assert chip.vector_unit is None
+            array = resolve(chip, phase=phase, model="opt-1.3b").array
+            areas.append(array.rows * array.columns * chip.pe.cell_area_um2 / 1e6)
+        assert chip.technology.clock_ghz == ground()["clock_ghz"]
+        assert chip.dram.component == "ddr4_2666"
+        assert chip.vector_unit is None
     assert min(areas) > 1.56
     assert max(areas) < 1.6
 
 
-def test_narrow_weights_take_half_of_the_clocks() -> None:
-    """Two products a PE and clock, at the energy of one of 8 x 8 bits."""
+def test_weights_of_4_bits_take_half_of_the_clocks() -> None:
+    """Two products a PE and clock, at the energy of one of 8 x 8 bits; the same for all layers."""
     for name in ("BitFusion", "ANT-OS", "ANT-WS", "OliVe"):
-        wide, narrow = (chip_of(name, "prefill", narrow=n) for n in (False, True))
-        products = [c.array.rows * c.array.columns * c.pe.lanes for c in (wide, narrow)]
-        assert products[1] == 2 * products[0]
-        spent = [c.array.rows * c.array.columns * c.pe.clock_energy_pj for c in (wide, narrow)]
-        assert spent[1] == pytest.approx(spent[0])
+        for model in ("opt-1.3b", "llama-3-8b"):
+            chip = resolve(chip_of(name), phase="prefill", model=model)
+            assert not chip.formats.rules
+            layer = chip.formats.linear
+            split = chip.pe.record.split(layer.weight, layer.input)
+            assert split == (2, 1)
+            both = (chip, chip.split_for(split))
+            products = [c.array.rows * c.array.columns * c.pe.lanes for c in both]
+            assert products[1] == 2 * products[0]
+            spent = [c.array.rows * c.array.columns * c.pe.clock_energy_pj for c in both]
+            assert spent[1] == pytest.approx(spent[0])
 
 
-def test_a_run_is_its_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attention under the wide setting, all else under the narrow one; of FP16 the plain run."""
+def test_a_row_is_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ground(), "mapper", "whole-buffer")
-    row = study.run(("ANT-OS", "opt-1.3b", "decode"))
-    layers = [
-        {
-            layer.name: layer.cycles * layer.count
-            for layer in simulate(
-                chip_of("ANT-OS", "decode", narrow=narrow), "opt-1.3b", "decode",
-                fidelity="analytic", mapper="whole-buffer",
-            ).layers
-        }
-        for narrow in (False, True)
-    ]  # fmt: skip
-    kinds = {gemm.name: gemm.kind for gemm in load_model("opt-1.3b").gemms("decode", 256)}
-    assert {"attention_qk", "attention_av", "linear"} <= set(kinds.values())
-    expected = sum(layers[not kind.startswith("attention")][name] for name, kind in kinds.items())
-    assert row["cycles"] == pytest.approx(expected, rel=1e-4)  # scales of the cache apart
     plain = simulate(
-        chip_of("FP16", "prefill", narrow=False), "resnet-18", batch=16, fidelity="analytic",
-        mapper="whole-buffer",
-    )  # fmt: skip
-    found = study.run(("FP16", "resnet-18", "prefill"))
+        chip_of("ANT-OS"), "resnet-18", batch=16, fidelity="analytic", mapper="whole-buffer"
+    )
+    found = study.run(("ANT-OS", "resnet-18", "prefill"))
     assert found["cycles"] == plain.cycles
     assert found["energy_uj"] == pytest.approx(plain.energy_pj["total"] / 1e6)
+    assert found["phase"] == "image"
 
 
 def test_headlines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
