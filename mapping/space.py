@@ -37,6 +37,7 @@ from .nest import Loops, Unroll, dims_of
 
 Ints = NDArray[np.int64]
 FREE = Constraints()
+_FEW_UNITS = 1 << 14
 
 
 def least_extents(size: int, most: int) -> list[int]:
@@ -164,7 +165,7 @@ class Ways:
         return found
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _kept_ways(
     sizes: tuple[tuple[str, int], ...], axes: tuple[Axis, ...], constraints: Constraints
 ) -> Ways:
@@ -172,7 +173,12 @@ def _kept_ways(
 
 
 def ways_of(layer: Loops, axes: tuple[Axis, ...], constraints: Constraints = FREE) -> Ways:
-    """Return all ways to unroll a layer, found once for layers of the same sizes."""
+    """Return all ways to unroll a layer, found once for layers of the same sizes.
+
+    Those of large arrays are many, and not kept.
+    """
+    if prod(axis.size for axis in axes) > _FEW_UNITS:
+        return Ways(layer, axes, constraints)
     return _kept_ways(tuple(layer.sizes.items()), axes, constraints)
 
 

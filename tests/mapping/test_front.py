@@ -83,6 +83,11 @@ def test_nothing_undercuts_a_bound(seed: int) -> None:
             unrolled.search(objective, 1 << 40, bounded)
             np.testing.assert_allclose(bounded[0][0], whole[0][0], rtol=1e-12)
             np.testing.assert_array_equal(bounded[1], whole[1])  # of equals the same
+            if whole[2][0]:  # whatever was known before that is as good, and later in the order
+                known = new_front(objective)
+                known[0][:], known[1][:, 0], known[2][:] = whole[0], 1 << 20, 1
+                unrolled.search(objective, 1 << 40, known)
+                np.testing.assert_array_equal(known[1], whole[1])
             for cycles, energy in bounds:
                 assert cycles[number] <= whole[0][0, 0]
                 assert energy[number] <= whole[0][0, 1]
