@@ -52,7 +52,7 @@ PUBLISHED = {
     "bitmod_fp4_ea_pos": 2,
     "bitmod_fp4_ea_neg": 2,
 }
-INEXACT = {"nf3", "nf4", "e8m0", "posit8", "takum8", "lns4", "lns8"}
+INEXACT = {"nf3", "nf4", "e8m0", "hif8", "posit8", "takum8", "lns4", "lns8"}
 
 
 def is_exact(name):
