@@ -124,3 +124,12 @@ def test_formats_of_equal_names_are_told_apart() -> None:
     assert weight_key(one) != weight_key(other)
     assert weight_key(catalogue.element("int8")) == "int8"
     assert weight_key(None) == ""
+
+
+def test_a_chip_that_waits_to_be_measured_can_be_named() -> None:
+    from bitlathe.cli.synthesis import _chip
+
+    chip = _chip("bitmod", {**OWN, "pe.lanes": 3})
+    assert (chip.pe.record.lanes, chip.pe.area_source) == (3, "published")
+    with pytest.raises(BitlatheError, match="component 'bitmod_tile' has 4 lanes"):
+        _chip("bitmod", {"pe.lanes": 3})
