@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -37,7 +38,10 @@ DIMENSIONS = ("m", "n", "k", "b", "h", "c", "p", "q", "r", "s", "g")
 of convolutions inputs, rows and columns of outputs, of the kernel, groups."""
 
 
-_STATIONARY = {
+_SPELLED: Mapping[str, FlowName] = {
+    "os": "os",
+    "ws": "ws",
+    "is": "is",
     "output_stationary": "os",
     "weight_stationary": "ws",
     "input_stationary": "is",
@@ -47,11 +51,12 @@ _STATIONARY = {
 def _flows(value: Any) -> FlowName | tuple[FlowName, ...]:
     """Read one dataflow, or a list of several."""
     given = list(value) if isinstance(value, list | tuple) else [value]
-    listed = [_STATIONARY.get(each, each) if isinstance(each, str) else each for each in given]
-    for flow in listed:
-        if not isinstance(flow, str) or flow not in SYSTOLIC:
+    listed: list[FlowName] = []
+    for each in given:
+        if not isinstance(each, str) or each not in _SPELLED:
             known = "'os', 'ws' or 'is'"
             raise PydanticCustomError("literal_error", f"Input should be {known}")
+        listed.append(_SPELLED[each])
     if len(set(listed)) != len(listed):
         raise ValueError("a dataflow is listed twice; once will do")
     if not listed:

@@ -1,6 +1,7 @@
 """What ``--help`` and the shell offer for a command: an example, choices, names to complete."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -88,7 +89,13 @@ OF_COMMAND: Mapping[str, Names] = {"archs": _chips, "formats": _formats, "models
 """What the argument ``name`` is of these commands."""
 
 
-class Name(click.ParamType):
+if TYPE_CHECKING:
+    _Text = click.ParamType[str]
+else:  # not generic before click 8.3
+    _Text = click.ParamType
+
+
+class Name(_Text):
     """Text that the shell completes.
 
     Parameters
