@@ -86,7 +86,7 @@ __all__ = [
     "sweep",
 ]
 
-if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these
+if not TYPE_CHECKING:  # a type checker would take every misspelled name for one of these
 
     def __getattr__(name):
         """Load a public name from its room on first use."""

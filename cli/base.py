@@ -37,7 +37,7 @@ phase_option = click.option(
 @click.version_option(__version__, prog_name="bitlathe")
 @click.option("--strict", is_flag=True, help="End with status 1 if there is a note or a warning.")
 def main(*, strict: bool) -> None:
-    r"""Co-design toolkit for low-bit inference hardware.
+    """Co-design toolkit for low-bit inference hardware.
 
     Pick a number format and a chip: see what the format does to accuracy, and what the chip costs
     in time, energy and area.
@@ -50,7 +50,7 @@ def main(*, strict: bool) -> None:
 
     Each command prints JSON with --json, and its options with --help. Pages: docs/ of the project.
     The shell completes commands, chips, models and formats: see docs/command-line.md.
-    """
+    """  # noqa: D301  (click takes the backspace for: leave these lines as they are)
     first_run()
 
 

@@ -97,6 +97,7 @@ def test_help_is_whole() -> None:
         assert " ".join(brief.split()) in " ".join(shown.split())
         silent = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
         assert silent == [], name
+    assert "\n  First steps:\n    bitlathe formats; bitlathe archs" in shown
     told = " ".join(run("reproduce", "--help").stdout.split())
     assert [study for study in STUDIES if study not in told] == []
 

@@ -58,7 +58,7 @@ def is_chain(rest: str) -> bool:
         return True
     group, sign, scale = body.partition("/")
     nested = bool(group) and "@" in scale
-    stem = scale.rpartition("_")[0]  # whose rule may be misspelt
+    stem = scale.rpartition("_")[0]  # whose rule may be misspelled
     level = _level_parts(scale) is not None or (stem not in SCALES and bool(named(stem)))
     return bool(sign) and scale not in SCALES and (nested or level)
 

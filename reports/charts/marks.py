@@ -60,7 +60,7 @@ OUTLINES: tuple[Ring, ...] = (
     ),
     ((-1.15, 0.75), (0, -1.25), (1.15, 0.75), (0, 0.1)),
 )
-HOLED = 10  # outlines that a hole leaves recognisable
+HOLED = 10  # outlines that a hole leaves recognizable
 _HOLE: Ring = _polygon(12, size=0.48)[::-1]  # the other way round, so that it stays empty
 MOST = len(OUTLINES) + HOLED
 

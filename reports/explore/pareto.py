@@ -11,8 +11,8 @@ from ...datatypes.base.errors import BitlatheError
 Floats = NDArray[np.float64]
 
 
-def _costs(values: ArrayLike, minimise: bool | Sequence[bool], argument: str) -> Floats:
-    """Return values as an (N, D) array to be minimised."""
+def _costs(values: ArrayLike, minimize: bool | Sequence[bool], argument: str) -> Floats:
+    """Return values as an (N, D) array to be minimized."""
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2:
         raise BitlatheError(
@@ -24,16 +24,16 @@ def _costs(values: ArrayLike, minimise: bool | Sequence[bool], argument: str) ->
             f"{argument}[{i}, {j}] is {table[i, j]}; every objective must be a finite number: "
             "leave such points out."
         )
-    if isinstance(minimise, bool):
-        return table if minimise else -table
-    if len(minimise) != table.shape[1]:
+    if isinstance(minimize, bool):
+        return table if minimize else -table
+    if len(minimize) != table.shape[1]:
         raise BitlatheError(
-            f"minimise: {len(minimise)} choices for {table.shape[1]} objectives; give one each."
+            f"minimize: {len(minimize)} choices for {table.shape[1]} objectives; give one each."
         )
-    return table * np.where(minimise, 1.0, -1.0)
+    return table * np.where(minimize, 1.0, -1.0)
 
 
-def pareto_front(values: ArrayLike, minimise: bool | Sequence[bool] = True) -> NDArray[np.bool_]:
+def pareto_front(values: ArrayLike, minimize: bool | Sequence[bool] = True) -> NDArray[np.bool_]:
     """Tell which points no other point dominates.
 
     A point dominates another if it is no worse in every objective and better in one; equal points
@@ -43,7 +43,7 @@ def pareto_front(values: ArrayLike, minimise: bool | Sequence[bool] = True) -> N
     ----------
     values : (N, D) array_like
         Objectives of each point.
-    minimise : bool or sequence of bool
+    minimize : bool or sequence of bool
         Whether less is better, for all objectives or for each.
 
     Returns
@@ -61,7 +61,7 @@ def pareto_front(values: ArrayLike, minimise: bool | Sequence[bool] = True) -> N
     >>> pareto_front([[1, 5], [2, 2], [3, 3], [2, 2]]).tolist()
     [True, True, False, True]
     """
-    costs = _costs(values, minimise, "values")
+    costs = _costs(values, minimize, "values")
     count, objectives = costs.shape
     if count == 0 or objectives == 0:
         return np.ones(count, dtype=bool)
@@ -91,7 +91,7 @@ def _front_any(points: Floats) -> NDArray[np.bool_]:
 
 
 def hypervolume(
-    values: ArrayLike, reference: ArrayLike, minimise: bool | Sequence[bool] = True
+    values: ArrayLike, reference: ArrayLike, minimize: bool | Sequence[bool] = True
 ) -> float:
     """Return the volume between a set of points and a reference point that is worse than them.
 
@@ -104,7 +104,7 @@ def hypervolume(
         Objectives of each point; dominated points change nothing.
     reference : (D,) array_like
         The worst corner.
-    minimise : bool or sequence of bool
+    minimize : bool or sequence of bool
         Whether less is better, for all objectives or for each.
 
     Returns
@@ -128,8 +128,8 @@ def hypervolume(
         raise BitlatheError(
             f"reference: expected {table.shape[1]} numbers, one an objective, not {corner.shape}."
         )
-    costs = _costs(table, minimise, "values")
-    worst = _costs(corner.reshape(1, -1), minimise, "reference")[0]
+    costs = _costs(table, minimize, "values")
+    worst = _costs(corner.reshape(1, -1), minimize, "reference")[0]
     inside = costs[(costs < worst).all(axis=1)]
     return float(_volume(inside, worst))
 

@@ -76,7 +76,7 @@ class _Search:
         self.used = self.ruled_out = 0
         self.spent = False
         self.lengths = [len(values) for _, values in space.chip_dimensions]
-        self.minimise = [direction == "min" for direction in sampling.objectives.values()]
+        self.minimize = [direction == "min" for direction in sampling.objectives.values()]
         self._space, self._evaluate = space, evaluate
         self._budget, self._objectives = sampling.budget, tuple(sampling.objectives)
 
@@ -119,7 +119,7 @@ class _Search:
             known = [(c, s) for c, s in zip(self.scores, scores, strict=True) if s is not None]
             if not known:
                 continue
-            mask = pareto_front([score for _, score in known], self.minimise)
+            mask = pareto_front([score for _, score in known], self.minimize)
             front = [pair for pair, chosen in zip(known, mask, strict=True) if chosen]
             gaps = _gaps([score for _, score in front])
             order = sorted(range(len(front)), key=lambda i: -gaps[i])
@@ -142,7 +142,7 @@ def _evolve(search: _Search, space: Space, sampling: GuidedSampling, size: int) 
     """Spend the first part of the budget on NSGA-II."""
     optuna = _optuna()
     sampler = optuna.samplers.NSGAIISampler(population_size=size, seed=sampling.seed)
-    directions = ["minimize" if less else "maximize" for less in search.minimise]
+    directions = ["minimize" if less else "maximize" for less in search.minimize]
     study = optuna.create_study(directions=directions, sampler=sampler)
     # ends of fronts are often ends of axes
     search.measure([tuple(0 for _ in search.lengths), tuple(n - 1 for n in search.lengths)])

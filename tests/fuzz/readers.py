@@ -155,7 +155,7 @@ def make_format(rng, folder):
 
 
 def read_format(path):
-    return _quantised(f"{path}@g16")
+    return _quantized(f"{path}@g16")
 
 
 def make_scheme(rng, folder):
@@ -173,7 +173,7 @@ def make_scheme(rng, folder):
     return text
 
 
-def _quantised(scheme):
+def _quantized(scheme):
     from bitlathe.datatypes.quantize import quantize
 
     x = np.linspace(-1, 1, 16 * 256, dtype=np.float32).reshape(16, 256)
@@ -410,7 +410,7 @@ READERS = {
     "chip": Reader(make=make_chip, read=read_chip),
     "chip setting": Reader(make=make_setting, read=read_setting),
     "format": Reader(make=make_format, read=read_format),
-    "scheme": Reader(make=make_scheme, read=_quantised),
+    "scheme": Reader(make=make_scheme, read=_quantized),
     "model, JSON": Reader(make=make_model, read=read_model),
     "model, YAML": Reader(make=make_convnet, read=read_model),
     "list of products": Reader(make=make_products, read=read_products),

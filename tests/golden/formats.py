@@ -36,7 +36,7 @@ SCHEMES = (
     # whole schemes
     *("mxfp4", "mxfp6_e2m3", "mxfp8_e4m3", "mxint8", "nvfp4", "mx_bitmod_fp3", "mx_bitmod_int4"),
     *("olive3", "olive4", "dgq4", "bcq2", "bcq3@channel", "bcq4", "bcq2@g64/fp16"),
-    # ranges, blocks, the released quantiser
+    # ranges, blocks, the released quantizer
     *("int3@g128+mse", "bitmod_fp3@g128+mae", "int4_asym@g64+mse", "fp4_e2m1@channel+p99.5"),
     *("int4@b2x100", "int4_asym@b3x64+sigma3", "bitmod_fp4@b2x64", "bitmod_fp3@g128+paper"),
     *("int4_asym@g128+paper", "mx_bitmod_fp4+paper"),
@@ -54,7 +54,7 @@ OTHERWISE: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def tensor() -> np.ndarray:
-    """Return the tensor that is quantised, from the file of pins."""
+    """Return the tensor that is quantized, from the file of pins."""
     rows = json.loads(PATH.read_text(encoding="utf-8"))[INPUT]
     words = np.frombuffer(bytes.fromhex("".join(rows)), ">u4").astype(np.uint32)
     return words.view(np.float32).reshape(ROWS, COLUMNS)
@@ -91,7 +91,7 @@ def floats(x: np.ndarray) -> list[str]:
 
 
 def pinned_parts(q: Any, values: np.ndarray) -> dict[str, Any]:
-    """Return all that is pinned of a quantised tensor and of its values."""
+    """Return all that is pinned of a quantized tensor and of its values."""
     values = np.ascontiguousarray(values)
     little = values.astype(values.dtype.newbyteorder("<"))
     found = {

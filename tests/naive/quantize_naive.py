@@ -1,4 +1,4 @@
-"""Quantisation element by element, in plain Python loops over numpy scalars.
+"""Quantization element by element, in plain Python loops over numpy scalars.
 
 Shares no code with the package. Comparisons of values go through exact fractions.
 """

@@ -37,7 +37,7 @@ def test_volume_is_the_number_of_cells(objectives: int) -> None:
     check()
 
 
-def test_maximising_mirrors() -> None:
+def test_maximizing_mirrors() -> None:
     points = np.array([[1.0, 5.0], [2.0, 2.0], [0.5, 6.0]])
     assert pareto_front(-points, False).tolist() == pareto_front(points).tolist()
     assert hypervolume(-points, [-9, -9], False) == hypervolume(points, [9, 9])

@@ -457,7 +457,7 @@ def test_the_heaviest_layers_are_named(chromium: Browser, tmp_path: Path) -> Non
     assert names[0].endswith(" %")
 
 
-def test_series_differ_in_shape_and_in_grey(chromium: Browser, small: Path) -> None:
+def test_series_differ_in_shape_and_in_gray(chromium: Browser, small: Path) -> None:
     """Formats can be told apart without color: by shape; and by color in lightness."""
     chromium.open(small)
     code = """return [...document.querySelectorAll("#legend path")]

@@ -111,7 +111,7 @@ def test_layers_of_the_page_add_up_to_the_rows_clocks(sweep: Path) -> None:
         assert 0.9 * cycles[int(i)] < sum(layer[1] * layer[4] for layer in layers) <= cycles[int(i)]
 
 
-def test_the_proxy_is_labelled_and_measured(sweep: Path) -> None:
+def test_the_proxy_is_labeled_and_measured(sweep: Path) -> None:
     text = (sweep / "report.html").read_text(encoding="utf-8")
     assert "Accuracy is a proxy" in text
     assert "a proxy" in (sweep / "accuracy_area.svg").read_text() or "proxy" in text
