@@ -25,7 +25,7 @@ from ..tensors.store import assemble, checksum, header_of
 from ..tensors.tensor import QuantizedTensor
 from ..weights.safetensors_file import Stored, write_stored
 from .compressed_tensors import FORMATS, Weights, parts_of, tensor_of
-from .folder import INDEX, index_of, read_config, stored_tensors, writing_folder
+from .folder import INDEX, INDEX_END, index_of, read_config, stored_tensors, writing_folder
 from .rules import Rules
 
 LAYOUTS: Final = ("bitlathe", "compressed-tensors")
@@ -101,7 +101,14 @@ def quantize_checkpoint(
     """
     if layout not in LAYOUTS:
         raise BitlatheError(unknown_name("layout", layout, LAYOUTS))
-    names = {n: t for _, tensors, _ in stored_tensors(source) for n, t in tensors.items()}
+    names: dict[str, Stored] = {}
+    for shard, tensors, facts in stored_tensors(source):
+        if facts.get("kind") == KIND:
+            raise BitlatheError(
+                f"{shown_path(shard)}: it holds quantized tensors already; quantize the checkpoint "
+                "that it was made of, with a rule for each part"
+            )
+        names |= tensors
     rules.check(names)
     if not any(_scheme(rules, name, stored) for name, stored in names.items()):
         raise BitlatheError(
@@ -138,7 +145,7 @@ def _copy_beside(source: Path, folder: Path) -> None:
     if source.is_dir():
         for pattern in KEPT:
             for file in source.glob(pattern):
-                if file.name != INDEX and file.is_file():
+                if not file.name.endswith(INDEX_END) and file.is_file():
                     shutil.copyfile(file, folder / file.name)
 
 

@@ -1,6 +1,7 @@
 """Where the tensors of a checkpoint are: shards of a folder, with or without an index; one file."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ from ..base.files import read_bytes, shown_path
 from ..base.jsonfile import parse_json
 from ..weights.safetensors_file import Stored, read_stored
 
-INDEX: Final = "model.safetensors.index.json"
 SUFFIX: Final = ".safetensors"
+INDEX_END: Final = f"{SUFFIX}.index.json"
+INDEX: Final = f"model{INDEX_END}"
 INDEX_MAX: Final = 64 << 20  # bytes of an index: about 400,000 tensors
+# a shard that says by its name how many there are
+_NUMBERED: Final = re.compile(r"(.*)-(\d{1,6})-of-(\d{1,6})" + re.escape(SUFFIX))
 
 
 def shards_of(path: str | Path) -> list[Path]:
@@ -28,7 +32,8 @@ def shards_of(path: str | Path) -> list[Path]:
     Raises
     ------
     BitlatheError
-        Raised if there are none, one that the index names is missing, or the index is damaged.
+        Raised if there are none, one that the index or the numbers in their names ask for is
+        missing, or the index is damaged.
     """
     place = Path(path)
     if not place.is_dir():
@@ -42,6 +47,7 @@ def shards_of(path: str | Path) -> list[Path]:
         found = sorted(place.glob(f"*{SUFFIX}"))
         if not found:
             raise BitlatheError(f"{shown_path(place)}: this folder has no {SUFFIX} files")
+        _check_numbers(place, [file.name for file in found])
         return found
     names = sorted(set(_weight_map(index).values()))
     shards = [place / name for name in names]
@@ -49,6 +55,19 @@ def shards_of(path: str | Path) -> list[Path]:
     if missing:
         raise BitlatheError(f"{shown_path(index)}: {missing[0].name}, which it names, is missing")
     return shards
+
+
+def _check_numbers(place: Path, names: list[str]) -> None:
+    """Refuse shards named ``...-2-of-5...`` of which some are missing."""
+    parts = [found.groups() for name in names if (found := _NUMBERED.fullmatch(name))]
+    for start, count in sorted({(start, count) for start, _, count in parts}):
+        held = {int(number) for own, number, of in parts if (own, of) == (start, count)}
+        missing = next((i for i in range(1, int(count) + 1) if i not in held), None)
+        if missing:
+            lost = f"{start}-{missing:0{len(count)}}-of-{count}{SUFFIX}"
+            raise BitlatheError(
+                f"{shown_path(place)}: {lost} is missing, of {int(count)} shards by their names"
+            )
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -74,7 +93,8 @@ def stored_tensors(
     Raises
     ------
     BitlatheError
-        Raised if a file is damaged, or two shards have a tensor of one name.
+        Raised if a file is damaged, two shards have a tensor of one name, or a tensor is in none
+        although the index names it.
     """
     seen: dict[str, str] = {}
     for shard in shards_of(path):
@@ -87,6 +107,12 @@ def stored_tensors(
                 )
             seen[name] = shard.name
         yield shard, tensors, facts
+    index = Path(path) / INDEX
+    lost = [name for name in _weight_map(index) if name not in seen] if index.exists() else []
+    if lost:
+        raise BitlatheError(
+            f"{shown_path(index)}: tensor {shown(lost[0])}, which it names, is in none of its files"
+        )
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -124,7 +150,7 @@ def writing_folder(path: str | Path) -> Iterator[Path]:
     where = f"{shown_path(path)}: cannot be written"
     part: Path | None = None
     try:
-        place = Path(os.fsdecode(path))
+        place = Path(os.path.realpath(os.fsdecode(path)))  # of a link what it leads to
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             kind = "a folder with files" if place.is_dir() else "a file"
             raise BitlatheError(f"{where}: it is {kind}; give the path of a new folder")
@@ -135,6 +161,8 @@ def writing_folder(path: str | Path) -> Iterator[Path]:
         if place.exists():
             place.rmdir()
         made.replace(place)
+    except BitlatheError:
+        raise
     except (OSError, ValueError, TypeError) as err:
         raise BitlatheError(f"{where}: {getattr(err, 'strerror', None) or err}") from None
     finally:

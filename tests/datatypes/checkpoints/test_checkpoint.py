@@ -123,7 +123,9 @@ def test_the_configuration_says_how_each_module_is_stored(source, tmp_path):
 
 def test_nothing_is_left_of_what_fails(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    with pytest.raises(bl.BitlatheError, match=r"tensor 'conv.weight': compressed-tensors has mat"):
+    with pytest.raises(
+        bl.BitlatheError, match=r"^tensor 'conv.weight': compressed-tensors has mat"
+    ):
         quantize_checkpoint(source, out, RULES, "compressed-tensors")
     calls = []
 
@@ -152,6 +154,25 @@ def test_a_folder_that_holds_something_is_not_written_over(source, tmp_path):
     (tmp_path / "empty").mkdir()
     quantize_checkpoint(source, tmp_path / "empty", RULES)
     assert (tmp_path / "empty" / INDEX).exists()
+    (tmp_path / "link").symlink_to("later")
+    quantize_checkpoint(source, tmp_path / "link", RULES)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "later" / INDEX).exists()
+
+
+def test_what_is_quantized_is_not_quantized_again(source, tmp_path):
+    quantize_checkpoint(source, tmp_path / "out", Rules.of("int4", include=["*q.weight"]))
+    with pytest.raises(bl.BitlatheError, match="00001.*: it holds quantized tensors already"):
+        quantize_checkpoint(tmp_path / "out", tmp_path / "o", Rules.of("int4", include=["embed*"]))
+
+
+def test_a_tensor_that_only_the_index_has_is_missed(source, tmp_path):
+    where = json.loads((source / INDEX).read_text())
+    where["weight_map"]["lm_head.weight"] = next(iter(SHAPES))
+    (source / INDEX).write_text(json.dumps(where))
+    with pytest.raises(bl.BitlatheError, match=r"index.json: tensor 'lm_head.weight', which it na"):
+        quantize_checkpoint(source, tmp_path / "out", RULES)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_changed_shard_is_noticed(source, tmp_path):
@@ -199,6 +220,9 @@ def test_what_cannot_be_done_is_said(source, tmp_path):
     ):
         read_checkpoint(source)
     (source / INDEX).unlink()
+    with pytest.raises(bl.BitlatheError, match="model-00002-of-00002.safetensors is missing, of 2"):
+        read_checkpoint(source)
+    (source / next(iter(SHAPES))).rename(source / "model.safetensors")
     write_stored({"embed.weight": Stored.of(np.zeros(2))}, {}, source / "z.safetensors")
-    with pytest.raises(bl.BitlatheError, match=r"tensor 'embed.weight' is in model-00001"):
+    with pytest.raises(bl.BitlatheError, match=r"tensor 'embed.weight' is in model.safet"):
         read_checkpoint(source)
