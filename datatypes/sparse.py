@@ -74,7 +74,7 @@ class Pattern:
         return (self.of - 1).bit_length()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SparseTensor:
     """A tensor of which N of every M neighbors are stored. Made by `quantize_sparse`.
 
@@ -90,6 +90,12 @@ class SparseTensor:
     kept: QuantizedTensor
     places: NDArray[np.uint8]
     pattern: Pattern
+
+    def __repr__(self) -> str:
+        return (
+            f"SparseTensor({str(self.kept.scheme)!r}, {str(self.pattern)!r}, shape={self.shape}, "
+            f"{self.bits_per_element:.4g} bits per element)"
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,12 +161,13 @@ class SparseTensor:
         if facts.get("sha256") != checksum(facts, streams):
             raise BitlatheError(f"{place}: damaged: its content does not have its checksum")
         try:
-            pattern = Pattern.parse(facts["pattern"])
+            pattern = Pattern.parse(facts.get("pattern", ""))
             packed = streams.pop(PLACES, np.zeros(0, np.uint8))
-            coded, dtype = assemble(json.loads(facts["kept"]), streams)
+            coded, dtype = assemble(json.loads(facts.get("kept", "")), streams)
             kept = QuantizedTensor(coded=coded, dtype=dtype)
-            found = unpack(packed, pattern.place_bits, kept.size)
-        except BitlatheError as problem:
+            found = unpack(packed, pattern.place_bits, kept.size).astype(np.int64)
+            _check_places(found, pattern, kept.shape)
+        except (ValueError, TypeError) as problem:
             raise BitlatheError(f"{place}: damaged: {problem}") from None
         return cls(kept=kept, places=found.astype(np.uint8).reshape(kept.shape), pattern=pattern)
 
@@ -168,6 +175,15 @@ class SparseTensor:
     def nbytes(self) -> int:
         """Bytes of the packed streams, each ending on a whole byte."""
         return self.kept.nbytes + packed_size(self.kept.size, self.pattern.place_bits)
+
+
+def _check_places(places: NDArray[np.int64], pattern: Pattern, shape: tuple[int, ...]) -> None:
+    """Refuse places, of kept elements of a shape, that are no N of M."""
+    if not shape or shape[-1] % pattern.kept:
+        raise BitlatheError(f"{pattern} keeps whole blocks of {pattern.kept}, not of shape {shape}")
+    blocks = places.reshape(-1, pattern.kept)
+    if (blocks >= pattern.of).any() or (np.diff(blocks, axis=1) <= 0).any():
+        raise BitlatheError(f"places are not ascending, below {pattern.of} in each block")
 
 
 def quantize_sparse(

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import bitlathe as bl
 from bitlathe.datatypes.sparse import Pattern, SparseTensor, quantize_sparse
+from bitlathe.datatypes.tensors.store import checksum
+from bitlathe.datatypes.weights.safetensors_file import Stored, read_stored, write_stored
 
 
 def matrix(rows=6, columns=64, seed=0):
@@ -81,3 +83,33 @@ def test_what_cannot_be_is_said(tmp_path):
     bl.quantize(x, "int4").save(tmp_path / "dense.safetensors")
     with pytest.raises(bl.BitlatheError, match="not a sparse tensor of this version"):
         SparseTensor.load(tmp_path / "dense.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("facts", "places", "said"),
+    [
+        ({"pattern": "3:4"}, None, r"3:4 keeps whole blocks of 3, not of shape \(2, 4\)"),
+        ({"pattern": "2:3"}, [0b11_10_01_00] * 2, "places are not ascending, below 3 in each"),
+        ({}, [0, 0], "places are not ascending, below 4 in each block"),
+        ({"pattern": "x"}, None, "pattern 'x': write N:M"),
+        ({"kept": "{"}, None, "damaged: Expecting property name"),
+    ],
+)
+def test_a_file_that_another_program_made_is_checked(tmp_path, facts, places, said):
+    file = tmp_path / "q.safetensors"
+    quantize_sparse(matrix(2, 8), "int4").save(file)
+    stored, own = read_stored(file)
+    arrays = {name: part.values for name, part in stored.items()}
+    if places is not None:
+        arrays["places"] = np.array(places, np.uint8)
+    told = {**own, **facts}
+    del told["sha256"]
+    told["sha256"] = checksum(told, arrays)
+    write_stored({name: Stored.of(a) for name, a in arrays.items()}, told, file)
+    with pytest.raises(bl.BitlatheError, match=said):
+        SparseTensor.load(file)
+
+
+def test_it_is_shown_in_a_line():
+    said = "SparseTensor('int4@channel', '2:4', shape=(2000, 4000), 3.004 bits per element)"
+    assert repr(quantize_sparse(np.ones((2000, 4000), np.float16), "int4")) == said

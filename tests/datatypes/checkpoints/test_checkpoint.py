@@ -123,9 +123,7 @@ def test_the_configuration_says_how_each_module_is_stored(source, tmp_path):
 
 def test_nothing_is_left_of_what_fails(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    with pytest.raises(
-        bl.BitlatheError, match=r"^tensor 'conv.weight': compressed-tensors has mat"
-    ):
+    with pytest.raises(bl.BitlatheError, match=r"^tensor 'conv.weight': compressed-tensors has m"):
         quantize_checkpoint(source, out, RULES, "compressed-tensors")
     calls = []
 
@@ -162,7 +160,7 @@ def test_a_folder_that_holds_something_is_not_written_over(source, tmp_path):
 
 def test_what_is_quantized_is_not_quantized_again(source, tmp_path):
     quantize_checkpoint(source, tmp_path / "out", Rules.of("int4", include=["*q.weight"]))
-    with pytest.raises(bl.BitlatheError, match="00001.*: it holds quantized tensors already"):
+    with pytest.raises(bl.BitlatheError, match=r"00001.*: it holds quantized tensors already"):
         quantize_checkpoint(tmp_path / "out", tmp_path / "o", Rules.of("int4", include=["embed*"]))
 
 
@@ -220,7 +218,7 @@ def test_what_cannot_be_done_is_said(source, tmp_path):
     ):
         read_checkpoint(source)
     (source / INDEX).unlink()
-    with pytest.raises(bl.BitlatheError, match="model-00002-of-00002.safetensors is missing, of 2"):
+    with pytest.raises(bl.BitlatheError, match=r"00002-of-00002.safetensors is missing, of 2"):
         read_checkpoint(source)
     (source / next(iter(SHAPES))).rename(source / "model.safetensors")
     write_stored({"embed.weight": Stored.of(np.zeros(2))}, {}, source / "z.safetensors")
