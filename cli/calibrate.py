@@ -46,7 +46,11 @@ def calibrate(
     from ..workloads.calibration import calibrate_model
 
     given = {k: value for k, value in asked.items() if value is not None}
-    chosen = dict(_option(text) for text in options)
+    chosen: dict[str, Any] = {}
+    for key, value in map(_option, options):
+        if key in chosen:
+            raise BitlatheError(f"--option {key} is given twice; give it once")
+        chosen[key] = value
     with progress_bar() as show:
         made = calibrate_model(
             *(model, method, scheme, activations),

@@ -10,6 +10,8 @@ from ..reports.options import PATH
 from ..reports.terminal import print_json, print_table, progress_bar
 from .base import json_option, main
 
+RUN = ("tokens", "context", "text")  # options of every row
+
 
 @main.command()
 @click.option("--model", required=True, help="smollm2-135m, minilm-l6, or a Hugging Face folder.")
@@ -62,10 +64,19 @@ def accuracy(
     from ..workloads.lm.formats import Formats
 
     if not schemes and not calibrated:
-        raise BitlatheError("--scheme or --calibrated is needed, such as --scheme int4@g128")
+        raise BitlatheError(
+            "--scheme or --calibrated is needed, such as --scheme int4@g128 (none: weights as they "
+            "are)"
+        )
     given: dict[str, Any] = {
         k: v for k, v in asked.items() if v is not None and v is not False and v != ()
     }
+    lost = next((k for k in given if k not in RUN), None)
+    if lost and not schemes:
+        option = "rule" if lost == "rules" else lost.replace("_", "-")
+        raise BitlatheError(
+            f"--{option} goes with --scheme; layers of --calibrated are taken as they were made"
+        )
     encoder = slug(model) == NAME
     if encoder and (given or calibrated):
         first_given = next(iter(given), "calibrated")
@@ -80,7 +91,7 @@ def accuracy(
             rows, words = [asdict(row) for row in made], []
             title = f"{NAME}, {rows[0]['passages']} passages of {rows[0]['text']}"
         else:
-            run = {k: given.pop(k) for k in ("tokens", "context", "text") if k in given}
+            run = {k: given.pop(k) for k in RUN if k in given}
             formats = [Formats.of(scheme, **given) for scheme in schemes]
             found = lm.accuracy(
                 model, formats, calibrated=calibrated, cache=cache, progress=show, **run

@@ -101,6 +101,10 @@ def test_a_run_that_was_cut_off_goes_on(root, monkeypatch):
         "bitlathe.workloads.lm.calibrate.load_decoder", lambda *_: pytest.fail("ran again")
     )
     assert calibrated(root) == whole
+    monkeypatch.undo()
+    files[0].unlink()  # of a folder that was whole
+    assert calibrated(root) == whole
+    assert files[0].exists()
     with pytest.raises(BitlatheError, match="holds another calibration \\(its 'method' differs"):
         calibrated(root, method="rtn")
 
@@ -166,12 +170,22 @@ def test_the_command(root):
     assert "awq: int3@g8" in table.stdout
 
 
+def test_options_of_schemes_are_not_dropped_beside_what_was_calibrated(root):
+    calibrated(root)
+    start = ("accuracy", "--model", root / "model", "--calibrated", root / "gptq")
+    for option in ("--rule", "0=int8"), ("--activations", "int8@channel"), ("--keys-by", "token"):
+        result = run(*start, *option)
+        assert result.exit_code == 2
+        assert f"{option[0]} goes with --scheme" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (("--method", "gtpq"), "unknown method 'gtpq'; did you mean 'gptq'"),
         (("--method", "dgq", "--scheme", "int4@g8"), "dgq does not go with int4@g8"),
         (("--method", "gptq", "--option", "damping"), "--option 'damping': write KEY=VALUE"),
+        (("--method", "gptq", "--option", "damping=1", "--option", "damping=0"), "given twice"),
         (("--method", "gptq", "--option", "model=1"), "option 'model'"),
         (("--method", "gptq", "--option", "damping=high"), "damping: a number from 0 to 1"),
         (("--method", "gptq", "--tokens", 6000), "the text has 600 tokens"),
@@ -185,6 +199,18 @@ def test_mistakes_are_one_sentence(change, said, root, tmp_path):
     assert result.exit_code == 2, result.output
     assert said in result.stderr
     assert not (tmp_path / "out" / "calibration.json").exists()
+
+
+def test_other_folders_are_left_alone_and_nothing_is_left_behind(root, tmp_path):
+    config = (root / "model" / "config.json").read_bytes()
+    with pytest.raises(
+        BitlatheError, match=r"--out: .*model holds other files; give the path of a"
+    ):
+        calibrated(root, out="model")
+    assert (root / "model" / "config.json").read_bytes() == config
+    with pytest.raises(BitlatheError, match=r"layer '0\.self_attn\.q_proj'"):
+        calibrated(root, out=tmp_path / "new", tokens=12, options={"damping": 0})
+    assert not list(tmp_path.iterdir())
 
 
 def test_folders_that_hold_no_calibration_are_refused(root, tmp_path):

@@ -134,6 +134,15 @@ def test_fine_formats_lose_nothing_and_coarse_ones_do(model):
         assert measured(model, coarse).kl_nats > 10 * fine.kl_nats
 
 
+def rounded_below_zero(what):
+    from bitlathe.workloads.lm.rounded import RoundedCache
+
+    formats, x = Formats.of("none", **{what: "uint4"}), -np.ones((2, 3, 8), np.float32)
+    if formats.cache is None:
+        return inputs_of(formats, x[0])
+    return RoundedCache(formats.cache)(torch.from_numpy(x), torch.from_numpy(x))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -152,6 +161,18 @@ def test_fine_formats_lose_nothing_and_coarse_ones_do(model):
         (lambda: Formats.of("int4", rules=("up=int8",)).by_layer(NAMES), "no layer has that name"),
         (lambda: Formats.of("int4", rules=("5=int8",)).by_layer(NAMES), "has blocks 0 to 4"),
         (lambda: Formats.of("int4", rules=("-6=int8",)).by_layer(NAMES), "has blocks 0 to 4"),
+        (
+            lambda: Formats.of("int4", rules=("-1-0=int8",)).by_layer(NAMES),
+            "rule '-1-0=int8': blocks 4 to 0 end before they begin",
+        ),
+        (lambda: Formats.of("int4", "fp32", static=True), "fixed scales, fp32: it has no scales"),
+        (
+            lambda: Formats.of("int4", "kmeans3@tensor", static=True),
+            "fixed scales, kmeans3@tensor: scales are found together with",
+        ),
+        (lambda: rounded_below_zero("activations"), "inputs in uint4@channel: format 'uint4' is"),
+        (lambda: rounded_below_zero("keys"), "keys in uint4@channel: format 'uint4' is unsigned"),
+        (lambda: rounded_below_zero("values"), "values in uint4@channel: format 'uint4' is uns"),
     ],
 )
 def test_mistakes_are_one_sentence(make, said):

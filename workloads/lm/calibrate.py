@@ -96,10 +96,14 @@ def calibrate_decoder(work: Work, progress: Progress) -> Calibration:
     facts = json.loads(json.dumps({**work.facts(), "starts": starts}))
     if found := _claimed(work.folder, facts):
         return found
-    decoder = load_decoder(work.checkpoint)
     windows = torch.tensor([ids[s : s + work.context] for s in starts])
     run = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    rows = _calibrate(decoder, windows, work, run, progress)
+    try:
+        decoder = load_decoder(work.checkpoint)
+        rows = _calibrate(decoder, windows, work, run, progress)
+    except BitlatheError:
+        _unclaim(work.folder)
+        raise
     _write(work.folder / "config.json", _config(work))
     _write(work.folder / MANIFEST, {**facts, "layers": rows})
     (work.folder / UNFINISHED).unlink(missing_ok=True)
@@ -112,17 +116,17 @@ def _claimed(folder: Path, facts: dict[str, Any]) -> Calibration | None:
     Raises
     ------
     BitlatheError
-        Raised if it holds another, or cannot be made.
+        Raised if it holds another, or something else, or cannot be made.
     """
+    where = shown_path(folder)
+    known = [name for name in (MANIFEST, UNFINISHED) if (folder / name).is_file()]
     try:
-        (folder / LAYERS).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not known and any(not file.name.startswith(".") for file in folder.iterdir()):
+            raise BitlatheError(f"--out: {where} holds other files; give the path of a new folder")
     except OSError as error:
-        raise BitlatheError(
-            f"--out: {shown_path(folder)} cannot be made: {error.strerror or error}"
-        ) from None
-    for name in (MANIFEST, UNFINISHED):
-        if not (folder / name).is_file():
-            continue
+        raise BitlatheError(f"--out: {where} cannot be made: {error.strerror or error}") from None
+    for name in known:
         try:
             held = json.loads((folder / name).read_text(encoding="utf-8"))
         except ValueError:
@@ -130,12 +134,34 @@ def _claimed(folder: Path, facts: dict[str, Any]) -> Calibration | None:
         if not isinstance(held, dict) or any(held.get(k) != v for k, v in facts.items()):
             other = next(k for k in facts if not isinstance(held, dict) or held.get(k) != facts[k])
             raise BitlatheError(
-                f"{shown_path(folder)}: the folder holds another calibration (its {other!r} "
-                "differs); give an empty folder"
+                f"{where}: the folder holds another calibration (its {other!r} differs); give the "
+                "path of a new folder"
             )
-        return read_calibration(folder) if name == MANIFEST else None
+        if name == MANIFEST and (found := _whole(folder)):
+            return found
     _write(folder / UNFINISHED, facts)
+    (folder / LAYERS).mkdir(exist_ok=True)
     return None
+
+
+def _whole(folder: Path) -> Calibration | None:
+    """Return the calibration of a folder if all its layers are there, as they were written."""
+    try:
+        found = read_calibration(folder)
+        for name in found.files:
+            found.layer(name)
+    except BitlatheError:
+        return None
+    return found
+
+
+def _unclaim(folder: Path) -> None:
+    """Leave a folder as it was if no layer was made."""
+    if not any((folder / LAYERS).iterdir()):
+        (folder / UNFINISHED).unlink(missing_ok=True)
+        for made in (folder / LAYERS, folder):
+            if not any(made.iterdir()):
+                made.rmdir()
 
 
 @torch.inference_mode()

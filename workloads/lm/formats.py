@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from ...datatypes.base.errors import BitlatheError, check_name, nearest
+from ...datatypes.coding.given import refuse_unfit
 from ...datatypes.schemes.scheme import Scheme
 
 NONE: Final = "none"
@@ -127,6 +128,19 @@ class Activations:
                 f"static activations have one scale a tensor, {self.scheme} has others; write "
                 f"{self.scheme.name}@tensor"
             )
+        if self.static:
+            self._check_static()
+
+    def _check_static(self) -> None:
+        """Refuse formats whose scales cannot be fixed beforehand."""
+        try:
+            refuse_unfit(self.scheme, "static activations")
+        except BitlatheError:
+            why = "scales are found together with its codes"
+        else:
+            why = "it has no scales" if self.scheme.scale_format.kind == "none" else ""
+        if why:
+            raise BitlatheError(f"static activations need fixed scales, {self.scheme}: {why}")
 
     def __str__(self) -> str:
         cut = f" cut at {self.percentile:g} %" if self.percentile < 100 else ""
@@ -275,6 +289,11 @@ def _check_matches(rule: Rule, known: list[tuple[int, str]], blocks: int) -> Non
     for first, last in rule.layers:
         if not (-blocks <= first < blocks and -blocks <= last < blocks):
             raise BitlatheError(f"rule {rule.text!r}: the model has blocks 0 to {blocks - 1}")
+        if first % blocks > last % blocks:
+            raise BitlatheError(
+                f"rule {rule.text!r}: blocks {first % blocks} to {last % blocks} end before they "
+                "begin"
+            )
     if not any(rule.holds(block, name, blocks) for block, name in known):
         names = list(dict.fromkeys(name.rpartition(".")[2] for _, name in known))
         near = nearest(rule.name, names)

@@ -39,6 +39,12 @@ class RoundedInputs:
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (tokens, inputs) x as it is rounded."""
+        try:
+            return self._rounded(x)
+        except BitlatheError as problem:
+            raise BitlatheError(f"inputs in {self.activations.scheme}: {problem}") from None
+
+    def _rounded(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         scheme, percentile = self.activations.scheme, self.activations.percentile
         if self.fixed is not None:
             given = np.clip(x, -self.end, self.end)
@@ -81,16 +87,20 @@ class RoundedCache:
     def __call__(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return (heads, tokens, head_dim) keys and values as they are stored."""
         cache = self.cache
-        return _stored(keys, cache.keys, cache.keys_by), _stored(
-            values, cache.values, cache.values_by
+        return (
+            _stored(keys, "keys", cache.keys, cache.keys_by),
+            _stored(values, "values", cache.values, cache.values_by),
         )
 
 
-def _stored(x: Tensor, scheme: Scheme | None, by: str) -> Tensor:
+def _stored(x: Tensor, what: str, scheme: Scheme | None, by: str) -> Tensor:
     if scheme is None:
         return x
     array = np.ascontiguousarray(x.numpy())
-    made = quantize(array, scheme, axis=1 if by == "channel" else 2).dequantize(np.float32)
+    try:
+        made = quantize(array, scheme, axis=1 if by == "channel" else 2).dequantize(np.float32)
+    except BitlatheError as problem:
+        raise BitlatheError(f"{what} in {scheme}: {problem}") from None
     return torch.from_numpy(np.ascontiguousarray(made))
 
 

@@ -91,8 +91,8 @@ def window_starts(length: int, tokens: int, context: int, shift: float = 0.0) ->
     count = ceil_div(tokens, context - 1)
     if count * context > length:
         raise BitlatheError(
-            f"the text has {length:,} tokens; {count} windows of {context} need "
-            f"{count * context:,}. Ask for fewer tokens or give a longer text."
+            f"the text has {length:,} tokens; {count:,} window{'s' * (count > 1)} of {context:,} "
+            f"need {count * context:,}. Ask for fewer tokens or give a longer text."
         )
     later = min(int(shift * length), length // count - context)
     return [w * length // count + later for w in range(count)]
