@@ -150,7 +150,7 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 
 class Commands(click.Group):
-    """A group that names the near commands for a misspelled one; bad input ends without traceback."""
+    """A group that names near commands for a misspelled one; bad input ends without traceback."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -18,6 +18,7 @@ from .statements import CLAIMS
 HEADS = 12
 BLOCK = "2."  # whose six layers are calibrated
 PASSAGES, TOKENS = 8, 64
+HOLDS = {True: "yes", False: "no", None: "not run"}
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -31,7 +32,8 @@ class Statement:
     paper, statement : str
     figure : dict of str to float, or None
         What was measured; None where it could not be.
-    holds : bool
+    holds : bool or None
+        None where nothing was measured.
     reason : str
         Why nothing was measured; empty where something was.
     """
@@ -40,7 +42,7 @@ class Statement:
     paper: str
     statement: str
     figure: dict[str, float] | None
-    holds: bool
+    holds: bool | None
     reason: str = ""
 
 
@@ -65,7 +67,7 @@ def reproduce(progress: Progress) -> Checked:
     ground, reason = _ground()
     rows = []
     for number, claim in enumerate(progress(CLAIMS, "statements"), 1):
-        figure, holds = (None, False) if ground is None else claim.check(ground)
+        figure, holds = (None, None) if ground is None else claim.check(ground)
         rows.append(
             Statement(
                 row=number,
@@ -103,7 +105,7 @@ def print_tables(result: Checked) -> None:
                 "paper": row.paper,
                 "statement": row.statement,
                 "figure": ", ".join(f"{k} {v:.4g}" for k, v in (row.figure or {}).items()),
-                "holds": "yes" if row.holds else "no",
+                "holds": HOLDS[row.holds],
             }
             for row in result.rows
         ]

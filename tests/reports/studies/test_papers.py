@@ -11,16 +11,19 @@ from bitlathe.reports.studies.papers.ground import Ground, ascending
 from bitlathe.reports.studies.papers.statements import CLAIMS
 
 
-def test_without_weights_each_row_says_why(monkeypatch, tmp_path):
+def test_without_weights_each_row_says_why(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(study, "minilm_tensors", lambda: None)
     result = papers.reproduce(lambda rows, _: rows)
     assert len(result.rows) == len(CLAIMS)
     for number, row in enumerate(result.plain(), 1):
         assert list(row) == ["row", "paper", "statement", "figure", "holds", "reason"]
-        assert (row["row"], row["figure"], row["holds"]) == (number, None, False)
+        assert (row["row"], row["figure"], row["holds"]) == (number, None, None)
         assert "not installed" in row["reason"] or "needs torch" in row["reason"]
     (path,) = papers.write(result, tmp_path)
     assert json.loads(path.read_text()) == result.plain()
+    papers.print_tables(result)
+    shown = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith("  not run") for line in shown) == len(CLAIMS)
 
 
 def test_figures_out_of_order_do_not_hold():
