@@ -8,7 +8,6 @@ array follows the usual dataflow names (``os``, ``ws``, ``is``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -32,7 +31,7 @@ from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM, check_priced, takers
 from .splitting import WHOLE, check_one_side, sides, split_array
 from .sram import Macro, SramCost, least_banks, sram_cost
 from .supports import refusal
-from .synthesized import PECosts, synthesized_costs, weight_key
+from .synthesized import PECosts, synthesized_costs, weight_keys
 from .vector import Lane, VectorUnit
 
 __all__ = [
@@ -164,6 +163,12 @@ class Arch(Record):
         """The arrays and formats that the whole chip takes, whatever phase and model runs."""
         whole = self._whole or self
         return _variants(whole.array, whole.formats, tuple(whole.overrides))
+
+    @property
+    def weights(self) -> tuple[tuple[str, Operand], ...]:
+        """The weights of all layers, those of rules among them, in any phase, by kind of layer."""
+        every = (formats.by_kind.items() for _, formats in self.variants)
+        return tuple((kind, layer.weight) for layers in every for kind, layer in layers)
 
     @property
     def _port_needs(self) -> tuple[tuple[Array, Formats], ...]:
@@ -327,7 +332,7 @@ class Arch(Record):
         pe, whole = self.pe, self._whole or self
         if pe.area_source != "synthesis":
             return PECosts(pe.cell_area_um2, pe.clock_energy_pj, pe.cell_leakage_mw)
-        weights = _weight_keys(self.variants) if pe.record.serial else ("",)
+        weights = weight_keys(self.weights) if pe.record.serial else ("",)
         sides, node_nm = whole.array, self.technology.node_nm
         return synthesized_costs(pe.record, weights, sides.rows, sides.columns, node_nm)
 
@@ -464,13 +469,6 @@ def _variants(
             (Array.model_validate(changed["array"]), Formats.model_validate(changed["formats"]))
         )
     return tuple(dict.fromkeys(found))
-
-
-def _weight_keys(variants: Iterable[tuple[Array, Formats]]) -> tuple[str, ...]:
-    """Return the weight formats of linear layers and of attention, in any phase."""
-    layers = (layer for _, formats in variants for layer in (formats.linear, formats.attention))
-    schemes = (layer.weight.scheme for layer in layers)
-    return tuple(dict.fromkeys(weight_key(s.element) for s in schemes if s is not None))
 
 
 def _register_bits(pe: PESection, array: Array, formats: Formats) -> int:

@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.user_folder import kept_folder
-from ..datatypes.base.yamlfile import Record, read_yaml
+from ..datatypes.base.yamlfile import Record, read_yaml, validate
 from ..datatypes.formats.format import Format, Mixture
+from .fields import NonNegative
+from .formats import Operand
 from .pe_base import PEKind
 from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM
 
@@ -27,7 +29,18 @@ LEAKAGE_RATIO = 0.00958
 (MICRO 2025): 2,282 / 238,167 nW. Leakage of an older library says nothing of 28 nm."""
 NO_HARDWARE = ("skip_sync", "skip_weights", "name", "split_over")
 """Fields of a PE's record that change no gate; multipliers that split have none of their own."""
-PARTS = ("pe", "row_edge", "column_edge")
+PartName = Literal["pe", "row_edge", "column_edge"]
+
+
+def _number(value: Any) -> Any:
+    """Read ``1e-05``, which is a text in YAML 1.1, as the number that it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Figure = Annotated[NonNegative, BeforeValidator(_number)]
 
 
 class Part(Record):
@@ -37,19 +50,19 @@ class Part(Record):
     registers, with the register's own delay and setup.
     """
 
-    logic: float = Field(ge=0)
+    logic: Figure
     registers: int = Field(ge=0)
-    energy_pj: float = Field(ge=0)
-    path_ns: float = Field(ge=0)
+    energy_pj: Figure
+    path_ns: Figure
 
 
 class SynthesizedLibrary(Record):
     """The library that gates are of, and what turns its figures into those of 28 nm."""
 
     name: str
-    units_per_um2: float = Field(gt=0)
-    pj_per_pj: float = Field(gt=0)
-    fanout_of_4_ns: float = Field(gt=0)
+    units_per_um2: Annotated[Figure, Field(gt=0)]
+    pj_per_pj: Annotated[Figure, Field(gt=0)]
+    fanout_of_4_ns: Annotated[Figure, Field(gt=0)]
     operands: str
 
     def area_um2(self, part: Part) -> float:
@@ -70,14 +83,14 @@ class SynthesizedPE(Record):
 
     pe: str
     weight: str = ""
-    parts: dict[str, Part]
+    parts: Annotated[dict[PartName, Part], Field(min_length=1)]
 
 
 class Results(Record):
     """What was measured, with one library."""
 
     library: SynthesizedLibrary
-    pes: list[SynthesizedPE]
+    pes: Annotated[list[SynthesizedPE], Field(min_length=1)]
 
 
 class PECosts(NamedTuple):
@@ -124,6 +137,25 @@ def weight_key(element: Format | Mixture | None) -> str:
     return f"{element.name}#{hashlib.sha256(grid.encode()).hexdigest()[:8]}"
 
 
+def weight_keys(weights: Iterable[tuple[str, Operand]]) -> tuple[str, ...]:
+    """Return the names of the formats of weights, given by kind of layer (`weight_key`).
+
+    Raises
+    ------
+    BitlatheError
+        Weights of some layers are stated bits alone, from which no gates follow.
+    """
+    found = []
+    for kind, weight in weights:
+        if weight.scheme is None:
+            raise BitlatheError(
+                f"pe.area_source: formats.{kind}.weight states bits alone, from which no encoder "
+                "of terms follows; give a scheme, such as int8@channel, or a component"
+            )
+        found.append(weight_key(weight.scheme.element))
+    return tuple(dict.fromkeys(found))
+
+
 def kept_path(key: str, weight: str) -> Path:
     """Return the file of a user's own result."""
     name = hashlib.sha256(f"{key}\0{weight}".encode()).hexdigest()[:32]
@@ -149,15 +181,14 @@ def _plain(value: Any) -> str:
 
 
 def read_results(path: Path) -> Results:
-    """Return the results in a file."""
-    data = read_yaml(path).data
-    for each in data["pes"]:
-        for part in each["parts"].values():
-            part |= {key: float(part[key]) for key in ("logic", "energy_pj", "path_ns")}
-    data["library"] |= {
-        key: float(value) for key, value in data["library"].items() if not isinstance(value, str)
-    }
-    return Results.model_validate(data)
+    """Return the results in a file.
+
+    Raises
+    ------
+    BitlatheError
+        The file cannot be read, or is not one of `write_results`.
+    """
+    return validate(Results, read_yaml(path))
 
 
 @cache
@@ -168,15 +199,32 @@ def shipped() -> tuple[SynthesizedLibrary, Mapping[tuple[str, str], SynthesizedP
 
 
 def find(key: str, weight: str) -> tuple[SynthesizedLibrary, SynthesizedPE] | None:
-    """Return a PE's result: shipped, else the user's own; None where there is none."""
+    """Return a PE's result: shipped, else the user's own; None where there is none.
+
+    Raises
+    ------
+    BitlatheError
+        The user's own is damaged.
+    """
     library, found = shipped()
     if (key, weight) in found:
         return library, found[key, weight]
     path = kept_path(key, weight)
     if not path.is_file():
         return None
-    results = read_results(path)
-    return results.library, results.pes[0]
+    try:
+        results = read_results(path)
+    except BitlatheError as err:
+        wrong = str(err).partition("\n")[0].rstrip(".")
+    else:
+        first = results.pes[0]
+        if (first.pe, first.weight) == (key, weight):
+            return results.library, first
+        wrong = f"{path}: it is of another PE ({first.pe})"
+    raise BitlatheError(
+        f"pe.area_source: what synthesis found is damaged, {wrong}; remove this file, and measure "
+        "the PE again"
+    )
 
 
 def synthesized_costs(
@@ -209,7 +257,8 @@ def synthesized_costs(
             named = f" with {weight} weights" if weight else ""
             raise BitlatheError(
                 f"pe.area_source: no synthesis of this PE{named} ({key}); measure it with "
-                "bitlathe synthesize --arch FILE, or give a component"
+                "bitlathe synthesize --arch FILE (PEs of kind lut, exact numerics and multipliers "
+                "that split have no hardware), or give a component"
             )
         library, found = result
         areas = {name: library.area_um2(part) for name, part in found.parts.items()}

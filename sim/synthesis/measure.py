@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 
@@ -165,5 +166,7 @@ def measure(
             path = kept_path(pes[-1].pe, pes[-1].weight)
             one = Results(library=constants, pes=pes[-1:])
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(write_results(one), encoding="utf-8")
+            part = path.with_name(f"{path.name}.{uuid4().hex[:16]}.part")
+            part.write_text(write_results(one), encoding="utf-8")
+            part.replace(path)  # readers see all of it or none
     return found, Results(library=constants, pes=pes)

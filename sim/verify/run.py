@@ -11,6 +11,7 @@ from ...arch.numerics import HPCA25
 from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...arch.pe_base import PEKind
 from ...arch.schema import Arch
+from ...arch.synthesized import weight_key
 from ...datatypes.base.errors import BitlatheError
 from ..rtl.check import Agreement, check_compiled, check_iverilog
 from ..rtl.expected import Case
@@ -96,7 +97,7 @@ def _compared(
 
 
 def subjects_of(arch: Arch) -> tuple[Subject, ...]:
-    """Return the PE of a chip with each weight format that its layers have.
+    """Return the PE of a chip with each weight format that its layers have, in any phase.
 
     Raises
     ------
@@ -107,11 +108,11 @@ def subjects_of(arch: Arch) -> tuple[Subject, ...]:
     if not isinstance(pe, BitSerialPE):
         return ((f"{arch.name} {pe.kind}", pe, ""),)
     found: dict[str, Subject] = {}
-    for formats in (arch.formats.linear, arch.formats.attention):
-        scheme = formats.weight.scheme
-        if scheme is not None:
-            element = scheme.element
-            found[element.name] = (f"{arch.name} {pe.kind}, {element.name}", pe, element)
+    for _, weight in arch.weights:
+        if weight.scheme is not None:
+            element = weight.scheme.element
+            key = weight_key(element)
+            found[key] = (f"{arch.name} {pe.kind}, {element.name}", pe, element)
     if not found:
         raise BitlatheError(
             f"{arch.name}: formats.linear.weight states bits alone; a scheme, such as "

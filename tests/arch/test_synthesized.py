@@ -72,6 +72,31 @@ def test_what_was_not_measured_says_how() -> None:
         load_arch("bitmod", {**OWN, "pe.lanes": 3})
 
 
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize(
+    "text",
+    ["", "[1]", "library: {}\npes: []\n", "library: 3\npes: 3\n", "\0", "other", "no part"],
+)
+def test_a_damaged_result_is_told_from_none(text: str) -> None:
+    pe, other = BitSerialPE(lanes=3), BitSerialPE(lanes=5)
+    keep(other, "int8", pe=part(1))
+    whole = kept_path(pe_key(other), "int8").read_text(encoding="utf-8")
+    more = {"other": whole, "no part": whole.replace("{pe: {", "{edge: {")}
+    kept_path(pe_key(pe), "int8").write_text(more.get(text, text), encoding="utf-8")
+    with pytest.raises(BitlatheError, match=r"found is damaged, .*remove this file") as raised:
+        synthesized_costs(pe, ("int8",), 1, 1, 28)
+    assert "\n" not in str(raised.value)
+
+
+def test_every_weight_format_has_an_encoder_and_none_is_free() -> None:
+    int6 = {"formats.rules": [{"layers": [0], "weight": "int6@g128"}]}
+    one, other = (load_arch("bitmod", {**OWN, **more}).pe_costs.area_um2 for more in ({}, int6))
+    encoder = shipped()[1][pe_key(BitSerialPE(lanes=4)), "int6"].parts["row_edge"]
+    assert other - one == pytest.approx(shipped()[0].area_um2(encoder) / 32, rel=1e-9)
+    with pytest.raises(BitlatheError, match=r"formats\.attention\.weight states bits alone"):
+        load_arch("bitmod", {**OWN, "formats.attention.weight": {"bits": 8}})
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
