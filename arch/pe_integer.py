@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.numbers import ceil_div
 from ..datatypes.schemes.scheme import Scheme
 from .formats import Operand
 from .grids import (
@@ -65,6 +66,12 @@ class IntMacPE(PEKind):
         )
         if self.split_bits is not None:
             check_range(self, split_bits=(1, min(self.activation_bits, self.weight_bits)))
+            for key, width in self.ports.items():
+                if width % self.split_bits:
+                    raise BitlatheError(
+                        f"IntMacPE.split_bits is {self.split_bits}, of which {key} {width} is no "
+                        "multiple: a multiplier is made of whole small ones; give a divisor of both"
+                    )
         check_name(self, "overflow", ("wrap", "saturate"))
         check_name(self, "split_over", get_args(SplitOver))
 
@@ -92,20 +99,26 @@ class IntMacPE(PEKind):
     def split_for(self, weight_bits: int, activation_bits: int) -> Split:
         """Return how a multiplier splits for operands of so many bits.
 
-        ``floor(W / max(w, s)) x floor(A / max(a, s))``, the rule of BitFusion (ISCA 2018) and of
-        ANT (MICRO 2022), where s is ``split_bits``.
+        An operand of w bits takes ``ceil(w / s)`` of the ``W / s`` small multipliers along its
+        side, where s is ``split_bits``. For widths that are powers of two that is the rule of
+        BitFusion (ISCA 2018) and of ANT (MICRO 2022), ``W / max(w, s)``.
 
         Examples
         --------
         >>> IntMacPE(split_bits=2).split_for(4, 8), IntMacPE(split_bits=4).split_for(2, 3)
         ((2, 1), (2, 2))
+        >>> IntMacPE(weight_bits=16, split_bits=4).split_for(5, 8)  # 5 bits take 2 of 4 digits
+        (2, 1)
         """
         least = self.split_bits
         if least is None:
             return 1, 1
+        weights, activations = (
+            ceil_div(max(bits, 1), least) for bits in (weight_bits, activation_bits)
+        )
         return (
-            max(1, self.weight_bits // max(weight_bits, least)),
-            max(1, self.activation_bits // max(activation_bits, least)),
+            max(1, self.weight_bits // least // weights),
+            max(1, self.activation_bits // least // activations),
         )
 
     def _weight_width(self, scheme: Scheme) -> int:
