@@ -48,6 +48,15 @@ def test_pages_with_examples_are_found_and_what_does_not_run_says_why() -> None:
             assert block.about != "skip" or len(block.word) > 10, f"{name}:{block.line}"
 
 
+def test_readme_and_the_site_list_every_page() -> None:
+    """Each page has its place in README's tables and in the site's, none is left to "More"."""
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {page for page in pages if f"(docs/{page}" not in readme} == set()
+    site = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
+    assert {page for page in pages if page.removesuffix(".md") not in site} == set()
+
+
 PAGE = """
 <!-- file: a.txt -->
 ```text
