@@ -75,6 +75,6 @@ def _option(text: str) -> tuple[str, Any]:
         raise BitlatheError(f"--option {text!r}: write KEY=VALUE, such as damping=0.01")
     try:
         found: Any = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = value
     return key, tuple(found) if isinstance(found, list) else found

@@ -167,7 +167,7 @@ class SparseTensor:
             kept = QuantizedTensor(coded=coded, dtype=dtype)
             found = unpack(packed, pattern.place_bits, kept.size).astype(np.int64)
             _check_places(found, pattern, kept.shape)
-        except (ValueError, TypeError) as problem:
+        except (ValueError, TypeError, RecursionError) as problem:
             raise BitlatheError(f"{place}: damaged: {problem}") from None
         return cls(kept=kept, places=found.astype(np.uint8).reshape(kept.shape), pattern=pattern)
 

@@ -33,6 +33,7 @@ KIND: Final = "bitlathe.checkpoint"
 VERSION: Final = "1"
 WEIGHT: Final = ".weight"
 OURS: Final = "quantization_config"
+REGULAR: Final = "re:"  # before a pattern among the targets of a configuration
 FLOATING: Final = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 # files that a program needs beside the weights
 KEPT: Final = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -301,10 +302,22 @@ def _groups(config: Any, path: str | Path) -> list[tuple[list[str], Weights]]:
         if kind not in FORMATS:
             raise BitlatheError(f"{where}: {key}: {unknown_name('format', str(kind), FORMATS)}")
         try:
-            found.append(([str(t) for t in targets], Weights.read(weights, kind)))
+            found.append(([_target(t) for t in targets], Weights.read(weights, kind)))
         except BitlatheError as problem:
             raise BitlatheError(f"{where}: {key}: {problem}") from None
     return found
+
+
+def _target(text: Any) -> str:
+    """Return a target: a module's name or class, or ``re:`` and a regular expression."""
+    if not isinstance(text, str):
+        raise BitlatheError(f"target {shown(text)}: a text is needed")
+    if text.startswith(REGULAR):
+        try:
+            re.compile(text.removeprefix(REGULAR))
+        except re.error as problem:
+            raise BitlatheError(f"target {shown(text)}: no regular expression: {problem}") from None
+    return text
 
 
 def _weights_of(module: str, groups: list[tuple[list[str], Weights]]) -> Weights:
@@ -312,7 +325,7 @@ def _weights_of(module: str, groups: list[tuple[list[str], Weights]]) -> Weights
     classes = []
     for targets, weights in groups:
         for target in targets:
-            pattern = target.removeprefix("re:")
+            pattern = target.removeprefix(REGULAR)
             if target == module or (target != pattern and re.match(pattern, module)):
                 return weights
             if target.isidentifier() and target[0].isupper():
@@ -343,6 +356,6 @@ def _read_ours(shard: Path, tensors: dict[str, Stored], facts: dict[str, str]) -
             found[name] = QuantizedTensor(coded=coded, dtype=dtype)
     except BitlatheError as problem:
         raise BitlatheError(f"{place}: damaged: {problem}") from None
-    except (LookupError, ValueError, TypeError, AttributeError) as problem:
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as problem:
         raise BitlatheError(f"{place}: damaged: its header cannot be read: {problem}") from None
     return found

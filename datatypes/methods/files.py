@@ -97,7 +97,7 @@ def load_layer(path: str | Path) -> tuple[QuantizedLinear, dict[str, str]]:
         )
     try:
         layer = _object(json.loads(facts["layer"]), arrays)
-    except (LookupError, ValueError, TypeError, AttributeError) as problem:
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as problem:
         raise BitlatheError(f"{place}: damaged: {problem}") from None
     if not isinstance(layer, QuantizedLinear):
         raise BitlatheError(f"{place}: damaged: it holds a {type(layer).__name__}, no layer")

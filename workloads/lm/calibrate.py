@@ -129,7 +129,7 @@ def _claimed(folder: Path, facts: dict[str, Any]) -> Calibration | None:
     for name in known:
         try:
             held = json.loads((folder / name).read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             held = {}
         if not isinstance(held, dict) or any(held.get(k) != v for k, v in facts.items()):
             other = next(k for k in facts if not isinstance(held, dict) or held.get(k) != facts[k])

@@ -115,7 +115,7 @@ def read_calibration(folder: str | Path) -> Calibration:
         if facts["kind"] != KIND or facts["version"] != VERSION:
             raise ValueError(f"kind {facts['kind']!r}, version {facts['version']!r} are not read")
         return _calibration(place, facts)
-    except (BitlatheError, LookupError, ValueError, TypeError, AttributeError) as problem:
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as problem:
         raise BitlatheError(f"{shown_path(file)}: no calibration: {problem}") from None
 
 

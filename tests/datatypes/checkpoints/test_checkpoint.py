@@ -224,3 +224,24 @@ def test_what_cannot_be_done_is_said(source, tmp_path):
     write_stored({"embed.weight": Stored.of(np.zeros(2))}, {}, source / "z.safetensors")
     with pytest.raises(bl.BitlatheError, match=r"tensor 'embed.weight' is in model.safet"):
         read_checkpoint(source)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("re:(", r"group_0: target 're:\(': no regular expression"), (1, "target 1: a text is need")],
+)
+def test_a_target_that_is_none_is_refused(source, tmp_path, target, said):
+    out = tmp_path / "out"
+    quantize_checkpoint(source, out, Rules.of(None, [("*q*", "int4")]), "compressed-tensors")
+    config = json.loads((out / "config.json").read_text())
+    config["quantization_config"]["config_groups"]["group_0"]["targets"] = [target]
+    (out / "config.json").write_text(json.dumps(config))
+    with pytest.raises(bl.BitlatheError, match=said):
+        read_checkpoint(out)
+
+
+def test_a_header_that_is_nested_without_end_is_refused(source):
+    facts = {"kind": "bitlathe.checkpoint", "version": "1", "tensors": "[" * 100_000}
+    write_stored({}, facts, source / next(iter(SHAPES)))
+    with pytest.raises(bl.BitlatheError, match="damaged: its header cannot be read: maximum recur"):
+        read_checkpoint(source)
