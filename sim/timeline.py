@@ -5,13 +5,13 @@ lays them out: the first instance of each layer, then the second of those that h
 which is the order of a transformer's blocks. Within a layer a unit's busy clocks are one span. That
 of a product starts with it. A step of the vector unit ends with the clocks that the array waits for
 it: what it does before that is beside the products ahead. A unit does one thing at a time: a span
-that would start earlier starts where the one before it ends. A span says how much is busy, not
-which of a layer's clocks are.
+that would start earlier starts where the one before it ends; what would outlast the run so is moved
+ahead. A span says how much is busy, not which of a layer's clocks are.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -55,6 +55,18 @@ def spans(run: Run) -> Iterator[Span]:
     Span
         The layer's own on the track `LAYERS`, then those of the units that work on it.
     """
+    found = list(_from_the_front(run))
+    limits: dict[str, int] = {}
+    for place in range(len(found) - 1, -1, -1):
+        span = found[place]
+        start = min(span.start_cycle, limits.get(span.unit, run.cycles) - span.cycles)
+        limits[span.unit] = start
+        found[place] = span if start == span.start_cycle else replace(span, start_cycle=start)
+    yield from found
+
+
+def _from_the_front(run: Run) -> Iterator[Span]:
+    """Yield what is busy, no span earlier than its layer asks for; some may outlast the run."""
     now, free = 0, Counter[str]()
     for layer, i in instances(run):
         end = now + layer.cycles

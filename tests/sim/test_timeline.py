@@ -15,14 +15,19 @@ TINY = {
     "model_type": "llama", "hidden_size": 256, "intermediate_size": 512, "vocab_size": 1000,
     "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
 }  # fmt: skip
+MODERN = {
+    "model_type": "modernbert", "hidden_size": 32, "intermediate_size": 48, "vocab_size": 100,
+    "num_hidden_layers": 2, "num_attention_heads": 4,
+}  # fmt: skip
 RUNS = [
     ("bitmod", TINY, "prefill", 96, "analytic"),
     ("bitmod", TINY, "decode", 96, "cycle"),
     ("ant", "resnet-18", "prefill", None, "analytic"),
+    ("edge-npu", MODERN, "prefill", 1, "analytic"),  # its last norm would outlast it
 ]
 
 
-@pytest.fixture(params=RUNS, ids=["prefill", "decode", "convolutions"], scope="module")
+@pytest.fixture(params=RUNS, ids=["prefill", "decode", "convolutions", "norms"], scope="module")
 def run(request):
     chip, model, phase, context, fidelity = request.param
     return simulate(chip, model, phase, context, fidelity=fidelity)
