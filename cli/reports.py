@@ -115,7 +115,7 @@ def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
 
     STUDY is one of bitmod-hpca25, bitfusion-isca18, ant-micro22; common-ground, their chips on the
     same models; papers, statements of quantization papers checked on real weights; or all of
-    these. common-ground and all take tens of minutes the first time.
+    these. common-ground and all take minutes the first time.
     """
     from ..reports.studies.published import ALL, STUDIES
 
