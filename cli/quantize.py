@@ -8,7 +8,7 @@ import click
 
 from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH
-from ..reports.terminal import print_json, print_table, progress_bar
+from ..reports.terminal import cell, print_json, print_table, progress_bar
 from .base import json_option, main
 
 if TYPE_CHECKING:
@@ -110,17 +110,17 @@ def _write(file: Path, out: Path, rules: "Rules", layout: str, *, as_json: bool)
 
 
 def _few(names: list[str], why: str = "") -> str:
-    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    shown = ", ".join(map(cell, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
     return f"{len(names)}{f' ({why})' * bool(why)}: {shown}"
 
 
 def _tensors(file: Path) -> dict[str, Any]:
-    from ..datatypes.checkpoints.folder import stored_tensors
+    from ..datatypes.checkpoints.checkpoint import unquantized
     from ..datatypes.weights.read import read_tensors
 
     if not file.is_dir():
         return read_tensors(file)
-    return {n: t.values for _, tensors, _ in stored_tensors(file) for n, t in tensors.items()}
+    return {name: stored.values for name, stored in unquantized(file).items()}
 
 
 def _compare(file: Path, chosen: "list[Rules]", plot: Path | None, *, as_json: bool) -> None:
@@ -131,6 +131,8 @@ def _compare(file: Path, chosen: "list[Rules]", plot: Path | None, *, as_json: b
     for rules in chosen:
         rules.check(tensors)
     named = {name for name in tensors if any(rules.of_tensor(name) for rules in chosen)}
+    if not named:
+        raise BitlatheError("--include, --exclude, --rule: they leave no tensor to quantize")
     ours = {name: array for name, array in tensors.items() if name in named}
     with progress_bar() as show:
         results = [compare_by_name(ours, rules.of_tensor) for rules in show(chosen, "schemes")]

@@ -102,14 +102,7 @@ def quantize_checkpoint(
     """
     if layout not in LAYOUTS:
         raise BitlatheError(unknown_name("layout", layout, LAYOUTS))
-    names: dict[str, Stored] = {}
-    for shard, tensors, facts in stored_tensors(source):
-        if facts.get("kind") == KIND:
-            raise BitlatheError(
-                f"{shown_path(shard)}: it holds quantized tensors already; quantize the checkpoint "
-                "that it was made of, with a rule for each part"
-            )
-        names |= tensors
+    names = unquantized(source)
     rules.check(names)
     if not any(_scheme(rules, name, stored) for name, stored in names.items()):
         raise BitlatheError(
@@ -117,10 +110,6 @@ def quantize_checkpoint(
             "tensors of two axes or more that the patterns take in"
         )
     config = read_config(source)
-    if config.get(OURS):
-        raise BitlatheError(
-            f"{shown_path(source)}: it is quantized already; its config.json says so"
-        )
     made, files = _Made(), dict[str, dict[str, int]]()
     with writing_folder(out) as folder:
         _copy_beside(Path(source), folder)
@@ -135,6 +124,29 @@ def quantize_checkpoint(
             text = json.dumps({**config, OURS: _configuration(made)}, indent=2)
             (folder / "config.json").write_text(text, "utf-8")
     return made.rows
+
+
+def unquantized(source: str | Path) -> dict[str, Stored]:
+    """Return the tensors of a checkpoint by name, as they lie in its files.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if it is quantized already, or cannot be read.
+    """
+    names: dict[str, Stored] = {}
+    for shard, tensors, facts in stored_tensors(source):
+        if facts.get("kind") == KIND:
+            raise BitlatheError(
+                f"{shown_path(shard)}: it holds quantized tensors already; quantize the checkpoint "
+                "that it was made of, with a rule for each part"
+            )
+        names |= tensors
+    if read_config(source).get(OURS):
+        raise BitlatheError(
+            f"{shown_path(source)}: it is quantized already; its config.json says so"
+        )
+    return names
 
 
 def _scheme(rules: Rules, name: str, stored: Stored) -> Any:

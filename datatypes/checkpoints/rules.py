@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..base.errors import BitlatheError, nearest
+from ..base.files import shown_path
 from ..formats.format import Format, Mixture
 from ..schemes.scheme import Scheme
 
@@ -84,8 +85,9 @@ class Rules:
         for pattern in (*self.include, *self.exclude, *(pattern for pattern, _ in self.by_name)):
             if not any(_any(name, (pattern,)) for name in known):
                 near = nearest(pattern, known) or known[:3]
+                there = ", ".join(map(shown_path, near))
                 raise BitlatheError(
-                    f"pattern {pattern!r} matches no tensor; there are {', '.join(near)}, ..."
+                    f"pattern {pattern!r} matches no tensor; there are {there}, ..."
                 )
 
 

@@ -60,9 +60,27 @@ def test_schemes_by_name_are_compared(source):
         (["--scheme", "int4", "--out", "o", "--layout", "gguf"], "unknown layout 'gguf'"),
         (["--scheme", "int4", "--exclude", "c.*"], "pattern 'c.*' matches no tensor; there are"),
         (["--scheme", "int4", "--include", "norm"], "no tensor to quantize"),
+        (["--scheme", "int4", "--exclude", "*"], "--exclude, --rule: they leave no tensor to quan"),
     ],
 )
 def test_options_that_do_not_go_together(source, words, said):
     found = run(source, *words)
     assert found.exit_code != 0
     assert said in found.output
+
+
+def test_what_is_quantized_is_not_compared_as_weights(source, tmp_path):
+    for layout, said in ("bitlathe", "quantized tensors already"), ("compressed-tensors", "it is"):
+        out = tmp_path / layout
+        assert run(source, "--scheme", "int4@g32", "--layout", layout, "--out", out).exit_code == 0
+        found = run(out, "--scheme", "int4")
+        assert found.exit_code == 2
+        assert said in found.output
+
+
+def test_names_are_shown_as_they_can_be_printed(source):
+    write_stored({"\x1b[31m": Stored.of(np.ones(2))}, {}, source / "odd.safetensors")
+    passed = run(source, "--scheme", "int4").stdout
+    missed = run(source, "--scheme", "int4", "--exclude", "\x1b[32m").output
+    assert "\\x1b[31m" in passed
+    assert "\x1b" not in passed + missed
