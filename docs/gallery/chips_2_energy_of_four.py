@@ -2,8 +2,8 @@
 Energy of four chips, by part
 =============================
 
-Chips of about equal PE area on the same model, prefill and decode. In decode DRAM is most of it, so
-bits of weights decide.
+Chips of about equal PE area on the same model, prefill and decode. In decode DRAM is nearly all of
+it, so bits of weights decide.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 How much bandwidth is enough
 ============================
 
-Clocks against the bandwidth of DRAM. Each phase stops to gain where the array binds:
-prefill, which uses a weight for many tokens, long before decode.
+Clocks against the bandwidth of DRAM. Each phase stops to gain where the array binds: prefill, which
+uses a weight for many tokens, at half of what decode needs.
 """
 
 import matplotlib.pyplot as plt
@@ -21,5 +21,6 @@ for phase, mark in (("prefill", "o-"), ("decode", "s-")):
     axes.plot(RATES, [c / clocks[-1] for c in clocks], mark, label=phase)
 axes.set(xscale="log", yscale="log", xlabel="GB/s of DRAM", ylabel="clocks / those at 256 GB/s")
 axes.set_xticks(RATES, RATES)
+axes.set_yticks((1, 2, 5, 10), (1, 2, 5, 10))
 axes.minorticks_off()
 axes.legend(frameon=False)

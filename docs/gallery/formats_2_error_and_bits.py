@@ -28,6 +28,6 @@ figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 for name, mark in zip(SCHEMES, "osD^v<>P*X", strict=True):
     tensor = bl.quantize(weights, name)
     error = np.square(np.asarray(tensor) - weights).mean() / np.square(weights).mean()
-    axes.plot(float(tensor.bits_per_element), error, mark, markersize=8, label=name)
+    axes.plot(float(tensor.bits_per_element), error, mark, fillstyle="none", ms=8, label=name)
 axes.set(yscale="log", xlabel="stored bits per element", ylabel="relative squared error")
 axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

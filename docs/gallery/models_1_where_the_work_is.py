@@ -2,8 +2,8 @@
 Where a model's work is
 =======================
 
-Multiplications of a prefill of 1,024 tokens by product: attention grows with the context, the rest
-does not.
+Multiplications a token of a prefill, by product, with two lengths of prompt: attention grows with
+the context, the rest does not.
 """
 
 import matplotlib.pyplot as plt
