@@ -9,6 +9,8 @@ from ..datatypes.base.errors import BitlatheError, nearest, shown
 from ..datatypes.base.files import read_text, shown_path
 from ..datatypes.base.jsonfile import parse_json, place_of
 
+MOST_LISTED = 100_000
+"""Layers of a model, or other things of it, that are told one by one."""
 _MISSING = object()
 _LARGEST = 2**40  # no dimension of a real model comes near it
 
@@ -83,6 +85,19 @@ class Config:
                 f"{key!r} is {shown(value)}; it must be from {least} to {_LARGEST}.", key
             )
         return value
+
+    def count(self, key: str, *, least: int = 1) -> int:
+        """Return how many layers, or other things that are listed one by one, a key asks for.
+
+        Raises
+        ------
+        BitlatheError
+            If it is no integer of at least ``least``, or more than `MOST_LISTED`.
+        """
+        count = self.integer(key, least=least)
+        if count > MOST_LISTED:
+            raise self.error(f"{key!r} is {count}; at most {MOST_LISTED} are supported.", key)
+        return count
 
     def flag(self, key: str, *, default: bool) -> bool:
         """Return true or false.

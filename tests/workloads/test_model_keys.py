@@ -136,6 +136,26 @@ def test_an_unknown_activation_is_named(tmp_path):
         model_of(tmp_path, "llama", hidden_act="xyz")
 
 
+@pytest.mark.parametrize("activation", [["relu"], {"relu": 1}, 3])
+def test_an_activation_that_is_no_name_is_named(tmp_path, activation):
+    with pytest.raises(BitlatheError, match=r"'hidden_act' is .* known are the GELUs and"):
+        model_of(tmp_path, "llama", hidden_act=activation)
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"model_type": "llama", **DENSE}, "num_hidden_layers"),
+        ({"_class_name": "FluxTransformer2DModel"}, "num_single_layers"),
+        ({"_class_name": "DiTTransformer2DModel"}, "num_layers"),
+        ({"model_type": "gemma3n_text", **DENSE}, "altup_num_inputs"),
+    ],
+)
+def test_more_layers_than_can_be_told_are_refused(config, key):
+    with pytest.raises(BitlatheError, match=rf"'{key}' is 1099511627776; at most 100000 are"):
+        load_model({**config, key: 2**40})
+
+
 @pytest.mark.parametrize(
     ("family", "keys", "turned"),
     [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from ..config import Config
+from ..config import MOST_LISTED, Config
 from ..families.facts import AttentionFacts
 from ..families.family import Family
 from ..transformer import Layers, Part
@@ -13,7 +13,6 @@ from .values import chosen, norm_vectors
 
 _LETTERS = {"M": "linear_attention", "*": "full_attention", "-": "mlp", "E": "moe"}
 _SPELLED = {"mamba": "linear_attention", "attention": "full_attention"}
-_MOST = 100_000
 
 
 def read_blocks(config: Config, family: Family, hidden: int) -> tuple[Layers, ...]:
@@ -56,8 +55,8 @@ def _kinds(config: Config) -> list[str]:
             raise config.error(
                 f"{key!r} names {kind!r}; it must be one of {', '.join(map(repr, known))}.", key
             )
-    if not 0 < len(kinds) <= _MOST:
-        raise config.error(f"{key!r} names {len(kinds)} layers; give 1 to {_MOST}.", key)
+    if not 0 < len(kinds) <= MOST_LISTED:
+        raise config.error(f"{key!r} names {len(kinds)} layers; give 1 to {MOST_LISTED}.", key)
     return kinds
 
 

@@ -85,7 +85,7 @@ def _flux(config: Config) -> tuple[Transformer, list[str]]:
     out = Matrix(
         stage="down", name="single_proj_out", outputs=hidden, inputs=hidden + inner, bias=True
     )
-    many = config.integer("num_layers", least=0), config.integer("num_single_layers", least=0)
+    many = config.count("num_layers", least=0), config.count("num_single_layers", least=0)
     kinds = (double, (SingleBlock(attention=single, into=into, out=out),))
     layers = tuple(
         Layers(

@@ -160,7 +160,7 @@ def _mlp(config: Config, hidden: int) -> Mlp:
 
 
 def _layers(config: Config, block: Sequence[Steered | TextAttention]) -> Layers:
-    count = config.integer("num_layers")
+    count = config.count("num_layers")
     return Layers(count=count, parts=tuple(block), norm="layer_norm", numbers=tuple(range(count)))
 
 

@@ -166,7 +166,7 @@ def _activation(config: Config, facts: MlpFacts) -> Activation:
     name = facts.activation if key is None else config.get(key)
     if isinstance(name, str) and "gelu" in name:
         return "gelu"
-    if name not in _ACTIVATIONS:
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise config.error(
             f"{key!r} is {name!r}; known are the GELUs and {', '.join(_ACTIVATIONS)}.", key
         )

@@ -18,8 +18,6 @@ from .streams import layers_that_share, read_beside
 from .values import chosen, holds, norm_vectors
 from .windows import turned_layers, windows
 
-_DEEPEST = 100_000
-
 
 def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ...]:
     """Read the layers of a transformer, those alike once with their number.
@@ -207,8 +205,4 @@ def _norms(config: Config, family: Family, *, parallel: bool) -> int:
 
 
 def _depth(config: Config, family: Family) -> int:
-    key = chosen(config, family.keys.layers)
-    depth = config.integer(key)
-    if depth > _DEEPEST:
-        raise config.error(f"{key!r} is {depth}; at most {_DEEPEST} layers are supported.", key)
-    return depth
+    return config.count(chosen(config, family.keys.layers))

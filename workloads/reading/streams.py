@@ -27,7 +27,7 @@ def read_beside(config: Config, family: Family, hidden: int) -> Beside:
     ahead: tuple[Part, ...] = ()
     behind: tuple[Part, ...] = ()
     if family.streams:
-        many = config.integer("altup_num_inputs")
+        many = config.count("altup_num_inputs")
         ahead = (
             AltUp(hidden=hidden, streams=many, half="predict", vectors=2 * hidden),
             LowRank(hidden=hidden, inner=config.integer("laurel_rank")),
