@@ -150,6 +150,19 @@ def test_a_calibrated_folder_is_a_model_to_simulate(root):
     assert model.stored_formats["formats.linear.input"] == "int8@channel"
 
 
+@pytest.mark.parametrize("method", ["vptq", "easyquant", "zeroquant_fp", "finequant", "nupes"])
+def test_a_folder_tells_no_scheme_that_its_layers_are_not_stored_in(root, method):
+    made = calibrated(root, method, None, method)
+    model = bl.load_model(str(root / method))
+    with pytest.raises(BitlatheError, match="how it stores weights is not known here; a chip or"):
+        _ = model.stored_formats
+    scheme, rows = made.scheme, made.facts["layers"].values()
+    told = [row for row in rows if row["in_scheme"]]
+    assert len(told) < len(rows)
+    for row in told:
+        assert row["bits_per_weight"] == scheme.bits_per_element(row["shape"][1], row["shape"][0])
+
+
 def run(*arguments):
     return CliRunner().invoke(main, [str(a) for a in arguments])
 

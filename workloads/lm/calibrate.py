@@ -15,7 +15,9 @@ from ...datatypes.base.files import shown_path, writing
 from ...datatypes.methods.calibrate import Way
 from ...datatypes.methods.files import load_layer, save_layer
 from ...datatypes.methods.layer import QuantizedLinear
+from ...datatypes.schemes.scheme import Scheme
 from ...datatypes.tensors.store import scheme_facts
+from ...datatypes.tensors.tensor import QuantizedTensor
 from .cache import code_digest
 from .calibrated import put_layer
 from .calibration import (
@@ -104,7 +106,8 @@ def calibrate_decoder(work: Work, progress: Progress) -> Calibration:
     except BitlatheError:
         _unclaim(work.folder)
         raise
-    _write(work.folder / "config.json", _config(work))
+    whole = all(row["in_scheme"] for row in rows.values())
+    _write(work.folder / "config.json", _config(work, whole))
     _write(work.folder / MANIFEST, {**facts, "layers": rows})
     (work.folder / UNFINISHED).unlink(missing_ok=True)
     return read_calibration(work.folder)
@@ -215,18 +218,30 @@ def _layer(
         "chosen": layer.chosen,
         "shape": [layer.outputs, layer.inputs],
         "bits_per_weight": layer.bits_per_element,
+        "in_scheme": _in_scheme(layer, work.way.scheme),
         "relative_error": layer.relative_error,
         "rounded_error": layer.rounded_error,
     }
     return layer, row
 
 
-def _config(work: Work) -> dict[str, Any]:
-    """Return the model's configuration with the schemes that its layers are stored in."""
+def _in_scheme(layer: QuantizedLinear, scheme: Scheme) -> bool:
+    """Return whether a layer is stored in a scheme, with nothing beside."""
+    weights = layer.weights
+    plain = isinstance(weights, QuantizedTensor) and weights.scheme == scheme
+    return plain and layer.total_bits == weights.total_bits
+
+
+def _config(work: Work, whole: bool) -> dict[str, Any]:
+    """Return the model's configuration with the schemes of its layers.
+
+    That of weights is left out where not the ``whole`` of them is stored in it: vectors, sign
+    planes, outliers, low-rank products and grids of a method's own are no scheme of a chip.
+    """
     inputs = work.way.activation_scheme
     stored = {
         "quant_method": "bitlathe",
-        "weights": str(work.way.scheme),
+        **({"weights": str(work.way.scheme)} if whole else {}),
         "input_activations": None if inputs is None else str(inputs),
     }
     return {**work.checkpoint.config.data, "quantization_config": stored}
