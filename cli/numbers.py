@@ -46,12 +46,10 @@ def accuracy(
 ) -> None:
     """Measure a language model's perplexity under formats.
 
-    Measure a language model's perplexity with quantized weights, activations, keys and values.
-
-    Beside it: divergence and errors. The linear layers of its blocks are quantized; embedding
-    and output head stay. Of the sentence encoder minilm-l6: errors of weights, layer outputs
-    and embeddings, and retrieval. A measure is kept by the content of weights, text, formats and
-    code, and not taken twice.
+    Formats of weights, activations, keys and values. Beside it: divergence and errors. The linear
+    layers of its blocks are quantized; embedding and output head stay. Of the sentence encoder
+    minilm-l6: errors of weights, layer outputs and embeddings, and retrieval. A measure is kept by
+    the content of weights, text, formats and code, and not taken twice.
 
     --rule 0,-1=int8@channel is about the first and last blocks, --rule down_proj=none about a
     layer by name, --rule 0-3:*_proj=fp16 about both; a later rule goes ahead of an earlier one.

@@ -72,10 +72,15 @@ def rtl(
 
 def _sides(text: str) -> tuple[int, int]:
     """Return the rows and columns in ``2x3``."""
+    from ..sim.rtl.bit_serial_tile import MOST
+
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise BitlatheError(f"--pes {text!r}: write ROWSxCOLUMNS, for example 2x3.")
-    return int(parts[0]), int(parts[1])
+    rows, columns = (int(part) for part in parts)
+    if rows * columns > MOST:
+        raise BitlatheError(f"--pes {text!r}: {rows * columns} PEs; give {MOST} at most.")
+    return rows, columns
 
 
 @main.command()

@@ -502,6 +502,23 @@ def test_a_name_that_an_option_does_not_know_is_refused_with_the_option(
     assert f"Error: {words}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("pes", "words"),
+    [
+        ("8x9", "72 PEs; give 64 at most."),
+        ("0x1", "write ROWSxCOLUMNS, for example 2x3."),
+        ("4", "write ROWSxCOLUMNS, for example 2x3."),
+    ],
+)
+def test_an_array_of_hardware_that_is_none_is_refused_by_its_option(
+    tmp_path: Path, pes: str, words: str
+) -> None:
+    done = run("rtl", "--arch", "bitmod", "--out", str(tmp_path / "rtl"), "--pes", pes)
+    assert done.exit_code == 2
+    assert f"Error: --pes '{pes}': {words}" in done.stderr
+    assert not (tmp_path / "rtl").exists()
+
+
 def test_every_command_has_an_example_that_it_reads() -> None:
     from bitlathe.cli.guide import EXAMPLES
 
