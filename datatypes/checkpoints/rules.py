@@ -34,8 +34,8 @@ class Rules:
         cls,
         scheme: str | Scheme | Format | Mixture | None = None,
         by_name: Iterable[tuple[str, str | Scheme | Format | Mixture]] = (),
-        include: Iterable[str] = (),
-        exclude: Iterable[str] = (),
+        include: str | Iterable[str] = (),
+        exclude: str | Iterable[str] = (),
     ) -> "Rules":
         """Return rules, their schemes read.
 
@@ -43,8 +43,8 @@ class Rules:
         ----------
         scheme : str, Scheme, Format, Mixture or None
         by_name : iterable of (str, scheme)
-        include, exclude : iterable of str
-            See `Rules`.
+        include, exclude : iterable of str, or str
+            See `Rules`; a text is one pattern.
 
         Raises
         ------
@@ -54,8 +54,8 @@ class Rules:
         return cls(
             scheme=None if scheme is None else Scheme.parse(scheme),
             by_name=tuple((pattern, Scheme.parse(own)) for pattern, own in by_name),
-            include=tuple(include),
-            exclude=tuple(exclude),
+            include=_patterns(include),
+            exclude=_patterns(exclude),
         )
 
     def of_tensor(self, name: str) -> Scheme | None:
@@ -89,6 +89,10 @@ class Rules:
                 raise BitlatheError(
                     f"pattern {pattern!r} matches no tensor; there are {there}, ..."
                 )
+
+
+def _patterns(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _any(name: str, patterns: Iterable[str]) -> bool:

@@ -160,7 +160,8 @@ def test_a_folder_tells_no_scheme_that_its_layers_are_not_stored_in(root, method
     told = [row for row in rows if row["in_scheme"]]
     assert len(told) < len(rows)
     for row in told:
-        assert row["bits_per_weight"] == scheme.bits_per_element(row["shape"][1], row["shape"][0])
+        outputs, inputs = row["shape"]
+        assert row["bits_per_weight"] == float(scheme.bits_per_element(inputs, outputs))
 
 
 def run(*arguments):

@@ -245,3 +245,9 @@ def test_a_header_that_is_nested_without_end_is_refused(source):
     write_stored({}, facts, source / next(iter(SHAPES)))
     with pytest.raises(bl.BitlatheError, match="damaged: its header cannot be read: maximum recur"):
         read_checkpoint(source)
+
+
+def test_a_text_is_one_pattern():
+    rules = Rules.of("int4", include="*.weight", exclude="embed*")
+    assert (rules.include, rules.exclude) == (("*.weight",), ("embed*",))
+    assert rules.of_tensor("norm") is None
