@@ -80,7 +80,19 @@ class RegisterComponent(Record):
     source: str
 
 
-class VectorComponent(Record):
+class _Scaled(Record):
+    """Figures of one node, which others are scaled from."""
+
+    node_nm: int = Field(gt=0)
+
+    def scale(self, figure: str, node_nm: int) -> float:
+        """Return a figure at a node: energies and leakage follow it, areas its square."""
+        power = 2 if figure == "area_um2" else 1
+        value: float = getattr(self, figure)
+        return value * (node_nm / self.node_nm) ** power
+
+
+class VectorComponent(_Scaled):
     """Cost of one lane of a vector unit, and the clocks of its special functions.
 
     Energies are those of one operation on one element; ``area_um2`` and ``leakage_mw`` of the lane.
@@ -92,29 +104,15 @@ class VectorComponent(Record):
     special_cycles: int = Field(ge=1)
     area_um2: float = Field(ge=0)
     leakage_mw: float = Field(default=0.0, ge=0)
-    node_nm: int = Field(gt=0)
     source: str
 
-    def scale(self, figure: str, node_nm: int) -> float:
-        """Return a figure at a node: energies and leakage follow it, areas its square."""
-        power = 2 if figure == "area_um2" else 1
-        value: float = getattr(self, figure)
-        return value * (node_nm / self.node_nm) ** power
 
-
-class OperatorComponent(Record):
+class OperatorComponent(_Scaled):
     """Energy of one operation of an arithmetic operator, and its area."""
 
     energy_pj: float = Field(ge=0)
     area_um2: float = Field(ge=0)
-    node_nm: int = Field(gt=0)
     source: str
-
-    def scale(self, figure: str, node_nm: int) -> float:
-        """Return a figure at a node: energies follow it, areas its square."""
-        power = 2 if figure == "area_um2" else 1
-        value: float = getattr(self, figure)
-        return value * (node_nm / self.node_nm) ** power
 
 
 @cache
