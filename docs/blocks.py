@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 HERE = Path(__file__).parent
 KINDS = ("python", "console", "yaml", "text", "json")
@@ -218,15 +219,15 @@ def check(path: Path, *, slow: bool = False) -> int:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[None]:
-    before, columns = Path.cwd(), os.environ.get("COLUMNS")
-    with tempfile.TemporaryDirectory() as folder:
+    """Work in an empty folder, as on no terminal of a width of its own."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ):
+        os.environ.pop("COLUMNS", None)
         os.chdir(folder)
         try:
             yield
         finally:
             os.chdir(before)
-            if columns is not None:
-                os.environ["COLUMNS"] = columns
 
 
 def rewrite(path: Path) -> None:

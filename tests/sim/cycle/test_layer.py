@@ -153,7 +153,9 @@ def test_whole_models_on_shipped_chips(arch: str, phase: str) -> None:
         base = run_layer(on, gemm, bits)
         run = run_layer_cycle(on, gemm, bits)
         assert run == run_layer_cycle(on, gemm, bits, options=CycleOptions(fold=False))
-        assert base.cycles <= run.cycles < 1.1 * base.cycles
+        # the faster the array, the more of the rule's loads show
+        most = 1.3 if arch in ("ant", "olive") else 1.1
+        assert base.cycles <= run.cycles < most * base.cycles
         assert run.dram_bits == base.dram_bits
         assert sum(run.stalls.values()) == run.stall_cycles
         assert run.energy_pj["leakage"] >= base.energy_pj["leakage"]
