@@ -96,8 +96,8 @@ def keep_outputs(order: Order, bytes_of: Callable[[Gemm], Traffic], buffer_bytes
 
     The results of a layer stay if, in every layer from it to their last reader, there is room in
     the buffer for the inputs of that layer and all other results that might stay. They do not
-    where some layer reads them as its weight operand (K, V), where they are read together with
-    other instances' (experts), or where another result read with them does not stay.
+    where some layer reads them as its weight operand (K, V), where they are the model's, or read
+    together with other instances' (experts), or where another result read with them does not stay.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class _Lives:
         latest: dict[str, int] = {}
         sources: list[tuple[int, ...]] = []
         last_reader = list(range(len(steps)))
-        barred = {i for i, step in enumerate(steps) if step.parts > 1}
+        barred = {i for i, step in enumerate(steps) if step.parts > 1 or step.leaves}
         for i, step in enumerate(steps):
             found = tuple(latest[name] for name in step.inputs if name in latest)
             whole = len(found) == len(step.inputs)

@@ -25,7 +25,13 @@ def staged_list(listed: Products, gemms: tuple[Gemm, ...]) -> Staged:
     """Return the products of a list, each with what it reads."""
     return Staged(
         before=tuple(
-            Product(stage="listed", gemm=gemm, inputs=entry.inputs, weights=entry.operands)
+            Product(
+                stage="listed",
+                gemm=gemm,
+                inputs=entry.inputs,
+                weights=entry.operands,
+                leaves=entry.leaves,
+            )
             for entry, gemm in zip(listed.entries, gemms, strict=True)
         )
     )

@@ -25,12 +25,15 @@ class Step:
         of attention). Where none has run yet, or none is named, they come from outside.
     parts : int
         Instances whose results are read together (experts); 1 elsewhere.
+    leaves : bool
+        Whether its results are some of the model's, whoever reads them besides.
     """
 
     gemm: Gemm
     inputs: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     parts: int = 1
+    leaves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,7 @@ def _step(product: Product, inputs: tuple[str, ...]) -> Step:
         inputs=tuple(name for name in inputs if name != ENTRY),
         weights=product.weights,
         parts=product.parts,
+        leaves=product.leaves,
     )
 
 

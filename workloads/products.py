@@ -27,12 +27,15 @@ class Entry:
         where they come from outside, or are not known.
     by_token : bool
         Whether its rows are the tokens of the run: all of the context in prefill, one in decode.
+    leaves : bool
+        Whether its results are some of the model's, whoever reads them besides.
     """
 
     gemm: Gemm
     inputs: tuple[str, ...] = ()
     operands: tuple[str, ...] = ()
     by_token: bool = False
+    leaves: bool = False
 
     def of(self, tokens: int, batch: int) -> Gemm:
         """Return the product of a run of ``batch`` inputs, of ``tokens`` tokens each.

@@ -68,6 +68,11 @@ class Graph:
 
     _found: list[tuple[Gemm, frozenset[int], frozenset[int]]] = field(default_factory=list)
     _weights: set[str] = field(default_factory=set)
+    _leaving: set[int] = field(default_factory=set)
+
+    def leave(self, origin: Origin) -> None:
+        """Note that a tensor is an output of the graph: the results in it leave the model."""
+        self._leaving |= origin.sources
 
     def product(self, name: Name, sizes: Sizes, left: Origin, right: Origin) -> Origin:
         """Add a matrix product; return the origin of its result.
@@ -224,8 +229,15 @@ class Graph:
 
         return Products(
             entries=tuple(
-                Entry(gemm=replace(gemm, name=name), inputs=named(read), operands=named(held))
-                for name, (gemm, read, held) in zip(names, self._found, strict=True)
+                Entry(
+                    gemm=replace(gemm, name=name),
+                    inputs=named(read),
+                    operands=named(held),
+                    leaves=place in self._leaving,
+                )
+                for place, (name, (gemm, read, held)) in enumerate(
+                    zip(names, self._found, strict=True)
+                )
             ),
             merged=True,
             weights=sum(sizes.get(name, 0) for name in self._weights),

@@ -182,6 +182,9 @@ class _Walk:
                 raise BitlatheError(
                     f"{self.place}: {Node(node, place)}: its inputs are not those that it takes."
                 ) from None
+        for value in self.graph.output:
+            if value.name in self.origins:
+                self.found.leave(self.origins[value.name])
         try:
             return self.found.products(self.weights, sum(self.weights.values()))
         except BitlatheError as error:

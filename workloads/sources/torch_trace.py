@@ -88,7 +88,7 @@ def trace(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
     recorder.mark(tree_leaves(given), Origin(kind=INPUT))
     try:
         with _plain_kernels(), names.followed(), torch.no_grad(), fake, recorder:
-            torch.func.functional_call(module, state, *given)
+            made = torch.func.functional_call(module, state, *given)
     except BitlatheError:
         raise
     except (DynamicOutputShapeException, DataDependentOutputException) as stop:
@@ -105,6 +105,9 @@ def trace(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, A
         raise BitlatheError(
             f"the module does not run on these inputs (in {names.failed_in}): {why}"
         ) from None
+    for tensor in tree_leaves(made):
+        if isinstance(tensor, torch.Tensor):
+            graph.leave(recorder.origin(tensor))
     return graph.products(
         {name: tensor.numel() for name, tensor in state.items()},
         parameters=sum(each.numel() for each in module.parameters()),

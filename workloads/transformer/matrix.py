@@ -89,6 +89,8 @@ class Product:
         Names of the products whose results are its weight operand: K and V of attention.
     parts : int
         Instances whose results are read together; 1 elsewhere.
+    leaves : bool
+        Whether its results are some of the model's, whoever reads them besides.
     """
 
     stage: str
@@ -96,3 +98,4 @@ class Product:
     inputs: tuple[str, ...] = (ENTRY,)
     weights: tuple[str, ...] = ()
     parts: int = 1
+    leaves: bool = False

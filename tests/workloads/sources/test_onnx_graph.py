@@ -335,3 +335,14 @@ def test_what_a_file_may_not_be(tmp_path):
         assert words in str(caught.value)
         assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("outputs", [["y"], ["inner", "y"]])
+def test_outputs_of_the_graph_leave_the_model(tmp_path, outputs):
+    nodes = [node("MatMul", "x up", "inner"), node("MatMul", "inner down", "y")]
+    weights = [weight("up", 8, 16), weight("down", 16, 4)]
+    shapes = {"inner": (FLOAT, (3, 16)), "y": (FLOAT, (3, 4))}
+    ends = {name: shapes[name] for name in outputs}
+    path = save(tmp_path, nodes, {"x": (FLOAT, (3, 8))}, ends, weights)
+    leaves = [step.leaves for step in steps_of(execution_order(bl.load_model(path)))]
+    assert leaves == [len(outputs) == 2, True]

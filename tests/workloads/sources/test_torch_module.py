@@ -303,3 +303,22 @@ def test_what_is_no_module():
         bl.from_torch(3)
     with pytest.raises(BitlatheError, match=r"give bitlathe.from_torch\(module, example_input"):
         bl.load_model(nn.Linear(2, 3))
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_what_the_module_gives_back_goes_to_dram_though_a_layer_reads_it(both):
+    class TwoConvolutions(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = torch.nn.Conv2d(8, 16, 1), torch.nn.Conv2d(16, 8, 1)
+
+        def forward(self, x):
+            inner = self.first(x)
+            return {"all": (inner, self.second(inner))} if both else self.second(inner)
+
+    model = bl.from_torch(TwoConvolutions(), torch.empty(1, 8, 6, 6))
+    assert [step.leaves for step in steps_of(execution_order(model))] == [both, True]
+    chip = bl.load_arch("bitmod", {"execution.keep_outputs": True})
+    for mapper in ("search", "whole-buffer"):
+        run = bl.simulate(chip, model, fidelity="analytic", mapper=mapper)
+        assert [layer.dram_bits["output"] > 0 for layer in run.layers] == [both, True]
