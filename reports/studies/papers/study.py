@@ -18,7 +18,6 @@ from .statements import CLAIMS
 HEADS = 12
 BLOCK = "2."  # whose six layers are calibrated
 PASSAGES, TOKENS = 8, 64
-HOLDS = {True: "yes", False: "no", None: "not run"}
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
@@ -32,8 +31,8 @@ class Statement:
     paper, statement : str
     figure : dict of str to float, or None
         What was measured; None where it could not be.
-    holds : bool or None
-        None where nothing was measured.
+    holds : bool
+        False where nothing was measured, too.
     reason : str
         Why nothing was measured; empty where something was.
     """
@@ -42,7 +41,7 @@ class Statement:
     paper: str
     statement: str
     figure: dict[str, float] | None
-    holds: bool | None
+    holds: bool
     reason: str = ""
 
 
@@ -67,7 +66,7 @@ def reproduce(progress: Progress) -> Checked:
     ground, reason = _ground()
     rows = []
     for number, claim in enumerate(progress(CLAIMS, "statements"), 1):
-        figure, holds = (None, None) if ground is None else claim.check(ground)
+        figure, holds = (None, False) if ground is None else claim.check(ground)
         rows.append(
             Statement(
                 row=number,
@@ -105,7 +104,7 @@ def print_tables(result: Checked) -> None:
                 "paper": row.paper,
                 "statement": row.statement,
                 "figure": ", ".join(f"{k} {v:.4g}" for k, v in (row.figure or {}).items()),
-                "holds": HOLDS[row.holds],
+                "holds": "not run" if row.figure is None else "yes" if row.holds else "no",
             }
             for row in result.rows
         ]
