@@ -10,6 +10,7 @@ from ...arch.pe import BitSerialPE
 from ...arch.pe_base import PEKind
 from ...arch.synthesized import (
     Part,
+    PartName,
     Results,
     SynthesizedLibrary,
     SynthesizedPE,
@@ -82,7 +83,7 @@ def measure_part(
 
 def _bit_serial_parts(
     pe: BitSerialPE, weight: Weight, library: Library, rows: Mapping[str, Bits], clocks: int
-) -> dict[str, Part]:
+) -> dict[PartName, Part]:
     """Return the parts of a bit-serial PE: what the edges put out is what the core takes."""
     terms, activations = edge_designs(pe, weight)
     given = {**rows, "scales": rows["scale"]}
