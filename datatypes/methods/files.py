@@ -13,11 +13,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.errors import BitlatheError, to_install
-from ..base.files import shown_path, writing
+from ..base.errors import BitlatheError
+from ..base.files import shown_path
 from ..schemes.scheme import Scheme
 from ..tensors.packing import streams_of
-from ..tensors.store import assemble, checksum, header_of, read_scheme, scheme_facts
+from ..tensors.store import (
+    assemble,
+    checksum,
+    header_of,
+    read_scheme,
+    scheme_facts,
+    write_checked,
+)
 from ..tensors.tensor import QuantizedTensor
 from ..weights.read import explained
 from ..weights.safetensors_file import read_safetensors
@@ -60,19 +67,10 @@ def save_layer(layer: QuantizedLinear, path: str | Path, notes: Mapping[str, str
     BitlatheError
         Raised if safetensors is not installed, or the file cannot be written.
     """
-    try:
-        from safetensors.numpy import save_file
-    except ImportError:
-        raise BitlatheError(
-            f"saving needs the safetensors package: {to_install('safetensors', 'weights')}"
-        ) from None
     arrays: Arrays = {}
     facts = {"kind": KIND, "version": VERSION, "layer": json.dumps(_plain(layer, "", arrays))}
     facts |= {f"note.{name}": text for name, text in notes.items()}
-    facts["sha256"] = checksum(facts, arrays)
-    with writing(path) as part:
-        save_file(arrays, part, metadata=facts)
-    return facts["sha256"]
+    return write_checked(path, facts, arrays)
 
 
 def load_layer(path: str | Path) -> tuple[QuantizedLinear, dict[str, str]]:

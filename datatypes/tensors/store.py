@@ -51,6 +51,25 @@ def save(coded: Coded, dtype: str, path: str | Path) -> None:
     BitlatheError
         Raised if safetensors is not installed, or the file cannot be written.
     """
+    facts = {"kind": KIND, "version": VERSION, **header_of(coded, dtype)}
+    write_checked(path, facts, streams_of(coded))
+
+
+def write_checked(
+    path: str | Path, facts: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]
+) -> str:
+    """Write arrays of any shapes under a header of facts and their checksum, whole or not at all.
+
+    Returns
+    -------
+    str
+        The SHA-256 of what was written.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if safetensors is not installed, or the file cannot be written.
+    """
     try:
         from safetensors import SafetensorError
         from safetensors.numpy import save_file
@@ -58,14 +77,13 @@ def save(coded: Coded, dtype: str, path: str | Path) -> None:
         raise BitlatheError(
             f"saving needs the safetensors package: {to_install('safetensors', 'weights')}"
         ) from None
-    facts = {"kind": KIND, "version": VERSION, **header_of(coded, dtype)}
-    streams = streams_of(coded)
-    facts["sha256"] = checksum(facts, streams)
+    digest = checksum(facts, arrays)
     with writing(path) as part:
         try:
-            save_file(streams, part, metadata=facts)
+            save_file(dict(arrays), part, metadata={**facts, "sha256": digest})
         except SafetensorError as problem:
             raise OSError(str(problem)) from None
+    return digest
 
 
 def header_of(coded: Coded, dtype: str) -> dict[str, str]:

@@ -237,3 +237,17 @@ def test_folders_that_hold_no_calibration_are_refused(root, tmp_path):
     (tmp_path / "calibration.json").write_text("{}")
     with pytest.raises(BitlatheError, match=r"calibration\.json: no calibration: 'kind'"):
         accuracy(root / "model", calibrated=[tmp_path], text=root / "words.txt", cache=tmp_path)
+
+
+def test_a_layer_that_the_library_cannot_write_is_a_user_error(tmp_path, monkeypatch):
+    safetensors = pytest.importorskip("safetensors")
+
+    def full(*_, **__):
+        raise safetensors.SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    x = np.random.default_rng(0).normal(size=(32, 64)).astype(np.float32)
+    layer = bl.calibrate(x, x, "rtn")
+    with pytest.raises(BitlatheError, match=r"a\.layer: cannot be written: No space left"):
+        save_layer(layer, tmp_path / "a.layer", {})
+    assert list(tmp_path.iterdir()) == []
