@@ -3,11 +3,13 @@
 import json
 import os
 import resource
+import signal
 import struct
 import subprocess
 import sys
-import time
 import zipfile
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,34 @@ from bitlathe.workloads.lm.checkpoint import find_checkpoint
 
 CHIP = (Path(bl.__file__).parent / "arch/chips/bitmod.yaml").read_text()
 SWEEP = "arch: bitmod\nmodels: [opt-1.3b]\nphases: [decode]\ncontexts: [16]\n"
-SECONDS = 2.0  # of the processor, for what took more than ten
+HANG_SECONDS = 300  # of the processor; with kernels to compile some take more than a minute
+
+
+@pytest.fixture(autouse=True)
+def _a_hang_is_ended() -> Iterator[None]:
+    """End a test that hangs: a watch, not a measure."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"over {HANG_SECONDS} seconds of the processor")
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, before)
+
+
+def calls_of(read, *given) -> int:
+    """Return how many functions, of Python or compiled, a call calls: the same on any machine."""
+    calls = Counter()
+    sys.setprofile(lambda frame, event, arg: calls.update([event]))
+    try:
+        read(*given)
+    except BitlatheError:
+        pass
+    finally:
+        sys.setprofile(None)
+    return calls["call"] + calls["c_call"]
 
 
 def load_format(path):
@@ -37,11 +66,9 @@ def sweep(path):
 
 
 def refused(read, *given):
-    """Return what a reader says of an input it refuses, quickly and in readable lines."""
-    start = time.process_time()
+    """Return what a reader says of an input it refuses, in readable lines."""
     with pytest.raises(BitlatheError) as caught:
         read(*given)
-    assert time.process_time() - start < SECONDS
     message = str(caught.value)
     assert all(line.isprintable() and len(line) <= LINE_MAX for line in message.split("\n"))
     return message
@@ -101,40 +128,38 @@ def test_texts_that_are_refused(tmp_path, read, text, says):
     assert says in refused(read, path)
 
 
-def test_a_long_title_and_a_long_comment_within_the_limit_are_read_at_once():
-    start = time.process_time()
+def test_a_long_title_and_a_long_comment_within_the_limit_are_read():
     document = parse_yaml("title: " + "x" * 2_000_000 + "\n#" + "y" * 2_000_000 + "\na: 1", "f")
-    assert time.process_time() - start < SECONDS
     assert len(document.data["title"]) == 2_000_000
     assert document.marks["a",] == (3, 1)
 
 
-def test_reading_yaml_takes_time_in_proportion_to_its_length():
-    """Twice the text, twice the time: a quadratic reader would take four times as long."""
+def test_reading_yaml_takes_work_in_proportion_to_its_length():
+    """Twice the text, twice the work: a quadratic reader would take four times as much."""
 
-    def seconds(count):
+    def calls(count):
         text = "".join(f"k{i}: [{i}, {{a: {i}}}]\n" for i in range(count))
-        best = float("inf")
-        for _ in range(3):
-            start = time.process_time()
-            parse_yaml(text, "f")
-            best = min(best, time.process_time() - start)
-        return best
+        return calls_of(parse_yaml, text, "f")
 
-    assert seconds(20_000) < 3 * seconds(10_000)
+    assert calls(2_000) < 2.2 * calls(1_000)
 
 
-def test_an_error_in_a_long_config_has_its_place_at_once(tmp_path):
-    """2 MB: the line was looked for with the YAML parser, over 20 s."""
-    filler = ",\n".join(f'"k{i}": [{{"x": {i}, "y": "[\\"{{"}}]' for i in range(50_000))
+def test_an_error_in_a_long_config_has_its_place(tmp_path):
+    """The line was once looked for with the YAML parser: over 20 s for 2 MB."""
     path = tmp_path / "config.json"
-    path.write_text('{"model_type": "llama",\n' + filler + ',\n"hidden_size": 0}')
-    assert path.stat().st_size > 1_900_000
-    assert f"config.json:{50_000 + 2}:1: 'hidden_size' is 0" in refused(bl.load_model, path)
-    path.write_text('{"model_type": "llama",\n' + filler + ',\n"k7": 0}')
-    assert "key 'k7' stands twice" in refused(bl.load_model, path)
-    path.write_text('{"model_type": "llama",\n' + filler + ',\n"x" 1}')
-    assert f"config.json:{50_000 + 2}:5: not valid JSON" in refused(bl.load_model, path)
+
+    def config(count: int, end: str) -> Path:
+        filler = ",\n".join(f'"k{i}": [{{"x": {i}, "y": "[\\"{{"}}]' for i in range(count))
+        path.write_text('{"model_type": "llama",\n' + filler + ",\n" + end + "}")
+        return path
+
+    assert "config.json:50002:1: 'hidden_size' is 0" in refused(
+        bl.load_model, config(50_000, '"hidden_size": 0')
+    )
+    assert "key 'k7' stands twice" in refused(bl.load_model, config(50_000, '"k7": 0'))
+    assert "config.json:50002:5: not valid JSON" in refused(bl.load_model, config(50_000, '"x" 1'))
+    calls = [calls_of(bl.load_model, config(n, '"hidden_size": 0')) for n in (500, 1_000, 2_000)]
+    assert calls[2] - calls[1] < 2.2 * (calls[1] - calls[0])
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def save(coded: Coded, dtype: str, path: str | Path) -> None:
 def write_checked(
     path: str | Path, facts: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]
 ) -> str:
-    """Write arrays of any shapes under a header of facts and their checksum, whole or not at all.
+    """Write (...) arrays under a header of facts and their checksum, whole or not at all.
 
     Returns
     -------
