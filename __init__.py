@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .sim import Run, SystemRun, simulate
     from .workloads import Gemm, Model, Step, from_onnx, from_torch, load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # public name -> the module that holds it, and its name there where that is another
 _HOME = {

@@ -1,5 +1,6 @@
 """The wheel holds what the tree holds: no package or data file is forgotten."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -35,6 +36,21 @@ def test_every_data_file_is_covered() -> None:
 
 def test_root_holds_only_the_face() -> None:
     assert {p.name for p in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+def test_version_and_day_are_said_once() -> None:
+    """The newest heading of the changelog and CITATION.cff bear the package's version."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", changelog, re.MULTILINE)
+    assert len(released) == len(re.findall(r"^## ", changelog, re.MULTILINE))
+    assert released == sorted(released, reverse=True)
+    cited = dict(
+        line.split(": ", 1)
+        for line in (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+        if line.startswith(("version", "date-released"))
+    )
+    assert released[0] == (cited["version"], cited["date-released"].strip('"'))
+    assert released[0][0] == bitlathe.__version__
 
 
 def test_one_copy_of_the_package() -> None:
