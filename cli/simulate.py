@@ -177,7 +177,7 @@ def _print_run(run: "Run") -> None:
     if run.idle_rules:
         click.echo(f"about no layer of this run: {', '.join(run.idle_rules)}")
     if run.uncounted:
-        click.echo(f"not counted (no vector unit): {', '.join(run.uncounted)}")
+        click.echo(f"not counted (no unit is asked for it): {', '.join(run.uncounted)}")
     if run.step is not None and (blocks := run.step.get("cache_blocks")):
         click.echo(
             f"cache: {blocks['blocks']:,} blocks of {blocks['block_tokens']:,} tokens, room for "

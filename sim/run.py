@@ -105,7 +105,8 @@ class Run:
     layer that the model has (linear, attention, lm_head, conv) by operand, as they were resolved
     for this phase and model. ``logits`` are the tokens of a prefill that the output head worked on,
     ``unpriced`` the keys of the PE that its cost does not cover, ``uncounted`` the work between
-    products of a chip without a vector unit, which costs nothing here. ``step`` is what a server
+    products which costs nothing here: all of it on a chip without a vector unit, and operations of
+    a traced graph that no unit is asked for. ``step`` is what a server
     ran at once: then the context is the longest in view, the batch all sequences. ``tokens`` are
     those that were computed, of all sequences; None for models of images and lists of products.
     ``idle_rules`` are the chip's ``formats.rules`` that name products of which the run has none.

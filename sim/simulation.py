@@ -139,7 +139,7 @@ def simulate(
     }
     plan = nothing_kept(asked.order) if asked.nests else plan_of(resolved, asked.order, bits)
     layers, unfused = _layers(asked, plan, bits, fusion=fusion and not bandwidth)
-    counted = resolved.vector_unit is not None
+    left_out = () if resolved.vector_unit is not None else (step.name for step in asked.steps)
     run = Run(
         arch=resolved.name,
         model=network.name,
@@ -157,7 +157,7 @@ def simulate(
         step=_told(served, network) if served else None,
         tokens=served.forward.rows if served else network.tokens_of(phase, context, batch),
         unpriced=resolved.pe.unpriced,
-        uncounted=() if counted else tuple(dict.fromkeys(step.name for step in asked.steps)),
+        uncounted=tuple(dict.fromkeys((*left_out, *network.beside))),
         settings=given.settings,
         formats=labels_by_kind(resolved, gemms),
         idle_rules=idle_rules(resolved, gemms),

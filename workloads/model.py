@@ -107,6 +107,11 @@ class Model:
             return self.shape.phase != "prefill"
         return self.kind in GENERATING
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Operations of a graph that work between its products and are asked of no unit."""
+        return self.shape.beside if isinstance(self.shape, Products) else ()
+
     def context_of(self, context: int | None = None) -> int | None:
         """Return the tokens in view when ``context`` is asked for; None for convolutions."""
         if isinstance(self.shape, Products):

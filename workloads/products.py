@@ -67,6 +67,9 @@ class Products:
         The phase that they are listed for; None: any, for the list does not say.
     merged : bool
         Whether `Model.gemms` gives equal products of one name once, with a count.
+    beside : tuple of str
+        Operations of the graph that work between the products, by their names there: of what size
+        is not known here, so that no unit is asked for them.
     weights, parameters : int or None
         Elements of all weight matrices, and all parameters, where the source of the list knows
         them. None: the weights of all products, each of which has its own.
@@ -75,6 +78,7 @@ class Products:
     entries: tuple[Entry, ...]
     phase: Phase | None = None
     merged: bool = False
+    beside: tuple[str, ...] = ()
     weights: int | None = None
     parameters: int | None = None
 

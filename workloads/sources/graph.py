@@ -69,6 +69,11 @@ class Graph:
     _found: list[tuple[Gemm, frozenset[int], frozenset[int]]] = field(default_factory=list)
     _weights: set[str] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
+    _beside: dict[str, None] = field(default_factory=dict)
+
+    def beside(self, operation: str) -> None:
+        """Note an operation that works on what depends on inputs and multiplies no matrices."""
+        self._beside[operation] = None
 
     def leave(self, origin: Origin) -> None:
         """Note that a tensor is an output of the graph: the results in it leave the model."""
@@ -137,6 +142,7 @@ class Graph:
         """
         queries, keys, width, value_width = sizes
         asked, key, value = origins
+        self.beside("softmax of attention")
         copies = _copies(key, keys * width * pairs, pairs)
         group, pairs = group * copies, pairs // copies
         scores = Gemm(
@@ -240,6 +246,7 @@ class Graph:
                 )
             ),
             merged=True,
+            beside=tuple(self._beside),
             weights=sum(sizes.get(name, 0) for name in self._weights),
             parameters=parameters,
         )

@@ -38,6 +38,16 @@ _VIEWS = frozenset(
         *("Flatten", "Slice", "Split", "DequantizeLinear", "Gather"),
     )
 )
+# operators that move elements, or say how many there are: nothing computes
+_MOVES = frozenset(
+    (
+        *(_VIEWS - {"DequantizeLinear"}),
+        *("Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Dropout", "GatherElements"),
+        *("GatherND", "Pad", "Range", "ScatterElements", "ScatterND", "Shape", "Size"),
+        *("SpaceToDepth", "Trilu"),
+    )
+)
+_COUNTS = ("Shape", "Size")  # what follows from these alone works on sizes, not on inputs
 _SIZES_LARGEST = 2**31
 _NO_WEIGHTS = (7, 8, 9)  # TensorProto.DataType: INT64, STRING, BOOL; they say how, not what
 
@@ -149,6 +159,7 @@ class _Walk:
         self.shapes: dict[str, tuple[int | str, ...]] = {}
         self.origins: dict[str, Origin] = {}
         self.weights: dict[str, int] = {}
+        self.counted: set[str] = set()  # tensors that hold sizes
         for value in (*graph.input, *graph.output, *graph.value_info):
             if value.type.tensor_type.HasField("shape"):
                 dims = value.type.tensor_type.shape.dim
@@ -223,6 +234,11 @@ class _Walk:
         """Note the results of a node that multiplies nothing: they come from what it reads."""
         read = [self.origin(name) for name in node.input if name]
         origin = joined(read)
+        moving = {name for name in node.input if self.origin(name).kind == INPUT}
+        if node.op_type in _COUNTS or moving <= self.counted:
+            self.counted.update(node.output)
+        elif node.op_type not in _MOVES:
+            self.found.beside(node.op_type)
         if node.op_type == "Softmax":
             origin = origin.through_softmax()
         for name in node.output:
@@ -320,6 +336,7 @@ class _Walk:
         """Add the products of a recurrent layer: of all inputs, then of each step's state."""
         x, w = self.shape(node.input[0]), self.shape(node.input[1])
         directions, gates = w[0], _GATES[node.op_type]
+        self.found.beside(f"gates of {node.op_type}")
         hidden = w[1] // gates
         by_batch = seen.value("layout", 0)
         steps, batch = (x[1], x[0]) if by_batch else (x[0], x[1])

@@ -59,6 +59,22 @@ _VIEWS = _packets(
     *("t", "alias", "_to_copy", "repeat", "detach", "slice", "select", "split", "unbind"),
     *("_reshape_alias", "split_with_sizes"),
 )
+_MOVES = _VIEWS | _packets(
+    *(
+        "cat",
+        "stack",
+        "embedding",
+        "index",
+        "index_select",
+        "gather",
+        "copy_",
+        "fill_",
+        "slice_copy",
+    ),
+    *("constant_pad_nd", "_assert_async", "lift_fresh_copy", "native_dropout", "tril", "triu"),
+    *("arange", "empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones"),
+    *("new_empty", "new_full", "flip", "roll", "as_strided", "diagonal", "unfold", "slice_scatter"),
+)
 
 
 def trace(module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Products:
@@ -252,6 +268,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not made:
             return
         origin = joined([self.origin(t) for t in read])
+        if origin.kind == INPUT and packet not in _MOVES:
+            self.graph.beside(packet.__name__.strip("_"))
         if packet in _CHOSEN and read[0].dim() > 2 and self.origin(read[0]).kind == WEIGHT:
             origin = self.origin(read[0])  # of a stack of matrices some are chosen by the data
         if packet in _SOFTMAX:

@@ -115,6 +115,7 @@ def test_from_file_to_table(tmp_path):
     done = CliRunner().invoke(main, ["simulate", "--arch", "bitmod", "--model", str(path)])
     assert done.exit_code == 0, done.output
     assert "layers.*.attention_qk" in done.output
+    assert "not counted (no unit is asked for it): Softmax, Add\n" in done.output
 
 
 small = st.integers(1, 3)

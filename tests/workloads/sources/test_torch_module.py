@@ -181,6 +181,7 @@ def test_layers_alike_are_one_with_a_count():
     ]
     encoder = bl.from_torch(nn.TransformerEncoder(layer(), 3), torch.ones(2, 5, 16))
     assert [g.count for g in encoder.gemms()] == [3] * 6
+    assert {"add", "relu", "native_layer_norm"} < set(encoder.beside)  # what it does not multiply
     assert encoder.gemms()[0].name == "layers.*.self_attn.in_proj"
     again = nn.Linear(8, 8)
     twice = bl.from_torch(nn.Sequential(again, again), torch.ones(2, 8))
