@@ -27,7 +27,7 @@ from ..base.errors import BitlatheError
 from ..formats.format import Format
 from ..schemes.layout import Layout
 from ..schemes.levels import Level, Offset, free_of_scales
-from ..schemes.patterns import Raw
+from ..schemes.patterns import LAYOUTS, Raw
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Tables
@@ -285,24 +285,44 @@ def spans_of(job: Job, tree: Tree) -> Spans:
     kept: Any = True if mask is None else mask
     low = job.groups.min(axis=1, initial=np.inf, where=kept).astype(np.float64)
     high = job.groups.max(axis=1, initial=-np.inf, where=kept).astype(np.float64)
-    return offset_spans(scheme.offset, tree, low, high)
+    return offset_spans(scheme, tree, low, high)
 
 
-def offset_spans(offset: Offset, tree: Tree, low: Reals, high: Reals) -> Spans:
+def offset_spans(scheme: Scheme, tree: Tree, low: Reals, high: Reals) -> Spans:
     """Return the spans of groups beside minima or zero points.
 
     Parameters
     ----------
-    offset : Offset
+    scheme : Scheme
+        With an offset. Beside a zero point that is no float (fp16, bf16, fp32), and under an
+        unsigned minimum, ranges are stretched to contain 0; see `far_share` for the others.
     tree : Tree
     low, high : (groups,) float64
-        Ends of each group; beside a zero point, and under an unsigned format, they are stretched
-        to contain 0.
+        Ends of each group.
     """
-    fmt = offset.levels[0].format
-    if offset.kind == "zero" or (fmt is not None and not fmt.signed):
-        low, high = np.minimum(low, 0), np.maximum(high, 0)
-    return Spans(by_level=tree.largest(high - low), low=low)
+    offset = scheme.offset
+    assert offset is not None
+    fmt, span = offset.levels[0].format, high - low
+    if offset.kind == "zero" and (share := far_share(scheme)):
+        span = np.maximum(span, share * np.maximum(np.abs(low), np.abs(high)))
+    elif offset.kind == "zero" or (fmt is not None and not fmt.signed):
+        low = np.minimum(low, 0)
+        span = np.maximum(high, 0) - low
+    return Spans(by_level=tree.largest(span), low=low)
+
+
+def far_share(scheme: Scheme) -> float:
+    """Return how far from 0, in spans, a group may lie beside float zero points: 1 / the result.
+
+    Groups further off are coded as if they were wider, so that their zero points keep their
+    digits and fit with two bits to spare. 0 for zero points that are no floats on their own.
+    """
+    levels = scheme.offset.levels if scheme.offset else ()
+    if len(levels) != 1 or levels[0].name not in LAYOUTS:
+        return 0.0
+    layout = LAYOUTS[levels[0].name]
+    widest = max(_width(f, scheme) for f in scheme.formats)
+    return float(max(2.0**-layout.mantissa_bits, 4 * widest / layout.max))
 
 
 def signs_of(x: Floats, fmt: Format) -> NDArray[np.bool_]:

@@ -52,7 +52,7 @@ def _spans(job: Job, tree: Tree) -> Spans:
         if both.any():  # the first of the two decides
             sign[both] = signs_of(job.groups[both], fmt)
         return Spans(by_level=tree.largest(np.maximum(np.abs(low), np.abs(high))), sign=sign)
-    return offset_spans(scheme.offset, tree, low.astype(np.float64), high.astype(np.float64))
+    return offset_spans(scheme, tree, low.astype(np.float64), high.astype(np.float64))
 
 
 def _codes(job: Job, scales: NDArray[np.float32], shift: Any) -> NDArray[Any]:

@@ -9,7 +9,8 @@
 ``e0mY``        significands alone, ``1 + M / 2**Y``: ``e0m2`` is 1, 1.25, 1.5, 1.75
 ``e6m2``        HiF4's scale: all normal, from 2^-48 to 1.5 * 2^15, all ones are NaN
 ``intN_full``   two's complement with its most negative number
-``sXpY``        a sign, X integer and Y fraction bits: ``s1p2`` is 0 to 1.75 in quarters
+``sXpY``        a sign, X integer and Y fraction bits, 16 in all at most: ``s1p2`` is 0 to
+                1.75 in quarters
 ``trit``        -1, 0, 1; the fourth code stands for nothing
 ``iq4_nl``      the 16 values of llama.cpp's IQ4_NL
 ``if4``         a mixture: E2M1, and INT4 (-7..7) times 6/7
@@ -30,11 +31,11 @@ from .format import Format, Mixture
 HIF4: Final = "HiF4, arXiv 2602.11287"
 IF4: Final = "IF4, arXiv 2603.28765"
 IQ4_NL: Final = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
-_FIXED = re.compile(r"s([1-4])p([0-6])")
+_FIXED = re.compile(r"s([1-4])p(\d|1[0-4])")
 _UNSIGNED = re.compile(r"ue([1-8])m(\d)(fn)?")
 _POWER = re.compile(r"e([1-7])m0")
 _SIGNIFICAND = re.compile(r"e0m([1-8])")
-_FULL = re.compile(r"int([2-8])_full")
+_FULL = re.compile(r"int([2-9]|1[0-6])_full")
 KNOWN: Final = ("ue4m3fn", "ue5m3", "e1m0", "e0m2", "e6m2", "int4_full")
 _WIDEST = 16
 
@@ -87,6 +88,8 @@ def _integer_or_table(name: str) -> Format | None:
         return int_format(int(found[1]), full=True, name=name)
     if found := _FIXED.fullmatch(name):
         integer, fraction = int(found[1]), int(found[2])
+        if 1 + integer + fraction > _WIDEST:
+            return None
         return sign_magnitude(name, (np.arange(1 << (integer + fraction)) / 2.0**fraction).tolist())
     if name == "trit":
         return codebook(name, (-1, 0, 1))

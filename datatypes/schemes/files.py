@@ -3,7 +3,8 @@
 ::
 
     name: mine                                # optional
-    element: fp4_e2m1                         # a name, a format file, or a table as in one
+    element: fp4_e2m1                         # a name, a format file, a table as in one, or
+                                              # {mixture: [...]}, a list of these
     scales:                                   # the innermost first
       - {group: g8, format: {values: [1, 1.25, 1.5, 1.75]}, search: true}
       - {group: g32, format: e8m0, rule: floor}
@@ -25,6 +26,7 @@ from ..formats.files import format_of, load_format
 from ..formats.format import Format, Mixture
 from .granularity import GRANULARITIES, Granularity
 from .levels import Level, Offset
+from .scales import SCALES
 
 Given = str | dict[str, Any]
 
@@ -46,11 +48,21 @@ class LevelEntry(Record):
 Entries = Annotated[list[LevelEntry], Field(min_length=1)]
 
 
+class MixtureEntry(Record):
+    """Formats of one width, of which each group takes that of least error."""
+
+    mixture: Annotated[list[Given], Field(min_length=1)] = Field(
+        description="formats: names, files or tables of keys; the first of equals wins"
+    )
+
+
 class SchemeFile(Record):
     """A scheme."""
 
     name: str = Field(default="", description="name in tables; the file's by default")
-    element: Given = Field(description="format of an element: a name, a file, or a table of keys")
+    element: Given = Field(
+        description="format of an element: a name, a file, a table of keys, or a mixture of these"
+    )
     scales: Entries = Field(description="levels of scales, the innermost first")
     minimum: Entries | None = Field(default=None, description="levels of minima, beside the scales")
     zero: Entries | None = Field(
@@ -95,16 +107,17 @@ def scheme_facts(document: Document, path: str) -> dict[str, Any]:
         if entries:
             offset = Offset(kind=kind, levels=_levels(document, kind, entries, path, found.name))
     made = _element(document, found.element, path, found.name)
-    return {
+    facts: dict[str, Any] = {
         "name": made.name,
         "file": path,
         "element": made,
         "granularity": levels[0].granularity,
-        "scale": "levels",
-        "levels": levels,
-        "offset": offset,
-        "coder": "offset" if offset else "levels",
     }
+    plain = SCALES.get(str(levels[0]))
+    if len(levels) == 1 and offset is None and plain and plain.kind in ("float", "ocp"):
+        return {**facts, "scale": str(levels[0])}
+    coder = "offset" if offset else "levels"
+    return {**facts, "scale": "levels", "levels": levels, "offset": offset, "coder": coder}
 
 
 def _levels(
@@ -139,6 +152,8 @@ def _format(
 
 
 def _element(document: Document, given: Given, path: str, name: str) -> Format | Mixture:
+    if isinstance(given, dict) and "mixture" in given:
+        return _mixture(document, path, name or Path(path).stem)
     if isinstance(given, str) and not is_file(given):
         try:
             return named_element(given)
@@ -147,3 +162,18 @@ def _element(document: Document, given: Given, path: str, name: str) -> Format |
     found = _format(document, ("element",), given, path, name)
     assert isinstance(found, Format)
     return found
+
+
+def _mixture(document: Document, path: str, name: str) -> Mixture:
+    place = ("element", "mixture")
+    given = validate(MixtureEntry, document.part("element")).mixture
+    members = []
+    for k, one in enumerate(given):
+        made = _format(document, (*place, k), one, path, f"{name}_{k}")
+        found = named(made) if isinstance(made, str) else made
+        assert found is not None  # a name that is unknown was refused
+        members.append(found)
+    try:
+        return Mixture(name=name, formats=tuple(members))
+    except BitlatheError as problem:
+        raise BitlatheError(f"{document.where(place)}: {problem}") from None

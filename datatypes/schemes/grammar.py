@@ -141,10 +141,10 @@ def _preset(text: str, name: str) -> str:
 
 def write_scheme(s: Facts) -> str:
     """Return the text of a scheme, what its format's name implies left out."""
+    if s.file:
+        return s.file + ("" if s.clip == "absmax" else f"+{s.clip}") + ("+paper" if s.paper else "")
     if s.levels:
         clip = "" if s.clip == "absmax" else f"+{s.clip}"
-        if s.file:
-            return s.file + clip
         text = f"{s.name}{write_chain(s.granularity, s.levels, s.offset)}"
         return BY_SCHEME.get(text, text) + clip
     base = ENTRIES.get(s.name)

@@ -376,10 +376,13 @@ def _own_problem(level: Level, what: str, first: bool) -> str | None:
         ),
         (level.signed and chosen, "a signed scale is rounded to nearest"),
         (plain and level.search, f"a {what} is not searched"),
-        (plain and first and level.rule != "nearest", f"a {what} is rounded to nearest"),
         (
             plain and first and grid is not None and not (grid.values == 0).any(),
             f"a {what} needs a format with 0",
+        ),
+        (
+            plain and first and level.rule != "nearest",
+            f"a {what} is rounded to nearest; write {level.name}_nearest, rule: nearest in a file",
         ),
     )
     return next((problem for wrong, problem in rules if wrong), None)

@@ -209,10 +209,12 @@ class Scheme:
 
     @property
     def unsaid(self) -> list[tuple[object, ...]]:
-        """What the text of a nested scheme does not say: levels of a file, formats of one's own.
+        """What the text of a scheme does not say: scales of a file, levels of one's own formats.
 
         For keys of what is kept of a measure; empty where the text says all.
         """
+        if self.file and not self.levels:
+            return [(str(self.granularity), self.scale)]
         beside = self.offset.levels if self.offset else ()
         return [
             (str(x.granularity), x.name, x.rule, x.search, x.signed, x.format and x.format.listed)

@@ -152,7 +152,7 @@ class Coding:
         part = [self.x[r, c] for r in rows for c in columns]
         low, high = float(min(part)), float(max(part))
         unsigned = self.kind and all(v >= 0 for _, v in self.offset[1][0].table or [(0, -1)])
-        if self.kind == "zero" or unsigned:
+        if (self.kind == "zero" and not self.offset[2]) or unsigned:
             low, high = min(low, 0.0), max(high, 0.0)
         return low, high, part
 
@@ -160,7 +160,14 @@ class Coding:
         if k:
             return max(self.span(k - 1, i) for i in self.inside(k, at))
         low, high, part = self.ends(at)
-        return np.float64(high - low) if self.kind else max(abs(v) for v in part)
+        if not self.kind:
+            return max(abs(v) for v in part)
+        if not self.offset[2]:
+            return np.float64(high - low)
+        # a float zero point: near enough to 0 to keep a digit after the point, and to fit
+        bits, largest = self.offset[2]
+        share = max(2.0**-bits, 4 * max(self.widths) / largest)
+        return np.float64(max(high - low, share * max(abs(low), abs(high))))
 
     def best(self, k, at, above):
         """Error, then codes of scales by (level, group), members and scales by group."""

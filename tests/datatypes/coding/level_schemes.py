@@ -23,7 +23,7 @@ SCALES = (
     "ue4m3fn_ceil", "int6_full_signed", "fp16_signed", "e1m0_search", "e0m2_search",
     "e8m0_search", "uint2_search", "fp8_e5m2", "nf4", "flint4",
 )  # fmt: skip
-OFFSETS = ("fp32", "fp16", "uint4", "uint6", "int6", "ue3m3", "fp8_e4m3", "uint8")
+OFFSETS = ("fp32", "fp16", "bf16", "uint4", "uint6", "int6", "ue3m3", "fp8_e4m3", "uint8")
 
 
 def random_scheme(rng, elements=ELEMENTS):
@@ -71,8 +71,16 @@ def twin(x, scheme):
         for f in scheme.formats
     ]
     offset = scheme.offset
-    told = offset and (offset.kind, [_level(level) for level in offset.levels])
+    told = offset and (offset.kind, [_level(level) for level in offset.levels], _digits(offset))
     return naive.quantize(x, members, [_level(level) for level in scheme.levels], told)
+
+
+def _digits(offset):
+    """Mantissa bits and largest number of float zero points; None of all others."""
+    name = offset.levels[0].name
+    if offset.kind != "zero" or len(offset.levels) > 1:
+        return None
+    return {"fp16": (10, 65504.0), "bf16": (7, 255 * 2.0**120), "fp32": (23, 3.4e38)}.get(name)
 
 
 def codes_of(levels, raws, layout):

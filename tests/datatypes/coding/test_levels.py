@@ -182,9 +182,23 @@ def test_drawn_elements_are_right_on_average():
     assert np.median(inner) < step / 20
 
 
+def test_groups_far_from_0_keep_their_range_beside_a_float_zero_point():
+    x = np.random.default_rng(9).normal(1, 0.03, (16, 64)).astype(np.float32)
+    near, far = (np.square(bl.quantize(x - c, "uint4@g64/fp16~fp16").dequantize() - x + c).sum()
+                 for c in (1, 0))  # fmt: skip
+    assert near * 0.99 < far < near * 1.01
+    assert np.square(bl.quantize(x, "int4_asym@g64").dequantize() - x).sum() > 50 * far
+
+
 def test_groups_of_equal_elements_come_back():
     x = np.full((4, 64), np.float32(-0.3))
-    for text in ("uint4@g64/fp16~fp16", "fp4_e2m1@g16/fp16~int6", "uint4@g32/fp16-fp16", "q4_k"):
+    for text in (
+        "uint4@g64/fp16~fp16",
+        "uint8@g64/bf16~fp16",
+        "fp4_e2m1@g16/fp16~int6",
+        "uint4@g32/fp16-fp16",
+        "q4_k",
+    ):
         np.testing.assert_allclose(bl.quantize(x, text).dequantize(), x, rtol=2e-3)
 
 
@@ -207,7 +221,8 @@ REFUSED = {
     "int4@g32/ue5m3_signed": "its format has no sign",
     "int4@g32/uint4_search/fp16": "must stand before it, as @gN or @tensor",
     "int4@g32/ue9m3@tensor/fp32": "unknown scale 'ue9m3'",
-    "int4@g32/fp16-e8m0": "minimum e8m0: a minimum is rounded to nearest",
+    "int4@g32/fp16-e8m0": "minimum e8m0: a minimum needs a format with 0",
+    "int4@g32/fp16-ternary": "a minimum is rounded to nearest; write ternary_nearest",
     "int4@g32/fp16-e0m2": "a minimum needs a format with 0",
     "int4@g32/uint8@g64/fp16+mse": "write _search after the scales",
     "int4@g32/uint8@g64/fp16+paper": "no levels of scales",

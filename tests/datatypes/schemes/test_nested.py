@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bitlathe as bl
-from bitlathe.datatypes import Scheme, codebook, float_format
+from bitlathe.datatypes import Mixture, Scheme, codebook, float_format
 from bitlathe.datatypes.schemes.granularity import Granularity
 from bitlathe.datatypes.schemes.levels import Level
 
@@ -82,7 +82,7 @@ WRONG = {
     "group: g8, format: {v": ("group: q8, format: {v", "mine.yaml:4:6: unknown granularity 'q8'"),
     "e8m0": ("e9m0", "mine.yaml:5:18: unknown format 'e9m0'; did you mean 'e8m0'"),
     "search: true": ("serch: true", "unknown key 'scales.0.serch'; did you mean 'search'?"),
-    "int6": ("e8m0", "mine.yaml:6:1: zero e8m0: a zero is rounded to nearest"),
+    "int6": ("e8m0", "mine.yaml:6:1: zero e8m0: a zero needs a format with 0"),
     "rule: ceil": ("rule: sealing", "unknown rule 'sealing'"),
     "element: {values": ("element: {valeus", "unknown key 'valeus'; did you mean 'values'?"),
     "zero:": ("minimum: [{group: g8, format: fp16}]\nzero:", "a minimum or a zero point, not both"),
@@ -97,6 +97,41 @@ def test_errors_name_the_line(old, tmp_path):
     with pytest.raises(bl.BitlatheError) as problem:
         Scheme.parse(path.as_posix())
     assert sentence in str(problem.value)
+
+
+MIXED = """\
+element:
+  mixture:
+    - fp4_e2m1
+    - int4
+    - {values: [0, 1, 2, 3, 4, 6, 8, 12, -0.0, -1, -2, -3, -4, -6, -8, -12]}
+scales: [{group: g16, format: fp16}]
+"""
+
+
+def test_a_mixture_in_a_file(tmp_path):
+    path = tmp_path / "mixed.yaml"
+    path.write_text(MIXED)
+    q = bl.quantize(X, path.as_posix())
+    assert str(q.scheme) == path.as_posix()
+    assert q.bits_per_element == 4 + 18 / 16
+    last = codebook("last", [0, 1, 2, 3, 4, 6, 8, 12, -0.0, -1, -2, -3, -4, -6, -8, -12])
+    made = Mixture(name="m", formats=(bl.format("fp4_e2m1"), bl.format("int4"), last))
+    same = bl.quantize(X, Scheme.of(made, "g16", "fp16"))
+    np.testing.assert_array_equal(q.dequantize(), same.dequantize())
+    np.testing.assert_array_equal(q.choices, same.choices)
+    q.save(tmp_path / "q.safetensors")
+    assert bl.QuantizedTensor.load(tmp_path / "q.safetensors").scheme == q.scheme
+    wider = MIXED.replace("format: fp16", "format: bf16")
+    path.write_text(wider)
+    assert bl.Scheme.parse(path.as_posix()).unsaid != q.scheme.unsaid
+    for new, sentence in (
+        ("- int5", r"yaml:2:3: mixture 'mixed': members must share one width, got \[4, 5\]"),
+        ("- itn4", "yaml:4:7: unknown format 'itn4'; did you mean 'int4'"),
+    ):
+        path.write_text(MIXED.replace("- int4", new))
+        with pytest.raises(bl.BitlatheError, match=sentence):
+            Scheme.parse(path.as_posix())
 
 
 def test_what_is_not_a_level_is_named():
