@@ -1,6 +1,7 @@
 """Each line of the page's table of schemes, against a few lines of numpy."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -191,7 +192,7 @@ def books(rows=1):
             at = cut[at]
             places.insert(0, at)
         places.insert(0, 0)
-        entries = f16([y[a:b].mean() for a, b in zip(places, places[1:], strict=False)])
+        entries = f16([y[a:b].mean() for a, b in pairwise(places)])
         return near(x, entries)
 
     return lambda: np.stack([one(row) for row in W.astype(np.float64).reshape(rows, -1)]).reshape(
@@ -335,6 +336,15 @@ def bidirectional():
     return by_group(32, make)
 
 
+def static():
+    return np.clip(np.rint(W / f16(0.001)), -127, 127) * f16(0.001)
+
+
+def delayed():
+    e4m3 = unsigned(4, 3)[:-1]
+    return under(W, f32(0.25 / 448), np.concatenate([-e4m3, e4m3]))
+
+
 def hadamard():
     """Weights times Sylvester's matrix with the method's own signs, and back."""
     turn = np.array([[1.0]])
@@ -388,8 +398,8 @@ KNOWN = {
     "Q6_K": q6_k,
     "GPTQ": gptq,
     "AWQ": awq,
-    "static scales of activations": lambda: np.clip(np.rint(W / f16(0.001)), -127, 127) * f16(0.001),
-    "FP8, delayed scales": lambda: under(W, f32(0.25 / 448), np.r_[-unsigned(4, 3)[:-1], unsigned(4, 3)[:-1]]),
+    "static scales of activations": static,
+    "FP8, delayed scales": delayed,
     "activations by token": lambda: integers(256, 8),
     "keys by channel (KV cache)": lambda: integers(4, x=np.ascontiguousarray(W.T)).T,
     "values by token (KV cache)": lambda: integers(32),
