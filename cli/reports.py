@@ -113,9 +113,10 @@ def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
 
     Published values beside reproduced beside corrected ones, and what each objection changes.
 
-    STUDY is one of bitmod-hpca25, bitfusion-isca18, ant-micro22; common-ground, their chips on the
-    same models; papers, statements of quantization papers checked on real weights; or all of
-    these. common-ground and all take minutes the first time.
+    STUDY is one of bitmod-hpca25, bitfusion-isca18, ant-micro22, shiftaddllm-energy;
+    common-ground, the chips of the first three on the same models; papers, statements of
+    quantization papers checked on real weights; or all of these. common-ground, papers and all
+    take minutes the first time.
     """
     from ..reports.studies.published import ALL, STUDIES
 

@@ -5,11 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import ant_micro22, bitfusion_isca18, bitmod_hpca25, common_ground, papers
+from . import (
+    ant_micro22,
+    bitfusion_isca18,
+    bitmod_hpca25,
+    common_ground,
+    papers,
+    shiftaddllm_energy,
+)
 from .ant_micro22 import page as ant_page
 from .bitfusion_isca18 import page as bitfusion_page
 from .bitmod_hpca25 import page as bitmod_page
 from .common_ground import page as ground_page
+from .shiftaddllm_energy import page as shiftadd_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,11 @@ STUDIES: Mapping[str, Published] = {
         reproduce=ant_micro22.reproduce,
         write=ant_page.write,
         print_tables=ant_page.print_tables,
+    ),
+    "shiftaddllm-energy": Published(
+        reproduce=shiftaddllm_energy.reproduce,
+        write=shiftadd_page.write,
+        print_tables=shiftadd_page.print_tables,
     ),
     "common-ground": Published(
         reproduce=common_ground.reproduce,
