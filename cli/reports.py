@@ -113,10 +113,9 @@ def reproduce(study: str, out: Path | None, *, as_json: bool) -> None:
 
     Published values beside reproduced beside corrected ones, and what each objection changes.
 
-    STUDY is one of bitmod-hpca25, bitfusion-isca18, ant-micro22, shiftaddllm-energy;
+    STUDY is ant-micro22, bitfusion-isca18, bitmod-hpca25 or shiftaddllm-energy;
     common-ground, the chips of the first three on the same models; papers, statements of
-    quantization papers checked on real weights; or all of these. common-ground, papers and all
-    take minutes the first time.
+    quantization papers checked on real weights; or all of these. The last three take minutes.
     """
     from ..reports.studies.published import ALL, STUDIES
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..sim import Run
     from ..sim.timeline import Span
-    from ..workloads import Step
+    from ..workloads import Model, Step
 
 
 @main.command()
@@ -119,10 +119,10 @@ def simulate(
     check_place("--timeline", timeline)
     given, network = chip_settings(settings), load_model(model)
     network = network if part is None else network.part(part)
-    if formats == "checkpoint":
-        given = {**network.stored_formats, **given}
     for remark in network.notes:
         note(f"{network.name}: {remark}")
+    if formats == "checkpoint":
+        given = _as_stored(arch, network, given)
     served = None if step is None else Step.read(step)
     asked = (network, phase, context, batch, fidelity, mapper)
     if is_system(arch):
@@ -149,6 +149,22 @@ def simulate(
         print_json(run.to_dict())
         return
     _print_run(run)
+
+
+def _as_stored(arch: str, network: "Model", given: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of a chip by which it stores a model as its checkpoint does."""
+    from ..arch import load_arch
+    from ..arch.stored import runnable
+    from ..arch.system import is_system
+
+    stored = dict(network.stored_formats)
+    if is_system(arch) or "formats.rules" in given:
+        return {**stored, **given}
+    kinds = {key: value for key, value in given.items() if not key.startswith("formats")}
+    settings, notes = runnable(load_arch(arch, kinds), stored)
+    for remark in notes:
+        note(f"{network.name}: {remark}")
+    return {**settings, **given}
 
 
 def _print_run(run: "Run") -> None:

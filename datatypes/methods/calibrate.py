@@ -6,6 +6,7 @@ from typing import Any
 
 from ..base.errors import BitlatheError, check_name, unknown_name
 from ..formats.format import Format, Mixture
+from ..quantize import quantize
 from ..schemes.scheme import Scheme
 from .layer import QuantizedLinear, measured, rounded
 from .table import METHODS, Method
@@ -130,6 +131,20 @@ class Way:
                 best = layer
         assert best is not None
         return replace(best, rounded_error=plain.relative_error)
+
+    def silent(self, weights: Any) -> QuantizedLinear:
+        """Return (outputs, inputs) weights rounded, of a layer whose outputs are all 0.
+
+        There is nothing to calibrate on: neither method nor inputs matter, and no output errs.
+        """
+        return QuantizedLinear(
+            method=self.method.name,
+            chosen="rtn",
+            weights=quantize(weights, self.scheme),
+            activation_scheme=self.activation_scheme,
+            relative_error=0.0,
+            rounded_error=0.0,
+        )
 
 
 def _options(row: Method, given: Mapping[str, Any]) -> Any:

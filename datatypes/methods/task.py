@@ -15,6 +15,10 @@ from ..schemes.scheme import Scheme
 Reals = NDArray[np.float64]
 
 
+class NoOutputsError(BitlatheError):
+    """The outputs of a layer on its inputs are all 0: nothing tells its roundings apart."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """A layer to be quantized; it computes ``activations @ weights.T``.
@@ -50,7 +54,8 @@ class Task:
         Raises
         ------
         BitlatheError
-            Raised if a shape is wrong, a value is not finite, or all outputs are 0.
+            Raised if a shape is wrong or a value is not finite; a `NoOutputsError` if all outputs
+            are 0.
         """
         matrix = as_float(weights, "weights")[0]
         if matrix.ndim != 2 or 0 in matrix.shape:
@@ -73,10 +78,15 @@ class Task:
             scheme=scheme,
             activation_scheme=activation_scheme,
         )
-        if not (np.isfinite(task.energy) and task.energy > 0):
+        if task.energy == 0:
+            raise NoOutputsError(
+                "activations: the layer's outputs on them are all 0; pass inputs on which the "
+                "layer's outputs can be compared"
+            )
+        if not np.isfinite(task.energy):
             raise BitlatheError(
-                "activations: the layer's outputs on them are all 0, or beyond float64; pass "
-                "inputs on which the layer's outputs can be compared"
+                "activations: the layer's outputs on them are beyond float64; pass inputs on which "
+                "the layer's outputs can be compared"
             )
         return task
 

@@ -54,6 +54,25 @@ def test_a_layer_is_read_as_it_was_written(method, tmp_path):
         load_layer(tmp_path / "layer.safetensors")
 
 
+def test_a_layer_of_zeros_is_rounded_and_stops_nothing(root, tmp_path):
+    """No output tells one rounding of them from another."""
+    model = tiny_lm.write(tmp_path / "model", CONFIG)
+    from safetensors.numpy import load_file, save_file
+
+    (path,) = model.glob("*.safetensors")
+    weights = load_file(path)
+    for name in ("0.self_attn.o_proj", "1.mlp.up_proj"):
+        weights[f"model.layers.{name}.weight"][:] = 0
+    save_file(weights, path)
+    given = {"tokens": 120, "context": 13, "text": root / "words.txt", "out": tmp_path / "out"}
+    made = calibrate_model(model, "gptq", "int4_asym@g8", **given)
+    silent = ["0.self_attn.o_proj", "1.mlp.up_proj"]
+    for name, row in made.facts["layers"].items():
+        assert (row["relative_error"] == 0) is (name in silent), name
+    for name in silent:
+        assert not made.layer(name).dequantize().any()
+
+
 def test_blocks_are_calibrated_on_what_the_calibrated_ones_before_hand_on(root):
     made = calibrated(root)
     ids = [tiny_lm.WORDS.index(w) for w in (root / "words.txt").read_text().split()]

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 import bitlathe as bl
 from bitlathe.arch import load_arch
+from bitlathe.arch.stored import runnable
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.schemes.scheme import Scheme
@@ -183,6 +184,21 @@ def test_the_command_takes_the_formats_of_the_checkpoint(tmp_path):
         main, [*asked, "--formats", "checkpoint", "--set", "formats.linear.weight=int3@channel"]
     )
     assert json.loads(over.stdout)["formats"]["linear"]["weight"] == "int3@channel"
+    asked[2] = "bitmod"  # whose PEs take no fp16 weights: the head is in the chip's own
+    result = CliRunner().invoke(main, [*asked, "--formats", "checkpoint"])
+    assert result.exit_code == 0, result.output
+    assert "lm_head: the checkpoint keeps weights in fp16, which the PEs of bitmod" in result.stderr
+    assert json.loads(result.stdout)["formats"]["linear"]["weight"] == "int4@g128"
+    stored = load_model(path).stored_formats
+    settings, notes = runnable(load_arch("bitmod"), stored)
+    head = next(rule for rule in settings["formats.rules"] if rule.get("kind") == "lm_head")
+    assert head["weight"] == {"scheme": "bitmod_fp4@g128/int8"}
+    assert len(notes) == 1
+    assert runnable(load_arch("fp16"), stored) == (stored, [])
+    quiet = CliRunner().invoke(
+        main, [*asked, "--formats", "checkpoint", "--set", "formats.rules=[]"]
+    )
+    assert (quiet.exit_code, "lm_head" in quiet.stderr) == (0, False)
     shown = CliRunner().invoke(main, ["models", str(path)])
     assert "weights are stored as int4@g128" in shown.output
     refused = CliRunner().invoke(main, [*asked, "--formats", "mine"])

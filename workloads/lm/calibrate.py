@@ -15,6 +15,7 @@ from ...datatypes.base.files import shown_path, writing
 from ...datatypes.methods.calibrate import Way
 from ...datatypes.methods.files import load_layer, save_layer
 from ...datatypes.methods.layer import QuantizedLinear
+from ...datatypes.methods.task import NoOutputsError
 from ...datatypes.schemes.scheme import Scheme
 from ...datatypes.tensors.store import scheme_facts
 from ...datatypes.tensors.tensor import QuantizedTensor
@@ -210,6 +211,8 @@ def _layer(
     if not known:
         try:
             layer = work.way.layer(weights.numpy(), inputs.numpy())
+        except NoOutputsError:  # weights of zeros, or inputs that are always 0
+            layer = work.way.silent(weights.numpy())
         except BitlatheError as problem:
             raise BitlatheError(f"layer {name!r}: {problem}") from None
         notes = {"sha256": save_layer(layer, path, {"run": run, "name": name})}

@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ....arch import Arch, load_arch
+from ....arch import Arch
 from ....arch.components import operator_component
 
 CHIP = "neurips24/eyeriss"
@@ -101,6 +101,11 @@ class Machine:
         )
 
 
+@cache
+def _divisors(size: int) -> tuple[int, ...]:
+    return tuple(d for d in range(1, size + 1) if size % d == 0)
+
+
 def splits(size: int, parts: int) -> Iterator[tuple[int, ...]]:
     """Yield all ways of writing a whole number as an ordered product of so many.
 
@@ -112,7 +117,7 @@ def splits(size: int, parts: int) -> Iterator[tuple[int, ...]]:
     if parts == 1:
         yield (size,)
         return
-    for first in (d for d in range(1, size + 1) if size % d == 0):
+    for first in _divisors(size):
         for rest in splits(size // first, parts - 1):
             yield (first, *rest)
 
@@ -146,9 +151,10 @@ def energy_pj(operation: Operation, machine: Machine) -> float:
 
     Examples
     --------
+    >>> from bitlathe.arch import load_arch
     >>> machine = Machine.of(load_arch(CHIP))
     >>> round(energy_pj(Operation(kind="multiply", m=768, c=768), machine) / 768**2, 1)
-    225.7
+    225.5
     """
     n, m, c = _fitting(operation, machine)
     N, M, C = operation.n, operation.m, operation.c
@@ -223,7 +229,7 @@ def token_mj(
     changes : collection of str
         Of `CHANGES`; none of them in the published form.
     """
-    total = 0.0
+    total: float = 0.0
     for outputs, inputs in shapes_of(sizes):
         for each in product(method, outputs, inputs):
             stays = "sums" in changes and method["form"] == "tables"
@@ -237,8 +243,8 @@ def token_mj(
         total += 5 * energy_pj(Operation(kind="add", m=1, c=hidden), machine)
         total += energy_pj(Operation(kind="add", m=1, c=mlp), machine)
     head = product({"form": "multiply", "bits": WORD_BITS}, sizes["vocabulary"], hidden)
-    total = sizes["layers"] * total + sum(energy_pj(each, machine) for each in head)
-    return total / PJ_PER_MJ
+    head_pj = sum(energy_pj(each, machine) for each in head)
+    return (int(sizes["layers"]) * total + head_pj) / PJ_PER_MJ
 
 
 def _read_pj(bits: float, machine: Machine) -> float:

@@ -82,9 +82,9 @@ def reproduce(progress: Progress = lambda items, _: items) -> Reproduction:
     study, machine = published(), Machine.of(load_arch(CHIP))
     pairs = [(model, method) for model in study["models"] for method in study["methods"]]
     return Reproduction(
-        rows=[_row(*pair, machine) for pair in progress(pairs, "energies")],
+        rows=[_row(a, b, machine) for a, b in progress(pairs, "energies")],
         objections=_objections(machine),
-        simulated=[_simulated(model, machine) for model in ("opt-125m", "opt-1.3b")],
+        simulated=[_simulated("opt-125m", machine)],
     )
 
 
