@@ -10,6 +10,7 @@ from .bcq import BCQ
 from .coded import Coded
 from .coder import Coder
 from .dgq import DGQ
+from .finer import PLUS, REFINED
 from .job import Job
 from .kmeans import KMEANS
 from .levels import LEVELS, OFFSET
@@ -25,6 +26,8 @@ CODERS: Final[dict[str, Coder]] = {
     "bcq": BCQ,
     "dgq": DGQ,
     "kmeans": KMEANS,
+    "refined": REFINED,
+    "plus": PLUS,
     "levels": replace(LEVELS, compiled=encode_compiled),
     "offset": replace(OFFSET, compiled=encode_compiled),
 }

@@ -331,12 +331,15 @@ def store_zeros(scheme: Scheme, layout: Layout, given: Any, exact: bool) -> Any:
 def store_choices(scheme: Scheme, layout: Layout, given: Any) -> NDArray[np.uint8]:
     """Return given members of a mixture, (groups,), from (...) numbers shaped as the scales.
 
+    Of schemes with finer elements they are the bytes that tell these.
+
     Raises
     ------
     BitlatheError
         Raised if the scheme has no members to choose from, or there is no such member.
     """
-    count = len(scheme.formats)
+    extra = scheme.coder_facts.extra_bits
+    count = 1 << extra if extra else len(scheme.formats)
     if count == 1:
         raise BitlatheError(f"choices: {scheme} has one format; leave choices out")
     real = by_group("choices", given, layout, scheme.granularity)
@@ -344,7 +347,8 @@ def store_choices(scheme: Scheme, layout: Layout, given: Any) -> NDArray[np.uint
     if wrong.any():
         at = int(np.argmax(wrong))
         raise BitlatheError(
-            f"choices: {real[at]:g} of group {at}; members of {scheme} are 0 to {count - 1}"
+            f"choices: {real[at]:g} of group {at}; {'bytes' if extra else 'members'} of {scheme} "
+            f"are 0 to {count - 1}"
         )
     return real.astype(np.uint8)
 

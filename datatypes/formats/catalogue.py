@@ -292,6 +292,23 @@ def _preset_entries() -> dict[str, Entry]:
             preset=True,
             source=f"{BITMOD} (released quantizer's MX baseline)",
         )
+    known["m2xfp_activation"] = Entry(
+        build=_as("m2xfp_activation", "fp4_e2m1"),
+        granularity="g32",
+        scale="e8m0",
+        coder="refined",
+        preset=True,
+        source="M2XFP for activations, arXiv 2601.19213",
+    )
+    for name, base in {"mxfp4": "fp4_e2m1", "mxfp6": "fp6_e2m3", "mxfp8": "fp8_e4m3"}.items():
+        known[f"{name}_plus"] = Entry(
+            build=_as(f"{name}_plus", base),
+            granularity="g32",
+            scale="e8m0",
+            coder="plus",
+            preset=True,
+            source="MX+, arXiv 2510.14557",
+        )
     known["nvfp4"] = Entry(
         build=_as("nvfp4", "fp4_e2m1"),
         granularity="g16",

@@ -50,8 +50,8 @@ class GptqOptions:
 
 def goes_with(scheme: Scheme) -> str:
     """Return why GPTQ does not go with a scheme; empty where it does."""
-    if scheme.coder_facts.pairs:
-        return "two codes of it together say what both stand for; a column alone has no value"
+    if scheme.coder_facts.mixed:
+        return "several codes of it together say what each stands for; a column alone has no value"
     if scheme.element_bits > BITS_MAX:
         return f"it takes codes of at most {BITS_MAX} bits"
     return ""

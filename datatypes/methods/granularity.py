@@ -42,7 +42,7 @@ class AdadimOptions:
 
 def by_columns(scheme: Scheme) -> str:
     """Return why groups of a scheme cannot be chosen; empty where they can."""
-    if scheme.granularity.rows == 1 and not scheme.levels and not scheme.coder_facts.pairs:
+    if scheme.granularity.rows == 1 and not scheme.levels and not scheme.coder_facts.mixed:
         return ""
     return "its groups are those of single outputs under one level of scales: @gN or @channel"
 

@@ -42,6 +42,10 @@ class CoderFacts:
         The scales under which ``+paper`` has an arithmetic for it.
     offset : bool
         Whether a group has a minimum or zero point that is a number of its own.
+    extra_bits : int
+        Bits of a group beside its codes, for elements that are stored finer.
+    whole : str
+        The only groups and scales it goes with, as in a scheme; empty for all.
     """
 
     name: str
@@ -59,11 +63,18 @@ class CoderFacts:
     clips: tuple[str, ...] | None = None
     paper: tuple[str, ...] = ()
     offset: bool = False
+    extra_bits: int = 0
+    whole: str = ""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the codes of other elements have a say in what a code stands for."""
+        return self.pairs or self.extra_bits > 0
 
     @property
     def alone(self) -> bool:
         """Whether a code by itself stands for a number in units of one scale."""
-        return not (self.pairs or self.planes or self.entries or self.offset)
+        return not (self.mixed or self.planes or self.entries or self.offset)
 
     @property
     def plain(self) -> bool:
@@ -107,6 +118,26 @@ _LISTED = (
         scale_rule="a learned book stores its entries as fp16, bf16 or fp32",
         entries=True,
         clips=("absmax",),
+    ),
+    CoderFacts(
+        name="refined",
+        scales=("ocp",),
+        scale_rule="M2XFP's activations have scales of e8m0",
+        integers=False,
+        unsigned=False,
+        clips=("absmax",),
+        extra_bits=8,
+        whole="@g32/e8m0",
+    ),
+    CoderFacts(
+        name="plus",
+        scales=("ocp",),
+        scale_rule="MX+ has scales of e8m0",
+        integers=False,
+        unsigned=False,
+        clips=("absmax",),
+        extra_bits=8,
+        whole="@g32/e8m0",
     ),
     CoderFacts(name="levels", scales=("levels",), integers=False, unsigned=False),
     CoderFacts(name="offset", scales=("levels",), integers=False, unsigned=False, offset=True),

@@ -222,6 +222,12 @@ def _conflict(s: Facts) -> tuple[str, str] | None:
         ),
         (kind == "bitmod_mx" and not single, "/", "mxbm scales are for single formats"),
         (
+            bool(coder.whole) and f"@{s.granularity}/{s.scale}" != coder.whole,
+            "@" if f"@{s.granularity}" != coder.whole.partition("/")[0] else "/",
+            f"{s.name} is a whole scheme, of {coder.whole}; with other groups or scales it is "
+            f"{s.element.name}",
+        ),
+        (
             coder.along_rows and s.granularity.rows != 1,
             "@",
             f"{s.name} works along a row: use @channel or @gN",

@@ -267,8 +267,9 @@ class Scheme:
 
     @property
     def selector_bits(self) -> int:
-        """Bits of one group's choice among the members of a mixture."""
-        return self.element.selector_bits if isinstance(self.element, Mixture) else 0
+        """Bits of one group's choice among the members of a mixture, or of its finer elements."""
+        own = self.element.selector_bits if isinstance(self.element, Mixture) else 0
+        return own + self.coder_facts.extra_bits
 
     def total_bits(self, axis_length: int, rows: int = 1) -> int:
         """Return the stored bits of a rows x axis_length matrix, everything counted.

@@ -81,8 +81,9 @@ def _with_rest(coded: Coded, zeros: Any, choices: Any) -> Coded:
         found = store_zeros(scheme, layout, zeros, exact=True)
         own = {"offsets": found} if scheme.offset else {"zeros": found}
         coded = replace(coded, **own)
-    if choices is None and len(scheme.formats) > 1:
-        raise BitlatheError(f"choices: {scheme} stores the member of each group; pass them")
+    if choices is None and scheme.selector_bits:
+        what = "the member" if len(scheme.formats) > 1 else "a byte for finer elements"
+        raise BitlatheError(f"choices: {scheme} stores {what} of each group; pass them")
     if choices is not None:
         coded = replace(coded, choices=store_choices(scheme, layout, choices))
     return coded

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..coding.coded import Coded
+from ..coding.coders import coder_of
 from ..coding.levels import offsets_of
 from ..formats.grid import MAX_BITS
 from .dequantize import group_scales, tables_of
@@ -42,6 +43,9 @@ def cut_off(coded: Coded, array: NDArray[Any]) -> Bools:
 
 def _reach(coded: Coded) -> NDArray[np.float64]:
     """Return what both ends of each group's grid stand for, (2, groups)."""
+    if coded.scheme.coder_facts.extra_bits:
+        top = coder_of(coded.scheme).ends(coded.scheme)[0] * group_scales(coded).astype(np.float64)
+        return np.array([-top, top])
     groups, offset, beside = coded.layout.groups, coded.scheme.offset, offsets_of(coded)
     if offset is None or beside is None:
         found = tables_of(coded, np.dtype(np.float64))

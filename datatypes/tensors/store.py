@@ -149,7 +149,8 @@ def assemble(facts: dict[str, str], streams: dict[str, Any]) -> tuple[Coded, str
     found = _read_streams(streams, scheme, layout)
     codes = found["codes"].astype(scheme.formats[0].code_dtype)
     zeros, choices = found.get("zeros"), found.get("choices")
-    if choices is not None and choices.size and int(choices.max()) >= len(scheme.formats):
+    several = len(scheme.formats) > 1
+    if several and choices is not None and choices.size and choices.max() >= len(scheme.formats):
         raise BitlatheError(f"a group takes member {choices.max()} of {len(scheme.formats)}")
     unscaled = np.zeros(layout.groups, np.uint32)
     coded = Coded(

@@ -70,6 +70,42 @@ def m2xfp(block):
     return best[1]
 
 
+E2M3 = tuple(k / 8 for k in range(8)) + tuple(
+    2.0**e * (1 + m / 8) for e in range(3) for m in range(8)
+)
+
+
+def m2xfp_activation(block):
+    """32 values: MXFP4, but the largest code of each 8, the first, is one of four E2M3 codes."""
+    top = max(map(abs, block))
+    if top == 0:
+        return [0.0] * len(block)
+    s, out = ldexp(1.0, log2_floor(top) - 2), []
+    for i in range(0, len(block), 8):
+        eight = block[i : i + 8]
+        codes = [E2M1.index(near(abs(x) / s, E2M1)) for x in eight]
+        values = [E2M1[code] for code in codes]
+        first = codes.index(max(codes))
+        j = E2M3.index(near(abs(eight[first]) / s, E2M3))
+        values[first] = E2M3[max(0, 4 * codes[first] - 1, min(j, 4 * codes[first] + 2))]
+        out += [v * s if x > 0 else -v * s for v, x in zip(values, eight, strict=True)]
+    return out
+
+
+def mx_plus(block, grid):
+    """32 values: MX, but the largest, the first, has all bits but the sign as its mantissa."""
+    top = max(map(abs, block))
+    if top == 0:
+        return [0.0] * len(block)
+    power = log2_floor(max(grid))
+    s = ldexp(1.0, log2_floor(top) - power)
+    out = [signed(x / s, grid) * s for x in block]
+    sizes = [ldexp(1 + k / len(grid), power) for k in range(len(grid))]
+    first = [abs(x) for x in block].index(top)
+    out[first] = signed(block[first] / s, sizes) * s
+    return out
+
+
 def micro_exponents(block, bits):
     """16 values: the exponent of the largest, one bit less for pairs that need it, magnitudes."""
     top = max(map(abs, block))

@@ -1,0 +1,169 @@
+"""Groups of which some elements are stored finer: M2XFP's activations, MX+.
+
+Both are MX blocks, 32 elements under a power of two by OCP's floor rule, and a byte more:
+
+* M2XFP for activations (arXiv 2601.19213): of each 8 elements the one of the largest magnitude
+  code, the first of equals, is refined by two bits. It becomes a float with two mantissa bits more
+  whose code, of i four times as fine, is one of 4 i - 1 to 4 i + 2 and not below 0: the nearest.
+  Which one it is follows from the codes.
+* MX+ (arXiv 2510.14557): the exponent of the largest element is known, so that all bits of its
+  code but the sign are mantissa; the byte names its place in 5 bits, 3 are 0. A block under the
+  least scale, whose largest element may be small, is an MX block.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.constructors import float_format
+from ..formats.format import Format
+from ..schemes.scheme import Scheme
+from .coded import Coded, Codes, Floats
+from .coder import Coder, Tables
+from .job import Job, divide, grid_encode
+from .table import TABLE
+
+EIGHT: Final = 8
+MORE_BITS: Final = 2  # of a refined element of M2XFP
+PLACE_BITS: Final = 5  # of MX+
+Index = NDArray[np.int64]
+
+
+def _plain(job: Job) -> tuple[Coded, Codes, Floats]:
+    """Return a job as MX blocks; its (groups, size) codes and (groups,) scales."""
+    fmt, scale = job.scheme.formats[0], job.scheme.scale_format
+    amax = np.abs(job.groups).max(axis=1, initial=0.0)
+    raw, outer = scale.store(amax / amax.dtype.type(fmt.max_abs), amax, fmt.grid, job.layout)
+    used = scale.read(raw, outer, fmt.grid, job.layout)
+    codes = np.zeros(job.groups.shape, fmt.code_dtype)
+    for part in job.slices():
+        codes[part] = grid_encode(job, job.groups[part], fmt, used[part])
+    return job.coded(job.layout.join(codes), raw), codes, used
+
+
+def _magnitudes(fmt: Format, codes: Codes) -> Codes:
+    """Return codes without their signs."""
+    return np.asarray(codes & codes.dtype.type((1 << (fmt.bits - 1)) - 1))
+
+
+def _leaders(fmt: Format, codes: Codes) -> Index:
+    """Return the (groups, eights) places of what is refined in (groups, size) codes."""
+    sizes = _magnitudes(fmt, codes)
+    eights = np.pad(sizes, ((0, 0), (0, -sizes.shape[1] % EIGHT))).reshape(len(sizes), -1, EIGHT)
+    return np.asarray(eights.argmax(axis=2) + EIGHT * np.arange(eights.shape[1]), np.int64)
+
+
+def _finer(fmt: Format) -> Format:
+    """Return the format with two mantissa bits more, whose codes are four times as fine."""
+    exponent_bits = fmt.bits - 1 - fmt.grid.top_mantissa_bits
+    return float_format(exponent_bits, fmt.grid.top_mantissa_bits + MORE_BITS)
+
+
+def encode_refined(job: Job) -> Coded:
+    """Code a job in M2XFP for activations."""
+    coded, codes, scales = _plain(job)
+    fmt = job.scheme.formats[0]
+    places = np.minimum(_leaders(fmt, codes), codes.shape[1] - 1)
+    y = np.abs(np.take_along_axis(divide(job.groups, scales), places, axis=1))
+    coarse = np.take_along_axis(_magnitudes(fmt, codes), places, axis=1).astype(np.int64)
+    wanted = _finer(fmt).encode(y).astype(np.int64)
+    least = 4 * coarse - 1
+    steps = np.clip(wanted, np.maximum(least, 0), least + 3) - least
+    extra = (steps << (MORE_BITS * np.arange(places.shape[1]))).sum(axis=1)
+    return replace(coded, choices=extra.astype(np.uint8))
+
+
+def _refined_values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+    """Return what codes stand for; see `Coder.values`."""
+    fmt = coded.scheme.formats[0]
+    values = fmt.values[codes]
+    places = np.minimum(_leaders(fmt, codes), codes.shape[1] - 1)
+    extra = _extra(coded)[:, None] >> (MORE_BITS * np.arange(places.shape[1]))
+    own = np.take_along_axis(codes, places, axis=1)
+    finer = np.maximum(4 * _magnitudes(fmt, own).astype(np.int64) - 1 + extra % 4, 0)
+    negative = own >> (fmt.bits - 1) > 0
+    sizes = _finer(fmt).values[finer]
+    np.put_along_axis(values, places, np.where(negative, -sizes, sizes), axis=1)
+    return np.asarray(values.astype(dtype) * scales.astype(dtype)[:, None])
+
+
+def _top_power(fmt: Format) -> float:
+    """Return the power of two of a format's largest binade."""
+    return float(2.0 ** (np.frexp(fmt.max)[1] - 1))
+
+
+def encode_plus(job: Job) -> Coded:
+    """Code a job in MX+."""
+    coded, codes, scales = _plain(job)
+    fmt = job.scheme.formats[0]
+    places = np.abs(job.groups).argmax(axis=1)[:, None]
+    top = np.take_along_axis(divide(job.groups, scales), places, axis=1).astype(np.float64)
+    leading = 1 << (fmt.bits - 1)
+    steps = np.rint(np.abs(top) / _top_power(fmt) * leading).astype(np.int64)
+    finer = np.clip(steps, leading, 2 * leading - 1) - leading + leading * np.signbit(top)
+    known = (coded.scales > 0).reshape(-1, 1)
+    own = np.where(known, finer, np.take_along_axis(codes, places, axis=1))
+    np.put_along_axis(codes, places, own.astype(codes.dtype), axis=1)
+    extra = np.where(known, places, 0)[:, 0].astype(np.uint8)
+    return replace(coded, codes=np.ascontiguousarray(job.layout.join(codes)), choices=extra)
+
+
+def _plus_values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+    """Return what codes stand for; see `Coder.values`."""
+    fmt = coded.scheme.formats[0]
+    values = fmt.values[codes]
+    place = _extra(coded) & ((1 << PLACE_BITS) - 1)
+    known = np.flatnonzero((coded.scales.reshape(-1) > 0) & (place < codes.shape[1]))
+    own = codes[known, place[known]]
+    finer = _top_power(fmt) * (1 + _magnitudes(fmt, own) / float(1 << (fmt.bits - 1)))
+    values[known, place[known]] = np.where(own >> (fmt.bits - 1) > 0, -finer, finer)
+    return np.asarray(values.astype(dtype) * scales.astype(dtype)[:, None])
+
+
+def _extra(coded: Coded) -> Index:
+    """Return the (groups,) bytes beside the codes."""
+    assert coded.choices is not None
+    return coded.choices.astype(np.int64)
+
+
+def _no_tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
+    """Refuse: what a code stands for hangs on its neighbors; see `Coder.tables`."""
+    del scales, dtype
+    raise NotImplementedError(f"{coded.scheme}: no tables")
+
+
+def _plus_ends(scheme: Scheme) -> tuple[float, float]:
+    """Return the ends of MX+; see `Coder.ends`."""
+    fmt = scheme.formats[0]
+    return _top_power(fmt) * (2 - 2.0 ** (1 - fmt.bits)), TABLE.ends(scheme)[1]
+
+
+def _refined_ends(scheme: Scheme) -> tuple[float, float]:
+    """Return the ends of M2XFP's activations; see `Coder.ends`."""
+    fmt = scheme.formats[0]
+    last = 4 * int(_magnitudes(fmt, fmt.grid.codes[-1:])[0]) + 2
+    return float(_finer(fmt).values[last]), TABLE.ends(scheme)[1]
+
+
+REFINED: Final = Coder(
+    encode=encode_refined,
+    values=_refined_values,
+    tables=_no_tables,
+    integers=None,
+    ends=_refined_ends,
+    own_rounding=True,
+    measures_outputs=False,
+    has_tables=False,
+)
+PLUS: Final = Coder(
+    encode=encode_plus,
+    values=_plus_values,
+    tables=_no_tables,
+    integers=None,
+    ends=_plus_ends,
+    own_rounding=True,
+    measures_outputs=False,
+    has_tables=False,
+)
