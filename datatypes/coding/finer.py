@@ -143,7 +143,7 @@ def _plus_ends(scheme: Scheme) -> tuple[float, float]:
 def _refined_ends(scheme: Scheme) -> tuple[float, float]:
     """Return the ends of M2XFP's activations; see `Coder.ends`."""
     fmt = scheme.formats[0]
-    last = 4 * int(_magnitudes(fmt, fmt.grid.codes[-1:])[0]) + 2
+    last = 4 * int(fmt.grid.codes[-1]) + 2  # of the largest value, which has no sign
     return float(_finer(fmt).values[last]), TABLE.ends(scheme)[1]
 
 

@@ -33,10 +33,11 @@ def tensor(columns=77):
 def test_short_groups_ties_and_equals_are_what_loops_say(name, columns, tmp_path):
     x = tensor(columns)
     q = bl.quantize(x, name)
+    starts = range(0, columns, 32)
     rows = [
-        np.concatenate([MAKES[name](part.tolist()) for part in np.split(row, range(32, columns, 32))])
+        np.concatenate([MAKES[name](row[k : k + 32].tolist()) for k in starts])
         for row in x.astype(np.float64)
-    ]  # fmt: skip
+    ]
     np.testing.assert_array_equal(q.dequantize("float64"), rows)
     assert (
         q.bits_per_element == (q.scheme.element_bits * columns + -(-columns // 32) * 16) / columns
@@ -91,7 +92,7 @@ def test_what_does_not_go_with_them_is_said():
         bl.quantize(x, "mxfp4_plus", scales=1.0)
     with pytest.raises(bl.BitlatheError, match="several codes of it together"):
         bl.calibrate(x, x, "gptq", "m2xfp_activation")
-    with pytest.raises(bl.BitlatheError, match="bit-serial|terms"):
+    with pytest.raises(bl.BitlatheError, match="terms"):
         q.terms()
 
 
