@@ -38,20 +38,36 @@ REVEALED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def check(tmp_path_factory):
-    """Run mypy --strict on a user's file beside the package; return its lines."""
-    folder = tmp_path_factory.mktemp("user")
-    (folder / "bitlathe").symlink_to(ROOT, target_is_directory=True)
+STAGE = Path(sys.prefix) / "stage"  # where `make lint` has checked the package
+BARE = ("--strict", "--config-file=", "--follow-imports=silent")
+
+
+@pytest.fixture(
+    scope="module",
+    params=["as linted", pytest.param("bare", marks=pytest.mark.slow)],
+)
+def check(request, tmp_path_factory):
+    """Run mypy, strict, on a user's file beside the package; return its lines.
+
+    With the project's settings what `make lint` found of the package is at hand; without any, as
+    a user has it, the whole package is read again.
+    """
+    folder, place = tmp_path_factory.mktemp("user"), STAGE
+    options = ("--config-file", str(ROOT / "pyproject.toml"))
+    if request.param == "bare":
+        options = BARE
+    if request.param == "bare" or (STAGE / "bitlathe").resolve() != ROOT:
+        (folder / "bitlathe").symlink_to(ROOT, target_is_directory=True)
+        place = folder
 
     def run(text):
         (folder / "mine.py").write_text(text)
-        options = ("--strict", "--config-file=", "--follow-imports=silent", "--no-error-summary")
-        cache = f"--cache-dir={folder / 'cache'}"
-        program = [sys.executable, "-m", "mypy", *options, cache, "mine.py"]
-        return subprocess.run(
-            program, cwd=folder, capture_output=True, text=True, check=False
-        ).stdout.splitlines()
+        program = [sys.executable, "-m", "mypy", *options, "--no-error-summary"]
+        lines = subprocess.run(
+            [*program, str(folder / "mine.py")], cwd=place,
+            capture_output=True, text=True, check=False,
+        ).stdout.splitlines()  # fmt: skip
+        return [re.sub(r"^.*mine\.py:", "mine.py:", line) for line in lines]
 
     return run
 
