@@ -58,8 +58,9 @@ class MovedError(AssertionError):
 
 
 def pages() -> list[Path]:
-    """Return the pages whose blocks are examples: README and all of this folder."""
-    return [HERE.parent / "README.md", *sorted(HERE.glob("*.md"))]
+    """Return the pages whose blocks are examples: README, those of this folder, the tutorials."""
+    folders = (HERE, HERE / "tutorials")
+    return [HERE.parent / "README.md", *(p for at in folders for p in sorted(at.glob("*.md")))]
 
 
 def blocks(text: str) -> list[Block]:

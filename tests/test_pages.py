@@ -50,7 +50,8 @@ def test_pages_with_examples_are_found_and_what_does_not_run_says_why() -> None:
 
 def test_readme_and_the_site_list_every_page() -> None:
     """Each page has its place in README's tables and in the site's, none is left to "More"."""
-    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    names = {path.relative_to(ROOT / "docs").as_posix() for path in examples.pages()[1:]}
+    pages = names - {"index.md"}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert {page for page in pages if f"(docs/{page}" not in readme} == set()
     site = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
