@@ -92,8 +92,7 @@ def run_layers(
     for place, ((gemm, _), count) in enumerate(layer_counts(plan).items()):
         layer = square_layer(gemm, bits[gemm], first=place == 0 and gemm.conv is not None)
         schedule = best_schedule(layer, machine, RULES[mapper], costs)
-        at_once = machine.ways(layer.input_bits) * machine.ways(layer.weight_bits)
-        peak = machine.rows * machine.columns * at_once
+        peak = machine.rows * machine.columns * math.prod(machine.split(layer))
         found.append(_run(chip, gemm, schedule, costs, count=count, peak=peak))
     return tuple(found)
 

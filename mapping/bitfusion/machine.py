@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ...arch.pe import IntMacPE
+from ...arch.pe_base import Split
 from ...arch.schema import Arch
 from ...datatypes.base.errors import BitlatheError
 from ...workloads.sizes import check_size
+from .layer import SquareLayer
 
 _BUFFERS = ("weight", "input", "output")
+_PE = IntMacPE()
+_SIZES = ("rows", "columns", "port_bits", *(f"{name}_bits" for name in _BUFFERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +27,9 @@ class Machine:
         Bits that DRAM moves in a clock.
     weight_bits, input_bits, output_bits : int
         Sizes of the SRAMs.
-    most_bits, least_bits : int
-        Operands of ``most_bits`` take a PE's whole multiplier; narrower ones a part, down to
-        ``least_bits``.
+    pe : IntMacPE
+        What a PE multiplies, and how it splits for narrow operands (`IntMacPE.split_for`); its
+        lanes are counted in ``columns``.
     """
 
     rows: int
@@ -33,17 +38,11 @@ class Machine:
     weight_bits: int
     input_bits: int
     output_bits: int
-    most_bits: int = 8
-    least_bits: int = 8
+    pe: IntMacPE = _PE
 
     def __post_init__(self) -> None:
-        for key in self.__slots__:
+        for key in _SIZES:
             check_size(f"Machine.{key}", getattr(self, key))
-        if self.least_bits > self.most_bits:
-            raise BitlatheError(
-                f"Machine.least_bits is {self.least_bits}, must be at most most_bits, "
-                f"{self.most_bits}"
-            )
 
     @classmethod
     def of(cls, arch: Arch) -> "Machine":
@@ -61,7 +60,8 @@ class Machine:
                 f"chip {arch.name!r}: this mapper fills buffers weight, input and output; the chip "
                 f"gives {', '.join(given) or 'memories'}; give it those three."
             )
-        if arch.pe.kind != "int_mac":
+        pe = arch.pe.record
+        if not isinstance(pe, IntMacPE):
             raise BitlatheError(
                 f"chip {arch.name!r}: pe.kind is {arch.pe.kind}; this mapper lays integer PEs "
                 "that split their multiplier: use int_mac, with split_bits."
@@ -77,8 +77,6 @@ class Machine:
                 f"bursts of {arch.dram.burst_bits or 1} bits, and this mapper counts neither: give "
                 "dram.latency_cycles: 0 and leave dram.burst_bits out, or use mapper 'search'."
             )
-        record = arch.pe.record
-        most = max(record.value("activation_bits"), record.value("weight_bits"))
         sizes = {name: 8 * arch.buffers.named(name).size_bytes for name in given}
         return cls(
             rows=arch.array.rows,
@@ -87,21 +85,40 @@ class Machine:
             weight_bits=sizes["weight"],
             input_bits=sizes["input"],
             output_bits=sizes["output"],
-            most_bits=most,
-            least_bits=record.value("split_bits") or most,
+            pe=pe,
         )
 
-    def ways(self, bits: int) -> int:
-        """Return how many operands of so many bits lie beside each other in a multiplier.
+    def split(self, layer: SquareLayer) -> Split:
+        """Return the multipliers in place of one for a layer: along weights, and along inputs.
+
+        The studies have ``floor(8 / max(bits, 2))`` and ``floor(8 / max(bits, 4))`` of an operand,
+        which is the same for multipliers of 8 bits.
+
+        Raises
+        ------
+        BitlatheError
+            An operand is wider than the multiplier's port.
 
         Examples
         --------
         >>> sram = {"weight_bits": 1, "input_bits": 1, "output_bits": 1, "port_bits": 1}
-        >>> machine = Machine(rows=1, columns=1, **sram, most_bits=8, least_bits=2)
-        >>> [machine.ways(bits) for bits in (1, 2, 3, 4, 5, 8)]
-        [4, 4, 2, 2, 1, 1]
+        >>> machine = Machine(rows=1, columns=1, **sram, pe=IntMacPE(split_bits=2))
+        >>> layer = SquareLayer(
+        ...     name="fc", in_channels=8, out_channels=8, weight_bits=1, input_bits=3
+        ... )
+        >>> machine.split(layer)
+        (4, 2)
         """
-        return self.most_bits // max(bits, self.least_bits)
+        for name, bits, port in (
+            ("weight_bits", layer.weight_bits, self.pe.weight_bits),
+            ("input_bits", layer.input_bits, self.pe.activation_bits),
+        ):
+            if bits > port:
+                raise BitlatheError(
+                    f"layer {layer.name!r}: {name} is {bits}, and the PE's multiplier takes "
+                    f"{port}; use a wider multiplier, or at most {port} bits."
+                )
+        return self.pe.split_for(layer.weight_bits, layer.input_bits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

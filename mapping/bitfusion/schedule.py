@@ -109,7 +109,7 @@ def _halvings(extent: int, step: int = 1) -> Ints:
 def _array(layer: SquareLayer, machine: Machine, rule: Rule) -> tuple[tuple[int, ...], ...]:
     """Return what the array takes at once (outputs, channels, along K) and what is padded to."""
     rows, columns = machine.rows, machine.columns
-    by_input, by_weight = machine.ways(layer.input_bits), machine.ways(layer.weight_bits)
+    by_weight, by_input = machine.split(layer)
     padded = columns if rule.column_tiles else 1
     if rule.fused:
         deep = rows * by_input * by_weight
@@ -153,7 +153,7 @@ def best_schedule(layer: SquareLayer, machine: Machine, rule: Rule, costs: Costs
     Raises
     ------
     BitlatheError
-        No tile fits half of each SRAM.
+        No tile fits half of each SRAM, or an operand is wider than the multiplier.
     """
     from . import tile_kernels as kernels
 

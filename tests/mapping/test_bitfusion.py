@@ -9,6 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from bitlathe.arch import load_arch
+from bitlathe.arch.pe import IntMacPE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.bitfusion import RULES, Costs, Machine, SquareLayer, best_schedule
 from bitlathe.mapping.bitfusion.schedule import LOOPS
@@ -42,7 +43,7 @@ def test_brute_force(rule, sizes, window, bits, im2col, array, port, sram) -> No
     weights, inputs, outputs = sram
     machine = Machine(
         rows=array[0], columns=array[1], port_bits=port, weight_bits=weights, input_bits=inputs,
-        output_bits=outputs, most_bits=8, least_bits=2,
+        output_bits=outputs, pe=IntMacPE(split_bits=2),
     )  # fmt: skip
     expected = bitfusion_naive.best(
         {
@@ -99,6 +100,14 @@ def test_half_of_the_bits_take_a_quarter_of_the_clocks() -> None:
     assert clocks[0] == 4 * clocks[1] == 16 * clocks[2] == layer.macs // (16 * 32)
 
 
+def test_ports_of_two_widths_split_each_by_itself() -> None:
+    """16 x 8 bits in parts of 4: 5 bits take 2 of 4 digits of the one, all 2 of the other."""
+    pe = IntMacPE(activation_bits=16, weight_bits=8, split_bits=4)
+    for bits, ways in ((4, (2, 4)), (5, (1, 2)), (8, (1, 2))):
+        layer = replace(LAYER, input_bits=bits, weight_bits=bits)
+        assert replace(MACHINE, pe=pe).split(layer) == ways
+
+
 def test_what_is_refused() -> None:
     for key, value, words in (
         ("in_channels", 0, r"'fc': in_channels is 0, must be a whole number"),
@@ -111,8 +120,9 @@ def test_what_is_refused() -> None:
     tiny: dict[str, Any] = {"weight_bits": 8, "input_bits": 8, "output_bits": 8}
     with pytest.raises(BitlatheError, match=r"'fc': the smallest tile .* larger buffers"):
         best_schedule(LAYER, replace(MACHINE, **tiny), RULES["bitfusion"], COSTS)
-    with pytest.raises(BitlatheError, match=r"Machine\.least_bits is 9, must be at most"):
-        replace(MACHINE, least_bits=9)
+    for key in ("weight_bits", "input_bits"):
+        with pytest.raises(BitlatheError, match=rf"'fc': {key} is 9, .* takes 8; use a wider"):
+            best_schedule(replace(LAYER, **{key: 9}), MACHINE, RULES["bitfusion"], COSTS)
     for chip, words in (("bitmod", "gives weight, io"), ("tpu-like", "gives memories")):
         with pytest.raises(BitlatheError, match=words):
             Machine.of(load_arch(chip))

@@ -6,7 +6,7 @@ which it normalizes, and its means.
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, lru_cache
@@ -17,6 +17,7 @@ from typing import Any
 from ....arch import Arch, load_arch
 from ....datatypes.base.yamlfile import read_yaml
 from ....mapping.bitfusion import RULES, Costs, Machine, SquareLayer, best_schedule
+from ..result import Progress, Result, unshown
 
 HERE = Path(__file__).parent
 ENERGIES = {
@@ -287,7 +288,7 @@ def _agrees(printed: Mapping[str, Any], cycles: float, over: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduction:
+class Reproduction(Result):
     """The study rebuilt: rows, means as printed and by their name, objections.
 
     ``means`` are those that the study prints; ``corrected_means`` are geometric, over eight
@@ -300,14 +301,8 @@ class Reproduction:
     objections: list[dict[str, Any]]
     mean_objections: list[dict[str, Any]]
 
-    def plain(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {key: getattr(self, key) for key in self.__slots__}
 
-
-def reproduce(
-    progress: Callable[[Iterable[Any], str], Iterable[Any]] | None = None,
-) -> Reproduction:
+def reproduce(progress: Progress = unshown) -> Reproduction:
     """Rebuild the study.
 
     Parameters
@@ -320,7 +315,6 @@ def reproduce(
     Reproduction
         48 rows of eight networks on six chips, the means, the effect of each objection.
     """
-    show = progress or (lambda items, label: items)
     found = figures()
     over = normalized(found)
     repaired = Objection(title="corrected", why="", true_kernels=True, energies=_LEAKAGE)
@@ -338,7 +332,7 @@ def reproduce(
             for chip in published()["chips"]
         ],
         objections=[
-            line for each in show(OBJECTIONS, "objections") for line in _effects(each, over)
+            line for each in progress(OBJECTIONS, "objections") for line in _effects(each, over)
         ],
         mean_objections=_of_means(over, means),
     )

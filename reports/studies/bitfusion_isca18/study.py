@@ -15,6 +15,7 @@ from typing import Any
 from ....arch import load_arch
 from ....datatypes.base.yamlfile import read_yaml
 from ....mapping.bitfusion import RULES, Costs, Machine, Rule, Schedule, SquareLayer, best_schedule
+from ..result import Progress, Result, unshown
 
 Networks = Mapping[str, Sequence[SquareLayer]]
 HERE = Path(__file__).parent
@@ -245,7 +246,7 @@ def by_chip(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduction:
+class Reproduction(Result):
     """The study rebuilt: rows of all chips, networks beside Eyeriss, means, objections."""
 
     rows: list[dict[str, Any]]
@@ -253,14 +254,8 @@ class Reproduction:
     means: dict[str, dict[str, float]]
     objections: list[dict[str, Any]]
 
-    def plain(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {key: getattr(self, key) for key in self.__slots__}
 
-
-def reproduce(
-    progress: Callable[[Iterable[Any], str], Iterable[Any]] | None = None,
-) -> Reproduction:
+def reproduce(progress: Progress = unshown) -> Reproduction:
     """Rebuild the study.
 
     Parameters
@@ -273,10 +268,9 @@ def reproduce(
     Reproduction
         305 rows, the networks, both means, the effect of each objection.
     """
-    show = progress or (lambda items, label: items)
     chip, rule = published()["reported"], RULES["bitfusion"]
     rows, lines = [], {}
-    for each in show(published()["chips"], "chips"):
+    for each in progress(published()["chips"], "chips"):
         found = schedules(each, networks(), rule)
         rows += _rows(each, found)
         if each == chip:
@@ -286,6 +280,7 @@ def reproduce(
         for name, of in schedules(chip, plain_networks(), rule).items()
     }
     means = _means(lines.values())
+    effects = [_effect(each, means) for each in progress(OBJECTIONS, "objections")]
     return Reproduction(
         rows=rows,
         networks=[_network(line, plain[name]) for name, line in lines.items()],
@@ -294,5 +289,5 @@ def reproduce(
             "reproduced": means,
             "corrected": _means(plain.values()),
         },
-        objections=[*(_effect(o, means) for o in show(OBJECTIONS, "objections")), *_stated(means)],
+        objections=[*effects, *_stated(means)],
     )

@@ -11,6 +11,7 @@ from ....arch import Arch, load_arch
 from ....datatypes.base.yamlfile import read_yaml
 from ....sim import Run, simulate
 from ....workloads import load_model
+from ..result import Progress, unshown
 from .as_published import published_chip, run_as_published
 
 PHASES = ("prefill", "decode")
@@ -308,9 +309,7 @@ class Reproduction:
         return {(r["accelerator"], r["model"], r["phase"]): r for r in self.rows}
 
 
-def reproduce(
-    progress: Callable[[Iterable[Any], str], Iterable[Any]] | None = None,
-) -> Reproduction:
+def reproduce(progress: Progress = unshown) -> Reproduction:
     """Rebuild the study.
 
     Parameters
@@ -323,11 +322,10 @@ def reproduce(
     Reproduction
         60 rows, the headline ratios, the effect of each objection.
     """
-    show = progress or (lambda items, label: items)
     base: dict[Key, Run] = {}
     rows = {}
-    for key in show(list(_published_keys()), "accelerators x models x phases"):
+    for key in progress(list(_published_keys()), "accelerators x models x phases"):
         base[key] = run_published(key)
         rows[key] = _row(key, base[key], run_corrected(key))
-    objections = [_effect(o, base) for o in show(OBJECTIONS, "objections")]
+    objections = [_effect(o, base) for o in progress(OBJECTIONS, "objections")]
     return Reproduction(rows=list(rows.values()), headlines=_headlines(rows), objections=objections)

@@ -1,6 +1,6 @@
 """Run the chips of three studies on the same models, and set headlines beside the results."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,9 +12,9 @@ from ....arch.silicon import DECODERS, PE_ARRAY
 from ....datatypes.base.yamlfile import read_yaml
 from ....sim import simulate
 from .. import ant_micro22, bitfusion_isca18, bitmod_hpca25
+from ..result import Progress, Result, unshown
 
 HERE = Path(__file__).parent
-Show = Callable[[Iterable[Any], str], Iterable[Any]]
 Point = tuple[str, str, str]  # chip, model, phase
 
 
@@ -166,7 +166,7 @@ def headlines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduction:
+class Reproduction(Result):
     """Runs of all chips on all models, their means, the headlines, what each study assumed."""
 
     rows: list[dict[str, Any]]
@@ -174,12 +174,8 @@ class Reproduction:
     headlines: list[dict[str, Any]]
     assumptions: list[dict[str, Any]]
 
-    def plain(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {key: getattr(self, key) for key in self.__slots__}
 
-
-def reproduce(progress: Show | None = None) -> Reproduction:
+def reproduce(progress: Progress = unshown) -> Reproduction:
     """Run everything; mappings that were found before are looked up.
 
     Parameters
@@ -187,8 +183,7 @@ def reproduce(progress: Show | None = None) -> Reproduction:
     progress : callable, optional
         ``progress(iterable, label)`` wraps the long loops.
     """
-    show = progress or (lambda items, label: items)
-    rows = [run(point) for point in show(list(points()), "chips x models x phases")]
+    rows = [run(point) for point in progress(list(points()), "chips x models x phases")]
     return Reproduction(
         rows=rows,
         summary=summary(rows),

@@ -1,7 +1,6 @@
 """Check the statements on the weights of MiniLM-L6, and print and write what was found."""
 
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,13 +11,13 @@ import numpy as np
 from ....datatypes.base.errors import to_install
 from ....workloads.minilm import PACKAGE, minilm_tensors, minilm_weights
 from ...terminal import print_table
+from ..result import Progress, unshown
 from .ground import Ground
 from .statements import CLAIMS
 
 HEADS = 12
 BLOCK = "2."  # whose six layers are calibrated
 PASSAGES, TOKENS = 8, 64
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ class Checked:
         return [asdict(row) for row in self.rows]
 
 
-def reproduce(progress: Progress) -> Checked:
+def reproduce(progress: Progress = unshown) -> Checked:
     """Check every statement; where the weights are not at hand each row says so."""
     ground, reason = _ground()
     rows = []
