@@ -257,8 +257,8 @@ def synthesized_costs(
             named = f" with {weight} weights" if weight else ""
             raise BitlatheError(
                 f"pe.area_source: no synthesis of this PE{named} ({key}); measure it with "
-                "bitlathe synthesize --arch FILE (PEs of kind lut, exact numerics and multipliers "
-                "that split have no hardware), or give a component"
+                "bitlathe synthesize --arch FILE (not PEs of kind lut, exact numerics and "
+                "multipliers that split), or give a component"
             )
         library, found = result
         areas = {name: library.area_um2(part) for name, part in found.parts.items()}

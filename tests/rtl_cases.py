@@ -3,7 +3,7 @@
 import pytest
 
 from bitlathe.arch.numerics import HPCA25, PENumerics
-from bitlathe.arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
+from bitlathe.arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from bitlathe.arch.pe_base import PEKind
 from bitlathe.sim.rtl.tools import missing_for_cxxrtl, missing_for_iverilog, yosys_folder
 
@@ -72,6 +72,10 @@ CONFIGURATIONS: dict[str, tuple[PEKind, str]] = {
     ),
     "fp4 x int4 into fp32, five lanes": (
         FpMacPE(activation="fp4_e2m1", weight="int4", lanes=5), "",
+    ),
+    "look-up, four inputs": (LutPE(inputs=4), ""),
+    "look-up, three inputs in bf16, sums in fp16": (
+        LutPE(inputs=3, table="bf16", accumulator="fp16"), "",
     ),
     "ant flint4": (AntPE(), ""),
     "ant flint4, three lanes into 10, wrapping": (

@@ -1,8 +1,7 @@
 """Verilog of an array of bit-serial PEs, and the run that checks each of them.
 
-The PEs of a row share terms, those of a column activations. One sequencer steps all rows, so none
-leaves a term out that another row has; the array's model lets each row skip its own terms, and
-arrays of several rows that skip are refused.
+The PEs of a row share terms, those of a column activations. Rows that skip leave out terms of their
+own, and go from chunk to chunk together (scope ``array`` of the array's model).
 """
 
 from dataclasses import replace
@@ -10,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from ...arch.pe import BitSerialPE
-from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import whole_number
 from ..array.tile.model import TileArray, group_clocks
 from ..pe.bit_serial import bitserial_dot
@@ -40,15 +38,10 @@ def tile_design(pe: BitSerialPE, weight: Weight, rows: int, columns: int) -> Des
     Raises
     ------
     BitlatheError
-        No hardware of the PE, several rows that skip terms, or an array beyond 64 PEs.
+        No hardware of the PE, or an array beyond 64 PEs.
     """
     whole_number("rows", rows, 1, MOST)
     whole_number("columns", columns, 1, MOST // rows)
-    if pe.skip_zero_terms and rows > 1:
-        raise BitlatheError(
-            f"pe.skip_zero_terms: one sequencer steps the {rows} rows of generated hardware, where "
-            "the model lets each skip terms of its own; one row is right, or no skipping"
-        )
     one = bit_serial_design(pe, weight)
     inner = with_parameters(one.modules[one.top], {"ROWS": rows, "COLUMNS": columns})
     shares = {"weights": rows, "activations": columns, "scale": rows}

@@ -49,14 +49,15 @@ class Netlist:
 
     lines: list[str] = field(default_factory=list)
 
-    def _wires(self, name: str, bits: int, flags: tuple[str, ...] = FLAGS) -> Number:
-        self.lines.append(f"    wire {', '.join(f'{name}_{flag}' for flag in flags)};")
+    def wires(self, name: str, bits: int) -> Number:
+        """Declare the wires of a number."""
+        self.lines.append(f"    wire {', '.join(f'{name}_{flag}' for flag in FLAGS)};")
         self.lines.append(f"    wire [{bits - 1}:0] {name};")
         self.lines.append(f"    wire signed [{WIDE - 1}:0] {name}_exponent;")
         return Number(name, bits)
 
-    def operand(self, name: str, source: str, format: str) -> Number:
-        """Read a pattern."""
+    def operand(self, name: str, source: str, format: str, flags: str = "") -> Number:
+        """Read a pattern; ``flags`` is a word with infinity and NaN as bits above the pattern."""
         kind = float_format(format)
         if format in FLOAT_BITS:
             bits, module = kind.significand_bits, "float_operand"
@@ -69,16 +70,18 @@ class Netlist:
         else:
             bits, module = operand_bits(format), "integer_operand"
             parameters = {"BITS": bits, "WIDE": WIDE}
-        number = self._wires(name, bits)
+        number = self.wires(name, bits)
         ports = {"bits": source, "sign": f"{name}_sign", "significand": name}
         ports["exponent"] = f"{name}_exponent"
         self.lines.append(_instance(module, name, parameters, ports))
-        self.lines.append(f"    assign {name}_infinite = 1'b0, {name}_nan = 1'b0;")
+        first = operand_bits(format)
+        infinite, nan = (f"{flags}[{first + i}]" if flags else "1'b0" for i in range(2))
+        self.lines.append(f"    assign {name}_infinite = {infinite}, {name}_nan = {nan};")
         return number
 
     def product(self, name: str, left: Number, right: Number) -> Number:
         """Multiply exactly."""
-        number = self._wires(name, left.bits + right.bits)
+        number = self.wires(name, left.bits + right.bits)
         a, b = left.name, right.name
         self.lines += [
             f"    assign {name} = {a} * {b};",
@@ -90,7 +93,7 @@ class Netlist:
 
     def zero(self, name: str) -> Number:
         """Return the number 0."""
-        number = self._wires(name, 1)
+        number = self.wires(name, 1)
         flags = ", ".join(f"{name}_{flag} = 1'b0" for flag in FLAGS)
         self.lines.append(f"    assign {name} = 1'b0, {name}_exponent = {WIDE}'d0, {flags};")
         return number
@@ -108,7 +111,7 @@ class Netlist:
         """
         parameters = {"X_BITS": x.bits, "Y_BITS": y.bits, **float_parameters(format)}
         parameters |= {"SATURATE": int(overflow == "saturate"), "WIDE": WIDE}
-        number = self._wires(name, parameters["BITS"])
+        number = self.wires(name, parameters["BITS"])
         ports: dict[str, str] = {}
         for key, each in (("x", x), ("y", y)):
             ports |= {f"{key}_{flag}": f"{each.name}_{flag}" for flag in FLAGS}
@@ -140,7 +143,7 @@ class Netlist:
         return parts[0]
 
     def pack(self, name: str, number: Number, format: str) -> None:
-        """Declare the pattern ``name`` of a number."""
+        """Drive the wire or port ``name`` with the pattern of a number."""
         kind = float_format(format)
         parameters = {
             "EXPONENT_BITS": FLOAT_BITS[format] - kind.significand_bits,
@@ -174,7 +177,7 @@ def accumulator(net: Netlist, addend: Number, format: str, overflow: str) -> Non
     kind = float_format(format)
     bits = kind.significand_bits
     net.lines += ["", "    // the accumulator", *_registers("total", bits)]
-    old = net._wires("old", bits)
+    old = net.wires("old", bits)
     net.lines += [
         *(f"    assign old_{flag} = total_{flag} && !in_first;" for flag in FLAGS),
         f"    assign old = in_first ? {bits}'d0 : total;",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
+from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...arch.pe_base import PEKind
 from ...datatypes.base.errors import BitlatheError
 from .bit_serial import Weight, bit_serial_design
@@ -12,6 +12,7 @@ from .decoded import ant_design, olive_design
 from .expected import Case, bit_serial_case
 from .fp_mac import fp_mac_design
 from .int_mac import int_mac_design
+from .lut import lut_case, lut_design
 from .mac_cases import ant_case, fp_mac_case, int_mac_case, olive_case
 from .verilog import Design
 
@@ -35,17 +36,10 @@ KINDS: dict[str, Kind] = {
     BitSerialPE.kind: Kind(bit_serial_design, bit_serial_case),
     IntMacPE.kind: _mac(int_mac_design, int_mac_case),
     FpMacPE.kind: _mac(fp_mac_design, fp_mac_case),
+    LutPE.kind: _mac(lut_design, lut_case),
     AntPE.kind: _mac(ant_design, ant_case),
     OlivePE.kind: _mac(olive_design, olive_case),
 }
-
-
-def _kind(pe: PEKind) -> Kind:
-    if pe.kind not in KINDS:
-        raise BitlatheError(
-            f"pe.kind: no hardware is generated for {pe.kind!r}; for {', '.join(KINDS)} it is"
-        )
-    return KINDS[pe.kind]
 
 
 def pe_design(pe: PEKind, weight: Weight = "int8") -> Design:
@@ -60,9 +54,9 @@ def pe_design(pe: PEKind, weight: Weight = "int8") -> Design:
     Raises
     ------
     BitlatheError
-        No hardware is generated for the kind of PE, or its numerics or format have none.
+        No hardware is generated for the PE's numerics, format or size.
     """
-    return _kind(pe).design(pe, weight)
+    return KINDS[pe.kind].design(pe, weight)
 
 
 def pe_case(pe: PEKind, weight: Weight, rows: int, seed: int) -> Case:
@@ -83,7 +77,7 @@ def pe_case(pe: PEKind, weight: Weight, rows: int, seed: int) -> Case:
     BitlatheError
         As `pe_design`.
     """
-    return _kind(pe).case(pe, weight, rows, seed)
+    return KINDS[pe.kind].case(pe, weight, rows, seed)
 
 
 def _tiled(pe: PEKind) -> BitSerialPE:

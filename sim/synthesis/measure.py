@@ -19,6 +19,7 @@ from ...arch.synthesized import (
     weight_key,
     write_results,
 )
+from ...datatypes.base.errors import BitlatheError
 from ...datatypes.formats import catalogue
 from ..rtl.bit_serial import Weight, core_design, edge_designs
 from ..rtl.generate import pe_design
@@ -28,7 +29,7 @@ from .energy import energy_pj
 from .flow import synthesize
 from .gates import Activity, circuit_of, run_gates
 from .liberty import ZERO, Library
-from .operands import Bits, Source, operand_rows, source
+from .operands import OPERANDS, Bits, Source, operand_rows, source
 
 
 class Measured(NamedTuple):
@@ -121,8 +122,13 @@ def measure_pe(pe: PEKind, weight: Weight, library: Library, given: Source) -> S
     Raises
     ------
     BitlatheError
-        No hardware is generated for it, or a tool is missing.
+        No hardware is generated for it, it is a look-up PE, or a tool is missing.
     """
+    if pe.kind not in OPERANDS:
+        raise BitlatheError(
+            f"pe.kind: the tables of a {pe.kind!r} PE are memories, which a library of cells has "
+            f"as registers only; synthesis prices {', '.join(OPERANDS)}"
+        )
     design = pe_design(pe, weight)
     rows = operand_rows(pe, weight, design, given)
     clocks = len(rows["in_valid"])

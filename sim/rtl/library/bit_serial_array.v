@@ -1,6 +1,7 @@
 // An array of bit-serial processing elements: each row has weights of one output, each column
-// activations of one token. All take their terms together, one a clock. With one row and one
-// column it is a single processing element.
+// activations of one token. All take their terms together, one a clock; with SKIP each row leaves
+// terms out that none of its lanes has, and all go to the next chunk together. With one row and
+// one column it is a single processing element.
 module bit_serial_array #(
     parameter ROWS = 1,
     parameter COLUMNS = 1,
@@ -46,13 +47,15 @@ module bit_serial_array #(
     localparam E_BITS = FIELD_BITS > 0 ? FIELD_BITS : 1;
     localparam SCALED_BITS = MANTISSA_BITS + SCALE_BITS;
 
-    wire                        live, add, add_first;
+    localparam STREAMS = SKIP ? ROWS : 1;
+    wire                        add, add_first;
+    wire [STREAMS-1:0]          live;
     wire [ROWS*LANES-1:0]       sign, present;
     wire [2*ROWS*LANES-1:0]     term_exponent;
-    wire [SHIFT_BITS-1:0]       significance;
+    wire [STREAMS*SHIFT_BITS-1:0] significance;
     wire [ROWS*SCALE_BITS-1:0]  sum_scales;
     term_stage #(
-        .LANES(ROWS*LANES), .WEIGHT_BITS(WEIGHT_BITS), .TERMS(TERMS), .SHIFT_BITS(SHIFT_BITS),
+        .LANES(ROWS*LANES), .STREAMS(STREAMS), .WEIGHT_BITS(WEIGHT_BITS), .TERMS(TERMS), .SHIFT_BITS(SHIFT_BITS),
         .SIGNIFICANCES(SIGNIFICANCES), .SKIP(SKIP), .GAP(GAP),
         .UNIT(RESCALE ? SCALE_BITS : 0), .SCALES_BITS(ROWS*SCALE_BITS)
     ) row_edge (
@@ -81,6 +84,7 @@ module bit_serial_array #(
         for (r = 0; r < ROWS; r = r + 1) begin : row
             for (c = 0; c < COLUMNS; c = c + 1) begin : column
                 localparam P = r*COLUMNS + c;
+                localparam S = SKIP ? r : 0;
                 bit_serial_core #(
                     .LANES(LANES), .SHIFT_BITS(SHIFT_BITS), .E_BITS(E_BITS),
                     .SIGNIFICAND_BITS(SIGNIFICAND_BITS), .GUARD_BITS(GUARD_BITS),
@@ -89,13 +93,14 @@ module bit_serial_array #(
                     .IN_REFERENCE(IN_REFERENCE), .STICKY(STICKY), .NEAREST(NEAREST),
                     .SATURATE(SATURATE), .RESCALE(RESCALE), .SCALE_BITS(SCALE_BITS)
                 ) pe (
-                    .clk(clk), .rst(rst), .live(live),
+                    .clk(clk), .rst(rst), .live(live[S]),
                     .sign(sign[r*LANES +: LANES]), .present(present[r*LANES +: LANES]),
                     .term_exponent(term_exponent[2*r*LANES +: 2*LANES]),
                     .activation_sign(activation_sign[c*LANES +: LANES]),
                     .field(field[c*LANES*E_BITS +: LANES*E_BITS]),
                     .significand(significand[c*LANES*SIGNIFICAND_BITS +: LANES*SIGNIFICAND_BITS]),
-                    .add(add), .add_first(add_first), .significance(significance),
+                    .add(add), .add_first(add_first), 
+                    .significance(significance[S*SHIFT_BITS +: SHIFT_BITS]),
                     .sum_valid(sum_valid), .scale(sum_scales[r*SCALE_BITS +: SCALE_BITS]),
                     .mantissa(mantissa[P*MANTISSA_BITS +: MANTISSA_BITS]),
                     .exponent(exponent[P*EXPONENT_BITS +: EXPONENT_BITS]),

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from bitlathe.arch.numerics import EXACT
-from bitlathe.arch.pe import BitSerialPE, IntMacPE, LutPE, OlivePE
+from bitlathe.arch.pe import PE_KINDS, BitSerialPE, IntMacPE, LutPE, OlivePE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.rtl.check import check_compiled, check_iverilog
-from bitlathe.sim.rtl.generate import pe_case, pe_design
+from bitlathe.sim.rtl.generate import KINDS, pe_case, pe_design
 from bitlathe.sim.rtl.testbench import files_of, write_files
 from bitlathe.sim.rtl.tools import run_tool
 from rtl_cases import CONFIGURATIONS, needs_cxxrtl, needs_iverilog
@@ -46,11 +46,15 @@ def test_every_bit_and_clock_of_a_hundred_thousand(name: str) -> None:
     assert found.clocks >= CLOCKS
 
 
+def test_every_kind_of_pe_is_run() -> None:
+    assert {pe.kind for pe, _ in CONFIGURATIONS.values()} == set(KINDS) == set(PE_KINDS)
+
+
 def test_what_has_no_hardware_is_refused() -> None:
     with pytest.raises(BitlatheError, match="exact sums have no width"):
         pe_design(BitSerialPE(numerics=EXACT), "int8")
-    with pytest.raises(BitlatheError, match="no hardware is generated for 'lut'"):
-        pe_design(LutPE(), "bcq4")
+    with pytest.raises(BitlatheError, match=r"pe\.lanes: .* table of 1 input"):
+        pe_design(LutPE(inputs=1), "bcq4")
     with pytest.raises(BitlatheError, match=r"pe\.split_bits: .* split down to 2 bits"):
         pe_design(IntMacPE(split_bits=2))
     with pytest.raises(BitlatheError, match=r"pe\.split_bits: .* split down to 4 bits"):
