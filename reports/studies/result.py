@@ -1,6 +1,7 @@
 """What a rebuilt study gives, and how the progress of its long loops is shown."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from typing import Any
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -18,11 +19,10 @@ def unshown(items: Iterable[Any], _: str) -> Iterable[Any]:
     return items
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The base of what studies give: frozen records with slots."""
-
-    __slots__ = ()
+    """The base of what studies give."""
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for ``--json``: every field by its name."""
-        return {key: getattr(self, key) for key in self.__slots__}
+        return {each.name: getattr(self, each.name) for each in fields(self)}

@@ -57,7 +57,17 @@ class Netlist:
         return Number(name, bits)
 
     def operand(self, name: str, source: str, format: str, flags: str = "") -> Number:
-        """Read a pattern; ``flags`` is a word with infinity and NaN as bits above the pattern."""
+        """Read a pattern.
+
+        Parameters
+        ----------
+        name : str
+            Of the number's wires.
+        source, format : str
+            The pattern, and its format.
+        flags : str
+            A word with infinity and NaN as its bits above the pattern; finite numbers have none.
+        """
         kind = float_format(format)
         if format in FLOAT_BITS:
             bits, module = kind.significand_bits, "float_operand"
