@@ -22,7 +22,7 @@ SMALL := (kernels or naive or mac or rescale or edges or bits_of_the_pe or equal
   (quantize or wanted or random_cases or larger or exhaustive or simulator)
 MACHINES := tests/sim/pe tests/sim/array
 
-.PHONY: versions demo test fast cov jitless lint studies docs device bench clean
+.PHONY: versions newcomer demo test fast cov jitless lint studies docs device bench clean
 
 # One environment; each stamp says what is installed in it.
 $(BIN)/python:
@@ -93,6 +93,10 @@ docs: $(VENV)/.docs
 device:
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/benchmarks/bench_device.py \
 	  --out $(DEVICE_OUT) $(if $(WHEELS),--wheels '$(WHEELS)')
+
+# The first session in an empty environment, from the installation to the first figure.
+newcomer:
+	$(PYTHON) tests/newcomer.py
 
 # The oldest versions that pyproject.toml allows, and the newest on each Python that is here.
 versions:

@@ -1,5 +1,6 @@
 """The wheel holds what the tree holds: no package or data file is forgotten."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_version_and_day_are_said_once() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     released = re.findall(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", changelog, re.MULTILINE)
     assert len(released) == len(re.findall(r"^## ", changelog, re.MULTILINE))
-    assert released == sorted(released, reverse=True)
+    assert [day for _, day in released] == sorted((day for _, day in released), reverse=True)
     cited = dict(
         line.split(": ", 1)
         for line in (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
@@ -51,6 +52,22 @@ def test_version_and_day_are_said_once() -> None:
     )
     assert released[0] == (cited["version"], cited["date-released"].strip('"'))
     assert released[0][0] == bitlathe.__version__
+
+
+def test_a_newcomer_has_under_ten_commands_from_installation_to_figure() -> None:
+    """`make newcomer`, which the continuous integration runs, follows them in a bare environment."""
+    spec = importlib.util.spec_from_file_location("newcomer", ROOT / "tests" / "newcomer.py")
+    assert spec is not None
+    assert spec.loader is not None
+    newcomer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(newcomer)
+    words = [command.split()[:2] for command in newcomer.commands()]
+    assert words[:2] == [["python3", "-m"], ["pip", "install"]]
+    assert newcomer.install() == "pip install '.[report]'"
+    wanted = ["formats", "quantize", "simulate", "simulate", "sweep", "report"]
+    assert words[2:] == [["bitlathe", name] for name in wanted]
+    assert len(words) < 10
+    assert "make newcomer" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
 def test_one_copy_of_the_package() -> None:

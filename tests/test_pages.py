@@ -27,6 +27,12 @@ TOLD = sorted(
     for name, path in PAGES.items()
     if any(block.runs for block in examples.blocks(path.read_text(encoding="utf-8")))
 )
+MINE = [
+    line
+    for block in examples.blocks(PAGES["README.md"].read_text(encoding="utf-8"))
+    if block.about == "skip" and "of your own" in block.word
+    for line, _, _ in examples.commands(block.text)
+]
 LONG = sorted(name for name in TOLD if "<!-- slow -->" in PAGES[name].read_text(encoding="utf-8"))
 
 
@@ -56,6 +62,30 @@ def test_readme_and_the_site_list_every_page() -> None:
     assert {page for page in pages if f"(docs/{page}" not in readme} == set()
     site = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
     assert {page for page in pages if page.removesuffix(".md") not in site} == set()
+
+
+@pytest.mark.parametrize("line", MINE)
+def test_commands_of_readme_on_files_of_ones_own_run(line: str, tmp_path: Path) -> None:
+    """A small model stands in for the reader's; the whole command is otherwise as it stands."""
+    pytest.importorskip("tokenizers")
+    from naive import tiny_lm
+
+    model = tiny_lm.write(tmp_path / "model", tiny_lm.CONFIGS["llama3"])
+    (tmp_path / "words.txt").write_text(" ".join(tiny_lm.WORDS * 40), encoding="utf-8")
+    stand_ins = {
+        "weights.safetensors": str(next(model.glob("*.safetensors"))),
+        "CHECKPOINT": str(model),
+        "smollm2-135m": f"{model} --tokens 120 --context 13 --text {tmp_path / 'words.txt'}",
+        "path/to/config.json": str(model / "config.json"),
+        "llama-2-7b": "opt-125m --fidelity analytic --mapper whole-buffer",
+        "--out ": f"--out {tmp_path}/",
+    }
+    for word, own in stand_ins.items():
+        line = line.replace(word, own)
+    printed = examples._command(line)
+    assert printed
+    if "--out" in line:
+        assert list((tmp_path / line.partition(f"--out {tmp_path}/")[2].split()[0]).iterdir())
 
 
 PAGE = """
