@@ -75,7 +75,7 @@ def test_commands_of_readme_on_files_of_ones_own_run(line: str, tmp_path: Path) 
     stand_ins = {
         "weights.safetensors": str(next(model.glob("*.safetensors"))),
         "CHECKPOINT": str(model),
-        "smollm2-135m": f"{model} --tokens 120 --context 13 --text {tmp_path / 'words.txt'}",
+        "smollm2-135m": f"{model} --tokens 26 --context 13 --text {tmp_path / 'words.txt'}",
         "path/to/config.json": str(model / "config.json"),
         "llama-2-7b": "opt-125m --fidelity analytic --mapper whole-buffer",
         "--out ": f"--out {tmp_path}/",
