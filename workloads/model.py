@@ -435,7 +435,7 @@ class Model:
                 return self._counted(staged_convolutions(self.shape, images))
             if isinstance(self.shape, Products):
                 gemms = self.shape.gemms(phase, context, images, causal)
-                return self._counted(staged_list(self.shape, gemms))
+                return self._counted(staged_list(self.shape, gemms, images))
             run = self._forward(phase, context, images, causal, logits, source)
             return self._counted(staged_of(self.shape, run))
         except BitlatheError as error:

@@ -21,8 +21,8 @@ def staged_convolutions(network: ConvNet, images: int) -> Staged:
     )
 
 
-def staged_list(listed: Products, gemms: tuple[Gemm, ...]) -> Staged:
-    """Return the products of a list, each with what it reads."""
+def staged_list(listed: Products, gemms: tuple[Gemm, ...], inputs: int) -> Staged:
+    """Return the products of a list, each with what it reads, and what stands between them."""
     return Staged(
         before=tuple(
             Product(
@@ -33,7 +33,8 @@ def staged_list(listed: Products, gemms: tuple[Gemm, ...]) -> Staged:
                 leaves=entry.leaves,
             )
             for entry, gemm in zip(listed.entries, gemms, strict=True)
-        )
+        ),
+        steps=tuple(step.of_inputs(inputs) for step in listed.steps),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from ..datatypes.base.errors import BitlatheError
 from .gemm import Gemm
 from .sizes import check_size
+from .vector_step import VectorStep
 
 Phase = Literal["prefill", "decode"]
 DEFAULT_TOKENS = 256
@@ -73,6 +74,9 @@ class Products:
     weights, parameters : int or None
         Elements of all weight matrices, and all parameters, where the source of the list knows
         them. None: the weights of all products, each of which has its own.
+    steps : tuple of VectorStep
+        What stands between the products, of one input of the model, where the source of the list
+        knows it.
     """
 
     entries: tuple[Entry, ...]
@@ -81,6 +85,7 @@ class Products:
     beside: tuple[str, ...] = ()
     weights: int | None = None
     parameters: int | None = None
+    steps: tuple[VectorStep, ...] = ()
 
     @property
     def by_token(self) -> bool:

@@ -1,7 +1,7 @@
 """Work between matrix products, element by element and row by row: what a vector unit does."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
@@ -42,6 +42,8 @@ OPERATIONS: Mapping[str, Operation] = {
     # a x^2 + b x, or a (exp(x) - 1 - x) + b x below 0 (arXiv 2411.13010)
     "xielu": Operation(adds=3, multiplies=3, specials=1),
     "linear": Operation(),
+    # an exponential, logarithm, root, reciprocal, sine or cosine
+    "special": Operation(specials=1),
     "relu": Operation(adds=1),
     "relu6": Operation(adds=2),
     "relu2": Operation(adds=1, multiplies=1),
@@ -169,3 +171,19 @@ class VectorStep:
         asked = [OPERATIONS[name] for name in self.operations]
         sums = [sum(each[i] for each in asked) for i in range(6)]
         return Operation(*(n * self.elements for n in sums[:3]), *(n * self.rows for n in sums[3:]))
+
+    def of_inputs(self, inputs: int) -> "VectorStep":
+        """Return the step of so many inputs of the model at once, where this is that of one."""
+
+        def all_of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(each._replace(elements=each.elements * inputs) for each in tensors)
+
+        return replace(
+            self,
+            rows=self.rows * inputs,
+            elements=self.elements * inputs,
+            pieces=self.pieces * inputs,
+            reads=all_of(self.reads),
+            writes=all_of(self.writes),
+            makes=all_of(self.makes),
+        )

@@ -131,7 +131,26 @@ def test_small_models_with_towers(name):
     assert square_macs(tower.gemms()) == TOWERS[name]["vision_macs"]
     two = square_macs(tower.gemms(batch=2))
     assert two == 2 * TOWERS[name]["vision_macs"]
-    assert not model.notes
+    for tokens, macs in TOWERS[name].get("text_macs", {}).items():
+        assert square_macs(model.gemms(context=int(tokens))) == macs
+    assert len(model.notes) == (model.family == "mllama_text_model")  # an image in each prompt
+
+
+def test_an_image_is_read_once():
+    """A prompt makes the image's keys and values; what decodes after it reads them."""
+    model = load_model(TOWERS["mllama-0"]["config"])
+    image, kv = 4 * 17, 2 * (32 // 4) * 2  # tokens; keys and values of a token
+    assert model.part("vision").image_tokens == 1  # a placeholder in the prompt
+    assert model.state_elements == 2 * image * kv
+    assert model.cache_elements(9) == 3 * 9 * kv
+    step = model.step(prefill=[(4, 0), (4, 4)], decode=[9, 9])
+    made = [(g.m, g.count) for g in step if g.name == "cross_k_proj"]
+    assert made == [(image, 2)]
+    seen = {(g.m, g.n, g.batch) for g in step if g.name == "attention_qk_cross"}
+    assert seen == {(2 * 4, image, 2), (2, image, 2 * 2)}
+    each = [model.gemms("decode", c, logits="all") for c in (1, 2, 3)]
+    whole = model.gemms("prefill", 3, causal=True)
+    assert sum(g.macs * g.count for g in whole) == sum(g.macs * g.count for p in each for g in p)
 
 
 def test_every_tower_is_held_to_its_class():
@@ -149,6 +168,10 @@ def test_every_tower_is_held_to_its_class():
         ("qwen2_5_vl-1", {"vision_config": {"window_size": 27}}, "less than a square of patches"),
         ("qwen2_5_vl-1", {"vision_config": {"image_size": 42}}, "the image has 3 x 3 patches"),
         ("llama4-0", {"vision_config": {"pixel_shuffle_ratio": 0.3}}, "must be a share, as 0.5"),
+        ("mllama-0", {"vision_config": {"vision_output_dim": 70}}, "indices' leave 7680"),
+        ("mllama-0", {"vision_config": {"attention_heads": 7}}, "the 7 heads of 'attention_heads'"),
+        ("mllama-0", {"vision_config": {"patch_size": 9}}, "does not divide the 'image_size' of"),
+        ("mllama-0", {"text_config": {"cross_attention_layers": [-1]}}, "numbers of layers, from"),
     ],
 )
 def test_towers_that_cannot_be(name, change, words):

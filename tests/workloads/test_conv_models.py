@@ -1,6 +1,7 @@
 """Convolution networks of Hugging Face files against their classes (conv_models.json)."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def test_parameters_and_multiply_accumulates(name):
 
 
 def test_every_family_is_held_to_its_class():
-    assert {each["config"]["model_type"] for each in TRUTH.values()} == CONV_FAMILIES.keys()
+    assert {each["config"]["model_type"] for each in TRUTH.values()} == {*CONV_FAMILIES, "swin"}
 
 
 def test_resnet_50_is_the_shipped_network():
@@ -65,6 +66,15 @@ def test_a_factor_for_each_channel(tmp_path):
         load_model(listed)
 
 
+@pytest.mark.parametrize("name", [name for name in TRUTH if name.startswith("swin")])
+def test_matrices_of_windows(name):
+    truth = TRUTH[name]
+    shape = load_model(truth["config"]).shape
+    gemms = [entry.gemm for entry in shape.entries if entry.gemm.stationary == "weight"]
+    assert Counter((g.n, g.k) for g in gemms) == {(n, k): c for n, k, c in truth["matrices"]}
+
+
+SWIN = TRUTH["swin-0"]["config"]
 RESNET = TRUTH["ResNetModel-0"]["config"]
 CONVNEXT = TRUTH["ConvNextModel-0"]["config"]
 
@@ -85,6 +95,14 @@ CONVNEXT = TRUTH["ConvNextModel-0"]["config"]
         ({"model_type": "efficientnet", "strides": [1, 2]}, "lists 2 stages, 'in_channels' 7"),
         ({"model_type": "efficientnet", "in_channels": [32] * 7}, "where 32 come in"),
         ({"model_type": "efficientnet", "kernel_sizes": ["3"] * 7}, "must list an integer a"),
+        ({**SWIN, "num_heads": [2, 5]}, "names 5, which does not divide the 48 channels"),
+        ({**SWIN, "num_heads": [2]}, "'depths' lists 2 stages, 'num_heads' 1"),
+        ({**SWIN, "depths": [0, 2]}, "must list an integer a stage"),
+        ({**SWIN, "window_size": 12}, "stage 1 has 9 x 9 patches"),
+        ({**SWIN, "image_size": 52}, "does not divide the 'image_size' of 52"),
+        ({**SWIN, "mlp_ratio": "4"}, "'mlp_ratio' is '4'"),
+        ({**SWIN, "hidden_act": "sine"}, "sine"),
+        ({"model_type": "swin", "windw_size": 7}, "Is it meant to be 'window_size'"),
         ({"model_type": "convnext", "hiden_sizes": [8]}, "Is it meant to be 'hidden_sizes'"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bitlathe.datatypes.base.errors import BitlatheError
-from bitlathe.workloads import load_model
+from bitlathe.workloads import Products, load_model
 
 HERE = Path(__file__).parent
 TRUTH = json.loads((HERE / "diffusion_models.json").read_text())["models"]
@@ -16,6 +16,9 @@ FLUX = PUBLISHED["flux.1-dev-transformer"]["config"]
 
 
 def matrices_of(shape):
+    if isinstance(shape, Products):
+        own = [e.gemm for e in shape.entries if e.gemm.stationary == "weight"]
+        return Counter((gemm.n, gemm.k) for gemm in own)
     found = Counter()
     for part, layers in shape.stored_parts():
         for matrix, instances in part.matrices():
@@ -31,7 +34,7 @@ def test_parameters_matrices_and_multiply_accumulates(name):
     model = load_model(truth["config"])
     assert model.parameter_count == truth["parameters"]
     expected = Counter({(n, k): c for n, k, c in truth["matrices"]})
-    if not name.startswith("flux"):  # patches are a convolution there
+    if name.startswith(("dit", "pixart")):  # patches are a convolution there
         patch = model.shape.patch_matrix
         expected[patch.outputs, patch.inputs] += 1
     assert matrices_of(model.shape) == expected
@@ -70,7 +73,7 @@ def test_both_streams_feed_each_other():
     ("config", "words"),
     [
         (
-            {"_class_name": "UNet2DConditionModel"},
+            {"_class_name": "UNet3DConditionModel"},
             "only FluxTransformer2DModel, DiTTransformer2DModel",
         ),
         ({"_class_name": 3}, "'_class_name' is 3"),
@@ -88,6 +91,7 @@ def test_what_cannot_be_read(config, words):
 
 
 DIT, PIXART = TRUTH["dit-0"]["config"], TRUTH["pixart-0"]["config"]
+UNET, SD3 = TRUTH["unet-0"]["config"], TRUTH["sd3-0"]["config"]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,18 @@ DIT, PIXART = TRUTH["dit-0"]["config"], TRUTH["pixart-0"]["config"]
         ({**PIXART, "caption_channels": -1}, "'caption_channels' is -1"),
         ({**PIXART, "max_sequence_length": 0}, "'max_sequence_length' is 0"),
         ({**PIXART, "attention_type": "gated"}, "only 'default' is supported"),
+        ({**UNET, "class_embed_type": "timestep"}, "only None is supported"),
+        ({**UNET, "addition_embed_type": "image"}, "only None or 'text_time' is supported"),
+        ({**UNET, "layers_per_block": [1]}, "it must list 2 positive integers"),
+        ({**UNET, "block_out_channels": [16, 2**60]}, "must list some positive integers"),
+        ({**UNET, "up_block_types": ["UpBlock2D"] * 3}, "must name UpBlock2D or CrossAttnUpBlock"),
+        ({**UNET, "mid_block_type": "UNetMidBlock2D"}, "or null"),
+        ({**UNET, "sample_size": 13}, "must be a multiple of 2"),
+        ({**UNET, "norm_num_groups": 5}, "'norm_num_groups' (5)"),
+        ({**SD3, "qk_norm": "layer_norm"}, "must be 'rms_norm' or null"),
+        ({**SD3, "caption_projection_dim": 17}, "must be that of all heads, 16"),
+        ({**SD3, "patch_size": 5}, "does not divide the 'sample_size' of 12"),
+        ({**SD3, "dual_attention_layers": [3]}, "numbers of layers, 0 to 2"),
     ],
 )
 def test_blocks_that_are_not_read(config, words):
@@ -128,6 +144,21 @@ def test_dit_and_pixart_as_published():
     assert steps["softmax_text"].elements == 16 * 4096 * 120
 
 
+def test_what_stands_between_the_products_of_a_unet():
+    """Norms and gates of each resolution, counted by hand from the class's forward pass."""
+    model = load_model(UNET)
+    steps = [s for s in model.vector_steps(model.staged(batch=2)) if "ff.gelu" in s.name]
+    assert sum(s.count for s in steps) == 16  # 3 down, 1 in the middle, 4 up, twice
+    assert {(s.rows, s.elements) for s in steps} == {(2 * 36, 2 * 36 * 128)}
+    softmax = [s for s in model.vector_steps(model.staged()) if "softmax" in s.name]
+    seen = {(s.elements, s.rows): 0 for s in softmax}
+    for step in softmax:
+        seen[step.elements, step.rows] += step.count
+    assert seen == {(4 * 36 * 36, 4 * 36): 16, (4 * 36 * 11, 4 * 36): 16}
+
+
 def test_there_is_no_decoding():
     with pytest.raises(BitlatheError, match="vision-only"):
         load_model(FLUX).gemms("decode")
+    with pytest.raises(BitlatheError, match="listed for prefill"):
+        load_model(UNET).gemms("decode")

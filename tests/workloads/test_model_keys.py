@@ -389,7 +389,7 @@ def test_an_unknown_model_around_a_text_model_is_refused(tmp_path):
     assert "give that object as a file of its own" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["xlstm", "swin", "llama5", "qwen4", "mistral2", "xlnet"])
+@pytest.mark.parametrize("name", ["xlstm", "swinv2", "llama5", "qwen4", "mistral2", "xlnet"])
 def test_another_architecture_is_not_taken_for_a_typing_error(tmp_path, name):
     with pytest.raises(BitlatheError) as caught:
         model_of(tmp_path, name)

@@ -66,6 +66,7 @@ AROUND_TEXT: Mapping[str, Around] = {
     },
     "llava": Around(text="llama", tying="either"),
     "llama4": Around(text="llama4_text", tying="text"),
+    "mllama": Around(text="mllama_text_model", tying="text"),
     "gemma3": Around(text="gemma3_text", tying="outer", tied=True),
     "qwen2_vl": Around(text="qwen2_vl_text", flat=True, tying="either"),
     "qwen2_5_vl": Around(text="qwen2_5_vl_text", flat=True, tying="either"),

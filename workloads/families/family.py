@@ -109,8 +109,12 @@ class Family:
         What reads the source: a family whose keys stand beside this one's.
     cross : AttentionFacts or None
         The attention to the source.
+    crossed : str or None
+        Key of the numbers of layers that attend to an image alone, in the place of the text.
     words : bool
         Whether there is a table of words.
+    more_words : int
+        Rows of this table beyond the vocabulary.
     streams, layer_inputs : bool
         Whether a layer computes one of several streams, beside a low-rank residual (Gemma 3n);
         whether each token has a vector for each layer.
@@ -178,7 +182,9 @@ class Family:
     sound: bool = False
     encoder: "Family | None" = None
     cross: AttentionFacts | None = None
+    crossed: str | None = None
     words: bool = True
+    more_words: int = 0
     streams: bool = False
     layer_inputs: bool = False
     narrow_embedding: str | None = None
@@ -217,7 +223,7 @@ class Family:
             for output in outputs
             if output.outputs.startswith("projection")
         )
-        found.update(all_names(self.relative))
+        found.update(all_names(self.relative, self.crossed))
         if self.streams:
             found |= {"altup_num_inputs", "laurel_rank"}
         if self.layer_inputs:

@@ -65,6 +65,17 @@ LLAMA: Mapping[str, Family] = {
         window=Window(default=None),
         sizes=sizes(3072, 32, 32, 8192, 32064),
     ),
+    "mllama_text_model": Family(
+        attention=AttentionFacts(head_dim=None),
+        crossed="cross_attention_layers",
+        more_words=8,
+        tied_by_key=False,
+        defaults={
+            "num_key_value_heads": 8,
+            "cross_attention_layers": [3, 8, 13, 18, 23, 28, 33, 38],
+        },
+        sizes=sizes(4096, 40, 32, 14336, 128256),
+    ),
     "smollm3": Family(
         attention=replace(BIASED, rotary_layers="listed"),
         mlp=MlpFacts(bias=MLP_BIAS),

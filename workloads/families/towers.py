@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Join = Literal[
-    "two", "one", "shuffled", "adapted", "pooled", "merged", "patched", "projected", "none"
+    "two", "one", "shuffled", "adapted", "pooled", "merged", "patched", "projected", "tiled", "none"
 ]
 
 
@@ -30,7 +30,8 @@ class Tower:
         a norm, the first as wide as such a square, and the same for each layer that
         ``deepstack_visual_indexes`` names (``patched``); two and the projector behind patches
         that ``pixel_shuffle_ratio`` makes fewer (``adapted``); a matrix into a space that both
-        share (``projected``); or nothing.
+        share (``projected``); one that joins what several layers leave of an image in tiles, which
+        layers of the text attend to (``tiled``); or nothing.
     width : str or None
         Key, in the tower's configuration, of the width that it leaves.
     newline : bool
@@ -61,6 +62,7 @@ TOWERS: Mapping[str, Tower] = {
     "idefics3": replace(_SHUFFLED, family="idefics3_vision"),
     "mistral3": Tower(family="pixtral", join="merged"),
     "llama4": Tower(family="llama4_vision_model", join="adapted"),
+    "mllama": Tower(family="mllama_vision_model", join="tiled"),
     "qwen2_vl": _PATCHED,
     "qwen2_5_vl": replace(_PATCHED, family="qwen2_5_vl_vision", width="out_hidden_size"),
     "qwen3_vl": _OUT,

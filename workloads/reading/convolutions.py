@@ -6,12 +6,11 @@ file of one's own would list (`conv.read_convnet`).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 
 from ..config import Config
 from ..conv import ConvNet, read_convnet
-from .listed_layers import Layer, activation_of, classifier
+from .listed_layers import Layer, activation_of, check_keys, classifier
 from .mobile import efficientnet, mobilenet_v2
 
 
@@ -218,13 +217,7 @@ def read_convolutions(config: Config) -> ConvNet:
         A key that looks mistyped, or a value that is impossible.
     """
     family = CONV_FAMILIES[config.string("model_type")]
-    absent = [key for key in family.defaults if key not in config.data]
-    for key in config.data:
-        near = get_close_matches(key, absent, n=1, cutoff=0.85)
-        if near and key not in family.defaults:
-            raise config.error(
-                f"unknown key {key!r}. Is it meant to be {near[0]!r}, which is not given?", key
-            )
+    check_keys(config, family.defaults)
     config = replace(config, defaults={**family.defaults, **config.defaults})
     side = config.integer("image_size")
     listed = {

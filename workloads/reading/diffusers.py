@@ -1,4 +1,4 @@
-"""Configurations of diffusers, which name a class: the transformers of FLUX, DiT and PixArt.
+"""Configurations of diffusers, which name a class: FLUX, DiT, PixArt, SD3, UNets.
 
 Structures follow the class of that name in diffusers 0.42.1.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from ..config import Config
+from ..products import Products
 from ..sizes import check_size
 from ..transformer import (
     Attention,
@@ -23,6 +24,8 @@ from ..transformer import (
 )
 from ..transformer.diffusion import steered
 from .dit import read_dit, read_pixart
+from .sd3 import read_sd3
+from .unet import read_unet
 
 CLASS_KEY = "_class_name"
 _PIXELS = 16  # of a token's side: 8 of the autoencoder, 2 x 2 of them in a token
@@ -41,7 +44,7 @@ _FLUX = {
 }
 
 
-def read_diffusers(config: Config) -> tuple[Transformer, list[str]]:
+def read_diffusers(config: Config) -> tuple[Transformer | Products, list[str]]:
     """Read a model by its class, and what is taken that the file does not say.
 
     Raises
@@ -189,8 +192,10 @@ def _taken(config: Config, image: Image, text: int) -> list[str]:
     ]
 
 
-_READ: Mapping[str, Callable[[Config], tuple[Transformer, list[str]]]] = {
+_READ: Mapping[str, Callable[[Config], tuple[Transformer | Products, list[str]]]] = {
     "FluxTransformer2DModel": _flux,
     "DiTTransformer2DModel": read_dit,
     "PixArtTransformer2DModel": read_pixart,
+    "SD3Transformer2DModel": read_sd3,
+    "UNet2DConditionModel": read_unet,
 }

@@ -10,6 +10,7 @@ from .attention import read_attention
 from .blocks import read_blocks
 from .disentangled import disentangled
 from .feeds import read_feeds, read_mlp
+from .image_attention import crossed
 from .images import image_windows
 from .latent import read_latents
 from .mixes import read_shared_blocks, read_time_mixes
@@ -90,12 +91,13 @@ def _stored(config: Config, family: Family, depth: int) -> int | None:
 def _mixers(config: Config, family: Family, hidden: int, depth: int) -> list[tuple[Part, ...]]:
     """Return the part of each layer that mixes tokens, or both that do so side by side."""
     if family.recurrent is None:
-        return [(part,) for part in _attending(config, family, hidden, depth)]
+        found = _attending(config, family, hidden, depth)
+        return [(part,) for part in crossed(config, family, hidden, found)]
     if family.recurrent.attending == "beside":
         beside = read_recurrent(config, family.recurrent, hidden)
         return [(beside, part) for part in _attending(config, family, hidden, depth)]
     attends = attending_layers(config, family.recurrent, depth)
-    found: list[Part] = []
+    found = []
     if not all(attends):
         found = [read_recurrent(config, family.recurrent, hidden)] * depth
     if any(attends):

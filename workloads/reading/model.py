@@ -13,11 +13,13 @@ from ..config import Config
 from ..conv import ConvNet, read_convnet
 from ..families import AROUND_TEXT, FAMILIES
 from ..families.around import Around
+from ..products import Products
 from ..transformer import Transformer
 from .convolutions import CONV_FAMILIES, read_convolutions
 from .diffusers import CLASS_KEY, read_diffusers
 from .keys import check_keys, parts_left_out
 from .quantization import Stored, read_stored
+from .swin import read_swin
 from .towers import read_towers
 from .transformer import head_of, read_transformer
 
@@ -32,7 +34,7 @@ class Read:
     ----------
     family : str
         The ``model_type``, or "convnet".
-    shape : Transformer or ConvNet
+    shape : Transformer, ConvNet or Products
         The model; of one with towers its text model.
     towers : mapping of str to (str, Transformer)
         The towers beside it by name, each with its ``model_type``.
@@ -43,7 +45,7 @@ class Read:
     """
 
     family: str
-    shape: Transformer | ConvNet
+    shape: Transformer | ConvNet | Products
     towers: Mapping[str, tuple[str, Transformer]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     stored: Stored | None = None
@@ -65,6 +67,8 @@ def read_model(config: Config) -> Read:
     kind = config.data.get("model_type")
     if isinstance(kind, str) and kind in CONV_FAMILIES:
         return Read(family=str(kind), shape=read_convolutions(config))
+    if kind == "swin":
+        return Read(family="swin", shape=read_swin(config))
     whole = config
     config = _text_part(config)
     family = config.string("model_type")
@@ -100,7 +104,7 @@ def _unknown_type(name: str) -> str:
 
     The name of another class is none, nor is one that differs by a figure, as llama5 does.
     """
-    known = sorted([*FAMILIES, *AROUND_TEXT, *CONV_FAMILIES, "convnet"])
+    known = sorted([*FAMILIES, *AROUND_TEXT, *CONV_FAMILIES, "convnet", "swin"])
     types = Path(families.__file__).with_name("model_types.json")
     if name in json.loads(types.read_text(encoding="utf-8"))["model_types"]:
         return f"model_type {name!r} is not supported; docs/workloads.md lists those that are"

@@ -8,6 +8,7 @@ from ..config import Config
 from ..families import FAMILIES
 from ..families.towers import TOWERS, Join, Tower
 from ..transformer import Head, Matrix, Transformer
+from .image_attention import read_tiled_tower
 from .images import merged_grid
 from .keys import check_keys
 from .transformer import read_transformer
@@ -41,6 +42,9 @@ def read_towers(
         return {}, text, []
     notes: list[str] = []
     own = config.child(tower.key)
+    if tower.join == "tiled":
+        joined, text, notes = read_tiled_tower(own, text)
+        return {tower.key.removesuffix("_config"): (tower.family, joined)}, text, notes
     kind = own.data.get("model_type", tower.family)
     if kind == config.data["model_type"]:  # files of earlier releases name the whole model here
         kind = tower.family

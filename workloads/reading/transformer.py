@@ -155,7 +155,8 @@ def _words(config: Config, family: Family, hidden: int, narrow: int) -> dict[str
     wide = hidden if family.narrow_head else narrow
     tables = []
     if family.words:
-        words = Table(name="words", rows=config.integer("vocab_size"), width=narrow)
+        rows = config.integer("vocab_size") + family.more_words
+        words = Table(name="words", rows=rows, width=narrow)
         tables.append(words)
         if family.words_each and not _tied(config, family):
             tables += [replace(words, name=f"{which}_words") for which in ("encoder", "decoder")]

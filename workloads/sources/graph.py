@@ -1,16 +1,23 @@
-"""Products as a graph is walked: their sizes from shapes, what feeds what, equal ones together."""
+"""Products as a graph is walked: their sizes from shapes, what feeds what, equal ones together.
+
+What stands between the products (`Graph.step`) is noted behind the latest of those it reads.
+"""
 
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ...datatypes.base.errors import BitlatheError
 from ..conv import conv_gemm
 from ..conv_shape import ConvShape
 from ..gemm import Gemm
 from ..products import Entry, Products
+from ..transformer.part import softmax
+from ..vector_step import Tensor, VectorStep
 
+G = TypeVar("G", Gemm, VectorStep)
 CONSTANT, WEIGHT, INPUT = range(3)
 """What a tensor holds: what the program says, weights, or what depends on inputs."""
 Sizes = tuple[int, int, int, int]
@@ -70,6 +77,7 @@ class Graph:
     _weights: set[str] = field(default_factory=set)
     _leaving: set[int] = field(default_factory=set)
     _beside: dict[str, None] = field(default_factory=dict)
+    _steps: list[tuple[VectorStep, int | None]] = field(default_factory=list)
 
     def beside(self, operation: str) -> None:
         """Note an operation that works on what depends on inputs and multiplies no matrices."""
@@ -164,7 +172,55 @@ class Graph:
             kind="attention_av",
             causal="k" if causal else None,
         )
-        return self._add(mix, self._add(scores, asked, key), value)
+        made = self._add(scores, asked, key)
+        between = softmax(scores)
+        self._steps.append((replace(between, name=name(frozenset(), between.name)), _latest(made)))
+        return self._add(mix, made, value)
+
+    def step(
+        self,
+        name: str,
+        operations: tuple[str, ...],
+        sizes: tuple[int, int, int],
+        origins: Sequence[Origin],
+        *,
+        streams: bool,
+        others: Sequence[int] = (),
+    ) -> None:
+        """Add what a vector unit does between products; of weights and constants it is nothing.
+
+        Parameters
+        ----------
+        name : str
+            One that starts with a dot stands behind the name of the latest product.
+        operations : tuple of str
+            Of `vector_step.OPERATIONS`.
+        sizes : (int, int, int)
+            Elements worked on, rows of them, and elements of the results.
+        origins : sequence of Origin
+            Of what it reads; the results that stream, if any do, are those of the latest.
+        streams : bool
+            Whether it takes elements one by one as they come, and its results go on so.
+        others : sequence of int
+            Elements of each further operand, which lie in memory.
+        """
+        origin = joined(origins)
+        elements, rows, made = sizes
+        if origin.kind < INPUT or not (elements and made):
+            return
+        kept = (*others,) if streams else (elements, *others)
+        step = VectorStep(
+            name=name,
+            operations=operations,
+            rows=rows,
+            elements=elements,
+            after=(),
+            streams=streams,
+            pieces=rows if streams else 1,
+            reads=tuple(Tensor(read, max(1, read // rows)) for read in kept),
+            writes=() if streams else (Tensor(made, max(1, made // rows), operand="input"),),
+        )
+        self._steps.append((step, _latest(origin)))
 
     def convolution(
         self,
@@ -249,6 +305,7 @@ class Graph:
             beside=tuple(self._beside),
             weights=sum(sizes.get(name, 0) for name in self._weights),
             parameters=parameters,
+            steps=_counted(self._steps, names),
         )
 
 
@@ -314,10 +371,31 @@ def _copies(held: Origin, elements: int, batch: int) -> int:
     return copies if batch % copies == 0 else 1
 
 
-def shared_names(gemms: Sequence[Gemm]) -> list[str]:
+def _latest(origin: Origin) -> int | None:
+    """Return the place of the latest product whose results are in a tensor."""
+    return max(origin.sources, default=None)
+
+
+def _counted(
+    found: Sequence[tuple[VectorStep, int | None]], products: Sequence[str]
+) -> tuple[VectorStep, ...]:
+    """Return steps behind the products of these names, those alike in repeated layers once."""
+    steps = []
+    for step, place in found:
+        after = () if place is None else (products[place],)
+        name = "".join((*after, step.name)) if step.name.startswith(".") else step.name
+        steps.append(replace(step, name=name.removeprefix("."), after=after))
+    counts: dict[VectorStep, int] = {}
+    for step, name in zip(steps, shared_names(steps), strict=True):
+        one = replace(step, name=name)
+        counts[one] = counts.get(one, 0) + 1
+    return tuple(replace(step, count=count) for step, count in counts.items())
+
+
+def shared_names(gemms: Sequence[G]) -> list[str]:
     """Return a name for each product: ``layers.*.up`` for those that differ in a number only."""
     starred = [re.sub(r"(?<![^.])\d+(?![^.])", "*", gemm.name) for gemm in gemms]
-    alike: dict[tuple[str, Gemm], list[int]] = {}
+    alike: dict[tuple[str, G], list[int]] = {}
     for place, (star, gemm) in enumerate(zip(starred, gemms, strict=True)):
         alike.setdefault((star, replace(gemm, name="")), []).append(place)
     kinds: dict[str, int] = {}

@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from ...datatypes.base.errors import BitlatheError, cut
 from ..products import Products
 from .graph import CONSTANT, INPUT, WEIGHT, Graph, Origin, joined
+from .torch_steps import is_folded, is_known, operations_of, sizes_of, streams
 
 _aten = torch.ops.aten
 
@@ -53,6 +54,8 @@ _UNKNOWN = _packets(
 )
 _CHOSEN = _packets("index", "index_select")
 _SOFTMAX = _packets("_softmax", "_safe_softmax", "softmax")
+# calls of others that are one piece of work
+_WHOLE = _packets("rms_norm")
 # ops whose results hold no other elements than their first argument does
 _VIEWS = _packets(
     *("view", "_unsafe_view", "expand", "clone", "transpose", "permute", "unsqueeze", "squeeze"),
@@ -202,6 +205,11 @@ class _Path:
         if len(self.stack) > 1:
             self.stack.pop()
 
+    def of_step(self, kind: str) -> str:
+        """Return what a step is called: after its module; ``.kind`` where that has parts."""
+        path, module = self.stack[-1]
+        return f".{kind}" if next(module.children(), None) is not None else f"{path}.{kind}"
+
     def name(self, weights: frozenset[str], kind: str) -> str:
         """Return what a product is called: after its module, or its only weight."""
         path, module = self.stack[-1]
@@ -239,7 +247,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         packet = func.overloadpacket
-        if func is not torch.ops.prim.device.default and packet not in _PRODUCTS:
+        known = packet in _PRODUCTS or packet in _WHOLE
+        if func is not torch.ops.prim.device.default and not known:
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
@@ -268,7 +277,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not made:
             return
         origin = joined([self.origin(t) for t in read])
-        if origin.kind == INPUT and packet not in _MOVES:
+        known = self._step(packet.__name__, args, read, made[0])
+        if not known and origin.kind == INPUT and packet not in _MOVES:
             self.graph.beside(packet.__name__.strip("_"))
         if packet in _CHOSEN and read[0].dim() > 2 and self.origin(read[0]).kind == WEIGHT:
             origin = self.origin(read[0])  # of a stack of matrices some are chosen by the data
@@ -279,6 +289,31 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.mark([tensor], origin)
             if held is not None:
                 self._origins[id(tensor)] = origin.of_size(min(held, tensor.numel()))
+
+    def _step(self, call: str, args: Any, read: list[torch.Tensor], made: torch.Tensor) -> bool:
+        """Note what a vector unit does of a call; return whether it is known what this is."""
+        if not made.is_floating_point() or is_folded(call):
+            return True
+        own = [t for t in read if self.origin(t).kind != CONSTANT]
+        if call.startswith("add"):  # a vector of weights is the bias of a product
+            own = [t for t in own if self.origin(t).kind == INPUT or t.dim() > 1]
+        asked = operations_of(call, args, len(own))
+        if not asked:
+            return is_known(call)
+        origins = [self.origin(t) for t in own]
+        flows = streams(call)
+        # the operand that was made last streams; others lie in memory, weights in the unit
+        last = max(own, key=lambda t: max(self.origin(t).sources, default=-1))
+        others = [t.numel() for t in own if t is not last and self.origin(t).kind == INPUT]
+        self.graph.step(
+            self.names.of_step(asked[-1]),
+            asked,
+            sizes_of(call, args, tuple(last.shape if flows else read[0].shape), tuple(made.shape)),
+            origins,
+            streams=flows,
+            others=others if flows else (),
+        )
+        return True
 
     def _product(self, out: Any, a: torch.Tensor, b: torch.Tensor) -> None:
         left, right = self.origin(a), self.origin(b)

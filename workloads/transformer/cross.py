@@ -1,4 +1,7 @@
-"""Attention of a decoder to its source: keys and values are made once of what an encoder leaves."""
+"""Attention of a decoder to its source: keys and values are made once of what an encoder leaves.
+
+Or of what a tower leaves of an image, in some layers of a decoder.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +11,7 @@ from ..vector_step import VectorStep
 from .attention import Attention
 from .forward import Forward, Group
 from .matrix import SOURCE, Matrix, Product
-from .part import Part, into_cache, linear, softmax
+from .part import Part, into_cache, linear, softmax, streamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,23 +44,27 @@ class CrossAttention(Part):
         """Return the keys and values kept of a sequence's source."""
         return self.heads.cache_elements(source)
 
+    def seen(self, run: Forward) -> tuple[int, int]:
+        """Return the tokens of a source, and the sources that are read in a pass."""
+        return run.source, run.sources
+
     def products(self, run: Forward) -> Iterator[Product]:
         """Yield the products of a forward pass; keys and values where sources are read."""
         query, key, value = self.heads.inputs
         yield linear(query, run)
-        if run.sources:
-            rows = run.sources * run.source
+        source, sources = self.seen(run)
+        if sources:
             for matrix in (key, value):
-                gemm = matrix.gemm(rows, run.sources)
+                gemm = matrix.gemm(sources * source, sources)
                 yield Product(stage=f"source_{matrix.stage}", gemm=gemm, inputs=(SOURCE,))
         for group in run.groups:
-            scores = self._scores(group, run.source)
+            scores = self._scores(group, source)
             yield Product(stage="scores", gemm=scores, inputs=(query.name,), weights=(key.name,))
             mix = replace(
                 scores,
                 name="attention_av_cross",
                 n=self.heads.head_dim,
-                k=run.source,
+                k=source,
                 kind="attention_av",
             )
             yield Product(
@@ -84,10 +91,49 @@ class CrossAttention(Part):
         )
 
     def vector_steps(self, run: Forward) -> Iterator[VectorStep]:
-        """Yield the writing of the source's keys and values, and the softmax of the scores."""
-        if run.sources:
-            made = tuple(matrix.name for matrix in self.heads.inputs[1:])
-            cached = 2 * run.sources * run.source * self.heads.kv_heads
-            yield into_cache(cached * self.heads.head_dim, cached, made)
+        """Yield norms of queries and keys, the writing of the source's, and the softmax."""
+        heads, (source, sources) = self.heads, self.seen(run)
+        query, key, value = (matrix.name for matrix in heads.inputs)
+        kept = sources * source * heads.kv_heads
+        if heads.qk_norm is not None:
+            for name, rows in ((query, run.rows * heads.heads), (key, kept)):
+                if rows:
+                    elements = rows * heads.head_dim
+                    yield streamed(f"{name}_norm", heads.qk_norm, elements, rows, (name,))
+        if sources:
+            yield into_cache(2 * kept * heads.head_dim, 2 * kept, (key, value))
         for group in run.groups:
-            yield softmax(self._scores(group, run.source), "_cross")
+            yield softmax(self._scores(group, source), "_cross")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageAttention(CrossAttention):
+    """Attention of all tokens to an image's ``tokens``, whose keys and values a prompt makes.
+
+    The layer lets in what two gates, numbers, say: of the attention and of its MLP.
+    """
+
+    tokens: int
+
+    @property
+    def other_parameters(self) -> int:
+        """Parameters of norms, and the gates."""
+        return self.heads.other_parameters + 2
+
+    @property
+    def rank(self) -> int:
+        """Behind attention of the tokens to each other."""
+        return 1
+
+    @property
+    def state_elements(self) -> int:
+        """Keys and values of the image."""
+        return self.heads.cache_elements(self.tokens)
+
+    def source_elements(self, source: int) -> int:
+        """Return nothing: there is no encoder of a source."""
+        return 0
+
+    def seen(self, run: Forward) -> tuple[int, int]:
+        """Return the tokens of an image, and the prompts that begin, each with one."""
+        return self.tokens, sum(group.sequences for group in run.groups if not group.cached)

@@ -104,7 +104,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image cut into patches, each of which a matrix makes a token."""
+    """An image cut into patches, each of which a matrix makes a token.
+
+    ``beside``: a text model attends to its tokens; in the prompt is but a placeholder.
+    """
 
     channels: int
     height: int
@@ -113,6 +116,7 @@ class Image:
     patch_width: int
     other_tokens: int = 1
     patch_bias: bool = True
+    beside: bool = False
 
     @property
     def patches(self) -> int:
@@ -273,6 +277,8 @@ class Transformer:
         """Tokens of an image that a tower leaves for a text model; 0 where there is no image."""
         if self.image is None:
             return 0
+        if self.image.beside:
+            return 1
         last = self.heads[-1].rows_each if self.heads else None
         return self.image.tokens if last is None else last
 

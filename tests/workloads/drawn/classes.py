@@ -36,7 +36,10 @@ MAPPINGS = (
     "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
     "MODEL_MAPPING_NAMES",
 )
-UNEXPORTED = {"whisper": ("WhisperForConditionalGeneration",)}
+UNEXPORTED = {
+    "whisper": ("WhisperForConditionalGeneration",),
+    "mllama_text_model": ("MllamaForCausalLM",),
+}
 PAGE = """# Types of models, tried
 
 Random small configurations of every `model_type` that has a class of its own in transformers

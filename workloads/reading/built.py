@@ -1,0 +1,191 @@
+"""Networks built layer by layer, as lists of products with what stands between them.
+
+For models whose layers are neither a transformer's nor a convolution network's alone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..products import Products
+from ..sources.graph import INPUT, WEIGHT, Graph, Name, Origin, joined
+
+OUTSIDE = Origin(kind=INPUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A tensor of one input of the model: channels of each pixel, or of each token.
+
+    Attributes
+    ----------
+    channels : int
+    size : tuple of int
+        Height and width; or the tokens.
+    origin : Origin
+    """
+
+    channels: int
+    size: tuple[int, ...]
+    origin: Origin = OUTSIDE
+
+    @property
+    def places(self) -> int:
+        """Pixels, or tokens."""
+        return math.prod(self.size)
+
+    @property
+    def elements(self) -> int:
+        """Elements of the tensor."""
+        return self.places * self.channels
+
+    def beside(self, other: "Value") -> "Value":
+        """Return both, the channels of one behind those of the other."""
+        origin = joined((self.origin, other.origin))
+        return replace(self, channels=self.channels + other.channels, origin=origin)
+
+
+def _called(name: str) -> Name:
+    """Return what calls products ``name``; of attention, whose products are two, by their kind."""
+    return lambda weights, kind: name if weights else f"{name}.{kind}"
+
+
+class Net:
+    """A network as it is built: its products in order, and its parameters."""
+
+    def __init__(self) -> None:
+        self._graph, self._weights, self.vectors = Graph(), dict[str, int](), 0
+
+    def linear(self, name: str, x: Value, outputs: int, *, bias: bool = True) -> Value:
+        """Return a matrix times each pixel or token.
+
+        Parameters
+        ----------
+        name : str
+        x : Value
+        outputs : int
+            Channels of its results.
+        bias : bool
+        """
+        held = self._weight(name, outputs * x.channels, bias * outputs)
+        sizes = (x.places, outputs, x.channels, 1)
+        origin = self._graph.product(_called(name), sizes, x.origin, held)
+        return replace(x, channels=outputs, origin=origin)
+
+    def convolution(
+        self,
+        name: str,
+        x: Value,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> Value:
+        """Return a convolution over an image.
+
+        Parameters
+        ----------
+        name : str
+        x : Value
+        outputs, kernel, stride, padding : int
+            Channels of its results; sizes of both axes.
+        bias : bool
+        """
+        held = self._weight(name, outputs * x.channels * kernel**2, bias * outputs)
+        both = {"stride": stride, "padding": padding, "dilation": 1}
+        origin = self._graph.convolution(
+            _called(name),
+            (1, x.channels, *x.size),
+            (outputs, x.channels, kernel, kernel),
+            {key: (value, value) for key, value in both.items()},
+            1,
+            transposed=False,
+            origins=(x.origin, held),
+        )
+        size = tuple((length + 2 * padding - kernel) // stride + 1 for length in x.size)
+        return Value(channels=outputs, size=size, origin=origin)
+
+    def attention(
+        self, name: str, query: Value, key: Value, value: Value, heads: int, windows: int = 1
+    ) -> Value:
+        """Return what heads of queries see of keys and values, in windows apart from each other.
+
+        Parameters
+        ----------
+        name : str
+        query, key, value : Value
+        heads, windows : int
+            How many of both; windows are equal parts of the tokens.
+        """
+        origin = self._graph.attention(
+            _called(name),
+            (query.places // windows, key.places // windows, query.channels // heads,
+             value.channels // heads),
+            heads * windows,
+            1,
+            (query.origin, key.origin, value.origin),
+            causal=False,
+        )  # fmt: skip
+        return replace(query, channels=value.channels, origin=origin)
+
+    def each(self, name: str, operations: Sequence[str], x: Value, *others: Value) -> Value:
+        """Return the results of operations on single elements, of ``x`` as it comes and others.
+
+        Parameters
+        ----------
+        name : str
+        operations : sequence of str
+        x, *others : Value
+        """
+        origins = [each.origin for each in (x, *others)]
+        sizes = (x.elements, x.places, x.elements)
+        reads = [each.elements for each in others]
+        self._graph.step(name, tuple(operations), sizes, origins, streams=True, others=reads)
+        return replace(x, origin=joined(origins))
+
+    def norm(
+        self,
+        name: str,
+        operations: Sequence[str],
+        x: Value,
+        rows: int = 0,
+        *,
+        learned: bool = True,
+    ) -> Value:
+        """Return a norm, and what else is done with it.
+
+        Parameters
+        ----------
+        name : str
+        operations : sequence of str
+        x : Value
+        rows : int
+            Each normed alone; 0: the pixels or tokens.
+        learned : bool
+            Whether each channel has a scale and a shift.
+        """
+        self.vectors += 2 * x.channels * learned
+        sizes = (x.elements, rows or x.places, x.elements)
+        self._graph.step(name, tuple(operations), sizes, (x.origin,), streams=False)
+        return x
+
+    def mean(self, name: str, x: Value) -> Value:
+        """Return the mean of all pixels or tokens."""
+        sizes = (x.elements, x.channels, x.channels)
+        self._graph.step(name, ("add",), sizes, (x.origin,), streams=False)
+        return replace(x, size=(1,))
+
+    def products(self, *left: Value) -> Products:
+        """Return the network, which leaves these results."""
+        for each in left:
+            self._graph.leave(each.origin)
+        whole = sum(self._weights.values())
+        made = self._graph.products(self._weights, whole + self.vectors)
+        return replace(made, phase="prefill")
+
+    def _weight(self, name: str, elements: int, vectors: int) -> Origin:
+        self._weights[name] = elements
+        self.vectors += vectors
+        return Origin(kind=WEIGHT, weights=frozenset((name,)))
