@@ -72,8 +72,11 @@ def operations_of(call: str, args: Sequence[Any], operands: int) -> tuple[str, .
 
 
 def is_folded(call: str) -> bool:
-    """Return whether a call is the norm of a batch: it scales and shifts by what is known before."""
-    return "batch_norm" in call
+    """Return whether a call is nothing that inference computes.
+
+    The norm of a batch scales and shifts by numbers that are known before; nothing is dropped.
+    """
+    return "batch_norm" in call or "dropout" in call
 
 
 def is_known(call: str) -> bool:

@@ -55,7 +55,7 @@ _UNKNOWN = _packets(
 _CHOSEN = _packets("index", "index_select")
 _SOFTMAX = _packets("_softmax", "_safe_softmax", "softmax")
 # calls of others that are one piece of work
-_WHOLE = _packets("rms_norm")
+_WHOLE = _packets("rms_norm", "dropout", "feature_dropout", "alpha_dropout")
 # ops whose results hold no other elements than their first argument does
 _VIEWS = _packets(
     *("view", "_unsafe_view", "expand", "clone", "transpose", "permute", "unsqueeze", "squeeze"),
