@@ -30,7 +30,7 @@ _ROWS: Mapping[str, str] = {
     **dict.fromkeys(("softmax", "_softmax", "_safe_softmax", "_log_softmax"), "softmax"),
     "native_layer_norm": "layer_norm",
     "native_group_norm": "layer_norm",
-    **dict.fromkeys(("rms_norm", "_fused_rms_norm"), "rms_norm"),
+    "_fused_rms_norm": "rms_norm",
 }
 """Calls on rows that are read whole."""
 _SUMS = frozenset(("sum", "mean", "amax", "amin", "max", "min", "cumsum", "argmax"))
@@ -72,11 +72,8 @@ def operations_of(call: str, args: Sequence[Any], operands: int) -> tuple[str, .
 
 
 def is_folded(call: str) -> bool:
-    """Return whether a call is nothing that inference computes.
-
-    The norm of a batch scales and shifts by numbers that are known before; nothing is dropped.
-    """
-    return "batch_norm" in call or "dropout" in call
+    """Return whether a call is the norm of a batch, by numbers that are known before."""
+    return "batch_norm" in call
 
 
 def is_known(call: str) -> bool:
@@ -113,7 +110,7 @@ def sizes_of(call: str, args: Sequence[Any], read: Shape, made: Shape) -> tuple[
         window = taps if isinstance(taps, (list, tuple)) else [taps]
         spatial = len(read) - 2 if len(window) == 1 else 1
         return results * math.prod(window) ** spatial, max(1, results // _last(made)), results
-    if call in ("native_layer_norm", "rms_norm", "_fused_rms_norm"):
+    if call in ("native_layer_norm", "_fused_rms_norm"):
         return elements, max(1, elements // max(1, math.prod(args[1]))), results
     if call == "native_group_norm":
         return elements, max(1, args[3] * args[6]), results

@@ -54,8 +54,7 @@ _UNKNOWN = _packets(
 )
 _CHOSEN = _packets("index", "index_select")
 _SOFTMAX = _packets("_softmax", "_safe_softmax", "softmax")
-# calls of others that are one piece of work
-_WHOLE = _packets("rms_norm", "dropout", "feature_dropout", "alpha_dropout")
+_NOISE = _packets("bernoulli", "bernoulli_")
 # ops whose results hold no other elements than their first argument does
 _VIEWS = _packets(
     *("view", "_unsafe_view", "expand", "clone", "transpose", "permute", "unsqueeze", "squeeze"),
@@ -247,8 +246,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         packet = func.overloadpacket
-        known = packet in _PRODUCTS or packet in _WHOLE
-        if func is not torch.ops.prim.device.default and not known:
+        if func is not torch.ops.prim.device.default and packet not in _PRODUCTS:
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
@@ -277,6 +275,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not made:
             return
         origin = joined([self.origin(t) for t in read])
+        if packet in _NOISE:  # of a dropout, which inference leaves out
+            self.mark(made, Origin(kind=CONSTANT))
+            return
         known = self._step(packet.__name__, args, read, made[0])
         if not known and origin.kind == INPUT and packet not in _MOVES:
             self.graph.beside(packet.__name__.strip("_"))
