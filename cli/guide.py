@@ -25,6 +25,7 @@ EXAMPLES: Mapping[str, str] = {
     "schema": "schema chip --table",
     "simulate": "simulate --arch bitmod --model llama-2-7b --phase decode --context 2048",
     "sweep": "sweep sweep.yaml --out runs/sweep --jobs 4",
+    "sweep merge": "sweep merge runs/1 runs/2 --out runs/all",
     "synthesize": "synthesize --arch bitmod",
     "table": "table --arch bitmod --model llama-2-7b --out tables --batch 1,8",
     "trace": "trace --gemm 6x4x7 --array 4x4 --dataflow os --out trace.png",

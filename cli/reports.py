@@ -18,6 +18,9 @@ from .base import check_place, json_option, main, note
 @click.option("--dask", help="Address of a Dask scheduler to run on instead.")
 @click.option("--timeout", type=float, help="Seconds that a point may take.  [default: 3600]")
 @click.option("--dry-run", is_flag=True, help="Print the size of the space and its first points.")
+@click.option(
+    "--shard", metavar="I/N", help="Run share I of N of the points, in a folder of its own."
+)
 @click.option("--salvage", is_flag=True, help="First keep what is sound of a damaged store in OUT.")
 @json_option
 @click.pass_context
@@ -28,6 +31,7 @@ def sweep(
     jobs: int | None,
     dask: str | None,
     timeout: float | None,
+    shard: str | None,
     *,
     dry_run: bool,
     salvage: bool,
@@ -35,8 +39,8 @@ def sweep(
 ) -> None:
     """Run the design space of a sweep FILE.
 
-    What the results folder already holds is not run again. See docs/sweeps.md for the file, and
-    `bitlathe report` for the page of the results.
+    What the results folder already holds is not run again. See docs/sweeps.md for the file,
+    `bitlathe report` for the page of the results, and `bitlathe sweep merge` for shards.
     """
     from ..reports.explore import plan_sweep, run_sweep
 
@@ -44,14 +48,20 @@ def sweep(
         needed = " and ".join(missing)  # said before hours of work, not after
         note(f"the report of a sweep needs {needed}: {to_install(' '.join(missing), 'report')}.")
     if dry_run:
-        plan = plan_sweep(file)
+        plan = plan_sweep(file, shard=shard)
         print_json(plan.to_dict()) if as_json else click.echo(plan.text())
         return
     if out is None:
         raise BitlatheError("a sweep needs a folder for its results; give --out DIR.")
     try:
         done = run_sweep(
-            file, out, jobs=jobs, dask=dask, timeout=timeout, say=note, salvage=salvage
+            *(file, out),
+            jobs=jobs,
+            dask=dask,
+            timeout=timeout,
+            say=note,
+            salvage=salvage,
+            shard=shard,
         )
     except KeyboardInterrupt:
         click.echo(
@@ -69,6 +79,34 @@ def sweep(
         click.echo(
             f"Error: {done.crashed:,} of {done.points:,} points could not be computed; the same "
             "command tries them again.",
+            err=True,
+        )
+        ctx.exit(3)
+
+
+@main.command("sweep merge")
+@click.argument("folders", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, required=True, help="Results folder.")
+@json_option
+@click.pass_context
+def merge(ctx: click.Context, folders: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
+    """Join the shards of a sweep.
+
+    FOLDERS are those of all `bitlathe sweep FILE --out FOLDER --shard I/N`, each run to its end.
+    The tables are byte for byte those of one run; `bitlathe sweep FILE --out OUT` goes on there.
+    """
+    from ..reports.explore import merge_shards
+    from ..reports.explore.tables import reasons_text
+
+    done = merge_shards(folders, out, say=note)
+    print_json(done.to_dict()) if as_json else click.echo(done.text())
+    for line in reasons_text(done.reasons):
+        remarked()
+        click.echo(line, err=True)
+    if done.crashed:
+        click.echo(
+            f"Error: {done.crashed:,} of {done.points:,} points could not be computed; the sweep, "
+            f"run in {out}, tries them again.",
             err=True,
         )
         ctx.exit(3)

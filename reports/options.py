@@ -150,7 +150,10 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 
 
 class Commands(click.Group):
-    """A group that names near commands for a misspelled one; bad input ends without traceback."""
+    """A group that names near commands for a misspelled one; bad input ends without traceback.
+
+    A command may have two words, as ``sweep merge``; both are typed.
+    """
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -162,6 +165,8 @@ class Commands(click.Group):
         click.UsageError
             If there is no such command.
         """
+        if (both := " ".join(args[:2])) in self.commands and len(args) > 1:
+            return both, self.commands[both], args[2:]
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             near = nearest(args[0], self.commands, limit=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -525,8 +525,8 @@ def test_every_command_has_an_example_that_it_reads() -> None:
     assert set(EXAMPLES) == set(main.commands)
     for name, line in EXAMPLES.items():
         words = line.split()
-        assert words[0] == name
-        assert f"bitlathe {line}" in " ".join(run(name, "--help").stdout.split())
+        assert line.startswith(f"{name} ")
+        assert f"bitlathe {line}" in " ".join(run(*name.split(), "--help").stdout.split())
         command = main.commands[name]
         known = {option for param in command.params for option in param.opts}
         assert {word for word in words if word.startswith("--")} <= known, line

@@ -2,6 +2,7 @@
 
 from .accuracy import measure_accuracy
 from .plan import Preview, plan_sweep
+from .shards import merge_shards
 from .store import Store
 from .sweep import SweepSummary, read_results, run_sweep
 
@@ -10,6 +11,7 @@ __all__ = [
     "Store",
     "SweepSummary",
     "measure_accuracy",
+    "merge_shards",
     "plan_sweep",
     "read_results",
     "run_sweep",

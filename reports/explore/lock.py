@@ -1,7 +1,9 @@
 """One writer a folder: a lock of the operating system, which ends with its process."""
 
+import errno
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ...datatypes.base.errors import BitlatheError
@@ -13,6 +15,8 @@ except ImportError:  # not on Windows
 
 LOCK_NAME = "sweep.lock"
 LOCK_SECONDS = 30.0
+# what a file system without locks answers, as some that are mounted over a network
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 class FolderInUseError(BitlatheError):
@@ -22,7 +26,8 @@ class FolderInUseError(BitlatheError):
 class FolderLock:
     """Keeps other writers out of a folder while this one writes; it ends with the process.
 
-    A lock of the operating system on an empty file, which holds the process id for errors.
+    A lock of the operating system on an empty file, which holds the process id for errors. Where
+    the file system knows no locks there is none: `has_locks`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,6 +45,10 @@ class FolderLock:
                 f"{folder}: another sweep (pid {pid}) or its report is writing here; wait for it, "
                 "or use another output folder."
             ) from None
+        except OSError as err:
+            if err.errno not in NO_LOCKS:
+                self._file.close()
+                raise
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
@@ -60,6 +69,20 @@ class FolderLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether the file system of a folder that has a lock file knows locks, as far as it tells."""
+    if fcntl is None:
+        return True
+    with suppress(BlockingIOError, FileNotFoundError), (folder / LOCK_NAME).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as err:
+            if err.errno in NO_LOCKS:
+                return False
+            raise
+    return True
 
 
 def patient_lock(folder: Path) -> FolderLock:

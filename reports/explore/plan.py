@@ -6,11 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.files import read_text
 from .checks import simulator
 from .evaluator import Evaluator
 from .points import column_of
 from .search import shuffled
+from .shards import Shard, shared
 from .space import Space, constrained, parse_sweep
 from .spelling import spelled
 from .sweepfile import axis_keys
@@ -88,19 +90,45 @@ class Preview:
         return "\n".join(lines)
 
 
-def plan_sweep(path: str | Path, evaluator: Evaluator | None = None) -> Preview:
+def plan_sweep(
+    path: str | Path, evaluator: Evaluator | None = None, *, shard: str | None = None
+) -> Preview:
     """Return the size of a sweep file's space and its first points; nothing is evaluated.
 
     Raises
     ------
     BitlatheError
-        A bad sweep file (file, line, column).
+        A bad sweep file (file, line, column), or no such shard of it.
     """
-    return _preview(read_sweep(Path(path), evaluator).space)
+    space = read_sweep(Path(path), evaluator).space
+    return _preview(space, share_of(space, shard))
 
 
-def planned_points(space: Space) -> int:
-    """Return the points to evaluate if no constraint rules any out."""
+def share_of(space: Space, shard: str | None) -> Shard | None:
+    """Return which shard a text names; None without one.
+
+    Raises
+    ------
+    BitlatheError
+        It names none, or the sweep cannot be shared out.
+    """
+    share = None if shard is None else Shard.parse(shard)
+    if share is not None and space.file.sampling.nsga2 is not None:
+        raise BitlatheError(
+            f"{space.document.where(('sampling',))}: nsga2 chooses points by the results of those "
+            "before, which a shard does not see; sample the grid or at random, or run the search "
+            "with --jobs or --dask."
+        )
+    return share
+
+
+def planned_points(space: Space, share: Shard | None = None) -> int:
+    """Return the points to evaluate, all or a shard's, if no constraint rules any out."""
+    planned = _planned(space)
+    return planned if share is None else share.count(planned)
+
+
+def _planned(space: Space) -> int:
     sampling = space.file.sampling
     if sampling.random is not None:
         return min(sampling.random.samples, space.size)
@@ -110,19 +138,21 @@ def planned_points(space: Space) -> int:
     return space.size
 
 
-def _preview(space: Space) -> Preview:
-    """Return the size of a space and its first points."""
-    planned = planned_points(space)
+def _preview(space: Space, share: Shard | None) -> Preview:
+    """Return the size of a space and its first points, all or a shard's."""
+    planned = planned_points(space, share)
     walked = space.size <= WALKED or not space.early
-    order: Iterable[int] = range(space.size if walked else 0)
     sampling = space.file.sampling
+    drawn = sampling.random is not None
+    order: Iterable[int] = shared(range(space.size if walked else 0), None if drawn else share)
     if sampling.random is not None:
         order = islice(shuffled(space.size, sampling.random.seed), WALKED)
     met = (p for p in map(space.point, order) if space.verdict(p) is not False)
-    first = [space.row(point) for point in islice(met, min(FIRST, planned))]
+    kept = shared(met, share if drawn else None)
+    first = [space.row(point) for point in islice(kept, min(FIRST, planned))]
     points: int | None = planned
-    if space.early and sampling.nsga2 is None and sampling.random is None:
-        points = len(first) + sum(1 for _ in met) if walked else None
+    if space.early and sampling.nsga2 is None and not drawn:
+        points = len(first) + sum(1 for _ in kept) if walked else None
     return Preview(
         size=space.size,
         points=points,

@@ -196,9 +196,14 @@ class Runner:
         """Give the executor up without waiting for what it still runs."""
         if self._lent:
             return
+        processes = list((getattr(self._pool, "_processes", None) or {}).values())
         with suppress(Exception):
-            self._pool.shutdown(wait=False, cancel_futures=True)
-        self._end_processes()  # the program's end waits for them: one that is stopped never ends
+            self._pool.shutdown(wait=False, cancel_futures=True)  # and forgets its processes
+        for (
+            process
+        ) in processes:  # the program's end waits for them: one that is stopped never ends
+            with suppress(Exception):
+                process.kill()
 
     def run(self, jobs: Iterable[Job], deliver: Deliver, total: int | None = None) -> None:
         """Evaluate all jobs; ``deliver`` gets each finished chunk, in no fixed order.
@@ -376,12 +381,6 @@ class Runner:
         self._started.clear()
         self._warm = False
         self._pool = self._open_pool()
-
-    def _end_processes(self) -> None:
-        """Kill what is left of a pool of processes: one that is stopped would wait for ever."""
-        for process in list((getattr(self._pool, "_processes", None) or {}).values()):
-            with suppress(Exception):
-                process.kill()
 
 
 def _worker_died(err: Exception) -> bool:

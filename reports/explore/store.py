@@ -16,11 +16,11 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from ...datatypes.base.errors import BitlatheError
 from .guard import FileGuard
-from .lock import FolderLock, patient_lock
+from .lock import FolderLock, has_locks, patient_lock
 from .points import Point, point_paths
 
 FILE_NAME = "sweep.sqlite"
@@ -177,10 +177,14 @@ class Store:
         The output folder; made when it does not exist.
     readonly : bool
         Open an existing store for reading only.
+    shared : bool
+        Other machines may read the folder while this one writes: SQLite keeps no log that they
+        would have to share memory for.
     """
 
-    def __init__(self, folder: str | Path, *, readonly: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, readonly: bool = False, shared: bool = False) -> None:
         self.path = Path(folder) / FILE_NAME
+        self._shared = shared
         self._again = "write the report" if readonly else "run the sweep"
         self._lock: FolderLock | None = None
         self._guard: FileGuard | None = None
@@ -212,6 +216,8 @@ class Store:
             raise
 
     def _connect(self, mode: str) -> sqlite3.Connection:
+        if not has_locks(self.path.parent):
+            mode, self._shared = f"{mode}&nolock=1", True
         # by its address, which takes any name that a file may have
         return sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True, timeout=30)
 
@@ -222,9 +228,11 @@ class Store:
                 f"{folder} holds no sweep ({FILE_NAME}); make one with bitlathe sweep."
             )
         # SQLite makes a side file even to read, unless told that nobody writes
-        wal = self.path.with_name(f"{FILE_NAME}-wal")
-        still = not os.access(folder, os.W_OK) and not wal.exists()
-        return self._connect("immutable=1" if still else "mode=ro")
+        wal, journal = (self.path.with_name(f"{FILE_NAME}-{end}") for end in ("wal", "journal"))
+        writable = os.access(folder, os.W_OK)
+        if journal.exists() and writable:  # what a killed program left half done is undone
+            return self._connect("mode=rw")
+        return self._connect("mode=ro" if writable or wal.exists() else "immutable=1")
 
     def _open_to_write(self) -> sqlite3.Connection:
         folder = self.path.parent
@@ -233,8 +241,8 @@ class Store:
         return self._connect("mode=rwc")
 
     def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute(f"PRAGMA journal_mode={'DELETE' if self._shared else 'WAL'}")
+        self._db.execute(f"PRAGMA synchronous={'FULL' if self._shared else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         _lay_out(self._db)
         self._db.execute("COMMIT")
@@ -249,7 +257,7 @@ class Store:
         if found != str(SCHEMA_VERSION):
             raise other_layout(self.path, found)
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -433,6 +441,19 @@ class Store:
         """Return a stored fact about the sweep."""
         row = self._fetch("SELECT value FROM meta WHERE name = ?", (name,))
         return None if row is None else str(row[0])
+
+    def all_facts(self) -> dict[str, str]:
+        """Return every fact about the sweep, as it was stored."""
+        return {
+            str(name): str(value)
+            for name, value in self._rows("SELECT name, value FROM meta")
+            if name not in ("schema", "revision")
+        }
+
+    def view(self) -> str:
+        """Return the SQL that makes the view ``runs``."""
+        row = self._fetch("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = 'runs'")
+        return "" if row is None else str(row[0])
 
     def facts(self, name: str) -> dict[str, Any]:
         """Return a mapping of facts about the sweep; empty where the store has none."""

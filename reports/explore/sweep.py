@@ -17,21 +17,29 @@ from ...datatypes.base.errors import BitlatheError
 from ..provenance import FILE_NAME, provenance, record
 from .evaluator import Evaluator
 from .expressions import Verdict, verdict
-from .plan import Sweep, planned_points, read_sweep
+from .plan import Sweep, planned_points, read_sweep, share_of
 from .points import Point
 from .progress import Progress, Report
 from .runner import POINT_SECONDS, InlineExecutor, Job, Runner, process_pool
 from .salvage import salvage_store
 from .search import guided, shuffled
+from .shards import Shard, refuse_other_shard, shard_facts, shared
 from .space import Space
-from .store import CRASHED, REFUSED, Entry, Outcome, Store
+from .store import REFUSED, Entry, Outcome, Store
 from .sweepfile import canonical
-from .tables import Finished, Reason, constraints_of, export, set_aside
+from .tables import (
+    Finished,
+    Reason,
+    constraints_of,
+    crashed,
+    export,
+    reasons_text,
+    set_aside,
+)
 
 BLOCK = 500  # points planned at once
 Judged = tuple[int, Point, Verdict]  # a point with its index, and what the constraints say of it
 MAX_JOBS = 1000
-SHOWN_REASONS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +63,11 @@ class SweepSummary:
     @property
     def crashed(self) -> int:
         """Points without a result that their configuration is not to blame for."""
-        return sum(reason.count for reason in self.reasons if reason.status == CRASHED)
+        return crashed(self.reasons)
 
     def reasons_text(self) -> list[str]:
         """Return why points have no result, in lines: the most frequent reasons."""
-        shown = [
-            f"{reason.count:,} point{'s' if reason.count > 1 else ''}: {reason.error}"
-            for reason in self.reasons[:SHOWN_REASONS]
-        ]
-        left = len(self.reasons) - len(shown)
-        others = f"{left:,} other reason{'s' if left > 1 else ''}"
-        return [*shown, f"... and {others}, in failures.csv"] if left else shown
+        return reasons_text(self.reasons)
 
     @property
     def failed(self) -> bool:
@@ -99,6 +101,7 @@ def run_sweep(
     timeout: float | None = None,
     say: Callable[[str], None] | None = None,
     salvage: bool = False,
+    shard: str | None = None,
 ) -> SweepSummary:
     """Run a sweep file; what the output folder already holds is not run again.
 
@@ -126,6 +129,8 @@ def run_sweep(
         Called with each remark: what was set aside.
     salvage : bool
         First replace a damaged store by one of its sound results; the others run again.
+    shard : str, optional
+        ``"I/N"``: run only shard I of N into a folder of its own; `merge_shards` joins all.
 
     Raises
     ------
@@ -137,18 +142,19 @@ def run_sweep(
     if not str(out):
         raise BitlatheError("out: an empty name; give a folder, '.' for the one you are in.")
     _check_workers(jobs, timeout, elsewhere=dask is not None or executor is not None)
+    share = share_of(sweep.space, shard)
     start, folder, say = time.perf_counter(), Path(out), say or (lambda _: None)
     if salvage:
         say(salvage_store(folder))
     with ExitStack() as stack:
-        store = stack.enter_context(Store(folder))
+        store = stack.enter_context(Store(folder, shared=share is not None))
         runner = _open_runner(sweep.evaluator, jobs, dask, executor, timeout, stack)
-        _begin(sweep, store, folder, say)
-        bar = stack.enter_context(Progress(progress, planned_points(sweep.space)))
-        walk = _Walk(sweep, store, runner, bar)
+        _begin(sweep, store, folder, say, share)
+        bar = stack.enter_context(Progress(progress, planned_points(sweep.space, share)))
+        walk = _Walk(sweep, store, runner, bar, share)
         walk.run()
         seconds = time.perf_counter() - start
-        store.state(_progress(sweep.space, finished=True))
+        store.state(_progress(sweep.space, share, finished=True))
         done = export(store, folder)
         return SweepSummary(
             folder=str(folder),
@@ -173,10 +179,12 @@ def read_results(folder: str | Path) -> Iterator[dict[str, Any]]:
 class _Walk:
     """One run: moves points from the space through the runner into the store."""
 
-    def __init__(self, sweep: Sweep, store: Store, runner: Runner, bar: Progress) -> None:
+    def __init__(
+        self, sweep: Sweep, store: Store, runner: Runner, bar: Progress, share: Shard | None
+    ) -> None:
         self.evaluated = self.reused = self.ruled_out = 0
         self._space, self._evaluator, self._store = sweep.space, sweep.evaluator, store
-        self._runner, self._bar = runner, bar
+        self._runner, self._bar, self._share = runner, bar, share
 
     def run(self) -> None:
         """Evaluate what is missing."""
@@ -185,10 +193,11 @@ class _Walk:
             self.ruled_out = guided(space, sampling.nsga2, self._batch)
         elif sampling.random is not None:
             order = shuffled(space.size, sampling.random.seed)
-            jobs = self._jobs(islice(self._met(order), sampling.random.samples))
-            self._runner.run(jobs, self._deliver)
+            drawn = islice(self._met(order), sampling.random.samples)
+            self._runner.run(self._jobs(shared(drawn, self._share)), self._deliver)
         else:
-            self._runner.run(self._jobs(self._met(range(space.size), whole=True)), self._deliver)
+            indices = shared(range(space.size), self._share)
+            self._runner.run(self._jobs(self._met(indices, whole=True)), self._deliver)
 
     def _met(self, indices: Iterable[int], *, whole: bool = False) -> Iterator[Judged]:
         """Yield the points that are not ruled out; ``whole``: the bar counts the others too."""
@@ -297,10 +306,17 @@ def _open_runner(
     return runner
 
 
-def _begin(sweep: Sweep, store: Store, folder: Path, say: Callable[[str], None]) -> None:
+def _begin(
+    sweep: Sweep,
+    store: Store,
+    folder: Path,
+    say: Callable[[str], None],
+    share: Shard | None,
+) -> None:
     """Make this the folder's sweep; what tells of another one is set aside."""
-    made, facts = provenance(), _facts(sweep)
+    made, facts = provenance(), _facts(sweep, share)
     digest = _digest(sweep, facts)
+    refuse_other_shard(store, digest, share)
     if store.meta("sweep") not in (None, digest) and (kept := set_aside(folder)):
         names = ", ".join(path.name for path in kept)
         say(
@@ -312,17 +328,17 @@ def _begin(sweep: Sweep, store: Store, folder: Path, say: Callable[[str], None])
     store.make_view(sweep.columns)
 
 
-def _progress(space: Space, *, finished: bool) -> dict[str, str]:
+def _progress(space: Space, share: Shard | None, *, finished: bool) -> dict[str, str]:
     """Return how many points a sweep asks for, and whether it has run to its end.
 
     The number is an upper bound where constraints may rule points out; ``exact`` says so.
     """
     exact = not space.early and space.file.sampling.nsga2 is None
-    facts = {"planned": planned_points(space), "exact": exact, "finished": finished}
+    facts = {"planned": planned_points(space, share), "exact": exact, "finished": finished}
     return {"progress": canonical(facts)}
 
 
-def _facts(sweep: Sweep) -> dict[str, str]:
+def _facts(sweep: Sweep, share: Shard | None) -> dict[str, str]:
     """Return what the store keeps about the sweep, and of the files that it reads."""
     space = sweep.space
     values = [value for _, of_axis in space.dimensions for value in of_axis]
@@ -335,7 +351,8 @@ def _facts(sweep: Sweep) -> dict[str, str]:
                 "constraints": [[each.text, each.place] for each in space.late],
             }
         ),
-        **_progress(space, finished=False),
+        **_progress(space, share, finished=False),
+        **shard_facts(share, planned_points(space)),
         **{name: canonical(held) for name, held in sweep.evaluator.described(values).items()},
     }
 

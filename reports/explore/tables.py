@@ -17,7 +17,7 @@ from ...datatypes.base.errors import BitlatheError
 from ..provenance import record, recorded
 from .expressions import Expression, parse_expression, verdict
 from .points import POINT_COLUMNS
-from .store import DONE, REFUSED, Entry, Outcome, Store, read_mapping
+from .store import CRASHED, DONE, REFUSED, Entry, Outcome, Store, read_mapping
 
 ROW_GROUP = 5_000
 # the first columns of the table of layers; the others follow by name
@@ -30,6 +30,7 @@ REPORT = (
       for kind in ("png", "svg")),
 )  # fmt: skip
 OLD = ".old"
+SHOWN_REASONS = 5
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -54,6 +55,22 @@ class Exported:
     failures: int
     ruled_out: int
     reasons: tuple[Reason, ...] = ()
+
+
+def crashed(reasons: Iterable[Reason]) -> int:
+    """Return how many points have no result that their configuration is not to blame for."""
+    return sum(reason.count for reason in reasons if reason.status == CRASHED)
+
+
+def reasons_text(reasons: Sequence[Reason]) -> list[str]:
+    """Return why points have no row, in lines: the most frequent reasons."""
+    shown = [
+        f"{reason.count:,} point{'s' if reason.count > 1 else ''}: {reason.error}"
+        for reason in reasons[:SHOWN_REASONS]
+    ]
+    left = len(reasons) - len(shown)
+    others = f"{left:,} other reason{'s' if left > 1 else ''}"
+    return [*shown, f"... and {others}, in failures.csv"] if left else shown
 
 
 def constraints_of(store: Store) -> list[Expression]:

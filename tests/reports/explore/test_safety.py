@@ -12,6 +12,7 @@ import sys
 import threading
 from contextlib import closing
 from importlib import import_module
+from multiprocessing import active_children
 
 import pytest
 
@@ -398,6 +399,9 @@ def test_a_point_that_never_ends_meets_the_limit_and_is_named(sweep, tmp_path):
     assert {r["error"] for r in failed} == {
         "no result within 1 s, the time limit of a point (--timeout)"
     }
+    for process in active_children():  # or this program would never end
+        process.join(10)
+    assert not active_children()
     # with more patience, or a mended model, it is tried again
     assert run_sweep(path, tmp_path / "out", jobs=1, evaluator=PLAIN).rows == 18
 
