@@ -27,6 +27,7 @@ from ..weights.safetensors_file import Stored, write_stored
 from .compressed_tensors import FORMATS, Weights, parts_of, tensor_of
 from .folder import INDEX, INDEX_END, index_of, read_config, stored_tensors, writing_folder
 from .rules import Rules
+from .torchao import is_torchao, read_torchao
 
 LAYOUTS: Final = ("bitlathe", "compressed-tensors")
 KIND: Final = "bitlathe.checkpoint"
@@ -136,7 +137,7 @@ def unquantized(source: str | Path) -> dict[str, Stored]:
     """
     names: dict[str, Stored] = {}
     for shard, tensors, facts in stored_tensors(source):
-        if facts.get("kind") == KIND:
+        if facts.get("kind") == KIND or is_torchao(facts):
             raise BitlatheError(
                 f"{shown_path(shard)}: it holds quantized tensors already; quantize the checkpoint "
                 "that it was made of, with a rule for each part"
@@ -244,7 +245,7 @@ def _streams(found: Mapping[str, Stored], headers: Mapping[str, Any]) -> dict[st
 
 
 def read_checkpoint(path: str | Path) -> Tensors:
-    """Read a checkpoint that `quantize_checkpoint` or compressed-tensors wrote.
+    """Read a checkpoint that `quantize_checkpoint`, compressed-tensors or torchao wrote.
 
     Parameters
     ----------
@@ -268,6 +269,10 @@ def read_checkpoint(path: str | Path) -> Tensors:
         if facts.get("kind") == KIND:
             found |= _read_ours(shard, tensors, facts)
             continue
+        try:
+            found |= read_torchao(tensors, facts)
+        except BitlatheError as problem:
+            raise BitlatheError(f"{shown_path(shard)}: {problem}") from None
         for module in _modules(tensors) if groups else ():
             start = f"{module}."
             parts = {k: tensors.pop(k) for k in list(tensors) if k.rpartition(".")[0] == module}
@@ -299,8 +304,12 @@ def _groups(config: Any, path: str | Path) -> list[tuple[list[str], Weights]]:
         return []
     where = f"{shown_path(path)}: config.json, {OURS}"
     method = config.get("quant_method") if isinstance(config, dict) else None
+    if method == "torchao":
+        return []  # each file says itself what it holds
     if method != "compressed-tensors":
-        raise BitlatheError(f"{where}: quant_method is {shown(method)}; compressed-tensors is read")
+        raise BitlatheError(
+            f"{where}: quant_method is {shown(method)}; compressed-tensors and torchao are read"
+        )
     found = []
     groups = config.get("config_groups")
     if not isinstance(groups, dict) or not groups:

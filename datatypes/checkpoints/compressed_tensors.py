@@ -238,7 +238,7 @@ def tensor_of(parts: Mapping[str, Stored], weights: Weights) -> QuantizedTensor:
     BitlatheError
         Raised if a part is missing, of another type or shape, or has numbers that its format lacks.
     """
-    scale = _part(parts, "weight_scale", ())
+    scale = part_of(parts, "weight_scale", ())
     if "weight_g_idx" in parts:
         raise BitlatheError("its columns are in an order of their own (weight_g_idx): not read")
     if weights.format in _FP4:
@@ -247,17 +247,17 @@ def tensor_of(parts: Mapping[str, Stored], weights: Weights) -> QuantizedTensor:
         raise BitlatheError(f"weight_scale is {scale.kind}; it must be one of {', '.join(_DTYPES)}")
     half, zeros = 1 << (weights.bits - 1), None
     if weights.format == PACKED:
-        packed, shape = _part(parts, "weight_packed", ("I32",)), _shape_of(parts)
+        packed, shape = part_of(parts, "weight_packed", ("I32",)), _shape_of(parts)
         codes = _from_words(packed, weights.bits, shape)
     else:
-        stored = _part(parts, "weight", ("F8_E4M3",) if weights.format == FLOATS else ("I8",))
+        stored = part_of(parts, "weight", ("F8_E4M3",) if weights.format == FLOATS else ("I8",))
         codes, shape = np.frombuffer(stored.data, np.uint8).reshape(stored.shape), stored.shape
         codes = codes if weights.format == FLOATS else codes ^ half
     if len(shape) != 2:
         raise BitlatheError(f"weight is of shape {shape}; it must be a matrix")
     down, across = weights.shape.blocks(*shape)
     if not weights.symmetric:
-        point = _part(parts, "weight_zero_point", ("I32", "I8"))
+        point = part_of(parts, "weight_zero_point", ("I32", "I8"))
         zeros = _zeros_of(point, weights, (down, across))
     elif weights.format != FLOATS:
         codes = codes ^ half  # from offset to two's complement
@@ -270,12 +270,12 @@ def _read_fp4(parts: Mapping[str, Stored], weights: Weights) -> QuantizedTensor:
     name, group = _FP4[weights.format]
     if (weights.shape.rows, weights.shape.columns) != (1, group):
         raise BitlatheError(f"{name} has groups of {group}, not {weights.shape}")
-    packed = _part(parts, "weight_packed", ("U8",))
+    packed = part_of(parts, "weight_packed", ("U8",))
     if len(packed.shape) != 2:
         raise BitlatheError(f"weight_packed is of shape {packed.shape}; it must be a matrix")
     both = np.frombuffer(packed.data, np.uint8).reshape(packed.shape)
     codes = np.stack([both & 15, both >> 4], axis=2).reshape(len(both), -1)
-    scale = _part(parts, "weight_scale", ("F8_E4M3",) if name == "nvfp4" else ("U8", "F8_E8M0"))
+    scale = part_of(parts, "weight_scale", ("F8_E4M3",) if name == "nvfp4" else ("U8", "F8_E8M0"))
     wanted = weights.shape.blocks(*codes.shape)
     raw = np.frombuffer(scale.data, np.uint8)
     if scale.shape != wanted:
@@ -283,14 +283,21 @@ def _read_fp4(parts: Mapping[str, Stored], weights: Weights) -> QuantizedTensor:
     own = "fp8_e4m3" if name == "nvfp4" else "e8m0"
     scales: list[NDArray[Any]] = [single(own).decode(raw, np.float32).reshape(wanted)]
     if name == "nvfp4":
-        whole = _part(parts, "weight_global_scale", ("F32",)).values
+        whole = part_of(parts, "weight_global_scale", ("F32",)).values
         if whole.size != 1 or not np.isfinite(whole).all() or not (whole > 0).all():
             raise BitlatheError("weight_global_scale must be one positive number")
         scales.append((np.float32(1) / whole).reshape(1, 1))
     return QuantizedTensor.of(codes, scales if name == "nvfp4" else scales[0], scheme=name)
 
 
-def _part(parts: Mapping[str, Stored], name: str, kinds: tuple[str, ...]) -> Stored:
+def part_of(parts: Mapping[str, Stored], name: str, kinds: tuple[str, ...]) -> Stored:
+    """Return a part of a tensor, of one of the given types; of any where none are given.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if it is missing, or of another type.
+    """
     found = parts.get(name)
     if found is None:
         raise BitlatheError(
@@ -302,7 +309,7 @@ def _part(parts: Mapping[str, Stored], name: str, kinds: tuple[str, ...]) -> Sto
 
 
 def _shape_of(parts: Mapping[str, Stored]) -> tuple[int, ...]:
-    found = _part(parts, "weight_shape", ("I64", "I32"))
+    found = part_of(parts, "weight_shape", ("I64", "I32"))
     shape = tuple(int(n) for n in found.values.reshape(-1))
     if len(shape) != 2 or min(shape) < 1:
         raise BitlatheError(f"weight_shape says {shape}; it must be rows and columns of a matrix")
