@@ -12,12 +12,14 @@ from ..datatypes.base.yamlfile import Document, validate
 from ..mapping.keep import Plan, layer_counts, nothing_kept
 from ..mapping.mappers import NEST_MAPPERS, SEARCHES
 from ..workloads import Gemm, Model, Source, Step, load_model
+from ..workloads.conv import ConvNet
 from ..workloads.order import Order, each_alone, ordered, steps_of
 from ..workloads.sizes import COUNTER_LIMIT
 from ..workloads.transformer import Staged, Transformer
 from ..workloads.vector_step import VectorStep
 from .chip import Chip
 from .fused.choose import with_fusion
+from .fused.conv_choose import Network, with_fused_convolutions
 from .kept import STAY_INSTEAD, with_kept
 from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
@@ -181,6 +183,8 @@ class _Asked:
         What stands behind the layers of ``order``; the same of ``kept_order``.
     edges : tuple of (str, str)
         Names of a product and of one that reads its results, of transformers.
+    convolutions : Network or None
+        A convolution network, each layer by itself.
     """
 
     chip: Chip
@@ -191,6 +195,7 @@ class _Asked:
     steps: tuple[VectorStep, ...]
     every_step: tuple[VectorStep, ...]
     edges: tuple[tuple[str, str], ...]
+    convolutions: Network | None
 
     @classmethod
     def of(
@@ -213,6 +218,9 @@ class _Asked:
             steps=staged.steps if in_order else network.vector_steps(staged),
             every_step=staged.steps,
             edges=tuple(staged.edges()) if isinstance(network.shape, Transformer) else (),
+            convolutions=Network(products=staged.before, steps=staged.steps)
+            if isinstance(network.shape, ConvNet)
+            else None,
         )
 
     @property
@@ -230,8 +238,13 @@ def _layers(
     counted = chip.arch.vector_unit is not None
     if counted and fusion and mapper in SEARCHES:
         alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
-        time_of = rung.time_of_nest()
-        layers, unfused = with_fusion(chip, steps, alone, bits, mapper, time_of, asked.edges)
+        time_of, convolutions = rung.time_of_nest(), asked.convolutions
+        if convolutions is None:
+            layers, unfused = with_fusion(chip, steps, alone, bits, mapper, time_of, asked.edges)
+        else:
+            layers, unfused = with_fused_convolutions(
+                chip, convolutions, alone, bits, mapper, time_of
+            )
     elif counted:
         layers = with_vector(chip, steps, layers)
     if not asked.kept_order:

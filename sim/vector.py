@@ -262,7 +262,9 @@ def _product_behind(
 
 def _maker(layer: LayerRun) -> str:
     """Return the name of what made a layer's results: of a fused group its last product."""
-    return layer.name if layer.fused is None else str(layer.fused["layers"][-1])
+    if layer.fused is None:
+        return layer.name
+    return str(layer.fused.get("maker", layer.fused["layers"][-1]))
 
 
 def _stays(layers: Sequence[LayerRun], step: VectorStep) -> bool:

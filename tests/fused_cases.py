@@ -139,14 +139,7 @@ def plain(chain: Chain, near: NearChip, lanes: Lanes, product: ProductOf) -> tup
         "quantize": ((2, 1, 0), (0, 0, 1)) if quantizes else None,
         "group": chain.steps.group,
     }
-    whole = near.whole
-    chip = {
-        "latency": whole.memories[0].latency_cycles,
-        "outer": {operand: _ports(whole, whole.memories[0].name, operand) for operand in OPERANDS},
-        "near": {
-            operand: _ports(whole, whole.chain(operand)[1].name, operand) for operand in OPERANDS
-        },
-    }
+    chip = chip_ports(near)
     figures = ("lanes", "special_cycles", "add_pj", "multiply_pj", "special_pj")
 
     def run(*of: Any) -> tuple[Any, ...]:
@@ -154,6 +147,18 @@ def plain(chain: Chain, near: NearChip, lanes: Lanes, product: ProductOf) -> tup
         return each.cycles, each.step_cycles, each.accesses, each.array_pj, each.memory_pj
 
     return asked, chip, {name: getattr(lanes, name) for name in figures}, run
+
+
+def chip_ports(near: NearChip) -> dict[str, Any]:
+    """Return the latency of the outermost memory, its ports and those of the near memories."""
+    whole = near.whole
+    return {
+        "latency": whole.memories[0].latency_cycles,
+        "outer": {operand: _ports(whole, whole.memories[0].name, operand) for operand in OPERANDS},
+        "near": {
+            operand: _ports(whole, whole.chain(operand)[1].name, operand) for operand in OPERANDS
+        },
+    }
 
 
 def _ports(whole: Hierarchy, name: str, operand: str) -> dict[str, Any]:

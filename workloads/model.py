@@ -18,7 +18,7 @@ from .sizes import COUNTER_LIMIT, check_size
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
 from .transformer.network import GENERATING
 from .transformer.products import staged as staged_of
-from .vector_step import VectorStep
+from .vector_step import VectorStep, merged_steps
 
 if TYPE_CHECKING:
     import networkx
@@ -372,14 +372,7 @@ class Model:
             gemm.name: first.setdefault(replace(gemm, name="", count=1), gemm.name)
             for gemm in staged.gemms()
         }
-        names: dict[VectorStep, str] = {}
-        count: dict[VectorStep, int] = {}
-        for step in staged.steps:
-            after = tuple(dict.fromkeys(stands[name] for name in step.after))
-            alone = replace(step, name="", after=after, count=1)
-            names.setdefault(alone, step.name)
-            count[alone] = count.get(alone, 0) + step.count
-        return tuple(replace(step, name=names[step], count=count[step]) for step in names)
+        return merged_steps(staged.steps, stands)
 
     def graph(
         self, phase: str = "prefill", context: int | None = None, batch: int = 1

@@ -187,3 +187,22 @@ class VectorStep:
             writes=all_of(self.writes),
             makes=all_of(self.makes),
         )
+
+
+def merged_steps(steps: Iterable[VectorStep], stands: Mapping[str, str]) -> tuple[VectorStep, ...]:
+    """Return steps of which equal ones stand once, with a count, under the first one's name.
+
+    Parameters
+    ----------
+    steps : iterable of VectorStep
+    stands : mapping of str to str
+        From a product to the one that stands for it and its equals.
+    """
+    names: dict[VectorStep, str] = {}
+    count: dict[VectorStep, int] = {}
+    for step in steps:
+        after = tuple(dict.fromkeys(stands[name] for name in step.after))
+        alone = replace(step, name="", after=after, count=1)
+        names.setdefault(alone, step.name)
+        count[alone] = count.get(alone, 0) + step.count
+    return tuple(replace(step, name=names[step], count=count[step]) for step in names)

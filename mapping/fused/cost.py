@@ -35,6 +35,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 from ...datatypes.base.errors import BitlatheError
 from .blocks import ALONE, FIRST, LAST
@@ -148,6 +149,57 @@ def bound_of(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> tup
 def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, found: Walked) -> FusedCost:
     times = chain.instances
     cycles = max(found.cycles, _busiest(asked) * times)
+    return priced(near, asked, times, cycles, lower_bound(chain, tiling, near, asked), found.waits)
+
+
+class Asks(Protocol):
+    """What jobs ask of a chip, once: as `demand.Demand`."""
+
+    @property
+    def busy(self) -> Mapping[str | PortAt, int]:
+        """Clocks of the vector unit's lanes, and of each port."""
+
+    @property
+    def reads(self) -> Mapping[PortAt, int]:
+        """Accesses."""
+
+    @property
+    def writes(self) -> Mapping[PortAt, int]:
+        """Accesses."""
+
+    @property
+    def outer_bits(self) -> Mapping[str, Fraction]:
+        """Bits that pass the outermost memory."""
+
+    @property
+    def step_cycles(self) -> Fraction:
+        """Clocks of the array's steps."""
+
+    @property
+    def energy_pj(self) -> Mapping[str, float]:
+        """Energy by component, without what runs with the clocks."""
+
+
+def priced(
+    near: NearChip,
+    asked: Asks,
+    times: int,
+    cycles: int,
+    lower_bound_cycles: int,
+    waits: tuple[int, int, int, int],
+) -> FusedCost:
+    """Return the cost of jobs of which the clocks are known.
+
+    Parameters
+    ----------
+    near : NearChip
+    asked : Asks
+        What they ask of it.
+    times : int
+        How often.
+    cycles, lower_bound_cycles, waits
+        As of `FusedCost`.
+    """
     steps = asked.step_cycles * times
     busy = {"array": math.ceil(steps), "vector": asked.busy["vector"] * times}
     for at, clocks in asked.busy.items():
@@ -157,9 +209,9 @@ def _cost(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand, found: Wa
     energy["static"] = cycles * near.whole.static_pj
     return FusedCost(
         cycles=cycles,
-        lower_bound_cycles=lower_bound(chain, tiling, near, asked),
+        lower_bound_cycles=lower_bound_cycles,
         compute_cycles=steps,
-        waits=found.waits,
+        waits=waits,
         busy_cycles=busy,
         accesses={
             at: (asked.reads[at] * times, asked.writes[at] * times)

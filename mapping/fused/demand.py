@@ -75,8 +75,8 @@ class Demand:
     energy_pj: dict[str, float]
 
 
-class _Sum:
-    """All that an instance moves and takes."""
+class Sums:
+    """All that jobs move and take: accesses, clocks, bits, energy."""
 
     def __init__(self, near: NearChip) -> None:
         self.near = near
@@ -90,6 +90,7 @@ class _Sum:
         }
 
     def move(self, moves: Moves, times: int) -> None:
+        """Add what some jobs move through ports."""
         for (at, way), accesses in moves.found.items():
             port = self.near.whole.memory(at.memory).ports[at.port]
             count, reads = accesses * times, way == "read"
@@ -99,6 +100,7 @@ class _Sum:
             self.pj[name].append(count * each_pj)
 
     def outer(self, each: Transfer, times: int) -> None:
+        """Add transfers to, or from, the outermost memory."""
         self.move(each.moves, times)
         outermost, leaves = self.near.outermost, each.leaves
         i = outermost.port("write" if leaves else "read", each.operand)
@@ -110,6 +112,7 @@ class _Sum:
         self.pj["dram"].append(count * (port.write_pj if leaves else port.read_pj))
 
     def product(self, made: BlockProduct, times: int) -> None:
+        """Add products of blocks."""
         for at, (reads, writes, busy) in made.accesses.items():
             self.reads[at] += reads * times
             self.writes[at] += writes * times
@@ -149,7 +152,7 @@ def demand(
         What a block's product costs.
     """
     blocks = Blocks.of(chain, tiling.rows, tiling.columns)
-    total, counts = _Sum(near), blocks.counted()
+    total, counts = Sums(near), blocks.counted()
     jobs = np.zeros((2, 2, 4, 4), np.int64)
     for kind, times in counts.items():
         rows, columns = blocks.rows[kind.rows], blocks.columns[kind.columns]
@@ -240,7 +243,7 @@ def _loads(
     tiling: Tiling,
     blocks: Blocks,
     near: NearChip,
-    total: _Sum,
+    total: Sums,
     counts: Counter[Kind],
 ) -> tuple[Ints, Ints, int]:
     """Return the clocks of loads by what comes together, and those of all of them at least.
@@ -290,7 +293,7 @@ def _stores(
     tiling: Tiling,
     blocks: Blocks,
     near: NearChip,
-    total: _Sum,
+    total: Sums,
     counts: Counter[Kind],
 ) -> tuple[Ints, int]:
     """Return the clocks of stores by kinds of rows, of results and of sums, and of all of them."""

@@ -21,6 +21,10 @@ from .demand import Demand
 from .near import NearChip
 from .products import Asked
 from .search import BestFusion, Found, costed, search
+from .strip_cost import AskedRows
+from .strip_search import FoundStrips
+from .strip_search import search as search_strips
+from .strips import ConvChain, StripTiling
 from .tiling import Tiling
 from .walk import Walked, walk_arguments, walked
 
@@ -91,6 +95,43 @@ def _walk_of_data(data: dict[str, Any]) -> Walked:
     return Walked(data["cycles"], (weights, inputs, vector, results))
 
 
+def best_strips(
+    chain: ConvChain, near: NearChip, lanes: Lanes, objective: Objective = "cycles"
+) -> FoundStrips:
+    """Return the best strips of convolutions, searched the first time and looked up from then on.
+
+    Parameters
+    ----------
+    chain, near, lanes, objective
+        As `strip_search.search` takes them.
+
+    Raises
+    ------
+    BitlatheError
+        No strips fit.
+    """
+    key = key_of(chain, near.whole, lanes, objective)
+    return STRIPS.get(key, lambda: search_strips(chain, near, lanes, objective))
+
+
+def _data_of_strips(found: FoundStrips) -> dict[str, Any]:
+    return {
+        "tiling": found.tiling.to_dict(),
+        "products": [[list(asked), best.to_dict()] for asked, best in found.products.items()],
+        "tilings": found.tilings,
+        "tilings_costed": found.tilings_costed,
+        "search_seconds": found.search_seconds,
+    }
+
+
+def _strips_of_data(data: dict[str, Any]) -> FoundStrips:
+    tiling = StripTiling(**{**data["tiling"], "kept": tuple(data["tiling"]["kept"])})
+    products = {AskedRows(*asked): best_of(best) for asked, best in data["products"]}
+    return FoundStrips(**{**data, "tiling": tiling, "products": products})
+
+
+STRIPS = Kept("strips", sources_digest, _data_of_strips, _strips_of_data)
+"""The best strips that were found."""
 FUSIONS = Kept("fusions", sources_digest, _data_of_found, _found_of_data)
 """The best tilings that were found."""
 WALKS = Kept("walks", sources_digest, _data_of_walk, _walk_of_data)

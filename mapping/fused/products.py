@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
 from ...datatypes.base.numbers import ceil_div, units_of
 from ..best import Best
-from ..nest import Loops, dims_of
+from ..nest import PARTS, Loops, dims_of
 from ..operands import OperandBits
 from .chain import Chain, Ints
 from .near import NearChip, PortAt
@@ -56,7 +56,19 @@ class Asked(NamedTuple):
     def chip(self, chain: Chain, near: NearChip) -> Hierarchy:
         """Return the near memories and what is behind them, as the product finds them."""
         unit_pj = chain.second_pj if self.second else chain.first_pj
-        return near.inside if unit_pj is None else _with_unit_pj(near.inside, unit_pj)
+        return inside_of(near, unit_pj)
+
+
+def inside_of(near: NearChip, unit_pj: float | None) -> Hierarchy:
+    """Return the near memories and what is behind them, with the energy of a unit; None: its own.
+
+    Parameters
+    ----------
+    near : NearChip
+    unit_pj : float or None
+        In a clock of a step.
+    """
+    return near.inside if unit_pj is None else _with_unit_pj(near.inside, unit_pj)
 
 
 @lru_cache(maxsize=1024)
@@ -122,9 +134,21 @@ def block_product(best: Best, near: NearChip, cycles: int | None = None) -> Bloc
 
 def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
     """Return what no mapping of a block's product undercuts."""
-    loops, bits, inside = asked.loops(chain), asked.bits(chain), asked.chip(chain, near)
-    m, n, k = (loops.sizes[dim] for dim in "mnk")
-    turns = int(least_steps(m, n, k, inside.axes))
+    return floor_of(asked.loops(chain), asked.bits(chain), asked.chip(chain, near), near)
+
+
+def floor_of(loops: Loops, bits: OperandBits, inside: Hierarchy, near: NearChip) -> BlockProduct:
+    """Return what no mapping of a product, or of a convolution, on the near memories undercuts.
+
+    Parameters
+    ----------
+    loops : Loops
+    bits : OperandBits
+    inside : Hierarchy
+        The near memories and what is behind them, as the product finds them.
+    near : NearChip
+    """
+    turns = _turns(loops, inside)
     steps = turns * bits.step_cycles
     one, accesses = inside.memories[0], dict[PortAt, tuple[int, int, int]]()
     memory_pj, written_pj = 0.0, 0.0
@@ -134,7 +158,8 @@ def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
         elements = _least_moved(loops, inside, operand)
         units = units_of(elements, bits.code(operand) / one.ports[i].width_bits, 1)
         each_pj, moved = bit_pj(one, operand, writes=writes), elements * bits.code(operand)
-        if not writes and len(inside.chain(operand)) == 1:
+        bordered = operand == "input" and any(window.padding for window in loops.windows)
+        if not writes and len(inside.chain(operand)) == 1 and not bordered:
             units, moved = max(units, turns), max(moved, turns * one.ports[i].width_bits)
         energy = float(moved + elements * (bits.of(operand) - bits.code(operand))) * each_pj
         taken = float(_in_steps(loops, inside, operand) * bits.code(operand))
@@ -155,6 +180,22 @@ def floor_product(chain: Chain, near: NearChip, asked: Asked) -> BlockProduct:
     )
 
 
+def _turns(loops: Loops, inside: Hierarchy) -> int:
+    """Return the steps that no way to unroll undercuts: groups one after another."""
+    sizes = loops.sizes
+    known = all(set("mnk") & set(axis.dims) >= _bases(axis.dims) for axis in inside.axes)
+    if not known:  # an axis of groups, or of a part of m or k alone
+        return ceil_div(loops.macs, prod(axis.size for axis in inside.axes))
+    groups = prod(sizes.get(dim, 1) for dim in ("b", "g"))
+    m, k = (prod(sizes.get(dim, 1) for dim in dims) for dims in ("mpq", "kcrs"))
+    return groups * int(least_steps(m, sizes["n"], k, inside.axes))
+
+
+def _bases(dims: tuple[str, ...]) -> set[str]:
+    """Return what dimensions of convolutions are of products: taps and channels of ``k``."""
+    return {next((base for base, parts in PARTS.items() if dim in parts), dim) for dim in dims}
+
+
 def _least_moved(loops: Loops, inside: Hierarchy, operand: str) -> int:
     """Return the elements of an operand that leave or reach the near memories at least.
 
@@ -167,14 +208,29 @@ def _least_moved(loops: Loops, inside: Hierarchy, operand: str) -> int:
 
 def _in_steps(loops: Loops, inside: Hierarchy, operand: str) -> int:
     """Return the elements that the array takes or leaves, one for all units that share it."""
-    return ceil_div(loops.macs, sharing(loops, inside, operand))
+    macs = loops.macs
+    for window in loops.windows if operand == "input" else ():  # the border is read nowhere
+        outs, taps = loops.sizes[window.out], loops.sizes[window.tap]
+        first = -window.padding
+        inner = sum(
+            0 <= first + out * window.stride + tap * window.dilation < window.size
+            for out in range(outs)
+            for tap in range(taps)
+        )
+        macs = macs // (outs * taps) * inner
+    return ceil_div(macs, sharing(loops, inside, operand))
 
 
 def sharing(loops: Loops, inside: Hierarchy, operand: str) -> int:
-    """Return the units that may take, or add up to, the same element of an operand."""
-    index = loops.indexes[operand]
+    """Return the units that may take, or add up to, the same element of an operand.
+
+    Of a convolution those of several taps, too: with as many outputs they have one pixel.
+    """
+    index, taps = loops.indexes[operand], {window.tap for window in loops.windows}
     return prod(
-        axis.size for axis in inside.axes if any(dim not in index for dim in dims_of(axis.dims))
+        axis.size
+        for axis in inside.axes
+        if any(dim not in index or dim in taps for dim in dims_of(axis.dims))
     )
 
 

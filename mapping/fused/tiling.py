@@ -11,7 +11,7 @@ rows, with the first of them; inputs come with every block; the sums of its rows
 they are added to, but for the first block of columns, and leave after.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -130,9 +130,23 @@ def problem(chain: Chain, tiling: Tiling, near: NearChip) -> str | None:
             f"sums are spilled between blocks of columns, and one block of {tiling.columns} has "
             f"all {chain.middle}; set spilled off."
         )
+    blocks = f"blocks of {tiling.rows} x {tiling.columns}"
+    return overfull(needs(chain, tiling), near, blocks)
+
+
+def overfull(some: Iterable[Need], near: NearChip, blocks: str) -> str | None:
+    """Return which near memory cannot hold what a tiling keeps, in a sentence; None: all can.
+
+    Parameters
+    ----------
+    some : iterable of Need
+    near : NearChip
+    blocks : str
+        What the tiling cuts, in words.
+    """
     taken: dict[str, list[Need]] = {}
     memories = {operand: near.memory(operand) for operand in OPERANDS}
-    for need in needs(chain, tiling):
+    for need in some:
         memory = memories[need.operand]
         if need.tiles == 2 and not memory.double_buffered:
             return (
@@ -140,16 +154,16 @@ def problem(chain: Chain, tiling: Tiling, near: NearChip) -> str | None:
             )
         taken.setdefault(memory.name, []).append(need)
     for memory in memories.values():
-        some = taken.pop(memory.name, [])
+        mine = taken.pop(memory.name, [])
         size = memory.size_bits if memory.words is None else memory.words
-        parts = [each.tiles * _taken(each, memory.words is None) for each in some]
+        parts = [each.tiles * _taken(each, memory.words is None) for each in mine]
         needed = sum(parts)
         if size is not None and needed > size:
             unit = "bits" if memory.words is None else "words"
-            listed = ", ".join(f"{e.what} {part}" for e, part in zip(some, parts, strict=True))
+            listed = ", ".join(f"{e.what} {part}" for e, part in zip(mine, parts, strict=True))
             return (
-                f"memory {memory.name!r} is too small to fuse: blocks of {tiling.rows} x "
-                f"{tiling.columns} take {needed} {unit} ({listed}), and it has {size}, "
+                f"memory {memory.name!r} is too small to fuse: {blocks} take {needed} {unit} "
+                f"({listed}), and it has {size}, "
                 f"{needed - size} too few."
             )
     return None

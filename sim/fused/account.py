@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from ...arch.hierarchy import OPERANDS
 from ...mapping.best import Objective
@@ -13,12 +14,15 @@ from ...mapping.fused.demand import demand
 from ...mapping.fused.kept_results import kept_walk
 from ...mapping.fused.near import NearChip
 from ...mapping.fused.products import Asked, BlockProduct, block_product
+from ...mapping.fused.search import Found
+from ...mapping.fused.strip_search import FoundStrips
+from ...workloads.gemm import Gemm
 from ..chip import Chip
 from ..energy import timed_energy_pj
 from ..mapped import NestTime, Part, TimeOfNest, nest_bits, plain, whole_stalls
 from ..run import STALL_CAUSES, LayerRun, with_total
 from ..vector import VECTOR
-from .chains import Bits, Fused, best_of
+from .chains import Bits, best_of
 from .groups import Group
 
 
@@ -66,32 +70,66 @@ def group_run(
     cost = cost_of(chain, found.tiling, near, asked, kept_walk)
     nests = [(replace(parts[each], times=many), times[each]) for each, many in runs.items()]
     chip = chip.split_for(bits[group.out].split)
-    return _layer_run(chip, group, fused, cost, bits, nests)
+    about = {"layers": list(group.names), **searched(found)}
+    return fused_run(chip, (group.name, group.count), group.gemms, bits, near, cost, nests, about)
 
 
-def _layer_run(
+def searched(found: Found | FoundStrips) -> dict[str, Any]:
+    """Return what a search of tilings found, as a run tells it.
+
+    Parameters
+    ----------
+    found : Found or FoundStrips
+    """
+    return {
+        "tiling": found.tiling.to_dict(),
+        "tilings": found.tilings,
+        "tilings_costed": found.tilings_costed,
+        "search_seconds": found.search_seconds,
+    }
+
+
+def fused_run(
     chip: Chip,
-    group: Group,
-    fused: Fused,
-    cost: FusedCost,
+    named: tuple[str, int],
+    gemms: Sequence[Gemm],
     bits: Bits,
+    near: NearChip,
+    cost: FusedCost,
     nests: Sequence[tuple[Part, NestTime]],
+    about: dict[str, Any],
 ) -> LayerRun:
-    into = group.into[0]
-    compute, near = math.ceil(cost.compute_cycles), fused.near
-    found, cycles = fused.best.found, cost.cycles
+    """Return the cost of fused layers as one layer of a run.
+
+    Parameters
+    ----------
+    chip : Chip
+        Split as the layers' multipliers are.
+    named : (str, int)
+        Its name, and how often the model has it.
+    gemms : sequence of Gemm
+        Its products, in the order of execution.
+    bits : mapping of Gemm to LayerBits
+    near : NearChip
+    cost : FusedCost
+    nests : sequence of (Part, NestTime)
+        The products of blocks, each with the times that it runs.
+    about : dict
+        What else is told of the group.
+    """
+    first = gemms[0]
+    compute, cycles = math.ceil(cost.compute_cycles), cost.cycles
     peak = chip.arch.phase_pes * chip.arch.pe.lanes
-    work = sum(each.macs * nest_bits(chip, each, bits[each]).step_cycles for each in group.gemms)
-    outermost = near.outermost.name
+    work = sum(each.macs * nest_bits(chip, each, bits[each]).step_cycles for each in gemms)
     return LayerRun(
-        name=group.name,
-        count=group.count,
-        m=into.m,
-        n=into.n,
-        k=into.k,
-        batch=into.batch,
+        name=named[0],
+        count=named[1],
+        m=first.m,
+        n=first.n,
+        k=first.k,
+        batch=first.batch,
         compute_cycles=compute,
-        dram_cycles=cost.busy_cycles[outermost],
+        dram_cycles=cost.busy_cycles[near.outermost.name],
         stall_cycles=cycles - compute,
         cycles=cycles,
         utilization=float(work / (peak * cycles)),
@@ -103,14 +141,10 @@ def _layer_run(
         busy_cycles=dict(cost.busy_cycles),
         mapping=tuple(plain(part, time) for part, time in nests),
         fused={
-            "layers": list(group.names),
-            "macs": sum(each.macs for each in group.gemms),
-            "dense_macs": sum(each.m * each.n * each.k * each.batch for each in group.gemms),
-            "tiling": found.tiling.to_dict(),
-            "tilings": found.tilings,
-            "tilings_costed": found.tilings_costed,
+            **about,
+            "macs": sum(each.macs for each in gemms),
+            "dense_macs": sum(each.m * each.n * each.k * each.batch for each in gemms),
             "lower_bound_cycles": cost.lower_bound_cycles,
-            "search_seconds": found.search_seconds,
         },
     )
 

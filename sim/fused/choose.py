@@ -105,11 +105,11 @@ def chosen(
 
     def tried(some: frozenset[int]) -> tuple[tuple[float, float], Layers]:
         layers = layers_of([made[i] for i in sorted(some)])
-        return rank(*_total(layers)), layers
+        return rank(*total_of(layers)), layers
 
     taken = frozenset[int]()
     least, best = tried(taken)
-    some = choice(gains, _total(best), objective)
+    some = choice(gains, total_of(best), objective)
     if some:
         at, layers = tried(some)
         if at < least:
@@ -148,10 +148,11 @@ def choice(gains: Sequence[Total], base: Total, objective: Objective) -> frozens
     for i in sorted(trades, key=turn):
         some ^= {i}
         corners.append(frozenset(some))
-    return min(corners, key=lambda each: rank(*_summed(base, [gains[i] for i in each])))
+    return min(corners, key=lambda each: rank(*summed_totals(base, [gains[i] for i in each])))
 
 
-def _summed(base: Total, gains: Iterable[Total]) -> Total:
+def summed_totals(base: Total, gains: Iterable[Total]) -> Total:
+    """Return clocks and energy with what some groups add."""
     some = [base, *gains]
     return sum(cycles for cycles, _ in some), math.fsum(pj for _, pj in some)
 
@@ -174,7 +175,8 @@ def _gain(each: Made, layers: Mapping[Gemm, LayerRun], apart: Layers) -> Total:
     )
 
 
-def _total(layers: Iterable[LayerRun]) -> Total:
+def total_of(layers: Iterable[LayerRun]) -> Total:
+    """Return the clocks and the energy of a run's layers."""
     some = list(layers)
     cycles = sum(layer.cycles * layer.count for layer in some)
     return cycles, math.fsum(layer.energy_pj["total"] * layer.count for layer in some)
