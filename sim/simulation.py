@@ -86,7 +86,7 @@ def simulate(
         Report the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`): of layers
         that are not fused.
     fusion : bool
-        Fuse attention and MLPs on the chip where the run is better so (`sim.fused`): under a
+        Fuse attention, MLPs and convolutions on the chip where the run is better so (`sim.fused`): under a
         search, on chips with a vector unit.
 
     Returns

@@ -1,1 +1,1 @@
-"""Chains of layers fused on the chip: product, vector unit, product, block by block."""
+"""Chains of layers fused on the chip, block by block; of convolutions, strip by strip."""

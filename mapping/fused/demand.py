@@ -124,7 +124,17 @@ class Sums:
         self.pj["sram_read"].append(max(0.0, made.memory_pj - made.written_pj) * times)
 
     def job(self, work: Operation, moves: Moves, lanes: Lanes, times: int) -> int:
-        """Add a job of the vector unit; return its clocks."""
+        """Add a job of the vector unit; return its clocks.
+
+        Parameters
+        ----------
+        work : Operation
+        moves : Moves
+            What passes ports beside it.
+        lanes : Lanes
+        times : int
+            How often.
+        """
         self.move(moves, times)
         busy = lanes.cycles(work)
         cycles = max(busy, moves.cycles)

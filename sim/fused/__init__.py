@@ -1,1 +1,1 @@
-"""Layers fused on the chip where a run is better so: attention, MLPs, experts as one group each."""
+"""Layers fused on the chip where a run is better so: attention, MLPs, experts, convolutions."""

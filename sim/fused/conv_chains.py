@@ -60,8 +60,10 @@ class ConvGroup:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of its layers, in the order of execution."""
-        pairs = zip(self.gemms, self.steps, strict=True)
-        return tuple(each.name for gemm, steps in pairs for each in (gemm, *steps))
+        names = list[str]()
+        for gemm, steps in zip(self.gemms, self.steps, strict=True):
+            names += [gemm.name, *(step.name for step in steps)]
+        return tuple(names)
 
     @property
     def alike(self) -> tuple[object, ...]:

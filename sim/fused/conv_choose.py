@@ -9,6 +9,7 @@ found between those that are known, until there are no more.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ...mapping.best import Objective
 from ...mapping.mappers import NEST_MAPPERS, ORDERS
@@ -78,8 +79,8 @@ def with_fused_convolutions(
         if isinstance(run, str):
             reasons[span] = run
         else:
-            told = {"layers": list(group.names), "maker": group.gemms[-1].name}
-            found[span] = replace(run, name=group.name, fused={**(run.fused or {}), **told})
+            names = {"layers": list(group.names), "maker": group.gemms[-1].name}
+            found[span] = replace(run, name=group.name, fused={**(run.fused or {}), **names})
 
     def assembled(some: Iterable[Spans]) -> Layers:
         return _assembled(
@@ -99,7 +100,7 @@ def with_fused_convolutions(
         at = rank(*total_of(layers_of))
         if at < least:
             least, best, chosen = at, layers_of, some
-    told = {}
+    told = dict[str, str]()
     for (i, j), group in groups.items():
         inside = any(a <= i and j <= b and (a, b) != (i, j) for a, b in groups)
         if not inside and not any(a < j and i < b for a, b in chosen):
@@ -137,7 +138,7 @@ def divided(gains: Mapping[Spans, Total], base: Total, objective: Objective) -> 
         w, v = e0 - e1, c1 - c0  # the line through both: w clocks + v energy is the same
         if w <= 0 or v <= 0:
             continue
-        some = _least(gains, lambda cycles, pj, w=w, v=v: (w * cycles + v * pj,))
+        some = _least(gains, partial(_weighed, w, v))
         cycles, pj = summed(some)
         if some not in corners and w * cycles + v * pj < w * c0 + v * e0:
             corners.add(some)
@@ -148,6 +149,10 @@ def divided(gains: Mapping[Spans, Total], base: Total, objective: Objective) -> 
         return rank(*summed_totals(base, [gains[each] for each in some])), sorted(some)
 
     return min(corners, key=at)
+
+
+def _weighed(w: float, v: float, cycles: int, pj: float) -> tuple[float, ...]:
+    return (w * cycles + v * pj,)
 
 
 def _least(gains: Mapping[Spans, Total], price: Price) -> frozenset[Spans]:
@@ -209,6 +214,7 @@ def _assembled(
     first: dict[object, tuple[LayerRun, tuple[str, ...]]] = {}
     count: dict[object, int] = {}
     stands, gone = dict[str, str](), set[str]()
+    key: object
     i = 0
     while i < len(network.products):
         if i in starts:

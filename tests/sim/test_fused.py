@@ -36,12 +36,37 @@ ROUTED: dict[str, dict[str, int]] = {
         "shared_expert_intermediate_size": 56,
     },
 }  # fmt: skip
+
+
+def block(i: int, stride: int, out: int) -> list[dict[str, Any]]:
+    """Return an inverted residual block; of stride 1 with the sum behind it."""
+    deep = {"kernel": 3, "padding": 1, "groups": 24, "stride": stride, "activation": "relu6"}
+    layers: list[dict[str, Any]] = [
+        {"name": f"{i}.wide", "out_channels": 24, "kernel": 1, "activation": "relu6"},
+        {"name": f"{i}.deep", "out_channels": 24, **deep},
+        {"name": f"{i}.thin", "out_channels": out, "kernel": 1},
+    ]
+    before = f"{i - 1}.sum" if i else "stem"
+    added = {"name": f"{i}.sum", "type": "add", "from": [f"{i}.thin", before]}
+    return layers + [added] * (stride == 1)
+
+
+NET: dict[str, Any] = {
+    "input": [3, 12, 10],
+    "layers": [
+        {"name": "stem", "out_channels": 8, "kernel": 3, "padding": 1, "activation": "relu"},
+        *block(0, 1, 8), *block(1, 1, 8), *block(2, 1, 8), *block(3, 2, 12),
+        {"name": "pool", "type": "global_pool"},
+        {"name": "head", "type": "linear", "out_channels": 10},
+    ],
+}  # fmt: skip
 CASES: tuple[dict[str, Any], ...] = (
     {"model": "opt-125m", "context": 64, "batch": 2},
     {"model": "opt-125m", "phase": "decode", "context": 96, "batch": 3},
     {"model": TINY, "context": 48, "causal": True},
     {"model": MOE, "context": 5, "batch": 3},
     {"model": "gemma-3-1b", "step": STEP},
+    {"model": NET, "batch": 3},
 )
 RANKS = {
     "search": lambda run: run.cycles * run.energy_pj["total"],
@@ -141,6 +166,33 @@ def test_a_group_names_its_layers_and_stands_in_their_place() -> None:
     gone = {*groups, *groups["attention_qk+av"], *groups["fc1+fc2"], "fc2_residual", "fc2_norm"}
     others = [layer for layer in apart.layers if layer.name not in gone]
     assert [layer for layer in fused.layers if layer.name not in gone] == others
+
+
+def test_equal_chains_of_convolutions_stand_once_with_the_steps_between_them() -> None:
+    how: dict[str, Any] = {"arch": "bitmod", "model": NET, "fidelity": "analytic"}
+    fused, apart = bl.simulate(**how), bl.simulate(**how, fusion=False)
+    chains = fused_of(fused)
+    assert [(each.name, each.count) for each in chains] == [
+        ("0.wide+deep+thin", 3),
+        ("3.wide+deep+thin", 1),
+    ]
+    assert chains[0].fused is not None
+    assert chains[0].fused["layers"] == [
+        *("0.wide", "0.wide.relu6", "0.deep", "0.deep.relu6", "0.thin", "0.sum")
+    ]
+    units = [each.name for each in fused.layers if each.unit is not None]
+    assert units == ["stem.relu", "pool"]
+    macs = [
+        sum(each.dense_macs * each.count for each in run.layers if each.unit is None)
+        for run in (fused, apart)
+    ]
+    assert macs[0] == macs[1]
+    moved = sum(chains[0].dram_bits.values()) * 3
+    gone = [each for each in apart.layers if each.name.startswith("0.")]
+    assert moved < sum(sum(each.dram_bits.values()) * each.count for each in gone)
+    # its inputs, and what is added
+    assert chains[0].dram_bits["output"] == 8 * 12 * 10 * 16
+    assert chains[0].dram_bits["input"] >= 2 * 8 * 12 * 10 * 16
 
 
 def test_the_command_names_what_is_fused() -> None:

@@ -44,7 +44,7 @@ RANKS = {
 
 def run_of(chip: str, model: Any, mapper: str, fidelity: str, **more: Any) -> tuple[Run, Run]:
     """A run without results that stay, and with."""
-    how: dict[str, Any] = {"mapper": mapper, "fidelity": fidelity, **more}
+    how: dict[str, Any] = {"mapper": mapper, "fidelity": fidelity, "fusion": False, **more}
     kept = bl.simulate(bl.load_arch(chip, KEEPS), model, **how)
     return bl.simulate(chip, model, **how), kept
 
