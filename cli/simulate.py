@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fusion/--no-fusion",
     default=True,
-    help="Fuse attention and MLPs where the run is better for it (default).",
+    help="Fuse attention, MLPs and convolutions where the run is better (default).",
 )
 @settings_option
 @json_option

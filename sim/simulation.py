@@ -86,8 +86,8 @@ def simulate(
         Report the DRAM bandwidth that each layer and the model need (`cycle.bandwidth`): of layers
         that are not fused.
     fusion : bool
-        Fuse attention, MLPs and convolutions on the chip where the run is better so (`sim.fused`): under a
-        search, on chips with a vector unit.
+        Fuse attention, MLPs and convolutions on the chip where the run is better so (`sim.fused`):
+        under a search, on chips with a vector unit.
 
     Returns
     -------
