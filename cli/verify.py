@@ -23,9 +23,7 @@ from .base import check_place, chip_settings, json_option, main, settings_option
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the vectors."
 )
-@click.option(
-    "--pes", help="ROWSxCOLUMNS of a bit-serial array to write, 64 PEs at most.  [default: one PE]"
-)
+@click.option("--pes", help="ROWSxCOLUMNS of an array to write, 64 PEs at most.  [default: one PE]")
 @settings_option
 @json_option
 def rtl(

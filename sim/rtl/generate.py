@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...arch.pe_base import PEKind
-from ...datatypes.base.errors import BitlatheError
 from .bit_serial import Weight, bit_serial_design
 from .bit_serial_tile import tile_case, tile_design
 from .decoded import ant_design, olive_design
@@ -14,6 +13,7 @@ from .fp_mac import fp_mac_design
 from .int_mac import int_mac_design
 from .lut import lut_case, lut_design
 from .mac_cases import ant_case, fp_mac_case, int_mac_case, olive_case
+from .systolic import systolic_case, systolic_design
 from .verilog import Design
 
 
@@ -80,24 +80,19 @@ def pe_case(pe: PEKind, weight: Weight, rows: int, seed: int) -> Case:
     return KINDS[pe.kind].case(pe, weight, rows, seed)
 
 
-def _tiled(pe: PEKind) -> BitSerialPE:
-    if not isinstance(pe, BitSerialPE):
-        raise BitlatheError(
-            f"pe.kind: no array is generated of {pe.kind!r} PEs, only of 'bit_serial' ones; of "
-            "others one PE is written"
-        )
-    return pe
-
-
 def array_design(pe: PEKind, weight: Weight, sides: tuple[int, int]) -> Design:
     """Return the Verilog of an array of PEs, ``sides`` its rows and columns.
+
+    Bit-serial PEs make a tile array, others a systolic one, output stationary.
 
     Raises
     ------
     BitlatheError
-        Another kind than bit-serial, or what `tile_design` refuses.
+        What `tile_design` and `systolic_design` refuse.
     """
-    return tile_design(_tiled(pe), weight, *sides)
+    if isinstance(pe, BitSerialPE):
+        return tile_design(pe, weight, *sides)
+    return systolic_design(pe, *sides)
 
 
 def array_case(pe: PEKind, weight: Weight, sides: tuple[int, int], rows: int, seed: int) -> Case:
@@ -113,4 +108,6 @@ def array_case(pe: PEKind, weight: Weight, sides: tuple[int, int], rows: int, se
     rows, seed : int
         As `pe_case`.
     """
-    return tile_case(_tiled(pe), weight, *sides, rows, seed)
+    if isinstance(pe, BitSerialPE):
+        return tile_case(pe, weight, *sides, rows, seed)
+    return systolic_case(pe, *sides, rows, seed)

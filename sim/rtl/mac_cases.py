@@ -128,9 +128,22 @@ def float_events(values: Floats, name: str) -> tuple[Int64Array, ...]:
     return pattern | negative, infinite.astype(np.int64), nan.astype(np.int64)
 
 
-def _float_patterns(
+def float_patterns(
     name: str, shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Int64Array, Floats]:
+    """Return patterns and values of a port of a floating-point MAC.
+
+    Parameters
+    ----------
+    name : str
+        Format; integer ports lack the lowest integer.
+    shape : (int, int)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    patterns, values : shape ndarrays of int64 and float64
+    """
     kind = float_kind(name)
     patterns, values = activation_patterns(kind, shape[0] * shape[1], rng)
     if name not in FLOAT_BITS:  # symmetric ports lack the lowest integer
@@ -144,8 +157,8 @@ def fp_mac_case(pe: FpMacPE, rows: int, seed: int) -> Case:
     """Return a run of a floating-point MAC."""
     rng = np.random.default_rng(seed)
     groups, shape = cut(rows, 1, rng), (rows, pe.lanes)
-    acts, a = _float_patterns(pe.activation, shape, rng)
-    weights, w = _float_patterns(pe.weight, shape, rng)
+    acts, a = float_patterns(pe.activation, shape, rng)
+    weights, w = float_patterns(pe.weight, shape, rng)
 
     def run(index: Int64Array) -> tuple[Int64Array, ...]:
         sums = fp_mac_dot(_lines(a, index), _lines(w, index), pe)

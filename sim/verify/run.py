@@ -15,7 +15,7 @@ from ...arch.synthesized import weight_key
 from ...datatypes.base.errors import BitlatheError
 from ..rtl.check import Agreement, check_compiled, check_iverilog
 from ..rtl.expected import Case
-from ..rtl.generate import pe_case, pe_design
+from ..rtl.generate import array_case, array_design, pe_case, pe_design
 from ..rtl.tools import missing_for_cxxrtl, missing_for_iverilog
 from ..rtl.verilog import Design
 from .cuda import cuda_name, cuda_results
@@ -23,7 +23,8 @@ from .dots import DOTS, Array, Operands
 from .reference import reference
 
 SHAPE = (96, 37)  # dot products and their length, for the reference and CUDA
-COMPILED_ROWS, ICARUS_ROWS = 20_000, 400
+COMPILED_ROWS, ICARUS_ROWS, ARRAY_ROWS = 20_000, 400, 100
+SIDES = (2, 3)  # of the array that is run
 SEED = 20261128
 QUICK = partial(check_compiled, optimize="-O0")  # a run is short against its build
 
@@ -145,6 +146,29 @@ def _hardware(name: str, pe: PEKind, weight: Any) -> Iterator[Check | NotRun]:
             agree=found.agree,
             first=found.first,
         )
+    yield from _array(name, pe, weight)
+
+
+def _array(name: str, pe: PEKind, weight: Any) -> Iterator[Check | NotRun]:
+    """Yield the comparison of a small array of PEs, bits and clocks, with the array's rung."""
+    rung = "x".join(map(str, SIDES))
+    try:
+        design = array_design(pe, weight, SIDES)
+    except BitlatheError as error:
+        yield NotRun(name=f"{name}, array {rung}", why=str(error))
+        return
+    if (lacking := missing_for_iverilog()) is not None:
+        yield NotRun(name=f"{name}, array {rung}", why=lacking)
+        return
+    found = check_iverilog(design, array_case(pe, weight, SIDES, ARRAY_ROWS, SEED))
+    yield Check(
+        name=name,
+        rung=f"array {rung} (Icarus)",
+        against="bit, its clocks",
+        cases=found.numbers,
+        agree=found.agree,
+        first=found.first,
+    )
 
 
 def verify(

@@ -1,0 +1,275 @@
+"""Verilog of an output stationary systolic array with its control and buffers, and its run."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arch.pe import AntPE, FpMacPE, IntMacPE
+from ...arch.pe_base import PEKind
+from ...datatypes.base.errors import BitlatheError
+from ...datatypes.base.numbers import ceil_div, whole_number
+from ..array.systolic.clock import simulate_systolic
+from ..array.systolic.kernels import WRITE
+from .decoded import ant_design
+from .expected import Case
+from .fp_mac import fp_mac_design
+from .int_mac import int_mac_design
+from .mac_cases import float_events, float_patterns
+from .rows import Events, Int64Array
+from .stimulus import flint_bits, integers
+from .verilog import Design, Event, Port, library, library_modules, with_parameters
+
+MOST = 64  # PEs
+WORDS = 64  # of each buffer
+START = 1  # clocks from a fold's first word asked for to its first product
+Matrix = npt.NDArray[np.generic]
+Sides = tuple[Int64Array, Matrix]
+"""What lies at ports, and what the array clock by clock takes."""
+
+
+def _one(pe: PEKind) -> Design:
+    """Return the MAC of a PE; its fourth input are activations, the fifth weights."""
+    if not isinstance(pe, IntMacPE | FpMacPE | AntPE):
+        raise BitlatheError(
+            f"pe.kind: no systolic array is generated of {pe.kind!r} PEs, only of 'int_mac', "
+            "'fp_mac' and 'ant' ones; a tile array is of 'bit_serial' ones, of others one PE is "
+            "written"
+        )
+    if pe.lanes != 1:
+        raise BitlatheError(
+            f"pe.lanes is {pe.lanes}: PEs of the generated systolic array make one product a "
+            "clock; use lanes: 1"
+        )
+    if isinstance(pe, IntMacPE):
+        return int_mac_design(pe)
+    return fp_mac_design(pe) if isinstance(pe, FpMacPE) else ant_design(pe)
+
+
+def _pe_text(one: Design) -> str:
+    """Return the module ``systolic_pe``: a MAC whose outputs are one word."""
+    activation, weight = one.inputs[3:5]
+    values = one.events[0].values
+    bits = sum(port.bits for port in values)
+    word = ", ".join(port.name for port in reversed(values))
+    wires = "\n".join(f"    wire [{port.bits - 1}:0] {port.name}_wire;" for port in values)
+    joined = ", ".join(f".{port.name}({port.name}_wire)" for port in values)
+    return f"""\
+// A PE of a systolic array: its sum of products, and what is said of it, as one word.
+module systolic_pe (
+    input  wire clk,
+    input  wire rst,
+    input  wire in_valid,
+    input  wire in_first,
+    input  wire [{activation.bits - 1}:0] activation,
+    input  wire [{weight.bits - 1}:0] weight,
+    output wire [{bits - 1}:0] sum
+);
+{wires}
+    {one.top} mac (
+        .clk(clk), .rst(rst), .in_valid(in_valid), .in_first(in_first), .in_last(1'b0),
+        .{activation.name}(activation), .{weight.name}(weight), .sum_valid(),
+        {joined}
+    );
+    assign sum = {{{word.replace(",", "_wire,")}_wire}};
+endmodule
+"""
+
+
+def _bits(most: int) -> int:
+    return max(most.bit_length(), 1)
+
+
+def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
+    """Return the Verilog of an output stationary array: PEs, buffers as memories, and control.
+
+    Parameters
+    ----------
+    pe : IntMacPE, FpMacPE or AntPE
+        Of one lane.
+    rows, columns : int
+        PEs, 64 at most.
+
+    Raises
+    ------
+    BitlatheError
+        Another kind of PE, several lanes, or an array beyond 64 PEs.
+    """
+    whole_number("rows", rows, 1, MOST)
+    whole_number("columns", columns, 1, MOST // rows)
+    one = _one(pe)
+    activation, weight = one.inputs[3:5]
+    values = one.events[0].values
+    bits = sum(port.bits for port in values)
+    parameters = {"ROWS": rows, "COLUMNS": columns, "ACTIVATION_BITS": activation.bits,
+                  "WEIGHT_BITS": weight.bits, "SUM_BITS": bits, "WORDS": WORDS}  # fmt: skip
+    address = _bits(WORDS - 1)
+    inputs = tuple(
+        Port(name=name, bits=wide)
+        for name, wide in {
+            "in_valid": 1, "load_input": 1, "load_weight": 1, "input_address": address,
+            "weight_address": address, "length": _bits(WORDS), "used_rows": _bits(rows),
+            "used_columns": _bits(columns), "activations": rows * activation.bits,
+            "weights": columns * weight.bits,
+        }.items()
+    )  # fmt: skip
+    ports: list[Port] = []
+    assigns: list[str] = []
+    first = 0
+    for column in range(columns):
+        for port in values:
+            ports.append(replace(port, name=f"{port.name}_{column}"))
+            assigns.append(f"    assign {ports[-1].name} = sums[{first} +: {port.bits}];")
+            first += port.bits
+    outputs = [Port(name="in_ready", bits=1), Port(name="row_valid", bits=1)]
+    declared = [f"    input  wire [{p.bits - 1}:0] {p.name}" for p in inputs]
+    declared += [f"    output wire [{p.bits - 1}:0] {p.name}" for p in (*outputs, *ports)]
+    named = [p.name for p in (*inputs, *outputs)] + ["sums"]
+    top = "\n".join(
+        [
+            f"// {rows} rows and {columns} columns; results of each column at ports of its own.",
+            "module systolic_top (",
+            ",\n".join(["    input  wire clk", "    input  wire rst", *declared]),
+            ");",
+            f"    wire [{first - 1}:0] sums;",
+            "    systolic_array pes (",
+            ",\n".join(f"        .{name}({name})" for name in ("clk", "rst", *named)),
+            "    );",
+            *assigns,
+            "endmodule\n",
+        ]
+    )
+    return Design(
+        top="systolic_top",
+        modules={
+            **one.modules,
+            "systolic_pe": _pe_text(one),
+            **library_modules(("memory", "delay")),
+            "systolic_array": with_parameters(library("systolic_array"), parameters),
+            "systolic_top": top,
+        },
+        inputs=inputs,
+        ready="in_ready",
+        events=(Event(valid="row_valid", values=tuple(ports)),),
+    )
+
+
+def _operands(pe: PEKind, m: int, n: int, k: int, rng: np.random.Generator) -> tuple[Sides, Sides]:
+    """Return (m, k) inputs and (k, n) weights."""
+
+    def whole(bits: int, shape: tuple[int, int]) -> Sides:
+        half = 1 << (bits - 1)
+        found = integers(np.arange(-half, half), shape[0] * shape[1], rng).reshape(shape)
+        return found, found
+
+    if isinstance(pe, FpMacPE):
+        return float_patterns(pe.activation, (m, k), rng), float_patterns(pe.weight, (k, n), rng)
+    if isinstance(pe, AntPE):
+        codes = rng.integers(0, 1 << flint_bits(pe), (k, n))
+        return whole(pe.mac.activation_bits, (m, k)), (codes, codes)
+    assert isinstance(pe, IntMacPE)
+    return whole(pe.activation_bits, (m, k)), whole(pe.weight_bits, (k, n))
+
+
+class _Side(NamedTuple):
+    """A side of the array: (words, PEs) operands of its buffer, and PEs that each fold uses."""
+
+    words: Int64Array
+    used: list[int]
+
+
+def _side(matrix: Int64Array, pes: int) -> _Side:
+    """Cut a (extent, K) matrix into folds of so many PEs; fold f has words f * K and on."""
+    folds = ceil_div(len(matrix), pes)
+    padded = np.zeros((folds * pes, matrix.shape[1]), np.int64)
+    padded[: len(matrix)] = matrix
+    words = padded.reshape(folds, pes, -1).transpose(0, 2, 1).reshape(-1, pes)
+    return _Side(words, [min(pes, len(matrix) - fold * pes) for fold in range(folds)])
+
+
+def _loads(left: _Side, right: _Side) -> dict[str, Int64Array]:
+    """Return the rows that fill both buffers."""
+    count = max(len(left.words), len(right.words))
+    rows = dict.fromkeys(("length", "used_rows", "used_columns"), np.ones(count, np.int64))
+    rows["in_valid"] = np.ones(count, np.int64)
+    for name, port, side in (("input", "activations", left), ("weight", "weights", right)):
+        rows[port] = np.zeros((count, side.words.shape[1]), np.int64)
+        rows[port][: len(side.words)] = side.words
+        rows[f"load_{name}"] = (np.arange(count) < len(side.words)).astype(np.int64)
+        rows[f"{name}_address"] = np.arange(count)
+    return rows
+
+
+def _runs(left: _Side, right: _Side, k: int, rng: np.random.Generator) -> dict[str, Int64Array]:
+    """Return the rows that run all folds, and idle ones until the last result has left."""
+    folds = [
+        (1, i * k, j * k, k, rows, columns)
+        for j, columns in enumerate(right.used)
+        for i, rows in enumerate(left.used)
+    ]
+    idle = [(0,) * 6] * (left.words.shape[1] + 1)
+    names = ("in_valid", "input_address", "weight_address", "length", "used_rows", "used_columns")
+    rows = dict(zip(names, np.array(folds + idle, np.int64).T, strict=True))
+    count = len(folds) + len(idle)
+    rows |= dict.fromkeys(("load_input", "load_weight"), np.zeros(count, np.int64))
+    for port, side in (("activations", left), ("weights", right)):  # of no account here
+        rows[port] = side.words[rng.integers(0, len(side.words), count)]
+    return rows
+
+
+def _results(pe: PEKind, a: Matrix, b: Matrix, sides: tuple[int, int]) -> tuple[Events, int]:
+    """Return the rows that leave the array clock by clock, and the clocks of the product."""
+    seen: list[Int64Array] = []
+
+    def keep(events: Int64Array) -> None:
+        seen.append(events[events[:, 1] == WRITE].copy())
+
+    run = simulate_systolic(a, b, *sides, "os", pe=pe, sink=keep)
+    flat = (run.outputs.reshape(-1),)
+    if isinstance(pe, FpMacPE):
+        flat = float_events(*flat, pe.accumulator)
+    words = np.stack(flat, axis=1).reshape(*run.outputs.shape, -1)
+    clock, _, _, column, i, j = np.concatenate(seen).T
+    clocks, which = np.unique(clock, return_inverse=True)
+    out = np.zeros((len(clocks), sides[1], words.shape[2]), np.int64)
+    out[which, column] = words[i, j]
+    return Events(clocks, out.reshape(len(clocks), -1)), run.cycles
+
+
+def systolic_case(pe: PEKind, rows: int, columns: int, chunks: int, seed: int) -> Case:
+    """Return a run of an array: whole products, their results and clocks by the array's rung.
+
+    Each product is loaded, then runs fold after fold with no clock between.
+
+    Parameters
+    ----------
+    pe : IntMacPE, FpMacPE or AntPE
+    rows, columns : int
+        PEs.
+    chunks : int
+        Rows of input, at least; matrices have up to three folds a side.
+    seed : int
+        Of the random numbers.
+    """
+    rng = np.random.default_rng(seed)
+    parts: list[dict[str, Int64Array]] = []
+    events: list[Events] = []
+    clock = count = 0
+    while count < chunks:
+        k = int(rng.choice([1, rng.integers(1, WORDS // 3 + 1)], p=[0.3, 0.7]))
+        m, n = int(rng.integers(1, 3 * rows + 1)), int(rng.integers(1, 3 * columns + 1))
+        (given_a, a), (given_b, b) = _operands(pe, m, n, k, rng)
+        left, right = _side(given_a, rows), _side(given_b.T, columns)
+        loads, runs = _loads(left, right), _runs(left, right, k, rng)
+        found, cycles = _results(pe, a, b, (rows, columns))
+        clock += len(loads["in_valid"])
+        events.append(Events(found.clocks + clock + START, found.values))
+        clock += cycles - left.used[-1] + rows + 1  # the last fold is taken before its rows leave
+        parts += [loads, runs]
+        count += len(loads["in_valid"]) + len(runs["in_valid"])
+    return Case(
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+        clock + 2,
+        {"row_valid": Events(*(np.concatenate(each) for each in zip(*events, strict=True)))},
+    )
