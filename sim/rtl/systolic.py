@@ -1,7 +1,7 @@
 """Verilog of an output stationary systolic array with its control and buffers, and its run."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,19 @@ MOST = 64  # PEs
 WORDS = 64  # of each buffer
 START = 1  # clocks from a fold's first word asked for to its first product
 Matrix = npt.NDArray[np.generic]
+Mac = IntMacPE | FpMacPE | AntPE
 Sides = tuple[Int64Array, Matrix]
 """What lies at ports, and what the array clock by clock takes."""
 
 
-def _one(pe: PEKind) -> Design:
-    """Return the MAC of a PE; its fourth input are activations, the fifth weights."""
+def _checked(pe: PEKind) -> Mac:
+    """Return a PE that an array can be made of.
+
+    Raises
+    ------
+    BitlatheError
+        Another kind, or several lanes.
+    """
     if not isinstance(pe, IntMacPE | FpMacPE | AntPE):
         raise BitlatheError(
             f"pe.kind: no systolic array is generated of {pe.kind!r} PEs, only of 'int_mac', "
@@ -42,6 +49,11 @@ def _one(pe: PEKind) -> Design:
             f"pe.lanes is {pe.lanes}: PEs of the generated systolic array make one product a "
             "clock; use lanes: 1"
         )
+    return pe
+
+
+def _one(pe: Mac) -> Design:
+    """Return the MAC of a PE; its fourth input are activations, the fifth weights."""
     if isinstance(pe, IntMacPE):
         return int_mac_design(pe)
     return fp_mac_design(pe) if isinstance(pe, FpMacPE) else ant_design(pe)
@@ -98,7 +110,7 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
     """
     whole_number("rows", rows, 1, MOST)
     whole_number("columns", columns, 1, MOST // rows)
-    one = _one(pe)
+    one = _one(_checked(pe))
     activation, weight = one.inputs[3:5]
     values = one.events[0].values
     bits = sum(port.bits for port in values)
@@ -155,7 +167,7 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
     )
 
 
-def _operands(pe: PEKind, m: int, n: int, k: int, rng: np.random.Generator) -> tuple[Sides, Sides]:
+def _operands(pe: Mac, m: int, n: int, k: int, rng: np.random.Generator) -> tuple[Sides, Sides]:
     """Return (m, k) inputs and (k, n) weights."""
 
     def whole(bits: int, shape: tuple[int, int]) -> Sides:
@@ -168,7 +180,6 @@ def _operands(pe: PEKind, m: int, n: int, k: int, rng: np.random.Generator) -> t
     if isinstance(pe, AntPE):
         codes = rng.integers(0, 1 << flint_bits(pe), (k, n))
         return whole(pe.mac.activation_bits, (m, k)), (codes, codes)
-    assert isinstance(pe, IntMacPE)
     return whole(pe.activation_bits, (m, k)), whole(pe.weight_bits, (k, n))
 
 
@@ -218,7 +229,7 @@ def _runs(left: _Side, right: _Side, k: int, rng: np.random.Generator) -> dict[s
     return rows
 
 
-def _results(pe: PEKind, a: Matrix, b: Matrix, sides: tuple[int, int]) -> tuple[Events, int]:
+def _results(pe: Mac, a: Matrix, b: Matrix, sides: tuple[int, int]) -> tuple[Events, int]:
     """Return the rows that leave the array clock by clock, and the clocks of the product."""
     seen: list[Int64Array] = []
 
@@ -226,9 +237,9 @@ def _results(pe: PEKind, a: Matrix, b: Matrix, sides: tuple[int, int]) -> tuple[
         seen.append(events[events[:, 1] == WRITE].copy())
 
     run = simulate_systolic(a, b, *sides, "os", pe=pe, sink=keep)
-    flat = (run.outputs.reshape(-1),)
+    flat: tuple[npt.NDArray[Any], ...] = (run.outputs.reshape(-1),)
     if isinstance(pe, FpMacPE):
-        flat = float_events(*flat, pe.accumulator)
+        flat = float_events(flat[0], pe.accumulator)
     words = np.stack(flat, axis=1).reshape(*run.outputs.shape, -1)
     clock, _, _, column, i, j = np.concatenate(seen).T
     clocks, which = np.unique(clock, return_inverse=True)
@@ -252,17 +263,17 @@ def systolic_case(pe: PEKind, rows: int, columns: int, chunks: int, seed: int) -
     seed : int
         Of the random numbers.
     """
-    rng = np.random.default_rng(seed)
+    mac, rng = _checked(pe), np.random.default_rng(seed)
     parts: list[dict[str, Int64Array]] = []
     events: list[Events] = []
     clock = count = 0
     while count < chunks:
-        k = int(rng.choice([1, rng.integers(1, WORDS // 3 + 1)], p=[0.3, 0.7]))
+        k = 1 if rng.random() < 0.3 else int(rng.integers(1, WORDS // 3 + 1))
         m, n = int(rng.integers(1, 3 * rows + 1)), int(rng.integers(1, 3 * columns + 1))
-        (given_a, a), (given_b, b) = _operands(pe, m, n, k, rng)
+        (given_a, a), (given_b, b) = _operands(mac, m, n, k, rng)
         left, right = _side(given_a, rows), _side(given_b.T, columns)
         loads, runs = _loads(left, right), _runs(left, right, k, rng)
-        found, cycles = _results(pe, a, b, (rows, columns))
+        found, cycles = _results(mac, a, b, (rows, columns))
         clock += len(loads["in_valid"])
         events.append(Events(found.clocks + clock + START, found.values))
         clock += cycles - left.used[-1] + rows + 1  # the last fold is taken before its rows leave
