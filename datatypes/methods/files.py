@@ -30,12 +30,13 @@ from ..weights.read import explained
 from ..weights.safetensors_file import read_safetensors
 from .layer import QuantizedLinear
 from .low_rank import LowRank
-from .parts import SignStack, Sparse, VectorWeights
+from .parts import LookupWeights, SignStack, Sparse, VectorWeights
 from .rotations import Rotation
 
 KIND, VERSION = "bitlathe.QuantizedLinear", "1"
 PARTS: Final[tuple[type[Any], ...]] = (
     QuantizedLinear,
+    LookupWeights,
     LowRank,
     Rotation,
     SignStack,

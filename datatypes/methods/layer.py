@@ -12,7 +12,7 @@ from ..quantize import quantize
 from ..schemes.scheme import Scheme
 from ..tensors.tensor import QuantizedTensor
 from .low_rank import LowRank
-from .parts import SignStack, Sparse, VectorWeights
+from .parts import LookupWeights, SignStack, Sparse, VectorWeights
 from .rotations import Rotation
 from .task import Reals, Task
 
@@ -53,7 +53,7 @@ class QuantizedLinear:
     method : str
     chosen : str
         What the method's search settled on; ``rtn`` where plain rounding was better.
-    weights : QuantizedTensor, VectorWeights or SignStack
+    weights : QuantizedTensor, LookupWeights, VectorWeights or SignStack
         (outputs, inputs) or, with outliers, (outputs, inputs that are not).
     activation_scheme : Scheme or None
     activation_scale : float or None
@@ -75,7 +75,7 @@ class QuantizedLinear:
 
     method: str
     chosen: str
-    weights: QuantizedTensor | VectorWeights | SignStack
+    weights: QuantizedTensor | LookupWeights | VectorWeights | SignStack
     activation_scheme: Scheme | None = None
     activation_scale: float | None = None
     divisors: NDArray[np.float32] | None = None
@@ -179,7 +179,7 @@ class QuantizedLinear:
         Raises
         ------
         BitlatheError
-            Raised if they are vectors or sign planes.
+            Raised if they are books of outputs, vectors or sign planes.
         """
         if isinstance(self.weights, QuantizedTensor):
             return self.weights

@@ -101,6 +101,45 @@ class VectorWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LookupWeights:
+    """A matrix of codes in a book for each output, under scales and minima of groups of inputs.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Outputs and inputs.
+    bits, group : int
+        Of a code; inputs that share a scale, the last group may be short.
+    codes : (outputs, inputs) uint8
+    books : (outputs, 2**bits) float16
+        Ascending.
+    scales, minima : (outputs, groups) float16
+        An element is entry x scale + minimum.
+    """
+
+    shape: tuple[int, ...]
+    bits: int
+    group: int
+    codes: NDArray[np.uint8]
+    books: NDArray[np.float16]
+    scales: NDArray[np.float16]
+    minima: NDArray[np.float16]
+
+    @property
+    def total_bits(self) -> int:
+        """Stored bits: codes, books, scales and minima."""
+        beside = self.books.size + self.scales.size + self.minima.size
+        return self.codes.size * self.bits + FP16_BITS * beside
+
+    def matrix(self) -> Reals:
+        """Return the (outputs, inputs) matrix."""
+        place = np.arange(self.shape[1]) // self.group
+        entries = np.take_along_axis(self.books, self.codes.astype(np.int64), axis=1)
+        scaled = entries.astype(np.float64) * self.scales.astype(np.float64)[:, place]
+        return np.asarray(scaled + self.minima.astype(np.float64)[:, place])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SignStack:
     """A sum of sign planes, each times a matrix of low rank.
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ..schemes.scheme import Scheme
 from . import gptq, zeroquant_fp
+from .any4 import Any4Options, any4
 from .awq import AwqOptions, awq
 from .bitstack import BitstackOptions, bitstack
 from .curves import CompanderOptions, NupesOptions, compander, nupes, uniform
@@ -19,6 +20,7 @@ from .rotated import RotationOptions, rotated
 from .shiftadd import is_planes, shiftadd
 from .smoothing import DgqOptions, SmoothquantOptions, dgq, is_dual_grain, smoothquant
 from .sparse import EasyquantOptions, easyquant
+from .spqr import SpqrOptions, spqr
 from .task import Task
 from .vptq import VptqOptions, vptq
 
@@ -177,6 +179,15 @@ _LISTED = (
         scheme="int4@channel+mse",
     ),
     Method(
+        name="spqr",
+        summary="the weights that cost most in fp16, the rest by GPTQ under scales of scales",
+        source="arXiv 2306.03078",
+        find=spqr,
+        options=SpqrOptions,
+        misfit=gptq.goes_with,
+        scheme="uint3@g16/uint3@g256/fp16~uint3@g256/fp16",
+    ),
+    Method(
         name="adadim",
         summary="groups along inputs or along outputs, whichever errs less",
         source="arXiv 2309.15531",
@@ -220,6 +231,15 @@ _LISTED = (
         find=lq_lora,
         options=LqLoraOptions,
         scheme="nf4@g64",
+    ),
+    Method(
+        name="any4",
+        summary="groups brought to one range, a learned book for each output",
+        source="arXiv 2507.04610",
+        find=any4,
+        options=Any4Options,
+        scheme="int4_asym@g128",
+        own_codes=True,
     ),
     Method(
         name="vptq",

@@ -94,6 +94,8 @@ def test_the_page_says_which_schemes_each_method_refuses():
         ("llm_fp4", "fp4_e2m1@channel", "fp4_e2m1@tensor"),
         ("lq_lora", "int4@g16", "none"),
         ("vptq", "int2_asym@g16", "none"),
+        ("any4", "int4_asym@g16", "none"),
+        ("spqr", "uint3@g16/fp16~fp16", "none"),
         ("bitstack", "int4@g16", "none"),
     ],
 )

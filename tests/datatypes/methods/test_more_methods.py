@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.methods import bitstack, budget, curves, granularity, lq_lora, sparse, vptq
 from bitlathe.datatypes.methods.calibrate import calibrate
+from bitlathe.datatypes.methods.files import load_layer, save_layer
 from bitlathe.datatypes.methods.llm_fp4 import exponents_of, floats_like
 from bitlathe.datatypes.methods.parts import Sparse, VectorWeights
 from bitlathe.datatypes.quantize import quantize
@@ -381,3 +382,32 @@ def test_bad_input_is_one_sentence(method, scheme, options, said):
     with pytest.raises(BitlatheError, match=said) as problem:
         calibrate(w, x, method, scheme, **options)
     assert "\n" not in str(problem.value)
+
+
+# -- any4, SpQR
+
+
+def test_books_of_outputs_are_counted_and_stored(tmp_path):
+    w, x = layer(8, 80)
+    w[2] = 0.5
+    found = calibrate(w, x, "any4", bits=3, group=32)
+    assert found.total_bits == 8 * (80 * 3 + 16 * (8 + 2 * 3))  # the last group is short
+    np.testing.assert_allclose(found.matrix()[2], 0.5)
+    save_layer(found, tmp_path / "layer.safetensors", {})
+    back, _ = load_layer(tmp_path / "layer.safetensors")
+    np.testing.assert_array_equal(back.dequantize(), found.dequantize())
+    assert back.total_bits == found.total_bits
+    with pytest.raises(BitlatheError, match="fp16, whose largest is 65504"):
+        calibrate(w * 1e6, x, "any4")
+    with pytest.raises(BitlatheError, match="bits"):
+        calibrate(w, x, "any4", bits=9)
+
+
+def test_costly_weights_are_kept_and_counted():
+    w, x = layer(16, 64)
+    base, found = (calibrate(w, x, m, "int4_asym@g16") for m in ("gptq", "spqr"))
+    assert found.relative_error < base.relative_error
+    assert found.total_bits == base.total_bits + 10 * (16 + 10)  # a hundredth of 1024 places
+    assert calibrate(w, x, "spqr", "int4_asym@g16", share=0).chosen == "rtn"
+    with pytest.raises(BitlatheError, match="share"):
+        calibrate(w, x, "spqr", share=2)

@@ -170,34 +170,46 @@ def takums():
     return bl.format("takum8").values[codes]  # values: test_values_are_the_published_ones
 
 
-def books(rows=1):
-    """Clusters of least squared error by dynamic programming over sorted elements."""
+def learned(x, weights):
+    """Nearest of 16 entries; clusters of least error by dynamic programming over sorted x."""
+    order = np.argsort(x, kind="stable")
+    y, weights = x[order], weights[order]
+    n = len(y)
+    parts = (np.cumsum(np.r_[0, part]) for part in (weights * y, weights * y * y, weights))
+    sums = [e[None, :] - e[:, None] for e in parts]  # from row to column
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = np.where(sums[2] > 0, sums[1] - sums[0] ** 2 / sums[2], np.inf)
+    least, cuts = cost[0], []
+    for _ in range(15):
+        total = least[:, None] + cost
+        cuts.append(np.argmin(total, axis=0))
+        least = total.min(axis=0)
+    places, at = [n], n
+    for cut in reversed(cuts):
+        at = cut[at]
+        places.insert(0, at)
+    places.insert(0, 0)
+    runs = [slice(a, b) for a, b in pairwise(places)]
+    return near(x, f16([np.average(y[run], weights=weights[run]) for run in runs]))
 
-    def one(x):
-        order = np.argsort(x, kind="stable")
-        y = x[order]
-        n = len(y)
-        ends = np.concatenate([[0], np.cumsum(y)]), np.concatenate([[0], np.cumsum(y * y)])
-        count = np.arange(n + 1)
-        sums = [e[None, :] - e[:, None] for e in (*ends, count)]  # from row to column
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cost = np.where(sums[2] > 0, sums[1] - sums[0] ** 2 / sums[2], np.inf)
-        least, cuts = cost[0], []
-        for _ in range(15):
-            total = least[:, None] + cost
-            cuts.append(np.argmin(total, axis=0))
-            least = total.min(axis=0)
-        places, at = [n], n
-        for cut in reversed(cuts):
-            at = cut[at]
-            places.insert(0, at)
-        places.insert(0, 0)
-        entries = f16([y[a:b].mean() for a, b in pairwise(places)])
-        return near(x, entries)
 
-    return lambda: np.stack([one(row) for row in W.astype(np.float64).reshape(rows, -1)]).reshape(
-        W.shape
-    )
+def books(rows):
+    def find():
+        each = W.astype(np.float64).reshape(rows, -1)
+        return np.stack([learned(row, np.ones_like(row)) for row in each]).reshape(W.shape)
+
+    return find
+
+
+def any4():
+    """Groups of 64 brought to 0 .. 15, then a book for each row."""
+    g = W.astype(np.float64).reshape(4, -1, 64)
+    low = f16(g.min(axis=2, keepdims=True))
+    s = f16((g.max(axis=2, keepdims=True) - g.min(axis=2, keepdims=True)) / 15)
+    squares = np.square(X).mean(axis=0).reshape(1, -1, 64)
+    scaled, costs = ((g - low) / s).reshape(4, -1), (s * s * squares).reshape(4, -1)
+    rows = [learned(x, c) for x, c in zip(scaled, costs, strict=True)]
+    return (np.stack(rows).reshape(g.shape) * s + low).reshape(W.shape)
 
 
 def with_zero(table, size):
@@ -259,14 +271,25 @@ def integers(size, bits=4, scale=f16, x=W):
     return by_group(size, make, x)
 
 
-def gptq():
-    """The authors' loop: columns of the largest inputs first, errors carried on."""
+def hessian():
     h = X.T @ X
-    h += 0.01 * np.diag(h).mean() * np.eye(len(h))
+    return h + 0.01 * np.diag(h).mean() * np.eye(len(h))
+
+
+def spqr():
+    """A hundredth of the weights, those that cost most by OBQ's formula, apart."""
+    cost = (W - integers(32)) ** 2 / np.diag(np.linalg.inv(hessian()))
+    apart = cost >= np.sort(cost, axis=None)[-(W.size // 100)]
+    return gptq(np.where(apart, 0, W)) + np.where(apart, f16(W), 0)
+
+
+def gptq(x=W):
+    """The authors' loop: columns of the largest inputs first, errors carried on."""
+    h = hessian()
     order = np.argsort(-np.diag(h), kind="stable")
     upper = np.linalg.cholesky(np.linalg.inv(h[np.ix_(order, order)])).T
-    w, done = W.astype(np.float64)[:, order], np.zeros(W.shape)
-    scale = np.repeat(f16(f32(amax(W.reshape(-1, 32)) / f32(7))).reshape(4, 8), 32, axis=1)
+    w, done = x.astype(np.float64)[:, order], np.zeros(x.shape)
+    scale = np.repeat(f16(f32(amax(x.reshape(-1, 32)) / f32(7))).reshape(4, 8), 32, axis=1)
     for j, column in enumerate(order):
         s = scale[:, column]
         done[:, column] = np.clip(np.rint(w[:, j] / s), -7, 7) * s
@@ -390,6 +413,7 @@ KNOWN = {
     "LNS8": logarithms,
     "takum8": takums,
     "learned book of a row": books(4),
+    "groups in one range, a learned book of a row (any4)": any4,
     "learned book of the tensor": books(1),
     "E2M1 with a zero point": with_zero(E2M1, 32),
     "integers with a float zero point (HQQ)": with_zero(np.arange(16.0), 64),
@@ -405,6 +429,7 @@ KNOWN = {
     "values by token (KV cache)": lambda: integers(32),
     "inputs with outliers in fp16 (LLM.int8)": llm_int8,
     "weights with outliers in fp16": easyquant,
+    "costly weights in fp16, the rest by GPTQ (SpQR)": spqr,
     "2:4 and INT4": two_of_four,
     "Hadamard rotation": hadamard,
     "stochastic rounding": drawn,
