@@ -398,7 +398,7 @@ def test_books_of_outputs_are_counted_and_stored(tmp_path):
     np.testing.assert_array_equal(back.dequantize(), found.dequantize())
     assert back.total_bits == found.total_bits
     with pytest.raises(BitlatheError, match="fp16, whose largest is 65504"):
-        calibrate(w * 1e6, x, "any4")
+        calibrate(w * 1e6, x, "any4", "int4_asym@g32/fp32")
     with pytest.raises(BitlatheError, match="bits"):
         calibrate(w, x, "any4", bits=9)
 
