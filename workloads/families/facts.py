@@ -171,6 +171,18 @@ class LatentFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompressedFacts:
+    """Attention to compressed tokens; its sizes stand under the keys of DeepSeek-V4 alone."""
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys that it is read from."""
+        yield from ("head_dim", "q_lora_rank", "o_groups", "o_lora_rank", "sliding_window")
+        yield from ("layer_types", "compress_ratios", "compress_rates", "compress_rate_csa")
+        yield from ("compress_rate_hca", "index_n_heads", "index_head_dim", "index_topk")
+        yield from ("partial_rotary_factor", "qk_rope_head_dim")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MlpFacts:
     """How a family's MLP is built.
 

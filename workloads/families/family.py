@@ -8,6 +8,7 @@ from ..transformer.network import Kind
 from ..transformer.part import Norm
 from .facts import (
     AttentionFacts,
+    CompressedFacts,
     ExpertFacts,
     ImageKeys,
     Keys,
@@ -118,6 +119,8 @@ class Family:
     streams, layer_inputs : bool
         Whether a layer computes one of several streams, beside a low-rank residual (Gemma 3n);
         whether each token has a vector for each layer.
+    connected : bool
+        Whether each part reads one of several streams, and goes back into all (DeepSeek-V4).
     narrow_embedding : str or None
         Key of the words' own width: a matrix leads to the hidden width where they differ.
     narrow_head : bool
@@ -140,7 +143,9 @@ class Family:
 
     kind: Kind = "decoder"
     keys: Keys = field(default_factory=Keys)
-    attention: AttentionFacts | LatentFacts | None = field(default_factory=AttentionFacts)
+    attention: AttentionFacts | LatentFacts | CompressedFacts | None = field(
+        default_factory=AttentionFacts
+    )
     mlp: MlpFacts | None = field(default_factory=MlpFacts)
     recurrent: RecurrentFacts | None = None
     experts: ExpertFacts | None = None
@@ -187,6 +192,7 @@ class Family:
     more_words: int = 0
     streams: bool = False
     layer_inputs: bool = False
+    connected: bool = False
     narrow_embedding: str | None = None
     narrow_head: bool = False
     narrow_bias: bool = False
@@ -226,6 +232,8 @@ class Family:
         found.update(all_names(self.relative, self.crossed))
         if self.streams:
             found |= {"altup_num_inputs", "laurel_rank"}
+        if self.connected:
+            found |= {"hc_mult", "hc_sinkhorn_iters"}
         if self.layer_inputs:
             found |= {"hidden_size_per_layer_input", "vocab_size_per_layer_input"}
         if self.sound:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .facts import ExpertFacts, LatentFacts, MlpFacts
+from .facts import CompressedFacts, ExpertFacts, LatentFacts, MlpFacts
 from .family import Family, sizes
 from .llama import MLP_BIAS
 
@@ -88,6 +88,33 @@ LATENT: Mapping[str, Family] = {
             "first_k_dense_replace": 0,
         },
         sizes=sizes(4096, 32, 32, 11008, 102400),
+    ),
+    "deepseek_v4": Family(
+        attention=CompressedFacts(),
+        experts=ExpertFacts(total=_EXPERTS.total, shared=1),
+        connected=True,
+        mlp=MlpFacts(bias=MLP_BIAS),
+        plain=(
+            *("num_key_value_heads", "attention_bias", "first_k_dense_replace"),
+            *("num_hash_layers", "mlp_layer_types", "qk_nope_head_dim", "v_head_dim"),
+            *("n_shared_experts", "intermediate_size", "kv_lora_rank"),
+        ),
+        defaults={
+            "head_dim": 512,
+            "q_lora_rank": 1024,
+            "num_experts_per_tok": 6,
+            "n_routed_experts": 256,
+            "moe_intermediate_size": 2048,
+            "o_groups": 8,
+            "o_lora_rank": 1024,
+            "sliding_window": 128,
+            "index_n_heads": 64,
+            "index_head_dim": 128,
+            "index_topk": 512,
+            "hc_mult": 4,
+            "hc_sinkhorn_iters": 20,
+        },
+        sizes=sizes(4096, 43, 64, 2048, 129280),
     ),
     "youtu": Family(
         attention=LatentFacts(),

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from ..config import Config
-from ..families.facts import AttentionFacts, LatentFacts
+from ..families.facts import AttentionFacts, CompressedFacts, LatentFacts
 from ..families.family import Family
 from ..transformer import Attention, CrossAttention, Layers, Part, Pooling
 from .attention import read_attention
 from .blocks import read_blocks
+from .compressed import connections, read_compressed
 from .disentangled import disentangled
 from .feeds import read_feeds, read_mlp
 from .image_attention import crossed
@@ -37,6 +38,8 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
         return read_time_mixes(config, family, hidden, depth)
     mixers = _mixers(config, family, hidden, depth)
     feeds = read_feeds(config, family, hidden, depth)
+    before, between = connections(config, family, hidden)
+    feeds = [(*between, *feed) for feed in feeds]
     parallel = holds(config, family.parallel)
     beside = read_beside(config, family, hidden)
     norms = [_norms(config, family, parallel=parallel) + beside.norms] * depth
@@ -54,7 +57,7 @@ def read_layers(config: Config, family: Family, hidden: int) -> tuple[Layers, ..
     found = [
         Layers(
             count=len(numbers),
-            parts=(*beside.ahead, *mixer, *cross, *feed, *beside.behind),
+            parts=(*before, *beside.ahead, *mixer, *cross, *feed, *beside.behind),
             abreast=len((*mixer, *feed)) if parallel else len(mixer),
             norm=family.norm,
             norm_count=normed,
@@ -110,6 +113,8 @@ def _attending(config: Config, family: Family, hidden: int, depth: int) -> list[
     """Return the attention of each layer, as if all attended."""
     facts = family.attention
     assert facts is not None
+    if isinstance(facts, CompressedFacts):
+        return [*read_compressed(config, hidden, depth)]
     if isinstance(facts, LatentFacts):
         return [*read_latents(config, family, facts, hidden, depth)]
     if facts.disentangled:

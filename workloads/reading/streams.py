@@ -70,7 +70,17 @@ def around_layers(config: Config, family: Family, hidden: int, depth: int) -> di
             ahead.append(_square(f"altup_projection_{i}", hidden, hidden))
             last = _square(f"altup_unembed_{i}", hidden, hidden, "head")
             heads.append(Head(matrix=last, tokens="all"))
-    return {"tables": tuple(tables), "ahead": tuple(ahead), "heads": tuple(heads), "vectors": width}
+    vectors = width
+    if family.connected:
+        many = config.count("hc_mult")
+        heads.append(Head(matrix=_square("hc_head", many, many * hidden, "head"), tokens="all"))
+        vectors += many + 1
+    return {
+        "tables": tuple(tables),
+        "ahead": tuple(ahead),
+        "heads": tuple(heads),
+        "vectors": vectors,
+    }
 
 
 def _square(name: str, outputs: int, inputs: int, stage: str = "embed") -> Matrix:

@@ -292,12 +292,29 @@ def _zamba2(drawn, sizes, rng):
     return {**own, "adapter_rank": rng.choice([4, 8])}
 
 
+def _deepseek_v4(drawn, sizes, rng):
+    fast, slow = "compressed_sparse_attention", "heavily_compressed_attention"
+    heads, near = sizes["n_head"], rng.choice([3, 8, 30])
+    kinds = [rng.choice([fast, slow, "sliding_attention"]) for _ in range(sizes["n_layer"])]
+    own = {"layer_types": kinds} if rng.random() < 0.7 else {}
+    return {
+        **own,
+        "sliding_window": near,
+        "o_groups": rng.choice(divisors(heads, heads)),
+        "o_lora_rank": rng.choice([8, 12]),
+        "q_lora_rank": rng.choice([8, 12]),
+        "compress_rates": {fast: rng.randint(2, 4), slow: rng.randint(3, 8)},
+        "hc_mult": rng.randint(2, 4),
+    }
+
+
 def _deepseek_v2(drawn, sizes, rng):
     return {"num_experts_per_tok": rng.randint(1, 2), "q_lora_rank": rng.choice([None, 8])}
 
 
 OF_KIND = {
     "deepseek_v2": _deepseek_v2,
+    "deepseek_v4": _deepseek_v4,
     "zamba2": _zamba2,
     "mimo_v2_flash": _mimo,
     "bamba": _state_heads,
