@@ -56,6 +56,7 @@ INTEGERS = {
     "llm_int8": ("int8@channel", {"threshold": 12}),
     "easyquant": ("int4@channel", {}),
     "finequant": ("int4@channel", {}),
+    "spqr": ("int4@channel", {"share": 0.05}),
     "lq_lora": ("int4@channel", {"rank": 2}),
 }
 
@@ -196,6 +197,21 @@ def test_vectors_add_inputs_before_they_multiply():
         assert made.forward(x)[0, n] == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
 
 
+def test_books_of_outputs_add_inputs_before_they_multiply():
+    made, x = layer("any4", "int4@g16", bits=3, group=16)
+    weights = made.weights
+    for n in (0, 7):
+        exact = Fraction(0)
+        for g in range(2):
+            sums = [Fraction(0)] * 8
+            for j in range(16 * g, 16 * g + 16):
+                sums[weights.codes[n, j]] += Fraction(x[0, j])
+            inner = sum(s * Fraction(float(v)) for s, v in zip(sums, weights.books[n], strict=True))
+            exact += Fraction(float(weights.scales[n, g])) * inner
+            exact += Fraction(float(weights.minima[n, g])) * sum(sums)
+        assert made.forward(x)[0, n] == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
+
+
 def test_sign_planes_add_what_low_rank_multiplies():
     made, x = layer("bitstack", "int4@g16", blocks=2, rank=2)
     given, _ = entering(made, x)
@@ -216,5 +232,5 @@ def test_sign_planes_add_what_low_rank_multiplies():
 
 
 def test_every_method_is_here():
-    others = ("adadim", "dgq", "zeroquant_fp", "llm_fp4", "shiftadd", "vptq", "bitstack")
+    others = ("adadim", "dgq", "zeroquant_fp", "llm_fp4", "shiftadd", "any4", "vptq", "bitstack")
     assert {*INTEGERS, *TABLES, *others} == set(METHODS)
