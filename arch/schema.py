@@ -19,6 +19,7 @@ from ..datatypes.base.notebook import flat, frame, html
 from ..datatypes.base.numbers import ceil_div
 from ..datatypes.base.yamlfile import Record
 from . import ports
+from .beside import Beside
 from .formats import Formats, LayerFormats, Operand
 from .keys import Override, nested, set_key, variants_of
 from .level_checks import check_levels
@@ -86,6 +87,10 @@ class Arch(Record):
     vector: VectorUnit | None = Field(
         default=None,
         description="unit for what stands between products; without it that is not counted",
+    )
+    beside: Beside = Field(
+        default=Beside(),
+        description="what the vector unit computes next to the products of linear layers",
     )
     dram: Dram = Field(description="DRAM beside the chip; or the first entry of memories")
     formats: Formats = Field(description="formats of weights, inputs and results by kind of layer")
@@ -535,8 +540,14 @@ def _check_pe_in_array(arch: Arch) -> None:
 
 
 def _check_vector(arch: Arch) -> None:
-    """Check that the vector unit stands beside a memory of the chip."""
+    """Check that the vector unit stands beside a memory of the chip, and what it does beside."""
     unit = arch.vector_unit
+    if arch.beside.asked:
+        if unit is None:
+            raise ValueError("beside: it is work of the vector unit; give 'vector' with lanes")
+        for key in ("keep_outputs", "overlap_layers"):
+            if getattr(arch.execution, key):
+                raise ValueError(f"beside: not counted with execution.{key}; leave one out")
     if unit is None:
         return
     if arch.published_accounting:

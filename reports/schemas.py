@@ -41,6 +41,7 @@ COUNTED: Mapping[str, str] = {
     **dict.fromkeys(("chips", "tensor", "expert"), "chips"),
     **dict.fromkeys(("read", "write", "both", "split"), "bits"),
     **dict.fromkeys(("samples", "budget"), "points"),
+    **dict.fromkeys(("rank",), "columns"),
     **dict.fromkeys(("seed", "layers", "bias", "routing"), "number"),
     **dict.fromkeys(("values", "thresholds", "add"), "number"),
     **dict.fromkeys(("m", "rows_per_token"), "rows"),

@@ -17,6 +17,7 @@ from ..workloads.order import Order, each_alone, ordered, steps_of
 from ..workloads.sizes import COUNTER_LIMIT
 from ..workloads.transformer import Staged, Transformer
 from ..workloads.vector_step import VectorStep
+from .beside import beside_steps
 from .chip import Chip
 from .fused.choose import with_fusion
 from .fused.conv_choose import Network, with_fused_convolutions
@@ -209,13 +210,14 @@ class _Asked:
     ) -> "_Asked":
         keeps, nests = chip.arch.execution.keep_outputs, mapper in NEST_MAPPERS
         in_order = (keeps and not nests) or rung.overlaps(chip)
+        extra = beside_steps(chip.arch.beside, gemms)
         return cls(
             chip=chip,
             rung=rung,
             mapper=mapper,
             order=ordered(staged) if in_order else each_alone(gemms),
             kept_order=ordered(staged) if keeps and nests else (),
-            steps=staged.steps if in_order else network.vector_steps(staged),
+            steps=staged.steps if in_order else network.vector_steps(staged) + extra,
             every_step=staged.steps,
             edges=tuple(staged.edges()) if isinstance(network.shape, Transformer) else (),
             convolutions=Network(products=staged.before, steps=staged.steps)
@@ -236,7 +238,7 @@ def _layers(
     chip, rung, mapper, steps = asked.chip, asked.rung, asked.mapper, asked.steps
     layers, unfused = rung.run(chip, plan, bits, mapper), dict[str, str]()
     counted = chip.arch.vector_unit is not None
-    if counted and fusion and mapper in SEARCHES:
+    if counted and fusion and mapper in SEARCHES and not chip.arch.beside.asked:
         alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
         time_of, convolutions = rung.time_of_nest(), asked.convolutions
         if convolutions is None:

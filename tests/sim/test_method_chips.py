@@ -17,7 +17,7 @@ from bitlathe.sim.chip import Chip
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot
 from bitlathe.workloads.gemm import Gemm
 
-CHIPS = ("nvfp4", "mxfp4", "hif4", "fp8", "dgq", "shiftadd")
+CHIPS = ("nvfp4", "mxfp4", "hif4", "fp8", "dgq", "shiftadd", "int8-outlier")
 
 
 def fractions(values: Any) -> list[Fraction]:
@@ -139,7 +139,66 @@ def test_a_look_up_pe_scales_each_plane(planes: int) -> None:
     assert run.energy_pj["pe"] == pytest.approx(expected)
 
 
+BESIDE = {
+    "outlier_fraction": 0.02,
+    "sparse_fraction": 0.01,
+    "rank": 4,
+    "rotation": "hadamard",
+    "divisors": True,
+}
+# of LAYER, by hand: 3 of 128 inputs gathered, 3 x 64 products; 82 weights; 4 x 192; 7 x 128; 128
+ADDS = {
+    "outlier_fraction": 3 + 192,
+    "sparse_fraction": 82 + 82,
+    "rank": 768,
+    "rotation": 7 * 128,
+    "divisors": 0,
+}
+PRODUCTS = {
+    "outlier_fraction": 192,
+    "sparse_fraction": 82,
+    "rank": 768,
+    "rotation": 128,
+    "divisors": 128,
+}
+
+
+@pytest.mark.parametrize("asked", [[name] for name in BESIDE] + [list(BESIDE)])
+@pytest.mark.parametrize("fidelity", ["analytic", "cycle"])
+def test_what_stands_beside_products_is_work_of_the_vector_unit(
+    asked: list[str], fidelity: str
+) -> None:
+    given = {f"beside.{name}": BESIDE[name] for name in asked}
+    chips = [load_arch("dgq", {"vector.lanes": 16, **more}) for more in ({}, given)]
+    head = Gemm(name="lm_head", m=24, n=99, k=128)
+    plain, more = (
+        simulate(chip, [LAYER, head], fidelity=fidelity, mapper="whole-buffer") for chip in chips
+    )
+    adds = sum(ADDS[name] for name in asked)
+    products = sum(PRODUCTS[name] for name in asked)
+    if {"rotation", "divisors"} <= set(asked):
+        products -= 128  # one factor an input does both
+    lane = chips[0].vector_lane
+    assert lane is not None
+    work = 24 * (adds * lane.add_pj + products * lane.multiply_pj)
+    found = more.energy_pj.get("vector", 0) - plain.energy_pj.get("vector", 0)
+    assert found == pytest.approx(1.5 * work, rel=1e-9)
+    clocks = 24 * (adds + products) / 16
+    before = {"rotation", "divisors"} & set(asked)
+    waited = 24 * (7 * 128 * ("rotation" in asked) + 128) / 16 if before else 0
+    assert waited <= more.cycles - plain.cycles <= clocks + 8
+    assert more.dram_bits == plain.dram_bits
+
+
 def test_what_is_refused() -> None:
+    with pytest.raises(
+        BitlatheError, match=r"beside\.outlier_fraction: .* less than or equal to 1"
+    ):
+        load_arch("dgq", {"beside.outlier_fraction": 2})
+    with pytest.raises(BitlatheError, match="beside: it is work of the vector unit"):
+        load_arch("dgq", {"beside.rank": 1, "vector.lanes": 0})
+    with pytest.raises(BitlatheError, match=r"beside: not counted with execution\.keep_outputs"):
+        load_arch("dgq", {"beside.rank": 1, "execution.keep_outputs": True})
     pe = {"kind": "int_mac", "operators": {"node_nm": 28, "clock": {"int9_add": 1}}}
     with pytest.raises(BitlatheError, match="int8_add"):
         load_arch("dgq", {"pe": pe})

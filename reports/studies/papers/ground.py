@@ -1,7 +1,7 @@
 """What statements are checked on, and what a statement is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -24,10 +24,14 @@ class Ground:
     ----------
     weights : list of (outputs, inputs) float32 arrays
     layers : list of pairs of (outputs, inputs) weights and (tokens, inputs) inputs
+        Those that are calibrated.
+    inputs : list of (tokens, inputs) float32 arrays
+        Of all layers.
     """
 
     weights: list[NDArray[np.float32]]
     layers: list[Pair]
+    inputs: list[NDArray[np.float32]] = field(default_factory=list)
 
     @cached_property
     def _power(self) -> float:
@@ -50,14 +54,19 @@ class Claim:
 
     Attributes
     ----------
-    paper, statement : str
+    row : int
+        Of `statements.ROWS`, to which it belongs.
+    statement : str
     check : callable
         Of a `Ground`; returns figures by name, and whether the statement holds.
+    weights : bool
+        Whether it is checked on the ground's weights.
     """
 
-    paper: str
+    row: int
     statement: str
     check: Callable[[Ground], tuple[Figures, bool]]
+    weights: bool = True
 
 
 def ascending(figures: Figures) -> tuple[Figures, bool]:

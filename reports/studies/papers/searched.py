@@ -136,10 +136,10 @@ def _vectors(ground: Ground) -> Found:
 
 
 def _refined(ground: Ground) -> Found:
-    found = {"refined": 0.0, "vectors": 0.0}
+    found = {"outputs, refined": 0.0, "outputs, vectors": 0.0}
     layers = ground.layers[:2]
     for w, x in layers:
-        for name, rounds in (("refined", 3), ("vectors", 0)):
+        for name, rounds in (("outputs, refined", 3), ("outputs, vectors", 0)):
             layer = calibrate(w, x, "vptq", refine=rounds)
             found[name] += layer.relative_error / len(layers)
     return ascending(found)
@@ -164,7 +164,9 @@ def _blocks(ground: Ground) -> Found:
         left = limit - sum(n * b for n, b in zip(taken, bits, strict=True))
         kept &= 0 <= left < max(bits) or taken == (4,) * len(bits)
     figures = {f"{n} blocks": e for n, e in enumerate(found, 1)}
-    return figures, kept and all(b < a for a, b in pairwise(found))
+    closed = [w.size + 16 * 4 * sum(w.shape) for w, _ in ground.layers]
+    figures["bits a weight of a block"] = sum(bits) / sum(w.size for w, _ in ground.layers)
+    return figures, kept and bits == closed and all(b < a for a, b in pairwise(found))
 
 
 def _powers(ground: Ground) -> Found:
@@ -243,78 +245,81 @@ def _flint(ground: Ground) -> Found:
 
 SEARCHED: Final = (
     Claim(
-        paper="ShiftAddLLM",
+        row=6,
         statement="2.5 bits a layer: exact program errs no more than the sort, both less than 2",
         check=_mixed_bits,
     ),
     Claim(
-        paper="LLM-FP4",
+        row=7,
         statement="W4A4: error falls 1.5 times by ranges searched, 1.5 again by channel exponents",
         check=_floats,
     ),
     Claim(
-        paper="EasyQuant",
+        row=13,
         statement="error of weights: rounding > range > isolation > both; outliers below 1 %",
         check=_isolated,
     ),
     Claim(
-        paper="AdaDim",
+        row=14,
         statement="INT3: each layer's error is the less of groups along inputs and along outputs",
         check=_dimensions,
     ),
     Claim(
-        paper="LQ-LoRA",
+        row=15,
         statement="NF3, rank 32: error falls each round, below the rest's own; 3.127, 4.127 bits",
         check=_low_ranks,
     ),
     Claim(
-        paper="LQ-LoRA",
+        row=15,
         statement="the exact program over 3, 4, 8 bits meets a budget of 3.5 within 0.01",
         check=_program,
     ),
     Claim(
-        paper="VPTQ",
+        row=16,
         statement="2 bits of indices: error of weights below binary planes below INT2",
         check=_vectors,
     ),
     Claim(
-        paper="PV-Tuning",
+        row=16,
         statement="books and codes in turn lower the error of outputs of vectors",
         check=_refined,
     ),
     Claim(
-        paper="BitStack",
-        statement="error falls with each block; any budget is kept to a block",
+        row=17,
+        statement="1 + 16 k (m + n) / m n bits a block, each lowers the error, budgets are kept",
         check=_blocks,
     ),
     Claim(
-        paper="NUPES",
+        row=18,
         statement="4 bits: one least power, 0.6 to 0.7; over 1.3 times less error than power 1",
         check=_powers,
     ),
     Claim(
-        paper="FineQuant",
+        row=19,
         statement="the largest groups within 20 % of the smallest's error; all allowed: channels",
         check=_groups,
     ),
     Claim(
-        paper="Weight Compander",
+        row=20,
         statement="each curve after its inverse is the identity (no published figure is matched)",
         check=_curves,
+        weights=False,
     ),
     Claim(
-        paper="JLCM",
+        row=20,
         statement="4 bits: a book an output errs less than NF4, NF4 than INT4 (nothing published)",
         check=ranked("kmeans4@channel", "nf4@channel", "int4@channel"),
     ),
     Claim(
-        paper="INT, MX, NF",
+        row=9,
         statement="stored bits a weight are those of the closed forms",
         check=_closed_forms,
+        weights=False,
     ),
     Claim(
-        paper="ANT",
+        row=11,
         statement="magnitudes of flint4: 0, 1, 2, 3, 4, 6, 8, 16",
         check=_flint,
+        weights=False,
     ),
 )

@@ -13,7 +13,7 @@ from ....workloads.minilm import PACKAGE, minilm_tensors, minilm_weights
 from ...terminal import print_table
 from ..result import Progress, unshown
 from .ground import Ground
-from .statements import CLAIMS
+from .statements import CLAIMS, ROWS
 
 HEADS = 12
 BLOCK = "2."  # whose six layers are calibrated
@@ -21,19 +21,30 @@ PASSAGES, TOKENS = 8, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a statement that is checked by itself; see `Statement`."""
+
+    statement: str
+    figure: dict[str, float] | None
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """A row: a statement and what was found of it.
+    """A row: what a paper states, and what was found of it.
 
     Attributes
     ----------
     row : int
     paper, statement : str
+        The statement is that of all parts, one behind the other.
     figure : dict of str to float, or None
-        What was measured; None where it could not be.
+        What decides the parts; None where one of them could not be measured.
     holds : bool
-        False where nothing was measured, too.
+        Whether every part does; False where one was not measured, too.
     reason : str
-        Why nothing was measured; empty where something was.
+        Why not; empty where all were.
+    parts : tuple of Part
     """
 
     row: int
@@ -41,7 +52,8 @@ class Statement:
     statement: str
     figure: dict[str, float] | None
     holds: bool
-    reason: str = ""
+    reason: str
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +73,33 @@ class Checked:
 
 
 def reproduce(progress: Progress = unshown) -> Checked:
-    """Check every statement; where the weights are not at hand each row says so."""
+    """Check every statement; where the weights are not at hand, rows that need them say so."""
     ground, reason = _ground()
-    rows = []
-    for number, claim in enumerate(progress(CLAIMS, "statements"), 1):
-        figure, holds = (None, False) if ground is None else claim.check(ground)
-        rows.append(
-            Statement(
-                row=number,
-                paper=claim.paper,
-                statement=claim.statement,
-                figure=figure,
-                holds=holds,
-                reason=reason,
-            )
+    parts: dict[int, list[Part]] = {number: [] for number in range(1, len(ROWS) + 1)}
+    for claim in progress(CLAIMS, "statements"):
+        figure, holds = None, False
+        if ground is not None or not claim.weights:
+            figure, holds = claim.check(ground or Ground(weights=[], layers=[]))
+        parts[claim.row].append(Part(statement=claim.statement, figure=figure, holds=bool(holds)))
+    return Checked(
+        rows=tuple(
+            _row(number, paper, parts[number], reason) for number, paper in enumerate(ROWS, 1)
         )
-    return Checked(rows=tuple(rows))
+    )
+
+
+def _row(number: int, paper: str, parts: list[Part], reason: str) -> Statement:
+    found = [part.figure for part in parts if part.figure is not None]
+    whole = len(found) == len(parts)
+    return Statement(
+        row=number,
+        paper=paper,
+        statement="; ".join(part.statement for part in parts),
+        figure={name: value for each in found for name, value in each.items()} if whole else None,
+        holds=all(part.holds for part in parts),
+        reason="" if whole else reason,
+        parts=tuple(parts),
+    )
 
 
 def _ground() -> tuple[Ground | None, str]:
@@ -91,23 +114,26 @@ def _ground() -> tuple[Ground | None, str]:
     ids = np.random.default_rng(0).integers(1000, 30000, (PASSAGES, TOKENS))
     pairs = layers_with_inputs(tensors, HEADS, ids)
     chosen = [pair for name, pair in pairs.items() if name.startswith(BLOCK)]
-    return Ground(weights=list(weights.values()), layers=chosen), ""
+    inputs = [x for _, x in pairs.values()]
+    return Ground(weights=list(weights.values()), layers=chosen, inputs=inputs), ""
 
 
 def print_tables(result: Checked) -> None:
-    """Print the rows as a table."""
+    """Print the rows as a table, a line for each part, and how many rows hold."""
     print_table(
         [
             {
                 "row": row.row,
                 "paper": row.paper,
-                "statement": row.statement,
-                "figure": ", ".join(f"{k} {v:.4g}" for k, v in (row.figure or {}).items()),
-                "holds": "not run" if row.figure is None else "yes" if row.holds else "no",
+                "statement": part.statement,
+                "figure": ", ".join(f"{k} {v:.4g}" for k, v in (part.figure or {}).items()),
+                "holds": "not run" if part.figure is None else "yes" if part.holds else "no",
             }
             for row in result.rows
+            for part in row.parts
         ]
     )
+    print(f"{sum(row.holds for row in result.rows)} of {len(result.rows)} rows hold.")
     for reason in sorted({row.reason for row in result.rows} - {""}):
         print(reason)
 

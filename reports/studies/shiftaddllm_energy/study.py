@@ -1,6 +1,6 @@
 """Rebuild ShiftAddLLM's energies, and switch off what can be said against them one by one."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -10,9 +10,9 @@ from ....arch import load_arch
 from ....datatypes.base.yamlfile import read_yaml
 from ....sim import simulate
 from ....workloads.gemm import Gemm
+from ..result import Progress, unshown
 from .as_published import CHANGES, CHIP, PJ_PER_MJ, Machine, shapes_of, token_mj
 
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 WITHIN: Final = 0.0025
 """Relative difference at most, as most figures are printed with three digits."""
 
@@ -77,7 +77,7 @@ class Reproduction:
         return asdict(self)
 
 
-def reproduce(progress: Progress = lambda items, _: items) -> Reproduction:
+def reproduce(progress: Progress = unshown) -> Reproduction:
     """Rebuild the study; a model's matrices are looked at once for each method."""
     study, machine = published(), Machine.of(load_arch(CHIP))
     pairs = [(model, method) for model in study["models"] for method in study["methods"]]
