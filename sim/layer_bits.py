@@ -77,7 +77,7 @@ class LayerBits:
         pe = arch.pe.record
         rescale_bits = formats.weight.integer_scale_bits if pe.serial else 0
         if output is None:
-            output = formats.output.bits_per_element(gemm.n), formats.output.code_bits
+            output = formats.output.bits_per_element(gemm.channels), formats.output.code_bits
         stored, code = output
         return cls(
             weight=bits,

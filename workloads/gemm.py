@@ -235,6 +235,11 @@ class Gemm:
         """Elements of the result, all the batch."""
         return self.m * self.n * self.batch
 
+    @property
+    def channels(self) -> int:
+        """Results that are stored one after the other: of a convolution those of all its groups."""
+        return self.n if self.conv is None else self.n * self.conv.groups
+
 
 def _sum_of_min(last: int, cut: int) -> int:
     """Return the sum over j = 1 ... last of min(j, cut); 0 where ``last`` is not positive."""

@@ -13,6 +13,9 @@ from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.study.compare import compare
 from bitlathe.datatypes.tensors.tensor import QuantizedTensor
 from bitlathe.datatypes.torch_module import fake_quantize, quantize_module
+from bitlathe.sim.policy import layer_bits
+from bitlathe.workloads.conv import conv_gemm
+from bitlathe.workloads.conv_shape import ConvShape
 from quantized_cases import weights
 
 MODEL = """
@@ -55,6 +58,15 @@ def test_bits_are_those_of_a_simulated_layer(tmp_path):
     )
     assert rule.dram_bits["weight"] == 32 * 8 * ceil(channel / 8) == 19_712
     assert mapping.dram_bits["weight"] == 19_584
+
+
+@pytest.mark.parametrize("groups", [1, 4, 16])
+def test_results_of_all_groups_share_scales_along_their_channels(groups):
+    """64 results of 8 bits and two scales of 16 bits in each position, whatever the groups."""
+    shape = ConvShape(in_channels=64, out_channels=64, size=(8, 8), kernel=(3, 3), groups=groups)
+    arch = bl.load_arch("fp16", {"formats.linear.output": "int8@g32"})
+    made = layer_bits(arch, conv_gemm(shape, "conv"))
+    assert made.output == Fraction(64 * 8 + 2 * 16, 64)
 
 
 def test_other_axes_can_be_asked_for():
