@@ -28,6 +28,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
 COUNTER_BITS = 62
+LESS = 1 - 1e-9  # below a sum of floats by more than their rounding errors
+_CELLS_OF_A_WAY = 300  # tiles of two dimensions that are bounded in the time of a way
 KINDS: tuple[tuple[int, bool, tuple[str, str]], ...] = (
     (kernels.FETCH, False, ("read", "write")),
     (kernels.FINISHED, False, ("write", "read")),
@@ -458,17 +460,39 @@ class Packed:
         """Return the units of some axes that have work, summed over all steps of a way."""
         return prod(busy_units(dim, size, way, axes) for dim, size in self.layer.sizes.items())
 
-    def bounds(self, ways: Ways, *, traffic: bool) -> tuple[Ints, NDArray[np.float64]]:
+    def bounds(self, ways: Ways) -> tuple[Ints, Floats]:
         """Return clocks and energy that no mapping undercuts, by way to unroll.
 
-        ``traffic``: whether to bound how often outer memories' tiles are moved, which takes longer.
+        What the array takes and leaves is rounded up to whole accesses all together, and memories
+        move each element once.
         """
-        cycles, energy = self._bounds_of(ways)
-        least, energy_pj = self.floor if traffic else (0.0, self.once_pj)
-        cycles = np.maximum(cycles, math.ceil(least))
-        return cycles, (energy + energy_pj + cycles * self.hierarchy.static_pj) * (1 - 1e-9)
+        cycles, energy = self.step_bounds(ways)
+        return cycles, (energy + self.once_pj + cycles * self.hierarchy.static_pj) * LESS
 
-    def _bounds_of(self, ways: Ways) -> tuple[Ints, NDArray[np.float64]]:
+    def floor_bounds(
+        self, ways: Ways, some: Ints, cycles: Ints, energy: Floats
+    ) -> tuple[Ints, Floats]:
+        """Return sharper bounds of some ways, with what memories move at least.
+
+        Where the ways are so few that looking into each takes less they stay as they are.
+
+        Parameters
+        ----------
+        ways : Ways
+        some : (N,) int64 array
+            Numbers of ways.
+        cycles, energy : (N,) arrays
+            Their bounds so far.
+        """
+        tiles = self.tier_tiles([1] * len(self.dims)).lists
+        if len(some) * _CELLS_OF_A_WAY < len(tiles[0]) * len(tiles[1]):
+            return cycles, energy
+        least, least_pj = self.floor
+        found = np.maximum(cycles, math.ceil(least))
+        more = least_pj - self.once_pj + (found - cycles) * self.hierarchy.static_pj
+        return found, energy + more * LESS
+
+    def step_bounds(self, ways: Ways) -> tuple[Ints, NDArray[np.float64]]:
         """Return clocks of the steps, and energy of the array and what it takes, by way."""
         if self._bounded is not None and self._bounded[0] is ways:
             return self._bounded[1:]

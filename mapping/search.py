@@ -4,7 +4,8 @@ A part of the space is left out only where a bound on both clocks and energy say
 nothing better than what was found:
 
 * an unrolling: clocks of its steps; energy of its array, of as many clocks, and of the tiles of the
-  outer memories that would move least if a step were one element;
+  outer memories that would move least if a step were one element; for those that this leaves, of
+  the whole accesses that the array takes step by step (`mapping.step_energy`);
 * tiles of the outer tiers, whatever is further in: those, with first load and last store of those
   tiers, and what each port moves at least, the best dimension being innermost, with the least that
   transfers of each tier further in take, if its tiles are no larger (`mapping.tier_floors`). A
@@ -46,6 +47,7 @@ from .operands import OperandBits
 from .packed import Packed
 from .space import FREE, ORDERED, Ways, least_extents, searchable, storages, ways_of
 from .staying import searched as searched_chip
+from .step_energy import exact_bounds
 from .unrolled import PARETO_ROOM, Unrolled, new_front
 
 NO_LIMIT = 1 << 60
@@ -186,8 +188,8 @@ def _search_part(
 ) -> int:
     """Search all ways to unroll that may be best; return how many mappings were costed.
 
-    The most promising comes first. Where that does not exclude the others, they are bounded again,
-    with what their tiles move.
+    The most promising comes first. Those that it does not exclude are bounded again, and those
+    that this leaves looked into one by one.
     """
     units_pj = part.units_pj(ways)
 
@@ -195,43 +197,60 @@ def _search_part(
         unrolled = Unrolled(part, ways.way(way), first + way, units_pj[way])
         return unrolled.search(objective, limit, best)
 
-    found = part.bounds(ways, traffic=False)
-    start = _ordered(*found, objective)[0]
+    cycles, energy = part.bounds(ways)
+    left: Any = np.arange(len(ways))
+    start = _ordered(cycles, energy, objective)[0]
     evaluated = 0
-    if _may_be_best(*found, first, best, objective)[start]:
-        evaluated = searched(start, limit)
-    may = _may_be_best(*found, first, best, objective)
+
+    def open_ways() -> Any:
+        return _may_be_best(cycles, energy, first + left, best, objective)
+
+    if open_ways()[start]:
+        evaluated = searched(int(start), limit)
+    may = open_ways()
     may[start] = False
-    if not may.any():
-        return evaluated
-    found = part.bounds(ways, traffic=True)
-    for way in _ordered(*found, objective):
-        if may[way] and _may_be_best(found[0][way], found[1][way], first + way, best, objective):
-            evaluated += searched(way, limit - evaluated)
+    for sharper in (Packed.floor_bounds, exact_bounds):
+        left, cycles, energy = left[may], cycles[may], energy[may]
+        if not left.size:
+            return evaluated
+        cycles, energy = sharper(part, ways, left, cycles, energy)
+        may = open_ways()
+    order = _ordered(cycles, energy, objective)
+    order = order[may[order]]
+    left, cycles, energy = left[order], cycles[order], energy[order]
+    while left.size:
+        before = best[0][0].tolist()
+        evaluated += searched(int(left[0]), limit - evaluated)
+        left, cycles, energy = left[1:], cycles[1:], energy[1:]
+        if objective == PARETO or best[0][0].tolist() != before:
+            may = open_ways()
+            left, cycles, energy = left[may], cycles[may], energy[may]
     return evaluated
 
 
-def _may_be_best(cycles: Any, energy: Any, first: int, best: Any, objective: int) -> Any:
-    """Return which ways to unroll, of a number on, may be best by their bounds (`hopeless`)."""
+def _may_be_best(cycles: Any, energy: Any, numbers: Any, best: Any, objective: int) -> Any:
+    """Return which ways to unroll, of some numbers, may be best by their bounds (`hopeless`)."""
     if objective == PARETO:
-        return np.vectorize(lambda c, pj: not hopeless(c, pj, 0, _NONE, best, PARETO))(
-            cycles, energy
+        return np.array(
+            [
+                not hopeless(least, pj, 0, _NONE, best, PARETO)
+                for least, pj in zip(cycles, energy, strict=True)
+            ],
+            np.bool_,
         )
-    (least, least_pj), found = best[0][0], best[1][0, 0]
+    (least, least_pj), found = best[0][0].tolist(), best[1][0, 0]
     sums = {0: (cycles, least), 1: (energy, least_pj), 2: (cycles * energy, least * least_pj)}
     one, most = sums[objective]
     other, other_most = sums[1 if objective == 0 else 0]
     same, other_same = one >= most * SAME, other >= other_most * SAME
-    later = first + np.arange(np.size(cycles)).reshape(np.shape(cycles)) > found
     worse = other * SAME > other_most
-    return ~((one * SAME > most) | (same & (worse | (other_same & later))))
+    return ~((one * SAME > most) | (same & (worse | (other_same & (numbers > found)))))
 
 
-def _ordered(cycles: Any, energy: Any, objective: int) -> list[int]:
-    """Return ways to unroll by their bounds, the most promising first."""
+def _ordered(cycles: Any, energy: Any, objective: int) -> Any:
+    """Return places of ways to unroll by their bounds, the most promising first."""
     keys = {0: (energy, cycles), 1: (cycles, energy), 2: (cycles, cycles * energy)}
-    found: list[int] = np.lexsort(keys.get(objective, keys[2])).tolist()
-    return found
+    return np.lexsort(keys.get(objective, keys[2]))
 
 
 @cache

@@ -105,6 +105,7 @@ class Ways:
         self.dims = tuple(layer.sizes)
         self._sizes: Ints = np.array(list(layer.sizes.values()), np.int64)
         self._busy: dict[tuple[str, ...], Ints] = {}
+        self._units: dict[tuple[str, ...], Ints] = {}
         self.tiles: Ints = np.ones((1, len(self.dims)), np.int64)
         self._kinds: Ints = np.zeros((1, len(self.dims)), np.int64)
         for some in self.choices:
@@ -154,6 +155,20 @@ class Ways:
                 busy *= np.array([busy_units(dim, size, way, axes) for way in first])[kinds]
             self._busy[axes] = busy
         return self._busy[axes]
+
+    def units_at(self, axes: tuple[str, ...]) -> Ints:
+        """Return of a whole step's tile, and of the last, by dimension: (N, D, 2, 2).
+
+        Units along some axes that it reaches, and the elements of the first of them.
+        """
+        if axes not in self._units:
+            found = np.zeros((len(self), len(self.dims), 2, 2), np.int64)
+            for d, size in enumerate(self._sizes.tolist()):
+                first, kinds = self._by_kind[d]
+                rows = [units_at(self.dims[d], size, way, axes) for way in first]
+                found[:, d] = np.array(rows, np.int64)[kinds]
+            self._units[axes] = found
+        return self._units[axes]
 
     @cached_property
     def _by_kind(self) -> list[tuple[list[tuple[Unroll, ...]], Ints]]:
@@ -215,6 +230,20 @@ def busy_units(dim: str, size: int, way: tuple[Unroll, ...], axes: tuple[str, ..
     table = spread(tuple((each.size, each.axis in axes) for each in way if each.dim == dim))[0]
     full, rest = divmod(size, len(table) - 1)
     return full * int(table[-1]) + int(table[rest])
+
+
+def units_at(
+    dim: str, size: int, way: tuple[Unroll, ...], axes: tuple[str, ...]
+) -> list[tuple[int, int]]:
+    """Return the units that a whole step of a dimension reaches, and the first's elements.
+
+    And those of the last step, where it is short. As `Ways.units_at`.
+    """
+    reached, share = spread(
+        tuple((each.size, each.axis in axes) for each in way if each.dim == dim)
+    )
+    step = len(reached) - 1
+    return [(int(reached[x]), int(share[x])) for x in (min(step, size), size % step)]
 
 
 def _of_axis(layer: Loops, axis: Axis) -> list[tuple[Unroll, ...]]:

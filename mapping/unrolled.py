@@ -162,8 +162,10 @@ class Unrolled:
             The best so far (`new_front`); overwritten.
         """
         packed, plan = self.packed, self.plan
-        if "_tier_floors" in vars(packed) and not self._may_be_best(
-            packed.rates_of_one, packed.least_tiers, objective, front
+        if (
+            packed.layer.windows
+            and "_tier_floors" in vars(packed)
+            and not self._may_be_best(packed.rates_of_one, packed.least_tiers, objective, front)
         ):  # known where many unrollings are left
             return 0
         rates, tiles = packed.rates(plan), packed.tier_tiles(self.step_tile.tolist())

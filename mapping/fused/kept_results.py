@@ -20,7 +20,7 @@ from .cost import cost_of
 from .demand import Demand
 from .near import NearChip
 from .products import Asked
-from .search import BestFusion, Found, costed, search
+from .search import BestFusion, Found, costed, least, search
 from .strip_cost import AskedRows
 from .strip_search import FoundStrips
 from .strip_search import search as search_strips
@@ -48,6 +48,22 @@ def best_fusion(
     found = FUSIONS.get(key, lambda: search(chain, near, lanes, objective))
     asked = costed(chain, near, lanes, found)
     return BestFusion(found=found, cost=cost_of(chain, found.tiling, near, asked, kept_walk))
+
+
+def least_fusion(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[float, float]:
+    """Return clocks and energy that no tiling of a chain undercuts, as `search.least`, found once.
+
+    Parameters
+    ----------
+    chain, near, lanes
+        As `search.search` takes them.
+
+    Raises
+    ------
+    BitlatheError
+        No tiling fits.
+    """
+    return FLOORS.get(key_of(chain, near.whole, lanes), lambda: least(chain, near, lanes))
 
 
 def kept_walk(chain: Chain, tiling: Tiling, near: NearChip, asked: Demand) -> Walked:
@@ -134,5 +150,12 @@ STRIPS = Kept("strips", sources_digest, _data_of_strips, _strips_of_data)
 """The best strips that were found."""
 FUSIONS = Kept("fusions", sources_digest, _data_of_found, _found_of_data)
 """The best tilings that were found."""
+FLOORS = Kept(
+    "fusion_floors",
+    sources_digest,
+    lambda least: {"cycles": least[0], "energy_pj": least[1]},
+    lambda data: (float(data["cycles"]), float(data["energy_pj"])),
+)
+"""What no tiling of a chain undercuts."""
 WALKS = Kept("walks", sources_digest, _data_of_walk, _walk_of_data)
 """The schedules that were walked."""

@@ -167,6 +167,34 @@ def _tilings_of(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[Tiling, ...
     return _kept_tilings(chain, room)
 
 
+@lru_cache(maxsize=16)
+def _floors_of(chain: Chain, near: NearChip, lanes: Lanes) -> Floors:
+    some = _tilings_of(chain, near, lanes)
+    rows, columns = (sorted({getattr(each, of) for each in some}) for of in ("rows", "columns"))
+    return Floors(chain, near, lanes, rows, columns)
+
+
+def least(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[float, float]:
+    """Return clocks and energy that no tiling of the space undercuts, each alone.
+
+    Parameters
+    ----------
+    chain, near, lanes
+        As `search` takes them.
+
+    Raises
+    ------
+    BitlatheError
+        No tiling fits.
+    """
+    some = _tilings_of(chain, near, lanes)
+    if not some:
+        raise BitlatheError(f"fusion: {too_small(chain, near)}")
+    floors = _floors_of(chain, near, lanes)
+    cycles, energy_pj = zip(*map(floors.of, some), strict=True)
+    return min(cycles), min(energy_pj)
+
+
 def search(
     chain: Chain,
     near: NearChip,
@@ -245,8 +273,7 @@ def _by_bounds(
     The bound of a tiling is found where a floor that is found for all at once says that it may be
     the next.
     """
-    rows, columns = ({getattr(each, name) for each in some} for name in ("rows", "columns"))
-    floors = Floors(chain, near, lanes, sorted(rows), sorted(columns))
+    floors = _floors_of(chain, near, lanes)
     demands = _Demands(chain, near, lanes, lambda each: floor_product(chain, near, each))
     waiting = []
     for i, each in enumerate(some):

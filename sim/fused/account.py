@@ -22,14 +22,19 @@ from ..energy import timed_energy_pj
 from ..mapped import NestTime, Part, TimeOfNest, nest_bits, plain, whole_stalls
 from ..run import STALL_CAUSES, LayerRun, with_total
 from ..vector import VECTOR
-from .chains import Bits, best_of
+from .chains import Bits, Total, best_of
 from .groups import Group
 
 
 def group_run(
-    chip: Chip, group: Group, bits: Bits, objective: Objective, time_of_nest: TimeOfNest
+    chip: Chip,
+    group: Group,
+    bits: Bits,
+    objective: Objective,
+    time_of_nest: TimeOfNest,
+    apart: Total | None = None,
 ) -> LayerRun | str:
-    """Return the cost of a group on a chip; where it cannot be fused, why.
+    """Return the cost of a group on a chip; where it cannot, or need not, be fused, why.
 
     Parameters
     ----------
@@ -40,8 +45,10 @@ def group_run(
         What its tiling makes least.
     time_of_nest : callable
         The rung's time of a product under its mapping: of each block's.
+    apart : (float, float), optional
+        Clocks and energy of one instance of the layers apart.
     """
-    fused = best_of(chip, group, bits, objective)
+    fused = best_of(chip, group, bits, objective, apart)
     if isinstance(fused, str):
         return fused
     chain, near, found = fused.chain, fused.near, fused.best.found

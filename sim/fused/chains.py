@@ -7,7 +7,7 @@ from ...arch.hierarchy import Hierarchy
 from ...datatypes.base.errors import BitlatheError
 from ...mapping.best import Objective
 from ...mapping.fused.chain import SOFTMAX, Chain, Lanes, Mask, Steps, activation
-from ...mapping.fused.kept_results import best_fusion
+from ...mapping.fused.kept_results import best_fusion, least_fusion
 from ...mapping.fused.near import NearChip, near_chip, why_not
 from ...mapping.fused.search import BestFusion
 from ...mapping.mappers import ORDERS
@@ -22,6 +22,9 @@ from ..vector import group_size
 from .groups import Group
 
 Bits = Mapping[Gemm, LayerBits]
+Total = tuple[float, float]
+"""Clocks and energy."""
+NO_BETTER = "the run is no better."
 
 
 def lanes_of(chip: Chip) -> Lanes:
@@ -109,8 +112,13 @@ class Fused:
     best: BestFusion
 
 
-def best_of(chip: Chip, group: Group, bits: Bits, objective: Objective) -> Fused | str:
+def best_of(
+    chip: Chip, group: Group, bits: Bits, objective: Objective, apart: Total | None = None
+) -> Fused | str:
     """Return a group under its best tiling over a chip's dataflows; where none fits, why.
+
+    Where every tiling is known to take more clocks and more energy than the layers apart it is not
+    searched.
 
     Parameters
     ----------
@@ -119,12 +127,15 @@ def best_of(chip: Chip, group: Group, bits: Bits, objective: Objective) -> Fused
     bits : mapping of Gemm to LayerBits
     objective : {"cycles", "energy", "edp"}
         What is least.
+    apart : (float, float), optional
+        Clocks and energy of one instance of the layers apart.
     """
     if len({bits[gemm].split for gemm in group.gemms}) > 1:
         into = " and ".join(gemm.name for gemm in group.into)
         return f"multipliers split otherwise for {group.out.name} than for {into}."
     chip = chip.split_for(bits[group.out].split)
     lanes, found, reasons = lanes_of(chip), list[Fused](), list[str]()
+    some, better = list[tuple[Chain, NearChip]](), apart is None
     for hierarchy in chip.hierarchies:
         reason = why_not(hierarchy)
         chain = chain_of(chip, group, bits, hierarchy)
@@ -135,6 +146,16 @@ def best_of(chip: Chip, group: Group, bits: Bits, objective: Objective) -> Fused
             reasons.append(f"{reason}.")
             continue
         near = near_chip(hierarchy)
+        try:
+            least = (0.0, 0.0) if apart is None else least_fusion(chain, near, lanes)
+        except BitlatheError as error:  # too small for the least blocks
+            reasons.append(str(error).removeprefix("fusion: "))
+            continue
+        some.append((chain, near))
+        better = better or apart is None or least[0] <= apart[0] or least[1] <= apart[1]
+    if some and not better:
+        return NO_BETTER
+    for chain, near in some:
         try:
             best = best_fusion(chain, near, lanes, objective)
         except BitlatheError as error:  # too small for the least blocks, or for a product's tiles

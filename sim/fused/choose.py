@@ -21,14 +21,13 @@ from ..mapped import TimeOfNest
 from ..run import LayerRun
 from ..vector import with_vector
 from .account import group_run
-from .chains import Bits
+from .chains import NO_BETTER, Bits
 from .groups import Group, groups_of, left_of
 
 Layers = tuple[LayerRun, ...]
 Made = tuple[Group, LayerRun]
 Total = tuple[int, float]
 """Clocks and energy."""
-NO_BETTER = "the run is no better."
 FEW = 16
 """Groups up to which each is tried anew beside the choice."""
 
@@ -63,19 +62,23 @@ def with_fusion(
         Names of a product and of one that reads its results.
     """
     objective = NEST_MAPPERS[mapper].objective
-    made, reasons = list[Made](), dict[str, str]()
+    apart = assembled(chip, steps, layers, ())
+    made, reasons, tried = list[Made](), dict[str, str](), 0
     for group in groups_of(layers, steps, edges):
-        found = group_run(chip, group, bits, objective, time_of_nest)
+        cycles, pj = _apart(group, layers, apart)
+        each = cycles / group.count + 1, pj / group.count  # a step's part is rounded to clocks
+        found = group_run(chip, group, bits, objective, time_of_nest, each)
+        tried += found == NO_BETTER or not isinstance(found, str)
         if isinstance(found, str):
             reasons.setdefault(group.name, found)
         else:
             made.append((group, found))
-    apart = assembled(chip, steps, layers, ())
     best = chosen(
         made,
         [_gain(each, layers, apart) for each in made],
         lambda some: assembled(chip, steps, layers, some) if some else apart,
         objective,
+        anew=tried <= FEW,
     )
     for group, run in made:
         if not any(layer is run for layer in best):
@@ -88,6 +91,8 @@ def chosen(
     gains: Sequence[Total],
     layers_of: Callable[[Sequence[Made]], Layers],
     objective: Objective,
+    *,
+    anew: bool = True,
 ) -> Layers:
     """Return a run's layers with those groups fused that make it better, never worse than none.
 
@@ -100,6 +105,8 @@ def chosen(
         The run's layers with some groups fused.
     objective : {"cycles", "energy", "edp"}
         What is less in a better run.
+    anew : bool
+        Whether each group is tried anew beside the choice, where there are few.
     """
     rank = ORDERS[objective]
 
@@ -114,7 +121,7 @@ def chosen(
         at, layers = tried(some)
         if at < least:
             taken, least, best = some, at, layers
-    for i in range(len(made)) if len(made) <= FEW else ():
+    for i in range(len(made)) if anew and len(made) <= FEW else ():
         at, layers = tried(taken ^ {i})
         if at < least:
             taken, least, best = taken ^ {i}, at, layers
@@ -158,20 +165,25 @@ def summed_totals(base: Total, gains: Iterable[Total]) -> Total:
 
 
 def _gain(each: Made, layers: Mapping[Gemm, LayerRun], apart: Layers) -> Total:
-    """Return what a group adds to the run in which all layers are apart: its step's part too."""
+    """Return what a group adds to the run in which all layers are apart."""
     group, run = each
+    cycles, pj = _apart(group, layers, apart)
+    return run.cycles * run.count - cycles, run.energy_pj["total"] * run.count - pj
+
+
+def _apart(group: Group, layers: Mapping[Gemm, LayerRun], apart: Layers) -> Total:
+    """Return what the layers of a group take apart, with its part of the step between them."""
     step = group.step
     gone = [(layers[gemm], gemm.count) for gemm in group.gemms]
     share = group.count * group.rows / (step.count * step.rows)
     alike = (step.name, step.rows, ceil_div(step.elements, step.rows), step.count)
     unit = (one for one in apart if (one.name, one.m, one.n, one.count) == alike)
     found = next(unit)
-    cycles = run.cycles * run.count - sum(one.cycles * count for one, count in gone)
-    pj = run.energy_pj["total"] * run.count
-    pj -= math.fsum(one.energy_pj["total"] * count for one, count in gone)
+    cycles = sum(one.cycles * count for one, count in gone)
+    pj = math.fsum(one.energy_pj["total"] * count for one, count in gone)
     return (
-        cycles - round(found.cycles * step.count * share),
-        pj - found.energy_pj["total"] * step.count * share,
+        cycles + round(found.cycles * step.count * share),
+        pj + found.energy_pj["total"] * step.count * share,
     )
 
 

@@ -18,7 +18,7 @@ from bitlathe.arch import load_arch
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.mapping.best import OBJECTIVES, Objective
-from bitlathe.mapping.fused.kept_results import FUSIONS, WALKS
+from bitlathe.mapping.fused.kept_results import FLOORS, FUSIONS, WALKS
 from bitlathe.mapping.kept_results import KEPT, best_mapping
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
@@ -84,7 +84,7 @@ def test_mappings_a_second(name: str) -> None:
     chip, bits = bits_on(name, 4096, 4096)
     layer = Loops.product(256, 4096, 4096)
     packed, ways = Packed(layer, bits, chip, storages(chip)[0]), Ways(layer, chip.axes)
-    steps = packed.bounds(ways, traffic=False)[0]
+    steps = packed.bounds(ways)[0]
     number = int(steps.argmin())
     unrolled = Unrolled(packed, ways.way(number), 0, packed.units_pj(ways)[number])
     unrolled.fixed[3] = 0
@@ -158,7 +158,7 @@ def test_where_a_cold_point_goes(monkeypatch) -> None:
     simulate("bitmod", "opt-125m", "prefill", 8, mapper="search", fidelity="analytic")
 
     def run() -> None:
-        for kept in (KEPT, FUSIONS, WALKS):
+        for kept in (KEPT, FLOORS, FUSIONS, WALKS):
             kept.forget()
         for arch, phase in points:
             simulate(arch, "llama-2-7b", phase, 256, mapper="search", fidelity="analytic")

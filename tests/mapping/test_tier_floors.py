@@ -12,6 +12,7 @@ from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.packed import Packed
 from bitlathe.mapping.search import search
 from bitlathe.mapping.space import Ways, storages, tiers_of
+from bitlathe.mapping.step_energy import exact_bounds
 from bitlathe.mapping.tier_floors import floors_of, tiles_of
 from bitlathe.mapping.unrolled import Unrolled, new_front
 from map_cases import deep_chip, every_mapping, least_of, one_order, random_bits
@@ -92,7 +93,9 @@ def test_nothing_undercuts_a_bound_on_deep_chips(seed: int) -> None:
         ]
         unrolled.allowed = unrolled.allowed.copy()
         one_order(unrolled, rng)
-        bounds = [packed.bounds(ways, traffic=traffic) for traffic in (False, True)]
+        bounds, every = [packed.bounds(ways)], np.arange(len(ways))
+        for sharper in (Packed.floor_bounds, exact_bounds):
+            bounds.append(sharper(packed, ways, every, *bounds[-1]))
         for objective in range(3):
             whole, bounded = new_front(objective), new_front(objective)
             unrolled.fixed[3] = 0

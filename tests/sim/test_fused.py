@@ -11,8 +11,10 @@ from click.testing import CliRunner
 
 import bitlathe as bl
 from bitlathe.cli import main
+from bitlathe.mapping.fused.kept_results import FUSIONS
 from bitlathe.mapping.mappers import ORDERS
-from bitlathe.sim.fused.choose import choice, chosen
+from bitlathe.sim.fused import chains
+from bitlathe.sim.fused.choose import NO_BETTER, choice, chosen
 from bitlathe.sim.fused.groups import groups_of, left_of
 from bitlathe.sim.run import LayerRun, Run
 from bitlathe.workloads import Gemm, load_model
@@ -285,6 +287,27 @@ def test_a_run_says_by_how_much_a_memory_is_too_small_to_fuse() -> None:
         f"has 262144, {needed - 262144} too few. These are the least blocks."
     )
     assert run.to_dict()["unfused"] == run.unfused
+
+
+def test_groups_that_take_more_of_both_are_not_searched_and_the_run_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wide = TINY | {"intermediate_size": 8192, "hidden_size": 4096, "num_hidden_layers": 1}
+    how: dict[str, Any] = {
+        "model": wide,
+        "context": 256,
+        "fidelity": "analytic",
+        "mapper": "search",
+    }
+    runs, searched = list[Run](), list[int]()
+    FUSIONS.forget()
+    for least in (chains.least_fusion, lambda *_: (0.0, 0.0)):
+        monkeypatch.setattr(chains, "least_fusion", least)
+        runs.append(bl.simulate("bitmod", **how))
+        searched.append(len(FUSIONS._found))
+    assert searched == [1, 2]
+    assert runs[0].layers == runs[1].layers
+    assert runs[0].unfused == runs[1].unfused == {"gate_proj+up_proj+down_proj": NO_BETTER}
 
 
 def test_products_that_are_stored_in_different_formats_are_left_apart() -> None:
