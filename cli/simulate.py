@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..sim import Run
-    from ..sim.timeline import Span
+    from ..sim.timeline import Level, Span
     from ..workloads import Model, Step
 
 
@@ -206,7 +206,7 @@ def _print_run(run: "Run") -> None:
 
 def _write_timeline(run: "Run", path: Path) -> None:
     """Write when what is busy: a trace (.json), or a picture of the first block and the whole."""
-    from ..sim.timeline import bound, first_block, shares, spans
+    from ..sim.timeline import bound, first_block, levels, shares, spans
 
     whole = path.suffix == ".json"
     about = {"arch": run.arch, "model": run.model, "phase": run.phase}
@@ -214,7 +214,9 @@ def _write_timeline(run: "Run", path: Path) -> None:
     some = list(spans(run) if whole else first_block(run))
     wholes = {"whole run": shares(run), "bound by": bound(run)}
     wholes = {name: parts for name, parts in wholes.items() if parts}
-    _write_spans(some, wholes, run.clock_ghz, about, words, path)
+    end = max((each.start_cycle + each.cycles for each in some), default=0)
+    filled = [each for each in levels(run) if whole or each.start_cycle < end]
+    _write_spans(some, wholes, run.clock_ghz, about, words, path, filled)
 
 
 def _write_spans(
@@ -224,16 +226,17 @@ def _write_spans(
     about: dict[str, str],
     words: str,
     path: Path,
+    filled: "Sequence[Level]" = (),
 ) -> None:
     from json import dumps
 
-    from ..reports.charts.timeline import Bar, draw_timeline
+    from ..reports.charts.timeline import Bar, Fill, draw_timeline
     from ..sim.timeline import trace_of
 
     try:
         if path.suffix == ".json":
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(dumps(trace_of(some, clock_ghz, about)), encoding="utf-8")
+            path.write_text(dumps(trace_of(some, clock_ghz, about, filled)), encoding="utf-8")
             return
         scale = clock_ghz * 1e3
         bars = [
@@ -241,7 +244,17 @@ def _write_spans(
             for each in some
         ]
         title = f"{about['model']} on {about['arch']}: {about['phase']}"
-        draw_timeline(bars, wholes, title, f"{words}, us", path)
+        fills = [
+            Fill(
+                f"{each.memory}: filled",
+                each.start_cycle / scale,
+                each.cycles / scale,
+                each.filled.bits / each.filled.size_bits,
+            )
+            for each in filled
+            if each.filled.size_bits
+        ]
+        draw_timeline(bars, wholes, title, f"{words}, us", path, fills)
     except OSError as err:
         raise BitlatheError(f"--timeline: cannot write {path}: {err.strerror}.") from None
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..datatypes.base.numbers import ceil_div
 from ..mapping.best import Best
 from ..mapping.cost import Cost
 from ..mapping.keep import NOTHING, Kept
+from ..mapping.legal import footprints
 from ..mapping.mappers import NEST_MAPPERS, NestMapper
 from ..mapping.nest import Loops
 from ..mapping.operands import OperandBits
@@ -30,7 +31,7 @@ from .chip import Chip
 from .energy import timed_energy_pj
 from .layer_bits import LayerBits
 from .layout import cropped, token_rows
-from .run import STALL_CAUSES, LayerRun, with_total
+from .run import STALL_CAUSES, Filled, LayerRun, with_total
 
 MOST_MASKED_BLOCKS = 16
 
@@ -284,7 +285,27 @@ def mapped_run(
         binds=max(busy, key=lambda name: busy[name]),
         busy_cycles=busy,
         mapping=tuple(plain(part, time) for part, time in zip(parts, times, strict=True)),
+        tiles=partial(filled, tuple(parts)),
     )
+
+
+def filled(parts: Sequence[Part]) -> dict[str, Filled]:
+    """Return what the tiles of a layer's products take of each memory on the chip at most.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        One after the other.
+    """
+    found: dict[str, Filled] = {}
+    for part in parts:
+        held = footprints(part.loops, part.bits, part.best.mapping, part.hierarchy)
+        for memory in part.hierarchy.memories[1:]:
+            if memory.words is None:
+                bits = sum(each.bits for each in held[memory.name].values())
+                most = max(bits, found[memory.name].bits if memory.name in found else 0)
+                found[memory.name] = Filled(most, memory.size_bits)
+    return found
 
 
 def _stalls(parts: Sequence[Part], times: Sequence[NestTime], total: int) -> dict[str, int] | None:

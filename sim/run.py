@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import __version__
 from ..datatypes.base.notebook import axes_of, frame, html
@@ -18,6 +18,13 @@ STALL_CAUSES = ("weights", "inputs", "outputs", "bandwidth", "rescale", "pipelin
 def with_total(parts: Mapping[str, float]) -> dict[str, float]:
     """Return a breakdown with its sum under ``total``, exact and rounded once (`math.fsum`)."""
     return {**parts, "total": math.fsum(parts.values())}
+
+
+class Filled(NamedTuple):
+    """Bits that lie in a memory, and its size; None: it has none."""
+
+    bits: int
+    size_bits: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,7 @@ class LayerRun:
     does between products: its ``cycles`` are those that the array waits, ``busy_cycles`` all.
     ``fused`` tells of layers that run as one group (`sim.fused`): their names, multiply-accumulates
     and tiling; sizes are those of the first, ``mapping`` has the products of their blocks.
+    ``tiles`` gives, when it is called, what `held` tells; it is no part of the result as data.
     """
 
     name: str
@@ -58,6 +66,17 @@ class LayerRun:
     mapping: tuple[dict[str, Any], ...] | None = None
     unit: str | None = None
     fused: dict[str, Any] | None = None
+    tiles: Callable[[], Mapping[str, Filled]] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    @property
+    def held(self) -> Mapping[str, Filled]:
+        """What lies in each memory on the chip at most, registers aside, and what it has room for.
+
+        The layer's tiles, of one copy where units have their own; empty where no mapper chose them.
+        """
+        return {} if self.tiles is None else self.tiles()
 
     @property
     def dense_macs(self) -> int:
@@ -92,7 +111,7 @@ class LayerRun:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: figures of one instance, and ``total`` of all of them."""
-        data = {name: getattr(self, name) for name in self.__slots__}
+        data = {name: getattr(self, name) for name in self.__slots__ if name != "tiles"}
         figures = {k: None if v == math.inf else v for k, v in data.items() if v is not None}
         return {**figures, "total": self.total}
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from .run import LayerRun, Run
+from .run import Filled, LayerRun, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,37 @@ def _from_the_front(run: Run) -> Iterator[Span]:
         now = end
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What lies in a memory from one clock on, for how many clocks."""
+
+    memory: str
+    start_cycle: int
+    cycles: int
+    filled: Filled
+
+
+def levels(run: Run) -> Iterator[Level]:
+    """Yield what lies in the memories on the chip, layer by layer: tiles of those under mappings.
+
+    As much of them as there is at most, through the whole layer; nothing while the vector unit
+    works alone. Results that stay from layer to layer are no tiles, and are left out.
+
+    Parameters
+    ----------
+    run : Run
+        As for `spans`.
+    """
+    held = {id(layer): layer.held for layer in run.layers}
+    sizes = {name: each.size_bits for some in held.values() for name, each in some.items()}
+    now = 0
+    for layer, _ in instances(run):
+        for name, size in sizes.items() if layer.cycles else ():
+            filled = held[id(layer)].get(name, Filled(0, size))
+            yield Level(memory=name, start_cycle=now, cycles=layer.cycles, filled=filled)
+        now += layer.cycles
+
+
 def first_block(run: Run) -> list[Span]:
     """Return the spans of the first instance of each layer."""
     return [span for span in spans(run) if span.instance == 0]
@@ -109,15 +140,24 @@ def trace(run: Run) -> dict[str, Any]:
         As for `spans`.
     """
     return trace_of(
-        spans(run), run.clock_ghz, {"arch": run.arch, "model": run.model, "phase": run.phase}
+        spans(run),
+        run.clock_ghz,
+        {"arch": run.arch, "model": run.model, "phase": run.phase},
+        levels(run),
     )
 
 
-def trace_of(some: Iterable[Span], clock_ghz: float, about: Mapping[str, str]) -> dict[str, Any]:
+def trace_of(
+    some: Iterable[Span],
+    clock_ghz: float,
+    about: Mapping[str, str],
+    filled: Iterable[Level] = (),
+) -> dict[str, Any]:
     """Return spans as a trace in the JSON of Chrome's trace viewer, which Perfetto opens.
 
     Complete events (``ph: X``) in microseconds, a thread for each unit, as Google's "Trace Event
-    Format" describes them; clocks stand in ``args``.
+    Format" describes them; clocks stand in ``args``. Counters (``ph: C``) tell the bits that lie in
+    each memory.
 
     Parameters
     ----------
@@ -125,6 +165,7 @@ def trace_of(some: Iterable[Span], clock_ghz: float, about: Mapping[str, str]) -
     clock_ghz : float
     about : mapping of str to str
         What ran: ``arch``, ``model`` and ``phase``.
+    filled : iterable of Level
     """
     found = list(some)
     threads = {unit: i for i, unit in enumerate(dict.fromkeys(span.unit for span in found))}
@@ -159,8 +200,18 @@ def trace_of(some: Iterable[Span], clock_ghz: float, about: Mapping[str, str]) -
         }
         for span in found
     ]
+    counters = [
+        {
+            "ph": "C",
+            "name": f"{each.memory}: bits held",
+            "pid": 0,
+            "ts": float(each.start_cycle / per_us),
+            "args": {"bits": each.filled.bits},
+        }
+        for each in filled
+    ]
     return {
         "displayTimeUnit": "ns",
         "otherData": dict(about),
-        "traceEvents": [*named, *events],
+        "traceEvents": [*named, *events, *counters],
     }

@@ -46,6 +46,11 @@ class NearChip:
         """The memory that fused layers read from and write to."""
         return self.whole.memories[0]
 
+    @property
+    def behind(self) -> frozenset[str]:
+        """Names of the memories that are neither the outermost nor near."""
+        return frozenset(memory.name for memory in self.inside.memories[1:])
+
     def memory(self, operand: str) -> Memory:
         """Return the near memory of an operand."""
         return self.whole.chain(operand)[1]

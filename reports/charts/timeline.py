@@ -20,12 +20,22 @@ class Bar(NamedTuple):
     length: float
 
 
+class Fill(NamedTuple):
+    """How full a memory is, as a share of its size: from when on, and for how long."""
+
+    track: str
+    start: float
+    length: float
+    share: float
+
+
 def draw_timeline(
     block: Sequence[Bar],
     wholes: Mapping[str, Sequence[tuple[str, float]]],
     title: str,
     what: str,
     path: Path,
+    fills: Sequence[Fill] = (),
 ) -> None:
     """Draw bars on their tracks, and below them the shares of wholes.
 
@@ -40,9 +50,12 @@ def draw_timeline(
         Below the bars: what they are, and the unit of their starts and lengths.
     path : Path
         A file ending in .png, .svg or .pdf.
+    fills : sequence of Fill
+        On tracks of their own below those of the bars.
     """
     plt = figure_style()
-    tracks = list(dict.fromkeys(bar.track for bar in block))
+    tracks = [bar.track for bar in block] + [fill.track for fill in fills]
+    tracks = list(dict.fromkeys(tracks))
     names = list(dict.fromkeys(bar.name for bar in block))
     color = {name: PALETTE[i % (len(PALETTE) - 1)] for i, name in enumerate(names)}
     parts = dict.fromkeys(name for shares in wholes.values() for name, _ in shares)
@@ -61,6 +74,11 @@ def draw_timeline(
         if bar.length >= _LEAST_LABELED * end:
             middle = (bar.start + bar.length / 2, -row)
             _write(top, middle, _short(bar.name, bar.length / end), color[bar.name])
+    for fill in fills:
+        row, length = tracks.index(fill.track), min(fill.length, end - fill.start)
+        whole, taken = (-row - 0.4, 0.8), (-row - 0.4, 0.8 * fill.share)
+        top.broken_barh([(fill.start, length)], whole, fc=_GRAYS[1])
+        top.broken_barh([(fill.start, length)], taken, fc=PALETTE[0])
     top.set_yticks([-i for i in range(len(tracks))], tracks)
     top.set_xlim(0, end)
     top.set_ylim(0.5 - len(tracks), 0.5)

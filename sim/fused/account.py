@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from ...arch.hierarchy import OPERANDS
+from ...datatypes.base.numbers import units_of
 from ...mapping.best import Objective
 from ...mapping.fused.cost import FusedCost, cost_of
 from ...mapping.fused.demand import demand
@@ -16,11 +18,12 @@ from ...mapping.fused.near import NearChip
 from ...mapping.fused.products import Asked, BlockProduct, block_product
 from ...mapping.fused.search import Found
 from ...mapping.fused.strip_search import FoundStrips
+from ...mapping.fused.tiling import Need, needs
 from ...workloads.gemm import Gemm
 from ..chip import Chip
 from ..energy import timed_energy_pj
-from ..mapped import NestTime, Part, TimeOfNest, nest_bits, plain, whole_stalls
-from ..run import STALL_CAUSES, LayerRun, with_total
+from ..mapped import NestTime, Part, TimeOfNest, filled, nest_bits, plain, whole_stalls
+from ..run import STALL_CAUSES, Filled, LayerRun, with_total
 from ..vector import VECTOR
 from .chains import Bits, Total, best_of
 from .groups import Group
@@ -78,7 +81,8 @@ def group_run(
     nests = [(replace(parts[each], times=many), times[each]) for each, many in runs.items()]
     chip = chip.split_for(bits[group.out].split)
     about = {"layers": list(group.names), **searched(found)}
-    return fused_run(chip, (group.name, group.count), group.gemms, bits, near, cost, nests, about)
+    named, tiles = (group.name, group.count), needs(chain, found.tiling)
+    return fused_run(chip, named, group.gemms, bits, near, cost, nests, tiles, about)
 
 
 def searched(found: Found | FoundStrips) -> dict[str, Any]:
@@ -104,6 +108,7 @@ def fused_run(
     near: NearChip,
     cost: FusedCost,
     nests: Sequence[tuple[Part, NestTime]],
+    needs: Iterable[Need],
     about: dict[str, Any],
 ) -> LayerRun:
     """Return the cost of fused layers as one layer of a run.
@@ -121,6 +126,8 @@ def fused_run(
     cost : FusedCost
     nests : sequence of (Part, NestTime)
         The products of blocks, each with the times that it runs.
+    needs : iterable of Need
+        What lies in the near memories.
     about : dict
         What else is told of the group.
     """
@@ -147,6 +154,7 @@ def fused_run(
         binds=max(cost.busy_cycles, key=lambda name: cost.busy_cycles[name]),
         busy_cycles=dict(cost.busy_cycles),
         mapping=tuple(plain(part, time) for part, time in nests),
+        tiles=partial(_filled, near, tuple(needs), tuple(part for part, _ in nests)),
         fused={
             **about,
             "macs": sum(each.macs for each in gemms),
@@ -154,6 +162,18 @@ def fused_run(
             "lower_bound_cycles": cost.lower_bound_cycles,
         },
     )
+
+
+def _filled(near: NearChip, needs: Sequence[Need], parts: Sequence[Part]) -> dict[str, Filled]:
+    """Return what blocks take of the near memories, and their products' tiles of those behind."""
+    found = {name: each for name, each in filled(parts).items() if name in near.behind}
+    for operand in OPERANDS:
+        memory = near.memory(operand)
+        if memory.words is None:
+            mine = [each for each in needs if near.memory(each.operand) is memory]
+            bits = sum(each.tiles * units_of(each.elements, each.bits, 1) for each in mine)
+            found[memory.name] = Filled(bits, memory.size_bits)
+    return found
 
 
 def _sram_accesses(near: NearChip, cost: FusedCost) -> dict[str, int]:

@@ -19,7 +19,7 @@ from ...mapping.fused.near import NearChip, near_chip, why_not
 from ...mapping.fused.products import BlockProduct, block_product, inside_of
 from ...mapping.fused.strip_cost import AskedRows
 from ...mapping.fused.strip_search import FoundStrips, fused_cost
-from ...mapping.fused.strips import Conv, ConvChain, strips
+from ...mapping.fused.strips import Conv, ConvChain, needs, strips
 from ...mapping.mappers import ORDERS
 from ...workloads.gemm import Gemm
 from ...workloads.transformer.matrix import Product
@@ -253,11 +253,13 @@ def conv_run(
 
     cost = fused_cost(chain, near, fused.lanes, found, product)
     runs: Counter[AskedRows] = Counter()
-    for strip in strips(chain, found.tiling):
+    cut = strips(chain, found.tiling)
+    for strip in cut:
         for i, rows in enumerate(strip.made):
             if rows:
                 runs[AskedRows(i, rows)] += chain.images
     nests = [(replace(parts[each], times=many), times[each]) for each, many in runs.items()]
     maker = group.gemms[-1].name
     about = {"layers": list(group.names), "maker": maker, **searched(found)}
-    return fused_run(chip, (group.name, 1), group.gemms, bits, near, cost, nests, about)
+    tiles = needs(chain, found.tiling, cut)
+    return fused_run(chip, (group.name, 1), group.gemms, bits, near, cost, nests, tiles, about)

@@ -2,14 +2,15 @@
 
 import json
 from collections import Counter
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 from click.testing import CliRunner
 
-from bitlathe import simulate
+from bitlathe import load_arch, simulate
 from bitlathe.cli import main
-from bitlathe.sim.timeline import LAYERS, bound, first_block, shares, spans, trace
+from bitlathe.sim.timeline import LAYERS, bound, first_block, levels, shares, spans, trace
 
 TINY = {
     "model_type": "llama", "hidden_size": 256, "intermediate_size": 512, "vocab_size": 1000,
@@ -19,15 +20,26 @@ MODERN = {
     "model_type": "modernbert", "hidden_size": 32, "intermediate_size": 48, "vocab_size": 100,
     "num_hidden_layers": 2, "num_attention_heads": 4,
 }  # fmt: skip
+NET = {
+    "input": [3, 20, 20],
+    "layers": [
+        {"name": "wide", "out_channels": 24, "kernel": 1, "activation": "relu6"},
+        {"name": "deep", "out_channels": 24, "kernel": 3, "groups": 24},
+        {"name": "thin", "out_channels": 8, "kernel": 1},
+    ],
+}
 RUNS = [
     ("bitmod", TINY, "prefill", 96, "analytic"),
     ("bitmod", TINY, "decode", 96, "cycle"),
     ("ant", "resnet-18", "prefill", None, "analytic"),
     ("edge-npu", MODERN, "prefill", 1, "analytic"),  # its last norm would outlast it
+    ("edge-npu", NET, "prefill", None, "analytic"),
 ]
 
 
-@pytest.fixture(params=RUNS, ids=["prefill", "decode", "convolutions", "norms"], scope="module")
+@pytest.fixture(
+    params=RUNS, ids=["prefill", "decode", "convolutions", "norms", "fused"], scope="module"
+)
 def run(request):
     chip, model, phase, context, fidelity = request.param
     return simulate(chip, model, phase, context, fidelity=fidelity)
@@ -67,6 +79,39 @@ def test_no_unit_does_two_things_at_once_or_outlasts_the_run(run):
         assert of_unit[0].start_cycle >= 0
 
 
+def test_memories_are_filled_all_the_time_and_never_beyond_their_sizes(run):
+    """Each memory's levels are the run; tiles of layers under mappings fit, and there are some."""
+    by_memory: dict[str, list] = {}
+    for level in levels(run):
+        by_memory.setdefault(level.memory, []).append(level)
+    assert set(by_memory) >= {"edge-npu": {"sram", "block"}}.get(run.arch, {"io", "weight"})
+    for name, of_memory in by_memory.items():
+        assert [b.start_cycle - a.start_cycle for a, b in pairwise(of_memory)] == [
+            level.cycles for level in of_memory[:-1]
+        ]
+        assert of_memory[-1].start_cycle + of_memory[-1].cycles == run.cycles
+        assert all(0 <= each.filled.bits <= each.filled.size_bits for each in of_memory)
+        assert any(each.filled.bits for each in of_memory), name
+
+
+def test_what_fused_convolutions_hold_is_worked_out_by_hand():
+    """Strips of a row, filters fetched a layer at a time; n elements share a scale of 16 bits."""
+    chip = load_arch("edge-npu", {"memories.sram.size_kib": 4})
+    (layer,) = simulate(chip, NET, fidelity="analytic").layers
+    assert layer.fused["layers"] == ["wide", "wide.relu6", "deep", "thin"]
+    tiling = {"rows": 1, "kept": [False, True, False], "places": 1, "held": False}
+    assert layer.fused["tiling"] == tiling
+    scale = 16  # of k or n elements
+    parts = [
+        3 * 20 * 3 * (8 + Fraction(scale, 3)),  # three rows of inputs, of the first strip
+        3 * 20 * 24 * (8 + Fraction(scale, 9)),  # of the first map, as the depthwise layer reads it
+        18 * 24 * (8 + Fraction(scale, 1)),  # a row of the second, as the depthwise layer leaves it
+        18 * 8 * (8 + Fraction(scale, 8)),  # a row of results
+        24 * 9 * (8 + Fraction(scale, 9)),  # the depthwise layer's filters, the largest
+    ]
+    assert layer.held["sram"] == (sum(parts), 4 * 8192)
+
+
 def test_blocks_follow_each_other():
     run = simulate("bitmod", TINY, "decode", 96, fidelity="analytic")
     order = [span.layer for span in spans(run) if span.unit == LAYERS]
@@ -98,6 +143,9 @@ def test_a_trace_is_one_that_viewers_open(run):
     layers = [e for e in events if names[e["tid"]] == LAYERS]
     assert sum(e["dur"] for e in layers) == pytest.approx(run.seconds * 1e6, rel=1e-9)
     assert sum(e["args"]["cycles"] for e in layers) == run.cycles
+    counters = [e for e in found if e["ph"] == "C"]
+    assert [e["args"]["bits"] for e in counters] == [each.filled.bits for each in levels(run)]
+    assert {e["name"] for e in counters} == {f"{x.memory}: bits held" for x in levels(run)}
 
 
 def command(path):
