@@ -28,6 +28,7 @@ from .space import Space
 from .store import REFUSED, Entry, Outcome, Store
 from .sweepfile import canonical
 from .tables import (
+    PAGE,
     Finished,
     Reason,
     constraints_of,
@@ -156,6 +157,11 @@ def run_sweep(
         seconds = time.perf_counter() - start
         store.state(_progress(sweep.space, share, finished=True))
         done = export(store, folder)
+        if walk.evaluated and (folder / PAGE).exists():
+            say(
+                f"{folder / PAGE} and its pictures are from before these results; bitlathe report "
+                f"{folder} makes them anew."
+            )
         return SweepSummary(
             folder=str(folder),
             points=store.count(),
@@ -320,8 +326,8 @@ def _begin(
     if store.meta("sweep") not in (None, digest) and (kept := set_aside(folder)):
         names = ", ".join(path.name for path in kept)
         say(
-            f"{folder} held the tables or the report of another sweep; they are kept as {names}, "
-            "in place of any older ones of these names. Its results stay in the store."
+            f"{folder} held the tables or the report of another sweep; they are kept as {names}. "
+            "Its results stay in the store."
         )
     store.begin(digest, facts | {"provenance": canonical(made)})
     record(folder, "sweep", made)

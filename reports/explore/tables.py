@@ -2,13 +2,14 @@
 
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import reduce
 from importlib.util import find_spec
-from itertools import islice
+from itertools import count, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ ROW_GROUP = 5_000
 LAYER_COLUMNS = ("key", "layer", "count", "m", "n", "k", "batch", "cycles", "compute_cycles")
 TABLES = ("results.csv", "results.parquet", "layers.csv", "layers.parquet", "failures.csv")
 # what `bitlathe report` writes about one sweep; accuracy.json is about formats and stays
+PAGE = "report.html"
 REPORT = (
-    *("report.html", "pareto.csv", "accuracy.csv", "provenance.json"),
+    *(PAGE, "pareto.csv", "accuracy.csv", "provenance.json"),
     *(f"{axis}_*.{kind}" for axis in ("accuracy", "proxy", "latency", "energy")
       for kind in ("png", "svg")),
 )  # fmt: skip
-OLD = ".old"
+_OLD = re.compile(r"\.old[0-9]*$")
 SHOWN_REASONS = 5
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -438,11 +440,15 @@ def set_aside(folder: Path) -> list[Path]:
     """Keep the tables and the report of another sweep under names with ``.old`` in them."""
     names = [*TABLES, *REPORT]
     found = sorted({path for name in names for path in folder.glob(name)})
-    return [keep_old(path) for path in found if not path.stem.endswith(OLD)]
+    return [keep_old(path) for path in found if not _OLD.search(path.stem)]
 
 
 def keep_old(path: Path) -> Path:
-    """Give a file that no longer tells of its folder's sweep another name, and return it."""
-    old = path.with_name(f"{path.stem}{OLD}{path.suffix}")
+    """Give a file that no longer tells of its folder's sweep another name, and return it.
+
+    The first free one of ``NAME.old``, ``NAME.old2``, ``NAME.old3`` ...
+    """
+    names = (path.with_stem(f"{path.stem}.old{n if n > 1 else ''}") for n in count(1))
+    old = next(name for name in names if not os.path.lexists(name))
     os.replace(path, old)
     return old

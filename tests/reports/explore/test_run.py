@@ -249,9 +249,29 @@ def test_tables_and_report_of_another_sweep_are_kept_as_old_ones_when_one_begins
     assert (out / "energy_latency.old.png").read_text() == "x"
     assert len(said) == 1
     assert all(name in said[0] for name in old)
-    # a third sweep replaces what was kept of the first by what there is of the second
-    run_sweep(sweep(rows="[5]"), out, jobs=1, evaluator=PLAIN)
+    # nor do later ones delete it
+    for rows, mark in (("[5]", "old2"), ("[6]", "old3")):
+        (out / "energy_latency.png").write_text(mark)
+        run_sweep(sweep(rows=rows), out, jobs=1, evaluator=PLAIN, say=said.append)
+        assert (out / f"energy_latency.{mark}.png").read_text() == mark
+        assert f"energy_latency.{mark}.png" in said[-1]
+    assert (out / "energy_latency.old.png").read_text() == "x"
     assert "old.old" not in " ".join(names())
+
+
+def test_a_report_from_before_the_results_is_said_to_be_old(sweep, tmp_path):
+    out, said = tmp_path / "out", []
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep(), out, jobs=1, evaluator=PLAIN, progress=stop)
+    (out / "report.html").write_text("of some points")
+    run_sweep(sweep(), out, jobs=1, evaluator=PLAIN, say=said.append)
+    assert "report.html and its pictures are from before these results" in said[0]
+    run_sweep(sweep(), out, jobs=1, evaluator=PLAIN, say=said.append)
+    assert len(said) == 1  # nothing new
 
 
 def test_random_sampling_is_a_subset_of_the_grid(sweep, tmp_path):
