@@ -18,7 +18,7 @@ from .spelling import spelled
 from .sweepfile import axis_keys
 
 FIRST = 5
-WALKED = 200_000
+WALKED = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def _planned(space: Space) -> int:
     return space.size
 
 
-def _preview(space: Space, share: Shard | None) -> Preview:
+def _preview(space: Space, share: Shard | None = None) -> Preview:
     """Return the size of a space and its first points, all or a shard's."""
     planned = planned_points(space, share)
     walked = space.size <= WALKED or not space.early

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,7 @@ def render(
     measured: Measured | None = None,
     index: NDArray[np.intp] | None = None,
     made: Facts | None = None,
+    files: Sequence[str] = (),
 ) -> str:
     """Return the page as HTML.
 
@@ -140,6 +141,8 @@ def render(
         The rows shown; all without it.
     made : mapping, optional
         Provenance of the points.
+    files : sequence of str
+        Tables beside the page, which hold all points where it shows some.
 
     Raises
     ------
@@ -192,6 +195,8 @@ def render(
         description=description,
         notes=notes,
         made=made,
+        files=files if shown.count < frame.count else (),
+        total=frame.count,
         points_by=software(made) if made else "",
         drawn_by=software(),
         policy=Markup(policy),  # made here of hashes and constants

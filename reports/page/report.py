@@ -45,6 +45,7 @@ from .fronts import NAMES, on_front, tradeoffs
 from .page import Kept, render, sample
 
 PAGE = "report.html"
+WHOLE = ("results.csv", "results.parquet")  # what a page that shows some of the points links to
 PAGE_POINTS = 20_000
 LAYER_POINTS = {"analytic": 2000}
 FEW_LAYER_POINTS = 200  # of other rungs, whose models have more layers that differ
@@ -328,6 +329,7 @@ def _write_files(
         measured=measured,
         index=index,
         made=words.origin.made,
+        files=[n for n in WHOLE if (part / n).exists() or (folder / n).exists()],
         layers=_layers(source, frame, index, on_any),
     )
     (part / PAGE).write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -7,6 +7,7 @@ import re
 import shutil
 import zipfile
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,21 @@ def test_real_weights_are_taken_if_they_are_what_they_should_be(
     relative = accuracy.relative_error("int4@g128", found)
     decoded = bl.quantize(matrix, "int4@g128").dequantize()
     assert relative == pytest.approx(np.linalg.norm(decoded - matrix) / np.linalg.norm(matrix))
+
+
+def test_a_page_of_some_of_the_points_links_to_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("bitlathe.reports.page.report"), "PAGE_POINTS", 20)
+    write(rows(2400), tmp_path, title="t")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page_data(tmp_path)["count"] == 20
+    assert "The page shows 20 of 2,400 points: those on a Pareto front and an even sample" in text
+    assert 'all 2,400 are in\n<a href="results.csv" download>results.csv</a> beside' in text
+    with (tmp_path / "results.csv").open(newline="") as file:
+        assert sum(1 for _ in csv.DictReader(file)) == 2400
+    write(rows(20), tmp_path, title="t")
+    assert 'id="files"' not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_chart_of_many_points_stays_small(tmp_path: Path) -> None:
