@@ -10,9 +10,10 @@ import numpy as np
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.schemes.scheme import Scheme
 from ..explore.pareto import pareto_front
+from .marks import MOST, OTHER, mark
 from .style import PALETTE, figure_style, save
 
-FEW = 12  # points up to which each is named, not only those on the front
+FEW = 12  # points up to which each is named beside it; of more those off the front have marks
 NEAR_BITS, NEAR_ERROR = 0.25, 1.2  # labels closer than this are written as one
 LINES = 40  # number lines that still read well in one picture
 
@@ -55,6 +56,8 @@ def _neighbors(points: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw relative error against bits per element, the Pareto front as a line.
 
+    Every scheme is named: beside its point, or by its mark in the legend.
+
     Parameters
     ----------
     rows : sequence of mappings
@@ -73,16 +76,30 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     front = np.asarray(pareto_front(values, [True, True]))
     figure, axes = plt.subplots(figsize=(11, 7), constrained_layout=True)
     best = values[front][np.argsort(values[front][:, 0])]
-    axes.step(best[:, 0], best[:, 1], where="post", color=PALETTE[5], lw=1, label="Pareto front")
-    axes.scatter(*values[~front].T, s=18, color=PALETTE[0], label="others")
-    axes.scatter(*values[front].T, s=28, color=PALETTE[4], zorder=3, label="on the front")
-    named = [p for p, on_front in zip(points, front, strict=True) if on_front or len(points) <= FEW]
+    axes.step(best[:, 0], best[:, 1], where="post", color="black", lw=0.9, label="Pareto front")
+    ring = {"mfc": "white", "mec": "black", "zorder": 3}
+    axes.plot(*values[front].T, "o", ms=6, label="on the front", **ring)
+    off = [point for point, on_front in zip(points, front, strict=True) if not on_front]
+    few = len(points) <= FEW
+    for place, point in enumerate(sorted(off, key=lambda point: point["relative_mse"])[::-1]):
+        known = OTHER if few else mark(place % MOST)
+        name = None if few else point["scheme"].replace("$", r"\$")
+        at = (point["bits_per_element"], point["relative_mse"])
+        axes.plot(*at, label=name, zorder=2, **known.style(5))
+    named = points if few else [p for p, on in zip(points, front, strict=True) if on]
     axes.set_yscale("log")
-    axes.margins(x=0.2, y=0.1)
+    axes.margins(y=0.1)
+    low, high = values[:, 0].min(), values[:, 0].max()
+    span = max(high - low, 1.0)
+    axes.set_xlim(low - 0.15 * span, high + 0.04 * span)  # names stand left of their points
+    axes.set_title("Error of schemes against what they store", loc="left")
     axes.set_xlabel("bits per element, everything counted")
     axes.set_ylabel("relative squared error, log scale")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    if few:
+        axes.legend(frameon=False)
+    else:
+        figure.legend(loc="outside right upper", frameon=False, fontsize=7, title="off the front")
     figure.draw_without_rendering()  # settles where the points are, and so the labels
     figure.set_layout_engine("none")
     _label(axes, _neighbors(named))

@@ -61,6 +61,7 @@ OUTLINES: tuple[Ring, ...] = (
     ((-1.15, 0.75), (0, -1.25), (1.15, 0.75), (0, 0.1)),
 )
 HOLED = 10  # outlines that a hole leaves recognizable
+_SHADES = ((0.0, 0), (0.45, 0), (0.55, 255), (0.25, 0))  # one for each turn of the palette
 _HOLE: Ring = _polygon(12, size=0.48)[::-1]  # the other way round, so that it stays empty
 MOST = len(OUTLINES) + HOLED
 
@@ -84,12 +85,23 @@ OTHER = Mark(color=PALETTE[0], rings=(_polygon(16),))
 
 
 def mark(place: int) -> Mark:
-    """Return the mark of the series at a place; no two of the first ``MOST`` share an outline."""
+    """Return the mark of the series at a place.
+
+    No two of the first ``MOST`` share an outline, or a color: behind the palette come its shades.
+    """
     colors = PALETTE[1:]
     holed = place >= len(OUTLINES)
     outline = OUTLINES[(place - len(OUTLINES)) % HOLED if holed else place]
     rings = (outline, _HOLE) if holed else (outline,)
-    return Mark(color=colors[place % len(colors)], rings=rings)
+    turn, number = divmod(place, len(colors))
+    return Mark(color=_shade(colors[number], *_SHADES[turn % len(_SHADES)]), rings=rings)
+
+
+def _shade(color: str, share: float, toward: int) -> str:
+    """Return a color with a share of black (0) or white (255) in it; of black always white."""
+    parts = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
+    end = toward if any(parts) else 255
+    return "#" + "".join(f"{round(part + share * (end - part)):02X}" for part in parts)
 
 
 @cache

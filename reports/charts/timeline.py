@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .style import PALETTE, figure_style, save
+from .marks import mark
+from .style import figure_style, save
 
-_DARK = {"#009E73", "#D55E00", "#0072B2"}  # of the palette: words on them are white
-_GRAYS = ("#B8B8B8", "#DCDCDC")  # of parts that are no bars
+_BRIGHT = 0.45  # luminance from which words on a color are black
 _LEAST_LABELED = 0.045  # of the width; names of narrower spans would overlap
 
 
@@ -57,13 +57,16 @@ def draw_timeline(
     tracks = [bar.track for bar in block] + [fill.track for fill in fills]
     tracks = list(dict.fromkeys(tracks))
     names = list(dict.fromkeys(bar.name for bar in block))
-    color = {name: PALETTE[i % (len(PALETTE) - 1)] for i, name in enumerate(names)}
+    lengths = {name: sum(bar.length for bar in block if bar.name == name) for name in names}
+    longest = sorted(names, key=lambda name: -lengths[name])  # clearest colors to what is seen most
+    color = {name: mark(i).color for i, name in enumerate(longest)}
     parts = dict.fromkeys(name for shares in wholes.values() for name, _ in shares)
     others = [name for name in parts if name not in color]
-    color |= {name: _GRAYS[i % len(_GRAYS)] for i, name in enumerate(others)}
+    # of parts that are no bars: grays, from light to dark
+    color |= {name: str(0.85 - 0.5 * i / len(others)) for i, name in enumerate(others)}
     figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(10, 1.1 + 0.42 * len(tracks) + 0.5 * len(wholes)),
-        height_ratios=[len(tracks), 1.2 * len(wholes)],
+        2, 1, figsize=(10, 1.6 + 0.42 * len(tracks) + 0.5 * len(wholes)),
+        height_ratios=[len(tracks), 1.2 * len(wholes)], layout="constrained",
     )  # fmt: skip
     end = max(bar.start + bar.length for bar in block)
     for bar in block:
@@ -85,7 +88,13 @@ def draw_timeline(
     top.set_xlabel(what)
     top.set_title(title)
     _divide(bottom, wholes, color)
-    figure.tight_layout()
+    written = {text.get_text().partition("\n")[0] for axes in (top, bottom) for text in axes.texts}
+    if unnamed := [name for name in (*names, *others) if name not in written]:
+        from matplotlib.patches import Patch
+
+        patches = [Patch(facecolor=color[name], label=name) for name in unnamed]
+        options = {"ncols": 6, "frameon": False, "fontsize": 7}
+        figure.legend(handles=patches, loc="outside lower center", **options)
     save(figure, path)
 
 
@@ -109,7 +118,10 @@ def _divide(
 
 
 def _write(axes: Any, at: tuple[float, float], words: str, background: str) -> None:
-    ink = "white" if background in _DARK else "black"
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(background)
+    ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > _BRIGHT else "white"
     axes.text(*at, words, ha="center", va="center", size=7, color=ink)
 
 

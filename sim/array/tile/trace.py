@@ -40,9 +40,10 @@ IDLE, STALL, WAIT, TERM = range(4)
 SYMBOLS = ".sw0123456789abcdef"
 DIGIT_CLOCKS = 90
 
-PLAIN = {IDLE: "#f2f2f2", STALL: "#de2d26", WAIT: "#fdae6b"}
-# light to dark by term; one hue for even chunks, one for odd ones
-CHUNKS = (((0.78, 0.91, 0.75), (0.0, 0.43, 0.17)), ((0.78, 0.86, 0.94), (0.03, 0.27, 0.58)))
+# gray and black are no term's; told apart in gray, too, with a letter where there is room
+PLAIN = {IDLE: "#f2f2f2", STALL: "#000000", WAIT: "#ffffff"}
+# light to dark by term; blues for even chunks, oranges for odd ones
+CHUNKS = (((0.78, 0.86, 0.94), (0.03, 0.27, 0.58)), ((0.99, 0.85, 0.65), (0.65, 0.29, 0.0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,18 +256,20 @@ def draw_tile(line: TileTimeline) -> "Figure":
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[max(pes, 6), 2.4, 5])
     draw_pes(top, _colors(line), line.title, line.cols)
     if clocks <= DIGIT_CLOCKS:
-        for pe, clock in np.argwhere(line.activity >= TERM):
-            term = int(line.activity[pe, clock]) - TERM
-            color = "white" if term * 2 >= line.terms else "black"
-            top.text(clock, pe, str(term), ha="center", va="center", fontsize=7, color=color)
+        for pe, clock in np.argwhere(line.activity > IDLE):
+            state = int(line.activity[pe, clock])
+            white = state == STALL or (state >= TERM and (state - TERM) * 2 >= line.terms)
+            color = "white" if white else "black"
+            symbol = SYMBOLS[state]
+            top.text(clock, pe, symbol, ha="center", va="center", fontsize=7, color=color)
     _draw_units(middle, line)
     draw_edges(bottom, line.reads, line.writes)
     even, odd = (light for light, _ in CHUNKS)
     marks: list[tuple[str, Any]] = [
         ("term of an even chunk", even),
         ("of an odd chunk, darker the later", odd),
-        ("waits for others", PLAIN[WAIT]),
-        ("array stands still", PLAIN[STALL]),
+        ("w: waits for others", PLAIN[WAIT]),
+        ("s: array stands still", PLAIN[STALL]),
         ("idle", PLAIN[IDLE]),
     ]
     draw_legend(figure, marks, fontsize=9)

@@ -50,6 +50,28 @@ def test_no_label_covers_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
+def test_every_scheme_is_named_beside_its_point_or_in_the_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(formats, "save", lambda figure, _: figures.append(figure))
+    rng = np.random.default_rng(0)
+    rows = [
+        {"scheme": f"s{i}", "bits_per_element": x, "relative_mse": y}
+        for i, (x, y) in enumerate(rng.uniform(1, 2, (20, 2)))
+    ]
+    for some in (rows, rows[:5]):
+        draw_error_against_bits(some, tmp_path / "x.png")
+        figure = figures[-1]
+        notes = {name for note in figure.axes[0].texts for name in note.get_text().split("\n")}
+        legend = {word.get_text() for one in figure.legends for word in one.get_texts()}
+        assert notes | (legend - {"Pareto front", "on the front"}) == {r["scheme"] for r in some}
+        drawn = [line for line in figure.axes[0].lines if line.get_label() in legend & notes]
+        assert not drawn, "named once"
+        marks = [line for line in figure.axes[0].lines if line.get_label() in legend]
+        assert len({line.get_color() for line in marks[2:]}) == len(marks[2:])
+
+
 def test_number_lines(tmp_path: Path) -> None:
     draw_number_lines(["bitmod_fp4", "nf4", "int4"], tmp_path / "lines.png")
     assert not_blank(tmp_path / "lines.png")
