@@ -11,6 +11,16 @@ from ..reports.terminal import print_json
 from .base import check_drawing, json_option, main
 
 
+def _clocks(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Read FIRST:END."""
+    if value is None:
+        return None
+    first, colon, end = value.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal()):
+        raise BitlatheError(f"--clocks {value!r}: write FIRST:END, such as 0:400")
+    return int(first), int(end)
+
+
 @main.command()
 @click.option("--gemm", metavar="MxNxK", callback=sizes, required=True, help="Product to run.")
 @click.option("--array", metavar="RxC", callback=sizes, default="4x4", help="Rows x columns.")
@@ -26,20 +36,25 @@ from .base import check_drawing, json_option, main
     callback=known(scopes),
     help="Tile: skip zero terms; row, column, array or lane steps together.",
 )
-@click.option("--out", type=PATH, help="A .png, .svg, .pdf or .csv file to write.")
+@click.option(
+    "--clocks", metavar="FIRST:END", callback=_clocks, help="What to draw.  [default: all]"
+)
+@click.option("--out", type=PATH, help="A .png, .svg, .pdf, .json or .csv file to write.")
 @json_option
 def trace(
     gemm: tuple[int, int, int],
     array: tuple[int, int],
     kind: str,
     out: Path | None,
+    clocks: tuple[int, int] | None,
     *,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Show what an array does clock by clock.
 
-    Systolic: fill, stream and drain. Tile (bit-serial): terms, waits, rescaling and drain.
+    Systolic: fill, stream and drain. Tile (bit-serial): terms, waits, rescaling and drain. Of more
+    than 256 PEs a line shows a row; of more than 400 clocks give some. Perfetto opens the .json.
     """
     kinds = {"systolic": ("dataflow",), "tile": ("weights", "lanes", "group", "skip")}
     if kind not in kinds:
@@ -54,14 +69,14 @@ def trace(
         from ..sim.array.systolic.trace import trace as run_trace
 
         flow = given.get("dataflow", "ws")
-        text = run_trace(*gemm, *array, flow, out) if out or not as_json else ""
-        line: Any = timeline(*gemm, *array, flow) if as_json else None
+        text = run_trace(*gemm, *array, flow, out, clocks) if out or not as_json else ""
+        line: Any = timeline(*gemm, *array, flow, clocks=clocks) if as_json else None
     else:
         from ..sim.array.tile.trace import tile_timeline, trace_tile
 
         tile, weights = _tile(array, given), given.get("weights", "int8")
-        text = trace_tile(*gemm, tile, weights, out) if out or not as_json else ""
-        line = tile_timeline(*gemm, tile, weights) if as_json else None
+        text = trace_tile(*gemm, tile, weights, out, clocks) if out or not as_json else ""
+        line = tile_timeline(*gemm, tile, weights, clocks) if as_json else None
     if as_json:
         print_json(_timeline(line))
     else:

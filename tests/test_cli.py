@@ -366,8 +366,9 @@ def test_the_help_of_trace_names_every_ending_that_it_writes() -> None:
     from bitlathe.cli.base import PICTURES
     from bitlathe.sim.array.picture import KINDS
 
-    assert {*PICTURES, ".csv"} == set(KINDS)
-    (line,) = re.findall(r"--out PATH +(.*?) file to write", run("trace", "--help").stdout)
+    assert {*PICTURES, ".csv", ".json"} == set(KINDS)
+    told = " ".join(run("trace", "--help").stdout.split())
+    (line,) = re.findall(r"--out PATH +(.*?) file to write", told)
     assert set(re.findall(r"\.[a-z]+", line)) == set(KINDS)
 
 

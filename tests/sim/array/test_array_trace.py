@@ -1,6 +1,7 @@
 """Traces and pictures: every event where and when the closed form and the operands say."""
 
 import csv
+import json
 from collections import Counter
 
 import numpy as np
@@ -10,13 +11,16 @@ from click.testing import CliRunner
 from bitlathe.cli import main
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.array import clocks as array_clocks
+from bitlathe.sim.array.picture import lines_of, stands_for
 from bitlathe.sim.array.systolic.clock import simulate_systolic
-from bitlathe.sim.array.systolic.model import systolic
+from bitlathe.sim.array.systolic.model import lay_out, systolic
 from bitlathe.sim.array.systolic.trace import (
     COMPUTE,
     DRAIN,
     IDLE,
+    LEGEND,
     LOAD,
+    OVERLAP,
     text_picture,
     timeline,
     trace,
@@ -118,7 +122,7 @@ def test_the_picture_shows_fill_stream_and_drain():
     line = timeline(6, 4, 7, 4, 4, "os")
     expected = systolic(6, 4, 7, 4, 4, "os", "physical")
     assert line.activity.shape == (16, expected.cycles)
-    assert (line.activity == COMPUTE).sum() == expected.macs
+    assert (line.activity >= COMPUTE).sum() == expected.macs
     for i in range(4):  # PE (i, j) starts i + j clocks after PE (0, 0)
         for j in range(4):
             marks = line.activity[4 * i + j]
@@ -129,6 +133,78 @@ def test_the_picture_shows_fill_stream_and_drain():
     assert (loading[:, 0] == [IDLE, IDLE, LOAD, LOAD]).all()
     assert (line.activity[0, -2:] == DRAIN).all()
     assert "0,3 ...####" in text_picture(line)
+
+
+@pytest.mark.parametrize("flow", ["os", "ws", "is"])
+def test_folds_windows_and_overlap_are_those_of_the_events(flow, tmp_path):
+    """Every fold's first product, what is done at once, and a window, from the CSV file."""
+    sizes = (9, 10, 7, 3, 4)
+    trace(*sizes, flow, tmp_path / "t.csv")
+    line = timeline(*sizes, flow)
+    did = {}
+    for e in read_events(tmp_path / "t.csv"):
+        if e["event"] in ("mac", "shift_load", "shift_drain"):
+            did.setdefault((e["row"], e["column"], e["clock"]), set()).add(e["event"])
+    both = {at for at, kinds in did.items() if "mac" in kinds and len(kinds) > 1}
+    found = {(pe // 4, pe % 4, clock) for pe, clock in np.argwhere(line.activity == OVERLAP)}
+    assert found == both
+    assert both
+    # the stationary elements of a fold: a product at a PE with another one begins a fold
+    shape = lay_out(*sizes, flow)
+    runs = {}
+    for row, column, clock in sorted(at for at, kinds in did.items() if "mac" in kinds):
+        runs.setdefault((row, column), []).append(clock)
+    firsts = {min(clocks[f * shape.streamed] for clocks in runs.values()
+                  if len(clocks) == max(map(len, runs.values())))
+              for f in range(len(line.folds))}  # fmt: skip
+    assert set(line.folds.tolist()) == firsts
+    some = timeline(*sizes, flow, clocks=(11, 40))
+    np.testing.assert_array_equal(some.activity, line.activity[:, 11:40])
+    np.testing.assert_array_equal(some.reads, line.reads[11:40])
+    assert "11 to 39 shown" in some.title
+    with pytest.raises(BitlatheError, match="clocks 500:600: the run has clocks 0 to"):
+        timeline(*sizes, flow, clocks=(500, 600))
+
+
+def test_of_a_large_array_a_line_is_a_row():
+    """32 x 32 PEs: what most PEs of a row do, and whether any of them loads beside it."""
+    line = timeline(40, 32, 64, 32, 32, "ws", clocks=(20, 120))
+    assert line.folded
+    assert line.activity.shape == (32, 100)
+    assert len(line.folds) == 2
+    assert (line.activity == OVERLAP).any()
+    array = TileArray(rows=32, cols=32, lanes=4, group_size=128)
+    tile = tile_timeline(32, 33, 256, array, "int4", clocks=(5, 250))
+    assert tile.activity.shape == (32, 245)
+    # no terms are skipped: two groups of 32 chunks of two clocks, in each of two tiles
+    assert tile.groups.tolist() == [0, 64, 128, 192]
+    assert tile.tiles.tolist() == [0, 128]
+    assert set(tile.activity[:, 0].tolist()) == {TERM + 1}  # clock 5
+
+
+def test_a_row_stands_for_most_of_its_pes():
+    activity = np.array([[[0, 1], [2, 1], [2, 0]], [[0, 1], [1, 1], [2, 3]]], np.uint8)
+    columns = stands_for(activity)
+    np.testing.assert_array_equal(lines_of(activity, columns), [[2, 1], [2, 1]])
+
+
+def test_spans_for_perfetto_are_the_picture(tmp_path):
+    trace(3, 2, 2, 2, 2, "ws", tmp_path / "t.json")
+    line = timeline(3, 2, 2, 2, 2, "ws")
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    found = np.zeros_like(line.activity)
+    for e in events:
+        if e["ph"] == "X":
+            found[e["tid"], e["ts"] : e["ts"] + e["dur"]] = LEGEND.index(e["name"])
+    np.testing.assert_array_equal(found, line.activity)
+    threads = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert list(threads.values()) == ["PE 0,0", "PE 0,1", "PE 1,0", "PE 1,1"]
+    assert [e["ts"] for e in events if e["ph"] == "i"] == line.folds.tolist()
+    trace_tile(3, 5, 20, TILE, "int6", tmp_path / "tile.json")
+    spans = json.loads((tmp_path / "tile.json").read_text())["traceEvents"]
+    tile = tile_timeline(3, 5, 20, TILE, "int6")
+    lasts = sum(e["dur"] for e in spans if e["ph"] == "X" and e["name"].startswith("term"))
+    assert lasts == (tile.activity >= TERM).sum()
 
 
 def test_trace_writes_a_picture_or_a_table(tmp_path):
@@ -144,9 +220,9 @@ def test_trace_writes_a_picture_or_a_table(tmp_path):
 
 
 def test_bad_requests_are_told(tmp_path):
-    with pytest.raises(BitlatheError, match=r"must end in one of \.csv, \.png"):
+    with pytest.raises(BitlatheError, match=r"must end in one of \.csv, \.json, \.png"):
         trace(2, 2, 2, 2, 2, "ws", tmp_path / "a.txt")
-    with pytest.raises(BitlatheError, match="at most 256 PEs and 400 clocks"):
+    with pytest.raises(BitlatheError, match="at most 256 rows of PEs and 400 clocks"):
         trace(2000, 2, 2, 2, 2)
     with pytest.raises(BitlatheError, match="cannot be written to"):
         trace(2, 2, 2, 2, 2, "ws", tmp_path / "no" / "a.csv")
@@ -308,11 +384,15 @@ def test_the_command_draws_both_kinds_of_array(tmp_path):
     run = CliRunner().invoke(main, [*tile, "--out", str(tmp_path / "a.csv")])
     assert run.exit_code == 0
     assert "rescale" in (tmp_path / "a.csv").read_text()
+    run = CliRunner().invoke(main, [*tile, "--clocks", "10:20", "--out", str(tmp_path / "b.png")])
+    assert run.exit_code == 0, run.output
+    assert "10 to 19 shown" in run.output
     run = CliRunner().invoke(main, ["trace", "--gemm", "3x2x2", "--array", "2x2"])
     assert run.exit_code == 0
     assert "computing" in run.output
     for words, message in (
         (["--kind", "tiles"], "--kind: systolic or tile"),
+        (["--clocks", "5"], "--clocks '5': write FIRST:END"),
         (["--lanes", "2"], "--lanes: not an option of --kind systolic"),
         (["--kind", "tile", "--dataflow", "ws"], "--dataflow: not an option of --kind tile"),
         (["--kind", "tile", "--skip", "rows"], "did you mean 'row'"),
@@ -321,5 +401,5 @@ def test_the_command_draws_both_kinds_of_array(tmp_path):
         run = CliRunner().invoke(main, ["trace", "--gemm", "2x2x2", *words])
         assert run.exit_code == 2
         assert message in run.output
-    with pytest.raises(BitlatheError, match="at most 256 PEs and 400 clocks"):
+    with pytest.raises(BitlatheError, match="at most 256 rows of PEs and 400 clocks"):
         trace_tile(200, 200, 200, TILE, "int6")
