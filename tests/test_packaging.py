@@ -55,7 +55,7 @@ def test_version_and_day_are_said_once() -> None:
 
 
 def test_a_newcomer_has_under_ten_commands_from_installation_to_figure() -> None:
-    """`make newcomer`, which the continuous integration runs, follows them in a bare environment."""
+    """`make newcomer`, which the continuous integration runs, follows them in a bare place."""
     spec = importlib.util.spec_from_file_location("newcomer", ROOT / "tests" / "newcomer.py")
     assert spec is not None
     assert spec.loader is not None

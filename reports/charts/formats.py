@@ -96,10 +96,11 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     axes.set_xlabel("bits per element, everything counted")
     axes.set_ylabel("relative squared error, log scale")
     axes.grid(alpha=0.3)
-    if few:
-        axes.legend(frameon=False)
-    else:
-        figure.legend(loc="outside right upper", frameon=False, fontsize=7, title="off the front")
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(handles[:2], names[:2], frameon=False)
+    if not few:
+        right = {"loc": "outside right upper", "frameon": False, "fontsize": 7}
+        figure.legend(handles[2:], names[2:], title="off the front", **right)
     figure.draw_without_rendering()  # settles where the points are, and so the labels
     figure.set_layout_engine("none")
     _label(axes, _neighbors(named))

@@ -133,6 +133,15 @@ def is_drawable(rows: int, shown: range) -> bool:
 def check_drawable(rows: int, cols: int, shown: range, cycles: int) -> None:
     """Check that a picture can show so many rows of PEs and clocks.
 
+    Parameters
+    ----------
+    rows, cols : int
+        Of PEs.
+    shown : range
+        The clocks to show.
+    cycles : int
+        Clocks of the run.
+
     Raises
     ------
     BitlatheError
@@ -163,7 +172,8 @@ def stands_for(activity: NDArray[np.uint8]) -> NDArray[np.int64]:
     states = int(activity.max(initial=0)) + 1
     counts = np.stack([(activity == state).sum(axis=1) for state in range(states)])
     most = states - 1 - counts[::-1].argmax(axis=0)
-    return (activity == most[:, None]).argmax(axis=1)
+    columns: NDArray[np.int64] = (activity == most[:, None]).argmax(axis=1)
+    return columns
 
 
 def lines_of(values: NDArray[Any], columns: NDArray[np.int64] | None) -> NDArray[Any]:
@@ -324,7 +334,17 @@ def draw_pes(
 
 
 def draw_boundaries(axes: Any, clocks: Sequence[int], shown: range, style: str) -> None:
-    """Draw a line ahead of each of some clocks."""
+    """Draw a line ahead of each of some clocks.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+    clocks : sequence of int
+    shown : range
+        The clocks that the picture shows.
+    style : str
+        Of the line, as matplotlib names it.
+    """
     for clock in clocks:
         if clock in shown:
             axes.axvline(clock - 0.5, color="black", linewidth=1.2, linestyle=style)
@@ -333,7 +353,15 @@ def draw_boundaries(axes: Any, clocks: Sequence[int], shown: range, style: str) 
 def draw_edges(
     axes: Any, reads: NDArray[np.int64], writes: NDArray[np.int64], first: int = 0
 ) -> None:
-    """Draw (clocks,) elements read upwards and (clocks,) elements written downwards."""
+    """Draw elements read upwards and elements written downwards.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+    reads, writes : (clocks,) ndarray of int64
+    first : int
+        Clock of the first of these.
+    """
     at = first + np.arange(reads.size)
     axes.bar(at, reads, width=0.9, color="#3182bd", label="elements read")
     axes.bar(at, -writes, width=0.9, color="#e6550d", label="elements written")
@@ -368,7 +396,10 @@ def draw_legend(
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Patch(facecolor=c, edgecolor="#888888", label=name) for name, c in colors]
-    handles += [Line2D([], [], color="black", linestyle=s, label=name) for name, s in lines]
+    for name, style in lines:
+        handle = Line2D([], [], color="black", label=name)
+        handle.set_linestyle(style)  # type: ignore[arg-type]
+        handles.append(handle)
     figure.legend(
         handles=handles,
         loc="outside upper center",
