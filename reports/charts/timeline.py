@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .marks import mark
+from .marks import OTHER, mark
 from .style import figure_style, save
 
+_EMPTY = "#DCDCDC"  # of a memory, what is not filled
 _BRIGHT = 0.45  # luminance from which words on a color are black
 _LEAST_LABELED = 0.045  # of the width; names of narrower spans would overlap
 
@@ -80,8 +81,8 @@ def draw_timeline(
     for fill in fills:
         row, length = tracks.index(fill.track), min(fill.length, end - fill.start)
         whole, taken = (-row - 0.4, 0.8), (-row - 0.4, 0.8 * fill.share)
-        top.broken_barh([(fill.start, length)], whole, fc=_GRAYS[1])
-        top.broken_barh([(fill.start, length)], taken, fc=PALETTE[0])
+        top.broken_barh([(fill.start, length)], whole, fc=_EMPTY)
+        top.broken_barh([(fill.start, length)], taken, fc=OTHER.color)
     top.set_yticks([-i for i in range(len(tracks))], tracks)
     top.set_xlim(0, end)
     top.set_ylim(0.5 - len(tracks), 0.5)
@@ -89,10 +90,11 @@ def draw_timeline(
     top.set_title(title)
     _divide(bottom, wholes, color)
     written = {text.get_text().partition("\n")[0] for axes in (top, bottom) for text in axes.texts}
-    if unnamed := [name for name in (*names, *others) if name not in written]:
+    unnamed = {name: color[name] for name in (*names, *others) if name not in written}
+    if unnamed:
         from matplotlib.patches import Patch
 
-        patches = [Patch(facecolor=color[name], label=name) for name in unnamed]
+        patches = [Patch(facecolor=shade, label=name) for name, shade in unnamed.items()]
         options = {"ncols": 6, "frameon": False, "fontsize": 7}
         figure.legend(handles=patches, loc="outside lower center", **options)
     save(figure, path)
