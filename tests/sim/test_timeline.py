@@ -95,19 +95,24 @@ def test_memories_are_filled_all_the_time_and_never_beyond_their_sizes(run):
 
 
 def test_what_fused_convolutions_hold_is_worked_out_by_hand():
-    """Strips of a row, filters fetched a layer at a time; n elements share a scale of 16 bits."""
+    """Strips of a row, filters held, two places; n elements that lie in a row share 16 bits."""
     chip = load_arch("edge-npu", {"memories.sram.size_kib": 4})
     (layer,) = simulate(chip, NET, fidelity="analytic").layers
     assert layer.fused["layers"] == ["wide", "wide.relu6", "deep", "thin"]
-    tiling = {"rows": 1, "kept": [False, True, False], "places": 1, "held": False}
+    tiling = {"rows": 1, "kept": [False, True, False], "places": 2, "held": True}
     assert layer.fused["tiling"] == tiling
-    scale = 16  # of k or n elements
     parts = [
-        3 * 20 * 3 * (8 + Fraction(scale, 3)),  # three rows of inputs, of the first strip
-        3 * 20 * 24 * (8 + Fraction(scale, 9)),  # of the first map, as the depthwise layer reads it
-        18 * 24 * (8 + Fraction(scale, 1)),  # a row of the second, as the depthwise layer leaves it
-        18 * 8 * (8 + Fraction(scale, 8)),  # a row of results
-        24 * 9 * (8 + Fraction(scale, 9)),  # the depthwise layer's filters, the largest
+        2
+        * 3
+        * 20
+        * 3
+        * (8 + Fraction(16, 3)),  # twice three rows of inputs, as the first strip has
+        3 * 20 * 24 * (8 + Fraction(16, 9)),  # of the first map, as the depthwise layer reads it
+        18 * 24 * (8 + Fraction(16, 24)),  # a row of the second
+        2 * 18 * 8 * (8 + Fraction(16, 8)),  # a row of results
+        3 * 24 * (8 + Fraction(16, 3)),  # filters of each layer
+        24 * 9 * (8 + Fraction(16, 9)),
+        24 * 8 * (8 + Fraction(16, 24)),
     ]
     assert layer.held["sram"] == (sum(parts), 4 * 8192)
 
