@@ -1,39 +1,72 @@
-"""The coder of nested scales for large tensors: spans and codes by kernels, scales by numpy.
+"""The coder of nested scales for large tensors: spans, codes, errors by kernels, scales by numpy.
 
 A scale serves many elements, so that what numpy takes for scales is little beside the elements.
 """
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .coded import Coded
-from .job import Job
+from ..formats.format import Format
+from .coded import Coded, Floats
+from .job import MAX_BOOKS, Job, group_error
 from .level_scales import Tree
 from .levels import Descent, Spans, offset_spans, refuse_negative, signs_of, spread_columns
+
+if TYPE_CHECKING:
+    from ..kernels import Groups
 
 # of shorter groups elements are divided by their scales before
 SHORT = 8
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompiledDescent(Descent):
+    """A job on its way from the outermost scales in, members and searched scales compared fast."""
+
+    def error(self, scale: NDArray[np.float32], member: int) -> NDArray[np.float64]:
+        """Return the (groups,) squared errors of a member under given scales."""
+        job, found = self.even, np.zeros(len(scale))
+        if job.layout.block_columns < SHORT:
+            return super().error(scale, member)
+        values = _given(job, job.matrix, scale, self.formats[member], values=True).values
+        assert values is not None
+        made = job.layout.split(values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for part in job.slices():
+                found[part] = group_error(job, part, made[part])
+        return np.where(np.isfinite(found), found, np.inf)
+
+
 def encode_compiled(job: Job) -> Coded | None:
-    """Code a large job; None where no kernel fits: searches, mixtures, zero points, 9 bits up."""
+    """Code a large job; None where no kernel fits.
+
+    None does zero points, formats of 9 bits and more, searches and mixtures beside minima or under
+    signed scales, and more members than kernels should be compiled for.
+    """
     scheme, offset = job.scheme, job.scheme.offset
-    searched = any(level.search for level in scheme.levels)
-    if searched or len(scheme.formats) > 1 or (offset is not None and offset.kind == "zero"):
+    several = len(scheme.formats) > 1 or any(level.search for level in scheme.levels)
+    if several and (offset is not None or scheme.levels[0].signed):
         return None
-    if not scheme.formats[0].signed and offset is None:
+    if len(scheme.formats) > MAX_BOOKS or (offset is not None and offset.kind == "zero"):
+        return None
+    if not all(f.signed for f in scheme.formats) and offset is None:
         return None
     refuse_negative(job)
     tree = Tree.of(scheme.levels, job.layout)
-    descent = Descent(job=job, tree=tree, spans=_spans(job, tree))
+    descent = CompiledDescent(job=job, tree=tree, spans=_spans(job, tree))
     found = descent.find(len(scheme.levels) - 1, None, measured=False)
     if not np.isfinite(found.scales).all():
         return None  # refused by the path of numpy
     raws, shift = descent.offsets(found.scales, 0)
-    coded = job.coded(_codes(job, found.scales, shift), found.raws[0])
+    codes = _codes(job, found.scales, shift, scheme.formats[0])
+    for member, fmt in enumerate(scheme.formats[1:], 1):
+        mine = spread_columns(job.layout, found.member == member)
+        np.copyto(codes, _codes(job, found.scales, shift, fmt), where=mine)
+    choices = found.member if len(scheme.formats) > 1 else None
+    coded = job.coded(codes, found.raws[0], choices=choices)
     return replace(coded, upper_scales=tuple(found.raws[1:]), offsets=tuple(raws))
 
 
@@ -55,24 +88,31 @@ def _spans(job: Job, tree: Tree) -> Spans:
     return offset_spans(scheme, tree, low.astype(np.float64), high.astype(np.float64))
 
 
-def _codes(job: Job, scales: NDArray[np.float32], shift: Any) -> NDArray[Any]:
+def _codes(job: Job, scales: NDArray[np.float32], shift: Any, fmt: Format) -> NDArray[Any]:
     """Return the (rows, columns) codes under (groups,) scales, which may be negative."""
-    from .. import kernels
-
-    layout = job.layout
-    shape, group = (layout.rows, layout.across), layout.block_columns
-    x = job.matrix
+    layout, x = job.layout, job.matrix
     if shift is not None:
         x = x + spread_columns(layout, shift)
     if job.scheme.levels[0].signed:  # x / s is -x / -s
         x = x * spread_columns(layout, np.where(scales < 0, np.float32(-1), np.float32(1)))
-    sizes = np.abs(scales).reshape(shape)
-    if group < SHORT:  # a kernel would spend its time between groups
+    sizes = np.abs(scales)
+    if layout.block_columns < SHORT:  # a kernel would spend its time between groups
         column = spread_columns(layout, sizes)
         with np.errstate(over="ignore", under="ignore"):
             x = np.divide(x, column, out=np.zeros_like(x), where=column != 0)
-        group, shape = layout.columns, (layout.rows, 1)
-        sizes = np.ones(shape, np.float32)
-    books = (job.scheme.formats[0].grid.book(job.rounding),)
-    choice = np.zeros(shape, np.uint8)
-    return kernels.codebooks_given(x, books, group, sizes, choice, values=False).codes
+        return _given(job, x, np.ones(layout.rows, np.float32), fmt).codes
+    return _given(job, x, sizes, fmt).codes
+
+
+def _given(
+    job: Job, x: Floats, sizes: NDArray[np.float32], fmt: Format, values: bool = False
+) -> "Groups":
+    """Return (rows, columns) x coded under positive scales, one a group or one a row."""
+    from .. import kernels
+
+    rows, columns = x.shape
+    across = len(sizes) // rows
+    group = job.layout.block_columns if across == job.layout.across else columns
+    choice, book = np.zeros((rows, across), np.uint8), fmt.grid.book(job.rounding)
+    given = sizes.reshape(rows, across)
+    return kernels.codebooks_given(x, (book,), group, given, choice, values=values)

@@ -115,7 +115,7 @@ def compare_compiled(seed, wanted, elements):
 
 @pytest.mark.skipif(not have_numba(), reason="needs numba")
 def test_compiled_is_numpy():
-    compare_compiled(1, 60, ("fp4_e2m1", "int4_full", "uint4"))
+    compare_compiled(1, 60, ("fp4_e2m1", "int4_full", "uint4", "if4"))
 
 
 @pytest.mark.slow
