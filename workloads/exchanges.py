@@ -12,6 +12,7 @@ from typing import Literal
 from .sharding import ON_EACH_CHIP, Place
 from .transformer import Attention, CrossAttention, Forward, Layers, Part, Recurrent, Transformer
 from .transformer.expert_share import ExpertShare
+from .transformer.shared_block import SharedBlock
 
 Kind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send"]
 Way = Literal["tensor", "expert", "pipeline"]
@@ -100,6 +101,9 @@ def _within(part: Part, run: Forward) -> Iterator[Exchange]:
     """Yield the exchange of a norm over all heads: a sum of squares a row, of queries and keys."""
     if isinstance(part, Recurrent):
         yield from _within_state(part, run)
+    if isinstance(part, SharedBlock):  # the MLP reads all of what attention leaves
+        left = part.attention.out.outputs
+        yield _reduce(part.attention.output, run.rows * left, left)
     heads = part.heads if isinstance(part, CrossAttention) else part
     if not isinstance(heads, Attention) or heads.qk_norm is None:
         return

@@ -22,15 +22,22 @@ from .transformer import (
     CrossAttention,
     Experts,
     Head,
+    JointAttention,
+    JointMlp,
     LatentAttention,
     Layers,
     Mlp,
     Part,
     Recurrent,
+    SingleBlock,
     Transformer,
 )
+from .transformer.compressed import CompressedAttention, HyperConnection
 from .transformer.expert_share import ExpertShare
 from .transformer.pooling import Pooling
+from .transformer.rwkv import ChannelMix, TimeMix
+from .transformer.shared_block import SharedBlock
+from .transformer.steered import Steered, TextAttention
 from .transformer.streams import AltUp, LayerInput, LowRank
 
 
@@ -220,8 +227,6 @@ def _of_experts(part: Experts, place: Place) -> Part:
     if place.expert.parts == 1:
         return mixture
     _enough("expert", place.expert.parts, part.total, "experts")
-    if part.loads:
-        raise BitlatheError("chips that share experts take uniform routing; leave routing out.")
     return ExpertShare(mixture=mixture, own=place.expert, group_rows=place.group_rows)
 
 
@@ -230,12 +235,78 @@ def _of_recurrent(part: Recurrent, place: Place) -> Recurrent:
     return part if place.tensor.parts == 1 else share_of(part, place.tensor)
 
 
+@share.register
+def _of_compressed_attention(part: CompressedAttention, place: Place) -> CompressedAttention:
+    """Return some groups of heads; keys, entries and the indexer are on every chip."""
+    groups = _of(place.tensor, part.groups, "groups of heads")
+    return replace(part, groups=groups, heads=part.heads // part.groups * groups)
+
+
+@share.register
+def _of_joint_attention(part: JointAttention, place: Place) -> JointAttention:
+    return replace(part, image=_of_attention(part.image, place))
+
+
+@share.register
+def _of_joint_mlp(part: JointMlp, place: Place) -> JointMlp:
+    return replace(part, image=_of_mlp(part.image, place))
+
+
+@share.register
+def _of_single_block(part: SingleBlock, place: Place) -> SingleBlock:
+    """Return some heads and inner elements; the matrix back takes both by rows."""
+    attention = _of_attention(part.attention, place)
+    inner = _of(place.tensor, part.into.outputs, "inner elements of an MLP")
+    return replace(
+        part,
+        attention=attention,
+        into=replace(part.into, outputs=inner),
+        out=replace(part.out, inputs=attention.out.inputs + inner),
+    )
+
+
+@share.register
+def _of_steered(part: Steered, place: Place) -> Steered:
+    """Return a share of the part within; what steers it is on every chip."""
+    return replace(part, inner=share(part.inner, place))
+
+
+@share.register
+def _of_text_attention(part: TextAttention, place: Place) -> TextAttention:
+    return replace(part, heads=_of_attention(part.heads, place))
+
+
+@share.register
+def _of_time_mix(part: TimeMix, place: Place) -> TimeMix:
+    return replace(part, inner=_of(place.tensor, part.inner, "channels of a state"))
+
+
+@share.register
+def _of_channel_mix(part: ChannelMix, place: Place) -> ChannelMix:
+    """Return some inner elements; the gate of the results is on every chip."""
+    return replace(part, inner=_of(place.tensor, part.inner, "inner elements of an MLP"))
+
+
+@share.register
+def _of_shared_block(part: SharedBlock, place: Place) -> SharedBlock:
+    """Return heads and inner elements; adapters follow, the narrow half and the matrix back whole.
+
+    The matrix back works on each chip's own part of the sum.
+    """
+    attention, mlp = _of_attention(part.attention, place), _of_mlp(part.mlp, place)
+    wide = {m.name: m.outputs for each in (attention, mlp) for m, _ in each.matrices()}
+    pairs = tuple(
+        (name, left, replace(right, outputs=wide[name])) for name, left, right in part.own.pairs
+    )
+    return replace(part, attention=attention, mlp=mlp, own=replace(part.own, pairs=pairs))
+
+
 def _of(part: Slice, total: int, what: str) -> int:
     _enough("tensor", part.parts, total, what)
     return part.of(total)
 
 
-ON_EACH_CHIP = (AltUp, LayerInput, LowRank, Pooling)
+ON_EACH_CHIP = (AltUp, HyperConnection, LayerInput, LowRank, Pooling)
 """Small parts that tensor parallelism leaves whole: each chip has them, and all that they read."""
 
 

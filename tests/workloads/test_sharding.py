@@ -17,7 +17,7 @@ from bitlathe.workloads.slices import slices
 from bitlathe.workloads.transformer import Forward, Recurrent
 from bitlathe.workloads.transformer.disentangled import DisentangledAttention
 from bitlathe.workloads.transformer.expert_share import ExpertShare
-from bitlathe.workloads.transformer.rwkv import TimeMix
+from bitlathe.workloads.transformer.routing import rows_of
 from bitlathe.workloads.transformer.shared_block import SharedBlock
 from naive.sharding_naive import dense_holdings, stored
 
@@ -174,7 +174,35 @@ def test_the_first_share_is_the_largest():
 SMALL = json.loads((Path(__file__).parent / "small_models.json").read_text())["models"]
 
 
-UNDIVIDED = (DisentangledAttention, TimeMix, SharedBlock)
+UNDIVIDED = (DisentangledAttention,)
+HERE = Path(__file__).parent
+DRAWN = json.loads((HERE / "drawn" / "models.json").read_text())["models"]
+IMAGES = json.loads((HERE / "diffusion_models.json").read_text())["models"]
+TOWERS = json.loads((HERE / "towers.json").read_text())["models"]
+TIMES = {f"{kind}_linear_{i}" for kind in ("time", "guidance", "pooled_text") for i in (1, 2)}
+ON_EACH = {
+    "rwkv-drawn-1": {"ffn_receptance"},
+    "zamba2-drawn-1": {"gate_up_proj_adapter_left", "linear", "in_proj"},  # B and C, of one group
+    "flux-0": {
+        "norm1_linear", "norm1_context_linear", "norm_linear", "norm_out_linear", "proj_out",
+        "context_embedder", "patch_embedding", *TIMES,
+    },
+    "dit-0": {
+        "norm1_linear", "norm1_time_linear_1", "norm1_time_linear_2", "proj_out_1", "proj_out_2",
+        "patch_embedding",
+    },
+    "pixart-0": {
+        "adaln_single_linear", "caption_linear_1", "caption_linear_2", "patch_embedding",
+        "proj_out", "time_linear_1", "time_linear_2",
+    },
+    "mllama-0": set(),
+    "deepseek_v4-drawn-0": {
+        "attn_hc", "ffn_hc", "hc_head", "router", "q_a_proj", "kv_proj", "compressor_kv_proj",
+        "compressor_gate_proj", "index_kv_proj", "index_gate_proj", "index_q_proj",
+        "index_weights_proj", "index_scores",
+    },
+}  # fmt: skip
+"""Products that each of two chips does for itself, whole or in part."""
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
@@ -272,6 +300,55 @@ def test_heads_of_one_group_are_copied_keys():
 
 def shards(model, tensor=1, pipeline=1):
     return (shard(model, place) for place in places(tensor, pipeline))
+
+
+def named(name):
+    return load_model({**DRAWN, **IMAGES, **TOWERS}[name]["config"])
+
+
+@pytest.mark.parametrize("name", ON_EACH)
+def test_blocks_of_other_kinds_are_divided(name):
+    """Heads and inner elements sum to the whole, and nothing is stored less often than once."""
+    model = named(name)
+    tokens = None if model.shape.fixed_tokens else 9
+    whole, done, stored_by_all = by_name(model, "prefill", tokens), Counter(), Counter()
+    for each in shards(model, 2):
+        done += by_name(each, "prefill", tokens)
+        stored_by_all += held(each.shape)
+    assert {each for each, count in whole.items() if done[each] != count} == ON_EACH[name]
+    assert all(whole[each] < done[each] <= 2 * whole[each] for each in ON_EACH[name])
+    assert not held(model.shape) - stored_by_all
+
+
+def test_a_shared_block_sums_what_its_mlp_reads():
+    model = named("zamba2-drawn-1")
+    place = next(places(tensor=2))
+    run = Forward.decode(9, 3)
+    found = [x.name for x in exchanges(model.shape, shard(model, place).shape, place, run)]
+    block = next(p for p, _ in model.shape.parts() if isinstance(p, SharedBlock))
+    assert f"{block.attention.output}_reduce" in found
+    assert f"{block.exits[-1]}_reduce" in found
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 60])
+def test_chips_that_share_experts_take_loads_of_ones_own(tokens):
+    """Chip by chip, the experts that it has in a row get the rows that a walk over all finds."""
+    loads = [40, 1, 3, 20, 2, 2, 10, 5]
+    model = load_model(mixture()).routed(loads)
+    rows = rows_of(loads, mixture()["num_experts_per_tok"], 3 * tokens)
+    assert sum(rows) == mixture()["num_experts_per_tok"] * 3 * tokens
+    whole, total, first = by_name(model, "prefill", tokens, 3), Counter(), 0
+    for place in places(expert=3):
+        share = shard(model, place)
+        mine = place.expert.of(8)
+        found = Counter()
+        for gemm in share.gemms("prefill", tokens, 1):
+            if gemm.name == "expert_down_proj":
+                found[gemm.m] += gemm.count // model.depth
+        assert found == Counter(n for n in rows[first : first + mine] if n)
+        first += mine
+        total += by_name(share, "prefill", tokens, 1)
+    assert total == whole
 
 
 def test_stages_have_layers_as_they_stand():

@@ -1,5 +1,6 @@
 """A chip's share of a mixture: some of the experts, for its own tokens and those of other chips."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,7 +11,7 @@ from .experts import Experts
 from .forward import Forward
 from .matrix import Matrix, Product
 from .part import Part
-from .routing import experts_in_use
+from .routing import experts_in_use, rows_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +56,19 @@ class ExpertShare(Part):
         """Return how many of the chip's experts get how many rows in a pass.
 
         All chips' visits go to experts as evenly as they go (`Experts.products`), and the experts
-        in use to chips in turn, those that get one row more first.
+        in use to chips in turn, those that get one row more first. Where loads say how often each
+        expert is visited, a chip has so many of them in a row, in the order of the loads.
         """
         experts, active = self.mixture.total, self.mixture.active
         tokens = int(run.rows * self.group_rows)
+        if self.mixture.loads:
+            first, mine = self.own.start(experts), self.own.of(experts)
+            rows = rows_of(self.mixture.loads, active, tokens)[first : first + mine]
+            return tuple(sorted(Counter(n for n in rows if n).items(), reverse=True))
         busy = experts_in_use(experts, active, tokens)
-        rows, more = divmod(tokens * active, busy)
+        each, more = divmod(tokens * active, busy)
         here = self.own.of(more)
-        return ((rows + 1, here), (rows, self.own.of(busy) - here))
+        return ((each + 1, here), (each, self.own.of(busy) - here))
 
     def products(self, run: Forward) -> Iterator[Product]:
         """Yield the products of a forward pass of the chip's own tokens."""

@@ -76,13 +76,37 @@ def spread_of(loads: Sequence[int], active: int, tokens: int) -> Spread:
     >>> spread_of([6, 3, 2, 1], 1, 12)
     ((6, 1), (3, 1), (2, 1), (1, 1))
     """
-    chance = sorted(chances(loads, active), reverse=True)
-    mean = sum(1 - (1 - float(p)) ** tokens for p in chance)
-    most = min(sum(p > 0 for p in chance), tokens * active)
-    busy = chance[: max(active, min(round(mean), most))]
-    scale = lcm(*(p.denominator for p in busy))
-    rows = _shares([int(p * scale) for p in busy], tokens * active, tokens)
+    rows = [n for n in rows_of(loads, active, tokens) if n]
     return tuple(sorted(Counter(rows).items(), reverse=True))
+
+
+def rows_of(loads: Sequence[int], active: int, tokens: int) -> list[int]:
+    """Return the rows that each expert gets, in the order of the loads (`spread_of`).
+
+    Parameters
+    ----------
+    loads : sequence of int
+        Of each expert, relative to the others': visits counted, say.
+    active : int
+        Experts that a token visits.
+    tokens : int
+
+    Examples
+    --------
+    >>> rows_of([1, 6, 2, 3], 1, 12)
+    [1, 6, 2, 3]
+    """
+    chance = chances(loads, active)
+    order = sorted(range(len(loads)), key=lambda i: (-chance[i], i))
+    mean = sum(1 - (1 - float(chance[i])) ** tokens for i in order)
+    most = min(sum(p > 0 for p in chance), tokens * active)
+    busy = order[: max(active, min(round(mean), most))]
+    scale = lcm(*(chance[i].denominator for i in busy))
+    found = _shares([int(chance[i] * scale) for i in busy], tokens * active, tokens)
+    rows = [0] * len(loads)
+    for i, n in zip(busy, found, strict=True):
+        rows[i] = n
+    return rows
 
 
 def _shares(weights: Sequence[int], visits: int, most: int) -> list[int]:
