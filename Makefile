@@ -105,7 +105,7 @@ versions:
 	  ! python3.$$minor -c '' 2>/dev/null || python3.$$minor tests/versions.py newest || exit 1; done
 
 bench: $(VENV)/.dev
-	for name in datatypes pe sweep; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit 1; done
+	for name in datatypes pe rtl sweep; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit 1; done
 	$(BIN)/python -m pytest -q -s -o addopts=--import-mode=importlib \
 	  tests/benchmarks/bench_array.py tests/benchmarks/bench_cycle.py
 
