@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cache
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,10 +197,10 @@ def _schedule(found: list[int]) -> Schedule:
 
 
 def _too_large(layer: SquareLayer, machine: Machine) -> BitlatheError:
-    sizes: dict[str, Any] = {
-        name: getattr(machine, f"{name}_bits") // 8192 for name in ("weight", "input", "output")
-    }
-    held = ", ".join(f"{name} {size} KiB" for name, size in sizes.items())
+    held = ", ".join(
+        f"{name} {getattr(machine, f'{name}_bits') / 8192:g} KiB"
+        for name in ("weight", "input", "output")
+    )
     return BitlatheError(
         f"layer {layer.name!r}: the smallest tile (kernel {layer.kernel}, one image, pixel and "
         f"input channel) does not fit half of each SRAM ({held}); use larger buffers."

@@ -57,8 +57,10 @@ def activation_patterns(
     # runs of 64 share a window of exponents, so that lanes overlap as well as miss each other
     top = kind.largest_exponent
     windows = -(-count // 64)
-    center = np.repeat(rng.integers(0, top + 1, windows), 64)[:count]
-    width = np.repeat(rng.choice(np.array([1, 4, 12, top]), windows), 64)[:count]
+    least = rng.random(windows) < 0.1  # the smallest numbers among themselves
+    center = np.repeat(np.where(least, 0, rng.integers(0, top + 1, windows)), 64)[:count]
+    spread = rng.choice(np.array([1, 4, 12, top]), windows)
+    width = np.repeat(np.where(least, 1, spread), 64)[:count]
     field = np.clip(center + np.rint(rng.uniform(-1, 1, count) * width), 0, top).astype(np.int64)
     fraction = rng.integers(0, 1 << fraction_bits, count)
     edges = rng.choice(np.array([0, 1, (1 << fraction_bits) - 1]), count)
@@ -130,8 +132,8 @@ SIZES = (1, 2, 3, 4, 8, 12, 32, 40)
 
 
 def cut(rows: int, scale_bits: int, rng: np.random.Generator) -> Cut:
-    """Cut rows into groups of 1 to 40, those of one being frequent; a scale for each group."""
-    sizes, left = [], rows
+    """Cut rows into groups of 1 to 40, the first of one; a scale for each group."""
+    sizes, left = [1], rows - 1  # right after the reset, the shortest
     while left > 0:
         sizes.append(min(int(rng.choice(SIZES, p=[0.3] + [0.1] * 7)), left))
         left -= sizes[-1]
