@@ -7,6 +7,7 @@ from math import prod
 from ..datatypes.base.errors import BitlatheError
 from .components import component_names, register_component
 from .levels import CORES, ROWS, Level
+from .scaling import factor
 from .schema import Arch
 from .sram import Macro, least_banks, sram_cost
 
@@ -105,17 +106,21 @@ def _cost(arch: Arch, level: Level, read_bits: Fraction, write_bits: Fraction) -
 
 def _registers(arch: Arch, level: Level) -> LevelCost:
     part, node_nm = register_component(level.component or ""), arch.technology.node_nm
-    if part.read_pj_per_bit is not None and part.node_nm != node_nm:
+    scaled = arch.technology.scaled
+    if part.read_pj_per_bit is not None and part.node_nm != node_nm and not scaled:
         raise BitlatheError(
             f"component {level.component!r} has energies at {part.node_nm} nm, the chip is at "
             f"{node_nm} nm; use a component of that node, or give costs of its own"
         )
     size = level.size_bits or (level.words or 0) * word_bits(arch, level)
     priced = part.read_pj_per_bit is not None and part.write_pj_per_bit is not None
+    energy, area = 1.0, (node_nm / part.node_nm) ** 2
+    if scaled:
+        energy, area = (factor(figure, part.node_nm, node_nm) for figure in ("energy", "area"))
     return LevelCost(
-        read_bit_pj=part.read_pj_per_bit or 0.0,
-        write_bit_pj=part.write_pj_per_bit or 0.0,
-        area_um2=size * part.area_um2_per_bit * (node_nm / part.node_nm) ** 2,
+        read_bit_pj=(part.read_pj_per_bit or 0.0) * energy,
+        write_bit_pj=(part.write_pj_per_bit or 0.0) * energy,
+        area_um2=size * part.area_um2_per_bit * area,
         unpriced=("leakage",) if priced else ("energy", "leakage"),
     )
 
@@ -133,6 +138,7 @@ def _sram(arch: Arch, level: Level, port_bits: Fraction) -> LevelCost:
         device=technology.device,
         temperature_k=technology.temperature_k,
         ports=1 if single else 2,
+        scaled=technology.scaled,
     )
     clock = technology.clock_ghz
     banks, given = level.banks, not isinstance(level.banks, str)

@@ -23,6 +23,10 @@ class Technology(Record):
     node_nm: PositiveInt = Field(
         description="process node, for SRAM tables and the scaling of areas"
     )
+    scaled: bool = Field(
+        default=False,
+        description="component tables of other nodes are scaled to this one, 7 to 65 nm",
+    )
     clock_ghz: Positive = Field(description="clock of the whole chip")
     device: Literal["hp", "lop", "lstp"] | None = Field(
         default=None,

@@ -69,10 +69,10 @@ def check_priced(pe: PESection, technology: Technology, record: PEKind) -> None:
             f"pe.lanes: component {name!r} has {part.lanes} lanes, not {pe.lanes}; use lanes: "
             f"{part.lanes}, {OWN}"
         )
-    if part.node_nm != technology.node_nm:
+    if part.node_nm != technology.node_nm and not technology.scaled:
         raise BitlatheError(
             f"technology.node_nm: component {name!r} was made at {part.node_nm} nm, not "
-            f"{technology.node_nm} nm; use node_nm: {part.node_nm}, {OWN}"
+            f"{technology.node_nm} nm; use node_nm: {part.node_nm}, technology.scaled: true, {OWN}"
         )
     if technology.clock_ghz > part.clock_ghz:
         raise BitlatheError(

@@ -29,6 +29,7 @@ from .parts import Accounting, Array, Cores, Execution, Technology
 from .pe import PE
 from .pe_base import PESection, Split
 from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM, check_priced, takers
+from .scaling import Figure, factor
 from .splitting import WHOLE, check_one_side, sides, split_array
 from .sram import Macro, SramCost, least_banks, sram_cost
 from .supports import refusal
@@ -288,6 +289,7 @@ class Arch(Record):
             device=technology.device,
             temperature_k=technology.temperature_k,
             ports=part.ports,
+            scaled=technology.scaled,
         )
 
     def banks(self, buffer: BufferName) -> int:
@@ -336,10 +338,20 @@ class Arch(Record):
         """
         pe, whole = self.pe, self._whole or self
         if pe.area_source != "synthesis":
-            return PECosts(pe.cell_area_um2, pe.clock_energy_pj, pe.cell_leakage_mw)
+            area, energy = self._scaled("area"), self._scaled("energy")
+            return PECosts(
+                pe.cell_area_um2 * area, pe.clock_energy_pj * energy, pe.cell_leakage_mw * energy
+            )
         weights = weight_keys(self.weights) if pe.record.serial else ("",)
         sides, node_nm = whole.array, self.technology.node_nm
         return synthesized_costs(pe.record, weights, sides.rows, sides.columns, node_nm)
+
+    def _scaled(self, figure: Figure) -> float:
+        """Return what figures of the PE's component are multiplied by at the chip's node."""
+        part, technology = self.pe.part, self.technology
+        if part is None or not technology.scaled:
+            return 1.0
+        return factor(figure, part.node_nm, technology.node_nm)
 
     @property
     def pe_area_um2(self) -> float:
@@ -358,7 +370,10 @@ class Arch(Record):
             bits = _register_bits(self.pe, array, formats)
             registers[kind] = max(registers.get(kind, 0), bits)
         bits = sum(registers.values())
-        scale = (self.technology.node_nm / REGISTER_NODE_NM) ** 2
+        node_nm = self.technology.node_nm
+        scale = (node_nm / REGISTER_NODE_NM) ** 2
+        if self.technology.scaled:
+            scale = factor("area", REGISTER_NODE_NM, node_nm)
         return cell_um2 + bits * REGISTER_BIT_UM2 * scale
 
     @property
@@ -413,7 +428,7 @@ class Arch(Record):
     def table_fill_pj(self) -> float:
         """Energy of filling one look-up table."""
         additions = self.pe.record.table_additions
-        return additions * self.pe.addition_pj if additions else 0.0
+        return additions * self.pe.addition_pj * self._scaled("energy") if additions else 0.0
 
     @property
     def dram_bits_per_clock(self) -> Fraction:

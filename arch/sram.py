@@ -4,11 +4,12 @@ import csv
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ..datatypes.base.errors import BitlatheError
 from .components import FOLDER, sram_table
+from .scaling import factor
 
 DEVICE, TEMPERATURE_K = "lop", 300
 """Defaults for a chip that names neither a device nor a temperature."""
@@ -41,6 +42,7 @@ class Macro:
     device: str
     temperature_k: int
     ports: int
+    scaled_to_nm: int | None = None
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class Macro:
         device: str | None = None,
         temperature_k: int | None = None,
         ports: int = 2,
+        scaled: bool = False,
     ) -> "Macro":
         """Return a kind of bank; what is not given is the table's, or else the default.
 
@@ -63,6 +66,9 @@ class Macro:
         temperature_k : {300, 360}, optional
         ports : {2, 1}
             A read and a write port, or one port for both.
+        scaled : bool
+            Whether costs of the nearest node that the table has are scaled to this one
+            (`arch.scaling`). Access times are not.
 
         Raises
         ------
@@ -87,8 +93,12 @@ class Macro:
                 f"SRAM table {table!r} was made for {_NAMES[own.ports]}, not for ports: {ports}; "
                 f"use ports: {own.ports}, or component: cacti7."
             )
+        target = None
+        if scaled and node_nm not in (nodes := {each.node_nm for each in _points(table)}):
+            target, node_nm = node_nm, min(nodes, key=lambda nm: abs(math.log(nm / node_nm)))
         return cls(
             table=table,
+            scaled_to_nm=target,
             node_nm=node_nm,
             device=own.device or device or DEVICE,
             temperature_k=own.temperature_k or temperature_k or TEMPERATURE_K,
@@ -124,7 +134,7 @@ def _points(name: str) -> dict[Macro, dict[Point, tuple[float, ...]]]:
 
 def _of(macro: Macro) -> dict[Point, tuple[float, ...]]:
     """Return the banks of one kind."""
-    points = _points(macro.table)
+    points, macro = _points(macro.table), replace(macro, scaled_to_nm=None)
     if macro not in points:
         nodes = sorted({each.node_nm for each in points})
         raise BitlatheError(
@@ -237,11 +247,13 @@ def sram_cost(macro: Macro, *, size_bytes: int, banks: int, port_bits: float) ->
         raise BitlatheError(problem)
     costs = bank_cost(macro, size_bytes / banks, _bus_bits(macro, banks, port_bits))
     read, write, area, access, cycle, leakage = costs
+    to_nm = macro.scaled_to_nm or macro.node_nm
+    energies = banks * factor("energy", macro.node_nm, to_nm)
     return SramCost(
-        read_pj=read * banks,
-        write_pj=write * banks,
-        leakage_mw=leakage * banks,
-        area_um2=area * banks * 1e6,
+        read_pj=read * energies,
+        write_pj=write * energies,
+        leakage_mw=leakage * energies,
+        area_um2=area * banks * 1e6 * factor("area", macro.node_nm, to_nm),
         access_ns=access,
         cycle_ns=cycle,
     )

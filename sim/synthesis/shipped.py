@@ -18,9 +18,15 @@ MACS: tuple[Subject, ...] = (
         FpMacPE(activation="fp8_e4m3", weight="fp8_e4m3", accumulator="fp16"),
         "",
     ),
+    (
+        "FP8 E4M3 x FP8 E4M3 into FP32",
+        FpMacPE(activation="fp8_e4m3", weight="fp8_e4m3"),
+        "",
+    ),
     ("INT8 x INT8 into INT32", IntMacPE(), ""),
     ("INT8 x INT8 into INT32, 8 lanes", IntMacPE(lanes=8), ""),
     ("INT8 x INT4 into INT32", IntMacPE(weight_bits=4), ""),
+    ("INT4 x INT4 into INT32", IntMacPE(activation_bits=4, weight_bits=4), ""),
     ("ANT, flint4 x INT8 into INT32", AntPE(), ""),
     ("OliVe, pairs x INT8 into INT32", OlivePE(), ""),
 )

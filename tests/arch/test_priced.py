@@ -42,7 +42,7 @@ def refused(chip: str | Path, settings: dict[str, Any] | None = None) -> str:
             "bitmod",
             {"technology.node_nm": 45},
             "technology.node_nm: component 'bitmod_tile' was made at 28 nm, not 45 nm; use "
-            f"node_nm: 28, {OWN}.",
+            f"node_nm: 28, technology.scaled: true, {OWN}.",
         ),
         (
             "bitmod",
@@ -391,6 +391,8 @@ FREE = {
     "pe.numerics.reference", "pe.numerics.alignment", "pe.numerics.rounding",
     "pe.numerics.overflow",
     "pe.numerics.gate_zero_terms",
+    # where figures of the node come from, by a published rule
+    "technology.scaled",
     # what the head computes
     "accounting.logits",
     # how the buffer's capacity and the DRAM are used
