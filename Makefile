@@ -82,6 +82,7 @@ studies: $(VENV)/.dev
 	$(BIN)/python -m bitlathe.reports.studies.perplexity_iso_area runs/perplexity_iso_area runs/perplexity_iso_area/chart.png
 	$(BIN)/bitlathe accuracy --model smollm2-135m $(RANKED:%=--scheme %)
 	$(BIN)/python -m bitlathe.reports.studies.forty_schemes runs/forty_schemes.png
+	$(BIN)/python -m bitlathe.reports.studies.seeds runs/seeds
 	$(BIN)/python -m pytest -q -m slow
 
 # The site, with its gallery run anew: docs/_build/html/index.html, to be read without a network.

@@ -2,8 +2,9 @@
 
 ShiftAddLLM (arXiv 2406.05981): weights are sums of sign planes under scales that are shifts. The
 planes are found with each column's errors weighted by the mean square of its inputs; then columns
-make up for each other's errors, as in `gptq`. A group of a row shares its scales, as `bcq` stores
-them; the paper's scales of a column over many rows, and of blocks of both, are not among them.
+make up for each other's errors, as in `gptq`. What shares scales is the scheme's: groups of a row
+(``bcq3@g128/pot3``), of a column over many rows (``bcq3@b128x1/pot3``, the paper's form for
+accuracy) or blocks of both (``bcq3@b512x8/pot3``, its form for latency).
 """
 
 from collections.abc import Iterator

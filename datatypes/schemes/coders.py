@@ -109,7 +109,6 @@ _LISTED = (
         scales=("planes", "float"),
         scale_rule="a sum of signed scales stores them as pot1, pot2, pot3, fp16, bf16 or fp32",
         planes=True,
-        along_rows=True,
         clips=("absmax",),
     ),
     CoderFacts(

