@@ -338,18 +338,19 @@ class Arch(Record):
         """
         pe, whole = self.pe, self._whole or self
         if pe.area_source != "synthesis":
-            area, energy = self._scaled("area"), self._scaled("energy")
             return PECosts(
-                pe.cell_area_um2 * area, pe.clock_energy_pj * energy, pe.cell_leakage_mw * energy
+                pe.cell_area_um2 * self._scaled("area", pe.area_um2),
+                pe.clock_energy_pj * self._scaled("energy", pe.energy_pj),
+                pe.cell_leakage_mw * self._scaled("energy", pe.leakage_mw),
             )
         weights = weight_keys(self.weights) if pe.record.serial else ("",)
         sides, node_nm = whole.array, self.technology.node_nm
         return synthesized_costs(pe.record, weights, sides.rows, sides.columns, node_nm)
 
-    def _scaled(self, figure: Figure) -> float:
-        """Return what figures of the PE's component are multiplied by at the chip's node."""
+    def _scaled(self, figure: Figure, own: float | None) -> float:
+        """Return what a figure of the PE is multiplied by at the chip's node; 1 for its own."""
         part, technology = self.pe.part, self.technology
-        if part is None or not technology.scaled:
+        if part is None or own is not None or not technology.scaled:
             return 1.0
         return factor(figure, part.node_nm, technology.node_nm)
 
@@ -428,7 +429,10 @@ class Arch(Record):
     def table_fill_pj(self) -> float:
         """Energy of filling one look-up table."""
         additions = self.pe.record.table_additions
-        return additions * self.pe.addition_pj * self._scaled("energy") if additions else 0.0
+        own = self.pe.table_addition_pj
+        if own is None and self.pe.part and self.pe.part.table_addition_pj is None:
+            own = self.pe.energy_pj
+        return additions * self.pe.addition_pj * self._scaled("energy", own) if additions else 0.0
 
     @property
     def dram_bits_per_clock(self) -> Fraction:

@@ -72,6 +72,13 @@ def test_parts_of_a_chip_follow_its_node(node_nm):
     assert cost.cycle_ns == known.cycle_ns
 
 
+def test_figures_of_the_chip_itself_are_of_its_node():
+    part, own = pe_component("bitmod_tile"), {"pe.energy_pj": 0.25, "pe.leakage_mw": 0.003}
+    costs = scaled("bitmod", 16, **own).pe_costs
+    assert (costs.energy_pj, costs.leakage_mw) == (0.25, 0.003)
+    assert costs.area_um2 == pytest.approx(part.area_um2 * factor("area", 28, 16))
+
+
 def test_scaling_changes_nothing_where_every_part_is_of_the_node():
     plain, same = load_arch("bitmod"), scaled("bitmod", 28)
     assert same.pe_costs == plain.pe_costs
