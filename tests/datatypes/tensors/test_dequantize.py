@@ -112,7 +112,7 @@ SCHEMES = [
     *(name for name, e in ENTRIES.items() if e.scale != "none" and CODERS[e.coder].has_tables),
     "fp16", "bf16", "int4@tensor", "int4@input", "int3@b4x48/bf16", "int4_asym@g40",
     "bitmod_fp3@g128/int8", "bitmod_fp4@g128+paper", "int4_asym@g128+paper", "fp4_e2m1@g32/m2",
-    "fp6_e3m2@b16x16/e8m0", "bcq3/fp16", "olive4@g31", "int5_asym@g100/int6",
+    "fp6_e3m2@b16x16/e8m0", "bcq3/fp16", "bcq3@b24x5/pot2", "olive4@g31", "int5_asym@g100/int6",
 ]  # fmt: skip
 
 
