@@ -404,6 +404,9 @@ FREE = {
     "array.row_dims", "array.column_dims", "cores.dims",
     # which memory it stands beside, whether it waits; one component so far
     "vector.memory", "vector.overlap", "vector.component",
+    # work of the vector unit for each layer (tests/sim/test_method_chips.py)
+    "beside.outlier_fraction", "beside.sparse_fraction", "beside.rank", "beside.rotation",
+    "beside.divisors",
     # said of the chip in what it does not price
     "memories.unpriced",
 }  # fmt: skip
