@@ -62,9 +62,15 @@ def gains(rows: Iterable[Row], figure: str = "cycles") -> Gains:
 
 
 def draw(found: Gains, path: Path) -> None:
-    """Draw the gains: a panel per phase, a place per format, a mark per level of step."""
+    """Draw the gains: a panel per phase, a place per format, a mark per level of step.
+
+    Of phases without a gain of a hundredth, if others have one, the caption says so instead.
+    """
     plt = figure_style()
     phases, formats = ([*dict.fromkeys(key[i] for key in found)] for i in (0, 1))
+    most = {phase: max(v for key, v in found.items() if key[0] == phase) for phase in phases}
+    flat = [phase for phase in phases if most[phase] < 1.01 <= max(most.values())]
+    phases = [phase for phase in phases if phase not in flat]
     figure, axes = plt.subplots(
         1, len(phases), figsize=(9.5, 4.2), sharey=True, squeeze=False, layout="constrained"
     )
@@ -84,7 +90,8 @@ def draw(found: Gains, path: Path) -> None:
     axes[0][0].set_ylabel("speed over computing every term")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    figure.suptitle("Skipping zero terms on a bit-serial array", x=0.01, ha="left")
+    said = "".join(f"; {phase}, not drawn, gains {most[phase] - 1:.1%} at most" for phase in flat)
+    figure.suptitle(f"Skipping zero terms on a bit-serial array{said}", x=0.01, ha="left")
     save(figure, path)
 
 
