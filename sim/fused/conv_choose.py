@@ -21,7 +21,8 @@ from ..layer_bits import LayerBits
 from ..mapped import TimeOfNest
 from ..run import LayerRun
 from ..vector import with_vector
-from .choose import NO_BETTER, Layers, Total, summed_totals, total_of
+from .chains import NO_BETTER
+from .choose import Layers, Total, summed_totals, total_of
 from .conv_chains import ConvGroup, conv_groups, conv_run
 
 Spans = tuple[int, int]
