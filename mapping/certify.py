@@ -61,13 +61,8 @@ def chip_data(chip: Hierarchy) -> dict[str, Any]:
     Raises
     ------
     BitlatheError
-        Of an axis without multicast, or DRAM with bursts, which certificates do not count.
+        Of an axis without multicast, which certificates do not count.
     """
-    bursts = [memory.name for memory in chip.memories if any(p.burst_bits for p in memory.ports)]
-    if bursts:
-        raise BitlatheError(
-            f"{bursts[0]}.burst_bits: certificates count whole clocks, not bursts; leave it out."
-        )
     alone = [axis.name for axis in chip.axes if not axis.multicast]
     if alone:
         raise BitlatheError(
@@ -106,6 +101,7 @@ def _memory_data(memory: Memory) -> dict[str, Any]:
                 "read_pj": number(port.read_pj),
                 "write_pj": number(port.write_pj),
                 "operands": list(port.operands),
+                "burst_bits": port.burst_bits,
             }
             for port in memory.ports
         ],

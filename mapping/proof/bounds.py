@@ -248,7 +248,7 @@ class Unrolled:
             width = code_bits(self.layer, move)
             for visit, _, count in move.timed:
                 for key, _, port, tile in counted.ends(move, visit):
-                    taken = math.ceil(tile.share * width / port)
+                    taken = port.clocks(tile.share * width)
                     self.timed[self.ports[key]] += taken * count * scale
         self.fixed_pj = int(own_pj * self.scales[1])
 

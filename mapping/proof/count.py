@@ -14,7 +14,7 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from .record import OPERANDS, Chip, Layer, Memory, Nest
+from .record import OPERANDS, Chip, Layer, Memory, Nest, Port
 
 Sizes = tuple[int, ...]
 PortKey = tuple[str, int]
@@ -342,8 +342,8 @@ class Counted:
                 elements, copies = elements * alike, copies * alike
         return Spread(elements, copies, share)
 
-    def ends(self, move: Move, visit: Visit) -> list[tuple[PortKey, bool, Fraction, Spread]]:
-        """Return port, whether it is read, its width and the tile there, at both ends."""
+    def ends(self, move: Move, visit: Visit) -> list[tuple[PortKey, bool, Port, Spread]]:
+        """Return which port, whether it is read, the port and the tile there, at both ends."""
         own, outer = self.layer.indexed(move.operand), move.parent.per
         inner = move.child.per if move.child else self.chip.axis_names
         reached = outer if move.kind == "readback" else inner
@@ -355,7 +355,7 @@ class Counted:
             if memory is not None:
                 i = memory.port(move.operand, reads=reads)
                 tile = self.spread(own, visit.block, move.outside, per, same)
-                found.append(((memory.name, i), reads, memory.ports[i].width, tile))
+                found.append(((memory.name, i), reads, memory.ports[i], tile))
         return found
 
     def held(self, place: Place, operand: str, inside: int | None) -> tuple[int, int]:
@@ -430,11 +430,11 @@ def total(counted: Counted, moves: list[Move]) -> Cost:
         extra = layer.bits(move.operand, partial=move.partial, code=False) - width
         for visit, count in move.visits.items():
             for key, reads, port, tile in counted.ends(move, visit):
-                taken = math.ceil(tile.share * width / port)
+                taken = port.clocks(tile.share * width)
                 accesses[key][not reads] += taken * tile.copies * count
                 busy[key] += taken * count
                 if extra:
-                    moved = tile.elements * count * extra / port
+                    moved = tile.elements * count * extra / port.width
                     beside[key[0]] += moved * _pj(chip, key, reads=reads)
     stalls = _stalls(counted, moves, compute, keys)
     first, last = edges(counted, moves)
@@ -470,7 +470,7 @@ def _stalls(
         for visit, window, count in move.timed:
             slowest: int = 0
             for key, _, port, tile in counted.ends(move, visit):
-                taken = math.ceil(tile.share * width / port)
+                taken = port.clocks(tile.share * width)
                 both = sums.setdefault(key, [zero, zero])
                 both[0] += max(zero, Fraction(taken) - window) * count
                 both[1] += min(Fraction(taken), window) * count
@@ -504,7 +504,7 @@ def edges(counted: Counted, moves: list[Move]) -> tuple[int, int]:
             assert move.edge is not None
             width = code_bits(counted.layer, move)
             clocks = {
-                key: math.ceil(tile.share * width / port)
+                key: port.clocks(tile.share * width)
                 for key, _, port, tile in counted.ends(move, move.edge)
             }
             if operand == "output":

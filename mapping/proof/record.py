@@ -4,6 +4,7 @@ A number is an integer, or text such as ``"1045/256"``; floating point appears n
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -190,13 +191,20 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """One access of ``width`` bits a clock; energies in pJ an access."""
+    """One access of ``width`` bits a clock, whole bursts of so many; energies in pJ an access."""
 
     direction: str
     width: Fraction
     read_pj: Fraction
     write_pj: Fraction
     operands: tuple[str, ...]
+    burst_bits: int | None = None
+
+    def clocks(self, bits: Fraction) -> int:
+        """Return the clocks, an access each, of a transfer of so many bits."""
+        if self.burst_bits is not None:
+            bits = Fraction(math.ceil(bits / self.burst_bits) * self.burst_bits)
+        return math.ceil(bits / self.width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -355,8 +363,8 @@ def _memory(data: Any, where: str, axes: tuple[str, ...]) -> Memory:
     found = []
     for i, each in enumerate(listed(ports, f"{where}.ports")):
         at = f"{where}.ports[{i}]"
-        way, width, read, write, operands = take(
-            each, at, "direction width_bits read_pj write_pj operands"
+        way, width, read, write, operands, burst = take(
+            each, at, "direction width_bits read_pj write_pj operands burst_bits"
         )
         found.append(
             Port(
@@ -365,6 +373,7 @@ def _memory(data: Any, where: str, axes: tuple[str, ...]) -> Memory:
                 read_pj=exact(read, f"{at}.read_pj"),
                 write_pj=exact(write, f"{at}.write_pj"),
                 operands=texts(operands, at, OPERANDS),
+                burst_bits=None if burst is None else whole(burst, f"{at}.burst_bits", 1),
             )
         )
     held = texts(holds, f"{where}.holds", OPERANDS)

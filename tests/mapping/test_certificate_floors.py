@@ -13,7 +13,7 @@ from bitlathe.mapping.proof.bounds import Side, Unrolled
 from bitlathe.mapping.proof.space import storages, ways
 from bitlathe.mapping.proof.tree import Part
 from bitlathe.mapping.proof.ways import WayFloors
-from map_cases import compiled_and_plain, deeper_chip, random_bits, random_chip
+from map_cases import compiled_and_plain, deeper_chip, random_bits, random_chip, with_bursts
 
 
 def tiles(layer: record.Layer, part: Unrolled, mapping: record.Nest) -> list[tuple[int, ...]]:
@@ -96,6 +96,7 @@ def test_no_floor_is_above_a_mapping(seed: int, deep: bool) -> None:
     rng, compared = random.Random(seed), 0
     for _ in range(200):
         chip = deeper_chip(rng) if deep else random_chip(rng, large=True)
+        chip = with_bursts(chip, rng.choice([24, 256])) if rng.random() < 0.3 else chip
         bits = random_bits(rng)
         layer = Loops.product(*(rng.randint(1, 30) for _ in range(3)), rng.choice([1, 1, 2]))
         found = compiled_and_plain(rng, layer, bits, chip)
