@@ -238,6 +238,15 @@ def units_at(
     """Return the units that a whole step of a dimension reaches, and the first's elements.
 
     And those of the last step, where it is short. As `Ways.units_at`.
+
+    Parameters
+    ----------
+    dim : str
+    size : int
+        Of the dimension.
+    way : tuple of Unroll
+    axes : tuple of str
+        The axes whose units count.
     """
     reached, share = spread(
         tuple((each.size, each.axis in axes) for each in way if each.dim == dim)
