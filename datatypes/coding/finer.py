@@ -8,7 +8,8 @@ Both are MX blocks, 32 elements under a power of two by OCP's floor rule, and a 
   Which one it is follows from the codes.
 * MX+ (arXiv 2510.14557): the exponent of the largest element is known, so that all bits of its
   code but the sign are mantissa; the byte names its place in 5 bits, 3 are 0. A block under the
-  least scale, whose largest element may be small, is an MX block.
+  least scale, whose largest element may be small, is an MX block. The idea is the paper's; what it
+  does at ties, under the least scale and with the 3 bits is as stated here, not taken from it.
 """
 
 from dataclasses import replace
