@@ -54,6 +54,27 @@ def handed_over(issue_clocks: Int64Array, unit_clocks: int, gap_clocks: int) -> 
     return np.cumsum(apart)
 
 
+LOWEST = np.array([-8188, -8188, -7, -0.75], np.float16)  # its sum rounds to -2^14
+
+
+def _to_the_lowest(
+    pe: BitSerialPE, groups: Cut, operands: tuple[Int64Array, npt.NDArray[np.float64], Int64Array]
+) -> None:
+    """Bring a group to the lowest mantissa of 15 bits, -2^14, which rounding alone reaches.
+
+    Chunks of zeros follow, which must leave it as it is.
+    """
+    patterns, acts, weights = operands
+    long = np.flatnonzero(groups.sizes > len(LOWEST))
+    if pe.activation != "fp16" or pe.numerics.accumulator_bits != 15 or not len(long):
+        return
+    first, size = groups.starts[long[0]], groups.sizes[long[0]]
+    rows = slice(first, first + len(LOWEST))
+    weights[first : first + size] = 0
+    weights[rows, 0] = 1
+    patterns[rows, 0], acts[rows, 0] = LOWEST.view(np.uint16), LOWEST
+
+
 def bit_serial_case(pe: BitSerialPE, weight: Weight, rows: int, seed: int) -> Case:
     """Return groups of chunks for a bit-serial PE, and what it must show.
 
@@ -72,7 +93,8 @@ def bit_serial_case(pe: BitSerialPE, weight: Weight, rows: int, seed: int) -> Ca
     groups = cut(rows, max(pe.scale_bits, 1), rng)
     patterns, values = activation_patterns(kind, rows * pe.lanes, rng)
     weights = integers(decoder.grid[decoder.valid], rows * pe.lanes, rng).reshape(rows, -1)
-    acts = values.reshape(rows, -1)
+    acts, patterns = values.reshape(rows, -1), patterns.reshape(rows, -1)
+    _to_the_lowest(pe, groups, (patterns, acts, weights))
 
     def run(index: Int64Array) -> tuple[Int64Array, ...]:
         dot = bitserial_dot(
@@ -99,7 +121,7 @@ def bit_serial_case(pe: BitSerialPE, weight: Weight, rows: int, seed: int) -> Ca
         "in_first": groups.first,
         "in_last": groups.last,
         "weights": weights,
-        "activations": patterns.reshape(rows, -1),
+        "activations": patterns,
         "scale": groups.scale,
     }
     # what lies at the ports of an idle clock is of any other row, and must not matter
