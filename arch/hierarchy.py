@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
-from ..datatypes.base.numbers import units_of
+from ..datatypes.base.numbers import ceil_div, units_of
 
 OPERANDS = ("weight", "input", "output")
 Direction = Literal["read", "write", "both"]
@@ -74,8 +74,9 @@ class Port:
         >>> port.clocks(3, Fraction(17, 4)), port.clocks(129, Fraction(4))
         (2, 4)
         """
-        if self.burst_bits is None:
-            return units_of(elements, bits / self.width_bits, 1)
+        if self.burst_bits is None:  # in whole numbers, as it is asked for often
+            (up, down), width = bits.as_integer_ratio(), self.width_bits
+            return ceil_div(elements * up * width.denominator, down * width.numerator)
         bursts = units_of(elements, bits / self.burst_bits, 1)
         return units_of(bursts, self.burst_bits / self.width_bits, 1)
 

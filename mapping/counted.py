@@ -14,6 +14,7 @@ from . import cost_kernels as kernels
 from .cost import Cost, PortLoad, beside_pj, summed_up
 from .nest import Unroll
 from .packed import KINDS, Packed
+from .scratch_kernels import KEPT
 
 
 def counted_cost(packed: Packed, way: tuple[Unroll, ...]) -> tuple[Cost, dict[str, Fraction]]:
@@ -26,7 +27,7 @@ def counted_cost(packed: Packed, way: tuple[Unroll, ...]) -> tuple[Cost, dict[st
     way : tuple of Unroll
         What the mapping unrolls.
     """
-    transfers, at_ports, edges = packed.scratch[27]
+    transfers, at_ports, edges = packed.scratch[KEPT]
     bits, chip = packed.bits, packed.hierarchy
     compute = packed.steps_of(way) * bits.step_cycles
     moved, beside, outer_bits = _moved(packed, transfers.tolist())

@@ -29,6 +29,28 @@ from .cost_kernels import (
 )
 from .front_kernels import hopeless, keep
 from .room_kernels import find_partial, fits, held_at
+from .scratch_kernels import (
+    ARRAY_PORTS,
+    CUTS,
+    EDGES,
+    FILLED,
+    FITTING,
+    FURTHER,
+    HELD,
+    LEAST_CLOCKS,
+    LOOPS,
+    NEEDS,
+    NEST,
+    NO_WINDOW,
+    OUTER,
+    OUTER_PJ,
+    PORT_SUMS,
+    STACK,
+    TILES,
+    TWO_TILES,
+    UNFINISHED,
+    WORK,
+)
 from .shared_kernels import add_up, forget_below, note_counts, slot_of, start_slots
 from .visit_kernels import steps
 
@@ -95,9 +117,15 @@ def _largest(fitting, may, held, partial, layout, needs):
 def count_outer(space, plan, scratch):
     """Count what the outermost loops' transfers move, with the chosen tiles, in each order."""
     orders, allowed, members, sizes, pace = space[3], space[4], space[5], plan[3], plan[5]
-    base, work, stack, tile, loops = scratch[0], scratch[4], scratch[5], scratch[6], scratch[7]
-    moves, (sums_of, pj_of), spared = plan[0], scratch[30], scratch[32]
-    outer, outer_pj = scratch[24], scratch[25]
+    base, work, stack, tile, loops = (
+        scratch[ARRAY_PORTS],
+        scratch[WORK],
+        scratch[STACK],
+        scratch[TILES],
+        scratch[LOOPS],
+    )
+    moves, (sums_of, pj_of), spared = plan[0], scratch[TWO_TILES], scratch[NO_WINDOW]
+    outer, outer_pj = scratch[OUTER], scratch[OUTER_PJ]
     elapsed = steps(sizes, plan[4]) * pace[0]
     start, live = _append(0, 3, members, tile, sizes, loops, 0), _live(0, tile, sizes, plan[10])
     for order in range(orders.shape[0]):
@@ -141,7 +169,13 @@ def outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch):
 
     ``inner_pj``: the least energy of transfers further in; their clocks are in ``scratch``.
     """
-    base, ports, outer, inner, pace = scratch[0], scratch[1], scratch[24], scratch[14][0], plan[5]
+    base, ports, outer, inner, pace = (
+        scratch[ARRAY_PORTS],
+        scratch[PORT_SUMS],
+        scratch[OUTER],
+        scratch[LEAST_CLOCKS][0],
+        plan[5],
+    )
     busiest = 0.0
     for p in range(ports.shape[0]):
         further = np.int64(min(MOST, max(0.0, inner[p] - 1)))
@@ -151,17 +185,17 @@ def outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch):
         ports[p, WINDOWS] = elapsed
         ports[p, LATE] = outer[order, p, DELAY]
         ports[p, BUSY] = 0
-        most = min(MOST, max(0.0, scratch[14][3, p] * (1 - 1e-12) - 1))
+        most = min(MOST, max(0.0, scratch[LEAST_CLOCKS][3, p] * (1 - 1e-12) - 1))
         busiest = max(busiest, outer[order, p, ALL_MOVED] + most)
     cycles = max(cycles_of(ports, elapsed, edge, pace), busiest)
-    pj = energies[0] + scratch[25][order] + inner_pj * (1 - 1e-12)
+    pj = energies[0] + scratch[OUTER_PJ][order] + inner_pj * (1 - 1e-12)
     return cycles, pj + energies[1] * cycles
 
 
 @inner
 def _prepare(tile, plan, layout, rates, scratch):
     """Write what tiles take at each place; return the least energy of transfers further in."""
-    deeper, held, (_, live, _, known) = scratch[21][2], scratch[11], scratch[31]
+    deeper, held, (_, live, _, known) = scratch[FURTHER][2], scratch[HELD], scratch[NEST]
     known[0] = -1
     for g in range(tile.shape[0]):
         live[g] = _live(g, tile, plan[3], plan[10])
@@ -170,7 +204,7 @@ def _prepare(tile, plan, layout, rates, scratch):
     for place in range(held.shape[0]):
         for unfinished in range(2):
             held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
-    return inner_of(tile.shape[0] - 1, tile, plan, rates, deeper, scratch[14])
+    return inner_of(tile.shape[0] - 1, tile, plan, rates, deeper, scratch[LEAST_CLOCKS])
 
 
 @inner
@@ -179,14 +213,14 @@ def search_orders(
 ):
     """Try all orders and doublings of the tiles that were chosen; return how many were costed."""
     orders, members, sizes = space[3], space[5], plan[3]
-    tile, loops, cuts = scratch[6], scratch[7], scratch[8]
+    tile, loops, cuts = scratch[TILES], scratch[LOOPS], scratch[CUTS]
     elapsed, evaluated = steps(sizes, plan[4]) * plan[5][0], 0
-    edge = edge_clocks(tile.shape[0], tile, plan, scratch[13]) + fixed[0]
-    scratch[31][3][2] = last_store(scratch[13])
+    edge = edge_clocks(tile.shape[0], tile, plan, scratch[EDGES]) + fixed[0]
+    scratch[NEST][3][2] = last_store(scratch[EDGES])
     inner_pj = _prepare(tile, plan, layout, rates, scratch)
     start = _append(0, 3, members, tile, sizes, loops, 0)
     for outer in range(orders.shape[0]):
-        if not scratch[24][outer, 0, LIVE]:
+        if not scratch[OUTER][outer, 0, LIVE]:
             continue
         cuts[1] = _order(0, orders[outer], members, tile, sizes, loops, start)
         least, least_pj = outer_bound(outer, edge, elapsed, inner_pj, energies, plan, scratch)
@@ -210,9 +244,9 @@ def _search_inside(
     The order of the second group of loops changes last, so that what it decides is counted once.
     """
     orders, allowed, members, tile, loops, cuts = (
-        space[3], space[4], space[5], scratch[6], scratch[7], scratch[8],
+        space[3], space[4], space[5], scratch[TILES], scratch[LOOPS], scratch[CUTS],
     )  # fmt: skip
-    which, live = scratch[31][0], scratch[31][1]
+    which, live = scratch[NEST][0], scratch[NEST][1]
     groups, g, evaluated = tile.shape[0], 1, 0
     start_slots(outer, plan, scratch)
     for group in range(groups):
@@ -224,7 +258,7 @@ def _search_inside(
                 g -= 1
             elif allowed[g, which[g], live[g]]:
                 cuts[g + 1] = _order(g, orders[which[g]], members, tile, plan[3], loops, cuts[g])
-                forget_below(g, plan, scratch[29])
+                forget_below(g, plan, scratch[FILLED])
                 g += 1
                 if g < groups:
                     which[g] = -1
@@ -246,9 +280,10 @@ def _search_doubled(
 ):  # fmt: skip
     """Try all largest sets of doubled places of a nest; return how many were costed."""
     loops, cuts, fitting, partial, held, needs = (
-        scratch[7], scratch[8], scratch[9], scratch[10], scratch[11], scratch[12],
+        scratch[LOOPS], scratch[CUTS], scratch[FITTING], scratch[UNFINISHED], scratch[HELD],
+        scratch[NEEDS],
     )  # fmt: skip
-    which, live, single, known = scratch[31]
+    which, live, single, known = scratch[NEST]
     groups = live.size
     nest = loops[0], loops[1], cuts[groups]
     for t in range(single.size):
@@ -259,7 +294,7 @@ def _search_doubled(
         known[1] = _largest(fitting, fixed[2], held, partial, layout, needs)
     for i in range(min(known[1], limit)):
         pj = add_up(fitting[i], single, nest, cuts, plan, scratch)
-        cycles = cycles_of(scratch[1], elapsed, edge, plan[5])
+        cycles = cycles_of(scratch[PORT_SUMS], elapsed, edge, plan[5])
         energy, inside = energies[0] + pj + energies[1] * cycles, 0
         for g in range(groups - 1, 0, -1):
             inside = inside * space[3].shape[0] + which[g]

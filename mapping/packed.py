@@ -260,7 +260,7 @@ class Packed:
 
     @cached_property
     def scratch(self) -> tuple[Any, ...]:
-        """The arrays that `search_kernels.search_tiles` computes in."""
+        """The arrays that `search_kernels.search_tiles` computes in (`scratch_kernels`)."""
         groups, many, ports = len(self.tiers), len(self.dims), len(self.ports)
         loops, places, moves = groups * many, len(self.places), len(self.moves)
         slots = 1 + (1 << shared_kernels.SLOT_BITS * (groups - 1))

@@ -18,6 +18,20 @@ from .cost_kernels import PORT_COLUMNS, TIER, add_to_ports, edge_clocks, step_co
 from .front_kernels import PARETO, hopeless
 from .nest_kernels import count_outer, search_orders
 from .order_kernels import sort
+from .scratch_kernels import (
+    ARRAY_PORTS,
+    CHOSEN,
+    EDGES,
+    ENDS,
+    FURTHER,
+    HIGH,
+    LEVEL_EDGES,
+    LOW,
+    NEXT,
+    SLOT_SUMS,
+    TILES,
+    WORK,
+)
 from .tile_kernels import bound_of_cell, bound_orders, expand, look_up, note_part
 from .visit_kernels import steps
 
@@ -65,8 +79,14 @@ def search_tiles(
     evaluated : int
         Mappings costed.
     """
-    tile, low, high, at, stop = scratch[6], scratch[17], scratch[18], scratch[19], scratch[20]
-    known_edge = scratch[23]
+    tile, low, high, at, stop = (
+        scratch[TILES],
+        scratch[LOW],
+        scratch[HIGH],
+        scratch[NEXT],
+        scratch[ENDS],
+    )
+    known_edge = scratch[LEVEL_EDGES]
     counts, groups, level, evaluated = space[2], tile.shape[0], 0, 0
     energies = _array_pj(plan, fixed_pj, scratch), fixed_pj[1]
     for d in range(counts.size):
@@ -100,7 +120,7 @@ def search_tiles(
             if evaluated >= limit:
                 return evaluated
             continue
-        known_edge[level] = edge_clocks(level, tile, plan, scratch[13]) + fixed[0]
+        known_edge[level] = edge_clocks(level, tile, plan, scratch[EDGES]) + fixed[0]
         if level == 1 and fixed[3] and _hopeless_orders(
             low[1], known_edge[1], energies, plan, layout, fixed, rates, floors, objective, front,
             scratch,
@@ -127,7 +147,7 @@ def _hopeless_orders(
     """Whether no order of the outermost loops may be best, with the tiles of the first tier."""
     elapsed = steps(plan[3], plan[4]) * plan[5][0]
     look_up(1, chosen, floors, scratch)
-    further(1, scratch[6], plan, layout, rates, scratch[21])
+    further(1, scratch[TILES], plan, layout, rates, scratch[FURTHER])
     return bound_orders(
         1, edge, elapsed, chosen, energies, plan, fixed, rates, objective, front, scratch
     )
@@ -136,7 +156,12 @@ def _hopeless_orders(
 @inner
 def _array_pj(plan, fixed_pj, scratch):
     """Return the energy of the array and of what it takes; leave the sums of that at the ports."""
-    base, parts, work, tile = scratch[0], scratch[2], scratch[4], scratch[6]
+    base, parts, work, tile = (
+        scratch[ARRAY_PORTS],
+        scratch[SLOT_SUMS],
+        scratch[WORK],
+        scratch[TILES],
+    )
     for p in range(base.shape[0]):
         for column in range(PORT_COLUMNS):
             base[p, column] = 0
@@ -185,14 +210,14 @@ def may_be_best(plan, fixed, fixed_pj, rates, tiers, objective, front, scratch):
     front, scratch : tuple
     """
     energies = _array_pj(plan, fixed_pj, scratch), fixed_pj[1]
-    scratch[23][0] = edge_clocks(0, scratch[6], plan, scratch[13]) + fixed[0]
+    scratch[LEVEL_EDGES][0] = edge_clocks(0, scratch[TILES], plan, scratch[EDGES]) + fixed[0]
     note_part(0, energies, plan, rates, scratch)
-    for d in range(scratch[16].size):
-        scratch[16][d] = 0  # no chains before the first
+    for d in range(scratch[CHOSEN].size):
+        scratch[CHOSEN][d] = 0  # no chains before the first
     compute = whole(steps(plan[3], plan[4]) * plan[5][0], plan[5])
     for i in range(tiers.shape[2]):
         for j in range(tiers.shape[3]):
             cycles, pj = bound_of_cell(1, i, j, compute, energies, tiers, scratch)
-            if not hopeless(cycles, pj, fixed[4], scratch[16], front, objective):
+            if not hopeless(cycles, pj, fixed[4], scratch[CHOSEN], front, objective):
                 return True
     return False

@@ -20,6 +20,19 @@ from .cost_kernels import (
     add_to_ports,
     move_cost,
 )
+from .scratch_kernels import (
+    ARRAY_PORTS,
+    FILLED,
+    KEPT,
+    PORT_SUMS,
+    SLOT_PJ,
+    SLOT_PORTS,
+    SLOT_SUMS,
+    STACK,
+    TILES,
+    TWO_TILES,
+    WORK,
+)
 
 SLOT_BITS = 2  # of a group of loops
 
@@ -44,11 +57,16 @@ def note_ports(t, sums, plan, at_ports):
 @inner
 def start_slots(outer, plan, scratch):
     """Forget all sums but those of two tiles of the first tier, counted by order before."""
-    parts, parts_pj, at_ports, filled = scratch[2], scratch[3], scratch[28], scratch[29]
-    sums_of, pj_of = scratch[30]
+    parts, parts_pj, at_ports, filled = (
+        scratch[SLOT_SUMS],
+        scratch[SLOT_PJ],
+        scratch[SLOT_PORTS],
+        scratch[FILLED],
+    )
+    sums_of, pj_of = scratch[TWO_TILES]
     forget_below(0, plan, filled)
     for t in range(plan[0].shape[0]):
-        if plan[0][t, TIER] == 1 and scratch[6].shape[0] > 1:
+        if plan[0][t, TIER] == 1 and scratch[TILES].shape[0] > 1:
             copy_sums(sums_of[outer, t], parts[t, 0])
             note_ports(t, parts[t, 0], plan, at_ports[t, 0])
             parts_pj[t, 0] = pj_of[outer, t]
@@ -93,8 +111,11 @@ def add_up(mask, single, nest, cuts, plan, scratch):
 
     ``single`` (T,): slots of the transfers with one tile.
     """
-    base, ports, parts, parts_pj, work, stack = scratch[:6]
-    at_ports, filled = scratch[28], scratch[29]
+    base, ports, work, stack = (
+        scratch[ARRAY_PORTS], scratch[PORT_SUMS], scratch[WORK], scratch[STACK],
+    )  # fmt: skip
+    parts, parts_pj = scratch[SLOT_SUMS], scratch[SLOT_PJ]
+    at_ports, filled = scratch[SLOT_PORTS], scratch[FILLED]
     for p in range(ports.shape[0]):
         for column in range(PORT_COLUMNS):
             ports[p, column] = base[p, column]
@@ -122,8 +143,8 @@ def add_up(mask, single, nest, cuts, plan, scratch):
 @inner
 def note_counts(mask, single, edge, store, groups, plan, scratch):
     """Note the counts of the mapping that was kept last: those of transfers, ports and edges."""
-    ports, parts = scratch[1], scratch[2]
-    transfers, at_ports, edges = scratch[27]
+    ports, parts = scratch[PORT_SUMS], scratch[SLOT_SUMS]
+    transfers, at_ports, edges = scratch[KEPT]
     for t in range(parts.shape[0]):
         slot = 0
         if plan[0][t, TIER] < groups and not mask >> plan[0][t, PLACE] & 1:

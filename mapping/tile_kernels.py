@@ -13,6 +13,23 @@ from .cost_kernels import AT_PORTS, BUSY, EXCESS, NEVER, WITHIN, edge_clocks, wh
 from .front_kernels import hopeless
 from .nest_kernels import ALL_MOVED, LIVE, MOVED, outer_bound
 from .room_kernels import has_room
+from .scratch_kernels import (
+    ARRAY_PORTS,
+    BOUNDS,
+    CHOSEN,
+    EDGES,
+    FURTHER,
+    HELD,
+    LEAST_CLOCKS,
+    LEVEL_EDGES,
+    LEVELS,
+    NEEDS,
+    OUTER,
+    OUTER_PJ,
+    PAIR,
+    TILES,
+    UNFINISHED,
+)
 from .visit_kernels import steps
 
 
@@ -27,7 +44,7 @@ def expand(
     end, -1 where there is no room for them.
     """
     chains, following, counts = space[0], space[1], space[2]
-    tile, index, pair, at = scratch[6], scratch[16], scratch[26], start
+    tile, index, pair, at = scratch[TILES], scratch[CHOSEN], scratch[PAIR], start
     many, more = counts.size, True
     compute = whole(steps(plan[3], plan[4]) * plan[5][0], plan[5])
     if probing:
@@ -80,7 +97,7 @@ def hopeless_pair(level, index, compute, energies, fixed, floors, objective, fro
 @inner
 def bound_of_cell(level, i, j, compute, energies, tiers, scratch):
     """Return what no tiles of a tier with so many blocks of the first two dimensions undercut."""
-    part, edge = scratch[22][level - 1], scratch[23][level - 1]
+    part, edge = scratch[LEVELS][level - 1], scratch[LEVEL_EDGES][level - 1]
     waits = busiest = 0.0
     for p in range(1, 1 + part.size // 2):
         every = p + part.size // 2
@@ -114,8 +131,8 @@ def _first_with_room(level, first, space, high, plan, layout, scratch):
 
     Tiles descend, so those after it have room as well, unless it is whole.
     """
-    chains, tile, size = space[0], scratch[6], plan[3][2]
-    partial, held, needs = scratch[10], scratch[11], scratch[12]
+    chains, tile, size = space[0], scratch[TILES], plan[3][2]
+    partial, held, needs = scratch[UNFINISHED], scratch[HELD], scratch[NEEDS]
     end = high[level - 1, 2]
     if first >= end:
         return end
@@ -145,8 +162,14 @@ def _expand_last(
     each of their transfers is repeated as often or more.
     """
     chains, following, counts = space[0], space[1], space[2]
-    base, tile, edges, busy, out = scratch[0], scratch[6], scratch[13], scratch[14], scratch[15]
-    index, way = scratch[16], fixed[4]
+    base, tile, edges, busy, out = (
+        scratch[ARRAY_PORTS],
+        scratch[TILES],
+        scratch[EDGES],
+        scratch[LEAST_CLOCKS],
+        scratch[BOUNDS],
+    )
+    index, way = scratch[CHOSEN], fixed[4]
     stride = counts[0] * counts[1]
     deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
     look_up(level, index, floors, scratch)
@@ -156,14 +179,14 @@ def _expand_last(
     while k < high[level - 1, 2]:
         index[2], tile[level - 1, 2] = k, chains[2, k, level - 1]
         edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
-        further(level, tile, plan, layout, rates, scratch[21])
+        further(level, tile, plan, layout, rates, scratch[FURTHER])
         if level > 1:
             none = bound_orders(
                 level, edge, elapsed, index, energies, plan, fixed, rates, objective, front,
                 scratch,
             )  # fmt: skip
         else:
-            bound_of(tile, edge, base, energies, plan, rates, scratch[21][2], edges, busy, out)
+            bound_of(tile, edge, base, energies, plan, rates, scratch[FURTHER][2], edges, busy, out)
             none = hopeless(out[0], out[1], way, index, front, objective)
         if not fixed[3] or not none:
             numbers[at] = first + stride * k
@@ -183,7 +206,7 @@ def _expand_last(
 @inner
 def look_up(level, index, floors, scratch):
     """Write what tiers further in than a level take at least, by chains of its tiles."""
-    deeper, places = scratch[21], floors[2]
+    deeper, places = scratch[FURTHER], floors[2]
     i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
     for way in range(2):
         for row in range(deeper.shape[1]):
@@ -193,11 +216,16 @@ def look_up(level, index, floors, scratch):
 @inner
 def note_part(level, energies, plan, rates, scratch):
     """Write energy and clocks of the ports that tiers with tiles, and the array, take at least."""
-    base, deeper, part, busy = scratch[0], scratch[21][2], scratch[22][level], scratch[14]
-    outer, outer_pj, ports = scratch[24], scratch[25], base.shape[0]
+    base, deeper, part, busy = (
+        scratch[ARRAY_PORTS],
+        scratch[FURTHER][2],
+        scratch[LEVELS][level],
+        scratch[LEAST_CLOCKS],
+    )
+    outer, outer_pj, ports = scratch[OUTER], scratch[OUTER_PJ], base.shape[0]
     for row in range(deeper.size):
         deeper[row] = 0.0
-    inner_pj = inner_of(level, scratch[6], plan, rates, deeper, busy)
+    inner_pj = inner_of(level, scratch[TILES], plan, rates, deeper, busy)
     least_pj = 0.0
     if level:
         least_pj = 1e300
@@ -223,11 +251,13 @@ def bound_orders(
 
     It is the least over the orders of the outermost loops.
     """
-    out, orders, none = scratch[15], scratch[25].size, True
-    inner_pj = inner_of(level, scratch[6], plan, rates, scratch[21][2], scratch[14])
+    out, orders, none = scratch[BOUNDS], scratch[OUTER_PJ].size, True
+    inner_pj = inner_of(
+        level, scratch[TILES], plan, rates, scratch[FURTHER][2], scratch[LEAST_CLOCKS]
+    )
     out[0] = out[1] = out[LIKELY] = 1e300
     for order in range(orders):
-        if scratch[24][order, 0, LIVE]:
+        if scratch[OUTER][order, 0, LIVE]:
             cycles, pj = outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch)
             if none and not hopeless(cycles, pj, fixed[4], chosen, front, objective):
                 none = False
@@ -239,7 +269,12 @@ def bound_orders(
 @inner
 def _likely(order, plan, scratch):
     """Return the clocks of the busiest port as if none were spared, without those at the edges."""
-    base, outer, inner, at_edges = scratch[0], scratch[24], scratch[14][0], scratch[13][AT_PORTS]
+    base, outer, inner, at_edges = (
+        scratch[ARRAY_PORTS],
+        scratch[OUTER],
+        scratch[LEAST_CLOCKS][0],
+        scratch[EDGES][AT_PORTS],
+    )
     most = 0.0
     for p in range(base.shape[0]):
         stepping = (base[p, EXCESS] + base[p, WITHIN]) / plan[5][1]

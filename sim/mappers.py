@@ -21,7 +21,7 @@ def why_no_search(arch: Arch) -> str | None:
         if reason:
             return f"execution.keep_outputs: {reason}"
     if arch.execution.overlap_layers:
-        return "execution.overlap_layers lets layers run beside each other"
+        return "execution.overlap_layers has tiles of two layers in the memories at once"
     if arch.array.timing == "scalesim":
         return "array.timing scalesim counts clocks as SCALE-Sim does"
     return None

@@ -38,16 +38,14 @@ def key_of(*parts: Any) -> str:
 
     That of hashable records, such as chips, is made once.
     """
-    texts = (_text(part) if _hashable(part) else repr(part) for part in parts)
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    return hashlib.sha256("\n".join(map(_kept_text, parts)).encode()).hexdigest()
 
 
-def _hashable(part: object) -> bool:
+def _kept_text(part: object) -> str:
     try:
-        hash(part)
-    except TypeError:
-        return False
-    return True
+        return _text(part)
+    except TypeError:  # it has no hash
+        return repr(part)
 
 
 class Kept(Generic[Found]):

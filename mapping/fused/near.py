@@ -5,11 +5,12 @@ together: it has their ports, each for what lies behind it. Its best mapping, ac
 are those of `mapping.search` and `mapping.cost`.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from ...arch.hierarchy import OPERANDS, Hierarchy, Memory
+from ...arch.hierarchy import OPERANDS, Direction, Hierarchy, Memory
 from ...datatypes.base.errors import BitlatheError
 
 NEAR = "near"
@@ -35,11 +36,17 @@ class NearChip:
         The near memories as one, and all that is behind them.
     ports : tuple of PortAt
         Ports of the one, as the chip names them.
+    memories : dict of str to Memory
+        The near memory of each operand.
+    ends : dict of (str, str) to PortAt
+        Ports of the near memories by way and operand.
     """
 
     whole: Hierarchy
     inside: Hierarchy
     ports: tuple[PortAt, ...]
+    memories: Mapping[str, Memory] = field(compare=False)
+    ends: Mapping[tuple[str, str], PortAt] = field(compare=False)
 
     @property
     def outermost(self) -> Memory:
@@ -53,12 +60,11 @@ class NearChip:
 
     def memory(self, operand: str) -> Memory:
         """Return the near memory of an operand."""
-        return self.whole.chain(operand)[1]
+        return self.memories[operand]
 
     def port(self, way: str, operand: str) -> PortAt:
         """Return the port of an operand's near memory through which it passes one way."""
-        memory = self.memory(operand)
-        return PortAt(memory.name, memory.port(way, operand))  # type: ignore[arg-type]
+        return self.ends[way, operand]
 
 
 def why_not(hierarchy: Hierarchy) -> str | None:
@@ -119,6 +125,15 @@ def near_chip(hierarchy: Hierarchy) -> NearChip:
         ports=tuple(ports),
         latency_cycles=max(memory.latency_cycles for memory in memories.values()),
     )
+    ways: tuple[Direction, ...] = ("read", "write")
     return NearChip(
-        whole=hierarchy, inside=replace(hierarchy, memories=(one, *behind)), ports=tuple(places)
+        whole=hierarchy,
+        inside=replace(hierarchy, memories=(one, *behind)),
+        ports=tuple(places),
+        memories=near,
+        ends={
+            (way, operand): PortAt(memory.name, memory.port(way, operand))
+            for operand, memory in near.items()
+            for way in ways
+        },
     )

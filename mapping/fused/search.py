@@ -168,10 +168,11 @@ def _tilings_of(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[Tiling, ...
 
 
 @lru_cache(maxsize=16)
-def _floors_of(chain: Chain, near: NearChip, lanes: Lanes) -> Floors:
+def _floors_of(chain: Chain, near: NearChip, lanes: Lanes) -> list[tuple[float, float]]:
+    """Return clocks and energy that each tiling of the space does not undercut, all at once."""
     some = _tilings_of(chain, near, lanes)
     rows, columns = (sorted({getattr(each, of) for each in some}) for of in ("rows", "columns"))
-    return Floors(chain, near, lanes, rows, columns)
+    return list(map(Floors(chain, near, lanes, rows, columns).of, some))
 
 
 def least(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[float, float]:
@@ -190,8 +191,7 @@ def least(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[float, float]:
     some = _tilings_of(chain, near, lanes)
     if not some:
         raise BitlatheError(f"fusion: {too_small(chain, near)}")
-    floors = _floors_of(chain, near, lanes)
-    cycles, energy_pj = zip(*map(floors.of, some), strict=True)
+    cycles, energy_pj = zip(*_floors_of(chain, near, lanes), strict=True)
     return min(cycles), min(energy_pj)
 
 
@@ -276,8 +276,7 @@ def _by_bounds(
     floors = _floors_of(chain, near, lanes)
     demands = _Demands(chain, near, lanes, lambda each: floor_product(chain, near, each))
     waiting = []
-    for i, each in enumerate(some):
-        cycles, energy_pj = floors.of(each)
+    for i, (cycles, energy_pj) in enumerate(floors):
         waiting.append((rank(math.floor(cycles), energy_pj), False, i))
     heapify(waiting)
     while waiting:

@@ -1,0 +1,35 @@
+"""The arrays that the compiled search computes in, by their place in `packed.Packed.scratch`."""
+
+ARRAY_PORTS = 0  # sums of the ports for what the array takes
+PORT_SUMS = 1  # and for a mapping
+SLOT_SUMS = 2  # sums of transfers by slot (`shared_kernels`)
+SLOT_PJ = 3  # and their energy
+WORK = 4  # rows of `cost_kernels`
+STACK = 5  # blocks whose visits are still to be followed
+TILES = 6  # tiles of each group
+LOOPS = 7  # dimensions and tiles of the loops
+CUTS = 8  # loops outside each tier
+FITTING = 9  # sets of doubled places that fit
+UNFINISHED = 10  # places that hold unfinished sums
+HELD = 11  # what one tile takes at each place
+NEEDS = 12  # what each memory needs
+EDGES = 13  # first load and last store
+LEAST_CLOCKS = 14  # clocks that ports take at least (`bound_kernels`)
+BOUNDS = 15  # bounds
+CHOSEN = 16  # chains
+LOW = 17  # chains to try of each level: the first,
+HIGH = 18  # and where they end
+NEXT = 19  # candidates of each level: the next one,
+ENDS = 20  # and where they end
+FURTHER = 21  # energy and clocks that tiers without tiles take,
+LEVELS = 22  # and those of each level take, at least
+LEVEL_EDGES = 23  # clocks beside the steps, by level
+OUTER = 24  # what outermost loops move, by order,
+OUTER_PJ = 25  # and its energy
+PAIR = 26  # chains of the first two dimensions
+KEPT = 27  # counts of the mapping kept last: of transfers and ports, clocks of the edges
+SLOT_PORTS = 28  # what slots take of the ports,
+FILLED = 29  # and which are filled
+TWO_TILES = 30  # what outermost loops move with two tiles: sums, energy
+NEST = 31  # of a nest: order of each group, kinds with loops, slots of one tile, three numbers
+NO_WINDOW = 32  # sums of what has no window
