@@ -150,7 +150,6 @@ class Graph:
         """
         queries, keys, width, value_width = sizes
         asked, key, value = origins
-        self.beside("softmax of attention")
         copies = _copies(key, keys * width * pairs, pairs)
         group, pairs = group * copies, pairs // copies
         scores = Gemm(
