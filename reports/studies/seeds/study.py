@@ -91,11 +91,12 @@ def with_perplexity(found: Seeds, tokens: int, progress: Progress = unshown) -> 
     BitlatheError
         Raised if the model's weights, or torch, are not at hand.
     """
+    unfit = {row["scheme"] for row in asked()["formats"] if not row.get("perplexity", True)}
     plain = {
         row["scheme"]
         for row in (*found.methods, *found.formats)
         if row["method"] == "rtn" and row["inputs"] == "fp16"
-    }
+    } - unfit
     known = accuracy(MODEL, sorted(plain), tokens=tokens, progress=progress)
     of = dict(zip(sorted(plain), (each.perplexity for each in known[1:]), strict=True))
 
