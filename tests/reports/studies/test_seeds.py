@@ -1,5 +1,7 @@
 """The study of all methods: bits by hand, errors on tokens not seen, chips that differ."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,26 @@ def test_every_method_has_a_row_of_a_chip_of_equal_area() -> None:
     assert {row["bits"] for row in rows} == {2, 3, 4, 8}
     for row in rows:
         assert METHODS[row["method"]].options(**row.get("options", {}))
+
+
+def test_perplexities_stand_where_weights_alone_are_rounded(monkeypatch) -> None:
+    asked = []
+
+    def known(model, schemes, tokens, progress):
+        asked.append((model, list(schemes), tokens))
+        return [SimpleNamespace(perplexity=float(i)) for i in range(1 + len(schemes))]
+
+    monkeypatch.setattr(study, "accuracy", known)
+    methods = [
+        {"method": "rtn", "scheme": "int4@g32", "inputs": "fp16"},
+        {"method": "rtn", "scheme": "int8@channel", "inputs": "int8@channel"},
+        {"method": "gptq", "scheme": "int4@g32", "inputs": "fp16"},
+    ]
+    formats = [{"method": "rtn", "scheme": s, "inputs": "fp16"} for s in ("q4_k", "hif4")]
+    found = study.with_perplexity(study.Seeds(methods=methods, formats=formats), 99)
+    assert asked == [("smollm2-135m", ["hif4", "int4@g32"], 99)]
+    assert [row["perplexity"] for row in found.methods] == [2.0, None, None]
+    assert [row["perplexity"] for row in found.formats] == [None, 1.0]
 
 
 @pytest.mark.slow
