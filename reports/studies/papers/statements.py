@@ -28,22 +28,23 @@ def _scale_bits(ground: Ground) -> tuple[Figures, bool]:
 def _dual_grain(ground: Ground) -> tuple[Figures, bool]:
     """Check DGQ on two layers: its searches on outputs take seconds for each."""
     found, plain, searched, most = [], [], [], 0
+    bits = size = 0
     for w, x in ground.layers[:2]:
         layer = calibrate(w, x, "dgq", "dgq4", activation_scheme="none", smooth=False)
         found.append(layer.relative_error)
+        bits, size = bits + layer.total_bits, size + w.size
         plain.append(calibrate(w, x, "rtn", "int4_asym@g128").relative_error)
         q = layer.tensor
         assert q.zero_points is not None
         steps = q.layout.split(q.matrix.astype(np.int64)) - q.zero_points[:, None].astype(np.int64)
         most = max(most, int(np.abs(steps * q.raw.astype(np.int64)).max()))
         searched.append(calibrate(w, x, "rtn", "int4_asym@g128+mse").relative_error)
-    bits = 4 + 8 / 128 + 8 / 128  # codes, integer scales, zero points as bytes
     error = {
         "dgq4": float(np.mean(found)),
         "searched groups": float(np.mean(searched)),
         "rtn": float(np.mean(plain)),
         "largest": float(most),
-        "bits": bits,
+        "bits": bits / size,
     }
     falls = error["dgq4"] <= min(0.75 * error["rtn"], 1.05 * error["searched groups"])
     return error, falls and most <= 127
