@@ -44,8 +44,9 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo
 	$(BIN)/bitlathe reproduce bitmod-hpca25 --out $(OUT)
 
+# Three processes on two cores: some tests wait for others that they start or kill.
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 # No lint, and the tests that take long left out: about a minute on two cores.
 fast: $(VENV)/.dev
