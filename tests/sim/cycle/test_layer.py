@@ -56,7 +56,7 @@ def test_folded_equals_unfolded_equals_naive(seed: int) -> None:
     """Clocks, every cause, bytes, accesses; refused by both where half a buffer holds no group."""
     rng = random.Random(seed)
     refused = 0
-    for _ in range(200):
+    for _ in range(120):
         plain, gemm = random_case(rng)
         arch, bits, chip, layer = (
             chip_of(plain),
@@ -123,7 +123,7 @@ def check_masked_or_not(on: Chip, gemm: Gemm, bits: LayerBits, chip: dict, layer
 @pytest.mark.parametrize("flow", ["os", "ws", "is"])
 def test_without_memory_a_systolic_layer_takes_the_closed_form(flow: str, timing: str) -> None:
     rng = random.Random(len(flow + timing))
-    for _ in range(300):
+    for _ in range(100):
         m, n, k = (rng.randint(1, 90) for _ in range(3))
         rows, cols, registers = rng.randint(1, 9), rng.randint(1, 9), rng.random() < 0.5
         chip = plain_chip(
