@@ -10,6 +10,8 @@ from ..reports.options import PATH, remarked
 from ..reports.terminal import print_json, progress_bar
 from .base import check_place, json_option, main, note
 
+NO_RESULTS = "Error: no point has results; failures.csv says why for each."
+
 
 @main.command()
 @click.argument("file", type=PATH)
@@ -72,8 +74,8 @@ def sweep(
     for line in done.reasons_text():
         remarked()
         click.echo(line, err=True)
-    if done.failed:
-        click.echo("Error: no point has results; failures.csv says why for each.", err=True)
+    if done.failed and shard is None:  # of a shard other shards may have some
+        click.echo(NO_RESULTS, err=True)
         ctx.exit(1)
     if done.crashed:
         click.echo(
@@ -103,6 +105,9 @@ def merge(ctx: click.Context, folders: tuple[Path, ...], out: Path, *, as_json: 
     for line in reasons_text(done.reasons):
         remarked()
         click.echo(line, err=True)
+    if done.failed:
+        click.echo(NO_RESULTS, err=True)
+        ctx.exit(1)
     if done.crashed:
         click.echo(
             f"Error: {done.crashed:,} of {done.points:,} points could not be computed; the sweep, "

@@ -15,12 +15,12 @@ from ..provenance import provenance, record
 from .lock import LOCK_NAME
 from .store import CRASHED, FILE_NAME, RESULTS, Entry, Outcome, Store, read_mapping
 from .sweepfile import canonical
-from .tables import Exported, Reason, crashed, export, set_aside
+from .tables import PAGE, Exported, Reason, crashed, export, old_page, set_aside
 
 T = TypeVar("T")
 MAX_SHARDS = 100_000
 BLOCK = 500  # points joined at once
-SHOWN = 10  # missing shards that are named
+SHOWN = 10  # shards that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,11 @@ class Merged:
         """Points that were not computed, though their configuration is not to blame."""
         return crashed(self.reasons)
 
+    @property
+    def failed(self) -> bool:
+        """Whether there are points and not one has results."""
+        return self.failures > 0 and self.failures == self.points
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
@@ -172,12 +177,12 @@ def merge_shards(
         raise BitlatheError(f"{target}: it holds a shard; join into another folder.")
     heads = [_Head.of(folder) for folder in folders]
     whole = _complete(heads)
-    is_new = not (target / FILE_NAME).exists()
+    is_new, had_folder = not (target / FILE_NAME).exists(), target.exists()
     try:
         done = _write(heads, target, say)
     except BaseException:
         if is_new:
-            _clear(target)
+            _clear(target, with_folder=not had_folder)
         raise
     return Merged(
         folder=str(target),
@@ -251,20 +256,25 @@ def _complete(heads: Sequence[_Head]) -> Shard:
                 f"{head.folder}: it holds shard {head.shard}, {first.folder} holds shard "
                 f"{first.shard}; join shards of one division."
             )
-        if not head.read("progress").get("finished"):
-            raise BitlatheError(
-                f"{head.folder}: shard {head.shard} is not finished; run the same command there "
-                "again."
-            )
+    if cut := [head for head in heads if not head.read("progress").get("finished")]:
+        places = _named([str(head.folder) for head in cut])
+        shards = _named([str(head.shard) for head in cut])
+        raise BitlatheError(
+            f"{places}: shard{'s' if len(cut) > 1 else ''} {shards} "
+            f"{'are' if len(cut) > 1 else 'is'} not finished; run the same command there again."
+        )
     of, held = first.shard.of, {head.shard.index for head in heads}
     missing = [str(i) for i in range(1, of + 1) if i not in held]
     if missing:
-        named = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         raise BitlatheError(
             f"{len(missing)} of {of} shards {'is' if len(missing) == 1 else 'are'} missing: "
-            f"{named}; name the folders of all of them."
+            f"{_named(missing)}; name the folders of all of them."
         )
     return Shard(of, of)
+
+
+def _named(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:SHOWN]) + (", ..." if len(texts) > SHOWN else "")
 
 
 def _write(heads: Sequence[_Head], target: Path, say: Callable[[str], None]) -> Exported:
@@ -281,7 +291,7 @@ def _write(heads: Sequence[_Head], target: Path, say: Callable[[str], None]) -> 
         "provenance": canonical(made),
     }
     with _Joined(target) as store:
-        other = store.meta("sweep") not in (None, first.sweep)
+        other, before = store.meta("sweep") not in (None, first.sweep), store.counts()
         store.join(facts, chain.from_iterable(head.blocks() for head in heads), first.view)
         if other and (kept := set_aside(target)):
             say(
@@ -289,7 +299,10 @@ def _write(heads: Sequence[_Head], target: Path, say: Callable[[str], None]) -> 
                 f"{', '.join(path.name for path in kept)}. Its results stay in the store."
             )
         record(target, "sweep", made)
-        return export(store, target)
+        done = export(store, target)
+        if store.counts() != before and (target / PAGE).exists():
+            say(old_page(target))
+        return done
 
 
 class _Joined(Store):
@@ -353,9 +366,10 @@ class _Joined(Store):
         self._list([entry for entry, _ in block])
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, *, with_folder: bool) -> None:
     """Remove what a store that was refused leaves in a folder that had none."""
     for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", LOCK_NAME):
         (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):  # of files of others
-        folder.rmdir()
+    if with_folder:
+        with suppress(OSError):  # of files of others
+            folder.rmdir()

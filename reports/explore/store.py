@@ -230,9 +230,15 @@ class Store:
         # SQLite makes a side file even to read, unless told that nobody writes
         wal, journal = (self.path.with_name(f"{FILE_NAME}-{end}") for end in ("wal", "journal"))
         writable = os.access(folder, os.W_OK)
+        if journal.exists() and not has_locks(folder):  # undone, it might be that of a live one
+            raise BitlatheError(
+                f"{self.path}: a sweep is writing into it, or was killed while it did, and where "
+                "there are no locks nobody can tell which; wait, or run the sweep again there."
+            )
         if journal.exists() and writable:  # what a killed program left half done is undone
             return self._connect("mode=rw")
-        return self._connect("mode=ro" if writable or wal.exists() else "immutable=1")
+        still = not (writable or wal.exists() or journal.exists())
+        return self._connect("immutable=1" if still else "mode=ro")
 
     def _open_to_write(self) -> sqlite3.Connection:
         folder = self.path.parent

@@ -34,6 +34,7 @@ from .tables import (
     constraints_of,
     crashed,
     export,
+    old_page,
     reasons_text,
     set_aside,
 )
@@ -158,10 +159,7 @@ def run_sweep(
         store.state(_progress(sweep.space, share, finished=True))
         done = export(store, folder)
         if walk.evaluated and (folder / PAGE).exists():
-            say(
-                f"{folder / PAGE} and its pictures are from before these results; bitlathe report "
-                f"{folder} makes them anew."
-            )
+            say(old_page(folder))
         return SweepSummary(
             folder=str(folder),
             points=store.count(),

@@ -443,6 +443,14 @@ def set_aside(folder: Path) -> list[Path]:
     return [keep_old(path) for path in found if not _OLD.search(path.stem)]
 
 
+def old_page(folder: Path) -> str:
+    """Say that a folder's report is older than its results."""
+    return (
+        f"{folder / PAGE} and its pictures are from before these results; bitlathe report "
+        f"{folder} makes them anew."
+    )
+
+
 def keep_old(path: Path) -> Path:
     """Give a file that no longer tells of its folder's sweep another name, and return it.
 

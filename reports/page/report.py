@@ -19,6 +19,7 @@ from ...datatypes.base.yamlfile import parse_yaml
 from ..explore.accuracy import Measures
 from ..explore.lock import FolderInUseError, FolderLock
 from ..explore.origin import Origin
+from ..explore.shards import shard_of
 from ..explore.store import (
     DONE,
     FAULTS,
@@ -133,8 +134,14 @@ def _missing(store: Store) -> Iterator[str]:
     """Yield what a reader must know of points that are not there, or not yet."""
     counts, progress = store.counts(), store.facts("progress")
     held, planned = sum(counts.values()), progress.get("planned")
+    most = "" if progress.get("exact") else "at most "
+    if shard := shard_of(store):
+        whole = store.facts("shard")["planned"]
+        yield (
+            f"This is shard {shard}: it is asked for {most}{planned:,} of the sweep's {most}"
+            f"{whole:,} points; bitlathe sweep merge joins all shards."
+        )
     if planned is not None and not progress.get("finished"):
-        most = "" if progress.get("exact") else "at most "
         yield f"{held:,} of {most}{planned:,} points are done: the sweep is not finished."
     failed = held - counts.get(DONE, 0)
     if failed:

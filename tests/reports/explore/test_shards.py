@@ -135,7 +135,13 @@ def test_points_that_crashed_are_tried_again_where_they_were_joined(sweep, tmp_p
     assert merge_shards(folders, tmp_path / "all").crashed == 12
     # a shard that was run anew without the fault wins over its crashed twin
     run(path, tmp_path / "again", "1/2")
-    done = merge_shards([folders[0], tmp_path / "again", folders[1]], tmp_path / "all")
+    said = []
+    (tmp_path / "all" / "report.html").touch()
+    merged = [folders[0], tmp_path / "again", folders[1]]
+    done = merge_shards(merged, tmp_path / "all", say=said.append)
+    assert "report.html and its pictures are from before these results" in said[0]
+    assert merge_shards(merged, tmp_path / "all", say=said.append) == done
+    assert len(said) == 1  # nothing new
     assert done.crashed == 12 - sum(r["array.rows"] == 4 for r in read_results(tmp_path / "again"))
     healed = run(path, tmp_path / "all")
     assert (healed.evaluated, healed.failures) == (done.crashed, 0)
@@ -154,8 +160,9 @@ def test_what_cannot_be_joined_is_refused_and_nothing_is_written(sweep, tmp_path
     def stop(done, total):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run(path, tmp_path / "cut", "2/3", progress=stop)
+    for cut in ("1/3", "2/3"):
+        with pytest.raises(KeyboardInterrupt):
+            run(path, tmp_path / f"cut{cut[0]}", cut, progress=stop)
     for folders, words in [
         ([], "no shards to join"),
         ([one, three], "1 of 3 shards is missing: 2; name the folders"),
@@ -165,7 +172,11 @@ def test_what_cannot_be_joined_is_refused_and_nothing_is_written(sweep, tmp_path
         ([one, tmp_path / "half"], "half: it holds shard 1/2, .* holds shard 1/3"),
         ([one, tmp_path / "other", two], "other: it holds a shard of another sweep, or of another"),
         ([tmp_path / "newer", two, three], "shard-2: it holds a shard of another sweep, or of"),
-        ([one, tmp_path / "cut", three], "cut: shard 2/3 is not finished; run the same command"),
+        ([one, tmp_path / "cut2", three], "cut2: shard 2/3 is not finished; run the same command"),
+        (
+            [tmp_path / "cut1", tmp_path / "cut2", three],
+            "cut1, .*cut2: shards 1/3, 2/3 are not finished; run the same command there again",
+        ),
         ([one, two, three, one / "../joined"], "joined: it holds a shard; join into another"),
     ]:
         with pytest.raises(BitlatheError, match=words):
@@ -181,6 +192,10 @@ def test_what_cannot_be_joined_is_refused_and_nothing_is_written(sweep, tmp_path
     with pytest.raises(BitlatheError, match=rf"forged: this point has another result.*{rows}"):
         merge_shards([one, two, tmp_path / "forged", three], joined)
     assert not joined.exists()
+    joined.mkdir()  # one that was there stays
+    with pytest.raises(BitlatheError, match="forged: this point has another result"):
+        merge_shards([one, two, tmp_path / "forged", three], joined)
+    assert list(joined.iterdir()) == []
     # nor is a store touched that is there already
     merge_shards([one, two, three], joined)
     before = tables(joined)
@@ -228,12 +243,17 @@ def test_shards_are_written_where_nobody_shares_memory_or_locks(sweep, tmp_path,
     run(path, again, "2/2")
     assert tables(again) == tables(two)
     assert merge_shards([one, again], tmp_path / "all").rows == 48
+    # a log may be that of a live program, which to undo would damage what it writes
+    (one / "sweep.sqlite-journal").write_bytes(b"log")
+    with pytest.raises(BitlatheError, match="is writing into it, or was killed while it did"):
+        list(read_results(one))
+    assert (one / "sweep.sqlite-journal").exists()
     monkeypatch.setattr(lock.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(5, "bad")))
     with pytest.raises(BitlatheError, match="cannot make this output folder: bad"):
         run(path, tmp_path / "bad", "2/2")
 
 
-def test_what_a_killed_shard_left_half_written_is_undone_by_readers(sweep, tmp_path):
+def test_what_a_killed_shard_left_half_done_is_undone_by_readers(sweep, tmp_path, monkeypatch):
     run(sweep(), tmp_path / "out", "1/2")
     dead = tmp_path / "dead"
     dead.mkdir()
@@ -247,6 +267,10 @@ def test_what_a_killed_shard_left_half_written_is_undone_by_readers(sweep, tmp_p
     plain = sqlite3.connect(f"file:{dead / 'sweep.sqlite'}?mode=ro", uri=True)
     with closing(plain), pytest.raises(sqlite3.OperationalError, match="readonly"):
         plain.execute("SELECT count(*) FROM results")
+    with monkeypatch.context() as patch:  # a folder of others: it is not read as if it were whole
+        patch.setattr("bitlathe.reports.explore.store.os.access", lambda *_: False)
+        with pytest.raises(BitlatheError, match="it cannot be written"):
+            list(read_results(dead))
     assert list(read_results(dead)) == list(read_results(tmp_path / "out"))
 
 
@@ -273,6 +297,13 @@ def test_the_command_lines(sweep, tmp_path):
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "Error: 1 of 2 shards is missing: 2; name the folders of all of them.\n"
     assert call("sweep", "merge", "--out", "n").exit_code == 2
+    # a shard of impossible points only is run to its end, and a scheduler goes on; all have none
+    path.write_text(path.read_text() + "constraints: [1 / (array.rows * 0) > 0]\n")
+    for i in (1, 2):
+        done = call("sweep", path, "--out", tmp_path / f"no{i}", "--jobs", 1, "--shard", f"{i}/2")
+        assert (done.exit_code, "1 point: " in done.stderr) == (0, True)
+    done = call("sweep", "merge", tmp_path / "no1", tmp_path / "no2", "--out", tmp_path / "no")
+    assert (done.exit_code, done.stderr.splitlines()[-1][:27]) == (1, "Error: no point has results")
     done = call("sweep", path, "--dry-run", "--shard", "3/2")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: shard: '3/2'; write I/N, shard I of N, with I from 1 to")

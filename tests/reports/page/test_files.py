@@ -228,6 +228,13 @@ def test_what_constraints_may_rule_out_is_counted_as_at_most(tmp_path: Path) -> 
     words: list[str] = []
     report(out, measure_accuracy(out), say=words.append)
     assert "4 of at most 8 points are done: the sweep is not finished." in words
+    run_sweep(file, tmp_path / "shard", jobs=1, shard="1/2")
+    words.clear()
+    report(tmp_path / "shard", measure_accuracy(tmp_path / "shard"), say=words.append)
+    assert (
+        "This is shard 1/2: it is asked for at most 4 of the sweep's at most 8 points; "
+        "bitlathe sweep merge joins all shards."
+    ) in words
 
 
 def test_a_report_leaves_the_store_as_it_was(sweep: Path, tmp_path: Path) -> None:
