@@ -47,8 +47,9 @@ def spans(run: Run) -> Iterator[Span]:
     Parameters
     ----------
     run : Run
-        A run whose layers tell ``busy_cycles``: under mappings (`search`). Of others, the spans of
-        the layers alone.
+        A run whose layers all tell ``busy_cycles``: under mappings (`search`). Of others, the
+        spans of the layers alone: a memory of which only the vector unit's steps are known would
+        look idle.
 
     Yields
     ------
@@ -68,11 +69,12 @@ def spans(run: Run) -> Iterator[Span]:
 def _from_the_front(run: Run) -> Iterator[Span]:
     """Yield what is busy, no span earlier than its layer asks for; some may outlast the run."""
     now, free = 0, Counter[str]()
+    told = all(layer.busy_cycles is not None for layer in run.layers)
     for layer, i in instances(run):
         end = now + layer.cycles
         yield Span(unit=LAYERS, layer=layer.name, instance=i, start_cycle=now, cycles=layer.cycles)
         for unit, busy in (layer.busy_cycles or {}).items():
-            if busy:
+            if busy and told:
                 start = max(free[unit], now if layer.unit is None else end - busy)
                 free[unit] = start + busy
                 yield Span(unit=unit, layer=layer.name, instance=i, start_cycle=start, cycles=busy)

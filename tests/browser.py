@@ -128,6 +128,12 @@ class Browser:
         """Set the window's size."""
         self._call("POST", "/window/rect", width=width, height=height)
 
+    def viewport(self, width: int, height: int) -> None:
+        """Set the page's size, which may be less than the 500 pixels that a window has."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        command = "Emulation.setDeviceMetricsOverride"
+        self._call("POST", "/goog/cdp/execute", cmd=command, params=size)
+
     def pdf(self, path: Path) -> None:
         """Print the page."""
         path.write_bytes(base64.b64decode(self._call("POST", "/print")))

@@ -69,6 +69,15 @@ def test_units_are_busy_as_long_as_the_run_says(run):
     assert found == +told
 
 
+def test_of_rules_without_nests_the_layers_stand_alone():
+    """Of the memories only what the vector unit asks of them is known: DRAM would look idle."""
+    run = simulate("bitmod", TINY, "decode", 96, fidelity="analytic", mapper="whole-buffer")
+    assert any(layer.busy_cycles for layer in run.layers)
+    found = list(spans(run))
+    assert {span.unit for span in found} == {LAYERS}
+    assert sum(span.cycles for span in found) == run.cycles
+
+
 def test_no_unit_does_two_things_at_once_or_outlasts_the_run(run):
     by_unit: dict[str, list] = {}
     for span in spans(run):

@@ -530,7 +530,11 @@ def test_what_a_model_lacks_is_neither_said_nor_filtered(chromium: Browser, tmp_
 @pytest.mark.parametrize("width", [400, 1280, 2200])
 def test_names_of_measures_are_whole(tmp_path: Path, width: int) -> None:
     rows = [row | {"weight_error.gaussian": row.pop("weight_error")} for row in points(20)]
-    file = page(tmp_path / "report.html", rows)
+    for row in rows:
+        row |= {"dram_gb_per_s": 32.0, "cycles": 1000}
+    of_each = {"roofline": [["q_proj", 1, 100, 50.0, 10, 0, 0.5, 1.0]]}
+    layers = dict.fromkeys(range(len(rows)), of_each)
+    file = page(tmp_path / "report.html", rows, layers)
     code = """return [...document.querySelectorAll(".axis select")].map((list) => {
         const probe = document.createElement("span"), style = getComputedStyle(list);
         probe.style.cssText = `position:absolute;white-space:nowrap;font:${style.font}`;
@@ -539,9 +543,13 @@ def test_names_of_measures_are_whole(tmp_path: Path, width: int) -> None:
         return [probe.textContent, probe.offsetWidth, list.clientWidth,
           list.getBoundingClientRect().right, innerWidth];
       })"""
-    with Browser(width=width) as window:
+    with Browser() as window:
+        window.viewport(width, 1600)
         window.open(file)
         found = window.js(code)
+        assert window.count("#roofline svg") == 1
+        shown, needed = window.js("return [innerWidth, document.documentElement.scrollWidth]")
+        assert (shown, needed <= shown) == (width, True)
     assert any(words == "relative error of Gaussian weights, a proxy" for words, *_ in found)
     for words, needed, given, right, screen in found:
         assert needed + 16 <= given, words  # the arrow of the list
