@@ -18,7 +18,7 @@ from ...mapping.fused.kept_results import best_strips
 from ...mapping.fused.near import NearChip, near_chip, why_not
 from ...mapping.fused.products import BlockProduct, block_product, inside_of
 from ...mapping.fused.strip_cost import AskedRows
-from ...mapping.fused.strip_search import FoundStrips, fused_cost
+from ...mapping.fused.strip_search import FoundStrips, fused_cost, spilling
 from ...mapping.fused.strips import Conv, ConvChain, needs, strips
 from ...mapping.mappers import ORDERS
 from ...workloads.gemm import Gemm
@@ -261,5 +261,6 @@ def conv_run(
     nests = [(replace(parts[each], times=many), times[each]) for each, many in runs.items()]
     maker = group.gemms[-1].name
     about = {"layers": list(group.names), "maker": maker, **searched(found)}
-    tiles = needs(chain, found.tiling, cut)
+    spilled = spilling(chain, near, found.tiling, found.products.__getitem__)
+    tiles = needs(chain, found.tiling, cut, spilled)
     return fused_run(chip, (group.name, 1), group.gemms, bits, near, cost, nests, tiles, about)

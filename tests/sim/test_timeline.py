@@ -1,8 +1,10 @@
 """Timelines of runs: their spans are the run's clocks, and no unit does two things at once."""
 
 import json
+import re
 from collections import Counter
 from fractions import Fraction
+from importlib.resources import files
 from itertools import pairwise
 
 import pytest
@@ -124,6 +126,33 @@ def test_what_fused_convolutions_hold_is_worked_out_by_hand():
         24 * 8 * (8 + Fraction(16, 24)),
     ]
     assert layer.held["sram"] == (sum(parts), 4 * 8192)
+
+
+def test_fused_convolutions_hold_sums_that_are_not_finished(tmp_path):
+    """One memory and 8 lanes: 16 input channels take two steps, between which a sum lies there."""
+    memories = """
+memories:
+  - {name: dram, component: lpddr4, gb_per_s: 2}
+  - {name: sram, holds: [weight, input, output], size_kib: 3, ports: [{both: 64}]}
+array:"""
+    text = (files("bitlathe") / "arch/chips/edge-npu.yaml").read_text("utf-8")
+    chip = tmp_path / "one.yaml"
+    chip.write_text(re.sub(r"\nmemories:.*?\narray:", memories, text, flags=re.DOTALL), "utf-8")
+    convs = [
+        {"name": "one", "out_channels": 16, "kernel": 1},
+        {"name": "two", "out_channels": 6, "kernel": 1},
+    ]
+    (layer,) = simulate(chip, {"input": [4, 6, 5], "layers": convs}, fidelity="analytic").layers
+    assert layer.fused["tiling"]["rows"] == 3
+    assert layer.fused["tiling"]["places"] == 2
+    parts = [
+        2 * 3 * 5 * 4 * (8 + Fraction(16, 4)),  # three rows of inputs, and the next three
+        3 * 5 * 16 * (8 + Fraction(16, 16)),  # of the map
+        2 * 3 * 5 * 6 * 32,  # of results, as sums
+        4 * 16 * (8 + Fraction(16, 4)),  # filters
+        16 * 6 * (8 + Fraction(16, 16)),
+    ]
+    assert layer.held["sram"] == (sum(parts), 3 * 8192)
 
 
 def test_blocks_follow_each_other():
