@@ -157,7 +157,8 @@ def sample_operands(
     rng = np.random.default_rng(0)
     activations = rng.standard_normal((m, k)).astype(np.float16)
     activations[rng.random((m, k)) < 0.1] = 0
-    grid = np.unique(weight_decoder(format).grid)
+    decoder = weight_decoder(format)
+    grid = decoder.grid[decoder.valid]
     draws = rng.standard_normal((n, k)) * np.abs(grid).max() / 3
     return activations, grid[np.abs(draws[:, :, None] - grid).argmin(2)]
 

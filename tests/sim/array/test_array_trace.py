@@ -38,6 +38,7 @@ from bitlathe.sim.array.tile.trace import (
     trace_tile,
     write_tile_trace,
 )
+from bitlathe.sim.pe.weights import weight_decoder
 
 SIZES = {"m": 5, "n": 7, "k": 6}
 
@@ -250,6 +251,17 @@ def skipping(scope):
     options = {name: getattr(TILE, name) for name in TILE.__slots__}
     skip = {"scope": scope, "skip_zero_terms": True, "skip_zero_activations": True}
     return TileArray(**(options | skip))
+
+
+@pytest.mark.parametrize("format", ["fp4_e2m1", "bitmod_fp4", "nf4", "hif8"])
+def test_operands_of_a_picture_are_values_of_the_format(format):
+    """Also where these are not all integers from the least to the largest one."""
+    weights = sample_operands(2, 30, 20, format)[1]
+    values = weight_decoder(format)
+    known = set(values.grid[values.valid].tolist())
+    assert set(weights.ravel().tolist()) <= known < set(range(min(known), max(known) + 1))
+    shown = tile_timeline(2, 3, 20, TILE, format)
+    assert (shown.activity >= TERM).any()  # terms are taken
 
 
 @pytest.mark.parametrize("array", [TILE, *map(skipping, SCOPES)], ids=lambda a: a.scope)
