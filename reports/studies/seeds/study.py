@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....arch import load_arch
+from ....datatypes.base.numbers import ceil_div
 from ....datatypes.base.yamlfile import read_yaml
 from ....datatypes.methods.calibrate import calibrate
 from ....datatypes.methods.layer import QuantizedLinear
@@ -168,11 +169,14 @@ def wide_bits(layer: QuantizedLinear, width: int = WIDTH) -> float:
     elif isinstance(weights, QuantizedTensor):
         found = float(weights.scheme.total_bits(width, width)) / square
     else:
-        found = weights.total_bits / (layer.inputs * layer.outputs)
-    if layer.outliers is not None:
-        found += 16 * len(layer.outliers) / layer.inputs
+        beside = (1 << weights.bits) + 2 * ceil_div(width, weights.group)  # of an output
+        found = weights.bits + 16 * beside / width
+    if layer.outliers is not None:  # inputs apart are not among the codes
+        kept = len(layer.outliers) / layer.inputs
+        found += kept * (16 - found + bits_of_index(width) / width)
     if layer.sparse is not None:
-        found += layer.sparse.total_bits / (layer.inputs * layer.outputs)
+        kept = len(layer.sparse.values) / (layer.inputs * layer.outputs)
+        found += kept * (16 + bits_of_index(square))
     if layer.low_rank is not None:
         found += 16 * layer.low_rank.rank * 2 * width / square
     return found

@@ -24,6 +24,14 @@ X[:, 3] *= 8
         ("vptq", None, {"entries": 16}, 4 / 4 + 16 * 64 / 4096**2),
         ("bitstack", None, {"blocks": 2, "rank": 3}, 2 + 2 * 16 * 3 * 2 / 4096),
         ("lq_lora", "nf4@g64", {"rank": 5, "rounds": 2}, 4 + 32 / 64 + 16 * 5 * 2 / 4096),
+        ("any4", None, {"group": 64}, 4 + 16 * (16 + 2 * 64) / 4096),
+        ("spqr", "int4@g128", {"share": 1 / 16}, 4 + 16 / 128 + (16 + 24) / 16),
+        (
+            "llm_int8",
+            "int8@channel",
+            {"threshold": 8},
+            (8 + 16 / 4096) * 63 / 64 + (16 + 12 / 4096) / 64,
+        ),
     ],
 )
 def test_bits_at_another_width(method, scheme, options, bits) -> None:
