@@ -79,6 +79,13 @@ RESNET = TRUTH["ResNetModel-0"]["config"]
 CONVNEXT = TRUTH["ConvNextModel-0"]["config"]
 
 
+def test_widths_are_products_of_floats():
+    """3.3 x 20 is 66, as in the class, though the float 3.3 is a little less than 33/10."""
+    model = load_model({**SWIN, "embed_dim": 20, "num_heads": [2, 2], "depths": [1, 1],
+                        "mlp_ratio": 3.3})  # fmt: skip
+    assert {g.n for g in model.gemms() if g.name.endswith("mlp.fc1")} == {66, 132}
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

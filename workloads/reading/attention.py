@@ -1,7 +1,5 @@
 """Attention: from the keys of a config.json to its part."""
 
-from fractions import Fraction
-
 from ..config import Config
 from ..families.facts import AttentionFacts
 from ..families.family import Family
@@ -118,5 +116,5 @@ def _rotary_dim(config: Config, facts: AttentionFacts, head_dim: int) -> int:
         if given is not None:
             if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= 1:
                 raise config.error(f"{key!r} is {given!r}; it must be a share, as 0.5.", key)
-            share = Fraction(given)
+            return int(given * head_dim)  # in floats, as the classes do
     return int(share * head_dim)

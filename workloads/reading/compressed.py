@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from fractions import Fraction
 
 from ..config import Config
 from ..families.family import Family
@@ -112,7 +111,7 @@ def _turned(config: Config, head_dim: int) -> int:
             f"'partial_rotary_factor' is {share!r}; it must be a share, as 0.5.",
             "partial_rotary_factor",
         )
-    return int(Fraction(share) * head_dim)
+    return int(share * head_dim)
 
 
 def connections(

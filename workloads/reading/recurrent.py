@@ -1,7 +1,6 @@
 """Layers without attention: from the keys of a config.json to their part, and which they are."""
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 
 from ..config import Config
 from ..families.recurrent import (
@@ -162,7 +161,7 @@ def _channels(config: Config, facts: StateFacts, hidden: int) -> int:
         raise config.error(
             f"{facts.expand!r} is {times!r}; it must be a number, as 2.", facts.expand
         )
-    return int(Fraction(times) * hidden)
+    return int(times * hidden)
 
 
 def _selective_scan(config: Config, facts: StateFacts, hidden: int) -> Recurrent:

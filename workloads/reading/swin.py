@@ -4,7 +4,6 @@ Structure follows the class of that name in transformers 5.24.
 """
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 from ...datatypes.base.errors import unknown_name
 from ..config import Config
@@ -35,7 +34,7 @@ class _Layer:
 
     net: Net
     window: int
-    ratio: Fraction
+    ratio: float
     bias: bool
     activation: str
 
@@ -176,7 +175,7 @@ def _activation(config: Config) -> str:
     return name
 
 
-def _ratio(config: Config) -> Fraction:
+def _ratio(config: Config) -> float:
     """Return how much wider the MLP is.
 
     Raises
@@ -187,4 +186,4 @@ def _ratio(config: Config) -> Fraction:
     given = config.get("mlp_ratio")
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 2**16:
         raise config.error(f"'mlp_ratio' is {given!r}; it must be a positive number.", "mlp_ratio")
-    return Fraction(given)
+    return given
