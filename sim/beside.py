@@ -16,10 +16,10 @@ What stands before a product delays it whole; the rest goes on piece by piece wh
 that this takes come with the layer's own, whose stored bits count them.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 
 from ..arch.beside import Beside
+from ..datatypes.base.numbers import share_of
 from ..workloads.gemm import HEAD, Gemm
 from ..workloads.vector_step import VectorStep
 
@@ -62,11 +62,11 @@ def _steps(beside: Beside, gemm: Gemm) -> Iterator[VectorStep]:
         )
 
     if beside.outlier_fraction:
-        columns = math.ceil(beside.outlier_fraction * k)
+        columns = share_of(beside.outlier_fraction, k, up=True)
         yield step("gather", "add", columns, n)
         yield step("outliers", "weighted_sum", columns * n, n)
     if beside.sparse_fraction:
-        single = math.ceil(beside.sparse_fraction * n * k)
+        single = share_of(beside.sparse_fraction, n * k, up=True)
         yield step("sparse_gather", "add", single, n)
         yield step("sparse", "weighted_sum", single, n)
     if beside.rank:

@@ -237,7 +237,20 @@ def _of_recurrent(part: Recurrent, place: Place) -> Recurrent:
 
 @share.register
 def _of_compressed_attention(part: CompressedAttention, place: Place) -> CompressedAttention:
-    """Return some groups of heads; keys, entries and the indexer are on every chip."""
+    """Return some groups of heads; keys, entries and the indexer are on every chip.
+
+    Raises
+    ------
+    BitlatheError
+        If a group ends within a head.
+    """
+    if place.tensor.parts == 1:
+        return part
+    if part.heads % part.groups:
+        raise BitlatheError(
+            f"tensor is {place.tensor.parts}, but a group of this model ends within a head: it has "
+            f"{part.heads} heads in {part.groups} groups; use 1."
+        )
     groups = _of(place.tensor, part.groups, "groups of heads")
     return replace(part, groups=groups, heads=part.heads // part.groups * groups)
 

@@ -1,5 +1,6 @@
 """Numbers: whole ones in range, exact quotients rounded up, the middle of neighboring floats."""
 
+import math
 import operator
 from fractions import Fraction
 from typing import Any
@@ -48,6 +49,28 @@ def whole_number(what: str, value: Any, low: int, high: int | None = None) -> in
         bounds = f"{low}..{high}" if high is not None else f"of at least {low}"
         raise BitlatheError(f"{what} is {shown(value)}, must be a whole number {bounds}")
     return number
+
+
+def share_of(share: float, total: int, *, up: bool = False) -> int:
+    """Return a share of a number, rounded down or up; within what floats lose of a whole one, it.
+
+    Parameters
+    ----------
+    share : float
+        0 to 1.
+    total : int
+    up : bool
+
+    Examples
+    --------
+    >>> share_of(0.07, 100, up=True), share_of(0.29, 100), share_of(0.011, 100, up=True)
+    (7, 29, 2)
+    """
+    found = share * total
+    near = round(found)
+    if abs(found - near) <= found * 2.0**-48:
+        return near
+    return math.ceil(found) if up else math.floor(found)
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.numbers import share_of
 from .gptq import GptqOptions, hessian_of, propagated
 from .layer import QuantizedLinear, rounded
 from .options import check_share
@@ -45,7 +46,7 @@ def costly(task: Task, base: QuantizedLinear, options: SpqrOptions) -> NDArray[n
     inverse = np.linalg.pinv(hessian_of(task, options.damping), hermitian=True)
     squares = np.square(task.weights.astype(np.float64) - base.matrix())
     cost = squares / np.maximum(np.diag(inverse), np.finfo(np.float64).tiny)
-    count = int(options.share * cost.size)
+    count = share_of(options.share, cost.size)
     found = np.zeros(cost.size, np.bool_)
     found[np.argsort(-cost.reshape(-1), kind="stable")[:count]] = True
     return found.reshape(cost.shape)

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 import bitlathe as bl
 from bitlathe.arch import load_arch
+from bitlathe.arch.beside import Beside
 from bitlathe.arch.operators import Operators
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim import simulate
+from bitlathe.sim.beside import beside_steps
 from bitlathe.sim.chip import Chip
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot
 from bitlathe.workloads.gemm import Gemm
@@ -188,6 +190,14 @@ def test_what_stands_beside_products_is_work_of_the_vector_unit(
     waited = 24 * (7 * 128 * ("rotation" in asked) + 128) / 16 if before else 0
     assert waited <= more.cycles - plain.cycles <= clocks + 8
     assert more.dram_bits == plain.dram_bits
+
+
+@pytest.mark.parametrize(("share", "columns"), [(0.07, 7), (0.071, 8), (22 / 100, 22), (1, 100)])
+def test_shares_of_inputs_are_rounded_up(share: float, columns: int) -> None:
+    """0.07 x 100 is more than 7 in floats."""
+    layer = Gemm(name="up", m=1, n=8, k=100)
+    gathered = next(iter(beside_steps(Beside(outlier_fraction=share), [layer])))
+    assert gathered.elements == columns
 
 
 def test_what_is_refused() -> None:

@@ -396,3 +396,13 @@ def test_what_cannot_be_divided_is_said(name, how, said):
     with pytest.raises(BitlatheError) as error:
         [shard(load_model(name), place) for place in places(**how)]
     assert said in str(error.value)
+
+
+def test_groups_that_end_within_a_head_are_not_divided():
+    """Six heads in four groups: stages have all of them, chips that share them would lose two."""
+    own = {"num_attention_heads": 6, "head_dim": 4, "o_groups": 4}
+    model = load_model({**DRAWN["deepseek_v4-drawn-0"]["config"], **own})
+    found = sum((held(each.shape) for each in shards(model, 1, 2)), Counter())
+    assert not held(model.shape) - found
+    with pytest.raises(BitlatheError, match="6 heads in 4 groups; use 1"):
+        list(shards(model, 2))

@@ -404,5 +404,7 @@ def test_costly_weights_are_kept_and_counted():
     assert found.relative_error < base.relative_error
     assert found.total_bits == base.total_bits + 10 * (16 + 10)  # a hundredth of 1024 places
     assert calibrate(w, x, "spqr", "int4_asym@g16", share=0).chosen == "rtn"
+    kept = calibrate(w[:10, :10], x[:, :10], "spqr", "int4_asym@g16", share=0.29)
+    assert len(kept.sparse.values) == 29  # 0.29 x 100 is less in floats
     with pytest.raises(BitlatheError, match="share"):
         calibrate(w, x, "spqr", share=2)
