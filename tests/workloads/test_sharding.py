@@ -400,7 +400,8 @@ def test_what_cannot_be_divided_is_said(name, how, said):
 
 def test_groups_that_end_within_a_head_are_not_divided():
     """Six heads in four groups: stages have all of them, chips that share them would lose two."""
-    own = {"num_attention_heads": 6, "head_dim": 4, "o_groups": 4}
+    own = {"num_attention_heads": 6, "head_dim": 4, "o_groups": 4, "num_hidden_layers": 2,
+           "layer_types": None, "mlp_layer_types": None}  # fmt: skip
     model = load_model({**DRAWN["deepseek_v4-drawn-0"]["config"], **own})
     found = sum((held(each.shape) for each in shards(model, 1, 2)), Counter())
     assert not held(model.shape) - found
