@@ -1,4 +1,4 @@
-"""Damaged inputs for every reader: each is accepted or refused in words, in time, in memory."""
+"""Damaged inputs for every reader: each is accepted or refused in words, and in memory, and none hangs."""
 
 from importlib.util import find_spec
 
@@ -29,7 +29,7 @@ def test_thousands_of_inputs_are_accepted_or_refused(kind):
 
 
 def test_the_harness_tells_a_failure_from_a_refusal(tmp_path):
-    """What it is for: exceptions, silence, floods of words, time, memory, a process that ends."""
+    """What it is for: exceptions, silence, floods of words, memory, a process that ends."""
     from bitlathe.datatypes.base.errors import BitlatheError
     from fuzz.readers import Reader, outcome_of
 
@@ -47,7 +47,6 @@ def test_the_harness_tells_a_failure_from_a_refusal(tmp_path):
     assert reading(lambda _: bytes(-1)) == "failed"
     good = ["chip", 0, "refused", "", 0.1, 100.0]
     assert harness.failures([good]) == []
-    assert harness.failures([[*good[:4], 5.1, 100.0]])
     assert harness.failures([[*good[:5], 2049.0]])
     assert harness.failures(harness.run(0, 1, ["no such kind"]))
 

