@@ -22,6 +22,7 @@ from ...datatypes.base.numbers import ceil_div
 from ..best import OBJECTIVES, Best, Objective
 from ..kept_results import best_mapping
 from ..mappers import ORDERS
+from ..staying import leaves_unfinished
 from .chain import Chain, Lanes
 from .cost import FusedCost, bound_of, cost_of
 from .demand import Demand, demand
@@ -243,12 +244,19 @@ def search(
     for i, bound in _by_bounds(chain, near, lanes, some, rank):
         if best is not None and bound > best[0]:
             break  # the bounds of the others are no lower
-        found = cost_of(chain, some[i], near, demands.of(some[i]))
+        asked = demands.of(some[i])
         many += 1
+        if problem(chain, some[i], near, spilling(chain, near, asked, products)):
+            continue  # unfinished sums need more room than is left
+        found = cost_of(chain, some[i], near, asked)
         at = rank(found.cycles, found.total_pj)
         if best is None or (at, i) < best:
             best = at, i
-    assert best is not None
+    if best is None:
+        raise BitlatheError(
+            "fusion: unfinished sums of the blocks' products do not fit beside what stays; "
+            "give the near memories more room."
+        )
     _, i = best
     used: dict[Asked, Best] = {}
     demands.again(some[i], lambda asked: used.setdefault(asked, products[asked]))
@@ -259,6 +267,33 @@ def search(
         tilings_costed=many,
         search_seconds=time.perf_counter() - started,
     )
+
+
+def spilling(
+    chain: Chain, near: NearChip, asked: Demand, products: Mapping[Asked, Best]
+) -> frozenset[bool]:
+    """Return the products whose mappings leave sums in the near memory before they are finished.
+
+    False stands for the first, True for the second; those whose results are sums are left out.
+
+    Parameters
+    ----------
+    chain : Chain
+    near : NearChip
+    asked : Demand
+        Of a tiling.
+    products : mapping of Asked to Best
+        The mappings of its blocks' products.
+    """
+    found = set[bool]()
+    for kind in asked.counts:
+        rows, columns = asked.blocks.rows[kind.rows], asked.blocks.columns[kind.columns]
+        for each in Asked.both(rows, columns, alone=kind.alone):
+            if each.finished and each.second not in found:
+                mapping = products[each].mapping
+                if leaves_unfinished(each.loops(chain), mapping, near.inside):
+                    found.add(each.second)
+    return frozenset(found)
 
 
 def _by_bounds(

@@ -46,7 +46,7 @@ class AskedRows(NamedTuple):
     rows: int
 
     def loops(self, chain: ConvChain) -> Loops:
-        """Return its loops; the border above and below is stored, as rows of zeros."""
+        """Return its loops; the border above and below is read, as rows of zeros."""
         shape = chain.layers[self.layer].shape
         if shape.kernel == shape.stride == (1, 1) and shape.padding == (0, 0) and shape.groups == 1:
             pixels = self.rows * shape.output_size[1]

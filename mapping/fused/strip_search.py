@@ -3,7 +3,7 @@
 The space: rows that are the least for 1, 2, 3 ... 8 strips, and for twice and 1.5 times as many up
 to one row; of every map whose strips overlap the halo kept, or made again; one place or two;
 filters held, or fetched with every strip. The products of strips are laid by their best mapping
-(`mapping.search`), the border above and below stored. A tiling is left out only where its bound
+(`mapping.search`), the border above and below read. A tiling is left out only where its bound
 (`strip_cost.bound`), with floors in the place of the products' costs, is no better than what was
 found. Ties go to less energy, or fewer clocks, then to the first in the order above.
 """

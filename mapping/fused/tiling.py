@@ -86,26 +86,40 @@ class Need(NamedTuple):
     tiles: int
 
 
-def needs(chain: Chain, tiling: Tiling) -> Iterator[Need]:
-    """Yield the tiles that a tiling keeps in the near memories, none of them empty."""
+def needs(chain: Chain, tiling: Tiling, spilling: frozenset[bool] = frozenset()) -> Iterator[Need]:
+    """Yield the tiles that a tiling keeps in the near memories, none of them empty.
+
+    Parameters
+    ----------
+    chain : Chain
+    tiling : Tiling
+    spilling : frozenset of bool
+        Products whose finished results the near memory has as sums before: False the first, True
+        the second.
+    """
     rows, columns = min(tiling.rows, chain.m), min(tiling.columns, chain.middle)
     places, beside = tiling.places, 2 if tiling.ahead else 1
     first, second = chain.first, chain.second
     kept = chain.middle if tiling.held else columns
     sets = tiling.held or places
     sums = Fraction(second.partial)
+    middle, results = Fraction(first.output), Fraction(second.output)
+    if False in spilling:
+        middle = max(middle, Fraction(first.partial))
+    if True in spilling and columns >= chain.middle:
+        results = max(results, sums)
     yield Need("input", "inputs", rows * chain.inner, first.input, places)
     yield Need("weight", "weights", chain.matrices * kept * chain.inner, first.weight, sets)
     yield Need("weight", "weights of the second", kept * chain.out, second.weight, sets)
     block = rows * columns
-    yield Need("output", "middle", chain.matrices * block, first.output, beside)
+    yield Need("output", "middle", chain.matrices * block, middle, beside)
     yield Need("input", "middle as input", block, second.input, beside)
     if tiling.spilled:
         widest = max(sums, Fraction(second.output))
         yield Need("output", "sums or results", rows * chain.out, widest, places)
         yield Need("output", "a block's sums", rows * chain.out, sums, beside)
         return
-    yield Need("output", "results", rows * chain.out, second.output, places)
+    yield Need("output", "results", rows * chain.out, results, places)
     if columns < chain.middle:
         yield Need("output", "a block's sums", rows * chain.out, sums, beside)
         yield Need("output", "sums", rows * chain.out, sums, 1)
@@ -113,8 +127,19 @@ def needs(chain: Chain, tiling: Tiling) -> Iterator[Need]:
             yield Need("output", "row state", chain.steps.state * rows, sums, beside)
 
 
-def problem(chain: Chain, tiling: Tiling, near: NearChip) -> str | None:
-    """Return what keeps a tiling from running on a chip, in a sentence; None if nothing does."""
+def problem(
+    chain: Chain, tiling: Tiling, near: NearChip, spilling: frozenset[bool] = frozenset()
+) -> str | None:
+    """Return what keeps a tiling from running on a chip, in a sentence; None if nothing does.
+
+    Parameters
+    ----------
+    chain : Chain
+    tiling : Tiling
+    near : NearChip
+    spilling : frozenset of bool
+        As of `needs`.
+    """
     if tiling.rows % chain.rows_per_token and tiling.rows < chain.m:
         return (
             f"blocks of {tiling.rows} rows cut tokens of {chain.rows_per_token} rows; give a "
@@ -131,7 +156,7 @@ def problem(chain: Chain, tiling: Tiling, near: NearChip) -> str | None:
             f"all {chain.middle}; set spilled off."
         )
     blocks = f"blocks of {tiling.rows} x {tiling.columns}"
-    return overfull(needs(chain, tiling), near, blocks)
+    return overfull(needs(chain, tiling, spilling), near, blocks)
 
 
 def overfull(some: Iterable[Need], near: NearChip, blocks: str) -> str | None:

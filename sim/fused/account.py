@@ -16,7 +16,7 @@ from ...mapping.fused.demand import demand
 from ...mapping.fused.kept_results import kept_walk
 from ...mapping.fused.near import NearChip
 from ...mapping.fused.products import Asked, BlockProduct, block_product
-from ...mapping.fused.search import Found
+from ...mapping.fused.search import Found, spilling
 from ...mapping.fused.strip_search import FoundStrips
 from ...mapping.fused.tiling import Need, needs
 from ...workloads.gemm import Gemm
@@ -81,7 +81,8 @@ def group_run(
     nests = [(replace(parts[each], times=many), times[each]) for each, many in runs.items()]
     chip = chip.split_for(bits[group.out].split)
     about = {"layers": list(group.names), **searched(found)}
-    named, tiles = (group.name, group.count), needs(chain, found.tiling)
+    spilled = spilling(chain, near, asked, found.products)
+    named, tiles = (group.name, group.count), needs(chain, found.tiling, spilled)
     return fused_run(chip, named, group.gemms, bits, near, cost, nests, tiles, about)
 
 

@@ -18,7 +18,7 @@ from bitlathe.mapping.fused.demand import demand
 from bitlathe.mapping.fused.floors import Floors
 from bitlathe.mapping.fused.near import NearChip, near_chip, why_not
 from bitlathe.mapping.fused.products import Asked, BlockProduct, block_product, floor_product
-from bitlathe.mapping.fused.search import costed, extents, search, tilings
+from bitlathe.mapping.fused.search import costed, extents, search, spilling, tilings
 from bitlathe.mapping.fused.tiling import Tiling, problem
 from bitlathe.mapping.mappers import ORDERS
 from bitlathe.mapping.operands import OperandBits
@@ -71,6 +71,20 @@ def best_cost(
     return cost_of(chain, found.tiling, near, costed(chain, near, lanes, found))
 
 
+def has_room(
+    chain: Chain, tiling: Tiling, near: NearChip, lanes: Lanes, objective: Objective, kept: Any
+) -> bool:
+    """Whether a tiling fits, with the sums that its products' mappings leave in the near memory."""
+    products: dict[Asked, Best] = {}
+
+    def product(asked: Asked) -> BlockProduct:
+        products[asked] = kept(asked.loops(chain), asked.bits(chain), near.inside, objective)
+        return block_product(products[asked], near)
+
+    asked = demand(chain, tiling, near, lanes, product)
+    return problem(chain, tiling, near, spilling(chain, near, asked, products)) is None
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_search_finds_the_best_of_every_tiling(objective: Any) -> None:
     rng = random.Random(f"search {objective}")
@@ -91,6 +105,9 @@ def test_the_search_finds_the_best_of_every_tiling(objective: Any) -> None:
             return block_product(best, near)
 
         rank = ORDERS[objective]
+        some = [each for each in some if has_room(chain, each, near, lanes, objective, kept)]
+        if not some:
+            continue
         costs = [cost(chain, each, near, lanes, product) for each in some]
         least = min(rank(each.cycles, each.total_pj) for each in costs)
         found = search(chain, near, lanes, objective, map_product=kept)
@@ -137,10 +154,34 @@ def test_sums_are_spilled_where_weights_are_more_than_fits_and_rows_few() -> Non
             ),
         ).total_pj
         for each in every_tiling(chain, lanes)
-        if problem(chain, each, near) is None
+        if has_room(chain, each, near, lanes, "energy", kept)
     }  # fmt: skip
     assert min(products.values()) == pytest.approx(spilled.total_pj, rel=1e-12)
     assert min(pj for each, pj in products.items() if not each.spilled) > spilled.total_pj
+
+
+def test_sums_of_a_block_that_are_not_finished_take_room() -> None:
+    """A row of inputs of 8 bits, the middle and results as sums of 32, the middle as input of 8."""
+    ports = (Port(direction="both", width_bits=Fraction(8), read_pj=9.0, write_pj=9.0),)
+    bits = OperandBits(weight=8, input=8, output=8, partial=32)
+    chain = Chain(m=4, middle=4, out=4, inner=4, first=bits, second=bits,
+                  steps=activation(("relu",)))  # fmt: skip
+
+    def found(size: int) -> tuple[int, int]:
+        memories = (
+            Memory(name="dram", holds=OPERANDS, size_bits=None, ports=ports),
+            Memory(name="weights", holds=("weight",), size_bits=4096, ports=ports),
+            Memory(name="io", holds=("input", "output"), size_bits=size, ports=ports),
+        )
+        axis = Axis(name="rows", size=4, dims=("n",))
+        near = near_chip(Hierarchy(memories=memories, axes=(axis,), units=("rows",)))
+        tiling = search(chain, near, Lanes(lanes=8), "energy", map_product=found_once()).tiling
+        return tiling.rows, tiling.columns
+
+    row = 4 * (8 + 32 + 8 + 32)  # fewer columns take more: sums of a block beside those of all
+    assert found(row) == (1, 4)
+    with pytest.raises(BitlatheError, match="unfinished sums of the blocks' products do not fit"):
+        found(row - 1)
 
 
 def test_no_floor_of_all_tilings_is_above_a_bound_of_one() -> None:
