@@ -345,7 +345,12 @@ class Arch(Record):
             )
         weights = weight_keys(self.weights) if pe.record.serial else ("",)
         sides, node_nm = whole.array, self.technology.node_nm
-        return synthesized_costs(pe.record, weights, sides.rows, sides.columns, node_nm)
+        made_nm = REGISTER_NODE_NM if self.technology.scaled else node_nm
+        found = synthesized_costs(pe.record, weights, sides.rows, sides.columns, made_nm)
+        if not self.technology.scaled:
+            return found
+        area, energy = (factor(figure, made_nm, node_nm) for figure in ("area", "energy"))
+        return PECosts(found.area_um2 * area, found.energy_pj * energy, found.leakage_mw * energy)
 
     def _scaled(self, figure: Figure, own: float | None) -> float:
         """Return what a figure of the PE is multiplied by at the chip's node; 1 for its own."""

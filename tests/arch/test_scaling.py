@@ -79,6 +79,16 @@ def test_figures_of_the_chip_itself_are_of_its_node():
     assert costs.area_um2 == pytest.approx(part.area_um2 * factor("area", 28, 16))
 
 
+def test_synthesized_parts_follow_the_node():
+    own = {"pe.area_source": "synthesis", "pe.component": None}
+    made = load_arch("bitmod", own).pe_costs
+    costs = scaled("bitmod", 7, **own).pe_costs
+    assert costs.area_um2 == pytest.approx(made.area_um2 * factor("area", 28, 7))
+    assert costs.energy_pj == pytest.approx(made.energy_pj * factor("energy", 28, 7))
+    assert costs.leakage_mw == pytest.approx(made.leakage_mw * factor("energy", 28, 7))
+    assert scaled("bitmod", 28, **own).pe_costs == made
+
+
 def test_scaling_changes_nothing_where_every_part_is_of_the_node():
     plain, same = load_arch("bitmod"), scaled("bitmod", 28)
     assert same.pe_costs == plain.pe_costs
