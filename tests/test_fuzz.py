@@ -1,4 +1,4 @@
-"""Damaged inputs for every reader: each is accepted or refused in words, and in memory, and none hangs."""
+"""Damaged inputs for every reader: each is accepted or refused in words and memory, none hangs."""
 
 from importlib.util import find_spec
 
