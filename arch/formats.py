@@ -36,6 +36,11 @@ def _stored_bits(scheme: Scheme, axis_length: int) -> Fraction:
     return scheme.bits_per_element(axis_length)
 
 
+def _as_written(number: float) -> Fraction:
+    """Return a decimal number as it is written: 8.02 is 401/50, no binary fraction near it."""
+    return Fraction(str(number))
+
+
 class Operand(Record):
     """How one operand is stored: a scheme, or a stated number of bits, or both.
 
@@ -67,7 +72,7 @@ class Operand(Record):
     def bits_per_element(self, axis_length: int) -> Fraction:
         """Return the stored bits per element, scales and selectors counted."""
         if self.bits is not None:
-            return Fraction(self.bits)
+            return _as_written(self.bits)
         assert self.scheme is not None
         return _stored_bits(self.scheme, axis_length)
 
@@ -75,7 +80,7 @@ class Operand(Record):
     def code_bits(self) -> Fraction:
         """Bits of an element's code, without scales and selectors; stated bits are all code."""
         if self.bits is not None:
-            return Fraction(self.bits)
+            return _as_written(self.bits)
         assert self.scheme is not None
         return self.scheme.code_bits
 

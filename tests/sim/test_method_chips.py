@@ -36,6 +36,12 @@ def test_arrays_are_as_large_as_those_of_the_other_chips(name: str) -> None:
     assert 1.56e6 < area["pe_array"] + area.get("decoders", 0.0) < 1.6e6
 
 
+@pytest.mark.parametrize("name", CHIPS)
+def test_they_run_under_their_own_mapper(name: str) -> None:
+    layer = Gemm(name="up", m=4, n=16, k=128)
+    assert simulate(name, [layer], fidelity="analytic").cycles > 0
+
+
 # NVFP4 without its tensor scale, by which dequantized values are rounded to float32
 BLOCKS = {"nvfp4": ("fp4_e2m1@g16/ue4m3fn", 16), "mxfp4": ("mxfp4", 32), "hif4": ("hif4", 4)}
 
