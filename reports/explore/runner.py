@@ -40,7 +40,10 @@ START_SECONDS = 60.0  # how long processes may take to start, beside that
 STARTS = 20  # how often they may die as they start
 TRIES = 3  # a point alone in its process is tried so often before its process's death is its fault
 
-
+GUARD = (
+    "A program that runs a sweep in processes calls it under if __name__ == '__main__':, as each "
+    "process reads the program anew; with jobs=1 there are none."
+)
 _DIED = f"the worker process died {TRIES} times (killed, or out of memory)"
 
 Job = tuple[Entry, Point]
@@ -93,6 +96,18 @@ def run_chunk(evaluator: Evaluator, version: str, points: list[Point]) -> ChunkR
         seconds=time.perf_counter() - start,
         cpu_seconds=time.thread_time() - cpu_start,
     )
+
+
+def refuse_reading_anew() -> None:
+    """Refuse to run a sweep in a process that only reads the program, to work for one.
+
+    Raises
+    ------
+    BitlatheError
+        The program calls the sweep at its top, and each process would run it again.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise BitlatheError(GUARD)
 
 
 class InlineExecutor(Executor):
@@ -368,7 +383,7 @@ class Runner:
             self._reopen()
         raise BitlatheError(
             f"the worker processes died {STARTS} times as they started. Finished points are safe; "
-            "see what ends them, and run the sweep again."
+            f"see what ends them, and run the sweep again. {GUARD}"
         )
 
     def _reopen(self) -> None:

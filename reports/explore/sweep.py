@@ -20,7 +20,14 @@ from .expressions import Verdict, verdict
 from .plan import Sweep, planned_points, read_sweep, share_of
 from .points import Point
 from .progress import Progress, Report
-from .runner import POINT_SECONDS, InlineExecutor, Job, Runner, process_pool
+from .runner import (
+    POINT_SECONDS,
+    InlineExecutor,
+    Job,
+    Runner,
+    process_pool,
+    refuse_reading_anew,
+)
 from .salvage import salvage_store
 from .search import guided, shuffled
 from .shards import Shard, refuse_other_shard, shard_facts, shared
@@ -114,7 +121,8 @@ def run_sweep(
     out : str or Path
         Output folder: the store and the tables.
     jobs : int, optional
-        Processes; all cores by default, 1 runs in this process.
+        Processes; all cores by default, 1 runs in this process. A program with more of them calls
+        this under ``if __name__ == "__main__":``, as each reads the program anew.
     dask : str, optional
         Address of a Dask scheduler to run on instead.
     executor : concurrent.futures.Executor, optional
@@ -140,6 +148,7 @@ def run_sweep(
         A bad sweep file (file, line, column), a folder or disk that cannot be written, a cluster
         that does not answer, a lost executor.
     """
+    refuse_reading_anew()
     sweep = read_sweep(Path(path), evaluator)
     if not str(out):
         raise BitlatheError("out: an empty name; give a folder, '.' for the one you are in.")

@@ -1,6 +1,7 @@
 """Running sweeps: resumption, failures, dying workers, identical tables whatever the runner."""
 
 import csv
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -37,6 +38,17 @@ def sweep(tmp_path):
         return path
 
     return write
+
+
+def test_a_process_that_reads_the_program_anew_runs_no_sweep(sweep, tmp_path, monkeypatch):
+    """As of a program that calls a sweep at its top: each of its processes would."""
+    process = multiprocessing.current_process()
+    monkeypatch.setattr(process, "_inheriting", True, raising=False)  # as while one starts
+    with pytest.raises(RuntimeError, match="bootstrapping phase"):
+        multiprocessing.get_context("spawn").Process(target=abs).start()
+    with pytest.raises(BitlatheError, match=r"calls it under if __name__ == '__main__':"):
+        run_sweep(sweep(), tmp_path / "out", jobs=2, evaluator=PLAIN)
+    assert not (tmp_path / "out").exists()
 
 
 def table(out):
