@@ -56,7 +56,7 @@ def test_documented_questions_have_answers(tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
     Path("sweep.yaml").write_text(FILES[0])
-    names: dict[str, object] = {}
+    names: dict[str, object] = {"__name__": "__main__"}
     for block in PYTHON:
         exec(block.replace("jobs=2", "jobs=1"), names)  # the text is ours
     assert len(names["rows"]) > 0
