@@ -87,7 +87,7 @@ def sources_digest() -> str:
     return sha256(f"{fused} {kept_results.sources_digest()}".encode()).hexdigest()
 
 
-def _data_of_found(found: Found) -> dict[str, Any]:
+def _data_of_found(found: Found | FoundStrips) -> dict[str, Any]:
     return {
         "tiling": found.tiling.to_dict(),
         "products": [[list(asked), best.to_dict()] for asked, best in found.products.items()],
@@ -130,23 +130,13 @@ def best_strips(
     return STRIPS.get(key, lambda: search_strips(chain, near, lanes, objective))
 
 
-def _data_of_strips(found: FoundStrips) -> dict[str, Any]:
-    return {
-        "tiling": found.tiling.to_dict(),
-        "products": [[list(asked), best.to_dict()] for asked, best in found.products.items()],
-        "tilings": found.tilings,
-        "tilings_costed": found.tilings_costed,
-        "search_seconds": found.search_seconds,
-    }
-
-
 def _strips_of_data(data: dict[str, Any]) -> FoundStrips:
     tiling = StripTiling(**{**data["tiling"], "kept": tuple(data["tiling"]["kept"])})
     products = {AskedRows(*asked): best_of(best) for asked, best in data["products"]}
     return FoundStrips(**{**data, "tiling": tiling, "products": products})
 
 
-STRIPS = Kept("strips", sources_digest, _data_of_strips, _strips_of_data)
+STRIPS = Kept("strips", sources_digest, _data_of_found, _strips_of_data)
 """The best strips that were found."""
 FUSIONS = Kept("fusions", sources_digest, _data_of_found, _found_of_data)
 """The best tilings that were found."""

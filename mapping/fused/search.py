@@ -11,7 +11,7 @@ clocks, then to larger blocks.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from heapq import heapify, heappop, heappush
@@ -32,7 +32,7 @@ from .products import Asked, BlockProduct, ProductOf, block_product, floor_produ
 from .tiling import Tiling, problem
 
 ALL_BLOCKS = 8
-_SAME = 1 - 1e-12  # sums of the same terms in another order
+SAME = 1 - 1e-12  # sums of the same terms in another order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,25 +239,15 @@ def search(
         return block_product(products[asked], near)
 
     demands = _Demands(chain, near, lanes, mapped)
-    best: tuple[tuple[float, float], int] | None = None
-    many = 0
-    for i, bound in _by_bounds(chain, near, lanes, some, rank):
-        if best is not None and bound > best[0]:
-            break  # the bounds of the others are no lower
+
+    def ranked(i: int) -> tuple[float, float] | None:
         asked = demands.of(some[i])
-        many += 1
         if problem(chain, some[i], near, spilling(chain, near, asked, products)):
-            continue  # unfinished sums need more room than is left
+            return None  # unfinished sums need more room than is left
         found = cost_of(chain, some[i], near, asked)
-        at = rank(found.cycles, found.total_pj)
-        if best is None or (at, i) < best:
-            best = at, i
-    if best is None:
-        raise BitlatheError(
-            "fusion: unfinished sums of the blocks' products do not fit beside what stays; "
-            "give the near memories more room."
-        )
-    _, i = best
+        return rank(found.cycles, found.total_pj)
+
+    i, many = first_best(_by_bounds(chain, near, lanes, some, rank), ranked, "blocks")
     used: dict[Asked, Best] = {}
     demands.again(some[i], lambda asked: used.setdefault(asked, products[asked]))
     return Found(
@@ -267,6 +257,44 @@ def search(
         tilings_costed=many,
         search_seconds=time.perf_counter() - started,
     )
+
+
+def first_best(
+    bounds: Iterable[tuple[int, tuple[float, float]]],
+    ranked: Callable[[int], tuple[float, float] | None],
+    parts: str,
+) -> tuple[int, int]:
+    """Return the number of the best tiling, of equals the first, and how many were costed.
+
+    Parameters
+    ----------
+    bounds : iterable of (int, (float, float))
+        Tilings by number, each with its bound, in the order of bounds.
+    ranked : callable
+        The rank of a tiling by its whole cost; None where it does not fit after all.
+    parts : str
+        What tilings cut a chain into, for the error.
+
+    Raises
+    ------
+    BitlatheError
+        None fits.
+    """
+    best: tuple[tuple[float, float], int] | None = None
+    many = 0
+    for i, bound in bounds:
+        if best is not None and bound > best[0]:
+            break  # the bounds of the others are no lower
+        many += 1
+        at = ranked(i)
+        if at is not None and (best is None or (at, i) < best):
+            best = at, i
+    if best is None:
+        raise BitlatheError(
+            f"fusion: unfinished sums of the {parts}' products do not fit beside what stays; "
+            "give the near memories more room."
+        )
+    return best[1], many
 
 
 def spilling(
@@ -320,7 +348,7 @@ def _by_bounds(
             yield i, floor
             continue
         cycles, energy_pj = bound_of(chain, some[i], near, demands.of(some[i]))
-        heappush(waiting, (max(floor, rank(cycles, energy_pj * _SAME)), True, i))
+        heappush(waiting, (max(floor, rank(cycles, energy_pj * SAME)), True, i))
 
 
 class _Demands:

@@ -23,7 +23,7 @@ from .chain import Lanes
 from .cost import FusedCost
 from .near import NearChip
 from .products import BlockProduct, block_product, floor_of, inside_of
-from .search import extents
+from .search import SAME, extents, first_best
 from .strip_cost import AskedRows, StripDemand, bound, cost, demand
 from .strips import ConvChain, StripTiling, problem, strips
 
@@ -114,26 +114,17 @@ def search(
     bounds = []
     for i, each in enumerate(some):
         cycles, energy_pj = bound(chain, near, floors.of(each))
-        bounds.append((rank(cycles, energy_pj * _SAME), i))
-    best: tuple[tuple[float, float], int] | None = None
-    costed = 0
-    for least, i in sorted(bounds):
-        if best is not None and least > best[0]:
-            break  # the bounds of the others are no lower
+        bounds.append((rank(cycles, energy_pj * SAME), i))
+
+    def ranked(i: int) -> tuple[float, float] | None:
         asked = demands.of(some[i])
-        costed += 1
         if problem(chain, some[i], near, spilling(chain, near, some[i], mapped)):
-            continue  # unfinished sums need more room than is left
+            return None  # unfinished sums need more room than is left
         found = cost(chain, some[i], near, asked)
-        at = rank(found.cycles, found.total_pj)
-        if best is None or (at, i) < best:
-            best = at, i
-    if best is None:
-        raise BitlatheError(
-            "fusion: unfinished sums of the strips' products do not fit beside what stays; "
-            "give the near memories more room."
-        )
-    tiling = some[best[1]]
+        return rank(found.cycles, found.total_pj)
+
+    best, costed = first_best(((i, least) for least, i in sorted(bounds)), ranked, "strips")
+    tiling = some[best]
     return FoundStrips(
         tiling=tiling,
         products={asked: mapped(asked) for asked in products_of(chain, tiling)},
@@ -141,9 +132,6 @@ def search(
         tilings_costed=costed,
         search_seconds=time.perf_counter() - started,
     )
-
-
-_SAME = 1 - 1e-12  # sums of the same terms in another order
 
 
 class Demands:

@@ -23,7 +23,7 @@ from bitlathe.mapping.search import search as search_mapping
 from bitlathe.sim.fused.conv_choose import divided
 from bitlathe.workloads.conv_shape import ConvShape
 from bitlathe.workloads.vector_step import OPERATIONS, Operation
-from fused_cases import chip_ports, enlarged, random_bits, random_lanes, random_near
+from fused_cases import chip_ports, enlarged, made_up, random_bits, random_lanes, random_near
 from naive import strips_naive
 
 
@@ -129,27 +129,6 @@ def test_strips_equal_sets_of_rows_and_a_list_of_jobs() -> None:
 
 def some(counts: Any) -> dict[Any, Any]:
     return {key: count for key, count in counts.items() if count}
-
-
-def made_up(rng: random.Random, near: NearChip) -> Any:
-    kept: dict[AskedRows, BlockProduct] = {}
-
-    def product(asked: AskedRows) -> BlockProduct:
-        if asked not in kept:
-            kept[asked] = BlockProduct(
-                cycles=rng.randint(1, 60),
-                step_cycles=Fraction(rng.randint(1, 60), 7),
-                accesses={
-                    at: (rng.randint(0, 5), rng.randint(0, 5), rng.randint(0, 9))
-                    for at in near.ports
-                },
-                array_pj=rng.randint(1, 9) / 4,
-                memory_pj=rng.randint(8, 16) / 4,
-                written_pj=rng.randint(1, 8) / 4,
-            )
-        return kept[asked]
-
-    return product
 
 
 def plain_product(made: BlockProduct) -> tuple[Any, ...]:
