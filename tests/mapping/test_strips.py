@@ -175,6 +175,33 @@ def every_cost(chain: ConvChain, near: NearChip, lanes: Lanes, objective: Any, k
                         yield cost(chain, tiling, near, asked)
 
 
+# seeds of chains whose best strips would not fit with the sums that their mappings leave unfinished
+TOO_WIDE = (28, 192, 720, 960)
+
+
+def spilling_case(seed: int) -> tuple[ConvChain, NearChip, Lanes]:
+    rng = random.Random(f"spill {seed}")
+    near, lanes, chain = shared_near(rng), random_lanes(rng), random_convs(rng, 7)
+    return chain, near, lanes
+
+
+@pytest.mark.parametrize("seed", TOO_WIDE)
+def test_strips_have_room_for_unfinished_sums(seed: int) -> None:
+    chain, near, lanes = spilling_case(seed)
+    kept = found_once()
+    found = search(chain, near, lanes, "cycles", map_product=kept)
+    spilled = spilling(chain, near, found.tiling, found.products.__getitem__)
+    assert problem(chain, found.tiling, near, spilled) is None
+    best = min(each.cycles for each in every_cost(chain, near, lanes, "cycles", kept))
+    assert fused_cost(chain, near, lanes, found).cycles == best
+
+
+def test_strips_without_room_for_unfinished_sums_are_refused() -> None:
+    chain, near, lanes = spilling_case(451)
+    with pytest.raises(BitlatheError, match="unfinished sums of the strips' products do not fit"):
+        search(chain, near, lanes, "cycles", map_product=found_once())
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_search_finds_the_best_strips_of_all(objective: Any) -> None:
     rng = random.Random(f"strips {objective}")
