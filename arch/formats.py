@@ -135,7 +135,17 @@ class LayerFormats(Record):
     output: OperandField = Field(default=FP16, description="results")
 
 
-Kind = Literal["linear", "attention", "lm_head", "conv"]
+class NormFormats(Record):
+    """Formats of what a vector unit's norms read; what they leave is a product's input."""
+
+    weight: OperandField = Field(description="scales and shifts of norms")
+    input: OperandField | None = Field(
+        default=None, description="the stream that layers add to; linear's results if left out"
+    )
+
+
+Kind = Literal["linear", "attention", "lm_head", "conv", "router"]
+LAYER_KINDS: tuple[Kind, ...] = ("linear", "attention", "lm_head", "conv", "router")
 
 
 def _tuple(value: Any) -> Any:
@@ -227,7 +237,8 @@ class FormatRule(Record):
 
         Of a rule with numbers of layers these must be counted from 0.
         """
-        if kind != self.kind or not any(fnmatchcase(name, each) for each in self.names):
+        kinds = (kind, "linear") if kind == "router" else (kind,)
+        if self.kind not in kinds or not any(fnmatchcase(name, each) for each in self.names):
             return False
         if self.layers is None:
             return True
@@ -235,9 +246,11 @@ class FormatRule(Record):
 
 
 class Formats(Record):
-    """The chip's policy: formats by kind of layer. ``lm_head`` and ``conv`` follow ``linear``.
+    """The chip's policy: formats by kind of layer.
 
-    Of ``rules`` that are about the same product a later one goes ahead of an earlier one.
+    ``lm_head``, ``conv`` and ``router`` follow ``linear`` unless given, rules about linear layers
+    are about routers too. Of ``rules`` that are about the same product a later one goes ahead of
+    an earlier one.
     """
 
     linear: LayerFormats = Field(description="formats of linear layers")
@@ -247,6 +260,14 @@ class Formats(Record):
     )
     conv: LayerFormats | None = Field(
         default=None, description="formats of convolutions; linear's if left out"
+    )
+    router: LayerFormats | None = Field(
+        default=None,
+        description="formats of what chooses experts, and of their gates; linear's if left out",
+    )
+    norm: NormFormats | None = Field(
+        default=None,
+        description="formats of norms; left out: scales are not counted, inputs are as results",
     )
     rules: Annotated[tuple[FormatRule, ...], BeforeValidator(_tuple)] | None = Field(
         default=None,
@@ -270,11 +291,21 @@ class Formats(Record):
                 found = rule.over(found)
         return found
 
+    def stored(self, kind: str, operand: str) -> Operand:
+        """Return the format of an operand of a kind of layer, or of what norms read."""
+        if kind == "norm":
+            own = self.norm.input if self.norm is not None else None
+            return own or self.linear.output
+        found: Operand = getattr(self.of(kind), operand)
+        return found
+
     @property
     def by_kind(self) -> dict[str, LayerFormats]:
         """The formats that are given, by kind of layer, and those of rules."""
-        kinds = ("linear", "attention", "lm_head", "conv")
-        found = {kind: getattr(self, kind) for kind in kinds if getattr(self, kind) is not None}
+        each = {kind: getattr(self, kind) for kind in LAYER_KINDS}
+        found: dict[str, LayerFormats] = {
+            kind: own for kind, own in each.items() if own is not None
+        }
         for i, rule in enumerate(self.rules or ()):
             found[f"rules.{i}"] = rule.over(self.of(rule.kind))
         return found

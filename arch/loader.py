@@ -145,7 +145,7 @@ def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
     operands = {f"{k.rsplit('.', 1)[0]}.{p}" for k in known for p in ("bits", "scheme")}
     optional = {
         f"formats.{kind}.{op}"
-        for kind in ("lm_head", "conv")
+        for kind in ("lm_head", "conv", "router", "norm")
         for op in ("weight", "input", "output")
     }
     optional |= {f"{axis}.{key}" for axis in SIZED for key in ("size", "dims")}

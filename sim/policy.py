@@ -1,6 +1,6 @@
 """How a chip stores the operands of a layer: formats by its role, keys and values as read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 from ..arch.formats import LayerFormats, Operand
 from ..arch.schema import Arch
 from ..datatypes.base.errors import BitlatheError
-from ..workloads.gemm import Gemm, Role
+from ..workloads.gemm import ROUTERS, Gemm, Role
 from ..workloads.model import Model
+from ..workloads.vector_step import VectorStep
 from .layer_bits import LayerBits
 
 FORMAT_KINDS: Mapping[Role, str] = {
@@ -31,7 +32,12 @@ def formats_of(arch: Arch, kind: str) -> LayerFormats:
 
 def formats_for(arch: Arch, gemm: Gemm) -> LayerFormats:
     """Return the formats of a product: those of its kind, as the chip's rules change them."""
-    return arch.formats.of(FORMAT_KINDS[gemm.role], gemm.name, gemm.layers)
+    return arch.formats.of(format_kind(gemm), gemm.name, gemm.layers)
+
+
+def format_kind(gemm: Gemm) -> str:
+    """Return the section of a chip's formats that a product takes; a router's by its name."""
+    return "router" if gemm.name in ROUTERS else FORMAT_KINDS[gemm.role]
 
 
 def with_numbers(arch: Arch, model: Model) -> tuple[Arch, Model]:
@@ -68,8 +74,13 @@ def format_labels(arch: Arch, kind: str) -> dict[str, str]:
 
 def labels_by_kind(arch: Arch, gemms: Iterable[Gemm]) -> dict[str, dict[str, str]]:
     """Return the schemes of each kind of layer that there is (`format_labels`), and of rules."""
-    kinds = dict.fromkeys(FORMAT_KINDS[gemm.role] for gemm in gemms)
+    kinds = dict.fromkeys(map(format_kind, gemms))
+    if arch.formats.router is None:
+        kinds.pop("router", None)
     found = {kind: format_labels(arch, kind) for kind in kinds}
+    if arch.formats.norm is not None:
+        stored = {"weight": arch.formats.norm.weight, "input": arch.formats.stored("norm", "input")}
+        found["norm"] = {operand: each.label for operand, each in stored.items()}
     for i in range(len(arch.formats.rules or ())):
         formats = arch.formats.by_kind[f"rules.{i}"]
         found[f"rules.{i}"] = {name: getattr(formats, name).label for name in _OPERANDS}
@@ -81,7 +92,7 @@ def idle_rules(arch: Arch, gemms: Iterable[Gemm]) -> tuple[str, ...]:
 
     Rules about all products of a kind are left out: a model need not have each kind.
     """
-    products = [(FORMAT_KINDS[gemm.role], gemm.name, gemm.layers) for gemm in gemms]
+    products = [(format_kind(gemm), gemm.name, gemm.layers) for gemm in gemms]
     return tuple(
         f"formats.rules.{i} ({rule.kind} {', '.join(rule.names)})"
         for i, rule in enumerate(arch.formats.rules or ())
@@ -146,8 +157,23 @@ class CacheBits:
         return stored / gemm.n, code / gemm.n
 
 
+def of_stream(arch: Arch, steps: Iterable[VectorStep]) -> frozenset[str]:
+    """Return the products whose results a residual sum turns into the stream as they leave.
+
+    Empty where the chip stores the stream as it does results.
+    """
+    if arch.formats.norm is None or arch.formats.norm.input is None:
+        return frozenset()
+    added = (step for step in steps if any(each.kind == "norm" for each in step.makes))
+    return frozenset(name for step in added for name in step.after)
+
+
 def layer_bits(
-    arch: Arch, gemm: Gemm, weights: Any | None = None, cache: CacheBits | None = None
+    arch: Arch,
+    gemm: Gemm,
+    weights: Any | None = None,
+    cache: CacheBits | None = None,
+    streams: Collection[str] = (),
 ) -> LayerBits:
     """Return the stored bits of a layer's operands on a chip, and the clocks of its weights.
 
@@ -159,9 +185,14 @@ def layer_bits(
         Weights whose zero terms the chip skips; a seeded stand-in by default.
     cache : CacheBits, optional
         How attention reads keys and values, and so how they are written.
+    streams : collection of str
+        Products whose results leave as the stream that layers add to (`of_stream`).
     """
     formats = formats_for(arch, gemm)
     output = None
     if cache is not None and gemm.keys + gemm.values:
         output = cache.of_outputs(gemm, formats.output)
+    if gemm.name in streams:
+        stream = arch.formats.stored("norm", "input")
+        output = stream.bits_per_element(gemm.channels), stream.code_bits
     return LayerBits.of(arch, formats, gemm, weights, output)

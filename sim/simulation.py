@@ -24,7 +24,7 @@ from .fused.conv_choose import Network, with_fused_convolutions
 from .kept import STAY_INSTEAD, with_kept
 from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
-from .policy import CacheBits, idle_rules, labels_by_kind, layer_bits, with_numbers
+from .policy import CacheBits, idle_rules, labels_by_kind, layer_bits, of_stream, with_numbers
 from .run import LayerRun, Run
 from .rung import RUNGS, Bits, Rung
 from .vector import with_vector
@@ -136,8 +136,9 @@ def simulate(
     weights = _named_layers(weights or {}, gemms)
     cache = CacheBits.of(resolved, gemms, "decode" if served and served.grows else phase)
     asked = _Asked.of(chip, rung, mapper, network, staged, gemms)
+    streams = of_stream(resolved, asked.steps)
     bits = {
-        step.gemm: layer_bits(resolved, step.gemm, weights.get(step.gemm.name), cache)
+        step.gemm: layer_bits(resolved, step.gemm, weights.get(step.gemm.name), cache, streams)
         for step in steps_of((*asked.order, *asked.kept_order))
     }
     plan = nothing_kept(asked.order) if asked.nests else plan_of(resolved, asked.order, bits)

@@ -67,8 +67,15 @@ class Pass:
 
 def stored_bits(arch: Arch, tensor: Tensor) -> Fraction:
     """Return the bits of a tensor as the chip stores such an operand."""
-    stored = getattr(formats_of(arch, tensor.kind), tensor.operand)
+    stored = arch.formats.stored(tensor.kind, tensor.operand)
     return tensor.elements * Fraction(stored.bits_per_element(tensor.width))
+
+
+def _learned_bits(arch: Arch, step: VectorStep) -> int:
+    """Return the bits of scales and shifts that a step reads; none if the chip states no format."""
+    if arch.formats.norm is None:
+        return 0
+    return math.ceil(step.learned * arch.formats.norm.weight.bits_per_element(step.learned or 1))
 
 
 def _bits(arch: Arch, tensors: Iterable[Tensor]) -> int:
@@ -84,9 +91,9 @@ def _states(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
 def _quantizing(arch: Arch, step: VectorStep) -> Iterator[Operation]:
     """Yield the work of storing what a step makes in another format than results have."""
     for tensor in (*step.writes, *step.makes):
-        formats = formats_of(arch, tensor.kind)
-        stored: Operand = getattr(formats, tensor.operand)
-        if stored.label != formats.output.label:
+        stored = arch.formats.stored(tensor.kind, tensor.operand)
+        plain = formats_of(arch, "linear" if tensor.kind == "norm" else tensor.kind).output
+        if stored.label != plain.label:
             groups = ceil_div(tensor.width, group_size(stored, tensor.width))  # the last is short
             rows = ceil_div(tensor.elements, tensor.width) * groups
             yield work(QUANTIZE, tensor.elements, rows)
@@ -132,10 +139,11 @@ def pass_of(chip: Chip, step: VectorStep, *, stays: bool = False) -> Pass:
     dram, memory = hierarchy.memories[0], unit_memory(unit, hierarchy)
     adds, multiplies = totals.adds + totals.row_adds, totals.multiplies + totals.row_multiplies
     specials = totals.specials + totals.row_specials
-    read, written = _bits(arch, step.reads), _bits(arch, step.writes)
+    learned = _learned_bits(arch, step)
+    read, written = _bits(arch, step.reads) + learned, _bits(arch, step.writes)
     outside = (read, written)
     if stays:
-        outside = _bits(arch, _states(step.reads)), _bits(arch, _states(step.writes))
+        outside = _bits(arch, _states(step.reads)) + learned, _bits(arch, _states(step.writes))
     burst = arch.dram.burst_bits or 1
     bursts = [ceil_div(bits, burst) * burst for bits in outside]
     ends, busy = [], dict.fromkeys(range(len(memory.ports)), 0)

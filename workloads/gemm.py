@@ -11,6 +11,7 @@ Kind = Literal["linear", "attention_qk", "attention_av", "conv"]
 KINDS = ("linear", "attention_qk", "attention_av", "conv")
 Role = Literal["linear", "head", "conv", "scores", "mix"]
 HEAD = "lm_head"
+ROUTERS = ("router", "shared_expert_gate")
 _ROLES: dict[Kind, Role] = {
     "linear": "linear", "conv": "conv", "attention_qk": "scores", "attention_av": "mix"
 }  # fmt: skip

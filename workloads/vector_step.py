@@ -98,14 +98,15 @@ def summed(works: Iterable[Operation]) -> Operation:
 class Tensor(NamedTuple):
     """Numbers that a step reads from memory or leaves there.
 
-    Stored as the ``operand`` of a ``kind`` of layer is, in rows of ``width``. Where that is not
-    the format of the kind's results, whoever makes it quantizes it. ``kept``: a state, which lies
-    there between passes, so that it passes memory even where results stay on the chip.
+    Stored as the ``operand`` of a ``kind`` of layer is, in rows of ``width``; the inputs of norms
+    are the stream that layers add to. Where that is not the format of the kind's results, whoever
+    makes it quantizes it. ``kept``: a state, which lies there between passes, so that it passes
+    memory even where results stay on the chip.
     """
 
     elements: int
     width: int
-    kind: Literal["linear", "attention", "conv", "lm_head"] = "linear"
+    kind: Literal["linear", "attention", "conv", "lm_head", "norm"] = "linear"
     operand: Literal["weight", "input", "output"] = "output"
     kept: bool = False
 
@@ -136,6 +137,8 @@ class VectorStep:
         What it reads from memory beside what streams in, and leaves there beside what streams out.
     makes : tuple of Tensor
         What streams out, where it is stored in another format than results.
+    learned : int
+        Numbers that its norms hold, scales and shifts: read once, however many the rows.
     count : int
         Identical layers in the model.
 
@@ -155,6 +158,7 @@ class VectorStep:
     reads: tuple[Tensor, ...] = ()
     writes: tuple[Tensor, ...] = ()
     makes: tuple[Tensor, ...] = ()
+    learned: int = 0
     count: int = 1
 
     def __post_init__(self) -> None:

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from ...arch.formats import LAYER_KINDS, Kind
 from ...datatypes.base.yamlfile import Record
 from .ranges import is_size, range_values, size_kib
 
-KINDS = ("linear", "attention", "lm_head", "conv")
+KINDS = LAYER_KINDS
 
 
 def _values(value: Any) -> Any:
@@ -235,9 +236,9 @@ class SweepFile(Record):
     axes: Annotated[dict[Name, Axis], BeforeValidator(_sizes)] = Field(
         default={}, description="keys of the chip and the values that each takes"
     )
-    schemes: Annotated[
-        dict[Literal["linear", "attention", "lm_head", "conv"], Names], BeforeValidator(_by_kind)
-    ] = Field(default={}, description="formats of weights by kind of layer")
+    schemes: Annotated[dict[Kind, Names], BeforeValidator(_by_kind)] = Field(
+        default={}, description="formats of weights by kind of layer"
+    )
     fidelity: str = Field(default="analytic", description="rung: analytic or cycle")
     mapper: Names = Field(default=["auto"], description="mappers: search and its kin, or rules")
     fusion: Switches = Field(default=[True], description="whether layers may be fused on the chip")

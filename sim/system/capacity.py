@@ -4,6 +4,7 @@ from fractions import Fraction
 from math import ceil
 
 from ...arch.schema import Arch
+from ...workloads.gemm import ROUTERS
 from ...workloads.model import Model
 from ...workloads.transformer import Forward, Transformer
 from ...workloads.transformer.matrix import Matrix
@@ -47,14 +48,17 @@ def _transformer_bits(arch: Arch, shape: Transformer) -> Fraction:
         total += _matrix_bits(arch, matrix, "conv" if matrix in stems else "linear")
     plain = formats_of(arch, "linear").output.bits_per_element(shape.hidden)
     beside = shape.vectors + sum(table.elements for table in shape.tables)
-    beside += sum(layers.norm_parameters * layers.copies for layers in shape.layers)
+    norms = sum(layers.norm_parameters * layers.copies for layers in shape.layers)
     beside += sum(part.other_parameters * copies for part, copies in shape.stored_parts())
-    beside += sum(head.norm for head in shape.heads)
-    total += beside * plain
+    norms += sum(head.norm for head in shape.heads)
+    norm = arch.formats.norm
+    each = plain if norm is None else norm.weight.bits_per_element(shape.hidden)
+    total += beside * plain + norms * each
     return total + (_transformer_bits(arch, shape.encoder) if shape.encoder else 0)
 
 
 def _matrix_bits(arch: Arch, matrix: Matrix, kind: str, numbers: tuple[int, ...] = ()) -> Fraction:
+    kind = "router" if matrix.name in ROUTERS else kind
     formats = arch.formats.of(kind, matrix.name, numbers)
     biases = (matrix.parameters - matrix.elements) * formats.output.bits_per_element(matrix.outputs)
     return matrix.elements * Fraction(formats.weight.bits_per_element(matrix.inputs)) + biases

@@ -151,7 +151,7 @@ def test_numbers_of_layers():
         ([{"layers": [[5, 2]], "weight": "int8@channel"}], "layers: [5, 2] is not among"),
         ([{"layers": [0]}], "give 'weight', 'input' or 'output'"),
         ([{"names": [], "weight": "int8@channel"}], "names"),
-        ([{"kind": "router", "weight": "int8@channel"}], "kind"),
+        ([{"kind": "gate", "weight": "int8@channel"}], "kind"),
         ([{"name": "router", "weight": "int8@channel"}], "name"),
         ([{"weight": "int99"}], "int99"),
         ([{"names": "q_proj", "weight": "fp16"}], "formats.rules.0.weight"),
@@ -182,3 +182,48 @@ def test_rules_that_name_nothing_are_told():
         "formats.rules.3 (attention q_proj)",
     )
     assert bl.simulate("bitmod", "opt-125m", mapper="whole-buffer").idle_rules == ()
+
+
+def priced(formats, model="llama-3.2-1b", phase="decode"):
+    chip = load_arch("bitmod", {f"formats.{key}": value for key, value in formats.items()})
+    return bl.simulate(chip, model, phase, 64, **QUICK)
+
+
+def test_routers_have_formats_of_their_own():
+    """As a rule about the router alone; a later rule goes ahead of the section."""
+    own = stored(priced({"router.weight": "int8@channel"}, "qwen3-30b-a3b"))
+    assert own["router", 48] == float(bits("int8@channel", 2048))
+    assert own == stored(run([{"names": "router", "weight": "int8@channel"}], "qwen3-30b-a3b"))
+    rule = [{"kind": "router", "weight": "int6@channel"}]
+    both = priced({"router.weight": "int8@channel", "rules": rule}, "qwen3-30b-a3b")
+    assert stored(both)["router", 48] == float(bits("int6@channel", 2048))
+    labels = {kind: each["weight"] for kind, each in both.formats.items()}
+    assert (labels["router"], labels["rules.0"]) == ("int8@channel", "int6@channel")
+    assert "router" not in priced({}, "qwen3-30b-a3b").formats
+
+
+def test_norms_have_formats_of_their_own():
+    """Llama 3.2 1B: 33 norms of 2,048 scales; a stream of 64 x 2,048 numbers in the prompt."""
+    plain, scales = (priced(f, phase="prefill") for f in ({}, {"norm.weight": "fp32"}))
+    before, after = ({layer.name: layer for layer in r.layers} for r in (plain, scales))
+    for name, layer in after.items():
+        more = 32 * 2048 * name.endswith("_norm")
+        assert layer.dram_bits["input"] == before[name].dram_bits["input"] + more, name
+    assert scales.formats["norm"] == {"weight": "fp32", "input": "fp16"}
+    wide = priced({"norm": {"weight": "fp32", "input": "fp32"}}, phase="prefill")
+    stream = 64 * 2048 * 16  # more bits than in FP16
+    changed = {
+        layer.name: [
+            layer.dram_bits[o] - after[layer.name].dram_bits[o] for o in ("input", "output")
+        ]
+        for layer in wide.layers
+        if layer.dram_bits != after[layer.name].dram_bits
+    }
+    assert changed == {
+        **{f"{name}_residual": [stream, 0] for name in ("o_proj", "down_proj")},
+        **{f"{name}_norm": [stream, 0] for name in ("o_proj", "down_proj")},
+        **{name: [0, stream] for name in ("o_proj", "down_proj")},
+        "final_norm": [stream // 64, 0],  # of the last token
+    }
+    with pytest.raises(BitlatheError, match="unknown key 'formats.norm.output'"):
+        priced({"norm": {"weight": "fp32", "output": "fp16"}})

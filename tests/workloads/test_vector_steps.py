@@ -128,3 +128,30 @@ def test_an_encoder_and_its_decoder():
     assert steps["softmax_cross"].elements == 20 * 5 * 1500
     assert steps["softmax"].elements == 20 * 5**2
     assert "softmax_encoder" not in _steps(whisper, "decode", 5)
+
+
+@pytest.mark.parametrize("name", ["llama-2-7b", "qwen3-8b", "gemma-3-1b", "gpt2", "deepseek"])
+def test_norms_read_all_that_they_hold(name):
+    """Whatever is neither a matrix, a bias nor an embedding: the scales and shifts of norms."""
+    model = load_model(DEEPSEEK if name == "deepseek" else name)
+    steps, shape = model.vector_steps(model.staged("decode", 9)), model.shape
+    biases = sum(
+        (matrix.parameters - matrix.elements) * count * layers
+        for part, layers in shape.stored_parts()
+        for matrix, count in part.matrices()
+    )
+    tables = sum(table.elements for table in shape.tables)
+    head = 0 if shape.tied else shape.heads[0].matrix.parameters
+    left = model.parameter_count - biases - tables - head
+    left -= sum(
+        matrix.elements * count * layers
+        for part, layers in shape.stored_parts()
+        for matrix, count in part.matrices()
+    )
+    assert sum(step.learned * step.count for step in steps) == left > 0
+
+
+DEEPSEEK = {
+    "model_type": "deepseek_v2", "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 50,
+    "num_attention_heads": 2, "intermediate_size": 40, "first_k_dense_replace": 2,
+}  # fmt: skip

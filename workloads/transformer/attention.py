@@ -213,7 +213,8 @@ class Attention(Part):
         heads = run.rows * (self.heads + (self.kv_heads if self.made != "none" else 0))
         if self.qk_norm is not None:
             rows = heads if self.qk_norm_width == self.head_dim else 2 * run.rows
-            yield streamed("qk_norm", self.qk_norm, heads * self.head_dim, rows, turned)
+            wide = heads * self.head_dim
+            yield streamed("qk_norm", self.qk_norm, wide, rows, turned, learned=self.vectors)
         if self.rotary_dim:
             yield streamed("rotary", "rotary", heads * self.rotary_dim, heads, turned)
         cached = run.rows * self.kv_heads

@@ -62,9 +62,17 @@ def _final_norms(shape: Transformer, run: Forward) -> Iterator[VectorStep]:
             rows=rows,
             elements=rows * width,
             after=shape.layers[-1].parts[-1].exits,
-            reads=(Tensor(rows * width, width),),
+            reads=(Tensor(rows * width, width, "norm", "input"),),
             writes=(Tensor(rows * width, width, "lm_head", "input"),),
+            learned=shape.final_norms * _held(shape.layers[-1], shape.norm, width),
         )
+
+
+def _held(layers: Layers, norm: str, width: int) -> int:
+    """Return the numbers that a norm behind some layers holds: as many as one of theirs."""
+    if layers.norm_count:
+        return layers.norm_parameters // layers.norm_count
+    return width * (2 if norm == "layer_norm" else 1)
 
 
 def _of_layer(layers: Layers, run: Forward, width: int) -> Iterator[VectorStep]:
@@ -97,7 +105,7 @@ def _sums_and_norms(
     after : str
         The product that the part ends with.
     """
-    stream = Tensor(rows * width, width)
+    stream, result = Tensor(rows * width, width, "norm", "input"), Tensor(rows * width, width)
     alone = VectorStep(
         name=f"{after}_residual",
         operations=("add",) * sums,
@@ -107,6 +115,7 @@ def _sums_and_norms(
         streams=True,
         pieces=stream.elements,
         reads=(stream,) * sums,
+        makes=(stream,),
     )
     if norms < 2:
         yield alone
@@ -118,8 +127,10 @@ def _sums_and_norms(
             operations=(*(alone.operations if both else ()), *(layers.norm,) * norms),
             streams=False,
             pieces=1,
-            reads=(stream,) * (sums + 1 if both else 1),
-            writes=(*((stream,) if both else ()), stream._replace(operand="input")),
+            reads=(*((result,) if both else ()), *(stream,) * (sums if both else 1)),
+            writes=(*((stream,) if both else ()), result._replace(operand="input")),
+            makes=(),
+            learned=layers.norm_parameters * norms // layers.norm_count,
         )
 
 

@@ -248,10 +248,11 @@ class CompressedAttention(Part):
         keys, heads = self._keys.name, run.rows * self.heads
         for name, rows, width in (
             (first.name, run.rows, self.query_rank),
-            (second.name, heads, self.head_dim),
+            (second.name, heads, self.head_dim),  # without a scale
             (keys, run.rows, self.head_dim),
         ):
-            yield streamed(f"{name}_norm", "rms_norm", rows * width, rows, (name,))
+            held = 0 if name == second.name else width
+            yield streamed(f"{name}_norm", "rms_norm", rows * width, rows, (name,), learned=held)
         if self.rotary_dim:
             both = heads + run.rows
             turned = (second.name, keys)
@@ -291,6 +292,7 @@ class CompressedAttention(Part):
                 after=(f"{name}_kv_proj", f"{name}_gate_proj"),
                 reads=(Tensor(2 * elements, width),),
                 writes=(made,),
+                learned=width,
             )
 
 

@@ -99,7 +99,10 @@ class CrossAttention(Part):
             for name, rows in ((query, run.rows * heads.heads), (key, kept)):
                 if rows:
                     elements = rows * heads.head_dim
-                    yield streamed(f"{name}_norm", heads.qk_norm, elements, rows, (name,))
+                    held = heads.vectors // 2
+                    yield streamed(
+                        f"{name}_norm", heads.qk_norm, elements, rows, (name,), learned=held
+                    )
         if sources:
             yield into_cache(2 * kept * heads.head_dim, 2 * kept, (key, value))
         for group in run.groups:

@@ -204,9 +204,8 @@ class LatentAttention(Part):
         query, latent = self.queries[-1].name, self.latents.name
         if self.query_rank:
             first = (self.queries[0].name,)
-            elements = run.rows * self.query_rank
-            yield streamed("query_latent_norm", "rms_norm", elements, run.rows, first)
-        yield streamed("latent_norm", "rms_norm", run.rows * self.rank, run.rows, (latent,))
+            yield _latent_norm("query_latent_norm", self.query_rank, run.rows, first)
+        yield _latent_norm("latent_norm", self.rank, run.rows, (latent,))
         heads = run.rows * (self.heads + 1)
         if self.turned:
             yield streamed("rotary", "rotary", heads * self.rope_dim, heads, (query, latent))
@@ -261,6 +260,10 @@ class LatentAttention(Part):
             visible_before=group.cached - low,
             window=window if masked else None,
         )
+
+
+def _latent_norm(name: str, rank: int, rows: int, after: tuple[str, ...]) -> VectorStep:
+    return streamed(name, "rms_norm", rows * rank, rows, after, learned=rank)
 
 
 def _mix(scores: Gemm, width: int) -> Gemm:

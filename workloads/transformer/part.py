@@ -117,7 +117,13 @@ def into_cache(elements: int, rows: int, after: tuple[str, ...]) -> VectorStep:
 
 
 def streamed(
-    name: str, operation: str, elements: int, rows: int, after: tuple[str, ...]
+    name: str,
+    operation: str,
+    elements: int,
+    rows: int,
+    after: tuple[str, ...],
+    *,
+    learned: int = 0,
 ) -> VectorStep:
     """Return an operation on results as they come: on single elements, or on short rows.
 
@@ -127,6 +133,8 @@ def streamed(
     elements, rows : int
     after : tuple of str
         The products whose results they are.
+    learned : int
+        Numbers that a norm holds.
     """
     return VectorStep(
         name=name,
@@ -136,4 +144,5 @@ def streamed(
         after=after,
         streams=True,
         pieces=rows,
+        learned=learned,
     )

@@ -182,7 +182,8 @@ class Recurrent(Part):
         if self.normed:
             of = self.inputs[0].name if self.rule in _DELTA else made
             norm = "l2_norm" if self.rule in _DELTA else "rms_norm"
-            yield streamed("state_norm", norm, run.rows * self.normed, run.rows * self.norms, (of,))
+            held, rows = 0 if norm == "l2_norm" else self.normed, run.rows * self.norms
+            yield streamed("state_norm", norm, run.rows * self.normed, rows, (of,), learned=held)
         decays = heads * (self.key_dim if gates.each_key else 1)
         yield streamed("decay", gates.decay, decays, decays, (made,))
         if gates.rate:
@@ -212,6 +213,7 @@ class Recurrent(Part):
         wide = self.heads * self.value_dim
         vector = Tensor(run.rows * wide, wide)
         done = _GATES[self.rule].output
+        normed = self.gate_norm and "rms_norm" in done
         return VectorStep(
             name="output_gate",
             operations=done if self.gate_norm else tuple(n for n in done if n != "rms_norm"),
@@ -220,6 +222,7 @@ class Recurrent(Part):
             after=(self.inputs[0].name,),
             reads=(vector, vector),
             writes=(vector._replace(operand="input"),),
+            learned=(self.value_dim if self.rule in _DELTA else wide) if normed else 0,
         )
 
 

@@ -135,4 +135,5 @@ def _normed(name: str, rows: int, width: int, after: tuple[str, ...]) -> VectorS
         after=after,
         reads=(vector,),
         writes=(vector._replace(operand="input"),),
+        learned=width,
     )
