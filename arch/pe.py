@@ -271,13 +271,18 @@ class FpMacSection(PESection):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LutPE(PEKind):
-    """Shift-add PE: one table look-up of ``inputs`` FP16 activations per bit plane and clock."""
+    """Shift-add PE: one table look-up of ``inputs`` FP16 activations per bit plane and clock.
+
+    With ``scale_inputs`` weights whose scales belong to columns over many outputs find tables of
+    scaled inputs, one for each plane, instead of scaling every product by itself.
+    """
 
     kind: ClassVar[str] = "lut"
 
     inputs: int = 8
     table: str = "fp16"
     accumulator: str = "fp32"
+    scale_inputs: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, inputs=(1, 12))
@@ -309,9 +314,28 @@ class LutPE(PEKind):
             widths = pairs
         return additions
 
+    def takes_scales_first(self, weight: Operand) -> bool:
+        """Return whether inputs are scaled: a scale for a column of several outputs."""
+        if not self.scale_inputs or weight.scheme is None:
+            return False
+        block = weight.scheme.granularity
+        return block.columns == 1 and block.rows > 1
+
+    def fill_additions(self, weight: Operand) -> int:
+        """Return the additions that fill the tables of a chunk.
+
+        Scaled inputs have a table a plane, and take an addition for each power of two of a scale.
+        """
+        if not self.takes_scales_first(weight):
+            return self.table_additions
+        powers = getattr(weight.scheme and weight.scheme.scale_format, "summands", 1)
+        return self.step_clocks(weight) * (self.table_additions + self.inputs * powers)
+
     def step_clocks(self, weight: Operand) -> int:
         """Return the clocks of one chunk of weights: their bit planes."""
-        return math.floor(weight.bits or 1) if weight.scheme is None else weight.payload_bits
+        if weight.scheme is not None:  # planes, whatever bits are stated
+            return math.ceil(weight.scheme.code_bits)
+        return math.floor(weight.bits or 1)
 
     def takes_weight(self, scheme: Scheme) -> bool:
         """Return whether weights of a scheme are signed bit planes of power-of-two scales."""
@@ -330,6 +354,10 @@ class LutSection(PESection):
     kind: Literal["lut"] = Field(description="what a PE does with a weight")
     table: str | None = Field(default=None, description="format of the entries of a look-up table")
     accumulator: str | None = Field(default=None, description="format of the accumulator")
+    scale_inputs: bool = Field(
+        default=False,
+        description="scales of columns over many outputs are applied to inputs, a table a plane",
+    )
 
     def record_of(self, given: dict[str, Any]) -> PEKind:
         """Return the record."""

@@ -20,6 +20,7 @@ from ..datatypes.base.yamlfile import Record
 from ..datatypes.schemes.scheme import Scheme
 from .components import PEComponent, pe_component
 from .fields import NonNegative, PositiveInt
+from .decoder import Decoder
 from .formats import Operand
 from .operators import Operators
 
@@ -107,6 +108,14 @@ class PEKind(ABC):
         """Additions that fill one look-up table."""
         return 0
 
+    def takes_scales_first(self, weight: Operand) -> bool:
+        """Return whether inputs are scaled instead of sums, since scales change along K."""
+        return False
+
+    def fill_additions(self, weight: Operand) -> int:
+        """Return the additions that fill the tables for one chunk of weights."""
+        return self.table_additions
+
     @property
     def mac(self) -> Any:
         """The MAC that it is, or that follows its decoder; None if it adds in another way."""
@@ -189,6 +198,10 @@ class PESection(Record):
         default=None,
         description="area of a decoder of weights at the border, one for each that enters",
     )
+    decoder: Decoder | None = Field(
+        default=None,
+        description="a decoder of weights at the border in operators, instead of its area",
+    )
     operators: Operators | None = Field(
         default=None, description="operators that energy and area are counted in, from a table"
     )
@@ -228,6 +241,8 @@ class PESection(Record):
             raise ValueError(re.sub(r"^\w+\.", "", str(err))) from None
         if self.table_addition_pj is not None and not record.table_additions:
             raise ValueError("table_addition_pj is a key of kind 'lut'; leave it out")
+        if self.decoder is not None and self.decoder_um2 is not None:
+            raise ValueError("decoder: its operators give decoder_um2; leave that out")
         if self.area_source == "synthesis":
             for key in ("component", "energy_pj", "area_um2", "leakage_mw", "operators"):
                 if getattr(self, key) is not None:

@@ -157,6 +157,7 @@ class Arch(Record):
         check_supported(self)
         _ = self.pe_costs  # synthesis may have none
         _check_vector(self)
+        _check_decoder(self)
         return self
 
     @property
@@ -395,7 +396,15 @@ class Arch(Record):
     @property
     def decoder_area_um2(self) -> float:
         """Area of all decoders of weights; 0 where none is stated."""
-        return self.decoders * self.pe.decoder_um2 if self.pe.decoder_um2 else 0.0
+        decoder, own = self.pe.decoder, self.pe.decoder_um2 or 0.0
+        one = decoder.area_um2(self.technology.node_nm) if decoder else own
+        return self.decoders * one if one else 0.0
+
+    @property
+    def decoded_pj(self) -> float:
+        """Energy of one weight that is decoded, layout factor included; 0 without operators."""
+        decoder, factor = self.pe.decoder, self.accounting.layout_factor
+        return factor * decoder.weight_pj(self.technology.node_nm) if decoder else 0.0
 
     @property
     def pe_leakage_mw(self) -> float:
@@ -425,19 +434,29 @@ class Arch(Record):
         """The vector unit; None where the chip gives none, or one without lanes."""
         return self.vector if self.vector is not None and self.vector.lanes else None
 
+    def fill_cycles(self, additions: int) -> int:
+        """Return the clocks in which a column's PEs make so many additions, each one a clock."""
+        return ceil_div(additions, self.array.rows)
+
     @property
     def table_fill_cycles(self) -> int:
-        """Clocks in which the PEs of a column fill one look-up table, an addition each a clock."""
-        return ceil_div(self.pe.record.table_additions, self.array.rows)
+        """Clocks in which the PEs of a column fill one look-up table."""
+        return self.fill_cycles(self.pe.record.table_additions)
+
+    @property
+    def table_addition_pj(self) -> float:
+        """Energy of an addition that fills look-up tables; 0 where there are none."""
+        if not self.pe.record.table_additions:
+            return 0.0
+        own = self.pe.table_addition_pj
+        if own is None and self.pe.part and self.pe.part.table_addition_pj is None:
+            own = self.pe.energy_pj
+        return self.pe.addition_pj * self._scaled("energy", own)
 
     @property
     def table_fill_pj(self) -> float:
         """Energy of filling one look-up table."""
-        additions = self.pe.record.table_additions
-        own = self.pe.table_addition_pj
-        if own is None and self.pe.part and self.pe.part.table_addition_pj is None:
-            own = self.pe.energy_pj
-        return additions * self.pe.addition_pj * self._scaled("energy", own) if additions else 0.0
+        return self.pe.record.table_additions * self.table_addition_pj
 
     @property
     def dram_bits_per_clock(self) -> Fraction:
@@ -553,6 +572,7 @@ def _check_pe_in_array(arch: Arch) -> None:
             "area_um2 of your own PE, or name it in pe.unpriced"
         )
     check_one_side(pe.record, arch.array)
+    _check_scaled_inputs(arch)
     kept, buffer = arch.array.accumulator_buffer, arch.buffers.accumulator
     if kept and buffer is None:
         raise ValueError(
@@ -561,6 +581,39 @@ def _check_pe_in_array(arch: Arch) -> None:
         )
     if buffer is not None and not kept:
         raise ValueError("buffers.accumulator: for array.accumulator_buffer: true; leave it out")
+
+
+def _check_scaled_inputs(arch: Arch) -> None:
+    """Check that the outputs of a block of the array have the same scales of columns."""
+    for kind, layer in arch.formats.by_kind.items():
+        rows = 1 if layer.weight.scheme is None else layer.weight.scheme.granularity.rows
+        first = arch.pe.record.takes_scales_first(layer.weight)
+        if first and rows % arch.array.rows:
+            raise ValueError(
+                f"formats.{kind}.weight: {layer.weight.label} has scales for {rows} outputs, and "
+                f"the array takes {arch.array.rows} at once; use array.rows: a divisor of {rows}"
+            )
+
+
+def _check_decoder(arch: Arch) -> None:
+    """Check that what a decoder of operators takes can be counted on the chip."""
+    decoder = arch.pe.decoder
+    if decoder is None:
+        return
+    if arch.memories or "weight" not in arch.buffers.names:
+        raise ValueError(
+            "pe.decoder: it stands behind a buffer of weights alone; give buffers.weight, or "
+            "decoder_um2 in its place"
+        )
+    if arch.published_accounting or arch.mapper in SPLITTING:
+        raise ValueError(
+            "pe.decoder: the chip's study or rule counts none; give decoder_um2 in its place"
+        )
+    if decoder.entries and decoder.table_of == "output" and arch.array.kind != "tile":
+        raise ValueError(
+            "pe.decoder.table_of: 'output' is for arrays of kind 'tile', a row an output; use "
+            "'layer'"
+        )
 
 
 def _check_vector(arch: Arch) -> None:

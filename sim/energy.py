@@ -20,8 +20,9 @@ def energy_pj(demand: Demand, cycles: int) -> dict[str, float]:
     read_pj, write_pj = arch.dram.read_bit_pj, arch.dram.write_bit_pj
     parts = {
         "pe": factor * arch.pe_costs.energy_pj * busy
-        + factor * arch.table_fill_pj * work.table_fills
-        + factor * arch.pe.group_sum_pj * work.group_sums,
+        + factor * arch.table_addition_pj * work.table_additions
+        + factor * arch.pe.group_sum_pj * work.group_sums
+        + arch.decoded_pj * work.decoded,
         "sram_read": read_energy_pj(chip, demand.ports),
         "sram_write": math.fsum(
             use.words * chip.sram[name].word_write_pj for name, use in demand.ports.items()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ..arch.formats import LayerFormats
+from ..arch.decoder import Decoder
+from ..arch.formats import LayerFormats, Operand
 from ..arch.pe_base import Split
 from ..arch.schema import Arch, OperandName
 from ..arch.splitting import WHOLE
@@ -32,6 +33,8 @@ class LayerBits:
     each group) is read once a group. None: all of the stored bits are code. ``input_group`` inputs
     along K share a scale (0: all of K). ``split`` says into how many a multiplier splits for these
     operands, along weights and along inputs. ``planes`` are the scales of a group: one a bit plane.
+    ``decoder`` is what weights pass at the border, if they do. ``table_additions`` fill the look-up
+    tables of a chunk.
     """
 
     weight: Fraction
@@ -48,6 +51,8 @@ class LayerBits:
     input_group: int = 0
     split: Split = WHOLE
     planes: int = 1
+    decoder: Decoder | None = None
+    table_additions: int = 0
 
     @classmethod
     def of(
@@ -79,13 +84,14 @@ class LayerBits:
         if output is None:
             output = formats.output.bits_per_element(gemm.channels), formats.output.code_bits
         stored, code = output
+        before = pe.takes_scales_first(formats.weight)  # then no sum is scaled
         return cls(
             weight=bits,
             input=formats.input.bits_per_element(gemm.k),
             output=stored,
             terms=pe.step_clocks(formats.weight),
             buffered_weight=bits,
-            group=formats.weight.scale_group,
+            group=0 if before else formats.weight.scale_group,
             rescale_bits=rescale_bits,
             skipping=_skipping(arch, formats, gemm, rescale_bits, weights),
             weight_code=formats.weight.code_bits,
@@ -93,7 +99,9 @@ class LayerBits:
             output_code=code,
             input_group=formats.input.scale_group,
             split=pe.split(formats.weight, formats.input),
-            planes=1 if formats.weight.scheme is None else formats.weight.scheme.scales_per_group,
+            planes=0 if before else _planes(formats.weight),
+            decoder=None if gemm.kind.startswith("attention") else arch.pe.decoder,
+            table_additions=pe.fill_additions(formats.weight),
         )
 
     def chunk_sizes(self, k: int, lanes: int) -> dict[int, int]:
@@ -206,6 +214,10 @@ class LayerBits:
         size = self.group or k
         groups, rest = divmod(k, size)
         return groups * ceil_div(size, lanes) + ceil_div(rest, lanes)
+
+
+def _planes(weight: Operand) -> int:
+    return 1 if weight.scheme is None else weight.scheme.scales_per_group
 
 
 def _skipping(

@@ -18,6 +18,7 @@ from ..arch.dataflow import TILE
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
+from ..mapping.accesses import accesses
 from ..mapping.best import Best
 from ..mapping.cost import Cost
 from ..mapping.keep import NOTHING, Kept
@@ -93,7 +94,8 @@ def fold_cycles(chip: Chip, k: int, bits: LayerBits) -> Fraction:
     chunks = bits.chunks(k, lanes)
     if chip.flow is not TILE:
         return Fraction(chunks * bits.terms)
-    filled = chunks * arch.table_fill_cycles
+    filled = chunks * arch.fill_cycles(bits.table_additions)
+    filled += bits.decoder.block_clocks(True) if bits.decoder else 0
     if bits.skipping is not None:
         fold = bits.skipping.fold(0, arch.array.rows, k)
         return Fraction(fold.issue + fold.rescale + filled)
@@ -108,7 +110,8 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
     """Return a chip's memories with the energy of a unit in a clock of a step of this layer.
 
     A unit takes energy in clocks with a term, not while it waits, unless those without work do too
-    (``accounting.idle_pes``); and once for each sum of a group of weights, for its scale.
+    (``accounting.idle_pes``); and once for each sum of a group of weights, for its scale. The
+    table of a layer's decoders is loaded before.
 
     Parameters
     ----------
@@ -121,6 +124,14 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
     """
     arch, k, rows = chip.arch, gemm.k, chip.arch.array.rows
     scaled_pj = arch.accounting.layout_factor * arch.pe.group_sum_pj * bits.scaled_sums(k)
+    if bits.decoder is not None and bits.decoder.layer_clocks:
+        hierarchy = _after_table(hierarchy, bits.decoder.layer_clocks * gemm.batch)
+    if bits.table_additions != arch.pe.record.table_additions:
+        hierarchy = _with_tables(
+            hierarchy,
+            arch.fill_cycles(bits.table_additions),
+            arch.accounting.layout_factor * arch.table_addition_pj * bits.table_additions,
+        )
     if arch.accounting.idle_pes:
         every = arch.phase_pes * scaled_pj / float(fold_cycles(chip, k, bits))
         return _with_unit_pj(hierarchy, hierarchy.unit_pj + every) if scaled_pj else hierarchy
@@ -136,6 +147,16 @@ def nest_hierarchy(chip: Chip, gemm: Gemm, bits: LayerBits, hierarchy: Hierarchy
 @lru_cache(maxsize=1024)
 def _with_unit_pj(hierarchy: Hierarchy, unit_pj: float) -> Hierarchy:
     return replace(hierarchy, unit_pj=unit_pj)  # checked anew, so made once
+
+
+@lru_cache(maxsize=64)
+def _after_table(hierarchy: Hierarchy, clocks: int) -> Hierarchy:
+    return replace(hierarchy, fill_cycles=hierarchy.fill_cycles + clocks)
+
+
+@lru_cache(maxsize=64)
+def _with_tables(hierarchy: Hierarchy, cycles: int, pj: float) -> Hierarchy:
+    return replace(hierarchy, table_cycles=cycles, table_pj=pj)
 
 
 def ways_of(chip: Chip, gemm: Gemm) -> list[Counter[Extents]]:
@@ -280,7 +301,7 @@ def mapped_run(
         utilization=float(gemm.macs * terms / (peak * cycles)) if cycles else 0.0,
         dram_bits=dram_bits(parts),
         sram_accesses=sram_accesses(parts),
-        energy_pj=_energy_pj(chip, parts, cycles),
+        energy_pj=_energy_pj(chip, parts, cycles, _decoded_pj(chip, gemm, parts)),
         stalls=_stalls(parts, times, cycles - compute),
         binds=max(busy, key=lambda name: busy[name]),
         busy_cycles=busy,
@@ -386,9 +407,32 @@ def busy_cycles(parts: Sequence[Part]) -> dict[str, int]:
     return dict(total)
 
 
-def _energy_pj(chip: Chip, parts: Sequence[Part], cycles: int) -> dict[str, float]:
+def _decoded_pj(chip: Chip, gemm: Gemm, parts: Sequence[Part]) -> float:
+    """Return what decoders take for the weights that leave their buffer (`arch.decoder`).
+
+    The mapping is chosen without it.
+    """
+    if not chip.arch.decoded_pj or gemm.kind.startswith("attention"):
+        return 0.0
+    weights = sum(
+        moved.parent_elements * part.times
+        for part in parts
+        for moved in accesses(part.loops, part.best.mapping, part.hierarchy, {"weight"})
+        if moved.operand == "weight"
+    )
+    return chip.arch.decoded_pj * weights
+
+
+def _energy_pj(
+    chip: Chip, parts: Sequence[Part], cycles: int, decoded_pj: float
+) -> dict[str, float]:
     """Return energy by component; what runs with the clocks follows the rung's."""
-    energy: dict[str, list[float]] = {"pe": [], "sram_read": [], "sram_write": [], "dram": []}
+    energy: dict[str, list[float]] = {
+        "pe": [decoded_pj],
+        "sram_read": [],
+        "sram_write": [],
+        "dram": [],
+    }
     for part in parts:
         outermost, *on_chip = (memory.name for memory in part.hierarchy.memories)
         cost, times = part.best.cost, part.times

@@ -43,11 +43,13 @@ class Work:
         PE clocks that hold work, summed over the PEs.
     exposed_cycles : int
         Clocks in which the array only loads operands or only shifts results out, for want of the
-        register that would hide them, or fills look-up tables.
+        register that would hide them, fills look-up tables, or loads those of decoders.
     group_sums : int
         Sums of groups of weights, each of which gets its scale.
-    table_fills : int
-        Look-up tables filled: one a token and chunk, anew for each fold of outputs.
+    decoded : int
+        Weights that enter the array through a decoder (`arch.decoder`).
+    table_additions : int
+        Additions that fill look-up tables: for each token and chunk, anew for each fold of outputs.
     reads : Counter
         Codes of operands read at once, a step or a row that is loaded.
     scale_reads : Counter
@@ -62,8 +64,9 @@ class Work:
     cycles: int = 0
     busy_pe_cycles: float = 0
     exposed_cycles: int = 0
-    table_fills: int = 0
+    table_additions: int = 0
     group_sums: int = 0
+    decoded: int = 0
     reads: Reads = field(default_factory=Counter)
     scale_reads: Reads = field(default_factory=Counter)
     results: Counter[int] = field(default_factory=Counter)
@@ -94,7 +97,16 @@ class Work:
 def total_work(works: Iterable[Work], times: int = 1) -> Work:
     """Return the work of several products, ``times`` over."""
     sums = dict.fromkeys(
-        ("steps", "cycles", "busy_pe_cycles", "exposed_cycles", "table_fills", "group_sums"), 0
+        (
+            "steps",
+            "cycles",
+            "busy_pe_cycles",
+            "exposed_cycles",
+            "table_additions",
+            "group_sums",
+            "decoded",
+        ),
+        0,
     )
     counts: dict[str, Counter[object]] = {
         name: Counter() for name in Work.__slots__ if name not in sums
@@ -194,14 +206,16 @@ def _sums_stay_work(chip: Chip, bits: LayerBits, part: _Part, waiting: Waiting) 
         busy = m * sum(fold.busy * count for fold, count in folds)
     tile = flow is TILE
     shifted = not tile and array.timing == "physical" and not pe.drain_register
-    filled = steps * arch.table_fill_cycles if tile else 0
+    filled = steps * arch.fill_cycles(bits.table_additions) if tile else 0
+    loaded = bits.decoder.block_clocks(True) * (steps // chunks) if bits.decoder else 0
     return Work(
         steps=steps,
         cycles=cycles,
         busy_pe_cycles=busy,
-        exposed_cycles=filled + (column_folds * on_rows if shifted else 0),
-        table_fills=chunks * ceil_div(n, array.rows) * m if filled else 0,
+        exposed_cycles=filled + loaded + (column_folds * on_rows if shifted else 0),
+        table_additions=chunks * ceil_div(n, array.rows) * m * bits.table_additions if tile else 0,
         group_sums=m * n * bits.scaled_sums(k),
+        decoded=k * n * sum(count for _, count in tokens) if bits.decoder else 0,
         reads=_counter(
             (codes.bits(some_outputs * size, some_tokens * size), count * a * b)
             for size, count in bits.chunk_sizes(k, pe.lanes).items()
@@ -267,6 +281,7 @@ def _loaded_work(chip: Chip, bits: LayerBits, part: _Part) -> Work:
         busy_pe_cycles=rows * columns * streamed * bits.terms,
         exposed_cycles=column_folds * rows * passes if physical and not hidden else 0,
         group_sums=part.m * part.n * bits.scaled_sums(k),
+        decoded=k * part.n * (passes if weights else column_folds) if bits.decoder else 0,
         reads=_counter((*stream_reads, *load_reads)),
         scale_reads=_counter(
             _scales(bits, part, *((on_columns, passing) if weights else (passing, on_columns)))
@@ -306,7 +321,11 @@ def layer_work(layout: Layout) -> Work:
         return _loaded_work(chip, bits, part)
 
     if gemm.causal is None:
-        return total_work([one(gemm.m // apart, gemm.n, gemm.k)], gemm.batch * apart)
+        once = one(gemm.m // apart, gemm.n, gemm.k)
+        if bits.decoder is None:
+            return total_work([once], gemm.batch * apart)
+        table = Work(exposed_cycles=bits.decoder.layer_clocks)
+        return total_work([total_work([once], apart), table], gemm.batch)
     seen = Counter((each.m, each.n, each.k) for each in visible_blocks(chip, gemm))
     return total_work(
         (total_work([one(*extents)], count) for extents, count in seen.items()), gemm.batch

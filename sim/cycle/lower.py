@@ -409,7 +409,7 @@ def dense_program(scheduler: Scheduler) -> list[Node]:
     if apart > 1:
         rows = apart * m * ceil_div(gemm.m // apart, m)
     m, n = layout.block_in_groups(rows, gemm.n)
-    program: list[Node] = []
+    program: list[Node] = [*scheduler.timing.table()]
     m_groups = groups_of(rows, m, traffic.weight_reads)
     n_groups = groups_of(gemm.n, n, traffic.input_reads)
     if scheduler.positional:

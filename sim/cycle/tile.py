@@ -101,7 +101,8 @@ class Timing:
             needed = self._port_clocks(m, n, piece, moved, steps, row_loads, sums_stay=sums_stay)
             port = max(0, needed - busy)
         if self.options.pipeline:
-            fill += steps * self.chip.arch.table_fill_cycles
+            fill += steps * self.chip.arch.fill_cycles(self.bits.table_additions)
+            fill += self.bits.decoder.block_clocks(piece.first) if self.bits.decoder else 0
         sums = piece.groups > 0 if tile else drain > 0
         timed = moved if self.options.memory else NOTHING_MOVED
         reads = (
@@ -126,6 +127,29 @@ class Timing:
             holds_unit=not tile,
             store=self._transfer("output", timed.output),
         )
+
+    def table(self) -> list[Tile]:
+        """Return what loads the table of a layer's decoders, if there is one: clocks, no work."""
+        decoder = self.bits.decoder
+        if decoder is None or not decoder.layer_clocks or not self.options.pipeline:
+            return []
+        return [
+            Tile(
+                reads=(),
+                load=0,
+                body=decoder.layer_clocks,
+                busy=0,
+                rescale=0,
+                port=0,
+                sums=False,
+                tail=0,
+                scale=0,
+                gap=0,
+                latency=0,
+                drain=0,
+                store=0,
+            )
+        ]
 
     def _edges(self, used: Sequence[int], last: bool, load: int) -> Edges:
         """Return the clocks around a tile that uses ``used`` rows and columns.

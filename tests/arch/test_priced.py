@@ -350,6 +350,7 @@ PRICED: dict[str, tuple[str, Any]] = {
     "memories.accumulator.ports.both": ("gemmini", [{"both": 512}]),
     "vector.lanes": ("bitmod", 128),
     "pe.decoder_um2": ("ant", 20.0),
+    "pe.decoder.operators": ("dgq", {"int32_add": 2}),
     "pe.operators.clock": ("dgq", {"int32_add": 2}),
     "pe.operators.group": ("dgq", {"int32_add": 2}),
     "pe.operators.reused": ("dgq", {"int32_add": 2}),
@@ -390,7 +391,9 @@ FREE = {
     "pe.group_gap", "pe.skip_sync", "pe.skip_weights", "pe.overflow", "pe.product",
     "pe.numerics.reference", "pe.numerics.alignment", "pe.numerics.rounding",
     "pe.numerics.overflow",
-    "pe.numerics.gate_zero_terms",
+    "pe.numerics.gate_zero_terms", "pe.decoder.entries", "pe.decoder.table_of",
+    # clocks and energy of the tables that scaled inputs need (tests/sim/test_method_chips.py)
+    "pe.scale_inputs",
     # where figures of the node come from, by a published rule
     "technology.scaled",
     # what the head computes

@@ -19,7 +19,8 @@ from bitlathe.sim.chip import Chip
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot
 from bitlathe.workloads.gemm import Gemm
 
-CHIPS = ("nvfp4", "mxfp4", "hif4", "fp8", "dgq", "shiftadd", "int8-outlier")
+CHIPS = ("nvfp4", "mxfp4", "hif4", "fp8", "dgq", "shiftadd", "int8-outlier", "codebook",
+         "shiftadd-columns")  # fmt: skip
 
 
 def fractions(values: Any) -> list[Fraction]:
@@ -147,6 +148,59 @@ def test_a_look_up_pe_scales_each_plane(planes: int) -> None:
     assert run.energy_pj["pe"] == pytest.approx(expected)
 
 
+def test_inputs_take_the_scales_of_columns() -> None:
+    """16 chunks of 3 planes in 2 blocks of 32 outputs: a table of 304 + 8 x 3 additions a plane."""
+    scheme = {"scheme": "bcq3@b64x1/pot3", "bits": 4}
+    chip = load_arch("shiftadd-columns", {"formats.linear.weight": scheme, "vector.lanes": 0})
+    for mapper in ("whole-buffer", "search"):
+        layer = simulate(chip, [LAYER], fidelity="analytic", mapper=mapper).layers[0]
+        additions = 24 * 16 * 2 * 3 * (304 + 8 * 3)
+        assert layer.energy_pj["pe"] == pytest.approx(
+            1.5 * (additions * 0.24889 + 24 * 64 * 16 * 3 * (0.37 + 0.9) * 28 / 45), rel=1e-9
+        )
+    fast = {"vector.lanes": 0, "dram.gb_per_s": 1e4, "formats.linear.weight": scheme}
+    runs = [
+        simulate(load_arch(name, fast), [LAYER], fidelity="analytic", mapper="whole-buffer")
+        for name in ("shiftadd-columns", "shiftadd")
+    ]
+    clocks = 2 * 16 * (3 + -(-3 * 328 // 32))  # one block of 25 tokens
+    assert runs[0].cycles == clocks
+    assert runs[1].cycles > runs[0].cycles  # where a look-up finds one weight
+    with pytest.raises(BitlatheError, match=r"array\.rows: a divisor of 64"):
+        load_arch("shiftadd-columns", {"formats.linear.weight": scheme, "array.rows": 24})
+
+
+# table of the decoders, and the clocks in which it is loaded: 8 x 4 blocks of outputs and tokens
+TABLES = [({}, 0), ({"entries": 16, "table_of": "output"}, 32 * 16), ({"entries": 256}, 256)]
+
+
+@pytest.mark.parametrize(("table", "clocks"), TABLES)
+def test_weights_that_enter_pass_a_decoder(table: dict[str, Any], clocks: int) -> None:
+    """Each of 64 x 128 weights once for each block of 6 tokens; attention's as they are."""
+    size = {"array.rows": 8, "array.columns": 6, "vector.lanes": 0, "dram.gb_per_s": 1e4}
+    given = {"operators": {"lut8_query": 1, "fp16_multiply": 2}, **table}
+    plain = load_arch("fp16", size)
+    chip = load_arch("fp16", {**size, "pe.decoder": given})
+    scale = Fraction(28, 45)
+    assert chip.decoder_area_um2 == pytest.approx(8 * (787 + 2 * 1640) * float(scale**2))
+    layers = [LAYER, Gemm(name="qk", m=24, n=60, k=64, kind="attention_qk")]
+    for mapper, fidelity in (("whole-buffer", "analytic"), ("whole-buffer", "cycle"),
+                             ("search", "analytic")):  # fmt: skip
+        without, run = (
+            simulate(each, layers, fidelity=fidelity, mapper=mapper) for each in (plain, chip)
+        )
+        more = run.energy_pj["pe"] - without.energy_pj["pe"]
+        assert more == pytest.approx(1.5 * 64 * 128 * 4 * (0.37 + 2.2) * float(scale), rel=1e-9)
+        assert run.layers[1].cycles == without.layers[1].cycles
+        waited = run.cycles - without.cycles
+        if (mapper, fidelity) == ("whole-buffer", "analytic"):  # the array is what binds
+            assert waited == clocks
+            bound = run.cycles
+        else:  # beside what DRAM fetches first; under a mapping with fewer blocks
+            assert 0 <= waited <= clocks
+        assert mapper == "search" or run.cycles >= bound
+
+
 BESIDE = {
     "outlier_fraction": 0.02,
     "sparse_fraction": 0.01,
@@ -224,3 +278,13 @@ def test_what_is_refused() -> None:
         load_arch("dgq", {"pe.operators.node_nm": 45})
     with pytest.raises(BitlatheError, match=r"operators\.clock"):
         load_arch("dgq", {"pe.operators.clock": {"int8_add": -1}})
+    for settings, wrong in (
+        ({"pe.decoder": {"operators": {"lut9_query": 1}}}, "lut8_query"),
+        ({"pe.decoder_um2": 1.0}, "leave that out"),
+        ({"pe.decoder.entries": 2, "pe.decoder.table_of": "output"}, "arrays of kind 'tile'"),
+        ({"mapper": "bitfusion"}, r"pe\.decoder: the chip's study or rule"),
+    ):
+        with pytest.raises(BitlatheError, match=wrong):
+            load_arch("dgq", settings)
+    with pytest.raises(BitlatheError, match="a buffer of weights alone"):
+        load_arch("gemmini-like", {"pe.decoder": {"operators": {"int8_add": 1}}})
