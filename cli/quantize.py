@@ -34,7 +34,9 @@ SHOWN = 8  # names of tensors passed over
 @click.option("--include", multiple=True, help="Pattern of names to quantize.  [default: all]")
 @click.option("--exclude", multiple=True, help="Pattern of names to leave, e.g. '*embed*'.")
 @click.option("--out", type=PATH, help="New folder for the quantized checkpoint.")
-@click.option("--layout", help="Of --out: bitlathe or compressed-tensors.  [default: bitlathe]")
+@click.option(
+    "--layout", help="Of --out: bitlathe, compressed-tensors, torchao.  [default: bitlathe]"
+)
 @click.option("--plot", type=PATH, help="Draw error against bits (.png).")
 @json_option
 def quantize(

@@ -1,9 +1,10 @@
 """Quantize a checkpoint into a folder, and read such folders.
 
-Two layouts. ``bitlathe`` holds every scheme: in each shard the packed streams of a tensor, named
+Three layouts. ``bitlathe`` holds every scheme: in each shard the packed streams of a tensor, named
 ``TENSOR.codes``, ``TENSOR.scales`` and so on, beside what was left as it was, with all facts in
 the shard's header. ``compressed-tensors`` is that of vLLM's checkpoints, for the schemes it has
-(`compressed_tensors`): config.json says how to read it.
+(`compressed_tensors`): config.json says how to read it. ``torchao`` is that of torchao's classes,
+for the schemes that they have (`torchao_parts`): the header of each shard says which.
 """
 
 import json
@@ -23,13 +24,14 @@ from ..quantize import quantize
 from ..tensors.packing import streams_of
 from ..tensors.store import assemble, checksum, header_of
 from ..tensors.tensor import QuantizedTensor
-from ..weights.safetensors_file import Stored, write_stored
+from ..weights.safetensors_file import Stored, read_stored, write_stored
 from .compressed_tensors import FORMATS, Weights, parts_of, tensor_of
 from .folder import INDEX, INDEX_END, index_of, read_config, stored_tensors, writing_folder
 from .rules import Rules
-from .torchao import is_torchao, read_torchao
+from .torchao import NAMES, PLAIN, is_torchao, read_torchao
+from .torchao_parts import TorchaoMatrix, matrix_of
 
-LAYOUTS: Final = ("bitlathe", "compressed-tensors")
+LAYOUTS: Final = ("bitlathe", "compressed-tensors", "torchao")
 KIND: Final = "bitlathe.checkpoint"
 VERSION: Final = "1"
 WEIGHT: Final = ".weight"
@@ -66,6 +68,7 @@ class _Made:
 
     rows: list[Written] = field(default_factory=list)
     modules: dict[str, Weights] = field(default_factory=dict)
+    torchao: dict[str, TorchaoMatrix] = field(default_factory=dict)
     plain: list[str] = field(default_factory=list)
 
 
@@ -86,7 +89,7 @@ def quantize_checkpoint(
         A folder that does not exist, or is empty.
     rules : Rules
         Of floating-point tensors with two axes or more; all others are left as they are.
-    layout : {"bitlathe", "compressed-tensors"}
+    layout : {"bitlathe", "compressed-tensors", "torchao"}
     progress : callable, optional
         Wraps the tensors of a shard, given what they are.
 
@@ -111,18 +114,22 @@ def quantize_checkpoint(
             "tensors of two axes or more that the patterns take in"
         )
     config = read_config(source)
-    made, files = _Made(), dict[str, dict[str, int]]()
+    made, files, headers = _Made(), dict[str, dict[str, int]](), dict[str, dict[str, str]]()
     with writing_folder(out) as folder:
         _copy_beside(Path(source), folder)
         for shard, tensors, facts in stored_tensors(source):
             walk = progress(tensors, shard.name) if progress else tensors
             found, own = _shard(tensors, walk, rules, layout, made)
             write_stored(found, {**facts, **own}, folder / shard.name)
+            headers[shard.name] = {**facts, **own}
             files[shard.name] = {name: part.nbytes for name, part in found.items()}
         if len(files) > 1:
             (folder / INDEX).write_text(json.dumps(index_of(files), indent=2), "utf-8")
-        if layout == "compressed-tensors":
-            text = json.dumps({**config, OURS: _configuration(made)}, indent=2)
+        if layout == "torchao" and len(headers) > 1:
+            _tell_all(folder, headers)
+        if layout != "bitlathe":
+            own = _configuration(made) if layout == "compressed-tensors" else _torchao(made)
+            text = json.dumps({**config, OURS: own}, indent=2)
             (folder / "config.json").write_text(text, "utf-8")
     return made.rows
 
@@ -184,7 +191,9 @@ def _shard(
                     streams = streams_of(q.coded)
                     parts = {f"{name}.{key}": Stored.of(s) for key, s in streams.items()}
                 else:
-                    parts = _parts(name, q, made)
+                    parts = (_parts if layout == "compressed-tensors" else _torchao_parts)(
+                        name, q, made
+                    )
             except BitlatheError as problem:
                 raise BitlatheError(f"tensor {shown(name)}: {problem}") from None
         others = set(found) | set(tensors) - {name}
@@ -200,6 +209,8 @@ def _shard(
                 nbytes=sum(part.nbytes for part in parts.values()),
             )
         )
+    if layout == "torchao":
+        return found, _torchao_facts(tensors, made)
     if not headers:
         return found, {}
     facts = {"kind": KIND, "version": VERSION, "tensors": json.dumps(headers)}
@@ -213,6 +224,46 @@ def _parts(name: str, q: QuantizedTensor, made: _Made) -> dict[str, Stored]:
     module = name.removesuffix(WEIGHT)
     made.modules[module] = Weights.of(q.scheme)
     return {f"{module}.{key}": part for key, part in parts_of(q).items()}
+
+
+def _torchao_parts(name: str, q: QuantizedTensor, made: _Made) -> dict[str, Stored]:
+    """Return the parts of a tensor as torchao names them."""
+    module, _, own = name.rpartition(".")
+    if not module:
+        raise BitlatheError("torchao names weights MODULE.NAME, such as proj.weight")
+    made.torchao[name] = matrix_of(q)
+    return {f"{module}._{own}_{key}": part for key, part in made.torchao[name].parts.items()}
+
+
+def _torchao_facts(tensors: Mapping[str, Stored], made: _Made) -> dict[str, str]:
+    """Return what the header of a shard says of its tensors; torchao knows none without a dot."""
+    names = [name for name in tensors if "." in name]
+    facts = {n: made.torchao[n].facts if n in made.torchao else {"_type": PLAIN} for n in names}
+    return {NAMES: json.dumps(names), **{name: json.dumps(said) for name, said in facts.items()}}
+
+
+def _tell_all(folder: Path, headers: Mapping[str, dict[str, str]]) -> None:
+    """Say in the header of each shard what is in all of them, as transformers wants it."""
+    names = [name for said in headers.values() for name in json.loads(said[NAMES])]
+    whole = {key: fact for said in headers.values() for key, fact in said.items()}
+    for shard, said in headers.items():
+        part = folder / f"{shard}.part"
+        write_stored(
+            read_stored(folder / shard)[0], {**whole, **said, NAMES: json.dumps(names)}, part
+        )
+        part.replace(folder / shard)
+
+
+def _torchao(made: _Made) -> dict[str, Any]:
+    """Return the ``quantization_config`` of a checkpoint of torchao: one configuration a module."""
+    ends = {name: name.removesuffix(WEIGHT) for name in made.torchao}
+    each = {ends[name]: matrix.config for name, matrix in made.torchao.items()}
+    default = {"_type": "FqnToConfig", "_version": 1, "_data": {"fqn_to_config": each}}
+    return {
+        "quant_method": "torchao",
+        "quant_type": {"default": default},
+        "modules_to_not_convert": sorted(made.plain),
+    }
 
 
 def _configuration(made: _Made) -> dict[str, Any]:

@@ -12,6 +12,8 @@ format                     schemes                                    parts besi
 ``nvfp4-pack-quantized``   ``nvfp4``                                  ``weight_packed`` (uint8),
                                                                       ``weight_global_scale``
 ``mxfp4-pack-quantized``   ``mxfp4``                                  ``weight_packed`` (uint8)
+``mxfp6-pack-quantized``   ``mxfp6_e2m3``                             ``weight_packed`` (uint8)
+``mxfp8-quantized``        ``mxfp8_e4m3``                             ``weight``
 ========================== ========================================== ===========================
 
 Integers lie offset by half their range, bit after bit in words of 32; zero points likewise, down
@@ -38,15 +40,22 @@ from ..weights.safetensors_file import Stored
 Codes = NDArray[Any]
 PACKED, INTS, FLOATS = "pack-quantized", "int-quantized", "float-quantized"
 NVFP4, MXFP4 = "nvfp4-pack-quantized", "mxfp4-pack-quantized"
-FORMATS: Final = (PACKED, INTS, FLOATS, NVFP4, MXFP4)
+MXFP6, MXFP8 = "mxfp6-pack-quantized", "mxfp8-quantized"
+FORMATS: Final = (PACKED, INTS, FLOATS, NVFP4, MXFP4, MXFP6, MXFP8)
 WRITES: Final = (
     "compressed-tensors has intN, intN_full, intN_asym and fp8_e4m3 by tensor, row, group or block "
-    "under fp16, bf16 or fp32 scales, nvfp4 and mxfp4"
+    "under fp16, bf16 or fp32 scales, nvfp4, mxfp4, mxfp6_e2m3 and mxfp8_e4m3"
 )
 # how a scale is stored, by the name of ours
 _SCALES: Final = {"fp16": "F16", "bf16": "BF16", "fp32": "F32"}
 _DTYPES: Final = {kind: name for name, kind in _SCALES.items()}
-_FP4: Final = {NVFP4: ("nvfp4", 16), MXFP4: ("mxfp4", 32)}
+# floats under scales of their own: scheme, group, bits
+_BLOCKS: Final = {
+    NVFP4: ("nvfp4", 16, 4),
+    MXFP4: ("mxfp4", 32, 4),
+    MXFP6: ("mxfp6_e2m3", 32, 6),
+    MXFP8: ("mxfp8_e4m3", 32, 8),
+}
 _BESIDE: Final = ("scale", "zero_point", "shape", "global_scale", "packed")
 
 
@@ -81,10 +90,10 @@ class Weights:
         name, shape, plain = scheme.name, scheme.granularity, scheme.scale in _SCALES
         bits = scheme.element_bits
         known = {f"int{bits}": True, f"int{bits}_full": True, f"int{bits}_asym": False}
-        found = {f"{own}@g{size}": kind for kind, (own, size) in _FP4.items()}
+        found = {f"{own}@g{size}": kind for kind, (own, size, _) in _BLOCKS.items()}
         own = "" if scheme.levels or scheme.file else f"{name}@{shape}"
         if own in found and scheme.scale_format.name in ("e4m3", *_MX_SCALES):
-            return cls(format=found[own], bits=4, symmetric=True, shape=shape)
+            return cls(format=found[own], bits=bits, symmetric=True, shape=shape)
         if own and plain and name in known and shape.rows < 2 and (shape.rows or not shape.columns):
             return cls(format=PACKED, bits=bits, symmetric=known[name], shape=shape)
         if own and plain and name == "fp8_e4m3" and (shape.rows or not shape.columns):
@@ -138,13 +147,13 @@ class Weights:
         elif rows and columns:
             facts |= {"strategy": "block", "block_structure": [rows, columns]}
         if self.format == NVFP4:
-            facts |= {"strategy": "tensor_group", "scale_dtype": "torch.float8_e4m3fn"}
-        return facts | ({"scale_dtype": "torch.uint8"} if self.format == MXFP4 else {})
+            return facts | {"strategy": "tensor_group", "scale_dtype": "torch.float8_e4m3fn"}
+        return facts | ({"scale_dtype": "torch.uint8"} if self.format in _BLOCKS else {})
 
     def scheme(self, scale: str) -> Scheme:
         """Return the scheme, its scales stored as named."""
-        if self.format in _FP4:
-            return Scheme.parse(_FP4[self.format][0])
+        if self.format in _BLOCKS:
+            return Scheme.parse(_BLOCKS[self.format][0])
         kind = "full" if self.symmetric else "asym"
         name = "fp8_e4m3" if self.format == FLOATS else f"int{self.bits}_{kind}"
         return Scheme.parse(f"{name}@{self.shape}/{scale}")
@@ -174,8 +183,8 @@ def parts_of(q: QuantizedTensor) -> dict[str, Stored]:
         raise BitlatheError(
             f"compressed-tensors has whole groups: {columns} is no multiple of {group}"
         )
-    if weights.format in _FP4:
-        return _fp4_parts(q, weights.format)
+    if weights.format in _BLOCKS:
+        return _block_parts(q, weights.format)
     down, across = weights.shape.blocks(rows, columns)
     scales = _scales_as_stored(q).reshape((1,) if down == across == 1 else (down, across))
     parts = {"weight_scale": Stored.of(scales, _SCALES[q.scheme.scale_format.name])}
@@ -196,11 +205,14 @@ def parts_of(q: QuantizedTensor) -> dict[str, Stored]:
     return parts
 
 
-def _fp4_parts(q: QuantizedTensor, kind: str) -> dict[str, Stored]:
-    """Return the parts of an FP4 tensor: two codes a byte, the first below."""
-    codes, scales = q.codes, q.raw.reshape(q.shape[0], -1).astype(np.uint8)
-    parts = {"weight_packed": Stored.of(codes[:, ::2] | codes[:, 1::2] << 4)}
-    if kind == MXFP4:
+def _block_parts(q: QuantizedTensor, kind: str) -> dict[str, Stored]:
+    """Return the parts of floats in blocks: each row's bits one after the other."""
+    scales = q.raw.reshape(q.shape[0], -1).astype(np.uint8)
+    if kind == MXFP8:
+        return {"weight": Stored.of(q.codes, "F8_E4M3"), "weight_scale": Stored.of(scales)}
+    packed = pack(q.codes, _BLOCKS[kind][2]).reshape(q.shape[0], -1)
+    parts = {"weight_packed": Stored.of(packed)}
+    if kind != NVFP4:
         return {**parts, "weight_scale": Stored.of(scales)}
     with np.errstate(over="ignore"):
         whole = np.float32(1) / q.outer_scales
@@ -241,8 +253,8 @@ def tensor_of(parts: Mapping[str, Stored], weights: Weights) -> QuantizedTensor:
     scale = part_of(parts, "weight_scale", ())
     if "weight_g_idx" in parts:
         raise BitlatheError("its columns are in an order of their own (weight_g_idx): not read")
-    if weights.format in _FP4:
-        return _read_fp4(parts, weights)
+    if weights.format in _BLOCKS:
+        return _read_blocks(parts, weights)
     if scale.kind not in _DTYPES:
         raise BitlatheError(f"weight_scale is {scale.kind}; it must be one of {', '.join(_DTYPES)}")
     half, zeros = 1 << (weights.bits - 1), None
@@ -266,22 +278,28 @@ def tensor_of(parts: Mapping[str, Stored], weights: Weights) -> QuantizedTensor:
     return QuantizedTensor.of(codes, values, scheme=scheme, zeros=zeros)
 
 
-def _read_fp4(parts: Mapping[str, Stored], weights: Weights) -> QuantizedTensor:
-    name, group = _FP4[weights.format]
+def _read_blocks(parts: Mapping[str, Stored], weights: Weights) -> QuantizedTensor:
+    name, group, bits = _BLOCKS[weights.format]
     if (weights.shape.rows, weights.shape.columns) != (1, group):
         raise BitlatheError(f"{name} has groups of {group}, not {weights.shape}")
-    packed = part_of(parts, "weight_packed", ("U8",))
-    if len(packed.shape) != 2:
-        raise BitlatheError(f"weight_packed is of shape {packed.shape}; it must be a matrix")
-    both = np.frombuffer(packed.data, np.uint8).reshape(packed.shape)
-    codes = np.stack([both & 15, both >> 4], axis=2).reshape(len(both), -1)
+    own, kind = ("weight", "F8_E4M3") if weights.format == MXFP8 else ("weight_packed", "U8")
+    packed = part_of(parts, own, (kind,))
+    if len(packed.shape) != 2 or packed.shape[1] * 8 % (group * bits):
+        raise BitlatheError(
+            f"{own} is of shape {packed.shape}; it must be a matrix of groups of {group}"
+        )
+    raw, shape = (
+        np.frombuffer(packed.data, np.uint8),
+        (packed.shape[0], packed.shape[1] * 8 // bits),
+    )
+    codes = unpack(raw, bits, shape[0] * shape[1]).reshape(shape).astype(np.uint8)
     scale = part_of(parts, "weight_scale", ("F8_E4M3",) if name == "nvfp4" else ("U8", "F8_E8M0"))
     wanted = weights.shape.blocks(*codes.shape)
-    raw = np.frombuffer(scale.data, np.uint8)
     if scale.shape != wanted:
         raise BitlatheError(f"weight_scale is of shape {scale.shape}; it must be {wanted}")
-    own = "fp8_e4m3" if name == "nvfp4" else "e8m0"
-    scales: list[NDArray[Any]] = [single(own).decode(raw, np.float32).reshape(wanted)]
+    stored = single("fp8_e4m3" if name == "nvfp4" else "e8m0")
+    numbers = stored.decode(np.frombuffer(scale.data, np.uint8), np.float32)
+    scales: list[NDArray[Any]] = [numbers.reshape(wanted)]
     if name == "nvfp4":
         whole = part_of(parts, "weight_global_scale", ("F32",)).values
         if whole.size != 1 or not np.isfinite(whole).all() or not (whole > 0).all():

@@ -1,20 +1,25 @@
-"""Read checkpoints of torchao: safetensors whose header says what each tensor is made of.
+"""Checkpoints of torchao: safetensors whose header says what each tensor is made of.
 
 As torchao 0.18 writes them, ``M.weight`` is stored in parts named ``M._weight_qdata``,
 ``M._weight_scale`` and so on; the header's facts hold under ``M.weight`` a JSON object with the
 class, ``_type``, and its settings, ``_data``, and under ``tensor_names`` all names.
 
-============================ ================================================ ================
+============================ ================================================ ==================
 class                        parts                                            scheme
-============================ ================================================ ================
-``Float8Tensor``             codes, a float32 scale for each block            ``fp8_*@GROUP``
+============================ ================================================ ==================
+``Float8Tensor``             codes, a scale for each block                    ``fp8_*@GROUP``
 ``Int8Tensor``               int8 codes, scales, zero points                  ``int8_full``,
                                                                               ``int8_asym``
 ``IntxUnpackedToInt8Tensor`` the same of 2 to 8 bits, each in a byte          ``intN_full``,
                                                                               ``intN_asym``
+``Int4Tensor``               int4 codes two a byte, scales and zero points    ``int4_full@gN/S``,
+                             to be added, by group and row                    ``...@gN/S-S``
 ``MXTensor``                 codes, of FP4 two a byte, scales of powers of 2  ``mxfp4``, ...
 ``NVFP4Tensor``              codes two a byte, E4M3 scales, one of the tensor ``nvfp4``
-============================ ================================================ ================
+============================ ================================================ ==================
+
+`torchao_parts` makes the same of our tensors. Its two other packings of four bits,
+``Int4TilePackedTo4dTensor`` and ``Int4PlainInt32Tensor``, are in the order of one kernel.
 """
 
 import json
@@ -25,15 +30,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BitlatheError, shown
+from ..base.numbers import ceil_div
 from ..schemes.granularity import Granularity
 from ..tensors.tensor import QuantizedTensor
 from ..weights.safetensors_file import Stored
 from .compressed_tensors import part_of
+from .torchao_parts import FLOATS, KINDS, PACKED4, SIXES
 
 NAMES: Final = "tensor_names"
 PLAIN: Final = "Tensor"
-_FLOATS: Final = {"F8_E4M3": "fp8_e4m3", "F8_E5M2": "fp8_e5m2"}
-_SCALES: Final = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}
+_FLOATS: Final = {kind: name for name, (kind, _) in FLOATS.items()}
+_SCALES: Final = {kind: name for name, kind in KINDS.items()}
 Parts = Mapping[str, Stored]
 Facts = Mapping[str, Any]
 
@@ -74,6 +81,8 @@ def read_torchao(
         try:
             if kind not in _READERS:
                 raise BitlatheError(f"class {shown(kind)} is not read; {', '.join(_READERS)} are")
+            if "act_pre_scale" in parts:
+                raise BitlatheError("its inputs have scales of their own (act_pre_scale): not read")
             found[name] = _READERS[kind](parts, json.loads(facts[name]).get("_data"))
         except (LookupError, ValueError, TypeError, AttributeError) as problem:
             said = str(problem) if isinstance(problem, BitlatheError) else f"damaged: {problem!r}"
@@ -168,22 +177,62 @@ def _integers(parts: Parts, facts: Facts) -> QuantizedTensor:
     return QuantizedTensor.of(signed + half, scales, scheme=scheme, zeros=zeros + half)
 
 
+def _packed(parts: Parts, facts: Facts) -> QuantizedTensor:
+    codes = _unpacked(part_of(parts, "qdata", ("I8", "U8")))
+    block, shape = facts["block_size"], _groups(facts["block_size"], codes.shape)
+    if block[0] != 1 or facts.get("shape") != list(codes.shape):
+        raise BitlatheError(
+            f"block_size is {block}, shape {shown(facts.get('shape'))}; they must be groups of a "
+            f"row, and {list(codes.shape)}"
+        )
+    wanted = shape.blocks(*codes.shape)
+    scale = part_of(parts, "scale", tuple(_SCALES))
+    point = part_of(parts, "zero_point", (scale.kind,))
+    for name, part in ("scale", scale), ("zero_point", point):
+        if part.shape != wanted[::-1]:
+            raise BitlatheError(f"{name} is of shape {part.shape}; it must be {wanted[::-1]}")
+    stored = _SCALES[scale.kind]
+    if not point.values.any():
+        scheme = f"int4_full@{shape}/{stored}"
+        return QuantizedTensor.of(codes, scale.values.T, scheme=scheme)
+    scheme = f"int4_full@{shape}/{stored}-{stored}"
+    return QuantizedTensor.of(codes, scale.values.T, scheme=scheme, zeros=-point.values.T)
+
+
 def _block_scales(parts: Parts, facts: Facts, kind: str, codes: NDArray[Any]) -> NDArray[Any]:
     """Return the scales of blocks of 8-bit floats, (rows, blocks)."""
-    if facts.get("is_swizzled_scales"):
-        raise BitlatheError("its scales are swizzled for a GPU: not read")
-    size = facts["block_size"]
     part = part_of(parts, "scale", (kind,))
-    wanted = Granularity(rows=1, columns=size).blocks(*codes.shape)
+    wanted = Granularity(rows=1, columns=facts["block_size"]).blocks(*codes.shape)
+    if facts.get("is_swizzled_scales"):
+        return _unswizzled(part, wanted)
     if part.shape != wanted:
         raise BitlatheError(f"scale is of shape {part.shape}; it must be {wanted}")
     return part.values
 
 
+def _unswizzled(part: Stored, wanted: tuple[int, int]) -> NDArray[Any]:
+    """Return (rows, blocks) scales of tiles of 128 x 4, as tensor cores read them.
+
+    A tile holds row r, block c at 16 (r mod 32) + 4 (r // 32) + c; tiles go along the rows.
+    """
+    down, across = ceil_div(wanted[0], 128), ceil_div(wanted[1], 4)
+    flat = part.values.reshape(-1)
+    if flat.size != down * across * 512:
+        raise BitlatheError(
+            f"scale is of shape {part.shape}; swizzled, {wanted} must fill {down * across} tiles "
+            "of 512"
+        )
+    tiles = flat.reshape(down, across, 32, 4, 4).transpose(0, 3, 2, 1, 4)
+    return tiles.reshape(128 * down, 4 * across)[: wanted[0], : wanted[1]]
+
+
 def _mx(parts: Parts, facts: Facts) -> QuantizedTensor:
-    name = str(facts["elem_dtype"]["_data"])
-    if name == "float4_e2m1fn_x2":
+    name = facts["elem_dtype"]
+    name = name if isinstance(name, str) else str(name["_data"])
+    if name == PACKED4:
         element, codes = "fp4_e2m1", _unpacked(part_of(parts, "qdata", ("U8",)))
+    elif name in SIXES:
+        element, codes = name, _codes(part_of(parts, "qdata", ("U8",)))
     else:
         part = part_of(parts, "qdata", tuple(_FLOATS))
         element, codes = _FLOATS[part.kind], _codes(part)
@@ -210,6 +259,7 @@ _READERS: Final = {
     "Float8Tensor": _float8,
     "Int8Tensor": _integers,
     "IntxUnpackedToInt8Tensor": _integers,
+    "Int4Tensor": _packed,
     "MXTensor": _mx,
     "NVFP4Tensor": _nvfp4,
 }

@@ -39,6 +39,8 @@ WHOLE = (
     "fp8_e4m3@b4x16/fp32",
     "nvfp4",
     "mxfp4",
+    "mxfp6_e2m3",
+    "mxfp8_e4m3",
 )
 
 
@@ -86,6 +88,12 @@ def test_bytes_of_fp4_are_those_of_compressed_tensors():
     values = np.array([[0.5, -6, 0, -0.0, 1.5, 4] + [0.0] * 26])
     packed = parts_of(bl.quantize(values, "mxfp4"))["weight_packed"].values
     assert packed[0, :3].tolist() == [241, 128, 99]
+    # E2M3: four codes in three bytes, 0.5 first; the group's exponent is 0 for a largest of 6
+    codes = [4, 32 + 28, 0, 32, 12, 24]
+    whole = sum(code << 6 * i for i, code in enumerate(codes))
+    packed = parts_of(bl.quantize(values, "mxfp6_e2m3"))["weight_packed"].values
+    assert packed.shape == (1, 24)
+    assert packed[0, :5].tolist() == list(whole.to_bytes(5, "little"))
 
 
 @pytest.mark.parametrize("scheme", WHOLE)
@@ -174,6 +182,8 @@ FAULTS = [
     ("int4_asym@g32", drop("weight_zero_point"), "weight_zero_point is missing"),
     ("int4@g32", lambda p: {**p, "weight_g_idx": p["weight_shape"]}, "order of their own"),
     ("nvfp4", drop("weight_global_scale"), "weight_global_scale is missing"),
+    ("mxfp6_e2m3", change("weight_packed", shape=(21, 16)), "must be a matrix of groups of 32"),
+    ("mxfp8_e4m3", change("weight", kind="U8"), "weight is U8; it must be F8_E4M3"),
     ("nvfp4", change("weight_scale", shape=(4, 7)), r"shape \(4, 7\); it must be \(7, 4\)"),
     ("fp8_e4m3@channel", change("weight", shape=(448,)), "it must be a matrix"),
 ]
@@ -209,4 +219,4 @@ def test_what_a_configuration_cannot_say(facts, said):
         Weights.read(facts, PACKED)
     with pytest.raises(bl.BitlatheError, match=r"unknown format of compressed-tensors 'marlin-24'"):
         Weights.read({}, "marlin-24")
-    assert len(FORMATS) == 5
+    assert len(FORMATS) == 7

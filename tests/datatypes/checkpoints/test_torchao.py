@@ -1,4 +1,4 @@
-"""Files in torchao's layout, made by hand: the numbers they stand for, what is refused."""
+"""Files in torchao's layout, made by hand: what they stand for, what is written, refused."""
 
 import json
 
@@ -8,6 +8,7 @@ import pytest
 
 import bitlathe as bl
 from bitlathe.datatypes import Rules, quantize_checkpoint, read_checkpoint
+from bitlathe.datatypes.checkpoints.torchao_parts import matrix_of
 from bitlathe.datatypes.weights.safetensors_file import Stored, write_stored
 
 RNG = np.random.default_rng(3)
@@ -60,15 +61,46 @@ def packed():
     return codes, Stored.of(codes[:, ::2] | codes[:, 1::2] << 4)
 
 
+def int4(points=True):
+    """Numbers in two's complement, two a byte; scales and what is added by (group, row)."""
+    codes, qdata = packed()
+    point = RNG.uniform(-1, 1, (4, 2)).astype(ml_dtypes.bfloat16)
+    point = point if points else np.zeros_like(point)
+    scale = SCALES[:, :2].astype(ml_dtypes.bfloat16)
+    parts = {"qdata": Stored.of(np.frombuffer(qdata.data, np.int8).reshape(qdata.shape))}
+    for name, part in ("scale", scale), ("zero_point", point):
+        parts[name] = Stored.of(part.view(np.uint16).T, "BF16")
+    signed = (codes ^ 8).astype(np.float32) - 8
+    values = signed * wide(scale.astype(np.float32)) + wide(point.astype(np.float32))
+    return "Int4Tensor", parts, {"block_size": [1, 32], "shape": [4, 64]}, values
+
+
+def swizzled(made):
+    """The same with scales in tiles of 128 x 4, of which each lies in 32 rows of 16."""
+    kind, parts, facts, values = made
+    scale = parts["scale"]
+    rows, columns = scale.shape
+    tile = np.zeros((-(-columns // 4), 32, 16), np.uint8)
+    for r in range(rows):
+        for c in range(columns):
+            tile[c // 4, r % 32, r // 32 * 4 + c % 4] = scale.data[r * columns + c]
+    parts = {**parts, "scale": Stored.of(tile.reshape(128, -1), scale.kind)}
+    return kind, parts, {**facts, "is_swizzled_scales": True}, values
+
+
 def mx(elements="float4_e2m1fn_x2", size=32):
     exponents = RNG.integers(120, 130, (4, 64 // size)).astype(np.uint8)
     codes, qdata = packed()
     values = E2M1[codes]
-    if elements != "float4_e2m1fn_x2":
+    if elements == "fp6_e3m2":
+        made = RNG.normal(size=(4, 64)).astype(ml_dtypes.float6_e3m2fn)
+        values, qdata = made.astype(np.float32), Stored.of(made.view(np.uint8))
+    elif elements != "float4_e2m1fn_x2":
         made = RNG.normal(size=(4, 64)).astype(elements)
         values, qdata = made.astype(np.float32), Stored.of(made.view(np.uint8), "F8_E4M3")
     parts = {"qdata": qdata, "scale": Stored.of(exponents, "F8_E8M0")}
-    facts = {"elem_dtype": {"_data": elements}, "block_size": size, "is_swizzled_scales": False}
+    name = elements if elements == "fp6_e3m2" else {"_type": "torch.dtype", "_data": elements}
+    facts = {"elem_dtype": name, "block_size": size, "is_swizzled_scales": False}
     return "MXTensor", parts, facts, values * wide(2.0 ** (exponents - 127.0))
 
 
@@ -106,7 +138,10 @@ MADE = {
     "int4_full@g32/fp32": integers,
     "int3_asym@g32/bf16": lambda: integers(3, True, "BF16"),
     "int8_full@tensor/fp32": int8,
+    "int4_full@g32/bf16": lambda: int4(False),
+    "int4_full@g32/bf16-bf16": int4,
     "mxfp4": mx,
+    "mxfp6_e3m2": lambda: mx("fp6_e3m2"),
     "mxfp8_e4m3": lambda: mx("float8_e4m3fn"),
     "fp4_e2m1@g16/e8m0": lambda: mx(size=16),
     "nvfp4": nvfp4,
@@ -121,6 +156,10 @@ def test_values_are_codes_times_scales(scheme, tmp_path):
     assert list(found) == ["a.b.weight", "norm.weight"]
     assert found["a.b.weight"].scheme == bl.Scheme.parse(scheme)
     np.testing.assert_array_equal(found["a.b.weight"].dequantize(), values.astype(np.float32))
+    if "@b" not in scheme:  # of which torchao has no configuration
+        again = matrix_of(found["a.b.weight"])
+        assert {name: again.parts[name] for name in parts} == parts
+        assert {**again.settings, **facts} == again.settings
     with pytest.raises(bl.BitlatheError, match="quantized"):
         quantize_checkpoint(tmp_path / "m", tmp_path / "out", Rules.of("int4"))
     with pytest.raises(bl.BitlatheError, match="it holds quantized tensors already"):
@@ -128,7 +167,13 @@ def test_values_are_codes_times_scales(scheme, tmp_path):
 
 
 FAULTS = {
-    "class 'Int4Tensor' is not read; Float8Tensor": lambda k, p, f: ("Int4Tensor", p, f),
+    "class 'Int3Tensor' is not read; Float8Tensor": lambda k, p, f: ("Int3Tensor", p, f),
+    "its inputs have scales of their own": lambda k, p, f: (
+        k,
+        {**p, "act_pre_scale": p["scale"]},
+        f,
+    ),
+    "they must be groups of a row, and [4, 128]": lambda k, p, f: ("Int4Tensor", p, f),
     "a.b.weight': scale is missing": lambda k, p, f: (k, {"qdata": p["qdata"]}, f),
     "block_size is 7": lambda k, p, f: (k, p, {**f, "block_size": 7}),
     "it must be (4, 4)": lambda k, p, f: (k, p, {**f, "block_size": [1, 16]}),
@@ -150,7 +195,66 @@ def test_faults_are_named(said, tmp_path):
     assert "model.safetensors: 'a.b.weight': " in str(problem.value)
 
 
-def test_scales_in_a_kernels_order_are_refused(tmp_path):
-    kind, parts, facts, _ = mx()
-    with pytest.raises(bl.BitlatheError, match="swizzled for a GPU: not read"):
-        read_checkpoint(written(tmp_path / "m", kind, parts, {**facts, "is_swizzled_scales": True}))
+@pytest.mark.parametrize("make", [mx, nvfp4, lambda: mx(size=16)])
+def test_scales_in_the_order_of_tensor_cores(make, tmp_path):
+    kind, parts, facts, values = swizzled(make())
+    found = read_checkpoint(written(tmp_path / "m", kind, parts, facts))["a.b.weight"]
+    np.testing.assert_array_equal(found.dequantize(), values.astype(np.float32))
+    parts["scale"] = Stored.of(np.zeros((64, 4), np.uint8), parts["scale"].kind)
+    with pytest.raises(bl.BitlatheError, match=r"must fill 1 tiles of 512"):
+        read_checkpoint(written(tmp_path / "m", kind, parts, facts))
+
+
+REFUSED = {
+    "nf4@g32": "nf4@g32: torchao has int2 to int8",
+    "int4@tensor": "torchao has int2 to int8",
+    "fp8_e4m3@b2x32/fp32": "torchao has int2 to int8",
+    "int4@g32/int8": "torchao has int2 to int8",
+    "uint4@g32/bf16-bf16": "torchao has int2 to int8",
+    "int4_full@g32/fp16-fp16": "torchao has int2 to int8",
+    "int8@input": "torchao has int2 to int8",
+    "if4@g32/fp32": "torchao has int2 to int8",
+    "q4_k": "torchao has int2 to int8",
+    "mxfp4_plus": "torchao has int2 to int8",
+    "int8@g48/fp32": r"torchao has whole groups: \(4, 64\) is not made of blocks of 1 x 48",
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("scheme", REFUSED)
+def test_what_torchao_does_not_have_is_not_written(scheme):
+    with pytest.raises(bl.BitlatheError, match=REFUSED[scheme]):
+        matrix_of(bl.quantize(SCALES, scheme))
+
+
+def test_other_shapes_and_names_are_not_written(tmp_path):
+    for shape in ((64,), (2, 3, 64), (0, 64)):
+        with pytest.raises(bl.BitlatheError, match="has matrices scaled along their last axis"):
+            matrix_of(bl.quantize(np.ones(shape), "int4@channel"))
+    with pytest.raises(bl.BitlatheError, match="two codes a byte: 63 columns are an odd number"):
+        matrix_of(bl.quantize(np.ones((2, 63)), "int4@g63/bf16"))
+    write_stored({"w": Stored.of(SCALES)}, {}, tmp_path / "w.safetensors")
+    with pytest.raises(bl.BitlatheError, match="torchao names weights MODULE"):
+        quantize_checkpoint(tmp_path / "w.safetensors", tmp_path / "o", Rules.of("int4"), "torchao")
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "back"),
+    [
+        ("int3@g16", "int3_full@g16"),
+        ("int8_asym@tensor/fp32", "int8_asym@tensor/fp32"),
+        ("fp8_e5m2@g32/bf16", "fp8_e5m2@g32/bf16"),
+        ("mxfp4/e8m0_ceil", "mxfp4"),
+        ("nvfp4_4over6", "nvfp4"),
+        ("fp4_e2m1@g16/fp8_e4m3@tensor/fp32", "nvfp4"),
+    ],
+)
+def test_what_is_written_is_read(scheme, back, tmp_path):
+    write_stored({"a.w": Stored.of(SCALES)}, {}, tmp_path / "w.safetensors")
+    rules = Rules.of(scheme)
+    quantize_checkpoint(tmp_path / "w.safetensors", tmp_path / "o", rules, "torchao")
+    found, made = read_checkpoint(tmp_path / "o")["a.w"], bl.quantize(SCALES, scheme)
+    assert str(found.scheme) == back
+    assert found.total_bits == made.total_bits
+    np.testing.assert_array_equal(found.dequantize(), made.dequantize())
