@@ -11,6 +11,7 @@ from ...datatypes.base.files import shown_path
 from ..products import Products
 from .graph import CONSTANT, INPUT, WEIGHT, Graph, Name, Origin, joined
 from .onnx_node import Node, check_order, even_padding
+from .onnx_steps import gates, is_known, work
 
 if TYPE_CHECKING:
     import onnx
@@ -50,6 +51,7 @@ _MOVES = frozenset(
 _COUNTS = ("Shape", "Size")  # what follows from these alone works on sizes, not on inputs
 _SIZES_LARGEST = 2**31
 _NO_WEIGHTS = (7, 8, 9)  # TensorProto.DataType: INT64, STRING, BOOL; they say how, not what
+_NO_NUMBERS = (6, 7, 8, 9, 12, 13)  # these, INT32, UINT32 and UINT64: words, places, masks
 
 
 def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> Products:
@@ -160,7 +162,9 @@ class _Walk:
         self.origins: dict[str, Origin] = {}
         self.weights: dict[str, int] = {}
         self.counted: set[str] = set()  # tensors that hold sizes
+        self.kinds: dict[str, int] = {}
         for value in (*graph.input, *graph.output, *graph.value_info):
+            self.kinds[value.name] = value.type.tensor_type.elem_type
             if value.type.tensor_type.HasField("shape"):
                 dims = value.type.tensor_type.shape.dim
                 self.shapes[value.name] = tuple(
@@ -215,7 +219,7 @@ class _Walk:
             origin = self._attention(node, seen)
         else:
             self._refuse(node)
-            return self._passed(node)
+            return self._passed(node, seen)
         for name in node.output:
             self._mark(name, origin)
         return None
@@ -230,14 +234,14 @@ class _Walk:
                 "products."
             )
 
-    def _passed(self, node: "onnx.NodeProto") -> None:
-        """Note the results of a node that multiplies nothing: they come from what it reads."""
+    def _passed(self, node: "onnx.NodeProto", seen: Node) -> None:
+        """Note the results of a node that multiplies no matrices: they come from what it reads."""
         read = [self.origin(name) for name in node.input if name]
         origin = joined(read)
         moving = {name for name in node.input if self.origin(name).kind == INPUT}
         if node.op_type in _COUNTS or moving <= self.counted:
             self.counted.update(node.output)
-        elif node.op_type not in _MOVES:
+        elif node.op_type not in _MOVES and not self._step(node, seen):
             self.found.beside(node.op_type)
         if node.op_type == "Softmax":
             origin = origin.through_softmax()
@@ -246,6 +250,61 @@ class _Walk:
             if node.op_type in _VIEWS and read and read[0].distinct and name in self.origins:
                 size = self.origins[name].distinct
                 self.origins[name] = origin.of_size(min(read[0].distinct, size or read[0].distinct))
+
+    def _step(self, node: "onnx.NodeProto", seen: Node) -> bool:
+        """Note what a vector unit does of a node; return whether it is known what this is."""
+        if not is_known(node.op_type):
+            return False
+        if self.kinds.get(node.output[0]) in _NO_NUMBERS:
+            return True
+        own = [name for name in node.input if name and self._holds(name, node.op_type)]
+        shapes = {name: self._sizes(name) for name in (*own, node.output[0])}
+        if not own or any(shape is None for shape in shapes.values()):
+            return not own
+        # the operand that was made last streams; others lie in memory, weights in the unit
+        last = max(own, key=lambda name: max(self.origin(name).sources, default=-1))
+        reads = [shapes[last] or (), *(shapes[name] or () for name in own if name != last)]
+        squares = node.op_type == "Pow" and self._number(node.input[1]) == 2
+        made = shapes[node.output[0]] or ()
+        asked = work(seen, reads, made, len(own), squares=squares)
+        if asked is None:
+            return True
+        inputs = [name for name in own if self.origin(name).kind == INPUT and name != last]
+        self.found.step(
+            f".{asked.operations[-1]}",
+            asked.operations,
+            (asked.elements, asked.rows, asked.results),
+            [self.origin(name) for name in own],
+            streams=asked.streams,
+            others=[math.prod(shapes[name] or ()) for name in inputs],
+        )
+        return True
+
+    def _number(self, name: str) -> float | None:
+        """Return the number that a tensor of one element holds, if the file states it."""
+        import onnx
+
+        stated = [each for each in self.graph.initializer if each.name == name]
+        for node in self.graph.node:
+            if node.op_type == "Constant" and name in node.output:
+                stated += [each.t for each in node.attribute if each.name == "value"]
+        if len(stated) != 1 or math.prod(stated[0].dims) != 1 or stated[0].external_data:
+            return None
+        return float(onnx.numpy_helper.to_array(stated[0]).reshape(()))
+
+    def _holds(self, name: str, operator: str) -> bool:
+        """Return whether a tensor is an operand: no bias of a product, and no single number."""
+        origin, shape = self.origin(name), self._sizes(name)
+        if origin.kind == INPUT or shape is None:
+            return origin.kind == INPUT and name not in self.counted
+        return math.prod(shape) > 1 and (operator != "Add" or len(shape) > 1)
+
+    def _sizes(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of a tensor, if it is known."""
+        found = self.shapes.get(name)
+        if found is None or any(isinstance(size, str) for size in found):
+            return None
+        return tuple(int(size) for size in found)
 
     def _mark(self, name: str, origin: Origin) -> None:
         shape = self.shapes.get(name, ())
@@ -265,8 +324,8 @@ class _Walk:
         BitlatheError
             Raised if it, or one of its sizes, is not known.
         """
-        found = self.shapes.get(name)
-        if found is None or any(isinstance(size, str) for size in found):
+        found, known = self.shapes.get(name), self._sizes(name)
+        if known is None:
             stated = "unknown" if found is None else " x ".join(map(str, found))
             named = sorted(_named_dimensions(self.graph))
             example = ", ".join(f"{each!r}: 1" for each in named) or "'batch': 1"
@@ -274,7 +333,7 @@ class _Walk:
                 f"the shape of {name!r} is {stated}. State the sizes of the graph's inputs in the "
                 f"file, or with bitlathe.from_onnx(path, {{{example}}})."
             )
-        return tuple(int(size) for size in found)
+        return known
 
     def _product(self, node: "onnx.NodeProto", seen: Node, a: int, b: int) -> Origin:
         left, right = node.input[a], node.input[b]
@@ -335,9 +394,8 @@ class _Walk:
     def _recurrent(self, node: "onnx.NodeProto", seen: Node) -> Origin:
         """Add the products of a recurrent layer: of all inputs, then of each step's state."""
         x, w = self.shape(node.input[0]), self.shape(node.input[1])
-        directions, gates = w[0], _GATES[node.op_type]
-        self.found.beside(f"gates of {node.op_type}")
-        hidden = w[1] // gates
+        directions, gates_of = w[0], _GATES[node.op_type]
+        hidden = w[1] // gates_of
         by_batch = seen.value("layout", 0)
         steps, batch = (x[1], x[0]) if by_batch else (x[0], x[1])
         origin = self.origin(node.input[0])
@@ -346,17 +404,25 @@ class _Walk:
             suffix = f".{direction}" if directions > 1 else ""
             fed = self.found.product(
                 _called(f"{seen.path}.input{suffix}"),
-                (steps * batch, gates * hidden, x[2], 1),
+                (steps * batch, gates_of * hidden, x[2], 1),
                 origin,
                 self.origin(node.input[1]).of_size(0),
             )
-            sizes = (batch, gates * hidden, hidden, 1)
+            sizes = (batch, gates_of * hidden, hidden, 1)
             for _ in range(steps):
                 fed = self.found.product(
                     _called(f"{seen.path}.state{suffix}"),
                     sizes,
                     fed,
                     self.origin(node.input[2]).of_size(0),
+                )
+                self.found.step(
+                    ".gates",
+                    gates(node.op_type),
+                    (batch * hidden, batch, batch * hidden),
+                    (fed,),
+                    streams=True,
+                    others=(batch * gates_of * hidden, *(batch * hidden,) * (gates_of > 1)),
                 )
             ends.append(fed)
         return joined(ends)

@@ -1,6 +1,8 @@
 """ONNX files: sizes against onnx's own shape inference and its reference evaluator."""
 
 import math
+import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -115,7 +117,9 @@ def test_from_file_to_table(tmp_path):
     done = CliRunner().invoke(main, ["simulate", "--arch", "bitmod", "--model", str(path)])
     assert done.exit_code == 0, done.output
     assert "layers.*.attention_qk" in done.output
-    assert "not counted (no unit is asked for it): Softmax, Add\n" in done.output
+    assert "layers.*.attention_qk.softmax" in done.output
+    assert "layers.*.o.add" in done.output
+    assert "not counted" not in done.output
 
 
 small = st.integers(1, 3)
@@ -347,3 +351,65 @@ def test_outputs_of_the_graph_leave_the_model(tmp_path, outputs):
     path = save(tmp_path, nodes, {"x": (FLOAT, (3, 8))}, ends, weights)
     leaves = [step.leaves for step in steps_of(execution_order(bl.load_model(path)))]
     assert leaves == [len(outputs) == 2, True]
+
+
+def asked(model):
+    """Count the elements of each operation, and those that are read."""
+    found = Counter()
+    for step in model.shape.steps:
+        found["read"] += sum(each.elements for each in step.reads) * step.count
+        for operation in step.operations:
+            found[operation] += step.elements * step.count
+    return found
+
+
+def test_steps_are_those_of_the_module_that_was_exported(tmp_path):
+    """What torch traces and what it writes as ONNX ask the vector unit for the same."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    layer = nn.TransformerEncoderLayer(16, 4, 24, batch_first=True)
+    images = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Hardswish()]
+    images += [
+        nn.AvgPool2d(2),
+        nn.Flatten(2),
+        nn.LayerNorm(16),
+        nn.Linear(16, 4),
+        nn.LogSoftmax(-1),
+    ]
+    for module, shape in (
+        (nn.TransformerEncoder(layer, 2), (2, 5, 16)),
+        (nn.Sequential(*images), (2, 3, 8, 8)),
+        (nn.RNN(6, 5), (3, 2, 6)),
+    ):
+        path, inputs = tmp_path / "net.onnx", torch.zeros(shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(module.eval(), (inputs,), path, dynamo=False, opset_version=17)
+        exported, traced = bl.load_model(path), bl.from_torch(module, inputs)
+        assert exported.shape.beside == ()
+        ours, theirs = asked(exported), asked(traced)
+        for found in (ours, theirs):  # the largest of a window and a sum are one comparison each
+            found["add"] += found.pop("relu", 0)
+        assert ours == theirs
+
+
+def test_what_no_unit_does_is_named(tmp_path):
+    nodes = [
+        node("MatMul", "x w", "u"),
+        node("Own", "u", "v", domain="own"),
+        node("NonZero", "v", "i"),
+    ]
+    nodes += [node("Tanh", "u", "t"), node("Pow", "t two", "y")]
+    two = onnx.numpy_helper.from_array(np.float32([2.0]), "two")
+    ends = {"y": (FLOAT, (3, 4)), "i": (INT64, None)}
+    path = save(
+        tmp_path, nodes, {"x": (FLOAT, (3, 8))}, ends, [weight("w", 8, 4), two],
+        domains=[("own", 1)],
+    )  # fmt: skip
+    model = bl.load_model(path)
+    assert model.beside == ("Own", "NonZero")
+    assert [(s.name, s.operations, s.elements, s.after) for s in model.shape.steps] == [
+        ("w.tanh", ("tanh",), 12, ("w",)), ("w.multiply", ("multiply",), 12, ("w",)),
+    ]  # fmt: skip
+    run = bl.simulate("bitmod", model, mapper="whole-buffer", fidelity="analytic")
+    assert run.uncounted == ("Own", "NonZero")
