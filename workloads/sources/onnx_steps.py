@@ -134,10 +134,11 @@ def _rows(node: Node, read: Shape) -> int:
     if operator == "DynamicQuantizeLinear":
         return 1
     if operator == "GroupNormalization":
-        return read[0] * node.value("num_groups", 1)
+        groups: int = node.value("num_groups", 1)
+        return read[0] * groups
     if operator == "InstanceNormalization":
         return math.prod(read[:2])
-    axis = node.value("axis", -1)
+    axis: int = node.value("axis", -1)
     if "LayerNormalization" in operator or operator == "RMSNormalization":
         return math.prod(read[:axis])
     return math.prod(read) // max(1, read[axis])
