@@ -449,9 +449,9 @@ def _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, 
         move, more = sums_again(tile, plan, layout) if tier == 1 else (-1, 0.0)
         for d in range(3, counts.size):
             at[d] = extents[d, 0]
-        _least(tier, tile, plan, rates, scratch[4], found[:, tier - 1, :, m, n])
+        least_of_tier(tier, tile, plan, rates, scratch[4], found[:, tier - 1, :, m, n])
         if move >= 0:
-            _add_again(move, more, rates, found[1, 0, :, m, n])
+            add_again(move, more, rates, found[1, 0, :, m, n])
 
 
 @inner
@@ -471,7 +471,7 @@ def _close(some, further_in, deeper):
 
 
 @inner
-def _least(tier, tile, plan, rates, room, found):
+def least_of_tier(tier, tile, plan, rates, room, found):
     """Write the least of a tier's transfers over the dimension that is innermost.
 
     ``found`` (2, 1 + 2 P): with all that is repeated; without the sums below the first tier.
@@ -492,7 +492,7 @@ def _least(tier, tile, plan, rates, room, found):
 
 
 @inner
-def _add_again(move, more, rates, found):
+def add_again(move, more, rates, found):
     """Add elements that a transfer moves again to energy, and to clocks of which none is spared.
 
     As `tier_floors` has them.
@@ -521,7 +521,7 @@ def further(level, tile, plan, layout, rates, deeper):
     if level == 1:
         move, more = sums_again(tile, plan, layout)
         if move >= 0:
-            _add_again(move, more, rates, deeper[2])
+            add_again(move, more, rates, deeper[2])
     for row in range(deeper.shape[1]):
         deeper[2, row] = max(deeper[2, row], deeper[0, row])
 

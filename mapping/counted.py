@@ -12,33 +12,36 @@ from typing import Any
 from ..arch.hierarchy import OPERANDS
 from . import cost_kernels as kernels
 from .cost import Cost, PortLoad, beside_pj, summed_up
-from .nest import Unroll
-from .packed import KINDS, Packed
+from .frame import KINDS
+from .packed import Packed
 from .scratch_kernels import KEPT
+from .space import Ways
 
 
-def counted_cost(packed: Packed, way: tuple[Unroll, ...]) -> tuple[Cost, dict[str, Fraction]]:
+def counted_cost(packed: Packed, ways: Ways, way: int) -> tuple[Cost, dict[str, Fraction]]:
     """Return the cost of the mapping that was kept last, and its bits at the outermost memory.
 
     Parameters
     ----------
     packed : Packed
         Whose arrays hold the counts (`Packed.scratch`).
-    way : tuple of Unroll
-        What the mapping unrolls.
+    ways : Ways
+        All ways to unroll the layer.
+    way : int
+        The number of the mapping's.
     """
     transfers, at_ports, edges = packed.scratch[KEPT]
     bits, chip = packed.bits, packed.hierarchy
-    compute = packed.steps_of(way) * bits.step_cycles
+    elapsed = int(ways.steps[way]) * packed.pace[0]  # units of the pace, as sums of ports are
+    compute = Fraction(elapsed, packed.pace[1])
     moved, beside, outer_bits = _moved(packed, transfers.tolist())
     loads, pace = [], packed.pace[1]
     index = dict(zip(packed.ports, at_ports.tolist(), strict=True))
     for memory in chip.memories:
         for i in range(len(memory.ports)):
             row = index[memory.name, i]
-            windows = min(compute, Fraction(row[kernels.WINDOWS], pace))
-            within = max(Fraction(0), Fraction(row[kernels.WITHIN], pace) - windows)
-            width = Fraction(row[kernels.EXCESS], pace) + within
+            within = max(0, row[kernels.WITHIN] - min(elapsed, row[kernels.WINDOWS]))
+            stall = max(2 * (row[kernels.EXCESS] + within), row[kernels.LATE])
             loads.append(
                 PortLoad(
                     memory=memory.name,
@@ -46,12 +49,12 @@ def counted_cost(packed: Packed, way: tuple[Unroll, ...]) -> tuple[Cost, dict[st
                     reads=moved[memory.name, i, True],
                     writes=moved[memory.name, i, False],
                     busy=row[kernels.BUSY],
-                    stall=max(width, Fraction(row[kernels.LATE], 2 * pace)),
+                    stall=Fraction(stall, 2 * pace),
                 )
             )
     last = int(edges[1])
     first = int(edges[0]) - last - chip.fill_cycles
-    array_pj = chip.array_pj(lambda axes: packed.busy_units(way, axes), bits.step_cycles)
+    array_pj = chip.array_pj(lambda axes: int(ways.busy_units(axes)[way]), bits.step_cycles)
     return summed_up(chip, tuple(loads), compute, (first, last), beside, array_pj), outer_bits
 
 
@@ -68,8 +71,6 @@ def _moved(
         for kind, partial, ways in KINDS:
             if (kind == kernels.FETCH) == (move.operand == "output"):
                 continue
-            stored = bits.of(move.operand, partial=partial)
-            beside = stored - packed.width(move, partial=partial)
             for end, memory in enumerate((move.parent, move.child)):
                 row, reads = sums[2 * kind + end], ways[end] == "read"
                 if memory is None or not row[kernels.ACCESSES]:
@@ -77,6 +78,8 @@ def _moved(
                 name, i = packed.ports[ends[kind][end][kernels.PORT]]
                 accesses[name, i, reads] += row[kernels.ACCESSES]
                 elements = row[kernels.ELEMENTS]
+                stored = bits.of(move.operand, partial=partial)
+                beside = stored - packed.width(move, partial=partial)
                 if beside:
                     energy[name].append(beside_pj(memory.ports[i], reads, elements * beside))
                 if name == outermost:

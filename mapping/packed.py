@@ -1,64 +1,30 @@
 """A layer and a chip as the arrays that the compiled search takes, however it is unrolled."""
 
 import math
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property, lru_cache
-from itertools import permutations
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.hierarchy import OPERANDS, Hierarchy, Memory
+from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
-from ..datatypes.base.numbers import ceil_div
 from . import bound_kernels, nest_kernels, shared_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
-from .nest import Loops, Unroll, dims_of
+from .frame import COUNTER_BITS, ORDERS, frame_of
+from .nest import Loops, dims_of
 from .operands import OperandBits
 from .pixels import pixel_table
-from .space import FREE, Chains, Ways, busy_units, kinds_of, step_tiles, tiers_of
+from .space import FREE, Chains, Ways, kinds_of
 from .tier_floors import TierTiles, floors_of, tiles_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-ORDERS: Ints = np.array(list(permutations(range(3))), np.int64)
-COUNTER_BITS = 62
 LESS = 1 - 1e-9  # below a sum of floats by more than their rounding errors
 _CELLS_OF_A_WAY = 300  # tiles of two dimensions that are bounded in the time of a way
-KINDS: tuple[tuple[int, bool, tuple[str, str]], ...] = (
-    (kernels.FETCH, False, ("read", "write")),
-    (kernels.FINISHED, False, ("write", "read")),
-    (kernels.PARTIAL, True, ("write", "read")),
-    (kernels.READBACK, True, ("read", "write")),
-)
-"""Kinds of transfers: number, whether of unfinished sums, what they do at parent and child."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    operand: str
-    parent: Memory
-    child: Memory | None
-    stage: int
-
-
-@lru_cache(maxsize=256)
-def _allowed(tiers: tuple[tuple[str, ...], ...], constraints: Constraints) -> NDArray[np.bool_]:
-    found = np.zeros((len(tiers), len(ORDERS), 8), np.bool_)
-    for g, names in enumerate(tiers):
-        for i, order in enumerate(ORDERS.tolist()):
-            for live in range(8):
-                some = [d for d in order if live >> d & 1]
-                none = [d for d in range(3) if not live >> d & 1]
-                found[g, i, live] = order == some + none and constraints.allows(
-                    list(names), ["mnk"[kind] for kind in some]
-                )
-    return found
 
 
 class Packed:
@@ -87,133 +53,25 @@ class Packed:
     ) -> None:
         self.constraints = constraints
         self._bounded: tuple[Ways, Ints, Floats] | None = None
+        self._units: tuple[Ways, Floats] | None = None
         self.layer, self.bits, self.hierarchy, self.storage = layer, bits, hierarchy, storage
-        self.tiers = tiers_of(hierarchy)
-        self.tier = {m.name: i for i, tier in enumerate(self.tiers) for m in tier}
         self.dims = tuple(layer.sizes)
         self.sizes: Ints = np.array(list(layer.sizes.values()), np.int64)
-        self.ports = sorted(
-            (memory.name, i) for memory in hierarchy.memories for i in range(len(memory.ports))
-        )
-        self.places = sorted(
-            (self.tier[memory.name], memory.name, operand)
-            for operand in OPERANDS
-            for memory in storage[operand][1:]
-        )
-        self.moves = [
-            _Move(operand, parent, child, stage if child else -1)
-            for operand in OPERANDS
-            for stage, (parent, child) in enumerate(
-                zip(storage[operand], (*storage[operand][1:], None), strict=True)
-            )
-        ]
-        known = {memory.per for memory in hierarchy.memories} | {hierarchy.axis_names}
-        self.pers = sorted(known | {self._apart(move) for move in self.moves})
-        self.pace = bits.step_cycles.as_integer_ratio()
-        self._pack_moves()
-        self._pack_places()
+        frame = frame_of(layer.indexes, self.dims, bits, hierarchy, storage, constraints)
+        self._frame = frame
+        self.tiers, self.ports, self.places = frame.tiers, frame.ports, frame.places
+        self.moves, self.pers, self.pace = frame.moves, frame.pers, frame.pace
+        self.move_rows, self.ends, self.pj = frame.move_rows, frame.ends, frame.pj
+        self.place_rows, self.held_ratio = frame.place_rows, frame.held_ratio
+        self.room, self.doublable, self.width = frame.room, frame.doublable, frame.width
+        self.allowed, self.unbounded = frame.allowed, frame.unbounded
+        self.kept_by_tier = frame.kept_by_tier
+        kinds = kinds_of(layer)
+        self._kinds: Ints = np.array([kinds[dim] for dim in self.dims], np.int64)
+        self._pace: Ints = np.array(self.pace, np.int64)
+        pairs = [(self.dims.index(w.out), self.dims.index(w.tap)) for w in layer.windows]
+        self._windows: Ints = np.array(pairs, np.int64).reshape(-1, 2)
         self._check_range()
-
-    def _apart(self, move: _Move) -> tuple[str, ...]:
-        """Return the axes whose units read what a parent gives one by one."""
-        inner = move.child.per if move.child else self.hierarchy.axis_names
-        return self.hierarchy.read_apart(move.parent.per, inner)
-
-    def _mask(self, operand: str) -> int:
-        return sum(1 << self.dims.index(dim) for dim in self.layer.indexes[operand])
-
-    def _pack_moves(self) -> None:
-        many = len(self.moves)
-        self.move_rows = np.zeros((many, kernels.MOVE_COLUMNS), np.int64)
-        self.ends = np.zeros((many, 4, 2, kernels.END_COLUMNS), np.int64)
-        self.ends[..., kernels.PORT] = -1
-        self.ends[..., kernels.UP : kernels.DOWN + 1] = 1
-        self.pj = np.zeros((many, 4, 2, 2))
-        for t, move in enumerate(self.moves):
-            child = move.child
-            place = 0
-            if child is not None:
-                place = self.places.index((self.tier[child.name], child.name, move.operand))
-            self.move_rows[t] = (
-                OPERANDS.index(move.operand),
-                self._mask(move.operand),
-                self.tier[child.name] if child else len(self.tiers),
-                place,
-                move.stage if move.operand != "output" else -1,
-                move.parent.latency_cycles if child else 0,
-            )
-            for kind, partial, ways in KINDS:
-                if (kind == kernels.FETCH) == (move.operand != "output"):
-                    self._pack_ends(t, move, kind, partial, ways)
-
-    def _pack_ends(
-        self, t: int, move: _Move, kind: int, partial: bool, ways: tuple[str, str]
-    ) -> None:
-        bits, outer = self.bits, move.parent.per
-        stored, width = bits.of(move.operand, partial=partial), self.width(move, partial=partial)
-        inner = move.child.per if move.child else self.hierarchy.axis_names
-        reached = outer if kind == kernels.READBACK else inner
-        apart = self._apart(move) if kind == kernels.FETCH else ()
-        self.ends[t, kind, 0, kernels.OWN : kernels.APART] = self.pers.index(apart or outer)
-        self.ends[t, kind, 0, kernels.APART] = bool(apart)
-        self.ends[t, kind, 1, kernels.OWN] = self.pers.index(inner)
-        self.ends[t, kind, 1, kernels.REACHED] = self.pers.index(reached)
-        for end, memory in enumerate((move.parent, move.child)):
-            if memory is None:
-                continue
-            i = memory.port(ways[end], move.operand)  # type: ignore[arg-type]
-            port = memory.ports[i]
-            pj = port.read_pj if ways[end] == "read" else port.write_pj
-            at = self.ends[t, kind, end]
-            at[kernels.PORT] = self.ports.index((memory.name, i))
-            piece = port.width_bits if port.burst_bits is None else Fraction(port.burst_bits)
-            ratio = (width / piece).as_integer_ratio()
-            if port.burst_bits is not None:
-                clocks = (piece / port.width_bits).as_integer_ratio()
-                at[kernels.BURST_UP], at[kernels.BURST_DOWN] = clocks
-            if max(ratio).bit_length() > COUNTER_BITS:
-                raise BitlatheError(
-                    f"memory {memory.name!r}: a port of {float(port.width_bits):g} bits a clock "
-                    f"takes {move.operand}s at {ratio[0]}/{ratio[1]} clocks an element, which the "
-                    "search's 64-bit counters do not hold; give a rounder width."
-                )
-            at[kernels.UP], at[kernels.DOWN] = ratio
-            self.pj[t, kind, end] = pj, float((stored - width) / port.width_bits) * pj
-
-    def width(self, move: _Move, *, partial: bool) -> Fraction:
-        """Return the bits of an element on the way: its code where the array or registers end."""
-        if move.child is None or move.child.words is not None:
-            return self.bits.code(move.operand, partial=partial)
-        return self.bits.of(move.operand, partial=partial)
-
-    def _pack_places(self) -> None:
-        many = len(self.places)
-        names = sorted(memory.name for memory in self.hierarchy.memories)
-        self.place_rows = np.zeros((many, 6), np.int64)
-        self.held_ratio = np.ones((many, 2, 2), np.int64)
-        self.room = np.full(len(names), np.iinfo(np.int64).max, np.int64)
-        self.doublable = 0
-        for memory in self.hierarchy.memories:
-            for size in (memory.size_bits, memory.words):
-                if size is not None:
-                    self.room[names.index(memory.name)] = size
-        for i, (tier, name, operand) in enumerate(self.places):
-            memory = self.hierarchy.memory(name)
-            chain = [each.name for each in self.storage[operand]]
-            inside = chain[chain.index(name) + 1 :]
-            self.place_rows[i] = (
-                names.index(name),
-                tier,
-                self._mask(operand),
-                self.pers.index(memory.per),
-                OPERANDS.index(operand),
-                self.tier[inside[0]] if inside else len(self.tiers),
-            )
-            if memory.words is None:
-                for partial in (False, True):
-                    width = self.bits.of(operand, partial=partial and operand == "output")
-                    self.held_ratio[i, int(partial)] = width.as_integer_ratio()
-            self.doublable |= (1 << i) if memory.double_buffered else 0
 
     def _check_range(self) -> None:
         """Refuse what 64-bit counters do not hold: bits of a tile, and clocks of a layer.
@@ -222,14 +80,11 @@ class Packed:
         of all transfers are at most the multiply-accumulates times the clocks of an element and the
         latency, in units of the pace.
         """
-        ratios = self.ends[..., kernels.UP : kernels.DOWN + 1].reshape(-1, 2)
-        most = max(int(ratios.max()), int(self.held_ratio.max(initial=1)))
+        most = self._frame.most
         elements = max(self.layer.elements(operand) for operand in OPERANDS)
         elements = 4 * elements if self.layer.windows else elements // self.layer.sizes.get("b", 1)
-        slowest = 1 + max(int(up) // int(down) for up, down in ratios)
-        slowest *= 1 + int(self.ends[..., kernels.BURST_UP].max())
-        late = max(memory.latency_cycles for memory in self.hierarchy.memories)
-        clocks = self.layer.macs * max(self.pace) * (8 * slowest + 2 * late)
+        slowest = 8 * self._frame.slowest + 2 * self._frame.latest
+        clocks = self.layer.macs * max(self.pace) * slowest
         if max(elements * most, clocks).bit_length() > COUNTER_BITS:
             raise BitlatheError(
                 f"{self.layer.macs} multiply-accumulates at widths and rates with denominators "
@@ -245,13 +100,9 @@ class Packed:
         step_tile, reached, shares, pixels : int64 array
             As `cost_kernels` has them.
         """
-        pace: Ints = np.array(self.pace, np.int64)
-        kinds: Ints = np.array([kinds_of(self.layer)[dim] for dim in self.dims], np.int64)
-        pairs = [(self.dims.index(w.out), self.dims.index(w.tap)) for w in self.layer.windows]
-        windows: Ints = np.array(pairs, np.int64).reshape(-1, 2)
         return (
-            self.move_rows, self.ends, self.pj, self.sizes, step_tile, pace, reached, shares,
-            windows, pixels, kinds,
+            self.move_rows, self.ends, self.pj, self.sizes, step_tile, self._pace, reached, shares,
+            self._windows, pixels, self._kinds,
         )  # fmt: skip
 
     def layout(self, once: bool) -> tuple[Ints, Ints, Ints, Ints]:
@@ -350,15 +201,6 @@ class Packed:
         )
 
     @cached_property
-    def allowed(self) -> NDArray[np.bool_]:
-        """Which orders of a tier's loops are to be tried, by which kinds have a loop.
-
-        Those without a loop stand last there, ascending: any other place is the same nest.
-        """
-        names = tuple(tuple(memory.name for memory in tier) for tier in self.tiers)
-        return _allowed(names, self.constraints)
-
-    @cached_property
     def floor(self) -> tuple[float, float]:
         """Least clocks of the busiest port, and energy, of what memories move, however unrolled.
 
@@ -373,7 +215,7 @@ class Packed:
         return float(busiest.min()), max(self.once_pj, float(tiers[0, 0, 0, 0]))
 
     @cached_property
-    def _tier_floors(self) -> Floats:
+    def _flat_floors(self) -> tuple[TierTiles, Floats, Floats]:
         """What no tiles of a tier undercut with a step's tile of one element (`floors_of`)."""
         plan, (clocks, energy, elements) = self._flat
         places, ratios, room, once = self.layout(self._may_sum_at_once)
@@ -383,12 +225,38 @@ class Packed:
         held = zip(sorted(copies), room.tolist(), strict=True)
         room = np.array([min(most, size * copies[name]) for name, size in held], np.int64)
         shared = np.array([copies[name] for name, _ in self.ports])
-        return floors_of(
-            self.tier_tiles([1] * len(self.dims)),
-            plan,
-            (places, ratios, room, once),
-            (clocks / shared, energy, elements),
-        )[0]
+        tiles = self.tier_tiles([1] * len(self.dims))
+        layout, rates = (places, ratios, room, once), (clocks / shared, energy, elements)
+        return tiles, *floors_of(tiles, plan, layout, rates)
+
+    @property
+    def _tier_floors(self) -> Floats:
+        return self._flat_floors[1]
+
+    @cached_property
+    def cells(self) -> tuple[tuple[Ints, Ints, Floats, Floats], tuple[Any, ...]]:
+        """What bounds tiles by their numbers of blocks, and room (`cell_kernels`).
+
+        Clocks of which some may be spared are left out: larger steps may spare more.
+        """
+        tiles, tiers, deeper = self._flat_floors
+        counts: Ints = np.array([len(some) for some in tiles.lists[:2]], np.int64)
+        extents: Ints = np.ones((2, int(counts.max())), np.int64)
+        for d, some in enumerate(tiles.lists[:2]):
+            extents[d, : len(some)] = some
+        ports, places = len(self.ports), len(self.places)
+        tiers, deeper = tiers[:1].copy(), deeper[:, :1].copy()
+        tiers[:, 1 : 1 + ports] = deeper[:, :, 1 : 1 + ports] = 0.0
+        room = (
+            np.ones(tiles.least.shape, np.int64),
+            np.zeros(places, np.int64),
+            np.zeros((places, 2), np.int64),
+            np.zeros(len(self.room), np.int64),
+            np.zeros((3, ports)),
+            np.zeros((2, 1 + 2 * ports)),
+            np.zeros((1, 1 + 2 * ports, 1, 1)),
+        )
+        return (extents, counts, tiers, deeper), room
 
     @cached_property
     def least_tiers(self) -> Floats:
@@ -443,22 +311,16 @@ class Packed:
 
     def units_pj(self, ways: Ways) -> NDArray[np.float64]:
         """Return the energy of the array's units with work, by way to unroll, step by step."""
+        if self._units is not None and self._units[0] is ways:
+            return self._units[1]
         chip = self.hierarchy
         total = np.zeros(len(ways))
         for axes in sorted({chip.units, chip.table_units}):
             one = chip.array_pj(lambda some: int(some == axes), self.bits.step_cycles)  # noqa: B023
             if one:
                 total += ways.busy_units(axes) * one
+        self._units = ways, total
         return total
-
-    def steps_of(self, way: tuple[Unroll, ...]) -> int:
-        """Return the steps of the array that a way to unroll takes."""
-        tiles = step_tiles(self.layer, way)
-        return prod(ceil_div(size, tiles[dim]) for dim, size in self.layer.sizes.items())
-
-    def busy_units(self, way: tuple[Unroll, ...], axes: tuple[str, ...]) -> int:
-        """Return the units of some axes that have work, summed over all steps of a way."""
-        return prod(busy_units(dim, size, way, axes) for dim, size in self.layer.sizes.items())
 
     def bounds(self, ways: Ways) -> tuple[Ints, Floats]:
         """Return clocks and energy that no mapping undercuts, by way to unroll.
@@ -498,7 +360,7 @@ class Packed:
             return self._bounded[1:]
         up, down = self.pace
         cycles: Ints = -(-(ways.steps * up) // down) + self.waiting_cycles
-        energy = self.units_pj(ways)
+        energy = self.units_pj(ways).copy()
         rates = self._flat[1][1]
         for t, move in enumerate(self.moves):
             if move.child is None:

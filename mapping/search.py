@@ -154,18 +154,20 @@ def _searched(
         if constraints.stores({op: [m.name for m in some] for op, some in storage.items()})
     ]
     best, evaluated = new_front(objective, max(4, len(layer.sizes))), 0
+    looked = dict[int, Unrolled]()
     for i, part in enumerate(parts):
-        evaluated += _search_part(part, ways, i * len(ways), objective, limit - evaluated, best)
+        evaluated += _search_part(
+            part, ways, i * len(ways), objective, limit - evaluated, best, looked
+        )
     seconds = time.perf_counter() - started
     if best[2][0] < 0:
         raise BitlatheError(f"more than {PARETO_ROOM} mappings are best in clocks or energy.")
     found, exact = [], counts_all(asked, hierarchy)
     for (cycles, _), row in zip(best[0][: best[2][0]], best[1], strict=False):
         storage, way = divmod(int(row[0]), len(ways))
-        unrolls = ways.way(way)
-        mapping = Unrolled(parts[storage], unrolls, 0, 0.0).mapping(row)
+        mapping = looked[int(row[0])].mapping(row)
         if exact and objective != PARETO:
-            costs, outer = counted_cost(parts[storage], unrolls)
+            costs, outer = counted_cost(parts[storage], ways, way)
         else:
             costs = cost(asked, bits, mapping, hierarchy)
             outer = outermost_bits(asked, bits, mapping, hierarchy)
@@ -184,18 +186,28 @@ def _searched(
 
 
 def _search_part(
-    part: Packed, ways: Ways, first: int, objective: int, limit: int, best: Any
+    part: Packed,
+    ways: Ways,
+    first: int,
+    objective: int,
+    limit: int,
+    best: Any,
+    looked: dict[int, Unrolled],
 ) -> int:
     """Search all ways to unroll that may be best; return how many mappings were costed.
 
     The most promising comes first. Those that it does not exclude are bounded again, and those
-    that this leaves looked into one by one.
+    that this leaves looked into one by one. ``looked``: of those with mappings among the best, by
+    their numbers.
     """
     units_pj = part.units_pj(ways)
 
     def searched(way: int, limit: int) -> int:
         unrolled = Unrolled(part, ways.way(way), first + way, units_pj[way])
-        return unrolled.search(objective, limit, best)
+        evaluated = unrolled.search(objective, limit, best)
+        if evaluated and (best[1][: best[2][0], 0] == first + way).any():
+            looked[first + way] = unrolled
+        return evaluated
 
     cycles, energy = part.bounds(ways)
     left: Any = np.arange(len(ways))

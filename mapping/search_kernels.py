@@ -88,7 +88,7 @@ def search_tiles(
     )
     known_edge = scratch[LEVEL_EDGES]
     counts, groups, level, evaluated = space[2], tile.shape[0], 0, 0
-    energies = _array_pj(plan, fixed_pj, scratch), fixed_pj[1]
+    energies = array_pj(plan, fixed_pj, scratch), fixed_pj[1]
     for d in range(counts.size):
         tile[groups - 1, d] = plan[4][d]
         low[0, d], high[0, d] = 0, counts[d]
@@ -154,7 +154,7 @@ def _hopeless_orders(
 
 
 @inner
-def _array_pj(plan, fixed_pj, scratch):
+def array_pj(plan, fixed_pj, scratch):
     """Return the energy of the array and of what it takes; leave the sums of that at the ports."""
     base, parts, work, tile = (
         scratch[ARRAY_PORTS],
@@ -209,7 +209,7 @@ def may_be_best(plan, fixed, fixed_pj, rates, tiers, objective, front, scratch):
     objective : int
     front, scratch : tuple
     """
-    energies = _array_pj(plan, fixed_pj, scratch), fixed_pj[1]
+    energies = array_pj(plan, fixed_pj, scratch), fixed_pj[1]
     scratch[LEVEL_EDGES][0] = edge_clocks(0, scratch[TILES], plan, scratch[EDGES]) + fixed[0]
     note_part(0, energies, plan, rates, scratch)
     for d in range(scratch[CHOSEN].size):

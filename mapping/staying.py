@@ -11,8 +11,6 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ..arch.hierarchy import OPERANDS, Hierarchy, Port
-from .accesses import transfers
-from .blocks import Nest
 from .nest import Loops, Mapping
 
 _WIDE = 4
@@ -79,11 +77,23 @@ def searched(hierarchy: Hierarchy) -> Hierarchy:
 def leaves_unfinished(layer: Loops, mapping: Mapping, hierarchy: Hierarchy) -> bool:
     """Return whether sums leave the memory behind the outermost before they are finished.
 
+    They do where a loop that adds to them has, inside, one that goes on to another tile of them.
     Results that stay have room for finished ones.
     """
-    outermost = hierarchy.memories[0].name
-    moves = transfers(Nest(layer, mapping), {outermost})
-    return any(move.operand == "output" and move.partial for move in moves)
+    outermost, index = hierarchy.memories[0].name, layer.indexes["output"]
+    first, *inner = mapping.chain("output")
+    if first.memory != outermost:
+        return False
+    block, adds = dict(layer.sizes), False
+    for loop in mapping.loops[: inner[0].outside if inner else None]:
+        if loop.tile >= block[loop.dim]:
+            continue
+        block[loop.dim] = loop.tile
+        if loop.dim not in index:
+            adds = True
+        elif adds:
+            return True
+    return adds and not inner
 
 
 def room_bytes(elements: int, bits: Fraction) -> int:

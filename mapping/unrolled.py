@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS
-from . import search_kernels
+from . import cell_kernels, search_kernels
 from .constraints import WHOLE
+from .frame import ORDERS
 from .nest import Level, Loop, Mapping, Unroll
-from .packed import ORDERS, Packed
+from .packed import Packed
 from .pixels import pixel_table
 from .space import chains, kinds_of, spread, step_tiles, whole_chains
 from .tier_floors import floors_of
@@ -60,17 +61,10 @@ class Unrolled:
     @cached_property
     def chain_lists(self) -> list[Ints]:
         """The tiles of each dimension, tier by tier, that fit with a step's tile of the others."""
-        packed, shares = self.packed, self._tables[1]
-        kept = [
-            {dim for memory in tier for op in OPERANDS if memory in packed.storage[op]
-             for dim in packed.layer.indexes[op]}
-            for tier in packed.tiers[1:]
-        ]  # fmt: skip
+        packed = self.packed
         return [
-            self._fitting(
-                d, self._chains(dim, int(step), tuple(dim in some for some in kept)), shares
-            )
-            for d, (dim, step) in enumerate(zip(packed.dims, self.step_tile, strict=True))
+            self._fitting(d, self._chains(dim, step, packed.kept_by_tier[dim]))
+            for d, (dim, step) in enumerate(zip(packed.dims, self.step_tile.tolist(), strict=True))
         ]
 
     @cached_property
@@ -115,32 +109,45 @@ class Unrolled:
         table, following = np.ones(shape, np.int64), np.zeros(shape, np.int64)
         for d, each in enumerate(lists):
             table[d, : len(each)] = each
-            following[d, : len(each)] = _following(each)
+            following[d, : len(each)] = _kept_following(each.tobytes(), each.shape)
         members = np.full((4, 3), -1, np.int64)
         for kind in range(4):
             some = [d for d in self.kinds if self.kinds[d] == kind and d in self.packed.dims]
             members[kind, : len(some)] = [self.packed.dims.index(dim) for dim in some]
         return table, following, counts, ORDERS, self.allowed, members
 
-    def _fitting(self, d: int, chain: Ints, share: Ints) -> Ints:
+    def _fitting(self, d: int, chain: Ints) -> Ints:
         """Leave out the chains of a dimension that do not fit with a step's tile of the others."""
         packed, step = self.packed, int(self.step_tile[d])
         fits = np.ones(len(chain), np.bool_)
-        for row, ratio in zip(packed.place_rows, packed.held_ratio, strict=True):
-            memory, tier, indexed, per = row[:4].tolist()
-            indexed &= ~self._taps(indexed)
-            if not indexed >> d & 1:
+        for i, (memory, tier, indexed, per) in enumerate(self._rows):
+            if not indexed >> d & 1 or packed.unbounded[memory]:
                 continue
+            share = self._tables[1][per, d]
             others = prod(
-                int(share[per, e, min(self.step_tile[e], packed.sizes[e])])
-                for e in range(len(packed.dims))
-                if e != d and indexed >> e & 1
+                one for e, one in enumerate(self._one_step[per]) if e != d and indexed >> e & 1
             )
             tiles = np.minimum(chain[:, tier - 1], packed.sizes[d])
-            mine = tiles // step * share[per, d, step] + share[per, d, tiles % step]
-            held = -(-mine * others * ratio[0, 0] // ratio[0, 1])
+            mine = tiles // step * share[step] + share[tiles % step]
+            up, down = packed.held_ratio[i, 0].tolist()
+            held = -(-mine * others * up // down)
             fits &= held <= packed.room[memory]
-        return chain[fits]
+        return chain if fits.all() else chain[fits]
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, int, int, int]]:
+        """Memory, tier, dimensions without taps, and axes of copies, of each place."""
+        return [
+            (memory, tier, indexed & ~self._taps(indexed), per)
+            for memory, tier, indexed, per in self.packed.place_rows[:, :4].tolist()
+        ]
+
+    @cached_property
+    def _one_step(self) -> list[list[int]]:
+        """What one copy of a memory has of a step's tile of each dimension, by axes of copies."""
+        most = np.minimum(self.step_tile, self.packed.sizes)
+        found: list[list[int]] = self._tables[1][:, range(len(most)), most].tolist()
+        return found
 
     def _taps(self, indexed: int) -> int:
         """Return the taps of an operand's windows, as a mask: a block has a pixel an output."""
@@ -162,13 +169,20 @@ class Unrolled:
             The best so far (`new_front`); overwritten.
         """
         packed, plan = self.packed, self.plan
-        if (
-            packed.layer.windows
-            and "_tier_floors" in vars(packed)
-            and not self._may_be_best(packed.rates_of_one, packed.least_tiers, objective, front)
-        ):  # known where many unrollings are left
-            return 0
-        rates, tiles = packed.rates(plan), packed.tier_tiles(self.step_tile.tolist())
+        known = self.fixed[3] and "_flat_floors" in vars(packed) and len(packed.tiers) > 1
+        if known and packed.layer.windows:  # many unrollings are left
+            of_one = packed.rates_of_one, packed.least_tiers
+            if not self._may_be_best(*of_one, objective, front):
+                return 0
+        rates = packed.rates(plan)
+        if known and not packed.layer.windows:
+            flat, room = packed.cells
+            if not cell_kernels.cells_may_be_best(
+                plan, self.layout, self.fixed, self.fixed_pj, rates, flat, room, objective, front,
+                packed.scratch,
+            ):  # fmt: skip
+                return 0
+        tiles = packed.tier_tiles(self.step_tile.tolist())
         tiers, deeper = floors_of(tiles, plan, self.layout, rates)
         if not self._may_be_best(rates, tiers, objective, front):
             return 0
@@ -269,6 +283,11 @@ def _tables_of(
             for i, values in enumerate(each):
                 found[i, p, d, : values.size] = values
     return found[0], found[1]
+
+
+@lru_cache(maxsize=4096)
+def _kept_following(content: bytes, shape: tuple[int, ...]) -> Ints:
+    return _following(np.frombuffer(content, np.int64).reshape(shape))
 
 
 def _following(chain: Ints) -> Ints:

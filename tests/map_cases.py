@@ -9,7 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
-from bitlathe.mapping.accesses import outermost_bits
+from bitlathe.mapping.accesses import outermost_bits, transfers
+from bitlathe.mapping.blocks import Nest
 from bitlathe.mapping.cost import Cost, cost
 from bitlathe.mapping.counted import counted_cost
 from bitlathe.mapping.legal import problems
@@ -18,6 +19,7 @@ from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.packed import Packed
 from bitlathe.mapping.search import counts_all
 from bitlathe.mapping.space import Ways, searchable, storages, tiers_of
+from bitlathe.mapping.staying import leaves_unfinished
 from bitlathe.mapping.unrolled import Unrolled, new_front
 from naive import mapping_naive
 
@@ -221,9 +223,12 @@ def compiled_and_plain(
         return None
     mapping = unrolled.mapping(front[1][0])
     assert problems(layer, bits, mapping, chip) == ()
+    outermost = transfers(Nest(layer, mapping), {chip.memories[0].name})
+    unfinished = any(move.operand == "output" and move.partial for move in outermost)
+    assert leaves_unfinished(layer, mapping, chip) == unfinished
     plain = cost(layer, bits, mapping, chip)
     if counts_all(layer, chip):  # every figure of the record, from what was counted
-        found = counted_cost(packed, ways.way(number))
+        found = counted_cost(packed, ways, number)
         assert found == (plain, outermost_bits(layer, bits, mapping, chip))
     return mapping, *front[0][0], plain
 

@@ -10,7 +10,7 @@ from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.packed import Packed
 from bitlathe.mapping.search import front, search
-from bitlathe.mapping.search_kernels import _array_pj as array_pj
+from bitlathe.mapping.search_kernels import array_pj
 from bitlathe.mapping.space import Ways, storages
 from bitlathe.mapping.step_energy import exact_bounds, taken_pj
 from bitlathe.mapping.unrolled import Unrolled, new_front
@@ -79,6 +79,7 @@ def test_nothing_undercuts_a_bound(seed: int) -> None:
         bounds, every = [packed.bounds(ways)], np.arange(len(ways))
         for sharper in (Packed.floor_bounds, exact_bounds):
             bounds.append(sharper(packed, ways, every, *bounds[-1]))
+        assert packed.cells[0][1].all()  # from here on cells are bounded first
         taken = array_pj(unrolled.plan, (0.0, 0.0), packed.scratch)
         assert taken_pj(packed, ways, every[[number]]) == pytest.approx(taken, rel=1e-12)
         for objective in range(3):

@@ -1,0 +1,116 @@
+"""Whether an unrolling may be best, by tiles of the first tier that few bounds leave, compiled.
+
+A *cell* is a number of blocks of the first dimension and one of the second. What tiles with a
+step's tile of one element take bounds a cell for all unrollings at once (`Packed.flat`); only those
+that this leaves are bounded with the tiles that one unrolling has.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
+from ..datatypes.base.compiled import compiled
+from ..datatypes.base.inner_kernels import inner
+from .bound_kernels import NONE, add_again, least_of_tier, sums_again
+from .cost_kernels import edge_clocks, whole
+from .front_kernels import hopeless
+from .room_kernels import has_room
+from .scratch_kernels import CHOSEN, EDGES, LEVEL_EDGES, TILES
+from .search_kernels import array_pj
+from .tile_kernels import bound_of_cell, note_part
+from .visit_kernels import steps
+
+
+@inner
+def _tile(d, flat, sizes, step):
+    """Return the tile with as many blocks of a dimension as one of single elements; 0: none has."""
+    blocks, whole_ones = -(-sizes[d] // flat), -(-sizes[d] // step[d])
+    each = -(-whole_ones // blocks)
+    return each * step[d] if -(-whole_ones // each) == blocks else 0
+
+
+@inner
+def _third(tile, partial, held, needs, plan, layout):
+    """Set the largest tile of the third dimension that has room beside others; whether one has."""
+    at, step = tile[0], plan[4][2]
+    low, high = 0, (plan[3][2] + step - 1) // step
+    at[2] = high * step
+    if has_room(1, tile, partial, held, needs, plan, layout):
+        return True
+    while high - low > 1:  # smaller ones than the whole have more room
+        middle = (low + high) // 2
+        at[2] = middle * step
+        if has_room(1, tile, partial, held, needs, plan, layout):
+            low = middle
+        else:
+            high = middle
+    if low:
+        most = (plan[3][2] + step - 1) // step
+        blocks = -(-most // low)
+        at[2] = -(-most // blocks) * step  # the least of as many blocks
+    return low > 0
+
+
+@inner
+def _bound(i, j, plan, layout, rates, deeper, room):
+    """Write what tiles of the first tier take at least, and transfers further in of their cell."""
+    tile, busy, least, cell = room[0], room[4], room[5], room[6]
+    for way in range(2):
+        for row in range(least.shape[1]):
+            least[way, row] = NONE
+    move, more = sums_again(tile, plan, layout)
+    least_of_tier(1, tile, plan, rates, busy, least)
+    if move >= 0:
+        add_again(move, more, rates, least[1])
+    for row in range(least.shape[1]):
+        once, again = deeper[0, 0, row, i, j], deeper[1, 0, row, i, j]
+        cell[0, row, 0, 0] = max(least[0, row] + once, least[1, row] + again)
+
+
+@compiled(error_model="numpy")
+def cells_may_be_best(plan, layout, fixed, fixed_pj, rates, flat, room, objective, front, scratch):
+    """Whether any tiles of the first tier may be best, of one way to unroll.
+
+    Parameters
+    ----------
+    plan, layout, fixed, fixed_pj, rates : tuple and arrays
+        As `search_kernels.search_tiles` takes them.
+    flat : tuple
+        (2, N) int64 array, tiles of the first two dimensions for steps of one element; how many of
+        each there are; what no tiles with so many blocks undercut, and transfers further in alone
+        (`tier_floors.floors_of`), without clocks of which some may be spared.
+    room : tuple
+        Arrays to compute in: as those of `bound_kernels.tier_floors`; a tier's bounds
+        (2, 1 + 2 P); and those of one cell, (1, 1 + 2 P, 1, 1).
+    objective : int
+    front, scratch : tuple
+    """
+    extents, counts, tiers, deeper = flat
+    tile, partial, held, needs, _, _, cell = room
+    sizes, step, at = plan[3], plan[4], tile[0]
+    energies = array_pj(plan, fixed_pj, scratch), fixed_pj[1]
+    scratch[LEVEL_EDGES][0] = edge_clocks(0, scratch[TILES], plan, scratch[EDGES]) + fixed[0]
+    note_part(0, energies, plan, rates, scratch)
+    chosen = scratch[CHOSEN]
+    for d in range(chosen.size):
+        chosen[d] = 0  # no chains before the first
+    compute = whole(steps(sizes, step) * plan[5][0], plan[5])
+    for i in range(counts[0]):
+        at_first = _tile(0, extents[0, i], sizes, step)
+        if at_first == 0:
+            continue
+        for j in range(counts[1]):
+            cycles, pj = bound_of_cell(1, i, j, compute, energies, tiers, scratch)
+            if hopeless(cycles, pj, fixed[4], chosen, front, objective):
+                continue
+            at[1] = _tile(1, extents[1, j], sizes, step)
+            if at[1] == 0:
+                continue
+            at[0] = at_first
+            for d in range(3, at.size):
+                at[d] = step[d]
+            if not _third(tile, partial, held, needs, plan, layout):
+                continue
+            _bound(i, j, plan, layout, rates, deeper, room)
+            cycles, pj = bound_of_cell(1, 0, 0, compute, energies, cell, scratch)
+            if not hopeless(cycles, pj, fixed[4], chosen, front, objective):
+                return True
+    return False
