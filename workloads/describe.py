@@ -109,9 +109,10 @@ def lines(model: Model, context: int = 2048) -> list[str]:
     if found.get("state_elements"):
         text.append(f"states: {found['state_elements']:,} elements of a sequence of any length")
     for tower in model.towers:
+        part = tower.name.rpartition(":")[2]
         text.append(
-            f"part {tower.name.rpartition(':')[2]!r} ({tower.family}): "
-            f"{tower.parameter_count:,} of the parameters; an image takes "
+            f"part {part!r} ({tower.family}): {tower.parameter_count:,} of the parameters; "
+            f"{'a sound' if part == 'audio' else 'an image'} takes "
             f"{tower.image_tokens:,} tokens of a prompt"
         )
     return [*text, *model.notes]

@@ -210,8 +210,8 @@ class Model:
 
     @property
     def image_tokens(self) -> int:
-        """Tokens that an image takes of a prompt, as this tower leaves it; 0 for other models."""
-        return self.shape.tokens_left if isinstance(self.shape, Transformer) else 0
+        """Tokens of a prompt that an image or a sound takes, as this tower leaves it; else 0."""
+        return 0 if isinstance(self.shape, ConvNet) else self.shape.tokens_left
 
     def part(self, name: str) -> Model:
         """Return the tower of a name, e.g. ``"vision"``, as a model of its own.

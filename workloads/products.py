@@ -77,6 +77,8 @@ class Products:
     steps : tuple of VectorStep
         What stands between the products, of one input of the model, where the source of the list
         knows it.
+    tokens_left : int
+        Tokens of a prompt that an input becomes, where this is a tower beside a text model.
     """
 
     entries: tuple[Entry, ...]
@@ -86,6 +88,7 @@ class Products:
     weights: int | None = None
     parameters: int | None = None
     steps: tuple[VectorStep, ...] = ()
+    tokens_left: int = 0
 
     @property
     def by_token(self) -> bool:

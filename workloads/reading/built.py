@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from ..products import Products
 from ..sources.graph import INPUT, WEIGHT, Graph, Name, Origin, joined
 
+Pair = tuple[int, int]
 OUTSIDE = Origin(kind=INPUT)
 
 
@@ -45,6 +46,10 @@ class Value:
         return replace(self, channels=self.channels + other.channels, origin=origin)
 
 
+def _pair(size: int | Pair) -> Pair:
+    return (size, size) if isinstance(size, int) else size
+
+
 def _called(name: str) -> Name:
     """Return what calls products ``name``; of attention, whose products are two, by their kind."""
     return lambda weights, kind: name if weights else f"{name}.{kind}"
@@ -77,11 +82,12 @@ class Net:
         name: str,
         x: Value,
         outputs: int,
-        kernel: int,
+        kernel: int | Pair,
         *,
-        stride: int = 1,
-        padding: int = 0,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
         bias: bool = True,
+        groups: int = 1,
     ) -> Value:
         """Return a convolution over an image.
 
@@ -89,26 +95,37 @@ class Net:
         ----------
         name : str
         x : Value
-        outputs, kernel, stride, padding : int
-            Channels of its results; sizes of both axes.
+        outputs, groups : int
+            Channels of its results, and in how many parts they see the channels.
+        kernel, stride, padding : int or (int, int)
+            Sizes of both axes, or of each.
         bias : bool
         """
-        held = self._weight(name, outputs * x.channels * kernel**2, bias * outputs)
-        both = {"stride": stride, "padding": padding, "dilation": 1}
+        taps, steps, ends = _pair(kernel), _pair(stride), _pair(padding)
+        seen = x.channels // groups
+        held = self._weight(name, outputs * seen * math.prod(taps), bias * outputs)
         origin = self._graph.convolution(
             _called(name),
             (1, x.channels, *x.size),
-            (outputs, x.channels, kernel, kernel),
-            {key: (value, value) for key, value in both.items()},
-            1,
+            (outputs, seen, *taps),
+            {"stride": steps, "padding": ends, "dilation": (1, 1)},
+            groups,
             transposed=False,
             origins=(x.origin, held),
         )
-        size = tuple((length + 2 * padding - kernel) // stride + 1 for length in x.size)
+        axes = zip(x.size, taps, steps, ends, strict=True)
+        size = tuple((length + 2 * end - tap) // step + 1 for length, tap, step, end in axes)
         return Value(channels=outputs, size=size, origin=origin)
 
     def attention(
-        self, name: str, query: Value, key: Value, value: Value, heads: int, windows: int = 1
+        self,
+        name: str,
+        query: Value,
+        key: Value,
+        value: Value,
+        heads: int,
+        windows: int = 1,
+        shared: int = 1,
     ) -> Value:
         """Return what heads of queries see of keys and values, in windows apart from each other.
 
@@ -118,17 +135,33 @@ class Net:
         query, key, value : Value
         heads, windows : int
             How many of both; windows are equal parts of the tokens.
+        shared : int
+            Heads of queries that share one of keys and values.
         """
+        held = heads // shared
         origin = self._graph.attention(
             _called(name),
             (query.places // windows, key.places // windows, query.channels // heads,
-             value.channels // heads),
-            heads * windows,
-            1,
+             value.channels // held),
+            held * windows,
+            shared,
             (query.origin, key.origin, value.origin),
             causal=False,
         )  # fmt: skip
-        return replace(query, channels=value.channels, origin=origin)
+        return replace(query, channels=value.channels * shared, origin=origin)
+
+    def scores(self, name: str, query: Value, key: Value, heads: int) -> Value:
+        """Return the products of heads of queries with heads of keys, as attention has them.
+
+        Parameters
+        ----------
+        name : str
+        query, key : Value
+        heads : int
+        """
+        sizes = (query.places, key.places, query.channels // heads, heads)
+        origin = self._graph.product(_called(name), sizes, query.origin, key.origin)
+        return replace(query, channels=key.places * heads, origin=origin)
 
     def each(self, name: str, operations: Sequence[str], x: Value, *others: Value) -> Value:
         """Return the results of operations on single elements, of ``x`` as it comes and others.
@@ -153,6 +186,7 @@ class Net:
         rows: int = 0,
         *,
         learned: bool = True,
+        shift: bool = True,
     ) -> Value:
         """Return a norm, and what else is done with it.
 
@@ -163,10 +197,10 @@ class Net:
         x : Value
         rows : int
             Each normed alone; 0: the pixels or tokens.
-        learned : bool
-            Whether each channel has a scale and a shift.
+        learned, shift : bool
+            Whether each channel has a scale, and with it a shift.
         """
-        self.vectors += 2 * x.channels * learned
+        self.vectors += (1 + shift) * x.channels * learned
         sizes = (x.elements, rows or x.places, x.elements)
         self._graph.step(name, tuple(operations), sizes, (x.origin,), streams=False)
         return x
@@ -176,6 +210,12 @@ class Net:
         sizes = (x.elements, x.channels, x.channels)
         self._graph.step(name, ("add",), sizes, (x.origin,), streams=False)
         return replace(x, size=(1,))
+
+    def pooled(self, name: str, x: Value, made: Value) -> Value:
+        """Return the means of equal parts of an image, a pixel of ``made`` each."""
+        sizes = (x.elements, made.elements, made.elements)
+        self._graph.step(name, ("add",), sizes, (x.origin,), streams=False)
+        return replace(made, origin=x.origin)
 
     def products(self, *left: Value) -> Products:
         """Return the network, which leaves these results."""

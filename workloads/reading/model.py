@@ -36,7 +36,7 @@ class Read:
         The ``model_type``, or "convnet".
     shape : Transformer, ConvNet or Products
         The model; of one with towers its text model.
-    towers : mapping of str to (str, Transformer)
+    towers : mapping of str to (str, Transformer or Products)
         The towers beside it by name, each with its ``model_type``.
     notes : tuple of str
         What of the file is left out or not used, a sentence each.
@@ -46,7 +46,7 @@ class Read:
 
     family: str
     shape: Transformer | ConvNet | Products
-    towers: Mapping[str, tuple[str, Transformer]] = field(default_factory=dict)
+    towers: Mapping[str, tuple[str, Transformer | Products]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     stored: Stored | None = None
 

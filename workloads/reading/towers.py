@@ -7,7 +7,9 @@ from fractions import Fraction
 from ..config import Config
 from ..families import FAMILIES
 from ..families.towers import TOWERS, Join, Tower
+from ..products import Products
 from ..transformer import Head, Matrix, Transformer
+from .gemma3n_towers import read_gemma3n_towers
 from .image_attention import read_tiled_tower
 from .images import merged_grid
 from .keys import check_keys
@@ -17,7 +19,7 @@ from .values import norm_vectors
 
 def read_towers(
     config: Config, text: Transformer
-) -> tuple[dict[str, tuple[str, Transformer]], Transformer, list[str]]:
+) -> tuple[dict[str, tuple[str, Transformer | Products]], Transformer, list[str]]:
     """Read the towers of a model around a text model: images that become tokens of its width.
 
     Parameters
@@ -29,7 +31,7 @@ def read_towers(
 
     Returns
     -------
-    towers : dict of str to (str, Transformer)
+    towers : dict of str to (str, Transformer or Products)
         By the name of its part, e.g. ``"vision"``, each with its ``model_type``; empty where the
         tower's class is not known.
     text : Transformer
@@ -37,10 +39,13 @@ def read_towers(
     notes : list of str
         What is taken of the towers that the file does not say, a sentence each.
     """
+    if config.data.get("model_type") == "gemma3n":
+        listed, notes = read_gemma3n_towers(config, text.hidden)
+        return {part: (f"gemma3n_{part}", made) for part, made in listed.items()}, text, notes
     tower = TOWERS.get(str(config.data.get("model_type")))
     if tower is None or not isinstance(config.data.get(tower.key), dict):
         return {}, text, []
-    notes: list[str] = []
+    notes = []
     own = config.child(tower.key)
     if tower.join == "tiled":
         joined, text, notes = read_tiled_tower(own, text)
