@@ -19,8 +19,8 @@ from ..datatypes.base.numbers import ceil_div, whole_number
 from ..datatypes.base.yamlfile import Record
 from ..datatypes.schemes.scheme import Scheme
 from .components import PEComponent, pe_component
-from .fields import NonNegative, PositiveInt
 from .decoder import Decoder
+from .fields import NonNegative, PositiveInt
 from .formats import Operand
 from .operators import Operators
 
