@@ -49,7 +49,8 @@ def rtl(
     check_place("--out", out / "testbench.v")
     sides = None if pes is None else _sides(pes)
     written, folders = [], {}
-    for name, pe, weight in subjects_of(load_arch(arch, chip_settings(settings))):
+    chip = load_arch(arch, chip_settings(settings))
+    for name, pe, weight in subjects_of(chip):
         if sides is None:
             texts = files_of(pe_design(pe, weight), pe_case(pe, weight, rows, seed))
         else:
@@ -60,6 +61,13 @@ def rtl(
         written.append({"name": name, "folder": str(folder), "files": sorted(texts)})
     for folder, texts in folders.items():  # nothing is written where one has no hardware
         write_files(folder, texts)
+    if sides is not None and chip.array.kind == "systolic" and chip.array.dataflows != ("os",):
+        click.echo(
+            "The array that is written is output stationary; those of dataflow "
+            f"{', '.join(flow for flow in chip.array.dataflows if flow != 'os')} are simulated, "
+            "not generated.",
+            err=True,
+        )
     if as_json:
         print_json(written)
         return
@@ -83,9 +91,16 @@ def _sides(text: str) -> tuple[int, int]:
 
 @main.command()
 @click.option("--arch", help="A shipped chip, or the path of a YAML file.  [default: every PE]")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    help="What CUDA kernels run on: cpu is numba's simulator.  [default: a GPU, if there is one]",
+)
 @settings_option
 @json_option
-def verify(arch: str | None, settings: tuple[str, ...], *, as_json: bool) -> None:
+def verify(
+    arch: str | None, device: str | None, settings: tuple[str, ...], *, as_json: bool
+) -> None:
     """Run the same numbers on every rung and compare.
 
     Rungs: exact fractions, the bit-exact model, CUDA, generated hardware. Exit status 1 if any
@@ -101,7 +116,7 @@ def verify(arch: str | None, settings: tuple[str, ...], *, as_json: bool) -> Non
         raise BitlatheError("--set: name a chip to set it in, e.g. --arch bitmod --set pe.lanes=8.")
     subjects = None if arch is None else subjects_of(load_arch(arch, chip_settings(settings)))
     with progress_bar() as show:
-        found = compare(subjects, show=show)
+        found = compare(subjects, device=device, show=show)
     if as_json:
         keys = ("name", "rung", "against", "cases", "agree")
         checks = [{key: getattr(each, key) for key in keys} for each in found.checks]

@@ -77,6 +77,7 @@ CONFIGURATIONS: dict[str, tuple[PEKind, str]] = {
     "look-up, three inputs in bf16, sums in fp16": (
         LutPE(inputs=3, table="bf16", accumulator="fp16"), "",
     ),
+    "look-up, one input, entries in fp32": (LutPE(inputs=1, table="fp32"), ""),
     "ant flint4": (AntPE(), ""),
     "ant flint4, three lanes into 10, wrapping": (
         AntPE(mac=IntMacPE(weight_bits=4, lanes=3, accumulator_bits=10, overflow="wrap")), "",

@@ -54,12 +54,16 @@ def lut_design(pe: LutPE) -> Design:
     Raises
     ------
     BitlatheError
-        A table of one input, which nothing rounds to its format.
+        A table of one input in a format that does not hold every FP16 number: nothing rounds it.
     """
-    if pe.inputs < 2:
+    entries, leaves_of = float_format(pe.table), float_format("fp16")
+    if pe.inputs == 1 and (
+        entries.significand_bits < leaves_of.significand_bits
+        or entries.lowest_exponent > leaves_of.lowest_exponent
+    ):
         raise BitlatheError(
-            "pe.lanes: no hardware is generated for a look-up table of 1 input, which has no tree "
-            "of adders; 2..12 is right"
+            f"pe.table: no hardware is generated for a table of 1 input in {pe.table}, to which "
+            "nothing rounds it; fp16 or fp32, or 2..12 inputs (pe.lanes) is right"
         )
     n, table, out = pe.inputs, pe.table, pe.accumulator
     chunk_bits = (CHUNKS - 1).bit_length()
@@ -72,6 +76,8 @@ def lut_design(pe: LutPE) -> Design:
         leaf = net.operand(f"a{i}", f"{{{source} ^ {{!entry[{i}], {FP16_BITS - 1}'d0}}}}", "fp16")
         leaves.append(leaf)
     net.lines += ["", "    // neighbors are added, then their sums: an entry of the table"]
+    if n == 1:  # no tree: an entry is the activation, or its negative
+        leaves.append(net.zero("nothing"))
     found = net.tree("tree", leaves, table, "inf")
     net.lines.append(f"    wire [{entry_bits - 1}:0] filled;")
     net.pack("filled", found, table)

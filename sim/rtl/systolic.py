@@ -6,26 +6,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...arch.pe import AntPE, FpMacPE, IntMacPE
+from ...arch.pe import AntPE, FpMacPE, IntMacPE, OlivePE
 from ...arch.pe_base import PEKind
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import ceil_div, whole_number
 from ..array.systolic.clock import simulate_systolic
 from ..array.systolic.kernels import WRITE
-from .decoded import ant_design
+from .decoded import ant_design, olive_design
 from .expected import Case
 from .fp_mac import fp_mac_design
 from .int_mac import int_mac_design
 from .mac_cases import float_events, float_patterns
 from .rows import Events, Int64Array
-from .stimulus import flint_bits, integers
+from .stimulus import flint_bits, integers, pair_codes
 from .verilog import Design, Event, Port, library, library_modules, with_parameters
 
 MOST = 64  # PEs
 WORDS = 64  # of each buffer
 START = 1  # clocks from a fold's first word asked for to its first product
 Matrix = npt.NDArray[np.generic]
-Mac = IntMacPE | FpMacPE | AntPE
+Mac = IntMacPE | FpMacPE | AntPE | OlivePE
 Sides = tuple[Int64Array, Matrix]
 """What lies at ports, and what the array clock by clock takes."""
 
@@ -38,11 +38,11 @@ def _checked(pe: PEKind) -> Mac:
     BitlatheError
         Another kind, or several lanes.
     """
-    if not isinstance(pe, IntMacPE | FpMacPE | AntPE):
+    if not isinstance(pe, IntMacPE | FpMacPE | AntPE | OlivePE):
         raise BitlatheError(
             f"pe.kind: no systolic array is generated of {pe.kind!r} PEs, only of 'int_mac', "
-            "'fp_mac' and 'ant' ones; a tile array is of 'bit_serial' ones, of others one PE is "
-            "written"
+            "'fp_mac', 'ant' and 'olive' ones; a tile array is of 'bit_serial' ones, of others one "
+            "PE is written"
         )
     if pe.lanes != 1:
         raise BitlatheError(
@@ -53,17 +53,29 @@ def _checked(pe: PEKind) -> Mac:
 
 
 def _one(pe: Mac) -> Design:
-    """Return the MAC of a PE; its fourth input are activations, the fifth weights."""
+    """Return the MAC of a PE; its fourth input are activations, those behind it weights."""
     if isinstance(pe, IntMacPE):
         return int_mac_design(pe)
-    return fp_mac_design(pe) if isinstance(pe, FpMacPE) else ant_design(pe)
+    if isinstance(pe, FpMacPE):
+        return fp_mac_design(pe)
+    return ant_design(pe) if isinstance(pe, AntPE) else olive_design(pe)
+
+
+def _weight_bits(one: Design) -> int:
+    """Return the bits that move down for each column: a weight, or a code and its partner."""
+    return sum(port.bits for port in one.inputs[4:])
 
 
 def _pe_text(one: Design) -> str:
     """Return the module ``systolic_pe``: a MAC whose outputs are one word."""
-    activation, weight = one.inputs[3:5]
+    activation, *weights = one.inputs[3:]
     values = one.events[0].values
     bits = sum(port.bits for port in values)
+    places = [sum(port.bits for port in weights[:i]) for i in range(len(weights))]
+    taken = ", ".join(
+        f".{port.name}(weight[{first} +: {port.bits}])"
+        for port, first in zip(weights, places, strict=True)
+    )
     word = ", ".join(port.name for port in reversed(values))
     wires = "\n".join(f"    wire [{port.bits - 1}:0] {port.name}_wire;" for port in values)
     joined = ", ".join(f".{port.name}({port.name}_wire)" for port in values)
@@ -75,13 +87,13 @@ module systolic_pe (
     input  wire in_valid,
     input  wire in_first,
     input  wire [{activation.bits - 1}:0] activation,
-    input  wire [{weight.bits - 1}:0] weight,
+    input  wire [{_weight_bits(one) - 1}:0] weight,
     output wire [{bits - 1}:0] sum
 );
 {wires}
     {one.top} mac (
         .clk(clk), .rst(rst), .in_valid(in_valid), .in_first(in_first), .in_last(1'b0),
-        .{activation.name}(activation), .{weight.name}(weight), .sum_valid(),
+        .{activation.name}(activation), {taken}, .sum_valid(),
         {joined}
     );
     assign sum = {{{word.replace(",", "_wire,")}_wire}};
@@ -98,7 +110,7 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
 
     Parameters
     ----------
-    pe : IntMacPE, FpMacPE or AntPE
+    pe : IntMacPE, FpMacPE, AntPE or OlivePE
         Of one lane.
     rows, columns : int
         PEs, 64 at most.
@@ -111,11 +123,11 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
     whole_number("rows", rows, 1, MOST)
     whole_number("columns", columns, 1, MOST // rows)
     one = _one(_checked(pe))
-    activation, weight = one.inputs[3:5]
+    activation, weight_bits = one.inputs[3], _weight_bits(one)
     values = one.events[0].values
     bits = sum(port.bits for port in values)
     parameters = {"ROWS": rows, "COLUMNS": columns, "ACTIVATION_BITS": activation.bits,
-                  "WEIGHT_BITS": weight.bits, "SUM_BITS": bits, "WORDS": WORDS}  # fmt: skip
+                  "WEIGHT_BITS": weight_bits, "SUM_BITS": bits, "WORDS": WORDS}  # fmt: skip
     address = _bits(WORDS - 1)
     inputs = tuple(
         Port(name=name, bits=wide)
@@ -123,7 +135,7 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
             "in_valid": 1, "load_input": 1, "load_weight": 1, "input_address": address,
             "weight_address": address, "length": _bits(WORDS), "used_rows": _bits(rows),
             "used_columns": _bits(columns), "activations": rows * activation.bits,
-            "weights": columns * weight.bits,
+            "weights": columns * weight_bits,
         }.items()
     )  # fmt: skip
     ports: list[Port] = []
@@ -180,6 +192,10 @@ def _operands(pe: Mac, m: int, n: int, k: int, rng: np.random.Generator) -> tupl
     if isinstance(pe, AntPE):
         codes = rng.integers(0, 1 << flint_bits(pe), (k, n))
         return whole(pe.mac.activation_bits, (m, k)), (codes, codes)
+    if isinstance(pe, OlivePE):
+        codes = pair_codes((n, k), rng).T  # pairs lie along K
+        partners = codes.reshape(-1, 2, n)[:, ::-1].reshape(k, n)
+        return whole(pe.mac.activation_bits, (m, k)), (codes | partners << 4, codes)
     return whole(pe.activation_bits, (m, k)), whole(pe.weight_bits, (k, n))
 
 
@@ -255,7 +271,7 @@ def systolic_case(pe: PEKind, rows: int, columns: int, chunks: int, seed: int) -
 
     Parameters
     ----------
-    pe : IntMacPE, FpMacPE or AntPE
+    pe : IntMacPE, FpMacPE, AntPE or OlivePE
     rows, columns : int
         PEs.
     chunks : int
@@ -269,6 +285,8 @@ def systolic_case(pe: PEKind, rows: int, columns: int, chunks: int, seed: int) -
     clock = count = 0
     while count < chunks:
         k = 1 if rng.random() < 0.3 else int(rng.integers(1, WORDS // 3 + 1))
+        if isinstance(mac, OlivePE):
+            k = max(k - k % 2, 2)  # whole pairs
         m, n = int(rng.integers(1, 3 * rows + 1)), int(rng.integers(1, 3 * columns + 1))
         (given_a, a), (given_b, b) = _operands(mac, m, n, k, rng)
         left, right = _side(given_a, rows), _side(given_b.T, columns)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...datatypes.base.errors import BitlatheError
-from ...datatypes.kernels.cuda.launch import device_available
+from ...datatypes.kernels.cuda.launch import device_available, require_device
 from .dots import DOTS, Array, Operands
 
 Job = tuple[Any, Any, Operands]
@@ -26,18 +26,35 @@ def serve() -> None:
     pickle.dump(_results(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
 
 
-def cuda_name() -> str:
+def on_device(device: str | None) -> bool:
+    """Return whether the kernels run on a device: ``cuda``, ``cpu``, or None for what is here.
+
+    Raises
+    ------
+    BitlatheError
+        The name is another, or there is no device.
+    """
+    if device not in (None, "cpu", "cuda"):
+        raise BitlatheError(f"device {device!r}: 'cpu' (numba's simulator) or 'cuda' is right")
+    if device == "cuda":
+        require_device()
+    return device_available() if device is None else device == "cuda"
+
+
+def cuda_name(device: str | None = None) -> str:
     """Return what the kernels run on here, in words."""
-    return "cuda (device)" if device_available() else "cuda (simulator)"
+    return "cuda (device)" if on_device(device) else "cuda (simulator)"
 
 
-def cuda_results(jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
+def cuda_results(jobs: Sequence[Job], device: str | None = None) -> list[tuple[Array, ...]]:
     """Return the results of dot products by the CUDA kernels.
 
     Parameters
     ----------
     jobs : sequence of (PEKind, format, operands)
         Operands as `dots.DOTS` makes them.
+    device : str, optional
+        ``cuda``: a GPU; ``cpu``: numba's simulator; by default a GPU where there is one.
 
     Returns
     -------
@@ -46,9 +63,9 @@ def cuda_results(jobs: Sequence[Job]) -> list[tuple[Array, ...]]:
     Raises
     ------
     BitlatheError
-        The simulator's process fails; the end of what it says is quoted.
+        There is no GPU, or the simulator's process fails; the end of what it says is quoted.
     """
-    if device_available():
+    if on_device(device):
         return _results(jobs)
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
     done = subprocess.run(

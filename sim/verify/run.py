@@ -18,7 +18,7 @@ from ..rtl.expected import Case
 from ..rtl.generate import array_case, array_design, pe_case, pe_design
 from ..rtl.tools import missing_for_cxxrtl, missing_for_iverilog
 from ..rtl.verilog import Design
-from .cuda import cuda_name, cuda_results
+from .cuda import cuda_name, cuda_results, on_device
 from .dots import DOTS, Array, Operands
 from .reference import reference
 
@@ -174,6 +174,7 @@ def _array(name: str, pe: PEKind, weight: Any) -> Iterator[Check | NotRun]:
 def verify(
     subjects: Iterable[Subject] | None = None,
     *,
+    device: str | None = None,
     show: Callable[[Iterable[Any], str], Iterable[Any]] = lambda each, _: each,
 ) -> Verification:
     """Compare every rung that is installed here with the bit rung.
@@ -182,6 +183,9 @@ def verify(
     ----------
     subjects : iterable of (name, PE, weight format), optional
         What is compared; `subjects_of` gives those of a chip. By default every kind of PE.
+    device : str, optional
+        What the CUDA kernels run on: ``cuda``, a GPU; ``cpu``, numba's simulator; by default a GPU
+        where there is one.
     show : callable
         Wraps what is iterated over, for a progress bar.
 
@@ -192,8 +196,9 @@ def verify(
     Raises
     ------
     BitlatheError
-        A tool that is installed fails.
+        A tool that is installed fails, or there is no such device.
     """
+    on_device(device)  # says so before anything runs
     given = tuple(DEFAULT if subjects is None else subjects)
     jobs, bits = [], []
     found: list[Check | NotRun] = []
@@ -207,9 +212,9 @@ def verify(
         else:
             wanted = reference(pe, weight, operands)
             found.append(_compared(name, ("bit", "reference"), bits[-1], wanted))
-    twins = cuda_results(jobs)
+    twins = cuda_results(jobs, device)
     for (name, _, _), twin, bit in zip(given, twins, bits, strict=True):
-        found.append(_compared(name, (cuda_name(), "bit"), twin, bit))
+        found.append(_compared(name, (cuda_name(device), "bit"), twin, bit))
     for name, pe, weight in show(given, "hardware"):
         found += _hardware(name, pe, weight)
     return Verification(

@@ -53,8 +53,8 @@ def test_every_kind_of_pe_is_run() -> None:
 def test_what_has_no_hardware_is_refused() -> None:
     with pytest.raises(BitlatheError, match="exact sums have no width"):
         pe_design(BitSerialPE(numerics=EXACT), "int8")
-    with pytest.raises(BitlatheError, match=r"pe\.lanes: .* table of 1 input"):
-        pe_design(LutPE(inputs=1), "bcq4")
+    with pytest.raises(BitlatheError, match=r"pe\.table: .* table of 1 input in bf16"):
+        pe_design(LutPE(inputs=1, table="bf16"), "bcq4")
     with pytest.raises(BitlatheError, match=r"pe\.split_bits: .* split down to 2 bits"):
         pe_design(IntMacPE(split_bits=2))
     with pytest.raises(BitlatheError, match=r"pe\.split_bits: .* split down to 4 bits"):

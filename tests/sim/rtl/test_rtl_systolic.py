@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bitlathe.arch.pe import AntPE, FpMacPE, IntMacPE, LutPE
+from bitlathe.arch.pe import AntPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim.array.systolic.model import systolic
 from bitlathe.sim.rtl.check import check_compiled, check_iverilog
@@ -19,6 +19,7 @@ ARRAYS = {
     "1 x 1 integer": (IntMacPE(activation_bits=4, weight_bits=3, accumulator_bits=9), (1, 1)),
     "2 x 2 fp16 x int8 into fp16": (FpMacPE(weight="int8", accumulator="fp16"), (2, 2)),
     "2 x 3 ant": (AntPE(), (2, 3)),
+    "3 x 2 olive": (OlivePE(), (3, 2)),
 }  # fmt: skip
 
 

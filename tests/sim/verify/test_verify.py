@@ -54,7 +54,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         verifying,
         "cuda_results",
-        lambda jobs: [DOTS[p.kind].run(p, w, o, "cpu") for p, w, o in jobs],
+        lambda jobs, _: [DOTS[p.kind].run(p, w, o, "cpu") for p, w, o in jobs],
     )
     monkeypatch.setattr(verifying, "missing_for_cxxrtl", lambda: "needs pyosys: pip install pyosys")
     monkeypatch.setattr(verifying, "missing_for_iverilog", lambda: "needs Icarus Verilog")
@@ -78,6 +78,20 @@ def test_what_is_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "name": "gemmini-like int_mac, hardware (compiled)",
         "why": "needs pyosys: pip install pyosys",
     }
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _alone(monkeypatch)
+    monkeypatch.setattr("bitlathe.datatypes.kernels.cuda.launch.device_available", lambda: False)
+    monkeypatch.setattr("bitlathe.sim.verify.cuda.device_available", lambda: False)
+    done = CliRunner().invoke(main, ["verify", "--arch", "gemmini-like", "--device", "cuda"])
+    assert done.exit_code == 2
+    assert "numba finds no CUDA device" in done.output
+    with pytest.raises(BitlatheError, match="device 'gpu': 'cpu'"):
+        verifying.verify((), device="gpu")
+    command = ["verify", "--arch", "gemmini-like", "--device", "cpu", "--json"]
+    said = json.loads(CliRunner().invoke(main, command).output)
+    assert said["checks"][1]["rung"] == "cuda (simulator)"
 
 
 def test_a_disagreement_ends_with_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +126,14 @@ def test_what_is_written_passes_in_another_simulator(tmp_path: Path) -> None:
     assert {"fp_mac.v", "testbench.v", "rows.hex"} <= set(said["files"])
     if missing_for_iverilog() is None:
         assert run_iverilog(Path(said["folder"])).agree
+
+
+def test_an_array_of_another_dataflow_than_the_chips_is_said_to_be_one(tmp_path: Path) -> None:
+    command = ["rtl", "--rows", "3", "--pes", "1x1", "--out", str(tmp_path / "out"), "--arch"]
+    done = CliRunner().invoke(main, [*command, "gemmini-like"])
+    assert "is output stationary; those of dataflow ws are simulated, not generated" in done.stderr
+    done = CliRunner().invoke(main, [*command, "bitmod"])
+    assert (done.exit_code, done.stderr) == (0, "")
 
 
 def test_no_folder_is_written_where_one_cannot_be(
