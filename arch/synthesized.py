@@ -21,7 +21,7 @@ from ..datatypes.formats.format import Format, Mixture
 from .fields import NonNegative
 from .formats import Operand
 from .pe_base import PEKind
-from .priced import REGISTER_BIT_UM2, REGISTER_NODE_NM
+from .priced import REGISTER_NODE_NM
 
 SHIPPED = Path(__file__).parent / "components" / "synthesis.yaml"
 LEAKAGE_RATIO = 0.00958
@@ -29,6 +29,8 @@ LEAKAGE_RATIO = 0.00958
 (MICRO 2025): 2,282 / 238,167 nW. Leakage of an older library says nothing of 28 nm."""
 NO_HARDWARE = ("skip_sync", "skip_weights", "name", "split_over")
 """Fields of a PE's record that change no gate; multipliers that split have none of their own."""
+MADE = "all cells by one constant"
+"""How results are made; those of an earlier way are not found."""
 PartName = Literal["pe", "row_edge", "column_edge"]
 
 
@@ -44,16 +46,26 @@ Figure = Annotated[NonNegative, BeforeValidator(_number)]
 
 
 class Part(Record):
-    """Gates of a part: area of logic in the library's units, registers, energy of a clock.
+    """Gates of a part: their area in the library's units, registers among them, energy of a clock.
 
     ``energy_pj`` is that of the library's own node; ``path_ns`` the longest path between
     registers, with the register's own delay and setup.
     """
 
-    logic: Figure
+    units: Figure
     registers: int = Field(ge=0)
     energy_pj: Figure
     path_ns: Figure
+
+
+class Block(Record):
+    """A module of a PE by itself: its area in the library's units, and registers among its gates.
+
+    Gates that modules share count in each, so blocks add up to a little more than their PE.
+    """
+
+    units: Figure
+    registers: int = Field(ge=0)
 
 
 class SynthesizedLibrary(Record):
@@ -65,9 +77,9 @@ class SynthesizedLibrary(Record):
     fanout_of_4_ns: Annotated[Figure, Field(gt=0)]
     operands: str
 
-    def area_um2(self, part: Part) -> float:
-        """Return the area of a part at 28 nm: its logic, and its registers as published."""
-        return part.logic / self.units_per_um2 + part.registers * REGISTER_BIT_UM2
+    def area_um2(self, part: Part | Block) -> float:
+        """Return the area of a part or block at 28 nm."""
+        return part.units / self.units_per_um2
 
     def energy_pj(self, part: Part) -> float:
         """Return the energy of a clock of a part at 28 nm."""
@@ -79,11 +91,15 @@ class SynthesizedLibrary(Record):
 
 
 class SynthesizedPE(Record):
-    """A PE in a weight format, in parts: itself, and its share of the edges of an array."""
+    """A PE in a weight format, in parts: itself, and its share of the edges of an array.
+
+    ``blocks`` are the modules that the parts are made of, all copies together.
+    """
 
     pe: str
     weight: str = ""
     parts: Annotated[dict[PartName, Part], Field(min_length=1)]
+    blocks: dict[str, Block] = Field(default_factory=dict)
 
 
 class Results(Record):
@@ -158,7 +174,7 @@ def weight_keys(weights: Iterable[tuple[str, Operand]]) -> tuple[str, ...]:
 
 def kept_path(key: str, weight: str) -> Path:
     """Return the file of a user's own result."""
-    name = hashlib.sha256(f"{key}\0{weight}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{key}\0{weight}\0{MADE}".encode()).hexdigest()[:32]
     return kept_folder() / "synthesis" / f"pe-{name}.yaml"
 
 
@@ -167,13 +183,17 @@ def write_results(results: Results) -> str:
     library = results.library.model_dump()
     lines = ["library:", *(f"  {key}: {_plain(value)}" for key, value in library.items()), "pes:"]
     for each in results.pes:
-        parts = ", ".join(
-            f"{name}: {{{', '.join(f'{k}: {_plain(v)}' for k, v in part.model_dump().items())}}}"
-            for name, part in each.parts.items()
-        )
         lines.append(f'  - {{pe: "{each.pe}", weight: "{each.weight}",')
-        lines.append(f"     parts: {{{parts}}}}}")
+        lines.append(f"     parts: {{{_flow(each.parts)}}},")
+        lines.append(f"     blocks: {{{_flow(each.blocks)}}}}}")
     return "\n".join(lines) + "\n"
+
+
+def _flow(records: Mapping[Any, Record]) -> str:
+    return ", ".join(
+        f"{name}: {{{', '.join(f'{k}: {_plain(v)}' for k, v in each.model_dump().items())}}}"
+        for name, each in records.items()
+    )
 
 
 def _plain(value: Any) -> str:

@@ -50,6 +50,8 @@ def synthesize(
     equivalents by one constant a library, with its error on published blocks. Results are kept
     where chips with `pe: {area_source: synthesis}` find them.
     """
+    from dataclasses import asdict
+
     from ..arch.synthesized import pe_key, write_results
     from ..sim.synthesis.liberty import default_library, read_library
     from ..sim.synthesis.measure import measure
@@ -65,6 +67,7 @@ def synthesize(
         calibration, results = measure(show(list(subjects), "gates"), library)
     constants = results.library
     rows: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
     for (name, pe, _), found in zip(subjects, results.pes, strict=True):
         rows += [
             {
@@ -79,15 +82,36 @@ def synthesize(
             | ({"pe": pe_key(pe)} if as_json else {})
             for part, figures in found.parts.items()
         ]
+        blocks += [
+            {
+                "name": name,
+                "weight": found.weight,
+                "block": block,
+                "um2": round(constants.area_um2(figures), 1),
+                "registers": figures.registers,
+            }
+            | ({"pe": pe_key(pe)} if as_json else {})
+            for block, figures in found.blocks.items()
+        ]
     if out is not None:
         out.write_text(write_results(results), encoding="utf-8")
     if as_json:
-        print_json({"library": constants.model_dump(), "errors": calibration.errors, "parts": rows})
+        known = {block.name: asdict(block) for block in calibration.blocks}
+        print_json({"library": constants.model_dump(), "errors": calibration.errors,
+                    "errors_with_border": calibration.held_errors,
+                    "errors_of_energy": calibration.energy_errors, "published": known,
+                    "parts": rows, "blocks": blocks})  # fmt: skip
         return
     print_table(rows)
+    print_table(blocks)
     click.echo(
-        f"{constants.name}: {constants.units_per_um2:.2f} units of logic for 1 um2 at 28 nm, "
+        f"{constants.name}: {constants.units_per_um2:.2f} units of area for 1 um2 at 28 nm, "
         f"{constants.pj_per_pj:.1f} pJ for 1 pJ; operands: {constants.operands}"
     )
-    wrong = ", ".join(f"{name} {error:+.0%}" for name, error in calibration.errors.items())
-    click.echo(f"Error of the area on published blocks: {wrong}")
+    for what, errors in (
+        ("area on published blocks", calibration.errors),
+        ("the same with registers at their borders, not fitted", calibration.held_errors),
+        ("energy on these", calibration.energy_errors),
+    ):
+        wrong = ", ".join(f"{name} {error:+.0%}" for name, error in errors.items())
+        click.echo(f"Error of the {what}: {wrong}")

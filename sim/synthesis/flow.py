@@ -4,7 +4,8 @@ import hashlib
 import json
 import re
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,6 @@ class Netlist:
         """Return how many registers it has."""
         return sum(library.cells[name].next_state is not None for name, _ in self.cells)
 
-    def logic_area(self, library: Library) -> float:
-        """Return the area of the cells that are no registers, in units of the library."""
-        plain = (library.cells[name] for name, _ in self.cells)
-        return sum(cell.area for cell in plain if cell.next_state is None)
-
 
 def content_key(design: Design, library: Library) -> str:
     """Return a hash of all that decides a netlist: Verilog, library, passes."""
@@ -86,6 +82,40 @@ def _netlist(data: dict[str, Any], top: str, logic_ns: float) -> Netlist:
     )
 
 
+def _mapped(design: Design, library: Library, place: Path) -> tuple[dict[str, Any], str]:
+    """Return the modules of a design as gates, and what Yosys printed."""
+    inverter = library.inverter
+    load = 4 * next(pin.capacitance for pin in inverter.pins.values() if not pin.output)
+    names = {"top": design.top, "liberty": str(library.path.resolve())}
+    (place / "design.v").write_text(design.text, encoding="utf-8")
+    pins = PINS.format(inverter=inverter.name, load_ff=1000 * load)
+    (place / "pins.txt").write_text(pins, encoding="utf-8")
+    log = run_yosys([each.format(**names) for each in PASSES], place)
+    modules: dict[str, Any] = json.loads((place / "netlist.json").read_text("utf-8"))["modules"]
+    for module in modules.values():
+        for cell in module["cells"].values():
+            if cell["type"] not in library.cells and cell["type"] not in modules:
+                raise BitlatheError(
+                    f"{library.name}: {design.top} needs a cell {cell['type']!r} that is not there"
+                )
+    return modules, log
+
+
+def _kept(design: Design, library: Library, make: Callable[[Path], Any]) -> Any:
+    """Return what ``make`` finds in an empty folder, or what is kept of it from before."""
+    folder = kept_folder() / "synthesis"
+    done = folder / f"{content_key(design, library)}.json"
+    if done.exists():
+        return json.loads(done.read_text(encoding="utf-8"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        found = make(Path(name))
+        part = Path(name) / "kept.json"
+        part.write_text(json.dumps(found, separators=(",", ":")), encoding="utf-8")
+        part.replace(done)
+    return found
+
+
 def synthesize(design: Design, library: Library) -> Netlist:
     """Return a design as gates of a library, made unless it is kept from before.
 
@@ -94,38 +124,62 @@ def synthesize(design: Design, library: Library) -> Netlist:
     BitlatheError
         Yosys is not installed or fails, or leaves a cell that the library does not have.
     """
-    folder = kept_folder() / "synthesis"
-    done = folder / f"{content_key(design, library)}.json"
-    if done.exists():
-        kept = json.loads(done.read_text(encoding="utf-8"))
-        return _netlist(kept["netlist"], design.top, kept["logic_ns"])
-    folder.mkdir(parents=True, exist_ok=True)
-    inverter = library.inverter
-    load = 4 * next(pin.capacitance for pin in inverter.pins.values() if not pin.output)
-    names = {"top": design.top, "liberty": str(library.path.resolve())}
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        place = Path(name)
-        (place / "design.v").write_text(design.text, encoding="utf-8")
-        pins = PINS.format(inverter=inverter.name, load_ff=1000 * load)
-        (place / "pins.txt").write_text(pins, encoding="utf-8")
-        log = run_yosys([each.format(**names) for each in PASSES], place)
-        data = json.loads((place / "netlist.json").read_text(encoding="utf-8"))
-        whole = {key: data["modules"][design.top][key] for key in ("ports", "cells")}
+
+    def make(place: Path) -> Any:
+        modules, log = _mapped(design, library, place)
+        whole = {key: modules[design.top][key] for key in ("ports", "cells")}
         for cell in whole["cells"].values():
-            if cell["type"] not in library.cells:
-                raise BitlatheError(
-                    f"{library.name}: {design.top} needs a cell {cell['type']!r} that is not there"
-                )
             for key in ("hide_name", "attributes", "parameters", "port_directions"):
                 cell.pop(key, None)
         for port in whole["ports"].values():
             port.pop("upto", None)
         delays = DELAY.findall(COLOR.sub("", log))
-        kept = {
+        return {
             "netlist": {"modules": {design.top: whole}},
             "logic_ns": float(delays[-1]) / 1000 if delays else 0.0,
         }
-        part = place / "kept.json"
-        part.write_text(json.dumps(kept, separators=(",", ":")), encoding="utf-8")
-        part.replace(done)
+
+    kept = _kept(design, library, make)
     return _netlist(kept["netlist"], design.top, float(kept["logic_ns"]))
+
+
+def blocks_of(design: Design, library: Library) -> dict[str, tuple[float, int]]:
+    """Return area in the library's units and registers of the modules right below the top.
+
+    They are mapped apart, their own modules dissolved in them; all copies of a module together.
+    Gates that blocks would share count in each.
+
+    Raises
+    ------
+    BitlatheError
+        As `synthesize`.
+    """
+    text = design.modules[design.top]
+    apart = [name for name in design.modules if re.search(rf"^ *{name}\s+(#|\w+ )\(", text, re.M)]
+    if not apart:
+        return {}
+    modules = {
+        name: each.replace(f"\nmodule {name} ", f"\n(* keep_hierarchy *)\nmodule {name} ", 1)
+        if name in apart
+        else each
+        for name, each in design.modules.items()
+    }
+    marked = replace(design, modules=modules)
+
+    def make(place: Path) -> Any:
+        mapped, _ = _mapped(marked, library, place)
+        found: dict[str, list[float]] = {}
+        for cell in mapped[design.top]["cells"].values():
+            if cell["type"] in library.cells:
+                continue
+            name = next(part for part in cell["type"].split("\\") if part in apart)
+            inside = [library.cells[c["type"]] for c in mapped[cell["type"]]["cells"].values()]
+            area, registers = found.setdefault(name, [0.0, 0])
+            found[name] = [
+                area + sum(gate.area for gate in inside),
+                registers + sum(gate.next_state is not None for gate in inside),
+            ]
+        return found
+
+    kept = _kept(marked, library, make)
+    return {name: (float(area), int(registers)) for name, (area, registers) in kept.items()}

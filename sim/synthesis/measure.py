@@ -9,6 +9,7 @@ import numpy as np
 from ...arch.pe import BitSerialPE
 from ...arch.pe_base import PEKind
 from ...arch.synthesized import (
+    Block,
     Part,
     PartName,
     Results,
@@ -26,7 +27,7 @@ from ..rtl.generate import pe_design
 from ..rtl.verilog import Design
 from .calibrate import WARM_UP, Calibration, calibrate
 from .energy import energy_pj
-from .flow import synthesize
+from .flow import blocks_of, synthesize
 from .gates import Activity, circuit_of, run_gates
 from .liberty import ZERO, Library
 from .operands import OPERANDS, Bits, Source, operand_rows, source
@@ -74,12 +75,20 @@ def measure_part(
         circuit, netlist, library, design, rows, clocks=clocks, warm_up=WARM_UP, watch=watch
     )
     part = Part(
-        logic=netlist.logic_area(library),
+        units=netlist.area(library),
         registers=netlist.registers(library),
         energy_pj=energy_pj(circuit, library, netlist, seen),
         path_ns=netlist.logic_ns + register_ns(library),
     )
     return Measured(part, seen)
+
+
+def _blocks(designs: Iterable[Design], library: Library) -> dict[str, Block]:
+    return {
+        name: Block(units=units, registers=registers)
+        for design in designs
+        for name, (units, registers) in blocks_of(design, library).items()
+    }
 
 
 def _bit_serial_parts(
@@ -135,9 +144,11 @@ def measure_pe(pe: PEKind, weight: Weight, library: Library, given: Source) -> S
     if isinstance(pe, BitSerialPE):
         parts = _bit_serial_parts(pe, weight, library, rows, min(clocks * 2, 192))
         element = catalogue.element(weight) if isinstance(weight, str) else weight
-        return SynthesizedPE(pe=pe_key(pe), weight=weight_key(element), parts=parts)
+        blocks = _blocks((core_design(pe, weight), *edge_designs(pe, weight)), library)
+        return SynthesizedPE(pe=pe_key(pe), weight=weight_key(element), parts=parts, blocks=blocks)
     part = measure_part(design, library, rows, min(clocks, 192)).part
-    return SynthesizedPE(pe=pe_key(pe), weight="", parts={"pe": part})
+    blocks = _blocks((design,), library)
+    return SynthesizedPE(pe=pe_key(pe), weight="", parts={"pe": part}, blocks=blocks)
 
 
 def library_of(library: Library, found: Calibration, operands: str) -> SynthesizedLibrary:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from bitlathe.arch import load_arch
+from bitlathe.arch.numerics import PENumerics
 from bitlathe.arch.pe import BitSerialPE
 from bitlathe.arch.synthesized import (
     LEAKAGE_RATIO,
+    Block,
     Part,
     Results,
     SynthesizedLibrary,
@@ -33,8 +35,8 @@ LIBRARY = SynthesizedLibrary(
 )
 
 
-def part(logic: float, registers: int = 0, energy_pj: float = 0.0) -> Part:
-    return Part(logic=logic, registers=registers, energy_pj=energy_pj, path_ns=5.0)
+def part(units: float, registers: int = 0, energy_pj: float = 0.0) -> Part:
+    return Part(units=units, registers=registers, energy_pj=energy_pj, path_ns=5.0)
 
 
 def keep(made: BitSerialPE, weight: str, **parts: Part) -> None:
@@ -56,7 +58,7 @@ def test_edges_are_shared_and_formats_added() -> None:
     keep(pe, "int4", pe=part(1100, 10, 6), row_edge=part(160, 0, 4), column_edge=part(40, 0, 2))
     costs = synthesized_costs(pe, ("int8", "int4"), 4, 8, 28)
     # the larger PE, a column's edge over 4 rows, both encoders over 8 columns
-    wanted = Fraction(1100, 10) + 10 * Fraction("2.69") + Fraction(40, 40) + Fraction(240, 80)
+    wanted = Fraction(1100, 10) + Fraction(40, 40) + Fraction(240, 80)
     assert costs.area_um2 == pytest.approx(float(wanted), rel=1e-12)
     assert costs.energy_pj == pytest.approx((8 + 4 / 8 + 2 / 4) / 2, rel=1e-12)
     assert costs.leakage_mw == pytest.approx(costs.energy_pj * LEAKAGE_RATIO)
@@ -111,7 +113,9 @@ def test_one_source_of_costs(settings: dict[str, object], why: str) -> None:
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
-    pes = [SynthesizedPE(pe="lut x=1", weight="", parts={"pe": part(12.5, 3, 0.125)})]
+    blocks = {"adder": Block(units=7.5, registers=2)}
+    parts = {"pe": part(12.5, 3, 0.125)}
+    pes = [SynthesizedPE(pe="lut x=1", weight="", parts=parts, blocks=blocks)]
     path = tmp_path / "results.yaml"
     path.write_text(write_results(Results(library=LIBRARY, pes=pes)), encoding="utf-8")
     assert read_results(path) == Results(library=LIBRARY, pes=pes)
@@ -122,6 +126,36 @@ def test_all_that_should_be_shipped_is() -> None:
     wanted = {(pe_key(pe), weight) for _, pe, weight in SHIPPED}
     assert set(found) == wanted
     assert len(wanted) == len(SHIPPED)
+
+
+def test_every_bit_serial_pe_is_priced_by_block() -> None:
+    library, found = shipped()
+    for key, each in found.items():
+        if not key[0].startswith("bit_serial"):
+            continue
+        inside = {"exponent_match", "bit_serial_multiply", "group_accumulate"}
+        inside |= set() if "scale_bits=0" in key[0] else {"group_rescale"}
+        assert inside | {"term_encoder", "term_sequencer"} <= set(each.blocks)
+        # blocks mapped apart share no gates, and the PE has a few registers between them
+        apart = sum(library.area_um2(each.blocks[name]) for name in inside)
+        whole = library.area_um2(each.parts["pe"])
+        assert 0.9 < apart / whole < 1.12, key
+        registers = sum(each.blocks[name].registers for name in inside)
+        assert 0 <= each.parts["pe"].registers - registers <= 24
+
+
+def test_the_gate_of_zero_terms_is_a_part_of_the_exponent_match() -> None:
+    library, found = shipped()
+    gated, plain = (
+        found[pe_key(BitSerialPE(numerics=PENumerics(gate_zero_terms=gate))), "int8"]
+        for gate in (True, False)
+    )
+    one, other = (library.area_um2(each.blocks["exponent_match"]) for each in (gated, plain))
+    assert 0 < one - other < 0.1 * other
+    for on, each in ((True, gated), (False, plain)):
+        chip = load_arch("bitmod", {**OWN, "pe.numerics.gate_zero_terms": on})
+        own = chip.pe_costs.energy_pj - library.energy_pj(each.parts["pe"])
+        assert own > 0  # the edges' share, and that of costlier weights
 
 
 def test_a_chip_is_simulated_with_synthesized_costs() -> None:

@@ -7,6 +7,7 @@ from bitlathe.arch.pe import BitSerialPE, IntMacPE
 from bitlathe.arch.synthesized import pe_key, shipped
 from bitlathe.sim.rtl.generate import pe_case, pe_design
 from bitlathe.sim.rtl.tools import yosys_folder
+from bitlathe.sim.synthesis.calibrate import PUBLISHED, published_design
 from bitlathe.sim.synthesis.flow import synthesize
 from bitlathe.sim.synthesis.gates import circuit_of, run_gates
 from bitlathe.sim.synthesis.liberty import DEFAULT_LIBRARY, read_library
@@ -62,6 +63,29 @@ def test_gates_of_an_integer_mac_give_every_bit_and_clock() -> None:
 )
 def test_gates_give_every_bit_and_clock(name: str) -> None:
     assert agrees(name, 100)
+
+
+@needs_gates
+def test_published_blocks_fit_one_constant() -> None:
+    """Area of the authors' four blocks, within 11 %; with registers at borders, which fit nothing.
+
+    The sheet's registers: 22 and 28 inside accumulate and dequantize, 70, 93, 26 and 24 at borders.
+    """
+    library = read_library(DEFAULT_LIBRARY)
+    plain, held = (
+        {top: synthesize(published_design(top, held=with_border), library) for top in PUBLISHED}
+        for with_border in (False, True)
+    )
+    inside = [each.registers(library) for each in plain.values()]
+    assert inside == [0, 0, 22, 28]
+    borders = [held[top].registers(library) - n for top, n in zip(plain, inside, strict=True)]
+    assert borders == [70, 93, 26, 24]
+    sheet = sum(each.um2 for each in PUBLISHED.values())
+    constant = sum(each.area(library) for each in plain.values()) / sheet
+    assert constant == pytest.approx(shipped()[0].units_per_um2, rel=1e-5)
+    for top, each in PUBLISHED.items():
+        assert plain[top].area(library) / constant == pytest.approx(each.um2, rel=0.11)
+        assert held[top].area(library) / constant == pytest.approx(each.held_um2, rel=0.08)
 
 
 @pytest.mark.slow
