@@ -12,10 +12,10 @@ from ..datatypes.base.errors import BitlatheError
 from .best import Objective
 from .nest import Loops, Mapping, dims_of
 from .operands import OperandBits
-from .proof.check import ABOUT, SPACE, VERSION, cost_data, traffic_data
-from .proof.count import cost
+from .proof.check import ABOUT, VERSION, cost_data, space_of, traffic_data
+from .proof.cost import cost
 from .proof.floor import dram_bits, traffic_floor
-from .proof.record import chip_of, layer_of, nest_of
+from .proof.record import CONVOLUTION, DIMS, PRODUCT, chip_of, layer_of, nest_of
 from .prove import prove
 
 BUDGET = 12_000
@@ -34,20 +34,30 @@ def number(value: float | Fraction) -> int | str:
 
 
 def layer_data(layer: Loops, bits: OperandBits) -> dict[str, Any]:
-    """Return a product as plain data.
+    """Return a product, or a convolution, as plain data.
 
     Raises
     ------
     BitlatheError
-        The layer is not a product.
+        The layer is neither.
     """
-    if layer.windows or list(layer.sizes) not in (["m", "n", "k"], ["m", "n", "k", "b"]):
+    known = [list(dims[: len(dims) - i]) for dims in (PRODUCT, CONVOLUTION) for i in (0, 1)]
+    if list(layer.sizes) not in known:
         raise BitlatheError(
-            f"certificates are for products, of dimensions m, n, k and b; this layer has "
-            f"{', '.join(layer.sizes)}: map the product that it is (--gemm)."
+            "certificates are for products, of dimensions m, n, k and b, and for convolutions; "
+            f"this layer has {', '.join(layer.sizes)}: map the product that it is (--gemm)."
         )
     return {
         "sizes": dict(layer.sizes),
+        "windows": [
+            {
+                "size": window.size,
+                "stride": window.stride,
+                "dilation": window.dilation,
+                "padding": window.padding,
+            }
+            for window in layer.windows
+        ],
         "bits": {operand: number(bits.of(operand)) for operand in OPERANDS},
         "code_bits": {operand: number(bits.code(operand)) for operand in OPERANDS},
         "partial_bits": number(bits.partial),
@@ -74,7 +84,7 @@ def chip_data(chip: Hierarchy) -> dict[str, Any]:
             {
                 "name": axis.name,
                 "size": axis.size,
-                "dims": [dim for dim in "mnkb" if dim in dims_of(axis.dims)],
+                "dims": [dim for dim in DIMS if dim in dims_of(axis.dims)],
             }
             for axis in chip.axes
         ],
@@ -109,6 +119,7 @@ def _memory_data(memory: Memory) -> dict[str, Any]:
         "double_buffered": memory.double_buffered,
         "optional": list(memory.optional),
         "latency_cycles": memory.latency_cycles,
+        "keep_halo": memory.keep_halo,
     }
 
 
@@ -128,7 +139,7 @@ def certificate(
     Parameters
     ----------
     layer : Loops
-        A product.
+        A product, or a convolution.
     bits : OperandBits
     hierarchies : tuple of Hierarchy
         The chip's memories, dataflow by dataflow.
@@ -145,7 +156,7 @@ def certificate(
     Raises
     ------
     BitlatheError
-        The layer is not a product.
+        The layer is neither.
     """
     described, chips = layer_data(layer, bits), [chip_data(each) for each in hierarchies]
     product = layer_of(described)
@@ -159,7 +170,7 @@ def certificate(
         "objective": objective,
         "layer": described,
         "chips": chips,
-        "space": SPACE,
+        "space": space_of(product),
         "mapping": {"chip": at, **mapping.to_dict()},
         "cost": cost_data(found),
         "bound": str(proof.bound),

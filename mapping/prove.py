@@ -125,7 +125,7 @@ class _Prover:
 
     def _cost_all(self, part: Part) -> None:
         for value, nest in part.mappings(self.objective, self.best):
-            self.work += 10 if nest else 0
+            self.work += (30 if self.layer.windows else 10) if nest else 0
             self.least.append(value)
             if nest and value < self.best:
                 self.best = value
@@ -170,7 +170,8 @@ def prove(layer: Layer, chips: list[Chip], objective: str, best: Fraction, *, bu
     best : Fraction
         What the best mapping known takes.
     budget : int
-        Parts to bound at most; a mapping to cost counts as ten. What is still open then lowers the
+        Parts to bound at most; a mapping to cost counts as ten, of a
+        convolution as thirty. What is still open then lowers the
         bound.
     """
     prover = _Prover(layer, chips, objective, best)

@@ -30,7 +30,7 @@ def write_certificate(
     Raises
     ------
     BitlatheError
-        The layer is not a product, or the file cannot be written.
+        The layer is neither a product nor a convolution, or the file cannot be written.
     """
     if budget is not None and budget < 1:
         raise BitlatheError(f"--parts is {budget}; give a whole number of at least 1.")

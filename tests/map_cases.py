@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.accesses import outermost_bits, transfers
 from bitlathe.mapping.blocks import Nest
 from bitlathe.mapping.cost import Cost, cost
@@ -21,6 +22,7 @@ from bitlathe.mapping.search import counts_all
 from bitlathe.mapping.space import Ways, searchable, storages, tiers_of
 from bitlathe.mapping.staying import leaves_unfinished
 from bitlathe.mapping.unrolled import Unrolled, new_front
+from bitlathe.workloads.conv_shape import ConvShape
 from naive import mapping_naive
 
 
@@ -115,6 +117,13 @@ def deeper_chip(rng: random.Random) -> Hierarchy:
     )  # fmt: skip
 
 
+def with_halos(chip: Hierarchy) -> Hierarchy:
+    """The same chip, whose memories keep the pixels of the tile ahead."""
+    outermost, *rest = chip.memories
+    kept = (replace(each, keep_halo="input" in each.holds) for each in rest)
+    return replace(chip, memories=(outermost, *kept))
+
+
 def random_bits(rng: random.Random) -> OperandBits:
     return OperandBits(
         weight=Fraction(rng.choice([4, 17, 33]), rng.choice([1, 4])),
@@ -146,6 +155,26 @@ def mapping_of(holds, way, nest, two) -> Mapping:
     return Mapping(levels=tuple(levels), spatial=tuple(Unroll(*each) for each in way))
 
 
+def random_conv(rng: random.Random, most: int, *, padding: int = 0) -> Loops:
+    """A convolution of sizes up to ``most``: strides, dilations, groups, images."""
+    while True:
+        groups = rng.choice([1, 1, 2])
+        try:
+            shape = ConvShape(
+                in_channels=groups * rng.randint(1, most),
+                out_channels=groups * rng.randint(1, most),
+                size=(rng.randint(1, 2 * most), rng.randint(1, 2 * most)),
+                kernel=(rng.randint(1, min(3, most)), rng.randint(1, min(3, most))),
+                stride=(rng.randint(1, 3), rng.randint(1, 2)),
+                dilation=(rng.randint(1, 2), rng.randint(1, 2)),
+                padding=(rng.randint(0, padding), rng.randint(0, padding)),
+                groups=groups,
+            )
+        except BitlatheError:
+            continue
+        return Loops.conv(shape, rng.choice([1, 1, 2]))
+
+
 def least_of(
     layer: Loops, bits: OperandBits, chip: Hierarchy, objective: str, mappings: Iterable[Mapping]
 ) -> Cost | None:
@@ -167,6 +196,17 @@ def every_mapping(layer: Loops, chip: Hierarchy):
     """Every mapping of the space of products, legal or not."""
     axes = [(axis.name, axis.size, axis.dims) for axis in chip.axes]
     yield from mappings_of(layer, chip, axes, mapping_naive.tilings, mapping_naive.nests)
+
+
+def every_convolution(layer: Loops, chip: Hierarchy):
+    """Every mapping of the space of convolutions, legal or not."""
+    axes = list(mapping_naive.conv_axes((axis.name, axis.size, axis.dims) for axis in chip.axes))
+    copied = [bool(tier[0].per) for tier in tiers_of(chip)[1:]]
+
+    def tilings(sizes, way, kept):
+        return mapping_naive.conv_tilings(sizes, way, kept, copied)
+
+    return mappings_of(layer, chip, axes, tilings, mapping_naive.conv_nests)
 
 
 def mappings_of(layer: Loops, chip: Hierarchy, axes, tilings, nests):

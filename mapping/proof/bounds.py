@@ -28,12 +28,12 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from .count import Counted, code_bits, first_load, total, units
-from .record import OPERANDS, Chip, Layer, Level, Memory, Nest
+from .cost import code_bits, first_load, total
+from .count import Counted, units
+from .pixels import blocks, by_copy, first_pixel, members, passing, touched
+from .record import OPERANDS, OTHER, Chip, Layer, Level, Memory, Nest, Window
 from .space import Chain, Storage, Way, chains, kept_by, steps_of, tiers
 
-OTHER = {"weight": 0, "input": 1, "output": 2}
-"""The dimension that does not index an operand."""
 ZERO = Fraction(0)
 
 
@@ -74,7 +74,6 @@ class Rate:
         Place among the operand's transfers, outermost first.
     own : frozenset of int
         Dimensions that index the operand.
-    elements : int
     clocks : tuple of (int, int, int, int)
         By port: clocks of an element that passes for the first, or only, time, and each other; of
         what may have no window.
@@ -88,7 +87,6 @@ class Rate:
     tier: int
     stage: int
     own: frozenset[int]
-    elements: int
     clocks: tuple[tuple[int, int, int, int], ...]
     pj: tuple[int, int]
 
@@ -134,6 +132,24 @@ class Side:
     def single(self) -> bool:
         """Whether there is one chain."""
         return len(self.chains) == 1
+
+
+@cache
+def _passing(window: Window, tier: int, outputs: tuple[Chain, ...], taps: tuple[Chain, ...]) -> int:
+    """Return the pixels of all tiles of a tier at least, each tile's once."""
+    some = ({chain[: tier + 1] for chain in chains} for chains in (outputs, taps))
+    return min(passing(window, *(_tiles(chain) for chain in each)) for each in product(*some))
+
+
+@cache
+def _tiles(chain: Chain) -> tuple[tuple[int, int], ...]:
+    """Return where each innermost tile of a chain begins, and its extent."""
+    found = [(0, chain[0])]
+    for tile in chain[1:]:
+        found = [
+            (start + inner, each) for start, extent in found for inner, each in blocks(extent, tile)
+        ]
+    return tuple(found)
 
 
 @cache
@@ -197,7 +213,8 @@ class Unrolled:
         self.unrolls = tuple(
             tuple((axis, size) for axis, d, size in way if d == dim) for dim in layer.dims
         )
-        self.deep = len(self.groups) > 2
+        self.deep = len(self.groups) > 2 and not layer.windows
+        self.fullest = cache(self._fullest)
         found = [
             (operand, stage, *self._rate(operand, stage))
             for operand in OPERANDS
@@ -216,8 +233,10 @@ class Unrolled:
 
     def sides(self) -> tuple[Side, ...]:
         """Return all chains of every dimension."""
+        copied = [bool(tier[0].per) for tier in self.groups[1:]]
         return tuple(
-            Side.of(chains(self.layer, d, step, self.kept)) for d, step in enumerate(self.steps)
+            Side.of(chains(self.layer, d, step, self.kept, copied))
+            for d, step in enumerate(self.steps)
         )
 
     def _array(self, clocks: list[Fraction], energies: list[Fraction]) -> None:
@@ -287,7 +306,6 @@ class Unrolled:
             tier=next(i for i, some in enumerate(self.groups) if child in some),
             stage=stage,
             own=own,
-            elements=prod(self.layer.sizes[d] for d in own),
             clocks=tuple((port, once, again, gone) for port, once, again, gone in rows),
             pj=(int(pj[0] * scale_pj), int(pj[1] * scale_pj)),
         )
@@ -328,9 +346,38 @@ class Unrolled:
         rest = units(unrolls, per, tile % step)[1] if tile % step else 0
         return tile // step * units(unrolls, per, step)[1] + rest
 
-    def share(self, operand: str, memory: Memory, tiles: list[int]) -> int:
-        """Return the elements of a tile of the copy of a memory that has most."""
-        return prod(self.most(memory.per, d, tiles[d]) for d in self.layer.indexed(operand))
+    def share(self, own: frozenset[int], per: tuple[str, ...], tiles: list[int]) -> int:
+        """Return the elements of the first tile of the copy of a memory that has most."""
+        found = prod(self.most(per, d, tiles[d]) for d in self.layer.plain(own))
+        return found * prod(
+            self.fullest(window, per, tiles[window.out], tiles[window.tap])
+            for window in self.layer.slid(own)
+        )
+
+    def _fullest(self, window: Window, per: tuple[str, ...], outputs: int, taps: int) -> int:
+        """Return the pixels of a window's first block of the copy that has most."""
+        some, rows = (
+            members(blocks(extent, self.steps[d]), d, self.unrolls[d], per)
+            for d, extent in zip(window[:2], (outputs, taps), strict=True)
+        )
+        first = first_pixel(window, -window.padding, outputs, taps)
+        return max(by_copy(window, first, some, rows, per))
+
+    def elements(self, rate: Rate, sides: tuple[Side, ...]) -> int:
+        """Return the elements of all tiles of an operand at least, each tile once."""
+        found = prod(self.layer.sizes[d] for d in self.layer.plain(rate.own))
+        for window in self.layer.slid(rate.own):
+            tier = 0 if rate.child.keep_halo else rate.tier
+            found *= _passing(window, tier, *(sides[d].chains for d in window[:2]))
+        return found
+
+    def _largest(self, rate: Rate, sides: tuple[Side, ...]) -> int:
+        """Return the elements of a tile at most."""
+        found = prod(sides[d].high[rate.tier] for d in self.layer.plain(rate.own))
+        for window in self.layer.slid(rate.own):
+            extents = (sides[d].high[rate.tier] for d in window[:2])
+            found *= touched(window, None, *extents)
+        return found
 
     def _spare(self, sides: tuple[Side, ...]) -> list[Rate] | None:
         """Return what may not come back for lack of room; None if the least tiles have none.
@@ -343,7 +390,7 @@ class Unrolled:
             tiles = [side.low[room.tier] for side in sides]
             left, wider = room.size, 0
             for own, each, unfinished in zip(room.own, room.elements, room.wider, strict=True):
-                share = prod(self.most(room.per, d, tiles[d]) for d in own)
+                share = self.share(own, room.per, tiles)
                 taken = -(-share * each // room.scale)
                 left -= taken
                 wider += -(-share * (each + unfinished) // room.scale) - taken
@@ -383,7 +430,9 @@ class Unrolled:
         if "output" in held and not words:
             width = self.layer.partial
             more[held.index("output")] = max(Fraction(0), width - self.layer.stored["output"])
-            if not sums and self.layer.sizes[2] > self.steps[2]:  # the array's come again
+            summed = self.layer.of_kind(OTHER["output"])
+            if not sums and any(self.layer.sizes[d] > self.steps[d] for d in summed):
+                # the array's come again
                 each[held.index("output")], more = width, [Fraction(0)] * len(held)
         scale = math.lcm(*(bits.denominator for bits in (*each, *more)))
         return Room(
@@ -403,15 +452,12 @@ class Unrolled:
     def _most_tile(self, sides: list[Side], room: "Room", d: int) -> int | None:
         """Return the largest tile of a dimension that may fit, or None if it takes no room."""
         beside = slope = 0
+        low = [side.low[room.tier] for side in sides]
         for own, each in zip(room.own, room.elements, strict=True):
-            taken = each
-            for e in own:
-                if e != d:
-                    taken *= self.most(room.per, e, sides[e].low[room.tier])
-            if d in own:
-                slope += taken
+            if d in self.layer.plain(own):
+                slope += each * self.share(own - {d}, room.per, low)
             else:
-                beside += taken
+                beside += each * self.share(own, room.per, low)
         return (room.size * room.scale - beside) * room.copies[d] // slope if slope else None
 
     def floors(self, sides: tuple[Side, ...]) -> dict[tuple[int, int | None], Pair]:
@@ -444,11 +490,11 @@ class Unrolled:
         scale, scale_pj = self.scales
         busy, timed, energy = list(self.busy), list(self.timed), self.fixed_pj
         for rate in self.rates:
-            more = self._again(rate, sides, x, y)
-            energy += rate.pj[0] * rate.elements + rate.pj[1] * more
-            spared = prod(sides[d].high[rate.tier] for d in rate.own)
+            more, elements = self._again(rate, sides, x, y), self.elements(rate, sides)
+            energy += rate.pj[0] * elements + rate.pj[1] * more
+            spared = self._largest(rate, sides)
             for port, once, again, gone in rate.clocks:
-                moved = once * rate.elements + again * more
+                moved = once * elements + again * more
                 busy[port] += moved
                 timed[port] += max(0, moved - gone * spared)
         stepping = max(self.compute, -(-max(timed) // scale))
@@ -457,20 +503,21 @@ class Unrolled:
 
     def _again(self, rate: Rate, sides: tuple[Side, ...], x: int, y: int | None) -> int:
         """Return how often elements are moved at least, the first time of each apart."""
-        other, elements = OTHER[rate.operand], rate.elements
-        times = sides[other].blocks[1] if x != other else 1
+        other, elements = OTHER[rate.operand], self.elements(rate, sides)
+        over = [sides[d] for d in self.layer.of_kind(other)]
+        times = prod(side.blocks[1] for side in over) if x != other else 1
         found = once = elements * (times - 1)
         if rate.tier == 1:
             return found
         for around in range(1, rate.tier):
-            repeated = max(times, sides[other].blocks[around]) - times
-            for d in rate.own if repeated else ():
+            repeated = max(times, prod(side.blocks[around] for side in over)) - times
+            for d in self.layer.plain(rate.own) if repeated else ():
                 side = sides[d]
                 if side.low[around] > side.high[rate.tier]:  # several tiles in a whole block
                     part = elements // self.layer.sizes[d] * side.whole[around]
                     found = max(found, once + part * repeated)
         if rate.tier == 2 and y is not None and y != other:
-            repeated = max(times, sides[other].blocks[2]) - times
+            repeated = max(times, prod(side.blocks[2] for side in over)) - times
             part = elements // self.layer.sizes[y] * sides[y].whole[1]
             found = max(found, once + part * repeated)
         return found
@@ -486,7 +533,7 @@ class Unrolled:
             clocks = {}
             for memory, reads in ((rate.parent, not up), (rate.child, up)):
                 i = memory.port(rate.operand, reads=reads)
-                share = self.share(rate.operand, memory, tiles)
+                share = self.share(rate.own, memory.per, tiles)
                 clocks[memory.name, i] = math.ceil(share * width / memory.ports[i].width)
             if up:
                 last += max(clocks.values())

@@ -1,8 +1,8 @@
 """Check a certificate of a mapping: everything in it is derived again and compared exactly.
 
-The mapping's cost is counted from its loops (`count`), the space is written down from the chip
-(`space`), every part of it is there (`tree`), and the least of what the formulas say of the parts
-(`bounds`, `ways`) is the bound that the certificate claims.
+The mapping's cost is counted from its loops (`count`, `cost`), the space is written down from the
+chip (`space`), every part of it is there (`tree`), and the least of what the formulas say of the
+parts (`bounds`, `ways`) is the bound that the certificate claims.
 """
 
 import sys
@@ -13,7 +13,7 @@ from math import floor
 from typing import Any
 
 from .bounds import Unrolled
-from .count import Cost, cost
+from .cost import Cost, cost
 from .floor import TrafficFloor, dram_bits, traffic_floor
 from .legal import problem
 from .record import (
@@ -37,7 +37,7 @@ from .space import Storage, Way, storages, ways
 from .tree import Part
 from .ways import WayFloors
 
-VERSION = 1
+VERSION = 2
 ABOUT = (
     "clocks of the analytic rung, which counts every port and window (docs/mapping.md), and "
     "energy; what the cycle rung takes is beside it and not proven"
@@ -51,6 +51,13 @@ SPACE = {
     "orders": "all of m, n and k between two tiers; a batch is outermost",
     "doubled": "every largest set of tiles for which there is room",
     "dataflows": "one chip of the list each",
+}
+OF_CONVOLUTIONS = {
+    **SPACE,
+    "tiles": f"{SPACE['tiles']}; columns q and taps r, s are whole in memories of the chip, and "
+    "whole or a step's in those of units",
+    "orders": "between two tiers all of images with rows p and columns q, outputs n, and inputs c "
+    "with taps r, s, each in this order; groups are outermost",
 }
 KEYS = (
     "certificate about objective layer chips space mapping cost bound proof traffic "
@@ -143,12 +150,12 @@ def check(content: str) -> Verdict:
     )
     if version != VERSION or isinstance(version, bool):
         raise ProofError(f"certificate is {short(version)}; this checker knows version {VERSION}.")
-    for name, said, known in (("about", about, ABOUT), ("space", space, SPACE)):
-        if said != known:
-            raise ProofError(f"{name} does not say what this checker checks: {short(said)}.")
     if objective not in OBJECTIVES:
         raise ProofError(f"objective is {short(objective)}; it must be one of {OBJECTIVES}.")
     product = layer_of(layer)
+    for name, said, known in (("about", about, ABOUT), ("space", space, space_of(product))):
+        if said != known:
+            raise ProofError(f"{name} does not say what this checker checks: {short(said)}.")
     some = [chip_of(chip, f"chips[{i}]") for i, chip in enumerate(listed(chips, "chips"))]
     at, nest, found = _mapping(product, some, mapping)
     _check_cost(costs, found)
@@ -175,6 +182,11 @@ def check(content: str) -> Verdict:
         floor_bits=lowest.bits,
         floor=lowest.formula,
     )
+
+
+def space_of(layer: Layer) -> dict[str, str]:
+    """Return in words the space that a certificate of a layer is about."""
+    return OF_CONVOLUTIONS if layer.windows else SPACE
 
 
 def _mapping(layer: Layer, chips: list[Chip], data: Any) -> tuple[int, Nest, Cost]:

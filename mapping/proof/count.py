@@ -1,4 +1,4 @@
-"""What a mapping costs, counted from its loops alone; every figure is exact.
+"""What a mapping moves, counted from its loops alone; every figure is exact.
 
 The rules are those that `docs/mapping.md` states under Counts and Clocks. Here the visits to the
 tiles of an operand are followed loop by loop: a *visit* is a run of iterations with the same tile.
@@ -7,16 +7,18 @@ Each knows whether it is the first to its tile, and whether it is the last.
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from .record import OPERANDS, Chip, Layer, Memory, Nest, Port
+from .pixels import Members, by_copy, first_pixel, members
+from .record import OPERANDS, Chip, Layer, Memory, Nest, Port, Window
 
 Sizes = tuple[int, ...]
+Firsts = tuple[int | None, ...]
+"""The first pixel of a block in each window of an operand (`pixels`)."""
 PortKey = tuple[str, int]
 
 
@@ -25,7 +27,8 @@ class Visit(NamedTuple):
 
     ``block``: extents of its first iteration; ``steps``: until the next visit; ``head``, ``tail``:
     steps of the first, and last, time that all of the tile is used; ``new``, ``final``: whether it
-    is the first, and the last, to its tile.
+    is the first, and the last, to its tile; ``ahead``: the window along which the visit before was
+    to the outputs right ahead, and how many, where all else was the same.
     """
 
     block: Sizes
@@ -34,6 +37,8 @@ class Visit(NamedTuple):
     tail: int
     new: bool
     final: bool
+    firsts: Firsts = ()
+    ahead: tuple[int, int] | None = None
 
 
 class Walk(NamedTuple):
@@ -100,7 +105,7 @@ class Counted:
             tuple((axis, size) for axis, d, size in nest.spatial if d == dim) for dim in layer.dims
         )
         self.bottom, self.walk = cache(self._bottom), cache(self._walk)
-        self.spread = cache(self._spread)
+        self.spread, self.pixels = cache(self._spread), cache(self._pixels)
         self.all_steps = self.steps(0, layer.sizes)
 
     def chain(self, operand: str) -> list[Place]:
@@ -145,20 +150,47 @@ class Counted:
             block = _with(block, d, (block[d] % tile if last else 0) or tile)
         return 1
 
+    def whole(self, own: frozenset[int]) -> tuple[Sizes, Firsts]:
+        """Return the block that is the layer, and its first pixels."""
+        windows = self.layer.slid(own)
+        return self.layer.sizes, tuple(self._at(w, -w.padding, self.layer.sizes) for w in windows)
+
+    @staticmethod
+    def _at(window: Window, first: int, block: Sizes) -> int | None:
+        return first_pixel(window, first, block[window.out], block[window.tap])
+
     def _walk(
-        self, i: int, cut: int, own: frozenset[int], block: Sizes, new: bool, final: bool
+        self,
+        i: int,
+        cut: int,
+        own: frozenset[int],
+        around: tuple[Sizes, Firsts],
+        new: bool,
+        final: bool,
     ) -> Walk:
+        block, firsts = around
         if i == cut:
             head, tail = (self._use(i, block, own, last=last) for last in (False, True))
-            visit = Visit(block, self.steps(i, block), head, tail, new, final)
+            visit = Visit(block, self.steps(i, block), head, tail, new, final, firsts)
             return Walk(visit, None, visit, Counter())
         d, tile = self.loops[i]
         if tile >= block[d]:
-            return self.walk(i + 1, cut, own, block, new, final)
+            return self.walk(i + 1, cut, own, around, new, final)
         full, rest = divmod(block[d], tile)
+        windows = self.layer.slid(own)
+        at = next((w for w, each in enumerate(windows) if d in each[:2]), None)
+        if at is not None:
+            beside = d == windows[at].out and self._one(i + 1, cut, own - {d}, block)
+            return self._joined(
+                [
+                    (self.walk(i + 1, cut, own, inside, new, final), times)
+                    for inside, times in self._slid(at, d, tile, own, around)
+                ],
+                (at, d) if beside else None,
+            )
         turns = [(tile, full, new, final)] + ([(rest, 1, new, final)] if rest else [])
         if d not in own:
-            ends = [self.walk(i + 1, cut, own, _with(block, d, e), new, final)
+            ends = [self.walk(i + 1, cut, own, (_with(block, d, e), firsts), new, final)
                     for e in (tile, rest or tile)]  # fmt: skip
             if self._one(i + 1, cut, own, block):
                 merged = ends[0].first._replace(steps=self.steps(i, block), tail=ends[1].last.tail)
@@ -167,15 +199,40 @@ class Counted:
                      (rest or tile, 1, False, final)]  # fmt: skip
         return self._joined(
             [
-                (self.walk(i + 1, cut, own, _with(block, d, extent), one, end), times)
+                (self.walk(i + 1, cut, own, (_with(block, d, extent), firsts), one, end), times)
                 for extent, times, one, end in turns
                 if times
             ]
         )
 
+    def _slid(
+        self, at: int, d: int, tile: int, own: frozenset[int], around: tuple[Sizes, Firsts]
+    ) -> list[tuple[tuple[Sizes, Firsts], int]]:
+        """Return the blocks of a loop along a window, in order; of equal ones in a row one."""
+        (block, firsts), window = around, self.layer.slid(own)[at]
+        pace = window.stride if d == window.out else window.dilation
+        found: list[tuple[tuple[Sizes, Firsts], int]] = []
+        for start in range(0, block[d], tile):
+            inside, first = _with(block, d, min(tile, block[d] - start)), firsts[at]
+            if first is not None:
+                first = self._at(window, first + start * pace, inside)
+            one = inside, (*firsts[:at], first, *firsts[at + 1 :])
+            if found and found[-1][0] == one:
+                found[-1] = one, found[-1][1] + 1
+            else:
+                found.append((one, 1))
+        return found
+
     @staticmethod
-    def _joined(parts: list[tuple[Walk, int]]) -> Walk:
-        """Return walks, each so many times, one after the other."""
+    def _joined(parts: list[tuple[Walk, int]], along: tuple[int, int] | None = None) -> Walk:
+        """Return walks, each so many times, one after the other.
+
+        ``along``: the window and dimension that alone changes from one to the next.
+        """
+
+        def after(visit: Visit, one: Visit) -> Visit:
+            return one._replace(ahead=(along[0], visit.block[along[1]])) if along else one
+
         pairs: Counter[tuple[Visit, Visit]] = Counter()
         before: Visit | None = None
         ahead: Visit | None = None
@@ -183,9 +240,9 @@ class Counted:
             for pair, count in walk.pairs.items():
                 pairs[pair] += count * times
             if ahead:
-                pairs[ahead, walk.first] += 1
+                pairs[ahead, after(ahead, walk.first)] += 1
             if times > 1:
-                pairs[walk.last, walk.first] += times - 1
+                pairs[walk.last, after(walk.last, walk.first)] += times - 1
             before = walk.before or (walk.last if times > 1 else ahead)
             ahead = walk.last
         return Walk(parts[0][0].first, before, parts[-1][0].last, pairs)
@@ -207,7 +264,7 @@ class Counted:
 
     def _fetch(self, operand: str, parent: Memory, child: Place) -> Move:
         step, own = self.layer.step_cycles, self.layer.indexed(operand)
-        walk = self.walk(0, child.outside, own, self.layer.sizes, True, True)
+        walk = self.walk(0, child.outside, own, self.whole(own), True, True)
         visits, timed = Counter({walk.first: 1}), []
         for (ahead, visit), count in walk.pairs.items():
             visits[visit] += count
@@ -221,9 +278,8 @@ class Counted:
     def _sums(self, parent: Memory, child: Place) -> list[Move]:
         """Return the writes of finished sums, of others, and what comes back."""
         step, two = self.layer.step_cycles, child.doubled
-        walk = self.walk(
-            0, child.outside, self.layer.indexed("output"), self.layer.sizes, True, True
-        )
+        own = self.layer.indexed("output")
+        walk = self.walk(0, child.outside, own, self.whole(own), True, True)
         last, before = walk.last, walk.before
         kinds = (("write", False), ("write", True), ("readback", True))
         visits: list[Counter[Visit]] = [Counter({last: 1}), Counter(), Counter()]
@@ -255,6 +311,12 @@ class Counted:
     def _array_moves(self, operand: str, parent: Memory) -> list[Move]:
         """Return what the array takes, or leaves and takes again, in each step."""
         own, step, end = self.layer.indexed(operand), self.layer.step_cycles, len(self.loops)
+        if self.layer.slid(own):
+            every, first_step = self._window_steps(own)
+            taken = [(visit, step, count) for visit, count in every.items()]
+            taken.append((first_step, step, -1))
+            return [Move(operand, "fetch", False, parent, None, end, False, every, taken,
+                         self.all_steps * step, first_step)]  # fmt: skip
         up = operand == "output"
         tiles = [self.bottom(d, 0, size) for d, size in enumerate(self.layer.sizes)]
         edges = [
@@ -289,6 +351,51 @@ class Counted:
                      self.all_steps * step, edge if not kind else None)
             )  # fmt: skip
         return found
+
+    def _window_steps(self, own: frozenset[int]) -> tuple[Counter[Visit], Visit]:
+        """Return the steps' visits to an operand with windows, and the first."""
+        windows, sizes = self.layer.slid(own), self.layer.sizes
+        gone = {d for window in windows for d in window[:2]}
+        rest = [d for d in range(len(sizes)) if d not in gone]
+        parts = [
+            [
+                (outs, rows, first_pixel(window, first, outs, rows))
+                for at, outs in self._starts(window.out, 0, sizes[window.out])
+                for tap_at, rows in self._starts(window.tap, 0, sizes[window.tap])
+                for first in [at * window.stride + tap_at * window.dilation - window.padding]
+            ]
+            for window in windows
+        ]
+        tiles = [self.bottom(d, 0, sizes[d]) for d in rest]
+
+        def visit(some: tuple[int, ...], ends: tuple[tuple[int, int, int | None], ...]) -> Visit:
+            block = dict(zip(rest, some, strict=True))
+            for window, (outs, rows, _) in zip(windows, ends, strict=True):
+                block |= {window.out: outs, window.tap: rows}
+            firsts = tuple(first for _, _, first in ends)
+            return Visit(tuple(block[d] for d in range(len(sizes))), 1, 1, 1, False, False, firsts)
+
+        found: Counter[Visit] = Counter()
+        counted = [Counter(part) for part in parts]
+        for some in product(*tiles):
+            times = prod(tiles[i][extent] for i, extent in enumerate(some))
+            for ends in product(*counted):
+                each = prod(part[end] for part, end in zip(counted, ends, strict=True))
+                found[visit(some, ends)] += times * each
+        first = tuple(self._end(d, sizes[d], last=False) for d in rest)
+        return found, visit(first, tuple(part[0] for part in parts))
+
+    def _starts(self, d: int, i: int, size: int) -> list[tuple[int, int]]:
+        """Return where each step's tile of a block begins, and its extent, in order."""
+        at = next((j for j in range(i, len(self.loops)) if self.loops[j][0] == d), None)
+        if at is None:
+            return [(0, size)]
+        tile = self.loops[at][1]
+        return [
+            (start + inner, extent)
+            for start in range(0, size, tile)
+            for inner, extent in self._starts(d, at + 1, min(tile, size - start))
+        ]
 
     def _end(self, d: int, size: int, *, last: bool) -> int:
         """Return the extent of a dimension in the first, or last, step."""
@@ -325,14 +432,25 @@ class Counted:
         )
 
     def _spread(
-        self, own: frozenset[int], block: Sizes, i: int, per: tuple[str, ...], same: tuple[str, ...]
+        self,
+        own: frozenset[int],
+        at: tuple[Sizes, Firsts, tuple[int, int] | None],
+        i: int,
+        per: tuple[str, ...],
+        same: tuple[str, ...],
+        halo: tuple[str, ...],
     ) -> Spread:
         """Return how a tile lies in the copies of a memory.
 
-        ``per``: axes along which copies have their own elements; ``same``: equal ones.
+        ``per``: axes along which copies have their own elements; ``same``: equal ones; ``halo``:
+        those of the copies that have the pixels of the visit ahead.
         """
+        (block, firsts, ahead), windows = at, self.layer.slid(own)
         elements = copies = share = 1
+        gone = {d for window in windows for d in window[:2]}
         for d, size in enumerate(block):
+            if d in gone:
+                continue
             if d in own:
                 elements *= size
                 copies *= self._reached(per, d, i, size)
@@ -340,13 +458,43 @@ class Counted:
             else:
                 alike = self._reached(same, d, i, size)
                 elements, copies = elements * alike, copies * alike
+        for w, window in enumerate(windows):
+            had = ahead[1] if ahead is not None and ahead[0] == w else 0
+            extents = block[window.out], block[window.tap]
+            found = self.pixels(window, firsts[w], extents, i, per, halo if had else per, had)
+            elements *= found.elements
+            copies *= found.copies
+            share *= found.share
         return Spread(elements, copies, share)
+
+    def _pixels(
+        self,
+        window: Window,
+        first: int | None,
+        extents: tuple[int, int],
+        i: int,
+        per: tuple[str, ...],
+        inner: tuple[str, ...],
+        had: int,
+    ) -> Spread:
+        """Return how pixels lie in copies of a memory; ``had``: outputs of the visit ahead."""
+
+        def some(d: int, size: int) -> Members:
+            return members(self._starts(d, i, size), d, self.unrolls[d], inner)
+
+        ahead = (had, some(window.out, had)) if had else None
+        counts = by_copy(
+            window, first, some(window.out, extents[0]), some(window.tap, extents[1]), per, ahead
+        )
+        return Spread(sum(counts), sum(map(bool, counts)), max(counts))
 
     def ends(self, move: Move, visit: Visit) -> list[tuple[PortKey, bool, Port, Spread]]:
         """Return which port, whether it is read, the port and the tile there, at both ends."""
         own, outer = self.layer.indexed(move.operand), move.parent.per
         inner = move.child.per if move.child else self.chip.axis_names
         reached = outer if move.kind == "readback" else inner
+        keeps = move.child is not None and move.child.keep_halo
+        at = visit.block, visit.firsts, visit.ahead if keeps else None
         down, found = move.kind != "write", []
         for memory, per, same, reads in (
             (move.parent, outer, outer, down),
@@ -354,7 +502,7 @@ class Counted:
         ):
             if memory is not None:
                 i = memory.port(move.operand, reads=reads)
-                tile = self.spread(own, visit.block, move.outside, per, same)
+                tile = self.spread(own, at, move.outside, per, same, inner)
                 found.append(((memory.name, i), reads, memory.ports[i], tile))
         return found
 
@@ -363,9 +511,21 @@ class Counted:
         own, block = self.layer.indexed(operand), list(self.layer.sizes)
         for d, tile in self.loops[: place.outside]:
             block[d] = min(block[d], tile)
-        share = prod(self.most(place.memory.per, d, place.outside, block[d]) for d in own)
+        share = prod(
+            self.most(place.memory.per, d, place.outside, block[d]) for d in self.layer.plain(own)
+        )
+        if self.layer.slid(own):
+            share = self._fullest(own, place)
         partial = operand == "output" and self._adds(inside)
         return share, math.ceil(share * self.layer.bits(operand, partial=partial, code=False))
+
+    def _fullest(self, own: frozenset[int], place: Place) -> int:
+        """Return the elements that a copy has at most of an operand with windows."""
+        walk = self.walk(0, place.outside, own, self.whole(own), True, True)
+        visits = {walk.first} | {after for _, after in walk.pairs}
+        blocks = {(visit.block, visit.firsts, None) for visit in visits}
+        per = place.memory.per
+        return max(self.spread(own, at, place.outside, per, per, per).share for at in blocks)
 
     def _adds(self, inside: int | None) -> bool:
         """Whether sums arrive from inside more than once; ``inside``: loops outside the next."""
@@ -374,183 +534,8 @@ class Counted:
             return self.all_steps != prod(
                 sum(self.bottom(d, 0, self.layer.sizes[d]).values()) for d in own
             )
-        walk = self.walk(0, inside, own, self.layer.sizes, True, True)
+        walk = self.walk(0, inside, own, self.whole(own), True, True)
         return not walk.first.final or any(not after.new for _, after in walk.pairs)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Clocks, exact energies in pJ, and what goes through each port.
-
-    ``ports``: reads, writes, busy clocks and clocks of stalls, by memory and number.
-    """
-
-    cycles: int
-    compute: Fraction
-    stall: Fraction
-    first_load: int
-    last_store: int
-    ports: dict[PortKey, tuple[int, int, int, Fraction]]
-    energy_pj: dict[str, Fraction]
-
-    @property
-    def total_pj(self) -> Fraction:
-        """Energy in all."""
-        return sum(self.energy_pj.values(), Fraction(0))
-
-    def of(self, objective: str) -> Fraction:
-        """Return the objective's value: clocks, pJ, or their product."""
-        energy = Fraction(1) if objective == "cycles" else self.total_pj
-        return energy * (1 if objective == "energy" else self.cycles)
-
-
-def cost(layer: Layer, chip: Chip, nest: Nest) -> Cost:
-    """Return what a legal mapping costs.
-
-    Parameters
-    ----------
-    layer : Layer
-    chip : Chip
-    nest : Nest
-    """
-    counted = Counted(layer, chip, nest)
-    return total(counted, counted.moves())
-
-
-def total(counted: Counted, moves: list[Move]) -> Cost:
-    """Return what moves cost that have been counted."""
-    layer, chip = counted.layer, counted.chip
-    keys = [(memory.name, i) for memory in chip.memories for i in range(len(memory.ports))]
-    compute = counted.all_steps * layer.step_cycles
-    accesses = {key: [0, 0] for key in keys}
-    busy = dict.fromkeys(keys, 0)
-    beside = {memory.name: Fraction(0) for memory in chip.memories}
-    for move in moves:
-        width = code_bits(layer, move)
-        extra = layer.bits(move.operand, partial=move.partial, code=False) - width
-        for visit, count in move.visits.items():
-            for key, reads, port, tile in counted.ends(move, visit):
-                taken = port.clocks(tile.share * width)
-                accesses[key][not reads] += taken * tile.copies * count
-                busy[key] += taken * count
-                if extra:
-                    moved = tile.elements * count * extra / port.width
-                    beside[key[0]] += moved * _pj(chip, key, reads=reads)
-    stalls = _stalls(counted, moves, compute, keys)
-    first, last = edges(counted, moves)
-    stall = max(stalls.values())
-    bound = max(math.ceil(compute), *busy.values())
-    cycles = max(bound, math.ceil(compute + stall) + first + last + chip.fill_cycles)
-    energy = beside
-    for key, (read, written) in accesses.items():
-        energy[key[0]] += read * _pj(chip, key, reads=True) + written * _pj(chip, key, reads=False)
-    energy["array"] = array_pj(layer, chip, counted)
-    energy["static"] = cycles * chip.static_pj
-    return Cost(
-        cycles=cycles,
-        compute=compute,
-        stall=stall,
-        first_load=first,
-        last_store=last,
-        ports={key: (accesses[key][0], accesses[key][1], busy[key], stalls[key]) for key in keys},
-        energy_pj=energy,
-    )
-
-
-def _stalls(
-    counted: Counted, moves: list[Move], compute: Fraction, keys: list[PortKey]
-) -> dict[PortKey, Fraction]:
-    """Return the clocks by which each port delays the array."""
-    zero = Fraction(0)
-    beyond, inside, late = (dict.fromkeys(keys, zero) for _ in range(3))
-    windows: dict[PortKey, dict[tuple[str, str | None], Fraction]] = {key: {} for key in keys}
-    for move in moves:
-        width, waits, slow = code_bits(counted.layer, move), latency(move), zero
-        sums: dict[PortKey, list[Fraction]] = {}
-        for visit, window, count in move.timed:
-            slowest: int = 0
-            for key, _, port, tile in counted.ends(move, visit):
-                taken = port.clocks(tile.share * width)
-                both = sums.setdefault(key, [zero, zero])
-                both[0] += max(zero, Fraction(taken) - window) * count
-                both[1] += min(Fraction(taken), window) * count
-                slowest = max(slowest, taken)
-            slow += max(zero, Fraction(slowest + waits) - window) * count
-        for key, (over, within) in sums.items():
-            beyond[key] += max(zero, over)
-            inside[key] += max(zero, within)
-            edge = move.operand, move.child.name if move.child else None
-            windows[key][edge] = move.windows
-        if waits:
-            at = move.parent.name, move.parent.port(move.operand, reads=True)
-            alone = move.kind == "fetch" and not move.doubled
-            late[at] = max(late[at], slow if alone else slow / 2)
-    return {
-        key: max(
-            beyond[key] + max(zero, inside[key] - min(compute, sum(windows[key].values(), zero))),
-            late[key],
-        )
-        for key in keys
-    }
-
-
-def edges(counted: Counted, moves: list[Move]) -> tuple[int, int]:
-    """Return the clocks of first load and last store."""
-    loads: dict[int, list[tuple[int, dict[PortKey, int], int]]] = defaultdict(list)
-    last = 0
-    for operand in OPERANDS:
-        own = [move for move in moves if move.operand == operand and move.edge]
-        for stage, move in enumerate(own):
-            assert move.edge is not None
-            width = code_bits(counted.layer, move)
-            clocks = {
-                key: port.clocks(tile.share * width)
-                for key, _, port, tile in counted.ends(move, move.edge)
-            }
-            if operand == "output":
-                last += max(clocks.values())
-            elif move.child is not None:
-                loads[stage].append((max(clocks.values()) + latency(move), clocks, latency(move)))
-    return sum(map(first_load, loads.values())), last
-
-
-def first_load(loads: list[tuple[int, dict[PortKey, int], int]]) -> int:
-    """Return the clocks of first loads beside each other, by (alone, clocks by port, latency)."""
-    queued: Counter[PortKey] = Counter()
-    for _, clocks, _ in loads:
-        queued.update(clocks)
-    together = max(queued.values()) + min(waits for _, _, waits in loads)
-    return max(together, *(alone for alone, _, _ in loads))
-
-
-def code_bits(layer: Layer, move: Move) -> Fraction:
-    """Return the bits of an element on the way: its code where array or words end."""
-    code = move.child is None or move.child.words is not None
-    return layer.bits(move.operand, partial=move.partial, code=code)
-
-
-def latency(move: Move) -> int:
-    """Return the clocks until what a parent sends is there."""
-    return move.parent.latency if move.kind != "write" and move.child is not None else 0
-
-
-def _pj(chip: Chip, key: PortKey, *, reads: bool) -> Fraction:
-    port = chip.memory(key[0]).ports[key[1]]
-    return port.read_pj if reads else port.write_pj
-
-
-def array_pj(layer: Layer, chip: Chip, counted: Counted) -> Fraction:
-    """Return the energy of units and tables that have work, step by step."""
-
-    def busy(axes: tuple[str, ...]) -> int:
-        return prod(
-            sum(units(counted.unrolls[d], axes, extent)[0] * count
-                for extent, count in counted.bottom(d, 0, size).items())
-            for d, size in enumerate(layer.sizes)
-        )  # fmt: skip
-
-    worked = busy(chip.units) * (layer.step_cycles - chip.table_cycles) * chip.unit_pj
-    return worked + busy(chip.table_units) * chip.table_pj
 
 
 @cache

@@ -6,7 +6,9 @@ a segment does at most sqrt((F + X p)^3 / (27 w i o)) multiplications, where F i
 are worth, p the dearest price of a bit, and w, i, o the prices of an element (Loomis and Whitney;
 Hong and Kung, "I/O complexity", STOC 1981; Irony, Toledo and Tiskin, JPDC 2004). So that at least
 X (multiplications / segment - 1) bits pass. Prices and X are tried from fixed lists; whichever is
-best is a floor.
+best is a floor. Each tap of a convolution is a product of its own weights with all inputs, so that
+of t taps a segment does at most sqrt(t) times as many (Cauchy and Schwarz); what multiplies the
+border reads nothing and is left out.
 """
 
 import math
@@ -15,6 +17,7 @@ from itertools import product
 from typing import NamedTuple
 
 from .count import Counted
+from .pixels import blocks, passing
 from .record import OPERANDS, Chip, Layer, Nest
 
 COMPULSORY = "each operand once"
@@ -38,21 +41,36 @@ def dram_bits(layer: Layer, chip: Chip, nest: Nest) -> Fraction:
     for move in counted.moves():
         if move.parent is chip.memories[0]:
             bits = layer.bits(move.operand, partial=move.partial, code=False)
-            outer = move.parent.per
             for visit, count in move.visits.items():
-                own = layer.indexed(move.operand)
-                tile = counted.spread(own, visit.block, move.outside, outer, outer)
+                tile = counted.ends(move, visit)[0][3]
                 found += tile.elements * count * bits
+    return found
+
+
+def elements(layer: Layer, operand: str) -> int:
+    """Return the elements of an operand: of a convolution's input those that are read."""
+    own, sizes = layer.indexed(operand), layer.sizes
+    found = math.prod(sizes[d] for d in layer.plain(own))
+    for window in layer.slid(own):
+        found *= passing(window, ((0, sizes[window.out]),), ((0, sizes[window.tap]),))
+    return found
+
+
+def multiplications(layer: Layer) -> int:
+    """Return the products of two elements that are stored."""
+    sizes = layer.sizes
+    gone = {d for window in layer.windows for d in window[:2]}
+    found = math.prod(size for d, size in enumerate(sizes) if d not in gone)
+    for window in layer.windows:
+        each = (blocks(sizes[d], 1) for d in window[:2])
+        found *= passing(window, *map(tuple, each))
     return found
 
 
 def traffic_floor(layer: Layer, chip: Chip) -> TrafficFloor:
     """Return the bits that any schedule moves through the outermost memory at least."""
     once = sum(
-        (
-            math.prod(layer.sizes[d] for d in layer.indexed(op)) * layer.stored[op]
-            for op in OPERANDS
-        ),
+        (elements(layer, op) * layer.stored[op] for op in OPERANDS),
         Fraction(0),
     )
     found = 0
@@ -79,10 +97,11 @@ def _segments(layer: Layer, chip: Chip, prices: tuple[Fraction, ...]) -> int:
             full += copies * memory.size_bits * max(price[op] / held[op] for op in memory.holds)
         else:
             return 0
-    work, best = math.prod(layer.sizes), 0
+    work, best = multiplications(layer), 0
+    taps = math.prod(layer.sizes[window.tap] for window in layer.windows)
     for part in MOVED:
         moved = max(full, Fraction(1)) * part
-        square = 27 * math.prod(price.values()) * work**2 / (full + moved) ** 3
+        square = 27 * math.prod(price.values()) * work**2 / taps / (full + moved) ** 3
         root = math.isqrt(int(square * moved**2))  # of moved * work / segment, rounded down
         best = max(best, math.floor(root - moved))
     return best

@@ -8,22 +8,24 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 OPERANDS = ("weight", "input", "output")
 DIRECTIONS = ("read", "write", "both")
-DIMS = ("m", "n", "k", "b")
+PRODUCT = ("m", "n", "k", "b")
+CONVOLUTION = ("m", "n", "c", "p", "q", "r", "s", "g")
+DIMS = tuple(dict.fromkeys(PRODUCT + CONVOLUTION))
+KINDS = dict(zip("mpqnkcrsbg", (0, 0, 0, 1, 2, 2, 2, 2, 3, 3), strict=True))
+"""Whose loops stand together; an operand is indexed by all kinds but one, the last by itself"""
+OTHER = {"weight": 0, "input": 1, "output": 2}
+"""The kind of the dimensions that do not index an operand"""
 OBJECTIVES = ("cycles", "energy", "edp")
 LARGEST = 10**40  # more digits than any figure of a real layer has
 LARGEST_SIZE = 1 << 24
 Loop = tuple[str, int]
 Unroll = tuple[str, str, int]
-_INDEXED = {
-    (many, operand): frozenset(range(many)) - {i}
-    for many in (3, 4)
-    for i, operand in enumerate(OPERANDS)
-}
 _NUMBER = re.compile(r"-?\d{1,400}(/[1-9]\d{0,400})?")
 
 
@@ -162,31 +164,78 @@ def truth(data: Any, where: str) -> bool:
     return data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """A product: the extents of m, n, k and, of a batch, b; bits of elements; a step's clocks.
+class Window(NamedTuple):
+    """Outputs and taps (dimensions, by number) that slide over ``size`` pixels of the input.
 
-    ``stored``, ``code``: bits of an element of each operand, with and without its share of scales.
+    Output x and tap y read the pixel ``x * stride + y * dilation - padding``; others than 0 to
+    ``size - 1`` are the border, which is stored nowhere.
     """
 
+    out: int
+    tap: int
+    size: int
+    stride: int
+    dilation: int
+    padding: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A product, or a convolution: extents of its dimensions; bits of elements; a step's clocks.
+
+    ``dims``: m, n, k and, of a batch, b; or images m, outputs n and inputs c of a group, rows p and
+    columns q of the output, r and s of the kernel, and, of several, groups g. ``stored``, ``code``:
+    bits of an element of each operand, with and without its share of scales.
+    """
+
+    dims: tuple[str, ...]
     sizes: tuple[int, ...]
+    windows: tuple[Window, ...]
     stored: dict[str, Fraction]
     code: dict[str, Fraction]
     partial: Fraction
     step_cycles: Fraction
 
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Names of the dimensions."""
-        return DIMS[: len(self.sizes)]
-
     def indexed(self, operand: str) -> frozenset[int]:
-        """Return the dimensions that index an operand: all but the third that is not its own."""
-        return _INDEXED[len(self.sizes), operand]
+        """Return the dimensions that index an operand."""
+        return _indexed(self.dims, operand)
+
+    def of_kind(self, kind: int) -> tuple[int, ...]:
+        """Return the dimensions of a kind."""
+        return _of_kind(self.dims, kind)
+
+    def plain(self, own: frozenset[int]) -> tuple[int, ...]:
+        """Return the dimensions of an operand that are in no window of it."""
+        return _plain(self.windows, own)
+
+    def slid(self, own: frozenset[int]) -> tuple[Window, ...]:
+        """Return the windows of which both dimensions index an operand."""
+        return _slid(self.windows, own)
 
     def bits(self, operand: str, *, partial: bool, code: bool) -> Fraction:
         """Return the bits of an element, of its code alone, or of an unfinished sum."""
         return self.partial if partial else (self.code if code else self.stored)[operand]
+
+
+@cache
+def _indexed(dims: tuple[str, ...], operand: str) -> frozenset[int]:
+    return frozenset(d for d, dim in enumerate(dims) if KINDS[dim] != OTHER[operand])
+
+
+@cache
+def _slid(windows: tuple[Window, ...], own: frozenset[int]) -> tuple[Window, ...]:
+    return tuple(window for window in windows if set(window[:2]) <= own)
+
+
+@cache
+def _plain(windows: tuple[Window, ...], own: frozenset[int]) -> tuple[int, ...]:
+    gone = {d for window in _slid(windows, own) for d in window[:2]}
+    return tuple(d for d in sorted(own) if d not in gone)
+
+
+@cache
+def _of_kind(dims: tuple[str, ...], kind: int) -> tuple[int, ...]:
+    return tuple(d for d, dim in enumerate(dims) if KINDS[dim] == kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +258,11 @@ class Port:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Memory:
-    """A memory; ``per``: axes along which each unit has its own copy."""
+    """A memory; ``per``: axes along which each unit has its own copy.
+
+    ``keep_halo``: of a tile of inputs right behind the one before along a window, only the pixels
+    come that the one before does not have.
+    """
 
     name: str
     holds: tuple[str, ...]
@@ -220,6 +273,7 @@ class Memory:
     double_buffered: bool
     optional: tuple[str, ...]
     latency: int
+    keep_halo: bool
 
     def port(self, operand: str, *, reads: bool) -> int:
         """Return the number of the port that an operand goes through."""
@@ -290,11 +344,16 @@ def layer_of(data: Any) -> Layer:
     ProofError
         It is something else.
     """
-    dims, bits, code, partial, step = take(
-        data, "layer", "sizes bits code_bits partial_bits step_cycles"
+    dims, windows, bits, code, partial, step = take(
+        data, "layer", "sizes windows bits code_bits partial_bits step_cycles"
     )
-    if not isinstance(dims, dict) or list(dims) not in (list(DIMS[:3]), list(DIMS)):
-        raise ProofError(f"layer.sizes is {short(dims)}; it must have m, n, k and, of a batch, b.")
+    known = [list(some[: len(some) - left]) for some in (PRODUCT, CONVOLUTION) for left in (0, 1)]
+    if not isinstance(dims, dict) or list(dims) not in known:
+        raise ProofError(
+            f"layer.sizes is {short(dims)}; it must have m, n, k and, of a batch, b; or, of a "
+            "convolution, m, n, c, p, q, r, s and, of groups, g."
+        )
+    sizes = tuple(_extent(size, f"layer.sizes.{dim}") for dim, size in dims.items())
     names = " ".join(OPERANDS)
     stored, codes = (
         {
@@ -307,12 +366,37 @@ def layer_of(data: Any) -> Layer:
         if codes[operand] > stored[operand]:
             raise ProofError(f"layer.code_bits.{operand} is more than all of an element's bits.")
     return Layer(
-        sizes=tuple(_extent(size, f"layer.sizes.{dim}") for dim, size in dims.items()),
+        dims=tuple(dims),
+        sizes=sizes,
+        windows=_windows(windows, tuple(dims)),
         stored=stored,
         code=codes,
         partial=exact(partial, "layer.partial_bits", positive=True),
         step_cycles=exact(step, "layer.step_cycles", positive=True),
     )
+
+
+def _windows(data: Any, dims: tuple[str, ...]) -> tuple[Window, ...]:
+    """Return a convolution's windows: p with r, and q with s."""
+    pairs = [("p", "r"), ("q", "s")] if "p" in dims else []
+    rows = listed(data, "layer.windows")
+    if len(rows) != len(pairs):
+        raise ProofError(f"layer.windows has {len(rows)} entries; the layer has {len(pairs)}.")
+    found = []
+    for i, (row, (out, tap)) in enumerate(zip(rows, pairs, strict=True)):
+        at = f"layer.windows[{i}]"
+        size, stride, dilation, padding = take(row, at, "size stride dilation padding")
+        found.append(
+            Window(
+                out=dims.index(out),
+                tap=dims.index(tap),
+                size=_extent(size, f"{at}.size"),
+                stride=_extent(stride, f"{at}.stride"),
+                dilation=_extent(dilation, f"{at}.dilation"),
+                padding=whole(padding, f"{at}.padding"),
+            )
+        )
+    return tuple(found)
 
 
 def chip_of(data: Any, where: str) -> Chip:
@@ -358,8 +442,8 @@ def chip_of(data: Any, where: str) -> Chip:
 
 
 def _memory(data: Any, where: str, axes: tuple[str, ...]) -> Memory:
-    keys = "name holds size_bits words ports per double_buffered optional latency_cycles"
-    name, holds, size, words, ports, per, double, optional, latency = take(data, where, keys)
+    keys = "name holds size_bits words ports per double_buffered optional latency_cycles keep_halo"
+    name, holds, size, words, ports, per, double, optional, latency, halo = take(data, where, keys)
     found = []
     for i, each in enumerate(listed(ports, f"{where}.ports")):
         at = f"{where}.ports[{i}]"
@@ -394,6 +478,7 @@ def _memory(data: Any, where: str, axes: tuple[str, ...]) -> Memory:
         double_buffered=truth(double, f"{where}.double_buffered"),
         optional=texts(optional, f"{where}.optional", held),
         latency=whole(latency, f"{where}.latency_cycles"),
+        keep_halo=truth(halo, f"{where}.keep_halo"),
     )
 
 

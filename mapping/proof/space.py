@@ -7,6 +7,9 @@
   tiles, each that is the least for its number of blocks of the tier outside. A dimension that
   indexes nothing a tier keeps has the next tier's tile there (*chain*).
 * Between two tiers loops stand in every order; a batch is outermost.
+* Of a convolution loops over images, p and q stand together, in this order, and so do those over
+  c, r and s; groups are outermost. Columns q and taps r, s are whole in memories of the chip, and
+  whole or a step's in those of units.
 * Every largest set of tiles is doubled that the memories have room for.
 """
 
@@ -16,13 +19,13 @@ from itertools import permutations, product
 from math import prod
 
 from .count import Counted
-from .record import OPERANDS, Chip, Layer, Level, Loop, Memory, Nest, Unroll
+from .record import KINDS, OPERANDS, Chip, Layer, Level, Loop, Memory, Nest, Unroll
 
 Storage = dict[str, tuple[Memory, ...]]
 Way = tuple[Unroll, ...]
 Chain = tuple[int, ...]
 """Tiles of a dimension, outermost tier first: all of it, ..., a step's."""
-ORDERED = ("m", "n", "k")
+WHOLE = ("q", "r", "s")
 
 
 @cache
@@ -82,7 +85,9 @@ def steps_of(layer: Layer, way: Way) -> tuple[int, ...]:
     return tuple(prod(size for _, d, size in way if d == dim) for dim in layer.dims)
 
 
-def chains(layer: Layer, d: int, step: int, kept: list[set[str]]) -> tuple[Chain, ...]:
+def chains(
+    layer: Layer, d: int, step: int, kept: list[set[str]], copied: list[bool]
+) -> tuple[Chain, ...]:
     """Return the tiles of a dimension, tier by tier.
 
     Parameters
@@ -94,14 +99,23 @@ def chains(layer: Layer, d: int, step: int, kept: list[set[str]]) -> tuple[Chain
         Its extent in one step.
     kept : list of set of str
         The operands that each tier below the outermost keeps.
+    copied : list of bool
+        Whether units have copies of each of those tiers.
     """
     size, dim = layer.sizes[d], layer.dims[d]
-    if dim not in ORDERED:
+    if KINDS[dim] == 3:
         return ((size, *([step] * (len(kept) + 1))),)
     found: list[tuple[int, ...]] = [(size,)]
-    for operands in kept:
+    for operands, units in zip(kept, copied, strict=True):
         own = any(d in layer.indexed(operand) for operand in operands)
         longer = []
+        if dim in WHOLE:
+            for outer in found:
+                around = outer[-1] if len(outer) > 1 else -(-size // step) * step
+                tiles = {step, around} if own and units else {step if units else around}
+                longer += [(*outer, tile) for tile in sorted(tiles)]
+            found = longer
+            continue
         for outer in found:
             around = next(tile for tile in reversed(outer) if tile)
             blocks = -(-min(size, around) // step)
@@ -126,14 +140,15 @@ def kept_by(storage: Storage, tier: list[Memory]) -> set[str]:
 
 def loops_between(layer: Layer, outer: list[int], inner: list[int]) -> list[tuple[Loop, ...]]:
     """Return the loops between two tiers in every order; ``outer``, ``inner``: the tiles."""
-    live = [
-        (dim, inner[d])
-        for d, dim in enumerate(layer.dims)
-        if inner[d] < min(outer[d], layer.sizes[d])
+    together: dict[int, list[Loop]] = {}
+    for d, dim in enumerate(layer.dims):
+        if inner[d] < min(outer[d], layer.sizes[d]):
+            together.setdefault(KINDS[dim], []).append((dim, inner[d]))
+    batch = together.pop(3, [])
+    return [
+        (*batch, *(loop for loops in order for loop in loops))
+        for order in permutations(together.values())
     ]
-    batch = tuple(loop for loop in live if loop[0] not in ORDERED)
-    free = [loop for loop in live if loop[0] in ORDERED]
-    return [(*batch, *order) for order in permutations(free)]
 
 
 def nest(

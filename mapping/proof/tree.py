@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import pairwise, product
 
 from .bounds import Pair, Side, Unrolled, least
-from .count import Cost, cost
-from .record import Loop, Nest
+from .cost import Cost, cost
+from .record import KINDS, Loop, Nest
 from .space import doublings, loops_between, nest
 
 
@@ -102,5 +102,5 @@ class Part:
         return [(x, y) for x in self._last(orders[0]) or range(3) for y in inner]
 
     def _last(self, loops: tuple[Loop, ...]) -> list[int]:
-        dims = [self.unrolled.layer.dims.index(dim) for dim, _ in loops]
-        return [dims[-1]] if dims and dims[-1] < 3 else []
+        kinds = [KINDS[dim] for dim, _ in loops]
+        return [kinds[-1]] if kinds and kinds[-1] < 3 else []

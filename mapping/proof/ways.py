@@ -9,9 +9,11 @@ from functools import cache
 from itertools import pairwise
 from math import ceil, lcm, prod
 
-from .bounds import OTHER, ZERO, Pair
+from .bounds import ZERO, Pair
 from .count import units
-from .record import OPERANDS, Chip, Layer, Memory
+from .floor import elements
+from .pixels import blocks, passing
+from .record import OPERANDS, OTHER, Chip, Layer, Memory, Window
 from .space import Storage, Way, steps_of
 
 
@@ -27,7 +29,7 @@ class WayFloors:
 
     def __init__(self, layer: Layer, chip: Chip, storage: Storage) -> None:
         self.layer, self.chip = layer, chip
-        self.elements = {op: prod(layer.sizes[d] for d in layer.indexed(op)) for op in OPERANDS}
+        self.elements = {op: elements(layer, op) for op in OPERANDS}
         self.once_pj = ZERO
         self.step_pj: dict[str, tuple[Fraction, Fraction]] = {}
         for op in OPERANDS:
@@ -55,6 +57,7 @@ class WayFloors:
             for op, (once, again) in self.step_pj.items()
         }
         self._busy = cache(self._busy_of)
+        self._slid = cache(self._pixels_of)
 
     def _pj(self, operand: str, memory: Memory, *, reads: bool, partial: bool) -> Fraction:
         """Return the energy of an element's accesses, rounded to no whole one."""
@@ -67,6 +70,21 @@ class WayFloors:
         full = size // step * units(unrolls, axes, step)[0]
         return full + (units(unrolls, axes, size % step)[0] if size % step else 0)
 
+    def _pixels_of(self, window: Window, outputs: int, taps: int) -> int:
+        """Return the pixels of a window in all steps, each in every step that reads it."""
+        sizes = self.layer.sizes
+        steps = (blocks(sizes[window.out], outputs), blocks(sizes[window.tap], taps))
+        return passing(window, *map(tuple, steps))
+
+    def _taken(self, operand: str, steps: tuple[int, ...]) -> int:
+        """Return the elements that all steps take, each tile once."""
+        own = self.layer.indexed(operand)
+        windows = self.layer.slid(own)
+        if not windows:
+            return self.elements[operand]
+        found = prod(self.layer.sizes[d] for d in self.layer.plain(own))
+        return found * prod(self._slid(w, steps[w.out], steps[w.tap]) for w in windows)
+
     def floor(self, way: Way, *, energy: bool) -> Pair:
         """Return clocks and energy of a way's mappings at least.
 
@@ -77,14 +95,16 @@ class WayFloors:
             Whether energy is asked for; else it is left at nothing.
         """
         layer, chip = self.layer, self.chip
-        steps = [-(-size // u) for size, u in zip(layer.sizes, steps_of(layer, way), strict=True)]
+        each_step = steps_of(layer, way)
+        steps = [-(-size // u) for size, u in zip(layer.sizes, each_step, strict=True)]
         cycles = ceil(prod(steps) * layer.step_cycles) + chip.fill_cycles
         if not energy:
             return Pair(cycles, 0, 1)
         energy_of = self.once + cycles * self.static
         for op in OPERANDS:
             once, again = self.step[op]
-            energy_of += self.elements[op] * (once + again * (steps[OTHER[op]] - 1))
+            times = prod(steps[d] for d in layer.of_kind(OTHER[op]))
+            energy_of += self._taken(op, each_step) * (once + again * (times - 1))
         unrolls = [tuple((a, u) for a, d, u in way if d == dim) for dim in layer.dims]
         for axes, each in self.own:
             if each:

@@ -20,6 +20,7 @@ from bitlathe.mapping.proof.check import check
 from bitlathe.mapping.proof.record import ProofError
 from bitlathe.mapping.search import search
 from bitlathe.sim.map_certificate import check_certificate
+from bitlathe.workloads.conv_shape import ConvShape
 
 PORTS = (
     Port(direction="read", width_bits=Fraction(32), read_pj=1.25),
@@ -84,6 +85,19 @@ def leaf(data: Any, kind: str = "floor") -> list[Any]:
         if len(way["tree"]) == 5
     )  # fmt: skip
     return next(each for each in leaves if each)
+
+
+SHAPE = ConvShape(
+    in_channels=4, out_channels=3, size=(5, 4), kernel=(3, 3), stride=(2, 1), padding=(1, 1)
+)
+CONV = Loops.conv(SHAPE)
+
+
+@cache
+def convolution() -> str:
+    best = search(CONV, BITS, CHIP, "edp")
+    data = certificate(CONV, BITS, (CHIP, OTHER), best.mapping, CHIP, objective="edp", budget=50)
+    return json.dumps(data)
 
 
 def set_at(*path: Any, to: Any) -> Callable[[Any], None]:
@@ -178,8 +192,8 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "an objective of a list": (set_at("objective", to=[]), "objective is"),
     "another latency": (set_at("about", to="cycle-accurate"), "about does not say"),
     "another space": (set_at("space", "tiles", to="divisors"), "space does not say"),
-    "another version": (set_at("certificate", to=2), "knows version 1"),
-    "version true": (set_at("certificate", to=True), "knows version 1"),
+    "another version": (set_at("certificate", to=1), "knows version 2"),
+    "version true": (set_at("certificate", to=True), "knows version 2"),
     "a key more": (set_at("constraints", to=[]), "'constraints' is not one of its keys"),
     "a key less": (lambda d: d.pop("proof"), "'proof' is missing"),
     "a token more": (set_at("layer", "sizes", "m", to=7), "cost|mapping"),
@@ -240,6 +254,37 @@ def test_what_does_not_hold_is_refused(name: str) -> None:
     with pytest.raises(ProofError, match=says) as error:
         check(json.dumps(data))
     assert str(error.value).endswith(".")
+
+
+OF_A_CONVOLUTION: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "no windows": (set_at("layer", "windows", to=[]), "has 0 entries; the layer has 2"),
+    "a window without its size": (lambda d: d["layer"]["windows"][0].pop("size"), "is missing"),
+    "a stride of nothing": (set_at("layer", "windows", 1, "stride", to=0), "at least 1"),
+    "another border": (set_at("layer", "windows", 0, "padding", to=0), "cost|fit|bound|floor"),
+    "a smaller image": (set_at("layer", "windows", 0, "size", to=4), "cost|fit|bound|floor"),
+    "halos kept": (set_at("chips", 0, "memories", 1, "keep_halo", to=True), "cost|bound|floor"),
+    "halos as text": (set_at("chips", 0, "memories", 1, "keep_halo", to="yes"), "true or false"),
+    "a tap more": (set_at("layer", "sizes", "r", to=4), "cost|fit|bound|floor"),
+    "sizes of a product": (lambda d: d["layer"]["sizes"].pop("c"), "layer.sizes is"),
+    "the space of a product": (
+        lambda d: d["space"].update(orders="all of m, n and k between two tiers"),
+        "space does not say",
+    ),
+    "bound raised": (times(Fraction(1001, 1000), "bound"), "bound is"),
+    "a floor raised": (lambda d: leaf(d).__setitem__(1, leaf(d)[1] + 1), "the formula gives"),
+    "cheaper clocks": (set_at("cost", "cycles", to=1), "cost.cycles is 1; counted"),
+    "less traffic": (set_at("traffic", "bits", to="1"), "traffic.bits is"),
+}
+
+
+@pytest.mark.parametrize("name", list(OF_A_CONVOLUTION))
+def test_what_does_not_hold_of_a_convolution_is_refused(name: str) -> None:
+    change, says = OF_A_CONVOLUTION[name]
+    assert check(convolution()).parts
+    data = json.loads(convolution())
+    change(data)
+    with pytest.raises(ProofError, match=says):
+        check(json.dumps(data))
 
 
 @pytest.mark.parametrize(

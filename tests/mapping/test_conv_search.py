@@ -12,31 +12,16 @@ from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.search import search
-from bitlathe.mapping.space import searchable, tiers_of
+from bitlathe.mapping.space import searchable
 from bitlathe.sim.cycle.nest.run import run_nest
-from bitlathe.workloads.conv_shape import ConvShape
-from map_cases import compiled_and_plain, least_of, mappings_of, random_bits, random_chip
-from naive import mapping_naive
-
-
-def random_conv(rng: random.Random, most: int, *, padding: int = 0) -> Loops:
-    """A convolution of sizes up to ``most``: strides, dilations, groups, images."""
-    while True:
-        groups = rng.choice([1, 1, 2])
-        try:
-            shape = ConvShape(
-                in_channels=groups * rng.randint(1, most),
-                out_channels=groups * rng.randint(1, most),
-                size=(rng.randint(1, 2 * most), rng.randint(1, 2 * most)),
-                kernel=(rng.randint(1, min(3, most)), rng.randint(1, min(3, most))),
-                stride=(rng.randint(1, 3), rng.randint(1, 2)),
-                dilation=(rng.randint(1, 2), rng.randint(1, 2)),
-                padding=(rng.randint(0, padding), rng.randint(0, padding)),
-                groups=groups,
-            )
-        except BitlatheError:
-            continue
-        return Loops.conv(shape, rng.choice([1, 1, 2]))
+from map_cases import (
+    compiled_and_plain,
+    every_convolution,
+    least_of,
+    random_bits,
+    random_chip,
+    random_conv,
+)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -54,17 +39,6 @@ def test_compiled_cost_of_a_convolution_is_the_plain_one(seed: int) -> None:
         assert cycles == plain.cycles, mapping.text(layer.sizes)
         assert energy_pj == pytest.approx(plain.total_pj, rel=1e-12)
         compared += 1
-
-
-def every_mapping(layer: Loops, chip: Hierarchy):
-    """Every mapping of the space of convolutions, legal or not."""
-    axes = list(mapping_naive.conv_axes((axis.name, axis.size, axis.dims) for axis in chip.axes))
-    copied = [bool(tier[0].per) for tier in tiers_of(chip)[1:]]
-
-    def tilings(sizes, way, kept):
-        return mapping_naive.conv_tilings(sizes, way, kept, copied)
-
-    return mappings_of(layer, chip, axes, tilings, mapping_naive.conv_nests)
 
 
 def small_space(seed: int) -> tuple[Loops, OperandBits, Hierarchy]:
@@ -86,7 +60,7 @@ SLOW = (5, 10, 12, 15, 20, 31, 34, 35, 36, 38, 39)  # 3 to 26 s each
 def test_search_finds_the_best_of_every_mapping(seed: int) -> None:
     layer, bits, chip = small_space(seed)
     for objective in OBJECTIVES:
-        expected = least_of(layer, bits, chip, objective, every_mapping(layer, chip))
+        expected = least_of(layer, bits, chip, objective, every_convolution(layer, chip))
         if expected is None:
             with pytest.raises(BitlatheError, match=r"too small|no mapping of the layer fits"):
                 search(layer, bits, chip, objective)
