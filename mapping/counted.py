@@ -67,7 +67,7 @@ def _moved(
     energy: dict[str, list[float]] = defaultdict(list)
     outer_bits = dict.fromkeys(OPERANDS, Fraction(0))
     outermost = packed.hierarchy.memories[0].name
-    for move, ends, sums in zip(packed.moves, packed.ends.tolist(), transfers, strict=True):
+    for move, ends, sums in zip(packed.moves, packed.end_ports, transfers, strict=True):
         for kind, partial, ways in KINDS:
             if (kind == kernels.FETCH) == (move.operand == "output"):
                 continue
@@ -75,7 +75,7 @@ def _moved(
                 row, reads = sums[2 * kind + end], ways[end] == "read"
                 if memory is None or not row[kernels.ACCESSES]:
                     continue
-                name, i = packed.ports[ends[kind][end][kernels.PORT]]
+                name, i = packed.ports[ends[kind][end]]
                 accesses[name, i, reads] += row[kernels.ACCESSES]
                 elements = row[kernels.ELEMENTS]
                 stored = bits.of(move.operand, partial=partial)

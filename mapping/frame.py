@@ -88,6 +88,8 @@ class Frame:
         As `cost_kernels` and `room_kernels` take them.
     doublable : int
         Places that may be doubled, as a mask.
+    end_ports : list of list of list of int
+        Ports by move, kind and end.
     unbounded : list of bool
         Of each memory, by name, whether it has no bound.
     kept_by_tier : dict of str to tuple of bool
@@ -133,6 +135,7 @@ class Frame:
         self.allowed = _allowed(names, constraints)
         self._pack_moves()
         self._pack_places()
+        self.end_ports: list[list[list[int]]] = self.ends[..., kernels.PORT].tolist()
         self.unbounded = [size == np.iinfo(np.int64).max for size in self.room.tolist()]
         self.kept_by_tier = {dim: self._kept(dim) for dim in dims}
         ratios = self.ends[..., kernels.UP : kernels.DOWN + 1].reshape(-1, 2)

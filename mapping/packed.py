@@ -65,7 +65,7 @@ class Packed:
         self.place_rows, self.held_ratio = frame.place_rows, frame.held_ratio
         self.room, self.doublable, self.width = frame.room, frame.doublable, frame.width
         self.allowed, self.unbounded = frame.allowed, frame.unbounded
-        self.kept_by_tier = frame.kept_by_tier
+        self.kept_by_tier, self.end_ports = frame.kept_by_tier, frame.end_ports
         kinds = kinds_of(layer)
         self._kinds: Ints = np.array([kinds[dim] for dim in self.dims], np.int64)
         self._pace: Ints = np.array(self.pace, np.int64)

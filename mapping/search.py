@@ -211,7 +211,7 @@ def _search_part(
 
     cycles, energy = part.bounds(ways)
     left: Any = np.arange(len(ways))
-    start = _ordered(cycles, energy, objective)[0]
+    start = _first(cycles, energy, objective)
     evaluated = 0
 
     def open_ways() -> Any:
@@ -259,10 +259,23 @@ def _may_be_best(cycles: Any, energy: Any, numbers: Any, best: Any, objective: i
     return ~((one * SAME > most) | (same & (worse | (other_same & (numbers > found)))))
 
 
+def _keys(cycles: Any, energy: Any, objective: int) -> tuple[Any, Any]:
+    """Return by what ways to unroll are ordered: what breaks ties, and what counts first."""
+    if objective == 0:
+        return energy, cycles
+    return cycles, energy if objective == 1 else cycles * energy
+
+
 def _ordered(cycles: Any, energy: Any, objective: int) -> Any:
     """Return places of ways to unroll by their bounds, the most promising first."""
-    keys = {0: (energy, cycles), 1: (cycles, energy), 2: (cycles, cycles * energy)}
-    return np.lexsort(keys.get(objective, keys[2]))
+    return np.lexsort(_keys(cycles, energy, objective))
+
+
+def _first(cycles: Any, energy: Any, objective: int) -> int:
+    """Return the first of `_ordered`."""
+    ties, one = _keys(cycles, energy, objective)
+    least = np.flatnonzero(one == one.min())
+    return int(least[ties[least].argmin()])
 
 
 @cache

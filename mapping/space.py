@@ -180,7 +180,7 @@ class Ways:
         return found
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _kept_ways(
     sizes: tuple[tuple[str, int], ...], axes: tuple[Axis, ...], constraints: Constraints
 ) -> Ways:

@@ -127,10 +127,14 @@ class Unrolled:
             others = prod(
                 one for e, one in enumerate(self._one_step[per]) if e != d and indexed >> e & 1
             )
-            tiles = np.minimum(chain[:, tier - 1], packed.sizes[d])
-            mine = tiles // step * share[step] + share[tiles % step]
             up, down = packed.held_ratio[i, 0].tolist()
-            held = -(-mine * others * up // down)
+            size, column = int(packed.sizes[d]), chain[:, tier - 1]
+            most = min(int(column.max(initial=0)), size)  # a smaller tile takes no more
+            mine = most // step * int(share[step]) + int(share[most % step])
+            if -(-mine * others * up // down) <= packed.room[memory]:
+                continue
+            tiles = np.minimum(column, size)
+            held = -(-(tiles // step * share[step] + share[tiles % step]) * others * up // down)
             fits &= held <= packed.room[memory]
         return chain if fits.all() else chain[fits]
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ...datatypes.base.numbers import ceil_div
 from ...workloads.vector_step import Operation, summed
 from .blocks import ALONE, FIRST, LAST, LATER, NONE, Blocks, Kind
 from .chain import Chain, Ints, Lanes, scaled
-from .moves import Moves, Transfer, transfer
+from .moves import Moves, Transfer, busiest, transfer
 from .near import NearChip, PortAt
 from .products import Asked, BlockProduct, ProductOf
 from .tiling import Tiling
@@ -263,13 +264,19 @@ def _loads(
     """
     first, second, spilled = chain.first, chain.second, tiling.spilled
     rows, columns = blocks.rows, blocks.columns
-    inputs = [transfer(near, "input", 1, each * chain.inner, first.input) for each in rows]
-    weights = [
-        transfer(near, "weight", chain.matrices, each * chain.inner, first.weight)
-        for each in columns
-    ]
-    sums = [transfer(near, "output", 1, each * chain.out, near_sums(chain)) for each in rows]
-    others = [transfer(near, "weight", 1, each * chain.out, second.weight) for each in columns]
+
+    def coming(
+        operand: str, sizes: tuple[int, int], width: int, bits: Fraction, many: int = 1
+    ) -> tuple[Transfer, Transfer]:
+        one, other = sizes
+        found = transfer(near, operand, many, one * width, bits)
+        same = one == other
+        return found, found if same else transfer(near, operand, many, other * width, bits)
+
+    inputs = coming("input", rows, chain.inner, first.input)
+    weights = coming("weight", columns, chain.inner, first.weight, chain.matrices)
+    sums = coming("output", rows, chain.out, near_sums(chain))
+    others = coming("weight", columns, chain.out, second.weight)
     by_columns: Counter[int] = Counter()
     for kind, times in counts.items():
         by_columns[kind.columns] += times
@@ -290,11 +297,15 @@ def _loads(
 def _together(of_rows: Sequence[Transfer], of_columns: Sequence[Transfer]) -> Ints:
     """Return the clocks of what comes at once, by kinds of rows and of columns; `NONE`: neither."""
     found = np.zeros((3, 3), np.int64)
-    for a in (0, 1, NONE):
-        for b in (0, 1, NONE):
+    for a, b in product(range(3), repeat=2):
+        if a == 1 and of_rows[0] is of_rows[1]:
+            found[a, b] = found[0, b]
+        elif b == 1 and of_columns[0] is of_columns[1]:
+            found[a, b] = found[a, 0]
+        else:
             some = [each[at] for each, at in ((of_rows, a), (of_columns, b)) if at != NONE]
-            moves = Moves.joined(each.moves for each in some)
-            found[a, b] = max(sum(each.cycles for each in some), moves.cycles)
+            outer = sum(each.cycles for each in some)
+            found[a, b] = max(outer, busiest([each.moves for each in some]))
     return found
 
 

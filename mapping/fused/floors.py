@@ -6,6 +6,7 @@ unit one after the other. It orders tilings, so that few of them are bounded one
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
@@ -27,8 +28,41 @@ from .products import bit_pj, end_pj, least_steps, sharing
 from .tiling import Tiling
 
 Floats = NDArray[np.float64]
+Pairs = NDArray[np.float64]
+"""Clocks, and energy: (2, N)."""
 _LESS = 1 - 1e-9
 """Below a sum of floats by more than their rounding errors."""
+
+
+MODES = tuple(
+    (ahead, *once)
+    for ahead in (False, True)
+    for once in ((False, False), (True, False), (False, True))
+)
+"""Whether the array works ahead, weights are held, sums are spilled."""
+
+
+def places_of(some: Sequence[Tiling], rows: list[int], columns: list[int]) -> Ints:
+    """Return the mode of each tiling, and the places of its blocks' sizes: (3, N).
+
+    Parameters
+    ----------
+    some : sequence of Tiling
+    rows, columns : list of int
+        Sizes of blocks, as `Floors` takes them.
+    """
+    modes = {mode: i for i, mode in enumerate(MODES)}
+    of_rows = {size: i for i, size in enumerate(rows)}
+    of_columns = {size: j for j, size in enumerate(columns)}
+    found = [
+        (
+            modes[each.ahead, each.held > 0, each.spilled],
+            of_rows[each.rows],
+            of_columns[each.columns],
+        )
+        for each in some
+    ]
+    return np.array(found, np.int64).reshape(-1, 3).T
 
 
 class _Product(NamedTuple):
@@ -56,7 +90,6 @@ class Floors:
         self, chain: Chain, near: NearChip, lanes: Lanes, rows: list[int], columns: list[int]
     ) -> None:
         self._chain, self._near, self._lanes = chain, near, lanes
-        self._at = {size: i for i, size in enumerate(rows)}, {c: j for j, c in enumerate(columns)}
         self._rows = _sizes(chain.m, rows)[:, :, None]
         self._columns = _sizes(chain.middle, columns)[:, None, :]
         self._counts = _counts(chain, tuple(rows), tuple(columns))
@@ -66,21 +99,23 @@ class Floors:
         self._add_products()
         self._add_steps()
         self._add_edges()
-        self._found = {
-            (ahead, *once): self._bounds(ahead=ahead, held=once[0], spilled=once[1])
-            for ahead in (False, True)
-            for once in ((False, False), (True, False), (False, True))
-        }
+        self._found = np.array(
+            [self._bounds(ahead=a, held=held, spilled=spilled) for a, held, spilled in MODES]
+        )
 
-    def of(self, tiling: Tiling) -> tuple[float, float]:
-        """Return clocks and energy that a tiling does not undercut, all instances together."""
-        cycles, pj = self._found[tiling.ahead, tiling.held > 0, tiling.spilled]
-        i, j = self._at[0][tiling.rows], self._at[1][tiling.columns]
-        return cycles[i][j], pj[i][j]
+    def of(self, at: Ints) -> Pairs:
+        """Return clocks and energy that tilings do not undercut, all instances together: (2, N).
 
-    def _bounds(
-        self, *, ahead: bool, held: bool, spilled: bool
-    ) -> tuple[list[list[float]], list[list[float]]]:
+        Parameters
+        ----------
+        at : (3, N) int64 array
+            As `places_of` has them.
+        """
+        mode, i, j = at
+        found: Pairs = self._found[mode, :, i, j].T
+        return found
+
+    def _bounds(self, *, ahead: bool, held: bool, spilled: bool) -> tuple[Floats, Floats]:
         """Return clocks and energy by sizes of blocks."""
         busy, pj = self._weights_of(once=held or spilled)
         if spilled:
@@ -91,7 +126,7 @@ class Floors:
         cycles = cycles * (self._chain.instances * _LESS)
         energy_pj = (self.pj + pj) * (self._chain.instances * _LESS)
         energy_pj += cycles * self._near.whole.static_pj
-        return cycles.tolist(), energy_pj.tolist()
+        return cycles, energy_pj
 
     def _add_products(self) -> None:
         chain, near, sums = self._chain, self._near, near_sums(self._chain)

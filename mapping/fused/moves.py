@@ -1,7 +1,7 @@
 """Whole accesses of the near memories' ports, and transfers between those and the outermost."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -29,22 +29,24 @@ class Moves:
         at = near.port(way, operand)
         self.found[at, way] += near.whole.memory(at.memory).ports[at.port].clocks(elements, bits)
 
-    @classmethod
-    def joined(cls, several: Iterable["Moves"]) -> "Moves":
-        """Return what several jobs move together."""
-        joined = cls()
-        for each in several:
-            for at, accesses in each.found.items():
-                joined.found[at] += accesses
-        return joined
-
     @property
     def cycles(self) -> int:
         """Clocks of the busiest port."""
-        busy: Counter[PortAt] = Counter()
-        for (at, _), accesses in self.found.items():
-            busy[at] += accesses
-        return max(busy.values(), default=0)
+        return busiest([self])
+
+
+def busiest(several: Sequence[Moves]) -> int:
+    """Return the clocks of the busiest port of what several jobs move together.
+
+    Parameters
+    ----------
+    several : sequence of Moves
+    """
+    busy: dict[PortAt, int] = {}
+    for each in several:
+        for (at, _), accesses in each.found.items():
+            busy[at] = busy.get(at, 0) + accesses
+    return max(busy.values(), default=0)
 
 
 class Transfer(NamedTuple):

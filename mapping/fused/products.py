@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory
-from ...datatypes.base.numbers import ceil_div, units_of
+from ...datatypes.base.numbers import ceil_div
 from ..best import Best
 from ..nest import PARTS, Loops, dims_of
 from ..operands import OperandBits
@@ -49,14 +49,17 @@ class Asked(NamedTuple):
     def bits(self, chain: Chain) -> OperandBits:
         """Return the bits of its operands: sums that others are added to are unfinished."""
         stored = chain.second if self.second else chain.first
-        if self.finished:
-            return stored
-        return replace(stored, output=Fraction(stored.partial), output_code=None)
+        return stored if self.finished else _unfinished(stored)
 
     def chip(self, chain: Chain, near: NearChip) -> Hierarchy:
         """Return the near memories and what is behind them, as the product finds them."""
         unit_pj = chain.second_pj if self.second else chain.first_pj
         return inside_of(near, unit_pj)
+
+
+@lru_cache(maxsize=256)
+def _unfinished(stored: OperandBits) -> OperandBits:
+    return replace(stored, output=Fraction(stored.partial), output_code=None)
 
 
 def inside_of(near: NearChip, unit_pj: float | None) -> Hierarchy:
@@ -150,24 +153,24 @@ def floor_of(loops: Loops, bits: OperandBits, inside: Hierarchy, near: NearChip)
     """
     turns = _turns(loops, inside)
     steps = turns * bits.step_cycles
-    one, accesses = inside.memories[0], dict[PortAt, tuple[int, int, int]]()
+    accesses = dict[PortAt, tuple[int, int, int]]()
     memory_pj, written_pj = 0.0, 0.0
-    for operand in OPERANDS:
-        writes = operand == "output"
-        i = one.port("write" if writes else "read", operand)
-        elements = _least_moved(loops, inside, operand)
-        units = units_of(elements, bits.code(operand) / one.ports[i].width_bits, 1)
-        each_pj, moved = bit_pj(one, operand, writes=writes), elements * bits.code(operand)
-        bordered = operand == "input" and any(window.padding for window in loops.windows)
-        if not writes and len(inside.chain(operand)) == 1 and not bordered:
-            units, moved = max(units, turns), max(moved, turns * one.ports[i].width_bits)
-        energy = float(moved + elements * (bits.of(operand) - bits.code(operand))) * each_pj
-        taken = float(_in_steps(loops, inside, operand) * bits.code(operand))
-        memory_pj += energy + taken * end_pj(inside, operand)
-        written_pj += energy if writes else 0.0
-        reads, wrote, busy = accesses.get(near.ports[i], (0, 0, 0))
-        both = (reads, wrote + units) if writes else (reads + units, wrote)
-        accesses[near.ports[i]] = (*both, busy + units)
+    for end in _ends(bits, inside):
+        elements, taken = loops.elements(end.operand), _in_steps(loops, inside, end.operand)
+        bordered = end.operand == "input" and any(window.padding for window in loops.windows)
+        if end.alone:
+            elements = max(elements, taken)
+        up, down = end.clocks
+        units = ceil_div(elements * up, down)
+        moved = float(elements * end.code)
+        if end.alone and not bordered:
+            units, moved = max(units, turns), max(moved, float(turns * end.width))
+        energy = (moved + elements * end.beside) * end.bit_pj
+        memory_pj += energy + float(taken * end.code) * end.behind_pj
+        written_pj += energy if end.writes else 0.0
+        reads, wrote, busy = accesses.get(near.ports[end.port], (0, 0, 0))
+        both = (reads, wrote + units) if end.writes else (reads + units, wrote)
+        accesses[near.ports[end.port]] = (*both, busy + units)
     spread = prod(axis.size for axis in inside.axes if axis.name not in inside.units)
     busy_units = ceil_div(loops.macs, spread)
     return BlockProduct(
@@ -178,6 +181,49 @@ def floor_of(loops: Loops, bits: OperandBits, inside: Hierarchy, near: NearChip)
         memory_pj=memory_pj,
         written_pj=written_pj,
     )
+
+
+class _End(NamedTuple):
+    """What of an operand passes the near memories' port, whatever the sizes of a product.
+
+    ``alone``: nothing behind them keeps it. ``clocks``: of an element's code, as a ratio.
+    ``beside``: bits of an element that are none of its code. ``behind_pj``: `end_pj`.
+    """
+
+    operand: str
+    writes: bool
+    alone: bool
+    port: int
+    width: Fraction
+    code: Fraction
+    clocks: tuple[int, int]
+    beside: float
+    bit_pj: float
+    behind_pj: float
+
+
+@lru_cache(maxsize=256)
+def _ends(bits: OperandBits, inside: Hierarchy) -> tuple[_End, ...]:
+    one, found = inside.memories[0], list[_End]()
+    for operand in OPERANDS:
+        writes, code = operand == "output", bits.code(operand)
+        i = one.port("write" if writes else "read", operand)
+        width = one.ports[i].width_bits
+        found.append(
+            _End(
+                operand=operand,
+                writes=writes,
+                alone=not writes and len(inside.chain(operand)) == 1,
+                port=i,
+                width=width,
+                code=code,
+                clocks=(code / width).as_integer_ratio(),
+                beside=float(bits.of(operand) - code),
+                bit_pj=bit_pj(one, operand, writes=writes),
+                behind_pj=end_pj(inside, operand),
+            )
+        )
+    return tuple(found)
 
 
 def _turns(loops: Loops, inside: Hierarchy) -> int:
@@ -194,16 +240,6 @@ def _turns(loops: Loops, inside: Hierarchy) -> int:
 def _bases(dims: tuple[str, ...]) -> set[str]:
     """Return what dimensions of convolutions are of products: taps and channels of ``k``."""
     return {next((base for base, parts in PARTS.items() if dim in parts), dim) for dim in dims}
-
-
-def _least_moved(loops: Loops, inside: Hierarchy, operand: str) -> int:
-    """Return the elements of an operand that leave or reach the near memories at least.
-
-    Those that nothing behind them keeps go to the array in every step.
-    """
-    if operand == "output" or len(inside.chain(operand)) > 1:
-        return loops.elements(operand)
-    return max(loops.elements(operand), _in_steps(loops, inside, operand))
 
 
 def _in_steps(loops: Loops, inside: Hierarchy, operand: str) -> int:
@@ -224,14 +260,12 @@ def _in_steps(loops: Loops, inside: Hierarchy, operand: str) -> int:
 def sharing(loops: Loops, inside: Hierarchy, operand: str) -> int:
     """Return the units that may take, or add up to, the same element of an operand.
 
+    Those along axes that may unroll a dimension of the layer that does not index it.
     Of a convolution those of several taps, too: with as many outputs they have one pixel.
     """
-    index, taps = loops.indexes[operand], {window.tap for window in loops.windows}
-    return prod(
-        axis.size
-        for axis in inside.axes
-        if any(dim not in index or dim in taps for dim in dims_of(axis.dims))
-    )
+    taps = tuple(window.tap for window in loops.windows)
+    other = {dim for dim in loops.sizes if dim not in loops.indexes[operand] or dim in taps}
+    return prod(axis.size for axis in inside.axes if not other.isdisjoint(dims_of(axis.dims)))
 
 
 def end_pj(inside: Hierarchy, operand: str) -> float:

@@ -9,24 +9,26 @@ where `cost.lower_bound` and the energy of it, with floors in the place of the p
 clocks, then to larger blocks.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ...arch.hierarchy import OPERANDS
 from ...datatypes.base.errors import BitlatheError, check_name
 from ...datatypes.base.numbers import ceil_div
 from ..best import OBJECTIVES, Best, Objective
 from ..kept_results import best_mapping
-from ..mappers import ORDERS
+from ..mappers import ORDERS, Rank
 from ..staying import leaves_unfinished
-from .chain import Chain, Lanes
+from .chain import Chain, Ints, Lanes
 from .cost import FusedCost, bound_of, cost_of
 from .demand import Demand, demand
-from .floors import Floors
+from .floors import Floors, Pairs, places_of
 from .near import NearChip
 from .products import Asked, BlockProduct, ProductOf, block_product, floor_product
 from .tiling import Tiling, problem
@@ -153,12 +155,23 @@ class _Room:
     lanes: Lanes = field(compare=False)
 
 
+class _Tilings(NamedTuple):
+    """Tilings, the sizes of their blocks, and where they stand among those (`places_of`)."""
+
+    some: tuple[Tiling, ...]
+    rows: list[int]
+    columns: list[int]
+    places: Ints
+
+
 @lru_cache(maxsize=64)
-def _kept_tilings(chain: Chain, room: _Room) -> tuple[Tiling, ...]:
-    return tuple(tilings(chain, room.near, room.lanes))
+def _kept_tilings(chain: Chain, room: _Room) -> _Tilings:
+    some = tuple(tilings(chain, room.near, room.lanes))
+    rows, columns = (sorted({getattr(each, of) for each in some}) for of in ("rows", "columns"))
+    return _Tilings(some, rows, columns, places_of(some, rows, columns))
 
 
-def _tilings_of(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[Tiling, ...]:
+def _tilings_of(chain: Chain, near: NearChip, lanes: Lanes) -> _Tilings:
     """Return all tilings that fit a chip, found once for chips with the same near memories."""
     memories = tuple(
         (memory.name, memory.size_bits, memory.words, memory.double_buffered)
@@ -169,11 +182,10 @@ def _tilings_of(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[Tiling, ...
 
 
 @lru_cache(maxsize=16)
-def _floors_of(chain: Chain, near: NearChip, lanes: Lanes) -> list[tuple[float, float]]:
-    """Return clocks and energy that each tiling of the space does not undercut, all at once."""
-    some = _tilings_of(chain, near, lanes)
-    rows, columns = (sorted({getattr(each, of) for each in some}) for of in ("rows", "columns"))
-    return list(map(Floors(chain, near, lanes, rows, columns).of, some))
+def _floors_of(chain: Chain, near: NearChip, lanes: Lanes) -> Pairs:
+    """Return clocks and energy that each tiling of the space does not undercut: (2, N)."""
+    _, rows, columns, places = _tilings_of(chain, near, lanes)
+    return Floors(chain, near, lanes, rows, columns).of(places)
 
 
 def least(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[float, float]:
@@ -189,11 +201,10 @@ def least(chain: Chain, near: NearChip, lanes: Lanes) -> tuple[float, float]:
     BitlatheError
         No tiling fits.
     """
-    some = _tilings_of(chain, near, lanes)
-    if not some:
+    if not _tilings_of(chain, near, lanes).some:
         raise BitlatheError(f"fusion: {too_small(chain, near)}")
-    cycles, energy_pj = zip(*_floors_of(chain, near, lanes), strict=True)
-    return min(cycles), min(energy_pj)
+    cycles, energy_pj = _floors_of(chain, near, lanes).min(axis=1).tolist()
+    return cycles, energy_pj
 
 
 def search(
@@ -226,7 +237,7 @@ def search(
     check_name("objective", objective, OBJECTIVES)
     started = time.perf_counter()
     rank = ORDERS[objective]
-    some = _tilings_of(chain, near, lanes)
+    some = _tilings_of(chain, near, lanes).some
     if not some:
         raise BitlatheError(f"fusion: {too_small(chain, near)}")
     products: dict[Asked, Best] = {}
@@ -329,26 +340,28 @@ def _by_bounds(
     near: NearChip,
     lanes: Lanes,
     some: Sequence[Tiling],
-    rank: Callable[[int, float], tuple[float, float]],
+    rank: Callable[[Any, Any], tuple[Any, Any]],
 ) -> Iterator[tuple[int, tuple[float, float]]]:
     """Yield tilings by number, each with its bound, in the order of bounds, then of numbers.
 
     The bound of a tiling is found where a floor that is found for all at once says that it may be
     the next.
     """
-    floors = _floors_of(chain, near, lanes)
+    cycles, energy = _floors_of(chain, near, lanes)
+    first, second = rank(np.floor(cycles), energy)
+    order = np.lexsort((second, first)).tolist()  # of equals the first by number
+    floors = list(zip(first[order].tolist(), second[order].tolist(), order, strict=True))
     demands = _Demands(chain, near, lanes, lambda each: floor_product(chain, near, each))
-    waiting = []
-    for i, (cycles, energy_pj) in enumerate(floors):
-        waiting.append((rank(math.floor(cycles), energy_pj), False, i))
-    heapify(waiting)
-    while waiting:
-        floor, bounded, i = heappop(waiting)
-        if bounded:
-            yield i, floor
+    waiting, at = list[tuple[Rank, int]](), 0
+    while at < len(floors) or waiting:
+        if at == len(floors) or (waiting and waiting[0][0] < floors[at][:2]):
+            bound, i = heappop(waiting)
+            yield i, bound
             continue
-        cycles, energy_pj = bound_of(chain, some[i], near, demands.of(some[i]))
-        heappush(waiting, (max(floor, rank(cycles, energy_pj * SAME)), True, i))
+        *floor, i = floors[at]
+        at += 1
+        found, energy_pj = bound_of(chain, some[i], near, demands.of(some[i]))
+        heappush(waiting, (max((floor[0], floor[1]), rank(found, energy_pj * SAME)), i))
 
 
 class _Demands:

@@ -30,7 +30,7 @@ from ..nest import Loops
 from .chain import Lanes, scaled
 from .cost import FusedCost, priced
 from .demand import Sums
-from .moves import Moves, transfer
+from .moves import Moves, busiest, transfer
 from .near import NearChip, PortAt
 from .products import BlockProduct
 from .strips import Conv, ConvChain, Strip, StripTiling, strips
@@ -195,8 +195,7 @@ def _load(chain: ConvChain, strip: Strip, near: NearChip, total: Sums, times: in
         parts.append(transfer(near, "input", chain.added, elements, last.bits.output))
     for each in parts:
         total.outer(each, times)
-    moves = Moves.joined(each.moves for each in parts)
-    return max(sum(each.cycles for each in parts), moves.cycles)
+    return max(sum(each.cycles for each in parts), busiest([each.moves for each in parts]))
 
 
 def _store(last: Conv, strip: Strip, near: NearChip, total: Sums, times: int) -> int:

@@ -15,7 +15,7 @@ from bitlathe.mapping.best import OBJECTIVES, Best, Objective
 from bitlathe.mapping.fused.chain import Chain, Lanes, activation
 from bitlathe.mapping.fused.cost import FusedCost, bound_of, cost, cost_of
 from bitlathe.mapping.fused.demand import demand
-from bitlathe.mapping.fused.floors import Floors
+from bitlathe.mapping.fused.floors import Floors, places_of
 from bitlathe.mapping.fused.near import NearChip, near_chip, why_not
 from bitlathe.mapping.fused.products import Asked, BlockProduct, block_product, floor_product
 from bitlathe.mapping.fused.search import costed, extents, search, spilling, tilings
@@ -199,14 +199,12 @@ def test_no_floor_of_all_tilings_is_above_a_bound_of_one() -> None:
         }
         if not some:
             continue
-        floors = Floors(
-            chain, near, lanes,
-            sorted({each.rows for each in some}), sorted({each.columns for each in some}),
-        )  # fmt: skip
+        sizes_of = sorted({each.rows for each in some}), sorted({each.columns for each in some})
+        floors = Floors(chain, near, lanes, *sizes_of)
         for tiling in rng.sample(some, min(8, len(some))):
             asked = demand(chain, tiling, near, lanes, partial(floor_product, chain, near))
             cycles, energy_pj = bound_of(chain, tiling, near, asked)
-            floor, floor_pj = floors.of(tiling)
+            ((floor,), (floor_pj,)) = floors.of(places_of([tiling], *sizes_of))
             assert floor <= cycles
             assert floor_pj <= energy_pj
             close += floor_pj > 0.7 * energy_pj
