@@ -75,29 +75,64 @@ class VectorWeights:
     books : tuple of (entries, length) float16
         The first holds vectors, each further one what is left of them.
     indices : tuple of (vectors, inputs) int32
-        Entry of each book.
+        Entry of each book; of inputs that are not apart.
+    columns : (n,) int64 or None
+        Inputs that have a book of their own, ascending.
+    apart : VectorWeights or None
+        The (outputs, n) vectors of these.
     """
 
     shape: tuple[int, ...]
     books: tuple[NDArray[np.float16], ...]
     indices: tuple[NDArray[np.int32], ...]
+    columns: NDArray[np.int64] | None = None
+    apart: "VectorWeights | None" = None
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Inputs that are not apart, ascending."""
+        every = np.arange(self.shape[1])
+        return every if self.columns is None else np.delete(every, self.columns)
+
+    @property
+    def index_bits(self) -> int:
+        """Bits of all indices, whole ones, and of the places of inputs that are apart."""
+        bits = sum(
+            index.size * bits_of_index(len(book))
+            for book, index in zip(self.books, self.indices, strict=True)
+        )
+        if self.columns is None or self.apart is None:
+            return bits
+        return bits + len(self.columns) * bits_of_index(self.shape[1]) + self.apart.index_bits
+
+    @property
+    def book_bits(self) -> int:
+        """Bits of all codebooks, in fp16."""
+        own = FP16_BITS * sum(book.size for book in self.books)
+        return own + (0 if self.apart is None else self.apart.book_bits)
 
     @property
     def total_bits(self) -> int:
-        """Stored bits: indices of whole bits, and codebooks in fp16."""
-        return sum(
-            index.size * bits_of_index(len(book)) + FP16_BITS * book.size
-            for book, index in zip(self.books, self.indices, strict=True)
-        )
+        """Stored bits: indices, places, and codebooks in fp16."""
+        return self.index_bits + self.book_bits
+
+    def part(self, number: int) -> Reals:
+        """Return the (outputs, inputs) matrix of a book's entries alone; 0 in inputs apart."""
+        index, book = self.indices[number], self.books[number].astype(np.float64)
+        down, length = len(index), book.shape[1]
+        vectors = book[index].swapaxes(1, 2).reshape(down * length, -1)[: self.shape[0]]
+        found = np.zeros(self.shape)
+        found[:, self.kept] = vectors
+        return found
 
     def matrix(self) -> Reals:
         """Return the (outputs, inputs) matrix."""
-        down, across = self.indices[0].shape
-        length = self.books[0].shape[1]
-        found = np.zeros((down, across, length))
-        for book, index in zip(self.books, self.indices, strict=True):
-            found += book.astype(np.float64)[index]
-        return np.asarray(found.swapaxes(1, 2).reshape(down * length, across)[: self.shape[0]])
+        found = np.zeros(self.shape)
+        for number in range(len(self.books)):
+            found += self.part(number)
+        if self.columns is not None and self.apart is not None:
+            found[:, self.columns] = self.apart.matrix()
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

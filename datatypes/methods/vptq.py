@@ -5,16 +5,18 @@ vectors weighted by the Hessian's diagonal; then columns are coded in turn, each
 errors of those before, as in `gptq`. Further books code what the first leaves. PV-Tuning (arXiv
 2405.14852) alternates continuous parameters and codes; here on the layer's outputs, both steps
 exact: books by least squares under the Hessian (P), the codes of one column after the other (V);
-the paper trains the model.
+the paper trains the model. A share of the inputs, those of the largest mean squares, may have a book
+of their own (VPTQ's outliers); PV leaves that as it is.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.numbers import whole_number
+from ..base.numbers import share_of, whole_number
 from .gptq import hessian_of, unit_feedback
 from .layer import QuantizedLinear, rounded
 from .options import check_share
@@ -43,6 +45,10 @@ class VptqOptions:
         Of k-means.
     refine : int
         Rounds of PV.
+    outliers : float
+        Share of the inputs that have a book of their own, rounded up.
+    outlier_entries : int
+        Of that book.
     damping : float
         Of the Hessian, see `gptq.GptqOptions`.
     seed : int
@@ -53,6 +59,8 @@ class VptqOptions:
     books: int = 1
     rounds: int = 20
     refine: int = 0
+    outliers: float = 0.0
+    outlier_entries: int = 256
     damping: float = 0.01
     seed: int = 0
 
@@ -62,8 +70,10 @@ class VptqOptions:
         whole_number("books", self.books, 1, BOOKS_MAX)
         whole_number("rounds", self.rounds, 0, ROUNDS_MAX)
         whole_number("refine", self.refine, 0, ROUNDS_MAX)
+        whole_number("outlier_entries", self.outlier_entries, 1, ENTRIES_MAX)
         whole_number("seed", self.seed, 0)
         check_share("damping", self.damping)
+        check_share("outliers", self.outliers)
 
 
 def vptq(task: Task, options: VptqOptions) -> Iterator[QuantizedLinear]:
@@ -71,8 +81,13 @@ def vptq(task: Task, options: VptqOptions) -> Iterator[QuantizedLinear]:
     base = rounded(task, "vptq", "vectors")
     hessian = hessian_of(task, options.damping)
     weights = task.weights.astype(np.float64)
-    books = _books(weights, np.diag(hessian), options)
-    made = _propagated(weights, hessian, books, len(task.activations))
+    importance = np.diag(hessian)
+    apart = _apart(importance, options)
+    rest = np.delete(np.arange(len(importance)), apart)
+    books = _books(weights[:, rest], importance[rest], options)
+    own = replace(options, entries=options.outlier_entries, books=1)
+    few = _books(weights[:, apart], importance[apart], own) if len(apart) else []
+    made = _propagated(weights, hessian, (books, few), apart, len(task.activations))
     for _ in range(options.refine):
         yield replace(base, weights=made)
         better = refined(weights, hessian, made)
@@ -142,27 +157,52 @@ def _books(weights: Reals, importance: Reals, options: VptqOptions) -> list[Real
     return found
 
 
-def _propagated(weights: Reals, hessian: Reals, books: list[Reals], tokens: int) -> VectorWeights:
-    """Return weights coded column by column, largest inputs first, errors carried on."""
+def _apart(importance: Reals, options: VptqOptions) -> NDArray[np.int64]:
+    """Return the inputs that have a book of their own, ascending; at least one has none."""
+    count = share_of(options.outliers, len(importance), up=True)
+    return np.sort(np.argsort(-importance, kind="stable")[: min(count, len(importance) - 1)])
+
+
+def _propagated(
+    weights: Reals,
+    hessian: Reals,
+    given: tuple[list[Reals], list[Reals]],
+    apart: NDArray[np.int64],
+    tokens: int,
+) -> VectorWeights:
+    """Return weights coded column by column, largest inputs first, errors carried on.
+
+    ``given``: the books, and those of the inputs that are apart.
+    """
     order = np.argsort(-np.diag(hessian), kind="stable")
     feedback = unit_feedback(hessian[np.ix_(order, order)], tokens)
-    length = books[0].shape[1]
+    length = given[0][0].shape[1]
     down = -(-len(weights) // length)
-    indices = [np.zeros((down, weights.shape[1]), np.int32) for _ in books]
+    every = [[np.zeros((down, weights.shape[1]), np.int32) for _ in books] for books in given]
+    lone = np.isin(np.arange(weights.shape[1]), apart)
     errors = np.zeros((len(order), len(weights)))
     for at, column in enumerate(order):
         wanted = weights[:, column] + feedback[:at, at] @ errors[:at]
         rest = vectors_of(wanted[:, None], length)[:, 0]
         made = np.zeros_like(rest)
-        for book, index in zip(books, indices, strict=True):
+        own = int(lone[column])
+        for book, index in zip(given[own], every[own], strict=True):
             index[:, column] = nearest(rest - made, book)
             made += book[index[:, column]]
         errors[at] = weights[:, column] - made.reshape(-1)[: len(weights)]
-    return VectorWeights(
-        shape=weights.shape,
-        books=tuple(book.astype(np.float16) for book in books),
-        indices=tuple(indices),
-    )
+
+    def vectors(own: int, mine: NDArray[np.int64], **more: Any) -> VectorWeights:
+        return VectorWeights(
+            books=tuple(book.astype(np.float16) for book in given[own]),
+            indices=tuple(index[:, mine] for index in every[own]),
+            **more,
+        )
+
+    if not len(apart):
+        return vectors(0, np.arange(weights.shape[1]), shape=weights.shape)
+    few = vectors(1, apart, shape=(len(weights), len(apart)))
+    kept = np.flatnonzero(~lone)
+    return vectors(0, kept, shape=weights.shape, columns=apart, apart=few)
 
 
 def refined(weights: Reals, hessian: Reals, made: VectorWeights) -> VectorWeights:
@@ -177,13 +217,12 @@ def _fitted(weights: Reals, hessian: Reals, made: VectorWeights, number: int) ->
     """Return vectors with one book by least squares, in fp16; as they were where that is worse."""
     book, index = made.books[number], made.indices[number]
     entries, length = book.shape
-    own = replace(made, books=(book,), indices=(index,))
-    target = vectors_of(weights - made.matrix() + own.matrix(), length)
+    target = vectors_of(weights - made.matrix() + made.part(number), length)
     left = np.zeros((entries, entries))
     right = np.zeros((entries, length))
     for row, goal in zip(index, target, strict=True):
-        place = np.zeros((len(row), entries))
-        place[np.arange(len(row)), row] = 1
+        place = np.zeros((len(hessian), entries))
+        place[made.kept, row] = 1
         half = hessian @ place
         left += place.T @ half
         right += half.T @ goal
@@ -201,14 +240,14 @@ def _recoded(weights: Reals, hessian: Reals, made: VectorWeights, number: int) -
     book, index = made.books[number].astype(np.float64), made.indices[number].copy()
     rest = weights - made.matrix()  # (outputs, inputs), kept up to date
     rows = len(weights)
-    for column in range(weights.shape[1]):
+    for at, column in enumerate(made.kept):
         if hessian[column, column] <= 0:
             continue
         step = rest @ hessian[:, column] / hessian[column, column]
-        held = book[index[:, column]]
+        held = book[index[:, at]]
         wanted = vectors_of(step[:, None], book.shape[1])[:, 0] + held
-        index[:, column] = nearest(wanted, book)
-        change = (book[index[:, column]] - held).reshape(-1)[:rows]
+        index[:, at] = nearest(wanted, book)
+        change = (book[index[:, at]] - held).reshape(-1)[:rows]
         rest[:, column] -= change
     indices = tuple(index if i == number else each for i, each in enumerate(made.indices))
     tried = replace(made, indices=indices)

@@ -39,7 +39,7 @@ def test_a_layer_is_read_as_it_was_written(method, tmp_path):
     random = np.random.default_rng(0)
     w, x = random.normal(size=(6, 32)).astype(np.float32), random.normal(size=(40, 32))
     x[:, 3] *= 30
-    layer = bl.calibrate(w, x, method)
+    layer = bl.calibrate(w, x, method, **({"outliers": 0.1} if method == "vptq" else {}))
     digest = save_layer(layer, tmp_path / "layer.safetensors", {"name": "up"})
     again, notes = load_layer(tmp_path / "layer.safetensors")
     assert notes == {"name": "up", "sha256": digest}

@@ -156,13 +156,7 @@ def wide_bits(layer: QuantizedLinear, width: int = WIDTH) -> float:
     """
     weights, square = layer.weights, width * width
     if isinstance(weights, VectorWeights):
-        bits = sum(
-            i.size * bits_of_index(len(b))
-            for b, i in zip(weights.books, weights.indices, strict=True)
-        )
-        found = (
-            bits / (layer.inputs * layer.outputs) + sum(16 * b.size for b in weights.books) / square
-        )
+        found = weights.index_bits / (layer.inputs * layer.outputs) + weights.book_bits / square
     elif isinstance(weights, SignStack):
         ranks = sum(left.shape[1] for left in weights.left)
         found = len(weights.left) + 16 * ranks * 2 * width / square

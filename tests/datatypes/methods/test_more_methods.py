@@ -304,6 +304,28 @@ def test_errors_carried_on_and_refined_are_less():
     assert two.relative_error < 0.5 * plain.relative_error
 
 
+def test_inputs_apart_have_a_book_of_their_own():
+    w, x = layer(16, 24, 100)
+    x[:, [3, 17]] *= 30
+    w[:, [3, 17]] *= 3
+    plain = calibrate(w, x, "vptq", entries=8)
+    found = calibrate(w, x, "vptq", entries=8, outliers=0.05, outlier_entries=8, refine=3)
+    made = found.weights
+    assert made.columns.tolist() == [3, 17]  # 0.05 x 24, rounded up
+    assert made.total_bits == 4 * 24 * 3 + 2 * 5 + 2 * 16 * 8 * 4
+    exact = np.zeros((16, 24))
+    for column in range(24):
+        lone = column in (3, 17)
+        own, at = (made.apart, [3, 17].index(column)) if lone else (made, column)
+        at -= 0 if lone else (column > 3) + (column > 17)
+        for row in range(16):
+            exact[row, column] = own.books[0][own.indices[0][row // 4, at], row % 4]
+    np.testing.assert_array_equal(made.matrix(), exact)
+    # eight vectors for the two columns' eight: they are what they were
+    np.testing.assert_array_equal(exact[:, [3, 17]], w[:, [3, 17]].astype(np.float16))
+    assert found.relative_error < 0.1 * plain.relative_error
+
+
 def test_a_book_fitted_to_outputs_is_that_of_least_squares():
     w, x = layer(8, 12, 40)
     random = np.random.default_rng(4)
