@@ -5,8 +5,8 @@ vectors weighted by the Hessian's diagonal; then columns are coded in turn, each
 errors of those before, as in `gptq`. Further books code what the first leaves. PV-Tuning (arXiv
 2405.14852) alternates continuous parameters and codes; here on the layer's outputs, both steps
 exact: books by least squares under the Hessian (P), the codes of one column after the other (V);
-the paper trains the model. A share of the inputs, those of the largest mean squares, may have a book
-of their own (VPTQ's outliers); PV leaves that as it is.
+the paper trains the model. Some inputs, those of the largest mean squares, may have a book of their
+own (VPTQ's outliers); PV leaves that as it is.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """Print both tables: ``python -m bitlathe.reports.studies.seeds [FOLDER] [--perplexity TOKENS]``.
 
 With a folder they are written as seeds.json too. Perplexities are those of SmolLM2-135M, of rows
-that round to nearest and leave inputs in fp16.
+that round to nearest and leave inputs in fp16, and of what ``bitlathe calibrate smollm2-135m``
+wrote (``--calibrated FOLDER``, repeatable).
 """
 
 import argparse
@@ -17,17 +18,24 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bitlathe.reports.studies.seeds")
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--perplexity", type=int, metavar="TOKENS")
+    parser.add_argument("--calibrated", action="append", default=[], metavar="FOLDER")
     given = parser.parse_args()
+    if given.calibrated and not given.perplexity:
+        parser.error("--calibrated: for --perplexity TOKENS; give that too")
     pairs, reason = encoder_layers(asked()["passages"])
     if pairs is None:
         sys.exit(reason)
     with progress_bar() as show:
         found = reproduce([pairs[name] for name in asked()["layers"]], show)
         if given.perplexity:
-            found = with_perplexity(found, given.perplexity, show)
+            found = with_perplexity(found, given.perplexity, show, given.calibrated)
     of = f"{asked()['model']}, {asked()['phase']}, {asked()['context']} tokens"
-    print_table(found.methods, title=f"Methods; clocks and energy of {of}")
-    print_table(found.formats, title="Formats, rounded to nearest")
+    methods, formats = (
+        [{key: value for key, value in row.items() if key != "options"} for row in rows]
+        for rows in (found.methods, found.formats)
+    )
+    print_table(methods, title=f"Methods; clocks and energy of {of}")
+    print_table(formats, title="Formats, rounded to nearest")
     if given.folder:
         given.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found.plain(), indent=1) + "\n"

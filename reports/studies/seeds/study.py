@@ -7,7 +7,7 @@ stores at a width of 4,096, and what it computes beside (`arch.beside`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....arch import load_arch
+from ....datatypes.base.errors import BitlatheError
+from ....datatypes.base.files import shown_path
 from ....datatypes.base.numbers import ceil_div
 from ....datatypes.base.yamlfile import read_yaml
 from ....datatypes.methods.calibrate import calibrate
 from ....datatypes.methods.layer import QuantizedLinear
 from ....datatypes.methods.parts import SignStack, VectorWeights, bits_of_index
+from ....datatypes.methods.table import METHODS
+from ....datatypes.schemes.scheme import Scheme
 from ....datatypes.tensors.tensor import QuantizedTensor
 from ....sim import simulate
 from ....workloads.accuracy import accuracy
+from ....workloads.lm.calibration import Calibration, read_calibration
 from ..papers.ground import Pair
 from ..result import Progress, Result, unshown
 
@@ -31,6 +36,7 @@ PJ_PER_MJ: Final = 1e9
 WIDTH: Final = 4096
 HELD_OUT: Final = 8  # one token in so many is measured on
 MODEL: Final = "smollm2-135m"
+OWN: Final = "its own"  # in the place of a scheme
 Row = dict[str, Any]
 
 
@@ -77,7 +83,12 @@ def reproduce(layers: Sequence[Pair], progress: Progress = unshown) -> Seeds:
     )
 
 
-def with_perplexity(found: Seeds, tokens: int, progress: Progress = unshown) -> Seeds:
+def with_perplexity(
+    found: Seeds,
+    tokens: int,
+    progress: Progress = unshown,
+    calibrated: Sequence[str | Path] = (),
+) -> Seeds:
     """Return tables with the perplexity of SmolLM2-135M in rows that round to nearest.
 
     Parameters
@@ -86,33 +97,55 @@ def with_perplexity(found: Seeds, tokens: int, progress: Progress = unshown) -> 
     tokens : int
         At least so many are predicted.
     progress : callable, optional
+    calibrated : sequence of str or Path
+        Folders of `bitlathe calibrate smollm2-135m`: rows of their method, schemes and options have
+        perplexities too.
 
     Raises
     ------
     BitlatheError
-        Raised if the model's weights, or torch, are not at hand.
+        Raised if the model's weights, or torch, are not at hand, a folder is of another model, or
+        no row is what it was calibrated by.
     """
     unfit = {row["scheme"] for row in asked()["formats"] if not row.get("perplexity", True)}
-    plain = {
-        row["scheme"]
-        for row in (*found.methods, *found.formats)
-        if row["method"] == "rtn" and row["inputs"] == "fp16"
-    } - unfit
-    known = accuracy(MODEL, sorted(plain), tokens=tokens, progress=progress)
-    of = dict(zip(sorted(plain), (each.perplexity for each in known[1:]), strict=True))
+    rows = (*found.methods, *found.formats)
+    plain = sorted({row["scheme"] for row in rows if _rounds_weights(row)} - unfit)
+    folders = [read_calibration(folder) for folder in calibrated]
+    for each in folders:
+        if not any(_made_by(row, each) for row in rows):
+            raise BitlatheError(
+                f"{shown_path(each.folder)}: {each.title}: no row of the study has this method "
+                "with these schemes and options; see its rows.yaml"
+            )
+    known = accuracy(MODEL, plain, calibrated=calibrated, tokens=tokens, progress=progress)[1:]
+    of = {s: each.perplexity for s, each in zip(plain, known, strict=False)}
+    measured = [each.perplexity for each in known[len(plain) :]]
+
+    def perplexity(row: Row) -> float | None:
+        if _rounds_weights(row):
+            return of.get(row["scheme"])
+        made = (p for each, p in zip(folders, measured, strict=True) if _made_by(row, each))
+        return next(made, None)
 
     def more(rows: list[Row]) -> list[Row]:
-        return [
-            {
-                **row,
-                "perplexity": of.get(row["scheme"])
-                if (row["method"], row["inputs"]) == ("rtn", "fp16")
-                else None,
-            }
-            for row in rows
-        ]
+        return [{**row, "perplexity": perplexity(row)} for row in rows]
 
     return Seeds(methods=more(found.methods), formats=more(found.formats))
+
+
+def _rounds_weights(row: Row) -> bool:
+    """Return whether a row rounds weights to nearest and leaves inputs as they are."""
+    return (row["method"], row["inputs"]) == ("rtn", "fp16")
+
+
+def _made_by(row: Row, folder: Calibration) -> bool:
+    """Return whether a folder was calibrated by a row's method, in its schemes, by its options."""
+    if row["method"] != folder.method:
+        return False
+    inputs = None if row["inputs"] == "fp16" else Scheme.parse(row["inputs"])
+    own = row["scheme"] == OWN or Scheme.parse(row["scheme"]) == folder.scheme
+    options = asdict(METHODS[folder.method].options(**row.get("options", {})))
+    return own and inputs == folder.activation_scheme and options == dict(folder.facts["options"])
 
 
 def measure(row: Row, layers: Sequence[Pair]) -> Row:
@@ -133,8 +166,9 @@ def measure(row: Row, layers: Sequence[Pair]) -> Row:
     return {
         "bits": row["bits"],
         "method": row["method"],
-        "scheme": row.get("scheme", "its own"),
+        "scheme": row.get("scheme", OWN),
         "inputs": row.get("inputs", "fp16"),
+        "options": row.get("options", {}),
         "bits_per_weight": bits,
         "bits_per_weight_4096": at_width,
         "weight_error": sum(errors) / sum(_squared(w) for w, _ in layers),
@@ -188,6 +222,10 @@ def _on_chip(row: Row, made: Sequence[QuantizedLinear], bits: float) -> Row:
     }
     if row.get("inputs"):
         settings["formats.linear.input"] = row["inputs"]
+    if row.get("decoder"):
+        settings["pe.decoder"] = row["decoder"]
+    if row.get("array_rows"):
+        settings["array.rows"] = row["array_rows"]
     run = simulate(
         load_arch(row["chip"], settings),
         study["model"],

@@ -5,8 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from bitlathe.arch import load_arch
+from bitlathe.arch.silicon import array_areas_um2
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.methods.calibrate import calibrate
 from bitlathe.datatypes.methods.table import METHODS
+from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.reports.studies.papers.study import encoder_layers
 from bitlathe.reports.studies.seeds import study
 
@@ -76,16 +80,30 @@ def test_every_method_has_a_row_of_a_chip_of_equal_area() -> None:
     assert {row["bits"] for row in rows} == {2, 3, 4, 8}
     for row in rows:
         assert METHODS[row["method"]].options(**row.get("options", {}))
+    for row in (*rows, *study.asked()["formats"]):  # what a decoder makes is paid for
+        assert (row.get("takes") == "fp16") == (row["chip"] == "codebook"), row
+        if row["chip"] == "codebook":
+            own = {"pe.decoder": row.get("decoder"), "array.rows": row.get("array_rows")}
+            chip = load_arch("codebook", {key: value for key, value in own.items() if value})
+            assert 1.56e6 < sum(array_areas_um2(chip).values()) < 1.6e6, row
 
 
 def test_perplexities_stand_where_weights_alone_are_rounded(monkeypatch) -> None:
     asked = []
 
-    def known(model, schemes, tokens, progress):
+    def known(model, schemes, calibrated, tokens, progress):
         asked.append((model, list(schemes), tokens))
-        return [SimpleNamespace(perplexity=float(i)) for i in range(1 + len(schemes))]
+        count = 1 + len(schemes) + len(calibrated)
+        return [SimpleNamespace(perplexity=float(i)) for i in range(count)]
+
+    def folder(path):
+        return SimpleNamespace(
+            folder=path, method="gptq", scheme=Scheme.parse(path), activation_scheme=None,
+            title=f"gptq: {path}", facts={"options": {"damping": 0.01, "act_order": True}},
+        )  # fmt: skip
 
     monkeypatch.setattr(study, "accuracy", known)
+    monkeypatch.setattr(study, "read_calibration", folder)
     methods = [
         {"method": "rtn", "scheme": "int4@g32", "inputs": "fp16"},
         {"method": "rtn", "scheme": "int8@channel", "inputs": "int8@channel"},
@@ -96,6 +114,13 @@ def test_perplexities_stand_where_weights_alone_are_rounded(monkeypatch) -> None
     assert asked == [("smollm2-135m", ["hif4", "int4@g32"], 99)]
     assert [row["perplexity"] for row in found.methods] == [2.0, None, None]
     assert [row["perplexity"] for row in found.formats] == [None, 1.0]
+    both = study.Seeds(methods=methods, formats=formats)
+    found = study.with_perplexity(both, 99, calibrated=["int4@g32"])
+    assert [row["perplexity"] for row in found.methods] == [2.0, None, 3.0]
+    assert [row["perplexity"] for row in found.formats] == [None, 1.0]
+    methods[2]["options"] = {"act_order": False}
+    with pytest.raises(BitlatheError, match="no row of the study has this method"):
+        study.with_perplexity(both, 99, calibrated=["int4@g32"])
 
 
 @pytest.mark.slow
