@@ -32,8 +32,8 @@ def _scheme_terms(scheme: Scheme) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _stored_bits(scheme: Scheme, axis_length: int) -> Fraction:
-    return scheme.bits_per_element(axis_length)
+def _stored_bits(scheme: Scheme, axis_length: int, rows: int) -> Fraction:
+    return scheme.bits_per_element(axis_length, rows)
 
 
 def _as_written(number: float) -> Fraction:
@@ -69,12 +69,36 @@ class Operand(Record):
         scheme = None if self.scheme is None else str(self.scheme)
         return ", ".join(part for part in (scheme, stated) if part)
 
-    def bits_per_element(self, axis_length: int) -> Fraction:
-        """Return the stored bits per element, scales and selectors counted."""
+    def bits_per_element(self, axis_length: int, rows: int = 1) -> Fraction:
+        """Return the stored bits per element, scales and selectors counted.
+
+        Parameters
+        ----------
+        axis_length : int
+            Elements of a row, along K.
+        rows : int
+            Rows, which blocks of several, and the whole tensor, share scales among.
+
+        Examples
+        --------
+        >>> keys = Operand(scheme="int8@b64x1")  # a scale of 16 bits for 64 tokens of a channel
+        >>> keys.bits_per_element(128, 640)
+        Fraction(33, 4)
+        """
         if self.bits is not None:
             return _as_written(self.bits)
         assert self.scheme is not None
-        return _stored_bits(self.scheme, axis_length)
+        return _stored_bits(self.scheme, axis_length, rows if self.shares_rows else 1)
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether several rows share a scale."""
+        return self.scheme is not None and self.scheme.granularity.rows != 1
+
+    @property
+    def scales_columns(self) -> bool:
+        """Whether single columns have scales of their own, which several rows share."""
+        return self.shares_rows and self.scale_group == 1
 
     @property
     def code_bits(self) -> Fraction:

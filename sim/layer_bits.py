@@ -78,13 +78,15 @@ class LayerBits:
             Mean bits of a result, and of its code, where not all are stored in the layer's own
             format (keys and values).
         """
-        bits = formats.weight.bits_per_element(gemm.k)
+        bits = formats.weight.bits_per_element(gemm.k, gemm.n)
         pe = arch.pe.record
         rescale_bits = formats.weight.integer_scale_bits if pe.serial else 0
         if output is None:
             output = formats.output.bits_per_element(gemm.channels), formats.output.code_bits
         stored, code = output
-        before = pe.takes_scales_first(formats.weight)  # then no sum is scaled
+        # then no sum is scaled: queries take the scales of keys' channels, mixes those of tokens
+        cached = gemm.stationary == "kv_cache" and formats.weight.scales_columns
+        before = cached or pe.takes_scales_first(formats.weight)
         return cls(
             weight=bits,
             input=formats.input.bits_per_element(gemm.k),

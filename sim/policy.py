@@ -134,17 +134,16 @@ class CacheBits:
         """
         if arch.published_accounting:
             return None
-        found = [(gemm.role, gemm.k, formats_for(arch, gemm).weight) for gemm in gemms]
-        keys = [(k, stored) for role, k, stored in found if role == "scores"]
-        values = [(k, stored) for role, k, stored in found if role == "mix"]
-        if not keys or not values:
+        found = {role: [gemm for gemm in gemms if gemm.role == role] for role in ("scores", "mix")}
+        if not all(found.values()):
             return None
-        if phase == "decode":
-            values = [(MANY_TOKENS, stored) for _, stored in values]
+        many = MANY_TOKENS if phase == "decode" else None
+        keys = [(formats_for(arch, g).weight, g.k, many or g.n) for g in found["scores"]]
+        values = [(formats_for(arch, g).weight, many or g.k, g.n) for g in found["mix"]]
         return cls(
-            max(stored.bits_per_element(k) for k, stored in keys),
-            max(stored.bits_per_element(k) for k, stored in values),
-            max(stored.code_bits for _, stored in (*keys, *values)),
+            max(stored.bits_per_element(k, rows) for stored, k, rows in keys),
+            max(stored.bits_per_element(k, rows) for stored, k, rows in values),
+            max(stored.code_bits for stored, _, _ in (*keys, *values)),
         )
 
     def of_outputs(self, gemm: Gemm, plain: Operand) -> tuple[Fraction, Fraction]:

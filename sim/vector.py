@@ -100,8 +100,10 @@ def _quantizing(arch: Arch, step: VectorStep) -> Iterator[Operation]:
 
 
 def group_size(stored: Operand, width: int) -> int:
-    """Return the elements that share a scale, of rows of ``width``."""
+    """Return the elements that share a scale, of rows of ``width``; in a column, its tokens."""
     granularity = None if stored.scheme is None else stored.scheme.granularity
+    if granularity is not None and stored.scales_columns:
+        return min(width, granularity.rows or width)
     return min(width, getattr(granularity, "columns", None) or width)
 
 

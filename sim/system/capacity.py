@@ -26,7 +26,7 @@ def weight_bits(arch: Arch, model: Model) -> int:
         gemms = model.gemms(phase, context)
         bits = formats_of(arch, "conv" if model.kind == "conv" else "linear").weight
         stored = (g for g in gemms if g.stationary == "weight")
-        each = (g.weight_elements * g.count * bits.bits_per_element(g.k) for g in stored)
+        each = (g.weight_elements * g.count * bits.bits_per_element(g.k, g.n) for g in stored)
         return ceil(sum(each, Fraction(0)))
     return ceil(_transformer_bits(arch, model.shape))
 
@@ -61,7 +61,8 @@ def _matrix_bits(arch: Arch, matrix: Matrix, kind: str, numbers: tuple[int, ...]
     kind = "router" if matrix.name in ROUTERS else kind
     formats = arch.formats.of(kind, matrix.name, numbers)
     biases = (matrix.parameters - matrix.elements) * formats.output.bits_per_element(matrix.outputs)
-    return matrix.elements * Fraction(formats.weight.bits_per_element(matrix.inputs)) + biases
+    each = formats.weight.bits_per_element(matrix.inputs, matrix.outputs)
+    return matrix.elements * each + biases
 
 
 def cache_bits(arch: Arch, model: Model, run: Forward, phase: str) -> int:

@@ -227,3 +227,36 @@ def test_norms_have_formats_of_their_own():
     }
     with pytest.raises(BitlatheError, match=r"unknown key .formats\.norm\.output."):
         priced({"norm": {"weight": "fp32", "output": "fp16"}})
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "value"),
+    [
+        ({"names": "attention_qk*", "weight": "int4@b64x1"}, 4 + 16 / 64, 8 + 16 / 1024),
+        ({"names": "attention_qk*", "weight": "int8@g32"}, 8.5, 8 + 16 / 1024),
+        ({"names": "attention_av*", "weight": "int8@input"}, 8 + 16 / 64, 8 + 16 / 64),
+        ({"names": "attention_av*", "weight": "int8@b32x1"}, 8 + 16 / 64, 8.5),
+        ({"names": "attention_av*", "weight": "int4@g64"}, 8 + 16 / 64, 4.25),
+    ],
+)
+def test_scales_of_the_cache_go_either_way(rule, key, value):
+    """Heads of 64 channels, 1,024 tokens: a scale of 16 bits for each block; clocks by bits."""
+    found = run([{"kind": "attention", **rule}], "llama-3.2-1b", context=1024)
+    layers = {layer.name: layer for layer in found.layers}
+    for name, bits_each in (("attention_qk", key), ("attention_av", value)):
+        layer = layers[name]
+        elements = layer.n * layer.k * layer.batch
+        assert layer.dram_bits["weight"] == pytest.approx(bits_each * elements, rel=1e-3)
+        assert layer.cycles < 1.1 * bits_each * elements / 64 + 1000, name  # no rescaled sums
+    for name, bits_each in (("k_proj", key), ("v_proj", min(value, 8.5))):
+        written = layers[name].dram_bits["output"] / layers[name].n
+        assert written == pytest.approx(bits_each, abs=0.02)
+
+
+def test_blocks_of_several_outputs_share_a_scale():
+    """FP8 in blocks of 128 x 128, as DeepSeek-V3 is stored: 16 bits for 16,384 weights."""
+    chip = load_arch("fp16", {"formats.linear.weight": "fp8_e4m3@b128x128"})
+    layers = bl.simulate(chip, "llama-3.2-1b", "decode", 64, **QUICK).layers
+    q = next(layer for layer in layers if layer.name == "q_proj")
+    stored = q.n * q.k * 8 + q.n * q.k // 128**2 * 16
+    assert q.dram_bits["weight"] == pytest.approx(stored, rel=5e-4)  # whole bytes a tile
