@@ -1,18 +1,31 @@
 """Component tables: energy and area of PEs, SRAM banks and DRAM, with their sources."""
 
+import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
-from ..datatypes.base.yamlfile import Record, read_yaml
+from ..datatypes.base.yamlfile import Record, read_yaml, validate
 
 FOLDER = Path(__file__).parent / "components"
 
 
-class PEComponent(Record):
+class Component(Record):
+    """What prices a part of a chip; ``name`` is that of the file it stands in, else empty."""
+
+    name: str = ""
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name, self.model_dump_json()))
+
+
+ComponentT = TypeVar("ComponentT", bound=Component)
+
+
+class PEComponent(Component):
     """Cost of one processing element, and what it was made for.
 
     ``energy_pj`` per clock in which it works. ``clock_ghz`` is the clock it was synthesized for.
@@ -37,7 +50,7 @@ class PEComponent(Record):
         return names if self.kind == kind else {}
 
 
-class DramComponent(Record):
+class DramComponent(Component):
     """Energy of one bit moved between DRAM and the chip; of a read or a write where known apart.
 
     ``background_mw_per_gb_s``: standby and refresh of the devices that give a bandwidth of 1 GB/s.
@@ -67,7 +80,7 @@ class SramTable(Record):
     source: str
 
 
-class RegisterComponent(Record):
+class RegisterComponent(Component):
     """Area of one bit of a register or register file, and energies of it where they are known.
 
     Areas follow the square of the node; energies hold at ``node_nm`` alone.
@@ -80,7 +93,7 @@ class RegisterComponent(Record):
     source: str
 
 
-class _Scaled(Record):
+class _Scaled(Component):
     """Figures of one node, which others are scaled from."""
 
     node_nm: int = Field(gt=0)
@@ -115,18 +128,77 @@ class OperatorComponent(_Scaled):
     source: str
 
 
+_RECORDS: dict[str, type[Record]] = {
+    "pe": PEComponent,
+    "dram": DramComponent,
+    "sram": SramTable,
+    "registers": RegisterComponent,
+    "vector": VectorComponent,
+    "operators": OperatorComponent,
+}
+_OWN = re.compile(r"(.+\.ya?ml)#(.+)", re.IGNORECASE)
+
+
 @cache
 def _catalogue(kind: str) -> dict[str, Record]:
-    records: dict[str, type[Record]] = {
-        "pe": PEComponent,
-        "dram": DramComponent,
-        "sram": SramTable,
-        "registers": RegisterComponent,
-        "vector": VectorComponent,
-        "operators": OperatorComponent,
-    }
     document = read_yaml(FOLDER / f"{kind}.yaml")
-    return {name: records[kind].model_validate(data) for name, data in document.data.items()}
+    return {name: _RECORDS[kind].model_validate(data) for name, data in document.data.items()}
+
+
+def own_component(kind: str, text: str) -> Record | None:
+    """Read a component from a file of tables of one's own.
+
+    Parameters
+    ----------
+    kind : {"pe", "dram", "registers", "vector"}
+        The table of the file.
+    text : str
+        ``FILE.yaml#NAME``.
+
+    Returns
+    -------
+    Record or None
+        None if the text does not name a file.
+
+    Raises
+    ------
+    BitlatheError
+        The file cannot be read, lacks the table or the name, or a figure of it is wrong.
+    """
+    parts = _OWN.fullmatch(text)
+    if parts is None:
+        return None
+    document = read_yaml(Path(parts[1]), "component file")
+    tables = document.data if isinstance(document.data, dict) else {}
+    rows = tables.get(kind)
+    if not isinstance(rows, dict):
+        raise BitlatheError(
+            f"{document.source}: no table {kind!r}; write {kind}: {{{parts[2]}: {{...}}}}, with "
+            f"the keys of arch/components/{kind}.yaml."
+        )
+    if parts[2] not in rows:
+        problem = unknown_name(f"{kind} component", parts[2], map(str, rows))
+        raise BitlatheError(f"{document.where((kind,))}: {problem}.")
+    found = validate(_RECORDS[kind], document.part(kind, parts[2]))
+    return found.model_copy(update={"name": text})
+
+
+def _of_file(kind: str) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        return (own_component(kind, value) or value) if isinstance(value, str) else value
+
+    return BeforeValidator(read, json_schema_input_type=str | None)
+
+
+PEPart = Annotated[PEComponent | str | None, _of_file("pe")]
+DramPart = Annotated[DramComponent | str | None, _of_file("dram")]
+RegisterPart = Annotated[RegisterComponent | str | None, _of_file("registers")]
+VectorPart = Annotated[VectorComponent | str | None, _of_file("vector")]
+
+
+def name_of(part: Component | str | None) -> str:
+    """Return what a component is called in messages."""
+    return part if isinstance(part, str) else (part.name if part else "") or "of one's own"
 
 
 def component_names(kind: str) -> list[str]:
@@ -142,16 +214,16 @@ def _component(kind: str, name: str) -> Record:
     return table[name]
 
 
-def pe_component(name: str) -> PEComponent:
+def pe_component(name: str | PEComponent) -> PEComponent:
     """Return a PE's cost by name; an unknown name raises BitlatheError with the nearest ones."""
-    found = _component("pe", name)
+    found = name if isinstance(name, PEComponent) else _component("pe", name)
     assert isinstance(found, PEComponent)
     return found
 
 
-def dram_component(name: str) -> DramComponent:
+def dram_component(name: str | DramComponent) -> DramComponent:
     """Return a DRAM's cost by name; an unknown name raises BitlatheError with the nearest ones."""
-    found = _component("dram", name)
+    found = name if isinstance(name, DramComponent) else _component("dram", name)
     assert isinstance(found, DramComponent)
     return found
 
@@ -163,16 +235,16 @@ def sram_table(name: str) -> SramTable:
     return found
 
 
-def register_component(name: str) -> RegisterComponent:
+def register_component(name: str | RegisterComponent) -> RegisterComponent:
     """Return a register's cost by name; an unknown name raises BitlatheError with nearest ones."""
-    found = _component("registers", name)
+    found = name if isinstance(name, RegisterComponent) else _component("registers", name)
     assert isinstance(found, RegisterComponent)
     return found
 
 
-def vector_component(name: str) -> VectorComponent:
+def vector_component(name: str | VectorComponent) -> VectorComponent:
     """Return a vector lane's cost by name; an unknown name raises BitlatheError with near ones."""
-    found = _component("vector", name)
+    found = name if isinstance(name, VectorComponent) else _component("vector", name)
     assert isinstance(found, VectorComponent)
     return found
 

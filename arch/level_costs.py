@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import prod
 
 from ..datatypes.base.errors import BitlatheError
-from .components import component_names, register_component
+from .components import RegisterComponent, component_names, name_of, register_component
 from .levels import CORES, ROWS, Level
 from .scaling import factor
 from .schema import Arch
@@ -99,7 +99,8 @@ def _cost(arch: Arch, level: Level, read_bits: Fraction, write_bits: Fraction) -
         return LevelCost(unpriced=("energy", "area", "leakage"))
     if level.of_pe:
         return LevelCost()
-    if level.component in component_names("registers") or level.words is not None:
+    own = isinstance(level.component, RegisterComponent)
+    if own or level.component in component_names("registers") or level.words is not None:
         return _registers(arch, level)
     return _sram(arch, level, max(read_bits, write_bits))
 
@@ -109,8 +110,8 @@ def _registers(arch: Arch, level: Level) -> LevelCost:
     scaled = arch.technology.scaled
     if part.read_pj_per_bit is not None and part.node_nm != node_nm and not scaled:
         raise BitlatheError(
-            f"component {level.component!r} has energies at {part.node_nm} nm, the chip is at "
-            f"{node_nm} nm; use a component of that node, or give costs of its own"
+            f"component {name_of(level.component)!r} has energies at {part.node_nm} nm, the chip "
+            f"is at {node_nm} nm; use a component of that node, or give costs of its own"
         )
     size = level.size_bits or (level.words or 0) * word_bits(arch, level)
     priced = part.read_pj_per_bit is not None and part.write_pj_per_bit is not None
@@ -133,7 +134,7 @@ def _sram(arch: Arch, level: Level, port_bits: Fraction) -> LevelCost:
     technology, width, size = arch.technology, float(port_bits), (level.size_bits or 0) // 8
     single = not isinstance(level.ports, str) and all(port.way == "both" for port in level.ports)
     macro = Macro.of(
-        level.component or SRAM,
+        level.component if isinstance(level.component, str) else SRAM,
         node_nm=technology.node_nm,
         device=technology.device,
         temperature_k=technology.temperature_k,

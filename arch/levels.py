@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from ..datatypes.base.yamlfile import Record
+from .components import RegisterPart
 from .dataflow import FlowName
 from .fields import NonNegative, PositiveInt, SizeKiB
 from .memories import OperandName
@@ -155,8 +156,9 @@ class Level(Record):
     dataflow: Flows = Field(
         default=(), description="dataflows in which it is used; all if left out"
     )
-    component: str | None = Field(
-        default=None, description="table that prices it; pe: its cost stands in the PE's figures"
+    component: RegisterPart = Field(
+        default=None,
+        description="table that prices it, or FILE.yaml#NAME; pe: its cost is in the PE's figures",
     )
     unpriced: bool = Field(default=False, description="costs nothing, on purpose")
     read_pj_per_bit: NonNegative | None = Field(

@@ -121,7 +121,7 @@ def _of_dram(key: str, dram: str) -> str:
 def _settable(value: Any, prefix: str = "") -> list[str]:
     """Return the dotted keys of a chip's record, leaves only."""
     value = by_name(value) or value
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not prefix.endswith("component."):  # one's own is a whole
         return [k for name, v in value.items() for k in _settable(v, f"{prefix}{name}.")]
     return [prefix[:-1]]
 
@@ -153,7 +153,12 @@ def _check_keys(arch: Arch, keys: Iterable[str], say: str) -> None:
     for key in keys:
         if key not in branches | set(known) | operands | optional:
             near = nearest(key, known, limit=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"keys: {', '.join(sorted(known))}."
+            parts = sorted({k.split(".")[0] for k in known})
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else (f"keys begin with {', '.join(parts)}; `bitlathe schema chip` has them all.")
+            )
             raise BitlatheError(f"{say} {key!r}: no such key in a chip; {hint}")
 
 

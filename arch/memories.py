@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.yamlfile import Record
-from .components import DramComponent, dram_component
+from .components import DramComponent, DramPart, dram_component
 from .fields import NonNegative, Positive, PositiveInt, Rate, SizeKiB
 
 _FIGURES = ("read_pj", "write_pj", "leakage_mw", "area_um2")
@@ -192,8 +192,9 @@ class Dram(Record):
     gb_per_s: Rate | None = Field(
         default=None, description="bandwidth in 10^9 bytes a second; or bits_per_clock"
     )
-    component: str | None = Field(
-        default=None, description="row of arch/components/dram.yaml that prices it"
+    component: DramPart = Field(
+        default=None,
+        description="row of arch/components/dram.yaml that prices it, or FILE.yaml#NAME",
     )
     energy_pj_per_bit: NonNegative | None = Field(
         default=None, description="energy of a bit either way, instead of the component's"

@@ -18,7 +18,7 @@ from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.base.numbers import ceil_div, whole_number
 from ..datatypes.base.yamlfile import Record
 from ..datatypes.schemes.scheme import Scheme
-from .components import PEComponent, pe_component
+from .components import PEComponent, PEPart, pe_component
 from .decoder import Decoder
 from .fields import NonNegative, PositiveInt
 from .formats import Operand
@@ -174,8 +174,9 @@ class PESection(Record):
         default=True,
         description="systolic os: a second register, so that results leave beside the next product",
     )
-    component: str | None = Field(
-        default=None, description="row of arch/components/pe.yaml that prices the PE"
+    component: PEPart = Field(
+        default=None,
+        description="row of arch/components/pe.yaml that prices the PE, or FILE.yaml#NAME",
     )
     area_source: Literal["published", "synthesis"] = Field(
         default="published",

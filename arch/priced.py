@@ -10,7 +10,7 @@ from typing import Any
 
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.schemes.scheme import Scheme
-from .components import component_names, pe_component
+from .components import component_names, name_of, pe_component
 from .parts import Technology
 from .pe_base import PEKind, PESection
 from .supports import refusal
@@ -52,7 +52,7 @@ def check_priced(pe: PESection, technology: Technology, record: PEKind) -> None:
         )
     if pe.own_costs or pe.component is None:
         return
-    part, name = pe_component(pe.component), pe.component
+    part, name = pe_component(pe.component), name_of(pe.component)
     if part.kind != pe.kind:
         near = [
             other

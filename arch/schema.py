@@ -20,6 +20,7 @@ from ..datatypes.base.numbers import ceil_div
 from ..datatypes.base.yamlfile import Record
 from . import ports
 from .beside import Beside
+from .components import name_of
 from .formats import Formats, LayerFormats, Operand
 from .keys import Override, nested, set_key, variants_of
 from .level_checks import check_levels
@@ -699,7 +700,7 @@ def check_supported(arch: Arch) -> None:
             problem = refusal(record, name, scheme)
             if problem and arch.pe.part:
                 would = takers(arch.pe, arch.technology.node_nm, given)
-                problem += f"; component {arch.pe.component!r} was made for these ports"
+                problem += f"; component {name_of(arch.pe.component)!r} was made for these ports"
                 problem += f", {' and '.join(would)} take {str(scheme)!r}" if would else ""
             if problem:
                 raise BitlatheError(f"formats.{kind}.{name}: {problem}")

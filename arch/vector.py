@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, model_validator
 
 from ..datatypes.base.yamlfile import Record
-from .components import component_names, vector_component
+from .components import VectorPart, component_names, vector_component
 from .fields import NonNegative, PositiveInt
 
 
@@ -37,8 +37,9 @@ class VectorUnit(Record):
     """
 
     lanes: Annotated[int, Field(ge=0)] = Field(description="elements worked on at once; 0: no unit")
-    component: str | None = Field(
-        default=None, description="row of arch/components/vector.yaml that prices a lane"
+    component: VectorPart = Field(
+        default=None,
+        description="row of arch/components/vector.yaml that prices a lane, or FILE.yaml#NAME",
     )
     memory: str | None = Field(
         default=None,

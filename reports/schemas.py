@@ -79,6 +79,8 @@ class _Generator(GenerateJsonSchema):
     def function_before_schema(self, schema: Any) -> JsonSchemaValue:
         """Let in what a validator before a field, or before a whole record, takes as well."""
         inner = self.generate_inner(schema["schema"])
+        if "json_schema_input_schema" in schema:  # the field says what it takes
+            return self.generate_inner(schema["json_schema_input_schema"])
         if not hasattr(schema["function"]["function"], "__self__"):
             return {"anyOf": [inner, _SHORT]}
         for key, entry in inner.get("properties", {}).items():  # a record's own: of its numbers

@@ -291,7 +291,11 @@ def _joined(errors: Iterable[Any], data: Any) -> list[Any]:
     Pydantic puts a member's name behind the key: ``port_bits.constrained-int``.
     """
     found: dict[Any, list[Any]] = {}
+    errors = list(errors)
+    of_mappings = {error["loc"][:-2] for error in errors if len(error["loc"]) > 2}
     for i, error in enumerate(errors):
+        if isinstance(error["input"], dict) and error["loc"][:-1] in of_mappings:
+            continue  # a member that is no mapping; what is wrong with the mapping is said
         loc = error["loc"]
         holder = reduce(_part, loc[:-2], data)
         plain = len(loc) > 1 and isinstance(holder, dict) and loc[-2] in holder

@@ -25,7 +25,7 @@ from ...workloads.accuracy import CONTEXT, TOKENS, UNQUANTIZED, Accuracy, accura
 from ...workloads.lm import Checkpoint, checkpoint_names, find_checkpoint
 from ...workloads.lm.cache import code_digest
 from ...workloads.minilm import WEIGHTS_SHA256, minilm_weights
-from .identity import own_formats
+from .identity import own_files
 from .origin import Origin
 from .store import Store
 from .sweepfile import AccuracyAsked
@@ -109,7 +109,7 @@ def measure(schemes: Iterable[str], folder: Path) -> tuple[dict[str, float], Ref
     """
     reference = reference_weights()
     identity = f"{reference.identity} {code_digest(('datatypes',))}"
-    files = own_formats(schemes := sorted(set(schemes)))
+    files = own_files(schemes := sorted(set(schemes)))
     known = _read_cache(folder / CACHE_NAME, identity, files)
     errors: dict[str, float] = {}
     for scheme in schemes:

@@ -19,7 +19,7 @@ from .identity import (
     component_digests,
     model_digest,
     models_version,
-    own_formats,
+    own_files,
     sha,
     texts_of,
 )
@@ -71,7 +71,7 @@ class SimulatorEvaluator(Evaluator):
         return {
             "chips": chips,
             "models": {name: model_digest(model) for name, model in self.models.items()},
-            "formats": own_formats(texts_of([chips, *settings])),
+            "formats": own_files(texts_of([chips, *settings])),
         }
 
     @property
@@ -100,7 +100,7 @@ class SimulatorEvaluator(Evaluator):
             "chip": base,
             "components": {name: digests[name] for name in used | (named & digests.keys())},
             "settings": dict(point.settings),
-            "formats": own_formats(named),
+            "formats": own_files(named),
             "products": _workload_identity(
                 model, point.phase, point.context, point.batch, point.causal
             ),
@@ -120,7 +120,7 @@ class SimulatorEvaluator(Evaluator):
         if point.iso is not None:
             solved = {point.iso.solve: _solved(base, model, point, point.iso)}
         text = canonical(settings | solved)
-        arch = _chip(base, text, canonical(own_formats(texts_of(settings))))
+        arch = _chip(base, text, canonical(own_files(texts_of(settings))))
         run, chip = _simulated(arch, model, point)
         macs = _macs(model, point.phase, point.context, point.batch, point.causal, run.logits)
         layers = {"roofline": roofline(run, macs), **(layer_table(run) if point.layers else {})}
@@ -217,7 +217,7 @@ def _count_macs(
 def _identify_arch(arch: Arch) -> tuple[str, frozenset[str]]:
     content = arch_content(arch)
     texts = texts_of(content)
-    base = sha(canonical({"chip": content, "formats": own_formats(texts)}))
+    base = sha(canonical({"chip": content, "formats": own_files(texts)}))
     return base, frozenset(texts & component_digests().keys())
 
 

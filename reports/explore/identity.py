@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...arch import Arch
-from ...arch.components import FOLDER
+from ...arch.components import FOLDER, own_component
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.sources import PACKAGE, digest_of, files_of
 from ...datatypes.base.yamlfile import read_yaml
@@ -74,11 +74,15 @@ def texts_of(value: Any) -> set[str]:
     return set()
 
 
-def own_formats(texts: Collection[str]) -> dict[str, str]:
-    """Return a digest of what files say of formats and of levels of scales, by scheme."""
+def own_files(texts: Collection[str]) -> dict[str, str]:
+    """Return a digest of what files say of formats, levels of scales and components, by name."""
     found = {}
     for text in texts:
         if re.search(r"\.ya?ml", text, re.IGNORECASE):
+            for kind in ("pe", "dram", "registers", "vector"):
+                with suppress(BitlatheError):  # no such table, or one that the point will fail with
+                    if (part := own_component(kind, text)) is not None:
+                        found[text] = sha(found.get(text, ""), part.model_dump_json())
             with suppress(BitlatheError):  # no scheme, or one that the point will fail with
                 scheme = Scheme.parse(text)
                 formats = [(f.bits, *f.listed) for f in scheme.formats]

@@ -12,7 +12,7 @@ from ...arch import Arch, load_arch, resolve
 from ...datatypes.base.errors import BitlatheError
 from ...sim.policy import format_labels
 from ...workloads import Model, load_model
-from .identity import model_digest, own_formats
+from .identity import model_digest, own_files
 from .spelling import place
 from .store import Store
 
@@ -101,7 +101,7 @@ class Origin:
     def is_changed(self, scheme: str) -> bool:
         """Whether a scheme's format stands in a file that no longer holds what it held."""
         then = self.formats.get(scheme)
-        return then is not None and own_formats([scheme]).get(scheme) != then
+        return then is not None and own_files([scheme]).get(scheme) != then
 
     def changes(self) -> Iterator[str]:
         """Yield a sentence for each file that is no longer what it was when the points ran."""

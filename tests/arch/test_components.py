@@ -1,7 +1,12 @@
 """Component tables: every row has a source; PEs say what they were made for; DRAM sums."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from bitlathe.arch import Arch, load_arch
 from bitlathe.arch.components import component_names, dram_component, pe_component
 from bitlathe.arch.pe import SECTIONS
 from bitlathe.datatypes.base.errors import BitlatheError
@@ -71,3 +76,57 @@ def test_ddr4_by_its_data_sheet() -> None:
 def test_unknown_component_names_the_near_ones() -> None:
     with pytest.raises(BitlatheError, match="did you mean 'bitmod_study'"):
         pe_component("bitmod_studdy")
+
+
+MAC = """kind: int_mac, lanes: 1, energy_pj: 0.2, area_um2: 400, node_nm: 28, clock_ghz: 1.5,
+  arithmetic: {weight_bits: 8, activation_bits: 8}, source: ours"""
+ROW = "energy_pj_per_bit: 4.5, latency_ns: 30, background_mw_per_gb_s: 2, source: ours"
+LANE = """node_nm: 28, add_pj: 0.5, multiply_pj: 1, special_pj: 2, special_cycles: 4,
+  area_um2: 900, source: ours"""
+BIT = "area_um2_per_bit: 3, node_nm: 28, source: ours"
+INT8 = dict.fromkeys(("weight", "input", "output"), "int8@channel")
+
+
+def test_tables_of_ones_own_price_as_figures_in_the_chip_do(tmp_path: Path) -> None:
+    file = tmp_path / "parts.yaml"
+    rows = {"pe: {mac": MAC, "dram: {five": ROW, "vector: {lane": LANE, "registers: {bit": BIT}
+    file.write_text("".join(f"{head}: {{{row}}}}}\n" for head, row in rows.items()))
+    own = load_arch("bitmod", {"dram.component": f"{file}#five"}).dram
+    assert own.read_bit_pj == own.write_bit_pj == 4.5
+    assert own.part is not None
+    assert own.part.latency_ns == 30
+    pe = {"kind": "int_mac", "lanes": 1, "component": f"{file}#mac"}
+    settings: dict[str, Any] = {"pe": pe, "formats": {"linear": INT8, "attention": INT8}}
+    chip = load_arch("bitmod", settings)
+    assert (chip.pe.clock_energy_pj, chip.pe.part and chip.pe.part.source) == (0.2, "ours")
+    with pytest.raises(BitlatheError, match=r"parts.yaml#mac' has 1 lanes, not 2; use lanes: 1"):
+        load_arch("bitmod", settings | {"pe": pe | {"lanes": 2}})
+    unit = load_arch("bitmod", {"vector": {"lanes": 4, "component": f"{file}#lane"}}).vector
+    assert unit is not None
+    assert unit.lane(28).multiply_pj == 1
+    file.unlink()  # a loaded chip holds what it read, on other machines, too
+    again = Arch.model_validate_json(json.dumps(chip.model_dump(mode="json")), strict=False)
+    assert again.pe.component == chip.pe.component
+    assert load_arch(chip, {"array.rows": 8}).pe.clock_energy_pj == 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "said"),
+    [
+        (f"dram: {{five: {{{ROW}}}}}", "six", r"parts.yaml:1:1: unknown dram .* Known: five"),
+        (
+            "dram: {five: {energy_pj_per_bit: -1, source: x}}",
+            "five",
+            r"parts.yaml:1:15: energy_pj_per_bit",
+        ),
+        ("dram: {five: {energy_pj_per_bit: 1}}", "five", "'source' is missing"),
+        ("pe: {}", "five", "no table 'dram'; write dram: {five: "),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(
+    tmp_path: Path, text: str, asked: str, said: str
+) -> None:
+    file = tmp_path / "parts.yaml"
+    file.write_text(text)
+    with pytest.raises(BitlatheError, match=said):
+        load_arch("bitmod", {"dram.component": f"{file}#{asked}"})

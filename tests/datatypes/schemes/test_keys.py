@@ -6,7 +6,7 @@ from bitlathe.datatypes.formats.constructors import codebook
 from bitlathe.datatypes.schemes.granularity import Granularity
 from bitlathe.datatypes.schemes.levels import Level
 from bitlathe.datatypes.schemes.scheme import Scheme
-from bitlathe.reports.explore.identity import own_formats
+from bitlathe.reports.explore.identity import own_files
 from bitlathe.workloads.lm.cache import scheme_key
 
 BLOCK = """name: mine
@@ -36,7 +36,7 @@ def test_a_file_that_changed_is_another_scheme(tmp_path, text, old, new):
     found = []
     for content in (text, text.replace(old, new), text):
         file.write_text(content)
-        found.append((scheme_key(Scheme.parse(str(file))), own_formats([str(file)])))
+        found.append((scheme_key(Scheme.parse(str(file))), own_files([str(file)])))
     assert found[0] == found[2]
     for one, other in zip(found[0], found[1], strict=True):
         assert one != other
