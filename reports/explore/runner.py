@@ -10,6 +10,7 @@ import multiprocessing.connection
 import os
 import platform
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -38,6 +39,8 @@ IDLE_SECONDS = 5.0
 POINT_SECONDS = 3600.0  # how long a point may take, unless told otherwise
 START_SECONDS = 60.0  # how long processes may take to start, beside that
 STARTS = 20  # how often they may die as they start
+READ_ANEW = 79  # exit status of a process that met the sweep while it read the program
+_POOL_OF = "BITLATHE_POOL_OF"  # in the environment of our processes: who started them
 TRIES = 3  # a point alone in its process is tried so often before its process's death is its fault
 
 GUARD = (
@@ -107,6 +110,8 @@ def refuse_reading_anew() -> None:
         The program calls the sweep at its top, and each process would run it again.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
+        if os.environ.get(_POOL_OF) == str(os.getppid()):
+            sys.exit(READ_ANEW)  # who started it says why
         raise BitlatheError(GUARD)
 
 
@@ -164,6 +169,7 @@ def _without_interrupts() -> Iterator[None]:
 def process_pool(jobs: int) -> Executor:
     """Return an executor of ``jobs`` fresh processes."""
     context = multiprocessing.get_context("spawn")
+    os.environ[_POOL_OF] = str(os.getpid())
     return ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
 
 
@@ -211,7 +217,7 @@ class Runner:
         """Give the executor up without waiting for what it still runs."""
         if self._lent:
             return
-        processes = list((getattr(self._pool, "_processes", None) or {}).values())
+        processes = self._processes()
         with suppress(Exception):
             self._pool.shutdown(wait=False, cancel_futures=True)  # and forgets its processes
         for (
@@ -219,6 +225,9 @@ class Runner:
         ) in processes:  # the program's end waits for them: one that is stopped never ends
             with suppress(Exception):
                 process.kill()
+
+    def _processes(self) -> list[Any]:
+        return list((getattr(self._pool, "_processes", None) or {}).values())
 
     def run(self, jobs: Iterable[Job], deliver: Deliver, total: int | None = None) -> None:
         """Evaluate all jobs; ``deliver`` gets each finished chunk, in no fixed order.
@@ -392,6 +401,8 @@ class Runner:
                 "the executor lost a worker process and cannot go on. Finished points are safe; "
                 "run the sweep again with a new executor."
             )
+        if any(process.exitcode == READ_ANEW for process in self._processes()):
+            raise BitlatheError(GUARD)
         self.close()
         self._started.clear()
         self._warm = False

@@ -51,6 +51,22 @@ def test_a_process_that_reads_the_program_anew_runs_no_sweep(sweep, tmp_path, mo
     assert not (tmp_path / "out").exists()
 
 
+def test_a_program_that_sweeps_at_its_top_is_told_at_the_first_start(sweep, tmp_path):
+    code = (
+        "import sys\nprint('read', flush=True)\n"
+        "from bitlathe.reports.explore import run_sweep\n"
+        "from naive.sweep_model import PlainEvaluator\n"
+        "run_sweep(sys.argv[1], sys.argv[2], jobs=2, evaluator=PlainEvaluator())\n"
+    )
+    script = tmp_path / "program.py"
+    script.write_text(code)
+    command = [sys.executable, script, sweep(), tmp_path / "out"]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert ended.stdout.count("read") <= 3, "once here, once in each process"
+    assert ended.stderr.count("Traceback") == 1
+    assert "calls it under if __name__ == '__main__':" in ended.stderr.splitlines()[-1]
+
+
 def table(out):
     with (out / "results.csv").open(newline="") as file:
         return list(csv.DictReader(file))
