@@ -134,6 +134,12 @@ class Browser:
         command = "Emulation.setDeviceMetricsOverride"
         self._call("POST", "/goog/cdp/execute", cmd=command, params=size)
 
+    def colors(self, scheme: str) -> None:
+        """Have the reader prefer ``light`` or ``dark`` pages."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        params = {"media": "", "features": features}
+        self._call("POST", "/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params=params)
+
     def pdf(self, path: Path) -> None:
         """Print the page."""
         path.write_bytes(base64.b64decode(self._call("POST", "/print")))

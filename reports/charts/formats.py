@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.schemes.scheme import Scheme
@@ -14,7 +15,7 @@ from .marks import MOST, OTHER, mark
 from .style import PALETTE, figure_style, save
 
 FEW = 12  # points up to which each is named beside it; of more those off the front have marks
-NEAR_BITS, NEAR_ERROR = 0.25, 1.2  # labels closer than this are written as one
+CROWD, CROWD_BITS, CROWDS = 6, 0.3, 2  # so many points within so many bits are drawn again, larger
 LINES = 40  # number lines that still read well in one picture
 
 
@@ -36,27 +37,25 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _neighbors(points: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return the points in groups whose labels would cover each other, by bits."""
-    groups: list[list[dict[str, Any]]] = []
-    for point in sorted(points, key=lambda p: (p["bits_per_element"], -p["relative_mse"])):
-        last = groups[-1][-1] if groups else None
-        near = (
-            last is not None
-            and point["bits_per_element"] - last["bits_per_element"] < NEAR_BITS
-            and NEAR_ERROR * point["relative_mse"] > last["relative_mse"]
-        )
-        if near:
-            groups[-1].append(point)
-        else:
-            groups.append([point])
-    return groups
+def _crowds(bits: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Return the ranges of bits in which the most points crowd, from left to right."""
+    left, found = np.sort(bits), []
+    while len(found) < CROWDS and len(left):
+        ends = np.searchsorted(left, left + CROWD_BITS, side="right")
+        first = int(np.argmax(ends - np.arange(len(left))))
+        inside = left[first : ends[first]]
+        if len(inside) < CROWD:
+            break
+        found.append((float(inside[0]), float(inside[-1])))
+        left = np.delete(left, slice(first, ends[first]))
+    return sorted(found)
 
 
 def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw relative error against bits per element, the Pareto front as a line.
 
-    Every scheme is named: beside its point, or by its mark in the legend.
+    Every scheme is named: beside its point, or by its mark in the legend. Where many crowd, they
+    are drawn again in a panel of their own.
 
     Parameters
     ----------
@@ -74,46 +73,82 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     points = totals(rows)
     values = np.array([(p["bits_per_element"], p["relative_mse"]) for p in points])
     front = np.asarray(pareto_front(values, [True, True]))
-    figure, axes = plt.subplots(figsize=(11, 7), constrained_layout=True)
-    best = values[front][np.argsort(values[front][:, 0])]
-    axes.step(best[:, 0], best[:, 1], where="post", color="black", lw=0.9, label="Pareto front")
-    ring = {"mfc": "white", "mec": "black", "zorder": 3}
-    axes.plot(*values[front].T, "o", ms=6, label="on the front", **ring)
-    off = [point for point, on_front in zip(points, front, strict=True) if not on_front]
     few = len(points) <= FEW
-    for place, point in enumerate(sorted(off, key=lambda point: point["relative_mse"])[::-1]):
-        known = OTHER if few else mark(place % MOST)
-        name = None if few else point["scheme"].replace("$", r"\$")
-        at = (point["bits_per_element"], point["relative_mse"])
-        axes.plot(*at, label=name, zorder=2, **known.style(5))
-    named = points if few else [p for p, on in zip(points, front, strict=True) if on]
-    axes.set_yscale("log")
-    axes.margins(y=0.1)
+    crowds = [] if few else _crowds(values[:, 0])
+    figure = plt.figure(figsize=(11, 11 if crowds else 7), layout="constrained")
+    grid = figure.add_gridspec(2, len(crowds), height_ratios=(5, 4)) if crowds else None
+    whole = figure.add_subplot(grid[0, :] if grid else 111)
+    panels = [whole, *(figure.add_subplot(grid[1, k]) for k in range(len(crowds)) if grid)]
+    for axes in panels:
+        _panel(axes, points, values, front)
     low, high = values[:, 0].min(), values[:, 0].max()
     span = max(high - low, 1.0)
-    axes.set_xlim(low - 0.15 * span, high + 0.04 * span)  # names stand left of their points
-    axes.set_title("Error of schemes against what they store", loc="left")
-    axes.set_xlabel("bits per element, everything counted")
-    axes.set_ylabel("relative squared error, log scale")
-    axes.grid(alpha=0.3)
-    handles, names = axes.get_legend_handles_labels()
-    axes.legend(handles[:2], names[:2], frameon=False)
+    whole.set_xlim(low - 0.15 * span, high + 0.04 * span)  # names stand left of their points
+    whole.margins(y=0.1)
+    whole.set_title("Error of schemes against what they store", loc="left")
+    for axes, (left, right) in zip(panels[1:], crowds, strict=True):
+        _zoom(axes, values, left, right)
+        whole.axvspan(left - 0.02, right + 0.02, color="#eeeeee", lw=0, zorder=0)
+    handles, names = whole.get_legend_handles_labels()
+    whole.legend(handles[:2], names[:2], frameon=False)
     if not few:
         right = {"loc": "outside right upper", "frameon": False, "fontsize": 7}
         figure.legend(handles[2:], names[2:], title="off the front", **right)
     figure.draw_without_rendering()  # settles where the points are, and so the labels
     figure.set_layout_engine("none")
-    _label(axes, _neighbors(named))
+    named = [p for p, on in zip(points, front, strict=True) if on or few]
+    apart = [p for p in named if not any(a <= p["bits_per_element"] <= b for a, b in crowds)]
+    _label(whole, apart)
+    for axes, (left, right) in zip(panels[1:], crowds, strict=True):
+        _label(axes, [p for p in named if left <= p["bits_per_element"] <= right])
     save(figure, path)
 
 
-def _label(axes: Any, groups: list[list[dict[str, Any]]]) -> None:
-    """Name groups of points below and left of them, lower where another name stands."""
+def _panel(
+    axes: Any,
+    points: Sequence[Mapping[str, Any]],
+    values: NDArray[np.float64],
+    front: NDArray[np.bool_],
+) -> None:
+    """Draw all points and the front; those off it have marks where there are many."""
+    few = len(points) <= FEW
+    best = values[front][np.argsort(values[front][:, 0])]
+    axes.step(best[:, 0], best[:, 1], where="post", color="black", lw=0.9, label="Pareto front")
+    ring = {"mfc": "white", "mec": "black", "zorder": 3}
+    axes.plot(*values[front].T, "o", ms=6, label="on the front", **ring)
+    off = [point for point, on_front in zip(points, front, strict=True) if not on_front]
+    for place, point in enumerate(sorted(off, key=lambda point: point["relative_mse"])[::-1]):
+        known = OTHER if few else mark(place % MOST)
+        name = None if few else point["scheme"].replace("$", r"\$")
+        at = (point["bits_per_element"], point["relative_mse"])
+        axes.plot(*at, label=name, zorder=2, **known.style(5))
+    axes.set_yscale("log")
+    axes.set_xlabel("bits per element, everything counted")
+    axes.set_ylabel("relative squared error, log scale")
+    axes.grid(alpha=0.3)
+
+
+def _zoom(axes: Any, values: NDArray[np.float64], left: float, right: float) -> None:
+    """Show the points of some bits alone, with room for names on the left."""
+    span = max(right - left, 0.02)
+    axes.set_xlim(left - 0.6 * span, right + 0.1 * span)
+    errors = values[(left <= values[:, 0]) & (values[:, 0] <= right), 1]
+    axes.set_ylim(errors.min() / 1.35, errors.max() * 1.15)
+    axes.set_title(f"of these {left:.2f} to {right:.2f} bits", loc="left", fontsize=9)
+    axes.set_axisbelow(True)
+    style = {"axis": "y", "which": "minor", "labelsize": 7}
+    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:.3g}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    axes.tick_params(**style)
+
+
+def _label(axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
+    """Name points below and left of them; a line leads to a name that had to stand lower."""
     taken: list[Any] = []
-    for group in groups:
+    for point in sorted(points, key=lambda p: (p["bits_per_element"], -p["relative_mse"])):
         note = axes.annotate(
-            "\n".join(p["scheme"].replace("$", r"\$") for p in group),
-            (group[0]["bits_per_element"], group[-1]["relative_mse"]),
+            point["scheme"].replace("$", r"\$"),
+            (point["bits_per_element"], point["relative_mse"]),
             xytext=(-6, -4),  # below and left of a front nothing lies
             ha="right",
             va="top",
@@ -124,7 +159,12 @@ def _label(axes: Any, groups: list[list[dict[str, Any]]]) -> None:
             note.set_position((-6, -4 - drop))
             if not any(note.get_window_extent().overlaps(box) for box in taken):
                 break
-        taken.append(note.get_window_extent())
+        box = note.get_window_extent()
+        taken.append(box)
+        if drop:
+            corner = axes.transData.inverted().transform((box.x1 + 2, (box.y0 + box.y1) / 2))
+            ends = np.array([(point["bits_per_element"], point["relative_mse"]), corner])
+            axes.plot(*ends.T, color="#888888", lw=0.5, zorder=1)
 
 
 def draw_number_lines(names: Sequence[str], path: Path) -> None:

@@ -120,11 +120,11 @@ function download(name, type, content) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-// Save a chart as it stands, styles included.
+// Save a chart with its styles, in the light colors, which stand before all rules of @media.
 function saveSvg(svg, name) {
   const copy = svg.cloneNode(true);
   copy.setAttribute("xmlns", SVG);
-  copy.prepend(draw("style", {}, document.querySelector("style").textContent));
+  copy.prepend(draw("style", {}, document.querySelector("style").textContent.split("@media")[0].replace("light dark", "light")));
   download(name, "image/svg+xml", new XMLSerializer().serializeToString(copy));
 }
 

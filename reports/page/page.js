@@ -18,6 +18,7 @@ class Page {
     this.buildWorkload();
     const place = document.getElementById("charts");
     this.charts = DATA.charts.map((preset) => new Scatter(place, preset, this));
+    place.append(document.querySelector(".keep")); // beside the last chart where it leaves room
     this.table = new Table(this);
     this.fixed();
     this.refresh();
@@ -120,7 +121,9 @@ class Page {
     const kept = [];
     for (let i = 0; i < N; i++) if (active.every(([c, set]) => !set.has(c.raw(i)))) kept.push(i);
     this.visible = Int32Array.from(kept);
-    const words = `${kept.length.toLocaleString("en")} of ${N.toLocaleString("en")} points`;
+    const [these, shown, all] = [kept.length, N, DATA.total].map((count) => count.toLocaleString("en"));
+    const words = N === DATA.total ? `${these} of ${all} points`
+      : kept.length === N ? `${shown} of ${all} points shown` : `${these} of the ${shown} points shown, of ${all}`;
     document.getElementById("count").textContent = words;
     if (this.workload >= 0 && kept.length && !kept.some((i) => WORKLOAD_OF[i] === this.workload)) {
       this.workload = WORKLOAD_OF[kept[0]];

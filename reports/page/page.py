@@ -159,6 +159,7 @@ def render(
     facts = {
         "title": title,
         "count": shown.count,
+        "total": frame.count,
         "palette": PALETTE[1:],
         "marks": [_mark(mark(place)) for place in range(MOST)],
         "others": _mark(OTHER),

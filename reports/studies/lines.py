@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..charts.marks import mark
 from ..charts.style import figure_style, save
-from ..page.columns import label_of
+from ..page.columns import Label, label_of
 from ..page.figures import LOG_FROM, finish, plain, set_ticks
 from .drawing import HEIGHT, WIDTH, Key, Row, Source, footer, means
 
@@ -58,6 +59,8 @@ class Lines:
             handles |= _line_panel(axis, self, of, name)
             axis.set_title(plain(", ".join([*map(str, panel), label_of(name).text])), loc="left")
             axis.set_xlabel(self.x_words)
+        for j, name in enumerate(self.y):
+            _same_scale(axes[:, j], label_of(name), self.relative)
         for axis in axes.flat:
             set_ticks(axis, (True, axis.get_yscale() == "log"))
             _settings(axis, self, rows)
@@ -82,18 +85,27 @@ def _line_panel(axis: Any, chart: Lines, rows: Sequence[Row], name: str) -> dict
         style = {**mark(k).style(5), "ls": "-", "lw": 1.2, "mec": "black", "mew": 0.4}
         handles[chart.line_words.format(*line)] = axis.plot(x, y, **style)[0]
     axis.set_xscale("log")
-    high, low = max(c.max() for c in curves), min(c.min() for c in curves)
-    wide = high / low > LOG_FROM
-    axis.set_yscale("log" if wide else "linear")
-    if not wide and not chart.relative:
-        axis.set_ylim(0, high * 1.08)
-    words = f"{label.text} over the smallest" if chart.relative else label.full
-    axis.set_ylabel(words + (", log scale" if wide else ""))
     if len(curves) > 1 and (np.max(curves, axis=0) < ALIKE * np.min(curves, axis=0)).all():
         style = {"xycoords": "axes fraction", "ha": "right", "fontsize": 8}
         axis.annotate("all lines lie on each other", (0.97, 0.93), **style)
     axis.grid(alpha=0.25, lw=0.5)
     return handles
+
+
+def _same_scale(axes: Sequence[Any], label: Label, relative: bool) -> None:
+    """Give the panels of a figure one kind of axis; equal ratios are equally high on log axes."""
+    ends = [axis.dataLim.intervaly for axis in axes]
+    ratio = max(high / low for low, high in ends)
+    log = ratio > LOG_FROM
+    for axis, (low, high) in zip(axes, ends, strict=True):
+        axis.set_yscale("log" if log else "linear")
+        if log:
+            middle, reach = sqrt(low * high), 1.1 * sqrt(ratio)
+            axis.set_ylim(middle / reach, middle * reach)
+        elif not relative:
+            axis.set_ylim(0, high * 1.08)
+        words = f"{label.text} over the smallest" if relative else label.full
+        axis.set_ylabel(words + (", log scale" if log else ""))
 
 
 def _settings(axis: Any, chart: Lines, rows: Sequence[Row]) -> None:

@@ -63,11 +63,17 @@ def test_every_scheme_is_named_beside_its_point_or_in_the_legend(
     for some in (rows, rows[:5]):
         draw_error_against_bits(some, tmp_path / "x.png")
         figure = figures[-1]
-        notes = {name for note in figure.axes[0].texts for name in note.get_text().split("\n")}
+        texts = [note for axes in figure.axes for note in axes.texts]
+        notes = {note.get_text() for note in texts}
+        assert len(notes) == len(texts), "named once"
         legend = {word.get_text() for one in figure.legends for word in one.get_texts()}
         assert notes | legend == {r["scheme"] for r in some}
         drawn = [line for line in figure.axes[0].lines if line.get_label() in legend & notes]
         assert not drawn, "named once"
+        assert len(figure.axes) == (2 if some is rows else 1), "crowds are drawn again"
+        for axes in figure.axes:
+            boxes = [note.get_window_extent() for note in axes.texts]
+            assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
         marks = [line for line in figure.axes[0].lines if line.get_label() in legend]
         assert len({line.get_color() for line in marks}) == len(marks)
 

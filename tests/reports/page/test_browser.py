@@ -391,6 +391,43 @@ def test_words_of_charts_are_whole_and_apart(chromium: Browser, tmp_path: Path, 
         chromium.resize(1280, 1600)
 
 
+def luminance(color: str) -> float:
+    """Relative luminance of an opaque ``rgb(r, g, b)``, by WCAG 2."""
+    parts = [int(v) / 255 for v in color.removeprefix("rgb(").removesuffix(")").split(",")]
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_a_sampled_page_says_so_and_reads_in_the_dark(chromium: Browser, tmp_path: Path) -> None:
+    rows = [row | {"format": f"int{2 + i % 14}@g64"} for i, row in enumerate(points(60))]
+    path = page(tmp_path / "p.html", rows, index=np.arange(0, 60, 2), files=("results.csv",))
+    found = {}
+    for scheme in ("light", "dark"):
+        chromium.colors(scheme)
+        chromium.open(path)
+        style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+        of = [("body", "backgroundColor"), ("body", "color"), ("h2 small", "color")]
+        of += [("#chart1 text", "fill"), ("#chart1 .fore", "stroke"), ("button", "color")]
+        paper, *others = [str(chromium.js(style, *at)) for at in of]
+        found[scheme] = paper
+        assert min(contrast(paper, one) for one in others) > 5
+        blacks = """return [...document.querySelectorAll('path[fill="#000000"]')]
+            .map((e) => getComputedStyle(e).fill)"""
+        assert min(contrast(paper, str(one)) for one in chromium.js(blacks)) > 5
+    chromium.colors("light")
+    assert luminance(found["light"]) > 0.9
+    assert luminance(found["dark"]) < 0.1
+    assert chromium.text("#count") == "30 of 60 points shown"
+    chromium.click('[data-filter="model"] input')
+    assert chromium.text("#count") == "14 of the 30 points shown, of 60"
+    assert chromium.count('#files a[href="results.csv"]') == 1
+
+
 def test_many_workloads_open_on_one(chromium: Browser, tmp_path: Path) -> None:
     rows = [row | {"batch": 1 + i % 3} for i, row in enumerate(points(120))]
     chromium.open(page(tmp_path / "p.html", rows))
