@@ -35,7 +35,11 @@ phase_option = click.option(
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bitlathe")
-@click.option("--strict", is_flag=True, help="End with status 1 if there is a note or a warning.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="End with status 1 if there is a note or a warning; may stand last.",
+)
 def main(*, strict: bool) -> None:
     """Co-design toolkit for low-bit inference hardware.
 

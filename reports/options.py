@@ -152,8 +152,17 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
 class Commands(click.Group):
     """A group that names near commands for a misspelled one; bad input ends without traceback.
 
-    A command may have two words, as ``sweep merge``; both are typed.
+    A command may have two words, as ``sweep merge``; both are typed. ``--strict`` may stand
+    anywhere.
     """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options of the group; ``--strict`` behind a command is one of them, too."""
+        end = args.index("--") if "--" in args else len(args)
+        if "--strict" in args[:end]:
+            kept = [arg for arg in args[:end] if arg != "--strict"]
+            args = ["--strict", *kept, *args[end:]]
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

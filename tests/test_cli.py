@@ -568,7 +568,7 @@ def test_strict_ends_with_status_1_where_there_is_a_note(tmp_path: Path) -> None
     points = "models: [resnet-18]\nphases: [prefill, decode]\nmapper: whole-buffer\n"
     (tmp_path / "s.yaml").write_text("arch: bitmod\n" + points)
     sweep = ("sweep", str(tmp_path / "s.yaml"), "--out", str(tmp_path / "out"), "--jobs", "1")
-    assert (run(*sweep).exit_code, run("--strict", *sweep).exit_code) == (0, 1)
+    assert (run(*sweep).exit_code, run(*sweep, "--strict").exit_code) == (0, 1)
 
 
 def test_what_people_try_is_read(tmp_path: Path) -> None:

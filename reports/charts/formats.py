@@ -39,7 +39,7 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _crowds(bits: NDArray[np.float64]) -> list[tuple[float, float]]:
     """Return the ranges of bits in which the most points crowd, from left to right."""
-    left, found = np.sort(bits), []
+    left, found = np.sort(bits), list[tuple[float, float]]()
     while len(found) < CROWDS and len(left):
         ends = np.searchsorted(left, left + CROWD_BITS, side="right")
         first = int(np.argmax(ends - np.arange(len(left))))
@@ -92,8 +92,8 @@ def draw_error_against_bits(rows: Sequence[Mapping[str, Any]], path: Path) -> No
     handles, names = whole.get_legend_handles_labels()
     whole.legend(handles[:2], names[:2], frameon=False)
     if not few:
-        right = {"loc": "outside right upper", "frameon": False, "fontsize": 7}
-        figure.legend(handles[2:], names[2:], title="off the front", **right)
+        beside: dict[str, Any] = {"loc": "outside right upper", "frameon": False, "fontsize": 7}
+        figure.legend(handles[2:], names[2:], title="off the front", **beside)
     figure.draw_without_rendering()  # settles where the points are, and so the labels
     figure.set_layout_engine("none")
     named = [p for p, on in zip(points, front, strict=True) if on or few]

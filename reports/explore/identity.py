@@ -76,7 +76,7 @@ def texts_of(value: Any) -> set[str]:
 
 def own_files(texts: Collection[str]) -> dict[str, str]:
     """Return a digest of what files say of formats, levels of scales and components, by name."""
-    found = {}
+    found: dict[str, str] = {}
     for text in texts:
         if re.search(r"\.ya?ml", text, re.IGNORECASE):
             for kind in ("pe", "dram", "registers", "vector"):
