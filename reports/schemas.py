@@ -49,6 +49,7 @@ COUNTED: Mapping[str, str] = {
     **dict.fromkeys(("h", "w", "r", "s"), "pixels"),
     **dict.fromkeys(("kernel", "stride", "padding", "dilation", "input"), "pixels"),
     "lanes": "lanes",
+    "entries": "entries",
     "size": "cores",
     "banks": "banks",
     "ports": "ports",
