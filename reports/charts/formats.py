@@ -131,7 +131,7 @@ def _panel(
 def _zoom(axes: Any, values: NDArray[np.float64], left: float, right: float) -> None:
     """Show the points of some bits alone, with room for names on the left."""
     span = max(right - left, 0.02)
-    axes.set_xlim(left - 0.6 * span, right + 0.1 * span)
+    axes.set_xlim(left - 0.95 * span, right + 0.1 * span)
     errors = values[(left <= values[:, 0]) & (values[:, 0] <= right), 1]
     axes.set_ylim(errors.min() / 1.35, errors.max() * 1.15)
     axes.set_title(f"of these {left:.2f} to {right:.2f} bits", loc="left", fontsize=9)
