@@ -67,3 +67,25 @@ def test_every_family_is_counted():
             parts = (each["config"].get(key, {}) for key in ("vision_config", "text_config"))
             counted |= {part.get("model_type") for part in (each["config"], *parts)}
     assert counted >= FAMILIES.keys() - {"kimi_k2"}  # has the class of deepseek_v3
+
+
+OTHERS = json.loads((HERE / "others.json").read_text())["models"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_models_that_readers_were_not_written_with(name):
+    """As published, most of them, or with other sizes, flags and defaults (drawn/others.py)."""
+    truth = OTHERS[name]
+    config = truth["config"]
+    if config["model_type"] == "llama4_text":
+        config = {**config, "num_experts_per_tok": config["num_local_experts"]}
+    model = load_model(config)
+    assert model.parameter_count == truth["parameters"]
+    if "macs" in truth:
+        encoder = model.shape.encoder
+        source = None if encoder is None or encoder.fixed_tokens else 16
+        gemms = model.gemms(
+            context=None if model.shape.fixed_tokens and encoder is None else 16, source=source
+        )
+        scans = [g for g in gemms if model.family.endswith("mamba") and g.name == "dt_proj"]
+        assert square_macs(gemms) - square_macs(scans) == truth["macs"]
