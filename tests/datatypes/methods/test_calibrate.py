@@ -29,6 +29,7 @@ SCHEMES = (
     "fp4_e2m1@g16/m2",
     "fp4_e2m1@g16/pot_ceil",
 )
+YEAR = ("razer", "nvfp4_4over6", "hif4", "m2xfp", "q4_k")  # blocks of 256 inputs at most
 # whose layers are in another scheme than the one that is asked for: turned groups, bent grids, ...
 OTHER_SCHEMES = ("adadim", "finequant", "nupes", "compander", "llm_fp4")
 TOKENS, OUTPUTS, INPUTS = 40, 8, 32
@@ -72,9 +73,22 @@ def test_never_worse_than_plain_rounding_in_the_outputs(method, scheme):
         assert x @ found.dequantize().T == pytest.approx(found.forward(x), rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("scheme", YEAR)
+def test_formats_of_the_year_go_with_methods_too(scheme):
+    random = np.random.default_rng(3)
+    w, x = random.normal(size=(2, 256)).astype(np.float32), random.normal(size=(24, 256))
+    x[:, 5] *= 20
+    for method in ("gptq", "awq", "smoothquant", "hadamard", "llm_int8", "easyquant", "spqr",
+                   "lq_lora"):  # fmt: skip
+        options = {"rounds": 2, "rank": 2} if method == "lq_lora" else {}
+        found = calibrate(w, x, method, scheme, activation_scheme="none", **options)
+        assert found.relative_error <= found.rounded_error
+        assert str(found.tensor.scheme) == str(Scheme.parse(scheme))
+
+
 def test_the_page_says_which_schemes_each_method_refuses():
     page = (Path(__file__).parents[3] / "docs" / "methods.md").read_text(encoding="utf-8")
-    for scheme in SCHEMES:
+    for scheme in (*SCHEMES, *YEAR):
         refused = [f"`{m}`" for m in METHODS if not goes(m, scheme)]
         assert f"| `{scheme}` | {', '.join(refused)} |" in page
 

@@ -186,6 +186,21 @@ def test_sign_planes_under_sums_of_powers_are_the_tables_of_shiftadd():
     assert (np.abs(found - made.forward(whole)) <= allowed).all()
 
 
+def test_scales_of_columns_are_those_of_inputs_before_their_tables():
+    """A table a plane, of scaled inputs; they and three levels of sums are rounded to fp16."""
+    made, x = layer("shiftadd", f"bcq2@b{OUTPUTS}x1/pot2")
+    w = made.tensor
+    scales = w.scales.reshape(INPUTS, 2).T.astype(np.float64)
+    found = np.zeros((TOKENS, OUTPUTS))
+    for plane in range(2):
+        bits = ((w.codes >> plane) & 1).astype(np.uint8).reshape(OUTPUTS, -1, 8)
+        keys = np.packbits(bits, axis=2, bitorder="little").reshape(OUTPUTS, 1, -1)
+        given = (x * scales[plane]).astype(np.float16).astype(np.float64)
+        found += lut_matmul(given, keys.astype(np.int64), np.zeros((OUTPUTS, 1), int), LutPE())
+    size = np.abs(x) @ np.abs(scales).sum(axis=0)  # four roundings of fp16, and those of fp32
+    assert (np.abs(found - made.forward(x)) < 4.1 * 2.0**-11 * size[:, None]).all()
+
+
 def test_vectors_add_inputs_before_they_multiply():
     made, x = layer("vptq", "int2_asym@g16", entries=8, length=4)
     book, index = made.weights.books[0], made.weights.indices[0]
