@@ -1,10 +1,13 @@
 """Calibrated layers on disk: one safetensors file each, all facts in its header.
 
-Weights are the packed streams of `datatypes.tensors.store`; divisors, rotations, outliers and
-low-rank products stand beside them as they are computed with. A checksum covers facts and tensors.
+Weights are the packed streams of `datatypes.tensors.store`; codes, indices and places of methods'
+own parts are packed likewise, in the bits that they are counted by (``widths``). Divisors,
+rotations and what is in fp16 stand beside them as they are computed with. A checksum covers facts
+and tensors.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 from ..base.errors import BitlatheError
 from ..base.files import shown_path
 from ..schemes.scheme import Scheme
-from ..tensors.packing import streams_of
+from ..tensors.packing import pack, streams_of, unpack
 from ..tensors.store import (
     assemble,
     checksum,
@@ -119,12 +122,37 @@ def _plain(value: Any, path: str, arrays: Arrays) -> Any:
     elif isinstance(value, float):
         made = {"float": value.hex()}
     elif is_dataclass(value):
-        names = [field.name for field in fields(value)]
-        inner = {n: _plain(getattr(value, n), f"{path}.{n}".strip("."), arrays) for n in names}
+        widths = getattr(value, "widths", {})
+        inner = {}
+        for name in (field.name for field in fields(value)):
+            own, place = getattr(value, name), f"{path}.{name}".strip(".")
+            whole = name in widths and own is not None
+            inner[name] = (
+                _packed(own, widths[name], place, arrays) if whole else _plain(own, place, arrays)
+            )
         made = {"part": type(value).__name__, "fields": inner}
     elif isinstance(value, tuple):
         made = {"tuple": [_plain(each, f"{path}.{i}", arrays) for i, each in enumerate(value)]}
     return made
+
+
+def _packed(value: Any, bits: int | tuple[int, ...], path: str, arrays: Arrays) -> Any:
+    """Return whole numbers as plain data, packed to the last bit; or a tuple of such arrays."""
+    if isinstance(bits, tuple):
+        each = enumerate(zip(value, bits, strict=True))
+        return {"tuple": [_packed(one, some, f"{path}.{i}", arrays) for i, (one, some) in each]}
+    codes = value if value.dtype == np.uint8 else value.astype(np.uint32)
+    arrays[path] = pack(codes, bits) if bits else np.zeros(0, np.uint8)
+    return {"packed": path, "bits": bits, "shape": list(value.shape), "dtype": value.dtype.name}
+
+
+def _unpacked(path: str, data: dict[str, Any], arrays: Arrays) -> NDArray[Any]:
+    """Return what `_packed` wrote."""
+    shape, bits = tuple(data["shape"]), data["bits"]
+    if not bits:
+        return np.zeros(shape, data["dtype"])
+    found = unpack(arrays[path], bits, math.prod(shape))
+    return found.astype(data["dtype"]).reshape(shape)
 
 
 def _object(data: Any, arrays: Arrays) -> Any:
@@ -148,6 +176,7 @@ def _part(name: str, data: dict[str, Any], arrays: Arrays) -> Any:
 
 _READERS: Final[dict[str, Callable[[Any, dict[str, Any], Arrays], Any]]] = {
     "array": lambda path, _, arrays: arrays[path],
+    "packed": _unpacked,
     "tensor": _tensor,
     "scheme": lambda facts, _, __: read_scheme(facts),
     "float": lambda text, _, __: float.fromhex(text),

@@ -98,6 +98,11 @@ class QuantizedLinear:
         return self.weights.shape[0]
 
     @property
+    def widths(self) -> dict[str, int]:
+        """Bits of the place of an outlier, in which files hold it."""
+        return {"outliers": max(self.inputs - 1, 1).bit_length()}
+
+    @property
     def total_bits(self) -> int:
         """Stored bits of the weights: codes, scales, outliers with their places, what is added.
 
@@ -106,8 +111,7 @@ class QuantizedLinear:
         """
         bits = self.weights.total_bits
         if self.outliers is not None:
-            place = max(self.inputs - 1, 1).bit_length()
-            bits += len(self.outliers) * (OUTLIER_BITS * self.outputs + place)
+            bits += len(self.outliers) * (OUTLIER_BITS * self.outputs + self.widths["outliers"])
         bits += 0 if self.low_rank is None else self.low_rank.total_bits
         return bits + (0 if self.sparse is None else self.sparse.total_bits)
 

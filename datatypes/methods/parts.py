@@ -1,6 +1,7 @@
 """What may stand beside a layer's quantized matrix or in its place: numbers and their bits.
 
-Each part gives back the (outputs, inputs) matrix that it means, in float64, and counts its bits.
+Each part gives back the (outputs, inputs) matrix that it means, in float64, and counts its bits;
+``widths`` are the bits of its whole numbers, in which files hold them.
 """
 
 from dataclasses import dataclass
@@ -53,9 +54,14 @@ class Sparse:
         return cls(shape=weights.shape, places=places, values=values)
 
     @property
+    def widths(self) -> dict[str, int]:
+        """Bits of a place."""
+        return {"places": bits_of_index(self.shape[0] * self.shape[1])}
+
+    @property
     def total_bits(self) -> int:
         """Stored bits: each value and its place in the matrix."""
-        return len(self.values) * (FP16_BITS + bits_of_index(self.shape[0] * self.shape[1]))
+        return len(self.values) * (FP16_BITS + self.widths["places"])
 
     def matrix(self) -> Reals:
         """Return the (outputs, inputs) matrix."""
@@ -93,6 +99,12 @@ class VectorWeights:
         """Inputs that are not apart, ascending."""
         every = np.arange(self.shape[1])
         return every if self.columns is None else np.delete(every, self.columns)
+
+    @property
+    def widths(self) -> dict[str, int | tuple[int, ...]]:
+        """Bits of an index of each book, and of the place of an input that is apart."""
+        indices = tuple(bits_of_index(len(book)) for book in self.books)
+        return {"indices": indices, "columns": bits_of_index(self.shape[1])}
 
     @property
     def index_bits(self) -> int:
@@ -159,6 +171,11 @@ class LookupWeights:
     books: NDArray[np.float16]
     scales: NDArray[np.float16]
     minima: NDArray[np.float16]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Bits of a code."""
+        return {"codes": self.bits}
 
     @property
     def total_bits(self) -> int:

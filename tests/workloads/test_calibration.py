@@ -41,6 +41,15 @@ def test_a_layer_is_read_as_it_was_written(method, tmp_path):
     x[:, 3] *= 30
     layer = bl.calibrate(w, x, method, **({"outliers": 0.1} if method == "vptq" else {}))
     digest = save_layer(layer, tmp_path / "layer.safetensors", {"name": "up"})
+    raw = (tmp_path / "layer.safetensors").read_bytes()
+    header = int.from_bytes(raw[:8], "little")
+    tensors = json.loads(raw[8 : 8 + header])
+    moved = sum(  # each stream ends on a whole byte; what is done to inputs is counted apart
+        np.subtract(*reversed(each["data_offsets"]))
+        for name, each in tensors.items()
+        if name != "__metadata__" and not name.startswith(("divisors", "rotation"))
+    )
+    assert 0 <= 8 * moved - layer.total_bits < 8 * len(tensors)
     again, notes = load_layer(tmp_path / "layer.safetensors")
     assert notes == {"name": "up", "sha256": digest}
     np.testing.assert_array_equal(again.forward(x), layer.forward(x))
