@@ -352,7 +352,12 @@ class Arch(Record):
         if not self.technology.scaled:
             return found
         area, energy = (factor(figure, made_nm, node_nm) for figure in ("area", "energy"))
-        return PECosts(found.area_um2 * area, found.energy_pj * energy, found.leakage_mw * energy)
+        return PECosts(
+            found.area_um2 * area,
+            found.energy_pj * energy,
+            found.leakage_mw * energy,
+            found.table_addition_pj * energy,
+        )
 
     def _scaled(self, figure: Figure, own: float | None) -> float:
         """Return what a figure of the PE is multiplied by at the chip's node; 1 for its own."""
@@ -450,6 +455,8 @@ class Arch(Record):
         if not self.pe.record.table_additions:
             return 0.0
         own = self.pe.table_addition_pj
+        if own is None and self.pe.area_source == "synthesis":
+            return self.pe_costs.table_addition_pj
         if own is None and self.pe.part and self.pe.part.table_addition_pj is None:
             own = self.pe.energy_pj
         return self.pe.addition_pj * self._scaled("energy", own)

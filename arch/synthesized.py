@@ -110,11 +110,12 @@ class Results(Record):
 
 
 class PECosts(NamedTuple):
-    """Area, energy of a clock of work, and leakage of one PE."""
+    """Area, energy of a clock of work, and leakage of one PE; energy of an addition for a table."""
 
     area_um2: float
     energy_pj: float
     leakage_mw: float
+    table_addition_pj: float = 0.0
 
 
 def pe_key(pe: PEKind) -> str:
@@ -253,7 +254,8 @@ def synthesized_costs(
     """Return what a PE of an array costs.
 
     Areas follow the square of the node, energies the node, from 28 nm. A row has an encoder for
-    each of the weight formats; the energy is that of the costliest.
+    each of the weight formats; the energy is that of the costliest. The table of a look-up PE is
+    its column's: its area is shared, its energy is that of its additions.
 
     Parameters
     ----------
@@ -269,26 +271,30 @@ def synthesized_costs(
     BitlatheError
         It was not measured; the error says how to.
     """
-    key, area, row_area, energy = pe_key(pe), 0.0, 0.0, 0.0
+    key, area, row_area, energy, addition = pe_key(pe), 0.0, 0.0, 0.0, 0.0
     shares = {"pe": 1.0, "row_edge": 1 / columns, "column_edge": 1 / rows}
+    additions = pe.table_additions
     for weight in dict.fromkeys(weights):
         result = find(key, weight)
         if result is None:
             named = f" with {weight} weights" if weight else ""
             raise BitlatheError(
                 f"pe.area_source: no synthesis of this PE{named} ({key}); measure it with "
-                "bitlathe synthesize --arch FILE (not PEs of kind lut, exact numerics and "
-                "multipliers that split), or give a component"
+                "bitlathe synthesize --arch FILE (not exact numerics and multipliers that split), "
+                "or give a component"
             )
         library, found = result
         areas = {name: library.area_um2(part) for name, part in found.parts.items()}
         row_area += areas.pop("row_edge", 0.0) / columns
         area = max(area, sum(areas[name] * shares[name] for name in areas))
-        clock = sum(library.energy_pj(part) * shares[name] for name, part in found.parts.items())
-        energy = max(energy, clock)
+        clocks = {name: library.energy_pj(part) for name, part in found.parts.items()}
+        if additions:  # a column's table works where it is filled, an entry a clock
+            addition = clocks.pop("column_edge", 0.0) * (1 << pe.lanes) / additions
+        energy = max(energy, sum(clock * shares[name] for name, clock in clocks.items()))
     scale = node_nm / REGISTER_NODE_NM
     return PECosts(
         area_um2=(area + row_area) * scale**2,
         energy_pj=energy * scale,
         leakage_mw=energy * scale * LEAKAGE_RATIO,
+        table_addition_pj=addition * scale,
     )

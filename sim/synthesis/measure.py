@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from ...arch.pe import BitSerialPE
+from ...arch.pe import BitSerialPE, LutPE
 from ...arch.pe_base import PEKind
 from ...arch.synthesized import (
     Block,
@@ -20,17 +20,19 @@ from ...arch.synthesized import (
     weight_key,
     write_results,
 )
-from ...datatypes.base.errors import BitlatheError
 from ...datatypes.formats import catalogue
 from ..rtl.bit_serial import Weight, core_design, edge_designs
 from ..rtl.generate import pe_design
+from ..rtl.lut import lut_parts
 from ..rtl.verilog import Design
 from .calibrate import WARM_UP, Calibration, calibrate
 from .energy import energy_pj
 from .flow import blocks_of, synthesize
 from .gates import Activity, circuit_of, run_gates
 from .liberty import ZERO, Library
-from .operands import OPERANDS, Bits, Source, operand_rows, source
+from .operands import Bits, Source, lut_rows, operand_rows, source
+
+MOST_FILLING = 512  # clocks of a table that is filled
 
 
 class Measured(NamedTuple):
@@ -84,11 +86,12 @@ def measure_part(
 
 
 def _blocks(designs: Iterable[Design], library: Library) -> dict[str, Block]:
-    return {
-        name: Block(units=units, registers=registers)
-        for design in designs
-        for name, (units, registers) in blocks_of(design, library).items()
-    }
+    found: dict[str, Block] = {}
+    for design in designs:
+        for name, (units, registers) in blocks_of(design, library).items():
+            old = found.get(name, Block(units=0, registers=0))
+            found[name] = Block(units=old.units + units, registers=old.registers + registers)
+    return found
 
 
 def _bit_serial_parts(
@@ -131,13 +134,18 @@ def measure_pe(pe: PEKind, weight: Weight, library: Library, given: Source) -> S
     Raises
     ------
     BitlatheError
-        No hardware is generated for it, it is a look-up PE, or a tool is missing.
+        No hardware is generated for it, or a tool is missing.
     """
-    if pe.kind not in OPERANDS:
-        raise BitlatheError(
-            f"pe.kind: the tables of a {pe.kind!r} PE are memories, which a library of cells has "
-            f"as registers only; synthesis prices {', '.join(OPERANDS)}"
-        )
+    if isinstance(pe, LutPE):
+        column, look = lut_parts(pe)
+        filling, looking = lut_rows(pe, given)
+        clocks = min(2 << pe.inputs, MOST_FILLING) + WARM_UP
+        lut: dict[PartName, Part] = {
+            "pe": measure_part(look, library, looking, len(looking["code"])).part,
+            "column_edge": measure_part(column, library, filling, clocks).part,
+        }
+        blocks = _blocks((look, column), library)
+        return SynthesizedPE(pe=pe_key(pe), weight="", parts=lut, blocks=blocks)
     design = pe_design(pe, weight)
     rows = operand_rows(pe, weight, design, given)
     clocks = len(rows["in_valid"])

@@ -12,16 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...arch.pe import FLOAT_BITS, AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
+from ...arch.pe import FLOAT_BITS, AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...arch.pe_base import PEKind
 from ...datatypes.formats import catalogue
 from ...datatypes.quantize import quantize
 from ...datatypes.schemes.scheme import Scheme
 from ...workloads.minilm import minilm_tensors
 from ..array.tile.skipping import pe_integers
-from ..pe.mac import float_format
+from ..pe.mac import float_format, lut_tables
 from ..pe.operands import activation_kind
 from ..rtl.bit_serial import Weight
+from ..rtl.lut import SCALE_BITS
 from ..rtl.mac_cases import float_events
 from ..rtl.rows import Int64Array
 from ..rtl.verilog import Design
@@ -131,6 +132,75 @@ OPERANDS: dict[str, Callable[[Any, Weight, Source], dict[str, Int64Array]]] = {
     AntPE.kind: _ant,
     OlivePE.kind: _olive,
 }
+
+
+LUT_STREAMS = 64  # each holds a table as inputs
+PLANES = 3  # bit planes of a weight behind a table
+
+
+def _bits(values: Int64Array, bits: int) -> Bits:
+    """Return the (..., bits) bits of (...) numbers, lowest first."""
+    return np.asarray((values[..., None] >> np.arange(bits)) & 1, np.uint8)
+
+
+def lut_rows(pe: LutPE, given: Source) -> tuple[dict[str, Bits], dict[str, Bits]]:
+    """Return rows of a look-up table and of a PE that looks up in it (`rtl.lut.lut_parts`).
+
+    Weights are sums of planes of signs, each the sign of what those before leave, times the power
+    of two next to the mean of its magnitude. The table of a PE stays that of its first activations.
+
+    Parameters
+    ----------
+    pe : LutPE
+    given : Source
+
+    Returns
+    -------
+    dict of str to (rows, streams, bits) ndarray of uint8, twice
+    """
+    n, chunks = pe.inputs, -(-GROUP // pe.inputs)
+    acts = rounded(given.activations[:LUT_STREAMS], "fp16")
+    runs = np.zeros((LUT_STREAMS, chunks * n))
+    runs[:, :GROUP] = acts[:, :GROUP]
+    patterns = _patterns(runs, "fp16").reshape(LUT_STREAMS, chunks, n).transpose(1, 0, 2)
+    column = {
+        "in_valid": np.ones((chunks, LUT_STREAMS, 1), np.uint8),
+        "activations": _bits(patterns, 16).reshape(chunks, LUT_STREAMS, -1),
+    }
+    table = lut_tables(runs[:, :n], pe)[:, 0].reshape(-1)
+    parts = float_events(table, pe.table)
+    words = parts[0] | sum(flag << (FLOAT_BITS[pe.table] + i) for i, flag in enumerate(parts[1:]))
+    entries = _bits(words.reshape(LUT_STREAMS, -1), FLOAT_BITS[pe.table] + 2)
+    rest = np.zeros((LUT_STREAMS, SUMS, chunks * n))
+    rest[:, :, :GROUP] = given.weights[:LUT_STREAMS].reshape(LUT_STREAMS, SUMS, GROUP)
+    codes, scales = [], []
+    for _ in range(PLANES):
+        power = np.rint(np.log2(np.abs(rest).mean(-1, keepdims=True))).astype(np.int64)
+        codes.append((rest >= 0).reshape(LUT_STREAMS, SUMS, chunks, n))
+        scales.append(power)
+        rest = rest - np.where(rest >= 0, 1.0, -1.0) * np.exp2(power)
+    shape = (LUT_STREAMS, SUMS, PLANES, chunks)
+
+    def rows(values: npt.NDArray[Any]) -> Int64Array:  # sums, planes and runs one after the other
+        flat = np.broadcast_to(values, shape).reshape(LUT_STREAMS, -1)
+        return np.asarray(flat.T, np.int64)
+
+    index = (np.stack(codes, axis=2).astype(np.int64) << np.arange(n)).sum(-1)
+    chunk, plane = np.arange(chunks), np.arange(PLANES)[:, None]
+    fields = {
+        "in_valid": (np.ones(1), 1),
+        "code": (index, n),
+        "plane_first": (chunk == 0, 1),
+        "plane_last": (chunk == chunks - 1, 1),
+        "in_first": (plane == 0, 1),
+        "in_last": (plane == PLANES - 1, 1),
+        "scale": (np.stack(scales, axis=2), SCALE_BITS),
+    }
+    look = {name: _bits(rows(each), bits) for name, (each, bits) in fields.items()}
+    # port `entries`: a bit of all entries beside each other
+    held = np.ascontiguousarray(entries.transpose(0, 2, 1)).reshape(LUT_STREAMS, -1)
+    look["entries"] = np.broadcast_to(held, (len(look["code"]), *held.shape))
+    return column, look
 
 
 def _chunks(values: Int64Array, lanes: int) -> Int64Array:

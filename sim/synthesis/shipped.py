@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...arch.numerics import ALIGNED, HPCA25, PENumerics
-from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, OlivePE
+from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...arch.pe_base import PEKind
 
 Subject = tuple[str, PEKind, Any]
@@ -29,6 +29,7 @@ MACS: tuple[Subject, ...] = (
     ("INT4 x INT4 into INT32", IntMacPE(activation_bits=4, weight_bits=4), ""),
     ("ANT, flint4 x INT8 into INT32", AntPE(), ""),
     ("OliVe, pairs x INT8 into INT32", OlivePE(), ""),
+    ("look-up of 8 inputs, sums in FP32", LutPE(), ""),
 )
 
 FLOOR = PENumerics(alignment="floor", rounding="floor", overflow="wrap", sum_bits=23)

@@ -7,7 +7,7 @@ import pytest
 
 from bitlathe.arch import load_arch
 from bitlathe.arch.numerics import PENumerics
-from bitlathe.arch.pe import BitSerialPE
+from bitlathe.arch.pe import BitSerialPE, LutPE
 from bitlathe.arch.synthesized import (
     LEAKAGE_RATIO,
     Block,
@@ -156,6 +156,20 @@ def test_the_gate_of_zero_terms_is_a_part_of_the_exponent_match() -> None:
         chip = load_arch("bitmod", {**OWN, "pe.numerics.gate_zero_terms": on})
         own = chip.pe_costs.energy_pj - library.energy_pj(each.parts["pe"])
         assert own > 0  # the edges' share, and that of costlier weights
+
+
+def test_a_look_up_pe_shares_its_columns_table() -> None:
+    own = {"pe.operators": None, "pe.table_addition_pj": None, "pe.area_source": "synthesis"}
+    chip, (library, found) = load_arch("shiftadd", own), shipped()
+    parts = found[pe_key(LutPE()), ""].parts
+    area = library.area_um2(parts["pe"]) + library.area_um2(parts["column_edge"]) / 24
+    assert chip.pe_costs.area_um2 == pytest.approx(area, rel=1e-12)
+    assert chip.pe_costs.energy_pj == pytest.approx(library.energy_pj(parts["pe"]), rel=1e-12)
+    # 256 entries of 304 additions of the tree
+    assert chip.table_fill_pj == pytest.approx(256 * library.energy_pj(parts["column_edge"]))
+    assert parts["column_edge"].registers == 256 * 18 + 8
+    with pytest.raises(BitlatheError, match="no synthesis of this PE"):
+        load_arch("shiftadd", own | {"pe.scale_inputs": True})
 
 
 def test_a_chip_is_simulated_with_synthesized_costs() -> None:

@@ -160,15 +160,16 @@ def test_a_block_that_does_not_fit_is_found():
             assert_a_block_fits(report, threads)
 
 
-@pytest.mark.parametrize("sm", [80, 90])
+@pytest.mark.parametrize("sm", [80, 90, 100])
 @pytest.mark.parametrize("name", NAMES)
 def test_kernel_compiles_and_assembles(compiled, name, sm):
     folder, home = compiled
-    text = (home / f"{name}.sm_{sm}.ptx").read_text()
+    made = min(sm, 90)  # numba writes no newer PTX here; cards take that of older ones
+    source = home / f"{name}.sm_{made}.ptx"
+    text = source.read_text()
     assert ".visible .entry" in text
-    assert f".target sm_{sm}" in text
+    assert f".target sm_{made}" in text
     cubin = home / f"{name}.cubin"
-    source = home / f"{name}.sm_{sm}.ptx"
     threads, most = json.loads((home / "facts.json").read_text())[name]
     command = [folder / "bin" / "ptxas", "-v", f"-arch=sm_{sm}", f"-maxrregcount={most}", source,
                "-o", cubin]  # fmt: skip
