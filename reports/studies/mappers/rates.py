@@ -69,11 +69,11 @@ def prefill_rows(
     -------
     list of dict
         Clocks in 1e9 and traffic in 1e9 bytes of the run; traffic of its linear layers, and how
-        many times the floor of loop nests that is. Linear layers that are fused send nothing to
-        DRAM between them, and may move less.
+        many times the floor of loop nests that is, and which bounds that floor is of. Linear layers
+        that are fused send nothing to DRAM between them, and may move less.
     """
     rows = []
-    floor = linear_floor_bits(chip, model, context)
+    floor, bounds = linear_floor_bits(chip, model, context)
     linear = {gemm.name for gemm in model.gemms("prefill", context) if gemm.kind == "linear"}
     for mapper in mappers:
         runs = _rungs(chip, model, "prefill", context, 1, mapper)
@@ -86,12 +86,12 @@ def prefill_rows(
             if linear & set(layer.fused["layers"] if layer.fused else (layer.name,))
         )
         row |= {"linear GB": moved / GIGABYTE, "floor GB": floor / GIGABYTE}
-        rows.append({**row, "over the floor": moved / floor})
+        rows.append({**row, "over the floor": moved / floor, "floor": ", ".join(bounds)})
     return rows
 
 
-def linear_floor_bits(chip: Arch, model: Model, context: int) -> int:
-    """Return the DRAM bits that no loop nests of a prefill's linear layers undercut.
+def linear_floor_bits(chip: Arch, model: Model, context: int) -> tuple[int, tuple[str, ...]]:
+    """Return the DRAM bits that no nests of a prefill's linear layers undercut, and the bounds.
 
     Parameters
     ----------
@@ -100,14 +100,16 @@ def linear_floor_bits(chip: Arch, model: Model, context: int) -> int:
     context : int
         Tokens of the prompt.
     """
-    floor = 0
+    floor, bounds = 0, set[str]()
     logits = chip.accounting.logits
     for gemm in model.gemms("prefill", context, logits=logits):
         if gemm.kind == "linear":
             asked = layer_on(chip, model, gemm.name, "prefill", context, logits=logits)
             of = asked.layer, asked.bits, asked.hierarchies[0]
-            floor += gemm.count * nest_floor_bits(*of)[0]
-    return floor
+            least, bound = nest_floor_bits(*of)
+            floor += gemm.count * least
+            bounds.add(bound)
+    return floor, tuple(sorted(bounds))
 
 
 def _rungs(

@@ -1,15 +1,21 @@
 """The study of mappers: gains by hand, layers that sum to the runs."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from bitlathe.arch import load_arch
+from bitlathe.mapping.best import OBJECTIVES
+from bitlathe.mapping.floors import COMPULSORY, TILES
+from bitlathe.mapping.search import search
 from bitlathe.reports.studies.mappers.kinds import kind_rows
 from bitlathe.reports.studies.mappers.layers import layer_rows
 from bitlathe.reports.studies.mappers.rates import decode_rows, prefill_rows
 from bitlathe.reports.studies.mappers.study import RULE, Place, by_phase, gains, of_the_search
+from bitlathe.reports.studies.mappers.trade import trade_rows
 from bitlathe.sim import simulate
+from bitlathe.sim.map_layer import product_on
 from bitlathe.workloads import load_model
 from naive.products_alone import alone
 
@@ -94,6 +100,26 @@ def test_a_prefill_of_2048_tokens_takes_its_clocks() -> None:
     (row,) = prefill_rows(load_arch("bitmod"), load_model("llama-2-7b"), 2048, ["search"])
     assert row["Gclk, analytic"] <= row["Gclk, cycle"] <= 8.3
     assert 1 <= row["over the floor"] <= 1.26
+    assert row["floor"] == f"{TILES['output']}, {COMPULSORY}"  # the latter of the head's one token
+
+
+def test_a_product_trades_clocks_for_traffic() -> None:
+    chip = load_arch("bitmod")
+    rows = trade_rows(chip, 48, 96, 512)
+    asked = product_on(chip, 48, 96, 512)
+    of = asked.layer, asked.bits, asked.hierarchies[0]
+    (width,) = {float(port.width_bits) for port in of[2].memories[0].ports}
+    assert rows[0]["Mclk"] * 1e6 == pytest.approx(search(*of, "cycles").cost.cycles)
+    for one, other in pairwise(rows):
+        assert one["Mclk"] < other["Mclk"]
+        assert one["DRAM MB"] > other["DRAM MB"]
+    for objective in OBJECTIVES:  # none is below and left of the front
+        found = search(*of, objective)
+        loads = (load for load in found.cost.ports if load.memory == "dram")
+        moved = sum((load.reads + load.writes) * width for load in loads) / 8e6
+        fitting = [row for row in rows if row["Mclk"] * 1e6 <= found.cost.cycles]
+        assert fitting[-1]["DRAM MB"] <= moved * (1 + 1e-9)
+    assert rows[-1]["over the floor"] >= 1
 
 
 @pytest.mark.slow  # a minute of search
