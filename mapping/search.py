@@ -148,14 +148,18 @@ def _searched(
     started = time.perf_counter()
     asked, layer, chip = layer, searchable(layer), searched_chip(hierarchy)
     ways = ways_of(layer, chip.axes, constraints)
-    parts = [
-        Packed(layer, bits, chip, storage, constraints)
+    stored = [
+        storage
         for storage in storages(chip)
         if constraints.stores({op: [m.name for m in some] for op, some in storage.items()})
     ]
     best, evaluated = new_front(objective, max(4, len(layer.sizes))), 0
-    looked = dict[int, Unrolled]()
-    for i, part in enumerate(parts):
+    parts, looked = list[Packed](), dict[int, Unrolled]()
+    for i, storage in enumerate(stored):
+        if evaluated >= limit:
+            break
+        part = Packed(layer, bits, chip, storage, constraints)
+        parts.append(part)
         evaluated += _search_part(
             part, ways, i * len(ways), objective, limit - evaluated, best, looked
         )
@@ -219,6 +223,8 @@ def _search_part(
 
     if open_ways()[start]:
         evaluated = searched(int(start), limit)
+    if evaluated >= limit:
+        return evaluated
     may = open_ways()
     may[start] = False
     for sharper in (Packed.floor_bounds, exact_bounds):
@@ -230,7 +236,7 @@ def _search_part(
     order = _ordered(cycles, energy, objective)
     order = order[may[order]]
     left, cycles, energy = left[order], cycles[order], energy[order]
-    while left.size:
+    while left.size and evaluated < limit:
         before = best[0][0].tolist()
         evaluated += searched(int(left[0]), limit - evaluated)
         left, cycles, energy = left[1:], cycles[1:], energy[1:]

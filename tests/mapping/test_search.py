@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,11 @@ from bitlathe.mapping.best import OBJECTIVES
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
+from bitlathe.mapping.packed import Packed
 from bitlathe.mapping.search import search
-from bitlathe.mapping.space import tiers_of
+from bitlathe.mapping.space import storages, tiers_of
+from bitlathe.mapping.unrolled import Unrolled
+from bitlathe.sim.map_layer import product_on
 from map_cases import (
     compiled_and_plain,
     every_mapping,
@@ -91,6 +95,32 @@ def test_a_limit_gives_the_best_of_what_was_tried() -> None:
         assert found.optimal == (found.mappings_evaluated < limit)
     assert cycles == sorted(cycles, reverse=True)
     assert cycles[-1] >= whole.cost.cycles
+
+
+def test_a_limit_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is made of storages and unrollings that are not costed any more."""
+    looked, made = list[Packed](), list[Packed]()
+    asked = product_on(load_arch("int8-three-level"), 16, 32, 32)
+    chip = asked.hierarchies[0]
+    optional = tuple(replace(each, optional=each.holds) for each in chip.memories[1:2])
+    chip = replace(chip, memories=(chip.memories[0], *optional, *chip.memories[2:]))
+    assert len(storages(chip)) > 1
+
+    class Counted(Packed):
+        def __init__(self, *args: Any) -> None:
+            made.append(self)
+            super().__init__(*args)
+
+    class Looked(Unrolled):
+        def search(self, *args: Any) -> int:
+            looked.append(self.packed)
+            return super().search(*args)
+
+    search(asked.layer, asked.bits, chip, limit=1)  # compiled before it is counted
+    monkeypatch.setattr("bitlathe.mapping.search.Packed", Counted)
+    monkeypatch.setattr("bitlathe.mapping.search.Unrolled", Looked)
+    assert search(asked.layer, asked.bits, chip, limit=1).mappings_evaluated == 1
+    assert (len(made), len(looked)) == (1, 1)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
