@@ -33,6 +33,22 @@ from .cost_kernels import (
     whole,
 )
 from .room_kernels import CHILD, DEPTH, MEMORY, child_of, has_room, held_with, unfinished_at
+from .tuple_kernels import (
+    CLOCKS,
+    ELEMENTS_OF,
+    ENDS_OF,
+    ENERGY,
+    KINDS,
+    MOVES,
+    PACE,
+    PAIRS,
+    PIXELS,
+    PLACES,
+    ROOM,
+    SIZES,
+    STEP_TILE,
+    UNITS,
+)
 from .visit_kernels import steps
 
 ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
@@ -105,8 +121,13 @@ def _same(t, kind, end, plan):
     Fewer where a dimension that does not index it ends within a step; of several such dimensions
     more than one visit may have those.
     """
-    relevant, sizes, step_tile, reached = plan[0][t, RELEVANT], plan[3], plan[4], plan[6]
-    alike, least, full, ending = plan[1][t, kind, end, REACHED], 1, 1, 0
+    relevant, sizes, step_tile, reached = (
+        plan[MOVES][t, RELEVANT],
+        plan[SIZES],
+        plan[STEP_TILE],
+        plan[UNITS],
+    )
+    alike, least, full, ending = plan[ENDS_OF][t, kind, end, REACHED], 1, 1, 0
     for d in range(sizes.size):
         if not relevant >> d & 1 and sizes[d] > 1:
             step, rest = min(step_tile[d], sizes[d]), sizes[d] % step_tile[d]
@@ -119,7 +140,7 @@ def _same(t, kind, end, plan):
 @inner
 def _elements(relevant, plan):
     """Return the elements of an operand: of a convolution's input, pixels."""
-    sizes, windows, pixels = plan[3], plan[8], plan[9]
+    sizes, windows, pixels = plan[SIZES], plan[PAIRS], plan[PIXELS]
     slid, elements = slid_dims(relevant, windows), 1.0
     for w in range(windows.shape[0]):
         if slid:  # the first axes are none: a memory of the chip
@@ -133,7 +154,7 @@ def _elements(relevant, plan):
 @inner
 def _taps(relevant, plan):
     """Return the taps of an operand's windows, as a mask: a block has a pixel or more an output."""
-    windows, taps = plan[8], 0
+    windows, taps = plan[PAIRS], 0
     if slid_dims(relevant, windows):
         for w in range(windows.shape[0]):
             taps |= 1 << windows[w, 1]
@@ -147,7 +168,7 @@ def _repeated(t, tile, plan):
     All tiles inside a block of an outer tier are visited anew for each block of what does not index
     them, where a whole block has several; short blocks are counted once.
     """
-    moves, sizes = plan[0], plan[3]
+    moves, sizes = plan[MOVES], plan[SIZES]
     relevant, tier = moves[t, RELEVANT], moves[t, TIER]
     around = -1  # the innermost tier outside of which a block has several tiles
     for g in range(tier - 1):
@@ -176,7 +197,7 @@ def _repeated(t, tile, plan):
 @inner
 def _again(t, innermost, tile, plan):
     """Return the blocks of what does not index a transfer's tiles, but of the innermost kind."""
-    moves, sizes, kinds = plan[0], plan[3], plan[10]
+    moves, sizes, kinds = plan[MOVES], plan[SIZES], plan[KINDS]
     blocks = tile[moves[t, TIER] - 1]
     again = 1
     for d in range(sizes.size):
@@ -193,7 +214,7 @@ def _crossing(innermost, tier, tile, plan):
     Of a tier's tiles the loops next to them go round in every whole block; in the last block of the
     first tier, of which at most one tile is left, they need not. Further in such blocks repeat.
     """
-    sizes, kinds = plan[3], plan[10]
+    sizes, kinds = plan[SIZES], plan[KINDS]
     share, some = 1.0, False
     for d in range(sizes.size):
         if kinds[d] == innermost and tile[tier - 1, d] < sizes[d]:
@@ -218,13 +239,13 @@ def _tier(tier, innermost, tile, plan, rates, busy, spared, less):
     one kind: the innermost, through which a tile stays. ``less``, and the second energy: what of it
     sums below the first tier repeat.
     """
-    moves, sizes = plan[0], plan[3]
+    moves, sizes = plan[MOVES], plan[SIZES]
     clocks, energy, _ = rates
     crossing, total, repeated_pj = _crossing(innermost, tier, tile, plan), 0.0, 0.0
     for t in range(moves.shape[0]):
         if moves[t, TIER] != tier:
             continue
-        elements, step = rates[2][t], 1.0
+        elements, step = rates[ELEMENTS_OF][t], 1.0
         for d in range(sizes.size):
             if moves[t, RELEVANT] >> d & 1:
                 step *= min(sizes[d], tile[tier - 1, d])
@@ -254,7 +275,7 @@ def _late(innermost, tile, plan, rates):
 
     Of two tiles each must come within two visits, so that all take no more than steps and stalls.
     """
-    moves, sizes, kinds = plan[0], plan[3], plan[10]
+    moves, sizes, kinds = plan[MOVES], plan[SIZES], plan[KINDS]
     most = 0.0
     for t in range(moves.shape[0]):
         if moves[t, TIER] != 1 or moves[t, LATENCY] == 0 or moves[t, OP] == 2:
@@ -268,9 +289,9 @@ def _late(innermost, tile, plan, rates):
                 step *= extent
             elif kinds[d] != innermost:
                 again *= blocks
-        moved, slowest = max(0.0, rates[2][t] * again - step), 0.0
-        for p in range(rates[0].shape[2]):
-            slowest = max(slowest, moved * rates[0][t, ONCE, p])
+        moved, slowest = max(0.0, rates[ELEMENTS_OF][t] * again - step), 0.0
+        for p in range(rates[CLOCKS].shape[2]):
+            slowest = max(slowest, moved * rates[CLOCKS][t, ONCE, p])
         most = max(most, slowest + (visits * again - 1) * moves[t, LATENCY])
     return most
 
@@ -281,7 +302,7 @@ def _one_tier(tier, innermost, tile, plan, rates, busy):
 
     Adds, with the first kind, those of elements that move once to all. Returns the energy.
     """
-    moves, (clocks, energy, elements), some = plan[0], rates, busy[2]
+    moves, (clocks, energy, elements), some = plan[MOVES], rates, busy[2]
     pj, crossing = 0.0, _crossing(innermost, tier, tile, plan)
     for p in range(some.size):
         some[p] = 0.0
@@ -366,9 +387,9 @@ def bound_of(tile, edge, base, energies, plan, rates, deeper, edges, busy, out):
         Clocks and energy; those without the edges; what clocks are likely, by which candidates are
         sorted.
     """
-    pace, ports = plan[5], busy.shape[1]
+    pace, ports = plan[PACE], busy.shape[1]
     moved, spared, less = busy[1], busy[2], busy[3]
-    compute = float(whole(steps(plan[3], plan[4]) * pace[0], pace))
+    compute = float(whole(steps(plan[SIZES], plan[STEP_TILE]) * pace[0], pace))
     out[0] = out[1] = out[2] = out[3] = out[LIKELY] = 1e300
     for innermost in range(3):
         for p in range(ports):
@@ -431,7 +452,7 @@ def tier_floors(extents, counts, smallest, plan, layout, rates, scratch, found, 
 @inner
 def _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, found):
     """Write the cells of a tier with one tile of the first dimension: see `tier_floors`."""
-    tile, partial, held, needs = scratch[:4]
+    tile, partial, held, needs, busy = scratch
     at, k = tile[tier - 1], 0
     for n in range(counts[1] - 1, -1, -1):  # the larger, the smaller the third's largest
         for row in range(found.shape[2]):
@@ -449,7 +470,7 @@ def _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, 
         move, more = sums_again(tile, plan, layout) if tier == 1 else (-1, 0.0)
         for d in range(3, counts.size):
             at[d] = extents[d, 0]
-        least_of_tier(tier, tile, plan, rates, scratch[4], found[:, tier - 1, :, m, n])
+        least_of_tier(tier, tile, plan, rates, busy, found[:, tier - 1, :, m, n])
         if move >= 0:
             add_again(move, more, rates, found[1, 0, :, m, n])
 
@@ -497,10 +518,10 @@ def add_again(move, more, rates, found):
 
     As `tier_floors` has them.
     """
-    ports = rates[0].shape[2]
-    found[0] += rates[1][move, 1] * more
+    ports = rates[CLOCKS].shape[2]
+    found[0] += rates[ENERGY][move, 1] * more
     for p in range(ports):
-        found[1 + ports + p] += _whole_clocks(rates[0][move, AGAIN, p] * more)
+        found[1 + ports + p] += _whole_clocks(rates[CLOCKS][move, AGAIN, p] * more)
 
 
 @inner
@@ -533,7 +554,7 @@ def _many_tiled(place, relevant, tile, plan, layout):
     All where it holds a part only of the last block, which is the smallest; else those of whole
     blocks.
     """
-    sizes, child, room = plan[3], child_of(place, layout), layout[2]
+    sizes, child, room = plan[SIZES], child_of(place, layout), layout[ROOM]
     every = whole_ones = 1.0
     for d in range(sizes.size):
         if relevant >> d & 1:
@@ -541,7 +562,7 @@ def _many_tiled(place, relevant, tile, plan, layout):
             every *= sizes[d]
             whole_ones *= sizes[d] // block * block
     taken = held_with(child, 0, True, tile, 0, plan, layout)
-    return every if taken > room[layout[0][child, MEMORY]] else whole_ones
+    return every if taken > room[layout[PLACES][child, MEMORY]] else whole_ones
 
 
 @inner
@@ -552,7 +573,7 @@ def sums_again(tile, plan, layout):
     them, each whole block of the first tier brings all of its sums there, and out again, for each
     block of the third dimension. Transfer -1: nothing is known.
     """
-    moves, sizes, places = plan[0], plan[3], layout[0]
+    moves, sizes, places = plan[MOVES], plan[SIZES], layout[PLACES]
     for place in range(places.shape[0]):
         if places[place, DEPTH] != 1 or child_of(place, layout) < 0:
             continue

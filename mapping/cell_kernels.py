@@ -16,6 +16,7 @@ from .room_kernels import has_room
 from .scratch_kernels import CHOSEN, EDGES, LEVEL_EDGES, TILES
 from .search_kernels import array_pj
 from .tile_kernels import bound_of_cell, note_part
+from .tuple_kernels import FILL, PACE, SIZES, STEP_TILE, WAY
 from .visit_kernels import steps
 
 
@@ -30,8 +31,8 @@ def _tile(d, flat, sizes, step):
 @inner
 def _third(tile, partial, held, needs, plan, layout):
     """Set the largest tile of the third dimension that has room beside others; whether one has."""
-    at, step = tile[0], plan[4][2]
-    low, high = 0, (plan[3][2] + step - 1) // step
+    at, step = tile[0], plan[STEP_TILE][2]
+    low, high = 0, (plan[SIZES][2] + step - 1) // step
     at[2] = high * step
     if has_room(1, tile, partial, held, needs, plan, layout):
         return True
@@ -43,7 +44,7 @@ def _third(tile, partial, held, needs, plan, layout):
         else:
             high = middle
     if low:
-        most = (plan[3][2] + step - 1) // step
+        most = (plan[SIZES][2] + step - 1) // step
         blocks = -(-most // low)
         at[2] = -(-most // blocks) * step  # the least of as many blocks
     return low > 0
@@ -85,21 +86,21 @@ def cells_may_be_best(plan, layout, fixed, fixed_pj, rates, flat, room, objectiv
     """
     extents, counts, tiers, deeper = flat
     tile, partial, held, needs, _, _, cell = room
-    sizes, step, at = plan[3], plan[4], tile[0]
+    sizes, step, at = plan[SIZES], plan[STEP_TILE], tile[0]
     energies = array_pj(plan, fixed_pj, scratch), fixed_pj[1]
-    scratch[LEVEL_EDGES][0] = edge_clocks(0, scratch[TILES], plan, scratch[EDGES]) + fixed[0]
+    scratch[LEVEL_EDGES][0] = edge_clocks(0, scratch[TILES], plan, scratch[EDGES]) + fixed[FILL]
     note_part(0, energies, plan, rates, scratch)
     chosen = scratch[CHOSEN]
     for d in range(chosen.size):
         chosen[d] = 0  # no chains before the first
-    compute = whole(steps(sizes, step) * plan[5][0], plan[5])
+    compute = whole(steps(sizes, step) * plan[PACE][0], plan[PACE])
     for i in range(counts[0]):
         at_first = _tile(0, extents[0, i], sizes, step)
         if at_first == 0:
             continue
         for j in range(counts[1]):
             cycles, pj = bound_of_cell(1, i, j, compute, energies, tiers, scratch)
-            if hopeless(cycles, pj, fixed[4], chosen, front, objective):
+            if hopeless(cycles, pj, fixed[WAY], chosen, front, objective):
                 continue
             at[1] = _tile(1, extents[1, j], sizes, step)
             if at[1] == 0:
@@ -111,6 +112,6 @@ def cells_may_be_best(plan, layout, fixed, fixed_pj, rates, flat, room, objectiv
                 continue
             _bound(i, j, plan, layout, rates, deeper, room)
             cycles, pj = bound_of_cell(1, 0, 0, compute, energies, cell, scratch)
-            if not hopeless(cycles, pj, fixed[4], chosen, front, objective):
+            if not hopeless(cycles, pj, fixed[WAY], chosen, front, objective):
                 return True
     return False

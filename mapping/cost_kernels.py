@@ -25,6 +25,7 @@ What they take of a layer on a chip, the *plan*, is a tuple:
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 from ..datatypes.base.inner_kernels import inner
+from .tuple_kernels import ENDS_OF, MOVES, PACE, PJ, SIZES, STEP_TILE
 from .visit_kernels import (
     ALL,
     FIRST,
@@ -127,7 +128,7 @@ def clocks_of(share, t, kind, end, ends):
 @inner
 def _window(kind, before, after, doubled, relevant, nest, plan, work):
     """Return the window between doubled visits; see `mapping.accesses`."""
-    step_tile, pace, scratch = plan[4], plan[5], work[SCRATCH]
+    step_tile, pace, scratch = plan[STEP_TILE], plan[PACE], work[SCRATCH]
     if not doubled:
         block, i, edge = work[AFTER], after, FIRST
         if kind == FETCH:
@@ -195,7 +196,7 @@ def _turn(t, times, count, i, tile, next_tile, block, cut, doubled, nest, plan, 
     ``tile``, ``next_tile``: extents of the turns. Returns the window.
     """
     dims, tiles, _ = nest
-    relevant, d = plan[0][t, RELEVANT], dims[i - 1]
+    relevant, d = plan[MOVES][t, RELEVANT], dims[i - 1]
     for e in range(block.size):
         work[BEFORE, e] = work[AFTER, e] = block[e]
     work[BEFORE, d], work[AFTER, d] = tile, next_tile
@@ -210,7 +211,7 @@ def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
 
     Blocks whose visits are alike are added at once. Returns the sum of the windows.
     """
-    relevant, sizes = plan[0][t, RELEVANT], plan[3]
+    relevant, sizes = plan[MOVES][t, RELEVANT], plan[SIZES]
     dims, tiles, _ = nest
     dim_count = sizes.size
     windows = 0
@@ -274,12 +275,12 @@ def _spare(t, cut, doubled, edges, nest, plan, work, sums):
 
     ``edges``: out of the clocks instead, and first load and last store too.
     """
-    relevant, sizes, last, before = plan[0][t, RELEVANT], plan[3], work[AFTER], work[BEFORE]
+    relevant, sizes, last, before = plan[MOVES][t, RELEVANT], plan[SIZES], work[AFTER], work[BEFORE]
     dims, tiles, _ = nest
     many, pairs = (1, 0) if edges else (0, 1)
     for d in range(sizes.size):
         last[d] = sizes[d]
-    if plan[0][t, OP] < 2:
+    if plan[MOVES][t, OP] < 2:
         if edges:
             i = descend(0, cut, FIRST, relevant, last, dims, tiles)
             _add(t, SPARE_FETCH, 1, 0, i, i, cut, doubled, nest, plan, work, sums)
@@ -299,8 +300,8 @@ def _spare(t, cut, doubled, edges, nest, plan, work, sums):
     if turn >= 0:
         whole = 1
         if not doubled:
-            first = pass_steps(i, FIRST, relevant, last, nest, plan[4], work[SCRATCH])
-            whole = 1 if first == steps(last, plan[4]) else 0
+            first = pass_steps(i, FIRST, relevant, last, nest, plan[STEP_TILE], work[SCRATCH])
+            whole = 1 if first == steps(last, plan[STEP_TILE]) else 0
         finished = relevant >> dims[turn] & 1
         times = 0, -whole * finished, -whole * (1 - finished), -again
         at = descend(turn + 1, cut, LAST, relevant, before, dims, tiles)
@@ -342,11 +343,11 @@ def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
     energy : float
     """
     _clear(sums)
-    relevant = plan[0][t, RELEVANT]
+    relevant = plan[MOVES][t, RELEVANT]
     args = (cut, doubled, nest, plan, work, stack, sums)
-    if plan[0][t, OP] < 2:
+    if plan[MOVES][t, OP] < 2:
         windows = _visits(t, ALL, FETCHES, *args)
-    elif finishes(cut, relevant, plan[3], nest):
+    elif finishes(cut, relevant, plan[SIZES], nest):
         windows = _visits(t, LAST, FINISHES, *args)
     else:
         _visits(t, LAST, LAST_OF_MANY, *args)
@@ -355,7 +356,7 @@ def move_cost(t, cut, doubled, nest, plan, work, stack, sums):
     energy = _energy(t, plan, sums)
     _spare(t, cut, doubled, False, nest, plan, work, sums)
     if doubled:
-        windows = steps(plan[3], plan[4]) * plan[5][0]
+        windows = steps(plan[SIZES], plan[STEP_TILE]) * plan[PACE][0]
     for row in range(SUM_ROWS):
         sums[row, WINDOWS] = windows
     return energy
@@ -371,14 +372,14 @@ def without_window(t, cut, nest, plan, work, sums):
 @inner
 def step_cost(t, plan, work, sums):
     """Write what the array takes, or leaves, step by step; as `move_cost`. Returns the energy."""
-    sizes, step_tile = plan[3], plan[4]
+    sizes, step_tile = plan[SIZES], plan[STEP_TILE]
     before, after = work[BEFORE], work[AFTER]
     _clear(sums)
-    up = plan[0][t, OP] == 2
+    up = plan[MOVES][t, OP] == 2
     nest = work[SCRATCH], work[SCRATCH], 0  # no loops
     windows = 0
     for number in range(1 << sizes.size):
-        count, first, last = _step_tile(number, plan[0][t, RELEVANT], sizes, step_tile, after)
+        count, first, last = _step_tile(number, plan[MOVES][t, RELEVANT], sizes, step_tile, after)
         if count:
             for d in range(sizes.size):
                 before[d] = after[d]
@@ -399,7 +400,7 @@ def step_cost(t, plan, work, sums):
 @inner
 def _energy(t, plan, sums):
     """Return the energy of a transfer's accesses, and of what its elements take beside them."""
-    pj, total = plan[2], 0.0
+    pj, total = plan[PJ], 0.0
     for kind in range(4):
         for end in range(2):
             row = 2 * kind + end
@@ -435,7 +436,7 @@ def _step_tile(number, relevant, sizes, step_tile, block):
 @inner
 def add_to_ports(t, sums, plan, ports):
     """Add the sums of a transfer to those of the ports."""
-    ends = plan[1]
+    ends = plan[ENDS_OF]
     for row in range(SUM_ROWS):
         port = ends[t, row // 2, row % 2, PORT]
         if port < 0 or sums[row, BUSY] <= 0:

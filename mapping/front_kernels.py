@@ -12,6 +12,7 @@ order in which they are tried, changes what is found.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 from ..datatypes.base.inner_kernels import inner
+from .tuple_kernels import COSTS, FOUND, MANY
 
 PARETO = 3
 SAME = 1 - 1e-12  # sums of the same terms in another order
@@ -36,7 +37,7 @@ def hopeless(cycles, energy, way, first, front, objective):
 
     ``way``, ``first`` (D,): the unrolling and the first chains of what is bounded.
     """
-    costs, kept = front[0], front[2]
+    costs, kept = front[COSTS], front[MANY]
     if objective == PARETO:
         before = _at_most(cycles, costs, kept[0])
         return before > 0 and energy * SAME >= costs[before - 1, 1] * SAME
@@ -44,7 +45,7 @@ def hopeless(cycles, energy, way, first, front, objective):
     least, other = _compared(cycles, energy, best, best_pj, objective)
     if least or other:
         return least > 0 or (least == 0 and other > 0)
-    return _after(way, first, front[1][0])
+    return _after(way, first, front[FOUND][0])
 
 
 @inner

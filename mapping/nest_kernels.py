@@ -52,6 +52,21 @@ from .scratch_kernels import (
     WORK,
 )
 from .shared_kernels import add_up, forget_below, note_counts, slot_of, start_slots
+from .tuple_kernels import (
+    ALLOWED,
+    BOUNDED,
+    DOUBLABLE,
+    ENDS_OF,
+    FILL,
+    KINDS,
+    MEMBERS,
+    MOVES,
+    ORDERS,
+    PACE,
+    SIZES,
+    STEP_TILE,
+    WAY,
+)
 from .visit_kernels import steps
 
 # columns of what ports move in an order of the outermost loops: clocks of what has a window, and of
@@ -116,7 +131,13 @@ def _largest(fitting, may, held, partial, layout, needs):
 @inner
 def count_outer(space, plan, scratch):
     """Count what the outermost loops' transfers move, with the chosen tiles, in each order."""
-    orders, allowed, members, sizes, pace = space[3], space[4], space[5], plan[3], plan[5]
+    orders, allowed, members, sizes, pace = (
+        space[ORDERS],
+        space[ALLOWED],
+        space[MEMBERS],
+        plan[SIZES],
+        plan[PACE],
+    )
     base, work, stack, tile, loops = (
         scratch[ARRAY_PORTS],
         scratch[WORK],
@@ -124,10 +145,10 @@ def count_outer(space, plan, scratch):
         scratch[TILES],
         scratch[LOOPS],
     )
-    moves, (sums_of, pj_of), spared = plan[0], scratch[TWO_TILES], scratch[NO_WINDOW]
+    moves, (sums_of, pj_of), spared = plan[MOVES], scratch[TWO_TILES], scratch[NO_WINDOW]
     outer, outer_pj = scratch[OUTER], scratch[OUTER_PJ]
-    elapsed = steps(sizes, plan[4]) * pace[0]
-    start, live = _append(0, 3, members, tile, sizes, loops, 0), _live(0, tile, sizes, plan[10])
+    elapsed = steps(sizes, plan[STEP_TILE]) * pace[0]
+    start, live = _append(0, 3, members, tile, sizes, loops, 0), _live(0, tile, sizes, plan[KINDS])
     for order in range(orders.shape[0]):
         outer[order, 0, LIVE] = allowed[0, order, live]
         if not outer[order, 0, LIVE]:
@@ -158,7 +179,7 @@ def count_outer(space, plan, scratch):
 def _add_busy(t, sums, plan, outer, column):
     """Add the clocks of a transfer to those of the ports."""
     for row in range(SUM_ROWS):
-        port = plan[1][t, row // 2, row % 2, PORT]
+        port = plan[ENDS_OF][t, row // 2, row % 2, PORT]
         if port >= 0:
             outer[port, column] += sums[row, BUSY]
 
@@ -174,7 +195,7 @@ def outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch):
         scratch[PORT_SUMS],
         scratch[OUTER],
         scratch[LEAST_CLOCKS][0],
-        plan[5],
+        plan[PACE],
     )
     busiest = 0.0
     for p in range(ports.shape[0]):
@@ -198,7 +219,7 @@ def _prepare(tile, plan, layout, rates, scratch):
     deeper, held, (_, live, _, known) = scratch[FURTHER][2], scratch[HELD], scratch[NEST]
     known[0] = -1
     for g in range(tile.shape[0]):
-        live[g] = _live(g, tile, plan[3], plan[10])
+        live[g] = _live(g, tile, plan[SIZES], plan[KINDS])
     for row in range(deeper.size):
         deeper[row] = 0.0
     for place in range(held.shape[0]):
@@ -212,10 +233,10 @@ def search_orders(
     chosen, space, plan, layout, fixed, energies, rates, objective, limit, front, scratch
 ):
     """Try all orders and doublings of the tiles that were chosen; return how many were costed."""
-    orders, members, sizes = space[3], space[5], plan[3]
+    orders, members, sizes = space[ORDERS], space[MEMBERS], plan[SIZES]
     tile, loops, cuts = scratch[TILES], scratch[LOOPS], scratch[CUTS]
-    elapsed, evaluated = steps(sizes, plan[4]) * plan[5][0], 0
-    edge = edge_clocks(tile.shape[0], tile, plan, scratch[EDGES]) + fixed[0]
+    elapsed, evaluated = steps(sizes, plan[STEP_TILE]) * plan[PACE][0], 0
+    edge = edge_clocks(tile.shape[0], tile, plan, scratch[EDGES]) + fixed[FILL]
     scratch[NEST][3][2] = last_store(scratch[EDGES])
     inner_pj = _prepare(tile, plan, layout, rates, scratch)
     start = _append(0, 3, members, tile, sizes, loops, 0)
@@ -224,7 +245,9 @@ def search_orders(
             continue
         cuts[1] = _order(0, orders[outer], members, tile, sizes, loops, start)
         least, least_pj = outer_bound(outer, edge, elapsed, inner_pj, energies, plan, scratch)
-        if not fixed[3] or not hopeless(least, least_pj, fixed[4], chosen, front, objective):
+        if not fixed[BOUNDED] or not hopeless(
+            least, least_pj, fixed[WAY], chosen, front, objective
+        ):
             evaluated += _search_inside(
                 outer, chosen, edge, elapsed, space, plan, layout, fixed, energies, objective,
                 limit - evaluated, front, scratch,
@@ -243,9 +266,8 @@ def _search_inside(
 
     The order of the second group of loops changes last, so that what it decides is counted once.
     """
-    orders, allowed, members, tile, loops, cuts = (
-        space[3], space[4], space[5], scratch[TILES], scratch[LOOPS], scratch[CUTS],
-    )  # fmt: skip
+    orders, allowed, members = space[ORDERS], space[ALLOWED], space[MEMBERS]
+    sizes, tile, loops, cuts = plan[SIZES], scratch[TILES], scratch[LOOPS], scratch[CUTS]
     which, live = scratch[NEST][0], scratch[NEST][1]
     groups, g, evaluated = tile.shape[0], 1, 0
     start_slots(outer, plan, scratch)
@@ -257,7 +279,7 @@ def _search_inside(
             if which[g] == orders.shape[0]:
                 g -= 1
             elif allowed[g, which[g], live[g]]:
-                cuts[g + 1] = _order(g, orders[which[g]], members, tile, plan[3], loops, cuts[g])
+                cuts[g + 1] = _order(g, orders[which[g]], members, tile, sizes, loops, cuts[g])
                 forget_below(g, plan, scratch[FILLED])
                 g += 1
                 if g < groups:
@@ -287,17 +309,17 @@ def _search_doubled(
     groups = live.size
     nest = loops[0], loops[1], cuts[groups]
     for t in range(single.size):
-        single[t] = slot_of(t, plan, space[3], which, live)
+        single[t] = slot_of(t, plan, space[ORDERS], which, live)
     unfinished = find_partial(partial, cuts, nest, plan, layout)
     if known[0] != unfinished:
         known[0] = unfinished
-        known[1] = _largest(fitting, fixed[2], held, partial, layout, needs)
+        known[1] = _largest(fitting, fixed[DOUBLABLE], held, partial, layout, needs)
     for i in range(min(known[1], limit)):
         pj = add_up(fitting[i], single, nest, cuts, plan, scratch)
-        cycles = cycles_of(scratch[PORT_SUMS], elapsed, edge, plan[5])
+        cycles = cycles_of(scratch[PORT_SUMS], elapsed, edge, plan[PACE])
         energy, inside = energies[0] + pj + energies[1] * cycles, 0
         for g in range(groups - 1, 0, -1):
-            inside = inside * space[3].shape[0] + which[g]
-        if keep(cycles, energy, objective, fixed[4], chosen, outer, inside, fitting[i], front):
+            inside = inside * space[ORDERS].shape[0] + which[g]
+        if keep(cycles, energy, objective, fixed[WAY], chosen, outer, inside, fitting[i], front):
             note_counts(fitting[i], single, edge, known[2], groups, plan, scratch)
     return min(known[1], limit)

@@ -10,6 +10,7 @@ all of a result up.
 
 from ..datatypes.base.inner_kernels import inner
 from .cost_kernels import accesses_of, slid_dims
+from .tuple_kernels import AT_ONCE, BITS, PAIRS, PIXELS, PLACES, ROOM, SHARES, SIZES, STEP_TILE
 from .visit_kernels import finishes
 
 # columns of places
@@ -22,7 +23,7 @@ def held_at(place, tile, partial, plan, layout):
 
     ``partial``: 1 for unfinished sums.
     """
-    return held_with(place, layout[0][place, DEPTH] - 1, False, tile, partial, plan, layout)
+    return held_with(place, layout[PLACES][place, DEPTH] - 1, False, tile, partial, plan, layout)
 
 
 @inner
@@ -31,15 +32,15 @@ def held_with(place, depth, last, tile, partial, plan, layout):
 
     ``last``: of an operand without windows, that of the last block alone, which is the smallest.
     """
-    places, ratio = layout[0], layout[1]
-    sizes, step_tile, shares = plan[3], plan[4], plan[7]
-    own, share, windows = places[place, AXES], 1, plan[8]
+    places, ratio = layout[PLACES], layout[BITS]
+    sizes, step_tile, shares = plan[SIZES], plan[STEP_TILE], plan[SHARES]
+    own, share, windows = places[place, AXES], 1, plan[PAIRS]
     slid = slid_dims(places[place, INDEXED], windows)
     for w in range(windows.shape[0]):
         if slid:
             out, tap = windows[w, 0], windows[w, 1]
             most = min(sizes[out], tile[depth, out]), min(sizes[tap], tile[depth, tap])
-            share *= plan[9][w, own, most[0], most[1], 2]
+            share *= plan[PIXELS][w, own, most[0], most[1], 2]
     for d in range(sizes.size):
         if places[place, INDEXED] >> d & 1 and not slid >> d & 1:
             size, step = min(sizes[d], tile[depth, d]), step_tile[d]
@@ -65,7 +66,7 @@ def fits(mask, held, partial, layout, needs):
     needs : (memories,) int64 array
         Room to compute in.
     """
-    places, room = layout[0], layout[2]
+    places, room = layout[PLACES], layout[ROOM]
     for memory in range(room.size):
         needs[memory] = 0
     for place in range(places.shape[0]):
@@ -82,15 +83,15 @@ def find_partial(partial, cuts, nest, plan, layout):
 
     Returns them as a mask.
     """
-    places, found = layout[0], 0
+    places, found = layout[PLACES], 0
     for place in range(places.shape[0]):
         partial[place] = 0
         if places[place, OPERAND] == 2:
             child = places[place, CHILD]
             if child == cuts.size - 1:
-                once = layout[3][0] == 1
+                once = layout[AT_ONCE][0] == 1
             else:
-                once = finishes(cuts[child], places[place, INDEXED], plan[3], nest)
+                once = finishes(cuts[child], places[place, INDEXED], plan[SIZES], nest)
             partial[place] = 0 if once else 1
             found |= partial[place] << place
     return found
@@ -105,7 +106,7 @@ def has_room(level, tile, partial, held, needs, plan, layout):
     """
     for place in range(held.shape[0]):
         partial[place] = held[place, 0] = held[place, 1] = 0
-        if layout[0][place, DEPTH] == level:
+        if layout[PLACES][place, DEPTH] == level:
             unfinished = unfinished_at(place, tile, plan, layout)
             partial[place] = unfinished
             held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
@@ -120,22 +121,22 @@ def unfinished_at(place, tile, plan, layout):
     loops of the third dimension, which is summed over, are outside, and some over results inside,
     as what is next inside has no room for all of the tile.
     """
-    places, row = layout[0], layout[0][place, DEPTH] - 1
+    places, row = layout[PLACES], layout[PLACES][place, DEPTH] - 1
     if places[place, OPERAND] != 2:
         return 0
     child = child_of(place, layout)
     if child < 0:
-        return 1 - layout[3][0]
-    if tile[row, 2] >= plan[3][2]:
+        return 1 - layout[AT_ONCE][0]
+    if tile[row, 2] >= plan[SIZES][2]:
         return 0
     taken = held_with(child, row, False, tile, 0, plan, layout)
-    return 1 if taken > layout[2][places[child, MEMORY]] else 0
+    return 1 if taken > layout[ROOM][places[child, MEMORY]] else 0
 
 
 @inner
 def child_of(place, layout):
     """Return the place of the same operand that is next inside, -1 for the array."""
-    places = layout[0]
+    places = layout[PLACES]
     for child in range(places.shape[0]):
         same = places[child, OPERAND] == places[place, OPERAND]
         if same and places[child, DEPTH] == places[place, CHILD]:

@@ -168,10 +168,10 @@ def _searched(
         raise BitlatheError(f"more than {PARETO_ROOM} mappings are best in clocks or energy.")
     found, exact = [], counts_all(asked, hierarchy)
     for (cycles, _), row in zip(best[0][: best[2][0]], best[1], strict=False):
-        storage, way = divmod(int(row[0]), len(ways))
+        at, way = divmod(int(row[0]), len(ways))
         mapping = looked[int(row[0])].mapping(row)
         if exact and objective != PARETO:
-            costs, outer = counted_cost(parts[storage], ways, way)
+            costs, outer = counted_cost(parts[at], ways, way)
         else:
             costs = cost(asked, bits, mapping, hierarchy)
             outer = outermost_bits(asked, bits, mapping, hierarchy)

@@ -33,6 +33,19 @@ from .scratch_kernels import (
     WORK,
 )
 from .tile_kernels import bound_of_cell, bound_orders, expand, look_up, note_part
+from .tuple_kernels import (
+    BOUNDED,
+    CHAINS,
+    COUNTS,
+    FILL,
+    FOLLOWING,
+    MANY,
+    MOVES,
+    PACE,
+    SIZES,
+    STEP_TILE,
+    WAY,
+)
 from .visit_kernels import steps
 
 FIRST_ROOM = 1 << 12  # tiles to take room for at first
@@ -87,14 +100,14 @@ def search_tiles(
         scratch[ENDS],
     )
     known_edge = scratch[LEVEL_EDGES]
-    counts, groups, level, evaluated = space[2], tile.shape[0], 0, 0
+    counts, groups, level, evaluated = space[COUNTS], tile.shape[0], 0, 0
     energies = array_pj(plan, fixed_pj, scratch), fixed_pj[1]
     for d in range(counts.size):
-        tile[groups - 1, d] = plan[4][d]
+        tile[groups - 1, d] = plan[STEP_TILE][d]
         low[0, d], high[0, d] = 0, counts[d]
     numbers, bounds = np.empty((2, FIRST_ROOM), np.int64), np.empty((2, FIRST_ROOM, 3))
     # no tile yet: a probe below the most promising, where nothing is found yet, then all
-    found = front[2][0] != 0 or not fixed[3] or objective == PARETO
+    found = front[MANY][0] != 0 or not fixed[BOUNDED] or objective == PARETO
     at[0], stop[0], probing = 1 if found else 0, 2, False
     while level >= 0:
         if at[level] == stop[level]:
@@ -106,8 +119,8 @@ def search_tiles(
             probing = i == 0
         else:
             _choose(level, numbers[0, i], space, low, high, tile)
-            if fixed[3] and hopeless(
-                bounds[0, i, 0], bounds[0, i, 1], fixed[4], low[level], front, objective
+            if fixed[BOUNDED] and hopeless(
+                bounds[0, i, 0], bounds[0, i, 1], fixed[WAY], low[level], front, objective
             ):
                 continue
         if level == min(1, groups - 1):
@@ -120,8 +133,8 @@ def search_tiles(
             if evaluated >= limit:
                 return evaluated
             continue
-        known_edge[level] = edge_clocks(level, tile, plan, scratch[EDGES]) + fixed[0]
-        if level == 1 and fixed[3] and _hopeless_orders(
+        known_edge[level] = edge_clocks(level, tile, plan, scratch[EDGES]) + fixed[FILL]
+        if level == 1 and fixed[BOUNDED] and _hopeless_orders(
             low[1], known_edge[1], energies, plan, layout, fixed, rates, floors, objective, front,
             scratch,
         ):  # fmt: skip
@@ -145,7 +158,7 @@ def _hopeless_orders(
     chosen, edge, energies, plan, layout, fixed, rates, floors, objective, front, scratch
 ):  # fmt: skip
     """Whether no order of the outermost loops may be best, with the tiles of the first tier."""
-    elapsed = steps(plan[3], plan[4]) * plan[5][0]
+    elapsed = steps(plan[SIZES], plan[STEP_TILE]) * plan[PACE][0]
     look_up(1, chosen, floors, scratch)
     further(1, scratch[TILES], plan, layout, rates, scratch[FURTHER])
     return bound_orders(
@@ -166,8 +179,8 @@ def array_pj(plan, fixed_pj, scratch):
         for column in range(PORT_COLUMNS):
             base[p, column] = 0
     energy = fixed_pj[0]
-    for t in range(plan[0].shape[0]):
-        if plan[0][t, TIER] == tile.shape[0]:
+    for t in range(plan[MOVES].shape[0]):
+        if plan[MOVES][t, TIER] == tile.shape[0]:
             energy += step_cost(t, plan, work, parts[t, 0])
             add_to_ports(t, parts[t, 0], plan, base)
     return energy
@@ -188,7 +201,7 @@ def _grown(numbers, bounds):
 @inner
 def _choose(level, number, space, low, high, tile):
     """Set the tiles of a level to those that a number stands for."""
-    chains, following, counts = space[0], space[1], space[2]
+    chains, following, counts = space[CHAINS], space[FOLLOWING], space[COUNTS]
     for d in range(counts.size):
         i = number % counts[d]
         number //= counts[d]
@@ -210,14 +223,14 @@ def may_be_best(plan, fixed, fixed_pj, rates, tiers, objective, front, scratch):
     front, scratch : tuple
     """
     energies = array_pj(plan, fixed_pj, scratch), fixed_pj[1]
-    scratch[LEVEL_EDGES][0] = edge_clocks(0, scratch[TILES], plan, scratch[EDGES]) + fixed[0]
+    scratch[LEVEL_EDGES][0] = edge_clocks(0, scratch[TILES], plan, scratch[EDGES]) + fixed[FILL]
     note_part(0, energies, plan, rates, scratch)
     for d in range(scratch[CHOSEN].size):
         scratch[CHOSEN][d] = 0  # no chains before the first
-    compute = whole(steps(plan[3], plan[4]) * plan[5][0], plan[5])
+    compute = whole(steps(plan[SIZES], plan[STEP_TILE]) * plan[PACE][0], plan[PACE])
     for i in range(tiers.shape[2]):
         for j in range(tiers.shape[3]):
             cycles, pj = bound_of_cell(1, i, j, compute, energies, tiers, scratch)
-            if not hopeless(cycles, pj, fixed[4], scratch[CHOSEN], front, objective):
+            if not hopeless(cycles, pj, fixed[WAY], scratch[CHOSEN], front, objective):
                 return True
     return False

@@ -33,6 +33,7 @@ from .scratch_kernels import (
     TWO_TILES,
     WORK,
 )
+from .tuple_kernels import MOVES
 
 SLOT_BITS = 2  # of a group of loops
 
@@ -65,8 +66,8 @@ def start_slots(outer, plan, scratch):
     )
     sums_of, pj_of = scratch[TWO_TILES]
     forget_below(0, plan, filled)
-    for t in range(plan[0].shape[0]):
-        if plan[0][t, TIER] == 1 and scratch[TILES].shape[0] > 1:
+    for t in range(plan[MOVES].shape[0]):
+        if plan[MOVES][t, TIER] == 1 and scratch[TILES].shape[0] > 1:
             copy_sums(sums_of[outer, t], parts[t, 0])
             note_ports(t, parts[t, 0], plan, at_ports[t, 0])
             parts_pj[t, 0] = pj_of[outer, t]
@@ -77,7 +78,7 @@ def start_slots(outer, plan, scratch):
 def forget_below(group, plan, filled):
     """Forget the sums that depend on the order of a group of loops: of transfers further in."""
     for t in range(filled.shape[0]):
-        if plan[0][t, TIER] > group:
+        if plan[MOVES][t, TIER] > group:
             filled[t, filled.shape[1] - 1] += 1
 
 
@@ -99,9 +100,9 @@ def _ahead(op, order, live):
 @inner
 def slot_of(t, plan, orders, which, live):
     """Return the slot of a transfer with one tile: the kind that does not index it is its own."""
-    slot, tier = 0, plan[0][t, TIER]
+    slot, tier = 0, plan[MOVES][t, TIER]
     for g in range(live.size - 1, tier - 1, -1):
-        slot = slot << SLOT_BITS | _ahead(plan[0][t, OP], orders[which[g]], live[g])
+        slot = slot << SLOT_BITS | _ahead(plan[MOVES][t, OP], orders[which[g]], live[g])
     return 1 + slot
 
 
@@ -120,11 +121,11 @@ def add_up(mask, single, nest, cuts, plan, scratch):
         for column in range(PORT_COLUMNS):
             ports[p, column] = base[p, column]
     energy = 0.0
-    for t in range(plan[0].shape[0]):
-        tier = plan[0][t, TIER]
+    for t in range(plan[MOVES].shape[0]):
+        tier = plan[MOVES][t, TIER]
         if tier == cuts.size - 1:
             continue
-        two = mask >> plan[0][t, PLACE] & 1
+        two = mask >> plan[MOVES][t, PLACE] & 1
         slot = 0 if two else single[t]
         if filled[t, slot] != filled[t, filled.shape[1] - 1]:
             parts_pj[t, slot] = move_cost(
@@ -147,7 +148,7 @@ def note_counts(mask, single, edge, store, groups, plan, scratch):
     transfers, at_ports, edges = scratch[KEPT]
     for t in range(parts.shape[0]):
         slot = 0
-        if plan[0][t, TIER] < groups and not mask >> plan[0][t, PLACE] & 1:
+        if plan[MOVES][t, TIER] < groups and not mask >> plan[MOVES][t, PLACE] & 1:
             slot = single[t]
         copy_sums(parts[t, slot], transfers[t])
     for p in range(ports.shape[0]):

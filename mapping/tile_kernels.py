@@ -30,6 +30,20 @@ from .scratch_kernels import (
     TILES,
     UNFINISHED,
 )
+from .tuple_kernels import (
+    BOUNDED,
+    CHAINS,
+    COUNTS,
+    DEEPER,
+    FILL,
+    FOLLOWING,
+    PACE,
+    PLACES_OF,
+    SIZES,
+    STEP_TILE,
+    TIERS,
+    WAY,
+)
 from .visit_kernels import steps
 
 
@@ -43,10 +57,10 @@ def expand(
     ``probing``: only those with the most promising of the first two dimensions. Returns where they
     end, -1 where there is no room for them.
     """
-    chains, following, counts = space[0], space[1], space[2]
+    chains, following, counts = space[CHAINS], space[FOLLOWING], space[COUNTS]
     tile, index, pair, at = scratch[TILES], scratch[CHOSEN], scratch[PAIR], start
     many, more = counts.size, True
-    compute = whole(steps(plan[3], plan[4]) * plan[5][0], plan[5])
+    compute = whole(steps(plan[SIZES], plan[STEP_TILE]) * plan[PACE][0], plan[PACE])
     if probing:
         most_promising(
             level, pair, compute, energies, floors, space, low, high, objective, scratch
@@ -59,7 +73,7 @@ def expand(
         if at + counts[2] > numbers.size:
             return -1
         other = probing and (index[0] != pair[0] or index[1] != pair[1])
-        if not other and not (fixed[3] and hopeless_pair(
+        if not other and not (fixed[BOUNDED] and hopeless_pair(
             level, index, compute, energies, fixed, floors, objective, front, scratch
         )):  # fmt: skip
             first, stride = 0, 1
@@ -88,10 +102,10 @@ def expand(
 @inner
 def hopeless_pair(level, index, compute, energies, fixed, floors, objective, front, scratch):
     """Whether no tiles of a tier with these of the first two dimensions may be best."""
-    places = floors[2]
+    places = floors[PLACES_OF]
     i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
-    cycles, pj = bound_of_cell(level, i, j, compute, energies, floors[0], scratch)
-    return hopeless(cycles, pj, fixed[4], index, front, objective)
+    cycles, pj = bound_of_cell(level, i, j, compute, energies, floors[TIERS], scratch)
+    return hopeless(cycles, pj, fixed[WAY], index, front, objective)
 
 
 @inner
@@ -110,13 +124,15 @@ def bound_of_cell(level, i, j, compute, energies, tiers, scratch):
 @inner
 def most_promising(level, pair, compute, energies, floors, space, low, high, objective, scratch):
     """Write the chains of the first two dimensions of which a tier's tiles have the least bound."""
-    following, places, least, ties = space[1], floors[2], 1e300, 1e300
+    following, places, least, ties = space[FOLLOWING], floors[PLACES_OF], 1e300, 1e300
     i = low[level - 1, 0]
     while i < high[level - 1, 0]:
         j = low[level - 1, 1]
         while j < high[level - 1, 1]:
             at = places[0, i, level - 1], places[1, j, level - 1]
-            cycles, pj = bound_of_cell(level, at[0], at[1], compute, energies, floors[0], scratch)
+            cycles, pj = bound_of_cell(
+                level, at[0], at[1], compute, energies, floors[TIERS], scratch
+            )
             rank = cycles if objective == 0 else (pj if objective == 1 else cycles * pj)
             other = pj if objective == 0 else cycles
             if rank < least or (rank == least and other < ties):
@@ -131,7 +147,7 @@ def _first_with_room(level, first, space, high, plan, layout, scratch):
 
     Tiles descend, so those after it have room as well, unless it is whole.
     """
-    chains, tile, size = space[0], scratch[TILES], plan[3][2]
+    chains, tile, size = space[CHAINS], scratch[TILES], plan[SIZES][2]
     partial, held, needs = scratch[UNFINISHED], scratch[HELD], scratch[NEEDS]
     end = high[level - 1, 2]
     if first >= end:
@@ -140,7 +156,7 @@ def _first_with_room(level, first, space, high, plan, layout, scratch):
     if tile[level - 1, 2] >= size:
         if has_room(level, tile, partial, held, needs, plan, layout):
             return first
-        first = space[1][2, first, level - 1]
+        first = space[FOLLOWING][2, first, level - 1]
     while first < end:
         k = (first + end) // 2
         tile[level - 1, 2] = chains[2, k, level - 1]
@@ -161,7 +177,7 @@ def _expand_last(
     Of the outermost tiles, if no clocks at the edges make one hopeless, all that are smaller are:
     each of their transfers is repeated as often or more.
     """
-    chains, following, counts = space[0], space[1], space[2]
+    chains, following, counts = space[CHAINS], space[FOLLOWING], space[COUNTS]
     base, tile, edges, busy, out = (
         scratch[ARRAY_PORTS],
         scratch[TILES],
@@ -169,16 +185,16 @@ def _expand_last(
         scratch[LEAST_CLOCKS],
         scratch[BOUNDS],
     )
-    index, way = scratch[CHOSEN], fixed[4]
+    index, way = scratch[CHOSEN], fixed[WAY]
     stride = counts[0] * counts[1]
     deepest = level if level + 1 < tile.shape[0] else tile.shape[0]  # the array too
     look_up(level, index, floors, scratch)
-    elapsed = steps(plan[3], plan[4]) * plan[5][0]
+    elapsed = steps(plan[SIZES], plan[STEP_TILE]) * plan[PACE][0]
     k = _first_with_room(level, low[level - 1, 2], space, high, plan, layout, scratch)
-    whole_one = k < high[level - 1, 2] and chains[2, k, level - 1] >= plan[3][2]
+    whole_one = k < high[level - 1, 2] and chains[2, k, level - 1] >= plan[SIZES][2]
     while k < high[level - 1, 2]:
         index[2], tile[level - 1, 2] = k, chains[2, k, level - 1]
-        edge = edge_clocks(deepest, tile, plan, edges) + fixed[0]
+        edge = edge_clocks(deepest, tile, plan, edges) + fixed[FILL]
         further(level, tile, plan, layout, rates, scratch[FURTHER])
         if level > 1:
             none = bound_orders(
@@ -188,7 +204,7 @@ def _expand_last(
         else:
             bound_of(tile, edge, base, energies, plan, rates, scratch[FURTHER][2], edges, busy, out)
             none = hopeless(out[0], out[1], way, index, front, objective)
-        if not fixed[3] or not none:
+        if not fixed[BOUNDED] or not none:
             numbers[at] = first + stride * k
             bounds[at, 0], bounds[at, 1], bounds[at, 2] = out[0], out[1], out[LIKELY]
             at += 1
@@ -206,11 +222,11 @@ def _expand_last(
 @inner
 def look_up(level, index, floors, scratch):
     """Write what tiers further in than a level take at least, by chains of its tiles."""
-    deeper, places = scratch[FURTHER], floors[2]
+    deeper, places = scratch[FURTHER], floors[PLACES_OF]
     i, j = places[0, index[0], level - 1], places[1, index[1], level - 1]
     for way in range(2):
         for row in range(deeper.shape[1]):
-            deeper[way, row] = floors[1][way, level - 1, row, i, j]
+            deeper[way, row] = floors[DEEPER][way, level - 1, row, i, j]
 
 
 @inner
@@ -239,7 +255,7 @@ def note_part(level, energies, plan, rates, scratch):
             if level and outer[order, 0, LIVE]:
                 least = min(least, outer[order, p, MOVED] - base[p, BUSY])
                 every = min(every, outer[order, p, ALL_MOVED] - base[p, BUSY])
-        part[1 + p] = (base[p, EXCESS] + base[p, WITHIN]) / plan[5][1] + least + busy[0, p]
+        part[1 + p] = (base[p, EXCESS] + base[p, WITHIN]) / plan[PACE][1] + least + busy[0, p]
         part[1 + ports + p] = base[p, BUSY] + every + max(0.0, busy[3, p] * (1 - 1e-12) - 1)
 
 
@@ -259,7 +275,7 @@ def bound_orders(
     for order in range(orders):
         if scratch[OUTER][order, 0, LIVE]:
             cycles, pj = outer_bound(order, edge, elapsed, inner_pj, energies, plan, scratch)
-            if none and not hopeless(cycles, pj, fixed[4], chosen, front, objective):
+            if none and not hopeless(cycles, pj, fixed[WAY], chosen, front, objective):
                 none = False
             out[0], out[1] = min(out[0], cycles), min(out[1], pj)
             out[LIKELY] = min(out[LIKELY], max(cycles, edge + _likely(order, plan, scratch)))
@@ -277,7 +293,7 @@ def _likely(order, plan, scratch):
     )
     most = 0.0
     for p in range(base.shape[0]):
-        stepping = (base[p, EXCESS] + base[p, WITHIN]) / plan[5][1]
+        stepping = (base[p, EXCESS] + base[p, WITHIN]) / plan[PACE][1]
         moved = outer[order, p, ALL_MOVED] - base[p, BUSY] - at_edges[p]
         most = max(most, stepping + moved + inner[p])
     return most
