@@ -212,11 +212,11 @@ def _lower_compiled(
     cuts = np.where(tie, np.nextafter(cuts, np.float32(-np.inf)), cuts)
     with np.errstate(over="ignore"):
         values = grid.values.astype(np.float32)
-    kernel = search
+    kernel, weights = search, job.kernel_weights()
     if job.groups.size >= MIN_SIZE and scales.shape[1] >= MANY and _has_book(fmt):
-        kernel = ranged_kernel(grid.book(job.rounding)) or search
+        kernel = ranged_kernel(grid.book(job.rounding), weights.shape[1] > 0) or search
     best = np.full(len(least), -1)
-    cut = (job.groups[part], job.kernel_weights()[part], scales, least, best)
+    cut = (job.groups[part], weights[part], scales, least, best)
     on_rows(kernel, cut, (cuts, values), job.groups.shape[1] * scales.shape[1])
     return best
 

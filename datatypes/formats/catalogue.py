@@ -390,7 +390,9 @@ ALIASES: dict[str, str] = {
     "float4_e2m1fn_x2": "fp4_e2m1",
     "e2m1": "fp4_e2m1",
 }
-# names that say too little, and what may be meant
+_LLAMA_CPP = "llama.cpp's is written"
+_METHOD = "is a method, not a format: bl.calibrate(w, x,"
+# names that say too little, or mean what is written otherwise: what may be meant
 UNCLEAR: dict[str, str] = {
     "fp4": "is it fp4_e2m1 (OCP), fp4_e1m2 or fp4_e3m0; mxfp4 or nvfp4 with their scales?",
     "fp6": "is it fp6_e2m3 or fp6_e3m2 (both OCP)?",
@@ -400,6 +402,27 @@ UNCLEAR: dict[str, str] = {
     "fp64": "float64 values are as they are; the widest format is fp32",
     "float64": "float64 values are as they are; the widest format is fp32",
     "posit": "is it posit8 or posit16?",
+    "fp3": "is it fp3_e2m0, or bitmod_fp3 with a value of each group's own?",
+    "e5m3": "as a scale it has no sign: ue5m3",
+    "q8_0": f"{_LLAMA_CPP} int8_full@g32",
+    "tq1_0": f"{_LLAMA_CPP} ternary@g256",
+    "tq2_0": f"{_LLAMA_CPP} ternary@g256, and stored in two bits where a GGUF file is written",
+    "mxif4": "it is written if4@g32/e8m0_ceil; of equal errors that takes E2M1",
+    "mxint4": "it is written int4@g32/e8m0",
+    "nvint4": "it is written int4@g16/ue4m3fn@tensor/fp32",
+    "hifloat4": "it is written hif4",
+    "four_over_six": "it is written nvfp4_4over6",
+    "4over6": "it is written nvfp4_4over6",
+    "m2xfp_weight": "it is written m2xfp",
+    "razer_weight": "it is written razer",
+    "mx": "is it mxfp4, mxfp6_e2m3, mxfp8_e4m3 or mxint8 (OCP), mx9, mx6, mxfp4_plus?",
+    "mxplus": "is it mxfp4_plus, mxfp6_plus or mxfp8_plus?",
+    **{f"msfp{n}": f"it is written s1p{n - 10}@g16/e8m0" for n in (11, 13, 14, 15)},
+    "bfp16": "is it bf16, or block floating point such as msfp16 or s1p6@g16/e8m0?",
+    "anda": "it is written s1p5@g64/e5m0, with rounding='truncate'",
+    "bitnet": "the weights of BitNet b1.58 are written ternary@tensor+mean",
+    "hqq": "its integers are written uint4@g64/fp16~fp16",
+    **{name: f"{_METHOD} '{name}')" for name in ("gptq", "awq", "spqr", "any4", "smoothquant")},
 }
 
 

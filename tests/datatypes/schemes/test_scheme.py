@@ -1,5 +1,7 @@
 """Scheme strings: what they mean, that they round-trip, that errors point at the place."""
 
+import re
+
 import ml_dtypes
 import pytest
 import torch
@@ -152,3 +154,5 @@ def test_names_of_other_libraries_find_the_format():
             with pytest.raises(bl.BitlatheError, match=f"unknown format '{unclear}'") as problem:
                 ask(unclear)
             assert hint in str(problem.value)
+        for written in re.findall(r"written ([^\s,;]+)", hint):
+            assert str(Scheme.parse(written)) == written
