@@ -17,6 +17,7 @@ from bitlathe.workloads import load_model
 from bitlathe.workloads.conv import ConvNet
 from bitlathe.workloads.families import FAMILIES
 from bitlathe.workloads.families.towers import TOWERS as KNOWN_TOWERS
+from bitlathe.workloads.reading.towers import LISTED as LISTED_TOWERS
 from bitlathe.workloads.transformer import Attention, LatentAttention, Transformer
 
 HERE = Path(__file__).parent
@@ -144,7 +145,8 @@ def test_small_models_with_towers(name):
         assert square_macs(model.part("audio").gemms()) == TOWERS[name]["audio_macs"]
     for tokens, macs in TOWERS[name].get("text_macs", {}).items():
         assert square_macs(model.gemms(context=int(tokens))) == macs
-    stated = {"mllama-0", "mllama-1", "gemma3n-0", "gemma3n-1"}  # sizes that no key says
+    # sizes that no key says
+    stated = {"mllama-0", "mllama-1", "gemma3n-0", "gemma3n-1", "gemma4-0"}
     assert bool(model.notes) == (name in stated)
 
 
@@ -167,7 +169,7 @@ def test_an_image_is_read_once():
 
 def test_every_tower_is_held_to_its_class():
     held = {each["config"]["model_type"] for each in TOWERS.values()}
-    assert held == {*KNOWN_TOWERS, "gemma3n"}
+    assert held == {*KNOWN_TOWERS, *LISTED_TOWERS}
 
 
 @pytest.mark.parametrize(
@@ -187,6 +189,9 @@ def test_every_tower_is_held_to_its_class():
         ("mllama-0", {"text_config": {"cross_attention_layers": [-1]}}, "numbers of layers, from"),
         ("gemma3n-0", {"vision_config": {"hidden_size": 64}}, "the tower leaves 2048 channels"),
         ("gemma3n-0", {"vision_config": {"image_size": 500}}, "it must be 768, or a multiple of"),
+        ("gemma4-0", {"vision_config": {"image_size": 500}}, "must be a multiple of 'patch_size'"),
+        ("gemma4-0", {"vision_config": {"num_key_value_heads": 5}}, "does not divide the 12 heads"),
+        ("gemma4-0", {"audio_config": {"hidden_act": "relu"}}, "'relu'; only 'silu' is read"),
         ("gemma3n-0", {"audio_config": {"frame": 9}}, "unknown key 'frame'. Is it meant to be"),
         ("gemma3n-0", {"audio_config": {"sscp_conv_stride_size": [2]}}, "two pairs of integers"),
     ],

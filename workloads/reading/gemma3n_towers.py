@@ -10,7 +10,8 @@ from typing import Any
 
 from ..config import Config
 from ..products import Products
-from .built import OUTSIDE, Net, Value
+from .built import Net, Value
+from .conformer import Chunks, layer
 from .listed_layers import check_keys
 
 _NORM = ("rms_norm",)
@@ -258,13 +259,17 @@ def _audio(config: Config, hidden: int) -> Products:
         x = net.norm(f"{name}.norm", ("layer_norm", "relu"), x, x.size[0], shift=False)
     x = Value(channels=x.channels * x.size[1], size=x.size[:1], origin=x.origin)
     x = net.linear("subsample.input_proj", x, wide, bias=False)
+    before = max(0, config.integer("conf_attention_context_left") - 1)
+    behind = config.integer("conf_attention_context_right", least=0)
+    chunks = Chunks(
+        heads=config.integer("conf_num_attention_heads"),
+        size=config.integer("conf_attention_chunk_size"),
+        before=before,
+        behind=behind,
+        places=before + behind + 1,
+    )
     for i in range(config.integer("conf_num_hidden_layers")):
-        where = f"conformer.{i}"
-        x = _feed(net, f"{where}.ffw_layer_start", x)
-        x = _heard(net, f"{where}.attention", x, config)
-        x = _lightly(net, f"{where}.lconv1d", x, config.integer("conf_conv_kernel_size"))
-        x = _feed(net, f"{where}.ffw_layer_end", x)
-        x = net.norm(f"{where}.norm", _NORM, x, shift=False)
+        x = layer(net, f"conformer.{i}", x, chunks, config.integer("conf_conv_kernel_size"))
     fewer = config.integer("conf_reduction_factor")
     return _joined(net, config, replace(x, size=(-(-x.places // fewer),)), hidden)
 
@@ -286,59 +291,3 @@ def _pairs(config: Config, key: str) -> list[tuple[int, int]]:
     ):
         return [(each[0], each[1]) for each in given]
     raise config.error(f"{key!r} is {given!r}; it must be two pairs of integers.", key)
-
-
-def _feed(net: Net, where: str, x: Value) -> Value:
-    inner = net.norm(f"{where}.pre_layer_norm", _NORM, x, shift=False)
-    inner = net.linear(f"{where}.ffw_layer_1", inner, 4 * x.channels, bias=False)
-    inner = net.each(f"{where}.act", ("silu",), inner)
-    inner = net.linear(f"{where}.ffw_layer_2", inner, x.channels, bias=False)
-    inner = net.norm(f"{where}.post_layer_norm", _NORM, inner, shift=False)
-    return net.each(f"{where}.add", ("multiply", "add"), inner, x)
-
-
-def _heard(net: Net, where: str, x: Value, config: Config) -> Value:
-    """Return attention of chunks of tokens to themselves and to some before and behind them.
-
-    Scores of contents and of relative positions are added up, and bounded by tanh.
-    """
-    chunk = config.integer("conf_attention_chunk_size")
-    before = max(0, config.integer("conf_attention_context_left") - 1)
-    behind = config.integer("conf_attention_context_right", least=0)
-    heads, wide, chunks = (
-        config.integer("conf_num_attention_heads"),
-        x.channels,
-        -(-x.places // chunk),
-    )
-    seen = chunk + before + behind
-    normed = net.norm(f"{where}.pre_attn_norm", _NORM, x, shift=False)
-    query, key, value = (
-        net.linear(f"{where}.{name}_proj", normed, wide, bias=False) for name in ("q", "k", "v")
-    )
-    net.vectors += wide // heads  # a scale for each element of a query
-    places = Value(channels=wide, size=(before + behind + 1,), origin=OUTSIDE)
-    places = net.linear(f"{where}.pos_proj", places, wide, bias=False)
-    query = replace(query, size=(chunks * chunk,))
-    scores = net.scores(f"{where}.positions", query, places, heads)
-    bounded = replace(scores, channels=heads * seen)
-    net.each(f"{where}.bounded", ("add", "tanh", "multiply"), bounded)
-    key, value = (replace(each, size=(chunks * seen,)) for each in (key, value))
-    mix = net.attention(f"{where}.attn", query, key, value, heads, chunks)
-    out = net.linear(f"{where}.post", replace(mix, size=x.size), wide, bias=False)
-    out = net.norm(f"{where}.post_norm", _NORM, out, shift=False)
-    return net.each(f"{where}.add", ("add",), out, x)
-
-
-def _lightly(net: Net, where: str, x: Value, taps: int) -> Value:
-    """Return a gate, and a convolution of single channels over time, between two matrices."""
-    inner = net.norm(f"{where}.pre_layer_norm", _NORM, x, shift=False)
-    inner = net.linear(f"{where}.linear_start", inner, 2 * x.channels, bias=False)
-    inner = net.each(f"{where}.gate", ("sigmoid", "multiply"), replace(inner, channels=x.channels))
-    inner = replace(inner, size=(x.places + taps - 1, 1))  # zeros ahead of it
-    inner = net.convolution(
-        f"{where}.depthwise_conv1d", inner, x.channels, (taps, 1), bias=False, groups=x.channels
-    )
-    inner = replace(inner, size=x.size)
-    inner = net.norm(f"{where}.conv_norm", (*_NORM, "silu"), inner, shift=False)
-    inner = net.linear(f"{where}.linear_end", inner, x.channels, bias=False)
-    return net.each(f"{where}.add", ("add",), inner, x)

@@ -10,6 +10,7 @@ from ..families.towers import TOWERS, Join, Tower
 from ..products import Products
 from ..transformer import Head, Matrix, Transformer
 from .gemma3n_towers import read_gemma3n_towers
+from .gemma4_towers import read_gemma4_towers
 from .image_attention import read_tiled_tower
 from .images import merged_grid
 from .keys import check_keys
@@ -39,10 +40,11 @@ def read_towers(
     notes : list of str
         What is taken of the towers that the file does not say, a sentence each.
     """
-    if config.data.get("model_type") == "gemma3n":
-        listed, notes = read_gemma3n_towers(config, text.hidden)
-        return {part: (f"gemma3n_{part}", made) for part, made in listed.items()}, text, notes
-    tower = TOWERS.get(str(config.data.get("model_type")))
+    whole = str(config.data.get("model_type"))
+    if whole in LISTED:
+        listed, notes = LISTED[whole](config, text.hidden)
+        return {part: (f"{whole}_{part}", made) for part, made in listed.items()}, text, notes
+    tower = TOWERS.get(whole)
     if tower is None or not isinstance(config.data.get(tower.key), dict):
         return {}, text, []
     notes = []
@@ -215,6 +217,11 @@ def _adapted(config: Config, tower: Tower, shape: Transformer, text: Transformer
     )
 
 
+LISTED: Mapping[str, Callable[[Config, int], tuple[dict[str, Products], list[str]]]] = {
+    "gemma3n": read_gemma3n_towers,
+    "gemma4": read_gemma4_towers,
+}
+"""Readers of towers that are lists of products."""
 _DEEP = "deepstack_visual_indexes"
 _OF_TOWER = ("patched", "adapted")  # joins that are read from the tower's configuration
 _Joining = Callable[[Config, Tower, Transformer, Transformer], Transformer]
