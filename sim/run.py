@@ -104,10 +104,13 @@ class LayerRun:
 
     @property
     def busy(self) -> float:
-        """Share of the layer's clocks in which what binds it is busy; 0 where nothing is known."""
+        """Share of the layer's clocks in which what binds it is busy; 0 where nothing is known.
+
+        At most 1: what works beside the array has fewer clocks of its own than of work.
+        """
         if self.busy_cycles is None or self.binds is None or not self.cycles:
             return 0.0
-        return self.busy_cycles[self.binds] / self.cycles
+        return min(1.0, self.busy_cycles[self.binds] / self.cycles)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: figures of one instance, and ``total`` of all of them."""

@@ -156,6 +156,8 @@ def test_what_binds_is_said_of_layers_and_of_the_run() -> None:
     assert found.binds == found.to_dict()["binds"] == {"dram": 3 * 15, "array": 2 * 20}
     assert [row["binds"] for row in found.rows()] == ["dram", "array"]
     assert [row["busy"] for row in found.rows()] == [12 / 15, 20 / 20]
+    beside = {"binds": "vector", "cycles": 2, "busy_cycles": {"vector": 9000}}  # 8998 hidden
+    assert LayerRun(**{**BOUND, **beside}).busy == 1.0
     assert found.to_dict()["layers"][0]["total"]["busy_cycles"] == {"array": 30, "dram": 36}
 
 

@@ -120,3 +120,19 @@ def test_submitit_gives_the_tables_of_one_run(folder, monkeypatch, capsys):
     run_sweep("sweep.yaml", "runs/whole", jobs=1)
     assert tables(folder / "runs/all") == tables(folder / "runs/whole")
     assert len(list(read_results("runs/all"))) == 12
+
+
+def test_two_machines_search_one_journal(folder):
+    """The page's program, twice at once: each trial is one machine's, and none is lost."""
+    optuna = pytest.importorskip("optuna")
+    found = re.search(r"^```python\n(import optuna\n.*?)^```", PAGE, re.S | re.M)
+    assert found
+    program = found[1].replace("TRIALS = 6", "TRIALS = 3")
+    machines = [subprocess.Popen([sys.executable, "-c", program], cwd=folder) for _ in range(2)]
+    assert [machine.wait(120) for machine in machines] == [0, 0]
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / "search.journal"))
+    storage = optuna.storages.JournalStorage(backend)
+    trials = optuna.load_study(study_name="array", storage=storage).trials
+    assert [trial.number for trial in trials] == list(range(6))
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    assert all(len(trial.values) == 2 for trial in trials)
