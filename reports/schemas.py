@@ -46,6 +46,7 @@ COUNTED: Mapping[str, str] = {
     **dict.fromkeys(("values", "thresholds", "add"), "number"),
     **dict.fromkeys(("m", "rows_per_token"), "rows"),
     **dict.fromkeys(("keys", "n", "k", "c", "out_channels", "groups"), "channels"),
+    **dict.fromkeys(("in_features", "out_features"), "channels"),
     **dict.fromkeys(("h", "w", "r", "s"), "pixels"),
     **dict.fromkeys(("kernel", "stride", "padding", "dilation", "input"), "pixels"),
     "lanes": "lanes",

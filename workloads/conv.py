@@ -19,7 +19,9 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "global_pool": ("name", "type", "from"),
     "add": ("name", "type", "from", "activation"),
     "multiply": ("name", "type", "from"),
-    "linear": ("name", "type", "from", "out_channels", "bias", "activation"),
+    "linear": (
+        "name", "type", "from", "out_channels", "in_features", "out_features", "bias", "activation",
+    ),
 }  # fmt: skip
 ACTIVATIONS = ("relu", "relu6", "relu2", "silu", "gelu", "sigmoid")
 
@@ -210,13 +212,40 @@ def _scaled(layer: Config, values: list[_Value]) -> _Value:
     return _Value(values[0].channels, values[0].size, behind)
 
 
+def _padding(layer: Config) -> tuple[int, int]:
+    """Return the zeros at each side; ``same`` leaves the size as it is, as PyTorch has it."""
+    if layer.get("padding") != "same":
+        return _pair(layer, "padding", 0, least=0)
+    kernel, dilation = _pair(layer, "kernel", None), _pair(layer, "dilation", 1)
+    both = tuple(step * (size - 1) for step, size in zip(dilation, kernel, strict=True))
+    if _pair(layer, "stride", 1) != (1, 1) or any(zeros % 2 for zeros in both):
+        raise layer.error(
+            "'padding' is 'same', which needs stride 1 and as many zeros at both sides (an odd "
+            "kernel); give the zeros of a side.",
+            "padding",
+        )
+    return both[0] // 2, both[1] // 2
+
+
+def _outputs(layer: Config, inputs: int) -> int:
+    """Return the channels that a linear layer makes, in the words of lists or of PyTorch."""
+    given = layer.get("in_features")
+    if given is not None and layer.integer("in_features") != inputs:
+        raise layer.error(f"'in_features' is {given!r}; the layer reads {inputs}.", "in_features")
+    if layer.get("out_features") is None:
+        return layer.integer("out_channels")
+    if layer.get("out_channels") is not None:
+        raise layer.error("give 'out_channels' or 'out_features', not both.", "out_features")
+    return layer.integer("out_features")
+
+
 def _weighted(layer: Config, name: str, kind: str, value: _Value) -> Layer:
     try:
         if kind == "linear":
             inputs = value.channels * value.size[0] * value.size[1]
             shape = ConvShape(
                 in_channels=inputs,
-                out_channels=layer.integer("out_channels"),
+                out_channels=_outputs(layer, inputs),
                 size=(1, 1),
                 kernel=(1, 1),
             )
@@ -227,7 +256,7 @@ def _weighted(layer: Config, name: str, kind: str, value: _Value) -> Layer:
                 size=value.size,
                 kernel=_pair(layer, "kernel", None),
                 stride=_pair(layer, "stride", 1),
-                padding=_pair(layer, "padding", 0, least=0),
+                padding=_padding(layer),
                 dilation=_pair(layer, "dilation", 1),
                 groups=layer.integer("groups", default=1),
             )
@@ -309,7 +338,9 @@ def _activation(layer: Config) -> tuple[str, ...]:
 def _kind(layer: Config) -> str:
     kind = layer.get("type") or "conv"
     if not isinstance(kind, str) or kind not in _KEYS:
-        raise layer.error(f"'type' is {kind!r}; it must be one of {', '.join(_KEYS)}.", "type")
+        hint = " An activation is a key of the layer before it." if kind in ACTIVATIONS else ""
+        known = f"it must be one of {', '.join(_KEYS)}.{hint}"
+        raise layer.error(f"'type' is {kind!r}; {known}", "type")
     for key in layer.data:
         if key not in _KEYS[kind]:
             near = nearest(str(key), _KEYS[kind], limit=1)

@@ -122,6 +122,18 @@ def test_own_network_as_yaml(tmp_path):
     assert edges == {("stem", "left"), ("stem", "right"), ("left", "top"), ("right", "top")}
 
 
+def test_words_of_pytorch(tmp_path):
+    """The same network: padding that keeps the size, inputs and outputs of the linear layer."""
+    other = tmp_path / "words.yaml"
+    words = NETWORK.replace("kernel: 3, padding: 1, ", "kernel: 3, padding: same, ")
+    words = words.replace("linear, out_channels: 10", "linear, in_features: 8, out_features: 10")
+    assert len({NETWORK, words, words.replace("same", "1")}) == 3
+    other.write_text(words)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(NETWORK)
+    assert load_model(other).gemms() == load_model(path).gemms()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -141,6 +153,10 @@ def test_own_network_as_yaml(tmp_path):
         ("norm: true", "groups: 3", ("yaml:5:", "3 groups do not divide")),
         ("type: global_pool", "type: global_pool, from: [left, right]", ("exactly one",)),
         ("layers:", "layers: [", ("yaml:", "not valid YAML")),
+        ("padding: [1, 2]", "padding: same", ("yaml:3:", "needs stride 1")),
+        ("type: pool, kernel: 2", "type: relu", ("yaml:4:", "a key of the layer before")),
+        ("linear, ", "linear, in_features: 9, ", ("yaml:9:", "'in_features' is 9", "reads 8")),
+        ("linear, ", "linear, out_features: 10, ", ("yaml:9:", "not both")),
     ],
 )
 def test_errors_name_the_line(tmp_path, old, new, words):

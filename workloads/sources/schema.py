@@ -99,9 +99,13 @@ class NetworkLayer(Record):
     out_channels: Size | None = Field(
         default=None, description="conv, linear: channels of the result"
     )
+    in_features: Size | None = Field(default=None, description="linear: elements read, checked")
+    out_features: Size | None = Field(default=None, description="linear: out_channels")
     kernel: Pair | None = Field(default=None, description="conv, pool: one or [height, width]")
     stride: Pair | None = Field(default=None, description="conv, pool: step of the window")
-    padding: Padding | None = Field(default=None, description="conv, pool: zeros at each side")
+    padding: Padding | Literal["same"] | None = Field(
+        default=None, description="conv, pool: zeros at each side; conv: same keeps the size"
+    )
     dilation: Pair | None = Field(default=None, description="conv: step within a filter")
     groups: Size | None = Field(default=None, description="conv: groups of channels")
     norm: bool = Field(default=False, description="conv: a normalization follows")
