@@ -31,9 +31,21 @@ def _scheme_terms(scheme: Scheme) -> int:
     return scheme.terms_per_weight
 
 
+FINEST = 1 << 22
+"""Parts of a bit in which bits with longer denominators are counted: see `_stored_bits`."""
+
+
 @lru_cache(maxsize=4096)
 def _stored_bits(scheme: Scheme, axis_length: int, rows: int) -> Fraction:
-    return scheme.bits_per_element(axis_length, rows)
+    """Return the stored bits per element, rounded up where 64-bit counters would not hold them.
+
+    A search counts bits in units of 1 / denominator, which a scale of a large tensor would make as
+    small as the tensor is large.
+    """
+    exact = scheme.bits_per_element(axis_length, rows)
+    if exact.denominator <= FINEST:
+        return exact
+    return Fraction(math.ceil(exact * FINEST), FINEST)
 
 
 def _as_written(number: float) -> Fraction:
@@ -69,26 +81,36 @@ class Operand(Record):
         scheme = None if self.scheme is None else str(self.scheme)
         return ", ".join(part for part in (scheme, stated) if part)
 
-    def bits_per_element(self, axis_length: int, rows: int = 1) -> Fraction:
-        """Return the stored bits per element, scales and selectors counted.
+    def bits_per_element(self, axis_length: int, rows: int) -> Fraction:
+        """Return the stored bits per element of a tensor, scales and selectors counted.
+
+        Exactly, or where that is no multiple of 2^-22 bits or of a coarser part rounded up to one.
 
         Parameters
         ----------
         axis_length : int
-            Elements of a row, along K.
+            Elements of a row, along which groups share scales.
         rows : int
-            Rows, which blocks of several, and the whole tensor, share scales among.
+            Rows of the tensor, which blocks of several, and the whole tensor, share scales among.
 
         Examples
         --------
-        >>> keys = Operand(scheme="int8@b64x1")  # a scale of 16 bits for 64 tokens of a channel
-        >>> keys.bits_per_element(128, 640)
-        Fraction(33, 4)
+        One scale of 16 bits in a tensor of 98 rows of 8 elements:
+
+        >>> Operand(scheme="int8@tensor").bits_per_element(8, 98)
+        Fraction(393, 49)
         """
         if self.bits is not None:
             return _as_written(self.bits)
         assert self.scheme is not None
-        return _stored_bits(self.scheme, axis_length, rows if self.shares_rows else 1)
+        return _stored_bits(self.scheme, axis_length, rows)
+
+    def row_bits(self, axis_length: int, rows: int) -> Fraction:
+        """Return the mean bits per element of the rows of a tensor, without what it has once."""
+        if self.bits is not None:
+            return _as_written(self.bits)
+        assert self.scheme is not None
+        return self.scheme.row_bits(axis_length, rows)
 
     @property
     def shares_rows(self) -> bool:

@@ -62,6 +62,8 @@ class LayerBits:
         gemm: Gemm,
         weights: Any | None = None,
         output: tuple[Fraction, Fraction] | None = None,
+        *,
+        by_rows: bool = False,
     ) -> "LayerBits":
         """Count the bits of a layer's operands, and the clocks a chunk takes.
 
@@ -77,19 +79,29 @@ class LayerBits:
         output : (Fraction, Fraction), optional
             Mean bits of a result, and of its code, where not all are stored in the layer's own
             format (keys and values).
+        by_rows : bool
+            Whether rows are stored each by itself, as rules pad them (`mapping.whole_buffer`): what
+            all of a tensor shares is not counted.
         """
-        bits = formats.weight.bits_per_element(gemm.k, gemm.n)
+
+        def bits_of(operand: OperandName) -> Fraction:
+            rows, length = gemm.stored(operand)
+            stored: Operand = getattr(formats, operand)
+            bits_each = stored.row_bits if by_rows else stored.bits_per_element
+            return bits_each(length, rows)
+
+        bits = bits_of("weight")
         pe = arch.pe.record
         rescale_bits = formats.weight.integer_scale_bits if pe.serial else 0
         if output is None:
-            output = formats.output.bits_per_element(gemm.channels), formats.output.code_bits
+            output = bits_of("output"), formats.output.code_bits
         stored, code = output
         # then no sum is scaled: queries take the scales of keys' channels, mixes those of tokens
         cached = gemm.stationary == "kv_cache" and formats.weight.scales_columns
         before = cached or pe.takes_scales_first(formats.weight)
         return cls(
             weight=bits,
-            input=formats.input.bits_per_element(gemm.k),
+            input=bits_of("input"),
             output=stored,
             terms=pe.step_clocks(formats.weight),
             buffered_weight=bits,

@@ -125,12 +125,25 @@ class CacheBits:
     code: Fraction
 
     @classmethod
-    def of(cls, arch: Arch, gemms: Iterable[Gemm], phase: str) -> "CacheBits | None":
+    def of(
+        cls, arch: Arch, gemms: Iterable[Gemm], phase: str, *, by_rows: bool = False
+    ) -> "CacheBits | None":
         """Return the bits in which attention reads the cache, the most of any of its layers.
 
         A token that decode adds to the values brings no scale of its own where they are scaled
-        along the tokens: it takes what an element of many tokens does. None without attention, and
-        on chips that count as the BitMoD study, which writes keys and values as plain results.
+        along the tokens, nor to what all of them share: it takes what an element of many tokens
+        does. None without attention, and on chips that count as the BitMoD study, which writes keys
+        and values as plain results.
+
+        Parameters
+        ----------
+        arch : Arch
+        gemms : iterable of Gemm
+            The products of a pass.
+        phase : {"prefill", "decode"}
+            Decode adds tokens to a cache that is there.
+        by_rows : bool
+            Whether a rule stores each row by itself (`LayerBits.of`).
         """
         if arch.published_accounting:
             return None
@@ -140,18 +153,25 @@ class CacheBits:
         many = MANY_TOKENS if phase == "decode" else None
         keys = [(formats_for(arch, g).weight, g.k, many or g.n) for g in found["scores"]]
         values = [(formats_for(arch, g).weight, many or g.k, g.n) for g in found["mix"]]
-        return cls(
-            max(stored.bits_per_element(k, rows) for stored, k, rows in keys),
-            max(stored.bits_per_element(k, rows) for stored, k, rows in values),
-            max(stored.code_bits for stored, _, _ in (*keys, *values)),
+        key, value = (
+            max(
+                stored.row_bits(k, rows) if by_rows else stored.bits_per_element(k, rows)
+                for stored, k, rows in some
+            )
+            for some in (keys, values)
         )
+        return cls(key, value, max(stored.code_bits for stored, _, _ in (*keys, *values)))
 
-    def of_outputs(self, gemm: Gemm, plain: Operand) -> tuple[Fraction, Fraction]:
+    def of_outputs(
+        self, gemm: Gemm, plain: Operand, *, by_rows: bool = False
+    ) -> tuple[Fraction, Fraction]:
         """Return the mean bits of a layer's results, of which some go into the cache; of codes."""
         cached = gemm.keys + gemm.values
-        others = gemm.n - cached
+        others, rows = gemm.n - cached, gemm.m * gemm.batch
         stored = gemm.keys * self.key + gemm.values * self.value
-        stored += others * plain.bits_per_element(gemm.n)
+        if others:
+            each = plain.row_bits(others, rows) if by_rows else plain.bits_per_element(others, rows)
+            stored += others * each
         code = cached * self.code + others * plain.code_bits
         return stored / gemm.n, code / gemm.n
 
@@ -173,6 +193,8 @@ def layer_bits(
     weights: Any | None = None,
     cache: CacheBits | None = None,
     streams: Collection[str] = (),
+    *,
+    by_rows: bool = False,
 ) -> LayerBits:
     """Return the stored bits of a layer's operands on a chip, and the clocks of its weights.
 
@@ -186,12 +208,15 @@ def layer_bits(
         How attention reads keys and values, and so how they are written.
     streams : collection of str
         Products whose results leave as the stream that layers add to (`of_stream`).
+    by_rows : bool
+        Whether a rule stores each row by itself (`LayerBits.of`).
     """
     formats = formats_for(arch, gemm)
     output = None
     if cache is not None and gemm.keys + gemm.values:
-        output = cache.of_outputs(gemm, formats.output)
+        output = cache.of_outputs(gemm, formats.output, by_rows=by_rows)
     if gemm.name in streams:
-        stream = arch.formats.stored("norm", "input")
-        output = stream.bits_per_element(gemm.channels), stream.code_bits
-    return LayerBits.of(arch, formats, gemm, weights, output)
+        stream, (rows, length) = arch.formats.stored("norm", "input"), gemm.stored("output")
+        bits_each = stream.row_bits if by_rows else stream.bits_per_element
+        output = bits_each(length, rows), stream.code_bits
+    return LayerBits.of(arch, formats, gemm, weights, output, by_rows=by_rows)

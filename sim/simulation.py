@@ -134,11 +134,14 @@ def simulate(
     if bandwidth:
         _check_bandwidth(resolved, mapper)
     weights = _named_layers(weights or {}, gemms)
-    cache = CacheBits.of(resolved, gemms, "decode" if served and served.grows else phase)
     asked = _Asked.of(chip, rung, mapper, network, staged, gemms)
+    grows, by_rows = "decode" if served and served.grows else phase, not asked.nests
+    cache = CacheBits.of(resolved, gemms, grows, by_rows=by_rows)
     streams = of_stream(resolved, asked.steps)
     bits = {
-        step.gemm: layer_bits(resolved, step.gemm, weights.get(step.gemm.name), cache, streams)
+        step.gemm: layer_bits(
+            resolved, step.gemm, weights.get(step.gemm.name), cache, streams, by_rows=by_rows
+        )
         for step in steps_of((*asked.order, *asked.kept_order))
     }
     plan = nothing_kept(asked.order) if asked.nests else plan_of(resolved, asked.order, bits)

@@ -68,14 +68,15 @@ class Pass:
 def stored_bits(arch: Arch, tensor: Tensor) -> Fraction:
     """Return the bits of a tensor as the chip stores such an operand."""
     stored = arch.formats.stored(tensor.kind, tensor.operand)
-    return tensor.elements * Fraction(stored.bits_per_element(tensor.width))
+    rows = ceil_div(tensor.elements, tensor.width)
+    return tensor.elements * Fraction(stored.bits_per_element(tensor.width, rows))
 
 
 def _learned_bits(arch: Arch, step: VectorStep) -> int:
     """Return the bits of scales and shifts that a step reads; none if the chip states no format."""
     if arch.formats.norm is None:
         return 0
-    return math.ceil(step.learned * arch.formats.norm.weight.bits_per_element(step.learned or 1))
+    return math.ceil(step.learned * arch.formats.norm.weight.bits_per_element(step.learned or 1, 1))
 
 
 def _bits(arch: Arch, tensors: Iterable[Tensor]) -> int:

@@ -84,8 +84,8 @@ class Between:
         Elements that go into each result.
     streams : bool
         Whether it takes results of the last of ``sources`` one by one as they come.
-    read_elements : int
-        Of an image, what it reads from memory.
+    reads : tuple of int
+        Elements of each tensor that it reads from memory, of an image; in rows of ``channels``.
     sources : tuple of str
         The weighted layers that feed it.
     """
@@ -96,13 +96,13 @@ class Between:
     size: tuple[int, int]
     taps: int
     streams: bool
-    read_elements: int
+    reads: tuple[int, ...]
     sources: tuple[str, ...]
 
     def step(self, images: int) -> VectorStep:
         """Return what it asks of a vector unit."""
         results = images * self.channels * self.size[0] * self.size[1]
-        width, read = self.size[1], images * self.read_elements
+        width = self.channels  # of a position, as the layers beside it store them
         return VectorStep(
             name=self.name,
             operations=self.operations,
@@ -111,7 +111,7 @@ class Between:
             after=self.sources,
             streams=self.streams,
             pieces=results if self.streams else images,
-            reads=(Tensor(read, width, "conv"),) if read else (),
+            reads=tuple(Tensor(images * read, width, "conv") for read in self.reads),
             writes=() if self.streams else (Tensor(results, width, "conv", "input"),),
         )
 
@@ -297,19 +297,20 @@ def _pooled(layer: Config, kind: str, value: _Value) -> _Value:
 
 def _between(layer: Config, name: str, kind: str, value: _Value, made: _Value) -> list[Between]:
     """Return what a layer does beside its products, which read ``value`` and make ``made``."""
-    operations, taps, read, streams = _activation(layer), 1, 0, True
+    operations, taps, streams = _activation(layer), 1, True
+    one, read = made.channels * made.size[0] * made.size[1], tuple[int, ...]()
     if kind == "add":
         joined = layer.get("from")
         others = len(joined) - 1 if isinstance(joined, list) else 0
         operations = ("add",) * others + operations
-        read = others * made.channels * made.size[0] * made.size[1]
+        read = (one,) * others
     elif kind == "multiply":
         operations, streams = ("multiply",), False
-        read = made.channels * (made.size[0] * made.size[1] + 1)
+        read = (one, made.channels)
     elif kind in ("pool", "global_pool"):
         high, wide = value.size if kind == "global_pool" else _pair(layer, "kernel", None)
         operations, taps, streams = ("add",), high * wide, False
-        read = value.channels * value.size[0] * value.size[1]
+        read = (value.channels * value.size[0] * value.size[1],)
     if not operations:
         return []
     return [
@@ -320,7 +321,7 @@ def _between(layer: Config, name: str, kind: str, value: _Value, made: _Value) -
             size=made.size,
             taps=taps,
             streams=streams,
-            read_elements=read,
+            reads=read,
             sources=made.behind,
         )
     ]

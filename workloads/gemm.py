@@ -10,6 +10,7 @@ from .sizes import COUNTER_LIMIT, check_size
 Kind = Literal["linear", "attention_qk", "attention_av", "conv"]
 KINDS = ("linear", "attention_qk", "attention_av", "conv")
 Role = Literal["linear", "head", "conv", "scores", "mix"]
+Operand = Literal["weight", "input", "output"]
 HEAD = "lm_head"
 ROUTERS = ("router", "shared_expert_gate")
 _ROLES: dict[Kind, Role] = {
@@ -236,10 +237,33 @@ class Gemm:
         """Elements of the result, all the batch."""
         return self.m * self.n * self.batch
 
-    @property
-    def channels(self) -> int:
-        """Results that are stored one after the other: of a convolution those of all its groups."""
-        return self.n if self.conv is None else self.n * self.conv.groups
+    def stored(self, operand: Operand) -> tuple[int, int]:
+        """Return the rows of the tensor that an operand is, all the batch, and elements of a row.
+
+        Keys and values of each head of each sequence are tensors of their own. Along a row groups
+        of elements share a scale. Rows of weights are outputs; rows of inputs and results are
+        tokens, or positions of a feature map: the channels of one, those of all groups of a
+        convolution.
+
+        Parameters
+        ----------
+        operand : {"weight", "input", "output"}
+
+        Examples
+        --------
+        >>> Gemm(name="q_proj", m=5, n=8, k=16).stored("output")
+        (5, 8)
+        """
+        if operand == "weight":
+            return self.n * (1 if self.stationary == "kv_cache" else self.batch), self.k
+        if self.conv is not None:
+            high, wide = self.conv.size
+            if operand == "input":
+                return self.sequences * high * wide, self.conv.in_channels
+            return self.m, self.conv.out_channels
+        if operand == "output":
+            return self.m * self.batch, self.n
+        return max(1, self.distinct_input_elements // self.k), self.k
 
 
 def _sum_of_min(last: int, cut: int) -> int:

@@ -298,6 +298,46 @@ class Scheme:
             + outer * self.scale_format.outer_bits
         )
 
+    def row_bits(self, axis_length: int, rows: int = 1) -> Fraction:
+        """Return the mean bits per element of the rows of a matrix, without what it has once.
+
+        A scale that several rows share is counted in parts; one of the whole tensor is not.
+
+        Parameters
+        ----------
+        axis_length, rows : int
+            As in `bits_per_element`.
+
+        Raises
+        ------
+        BitlatheError
+            Raised if a size is not positive.
+
+        Examples
+        --------
+        >>> Scheme.parse("nvfp4").row_bits(64), Scheme.parse("int8@tensor").row_bits(64)
+        (Fraction(9, 2), Fraction(8, 1))
+        """
+        if axis_length <= 0 or rows <= 0:
+            raise BitlatheError(f"bits of a row of {rows} x {axis_length}: sizes must be above 0")
+
+        def groups(shape: Granularity) -> Fraction:
+            down, across = shape.blocks(rows, axis_length)
+            whole = not (shape.rows or shape.columns)
+            return Fraction(0 if whole else down * across, rows)
+
+        own, selectors = groups(self.granularity), self.selector_bits
+        if self.levels:
+            levels = (*self.levels, *(self.offset.levels if self.offset else ()))
+            beside = sum((each.bits * groups(each.granularity) for each in levels), Fraction(0))
+            beside += own * selectors
+        else:
+            beside = own * (self.scale_bits + self.zero_bits + selectors)
+            if self.scale_format.outer == "row":
+                down = self.granularity.blocks(rows, axis_length)[0]
+                beside += Fraction(down * self.scale_format.outer_bits, rows)
+        return (self._codes(axis_length) + beside) / axis_length
+
     def bits_per_element(self, axis_length: int, rows: int = 1) -> Fraction:
         """Return the stored bits per element, exactly.
 

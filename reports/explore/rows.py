@@ -158,5 +158,5 @@ def chip_row(chip: Arch, area: Mapping[str, float]) -> dict[str, Any]:
         "peak_macs_per_cycle": chip.phase_pes * chip.pe.lanes,
         **{f"area_um2.{part}": value for part, value in area.items()},
         "dram_gb_per_s": float(chip.dram_bits_per_clock) * chip.technology.clock_ghz / 8,
-        "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096)),
+        "weight_bits": float(chip.formats.linear.weight.bits_per_element(4096, 4096)),
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...arch import Arch, resolve
 from ...arch.system import System
+from ...datatypes.base.numbers import ceil_div
 from ...workloads import Model, Step, Transformer
 from ...workloads.exchanges import Exchange, exchanges
 from ...workloads.gemm import Gemm
@@ -110,7 +111,8 @@ class Asked:
         """Return the bits of an exchange's vector, stored as results are."""
         kind = "lm_head" if exchange.kind == "all_gather" else "linear"
         stored = formats_of(self.arch, kind).output
-        return ceil(exchange.elements * stored.bits_per_element(exchange.width))
+        rows = ceil_div(exchange.elements, exchange.width)
+        return ceil(exchange.elements * stored.bits_per_element(exchange.width, rows))
 
     def cost(self, exchange: Exchange) -> Cost:
         """Return the cost of an exchange among the chips that divide the model in its way."""

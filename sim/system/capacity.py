@@ -4,6 +4,7 @@ from fractions import Fraction
 from math import ceil
 
 from ...arch.schema import Arch
+from ...datatypes.base.numbers import ceil_div
 from ...workloads.gemm import ROUTERS
 from ...workloads.model import Model
 from ...workloads.transformer import Forward, Transformer
@@ -26,8 +27,11 @@ def weight_bits(arch: Arch, model: Model) -> int:
         gemms = model.gemms(phase, context)
         bits = formats_of(arch, "conv" if model.kind == "conv" else "linear").weight
         stored = (g for g in gemms if g.stationary == "weight")
-        each = (g.weight_elements * g.count * bits.bits_per_element(g.k, g.n) for g in stored)
-        return ceil(sum(each, Fraction(0)))
+        total = Fraction(0)
+        for gemm in stored:
+            rows, length = gemm.stored("weight")
+            total += gemm.weight_elements * gemm.count * bits.bits_per_element(length, rows)
+        return ceil(total)
     return ceil(_transformer_bits(arch, model.shape))
 
 
@@ -46,23 +50,30 @@ def _transformer_bits(arch: Arch, shape: Transformer) -> Fraction:
     stems = {stem.matrix for stem in (*shape.stems, *((shape.patches,) if shape.patches else ()))}
     for matrix in shape.matrices_ahead():
         total += _matrix_bits(arch, matrix, "conv" if matrix in stems else "linear")
-    plain = formats_of(arch, "linear").output.bits_per_element(shape.hidden)
     beside = shape.vectors + sum(table.elements for table in shape.tables)
     norms = sum(layers.norm_parameters * layers.copies for layers in shape.layers)
     beside += sum(part.other_parameters * copies for part, copies in shape.stored_parts())
     norms += sum(head.norm for head in shape.heads)
+    total += _plain_bits(arch, beside, shape.hidden)
     norm = arch.formats.norm
-    each = plain if norm is None else norm.weight.bits_per_element(shape.hidden)
-    total += beside * plain + norms * each
+    if norm is None:
+        total += _plain_bits(arch, norms, shape.hidden)
+    else:
+        total += norms * norm.weight.bits_per_element(shape.hidden, 1)
     return total + (_transformer_bits(arch, shape.encoder) if shape.encoder else 0)
+
+
+def _plain_bits(arch: Arch, elements: int, width: int) -> Fraction:
+    """Return the bits of elements that are stored as results are, in rows."""
+    stored = formats_of(arch, "linear").output
+    return elements * stored.bits_per_element(width, max(1, ceil_div(elements, width)))
 
 
 def _matrix_bits(arch: Arch, matrix: Matrix, kind: str, numbers: tuple[int, ...] = ()) -> Fraction:
     kind = "router" if matrix.name in ROUTERS else kind
-    formats = arch.formats.of(kind, matrix.name, numbers)
-    biases = (matrix.parameters - matrix.elements) * formats.output.bits_per_element(matrix.outputs)
-    each = formats.weight.bits_per_element(matrix.inputs, matrix.outputs)
-    return matrix.elements * each + biases
+    formats, outputs = arch.formats.of(kind, matrix.name, numbers), matrix.outputs
+    biases = (matrix.parameters - matrix.elements) * formats.output.bits_per_element(outputs, 1)
+    return matrix.elements * formats.weight.bits_per_element(matrix.inputs, outputs) + biases
 
 
 def cache_bits(arch: Arch, model: Model, run: Forward, phase: str) -> int:
@@ -90,8 +101,8 @@ def cache_bits(arch: Arch, model: Model, run: Forward, phase: str) -> int:
     stored = CacheBits.of(arch, gemms, phase)
     code = formats_of(arch, "attention").weight.code_bits
     bits = elements * (code if stored is None else max(stored.key, stored.value))
-    plain = formats_of(arch, "linear").output.bits_per_element(shape.hidden)
-    return ceil(bits + shape.state_elements() * run.sequences * plain)
+    states = shape.state_elements() * run.sequences
+    return ceil(bits + _plain_bits(arch, states, shape.hidden))
 
 
 def shortfall(arch: Arch, weights: int, cache: int, where: str) -> str | None:

@@ -108,7 +108,7 @@ def test_axes_of_each_dataflow(name: str, axes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("sizes", [(4, 8, 16), (1, 8, 24)])
 def test_a_search_finds_a_legal_mapping(name: str, sizes: tuple[int, int, int]) -> None:
     arch = load_arch(name)
-    layer, bits = Loops.product(*sizes), operand_bits(arch, arch.formats.linear, *sizes[1:])
+    layer, bits = Loops.product(*sizes), operand_bits(arch, arch.formats.linear, *sizes)
     for hierarchy in hierarchies_of(arch):
         best = search(layer, bits, hierarchy)
         assert best.optimal
@@ -138,7 +138,7 @@ def test_figures(name: str) -> None:
 def test_pes_without_work_cost_what_others_do_where_the_chip_says_so(name: str) -> None:
     """3 x 5 outputs of 8 inputs keep few PEs busy; all of them count in each clock of a step."""
     arch = load_arch(name, {"accounting.idle_pes": True})
-    layer, bits = Loops.product(3, 5, 8), operand_bits(arch, arch.formats.linear, 5, 8)
+    layer, bits = Loops.product(3, 5, 8), operand_bits(arch, arch.formats.linear, 3, 5, 8)
     best = search(layer, bits, hierarchies_of(arch)[0])
     pes = arch.cores.size * arch.array.rows * arch.array.columns
     one = 1.5 * arch.pe.clock_energy_pj * pes
@@ -264,7 +264,7 @@ def test_a_convolution_lies_on_its_rows_and_columns() -> None:
     found = hierarchies_of(arch)[0]
     assert found.memory("inputs").keep_halo
     layer = Loops.conv(ConvShape(in_channels=4, out_channels=8, size=(8, 8), kernel=(3, 3)))
-    bits = operand_bits(arch, arch.formats.linear, 8, 36)
+    bits = operand_bits(arch, arch.formats.linear, 36, 8, 36)
     best = search(layer, bits, found)
     assert problems(layer, bits, best.mapping, found) == ()
     unrolled = {(each.axis, each.dim): each.size for each in best.mapping.spatial}
@@ -306,7 +306,7 @@ def test_archs_shows_a_chip() -> None:
 
 
 def cycles_of(arch: Arch, sizes: tuple[int, int, int]) -> int:
-    layer, bits = Loops.product(*sizes), operand_bits(arch, arch.formats.linear, *sizes[1:])
+    layer, bits = Loops.product(*sizes), operand_bits(arch, arch.formats.linear, *sizes)
     return min(search(layer, bits, found).cost.cycles for found in hierarchies_of(arch))
 
 
@@ -340,7 +340,7 @@ def test_a_second_dimension_fills_an_axis_that_one_leaves_empty() -> None:
     layer, steps = Loops.product(1, 64, 64), {}
     for dims in (["m"], ["m", "n"]):
         arch = load_arch("edge-npu", {"array.columns.dims": dims, "dram.gb_per_s": 1000})
-        bits = operand_bits(arch, arch.formats.linear, 64, 64)
+        bits = operand_bits(arch, arch.formats.linear, 1, 64, 64)
         steps[len(dims)] = search(layer, bits, hierarchies_of(arch)[0]).cost.compute_cycles
     assert steps[1] >= 8 * 8 > 2 * steps[2]  # a step does 8 outputs and 8 inputs, or 32 and 8
 

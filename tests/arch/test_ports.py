@@ -63,7 +63,7 @@ def test_codes_travel_without_their_scales() -> None:
     """8 bits, not 9, for INT8 inputs; stated bits in whole ones; else the scheme's."""
     assert Operand(scheme="int8").payload_bits == Operand(scheme="int8@g32/int8").payload_bits == 8
     assert Operand(bits=4.25).payload_bits == 5
-    assert Operand(bits=8.02).bits_per_element(7) == Operand(bits=8.02).code_bits
+    assert Operand(bits=8.02).bits_per_element(7, 1) == Operand(bits=8.02).code_bits
     assert Operand(bits=8.02).code_bits == Fraction(401, 50)  # as it is written
     assert Operand(scheme="ant4@g128", bits=5.0).payload_bits == 5  # a mix of layers is read
     assert Operand(scheme="bcq3").payload_bits == 3

@@ -109,7 +109,7 @@ def test_pes_that_fill_tables_add_instead_of_working() -> None:
         },
     )
     rows, columns = chip.array.rows, chip.array.columns
-    bits = operand_bits(chip, chip.formats.linear, 40, 8)
+    bits = operand_bits(chip, chip.formats.linear, columns, 40, 8)
     assert (rows, bits.step_cycles) == (32, 3 + 10)
     found = search(Loops.product(columns, 40, 8), bits, hierarchy_of(chip), "energy").cost
     worked, added = 40 * columns * 3 * 1.27, 2 * columns * 304 * 0.4

@@ -66,12 +66,12 @@ def int8_chip() -> Hierarchy:
     )
 
 
-def bits_on(name: str, n: int, k: int) -> tuple[Hierarchy, OperandBits]:
+def bits_on(name: str, m: int, n: int, k: int) -> tuple[Hierarchy, OperandBits]:
     if name == "int8":
         eight = Fraction(8)
         return int8_chip(), OperandBits(weight=eight, input=eight, output=eight)
     arch = load_arch(name)
-    return hierarchy_of(arch), operand_bits(arch, arch.formats.linear, n, k)
+    return hierarchy_of(arch), operand_bits(arch, arch.formats.linear, m, n, k)
 
 
 @pytest.mark.parametrize("name", ["bitmod", "int8"])
@@ -81,7 +81,7 @@ def test_mappings_a_second(name: str) -> None:
     A mapping is costed when its clocks and energy are known exactly: tiles, orders of all loops and
     doublings. Compilation is left out, tiles that are gone through and bounded are not.
     """
-    chip, bits = bits_on(name, 4096, 4096)
+    chip, bits = bits_on(name, 256, 4096, 4096)
     layer = Loops.product(256, 4096, 4096)
     packed, ways = Packed(layer, bits, chip, storages(chip)[0]), Ways(layer, chip.axes)
     steps = packed.bounds(ways)[0]
@@ -99,7 +99,7 @@ def test_mappings_a_second(name: str) -> None:
 @pytest.mark.parametrize("name", ["bitmod", "int8"])
 def test_a_product(name: str, objective: Objective) -> None:
     """256x4096x4096, proven."""
-    chip, bits = bits_on(name, 4096, 4096)
+    chip, bits = bits_on(name, 256, 4096, 4096)
     search(Loops.product(1, 1, 1), bits, chip)
     started = time.process_time()
     found = search(Loops.product(256, 4096, 4096), bits, chip, objective)
@@ -124,7 +124,7 @@ def test_a_model(tokens: int, objective: Objective, tmp_path, monkeypatch) -> No
     """The distinct linear products of Llama-2-7B on bitmod: found, and looked up."""
     monkeypatch.setenv("BITLATHE_CACHE", str(tmp_path))
     monkeypatch.delenv("BITLATHE_KEEP_MAPPINGS", raising=False)
-    cases = [(Loops.product(tokens, n, k), *bits_on("bitmod", n, k)) for n, k in LLAMA]
+    cases = [(Loops.product(tokens, n, k), *bits_on("bitmod", tokens, n, k)) for n, k in LLAMA]
     search(Loops.product(1, 1, 1), cases[0][2], cases[0][1])
     times = []
     for _ in range(2):

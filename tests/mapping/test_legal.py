@@ -80,7 +80,7 @@ def test_a_memory_inside_one_of_each_unit_is_of_each_unit_too():
 def test_the_array_reads_codes_and_memories_hold_what_is_stored():
     """BitMoD at 4 bits, groups of 128: selector of 2, scale of 8 bits, FP16 over the channel."""
     chip = load_arch("bitmod")
-    bits = operand_bits(chip, chip.formats.linear, n=64, k=4096)
+    bits = operand_bits(chip, chip.formats.linear, m=8, n=64, k=4096)
     assert bits.weight == 4 + Fraction(2 + 8, 128) + Fraction(16, 4096)
     assert bits.weight_code == 4
     assert (bits.input, bits.input_code, bits.partial) == (16, 16, 21)

@@ -178,7 +178,8 @@ def test_long_layers_are_counted_exactly() -> None:
     """As many tokens as models take, and bits with large denominators, in 64-bit counters."""
     chip = resolve(load_arch("bitmod"), phase="prefill", model="llama-2-7b")
     layer, hierarchy = Loops.product(131_072, 4_096, 11_008), hierarchy_of(chip)
-    bits, rng = operand_bits(chip, chip.formats.linear, 4_096, 11_008), random.Random(0)
+    bits = operand_bits(chip, chip.formats.linear, 131_072, 4_096, 11_008)
+    rng = random.Random(0)
     found = (compiled_and_plain(rng, layer, bits, hierarchy) for _ in range(400))
     compared = [each for each in found if each is not None]
     for mapping, cycles, energy_pj, plain in compared:

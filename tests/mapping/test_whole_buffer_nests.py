@@ -230,7 +230,7 @@ def test_shipped_chips_run_the_rules(name: str) -> None:
     arch = bitlathe.load_arch(path if path.exists() else name)
     for m, n, k in LAYERS:
         layer, chip = Loops.product(m, n, k), hierarchies_of(arch)[0]
-        bits = operand_bits(arch, arch.formats.linear, n, k)
+        bits = operand_bits(arch, arch.formats.linear, m, n, k)
         gemm = Gemm(name="layer", m=m, n=n, k=k)
         once = operand_bytes(gemm, bits.weight, bits.input, bits.output)
         weight, inputs, sums = (chip.chain(op)[1].size_bits or 0 for op in OPERANDS)

@@ -7,7 +7,7 @@ from bitlathe.arch.schema import Arch
 from bitlathe.mapping.operands import OperandBits
 
 
-def operand_bits(arch: Arch, formats: LayerFormats, n: int, k: int) -> OperandBits:
+def operand_bits(arch: Arch, formats: LayerFormats, m: int, n: int, k: int) -> OperandBits:
     """Return the bits of a product's operands on a chip, and the clocks of a step.
 
     Clocks that fill a look-up table are clocks of its step. No term is skipped.
@@ -17,17 +17,20 @@ def operand_bits(arch: Arch, formats: LayerFormats, n: int, k: int) -> OperandBi
     arch : Arch
     formats : LayerFormats
         Formats of the layer's weights, inputs and outputs.
-    n, k : int
-        Outputs and inputs of the product: lengths along which scales are shared.
+    m, n, k : int
+        Tokens, outputs and inputs of the product.
     """
-    pe, sums = arch.pe.record, {"weight": k, "input": k, "output": n}
-    stored = {op: getattr(formats, op).bits_per_element(length) for op, length in sums.items()}
+    pe, shapes = arch.pe.record, {"weight": (n, k), "input": (m, k), "output": (m, n)}
+    stored = {
+        op: getattr(formats, op).bits_per_element(length, rows)
+        for op, (rows, length) in shapes.items()
+    }
     return OperandBits(
         **stored,
         partial=pe.partial_sum_bits,
         step_cycles=Fraction(pe.step_clocks(formats.weight) + arch.table_fill_cycles),
         **{
             f"{op}_code": min(stored[op], Fraction(getattr(formats, op).payload_bits))
-            for op in sums
+            for op in shapes
         },
     )

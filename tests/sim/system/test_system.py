@@ -174,7 +174,7 @@ def test_weights_and_cache_are_stored_in_the_chips_formats():
     )
     scheme = load_arch("bitmod").formats.linear.weight
     others = model.parameter_count - linear  # table, tied to the head, and norms: fp16
-    low, high = (linear * scheme.bits_per_element(k) + 16 * others for k in (8192, 2048))
+    low, high = (linear * scheme.bits_per_element(k, 1) + 16 * others for k in (8192, 2048))
     assert low <= share.weight_bits <= high
     assert share.cache_bits == pytest.approx(8 * 3 * model.cache_elements(100), rel=0.3)
 
