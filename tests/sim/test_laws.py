@@ -96,7 +96,7 @@ def layers(draw: st.DrawFn) -> Gemm:
 
 
 def bits_of(arch: Arch, gemm: Gemm) -> LayerBits:
-    return LayerBits.of(arch, arch.formats.linear, gemm)
+    return LayerBits.of(arch, arch.formats.linear, gemm, by_rows=True)
 
 
 def built(arch: Arch) -> Chip:
