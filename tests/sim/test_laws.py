@@ -233,7 +233,7 @@ def test_fewer_bits_are_never_more_traffic_or_work(
     for width in range(2, 9):
         weight = f"int{width}@{group}"
         formats = LayerFormats(weight=weight, input="int8@tensor", output="int8@tensor")
-        bits = LayerBits.of(arch, formats, gemm)
+        bits = LayerBits.of(arch, formats, gemm, by_rows=True)
         try:
             run = run_layer(built(arch), gemm, bits)
         except BitlatheError as err:
