@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..sim import Run
-    from ..sim.timeline import Level, Span
+    from ..sim.timeline import Level, Sent, Span
     from ..workloads import Model, Step
 
 
@@ -227,6 +227,7 @@ def _write_spans(
     words: str,
     path: Path,
     filled: "Sequence[Level]" = (),
+    sent: "Sequence[Sent]" = (),
 ) -> None:
     from json import dumps
 
@@ -236,7 +237,7 @@ def _write_spans(
     try:
         if path.suffix == ".json":
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(dumps(trace_of(some, clock_ghz, about, filled)), encoding="utf-8")
+            path.write_text(dumps(trace_of(some, clock_ghz, about, filled, sent)), encoding="utf-8")
             return
         scale = clock_ghz * 1e3
         bars = [
@@ -283,7 +284,7 @@ def _simulate_system(
     from ..arch import load_arch, load_system
     from ..reports.systems.show import print_run
     from ..sim import simulate as run_model
-    from ..sim.system.timeline import shares, spans
+    from ..sim.system.timeline import levels, sent, shares, spans
 
     system = load_system(name)
     if settings:
@@ -293,7 +294,9 @@ def _simulate_system(
         about = {"arch": run.system, "model": run.model, "phase": run.phase}
         words = "micro-batches of the slowest copy"
         wholes = {"whole run": shares(run)}
-        _write_spans(list(spans(run)), wholes, run.clock_ghz, about, words, timeline)
+        filled, moved = ((list(levels(run)), list(sent(run)))
+                         if timeline.suffix == ".json" else ([], []))  # fmt: skip
+        _write_spans(list(spans(run)), wholes, run.clock_ghz, about, words, timeline, filled, moved)
     if as_json:
         print_json(run.to_dict())
         return

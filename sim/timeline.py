@@ -112,6 +112,16 @@ def levels(run: Run) -> Iterator[Level]:
         now += layer.cycles
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What goes over links from one clock on, for how many clocks."""
+
+    links: str
+    start_cycle: int
+    cycles: int
+    bits: int
+
+
 def first_block(run: Run) -> list[Span]:
     """Return the spans of the first instance of each layer."""
     return [span for span in spans(run) if span.instance == 0]
@@ -154,12 +164,13 @@ def trace_of(
     clock_ghz: float,
     about: Mapping[str, str],
     filled: Iterable[Level] = (),
+    sent: Iterable[Sent] = (),
 ) -> dict[str, Any]:
     """Return spans as a trace in the JSON of Chrome's trace viewer, which Perfetto opens.
 
     Complete events (``ph: X``) in microseconds, a thread for each unit, as Google's "Trace Event
     Format" describes them; clocks stand in ``args``. Counters (``ph: C``) tell the bits that lie in
-    each memory.
+    each memory, and the bits that go over links in a clock, on the mean.
 
     Parameters
     ----------
@@ -168,6 +179,7 @@ def trace_of(
     about : mapping of str to str
         What ran: ``arch``, ``model`` and ``phase``.
     filled : iterable of Level
+    sent : iterable of Sent
     """
     found = list(some)
     threads = {unit: i for i, unit in enumerate(dict.fromkeys(span.unit for span in found))}
@@ -202,15 +214,17 @@ def trace_of(
         }
         for span in found
     ]
-    counters = [
-        {
-            "ph": "C",
-            "name": f"{each.memory}: bits held",
-            "pid": 0,
-            "ts": float(each.start_cycle / per_us),
-            "args": {"bits": each.filled.bits},
-        }
+    counted: list[tuple[str, int, dict[str, float]]] = [
+        (f"{each.memory}: bits held", each.start_cycle, {"bits": each.filled.bits})
         for each in filled
+    ]
+    for each in sent:
+        name, end = f"{each.links}: bits a clock", each.start_cycle + each.cycles
+        counted.append((name, each.start_cycle, {"bits": each.bits / each.cycles}))
+        counted.append((name, end, {"bits": 0}))
+    counters = [
+        {"ph": "C", "name": name, "pid": 0, "ts": float(at / per_us), "args": args}
+        for name, at, args in counted
     ]
     return {
         "displayTimeUnit": "ns",

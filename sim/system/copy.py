@@ -150,12 +150,12 @@ class Copy:
         for i, (batch, times) in enumerate(self.replica.micro_batches):
             clocks = []
             for stage in self._slices[1]:
-                within, onward = 0, 0
+                cycles, bits = [0, 0], [0, 0]  # within the stage, and to the next
                 for exchange in self._exchanges(stage, self._slices[2][0], batch):
-                    cycles = self.asked.cost(exchange).cycles * exchange.count
-                    onward += cycles if exchange.kind == "send" else 0
-                    within += 0 if exchange.kind == "send" else cycles
-                clocks.append(StageClocks(computing[stage.index][i], within, onward))
+                    cost, way = self.asked.cost(exchange), exchange.kind == "send"
+                    cycles[way] += cost.cycles * exchange.count
+                    bits[way] += cost.link_bits * exchange.count
+                clocks.append(StageClocks(computing[stage.index][i], *cycles, *bits))
             found.append((times, tuple(clocks)))
         return tuple(found)
 

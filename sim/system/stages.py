@@ -9,11 +9,16 @@ Batches = Sequence[tuple[int, Sequence[int]]]
 
 
 class StageClocks(NamedTuple):
-    """Clocks of a stage for a micro-batch: computing, exchanging within it, sending to the next."""
+    """Clocks of a stage for a micro-batch: computing, exchanging within it, sending to the next.
+
+    ``exchange_bits``, ``send_bits``: what one group of its chips sends over links meanwhile.
+    """
 
     compute: int
     exchange: int
     send: int
+    exchange_bits: int = 0
+    send_bits: int = 0
 
 
 Schedule = Sequence[tuple[int, Sequence[StageClocks]]]

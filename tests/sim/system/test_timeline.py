@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from bitlathe import load_system, simulate
 from bitlathe.cli import main
 from bitlathe.sim.system.run import SystemRun
-from bitlathe.sim.system.timeline import shares, spans
+from bitlathe.sim.system.timeline import levels, sent, shares, spans
 from bitlathe.sim.timeline import Span
 
 TINY = {
@@ -49,6 +49,20 @@ def test_spans_are_the_step(batch: int, parallel: dict[str, int]) -> None:
     moved = sum(each.total["cycles"] for each in run.collectives if each.kind != "send")
     linked = [span for unit, each in by_unit.items() if unit.endswith("links") for span in each]
     assert sum(span.cycles for span in linked) == moved
+    carried = {span.unit for span in linked} | {
+        f"{i} to {i + 1}" for i in range(len(run.stage_cycles))
+    }
+    assert {each.links for each in sent(run)} == carried & set(by_unit)
+    groups = {"tensor": 1, "pipeline": parallel["tensor"]}
+    one = sum(each.total["link_bits"] // groups[each.way] for each in run.collectives)
+    assert sum(each.bits for each in sent(run)) == one
+    for stage in range(len(run.stage_cycles)):
+        own = [each for each in levels(run) if each.memory.startswith(f"stage {stage}: ")]
+        assert own
+        for name in {each.memory for each in own}:
+            busy = sum(span.cycles for span in by_unit[f"stage {stage}"])
+            assert sum(each.cycles for each in own if each.memory == name) == busy
+            assert any(each.filled.bits for each in own if each.memory == name)
     found = dict(shares(run))
     assert sum(found.values()) == pytest.approx(1)
     assert found["wait"] == pytest.approx(run.bubble)
@@ -65,3 +79,5 @@ def test_a_system_s_timeline_is_written(tmp_path: Path) -> None:
     found = json.loads(path.read_text())["traceEvents"]
     assert {e["args"]["name"] for e in found if e["name"] == "thread_name"} >= {"stage 0"}
     assert sum(e["args"]["cycles"] for e in found if e["ph"] == "X") > 0
+    counters = {e["name"] for e in found if e["ph"] == "C"}
+    assert {"stage 0: links: bits a clock", "stage 0: io: bits held"} <= counters
