@@ -242,8 +242,7 @@ def _layers(
     chip, rung, mapper, steps = asked.chip, asked.rung, asked.mapper, asked.steps
     layers, unfused = rung.run(chip, plan, bits, mapper), dict[str, str]()
     counted = chip.arch.vector_unit is not None
-    alone_only = chip.arch.beside.asked or chip.arch.pe.decoder is not None
-    if counted and fusion and mapper in SEARCHES and not alone_only:
+    if counted and fusion and mapper in SEARCHES and chip.arch.pe.decoder is None:
         alone = dict(zip((gemm for gemm, _ in layer_counts(plan)), layers, strict=True))
         time_of, convolutions = rung.time_of_nest(), asked.convolutions
         if convolutions is None:

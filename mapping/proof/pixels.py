@@ -18,7 +18,16 @@ NOWHERE: Place = frozenset()
 
 
 def first_pixel(window: Window, first: int, outputs: int, taps: int) -> int | None:
-    """Return the first pixel of a block, or None where it is off the border."""
+    """Return the first pixel of a block, or None where it is off the border.
+
+    Parameters
+    ----------
+    window : Window
+    first : int
+        The pixel of its first output and tap.
+    outputs, taps : int
+        Its extents.
+    """
     span = (outputs - 1) * window.stride + (taps - 1) * window.dilation
     return None if first >= 0 and first + span < window.size else first
 
@@ -100,6 +109,14 @@ def by_copy(
 @cache
 def touched(window: Window, first: int | None, outputs: int, taps: int) -> int:
     """Return the stored pixels that a block reads.
+
+    Parameters
+    ----------
+    window : Window
+    first : int or None
+        As `first_pixel` gives it.
+    outputs, taps : int
+        The block's extents.
 
     Examples
     --------

@@ -252,6 +252,24 @@ def test_what_stands_beside_products_is_work_of_the_vector_unit(
     assert more.dram_bits == plain.dram_bits
 
 
+def test_attention_is_fused_beside_what_linear_layers_compute_next_to_their_products() -> None:
+    """MLPs stay apart: the unit works on inputs of each of their layers."""
+    model = {
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "vocab_size": 100,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    }  # fmt: skip
+    chip = load_arch("int8-outlier")
+    apart, fused = (
+        simulate(chip, model, context=64, fidelity="analytic", mapper="search", fusion=each)
+        for each in (False, True)
+    )
+    assert [layer.name for layer in fused.layers if layer.fused] == ["attention_qk+av"]
+    assert fused.cycles * fused.energy_pj["total"] < apart.cycles * apart.energy_pj["total"]
+    own = [{layer.name for layer in run.layers if layer.unit} for run in (apart, fused)]
+    assert own[0] - own[1] == {"softmax"}
+    assert {"q_proj_outliers", "gate_proj_outliers"} <= own[1]
+
+
 @pytest.mark.parametrize(("share", "columns"), [(0.07, 7), (0.071, 8), (22 / 100, 22), (1, 100)])
 def test_shares_of_inputs_are_rounded_up(share: float, columns: int) -> None:
     """0.07 x 100 is more than 7 in floats."""
