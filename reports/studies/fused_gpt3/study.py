@@ -2,6 +2,8 @@
 
 AccelForge searches all mappings of its own model, fused ones too, for one layer without norms,
 residual sums and activation: rows of the layer that are not there are left out of the sums here.
+Of a decoded token the time is that of DRAM in both, and the mappings of least energy are taken: to
+search for the least product of both takes too long on this chip.
 """
 
 from collections.abc import Mapping
@@ -28,22 +30,27 @@ GPT3 = {
 CONTEXT = 2048
 
 
+MAPPERS = {"prefill": "search", "decode": "search-energy"}
+
+
 class Published(NamedTuple):
-    """An optimum: energy in all and of DRAM, and time."""
+    """An optimum: energy in all and of DRAM, where it is known, and time."""
 
     joules: float
-    dram_joules: float
+    dram_joules: float | None
     milliseconds: float
 
 
-ACCELFORGE: Mapping[bool, Published] = {
-    False: Published(1.3358088, 0.4472432, 59.500957),
-    True: Published(1.1749368, 0.2207908, 56.330588),
+ACCELFORGE: Mapping[tuple[str, bool], Published] = {
+    ("prefill", False): Published(1.3358088, 0.4472432, 59.500957),
+    ("prefill", True): Published(1.1749368, 0.2207908, 56.330588),
+    ("decode", True): Published(0.20986, None, 6.07),
 }
-"""By whether layers are fused: ``tpu_v4i|gpt3_175B`` with 2,048 new tokens, of
+"""By phase, and whether layers are fused: ``tpu_v4i|gpt3_175B`` with 2,048 new tokens, and one, of
 tests/regression_reference.json in Accelergy-Project/accelforge at commit 01f87eb; energy of DRAM is
 the sum of its ``MainMemory``."""
 
+NOT_KNOWN = (None, None, None)
 _NOT_THERE = ("embedding", "final_norm", "lm_head")
 _NOT_THERE_BEHIND = ("norm", "residual", "kv_cache")
 
@@ -54,12 +61,16 @@ def is_there(layer: LayerRun) -> bool:
 
 
 def rows(
-    chip: Arch | None = None, model: Model | None = None, context: int = CONTEXT
+    phase: str = "prefill",
+    chip: Arch | None = None,
+    model: Model | None = None,
+    context: int = CONTEXT,
 ) -> list[dict[str, Any]]:
-    """Return energy and time of a prefill, apart and fused, here and as published.
+    """Return energy and time of a prefill, or a token, apart and fused, here and as published.
 
     Parameters
     ----------
+    phase : {"prefill", "decode"}
     chip : Arch, optional
         The study's; published figures are of that.
     model : Model, optional
@@ -69,20 +80,21 @@ def rows(
     """
     on, network = chip or load_arch(CHIP), model or load_model(GPT3)
     found = []
-    for fusion, published in ACCELFORGE.items():
+    for fusion in (False, True):
         run = simulate(
-            on, network, context=context, fidelity="analytic", mapper="search", fusion=fusion
-        )
-        here = of_run(run)
+            on, network, phase=phase, context=context, fidelity="analytic", mapper=MAPPERS[phase],
+            fusion=fusion,
+        )  # fmt: skip
+        here, published = of_run(run), ACCELFORGE.get((phase, fusion), NOT_KNOWN)
         found.append(
             {
                 "layers": "fused" if fusion else "apart",
                 "J": here.joules,
-                "J, AccelForge": published.joules,
+                "J, AccelForge": published[0],
                 "DRAM J": here.dram_joules,
-                "DRAM J, AccelForge": published.dram_joules,
+                "DRAM J, AccelForge": published[1],
                 "ms": here.milliseconds,
-                "ms, AccelForge": published.milliseconds,
+                "ms, AccelForge": published[2],
                 "fused": " ".join(each.name for each in run.layers if each.fused),
             }
         )
