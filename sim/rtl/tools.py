@@ -63,7 +63,7 @@ def run_tool(what: str, command: list[str], folder: Path, timeout_s: float = 600
     return done.stdout
 
 
-def run_yosys(passes: list[str], folder: Path) -> str:
+def run_yosys(passes: list[str], folder: Path, timeout_s: float = 600.0) -> str:
     """Run passes of Yosys in a process of its own, in a folder; return its log.
 
     Raises
@@ -78,4 +78,4 @@ def run_yosys(passes: list[str], folder: Path) -> str:
         "design = libyosys.Design()",
         f"for each in {passes!r}: design.run_pass(each)",
     ]
-    return run_tool("yosys", [sys.executable, "-c", "\n".join(lines)], folder)
+    return run_tool("yosys", [sys.executable, "-c", "\n".join(lines)], folder, timeout_s)

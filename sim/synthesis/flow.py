@@ -23,6 +23,7 @@ PASSES = (
     "opt_clean -purge",
     "write_json netlist.json",
 )
+TIMEOUT_S = 7200.0  # dozens of floating-point adders take minutes
 PINS = "set_driving_cell {inverter}\nset_load {load_ff:.3f} [all_outputs]\n"
 DELAY = re.compile(r"Delay = *([\d.]+) ps")
 COLOR = re.compile(r"\x1b\[[\d;]*m")
@@ -90,7 +91,7 @@ def _mapped(design: Design, library: Library, place: Path) -> tuple[dict[str, An
     (place / "design.v").write_text(design.text, encoding="utf-8")
     pins = PINS.format(inverter=inverter.name, load_ff=1000 * load)
     (place / "pins.txt").write_text(pins, encoding="utf-8")
-    log = run_yosys([each.format(**names) for each in PASSES], place)
+    log = run_yosys([each.format(**names) for each in PASSES], place, TIMEOUT_S)
     modules: dict[str, Any] = json.loads((place / "netlist.json").read_text("utf-8"))["modules"]
     for module in modules.values():
         for cell in module["cells"].values():

@@ -27,6 +27,8 @@ MACS: tuple[Subject, ...] = (
     ("INT8 x INT8 into INT32, 8 lanes", IntMacPE(lanes=8), ""),
     ("INT8 x INT4 into INT32", IntMacPE(weight_bits=4), ""),
     ("INT4 x INT4 into INT32", IntMacPE(activation_bits=4, weight_bits=4), ""),
+    ("INT4 x INT4, 4 lanes into INT32", IntMacPE(activation_bits=4, weight_bits=4, lanes=4), ""),
+    ("INT6 x INT6 into INT32", IntMacPE(activation_bits=6, weight_bits=6), ""),
     ("ANT, flint4 x INT8 into INT32", AntPE(), ""),
     ("OliVe, pairs x INT8 into INT32", OlivePE(), ""),
     ("look-up of 8 inputs, sums in FP32", LutPE(), ""),
