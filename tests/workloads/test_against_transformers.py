@@ -137,12 +137,11 @@ def test_small_models_with_towers(name):
     """Parameters of the whole, and the multiply-accumulates of an image's way to the text."""
     model = load_model(TOWERS[name]["config"])
     assert model.parameter_count == TOWERS[name]["parameters"]
-    tower = model.part("vision")
-    assert square_macs(tower.gemms()) == TOWERS[name]["vision_macs"]
-    two = square_macs(tower.gemms(batch=2))
-    assert two == 2 * TOWERS[name]["vision_macs"]
-    if "audio_macs" in TOWERS[name]:
-        assert square_macs(model.part("audio").gemms()) == TOWERS[name]["audio_macs"]
+    for part in ("vision", "audio"):
+        if (macs := TOWERS[name].get(f"{part}_macs")) is not None:
+            tower = model.part(part)
+            assert square_macs(tower.gemms()) == macs
+            assert square_macs(tower.gemms(batch=2)) == 2 * macs
     for tokens, macs in TOWERS[name].get("text_macs", {}).items():
         assert square_macs(model.gemms(context=int(tokens))) == macs
     # sizes that no key says
@@ -192,6 +191,8 @@ def test_every_tower_is_held_to_its_class():
         ("gemma4-0", {"vision_config": {"image_size": 500}}, "must be a multiple of 'patch_size'"),
         ("gemma4-0", {"vision_config": {"num_key_value_heads": 5}}, "does not divide the 12 heads"),
         ("gemma4-0", {"audio_config": {"hidden_act": "relu"}}, "'relu'; only 'silu' is read"),
+        ("qwen2_audio-1", {"audio_config": {"encoder_attention_heads": 7}}, "divide the 'd_model'"),
+        ("qwen2_audio-1", {"audio_config": {"max_source_positions": 9}}, "it must be even"),
         ("gemma3n-0", {"audio_config": {"frame": 9}}, "unknown key 'frame'. Is it meant to be"),
         ("gemma3n-0", {"audio_config": {"sscp_conv_stride_size": [2]}}, "two pairs of integers"),
     ],
@@ -278,7 +279,7 @@ def test_runs_of_small_models(name):
 def test_every_family_is_held_to_its_class():
     held = {load_model(PUBLISHED[name]["config"]).family for name in READ}
     held |= {truth["config"]["model_type"] for truth in SMALL.values()}
-    held |= {each["config"]["vision_config"].get("model_type") for each in TOWERS.values()}
+    held |= {each["config"].get("vision_config", {}).get("model_type") for each in TOWERS.values()}
     held |= {"bert", "vit"}  # tests of published totals
     held |= {"internlm3", "kimi_k2"}  # no class in the library
     assert held >= FAMILIES.keys()

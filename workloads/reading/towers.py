@@ -14,6 +14,7 @@ from .gemma4_towers import read_gemma4_towers
 from .image_attention import read_tiled_tower
 from .images import merged_grid
 from .keys import check_keys
+from .qwen2_audio_tower import read_qwen2_audio_tower
 from .transformer import read_transformer
 from .values import norm_vectors
 
@@ -220,6 +221,7 @@ def _adapted(config: Config, tower: Tower, shape: Transformer, text: Transformer
 LISTED: Mapping[str, Callable[[Config, int], tuple[dict[str, Products], list[str]]]] = {
     "gemma3n": read_gemma3n_towers,
     "gemma4": read_gemma4_towers,
+    "qwen2_audio": read_qwen2_audio_tower,
 }
 """Readers of towers that are lists of products."""
 _DEEP = "deepstack_visual_indexes"

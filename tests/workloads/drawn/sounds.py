@@ -1,8 +1,8 @@
-"""Write what the classes of Gemma 3n and Gemma 4 make of an image and of a sound.
+"""Write what the classes of Gemma 3n, Gemma 4 and Qwen2-Audio make of an image and of a sound.
 
 Needs transformers 5.24, timm 1.0 and torch, which are no dependencies of the tests:
 
-    python -m bitlathe.tests.workloads.drawn.gemmas
+    python -m bitlathe.tests.workloads.drawn.sounds
 """
 
 import json
@@ -17,6 +17,8 @@ from transformers import (
     Gemma3nForConditionalGeneration,
     Gemma4Config,
     Gemma4ForConditionalGeneration,
+    Qwen2AudioConfig,
+    Qwen2AudioForConditionalGeneration,
 )
 
 from .images import write
@@ -68,6 +70,39 @@ CONFIGS_4 = {
         },
     },
 }  # fmt: skip
+
+
+TEXT_QWEN = {
+    "model_type": "qwen2", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "intermediate_size": 48, "vocab_size": 60,
+}  # fmt: skip
+CONFIGS_QWEN = {
+    "qwen2_audio-0": {"text_config": TEXT_QWEN, "audio_config": {}},
+    "qwen2_audio-1": {
+        "text_config": TEXT_QWEN,
+        "audio_config": {
+            "num_mel_bins": 8, "encoder_layers": 3, "encoder_attention_heads": 4, "d_model": 24,
+            "encoder_ffn_dim": 56, "max_source_positions": 30, "activation_function": "relu",
+        },
+    },
+}  # fmt: skip
+
+
+def truth_qwen(given: dict[str, Any]) -> dict[str, int]:
+    """Return parameters, and the multiply-accumulates of a sound's way, of Qwen2-Audio."""
+    sound = {"model_type": "qwen2_audio_encoder", **given["audio_config"]}
+    config = Qwen2AudioConfig(text_config=given["text_config"], audio_config=sound)
+    own = config.audio_config
+    with torch.device("meta"):
+        model = Qwen2AudioForConditionalGeneration(config).eval()
+        heard = torch.empty(1, own.num_mel_bins, 2 * own.max_source_positions)
+    inner = model.model
+    return {
+        "parameters": sum(each.numel() for each in model.parameters()),
+        "audio_macs": counted(
+            lambda: inner.multi_modal_projector(inner.audio_tower(heard).last_hidden_state)
+        ),
+    }
 
 
 def counted(run: Callable[[], Any]) -> int:
@@ -131,5 +166,9 @@ if __name__ == "__main__":
         | {
             name: {"config": {"model_type": "gemma4", **config}, **truth_4(config)}
             for name, config in CONFIGS_4.items()
+        }
+        | {
+            name: {"config": {"model_type": "qwen2_audio", **config}, **truth_qwen(config)}
+            for name, config in CONFIGS_QWEN.items()
         },
     )
