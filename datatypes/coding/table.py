@@ -29,7 +29,7 @@ from .job import (
 from .trials import BATCH, Standing, count_of, is_searched, trials_of, wanted_scale
 
 # scales tried from which on a kernel for the book is worth its compiling
-MANY = 8
+MANY = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,14 @@ from ..terms.table import term_table
 
 # elements counted at once: the memory taken beside the tensor does not grow with it
 PART = 1 << 22
+# what a PE is not fed as codes of one table of terms, by coder
+_WITHOUT = {
+    "bcq": "sums of signed scales",
+    "kmeans": "entries of learned books, floats of 16 bits,",
+    "refined": "elements that a byte beside the codes refines",
+    "plus": "elements that a byte beside the codes refines",
+    "offset": "elements beside a minimum",
+}
 
 
 def statistics(coded: Coded) -> TermStatistics:
@@ -28,11 +36,11 @@ def statistics(coded: Coded) -> TermStatistics:
     Raises
     ------
     BitlatheError
-        Raised if the tensor is empty, or coded in sums of signed scales.
+        Raised if the tensor is empty, or its coder feeds no integers to a PE.
     """
     integers = coder_of(coded.scheme).integers
     if integers is None:
-        kind = "elements beside a minimum" if coded.scheme.levels else "sums of signed scales"
+        kind = _WITHOUT[coded.scheme.coder]
         raise BitlatheError(f"{coded.scheme}: {kind} have no bit-serial terms")
     if coded.layout.groups == 0:
         raise BitlatheError("terms: statistics of an empty tensor are undefined")

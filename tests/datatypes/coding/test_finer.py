@@ -92,8 +92,15 @@ def test_what_does_not_go_with_them_is_said():
         bl.quantize(x, "mxfp4_plus", scales=1.0)
     with pytest.raises(bl.BitlatheError, match="several codes of it together"):
         bl.calibrate(x, x, "gptq", "m2xfp_activation")
-    with pytest.raises(bl.BitlatheError, match="terms"):
-        q.terms()
+    for scheme, kind in (
+        ("mxfp4_plus", "elements that a byte beside the codes refines"),
+        ("m2xfp_activation", "elements that a byte beside the codes refines"),
+        ("kmeans4", "entries of learned books"),
+        ("bcq3", "sums of signed scales"),
+        ("q4_1", "elements beside a minimum"),
+    ):
+        with pytest.raises(bl.BitlatheError, match=f"{kind}.* have no bit-serial terms"):
+            bl.quantize(np.arange(64.0)[None], scheme).terms()
 
 
 def test_the_finest_element_says_what_is_cut_off():
