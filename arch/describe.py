@@ -70,8 +70,21 @@ def chip_lines(arch: Arch) -> list[str]:
         f"{arch.dram_latency_cycles} clocks, read {arch.dram.read_bit_pj:g} and write "
         f"{arch.dram.write_bit_pj:g} pJ a bit, {arch.dram_background_mw:g} mW of background",
     ]
-    missing = unpriced(arch)
+    missing, kept = unpriced(arch), figures_kept(arch)
+    if kept:
+        lines.append(
+            f"not scaled, taken to be of {arch.technology.node_nm} nm: the file's own "
+            f"{', '.join(kept)}"
+        )
     return [*lines, *([f"not priced: {', '.join(missing)}"] if missing else [])]
+
+
+def figures_kept(arch: Arch) -> tuple[str, ...]:
+    """Return the keys of a PE's own figures, which stay where figures of components are scaled."""
+    if not arch.technology.scaled:
+        return ()
+    own = ("energy_pj", "area_um2", "leakage_mw")
+    return tuple(f"pe.{key}" for key in own if getattr(arch.pe, key) is not None)
 
 
 def chip_dict(arch: Arch) -> dict[str, Any]:
@@ -95,4 +108,5 @@ def chip_dict(arch: Arch) -> dict[str, Any]:
         "leakage_mw": leakages_mw(arch),
         "dram": arch.plain()["dram"],
         "unpriced": list(unpriced(arch)),
+        "not_scaled": list(figures_kept(arch)),
     }

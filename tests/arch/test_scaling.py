@@ -6,6 +6,7 @@ import pytest
 
 from bitlathe.arch import load_arch
 from bitlathe.arch.components import pe_component
+from bitlathe.arch.describe import chip_lines
 from bitlathe.arch.long_form import memory_costs
 from bitlathe.arch.scaling import NODES_NM, factor
 from bitlathe.datatypes.base.errors import BitlatheError
@@ -77,6 +78,9 @@ def test_figures_of_the_chip_itself_are_of_its_node():
     costs = scaled("bitmod", 16, **own).pe_costs
     assert (costs.energy_pj, costs.leakage_mw) == (0.25, 0.003)
     assert costs.area_um2 == pytest.approx(part.area_um2 * factor("area", 28, 16))
+    said = "not scaled, taken to be of 16 nm: the file's own pe.energy_pj, pe.leakage_mw"
+    assert said in chip_lines(scaled("bitmod", 16, **own))
+    assert not any("not scaled" in line for line in chip_lines(load_arch("ant")))
 
 
 def test_synthesized_parts_follow_the_node():

@@ -164,3 +164,14 @@ def test_a_caret_stands_under_the_part_at_fault(tmp_path):
                 Scheme.parse(name + rest)
             _, text, caret = str(problem.value).split("\n")
             assert caret.index("^") == text.index(part, 2 + len(name)) + 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "up", "down"),
+    [("int4_full@g32/e8m0", 0.875, -1.0), ("int4@g32/e8m0", 1.75, -1.75)],
+)
+def test_the_floor_rule_takes_the_exponent_of_the_largest_magnitude(scheme, up, down):
+    """Of -8 to 7 that is 3, of -7 to 7 it is 2: 1.99 lies in a block of 2^0, cut at 7/8 or 7/4."""
+    x = np.zeros((2, 32), np.float32)
+    x[:, 0] = 1.99, -1.99
+    assert bl.quantize(x, scheme).dequantize()[:, 0].tolist() == [up, down]
