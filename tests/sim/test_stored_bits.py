@@ -105,3 +105,18 @@ def test_operands_take_the_bits_of_quantized_tensors(name, tmp_path):
     compared += check(chip, load_model(path), "prefill", CONV_SHAPES)
     stated = any(each.weight.bits or each.output.bits for each in chip.formats.layers)
     assert compared >= (20 if stated else 68)
+
+
+def test_memories_move_the_bits_of_quantized_tensors(tmp_path):
+    """Layers that fit their buffers whole: weights pass once, and results."""
+    path = tmp_path / "convolutions.yaml"
+    path.write_text(CONVOLUTIONS)
+    chip = load_arch("ant")
+    run = bl.simulate(chip, path, batch=SEQUENCES, fidelity="analytic", fusion=False)
+    products = [layer for layer in run.layers if layer.unit is None]
+    assert [layer.name for layer in products] == list(CONV_SHAPES)
+    for layer in products:
+        for operand in ("weight", "output"):
+            scheme = getattr(chip.formats.linear, operand).scheme
+            bits = bits_of(scheme, *CONV_SHAPES[layer.name][operand])
+            assert layer.dram_bits[operand] == bits, (layer.name, operand)
