@@ -83,12 +83,20 @@ def _show_chip(chip: "Arch", *, as_json: bool) -> None:
         click.echo(line)
 
 
+_TOKENS = 2048
+
+
 @main.command()
 @click.argument("name", required=False)
-@click.option("--context", type=int, default=2048, show_default=True, help="Tokens in view.")
+@click.option(
+    "--context", type=int, help="Tokens in view.  [default: 2048, or as many as the model takes]"
+)
 @click.option("--plot", type=PATH, help="Draw one layer: a .png, .svg or .pdf file.")
+@click.option("--describe", metavar="NAME", help="The same as NAME.")
 @json_option
-def models(name: str | None, context: int, plot: Path | None, *, as_json: bool) -> None:
+def models(
+    name: str | None, context: int | None, plot: Path | None, describe: str | None, *, as_json: bool
+) -> None:
     """List the shipped models, or show one.
 
     Shown of a model: matrices, parameters, work and cache of a token.
@@ -97,8 +105,14 @@ def models(name: str | None, context: int, plot: Path | None, *, as_json: bool) 
     """
     from ..workloads import load_model, model_names
 
+    if name is not None and describe is not None:
+        raise BitlatheError(f"--describe {describe}: a model is named already, {name}; name one.")
+    name = name or describe
     if name is not None:
-        _show_model(load_model(name), context, plot, as_json=as_json)
+        model = load_model(name)
+        longest = getattr(model.shape, "longest_context", None)
+        seen = min(_TOKENS, longest or _TOKENS) if context is None else context
+        _show_model(model, seen, plot, as_json=as_json)
         return
     if plot:
         raise BitlatheError("--plot: name a model to draw, e.g. models llama-3.1-8b.")

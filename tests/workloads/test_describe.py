@@ -60,3 +60,16 @@ def test_the_command(tmp_path):
         assert done.exit_code == 2
         assert "name a file that ends in .png" in done.output
     assert "name a model" in CliRunner().invoke(main, ["models", "--plot", "x.png"]).output
+
+
+def test_a_model_is_named_once_and_short_ones_need_no_context():
+    """GPT-2 has positions for 1,024 tokens: 24 x 768 keys and values of each."""
+    named, described = (
+        CliRunner().invoke(main, ["models", *how]) for how in (["gpt2"], ["--describe", "gpt2"])
+    )
+    assert named.exit_code == 0, named.output
+    assert named.output == described.output
+    assert f"{24 * 768 * 1024:,} at 1,024 tokens" in named.output
+    both = CliRunner().invoke(main, ["models", "gpt2", "--describe", "phi-2"])
+    assert both.exit_code == 2
+    assert "a model is named already, gpt2" in both.output
