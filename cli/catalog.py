@@ -1,5 +1,6 @@
 """Commands that list and show what is shipped: chips, models, number formats."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import click
 from ..datatypes.base.errors import BitlatheError
 from ..reports.options import PATH
 from ..reports.terminal import print_json, print_table
-from .base import chip_settings, json_option, main, settings_option
+from .base import chip_settings, json_option, main, note, settings_option
 
 if TYPE_CHECKING:
     from ..arch import Arch
@@ -183,6 +184,9 @@ def formats(name: str | None, plot: Path | None, *, as_json: bool) -> None:
         return
     for member in description["formats"]:
         print_table(member["codes"], title=f"{member['name']}, {member['bits']} bits")
+        counts = Counter(code["value"] for code in member["codes"])
+        if twice := [v for v, n in counts.items() if isinstance(v, float) and v and n > 1]:
+            note(f"{member['name']} has a value more than once: {', '.join(map(str, twice))}.")
         if member["term_error"]:
             click.echo(
                 f"Terms are of the values rounded to multiples of {member['term_unit']:g}, the "

@@ -178,6 +178,11 @@ def _form(document: Document) -> str:
     found = [key for key in FORMS if key in data]
     if len(found) == 1:
         return found[0]
+    if "mixture" in data:
+        raise BitlatheError(
+            f"{document.where(('mixture',))}: a mixture is the element of a scheme: write "
+            "element: {mixture: [...]} and the scales (docs/block-formats.md)"
+        )
     for key in data if not found else ():
         if near := nearest(key, FORMS, limit=1):
             raise BitlatheError(

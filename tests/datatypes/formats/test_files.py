@@ -36,6 +36,7 @@ def test_formats_come_from_yaml(tmp_path, text, values):
         ("values: [0, .nan]", "finite number"),
         ("values: [-.INF, 1]", "finite number"),
         ("name: x", "exactly one of"),
+        ("mixture: [int4, nf4]", "f.yaml:1:1: a mixture is the element of a scheme"),
         ("vaules: [0, 1]", "f.yaml:1:1: unknown key 'vaules'; did you mean 'values'"),
         ("values: [0, 1]\nbase: int4", "exactly one of"),
         ("values: [0, 1]\nbiass: 2", r"f.yaml:2.*unknown key 'biass'; did you mean 'bits'"),
