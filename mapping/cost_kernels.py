@@ -434,6 +434,13 @@ def _step_tile(number, relevant, sizes, step_tile, block):
 
 
 @inner
+def _has_window(row, sums):
+    """Whether any visit of a kind has a window: the first load and the last store have none."""
+    alone = 1 if row // 2 in (FETCH, FINISHED) else 0
+    return sums[row, BUSY] > 0 and sums[row, VISITS] > alone
+
+
+@inner
 def add_to_ports(t, sums, plan, ports):
     """Add the sums of a transfer to those of the ports."""
     ends = plan[ENDS_OF]
@@ -445,9 +452,9 @@ def add_to_ports(t, sums, plan, ports):
         ports[port, EXCESS] += max(0, sums[row, EXCESS])
         ports[port, WITHIN] += max(0, sums[row, WITHIN])
         ports[port, LATE] = max(ports[port, LATE], sums[row, LATE])
-        windows = sums[row, WINDOWS]  # those of an edge count once
+        windows = sums[row, WINDOWS] if _has_window(row, sums) else 0  # an edge's count once
         for other in range(row):
-            if ends[t, other // 2, other % 2, PORT] == port and sums[other, BUSY] > 0:
+            if ends[t, other // 2, other % 2, PORT] == port and _has_window(other, sums):
                 windows = 0
         ports[port, WINDOWS] += windows
 

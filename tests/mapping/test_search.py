@@ -22,6 +22,7 @@ from bitlathe.mapping.unrolled import Unrolled
 from bitlathe.sim.map_layer import product_on
 from map_cases import (
     compiled_and_plain,
+    deep_chip,
     every_mapping,
     least_of,
     random_bits,
@@ -49,6 +50,24 @@ def test_compiled_cost_is_the_plain_one(seed: int) -> None:
         assert cycles == plain.cycles, mapping.text(layer.sizes)
         assert energy_pj == pytest.approx(plain.total_pj, rel=1e-12)
         assert plain.cycles >= plain.lower_bound_cycles
+        compared += 1
+
+
+def test_what_comes_once_has_no_window() -> None:
+    """Two tiles of which only one comes, beside others through a port of both directions."""
+    rng = random.Random(2)
+    compared = 0
+    while compared < 30:
+        chip, bits = deep_chip(rng, large=True), random_bits(rng)
+        shared = (replace(each, ports=(replace(each.ports[0], direction="both"),)) for each in
+                  chip.memories)  # fmt: skip
+        chip = replace(chip, memories=tuple(shared))
+        layer = Loops.product(*(rng.randint(1, 9) for _ in range(3)))
+        found = compiled_and_plain(rng, layer, bits, chip)
+        if found is None:
+            continue
+        mapping, cycles, _, plain = found
+        assert cycles == plain.cycles, mapping.text(layer.sizes)
         compared += 1
 
 
