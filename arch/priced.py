@@ -8,9 +8,10 @@ widths. A chip that asks for something else is refused, unless it gives ``energy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..datatypes.base.errors import BitlatheError
+from ..datatypes.base.errors import BitlatheError, unknown_name
 from ..datatypes.schemes.scheme import Scheme
-from .components import component_names, name_of, pe_component
+from .components import PEComponent, component_names, name_of, pe_component
+from .numerics import PENumerics
 from .parts import Technology
 from .pe_base import PEKind, PESection
 from .supports import refusal
@@ -19,6 +20,49 @@ OWN = "or give energy_pj and area_um2 of your own PE"
 REGISTER_BIT_UM2 = 2.69
 """A bit of register at 28 nm: BitMoD's synthesis sheet, TSMC 28HPC+."""
 REGISTER_NODE_NM = 28
+PORTS_AND_WIDTHS = frozenset(
+    "activation weight accumulator table numerics scale_bits skip_zero_terms weight_bits "
+    "activation_bits accumulator_bits".split()
+)
+"""Keys that a component has a port or a width for, whether it states them or not."""
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {key: getattr(value, key) for key in PENumerics.__dataclass_fields__}
+
+
+def _stated(where: str, given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a component states, checked; ports and widths that it leaves out as usual."""
+    limits = {}
+    for key, limit in given.items():
+        if key not in usual:
+            raise BitlatheError(f"{where}: {unknown_name('key', str(key), usual)}")
+        has = usual[key]
+        if isinstance(has, PENumerics):
+            if not isinstance(limit, Mapping):
+                raise BitlatheError(f"{where}.{key}: keys and values, got {limit!r}")
+            limits[key] = _stated(f"{where}.{key}", limit, _fields(has))
+        elif type(limit) is not (int if has is None else type(has)):
+            sort = {str: "a name", bool: "true or false"}.get(type(has), "a whole number")
+            raise BitlatheError(f"{where}.{key}: {sort}, got {limit!r}")
+        else:
+            limits[key] = limit
+    return limits
+
+
+def _limits(part: PEComponent, name: str, pe: PESection) -> dict[str, Any]:
+    """Return the ports and widths of a component; those that it leaves out are its kind's own."""
+    record = pe.record_of({})
+    usual = {key: record.value(key) for key in pe.arithmetic_keys()}
+    limits = _stated(f"pe.component: {name!r}: arithmetic", part.arithmetic, usual)
+    for key in usual.keys() & PORTS_AND_WIDTHS:
+        own = usual[key]
+        if isinstance(own, PENumerics):
+            widths = ("exact", "guard_bits", "accumulator_bits")
+            limits[key] = {k: getattr(own, k) for k in widths} | limits.get(key, {})
+        elif own is not None:
+            limits.setdefault(key, own)
+    return limits
 
 
 def _beyond(limits: Mapping[str, Any], record: PEKind) -> Iterator[tuple[str, Any]]:
@@ -79,7 +123,7 @@ def check_priced(pe: PESection, technology: Technology, record: PEKind) -> None:
             f"technology.clock_ghz: component {name!r} was made for at most {part.clock_ghz:g} "
             f"GHz, not {technology.clock_ghz:g} GHz; use a slower clock, {OWN}"
         )
-    for key, limit in _beyond(part.arithmetic, record):
+    for key, limit in _beyond(_limits(part, name, pe), record):
         if key.partition(".")[0] not in pe.unpriced:
             most = str(limit).lower() if isinstance(limit, bool | str) else f"at most {limit}"
             raise BitlatheError(

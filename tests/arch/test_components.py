@@ -111,6 +111,29 @@ def test_tables_of_ones_own_price_as_figures_in_the_chip_do(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("arithmetic", "asked", "said"),
+    [
+        ("", {"weight_bits": 16}, "pe.weight_bits: .* was made for at most 8"),
+        ("weight_bits: 16", {"accumulator_bits": 48}, "pe.accumulator_bits: .* for at most 32"),
+        ("weightbits: 8", {}, "arithmetic: unknown key 'weightbits'; did you mean 'weight_bits'"),
+        ("accumulator_bits: [32]", {}, r"arithmetic.accumulator_bits: a whole number, got \[32\]"),
+        ("weight_bits: true", {}, "arithmetic.weight_bits: a whole number, got True"),
+        ("overflow: 3", {}, "arithmetic.overflow: a name, got 3"),
+    ],
+)
+def test_what_a_table_leaves_out_of_a_pe_is_not_had_for_nothing(
+    tmp_path: Path, arithmetic: str, asked: dict[str, Any], said: str
+) -> None:
+    file = tmp_path / "parts.yaml"
+    file.write_text(
+        f"pe: {{mac: {{{MAC.replace('weight_bits: 8, activation_bits: 8', arithmetic)}}}}}"
+    )
+    pe = {"kind": "int_mac", "lanes": 1, "component": f"{file}#mac", **asked}
+    with pytest.raises(BitlatheError, match=said):
+        load_arch("bitmod", {"pe": pe, "formats": {"linear": INT8, "attention": INT8}})
+
+
+@pytest.mark.parametrize(
     ("text", "asked", "said"),
     [
         (f"dram: {{five: {{{ROW}}}}}", "six", r"parts.yaml:1:1: unknown dram .* Known: five"),
