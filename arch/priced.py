@@ -21,8 +21,18 @@ REGISTER_BIT_UM2 = 2.69
 """A bit of register at 28 nm: BitMoD's synthesis sheet, TSMC 28HPC+."""
 REGISTER_NODE_NM = 28
 PORTS_AND_WIDTHS = frozenset(
-    "activation weight accumulator table numerics scale_bits skip_zero_terms weight_bits "
-    "activation_bits accumulator_bits".split()
+    [
+        "activation",
+        "weight",
+        "accumulator",
+        "table",
+        "numerics",
+        "scale_bits",
+        "skip_zero_terms",
+        "weight_bits",
+        "activation_bits",
+        "accumulator_bits",
+    ]
 )
 """Keys that a component has a port or a width for, whether it states them or not."""
 
@@ -33,7 +43,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 def _stated(where: str, given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a component states, checked; ports and widths that it leaves out as usual."""
-    limits = {}
+    limits: dict[str, Any] = {}
     for key, limit in given.items():
         if key not in usual:
             raise BitlatheError(f"{where}: {unknown_name('key', str(key), usual)}")
