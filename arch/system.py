@@ -187,7 +187,11 @@ def is_system(source: str | Path) -> bool:
     if slug(str(source)) in system_names():
         return True
     path = Path(source)
-    if path.suffix not in {".yaml", ".yml"} or not path.is_file():
+    try:
+        named = path.suffix in {".yaml", ".yml"} and path.is_file()
+    except OSError:  # a name too long, a folder without rights: reading it as a chip says so
+        return False
+    if not named:
         return False
     data = read_yaml(path, "architecture file").data
     return isinstance(data, dict) and {"chips", "links"} & set(data) != set()

@@ -11,6 +11,7 @@ import click
 
 from .. import __version__
 from ..datatypes.base.errors import BitlatheError, to_install
+from ..datatypes.base.files import shown_path
 from ..datatypes.base.sources import PACKAGE
 from ..reports.options import Commands, known, phases, remarked
 
@@ -105,8 +106,11 @@ def check_place(option: str, path: Path | None) -> None:
     """
     if path is None:
         return
-    if path.is_dir():
-        raise BitlatheError(f"{option} {path} is a folder; name a file.")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        if path.is_dir():
+            raise BitlatheError(f"{option} {path} is a folder; name a file.")
+        above = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as err:  # a name too long, a folder without rights
+        raise BitlatheError(f"{option}: cannot write {shown_path(path)}: {err.strerror}.") from None
     if not above.is_dir():
         raise BitlatheError(f"{option}: cannot write {path}: {above} is a file, not a folder.")

@@ -609,3 +609,19 @@ def test_a_first_run_says_that_kernels_compile(
 def test_every_command_prints_json() -> None:
     lacking = [n for n, c in main.commands.items() if "as_json" not in {p.name for p in c.params}]
     assert lacking == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "archs {long}.yaml",
+        "quantize {tensor} --scheme int4@g8 --plot {long}.png",
+        "simulate --arch bitmod --model opt-125m --timeline {long}.json",
+    ],
+)
+def test_a_name_too_long_for_the_file_system_is_said(tmp_path: Path, command: str) -> None:
+    np.save(tmp_path / "t.npy", np.linspace(-1, 1, 16, dtype="f4").reshape(2, 8))
+    result = run(*command.format(long="a" * 5000, tensor=tmp_path / "t.npy").split())
+    assert result.exit_code == 2, result.output
+    assert re.search(r"\AError: .*a\.\.\.a.*: File name too long\.\n\Z", result.stderr)
+    assert len(result.stderr) < 400

@@ -77,13 +77,17 @@ def save(figure: Any, *paths: Path, made: Facts | None = None) -> None:
 
 def _write(figure: Any, path: Path, metadata: Facts) -> None:
     from ...datatypes.base.errors import BitlatheError
+    from ...datatypes.base.files import shown_path
 
-    if path.is_dir() or not path.suffix:  # matplotlib would write to a name of its own
-        raise BitlatheError(f"cannot write {path}: name a file that ends in .png, .svg or .pdf.")
+    place = shown_path(path)
     try:
+        if path.is_dir() or not path.suffix:  # matplotlib would write to a name of its own
+            raise BitlatheError(
+                f"cannot write {place}: name a file that ends in .png, .svg or .pdf."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata=metadata)
     except OSError as err:
-        raise BitlatheError(f"cannot write {path}: {err.strerror}.") from None
+        raise BitlatheError(f"cannot write {place}: {err.strerror}.") from None
     except ValueError as err:
-        raise BitlatheError(f"cannot write {path}: {err}; use .png, .svg or .pdf.") from None
+        raise BitlatheError(f"cannot write {place}: {err}; use .png, .svg or .pdf.") from None
