@@ -92,7 +92,8 @@ def read_onnx(path: Path, sizes: Mapping[str, int] | None = None) -> Products:
         _check_order(model.graph, place)
         _fix(model.graph, sizes or {}, place)
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    return _Walk(model.graph, place).products()
+    opset = min((each.version for each in model.opset_import if not each.domain), default=13)
+    return _Walk(model.graph, place, opset).products()
 
 
 @contextmanager
@@ -156,8 +157,8 @@ def _named_dimensions(graph: "onnx.GraphProto") -> set[str]:
 class _Walk:
     """Goes through a graph's nodes, in their order."""
 
-    def __init__(self, graph: "onnx.GraphProto", place: str) -> None:
-        self.graph, self.place, self.found = graph, place, Graph()
+    def __init__(self, graph: "onnx.GraphProto", place: str, opset: int) -> None:
+        self.graph, self.place, self.opset, self.found = graph, place, opset, Graph()
         self.shapes: dict[str, tuple[int | str, ...]] = {}
         self.origins: dict[str, Origin] = {}
         self.weights: dict[str, int] = {}
@@ -255,7 +256,8 @@ class _Walk:
         """Note what a vector unit does of a node; return whether it is known what this is."""
         if not is_known(node.op_type):
             return False
-        if self.kinds.get(node.output[0]) in _NO_NUMBERS:
+        places = node.op_type in ("ArgMax", "ArgMin")  # found by comparing numbers
+        if self.kinds.get(node.input[0] if places else node.output[0]) in _NO_NUMBERS:
             return True
         own = [name for name in node.input if name and self._holds(name, node.op_type)]
         shapes = {name: self._sizes(name) for name in (*own, node.output[0])}
@@ -266,7 +268,15 @@ class _Walk:
         reads = [shapes[last] or (), *(shapes[name] or () for name in own if name != last)]
         squares = node.op_type == "Pow" and self._number(node.input[1]) == 2
         made = shapes[node.output[0]] or ()
-        asked = work(seen, reads, made, len(own), squares=squares)
+        asked = work(
+            seen,
+            reads,
+            made,
+            len(own),
+            squares=squares,
+            inverts=node.op_type == "Div" and own == [node.input[1]],
+            flattens=self.opset < 13,
+        )
         if asked is None:
             return True
         inputs = [name for name in own if self.origin(name).kind == INPUT and name != last]

@@ -57,6 +57,9 @@ _SUMS: Mapping[str, tuple[str, ...]] = {
 _WINDOWS: Mapping[str, tuple[str, ...]] = {"MaxPool": ("relu",), "AveragePool": ("add",)}
 _FOLDED = frozenset(("Add", "Sub", "Mul", "Div", "Sum"))
 """Operators that a number on the other side is no work of: it is folded into what is beside."""
+_OF_MANY = frozenset(("Sum", "Max", "Min"))
+"""Operators of any number of operands, joined one after the other."""
+_INVERSE = _EACH["Reciprocal"]
 NOTHING = frozenset(
     (
         *("BatchNormalization", "Neg", "Where", "And", "Or", "Not", "Xor", "Equal", "Greater"),
@@ -95,7 +98,14 @@ def gates(operator: str) -> tuple[str, ...]:
 
 
 def work(
-    node: Node, reads: Sequence[Shape], made: Shape, operands: int, *, squares: bool = False
+    node: Node,
+    reads: Sequence[Shape],
+    made: Shape,
+    operands: int,
+    *,
+    squares: bool = False,
+    inverts: bool = False,
+    flattens: bool = False,
 ) -> Work | None:
     """Return what a node asks of a vector unit; None where it is nothing.
 
@@ -111,13 +121,18 @@ def work(
         How many of its inputs are tensors of several elements.
     squares : bool
         Whether it is a power of two.
+    inverts : bool
+        Whether it divides a number by a tensor.
+    flattens : bool
+        Whether a softmax is one of all axes from its own on, as before operators of version 13.
     """
     operator, read, results = node.node.op_type, reads[0], math.prod(made)
     elements, last = math.prod(read), max(1, made[-1]) if made else 1
-    if operator in NOTHING or (operator in _FOLDED and operands < 2):
+    if operator in NOTHING or (operator in _FOLDED and operands < 2 and not inverts):
         return None
     if operator in _EACH:
-        done = ("multiply",) if squares else _EACH[operator]
+        done = _INVERSE if inverts else ("multiply",) if squares else _EACH[operator]
+        done *= max(1, operands - 1) if operator in _OF_MANY else 1
         return Work(done, results, max(1, results // last), results, True)
     if operator in _WINDOWS:
         taps = math.prod(node.value("kernel_shape", (1,) * (len(read) - 2)))
@@ -125,10 +140,11 @@ def work(
         return Work(_WINDOWS[operator], results * taps, rows, results, False)
     if operator in _SUMS:
         return Work(_SUMS[operator], elements, max(1, results), results, False)
-    return Work(_ROWS[operator], elements, max(1, _rows(node, read)), results, False)
+    rows = _rows(node, read, flattens=flattens)
+    return Work(_ROWS[operator], elements, max(1, rows), results, False)
 
 
-def _rows(node: Node, read: Shape) -> int:
+def _rows(node: Node, read: Shape, *, flattens: bool) -> int:
     """Return into how many rows an operator takes its input, each to be read whole."""
     operator = node.node.op_type
     if operator == "DynamicQuantizeLinear":
@@ -138,6 +154,8 @@ def _rows(node: Node, read: Shape) -> int:
         return read[0] * groups
     if operator == "InstanceNormalization":
         return math.prod(read[:2])
+    if flattens and operator in ("Softmax", "LogSoftmax"):
+        return math.prod(read[: node.value("axis", 1)])
     axis: int = node.value("axis", -1)
     if "LayerNormalization" in operator or operator == "RMSNormalization":
         return math.prod(read[:axis])

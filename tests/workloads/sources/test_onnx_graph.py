@@ -24,14 +24,14 @@ def weight(name, *shape, kind=FLOAT):
     return onnx.numpy_helper.from_array(zeros, name)
 
 
-def save(folder, nodes, inputs, outputs, weights, *, domains=(), name="net.onnx"):
+def save(folder, nodes, inputs, outputs, weights, *, domains=(), name="net.onnx", opset=23):
     """Write a model: inputs and outputs by name, with shapes of sizes, names or None."""
     ends = [
         [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in values.items()]
         for values in (inputs, outputs)
     ]
     graph = helper.make_graph(nodes, "g", *ends, initializer=weights)
-    imports = [helper.make_opsetid(d, v) for d, v in (("", 23), *domains)]
+    imports = [helper.make_opsetid(d, v) for d, v in (("", opset), *domains)]
     path = folder / name
     onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=10), path)
     return path
@@ -413,3 +413,28 @@ def test_what_no_unit_does_is_named(tmp_path):
     ]  # fmt: skip
     run = bl.simulate("bitmod", model, mapper="whole-buffer", fidelity="analytic")
     assert run.uncounted == ("Own", "NonZero")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "opset", "expected"),
+    [
+        ([("Div", "one u", "y")], 23, [(("special",), 24, 6)]),  # as Reciprocal
+        ([("Div", "u one", "y")], 23, []),
+        ([("Tanh", "u", "t"), ("Sum", "u t x", "y")], 23,
+         [(("tanh",), 24, 6), (("add", "add"), 24, 6)]),
+        ([("Min", "u x one", "y")], 23, [(("relu",), 24, 6)]),
+        ([("Softmax", "u", "y")], 23, [(("softmax",), 24, 6)]),
+        ([("Softmax", "u", "y")], 11, [(("softmax",), 24, 2)]),  # of all axes from the second
+        ([("ArgMax", "u", "y")], 23, [(("relu",), 24, 12)]),
+    ],
+)  # fmt: skip
+def test_operations_of_operators_by_hand(tmp_path, nodes, opset, expected):
+    made = [node("MatMul", "x w", "u"), *(node(*each) for each in nodes)]
+    argmax = nodes[-1][0] == "ArgMax"
+    ends = {"y": (INT64, (1, 3, 4)) if argmax else (FLOAT, (2, 3, 4))}
+    one = onnx.numpy_helper.from_array(np.float32([1.0]), "one")
+    path = save(
+        tmp_path, made, {"x": (FLOAT, (2, 3, 4))}, ends, [weight("w", 4, 4), one], opset=opset
+    )
+    steps = bl.load_model(path).shape.steps
+    assert [(s.operations, s.elements, s.rows) for s in steps] == expected
