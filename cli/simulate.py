@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @main.command()
 @click.option("--arch", required=True, help="A shipped chip or system, or the path of a YAML file.")
 @click.option("--model", required=True, help="A shipped model or a file: config.json, list, graph.")
-@click.option("--part", help="A tower of the model, run alone, e.g. vision.")
+@click.option("--part", help="A part run alone: a tower, e.g. vision; or text, no image.")
 @phase_option
 @click.option("--context", type=int, help="Tokens.  [default: 256; fixed by vision models]")
 @batch_option

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -216,6 +216,8 @@ def simulate_request(
     prompt = text + images * (tower.image_tokens if tower else 0)
     if prompt < 1:
         raise BitlatheError("the prompt is empty; give text of at least one token, or an image.")
+    if not images and network.sees_images:
+        network = replace(network.part("text"), name=network.name)
     network.forward("decode", prompt + answer - 1)  # positions that end are said at once
     chip = arch if isinstance(arch, Arch) else load_arch(arch, settings)
     how: dict[str, Any] = {"fidelity": fidelity, "mapper": mapper, "fusion": fusion}

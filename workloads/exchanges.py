@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from .products import Products
 from .sharding import ON_EACH_CHIP, Place
 from .transformer import Attention, CrossAttention, Forward, Layers, Part, Recurrent, Transformer
 from .transformer.expert_share import ExpertShare
@@ -78,6 +79,27 @@ def exchanges(
     if stage.index < stage.parts - 1:
         yield Exchange(
             name="stage_send", kind="send", way="pipeline", elements=stream, width=shape.hidden
+        )
+
+
+def exchanges_of_list(own: Products, inputs: int) -> Iterator[Exchange]:
+    """Yield what a chip takes part in that has a share of a list of products.
+
+    Parameters
+    ----------
+    own : Products
+        The chip's share (`sharding.shard`).
+    inputs : int
+        Of the model, at once.
+    """
+    for joint in own.joints:
+        yield Exchange(
+            name=joint.name,
+            kind=joint.kind,
+            way="tensor",
+            elements=inputs * joint.elements,
+            width=joint.width,
+            count=joint.count,
         )
 
 

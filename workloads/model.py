@@ -16,6 +16,7 @@ from .reading import Stored
 from .routing import routed
 from .sizes import COUNTER_LIMIT, check_size
 from .transformer import DEFAULT_CONTEXT, Forward, Staged, Transformer
+from .transformer.cross import sees_images, without_images
 from .transformer.network import GENERATING
 from .transformer.products import staged as staged_of
 from .vector_step import VectorStep, merged_steps
@@ -216,16 +217,27 @@ class Model:
     def part(self, name: str) -> Model:
         """Return the tower of a name, e.g. ``"vision"``, as a model of its own.
 
+        ``"text"`` is the text model as it runs without an image: without its towers, and without
+        layers that attend to an image.
+
         Raises
         ------
         BitlatheError
-            If there is no such tower.
+            If there is no such part.
         """
         known = {tower.name.rpartition(":")[2]: tower for tower in self.towers}
+        if name == "text" and isinstance(self.shape, Transformer) and (known or self.sees_images):
+            shape = without_images(self.shape)
+            return replace(self, name=f"{self.name}:text", shape=shape, towers=(), notes=())
         if name not in known:
-            towers = ", ".join(map(repr, known)) or "none"
-            raise BitlatheError(f"{self.name}: no part {name!r}; towers it has: {towers}.")
+            parts = ", ".join(map(repr, ("text", *known))) if known or self.sees_images else "none"
+            raise BitlatheError(f"{self.name}: no part {name!r}; parts it has: {parts}.")
         return known[name]
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether layers of the text model attend to an image, which each prompt then brings."""
+        return isinstance(self.shape, Transformer) and sees_images(self.shape)
 
     def cache_elements(self, context: int, source: int | None = None) -> int:
         """Return the elements that the model keeps of one sequence of ``context`` tokens.

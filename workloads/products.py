@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..datatypes.base.errors import BitlatheError
 from .gemm import Gemm
 from .sizes import check_size
+from .slices import Slice
 from .vector_step import VectorStep
 
 Phase = Literal["prefill", "decode"]
@@ -58,6 +59,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Joint:
+    """What chips that share a list put together behind a product, of one input of the model.
+
+    ``elements`` is the vector that each chip ends with, ``width`` that of its rows, ``count`` how
+    many are alike.
+    """
+
+    name: str
+    kind: Literal["all_reduce", "all_gather"]
+    elements: int
+    width: int
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Products:
     """Products in the order in which they run.
 
@@ -79,6 +95,10 @@ class Products:
         knows it.
     tokens_left : int
         Tokens of a prompt that an input becomes, where this is a tower beside a text model.
+    joints : tuple of Joint
+        Of a chip's share: what it and the others put together.
+    divided : callable or None
+        From a chip's place among those that share it to its share; None: it is not said how.
     """
 
     entries: tuple[Entry, ...]
@@ -89,6 +109,8 @@ class Products:
     parameters: int | None = None
     steps: tuple[VectorStep, ...] = ()
     tokens_left: int = 0
+    joints: tuple[Joint, ...] = ()
+    divided: Callable[[Slice], Products] | None = field(default=None, compare=False, repr=False)
 
     @property
     def by_token(self) -> bool:

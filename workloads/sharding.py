@@ -15,8 +15,9 @@ from functools import singledispatch
 
 from ..datatypes.base.errors import BitlatheError
 from .model import Model
+from .products import Products
 from .recurrent_share import share_of
-from .slices import WHOLE, Slice
+from .slices import WHOLE, Slice, check_enough
 from .transformer import (
     Attention,
     CrossAttention,
@@ -39,6 +40,8 @@ from .transformer.rwkv import ChannelMix, TimeMix
 from .transformer.shared_block import SharedBlock
 from .transformer.steered import Steered, TextAttention
 from .transformer.streams import AltUp, LayerInput, LowRank
+
+_NO_MIXTURE = "mixtures of experts (the model has none)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +91,37 @@ def shard(model: Model, place: Place) -> Model:
     """
     if place.whole:
         return model
-    if not isinstance(model.shape, Transformer):
+    shape = model.shape
+    divided = shape.divided if isinstance(shape, Products) else None
+    if divided is None and not isinstance(shape, Transformer):
         raise BitlatheError(
             f"{model.name} is no transformer, whose layers are not divided among chips; give "
             "tensor, pipeline and expert 1, and data as many chips as there are."
         )
     try:
-        return replace(model, shape=_shard(model.shape, place), towers=())
+        if isinstance(shape, Transformer):
+            return replace(model, shape=_shard(shape, place), towers=())
+        assert divided is not None
+        _of_tensor_only(place)
+        return replace(model, shape=divided(place.tensor))
     except BitlatheError as error:
         raise BitlatheError(f"{model.name}: {error}") from None
+
+
+def _of_tensor_only(place: Place) -> None:
+    """Raise unless a model that is a list of products is divided by tensor only.
+
+    Raises
+    ------
+    BitlatheError
+        If stages or experts are asked for.
+    """
+    if place.stage.parts > 1:
+        raise BitlatheError(
+            f"pipeline is {place.stage.parts}, but this model is divided by tensor only, not into "
+            "stages; use 1."
+        )
+    check_enough("expert", place.expert.parts, 1, _NO_MIXTURE, 0)
 
 
 def _shard(shape: Transformer, place: Place) -> Transformer:
@@ -106,9 +131,9 @@ def _shard(shape: Transformer, place: Place) -> Transformer:
             f"pipeline is {stage.parts}, but a model with an encoder is not divided into stages; "
             "use 1."
         )
-    _enough("pipeline", stage.parts, shape.depth, "layers")
+    check_enough("pipeline", stage.parts, shape.depth, "layers")
     if not any(isinstance(part, Experts) for part, _ in shape.parts()):
-        _enough("expert", place.expert.parts, 1, "mixtures of experts (the model has none)", 0)
+        check_enough("expert", place.expert.parts, 1, _NO_MIXTURE, 0)
     first, last = stage.index == 0, stage.index == stage.parts - 1
     heads = tuple(_head(head, tensor) for head in shape.heads) if last else ()
     tables = tuple(
@@ -139,11 +164,13 @@ def _layers(shape: Transformer, place: Place) -> Iterator[Layers]:
     """
     start, size = place.stage.start(shape.depth), place.stage.of(shape.depth)
     mine, before = range(start, start + size), 0
+    # numbers may have gaps, where layers are skipped that see images
+    places = {n: i for i, n in enumerate(sorted(n for each in shape.layers for n in each.numbers))}
     for layers in shape.layers:
         known = len(layers.numbers) == layers.count
         numbers = layers.numbers if known else range(before, before + layers.count)
         before += layers.count
-        here = tuple(number for number in numbers if number in mine)
+        here = tuple(n for n in numbers if (places[n] if known else n) in mine)
         if here:
             yield replace(
                 layers,
@@ -186,7 +213,7 @@ def _of_attention(part: Attention, place: Place) -> Attention:
     share its query heads; those whose head has fewer chips come first.
     """
     chips, index = place.tensor.parts, place.tensor.index
-    _enough("tensor", chips, part.heads, "attention heads")
+    check_enough("tensor", chips, part.heads, "attention heads")
     group = part.heads // part.kv_heads
     if chips <= part.kv_heads:
         kv_heads = place.tensor.of(part.kv_heads)
@@ -226,7 +253,7 @@ def _of_experts(part: Experts, place: Place) -> Part:
     mixture = replace(part, expert=_of_mlp(part.expert, place), shared=shared)
     if place.expert.parts == 1:
         return mixture
-    _enough("expert", place.expert.parts, part.total, "experts")
+    check_enough("expert", place.expert.parts, part.total, "experts")
     return ExpertShare(mixture=mixture, own=place.expert, group_rows=place.group_rows)
 
 
@@ -315,7 +342,7 @@ def _of_shared_block(part: SharedBlock, place: Place) -> SharedBlock:
 
 
 def _of(part: Slice, total: int, what: str) -> int:
-    _enough("tensor", part.parts, total, what)
+    check_enough("tensor", part.parts, total, what)
     return part.of(total)
 
 
@@ -329,14 +356,6 @@ def _on_each_chip(part: Part, place: Place) -> Part:
 
 for _kind in ON_EACH_CHIP:
     share.register(_kind, _on_each_chip)
-
-
-def _enough(degree: str, parts: int, total: int, what: str, shown: int | None = None) -> None:
-    if parts > total:
-        raise BitlatheError(
-            f"{degree} is {parts}, but there are {total if shown is None else shown} {what}; use "
-            f"at most {total}."
-        )
 
 
 def held(shape: Transformer) -> Counter[str]:

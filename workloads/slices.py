@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..datatypes.base.errors import BitlatheError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
@@ -27,6 +29,32 @@ class Slice:
 
 
 WHOLE = Slice()
+
+
+def check_enough(degree: str, parts: int, total: int, what: str, shown: int | None = None) -> None:
+    """Raise unless there is something for each part.
+
+    Parameters
+    ----------
+    degree : str
+        Way of dividing, as users name it.
+    parts, total : int
+        Parts asked for, and things to divide.
+    what : str
+        What these are.
+    shown : int, optional
+        How many the sentence says there are, where these are others than ``total``.
+
+    Raises
+    ------
+    BitlatheError
+        If there are more parts than things.
+    """
+    if parts > total:
+        raise BitlatheError(
+            f"{degree} is {parts}, but there are {total if shown is None else shown} {what}; use "
+            f"at most {total}."
+        )
 
 
 def slices(parts: int) -> tuple[Slice, ...]:

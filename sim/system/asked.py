@@ -12,8 +12,9 @@ from ...arch import Arch, resolve
 from ...arch.system import System
 from ...datatypes.base.numbers import ceil_div
 from ...workloads import Model, Step, Transformer
-from ...workloads.exchanges import Exchange, exchanges
+from ...workloads.exchanges import Exchange, exchanges, exchanges_of_list
 from ...workloads.gemm import Gemm
+from ...workloads.products import Products
 from ...workloads.sharding import Place
 from ...workloads.transformer import Forward
 from ...workloads.transformer.products import staged
@@ -102,6 +103,8 @@ class Asked:
     def exchanges(self, own: Model, place: Place, sequences: int) -> Iterator[Exchange]:
         """Yield what a chip with a share takes part in, in a pass of its sequences."""
         run = self.forward(own, sequences)
+        if isinstance(own.shape, Products):
+            yield from exchanges_of_list(own.shape, sequences)
         if run is not None:
             assert isinstance(self.model.shape, Transformer)
             assert isinstance(own.shape, Transformer)

@@ -208,14 +208,17 @@ class Copy:
 
     def replicated(self) -> dict[str, int]:
         """Return the parameters that chips store beyond once, by matrix."""
-        if not isinstance(self.asked.model.shape, Transformer):
-            return {}
+        shape = self.asked.model.shape
+        if not isinstance(shape, Transformer):
+            every = sum(c.models[0].shape.parameter_count() * n for c, n in self._alike.items())
+            beyond = every - shape.parameter_count()
+            return {"vectors": beyond} if beyond else {}
         total: Counter[str] = Counter()
         for chip, count in self._alike.items():
             share = chip.models[0].shape
             assert isinstance(share, Transformer)
             total += Counter({name: n * count for name, n in held(share).items()})
-        return dict(total - held(self.asked.model.shape))
+        return dict(total - held(shape))
 
 
 class _Chip(NamedTuple):

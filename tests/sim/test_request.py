@@ -57,7 +57,7 @@ def test_text_alone_and_no_answer():
         (LLAVA, {"answer": 10**9}, "at most 100000 tokens"),
         (LLAVA, {"batch": 0}, "batch is 0"),
         (LLAVA, {"text": 2.5}, "text is 2.5"),
-        ("opt-1.3b", {"images": 1}, "no part 'vision'; towers it has: none"),
+        ("opt-1.3b", {"images": 1}, "no part 'vision'; parts it has: none"),
         ("bert-base", {}, "a request needs a decoder"),
         ("resnet-18", {}, "a request needs a decoder"),
         ("opt-1.3b", {"text": 2048, "answer": 2}, "2048 tokens only"),

@@ -13,11 +13,14 @@ import pytest
 
 import bitlathe
 from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.sim.request import simulate_request
 from bitlathe.workloads import load_model
 from bitlathe.workloads.conv import ConvNet
 from bitlathe.workloads.families import FAMILIES
 from bitlathe.workloads.families.towers import TOWERS as KNOWN_TOWERS
 from bitlathe.workloads.reading.towers import LISTED as LISTED_TOWERS
+from bitlathe.workloads.sharding import Place, shard
+from bitlathe.workloads.slices import slices
 from bitlathe.workloads.transformer import Attention, LatentAttention, Transformer
 
 HERE = Path(__file__).parent
@@ -166,6 +169,27 @@ def test_an_image_is_read_once():
     assert sum(g.macs * g.count for g in whole) == sum(g.macs * g.count for p in each for g in p)
 
 
+def test_a_text_alone_skips_layers_that_see_images():
+    model = load_model(TOWERS["mllama-0"]["config"])
+    text = model.part("text")
+    assert (text.state_elements, text.towers, text.sees_images) == (0, (), False)
+    assert text.depth == model.depth - 2
+    stages = [shard(text, Place(stage=each)).depth for each in slices(2)]
+    assert stages == [2, 1]
+    assert load_model(TOWERS["llava-0"]["config"]).part("text").towers == ()
+    request = simulate_request(
+        "bitmod", model, 4, answer=2, fidelity="analytic", mapper="whole-buffer"
+    )
+    assert (request.model, len(request.phases)) == (model.name, 2)
+    names = {layer.name for phase in request.phases for run in phase.runs for layer in run.layers}
+    assert "q_proj" in names
+    assert not {name for name in names if "cross" in name}
+    every = {**TOWERS["mllama-0"]["config"]["text_config"]}
+    every["cross_attention_layers"] = list(range(every["num_hidden_layers"]))
+    with pytest.raises(BitlatheError, match="nothing runs without one"):
+        load_model(every).part("text")
+
+
 def test_every_tower_is_held_to_its_class():
     held = {each["config"]["model_type"] for each in TOWERS.values()}
     assert held == {*KNOWN_TOWERS, *LISTED_TOWERS}
@@ -205,9 +229,9 @@ def test_towers_that_cannot_be(name, change, words):
 
 def test_parts_are_named():
     model = load_model(TOWERS["llava-0"]["config"])
-    with pytest.raises(BitlatheError, match=r"no part 'visoin'; towers it has: 'vision'"):
+    with pytest.raises(BitlatheError, match=r"no part 'visoin'; parts it has: 'text', 'vision'"):
         model.part("visoin")
-    with pytest.raises(BitlatheError, match="towers it has: none"):
+    with pytest.raises(BitlatheError, match="parts it has: none"):
         load_model("llama-3.1-8b").part("vision")
     assert load_model(PUBLISHED["llava-1.5-7b"]["config"]).part("vision").image_tokens == 576
     other = {**TOWERS["llava-0"]["config"], "vision_config": {"model_type": "swin"}}

@@ -22,7 +22,6 @@ TOKENS, SOURCE = 6, 8
 APART = {
     "deepseek_v4-drawn-0",  # one product of window and entries, each token's chosen entries apart
     "llama4_text-drawn-1",  # chunks shorter than the text are products of their own to the reader
-    "mllama_text_model-drawn-0",  # the class skips layers that see an image where there is none
     "glm_moe_dsa-drawn-1",  # latents expanded, where the reader takes the form of less work
 }
 BESIDE = (
@@ -50,6 +49,7 @@ def read(name):
     Head by head, and without masks.
     """
     model = load_model(CONFIGS[name]["config"])
+    model = model.part("text") if model.sees_images else model  # the program was given none
     shape = model.shape
     context = None if shape.fixed_tokens else TOKENS
     source = SOURCE if shape.encoder is not None and not shape.encoder.fixed_tokens else None

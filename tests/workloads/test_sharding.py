@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.workloads import Transformer, load_model, model_names
-from bitlathe.workloads.exchanges import exchanges
+from bitlathe.workloads.exchanges import exchanges, exchanges_of_list
 from bitlathe.workloads.recurrent_share import share_of
 from bitlathe.workloads.sharding import Place, held, shard
 from bitlathe.workloads.slices import slices
@@ -179,6 +179,9 @@ HERE = Path(__file__).parent
 DRAWN = json.loads((HERE / "drawn" / "models.json").read_text())["models"]
 IMAGES = json.loads((HERE / "diffusion_models.json").read_text())["models"]
 TOWERS = json.loads((HERE / "towers.json").read_text())["models"]
+CONVS = json.loads((HERE / "conv_models.json").read_text())["models"]
+SD3_BLOCKS = IMAGES["sd3-1"]["config"]["num_layers"]
+SWIN_DEPTHS = CONVS["swin-0"]["config"]["depths"]
 TIMES = {f"{kind}_linear_{i}" for kind in ("time", "guidance", "pooled_text") for i in (1, 2)}
 ON_EACH = {
     "rwkv-drawn-1": {"ffn_receptance"},
@@ -303,7 +306,7 @@ def shards(model, tensor=1, pipeline=1):
 
 
 def named(name):
-    return load_model({**DRAWN, **IMAGES, **TOWERS}[name]["config"])
+    return load_model({**DRAWN, **IMAGES, **TOWERS, **CONVS}[name]["config"])
 
 
 @pytest.mark.parametrize("name", ON_EACH)
@@ -318,6 +321,46 @@ def test_blocks_of_other_kinds_are_divided(name):
     assert {each for each, count in whole.items() if done[each] != count} == ON_EACH[name]
     assert all(whole[each] < done[each] <= 2 * whole[each] for each in ON_EACH[name])
     assert not held(model.shape) - stored_by_all
+
+
+@pytest.mark.parametrize(
+    ("name", "chips", "reduced", "gathered"),
+    [
+        # sums: two of image and of text in each block, the last block's text left out; two of
+        # what steers. Gathered: two embeddings, two steers a block, of the end, what leaves
+        ("sd3-1", 3, 2 + 2 * SD3_BLOCKS + 2 * (SD3_BLOCKS - 1), 2 + 2 * SD3_BLOCKS + 2),
+        ("swin-0", 2, 2 * sum(SWIN_DEPTHS), 1 + len(SWIN_DEPTHS) - 1),  # no labels
+        ("unet-0", 3, None, None),
+    ],
+)
+def test_networks_of_products_are_divided(name, chips, reduced, gathered):
+    """Shares sum to the whole, product by product; what chips put together is counted."""
+    model = named(name)
+    parts = list(shards(model, chips))
+    for each in zip(model.shape.entries, *(part.shape.entries for part in parts), strict=True):
+        whole, *own = (entry.gemm for entry in each)
+        assert sum(g.macs for g in own) == whole.macs
+        assert sum(g.weight_elements for g in own) == whole.weight_elements
+        assert max(g.macs for g in own) < whole.macs
+    joints, kinds = parts[0].shape.joints, Counter()
+    for joint in joints:
+        kinds[joint.kind] += joint.count
+    if reduced is not None:
+        assert (kinds["all_reduce"], kinds["all_gather"]) == (reduced, gathered)
+    steps = [each.vector_steps(each.staged()) for each in (model, *parts)]
+    assert len({sum(s.count for s in each) for each in steps}) == 1
+    softmax = [sum(s.elements * s.count for s in each if "softmax" in s.name) for each in steps]
+    assert sum(softmax[1:]) == softmax[0] > 0
+    found = list(exchanges_of_list(parts[0].shape, 2))
+    assert [x.elements for x in found] == [2 * joint.elements for joint in joints]
+    for how in ({"pipeline": 2}, {"expert": 2}):
+        with pytest.raises(BitlatheError, match=r"by tensor only|0 mixtures of experts"):
+            [shard(model, each) for each in places(**how)]
+
+
+def test_a_network_has_fewer_heads_than_chips():
+    with pytest.raises(BitlatheError, match=r"tensor is 3, but there are 2 parts of 'transformer"):
+        list(shards(named("sd3-0"), 3))
 
 
 def test_a_shared_block_sums_what_its_mlp_reads():

@@ -4,11 +4,13 @@ For models whose layers are neither a transformer's nor a convolution network's 
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..products import Products
-from ..sources.graph import INPUT, WEIGHT, Graph, Name, Origin, joined
+from ..products import Joint, Products
+from ..slices import WHOLE, Slice, check_enough
+from ..sources.graph import INPUT, WEIGHT, Graph, Name, Origin, joined, without_numbers
 
 Pair = tuple[int, int]
 OUTSIDE = Origin(kind=INPUT)
@@ -55,13 +57,42 @@ def _called(name: str) -> Name:
     return lambda weights, kind: name if weights else f"{name}.{kind}"
 
 
+def divisible(build: Callable[[Slice], Products]) -> Products:
+    """Return a network, and with it how each of several chips that share it builds its share.
+
+    Parameters
+    ----------
+    build : callable
+        From a chip's place among the chips to its share (`Net.tensor`).
+    """
+    return replace(build(WHOLE), divided=build)
+
+
 class Net:
-    """A network as it is built: its products in order, and its parameters."""
+    """A network as it is built: its products in order, and its parameters.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tensor : Slice
+        Which share of each product is built. Of a matrix a chip has some of the outputs, which are
+        gathered behind it; or keeps them apart (``apart``) until one that has the same inputs and
+        whose results all chips sum (``summed``), as in Megatron-LM (arXiv 1909.08053, section 3).
+    """
+
+    def __init__(self, tensor: Slice = WHOLE) -> None:
         self._graph, self._weights, self.vectors = Graph(), dict[str, int](), 0
+        self.tensor, self._joints = tensor, Counter[Joint]()
 
-    def linear(self, name: str, x: Value, outputs: int, *, bias: bool = True) -> Value:
+    def linear(
+        self,
+        name: str,
+        x: Value,
+        outputs: int,
+        *,
+        bias: bool = True,
+        apart: int = 0,
+        summed: bool = False,
+    ) -> Value:
         """Return a matrix times each pixel or token.
 
         Parameters
@@ -71,11 +102,50 @@ class Net:
         outputs : int
             Channels of its results.
         bias : bool
+        apart : int
+            Equal parts of the results, heads say, of which each chip makes and keeps some; 0: all
+            chips have all results.
+        summed : bool
+            Whether ``x`` is a chip's share, and the results are sums over all chips.
+
+        Raises
+        ------
+        BitlatheError
+            If there are fewer parts than chips.
         """
-        held = self._weight(name, outputs * x.channels, bias * outputs)
-        sizes = (x.places, outputs, x.channels, 1)
+        own = self._own(name, outputs, apart, summed=summed)
+        held = self._weight(name, own * x.channels, bias * own)
+        sizes = (x.places, own, x.channels, 1)
         origin = self._graph.product(_called(name), sizes, x.origin, held)
-        return replace(x, channels=outputs, origin=origin)
+        made = replace(x, channels=own, origin=origin)
+        return made if apart else self._joined(name, made, outputs, summed=summed)
+
+    def _own(self, name: str, outputs: int, apart: int, *, summed: bool) -> int:
+        """Return how many of a matrix's outputs a chip makes.
+
+        Raises
+        ------
+        BitlatheError
+            If there are fewer parts than chips.
+        """
+        if apart:
+            what = f"parts of {without_numbers(name)!r} (heads, groups of channels, channels)"
+            check_enough("tensor", self.tensor.parts, apart, what)
+            return self.tensor.of(apart) * (outputs // apart)
+        return outputs if summed or outputs < self.tensor.parts else self.tensor.of(outputs)
+
+    def _joined(self, name: str, made: Value, outputs: int, *, summed: bool) -> Value:
+        """Return the results of all chips together, of which ``made`` is one's."""
+        whole = replace(made, channels=outputs)
+        if self.tensor.parts > 1 and (summed or made.channels < outputs):
+            joint = Joint(
+                name=f"{without_numbers(name)}_{'reduce' if summed else 'gather'}",
+                kind="all_reduce" if summed else "all_gather",
+                elements=whole.elements,
+                width=outputs,
+            )
+            self._joints[joint] += 1
+        return whole
 
     def convolution(
         self,
@@ -88,6 +158,8 @@ class Net:
         padding: int | Pair = 0,
         bias: bool = True,
         groups: int = 1,
+        apart: int = 0,
+        summed: bool = False,
     ) -> Value:
         """Return a convolution over an image.
 
@@ -100,14 +172,21 @@ class Net:
         kernel, stride, padding : int or (int, int)
             Sizes of both axes, or of each.
         bias : bool
+        apart, summed
+            As in `linear`.
+
+        Raises
+        ------
+        BitlatheError
+            If there are fewer parts than chips.
         """
         taps, steps, ends = _pair(kernel), _pair(stride), _pair(padding)
-        seen = x.channels // groups
-        held = self._weight(name, outputs * seen * math.prod(taps), bias * outputs)
+        seen, own = x.channels // groups, self._own(name, outputs, apart, summed=summed)
+        held = self._weight(name, own * seen * math.prod(taps), bias * own)
         origin = self._graph.convolution(
             _called(name),
             (1, x.channels, *x.size),
-            (outputs, seen, *taps),
+            (own, seen, *taps),
             {"stride": steps, "padding": ends, "dilation": (1, 1)},
             groups,
             transposed=False,
@@ -115,7 +194,8 @@ class Net:
         )
         axes = zip(x.size, taps, steps, ends, strict=True)
         size = tuple((length + 2 * end - tap) // step + 1 for length, tap, step, end in axes)
-        return Value(channels=outputs, size=size, origin=origin)
+        made = Value(channels=own, size=size, origin=origin)
+        return made if apart else self._joined(name, made, outputs, summed=summed)
 
     def attention(
         self,
@@ -133,15 +213,16 @@ class Net:
         ----------
         name : str
         query, key, value : Value
+            A chip's share of them.
         heads, windows : int
-            How many of both; windows are equal parts of the tokens.
+            How many of both, of all chips; windows are equal parts of the tokens.
         shared : int
             Heads of queries that share one of keys and values.
         """
-        held = heads // shared
+        held = self.tensor.of(heads // shared)
         origin = self._graph.attention(
             _called(name),
-            (query.places // windows, key.places // windows, query.channels // heads,
+            (query.places // windows, key.places // windows, query.channels // (held * shared),
              value.channels // held),
             held * windows,
             shared,
@@ -223,7 +304,8 @@ class Net:
             self._graph.leave(each.origin)
         whole = sum(self._weights.values())
         made = self._graph.products(self._weights, whole + self.vectors)
-        return replace(made, phase="prefill")
+        joints = tuple(replace(one, count=count) for one, count in self._joints.items())
+        return replace(made, phase="prefill", joints=joints)
 
     def _weight(self, name: str, elements: int, vectors: int) -> Origin:
         self._weights[name] = elements

@@ -131,7 +131,7 @@ def read_tiled_tower(
     ]
     note = (
         f"layers of 'cross_attention_layers' see an image of {tiles} tiles, {tiles * patches} "
-        "tokens, which each prompt brings; without an image the class skips them."
+        "tokens, which each prompt brings; without an image they are skipped: part 'text'."
     )
     return shape, replace(text, layers=tuple(seen)), [note]
 

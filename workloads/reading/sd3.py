@@ -5,11 +5,13 @@ Structure follows the class ``SD3Transformer2DModel`` of diffusers 0.42.1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..config import Config
 from ..products import Products
+from ..slices import Slice
 from ..sources.graph import joined
-from .built import Net, Value
+from .built import Net, Value, divisible
 
 _TOKENS = 333  # 77 of CLIP's text encoders, 256 of T5's, as the pipeline gives them
 _FREQUENCIES = 256  # of the embedding of a time
@@ -59,14 +61,15 @@ class _Blocks:
 
     def projected(self, where: str, names: Sequence[str], x: Value) -> list[Value]:
         """Return queries, keys and values, with their norms over each head."""
-        made = [self.net.linear(f"{where}.{name}", x, x.channels) for name in names]
+        made = [
+            self.net.linear(f"{where}.{name}", x, x.channels, apart=self.heads) for name in names
+        ]
         if self.normed:
-            width = x.channels // self.heads
+            width, own = x.channels // self.heads, self.net.tensor.of(self.heads)
             for i in (0, 1):
                 step = f"{where}.{names[i]}.norm"
-                made[i] = self.net.norm(
-                    step, ("rms_norm",), made[i], self.heads * x.places, learned=False
-                )
+                rows = own * x.places
+                made[i] = self.net.norm(step, ("rms_norm",), made[i], rows, learned=False)
                 self.net.vectors += width
         return made
 
@@ -77,9 +80,10 @@ class _Blocks:
     def feed(self, where: str, x: Value) -> Value:
         """Return an MLP behind a norm, gated into what it reads."""
         inner = self.scaled(f"{where}.norm", x)
-        inner = self.net.linear(f"{where}.in", inner, 4 * x.channels)
+        inner = self.net.linear(f"{where}.in", inner, 4 * x.channels, apart=4 * x.channels)
         inner = self.net.each(f"{where}.gelu", ("gelu",), inner)
-        return self.gated(f"{where}.gate", self.net.linear(f"{where}.out", inner, x.channels), x)
+        out = self.net.linear(f"{where}.out", inner, x.channels, summed=True)
+        return self.gated(f"{where}.gate", out, x)
 
     def block(
         self, where: str, image: Value, text: Value, *, dual: bool, last: bool
@@ -105,15 +109,16 @@ class _Blocks:
             for a, b in zip(asked, added, strict=True)
         )
         mix = net.attention(f"{where}.attn", query, key, value, self.heads)
-        made = net.linear(f"{where}.attn.to_out", replace(mix, size=image.size), wide)
+        made = net.linear(f"{where}.attn.to_out", replace(mix, size=image.size), wide, summed=True)
         if not last:
-            back = net.linear(f"{where}.attn.to_add_out", replace(mix, size=text.size), wide)
+            rows = replace(mix, size=text.size)
+            back = net.linear(f"{where}.attn.to_add_out", rows, wide, summed=True)
             text = self.gated(f"{where}.attn.to_add_out.gate", back, text)
         image = self.gated(f"{where}.attn.to_out.gate", made, image)
         if dual:
             again = self.projected(f"{where}.attn2", ("to_q", "to_k", "to_v"), seen)
             mix = net.attention(f"{where}.attn2", again[0], again[1], again[2], self.heads)
-            made = net.linear(f"{where}.attn2.to_out", mix, wide)
+            made = net.linear(f"{where}.attn2.to_out", mix, wide, summed=True)
             image = self.gated(f"{where}.attn2.to_out.gate", made, image)
         image = self.feed(f"{where}.ff", image)
         return image, text if last else self.feed(f"{where}.ff_context", text)
@@ -128,12 +133,23 @@ def read_sd3(config: Config) -> tuple[Products, list[str]]:
         If a value is impossible or not read.
     """
     config = replace(config, defaults=_DEFAULTS)
+    _check(config, config.integer("num_attention_heads") * config.integer("attention_head_dim"))
+    made = divisible(partial(_built, config))
+    if config.get("max_sequence_length") is not None:
+        return made, []
+    return made, [
+        f"a pass is one step of denoising; taken are texts of {_TOKENS} tokens, as the class takes "
+        "any: 'max_sequence_length' of the file is of others."
+    ]
+
+
+def _built(config: Config, tensor: Slice) -> Products:
+    """Return one chip's share of the transformer."""
     heads, layers = config.integer("num_attention_heads"), config.count("num_layers")
     wide = heads * config.integer("attention_head_dim")
-    _check(config, wide)
     side, patch = config.integer("sample_size"), config.integer("patch_size")
     tokens = config.integer("max_sequence_length", default=_TOKENS)
-    net = Net()
+    net = Net(tensor)
     image = Value(channels=config.integer("in_channels"), size=(side, side))
     image = net.convolution("pos_embed.proj", image, wide, patch, stride=patch)
     image = net.each("pos_embed.add", ("add",), image)
@@ -155,12 +171,7 @@ def read_sd3(config: Config) -> tuple[Products, list[str]]:
     given = config.get("out_channels") is not None
     left = config.integer("out_channels" if given else "in_channels")
     made = net.linear("proj_out", image, patch**2 * left)
-    if config.get("max_sequence_length") is not None:
-        return net.products(made), []
-    return net.products(made), [
-        f"a pass is one step of denoising; taken are texts of {_TOKENS} tokens, as the class takes "
-        "any: 'max_sequence_length' of the file is of others."
-    ]
+    return net.products(made)
 
 
 def _check(config: Config, wide: int) -> None:
@@ -198,5 +209,6 @@ def _check(config: Config, wide: int) -> None:
 
 def _embedded(net: Net, name: str, inputs: int, wide: int) -> Value:
     """Return two matrices of a vector from outside, with an activation between."""
-    first = net.linear(f"{name}.linear_1", Value(channels=inputs, size=(1,)), wide)
-    return net.linear(f"{name}.linear_2", net.each(f"{name}.silu", ("silu",), first), wide)
+    first = net.linear(f"{name}.linear_1", Value(channels=inputs, size=(1,)), wide, apart=wide)
+    inner = net.each(f"{name}.silu", ("silu",), first)
+    return net.linear(f"{name}.linear_2", inner, wide, summed=True)

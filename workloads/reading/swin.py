@@ -4,12 +4,14 @@ Structure follows the class of that name in transformers 5.24.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ...datatypes.base.errors import unknown_name
 from ..config import Config
 from ..conv import ACTIVATIONS
 from ..products import Products
-from .built import Net, Value
+from ..slices import Slice
+from .built import Net, Value, divisible
 from .listed_layers import activation_of, check_keys, labels_of
 
 _NORM = ("layer_norm",)
@@ -54,20 +56,21 @@ class _Layer:
         normed = net.norm(f"{where}.layernorm_before", _NORM, x)
         seen = replace(normed, size=padded)
         query, key, value = (
-            net.linear(f"{where}.attention.{name}_proj", seen, wide, bias=self.bias)
+            net.linear(f"{where}.attention.{name}_proj", seen, wide, bias=self.bias, apart=heads)
             for name in ("q", "k", "v")
         )
         windows = seen.places // side**2
         mix = net.attention(f"{where}.attention", query, key, value, heads, windows)
-        net.vectors += (2 * self.window - 1) ** 2 * heads  # a bias for each distance of two pixels
-        out = net.linear(f"{where}.attention.o_proj", mix, wide)
+        distances = (2 * self.window - 1) ** 2  # of two pixels: a bias for each
+        net.vectors += distances * net.tensor.of(heads)
+        out = net.linear(f"{where}.attention.o_proj", mix, wide, summed=True)
         x = net.each(f"{where}.attention.add", ("add",), replace(out, size=x.size), x)
         normed = net.norm(f"{where}.layernorm_after", _NORM, x)
-        inner = net.linear(f"{where}.mlp.fc1", normed, int(self.ratio * wide))
+        many = int(self.ratio * wide)
+        inner = net.linear(f"{where}.mlp.fc1", normed, many, apart=many)
         inner = net.each(f"{where}.mlp.act", (self.activation,), inner)
-        return net.each(
-            f"{where}.mlp.add", ("add",), net.linear(f"{where}.mlp.fc2", inner, wide), x
-        )
+        out = net.linear(f"{where}.mlp.fc2", inner, wide, summed=True)
+        return net.each(f"{where}.mlp.add", ("add",), out, x)
 
 
 def read_swin(config: Config) -> Products:
@@ -80,7 +83,18 @@ def read_swin(config: Config) -> Products:
     """
     check_keys(config, _DEFAULTS)
     config = replace(config, defaults={**_DEFAULTS, **config.defaults})
-    net, patch = Net(), config.integer("patch_size")
+    return divisible(partial(_built, config))
+
+
+def _built(config: Config, tensor: Slice) -> Products:
+    """Return one chip's share of a Swin.
+
+    Raises
+    ------
+    BitlatheError
+        If a value is impossible, or chips are more than heads.
+    """
+    net, patch = Net(tensor), config.integer("patch_size")
     side = config.integer("image_size")
     grid = -(-side // patch)
     image = Value(channels=config.integer("num_channels"), size=(grid * patch, grid * patch))

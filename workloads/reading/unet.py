@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..config import Config
 from ..products import Products
-from .built import Net, Value
+from ..slices import Slice
+from .built import Net, Value, divisible
 
 _CROSS = "CrossAttn"
 _TOKENS = 77  # of CLIP's text encoders
@@ -88,13 +90,13 @@ class _Blocks:
         net = self.net
         inner = net.norm(f"{where}.norm1", _NORM, x, self.groups)
         inner = net.each(f"{where}.norm1.silu", ("silu",), inner)
-        inner = net.convolution(f"{where}.conv1", inner, channels, 3, padding=1)
+        inner = net.convolution(f"{where}.conv1", inner, channels, 3, padding=1, apart=self.groups)
         time = net.each(f"{where}.time.silu", ("silu",), self.time)
-        time = net.linear(f"{where}.time_emb_proj", time, channels)
+        time = net.linear(f"{where}.time_emb_proj", time, channels, apart=self.groups)
         inner = net.each(f"{where}.time.add", ("add",), inner, time)
-        inner = net.norm(f"{where}.norm2", _NORM, inner, self.groups)
+        inner = net.norm(f"{where}.norm2", _NORM, inner, net.tensor.of(self.groups))
         inner = net.each(f"{where}.norm2.silu", ("silu",), inner)
-        inner = net.convolution(f"{where}.conv2", inner, channels, 3, padding=1)
+        inner = net.convolution(f"{where}.conv2", inner, channels, 3, padding=1, summed=True)
         if x.channels != channels:
             x = net.convolution(f"{where}.conv_shortcut", x, channels, 1)
         return net.each(f"{where}.add", ("add",), inner, x)
@@ -120,10 +122,11 @@ class _Blocks:
                 made = self._attend(f"{block}.attn{number}", normed, seen or normed, level.heads)
                 inner = net.each(f"{block}.attn{number}.add", ("add",), made, inner)
             normed = net.norm(f"{block}.norm3", _NORM, inner)
-            both = net.linear(f"{block}.ff.proj", normed, 8 * inner.channels)
-            half = replace(both, channels=4 * inner.channels)
+            wide = 4 * inner.channels
+            both = net.linear(f"{block}.ff.proj", normed, 2 * wide, apart=wide)
+            half = replace(both, channels=both.channels // 2)
             gated = net.each(f"{block}.ff.gelu", ("gelu", "multiply"), half)
-            made = net.linear(f"{block}.ff.out", gated, inner.channels)
+            made = net.linear(f"{block}.ff.out", gated, inner.channels, summed=True)
             inner = net.each(f"{block}.ff.add", ("add",), made, inner)
         return net.each(f"{where}.add", ("add",), self._project(f"{where}.proj_out", inner), x)
 
@@ -134,10 +137,12 @@ class _Blocks:
 
     def _attend(self, where: str, x: Value, seen: Value, heads: int) -> Value:
         net, wide = self.net, x.channels
-        query = net.linear(f"{where}.to_q", x, wide, bias=False)
-        key, value = (net.linear(f"{where}.to_{n}", seen, wide, bias=False) for n in ("k", "v"))
+        query, key, value = (
+            net.linear(f"{where}.to_{name}", read, wide, bias=False, apart=heads)
+            for name, read in (("q", x), ("k", seen), ("v", seen))
+        )
         mix = net.attention(where, query, key, value, heads)
-        return net.linear(f"{where}.to_out", mix, wide)
+        return net.linear(f"{where}.to_out", mix, wide, summed=True)
 
 
 def read_unet(config: Config) -> tuple[Products, list[str]]:
@@ -153,9 +158,21 @@ def read_unet(config: Config) -> tuple[Products, list[str]]:
         if config.get(key) not in known:
             said = " or ".join(map(repr, known))
             raise config.error(f"{key!r} is {config.get(key)!r}; only {said} is supported.", key)
-    side, notes = _side(config)
+    _, notes = _side(config)
+    return divisible(partial(_built, config)), notes
+
+
+def _built(config: Config, tensor: Slice) -> Products:
+    """Return one chip's share of the network.
+
+    Raises
+    ------
+    BitlatheError
+        If a value is impossible, or chips are more than heads or groups of channels.
+    """
+    side, _ = _side(config)
     levels = _levels(config, side)
-    net, groups = Net(), config.integer("norm_num_groups")
+    net, groups = Net(tensor), config.integer("norm_num_groups")
     for level in levels:
         if level.channels % groups or level.channels % level.heads:
             raise config.error(
@@ -183,7 +200,7 @@ def read_unet(config: Config) -> tuple[Products, list[str]]:
     x = net.each("conv_norm_out.silu", ("silu",), x)
     kernel, left = config.integer("conv_out_kernel"), config.integer("out_channels")
     made = net.convolution("conv_out", x, left, kernel, padding=(kernel - 1) // 2)
-    return net.products(made), notes
+    return net.products(made)
 
 
 def _down(blocks: _Blocks, levels: list[_Level], x: Value) -> tuple[Value, list[Value]]:
@@ -230,8 +247,9 @@ def _time(config: Config, net: Net, channels: int) -> Value:
 
 
 def _embedded(net: Net, name: str, x: Value, wide: int) -> Value:
-    first = net.linear(f"{name}.linear_1", x, wide)
-    return net.linear(f"{name}.linear_2", net.each(f"{name}.silu", ("silu",), first), wide)
+    first = net.linear(f"{name}.linear_1", x, wide, apart=wide)
+    inner = net.each(f"{name}.silu", ("silu",), first)
+    return net.linear(f"{name}.linear_2", inner, wide, summed=True)
 
 
 def _levels(config: Config, side: int) -> list[_Level]:

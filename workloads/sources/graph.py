@@ -391,9 +391,14 @@ def _counted(
     return tuple(replace(step, count=count) for step, count in counts.items())
 
 
+def without_numbers(name: str) -> str:
+    """Return a name with a star for each number between dots."""
+    return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
+
+
 def shared_names(gemms: Sequence[G]) -> list[str]:
     """Return a name for each product: ``layers.*.up`` for those that differ in a number only."""
-    starred = [re.sub(r"(?<![^.])\d+(?![^.])", "*", gemm.name) for gemm in gemms]
+    starred = [without_numbers(gemm.name) for gemm in gemms]
     alike: dict[tuple[str, G], list[int]] = {}
     for place, (star, gemm) in enumerate(zip(starred, gemms, strict=True)):
         alike.setdefault((star, replace(gemm, name="")), []).append(place)

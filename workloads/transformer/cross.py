@@ -6,11 +6,13 @@ Or of what a tower leaves of an image, in some layers of a decoder.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ...datatypes.base.errors import BitlatheError
 from ..gemm import Gemm
 from ..vector_step import VectorStep
 from .attention import Attention
 from .forward import Forward, Group
 from .matrix import SOURCE, Matrix, Product
+from .network import Transformer
 from .part import Part, into_cache, linear, softmax, streamed
 
 
@@ -140,3 +142,28 @@ class ImageAttention(CrossAttention):
     def seen(self, run: Forward) -> tuple[int, int]:
         """Return the tokens of an image, and the prompts that begin, each with one."""
         return self.tokens, sum(group.sequences for group in run.groups if not group.cached)
+
+
+def sees_images(shape: Transformer) -> bool:
+    """Return whether layers of a text model attend to an image."""
+    return any(isinstance(part, ImageAttention) for part, _ in shape.parts())
+
+
+def without_images(shape: Transformer) -> Transformer:
+    """Return a text model as it runs where no image is given: the layers that see one are skipped.
+
+    The others keep their numbers.
+
+    Raises
+    ------
+    BitlatheError
+        If no layer is left.
+    """
+    left = tuple(
+        layers
+        for layers in shape.layers
+        if not any(isinstance(part, ImageAttention) for part in layers.parts)
+    )
+    if not left:
+        raise BitlatheError("all its layers attend to an image: nothing runs without one.")
+    return replace(shape, layers=left)
