@@ -6,6 +6,7 @@ from collections import Counter
 from fractions import Fraction
 from importlib.resources import files
 from itertools import pairwise
+from math import ceil
 
 import pytest
 from click.testing import CliRunner
@@ -106,24 +107,20 @@ def test_memories_are_filled_all_the_time_and_never_beyond_their_sizes(run):
 
 
 def test_what_fused_convolutions_hold_is_worked_out_by_hand():
-    """Strips of a row, filters held, two places; n elements that lie in a row share 16 bits."""
+    """Strips of two rows, filters held; a map shares 16 bits, of which rows hold their part."""
     chip = load_arch("edge-npu", {"memories.sram.size_kib": 4})
     (layer,) = simulate(chip, NET, fidelity="analytic").layers
     assert layer.fused["layers"] == ["wide", "wide.relu6", "deep", "thin"]
-    tiling = {"rows": 1, "kept": [False, True, False], "places": 2, "held": True}
+    tiling = {"rows": 2, "kept": [False, True, False], "places": 1, "held": True}
     assert layer.fused["tiling"] == tiling
     parts = [
-        2
-        * 3
-        * 20
-        * 3
-        * (8 + Fraction(16, 3)),  # twice three rows of inputs, as the first strip has
-        3 * 20 * 24 * (8 + Fraction(16, 9)),  # of the first map, as the depthwise layer reads it
-        18 * 24 * (8 + Fraction(16, 24)),  # a row of the second
-        2 * 18 * 8 * (8 + Fraction(16, 8)),  # a row of results
-        3 * 24 * (8 + Fraction(16, 3)),  # filters of each layer
-        24 * 9 * (8 + Fraction(16, 9)),
-        24 * 8 * (8 + Fraction(16, 24)),
+        4 * 3 * 20 * 8 + ceil(16 * Fraction(4, 20)),  # four rows of inputs, as the first strip has
+        4 * 24 * 20 * 8 + ceil(16 * Fraction(4, 20)),  # of the first map, for filters of 3 x 3
+        2 * 24 * 18 * 8 + ceil(16 * Fraction(2, 18)),  # two rows of the second
+        2 * 8 * 18 * 8 + ceil(16 * Fraction(2, 18)),  # and of the results
+        24 * (3 * 8 + 16),  # filters of each layer
+        24 * (9 * 8 + 16),
+        8 * (24 * 8 + 16),
     ]
     assert layer.held["sram"] == (sum(parts), 4 * 8192)
 
@@ -146,11 +143,11 @@ array:"""
     assert layer.fused["tiling"]["rows"] == 3
     assert layer.fused["tiling"]["places"] == 2
     parts = [
-        2 * 3 * 5 * 4 * (8 + Fraction(16, 4)),  # three rows of inputs, and the next three
-        3 * 5 * 16 * (8 + Fraction(16, 16)),  # of the map
+        2 * (3 * 4 * 5 * 8 + 8),  # three of six rows of inputs, and the next three
+        3 * 16 * 5 * 8 + 8,  # of the map
         2 * 3 * 5 * 6 * 32,  # of results, as sums
-        4 * 16 * (8 + Fraction(16, 4)),  # filters
-        16 * 6 * (8 + Fraction(16, 16)),
+        16 * (4 * 8 + 16),  # filters
+        6 * (16 * 8 + 16),
     ]
     assert layer.held["sram"] == (sum(parts), 3 * 8192)
 
