@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from ..formats.constructors import float_format
 from ..formats.format import Format
+from ..schemes.patterns import Raw
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
 from .coder import Coder, Tables
+from .dispatch import MIN_SIZE, grids, plain
 from .job import Job, divide, grid_encode
 from .table import TABLE
 
@@ -35,13 +37,35 @@ Index = NDArray[np.int64]
 def _plain(job: Job) -> tuple[Coded, Codes, Floats]:
     """Return a job as MX blocks; its (groups, size) codes and (groups,) scales."""
     fmt, scale = job.scheme.formats[0], job.scheme.scale_format
+    coded = grids(job) if plain(job, MIN_SIZE) else None
+    if coded is not None:
+        return coded, job.layout.split(coded.codes), _scales(job, coded.scales[:, 0])
     amax = np.abs(job.groups).max(axis=1, initial=0.0)
-    raw, outer = scale.store(amax / amax.dtype.type(fmt.max_abs), amax, fmt.grid, job.layout)
-    used = scale.read(raw, outer, fmt.grid, job.layout)
+    raw, _ = scale.store(amax / amax.dtype.type(fmt.max_abs), amax, fmt.grid, job.layout)
+    used = _scales(job, raw)
     codes = np.zeros(job.groups.shape, fmt.code_dtype)
     for part in job.slices():
         codes[part] = grid_encode(job, job.groups[part], fmt, used[part])
     return job.coded(job.layout.join(codes), raw), codes, used
+
+
+def _scales(job: Job, raw: Raw) -> Floats:
+    """Return the (groups,) scales of stored patterns, which have no second level."""
+    fmt, none = job.scheme.formats[0], np.zeros(0, np.uint32)
+    return job.scheme.scale_format.read(raw, none, fmt.grid, job.layout)
+
+
+def _at(job: Job, places: Index, scales: Floats) -> Floats:
+    """Return the elements at (groups, n) places over the scales of their groups."""
+    return divide(np.take_along_axis(job.groups, places, axis=1), scales)
+
+
+def _largest(job: Job) -> Index:
+    """Return the (groups,) places of the largest elements, the first of equals."""
+    found = np.zeros(len(job.groups), np.int64)
+    for part in job.slices():
+        found[part] = np.abs(job.groups[part]).argmax(axis=1)
+    return found
 
 
 def _magnitudes(fmt: Format, codes: Codes) -> Codes:
@@ -67,7 +91,7 @@ def encode_refined(job: Job) -> Coded:
     coded, codes, scales = _plain(job)
     fmt = job.scheme.formats[0]
     places = np.minimum(_leaders(fmt, codes), codes.shape[1] - 1)
-    y = np.abs(np.take_along_axis(divide(job.groups, scales), places, axis=1))
+    y = np.abs(_at(job, places, scales))
     coarse = np.take_along_axis(_magnitudes(fmt, codes), places, axis=1).astype(np.int64)
     wanted = _finer(fmt).encode(y).astype(np.int64)
     least = 4 * coarse - 1
@@ -99,8 +123,8 @@ def encode_plus(job: Job) -> Coded:
     """Code a job in MX+."""
     coded, codes, scales = _plain(job)
     fmt = job.scheme.formats[0]
-    places = np.abs(job.groups).argmax(axis=1)[:, None]
-    top = np.take_along_axis(divide(job.groups, scales), places, axis=1).astype(np.float64)
+    places = _largest(job)[:, None]
+    top = _at(job, places, scales).astype(np.float64)
     leading = 1 << (fmt.bits - 1)
     steps = np.rint(np.abs(top) / _top_power(fmt) * leading).astype(np.int64)
     finer = np.clip(steps, leading, 2 * leading - 1) - leading + leading * np.signbit(top)

@@ -120,8 +120,12 @@ class Descent:
         level, best = self.levels[k], None
         members = range(len(self.formats)) if k == 0 else (None,)
         several = level.search or len(members) > 1
+        bases: dict[tuple[float, int], Raw] = {}  # members that reach as far want the same scales
         for member in members:
-            base = self.wanted(k, above, member)
+            digits = self._mantissa_bits(member) if level.rule == "even" else 0
+            base = bases.get(key := (self.reach(k, member), digits))
+            if base is None:
+                base = bases[key] = self.wanted(k, above, member)
             for raw in around(level, base, self.spans.by_level[k]) if level.search else (base,):
                 with np.errstate(over="ignore"):
                     own = level.decode(raw) if above is None else level.decode(raw) * above
@@ -129,7 +133,7 @@ class Descent:
                     found = self._leaf(raw, own, member or 0, measured or several)
                 else:
                     found = self.find(k - 1, self.tree.spread(k - 1, own), measured or several)
-                    found = self._raised(found, k, raw)
+                    found = self._raised(found, k, raw, measured or several)
                 best = found if best is None else self._better(best, found, k)
         assert best is not None
         return best
@@ -140,10 +144,10 @@ class Descent:
         chosen = np.full(len(raw), member)
         return Found(raws=[raw], scales=own, member=chosen, error=error)
 
-    def _raised(self, found: Found, k: int, raw: Raw) -> Found:
+    def _raised(self, found: Found, k: int, raw: Raw, measured: bool) -> Found:
         """Return what was found below a level with its own scales, errors summed by its groups."""
         error: Reals | None = None
-        if found.error is not None:
+        if found.error is not None and measured:
             sums = np.bincount(self.tree.up[k - 1], found.error, self.tree.counts[k])
             error = np.asarray(sums, np.float64)
         return replace(found, raws=[*found.raws, raw], error=error)
@@ -187,8 +191,11 @@ class Descent:
         """Return the (groups,) patterns of a level's scales by its rule; see `find`."""
         level, span = self.levels[k], self.spans.by_level[k]
         sign = self.spans.sign if k == 0 else None
-        grids = self.formats[member or 0].grid
-        return stored(level, span, self.reach(k, member), above, grids.top_mantissa_bits, sign)
+        digits = self._mantissa_bits(member)
+        return stored(level, span, self.reach(k, member), above, digits, sign)
+
+    def _mantissa_bits(self, member: int | None) -> int:
+        return self.formats[member or 0].grid.top_mantissa_bits
 
     def offsets(
         self, scale: NDArray[np.float32], member: Index | int

@@ -3,7 +3,7 @@
 A scale serves many elements, so that what numpy takes for scales is little beside the elements.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..formats.format import Format
 from .coded import Coded, Floats
-from .job import MAX_BOOKS, Job, group_error
+from .job import MAX_BOOKS, Job
 from .level_scales import Tree
 from .levels import Descent, Spans, offset_spans, refuse_negative, signs_of, spread_columns
 
@@ -24,19 +24,30 @@ SHORT = 8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompiledDescent(Descent):
-    """A job on its way from the outermost scales in, members and searched scales compared fast."""
+    """A job on its way from the outermost scales in, members and searched scales compared fast.
+
+    Attributes
+    ----------
+    codes : dict of int to (rows, columns) uint8
+        Of each member under its scales, as they are where no scale is searched; filled by `error`.
+    """
+
+    codes: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
 
     def error(self, scale: NDArray[np.float32], member: int) -> NDArray[np.float64]:
         """Return the (groups,) squared errors of a member under given scales."""
-        job, found = self.even, np.zeros(len(scale))
-        if job.layout.block_columns < SHORT:
+        job = self.job
+        group = job.layout.block_columns
+        if group < SHORT:
             return super().error(scale, member)
-        values = _given(job, job.matrix, scale, self.formats[member], values=True).values
-        assert values is not None
-        made = job.layout.split(values)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for part in job.slices():
-                found[part] = group_error(job, part, made[part])
+        from .. import kernels
+
+        book = self.formats[member].grid.book(job.rounding)
+        given = scale.reshape(job.layout.rows, -1)
+        codes, errors = kernels.errors_given(job.matrix, book, group, given)
+        if not any(level.search for level in self.levels):
+            self.codes[member] = codes
+        found = errors.reshape(-1)
         return np.where(np.isfinite(found), found, np.inf)
 
 
@@ -61,10 +72,14 @@ def encode_compiled(job: Job) -> Coded | None:
     if not np.isfinite(found.scales).all():
         return None  # refused by the path of numpy
     raws, shift = descent.offsets(found.scales, 0)
-    codes = _codes(job, found.scales, shift, scheme.formats[0])
+    codes = descent.codes.get(0)
+    if codes is None:
+        codes = _codes(job, found.scales, shift, scheme.formats[0])
     for member, fmt in enumerate(scheme.formats[1:], 1):
-        mine = spread_columns(job.layout, found.member == member)
-        np.copyto(codes, _codes(job, found.scales, shift, fmt), where=mine)
+        mine, made = found.member == member, descent.codes.get(member)
+        if made is None:
+            made = _codes(job, found.scales, shift, fmt)
+        np.copyto(codes, made, where=spread_columns(job.layout, mine))
     choices = found.member if len(scheme.formats) > 1 else None
     coded = job.coded(codes, found.raws[0], choices=choices)
     return replace(coded, upper_scales=tuple(found.raws[1:]), offsets=tuple(raws))
@@ -104,9 +119,7 @@ def _codes(job: Job, scales: NDArray[np.float32], shift: Any, fmt: Format) -> ND
     return _given(job, x, sizes, fmt).codes
 
 
-def _given(
-    job: Job, x: Floats, sizes: NDArray[np.float32], fmt: Format, values: bool = False
-) -> "Groups":
+def _given(job: Job, x: Floats, sizes: NDArray[np.float32], fmt: Format) -> "Groups":
     """Return (rows, columns) x coded under positive scales, one a group or one a row."""
     from .. import kernels
 
@@ -115,4 +128,4 @@ def _given(
     group = job.layout.block_columns if across == job.layout.across else columns
     choice, book = np.zeros((rows, across), np.uint8), fmt.grid.book(job.rounding)
     given = sizes.reshape(rows, across)
-    return kernels.codebooks_given(x, (book,), group, given, choice, values=values)
+    return kernels.codebooks_given(x, (book,), group, given, choice, values=False)

@@ -18,6 +18,8 @@ Codes = NDArray[np.uint8]
 # smaller arrays are done before a kernel would be compiled
 MIN_SIZE = 1 << 16
 NARROW = ("float16", "bfloat16", "float32")
+# of the kernel of small floats
+LARGEST = 2.0**100
 # values of a row, where an array is handed over as a matrix
 ROW = 1 << 12
 
@@ -65,15 +67,21 @@ def encode(
     if parameters in WIDE:
         return WIDE[parameters](x, grid.max) if all_finite(x) else None
     fits = fits and grid.bits <= 8
-    if not fits or (parameters is None and x.dtype == np.float64):
+    bare = grid.unsigned_float_parameters if fits and rounding == "even" else None
+    if grid.max >= LARGEST:
+        parameters = bare = None
+    if not fits or (parameters is None and bare is None and x.dtype == np.float64):
         return None
     single = to_odd(x) if x.dtype == np.float64 else np.ascontiguousarray(x, np.float32)
     if not all_finite(single):
         return None
-    if parameters is None:
+    if parameters is None and bare is None:
         return _nearest(grid, single, rounding)
     from .. import kernels  # loaded on use: casts of small arrays need none
 
+    if bare is not None:
+        return kernels.encode_float(np.where(single > 0, single, np.float32(0)), *bare, grid.max)
+    assert parameters is not None
     return kernels.encode_float(single, *parameters, grid.max)
 
 

@@ -209,17 +209,24 @@ class Grid:
 
         None as well without mantissa bits: the even code of a tie is not that of the even multiple.
         """
+        return None if self.negative_zero is None else self._binary(self.bits - 1)
+
+    @cached_property
+    def unsigned_float_parameters(self) -> tuple[int, int, int] | None:
+        """What `float_parameters` is of a signed grid, of one without a sign, such as UE4M3."""
+        return None if self.signed else self._binary(self.bits)
+
+    def _binary(self, bits: int) -> tuple[int, int, int] | None:
+        """Return exponent bits, mantissa bits and bias of magnitudes of so many bits, or None."""
         mantissa = self.top_mantissa_bits
-        exponent = self.bits - 1 - mantissa
+        exponent = bits - mantissa
         fraction, power = np.frexp(self.smallest_subnormal)
-        if exponent < 1 or mantissa < 1 or float(fraction) != 0.5 or self.negative_zero is None:
-            return None
-        if self.thresholds is not None:
+        if exponent < 1 or mantissa < 1 or float(fraction) != 0.5 or self.thresholds is not None:
             return None
         bias = 2 - mantissa - int(power)
         whole = FloatLayout(exponent_bits=exponent, mantissa_bits=mantissa, bias=bias).values()
         finite = np.isfinite(self.by_code)
-        fits = np.array_equal(whole[finite], self.by_code[finite])
+        fits = np.array_equal(whole[: self.by_code.size][finite], self.by_code[finite])
         return (exponent, mantissa, bias) if fits else None
 
     def tie_up(self, rounding: str) -> Bools:

@@ -80,7 +80,8 @@ def best_of(count: int, margin: float, rough: Function, write: Function) -> Call
         float64 and in numpy's order.
     """
 
-    @njit(nogil=True)
+    # by force, as it closes over a number: called by name, it might be another kernel's that is kept
+    @njit(nogil=True, forceinline=True)
     def scratch(group: int) -> Any:
         wide, places = np.zeros(group, np.float64), np.zeros(group, np.int32)
         return wide, places, np.zeros(count, np.float64), np.zeros(count, np.float32)

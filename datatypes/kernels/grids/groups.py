@@ -122,6 +122,50 @@ def codebooks_given(
     return _given(given_kernel(books), len(books), x, group, scales, choices, options)
 
 
+def errors_given(
+    x: Matrix, book: Book, group: int, scales: Matrix, threads: int | None = None
+) -> tuple[Bytes, NDArray[np.float64]]:
+    """Code each group with a book under a given scale; return codes and squared errors.
+
+    Parameters
+    ----------
+    x : (rows, k) float32
+        Finite.
+    book : Book
+    group : int
+    scales : (rows, groups) float32
+    threads : int, optional
+
+    Returns
+    -------
+    codes : (rows, k) uint8
+    errors : (rows, groups) float64
+        Sums in numpy's order, short groups filled with 0; of values, which are written to strips
+        only.
+    """
+    from ..base.scaling import GIVEN
+    from ..base.squares import squares_of
+    from .codebook import single_kernel
+
+    x, group = _checked(x, group)
+    kernel, s = single_kernel(book), np.ascontiguousarray(scales, np.float32)
+    codes, errors = np.empty(x.shape, np.uint8), np.zeros(s.shape, np.float64)
+    beside, (rows, k) = np.zeros(s.shape, np.uint8), x.shape
+    strip = max(1, STRIP // max(k, 1))
+
+    def work(first: int, last: int) -> None:
+        values = np.empty((min(strip, last - first), k), np.float32)
+        for a in range(first, last, strip):
+            b = min(a + strip, last)
+            made = values[: b - a]
+            kernel(x[a:b], group, (GIVEN,), s[a:b], beside[a:b], codes[a:b], made)
+            squares_of(x[a:b], made, group, errors[a:b])
+
+    if x.size:
+        over_rows(work, rows, k, threads)
+    return codes, errors
+
+
 def bitmod_given(
     x: Matrix,
     magnitudes: ArrayLike,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bitlathe as bl
+from bitlathe.datatypes.coding.dispatch import MIN_SIZE
 from bitlathe.datatypes.tensors.packing import stored_bytes
 from bitlathe.datatypes.tensors.reach import cut_off
 from bitlathe.tests.naive import block_formats_naive as naive
@@ -50,6 +51,17 @@ def test_short_groups_ties_and_equals_are_what_loops_say(name, columns, tmp_path
     again = bl.QuantizedTensor.of(q.codes, q.scales, scheme=name, choices=q.choices)
     np.testing.assert_array_equal(again.dequantize(), q.dequantize())
     np.testing.assert_array_equal(bl.quantize(x.T, name, axis=0).dequantize(), q.dequantize().T)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_large_tensors_are_coded_as_their_parts(name):
+    """Blocks of large tensors go through kernels, those of small ones do not."""
+    x = np.tile(tensor(300), (150, 1)) * np.float32(3)
+    assert x.size >= MIN_SIZE
+    whole, parts = bl.quantize(x, name), [bl.quantize(x[a : a + 450], name) for a in (0, 450)]
+    for stream in ("codes", "scales", "choices"):
+        split = np.concatenate([getattr(part, stream) for part in parts])
+        np.testing.assert_array_equal(getattr(whole, stream), split)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from bitlathe.datatypes.formats import fast_casts
 from bitlathe.datatypes.formats.catalogue import single
+from bitlathe.datatypes.formats.constructors import float_format
+from bitlathe.datatypes.formats.families import named
 from bitlathe.datatypes.formats.rounding import NEAREST
 
 FORMATS = [
@@ -54,9 +56,11 @@ def test_codes_are_those_of_the_search(name, rounding, searched):
         np.testing.assert_array_equal(found, searched(fmt, x, rounding))
 
 
-@pytest.mark.parametrize("name", ["fp8_e4m3", "fp8_e5m2", "fp6_e3m2", "fp4_e2m1"])
+@pytest.mark.parametrize(
+    "name", ["fp8_e4m3", "fp8_e5m2", "fp6_e3m2", "fp4_e2m1", "ue4m3fn", "ue5m3", "ue3m3", "ue7m1"]
+)
 def test_float64_is_rounded_once(name, searched):
-    fmt = single(name)
+    fmt = named(name)
     near = around(fmt, np.float64)
     # beyond what float32 tells apart, on both sides of a tie
     close = np.concatenate(
@@ -66,6 +70,14 @@ def test_float64_is_rounded_once(name, searched):
     found = fast_casts.encode(fmt.grid, x, "even", "saturate", min_size=1)
     np.testing.assert_array_equal(found, searched(fmt, x, "even"))
     assert fast_casts.encode(single("nf4").grid, x, "even", "saturate", min_size=1) is None
+
+
+def test_floats_beyond_a_kernel_are_coded_too(searched):
+    fmt = float_format(4, 3, bias=-100)  # up to 8e34
+    x = around(fmt, np.float32)
+    found = fast_casts.encode(fmt.grid, x, "even", "saturate", min_size=1)
+    np.testing.assert_array_equal(found, searched(fmt, x, "even"))
+    assert fast_casts.encode(fmt.grid, x.astype(float), "even", "saturate", min_size=1) is None
 
 
 @pytest.mark.parametrize("name", ["fp16", "bf16"])

@@ -340,3 +340,17 @@ def test_maxima_of_groups_and_finiteness():
             large[at] = value
             assert not kernels.all_finite(large)
             large[at] = 0
+
+
+@pytest.mark.parametrize(("group", "columns"), [(16, 44), (9, 30), (256, 300)])
+def test_errors_under_given_scales_are_numpys(group, columns):
+    rng, fmt = np.random.default_rng(columns), members("fp4_e2m1")[0]
+    x = rng.standard_normal((5, columns)).astype(np.float32)
+    scales = np.exp2(rng.normal(size=(5, -(-columns // group)))).astype(np.float32)
+    scales[1, 0], scales[2, 0] = 0, 1e-30
+    codes, errors = kernels.errors_given(x, book(fmt), group, scales)
+    beside = np.zeros(scales.shape, np.uint8)
+    found = kernels.codebooks_given(x, (book(fmt),), group, scales, beside)
+    np.testing.assert_array_equal(codes, found.codes)
+    rest = np.pad((x - found.values).astype(np.float64), ((0, 0), (0, -columns % group)))
+    np.testing.assert_array_equal(errors, (rest**2).reshape(5, -1, group).sum(axis=2))
