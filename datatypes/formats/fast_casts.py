@@ -66,23 +66,35 @@ def encode(
     parameters = grid.float_parameters if fits and rounding == "even" else None
     if parameters in WIDE:
         return WIDE[parameters](x, grid.max) if all_finite(x) else None
-    fits = fits and grid.bits <= 8
-    bare = grid.unsigned_float_parameters if fits and rounding == "even" else None
+    if not fits or grid.bits > 8:
+        return None
+    bare = grid.unsigned_float_parameters if rounding == "even" else None
     if grid.max >= LARGEST:
         parameters = bare = None
-    if not fits or (parameters is None and bare is None and x.dtype == np.float64):
+    if x.dtype != np.float64:
+        single = np.ascontiguousarray(x, np.float32)
+    elif parameters or bare:
+        single = to_odd(x)
+    else:
         return None
-    single = to_odd(x) if x.dtype == np.float64 else np.ascontiguousarray(x, np.float32)
-    if not all_finite(single):
-        return None
-    if parameters is None and bare is None:
-        return _nearest(grid, single, rounding)
+    return _small(grid, single, rounding, parameters, bare) if all_finite(single) else None
+
+
+def _small(
+    grid: Grid,
+    single: NDArray[np.float32],
+    rounding: str,
+    signed: tuple[int, int, int] | None,
+    bare: tuple[int, int, int] | None,
+) -> Any:
+    """Return codes of at most 8 bits, by arithmetic for floats whose facts are given."""
     from .. import kernels  # loaded on use: casts of small arrays need none
 
     if bare is not None:
         return kernels.encode_float(np.where(single > 0, single, np.float32(0)), *bare, grid.max)
-    assert parameters is not None
-    return kernels.encode_float(single, *parameters, grid.max)
+    if signed is not None:
+        return kernels.encode_float(single, *signed, grid.max)
+    return _nearest(grid, single, rounding)
 
 
 def to_odd(x: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -80,7 +80,7 @@ def best_of(count: int, margin: float, rough: Function, write: Function) -> Call
         float64 and in numpy's order.
     """
 
-    # by force, as it closes over a number: called by name, it might be another kernel's that is kept
+    # by force, as it closes over a number: by name, it might be a kept kernel's with another number
     @njit(nogil=True, forceinline=True)
     def scratch(group: int) -> Any:
         wide, places = np.zeros(group, np.float64), np.zeros(group, np.int32)
