@@ -1,8 +1,26 @@
-"""bitlathe: bit-exact, cycle-level co-design toolkit for low-bit inference hardware.
+"""Co-design of low-bit inference hardware: number formats, chips, models, sweeps.
 
-The names below are loaded on first use (PEP 562), so ``import bitlathe`` stays cheap and the
-root module holds no second copy of anything.
+Ten names do most of the work; ``help(bitlathe.NAME)`` shows one, README.md and docs/ the rest.
+
+=========================  ====================================================================
+``formats()``              names of all number formats
+``format(name)``           one format: its values, ``encode``, ``decode``, ``round``, ``terms``
+``quantize(x, scheme)``    a tensor in a scheme, as "int4_asym@g128": codes, scales, stored bits
+``calibrate(w, x, ...)``   a layer by its inputs: GPTQ, AWQ and others
+``load_model(name)``       a model as matrix products: a name that is shipped, or a file
+``load_arch(name)``        a chip: a name that is shipped, or a YAML file
+``simulate(arch, model)``  clocks, energy and area, in all and by layer: a ``Run``
+``sweep(file, out)``       a design space, row by row into a folder
+``report(out)``            page, charts and tables of that folder
+``BitlatheError``          what wrong input raises: the place, what is wrong, what is right
+=========================  ====================================================================
+
+Results print themselves in a notebook and have ``to_frame()``. The shell has the same as
+``bitlathe quantize``, ``simulate``, ``sweep``, ``report`` and more: ``bitlathe --help``.
 """
+
+# names are loaded on first use (PEP 562): ``import bitlathe`` stays cheap, and the root module
+# holds no second copy of anything
 
 from typing import TYPE_CHECKING
 

@@ -136,6 +136,7 @@ _RECORDS: dict[str, type[Record]] = {
     "vector": VectorComponent,
     "operators": OperatorComponent,
 }
+_OWN_KINDS = ("pe", "dram", "registers", "vector")
 _OWN = re.compile(r"(.+\.ya?ml)#(.+)", re.IGNORECASE)
 
 
@@ -210,7 +211,10 @@ def _component(kind: str, name: str) -> Record:
     table = _catalogue(kind)
     name = name if name in table else name.lower().replace("-", "_")
     if name not in table:
-        raise BitlatheError(unknown_name(f"{kind} component", name, table))
+        longer = [known for known in table if known.startswith(f"{name}_")]
+        said = unknown_name(f"{kind} component", name, longer or table)
+        own = " One of your own: component: FILE.yaml#NAME (docs/chips.md)." * (kind in _OWN_KINDS)
+        raise BitlatheError(f"{said.removesuffix('.')}.{own}")
     return table[name]
 
 

@@ -8,10 +8,17 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from ..datatypes.base.errors import shown
+from ..datatypes.base.errors import BitlatheError, shown
 from ..datatypes.base.yamlfile import Record
 from ..datatypes.schemes.scheme import Scheme
 
@@ -291,16 +298,28 @@ class FormatRule(Record):
         return bool(layers) and set(layers) <= self.numbers(2**31)
 
 
+def _either(schema: dict[str, Any]) -> None:
+    """Say in a JSON Schema which keys may be left out where others are given."""
+    required = schema.pop("required", [])
+    schema["anyOf"] = [{"required": required}, {"required": ["conv"]}]
+
+
 class Formats(Record):
     """The chip's policy: formats by kind of layer.
 
     ``lm_head``, ``conv`` and ``router`` follow ``linear`` unless given, rules about linear layers
     are about routers too. Of ``rules`` that are about the same product a later one goes ahead of
-    an earlier one.
+    an earlier one. A chip that gives ``conv`` may leave out ``linear``, which follows it, and
+    ``attention``, which it then cannot run.
     """
 
-    linear: LayerFormats = Field(description="formats of linear layers")
-    attention: LayerFormats = Field(description="formats of attention; weight: keys and values")
+    model_config = ConfigDict(json_schema_extra=_either)
+
+    linear: LayerFormats = Field(description="formats of linear layers; conv's if left out")
+    attention: LayerFormats | None = Field(
+        description="formats of attention; weight: keys and values; none where a chip has conv "
+        "and runs no attention"
+    )
     lm_head: LayerFormats | None = Field(
         default=None, description="formats of the output head; linear's if left out"
     )
@@ -320,6 +339,13 @@ class Formats(Record):
         description="other formats for some layers; a later rule goes ahead of an earlier one",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_convolutions(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("conv") is None:
+            return data
+        return {"linear": data["conv"], "attention": None, **data}
+
     def of(self, kind: str, name: str = "", layers: tuple[int, ...] = ()) -> LayerFormats:
         """Return the formats of a kind of layer, or of a product of a name in it.
 
@@ -329,8 +355,18 @@ class Formats(Record):
             The kind, and the product.
         layers : tuple of int
             The numbers of the layers that it stands for.
+
+        Raises
+        ------
+        BitlatheError
+            If it is attention, and the chip has no formats of it.
         """
         given: LayerFormats | None = getattr(self, kind)
+        if given is None and kind == "attention":
+            raise BitlatheError(
+                "key 'formats.attention' is missing, and the model has attention; write, say, "
+                "attention: {weight: int8@channel}, the format of keys and values."
+            )
         found = given or self.linear
         for rule in self.rules or ():
             if name and rule.covers(kind, name, layers):

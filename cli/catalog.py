@@ -60,7 +60,7 @@ def archs(name: str | None, settings: tuple[str, ...], *, as_json: bool) -> None
                 "rows": arch.array.rows,
                 "columns": arch.array.columns,
                 "weights": arch.formats.linear.weight.label,
-                "kv_cache": arch.formats.attention.weight.label,
+                "kv_cache": arch.formats.of("attention").weight.label,
             }
         )
     if as_json:

@@ -1,6 +1,6 @@
 """The command that puts tensors into number formats: errors, bits, and files of the result."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,18 @@ def _tensors(file: Path) -> dict[str, Any]:
     return {name: stored.values for name, stored in unquantized(file).items()}
 
 
+def _labels(chosen: "list[Rules]") -> dict[str, str]:
+    """Return what schemes are called, by their text; those that share a name keep the text."""
+    schemes = {
+        str(scheme): scheme.label
+        for rules in chosen
+        for scheme in (rules.scheme, *(own for _, own in rules.by_name))
+        if scheme is not None
+    }
+    labels = list(schemes.values())
+    return {text: label for text, label in schemes.items() if labels.count(label) == 1}
+
+
 def _compare(file: Path, chosen: "list[Rules]", plot: Path | None, *, as_json: bool) -> None:
     """Print error and bits of the tensors, a table over all schemes."""
     from ..datatypes.study.compare import compare_by_name, quantizable
@@ -138,14 +150,20 @@ def _compare(file: Path, chosen: "list[Rules]", plot: Path | None, *, as_json: b
     ours = {name: array for name, array in tensors.items() if name in named}
     with progress_bar() as show:
         results = [compare_by_name(ours, rules.of_tensor) for rules in show(chosen, "schemes")]
+    flat = [asdict(row) for rows in results for row in rows]
+    labels = _labels(chosen)
+    results = [
+        [replace(row, scheme=labels.get(row.scheme, row.scheme)) for row in rows]
+        for rows in results
+    ]
     if plot:
         from ..reports.charts.formats import draw_error_against_bits
 
         draw_error_against_bits([asdict(rows[-1]) for rows in results], plot)
-    flat = [asdict(row) for rows in results for row in rows]
     if as_json:
         print_json(flat)
         return
+    flat = [asdict(row) for rows in results for row in rows]
     print_table(flat, columns=[key for key in flat[0] if key != "term_error"])
     said = {row.scheme: row.term_error for rows in results for row in rows if row.term_error}
     for scheme, error in said.items():

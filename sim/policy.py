@@ -26,13 +26,26 @@ MANY_TOKENS = 2**20  # scales along so many tokens weigh next to nothing
 
 
 def formats_of(arch: Arch, kind: str) -> LayerFormats:
-    """Return the formats of a kind of layer; kinds without their own follow linear layers."""
-    return arch.formats.of(kind)
+    """Return the formats of a kind of layer; kinds without their own follow linear layers.
+
+    Raises
+    ------
+    BitlatheError
+        If it is attention, and the chip has no formats of it.
+    """
+    return _of(arch, kind)
 
 
 def formats_for(arch: Arch, gemm: Gemm) -> LayerFormats:
     """Return the formats of a product: those of its kind, as the chip's rules change them."""
-    return arch.formats.of(format_kind(gemm), gemm.name, gemm.layers)
+    return _of(arch, format_kind(gemm), gemm.name, gemm.layers)
+
+
+def _of(arch: Arch, *kind: Any) -> LayerFormats:
+    try:
+        return arch.formats.of(*kind)
+    except BitlatheError as err:
+        raise BitlatheError(f"{arch.name}: {err}") from None
 
 
 def format_kind(gemm: Gemm) -> str:

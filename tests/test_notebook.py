@@ -113,6 +113,15 @@ def test_frames_of_the_others(shown: dict[str, Any]) -> None:
     assert list(layers["name"]) == [gemm.name for gemm in shown["Model"].gemms()]
     assert shown["Arch"].to_frame()["array.rows"][0] == 32
     assert len(shown["Mapped"].to_frame()) == len(shown["Mapped"].accesses())
+    scheme, tensor = shown["Scheme"], shown["QuantizedTensor"]
+    grids = scheme.to_frame().groupby("format", sort=False)["value"].apply(list)
+    assert dict(grids) == {fmt.name: fmt.values.tolist() for fmt in scheme.formats}
+    assert [scheme.formats[i].name for i in tensor.choices.ravel()] == list(
+        tensor.to_frame()["format"]
+    )
+    zeros = bl.quantize(np.arange(64.0).reshape(2, 32), "int4_asym@g16")
+    for place, row in zeros.to_frame().set_index(["axis 0", "axis 1"]).iterrows():
+        assert (row["scale"], row["zero"]) == (zeros.scales[place], zeros.zeros[place])
     assert frame([]).empty
     assert flat({"a": {"b": {}}, "c": [1]}) == {"c": [1]}
 

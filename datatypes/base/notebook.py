@@ -62,8 +62,10 @@ def flat(row: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return found
 
 
-def frame(rows: Iterable[Mapping[str, Any]]) -> Any:
-    """Return rows as a pandas data frame, nested records as columns with dots.
+def frame(rows: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> Any:
+    """Return rows, or columns by name, as a pandas data frame.
+
+    Nested records become columns with dots.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> Any:
         import pandas as pd
     except ModuleNotFoundError:
         raise BitlatheError("to_frame needs pandas: pip install pandas") from None
-    return pd.DataFrame([flat(row) for row in rows])
+    return pd.DataFrame(rows if isinstance(rows, Mapping) else [flat(row) for row in rows])
 
 
 def axes_of(axes: Any, height: float) -> Any:

@@ -103,10 +103,11 @@ class Format:
 
     def _repr_html_(self) -> str:
         facts = {"bits": self.bits, "largest": self.max, "least": self.min, "from": self.source}
-        rows = self._rows()
+        rows = self.rows()
         return html(f"Format {self.name}", facts, rows if len(rows) <= _SHOWN else [])
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
+        """Return its codes, their bits and their values, a record each."""
         return [
             {"code": code, "binary": f"{code:0{self.bits}b}", "value": float(value)}
             for code, value in enumerate(self.values)
@@ -120,7 +121,7 @@ class Format:
         BitlatheError
             pandas is not installed.
         """
-        return frame(self._rows())
+        return frame(self.rows())
 
     def plot(self, axes: Any = None) -> Any:
         """Draw the finite values on a number line; return the axes.

@@ -176,7 +176,8 @@ class WideFormat(Format):
     def __repr__(self) -> str:
         return f"Format({self.name!r}, 32 bits, {COUNT + 1} finite values)"
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
+        """Return codes that stand for all, their bits and their values, a record each."""
         values = self.grid.values_of(np.array(LANDMARKS, np.uint32), np.dtype(np.float64))
         return [
             {"code": code, "binary": f"{code:032b}", "value": float(value)}

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from ..base.errors import BitlatheError
-from ..base.notebook import html
+from ..base.notebook import frame, html
 from ..base.numbers import ceil_div
 from ..formats.families import named, named_element
 from ..formats.format import Format, Mixture
@@ -191,6 +192,17 @@ class Scheme:
     def __str__(self) -> str:
         return write_scheme(self)
 
+    @property
+    def label(self) -> str:
+        """Its text for tables and pictures: a format of a file by the name that stands in it.
+
+        `str` has the path in that place, and is what `parse` reads.
+        """
+        own, text = self.element.name, str(self)
+        if self.file or not own or not text.startswith(self.name):
+            return text
+        return own + text.removeprefix(self.name)
+
     def __repr__(self) -> str:
         return f"Scheme({str(self)!r})"
 
@@ -201,6 +213,16 @@ class Scheme:
             "bits per element of 4096 in a row": float(self.bits_per_element(4096)),
         }
         return html(f"Scheme {self}", facts)
+
+    def to_frame(self) -> Any:
+        """Return a pandas data frame of codes and their values, by format.
+
+        Raises
+        ------
+        BitlatheError
+            pandas is not installed.
+        """
+        return frame([{"format": x.name, **row} for x in self.formats for row in x.rows()])
 
     @property
     def formats(self) -> tuple[Format, ...]:

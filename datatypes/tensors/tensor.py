@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..base.dtypes import float_name, numpy_float
 from ..base.errors import BitlatheError
-from ..base.notebook import axes_of, html
+from ..base.notebook import axes_of, frame, html
 from ..coding.coded import Coded
 from ..coding.levels import offsets_of
 from ..formats.format import Format, Mixture
@@ -347,6 +347,28 @@ class QuantizedTensor:
         axes.bar(places, shares, color="#0072B2")
         axes.set(xlabel=label, ylabel="share of elements", title=str(self.scheme))
         return axes
+
+    def to_frame(self) -> Any:
+        """Return a pandas data frame of its scales: a row each, in the order of `scales`.
+
+        Columns are the places along the axes of `scales`, ``scale``, and where the scheme has them
+        ``zero`` and ``format``, the member of a mixture.
+
+        Raises
+        ------
+        BitlatheError
+            pandas is not installed.
+        """
+        scales = self.scales
+        places = np.indices(scales.shape).reshape(scales.ndim, -1)
+        found: dict[str, Any] = {f"axis {axis}": place for axis, place in enumerate(places)}
+        found["scale"] = scales.ravel()
+        if self.zeros is not None:
+            found["zero"] = self.zeros.ravel()
+        if self.choices is not None:
+            names = np.array([fmt.name for fmt in self.scheme.formats])
+            found["format"] = names[self.choices.ravel()]
+        return frame(found)
 
     def _repr_html_(self) -> str:
         facts = {

@@ -76,6 +76,8 @@ def test_ddr4_by_its_data_sheet() -> None:
 def test_unknown_component_names_the_near_ones() -> None:
     with pytest.raises(BitlatheError, match="did you mean 'bitmod_study'"):
         pe_component("bitmod_studdy")
+    with pytest.raises(BitlatheError, match=r"did you mean 'ddr4_2666'\?.*FILE.yaml#NAME"):
+        dram_component("ddr4")
 
 
 MAC = """kind: int_mac, lanes: 1, energy_pj: 0.2, area_um2: 400, node_nm: 28, clock_ghz: 1.5,

@@ -8,6 +8,8 @@ from bitlathe.arch import Arch, arch_names, load_arch, resolve
 from bitlathe.arch.loader import CHIPS, parse_setting
 from bitlathe.arch.silicon import areas_um2
 from bitlathe.datatypes.base.errors import BitlatheError
+from bitlathe.sim import simulate
+from bitlathe.workloads import load_model
 
 BITMOD = (CHIPS / "bitmod.yaml").read_text()
 
@@ -93,6 +95,21 @@ def write(tmp_path: Path, text: str) -> Path:
 def change(old: str, new: str) -> str:
     assert old in BITMOD
     return BITMOD.replace(old, new)
+
+
+def test_a_chip_of_convolutions_gives_only_their_formats(tmp_path: Path) -> None:
+    head, own = BITMOD[: BITMOD.index("  linear:")], "{weight: int8@channel}\n"
+    chip = load_arch(write(tmp_path, f"{head}  conv: {own}"))
+    assert chip.formats.by_kind.keys() == {"linear", "conv"}
+    whole = load_arch(write(tmp_path, head + f"  linear: {own}  attention: {own}  conv: {own}"))
+    layers = [{"name": "a", "out_channels": 4, "kernel": 3}, {"type": "linear", "out_features": 9}]
+    net = load_model({"input": [3, 8, 8], "layers": [layers[0], {"name": "b", **layers[1]}]})
+    runs = [simulate(x, net, fidelity="analytic", mapper="whole-buffer") for x in (chip, whole)]
+    assert runs[0].to_dict()["layers"] == runs[1].to_dict()["layers"]
+    with pytest.raises(BitlatheError, match=r"^chip: key 'formats.attention' is missing, and the"):
+        simulate(chip, "opt-125m", fidelity="analytic")
+    with pytest.raises(BitlatheError, match=r"key 'formats.attention' is missing"):
+        load_arch(write(tmp_path, f"{head}  linear: {own}"))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def test_a_file_stands_where_a_format_stands(tmp_path, monkeypatch):
     assert str(q.scheme) == "My.yaml@g8/int8+mse"
     assert Scheme.parse(str(q.scheme)) == q.scheme
     assert str(Scheme.parse(f"{tmp_path}/My.yaml/bf16")) == f"{tmp_path}/My.yaml@channel/bf16"
+    assert Scheme.parse(f"{tmp_path}/My.yaml@g64").label == "mine@g64"
+    assert Scheme.parse("bitmod_fp4@g64").label == "bitmod_fp4@g64"
     assert bl.format("My.yaml") == load_format("My.yaml")
     np.testing.assert_array_equal(
         bl.quantize(x, "My.yaml@g8").dequantize(),
