@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from ..datatypes.base.errors import BitlatheError, shown
 from ..datatypes.base.yamlfile import Record
+from ..datatypes.schemes.granularity import Granularity
 from ..datatypes.schemes.scheme import Scheme
 
 
@@ -123,6 +124,11 @@ class Operand(Record):
     def shares_rows(self) -> bool:
         """Whether several rows share a scale."""
         return self.scheme is not None and self.scheme.granularity.rows != 1
+
+    @property
+    def scale_shapes(self) -> tuple[Granularity, ...]:
+        """What shares a scale, at each level; none where only bits are stated."""
+        return () if self.scheme is None else self.scheme.scale_shapes
 
     @property
     def scales_columns(self) -> bool:

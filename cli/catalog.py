@@ -137,6 +137,7 @@ def models(
 def _show_model(model: "Model", context: int, plot: Path | None, *, as_json: bool) -> None:
     from ..workloads.describe import block, figures, layer_rows, lines, matrix_rows
 
+    last = lines(model, context)  # ahead of all output: no half of a page stands before an error
     if plot:
         from ..reports.charts.block import draw_block
 
@@ -148,7 +149,7 @@ def _show_model(model: "Model", context: int, plot: Path | None, *, as_json: boo
     if layers := layer_rows(model):
         print_table(layers, title=f"{model.name} ({model.family})")
     print_table(matrix_rows(model), title="matrices")
-    for line in lines(model, context):
+    for line in last:
         click.echo(line)
 
 

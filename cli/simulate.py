@@ -192,6 +192,8 @@ def _print_run(run: "Run") -> None:
         click.echo(f"not priced (pe.unpriced of the chip): {', '.join(run.unpriced)}")
     if run.idle_rules:
         click.echo(f"about no layer of this run: {', '.join(run.idle_rules)}")
+    for remark in run.calibrated:
+        click.echo(f"K/V cache: {remark}")
     if run.uncounted:
         click.echo(f"not counted (no unit is asked for it): {', '.join(run.uncounted)}")
     if run.step is not None and (blocks := run.step.get("cache_blocks")):

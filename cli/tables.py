@@ -23,14 +23,14 @@ from .base import FIDELITY, MAPPER, chip_settings, json_option, main, settings_o
     help="Sequences that generate.",
 )
 @click.option(
-    "--context", callback=listed, default="512,2048,8192", show_default=True, help="Tokens in view."
+    "--context",
+    callback=listed,
+    help="Tokens in view.  [default: 512,2048,8192, or as many as the model takes]",
 )
 @click.option(
     "--chunk",
     callback=listed,
-    default="0,512,2048",
-    show_default=True,
-    help="New tokens of a prompt beside them.",
+    help="New tokens of a prompt beside them.  [default: 0,512,2048, or as many]",
 )
 @click.option(
     "--cached",
@@ -53,8 +53,8 @@ def table(
     model: str,
     out: Path,
     batch: tuple[int, ...],
-    context: tuple[int, ...],
-    chunk: tuple[int, ...],
+    context: tuple[int, ...] | None,
+    chunk: tuple[int, ...] | None,
     cached: tuple[int, ...],
     hardware: str | None,
     variant: str | None,
@@ -79,9 +79,11 @@ def table(
     for option, given in (("--hardware", hardware), ("--variant", variant)):
         if given is not None and not profile:
             raise BitlatheError(f"{option}: it names a folder of a profile; add --profile.")
-    grid = Grid(batches=batch, contexts=context, chunks=chunk, cached=cached)
     names = Names(hardware=hardware, variant=variant) if profile else None
     chip, network = load_arch(arch, chip_settings(settings)), load_model(model)
+    sizes = {"batches": batch, "contexts": context, "chunks": chunk, "cached": cached}
+    chosen = {name: size for name, size in sizes.items() if size is not None}
+    grid = Grid.within(getattr(network.shape, "longest_context", None), **chosen)
     with progress_bar() as show:
         found = tabulate(
             *(chip, network, grid), profile=names, fidelity=fidelity, mapper=mapper, track=show

@@ -120,14 +120,16 @@ def sizes(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple
     return tuple(int(p) for p in parts)
 
 
-def listed(ctx: click.Context, param: click.Parameter, text: str) -> tuple[int, ...]:
-    """Read ``1,4,16`` as sizes.
+def listed(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Read ``1,4,16`` as sizes; None where the option is left out and has no default.
 
     Raises
     ------
     click.BadParameter
         If the text is not whole numbers with commas between them.
     """
+    if text is None:
+        return None
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise click.BadParameter(f"{text!r}: write whole numbers with commas, as 1,4,16.")

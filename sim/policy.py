@@ -1,6 +1,6 @@
 """How a chip stores the operands of a layer: formats by its role, keys and values as read."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from ..arch.formats import LayerFormats, Operand
 from ..arch.schema import Arch
 from ..datatypes.base.errors import BitlatheError
+from ..datatypes.schemes.granularity import Granularity
 from ..workloads.gemm import ROUTERS, Gemm, Role
 from ..workloads.model import Model
 from ..workloads.vector_step import VectorStep
@@ -113,6 +114,30 @@ def idle_rules(arch: Arch, gemms: Iterable[Gemm]) -> tuple[str, ...]:
     )
 
 
+def calibrated_caches(arch: Arch, gemms: Iterable[Gemm], phase: str) -> tuple[str, ...]:
+    """Return, for what a growing cache stores with scales over all its tokens, what that means.
+
+    A new token may change such a scale, and with it all that is stored: it must be known
+    beforehand. A sentence each for keys and values, with a scheme that asks for none. The keys and
+    values of a source, and published accountings, are left out.
+    """
+    if phase != "decode" or arch.published_accounting:
+        return ()
+    found: dict[str, None] = {}
+    for gemm in gemms:
+        whole = _WHOLE_CACHE.get(gemm.role)
+        if whole is None or gemm.name.endswith("_cross"):
+            continue
+        stored = formats_for(arch, gemm).weight
+        if stored.bits is None and any(map(whole.shares, stored.scale_shapes)):
+            found[
+                f"{whole.what} in {stored.label} ({gemm.name}) have a scale over all tokens, which "
+                "is known beforehand, by calibration; a cache that grows cannot make it: "
+                f"{whole.instead} has one for each token"
+            ] = None
+    return tuple(found)
+
+
 def without_numbers(arch: Arch, where: str) -> Arch:
     """Return a chip whose rules number no layers.
 
@@ -127,6 +152,21 @@ def without_numbers(arch: Arch, where: str) -> Arch:
                 f"formats.rules.{i}.layers: {where} tells no layers apart; give names only."
             )
     return arch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cached:
+    """Keys or values: which scales all of their tokens share, and a scheme without such."""
+
+    what: str
+    shares: Callable[[Granularity], bool]
+    instead: str
+
+
+_WHOLE_CACHE: Mapping[Role, _Cached] = {
+    "scores": _Cached(what="keys", shares=lambda shape: shape.rows == 0, instead="int8@channel"),
+    "mix": _Cached(what="values", shares=lambda shape: shape.columns == 0, instead="int8@input"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ class Run:
     ran at once: then the context is the longest in view, the batch all sequences. ``tokens`` are
     those that were computed, of all sequences; None for models of images and lists of products.
     ``idle_rules`` are the chip's ``formats.rules`` that name products of which the run has none.
+    ``calibrated``: what a growing K/V cache stores with scales that are known beforehand.
     ``unfused``: why groups that could run as one are apart, by their names (`sim.fused`).
     ``no_search`` is why mapper ``auto`` took a rule, where it did.
     """
@@ -152,6 +153,7 @@ class Run:
     unpriced: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
     idle_rules: tuple[str, ...] = ()
+    calibrated: tuple[str, ...] = ()
     unfused: Mapping[str, str] = field(default_factory=dict)
     step: Mapping[str, Any] | None = None
     tokens: int | None = None
@@ -269,6 +271,7 @@ class Run:
             "formats": {kind: dict(operands) for kind, operands in self.formats.items()},
             "unpriced": list(self.unpriced),
             "uncounted": list(self.uncounted),
+            **({"calibrated": list(self.calibrated)} if self.calibrated else {}),
             **({"unfused": dict(self.unfused)} if self.unfused else {}),
             "clock_ghz": self.clock_ghz,
             "cycles": self.cycles,

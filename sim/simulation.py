@@ -24,7 +24,15 @@ from .fused.conv_choose import Network, with_fused_convolutions
 from .kept import STAY_INSTEAD, with_kept
 from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
-from .policy import CacheBits, idle_rules, labels_by_kind, layer_bits, of_stream, with_numbers
+from .policy import (
+    CacheBits,
+    calibrated_caches,
+    idle_rules,
+    labels_by_kind,
+    layer_bits,
+    of_stream,
+    with_numbers,
+)
 from .run import LayerRun, Run
 from .rung import RUNGS, Bits, Rung
 from .vector import with_vector
@@ -168,6 +176,7 @@ def simulate(
         settings=given.settings,
         formats=labels_by_kind(resolved, gemms),
         idle_rules=idle_rules(resolved, gemms),
+        calibrated=calibrated_caches(resolved, gemms, grows),
         unfused=unfused,
     )
     _check_counters(run)

@@ -88,6 +88,13 @@ def test_lists() -> None:
     assert run("archs").stdout.splitlines()[-1] == "systems of chips: bitmod-pair"
 
 
+def test_a_context_that_no_model_takes_leaves_nothing_printed() -> None:
+    for context in ("0", "1025"):
+        result = run("models", "gpt2", "--context", context)
+        assert result.exit_code
+        assert not result.stdout
+
+
 def test_help_is_whole() -> None:
     """No line is cut at 80 columns, every option says what it is, every study is named."""
     shown = run("--help").stdout

@@ -276,6 +276,23 @@ class Scheme:
         return self.scale_format.bits * self.scales_per_group
 
     @property
+    def scale_shapes(self) -> tuple[Granularity, ...]:
+        """What shares a scale, a minimum or a zero point, at each level; none without scales.
+
+        Examples
+        --------
+        >>> [str(shape) for shape in Scheme.parse("nvfp4").scale_shapes]
+        ['g16', 'tensor']
+        """
+        if self.levels:
+            beside = self.offset.levels if self.offset else ()
+            return tuple(level.granularity for level in (*self.levels, *beside))
+        if not self.scale_bits:
+            return ()
+        outer = {"none": (), "row": ("channel",), "tensor": ("tensor",)}[self.scale_format.outer]
+        return (self.granularity, *filter(None, map(Granularity.parse, outer)))
+
+    @property
     def scales_per_group(self) -> int:
         """Scales of one group: one, or one per bit plane in sums of signed scales, or per code."""
         if self.coder_facts.entries:

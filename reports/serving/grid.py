@@ -89,6 +89,32 @@ class Grid:
                 seen.add(point)
                 yield point
 
+    @classmethod
+    def within(cls, longest: int | None, **given: tuple[int, ...]) -> "Grid":
+        """Return a grid whose sizes, where they are not given, a model of so many positions takes.
+
+        Parameters
+        ----------
+        longest : int or None
+            Tokens that the model has positions for; None for any number.
+        **given : tuple of int
+            Fields of the grid, which stay as they are.
+
+        Examples
+        --------
+        >>> Grid.within(1024).contexts
+        (512, 1024)
+        """
+        if longest is None:
+            return cls(**given)
+        plain, before = cls(), max(given.get("cached") or (0,))
+        room = {"contexts": longest, "chunks": max(1, longest - before)}
+        least = {
+            name: tuple(dict.fromkeys(min(size, most) for size in getattr(plain, name)))
+            for name, most in room.items()
+        }
+        return cls(**{**least, **given})
+
     @property
     def most_tokens(self) -> int:
         """New tokens of the largest step."""

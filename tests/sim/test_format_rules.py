@@ -184,6 +184,33 @@ def test_rules_that_name_nothing_are_told():
     assert bl.simulate("bitmod", "opt-125m", mapper="whole-buffer").idle_rules == ()
 
 
+@pytest.mark.parametrize(
+    ("keys", "values", "what"),
+    [
+        ("int8@channel", "int8@input", ()),  # of each token
+        ("int4@b64x1", "int4@g64", ()),  # of each channel, over blocks of tokens
+        ("int8@g32", "int8@b32x1", ()),  # of a token's groups
+        ("int8@channel", "int8@channel", ("values",)),
+        ("int8@input", "int8@g64", ("keys",)),
+        ("int8@channel", "nvfp4", ("values",)),  # its outer scale is the tensor's
+        ("int8@tensor", "int8@tensor", ("keys", "values")),
+    ],
+)
+def test_scales_that_a_growing_cache_cannot_make_are_told(keys, values, what):
+    rules = [
+        {"kind": "attention", "names": f"attention_{end}", "weight": scheme}
+        for end, scheme in (("qk", keys), ("av", values))
+    ]
+    chip = bl.load_arch("bitmod", {"formats.rules": rules})
+    found = bl.simulate(chip, "opt-125m", "decode", 16, **QUICK)
+    assert [said.split()[0] for said in found.calibrated] == list(what)
+    assert found.to_dict().get("calibrated", []) == list(found.calibrated)
+    instead = {"keys": "int8@channel has one", "values": "int8@input has one"}
+    assert all(instead[said.split()[0]] in said for said in found.calibrated)
+    assert bl.simulate(chip, "opt-125m", "prefill", 16, **QUICK).calibrated == ()
+    assert bl.simulate("fp16", "opt-125m", "decode", 16, **QUICK).calibrated == ()  # no scales
+
+
 def priced(formats, model="llama-3.2-1b", phase="decode"):
     chip = load_arch("bitmod", {f"formats.{key}": value for key, value in formats.items()})
     return bl.simulate(chip, model, phase, 64, **QUICK)

@@ -44,6 +44,15 @@ def test_a_grid_has_each_step_once():
     assert Grid(batches=(1,), chunks=(0,)).token_counts == (1,)
 
 
+def test_sizes_that_nobody_gave_are_those_of_the_model():
+    """Learned positions end: OPT's at 2048, GPT-2's at 1024."""
+    opt = Grid.within(load_model("opt-125m").shape.longest_context)
+    assert (opt.contexts, opt.chunks) == ((512, 2048), (0, 512, 2048))
+    gpt2 = Grid.within(1024, contexts=(8192,), cached=(0, 100))
+    assert (gpt2.contexts, gpt2.chunks) == ((8192,), (0, 512, 924))
+    assert Grid.within(load_model("llama-3.2-1b").shape.longest_context) == Grid()
+
+
 def test_a_row_is_a_run(table):
     """In units told by the columns' names; a pure decode and a pure prompt are those of phases."""
     rows = {(r["batch"], r["context"], r["chunk"], r["cached"]): r for r in table.steps}
