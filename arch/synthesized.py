@@ -27,8 +27,8 @@ SHIPPED = Path(__file__).parent / "components" / "synthesis.yaml"
 LEAKAGE_RATIO = 0.00958
 """Leakage over dynamic power at 28 nm and 1 GHz: FIGNA with 8-bit weights, as AxCore lists it
 (MICRO 2025): 2,282 / 238,167 nW. Leakage of an older library says nothing of 28 nm."""
-NO_HARDWARE = ("skip_sync", "skip_weights", "name", "split_over")
-"""Fields of a PE's record that change no gate; multipliers that split have none of their own."""
+NO_HARDWARE = ("skip_sync", "skip_weights", "name")
+"""Fields of a PE's record that change no gate."""
 MADE = "all cells by one constant"
 """How results are made; those of an earlier way are not found."""
 PartName = Literal["pe", "row_edge", "column_edge"]
@@ -133,7 +133,8 @@ def pe_key(pe: PEKind) -> str:
 def _pairs(record: Any, before: str) -> Iterable[str]:
     for each in fields(record):
         value = getattr(record, each.name)
-        if each.name in NO_HARDWARE or value is None:
+        whole = each.name == "split_over" and record.split_bits is None
+        if each.name in NO_HARDWARE or value is None or whole:
             continue
         if is_dataclass(value):
             yield from _pairs(value, f"{each.name}.")
@@ -280,7 +281,7 @@ def synthesized_costs(
             named = f" with {weight} weights" if weight else ""
             raise BitlatheError(
                 f"pe.area_source: no synthesis of this PE{named} ({key}); measure it with "
-                "bitlathe synthesize --arch FILE (not exact numerics and multipliers that split), "
+                "bitlathe synthesize --arch FILE (not exact numerics), "
                 "or give a component"
             )
         library, found = result

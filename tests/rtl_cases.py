@@ -57,6 +57,11 @@ CONFIGURATIONS: dict[str, tuple[PEKind, str]] = {
     "integer 16 x 16 into 62": (
         IntMacPE(activation_bits=16, weight_bits=16, accumulator_bits=62), "int16",
     ),
+    "integer 8 x 8 that splits for 2": (IntMacPE(split_bits=2), ""),
+    "integer 6 x 10 that splits for 2, two lanes, sums apart": (
+        IntMacPE(split_bits=2, weight_bits=6, activation_bits=10, lanes=2, accumulator_bits=14,
+                 overflow="wrap", split_over="axes"), "",
+    ),
     "fp16 x fp16 into fp32": (FpMacPE(), ""),
     "fp16 x int8 into fp16, saturating": (
         FpMacPE(weight="int8", accumulator="fp16", overflow="saturate"), "",
@@ -82,8 +87,14 @@ CONFIGURATIONS: dict[str, tuple[PEKind, str]] = {
     "ant flint4, three lanes into 10, wrapping": (
         AntPE(mac=IntMacPE(weight_bits=4, lanes=3, accumulator_bits=10, overflow="wrap")), "",
     ),
+    "ant 8 x 8 that splits for 4": (
+        AntPE(mac=IntMacPE(weight_bits=8, split_bits=4, split_over="axes")), "",
+    ),
     "olive": (OlivePE(), ""),
     "olive, three lanes into 12": (
         OlivePE(mac=IntMacPE(weight_bits=4, lanes=3, accumulator_bits=12)), "",
+    ),
+    "olive 8 x 8 that splits for 2, three lanes": (
+        OlivePE(mac=IntMacPE(weight_bits=8, split_bits=2, lanes=3, accumulator_bits=13)), "",
     ),
 }  # fmt: skip

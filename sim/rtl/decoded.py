@@ -2,7 +2,6 @@
 
 from ...arch.pe import AntPE, IntMacPE, OlivePE
 from ..pe.mac import flint_decode
-from .int_mac import check_whole
 from .stimulus import flint_bits
 from .verilog import Design, Event, Port, library_modules
 
@@ -13,8 +12,8 @@ def _signed_bits(low: int, high: int) -> int:
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
 
 
-def _flint_decoder(pe: AntPE) -> tuple[str, int, int]:
-    """Return the text of the decoder, the bits of a mantissa, and the largest shift."""
+def flint_decoder(pe: AntPE) -> tuple[str, int, int]:
+    """Return the text of a PE's decoder, the bits of a mantissa, and the largest shift."""
     bits = flint_bits(pe)
     flint = flint_decode(range(1 << bits), pe.format)
     width = _signed_bits(int(flint.mantissa.min()), int(flint.mantissa.max()))
@@ -92,7 +91,6 @@ endmodule
 
 
 def _design(mac: IntMacPE, modules: dict[str, str], code_bits: int, partners: bool) -> Design:
-    check_whole(mac)
     codes = [Port(name="codes", bits=mac.lanes * code_bits)]
     if partners:
         codes.append(Port(name="partners", bits=mac.lanes * code_bits))
@@ -118,7 +116,7 @@ def _design(mac: IntMacPE, modules: dict[str, str], code_bits: int, partners: bo
 
 def ant_design(pe: AntPE) -> Design:
     """Return the Verilog of a flint decoder in front of a shifting MAC."""
-    text, width, most = _flint_decoder(pe)
+    text, width, most = flint_decoder(pe)
     bits = flint_bits(pe)
     top = _top(pe.mac, "flint_decoder", (bits, width, most), partners=False)
     return _design(pe.mac, {"flint_decoder": text, "decoded_mac": top}, bits, partners=False)

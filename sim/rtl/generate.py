@@ -13,6 +13,8 @@ from .fp_mac import fp_mac_design
 from .int_mac import int_mac_design
 from .lut import lut_case, lut_design
 from .mac_cases import ant_case, fp_mac_case, int_mac_case, olive_case
+from .split import split_design, splits
+from .split_case import split_case
 from .systolic import systolic_case, systolic_design
 from .verilog import Design
 
@@ -27,8 +29,8 @@ class Kind(NamedTuple):
 def _mac(design: Callable[[Any], Design], case: Callable[[Any, int, int], Case]) -> Kind:
     """Return a kind whose hardware has no weight format of its own."""
     return Kind(
-        lambda pe, _: design(pe),
-        lambda pe, _, rows, seed: case(pe, rows, seed),
+        lambda pe, _: split_design(pe) if splits(pe) else design(pe),
+        lambda pe, _, rows, seed: (split_case if splits(pe) else case)(pe, rows, seed),
     )
 
 

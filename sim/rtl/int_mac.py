@@ -1,34 +1,11 @@
 """Verilog of an integer multiply-accumulate."""
 
 from ...arch.pe import IntMacPE
-from ...datatypes.base.errors import BitlatheError
 from .verilog import Design, Event, Port, library, library_modules, with_parameters
 
 
-def check_whole(pe: IntMacPE) -> None:
-    """Check that the multipliers of an integer MAC do not split.
-
-    Raises
-    ------
-    BitlatheError
-        They do, for narrower operands.
-    """
-    if pe.split_bits is not None:
-        raise BitlatheError(
-            f"pe.split_bits: no hardware is generated for multipliers that split down to "
-            f"{pe.split_bits} bits; leave the key out for one product a lane and clock"
-        )
-
-
 def int_mac_design(pe: IntMacPE) -> Design:
-    """Return the Verilog of an integer MAC.
-
-    Raises
-    ------
-    BitlatheError
-        Its multipliers split for narrower operands.
-    """
-    check_whole(pe)
+    """Return the Verilog of an integer MAC, whose multipliers do not split (`split`)."""
     parameters = {
         "LANES": pe.lanes,
         "ACTIVATION_BITS": pe.activation_bits,

@@ -25,10 +25,21 @@ Results = Callable[[Int64Array], tuple[Int64Array, ...]]
 Floats = npt.NDArray[np.float64]
 
 
-def _case(
+def mac_case(
     groups: Cut, ports: Mapping[str, Int64Array], run: Results, rng: np.random.Generator
 ) -> Case:
-    """Return a run whose rows are offered one a clock, but for idle clocks here and there."""
+    """Return a run whose rows are offered one a clock, but for idle clocks here and there.
+
+    Parameters
+    ----------
+    groups : Cut
+        How the rows fall into sums.
+    ports : mapping of str to (rows, ...) array of int
+        Operands by input port.
+    run : callable
+        Sums by the (n, size) rows of n groups of one size.
+    rng : numpy.random.Generator
+    """
     rows = len(groups.first)
     sums = by_size(groups, run)
     when = np.cumsum(rng.random(rows) < 0.1) + np.arange(rows)
@@ -58,7 +69,7 @@ def int_mac_case(pe: IntMacPE, rows: int, seed: int) -> Case:
     rng = np.random.default_rng(seed)
     groups, shape = cut(rows, 1, rng), (rows, pe.lanes)
     acts, weights = (_integers(bits, shape, rng) for bits in (pe.activation_bits, pe.weight_bits))
-    return _case(
+    return mac_case(
         groups,
         {"activations": acts, "weights": weights},
         lambda index: (int_mac_dot(_lines(acts, index), _lines(weights, index), pe),),
@@ -72,7 +83,7 @@ def ant_case(pe: AntPE, rows: int, seed: int) -> Case:
     groups, shape = cut(rows, 1, rng), (rows, pe.lanes)
     acts = _integers(pe.mac.activation_bits, shape, rng)
     codes = rng.integers(0, 1 << flint_bits(pe), shape)
-    return _case(
+    return mac_case(
         groups,
         {"activations": acts, "codes": codes},
         lambda index: (ant_dot(_lines(acts, index), _lines(codes, index), pe),),
@@ -93,7 +104,7 @@ def olive_case(pe: OlivePE, rows: int, seed: int) -> Case:
         padded = np.append(codes[part], [0] * (count % 2))  # the last one may be alone
         partners[part] = padded.reshape(-1, 2)[:, ::-1].reshape(-1)[:count]
     codes, partners = codes.reshape(shape), partners.reshape(shape)
-    return _case(
+    return mac_case(
         groups,
         {"activations": acts, "codes": codes, "partners": partners},
         lambda index: (olive_dot(_lines(acts, index), _lines(codes, index), pe),),
@@ -164,4 +175,4 @@ def fp_mac_case(pe: FpMacPE, rows: int, seed: int) -> Case:
         sums = fp_mac_dot(_lines(a, index), _lines(w, index), pe)
         return float_events(sums, pe.accumulator)
 
-    return _case(groups, {"activations": acts, "weights": weights}, run, rng)
+    return mac_case(groups, {"activations": acts, "weights": weights}, run, rng)

@@ -18,6 +18,7 @@ from .fp_mac import fp_mac_design
 from .int_mac import int_mac_design
 from .mac_cases import float_events, float_patterns
 from .rows import Events, Int64Array
+from .split import splits
 from .stimulus import flint_bits, integers, pair_codes
 from .verilog import Design, Event, Port, library, library_modules, with_parameters
 
@@ -36,7 +37,7 @@ def _checked(pe: PEKind) -> Mac:
     Raises
     ------
     BitlatheError
-        Another kind, or several lanes.
+        Another kind, several lanes, or multipliers that split.
     """
     if not isinstance(pe, IntMacPE | FpMacPE | AntPE | OlivePE):
         raise BitlatheError(
@@ -48,6 +49,11 @@ def _checked(pe: PEKind) -> Mac:
         raise BitlatheError(
             f"pe.lanes is {pe.lanes}: PEs of the generated systolic array make one product a "
             "clock; use lanes: 1"
+        )
+    if splits(pe):
+        raise BitlatheError(
+            "pe.split_bits: no systolic array is generated of multipliers that split, only one PE; "
+            "leave the key out for an array of whole ones"
         )
     return pe
 
@@ -118,7 +124,7 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
     Raises
     ------
     BitlatheError
-        Another kind of PE, several lanes, or an array beyond 64 PEs.
+        Another kind of PE, several lanes, multipliers that split, or an array beyond 64 PEs.
     """
     whole_number("rows", rows, 1, MOST)
     whole_number("columns", columns, 1, MOST // rows)

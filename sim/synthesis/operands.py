@@ -25,6 +25,7 @@ from ..rtl.bit_serial import Weight
 from ..rtl.lut import SCALE_BITS
 from ..rtl.mac_cases import float_events
 from ..rtl.rows import Int64Array
+from ..rtl.split import SplitPE, splits
 from ..rtl.verilog import Design
 
 Floats = npt.NDArray[np.float64]
@@ -123,6 +124,18 @@ def _olive(pe: OlivePE, _: Weight, given: Source) -> dict[str, Int64Array]:
     partners = codes.reshape(len(codes), -1, 2)[:, :, ::-1].reshape(codes.shape)
     acts = _whole(given.activations, pe.mac.activation_bits)
     return {"codes": codes, "partners": partners, "activations": acts}
+
+
+def _splitting(pe: SplitPE, given: Source) -> dict[str, Int64Array]:
+    """Return integers of the ports' widths, for which multipliers that split are whole."""
+    return {
+        name: value & ((1 << bits) - 1)
+        for (name, value), bits in zip(
+            _int_mac(pe.mac, "", given).items(),
+            (pe.mac.weight_bits, pe.mac.activation_bits),
+            strict=True,
+        )
+    }
 
 
 OPERANDS: dict[str, Callable[[Any, Weight, Source], dict[str, Int64Array]]] = {
@@ -233,7 +246,13 @@ def operand_rows(pe: PEKind, weight: Weight, design: Design, given: Source) -> d
         name: np.broadcast_to(each[:, None, None], (rows, streams, 1))
         for name, each in fields.items()
     }
-    for name, each in OPERANDS[pe.kind](pe, weight, given).items():
+    if splits(pe):  # modes of whole operands are 0, and nothing takes codes
+        operands = _splitting(pe, given)
+        rest = {port.name for port in design.inputs} - {*fields, *operands}
+        fields |= dict.fromkeys(rest, np.zeros((rows, streams, 1), np.int64))
+    else:
+        operands = OPERANDS[pe.kind](pe, weight, given)
+    for name, each in operands.items():
         fields[name] = each if each.ndim == 3 else _chunks(each, pe.lanes)
     found = {}
     for port in design.inputs:

@@ -9,6 +9,8 @@ from ...arch.pe_base import PEKind
 Subject = tuple[str, PEKind, Any]
 """What it shows, PE, weight format."""
 
+SPLIT = IntMacPE(split_bits=4, split_over="axes")  # of the chips ant and olive
+
 MACS: tuple[Subject, ...] = (
     ("FP16 x FP16 into FP16", FpMacPE(accumulator="fp16"), ""),
     ("FP16 x INT8 into FP16", FpMacPE(weight="int8", accumulator="fp16"), ""),
@@ -31,6 +33,10 @@ MACS: tuple[Subject, ...] = (
     ("INT6 x INT6 into INT32", IntMacPE(activation_bits=6, weight_bits=6), ""),
     ("ANT, flint4 x INT8 into INT32", AntPE(), ""),
     ("OliVe, pairs x INT8 into INT32", OlivePE(), ""),
+    ("INT8 x INT8 that splits down to 2 bits", IntMacPE(split_bits=2), ""),
+    ("INT8 x INT8 that splits down to 4 bits", IntMacPE(split_bits=4), ""),
+    ("ANT, 8 x 8 that splits down to 4 bits", AntPE(mac=SPLIT), ""),
+    ("OliVe, 8 x 8 that splits down to 4 bits", OlivePE(mac=SPLIT), ""),
     ("look-up of 8 inputs, sums in FP32", LutPE(), ""),
 )
 

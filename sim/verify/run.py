@@ -1,7 +1,7 @@
 """`bitlathe verify`: the same operands on every rung that is here, and whether all agree."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,11 @@ from ...arch.pe_base import PEKind
 from ...arch.schema import Arch
 from ...arch.synthesized import weight_key
 from ...datatypes.base.errors import BitlatheError
+from ..pe.split import split_mac_dot
 from ..rtl.check import Agreement, check_compiled, check_iverilog
 from ..rtl.expected import Case
 from ..rtl.generate import array_case, array_design, pe_case, pe_design
+from ..rtl.split import SplitPE, shape_of, splits
 from ..rtl.tools import missing_for_cxxrtl, missing_for_iverilog
 from ..rtl.verilog import Design
 from .cuda import cuda_name, cuda_results, on_device
@@ -36,6 +38,7 @@ DEFAULT: tuple[Subject, ...] = (
     ("bit_serial aligned, int4", BitSerialPE(), "int4"),
     ("bit_serial aligned, bitmod_fp4", BitSerialPE(), "bitmod_fp4"),
     ("int_mac 8 x 8 into 32", IntMacPE(), ""),
+    ("int_mac 8 x 8 that splits for 2 bits", IntMacPE(split_bits=2), ""),
     ("int_mac 8 x 4 into 20, 4 lanes", IntMacPE(lanes=4, weight_bits=4, accumulator_bits=20), ""),
     ("fp_mac fp16 x fp16 into fp32", FpMacPE(), ""),
     ("fp_mac fp16 x int8 into fp16", FpMacPE(weight="int8", accumulator="fp16"), ""),
@@ -95,6 +98,25 @@ def _compared(
             first = f"number {at}: {one[at]} instead of {other[at]}"
     rung, against = rungs
     return Check(name=name, rung=rung, against=against, cases=cases, agree=not first, first=first)
+
+
+def _narrow(name: str, pe: SplitPE) -> Check:
+    """Return the comparison of multipliers that split, for operands of every mode."""
+    mac, shape = pe.mac, shape_of(pe)
+    seen, wanted = [], []
+    for weight in shape.weights:
+        for activation in shape.activations:
+            together = weight.parts * activation.parts if shape.joined else 1
+            bits = activation.digits * shape.bits, weight.digits * shape.bits
+            one = replace(
+                mac, split_bits=None, lanes=mac.lanes * together, activation_bits=bits[0],
+                weight_bits=bits[1],
+            )  # fmt: skip
+            operands = DOTS[mac.kind].operands(one, "", SHAPE, SEED)
+            seen.append(split_mac_dot(operands[0], operands[1], *bits, mac))
+            wanted.append(reference(one, "", operands)[0])
+    rungs = "bit", "reference"
+    return _compared(f"{name}, split", rungs, (np.concatenate(seen),), (np.concatenate(wanted),))
 
 
 def subjects_of(arch: Arch) -> tuple[Subject, ...]:
@@ -212,6 +234,8 @@ def verify(
         else:
             wanted = reference(pe, weight, operands)
             found.append(_compared(name, ("bit", "reference"), bits[-1], wanted))
+        if splits(pe):
+            found.append(_narrow(name, pe))
     twins = cuda_results(jobs, device)
     for (name, _, _), twin, bit in zip(given, twins, bits, strict=True):
         found.append(_compared(name, (cuda_name(device), "bit"), twin, bit))
