@@ -25,7 +25,8 @@ TYPES = """
     zamba2 granitemoehybrid lfm2 rwkv roberta distilbert modernbert deberta-v2 albert deit clip
     siglip dinov2 opt swin convnext resnet efficientnet mobilenet_v2 FluxTransformer2DModel
     UNet2DConditionModel SD3Transformer2DModel DiTTransformer2DModel ernie4_5_moe mllama
-    mimo_v2_flash
+    mimo_v2_flash dots1 exaone_moe glm4v_moe_text glm4v_text helium hunyuan_v1_moe hyperclovax
+    mellum sarvam_mla sarvam_moe solar_open
 """.split()  # noqa: SIM905
 
 

@@ -48,6 +48,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     "deepseek_v3": ("kimi_k25",),
     "exaone4": ("exaone4_5",),
     "granite": ("granite_speech", "granite_speech_plus"),
+    "lfm2": ("lfm2_vl",),
 }
 
 AROUND_TEXT: Mapping[str, Around] = {
@@ -60,6 +61,8 @@ AROUND_TEXT: Mapping[str, Around] = {
             "smolvlm": "llama",
             "qwen3_vl": "qwen3_vl_text",
             "qwen3_vl_moe": "qwen3_vl_moe_text",
+            "glm4v": "glm4v_text",
+            "glm4v_moe": "glm4v_moe_text",
             "qwen3_5": "qwen3_5_text",
             "qwen3_5_moe": "qwen3_5_moe_text",
         }.items()

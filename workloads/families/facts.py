@@ -313,9 +313,9 @@ class Window:
         A key that names the kind of each layer: it decides where it is given.
     layers
         Otherwise: which layers i, counted from 0, with n from the key ``count_key``, or ``count``:
-        all, those from n on, even ones below n, all but each n-th, all but these and the last one
-        or the first one, all but the first of each n, those whose heads are turned by positions,
-        or those that are not.
+        all, none, those from n on, even ones below n, all but each n-th, all but these and the last
+        one or the first one, all but the first of each n, those whose heads are turned by
+        positions, or those that are not.
     """
 
     key: str = "sliding_window"
@@ -327,6 +327,7 @@ class Window:
     types: str | None = None
     layers: Literal[
         "all",
+        "none",
         "from",
         "even_below",
         "but_each",

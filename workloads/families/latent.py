@@ -47,6 +47,17 @@ _INDEX = {"index_n_heads": 64, "index_head_dim": 128, "index_topk": 2048}
 LATENT: Mapping[str, Family] = {
     "deepseek_v3": _V3,
     "kimi_k2": _V3,
+    "sarvam_mla": replace(
+        _V3,
+        renamed={"num_experts": "n_routed_experts", "num_shared_experts": "n_shared_experts"},
+        defaults={
+            **_V3.defaults,
+            "q_lora_rank": None,
+            "n_routed_experts": 128,
+            "first_k_dense_replace": 1,
+        },
+        sizes=sizes(4096, 32, 64, 16384, 262144),
+    ),
     "deepseek_v32": replace(
         _V3,
         attention=LatentFacts(indexed=True),

@@ -27,6 +27,13 @@ LLAMA: Mapping[str, Family] = {
         defaults={"num_key_value_heads": 8},
         sizes=sizes(4096, 32, 32, 14336, 102400),
     ),
+    "helium": replace(
+        _LLAMA,
+        attention=replace(BIASED, output_bias=False),
+        defaults={"num_key_value_heads": 20, "head_dim": 128},
+        sizes=sizes(2560, 24, 20, 7040, 48000),
+    ),
+    "hyperclovax": replace(_LLAMA, norms=4, only={"use_post_norm": True}),
     "iquestcoder": replace(
         _LLAMA,
         defaults={"num_key_value_heads": 8, "head_dim": 128},
@@ -170,6 +177,15 @@ LLAMA: Mapping[str, Family] = {
         mlp=MlpFacts(names=("gate_up_proj", "down_proj")),
         norms=4,
         defaults={"num_key_value_heads": 2, "head_dim": 128},
+        sizes=sizes(4096, 40, 32, 13696, 151552),
+    ),
+    "glm4v_text": Family(
+        attention=AttentionFacts(
+            head_dim=None, qkv_bias=True, rotary=Fraction(1, 2), rotary_key=PARTIAL
+        ),
+        mlp=MlpFacts(names=("gate_up_proj", "down_proj")),
+        norms=4,
+        defaults={"num_key_value_heads": 2},
         sizes=sizes(4096, 40, 32, 13696, 151552),
     ),
     "olmo2": Family(

@@ -11,6 +11,29 @@ from .outputs import DECODER, LM_HEAD
 
 _LOCAL = ("num_local_experts", "num_experts")
 
+_ROUTED = ExpertFacts(
+    total=("n_routed_experts", "num_local_experts"),
+    layers="after_first",
+    shared_count="n_shared_experts",
+)
+_GLM = Family(
+    attention=AttentionFacts(
+        qkv_bias=ATTENTION,
+        rotary=Fraction(1, 2),
+        rotary_key=PARTIAL,
+        qk_norm=("use_qk_norm", False),
+    ),
+    experts=_ROUTED,
+    defaults={
+        "num_key_value_heads": 8,
+        "n_routed_experts": 128,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 1408,
+        "n_shared_experts": 1,
+        "first_k_dense_replace": 1,
+    },
+    sizes=sizes(4096, 46, 96, 10944, 151552),
+)
 _GRANITE = Family(
     attention=replace(BIASED, head_dim=None),
     mlp=MlpFacts(names=("input_linear", "output_linear")),
@@ -112,27 +135,101 @@ MIXTURES: Mapping[str, Family] = {
         },
         sizes=sizes(2880, 36, 64, 2880, 201088),
     ),
-    "glm4_moe": Family(
+    "glm4_moe": _GLM,
+    "glm4v_moe_text": replace(
+        _GLM,
         attention=AttentionFacts(
-            qkv_bias=ATTENTION,
-            rotary=Fraction(1, 2),
-            rotary_key=PARTIAL,
-            qk_norm=("use_qk_norm", False),
+            qkv_bias=("attention_bias", True), rotary=Fraction(1, 2), rotary_key=PARTIAL
         ),
-        experts=ExpertFacts(
-            total=("n_routed_experts", "num_local_experts"),
-            layers="after_first",
-            shared_count="n_shared_experts",
-        ),
+        sizes=sizes(4096, 46, 96, 10944, 151424),
+    ),
+    "solar_open": replace(
+        _GLM,
+        attention=AttentionFacts(qkv_bias=ATTENTION, rotary_key=PARTIAL),
+        experts=replace(_ROUTED, layers="all"),
+        plain=("first_k_dense_replace", "intermediate_size"),
         defaults={
             "num_key_value_heads": 8,
+            "head_dim": 128,
             "n_routed_experts": 128,
             "num_experts_per_tok": 8,
-            "moe_intermediate_size": 1408,
+            "moe_intermediate_size": 1280,
+            "n_shared_experts": 1,
+        },
+        sizes=sizes(4096, 48, 64, 0, 196608),
+    ),
+    "sarvam_moe": replace(
+        _GLM,
+        attention=AttentionFacts(
+            qkv_bias=ATTENTION, rotary_key=PARTIAL, qk_norm=("use_qk_norm", True)
+        ),
+        renamed={
+            "num_experts": "n_routed_experts",
+            "num_shared_experts": "n_shared_experts",
+            "use_qkv_bias": "attention_bias",
+        },
+        defaults={
+            "num_key_value_heads": 4,
+            "head_dim": 64,
+            "n_routed_experts": 128,
+            "num_experts_per_tok": 6,
+            "moe_intermediate_size": 1024,
             "n_shared_experts": 1,
             "first_k_dense_replace": 1,
         },
-        sizes=sizes(4096, 46, 96, 10944, 151552),
+        sizes=sizes(4096, 19, 64, 8192, 262144),
+    ),
+    "dots1": Family(
+        attention=replace(BIASED, qk_norm=True),
+        window=Window(types="layer_types", layers="from", count_key="max_window_layers", count=62),
+        experts=_ROUTED,
+        defaults={
+            "num_key_value_heads": 32,
+            "moe_intermediate_size": 1408,
+            "first_k_dense_replace": 0,
+        },
+        sizes=sizes(4608, 62, 32, 10944, 152064),
+    ),
+    "exaone_moe": Family(
+        attention=AttentionFacts(qk_norm=True, rotary_layers="windowed"),
+        window=Window(
+            types="layer_types", layers="but_each", count_key="sliding_window_pattern", count=4
+        ),
+        experts=ExpertFacts(total=_LOCAL, layers="after_first", shared_count="num_shared_experts"),
+        defaults={
+            "num_key_value_heads": 32,
+            "num_experts": 64,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 1024,
+            "num_shared_experts": 1,
+            "first_k_dense_replace": 1,
+        },
+        sizes=sizes(4096, 32, 32, 16384, 102400),
+    ),
+    "mellum": Family(
+        attention=replace(BIASED, qk_norm=True),
+        window=Window(default=1024, types="layer_types", layers="none"),
+        experts=ExpertFacts(total=_LOCAL, layers="after_first"),
+        defaults={
+            "num_key_value_heads": 4,
+            "head_dim": 128,
+            "num_experts": 64,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 896,
+        },
+        sizes=sizes(2304, 28, 32, 7168, 98304),
+    ),
+    "hunyuan_v1_moe": Family(
+        attention=replace(BIASED, qk_norm=True),
+        experts=ExpertFacts(
+            total=_LOCAL,
+            active=("num_experts_per_tok", "moe_topk"),
+            inner="intermediate_size",
+            shared=1,
+        ),
+        plain=("moe_intermediate_size", "num_shared_expert", "use_mixed_mlp_moe"),
+        defaults={"num_experts": 1},
+        sizes=sizes(4096, 32, 32, 11008, 290943),
     ),
     "mimo_v2_flash": Family(
         attention=AttentionFacts(
@@ -149,7 +246,7 @@ MIXTURES: Mapping[str, Family] = {
             layers="but_each_and_first",
             count=6,
         ),
-        experts=ExpertFacts(total=("n_routed_experts", "num_local_experts"), layers="after_first"),
+        experts=replace(_ROUTED, shared_count=None),
         plain=(
             *("n_group", "topk_group", "hybrid_layer_pattern", "moe_layer_freq"),
             "n_shared_experts",

@@ -269,7 +269,7 @@ def read_experts(config: Config, family: Family, hidden: int) -> Experts:
     facts = family.experts
     assert facts is not None
     of_all, of_active = chosen(config, facts.total), chosen(config, facts.active)
-    total, active = config.integer(of_all), config.integer(of_active)
+    total, active = config.integer(of_all), _visited(config, of_active)
     if active > total:
         raise config.error(
             f"{of_active!r} is {active}, more than the {total} experts of {of_all!r}.", of_active
@@ -286,6 +286,24 @@ def read_experts(config: Config, family: Family, hidden: int) -> Experts:
         router_bias=facts.router_bias,
         vectors=hidden + total if facts.scaled else 0,
     )
+
+
+def _visited(config: Config, key: str) -> int:
+    """Return the experts that a token visits; a list of a number for each layer has one alone.
+
+    Raises
+    ------
+    BitlatheError
+        If layers differ, or it is not a number.
+    """
+    listed = config.get(key)
+    if not isinstance(listed, list) or not listed:
+        return config.integer(key)
+    if listed.count(listed[0]) != len(listed):
+        raise config.error(
+            f"{key!r} differs from layer to layer; only one number for all layers is read.", key
+        )
+    return replace(config, data={**config.data, key: listed[0]}).integer(key)
 
 
 def _shared_inner(config: Config, facts: ExpertFacts, inner: int) -> int:

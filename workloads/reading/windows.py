@@ -87,6 +87,7 @@ def windows(
 
 _WINDOWED: Mapping[str, Callable[[int, int, bool], bool]] = {
     "all": lambda i, n, turned: True,
+    "none": lambda i, n, turned: False,
     "from": lambda i, n, turned: i >= n,
     "even_below": lambda i, n, turned: i % 2 == 0 and i < n,
     "but_each": lambda i, n, turned: (i + 1) % n != 0,

@@ -312,7 +312,36 @@ def _deepseek_v2(drawn, sizes, rng):
     return {"num_experts_per_tok": rng.randint(1, 2), "q_lora_rank": rng.choice([None, 8])}
 
 
+def _dots1(drawn, sizes, rng):
+    return {"num_experts_per_tok": rng.randint(1, 2), "n_shared_experts": rng.randint(1, 3)}
+
+
+def _hunyuan_moe(drawn, sizes, rng):
+    return {
+        "moe_topk": [rng.randint(1, 2)] * sizes["n_layer"],
+        "head_dim": rng.choice([8, 16]),
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+    }
+
+
+def _helium(drawn, sizes, rng):
+    return {"head_dim": sizes["hidden_size"] // sizes["n_head"]}
+
+
+def _hyperclovax(drawn, sizes, rng):
+    return {"head_dim": None}
+
+
+def _mellum(drawn, sizes, rng):
+    return {"sliding_window": rng.choice([3, 8, 30])}
+
+
 OF_KIND = {
+    "dots1": _dots1,
+    "hunyuan_v1_moe": _hunyuan_moe,
+    "helium": _helium,
+    "hyperclovax": _hyperclovax,
+    "mellum": _mellum,
     "deepseek_v2": _deepseek_v2,
     "deepseek_v4": _deepseek_v4,
     "zamba2": _zamba2,

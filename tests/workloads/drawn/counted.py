@@ -36,6 +36,7 @@ MIXERS = ("Mixer", "MambaLayer", "DeltaNet", "DeltaAttention", "ShortConv")
 STREAMS = "Gemma3nTextDecoderLayer"
 """A layer that mixes streams itself."""
 MROPE = {"rope_theta": 10000.0, "rope_type": "default", "mrope_section": [2, 3, 3]}
+TURNED = {**MROPE, "mrope_section": [1, 1, 2], "partial_rotary_factor": 0.5}
 FIXED: dict[str, dict[str, Any]] = {
     "qwen2_vl_text": {
         "num_attention_heads": 2, "hidden_size": 32, "num_key_value_heads": 1,
@@ -44,6 +45,14 @@ FIXED: dict[str, dict[str, Any]] = {
     "qwen2_5_vl_text": {
         "num_attention_heads": 4, "hidden_size": 64, "num_key_value_heads": 2,
         "rope_parameters": MROPE,
+    },
+    "glm4v_text": {
+        "num_attention_heads": 2, "hidden_size": 32, "num_key_value_heads": 1,
+        "rope_parameters": TURNED,
+    },
+    "glm4v_moe_text": {
+        "num_attention_heads": 2, "hidden_size": 32, "num_key_value_heads": 1, "head_dim": 16,
+        "rope_parameters": TURNED,
     },
     "bamba": {"num_hidden_layers": 3, "attn_layer_indices": [1]},
     "granitemoehybrid": {
