@@ -83,7 +83,7 @@ def encode_asym(job: Job) -> Coded:
 
     Under stochastic rounding the scale is the least under which both ends of the range are
     codes, with a whole zero point: nothing is cut off, so the result is the element itself on
-    average, unless a clip was asked for.
+    average, unless a percentile or sigma was asked for; a search tries no smaller ranges.
     """
     low, high = group_range(job)
     top = (1 << job.scheme.element_bits) - 1
@@ -147,6 +147,8 @@ def _search(
             edges, ends = low[part, None] * ratios, high[part, None] * ratios
         real = _wanted(job, edges, ends)
         fit = scale.fits(real, real, grid) & np.isfinite(edges)
+        if job.rounding == "stochastic":
+            fit &= (ratios >= 1) | ~(fit & (ratios >= 1)).any(axis=1, keepdims=True)
         flat, above = np.where(fit, real, 0).reshape(-1), np.repeat(tops[part], len(ratios))
         tried = scale.patterns(flat, flat, above, grid).reshape(fit.shape)
         if again:

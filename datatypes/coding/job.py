@@ -21,6 +21,8 @@ SLICE = 1 << 18
 FEW = 1 << 15
 # kernels that search among more members would take minutes to compile
 MAX_BOOKS = 4
+# by which a scale in float32 may fall short of what it should cover
+ROUNDING = 2.0**-22
 # searches below this many elements are done before a kernel would be compiled
 SEARCH_MIN = 1 << 13
 

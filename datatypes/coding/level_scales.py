@@ -114,6 +114,9 @@ def stored(
 ) -> Raw:
     """Return the (groups,) patterns of a level's scales by its rule.
 
+    The rule ``even`` rounds the magnitude in units of the scales above up to a power of two where
+    the element's mantissa would: from 1 - 2**-(bits + 2) of it on.
+
     Parameters
     ----------
     level : Level
@@ -141,11 +144,11 @@ def stored(
     whole = span.astype(np.float64)
     unit = reach if level.rule == "rceil" or not level.power else 2.0 ** _exponent(reach)
     if level.rule == "even":
-        mantissa, exponent = np.frexp(whole)
-        up = 2 * mantissa >= 2 - 2.0 ** -(mantissa_bits + 1)
-        whole = np.where(up, np.ldexp(1.0, exponent), whole)
+        unit *= 1 - 2.0 ** -(mantissa_bits + 2)
     values, codes = level.positive
     units = np.where(upper > 0, upper * unit, 1.0)
+    if level.rule == "significand":
+        whole, units = 2 * np.frexp(whole / units)[0], np.ones(len(whole))
     with np.errstate(over="ignore"):
         place = directed(values, whole, units, up=level.rule in ("ceil", "rceil"))
     if above is None:

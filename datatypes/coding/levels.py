@@ -14,6 +14,8 @@ What is computed, x in the precision of the input (float32, or float64 for float
 
 A search takes the scale of the least squared error under the scales as stored, the first among
 equals; members of a mixture likewise, in their order, before a level goes on to its next scale.
+Under stochastic rounding, which is right on average where nothing is cut off, what is cut off a
+group's end weighs `HEAVY` times as much.
 """
 
 from dataclasses import dataclass, replace
@@ -34,6 +36,9 @@ from .coder import Coder, Tables
 from .job import Job, group_error, magnitude_range
 from .level_scales import Index, Reals, Tree, around, product, store_offsets, stored
 from .table import TABLE
+
+# as much more than an error counts what is cut off, under stochastic rounding
+HEAVY: Final = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +190,19 @@ class Descent:
                     job.groups.dtype,
                 )
                 found[part] = group_error(job, part, values)
+            if self.job.rounding == "stochastic":
+                found += HEAVY * np.square(self._cut_off(scale, self.formats[member]))
         return np.where(np.isfinite(found), found, np.inf)
+
+    def _cut_off(self, scale: NDArray[np.float32], fmt: Format) -> Reals:
+        """Return how far the (groups,) ends lie beyond a grid under given scales."""
+        wide = scale.astype(np.float64)
+        if self.job.scheme.offset is not None:
+            beyond = self.spans.by_level[0] - wide * (fmt.max - fmt.min)
+        else:
+            x, ends = self.job.groups, np.sort(np.outer(wide, (fmt.min, fmt.max)), axis=1)
+            beyond = np.maximum(ends[:, 0] - x.min(axis=1), x.max(axis=1) - ends[:, 1])
+        return np.asarray(np.maximum(beyond, 0), np.float64)
 
     def wanted(self, k: int, above: NDArray[np.float32] | None, member: int | None) -> Raw:
         """Return the (groups,) patterns of a level's scales by its rule; see `find`."""

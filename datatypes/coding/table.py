@@ -17,6 +17,7 @@ from .dispatch import MIN_SIZE, grids
 from .job import (
     FEW,
     MAX_BOOKS,
+    ROUNDING,
     SLICE,
     Job,
     grid_encode,
@@ -57,8 +58,9 @@ def encode_table(job: Job) -> Coded:
     stand as they are without it.
 
     Under stochastic rounding members and ratios are compared by the errors of nearest rounding,
-    before anything is drawn, and members that would cut off a group's end are passed over: the
-    result then is the element itself on average, unless a clip was asked for.
+    before anything is drawn, and members and searched ranges that would cut off a group's end are
+    passed over: the result then is the element itself on average, unless a percentile or sigma was
+    asked for, or the scale is stored smaller than it should be.
     """
     for fmt in job.scheme.formats:
         _refuse_negative(job, fmt)
@@ -117,6 +119,8 @@ def _search(job: Job, reach: list[Floats], standing: Standing | None = None) -> 
             scales = tried.scales
             if covered is not None:
                 scales = np.where(covered[part, index, None], scales, np.float32(np.inf))
+                if is_searched(job.scheme.clip):
+                    scales = _uncut(job, fmt, part, scales)
             best = _lower(even, fmt, part, scales, least[part])
             # where every error is infinite, the first scale that fits is taken
             fit = np.isfinite(scales)
@@ -169,6 +173,20 @@ def _covered(job: Job, reach: list[Floats]) -> NDArray[np.bool_]:
         axis=1,
     )
     return np.asarray(found | ~found.any(axis=1, keepdims=True))
+
+
+def _uncut(job: Job, fmt: Format, part: slice, scales: Floats) -> Floats:
+    """Return the (n, t) scales of some groups, infinite where they cut an end off.
+
+    All are taken of groups of which each scale cuts something.
+    """
+    x, wide = job.groups[part], scales.astype(np.float64) * (1 + ROUNDING)
+    with np.errstate(invalid="ignore"):
+        up = fmt.max * wide >= x.max(axis=1, initial=0.0)[:, None]
+        down = fmt.min * wide <= x.min(axis=1, initial=0.0)[:, None]
+    whole = up & down & np.isfinite(scales)
+    kept = whole | ~whole.any(axis=1, keepdims=True)
+    return np.asarray(np.where(kept, scales, np.float32(np.inf)))
 
 
 def _lower(

@@ -391,7 +391,13 @@ ALIASES: dict[str, str] = {
     "e2m1": "fp4_e2m1",
 }
 _LLAMA_CPP = "llama.cpp's is written"
-_METHOD = "is a method, not a format: bl.calibrate(w, x,"
+_METHOD = "it is a method, not a format: bl.calibrate(w, x,"
+# those of `methods.table`, under the names that are looked for
+_METHODS = (
+    *("gptq", "awq", "smoothquant", "hadamard", "orthogonal", "llm_int8", "dgq", "zeroquant_fp"),
+    *("shiftadd", "llm_fp4", "easyquant", "spqr", "adadim", "finequant", "nupes", "compander"),
+    *("lq_lora", "any4", "vptq", "bitstack"),
+)
 # names that say too little, or mean what is written otherwise: what may be meant
 UNCLEAR: dict[str, str] = {
     "fp4": "is it fp4_e2m1 (OCP), fp4_e1m2 or fp4_e3m0; mxfp4 or nvfp4 with their scales?",
@@ -422,7 +428,14 @@ UNCLEAR: dict[str, str] = {
     "anda": "it is written s1p5@g64/e5m0, with rounding='truncate'",
     "bitnet": "the weights of BitNet b1.58 are written ternary@tensor+mean",
     "hqq": "its integers are written uint4@g64/fp16~fp16",
-    **{name: f"{_METHOD} '{name}')" for name in ("gptq", "awq", "spqr", "any4", "smoothquant")},
+    **dict.fromkeys(
+        ("oas", "mxfp4_oas"),
+        "it is written fp4_e2m1@g16/e8m0_even@g128/e0m8_significand, with rounding='away'",
+    ),
+    "m_ant": "a mixture of 16 books, made by Mixture(name=, formats=); members may be codebooks",
+    "squeezellm": "a learned book of each row is kmeans3 or kmeans4",
+    "llm.int8": f"{_METHOD} 'llm_int8')",
+    **{name: f"{_METHOD} {name!r})" for name in _METHODS},
 }
 
 

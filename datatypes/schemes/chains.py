@@ -4,7 +4,8 @@ Read aloud: "fp4_e2m1 in groups of 16, over fp8_e4m3 for the tensor, over fp32" 
 ``fp4_e2m1@g16/fp8_e4m3@tensor/fp32``. Every group is given in elements. After the scales may stand
 ``-`` and how the minimum of each group is stored, or ``~`` and its zero point, either with levels
 of its own: ``uint4@g32/uint6@g256/fp16-uint6@g256/fp16``. A scale's name may be followed by its
-rule (``_floor``, ``_ceil``, ``_even``, ``_rceil``, ``_nearest``), ``_search`` and ``_signed``.
+rule (``_floor``, ``_ceil``, ``_even``, ``_rceil``, ``_significand``, ``_nearest``), ``_search`` and
+``_signed``.
 """
 
 import re

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from ..base.errors import BitlatheError, nearest
 from ..base.yamlfile import Document
 from ..formats.catalogue import ALIASES, ENTRIES, UNCLEAR, Entry, element, entry, entry_of
-from ..formats.families import mixture_of_family, of_family
+from ..formats.families import mixture_of_family, named, of_family
 from ..formats.files import format_of
 from ..formats.format import Format, Mixture
 from .chains import is_chain, read_chain, write_chain
@@ -271,8 +271,11 @@ def _read_scale(text: str, found: list[tuple[int, str]], default: str) -> str:
         return default
     position, word = found[0]
     if word not in SCALES:
-        near = _hint(word, tuple(SCALES))
-        fail(text, position, f"unknown scale {word!r}{near} Known: {', '.join(SCALES)}")
+        near = (
+            f"; without a sign it is u{word}." if named(f"u{word}") else _hint(word, tuple(SCALES))
+        )
+        known = f"{', '.join(SCALES)}, or any format, such as ue5m3 or fp8_e4m3"
+        fail(text, position, f"unknown scale {word!r}{near} Known: {known}")
     return word
 
 

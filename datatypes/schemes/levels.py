@@ -21,7 +21,7 @@ from .patterns import LAYOUTS, Raw, bits_to_float, float_bits
 from .scale_format import ScaleFormat
 
 # how a scale that is wanted becomes one of its format
-RULES: Final = ("nearest", "floor", "ceil", "even", "rceil")
+RULES: Final = ("nearest", "floor", "ceil", "even", "rceil", "significand")
 OFFSETS: Final = ("minimum", "zero")
 # of formats with more values than this a search tries an octave up and down
 FEW_VALUES = 16
@@ -46,7 +46,9 @@ class Level:
         ``nearest``: the value nearest to largest magnitude / largest value, never 0 for a group
         that is not. ``floor``, ``ceil``: the value below, above; of powers of two, from the
         exponents of both as in OCP MX, as are ``even`` (the magnitude rounded to the element's
-        mantissa first) and ``rceil`` (nothing clips).
+        mantissa first) and ``rceil`` (nothing clips). ``significand``: the value below the
+        significand of largest magnitude / largest value, whose power of two is left to the levels
+        below.
     search : bool
         Whether the values around it are tried, and the one of least squared error is taken: all
         values of a format with at most 16, else those an octave up and down.
@@ -120,10 +122,15 @@ class Level:
         """The scale that the largest of a level becomes under a level above it.
 
         The largest there is; 1 for formats that go beyond 2^32 (e8m0, bf16, fp32), whose scales
-        need no stretching, and for searched ratios from 1 to below 2, as in M2XFP.
+        need no stretching, and for significands and searched ratios from 1 to below 2, as in M2XFP.
         """
-        ratio = self.search and self.reach < 2 and self.positive[0][0] == 1
+        ratio = (self.search or self.rule == "significand") and self._from_one
         return 1.0 if ratio or self.reach > WIDE else self.reach
+
+    @property
+    def _from_one(self) -> bool:
+        """Whether the positive scales are 1 and more, all below 2."""
+        return self.reach < 2 and bool(self.positive[0][0] == 1)
 
     @cached_property
     def power(self) -> bool:
@@ -350,6 +357,7 @@ def _own_problem(level: Level, what: str, first: bool) -> str | None:
     table = grid is not None and level.name not in LAYOUTS
     chosen = level.rule != "nearest" or level.search
     plain = what != "scale"
+    significand = level.rule == "significand"
     rules = (
         (grid is not None and not (grid.values > 0).any(), "its format has no positive value"),
         (
@@ -369,6 +377,14 @@ def _own_problem(level: Level, what: str, first: bool) -> str | None:
         (
             level.rule != "nearest" and not table,
             f"the rule {level.rule!r} is for tables of values; {level.name} is rounded to nearest",
+        ),
+        (
+            significand and (first or plain),
+            "a significand leaves its power of two to scales below it, of which there are none",
+        ),
+        (
+            significand and table and not level._from_one,
+            "the rule 'significand' is for values from 1 to below 2, such as e0m8",
         ),
         (
             level.search and (not table or level.bits > MAX_SEARCH_BITS),

@@ -89,12 +89,24 @@ class Level:
         if self.power and self.rule != "rceil":
             unit = Fraction(2) ** (frexp(reach)[1] - 1)
         x = Fraction(float(span))
-        if self.rule == "even":
-            mantissa, exponent = frexp(float(span))
-            if 2 * mantissa >= 2 - 2.0 ** -(mantissa_bits + 1):
-                x = Fraction(2) ** exponent
-        if above is not None:
+        if above is not None and above > 0:
             unit *= Fraction(float(above))
+        if self.rule == "even":
+            # in units of the scales above, with so many bits after the leading one, half goes up
+            y = x / unit
+            power = Fraction(1)
+            while power * 2 <= y:
+                power *= 2
+            while power > y:
+                power /= 2
+            kept = 2**mantissa_bits
+            if int(y / power * kept + Fraction(1, 2)) == 2 * kept:
+                x = 2 * power * unit
+        if self.rule == "significand":
+            while x >= 2 * unit:
+                x /= 2
+            while x < unit:
+                x *= 2
         values = [(Fraction(v) * unit, c) for v, c in self.positive]
         if self.rule in ("ceil", "rceil"):
             return next((c for v, c in values if v >= x), values[-1][1])

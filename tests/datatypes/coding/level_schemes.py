@@ -21,7 +21,8 @@ SCALES = (
     "fp32", "fp16", "bf16", "fp8_e4m3", "ue4m3fn", "ue5m3", "ue3m3", "uint4", "uint6", "uint8",
     "e8m0", "e8m0_ceil", "e8m0_even", "e8m0_rceil", "e1m0", "e2m0", "e0m2", "e6m2", "ue2m3_floor",
     "ue4m3fn_ceil", "int6_full_signed", "fp16_signed", "e1m0_search", "e0m2_search",
-    "e8m0_search", "uint2_search", "fp8_e5m2", "nf4", "flint4",
+    "e8m0_search", "uint2_search", "fp8_e5m2", "nf4", "flint4", "e0m8_significand",
+    "e0m2_significand",
 )  # fmt: skip
 OFFSETS = ("fp32", "fp16", "bf16", "uint4", "uint6", "int6", "ue3m3", "fp8_e4m3", "uint8")
 

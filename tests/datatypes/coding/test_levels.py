@@ -230,6 +230,9 @@ def test_scales_at_the_lower_end_are_warned_of(text):
 REFUSED = {
     "int4@g32/fp16~uint4": "zero points of uint4 do not reach from -7 to 7, the ends of int4",
     "uint8@g32/fp16~uint4": "zero points of uint4 do not reach from 0 to 255",
+    "int4@g32/e5m3": "without a sign it is ue5m3",
+    "int4@g32/e0m8_significand": "of which there are none",
+    "int4@g32/e8m0@tensor/ue4m3_significand": "values from 1 to below 2, such as e0m8",
     "int4@g32/e4m3@tensor/fp32": "among levels it is written fp8_e4m3@tensor/fp32",
     "int4@g32/ue5m3@g48/fp16": "levels do not nest: scale fp16 is shared by g48",
     "int4@g32/ue5m3_searc": "unknown scale 'ue5m3_searc'; after ue5m3 may stand _nearest, _floor",

@@ -43,6 +43,22 @@ def test_the_mean_of_many_draws_is_the_element(scheme, search, monkeypatch):
     assert abs((x * mean).sum()) < 4 * np.sqrt((x.astype(np.float64) ** 2 * variance).sum())
 
 
+@pytest.mark.parametrize(
+    "scheme",
+    ["int4@g32/fp32+mse", "bitmod_fp4@g32/fp32+mse", "int4_asym@g32/fp32+mae", "nf4@g32/e4m3+mse",
+     "if4@g32/ue4m3fn_search@tensor/fp32"],
+)  # fmt: skip
+def test_searches_cut_nothing_off_before_a_draw(scheme):
+    x = gaussian((8, 64))
+
+    def cut(rounding):
+        low, high = ends(quantize(x, scheme, rounding=rounding, seed=0))
+        return np.maximum(np.maximum(x - high, low - x), 0).max()
+
+    assert cut("even") > 0.1  # what a search gives away otherwise
+    assert cut("stochastic") < 1e-6
+
+
 def ends(q):
     """Return the least and the largest value that each element's group has codes for."""
     members = np.zeros(q.scales.shape, int) if q.choices is None else q.choices

@@ -12,6 +12,7 @@ import bitlathe as bl
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.datatypes.formats import catalogue
 from bitlathe.datatypes.formats.constructors import int_format
+from bitlathe.datatypes.methods.table import METHODS
 from bitlathe.datatypes.schemes.granularity import Granularity
 from bitlathe.datatypes.schemes.scales import SCALES
 from bitlathe.datatypes.schemes.scheme import Scheme
@@ -148,6 +149,7 @@ def test_names_of_other_libraries_find_the_format():
             if (kind := getattr(library, theirs, None)) is not None and "x2" not in theirs:
                 finfo = ml_dtypes.finfo if library is ml_dtypes else torch.finfo
                 assert bl.format(ours).max == float(finfo(kind).max), theirs
+    assert METHODS.keys() - {"rtn"} <= catalogue.UNCLEAR.keys()
     for unclear, hint in catalogue.UNCLEAR.items():
         assert unclear not in catalogue.ENTRIES
         for ask in (bl.format, Scheme.parse):
