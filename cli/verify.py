@@ -42,7 +42,8 @@ def rtl(
     bit-exact model says, clock by clock: any Verilog simulator prints PASS.
     """
     from ..arch import load_arch
-    from ..sim.rtl.generate import array_case, array_design, pe_case, pe_design
+    from ..arch.pe import FpMacPE
+    from ..sim.rtl.generate import DATAFLOWS, array_case, array_design, pe_case, pe_design
     from ..sim.rtl.testbench import files_of, write_files
     from ..sim.verify.run import subjects_of
 
@@ -50,22 +51,26 @@ def rtl(
     sides = None if pes is None else _sides(pes)
     written, folders = [], {}
     chip = load_arch(arch, chip_settings(settings))
+    dataflow = next((flow for flow in chip.array.dataflows if flow in DATAFLOWS), DATAFLOWS[0])
+    if chip.pe.kind == FpMacPE.kind:
+        dataflow = "os"
     for name, pe, weight in subjects_of(chip):
         if sides is None:
             texts = files_of(pe_design(pe, weight), pe_case(pe, weight, rows, seed))
         else:
-            case = array_case(pe, weight, sides, rows, seed)
-            texts = files_of(array_design(pe, weight, sides), case)
+            case = array_case(pe, weight, sides, rows, seed, dataflow)
+            texts = files_of(array_design(pe, weight, sides, dataflow), case)
         folder = out / (getattr(weight, "name", "") or pe.kind)
         folders[folder] = texts
         written.append({"name": name, "folder": str(folder), "files": sorted(texts)})
     for folder, texts in folders.items():  # nothing is written where one has no hardware
         write_files(folder, texts)
-    if sides is not None and chip.array.kind == "systolic" and chip.array.dataflows != ("os",):
+    others = [flow for flow in chip.array.dataflows if flow != dataflow]
+    if sides is not None and chip.array.kind == "systolic" and others:
         click.echo(
-            "The array that is written is output stationary; those of dataflow "
-            f"{', '.join(flow for flow in chip.array.dataflows if flow != 'os')} are simulated, "
-            "not generated.",
+            f"The array that is written has dataflow {dataflow}; {', '.join(others)} is of another "
+            "array (--set array.dataflow=os writes an output stationary one, ws a weight "
+            "stationary one of integer PEs).",
             err=True,
         )
     if as_json:

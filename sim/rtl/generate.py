@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ...arch.pe import AntPE, BitSerialPE, FpMacPE, IntMacPE, LutPE, OlivePE
 from ...arch.pe_base import PEKind
+from ...datatypes.base.errors import BitlatheError
 from .bit_serial import Weight, bit_serial_design
 from .bit_serial_tile import tile_case, tile_design
 from .decoded import ant_design, olive_design
@@ -15,6 +16,7 @@ from .lut import lut_case, lut_design
 from .mac_cases import ant_case, fp_mac_case, int_mac_case, olive_case
 from .split import split_design, splits
 from .split_case import split_case
+from .stationary import stationary_case, stationary_design
 from .systolic import systolic_case, systolic_design
 from .verilog import Design
 
@@ -82,22 +84,53 @@ def pe_case(pe: PEKind, weight: Weight, rows: int, seed: int) -> Case:
     return KINDS[pe.kind].case(pe, weight, rows, seed)
 
 
-def array_design(pe: PEKind, weight: Weight, sides: tuple[int, int]) -> Design:
+DATAFLOWS = ("os", "ws")
+
+
+def _refuse_others(dataflow: str) -> None:
+    if dataflow not in DATAFLOWS:
+        raise BitlatheError(
+            f"array.dataflow {dataflow!r}: systolic arrays are generated output stationary (os) "
+            "and weight stationary (ws); of the others there is a simulation alone"
+        )
+
+
+def array_design(
+    pe: PEKind, weight: Weight, sides: tuple[int, int], dataflow: str = "os"
+) -> Design:
     """Return the Verilog of an array of PEs, ``sides`` its rows and columns.
 
-    Bit-serial PEs make a tile array, others a systolic one, output stationary.
+    Bit-serial PEs make a tile array, which has no dataflow, others a systolic one.
+
+    Parameters
+    ----------
+    pe : PEKind
+    weight : str, Format or Mixture
+        Weight format, of account for bit-serial PEs.
+    sides : (int, int)
+        Rows and columns of the array.
+    dataflow : {"os", "ws"}
+        Of a systolic array.
 
     Raises
     ------
     BitlatheError
-        What `tile_design` and `systolic_design` refuse.
+        What `tile_design`, `systolic_design` and `stationary_design` refuse; other dataflows.
     """
     if isinstance(pe, BitSerialPE):
         return tile_design(pe, weight, *sides)
-    return systolic_design(pe, *sides)
+    _refuse_others(dataflow)
+    return systolic_design(pe, *sides) if dataflow == "os" else stationary_design(pe, *sides)
 
 
-def array_case(pe: PEKind, weight: Weight, sides: tuple[int, int], rows: int, seed: int) -> Case:
+def array_case(
+    pe: PEKind,
+    weight: Weight,
+    sides: tuple[int, int],
+    rows: int,
+    seed: int,
+    dataflow: str = "os",
+) -> Case:
     """Return a run of an array of PEs, and what it must show.
 
     Parameters
@@ -109,7 +142,11 @@ def array_case(pe: PEKind, weight: Weight, sides: tuple[int, int], rows: int, se
         Rows and columns of the array.
     rows, seed : int
         As `pe_case`.
+    dataflow : {"os", "ws"}
+        Of a systolic array.
     """
     if isinstance(pe, BitSerialPE):
         return tile_case(pe, weight, *sides, rows, seed)
-    return systolic_case(pe, *sides, rows, seed)
+    _refuse_others(dataflow)
+    case = systolic_case if dataflow == "os" else stationary_case
+    return case(pe, *sides, rows, seed)

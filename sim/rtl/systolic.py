@@ -31,7 +31,7 @@ Sides = tuple[Int64Array, Matrix]
 """What lies at ports, and what the array clock by clock takes."""
 
 
-def _checked(pe: PEKind) -> Mac:
+def checked(pe: PEKind) -> Mac:
     """Return a PE that an array can be made of.
 
     Raises
@@ -56,6 +56,18 @@ def _checked(pe: PEKind) -> Mac:
             "leave the key out for an array of whole ones"
         )
     return pe
+
+
+def check_sides(rows: int, columns: int) -> None:
+    """Check that an array is of 1 to 64 PEs.
+
+    Raises
+    ------
+    BitlatheError
+        It is not.
+    """
+    whole_number("rows", rows, 1, MOST)
+    whole_number("columns", columns, 1, MOST // rows)
 
 
 def _one(pe: Mac) -> Design:
@@ -107,7 +119,8 @@ endmodule
 """
 
 
-def _bits(most: int) -> int:
+def bits_to_hold(most: int) -> int:
+    """Return the bits of numbers up to ``most``, one at least."""
     return max(most.bit_length(), 1)
 
 
@@ -126,22 +139,21 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
     BitlatheError
         Another kind of PE, several lanes, multipliers that split, or an array beyond 64 PEs.
     """
-    whole_number("rows", rows, 1, MOST)
-    whole_number("columns", columns, 1, MOST // rows)
-    one = _one(_checked(pe))
+    check_sides(rows, columns)
+    one = _one(checked(pe))
     activation, weight_bits = one.inputs[3], _weight_bits(one)
     values = one.events[0].values
     bits = sum(port.bits for port in values)
     parameters = {"ROWS": rows, "COLUMNS": columns, "ACTIVATION_BITS": activation.bits,
                   "WEIGHT_BITS": weight_bits, "SUM_BITS": bits, "WORDS": WORDS}  # fmt: skip
-    address = _bits(WORDS - 1)
+    address = bits_to_hold(WORDS - 1)
     inputs = tuple(
         Port(name=name, bits=wide)
         for name, wide in {
             "in_valid": 1, "load_input": 1, "load_weight": 1, "input_address": address,
-            "weight_address": address, "length": _bits(WORDS), "used_rows": _bits(rows),
-            "used_columns": _bits(columns), "activations": rows * activation.bits,
-            "weights": columns * weight_bits,
+            "weight_address": address, "length": bits_to_hold(WORDS),
+            "used_rows": bits_to_hold(rows), "used_columns": bits_to_hold(columns),
+            "activations": rows * activation.bits, "weights": columns * weight_bits,
         }.items()
     )  # fmt: skip
     ports: list[Port] = []
@@ -185,8 +197,16 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
     )
 
 
-def _operands(pe: Mac, m: int, n: int, k: int, rng: np.random.Generator) -> tuple[Sides, Sides]:
-    """Return (m, k) inputs and (k, n) weights."""
+def operands(pe: Mac, m: int, n: int, k: int, rng: np.random.Generator) -> tuple[Sides, Sides]:
+    """Return (m, k) inputs and (k, n) weights.
+
+    Parameters
+    ----------
+    pe : IntMacPE, FpMacPE, AntPE or OlivePE
+    m, n, k : int
+        Sizes of the product.
+    rng : numpy.random.Generator
+    """
 
     def whole(bits: int, shape: tuple[int, int]) -> Sides:
         half = 1 << (bits - 1)
@@ -205,23 +225,23 @@ def _operands(pe: Mac, m: int, n: int, k: int, rng: np.random.Generator) -> tupl
     return whole(pe.activation_bits, (m, k)), whole(pe.weight_bits, (k, n))
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """A side of the array: (words, PEs) operands of its buffer, and PEs that each fold uses."""
 
     words: Int64Array
     used: list[int]
 
 
-def _side(matrix: Int64Array, pes: int) -> _Side:
+def side(matrix: Int64Array, pes: int) -> Side:
     """Cut a (extent, K) matrix into folds of so many PEs; fold f has words f * K and on."""
     folds = ceil_div(len(matrix), pes)
     padded = np.zeros((folds * pes, matrix.shape[1]), np.int64)
     padded[: len(matrix)] = matrix
     words = padded.reshape(folds, pes, -1).transpose(0, 2, 1).reshape(-1, pes)
-    return _Side(words, [min(pes, len(matrix) - fold * pes) for fold in range(folds)])
+    return Side(words, [min(pes, len(matrix) - fold * pes) for fold in range(folds)])
 
 
-def _loads(left: _Side, right: _Side) -> dict[str, Int64Array]:
+def loads(left: Side, right: Side) -> dict[str, Int64Array]:
     """Return the rows that fill both buffers."""
     count = max(len(left.words), len(right.words))
     rows = dict.fromkeys(("length", "used_rows", "used_columns"), np.ones(count, np.int64))
@@ -234,7 +254,7 @@ def _loads(left: _Side, right: _Side) -> dict[str, Int64Array]:
     return rows
 
 
-def _runs(left: _Side, right: _Side, k: int, rng: np.random.Generator) -> dict[str, Int64Array]:
+def _runs(left: Side, right: Side, k: int, rng: np.random.Generator) -> dict[str, Int64Array]:
     """Return the rows that run all folds, and idle ones until the last result has left."""
     folds = [
         (1, i * k, j * k, k, rows, columns)
@@ -285,7 +305,7 @@ def systolic_case(pe: PEKind, rows: int, columns: int, chunks: int, seed: int) -
     seed : int
         Of the random numbers.
     """
-    mac, rng = _checked(pe), np.random.default_rng(seed)
+    mac, rng = checked(pe), np.random.default_rng(seed)
     parts: list[dict[str, Int64Array]] = []
     events: list[Events] = []
     clock = count = 0
@@ -294,15 +314,15 @@ def systolic_case(pe: PEKind, rows: int, columns: int, chunks: int, seed: int) -
         if isinstance(mac, OlivePE):
             k = max(k - k % 2, 2)  # whole pairs
         m, n = int(rng.integers(1, 3 * rows + 1)), int(rng.integers(1, 3 * columns + 1))
-        (given_a, a), (given_b, b) = _operands(mac, m, n, k, rng)
-        left, right = _side(given_a, rows), _side(given_b.T, columns)
-        loads, runs = _loads(left, right), _runs(left, right, k, rng)
+        (given_a, a), (given_b, b) = operands(mac, m, n, k, rng)
+        left, right = side(given_a, rows), side(given_b.T, columns)
+        filled, runs = loads(left, right), _runs(left, right, k, rng)
         found, cycles = _results(mac, a, b, (rows, columns))
-        clock += len(loads["in_valid"])
+        clock += len(filled["in_valid"])
         events.append(Events(found.clocks + clock + START, found.values))
         clock += cycles - left.used[-1] + rows + 1  # the last fold is taken before its rows leave
-        parts += [loads, runs]
-        count += len(loads["in_valid"]) + len(runs["in_valid"])
+        parts += [filled, runs]
+        count += len(filled["in_valid"]) + len(runs["in_valid"])
     return Case(
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
         clock + 2,

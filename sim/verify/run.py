@@ -16,7 +16,7 @@ from ...datatypes.base.errors import BitlatheError
 from ..pe.split import split_mac_dot
 from ..rtl.check import Agreement, check_compiled, check_iverilog
 from ..rtl.expected import Case
-from ..rtl.generate import array_case, array_design, pe_case, pe_design
+from ..rtl.generate import DATAFLOWS, array_case, array_design, pe_case, pe_design
 from ..rtl.split import SplitPE, shape_of, splits
 from ..rtl.tools import missing_for_cxxrtl, missing_for_iverilog
 from ..rtl.verilog import Design
@@ -172,25 +172,28 @@ def _hardware(name: str, pe: PEKind, weight: Any) -> Iterator[Check | NotRun]:
 
 
 def _array(name: str, pe: PEKind, weight: Any) -> Iterator[Check | NotRun]:
-    """Yield the comparison of a small array of PEs, bits and clocks, with the array's rung."""
+    """Yield the comparisons of small arrays of PEs, bits and clocks, with the array's rung."""
     rung = "x".join(map(str, SIDES))
-    try:
-        design = array_design(pe, weight, SIDES)
-    except BitlatheError as error:
-        yield NotRun(name=f"{name}, array {rung}", why=str(error))
-        return
-    if (lacking := missing_for_iverilog()) is not None:
-        yield NotRun(name=f"{name}, array {rung}", why=lacking)
-        return
-    found = check_iverilog(design, array_case(pe, weight, SIDES, ARRAY_ROWS, SEED))
-    yield Check(
-        name=name,
-        rung=f"array {rung} (Icarus)",
-        against="bit, its clocks",
-        cases=found.numbers,
-        agree=found.agree,
-        first=found.first,
-    )
+    for dataflow in ("",) if isinstance(pe, BitSerialPE) else DATAFLOWS:
+        named = f"array {rung} {dataflow}".rstrip()
+        try:
+            design = array_design(pe, weight, SIDES, dataflow)
+        except BitlatheError as error:
+            yield NotRun(name=f"{name}, {named}", why=str(error))
+            continue
+        if (lacking := missing_for_iverilog()) is not None:
+            yield NotRun(name=f"{name}, {named}", why=lacking)
+            continue
+        case = array_case(pe, weight, SIDES, ARRAY_ROWS, SEED, dataflow)
+        found = check_iverilog(design, case)
+        yield Check(
+            name=name,
+            rung=f"{named} (Icarus)",
+            against="bit, its clocks",
+            cases=found.numbers,
+            agree=found.agree,
+            first=found.first,
+        )
 
 
 def verify(

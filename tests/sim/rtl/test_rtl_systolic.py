@@ -11,24 +11,29 @@ from bitlathe.sim.rtl.generate import array_case, array_design
 from bitlathe.sim.rtl.systolic import START, systolic_case, systolic_design
 from rtl_cases import needs_cxxrtl, needs_iverilog
 
+NARROW = IntMacPE(accumulator_bits=17, overflow="wrap", weight_bits=4)
+SMALL = IntMacPE(activation_bits=4, weight_bits=3, accumulator_bits=9)
 ARRAYS = {
-    "3 x 2 integer": (IntMacPE(), (3, 2)),
-    "7 x 1 integer into 17, wrapping": (
-        IntMacPE(accumulator_bits=17, overflow="wrap", weight_bits=4), (7, 1),
-    ),
-    "1 x 1 integer": (IntMacPE(activation_bits=4, weight_bits=3, accumulator_bits=9), (1, 1)),
-    "2 x 2 fp16 x int8 into fp16": (FpMacPE(weight="int8", accumulator="fp16"), (2, 2)),
-    "2 x 3 ant": (AntPE(), (2, 3)),
-    "3 x 2 olive": (OlivePE(), (3, 2)),
-}  # fmt: skip
+    "3 x 2 integer": (IntMacPE(), (3, 2), "os"),
+    "7 x 1 integer into 17, wrapping": (NARROW, (7, 1), "os"),
+    "1 x 1 integer": (SMALL, (1, 1), "os"),
+    "2 x 2 fp16 x int8 into fp16": (FpMacPE(weight="int8", accumulator="fp16"), (2, 2), "os"),
+    "2 x 3 ant": (AntPE(), (2, 3), "os"),
+    "3 x 2 olive": (OlivePE(), (3, 2), "os"),
+    "3 x 2 integer, weights stay": (IntMacPE(accumulator_bits=16), (3, 2), "ws"),
+    "7 x 1 integer into 17, wrapping, weights stay": (NARROW, (7, 1), "ws"),
+    "1 x 1 integer, weights stay": (SMALL, (1, 1), "ws"),
+    "2 x 5 ant, weights stay": (AntPE(), (2, 5), "ws"),
+    "3 x 2 olive, weights stay": (OlivePE(), (3, 2), "ws"),
+}
 
 
 @needs_iverilog
 @pytest.mark.parametrize("name", ARRAYS)
 def test_every_bit_and_clock_of_a_short_run(name: str) -> None:
-    pe, sides = ARRAYS[name]
-    case = array_case(pe, "", sides, 200, seed=2)
-    found = check_iverilog(array_design(pe, "", sides), case)
+    pe, sides, dataflow = ARRAYS[name]
+    case = array_case(pe, "", sides, 200, 2, dataflow)
+    found = check_iverilog(array_design(pe, "", sides, dataflow), case)
     assert found.agree, found.first
     assert found.numbers > 20
 
@@ -37,9 +42,9 @@ def test_every_bit_and_clock_of_a_short_run(name: str) -> None:
 @needs_cxxrtl
 @pytest.mark.parametrize("name", ARRAYS)
 def test_every_bit_and_clock_of_a_hundred_thousand(name: str) -> None:
-    pe, sides = ARRAYS[name]
-    case = array_case(pe, "", sides, 60_000, seed=2)
-    found = check_compiled(array_design(pe, "", sides), case)
+    pe, sides, dataflow = ARRAYS[name]
+    case = array_case(pe, "", sides, 80_000, 2, dataflow)
+    found = check_compiled(array_design(pe, "", sides, dataflow), case)
     assert found.agree, found.first
     assert found.clocks >= 100_000
 
@@ -61,13 +66,14 @@ def test_the_clocks_are_those_of_the_closed_form() -> None:
 
 
 @needs_iverilog
-def test_a_wrong_weight_is_noticed() -> None:
-    pe, sides = ARRAYS["3 x 2 integer"]
-    case = array_case(pe, "", sides, 60, seed=1)
+@pytest.mark.parametrize("name", ["3 x 2 integer", "3 x 2 integer, weights stay"])
+def test_a_wrong_weight_is_noticed(name: str) -> None:
+    pe, sides, dataflow = ARRAYS[name]
+    case = array_case(pe, "", sides, 60, 1, dataflow)
     wrong = np.asarray(case.fields["weights"]).copy()
     wrong[0, 0] ^= 1
     changed = case._replace(fields={**case.fields, "weights": wrong})
-    assert not check_iverilog(array_design(pe, "", sides), changed).agree
+    assert not check_iverilog(array_design(pe, "", sides, dataflow), changed).agree
 
 
 def test_arrays_that_cannot_be_made_are_refused() -> None:
@@ -75,6 +81,10 @@ def test_arrays_that_cannot_be_made_are_refused() -> None:
         array_design(LutPE(), "", (2, 2))
     with pytest.raises(BitlatheError, match=r"pe\.lanes is 4"):
         systolic_design(IntMacPE(lanes=4), 2, 2)
+    with pytest.raises(BitlatheError, match=r"pe\.kind: .* weight stationary array .* 'fp_mac'"):
+        array_design(FpMacPE(), "", (2, 2), "ws")
+    with pytest.raises(BitlatheError, match=r"array\.dataflow 'is': .* simulation alone"):
+        array_design(IntMacPE(), "", (2, 2), "is")
     with pytest.raises(BitlatheError, match="columns"):
         systolic_design(IntMacPE(), 8, 9)
     with pytest.raises(BitlatheError, match=r"pe\.split_bits"):
