@@ -16,7 +16,7 @@ from ..mapping.mappers import NEST_MAPPERS
 from ..mapping.staying import room_bytes
 from ..workloads.gemm import Gemm
 from ..workloads.order import Order, Step
-from ..workloads.vector_step import OPERATIONS, VectorStep
+from ..workloads.vector_step import OPERATIONS, QUANTIZE, VectorStep
 from .chip import Chip
 from .layer_bits import LayerBits
 from .run import LayerRun
@@ -154,7 +154,7 @@ def _room_of(
 
 def _streams(step: VectorStep, names: set[str]) -> bool:
     """Return whether a step takes some results as they come, each element alone, and no others."""
-    each = [OPERATIONS[name] for name in step.operations]
+    each = [OPERATIONS[name] for name in step.operations if name != QUANTIZE]  # in groups, as come
     return (
         step.streams
         and set(step.after) == names

@@ -77,8 +77,8 @@ class LayerBits:
         weights : (N, K) array or QuantizedTensor, optional
             Weights whose zero terms a PE skips; a seeded stand-in by default.
         output : (Fraction, Fraction), optional
-            Mean bits of a result, and of its code, where not all are stored in the layer's own
-            format (keys and values).
+            Mean bits of a result, and of its code, as what reads it has it (`sim.results`); as the
+            layer's own format of results by default.
         by_rows : bool
             Whether rows are stored each by itself, as rules pad them (`mapping.whole_buffer`): what
             all of a tensor shares is not counted.

@@ -10,7 +10,8 @@ from .chip import Chip
 from .layer_bits import LayerBits
 from .layout import cropped
 from .mapped import nest_bits, nest_hierarchy
-from .policy import CacheBits, layer_bits, with_numbers
+from .policy import layer_bits, with_numbers
+from .results import results_of
 
 
 def layer_on(
@@ -45,9 +46,10 @@ def layer_on(
     """
     resolved, model = with_numbers(resolve(arch, phase=phase, model=model.name), model)
     check_supported(resolved)
-    gemms = model.gemms(phase, context, batch, logits=logits)
-    gemm = _named(layer, gemms)
-    bits = layer_bits(resolved, gemm, None, CacheBits.of(resolved, gemms, phase))
+    staged = model.staged(phase, context, batch, logits=logits)
+    gemm = _named(layer, model.products(staged))
+    results, _ = results_of(resolved, model, staged, grows=phase == "decode")
+    bits = layer_bits(resolved, gemm, None, results.of(gemm))
     return _asked(resolved, cropped(gemm), bits)
 
 

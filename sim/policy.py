@@ -1,17 +1,16 @@
 """How a chip stores the operands of a layer: formats by its role, keys and values as read."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ..arch.formats import LayerFormats, Operand
+from ..arch.formats import LayerFormats
 from ..arch.schema import Arch
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.schemes.granularity import Granularity
 from ..workloads.gemm import ROUTERS, Gemm, Role
 from ..workloads.model import Model
-from ..workloads.vector_step import VectorStep
 from .layer_bits import LayerBits
 
 FORMAT_KINDS: Mapping[Role, str] = {
@@ -23,7 +22,6 @@ FORMAT_KINDS: Mapping[Role, str] = {
 }
 """The section of a chip's formats that a layer takes, by its role."""
 _OPERANDS = ("weight", "input", "output")
-MANY_TOKENS = 2**20  # scales along so many tokens weigh next to nothing
 
 
 def formats_of(arch: Arch, kind: str) -> LayerFormats:
@@ -169,83 +167,11 @@ _WHOLE_CACHE: Mapping[Role, _Cached] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class CacheBits:
-    """Stored bits of a key, and of a value, in the K/V cache; bits of their code."""
-
-    key: Fraction
-    value: Fraction
-    code: Fraction
-
-    @classmethod
-    def of(
-        cls, arch: Arch, gemms: Iterable[Gemm], phase: str, *, by_rows: bool = False
-    ) -> "CacheBits | None":
-        """Return the bits in which attention reads the cache, the most of any of its layers.
-
-        A token that decode adds to the values brings no scale of its own where they are scaled
-        along the tokens, nor to what all of them share: it takes what an element of many tokens
-        does. None without attention, and on chips that count as the BitMoD study, which writes keys
-        and values as plain results.
-
-        Parameters
-        ----------
-        arch : Arch
-        gemms : iterable of Gemm
-            The products of a pass.
-        phase : {"prefill", "decode"}
-            Decode adds tokens to a cache that is there.
-        by_rows : bool
-            Whether a rule stores each row by itself (`LayerBits.of`).
-        """
-        if arch.published_accounting:
-            return None
-        found = {role: [gemm for gemm in gemms if gemm.role == role] for role in ("scores", "mix")}
-        if not all(found.values()):
-            return None
-        many = MANY_TOKENS if phase == "decode" else None
-        keys = [(formats_for(arch, g).weight, g.k, many or g.n) for g in found["scores"]]
-        values = [(formats_for(arch, g).weight, many or g.k, g.n) for g in found["mix"]]
-        key, value = (
-            max(
-                stored.row_bits(k, rows) if by_rows else stored.bits_per_element(k, rows)
-                for stored, k, rows in some
-            )
-            for some in (keys, values)
-        )
-        return cls(key, value, max(stored.code_bits for stored, _, _ in (*keys, *values)))
-
-    def of_outputs(
-        self, gemm: Gemm, plain: Operand, *, by_rows: bool = False
-    ) -> tuple[Fraction, Fraction]:
-        """Return the mean bits of a layer's results, of which some go into the cache; of codes."""
-        cached = gemm.keys + gemm.values
-        others, rows = gemm.n - cached, gemm.m * gemm.batch
-        stored = gemm.keys * self.key + gemm.values * self.value
-        if others:
-            each = plain.row_bits(others, rows) if by_rows else plain.bits_per_element(others, rows)
-            stored += others * each
-        code = cached * self.code + others * plain.code_bits
-        return stored / gemm.n, code / gemm.n
-
-
-def of_stream(arch: Arch, steps: Iterable[VectorStep]) -> frozenset[str]:
-    """Return the products whose results a residual sum turns into the stream as they leave.
-
-    Empty where the chip stores the stream as it does results.
-    """
-    if arch.formats.norm is None or arch.formats.norm.input is None:
-        return frozenset()
-    added = (step for step in steps if any(each.kind == "norm" for each in step.makes))
-    return frozenset(name for step in added for name in step.after)
-
-
 def layer_bits(
     arch: Arch,
     gemm: Gemm,
     weights: Any | None = None,
-    cache: CacheBits | None = None,
-    streams: Collection[str] = (),
+    output: tuple[Fraction, Fraction] | None = None,
     *,
     by_rows: bool = False,
 ) -> LayerBits:
@@ -257,19 +183,9 @@ def layer_bits(
     gemm : Gemm
     weights : (N, K) array or QuantizedTensor, optional
         Weights whose zero terms the chip skips; a seeded stand-in by default.
-    cache : CacheBits, optional
-        How attention reads keys and values, and so how they are written.
-    streams : collection of str
-        Products whose results leave as the stream that layers add to (`of_stream`).
+    output : (Fraction, Fraction), optional
+        Mean bits of a result, and of its code, as what reads it has it (`sim.results`).
     by_rows : bool
         Whether a rule stores each row by itself (`LayerBits.of`).
     """
-    formats = formats_for(arch, gemm)
-    output = None
-    if cache is not None and gemm.keys + gemm.values:
-        output = cache.of_outputs(gemm, formats.output, by_rows=by_rows)
-    if gemm.name in streams:
-        stream, (rows, length) = arch.formats.stored("norm", "input"), gemm.stored("output")
-        bits_each = stream.row_bits if by_rows else stream.bits_per_element
-        output = bits_each(length, rows), stream.code_bits
-    return LayerBits.of(arch, formats, gemm, weights, output, by_rows=by_rows)
+    return LayerBits.of(arch, formats_for(arch, gemm), gemm, weights, output, by_rows=by_rows)

@@ -24,15 +24,8 @@ from .fused.conv_choose import Network, with_fused_convolutions
 from .kept import STAY_INSTEAD, with_kept
 from .mappers import AUTO, MAPPERS, mapper_for, why_a_rule
 from .plan import plan_of
-from .policy import (
-    CacheBits,
-    calibrated_caches,
-    idle_rules,
-    labels_by_kind,
-    layer_bits,
-    of_stream,
-    with_numbers,
-)
+from .policy import calibrated_caches, idle_rules, labels_by_kind, layer_bits, with_numbers
+from .results import results_of
 from .run import LayerRun, Run
 from .rung import RUNGS, Bits, Rung
 from .vector import with_vector
@@ -142,13 +135,24 @@ def simulate(
     if bandwidth:
         _check_bandwidth(resolved, mapper)
     weights = _named_layers(weights or {}, gemms)
+    by_rows = mapper not in NEST_MAPPERS
+    grows = "decode" if served and served.grows else phase
+    results, staged = results_of(
+        resolved,
+        network,
+        staged,
+        grows=grows == "decode",
+        by_rows=by_rows,
+        mapper=mapper,
+    )
     asked = _Asked.of(chip, rung, mapper, network, staged, gemms)
-    grows, by_rows = "decode" if served and served.grows else phase, not asked.nests
-    cache = CacheBits.of(resolved, gemms, grows, by_rows=by_rows)
-    streams = of_stream(resolved, asked.steps)
     bits = {
         step.gemm: layer_bits(
-            resolved, step.gemm, weights.get(step.gemm.name), cache, streams, by_rows=by_rows
+            resolved,
+            step.gemm,
+            weights.get(step.gemm.name),
+            results.of(step.gemm),
+            by_rows=by_rows,
         )
         for step in steps_of((*asked.order, *asked.kept_order))
     }

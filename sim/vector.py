@@ -67,6 +67,8 @@ class Pass:
 
 def stored_bits(arch: Arch, tensor: Tensor) -> Fraction:
     """Return the bits of a tensor as the chip stores such an operand."""
+    if tensor.bits_each is not None:
+        return tensor.elements * tensor.bits_each
     stored = arch.formats.stored(tensor.kind, tensor.operand)
     rows = ceil_div(tensor.elements, tensor.width)
     return tensor.elements * Fraction(stored.bits_per_element(tensor.width, rows))

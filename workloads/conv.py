@@ -1,7 +1,7 @@
 """Convolutions as matrix products by im2col, and networks of them as data files."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..datatypes.base.errors import BitlatheError, nearest, unknown_name
 from .config import Config
@@ -50,11 +50,15 @@ def conv_gemm(shape: ConvShape, name: str, images: int = 1) -> Gemm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A convolution or linear layer of a network, with the weighted layers that feed it."""
+    """A convolution or linear layer of a network, with the weighted layers that feed it.
+
+    ``takes`` is the layer, or step, whose results it reads as they lie (`_Value.maker`).
+    """
 
     name: str
     shape: ConvShape
     sources: tuple[str, ...]
+    takes: str
     linear: bool = False
     norm: bool = False
     bias: bool = False
@@ -84,8 +88,9 @@ class Between:
         Elements that go into each result.
     streams : bool
         Whether it takes results of the last of ``sources`` one by one as they come.
-    reads : tuple of int
-        Elements of each tensor that it reads from memory, of an image; in rows of ``channels``.
+    reads : tuple of (int, str)
+        Elements of each tensor that it reads from memory, of an image, in rows of ``channels``, and
+        what made it (`_Value.maker`).
     sources : tuple of str
         The weighted layers that feed it.
     """
@@ -96,7 +101,7 @@ class Between:
     size: tuple[int, int]
     taps: int
     streams: bool
-    reads: tuple[int, ...]
+    reads: tuple[tuple[int, str], ...]
     sources: tuple[str, ...]
 
     def step(self, images: int) -> VectorStep:
@@ -111,7 +116,9 @@ class Between:
             after=self.sources,
             streams=self.streams,
             pieces=results if self.streams else images,
-            reads=tuple(Tensor(images * read, width, "conv") for read in self.reads),
+            reads=tuple(
+                Tensor(images * read, width, "conv", maker=maker) for read, maker in self.reads
+            ),
             writes=() if self.streams else (Tensor(results, width, "conv", "input"),),
         )
 
@@ -154,11 +161,16 @@ class ConvNet:
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """What a named layer yields: channels, size, and the weighted layers behind it."""
+    """What a named layer yields: channels, size, and the weighted layers behind it.
+
+    ``maker`` is the layer whose results it is, or in whose place it lies (sums, which stream), or
+    the step that leaves it.
+    """
 
     channels: int
     size: tuple[int, int]
     behind: tuple[str, ...]
+    maker: str
 
 
 def _pair(layer: Config, key: str, default: int | None, least: int = 1) -> tuple[int, int]:
@@ -198,7 +210,7 @@ def _joined(layer: Config, kind: str, values: list[_Value]) -> _Value:
                 "from",
             )
     behind = tuple(dict.fromkeys(name for value in values for name in value.behind))
-    return _Value(first.channels, first.size, behind)
+    return _Value(first.channels, first.size, behind, first.maker)
 
 
 def _scaled(layer: Config, values: list[_Value]) -> _Value:
@@ -209,7 +221,7 @@ def _scaled(layer: Config, values: list[_Value]) -> _Value:
             "from",
         )
     behind = tuple(dict.fromkeys((*values[0].behind, *values[1].behind)))
-    return _Value(values[0].channels, values[0].size, behind)
+    return _Value(values[0].channels, values[0].size, behind, values[0].maker)
 
 
 def _padding(layer: Config) -> tuple[int, int]:
@@ -268,6 +280,7 @@ def _weighted(layer: Config, name: str, kind: str, value: _Value) -> Layer:
         name=name,
         shape=shape,
         sources=value.behind,
+        takes=value.maker,
         linear=kind == "linear",
         norm=layer.flag("norm", default=False),
         bias=layer.flag("bias", default=False),
@@ -275,11 +288,17 @@ def _weighted(layer: Config, name: str, kind: str, value: _Value) -> Layer:
     )
 
 
-def _pooled(layer: Config, kind: str, value: _Value) -> _Value:
-    if kind in ("add", "multiply"):
-        return value
+def _pooled(layer: Config, name: str, kind: str, values: list[_Value], order: list[str]) -> _Value:
+    """Return what a layer without weights yields; ``order``: the weighted ones before it."""
+    value = _joined(layer, kind, values)
+    if kind == "add":
+        newest = max(value.behind, key=order.index, default="")
+        makers = [each.maker for each in values]
+        return replace(value, maker=newest if newest in makers else makers[-1])
+    if kind == "multiply":
+        return replace(value, maker=name)
     if kind == "global_pool":
-        return _Value(value.channels, (1, 1), value.behind)
+        return _Value(value.channels, (1, 1), value.behind, name)
     kernel = _pair(layer, "kernel", None)
     try:
         window = ConvShape(
@@ -292,25 +311,27 @@ def _pooled(layer: Config, kind: str, value: _Value) -> _Value:
         )
     except BitlatheError as error:
         raise error if str(error).startswith(layer.source) else layer.error(str(error)) from None
-    return _Value(value.channels, window.output_size, value.behind)
+    return _Value(value.channels, window.output_size, value.behind, name)
 
 
-def _between(layer: Config, name: str, kind: str, value: _Value, made: _Value) -> list[Between]:
-    """Return what a layer does beside its products, which read ``value`` and make ``made``."""
+def _between(
+    layer: Config, name: str, kind: str, values: list[_Value], made: _Value
+) -> list[Between]:
+    """Return what a layer does beside its products, which read ``values`` and make ``made``."""
     operations, taps, streams = _activation(layer), 1, True
-    one, read = made.channels * made.size[0] * made.size[1], tuple[int, ...]()
+    one, read = made.channels * made.size[0] * made.size[1], list[tuple[int, str]]()
+    makers, value = [each.maker for each in values], values[0]
     if kind == "add":
-        joined = layer.get("from")
-        others = len(joined) - 1 if isinstance(joined, list) else 0
-        operations = ("add",) * others + operations
-        read = (one,) * others
+        makers.remove(made.maker)
+        operations = ("add",) * len(makers) + operations
+        read = [(one, maker) for maker in makers]
     elif kind == "multiply":
         operations, streams = ("multiply",), False
-        read = (one, made.channels)
+        read = [(one, makers[0]), (made.channels, makers[1])]
     elif kind in ("pool", "global_pool"):
         high, wide = value.size if kind == "global_pool" else _pair(layer, "kernel", None)
         operations, taps, streams = ("add",), high * wide, False
-        read = (value.channels * value.size[0] * value.size[1],)
+        read = [(value.channels * value.size[0] * value.size[1], value.maker)]
     if not operations:
         return []
     return [
@@ -321,7 +342,7 @@ def _between(layer: Config, name: str, kind: str, value: _Value, made: _Value) -
             size=made.size,
             taps=taps,
             streams=streams,
-            reads=read,
+            reads=tuple(read),
             sources=made.behind,
         )
     ]
@@ -369,7 +390,7 @@ def read_convnet(config: Config) -> ConvNet:
         )
     for value in image:
         check_size(f"{config.where('input')}: 'input'" if value < 1 else "'input'", value)
-    known = {"input": _Value(image[0], (image[1], image[2]), ())}
+    known = {"input": _Value(image[0], (image[1], image[2]), (), "")}
     last, found, between = "input", [], []
     for index in range(len(config.items("layers"))):
         layer = config.child("layers", index)
@@ -377,14 +398,14 @@ def read_convnet(config: Config) -> ConvNet:
         name = layer.string("name") if "name" in layer.data else f"layer{index}"
         if name in known:
             raise layer.error(f"two layers are called {name!r}; names must differ.", "name")
-        value = _joined(layer, kind, _sources(layer, known, last))
+        values = _sources(layer, known, last)
         if kind in ("conv", "linear"):
-            found.append(_weighted(layer, name, kind, value))
+            found.append(_weighted(layer, name, kind, _joined(layer, kind, values)))
             shape = found[-1].shape
-            known[name] = _Value(shape.out_channels, shape.output_size, (name,))
+            known[name] = _Value(shape.out_channels, shape.output_size, (name,), name)
         else:
-            known[name] = _pooled(layer, kind, value)
-        between += _between(layer, name, kind, value, known[name])
+            known[name] = _pooled(layer, name, kind, values, [each.name for each in found])
+        between += _between(layer, name, kind, values, known[name])
         last = name
     if not found:
         raise config.error("'layers' holds no conv or linear layer.", "layers")

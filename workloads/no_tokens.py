@@ -14,7 +14,9 @@ def staged_convolutions(network: ConvNet, images: int) -> Staged:
     """Return the products of a convolution network, in order, and what stands between them."""
     return Staged(
         before=tuple(
-            Product(stage="conv", gemm=layer.gemm(images), inputs=layer.sources)
+            Product(
+                stage="conv", gemm=layer.gemm(images), inputs=layer.sources, takes=(layer.takes,)
+            )
             for layer in network.layers
         ),
         steps=network.vector_steps(images),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from ..datatypes.base.errors import BitlatheError, unknown_name
@@ -101,7 +102,9 @@ class Tensor(NamedTuple):
     Stored as the ``operand`` of a ``kind`` of layer is, in rows of ``width``; the inputs of norms
     are the stream that layers add to. Where that is not the format of the kind's results, whoever
     makes it quantizes it. ``kept``: a state, which lies there between passes, so that it passes
-    memory even where results stay on the chip.
+    memory even where results stay on the chip. ``maker``: the product whose results it is as they
+    lie, or the step that left it, where that is known. ``bits_each``: what an element takes on a
+    chip, where that is found from what made or reads it (`sim.results`).
     """
 
     elements: int
@@ -109,6 +112,8 @@ class Tensor(NamedTuple):
     kind: Literal["linear", "attention", "conv", "lm_head", "norm"] = "linear"
     operand: Literal["weight", "input", "output"] = "output"
     kept: bool = False
+    maker: str = ""
+    bits_each: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +211,8 @@ def merged_steps(steps: Iterable[VectorStep], stands: Mapping[str, str]) -> tupl
     count: dict[VectorStep, int] = {}
     for step in steps:
         after = tuple(dict.fromkeys(stands[name] for name in step.after))
-        alone = replace(step, name="", after=after, count=1)
+        reads = tuple(tensor._replace(maker="") for tensor in step.reads)
+        alone = replace(step, name="", after=after, reads=reads, count=1)
         names.setdefault(alone, step.name)
         count[alone] = count.get(alone, 0) + step.count
     return tuple(replace(step, name=names[step], count=count[step]) for step in names)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...workloads.gemm import Gemm
-from ...workloads.vector_step import OPERATIONS, Tensor, VectorStep
+from ...workloads.vector_step import OPERATIONS, QUANTIZE, Tensor, VectorStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,8 @@ def left_of(step: VectorStep, fused: Iterable[Group]) -> VectorStep | None:
 
 def _attention(products: list[Gemm], steps: Sequence[VectorStep]) -> Iterator[Group]:
     left = Counter({step: step.count for step in steps})
-    others = {name for step in steps for name in step.after if not _is_softmax(step)}
+    works = (step for step in steps if not _is_softmax(step) and step.operations != (QUANTIZE,))
+    others = {name for step in works for name in step.after}
     for i, scores in enumerate(products):
         if scores.role != "scores" or scores.name in others:
             continue

@@ -10,7 +10,8 @@ from ...workloads.model import Model
 from ...workloads.transformer import Forward, Transformer
 from ...workloads.transformer.matrix import Matrix
 from ...workloads.transformer.products import staged
-from ..policy import CacheBits, formats_of
+from ..policy import formats_for, formats_of
+from ..results import Rule, cached_bits
 
 GIB_BITS = 8 * 2**30
 
@@ -25,12 +26,12 @@ def weight_bits(arch: Arch, model: Model) -> int:
         phase = "prefill" if not model.has_decode else "decode"
         context = model.context_of()
         gemms = model.gemms(phase, context)
-        bits = formats_of(arch, "conv" if model.kind == "conv" else "linear").weight
         stored = (g for g in gemms if g.stationary == "weight")
         total = Fraction(0)
         for gemm in stored:
             rows, length = gemm.stored("weight")
-            total += gemm.weight_elements * gemm.count * bits.bits_per_element(length, rows)
+            bits = formats_for(arch, gemm).weight.bits_per_element(length, rows)
+            total += gemm.weight_elements * gemm.count * bits
         return ceil(total)
     return ceil(_transformer_bits(arch, model.shape))
 
@@ -79,8 +80,8 @@ def _matrix_bits(arch: Arch, matrix: Matrix, kind: str, numbers: tuple[int, ...]
 def cache_bits(arch: Arch, model: Model, run: Forward, phase: str) -> int:
     """Return the bits that a chip keeps of the sequences of a pass: the cache behind it.
 
-    Each element takes the larger of what one of a key and one of a value take; one of a state what
-    one of results does, as layers that keep a state move it.
+    Keys and values take what they do where attention reads them; an element of a state what one of
+    results does, as layers that keep a state move it.
 
     Parameters
     ----------
@@ -94,15 +95,17 @@ def cache_bits(arch: Arch, model: Model, run: Forward, phase: str) -> int:
     shape = model.shape
     if not isinstance(shape, Transformer) or not model.has_decode:
         return 0
-    elements = sum(shape.cache_elements(group.seen) * group.sequences for group in run.groups)
-    if run.source:
-        elements += shape.source_elements(run.source) * run.sequences
-    gemms = staged(shape, run).gemms()
-    stored = CacheBits.of(arch, gemms, phase)
-    code = formats_of(arch, "attention").weight.code_bits
-    bits = elements * (code if stored is None else max(stored.key, stored.value))
+    rule, plain = Rule(arch=arch, grows=phase == "decode"), formats_of(arch, "attention").weight
+    total = Fraction(0)
+    for layer in staged(shape, run).layers:
+        for part, products in zip(layer.layers.parts, layer.parts, strict=True):
+            elements = sum(part.cache_elements(each.seen) * each.sequences for each in run.groups)
+            if run.source:
+                elements += part.source_elements(run.source) * run.sequences
+            each = None if arch.published_accounting else cached_bits(rule, products)
+            total += layer.layers.count * elements * (plain.code_bits if each is None else each)
     states = shape.state_elements() * run.sequences
-    return ceil(bits + _plain_bits(arch, states, shape.hidden))
+    return ceil(total + _plain_bits(arch, states, shape.hidden))
 
 
 def shortfall(arch: Arch, weights: int, cache: int, where: str) -> str | None:

@@ -91,6 +91,9 @@ class Product:
         Instances whose results are read together; 1 elsewhere.
     leaves : bool
         Whether its results are some of the model's, whoever reads them besides.
+    takes : tuple of str or None
+        Names of the products, or steps of the vector unit, whose results it reads as they lie
+        there. None: of ``inputs``, those whose results no step takes from memory.
     """
 
     stage: str
@@ -99,3 +102,4 @@ class Product:
     weights: tuple[str, ...] = ()
     parts: int = 1
     leaves: bool = False
+    takes: tuple[str, ...] | None = None

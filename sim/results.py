@@ -1,0 +1,265 @@
+"""How results are stored: as the products that read them take them, if a unit can quantize them.
+
+An array leaves results in the chip's format of results. What a product reads as it lies is stored
+in the groups of that operand, and on a chip with a vector unit in its format, for which the unit
+quantizes it on its way out. Keys and values always are. Without a unit results stay as they left
+the array, and the run names the step as work that is not counted. What products read in several
+ways is stored in that of the most bits.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from ..arch.formats import FINEST, Operand
+from ..arch.schema import SPLITTING, Arch
+from ..datatypes.base.numbers import ceil_div
+from ..workloads.conv import ConvNet
+from ..workloads.gemm import Gemm
+from ..workloads.model import Model
+from ..workloads.shares import Neighbours, Read, Share, Shares, Way, read_as, taken_by
+from ..workloads.transformer import Staged
+from ..workloads.transformer.matrix import Product
+from ..workloads.vector_step import QUANTIZE, Tensor, VectorStep
+from .policy import formats_for
+from .vector import group_size
+
+MANY_TOKENS = 2**20  # scales along so many tokens weigh next to nothing
+Bits = tuple[Fraction, Fraction]
+"""Mean stored bits of a result, and of its code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How a chip stores results in a pass.
+
+    Attributes
+    ----------
+    arch : Arch
+    grows : bool
+        Whether the pass adds tokens to a cache that is there. A token brings no scale of its own
+        where values are scaled along the tokens, nor to what all of them share: it takes what an
+        element of many tokens does.
+    by_rows : bool
+        Whether a rule stores each row by itself (`LayerBits.of`).
+    """
+
+    arch: Arch
+    grows: bool = False
+    by_rows: bool = False
+
+    def bits(self, stored: Operand, length: int, rows: int) -> Bits:
+        """Return the bits of an element of rows of a length, and of its code."""
+        each = stored.row_bits if self.by_rows else stored.bits_per_element
+        return each(length, rows), stored.code_bits
+
+    def plain(self, gemm: Gemm, elements: int) -> Bits:
+        """Return the bits of so many of a product's results, where they are stored as they come."""
+        rows, length = gemm.stored("output")
+        stored = formats_for(self.arch, gemm).output
+        return self.bits(stored, ceil_div(length * elements, gemm.output_elements), rows)
+
+    def read(self, read: Read) -> Bits:
+        """Return the bits of an operand."""
+        rows, length = read.gemm.stored(read.operand)
+        if self.grows and read.operand == "weight" and read.gemm.stationary == "kv_cache":
+            if read.gemm.role == "mix":
+                length = MANY_TOKENS
+            else:
+                rows = MANY_TOKENS
+        return self.bits(self.operand(read), length, rows)
+
+    def operand(self, read: Read) -> Operand:
+        """Return the format of an operand."""
+        found: Operand = getattr(formats_for(self.arch, read.gemm), read.operand)
+        return found
+
+    def way(self, share: Share) -> Way | None:
+        """Return how a share is read that is stored so; None where none is."""
+        return max(share.ways, key=lambda way: self.of_way(way)[0], default=None)
+
+    def of_way(self, way: Way) -> Bits:
+        """Return the mean bits of the pieces in which results are read."""
+        return _mean([(self.read(read), read.elements) for read in way])
+
+    def quantized(self, gemm: Gemm, share: Share) -> Way | None:
+        """Return how a share is read where that is another format than the array leaves."""
+        way, plain = self.way(share), formats_for(self.arch, gemm).output.label
+        if way is None or share.cached:
+            return None
+        return way if any(self.operand(read).label != plain for read in way) else None
+
+    def share(self, gemm: Gemm, share: Share) -> Bits:
+        """Return the bits of a share of a product's results."""
+        if share.stream is not None:
+            stored = self.arch.formats.stored(share.stream.kind, share.stream.operand)
+            rows, length = gemm.stored("output")
+            return self.bits(stored, length, rows)
+        way = self.way(share)
+        asks = self.arch.vector_unit is None and self.quantized(gemm, share)
+        return self.plain(gemm, share.elements) if way is None or asks else self.of_way(way)
+
+    def shares(self, gemm: Gemm, shares: Shares) -> Bits:
+        """Return the mean bits of all of a product's results."""
+        return _mean([(self.share(gemm, share), share.elements) for share in shares])
+
+
+def _mean(some: Sequence[tuple[Bits, int]]) -> Bits:
+    total = sum(many for _, many in some)
+    stored, code = (
+        sum((bits[i] * many for bits, many in some), Fraction(0)) / total for i in (0, 1)
+    )
+    if stored.denominator > FINEST:  # searches count in units of 1 / denominator
+        stored = Fraction(math.ceil(stored * FINEST), FINEST)
+    return stored, code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The bits of the results of a pass's products: of each, and of all that are alike."""
+
+    each: Mapping[Gemm, Bits]
+    alike: Mapping[Gemm, Bits]
+
+    def of(self, gemm: Gemm) -> Bits | None:
+        """Return the mean bits of a product's results, and of their codes; None: not known."""
+        if gemm.count > 1 and self.alike:
+            return self.alike.get(replace(gemm, name="", count=1))
+        return self.each.get(replace(gemm, count=1))
+
+
+UNKNOWN = Results(each={}, alike={})
+
+
+def results_of(
+    arch: Arch,
+    model: Model,
+    staged: Staged,
+    *,
+    grows: bool = False,
+    by_rows: bool = False,
+    mapper: str = "",
+) -> tuple[Results, Staged]:
+    """Return the bits of results, and a pass whose vector steps move and quantize them so.
+
+    Chips that count as a published study does write what their study says: plain results.
+
+    Parameters
+    ----------
+    arch : Arch
+    model : Model
+    staged : Staged
+        The pass.
+    grows : bool
+        Whether it adds tokens to a cache that is there.
+    by_rows : bool
+        Whether a rule stores each row by itself (`LayerBits.of`).
+    mapper : str
+        How layers are laid on the chip.
+    """
+    if arch.published_accounting or mapper in SPLITTING:
+        return UNKNOWN, staged
+    rule, found = Rule(arch=arch, grows=grows, by_rows=by_rows), read_as(staged)
+    each = {gemm: _of_all(rule, gemm, some) for gemm, some in found.items()}
+    alike = dict[Gemm, Bits]()
+    if isinstance(model.shape, ConvNet):  # equal layers run once, whatever their names
+        together: dict[Gemm, list[tuple[Bits, int]]] = {}
+        for gemm, bits in each.items():
+            key = replace(gemm, name="")
+            together.setdefault(key, []).append((bits, found[gemm].total()))
+        alike = {gemm: _mean(some) for gemm, some in together.items()}
+    steps = [*_resolved(rule, staged, each), *_quantizing(rule, found)]
+    return Results(each=each, alike=alike), replace(staged, steps=tuple(steps))
+
+
+def cached_bits(rule: Rule, products: Sequence[Product]) -> Fraction | None:
+    """Return the mean bits of an element that a part keeps: of its keys and values.
+
+    Parameters
+    ----------
+    rule : Rule
+    products : sequence of Product
+        Those of a part; None is returned where they make neither keys nor values.
+    """
+    kept = [
+        (rule.share(product.gemm, share), share.elements)
+        for product, shares in Neighbours(products, ()).shares()
+        for share in shares
+        if share.cached
+    ]
+    return _mean(kept)[0] if kept else None
+
+
+def _of_all(rule: Rule, gemm: Gemm, some: Counter[Shares]) -> Bits:
+    return _mean([(rule.shares(gemm, shares), count) for shares, count in some.items()])
+
+
+def _quantizing(rule: Rule, found: Mapping[Gemm, Counter[Shares]]) -> Iterator[VectorStep]:
+    """Yield the work of storing results in another format than the array leaves."""
+    for gemm, some in found.items():
+        for shares, count in some.items():
+            for share in shares:
+                way = rule.quantized(gemm, share)
+                if way is not None and not share.made:
+                    yield _quantize(rule, gemm, share.elements, way[0], count)
+
+
+def _quantize(rule: Rule, gemm: Gemm, elements: int, read: Read, count: int) -> VectorStep:
+    _, length = read.gemm.stored(read.operand)
+    rows = ceil_div(elements, group_size(rule.operand(read), length))
+    return VectorStep(
+        name=f"{gemm.name}_{QUANTIZE}",
+        operations=(QUANTIZE,),
+        rows=rows,
+        elements=elements,
+        after=(gemm.name,),
+        streams=True,
+        pieces=rows,
+        count=count,
+    )
+
+
+def _resolved(rule: Rule, staged: Staged, each: Mapping[Gemm, Bits]) -> Iterator[VectorStep]:
+    """Yield steps that read tensors as they were written, and leave them as they are read."""
+    if not staged.before:
+        yield from staged.steps
+        return
+    made = {gemm.name: (gemm, bits) for gemm, bits in each.items()}
+    left = dict[str, Fraction]()
+    for step in staged.steps:
+        writes = tuple(_as_read(rule, staged, step, tensor) for tensor in step.writes)
+        if len(writes) == 1 and writes[0].bits_each is not None:
+            left[step.name] = writes[0].bits_each
+        reads = (_as_made(tensor, step, made, left) for tensor in step.reads)
+        yield replace(step, reads=tuple(reads), writes=writes)
+
+
+def _as_read(rule: Rule, staged: Staged, step: VectorStep, tensor: Tensor) -> Tensor:
+    """Return a tensor that a step leaves as the first product stores it that reads it."""
+    if tensor.operand != "input" or tensor.kept:
+        return tensor
+    for gemm in taken_by(staged.before, step):
+        read = Read(gemm, "input")
+        if read.elements == tensor.elements:
+            return tensor._replace(bits_each=rule.read(read)[0])
+    return tensor
+
+
+def _as_made(
+    tensor: Tensor,
+    step: VectorStep,
+    made: Mapping[str, tuple[Gemm, Bits]],
+    left: Mapping[str, Fraction],
+) -> Tensor:
+    """Return a tensor that a step reads as what made it stored it."""
+    plain = tensor._replace(maker="")
+    if tensor.maker in left:
+        return plain._replace(bits_each=left[tensor.maker])
+    if tensor.kept or tensor.operand != "output":
+        return plain
+    for name in (tensor.maker,) if tensor.maker else step.after:
+        if name in made and made[name][0].output_elements == tensor.elements:
+            return plain._replace(bits_each=made[name][1][0])
+    return plain
