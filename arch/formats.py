@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -188,6 +189,13 @@ FP16 = Operand(scheme=Scheme.parse("fp16"))
 
 class LayerFormats(Record):
     """Formats of the operands of one kind of layer; the weight is the stationary operand."""
+
+    meant: ClassVar[Mapping[str, str]] = {
+        "key": "'weight', for keys alone a rule with names: attention_qk",
+        "value": "'weight', for values alone a rule with names: attention_av",
+        "activation": "'input'",
+        "activations": "'input'",
+    }
 
     weight: OperandField = Field(description="the stationary operand: weights, or keys and values")
     input: OperandField = Field(default=FP16, description="the moving operand")

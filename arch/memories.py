@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +24,13 @@ class Buffer(Record):
     are those of a row of a table (``component``), or given here: energies of a full-port access,
     leakage and area of the whole buffer, for the port that is stated.
     """
+
+    meant: ClassVar[Mapping[str, str]] = {
+        "size": "'size_kib'",
+        "capacity": "'size_kib'",
+        "width": "'port_bits'",
+        "bandwidth": "'port_bits'",
+    }
 
     size_kib: SizeKiB = Field(description="size; a number of KiB, or text as 512 KiB or 2 MiB")
     banks: PositiveInt | Literal["auto"] = Field(
@@ -94,6 +102,16 @@ class Buffers(Record):
 
     ``accumulator`` holds the partial sums of a systolic array at its edge, beside any of these.
     """
+
+    meant: ClassVar[Mapping[str, str]] = {
+        "ifmap": "'input', or 'io' of inputs and outputs",
+        "ofmap": "'output', or 'io' of inputs and outputs",
+        "activation": "'io', or 'input' and 'output'",
+        "activations": "'io', or 'input' and 'output'",
+        "filter": "'weight'",
+        "global": "'shared'",
+        "l2": "a section 'memories', which has any number of levels",
+    }
 
     weight: Buffer | None = Field(default=None, description="buffer of weights")
     io: Buffer | None = Field(default=None, description="buffer of inputs and results")
@@ -184,6 +202,17 @@ class Dram(Record):
     ``burst_bits``; left out, of `RULE_BURST_BITS` under rules, and whole clocks under mappings.
     What else is left out is the component's.
     """
+
+    meant: ClassVar[Mapping[str, str]] = {
+        "type": "'component'",
+        "kind": "'component'",
+        "bandwidth": "'gb_per_s'",
+        "bandwidth_gb_s": "'gb_per_s'",
+        "bandwidth_gbps": "'gb_per_s'",
+        "gbps": "'gb_per_s'",
+        "latency": "'latency_ns'",
+        "energy": "'energy_pj_per_bit'",
+    }
 
     name: str = Field(default="dram", description="name in tables")
     bits_per_clock: Positive | None = Field(

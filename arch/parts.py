@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,6 +19,14 @@ class Technology(Record):
 
     ``device``: high performance, low operating power, low standby power (ITRS, as CACTI has them).
     """
+
+    meant: ClassVar[Mapping[str, str]] = {
+        "node": "'node_nm'",
+        "process": "'node_nm'",
+        "clock": "'clock_ghz'",
+        "frequency": "'clock_ghz'",
+        "voltage": "'device', whose supply the SRAM table has",
+    }
 
     node_nm: PositiveInt = Field(
         description="process node, for SRAM tables and the scaling of areas"
@@ -150,6 +158,15 @@ class Array(Record):
     may be ``{size: ..., dims: ...}``, the dimensions that each may unroll (``row_dims``,
     ``column_dims``), and ``dataflow`` a list, of which each layer takes one.
     """
+
+    meant: ClassVar[Mapping[str, str]] = {
+        "type": "'kind'",
+        "size": "'rows' and 'columns'",
+        "shape": "'rows' and 'columns'",
+        "dims": "'rows' and 'columns'",
+        "height": "'rows'",
+        "width": "'columns'",
+    }
 
     kind: Literal["tile", "systolic"] = Field(
         default="tile",

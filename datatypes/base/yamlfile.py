@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,8 +32,12 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class Record(BaseModel):
-    """Base of all records read from files: frozen, strict, unknown keys refused."""
+    """Base of all records read from files: frozen, strict, unknown keys refused.
 
+    ``meant`` has what other words than its keys are answered with.
+    """
+
+    meant: ClassVar[Mapping[str, str]] = {}
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -319,8 +323,9 @@ def _explain(model: type[BaseModel], error: Any, data: Any) -> str:
         holder = _model_at(model, loc, data)
         fields = holder.model_fields.items() if holder else ()
         known = sorted(field.alias or name for name, field in fields)
-        near = nearest(str(loc[-1]), known, limit=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        meant = getattr(holder, "meant", {}).get(str(loc[-1]).lower())
+        near = [meant] if meant else [repr(key) for key in nearest(str(loc[-1]), known, limit=1)]
+        hint = f"did you mean {near[0]}? " if near else ""
         return f"unknown key {shown(key)}; {hint}Known keys here: {', '.join(known)}."
     if kind == "missing":
         return f"key {key!r} is missing."

@@ -260,6 +260,8 @@ def _read_granularity(text: str, found: list[tuple[int, str]], base: Entry) -> G
                 f"granularity {word!r}: lengths are whole numbers 1..{10**DIGITS - 1} without "
                 "leading zeros; @channel takes a whole row, @tensor everything",
             )
+        if word == "token":
+            fail(text, position, "a row of inputs is a token: write @channel for a scale each")
         near = _hint(word, ("tensor", "channel", "input", "g128", "g64", "g32", "b128x128"))
         known = ", ".join(GRANULARITIES)
         fail(text, position, f"unknown granularity {word!r}{near} Known: {known}")

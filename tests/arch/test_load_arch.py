@@ -116,6 +116,14 @@ def test_a_chip_of_convolutions_gives_only_their_formats(tmp_path: Path) -> None
     ("text", "place", "says"),
     [
         (change("rows: 32", "row: 32"), "8:21", "unknown key 'array.row'; did you mean 'rows'"),
+        (change("rows: 32", "size: 32"), "8:21", "did you mean 'rows' and 'columns'"),
+        (change("dram: {component", "dram: {type"), "12:8", "did you mean 'component'"),
+        (
+            change("attention: {weight", "attention: {key"),
+            "16:15",
+            "a rule with names: attention_qk",
+        ),
+        (change("g128/int8", "token"), "", "write @channel for a scale each"),
         (change("rows: 32", "rows: -1"), "8:21", "array.rows: input should be greater than 0"),
         (change("rows: 32", "rows: '32'"), "8:21", "array.rows: input should be a valid integer"),
         (change("rows: 32", "rows: on"), "8:21", "got 'on'"),
