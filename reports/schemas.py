@@ -213,11 +213,14 @@ def key_rows(kind: str) -> list[Row]:
 def _facts(made: Mapping[str, Any], record: Mapping[str, Any], key: str, entry: Row) -> Row:
     unit = entry.get("x-unit", "")
     meaning = entry.get("description", "").removesuffix(f" ({unit})")
-    needed = key in record.get("required", ())
+    needed = "needed" if key in record.get("required", ()) else ""
+    first, *others = [way["required"] for way in record.get("anyOf", ())] or [()]
+    if key in first:
+        needed = " or ".join(["needed", *(", ".join(keys) for keys in others)])
     return {
         "type": " or ".join(dict.fromkeys(_types(made, entry))),
         "unit": unit,
-        "default": "needed" if needed else _plain(entry.get("default")),
+        "default": needed or _plain(entry.get("default")),
         "range": _range(entry),
         "meaning": meaning,
     }
