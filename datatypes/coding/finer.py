@@ -12,26 +12,27 @@ Both are MX blocks, 32 elements under a power of two by OCP's floor rule, and a 
   does at ties, under the least scale and with the 3 bits is as stated here, not taken from it.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats.constructors import float_format
 from ..formats.format import Format
+from ..schemes.finer import MORE_BITS, finer, last_code, top_power
 from ..schemes.patterns import Raw
 from ..schemes.scheme import Scheme
 from .coded import Coded, Codes, Floats
-from .coder import Coder, Tables
+from .coder import Coder, Integers, Tables
 from .dispatch import MIN_SIZE, grids, plain
 from .job import Job, divide, grid_encode
 from .table import TABLE
 
 EIGHT: Final = 8
-MORE_BITS: Final = 2  # of a refined element of M2XFP
 PLACE_BITS: Final = 5  # of MX+
 Index = NDArray[np.int64]
+Units = Callable[[Coded, Codes, slice], Floats]
 
 
 def _plain(job: Job) -> tuple[Coded, Codes, Floats]:
@@ -80,12 +81,6 @@ def _leaders(fmt: Format, codes: Codes) -> Index:
     return np.asarray(eights.argmax(axis=2) + EIGHT * np.arange(eights.shape[1]), np.int64)
 
 
-def _finer(fmt: Format) -> Format:
-    """Return the format with two mantissa bits more, whose codes are four times as fine."""
-    exponent_bits = fmt.bits - 1 - fmt.grid.top_mantissa_bits
-    return float_format(exponent_bits, fmt.grid.top_mantissa_bits + MORE_BITS)
-
-
 def encode_refined(job: Job) -> Coded:
     """Code a job in M2XFP for activations."""
     coded, codes, scales = _plain(job)
@@ -93,30 +88,25 @@ def encode_refined(job: Job) -> Coded:
     places = np.minimum(_leaders(fmt, codes), codes.shape[1] - 1)
     y = np.abs(_at(job, places, scales))
     coarse = np.take_along_axis(_magnitudes(fmt, codes), places, axis=1).astype(np.int64)
-    wanted = _finer(fmt).encode(y).astype(np.int64)
+    wanted = finer(fmt).encode(y).astype(np.int64)
     least = 4 * coarse - 1
     steps = np.clip(wanted, np.maximum(least, 0), least + 3) - least
     extra = (steps << (MORE_BITS * np.arange(places.shape[1]))).sum(axis=1)
     return replace(coded, choices=extra.astype(np.uint8))
 
 
-def _refined_values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
-    """Return what codes stand for; see `Coder.values`."""
+def _refined_units(coded: Coded, codes: Codes, part: slice) -> Floats:
+    """Return what the (n, size) codes of a slice of groups stand for, in units of the scales."""
     fmt = coded.scheme.formats[0]
     values = fmt.values[codes]
     places = np.minimum(_leaders(fmt, codes), codes.shape[1] - 1)
-    extra = _extra(coded)[:, None] >> (MORE_BITS * np.arange(places.shape[1]))
+    extra = _extra(coded)[part, None] >> (MORE_BITS * np.arange(places.shape[1]))
     own = np.take_along_axis(codes, places, axis=1)
-    finer = np.maximum(4 * _magnitudes(fmt, own).astype(np.int64) - 1 + extra % 4, 0)
+    fine = np.maximum(4 * _magnitudes(fmt, own).astype(np.int64) - 1 + extra % 4, 0)
     negative = own >> (fmt.bits - 1) > 0
-    sizes = _finer(fmt).values[finer]
+    sizes = finer(fmt).values[fine]
     np.put_along_axis(values, places, np.where(negative, -sizes, sizes), axis=1)
-    return np.asarray(values.astype(dtype) * scales.astype(dtype)[:, None])
-
-
-def _top_power(fmt: Format) -> float:
-    """Return the power of two of a format's largest binade."""
-    return float(2.0 ** (np.frexp(fmt.max)[1] - 1))
+    return np.asarray(values)
 
 
 def encode_plus(job: Job) -> Coded:
@@ -126,31 +116,57 @@ def encode_plus(job: Job) -> Coded:
     places = _largest(job)[:, None]
     top = _at(job, places, scales).astype(np.float64)
     leading = 1 << (fmt.bits - 1)
-    steps = np.rint(np.abs(top) / _top_power(fmt) * leading).astype(np.int64)
-    finer = np.clip(steps, leading, 2 * leading - 1) - leading + leading * np.signbit(top)
+    steps = np.rint(np.abs(top) / top_power(fmt) * leading).astype(np.int64)
+    fine = np.clip(steps, leading, 2 * leading - 1) - leading + leading * np.signbit(top)
     known = (coded.scales > 0).reshape(-1, 1)
-    own = np.where(known, finer, np.take_along_axis(codes, places, axis=1))
+    own = np.where(known, fine, np.take_along_axis(codes, places, axis=1))
     np.put_along_axis(codes, places, own.astype(codes.dtype), axis=1)
     extra = np.where(known, places, 0)[:, 0].astype(np.uint8)
     return replace(coded, codes=np.ascontiguousarray(job.layout.join(codes)), choices=extra)
 
 
-def _plus_values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
-    """Return what codes stand for; see `Coder.values`."""
+def _plus_units(coded: Coded, codes: Codes, part: slice) -> Floats:
+    """Return what the (n, size) codes of a slice of groups stand for, in units of the scales."""
     fmt = coded.scheme.formats[0]
     values = fmt.values[codes]
-    place = _extra(coded) & ((1 << PLACE_BITS) - 1)
-    known = np.flatnonzero((coded.scales.reshape(-1) > 0) & (place < codes.shape[1]))
+    place = _extra(coded)[part] & ((1 << PLACE_BITS) - 1)
+    known = np.flatnonzero((coded.scales[part, 0] > 0) & (place < codes.shape[1]))
     own = codes[known, place[known]]
-    finer = _top_power(fmt) * (1 + _magnitudes(fmt, own) / float(1 << (fmt.bits - 1)))
-    values[known, place[known]] = np.where(own >> (fmt.bits - 1) > 0, -finer, finer)
-    return np.asarray(values.astype(dtype) * scales.astype(dtype)[:, None])
+    sizes = top_power(fmt) * (1 + _magnitudes(fmt, own) / float(1 << (fmt.bits - 1)))
+    values[known, place[known]] = np.where(own >> (fmt.bits - 1) > 0, -sizes, sizes)
+    return np.asarray(values)
 
 
 def _extra(coded: Coded) -> Index:
     """Return the (groups,) bytes beside the codes."""
     assert coded.choices is not None
     return coded.choices.astype(np.int64)
+
+
+def _scaled(units: Units) -> Callable[[Coded, Codes, Floats, np.dtype[Any]], Floats]:
+    """Return what makes values of codes, their units told; see `Coder.values`."""
+
+    def values(coded: Coded, codes: Codes, scales: Floats, dtype: np.dtype[Any]) -> Floats:
+        found = units(coded, codes, slice(None))
+        return np.asarray(found.astype(dtype) * scales.astype(dtype)[:, None])
+
+    return values
+
+
+def _seen(units: Units) -> Callable[[Coded], list[Integers]]:
+    """Return what tells the numbers a bit-serial PE is fed; see `Coder.integers`."""
+
+    def integers(coded: Coded) -> list[Integers]:
+        elements = coded.scheme.coder_facts.elements
+        assert elements is not None
+        every = elements(coded.scheme.formats[0])
+
+        def places(codes: Codes, part: slice) -> Index:
+            return np.searchsorted(every, units(coded, codes, part))
+
+        return [Integers(values=every, places=places, bits=(every.size - 1).bit_length())]
+
+    return integers
 
 
 def _no_tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
@@ -162,21 +178,20 @@ def _no_tables(coded: Coded, scales: Floats, dtype: np.dtype[Any]) -> Tables:
 def _plus_ends(scheme: Scheme) -> tuple[float, float]:
     """Return the ends of MX+; see `Coder.ends`."""
     fmt = scheme.formats[0]
-    return _top_power(fmt) * (2 - 2.0 ** (1 - fmt.bits)), TABLE.ends(scheme)[1]
+    return top_power(fmt) * (2 - 2.0 ** (1 - fmt.bits)), TABLE.ends(scheme)[1]
 
 
 def _refined_ends(scheme: Scheme) -> tuple[float, float]:
     """Return the ends of M2XFP's activations; see `Coder.ends`."""
     fmt = scheme.formats[0]
-    last = 4 * int(fmt.grid.codes[-1]) + 2  # of the largest value, which has no sign
-    return float(_finer(fmt).values[last]), TABLE.ends(scheme)[1]
+    return float(finer(fmt).values[last_code(fmt)]), TABLE.ends(scheme)[1]
 
 
 REFINED: Final = Coder(
     encode=encode_refined,
-    values=_refined_values,
+    values=_scaled(_refined_units),
     tables=_no_tables,
-    integers=None,
+    integers=_seen(_refined_units),
     ends=_refined_ends,
     own_rounding=True,
     measures_outputs=False,
@@ -184,9 +199,9 @@ REFINED: Final = Coder(
 )
 PLUS: Final = Coder(
     encode=encode_plus,
-    values=_plus_values,
+    values=_scaled(_plus_units),
     tables=_no_tables,
-    integers=None,
+    integers=_seen(_plus_units),
     ends=_plus_ends,
     own_rounding=True,
     measures_outputs=False,

@@ -3,8 +3,15 @@
 How a coder finds codes, and what they stand for, is in the rooms above.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..formats.format import Format
+from .finer import plus_values, refined_values
 
 ALL_SCALES = ("none", "float", "ocp", "pot", "bitmod_mx", "step", "int", "e4m3")
 
@@ -44,6 +51,9 @@ class CoderFacts:
         Whether a group has a minimum or zero point that is a number of its own.
     extra_bits : int
         Bits of a group beside its codes, for elements that are stored finer.
+    elements : callable or None
+        Of a format, every value of an element in units of the scale, where there are more than
+        the format has.
     whole : str
         The only groups and scales it goes with, as in a scheme; empty for all.
     """
@@ -64,6 +74,7 @@ class CoderFacts:
     paper: tuple[str, ...] = ()
     offset: bool = False
     extra_bits: int = 0
+    elements: Callable[[Format], NDArray[np.float64]] | None = None
     whole: str = ""
 
     @property
@@ -126,6 +137,7 @@ _LISTED = (
         unsigned=False,
         clips=("absmax",),
         extra_bits=8,
+        elements=refined_values,
         whole="@g32/e8m0",
     ),
     CoderFacts(
@@ -136,6 +148,7 @@ _LISTED = (
         unsigned=False,
         clips=("absmax",),
         extra_bits=8,
+        elements=plus_values,
         whole="@g32/e8m0",
     ),
     CoderFacts(name="levels", scales=("levels",), integers=False, unsigned=False),

@@ -16,7 +16,7 @@ from ..base.notebook import frame, html
 from ..base.numbers import ceil_div
 from ..formats.families import named, named_element
 from ..formats.format import Format, Mixture
-from ..terms.table import term_count, term_table
+from ..terms.table import TermTable, term_table
 from .chains import levels_of
 from .coders import CODERS, CoderFacts
 from .grammar import (
@@ -403,11 +403,12 @@ class Scheme:
         """Bit-serial terms of one weight: clocks a bit-serial PE spends per chunk of lanes.
 
         Integers take one radix-4 Booth digit per two bits; unsigned codes with a zero point are
-        counted at the width of ``code - zero``, one bit more.
+        counted at the width of ``code - zero``, one bit more. Elements that are stored finer than
+        their codes count with all values that they may have.
         """
         if self.zero_bits:
             return (self.element_bits + 2) // 2
-        return max(term_count(f.values, f.bits) for f in self.formats)
+        return max(table.count for table in self._term_tables())
 
     @property
     def term_error(self) -> float:
@@ -418,7 +419,14 @@ class Scheme:
         """
         if self.zero_bits:
             return 0.0
-        return max(term_table(f.values, f.bits).max_error for f in self.formats)
+        return max(table.max_error for table in self._term_tables())
+
+    def _term_tables(self) -> list[TermTable]:
+        """Return the terms of every value an element may have, by member."""
+        elements = self.coder_facts.elements
+        if elements is not None:
+            return [term_table(elements(f)) for f in self.formats]
+        return [term_table(f.values, f.bits) for f in self.formats]
 
 
 @lru_cache(maxsize=1024)

@@ -18,8 +18,6 @@ PART = 1 << 22
 _WITHOUT = {
     "bcq": "sums of signed scales",
     "kmeans": "entries of learned books, floats of 16 bits,",
-    "refined": "elements that a byte beside the codes refines",
-    "plus": "elements that a byte beside the codes refines",
     "offset": "elements beside a minimum",
 }
 

@@ -105,8 +105,6 @@ def test_what_does_not_go_with_them_is_said():
     with pytest.raises(bl.BitlatheError, match="several codes of it together"):
         bl.calibrate(x, x, "gptq", "m2xfp_activation")
     for scheme, kind in (
-        ("mxfp4_plus", "elements that a byte beside the codes refines"),
-        ("m2xfp_activation", "elements that a byte beside the codes refines"),
         ("kmeans4", "entries of learned books"),
         ("bcq3", "sums of signed scales"),
         ("q4_1", "elements beside a minimum"),

@@ -1,11 +1,13 @@
 """Statistics of the bit-serial terms of a tensor."""
 
+import numpy as np
 import pytest
 
 import bitlathe as bl
 from bitlathe.datatypes.quantize import quantize
 from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.datatypes.tensors import statistics as tensor_terms
+from bitlathe.datatypes.terms.table import term_table
 from quantized_cases import weights
 
 
@@ -23,6 +25,26 @@ def test_terms_of_a_tensor_are_those_of_its_codes():
     assert [Scheme.parse(f"int{b}").terms_per_weight for b in (8, 6, 4)] == [4, 3, 2]
     assert Scheme.parse("int4_asym").terms_per_weight == 3
     assert quantize(x, "int4_asym@g16").terms().clocks_per_weight == 3
+
+
+@pytest.mark.parametrize(("text", "step"), [("mxfp4_plus", 0.5), ("mxfp6_plus", 0.125)])
+def test_terms_of_finer_elements_are_the_fewest_powers_of_two(text, step):
+    """Sums of the powers of two that the schedule's clocks reach, all of them tried."""
+    q = quantize(weights((6, 70)), text)
+    found, least = q.terms(), {0: 0}
+    assert (found.exact, found.clocks_per_weight) == (True, q.scheme.terms_per_weight)
+    bsig = term_table(q.scheme.coder_facts.elements(q.scheme.formats[0])).bsig
+    for clock in bsig.tolist():
+        powers = [sign << (exp + clock) for exp in range(4) for sign in (1, -1)]
+        sums = [(a + b, n + 1) for a, n in least.items() for b in powers]
+        for total, n in sums:
+            least[total] = min(n, least.get(total, n))
+    scales = np.repeat(q.scales, 32, axis=1)[:, :70].astype(float)
+    whole = (np.abs(q.dequantize()) / scales / step).astype(int)
+    assert (whole * scales * step == np.abs(q.dequantize())).all()
+    counts = np.bincount([least[w] for w in whole.reshape(-1).tolist()], minlength=1)
+    assert found.histogram[: counts.size] == tuple(counts.tolist())
+    assert not any(found.histogram[counts.size :])
 
 
 @pytest.mark.parametrize("text", ["int2_asym@g128", "int4_asym@g128", "olive4"])
