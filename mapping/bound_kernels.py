@@ -41,15 +41,16 @@ from .tuple_kernels import (
     KINDS,
     MOVES,
     PACE,
-    PAIRS,
     PIXELS,
     PLACES,
     ROOM,
     SIZES,
     STEP_TILE,
     UNITS,
+    WINDOWS_OF,
 )
 from .visit_kernels import steps
+from .window_kernels import AHEAD, EVEN_OUT, EVEN_TAP, LOST, OUTS, TAPS, clip_of
 
 ONCE, AGAIN, SPARED, ROUNDED = 0, 1, 2, 3  # columns of clocks by port
 # in `out`: clocks and energy, those without first load and last store, clocks if none were spared
@@ -140,11 +141,13 @@ def _same(t, kind, end, plan):
 @inner
 def _elements(relevant, plan):
     """Return the elements of an operand: of a convolution's input, pixels."""
-    sizes, windows, pixels = plan[SIZES], plan[PAIRS], plan[PIXELS]
+    sizes, windows, pixels = plan[SIZES], plan[WINDOWS_OF], plan[PIXELS]
     slid, elements = slid_dims(relevant, windows), 1.0
     for w in range(windows.shape[0]):
         if slid:  # the first axes are none: a memory of the chip
-            elements *= pixels[w, 0, sizes[windows[w, 0]], sizes[windows[w, 1]], 0]
+            outputs, taps = sizes[windows[w, OUTS]], sizes[windows[w, TAPS]]
+            clip = clip_of(w, -windows[w, AHEAD], outputs, taps, windows)
+            elements *= pixels[w, 0, clip, outputs, taps, 0]
     for d in range(sizes.size):
         if relevant >> d & 1 and not slid >> d & 1:
             elements *= sizes[d]
@@ -154,11 +157,31 @@ def _elements(relevant, plan):
 @inner
 def _taps(relevant, plan):
     """Return the taps of an operand's windows, as a mask: a block has a pixel or more an output."""
-    windows, taps = plan[PAIRS], 0
+    windows, taps = plan[WINDOWS_OF], 0
     if slid_dims(relevant, windows):
         for w in range(windows.shape[0]):
-            taps |= 1 << windows[w, 1]
+            taps |= 1 << windows[w, TAPS]
     return taps
+
+
+@inner
+def _lost(d, windows):
+    """Return the outputs along a dimension that may read nothing but border."""
+    for w in range(windows.shape[0]):
+        if windows[w, OUTS] == d:
+            return windows[w, LOST]
+    return 0
+
+
+@inner
+def _even(d, windows):
+    """Whether the last elements of a dimension have no more than their share of all pixels."""
+    for w in range(windows.shape[0]):
+        if windows[w, OUTS] == d:
+            return windows[w, EVEN_OUT] == 1
+        if windows[w, TAPS] == d:
+            return windows[w, EVEN_TAP] == 1
+    return True
 
 
 @inner
@@ -188,7 +211,8 @@ def _repeated(t, tile, plan):
                 block = min(size, tile[g, d])
                 in_whole *= size // block
                 size = block
-            repeated *= in_whole * size
+            lost = _lost(d, plan[WINDOWS_OF]) if taps else 0
+            repeated *= max(0, in_whole * size - lost)
         elif around >= 0:
             again *= (size + tile[around, d] - 1) // tile[around, d]
     return repeated * (again - 1) if around >= 0 else 0.0, step
@@ -218,6 +242,8 @@ def _crossing(innermost, tier, tile, plan):
     share, some = 1.0, False
     for d in range(sizes.size):
         if kinds[d] == innermost and tile[tier - 1, d] < sizes[d]:
+            if not _even(d, plan[WINDOWS_OF]):
+                return 1.0 if tier > 1 else 0.0
             some = True
             share = min(share, tile[tier - 1, d] / sizes[d])
     if tier == 1 or not some:
@@ -462,7 +488,7 @@ def _fill_row(tier, m, extents, counts, smallest, plan, layout, rates, scratch, 
             at[d] = smallest[tier - 1, d]
         while k < counts[2]:
             at[2] = extents[2, k]
-            if has_room(tier, tile, partial, held, needs, plan, layout):
+            if has_room(tier, True, tile, partial, held, needs, plan, layout):
                 break
             k += 1
         if k == counts[2]:
@@ -561,7 +587,7 @@ def _many_tiled(place, relevant, tile, plan, layout):
             block = min(sizes[d], tile[0, d])
             every *= sizes[d]
             whole_ones *= sizes[d] // block * block
-    taken = held_with(child, 0, True, tile, 0, plan, layout)
+    taken = held_with(child, 0, 1, True, tile, 0, plan, layout)
     return every if taken > room[layout[PLACES][child, MEMORY]] else whole_ones
 
 

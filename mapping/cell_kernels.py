@@ -34,12 +34,12 @@ def _third(tile, partial, held, needs, plan, layout):
     at, step = tile[0], plan[STEP_TILE][2]
     low, high = 0, (plan[SIZES][2] + step - 1) // step
     at[2] = high * step
-    if has_room(1, tile, partial, held, needs, plan, layout):
+    if has_room(1, True, tile, partial, held, needs, plan, layout):
         return True
     while high - low > 1:  # smaller ones than the whole have more room
         middle = (low + high) // 2
         at[2] = middle * step
-        if has_room(1, tile, partial, held, needs, plan, layout):
+        if has_room(1, True, tile, partial, held, needs, plan, layout):
             low = middle
         else:
             high = middle

@@ -16,16 +16,16 @@ What they take of a layer on a chip, the *plan*, is a tuple:
 * sizes, step_tile (D,); pace (2,);
 * reached, shares (axes, D, elements): units that the first elements of a step's tile reach, and
   elements of the first unit;
-* windows (W, 2): pairs of dimensions that index the input together; pixels (W, axes, P + 1, R + 1,
-  3): of blocks of so many outputs and taps the pixels of all copies, copies, pixels of the copy
-  with most;
+* windows (W, WINDOW_COLUMNS): of pairs of dimensions that index the input together
+  (`window_kernels`); pixels (W, axes, clips, P + 1, R + 1, 3): of blocks of so many outputs and
+  taps the pixels of all copies, copies, pixels of the copy with most;
 * kinds (D,): which dimensions' loops stand together, 0 to 2; 3 is outermost.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
 
 from ..datatypes.base.inner_kernels import inner
-from .tuple_kernels import ENDS_OF, MOVES, PACE, PJ, SIZES, STEP_TILE
+from .tuple_kernels import ENDS_OF, MOVES, PACE, PJ, SIZES, STEP_TILE, WINDOWS_OF
 from .visit_kernels import (
     ALL,
     FIRST,
@@ -36,6 +36,17 @@ from .visit_kernels import (
     pass_steps,
     steps,
     visits_alike,
+)
+from .window_kernels import (
+    OUTS,
+    TAPS,
+    border_along,
+    clip_at,
+    count_clips,
+    differ,
+    inside_in_a_row,
+    pace_of,
+    to_first,
 )
 
 FETCH, FINISHED, PARTIAL, READBACK = 0, 1, 2, 3
@@ -48,7 +59,9 @@ BUSY, EXCESS, WITHIN, WINDOWS, LATE, PORT_COLUMNS = 0, 1, 2, 3, 4, 5
 # those by kind and end alone: accesses and elements of all copies, visits
 ACCESSES, ELEMENTS, VISITS, SUM_COLUMNS = 5, 6, 7, 8
 # rows of `work`: blocks, a tile, its whole steps, the rest, doubled visits that follow each other
-SCRATCH, TILE, WHOLE, REST, BLOCK, BEFORE, AFTER, WORK_ROWS = 0, 1, 2, 3, 4, 5, 6, 7
+# and of the steps of a window how many have a clip, and the first pixel of one of them
+SCRATCH, TILE, WHOLE, REST, BLOCK, BEFORE, AFTER, MANY_CLIPPED, CLIPPED = range(9)
+WORK_ROWS = 13  # of up to two windows
 SUM_ROWS = 8  # kinds by ends
 # row of `edges`: a block, its whole steps, the rest, ports, and ports by stage with, last, the
 # clocks of the longest transfer and the least latency
@@ -71,7 +84,7 @@ def slid_dims(relevant, windows):
     """Return the dimensions of an operand's windows, as a mask: all of them, or none."""
     slid = 0
     for w in range(windows.shape[0]):
-        slid |= 1 << windows[w, 0] | 1 << windows[w, 1]
+        slid |= 1 << windows[w, OUTS] | 1 << windows[w, TAPS]
     return slid if slid & ~relevant == 0 else 0
 
 
@@ -79,7 +92,8 @@ def slid_dims(relevant, windows):
 def _moved(t, kind, end, tile, whole_steps, rest, plan):
     """Return (share of one copy, copies, elements) of a tile at one end of a transfer.
 
-    ``whole_steps``, ``rest``: the tile in whole steps' tiles of each dimension, and what is left.
+    ``tile``: a block (`window_kernels`); ``whole_steps``, ``rest``: of it in whole steps' tiles of
+    each dimension, and what is left.
     """
     moves, ends, _, _, step_tile, _, reached, shares, windows, pixels, _ = plan
     relevant = moves[t, RELEVANT]
@@ -88,7 +102,8 @@ def _moved(t, kind, end, tile, whole_steps, rest, plan):
     slid = slid_dims(relevant, windows)
     for w in range(windows.shape[0]):
         if slid:
-            found = pixels[w, own, tile[windows[w, 0]], tile[windows[w, 1]]]
+            clip = clip_at(w, tile, step_tile.size, windows)
+            found = pixels[w, own, clip, tile[windows[w, OUTS]], tile[windows[w, TAPS]]]
             elements, copies, share = elements * found[0], copies * found[1], share * found[2]
     for d in range(step_tile.size):
         if slid >> d & 1:
@@ -158,7 +173,7 @@ def _add(t, times, visits, pairs, before, after, cut, doubled, nest, plan, work,
             continue
         down = kind in (FETCH, READBACK)
         block, i = work[AFTER if down else BEFORE], after if down else before
-        for d in range(step_tile.size):
+        for d in range(step_tile.size + plan[WINDOWS_OF].shape[0]):
             tile[d] = block[d]
         for j in range(i, cut):
             tile[dims[j]] = min(tile[dims[j]], tiles[j])
@@ -206,26 +221,29 @@ def _turn(t, times, count, i, tile, next_tile, block, cut, doubled, nest, plan, 
 
 
 @inner
-def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
+def _visits(  # noqa: PLR0912, PLR0915
+    t, edge, times, cut, doubled, nest, plan, work, stack, sums
+):
     """Follow the loops above a tile and add all its visits, or the first or last of each tile.
 
     Blocks whose visits are alike are added at once. Returns the sum of the windows.
     """
     relevant, sizes = plan[MOVES][t, RELEVANT], plan[SIZES]
     dims, tiles, _ = nest
-    dim_count = sizes.size
-    windows = 0
-    stack[0, 0], stack[0, 1] = 0, 1
-    for d in range(dim_count):
-        stack[0, 2 + d] = sizes[d]
-    depth, block = 1, work[BLOCK]
+    entries = sizes.size + plan[WINDOWS_OF].shape[0]
+    slid = slid_dims(relevant, plan[WINDOWS_OF])
+    windows, block = 0, work[BLOCK]
+    for d in range(sizes.size):
+        block[d] = sizes[d]
+    to_first(block, sizes.size, plan[WINDOWS_OF])
+    depth = _push(0, 0, 1, entries, block, stack)
     while depth:
         depth -= 1
         i, count = stack[depth, 0], stack[depth, 1]
-        for d in range(dim_count):
+        for d in range(entries):
             block[d] = stack[depth, 2 + d]
         runs = count  # of visits in a row
-        many = visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
+        many = _alike(i, cut, edge, relevant, slid, block, nest, plan, work)
         while many == 0:
             d, tile = dims[i], tiles[i]
             i += 1
@@ -233,22 +251,27 @@ def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
                 continue
             full = block[d] // tile
             rest = block[d] - full * tile
+            w = border_along(d, block, sizes.size, plan[WINDOWS_OF]) if slid else -1
+            if w >= 0:
+                depth, more = _border(
+                    t, w, times, count, i, cut, doubled, nest, plan, work, stack, depth, sums
+                )
+                windows += more
+                many = -1
+                continue
             if edge != ALL and not relevant >> d & 1:
                 block[d] = rest if edge == LAST and rest else tile
-                many = visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
+                many = _alike(i, cut, edge, relevant, slid, block, nest, plan, work)
                 continue
             if rest:
                 windows += count * _turn(
                     t, times, count, i, tile, rest, block, cut, doubled, nest, plan, work, sums
                 )  # fmt: skip
-                stack[depth, 0], stack[depth, 1] = i, count
-                for e in range(dim_count):
-                    stack[depth, 2 + e] = block[e]
-                stack[depth, 2 + d] = rest
-                depth += 1
+                block[d] = rest
+                depth = _push(depth, i, count, entries, block, stack)
             block[d] = tile
             count *= full
-            many = visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
+            many = _alike(i, cut, edge, relevant, slid, block, nest, plan, work)
             more = count - runs
             if many == 0 and more:
                 windows += more * _turn(
@@ -256,10 +279,12 @@ def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
                 )  # fmt: skip
             if many == 0:
                 runs = count
-        for d in range(dim_count):
+        if many < 0:
+            continue
+        for d in range(entries):
             work[AFTER, d] = block[d]
         i = descend(i, cut, FIRST, relevant, work[AFTER], dims, tiles)
-        for d in range(dim_count):
+        for d in range(entries):
             work[BEFORE, d] = work[AFTER, d]
         pairs = count * many - runs
         window = _add(
@@ -267,6 +292,58 @@ def _visits(t, edge, times, cut, doubled, nest, plan, work, stack, sums):
         )  # fmt: skip
         windows += window * pairs
     return windows
+
+
+@inner
+def _push(depth, i, count, entries, block, stack):
+    """Leave a block on the stack, from loop ``i`` on; return how many are there."""
+    stack[depth, 0], stack[depth, 1] = i, count
+    for e in range(entries):
+        stack[depth, 2 + e] = block[e]
+    return depth + 1
+
+
+@inner
+def _alike(i, cut, edge, relevant, slid, block, nest, plan, work):
+    """Return `visits_alike`; 0 too if some have more of the border than others."""
+    if slid and differ(i, cut, block, plan[SIZES].size, nest, plan[WINDOWS_OF]):
+        return 0
+    return visits_alike(i, cut, edge, relevant, block, nest, work[SCRATCH])
+
+
+@inner
+def _border(t, w, times, count, i, cut, doubled, nest, plan, work, stack, depth, sums):
+    """Push the blocks of the loop before ``i`` along a window, and add the pairs between them.
+
+    Those without border together. Returns how many blocks the stack has, and the sum of windows.
+    """
+    dims, tiles, _ = nest
+    d, tile, block, many = dims[i - 1], tiles[i - 1], work[BLOCK], plan[SIZES].size
+    windows = plan[WINDOWS_OF]
+    low, move = block[many + w], tile * pace_of(w, d, windows)
+    full = block[d] // tile
+    rest = block[d] - full * tile
+    at = before = total = 0
+    while at < full + (1 if rest else 0):
+        extent, alike = tile if at < full else rest, 1
+        block[d], block[many + w] = extent, low + at * move
+        if at < full:
+            alike = inside_in_a_row(
+                w, block[many + w], move, full - at, block[windows[w, OUTS]],
+                block[windows[w, TAPS]], windows,
+            )  # fmt: skip
+        if before:
+            total += count * _turn(
+                t, times, count, i, before, extent, block, cut, doubled, nest, plan, work, sums
+            )
+        more = count * (alike - 1)
+        if more:
+            total += more * _turn(
+                t, times, more, i, extent, extent, block, cut, doubled, nest, plan, work, sums
+            )
+        depth = _push(depth, i, count * alike, many + windows.shape[0], block, stack)
+        before, at = extent, at + alike
+    return depth, total
 
 
 @inner
@@ -280,6 +357,7 @@ def _spare(t, cut, doubled, edges, nest, plan, work, sums):
     many, pairs = (1, 0) if edges else (0, 1)
     for d in range(sizes.size):
         last[d] = sizes[d]
+    to_first(last, sizes.size, plan[WINDOWS_OF])
     if plan[MOVES][t, OP] < 2:
         if edges:
             i = descend(0, cut, FIRST, relevant, last, dims, tiles)
@@ -383,6 +461,9 @@ def step_cost(t, plan, work, sums):
         if count:
             for d in range(sizes.size):
                 before[d] = after[d]
+            if slid_dims(plan[MOVES][t, RELEVANT], plan[WINDOWS_OF]):
+                windows += _clipped_steps(t, count, nest, plan, work, sums)
+                continue
             times = (0, last, count - last, count - first) if up else (count, 0, 0, 0)
             window = _add(t, times, 1, 1, 0, 0, 0, False, nest, plan, work, sums)
             windows += window * count
@@ -390,11 +471,32 @@ def step_cost(t, plan, work, sums):
         rest = sizes[d] % step_tile[d]
         short = rest > 0 and (up or sizes[d] < step_tile[d])
         before[d] = after[d] = rest if short else step_tile[d]
+    to_first(after, sizes.size, plan[WINDOWS_OF])
     spared = SPARE_RETURN if up else SPARE_FETCH
     _add(t, spared, 0, 1, 0, 0, 0, False, nest, plan, work, sums)
     for row in range(SUM_ROWS):
         sums[row, WINDOWS] = windows
     return _energy(t, plan, sums)
+
+
+@inner
+def _clipped_steps(t, count, nest, plan, work, sums):
+    """Add steps that take inputs alike but for the border; return the sum of their windows."""
+    after, many, others, total = work[AFTER], plan[SIZES].size, count, 0
+    for w in range(2):
+        others //= count_clips(
+            w, after, plan[SIZES], plan[STEP_TILE], plan[WINDOWS_OF], work[MANY_CLIPPED + 2 * w],
+            work[CLIPPED + 2 * w],
+        )  # fmt: skip
+    for one in range(work.shape[1]):
+        for other in range(work.shape[1]):
+            times = others * work[MANY_CLIPPED, one] * work[MANY_CLIPPED + 2, other]
+            if times == 0:
+                continue
+            after[many], after[many + 1] = work[CLIPPED, one], work[CLIPPED + 2, other]
+            kinds = (times, 0, 0, 0)
+            total += times * _add(t, kinds, 1, 1, 0, 0, 0, False, nest, plan, work, sums)
+    return total
 
 
 @inner
@@ -516,6 +618,7 @@ def edge_clocks(deepest, tile, plan, edges):  # noqa: PLR0912
             edges[row, p] = 0
         edges[row, least] = NEVER
     block, whole_steps, left = edges[0], edges[1], edges[2]
+    to_first(block, sizes.size, plan[WINDOWS_OF])
     clocks = 0
     for t in range(moves.shape[0]):
         up = moves[t, OP] == 2

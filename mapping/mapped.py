@@ -96,7 +96,7 @@ class Mapped:
         """Return clocks, energy and the search in a sentence each."""
         found = self.cost
         energy = ", ".join(f"{name} {pj / 1e6:,.3f}" for name, pj in found.energy_pj.items())
-        counted = "" if self.optimal else ", the border counted as stored and halos as never kept"
+        counted = "" if self.optimal else ", halos counted as never kept"
         searched = (
             f"the best of its space{counted}; {self.mappings_evaluated:,} mappings costed in "
             f"{self.search_seconds:.3f} s, the others bounded"

@@ -224,7 +224,7 @@ def _prepare(tile, plan, layout, rates, scratch):
         deeper[row] = 0.0
     for place in range(held.shape[0]):
         for unfinished in range(2):
-            held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
+            held[place, unfinished] = held_at(place, tile, unfinished, False, plan, layout)
     return inner_of(tile.shape[0] - 1, tile, plan, rates, deeper, scratch[LEAST_CLOCKS])
 
 

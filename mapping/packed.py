@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
-from . import bound_kernels, nest_kernels, shared_kernels
+from . import bound_kernels, nest_kernels, shared_kernels, window_kernels
 from . import cost_kernels as kernels
 from .bound_kernels import NONE
 from .constraints import Constraints
 from .frame import COUNTER_BITS, ORDERS, frame_of
 from .nest import Loops, dims_of
 from .operands import OperandBits
-from .pixels import pixel_table
+from .pixels import pixel_table, window_rows
 from .space import FREE, Chains, Ways, kinds_of
 from .tier_floors import TierTiles, floors_of, tiles_of
 
@@ -69,8 +69,7 @@ class Packed:
         kinds = kinds_of(layer)
         self._kinds: Ints = np.array([kinds[dim] for dim in self.dims], np.int64)
         self._pace: Ints = np.array(self.pace, np.int64)
-        pairs = [(self.dims.index(w.out), self.dims.index(w.tap)) for w in layer.windows]
-        self._windows: Ints = np.array(pairs, np.int64).reshape(-1, 2)
+        self._windows = window_rows(layer)
         self._check_range()
 
     def _check_range(self) -> None:
@@ -116,6 +115,10 @@ class Packed:
         loops, places, moves = groups * many, len(self.places), len(self.moves)
         slots = 1 + (1 << shared_kernels.SLOT_BITS * (groups - 1))
         sums = kernels.SUM_ROWS, kernels.SUM_COLUMNS
+        border = self._windows[:, window_kernels.AHEAD] + self._windows[:, window_kernels.BEHIND]
+        clips = 1 + int(border.max(initial=0))
+        at_border = int((2 * groups * (border + 3)).sum())  # blocks of a loop that differ there
+        slid = len(self._windows)
 
         def ints(*shape: int) -> Ints:
             return np.zeros(shape, np.int64)
@@ -125,8 +128,8 @@ class Packed:
             ints(ports, kernels.PORT_COLUMNS),  # and for a mapping
             ints(moves, slots, *sums),  # sums of transfers by slot (`shared_kernels`)
             np.zeros((moves, slots)),  # and their energy
-            ints(kernels.WORK_ROWS, max(4, loops)),
-            ints(loops + 2, many + 2),
+            ints(kernels.WORK_ROWS, max(4, loops, many + slid, clips)),
+            ints(loops + 2 + at_border, many + 2 + slid),
             ints(groups, many),  # tiles
             (ints(loops), ints(loops)),  # loops: dimensions, tiles
             ints(groups + 1),  # loops outside each tier

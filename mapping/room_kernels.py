@@ -10,37 +10,51 @@ all of a result up.
 
 from ..datatypes.base.inner_kernels import inner
 from .cost_kernels import accesses_of, slid_dims
-from .tuple_kernels import AT_ONCE, BITS, PAIRS, PIXELS, PLACES, ROOM, SHARES, SIZES, STEP_TILE
+from .tuple_kernels import (
+    AT_ONCE,
+    BITS,
+    PIXELS,
+    PLACES,
+    ROOM,
+    SHARES,
+    SIZES,
+    STEP_TILE,
+    WINDOWS_OF,
+)
 from .visit_kernels import finishes
+from .window_kernels import most_pixels
 
 # columns of places
 MEMORY, DEPTH, INDEXED, AXES, OPERAND, CHILD = 0, 1, 2, 3, 4, 5
 
 
 @inner
-def held_at(place, tile, partial, plan, layout):
+def held_at(place, tile, partial, alone, plan, layout):
     """Return what one copy of a memory holds at a place, one tile of it.
 
-    ``partial``: 1 for unfinished sums.
+    ``partial``: 1 for unfinished sums. ``alone``: whether the tiles outside are not known; then of
+    a convolution's input what the first block takes, which is in all of them.
     """
-    return held_with(place, layout[PLACES][place, DEPTH] - 1, False, tile, partial, plan, layout)
+    depth = layout[PLACES][place, DEPTH] - 1
+    own, windows, share = layout[PLACES][place, AXES], plan[WINDOWS_OF], 1
+    if slid_dims(layout[PLACES][place, INDEXED], windows):
+        for w in range(windows.shape[0]):
+            at = -1 - depth if alone else depth
+            share *= most_pixels(w, own, at, tile, plan[SIZES], windows, plan[PIXELS])
+    return held_with(place, depth, share, False, tile, partial, plan, layout)
 
 
 @inner
-def held_with(place, depth, last, tile, partial, plan, layout):
+def held_with(place, depth, share, last, tile, partial, plan, layout):
     """Return what one copy of a memory would hold with a tile in a row of them, as `held_at`.
 
-    ``last``: of an operand without windows, that of the last block alone, which is the smallest.
+    ``share``: of windows, 1 where there is none. ``last``: of an operand without windows, that of
+    the last block alone, which is the smallest.
     """
     places, ratio = layout[PLACES], layout[BITS]
     sizes, step_tile, shares = plan[SIZES], plan[STEP_TILE], plan[SHARES]
-    own, share, windows = places[place, AXES], 1, plan[PAIRS]
-    slid = slid_dims(places[place, INDEXED], windows)
-    for w in range(windows.shape[0]):
-        if slid:
-            out, tap = windows[w, 0], windows[w, 1]
-            most = min(sizes[out], tile[depth, out]), min(sizes[tap], tile[depth, tap])
-            share *= plan[PIXELS][w, own, most[0], most[1], 2]
+    own = places[place, AXES]
+    slid = slid_dims(places[place, INDEXED], plan[WINDOWS_OF])
     for d in range(sizes.size):
         if places[place, INDEXED] >> d & 1 and not slid >> d & 1:
             size, step = min(sizes[d], tile[depth, d]), step_tile[d]
@@ -98,8 +112,10 @@ def find_partial(partial, cuts, nest, plan, layout):
 
 
 @inner
-def has_room(level, tile, partial, held, needs, plan, layout):
+def has_room(level, alone, tile, partial, held, needs, plan, layout):
     """Whether the memories of a tier hold their tiles, one of each; of sums what they surely are.
+
+    ``alone``: as `held_at`.
 
     Of two tiles that differ in the third dimension alone the smaller has room if the larger has,
     unless that is whole.
@@ -109,7 +125,7 @@ def has_room(level, tile, partial, held, needs, plan, layout):
         if layout[PLACES][place, DEPTH] == level:
             unfinished = unfinished_at(place, tile, plan, layout)
             partial[place] = unfinished
-            held[place, unfinished] = held_at(place, tile, unfinished, plan, layout)
+            held[place, unfinished] = held_at(place, tile, unfinished, alone, plan, layout)
     return fits(0, held, partial, layout, needs)
 
 
@@ -129,7 +145,7 @@ def unfinished_at(place, tile, plan, layout):
         return 1 - layout[AT_ONCE][0]
     if tile[row, 2] >= plan[SIZES][2]:
         return 0
-    taken = held_with(child, row, False, tile, 0, plan, layout)
+    taken = held_with(child, row, 1, False, tile, 0, plan, layout)
     return 1 if taken > layout[ROOM][places[child, MEMORY]] else 0
 
 

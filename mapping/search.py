@@ -301,11 +301,10 @@ def _compile() -> None:
 def counts_all(layer: Loops, hierarchy: Hierarchy) -> bool:
     """Return whether the search counts a layer as `cost` does.
 
-    There is no border, no halo is kept, and nothing stays behind the outermost memory.
+    No halo is kept, and nothing stays behind the outermost memory.
     """
-    border = layer.elements("input") < layer.bordered().elements("input")
     halos = layer.windows and hierarchy.keeps_halos
-    return not border and not halos and not hierarchy.staying
+    return not halos and not hierarchy.staying
 
 
 def layer_problems(layer: Loops) -> str | None:
@@ -377,7 +376,12 @@ def _least_elements(layer: Loops, operand: str, memory: Memory) -> int:
     if not layer.windows or memory.per:
         return 1
     sizes = {dim: size if dim in "qrs" else 1 for dim, size in layer.sizes.items()}
-    return replace(layer, sizes=sizes).elements(operand)
+    rows, columns = layer.windows
+    found = 0
+    for p in range(layer.sizes["p"]):  # one in the middle reads less border than the first
+        at = replace(rows, padding=-rows.low(p, 0))
+        found = max(found, replace(layer, sizes=sizes, windows=(at, columns)).elements(operand))
+    return found
 
 
 def _least_bits(

@@ -16,8 +16,8 @@ output rows p, outputs n and input channels c; columns q and taps r, s are whole
 of which units have copies have a tile of q, r and s that is whole, or what one step does. Of the
 loops between two tiers those over images, p and q stand together, in this order, and so do c, r, s;
 groups are outermost. An axis that takes k unrolls two of c, r, s, one that takes m two of images,
-p, q. The border is counted as if it were stored, and halos as if they were never kept; the cost of
-the mapping that is found leaves both out again (`mapping.cost`), which makes it less or equal.
+p, q. Halos are counted as if they were never kept; the cost of the mapping that is found leaves
+them out again (`mapping.cost`), which makes it less or equal.
 
 Larger axes and memories, wider ports and narrower formats only add mappings, or make them cheaper.
 """
@@ -357,11 +357,11 @@ def kinds_of(layer: Loops) -> dict[str, int]:
 
 
 def searchable(layer: Loops) -> Loops:
-    """Return a layer as the search takes it: a convolution's border is stored."""
+    """Return a layer as the search takes it: the dimensions of a convolution in its order."""
     if not layer.windows:
         return layer
     sizes = {dim: layer.sizes[dim] for dim in ORDERED if dim in layer.sizes}
-    return replace(layer.bordered(), sizes=sizes)
+    return replace(layer, sizes=sizes)
 
 
 def _only(tile: int, size: int, step: int, around: int) -> list[int]:

@@ -154,13 +154,13 @@ def _first_with_room(level, first, space, high, plan, layout, scratch):
         return end
     tile[level - 1, 2] = chains[2, first, level - 1]
     if tile[level - 1, 2] >= size:
-        if has_room(level, tile, partial, held, needs, plan, layout):
+        if has_room(level, False, tile, partial, held, needs, plan, layout):
             return first
         first = space[FOLLOWING][2, first, level - 1]
     while first < end:
         k = (first + end) // 2
         tile[level - 1, 2] = chains[2, k, level - 1]
-        if has_room(level, tile, partial, held, needs, plan, layout):
+        if has_room(level, False, tile, partial, held, needs, plan, layout):
             end = k
         else:
             first = k + 1

@@ -9,7 +9,7 @@ STEP_TILE = 4  # what one step does of each dimension
 PACE = 5  # clocks of a step, as a ratio
 UNITS = 6  # that the first elements of a step's tile reach
 SHARES = 7  # elements of the first unit
-PAIRS = 8  # of dimensions that index a convolution's input together
+WINDOWS_OF = 8  # of a convolution's input (`window_kernels`)
 PIXELS = 9  # of its blocks
 KINDS = 10  # whose loops stand together
 

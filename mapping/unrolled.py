@@ -140,9 +140,9 @@ class Unrolled:
 
     @cached_property
     def _rows(self) -> list[tuple[int, int, int, int]]:
-        """Memory, tier, dimensions without taps, and axes of copies, of each place."""
+        """Memory, tier, dimensions of which a tile has all elements, axes of copies, by place."""
         return [
-            (memory, tier, indexed & ~self._taps(indexed), per)
+            (memory, tier, indexed & ~self._slid(indexed), per)
             for memory, tier, indexed, per in self.packed.place_rows[:, :4].tolist()
         ]
 
@@ -153,12 +153,18 @@ class Unrolled:
         found: list[list[int]] = self._tables[1][:, range(len(most)), most].tolist()
         return found
 
-    def _taps(self, indexed: int) -> int:
-        """Return the taps of an operand's windows, as a mask: a block has a pixel an output."""
-        dims, windows = self.packed.dims, self.packed.layer.windows
-        outs = sum(1 << dims.index(window.out) for window in windows)
-        taps = sum(1 << dims.index(window.tap) for window in windows)
-        return taps if (outs | taps) & ~indexed == 0 else 0
+    def _slid(self, indexed: int) -> int:
+        """Return the taps of an operand's windows, as a mask: a block has a pixel an output.
+
+        And the outputs, where some may read nothing but border.
+        """
+        layer, dims = self.packed.layer, self.packed.dims
+        outs = sum(1 << dims.index(window.out) for window in layer.windows)
+        taps = sum(1 << dims.index(window.tap) for window in layer.windows)
+        if (outs | taps) & ~indexed:
+            return 0
+        border = layer.elements("input") < layer.bordered().elements("input")
+        return outs | taps if border else taps
 
     def search(self, objective: int, limit: int, front: tuple[Any, ...]) -> int:
         """Try all mappings of this unrolling; see `search_kernels.search_tiles`.

@@ -50,6 +50,7 @@ from .visit_kernels import (
     TURN,
     all_first,
     all_last,
+    at_border,
     at_first,
     at_last,
     enter,
@@ -354,8 +355,11 @@ def loops_of(plan):
 def _skipped(i, ranks, plan, run, fold):
     """Return the turns of a loop that are skipped as its state was met before; note the state.
 
-    Turns alike are all but the first and those that are followed by a short one or by none.
+    Turns alike are all but the first and those that are followed by a short one or by none; none
+    where some have border.
     """
+    if at_border(i, plan[0], (run[0], run[1])):
+        return 0
     _, _, notes, states, marks = fold
     loops, turn, total = plan[0], run[1][TURN, i], run[4]
     short = run[0][i, loops[0, i]] % loops[1, i] > 0

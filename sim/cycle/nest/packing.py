@@ -15,7 +15,9 @@ from ....mapping.accesses import Kind, Transfer, amounts, transfers
 from ....mapping.blocks import Nest, Visit, Visits
 from ....mapping.nest import Loops, Mapping
 from ....mapping.operands import OperandBits
+from ....mapping.window import INSIDE
 from . import machine_kernels as kernels
+from . import visit_kernels as visits
 from .step_kernels import (
     FINISHED,
     PACE,
@@ -34,6 +36,8 @@ KINDS: tuple[tuple[Kind, bool, int], ...] = (
     ("readback", True, READBACK),
 )
 """Kinds of transfers, whether of unfinished sums, and the kind of work."""
+SlidBlocks = list[set[tuple[int, int, int]]]
+"""Of each window the outputs, taps and first pixel of all blocks."""
 
 
 class Edge(NamedTuple):
@@ -59,7 +63,8 @@ class Packed:
         What the kernels take and do not change.
     unit : int
         Units of time of a clock.
-    sizes : (D,) int64
+    sizes : (D + W,) int64
+        Of the layer, and the first pixel of each window (`visit_kernels`).
     """
 
     edges: tuple[Edge, ...]
@@ -107,13 +112,13 @@ def pack(layer: Loops, bits: OperandBits, mapping: Mapping, hierarchy: Hierarchy
         edges=edges,
         port_names=names,
         plan=(
-            np.array(nest.loops, np.int64).reshape(-1, 2).T.copy(),
+            _loops(nest),
             (rows, _lists(rows, len(names))),
             _works(nest, edges, bits, hierarchy, unit),
             pace,
         ),
         unit=unit,
-        sizes=np.array(nest.sizes, np.int64),
+        sizes=np.array([*nest.sizes, *(_first(nest, w) for w in range(len(nest.windows)))]),
     )
 
 
@@ -134,7 +139,7 @@ def _edge_row(
     edge, between = edges[e], edges[: -len(OPERANDS)]
     row = [0] * kernels.COLUMNS
     row[kernels.OUT] = edge.operand == "output"
-    row[kernels.MASK] = sum(1 << d for d in nest.relevant(edge.operand))
+    row[kernels.MASK] = sum(1 << d for d in _entries(nest, edge.operand))
     row[kernels.CUT], row[kernels.DOUBLED] = edge.outside, edge.doubled
     row[kernels.PARENT] = row[kernels.CHILD] = -1
     row[kernels.STAGE] = sum(each.operand == edge.operand for each in between[:e])
@@ -202,6 +207,64 @@ def _lists(rows: Ints, many: int) -> Ints:
     return lists
 
 
+def _loops(nest: Nest) -> Ints:
+    """Return the loops as `visit_kernels` has them."""
+    found = np.full((visits.LOOP_ROWS, len(nest.loops)), -1, np.int64)
+    found[: visits.LOW] = np.array(nest.loops, np.int64).reshape(-1, 2).T
+    for i, (dim, tile) in enumerate(nest.loops):
+        for w, each in enumerate(nest.windows):
+            if dim in (each.out, each.tap):
+                pace = each.window.stride if dim == each.out else each.window.dilation
+                found[visits.LOW :, i] = (
+                    len(nest.sizes) + w, tile * pace, each.out, each.tap, each.window.stride,
+                    each.window.dilation, each.window.size,
+                )  # fmt: skip
+    return found
+
+
+def _low(nest: Nest, w: int, low: int, outputs: int, taps: int) -> int:
+    """Return the first pixel of a block in a window as `visit_kernels` has it."""
+    clip = nest.windows[w].window.clip(low, outputs, taps)
+    return low if clip != INSIDE else visits.NO_BORDER
+
+
+def _first(nest: Nest, w: int) -> int:
+    """Return the first pixel of the layer in a window."""
+    each = nest.windows[w]
+    return _low(nest, w, each.window.low(0, 0), nest.sizes[each.out], nest.sizes[each.tap])
+
+
+def _entries(nest: Nest, operand: str) -> list[int]:
+    """Return the entries of a block that an operand's tile depends on: dimensions, first pixels."""
+    relevant = nest.relevant(operand)
+    slid = nest.slid(relevant)
+    lows = [len(nest.sizes) + w for w, each in enumerate(nest.windows) if each in slid]
+    return [*sorted(relevant), *lows]
+
+
+def _slid_blocks(nest: Nest, w: int, outside: int) -> set[tuple[int, int, int]]:
+    """Return outputs, taps and first pixel of a window's blocks inside the outermost loops."""
+    each = nest.windows[w]
+    found = {(nest.sizes[each.out], nest.sizes[each.tap], _first(nest, w))}
+    for d, tile in nest.loops[:outside]:
+        if d not in (each.out, each.tap):
+            continue
+        pace = each.window.stride if d == each.out else each.window.dilation
+        inner = set()
+        for outputs, taps, low in found:
+            size = outputs if d == each.out else taps
+            starts = range(0, size, tile)
+            for start in starts if low != visits.NO_BORDER else {starts[0], starts[-1]}:
+                extent = min(tile, size - start)
+                pair = (extent, taps) if d == each.out else (outputs, extent)
+                first = low
+                if low != visits.NO_BORDER:
+                    first = _low(nest, w, low + start * pace, *pair)
+                inner.add((*pair, first))
+        found = inner
+    return found
+
+
 def _extents(nest: Nest, dim: int, outside: int) -> list[int]:
     """Return all extents that blocks of a dimension have inside the outermost loops."""
     found = {nest.sizes[dim]}
@@ -247,10 +310,16 @@ def _works(
     nest: Nest, edges: tuple[Edge, ...], bits: OperandBits, hierarchy: Hierarchy, unit: int
 ) -> tuple[Ints, Ints]:
     """Return extents by edge and dimension behind a stride, and units by kind, end and block."""
-    many, dims = len(edges), len(nest.sizes)
+    many, dims = len(edges), len(nest.sizes) + len(nest.windows)
+    slid = {
+        edge.outside: [_slid_blocks(nest, w, edge.outside) for w in range(len(nest.windows))]
+        for edge in edges
+    }
     extents = [
         [
-            _extents(nest, d, edge.outside) if d in nest.relevant(edge.operand) else []
+            _values(nest, d, edge.outside, slid[edge.outside])
+            if d in _entries(nest, edge.operand)
+            else []
             for d in range(dims)
         ]
         for edge in edges
@@ -265,13 +334,36 @@ def _works(
                 values[e, d, : 1 + len(some)] = [stride, *some]
                 stride *= len(some)
         for index, block in enumerate(product(*(some or [1] for some in reversed(extents[e])))):
-            visit = Visit(block[::-1], 1, 1, 1)
+            visit = _visit(nest, edge, block[::-1], slid[edge.outside])
+            if visit is None:
+                continue
             for kind, partial, row in KINDS:
                 if (kind == "fetch") != (edge.operand == "output"):
                     move = _transfer(edge, kind, partial)
                     taken = clocks(nest, bits, hierarchy, move, visit)
                     units[e, row, : len(taken), index] = [unit * each for each in taken]
     return values, units
+
+
+def _values(nest: Nest, entry: int, outside: int, slid: SlidBlocks) -> list[int]:
+    """Return all that an entry of blocks inside some loops is: extents, or first pixels."""
+    if entry < len(nest.sizes):
+        return _extents(nest, entry, outside)
+    return sorted({low for _, _, low in slid[entry - len(nest.sizes)]})
+
+
+def _visit(nest: Nest, edge: Edge, block: tuple[int, ...], slid: SlidBlocks) -> Visit | None:
+    """Return a visit to a block with its first pixels; None where no block is like that."""
+    extents, lows = block[: len(nest.sizes)], block[len(nest.sizes) :]
+    if not nest.slid(nest.relevant(edge.operand)):
+        return Visit(extents, 1, 1, 1)
+    clips = []
+    for each, low, known in zip(nest.windows, lows, slid, strict=True):
+        pair = extents[each.out], extents[each.tap]
+        if (*pair, low) not in known:
+            return None
+        clips.append(INSIDE if low == visits.NO_BORDER else each.window.clip(low, *pair))
+    return Visit(extents, 1, 1, 1, tuple(clips))
 
 
 def _transfer(edge: Edge, kind: Kind, partial: bool) -> Transfer:

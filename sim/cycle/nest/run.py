@@ -71,7 +71,7 @@ def run_nest(
 ) -> NestRun:
     """Return what executing a legal mapping (`mapping.legal`) takes, event by event.
 
-    The border of a convolution is moved as if it were stored, and halos as if none were kept.
+    The border of a convolution moves nothing; halos are moved as if none were kept.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def run_nest(
         Play what comes again once. The result is the same without, and takes a time that grows
         with the steps.
     """
-    layer, hierarchy = layer.bordered(), hierarchy.without_halos()
+    hierarchy = hierarchy.without_halos()
     packed = pack(layer, bits, mapping, hierarchy)
     books = _play(packed, fold=fold)
     _check(packed, books, expected(layer, bits, mapping, hierarchy))

@@ -1,7 +1,9 @@
 """Where the machine of a mapping stands in the loops, compiled: blocks, visits, passes.
 
-``loops``: dimension and tile of each loop, outermost first. ``at``: the block outside each loop,
-that of a step, and a row of scratch; how many blocks each loop has there, and at which it is.
+``loops``: dimension and tile of each loop, outermost first, and the window that it slides. ``at``:
+the block outside each loop, that of a step, and a row of scratch; how many blocks each loop has
+there, and at which it is. Behind the extents of a block stands its first pixel in each window, or
+`NO_BORDER`, where it has none of that.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
@@ -10,6 +12,30 @@ from ....datatypes.base.inner_kernels import inner
 from .machine_kernels import CUT, MASK, PARENT
 
 COUNT, TURN = 0, 1  # rows of the loops' turns
+# rows of loops: dimension, tile; place of the window's first pixel in a block, -1 without a window;
+# pixels from block to block; the window's dimensions, their pixels an element, stored pixels
+DIM, TILE, LOW, MOVE, OUTS, TAPS, STRIDE, DILATION, STORED, LOOP_ROWS = range(10)
+NO_BORDER = 1 << 40
+
+
+@inner
+def slide(i, turns, block, loops):
+    """Move the first pixel of a block on by turns of a loop, whose extent the block has."""
+    low = loops[LOW, i]
+    if low < 0 or block[low] == NO_BORDER:
+        return
+    block[low] += turns * loops[MOVE, i]
+    outputs, taps = block[loops[OUTS, i]], block[loops[TAPS, i]]
+    end = block[low] + (outputs - 1) * loops[STRIDE, i] + (taps - 1) * loops[DILATION, i] + 1
+    if block[low] >= 0 and end <= loops[STORED, i]:
+        block[low] = NO_BORDER
+
+
+@inner
+def at_border(i, loops, at):
+    """Whether turns of a loop are unlike as some have more of the border than others."""
+    low = loops[LOW, i]
+    return low >= 0 and at[0][i, low] != NO_BORDER
 
 
 @inner
@@ -34,6 +60,7 @@ def settle(i, loops, at):
         size[i + 1, d] = (
             tile if turns[TURN, i] < turns[COUNT, i] - 1 else whole - (turns[COUNT, i] - 1) * tile
         )
+        slide(i, turns[TURN, i], size[i + 1], loops)
 
 
 @inner
@@ -111,9 +138,12 @@ def first_block(m, cut, loops, at):
     if m >= 0:
         d, tile = loops[0, m], loops[1, m]
         block[d] = min(tile, block[d] - (turns[TURN, m] + 1) * tile)
+        slide(m, turns[TURN, m] + 1, block, loops)
     for i in range(m + 1, cut):
         d = loops[0, i]
-        block[d] = min(block[d], loops[1, i])
+        if loops[1, i] < block[d]:
+            block[d] = loops[1, i]
+            slide(i, 0, block, loops)
 
 
 @inner
