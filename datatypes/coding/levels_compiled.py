@@ -4,19 +4,16 @@ A scale serves many elements, so that what numpy takes for scales is little besi
 """
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.format import Format
-from .coded import Coded, Floats
+from .coded import Coded
 from .job import MAX_BOOKS, Job
 from .level_scales import Tree
 from .levels import Descent, Spans, offset_spans, refuse_negative, signs_of, spread_columns
-
-if TYPE_CHECKING:
-    from ..kernels import Groups
 
 # of shorter groups elements are divided by their scales before
 SHORT = 8
@@ -54,14 +51,14 @@ class CompiledDescent(Descent):
 def encode_compiled(job: Job) -> Coded | None:
     """Code a large job; None where no kernel fits.
 
-    None does zero points, formats of 9 bits and more, searches and mixtures beside minima or under
+    None does formats of 9 bits and more, searches and mixtures beside minima, zero points or under
     signed scales, and more members than kernels should be compiled for.
     """
     scheme, offset = job.scheme, job.scheme.offset
     several = len(scheme.formats) > 1 or any(level.search for level in scheme.levels)
     if several and (offset is not None or scheme.levels[0].signed):
         return None
-    if len(scheme.formats) > MAX_BOOKS or (offset is not None and offset.kind == "zero"):
+    if len(scheme.formats) > MAX_BOOKS:
         return None
     if not all(f.signed for f in scheme.formats) and offset is None:
         return None
@@ -72,6 +69,8 @@ def encode_compiled(job: Job) -> Coded | None:
     if not np.isfinite(found.scales).all():
         return None  # refused by the path of numpy
     raws, shift = descent.offsets(found.scales, 0)
+    if shift is not None and not np.isfinite(shift).all():
+        return None
     codes = descent.codes.get(0)
     if codes is None:
         codes = _codes(job, found.scales, shift, scheme.formats[0])
@@ -103,29 +102,16 @@ def _spans(job: Job, tree: Tree) -> Spans:
     return offset_spans(scheme, tree, low.astype(np.float64), high.astype(np.float64))
 
 
-def _codes(job: Job, scales: NDArray[np.float32], shift: Any, fmt: Format) -> NDArray[Any]:
+def _codes(job: Job, scales: NDArray[np.float32], shift: Any, fmt: Format) -> NDArray[np.uint8]:
     """Return the (rows, columns) codes under (groups,) scales, which may be negative."""
-    layout, x = job.layout, job.matrix
-    if shift is not None:
-        x = x + spread_columns(layout, shift)
-    if job.scheme.levels[0].signed:  # x / s is -x / -s
-        x = x * spread_columns(layout, np.where(scales < 0, np.float32(-1), np.float32(1)))
-    sizes = np.abs(scales)
-    if layout.block_columns < SHORT:  # a kernel would spend its time between groups
-        column = spread_columns(layout, sizes)
-        with np.errstate(over="ignore", under="ignore"):
-            x = np.divide(x, column, out=np.zeros_like(x), where=column != 0)
-        return _given(job, x, np.ones(layout.rows, np.float32), fmt).codes
-    return _given(job, x, sizes, fmt).codes
-
-
-def _given(job: Job, x: Floats, sizes: NDArray[np.float32], fmt: Format) -> "Groups":
-    """Return (rows, columns) x coded under positive scales, one a group or one a row."""
     from .. import kernels
 
-    rows, columns = x.shape
-    across = len(sizes) // rows
-    group = job.layout.block_columns if across == job.layout.across else columns
-    choice, book = np.zeros((rows, across), np.uint8), fmt.grid.book(job.rounding)
-    given = sizes.reshape(rows, across)
-    return kernels.codebooks_given(x, (book,), group, given, choice, values=False)
+    layout, offset, book = job.layout, job.scheme.offset, fmt.grid.book(job.rounding)
+    given, group = scales.reshape(layout.rows, -1), layout.block_columns
+    if shift is None and not job.scheme.levels[0].signed and group >= SHORT:
+        first = np.zeros(given.shape, np.uint8)
+        made = kernels.codebooks_given(job.matrix, (book,), group, given, first, values=False)
+        return made.codes
+    beside = np.zeros_like(given) if shift is None else shift.reshape(given.shape)
+    kind = "" if offset is None else offset.kind
+    return kernels.codes_shifted(job.matrix, book, group, given, beside, kind)

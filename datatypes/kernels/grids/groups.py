@@ -166,6 +166,57 @@ def errors_given(
     return codes, errors
 
 
+def codes_shifted(
+    x: Matrix,
+    book: Book,
+    group: int,
+    scales: Matrix,
+    shifts: Matrix,
+    kind: str,
+    threads: int | None = None,
+) -> Bytes:
+    """Code each group with a book under a scale of any sign, beside a minimum or zero point.
+
+    Parameters
+    ----------
+    x : (rows, k) float32
+        Finite.
+    book : Book
+    group : int
+    scales, shifts : (rows, groups) float32
+    kind : str
+        ``minimum``: x + shift is divided. ``zero``: the shift is added to the quotient. Empty:
+        there is none.
+    threads : int, optional
+
+    Returns
+    -------
+    codes : (rows, k) uint8
+    """
+    from ..base.quotients import KINDS, quotients_of
+    from ..base.scaling import GIVEN
+    from .codebook import single_kernel
+
+    x, group = _checked(x, group)
+    kernel, how = single_kernel(book), KINDS[kind]
+    codes, (rows, k) = np.empty(x.shape, np.uint8), x.shape
+    strip = max(1, STRIP // max(k, 1))
+
+    def work(first: int, last: int) -> None:
+        size = min(strip, last - first)
+        quotients, values = np.empty((size, k), np.float32), np.empty((size, k), np.float32)
+        ones, beside = np.ones((size, 1), np.float32), np.zeros((size, 1), np.uint8)
+        for a in range(first, last, strip):
+            n = min(strip, last - a)
+            y, z = quotients[:n], values[:n]
+            quotients_of(x[a : a + n], group, scales[a : a + n], shifts[a : a + n], how, y)
+            kernel(y, k, (GIVEN,), ones[:n], beside[:n], codes[a : a + n], z)
+
+    if x.size:
+        over_rows(work, rows, k, threads)
+    return codes
+
+
 def bitmod_given(
     x: Matrix,
     magnitudes: ArrayLike,

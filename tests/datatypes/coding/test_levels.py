@@ -124,10 +124,11 @@ def compare_compiled(seed, wanted, elements):
         for name, stream in streams_of(slow).items():
             told = f"{scheme}: {name}"
             np.testing.assert_array_equal(streams_of(fast)[name], stream, err_msg=told)
-        dtype = np.dtype(np.float32)
+        dtype, offset = np.dtype(np.float32), scheme.offset
+        if offset is not None and offset.kind == "zero":
+            continue  # whose values have no kernel
         values = group_values(slow, dtype)
-        minima = scheme.offset is not None
-        found = less_minima(fast, dtype) if minima else compiled_values(fast, dtype)
+        found = less_minima(fast, dtype) if offset else compiled_values(fast, dtype)
         np.testing.assert_array_equal(found, layout.join(values), err_msg=str(scheme))
 
 
