@@ -66,7 +66,8 @@ def first_run() -> None:
     folders = (os.environ.get("NUMBA_CACHE_DIR"), PACKAGE)
     if not any(any(Path(folder).rglob("*.kernel")) for folder in folders if folder):
         click.echo(
-            "Note: what this needs is compiled and kept; later runs start at once.", err=True
+            "Note: the first run compiles what it needs, up to a minute or two, and keeps it.",
+            err=True,
         )
 
 

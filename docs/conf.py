@@ -50,6 +50,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "show_memory": False,
+    "write_computation_times": False,  # its page would load scripts from the network
     "min_reported_time": 5,
     "download_all_examples": False,
     "remove_config_comments": True,
@@ -77,7 +78,7 @@ def _link(found: re.Match[str]) -> str:
         return f"[{label}]({_OUTSIDE[path]}{anchor or ''})"
     if (HERE.parent / path).is_file():
         return found.group()
-    return f"{label} (`{path}`)"
+    return f"`{path}`" if label.strip("`") == path.rstrip("/") else f"{label} (`{path}`)"
 
 
 def _outside(_app: Any, page: str, text: list[str]) -> None:

@@ -47,16 +47,19 @@ def beside(name: str) -> str:
 
 def room_page(room: str) -> str:
     """Return the page of a room: each public name with its docstring."""
-    module = importlib.import_module(room)
-    names = ROOT if room == "bitlathe" else sorted(module.__all__)
     parts = [f"# {'bl' if room == 'bitlathe' else room.replace('bitlathe', 'bl')}", ROOMS[room]]
-    for name in names:
+    parts += [_directive(path, found, name) for path, found, name in _listed(room)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _listed(room: str) -> Iterator[tuple[str, object, str]]:
+    """Yield what the page of a room describes: where it stands, the object, its name there."""
+    module = importlib.import_module(room)
+    for name in ROOT if room == "bitlathe" else sorted(module.__all__):
         found = getattr(module, name)
         told = room != "bitlathe" and any(found is getattr(bitlathe, own) for own in ROOT)
-        if told or not (inspect.isclass(found) or inspect.isfunction(found)):
-            continue
-        parts.append(_directive(f"{found.__module__}.{found.__name__}", found, name))
-    return "\n\n".join(parts) + "\n"
+        if not told and (inspect.isclass(found) or inspect.isfunction(found)):
+            yield f"{found.__module__}.{found.__name__}", found, name
 
 
 def _directive(path: str, found: object, name: str) -> str:
@@ -89,16 +92,17 @@ def _module_of(name: str) -> str:
 def named_page() -> str:
     """Return the page of all modules that pages name, with their own public names."""
     parts = ["# Modules that the pages name", "What the guides use beyond the rooms' own names."]
+    told = {path for room in ROOMS for path, _, _ in _listed(room)}
     for name in _modules():
-        own = list(_own(name))
+        own = [(path, found) for path, found in _own(name) if path not in told]
         if not own:
             continue
         parts.append(f"## {name.replace('bitlathe', 'bl', 1)}")
         parts.append((inspect.getdoc(importlib.import_module(name)) or "").partition("\n")[0])
         for path, found in own:
             kind = "class" if inspect.isclass(found) else "function"
-            members = "\n   :members:" if kind == "class" else ""
-            parts.append(f"```{{eval-rst}}\n.. auto{kind}:: {path}{members}\n   :no-index:\n```")
+            members = "\n   :members:" * (kind == "class")
+            parts.append(f"```{{eval-rst}}\n.. auto{kind}:: {path}{members}\n```")
     return "\n\n".join(parts) + "\n"
 
 

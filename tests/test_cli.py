@@ -606,7 +606,7 @@ def test_a_first_run_says_that_kernels_compile(
     monkeypatch.setattr(base, "PACKAGE", tmp_path)
     base.first_run()
     assert capsys.readouterr().err == (
-        "Note: what this needs is compiled and kept; later runs start at once.\n"
+        "Note: the first run compiles what it needs, up to a minute or two, and keeps it.\n"
     )
     (tmp_path / "a.kernel").touch()
     base.first_run()
