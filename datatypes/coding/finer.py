@@ -63,6 +63,10 @@ def _at(job: Job, places: Index, scales: Floats) -> Floats:
 
 def _largest(job: Job) -> Index:
     """Return the (groups,) places of the largest elements, the first of equals."""
+    if plain(job, MIN_SIZE):
+        from .. import kernels
+
+        return kernels.places_groups(job.matrix, job.layout.block_columns).reshape(-1)
     found = np.zeros(len(job.groups), np.int64)
     for part in job.slices():
         found[part] = np.abs(job.groups[part]).argmax(axis=1)

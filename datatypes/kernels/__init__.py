@@ -24,6 +24,7 @@ from .grids.groups import (
     errors_given,
     mx,
     mx_integer,
+    places_groups,
     symmetric,
 )
 from .streams.casts import decode_float, encode_float, pack, pack_e2m1, unpack, unpack_e2m1
@@ -52,6 +53,7 @@ __all__ = [
     "mx_integer",
     "pack",
     "pack_e2m1",
+    "places_groups",
     "symmetric",
     "unpack",
     "unpack_e2m1",

@@ -214,6 +214,42 @@ def peers(x):
     ]
 
 
+# formats of nested scales and finer elements, each beside the nearest one that has neither
+BESIDE = {
+    "razer": "bitmod_fp4@g16/e4m3",
+    "razer_activation": "bitmod_fp4_er@g16/e4m3",
+    "nvif4": "if4@g16/e4m3",
+    "nvfp4_4over6": "nvfp4+mse",
+    "fp4_e2m1@g16/ue4m3fn_search@tensor/fp32": "nvfp4+search",
+    "mxfp4_plus": "mxfp4",
+    "mxfp6_plus": "mxfp6_e2m3",
+    "m2xfp_activation": "mxfp4",
+    "m2xfp": "mxfp4+mse",
+    "hif4": "int4@g4/fp16",
+    "mx9": "int8@g2/fp16",
+    "msfp12": "int4@g16/e8m0",
+    "uint4@g64/fp16~fp16": "int4_asym@g64",
+    "q4_0": "int4@g32",
+    "q4_1": "int4_asym@g32",
+    "q4_k": "int4_asym@g32/int6",
+    "q6_k": "int6@g16/int8",
+    "iq4_nl": "nf4@g32/fp16",
+    "hif8": "fp8_e4m3@channel",
+}
+
+
+def print_beside(x, repeat):
+    """Print the formats of `BESIDE`, least of some CPU times, the two of a row in turn."""
+    print("\n| scheme | ms | beside | ms | times |\n|---|---|---|---|---|")
+    for new, old in BESIDE.items():
+        both = [partial(quantize, x, scheme) for scheme in (new, old)]
+        for call in both:
+            call()
+        took = [[clock(call) for call in both] for _ in range(repeat)]
+        a, b = (min(column) * 1e3 for column in zip(*took, strict=True))
+        print(f"| `{new}` | {a:.0f} | `{old}` | {b:.0f} | {a / b:.1f} |")
+
+
 def clock(call):
     """CPU seconds of this process, so that a busy machine does not count."""
     start = time.process_time()
@@ -232,8 +268,12 @@ def main():
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--beside", action="store_true", help="print the table of `BESIDE` only")
     args = parser.parse_args()
     x = np.random.default_rng(0).standard_normal((args.size, args.size)).astype(np.float32)
+    if args.beside:
+        print_beside(x, args.repeat)
+        return
     target = np.empty_like(x)
     np.copyto(target, x)
     one, two = jobs(x, 1), jobs(x, 2)

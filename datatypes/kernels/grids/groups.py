@@ -421,6 +421,16 @@ def absmax_groups(x: Matrix, group: int, threads: int | None = None) -> Matrix:
     return found
 
 
+def places_groups(x: Matrix, group: int, threads: int | None = None) -> NDArray[np.int64]:
+    """Return where in its group the largest magnitude of each stands, (rows, groups)."""
+    from ..base.scaling import largest_places
+
+    x, group = _checked(x, group)
+    found = np.zeros((x.shape[0], -(-x.shape[1] // group)), np.int64)
+    over_rows(lambda a, b: largest_places(x[a:b], group, found[a:b]), *x.shape, threads)
+    return found
+
+
 def ends_groups(x: Matrix, group: int, threads: int | None = None) -> tuple[Matrix, Matrix]:
     """Return the least and the largest element of each group, (rows, groups) float32 each."""
     from ..base.ends import ends_of
