@@ -7,7 +7,7 @@ from ..datatypes.base.errors import BitlatheError
 from ..mapping.best import Objective
 from ..mapping.certify import BUDGET, certificate, chip_data, layer_data
 from ..mapping.mapped import Asked, Mapped
-from ..mapping.proof.check import Verdict, check
+from ..mapping.proof.verify import Verdict, check
 from ..mapping.proof.record import ProofError
 
 

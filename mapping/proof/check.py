@@ -5,7 +5,6 @@ chip (`space`), every part of it is there (`tree`), and the least of what the fo
 parts (`bounds`, `ways`) is the bound that the certificate claims.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,7 +25,6 @@ from .record import (
     exact,
     layer_of,
     listed,
-    load,
     nest_of,
     short,
     take,
@@ -129,22 +127,19 @@ def above(ratio: Fraction) -> str:
     return f"{scaled // 10**digits}.{scaled % 10**digits:0{digits}d}"
 
 
-def check(content: str) -> Verdict:
-    """Check the text of a certificate.
+def check_mapping(top: dict[str, Any]) -> Verdict:
+    """Check a certificate of a mapping.
 
     Parameters
     ----------
-    content : str
-        JSON, as `mapping.certify` writes it.
+    top : dict
+        What its JSON says, as `mapping.certify` writes it.
 
     Raises
     ------
     ProofError
         Something in it does not hold: it says what, in a sentence.
     """
-    top = load(content)
-    if not isinstance(top, dict) or "certificate" not in top:
-        raise ProofError("the file is not a certificate of a mapping; give one that map wrote.")
     version, about, objective, layer, chips, space, mapping, costs, bound, proof, traffic, _ = take(
         top, "the certificate", KEYS
     )
@@ -226,7 +221,7 @@ def cost_data(found: Cost) -> dict[str, Any]:
 
 
 def _check_cost(said: Any, found: Cost) -> None:
-    _same(said, cost_data(found), "cost")
+    same(said, cost_data(found), "cost")
 
 
 def traffic_data(moved: Fraction, lowest: TrafficFloor) -> dict[str, Any]:
@@ -240,22 +235,28 @@ def traffic_data(moved: Fraction, lowest: TrafficFloor) -> dict[str, Any]:
 
 
 def _check_traffic(said: Any, moved: Fraction, lowest: TrafficFloor) -> None:
-    _same(said, traffic_data(moved, lowest), "traffic")
+    same(said, traffic_data(moved, lowest), "traffic")
 
 
-def _same(said: Any, derived: Any, where: str) -> None:
-    """Refuse data that is not exactly what was derived; the sentence names the entry."""
+def same(said: Any, derived: Any, where: str) -> None:
+    """Refuse data that is not exactly what was derived; the sentence names the entry.
+
+    Raises
+    ------
+    ProofError
+        Something differs.
+    """
     if isinstance(derived, dict):
         values = take(said, where, " ".join(derived))
         for (name, value), one in zip(derived.items(), values, strict=True):
-            _same(one, value, f"{where}.{name}")
+            same(one, value, f"{where}.{name}")
     elif isinstance(derived, list):
         if len(listed(said, where)) != len(derived):
-            raise ProofError(f"{where} has {len(said)} entries; the mapping has {len(derived)}.")
+            raise ProofError(f"{where} has {len(said)} entries; there are {len(derived)}.")
         for i, value in enumerate(derived):
-            _same(said[i], value, f"{where}[{i}]")
+            same(said[i], value, f"{where}[{i}]")
     elif type(said) is not type(derived) or said != derived:
-        raise ProofError(f"{where} is {short(said)}; counted from the mapping it is {derived}.")
+        raise ProofError(f"{where} is {short(said)}; derived anew it is {derived}.")
 
 
 class Checker:
@@ -384,18 +385,3 @@ def _unroll(data: Any, where: str) -> tuple[str, str, int]:
     if len(parts) != 3:
         raise ProofError(f"{where} unrolls {short(data)}; it must have axis, dimension and size.")
     return text(parts[0], where), text(parts[1], where), whole(parts[2], where, 1)
-
-
-def main(path: str) -> int:
-    """Check a file; print the verdict, or the one sentence that says what does not hold."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            print(check(file.read()))
-    except (ProofError, OSError, UnicodeDecodeError) as err:
-        print(f"{path}: {err}")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -125,7 +125,7 @@ def whole(data: Any, where: str, least: int = 0) -> int:
     return data
 
 
-def _extent(data: Any, where: str) -> int:
+def extent(data: Any, where: str) -> int:
     """Return a size of a layer or an axis, of which all elements can be gone through."""
     size = whole(data, where, 1)
     if size > LARGEST_SIZE:
@@ -353,7 +353,7 @@ def layer_of(data: Any) -> Layer:
             f"layer.sizes is {short(dims)}; it must have m, n, k and, of a batch, b; or, of a "
             "convolution, m, n, c, p, q, r, s and, of groups, g."
         )
-    sizes = tuple(_extent(size, f"layer.sizes.{dim}") for dim, size in dims.items())
+    sizes = tuple(extent(size, f"layer.sizes.{dim}") for dim, size in dims.items())
     names = " ".join(OPERANDS)
     stored, codes = (
         {
@@ -390,9 +390,9 @@ def _windows(data: Any, dims: tuple[str, ...]) -> tuple[Window, ...]:
             Window(
                 out=dims.index(out),
                 tap=dims.index(tap),
-                size=_extent(size, f"{at}.size"),
-                stride=_extent(stride, f"{at}.stride"),
-                dilation=_extent(dilation, f"{at}.dilation"),
+                size=extent(size, f"{at}.size"),
+                stride=extent(stride, f"{at}.stride"),
+                dilation=extent(dilation, f"{at}.dilation"),
                 padding=whole(padding, f"{at}.padding"),
             )
         )
@@ -416,7 +416,7 @@ def chip_of(data: Any, where: str) -> Chip:
         at = f"{where}.axes[{i}]"
         name, size, dims = take(each, at, "name size dims")
         lanes.append(
-            Axis(name=text(name, at), size=_extent(size, f"{at}.size"), dims=texts(dims, at, DIMS))
+            Axis(name=text(name, at), size=extent(size, f"{at}.size"), dims=texts(dims, at, DIMS))
         )
     names = tuple(axis.name for axis in lanes)
     found = [

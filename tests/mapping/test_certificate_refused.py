@@ -16,7 +16,7 @@ from bitlathe.mapping.certify import certificate
 from bitlathe.mapping.mapped import Asked
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
-from bitlathe.mapping.proof.check import check
+from bitlathe.mapping.proof.verify import check
 from bitlathe.mapping.proof.record import ProofError
 from bitlathe.mapping.search import search
 from bitlathe.sim.map_certificate import check_certificate

@@ -1,0 +1,1 @@
+"""Certificates of fused chains: a schedule's cost, walked anew, and what no tiling undercuts."""

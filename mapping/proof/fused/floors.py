@@ -1,0 +1,184 @@
+"""What no mapping of a block's product undercuts, and what no schedule of a chain moves less.
+
+The floor of a product: the least steps of any way to unroll; each operand once through the ports of
+the near memories, or, where nothing behind them keeps it, once for all units that may share an
+element, and an access a step at least; the energy of as many accesses, and of the units' work.
+"""
+
+from fractions import Fraction
+from itertools import product
+from math import ceil, prod
+
+from ..record import OPERANDS, OTHER, Axis, Chip, Layer
+from .jobs import Made
+from .near import Near
+from .record import Asked, Chain
+
+ONCE = "each operand once"
+SEGMENTS = "segments of an execution, for the middle"
+MOVED = tuple(Fraction(1 << (i // 2), 8) * (2 + i % 2) / 2 for i in range(16))
+"""Bits of a segment, in those of full memories."""
+Extents = tuple[int, ...]
+
+
+class Floors:
+    """The floors of a chain's products, each found once.
+
+    Parameters
+    ----------
+    chain : Chain
+    near : Near
+    """
+
+    def __init__(self, chain: Chain, near: Near) -> None:
+        self.chain, self.near = chain, near
+        self.unrolls = _largest_unrolls(near.inside.axes)
+        axes = near.inside.axes
+        self.spread = prod(axis.size for axis in axes if axis.name not in near.inside.units)
+        self.sharing = {operand: _sharing(axes, operand) for operand in OPERANDS}
+        self.found: dict[Asked, Made] = {}
+
+    def product(self, asked: Asked) -> Made:
+        """Return what no mapping of a product undercuts."""
+        if asked not in self.found:
+            self.found[asked] = self._product(asked)
+        return self.found[asked]
+
+    def _product(self, asked: Asked) -> Made:
+        layer = self.chain.layer(asked)
+        chip = self.near.inside
+        one, macs = chip.memories[0], prod(layer.sizes)
+        steps = min(
+            prod(-(-size // unroll) for size, unroll in zip(layer.sizes, each, strict=True))
+            for each in self.unrolls
+        )
+        ports: dict[tuple[str, int], tuple[int, int, int]] = {}
+        memory_pj = Fraction(0)
+        for operand in OPERANDS:
+            elements = macs // layer.sizes[layer.of_kind(OTHER[operand])[0]]
+            reads = operand != "output"
+            i = one.port(operand, reads=reads)
+            port = one.ports[i]
+            code, stored = layer.code[operand], layer.stored[operand]
+            least = 0
+            if reads and sum(operand in memory.holds for memory in chip.memories) == 1:
+                elements = max(elements, -(-macs // self.sharing[operand]))
+                least = steps
+            accesses = max(ceil(elements * code / port.width), least)
+            pj = port.read_pj if reads else port.write_pj
+            memory_pj += (accesses + elements * (stored - code) / port.width) * pj
+            key = self.near.ports[i]
+            before = ports.get(key, (0, 0, 0))
+            ports[key] = (before[0] + accesses * reads, before[1] + accesses * (not reads),
+                          before[2] + accesses)  # fmt: skip
+        unit_pj = self.chain.products[asked.second].unit_pj
+        busy = -(-macs // self.spread) * (layer.step_cycles - chip.table_cycles)
+        return Made(
+            cycles=ceil(steps * layer.step_cycles),
+            steps=steps * layer.step_cycles,
+            ports=ports,
+            array_pj=max(Fraction(0), busy * unit_pj),
+            memory_pj=memory_pj,
+        )
+
+
+def _sharing(axes: tuple[Axis, ...], operand: str) -> int:
+    """Return the units that may take the same element: along axes of what does not index it."""
+    other = {"weight": "m", "input": "n", "output": "k"}[operand]
+    return prod(axis.size for axis in axes if other in axis.dims)
+
+
+def _largest_unrolls(axes: tuple[Axis, ...]) -> list[Extents]:
+    """Return the extents of m, n and k that axes unroll, those that no other exceeds in all."""
+    found: set[Extents] = {(1, 1, 1)}
+    for axis in axes:
+        own: set[Extents] = {(1, 1, 1)}
+        dims = ["mnk".index(dim) for dim in axis.dims if dim in "mnk"]
+        for one, other in product(dims, repeat=2):
+            for extent in range(1, axis.size + 1):
+                each = [1, 1, 1]
+                each[one] = extent
+                each[other] = axis.size // extent if one != other else axis.size
+                own.add(tuple(each))
+        found = {
+            tuple(x * y for x, y in zip(a, b, strict=True)) for a, b in product(found, _most(own))
+        }
+        found = _most(found)
+    return sorted(found)
+
+
+def _most(some: set[Extents]) -> set[Extents]:
+    """Return the extents that no others exceed in all dimensions."""
+    return {
+        each
+        for each in some
+        if not any(
+            other != each and all(x >= y for x, y in zip(other, each, strict=True))
+            for other in some
+        )
+    }
+
+
+def seen(chain: Chain) -> tuple[int, int, int]:
+    """Return rows that see something, columns that are seen, and the pairs of these."""
+    if chain.mask is None:
+        return chain.m, chain.middle, chain.m * chain.middle
+    per, before, window = chain.mask
+    rows = pairs = columns = top = 0
+    for token in range(-(-chain.m // per)):
+        high = min(chain.middle, before + token + 1)
+        low = 0 if window is None else max(0, before + token - window + 1)
+        if low < high:
+            own = min(per, chain.m - token * per)
+            rows, pairs = rows + own, pairs + own * (high - low)
+            columns, top = columns + max(0, high - max(low, top)), max(top, high)
+    return rows, columns, pairs
+
+
+def once_bits(chain: Chain) -> Fraction:
+    """Return the bits of inputs, weights and results, each once, all instances together."""
+    first, second = chain.products
+    rows, columns, _ = seen(chain)
+    weights = chain.matrices * chain.inner * first.stored["weight"]
+    each = rows * (chain.inner * first.stored["input"] + chain.out * second.stored["output"])
+    each += columns * (weights + chain.out * second.stored["weight"])
+    return each * chain.instances
+
+
+def traffic_floor(chain: Chain, chip: Chip) -> tuple[int, str, Fraction]:
+    """Return the bits that pass the outermost memory at least, the formula, and all bits once.
+
+    An element of the middle is finished a first time. In a segment in which X bits come while F
+    were there, it either was begun before, and its sum is among the F + X bits, or all of a row of
+    the inputs and of a column of weights are: with i and w bits of those at most (F + X)^2 / (4 i
+    w) pairs. So that X (elements / (both) - 1) bits pass. It holds for every schedule that sums
+    what it sums, also one that makes an element twice.
+    """
+    once = once_bits(chain)
+    room = Fraction(0)
+    first = chain.products[0]
+    widest = {
+        op: max(
+            bits
+            for each in chain.products
+            for bits in (each.stored[op], each.partial)[: 1 + (op == "output")]
+        )
+        for op in OPERANDS
+    }
+    for memory in chip.memories[1:]:
+        copies = prod(axis.size for axis in chip.axes if axis.name in memory.per)
+        if memory.words is not None:
+            room += copies * memory.words * max(widest[op] for op in memory.holds)
+        elif memory.size_bits is not None:
+            room += copies * memory.size_bits
+        else:
+            return ceil(once), ONCE, once
+    row, column = chain.inner * first.stored["input"], chain.inner * first.stored["weight"]
+    elements = seen(chain)[2] * chain.matrices * chain.instances
+    best = 0
+    for part in MOVED:
+        moved = max(room, Fraction(1)) * part
+        full = room + moved
+        most = full**2 / (4 * row * column) + full / first.partial
+        best = max(best, int(moved * (elements / most - 1)))
+    return (best, SEGMENTS, once) if best > once else (ceil(once), ONCE, once)

@@ -1,0 +1,394 @@
+"""What a chain cut into blocks asks of a chip: jobs with their clocks, and all that they move.
+
+Blocks of as many rows and columns at the same place among those of their rows ask the same.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import cache
+from math import ceil
+from typing import NamedTuple
+
+from ..count import PortKey
+from ..record import ProofError
+from .near import Near
+from .record import Asked, Chain, Lanes, Tiling, Work
+
+ALONE, FIRST, LATER, LAST = range(4)
+Rows = tuple[int, int, int]
+"""A block of rows: how many, its first block of columns, its last + 1."""
+
+
+class Made(NamedTuple):
+    """A product of a block: clocks, those of its steps, reads, writes and busy clocks of ports."""
+
+    cycles: int
+    steps: Fraction
+    ports: dict[PortKey, tuple[int, int, int]]
+    array_pj: Fraction
+    memory_pj: Fraction
+
+
+class Times(NamedTuple):
+    """Clocks of a block's jobs; 0: there is none. ``leaves``: whether results, or sums, leave."""
+
+    load: int
+    first: int
+    steps: int
+    more: int
+    second: int
+    added: int
+    store: int
+    waits: bool
+
+
+class Job:
+    """What a job moves: accesses by port and way, clocks of the outermost port, its bits."""
+
+    def __init__(self, near: Near) -> None:
+        self.near = near
+        self.moved: Counter[tuple[PortKey, bool]] = Counter()
+        self.outer = 0
+        self.bits: Counter[str] = Counter()
+
+    def near_port(self, operand: str, elements: int, bits: Fraction, *, reads: bool) -> None:
+        """Add a tile that passes a port of a near memory."""
+        self._pass(self.near.memories[operand].name, operand, elements, bits, reads=reads)
+
+    def transfer(self, operand: str, elements: int, bits: Fraction, *, leaves: bool) -> None:
+        """Add a tile that passes between the outermost memory and a near one."""
+        self.near_port(operand, elements, bits, reads=leaves)
+        name = self.near.outermost.name
+        self.outer += self._pass(name, operand, elements, bits, reads=not leaves)
+        self.bits[operand] += elements * bits  # type: ignore[assignment]
+
+    def _pass(self, name: str, operand: str, elements: int, bits: Fraction, *, reads: bool) -> int:
+        memory = self.near.whole.memory(name)
+        i = memory.port(operand, reads=reads)
+        accesses = memory.ports[i].clocks(elements * bits)
+        self.moved[(name, i), reads] += accesses
+        return accesses
+
+    @property
+    def cycles(self) -> int:
+        """Clocks of the outermost port together, or of the busiest near one."""
+        busy: Counter[PortKey] = Counter()
+        for (key, _), accesses in self.moved.items():
+            if key[0] != self.near.outermost.name:
+                busy[key] += accesses
+        return max(self.outer, max(busy.values(), default=0))
+
+
+class Cut:
+    """A chain cut into blocks of rows and columns, one instance of it.
+
+    Parameters
+    ----------
+    chain : Chain
+    rows, columns : int
+        Of a block.
+
+    Raises
+    ------
+    ProofError
+        No row sees anything.
+    """
+
+    def __init__(self, chain: Chain, rows: int, columns: int) -> None:
+        self.chain = chain
+        self.columns = min(columns, chain.middle)
+        self.rows = list(_seen(chain, min(rows, chain.m), self.columns))
+        if not self.rows:
+            raise ProofError("chain.mask: no row sees any column.")
+        self.short = chain.middle // self.columns if chain.middle % self.columns else -1
+
+    def width(self, j: int) -> int:
+        """Return the columns of a block of columns."""
+        return self.chain.middle % self.columns if j == self.short else self.columns
+
+    def kinds(self) -> Counter[tuple[int, int, int]]:
+        """Return the blocks by rows, columns and place."""
+        found: Counter[tuple[int, int, int]] = Counter()
+        alike = Counter((rows, high - low, self.width(high - 1)) for rows, low, high in self.rows)
+        for (rows, many, last), times in alike.items():
+            if many == 1:
+                found[rows, last, ALONE] += times
+                continue
+            found[rows, self.columns, FIRST] += times
+            found[rows, self.columns, LATER] += times * (many - 2)
+            found[rows, last, LAST] += times
+        return +found
+
+    def seen(self) -> Counter[int]:
+        """Return the blocks of columns that any rows see, by their columns."""
+        found: Counter[int] = Counter()
+        top = 0
+        for _, low, high in self.rows:
+            for j in range(max(low, top), high) if high - max(low, top) < 2 else ():
+                found[self.width(j)] += 1
+            if high - max(low, top) >= 2:
+                found[self.columns] += high - max(low, top) - 1
+                found[self.width(high - 1)] += 1
+            top = max(top, high)
+        return found
+
+    def order(self, tiling: Tiling) -> Iterator[tuple[int, tuple[int, int, int, bool]]]:
+        """Yield the blocks in order, as many of a kind as follow each other.
+
+        A kind: rows, columns, place, and whether the block's weights come with it.
+        """
+        if tiling.spilled:
+            yield from self._spilled()
+            return
+        top = 0
+        for rows, low, high in self.rows:
+            cuts = sorted({low, low + 1, min(max(low + 1, top), high - 1), high - 1, high})
+            for start, end in zip(cuts, cuts[1:], strict=False):
+                if low <= start < end:
+                    first, last = start == low, end == high
+                    place = ALONE if first and last else FIRST if first else LAST if last else LATER
+                    comes = not tiling.held or start >= top
+                    yield end - start, (rows, self.width(end - 1), place, comes)
+            top = max(top, high)
+
+    def _spilled(self) -> Iterator[tuple[int, tuple[int, int, int, bool]]]:
+        many = self.rows[0][2]
+        for j in range(many):
+            place = FIRST if j == 0 else LAST if j == many - 1 else LATER
+            for i, (rows, _, _) in enumerate(self.rows):
+                yield 1, (rows, self.width(j), place, i == 0)
+
+
+def _seen(chain: Chain, rows: int, columns: int) -> Iterator[Rows]:
+    for top in range(0, chain.m, rows):
+        last, low, high = min(top + rows, chain.m) - 1, 0, chain.middle
+        if chain.mask is not None:
+            per, before, window = chain.mask
+            high = min(high, before + last // per + 1)
+            if window is not None:
+                low = max(low, before + top // per - window + 1)
+        if low < high:
+            yield last - top + 1, low // columns, -(-high // columns)
+
+
+class Jobs:
+    """The jobs of a chain under a tiling.
+
+    Parameters
+    ----------
+    chain : Chain
+    cut : Cut
+        Into the tiling's blocks.
+    tiling : Tiling
+    near : Near
+    lanes : Lanes
+    product : callable
+        What a product of a block takes.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        cut: Cut,
+        tiling: Tiling,
+        near: Near,
+        lanes: Lanes,
+        product: Callable[[Asked], Made],
+    ) -> None:
+        self.chain, self.cut, self.tiling, self.near, self.lanes = chain, cut, tiling, near, lanes
+        self.product = product
+        self.sums = chain.products[1].partial
+        self.load, self.more, self.leave = cache(self._load), cache(self._more), cache(self._leave)
+        self.works, self.times = cache(self._works), cache(self._times)
+
+    def products(self, rows: int, columns: int, place: int) -> tuple[Asked, Asked]:
+        """Return the two products of a block."""
+        return Asked(False, rows, columns, True), Asked(True, rows, columns, place == ALONE)
+
+    def _load(self, rows: int, columns: int) -> Job:
+        """Return the job that brings inputs and the first product's weights; 0: none of them."""
+        job, first = Job(self.near), self.chain.products[0]
+        if rows:
+            job.transfer("input", rows * self.chain.inner, first.stored["input"], leaves=False)
+        for _ in range(self.chain.matrices if columns else 0):
+            tile = columns * self.chain.inner
+            job.transfer("weight", tile, first.stored["weight"], leaves=False)
+        return job
+
+    def _more(self, rows: int, columns: int) -> Job:
+        """Return the job that brings the sums of rows and the second product's weights."""
+        job, second = Job(self.near), self.chain.products[1]
+        if rows:
+            job.transfer("output", rows * self.chain.out, self.sums, leaves=False)
+        if columns:
+            tile = columns * self.chain.out
+            job.transfer("weight", tile, second.stored["weight"], leaves=False)
+        return job
+
+    def _leave(self, rows: int, finished: bool) -> Job:
+        """Return the job that stores the results of rows, or their sums."""
+        job = Job(self.near)
+        bits = self.chain.products[1].stored["output"] if finished else self.sums
+        job.transfer("output", rows * self.chain.out, bits, leaves=True)
+        return job
+
+    def _works(self, rows: int, columns: int, place: int) -> tuple[tuple[Work, Job], ...]:
+        """Return what the vector unit does with a block's middle, and with its sums."""
+        chain, steps = self.chain, self.chain.steps
+        first, second = chain.products
+        job, elements = Job(self.near), rows * columns
+        for _ in range(chain.matrices):
+            job.near_port("output", elements, first.stored["output"], reads=True)
+        job.near_port("input", elements, second.stored["input"], reads=False)
+        if chain.state and place in (LATER, LAST):
+            job.near_port("output", chain.state * rows, self.sums, reads=True)
+        if chain.state and place in (FIRST, LATER):
+            job.near_port("output", chain.state * rows, self.sums, reads=False)
+        own = {ALONE: "alone", FIRST: "first"}.get(place, "later")
+        groups = rows * -(-columns // (chain.group or columns))
+        work = _plus(_times(steps[own], elements, rows), _times(steps["quantize"], elements, groups))
+        adding, results = Job(self.near), rows * chain.out
+        added: Work = (0,) * 3
+        if place in (LATER, LAST):
+            for _ in range(2):
+                adding.near_port("output", results, self.sums, reads=True)
+            bits = second.stored["output"] if place == LAST else self.sums
+            adding.near_port("output", results, bits, reads=False)
+            added = _times(steps["carry"], results, rows)
+            if place == LAST:
+                added = _plus(added, _times(steps["finish"], results, rows))
+        return (work, job), (added, adding)
+
+    def lane_cycles(self, work: Work) -> int:
+        """Return the clocks of the vector unit's lanes."""
+        adds, multiplies, specials = work
+        together = adds + multiplies + specials * self.lanes.special_cycles
+        return -(-together // self.lanes.lanes)
+
+    def _times(self, rows: int, columns: int, place: int, comes: bool) -> Times:
+        """Return the clocks of a block's jobs."""
+        spilled, ends = self.tiling.spilled, place in (ALONE, LAST)
+        first, second = map(self.product, self.products(rows, columns, place))
+        steps, added = (
+            max(self.lane_cycles(work), job.cycles) for work, job in self.works(rows, columns, place)
+        )
+        inputs = rows if spilled or place in (ALONE, FIRST) else 0
+        back = rows if spilled and place in (LATER, LAST) else 0
+        weights = columns if comes else 0
+        leaves = ends or spilled
+        return Times(
+            load=self.load(inputs, weights).cycles,
+            first=first.cycles * self.chain.matrices,
+            steps=steps,
+            more=self.more(back, weights).cycles,
+            second=second.cycles,
+            added=added,
+            store=self.leave(rows, ends).cycles if leaves else 0,
+            waits=leaves,
+        )
+
+    def total(self) -> "Total":
+        """Return all that the jobs of one instance ask."""
+        found, spilled = Total(self), self.tiling.spilled
+        by_rows: Counter[tuple[int, int]] = Counter()
+        by_columns: Counter[int] = Counter()
+        for (rows, columns, place), times in self.cut.kinds().items():
+            first, second = map(self.product, self.products(rows, columns, place))
+            found.product(first, self.chain.matrices * times)
+            found.product(second, times)
+            for work, job in self.works(rows, columns, place):
+                found.work(work, job, times)
+            by_rows[rows, place] += times
+            by_columns[columns] += times
+        if self.tiling.held or spilled:
+            by_columns = self.cut.seen()
+        for columns, times in by_columns.items():
+            found.move(self.load(0, columns), times)
+            found.move(self.more(0, columns), times)
+        for (rows, place), times in by_rows.items():
+            if spilled or place in (ALONE, FIRST):
+                found.move(self.load(rows, 0), times)
+            if spilled and place in (LATER, LAST):
+                found.move(self.more(rows, 0), times)
+            if spilled or place in (ALONE, LAST):
+                found.move(self.leave(rows, place in (ALONE, LAST)), times)
+        return found
+
+
+def _times(work: Work, elements: int, rows: int) -> Work:
+    return tuple(work[i] * elements + work[3 + i] * rows for i in range(3))
+
+
+def _plus(one: Work, other: Work) -> Work:
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+class Total:
+    """Sums over jobs: of one instance.
+
+    Parameters
+    ----------
+    jobs : Jobs
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.array = self.unit = self.lanes = 0
+        self.steps = Fraction(0)
+        self.accesses: Counter[tuple[PortKey, bool]] = Counter()
+        self.priced: Counter[tuple[PortKey, bool]] = Counter()
+        self.busy: Counter[PortKey] = Counter()
+        self.bits: dict[str, Fraction] = {}
+        self.works: Work = (0,) * 3
+        self.product_pj = [Fraction(0), Fraction(0)]
+
+    def product(self, made: Made, times: int) -> None:
+        """Add a product of blocks."""
+        self.array += made.cycles * times
+        self.steps += made.steps * times
+        for key, (reads, writes, busy) in made.ports.items():
+            self.accesses[key, True] += reads * times
+            self.accesses[key, False] += writes * times
+            self.busy[key] += busy * times
+        self.product_pj[0] += made.array_pj * times
+        self.product_pj[1] += made.memory_pj * times
+
+    def move(self, job: Job, times: int) -> None:
+        """Add what a job moves."""
+        for at, accesses in job.moved.items():
+            self.accesses[at] += accesses * times
+            self.priced[at] += accesses * times
+            self.busy[at[0]] += accesses * times
+        for operand, bits in job.bits.items():
+            self.bits[operand] = self.bits.get(operand, Fraction(0)) + bits * times
+
+    def work(self, work: Work, job: Job, times: int) -> None:
+        """Add a job of the vector unit."""
+        self.move(job, times)
+        self.lanes += self.jobs.lane_cycles(work) * times
+        self.unit += max(self.jobs.lane_cycles(work), job.cycles) * times
+        self.works = _plus(self.works, tuple(each * times for each in work))
+
+    def energy_pj(self) -> dict[str, Fraction]:
+        """Return the energy by component, without what runs with the clocks."""
+        near, lanes = self.jobs.near, self.jobs.lanes
+        outer, inner = Fraction(0), self.product_pj[1]
+        for ((name, i), reads), accesses in self.priced.items():
+            port = near.whole.memory(name).ports[i]
+            pj = accesses * (port.read_pj if reads else port.write_pj)
+            outer, inner = (outer + pj, inner) if name == near.outermost.name else (outer, inner + pj)
+        prices = lanes.add_pj, lanes.multiply_pj, lanes.special_pj
+        return {
+            "array": self.product_pj[0],
+            "vector": sum((n * pj for n, pj in zip(self.works, prices, strict=True)), Fraction(0)),
+            "memories": inner,
+            "outermost": outer,
+        }
+
+    @property
+    def busiest(self) -> int:
+        """Clocks of the busiest port."""
+        return max(self.busy.values())
+
+

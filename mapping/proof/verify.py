@@ -1,0 +1,43 @@
+"""Check a certificate of any kind; as a program: ``python -m bitlathe.mapping.proof.verify FILE``."""
+
+import sys
+
+from .check import Verdict, check_mapping
+from .fused.check import check_fused
+from .record import ProofError, load
+
+
+def check(content: str) -> Verdict:
+    """Check the text of a certificate.
+
+    Parameters
+    ----------
+    content : str
+        JSON, as `mapping.certify` or `mapping.fused.certify` writes it.
+
+    Raises
+    ------
+    ProofError
+        Something in it does not hold: it says what, in a sentence.
+    """
+    top = load(content)
+    if isinstance(top, dict) and "certificate" in top:
+        return check_mapping(top)
+    if isinstance(top, dict) and "fused_certificate" in top:
+        return check_fused(top)
+    raise ProofError("the file is not a certificate of a mapping; give one that map wrote.")
+
+
+def main(path: str) -> int:
+    """Check a file; print the verdict, or the one sentence that says what does not hold."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            print(check(file.read()))
+    except (ProofError, OSError, UnicodeDecodeError) as err:
+        print(f"{path}: {err}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
