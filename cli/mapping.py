@@ -25,7 +25,9 @@ from .base import (
 @click.option("--arch", help="A shipped chip or the path of a YAML file.")
 @click.option("--gemm", metavar="MxNxK", callback=sizes, help="Product to map.")
 @click.option("--model", help="A shipped model or the path of a config.json, with --layer.")
-@click.option("--layer", help="The model's layer to map, e.g. q_proj.")
+@click.option(
+    "--layer", help="The model's layer to map, e.g. q_proj; or fused ones, e.g. attention_qk+av."
+)
 @phase_option
 @click.option("--context", type=int, help="Of the model: tokens.  [default: 256]")
 @batch_option
@@ -81,6 +83,7 @@ def map_command(
     from ..arch import load_arch
     from ..mapping.constraints import Constraints
     from ..sim.map_certificate import check_certificate, write_certificate
+    from ..sim.map_group import group_on
     from ..sim.map_layer import layer_on, product_on
 
     asked_too: dict[str, object] = {
@@ -111,6 +114,12 @@ def map_command(
         from ..workloads import load_model
 
         network = load_model(model or "")
+        if "+" in (layer or ""):
+            group = group_on(chip, network, layer or "", phase, context, batch)
+            _refuse("beside fused layers", {**asked_too, "--certificate": None, "--parts": None})
+            _map_group(group, f"{layer} of {network.name} on {arch}", objective, certificate,
+                       parts, check, as_json=as_json)  # fmt: skip
+            return
         asked = layer_on(chip, network, layer or "", phase, context, batch)
         name = f"{layer} of {network.name}"
     if check is not None:
@@ -125,6 +134,36 @@ def map_command(
         return
     print_table(found.nest(), title=f"{name} on {arch}")
     print_table(found.accesses(), title="elements moved")
+    print_table(found.ports(), title="ports")
+    for line in found.lines():
+        click.echo(line)
+
+
+def _map_group(
+    group: Any,
+    title: str,
+    objective: Any,
+    certificate: Path | None,
+    parts: int | None,
+    check: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print fused layers under their best schedule, or certify that, or check a certificate."""
+    from ..sim.map_certificate import check_certificate, write_group_certificate
+
+    if check is not None:
+        _say_checked(check_certificate, check, group, as_json=as_json)
+        return
+    found = group.best(objective)
+    if certificate is not None:
+        verdict = write_group_certificate(certificate, found, parts)
+        note(f"{certificate}: {verdict}")
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_table(found.nest(), title=title)
+    print_table(found.accesses(), title="products of the blocks")
     print_table(found.ports(), title="ports")
     for line in found.lines():
         click.echo(line)

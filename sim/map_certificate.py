@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ..datatypes.base.errors import BitlatheError
 from ..mapping.best import Objective
 from ..mapping.certify import BUDGET, certificate, chip_data, layer_data
 from ..mapping.mapped import Asked, Mapped
-from ..mapping.proof.verify import Verdict, check
+from ..mapping.proof.check import Verdict
 from ..mapping.proof.record import ProofError
+from ..mapping.proof.verify import check
+from .map_group import AskedGroup, MappedGroup
 
 
 def write_certificate(
@@ -32,8 +35,7 @@ def write_certificate(
     BitlatheError
         The layer is neither a product nor a convolution, or the file cannot be written.
     """
-    if budget is not None and budget < 1:
-        raise BitlatheError(f"--parts is {budget}; give a whole number of at least 1.")
+    _check_budget(budget)
     from .cycle.nest.run import run_nest  # compiled: checking does without
 
     of = asked.layer, asked.bits
@@ -43,6 +45,34 @@ def write_certificate(
         *of, asked.hierarchies, found.mapping, found.hierarchy,
         objective=objective, budget=BUDGET if budget is None else budget, rung_cycles=rung,
     )  # fmt: skip
+    return _written(path, data)
+
+
+def write_group_certificate(path: Path, found: MappedGroup, budget: int | None = None) -> Verdict:
+    """Write the certificate of fused layers, and return what checking the file gives.
+
+    Parameters
+    ----------
+    path : Path
+    found : MappedGroup
+    budget : int, optional
+        Parts to bound at most, each time a product of blocks is proven.
+
+    Raises
+    ------
+    BitlatheError
+        The chip has what certificates do not count, or the file cannot be written.
+    """
+    _check_budget(budget)
+    return _written(path, found.certificate(budget))
+
+
+def _check_budget(budget: int | None) -> None:
+    if budget is not None and budget < 1:
+        raise BitlatheError(f"--parts is {budget}; give a whole number of at least 1.")
+
+
+def _written(path: Path, data: dict[str, Any]) -> Verdict:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -51,14 +81,14 @@ def write_certificate(
     return check_certificate(path)
 
 
-def check_certificate(path: Path, asked: Asked | None = None) -> Verdict:
+def check_certificate(path: Path, asked: Asked | AskedGroup | None = None) -> Verdict:
     """Check the certificate of a mapping, and whether it is about a layer on a chip.
 
     Parameters
     ----------
     path : Path
-    asked : Asked, optional
-        The layer on the chip that it must be about.
+    asked : Asked or AskedGroup, optional
+        The layer on the chip, or the fused ones, that it must be about.
 
     Raises
     ------
@@ -76,13 +106,18 @@ def check_certificate(path: Path, asked: Asked | None = None) -> Verdict:
         raise BitlatheError(f"{path}: {err}") from None
     if asked is not None:
         said = json.loads(content)
-        for name, data in (
-            ("layer", layer_data(asked.layer, asked.bits)),
-            ("chips", [chip_data(each) for each in asked.hierarchies]),
-        ):
-            if said[name] != data:
-                raise BitlatheError(
-                    f"{path}: {name} is not that of --arch and the layer asked for; the "
-                    "certificate holds for another one."
-                )
+        others = [[name for name in each if said.get(name) != each[name]] for each in _about(asked)]
+        if all(others):
+            raise BitlatheError(
+                f"{path}: {others[0][0]} is not that of --arch and the layer asked for; the "
+                "certificate holds for another one."
+            )
     return verdict
+
+
+def _about(asked: Asked | AskedGroup) -> list[dict[str, Any]]:
+    """Return what a certificate may say that is about some layers: of fused ones by dataflow."""
+    if isinstance(asked, AskedGroup):
+        return asked.about()
+    chips = [chip_data(each) for each in asked.hierarchies]
+    return [{"layer": layer_data(asked.layer, asked.bits), "chips": chips}]

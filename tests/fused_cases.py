@@ -7,14 +7,28 @@ from fractions import Fraction
 from typing import Any
 
 from bitlathe.arch.hierarchy import OPERANDS, Hierarchy
+from bitlathe.mapping.best import Best
 from bitlathe.mapping.fused.chain import SOFTMAX, Chain, Lanes, Mask, activation
 from bitlathe.mapping.fused.near import NearChip, PortAt, near_chip, why_not
 from bitlathe.mapping.fused.products import Asked, BlockProduct, ProductOf
 from bitlathe.mapping.fused.tiling import Tiling
 from bitlathe.mapping.operands import OperandBits
+from bitlathe.mapping.search import search as search_mapping
 from bitlathe.workloads.vector_step import OPERATIONS
 from map_cases import random_chip
 from naive import fused_naive
+
+
+def found_once() -> Callable[..., Best]:
+    kept: dict[Any, Best] = {}
+
+    def found(loops: Any, bits: Any, hierarchy: Any, objective: Any) -> Best:
+        key = repr((loops, bits, hierarchy, objective))
+        if key not in kept:
+            kept[key] = search_mapping(loops, bits, hierarchy, objective)
+        return kept[key]
+
+    return found
 
 
 def random_near(rng: random.Random) -> NearChip:

@@ -126,7 +126,13 @@ def whole(data: Any, where: str, least: int = 0) -> int:
 
 
 def extent(data: Any, where: str) -> int:
-    """Return a size of a layer or an axis, of which all elements can be gone through."""
+    """Return a size of a layer or an axis, of which all elements can be gone through.
+
+    Raises
+    ------
+    ProofError
+        It is none, or too large for that.
+    """
     size = whole(data, where, 1)
     if size > LARGEST_SIZE:
         raise ProofError(f"{where} is {short(data)}; this checker takes up to {LARGEST_SIZE}.")

@@ -1,4 +1,7 @@
-"""Check a certificate of any kind; as a program: ``python -m bitlathe.mapping.proof.verify FILE``."""
+"""Check a certificate of any kind.
+
+As a program: ``python -m bitlathe.mapping.proof.verify FILE``.
+"""
 
 import sys
 

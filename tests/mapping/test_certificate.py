@@ -24,9 +24,10 @@ from bitlathe.mapping.nest import Loops, Mapping
 from bitlathe.mapping.operands import OperandBits
 from bitlathe.mapping.proof import cost as proof_cost
 from bitlathe.mapping.proof import record
-from bitlathe.mapping.proof.verify import Verdict, check
+from bitlathe.mapping.proof.check import Verdict
 from bitlathe.mapping.proof.floor import dram_bits, traffic_floor
 from bitlathe.mapping.proof.record import ProofError
+from bitlathe.mapping.proof.verify import check
 from bitlathe.mapping.search import search
 from bitlathe.sim.map_layer import product_on
 from map_cases import (

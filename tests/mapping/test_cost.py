@@ -12,8 +12,8 @@ from bitlathe.mapping.accesses import accesses
 from bitlathe.mapping.cost import Cost, PortLoad, cost
 from bitlathe.mapping.legal import footprints, problems
 from bitlathe.mapping.nest import Level, Loop, Loops, Mapping
-from bitlathe.mapping.proof.verify import check
 from bitlathe.mapping.proof.record import ProofError
+from bitlathe.mapping.proof.verify import check
 from bitlathe.sim import simulate
 from bitlathe.sim.cycle.nest.run import run_nest
 from bitlathe.sim.map_certificate import write_certificate

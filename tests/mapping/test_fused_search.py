@@ -22,20 +22,7 @@ from bitlathe.mapping.fused.search import costed, extents, search, spilling, til
 from bitlathe.mapping.fused.tiling import Tiling, problem
 from bitlathe.mapping.mappers import ORDERS
 from bitlathe.mapping.operands import OperandBits
-from bitlathe.mapping.search import search as search_mapping
-from fused_cases import enlarged, random_chain, random_lanes, random_near
-
-
-def found_once() -> Callable[..., Best]:
-    kept: dict[Any, Best] = {}
-
-    def found(loops: Any, bits: Any, hierarchy: Any, objective: Any) -> Best:
-        key = repr((loops, bits, hierarchy, objective))
-        if key not in kept:
-            kept[key] = search_mapping(loops, bits, hierarchy, objective)
-        return kept[key]
-
-    return found
+from fused_cases import enlarged, found_once, random_chain, random_lanes, random_near
 
 
 def every_tiling(chain: Chain, lanes: Lanes) -> list[Tiling]:

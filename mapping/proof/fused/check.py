@@ -18,6 +18,7 @@ from ..record import (
     OBJECTIVES,
     Chip,
     Layer,
+    Loop,
     Nest,
     ProofError,
     chip_of,
@@ -28,11 +29,12 @@ from ..record import (
     take,
     whole,
 )
+from ..space import extents
 from .floors import Floors, traffic_floor
 from .jobs import Cut, Jobs, Made, Total
 from .near import Near, near_of
 from .record import Asked, Chain, Lanes, Tiling, asked_of, chain_of, lanes_of, tiling_of
-from .room import problem, tilings
+from .room import problem, taken, tilings
 from .walk import walk
 
 VERSION = 1
@@ -54,7 +56,7 @@ SPACE = {
     "product",
 }
 BOUNDS = {
-    "sums": "all clocks of the array, of the array and the vector unit in turn, of the busiest port",
+    "sums": "all clocks of the array and of the vector unit, in turn or beside, or of a port",
     "walk": "the schedule walked with the floors of the blocks' products",
     "products": "the schedule walked with the proven bounds of the blocks' products",
 }
@@ -87,6 +89,8 @@ def check_fused(top: dict[str, Any]) -> Verdict:
     of = Fusion(chain_of(chain), near_of(chip_of(chip, "chip")), lanes_of(lanes), objective)
     found = of.scheduled(schedule)
     same(costs, found.data(), "cost")
+    lowest = traffic_data(found, of)
+    same(traffic, lowest, "traffic")
     least = exact(bound, "bound")
     if not least:
         raise ProofError("bound is 0; it must be more than 0.")
@@ -97,8 +101,6 @@ def check_fused(top: dict[str, Any]) -> Verdict:
     derived = min(value, of.least_of(parts))
     if derived != least:
         raise ProofError(f"bound is {short(bound)}; the parts prove {derived}, which it must be.")
-    lowest = traffic_data(found, of)
-    same(traffic, lowest, "traffic")
     return Verdict(
         objective=objective,
         value=value,
@@ -123,7 +125,10 @@ def traffic_data(found: "FusedCost", of: "Fusion") -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusedCost:
-    """What all instances of a chain take: clocks, exact energies in pJ, what passes each port."""
+    """What all instances of a chain take: clocks, exact energies in pJ, what passes each port.
+
+    ``taken``: bits, and elements, that lie in each near memory.
+    """
 
     cycles: int
     compute: Fraction
@@ -131,6 +136,7 @@ class FusedCost:
     ports: dict[tuple[str, int], tuple[int, int, int]]
     outer_bits: dict[str, Fraction]
     energy_pj: dict[str, Fraction]
+    taken: dict[str, list[int]] = field(default_factory=dict)
 
     def of(self, objective: str) -> Fraction:
         """Return the objective's value: clocks, pJ, or their product."""
@@ -150,6 +156,7 @@ class FusedCost:
                 for (memory, port), (reads, writes, busy) in self.ports.items()
             ],
             "outermost_bits": {name: str(bits) for name, bits in self.outer_bits.items()},
+            "taken_bits_and_elements": self.taken,
             "energy_pj": {name: str(pj) for name, pj in self.energy_pj.items()},
             "total_pj": str(sum(self.energy_pj.values(), Fraction(0))),
         }  # fmt: skip
@@ -240,6 +247,8 @@ class Fusion:
             return made[asked]
 
         wrong = problem(self.chain, tiling, self.near, self.lanes)
+        if tiling.rows > self.chain.m or tiling.columns > self.chain.middle:
+            wrong = "its blocks have more rows or columns than the chain."
         if wrong:
             raise ProofError(f"the schedule: {wrong}")
         jobs = self.jobs(tiling, product)
@@ -255,9 +264,11 @@ class Fusion:
         wrong = problem(self.chain, tiling, self.near, self.lanes, unfinished)
         if wrong:
             raise ProofError(f"the schedule, with sums that its products leave unfinished: {wrong}")
-        return self._all(total, walked)
+        found = self.total_cost(total, walked)
+        return replace(found, taken=taken(self.chain, tiling, self.near, unfinished))
 
-    def _all(self, total: Total, walked: int) -> FusedCost:
+    def total_cost(self, total: Total, walked: int) -> FusedCost:
+        """Return what all instances take of which the jobs, and the clocks, are known."""
         times = self.chain.instances
         cycles = max(walked, total.busiest * times)
         energy = {name: pj * times for name, pj in total.energy_pj().items()}
@@ -292,7 +303,11 @@ class Fusion:
             The chip cannot run it.
         """
         layer, chip = self.of(asked)
+        sizes = dict(zip(layer.dims, layer.sizes, strict=True))
+        most = {axis.name: axis.size for axis in chip.axes}
         wrong = problem_of_nest(layer, chip, nest)
+        if not wrong and any(u not in extents(sizes[d], most[axis]) for axis, d, u in nest.spatial):
+            wrong = "it unrolls an extent that is not the least for its number of steps."
         if wrong:
             raise ProofError(f"the mapping of {asked_text(asked)}: {wrong}")
         return made_of(cost(layer, chip, nest), self.near)
@@ -329,9 +344,7 @@ class Fusion:
         made = self.floors.product(asked)
         both = max(pj or Fraction(0), made.array_pj + made.memory_pj)
         cycles_ = max(made.cycles, -floor(-cycles))
-        self.proven[asked] = made._replace(
-            cycles=cycles_, array_pj=both, memory_pj=Fraction(0)
-        )
+        self.proven[asked] = made._replace(cycles=cycles_, array_pj=both, memory_pj=Fraction(0))
 
     def _proven(self, asked: Asked, objective: str, data: Any, where: str) -> Fraction:
         bound, proof = take(data, where, "bound proof")
@@ -423,7 +436,7 @@ def leaves_unfinished(layer: Layer, nest: Nest) -> bool:
     They do where a loop over k has a loop over another tile of results inside it, both outside the
     next memory that keeps them; with no such memory, where there is any loop over k.
     """
-    loops, keeps = [], 0
+    loops, keeps = list[Loop](), 0
     for level in nest.levels:
         keeps += "output" in level.keeps
         if keeps > 1:

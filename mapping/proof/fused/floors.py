@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import product
 from math import ceil, prod
 
-from ..record import OPERANDS, OTHER, Axis, Chip, Layer
+from ..record import OPERANDS, OTHER, Axis, Chip
 from .jobs import Made
 from .near import Near
 from .record import Asked, Chain

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cache
-from math import ceil
+from itertools import pairwise
 from typing import NamedTuple
 
 from ..count import PortKey
@@ -53,11 +53,31 @@ class Job:
         self.bits: Counter[str] = Counter()
 
     def near_port(self, operand: str, elements: int, bits: Fraction, *, reads: bool) -> None:
-        """Add a tile that passes a port of a near memory."""
+        """Add a tile that passes a port of a near memory.
+
+        Parameters
+        ----------
+        operand : str
+        elements : int
+        bits : Fraction
+            Of each.
+        reads : bool
+            Whether it is read there, or written.
+        """
         self._pass(self.near.memories[operand].name, operand, elements, bits, reads=reads)
 
     def transfer(self, operand: str, elements: int, bits: Fraction, *, leaves: bool) -> None:
-        """Add a tile that passes between the outermost memory and a near one."""
+        """Add a tile that passes between the outermost memory and a near one.
+
+        Parameters
+        ----------
+        operand : str
+        elements : int
+        bits : Fraction
+            Of each.
+        leaves : bool
+            Whether it leaves the near one, or comes there.
+        """
         self.near_port(operand, elements, bits, reads=leaves)
         name = self.near.outermost.name
         self.outer += self._pass(name, operand, elements, bits, reads=not leaves)
@@ -102,12 +122,13 @@ class Cut:
         if not self.rows:
             raise ProofError("chain.mask: no row sees any column.")
         self.short = chain.middle // self.columns if chain.middle % self.columns else -1
+        self.kinds, self.seen = cache(self._kinds), cache(self._columns_seen)
 
     def width(self, j: int) -> int:
         """Return the columns of a block of columns."""
         return self.chain.middle % self.columns if j == self.short else self.columns
 
-    def kinds(self) -> Counter[tuple[int, int, int]]:
+    def _kinds(self) -> Counter[tuple[int, int, int]]:
         """Return the blocks by rows, columns and place."""
         found: Counter[tuple[int, int, int]] = Counter()
         alike = Counter((rows, high - low, self.width(high - 1)) for rows, low, high in self.rows)
@@ -120,7 +141,7 @@ class Cut:
             found[rows, last, LAST] += times
         return +found
 
-    def seen(self) -> Counter[int]:
+    def _columns_seen(self) -> Counter[int]:
         """Return the blocks of columns that any rows see, by their columns."""
         found: Counter[int] = Counter()
         top = 0
@@ -144,7 +165,7 @@ class Cut:
         top = 0
         for rows, low, high in self.rows:
             cuts = sorted({low, low + 1, min(max(low + 1, top), high - 1), high - 1, high})
-            for start, end in zip(cuts, cuts[1:], strict=False):
+            for start, end in pairwise(cuts):
                 if low <= start < end:
                     first, last = start == low, end == high
                     place = ALONE if first and last else FIRST if first else LAST if last else LATER
@@ -247,7 +268,9 @@ class Jobs:
             job.near_port("output", chain.state * rows, self.sums, reads=False)
         own = {ALONE: "alone", FIRST: "first"}.get(place, "later")
         groups = rows * -(-columns // (chain.group or columns))
-        work = _plus(_times(steps[own], elements, rows), _times(steps["quantize"], elements, groups))
+        work = _plus(
+            _times(steps[own], elements, rows), _times(steps["quantize"], elements, groups)
+        )
         adding, results = Job(self.near), rows * chain.out
         added: Work = (0,) * 3
         if place in (LATER, LAST):
@@ -271,7 +294,8 @@ class Jobs:
         spilled, ends = self.tiling.spilled, place in (ALONE, LAST)
         first, second = map(self.product, self.products(rows, columns, place))
         steps, added = (
-            max(self.lane_cycles(work), job.cycles) for work, job in self.works(rows, columns, place)
+            max(self.lane_cycles(work), job.cycles)
+            for work, job in self.works(rows, columns, place)
         )
         inputs = rows if spilled or place in (ALONE, FIRST) else 0
         back = rows if spilled and place in (LATER, LAST) else 0
@@ -377,7 +401,9 @@ class Total:
         for ((name, i), reads), accesses in self.priced.items():
             port = near.whole.memory(name).ports[i]
             pj = accesses * (port.read_pj if reads else port.write_pj)
-            outer, inner = (outer + pj, inner) if name == near.outermost.name else (outer, inner + pj)
+            outer, inner = (
+                (outer + pj, inner) if name == near.outermost.name else (outer, inner + pj)
+            )
         prices = lanes.add_pj, lanes.multiply_pj, lanes.special_pj
         return {
             "array": self.product_pj[0],
@@ -390,5 +416,3 @@ class Total:
     def busiest(self) -> int:
         """Clocks of the busiest port."""
         return max(self.busy.values())
-
-

@@ -53,9 +53,9 @@ class Mask(NamedTuple):
 class Chain:
     """Two products with steps of the vector unit between them, in equal instances.
 
-    ``matrices`` products of (m, inner) inputs make the (m, middle) middle, one sums it to (m, out).
+    ``matrices`` products of (m, inner) inputs make the (m, middle) middle, one makes (m, out).
     ``steps``: what the unit does, by name (`STEPS`); ``state``: numbers a row that it keeps between
-    blocks; ``group``: elements of a row that share a scale where it quantizes, 0 for all of a block.
+    blocks; ``group``: elements of a row that share a scale where it quantizes, 0: all of a block.
     """
 
     m: int
@@ -108,8 +108,11 @@ class Lanes(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """Blocks of rows and columns; places of what comes, whether the array works ahead, instances
-    whose weights stay, whether sums are spilled (docs/mapping.md)."""
+    """How a chain is cut, as docs/mapping.md says under Fused chains.
+
+    Blocks of rows and columns; places of what comes, whether the array works ahead, instances whose
+    weights stay, whether sums are spilled.
+    """
 
     rows: int
     columns: int
@@ -201,11 +204,13 @@ def lanes_of(data: Any) -> Lanes:
         It is something else.
     """
     names = "lanes special_cycles add_pj multiply_pj special_pj overlap"
-    lanes, special, *prices, overlap = take(data, "lanes", names)
+    lanes, special, add, multiply, other, overlap = take(data, "lanes", names)
     return Lanes(
         whole(lanes, "lanes.lanes", 1),
         whole(special, "lanes.special_cycles", 1),
-        *(exact(pj, "lanes, its energies") for pj in prices),
+        exact(add, "lanes.add_pj"),
+        exact(multiply, "lanes.multiply_pj"),
+        exact(other, "lanes.special_pj"),
         truth(overlap, "lanes.overlap"),
     )
 

@@ -91,22 +91,51 @@ def problem(
     lanes: Lanes,
     unfinished: frozenset[bool] = frozenset(),
 ) -> str | None:
-    """Return what keeps a tiling from running on a chip, in a sentence, or None."""
+    """Return what keeps a tiling from running on a chip, in a sentence, or None.
+
+    Parameters
+    ----------
+    chain : Chain
+    tiling : Tiling
+    near : Near
+    lanes : Lanes
+    unfinished : frozenset of bool
+        As of `needs`.
+    """
     if tiling.rows % chain.token and tiling.rows < chain.m:
         return f"blocks of {tiling.rows} rows cut tokens of {chain.token} rows."
     if tiling.ahead and not lanes.overlap:
         return "the array is ahead of a vector unit that does not work beside it."
     if tiling.spilled and (not chain.spills or tiling.columns >= chain.middle):
         return "its sums are spilled, which have no other block to wait for, or rows with a state."
-    taken = {near.memories[operand].name: [0, 0] for operand in OPERANDS}
-    for operand, elements, bits, tiles in needs(chain, tiling, unfinished):
+    for operand, _, _, tiles in needs(chain, tiling, unfinished):
         memory = near.memories[operand]
         if tiles == 2 and not memory.double_buffered:
             return f"memory {memory.name!r} holds one tile of {operand}s, not two."
-        taken[memory.name][0] += tiles * ceil(elements * bits)
-        taken[memory.name][1] += tiles * elements
+    held = taken(chain, tiling, near, unfinished)
     for memory in near.memories.values():
-        for size, used in zip((memory.size_bits, memory.words), taken[memory.name], strict=True):
+        for size, used in zip((memory.size_bits, memory.words), held[memory.name], strict=True):
             if size is not None and used > size:
                 return f"memory {memory.name!r} has {size} of the {used} that the blocks take."
     return None
+
+
+def taken(
+    chain: Chain, tiling: Tiling, near: Near, unfinished: frozenset[bool]
+) -> dict[str, list[int]]:
+    """Return the bits, and the elements, that a tiling takes of each near memory.
+
+    Parameters
+    ----------
+    chain : Chain
+    tiling : Tiling
+    near : Near
+    unfinished : frozenset of bool
+        As of `needs`.
+    """
+    found = {near.memories[operand].name: [0, 0] for operand in OPERANDS}
+    for operand, elements, bits, tiles in needs(chain, tiling, unfinished):
+        both = found[near.memories[operand].name]
+        both[0] += tiles * ceil(elements * bits)
+        both[1] += tiles * elements
+    return found

@@ -3,14 +3,14 @@
 Of block u: the outermost port loads it; the array makes its first product, the vector unit its
 steps; the port brings what else it needs, the array makes its second product, the unit adds it, the
 port stores it. Each machine takes its jobs in the order in which this walk comes to them, as soon
-as it is free and what they wait for has ended: with p places a load waits for the first product p
-blocks before, what else comes for the second product p blocks before, results for those of the rows
-p before to have left. With the array ahead, the second half of a block follows the first half of the
-next; else it follows at once, and the next waits for it.
+as it is free and what they wait for has ended: with p places a load waits for the first product
+p blocks before, what else comes for the second product p blocks before, results for those of the
+rows p before to have left. With the array ahead, the second half of a block follows the first half
+of the next; else it follows at once, and the next waits for it.
 
 Many equal blocks in a row are not all walked: where the state is what it was some blocks before,
-but for the time, the blocks between repeat. A time that nothing can wait for any more, as another is
-later anyway, is left out of the state.
+but for the time, the blocks between repeat. A time that nothing can wait for any more, as another
+is later anyway, is left out of the state.
 """
 
 from collections.abc import Callable
