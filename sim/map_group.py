@@ -231,8 +231,6 @@ def group_on(
                 f"{name}: {model.name} has no attention or MLP that may be fused; give a layer."
             )
         raise BitlatheError(unknown_name("group of layers that may be fused", name, groups) + ".")
-    bits = {
-        gemm: layer_bits(resolved, gemm, None, results.of(gemm)) for gemm in groups[name].gemms
-    }
+    bits = {gemm: layer_bits(resolved, gemm, None, results.of(gemm)) for gemm in groups[name].gemms}
     chip = Chip.of(resolved)
     return AskedGroup(chip=chip, group=groups[name], bits=bits)
