@@ -18,7 +18,7 @@ from ..arch.dataflow import TILE
 from ..arch.hierarchy import OPERANDS, Hierarchy
 from ..datatypes.base.errors import BitlatheError
 from ..datatypes.base.numbers import ceil_div
-from ..mapping.accesses import accesses
+from ..mapping.accesses import decoded_weights
 from ..mapping.best import Best
 from ..mapping.cost import Cost
 from ..mapping.keep import NOTHING, Kept
@@ -415,10 +415,8 @@ def _decoded_pj(chip: Chip, gemm: Gemm, parts: Sequence[Part]) -> float:
     if not chip.arch.decoded_pj or gemm.kind.startswith("attention"):
         return 0.0
     weights = sum(
-        moved.parent_elements * part.times
+        part.times * decoded_weights(part.loops, part.best.mapping, part.hierarchy)
         for part in parts
-        for moved in accesses(part.loops, part.best.mapping, part.hierarchy, {"weight"})
-        if moved.operand == "weight"
     )
     return chip.arch.decoded_pj * weights
 

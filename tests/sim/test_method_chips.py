@@ -16,6 +16,7 @@ from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.sim import simulate
 from bitlathe.sim.beside import beside_steps
 from bitlathe.sim.chip import Chip
+from bitlathe.sim.map_layer import product_on
 from bitlathe.sim.pe.mac import fp_mac_dot, int_mac_dot
 from bitlathe.workloads.gemm import Gemm
 
@@ -192,6 +193,13 @@ def test_weights_that_enter_pass_a_decoder(table: dict[str, Any], clocks: int) -
         more = run.energy_pj["pe"] - without.energy_pj["pe"]
         assert more == pytest.approx(1.5 * 64 * 128 * 4 * (0.37 + 2.2) * float(scale), rel=1e-9)
         assert run.layers[1].cycles == without.layers[1].cycles
+        if mapper == "search":  # `map` lists what decoders take, of four blocks of tokens too
+            asked, apart = (product_on(each, 24, 64, 128) for each in (chip, plain))
+            for mapped in (best := asked.best("edp"), asked.under(best.mapping)):
+                found = mapped.energy_pj
+                assert found["decoders"] == pytest.approx(more)
+                assert found["total"] == pytest.approx(mapped.cost.total_pj + more)
+            assert "decoders" not in apart.best("edp").energy_pj
         waited = run.cycles - without.cycles
         if (mapper, fidelity) == ("whole-buffer", "analytic"):  # the array is what binds
             assert waited == clocks
