@@ -1,8 +1,10 @@
 """Models around a text model that is run alone: where its configuration stands in theirs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from .family import sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +16,8 @@ class Around:
     text that say nothing about sizes: PaliGemma's prompt attends both ways. ``tying``: whose
     ``tie_word_embeddings`` says that the head is the embedding: that of the outer model, with
     ``tied`` where it is left out; the text's; that of either; or the outer one where it is
-    ``given``, else the text's.
+    ``given``, else the text's. ``sizes`` are the outer class's for the text, where they are not
+    those of the text's class.
     """
 
     text: str
@@ -23,18 +26,22 @@ class Around:
     plain: tuple[str, ...] = ()
     tying: Literal["given", "outer", "text", "either"] = "given"
     tied: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
+
+THINKERS: Mapping[str, str] = {"qwen2_5_omni": "thinker_config"}
+"""Models that answer in words and in sound, by ``model_type``: the key of what finds the words."""
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     "llama": (
         *("deepseek_vl", "deepseek_vl_hybrid", "glmasr", "janus", "llava_next_video"),
         *("omniasr", "perception_lm"),
-        *("video_llava", "vipllava", "voxtral"),
+        *("video_llava", "vipllava"),
     ),
     "mistral": ("idefics2",),
     "opt": ("blip-2", "instructblip", "instructblipvideo"),
     "qwen2": (
-        *("audioflamingo3", "fast_vlm", "got_ocr2", "internvl", "llava_onevision"),
+        *("audioflamingo3", "fast_vlm", "got_ocr2"),
         *("musicflamingo", "ovis2", "pp_chart2table", "qwen2_audio", "vibevoice"),
         *("vibevoice_asr", "video_llama_3"),
     ),
@@ -68,6 +75,17 @@ AROUND_TEXT: Mapping[str, Around] = {
         }.items()
     },
     "llava": Around(text="llama", tying="either"),
+    "llava_onevision": Around(text="qwen2", tying="either"),
+    "internvl": Around(text="qwen2", tying="outer", tied=True),
+    "qwen2_5_omni_thinker": Around(text="qwen2_5_omni_text", tying="outer"),
+    "voxtral": Around(
+        text="llama",
+        sizes={
+            **sizes(3072, 30, 32, 8192, 131072),
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+        },
+    ),
     "llama4": Around(text="llama4_text", tying="text"),
     "mllama": Around(text="mllama_text_model", tying="text"),
     "gemma3": Around(text="gemma3_text", tying="outer", tied=True),

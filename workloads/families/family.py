@@ -69,6 +69,8 @@ class Family:
         Whether there are those behind the last layer.
     norm : {"rms_norm", "layer_norm"}
         Their kind.
+    norm_key : str or None
+        The key of another kind.
     norm_vectors : int
         1 for a norm with a scale, 2 for one with scale and shift.
     norm_shift : rule
@@ -164,6 +166,7 @@ class Family:
     embedding_norms: int = 0
     final_norm: Rule = True
     norm: Norm = "rms_norm"
+    norm_key: str | None = None
     norm_vectors: int = 1
     norm_shift: Rule = False
     norm_scaled: Rule = True
@@ -216,6 +219,7 @@ class Family:
         if self.positions_learned and self.kind != "vision":
             found.update(all_names(keys.positions))
         found.update(all_names(self.narrow_embedding, self.parallel_norms_key, self.groups_key))
+        found.update(all_names(self.norm_key))
         found.update(
             rule_keys(self.parallel, self.two_parallel_norms, self.final_norm, self.norm_shift)
         )

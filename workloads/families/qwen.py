@@ -33,6 +33,12 @@ QWEN: Mapping[str, Family] = {
             sizes=sizes(8192, 80, 64, 29568, 152064),
         ),
     ),
+    "qwen2_5_omni_text": Family(
+        attention=AttentionFacts(qkv_bias=True, head_dim=None),
+        window=replace(_WINDOW, default=32768),
+        defaults={"num_key_value_heads": 4},
+        sizes=sizes(3584, 28, 28, 18944, 152064),
+    ),
     "qwen2_moe": Family(
         attention=AttentionFacts(qkv_bias=("qkv_bias", True)),
         window=replace(_WINDOW, layers="even_below"),

@@ -8,7 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Join = Literal[
-    "two", "one", "shuffled", "adapted", "pooled", "merged", "patched", "projected", "tiled", "none"
+    "two",
+    "one",
+    "shuffled",
+    "folded",
+    "adapted",
+    "pooled",
+    "merged",
+    "patched",
+    "projected",
+    "tiled",
+    "none",
 ]
 
 
@@ -24,10 +34,11 @@ class Tower:
         Its ``model_type`` where it names none.
     join
         ``two`` matrices for each patch; ``one`` with a bias; ``one`` behind a square of
-        ``scale_factor`` patches that become one token (``shuffled``); one behind a norm and the
-        mean of patches, ``mm_tokens_per_image`` of them (``pooled``); two, behind a norm and a
-        matrix that makes one of a square of ``spatial_merge_size`` patches (``merged``); two behind
-        a norm, the first as wide as such a square, and the same for each layer that
+        ``scale_factor`` patches that become one token (``shuffled``); two with biases behind a norm
+        of the square that ``downsample_ratio`` makes one token of (``folded``); one behind a norm
+        and the mean of patches, ``mm_tokens_per_image`` of them (``pooled``); two, behind a norm
+        and a matrix that makes one of a square of ``spatial_merge_size`` patches (``merged``); two
+        behind a norm, the first as wide as such a square, and the same for each layer that
         ``deepstack_visual_indexes`` names (``patched``); two and the projector behind patches
         that ``pixel_shuffle_ratio`` makes fewer (``adapted``); a matrix into a space that both
         share (``projected``); one that joins what several layers leave of an image in tiles, which
@@ -38,6 +49,9 @@ class Tower:
         Whether a vector of the text's width ends each row of patches.
     scales : int
         Numbers that scale the agreement of image and text.
+    selected : str
+        Which tokens of an image are joined by ``two``, where ``vision_feature_select_strategy`` is
+        left out.
     """
 
     key: str = "vision_config"
@@ -46,6 +60,7 @@ class Tower:
     width: str | None = None
     newline: bool = False
     scales: int = 0
+    selected: str = "default"
 
 
 _TWO = Tower()
@@ -56,6 +71,12 @@ _OUT = replace(_PATCHED, family="qwen3_vl_vision", width="out_hidden_size")
 TOWERS: Mapping[str, Tower] = {
     "llava": _TWO,
     "llava_next": replace(_TWO, newline=True),
+    "llava_onevision": replace(_TWO, family="siglip_vision_model", newline=True, selected="full"),
+    "internvl": Tower(family="internvl_vision", join="folded"),
+    "internvl_chat": Tower(family="intern_vit_6b", join="folded"),
+    "qwen2_5_omni_thinker": replace(
+        _PATCHED, family="qwen2_5_omni_vision_encoder", width="out_hidden_size"
+    ),
     "gemma3": Tower(family="siglip_vision_model", join="pooled"),
     "paligemma": Tower(family="siglip_vision_model", join="one"),
     "smolvlm": _SHUFFLED,

@@ -32,6 +32,14 @@ _CLIP_PLAIN = ("projection_dim", "vocab_size", "max_position_embeddings", "text_
 
 _QWEN_IMAGE = ImageKeys(channels="in_channels", frames="temporal_patch_size", side=448)
 _QWEN_SIZES = {"depth": 32, "num_heads": 16}
+_QWEN_ATTENTION = AttentionFacts(
+    projections=("qkv",),
+    output="proj",
+    kv_heads=None,
+    head_dim=None,
+    qkv_bias=True,
+    output_bias=True,
+)
 _QWEN2_VL = Family(
     kind="vision",
     keys=Keys(
@@ -40,14 +48,7 @@ _QWEN2_VL = Family(
         heads=("num_heads", "num_attention_heads"),
         inner=None,
     ),
-    attention=AttentionFacts(
-        projections=("qkv",),
-        output="proj",
-        kv_heads=None,
-        head_dim=None,
-        qkv_bias=True,
-        output_bias=True,
-    ),
+    attention=_QWEN_ATTENTION,
     mlp=replace(_MLP, ratio="mlp_ratio"),
     outputs=SIGLIP_VISION,
     norm="layer_norm",
@@ -86,26 +87,55 @@ _QWEN3_VL = replace(
     sizes={"depth": 27, "num_heads": 16, "hidden_size": 1152, "intermediate_size": 4304},
 )
 
+_QWEN2_5_VL = replace(
+    _QWEN3_VL,
+    mlp=MlpFacts(bias=True),
+    norm="rms_norm",
+    norm_vectors=1,
+    patch_bias=False,
+    image_keys=replace(_QWEN_IMAGE, window="window_size", full="fullatt_block_indexes"),
+    plain=("in_chans", "spatial_patch_size", "tokens_per_second"),
+    defaults={
+        "in_channels": 3,
+        "patch_size": 14,
+        "temporal_patch_size": 2,
+        "spatial_merge_size": 2,
+        "out_hidden_size": 3584,
+        "window_size": 112,
+        "fullatt_block_indexes": [7, 15, 23, 31],
+    },
+    sizes={**_QWEN_SIZES, "hidden_size": 3584, "intermediate_size": 3420},
+)
+_INTERN = replace(
+    _SEEN,
+    attention=replace(
+        _ATTENTION,
+        output="projection_layer",
+        qkv_bias=("attention_bias", False),
+        qk_norm=("use_qk_norm", False),
+        qk_norm_over="all",
+        qk_norm_vectors=1,
+    ),
+    outputs=SIGLIP_VISION,
+    norm_key="norm_type",
+    final_norms=0,
+    layer_scales=2,
+    positions_learned=("use_absolute_position_embeddings", True),
+    mask_token=("use_mask_token", False),
+    only={"use_mean_pooling": True},
+    defaults={"image_size": 448, "patch_size": 14, "num_channels": 3},
+    sizes=sizes(1024, 24, 16, 4096, 0),
+)
+
 VISION_FAMILIES: Mapping[str, Family] = {
     "qwen2_vl_vision": _QWEN2_VL,
-    "qwen2_5_vl_vision": replace(
-        _QWEN3_VL,
-        mlp=MlpFacts(bias=True),
-        norm="rms_norm",
-        norm_vectors=1,
-        patch_bias=False,
-        image_keys=replace(_QWEN_IMAGE, window="window_size", full="fullatt_block_indexes"),
-        plain=("in_chans", "spatial_patch_size", "tokens_per_second"),
-        defaults={
-            "in_channels": 3,
-            "patch_size": 14,
-            "temporal_patch_size": 2,
-            "spatial_merge_size": 2,
-            "out_hidden_size": 3584,
-            "window_size": 112,
-            "fullatt_block_indexes": [7, 15, 23, 31],
-        },
-        sizes={**_QWEN_SIZES, "hidden_size": 3584, "intermediate_size": 3420},
+    "qwen2_5_vl_vision": _QWEN2_5_VL,
+    "qwen2_5_omni_vision_encoder": replace(
+        _QWEN2_5_VL, attention=replace(_QWEN_ATTENTION, projections=("q", "k", "v"))
+    ),
+    "internvl_vision": _INTERN,
+    "intern_vit_6b": replace(
+        _INTERN, renamed={"qkv_bias": "attention_bias", "qk_normalization": "use_qk_norm"}
     ),
     **dict.fromkeys(("qwen3_5_vision", "qwen3_5_moe_vision"), _QWEN3_VL),
     **dict.fromkeys(

@@ -12,7 +12,7 @@ from .. import families
 from ..config import Config
 from ..conv import ConvNet, read_convnet
 from ..families import AROUND_TEXT, FAMILIES
-from ..families.around import Around
+from ..families.around import THINKERS, Around
 from ..products import Products
 from ..transformer import Transformer
 from .convolutions import CONV_FAMILIES, read_convolutions
@@ -22,6 +22,7 @@ from .quantization import Stored, read_stored
 from .swin import read_swin
 from .towers import read_towers
 from .transformer import head_of, read_transformer
+from .values import renamed
 
 _TIED = "tie_word_embeddings"
 
@@ -69,6 +70,7 @@ def read_model(config: Config) -> Read:
         return Read(family=str(kind), shape=read_convolutions(config))
     if kind == "swin":
         return Read(family="swin", shape=read_swin(config))
+    config, unread = _thinker(config)
     whole = config
     config = _text_part(config)
     family = config.string("model_type")
@@ -80,8 +82,8 @@ def read_model(config: Config) -> Read:
         )
     rules = FAMILIES[family]
     config = replace(config, defaults={**config.defaults, **rules.defaults})
-    config = replace(config, data=_renamed(config.data, rules.renamed))
-    notes = [*check_keys(config, family, rules)]
+    config = replace(config, data=renamed(config.data, rules.renamed))
+    notes = [*unread, *check_keys(config, family, rules)]
     if config.get("architectures") and head_of(config, rules) is None:
         notes.append(
             f"the head of {config.items('architectures')[0]!r} ('architectures') is not known: "
@@ -94,9 +96,28 @@ def read_model(config: Config) -> Read:
         towers, shape, said = read_towers(whole, shape)
         notes += said
         key = AROUND_TEXT[whole.string("model_type")].key
+        named = str((whole.items("architectures") or [""])[0])
+        if named.endswith("ForImageClassification"):
+            remark = f"the head of {named!r} ('architectures') is not read: all of the model is."
+            notes.insert(0, remark)
         notes = [*parts_left_out(whole, key, towers), *notes]
         return Read(family=family, shape=shape, towers=towers, notes=tuple(notes), stored=stored)
     return Read(family=family, shape=shape, notes=tuple(notes), stored=stored)
+
+
+def _thinker(config: Config) -> tuple[Config, list[str]]:
+    """Return the configuration of what understands and answers in a model that speaks, too."""
+    key = THINKERS.get(str(config.data.get("model_type")))
+    if key is None or key not in config.data:
+        return config, []
+    own = config.child(key)
+    others = [name for name in config.data if name.endswith("_config") and name != key]
+    said = (
+        f"of this model {key!r} is read, what understands and answers in words; left out, what "
+        f"speaks: {', '.join(map(repr, others)) or 'nothing'}."
+    )
+    kind = own.data.get("model_type", f"{config.data['model_type']}_thinker")
+    return replace(own, data={**own.data, "model_type": kind}), [said]
 
 
 def _unknown_type(name: str) -> str:
@@ -144,7 +165,7 @@ def _text_part(config: Config) -> Config:
     text = replace(text, data=data)
     family = FAMILIES.get(text.string("model_type"))
     if family is not None and around.key in config.data:
-        text = replace(text, defaults=family.sizes)
+        text = replace(text, defaults={**family.sizes, **around.sizes})
     return text
 
 
@@ -157,13 +178,6 @@ def _tied(outer: Mapping[str, Any], text: Mapping[str, Any], around: Around) -> 
     if around.tying == "either" and outer.get(_TIED) is False:
         return text.get(_TIED)
     return outer.get(_TIED, text.get(_TIED))
-
-
-def _renamed(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the keys of a file under the names that are read."""
-    found = {key: value for key, value in data.items() if key not in names}
-    given = {name: data[key] for key, name in names.items() if key in data}
-    return {**given, **found}
 
 
 def _without_outer_class(data: Mapping[str, Any]) -> dict[str, Any]:

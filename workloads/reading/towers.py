@@ -14,9 +14,13 @@ from .gemma4_towers import read_gemma4_towers
 from .image_attention import read_tiled_tower
 from .images import merged_grid
 from .keys import check_keys
-from .qwen2_audio_tower import read_qwen2_audio_tower
+from .sound_towers import (
+    read_qwen2_5_omni_tower,
+    read_qwen2_audio_tower,
+    read_voxtral_tower,
+)
 from .transformer import read_transformer
-from .values import norm_vectors
+from .values import norm_vectors, renamed
 
 
 def read_towers(
@@ -42,13 +46,23 @@ def read_towers(
         What is taken of the towers that the file does not say, a sentence each.
     """
     whole = str(config.data.get("model_type"))
-    if whole in LISTED:
-        listed, notes = LISTED[whole](config, text.hidden)
-        return {part: (f"{whole}_{part}", made) for part, made in listed.items()}, text, notes
+    towers: dict[str, tuple[str, Transformer | Products]] = {}
+    notes: list[str] = []
     tower = TOWERS.get(whole)
-    if tower is None or not isinstance(config.data.get(tower.key), dict):
-        return {}, text, []
-    notes = []
+    if tower is not None and isinstance(config.data.get(tower.key), dict):
+        towers, text, notes = _read_tower(config, tower, text)
+    if whole in LISTED:
+        listed, said = LISTED[whole](config, text.hidden)
+        towers |= {part: (f"{whole}_{part}", made) for part, made in listed.items()}
+        notes += said
+    return towers, text, notes
+
+
+def _read_tower(
+    config: Config, tower: Tower, text: Transformer
+) -> tuple[dict[str, tuple[str, Transformer | Products]], Transformer, list[str]]:
+    """Read a tower that is a transformer, as `read_towers` does."""
+    notes: list[str] = []
     own = config.child(tower.key)
     if tower.join == "tiled":
         joined, text, notes = read_tiled_tower(own, text)
@@ -59,7 +73,8 @@ def read_towers(
     rules = FAMILIES.get(kind)
     if rules is None or rules.kind != "vision":
         return {}, text, []
-    own = replace(own, data={**own.data, "model_type": kind, "architectures": ["Model"]})
+    data = renamed(own.data, rules.renamed)
+    own = replace(own, data={**data, "model_type": kind, "architectures": ["Model"]})
     own = replace(own, defaults={**rules.sizes, **rules.defaults})
     for _ in check_keys(own, kind, rules):
         pass  # what it ignores is no news here
@@ -104,7 +119,10 @@ def _layers_used(config: Config) -> int:
 
 
 def _two(config: Config, tower: Tower, shape: Transformer, text: Transformer) -> Transformer:
-    bias, rows = config.flag("multimodal_projector_bias", default=True), _selected(config, shape)
+    bias, rows = (
+        config.flag("multimodal_projector_bias", default=True),
+        _selected(config, tower, shape),
+    )
     wide = shape.hidden * _layers_used(config)
     return _joined(
         shape,
@@ -114,7 +132,7 @@ def _two(config: Config, tower: Tower, shape: Transformer, text: Transformer) ->
     )
 
 
-def _selected(config: Config, shape: Transformer) -> int:
+def _selected(config: Config, tower: Tower, shape: Transformer) -> int:
     """Return the tokens of an image that are joined: all, or all but the first.
 
     Raises
@@ -123,7 +141,7 @@ def _selected(config: Config, shape: Transformer) -> int:
         If the strategy is unknown, or nothing is left.
     """
     key = "vision_feature_select_strategy"
-    strategy, tokens = config.get(key) or "default", shape.fixed_tokens or 0
+    strategy, tokens = config.get(key) or tower.selected, shape.fixed_tokens or 0
     if strategy not in ("default", "full") or tokens - (strategy == "default") < 1:
         raise config.error(
             f"{key!r} is {strategy!r}, of {tokens} tokens; it must be 'default', which drops the "
@@ -154,6 +172,25 @@ def _shuffled(config: Config, tower: Tower, shape: Transformer, text: Transforme
     many = _square(config, "scale_factor", 2, shape)
     rows = _patches(shape) // many
     return _joined(shape, _matrix("projector", text.hidden, shape.hidden * many, rows=rows))
+
+
+def _folded(config: Config, tower: Tower, shape: Transformer, text: Transformer) -> Transformer:
+    ratio = config.data.get("downsample_ratio", 0.5)
+    side = int(1 / ratio) if isinstance(ratio, int | float) and 0 < ratio <= 1 else 0
+    patches = _patches(shape)
+    if not side or patches % side**2:
+        raise config.error(
+            f"'downsample_ratio' is {ratio!r}; it must be a share, as 0.5, whose inverse squared "
+            f"divides the {patches} patches of an image.",
+            "downsample_ratio",
+        )
+    rows, wide = patches // side**2, shape.hidden * side**2
+    return _joined(
+        shape,
+        _matrix("linear_1", text.hidden, wide, rows=rows, bias=True, stage="head:join"),
+        _matrix("linear_2", text.hidden, text.hidden, rows=rows, bias=True, stage="tail:join"),
+        vectors=2 * wide,
+    )
 
 
 def _pooled(config: Config, tower: Tower, shape: Transformer, text: Transformer) -> Transformer:
@@ -222,6 +259,8 @@ LISTED: Mapping[str, Callable[[Config, int], tuple[dict[str, Products], list[str
     "gemma3n": read_gemma3n_towers,
     "gemma4": read_gemma4_towers,
     "qwen2_audio": read_qwen2_audio_tower,
+    "qwen2_5_omni_thinker": read_qwen2_5_omni_tower,
+    "voxtral": read_voxtral_tower,
 }
 """Readers of towers that are lists of products."""
 _DEEP = "deepstack_visual_indexes"
@@ -231,6 +270,7 @@ _JOINED: Mapping[Join, _Joining] = {
     "two": _two,
     "one": _one,
     "shuffled": _shuffled,
+    "folded": _folded,
     "pooled": _pooled,
     "merged": _merged,
     "patched": _patched,

@@ -12,7 +12,7 @@ from .disentangled import disentangled_positions
 from .images import image_sides
 from .layers import read_layers
 from .streams import around_layers
-from .values import chosen, holds, norm_vectors
+from .values import chosen, holds, norm_vectors, with_norm
 
 
 def read_transformer(config: Config, family: Family) -> Transformer:
@@ -23,6 +23,7 @@ def read_transformer(config: Config, family: Family) -> Transformer:
     BitlatheError
         If a required key is missing or a value is impossible; file, line and key are named.
     """
+    family = with_norm(config, family)
     hidden = config.integer(chosen(config, family.keys.hidden))
     narrow = _narrow(config, family, hidden)
     layers = read_layers(config, family, hidden)

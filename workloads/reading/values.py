@@ -1,5 +1,7 @@
 """Values of a configuration under rules, and under the one of several names that it uses."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..config import Config
@@ -39,3 +41,29 @@ def norm_vectors(config: Config, family: Family) -> int:
     if not holds(config, family.norm_scaled):
         return 0
     return family.norm_vectors + holds(config, family.norm_shift)
+
+
+def renamed(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keys of a file under the names that are read."""
+    found = {key: value for key, value in data.items() if key not in names}
+    given = {name: data[key] for key, name in names.items() if key in data}
+    return {**given, **found}
+
+
+def with_norm(config: Config, family: Family) -> Family:
+    """Return a family with the kind of norm that its key names, where it has such a key.
+
+    Raises
+    ------
+    BitlatheError
+        If there is no such kind.
+    """
+    if family.norm_key is None:
+        return family
+    kind = config.get(family.norm_key) or family.norm
+    if kind not in ("layer_norm", "rms_norm"):
+        raise config.error(
+            f"{family.norm_key!r} is {kind!r}; it must be 'layer_norm' or 'rms_norm'.",
+            family.norm_key,
+        )
+    return replace(family, norm=kind, norm_vectors=1 + (kind == "layer_norm"))

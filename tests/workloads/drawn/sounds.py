@@ -1,11 +1,14 @@
-"""Write what the classes of Gemma 3n, Gemma 4 and Qwen2-Audio make of an image and of a sound.
+"""Write what classes of transformers make of an image and of a sound on their way to the text.
+
+Gemma 3n, Gemma 4, Qwen2-Audio, Voxtral, Qwen2.5-Omni; images of InternVL and LLaVA-OneVision.
 
 Needs transformers 5.24, timm 1.0 and torch, which are no dependencies of the tests:
 
-    python -m bitlathe.tests.workloads.drawn.sounds
+    python -m bitlathe.tests.workloads.drawn.sounds [TYPE ...]
 """
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +20,16 @@ from transformers import (
     Gemma3nForConditionalGeneration,
     Gemma4Config,
     Gemma4ForConditionalGeneration,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    Qwen2_5OmniThinkerConfig,
+    Qwen2_5OmniThinkerForConditionalGeneration,
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
+    VoxtralConfig,
+    VoxtralForConditionalGeneration,
 )
 
 from .images import write
@@ -86,6 +97,142 @@ CONFIGS_QWEN = {
         },
     },
 }  # fmt: skip
+
+
+CONFIGS_VOXTRAL = {
+    "voxtral-0": {"text_config": {}, "audio_config": {}},
+    "voxtral-1": {
+        "text_config": {
+            "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8,
+            "num_key_value_heads": 2, "intermediate_size": 48, "vocab_size": 60,
+        },
+        "audio_config": {
+            "num_mel_bins": 8, "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 24,
+            "intermediate_size": 72, "max_source_positions": 30,
+        },
+    },
+}  # fmt: skip
+TEXT_OMNI = {**TEXT_QWEN, "model_type": "qwen2_5_omni_text"}
+CONFIGS_OMNI = {
+    "qwen2_5_omni_thinker-0": {
+        "text_config": TEXT_OMNI,
+        "vision_config": {
+            "model_type": "qwen2_5_omni_vision_encoder", "depth": 3, "hidden_size": 32,
+            "num_heads": 2, "intermediate_size": 40, "patch_size": 4, "out_hidden_size": 32,
+            "window_size": 16, "image_size": [48, 40], "fullatt_block_indexes": [1],
+        },
+        "audio_config": {
+            "num_mel_bins": 8, "encoder_layers": 2, "encoder_attention_heads": 4, "d_model": 24,
+            "encoder_ffn_dim": 56, "max_source_positions": 30, "n_window": 6, "output_dim": 32,
+            "frames": 48,
+        },
+    },
+    "qwen2_5_omni_thinker-1": {
+        "text_config": {"hidden_size": 3584, "num_hidden_layers": 1, "vocab_size": 60},
+        "vision_config": {"depth": 1},
+        "audio_config": {"encoder_layers": 1},
+    },
+}  # fmt: skip
+EYE = {
+    "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 3,
+    "image_size": 24, "patch_size": 6,
+}  # fmt: skip
+CONFIGS_INTERN = {
+    "internvl-0": {"text_config": TEXT_QWEN, "vision_config": EYE},
+    "internvl-1": {
+        "text_config": TEXT_QWEN, "downsample_ratio": 0.25,
+        "vision_config": {
+            **EYE, "model_type": "internvl_vision", "norm_type": "rms_norm", "use_qk_norm": True,
+            "attention_bias": True, "use_mask_token": True, "image_size": [24, 24],
+        },
+    },
+}  # fmt: skip
+CONFIGS_CHAT = {
+    "internvl_chat-0": {
+        "llm_config": {**TEXT_QWEN, "tie_word_embeddings": False},
+        "vision_config": {
+            **EYE, "model_type": "intern_vit_6b", "norm_type": "rms_norm", "qkv_bias": True,
+            "qk_normalization": True,
+        },
+    },
+}  # fmt: skip
+CHAT_NAMES = {"qkv_bias": "attention_bias", "qk_normalization": "use_qk_norm"}
+EYE_SIGLIP = {**EYE, "model_type": "siglip_vision_model", "vision_use_head": False}
+CONFIGS_ONE = {"llava_onevision-0": {"text_config": TEXT_QWEN, "vision_config": EYE_SIGLIP}}
+
+
+def parameters(model: torch.nn.Module) -> int:
+    """Return the elements of a model's parameters."""
+    return sum(each.numel() for each in model.parameters())
+
+
+def truth_voxtral(given: dict[str, Any]) -> dict[str, int]:
+    """Return parameters, and the multiply-accumulates of a sound's way, of Voxtral."""
+    config = VoxtralConfig(**json.loads(json.dumps(given)))
+    own = config.audio_config
+    with torch.device("meta"):
+        model = VoxtralForConditionalGeneration(config).eval()
+        heard = torch.empty(1, own.num_mel_bins, 2 * own.max_source_positions)
+    macs = counted(lambda: model.get_audio_features(heard))
+    return {"parameters": parameters(model), "audio_macs": macs}
+
+
+def truth_omni(given: dict[str, Any]) -> dict[str, int]:
+    """Return the same of what understands in Qwen2.5-Omni, and of an image."""
+    own = json.loads(json.dumps(given))
+    side = own["vision_config"].pop("image_size", 448)
+    frames = own["audio_config"].pop("frames", 3000)
+    config = Qwen2_5OmniThinkerConfig(**own)
+    image, sound = config.vision_config, config.audio_config
+    for part in (config, config.text_config, image, sound):
+        part._attn_implementation = "eager"
+    model = Qwen2_5OmniThinkerForConditionalGeneration(config).eval()
+    sides = side if isinstance(side, list) else [side, side]
+    high, wide = (each // image.patch_size for each in sides)
+    elements = image.in_channels * image.temporal_patch_size * image.patch_size**2
+    pixels, grid = torch.zeros(high * wide, elements), torch.tensor([[1, high, wide]])
+    heard, lengths = torch.zeros(sound.num_mel_bins, frames), torch.tensor([frames])
+    return {
+        "parameters": parameters(model),
+        "vision_macs": counted(lambda: model.model.visual(pixels, grid_thw=grid)),
+        "audio_macs": counted(
+            lambda: model.model.audio_tower(heard, feature_lens=lengths, aftercnn_lens=lengths // 2)
+        ),
+    }
+
+
+def truth_intern(given: dict[str, Any]) -> dict[str, int]:
+    """Return parameters, and the multiply-accumulates of an image's way, of InternVL."""
+    config = InternVLConfig(**json.loads(json.dumps(given)))
+    config.vision_config._attn_implementation = "eager"
+    model = InternVLForConditionalGeneration(config).eval()
+    pixels = torch.zeros(1, 3, *config.vision_config.image_size)
+    return {
+        "parameters": parameters(model),
+        "vision_macs": counted(lambda: model.model.get_image_features(pixels)),
+    }
+
+
+def truth_chat(given: dict[str, Any]) -> dict[str, int]:
+    """Return the same under the names of InternVL's own files, of no class in transformers."""
+    text, image = given["llm_config"], {**given["vision_config"], "model_type": "internvl_vision"}
+    own = {CHAT_NAMES.get(key, key): value for key, value in image.items()}
+    tied = text["tie_word_embeddings"]
+    return truth_intern({"text_config": text, "vision_config": own, "tie_word_embeddings": tied})
+
+
+def truth_one(given: dict[str, Any]) -> dict[str, int]:
+    """Return the same of LLaVA-OneVision, of an image that is one piece."""
+    config = LlavaOnevisionConfig(**json.loads(json.dumps(given)))
+    model = LlavaOnevisionForConditionalGeneration(config).eval()
+    side, inner = config.vision_config.image_size, model.model
+    pixels = torch.zeros(1, 3, side, side)
+    return {
+        "parameters": parameters(model),
+        "vision_macs": counted(
+            lambda: inner.multi_modal_projector(inner.vision_tower(pixels).last_hidden_state)
+        ),
+    }
 
 
 def truth_qwen(given: dict[str, Any]) -> dict[str, int]:
@@ -156,19 +303,25 @@ def truth(given: dict[str, Any]) -> dict[str, int]:
     return found
 
 
+KINDS = (
+    ("gemma3n", CONFIGS, truth),
+    ("gemma4", CONFIGS_4, truth_4),
+    ("qwen2_audio", CONFIGS_QWEN, truth_qwen),
+    ("voxtral", CONFIGS_VOXTRAL, truth_voxtral),
+    ("qwen2_5_omni_thinker", CONFIGS_OMNI, truth_omni),
+    ("internvl", CONFIGS_INTERN, truth_intern),
+    ("internvl_chat", CONFIGS_CHAT, truth_chat),
+    ("llava_onevision", CONFIGS_ONE, truth_one),
+)
+
 if __name__ == "__main__":
+    chosen = sys.argv[1:] or [kind for kind, _, _ in KINDS]
     write(
         "towers.json",
         {
-            name: {"config": {"model_type": "gemma3n", **config}, **truth(config)}
-            for name, config in CONFIGS.items()
-        }
-        | {
-            name: {"config": {"model_type": "gemma4", **config}, **truth_4(config)}
-            for name, config in CONFIGS_4.items()
-        }
-        | {
-            name: {"config": {"model_type": "qwen2_audio", **config}, **truth_qwen(config)}
-            for name, config in CONFIGS_QWEN.items()
+            name: {"config": {"model_type": kind, **config}, **found(config)}
+            for kind, configs, found in KINDS
+            for name, config in configs.items()
+            if kind in chosen
         },
     )
