@@ -20,6 +20,7 @@ from ...arch.synthesized import (
     weight_key,
     write_results,
 )
+from ...datatypes.base.numbers import ceil_div
 from ...datatypes.formats import catalogue
 from ..rtl.bit_serial import Weight, core_design, edge_designs
 from ..rtl.generate import pe_design
@@ -32,6 +33,7 @@ from .gates import Activity, circuit_of, run_gates
 from .liberty import ZERO, Library
 from .operands import Bits, Source, lut_rows, operand_rows, source
 
+LEAST = 16  # clocks that are counted
 MOST_FILLING = 512  # clocks of a table that is filled
 
 
@@ -154,7 +156,10 @@ def measure_pe(pe: PEKind, weight: Weight, library: Library, given: Source) -> S
         element = catalogue.element(weight) if isinstance(weight, str) else weight
         blocks = _blocks((core_design(pe, weight), *edge_designs(pe, weight)), library)
         return SynthesizedPE(pe=pe_key(pe), weight=weight_key(element), parts=parts, blocks=blocks)
-    part = measure_part(design, library, rows, min(clocks, 192)).part
+    # PEs of many lanes have few rows; the first ones only fill the registers
+    again = ceil_div(WARM_UP + LEAST, clocks)
+    rows = {name: np.tile(each, (again, 1, 1)) for name, each in rows.items()}
+    part = measure_part(design, library, rows, min(again * clocks, 192)).part
     blocks = _blocks((design,), library)
     return SynthesizedPE(pe=pe_key(pe), weight="", parts={"pe": part}, blocks=blocks)
 

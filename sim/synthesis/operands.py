@@ -31,6 +31,7 @@ from ..rtl.verilog import Design
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.uint8]
 GROUP = 128  # products of a sum
+BLOCK = 16  # values that share a scale in front of floats of less than 8 bits
 STREAMS = 256  # sums side by side
 SUMS = 3  # sums one after the other, in each stream
 SEED = 2026
@@ -106,10 +107,23 @@ def _int_mac(pe: IntMacPE, _: Weight, given: Source) -> dict[str, Int64Array]:
     }
 
 
+def _scaled(values: Floats, name: str) -> Floats:
+    """Return (rows, n) values as a float of few bits takes them: each block's largest at its top.
+
+    Wider floats take them as they are.
+    """
+    if FLOAT_BITS.get(name, 8) >= 8:
+        return values
+    blocks = values.reshape(len(values), -1, BLOCK)
+    top = np.abs(blocks).max(axis=2, keepdims=True)
+    scaled = blocks / np.where(top > 0, top, 1) * float_format(name).largest
+    return np.asarray(scaled.reshape(values.shape))
+
+
 def _fp_mac(pe: FpMacPE, _: Weight, given: Source) -> dict[str, Int64Array]:
     return {
-        "weights": _patterns(given.weights, pe.weight),
-        "activations": _patterns(given.activations, pe.activation),
+        "weights": _patterns(_scaled(given.weights, pe.weight), pe.weight),
+        "activations": _patterns(_scaled(given.activations, pe.activation), pe.activation),
     }
 
 
