@@ -354,3 +354,24 @@ def test_errors_under_given_scales_are_numpys(group, columns):
     np.testing.assert_array_equal(codes, found.codes)
     rest = np.pad((x - found.values).astype(np.float64), ((0, 0), (0, -columns % group)))
     np.testing.assert_array_equal(errors, (rest**2).reshape(5, -1, group).sum(axis=2))
+
+
+@pytest.mark.parametrize("kind", ["", "minimum", "zero"])
+def test_quotients_beside_shifts_are_numpys(kind):
+    rng, fmt, group = np.random.default_rng(3), members("fp4_e2m1")[0], 12
+    x = rng.standard_normal((5, 44)).astype(np.float32)
+    scales = rng.normal(size=(5, 4)).astype(np.float32)  # of either sign
+    scales[1, 0] = 0
+    shifts = (rng.normal(size=(5, 4)) * (kind != "")).astype(np.float32)
+    s, m = (np.repeat(a, group, axis=1)[:, :44] for a in (scales, shifts))
+    y = x + m if kind == "minimum" else x
+    y = np.divide(y, s, out=np.zeros_like(y), where=s != 0)
+    wanted = fmt.encode(y + m if kind == "zero" else y)
+    found = kernels.codes_shifted(x, book(fmt), group, scales, shifts, kind)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_places_of_the_largest_are_numpys_first():
+    x = np.random.default_rng(4).integers(-3, 4, (6, 70)).astype(np.float32)
+    wide = np.abs(np.pad(x, ((0, 0), (0, 26)))).reshape(6, 3, 32)
+    np.testing.assert_array_equal(kernels.places_groups(x, 32), wide.argmax(axis=2))
