@@ -8,8 +8,8 @@ weights have terms, a look-up PE for as many as they have bit planes, any other 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 
 from .formats import Formats, LayerFormats
 from .memories import BufferName
@@ -52,7 +52,8 @@ def weights_at_once(pe: PEKind, array: Array, formats: LayerFormats) -> int:
     return lanes * _elements(array)[0][0]
 
 
-def widest(buffer: BufferName, pe: PEKind, variants: Iterable[tuple[Array, Formats]]) -> int:
+@lru_cache(maxsize=1024)
+def widest(buffer: BufferName, pe: PEKind, variants: tuple[tuple[Array, Formats], ...]) -> int:
     """Return the width in bits that serves every step of all arrays and formats of a chip.
 
     A shared buffer gives weights and inputs in one access; a buffer of outputs alone takes a

@@ -114,6 +114,8 @@ class Constraints:
 
         Two that differ leave no tile: -1.
         """
+        if not self.entries:
+            return None
         names = set(memories)
         sizes = {e.size for e in self.entries if e.what == dim and e.where in names}
         if len(sizes) > 1:

@@ -457,7 +457,7 @@ def step_cost(t, plan, work, sums):
     nest = work[SCRATCH], work[SCRATCH], 0  # no loops
     windows = 0
     for number in range(1 << sizes.size):
-        count, first, last = _step_tile(number, plan[MOVES][t, RELEVANT], sizes, step_tile, after)
+        count, first, last = step_tile_of(number, plan[MOVES][t, RELEVANT], sizes, step_tile, after)
         if count:
             for d in range(sizes.size):
                 before[d] = after[d]
@@ -512,7 +512,7 @@ def _energy(t, plan, sums):
 
 
 @inner
-def _step_tile(number, relevant, sizes, step_tile, block):
+def step_tile_of(number, relevant, sizes, step_tile, block):
     """Fill a step's tile, short in the dimensions that the bits of a number say.
 
     Returns how many steps have it; how many of those are the first, and the last, of their tile of

@@ -17,6 +17,8 @@ from .packed import Packed
 from .scratch_kernels import KEPT
 from .space import Ways
 
+_NO_STALL = Fraction(0)
+
 
 def counted_cost(packed: Packed, ways: Ways, way: int) -> tuple[Cost, dict[str, Fraction]]:
     """Return the cost of the mapping that was kept last, and its bits at the outermost memory.
@@ -49,7 +51,7 @@ def counted_cost(packed: Packed, ways: Ways, way: int) -> tuple[Cost, dict[str, 
                     reads=moved[memory.name, i, True],
                     writes=moved[memory.name, i, False],
                     busy=row[kernels.BUSY],
-                    stall=Fraction(stall, 2 * pace),
+                    stall=Fraction(stall, 2 * pace) if stall else _NO_STALL,
                 )
             )
     last = int(edges[1])
@@ -79,9 +81,10 @@ def _moved(
                 accesses[name, i, reads] += row[kernels.ACCESSES]
                 elements = row[kernels.ELEMENTS]
                 stored = bits.of(move.operand, partial=partial)
-                beside = stored - packed.width(move, partial=partial)
-                if beside:
-                    energy[name].append(beside_pj(memory.ports[i], reads, elements * beside))
+                width = packed.width(move, partial=partial)
+                if width is not stored and width != stored:
+                    beside = elements * (stored - width)
+                    energy[name].append(beside_pj(memory.ports[i], reads, beside))
                 if name == outermost:
                     outer_bits[move.operand] += elements * stored
     return accesses, energy, outer_bits

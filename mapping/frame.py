@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import permutations
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,7 +205,7 @@ class Frame:
             at = self.ends[t, kind, end]
             at[kernels.PORT] = self.ports.index((memory.name, i))
             piece = port.width_bits if port.burst_bits is None else Fraction(port.burst_bits)
-            ratio = (width / piece).as_integer_ratio()
+            ratio = _ratio(width, piece)
             if port.burst_bits is not None:
                 clocks = (piece / port.width_bits).as_integer_ratio()
                 at[kernels.BURST_UP], at[kernels.BURST_DOWN] = clocks
@@ -215,7 +216,8 @@ class Frame:
                     "search's 64-bit counters do not hold; give a rounder width."
                 )
             at[kernels.UP], at[kernels.DOWN] = ratio
-            self.pj[t, kind, end] = pj, float((stored - width) / port.width_bits) * pj
+            beside = 0.0 if stored == width else float((stored - width) / port.width_bits)
+            self.pj[t, kind, end] = pj, beside * pj
 
     def width(self, move: Move, *, partial: bool) -> Fraction:
         """Return the bits of an element on the way: its code where the array or registers end."""
@@ -251,6 +253,13 @@ class Frame:
                     width = self.bits.of(operand, partial=partial and operand == "output")
                     self.held_ratio[i, int(partial)] = width.as_integer_ratio()
             self.doublable |= (1 << i) if memory.double_buffered else 0
+
+
+def _ratio(one: Fraction, other: Fraction) -> tuple[int, int]:
+    """Return the quotient of two positive numbers in lowest terms, in whole numbers throughout."""
+    up, down = one.numerator * other.denominator, one.denominator * other.numerator
+    common = gcd(up, down)
+    return up // common, down // common
 
 
 @lru_cache(maxsize=512)

@@ -106,6 +106,7 @@ class Ways:
         self._sizes: Ints = np.array(list(layer.sizes.values()), np.int64)
         self._busy: dict[tuple[str, ...], Ints] = {}
         self._units: dict[tuple[str, ...], Ints] = {}
+        self._units_by: dict[tuple[tuple[str, ...], ...], Ints] = {}
         self.tiles: Ints = np.ones((1, len(self.dims)), np.int64)
         self._kinds: Ints = np.zeros((1, len(self.dims)), np.int64)
         for some in self.choices:
@@ -169,6 +170,12 @@ class Ways:
                 found[:, d] = np.array(rows, np.int64)[kinds]
             self._units[axes] = found
         return self._units[axes]
+
+    def units_by(self, pers: tuple[tuple[str, ...], ...]) -> Ints:
+        """Return `units_at` by axes, for all of some: (A, N, D, 2, 2)."""
+        if pers not in self._units_by:
+            self._units_by[pers] = np.stack([self.units_at(axes) for axes in pers])
+        return self._units_by[pers]
 
     @cached_property
     def _by_kind(self) -> list[tuple[list[tuple[Unroll, ...]], Ints]]:

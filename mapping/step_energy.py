@@ -3,15 +3,12 @@
 The same energy as `cost_kernels.step_cost` finds of one way.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from . import cost_kernels as kernels
 from .packed import LESS, Packed
 from .space import Ways
+from .step_kernels import add_taken_pj
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -54,54 +51,10 @@ def taken_pj(packed: Packed, ways: Ways, some: Ints) -> Floats:
     -------
     (N,) float64 array
     """
-    dims, total = range(len(packed.dims)), np.zeros(len(some))
-    tiles: Ints = ways.tiles[some].T.copy()
-    sizes: Ints = packed.sizes[:, None]
-    full, rest = sizes // tiles, sizes % tiles
-    units = {axes: ways.units_at(axes)[some].transpose(2, 3, 1, 0).copy() for axes in packed.pers}
-    for number in range(1 << len(dims)):  # which dimensions are short
-        short = [number >> d & 1 for d in dims]
-        times = [(rest[d] > 0).astype(np.int64) if short[d] else full[d] for d in dims]
-        count = _product(times)
-        if not count.any():
-            continue
-        extents = [rest[d] if short[d] else tiles[d] for d in dims]
-        for t, move in enumerate(packed.moves):
-            if move.child is not None:
-                continue
-            indexed = [dim in packed.layer.indexes[move.operand] for dim in packed.dims]
-            visits = {kernels.FETCH: count}
-            if move.operand == "output":
-                last = [1 if short[d] else rest[d] == 0 for d in dims]
-                first = [full[d] == 0 if short[d] else 1 for d in dims]
-                finished = _product(times[d] if indexed[d] else last[d] for d in dims)
-                new = _product(times[d] if indexed[d] else first[d] for d in dims)
-                visits = {
-                    kernels.FINISHED: finished,
-                    kernels.PARTIAL: count - finished,
-                    kernels.READBACK: count - new,
-                }
-            for kind, many in visits.items():
-                end = packed.ends[t, kind, 0]
-                own = units[packed.pers[end[kernels.OWN]]]
-                alike = units[packed.pers[end[kernels.REACHED]]]
-                each = [extents[d] if indexed[d] else alike[short[d], 0, d] for d in dims]
-                elements = _product(each)
-                share, copies = elements, 1
-                if not end[kernels.APART]:
-                    share = _product(own[short[d], 1, d] for d in dims if indexed[d])
-                    reached = (own if indexed[d] else alike for d in dims)
-                    copies = _product(of[short[d], 0, d] for d, of in enumerate(reached))
-                clocks = -(-share * end[kernels.UP] // end[kernels.DOWN])
-                if end[kernels.BURST_UP]:
-                    clocks = -(-clocks * end[kernels.BURST_UP] // end[kernels.BURST_DOWN])
-                access_pj, element_pj = packed.pj[t, kind, 0]
-                total += many * (clocks * copies * access_pj + elements * element_pj)
-    return total
-
-
-def _product(factors: Iterable[Any]) -> Any:
-    found: Any = 1
-    for each in factors:
-        found = found * each
+    groups, found = len(packed.tiers), np.zeros(len(some))
+    units, block = ways.units_by(tuple(packed.pers)), np.zeros(len(packed.dims), np.int64)
+    add_taken_pj(
+        groups, packed.move_rows, packed.ends, packed.pj, packed.sizes, ways.tiles, units, some,
+        block, found,
+    )  # fmt: skip
     return found
