@@ -212,9 +212,10 @@ def _component(kind: str, name: str) -> Record:
     name = name if name in table else name.lower().replace("-", "_")
     if name not in table:
         longer = [known for known in table if known.startswith(f"{name}_")]
-        said = unknown_name(f"{kind} component", name, longer or table)
+        said = unknown_name(f"{kind} component", name, table, longer)
         own = " One of your own: component: FILE.yaml#NAME (docs/chips.md)." * (kind in _OWN_KINDS)
-        raise BitlatheError(f"{said.removesuffix('.')}.{own}")
+        gates = " Without one: area_source: synthesis, by its gates (docs/synthesis.md)."
+        raise BitlatheError(f"{said.removesuffix('.')}.{own}{gates * (kind == 'pe')}")
     return table[name]
 
 

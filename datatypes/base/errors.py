@@ -87,8 +87,10 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     return [by_lower[f] for f in found]
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
+def unknown_name(kind: str, name: object, known: Iterable[str], meant: Iterable[str] = ()) -> str:
     """Return a sentence that says a name is unknown and which known ones are near it.
+
+    ``meant``, where there are any, stand in the place of those that are spelled alike.
 
     Examples
     --------
@@ -96,7 +98,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     "unknown dataflow 'wss'; did you mean 'ws'? Known: is, os, ws"
     """
     names = sorted(known)
-    near = nearest(name, names) if isinstance(name, str) else []
+    near = [*meant] or (nearest(name, names) if isinstance(name, str) else [])
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
     listed = ", ".join(names) if len(names) <= 40 else ", ".join(names[:40]) + ", ..."
     return f"unknown {kind} {shown(name, NAME_MAX)}{hint} Known: {listed}"
