@@ -31,10 +31,11 @@ class LayerBits:
     ``weight_code``, ``input_code`` and ``output_code`` are the bits of an element's code alone,
     which a step reads, or a row of results writes; the rest (scales, zero points, selectors of
     each group) is read once a group. None: all of the stored bits are code. ``input_group`` inputs
-    along K share a scale (0: all of K). ``split`` says into how many a multiplier splits for these
-    operands, along weights and along inputs. ``planes`` are the scales of a group: one a bit plane.
-    ``decoder`` is what weights pass at the border, if they do. ``table_additions`` fill the look-up
-    tables of a chunk.
+    along K share a scale (0: all of K), of every ``input_run`` by themselves: a filter spans
+    positions of a feature map, whose channels are rows of their own. ``split`` says into how many a
+    multiplier splits for these operands, along weights and along inputs. ``planes`` are the scales
+    of a group: one a bit plane. ``decoder`` is what weights pass at the border, if they do.
+    ``table_additions`` fill the look-up tables of a chunk.
     """
 
     weight: Fraction
@@ -49,6 +50,7 @@ class LayerBits:
     input_code: Fraction | None = None
     output_code: Fraction | None = None
     input_group: int = 0
+    input_run: int = 0
     split: Split = WHOLE
     planes: int = 1
     decoder: Decoder | None = None
@@ -112,6 +114,7 @@ class LayerBits:
             input_code=formats.input.code_bits,
             output_code=code,
             input_group=formats.input.scale_group,
+            input_run=_input_run(formats.input, gemm),
             split=pe.split(formats.weight, formats.input),
             planes=0 if before else _planes(formats.weight),
             decoder=None if gemm.kind.startswith("attention") else arch.pe.decoder,
@@ -175,7 +178,9 @@ class LayerBits:
     def groups(self, k: int, *, of_inputs: bool = False) -> int:
         """Return the groups of ``k`` weights (or inputs) that share a scale."""
         size = self.input_group if of_inputs else self.group
-        return ceil_div(k, size or k)
+        run = (self.input_run or k) if of_inputs else k
+        runs, rest = divmod(k, run)
+        return runs * ceil_div(run, size or run) + ceil_div(rest, size or run)
 
     def scaled_sums(self, k: int) -> int:
         """Return the sums that get a scale in a dot product of ``k``: those of the finer groups.
@@ -228,6 +233,13 @@ class LayerBits:
         size = self.group or k
         groups, rest = divmod(k, size)
         return groups * ceil_div(size, lanes) + ceil_div(rest, lanes)
+
+
+def _input_run(stored: Operand, gemm: Gemm) -> int:
+    """Return the inputs along K that lie in one row: channels; 0 where rows share all scales."""
+    if gemm.conv is None or stored.scheme is None or stored.scheme.granularity.rows == 0:
+        return 0
+    return gemm.conv.in_channels // gemm.conv.groups
 
 
 def _planes(weight: Operand) -> int:

@@ -14,7 +14,8 @@ from bitlathe.datatypes.schemes.scheme import Scheme
 from bitlathe.sim.policy import formats_for, layer_bits
 from bitlathe.sim.results import results_of
 from bitlathe.sim.vector import stored_bits
-from bitlathe.workloads import load_model
+from bitlathe.workloads import ConvShape, load_model
+from bitlathe.workloads.conv import conv_gemm
 
 TOKENS, SEQUENCES = 6, 2
 LLAMA = {
@@ -216,6 +217,24 @@ def test_each_layers_cache_is_written_as_it_is_read():
     assert keys.count == 26
     code = Fraction(22 * 4 + 4 * 8, 26)
     assert results.of(keys) == (code + Fraction(16, 256), code)
+
+
+SEEN = ConvShape(in_channels=8, out_channels=12, size=(6, 6), kernel=(3, 3))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "scaled"),
+    [("int8@tensor", 1), ("int8@channel", 9), ("int8@g3", 27), ("int8@g16", 9), ("int8@b4x8", 9)],
+)
+def test_scales_of_a_feature_map_end_sums_at_each_position(scheme, scaled):
+    """A filter of 3 x 3 taps sees 9 positions, each with its own scales of 8 channels."""
+    linear = {"weight": "int8@channel", "input": scheme, "output": scheme}
+    chip = load_arch("edge-npu", {"formats.linear": linear, "formats.attention": linear})
+    found = layer_bits(chip, conv_gemm(SEEN, "conv"))
+    assert found.scaled_sums(72) == scaled
+    assert found.groups(72, of_inputs=True) * found.beside_codes(72, of_inputs=True) == (
+        72 * (found.input - 8)
+    )
 
 
 def test_memories_move_the_bits_of_quantized_tensors(tmp_path):
