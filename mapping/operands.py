@@ -1,9 +1,12 @@
 """What an element of a layer's operands takes in storage, and the clocks of a step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 
 from ..datatypes.base.errors import BitlatheError
+
+_ELEMENTS = ("weight", "input", "output", "weight_code", "input_code", "output_code")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +63,9 @@ class OperandBits:
         """Return the bits of an element's code, or of an unfinished sum."""
         found: Fraction | None = None if partial else getattr(self, f"{operand}_code")
         return self.of(operand, partial=partial) if found is None else found
+
+    def coarser(self, parts: int) -> "OperandBits":
+        """Return these bits with those of elements rounded up to multiples of 1 / ``parts``."""
+        names = [name for name in _ELEMENTS if getattr(self, name) is not None]
+        up = {name: Fraction(ceil(getattr(self, name) * parts), parts) for name in names}
+        return replace(self, **up)

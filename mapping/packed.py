@@ -27,6 +27,10 @@ LESS = 1 - 1e-9  # below a sum of floats by more than their rounding errors
 _CELLS_OF_A_WAY = 300  # tiles of two dimensions that are bounded in the time of a way
 
 
+class TooFineError(BitlatheError):
+    """Bits of elements whose denominators 64-bit counters do not hold."""
+
+
 class Packed:
     """Everything about a layer on a chip that does not depend on how it is unrolled.
 
@@ -85,7 +89,7 @@ class Packed:
         slowest = 8 * self._frame.slowest + 2 * self._frame.latest
         clocks = self.layer.macs * max(self.pace) * slowest
         if max(elements * most, clocks).bit_length() > COUNTER_BITS:
-            raise BitlatheError(
+            raise TooFineError(
                 f"{self.layer.macs} multiply-accumulates at widths and rates with denominators "
                 f"of up to {most} do not fit the search's 64-bit counters; use rounder bits of an "
                 "element, or a rounder DRAM bandwidth."

@@ -26,6 +26,7 @@ are equal in clocks and energy the first in an order of their own (`mapping.fron
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -44,14 +45,15 @@ from .counted import counted_cost
 from .front_kernels import PARETO, SAME, hopeless
 from .nest import Loops, dims_of
 from .operands import OperandBits
-from .packed import Packed
-from .space import FREE, ORDERED, Ways, least_extents, searchable, storages, ways_of
+from .packed import Packed, TooFineError
+from .space import FREE, ORDERED, Chains, Ways, least_extents, searchable, storages, ways_of
 from .staying import searched as searched_chip
 from .step_energy import exact_bounds
 from .unrolled import PARETO_ROOM, Unrolled, new_front
 
 NO_LIMIT = 1 << 60
 _NONE: Any = np.zeros(0, np.int64)  # no chains
+_PARTS = (0, 1 << 16, 1 << 12, 1 << 8)  # of a bit that are searched in, 0: as fine as asked
 _LONGEST = 1 << 28  # elements of a dimension: some 30 s of tiles; more would not end
 
 
@@ -158,7 +160,7 @@ def _searched(
     for i, storage in enumerate(stored):
         if evaluated >= limit:
             break
-        part = Packed(layer, bits, chip, storage, constraints)
+        part = _packed(layer, bits, chip, storage, constraints)
         parts.append(part)
         evaluated += _search_part(
             part, ways, i * len(ways), objective, limit - evaluated, best, looked
@@ -166,7 +168,7 @@ def _searched(
     seconds = time.perf_counter() - started
     if best[2][0] < 0:
         raise BitlatheError(f"more than {PARETO_ROOM} mappings are best in clocks or energy.")
-    found, exact = [], counts_all(asked, hierarchy)
+    found, exact = [], counts_all(asked, hierarchy) and all(part.bits == bits for part in parts)
     for (cycles, _), row in zip(best[0][: best[2][0]], best[1], strict=False):
         at, way = divmod(int(row[0]), len(ways))
         mapping = looked[int(row[0])].mapping(row)
@@ -187,6 +189,21 @@ def _searched(
             )
         )
     return found
+
+
+def _packed(
+    layer: Loops, bits: OperandBits, chip: Hierarchy, storage: Chains, constraints: Constraints
+) -> Packed:
+    """Return a layer as the search takes it, in bits that 64-bit counters hold.
+
+    Scales of large tensors make bits of an element with long denominators. Where they are too long,
+    mappings are searched in bits rounded up; what is found is counted as it was asked.
+    """
+    for parts in _PARTS:
+        with suppress(TooFineError):
+            taken = bits.coarser(parts) if parts else bits
+            return Packed(layer, taken, chip, storage, constraints)
+    return Packed(layer, bits, chip, storage, constraints)
 
 
 def _search_part(

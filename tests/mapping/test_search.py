@@ -12,6 +12,7 @@ from bitlathe.arch.hierarchy import OPERANDS, Axis, Hierarchy, Memory, Port
 from bitlathe.arch.short_form import hierarchy_of
 from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.mapping.best import OBJECTIVES
+from bitlathe.mapping.cost import cost
 from bitlathe.mapping.legal import problems
 from bitlathe.mapping.nest import Loops
 from bitlathe.mapping.operands import OperandBits
@@ -205,3 +206,19 @@ def test_long_layers_are_counted_exactly() -> None:
         assert cycles == plain.cycles, mapping.text(layer.sizes)
         assert energy_pj == pytest.approx(plain.total_pj, rel=1e-12)
     assert len(compared) > 10
+
+
+def test_bits_too_fine_for_counters_are_searched_rounded_and_counted_exactly() -> None:
+    chip = resolve(load_arch("bitmod"), phase="prefill", model="llama-2-7b")
+    layer, hierarchy = Loops.product(131_072, 4_096, 11_008), hierarchy_of(chip)
+    fine = OperandBits(
+        weight=Fraction(8) + Fraction(1, 2**22),
+        input=Fraction(8) + Fraction(1, 43 * 2**20),
+        output=Fraction(8) + Fraction(1, 307 * 2**20),
+    )
+    found = search(layer, fine, hierarchy)
+    assert found.cost == cost(layer, fine, found.mapping, hierarchy)
+    assert not found.optimal
+    wider = search(layer, fine.coarser(256), hierarchy)
+    assert wider.optimal
+    assert wider.cost.cycles * (1 - 2**-10) <= found.cost.cycles <= wider.cost.cycles
