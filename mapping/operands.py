@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 from ..datatypes.base.errors import BitlatheError
 
@@ -65,7 +66,15 @@ class OperandBits:
         return self.of(operand, partial=partial) if found is None else found
 
     def coarser(self, parts: int) -> "OperandBits":
-        """Return these bits with those of elements rounded up to multiples of 1 / ``parts``."""
+        """Return these bits with those of elements rounded up.
+
+        Parameters
+        ----------
+        parts : int
+            Parts of a bit, of which elements then have whole numbers.
+        """
         names = [name for name in _ELEMENTS if getattr(self, name) is not None]
-        up = {name: Fraction(ceil(getattr(self, name) * parts), parts) for name in names}
+        up: dict[str, Any] = {
+            name: Fraction(ceil(getattr(self, name) * parts), parts) for name in names
+        }
         return replace(self, **up)

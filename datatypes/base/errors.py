@@ -90,7 +90,16 @@ def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
 def unknown_name(kind: str, name: object, known: Iterable[str], meant: Iterable[str] = ()) -> str:
     """Return a sentence that says a name is unknown and which known ones are near it.
 
-    ``meant``, where there are any, stand in the place of those that are spelled alike.
+    Parameters
+    ----------
+    kind : str
+        What is named.
+    name : object
+        The unknown name.
+    known : iterable of str
+        The names there are.
+    meant : iterable of str
+        What was meant, where that is known: in the place of names that are spelled alike.
 
     Examples
     --------
