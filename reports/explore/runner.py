@@ -401,12 +401,22 @@ class Runner:
                 "the executor lost a worker process and cannot go on. Finished points are safe; "
                 "run the sweep again with a new executor."
             )
-        if any(process.exitcode == READ_ANEW for process in self._processes()):
+        broken = getattr(self._pool, "_broken", False)  # it ends its processes in another thread
+        if broken and any(_exit_status(process) == READ_ANEW for process in self._processes()):
             raise BitlatheError(GUARD)
         self.close()
         self._started.clear()
         self._warm = False
         self._pool = self._open_pool()
+
+
+def _exit_status(process: Any) -> int | None:
+    """Return how a process ended that ends or has ended, or None: where it takes a second."""
+    end = time.monotonic() + 1
+    while process.exitcode is None and time.monotonic() < end:
+        time.sleep(0.01)  # `join` returns at once where another thread is about to note the end
+    status: int | None = process.exitcode
+    return status
 
 
 def _worker_died(err: Exception) -> bool:
