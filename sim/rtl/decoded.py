@@ -1,9 +1,11 @@
 """Verilog of MACs behind a decoder: flint codes (ANT) and outlier-victim pairs (OliVe)."""
 
+from typing import NamedTuple
+
 from ...arch.pe import AntPE, IntMacPE, OlivePE
 from ..pe.mac import flint_decode
 from .stimulus import flint_bits
-from .verilog import Design, Event, Port, library_modules
+from .verilog import Design, Event, Port, bits_to_hold, library_modules
 
 OLIVE_SHIFT = 5  # the largest: an exponent of 3, and 2
 
@@ -12,13 +14,37 @@ def _signed_bits(low: int, high: int) -> int:
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
 
 
-def flint_decoder(pe: AntPE) -> tuple[str, int, int]:
+class Decoder(NamedTuple):
+    """What makes a mantissa and a shift of a code: its module, its texts, and its widths."""
+
+    module: str
+    modules: dict[str, str]
+    code_bits: int
+    mantissa_bits: int
+    most_shift: int
+    partners: bool  # whether it reads the other code of a pair, too
+
+    @property
+    def shift_bits(self) -> int:
+        """Bits of a shift."""
+        return bits_to_hold(self.most_shift)
+
+
+def decoder_of(pe: AntPE | OlivePE) -> Decoder:
+    """Return the decoder of a PE's weights."""
+    if isinstance(pe, AntPE):
+        text, width, most = _flint_decoder(pe)
+        return Decoder("flint_decoder", {"flint_decoder": text}, flint_bits(pe), width, most, False)
+    return Decoder("olive_decoder", library_modules(("olive_decoder",)), 4, 4, OLIVE_SHIFT, True)
+
+
+def _flint_decoder(pe: AntPE) -> tuple[str, int, int]:
     """Return the text of a PE's decoder, the bits of a mantissa, and the largest shift."""
     bits = flint_bits(pe)
     flint = flint_decode(range(1 << bits), pe.format)
     width = _signed_bits(int(flint.mantissa.min()), int(flint.mantissa.max()))
     most = int(flint.shift.max())
-    shift_bits = max(most.bit_length(), 1)
+    shift_bits = bits_to_hold(most)
     rows = [
         f"            {bits}'d{code}: fields = {{{width}'d{m % (1 << width)}, {shift_bits}'d{s}}};"
         f"  // {m << s}"
@@ -45,15 +71,16 @@ endmodule
     return text, width, most
 
 
-def _top(mac: IntMacPE, decoder: str, widths: tuple[int, int, int], partners: bool) -> str:
+def _top(mac: IntMacPE, decoder: Decoder) -> str:
     """Return the module ``decoded_mac``: a decoder for each lane, then the MAC."""
-    code_bits, mantissa_bits, most = widths
-    shift_bits = max(most.bit_length(), 1)
-    lanes = mac.lanes
-    partner = f"    input  wire [{lanes * code_bits - 1}:0] partners,\n" if partners else ""
-    read = f".partner(partners[n*{code_bits} +: {code_bits}]), " if partners else ""
+    code_bits, mantissa_bits, shift_bits = (
+        decoder.code_bits, decoder.mantissa_bits, decoder.shift_bits,
+    )  # fmt: skip
+    lanes, most = mac.lanes, decoder.most_shift
+    partner = f"    input  wire [{lanes * code_bits - 1}:0] partners,\n" * decoder.partners
+    read = f".partner(partners[n*{code_bits} +: {code_bits}]), " * decoder.partners
     return f"""\
-// Multiply-accumulate of integers behind a {decoder.replace("_", " ")} for each lane.
+// Multiply-accumulate of integers behind a {decoder.module.replace("_", " ")} for each lane.
 module decoded_mac (
     input  wire clk,
     input  wire rst,
@@ -70,7 +97,7 @@ module decoded_mac (
     genvar n;
     generate
         for (n = 0; n < {lanes}; n = n + 1) begin : operand
-            {decoder} decode (
+            {decoder.module} decode (
                 .code(codes[n*{code_bits} +: {code_bits}]), {read}
                 .mantissa(mantissas[n*{mantissa_bits} +: {mantissa_bits}]),
                 .shift(shifts[n*{shift_bits} +: {shift_bits}])
@@ -90,19 +117,24 @@ endmodule
 """
 
 
-def _design(mac: IntMacPE, modules: dict[str, str], code_bits: int, partners: bool) -> Design:
-    codes = [Port(name="codes", bits=mac.lanes * code_bits)]
-    if partners:
-        codes.append(Port(name="partners", bits=mac.lanes * code_bits))
+def decoded_design(pe: AntPE | OlivePE) -> Design:
+    """Return the Verilog of a decoder in front of a shifting MAC.
+
+    Where the decoder reads pairs, each lane gets its code and that of its partner.
+    """
+    mac, decoder = pe.mac, decoder_of(pe)
+    names = ("codes", "partners") if decoder.partners else ("codes",)
     return Design(
         top="decoded_mac",
-        modules=library_modules(("shift_mac",)) | modules,
+        modules=library_modules(("shift_mac",))
+        | decoder.modules
+        | {"decoded_mac": _top(mac, decoder)},
         inputs=(
             Port(name="in_valid", bits=1),
             Port(name="in_first", bits=1),
             Port(name="in_last", bits=1),
             Port(name="activations", bits=mac.lanes * mac.activation_bits),
-            *codes,
+            *(Port(name=name, bits=mac.lanes * decoder.code_bits) for name in names),
         ),
         ready=None,
         events=(
@@ -112,21 +144,3 @@ def _design(mac: IntMacPE, modules: dict[str, str], code_bits: int, partners: bo
             ),
         ),
     )
-
-
-def ant_design(pe: AntPE) -> Design:
-    """Return the Verilog of a flint decoder in front of a shifting MAC."""
-    text, width, most = flint_decoder(pe)
-    bits = flint_bits(pe)
-    top = _top(pe.mac, "flint_decoder", (bits, width, most), partners=False)
-    return _design(pe.mac, {"flint_decoder": text, "decoded_mac": top}, bits, partners=False)
-
-
-def olive_design(pe: OlivePE) -> Design:
-    """Return the Verilog of a pair decoder in front of a shifting MAC.
-
-    Each lane gets its code and that of its partner.
-    """
-    modules = library_modules(("olive_decoder",))
-    modules["decoded_mac"] = _top(pe.mac, "olive_decoder", (4, 4, OLIVE_SHIFT), partners=True)
-    return _design(pe.mac, modules, 4, partners=True)

@@ -8,7 +8,7 @@ from ...arch.pe_base import PEKind
 from ...datatypes.base.errors import BitlatheError
 from .bit_serial import Weight, bit_serial_design
 from .bit_serial_tile import tile_case, tile_design
-from .decoded import ant_design, olive_design
+from .decoded import decoded_design
 from .expected import Case, bit_serial_case
 from .fp_mac import fp_mac_design
 from .int_mac import int_mac_design
@@ -41,8 +41,8 @@ KINDS: dict[str, Kind] = {
     IntMacPE.kind: _mac(int_mac_design, int_mac_case),
     FpMacPE.kind: _mac(fp_mac_design, fp_mac_case),
     LutPE.kind: _mac(lut_design, lut_case),
-    AntPE.kind: _mac(ant_design, ant_case),
-    OlivePE.kind: _mac(olive_design, olive_case),
+    AntPE.kind: _mac(decoded_design, ant_case),
+    OlivePE.kind: _mac(decoded_design, olive_case),
 }
 
 

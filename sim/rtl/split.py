@@ -12,9 +12,8 @@ from ...arch.pe import AntPE, IntMacPE, OlivePE
 from ...arch.pe_base import PEKind
 from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import ceil_div
-from .decoded import OLIVE_SHIFT, flint_decoder
-from .stimulus import flint_bits
-from .verilog import Design, Event, Port, library_modules
+from .decoded import Decoder, decoder_of
+from .verilog import Design, Event, Port, bits_to_hold, library_modules
 
 SplitPE = IntMacPE | AntPE | OlivePE
 MOST = 64  # small multipliers of a lane
@@ -25,17 +24,6 @@ class Mode(NamedTuple):
 
     digits: int  # of an operand
     parts: int  # operands side by side
-
-
-class Decoder(NamedTuple):
-    """What makes integers of codes: its module, its text, and its widths."""
-
-    module: str
-    modules: dict[str, str]
-    code_bits: int
-    mantissa_bits: int
-    most_shift: int
-    partners: bool
 
 
 class Shape(NamedTuple):
@@ -101,14 +89,7 @@ def modes(bits: int, digit_bits: int) -> tuple[Mode, ...]:
 
 
 def _decoder(pe: SplitPE) -> Decoder | None:
-    if isinstance(pe, AntPE):
-        text, width, most = flint_decoder(pe)
-        return Decoder("flint_decoder", {"flint_decoder": text}, flint_bits(pe), width, most, False)
-    if isinstance(pe, OlivePE):
-        return Decoder(
-            "olive_decoder", library_modules(("olive_decoder",)), 4, 4, OLIVE_SHIFT, True
-        )
-    return None
+    return None if isinstance(pe, IntMacPE) else decoder_of(pe)
 
 
 def shape_of(pe: SplitPE) -> Shape:
@@ -140,14 +121,10 @@ def shape_of(pe: SplitPE) -> Shape:
     return Shape(least, *sides, coded, mac.split_over == "lanes")
 
 
-def _bits(most: int) -> int:
-    return max(most.bit_length(), 1)
-
-
 def _side_rows(name: str, modes_of: tuple[Mode, ...], digit_bits: int) -> tuple[list[str], int]:
     """Return the rows of a side's modes: lowest digit of each one's part, and top ones."""
     count = modes_of[0].digits
-    wide = _bits(count - 1)
+    wide, mode_bits = bits_to_hold(count - 1), bits_to_hold(len(modes_of) - 1)
     rows = []
     for number, mode in enumerate(modes_of):
         used = mode.digits * mode.parts
@@ -155,7 +132,7 @@ def _side_rows(name: str, modes_of: tuple[Mode, ...], digit_bits: int) -> tuple[
         top = sum(1 << i for i in range(used) if i % mode.digits == mode.digits - 1)
         lows = ", ".join(f"{wide}'d{each}" for each in reversed(low))
         rows.append(
-            f"            {_bits(len(modes_of) - 1)}'d{number}: {{{name}_low, {name}_top}} = "
+            f"            {mode_bits}'d{number}: {{{name}_low, {name}_top}} = "
             f"{{{lows}, {count}'d{top}}};  // {mode.parts} of {mode.digits * digit_bits} bits"
         )
     default = f"{{{count * (wide + 1)}{{1'b0}}}}"
@@ -169,7 +146,7 @@ def _control(shape: Shape) -> str:
     for name, modes_of in (("weight", shape.weight_modes), ("activation", shape.activations)):
         rows, wide = _side_rows(name, modes_of, shape.bits)
         count = modes_of[0].digits
-        declared += [f"    input  wire [{_bits(len(modes_of) - 1) - 1}:0] {name}_mode"]
+        declared += [f"    input  wire [{bits_to_hold(len(modes_of) - 1) - 1}:0] {name}_mode"]
         declared += [f"    output reg [{count * wide - 1}:0] {name}_low"]
         declared += [f"    output reg [{count - 1}:0] {name}_top"]
         blocks += ["    always @*", f"        case ({name}_mode)", *rows, "        endcase"]
@@ -195,7 +172,7 @@ def _spread(shape: Shape, shift_bits: int) -> str:
     small, bits = shape.small, shape.bits
     ways = {"weights": bits, "activations": bits, "shifts": shift_bits}
     taken = dict(zip(ways, (*shape.ports, max(shape.codes, 1)), strict=True))
-    wide = [_bits(len(each) - 1) for each in (shape.weight_modes, shape.activations)]
+    wide = [bits_to_hold(len(each) - 1) for each in (shape.weight_modes, shape.activations)]
     declared = [
         f"    input  wire [{w - 1}:0] {n}_mode"
         for n, w in zip(("weight", "activation"), wide, strict=True)
@@ -268,7 +245,7 @@ def _decoded_text(shape: Shape, decoder: Decoder, lane_bits: int) -> list[str]:
     """Return the decoders of a lane ``n``, which make ``given`` and ``shift`` of codes."""
     assert shape.coded is not None
     code, wide = decoder.code_bits, shape.coded.digits * shape.bits
-    shift_bits = _bits(decoder.most_shift)
+    shift_bits = decoder.shift_bits
     partner = f".partner(partners[(n*{shape.codes}+c)*{code} +: {code}]), "
     return [
         f"            wire [{lane_bits - 1}:0] decoded;",
@@ -294,7 +271,7 @@ def _decoded_text(shape: Shape, decoder: Decoder, lane_bits: int) -> list[str]:
 
 def _top(mac: IntMacPE, shape: Shape, decoder: Decoder | None, design: Design) -> str:
     """Return the module at the top: modes, decoders, digits and sums."""
-    shift_bits = 1 if decoder is None else _bits(decoder.most_shift)
+    shift_bits = 1 if decoder is None else decoder.shift_bits
     count = shape.ports[0], shape.ports[1]
     lane = count[0] * shape.bits, count[1] * shape.bits
     w, a = shape.sides
@@ -310,7 +287,7 @@ def _top(mac: IntMacPE, shape: Shape, decoder: Decoder | None, design: Design) -
     sums = design.events[0].values
     ports += [f"    output wire signed [{p.bits - 1}:0] {p.name}" for p in sums]
     names = [f"{side}_{each}" for side in ("weight", "activation") for each in ("low", "top")]
-    widths = [w * _bits(w - 1), w, a * _bits(a - 1), a]
+    widths = [w * bits_to_hold(w - 1), w, a * bits_to_hold(a - 1), a]
     small, digits_of = shape.small, shape.small * shape.bits
     accumulator = mac.accumulator_bits
     return "\n".join(
@@ -377,8 +354,8 @@ def split_design(pe: SplitPE) -> Design:
     places = [""] if shape.joined else [f"_{i}_{j}" for i in range(w) for j in range(a)]
     wide = {
         "in_valid": 1, "in_first": 1, "in_last": 1,
-        "weight_mode": _bits(len(shape.weight_modes) - 1),
-        "activation_mode": _bits(len(shape.activations) - 1),
+        "weight_mode": bits_to_hold(len(shape.weight_modes) - 1),
+        "activation_mode": bits_to_hold(len(shape.activations) - 1),
         "activations": mac.lanes * shape.ports[1] * shape.bits,
         "weights": mac.lanes * shape.ports[0] * shape.bits,
     }  # fmt: skip
@@ -389,7 +366,7 @@ def split_design(pe: SplitPE) -> Design:
         if decoder.partners:
             wide["partners"] = wide["codes"]
         modules |= decoder.modules
-        shift_bits = _bits(decoder.most_shift)
+        shift_bits = decoder.shift_bits
     design = Design(
         top="splitting_mac",
         modules=modules

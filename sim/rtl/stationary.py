@@ -10,12 +10,20 @@ from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import ceil_div
 from ..array.systolic.clock import simulate_systolic
 from ..array.systolic.kernels import WRITE
-from .decoded import OLIVE_SHIFT, flint_decoder
+from .array_top import WORDS, array_inputs, array_top
+from .decoded import decoder_of
 from .expected import Case
 from .rows import Events, Int64Array
-from .stimulus import flint_bits
-from .systolic import WORDS, Mac, Side, bits_to_hold, check_sides, checked, loads, operands, side
-from .verilog import Design, Event, Port, library, library_modules, with_parameters
+from .systolic import Mac, Side, check_sides, checked, loads, operands, side
+from .verilog import (
+    Design,
+    Event,
+    Port,
+    bits_to_hold,
+    library,
+    library_modules,
+    with_parameters,
+)
 
 LATER = 2  # clocks from a word asked for to what its product is part of
 
@@ -40,19 +48,16 @@ def _checked(pe: PEKind) -> IntMacPE | AntPE | OlivePE:
 def _pe(pe: IntMacPE | AntPE | OlivePE) -> tuple[dict[str, str], int]:
     """Return the modules of a PE, ``stationary_pe`` last, and the bits of what stays in it."""
     mac = pe.mac
-    if isinstance(pe, AntPE):
-        text, width, most = flint_decoder(pe)
-        held, modules = flint_bits(pe), {"flint_decoder": text}
-        decode = "    flint_decoder decode (.code(weight), .mantissa(mantissa), .shift(shift));"
-    elif isinstance(pe, OlivePE):
-        held, modules, width, most = 8, library_modules(("olive_decoder",)), 4, OLIVE_SHIFT
-        decode = """\
-    olive_decoder decode (
-        .code(weight[3:0]), .partner(weight[7:4]), .mantissa(mantissa), .shift(shift)
-    );"""
-    else:
-        held, modules, width, most = mac.weight_bits, {}, mac.weight_bits, 0
+    if isinstance(pe, IntMacPE):
+        held, modules, width, most = mac.weight_bits, dict[str, str](), mac.weight_bits, 0
         decode = "    assign mantissa = weight, shift = 1'b0;"
+    else:
+        of = decoder_of(pe)
+        modules, width, most, code = of.modules, of.mantissa_bits, of.most_shift, of.code_bits
+        held = code * (1 + of.partners)
+        taken = f".code(weight[{code - 1}:0])"
+        taken += f", .partner(weight[{held - 1}:{code}])" * of.partners
+        decode = f"    {of.module} decode ({taken}, .mantissa(mantissa), .shift(shift));"
     shift_bits = bits_to_hold(most)
     text = f"""\
 // A PE of a weight stationary array: its product joins the sum from above.
@@ -100,62 +105,34 @@ def stationary_design(pe: PEKind, rows: int, columns: int) -> Design:
     check_sides(rows, columns)
     one = _checked(pe)
     modules, held = _pe(one)
-    mac, address = one.mac, bits_to_hold(WORDS - 1)
+    mac = one.mac
     parameters = {"ROWS": rows, "COLUMNS": columns, "ACTIVATION_BITS": mac.activation_bits,
                   "WEIGHT_BITS": held, "SUM_BITS": mac.accumulator_bits,
                   "SATURATE": int(mac.overflow == "saturate"), "WORDS": WORDS}  # fmt: skip
-    inputs = tuple(
-        Port(name=name, bits=wide)
-        for name, wide in {
-            "in_valid": 1, "load_input": 1, "load_weight": 1, "input_address": address,
-            "weight_address": address, "length": bits_to_hold(WORDS),
-            "used_rows": bits_to_hold(rows), "used_columns": bits_to_hold(columns),
-            "in_first": 1, "in_shown": 1, "activations": rows * mac.activation_bits,
-            "weights": columns * held,
-        }.items()
-    )  # fmt: skip
-    wide = mac.accumulator_bits
-    events = tuple(
-        Event(
-            valid=f"sum_valid_{c}", values=(Port(name=f"sum_{c}", bits=wide, signed=True),)
-        )
-        for c in range(columns)
-    )  # fmt: skip
-    declared = [f"    input  wire [{p.bits - 1}:0] {p.name}" for p in inputs]
-    declared += ["    output wire in_ready"]
-    assigns = []
-    for c, event in enumerate(events):
-        declared += [f"    output wire {event.valid}", f"    output wire [{wide - 1}:0] sum_{c}"]
-        assigns.append(
-            f"    assign {event.valid} = sum_valid[{c}], sum_{c} = sums[{c * wide} +: {wide}];"
-        )
-    named = ["clk", "rst", *(p.name for p in inputs), "in_ready", "sum_valid", "sums"]
-    top = "\n".join(
-        [
-            f"// {rows} rows and {columns} columns; results of each column at ports of its own.",
-            "module stationary_top (",
-            ",\n".join(["    input  wire clk", "    input  wire rst", *declared]),
-            ");",
-            f"    wire [{columns - 1}:0] sum_valid;",
-            f"    wire [{columns * wide - 1}:0] sums;",
-            "    stationary_array pes (",
-            ",\n".join(f"        .{name}({name})" for name in named),
-            "    );",
-            *assigns,
-            "endmodule\n",
-        ]
-    )
+    word_bits, wide = (mac.activation_bits, held), mac.accumulator_bits
+    inputs = array_inputs(rows, columns, word_bits, ("in_first", "in_shown"))
+    ready = Port(name="in_ready", bits=1)
+    results: dict[Port, str] = {}
+    events = []
+    for c in range(columns):
+        total = Port(name=f"sum_{c}", bits=wide, signed=True)
+        events.append(Event(valid=f"sum_valid_{c}", values=(total,)))
+        results[Port(name=events[-1].valid, bits=1)] = f"sum_valid[{c}]"
+        results[total] = f"sums[{c * wide} +: {wide}]"
+    wires = {"sum_valid": columns, "sums": columns * wide}
     return Design(
         top="stationary_top",
         modules={
             **modules,
             **library_modules(("memory", "delay")),
             "stationary_array": with_parameters(library("stationary_array"), parameters),
-            "stationary_top": top,
+            "stationary_top": array_top(
+                "stationary", (rows, columns), inputs, (ready,), wires, results
+            ),
         },
         inputs=inputs,
-        ready="in_ready",
-        events=events,
+        ready=ready.name,
+        events=tuple(events),
     )
 
 

@@ -12,7 +12,8 @@ from ...datatypes.base.errors import BitlatheError
 from ...datatypes.base.numbers import ceil_div, whole_number
 from ..array.systolic.clock import simulate_systolic
 from ..array.systolic.kernels import WRITE
-from .decoded import ant_design, olive_design
+from .array_top import WORDS, array_inputs, array_top
+from .decoded import decoded_design
 from .expected import Case
 from .fp_mac import fp_mac_design
 from .int_mac import int_mac_design
@@ -23,7 +24,6 @@ from .stimulus import flint_bits, integers, pair_codes
 from .verilog import Design, Event, Port, library, library_modules, with_parameters
 
 MOST = 64  # PEs
-WORDS = 64  # of each buffer
 START = 1  # clocks from a fold's first word asked for to its first product
 Matrix = npt.NDArray[np.generic]
 Mac = IntMacPE | FpMacPE | AntPE | OlivePE
@@ -76,7 +76,7 @@ def _one(pe: Mac) -> Design:
         return int_mac_design(pe)
     if isinstance(pe, FpMacPE):
         return fp_mac_design(pe)
-    return ant_design(pe) if isinstance(pe, AntPE) else olive_design(pe)
+    return decoded_design(pe)
 
 
 def _weight_bits(one: Design) -> int:
@@ -119,11 +119,6 @@ endmodule
 """
 
 
-def bits_to_hold(most: int) -> int:
-    """Return the bits of numbers up to ``most``, one at least."""
-    return max(most.bit_length(), 1)
-
-
 def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
     """Return the Verilog of an output stationary array: PEs, buffers as memories, and control.
 
@@ -146,42 +141,15 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
     bits = sum(port.bits for port in values)
     parameters = {"ROWS": rows, "COLUMNS": columns, "ACTIVATION_BITS": activation.bits,
                   "WEIGHT_BITS": weight_bits, "SUM_BITS": bits, "WORDS": WORDS}  # fmt: skip
-    address = bits_to_hold(WORDS - 1)
-    inputs = tuple(
-        Port(name=name, bits=wide)
-        for name, wide in {
-            "in_valid": 1, "load_input": 1, "load_weight": 1, "input_address": address,
-            "weight_address": address, "length": bits_to_hold(WORDS),
-            "used_rows": bits_to_hold(rows), "used_columns": bits_to_hold(columns),
-            "activations": rows * activation.bits, "weights": columns * weight_bits,
-        }.items()
-    )  # fmt: skip
-    ports: list[Port] = []
-    assigns: list[str] = []
+    inputs = array_inputs(rows, columns, (activation.bits, weight_bits))
+    ready, row = (Port(name=name, bits=1) for name in ("in_ready", "row_valid"))
+    results: dict[Port, str] = {}
     first = 0
     for column in range(columns):
         for port in values:
-            ports.append(replace(port, name=f"{port.name}_{column}"))
-            assigns.append(f"    assign {ports[-1].name} = sums[{first} +: {port.bits}];")
+            own = replace(port, name=f"{port.name}_{column}")
+            results[own] = f"sums[{first} +: {port.bits}]"
             first += port.bits
-    outputs = [Port(name="in_ready", bits=1), Port(name="row_valid", bits=1)]
-    declared = [f"    input  wire [{p.bits - 1}:0] {p.name}" for p in inputs]
-    declared += [f"    output wire [{p.bits - 1}:0] {p.name}" for p in (*outputs, *ports)]
-    named = [p.name for p in (*inputs, *outputs)] + ["sums"]
-    top = "\n".join(
-        [
-            f"// {rows} rows and {columns} columns; results of each column at ports of its own.",
-            "module systolic_top (",
-            ",\n".join(["    input  wire clk", "    input  wire rst", *declared]),
-            ");",
-            f"    wire [{first - 1}:0] sums;",
-            "    systolic_array pes (",
-            ",\n".join(f"        .{name}({name})" for name in ("clk", "rst", *named)),
-            "    );",
-            *assigns,
-            "endmodule\n",
-        ]
-    )
     return Design(
         top="systolic_top",
         modules={
@@ -189,11 +157,13 @@ def systolic_design(pe: PEKind, rows: int, columns: int) -> Design:
             "systolic_pe": _pe_text(one),
             **library_modules(("memory", "delay")),
             "systolic_array": with_parameters(library("systolic_array"), parameters),
-            "systolic_top": top,
+            "systolic_top": array_top(
+                "systolic", (rows, columns), inputs, (ready, row), {"sums": first}, results
+            ),
         },
         inputs=inputs,
-        ready="in_ready",
-        events=(Event(valid="row_valid", values=tuple(ports)),),
+        ready=ready.name,
+        events=(Event(valid=row.name, values=tuple(results)),),
     )
 
 

@@ -67,6 +67,11 @@ class Design:
         return tuple(found.values())
 
 
+def bits_to_hold(most: int) -> int:
+    """Return the bits of numbers up to ``most``, one at least."""
+    return max(most.bit_length(), 1)
+
+
 @lru_cache(maxsize=64)
 def library(name: str) -> str:
     """Return the text of a module of the library."""
