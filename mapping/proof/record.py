@@ -360,17 +360,7 @@ def layer_of(data: Any) -> Layer:
             "convolution, m, n, c, p, q, r, s and, of groups, g."
         )
     sizes = tuple(extent(size, f"layer.sizes.{dim}") for dim, size in dims.items())
-    names = " ".join(OPERANDS)
-    stored, codes = (
-        {
-            operand: exact(value, f"layer.{key}.{operand}", positive=True)
-            for operand, value in zip(OPERANDS, take(some, f"layer.{key}", names), strict=True)
-        }
-        for key, some in (("bits", bits), ("code_bits", code))
-    )
-    for operand in OPERANDS:
-        if codes[operand] > stored[operand]:
-            raise ProofError(f"layer.code_bits.{operand} is more than all of an element's bits.")
+    stored, codes = bits_of(bits, code, "layer")
     return Layer(
         dims=tuple(dims),
         sizes=sizes,
@@ -380,6 +370,28 @@ def layer_of(data: Any) -> Layer:
         partial=exact(partial, "layer.partial_bits", positive=True),
         step_cycles=exact(step, "layer.step_cycles", positive=True),
     )
+
+
+def bits_of(bits: Any, code: Any, where: str) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
+    """Return an element's bits by operand, all of them and those of its code, of plain data.
+
+    Raises
+    ------
+    ProofError
+        They are something else, or a code has more bits than its element.
+    """
+    names = " ".join(OPERANDS)
+    stored, codes = (
+        {
+            operand: exact(value, f"{where}.{key}.{operand}", positive=True)
+            for operand, value in zip(OPERANDS, take(some, f"{where}.{key}", names), strict=True)
+        }
+        for key, some in (("bits", bits), ("code_bits", code))
+    )
+    for operand in OPERANDS:
+        if codes[operand] > stored[operand]:
+            raise ProofError(f"{where}.code_bits.{operand} is more than all of an element's bits.")
+    return stored, codes
 
 
 def _windows(data: Any, dims: tuple[str, ...]) -> tuple[Window, ...]:

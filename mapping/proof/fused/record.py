@@ -5,9 +5,9 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ..record import (
-    OPERANDS,
     Layer,
     ProofError,
+    bits_of,
     exact,
     extent,
     listed,
@@ -175,20 +175,8 @@ def _stored(data: Any, where: str) -> Stored:
     bits, code, partial, step, unit = take(
         data, where, "bits code_bits partial_bits step_cycles unit_pj"
     )
-    names = " ".join(OPERANDS)
-    stored, codes = (
-        {
-            operand: exact(value, f"{where}.{key}.{operand}", positive=True)
-            for operand, value in zip(OPERANDS, take(some, f"{where}.{key}", names), strict=True)
-        }
-        for key, some in (("bits", bits), ("code_bits", code))
-    )
-    for operand in OPERANDS:
-        if codes[operand] > stored[operand]:
-            raise ProofError(f"{where}.code_bits.{operand} is more than all of an element's bits.")
     return Stored(
-        stored,
-        codes,
+        *bits_of(bits, code, where),
         exact(partial, f"{where}.partial_bits", positive=True),
         exact(step, f"{where}.step_cycles", positive=True),
         exact(unit, f"{where}.unit_pj"),
