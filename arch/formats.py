@@ -40,21 +40,27 @@ def _scheme_terms(scheme: Scheme) -> int:
     return scheme.terms_per_weight
 
 
-FINEST = 1 << 22
-"""Parts of a bit in which bits with longer denominators are counted: see `_stored_bits`."""
+_FINEST = 1 << 22  # parts of a bit
+
+
+def countable(bits: Fraction) -> Fraction:
+    """Return bits of an element, rounded up to 2^-22 where 64-bit counters would not hold them.
+
+    A search counts bits in units of 1 / denominator, which a scale of a large tensor would make as
+    small as the tensor is large.
+
+    Parameters
+    ----------
+    bits : Fraction
+    """
+    if bits.denominator <= _FINEST:
+        return bits
+    return Fraction(math.ceil(bits * _FINEST), _FINEST)
 
 
 @lru_cache(maxsize=4096)
 def _stored_bits(scheme: Scheme, axis_length: int, rows: int) -> Fraction:
-    """Return the stored bits per element, rounded up where 64-bit counters would not hold them.
-
-    A search counts bits in units of 1 / denominator, which a scale of a large tensor would make as
-    small as the tensor is large.
-    """
-    exact = scheme.bits_per_element(axis_length, rows)
-    if exact.denominator <= FINEST:
-        return exact
-    return Fraction(math.ceil(exact * FINEST), FINEST)
+    return countable(scheme.bits_per_element(axis_length, rows))
 
 
 def _as_written(number: float) -> Fraction:

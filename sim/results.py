@@ -7,13 +7,12 @@ the array, and the run names the step as work that is not counted. What products
 ways is stored in that of the most bits.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..arch.formats import FINEST, Operand
+from ..arch.formats import Operand, countable
 from ..arch.schema import SPLITTING, Arch
 from ..datatypes.base.numbers import ceil_div
 from ..workloads.conv import ConvNet
@@ -111,9 +110,7 @@ def _mean(some: Sequence[tuple[Bits, int]]) -> Bits:
     stored, code = (
         sum((bits[i] * many for bits, many in some), Fraction(0)) / total for i in (0, 1)
     )
-    if stored.denominator > FINEST:  # searches count in units of 1 / denominator
-        stored = Fraction(math.ceil(stored * FINEST), FINEST)
-    return stored, code
+    return countable(stored), code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

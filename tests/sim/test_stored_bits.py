@@ -219,6 +219,19 @@ def test_each_layers_cache_is_written_as_it_is_read():
     assert results.of(keys) == (code + Fraction(16, 256), code)
 
 
+def test_a_token_brings_its_part_of_the_scales_of_a_growing_cache():
+    """Values along 64 tokens share 16 bits: a token brings a 64th; of all, nothing."""
+    rule = {"kind": "attention", "names": ["attention_av"], "weight": "int8@g64"}
+    attention = {"weight": "int8@tensor", "input": "int8@channel", "output": "fp16"}
+    chip = chip_of_halves(**{"formats.rules": [rule], "formats.attention": attention})
+    arch, model = resolve(chip, phase="decode", model=""), load_model(LLAMA)
+    staged = model.staged("decode", 40)
+    results, _ = results_of(arch, model, staged, grows=True)
+    stored = {gemm.name: results.of(gemm)[0] for gemm in staged.gemms()}
+    assert stored["v_proj"] == 8 + Fraction(16, 64)
+    assert 8 < stored["k_proj"] < 8 + Fraction(1, 2**15)
+
+
 SEEN = ConvShape(in_channels=8, out_channels=12, size=(6, 6), kernel=(3, 3))
 
 
