@@ -72,12 +72,18 @@ class Operand(Record):
     """How one operand is stored: a scheme, or a stated number of bits, or both.
 
     ``bits`` stands for the stored bits per element where a study states them (a mix of layers in
-    4 and 8 bits, say); without it they are counted from the scheme.
+    4 and 8 bits, say); without it they are counted from the scheme. ``calibrated`` says that scales
+    which all tokens of keys or values share are known beforehand: a cache that grows cannot make
+    them.
     """
 
     scheme: SchemeField | None = Field(default=None, description="a scheme, as int4_asym@g128")
     bits: Annotated[float, Field(ge=1, le=64)] | None = Field(
         default=None, description="stored bits per element, where a study states them"
+    )
+    calibrated: bool = Field(
+        default=False,
+        description="of keys and values: scales over all tokens are known beforehand",
     )
 
     @model_validator(mode="after")
@@ -359,6 +365,22 @@ class Formats(Record):
         description="other formats for some layers; a later rule goes ahead of an earlier one",
     )
 
+    @model_validator(mode="after")
+    def _calibrated_caches(self) -> Formats:
+        """Check that only keys and values have scales that are known beforehand."""
+        kinds: dict[str, Any] = {kind: getattr(self, kind) for kind in (*LAYER_KINDS, "norm")}
+        rules = {f"rules.{i}": rule for i, rule in enumerate(self.rules or ())}
+        for name, own in {**kinds, **rules}.items():
+            for operand in ("weight", "input", "output"):
+                stored = getattr(own, operand, None)
+                kind = getattr(own, "kind", name)
+                if stored and stored.calibrated and (kind, operand) != ("attention", "weight"):
+                    raise ValueError(
+                        f"{name}.{operand}: 'calibrated' is of keys and values, the weight of "
+                        "attention, whose scales tokens to come may change; leave it out"
+                    )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _of_convolutions(cls, data: Any) -> Any:
@@ -385,7 +407,7 @@ class Formats(Record):
         if given is None and kind == "attention":
             raise BitlatheError(
                 "key 'formats.attention' is missing, and the model has attention; write, say, "
-                "attention: {weight: int8@channel}, the format of keys and values."
+                "attention: {weight: int8@g32}, the format of keys and values."
             )
         found = given or self.linear
         for rule in self.rules or ():

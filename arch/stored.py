@@ -39,7 +39,7 @@ def runnable(
         for operand in ("weight", "input"):
             if rule.get(operand) == plain and refusal(arch.pe.record, operand, scheme):
                 own: Operand = getattr(arch.formats.linear, operand)
-                mine[operand] = own.model_dump(exclude_none=True)
+                mine[operand] = own.model_dump(exclude_defaults=True)
                 about = [rule["kind"]] if "kind" in rule else rule.get("names", ["others"])
                 moved.setdefault((operand, own.label), []).extend(about)
         rules.append(mine)

@@ -19,7 +19,7 @@ from .chip import Chip
 from .fused.chains import Fused, best_of, chain_of, lanes_of
 from .fused.groups import Group, groups_of
 from .layer_bits import LayerBits
-from .policy import layer_bits, with_numbers
+from .policy import calibrated_caches, layer_bits, with_numbers
 from .results import results_of
 
 Rows = list[dict[str, Any]]
@@ -210,7 +210,8 @@ def group_on(
     Raises
     ------
     BitlatheError
-        The model has no such group, or the chip no vector unit.
+        The model has no such group, the chip no vector unit, or its keys or values have scales
+        that a growing cache cannot have.
     """
     resolved, model = with_numbers(resolve(arch, phase=phase, model=model.name), model)
     check_supported(resolved)
@@ -221,7 +222,9 @@ def group_on(
         )
     staged = model.staged(phase, context, batch)
     gemms = model.products(staged)
-    results, staged = results_of(resolved, model, staged, grows=phase == "decode")
+    grows = phase == "decode"
+    calibrated_caches(resolved, model, staged, grows=grows)
+    results, staged = results_of(resolved, model, staged, grows=grows)
     steps = model.vector_steps(staged)
     edges = tuple(staged.edges()) if isinstance(model.shape, Transformer) else ()
     groups = {group.name: group for group in reversed([*groups_of(gemms, steps, edges)])}

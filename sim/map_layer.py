@@ -10,7 +10,7 @@ from .chip import Chip
 from .layer_bits import LayerBits
 from .layout import cropped
 from .mapped import nest_bits, nest_hierarchy
-from .policy import layer_bits, with_numbers
+from .policy import calibrated_caches, layer_bits, with_numbers
 from .results import results_of
 
 
@@ -42,13 +42,16 @@ def layer_on(
     Raises
     ------
     BitlatheError
-        The model has no such layer, sizes are impossible, or the chip's PEs split multipliers.
+        The model has no such layer, sizes are impossible, the chip's PEs split multipliers, or
+        its keys or values have scales that a growing cache cannot have.
     """
     resolved, model = with_numbers(resolve(arch, phase=phase, model=model.name), model)
     check_supported(resolved)
     staged = model.staged(phase, context, batch, logits=logits)
     gemm = _named(layer, model.products(staged))
-    results, _ = results_of(resolved, model, staged, grows=phase == "decode")
+    grows = phase == "decode"
+    calibrated_caches(resolved, model, staged, grows=grows)
+    results, _ = results_of(resolved, model, staged, grows=grows)
     bits = layer_bits(resolved, gemm, None, results.of(gemm))
     return _asked(resolved, cropped(gemm), bits)
 

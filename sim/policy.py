@@ -1,7 +1,7 @@
 """How a chip stores the operands of a layer: formats by its role, keys and values as read."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..datatypes.base.errors import BitlatheError
 from ..datatypes.schemes.granularity import Granularity
 from ..workloads.gemm import ROUTERS, Gemm, Role
 from ..workloads.model import Model
+from ..workloads.transformer import Staged, Transformer
 from .layer_bits import LayerBits
 
 FORMAT_KINDS: Mapping[Role, str] = {
@@ -112,28 +113,61 @@ def idle_rules(arch: Arch, gemms: Iterable[Gemm]) -> tuple[str, ...]:
     )
 
 
-def calibrated_caches(arch: Arch, gemms: Iterable[Gemm], phase: str) -> tuple[str, ...]:
-    """Return, for what a growing cache stores with scales over all its tokens, what that means.
+def calibrated_caches(arch: Arch, model: Model, staged: Staged, *, grows: bool) -> tuple[str, ...]:
+    """Return what a growing cache stores with scales over all its tokens: a sentence each.
 
-    A new token may change such a scale, and with it all that is stored: it must be known
-    beforehand. A sentence each for keys and values, with a scheme that asks for none. The keys and
-    values of a source, and published accountings, are left out.
+    A new token may change such a scale, and with it all that is stored: the chip must say that it
+    is known beforehand. The keys and values of a source, which no token joins, may have any scale,
+    and so may those of an encoder and those whose stored bits a study states.
+
+    Parameters
+    ----------
+    arch : Arch
+    model : Model
+    staged : Staged
+        The pass.
+    grows : bool
+        Whether it adds tokens to a cache that is there. The cache that a prompt leaves in a model
+        that generates will grow.
+
+    Raises
+    ------
+    BitlatheError
+        If the chip does not say so.
     """
-    if phase != "decode" or arch.published_accounting:
+    if not grows and not (isinstance(model.shape, Transformer) and model.has_decode):
         return ()
     found: dict[str, None] = {}
-    for gemm in gemms:
+    for gemm in replace(staged, source=None).gemms():
         whole = _WHOLE_CACHE.get(gemm.role)
         if whole is None or gemm.name.endswith("_cross"):
             continue
         stored = formats_for(arch, gemm).weight
-        if stored.bits is None and any(map(whole.shares, stored.scale_shapes)):
+        if stored.bits is not None or not any(map(whole.shares, stored.scale_shapes)):
+            continue
+        if not stored.calibrated:
+            raise BitlatheError(
+                f"{arch.name}: {_key_of(arch, gemm)}: {whole.what} in {stored.label} ({gemm.name}) "
+                "have a scale over all tokens, which a cache that grows cannot have: a new token "
+                f"may change it, and with it all that is stored; write {whole.rule}, a scale for each "
+                f"token, or {{scheme: {stored.scheme}, calibrated: true}} where the scale is known "
+                "beforehand."
+            )
+        if grows:
             found[
-                f"{whole.what} in {stored.label} ({gemm.name}) have a scale over all tokens, which "
-                "is known beforehand, by calibration; a cache that grows cannot make it: "
-                f"{whole.instead} has one for each token"
+                f"{whole.what} in {stored.label} ({gemm.name}) have a scale over all tokens, known "
+                "beforehand by calibration"
             ] = None
     return tuple(found)
+
+
+def _key_of(arch: Arch, gemm: Gemm) -> str:
+    """Return the key by which a chip says in which format keys or values are."""
+    product = format_kind(gemm), gemm.name, gemm.layers
+    for i, rule in reversed([*enumerate(arch.formats.rules or ())]):
+        if rule.weight is not None and rule.covers(*product):
+            return f"formats.rules.{i}.weight"
+    return "formats.attention.weight"
 
 
 def without_numbers(arch: Arch, where: str) -> Arch:
@@ -159,11 +193,27 @@ class _Cached:
     what: str
     shares: Callable[[Granularity], bool]
     instead: str
+    names: str
+
+    @property
+    def rule(self) -> str:
+        """A rule of the chip about them alone."""
+        return f"formats.rules: [{{kind: attention, names: {self.names}, weight: {self.instead}}}]"
 
 
 _WHOLE_CACHE: Mapping[Role, _Cached] = {
-    "scores": _Cached(what="keys", shares=lambda shape: shape.rows == 0, instead="int8@channel"),
-    "mix": _Cached(what="values", shares=lambda shape: shape.columns == 0, instead="int8@input"),
+    "scores": _Cached(
+        what="keys",
+        shares=lambda shape: shape.rows == 0,
+        instead="int8@channel",
+        names="attention_qk*",
+    ),
+    "mix": _Cached(
+        what="values",
+        shares=lambda shape: shape.columns == 0,
+        instead="int8@input",
+        names="attention_av*",
+    ),
 }
 
 

@@ -136,12 +136,13 @@ def simulate(
         _check_bandwidth(resolved, mapper)
     weights = _named_layers(weights or {}, gemms)
     by_rows = mapper not in NEST_MAPPERS
-    grows = "decode" if served and served.grows else phase
+    grows = phase == "decode" or (served is not None and served.grows)
+    calibrated = calibrated_caches(resolved, network, staged, grows=grows)
     results, staged = results_of(
         resolved,
         network,
         staged,
-        grows=grows == "decode",
+        grows=grows,
         by_rows=by_rows,
         mapper=mapper,
     )
@@ -180,7 +181,7 @@ def simulate(
         settings=given.settings,
         formats=labels_by_kind(resolved, gemms),
         idle_rules=idle_rules(resolved, gemms),
-        calibrated=calibrated_caches(resolved, gemms, grows),
+        calibrated=calibrated,
         unfused=unfused,
     )
     _check_counters(run)

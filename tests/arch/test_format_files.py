@@ -17,7 +17,7 @@ WIDER = f"name: mine\nbits: 5\nvalues: {list(range(-15, 17))}\n"
 INT_MAC = {
     "pe": {"kind": "int_mac", "component": "int8_mac_45nm"},
     "technology": {"node_nm": 45, "clock_ghz": 0.25},
-    "formats.attention.weight": "int8@channel",
+    "formats.attention.weight": {"scheme": "int8@channel", "calibrated": True},
     "formats.linear.input": "int8",
     "formats.attention.input": "int8",
 }

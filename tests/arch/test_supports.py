@@ -175,7 +175,7 @@ def test_every_kind_has_a_record_from_its_section() -> None:
         ),
         ("numerics: aligned", "numerics: {guards: 3}", 7, "did you mean 'guard_bits'"),
         ("bitmod_fp4@g128/int8", "fp16", 15, "cannot take 'fp16' as weights; it takes int2"),
-        ("int8@channel, input: fp16", "int8@channel, input: int8", 16, "as activations; .*fp16"),
+        ("true}, input: fp16", "true}, input: int8", 16, "as activations; .*fp16"),
         ("lanes: 4", "lanes: 4, drain_register: false", 7, "of systolic arrays"),
         ("rows: 32", "accumulator_buffer: true, rows: 32", 8, "of systolic arrays"),
         ("bitmod_fp4@g128/int8", "{bits: 4}", 15, "needs a scheme"),

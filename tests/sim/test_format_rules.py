@@ -95,11 +95,11 @@ def test_keys_and_values_apart():
     """Keys in INT8, values in INT4: each is read in its own bits."""
     rules = [
         {"kind": "attention", "names": "attention_qk*", "weight": "int8@channel"},
-        {"kind": "attention", "names": "attention_av*", "weight": "int4@channel"},
+        {"kind": "attention", "names": "attention_av*", "weight": "int4@g64"},
     ]
     found = stored(run(rules))
     assert found["attention_qk", 30] == float(bits("int8@channel", 64))
-    assert found["attention_av", 30] == float(bits("int4@channel", 64))
+    assert found["attention_av", 30] == float(bits("int4@g64", 64))
 
 
 def test_a_router_and_experts_apart():
@@ -196,19 +196,60 @@ def test_rules_that_name_nothing_are_told():
         ("int8@tensor", "int8@tensor", ("keys", "values")),
     ],
 )
-def test_scales_that_a_growing_cache_cannot_make_are_told(keys, values, what):
-    rules = [
-        {"kind": "attention", "names": f"attention_{end}", "weight": scheme}
-        for end, scheme in (("qk", keys), ("av", values))
-    ]
-    chip = bl.load_arch("bitmod", {"formats.rules": rules})
-    found = bl.simulate(chip, "opt-125m", "decode", 16, **QUICK)
+def test_scales_that_a_growing_cache_cannot_have(keys, values, what):
+    """Refused with the key, unless the chip says that they are known beforehand; then told."""
+    schemes = {"attention_qk": keys, "attention_av": values}
+
+    def chip(**said):
+        rules = [
+            {"kind": "attention", "names": name, "weight": {"scheme": scheme, **said}}
+            for name, scheme in schemes.items()
+        ]
+        return bl.load_arch("bitmod", {"formats.rules": rules})
+
+    found = bl.simulate(chip(calibrated=True), "opt-125m", "decode", 16, **QUICK)
     assert [said.split()[0] for said in found.calibrated] == list(what)
     assert found.to_dict().get("calibrated", []) == list(found.calibrated)
-    instead = {"keys": "int8@channel has one", "values": "int8@input has one"}
-    assert all(instead[said.split()[0]] in said for said in found.calibrated)
-    assert bl.simulate(chip, "opt-125m", "prefill", 16, **QUICK).calibrated == ()
-    assert bl.simulate("fp16", "opt-125m", "decode", 16, **QUICK).calibrated == ()  # no scales
+    known = bl.simulate(chip(calibrated=True), "opt-125m", "prefill", 16, **QUICK)
+    assert known.calibrated == ()  # the prompt's, which are there
+    assert bl.simulate(chip(), "bert-base", "prefill", 16, **QUICK).calibrated == ()
+    passes = [{"phase": "decode", "context": 16}, {"phase": "prefill", "context": 16},
+              {"step": {"prefill": [[8, 8]]}}]  # fmt: skip
+    for asked in passes[: 3 if what else 1]:
+        if what:
+            place = f"formats.rules.{int(what[0] == 'values')}.weight: {what[0]} in "
+            with pytest.raises(BitlatheError, match=place) as refused:
+                bl.simulate(chip(), "opt-125m", **asked, **QUICK)
+            assert "a new token may change it" in str(refused.value)
+            assert f"weight: {'int8@channel' if what[0] == 'keys' else 'int8@input'}" in str(
+                refused.value
+            )
+        else:
+            assert bl.simulate(chip(), "opt-125m", **asked, **QUICK).calibrated == ()
+
+
+def test_a_cache_that_does_not_grow_may_have_any_scale():
+    """Keys and values of a source are made once; those of an encoder are not kept."""
+    rules = [
+        {"kind": "attention", "names": f"attention_{which}_{end}", "weight": "int8@tensor"}
+        for which in ("qk", "av")
+        for end in ("cross", "encoder")
+    ]
+    each = [
+        {"kind": "attention", "names": "attention_qk", "weight": "int8@channel"},
+        {"kind": "attention", "names": "attention_av", "weight": "int8@input"},
+    ]
+    t5 = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "d_model": 64,
+          "num_layers": 2, "num_heads": 4, "d_kv": 16, "d_ff": 96, "vocab_size": 100}  # fmt: skip
+    chip = bl.load_arch("bitmod", {"formats.rules": [*rules, *each]})
+    for phase in ("prefill", "decode"):
+        assert bl.simulate(chip, t5, phase, 8, **QUICK).calibrated == ()
+    with pytest.raises(BitlatheError, match=r"formats\.attention\.weight: values in int8@tensor"):
+        chip = {"formats.rules": each[:1], "formats.attention.weight": "int8@tensor"}
+        bl.simulate(bl.load_arch("bitmod", chip), t5, "decode", 8, **QUICK)
+    with pytest.raises(BitlatheError, match=r"linear\.weight: 'calibrated' is of keys and values"):
+        known = {"scheme": "int8@channel", "calibrated": True}
+        bl.load_arch("bitmod", {"formats.linear.weight": known})
 
 
 def priced(formats, model="llama-3.2-1b", phase="decode"):

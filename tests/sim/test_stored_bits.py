@@ -174,10 +174,14 @@ def test_results_are_written_as_they_are_read(name, tmp_path):
     ]
 
 
+KNOWN = {"scheme": "int8@channel", "calibrated": True}
+
+
 def chip_of_halves(**changed):
     """Return a chip that leaves 16 bits and reads 8, in groups of what it reads."""
     both = {"weight": "int8@channel", "input": "int8@channel", "output": "fp16"}
-    return load_arch("edge-npu", {"formats.linear": both, "formats.attention": both, **changed})
+    own = {"formats.linear": both, "formats.attention": {**both, "weight": KNOWN}}
+    return load_arch("edge-npu", {**own, **changed})
 
 
 def test_the_unit_that_quantizes_is_counted_and_without_one_the_run_says_so():
@@ -202,7 +206,7 @@ def test_the_unit_that_quantizes_is_counted_and_without_one_the_run_says_so():
 
 def test_each_layers_cache_is_written_as_it_is_read():
     """Of two layers one attends in 4 bits; of 26 layers, which are written alike, 22 do."""
-    rule = {"kind": "attention", "layers": [0], "weight": "int4@tensor"}
+    rule = {"kind": "attention", "layers": [0], "weight": {**KNOWN, "scheme": "int4@tensor"}}
     chip = chip_of_halves(**{"formats.rules": [rule]})
     run = bl.simulate(chip, LLAMA, context=TOKENS, fidelity="analytic", fusion=False)
     keys = [layer for layer in run.layers if layer.name == "k_proj"]

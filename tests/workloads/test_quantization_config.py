@@ -62,7 +62,8 @@ def test_methods(given, weight, inputs, cache):
     settings = model.stored_formats
     assert settings["formats.linear.weight"] == weight
     assert settings.get("formats.linear.input") == inputs
-    assert settings.get("formats.attention.weight") == cache
+    held = {"scheme": cache, "calibrated": True}  # the checkpoint has their scales
+    assert settings.get("formats.attention.weight") == (cache and held)
     load_arch("fp16", {"formats.rules": settings["formats.rules"]})  # rules are legal
 
 

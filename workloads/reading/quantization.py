@@ -52,11 +52,15 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """What a method says: schemes, modules that it leaves alone, and whether only experts count."""
+    """What a method says: schemes, modules that it leaves alone, and whether only experts count.
+
+    ``cache_calibrated``: the checkpoint holds the scales of keys and values.
+    """
 
     weight: str
     input: str | None = None
     cache: str | None = None
+    cache_calibrated: bool = False
     ignored: tuple[str, ...] = ()
     head: bool = False
     experts_only: bool = False
@@ -128,6 +132,7 @@ def _compressed(given: Mapping[str, Any]) -> _Said:
         weight=weight,
         input=None if inputs is None else _tensor(inputs),
         cache=None if cache is None else _tensor(cache),
+        cache_calibrated=cache is not None and not cache.get("dynamic"),
         ignored=_ignored(given, "ignore"),
         head=True,
     )
@@ -220,7 +225,10 @@ def _settings(said: _Said, schemes: list[str | None], shape: Transformer) -> dic
     if inputs is not None:
         found["formats.linear.input"] = inputs
     if cache is not None:
-        found["formats.attention.weight"] = cache
+        known = said.cache_calibrated
+        found["formats.attention.weight"] = (
+            {"scheme": cache, "calibrated": True} if known else cache
+        )
     rules = [_kept(names, numbers) for numbers, names in _left_alone(said, shape).items()]
     head = said.head and not _matches(said.ignored, ("lm_head",))
     if not head:

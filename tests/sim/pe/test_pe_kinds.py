@@ -22,7 +22,7 @@ def chip(kind: str, weight: str, stored: str, /, **keys: object) -> Arch:
     return load_arch(
         "bitmod" if kind == "bit_serial" else "fp16",
         {"pe": {"kind": kind, **COST, **keys}, "formats.linear": formats}
-        | {"formats.attention": formats},
+        | {"formats.attention": {**formats, "weight": {"scheme": weight, "calibrated": True}}},
     )
 
 
