@@ -73,6 +73,69 @@ def test_ddr4_by_its_data_sheet() -> None:
     assert dram_component("bitmod_ddr4").bit_pj("write") == 18.75
 
 
+@pytest.mark.parametrize(
+    ("name", "rails", "clocks", "row_bits", "gbit_per_s"),
+    [  # volts and IDD0, 2N, 3N, 4R, 4W, 5; tRAS, tRP, tRFC, tREFI in ns and the banks that 3N opens
+        (
+            "lpddr4_3200",
+            [
+                (1.8, 3.5, 2, 2.25, 2.25, 2.25, 10),
+                (1.1, 45, 27, 30, 275, 210, 90),
+                (1.1, 0.75, 0.75, 0.75, 150, 55, 0.75),
+            ],
+            (68 / 1.6, 29 / 1.6, 448 / 1.6, 6246 / 1.6, 1),
+            16384,
+            51.2,
+        ),
+        (
+            "ddr5_4800_device",
+            [(1.1, 103, 92, 142, 377, 349, 277), (1.1, *[31] * 3, 57, 198, 31), (1.8, *[7] * 6)],
+            (77 / 2.4, 39 / 2.4, 295, 3900, 32),
+            8192,
+            38.4,
+        ),
+        (
+            "ddr5_5600_device",
+            [(1.1, 53, 49, 91, 218, 241, 377), (1.1, *[70] * 3, 218, 271, 70), (1.8, *[8] * 6)],
+            (90 / 2.8, 45 / 2.8, 295, 3900, 32),
+            8192,
+            44.8,
+        ),
+        (
+            "lpddr5x_7500_device",
+            [
+                (1.05, 53, 32.5, 40, 390, 265, 205),
+                (1.8, 3.8, 1.5, 2.8, 18, 16.5, 2.8),
+                (0.5, 0.6, 0.6, 0.6, 111.9, 0.6, 0.6),
+            ],
+            (42, 18, 280, 3906, 1),
+            16384,
+            120,
+        ),
+    ],
+)
+def test_devices_by_the_currents_of_their_data_sheets(
+    name: str,
+    rails: list[tuple[float, ...]],
+    clocks: tuple[float, ...],
+    row_bits: int,
+    gbit_per_s: float,
+) -> None:
+    t_ras, t_rp, t_rfc, t_refi, banks = clocks
+    row, read, write, standby = 0.0, 0.0, 0.0, 0.0
+    for volts, idd0, idd2n, idd3n, idd4r, idd4w, idd5 in rails:
+        one_bank = idd2n + (idd3n - idd2n) / banks
+        row += volts * (idd0 * (t_ras + t_rp) - one_bank * t_ras - idd2n * t_rp)
+        read += volts * (idd4r - idd3n)
+        write += volts * (idd4w - idd3n)
+        standby += volts * (idd3n + (idd5 - idd3n) * t_rfc / t_refi)
+    part = dram_component(name)
+    assert part.bit_pj("read") == pytest.approx(read / gbit_per_s + row / row_bits, abs=0.006)
+    assert part.bit_pj("write") == pytest.approx(write / gbit_per_s + row / row_bits, abs=0.006)
+    assert part.background_mw_per_gb_s == pytest.approx(standby / (gbit_per_s / 8), abs=0.006)
+    assert part.energy_pj_per_bit == part.read_pj_per_bit
+
+
 def test_unknown_component_names_the_near_ones() -> None:
     with pytest.raises(BitlatheError, match=r"did you mean 'bitmod_study'.*area_source: synth"):
         pe_component("bitmod_studdy")
