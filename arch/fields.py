@@ -31,6 +31,16 @@ def _gb_per_s(value: Any) -> Any:
     return float(found[1]) * (1000 if found[2] == "T" else 1)
 
 
+def _ghz(value: Any) -> Any:
+    """Read ``0.25``, ``"250 MHz"`` or ``"1 GHz"`` as GHz."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([GM])Hz\s*", value, re.IGNORECASE)
+    if not found:
+        raise ValueError(f"{value!r} is not a clock: write a number of GHz, or '250 MHz'")
+    return float(found[1]) / (1000 if found[2] in "Mm" else 1)
+
+
 def _not_tiny(value: float) -> float:
     if value < 1e-18:
         raise ValueError(f"{value!r} is nearer to 0 than anything of a chip; at least 1e-18")
@@ -42,5 +52,6 @@ PositiveInt = Annotated[int, Field(gt=0, le=2**31)]
 Positive = Annotated[float, Field(gt=0, le=1e18, allow_inf_nan=False), AfterValidator(_not_tiny)]
 NonNegative = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
 SizeKiB = Annotated[float, Field(gt=0, le=2**40, allow_inf_nan=False), BeforeValidator(_size_kib)]
+Clock = Annotated[Positive, BeforeValidator(_ghz)]
 Rate = Annotated[Positive, BeforeValidator(_gb_per_s)]
 """A bandwidth in 10^9 bytes a second."""

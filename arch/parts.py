@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from ..datatypes.base.errors import unknown_name
 from ..datatypes.base.yamlfile import Record
 from .dataflow import DATAFLOWS, SYSTOLIC, TILE, Dataflow, FlowName
-from .fields import Positive, PositiveInt
+from .fields import Clock, Positive, PositiveInt
 
 
 class Technology(Record):
@@ -35,7 +35,9 @@ class Technology(Record):
         default=False,
         description="component tables of other nodes are scaled to this one, 7 to 65 nm",
     )
-    clock_ghz: Positive = Field(description="clock of the whole chip")
+    clock_ghz: Clock = Field(
+        description="clock of the whole chip; a number of GHz, or text as 250 MHz"
+    )
     device: Literal["hp", "lop", "lstp"] | None = Field(
         default=None,
         description="transistors of SRAM: high performance, low operating or standby power",

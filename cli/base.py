@@ -1,6 +1,6 @@
 """The group of commands, and what they share: options, remarks, settings."""
 
-import os
+import logging
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -12,10 +12,10 @@ import click
 from .. import __version__
 from ..datatypes.base.errors import BitlatheError, to_install
 from ..datatypes.base.files import shown_path
-from ..datatypes.base.sources import PACKAGE
 from ..reports.options import Commands, known, phases, remarked
 
 PICTURES = (".png", ".svg", ".pdf")  # what `trace` draws, beside its .csv
+COMPILES = logging.getLogger("bitlathe.compiles")
 FIDELITY = "Rung: cycle (event by event) or analytic (closed forms)."
 MAPPER = "Best loop nests (search, search-cycles, search-energy), or a rule: see docs/mapping.md."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -59,16 +59,22 @@ def main(*, strict: bool) -> None:
     first_run()
 
 
-def first_run() -> None:
-    """Say on a terminal that kernels are compiled, where none is kept yet."""
-    if not sys.stderr.isatty() or os.environ.get("BITLATHE_COMPILED") == "0":
-        return
-    folders = (os.environ.get("NUMBA_CACHE_DIR"), PACKAGE)
-    if not any(any(Path(folder).rglob("*.kernel")) for folder in folders if folder):
+class _FirstRun(logging.Handler):
+    """Says once, on the terminal or in a batch job's log, that kernels are compiled."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        COMPILES.removeHandler(self)
         click.echo(
-            "Note: the first run compiles what it needs, up to a minute or two, and keeps it.",
+            "Note: what is needed is compiled at its first use, up to a minute or two, and kept.",
             err=True,
         )
+
+
+def first_run() -> None:
+    """Have it said when the first kernel of this process is compiled, none of it being kept."""
+    if sys.stderr is sys.__stderr__:  # a command of its own, not one called by a program
+        COMPILES.setLevel(logging.INFO)
+        COMPILES.addHandler(_FirstRun())
 
 
 def note(text: str) -> None:

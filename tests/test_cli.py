@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from bitlathe.arch.loader import CHIPS
 from bitlathe.cli import main
+from bitlathe.datatypes.base.errors import BitlatheError
 from bitlathe.reports.studies.published import STUDIES
 from bitlathe.workloads.load import SHIPPED as MODELS
 
@@ -593,24 +595,26 @@ def test_what_people_try_is_read(tmp_path: Path) -> None:
     assert load_arch("fp16", systolic).array.dataflow == "os"
     chip.write_text(CHIP.replace("gb_per_s: 32", "gb_per_s: 32 Gb/s"))
     check(run("archs", str(chip)), "'32 Gb/s' is not a bandwidth")
+    for text in ("250 MHz", "0.25 GHz", 0.25):
+        assert load_arch("bitmod", {"technology.clock_ghz": text}).technology.clock_ghz == 0.25
+    with pytest.raises(BitlatheError, match="'4 ns' is not a clock: write a number of GHz, or"):
+        load_arch("bitmod", {"technology.clock_ghz": "4 ns"})
 
 
-@pytest.mark.filterwarnings("default")
-def test_a_first_run_says_that_kernels_compile(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_that_compiles_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bitlathe.cli import base
 
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(base, "PACKAGE", tmp_path)
     base.first_run()
+    assert base.COMPILES.handlers == []  # a program that calls a command is told nothing
+    monkeypatch.setattr("sys.__stderr__", sys.stderr)
+    base.first_run()
+    for name in ("a", "b"):
+        base.COMPILES.info("compiles %s", name)
     assert capsys.readouterr().err == (
-        "Note: the first run compiles what it needs, up to a minute or two, and keeps it.\n"
+        "Note: what is needed is compiled at its first use, up to a minute or two, and kept.\n"
     )
-    (tmp_path / "a.kernel").touch()
-    base.first_run()
-    assert capsys.readouterr().err == ""
 
 
 def test_every_command_prints_json() -> None:

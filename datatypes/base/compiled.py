@@ -10,6 +10,7 @@ again; where nothing can be written, kernels are compiled in each process.
 
 import ast
 import hashlib
+import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from .sources import digest_of
 
 Kernel = Callable[..., Any]
 _dumps: Any = dumps
+_LOG = logging.getLogger("bitlathe.compiles")
 _DIGEST = 32  # bytes of a SHA-256
 
 
@@ -147,9 +149,12 @@ class KernelCache(_Base):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return a kept kernel, or None: it is compiled then."""
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # whatever a foreign file makes numba, LLVM or pickle raise
-            return None
+            found = None
+        if found is None:
+            _LOG.info("compiles %s", self._py_func.__qualname__)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a kernel where there is room for it."""

@@ -16,7 +16,9 @@ from bitlathe.datatypes.base.jit import switched_off
 SWITCHES = ("BITLATHE_COMPILED", "NUMBA_DISABLE_JIT")
 
 PROGRAM = """
+import logging
 import sys
+logging.basicConfig(level="INFO", format="%(name)s %(message)s")
 sys.path.insert(0, r"{package}")
 from room.kernel import outer
 print(outer(1), sum(outer.stats.cache_hits.values()))
@@ -65,7 +67,11 @@ def run(package, factor, helper_text=HELPER, **options):
     env = {**os.environ, **kept}
     program = [sys.executable, "-c", PROGRAM.format(package=package)]
     done = subprocess.run(program, env=env, capture_output=True, text=True, check=True, **options)
-    return tuple(int(word) for word in done.stdout.split())
+    result, hits = (int(word) for word in done.stdout.split())
+    if "preexec_fn" not in options:  # a log is a file, too
+        said = [line for line in done.stderr.splitlines() if line.startswith("bitlathe.compiles")]
+        assert bool(said) == (hits == 0), done.stderr
+    return result, hits
 
 
 @pytest.mark.parametrize("text", [HELPER, PART], ids=["njit", "part"])
