@@ -12,6 +12,9 @@ from ..mapping.proof.check import Verdict
 from ..mapping.proof.record import ProofError
 from ..mapping.proof.verify import check
 from .map_group import AskedGroup, MappedGroup
+from .map_strips import AskedStrips, MappedStrips
+
+Fused = AskedGroup | AskedStrips
 
 
 def write_certificate(
@@ -48,13 +51,15 @@ def write_certificate(
     return _written(path, data)
 
 
-def write_group_certificate(path: Path, found: MappedGroup, budget: int | None = None) -> Verdict:
+def write_group_certificate(
+    path: Path, found: MappedGroup | MappedStrips, budget: int | None = None
+) -> Verdict:
     """Write the certificate of fused layers, and return what checking the file gives.
 
     Parameters
     ----------
     path : Path
-    found : MappedGroup
+    found : MappedGroup or MappedStrips
     budget : int, optional
         Parts to bound at most, each time a product of blocks is proven.
 
@@ -81,13 +86,13 @@ def _written(path: Path, data: dict[str, Any]) -> Verdict:
     return check_certificate(path)
 
 
-def check_certificate(path: Path, asked: Asked | AskedGroup | None = None) -> Verdict:
+def check_certificate(path: Path, asked: Asked | Fused | None = None) -> Verdict:
     """Check the certificate of a mapping, and whether it is about a layer on a chip.
 
     Parameters
     ----------
     path : Path
-    asked : Asked or AskedGroup, optional
+    asked : Asked, AskedGroup or AskedStrips, optional
         The layer on the chip, or the fused ones, that it must be about.
 
     Raises
@@ -115,9 +120,9 @@ def check_certificate(path: Path, asked: Asked | AskedGroup | None = None) -> Ve
     return verdict
 
 
-def _about(asked: Asked | AskedGroup) -> list[dict[str, Any]]:
+def _about(asked: Asked | Fused) -> list[dict[str, Any]]:
     """Return what a certificate may say that is about some layers: of fused ones by dataflow."""
-    if isinstance(asked, AskedGroup):
+    if isinstance(asked, Fused):
         return asked.about()
     chips = [chip_data(each) for each in asked.hierarchies]
     return [{"layer": layer_data(asked.layer, asked.bits), "chips": chips}]

@@ -14,11 +14,15 @@ from ..mapping.fused.demand import demand
 from ..mapping.fused.near import near_chip, why_not
 from ..mapping.fused.products import Asked, BlockProduct, block_product
 from ..workloads import Model
+from ..workloads.conv import ConvNet
 from ..workloads.transformer import Transformer
 from .chip import Chip
 from .fused.chains import Fused, best_of, chain_of, lanes_of
+from .fused.conv_chains import ConvGroup, conv_groups
 from .fused.groups import Group, groups_of
 from .layer_bits import LayerBits
+from .map_shown import cost_data, cost_lines, line_of, port_rows
+from .map_strips import AskedStrips
 from .policy import calibrated_caches, layer_bits, with_numbers
 from .results import results_of
 
@@ -54,56 +58,23 @@ class MappedGroup:
                 "columns": asked.columns,
                 "sums": "finished" if asked.finished else "unfinished",
                 "cycles": best.cost.cycles,
-                "mapping": self._line(asked, best),
+                "mapping": line_of(asked.loops(self.fused.chain), best),
             }
             for asked, best in self.fused.best.found.products.items()
         ]
 
-    def _line(self, asked: Asked, best: Best) -> str:
-        rows = best.mapping.rows(asked.loops(self.fused.chain).sizes)
-        return "; ".join(f"{row.what} {row.detail}".strip() for row in rows)
-
     def ports(self) -> Rows:
         """Return what goes through each port of all instances of one group."""
-        return [
-            {"memory": at.memory, "port": at.port, "reads": reads, "writes": writes}
-            for at, (reads, writes) in self.fused.best.cost.accesses.items()
-        ]
+        return port_rows(self.fused.best.cost)
 
     def lines(self) -> list[str]:
         """Return clocks, energy and the search in a sentence each."""
-        cost, found = self.fused.best.cost, self.fused.best.found
-        energy = ", ".join(f"{name} {pj / 1e6:,.3f}" for name, pj in cost.energy_pj.items())
-        bits = ", ".join(f"{name} {float(b) / 8e6:,.3f}" for name, b in cost.outer_bits.items())
-        return [
-            f"clocks: {cost.cycles:,} (at least {cost.lower_bound_cycles:,} under this tiling); "
-            f"steps {float(cost.compute_cycles):,.0f}",
-            f"energy (uJ): {energy}",
-            f"DRAM traffic (MB): {bits}",
-            f"schedule: the best of {found.tilings:,} tilings, {found.tilings_costed:,} of them "
-            f"costed in {found.search_seconds:.3f} s, the others bounded",
-        ]
+        return cost_lines(self.fused.best.cost, self.fused.best.found)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: the figures, the tiling, the mappings of its products."""
-        cost, found = self.fused.best.cost, self.fused.best.found
-        return {
-            "layers": list(self.group.names),
-            "cycles": cost.cycles,
-            "lower_bound_cycles": cost.lower_bound_cycles,
-            "compute_cycles": float(cost.compute_cycles),
-            "energy_pj": dict(cost.energy_pj),
-            "dram_bits": {name: float(bits) for name, bits in cost.outer_bits.items()},
-            "tilings": found.tilings,
-            "tilings_costed": found.tilings_costed,
-            "search_seconds": found.search_seconds,
-            "tiling": found.tiling.to_dict(),
-            "products": [
-                {"asked": list(asked), "mapping": best.mapping.to_dict()}
-                for asked, best in found.products.items()
-            ],
-            "ports": self.ports(),
-        }
+        best = self.fused.best
+        return cost_data(self.group.names, best.cost, best.found)
 
     def certificate(self, budget: int | None = None) -> dict[str, Any]:
         """Return its certificate as plain data.
@@ -192,7 +163,7 @@ def group_on(
     phase: str = "prefill",
     context: int | None = None,
     batch: int = 1,
-) -> AskedGroup:
+) -> AskedGroup | AskedStrips:
     """Return a group of a model's layers on a chip, as a simulation finds it.
 
     Parameters
@@ -200,7 +171,7 @@ def group_on(
     arch : Arch
     model : Model
     name : str
-        As runs name it, e.g. ``"attention_qk+av"``.
+        As runs name it, e.g. ``"attention_qk+av"``, ``"block2.expand+depthwise"``.
     phase : {"prefill", "decode"}
     context : int, optional
         Tokens; 256 for text models.
@@ -227,13 +198,20 @@ def group_on(
     results, staged = results_of(resolved, model, staged, grows=grows)
     steps = model.vector_steps(staged)
     edges = tuple(staged.edges()) if isinstance(model.shape, Transformer) else ()
-    groups = {group.name: group for group in reversed([*groups_of(gemms, steps, edges)])}
-    if name not in groups:
-        if not groups:
+    known: dict[str, Group | ConvGroup] = {
+        group.name: group for group in reversed([*groups_of(gemms, steps, edges)])
+    }
+    if isinstance(model.shape, ConvNet):
+        known = {each.name: each for _, _, each in conv_groups(staged.before, staged.steps)}
+    if name not in known:
+        if not known:
             raise BitlatheError(
-                f"{name}: {model.name} has no attention or MLP that may be fused; give a layer."
+                f"{name}: {model.name} has no attention, MLP or chain of convolutions that may be "
+                "fused; give a layer."
             )
-        raise BitlatheError(unknown_name("group of layers that may be fused", name, groups) + ".")
-    bits = {gemm: layer_bits(resolved, gemm, None, results.of(gemm)) for gemm in groups[name].gemms}
-    chip = Chip.of(resolved)
-    return AskedGroup(chip=chip, group=groups[name], bits=bits)
+        raise BitlatheError(unknown_name("group of layers that may be fused", name, known) + ".")
+    group, chip = known[name], Chip.of(resolved)
+    bits = {gemm: layer_bits(resolved, gemm, None, results.of(gemm)) for gemm in group.gemms}
+    if isinstance(group, ConvGroup):
+        return AskedStrips(chip=chip, group=group, bits=bits)
+    return AskedGroup(chip=chip, group=group, bits=bits)

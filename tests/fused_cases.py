@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -13,6 +14,7 @@ from bitlathe.mapping.fused.near import NearChip, PortAt, near_chip, why_not
 from bitlathe.mapping.fused.products import Asked, BlockProduct, ProductOf
 from bitlathe.mapping.fused.tiling import Tiling
 from bitlathe.mapping.operands import OperandBits
+from bitlathe.mapping.proof.fused.totals import Made
 from bitlathe.mapping.search import search as search_mapping
 from bitlathe.workloads.vector_step import OPERATIONS
 from map_cases import random_chip
@@ -191,3 +193,42 @@ def enlarged(hierarchy: Hierarchy, change: Callable[[Any], Any]) -> Hierarchy:
         hierarchy,
         memories=tuple(memory if memory.per else change(memory) for memory in hierarchy.memories),
     )
+
+
+def as_made(made: BlockProduct) -> Made:
+    """What a product costs, as the checker has it."""
+    ports: Any = {tuple(at): each for at, each in made.accesses.items()}
+    pj = Fraction(made.array_pj), Fraction(made.memory_pj)
+    return Made(made.cycles, made.step_cycles, ports, *pj)
+
+
+def places(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Places of all numbers, texts and truths in plain data."""
+    if isinstance(data, dict | list):
+        pairs = data.items() if isinstance(data, dict) else enumerate(data)
+        return [path for key, each in pairs for path in places(each, (*at, key))]
+    return [at]
+
+
+def with_other(data: dict[str, Any], path: tuple[Any, ...], by: int) -> dict[str, Any] | None:
+    """The data with one figure changed; None where it is no number."""
+    found = deepcopy(data)
+    inner: Any = found
+    for key in path[:-1]:
+        inner = inner[key]
+    value = inner[path[-1]]
+    if isinstance(value, bool):
+        inner[path[-1]] = not value
+    elif isinstance(value, int):
+        inner[path[-1]] = value + by
+    elif isinstance(value, str) and value[:1].isdigit():
+        inner[path[-1]] = str(Fraction(value) + by)
+    else:
+        return None
+    return found
+
+
+def figures(data: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
+    """Places of all figures under some keys of plain data."""
+    every = [path for name in names for path in places(data[name], (name,))]
+    return [path for path in every if with_other(data, path, 1) is not None]

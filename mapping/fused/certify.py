@@ -12,18 +12,18 @@ from fractions import Fraction
 from math import floor
 from typing import Any
 
-from ...arch.hierarchy import OPERANDS
+from ...arch.hierarchy import OPERANDS, Hierarchy
 from ..best import Best, Objective
 from ..certify import chip_data, number
 from ..kept_results import best_mapping
+from ..nest import Loops
 from ..operands import OperandBits
 from ..proof.cost import cost
-from ..proof.fused.check import ABOUT, BOUNDS, SPACE, VERSION, Fusion, traffic_data
-from ..proof.fused.near import near_of
-from ..proof.fused.record import STEPS, chain_of, lanes_of, tiling_of
-from ..proof.fused.record import Asked as Proven
-from ..proof.fused.room import tilings
-from ..proof.record import chip_of, nest_of
+from ..proof.fused.check import fusion_of
+from ..proof.fused.parts import BOUNDS, Blocks
+from ..proof.fused.record import STEPS
+from ..proof.fused.totals import Made
+from ..proof.record import nest_of
 from ..prove import prove
 from .chain import Chain, Lanes
 from .near import NearChip
@@ -49,8 +49,8 @@ def chain_data(chain: Chain, near: NearChip) -> dict[str, Any]:
     masked = ("rows_per_token", "before", "window")
     return {
         **{name: getattr(chain, name) for name in sizes},
-        "first": _stored(chain.first, chain.first_pj, near),
-        "second": _stored(chain.second, chain.second_pj, near),
+        "first": stored_data(chain.first, chain.first_pj, near),
+        "second": stored_data(chain.second, chain.second_pj, near),
         "steps": {name: list(getattr(steps, name)) for name in STEPS},
         "state": steps.state,
         "group": steps.group,
@@ -58,7 +58,8 @@ def chain_data(chain: Chain, near: NearChip) -> dict[str, Any]:
     }
 
 
-def _stored(bits: OperandBits, unit_pj: float | None, near: NearChip) -> dict[str, Any]:
+def stored_data(bits: OperandBits, unit_pj: float | None, near: NearChip) -> dict[str, Any]:
+    """Return the bits of a product's operands, and what its steps take, as plain data."""
     return {
         "bits": {operand: number(bits.of(operand)) for operand in OPERANDS},
         "code_bits": {operand: number(bits.code(operand)) for operand in OPERANDS},
@@ -137,50 +138,79 @@ def fused_certificate(
         The chip has what certificates do not count.
     """
     about = about_data(chain, near, lanes)
-    of = Fusion(
-        chain_of(about["chain"]),
-        near_of(chip_of(about["chip"], "chip")),
-        lanes_of(about["lanes"]),
-        objective,
-    )
+    of = fusion_of(about["chain"], about["lanes"], about["chip"], objective)
+
+    def product_of(asked: Asked) -> tuple[Loops, OperandBits, Hierarchy]:
+        return asked.loops(chain), asked.bits(chain), asked.chip(chain, near)
+
+    return certified(
+        of, about, found, product_of,
+        budget=budget, rung_cycles=rung_cycles, map_product=map_product,
+    )  # fmt: skip
+
+
+def certified(
+    of: Blocks,
+    about: dict[str, Any],
+    found: Any,
+    product_of: Callable[[Any], tuple[Loops, OperandBits, Hierarchy]],
+    *,
+    budget: int,
+    rung_cycles: int | None,
+    map_product: MapProduct,
+) -> dict[str, Any]:
+    """Return the certificate of a chain of any kind as plain data.
+
+    Parameters
+    ----------
+    of : Blocks
+        The chain on the chip, as the checker has it.
+    about : dict
+        Chain, vector unit and chip as plain data.
+    found : Found or FoundStrips
+        The schedule.
+    product_of : callable
+        Loops, bits and chip of one of ``found.products``.
+    budget, rung_cycles, map_product
+        As of `fused_certificate`.
+    """
+    tiled = found.tiling.to_dict()
     products = [
         {"asked": list(asked), **best.mapping.to_dict()} for asked, best in found.products.items()
     ]
-    tiled = found.tiling.to_dict()
+    own = {of.asked_of(list(asked), "products"): asked for asked in found.products}
     nests = {
-        Proven(*asked): nest_of(best.mapping.to_dict()) for asked, best in found.products.items()
+        asked: nest_of(found.products[theirs].mapping.to_dict()) for asked, theirs in own.items()
     }
-    taken = of.cost(tiling_of(tiled), nests)
-    prover = _Prover(chain, near, of, budget, map_product)
-    parts, bound = prover.run(taken.of(objective))
+    taken = of.cost(of.tiling_of(tiled, "tiling"), nests)
+    make = type(next(iter(found.products)))
+    prover = _Prover(of, budget, lambda asked, aim: map_product(*product_of(make(*asked)), aim))
+    parts, bound = prover.run(taken.of(of.objective))
     return {
-        "fused_certificate": VERSION,
-        "about": ABOUT,
-        "objective": objective,
+        of.NAME: 1,
+        "about": of.ABOUT,
+        "objective": of.objective,
         **about,
-        "space": SPACE,
+        "space": of.SPACE,
         "schedule": {"tiling": tiled, "products": products},
         "cost": taken.data(),
         "bound": str(bound),
         "proofs": prover.proofs,
         "parts": parts,
-        "traffic": traffic_data(taken, of),
+        "traffic": of.traffic_data(taken),
         "cycle_rung_cycles": rung_cycles,
     }
 
 
 class _Prover:
-    def __init__(
-        self, chain: Chain, near: NearChip, of: Fusion, budget: int, map_product: MapProduct
-    ) -> None:
-        self.chain, self.near, self.of, self.budget = chain, near, of, budget
-        self.map_product = map_product
+    def __init__(self, of: Blocks, budget: int, best: Callable[[Any, Objective], Best]) -> None:
+        self.of, self.budget, self.best = of, budget, best
         self.proofs: list[dict[str, Any]] = []
 
     def run(self, value: Fraction) -> tuple[list[dict[str, Any]], Fraction]:
         """Return all parts, each with a formula and its bound, and the least of these and value."""
         of = self.of
-        some = list(tilings(of.chain, of.near, of.lanes))
+        some = list(of.tilings())
         bounds = [of.bound(tiling, FORMULAS[0]) for tiling in some]
         formulas = [0] * len(some)
         heap = [(bound, i) for i, bound in enumerate(bounds)]
@@ -189,16 +219,16 @@ class _Prover:
             _, i = heapq.heappop(heap)
             formulas[i] += 1
             if FORMULAS[formulas[i]] == "products":
-                of.jobs(some[i], self._prove).total()
+                of.asks(some[i], self._prove, walked=False)
             bounds[i] = of.bound(some[i], FORMULAS[formulas[i]])
             heapq.heappush(heap, (bounds[i], i))
         parts = [
-            {"tiling": list(tiling), "formula": FORMULAS[formula], "bound": floor(bound)}
+            {"tiling": of.named(tiling), "formula": FORMULAS[formula], "bound": floor(bound)}
             for tiling, formula, bound in zip(some, formulas, bounds, strict=True)
         ]
         return parts, min([value, *bounds])
 
-    def _prove(self, asked: Proven) -> Any:
+    def _prove(self, asked: Any) -> Made:
         """Prove what no mapping of a product undercuts, once."""
         of = self.of
         if asked not in of.proven:
@@ -209,12 +239,10 @@ class _Prover:
             self.proofs.append({"asked": list(asked), "cycles": cycles, "energy": energy})
         return of.proven[asked]
 
-    def _bound(self, asked: Proven, objective: Objective) -> dict[str, Any]:
+    def _bound(self, asked: Any, objective: Objective) -> dict[str, Any]:
         layer, chip = self.of.of(asked, static=objective == "cycles")
-        own = Asked(*asked)
-        best = self.map_product(
-            own.loops(self.chain), own.bits(self.chain), own.chip(self.chain, self.near), objective
+        value = cost(layer, chip, nest_of(self.best(asked, objective).mapping.to_dict())).of(
+            objective
         )
-        value = cost(layer, chip, nest_of(best.mapping.to_dict())).of(objective)
         proof = prove(layer, [chip], objective, value, budget=self.budget)
         return {"bound": str(proof.bound), "proof": proof.data}

@@ -8,6 +8,7 @@ import sys
 from .check import Verdict, check_mapping
 from .fused.check import check_fused
 from .record import ProofError, load
+from .strips.check import check_strips
 
 
 def check(content: str) -> Verdict:
@@ -16,7 +17,7 @@ def check(content: str) -> Verdict:
     Parameters
     ----------
     content : str
-        JSON, as `mapping.certify` or `mapping.fused.certify` writes it.
+        JSON, as `mapping.certify`, `mapping.fused.certify` or `certify_strips` there writes it.
 
     Raises
     ------
@@ -24,10 +25,14 @@ def check(content: str) -> Verdict:
         Something in it does not hold: it says what, in a sentence.
     """
     top = load(content)
-    if isinstance(top, dict) and "certificate" in top:
-        return check_mapping(top)
-    if isinstance(top, dict) and "fused_certificate" in top:
-        return check_fused(top)
+    kinds = {
+        "certificate": check_mapping,
+        "fused_certificate": check_fused,
+        "strips_certificate": check_strips,
+    }
+    for name, checks in kinds.items():
+        if isinstance(top, dict) and name in top:
+            return checks(top)
     raise ProofError("the file is not a certificate of a mapping; give one that map wrote.")
 
 

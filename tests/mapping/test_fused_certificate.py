@@ -2,7 +2,6 @@
 
 import json
 import random
-from copy import deepcopy
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -23,34 +22,42 @@ from bitlathe.mapping.fused.products import Asked, BlockProduct, block_product
 from bitlathe.mapping.fused.search import search
 from bitlathe.mapping.fused.search import tilings as searched_tilings
 from bitlathe.mapping.proof.check import Verdict
-from bitlathe.mapping.proof.fused import jobs, room
-from bitlathe.mapping.proof.fused.check import BOUNDS, Fusion
+from bitlathe.mapping.proof.fused import room
+from bitlathe.mapping.proof.fused.check import Fusion, fusion_of
 from bitlathe.mapping.proof.fused.floors import SEGMENTS, once_bits, traffic_floor
-from bitlathe.mapping.proof.fused.near import near_of
-from bitlathe.mapping.proof.fused.record import Tiling, chain_of, lanes_of
-from bitlathe.mapping.proof.record import ProofError, chip_of
+from bitlathe.mapping.proof.fused.parts import BOUNDS
+from bitlathe.mapping.proof.fused.record import Tiling
+from bitlathe.mapping.proof.fused.totals import FusedCost, cost_of
+from bitlathe.mapping.proof.record import ProofError
 from bitlathe.mapping.proof.verify import check
-from fused_cases import found_once, made_up, random_chain, random_lanes, random_near, random_tiling
+from fused_cases import (
+    as_made,
+    figures,
+    found_once,
+    made_up,
+    random_chain,
+    random_lanes,
+    random_near,
+    random_tiling,
+    with_other,
+)
 
 FEW_PARTS = 2
 Case = tuple[Chain, NearChip, Lanes]
 
 
 def fusion(chain: Chain, near: NearChip, lanes: Lanes, objective: str = "edp") -> Fusion:
-    said = about_data(chain, near, lanes)
-    chip = near_of(chip_of(said["chip"], "chip"))
-    return Fusion(chain_of(said["chain"]), chip, lanes_of(said["lanes"]), objective)
+    return fusion_of(*about_data(chain, near, lanes).values(), objective)
+
+
+def costed(of: Fusion, tiling: Tiling, product: Any) -> FusedCost:
+    """What a tiling costs whose products take what is said of them."""
+    clocks, *total = of.asks(tiling, lambda each: as_made(product(Asked(*each))), walked=True)
+    return cost_of(of.near, total[0], clocks, total[1])
 
 
 def random_case(rng: random.Random) -> Case:
     return random_chain(rng), random_near(rng), random_lanes(rng)
-
-
-def plain(made: BlockProduct) -> jobs.Made:
-    """What a product costs, as the checker has it."""
-    ports: Any = {tuple(at): each for at, each in made.accesses.items()}
-    pj = Fraction(made.array_pj), Fraction(made.memory_pj)
-    return jobs.Made(made.cycles, made.step_cycles, ports, *pj)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -67,8 +74,7 @@ def test_the_checkers_own_walk_is_the_cost(seed: int) -> None:
             assert room.problem(of.chain, own, of.near, of.lanes)
             continue
         assert room.problem(of.chain, own, of.near, of.lanes) is None
-        asked = of.jobs(own, lambda each, product=product: plain(product(Asked(*each))))
-        found = of.total_cost(asked.total(), of.walked(asked))
+        found = costed(of, own, product)
         assert found.cycles == expected.cycles
         assert found.compute == expected.compute_cycles
         assert found.lanes == expected.busy_cycles["vector"]
@@ -134,8 +140,7 @@ def test_no_schedule_is_below_what_is_proven(seed: int, objective: Any) -> None:
                 loops, bits, chip = asked.loops(chain), asked.bits(chain), asked.chip(chain, near)
                 return block_product(kept(loops, bits, chip, aim), near)
 
-            jobs_of = of.jobs(own, lambda asked, product=product: plain(product(Asked(*asked))))
-            found = of.total_cost(jobs_of.total(), of.walked(jobs_of))
+            found = costed(of, own, product)
             assert all(bound <= found.of(objective) * (1 + Fraction(1, 10**12)) for bound in bounds)
             assert sum(found.outer_bits.values()) >= lowest
             best.append(found.of(objective))
@@ -160,34 +165,8 @@ def test_traffic_of_long_chains_in_small_memories_is_above_each_operand_once() -
             continue
         above += 1
         for each in list(room.tilings(of.chain, of.near, of.lanes))[::40]:
-            moved = of.jobs(each, of.floors.product).total().bits
+            moved = of.jobs(each, of.floor).total().bits
             assert sum(moved.values()) * chain.instances >= bits
-
-
-def places(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Places of all numbers, texts and truths in plain data."""
-    if isinstance(data, dict | list):
-        pairs = data.items() if isinstance(data, dict) else enumerate(data)
-        return [path for key, each in pairs for path in places(each, (*at, key))]
-    return [at]
-
-
-def with_other(data: dict[str, Any], path: tuple[Any, ...], by: int) -> dict[str, Any] | None:
-    """The data with one figure changed; None where it is no number."""
-    found = deepcopy(data)
-    inner: Any = found
-    for key in path[:-1]:
-        inner = inner[key]
-    value = inner[path[-1]]
-    if isinstance(value, bool):
-        inner[path[-1]] = not value
-    elif isinstance(value, int):
-        inner[path[-1]] = value + by
-    elif isinstance(value, str) and value[:1].isdigit():
-        inner[path[-1]] = str(Fraction(value) + by)
-    else:
-        return None
-    return found
 
 
 def test_no_figure_may_be_another() -> None:
@@ -196,13 +175,9 @@ def test_no_figure_may_be_another() -> None:
     rng = random.Random("figures")
     checked(data)
 
-    def figures(*names: str) -> list[tuple[Any, ...]]:
-        every = [path for name in names for path in places(data[name], (name,))]
-        return [path for path in every if with_other(data, path, 1) is not None]
-
-    some = figures("schedule", "cost", "bound", "traffic")
-    own = [path for path in figures("proofs") if "proof" not in path]
-    some += rng.sample(figures("parts"), 45) + rng.sample(own, 5)
+    some = figures(data, "schedule", "cost", "bound", "traffic")
+    own = [path for path in figures(data, "proofs") if "proof" not in path]
+    some += rng.sample(figures(data, "parts"), 45) + rng.sample(own, 5)
     for path in some:
         other = with_other(data, path, rng.choice([1, -1]))
         assert other is not None
@@ -247,7 +222,7 @@ def test_the_command_writes_and_checks(tmp_path: Path) -> None:
     ("words", "said"),
     [
         ("--model llama-2-7b --layer a+b --arch bitmod", "Known: attention_qk+av, gate_proj"),
-        ("--model resnet-18 --layer a+b --arch bitmod", "no attention or MLP"),
+        ("--model resnet-18 --layer a+b --arch bitmod", "Known: layer1.0.conv1+conv2, "),
         ("--model opt-1.3b --layer attention_qk+av --arch hpca25/fp16", "vector unit"),
         ("--model llama-2-7b --layer attention_qk+av --arch eyeriss-like", "cannot be fused"),
     ],

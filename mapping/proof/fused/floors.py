@@ -9,10 +9,10 @@ from fractions import Fraction
 from itertools import product
 from math import ceil, prod
 
-from ..record import OPERANDS, OTHER, Axis, Chip
-from .jobs import Made
+from ..record import KINDS, OPERANDS, Axis, Chip, Layer, Window
 from .near import Near
-from .record import Asked, Chain
+from .record import Chain
+from .totals import Made
 
 ONCE = "each operand once"
 SEGMENTS = "segments of an execution, for the middle"
@@ -22,48 +22,47 @@ Extents = tuple[int, ...]
 
 
 class Floors:
-    """The floors of a chain's products, each found once.
+    """The floors of products and convolutions on a chip's near memories.
 
     Parameters
     ----------
-    chain : Chain
     near : Near
     """
 
-    def __init__(self, chain: Chain, near: Near) -> None:
-        self.chain, self.near = chain, near
-        self.unrolls = _largest_unrolls(near.inside.axes)
-        axes = near.inside.axes
+    def __init__(self, near: Near) -> None:
+        self.near, axes = near, near.inside.axes
+        self.unrolls = _largest_unrolls(axes)
         self.spread = prod(axis.size for axis in axes if axis.name not in near.inside.units)
-        self.sharing = {operand: _sharing(axes, operand) for operand in OPERANDS}
-        self.found: dict[Asked, Made] = {}
 
-    def product(self, asked: Asked) -> Made:
-        """Return what no mapping of a product undercuts."""
-        if asked not in self.found:
-            self.found[asked] = self._product(asked)
-        return self.found[asked]
+    def product(self, layer: Layer, unit_pj: Fraction) -> Made:
+        """Return what no mapping of a layer undercuts.
 
-    def _product(self, asked: Asked) -> Made:
-        layer = self.chain.layer(asked)
+        Parameters
+        ----------
+        layer : Layer
+        unit_pj : Fraction
+            Energy of a unit in a clock of its steps.
+        """
         chip = self.near.inside
         one, macs = chip.memories[0], prod(layer.sizes)
+        sizes = [prod(layer.sizes[d] for d in layer.of_kind(kind)) for kind in range(4)]
         steps = min(
-            prod(-(-size // unroll) for size, unroll in zip(layer.sizes, each, strict=True))
+            prod(-(-size // unroll) for size, unroll in zip(sizes, each, strict=True))
             for each in self.unrolls
         )
         ports: dict[tuple[str, int], tuple[int, int, int]] = {}
         memory_pj = Fraction(0)
         for operand in OPERANDS:
-            elements = macs // layer.sizes[layer.of_kind(OTHER[operand])[0]]
+            elements = elements_of(layer, operand)
             reads = operand != "output"
             i = one.port(operand, reads=reads)
             port = one.ports[i]
             code, stored = layer.code[operand], layer.stored[operand]
             least = 0
             if reads and sum(operand in memory.holds for memory in chip.memories) == 1:
-                elements = max(elements, -(-macs // self.sharing[operand]))
-                least = steps
+                inner = _taken(layer, operand)
+                elements = max(elements, -(-inner // _sharing(chip.axes, layer, operand)))
+                least = steps if inner == macs else 0
             accesses = max(ceil(elements * code / port.width), least)
             pj = port.read_pj if reads else port.write_pj
             memory_pj += (accesses + elements * (stored - code) / port.width) * pj
@@ -71,7 +70,6 @@ class Floors:
             before = ports.get(key, (0, 0, 0))
             ports[key] = (before[0] + accesses * reads, before[1] + accesses * (not reads),
                           before[2] + accesses)  # fmt: skip
-        unit_pj = self.chain.products[asked.second].unit_pj
         busy = -(-macs // self.spread) * (layer.step_cycles - chip.table_cycles)
         return Made(
             cycles=ceil(steps * layer.step_cycles),
@@ -82,21 +80,57 @@ class Floors:
         )
 
 
-def _sharing(axes: tuple[Axis, ...], operand: str) -> int:
-    """Return the units that may take the same element: along axes of what does not index it."""
-    other = {"weight": "m", "input": "n", "output": "k"}[operand]
-    return prod(axis.size for axis in axes if other in axis.dims)
+def elements_of(layer: Layer, operand: str) -> int:
+    """Return the elements of an operand: of a convolution's input the pixels that are read."""
+    own = layer.indexed(operand)
+    pixels = (len(set(_read(layer, window))) for window in layer.slid(own))
+    return prod(layer.sizes[d] for d in layer.plain(own)) * prod(pixels)
+
+
+def _read(layer: Layer, window: Window) -> list[int]:
+    """Return the pixel of each output and tap of a window that is off the border."""
+    pixels = (
+        out * window.stride + tap * window.dilation - window.padding
+        for out in range(layer.sizes[window.out])
+        for tap in range(layer.sizes[window.tap])
+    )
+    return [pixel for pixel in pixels if 0 <= pixel < window.size]
+
+
+def _taken(layer: Layer, operand: str) -> int:
+    """Return the multiplications that take an element of an operand, and no border."""
+    found = prod(layer.sizes)
+    for window in layer.slid(layer.indexed(operand)):
+        pairs = layer.sizes[window.out] * layer.sizes[window.tap]
+        found = found // pairs * len(_read(layer, window))
+    return found
+
+
+def _sharing(axes: tuple[Axis, ...], layer: Layer, operand: str) -> int:
+    """Return the units that may take the same element.
+
+    Those along axes of what does not index it; along axes of taps, too, as another output's tap may
+    be on the same pixel.
+    """
+    own = layer.indexed(operand)
+    taps = {window.tap for window in layer.slid(own)}
+    other = {dim for d, dim in enumerate(layer.dims) if d not in own or d in taps}
+    return prod(axis.size for axis in axes if other & set(axis.dims))
 
 
 def _largest_unrolls(axes: tuple[Axis, ...]) -> list[Extents]:
-    """Return the extents of m, n and k that axes unroll, those that no other exceeds in all."""
-    found: set[Extents] = {(1, 1, 1)}
+    """Return the extents that axes unroll of dimensions of each kind together, the largest ones.
+
+    Those that no other exceeds in all. Blocks of two dimensions of a kind are no fewer than those
+    of their product.
+    """
+    found: set[Extents] = {(1, 1, 1, 1)}
     for axis in axes:
-        own: set[Extents] = {(1, 1, 1)}
-        dims = ["mnk".index(dim) for dim in axis.dims if dim in "mnk"]
-        for one, other in product(dims, repeat=2):
+        own: set[Extents] = {(1, 1, 1, 1)}
+        kinds = {KINDS[dim] for dim in axis.dims}
+        for one, other in product(kinds, repeat=2):
             for extent in range(1, axis.size + 1):
-                each = [1, 1, 1]
+                each = [1, 1, 1, 1]
                 each[one] = extent
                 each[other] = axis.size // extent if one != other else axis.size
                 own.add(tuple(each))

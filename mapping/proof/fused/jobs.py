@@ -5,29 +5,18 @@ Blocks of as many rows and columns at the same place among those of their rows a
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from ..count import PortKey
 from ..record import ProofError
 from .near import Near
 from .record import Asked, Chain, Lanes, Tiling, Work
+from .totals import Job, Made, Total, plus
 
 ALONE, FIRST, LATER, LAST = range(4)
 Rows = tuple[int, int, int]
 """A block of rows: how many, its first block of columns, its last + 1."""
-
-
-class Made(NamedTuple):
-    """A product of a block: clocks, those of its steps, reads, writes and busy clocks of ports."""
-
-    cycles: int
-    steps: Fraction
-    ports: dict[PortKey, tuple[int, int, int]]
-    array_pj: Fraction
-    memory_pj: Fraction
 
 
 class Times(NamedTuple):
@@ -41,63 +30,6 @@ class Times(NamedTuple):
     added: int
     store: int
     waits: bool
-
-
-class Job:
-    """What a job moves: accesses by port and way, clocks of the outermost port, its bits."""
-
-    def __init__(self, near: Near) -> None:
-        self.near = near
-        self.moved: Counter[tuple[PortKey, bool]] = Counter()
-        self.outer = 0
-        self.bits: Counter[str] = Counter()
-
-    def near_port(self, operand: str, elements: int, bits: Fraction, *, reads: bool) -> None:
-        """Add a tile that passes a port of a near memory.
-
-        Parameters
-        ----------
-        operand : str
-        elements : int
-        bits : Fraction
-            Of each.
-        reads : bool
-            Whether it is read there, or written.
-        """
-        self._pass(self.near.memories[operand].name, operand, elements, bits, reads=reads)
-
-    def transfer(self, operand: str, elements: int, bits: Fraction, *, leaves: bool) -> None:
-        """Add a tile that passes between the outermost memory and a near one.
-
-        Parameters
-        ----------
-        operand : str
-        elements : int
-        bits : Fraction
-            Of each.
-        leaves : bool
-            Whether it leaves the near one, or comes there.
-        """
-        self.near_port(operand, elements, bits, reads=leaves)
-        name = self.near.outermost.name
-        self.outer += self._pass(name, operand, elements, bits, reads=not leaves)
-        self.bits[operand] += elements * bits  # type: ignore[assignment]
-
-    def _pass(self, name: str, operand: str, elements: int, bits: Fraction, *, reads: bool) -> int:
-        memory = self.near.whole.memory(name)
-        i = memory.port(operand, reads=reads)
-        accesses = memory.ports[i].clocks(elements * bits)
-        self.moved[(name, i), reads] += accesses
-        return accesses
-
-    @property
-    def cycles(self) -> int:
-        """Clocks of the outermost port together, or of the busiest near one."""
-        busy: Counter[PortKey] = Counter()
-        for (key, _), accesses in self.moved.items():
-            if key[0] != self.near.outermost.name:
-                busy[key] += accesses
-        return max(self.outer, max(busy.values(), default=0))
 
 
 class Cut:
@@ -268,9 +200,7 @@ class Jobs:
             job.near_port("output", chain.state * rows, self.sums, reads=False)
         own = {ALONE: "alone", FIRST: "first"}.get(place, "later")
         groups = rows * -(-columns // (chain.group or columns))
-        work = _plus(
-            _times(steps[own], elements, rows), _times(steps["quantize"], elements, groups)
-        )
+        work = plus(_times(steps[own], elements, rows), _times(steps["quantize"], elements, groups))
         adding, results = Job(self.near), rows * chain.out
         added: Work = (0,) * 3
         if place in (LATER, LAST):
@@ -280,21 +210,15 @@ class Jobs:
             adding.near_port("output", results, bits, reads=False)
             added = _times(steps["carry"], results, rows)
             if place == LAST:
-                added = _plus(added, _times(steps["finish"], results, rows))
+                added = plus(added, _times(steps["finish"], results, rows))
         return (work, job), (added, adding)
-
-    def lane_cycles(self, work: Work) -> int:
-        """Return the clocks of the vector unit's lanes."""
-        adds, multiplies, specials = work
-        together = adds + multiplies + specials * self.lanes.special_cycles
-        return -(-together // self.lanes.lanes)
 
     def _times(self, rows: int, columns: int, place: int, comes: bool) -> Times:
         """Return the clocks of a block's jobs."""
         spilled, ends = self.tiling.spilled, place in (ALONE, LAST)
         first, second = map(self.product, self.products(rows, columns, place))
         steps, added = (
-            max(self.lane_cycles(work), job.cycles)
+            max(self.lanes.cycles(work), job.cycles)
             for work, job in self.works(rows, columns, place)
         )
         inputs = rows if spilled or place in (ALONE, FIRST) else 0
@@ -312,9 +236,9 @@ class Jobs:
             waits=leaves,
         )
 
-    def total(self) -> "Total":
+    def total(self) -> Total:
         """Return all that the jobs of one instance ask."""
-        found, spilled = Total(self), self.tiling.spilled
+        found, spilled = Total(self.near, self.lanes), self.tiling.spilled
         by_rows: Counter[tuple[int, int]] = Counter()
         by_columns: Counter[int] = Counter()
         for (rows, columns, place), times in self.cut.kinds().items():
@@ -342,77 +266,3 @@ class Jobs:
 
 def _times(work: Work, elements: int, rows: int) -> Work:
     return tuple(work[i] * elements + work[3 + i] * rows for i in range(3))
-
-
-def _plus(one: Work, other: Work) -> Work:
-    return tuple(a + b for a, b in zip(one, other, strict=True))
-
-
-class Total:
-    """Sums over jobs: of one instance.
-
-    Parameters
-    ----------
-    jobs : Jobs
-    """
-
-    def __init__(self, jobs: Jobs) -> None:
-        self.jobs = jobs
-        self.array = self.unit = self.lanes = 0
-        self.steps = Fraction(0)
-        self.accesses: Counter[tuple[PortKey, bool]] = Counter()
-        self.priced: Counter[tuple[PortKey, bool]] = Counter()
-        self.busy: Counter[PortKey] = Counter()
-        self.bits: dict[str, Fraction] = {}
-        self.works: Work = (0,) * 3
-        self.product_pj = [Fraction(0), Fraction(0)]
-
-    def product(self, made: Made, times: int) -> None:
-        """Add a product of blocks."""
-        self.array += made.cycles * times
-        self.steps += made.steps * times
-        for key, (reads, writes, busy) in made.ports.items():
-            self.accesses[key, True] += reads * times
-            self.accesses[key, False] += writes * times
-            self.busy[key] += busy * times
-        self.product_pj[0] += made.array_pj * times
-        self.product_pj[1] += made.memory_pj * times
-
-    def move(self, job: Job, times: int) -> None:
-        """Add what a job moves."""
-        for at, accesses in job.moved.items():
-            self.accesses[at] += accesses * times
-            self.priced[at] += accesses * times
-            self.busy[at[0]] += accesses * times
-        for operand, bits in job.bits.items():
-            self.bits[operand] = self.bits.get(operand, Fraction(0)) + bits * times
-
-    def work(self, work: Work, job: Job, times: int) -> None:
-        """Add a job of the vector unit."""
-        self.move(job, times)
-        self.lanes += self.jobs.lane_cycles(work) * times
-        self.unit += max(self.jobs.lane_cycles(work), job.cycles) * times
-        self.works = _plus(self.works, tuple(each * times for each in work))
-
-    def energy_pj(self) -> dict[str, Fraction]:
-        """Return the energy by component, without what runs with the clocks."""
-        near, lanes = self.jobs.near, self.jobs.lanes
-        outer, inner = Fraction(0), self.product_pj[1]
-        for ((name, i), reads), accesses in self.priced.items():
-            port = near.whole.memory(name).ports[i]
-            pj = accesses * (port.read_pj if reads else port.write_pj)
-            outer, inner = (
-                (outer + pj, inner) if name == near.outermost.name else (outer, inner + pj)
-            )
-        prices = lanes.add_pj, lanes.multiply_pj, lanes.special_pj
-        return {
-            "array": self.product_pj[0],
-            "vector": sum((n * pj for n, pj in zip(self.works, prices, strict=True)), Fraction(0)),
-            "memories": inner,
-            "outermost": outer,
-        }
-
-    @property
-    def busiest(self) -> int:
-        """Clocks of the busiest port."""
-        return max(self.busy.values())

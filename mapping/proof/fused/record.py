@@ -106,6 +106,11 @@ class Lanes(NamedTuple):
     special_pj: Fraction
     overlap: bool
 
+    def cycles(self, work: Work) -> int:
+        """Return the clocks of some operations."""
+        adds, multiplies, specials = work
+        return -(-(adds + multiplies + specials * self.special_cycles) // self.lanes)
+
 
 class Tiling(NamedTuple):
     """How a chain is cut, as docs/mapping.md says under Fused chains.
@@ -148,7 +153,7 @@ def chain_of(data: Any) -> Chain:
         inner=inner,
         instances=instances,
         matrices=matrices,
-        products=(_stored(first, "chain.first"), _stored(second, "chain.second")),
+        products=(stored_of(first, "chain.first"), stored_of(second, "chain.second")),
         steps=works,
         state=whole(state, "chain.state"),
         group=whole(group, "chain.group"),
@@ -171,7 +176,14 @@ def _mask(data: Any) -> Mask:
     )
 
 
-def _stored(data: Any, where: str) -> Stored:
+def stored_of(data: Any, where: str) -> Stored:
+    """Return the bits of a product's operands, and what its steps take, of plain data.
+
+    Raises
+    ------
+    ProofError
+        It is something else.
+    """
     bits, code, partial, step, unit = take(
         data, where, "bits code_bits partial_bits step_cycles unit_pj"
     )

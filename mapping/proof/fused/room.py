@@ -7,7 +7,7 @@
   are spilled. Neither where one block has all rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import product
 from math import ceil
@@ -108,11 +108,17 @@ def problem(
         return "the array is ahead of a vector unit that does not work beside it."
     if tiling.spilled and (not chain.spills or tiling.columns >= chain.middle):
         return "its sums are spilled, which have no other block to wait for, or rows with a state."
-    for operand, _, _, tiles in needs(chain, tiling, unfinished):
+    return overfull(needs(chain, tiling, unfinished), near)
+
+
+def overfull(some: Iterable[Need], near: Near) -> str | None:
+    """Return which near memory does not hold some tiles, in a sentence, or None."""
+    every = list(some)
+    for operand, _, _, tiles in every:
         memory = near.memories[operand]
         if tiles == 2 and not memory.double_buffered:
             return f"memory {memory.name!r} holds one tile of {operand}s, not two."
-    held = taken(chain, tiling, near, unfinished)
+    held = taken(every, near)
     for memory in near.memories.values():
         for size, used in zip((memory.size_bits, memory.words), held[memory.name], strict=True):
             if size is not None and used > size:
@@ -120,21 +126,10 @@ def problem(
     return None
 
 
-def taken(
-    chain: Chain, tiling: Tiling, near: Near, unfinished: frozenset[bool]
-) -> dict[str, list[int]]:
-    """Return the bits, and the elements, that a tiling takes of each near memory.
-
-    Parameters
-    ----------
-    chain : Chain
-    tiling : Tiling
-    near : Near
-    unfinished : frozenset of bool
-        As of `needs`.
-    """
+def taken(some: Iterable[Need], near: Near) -> dict[str, list[int]]:
+    """Return the bits, and the elements, that some tiles take of each near memory."""
     found = {near.memories[operand].name: [0, 0] for operand in OPERANDS}
-    for operand, elements, bits, tiles in needs(chain, tiling, unfinished):
+    for operand, elements, bits, tiles in some:
         both = found[near.memories[operand].name]
         both[0] += tiles * ceil(elements * bits)
         both[1] += tiles * elements

@@ -1,0 +1,90 @@
+"""Certificates of convolutions in strips as plain data: as of other chains (`certify`)."""
+
+from typing import Any
+
+from ...arch.hierarchy import Hierarchy
+from ..best import Objective
+from ..certify import chip_data
+from ..kept_results import best_mapping
+from ..nest import Loops
+from ..operands import OperandBits
+from ..proof.strips.check import strips_of
+from .certify import BUDGET, MapProduct, certified, lanes_data, stored_data
+from .chain import Lanes
+from .near import NearChip
+from .products import inside_of
+from .strip_cost import AskedRows
+from .strip_search import FoundStrips
+from .strips import Conv, ConvChain
+
+
+def strips_data(chain: ConvChain, near: NearChip, lanes: Lanes) -> dict[str, Any]:
+    """Return what a certificate is about as plain data: chain, vector unit and chip.
+
+    Parameters
+    ----------
+    chain : ConvChain
+    near : NearChip
+    lanes : Lanes
+    """
+    return {
+        "chain": {
+            "layers": [_layer_data(layer, near) for layer in chain.layers],
+            "images": chain.images,
+            "added": chain.added,
+        },
+        "lanes": lanes_data(lanes),
+        "chip": chip_data(near.whole),
+    }
+
+
+def _layer_data(layer: Conv, near: NearChip) -> dict[str, Any]:
+    shape = layer.shape
+    return {
+        "channels": shape.in_channels,
+        "outputs": shape.out_channels,
+        "groups": shape.groups,
+        **{name: list(getattr(shape, name)) for name in ("size", "kernel", "stride", "dilation")},
+        "padding": list(shape.padding),
+        "stored": stored_data(layer.bits, layer.unit_pj, near),
+        "work": list(layer.work[:3]),
+    }
+
+
+def strips_certificate(
+    chain: ConvChain,
+    near: NearChip,
+    lanes: Lanes,
+    found: FoundStrips,
+    *,
+    objective: Objective = "cycles",
+    budget: int = BUDGET,
+    rung_cycles: int | None = None,
+    map_product: MapProduct = best_mapping,
+) -> dict[str, Any]:
+    """Return the certificate of convolutions in strips as plain data, to be written as JSON.
+
+    Parameters
+    ----------
+    chain : ConvChain
+    near, lanes, objective, budget, rung_cycles, map_product
+        As of `certify.fused_certificate`.
+    found : FoundStrips
+        The schedule; it need not be the best.
+
+    Raises
+    ------
+    BitlatheError
+        The chip has what certificates do not count.
+    """
+    about = strips_data(chain, near, lanes)
+    of = strips_of(about["chain"], about["lanes"], about["chip"], objective)
+
+    def product_of(asked: AskedRows) -> tuple[Loops, OperandBits, Hierarchy]:
+        layer = chain.layers[asked.layer]
+        return asked.loops(chain), layer.bits, inside_of(near, layer.unit_pj)
+
+    return certified(
+        of, about, found, product_of,
+        budget=budget, rung_cycles=rung_cycles, map_product=map_product,
+    )  # fmt: skip
