@@ -5,7 +5,8 @@ checkout that moves to another version would go on running old kernels. Here a k
 only while its file and those that it takes its parts from are the same.
 
 A file of the cache that is damaged, empty or of another version counts as absent, and is written
-again; where nothing can be written, kernels are compiled in each process.
+again; where nothing can be written, kernels are compiled in each process. Of processes that need a
+kernel at the same time one compiles it, and the others wait for it.
 """
 
 import ast
@@ -28,6 +29,7 @@ from numba.core.serialize import dumps
 
 from .jit import switched_off
 from .sources import digest_of
+from .turns import Turn
 
 Kernel = Callable[..., Any]
 _dumps: Any = dumps
@@ -76,14 +78,15 @@ class KernelFiles:
     def __init__(self, folder: Path, name: str, stamp: object) -> None:
         self.folder, self.name, self.stamp = folder, name, repr(stamp)
 
-    def _path(self, key: object) -> Path:
+    def path(self, key: object) -> Path:
+        """Return the file of what is kept under a key."""
         digest = hashlib.sha256(repr(key).encode()).hexdigest()
         return self.folder / f"{self.name}.{digest[:24]}.kernel"
 
     def load(self, key: object) -> Any:
         """Return what was kept under a key; None where there is nothing sound."""
         try:
-            content = self._path(key).read_bytes()
+            content = self.path(key).read_bytes()
         except OSError:
             return None
         digest, body = content[:_DIGEST], content[_DIGEST:]
@@ -95,7 +98,7 @@ class KernelFiles:
     def save(self, key: object, data: object) -> None:
         """Keep data; readers see all of it or none."""
         body = _dumps((self.stamp, repr(key), data))
-        path = self._path(key)
+        path = self.path(key)
         part = path.with_name(f"{path.name}.{uuid4().hex[:16]}.part")
         try:
             part.write_bytes(hashlib.sha256(body).digest() + body)
@@ -142,19 +145,36 @@ class KernelCache(_Base):  # type: ignore[misc]
         super().__init__(function)
         stamp = (sources_stamp(Path(function.__code__.co_filename)), numba.__version__)
         self._cache_file = KernelFiles(Path(self.cache_path), self._impl.filename_base, stamp)
+        self._turn: Turn | None = None
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return sig, codegen.magic_tuple(), _identity(self._py_func)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return a kept kernel, or None: it is compiled then."""
-        try:
-            found = super().load_overload(sig, target_context)
-        except Exception:  # whatever a foreign file makes numba, LLVM or pickle raise
-            found = None
-        if found is None:
+        self._end_turn()  # of a compilation that failed
+        kept = self._kept(sig, target_context)
+        if kept is None and self._enabled:
+            key = self._index_key(sig, target_context.codegen())
+            self._turn = Turn(self._cache_file.path(key).with_suffix(".lock"))
+            if self._turn.take():
+                kept = self._kept(sig, target_context)
+            if kept is not None:
+                self._end_turn()
+        if kept is None:
             _LOG.info("compiles %s", self._py_func.__qualname__)
-        return found
+        return kept
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.end()
+        self._turn = None
+
+    def _kept(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever a foreign file makes numba, LLVM or pickle raise
+            return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a kernel where there is room for it."""
@@ -162,6 +182,8 @@ class KernelCache(_Base):  # type: ignore[misc]
             super().save_overload(sig, data)
         except OSError:  # a full disk, a folder that has gone or is read-only
             self.disable()
+        finally:
+            self._end_turn()
 
 
 def _keep(made: Any, function: Kernel) -> None:

@@ -6,12 +6,15 @@ import pickle
 import resource
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from bitlathe.datatypes.base.compiled import compiled
 from bitlathe.datatypes.base.inner_kernels import inner
 from bitlathe.datatypes.base.jit import switched_off
+from bitlathe.datatypes.base.turns import Turn
 
 SWITCHES = ("BITLATHE_COMPILED", "NUMBA_DISABLE_JIT")
 
@@ -58,6 +61,17 @@ def make_room(package):
 
 
 def run(package, factor, helper_text=HELPER, **options):
+    process = start(package, factor, helper_text, **options)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    result, hits = (int(word) for word in output.split())
+    if "preexec_fn" not in options:  # a log is a file, too
+        said = [line for line in errors.splitlines() if line.startswith("bitlathe.compiles")]
+        assert bool(said) == (hits == 0), errors
+    return result, hits
+
+
+def start(package, factor, helper_text=HELPER, **options):
     helper = package / "room" / "helper_kernels.py"
     text = helper_text.format(factor=factor)
     if text != (helper.read_text() if helper.exists() else ""):
@@ -66,12 +80,8 @@ def run(package, factor, helper_text=HELPER, **options):
     kept = {"NUMBA_CACHE_DIR": str(package / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     env = {**os.environ, **kept}
     program = [sys.executable, "-c", PROGRAM.format(package=package)]
-    done = subprocess.run(program, env=env, capture_output=True, text=True, check=True, **options)
-    result, hits = (int(word) for word in done.stdout.split())
-    if "preexec_fn" not in options:  # a log is a file, too
-        said = [line for line in done.stderr.splitlines() if line.startswith("bitlathe.compiles")]
-        assert bool(said) == (hits == 0), done.stderr
-    return result, hits
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(program, env=env, **pipes, **options)
 
 
 @pytest.mark.parametrize("text", [HELPER, PART], ids=["njit", "part"])
@@ -153,6 +163,26 @@ def test_a_damaged_kernel_is_compiled_again_and_kept(tmp_path):
             path.write_bytes(damage(path.read_bytes()))
         assert run(tmp_path, 10) == (11, 0), name
     assert run(tmp_path, 10) == (11, 1)
+
+
+def test_of_processes_that_start_together_one_compiles(tmp_path):
+    make_room(tmp_path)
+    both = [start(tmp_path, 10) for _ in range(2)]
+    printed = sorted(process.communicate()[0].split() for process in both)
+    assert printed == [["11", "0"], ["11", "1"]]
+    assert not list((tmp_path / "cache").rglob("*.lock"))
+
+
+def test_a_turn_is_waited_for(tmp_path):
+    first, second = (Turn(tmp_path / "lock") for _ in range(2))
+    assert not first.take()
+    with ThreadPoolExecutor() as pool:
+        taken = pool.submit(second.take)
+        time.sleep(0.2)
+        assert not taken.done()
+        first.end()
+        assert taken.result()
+    second.end()
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
