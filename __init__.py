@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .reports.page.report import report
     from .sim import Run, SystemRun, simulate
     from .workloads import Gemm, Model, Step, from_onnx, from_torch, load_model
+    from .workloads.load import step as step
 
 __version__ = "0.2.0"
 
@@ -72,6 +73,7 @@ _HOME = {
     "quantize": "datatypes.quantize",
     "report": "reports.page.report",
     "simulate": "sim",
+    "step": "workloads.load:step",
     "sweep": "reports.explore.sweep:run_sweep",
 }
 _ROOMS = ("arch", "datatypes", "mapping", "reports", "sim", "workloads")
@@ -101,6 +103,7 @@ __all__ = [
     "quantize",
     "report",
     "simulate",
+    "step",
     "sweep",
 ]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from ..datatypes.base.slugs import slug
 from .config import Config, read_config
+from .gemm import Gemm
 from .model import PHASES, Model
 from .products import Products
 from .reading import read_model
@@ -60,6 +62,49 @@ def load_model(source: Source) -> Model:
     if not text or not os.path.exists(text):  # unlike Path.exists, never raises
         raise no_such(text, model_names())
     return _of(find(path))
+
+
+def step(
+    model: Source | Model,
+    prefill: Iterable[tuple[int, int]] = (),
+    decode: Iterable[int] = (),
+    *,
+    decode_tokens: int = 1,
+    logits: str = "last",
+    source: int | None = None,
+) -> tuple[Gemm, ...]:
+    """Return the matrix products of what a server computes at once (`Model.step`).
+
+    Parameters
+    ----------
+    model : Model, or as in `load_model`
+    prefill : iterable of (int, int)
+        Of each prompt, or piece of one: new tokens, and those cached before.
+    decode : iterable of int
+        Of each sequence that generates: tokens in view of the last new one, itself included.
+    decode_tokens : int
+        New tokens of each of these: more than one where drafted tokens are verified.
+    logits : {"last", "all"}
+        Tokens of a prompt that the output head works on.
+    source : int, optional
+        Tokens of the source of a model with an encoder.
+
+    Raises
+    ------
+    BitlatheError
+        As `load_model` and `Model.step` do.
+
+    Examples
+    --------
+    >>> from bitlathe import step
+    >>> mixed = step("llama-3.2-1b", prefill=[(512, 1024)], decode=[300, 2000])
+    >>> [(gemm.m, gemm.n) for gemm in mixed if gemm.role == "scores"]
+    [(2048, 1536), (4, 300), (4, 2000)]
+    """
+    network = model if isinstance(model, Model) else load_model(model)
+    return network.step(
+        prefill, decode, decode_tokens=decode_tokens, logits=logits, source=source
+    )
 
 
 def _of(found: Found) -> Model:

@@ -51,11 +51,16 @@ _ENDINGS: Mapping[str, str] = {
 _TOPS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("peft_type",), "an adapter's configuration; give the config.json of its base model"),
     (("added_tokens", "model"), f"a tokenizer; {_CONFIG}"),
+    (("chips", "parallel"), "a system of chips; give it as the chip (--arch)"),
     (("tokenizer_class",), f"a tokenizer's configuration; {_CONFIG}"),
     (("image_processor_type",), f"an image processor's configuration; {_CONFIG}"),
     (("bos_token_id", "transformers_version"), f"settings of generation; {_CONFIG}"),
     (("array", "pe"), "a chip; give it as the chip (--arch)"),
     (("arch", "models"), "a sweep; run it with bitlathe sweep"),
+    (("prefill",), "a step of a server; give it as the step (--step)"),
+    (("decode",), "a step of a server; give it as the step (--step)"),
+    (("temperature",), f"settings of generation; {_CONFIG}"),
+    (("scheduler",), "a pipeline of diffusers; give the config.json of its transformer or unet"),
 )
 # keys without which none of these is a model
 _MODEL_KEYS = ("model_type", "layers", "products", "hidden_size", "architectures")

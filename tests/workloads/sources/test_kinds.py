@@ -57,6 +57,11 @@ FILES = {
     "generation_config.json": (b'{"bos_token_id": 1, "transformers_version": "5"}', "settings of"),
     "chip.yaml": (b"array: {rows: 4}\npe: {kind: fp}", "a chip; give it as the chip (--arch)"),
     "sweep.yaml": (b"arch: bitmod\nmodels: [opt-1.3b]", "a sweep; run it with bitlathe sweep"),
+    "step.yaml": (b"decode: [300]", "a step of a server; give it as the step (--step)"),
+    "model_index.json": (
+        b'{"_class_name": "FluxPipeline", "scheduler": ["diffusers", "x"]}',
+        "a pipeline of diffusers; give the config.json of its transformer",
+    ),
 }  # fmt: skip
 
 
